@@ -9,7 +9,7 @@ use crate::machine::Guest;
 /// # Errors
 ///
 /// The reply has no form in bytes. The state may have changed: the caller traps.
-pub(crate) fn apply<M: Guest>(
+fn apply<M: Guest>(
     machine: &mut M,
     host: &dyn Host,
     moment: Moment,

@@ -4,11 +4,11 @@
 use std::marker::PhantomData;
 
 use bindings::exports::oarlock::state_machine::{about, machine, queries, timers};
+use bindings::oarlock::state_machine::host;
 use bindings::oarlock::state_machine::streams::{Sink, Source};
 use bindings::oarlock::state_machine::types::{
     Batch, Description, Moment as WitMoment, Outcomes as WitOutcomes, Verdict,
 };
-use bindings::oarlock::state_machine::host;
 
 use crate::codec::Codec;
 use crate::context::{Event, Host, Level, Moment};

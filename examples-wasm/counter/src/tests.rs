@@ -1,1 +1,63 @@
+use oarlock_guest::testing::{Harness, assert_live_and_restored_agree};
 
+use super::*;
+
+type Node = Harness<Counter>;
+
+#[test]
+fn adding_replies_with_the_sum() {
+    let mut node = Node::new();
+    assert_eq!(node.send(r#"{"add":{"by":5}}"#).text(), r#"{"value":5}"#);
+    assert_eq!(node.send(r#"{"add":{"by":-7}}"#).text(), r#"{"value":-2}"#);
+    assert_eq!(node.ask(r#"{"get":{}}"#).text(), r#"{"value":-2}"#);
+}
+
+#[test]
+fn a_new_counter_is_zero() {
+    assert_eq!(Node::new().ask(r#"{"get":{}}"#).text(), r#"{"value":0}"#);
+}
+
+#[test]
+fn a_sum_that_does_not_fit_is_refused_and_the_value_stays() {
+    let mut node = Node::new();
+    node.apply(Command::Add { by: i64::MAX }).unwrap();
+    let refusal = node.apply(Command::Add { by: 1 }).unwrap_err();
+    assert_eq!(
+        (refusal.code(), refusal.named_field()),
+        ("overflow", Some("by"))
+    );
+    assert_eq!(node.query(Query::Get {}), Ok(Value { value: i64::MAX }));
+}
+
+#[test]
+fn a_command_that_is_wrong_is_refused_by_name() {
+    let mut node = Node::new();
+    for (command, named) in [
+        (r#"{"add":{}}"#, r#""field":"by""#),
+        (r#"{"add":{"by":"5"}}"#, r#""field":"by""#),
+        (r#"{"add":{"by":5,"twice":true}}"#, r#""field":"twice""#),
+        (r#"{"multiply":{"by":5}}"#, r#""field":"multiply""#),
+        ("add 5", r#""code":"bad_command""#),
+    ] {
+        let outcome = node.send(command);
+        assert!(
+            !outcome.accepted && outcome.text().contains(named),
+            "{command}: {outcome:?}"
+        );
+    }
+    let outcome = node.ask(r#"{"peek":{}}"#);
+    assert!(
+        !outcome.accepted && outcome.text().contains(r#""field":"peek""#),
+        "{outcome:?}"
+    );
+}
+
+#[test]
+fn a_restored_counter_goes_on_as_the_live_one() {
+    assert_live_and_restored_agree::<Counter>([
+        r#"{"add":{"by":5}}"#,
+        r#"{"add":{"by":9223372036854775807}}"#,
+        r#"{"add":{"by":-6}}"#,
+        "not a command",
+    ]);
+}

@@ -74,7 +74,12 @@ fn value(key: &Ident, input: ParseStream<'_>) -> syn::Result<Expr> {
         let message = format!("`{key}` needs a value, as in {EXAMPLE}");
         return Err(syn::Error::new(key.span(), message));
     }
-    input.parse()
+    let mut value: Expr = input.parse()?;
+    // What a macro_rules! macro passes on comes wrapped.
+    while let Expr::Group(group) = value {
+        value = *group.expr;
+    }
+    Ok(value)
 }
 
 fn required(key: &str, what: &str, value: Option<Expr>) -> syn::Result<Expr> {

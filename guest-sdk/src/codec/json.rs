@@ -1,7 +1,7 @@
 //! JSON text, with refusals that name the field.
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
 use serde_path_to_error::{Path, Segment};
 
@@ -64,16 +64,16 @@ fn decode<T: DeserializeOwned>(message: Message, bytes: &[u8]) -> Result<T, Refu
     serde_json::from_slice(bytes).map_err(|error| {
         let mut reader = serde_json::Deserializer::from_slice(bytes);
         match serde_path_to_error::deserialize::<_, T>(&mut reader) {
-            Err(found) => explain(message, found.inner(), found.path()),
+            Err(found) => explain(message, bytes, found.inner(), found.path()),
             // The value is whole, so what is wrong stands after it.
-            Ok(_) => not_json(message, &error),
+            Ok(_) => refuse_syntax(message, bytes, &error),
         }
     })
 }
 
-fn explain(message: Message, error: &serde_json::Error, path: &Path) -> Refusal {
+fn explain(message: Message, bytes: &[u8], error: &serde_json::Error, path: &Path) -> Refusal {
     if error.classify() != Category::Data {
-        return not_json(message, error);
+        return refuse_syntax(message, bytes, error);
     }
     let text = error.to_string();
     // The position is that of the decoder, and says less than the name of the field.
@@ -126,9 +126,16 @@ fn refuse_whole(message: Message, text: &str, place: &str) -> Refusal {
     }
 }
 
-fn not_json(message: Message, error: &serde_json::Error) -> Refusal {
+/// Text that is not JSON, or is JSON and no object with one key where an enum needs that.
+fn refuse_syntax(message: Message, bytes: &[u8], error: &serde_json::Error) -> Refusal {
     let noun = message.noun();
-    let words = format!("the {noun} is not JSON: {error}; send one JSON value that is one {noun}");
+    let words = if serde_json::from_slice::<IgnoredAny>(bytes).is_ok() {
+        format!(
+            "the {noun} does not have the form of one: {error}; send an object whose one key is its name"
+        )
+    } else {
+        format!("the {noun} is not JSON: {error}; send one JSON value that is one {noun}")
+    };
     Refusal::new(message.code(), bounded(&words))
 }
 

@@ -1,1 +1,176 @@
+use serde::{Deserialize, Serialize};
 
+use super::*;
+use crate::codec::Bytes;
+use crate::testing::Harness;
+use crate::{Level, Read, Refusal, StateMachine, state_machine};
+
+/// Appends what it is sent, and refuses an exclamation mark.
+#[derive(Default, Serialize, Deserialize)]
+struct Scroll {
+    text: Vec<u8>,
+}
+
+#[state_machine(name = "scroll", version = 1, codec = "bytes")]
+impl StateMachine for Scroll {
+    type Command = Vec<u8>;
+    type Reply = Vec<u8>;
+    type Query = Vec<u8>;
+    type Answer = Vec<u8>;
+    type Refusal = &'static [u8];
+
+    fn apply(&mut self, cx: &mut Apply<'_>, command: Vec<u8>) -> Result<Vec<u8>, &'static [u8]> {
+        cx.emit("seen", command.clone());
+        cx.wake_at(cx.time_ms() + 10);
+        cx.log(
+            Level::Debug,
+            format_args!("{} bytes at {}", command.len(), cx.index()),
+        );
+        if command.contains(&b'!') {
+            return Err(b"quietly, please");
+        }
+        self.text.extend(command);
+        Ok(self.text.clone())
+    }
+
+    fn query(&self, _cx: &Read<'_>, query: Vec<u8>) -> Result<Vec<u8>, &'static [u8]> {
+        if query.is_empty() {
+            Err(b"ask something")
+        } else {
+            Ok(self.text.clone())
+        }
+    }
+
+    fn on_wake(&mut self, cx: &mut Apply<'_>) {
+        self.text.push(b'.');
+        cx.wake_at(0);
+    }
+}
+
+struct Deaf;
+
+impl Host for Deaf {
+    fn log(&self, _: Level, _: &str) {}
+    fn emit(&self, _: crate::Event) {}
+    fn wake_at(&self, _: u64) {}
+    fn random(&self, length: u32) -> Vec<u8> {
+        vec![7; length as usize]
+    }
+}
+
+fn batch(data: &[u8], ends: &[u32]) -> Result<Outcomes, BatchError> {
+    apply_batch(
+        &mut Scroll::default(),
+        &Deaf,
+        Moment {
+            index: 1,
+            time_ms: 1,
+        },
+        data,
+        ends,
+    )
+}
+
+#[test]
+fn a_batch_is_cut_at_its_offsets_and_answered_in_order() {
+    let outcomes = batch(b"ab!c", &[1, 3, 3, 4]).unwrap();
+    assert_eq!(outcomes.accepted, [true, false, true, true]);
+    assert_eq!(outcomes.data, b"aquietly, pleaseaac");
+    assert_eq!(outcomes.ends, [1, 16, 17, 19]);
+}
+
+#[test]
+fn an_empty_batch_has_no_outcomes() {
+    assert_eq!(batch(b"", &[]).unwrap(), Outcomes::default());
+}
+
+#[test]
+fn offsets_that_do_not_fit_are_the_hosts_fault() {
+    for (data, ends) in [
+        (&b"abc"[..], &[4][..]),
+        (b"abc", &[2, 1, 3]),
+        (b"abc", &[2]),
+        (b"abc", &[]),
+    ] {
+        let error = batch(data, ends).unwrap_err();
+        assert!(
+            matches!(error, BatchError::Offsets { .. }),
+            "{ends:?}: {error}"
+        );
+        assert!(
+            error.to_string().contains("the host is at fault"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn what_a_refused_command_asked_for_is_dropped() {
+    let mut scroll = Harness::<Scroll>::new();
+    assert!(!scroll.send("hey!").accepted);
+    assert_eq!((scroll.take_events(), scroll.wake_at()), (vec![], None));
+    assert_eq!(scroll.take_log()[0].message, "4 bytes at 1");
+
+    assert!(scroll.send("hey").accepted);
+    assert_eq!(scroll.take_events()[0].payload, b"hey");
+    assert_eq!(scroll.wake_at(), Some(scroll.time_ms() + 10));
+    assert_eq!(scroll.apply(b"no!".to_vec()), Err(&b"quietly, please"[..]));
+    assert_eq!(scroll.take_events(), []);
+}
+
+#[test]
+fn waking_changes_the_state_and_may_forget_the_time() {
+    let mut scroll = Harness::<Scroll>::new();
+    scroll.send("hey");
+    scroll.wake();
+    assert_eq!(
+        (scroll.ask("?").body, scroll.wake_at()),
+        (b"hey.".to_vec(), None)
+    );
+    assert!(!scroll.ask("").accepted);
+}
+
+#[test]
+fn a_codec_says_how_it_is_called() {
+    assert_eq!(<Bytes as Codec<Scroll>>::NAME, "bytes");
+    assert_eq!(
+        (Scroll::NAME, Scroll::VERSION, Scroll::SCHEMA),
+        ("scroll", 1, "")
+    );
+}
+
+/// Replies with a map whose keys JSON has no form for.
+#[derive(Default, Serialize, Deserialize)]
+struct Odd;
+
+#[state_machine(name = "odd", version = 1)]
+impl StateMachine for Odd {
+    type Command = ();
+    type Reply = std::collections::BTreeMap<Vec<u8>, u8>;
+    type Query = ();
+    type Answer = ();
+    type Refusal = Refusal;
+
+    fn apply(&mut self, _cx: &mut Apply<'_>, (): ()) -> Result<Self::Reply, Refusal> {
+        Ok([(vec![1], 1)].into())
+    }
+
+    fn query(&self, _cx: &Read<'_>, (): ()) -> Result<(), Refusal> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_reply_without_a_form_is_an_error_with_words() {
+    let moment = Moment {
+        index: 1,
+        time_ms: 1,
+    };
+    let error = apply(&mut Odd, &Deaf, moment, b"null", &mut Vec::new()).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("the reply has no form in the codec json: "),
+        "{error}"
+    );
+}

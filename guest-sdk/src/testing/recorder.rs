@@ -1,0 +1,69 @@
+//! A host that keeps what it is told.
+
+use std::cell::{Cell, RefCell};
+
+use super::LogLine;
+use crate::context::{Event, Host, Level};
+
+/// Keeps log and events, and draws its random bytes from the entry's index.
+#[derive(Debug, Default)]
+pub(super) struct Recorder {
+    log: RefCell<Vec<LogLine>>,
+    events: RefCell<Vec<Event>>,
+    wake_at: Cell<u64>,
+    random: Cell<u64>,
+}
+
+impl Recorder {
+    /// Begins an entry: the generator is seeded anew, as the host does it.
+    pub(super) fn enter(&self, index: u64) {
+        self.random.set(index.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    }
+
+    pub(super) fn take_events(&self) -> Vec<Event> {
+        self.events.take()
+    }
+
+    pub(super) fn take_log(&self) -> Vec<LogLine> {
+        self.log.take()
+    }
+
+    pub(super) fn wake_time(&self) -> Option<u64> {
+        Some(self.wake_at.get()).filter(|time_ms| *time_ms != 0)
+    }
+
+    /// SplitMix64 (Steele, Lea and Flood, 2014).
+    fn next(&self) -> u64 {
+        let state = self.random.get().wrapping_add(0x9E37_79B9_7F4A_7C15);
+        self.random.set(state);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+}
+
+impl Host for Recorder {
+    fn log(&self, level: Level, message: &str) {
+        self.log.borrow_mut().push(LogLine {
+            level,
+            message: message.to_owned(),
+        });
+    }
+
+    fn emit(&self, event: Event) {
+        self.events.borrow_mut().push(event);
+    }
+
+    fn wake_at(&self, time_ms: u64) {
+        self.wake_at.set(time_ms);
+    }
+
+    fn random(&self, length: u32) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while bytes.len() < length as usize {
+            bytes.extend_from_slice(&self.next().to_le_bytes());
+        }
+        bytes.truncate(length as usize);
+        bytes
+    }
+}

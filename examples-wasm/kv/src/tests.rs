@@ -1,0 +1,158 @@
+use oarlock_guest::testing::{Harness, assert_live_and_restored_agree};
+
+use super::*;
+
+type Node = Harness<Store>;
+
+#[track_caller]
+fn assert_exchange(node: &mut Node, command: &str, reply: &str) {
+    let outcome = node.send(command);
+    assert!(outcome.accepted, "{command}: {outcome:?}");
+    assert_eq!(outcome.text(), reply, "{command}");
+}
+
+#[track_caller]
+fn assert_refused(node: &mut Node, command: &str, named: &str) {
+    let outcome = node.send(command);
+    assert!(
+        !outcome.accepted && outcome.text().contains(named),
+        "{command}: {outcome:?}"
+    );
+}
+
+#[test]
+fn put_and_delete_reply_with_what_was_there() {
+    let mut node = Node::new();
+    assert_exchange(
+        &mut node,
+        r#"{"put":{"key":"k","value":"v"}}"#,
+        r#"{"previous":null}"#,
+    );
+    assert_exchange(
+        &mut node,
+        r#"{"put":{"key":"k","value":"w"}}"#,
+        r#"{"previous":"v"}"#,
+    );
+    assert_exchange(
+        &mut node,
+        r#"{"delete":{"key":"k"}}"#,
+        r#"{"previous":"w"}"#,
+    );
+    assert_exchange(
+        &mut node,
+        r#"{"delete":{"key":"k"}}"#,
+        r#"{"previous":null}"#,
+    );
+}
+
+#[test]
+fn get_answers_with_the_value_or_null() {
+    let mut node = Node::new();
+    assert_eq!(
+        node.ask(r#"{"get":{"key":"k"}}"#).text(),
+        r#"{"value":null}"#
+    );
+    node.send(r#"{"put":{"key":"k","value":"\"quoted\" ü"}}"#);
+    assert_eq!(
+        node.ask(r#"{"get":{"key":"k"}}"#).text(),
+        r#"{"value":"\"quoted\" ü"}"#
+    );
+}
+
+#[test]
+fn cas_swaps_only_what_it_expects_and_says_what_is_there() {
+    let mut node = Node::new();
+    assert_exchange(
+        &mut node,
+        r#"{"cas":{"key":"k","expect":"x","value":"v"}}"#,
+        r#"{"swapped":false,"current":null}"#,
+    );
+    assert_exchange(
+        &mut node,
+        r#"{"cas":{"key":"k","expect":null,"value":"v"}}"#,
+        r#"{"swapped":true,"current":"v"}"#,
+    );
+    assert_exchange(
+        &mut node,
+        r#"{"cas":{"key":"k","expect":null,"value":"w"}}"#,
+        r#"{"swapped":false,"current":"v"}"#,
+    );
+    assert_exchange(
+        &mut node,
+        r#"{"cas":{"key":"k","expect":"v","value":"w"}}"#,
+        r#"{"swapped":true,"current":"w"}"#,
+    );
+}
+
+#[test]
+fn a_command_that_is_wrong_is_refused_by_name() {
+    let mut node = Node::new();
+    assert_refused(&mut node, r#"{"put":{"key":"k"}}"#, r#""field":"value""#);
+    assert_refused(
+        &mut node,
+        r#"{"put":{"key":1,"value":"v"}}"#,
+        r#""field":"key""#,
+    );
+    assert_refused(
+        &mut node,
+        r#"{"cas":{"key":"k","value":"v"}}"#,
+        r#""field":"expect""#,
+    );
+    assert_refused(
+        &mut node,
+        r#"{"cas":{"key":"k","expect":5,"value":"v"}}"#,
+        r#""field":"expect""#,
+    );
+    assert_refused(
+        &mut node,
+        r#"{"put":{"key":"k","value":"v","ttl":1}}"#,
+        r#""field":"ttl""#,
+    );
+    assert_refused(&mut node, r#"{"drop":{}}"#, r#""field":"drop""#);
+    assert!(!node.ask(r#"{"get":{}}"#).accepted);
+}
+
+#[test]
+fn a_key_has_a_limit() {
+    let mut node = Node::new();
+    let at_limit = "k".repeat(MAX_KEY_BYTES);
+    assert!(
+        node.send(format!(r#"{{"put":{{"key":"{at_limit}","value":"v"}}}}"#))
+            .accepted
+    );
+    assert_refused(
+        &mut node,
+        &format!(r#"{{"put":{{"key":"{at_limit}k","value":"v"}}}}"#),
+        r#""field":"key""#,
+    );
+    assert!(
+        !node
+            .ask(format!(r#"{{"get":{{"key":"{at_limit}k"}}}}"#))
+            .accepted
+    );
+}
+
+#[test]
+fn a_restored_store_goes_on_as_the_live_one() {
+    let mut seed = 7_u64;
+    let mut draw = |below: u64| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed % below
+    };
+    let mut values = vec!["null".to_owned()];
+    values.extend((0..4).map(|n| format!("\"v{n}\"")));
+    let steps: Vec<String> = (0..300)
+        .map(|_| {
+            let key = draw(5);
+            let (expect, value) = (&values[draw(5) as usize], &values[1 + draw(4) as usize]);
+            match draw(3) {
+                0 => format!(r#"{{"put":{{"key":"k{key}","value":{value}}}}}"#),
+                1 => format!(r#"{{"delete":{{"key":"k{key}"}}}}"#),
+                _ => format!(r#"{{"cas":{{"key":"k{key}","expect":{expect},"value":{value}}}}}"#),
+            }
+        })
+        .collect();
+    assert_live_and_restored_agree::<Store>(steps);
+}

@@ -1,0 +1,252 @@
+//! The state, and its three simplest commands. Delivering is in [`crate::delivery`].
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use oarlock_guest::{Apply, Read, Refusal, StateMachine, state_machine};
+use serde::{Deserialize, Serialize};
+
+use crate::dedupe::Dedupe;
+use crate::lane::Lane;
+use crate::limits::{MAX_DELAY_MS, MAX_QUEUES, MAX_TASKS};
+use crate::messages::{Answer, Command, Enqueue, Query, Reply, Shown};
+use crate::refuse::{check_lease, check_name, check_range, full, no_such_task, stale_token};
+use crate::task::{Place, Task};
+
+/// All queues and their tasks.
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+pub struct Queues {
+    /// Id of the task that was added last; the first is 1.
+    last_id: u64,
+    pub(crate) tasks: BTreeMap<u64, Task>,
+    pub(crate) lanes: Vec<Lane>,
+    /// Numbers of the queues by name.
+    names: BTreeMap<String, u32>,
+    dedupe: Dedupe,
+    /// (time of its first timer, number) of each queue that has timers.
+    pub(crate) alarms: BTreeSet<(u64, u32)>,
+    /// What the host was asked to wake this guest at; 0 for nothing.
+    pub(crate) asked_ms: u64,
+}
+
+#[state_machine(name = "task-queue", version = 1)]
+impl StateMachine for Queues {
+    type Command = Command;
+    type Reply = Reply;
+    type Query = Query;
+    type Answer = Answer;
+    type Refusal = Refusal;
+
+    fn apply(&mut self, cx: &mut Apply<'_>, command: Command) -> Result<Reply, Refusal> {
+        let reply = match command {
+            Command::Enqueue(task) => self.enqueue(cx.time_ms(), task),
+            Command::Reserve(reserve) => self.reserve(cx, &reserve),
+            Command::Ack { id, token } => self.ack(cx.time_ms(), id, &token),
+            Command::Nack {
+                id,
+                token,
+                delay_ms,
+                error,
+            } => self.nack(cx.time_ms(), id, &token, delay_ms, error.as_deref()),
+            Command::Extend {
+                id,
+                token,
+                lease_ms,
+            } => self.extend(cx.time_ms(), id, &token, lease_ms),
+        }?;
+        self.ask_to_be_woken(cx);
+        Ok(reply)
+    }
+
+    fn query(&self, _cx: &Read<'_>, query: Query) -> Result<Answer, Refusal> {
+        Ok(match query {
+            Query::Stats {} => {
+                let named = |lane: &Lane| (lane.name.clone(), lane.counts());
+                Answer::Stats {
+                    queues: self.lanes.iter().map(named).collect(),
+                }
+            }
+            Query::Task { id } => Answer::Task {
+                task: self.tasks.get(&id).map(|task| self.shown(id, task)),
+            },
+        })
+    }
+
+    fn on_wake(&mut self, cx: &mut Apply<'_>) {
+        self.wake(cx);
+    }
+}
+
+impl Queues {
+    fn enqueue(&mut self, now_ms: u64, new: Enqueue) -> Result<Reply, Refusal> {
+        check_name("queue", &new.queue)?;
+        check_range("delay_ms", new.delay_ms, 0, MAX_DELAY_MS)?;
+        check_range("max_attempts", new.max_attempts.into(), 1, u32::MAX.into())?;
+        let known = self.names.get(&new.queue).copied();
+        if let Some(key) = &new.dedupe_key {
+            check_name("dedupe_key", key)?;
+            if let Some(id) = known.and_then(|lane| self.dedupe.find(lane, key, now_ms)) {
+                return Ok(Reply::Enqueued {
+                    id,
+                    duplicate: true,
+                });
+            }
+        }
+        if self.tasks.len() >= MAX_TASKS {
+            return Err(full("tasks", MAX_TASKS));
+        }
+        if known.is_none() && self.lanes.len() >= MAX_QUEUES {
+            return Err(full("queues", MAX_QUEUES));
+        }
+        // Nothing is refused from here on.
+        let lane = known.unwrap_or_else(|| self.open(new.queue));
+        self.last_id += 1;
+        let id = self.last_id;
+        if let Some(key) = &new.dedupe_key {
+            self.dedupe.add(lane, key, id);
+        }
+        let place = if new.delay_ms == 0 {
+            Place::Ready
+        } else {
+            Place::Delayed(now_ms.saturating_add(new.delay_ms))
+        };
+        let task = Task {
+            lane,
+            priority: new.priority,
+            attempt: 0,
+            max_attempts: new.max_attempts,
+            place,
+            delivery: None,
+            dedupe_key: new.dedupe_key,
+            errors: VecDeque::new(),
+            payload: new.payload,
+        };
+        self.tasks.insert(id, task);
+        self.index(id, true);
+        Ok(Reply::Enqueued {
+            id,
+            duplicate: false,
+        })
+    }
+
+    fn open(&mut self, name: String) -> u32 {
+        let lane = u32::try_from(self.lanes.len()).expect("MAX_QUEUES fits in 32 bits");
+        self.names.insert(name.clone(), lane);
+        self.lanes.push(Lane::new(name));
+        lane
+    }
+
+    fn ack(&mut self, now_ms: u64, id: u64, token: &str) -> Result<Reply, Refusal> {
+        self.check_token(id, token)?;
+        self.index(id, false);
+        let task = self.tasks.remove(&id).expect("its token was just checked");
+        self.lanes[task.lane as usize].complete();
+        if let Some(key) = task.dedupe_key {
+            self.dedupe.spend(task.lane, key, id, now_ms);
+        }
+        Ok(Reply::Acked {})
+    }
+
+    fn nack(
+        &mut self,
+        now_ms: u64,
+        id: u64,
+        token: &str,
+        delay_ms: u64,
+        error: Option<&str>,
+    ) -> Result<Reply, Refusal> {
+        check_range("delay_ms", delay_ms, 0, MAX_DELAY_MS)?;
+        self.check_token(id, token)?;
+        let place = self.change(id, |task| {
+            task.delivery = None;
+            if let Some(error) = error {
+                task.remember(error);
+            }
+            if task.is_spent() {
+                Place::Dead
+            } else {
+                Place::Delayed(now_ms.saturating_add(delay_ms))
+            }
+        });
+        Ok(Reply::Nacked {
+            state: place.stage(),
+        })
+    }
+
+    fn extend(
+        &mut self,
+        now_ms: u64,
+        id: u64,
+        token: &str,
+        lease_ms: u64,
+    ) -> Result<Reply, Refusal> {
+        check_lease(lease_ms)?;
+        self.check_token(id, token)?;
+        let lease_until_ms = now_ms.saturating_add(lease_ms);
+        self.change(id, |_| Place::Leased(lease_until_ms));
+        Ok(Reply::Extended { lease_until_ms })
+    }
+
+    /// The token has to be that of the task's last delivery.
+    fn check_token(&self, id: u64, token: &str) -> Result<(), Refusal> {
+        let task = self.tasks.get(&id).ok_or_else(|| no_such_task(id))?;
+        if task.token().is_some_and(|current| current == token) {
+            Ok(())
+        } else {
+            Err(stale_token(id))
+        }
+    }
+
+    fn shown(&self, id: u64, task: &Task) -> Shown {
+        Shown {
+            id,
+            queue: self.lanes[task.lane as usize].name.clone(),
+            state: task.place.stage(),
+            attempt: task.attempt,
+            payload: task.payload.clone(),
+            errors: task.errors.iter().cloned().collect(),
+        }
+    }
+
+    /// Number of a queue, if it was made.
+    pub(crate) fn lane(&self, name: &str) -> Option<u32> {
+        self.names.get(name).copied()
+    }
+
+    /// Changes a task that is there, moves it to the place that `change` gives, and gives that place.
+    pub(crate) fn change(&mut self, id: u64, change: impl FnOnce(&mut Task) -> Place) -> Place {
+        self.index(id, false);
+        let task = self.tasks.get_mut(&id).expect("the caller found the task");
+        let place = change(task);
+        task.place = place;
+        self.index(id, true);
+        place
+    }
+
+    /// Enters a task into the indexes of its queue, or takes it out, and keeps the queue's alarm right.
+    fn index(&mut self, id: u64, enter: bool) {
+        let task = &self.tasks[&id];
+        let number = task.lane;
+        let lane = &mut self.lanes[number as usize];
+        let before = lane.first_timer();
+        if enter {
+            lane.insert(id, task);
+        } else {
+            lane.remove(id, task);
+        }
+        let after = lane.first_timer();
+        if before != after {
+            if let Some((at_ms, _)) = before {
+                self.alarms.remove(&(at_ms, number));
+            }
+            if let Some((at_ms, _)) = after {
+                self.alarms.insert((at_ms, number));
+            }
+        }
+    }
+
+    /// How many keys are kept for acknowledged tasks.
+    #[cfg(test)]
+    pub(crate) fn spent_keys(&self) -> usize {
+        self.dedupe.spent_count()
+    }
+}

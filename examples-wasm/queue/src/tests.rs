@@ -1,0 +1,170 @@
+//! Scenarios, in the JSON that clients speak.
+
+mod dedupe;
+mod leases;
+mod limits;
+mod model;
+mod order;
+mod timers;
+
+use oarlock_guest::testing::Harness;
+use serde_json::{Value, json};
+
+use crate::Queues;
+
+/// A queue and a clock, spoken to in JSON.
+struct Node(Harness<Queues>);
+
+impl Node {
+    fn new() -> Self {
+        Self(Harness::new())
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.0.time_ms()
+    }
+
+    fn advance_ms(&mut self, by_ms: u64) -> &mut Self {
+        self.0.advance_ms(by_ms);
+        self
+    }
+
+    /// The reply to a command that is accepted.
+    #[track_caller]
+    fn send(&mut self, command: Value) -> Value {
+        let outcome = self.0.send(command.to_string());
+        assert!(outcome.accepted, "{command}: {outcome:?}");
+        serde_json::from_str(outcome.text()).unwrap()
+    }
+
+    /// The code and field of a refusal.
+    #[track_caller]
+    fn refused(&mut self, command: Value) -> (String, String) {
+        let outcome = self.0.send(command.to_string());
+        assert!(!outcome.accepted, "{command}: {outcome:?}");
+        let words: Value = serde_json::from_str(outcome.text()).unwrap();
+        let word = |key: &str| words["error"][key].as_str().unwrap_or_default().to_owned();
+        assert!(!word("message").is_empty());
+        (word("code"), word("field"))
+    }
+
+    #[track_caller]
+    fn enqueue(&mut self, queue: &str, more: Value) -> u64 {
+        let reply =
+            self.send(json!({"enqueue": with(json!({"queue": queue, "payload": null}), more)}));
+        reply["id"].as_u64().unwrap()
+    }
+
+    /// The tasks of a reserve that may take up to `max`, with a lease of one second.
+    #[track_caller]
+    fn reserve(&mut self, queues: &[&str], max: u32) -> Vec<Value> {
+        let command = json!({"reserve": {"queues": queues, "worker": "w1", "lease_ms": 1000, "max": max, "wait_ms": 0}});
+        self.send(command)["tasks"].as_array().unwrap().clone()
+    }
+
+    /// The ids of such a reserve.
+    #[track_caller]
+    fn reserve_ids(&mut self, queues: &[&str], max: u32) -> Vec<u64> {
+        self.reserve(queues, max)
+            .iter()
+            .map(|task| task["id"].as_u64().unwrap())
+            .collect()
+    }
+
+    /// Id and token of the one task that a reserve of `q` delivers.
+    #[track_caller]
+    fn reserve_one(&mut self) -> (u64, String) {
+        let tasks = self.reserve(&["q"], 1);
+        assert_eq!(tasks.len(), 1);
+        (
+            tasks[0]["id"].as_u64().unwrap(),
+            tasks[0]["token"].as_str().unwrap().to_owned(),
+        )
+    }
+
+    #[track_caller]
+    fn ask(&self, query: Value) -> Value {
+        let outcome = self.0.ask(query.to_string());
+        assert!(outcome.accepted, "{query}: {outcome:?}");
+        serde_json::from_str(outcome.text()).unwrap()
+    }
+
+    fn task(&self, id: u64) -> Value {
+        self.ask(json!({"task": {"id": id}}))["task"].clone()
+    }
+
+    /// `[ready, delayed, leased, dead, completed]` of `q`.
+    fn counts(&self) -> [u64; 5] {
+        let stats = self.ask(json!({"stats": {}}));
+        ["ready", "delayed", "leased", "dead", "completed"]
+            .map(|key| stats["queues"]["q"][key].as_u64().unwrap())
+    }
+}
+
+/// An object with the fields of another added.
+fn with(mut object: Value, more: Value) -> Value {
+    if let (Some(object), Value::Object(more)) = (object.as_object_mut(), more) {
+        object.extend(more);
+    }
+    object
+}
+
+fn pair(code: &str, field: &str) -> (String, String) {
+    (code.to_owned(), field.to_owned())
+}
+
+#[test]
+fn a_task_goes_from_enqueue_to_ack_as_the_contract_shows() {
+    let mut node = Node::new();
+    let text = r#"{"enqueue":{"queue":"q","payload":{"z":1.50,  "a":[null]},"priority":0,"delay_ms":0,"max_attempts":25,"dedupe_key":"k"}}"#;
+    assert_eq!(node.0.send(text).text(), r#"{"id":1,"duplicate":false}"#);
+    let text = r#"{"reserve":{"queues":["q"],"worker":"w1","lease_ms":30000,"max":1,"wait_ms":0}}"#;
+    let delivered = node.0.send(text).text().to_owned();
+    let until = node.now_ms() + 30_000;
+    let start = r#"{"tasks":[{"id":1,"queue":"q","payload":{"z":1.50,  "a":[null]},"attempt":1,"token":"1-"#;
+    assert!(delivered.starts_with(start), "{delivered}");
+    assert!(
+        delivered.ends_with(&format!(r#"","lease_until_ms":{until}}}]}}"#)),
+        "{delivered}"
+    );
+    assert_eq!(node.counts(), [0, 0, 1, 0, 0]);
+
+    let token = serde_json::from_str::<Value>(&delivered).unwrap()["tasks"][0]["token"].clone();
+    let shown = r#"{"task":{"id":1,"queue":"q","state":"leased","attempt":1,"payload":{"z":1.50,  "a":[null]},"errors":[]}}"#;
+    assert_eq!(node.0.ask(r#"{"task":{"id":1}}"#).text(), shown);
+    assert_eq!(
+        node.send(json!({"ack": {"id": 1, "token": token}})),
+        json!({})
+    );
+    assert_eq!(
+        node.0.ask(r#"{"task":{"id":1}}"#).text(),
+        r#"{"task":null}"#
+    );
+    let stats = r#"{"queues":{"q":{"ready":0,"delayed":0,"leased":0,"dead":0,"completed":1}}}"#;
+    assert_eq!(node.0.ask(r#"{"stats":{}}"#).text(), stats);
+}
+
+#[test]
+fn everything_but_queue_and_payload_may_be_left_out() {
+    let mut node = Node::new();
+    assert_eq!(
+        node.0
+            .send(r#"{"enqueue":{"queue":"q","payload":null}}"#)
+            .text(),
+        r#"{"id":1,"duplicate":false}"#
+    );
+    let text = r#"{"reserve":{"queues":["q"],"worker":"w","lease_ms":1}}"#;
+    assert!(
+        node.0
+            .send(text)
+            .text()
+            .contains(r#""payload":null,"attempt":1"#)
+    );
+}
+
+#[test]
+fn a_reserve_of_nothing_is_an_empty_list_and_makes_no_queue() {
+    let mut node = Node::new();
+    assert_eq!(node.reserve(&["q", "r"], 10), Vec::<Value>::new());
+    assert_eq!(node.ask(json!({"stats": {}})), json!({"queues": {}}));
+}

@@ -299,7 +299,7 @@ impl Pair {
                 fields = super::with(
                     fields,
                     json!({"delay_ms": span, "error": format!("e{span}")}),
-                )
+                );
             }
             "extend" => fields = super::with(fields, json!({"lease_ms": span})),
             _ => {}

@@ -97,8 +97,8 @@ impl Lock {
                     package.source.as_deref() == Some(source.trim_matches(['(', ')']))
                 })
         };
-        let named = self.packages.get(name).into_iter().flatten();
-        named.filter(fits).next().ok_or_else(|| LockError::Missing {
+        let mut named = self.packages.get(name).into_iter().flatten();
+        named.find(fits).ok_or_else(|| LockError::Missing {
             name: dependency.to_owned(),
         })
     }

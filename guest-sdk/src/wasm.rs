@@ -38,7 +38,7 @@ pub trait Held: Guest {
 /// Says why before a panic becomes a trap, which itself has no words.
 pub fn log_panics() {
     std::panic::set_hook(Box::new(|info| {
-        host::log(host::Level::Error, &info.to_string())
+        host::log(host::Level::Error, &info.to_string());
     }));
 }
 

@@ -1,0 +1,336 @@
+use bytes::Bytes;
+
+use super::*;
+use crate::message::*;
+use crate::types::{Command, Entry, Index, LogId, NodeId, Payload, SnapshotMeta, Term};
+
+/// A small generator with a fixed seed (xorshift64*), so that a failure repeats.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    fn bytes(&mut self, length: usize) -> Vec<u8> {
+        (0..length).map(|_| (self.next() >> 56) as u8).collect()
+    }
+}
+
+fn command(sequence: u64, data: &'static [u8]) -> Command {
+    Command {
+        session: u64::MAX - 1,
+        sequence,
+        data: Bytes::from_static(data),
+    }
+}
+
+fn requests() -> Vec<RaftRequest> {
+    let node = NodeId::from("node1");
+    let id = LogId::new(Term(3), Index(70_000));
+    let entries = vec![
+        Entry {
+            id,
+            time_ms: 1_700_000_000_000,
+            payload: Payload::Noop,
+        },
+        Entry {
+            id: LogId::new(Term(3), Index(70_001)),
+            time_ms: 1_700_000_000_001,
+            payload: Payload::Commands(vec![command(1, b"one"), command(2, b"")]),
+        },
+    ];
+    let meta = SnapshotMeta {
+        last: id,
+        time_ms: 5,
+        length: 9,
+        checksum: 0xdead_beef,
+    };
+    let append = AppendEntries {
+        term: Term(3),
+        leader_id: node.clone(),
+        previous: id,
+        entries,
+        leader_commit: Index(69_999),
+        round: 12,
+    };
+    vec![
+        RaftRequest::AppendEntries(append),
+        RaftRequest::RequestVote(RequestVote {
+            term: Term(4),
+            candidate_id: node.clone(),
+            last: id,
+            pre_vote: true,
+            transfer: false,
+        }),
+        RaftRequest::InstallSnapshot(InstallSnapshot {
+            term: Term(4),
+            leader_id: node,
+            meta,
+            offset: 3,
+            data: Bytes::from_static(b"chunk"),
+        }),
+        RaftRequest::ReadIndex(ReadIndex {
+            term: Term(4),
+            id: 8,
+        }),
+        RaftRequest::Forward(Forward {
+            term: Term(4),
+            commands: vec![command(7, b"forwarded")],
+        }),
+        RaftRequest::TimeoutNow(TimeoutNow { term: Term(4) }),
+    ]
+}
+
+fn responses() -> Vec<RaftResponse> {
+    let id = LogId::new(Term(3), Index(70_000));
+    let append = |result| {
+        RaftResponse::AppendEntries(AppendEntriesResponse {
+            term: Term(3),
+            round: 12,
+            result,
+        })
+    };
+    vec![
+        append(AppendResult::Matched(Index(5))),
+        append(AppendResult::Mismatch {
+            rejected: id,
+            hint: LogId::new(Term(2), Index(9)),
+        }),
+        append(AppendResult::Ignored),
+        RaftResponse::RequestVote(RequestVoteResponse {
+            term: Term(4),
+            granted: true,
+            pre_vote: false,
+        }),
+        RaftResponse::InstallSnapshot(InstallSnapshotResponse {
+            term: Term(4),
+            last: id,
+            next_offset: 5,
+            installed: false,
+        }),
+        RaftResponse::ReadIndex(ReadIndexResponse {
+            term: Term(4),
+            id: 8,
+            index: Some(Index(3)),
+        }),
+        RaftResponse::Forward(ForwardResponse {
+            term: Term(4),
+            session: 1,
+            sequences: vec![1, 2, 300],
+            reason: ForwardRefusal::Overloaded,
+        }),
+    ]
+}
+
+fn frame_of(request: &RaftRequest) -> Vec<u8> {
+    let mut out = Vec::new();
+    encode_request(request, MAX_FRAME_BYTES, &mut out).unwrap();
+    out
+}
+
+/// A body with a fitting checksum around any bytes.
+fn sealed(message: &[u8]) -> Vec<u8> {
+    let mut body = message.to_vec();
+    body.extend_from_slice(&crc32c::crc32c(message).to_be_bytes());
+    body
+}
+
+#[test]
+fn each_request_and_response_comes_back_as_it_went() {
+    for request in requests() {
+        let frame = frame_of(&request);
+        let (prefix, body) = frame.split_first_chunk().unwrap();
+        assert_eq!(
+            decode_length(*prefix, MAX_FRAME_BYTES).unwrap(),
+            FrameLength::Body(body.len())
+        );
+        assert_eq!(decode_request(body).unwrap(), request);
+    }
+    for response in responses() {
+        let mut frame = Vec::new();
+        encode_response(&response, MAX_FRAME_BYTES, &mut frame).unwrap();
+        assert_eq!(decode_response(&frame[LENGTH_BYTES..]).unwrap(), response);
+    }
+}
+
+#[test]
+fn the_bytes_of_a_frame_are_those_of_the_format_page() {
+    let frame = frame_of(&RaftRequest::ReadIndex(ReadIndex {
+        term: Term(4),
+        id: 300,
+    }));
+    // Variant 3, term 4, id 300 as 251 and a little-endian u16.
+    let message = [3, 4, 251, 44, 1];
+    assert_eq!(frame[..LENGTH_BYTES], [0, 0, 0, 9]);
+    assert_eq!(frame[LENGTH_BYTES..], sealed(&message));
+}
+
+#[test]
+fn frames_are_appended_one_behind_the_other() {
+    let mut out = Vec::new();
+    for request in requests() {
+        encode_request(&request, MAX_FRAME_BYTES, &mut out).unwrap();
+    }
+    let mut rest = &out[..];
+    let mut read = Vec::new();
+    while let Some((prefix, tail)) = rest.split_first_chunk() {
+        let FrameLength::Body(length) = decode_length(*prefix, MAX_FRAME_BYTES).unwrap() else {
+            panic!("a message became a keep-alive");
+        };
+        read.push(decode_request(&tail[..length]).unwrap());
+        rest = &tail[length..];
+    }
+    assert_eq!(read, requests());
+}
+
+#[test]
+fn a_message_over_the_limit_is_refused_and_leaves_the_buffer_as_it_was() {
+    let request = &requests()[0];
+    let length = frame_of(request).len() - LENGTH_BYTES;
+    let mut out = b"before".to_vec();
+    let error = encode_request(request, length - 1, &mut out).unwrap_err();
+    assert!(
+        matches!(error, FrameError::TooLong { length: l, limit } if l == length && limit == length - 1)
+    );
+    assert_eq!(out, b"before");
+    encode_request(request, length, &mut out).unwrap();
+}
+
+#[test]
+fn a_length_over_the_limit_or_without_room_for_a_message_is_refused() {
+    assert!(matches!(
+        decode_length([0, 0, 0, 0], 100),
+        Ok(FrameLength::KeepAlive)
+    ));
+    assert!(matches!(
+        decode_length([0, 0, 0, 100], 100),
+        Ok(FrameLength::Body(100))
+    ));
+    assert!(matches!(
+        decode_length([0, 0, 0, 101], 100),
+        Err(FrameError::TooLong {
+            length: 101,
+            limit: 100
+        })
+    ));
+    assert!(matches!(
+        decode_length([255; 4], MAX_FRAME_BYTES),
+        Err(FrameError::TooLong { .. })
+    ));
+    for length in 1..=4 {
+        assert!(matches!(
+            decode_length([0, 0, 0, length], 100),
+            Err(FrameError::TooShort { .. })
+        ));
+    }
+}
+
+#[test]
+fn every_truncation_is_an_error() {
+    for request in requests() {
+        let frame = frame_of(&request);
+        let body = &frame[LENGTH_BYTES..];
+        for cut in 0..body.len() {
+            assert!(
+                decode_request(&body[..cut]).is_err(),
+                "{request:?} cut to {cut}"
+            );
+            // Even when whoever cut it made a new checksum.
+            let cut = cut.saturating_sub(CHECKSUM_BYTES);
+            let shorter = &body[..cut];
+            assert!(
+                decode_request(&sealed(shorter)).is_err(),
+                "{request:?} sealed at {cut}"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_flipped_bit_is_an_error() {
+    for request in requests() {
+        let frame = frame_of(&request);
+        let mut body = frame[LENGTH_BYTES..].to_vec();
+        for bit in 0..body.len() * 8 {
+            body[bit / 8] ^= 1 << (bit % 8);
+            assert!(
+                matches!(decode_request(&body), Err(FrameError::Checksum { .. })),
+                "{request:?} bit {bit}"
+            );
+            body[bit / 8] ^= 1 << (bit % 8);
+        }
+    }
+}
+
+#[test]
+fn bytes_behind_the_message_are_an_error() {
+    for request in requests() {
+        let frame = frame_of(&request);
+        let mut message = frame[LENGTH_BYTES..frame.len() - CHECKSUM_BYTES].to_vec();
+        message.push(0);
+        assert!(matches!(
+            decode_request(&sealed(&message)),
+            Err(FrameError::TrailingBytes { extra: 1 })
+        ));
+    }
+}
+
+#[test]
+fn random_bytes_with_a_fitting_checksum_are_an_error_or_a_whole_message() {
+    let mut random = Random(0x0a71_0c4b);
+    let (mut refused, mut read) = (0, 0);
+    for _ in 0..20_000 {
+        let length = (random.next() % 200) as usize;
+        let mut message = random.bytes(length);
+        if let Some(first) = message.first_mut() {
+            *first %= 7; // Mostly a known variant, so that what is inside gets its turn.
+        }
+        match decode_request(&sealed(&message)) {
+            Ok(request) => {
+                read += 1;
+                assert_eq!(
+                    decode_request(&frame_of(&request)[LENGTH_BYTES..]).unwrap(),
+                    request
+                );
+            }
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(
+        refused > 1_000 && read > 0,
+        "refused {refused}, read {read}: these bytes test too little"
+    );
+}
+
+#[test]
+fn a_lying_length_inside_of_a_frame_is_an_error() {
+    // InstallSnapshot whose data claims 2^40 bytes.
+    let mut message = vec![2, 4, 1, b'n', 3, 7, 5, 9, 1, 0, 253];
+    message.extend_from_slice(&(1_u64 << 40).to_le_bytes());
+    assert!(matches!(
+        decode_request(&sealed(&message)),
+        Err(FrameError::Decode(DecodeError::LimitExceeded))
+    ));
+}
+
+#[test]
+fn a_frame_of_very_many_small_commands_fits_its_decoding_budget() {
+    // Each command has three bytes on the wire and counts for far more in memory.
+    let commands = (0..400_000)
+        .map(|_| Command {
+            session: 1,
+            sequence: 1,
+            data: Bytes::new(),
+        })
+        .collect();
+    let request = RaftRequest::Forward(Forward {
+        term: Term(1),
+        commands,
+    });
+    let frame = frame_of(&request);
+    assert_eq!(decode_request(&frame[LENGTH_BYTES..]).unwrap(), request);
+}

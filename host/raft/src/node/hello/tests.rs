@@ -1,0 +1,216 @@
+use super::*;
+
+fn hello() -> Hello {
+    Hello {
+        cluster_id: "prod".into(),
+        node_id: "node1".into(),
+        peer_id: "node2".into(),
+        client_addr: "10.0.0.1:8101".into(),
+    }
+}
+
+fn refusal() -> Refusal {
+    Refusal::new(
+        RefusalReason::UnknownNode,
+        "node node1 is not among the peers of node node2",
+    )
+}
+
+fn openings() -> [Opening; 3] {
+    let silent = Hello {
+        client_addr: String::new(),
+        ..hello()
+    };
+    [
+        Opening::Hello(hello()),
+        Opening::Hello(silent),
+        Opening::Refusal(refusal()),
+    ]
+}
+
+fn body(opening: &Opening) -> Vec<u8> {
+    let frame = opening.encode();
+    let (prefix, body) = frame.split_first_chunk().unwrap();
+    assert_eq!(Opening::decode_length(*prefix), Ok(body.len()));
+    body.to_vec()
+}
+
+/// Puts the right checksum behind changed content.
+fn reseal(body: &mut [u8]) {
+    let (content, checksum) = body.split_last_chunk_mut::<4>().unwrap();
+    *checksum = crc32c::crc32c(content).to_be_bytes();
+}
+
+#[test]
+fn each_opening_comes_back_as_it_went() {
+    for opening in openings() {
+        assert_eq!(Opening::decode(&body(&opening)), Ok(opening));
+    }
+}
+
+#[test]
+fn the_bytes_of_a_hello_are_those_of_the_format_page() {
+    let hello = Hello {
+        cluster_id: "c".into(),
+        node_id: "n".into(),
+        peer_id: "m".into(),
+        client_addr: String::new(),
+    };
+    let mut expected = b"\0\0\0\x16OARL\0\x01\0\0\x01c\0\x01n\0\x01m\0\0".to_vec();
+    expected.extend_from_slice(&crc32c::crc32c(&expected[4..]).to_be_bytes());
+    assert_eq!(Opening::Hello(hello).encode(), expected);
+}
+
+#[test]
+fn every_reason_keeps_its_code() {
+    for code in 0..=255 {
+        assert_eq!(RefusalReason::from_code(code).code(), code);
+    }
+    assert_eq!(RefusalReason::from_code(4), RefusalReason::UnknownNode);
+    assert_eq!(RefusalReason::from_code(200), RefusalReason::Other(200));
+}
+
+#[test]
+fn every_truncation_and_every_flipped_bit_is_an_error() {
+    for opening in openings() {
+        let mut body = body(&opening);
+        for cut in 0..body.len() {
+            assert!(
+                Opening::decode(&body[..cut]).is_err(),
+                "{opening:?} cut to {cut}"
+            );
+        }
+        for bit in 0..body.len() * 8 {
+            body[bit / 8] ^= 1 << (bit % 8);
+            assert!(Opening::decode(&body).is_err(), "{opening:?} bit {bit}");
+            body[bit / 8] ^= 1 << (bit % 8);
+        }
+    }
+}
+
+#[test]
+fn every_truncation_with_a_fitting_checksum_is_an_error_too() {
+    for opening in openings() {
+        let whole = body(&opening);
+        for cut in MIN_OPENING_BYTES..whole.len() {
+            let mut shorter = whole[..cut].to_vec();
+            reseal(&mut shorter);
+            assert!(
+                Opening::decode(&shorter).is_err(),
+                "{opening:?} cut to {cut}"
+            );
+        }
+        let mut longer = [&whole[..], &[0]].concat();
+        reseal(&mut longer);
+        assert_eq!(
+            Opening::decode(&longer),
+            Err(HelloError::Field { field: "end" })
+        );
+    }
+}
+
+#[test]
+fn other_protocols_are_recognized_as_such() {
+    let http = *b"GET ";
+    assert!(matches!(
+        Opening::decode_length(http),
+        Err(HelloError::Length { .. })
+    ));
+    assert!(matches!(
+        Opening::decode_length([0, 0, 0, 3]),
+        Err(HelloError::Length { length: 3 })
+    ));
+    let mut other = body(&Opening::Hello(hello()));
+    other[..4].copy_from_slice(b"ETCD");
+    assert_eq!(
+        Opening::decode(&other),
+        Err(HelloError::Magic { found: *b"ETCD" })
+    );
+}
+
+#[test]
+fn a_hello_of_another_version_is_told_from_a_damaged_one() {
+    let mut later = body(&Opening::Hello(hello()));
+    later[5] = 2; // And the rest of it may look different: no checksum is needed.
+    let error = Opening::decode(&later).unwrap_err();
+    assert_eq!(error, HelloError::Version { theirs: 2 });
+    assert_eq!(Refusal::from(&error).reason, RefusalReason::Version);
+}
+
+#[test]
+fn a_refusal_of_another_version_is_understood() {
+    let mut later = body(&Opening::Refusal(refusal()));
+    later[5] = 2;
+    reseal(&mut later);
+    assert_eq!(Opening::decode(&later), Ok(Opening::Refusal(refusal())));
+}
+
+#[test]
+fn a_text_that_could_forge_a_log_line_is_refused() {
+    let forged = Opening::Refusal(Refusal::new(
+        RefusalReason::Oneself,
+        "fine\nERROR all is lost",
+    ));
+    assert_eq!(
+        Opening::decode(&body(&forged)),
+        Err(HelloError::Field { field: "detail" })
+    );
+    let forged = Opening::Hello(Hello {
+        node_id: "a b".into(),
+        ..hello()
+    });
+    assert_eq!(
+        Opening::decode(&body(&forged)),
+        Err(HelloError::Field { field: "node id" })
+    );
+}
+
+#[test]
+fn a_text_over_its_limit_is_cut_where_a_character_ends() {
+    let long = Opening::Refusal(Refusal::new(
+        RefusalReason::Oneself,
+        "é".repeat(MAX_OPENING_BYTES),
+    ));
+    let Ok(Opening::Refusal(read)) = Opening::decode(&body(&long)) else {
+        panic!("not a refusal")
+    };
+    assert_eq!(read.detail, "é".repeat(MAX_DETAIL_BYTES / 2));
+}
+
+#[test]
+fn the_longest_hello_is_within_the_limit() {
+    let longest = Opening::Hello(Hello {
+        cluster_id: "c".repeat(MAX_CLUSTER_ID_BYTES),
+        node_id: "n".repeat(255).into(),
+        peer_id: "m".repeat(255).into(),
+        client_addr: "a".repeat(MAX_CLIENT_ADDR_BYTES),
+    });
+    assert_eq!(Opening::decode(&body(&longest)), Ok(longest));
+}
+
+#[test]
+fn who_may_not_speak_is_told_why() {
+    let own = NodeId::from("node2");
+    let reason = |hello: Hello, known| {
+        hello
+            .check("prod", &own, |_| known)
+            .map_err(|refusal| refusal.reason)
+    };
+    assert_eq!(reason(hello(), true), Ok(()));
+    let other = Hello {
+        cluster_id: "test".into(),
+        ..hello()
+    };
+    assert_eq!(reason(other, true), Err(RefusalReason::OtherCluster));
+    let oneself = Hello {
+        node_id: own.clone(),
+        ..hello()
+    };
+    assert_eq!(reason(oneself, true), Err(RefusalReason::Oneself));
+    let lost = Hello {
+        peer_id: "node3".into(),
+        ..hello()
+    };
+    assert_eq!(reason(lost, true), Err(RefusalReason::WrongNode));
+    assert_eq!(reason(hello(), false), Err(RefusalReason::UnknownNode));
+}

@@ -1,0 +1,45 @@
+//! Small steps on files that both kinds of store take.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+use super::StorageError;
+
+/// For `map_err`: says what was tried, and on which file.
+pub(super) fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StorageError {
+    move |source| StorageError::Io {
+        doing,
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// Makes the names in a directory durable: a new or renamed file can be lost without it.
+pub(super) fn sync_dir(dir: &Path) -> Result<(), StorageError> {
+    File::open(dir)
+        .and_then(|opened| opened.sync_all())
+        .map_err(failed("cannot sync the directory", dir))
+}
+
+/// Makes a directory, with its parents, unless it is there.
+pub(super) fn create_dir(dir: &Path) -> Result<(), StorageError> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(dir).map_err(failed("cannot create the directory", dir))?;
+    match dir.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => sync_dir(parent),
+        _ => Ok(()),
+    }
+}
+
+/// Removes a file that may be gone already.
+pub(super) fn remove(path: &Path) -> Result<(), StorageError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(failed("cannot remove", path)(error))
+        }
+        _ => Ok(()),
+    }
+}

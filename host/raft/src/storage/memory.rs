@@ -1,0 +1,298 @@
+//! Stores in memory, for tests, simulations and examples. They forget everything with the last handle.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, Cursor, Read, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+use super::bounds::{self, Bounds};
+use super::snapshot::{DEFAULT_MAX_BYTES, check_length};
+use super::{
+    LogStore, Received, SnapshotStore, SnapshotWriter, StorageError, StoredState, WriteBatch,
+};
+use crate::types::{Entry, HardState, Index, LogId, SnapshotMeta};
+
+/// A log in memory. A clone is another handle to the same log: what a node finds when it is started again.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStore {
+    log: Arc<Mutex<Log>>,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    hard_state: HardState,
+    purged: LogId,
+    entries: VecDeque<Entry>,
+}
+
+impl MemoryStore {
+    /// An empty log.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl LogStore for MemoryStore {
+    fn load(&mut self) -> Result<StoredState, StorageError> {
+        let log = lock(&self.log);
+        let mut terms: Vec<(Index, _)> = Vec::new();
+        for entry in &log.entries {
+            if terms.last().is_none_or(|(_, term)| *term != entry.id.term) {
+                terms.push((entry.id.index, entry.id.term));
+            }
+        }
+        let Bounds { purged, last } = log.bounds();
+        Ok(StoredState {
+            hard_state: log.hard_state.clone(),
+            purged,
+            last,
+            terms,
+        })
+    }
+
+    fn write(&mut self, batch: &WriteBatch) -> Result<(), StorageError> {
+        let mut log = lock(&self.log);
+        log.bounds().check_batch(batch)?;
+        let keep = match batch.truncate_from {
+            Some(from) => log.position(from),
+            None => log.entries.len(),
+        };
+        let before = keep
+            .checked_sub(1)
+            .map_or(log.purged, |last| log.entries[last].id);
+        bounds::check_terms(before, &batch.entries)?;
+
+        log.entries.truncate(keep);
+        log.entries.extend(batch.entries.iter().cloned());
+        if let Some(hard_state) = &batch.hard_state {
+            log.hard_state = hard_state.clone();
+        }
+        Ok(())
+    }
+
+    fn read(&self, from: Index, to: Index, max_bytes: u64) -> Result<Vec<Entry>, StorageError> {
+        let log = lock(&self.log);
+        log.bounds().check_read(from)?;
+        let mut budget = max_bytes;
+        let mut entries = Vec::new();
+        for entry in log
+            .entries
+            .range(log.position(from)..)
+            .take_while(|entry| entry.id.index <= to)
+        {
+            if entry.cost() > budget && !entries.is_empty() {
+                break;
+            }
+            budget = budget.saturating_sub(entry.cost());
+            entries.push(entry.clone());
+        }
+        Ok(entries)
+    }
+
+    fn purge(&mut self, up_to: LogId) -> Result<(), StorageError> {
+        let mut log = lock(&self.log);
+        let bounds = log.bounds();
+        if up_to == bounds.purged || up_to.index < bounds.purged.index {
+            return Ok(());
+        }
+        if bounds.contains(up_to.index) && log.entries[log.position(up_to.index)].id == up_to {
+            let gone = log.position(up_to.index) + 1;
+            log.entries.drain(..gone);
+        } else {
+            log.entries.clear();
+        }
+        log.purged = up_to;
+        Ok(())
+    }
+}
+
+impl Log {
+    fn bounds(&self) -> Bounds {
+        let last = self.entries.back().map_or(self.purged, |entry| entry.id);
+        Bounds {
+            purged: self.purged,
+            last,
+        }
+    }
+
+    /// Where the entry at `index` is, or would be. Only for an index behind `purged` that was checked.
+    fn position(&self, index: Index) -> usize {
+        // What is kept in memory has fewer entries than memory has bytes.
+        usize::try_from(index.0 - self.purged.index.0 - 1)
+            .expect("a position in memory fits into usize")
+    }
+}
+
+/// Snapshots in memory. A clone is another handle to the same ones.
+#[derive(Clone, Debug, Default)]
+pub struct MemorySnapshots {
+    shelf: Arc<Mutex<Shelf>>,
+}
+
+#[derive(Debug, Default)]
+struct Shelf {
+    whole: BTreeMap<Index, (SnapshotMeta, Bytes)>,
+    transfer: Option<(SnapshotMeta, Vec<u8>)>,
+}
+
+impl MemorySnapshots {
+    /// None yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn find(&self, meta: &SnapshotMeta) -> Result<Bytes, StorageError> {
+        match lock(&self.shelf).whole.get(&meta.last.index) {
+            Some((found, bytes)) if found == meta => Ok(bytes.clone()),
+            _ => Err(StorageError::Io {
+                doing: "cannot open the snapshot of entry",
+                path: meta.last.to_string().into(),
+                source: io::Error::from(io::ErrorKind::NotFound),
+            }),
+        }
+    }
+}
+
+impl SnapshotStore for MemorySnapshots {
+    fn newest(&self) -> Result<Option<SnapshotMeta>, StorageError> {
+        Ok(lock(&self.shelf)
+            .whole
+            .last_key_value()
+            .map(|(_, (meta, _))| meta.clone()))
+    }
+
+    fn create(&self, last: LogId, time_ms: u64) -> Result<Box<dyn SnapshotWriter>, StorageError> {
+        Ok(Box::new(MemoryWriter {
+            to: self.clone(),
+            last,
+            time_ms,
+            bytes: Vec::new(),
+        }))
+    }
+
+    fn open(&self, meta: &SnapshotMeta) -> Result<Box<dyn Read + Send>, StorageError> {
+        Ok(Box::new(Cursor::new(self.find(meta)?)))
+    }
+
+    fn read_chunk(
+        &self,
+        meta: &SnapshotMeta,
+        offset: u64,
+        max_bytes: usize,
+    ) -> Result<Bytes, StorageError> {
+        let bytes = self.find(meta)?;
+        let start = usize::try_from(offset)
+            .unwrap_or(usize::MAX)
+            .min(bytes.len());
+        let end = start.saturating_add(max_bytes).min(bytes.len());
+        Ok(bytes.slice(start..end))
+    }
+
+    fn receive(
+        &self,
+        meta: &SnapshotMeta,
+        offset: u64,
+        data: &[u8],
+    ) -> Result<Received, StorageError> {
+        check_length(meta, DEFAULT_MAX_BYTES)?;
+        if self.find(meta).is_ok() {
+            return Ok(Received::Whole);
+        }
+        let mut shelf = lock(&self.shelf);
+        let known = shelf.transfer.as_ref().is_some_and(|(of, _)| of == meta);
+        if !known {
+            if offset != 0 {
+                return Ok(Received::Partial { next_offset: 0 });
+            }
+            shelf.transfer = Some((meta.clone(), Vec::new()));
+        }
+        shelf.take_in(offset, data)
+    }
+
+    fn retain(&self, keep: &SnapshotMeta) -> Result<(), StorageError> {
+        let mut shelf = lock(&self.shelf);
+        shelf.whole.retain(|index, _| *index >= keep.last.index);
+        if shelf
+            .transfer
+            .as_ref()
+            .is_some_and(|(of, _)| of.last.index <= keep.last.index)
+        {
+            shelf.transfer = None;
+        }
+        Ok(())
+    }
+}
+
+impl Shelf {
+    /// Adds a chunk to the transfer under way, and puts it with the whole ones if it is its last.
+    fn take_in(&mut self, offset: u64, data: &[u8]) -> Result<Received, StorageError> {
+        let Some((meta, bytes)) = &mut self.transfer else {
+            return Ok(Received::Partial { next_offset: 0 });
+        };
+        let here = bytes.len() as u64;
+        if offset != here {
+            return Ok(Received::Partial { next_offset: here });
+        }
+        let now = here + data.len() as u64;
+        if now > meta.length {
+            self.transfer = None;
+            return Ok(Received::Damaged);
+        }
+        bytes.extend_from_slice(data);
+        if now < meta.length {
+            return Ok(Received::Partial { next_offset: now });
+        }
+        let whole = (meta.clone(), Bytes::from(std::mem::take(bytes)));
+        self.transfer = None;
+        if crc32c::crc32c(&whole.1) != whole.0.checksum {
+            return Ok(Received::Damaged);
+        }
+        self.whole.insert(whole.0.last.index, whole);
+        Ok(Received::Whole)
+    }
+}
+
+struct MemoryWriter {
+    to: MemorySnapshots,
+    last: LogId,
+    time_ms: u64,
+    bytes: Vec<u8>,
+}
+
+impl Write for MemoryWriter {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.bytes.write(data)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl SnapshotWriter for MemoryWriter {
+    fn finish(self: Box<Self>) -> Result<SnapshotMeta, StorageError> {
+        let bytes = Bytes::from(self.bytes);
+        let meta = SnapshotMeta {
+            last: self.last,
+            time_ms: self.time_ms,
+            length: bytes.len() as u64,
+            checksum: crc32c::crc32c(&bytes),
+        };
+        check_length(&meta, DEFAULT_MAX_BYTES)?;
+        lock(&self.to.shelf)
+            .whole
+            .insert(meta.last.index, (meta.clone(), bytes));
+        Ok(meta)
+    }
+}
+
+/// A thread that panicked left the data whole: nothing here is changed in two steps that could be torn apart.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,434 @@
+//! The log on disk: one redb database with entries, term and vote.
+//!
+//! A batch is one transaction and one fsync. Each record has a checksum of its own under the database's, so that
+//! damage is found when it is read, also where the database trusts its pages.
+
+mod open;
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::panic::{self, AssertUnwindSafe};
+use std::path::{Path, PathBuf};
+
+use ::redb::{
+    Database, Durability, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction,
+};
+
+use super::bounds::{self, Bounds};
+pub use super::schema::Identity;
+use super::{LogStore, StorageError, StoredState, WriteBatch, schema};
+use crate::types::{Entry, Index, LogId, Term};
+
+const ENTRIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("entries");
+const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+const IDENTITY: &str = "identity";
+const HARD_STATE: &str = "hard_state";
+const PURGED: &str = "purged";
+
+/// Entries that one transaction forgets. A purge of more takes several, so that none grows without bound.
+const PURGE_STEP: u64 = 16_384;
+
+/// A durable log in the directory of a node. It holds a lock on the directory as long as it lives.
+pub struct RedbStore {
+    // Before the lock, so that the database is closed when the lock is let go.
+    database: Database,
+    path: PathBuf,
+    identity: Identity,
+    bounds: Bounds,
+    /// A write failed, so nobody knows what the disk holds before it is opened and read again.
+    broken: bool,
+    _lock: File,
+}
+
+impl std::fmt::Debug for RedbStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RedbStore")
+            .field("path", &self.path)
+            .field("bounds", &self.bounds)
+            .finish_non_exhaustive()
+    }
+}
+
+impl LogStore for RedbStore {
+    fn load(&mut self) -> Result<StoredState, StorageError> {
+        let state = guarded(&self.path, || self.scan())?;
+        self.bounds = Bounds {
+            purged: state.purged,
+            last: state.last,
+        };
+        Ok(state)
+    }
+
+    fn write(&mut self, batch: &WriteBatch) -> Result<(), StorageError> {
+        self.bounds.check_batch(batch)?;
+        let last = self.change("writing", |store, transaction| {
+            store.apply(transaction, batch)
+        })?;
+        self.bounds.last = last;
+        Ok(())
+    }
+
+    fn read(&self, from: Index, to: Index, max_bytes: u64) -> Result<Vec<Entry>, StorageError> {
+        self.bounds.check_read(from)?;
+        guarded(&self.path, || {
+            self.read_range(from, to.min(self.bounds.last.index), max_bytes)
+        })
+    }
+
+    fn purge(&mut self, up_to: LogId) -> Result<(), StorageError> {
+        let purged = self.bounds.purged;
+        if up_to == purged || up_to.index < purged.index {
+            return Ok(());
+        }
+        if self.bounds.contains(up_to.index) && self.id_at(up_to.index)? == up_to {
+            self.purge_front(up_to)
+        } else {
+            self.purge_all(up_to)
+        }
+    }
+}
+
+impl RedbStore {
+    /// Whose data it is, as recorded when the store was made.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Reads all of the log once, without keeping it.
+    fn scan(&self) -> Result<StoredState, StorageError> {
+        const DOING: &str = "reading the log";
+        let transaction = self
+            .database
+            .begin_read()
+            .map_err(|error| self.fault(DOING, error))?;
+        let meta = transaction
+            .open_table(META)
+            .map_err(|error| self.fault(DOING, error))?;
+        let hard_state = self.record(&meta, HARD_STATE, schema::decode_hard_state)?;
+        let purged = self.record(&meta, PURGED, schema::decode_log_id)?;
+
+        let mut state = StoredState {
+            hard_state,
+            purged,
+            last: purged,
+            terms: Vec::new(),
+        };
+        let entries = transaction
+            .open_table(ENTRIES)
+            .map_err(|error| self.fault(DOING, error))?;
+        for item in entries.iter().map_err(|error| self.fault(DOING, error))? {
+            let (key, record) = item.map_err(|error| self.fault(DOING, error))?;
+            let entry = self.entry(state.last.index.next(), key.value(), record.value())?;
+            note(&mut state, entry.id)?;
+        }
+        Ok(state)
+    }
+
+    fn read_range(
+        &self,
+        from: Index,
+        to: Index,
+        max_bytes: u64,
+    ) -> Result<Vec<Entry>, StorageError> {
+        const DOING: &str = "reading entries";
+        let transaction = self
+            .database
+            .begin_read()
+            .map_err(|error| self.fault(DOING, error))?;
+        let table = transaction
+            .open_table(ENTRIES)
+            .map_err(|error| self.fault(DOING, error))?;
+        let mut range = table
+            .range(from.0..=to.0)
+            .map_err(|error| self.fault(DOING, error))?;
+        let mut budget = max_bytes;
+        let mut entries = Vec::new();
+        let mut next = from;
+        while next <= to {
+            let (key, record) = match range.next() {
+                Some(item) => item.map_err(|error| self.fault(DOING, error))?,
+                None => return Err(missing(next)),
+            };
+            let entry = self.entry(next, key.value(), record.value())?;
+            if entry.cost() > budget && !entries.is_empty() {
+                break;
+            }
+            budget = budget.saturating_sub(entry.cost());
+            entries.push(entry);
+            next = next.next();
+        }
+        Ok(entries)
+    }
+
+    /// Puts a batch into a transaction; returns the entry that is last then.
+    fn apply(
+        &self,
+        transaction: &WriteTransaction,
+        batch: &WriteBatch,
+    ) -> Result<LogId, StorageError> {
+        const DOING: &str = "appending entries";
+        let mut last = self.bounds.last;
+        if batch.truncate_from.is_some() || !batch.entries.is_empty() {
+            let mut table = transaction
+                .open_table(ENTRIES)
+                .map_err(|error| self.fault(DOING, error))?;
+            if let Some(from) = batch.truncate_from {
+                last = self.truncate(&mut table, from)?;
+            }
+            bounds::check_terms(last, &batch.entries)?;
+            let mut record = Vec::new();
+            for entry in &batch.entries {
+                schema::encode_entry(entry, &mut record)?;
+                table
+                    .insert(entry.id.index.0, record.as_slice())
+                    .map_err(|error| self.fault(DOING, error))?;
+                last = entry.id;
+            }
+        }
+        if let Some(hard_state) = &batch.hard_state {
+            let record = schema::encode_hard_state(HARD_STATE, hard_state)?;
+            self.put_meta(transaction, HARD_STATE, &record)?;
+        }
+        Ok(last)
+    }
+
+    /// Removes the entries from `from` on; returns the one before it.
+    fn truncate(
+        &self,
+        table: &mut Table<'_, u64, &'static [u8]>,
+        from: Index,
+    ) -> Result<LogId, StorageError> {
+        const DOING: &str = "removing conflicting entries";
+        table
+            .retain_in(from.0.., |_, _| false)
+            .map_err(|error| self.fault(DOING, error))?;
+        let before = from.previous();
+        if before == self.bounds.purged.index {
+            return Ok(self.bounds.purged);
+        }
+        let record = table
+            .get(before.0)
+            .map_err(|error| self.fault(DOING, error))?
+            .ok_or_else(|| missing(before))?;
+        Ok(self.entry(before, before.0, record.value())?.id)
+    }
+
+    /// Forgets the entries up to one that is kept, from the front, a step a transaction. A crash between two
+    /// steps leaves a log that begins later and is otherwise the same.
+    fn purge_front(&mut self, up_to: LogId) -> Result<(), StorageError> {
+        while self.bounds.purged.index < up_to.index {
+            let step = Index(
+                up_to
+                    .index
+                    .0
+                    .min(self.bounds.purged.index.0.saturating_add(PURGE_STEP)),
+            );
+            let id = if step == up_to.index {
+                up_to
+            } else {
+                self.id_at(step)?
+            };
+            self.change("purging entries", |store, transaction| {
+                const DOING: &str = "purging entries";
+                let mut table = transaction
+                    .open_table(ENTRIES)
+                    .map_err(|error| store.fault(DOING, error))?;
+                table
+                    .retain_in(..=step.0, |_, _| false)
+                    .map_err(|error| store.fault(DOING, error))?;
+                store.put_meta(transaction, PURGED, &schema::encode_log_id(PURGED, id))
+            })?;
+            self.bounds.purged = id;
+        }
+        Ok(())
+    }
+
+    /// Forgets the whole log; it continues behind `up_to`. One transaction, since the entries that remained
+    /// between two would not fit the snapshot.
+    fn purge_all(&mut self, up_to: LogId) -> Result<(), StorageError> {
+        self.change("replacing the log", |store, transaction| {
+            const DOING: &str = "replacing the log";
+            transaction
+                .delete_table(ENTRIES)
+                .map_err(|error| store.fault(DOING, error))?;
+            transaction
+                .open_table(ENTRIES)
+                .map_err(|error| store.fault(DOING, error))?;
+            store.put_meta(transaction, PURGED, &schema::encode_log_id(PURGED, up_to))
+        })?;
+        self.bounds = Bounds {
+            purged: up_to,
+            last: up_to,
+        };
+        Ok(())
+    }
+
+    /// Runs one durable transaction. After a failure the store refuses to be written.
+    fn change<T>(
+        &mut self,
+        doing: &'static str,
+        change: impl FnOnce(&Self, &WriteTransaction) -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
+        if self.broken {
+            let source = "an earlier write failed, so the store must be opened again first".into();
+            return Err(StorageError::Database { doing, source });
+        }
+        let result = guarded(&self.path, || {
+            let mut transaction = self
+                .database
+                .begin_write()
+                .map_err(|error| self.fault(doing, error))?;
+            transaction
+                .set_durability(Durability::Immediate)
+                .map_err(|error| self.fault(doing, error))?;
+            let value = change(self, &transaction)?;
+            transaction
+                .commit()
+                .map_err(|error| self.fault(doing, error))?;
+            Ok(value)
+        });
+        self.broken = result.is_err();
+        result
+    }
+
+    fn put_meta(
+        &self,
+        transaction: &WriteTransaction,
+        key: &str,
+        record: &[u8],
+    ) -> Result<(), StorageError> {
+        const DOING: &str = "writing its state";
+        let mut table = transaction
+            .open_table(META)
+            .map_err(|error| self.fault(DOING, error))?;
+        table
+            .insert(key, record)
+            .map_err(|error| self.fault(DOING, error))?;
+        Ok(())
+    }
+
+    fn id_at(&self, index: Index) -> Result<LogId, StorageError> {
+        let entries = self.read(index, index, 0)?;
+        entries
+            .first()
+            .map(|entry| entry.id)
+            .ok_or_else(|| missing(index))
+    }
+
+    /// Decodes the record that should be the entry at `wanted`.
+    fn entry(&self, wanted: Index, key: u64, record: &[u8]) -> Result<Entry, StorageError> {
+        if key != wanted.0 {
+            return Err(missing(wanted));
+        }
+        schema::decode_entry(wanted, record)
+            .map_err(|error| error.of(format!("entry {wanted}"), &self.path))
+    }
+
+    /// Reads a record that every store has from its first moment on.
+    fn record<T>(
+        &self,
+        table: &impl ReadableTable<&'static str, &'static [u8]>,
+        key: &str,
+        decode: fn(&str, &[u8]) -> Result<T, schema::RecordError>,
+    ) -> Result<T, StorageError> {
+        meta_record(&self.path, table, key, decode)
+    }
+
+    fn fault(&self, doing: &'static str, error: impl Into<::redb::Error>) -> StorageError {
+        fault(&self.path, doing, error.into())
+    }
+}
+
+/// Counts one more entry in, in order.
+fn note(state: &mut StoredState, id: LogId) -> Result<(), StorageError> {
+    if id.term < state.last.term {
+        let reason = format!(
+            "its term {} is older than that of the entry before, {}",
+            id.term, state.last
+        );
+        return Err(StorageError::Corrupt {
+            record: format!("entry {}", id.index),
+            reason,
+        });
+    }
+    let run: Option<Term> = state.terms.last().map(|(_, term)| *term);
+    if run != Some(id.term) {
+        state.terms.push((id.index, id.term));
+    }
+    state.last = id;
+    Ok(())
+}
+
+fn missing(index: Index) -> StorageError {
+    StorageError::Corrupt {
+        record: format!("entry {index}"),
+        reason: "it is missing".to_owned(),
+    }
+}
+
+fn meta_record<T>(
+    path: &Path,
+    table: &impl ReadableTable<&'static str, &'static [u8]>,
+    key: &str,
+    decode: fn(&str, &[u8]) -> Result<T, schema::RecordError>,
+) -> Result<T, StorageError> {
+    let name = format!("the record {key:?} of {}", path.display());
+    let found = table
+        .get(key)
+        .map_err(|error| fault(path, "reading its state", error.into()))?;
+    let Some(record) = found else {
+        return Err(StorageError::Corrupt {
+            record: name,
+            reason: "it is missing".to_owned(),
+        });
+    };
+    decode(key, record.value()).map_err(|error| error.of(name, path))
+}
+
+/// Says what an error of the database means for a node.
+fn fault(path: &Path, doing: &'static str, error: ::redb::Error) -> StorageError {
+    use std::io::ErrorKind::{InvalidData, UnexpectedEof};
+    match error {
+        ::redb::Error::DatabaseAlreadyOpen | ::redb::Error::LockProtocolMismatch => {
+            StorageError::InUse {
+                path: path.to_owned(),
+            }
+        }
+        ::redb::Error::Corrupted(reason) => damaged(path, reason),
+        ::redb::Error::Io(source) if matches!(source.kind(), InvalidData | UnexpectedEof) => {
+            damaged(path, source.to_string())
+        }
+        ::redb::Error::Io(source) => StorageError::Io {
+            doing,
+            path: path.to_owned(),
+            source,
+        },
+        other => StorageError::Database {
+            doing,
+            source: other.into(),
+        },
+    }
+}
+
+fn damaged(path: &Path, reason: String) -> StorageError {
+    StorageError::Corrupt {
+        record: format!("the log database {}", path.display()),
+        reason,
+    }
+}
+
+/// Turns a panic of the database into an error: that is how it reports some damage of its pages.
+fn guarded<T>(
+    path: &Path,
+    call: impl FnOnce() -> Result<T, StorageError>,
+) -> Result<T, StorageError> {
+    panic::catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("no reason given");
+        Err(damaged(path, format!("the database gave up on it: {text}")))
+    })
+}

@@ -1,0 +1,197 @@
+//! How a database is made, opened and told from somebody else's.
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use ::redb::{Builder, Database, Durability, ReadableDatabase, ReadableTable};
+
+use super::{
+    ENTRIES, HARD_STATE, IDENTITY, Identity, META, PURGED, RedbStore, fault, guarded, meta_record,
+};
+use crate::storage::bounds::Bounds;
+use crate::storage::files::{create_dir, failed, remove, sync_dir};
+use crate::storage::{StorageError, schema};
+use crate::types::{HardState, Index, LogId};
+
+/// The database.
+const DATABASE: &str = "raft.redb";
+/// A database that is being made. It gets its name when it is whole, so a crash in between leaves none.
+const UNFINISHED: &str = "raft.redb.new";
+/// Whose lock is held by the process that uses the directory.
+const LOCK: &str = "raft.lock";
+/// Pages that the database keeps in memory, in bytes.
+const CACHE_BYTES: usize = 64 << 20;
+
+impl RedbStore {
+    /// Opens the log in `dir`, or makes an empty one. Every page and record of it is checked, here and in `load`.
+    ///
+    /// # Errors
+    /// [`StorageError::Foreign`] where it is another node's or cluster's, [`StorageError::InUse`] where another
+    /// process has it, [`StorageError::Corrupt`] and [`StorageError::TooNew`] where it can't be understood.
+    pub fn open(dir: &Path, identity: &Identity) -> Result<Self, StorageError> {
+        create_dir(dir)?;
+        let lock = lock(dir)?;
+        if !exists(&dir.join(DATABASE))? {
+            create(dir, identity)?;
+        }
+        let store = Self::open_file(dir, lock)?;
+        check_identity(dir, &store.identity, identity)?;
+        Ok(store)
+    }
+
+    /// Opens the log in `dir` whosever it is, or returns none where there is none. For a program that learns
+    /// from the directory which node it is; see [`RedbStore::identity`].
+    ///
+    /// # Errors
+    /// As [`RedbStore::open`], but never [`StorageError::Foreign`].
+    pub fn open_existing(dir: &Path) -> Result<Option<Self>, StorageError> {
+        if !exists(&dir.join(DATABASE))? {
+            return Ok(None);
+        }
+        let lock = lock(dir)?;
+        Self::open_file(dir, lock).map(Some)
+    }
+
+    /// Whose data is in `dir`, if any. Opens and closes the log; [`RedbStore::open_existing`] does so only once.
+    ///
+    /// # Errors
+    /// As [`RedbStore::open_existing`].
+    pub fn peek(dir: &Path) -> Result<Option<Identity>, StorageError> {
+        Ok(Self::open_existing(dir)?.map(|store| store.identity.clone()))
+    }
+
+    fn open_file(dir: &Path, lock: File) -> Result<Self, StorageError> {
+        let path = dir.join(DATABASE);
+        guarded(&path.clone(), || {
+            // Not only after a crash: a page that was damaged since is found now, not when it is needed.
+            let opened = builder().set_check_integrity_on_open(true).open(&path);
+            let database = opened.map_err(|error| fault(&path, "opening it", error.into()))?;
+            let (identity, bounds) = read_state(&database, &path)?;
+            Ok(Self {
+                database,
+                path,
+                identity,
+                bounds,
+                broken: false,
+                _lock: lock,
+            })
+        })
+    }
+}
+
+fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder.set_cache_size(CACHE_BYTES);
+    builder
+}
+
+fn exists(path: &Path) -> Result<bool, StorageError> {
+    path.try_exists().map_err(failed("cannot look for", path))
+}
+
+/// Takes the directory for this process until the file is closed.
+fn lock(dir: &Path) -> Result<File, StorageError> {
+    let path = dir.join(LOCK);
+    let mut options = File::options();
+    options.create(true).truncate(false).read(true).write(true);
+    let file = options.open(&path).map_err(failed("cannot open", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StorageError::InUse {
+            path: dir.to_owned(),
+        }),
+        Err(TryLockError::Error(error)) => Err(failed("cannot lock", &path)(error)),
+    }
+}
+
+/// Makes an empty database with all of its records under another name, then gives it its own.
+fn create(dir: &Path, identity: &Identity) -> Result<(), StorageError> {
+    let unfinished = dir.join(UNFINISHED);
+    remove(&unfinished)?;
+    guarded(&unfinished, || fill(&unfinished, identity))?;
+    let path: PathBuf = dir.join(DATABASE);
+    fs::rename(&unfinished, &path).map_err(failed("cannot give its name to", &unfinished))?;
+    sync_dir(dir)
+}
+
+fn fill(path: &Path, identity: &Identity) -> Result<(), StorageError> {
+    const DOING: &str = "making an empty log";
+    let wrong = |error: ::redb::Error| fault(path, DOING, error);
+    let database = builder()
+        .create(path)
+        .map_err(|error| wrong(error.into()))?;
+    let mut transaction = database
+        .begin_write()
+        .map_err(|error| wrong(error.into()))?;
+    transaction
+        .set_durability(Durability::Immediate)
+        .map_err(|error| wrong(error.into()))?;
+    {
+        transaction
+            .open_table(ENTRIES)
+            .map_err(|error| wrong(error.into()))?;
+        let mut meta = transaction
+            .open_table(META)
+            .map_err(|error| wrong(error.into()))?;
+        // All of them from the start: one that is missing later is damage, not a node that never voted.
+        let records = [
+            (IDENTITY, schema::encode_identity(IDENTITY, identity)?),
+            (
+                HARD_STATE,
+                schema::encode_hard_state(HARD_STATE, &HardState::default())?,
+            ),
+            (PURGED, schema::encode_log_id(PURGED, LogId::default())),
+        ];
+        for (key, record) in &records {
+            meta.insert(*key, record.as_slice())
+                .map_err(|error| wrong(error.into()))?;
+        }
+    }
+    transaction.commit().map_err(|error| wrong(error.into()))?;
+    database.close().map_err(|error| wrong(error.into()))
+}
+
+/// Whose it is, and from where to where it reaches.
+fn read_state(database: &Database, path: &Path) -> Result<(Identity, Bounds), StorageError> {
+    let wrong = |error: ::redb::Error| fault(path, "opening it", error);
+    let transaction = database.begin_read().map_err(|error| wrong(error.into()))?;
+    let meta = transaction
+        .open_table(META)
+        .map_err(|error| wrong(error.into()))?;
+    let identity = meta_record(path, &meta, IDENTITY, schema::decode_identity)?;
+    let purged = meta_record(path, &meta, PURGED, schema::decode_log_id)?;
+    let entries = transaction
+        .open_table(ENTRIES)
+        .map_err(|error| wrong(error.into()))?;
+    let last = match entries.last().map_err(|error| wrong(error.into()))? {
+        None => purged,
+        Some((key, record)) => {
+            let index = Index(key.value());
+            let decoded = schema::decode_entry(index, record.value());
+            decoded
+                .map_err(|error| error.of(format!("entry {index}"), path))?
+                .id
+        }
+    };
+    Ok((identity, Bounds { purged, last }))
+}
+
+fn check_identity(dir: &Path, found: &Identity, expected: &Identity) -> Result<(), StorageError> {
+    let differs = |what, found: &str, expected: &str| StorageError::Foreign {
+        path: dir.to_owned(),
+        what,
+        found: found.to_owned(),
+        expected: expected.to_owned(),
+    };
+    if found.cluster_id != expected.cluster_id {
+        return Err(differs("cluster", &found.cluster_id, &expected.cluster_id));
+    }
+    if found.node_id != expected.node_id {
+        return Err(differs(
+            "node",
+            found.node_id.as_str(),
+            expected.node_id.as_str(),
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,358 @@
+//! Every byte that a node keeps: the records of the log database and the header of a snapshot file.
+//!
+//! All numbers are big-endian. Every record begins with its version and ends with the CRC-32C of its key and of
+//! everything before the checksum; that much holds for all versions, so that damage is told from novelty.
+//! `host/docs/formats.md` has the tables.
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use bytes::{Buf, Bytes, TryGetError};
+use thiserror::Error;
+
+use super::StorageError;
+use crate::types::{Command, Entry, HardState, Index, LogId, NodeId, Payload, SnapshotMeta, Term};
+
+/// The version of the log database as a whole: which tables and records there are.
+pub(super) const FORMAT: u32 = 1;
+/// The newest version of a record.
+const RECORD: u8 = 1;
+/// The longest entry record, in bytes.
+pub(super) const MAX_ENTRY_BYTES: u64 = 256 << 20;
+/// The longest name of a node or a cluster, in bytes.
+const MAX_NAME_BYTES: u64 = 1024;
+
+const CHECKSUM_BYTES: usize = 4;
+const NOOP: u8 = 0;
+const COMMANDS: u8 = 1;
+
+/// First bytes of a snapshot file.
+const SNAPSHOT_MAGIC: [u8; 8] = *b"OARLSNAP";
+/// The newest version of a snapshot file.
+const SNAPSHOT: u32 = 1;
+/// Length of a snapshot file's header; the state machine's bytes follow.
+pub(super) const SNAPSHOT_HEADER_BYTES: usize = 52;
+
+/// What is wrong with a record.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub(super) enum RecordError {
+    #[error("its checksum is wrong")]
+    Checksum,
+    #[error("it is not a snapshot file")]
+    Magic,
+    #[error("it ends too soon")]
+    CutShort,
+    #[error("{0} bytes too many follow it")]
+    LeftOver(usize),
+    #[error("it has a part of kind {0}, which doesn't exist")]
+    Kind(u8),
+    #[error("a name in it is not UTF-8")]
+    Name,
+    #[error("it has version {found}, and this program reads up to {known}")]
+    TooNew { found: u32, known: u32 },
+}
+
+impl RecordError {
+    /// Says which record it is, and in which file.
+    pub(super) fn of(self, record: impl Into<String>, path: &Path) -> StorageError {
+        match self {
+            Self::TooNew { found, known } => StorageError::TooNew {
+                path: path.to_owned(),
+                found,
+                known,
+            },
+            damage => StorageError::Corrupt {
+                record: record.into(),
+                reason: damage.to_string(),
+            },
+        }
+    }
+}
+
+impl From<TryGetError> for RecordError {
+    fn from(_: TryGetError) -> Self {
+        Self::CutShort
+    }
+}
+
+/// Whose data it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The node that writes here.
+    pub node_id: NodeId,
+    /// The cluster that it is in.
+    pub cluster_id: String,
+}
+
+/// Writes the record of an entry into `record`, in place of what is there.
+pub(super) fn encode_entry(entry: &Entry, record: &mut Vec<u8>) -> Result<(), StorageError> {
+    check_entry_size(entry)?;
+    start(record);
+    record.extend_from_slice(&entry.id.term.0.to_be_bytes());
+    record.extend_from_slice(&entry.time_ms.to_be_bytes());
+    match &entry.payload {
+        Payload::Noop => record.push(NOOP),
+        Payload::Commands(commands) => {
+            record.push(COMMANDS);
+            put_length(record, commands.len());
+            for command in commands {
+                record.extend_from_slice(&command.session.to_be_bytes());
+                record.extend_from_slice(&command.sequence.to_be_bytes());
+                put_length(record, command.data.len());
+                record.extend_from_slice(&command.data);
+            }
+        }
+    }
+    seal(&entry_key(entry.id.index), record);
+    Ok(())
+}
+
+/// Reads the record of the entry at `index`.
+pub(super) fn decode_entry(index: Index, record: &[u8]) -> Result<Entry, RecordError> {
+    let mut body = unseal(&entry_key(index), record)?;
+    let term = Term(body.try_get_u64()?);
+    let time_ms = body.try_get_u64()?;
+    let payload = match body.try_get_u8()? {
+        NOOP => Payload::Noop,
+        COMMANDS => Payload::Commands(get_commands(&mut body)?),
+        kind => return Err(RecordError::Kind(kind)),
+    };
+    finished(&body)?;
+    Ok(Entry {
+        id: LogId::new(term, index),
+        time_ms,
+        payload,
+    })
+}
+
+/// Writes a record of term and vote.
+pub(super) fn encode_hard_state(key: &str, state: &HardState) -> Result<Vec<u8>, StorageError> {
+    let mut record = Vec::new();
+    start(&mut record);
+    record.extend_from_slice(&state.term.0.to_be_bytes());
+    record.push(u8::from(state.vote.is_some()));
+    if let Some(vote) = &state.vote {
+        put_name(&mut record, "the name of a node", vote.as_str())?;
+    }
+    seal(key.as_bytes(), &mut record);
+    Ok(record)
+}
+
+/// Reads a record of term and vote.
+pub(super) fn decode_hard_state(key: &str, record: &[u8]) -> Result<HardState, RecordError> {
+    let mut body = unseal(key.as_bytes(), record)?;
+    let term = Term(body.try_get_u64()?);
+    let vote = match body.try_get_u8()? {
+        0 => None,
+        1 => Some(NodeId::from(get_name(&mut body)?)),
+        kind => return Err(RecordError::Kind(kind)),
+    };
+    finished(&body)?;
+    Ok(HardState { term, vote })
+}
+
+/// Writes a record that names an entry.
+pub(super) fn encode_log_id(key: &str, id: LogId) -> Vec<u8> {
+    let mut record = Vec::new();
+    start(&mut record);
+    record.extend_from_slice(&id.term.0.to_be_bytes());
+    record.extend_from_slice(&id.index.0.to_be_bytes());
+    seal(key.as_bytes(), &mut record);
+    record
+}
+
+/// Reads a record that names an entry.
+pub(super) fn decode_log_id(key: &str, record: &[u8]) -> Result<LogId, RecordError> {
+    let mut body = unseal(key.as_bytes(), record)?;
+    let id = LogId::new(Term(body.try_get_u64()?), Index(body.try_get_u64()?));
+    finished(&body)?;
+    Ok(id)
+}
+
+/// Writes the record that says whose database this is, and in which format.
+pub(super) fn encode_identity(key: &str, identity: &Identity) -> Result<Vec<u8>, StorageError> {
+    let mut record = Vec::new();
+    start(&mut record);
+    record.extend_from_slice(&FORMAT.to_be_bytes());
+    put_name(&mut record, "the name of a node", identity.node_id.as_str())?;
+    put_name(&mut record, "the name of a cluster", &identity.cluster_id)?;
+    seal(key.as_bytes(), &mut record);
+    Ok(record)
+}
+
+/// Reads the record that says whose database this is; refuses a newer format.
+pub(super) fn decode_identity(key: &str, record: &[u8]) -> Result<Identity, RecordError> {
+    let mut body = unseal(key.as_bytes(), record)?;
+    let format = body.try_get_u32()?;
+    if format > FORMAT {
+        return Err(RecordError::TooNew {
+            found: format,
+            known: FORMAT,
+        });
+    }
+    let node_id = NodeId::from(get_name(&mut body)?);
+    let cluster_id = get_name(&mut body)?;
+    finished(&body)?;
+    Ok(Identity {
+        node_id,
+        cluster_id,
+    })
+}
+
+/// Writes the header of a snapshot file.
+pub(super) fn encode_snapshot_header(meta: &SnapshotMeta) -> [u8; SNAPSHOT_HEADER_BYTES] {
+    let mut header = Vec::with_capacity(SNAPSHOT_HEADER_BYTES);
+    header.extend_from_slice(&SNAPSHOT_MAGIC);
+    header.extend_from_slice(&SNAPSHOT.to_be_bytes());
+    header.extend_from_slice(&meta.last.term.0.to_be_bytes());
+    header.extend_from_slice(&meta.last.index.0.to_be_bytes());
+    header.extend_from_slice(&meta.time_ms.to_be_bytes());
+    header.extend_from_slice(&meta.length.to_be_bytes());
+    header.extend_from_slice(&meta.checksum.to_be_bytes());
+    seal(&[], &mut header);
+    let mut array = [0; SNAPSHOT_HEADER_BYTES];
+    array.copy_from_slice(&header);
+    array
+}
+
+/// Reads the header of a snapshot file.
+pub(super) fn decode_snapshot_header(
+    header: &[u8; SNAPSHOT_HEADER_BYTES],
+) -> Result<SnapshotMeta, RecordError> {
+    if header[..SNAPSHOT_MAGIC.len()] != SNAPSHOT_MAGIC {
+        return Err(RecordError::Magic);
+    }
+    let mut body = &checked(&[], header)?[SNAPSHOT_MAGIC.len()..];
+    let version = body.try_get_u32()?;
+    if version != SNAPSHOT {
+        return Err(RecordError::TooNew {
+            found: version,
+            known: SNAPSHOT,
+        });
+    }
+    let last = LogId::new(Term(body.try_get_u64()?), Index(body.try_get_u64()?));
+    Ok(SnapshotMeta {
+        last,
+        time_ms: body.try_get_u64()?,
+        length: body.try_get_u64()?,
+        checksum: body.try_get_u32()?,
+    })
+}
+
+/// The key of an entry as its checksum covers it: a record in another one's place is damage.
+fn entry_key(index: Index) -> [u8; 8] {
+    index.0.to_be_bytes()
+}
+
+/// Refuses an entry whose record would be too long.
+pub(super) fn check_entry_size(entry: &Entry) -> Result<(), StorageError> {
+    let bytes = match &entry.payload {
+        Payload::Noop => 22,
+        Payload::Commands(commands) => commands
+            .iter()
+            .fold(26, |sum, command| sum + 20 + command.data.len() as u64),
+    };
+    check_size(bytes, MAX_ENTRY_BYTES, || {
+        format!("entry {}", entry.id.index)
+    })
+}
+
+fn check_size(bytes: u64, limit: u64, what: impl FnOnce() -> String) -> Result<(), StorageError> {
+    if bytes > limit {
+        Err(StorageError::TooLarge {
+            what: what(),
+            bytes,
+            limit,
+        })
+    } else {
+        Ok(())
+    }
+}
+
+fn start(record: &mut Vec<u8>) {
+    record.clear();
+    record.push(RECORD);
+}
+
+fn seal(key: &[u8], record: &mut Vec<u8>) {
+    let checksum = crc32c::crc32c_append(crc32c::crc32c(key), record);
+    record.extend_from_slice(&checksum.to_be_bytes());
+}
+
+/// What a right checksum covers.
+fn checked<'a>(key: &[u8], record: &'a [u8]) -> Result<&'a [u8], RecordError> {
+    let (covered, checksum) = record
+        .split_last_chunk::<CHECKSUM_BYTES>()
+        .ok_or(RecordError::CutShort)?;
+    if crc32c::crc32c_append(crc32c::crc32c(key), covered) != u32::from_be_bytes(*checksum) {
+        return Err(RecordError::Checksum);
+    }
+    Ok(covered)
+}
+
+/// The record between version and checksum, both found right.
+fn unseal(key: &[u8], record: &[u8]) -> Result<Bytes, RecordError> {
+    let mut body = Bytes::copy_from_slice(checked(key, record)?);
+    match body.try_get_u8()? {
+        RECORD => Ok(body),
+        found => Err(RecordError::TooNew {
+            found: found.into(),
+            known: RECORD.into(),
+        }),
+    }
+}
+
+fn finished(body: &Bytes) -> Result<(), RecordError> {
+    if body.is_empty() {
+        Ok(())
+    } else {
+        Err(RecordError::LeftOver(body.len()))
+    }
+}
+
+fn put_length(record: &mut Vec<u8>, length: usize) {
+    // Sizes were checked against limits far below 4 GiB before anything was written.
+    let length = u32::try_from(length).expect("a checked size fits into 32 bits");
+    record.extend_from_slice(&length.to_be_bytes());
+}
+
+fn get_bytes(body: &mut Bytes) -> Result<Bytes, RecordError> {
+    let length = body.try_get_u32()? as usize;
+    if length > body.len() {
+        return Err(RecordError::CutShort);
+    }
+    Ok(body.split_to(length))
+}
+
+fn get_commands(body: &mut Bytes) -> Result<Vec<Command>, RecordError> {
+    const SMALLEST: usize = 20;
+    let count = body.try_get_u32()? as usize;
+    // A count that can't be true must not reserve memory.
+    if count > body.len() / SMALLEST {
+        return Err(RecordError::CutShort);
+    }
+    (0..count)
+        .map(|_| {
+            let session = body.try_get_u64()?;
+            let sequence = body.try_get_u64()?;
+            Ok(Command {
+                session,
+                sequence,
+                data: get_bytes(body)?,
+            })
+        })
+        .collect()
+}
+
+fn put_name(record: &mut Vec<u8>, what: &str, name: &str) -> Result<(), StorageError> {
+    check_size(name.len() as u64, MAX_NAME_BYTES, || what.to_owned())?;
+    put_length(record, name.len());
+    record.extend_from_slice(name.as_bytes());
+    Ok(())
+}
+
+fn get_name(body: &mut Bytes) -> Result<String, RecordError> {
+    String::from_utf8(get_bytes(body)?.into()).map_err(|_| RecordError::Name)
+}

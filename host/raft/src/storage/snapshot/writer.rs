@@ -1,0 +1,117 @@
+//! A snapshot that is being taken.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use super::{SNAPSHOT_HEADER_BYTES, schema};
+use crate::storage::files::{failed, remove, sync_dir};
+use crate::storage::{SnapshotWriter, StorageError};
+use crate::types::{LogId, SnapshotMeta};
+
+const BUFFER_BYTES: usize = 1 << 16;
+
+/// Writes a snapshot under another name first. Dropped before it is finished, it removes what it wrote.
+pub(super) struct FileWriter {
+    out: BufWriter<File>,
+    unfinished: Leftover,
+    path: PathBuf,
+    meta: SnapshotMeta,
+    max_bytes: u64,
+}
+
+impl FileWriter {
+    pub(super) fn create(
+        unfinished: PathBuf,
+        path: PathBuf,
+        last: LogId,
+        time_ms: u64,
+        max_bytes: u64,
+    ) -> Result<Self, StorageError> {
+        let file = File::create_new(&unfinished).map_err(failed("cannot create", &unfinished))?;
+        let unfinished = Leftover(Some(unfinished));
+        let mut out = BufWriter::with_capacity(BUFFER_BYTES, file);
+        // Its place; length and checksum are known at the end.
+        out.write_all(&[0; SNAPSHOT_HEADER_BYTES])
+            .map_err(failed("cannot write", unfinished.path()))?;
+        let meta = SnapshotMeta {
+            last,
+            time_ms,
+            length: 0,
+            checksum: 0,
+        };
+        Ok(Self {
+            out,
+            unfinished,
+            path,
+            meta,
+            max_bytes,
+        })
+    }
+}
+
+impl Write for FileWriter {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        let left = self.max_bytes - self.meta.length;
+        if data.len() as u64 > left {
+            let reason = format!(
+                "the snapshot is longer than the limit of {} bytes",
+                self.max_bytes
+            );
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
+        }
+        let written = self.out.write(data)?;
+        self.meta.checksum = crc32c::crc32c_append(self.meta.checksum, &data[..written]);
+        self.meta.length += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+impl SnapshotWriter for FileWriter {
+    fn finish(mut self: Box<Self>) -> Result<SnapshotMeta, StorageError> {
+        let header = schema::encode_snapshot_header(&self.meta);
+        let complete = |out: &mut BufWriter<File>| {
+            out.seek(SeekFrom::Start(0))?;
+            out.write_all(&header)?;
+            out.flush()?;
+            out.get_ref().sync_all()
+        };
+        complete(&mut self.out).map_err(failed("cannot write", self.unfinished.path()))?;
+        publish(self.unfinished.path(), &self.path)?;
+        self.unfinished.0 = None;
+        Ok(self.meta.clone())
+    }
+}
+
+/// Gives a durable file its final name, durably.
+pub(super) fn publish(from: &Path, to: &Path) -> Result<(), StorageError> {
+    fs::rename(from, to).map_err(failed("cannot give its name to", from))?;
+    match to.parent() {
+        Some(dir) => sync_dir(dir),
+        None => Ok(()),
+    }
+}
+
+/// A file that goes when it is not wanted after all.
+struct Leftover(Option<PathBuf>);
+
+impl Leftover {
+    fn path(&self) -> &Path {
+        self.0.as_deref().unwrap_or(Path::new(""))
+    }
+}
+
+impl Drop for Leftover {
+    fn drop(&mut self) {
+        if let Some(path) = self.0.take()
+            && let Err(error) = remove(&path)
+        {
+            // Nobody is there to be told; the next start removes it.
+            tracing::warn!(%error, "unfinished snapshot left behind");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! What the driver asks of the disk, and the one place that does it. One thread runs the tasks in order.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::raft::ready::{LogRead, ReadFor, WriteId};
+use crate::storage::{LogStore, Received, SnapshotStore, StorageError, WriteBatch};
+use crate::types::{Entry, LogId, NodeId, SnapshotMeta};
+
+/// Bytes of a snapshot that travel in one message.
+pub const CHUNK_BYTES: usize = 512 * 1024;
+
+/// Something for the disk to do.
+#[derive(Clone, Debug)]
+pub enum DiskTask {
+    /// Make this durable.
+    Write(WriteId, WriteBatch),
+    /// Forget entries up to here.
+    Purge(LogId),
+    /// Read entries back.
+    Read(LogRead),
+    /// Read a chunk of a snapshot.
+    ReadChunk {
+        /// Who needs it.
+        to: NodeId,
+        /// Of which snapshot.
+        meta: SnapshotMeta,
+        /// From where.
+        offset: u64,
+    },
+    /// Write down a chunk of a snapshot.
+    Receive {
+        /// Of which snapshot.
+        meta: SnapshotMeta,
+        /// Where it belongs.
+        offset: u64,
+        /// Its bytes.
+        data: Bytes,
+    },
+    /// Remove older snapshots.
+    Retain(SnapshotMeta),
+}
+
+/// What the disk has done.
+#[derive(Clone, Debug)]
+pub enum DiskDone {
+    /// The write of this number is durable.
+    Written(WriteId),
+    /// Entries, for whom they were read.
+    Read(ReadFor, Vec<Entry>),
+    /// A chunk; none where the snapshot is gone.
+    Chunk {
+        /// Who needs it.
+        to: NodeId,
+        /// Of which snapshot.
+        meta: SnapshotMeta,
+        /// From where.
+        offset: u64,
+        /// Its bytes.
+        data: Option<Bytes>,
+    },
+    /// A chunk of a snapshot is durable.
+    Received(SnapshotMeta, Received),
+    /// Something that nobody waits for.
+    Tidied,
+}
+
+/// A node's disk: its log and its snapshots.
+pub struct Disk {
+    log: Box<dyn LogStore>,
+    snapshots: Arc<dyn SnapshotStore>,
+}
+
+impl Disk {
+    /// Of these two.
+    #[must_use]
+    pub fn new(log: Box<dyn LogStore>, snapshots: Arc<dyn SnapshotStore>) -> Self {
+        Self { log, snapshots }
+    }
+
+    /// Does one task.
+    ///
+    /// # Errors
+    /// All of them end the node: what a failed write left on the disk is unknown.
+    pub fn run(&mut self, task: DiskTask) -> Result<DiskDone, StorageError> {
+        match task {
+            DiskTask::Write(id, batch) => {
+                self.log.write(&batch)?;
+                Ok(DiskDone::Written(id))
+            }
+            DiskTask::Purge(up_to) => {
+                self.log.purge(up_to)?;
+                Ok(DiskDone::Tidied)
+            }
+            DiskTask::Read(LogRead { reader, from, to, max_bytes }) => self.read(reader, from, to, max_bytes),
+            DiskTask::ReadChunk { to, meta, offset } => {
+                let data = self.snapshots.read_chunk(&meta, offset, CHUNK_BYTES);
+                let data = data
+                    .inspect_err(|error| tracing::warn!(peer = %to, snapshot = %meta.last, %error, "snapshot chunk unreadable"))
+                    .ok();
+                Ok(DiskDone::Chunk { to, meta, offset, data })
+            }
+            DiskTask::Receive { meta, offset, data } => {
+                let received = self.snapshots.receive(&meta, offset, &data)?;
+                Ok(DiskDone::Received(meta, received))
+            }
+            DiskTask::Retain(meta) => {
+                self.snapshots.retain(&meta)?;
+                Ok(DiskDone::Tidied)
+            }
+        }
+    }
+
+    /// An entry that was purged or replaced since it was asked for is no error: the core asks anew.
+    fn read(
+        &self,
+        reader: ReadFor,
+        from: crate::types::Index,
+        to: crate::types::Index,
+        max_bytes: u64,
+    ) -> Result<DiskDone, StorageError> {
+        match self.log.read(from, to, max_bytes) {
+            Ok(entries) => Ok(DiskDone::Read(reader, entries)),
+            Err(StorageError::OutOfRange { .. }) => Ok(DiskDone::Read(reader, Vec::new())),
+            Err(error) => Err(error),
+        }
+    }
+}

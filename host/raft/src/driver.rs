@@ -1,0 +1,366 @@
+//! Carries out what the core wants. Production and simulation run this same driver; they differ in its [`Ends`].
+//!
+//! [`Driver::turn`] is the only place where "persist before send, commit before apply, apply before reply" is
+//! written. Disk write, replication and apply overlap: the leader's entries leave before its own write is durable,
+//! and the core counts the leader itself only once it is.
+
+mod proposals;
+mod queries;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use thiserror::Error;
+
+use crate::applier::Reply;
+use crate::disk::{DiskDone, DiskTask};
+use crate::message::{Message, RaftRequest, RaftResponse};
+use crate::raft::ready::{Envelope, Ready, SnapshotTask, WriteId};
+use crate::raft::{Core, Role};
+use crate::state_machine::StateMachine;
+use crate::types::{Entry, Index, NodeId, SnapshotMeta, Term};
+use proposals::Proposals;
+use queries::Queries;
+
+/// Where the driver's work goes. None of these waits for the work to be done; [`Input`] tells when it is.
+pub trait Ends<M: StateMachine> {
+    /// Who waits for a command's outcome.
+    type Waiter;
+    /// Who asked a question.
+    type Asker;
+
+    /// Queues work for the disk, in order.
+    fn disk(&mut self, task: DiskTask);
+    /// Queues work for the state machine, in order.
+    fn machine(&mut self, task: MachineTask<M, Self::Asker>);
+    /// Sends a message. It may be lost.
+    fn send(&mut self, to: &NodeId, message: Message);
+    /// Tells a client what became of its command.
+    fn reply(&mut self, waiter: Self::Waiter, outcome: Result<Applied<M::Reply>, SubmitError>);
+    /// Tells a client that its question is not answered.
+    fn refuse(&mut self, asker: Self::Asker, error: SubmitError);
+    /// The wall clock, in milliseconds since 1970; the core makes it monotonic in the log.
+    fn wall_ms(&mut self) -> u64;
+}
+
+/// Work for the state machine.
+pub enum MachineTask<M: StateMachine, A> {
+    /// Apply these, in order.
+    Apply(Vec<Entry>),
+    /// Answer a question as of now.
+    Query(M::Query, A),
+    /// Take a snapshot.
+    TakeSnapshot,
+    /// Replace the state.
+    Restore(SnapshotMeta),
+}
+
+/// A command that was carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied<R> {
+    /// Index of its entry.
+    pub index: Index,
+    /// The machine's reply.
+    pub reply: R,
+}
+
+/// Why a command or a question has no answer.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum SubmitError {
+    /// This node does not lead, and was asked not to forward.
+    #[error("this node does not lead; {}", leader.as_ref().map_or_else(|| "no leader is known".to_owned(), |leader| format!("{leader} does")))]
+    NotLeader {
+        /// Who does, if anyone is known to.
+        leader: Option<NodeId>,
+    },
+    /// No leader was found in time. The command was not carried out.
+    #[error("no leader was found in time; the command was not carried out: try again shortly")]
+    NoLeader,
+    /// Too much is under way. The command was not carried out.
+    #[error("too much is under way ({what}); the command was not carried out: try again shortly")]
+    Overloaded {
+        /// Which bound was met.
+        what: &'static str,
+    },
+    /// No outcome in time. The command may or may not be carried out.
+    #[error("no outcome in time; the command may or may not have been carried out")]
+    TimedOut,
+    /// The node is stopping.
+    #[error("the node is stopping; the command may or may not have been carried out")]
+    Stopped,
+}
+
+/// How fresh an answer must be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Consistency {
+    /// As if all questions and commands were one sequence: sees every command that was answered before.
+    #[default]
+    Linearizable,
+    /// What this node knows, which may be old.
+    Stale,
+}
+
+/// Something that happened.
+pub enum Input<M: StateMachine, E: Ends<M>> {
+    /// Time has passed.
+    Tick,
+    /// A message arrived.
+    Message(NodeId, Message),
+    /// A client has a command.
+    Propose {
+        /// The command.
+        data: Bytes,
+        /// When the client stops waiting.
+        deadline: Duration,
+        /// Hand it to the leader if this node isn't it.
+        forward: bool,
+        /// Who waits.
+        waiter: E::Waiter,
+    },
+    /// A client has a question.
+    Query {
+        /// The question.
+        query: M::Query,
+        /// How fresh the answer must be.
+        consistency: Consistency,
+        /// When the client stops waiting.
+        deadline: Duration,
+        /// Who asks.
+        asker: E::Asker,
+    },
+    /// The disk is done with a task.
+    Disk(DiskDone),
+    /// The machine has applied entries up to here; these are the replies to this node's commands.
+    Applied(Index, Vec<Reply<M::Reply>>),
+    /// The machine has restored a snapshot.
+    Restored(SnapshotMeta),
+    /// The machine has taken a snapshot, or could not.
+    SnapshotTaken(Option<SnapshotMeta>),
+    /// Someone wants a snapshot taken.
+    TakeSnapshot,
+}
+
+/// Bounds of what clients may have under way at one node.
+#[derive(Clone, Debug)]
+pub struct DriverLimits {
+    /// Commands that wait for an outcome, and as many questions.
+    pub waiting: usize,
+    /// Commands that wait to be proposed or forwarded, in bytes.
+    pub queued_bytes: u64,
+    /// Commands of one entry, in bytes.
+    pub batch_bytes: u64,
+    /// Commands of one entry, in number.
+    pub batch_commands: usize,
+    /// Entries that a leader has under way before it lets further commands gather: two keep disk and network busy,
+    /// and more only make the entries smaller.
+    pub entries_under_way: usize,
+    /// How long a command waits for a leader to appear.
+    pub leader_patience: Duration,
+}
+
+impl Default for DriverLimits {
+    fn default() -> Self {
+        Self {
+            waiting: 65_536,
+            queued_bytes: 64 << 20,
+            batch_bytes: 1 << 20,
+            batch_commands: 4096,
+            entries_under_way: 2,
+            leader_patience: Duration::from_secs(4),
+        }
+    }
+}
+
+/// A node's core with all that waits for it.
+pub struct Driver<M: StateMachine, E: Ends<M>> {
+    core: Core,
+    ends: E,
+    limits: DriverLimits,
+    now: Duration,
+    /// The last write that is durable.
+    durable: WriteId,
+    /// Messages that wait for a write, in its order.
+    held: VecDeque<Envelope>,
+    proposals: Proposals<E::Waiter>,
+    queries: Queries<M::Query, E::Asker>,
+}
+
+impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
+    /// A driver for a core. `session` is a random number that no other run of any node has.
+    pub fn new(core: Core, ends: E, limits: DriverLimits, session: u64) -> Self {
+        Self {
+            core,
+            ends,
+            limits,
+            now: Duration::ZERO,
+            durable: 0,
+            held: VecDeque::new(),
+            proposals: Proposals::new(session),
+            queries: Queries::default(),
+        }
+    }
+
+    /// The core, to look at.
+    #[must_use]
+    pub fn core(&self) -> &Core {
+        &self.core
+    }
+
+    /// The ends, to look at.
+    #[must_use]
+    pub fn ends(&self) -> &E {
+        &self.ends
+    }
+
+    /// The ends, for a simulation that takes out what was queued.
+    pub fn ends_mut(&mut self) -> &mut E {
+        &mut self.ends
+    }
+
+    /// Number of this run of the node.
+    #[must_use]
+    pub fn session(&self) -> u64 {
+        self.proposals.session()
+    }
+
+    /// When [`Input::Tick`] is due.
+    #[must_use]
+    pub fn next_deadline(&self) -> Duration {
+        let own = [self.proposals.next_deadline(), self.queries.next_deadline()];
+        own.into_iter().flatten().fold(self.core.next_deadline(), Duration::min)
+    }
+
+    /// Takes in something that happened. [`Driver::turn`] then acts on it, and on all that came with it.
+    pub fn handle(&mut self, now: Duration, input: Input<M, E>) {
+        self.now = self.now.max(now);
+        match input {
+            Input::Tick => {}
+            Input::Message(from, message) => self.on_message(&from, message),
+            Input::Propose { data, deadline, forward, waiter } => self.on_propose(data, deadline, forward, waiter),
+            Input::Query { query, consistency, deadline, asker } => self.on_query(query, consistency, deadline, asker),
+            Input::Disk(done) => self.on_disk(done),
+            Input::Applied(index, replies) => self.on_applied(index, replies),
+            Input::Restored(meta) => self.core.applied(now, meta.last.index),
+            Input::SnapshotTaken(meta) => self.core.snapshot_taken(now, meta),
+            Input::TakeSnapshot => self.core.take_snapshot(),
+        }
+    }
+
+    fn on_message(&mut self, from: &NodeId, message: Message) {
+        match message {
+            Message::Request(RaftRequest::Forward(forward)) => self.on_forward(from, forward),
+            Message::Response(RaftResponse::Forward(answer)) => self.on_forward_response(from, &answer),
+            message => self.core.step(self.now, from, message),
+        }
+    }
+
+    fn on_disk(&mut self, done: DiskDone) {
+        match done {
+            DiskDone::Written(id) => {
+                self.durable = id;
+                self.core.persisted(self.now, id);
+            }
+            DiskDone::Read(reader, entries) => self.core.entries_read(self.now, &reader, entries),
+            DiskDone::Chunk { to, meta, offset, data } => self.core.chunk_read(self.now, &to, &meta, offset, data),
+            DiskDone::Received(meta, received) => self.core.chunk_received(self.now, &meta, received),
+            DiskDone::Tidied => {}
+        }
+    }
+
+    /// Acts on all that was taken in. The order is what makes Raft safe:
+    ///
+    /// 1. a leader's entries leave at once, beside its own write;
+    /// 2. what vouches for durable state (a vote, an acknowledgement) leaves only once that write is done;
+    /// 3. the machine gets only committed entries, and
+    /// 4. a client hears of its command only after the machine has applied it ([`Input::Applied`]).
+    pub fn turn(&mut self) {
+        self.core.tick(self.now);
+        self.expire();
+        self.propose_waiting();
+        self.retry_reads();
+        loop {
+            let ready = self.core.ready();
+            if ready.is_empty() {
+                break;
+            }
+            self.carry_out(ready);
+        }
+        self.release_held();
+    }
+
+    fn carry_out(&mut self, ready: Ready) {
+        for envelope in ready.messages {
+            if envelope.after <= self.durable {
+                self.ends.send(&envelope.to, envelope.message);
+            } else {
+                self.held.push_back(envelope);
+            }
+        }
+        if let Some((id, batch)) = ready.write {
+            self.ends.disk(DiskTask::Write(id, batch));
+        }
+        for read in ready.log_reads {
+            self.ends.disk(DiskTask::Read(read));
+        }
+        if !ready.apply.is_empty() {
+            self.ends.machine(MachineTask::Apply(ready.apply));
+        }
+        for task in ready.snapshots {
+            self.snapshot_task(task);
+        }
+        if let Some(up_to) = ready.purge {
+            self.ends.disk(DiskTask::Purge(up_to));
+        }
+        for read in ready.reads {
+            self.on_read_state(read);
+        }
+        self.hand_over_queries();
+    }
+
+    fn release_held(&mut self) {
+        while self.held.front().is_some_and(|envelope| envelope.after <= self.durable) {
+            if let Some(envelope) = self.held.pop_front() {
+                self.ends.send(&envelope.to, envelope.message);
+            }
+        }
+    }
+
+    fn snapshot_task(&mut self, task: SnapshotTask) {
+        match task {
+            SnapshotTask::Take => self.ends.machine(MachineTask::TakeSnapshot),
+            SnapshotTask::Restore(meta) => self.ends.machine(MachineTask::Restore(meta)),
+            SnapshotTask::ReadChunk { to, meta, offset } => self.ends.disk(DiskTask::ReadChunk { to, meta, offset }),
+            SnapshotTask::Receive { meta, offset, data } => self.ends.disk(DiskTask::Receive { meta, offset, data }),
+            SnapshotTask::Retain(meta) => self.ends.disk(DiskTask::Retain(meta)),
+        }
+    }
+
+    /// Whom commands go to at present.
+    fn leadership(&self) -> Option<(NodeId, Term)> {
+        self.core.leader().map(|leader| (leader.clone(), self.core.term()))
+    }
+
+    fn leads(&self) -> bool {
+        self.core.role() == Role::Leader
+    }
+
+    fn expire(&mut self) {
+        for (waiter, error) in self.proposals.expire(self.now, self.core.leader().is_some()) {
+            self.ends.reply(waiter, Err(error));
+        }
+        for (asker, error) in self.queries.expire(self.now, self.core.leader().is_some()) {
+            self.ends.refuse(asker, error);
+        }
+    }
+
+    /// Tells all who wait that the node is stopping.
+    pub fn stop(&mut self) {
+        for waiter in self.proposals.drain() {
+            self.ends.reply(waiter, Err(SubmitError::Stopped));
+        }
+        for asker in self.queries.drain() {
+            self.ends.refuse(asker, SubmitError::Stopped);
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! The log as the core sees it: which terms stand where, the newest entries themselves, and the marks
+//! purged ≤ applied ≤ applying ≤ committed, stable ≤ last.
+//!
+//! Entries are kept in memory up to a budget of bytes. Older ones are only on the disk: a follower that is far
+//! behind, or a node that has just started, has them read from there.
+
+use std::collections::VecDeque;
+
+use crate::types::{Entry, Index, LogId, SnapshotMeta, Term};
+
+/// Invariants, checked by [`RaftLog::check`] after every input in tests and simulation:
+/// `purged ≤ applied ≤ applying ≤ committed ≤ last` and `stable ≤ last`; `cache` holds the entries right up to `last`.
+#[derive(Debug)]
+pub struct RaftLog {
+    /// The entry right before the first one kept.
+    purged: LogId,
+    /// The last entry.
+    last: LogId,
+    /// Time of the last entry.
+    last_time_ms: u64,
+    /// Where each term starts among the entries kept.
+    terms: VecDeque<(Index, Term)>,
+    /// The newest entries, without a gap up to `last`.
+    cache: VecDeque<Entry>,
+    cache_bytes: u64,
+    cache_limit_bytes: u64,
+    /// Entries up to here are on the disk.
+    stable: Index,
+    /// Entries up to here have been handed to a write that is under way or done.
+    written: Index,
+    /// Entries from here on are to be removed from the disk by the next write.
+    truncate_from: Option<Index>,
+    /// Entries up to here are on a majority's disks and never change.
+    pub(crate) committed: Index,
+    /// Entries up to here were handed to the state machine.
+    pub(crate) applying: Index,
+    /// Entries up to here were applied by it.
+    pub(crate) applied: Index,
+}
+
+impl RaftLog {
+    /// The log of a node that starts: from what its store holds and the snapshot that its state machine restores.
+    #[must_use]
+    pub fn new(
+        purged: LogId,
+        last: LogId,
+        last_time_ms: u64,
+        terms: &[(Index, Term)],
+        applied: Index,
+        cache_limit_bytes: u64,
+    ) -> Self {
+        Self {
+            purged,
+            last,
+            last_time_ms,
+            terms: terms.iter().copied().collect(),
+            cache: VecDeque::new(),
+            cache_bytes: 0,
+            cache_limit_bytes,
+            stable: last.index,
+            written: last.index,
+            truncate_from: None,
+            committed: applied,
+            applying: applied,
+            applied,
+        }
+    }
+
+    /// The last entry.
+    #[must_use]
+    pub fn last(&self) -> LogId {
+        self.last
+    }
+
+    /// Time of the last entry, in milliseconds since 1970.
+    #[must_use]
+    pub fn last_time_ms(&self) -> u64 {
+        self.last_time_ms
+    }
+
+    /// The entry right before the first one kept.
+    #[must_use]
+    pub fn purged(&self) -> LogId {
+        self.purged
+    }
+
+    /// Entries up to here are on the disk.
+    #[must_use]
+    pub fn stable(&self) -> Index {
+        self.stable
+    }
+
+    /// Entries up to here are committed.
+    #[must_use]
+    pub fn committed(&self) -> Index {
+        self.committed
+    }
+
+    /// Entries up to here are applied.
+    #[must_use]
+    pub fn applied(&self) -> Index {
+        self.applied
+    }
+
+    /// Number of entries kept.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.last.index.0 - self.purged.index.0
+    }
+
+    /// Whether no entry is kept.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Term of the entry at `index`; none where it is not kept (the purge point itself is known).
+    #[must_use]
+    pub fn term_at(&self, index: Index) -> Option<Term> {
+        if index == self.purged.index {
+            return Some(self.purged.term);
+        }
+        if index < self.purged.index || index > self.last.index {
+            return None;
+        }
+        let run = self.terms.partition_point(|&(start, _)| start <= index);
+        run.checked_sub(1).map(|run| self.terms[run].1)
+    }
+
+    /// Whether the log holds this very entry.
+    #[must_use]
+    pub fn holds(&self, id: LogId) -> bool {
+        self.term_at(id.index) == Some(id.term)
+    }
+
+    /// The last entry that is neither behind `id` nor of a later term: where two logs may still agree
+    /// (Raft paper §5.3, last paragraphs; both sides skip whole terms).
+    #[must_use]
+    pub fn agreement_below(&self, id: LogId) -> LogId {
+        let mut index = id.index.min(self.last.index);
+        loop {
+            match self.term_at(index) {
+                Some(term) if term <= id.term => return LogId::new(term, index),
+                Some(term) => index = self.start_of(term).previous(),
+                None => return self.purged,
+            }
+            if index < self.purged.index {
+                return self.purged;
+            }
+        }
+    }
+
+    fn start_of(&self, term: Term) -> Index {
+        let run = self.terms.partition_point(|&(_, t)| t < term);
+        self.terms.get(run).map_or(self.purged.index, |&(start, _)| start)
+    }
+
+    /// Appends an entry behind the last one. Its index must be the next.
+    pub fn append(&mut self, entry: Entry) {
+        assert_eq!(entry.id.index, self.last.index.next(), "entries follow each other without a gap");
+        if self.term_at(self.last.index) != Some(entry.id.term) || self.is_empty() {
+            self.terms.push_back((entry.id.index, entry.id.term));
+        }
+        self.last = entry.id;
+        self.last_time_ms = self.last_time_ms.max(entry.time_ms);
+        self.cache_bytes += entry.cost();
+        self.cache.push_back(entry);
+    }
+
+    /// Removes the entries from `from` on: they conflict with the leader's. Committed ones never do.
+    pub fn truncate(&mut self, from: Index) {
+        assert!(from > self.committed, "entry {from} is committed up to {} and must not be removed", self.committed);
+        while self.cache.back().is_some_and(|entry| entry.id.index >= from) {
+            self.cache_bytes -= self.cache.pop_back().map_or(0, |entry| entry.cost());
+        }
+        while self.terms.back().is_some_and(|&(start, _)| start >= from) {
+            self.terms.pop_back();
+        }
+        let index = from.previous();
+        let term = self.terms.back().map_or(self.purged.term, |&(_, term)| term);
+        self.last = LogId::new(term, index);
+        if self.written >= from {
+            self.truncate_from = Some(self.truncate_from.map_or(from, |earlier| earlier.min(from)));
+            self.written = index;
+        }
+        self.stable = self.stable.min(index);
+    }
+
+    /// The next write: what to remove, then what to append. Marks it as under way.
+    pub fn take_write(&mut self) -> (Option<Index>, Vec<Entry>) {
+        let entries = self.cached(self.written.next(), self.last.index, u64::MAX).unwrap_or_default();
+        self.written = self.last.index;
+        (self.truncate_from.take(), entries)
+    }
+
+    /// Whether the disk lacks something.
+    #[must_use]
+    pub fn needs_write(&self) -> bool {
+        self.written < self.last.index || self.truncate_from.is_some()
+    }
+
+    /// The write that was under way is on the disk. Only one is at a time, so all that was written is; what
+    /// was truncated meanwhile has lowered `written` already.
+    pub fn write_done(&mut self, up_to: Index) {
+        self.stable = self.stable.max(up_to.min(self.written));
+        self.evict();
+    }
+
+    /// Entries `from..=to` up to a budget (at least one), if they are in memory.
+    #[must_use]
+    pub fn cached(&self, from: Index, to: Index, max_bytes: u64) -> Option<Vec<Entry>> {
+        let first = self.cache.front()?.id.index;
+        if from < first || from > to {
+            return None;
+        }
+        let skip = usize::try_from(from.0 - first.0).unwrap_or(usize::MAX);
+        let mut bytes = 0;
+        let mut entries = Vec::new();
+        for entry in self.cache.range(skip..) {
+            bytes += entry.cost();
+            if entry.id.index > to || (bytes > max_bytes && !entries.is_empty()) {
+                break;
+            }
+            entries.push(entry.clone());
+        }
+        Some(entries)
+    }
+
+    /// Forgets the entries up to `up_to`, which a snapshot stands for.
+    pub fn purge(&mut self, up_to: LogId) {
+        if up_to.index <= self.purged.index {
+            return;
+        }
+        while self.cache.front().is_some_and(|entry| entry.id.index <= up_to.index) {
+            self.cache_bytes -= self.cache.pop_front().map_or(0, |entry| entry.cost());
+        }
+        while self.terms.get(1).is_some_and(|&(start, _)| start <= up_to.index.next()) {
+            self.terms.pop_front();
+        }
+        if let Some(first) = self.terms.front_mut() {
+            first.0 = first.0.max(up_to.index.next());
+        }
+        self.purged = up_to;
+        if self.last.index <= up_to.index {
+            self.terms.clear();
+        }
+    }
+
+    /// Continues behind a snapshot from the leader. What the log holds behind that same entry stays.
+    pub fn install(&mut self, meta: &SnapshotMeta) {
+        let last = meta.last;
+        if self.holds(last) {
+            self.purge(last);
+        } else {
+            self.cache.clear();
+            self.cache_bytes = 0;
+            self.terms.clear();
+            self.truncate_from = None;
+            self.purged = last;
+            self.last = last;
+            self.written = last.index;
+            self.stable = last.index;
+        }
+        self.last_time_ms = self.last_time_ms.max(meta.time_ms);
+        self.stable = self.stable.max(last.index);
+        self.written = self.written.max(last.index);
+        self.committed = self.committed.max(last.index);
+        self.applying = self.applying.max(last.index);
+    }
+
+    /// Drops what is both on the disk and applied from memory, oldest first, while memory is over its budget.
+    pub fn evict(&mut self) {
+        let safe = self.stable.min(self.applied);
+        while self.cache_bytes > self.cache_limit_bytes && self.cache.front().is_some_and(|e| e.id.index <= safe) {
+            self.cache_bytes -= self.cache.pop_front().map_or(0, |entry| entry.cost());
+        }
+    }
+
+    /// Stops the program where an invariant of the type does not hold.
+    pub fn check(&self) {
+        assert!(self.applied <= self.applying && self.applying <= self.committed, "{self:?}");
+        assert!(self.committed <= self.last.index && self.purged.index <= self.applying, "{self:?}");
+        assert!(self.stable <= self.last.index && self.stable <= self.written, "{self:?}");
+        assert!(self.cache.back().is_none_or(|entry| entry.id == self.last), "{self:?}");
+    }
+}

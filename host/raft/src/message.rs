@@ -1,0 +1,207 @@
+//! What nodes say to each other: the seed's three requests and their responses, and what this project adds.
+//!
+//! Requests travel from the node that opened a connection, responses back on the same one.
+//! Each message names its sender's term; one from an older term is answered so that its sender learns of the newer one.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::types::{Command, Entry, Index, LogId, NodeId, SnapshotMeta, Term};
+
+/// Asks something of a peer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RaftRequest {
+    /// Heartbeat and replication (Raft paper §5.3).
+    AppendEntries(AppendEntries),
+    /// A candidate, or one that would like to be, asks for a vote (§5.2; pre-vote: dissertation §9.6).
+    RequestVote(RequestVote),
+    /// A chunk of a snapshot (§7).
+    InstallSnapshot(InstallSnapshot),
+    /// A follower asks from which index a read is linearizable (dissertation §6.4).
+    ReadIndex(ReadIndex),
+    /// A follower hands its clients' commands to the leader.
+    Forward(Forward),
+    /// The leader tells a caught-up peer to campaign at once (dissertation §3.10).
+    TimeoutNow(TimeoutNow),
+}
+
+/// Answers a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RaftResponse {
+    /// Success, or failure with mismatch info.
+    AppendEntries(AppendEntriesResponse),
+    /// Granted or denied.
+    RequestVote(RequestVoteResponse),
+    /// How far the snapshot has come.
+    InstallSnapshot(InstallSnapshotResponse),
+    /// The index that the read has to wait for.
+    ReadIndex(ReadIndexResponse),
+    /// Commands that the leader did not take. Those that it took are answered by being applied.
+    Forward(ForwardResponse),
+}
+
+/// A message of either direction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// From the node that opened the connection.
+    Request(RaftRequest),
+    /// Back to it.
+    Response(RaftResponse),
+}
+
+/// See [`RaftRequest::AppendEntries`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppendEntries {
+    /// The leader's term.
+    pub term: Term,
+    /// Who leads it.
+    pub leader_id: NodeId,
+    /// The entry right before `entries`.
+    pub previous: LogId,
+    /// New entries, in order and without a gap; none for a heartbeat.
+    pub entries: Vec<Entry>,
+    /// How far the leader has committed.
+    pub leader_commit: Index,
+    /// Number of the leader's heartbeat round, which the response repeats: it proves leadership for reads.
+    pub round: u64,
+}
+
+/// See [`RaftResponse::AppendEntries`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppendEntriesResponse {
+    /// The responder's term.
+    pub term: Term,
+    /// The round of the request.
+    pub round: u64,
+    /// What became of it.
+    pub result: AppendResult,
+}
+
+/// What became of an AppendEntries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AppendResult {
+    /// The follower's log equals the leader's up to here, on its disk.
+    Matched(Index),
+    /// The follower's log does not hold `rejected`.
+    Mismatch {
+        /// `previous` of the request, so that a late answer is known as such.
+        rejected: LogId,
+        /// Where to try next: no entry after this one can match. The follower has skipped the whole
+        /// conflicting term (Raft paper §5.3, last paragraphs).
+        hint: LogId,
+    },
+    /// The request is from an older term, or the follower is busy putting a snapshot in place.
+    Ignored,
+}
+
+/// See [`RaftRequest::RequestVote`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestVote {
+    /// The term that the candidate asks to lead; in a pre-vote the one it would ask for.
+    pub term: Term,
+    /// Who asks.
+    pub candidate_id: NodeId,
+    /// The candidate's last entry.
+    pub last: LogId,
+    /// Only asks whether it could win. Changes nothing at the voter.
+    pub pre_vote: bool,
+    /// The leader asked for this campaign, so voters don't hold on to it.
+    pub transfer: bool,
+}
+
+/// See [`RaftResponse::RequestVote`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestVoteResponse {
+    /// The voter's term; in a granted pre-vote the term of the request.
+    pub term: Term,
+    /// Whether it is a yes.
+    pub granted: bool,
+    /// Answers a pre-vote.
+    pub pre_vote: bool,
+}
+
+/// See [`RaftRequest::InstallSnapshot`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstallSnapshot {
+    /// The leader's term.
+    pub term: Term,
+    /// Who leads it.
+    pub leader_id: NodeId,
+    /// Which snapshot.
+    pub meta: SnapshotMeta,
+    /// Where `data` belongs.
+    pub offset: u64,
+    /// A part of its bytes.
+    pub data: Bytes,
+}
+
+/// See [`RaftResponse::InstallSnapshot`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstallSnapshotResponse {
+    /// The responder's term.
+    pub term: Term,
+    /// Which snapshot.
+    pub last: LogId,
+    /// How many of its bytes are on the responder's disk: the next chunk starts here.
+    pub next_offset: u64,
+    /// The snapshot is in place, and the log continues behind it.
+    pub installed: bool,
+}
+
+/// See [`RaftRequest::ReadIndex`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadIndex {
+    /// The follower's term.
+    pub term: Term,
+    /// Number of the request, unique within the follower's run.
+    pub id: u64,
+}
+
+/// See [`RaftResponse::ReadIndex`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadIndexResponse {
+    /// The leader's term.
+    pub term: Term,
+    /// Number of the request.
+    pub id: u64,
+    /// The read may be answered once this index is applied; none if the responder can't vouch for it.
+    pub index: Option<Index>,
+}
+
+/// See [`RaftRequest::Forward`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forward {
+    /// The follower's term.
+    pub term: Term,
+    /// What its clients ask for.
+    pub commands: Vec<Command>,
+}
+
+/// See [`RaftResponse::Forward`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForwardResponse {
+    /// The responder's term.
+    pub term: Term,
+    /// Session of the commands.
+    pub session: u64,
+    /// Those that it did not take.
+    pub sequences: Vec<u64>,
+    /// Why.
+    pub reason: ForwardRefusal,
+}
+
+/// Why a leader did not take a forwarded command. It is not in the log and never will be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ForwardRefusal {
+    /// It no longer leads.
+    NotLeader,
+    /// It has as much under way as it allows.
+    Overloaded,
+}
+
+/// See [`RaftRequest::TimeoutNow`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimeoutNow {
+    /// The leader's term.
+    pub term: Term,
+}

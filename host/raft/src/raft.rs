@@ -1,0 +1,551 @@
+//! The consensus core: what happened goes in, what is to be done comes out.
+//!
+//! [`Core`] is a pure function of its inputs. Time is an argument, randomness a seeded generator, and disk,
+//! network and state machine are asked for in a [`Ready`] and answer as inputs:
+//!
+//! | input | when |
+//! |---|---|
+//! | [`Core::tick`] | the time that [`Core::next_deadline`] named has come |
+//! | [`Core::step`] | a message arrived |
+//! | [`Core::propose`], [`Core::read`] | a client asks |
+//! | [`Core::persisted`], [`Core::entries_read`], [`Core::applied`] | the disk or the state machine is done |
+//! | [`Core::snapshot_taken`], [`Core::chunk_read`], [`Core::chunk_received`] | a snapshot has moved on |
+//!
+//! After any of them [`Core::ready`] says what to do. The rules are those of the Raft paper (Ongaro, Ousterhout:
+//! "In Search of an Understandable Consensus Algorithm", extended version; "§" without a name means it) and of
+//! Ongaro's dissertation.
+
+mod election;
+pub mod progress;
+pub mod quorum;
+mod read_index;
+pub mod ready;
+mod replication;
+mod rng;
+mod snapshot;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::log::RaftLog;
+use crate::message::{Message, RaftRequest, RaftResponse};
+use crate::storage::{StoredState, WriteBatch};
+use crate::types::{Command, Entry, HardState, Index, LogId, NodeId, Payload, SnapshotMeta, Term};
+use progress::Progress;
+use read_index::Reads;
+use ready::{Envelope, LogRead, ReadFor, ReadState, Ready, SnapshotTask, WriteId};
+use rng::Rng;
+
+/// What the core is told once.
+#[derive(Clone, Debug)]
+pub struct CoreConfig {
+    /// This node.
+    pub id: NodeId,
+    /// All voters, this node among them.
+    pub voters: BTreeSet<NodeId>,
+    /// A follower waits between this long …
+    pub election_timeout_min: Duration,
+    /// … and this long for a leader before it campaigns.
+    pub election_timeout_max: Duration,
+    /// A leader is heard at least this often.
+    pub heartbeat_interval: Duration,
+    /// The log never holds more entries than this; past it proposals are refused until a snapshot has made room.
+    pub max_log_entries: u64,
+    /// A snapshot is taken after this many applied entries.
+    pub snapshot_threshold: u64,
+    /// Bounds of memory and of messages.
+    pub limits: Limits,
+    /// Seed of the generator that draws election timeouts.
+    pub seed: u64,
+}
+
+/// Bounds of memory and of messages.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Entries of one AppendEntries, in bytes of [`Entry::cost`]; a larger single entry travels alone.
+    pub message_bytes: u64,
+    /// Messages with entries under way to one peer.
+    pub in_flight_messages: usize,
+    /// Their entries together, in bytes.
+    pub in_flight_bytes: u64,
+    /// Entries that a leader has appended and not yet committed, in bytes.
+    pub uncommitted_bytes: u64,
+    /// Entries kept in memory that could be read from the disk as well, in bytes.
+    pub cache_bytes: u64,
+    /// Entries handed to the state machine and not yet applied.
+    pub unapplied_entries: u64,
+    /// Reads that wait for the leader's confirmation.
+    pub pending_reads: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        const MIB: u64 = 1 << 20;
+        Self {
+            message_bytes: MIB,
+            in_flight_messages: 64,
+            in_flight_bytes: 16 * MIB,
+            uncommitted_bytes: 64 * MIB,
+            cache_bytes: 64 * MIB,
+            unapplied_entries: 1024,
+            pending_reads: 65_536,
+        }
+    }
+}
+
+/// What a node is at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Follows a leader or waits for one.
+    Follower,
+    /// Asks whether it could win an election (dissertation §9.6).
+    PreCandidate,
+    /// Asks for votes.
+    Candidate,
+    /// Leads.
+    Leader,
+}
+
+/// Why a proposal was not taken. It is not in the log.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum ProposeError {
+    /// Only a leader takes proposals.
+    #[error("this node does not lead")]
+    NotLeader,
+    /// As much as allowed is under way.
+    #[error("too much is under way: {what}; try again shortly")]
+    Overloaded {
+        /// Which bound was met.
+        what: &'static str,
+    },
+}
+
+/// A write that the disk is busy with.
+#[derive(Debug)]
+struct WriteInFlight {
+    id: WriteId,
+    up_to: Index,
+    since: Duration,
+}
+
+/// The consensus state of one node.
+#[derive(Debug)]
+pub struct Core {
+    config: CoreConfig,
+    rng: Rng,
+    now: Duration,
+
+    hard_state: HardState,
+    hard_state_written: bool,
+    /// The write that holds it.
+    hard_state_write: WriteId,
+    log: RaftLog,
+    role: Role,
+    leader: Option<NodeId>,
+
+    /// When a follower or candidate gives up waiting; for a leader, when it next checks that it has a majority.
+    election_deadline: Duration,
+    /// When a follower last heard from its leader.
+    leader_heard_at: Option<Duration>,
+    /// When a leader speaks next.
+    heartbeat_deadline: Duration,
+
+    /// Who answered the candidate, and how.
+    votes: BTreeMap<NodeId, bool>,
+    /// The write that holds the candidate's vote for itself; it counts once that is durable.
+    own_vote_after: Option<WriteId>,
+    /// The campaign was asked for by the leader.
+    transfer: bool,
+
+    /// The peers, as a leader sees them.
+    peers: BTreeMap<NodeId, Progress>,
+    /// First index of the leader's own term.
+    term_start: Index,
+    uncommitted: VecDeque<(Index, u64)>,
+    uncommitted_bytes: u64,
+    reads: Reads,
+
+    snapshot: Option<SnapshotMeta>,
+    snapshot_under_way: bool,
+    apply_read_under_way: bool,
+
+    write_in_flight: Option<WriteInFlight>,
+    next_write: WriteId,
+
+    out: Ready,
+}
+
+impl Core {
+    /// A node that starts as a follower, from what its disk holds (§5.2).
+    ///
+    /// `snapshot` is the newest one; the state machine has been restored from it. `last_time_ms` is the time of
+    /// the last entry in the log.
+    #[must_use]
+    pub fn new(
+        config: CoreConfig,
+        stored: &StoredState,
+        snapshot: Option<SnapshotMeta>,
+        last_time_ms: u64,
+        now: Duration,
+    ) -> Self {
+        let start = snapshot.as_ref().map_or(Index::ZERO, |meta| meta.last.index);
+        let mut log = RaftLog::new(
+            stored.purged,
+            stored.last,
+            last_time_ms,
+            &stored.terms,
+            start.max(stored.purged.index),
+            config.limits.cache_bytes,
+        );
+        let mut purge = None;
+        if let Some(meta) = snapshot.as_ref().filter(|meta| !log.holds(meta.last) && meta.last.index > stored.purged.index) {
+            // The node stopped between receiving a snapshot and putting its log behind it.
+            log.install(meta);
+            log.applied = meta.last.index;
+            purge = Some(meta.last);
+        }
+        let mut core = Self {
+            rng: Rng::new(config.seed),
+            now,
+            hard_state: stored.hard_state.clone(),
+            hard_state_written: true,
+            hard_state_write: 0,
+            log,
+            role: Role::Follower,
+            leader: None,
+            election_deadline: now,
+            leader_heard_at: None,
+            heartbeat_deadline: now,
+            votes: BTreeMap::new(),
+            own_vote_after: None,
+            transfer: false,
+            peers: BTreeMap::new(),
+            term_start: Index::ZERO,
+            uncommitted: VecDeque::new(),
+            uncommitted_bytes: 0,
+            reads: Reads::default(),
+            snapshot,
+            snapshot_under_way: false,
+            apply_read_under_way: false,
+            write_in_flight: None,
+            next_write: 1,
+            out: Ready { purge, ..Ready::default() },
+            config,
+        };
+        core.rearm_election();
+        core
+    }
+
+    /// This node.
+    #[must_use]
+    pub fn id(&self) -> &NodeId {
+        &self.config.id
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The latest term that it has seen.
+    #[must_use]
+    pub fn term(&self) -> Term {
+        self.hard_state.term
+    }
+
+    /// Whom it voted for in that term.
+    #[must_use]
+    pub fn vote(&self) -> Option<&NodeId> {
+        self.hard_state.vote.as_ref()
+    }
+
+    /// Who leads, as far as it knows.
+    #[must_use]
+    pub fn leader(&self) -> Option<&NodeId> {
+        self.leader.as_ref()
+    }
+
+    /// Its log.
+    #[must_use]
+    pub fn log(&self) -> &RaftLog {
+        &self.log
+    }
+
+    /// All voters.
+    #[must_use]
+    pub fn voters(&self) -> &BTreeSet<NodeId> {
+        &self.config.voters
+    }
+
+    /// The newest snapshot.
+    #[must_use]
+    pub fn snapshot(&self) -> Option<&SnapshotMeta> {
+        self.snapshot.as_ref()
+    }
+
+    /// The peers as this leader sees them; empty elsewhere.
+    #[must_use]
+    pub fn peers(&self) -> &BTreeMap<NodeId, Progress> {
+        &self.peers
+    }
+
+    /// Entries of a leader that wait for a majority, in number.
+    #[must_use]
+    pub fn uncommitted_entries(&self) -> usize {
+        self.uncommitted.len()
+    }
+
+    /// Whether a leader has committed an entry of its own term: only then does it know what is committed (§8).
+    #[must_use]
+    pub fn leads_with_knowledge(&self) -> bool {
+        self.role == Role::Leader && self.log.committed >= self.term_start
+    }
+
+    /// When [`Core::tick`] is due.
+    #[must_use]
+    pub fn next_deadline(&self) -> Duration {
+        match self.role {
+            Role::Leader => self.heartbeat_deadline.min(self.election_deadline),
+            _ => self.election_deadline,
+        }
+    }
+
+    /// Lets time pass.
+    pub fn tick(&mut self, now: Duration) {
+        self.now = self.now.max(now);
+        self.reads.expire(self.now, self.config.election_timeout_min, &mut self.out.reads);
+        if self.role == Role::Leader {
+            self.tick_leader();
+        } else if self.now >= self.election_deadline {
+            self.campaign_or_wait();
+        }
+    }
+
+    /// Takes a message in.
+    pub fn step(&mut self, now: Duration, from: &NodeId, message: Message) {
+        self.now = self.now.max(now);
+        if !self.config.voters.contains(from) || *from == self.config.id {
+            return;
+        }
+        match message {
+            Message::Request(request) => self.step_request(from, request),
+            Message::Response(response) => self.step_response(from, response),
+        }
+    }
+
+    fn step_request(&mut self, from: &NodeId, request: RaftRequest) {
+        match request {
+            RaftRequest::AppendEntries(append) => self.on_append_entries(from, append),
+            RaftRequest::RequestVote(vote) => self.on_request_vote(from, &vote),
+            RaftRequest::InstallSnapshot(chunk) => self.on_install_snapshot(from, chunk),
+            RaftRequest::ReadIndex(read) => self.on_read_index(from, &read),
+            RaftRequest::TimeoutNow(order) => self.on_timeout_now(order.term),
+            // The driver's: the core knows commands only once they are proposed here.
+            RaftRequest::Forward(_) => {}
+        }
+    }
+
+    fn step_response(&mut self, from: &NodeId, response: RaftResponse) {
+        match response {
+            RaftResponse::AppendEntries(answer) => self.on_append_response(from, &answer),
+            RaftResponse::RequestVote(answer) => self.on_vote_response(from, &answer),
+            RaftResponse::InstallSnapshot(answer) => self.on_snapshot_response(from, &answer),
+            RaftResponse::ReadIndex(answer) => self.on_read_response(&answer),
+            RaftResponse::Forward(_) => {}
+        }
+    }
+
+    /// Appends an entry with these commands to a leader's log, stamped with its clock made monotonic.
+    ///
+    /// # Errors
+    /// Where this node doesn't lead, or a bound is met.
+    pub fn propose(&mut self, now: Duration, wall_ms: u64, commands: Vec<Command>) -> Result<LogId, ProposeError> {
+        self.now = self.now.max(now);
+        if self.role != Role::Leader {
+            return Err(ProposeError::NotLeader);
+        }
+        if self.uncommitted_bytes >= self.config.limits.uncommitted_bytes {
+            return Err(ProposeError::Overloaded { what: "entries that wait for a majority" });
+        }
+        if self.log.len() >= self.config.max_log_entries {
+            return Err(ProposeError::Overloaded { what: "entries that wait for a snapshot" });
+        }
+        Ok(self.append_own(wall_ms, Payload::Commands(commands)))
+    }
+
+    /// The write of this number is on the disk.
+    pub fn persisted(&mut self, now: Duration, id: WriteId) {
+        self.now = self.now.max(now);
+        let Some(write) = self.write_in_flight.take_if(|write| write.id == id) else {
+            return;
+        };
+        self.log.write_done(write.up_to);
+        if self.own_vote_after.is_some_and(|needed| needed <= id) {
+            self.own_vote_after = None;
+            self.count_own_vote();
+        }
+        if self.role == Role::Leader {
+            self.advance_commit();
+        }
+    }
+
+    /// Entries that were asked for are here.
+    pub fn entries_read(&mut self, now: Duration, reader: &ReadFor, entries: Vec<Entry>) {
+        self.now = self.now.max(now);
+        match reader {
+            ReadFor::Apply => {
+                self.apply_read_under_way = false;
+                // A snapshot may have overtaken the read.
+                if entries.first().is_some_and(|entry| entry.id.index == self.log.applying.next()) {
+                    self.hand_over(entries);
+                }
+            }
+            ReadFor::Peer(peer) => self.send_read_entries(peer, entries),
+        }
+    }
+
+    /// The state machine has applied all entries up to here, or restored a snapshot of them.
+    pub fn applied(&mut self, now: Duration, index: Index) {
+        self.now = self.now.max(now);
+        self.log.applied = self.log.applied.max(index.min(self.log.applying));
+        self.log.evict();
+    }
+
+    /// What is to be done now.
+    pub fn ready(&mut self) -> Ready {
+        self.replicate_to_all();
+        self.gather_apply();
+        self.gather_snapshot();
+        if self.write_in_flight.is_none() {
+            self.out.write = self.gather_write();
+        }
+        std::mem::take(&mut self.out)
+    }
+
+    fn gather_write(&mut self) -> Option<(WriteId, WriteBatch)> {
+        if self.hard_state_written && !self.log.needs_write() {
+            return None;
+        }
+        let (truncate_from, entries) = self.log.take_write();
+        let hard_state = (!self.hard_state_written).then(|| self.hard_state.clone());
+        let id = self.next_write;
+        self.next_write += 1;
+        if hard_state.is_some() {
+            self.hard_state_written = true;
+            self.hard_state_write = id;
+        }
+        self.write_in_flight = Some(WriteInFlight { id, up_to: self.log.last().index, since: self.now });
+        Some((id, WriteBatch { hard_state, truncate_from, entries }))
+    }
+
+    /// Hands what is committed and on this disk to the state machine, within a bound.
+    fn gather_apply(&mut self) {
+        let limit = Index(self.log.applied.0 + self.config.limits.unapplied_entries);
+        let to = self.log.committed.min(self.log.stable()).min(limit);
+        let from = self.log.applying.next();
+        if from > to || self.apply_read_under_way {
+            return;
+        }
+        if let Some(entries) = self.log.cached(from, to, u64::MAX) {
+            self.hand_over(entries);
+        } else {
+            self.apply_read_under_way = true;
+            let max_bytes = self.config.limits.message_bytes;
+            self.out.log_reads.push(LogRead { reader: ReadFor::Apply, from, to, max_bytes });
+        }
+    }
+
+    fn hand_over(&mut self, entries: Vec<Entry>) {
+        if let Some(last) = entries.last() {
+            self.log.applying = last.id.index;
+        }
+        self.out.apply.extend(entries);
+    }
+
+    /// The write that everything said so far depends on.
+    fn durable_after(&self) -> WriteId {
+        if !self.hard_state_written || self.log.needs_write() {
+            self.next_write
+        } else {
+            self.write_in_flight.as_ref().map_or(0, |write| write.id)
+        }
+    }
+
+    fn send(&mut self, to: &NodeId, message: Message, after: WriteId) {
+        self.out.messages.push(Envelope { to: to.clone(), message, after });
+    }
+
+    fn request(&mut self, to: &NodeId, request: RaftRequest, after: WriteId) {
+        self.send(to, Message::Request(request), after);
+    }
+
+    /// Answers once all that this node has accepted so far is durable.
+    fn respond(&mut self, to: &NodeId, response: RaftResponse) {
+        let after = self.durable_after();
+        self.send(to, Message::Response(response), after);
+    }
+
+    /// Answers once the term is durable. The answer vouches for nothing in the log that is not.
+    fn respond_in_term(&mut self, to: &NodeId, response: RaftResponse) {
+        let after = if self.hard_state_written { self.hard_state_write } else { self.next_write };
+        self.send(to, Message::Response(response), after);
+    }
+
+    /// Learns of a term: a newer one makes any node a follower (§5.1).
+    fn observe_term(&mut self, term: Term) {
+        if term > self.hard_state.term {
+            self.become_follower(term, None);
+        }
+    }
+
+    fn become_follower(&mut self, term: Term, leader: Option<NodeId>) {
+        if term > self.hard_state.term {
+            self.hard_state = HardState { term, vote: None };
+            self.hard_state_written = false;
+        }
+        if self.role == Role::Leader || self.leader != leader {
+            self.reads.fail_all(&mut self.out.reads);
+        }
+        if self.role != Role::Follower {
+            self.role = Role::Follower;
+            self.forget_leadership();
+            self.rearm_election();
+        }
+        self.leader = leader;
+    }
+
+    fn forget_leadership(&mut self) {
+        self.votes.clear();
+        self.own_vote_after = None;
+        self.transfer = false;
+        self.peers.clear();
+        self.uncommitted.clear();
+        self.uncommitted_bytes = 0;
+    }
+
+    /// Draws a new timeout at random, so that two nodes seldom campaign at once (§5.2).
+    fn rearm_election(&mut self) {
+        let (min, max) = (self.config.election_timeout_min, self.config.election_timeout_max);
+        let spread = u64::try_from(max.saturating_sub(min).as_micros()).unwrap_or(u64::MAX);
+        self.election_deadline = self.now + min + Duration::from_micros(self.rng.below(spread.saturating_add(1)));
+    }
+
+    /// The settled reads and everything else are consistent; for tests and simulation.
+    pub fn check(&self) {
+        self.log.check();
+        assert!(self.role != Role::Leader || self.leader.as_ref() == Some(&self.config.id));
+        assert!(self.peers.values().all(|peer| peer.matched < peer.next));
+    }
+
+    /// Reads whose number this node gave out.
+    fn settle(&mut self, id: u64, index: Option<Index>) {
+        self.out.reads.push(ReadState { id, index });
+    }
+
+    fn snapshot_task(&mut self, task: SnapshotTask) {
+        self.out.snapshots.push(task);
+    }
+}

@@ -1,0 +1,174 @@
+//! Elections: §5.2, §5.4.1, and from the dissertation pre-vote (§9.6), leader stickiness (§4.2.3) and
+//! leadership transfer (§3.10).
+
+use crate::message::{RaftRequest, RaftResponse, RequestVote, RequestVoteResponse};
+use crate::raft::progress::Progress;
+use crate::raft::quorum::{Tally, tally};
+use crate::raft::{Core, Role};
+use crate::types::{HardState, NodeId, Payload, Term};
+
+impl Core {
+    /// No leader was heard for long enough.
+    pub(super) fn campaign_or_wait(&mut self) {
+        self.rearm_election();
+        // A node whose disk hangs could not keep a vote: it stays out until the write is done.
+        if !self.config.voters.contains(&self.config.id) || self.disk_hangs() {
+            self.become_follower(self.hard_state.term, None);
+            return;
+        }
+        self.start_pre_vote();
+    }
+
+    /// Whether the write under way takes longer than a leader may be silent.
+    pub(super) fn disk_hangs(&self) -> bool {
+        self.write_in_flight
+            .as_ref()
+            .is_some_and(|write| self.now.saturating_sub(write.since) > self.config.election_timeout_min)
+    }
+
+    /// Asks whether it could win, without disturbing anyone by a new term.
+    fn start_pre_vote(&mut self) {
+        self.become_follower(self.hard_state.term, None);
+        self.role = Role::PreCandidate;
+        self.rearm_election();
+        self.ask_for_votes(true);
+        self.votes.insert(self.config.id.clone(), true);
+        self.conclude_vote();
+    }
+
+    /// Enters a new term, votes for itself and asks all others (§5.2).
+    fn start_election(&mut self, transfer: bool) {
+        self.forget_leadership();
+        self.role = Role::Candidate;
+        self.leader = None;
+        self.transfer = transfer;
+        self.hard_state = HardState { term: self.hard_state.term.next(), vote: Some(self.config.id.clone()) };
+        self.hard_state_written = false;
+        self.own_vote_after = Some(self.next_write);
+        self.rearm_election();
+        self.ask_for_votes(false);
+    }
+
+    fn ask_for_votes(&mut self, pre_vote: bool) {
+        let term = if pre_vote { self.hard_state.term.next() } else { self.hard_state.term };
+        let request = RequestVote {
+            term,
+            candidate_id: self.config.id.clone(),
+            last: self.log.last(),
+            pre_vote,
+            transfer: self.transfer,
+        };
+        let after = if pre_vote { 0 } else { self.durable_after() };
+        for peer in self.others() {
+            self.request(&peer, RaftRequest::RequestVote(request.clone()), after);
+        }
+    }
+
+    pub(super) fn others(&self) -> Vec<NodeId> {
+        self.config.voters.iter().filter(|voter| **voter != self.config.id).cloned().collect()
+    }
+
+    /// The candidate's vote for itself is durable.
+    pub(super) fn count_own_vote(&mut self) {
+        if self.role == Role::Candidate {
+            self.votes.insert(self.config.id.clone(), true);
+            self.conclude_vote();
+        }
+    }
+
+    fn conclude_vote(&mut self) {
+        let yes = self.votes.values().filter(|granted| **granted).count();
+        let no = self.votes.len() - yes;
+        match (tally(self.config.voters.len(), yes, no), self.role) {
+            (Tally::Won, Role::PreCandidate) => self.start_election(false),
+            (Tally::Won, Role::Candidate) => self.become_leader(),
+            (Tally::Lost, _) => self.become_follower(self.hard_state.term, None),
+            _ => {}
+        }
+    }
+
+    fn become_leader(&mut self) {
+        self.forget_leadership();
+        self.role = Role::Leader;
+        self.leader = Some(self.config.id.clone());
+        let (last, now) = (self.log.last().index, self.now);
+        self.peers = self.others().into_iter().map(|peer| (peer, Progress::new(last, now))).collect();
+        self.reads.begin_term();
+        self.election_deadline = self.now + self.config.election_timeout_min;
+        self.heartbeat_deadline = self.now + self.config.heartbeat_interval;
+        // Entries of earlier terms are committed by one of this term (§5.4.2, §8).
+        self.term_start = last.next();
+        self.append_own(0, Payload::Noop);
+    }
+
+    /// A vote is asked for (§5.2, §5.4.1).
+    pub(super) fn on_request_vote(&mut self, from: &NodeId, request: &RequestVote) {
+        if !request.transfer && self.hears_a_leader() {
+            // Someone who can't hear the leader must not depose it. An older term is told ours all the same.
+            if request.term < self.hard_state.term {
+                self.answer_vote(from, request, false);
+            }
+            return;
+        }
+        if !request.pre_vote {
+            self.observe_term(request.term);
+        }
+        let current = if request.pre_vote {
+            request.term > self.hard_state.term
+        } else {
+            request.term == self.hard_state.term
+                && self.hard_state.vote.as_ref().is_none_or(|vote| *vote == request.candidate_id)
+        };
+        let granted = current && request.last >= self.log.last();
+        if granted && !request.pre_vote {
+            if self.hard_state.vote.is_none() {
+                self.hard_state.vote = Some(request.candidate_id.clone());
+                self.hard_state_written = false;
+            }
+            self.rearm_election();
+        }
+        self.answer_vote(from, request, granted);
+    }
+
+    fn answer_vote(&mut self, to: &NodeId, request: &RequestVote, granted: bool) {
+        // A granted pre-vote speaks of the term asked for, which the voter has not entered.
+        let term = if granted { request.term } else { self.hard_state.term };
+        let answer = RequestVoteResponse { term, granted, pre_vote: request.pre_vote };
+        self.respond(to, RaftResponse::RequestVote(answer));
+    }
+
+    /// Whether a leader was heard within the shortest election timeout, or this node is one.
+    fn hears_a_leader(&self) -> bool {
+        self.role == Role::Leader
+            || self.leader.is_some()
+                && self
+                    .leader_heard_at
+                    .is_some_and(|at| self.now.saturating_sub(at) < self.config.election_timeout_min)
+    }
+
+    /// A voter has answered.
+    pub(super) fn on_vote_response(&mut self, from: &NodeId, answer: &RequestVoteResponse) {
+        if !(answer.pre_vote && answer.granted) {
+            self.observe_term(answer.term);
+        }
+        let (role, term) = if answer.pre_vote {
+            (Role::PreCandidate, self.hard_state.term.next())
+        } else {
+            (Role::Candidate, self.hard_state.term)
+        };
+        // A denied pre-vote carries the voter's own term, which may be any.
+        let about_this = self.role == role && (answer.term == term || answer.pre_vote && !answer.granted);
+        if about_this {
+            self.votes.insert(from.clone(), answer.granted);
+            self.conclude_vote();
+        }
+    }
+
+    /// The leader wants this node to take over at once.
+    pub(super) fn on_timeout_now(&mut self, term: Term) {
+        self.observe_term(term);
+        if term == self.hard_state.term && self.role == Role::Follower && !self.disk_hangs() {
+            self.start_election(true);
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! What the core wants done: returned by [`Raft core`](crate::raft::Core::ready), carried out by the driver.
+
+use bytes::Bytes;
+
+use crate::message::Message;
+use crate::storage::WriteBatch;
+use crate::types::{Entry, Index, LogId, NodeId, SnapshotMeta};
+
+/// Number of a write, counted from 1; 0 stands for "nothing to wait for".
+pub type WriteId = u64;
+
+/// A message, and the write that must be on the disk before it may leave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    /// For whom.
+    pub to: NodeId,
+    /// What.
+    pub message: Message,
+    /// Not before this write is durable.
+    pub after: WriteId,
+}
+
+/// For whom entries are read back from the disk.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ReadFor {
+    /// The state machine of this node.
+    Apply,
+    /// A follower that is far behind.
+    Peer(NodeId),
+}
+
+/// Entries to be read from the disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogRead {
+    /// For whom.
+    pub reader: ReadFor,
+    /// First one.
+    pub from: Index,
+    /// Last one at most.
+    pub to: Index,
+    /// Budget, in bytes of [`Entry::cost`].
+    pub max_bytes: u64,
+}
+
+/// Something to be done with a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SnapshotTask {
+    /// Take one of the state as it is once all that was handed over is applied.
+    Take,
+    /// Read a chunk that a peer needs.
+    ReadChunk {
+        /// Who needs it.
+        to: NodeId,
+        /// Of which snapshot.
+        meta: SnapshotMeta,
+        /// From where.
+        offset: u64,
+    },
+    /// Write down a chunk that the leader sent.
+    Receive {
+        /// Of which snapshot.
+        meta: SnapshotMeta,
+        /// Where it belongs.
+        offset: u64,
+        /// Its bytes.
+        data: Bytes,
+    },
+    /// Replace the machine's state by this one.
+    Restore(SnapshotMeta),
+    /// Remove the older ones.
+    Retain(SnapshotMeta),
+}
+
+/// A read whose index is known, or which can't be vouched for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadState {
+    /// Number under which it was asked for.
+    pub id: u64,
+    /// It may be answered once this is applied. None: no leader could be reached; ask again.
+    pub index: Option<Index>,
+}
+
+/// All that is to be done now. The order in which the driver may do it is written there.
+#[derive(Debug, Default)]
+pub struct Ready {
+    /// Make this durable, as the write of this number. Only one is under way at a time.
+    pub write: Option<(WriteId, WriteBatch)>,
+    /// Send these.
+    pub messages: Vec<Envelope>,
+    /// Hand these to the state machine, in order.
+    pub apply: Vec<Entry>,
+    /// Read these back.
+    pub log_reads: Vec<LogRead>,
+    /// Forget entries up to here, behind the writes before it.
+    pub purge: Option<LogId>,
+    /// Snapshot work, in order.
+    pub snapshots: Vec<SnapshotTask>,
+    /// Reads that are settled.
+    pub reads: Vec<ReadState>,
+}
+
+impl Ready {
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.write.is_none()
+            && self.messages.is_empty()
+            && self.apply.is_empty()
+            && self.log_reads.is_empty()
+            && self.purge.is_none()
+            && self.snapshots.is_empty()
+            && self.reads.is_empty()
+    }
+}

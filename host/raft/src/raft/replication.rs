@@ -1,0 +1,284 @@
+//! Replication and commitment: §5.3, §5.4.2.
+
+use std::time::Duration;
+
+use crate::message::{AppendEntries, AppendEntriesResponse, AppendResult, RaftRequest, RaftResponse};
+use crate::raft::progress::State;
+use crate::raft::quorum::{majority, reached};
+use crate::raft::ready::{LogRead, ReadFor};
+use crate::raft::{Core, Role};
+use crate::types::{Entry, Index, LogId, NodeId, Payload, Term};
+
+impl Core {
+    // ----- as a leader -----
+
+    pub(super) fn tick_leader(&mut self) {
+        if self.now >= self.election_deadline {
+            self.election_deadline = self.now + self.config.election_timeout_min;
+            if !self.hears_a_majority() || self.disk_hangs() {
+                // Cut off from its majority, or from its disk: it could not commit anything (dissertation §6.2).
+                self.become_follower(self.hard_state.term, None);
+                return;
+            }
+        }
+        if self.now >= self.heartbeat_deadline {
+            self.broadcast_heartbeat();
+        }
+    }
+
+    fn hears_a_majority(&self) -> bool {
+        let horizon = self.config.election_timeout_min;
+        let heard = self.peers.values().filter(|peer| self.now.saturating_sub(peer.heard_at) < horizon).count();
+        heard + 1 >= majority(self.config.voters.len())
+    }
+
+    /// Speaks to every peer, as a new round.
+    pub(super) fn broadcast_heartbeat(&mut self) {
+        self.heartbeat_deadline = self.now + self.config.heartbeat_interval;
+        self.reads.next_round();
+        for peer in self.others() {
+            self.retry_snapshot_chunk(&peer);
+            self.send_heartbeat(&peer);
+        }
+        self.confirm_reads();
+    }
+
+    fn send_heartbeat(&mut self, to: &NodeId) {
+        let Some(peer) = self.peers.get_mut(to) else { return };
+        if let State::Probe { waiting } = &mut peer.state {
+            // The answer to this one says as much as the one that may have been lost.
+            *waiting = false;
+        }
+        let previous = match peer.state {
+            State::Snapshot { .. } => peer.matched,
+            _ => peer.next.previous(),
+        };
+        // Where the log no longer knows that entry, the purge point says that this node leads, and no more.
+        let previous = self.log.term_at(previous).map_or(self.log.purged(), |term| LogId::new(term, previous));
+        self.send_entries(to, previous, Vec::new());
+    }
+
+    fn send_entries(&mut self, to: &NodeId, previous: LogId, entries: Vec<Entry>) {
+        let commit = self.log.committed;
+        if let Some(peer) = self.peers.get_mut(to) {
+            peer.told_commit = commit;
+        }
+        let append = AppendEntries {
+            term: self.hard_state.term,
+            leader_id: self.config.id.clone(),
+            previous,
+            entries,
+            leader_commit: commit,
+            round: self.reads.round(),
+        };
+        // A leader sends beside its own write; it counts itself only once that is durable (dissertation §10.2.1).
+        self.request(to, RaftRequest::AppendEntries(append), 0);
+    }
+
+    /// Sends each peer what it lacks, as far as its window allows.
+    pub(super) fn replicate_to_all(&mut self) {
+        if self.role != Role::Leader {
+            return;
+        }
+        for peer in self.others() {
+            while self.replicate_to(&peer) {}
+            self.tell_commit(&peer);
+        }
+    }
+
+    /// Sends one message with entries. Says whether another may follow.
+    fn replicate_to(&mut self, to: &NodeId) -> bool {
+        let limits = &self.config.limits;
+        let Some(peer) = self.peers.get_mut(to) else { return false };
+        if peer.reading || !peer.has_room(limits.in_flight_messages, limits.in_flight_bytes) {
+            return false;
+        }
+        let (from, last, max_bytes) = (peer.next, self.log.last().index, limits.message_bytes);
+        let Some(term) = self.log.term_at(from.previous()) else {
+            self.start_snapshot_transfer(to);
+            return false;
+        };
+        if from > last {
+            // Nothing new; a probe asks all the same, once.
+            if matches!(peer.state, State::Probe { .. }) {
+                peer.sent(last, 0);
+                self.send_entries(to, LogId::new(term, from.previous()), Vec::new());
+            }
+            return false;
+        }
+        let Some(entries) = self.log.cached(from, last, max_bytes) else {
+            peer.reading = true;
+            let reader = ReadFor::Peer(to.clone());
+            self.out.log_reads.push(LogRead { reader, from, to: last, max_bytes });
+            return false;
+        };
+        self.dispatch(to, LogId::new(term, from.previous()), entries);
+        true
+    }
+
+    fn dispatch(&mut self, to: &NodeId, previous: LogId, entries: Vec<Entry>) {
+        let size = entries.iter().map(Entry::cost).sum();
+        if let (Some(peer), Some(last)) = (self.peers.get_mut(to), entries.last()) {
+            peer.sent(last.id.index, size);
+        }
+        self.send_entries(to, previous, entries);
+    }
+
+    /// Entries for a follower that is far behind are here.
+    pub(super) fn send_read_entries(&mut self, to: &NodeId, entries: Vec<Entry>) {
+        let limits = &self.config.limits;
+        let Some(peer) = self.peers.get_mut(to) else { return };
+        peer.reading = false;
+        let wanted = entries.first().is_some_and(|first| first.id.index == peer.next)
+            && entries.iter().all(|entry| self.log.holds(entry.id));
+        if !wanted || !peer.has_room(limits.in_flight_messages, limits.in_flight_bytes) {
+            return;
+        }
+        let previous = peer.next.previous();
+        if let Some(term) = self.log.term_at(previous) {
+            self.dispatch(to, LogId::new(term, previous), entries);
+        }
+    }
+
+    /// Tells a peer at once that more is committed, so that its clients don't wait for a heartbeat.
+    fn tell_commit(&mut self, to: &NodeId) {
+        let committed = self.log.committed;
+        let Some(peer) = self.peers.get(to) else { return };
+        let behind = matches!(peer.state, State::Replicate { .. }) && peer.told_commit < committed;
+        if behind && peer.next > committed {
+            self.send_heartbeat(to);
+        }
+    }
+
+    /// Appends an entry to its own log; the peers get it with the next [`Core::ready`].
+    pub(super) fn append_own(&mut self, wall_ms: u64, payload: Payload) -> LogId {
+        let id = LogId::new(self.hard_state.term, self.log.last().index.next());
+        let entry = Entry { id, time_ms: wall_ms.max(self.log.last_time_ms()), payload };
+        let cost = entry.cost();
+        self.uncommitted.push_back((id.index, cost));
+        self.uncommitted_bytes += cost;
+        self.log.append(entry);
+        id
+    }
+
+    /// Commits what a majority has on its disks, if that reaches an entry of this term: an older one could
+    /// still be overwritten although a majority holds it (§5.4.2, Figure 8).
+    pub(super) fn advance_commit(&mut self) {
+        let own = self.log.stable();
+        let matched = self.peers.values().map(|peer| peer.matched).chain([own]).collect();
+        let index = reached::<Index>(matched);
+        if index > self.log.committed && self.log.term_at(index) == Some(self.hard_state.term) {
+            self.log.committed = index;
+            while self.uncommitted.front().is_some_and(|&(first, _)| first <= index) {
+                self.uncommitted_bytes -= self.uncommitted.pop_front().map_or(0, |(_, cost)| cost);
+            }
+            self.confirm_reads();
+        }
+    }
+
+    /// A follower has answered.
+    pub(super) fn on_append_response(&mut self, from: &NodeId, answer: &AppendEntriesResponse) {
+        self.observe_term(answer.term);
+        if self.role != Role::Leader || answer.term != self.hard_state.term {
+            return;
+        }
+        let now = self.now;
+        let Some(peer) = self.peers.get_mut(from) else { return };
+        peer.heard_at = now;
+        peer.round = peer.round.max(answer.round);
+        match answer.result {
+            AppendResult::Matched(index) => {
+                if peer.matched_up_to(index.min(self.log.last().index)) {
+                    self.advance_commit();
+                }
+            }
+            AppendResult::Mismatch { rejected, hint } => self.on_mismatch(from, rejected, hint),
+            AppendResult::Ignored => {}
+        }
+        self.confirm_reads();
+    }
+
+    /// The logs differ at `rejected`: tries again where they may agree, skipping whole terms (§5.3).
+    fn on_mismatch(&mut self, from: &NodeId, rejected: LogId, hint: LogId) {
+        let agreement = self.log.agreement_below(hint);
+        let Some(peer) = self.peers.get_mut(from) else { return };
+        let late = match peer.state {
+            State::Probe { .. } => rejected.index != peer.next.previous(),
+            State::Replicate { .. } => rejected.index <= peer.matched,
+            State::Snapshot { .. } => true,
+        };
+        if !late {
+            peer.probe(agreement.index.min(rejected.index.previous()).next());
+        }
+    }
+
+    // ----- as a follower -----
+
+    /// Heartbeat and replication from the leader (§5.3).
+    pub(super) fn on_append_entries(&mut self, from: &NodeId, append: AppendEntries) {
+        if append.term < self.hard_state.term {
+            return self.answer_append(from, append.round, AppendResult::Ignored);
+        }
+        self.follow(append.term, from);
+        let heartbeat = append.entries.is_empty();
+        let result = match self.accept_entries(append.previous, append.entries, append.leader_commit) {
+            // A heartbeat is answered at once, with what the disk has: reads and check-quorum wait for it.
+            AppendResult::Matched(index) if heartbeat => AppendResult::Matched(index.min(self.log.stable())),
+            result => result,
+        };
+        self.answer_append(from, append.round, result);
+    }
+
+    /// There is a leader of this term: a candidate steps back, a follower waits anew (§5.2).
+    pub(super) fn follow(&mut self, term: Term, leader: &NodeId) {
+        assert!(
+            !(self.role == Role::Leader && term == self.hard_state.term),
+            "two leaders in term {term}: {leader} and this node, {}",
+            self.config.id
+        );
+        self.become_follower(term, Some(leader.clone()));
+        self.leader_heard_at = Some(self.now);
+        self.rearm_election();
+    }
+
+    fn answer_append(&mut self, to: &NodeId, round: u64, result: AppendResult) {
+        let answer = AppendEntriesResponse { term: self.hard_state.term, round, result };
+        let response = RaftResponse::AppendEntries(answer);
+        match result {
+            AppendResult::Matched(index) if index > self.log.stable() => self.respond(to, response),
+            _ => self.respond_in_term(to, response),
+        }
+    }
+
+    fn accept_entries(&mut self, previous: LogId, entries: Vec<Entry>, leader_commit: Index) -> AppendResult {
+        if previous.index >= self.log.purged().index && !self.log.holds(previous) {
+            let hint = self.log.agreement_below(LogId::new(previous.term, previous.index.previous()));
+            return AppendResult::Mismatch { rejected: previous, hint };
+        }
+        let last = Index(previous.index.0 + entries.len() as u64);
+        for entry in entries {
+            self.accept_entry(entry);
+        }
+        self.log.committed = self.log.committed.max(leader_commit.min(last));
+        AppendResult::Matched(last.max(self.log.committed))
+    }
+
+    /// Keeps what agrees, replaces what conflicts, appends what is new. Never removes an entry that agrees: the
+    /// message may be an old one, and entries behind it may already count (§5.3).
+    fn accept_entry(&mut self, entry: Entry) {
+        if entry.id.index <= self.log.committed || self.log.holds(entry.id) {
+            return;
+        }
+        if entry.id.index <= self.log.last().index {
+            self.log.truncate(entry.id.index);
+        }
+        self.log.append(entry);
+    }
+
+    /// When this follower gives up on its leader; for tests.
+    #[must_use]
+    pub fn election_deadline(&self) -> Duration {
+        self.election_deadline
+    }
+}
+

@@ -1,0 +1,216 @@
+//! Where a node's log, vote and snapshots live: the trait of a store, and what can go wrong with one.
+
+mod bounds;
+pub mod conformance;
+mod files;
+pub mod memory;
+pub mod redb;
+mod schema;
+pub mod snapshot;
+
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use thiserror::Error;
+
+use crate::types::{Entry, HardState, Index, LogId, SnapshotMeta, Term};
+
+/// What one write makes durable, all of it or nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WriteBatch {
+    /// New term and vote.
+    pub hard_state: Option<HardState>,
+    /// Entries from here on are removed before `entries` is appended: they conflicted with the leader's.
+    pub truncate_from: Option<Index>,
+    /// Appended behind what is there, without a gap.
+    pub entries: Vec<Entry>,
+}
+
+/// What a node finds when it opens its store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoredState {
+    /// Term and vote, as last written.
+    pub hard_state: HardState,
+    /// The entry right before the first one kept: what the log was purged up to.
+    pub purged: LogId,
+    /// The last entry kept; equal to `purged` where none is.
+    pub last: LogId,
+    /// Where each term starts among the entries kept, in order.
+    pub terms: Vec<(Index, Term)>,
+}
+
+/// Why a store could not do what it was asked. All of these end the node: a write that failed once
+/// is never tried again as if nothing had happened (fsync reports an error only once).
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StorageError {
+    /// The operating system refused.
+    #[error("{doing} {}: {source}", path.display())]
+    Io {
+        /// What was tried, as in "cannot write".
+        doing: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the operating system says.
+        #[source]
+        source: io::Error,
+    },
+    /// The database refused.
+    #[error("the log database failed while {doing}: {source}")]
+    Database {
+        /// What was tried, as in "appending entries".
+        doing: &'static str,
+        /// What the database says.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A record is not what was written.
+    #[error("{record} is damaged: {reason}; this node must not vote or serve from it: restore the data directory from a backup, or empty it and let the node rejoin")]
+    Corrupt {
+        /// Which record, as in "entry 17".
+        record: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Another program holds the store.
+    #[error("{} is in use by another process; stop that one first", path.display())]
+    InUse {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The store was made by a version that this one doesn't know.
+    #[error("{} has format {found}, and this version reads up to {known}: start a newer oarlock", path.display())]
+    TooNew {
+        /// Which file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+        /// The newest that is known.
+        known: u32,
+    },
+    /// The store belongs to another node or cluster.
+    #[error("{} belongs to {what} {found}, not {expected}: each node needs its own data directory", path.display())]
+    Foreign {
+        /// Which directory.
+        path: PathBuf,
+        /// "node" or "cluster".
+        what: &'static str,
+        /// Whose it is.
+        found: String,
+        /// Whose it should be.
+        expected: String,
+    },
+    /// More bytes than a store takes.
+    #[error("{what} has {bytes} bytes, and the limit is {limit}: make it smaller")]
+    TooLarge {
+        /// What it is, as in "entry 17".
+        what: String,
+        /// Its size.
+        bytes: u64,
+        /// The most that is taken.
+        limit: u64,
+    },
+    /// The caller asked for something that the log does not hold: a fault of this program.
+    #[error("the log holds entries {first} to {last}, and {wanted} was asked for; this is a bug")]
+    OutOfRange {
+        /// First index kept.
+        first: Index,
+        /// Last index kept.
+        last: Index,
+        /// What was asked for.
+        wanted: Index,
+    },
+}
+
+/// A durable log with term and vote. One thread uses it; what it has returned from is on the disk.
+pub trait LogStore: Send + 'static {
+    /// What is there. Called once, first.
+    ///
+    /// # Errors
+    /// Where a record is damaged; nothing is repaired by forgetting.
+    fn load(&mut self) -> Result<StoredState, StorageError>;
+
+    /// Makes a batch durable: one transaction, one fsync.
+    ///
+    /// # Errors
+    /// Any of them is final: the caller stops using the store.
+    fn write(&mut self, batch: &WriteBatch) -> Result<(), StorageError>;
+
+    /// Entries from `from` on, in order: at least one, then as many as fit into `max_bytes` by
+    /// [`Entry::cost`], and none after `to`.
+    ///
+    /// # Errors
+    /// [`StorageError::OutOfRange`] where `from` is not kept, [`StorageError::Corrupt`] where a checksum fails.
+    fn read(&self, from: Index, to: Index, max_bytes: u64) -> Result<Vec<Entry>, StorageError>;
+
+    /// Forgets the entries up to and including `up_to`. Where the log ends before it or holds another entry
+    /// there, the whole log goes, and it continues behind `up_to`: that is how a snapshot is put in place.
+    ///
+    /// # Errors
+    /// Any of them is final.
+    fn purge(&mut self, up_to: LogId) -> Result<(), StorageError>;
+}
+
+/// Snapshots of the state machine. Shared by the thread that applies (which takes and restores them) and the
+/// one that writes (which sends and receives them), so its methods take `&self`.
+pub trait SnapshotStore: Send + Sync + 'static {
+    /// The newest snapshot that arrived or was taken whole.
+    ///
+    /// # Errors
+    /// Where the newest one is damaged: an older one is not quietly used in its place.
+    fn newest(&self) -> Result<Option<SnapshotMeta>, StorageError>;
+
+    /// Begins a snapshot of the state after `last`. Nothing of it is seen before [`SnapshotWriter::finish`].
+    ///
+    /// # Errors
+    /// Where no file can be made.
+    fn create(&self, last: LogId, time_ms: u64) -> Result<Box<dyn SnapshotWriter>, StorageError>;
+
+    /// Opens a snapshot for reading from its start, after checking all of its bytes.
+    ///
+    /// # Errors
+    /// Where it is gone or damaged.
+    fn open(&self, meta: &SnapshotMeta) -> Result<Box<dyn Read + Send>, StorageError>;
+
+    /// Reads up to `max_bytes` at `offset`, to be sent to a peer; empty at the end.
+    ///
+    /// # Errors
+    /// Where it is gone or can't be read.
+    fn read_chunk(&self, meta: &SnapshotMeta, offset: u64, max_bytes: usize) -> Result<Bytes, StorageError>;
+
+    /// Takes in a chunk from a peer and makes it durable. A transfer that was cut goes on where it stopped.
+    ///
+    /// # Errors
+    /// Where it can't be written. A chunk at the wrong offset is no error: see [`Received::Partial`].
+    fn receive(&self, meta: &SnapshotMeta, offset: u64, data: &[u8]) -> Result<Received, StorageError>;
+
+    /// Removes every snapshot that is older than `keep`, and transfers that this one has overtaken.
+    ///
+    /// # Errors
+    /// Where a file can't be removed.
+    fn retain(&self, keep: &SnapshotMeta) -> Result<(), StorageError>;
+}
+
+/// A snapshot that is being taken.
+pub trait SnapshotWriter: Write + Send {
+    /// Makes it durable and visible, and returns what it is.
+    ///
+    /// # Errors
+    /// Where it can't be made durable; nothing of it is seen then.
+    fn finish(self: Box<Self>) -> Result<SnapshotMeta, StorageError>;
+}
+
+/// How far a transfer has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// The next chunk has to start here.
+    Partial {
+        /// Bytes that are here and durable.
+        next_offset: u64,
+    },
+    /// All bytes are here, and their checksum is right.
+    Whole,
+    /// All bytes were here, and their checksum was wrong: thrown away, start again at 0.
+    Damaged,
+}

@@ -157,6 +157,8 @@ pub struct DriverLimits {
     pub entries_under_way: usize,
     /// How long a command waits for a leader to appear.
     pub leader_patience: Duration,
+    /// How long after a leader could not vouch for a read it is asked again.
+    pub read_retry: Duration,
 }
 
 impl Default for DriverLimits {
@@ -168,6 +170,7 @@ impl Default for DriverLimits {
             batch_commands: 4096,
             entries_under_way: 2,
             leader_patience: Duration::from_secs(4),
+            read_retry: Duration::from_millis(100),
         }
     }
 }

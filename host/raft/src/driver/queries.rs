@@ -34,6 +34,8 @@ pub(super) struct Queries<Q, A> {
     parked: BTreeSet<u64>,
     /// Under whom the parked ones were refused.
     refused_by: Option<(NodeId, Term)>,
+    /// When the same leader is asked again: its answer may have been lost.
+    retry_at: Duration,
 }
 
 impl<Q, A> Default for Queries<Q, A> {
@@ -45,13 +47,15 @@ impl<Q, A> Default for Queries<Q, A> {
             by_index: BTreeSet::new(),
             parked: BTreeSet::new(),
             refused_by: None,
+            retry_at: Duration::ZERO,
         }
     }
 }
 
 impl<Q, A> Queries<Q, A> {
     pub(super) fn next_deadline(&self) -> Option<Duration> {
-        self.deadlines.first().map(|&(deadline, _)| deadline)
+        let deadline = self.deadlines.first().map(|&(deadline, _)| deadline)?;
+        Some(if self.parked.is_empty() { deadline } else { deadline.min(self.retry_at) })
     }
 
     fn remove(&mut self, id: u64) -> Option<Asked<Q, A>> {
@@ -108,6 +112,7 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
             None => {
                 asked.state = State::Parked;
                 self.queries.parked.insert(read.id);
+                self.queries.retry_at = self.now + self.limits.read_retry;
                 self.queries.refused_by = self.core.leader().map(|leader| (leader.clone(), self.core.term()));
             }
         }
@@ -125,10 +130,14 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
 
     /// Asks again on behalf of those that nobody vouched for, once there is someone else to ask.
     pub(super) fn retry_reads(&mut self) {
-        let Some(leadership) = self.leadership() else { return };
-        if self.queries.parked.is_empty() || self.queries.refused_by.as_ref() == Some(&leadership) {
+        if self.queries.parked.is_empty() {
             return;
         }
+        let news = self.leadership().is_some_and(|leadership| self.queries.refused_by.as_ref() != Some(&leadership));
+        if !news && self.now < self.queries.retry_at {
+            return;
+        }
+        self.queries.retry_at = self.now + self.limits.read_retry;
         for id in std::mem::take(&mut self.queries.parked) {
             if let Some(asked) = self.queries.asked.get_mut(&id) {
                 asked.state = State::Asking;

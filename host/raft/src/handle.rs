@@ -1,0 +1,308 @@
+//! The public handle: one node as an application uses it.
+//!
+//! Behind it run three threads (driver, disk, state machine) and the network's tasks. They hand work to each other
+//! through queues whose length the driver bounds; nothing polls.
+
+mod builder;
+mod config;
+mod runtime;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use thiserror::Error;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+
+use crate::applier::ApplyError;
+use crate::driver::{Applied, Consistency, Input, SubmitError};
+use crate::node::NetworkError;
+use crate::raft::Role;
+use crate::state_machine::StateMachine;
+use crate::storage::StorageError;
+use crate::types::{Index, NodeId, SnapshotMeta, Term};
+
+pub use builder::RaftBuilder;
+pub use config::{ConfigError, RaftConfig};
+use runtime::{Runtime, ThreadEnds};
+
+/// How long [`Raft::submit_command`] waits.
+const SUBMIT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What became of a command given to [`Raft::submit_command`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RaftResult {
+    /// It is committed, at this index, and applied here.
+    Success(u64),
+    /// This node does not lead; that one does, if any is known to.
+    NotLeader {
+        /// Id of the leader.
+        leader_id: Option<String>,
+    },
+    /// It has no outcome; the error says whether it may still be carried out.
+    Error(SubmitError),
+}
+
+/// Why a node could not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// A setting makes no sense.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The data directory can't be used.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The newest snapshot can't be restored.
+    #[error(transparent)]
+    Restore(#[from] ApplyError),
+    /// The address can't be listened on.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// It runs already, or has been stopped.
+    #[error("this node was started before; make a new one")]
+    StartedBefore,
+    /// The operating system gives no thread.
+    #[error("a thread could not be started: {0}")]
+    Thread(#[source] std::io::Error),
+}
+
+/// Why a node stopped by itself. What it holds on disk is what it acknowledged.
+#[derive(Clone, Debug, Error)]
+pub enum Fault {
+    /// The disk failed: after that it is unknown what is on it, so nothing more is promised.
+    #[error("{0}")]
+    Storage(Arc<StorageError>),
+    /// The state machine failed.
+    #[error("{0}")]
+    Machine(Arc<ApplyError>),
+    /// A thread panicked: a bug.
+    #[error("{thread} panicked: {message}; this is a bug")]
+    Panic {
+        /// Which one.
+        thread: &'static str,
+        /// What it said.
+        message: String,
+    },
+}
+
+/// A node as it was a moment ago.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Its name.
+    pub node_id: NodeId,
+    /// What it is.
+    pub role: Role,
+    /// The latest term that it has seen.
+    pub term: Term,
+    /// Who leads.
+    pub leader: Option<NodeId>,
+    /// The leader has committed in its own term and this node has heard from it, or is it.
+    pub commit: Index,
+    /// Entries up to here are applied.
+    pub applied: Index,
+    /// First entry kept in the log.
+    pub first: Index,
+    /// Last entry.
+    pub last: Index,
+    /// Entries up to here are on this node's disk.
+    pub stable: Index,
+    /// The newest snapshot stands for entries up to here.
+    pub snapshot: Option<SnapshotMeta>,
+    /// All voters.
+    pub voters: Vec<NodeId>,
+    /// For a leader: up to where each peer's disk holds its log.
+    pub matched: Vec<(NodeId, Index)>,
+    /// A leader that knows what is committed.
+    pub leads_with_knowledge: bool,
+}
+
+/// One node of a cluster. Cheap to clone; the node stops when [`Raft::shutdown`] is called or the last clone goes.
+pub struct Raft<M: StateMachine> {
+    shared: Arc<Shared<M>>,
+}
+
+struct Shared<M: StateMachine> {
+    prepared: Mutex<Option<RaftBuilder<M>>>,
+    runtime: Mutex<Option<Runtime<M>>>,
+    inbox: runtime::Inbox<M>,
+    status: watch::Receiver<Status>,
+    fault: watch::Receiver<Option<Fault>>,
+    /// One for each command and question under way.
+    places: Arc<Semaphore>,
+    epoch: std::time::Instant,
+}
+
+impl<M: StateMachine> Clone for Raft<M> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<M: StateMachine> fmt::Debug for Raft<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Raft").field("status", &*self.shared.status.borrow()).finish_non_exhaustive()
+    }
+}
+
+/// A node whose log is in memory, with the default settings, talking to `peers` over TCP.
+///
+/// Ids are `id`, `host:port` or `id@host:port`; a bare id is a host name with the default port.
+pub fn create_raft<M: StateMachine>(node_id: String, peers: Vec<String>, state_machine: M) -> Raft<M> {
+    Raft::new(RaftConfig { node_id, peers, ..RaftConfig::default() }, state_machine)
+}
+
+impl<M: StateMachine> Raft<M> {
+    /// A node whose log is in memory. [`Raft::builder`] makes one with a disk.
+    #[must_use]
+    pub fn new(config: RaftConfig, state_machine: M) -> Self {
+        Self::builder(config, state_machine).build()
+    }
+
+    /// A node with everything that can be set beside [`RaftConfig`].
+    #[must_use]
+    pub fn builder(config: RaftConfig, state_machine: M) -> RaftBuilder<M> {
+        RaftBuilder::new(config, state_machine)
+    }
+
+    /// Opens the store, restores the newest snapshot, listens, and takes part.
+    ///
+    /// # Errors
+    /// Where a setting makes no sense, the disk can't be used, or the address is taken.
+    pub async fn start(&self) -> Result<(), StartError> {
+        let prepared = lock(&self.shared.prepared).take().ok_or(StartError::StartedBefore)?;
+        let runtime = Runtime::start(prepared, &self.shared.inbox, self.shared.epoch).await?;
+        *lock(&self.shared.runtime) = Some(runtime);
+        Ok(())
+    }
+
+    /// Replicates a command and waits until it is applied here. Only a leader takes it.
+    pub async fn submit_command(&self, command: impl AsRef<[u8]>) -> RaftResult {
+        let data = Bytes::copy_from_slice(command.as_ref());
+        match self.propose(data, SUBMIT_TIMEOUT, false).await {
+            Ok(applied) => RaftResult::Success(applied.index.0),
+            Err(SubmitError::NotLeader { leader }) => {
+                RaftResult::NotLeader { leader_id: leader.map(|leader| leader.as_str().to_owned()) }
+            }
+            Err(error) => RaftResult::Error(error),
+        }
+    }
+
+    /// Replicates a command, over the leader if this node isn't it, and waits until it is applied here.
+    ///
+    /// # Errors
+    /// See [`SubmitError`]: each says whether the command may still be carried out.
+    pub async fn submit(&self, data: Bytes, timeout: Duration) -> Result<Applied<M::Reply>, SubmitError> {
+        self.propose(data, timeout, true).await
+    }
+
+    async fn propose(&self, data: Bytes, timeout: Duration, forward: bool) -> Result<Applied<M::Reply>, SubmitError> {
+        let _place = self.place()?;
+        let (waiter, outcome) = oneshot::channel();
+        let deadline = self.deadline(timeout);
+        self.hand_in(Input::Propose { data, deadline, forward, waiter })?;
+        outcome.await.unwrap_or(Err(SubmitError::Stopped))
+    }
+
+    /// Asks the state machine, and says after which entry it answered.
+    ///
+    /// # Errors
+    /// Where no leader could vouch for the answer in time.
+    pub async fn query(
+        &self,
+        query: M::Query,
+        consistency: Consistency,
+        timeout: Duration,
+    ) -> Result<(Index, M::Answer), SubmitError> {
+        let _place = self.place()?;
+        let (asker, answer) = oneshot::channel();
+        let deadline = self.deadline(timeout);
+        self.hand_in(Input::Query { query, consistency, deadline, asker })?;
+        answer.await.unwrap_or(Err(SubmitError::Stopped))
+    }
+
+    /// Asks for a snapshot now.
+    ///
+    /// # Errors
+    /// Where the node is stopping.
+    pub fn request_snapshot(&self) -> Result<(), SubmitError> {
+        self.hand_in(Input::TakeSnapshot)
+    }
+
+    fn place(&self) -> Result<OwnedSemaphorePermit, SubmitError> {
+        let places = Arc::clone(&self.shared.places);
+        places.try_acquire_owned().map_err(|_| SubmitError::Overloaded { what: "requests at this node" })
+    }
+
+    fn deadline(&self, timeout: Duration) -> Duration {
+        self.shared.epoch.elapsed().saturating_add(timeout)
+    }
+
+    fn hand_in(&self, input: Input<M, ThreadEnds<M>>) -> Result<(), SubmitError> {
+        self.shared.inbox.put(input).map_err(|_| SubmitError::Stopped)
+    }
+
+    /// Whether this node leads.
+    pub async fn is_leader(&self) -> bool {
+        self.status().role == Role::Leader
+    }
+
+    /// The latest term that this node has seen.
+    pub async fn get_term(&self) -> u64 {
+        self.status().term.0
+    }
+
+    /// The node as it was a moment ago.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.shared.status.borrow().clone()
+    }
+
+    /// Tells of every change of the status.
+    #[must_use]
+    pub fn watch_status(&self) -> watch::Receiver<Status> {
+        self.shared.status.clone()
+    }
+
+    /// The address that it listens on for peers, once started.
+    #[must_use]
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        lock(&self.shared.runtime).as_ref().map(Runtime::peer_addr)
+    }
+
+    /// What the network has seen, once started.
+    #[must_use]
+    pub fn network(&self) -> Option<Arc<crate::node::Network>> {
+        lock(&self.shared.runtime).as_ref().map(Runtime::network)
+    }
+
+    /// Waits until the node stops by itself, and says why.
+    pub async fn failed(&self) -> Fault {
+        let mut fault = self.shared.fault.clone();
+        loop {
+            if let Some(fault) = fault.borrow_and_update().clone() {
+                return fault;
+            }
+            if fault.changed().await.is_err() {
+                // Stopped on purpose: there will be no fault.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Stops the node: those who wait are told, what is being written is finished, all threads end.
+    pub async fn shutdown(&self) {
+        let runtime = lock(&self.shared.runtime).take();
+        if let Some(runtime) = runtime {
+            runtime.stop().await;
+        }
+    }
+}
+
+/// A poisoned lock holds what it held: nothing here is left half-done under one.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

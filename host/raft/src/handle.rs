@@ -6,9 +6,6 @@
 mod builder;
 mod config;
 mod runtime;
-#[cfg(test)]
-mod tests;
-
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -60,6 +57,15 @@ pub enum StartError {
     #[error(transparent)]
     Restore(#[from] ApplyError),
     /// The address can't be listened on.
+    #[error("cannot listen for peers on {address}: {source}; is another node running there?")]
+    Listen {
+        /// Which address.
+        address: String,
+        /// What the operating system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The network can't be set up.
     #[error(transparent)]
     Network(#[from] NetworkError),
     /// It runs already, or has been stopped.

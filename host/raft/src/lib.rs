@@ -10,11 +10,13 @@
 //! | [`driver`] | carries out what the core wants, in the one order that is safe |
 //! | [`disk`], [`applier`] | the two ends of the driver that do the work: on the disk, on the machine |
 //! | [`node`] | peers over TCP |
+//! | [`handle`] | one running node: [`Raft`], [`RaftConfig`], [`create_raft`] |
 //! | [`types`] | node, term, index, entry |
 
 pub mod applier;
 pub mod disk;
 pub mod driver;
+pub mod handle;
 pub mod log;
 pub mod message;
 pub mod node;
@@ -23,4 +25,6 @@ pub mod state_machine;
 pub mod storage;
 pub mod types;
 
+pub use driver::{Applied, Consistency, SubmitError};
+pub use handle::{Raft, RaftBuilder, RaftConfig, RaftResult, StartError, Status, create_raft};
 pub use state_machine::{MemoryStateMachine, StateMachine};

@@ -1,5 +1,290 @@
 //! The peers of a node, and the connections to them.
+//!
+//! A node opens one TCP connection to each of its peers. Its requests travel on that one, and the responses to them
+//! back on the same one; so two nodes that both have something to ask hold two connections. Each begins with a
+//! [hello](hello) of both ends and goes on with [frames](frame).
+//!
+//! The network may lose messages, and so may this module: a message that finds no connection, or a full queue, is
+//! dropped and counted. Raft asks again (Raft paper §5.5). What this module promises: a message arrives whole or not
+//! at all, in the order of its connection, from a node that named itself and this node's cluster. There is no
+//! authentication: peers belong on a network of their own.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`address`] | how a peer is written |
+//! | [`frame`] | bytes of a message |
+//! | [`hello`] | bytes of an introduction |
+//! | `queue` | messages that wait for a connection |
+//! | `peers` | whom we talk to, by which queues |
+//! | `connection` | frames in and out of a socket |
+//! | `link` | the connection to a peer |
+//! | `listener` | the connections from peers |
+//! | `limits`, `stats`, `task` | bounds, counters, owned tasks |
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use thiserror::Error;
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+use self::address::{PeerAddress, is_valid_id};
+use self::hello::{MAX_CLIENT_ADDR_BYTES, MAX_CLUSTER_ID_BYTES};
+use self::link::PeerLink;
+use self::listener::Listener;
+use self::peers::Context;
+use self::task::Task;
+use crate::message::Message;
+use crate::types::NodeId;
+
+pub use self::limits::NetworkLimits;
+pub use self::stats::NetworkStats;
+
 pub mod address;
+mod connection;
 pub mod frame;
-mod queue;
 pub mod hello;
+mod limits;
+mod link;
+mod listener;
+mod peers;
+mod queue;
+mod stats;
+mod task;
+#[cfg(test)]
+mod tests;
+
+/// What the network tells the node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NetEvent {
+    /// A message came.
+    Message {
+        /// Who sent it.
+        from: NodeId,
+        /// What it says.
+        message: Message,
+        /// Length of its frame, for budgets.
+        bytes: usize,
+    },
+    /// Requests to this peer have a connection from now on. Those sent before may be lost.
+    Connected(NodeId),
+    /// Requests to this peer have no connection any more. Those sent last may be lost.
+    Disconnected(NodeId),
+}
+
+/// Where the network's events go.
+pub trait Inbox: Clone + Send + Sync + 'static {
+    /// Takes an event. While it waits, nothing more is read from that peer. False: the node is stopping.
+    fn deliver(&self, event: NetEvent) -> impl Future<Output = bool> + Send;
+}
+
+/// Which nodes of the cluster may connect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Admission {
+    /// The peers alone.
+    #[default]
+    Listed,
+    /// Each node that names the right cluster. A follower may hear of a change of members only from a leader that it
+    /// doesn't know yet (Raft paper §6).
+    Cluster,
+}
+
+/// What a [`Network`] is started with.
+#[derive(Debug)]
+pub struct NetworkConfig {
+    /// Name of the cluster: nodes of different clusters don't talk to each other. Up to 255 bytes.
+    pub cluster_id: String,
+    /// This node.
+    pub node_id: NodeId,
+    /// The bound socket that peers connect to.
+    pub listener: std::net::TcpListener,
+    /// The others. This node may be among them and is skipped.
+    pub peers: Vec<PeerAddress>,
+    /// Where this node serves clients, for its peers to point at; may be empty. Up to 512 bytes.
+    pub client_addr: String,
+    /// Who may connect.
+    pub admission: Admission,
+    /// Bounds and times.
+    pub limits: NetworkLimits,
+}
+
+/// Why a network did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// There is no runtime to run on.
+    #[error("the network needs a tokio runtime with IO and time enabled: start it from within one")]
+    NoRuntime(#[from] tokio::runtime::TryCurrentError),
+    /// The socket can't be used.
+    #[error("the socket for peers can't be used: check that it is a listening TCP socket")]
+    Listener(#[source] io::Error),
+    /// A name that can't be sent, or that would garble a log.
+    #[error("the {field} is not valid: {rule}")]
+    Name {
+        /// Which.
+        field: &'static str,
+        /// What it has to be.
+        rule: &'static str,
+    },
+    /// Limits that don't fit together.
+    #[error("the network's limits are not valid: {0}")]
+    Limits(&'static str),
+}
+
+/// A node's end of all connections to its peers. Its clones are the same network; it ends with the last of them.
+#[derive(Clone)]
+pub struct Network {
+    context: Arc<Context>,
+    tasks: Arc<Tasks>,
+    local_addr: SocketAddr,
+}
+
+/// What runs for a network. Owned apart from [`Context`], which the tasks themselves hold.
+struct Tasks {
+    running: Mutex<Running>,
+    spawn_link: Box<SpawnLink>,
+}
+
+/// Makes a node a peer, and starts the link to it in place of a previous one.
+type SpawnLink = dyn Fn(PeerAddress, Option<Task>) -> Task + Send + Sync;
+
+struct Running {
+    /// None once it is shut down.
+    listener: Option<Listener>,
+    links: HashMap<NodeId, Task>,
+    /// Links whose peer was removed, until they have ended.
+    ending: HashMap<NodeId, Task>,
+}
+
+impl Network {
+    /// Accepts connections on `config.listener` and dials all peers, on the tokio runtime that this is called in.
+    ///
+    /// # Errors
+    /// No runtime, a socket that isn't listening, or a configuration that breaks a rule that the error names.
+    pub fn start<I: Inbox>(config: NetworkConfig, inbox: I) -> Result<Self, StartError> {
+        check(&config)?;
+        let runtime = Handle::try_current()?;
+        let context = Arc::new(Context::new(&config));
+        config.listener.set_nonblocking(true).map_err(StartError::Listener)?;
+        let local_addr = config.listener.local_addr().map_err(StartError::Listener)?;
+        let socket = tokio::net::TcpListener::from_std(config.listener).map_err(StartError::Listener)?;
+        let spawn_link = {
+            let (context, runtime, inbox) = (Arc::clone(&context), runtime.clone(), inbox.clone());
+            move |peer, previous| {
+                let outbox = context.add_peer(peer);
+                PeerLink::spawn(&runtime, Arc::clone(&context), outbox, inbox.clone(), previous)
+            }
+        };
+        // Before the listener, so that no peer finds itself unknown. Of two with one id the last one counts.
+        let peers: HashMap<_, _> = others(&config.node_id, config.peers).collect();
+        let links = peers.into_iter().map(|(id, peer)| (id, spawn_link(peer, None))).collect();
+        let listener = Some(Listener::spawn(&runtime, Arc::clone(&context), socket, inbox));
+        let running = Mutex::new(Running { listener, links, ending: HashMap::new() });
+        let tasks = Arc::new(Tasks { running, spawn_link: Box::new(spawn_link) });
+        Ok(Self { context, tasks, local_addr })
+    }
+
+    /// Queues `message` for the node `to`: a request on our connection to it, a response on its latest to us.
+    /// Never waits. What can't be queued is dropped and counted.
+    pub fn send(&self, to: &NodeId, message: Message) {
+        self.context.send(to, message);
+    }
+
+    /// Replaces the peers: dials new ones, leaves those alone whose address stays, ends the connections of the rest.
+    /// Does nothing after [`Self::shutdown`].
+    pub fn set_peers(&self, peers: Vec<PeerAddress>) {
+        let mut running = self.tasks.lock();
+        if running.listener.is_none() {
+            return;
+        }
+        let mut wanted: HashMap<_, _> = others(&self.context.node_id, peers).collect();
+        for present in self.context.addresses() {
+            match wanted.get(&present.id) {
+                Some(same) if *same == present => {
+                    wanted.remove(&present.id);
+                    continue;
+                }
+                Some(_) => {}
+                None => self.context.remove_peer(&present.id),
+            }
+            running.ending.extend(running.links.remove_entry(&present.id));
+        }
+        running.ending.retain(|_, link| !link.is_finished());
+        for (id, peer) in wanted {
+            let previous = running.ending.remove(&id);
+            running.links.insert(id, (self.tasks.spawn_link)(peer, previous));
+        }
+    }
+
+    /// Where the node `id` serves clients, if it has said so.
+    #[must_use]
+    pub fn peer_client_addr(&self, id: &NodeId) -> Option<String> {
+        self.context.client_addr(id)
+    }
+
+    /// Whether requests to `id` have a connection.
+    #[must_use]
+    pub fn is_connected(&self, id: &NodeId) -> bool {
+        self.context.is_connected(id)
+    }
+
+    /// Where peers connect to this node.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// What has been counted since the start.
+    #[must_use]
+    pub fn stats(&self) -> &NetworkStats {
+        &self.context.stats
+    }
+
+    /// Writes what is queued, for at most [`NetworkLimits::shutdown_grace`], and closes everything.
+    /// When it returns, the port is free and no event follows.
+    pub async fn shutdown(&self) {
+        let deadline = Instant::now() + self.context.limits.shutdown_grace;
+        for mut task in self.stop() {
+            task.ended_by(deadline).await;
+        }
+    }
+
+    /// Tells all tasks to end, and hands them over.
+    fn stop(&self) -> Vec<Task> {
+        let mut running = self.tasks.lock();
+        // The listener first: after this, a connection that says hello closes its queue by itself.
+        let listener = running.listener.take().map(Listener::into_stopping_task);
+        self.context.close();
+        let Running { links, ending, .. } = &mut *running;
+        listener.into_iter().chain(links.drain().chain(ending.drain()).map(|(_, link)| link)).collect()
+    }
+}
+
+impl Tasks {
+    fn lock(&self) -> MutexGuard<'_, Running> {
+        // No code that can panic runs under the lock, and each field is right on its own.
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn others(own: &NodeId, peers: Vec<PeerAddress>) -> impl Iterator<Item = (NodeId, PeerAddress)> {
+    peers.into_iter().filter(move |peer| peer.id != *own).map(|peer| (peer.id.clone(), peer))
+}
+
+fn check(config: &NetworkConfig) -> Result<(), StartError> {
+    let fits = |text: &str, max_bytes| text.len() <= max_bytes && !text.chars().any(char::is_control);
+    if !is_valid_id(config.node_id.as_str()) {
+        let rule = "use 1 to 255 visible ASCII characters other than `@` and `,`";
+        return Err(StartError::Name { field: "node id", rule });
+    }
+    if config.cluster_id.is_empty() || !fits(&config.cluster_id, MAX_CLUSTER_ID_BYTES) {
+        let rule = "use 1 to 255 bytes without control characters";
+        return Err(StartError::Name { field: "cluster id", rule });
+    }
+    if !fits(&config.client_addr, MAX_CLIENT_ADDR_BYTES) {
+        let rule = "use at most 512 bytes without control characters";
+        return Err(StartError::Name { field: "client address", rule });
+    }
+    config.limits.problem().map_or(Ok(()), |problem| Err(StartError::Limits(problem)))
+}

@@ -38,7 +38,7 @@ pub struct RedbStore {
     bounds: Bounds,
     /// A write failed, so nobody knows what the disk holds before it is opened and read again.
     broken: bool,
-    _lock: File,
+    _lock: Option<File>,
 }
 
 impl std::fmt::Debug for RedbStore {

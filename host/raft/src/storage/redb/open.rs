@@ -3,7 +3,7 @@
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
-use ::redb::{Builder, Database, Durability, ReadableDatabase, ReadableTable};
+use ::redb::{Builder, Database, Durability, ReadableDatabase, ReadableTable, StorageBackend};
 
 use super::{
     ENTRIES, HARD_STATE, IDENTITY, Identity, META, PURGED, RedbStore, fault, guarded, meta_record,
@@ -60,21 +60,56 @@ impl RedbStore {
         Ok(Self::open_existing(dir)?.map(|store| store.identity.clone()))
     }
 
+    /// Opens the log on a backend of one's own, such as one that fails or forgets in a test; makes an empty log
+    /// where the backend is empty. `name` stands for it in errors. It takes no lock of its own.
+    ///
+    /// # Errors
+    /// As [`RedbStore::open`], but [`StorageError::InUse`] only where the backend has locks.
+    pub fn open_on(
+        backend: impl StorageBackend,
+        name: &Path,
+        identity: &Identity,
+    ) -> Result<Self, StorageError> {
+        let store = guarded(name, || {
+            let wrong = |error: ::redb::Error| fault(name, "opening it", error);
+            let empty = backend.len().map_err(|error| wrong(error.into()))? == 0;
+            // A new database needs no check, and has none of the tables yet.
+            let opened = builder()
+                .set_check_integrity_on_open(!empty)
+                .create_with_backend(backend);
+            let database = opened.map_err(|error| wrong(error.into()))?;
+            if empty {
+                fill(&database, name, identity)?;
+            }
+            Self::from_database(database, name.to_owned(), None)
+        })?;
+        check_identity(name, &store.identity, identity)?;
+        Ok(store)
+    }
+
     fn open_file(dir: &Path, lock: File) -> Result<Self, StorageError> {
         let path = dir.join(DATABASE);
         guarded(&path.clone(), || {
             // Not only after a crash: a page that was damaged since is found now, not when it is needed.
             let opened = builder().set_check_integrity_on_open(true).open(&path);
             let database = opened.map_err(|error| fault(&path, "opening it", error.into()))?;
-            let (identity, bounds) = read_state(&database, &path)?;
-            Ok(Self {
-                database,
-                path,
-                identity,
-                bounds,
-                broken: false,
-                _lock: lock,
-            })
+            Self::from_database(database, path, Some(lock))
+        })
+    }
+
+    fn from_database(
+        database: Database,
+        path: PathBuf,
+        lock: Option<File>,
+    ) -> Result<Self, StorageError> {
+        let (identity, bounds) = read_state(&database, &path)?;
+        Ok(Self {
+            database,
+            path,
+            identity,
+            bounds,
+            broken: false,
+            _lock: lock,
         })
     }
 }
@@ -108,18 +143,22 @@ fn lock(dir: &Path) -> Result<File, StorageError> {
 fn create(dir: &Path, identity: &Identity) -> Result<(), StorageError> {
     let unfinished = dir.join(UNFINISHED);
     remove(&unfinished)?;
-    guarded(&unfinished, || fill(&unfinished, identity))?;
+    guarded(&unfinished, || {
+        let wrong = |error: ::redb::Error| fault(&unfinished, "making an empty log", error);
+        let database = builder()
+            .create(&unfinished)
+            .map_err(|error| wrong(error.into()))?;
+        fill(&database, &unfinished, identity)?;
+        database.close().map_err(|error| wrong(error.into()))
+    })?;
     let path: PathBuf = dir.join(DATABASE);
     fs::rename(&unfinished, &path).map_err(failed("cannot give its name to", &unfinished))?;
     sync_dir(dir)
 }
 
-fn fill(path: &Path, identity: &Identity) -> Result<(), StorageError> {
-    const DOING: &str = "making an empty log";
-    let wrong = |error: ::redb::Error| fault(path, DOING, error);
-    let database = builder()
-        .create(path)
-        .map_err(|error| wrong(error.into()))?;
+/// Writes all the records that a log has from its first moment on.
+fn fill(database: &Database, path: &Path, identity: &Identity) -> Result<(), StorageError> {
+    let wrong = |error: ::redb::Error| fault(path, "making an empty log", error);
     let mut transaction = database
         .begin_write()
         .map_err(|error| wrong(error.into()))?;
@@ -147,8 +186,7 @@ fn fill(path: &Path, identity: &Identity) -> Result<(), StorageError> {
                 .map_err(|error| wrong(error.into()))?;
         }
     }
-    transaction.commit().map_err(|error| wrong(error.into()))?;
-    database.close().map_err(|error| wrong(error.into()))
+    transaction.commit().map_err(|error| wrong(error.into()))
 }
 
 /// Whose it is, and from where to where it reaches.

@@ -1,0 +1,138 @@
+//! What can be set of a node beside the seed's [`RaftConfig`].
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use tokio::sync::{Semaphore, watch};
+
+use super::runtime::{Inbox, Receiver};
+use super::{Raft, RaftConfig, Shared, Status};
+use crate::driver::DriverLimits;
+use crate::node::NetworkLimits;
+use crate::raft::{Limits, Role};
+use crate::state_machine::StateMachine;
+use crate::types::{Index, NodeId, Term};
+
+/// A node before it is built. Made by [`Raft::builder`].
+pub struct RaftBuilder<M: StateMachine> {
+    pub(super) config: RaftConfig,
+    pub(super) machine: M,
+    pub(super) cluster_id: String,
+    pub(super) client_addr: String,
+    pub(super) data_dir: Option<PathBuf>,
+    pub(super) listener: Option<TcpListener>,
+    pub(super) limits: Limits,
+    pub(super) driver_limits: DriverLimits,
+    pub(super) network_limits: NetworkLimits,
+    /// Filled in by [`RaftBuilder::build`].
+    pub(super) plumbing: Option<Plumbing<M>>,
+}
+
+/// The ends of the channels that the running node keeps.
+pub(super) struct Plumbing<M: StateMachine> {
+    pub(super) inputs: Receiver<M>,
+    pub(super) status: watch::Sender<Status>,
+    pub(super) fault: watch::Sender<Option<super::Fault>>,
+}
+
+impl<M: StateMachine> RaftBuilder<M> {
+    pub(super) fn new(config: RaftConfig, machine: M) -> Self {
+        let patience = config.election_timeout_max * 2;
+        Self {
+            config,
+            machine,
+            cluster_id: "oarlock".to_owned(),
+            client_addr: String::new(),
+            data_dir: None,
+            listener: None,
+            limits: Limits::default(),
+            driver_limits: DriverLimits { leader_patience: patience, ..DriverLimits::default() },
+            network_limits: NetworkLimits::default(),
+            plumbing: None,
+        }
+    }
+
+    /// Name of the cluster: nodes of another one are refused. Default: `oarlock`.
+    #[must_use]
+    pub fn cluster_id(mut self, id: impl Into<String>) -> Self {
+        self.cluster_id = id.into();
+        self
+    }
+
+    /// Where this node's clients reach it; its peers learn it and can tell theirs.
+    #[must_use]
+    pub fn client_addr(mut self, addr: impl Into<String>) -> Self {
+        self.client_addr = addr.into();
+        self
+    }
+
+    /// Keeps log, vote and snapshots in this directory. Default: in memory.
+    #[must_use]
+    pub fn data_dir(mut self, dir: impl AsRef<Path>) -> Self {
+        self.data_dir = Some(dir.as_ref().to_owned());
+        self
+    }
+
+    /// Listens on this socket for peers. Default: the address in `node_id`.
+    #[must_use]
+    pub fn listener(mut self, listener: TcpListener) -> Self {
+        self.listener = Some(listener);
+        self
+    }
+
+    /// Bounds of the core's memory and messages.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Bounds of what clients may have under way.
+    #[must_use]
+    pub fn driver_limits(mut self, limits: DriverLimits) -> Self {
+        self.driver_limits = limits;
+        self
+    }
+
+    /// Bounds of the network.
+    #[must_use]
+    pub fn network_limits(mut self, limits: NetworkLimits) -> Self {
+        self.network_limits = limits;
+        self
+    }
+
+    /// The node, not yet started.
+    #[must_use]
+    pub fn build(mut self) -> Raft<M> {
+        let places = Arc::new(Semaphore::new(self.driver_limits.waiting));
+        let open = Arc::new(AtomicBool::new(false));
+        let (inbox, inputs) = Inbox::new(open);
+        let (status_sender, status) = watch::channel(unstarted(&self.config));
+        let (fault_sender, fault) = watch::channel(None);
+        self.plumbing = Some(Plumbing { inputs, status: status_sender, fault: fault_sender });
+        let prepared = Mutex::new(Some(self));
+        let runtime = Mutex::new(None);
+        Raft { shared: Arc::new(Shared { prepared, runtime, inbox, status, fault, places, epoch: Instant::now() }) }
+    }
+}
+
+fn unstarted(config: &RaftConfig) -> Status {
+    Status {
+        node_id: NodeId::from(config.node_id.as_str()),
+        role: Role::Follower,
+        term: Term::ZERO,
+        leader: None,
+        commit: Index::ZERO,
+        applied: Index::ZERO,
+        first: Index(1),
+        last: Index::ZERO,
+        stable: Index::ZERO,
+        snapshot: None,
+        voters: Vec::new(),
+        matched: Vec::new(),
+        leads_with_knowledge: false,
+    }
+}

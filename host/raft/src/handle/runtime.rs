@@ -1,0 +1,428 @@
+//! A running node: three threads and the network.
+//!
+//! The driver's thread decides and never waits for anything but its inputs. The disk's thread writes, the
+//! machine's thread applies; both do one task after another, in the order in which they were given.
+
+use std::collections::BTreeSet;
+use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::net::TcpListener;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+
+use super::builder::{Plumbing, RaftBuilder};
+use super::{Fault, StartError, Status};
+use crate::applier::Applier;
+use crate::disk::{Disk, DiskDone, DiskTask};
+use crate::driver::{Applied, Driver, Ends, Input, MachineTask, SubmitError};
+use crate::message::Message;
+use crate::node::address::PeerAddress;
+use crate::node::{NetEvent, Network, NetworkConfig};
+use crate::raft::{Core, CoreConfig};
+use crate::state_machine::StateMachine;
+use crate::storage::memory::{MemorySnapshots, MemoryStore};
+use crate::storage::redb::RedbStore;
+use crate::storage::schema::Identity;
+use crate::storage::snapshot::SnapshotFiles;
+use crate::storage::{LogStore, SnapshotStore, StorageError, StoredState};
+use crate::types::{Index, NodeId, SnapshotMeta};
+
+/// Messages from peers that wait for the driver; past it their connections are no longer read.
+const MESSAGES_WAITING: usize = 4096;
+/// Inputs that the driver takes in before it acts on them together.
+const INPUTS_A_TURN: usize = 1024;
+
+/// Something for the driver's thread.
+pub(super) enum Event<M: StateMachine> {
+    Input(Input<M, ThreadEnds<M>>, Option<OwnedSemaphorePermit>),
+    Fault(Fault),
+    Stop,
+}
+
+pub(super) type Receiver<M> = mpsc::Receiver<Event<M>>;
+
+/// Where inputs for the driver are put. Its length is bounded by those who put: clients have places, peers
+/// permits, disk and machine answer only what they were asked.
+pub(super) struct Inbox<M: StateMachine> {
+    events: mpsc::Sender<Event<M>>,
+    permits: Arc<Semaphore>,
+    /// The node runs.
+    open: Arc<AtomicBool>,
+}
+
+impl<M: StateMachine> Clone for Inbox<M> {
+    fn clone(&self) -> Self {
+        Self { events: self.events.clone(), permits: Arc::clone(&self.permits), open: Arc::clone(&self.open) }
+    }
+}
+
+/// The node doesn't run.
+pub(super) struct Closed;
+
+impl<M: StateMachine> Inbox<M> {
+    pub(super) fn new(open: Arc<AtomicBool>) -> (Self, Receiver<M>) {
+        let (events, receiver) = mpsc::channel();
+        (Self { events, permits: Arc::new(Semaphore::new(MESSAGES_WAITING)), open }, receiver)
+    }
+
+    pub(super) fn put(&self, input: Input<M, ThreadEnds<M>>) -> Result<(), Closed> {
+        if !self.open.load(Ordering::Acquire) {
+            return Err(Closed);
+        }
+        self.events.send(Event::Input(input, None)).map_err(|_| Closed)
+    }
+
+    /// To a driver that is gone nothing needs to be said.
+    fn tell(&self, event: Event<M>) {
+        let _ = self.events.send(event);
+    }
+}
+
+impl<M: StateMachine> crate::node::Inbox for Inbox<M> {
+    async fn deliver(&self, event: NetEvent) -> bool {
+        let NetEvent::Message { from, message } = event else { return true };
+        let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else { return false };
+        self.events.send(Event::Input(Input::Message(from, message), Some(permit))).is_ok()
+    }
+}
+
+/// The driver's ends as queues to the other threads and to the network.
+pub(super) struct ThreadEnds<M: StateMachine> {
+    disk: mpsc::Sender<DiskTask>,
+    machine: mpsc::Sender<MachineTask<M, Asker<M>>>,
+    network: Arc<Network>,
+}
+
+type Asker<M> = oneshot::Sender<Result<(Index, <M as StateMachine>::Answer), SubmitError>>;
+
+/// A thread that is gone has said why through a fault; a client that is gone wants no answer. So the results of
+/// sending are of no use here.
+impl<M: StateMachine> Ends<M> for ThreadEnds<M> {
+    type Waiter = oneshot::Sender<Result<Applied<M::Reply>, SubmitError>>;
+    type Asker = Asker<M>;
+
+    fn disk(&mut self, task: DiskTask) {
+        let _ = self.disk.send(task);
+    }
+
+    fn machine(&mut self, task: MachineTask<M, Self::Asker>) {
+        let _ = self.machine.send(task);
+    }
+
+    fn send(&mut self, to: &NodeId, message: Message) {
+        self.network.send(to, message);
+    }
+
+    fn reply(&mut self, waiter: Self::Waiter, outcome: Result<Applied<M::Reply>, SubmitError>) {
+        let _ = waiter.send(outcome);
+    }
+
+    fn refuse(&mut self, asker: Self::Asker, error: SubmitError) {
+        let _ = asker.send(Err(error));
+    }
+
+    fn wall_ms(&mut self) -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// The threads of a node, and how to end them.
+pub(super) struct Runtime<M: StateMachine> {
+    inbox: Inbox<M>,
+    network: Arc<Network>,
+    peer_addr: SocketAddr,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// What a store held when it was opened.
+struct Opened<M> {
+    disk: Disk,
+    applier: Applier<M>,
+    stored: StoredState,
+    snapshot: Option<SnapshotMeta>,
+    last_time_ms: u64,
+}
+
+impl<M: StateMachine> Runtime<M> {
+    pub(super) async fn start(
+        mut builder: RaftBuilder<M>,
+        inbox: &Inbox<M>,
+        epoch: Instant,
+    ) -> Result<Self, StartError> {
+        let (own, peers) = builder.config.validate()?;
+        let plumbing = builder.plumbing.take().ok_or(StartError::StartedBefore)?;
+        let identity = Identity { node_id: own.id.to_string(), cluster_id: builder.cluster_id.clone() };
+        let listener = listen(builder.listener.take(), &builder.config.node_id, &own).await?;
+        let peer_addr = listener.local_addr().map_err(|source| cannot_listen(&own, source))?;
+        let (data_dir, machine) = (builder.data_dir.take(), builder.machine);
+        let opened = tokio::task::spawn_blocking(move || open(data_dir, &identity, machine))
+            .await
+            .map_err(|error| StartError::Thread(std::io::Error::other(error)))??;
+        let config = NetworkConfig {
+            cluster_id: builder.cluster_id,
+            node_id: own.id.clone(),
+            listener,
+            peers: peers.clone(),
+            client_addr: builder.client_addr,
+            limits: builder.network_limits,
+        };
+        let core_config = core_config(&builder.config, &builder.limits, &own, &peers);
+        let core = Core::new(core_config, &opened.stored, opened.snapshot, opened.last_time_ms, epoch.elapsed());
+        let network = Arc::new(Network::start(config, inbox.clone())?);
+        inbox.open.store(true, Ordering::Release);
+        let (disk, disk_tasks) = mpsc::channel();
+        let (machine, machine_tasks) = mpsc::channel();
+        let ends = ThreadEnds { disk, machine, network: Arc::clone(&network) };
+        let driver = Driver::new(core, ends, builder.driver_limits, random());
+        let session = driver.session();
+        let Plumbing { inputs, status, fault } = plumbing;
+        let threads = [
+            thread("raft-disk", inbox, move |inbox| run_disk(opened.disk, &disk_tasks, inbox)),
+            thread("raft-apply", inbox, move |inbox| run_machine(opened.applier, session, &machine_tasks, inbox)),
+            thread("raft-driver", inbox, move |inbox| {
+                run_driver(driver, &inputs, &status, &fault, epoch);
+                inbox.open.store(false, Ordering::Release);
+            }),
+        ];
+        let threads = threads.into_iter().collect::<Result<_, _>>().map_err(StartError::Thread)?;
+        Ok(Self { inbox: inbox.clone(), network, peer_addr, threads })
+    }
+
+    pub(super) fn peer_addr(&self) -> SocketAddr {
+        self.peer_addr
+    }
+
+    pub(super) fn network(&self) -> Arc<Network> {
+        Arc::clone(&self.network)
+    }
+
+    pub(super) async fn stop(mut self) {
+        self.inbox.tell(Event::Stop);
+        self.network.shutdown().await;
+        let threads = std::mem::take(&mut self.threads);
+        let joined = tokio::task::spawn_blocking(move || {
+            // A panic has been reported as a fault already.
+            threads.into_iter().for_each(|thread| drop(thread.join()));
+        });
+        if let Err(error) = joined.await {
+            tracing::warn!(%error, "the node's threads could not be joined");
+        }
+    }
+}
+
+impl<M: StateMachine> Drop for Runtime<M> {
+    fn drop(&mut self) {
+        self.inbox.tell(Event::Stop);
+    }
+}
+
+fn core_config(
+    config: &super::RaftConfig,
+    limits: &crate::raft::Limits,
+    own: &PeerAddress,
+    peers: &[PeerAddress],
+) -> CoreConfig {
+    let voters: BTreeSet<NodeId> = peers.iter().chain([own]).map(|address| address.id.clone()).collect();
+    CoreConfig {
+        id: own.id.clone(),
+        voters,
+        election_timeout_min: config.election_timeout_min,
+        election_timeout_max: config.election_timeout_max,
+        heartbeat_interval: config.heartbeat_interval,
+        max_log_entries: config.max_log_entries as u64,
+        snapshot_threshold: config.snapshot_threshold as u64,
+        limits: limits.clone(),
+        seed: random(),
+    }
+}
+
+/// A number that no other run has: the standard library's own source of randomness, which seeds its hash maps.
+fn random() -> u64 {
+    RandomState::new().hash_one(Instant::now())
+}
+
+/// The socket for peers: the given one, or the address in the node's id. A bare id that is no host's name can't
+/// be reached by others anyway; such a node listens on any port of loopback.
+async fn listen(
+    given: Option<std::net::TcpListener>,
+    node_id: &str,
+    own: &PeerAddress,
+) -> Result<TcpListener, StartError> {
+    if let Some(listener) = given {
+        listener.set_nonblocking(true).map_err(|source| cannot_listen(own, source))?;
+        return TcpListener::from_std(listener).map_err(|source| cannot_listen(own, source));
+    }
+    let bare = !node_id.contains([':', '@']);
+    let known = tokio::net::lookup_host((own.host.as_str(), own.port)).await;
+    let bound = match known {
+        Err(error) if bare => {
+            tracing::warn!(node = %own.id, %error, "the node's id is no host's name: listening on any port of loopback");
+            TcpListener::bind(("127.0.0.1", 0)).await
+        }
+        Err(error) => Err(error),
+        Ok(addresses) => TcpListener::bind(addresses.collect::<Vec<_>>().as_slice()).await,
+    };
+    bound.map_err(|source| cannot_listen(own, source))
+}
+
+fn cannot_listen(own: &PeerAddress, source: std::io::Error) -> StartError {
+    StartError::Listen { address: own.host_port(), source }
+}
+
+fn open<M: StateMachine>(
+    data_dir: Option<std::path::PathBuf>,
+    identity: &Identity,
+    machine: M,
+) -> Result<Opened<M>, StartError> {
+    let (mut log, snapshots): (Box<dyn LogStore>, Arc<dyn SnapshotStore>) = match data_dir {
+        None => (Box::new(MemoryStore::new()), Arc::new(MemorySnapshots::new())),
+        Some(dir) => (Box::new(RedbStore::open(&dir, identity)?), Arc::new(SnapshotFiles::open(&dir)?)),
+    };
+    let stored = log.load()?;
+    let snapshot = snapshots.newest()?;
+    let reaches = snapshot.as_ref().map_or(Index::ZERO, |meta| meta.last.index);
+    if reaches < stored.purged.index {
+        return Err(StartError::Storage(StorageError::Corrupt {
+            record: "the newest snapshot".to_owned(),
+            reason: format!(
+                "it reaches entry {reaches}, and the log begins behind entry {}: what lies between is gone",
+                stored.purged.index
+            ),
+        }));
+    }
+    let mut last_time_ms = snapshot.as_ref().map_or(0, |meta| meta.time_ms);
+    if stored.last.index > stored.purged.index {
+        let newest = log.read(stored.last.index, stored.last.index, u64::MAX)?;
+        last_time_ms = newest.last().map_or(0, |entry| entry.time_ms).max(last_time_ms);
+    }
+    let mut applier = Applier::new(machine, Arc::clone(&snapshots));
+    if let Some(meta) = &snapshot {
+        applier.restore(meta)?;
+    }
+    Ok(Opened { disk: Disk::new(log, snapshots), applier, stored, snapshot, last_time_ms })
+}
+
+/// Starts a thread whose panic becomes a fault of the node.
+fn thread<M: StateMachine>(
+    name: &'static str,
+    inbox: &Inbox<M>,
+    run: impl FnOnce(&Inbox<M>) + Send + 'static,
+) -> std::io::Result<JoinHandle<()>> {
+    let inbox = inbox.clone();
+    std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(&inbox))) {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            let message = text.unwrap_or_else(|| "no words".to_owned());
+            inbox.tell(Event::Fault(Fault::Panic { thread: name, message }));
+        }
+    })
+}
+
+fn run_driver<M: StateMachine>(
+    mut driver: Driver<M, ThreadEnds<M>>,
+    inputs: &Receiver<M>,
+    status: &watch::Sender<Status>,
+    fault: &watch::Sender<Option<Fault>>,
+    epoch: Instant,
+) {
+    loop {
+        let wait = driver.next_deadline().saturating_sub(epoch.elapsed());
+        let first = match inputs.recv_timeout(wait) {
+            Ok(event) => Some(event),
+            Err(mpsc::RecvTimeoutError::Timeout) => None,
+            Err(mpsc::RecvTimeoutError::Disconnected) => Some(Event::Stop),
+        };
+        driver.handle(epoch.elapsed(), Input::Tick);
+        let waiting = std::iter::from_fn(|| inputs.try_recv().ok()).take(INPUTS_A_TURN);
+        for event in first.into_iter().chain(waiting) {
+            match event {
+                Event::Input(input, _permit) => driver.handle(epoch.elapsed(), input),
+                Event::Fault(reason) => {
+                    tracing::error!(%reason, "the node stops");
+                    driver.stop();
+                    let _ = fault.send(Some(reason));
+                    return;
+                }
+                Event::Stop => {
+                    driver.stop();
+                    return;
+                }
+            }
+        }
+        driver.turn();
+        publish(&driver, status);
+    }
+}
+
+fn publish<M: StateMachine>(driver: &Driver<M, ThreadEnds<M>>, status: &watch::Sender<Status>) {
+    let core = driver.core();
+    let log = core.log();
+    let now = Status {
+        node_id: core.id().clone(),
+        role: core.role(),
+        term: core.term(),
+        leader: core.leader().cloned(),
+        commit: log.committed(),
+        applied: log.applied(),
+        first: log.purged().index.next(),
+        last: log.last().index,
+        stable: log.stable(),
+        snapshot: core.snapshot().cloned(),
+        voters: core.voters().iter().cloned().collect(),
+        matched: core.peers().iter().map(|(id, peer)| (id.clone(), peer.matched)).collect(),
+        leads_with_knowledge: core.leads_with_knowledge(),
+    };
+    status.send_if_modified(|old| {
+        let news = *old != now;
+        if news {
+            *old = now;
+        }
+        news
+    });
+}
+
+fn run_disk<M: StateMachine>(mut disk: Disk, tasks: &mpsc::Receiver<DiskTask>, inbox: &Inbox<M>) {
+    for task in tasks {
+        match disk.run(task) {
+            Ok(DiskDone::Tidied) => {}
+            Ok(done) => inbox.tell(Event::Input(Input::Disk(done), None)),
+            Err(error) => return inbox.tell(Event::Fault(Fault::Storage(Arc::new(error)))),
+        }
+    }
+}
+
+fn run_machine<M: StateMachine>(
+    mut applier: Applier<M>,
+    session: u64,
+    tasks: &mpsc::Receiver<MachineTask<M, Asker<M>>>,
+    inbox: &Inbox<M>,
+) {
+    for task in tasks {
+        let done = match task {
+            MachineTask::Apply(entries) => {
+                applier.apply(session, entries).map(|replies| Input::Applied(applier.last().index, replies))
+            }
+            MachineTask::Query(query, asker) => {
+                // A client that is gone wants no answer.
+                let _ = asker.send(Ok(applier.query(query)));
+                continue;
+            }
+            MachineTask::TakeSnapshot => Ok(Input::SnapshotTaken(
+                applier.take_snapshot().inspect_err(|error| tracing::warn!(%error, "no snapshot taken")).ok(),
+            )),
+            MachineTask::Restore(meta) => applier.restore(&meta).map(|()| Input::Restored(meta)),
+        };
+        match done {
+            Ok(input) => inbox.tell(Event::Input(input, None)),
+            Err(error) => return inbox.tell(Event::Fault(Fault::Machine(Arc::new(error)))),
+        }
+    }
+}
+

@@ -1,0 +1,244 @@
+//! The connections that peers open to this node: requests in, responses out.
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, watch};
+use tokio::task::{JoinError, JoinSet};
+
+use super::connection::{
+    ConnectionError, End, FrameReader, FrameWriter, Incoming, OpeningError, read_opening, write_opening,
+};
+use super::hello::{Hello, Opening, Refusal, RefusalReason};
+use super::peers::Context;
+use super::queue::Queue;
+use super::task::Task;
+use super::{Inbox, NetEvent};
+use crate::message::{Message, RaftRequest, RaftResponse};
+use crate::types::NodeId;
+
+/// Pause after the operating system could not hand out a connection: it's out of file descriptors, say.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The task that accepts connections and owns the tasks of each.
+pub(super) struct Listener {
+    task: Task,
+    stop: watch::Sender<bool>,
+}
+
+impl Listener {
+    pub(super) fn spawn<I: Inbox>(runtime: &Handle, context: Arc<Context>, socket: TcpListener, inbox: I) -> Self {
+        let (stop, stopping) = watch::channel(false);
+        let acceptor = Acceptor { context, inbox, stopping };
+        Self { task: Task::spawn(runtime, acceptor.run(socket)), stop }
+    }
+
+    /// Accepts nothing more. The task ends with its last connection; dropping it ends them all.
+    pub(super) fn into_stopping_task(self) -> Task {
+        self.stop.send_replace(true);
+        self.task
+    }
+}
+
+#[derive(Clone)]
+struct Acceptor<I> {
+    context: Arc<Context>,
+    inbox: I,
+    stopping: watch::Receiver<bool>,
+}
+
+impl<I: Inbox> Acceptor<I> {
+    async fn run(self, socket: TcpListener) {
+        let mut connections = JoinSet::new();
+        let mut stopping = self.stopping.clone();
+        loop {
+            tokio::select! {
+                () = stopped(&mut stopping) => break,
+                Some(ended) = connections.join_next(), if !connections.is_empty() => note_end(ended),
+                accepted = socket.accept() => match accepted {
+                    Ok((stream, remote)) => self.accepted(stream, remote, &mut connections),
+                    Err(error) => {
+                        tracing::error!(error = &error as &dyn Error, "connection not accepted");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+            }
+        }
+        drop(socket);
+        while let Some(ended) = connections.join_next().await {
+            note_end(ended);
+        }
+    }
+
+    fn accepted(&self, stream: TcpStream, remote: SocketAddr, connections: &mut JoinSet<()>) {
+        let limit = self.context.limits.max_connections;
+        if connections.len() >= limit {
+            // Closed at once: whoever floods us with connections isn't worth a task.
+            self.context.stats.add_refused_connections(1);
+            let (reason, detail) = (RefusalReason::TooManyConnections, format!("all {limit} connections are in use"));
+            let refusal = Opening::Refusal(Refusal::new(reason, detail)).encode();
+            // A new socket has room for so little; if not, then the peer gets no reason, and that is all.
+            let told = stream.try_write(&refusal).is_ok();
+            tracing::warn!(%remote, limit, told, "connection refused: too many connections");
+            return;
+        }
+        let (connection, mut stopping) = (Connection { acceptor: self.clone(), remote }, self.stopping.clone());
+        connections.spawn(async move {
+            let opened = tokio::select! {
+                () = stopped(&mut stopping) => return,
+                opened = connection.open(stream) => opened,
+            };
+            if let Some((stream, hello)) = opened {
+                connection.serve(stream, &hello).await;
+            }
+        });
+    }
+}
+
+/// Waits until the listener is told to stop, or is gone.
+async fn stopped(stopping: &mut watch::Receiver<bool>) {
+    // An error says that the sender is gone.
+    drop(stopping.wait_for(|stopping| *stopping).await);
+}
+
+fn note_end(ended: Result<(), JoinError>) {
+    if let Err(error) = ended.as_ref().map_err(|error| error as &dyn Error) {
+        tracing::error!(error, "task of a connection ended early");
+    }
+}
+
+struct Connection<I> {
+    acceptor: Acceptor<I>,
+    remote: SocketAddr,
+}
+
+impl<I: Inbox> Connection<I> {
+    /// Reads the hello and answers it. None if the connection was refused.
+    async fn open(&self, mut stream: TcpStream) -> Option<(TcpStream, Hello)> {
+        let context = &*self.acceptor.context;
+        let deadline = context.limits.hello_timeout;
+        let refusal = match read_opening(&mut stream, deadline).await {
+            Ok(Opening::Hello(hello)) => match context.check(&hello) {
+                Ok(()) => return self.welcome(stream, hello).await,
+                Err(refusal) => Some(refusal),
+            },
+            Ok(Opening::Refusal(refusal)) => {
+                self.refused(&refusal);
+                None
+            }
+            Err(error) => {
+                self.refused(&error);
+                return self.explain(stream, &error).await;
+            }
+        };
+        if let Some(refusal) = refusal {
+            self.refused(&refusal);
+            self.tell(stream, refusal).await;
+        }
+        None
+    }
+
+    async fn welcome(&self, mut stream: TcpStream, hello: Hello) -> Option<(TcpStream, Hello)> {
+        let context = &*self.acceptor.context;
+        let answer = Opening::Hello(context.hello(&hello.node_id));
+        let answered = match stream.set_nodelay(true) {
+            Ok(()) => write_opening(&mut stream, &answer, context.limits.hello_timeout).await,
+            Err(error) => Err(OpeningError::Io(error)),
+        };
+        match answered {
+            Ok(()) => Some((stream, hello)),
+            Err(error) => {
+                self.refused(&error);
+                None
+            }
+        }
+    }
+
+    /// Tells somebody who sent no hello what was wrong with it.
+    async fn explain(&self, stream: TcpStream, error: &OpeningError) -> Option<(TcpStream, Hello)> {
+        if let OpeningError::Hello(error) = error {
+            self.tell(stream, error.into()).await;
+        }
+        None
+    }
+
+    async fn tell(&self, mut stream: TcpStream, refusal: Refusal) {
+        let deadline = self.acceptor.context.limits.hello_timeout;
+        if let Err(error) = write_opening(&mut stream, &Opening::Refusal(refusal), deadline).await {
+            tracing::debug!(remote = %self.remote, error = &error as &dyn Error, "refusal not delivered");
+        }
+    }
+
+    fn refused(&self, error: &(dyn Error + 'static)) {
+        self.acceptor.context.stats.add_refused_connections(1);
+        tracing::warn!(remote = %self.remote, error, "connection refused");
+    }
+
+    /// Lives with a connection until it ends.
+    async fn serve(&self, stream: TcpStream, hello: &Hello) {
+        let context = &*self.acceptor.context;
+        let peer = &hello.node_id;
+        let (number, responses) = context.connection_opened(hello);
+        if *self.acceptor.stopping.borrow() {
+            // The network closed its queues, perhaps before this one was among them.
+            responses.close();
+        }
+        context.stats.add_connections_in(1);
+        tracing::debug!(%peer, remote = %self.remote, "peer connected");
+        let end = self.exchange(stream, peer, &responses).await;
+        context.connection_closed(peer, number);
+        match end {
+            End::Stopped => tracing::debug!(%peer, remote = %self.remote, "connection from peer closed"),
+            End::Lost(error @ ConnectionError::Closed) => {
+                context.stats.add_lost_connections(1);
+                tracing::info!(%peer, remote = %self.remote, error = &error as &dyn Error, "connection from peer lost");
+            }
+            End::Lost(error) => {
+                context.stats.add_lost_connections(1);
+                tracing::warn!(%peer, remote = %self.remote, error = &error as &dyn Error, "connection from peer lost");
+            }
+        }
+    }
+
+    async fn exchange(&self, mut stream: TcpStream, peer: &NodeId, responses: &Queue<RaftResponse>) -> End {
+        let Context { limits, stats, .. } = &*self.acceptor.context;
+        let (read, write) = stream.split();
+        let alive = Notify::new();
+        let reader = FrameReader::new(read, limits, stats);
+        let writer = FrameWriter::new(write, limits, stats);
+        tokio::select! {
+            end = self.read(reader, peer, &alive) => end,
+            written = writer.run(responses, &alive) => match written {
+                Ok(()) => End::Stopped,
+                Err(error) => End::Lost(error),
+            },
+        }
+    }
+
+    async fn read(
+        &self,
+        mut reader: FrameReader<'_, tokio::net::tcp::ReadHalf<'_>>,
+        peer: &NodeId,
+        alive: &Notify,
+    ) -> End {
+        loop {
+            let event = match reader.next::<RaftRequest>(None).await {
+                Ok(Incoming::KeepAlive) => {
+                    alive.notify_one();
+                    continue;
+                }
+                Ok(Incoming::Message(request, bytes)) => {
+                    NetEvent::Message { from: peer.clone(), message: Message::Request(request), bytes }
+                }
+                Err(error) => return End::Lost(error),
+            };
+            if !self.acceptor.inbox.deliver(event).await {
+                return End::Stopped;
+            }
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! Whom this node talks to, and by which queues: the table that links, listener and [`Network`](super::Network) share.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::address::PeerAddress;
+use super::connection::Wire;
+use super::hello::{Hello, Refusal};
+use super::limits::NetworkLimits;
+use super::queue::{Queue, Rejected};
+use super::stats::NetworkStats;
+use super::{Admission, NetworkConfig};
+use crate::message::{Message, RaftRequest, RaftResponse};
+use crate::types::NodeId;
+
+/// What every task of a network knows.
+pub(super) struct Context {
+    pub(super) cluster_id: String,
+    pub(super) node_id: NodeId,
+    pub(super) client_addr: String,
+    pub(super) admission: Admission,
+    pub(super) limits: NetworkLimits,
+    pub(super) stats: NetworkStats,
+    table: Mutex<HashMap<NodeId, Entry>>,
+    next_connection: AtomicU64,
+}
+
+/// What is known of a node. Without an outbox it's a stranger, kept while it is connected.
+#[derive(Default)]
+struct Entry {
+    outbox: Option<Arc<Outbox>>,
+    inbound: Option<Inbound>,
+    client_addr: String,
+}
+
+/// The latest connection that a node has opened to us.
+struct Inbound {
+    connection: u64,
+    responses: Arc<Queue<RaftResponse>>,
+}
+
+/// What the link to a peer works on.
+pub(super) struct Outbox {
+    pub(super) address: PeerAddress,
+    pub(super) requests: Queue<RaftRequest>,
+    /// Notified when it makes sense to dial at once.
+    pub(super) wake: Notify,
+    pub(super) connected: AtomicBool,
+}
+
+impl Context {
+    pub(super) fn new(config: &NetworkConfig) -> Self {
+        Self {
+            cluster_id: config.cluster_id.clone(),
+            node_id: config.node_id.clone(),
+            client_addr: config.client_addr.clone(),
+            admission: config.admission,
+            limits: config.limits.clone(),
+            stats: NetworkStats::default(),
+            table: Mutex::new(HashMap::new()),
+            next_connection: AtomicU64::new(1),
+        }
+    }
+
+    /// Introduces this node to `peer_id`.
+    pub(super) fn hello(&self, peer_id: &NodeId) -> Hello {
+        Hello {
+            cluster_id: self.cluster_id.clone(),
+            node_id: self.node_id.clone(),
+            peer_id: peer_id.clone(),
+            client_addr: self.client_addr.clone(),
+        }
+    }
+
+    /// Whether who says `hello` may talk to this node.
+    pub(super) fn check(&self, hello: &Hello) -> Result<(), Refusal> {
+        hello.check(&self.cluster_id, &self.node_id, |id| match self.admission {
+            Admission::Cluster => true,
+            Admission::Listed => self.table().get(id).is_some_and(|entry| entry.outbox.is_some()),
+        })
+    }
+
+    /// Makes `address` a peer, and says what its link works on.
+    pub(super) fn add_peer(&self, address: PeerAddress) -> Arc<Outbox> {
+        let id = address.id.clone();
+        let outbox = Arc::new(Outbox {
+            address,
+            requests: self.queue(),
+            wake: Notify::new(),
+            connected: AtomicBool::new(false),
+        });
+        let previous = self.table().entry(id).or_default().outbox.replace(Arc::clone(&outbox));
+        if let Some(previous) = previous {
+            previous.requests.close();
+        }
+        outbox
+    }
+
+    /// Ends the connections of a node that is no longer a peer.
+    pub(super) fn remove_peer(&self, id: &NodeId) {
+        if let Some(entry) = self.table().remove(id) {
+            entry.close();
+        }
+    }
+
+    /// The addresses of all peers.
+    pub(super) fn addresses(&self) -> Vec<PeerAddress> {
+        let table = self.table();
+        table.values().filter_map(|entry| entry.outbox.as_ref()).map(|outbox| outbox.address.clone()).collect()
+    }
+
+    /// Closes every queue: what is in it is still written, then its connection ends.
+    pub(super) fn close(&self) {
+        self.table().values().for_each(Entry::close);
+    }
+
+    /// Notes a connection that `hello` came on, and gives it its number and its queue. The one before is closed.
+    /// A node that connects is there: if we are about to dial it, now is the time.
+    pub(super) fn connection_opened(&self, hello: &Hello) -> (u64, Arc<Queue<RaftResponse>>) {
+        let connection = self.next_connection.fetch_add(1, Ordering::Relaxed);
+        let responses = Arc::new(self.queue());
+        let mut table = self.table();
+        let entry = table.entry(hello.node_id.clone()).or_default();
+        entry.client_addr.clone_from(&hello.client_addr);
+        let inbound = Inbound { connection, responses: Arc::clone(&responses) };
+        if let Some(previous) = entry.inbound.replace(inbound) {
+            previous.responses.close();
+        }
+        if let Some(outbox) = entry.outbox.as_ref().filter(|outbox| !outbox.connected.load(Ordering::Relaxed)) {
+            outbox.wake.notify_one();
+        }
+        (connection, responses)
+    }
+
+    /// Forgets a connection, unless a later one has taken its place.
+    pub(super) fn connection_closed(&self, id: &NodeId, connection: u64) {
+        let mut table = self.table();
+        let Some(entry) = table.get_mut(id) else { return };
+        let Some(inbound) = entry.inbound.take_if(|inbound| inbound.connection == connection) else { return };
+        RaftResponse::count_dropped(&self.stats, inbound.responses.clear());
+        if entry.outbox.is_none() {
+            table.remove(id);
+        }
+    }
+
+    /// Notes what a peer's hello says of its clients.
+    pub(super) fn learn_client_addr(&self, hello: &Hello) {
+        if let Some(entry) = self.table().get_mut(&hello.node_id) {
+            entry.client_addr.clone_from(&hello.client_addr);
+        }
+    }
+
+    pub(super) fn client_addr(&self, id: &NodeId) -> Option<String> {
+        let table = self.table();
+        table.get(id).map(|entry| entry.client_addr.clone()).filter(|addr| !addr.is_empty())
+    }
+
+    pub(super) fn is_connected(&self, id: &NodeId) -> bool {
+        let table = self.table();
+        let outbox = table.get(id).and_then(|entry| entry.outbox.as_ref());
+        outbox.is_some_and(|outbox| outbox.connected.load(Ordering::Relaxed))
+    }
+
+    /// Queues `message` for `to`, or drops and counts it.
+    pub(super) fn send(&self, to: &NodeId, message: Message) {
+        let table = self.table();
+        let entry = table.get(to);
+        match message {
+            Message::Request(request) => {
+                let outbox = entry.and_then(|entry| entry.outbox.as_ref());
+                // These two are rare, and an election waits for them.
+                let urgent = matches!(request, RaftRequest::RequestVote(_) | RaftRequest::TimeoutNow(_));
+                self.queue_or_drop(outbox.map(|outbox| &outbox.requests), request);
+                if let Some(outbox) = outbox.filter(|o| urgent && !o.connected.load(Ordering::Relaxed)) {
+                    outbox.wake.notify_one();
+                }
+            }
+            Message::Response(response) => {
+                let inbound = entry.and_then(|entry| entry.inbound.as_ref());
+                self.queue_or_drop(inbound.map(|inbound| &*inbound.responses), response);
+            }
+        }
+    }
+
+    fn queue_or_drop<T: Wire>(&self, queue: Option<&Queue<T>>, message: T) {
+        let cost = message.cost();
+        let pushed = queue.map_or(Err(Rejected::Closed), |queue| queue.push(message, cost));
+        if pushed.is_err() {
+            T::count_dropped(&self.stats, 1);
+        }
+    }
+
+    fn queue<T>(&self) -> Queue<T> {
+        Queue::new(self.limits.queue_messages, self.limits.queue_bytes)
+    }
+
+    fn table(&self) -> MutexGuard<'_, HashMap<NodeId, Entry>> {
+        // No code that can panic runs under the lock, and each entry is right on its own.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    fn close(&self) {
+        if let Some(outbox) = &self.outbox {
+            outbox.requests.close();
+        }
+        if let Some(inbound) = &self.inbound {
+            inbound.responses.close();
+        }
+    }
+}

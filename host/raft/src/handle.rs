@@ -17,7 +17,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use crate::applier::ApplyError;
 use crate::driver::{Applied, Consistency, Input, SubmitError};
-use crate::node::NetworkError;
 use crate::raft::Role;
 use crate::state_machine::StateMachine;
 use crate::storage::StorageError;
@@ -67,7 +66,7 @@ pub enum StartError {
     },
     /// The network can't be set up.
     #[error(transparent)]
-    Network(#[from] NetworkError),
+    Network(#[from] crate::node::StartError),
     /// It runs already, or has been stopped.
     #[error("this node was started before; make a new one")]
     StartedBefore,

@@ -5,14 +5,13 @@
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::builder::{Plumbing, RaftBuilder};
@@ -22,18 +21,19 @@ use crate::disk::{Disk, DiskDone, DiskTask};
 use crate::driver::{Applied, Driver, Ends, Input, MachineTask, SubmitError};
 use crate::message::Message;
 use crate::node::address::PeerAddress;
-use crate::node::{NetEvent, Network, NetworkConfig};
+use crate::node::{Admission, NetEvent, Network, NetworkConfig};
 use crate::raft::{Core, CoreConfig};
 use crate::state_machine::StateMachine;
 use crate::storage::memory::{MemorySnapshots, MemoryStore};
-use crate::storage::redb::RedbStore;
-use crate::storage::schema::Identity;
+use crate::storage::redb::{Identity, RedbStore};
 use crate::storage::snapshot::SnapshotFiles;
 use crate::storage::{LogStore, SnapshotStore, StorageError, StoredState};
 use crate::types::{Index, NodeId, SnapshotMeta};
 
-/// Messages from peers that wait for the driver; past it their connections are no longer read.
-const MESSAGES_WAITING: usize = 4096;
+/// Messages from peers that wait for the driver, in pages: each message takes at least one. Past 64 MiB, or 16,384
+/// messages, the peers' connections are no longer read.
+const PAGES_WAITING: u32 = 16_384;
+const PAGE_BYTES: usize = 4096;
 /// Inputs that the driver takes in before it acts on them together.
 const INPUTS_A_TURN: usize = 1024;
 
@@ -67,7 +67,7 @@ pub(super) struct Closed;
 impl<M: StateMachine> Inbox<M> {
     pub(super) fn new(open: Arc<AtomicBool>) -> (Self, Receiver<M>) {
         let (events, receiver) = mpsc::channel();
-        (Self { events, permits: Arc::new(Semaphore::new(MESSAGES_WAITING)), open }, receiver)
+        (Self { events, permits: Arc::new(Semaphore::new(PAGES_WAITING as usize)), open }, receiver)
     }
 
     pub(super) fn put(&self, input: Input<M, ThreadEnds<M>>) -> Result<(), Closed> {
@@ -85,8 +85,9 @@ impl<M: StateMachine> Inbox<M> {
 
 impl<M: StateMachine> crate::node::Inbox for Inbox<M> {
     async fn deliver(&self, event: NetEvent) -> bool {
-        let NetEvent::Message { from, message } = event else { return true };
-        let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else { return false };
+        let NetEvent::Message { from, message, bytes } = event else { return true };
+        let pages = u32::try_from(bytes / PAGE_BYTES + 1).unwrap_or(u32::MAX).min(PAGES_WAITING);
+        let Ok(permit) = Arc::clone(&self.permits).acquire_many_owned(pages).await else { return false };
         self.events.send(Event::Input(Input::Message(from, message), Some(permit))).is_ok()
     }
 }
@@ -157,7 +158,7 @@ impl<M: StateMachine> Runtime<M> {
     ) -> Result<Self, StartError> {
         let (own, peers) = builder.config.validate()?;
         let plumbing = builder.plumbing.take().ok_or(StartError::StartedBefore)?;
-        let identity = Identity { node_id: own.id.to_string(), cluster_id: builder.cluster_id.clone() };
+        let identity = Identity { node_id: own.id.clone(), cluster_id: builder.cluster_id.clone() };
         let listener = listen(builder.listener.take(), &builder.config.node_id, &own).await?;
         let peer_addr = listener.local_addr().map_err(|source| cannot_listen(&own, source))?;
         let (data_dir, machine) = (builder.data_dir.take(), builder.machine);
@@ -170,6 +171,7 @@ impl<M: StateMachine> Runtime<M> {
             listener,
             peers: peers.clone(),
             client_addr: builder.client_addr,
+            admission: Admission::Listed,
             limits: builder.network_limits,
         };
         let core_config = core_config(&builder.config, &builder.limits, &own, &peers);
@@ -250,23 +252,22 @@ fn random() -> u64 {
 /// The socket for peers: the given one, or the address in the node's id. A bare id that is no host's name can't
 /// be reached by others anyway; such a node listens on any port of loopback.
 async fn listen(
-    given: Option<std::net::TcpListener>,
+    given: Option<TcpListener>,
     node_id: &str,
     own: &PeerAddress,
 ) -> Result<TcpListener, StartError> {
     if let Some(listener) = given {
-        listener.set_nonblocking(true).map_err(|source| cannot_listen(own, source))?;
-        return TcpListener::from_std(listener).map_err(|source| cannot_listen(own, source));
+        return Ok(listener);
     }
     let bare = !node_id.contains([':', '@']);
     let known = tokio::net::lookup_host((own.host.as_str(), own.port)).await;
     let bound = match known {
         Err(error) if bare => {
             tracing::warn!(node = %own.id, %error, "the node's id is no host's name: listening on any port of loopback");
-            TcpListener::bind(("127.0.0.1", 0)).await
+            TcpListener::bind(("127.0.0.1", 0))
         }
         Err(error) => Err(error),
-        Ok(addresses) => TcpListener::bind(addresses.collect::<Vec<_>>().as_slice()).await,
+        Ok(addresses) => TcpListener::bind(addresses.collect::<Vec<_>>().as_slice()),
     };
     bound.map_err(|source| cannot_listen(own, source))
 }

@@ -195,6 +195,7 @@ impl Network {
     /// Does nothing after [`Self::shutdown`].
     pub fn set_peers(&self, peers: Vec<PeerAddress>) {
         let mut running = self.tasks.lock();
+        let running = &mut *running;
         if running.listener.is_none() {
             return;
         }

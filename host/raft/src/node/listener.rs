@@ -182,7 +182,10 @@ impl<I: Inbox> Connection<I> {
     async fn serve(&self, stream: TcpStream, hello: &Hello) {
         let context = &*self.acceptor.context;
         let peer = &hello.node_id;
-        let (number, responses) = context.connection_opened(hello);
+        let Some((number, responses)) = context.connection_opened(hello) else {
+            tracing::info!(%peer, remote = %self.remote, "connection closed: no longer a peer");
+            return;
+        };
         if *self.acceptor.stopping.borrow() {
             // The network closed its queues, perhaps before this one was among them.
             responses.close();

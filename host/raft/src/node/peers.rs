@@ -119,10 +119,14 @@ impl Context {
 
     /// Notes a connection that `hello` came on, and gives it its number and its queue. The one before is closed.
     /// A node that connects is there: if we are about to dial it, now is the time.
-    pub(super) fn connection_opened(&self, hello: &Hello) -> (u64, Arc<Queue<RaftResponse>>) {
+    /// None if it ceased to be a peer since its hello was checked.
+    pub(super) fn connection_opened(&self, hello: &Hello) -> Option<(u64, Arc<Queue<RaftResponse>>)> {
         let connection = self.next_connection.fetch_add(1, Ordering::Relaxed);
         let responses = Arc::new(self.queue());
         let mut table = self.table();
+        if self.admission == Admission::Listed && !table.contains_key(&hello.node_id) {
+            return None;
+        }
         let entry = table.entry(hello.node_id.clone()).or_default();
         entry.client_addr.clone_from(&hello.client_addr);
         let inbound = Inbound { connection, responses: Arc::clone(&responses) };
@@ -132,7 +136,7 @@ impl Context {
         if let Some(outbox) = entry.outbox.as_ref().filter(|outbox| !outbox.connected.load(Ordering::Relaxed)) {
             outbox.wake.notify_one();
         }
-        (connection, responses)
+        Some((connection, responses))
     }
 
     /// Forgets a connection, unless a later one has taken its place.

@@ -25,6 +25,8 @@ pub(super) const MAX_ENTRY_BYTES: u64 = 256 << 20;
 const MAX_NAME_BYTES: u64 = 1024;
 
 const CHECKSUM_BYTES: usize = 4;
+/// Length of a command without its data: session, sequence and length.
+const COMMAND_BYTES: u64 = 20;
 const NOOP: u8 = 0;
 const COMMANDS: u8 = 1;
 
@@ -248,15 +250,25 @@ fn entry_key(index: Index) -> [u8; 8] {
 
 /// Refuses an entry whose record would be too long.
 pub(super) fn check_entry_size(entry: &Entry) -> Result<(), StorageError> {
-    let bytes = match &entry.payload {
-        Payload::Noop => 22,
-        Payload::Commands(commands) => commands
-            .iter()
-            .fold(26, |sum, command| sum + 20 + command.data.len() as u64),
-    };
-    check_size(bytes, MAX_ENTRY_BYTES, || {
+    check_size(record_bytes(entry), MAX_ENTRY_BYTES, || {
         format!("entry {}", entry.id.index)
     })
+}
+
+/// Length of an entry's record: version, term, time, kind and checksum, and the commands with their number.
+fn record_bytes(entry: &Entry) -> u64 {
+    const ENTRY: u64 = 22;
+    const COUNT: u64 = 4;
+    match &entry.payload {
+        Payload::Noop => ENTRY,
+        Payload::Commands(commands) => {
+            let data: u64 = commands
+                .iter()
+                .map(|command| command.data.len() as u64)
+                .sum();
+            ENTRY + COUNT + COMMAND_BYTES * commands.len() as u64 + data
+        }
+    }
 }
 
 fn check_size(bytes: u64, limit: u64, what: impl FnOnce() -> String) -> Result<(), StorageError> {
@@ -327,10 +339,9 @@ fn get_bytes(body: &mut Bytes) -> Result<Bytes, RecordError> {
 }
 
 fn get_commands(body: &mut Bytes) -> Result<Vec<Command>, RecordError> {
-    const SMALLEST: usize = 20;
     let count = body.try_get_u32()? as usize;
     // A count that can't be true must not reserve memory.
-    if count > body.len() / SMALLEST {
+    if count > body.len() / COMMAND_BYTES as usize {
         return Err(RecordError::CutShort);
     }
     (0..count)

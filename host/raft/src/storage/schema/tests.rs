@@ -1,1 +1,248 @@
+use super::*;
 
+/// The bytes as `host/docs/formats.md` shows them, made by another program.
+const ENTRY: &str = "
+    01 0000000000000007 0000018bcfe5687b 01 00000002
+    1122334455667788 0000000000000001 00000005 68656c6c6f
+    1122334455667788 0000000000000002 00000000
+    5c765765";
+const NOOP_ENTRY: &str = "01 0000000000000001 0000000000000000 00 ad92ecff";
+const VOTED: &str = "01 0000000000000009 01 00000006 6e6f64652d32 c2d7b21c";
+const NOT_VOTED: &str = "01 0000000000000000 00 d21bd56b";
+const PURGED: &str = "01 0000000000000003 000000000000002a c368fc43";
+const IDENTITY: &str = "01 00000001 00000006 6e6f64652d31 00000004 74657374 849261b4";
+const SNAPSHOT_HEADER: &str = "
+    4f41524c534e4150 00000001 0000000000000003 000000000000002a
+    0000018bcfe5687b 0000000000000005 66db68df fd1eb185";
+
+fn hex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+    let digit = |byte: u8| u8::try_from(char::from(byte).to_digit(16).unwrap()).unwrap();
+    digits
+        .chunks(2)
+        .map(|pair| digit(pair[0]) << 4 | digit(pair[1]))
+        .collect()
+}
+
+fn entry() -> Entry {
+    let command = |sequence, data| Command {
+        session: 0x1122_3344_5566_7788,
+        sequence,
+        data: Bytes::from_static(data),
+    };
+    Entry {
+        id: LogId::new(Term(7), Index(300)),
+        time_ms: 1_700_000_000_123,
+        payload: Payload::Commands(vec![command(1, b"hello"), command(2, b"")]),
+    }
+}
+
+fn noop() -> Entry {
+    Entry {
+        id: LogId::new(Term(1), Index(1)),
+        time_ms: 0,
+        payload: Payload::Noop,
+    }
+}
+
+fn encoded(entry: &Entry) -> Vec<u8> {
+    let mut record = b"left over from before".to_vec();
+    encode_entry(entry, &mut record).unwrap();
+    record
+}
+
+fn snapshot() -> SnapshotMeta {
+    SnapshotMeta {
+        last: LogId::new(Term(3), Index(42)),
+        time_ms: 1_700_000_000_123,
+        length: 5,
+        checksum: crc32c::crc32c(b"state"),
+    }
+}
+
+/// A record with a right checksum, whatever is in it.
+fn sealed(key: &[u8], content: &str) -> Vec<u8> {
+    let mut record = hex(content);
+    seal(key, &mut record);
+    record
+}
+
+#[test]
+fn an_entry_has_the_documented_bytes() {
+    assert_eq!(encoded(&entry()), hex(ENTRY));
+    assert_eq!(decode_entry(Index(300), &hex(ENTRY)), Ok(entry()));
+    assert_eq!(encoded(&noop()), hex(NOOP_ENTRY));
+    assert_eq!(decode_entry(Index(1), &hex(NOOP_ENTRY)), Ok(noop()));
+}
+
+#[test]
+fn term_and_vote_have_the_documented_bytes() {
+    let voted = HardState {
+        term: Term(9),
+        vote: Some("node-2".into()),
+    };
+    for (state, bytes) in [(voted, VOTED), (HardState::default(), NOT_VOTED)] {
+        assert_eq!(encode_hard_state("hard_state", &state).unwrap(), hex(bytes));
+        assert_eq!(decode_hard_state("hard_state", &hex(bytes)), Ok(state));
+    }
+}
+
+#[test]
+fn the_purged_entry_has_the_documented_bytes() {
+    let id = LogId::new(Term(3), Index(42));
+    assert_eq!(encode_log_id("purged", id), hex(PURGED));
+    assert_eq!(decode_log_id("purged", &hex(PURGED)), Ok(id));
+}
+
+#[test]
+fn the_identity_has_the_documented_bytes() {
+    let identity = Identity {
+        node_id: "node-1".into(),
+        cluster_id: "test".to_owned(),
+    };
+    assert_eq!(
+        encode_identity("identity", &identity).unwrap(),
+        hex(IDENTITY)
+    );
+    assert_eq!(decode_identity("identity", &hex(IDENTITY)), Ok(identity));
+}
+
+#[test]
+fn a_snapshot_header_has_the_documented_bytes() {
+    let bytes: [u8; SNAPSHOT_HEADER_BYTES] = hex(SNAPSHOT_HEADER).try_into().unwrap();
+    assert_eq!(encode_snapshot_header(&snapshot()), bytes);
+    assert_eq!(decode_snapshot_header(&bytes), Ok(snapshot()));
+}
+
+#[test]
+fn every_wrong_bit_of_a_record_is_found() {
+    let record = hex(ENTRY);
+    for at in 0..record.len() {
+        for bit in 0..8 {
+            let mut damaged = record.clone();
+            damaged[at] ^= 1 << bit;
+            let found = decode_entry(Index(300), &damaged);
+            assert_eq!(found, Err(RecordError::Checksum), "bit {bit} of byte {at}");
+        }
+    }
+}
+
+#[test]
+fn every_wrong_bit_of_a_snapshot_header_is_found() {
+    let header = encode_snapshot_header(&snapshot());
+    for at in 0..header.len() {
+        let mut damaged = header;
+        damaged[at] ^= 0x10;
+        let expected = if at < 8 {
+            RecordError::Magic
+        } else {
+            RecordError::Checksum
+        };
+        assert_eq!(decode_snapshot_header(&damaged), Err(expected), "byte {at}");
+    }
+}
+
+#[test]
+fn every_shorter_record_is_found() {
+    let record = hex(ENTRY);
+    for length in 0..record.len() {
+        assert!(
+            decode_entry(Index(300), &record[..length]).is_err(),
+            "{length} bytes"
+        );
+    }
+}
+
+#[test]
+fn a_record_is_not_read_under_another_key() {
+    assert_eq!(
+        decode_entry(Index(301), &hex(ENTRY)),
+        Err(RecordError::Checksum)
+    );
+    assert_eq!(
+        decode_hard_state("identity", &hex(VOTED)),
+        Err(RecordError::Checksum)
+    );
+    assert_eq!(
+        decode_log_id("other", &hex(PURGED)),
+        Err(RecordError::Checksum)
+    );
+}
+
+#[test]
+fn a_record_of_a_later_version_is_told_from_a_damaged_one() {
+    let later = sealed(&300_u64.to_be_bytes(), "02 0000");
+    assert_eq!(
+        decode_entry(Index(300), &later),
+        Err(RecordError::TooNew { found: 2, known: 1 })
+    );
+    let later = sealed(b"identity", "01 00000002 ffff");
+    assert_eq!(
+        decode_identity("identity", &later),
+        Err(RecordError::TooNew { found: 2, known: 1 })
+    );
+    let error = RecordError::TooNew { found: 2, known: 1 }.of("entry 300", Path::new("raft.redb"));
+    assert_eq!(
+        error.to_string(),
+        "raft.redb has format 2, and this version reads up to 1: start a newer oarlock"
+    );
+}
+
+#[test]
+fn what_a_right_checksum_covers_is_not_trusted_either() {
+    let key = 5_u64.to_be_bytes();
+    let begin = "01 0000000000000001 0000000000000000";
+    let cases = [
+        ("02", RecordError::Kind(2)),
+        ("00 ff", RecordError::LeftOver(1)),
+        // Four thousand million commands in no bytes.
+        ("01 ffffffff", RecordError::CutShort),
+        // One command whose data is longer than the record.
+        (
+            "01 00000001 0000000000000001 0000000000000001 00000009 aa",
+            RecordError::CutShort,
+        ),
+        ("01 00000001 0000000000000001", RecordError::CutShort),
+    ];
+    for (rest, expected) in cases {
+        let record = sealed(&key, &format!("{begin} {rest}"));
+        assert_eq!(decode_entry(Index(5), &record), Err(expected), "{rest}");
+    }
+    let not_text = sealed(b"hard_state", "01 0000000000000001 01 00000002 ff00");
+    assert_eq!(
+        decode_hard_state("hard_state", &not_text),
+        Err(RecordError::Name)
+    );
+    let not_a_flag = sealed(b"hard_state", "01 0000000000000001 02");
+    assert_eq!(
+        decode_hard_state("hard_state", &not_a_flag),
+        Err(RecordError::Kind(2))
+    );
+}
+
+#[test]
+fn the_size_of_an_entry_is_known_before_it_is_written() {
+    assert_eq!(record_bytes(&entry()), encoded(&entry()).len() as u64);
+    assert_eq!(record_bytes(&noop()), encoded(&noop()).len() as u64);
+}
+
+#[test]
+fn an_entry_past_the_limit_is_refused_by_name() {
+    let data = Bytes::from(vec![0; usize::try_from(MAX_ENTRY_BYTES).unwrap() / 4]);
+    let commands = (0..4).map(|sequence| Command {
+        session: 0,
+        sequence,
+        data: data.clone(),
+    });
+    let entry = Entry {
+        payload: Payload::Commands(commands.collect()),
+        ..entry()
+    };
+    let error = encode_entry(&entry, &mut Vec::new()).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("entry 300 has 268435562 bytes"),
+        "{error}"
+    );
+}

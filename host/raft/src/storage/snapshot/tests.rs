@@ -1,10 +1,264 @@
+use std::fs;
+
 use tempfile::TempDir;
 
-use super::SnapshotFiles;
+use super::*;
 use crate::storage::conformance::check_snapshot_store;
+
+const LAST: LogId = LogId {
+    term: Term(3),
+    index: Index(42),
+};
+const NAME: &str = "00000000000000000042-00000000000000000003";
+
+fn open(dir: &TempDir) -> SnapshotFiles {
+    SnapshotFiles::open(dir.path()).unwrap()
+}
+
+fn take(store: &SnapshotFiles, data: &[u8]) -> SnapshotMeta {
+    let mut writer = store.create(LAST, 1_700_000_000_123).unwrap();
+    writer.write_all(data).unwrap();
+    writer.finish().unwrap()
+}
+
+fn names(dir: &TempDir) -> Vec<String> {
+    let list = fs::read_dir(dir.path().join("snapshots")).unwrap();
+    let mut names: Vec<String> = list
+        .map(|item| item.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+fn file(dir: &TempDir, extension: &str) -> PathBuf {
+    dir.path().join(format!("snapshots/{NAME}.{extension}"))
+}
 
 #[test]
 fn the_snapshots_on_disk_conform() {
     let dir = TempDir::new().unwrap();
-    check_snapshot_store(&mut || Box::new(SnapshotFiles::open(dir.path()).unwrap()));
+    check_snapshot_store(&mut || Box::new(open(&dir)));
+}
+
+#[test]
+fn a_file_has_the_documented_name_and_bytes() {
+    let dir = TempDir::new().unwrap();
+    let meta = take(&open(&dir), b"state");
+    assert_eq!(names(&dir), [format!("{NAME}.snap")]);
+    let bytes = fs::read(file(&dir, "snap")).unwrap();
+    assert_eq!(bytes[..52], schema::encode_snapshot_header(&meta));
+    assert_eq!(bytes[52..], *b"state");
+}
+
+#[test]
+fn what_a_crash_left_unfinished_is_removed_and_a_transfer_is_kept() {
+    let dir = TempDir::new().unwrap();
+    let store = open(&dir);
+    take(&store, b"state");
+    let data = [7; 100];
+    let sent = SnapshotMeta {
+        last: LogId::new(Term(3), Index(50)),
+        time_ms: 1,
+        length: 100,
+        checksum: crc32c::crc32c(&data),
+    };
+    store.receive(&sent, 0, &data[..60]).unwrap();
+    drop(store);
+    let left = dir.path().join(format!("snapshots/{NAME}.0.tmp"));
+    fs::write(left, b"half").unwrap();
+    fs::write(dir.path().join("snapshots/notes.txt"), b"mine").unwrap();
+
+    let store = open(&dir);
+    let part = "00000000000000000050-00000000000000000003.part".to_owned();
+    assert_eq!(
+        names(&dir),
+        [format!("{NAME}.snap"), part, "notes.txt".to_owned()]
+    );
+    let next = store.receive(&sent, 60, &data[60..]).unwrap();
+    assert_eq!(next, Received::Whole);
+}
+
+#[test]
+fn an_unfinished_one_leaves_no_file() {
+    let dir = TempDir::new().unwrap();
+    let store = open(&dir);
+    let mut writer = store.create(LAST, 0).unwrap();
+    writer.write_all(&[1; 200_000]).unwrap();
+    assert_eq!(names(&dir), [format!("{NAME}.0.tmp")]);
+    drop(writer);
+    assert_eq!(names(&dir), [""; 0]);
+}
+
+#[test]
+fn a_wrong_bit_anywhere_in_a_file_is_found_before_it_is_restored() {
+    let dir = TempDir::new().unwrap();
+    let store = open(&dir);
+    let meta = take(&store, &[9; 300]);
+    let bytes = fs::read(file(&dir, "snap")).unwrap();
+    for at in 0..bytes.len() {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 1 << (at % 8);
+        fs::write(file(&dir, "snap"), damaged).unwrap();
+        let error = store.open(&meta).err().expect("damage is found");
+        assert!(
+            matches!(error, StorageError::Corrupt { .. }),
+            "byte {at}: {error}"
+        );
+        if at < 52 {
+            assert!(
+                store.newest().is_err(),
+                "byte {at}: an older one is not quietly used"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_shortened_or_lengthened_file_is_damaged() {
+    let dir = TempDir::new().unwrap();
+    let store = open(&dir);
+    let meta = take(&store, &[9; 100]);
+    let bytes = fs::read(file(&dir, "snap")).unwrap();
+    let longer = [&bytes[..], b"x"].concat();
+    for wrong in [
+        &bytes[..0],
+        &bytes[..30],
+        &bytes[..52],
+        &bytes[..151],
+        &longer,
+    ] {
+        fs::write(file(&dir, "snap"), wrong).unwrap();
+        let error = store.newest().unwrap_err();
+        assert!(matches!(error, StorageError::Corrupt { .. }), "{error}");
+        assert!(error.to_string().contains(NAME), "{error}");
+        assert!(store.open(&meta).is_err());
+        assert!(store.read_chunk(&meta, 0, 10).is_err());
+    }
+}
+
+#[test]
+fn a_damaged_one_is_healed_by_receiving_it_again() {
+    let dir = TempDir::new().unwrap();
+    let store = open(&dir);
+    let meta = take(&store, &[9; 100]);
+    fs::write(file(&dir, "snap"), b"damage").unwrap();
+    assert_eq!(store.receive(&meta, 0, &[9; 100]).unwrap(), Received::Whole);
+    let mut found = Vec::new();
+    store.open(&meta).unwrap().read_to_end(&mut found).unwrap();
+    assert_eq!(found, [9; 100]);
+}
+
+#[test]
+fn a_file_under_another_ones_name_is_damage() {
+    let dir = TempDir::new().unwrap();
+    let store = open(&dir);
+    take(&store, b"state");
+    let other = dir
+        .path()
+        .join("snapshots/00000000000000000043-00000000000000000003.snap");
+    fs::rename(file(&dir, "snap"), other).unwrap();
+    let error = store.newest().unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("it holds the snapshot of entry 3/42"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_transfer_that_was_torn_or_damaged_starts_again_or_is_found_damaged() {
+    let data = [5; 1000];
+    let sent = SnapshotMeta {
+        last: LAST,
+        time_ms: 1,
+        length: 1000,
+        checksum: crc32c::crc32c(&data),
+    };
+    let dir = TempDir::new().unwrap();
+    open(&dir).receive(&sent, 0, &data[..600]).unwrap();
+    let bytes = fs::read(file(&dir, "part")).unwrap();
+
+    // The end is not there: it goes on from what is.
+    fs::write(file(&dir, "part"), &bytes[..252]).unwrap();
+    let next = open(&dir).receive(&sent, 600, &data[600..]).unwrap();
+    assert_eq!(next, Received::Partial { next_offset: 200 });
+    assert_eq!(
+        open(&dir).receive(&sent, 200, &data[200..]).unwrap(),
+        Received::Whole
+    );
+    fs::remove_file(file(&dir, "snap")).unwrap();
+
+    // The header is torn or wrong, or there is more than there can be: nothing of it counts.
+    let mut wrong = bytes.clone();
+    wrong[20] ^= 1;
+    let longer = [&bytes[..], &[0; 401]].concat();
+    for damage in [&bytes[..30], &wrong, &longer] {
+        fs::write(file(&dir, "part"), damage).unwrap();
+        let next = open(&dir).receive(&sent, 600, &data[600..]).unwrap();
+        assert_eq!(next, Received::Partial { next_offset: 0 });
+    }
+
+    // The length reached the disk and some bytes did not.
+    let mut hole = bytes.clone();
+    hole[500..600].fill(0);
+    fs::write(file(&dir, "part"), hole).unwrap();
+    assert_eq!(
+        open(&dir).receive(&sent, 600, &data[600..]).unwrap(),
+        Received::Damaged
+    );
+    assert_eq!(names(&dir), [""; 0]);
+    assert_eq!(
+        open(&dir).receive(&sent, 0, &data).unwrap(),
+        Received::Whole
+    );
+}
+
+#[test]
+fn a_transfer_that_is_all_here_is_finished_by_any_chunk() {
+    let data = [5; 100];
+    let sent = SnapshotMeta {
+        last: LAST,
+        time_ms: 1,
+        length: 100,
+        checksum: crc32c::crc32c(&data),
+    };
+    let dir = TempDir::new().unwrap();
+    // As a crash leaves it between the last chunk and the final name.
+    let bytes = [&schema::encode_snapshot_header(&sent)[..], &data].concat();
+    drop(open(&dir));
+    fs::write(file(&dir, "part"), bytes).unwrap();
+    assert_eq!(
+        open(&dir).receive(&sent, 0, &data[..10]).unwrap(),
+        Received::Whole
+    );
+    assert_eq!(open(&dir).newest().unwrap(), Some(sent));
+    assert_eq!(names(&dir), [format!("{NAME}.snap")]);
+}
+
+#[test]
+fn the_limit_holds_for_what_is_taken_and_what_is_received() {
+    let dir = TempDir::new().unwrap();
+    let store = open(&dir).with_max_bytes(100);
+    let mut writer = store.create(LAST, 0).unwrap();
+    writer.write_all(&[1; 60]).unwrap();
+    let error = writer.write_all(&[1; 60]).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+    assert!(error.to_string().contains("limit of 100 bytes"), "{error}");
+    drop(writer);
+
+    let sent = SnapshotMeta {
+        last: LAST,
+        time_ms: 1,
+        length: 101,
+        checksum: 0,
+    };
+    let error = store.receive(&sent, 0, &[1; 50]).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("entry 3/42 has 101 bytes, and the limit is 100"),
+        "{error}"
+    );
+    assert_eq!(names(&dir), [""; 0]);
 }

@@ -246,6 +246,7 @@ fn a_crash_at_any_operation_keeps_what_was_acknowledged() {
 #[test]
 fn a_disk_that_fails_at_any_operation_ends_the_store_and_loses_nothing() {
     let (start, operations, states) = life();
+    let mut failures = 0;
     for (at, kind) in (0..operations.len()).zip(
         [io::ErrorKind::StorageFull, io::ErrorKind::Other]
             .into_iter()
@@ -258,6 +259,7 @@ fn a_disk_that_fails_at_any_operation_ends_the_store_and_loses_nothing() {
         disk.fail_after(at, kind);
         let (answered, error) = run_until_failure(&mut store);
         let Some(error) = error else { continue };
+        failures += 1;
         match &error {
             StorageError::Io { source, .. } => assert_eq!(source.kind(), kind, "{error}"),
             other => panic!("operation {at}: the system's own error is wanted, not: {other}"),
@@ -281,6 +283,7 @@ fn a_disk_that_fails_at_any_operation_ends_the_store_and_loses_nothing() {
             "operation {at}: {found:?} is none of {allowed:?}"
         );
     }
+    assert!(failures > 40, "only {failures} failures");
 }
 
 fn run_until_failure(store: &mut RedbStore) -> (usize, Option<StorageError>) {

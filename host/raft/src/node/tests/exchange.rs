@@ -1,0 +1,285 @@
+//! Messages between nodes that wish each other well.
+
+use std::net::TcpListener;
+
+use super::support::*;
+use crate::message::{Message, RaftRequest};
+use crate::node::frame::{KEEP_ALIVE, decode_response};
+use crate::node::hello::Opening;
+use crate::node::{NetEvent, Network, NetworkLimits, StartError};
+
+#[tokio::test]
+async fn requests_and_their_responses_travel_both_ways() {
+    let (mut a, mut b) = pair().await;
+    a.send("b", ask(1));
+    b.send("a", ask(2));
+    assert_eq!(b.message().await, ("a".into(), ask(1).into()));
+    assert_eq!(a.message().await, ("b".into(), ask(2).into()));
+    b.send("a", answer(1));
+    a.send("b", answer(2));
+    assert_eq!(a.message().await, ("b".into(), answer(1).into()));
+    assert_eq!(b.message().await, ("a".into(), answer(2).into()));
+    let stats = a.net.stats();
+    assert_eq!((stats.frames_in(), stats.frames_out()), (2, 2));
+    assert_eq!((stats.connections_in(), stats.connections_out()), (1, 1));
+    assert_eq!((stats.dropped_requests(), stats.dropped_responses()), (0, 0));
+    assert_eq!(stats.bytes_out(), b.net.stats().bytes_in());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_nodes_all_reach_each_other() {
+    let seats = ["a", "b", "c"].map(seat);
+    let addresses: Vec<_> = seats.iter().map(|seat| seat.address.clone()).collect();
+    let peers: Vec<_> = addresses.iter().collect();
+    // Each is told of all three, itself included.
+    let mut nodes = seats.map(|seat| start(seat, &peers));
+    for node in &mut nodes {
+        for _ in 0..2 {
+            assert!(matches!(node.next().await, NetEvent::Connected(_)));
+        }
+    }
+    for (number, node) in nodes.iter().enumerate() {
+        for address in addresses.iter().filter(|address| address.id != node.id) {
+            node.send(address.id.as_str(), ask(number as u64));
+        }
+    }
+    for (number, node) in nodes.iter_mut().enumerate() {
+        let mut senders = [node.message().await, node.message().await];
+        senders.sort_by(|one, other| one.0.cmp(&other.0));
+        let expected = [0, 1, 2].into_iter().filter(|n| *n != number);
+        let expected: Vec<_> =
+            expected.map(|n| (addresses[n].id.to_string(), Message::from(ask(n as u64)))).collect();
+        assert_eq!(senders[..], expected);
+    }
+}
+
+#[tokio::test]
+async fn hellos_tell_where_clients_are_served() {
+    let (a, b) = pair().await;
+    assert_eq!(a.net.peer_client_addr(&b.id).as_deref(), Some("b.example:8101"));
+    assert_eq!(b.net.peer_client_addr(&a.id).as_deref(), Some("a.example:8101"));
+    assert_eq!(a.net.peer_client_addr(&"nobody".into()), None);
+    assert!(a.net.is_connected(&b.id));
+    assert!(!a.net.is_connected(&"nobody".into()));
+}
+
+#[tokio::test]
+async fn what_one_node_sends_arrives_whole_and_in_order() {
+    let (a, mut b) = pair().await;
+    for id in 0..1000 {
+        a.send("b", ask(id));
+    }
+    a.send("b", chunk(9_000_000));
+    for id in 0..1000 {
+        assert_eq!(b.message().await.1, ask(id).into());
+    }
+    assert_eq!(b.message().await.1, chunk(9_000_000).into());
+    a.send("b", forward(b"after the large one"));
+    assert_eq!(b.message().await.1, forward(b"after the large one").into());
+}
+
+#[tokio::test]
+async fn a_full_queue_drops_and_counts_and_nothing_waits() {
+    let (a, b) = (seat("a"), seat("b"));
+    let limits = NetworkLimits { queue_messages: 4, ..limits() };
+    let (at_a, at_b) = (a.address.clone(), b.address.clone());
+    let mut a = start_with(crate::node::NetworkConfig { limits, ..config(a, &[&at_b]) });
+    let mut b = start(b, &[&at_a]);
+    a.connected_to("b").await;
+    // No task runs in between: this runtime has one thread, and it is here.
+    for id in 0..10 {
+        a.send("b", ask(id));
+    }
+    assert_eq!(a.net.stats().dropped_requests(), 6);
+    for id in 0..4 {
+        assert_eq!(b.message().await.1, ask(id).into());
+    }
+    a.send("b", ask(99));
+    assert_eq!(b.message().await.1, ask(99).into());
+}
+
+#[tokio::test]
+async fn what_has_nowhere_to_go_is_dropped_and_counted() {
+    let a = start(seat("a"), &[&absent("b")]);
+    a.send("nobody", ask(1));
+    a.send("b", answer(1));
+    a.send("nobody", answer(2));
+    assert_eq!(a.net.stats().dropped_requests(), 1);
+    assert_eq!(a.net.stats().dropped_responses(), 2);
+}
+
+#[tokio::test]
+async fn a_message_over_the_frame_limit_is_dropped_alone() {
+    let (a, b) = (seat("a"), seat("b"));
+    let limits = NetworkLimits { max_frame_bytes: 4096, ..limits() };
+    let (at_a, at_b) = (a.address.clone(), b.address.clone());
+    let mut a = start_with(crate::node::NetworkConfig { limits, ..config(a, &[&at_b]) });
+    let mut b = start(b, &[&at_a]);
+    a.connected_to("b").await;
+    a.send("b", ask(1));
+    a.send("b", chunk(5000));
+    a.send("b", ask(2));
+    assert_eq!(b.message().await.1, ask(1).into());
+    assert_eq!(b.message().await.1, ask(2).into());
+    assert_eq!(a.net.stats().dropped_requests(), 1);
+    assert_eq!(a.net.stats().lost_connections(), 0);
+}
+
+#[tokio::test]
+async fn a_peer_that_restarts_on_its_port_is_found_again() {
+    let (mut a, b) = pair().await;
+    let (id, addr) = (b.id.clone(), b.addr());
+    b.net.shutdown().await;
+    assert_eq!(a.next().await, NetEvent::Disconnected(id.clone()));
+    assert!(!a.net.is_connected(&id));
+    let listener = TcpListener::bind(addr).unwrap();
+    let at_a = format!("a@{}", a.addr()).parse().unwrap();
+    let mut b = start(Seat { address: format!("b@{addr}").parse().unwrap(), listener }, &[&at_a]);
+    a.connected_to("b").await;
+    b.connected_to("a").await;
+    a.send("b", ask(7));
+    assert_eq!(b.message().await, ("a".into(), ask(7).into()));
+    b.send("a", answer(7));
+    assert_eq!(a.message().await, ("b".into(), answer(7).into()));
+}
+
+#[tokio::test]
+async fn a_shutdown_writes_what_is_queued_and_frees_the_port() {
+    let (a, mut b) = pair().await;
+    for id in 0..50 {
+        a.send("b", ask(id));
+    }
+    a.net.shutdown().await;
+    TcpListener::bind(a.addr()).expect("the port is free");
+    for id in 0..50 {
+        assert_eq!(b.message().await.1, ask(id).into());
+    }
+    assert_eq!(b.next().await, NetEvent::Disconnected("a".into()));
+    a.send("b", ask(99));
+    assert_eq!(a.net.stats().dropped_requests(), 1);
+    a.net.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_network_ends_with_its_last_handle() {
+    let (mut a, b) = pair().await;
+    let (addr, mut events) = (b.addr(), b.events);
+    let clone = b.net.clone();
+    drop(b.net);
+    a.send("b", ask(1));
+    assert!(matches!(soon(events.recv()).await, Some(NetEvent::Message { .. })));
+    drop(clone);
+    assert_eq!(a.next().await, NetEvent::Disconnected("b".into()));
+    // Its inbox is dropped with its tasks.
+    assert_eq!(soon(events.recv()).await, None);
+    TcpListener::bind(addr).expect("the port is free");
+}
+
+#[tokio::test]
+async fn a_slow_node_holds_back_its_peer_and_no_one_else() {
+    let (a, b, c) = (seat("a"), seat("b"), seat("c"));
+    let all = [a.address.clone(), b.address.clone(), c.address.clone()];
+    let all: Vec<_> = all.iter().collect();
+    let (mut a, mut b, mut c) = (start(a, &all), start(b, &all), start(c, &all));
+    for node in [&mut a, &mut b, &mut c] {
+        node.next().await;
+        node.next().await;
+    }
+    // More than b's inbox holds, and b doesn't look.
+    for id in 0..500 {
+        a.send("b", ask(id));
+    }
+    a.send("c", ask(1));
+    assert_eq!(c.message().await.1, ask(1).into());
+    for id in 0..500 {
+        assert_eq!(b.message().await.1, ask(id).into());
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_stops_taking_events_ends_its_connections() {
+    let (mut a, b) = pair().await;
+    drop(b.events);
+    a.send("b", ask(1));
+    assert_eq!(a.next().await, NetEvent::Disconnected("b".into()));
+}
+
+#[tokio::test]
+async fn a_sign_of_life_is_answered_with_one() {
+    let b = start(seat("b"), &[&absent("a")]);
+    let mut raw = Raw::welcome(b.addr(), "a", "b").await;
+    raw.write(&KEEP_ALIVE).await;
+    assert_eq!(raw.frame().await, b"");
+    assert_eq!(b.net.stats().frames_in(), 0);
+}
+
+#[tokio::test]
+async fn a_peer_that_falls_silent_is_asked_for_a_sign_of_life_and_then_given_up() {
+    let (a, b) = (seat("a"), seat("b"));
+    let ms = std::time::Duration::from_millis;
+    let limits = NetworkLimits { keep_alive: ms(20), dead_after: ms(200), ..limits() };
+    let mut a = start_with(crate::node::NetworkConfig { limits, ..config(a, &[&b.address]) });
+    b.listener.set_nonblocking(true).unwrap();
+    let listener = tokio::net::TcpListener::from_std(b.listener).unwrap();
+    let mut raw = Raw(soon(listener.accept()).await.unwrap().0);
+    assert_eq!(Opening::decode(&raw.frame().await), {
+        let Opening::Hello(mut hello) = hello_of("a", "b") else { unreachable!("it is a hello") };
+        hello.client_addr = "a.example:8101".into();
+        Ok(Opening::Hello(hello))
+    });
+    raw.write(&hello_of("b", "a").encode()).await;
+    a.connected_to("b").await;
+    // Answers once, then no more.
+    assert_eq!(raw.frame().await, b"");
+    raw.write(&KEEP_ALIVE).await;
+    assert_eq!(raw.frame().await, b"");
+    assert_eq!(a.next().await, NetEvent::Disconnected("b".into()));
+    raw.closed().await;
+    assert_eq!(a.net.stats().lost_connections(), 1);
+    // And it tries again.
+    soon(listener.accept()).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_latest_connection_of_a_peer_replaces_the_one_before() {
+    let mut b = start(seat("b"), &[&absent("a")]);
+    let mut first = Raw::welcome(b.addr(), "a", "b").await;
+    first.request(&ask(1)).await;
+    assert_eq!(b.message().await.1, ask(1).into());
+    let mut second = Raw::welcome(b.addr(), "a", "b").await;
+    first.closed().await;
+    second.request(&ask(2)).await;
+    assert_eq!(b.message().await.1, ask(2).into());
+    b.send("a", answer(2));
+    assert_eq!(decode_response(&second.frame().await).unwrap(), answer(2));
+}
+
+#[tokio::test]
+async fn a_configuration_that_breaks_a_rule_is_refused_by_name() {
+    let (sender, _events) = tokio::sync::mpsc::channel(1);
+    let start = |change: &dyn Fn(&mut crate::node::NetworkConfig)| {
+        let mut config = config(seat("a"), &[]);
+        change(&mut config);
+        Network::start(config, Events::from(sender.clone())).map(|_| ()).unwrap_err().to_string()
+    };
+    assert!(start(&|config| config.node_id = "a b".into()).contains("node id"));
+    assert!(start(&|config| config.cluster_id.clear()).contains("cluster id"));
+    assert!(start(&|config| config.client_addr = "x".repeat(513)).contains("client address"));
+    assert!(start(&|config| config.limits.max_frame_bytes = 1 << 40).contains("max_frame_bytes"));
+    assert!(start(&|config| config.limits.keep_alive = config.limits.dead_after).contains("keep_alive"));
+    assert!(start(&|config| config.limits.max_connections = 0).contains("max_connections"));
+}
+
+#[test]
+fn without_a_runtime_there_is_an_error_and_no_panic() {
+    let (sender, _events) = tokio::sync::mpsc::channel(1);
+    let error = Network::start(config(seat("a"), &[]), Events::from(sender)).map(|_| ()).unwrap_err();
+    assert!(matches!(error, StartError::NoRuntime(_)), "{error}");
+}
+
+#[test]
+fn a_large_request_counts_for_its_size_while_it_waits() {
+    use crate::node::connection::Wire;
+    assert!(chunk(1000).cost() >= 1000);
+    assert!(forward(b"0123456789").cost() > RaftRequest::cost(&ask(1)));
+}

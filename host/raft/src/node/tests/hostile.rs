@@ -1,0 +1,234 @@
+//! Strangers, broken peers and garbage: each costs one connection and one log line, and harms nothing else.
+
+use tokio::io::AsyncWriteExt;
+
+use super::support::*;
+use crate::node::frame::LENGTH_BYTES;
+use crate::node::hello::{Opening, Refusal, RefusalReason};
+use crate::node::{NetworkConfig, NetworkLimits};
+
+/// A pair whose connections are to stay as they are, and the log from then on.
+struct Scene {
+    a: TestNode,
+    b: TestNode,
+    log: Log,
+    _guard: tracing::subscriber::DefaultGuard,
+    exchanged: u64,
+}
+
+impl Scene {
+    async fn begin() -> Self {
+        let (a, b) = pair_that_knows_c().await;
+        let (log, guard) = Log::begin();
+        Self { a, b, log, _guard: guard, exchanged: 0 }
+    }
+
+    /// The link between the two works as before, and `what` cost one line that says `text`.
+    async fn unharmed(&mut self, what: &str, text: &str) {
+        self.exchanged += 1;
+        let id = self.exchanged;
+        self.a.send("b", ask(id));
+        assert_eq!(self.b.message().await, ("a".into(), ask(id).into()), "{what}");
+        self.b.send("a", answer(id));
+        assert_eq!(self.a.message().await, ("b".into(), answer(id).into()), "{what}");
+        assert_eq!(self.b.net.stats().connections_out(), 1, "{what}");
+        assert_eq!(self.a.net.stats().connections_out(), 1, "{what}");
+        let lines: Vec<_> = self.log.take().into_iter().filter(|line| !line.contains("peer=c ")).collect();
+        let [line] = &lines[..] else { panic!("{what}: {} lines: {lines:#?}", lines.len()) };
+        assert!(line.contains(text), "{what}: {line}");
+    }
+
+    async fn refused(&mut self, opening: &[u8]) -> Refusal {
+        let mut raw = Raw::connect(self.b.addr()).await;
+        raw.write(opening).await;
+        let refusal = refusal(Opening::decode(&raw.frame().await).unwrap());
+        raw.closed().await;
+        refusal
+    }
+}
+
+/// `b` also knows a peer `c`, as which the tests speak. Nobody listens for it, so `b` tries to reach it all the time.
+async fn pair_that_knows_c() -> (TestNode, TestNode) {
+    let (a, b) = (seat("a"), seat("b"));
+    let (at_a, at_b) = (a.address.clone(), b.address.clone());
+    let (mut a, mut b) = (start(a, &[&at_b]), start(b, &[&at_a, &absent("c")]));
+    a.connected_to("b").await;
+    b.connected_to("a").await;
+    (a, b)
+}
+
+#[tokio::test]
+async fn who_may_not_connect_is_told_why() {
+    let mut scene = Scene::begin().await;
+    let Opening::Hello(good) = hello_of("c", "b") else { unreachable!("it is a hello") };
+
+    let mut hello = good.clone();
+    hello.cluster_id = "production".into();
+    let refusal = scene.refused(&Opening::Hello(hello).encode()).await;
+    assert_eq!(refusal.reason, RefusalReason::OtherCluster);
+    scene.unharmed("another cluster", "production").await;
+
+    let mut hello = good.clone();
+    hello.node_id = "stranger".into();
+    let refusal = scene.refused(&Opening::Hello(hello).encode()).await;
+    assert_eq!(refusal.reason, RefusalReason::UnknownNode);
+    assert!(refusal.detail.contains("node stranger is not among the peers of node b"), "{refusal}");
+    scene.unharmed("an unknown node", "stranger").await;
+
+    let mut hello = good.clone();
+    hello.node_id = "b".into();
+    let refusal = scene.refused(&Opening::Hello(hello).encode()).await;
+    assert_eq!(refusal.reason, RefusalReason::Oneself);
+    scene.unharmed("itself", "both ends are called b").await;
+
+    let mut hello = good.clone();
+    hello.peer_id = "a".into();
+    let refusal = scene.refused(&Opening::Hello(hello).encode()).await;
+    assert_eq!(refusal.reason, RefusalReason::WrongNode);
+    scene.unharmed("meant for another", "looks for node a and reached node b").await;
+
+    let mut later = Opening::Hello(good).encode();
+    later[LENGTH_BYTES + 5] = 9;
+    let refusal = scene.refused(&later).await;
+    assert_eq!(refusal.reason, RefusalReason::Version);
+    scene.unharmed("another version", "version 9").await;
+
+    assert_eq!(scene.b.net.stats().refused_connections(), 5);
+}
+
+#[tokio::test]
+async fn garbage_in_place_of_a_hello_closes_that_connection_alone() {
+    let mut scene = Scene::begin().await;
+    let damaged = {
+        let mut hello = hello_of("c", "b").encode();
+        hello[LENGTH_BYTES + 8] ^= 1;
+        hello
+    };
+    let cases: [(&str, &[u8], &str); 5] = [
+        ("http", b"GET / HTTP/1.1\r\nHost: b\r\n\r\n", "no Oarlock node"),
+        ("a huge length", &[0xff; 64], "no Oarlock node"),
+        ("a frame of zeros", &[0, 0, 0, 20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], "OARL"),
+        ("a keep-alive", &[0, 0, 0, 0], "no Oarlock node"),
+        ("a damaged hello", &damaged, "checksum"),
+    ];
+    for (what, bytes, text) in cases {
+        let mut raw = Raw::connect(scene.b.addr()).await;
+        raw.write(bytes).await;
+        raw.closed().await;
+        scene.unharmed(what, text).await;
+    }
+    assert_eq!(scene.b.net.stats().refused_connections(), 5);
+}
+
+#[tokio::test]
+async fn who_hangs_up_before_the_hello_costs_one_line() {
+    let mut scene = Scene::begin().await;
+    let mut raw = Raw::connect(scene.b.addr()).await;
+    raw.write(&hello_of("c", "b").encode()[..9]).await;
+    raw.0.shutdown().await.unwrap();
+    raw.closed().await;
+    scene.unharmed("a cut hello", "before the hello").await;
+}
+
+#[tokio::test]
+async fn who_says_no_hello_in_time_is_closed() {
+    let hello_timeout = std::time::Duration::from_millis(20);
+    let limits = NetworkLimits { hello_timeout, ..limits() };
+    let b = start_with(NetworkConfig { limits, ..config(seat("b"), &[]) });
+    let (log, _guard) = Log::begin();
+    Raw::connect(b.addr()).await.closed().await;
+    let lines = log.take();
+    assert!(matches!(&lines[..], [line] if line.contains("no hello within 20 ms")), "{lines:?}");
+}
+
+#[tokio::test]
+async fn garbage_behind_a_hello_closes_that_connection_alone() {
+    let (mut a, mut b) = pair_that_knows_c().await;
+    let (log, _guard) = Log::begin();
+    let over_long = u32::MAX.to_be_bytes();
+    let too_short = [0, 0, 0, 3, 1, 2, 3];
+    let random = [0, 0, 0, 9, 1, 2, 3, 4, 5, 6, 7, 8, 9];
+    let cases: [(&[u8], &str); 3] = [(&over_long, "lost"), (&too_short, "lost"), (&random, "lost")];
+    for (number, (bytes, text)) in cases.into_iter().enumerate() {
+        let mut raw = Raw::welcome(b.addr(), "c", "b").await;
+        raw.request(&ask(77)).await;
+        assert_eq!(b.message().await, ("c".into(), ask(77).into()));
+        log.take();
+        raw.write(bytes).await;
+        raw.closed().await;
+        a.send("b", ask(number as u64));
+        assert_eq!(b.message().await, ("a".into(), ask(number as u64).into()));
+        let lines = log.take_warnings();
+        let lines: Vec<_> = lines.iter().filter(|line| line.contains("remote=")).collect();
+        assert!(matches!(&lines[..], [line] if line.contains(text) && line.contains("no message")), "{lines:?}");
+    }
+    assert_eq!(b.net.stats().lost_connections(), 3);
+    assert_eq!(a.net.stats().connections_out(), 1);
+    b.send("a", answer(5));
+    assert_eq!(a.message().await, ("b".into(), answer(5).into()));
+}
+
+#[tokio::test]
+async fn a_half_closed_connection_is_dropped() {
+    let (a, mut b) = pair_that_knows_c().await;
+    for frame_bytes in [0, 3, 7] {
+        let mut raw = Raw::welcome(b.addr(), "c", "b").await;
+        raw.write(&[0, 0, 0, 9, 1, 2, 3][..frame_bytes]).await;
+        raw.0.shutdown().await.unwrap();
+        raw.closed().await;
+    }
+    a.send("b", ask(1));
+    assert_eq!(b.message().await, ("a".into(), ask(1).into()));
+    assert_eq!(b.net.stats().lost_connections(), 3);
+}
+
+#[tokio::test]
+async fn connections_past_the_bound_are_refused_and_their_place_is_free_again_later() {
+    let limits = NetworkLimits { max_connections: 2, ..limits() };
+    let b = start_with(NetworkConfig { limits, ..config(seat("b"), &[&absent("c"), &absent("d")]) });
+    let first = Raw::welcome(b.addr(), "c", "b").await;
+    let _second = Raw::welcome(b.addr(), "d", "b").await;
+    let mut third = Raw::connect(b.addr()).await;
+    let refusal = refusal(Opening::decode(&third.frame().await).unwrap());
+    assert_eq!(refusal.reason, RefusalReason::TooManyConnections);
+    third.closed().await;
+    drop(first);
+    // The end of the first is noticed when it is noticed: until then there are refusals.
+    soon(async {
+        loop {
+            let mut raw = Raw::connect(b.addr()).await;
+            let sent = raw.0.write_all(&hello_of("c", "b").encode()).await.is_ok();
+            let mut answer = [0; LENGTH_BYTES + 7];
+            let read = tokio::io::AsyncReadExt::read_exact(&mut raw.0, &mut answer).await.is_ok();
+            if sent && read && answer[LENGTH_BYTES + 6] == 0 {
+                break;
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_peer_that_answers_with_garbage_is_tried_again_without_harm() {
+    let (a, b) = (seat("a"), seat("b"));
+    let at_b = b.address.clone();
+    b.listener.set_nonblocking(true).unwrap();
+    let listener = tokio::net::TcpListener::from_std(b.listener).unwrap();
+    let mut a = start(a, &[&at_b]);
+    for garbage in [&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], &hello_of("z", "a").encode(), &[0; 8], b""] {
+        let mut raw = Raw(soon(listener.accept()).await.unwrap().0);
+        raw.frame().await;
+        raw.write(garbage).await;
+        if garbage.is_empty() {
+            drop(raw);
+        } else {
+            raw.closed().await;
+        }
+    }
+    let mut raw = Raw(soon(listener.accept()).await.unwrap().0);
+    raw.frame().await;
+    raw.write(&hello_of("b", "a").encode()).await;
+    a.connected_to("b").await;
+    assert_eq!(a.net.stats().failed_dials(), 4);
+    assert_eq!(a.net.stats().connections_out(), 1);
+}

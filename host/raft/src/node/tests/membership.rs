@@ -1,0 +1,113 @@
+//! Peers that come, move and go.
+
+use super::support::*;
+use crate::node::hello::{Opening, RefusalReason};
+use crate::node::frame::decode_response;
+use crate::node::{Admission, NetEvent, NetworkConfig};
+
+#[tokio::test]
+async fn a_node_that_is_refused_is_connected_once_it_becomes_a_peer() {
+    let (a, b) = (seat("a"), seat("b"));
+    let (at_a, at_b) = (a.address.clone(), b.address.clone());
+    let mut b = start(b, &[]);
+    let (log, guard) = Log::begin();
+    let mut a = start(a, &[&at_b]);
+    // Both ends say why.
+    soon(async {
+        while a.net.stats().failed_dials() == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let lines = log.take_warnings();
+    let told = |line: &&String| line.contains("node a is not among the peers of node b");
+    assert_eq!(lines.iter().filter(told).filter(|line| line.contains("remote=")).count(), 1, "{lines:?}");
+    assert_eq!(lines.iter().filter(told).filter(|line| line.contains("peer=b")).count(), 1, "{lines:?}");
+    drop(guard);
+    b.net.set_peers(vec![at_a]);
+    b.connected_to("a").await;
+    a.connected_to("b").await;
+    a.send("b", ask(1));
+    assert_eq!(b.message().await, ("a".into(), ask(1).into()));
+}
+
+#[tokio::test]
+async fn a_removed_peer_is_disconnected_and_stays_out() {
+    let (a, mut b) = pair().await;
+    b.net.set_peers(vec![]);
+    assert_eq!(b.next().await, NetEvent::Disconnected("a".into()));
+    assert!(!b.net.is_connected(&a.id));
+    assert_eq!(b.net.peer_client_addr(&a.id), None);
+    let (raw, opening) = Raw::introduce(b.addr(), "a", "b").await;
+    assert_eq!(refusal(opening).reason, RefusalReason::UnknownNode);
+    raw.closed().await;
+    b.send("a", ask(1));
+    b.send("a", answer(1));
+    assert_eq!((b.net.stats().dropped_requests(), b.net.stats().dropped_responses()), (1, 1));
+}
+
+#[tokio::test]
+async fn peers_that_stay_keep_their_connection() {
+    let (mut a, mut b) = pair().await;
+    let c = seat("c");
+    let (at_a, at_b, at_c) = (address(&a), address(&b), c.address.clone());
+    let mut c = start(c, &[&at_a, &at_b]);
+    a.net.set_peers(vec![at_b.clone(), at_c.clone()]);
+    b.net.set_peers(vec![at_a, at_c]);
+    a.connected_to("c").await;
+    b.connected_to("c").await;
+    for _ in 0..2 {
+        assert!(matches!(c.next().await, NetEvent::Connected(_)));
+    }
+    assert_eq!((a.net.stats().connections_out(), b.net.stats().connections_out()), (2, 2));
+    assert_eq!((a.net.stats().lost_connections(), b.net.stats().lost_connections()), (0, 0));
+    a.send("c", ask(1));
+    assert_eq!(c.message().await, ("a".into(), ask(1).into()));
+}
+
+#[tokio::test]
+async fn a_peer_that_moves_is_reached_at_its_new_address() {
+    let (mut a, b) = pair().await;
+    let moved = seat("b");
+    let at_new = moved.address.clone();
+    let mut moved = start(moved, &[&address(&a)]);
+    a.net.set_peers(vec![at_new]);
+    // The end of the one is told before the beginning of the other.
+    assert_eq!(a.next().await, NetEvent::Disconnected("b".into()));
+    assert_eq!(a.next().await, NetEvent::Connected("b".into()));
+    a.send("b", ask(3));
+    assert_eq!(moved.message().await, ("a".into(), ask(3).into()));
+    b.net.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_peer_that_is_removed_and_comes_back_is_connected_again() {
+    let (mut a, mut b) = pair().await;
+    let at_b = address(&b);
+    a.net.set_peers(vec![]);
+    a.net.set_peers(vec![at_b]);
+    assert_eq!(a.next().await, NetEvent::Disconnected("b".into()));
+    assert_eq!(a.next().await, NetEvent::Connected("b".into()));
+    a.send("b", ask(4));
+    assert_eq!(b.message().await, ("a".into(), ask(4).into()));
+}
+
+#[tokio::test]
+async fn a_node_of_the_cluster_that_is_not_listed_is_heard_and_answered_if_so_configured() {
+    let mut b = start_with(NetworkConfig { admission: Admission::Cluster, ..config(seat("b"), &[]) });
+    let mut raw = Raw::welcome(b.addr(), "newcomer", "b").await;
+    raw.request(&ask(1)).await;
+    assert_eq!(b.message().await, ("newcomer".into(), ask(1).into()));
+    b.send("newcomer", answer(1));
+    assert_eq!(decode_response(&raw.frame().await).unwrap(), answer(1));
+    let Opening::Hello(mut hello) = hello_of("newcomer", "b") else { unreachable!("it is a hello") };
+    hello.cluster_id = "other".into();
+    let mut other = Raw::connect(b.addr()).await;
+    other.write(&Opening::Hello(hello).encode()).await;
+    let refusal = refusal(Opening::decode(&other.frame().await).unwrap());
+    assert_eq!(refusal.reason, RefusalReason::OtherCluster);
+}
+
+fn address(node: &TestNode) -> crate::node::address::PeerAddress {
+    format!("{}@{}", node.id, node.addr()).parse().unwrap()
+}

@@ -1,0 +1,306 @@
+//! Nodes, and raw connections that play a node.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tracing::field::{Field, Visit};
+use tracing::{Level, Metadata, Subscriber, span};
+
+use super::super::*;
+use crate::message::*;
+use crate::node::frame::{LENGTH_BYTES, encode_request};
+use crate::node::hello::{Hello, Opening, Refusal};
+use crate::types::{Command, LogId, SnapshotMeta, Term};
+
+pub(super) const CLUSTER: &str = "test-cluster";
+
+/// A test that hangs fails after this long. Nothing is measured by it.
+const HANG: Duration = Duration::from_secs(60);
+
+/// Waits for something that has to come.
+pub(super) async fn soon<T>(what: impl Future<Output = T>) -> T {
+    timeout(HANG, what).await.expect("what has to come did not come")
+}
+
+#[derive(Clone)]
+pub(super) struct Events(mpsc::Sender<NetEvent>);
+
+impl From<mpsc::Sender<NetEvent>> for Events {
+    fn from(sender: mpsc::Sender<NetEvent>) -> Self {
+        Self(sender)
+    }
+}
+
+impl Inbox for Events {
+    async fn deliver(&self, event: NetEvent) -> bool {
+        self.0.send(event).await.is_ok()
+    }
+}
+
+/// A bound socket of a node that has not started.
+pub(super) struct Seat {
+    pub(super) address: PeerAddress,
+    pub(super) listener: TcpListener,
+}
+
+pub(super) fn seat(id: &str) -> Seat {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("{id}@{}", listener.local_addr().unwrap()).parse().unwrap();
+    Seat { address, listener }
+}
+
+/// The address of a node that nobody listens for: the port was free a moment ago.
+pub(super) fn absent(id: &str) -> PeerAddress {
+    seat(id).address
+}
+
+pub(super) struct TestNode {
+    pub(super) id: NodeId,
+    pub(super) net: Network,
+    pub(super) events: mpsc::Receiver<NetEvent>,
+}
+
+/// Times that suit a test on one machine.
+pub(super) fn limits() -> NetworkLimits {
+    let ms = Duration::from_millis;
+    NetworkLimits { backoff_min: ms(1), backoff_max: ms(20), backoff_refused: ms(20), ..NetworkLimits::default() }
+}
+
+pub(super) fn config(seat: Seat, peers: &[&PeerAddress]) -> NetworkConfig {
+    NetworkConfig {
+        cluster_id: CLUSTER.into(),
+        client_addr: format!("{}.example:8101", seat.address.id),
+        node_id: seat.address.id,
+        listener: seat.listener,
+        peers: peers.iter().copied().cloned().collect(),
+        admission: Admission::Listed,
+        limits: limits(),
+    }
+}
+
+pub(super) fn start_with(config: NetworkConfig) -> TestNode {
+    let (sender, events) = mpsc::channel(64);
+    let id = config.node_id.clone();
+    TestNode { id, net: Network::start(config, Events(sender)).unwrap(), events }
+}
+
+pub(super) fn start(seat: Seat, peers: &[&PeerAddress]) -> TestNode {
+    start_with(config(seat, peers))
+}
+
+/// Two nodes that know each other and are connected both ways.
+pub(super) async fn pair() -> (TestNode, TestNode) {
+    let (a, b) = (seat("a"), seat("b"));
+    let (at_a, at_b) = (a.address.clone(), b.address.clone());
+    let (mut a, mut b) = (start(a, &[&at_b]), start(b, &[&at_a]));
+    a.connected_to("b").await;
+    b.connected_to("a").await;
+    (a, b)
+}
+
+impl TestNode {
+    pub(super) async fn next(&mut self) -> NetEvent {
+        soon(self.events.recv()).await.expect("the network ended")
+    }
+
+    /// Waits for the event that the peer is connected; no message may come before it.
+    pub(super) async fn connected_to(&mut self, id: &str) {
+        assert_eq!(self.next().await, NetEvent::Connected(id.into()));
+    }
+
+    /// Waits for a message and passes over connections that come and go.
+    pub(super) async fn message(&mut self) -> (String, Message) {
+        loop {
+            if let NetEvent::Message { from, message, bytes } = self.next().await {
+                assert!(bytes > LENGTH_BYTES);
+                return (from.to_string(), message);
+            }
+        }
+    }
+
+    pub(super) fn send(&self, to: &str, message: impl Into<Message>) {
+        self.net.send(&to.into(), message.into());
+    }
+
+    pub(super) fn addr(&self) -> SocketAddr {
+        self.net.local_addr()
+    }
+}
+
+impl From<RaftRequest> for Message {
+    fn from(request: RaftRequest) -> Self {
+        Self::Request(request)
+    }
+}
+
+impl From<RaftResponse> for Message {
+    fn from(response: RaftResponse) -> Self {
+        Self::Response(response)
+    }
+}
+
+/// A small request that can be told from others.
+pub(super) fn ask(id: u64) -> RaftRequest {
+    RaftRequest::ReadIndex(ReadIndex { term: Term(1), id })
+}
+
+/// The response to it.
+pub(super) fn answer(id: u64) -> RaftResponse {
+    RaftResponse::ReadIndex(ReadIndexResponse { term: Term(1), id, index: None })
+}
+
+/// A request of about `length` bytes.
+pub(super) fn chunk(length: usize) -> RaftRequest {
+    let data = (0..length).map(|at| (at % 251) as u8).collect::<Vec<_>>();
+    let meta = SnapshotMeta { last: LogId::default(), time_ms: 0, length: length as u64, checksum: 0 };
+    let install =
+        InstallSnapshot { term: Term(1), leader_id: "a".into(), meta, offset: 0, data: Bytes::from(data) };
+    RaftRequest::InstallSnapshot(install)
+}
+
+pub(super) fn forward(data: &'static [u8]) -> RaftRequest {
+    let command = Command { session: 1, sequence: 1, data: Bytes::from_static(data) };
+    RaftRequest::Forward(Forward { term: Term(1), commands: vec![command] })
+}
+
+/// A connection that plays a node by hand.
+pub(super) struct Raw(pub(super) TcpStream);
+
+impl Raw {
+    pub(super) async fn connect(to: SocketAddr) -> Self {
+        Self(soon(TcpStream::connect(to)).await.unwrap())
+    }
+
+    pub(super) async fn write(&mut self, bytes: &[u8]) {
+        soon(self.0.write_all(bytes)).await.unwrap();
+    }
+
+    pub(super) async fn request(&mut self, request: &RaftRequest) {
+        let mut frame = Vec::new();
+        encode_request(request, usize::MAX, &mut frame).unwrap();
+        self.write(&frame).await;
+    }
+
+    /// The next frame's bytes behind the length.
+    pub(super) async fn frame(&mut self) -> Vec<u8> {
+        let mut prefix = [0; LENGTH_BYTES];
+        soon(self.0.read_exact(&mut prefix)).await.unwrap();
+        let mut body = vec![0; u32::from_be_bytes(prefix) as usize];
+        soon(self.0.read_exact(&mut body)).await.unwrap();
+        body
+    }
+
+    /// Says hello as `id` and reads the answer.
+    pub(super) async fn introduce(to: SocketAddr, id: &str, peer: &str) -> (Self, Opening) {
+        let mut raw = Self::connect(to).await;
+        raw.write(&hello_of(id, peer).encode()).await;
+        let opening = Opening::decode(&raw.frame().await).unwrap();
+        (raw, opening)
+    }
+
+    /// Says hello as a peer, and is welcome.
+    pub(super) async fn welcome(to: SocketAddr, id: &str, peer: &str) -> Self {
+        let (raw, opening) = Self::introduce(to, id, peer).await;
+        assert!(matches!(&opening, Opening::Hello(hello) if hello.node_id.as_str() == peer), "{opening:?}");
+        raw
+    }
+
+    /// Reads until the other end closes.
+    pub(super) async fn closed(mut self) {
+        let mut rest = Vec::new();
+        // Closed with bytes of ours unread, it comes as a reset.
+        match soon(self.0.read_to_end(&mut rest)).await {
+            Ok(_) => {}
+            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{error}"),
+        }
+    }
+}
+
+pub(super) fn hello_of(id: &str, peer: &str) -> Opening {
+    Opening::Hello(Hello {
+        cluster_id: CLUSTER.into(),
+        node_id: id.into(),
+        peer_id: peer.into(),
+        client_addr: String::new(),
+    })
+}
+
+pub(super) fn refusal(opening: Opening) -> Refusal {
+    match opening {
+        Opening::Refusal(refusal) => refusal,
+        Opening::Hello(hello) => panic!("not refused: {hello:?}"),
+    }
+}
+
+/// Keeps the log lines of this thread from INFO up, as text.
+#[derive(Clone, Default)]
+pub(super) struct Log(Arc<Mutex<Vec<(Level, String)>>>);
+
+impl Log {
+    /// Begins to keep the lines of this thread's tasks; ends with the guard.
+    pub(super) fn begin() -> (Self, tracing::subscriber::DefaultGuard) {
+        let log = Self::default();
+        let guard = tracing::subscriber::set_default(log.clone());
+        (log, guard)
+    }
+
+    /// Takes the lines that are warnings or errors.
+    pub(super) fn take_warnings(&self) -> Vec<String> {
+        let lines = std::mem::take(&mut *self.0.lock().unwrap());
+        lines.into_iter().filter(|(level, _)| *level <= Level::WARN).map(|(_, line)| line).collect()
+    }
+
+    /// Takes all lines.
+    pub(super) fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap()).into_iter().map(|(_, line)| line).collect()
+    }
+}
+
+impl Subscriber for Log {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= Level::INFO && metadata.target().starts_with("task_queue_raft")
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let mut line = String::new();
+        for (name, value) in fields.0 {
+            write!(line, "{name}={value} ").unwrap();
+        }
+        self.0.lock().unwrap().push((*event.metadata().level(), line));
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+#[derive(Default)]
+struct Fields(BTreeMap<&'static str, String>);
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        self.0.insert(field.name(), format!("{value:?}"));
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
+        self.0.insert(field.name(), value.to_string());
+    }
+}

@@ -1,0 +1,404 @@
+//! Whether bytes are a guest, with every reason why not.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use task_queue_raft::state_machine::Moment;
+use thiserror::Error;
+use wasmtime::Engine;
+use wasmtime::component::Component;
+use wasmtime::component::types::ComponentItem;
+use wit_component::ComponentEncoder;
+
+use crate::engine::GuestEngine;
+use crate::guest_log::GuestLog;
+use crate::host::IMPORTS;
+use crate::instance::{Instance, StartError};
+use crate::limits::{LimitsError, MachineLimits};
+use crate::module::{Description, GuestModule, Linked};
+
+/// Interfaces that a guest may export, with their functions; the first is the one that it must.
+const EXPORTS: [(&str, &[&str]); 4] = [
+    (
+        "oarlock:state-machine/machine@0.1.0",
+        &["apply", "snapshot", "restore"],
+    ),
+    ("oarlock:state-machine/queries@0.1.0", &["query"]),
+    ("oarlock:state-machine/timers@0.1.0", &["wake"]),
+    ("oarlock:state-machine/about@0.1.0", &["describe"]),
+];
+
+/// The least a wasm binary starts with: magic, version, and what it is.
+const MAGIC: &[u8] = b"\0asm";
+const COMPONENT: &[u8] = &[0x0d, 0, 1, 0];
+
+/// Longest name and codec of a guest, and longest schema, in bytes.
+const NAME_BYTES: usize = 128;
+const SCHEMA_BYTES: usize = 1 << 20;
+
+/// One reason why bytes are not a guest.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Reason {
+    /// The limits themselves make no sense.
+    #[error("the host's limits can't be used: {0}")]
+    Limits(#[source] LimitsError),
+    /// There is nothing.
+    #[error("it is empty; name the file that the build wrote")]
+    Empty,
+    /// It is over the limit.
+    #[error(
+        "it takes {bytes} bytes, but {limit} is the limit; build it for release, or raise the limit of modules"
+    )]
+    TooLarge {
+        /// Its size.
+        bytes: u64,
+        /// How large it may be.
+        limit: u64,
+    },
+    /// It is neither wasm nor its text.
+    #[error("it is neither WebAssembly nor its text: {message}")]
+    NotWasm {
+        /// What the parser says.
+        message: String,
+    },
+    /// It is a core module of which no component can be made.
+    #[error(
+        "it is a core module, and no component can be made of it: {message}; build it with `oarlock-guest` or `wit-bindgen`"
+    )]
+    NotComponent {
+        /// What the encoder says.
+        message: String,
+    },
+    /// It does not validate, or uses a feature that is off for the sake of determinism.
+    #[error("it is not a component that this host can run: {message}")]
+    Invalid {
+        /// What the engine says.
+        message: String,
+    },
+    /// It wants something that the host doesn't give.
+    #[error(
+        "it imports `{name}`, which the host does not have: there is no clock, no file, no network and no environment; leave it out"
+    )]
+    UnknownImport {
+        /// The interface, and the function after a `#`.
+        name: String,
+    },
+    /// It wants something under a name that the host has, with another type.
+    #[error(
+        "an import has another type than the host's: {message}; build it against this version of the WIT"
+    )]
+    WrongImport {
+        /// What the engine says.
+        message: String,
+    },
+    /// It lacks an export.
+    #[error("it does not export `{name}`; implement it, as the world `state-machine` says")]
+    MissingExport {
+        /// The interface, and the function after a `#`.
+        name: String,
+    },
+    /// An export has another type than the WIT's.
+    #[error(
+        "an export has another type than the contract's: {message}; build it against this version of the WIT"
+    )]
+    WrongType {
+        /// What the engine says.
+        message: String,
+    },
+    /// It can't be started.
+    #[error("it does not start: {message}")]
+    DoesNotStart {
+        /// How it failed.
+        message: String,
+    },
+    /// It fails when it is asked who it is.
+    #[error("it fails at `describe`: {message}")]
+    DescribeFailed {
+        /// How it failed.
+        message: String,
+    },
+    /// What it says of itself is too long or empty.
+    #[error(
+        "its {field} takes {bytes} bytes, and 1 to {limit} are allowed; change what it describes itself as"
+    )]
+    BadDescription {
+        /// Which part.
+        field: &'static str,
+        /// Its size.
+        bytes: usize,
+        /// How large it may be.
+        limit: usize,
+    },
+    /// Its first state does not survive a snapshot.
+    #[error("a snapshot of its first state can't be written and read again: {message}")]
+    SnapshotFails {
+        /// How it failed.
+        message: String,
+    },
+}
+
+/// Bytes are not a guest.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub struct CheckError {
+    /// Every reason that was found, never empty. What comes after a fault that hides the rest is not in it.
+    pub reasons: Vec<Reason>,
+}
+
+impl fmt::Display for CheckError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the host refuses this module: ")?;
+        for (position, reason) in self.reasons.iter().enumerate() {
+            if position > 0 {
+                f.write_str("; ")?;
+            }
+            reason.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl From<Reason> for CheckError {
+    fn from(reason: Reason) -> Self {
+        Self {
+            reasons: vec![reason],
+        }
+    }
+}
+
+/// Checks, compiles and starts a guest.
+pub(crate) fn check(
+    engine: &GuestEngine,
+    bytes: Bytes,
+    limits: &MachineLimits,
+) -> Result<GuestModule, CheckError> {
+    limits.validate().map_err(Reason::Limits)?;
+    let binary = component_binary(&bytes, limits)?;
+    let component =
+        Component::from_binary(engine.wasmtime(), &binary).map_err(|error| Reason::Invalid {
+            message: format!("{error:#}"),
+        })?;
+    let surface = Surface::of(engine.wasmtime(), &component);
+    let mut reasons = surface.faults;
+    let linked = if reasons.is_empty() {
+        Some(engine.linker().instantiate_pre(&component))
+    } else {
+        None
+    };
+    let pre = match linked {
+        Some(Ok(pre)) => pre,
+        Some(Err(error)) => {
+            reasons.push(Reason::WrongImport {
+                message: format!("{error:#}"),
+            });
+            return Err(CheckError { reasons });
+        }
+        None => return Err(CheckError { reasons }),
+    };
+    let linked = Linked::new(pre).map_err(|error| Reason::WrongType {
+        message: format!("{error:#}"),
+    })?;
+    let module = GuestModule::new(bytes, surface.exports, surface.imports, linked);
+    try_out(module, limits)
+}
+
+/// Makes the bytes of a component from what was given.
+fn component_binary(bytes: &Bytes, limits: &MachineLimits) -> Result<Bytes, Reason> {
+    if bytes.is_empty() {
+        return Err(Reason::Empty);
+    }
+    if bytes.len() as u64 > limits.module_bytes {
+        return Err(Reason::TooLarge {
+            bytes: bytes.len() as u64,
+            limit: limits.module_bytes,
+        });
+    }
+    let binary = if bytes.starts_with(MAGIC) {
+        bytes.clone()
+    } else {
+        let text = std::str::from_utf8(bytes).map_err(|error| Reason::NotWasm {
+            message: error.to_string(),
+        })?;
+        let parsed = wat::parse_str(text).map_err(|error| Reason::NotWasm {
+            message: error.to_string(),
+        })?;
+        parsed.into()
+    };
+    if binary.get(4..8) == Some(COMPONENT) {
+        return Ok(binary);
+    }
+    encode(&binary)
+        .map(Bytes::from)
+        .map_err(|message| Reason::NotComponent { message })
+}
+
+fn encode(core: &[u8]) -> Result<Vec<u8>, String> {
+    let words = |error| format!("{error:#}");
+    ComponentEncoder::default()
+        .module(core)
+        .map_err(words)?
+        .validate(true)
+        .encode()
+        .map_err(words)
+}
+
+/// What a component has and wants, by names.
+struct Surface {
+    imports: Vec<String>,
+    exports: Vec<String>,
+    faults: Vec<Reason>,
+}
+
+impl Surface {
+    fn of(engine: &Engine, component: &Component) -> Self {
+        let ty = component.component_type();
+        let mut surface = Self {
+            imports: Vec::new(),
+            exports: Vec::new(),
+            faults: Vec::new(),
+        };
+        for (name, item) in ty.imports(engine) {
+            surface.imports.push(name.to_owned());
+            surface.look_at_import(engine, name, &item.ty);
+        }
+        let exports: Vec<_> = ty.exports(engine).collect();
+        for (interface, functions) in EXPORTS {
+            let found = exports
+                .iter()
+                .find(|(name, _)| is_compatible(name, interface));
+            match found {
+                Some((name, item)) => {
+                    surface.exports.push((*name).to_owned());
+                    surface.look_at_export(engine, name, functions, &item.ty);
+                }
+                None if interface == EXPORTS[0].0 => {
+                    surface.faults.push(Reason::MissingExport {
+                        name: interface.to_owned(),
+                    });
+                }
+                None => {}
+            }
+        }
+        surface
+    }
+
+    fn look_at_import(&mut self, engine: &Engine, name: &str, item: &ComponentItem) {
+        let known = IMPORTS
+            .iter()
+            .find(|(interface, _)| is_compatible(name, interface));
+        let (Some((_, functions)), ComponentItem::ComponentInstance(instance)) = (known, item)
+        else {
+            self.faults.push(Reason::UnknownImport {
+                name: name.to_owned(),
+            });
+            return;
+        };
+        for (function, item) in instance.exports(engine) {
+            let is_type = matches!(item.ty, ComponentItem::Type(_));
+            if !is_type && !functions.contains(&function) {
+                self.faults.push(Reason::UnknownImport {
+                    name: format!("{name}#{function}"),
+                });
+            }
+        }
+    }
+
+    fn look_at_export(
+        &mut self,
+        engine: &Engine,
+        name: &str,
+        functions: &[&str],
+        item: &ComponentItem,
+    ) {
+        for function in functions {
+            let found = match item {
+                ComponentItem::ComponentInstance(instance) => {
+                    instance.get_export(engine, function).map(|item| item.ty)
+                }
+                _ => None,
+            };
+            if !matches!(found, Some(ComponentItem::ComponentFunc(_))) {
+                self.faults.push(Reason::MissingExport {
+                    name: format!("{name}#{function}"),
+                });
+            }
+        }
+    }
+}
+
+/// Whether two names with versions mean the same interface: equal before the `@`, and of the same `0.minor`, or from
+/// 1.0 on of the same major, without a pre-release. The rule by which the engine links.
+fn is_compatible(name: &str, known: &str) -> bool {
+    match (name.split_once('@'), known.split_once('@')) {
+        (Some((name, version)), Some((known, known_version))) => {
+            name == known && (version == known_version || track(version) == track(known_version))
+        }
+        _ => name == known,
+    }
+}
+
+fn track(version: &str) -> Option<(u64, u64)> {
+    let mut parts = version.split('.').map(|part| part.parse::<u64>().ok());
+    match (parts.next()??, parts.next()??, parts.next()??) {
+        (0, minor, _) => Some((0, minor)),
+        (major, _, _) => Some((major, 0)),
+    }
+}
+
+/// Starts a guest, asks who it is and sends its first state through a snapshot.
+fn try_out(module: GuestModule, limits: &MachineLimits) -> Result<GuestModule, CheckError> {
+    let log = Arc::new(GuestLog::new());
+    let mut instance = start(&module, limits, &log)?;
+    let described = instance
+        .describe()
+        .map_err(|error| Reason::DescribeFailed {
+            message: error.to_string(),
+        })?;
+    let description = described.unwrap_or_default();
+    let faults = faults_of(&description);
+    if !faults.is_empty() {
+        return Err(CheckError { reasons: faults });
+    }
+    let fails = |message: String| Reason::SnapshotFails { message };
+    let chunks = instance
+        .snapshot(Moment::default())
+        .map_err(|error| fails(error.to_string()))?
+        .map_err(fails)?;
+    start(&module, limits, &log)?
+        .restore(description.version, &chunks)
+        .map_err(|error| fails(error.to_string()))?
+        .map_err(fails)?;
+    Ok(module.with_description(description))
+}
+
+fn start(
+    module: &GuestModule,
+    limits: &MachineLimits,
+    log: &Arc<GuestLog>,
+) -> Result<Instance, Reason> {
+    Instance::start(module, limits, log).map_err(|error| match error {
+        StartError::WrongType { message } => Reason::WrongType { message },
+        StartError::Call(error) => Reason::DoesNotStart {
+            message: error.to_string(),
+        },
+    })
+}
+
+fn faults_of(description: &Description) -> Vec<Reason> {
+    let fields = [
+        ("name", &description.name, 1, NAME_BYTES),
+        ("codec", &description.codec, 1, NAME_BYTES),
+        ("schema", &description.schema, 0, SCHEMA_BYTES),
+    ];
+    let fault = |(field, text, least, limit): (&'static str, &String, usize, usize)| {
+        (text.len() < least || text.len() > limit).then(|| Reason::BadDescription {
+            field,
+            bytes: text.len(),
+            limit,
+        })
+    };
+    fields.into_iter().filter_map(fault).collect()
+}
+
+#[cfg(test)]
+mod tests;

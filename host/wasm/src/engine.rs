@@ -1,0 +1,79 @@
+//! The one wasmtime engine: its settings are what makes two nodes compute the same.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+use wasmtime::component::Linker;
+use wasmtime::{Config, Engine, OptLevel};
+
+use crate::host::{self, HostState};
+
+/// Stack of a guest, in bytes. Threads that apply need twice as much: Rust's default of 2 MiB is enough.
+const STACK_BYTES: usize = 1 << 20;
+
+/// Why the engine could not be made.
+#[derive(Debug, Error)]
+#[error(
+    "wasmtime could not be set up ({source:#}); this processor or system lacks something that it needs"
+)]
+pub struct EngineError {
+    source: wasmtime::Error,
+}
+
+/// Compiles and links guests. Cheap to clone; one serves a whole process.
+#[derive(Clone)]
+pub struct GuestEngine {
+    engine: Engine,
+    linker: Arc<Linker<HostState>>,
+}
+
+impl std::fmt::Debug for GuestEngine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GuestEngine").finish_non_exhaustive()
+    }
+}
+
+impl GuestEngine {
+    /// An engine with the settings that determinism needs.
+    ///
+    /// # Errors
+    /// [`EngineError`] where wasmtime refuses this machine.
+    pub fn new() -> Result<Self, EngineError> {
+        let refused = |source| EngineError { source };
+        let engine = Engine::new(&config()).map_err(refused)?;
+        let mut linker = Linker::new(&engine);
+        host::add_to_linker(&mut linker).map_err(refused)?;
+        Ok(Self {
+            engine,
+            linker: Arc::new(linker),
+        })
+    }
+
+    pub(crate) fn wasmtime(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(crate) fn linker(&self) -> &Linker<HostState> {
+        &self.linker
+    }
+}
+
+fn config() -> Config {
+    let mut config = Config::new();
+    config
+        // The bits of a NaN differ between processors, and a guest can look at them.
+        .cranelift_nan_canonicalization(true)
+        // Its results are left to the processor.
+        .wasm_relaxed_simd(false)
+        // Two threads that share memory have no order that all nodes agree on.
+        .wasm_threads(false)
+        // Nothing here is asynchronous, and without it a call across the boundary costs half.
+        .concurrency_support(false)
+        // The only measure of work that is equal on every node; a clock is not.
+        .consume_fuel(true)
+        // How deep a guest may recurse. It is a limit of the node, not a replicated one: see `GuestFailure`.
+        .max_wasm_stack(STACK_BYTES)
+        // A guest is compiled once and runs for months.
+        .cranelift_opt_level(OptLevel::Speed);
+    config
+}

@@ -1,0 +1,155 @@
+//! How a command travels in the log.
+//!
+//! ```text
+//! byte 0   version, 1
+//! byte 1   kind: 0 a command, 1 a command with an idempotency key, 2 a wake-up
+//! kind 1   two bytes: length of the key, little-endian; then the key, UTF-8
+//! the rest the command's bytes, opaque; a wake-up has none
+//! ```
+
+use bytes::{BufMut, Bytes, BytesMut};
+use thiserror::Error;
+
+/// Longest idempotency key, in bytes.
+pub const MAX_KEY_BYTES: usize = 256;
+
+const VERSION: u8 = 1;
+const PLAIN: u8 = 0;
+const KEYED: u8 = 1;
+const WAKE: u8 = 2;
+
+/// One command as it is proposed, or a wake-up of the guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Envelope {
+    /// A command of a client.
+    Command {
+        /// `Idempotency-Key`, 1 to [`MAX_KEY_BYTES`] bytes.
+        key: Option<String>,
+        /// What the guest gets.
+        body: Bytes,
+    },
+    /// The leader's word that the time has come for which the guest asked. Where it has not, or another wake-up came
+    /// first, nothing happens.
+    Wake,
+}
+
+/// Why bytes are no envelope, or an envelope can't be made.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum EnvelopeError {
+    /// There are fewer bytes than the envelope says, or none.
+    #[error("the envelope of a command is cut short; the log or its sender is damaged")]
+    CutShort,
+    /// A later version wrote it.
+    #[error(
+        "the envelope of a command has version {found}, and this node knows version 1; bring the node up to date"
+    )]
+    Version {
+        /// The version that it names.
+        found: u8,
+    },
+    /// It is of no known kind.
+    #[error("the envelope of a command has the unknown kind {found}; bring the node up to date")]
+    Kind {
+        /// The kind that it names.
+        found: u8,
+    },
+    /// The idempotency key is empty or too long.
+    #[error(
+        "an idempotency key takes {bytes} bytes, and 1 to {MAX_KEY_BYTES} are allowed; choose another"
+    )]
+    KeyLength {
+        /// Its length.
+        bytes: usize,
+    },
+    /// The idempotency key is not UTF-8.
+    #[error("the idempotency key is not UTF-8; the log or its sender is damaged")]
+    KeyNotText,
+    /// A wake-up carries bytes.
+    #[error("a wake-up carries {bytes} bytes, and it has none; the log or its sender is damaged")]
+    Trailing {
+        /// How many.
+        bytes: usize,
+    },
+}
+
+impl Envelope {
+    /// The bytes of a command with or without a key.
+    ///
+    /// # Errors
+    /// [`EnvelopeError::KeyLength`].
+    pub fn command(key: Option<&str>, body: &[u8]) -> Result<Bytes, EnvelopeError> {
+        let mut bytes = BytesMut::with_capacity(4 + key.map_or(0, str::len) + body.len());
+        bytes.put_u8(VERSION);
+        match key {
+            None => bytes.put_u8(PLAIN),
+            Some(key) => {
+                check_key(key.len())?;
+                bytes.put_u8(KEYED);
+                // Checked: at most MAX_KEY_BYTES.
+                bytes.put_u16_le(key.len() as u16);
+                bytes.put_slice(key.as_bytes());
+            }
+        }
+        bytes.put_slice(body);
+        Ok(bytes.freeze())
+    }
+
+    /// The bytes of a wake-up.
+    #[must_use]
+    pub fn wake() -> Bytes {
+        Bytes::from_static(&[VERSION, WAKE])
+    }
+
+    /// Reads an envelope. Bytes are shared, not copied.
+    ///
+    /// # Errors
+    /// [`EnvelopeError`] for anything that [`Self::command`] and [`Self::wake`] don't write.
+    pub fn decode(bytes: &Bytes) -> Result<Self, EnvelopeError> {
+        let &[version, ref rest @ ..] = bytes.as_ref() else {
+            return Err(EnvelopeError::CutShort);
+        };
+        if version != VERSION {
+            return Err(EnvelopeError::Version { found: version });
+        }
+        let &[kind, ref rest @ ..] = rest else {
+            return Err(EnvelopeError::CutShort);
+        };
+        match kind {
+            PLAIN => Ok(Self::Command {
+                key: None,
+                body: bytes.slice_ref(rest),
+            }),
+            KEYED => {
+                let (key, body) = split_key(rest)?;
+                Ok(Self::Command {
+                    key: Some(key.to_owned()),
+                    body: bytes.slice_ref(body),
+                })
+            }
+            WAKE if rest.is_empty() => Ok(Self::Wake),
+            WAKE => Err(EnvelopeError::Trailing { bytes: rest.len() }),
+            found => Err(EnvelopeError::Kind { found }),
+        }
+    }
+}
+
+fn split_key(rest: &[u8]) -> Result<(&str, &[u8]), EnvelopeError> {
+    let (length, rest) = rest.split_first_chunk().ok_or(EnvelopeError::CutShort)?;
+    let length = usize::from(u16::from_le_bytes(*length));
+    check_key(length)?;
+    let (key, body) = rest
+        .split_at_checked(length)
+        .ok_or(EnvelopeError::CutShort)?;
+    let key = std::str::from_utf8(key).map_err(|_| EnvelopeError::KeyNotText)?;
+    Ok((key, body))
+}
+
+fn check_key(bytes: usize) -> Result<(), EnvelopeError> {
+    if bytes == 0 || bytes > MAX_KEY_BYTES {
+        return Err(EnvelopeError::KeyLength { bytes });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,346 @@
+//! One running instance of a guest: a store, and typed calls into it.
+//!
+//! After a failed call the store is poisoned, for any trap leaves it so: the instance has to be thrown away.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use task_queue_raft::state_machine::Moment;
+use thiserror::Error;
+use wasmtime::Store;
+use wasmtime::component::Resource;
+
+use crate::bindings::exports::oarlock::state_machine::{about, machine, queries, timers};
+use crate::bindings::oarlock::state_machine::types;
+use crate::chunks::Chunks;
+use crate::failure::{self, CallError, Circumstances, GuestFailure};
+use crate::guest_log::GuestLog;
+use crate::host::{Call, Effects, HostState, Purpose};
+use crate::limits::MachineLimits;
+use crate::module::{Description, GuestModule};
+
+pub(crate) use types::Batch;
+
+/// Bytes that one call may hand to the host at once: a chunk of a snapshot, a batch's outcomes. A batch that has more
+/// to say fails as a batch and runs command by command.
+const LEAST_TRANSFER_BYTES: usize = 128 << 20;
+
+/// What a guest said of one command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Accepted(Bytes),
+    Rejected(Bytes),
+    Deferred(u64),
+}
+
+/// A call that changed the state: its outcomes, in order, and its effects.
+#[derive(Debug, Default)]
+pub(crate) struct Applied {
+    pub(crate) verdicts: Vec<Verdict>,
+    pub(crate) effects: Effects,
+    /// CRC-32C of the outcomes as the guest laid them out: a replay has to give the same.
+    pub(crate) checksum: u32,
+}
+
+/// Why an instance could not be made.
+#[derive(Debug, Error)]
+pub(crate) enum StartError {
+    /// An export has not the type of the WIT.
+    #[error("an export has another type than the contract's: {message}")]
+    WrongType { message: String },
+    /// Its memory is over the limit, or its start function failed.
+    #[error(transparent)]
+    Call(#[from] CallError),
+}
+
+/// A running guest.
+pub(crate) struct Instance {
+    store: Store<HostState>,
+    limits: MachineLimits,
+    machine: machine::Guest,
+    queries: Option<queries::Guest>,
+    timers: Option<timers::Guest>,
+    about: Option<about::Guest>,
+}
+
+impl Instance {
+    /// A new one, in its first state.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub(crate) fn start(
+        module: &GuestModule,
+        limits: &MachineLimits,
+        log: &Arc<GuestLog>,
+    ) -> Result<Self, StartError> {
+        let linked = module.linked();
+        let mut store = Store::new(linked.pre.engine(), HostState::new(limits, Arc::clone(log)));
+        store.limiter(|state| &mut state.limiter);
+        let transfer = usize::try_from(limits.reply_bytes).unwrap_or(usize::MAX);
+        store.set_hostcall_fuel(transfer.max(LEAST_TRANSFER_BYTES));
+        if let Err(error) = store.set_fuel(limits.fuel_per_query) {
+            return Err(failed(&mut store, &error).into());
+        }
+        let instance = match linked.pre.instantiate(&mut store) {
+            Ok(instance) => instance,
+            Err(error) => return Err(failed(&mut store, &error).into()),
+        };
+        match linked.load(&mut store, &instance) {
+            Ok(exports) => Ok(Self {
+                store,
+                limits: *limits,
+                machine: exports.machine,
+                queries: exports.queries,
+                timers: exports.timers,
+                about: exports.about,
+            }),
+            Err(error) => Err(StartError::WrongType {
+                message: format!("{error:#}"),
+            }),
+        }
+    }
+
+    /// Applies a batch. `number` tells the calls of one entry apart.
+    pub(crate) fn apply(
+        &mut self,
+        purpose: Purpose,
+        at: Moment,
+        number: u32,
+        batch: &Batch,
+    ) -> Result<Applied, CallError> {
+        let commands = batch.ends.len();
+        let fuel = self.limits.fuel_per_command.saturating_mul(commands as u64);
+        self.begin(
+            Call::new(purpose, at, number, commands, &self.limits),
+            fuel_for(purpose, fuel),
+        )?;
+        let outcomes = self.machine.call_apply(&mut self.store, wit(at), batch);
+        let outcomes = self.end(outcomes)?;
+        let checksum = checksum(&outcomes);
+        Ok(Applied {
+            verdicts: verdicts(outcomes, commands, self.limits.reply_bytes)
+                .map_err(CallError::Guest)?,
+            effects: self.store.data_mut().call.take_effects(),
+            checksum,
+        })
+    }
+
+    /// Wakes the guest. One that has no timers does nothing.
+    pub(crate) fn wake(
+        &mut self,
+        purpose: Purpose,
+        at: Moment,
+        number: u32,
+    ) -> Result<Applied, CallError> {
+        let call = Call::new(purpose, at, number, 1, &self.limits);
+        self.begin(call, fuel_for(purpose, self.limits.fuel_per_command))?;
+        if let Some(timers) = &self.timers {
+            let woken = timers.call_wake(&mut self.store, wit(at));
+            self.end(woken)?;
+        }
+        Ok(Applied {
+            effects: self.store.data_mut().call.take_effects(),
+            ..Applied::default()
+        })
+    }
+
+    /// Answers a query: with an answer, with a refusal, or with `None` where the guest answers none at all.
+    pub(crate) fn query(
+        &mut self,
+        at: Moment,
+        request: &[u8],
+    ) -> Result<Option<Result<Bytes, Bytes>>, CallError> {
+        let Some(queries) = &self.queries else {
+            return Ok(None);
+        };
+        let queries = queries.clone();
+        self.begin(Call::look(at, &self.limits), self.limits.fuel_per_query)?;
+        let answer = queries.call_query(&mut self.store, wit(at), &request.to_vec());
+        let answer = self.end(answer)?;
+        let bytes = answer.as_ref().map_or_else(Vec::len, Vec::len) as u64;
+        if bytes > self.limits.reply_bytes {
+            return Err(CallError::Guest(GuestFailure::TooLarge {
+                what: "the answer",
+                bytes,
+                limit: self.limits.reply_bytes,
+            }));
+        }
+        Ok(Some(answer.map(Bytes::from).map_err(Bytes::from)))
+    }
+
+    /// Writes the whole state. The inner error is the guest's refusal.
+    pub(crate) fn snapshot(&mut self, at: Moment) -> Result<Result<Chunks, String>, CallError> {
+        let call = Call::look(at, &self.limits).with_sink(self.limits.snapshot_bytes);
+        self.begin(call, self.limits.fuel_per_snapshot)?;
+        let written = self
+            .machine
+            .call_snapshot(&mut self.store, Resource::new_own(0));
+        let written = self.end(written)?;
+        let chunks = self.store.data_mut().call.take_sink();
+        Ok(written.map(|()| chunks.map(|chunks| chunks.finish()).unwrap_or_default()))
+    }
+
+    /// Replaces the state. The inner error is the guest's refusal.
+    pub(crate) fn restore(
+        &mut self,
+        written_by: u32,
+        chunks: &Chunks,
+    ) -> Result<Result<(), String>, CallError> {
+        let call = Call::look(Moment::default(), &self.limits).with_source(chunks.reader());
+        self.begin(call, self.limits.fuel_per_snapshot)?;
+        let restored = self
+            .machine
+            .call_restore(&mut self.store, written_by, Resource::new_own(0));
+        self.end(restored)
+    }
+
+    /// What the guest says of itself, if it does.
+    pub(crate) fn describe(&mut self) -> Result<Option<Description>, CallError> {
+        let Some(about) = self.about.clone() else {
+            return Ok(None);
+        };
+        let call = Call::look(Moment::default(), &self.limits);
+        self.begin(call, self.limits.fuel_per_query)?;
+        let description = about.call_describe(&mut self.store);
+        let description = self.end(description)?;
+        Ok(Some(Description {
+            name: description.name,
+            version: description.version,
+            codec: description.codec,
+            schema: description.schema,
+        }))
+    }
+
+    /// Its linear memories, in bytes.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.store.data().limiter.memory_bytes
+    }
+
+    /// Fuel that the last call left over.
+    #[cfg(test)]
+    pub(crate) fn fuel_left(&self) -> u64 {
+        self.store.get_fuel().unwrap()
+    }
+
+    /// Lets memory grow past its limit by a quarter, while an earlier state is built again: a heap that is built in
+    /// another order may need a little more, and what succeeded once must not fail then.
+    pub(crate) fn set_rebuilding(&mut self, rebuilding: bool) {
+        let most = self.limits.memory_bytes;
+        self.store.data_mut().limiter.most_memory_bytes = if rebuilding {
+            most.saturating_add(most / 4)
+        } else {
+            most
+        };
+    }
+
+    fn begin(&mut self, call: Call, fuel: u64) -> Result<(), CallError> {
+        let state = self.store.data_mut();
+        state.call = call;
+        state.limiter.begin();
+        let given = self.store.set_fuel(fuel);
+        self.end(given)
+    }
+
+    fn end<T>(&mut self, result: wasmtime::Result<T>) -> Result<T, CallError> {
+        result.map_err(|error| failed(&mut self.store, &error))
+    }
+}
+
+/// A replay may cost other fuel than the call did, and it has to succeed where the call did.
+fn fuel_for(purpose: Purpose, fuel: u64) -> u64 {
+    if purpose == Purpose::Replay {
+        u64::MAX
+    } else {
+        fuel
+    }
+}
+
+fn failed(store: &mut Store<HostState>, error: &wasmtime::Error) -> CallError {
+    let state = store.data_mut();
+    failure::classify(
+        error,
+        Circumstances {
+            memory_denied: state.limiter.denied(),
+            node_denied: state.limiter.node_denied(),
+            last_words: state.call.take_last_words(),
+        },
+    )
+}
+
+fn wit(at: Moment) -> types::Moment {
+    types::Moment {
+        index: at.index.0,
+        time_ms: at.time_ms,
+    }
+}
+
+fn checksum(outcomes: &types::Outcomes) -> u32 {
+    let mut checksum = crc32c::crc32c(&outcomes.data);
+    for end in &outcomes.ends {
+        checksum = crc32c::crc32c_append(checksum, &end.to_le_bytes());
+    }
+    for verdict in &outcomes.verdicts {
+        checksum = crc32c::crc32c_append(checksum, &[*verdict as u8]);
+    }
+    checksum
+}
+
+/// Cuts the outcomes of a batch apart and checks that they are that.
+fn verdicts(
+    outcomes: types::Outcomes,
+    commands: usize,
+    reply_bytes: u64,
+) -> Result<Vec<Verdict>, GuestFailure> {
+    let bad = |reason: String| GuestFailure::BadOutcomes { reason };
+    let (said, ended) = (outcomes.verdicts.len(), outcomes.ends.len());
+    if said != commands || ended != commands {
+        return Err(bad(format!(
+            "{commands} commands were given, {said} verdicts and {ended} offsets came back"
+        )));
+    }
+    let data = Bytes::from(outcomes.data);
+    let mut start = 0;
+    let mut verdicts = Vec::with_capacity(commands);
+    for (position, (verdict, end)) in outcomes.verdicts.iter().zip(outcomes.ends).enumerate() {
+        let end = end as usize;
+        if end < start || end > data.len() {
+            return Err(bad(format!(
+                "outcome {position} ends at {end}, but it starts at {start} and there are {} bytes",
+                data.len()
+            )));
+        }
+        let reply = data.slice(start..end);
+        start = end;
+        if reply.len() as u64 > reply_bytes {
+            return Err(GuestFailure::TooLarge {
+                what: "the reply",
+                bytes: reply.len() as u64,
+                limit: reply_bytes,
+            });
+        }
+        verdicts.push(match verdict {
+            types::Verdict::Accepted => Verdict::Accepted(reply),
+            types::Verdict::Rejected => Verdict::Rejected(reply),
+            types::Verdict::Deferred => Verdict::Deferred(token(&reply).ok_or_else(|| {
+                bad(format!(
+                    "the token of outcome {position} takes {} bytes instead of 8",
+                    reply.len()
+                ))
+            })?),
+        });
+    }
+    if start != data.len() {
+        return Err(bad(format!(
+            "{} bytes follow the last outcome",
+            data.len() - start
+        )));
+    }
+    Ok(verdicts)
+}
+
+fn token(reply: &[u8]) -> Option<u64> {
+    Some(u64::from_le_bytes(reply.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests;

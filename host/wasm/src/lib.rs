@@ -1,0 +1,47 @@
+//! A WebAssembly component as the replicated state machine of Oarlock.
+//!
+//! The way in: [`GuestEngine`] compiles, [`GuestModule`] is a guest that was checked, [`WasmMachine`] is one that
+//! runs as a [`StateMachine`](task_queue_raft::state_machine::StateMachine). Commands travel in an [`Envelope`].
+//!
+//! What holds everywhere here:
+//! - nothing that a guest sees or that a client gets depends on this node: no clock, no randomness, no address;
+//! - a command that fails changes nothing, and says how it failed ([`GuestFailure`]);
+//! - bytes from a guest, from the log and from a snapshot are not trusted: each has a limit and a typed refusal;
+//! - there is no `unsafe`.
+
+#![forbid(unsafe_code)]
+
+mod bindings;
+mod check;
+mod chunks;
+mod deferred;
+mod engine;
+mod entry;
+mod envelope;
+mod failure;
+mod guest_log;
+mod hash;
+mod host;
+mod instance;
+mod keys;
+mod limits;
+mod machine;
+mod module;
+mod outcome;
+mod random;
+mod recover;
+mod snapshot;
+mod status;
+mod wire;
+
+pub use check::{CheckError, Reason};
+pub use engine::{EngineError, GuestEngine};
+pub use envelope::{Envelope, EnvelopeError, MAX_KEY_BYTES};
+pub use failure::GuestFailure;
+pub use host::{Completion, Effects, Event};
+pub use limits::{LimitsError, MachineLimits};
+pub use machine::{EffectsListener, MachineFailure, WasmMachine};
+pub use module::{Description, GuestModule, Sha256};
+pub use outcome::{Outcome, QueryError};
+pub use snapshot::SnapshotError;
+pub use status::{Counts, MachineStatus, StatusHandle};

@@ -1,0 +1,277 @@
+//! The replicated machine around a guest: what Raft applies entries to.
+
+use std::io::{Read, Write};
+
+use bytes::Bytes;
+use task_queue_raft::state_machine::{MachineError, Moment, StateMachine};
+use task_queue_raft::types::Index;
+use thiserror::Error;
+
+use crate::entry::Entry;
+use crate::envelope::EnvelopeError;
+use crate::failure::GuestFailure;
+use crate::host::Effects;
+use crate::limits::{LimitsError, MachineLimits};
+use crate::module::{GuestModule, Sha256};
+use crate::outcome::{Outcome, QueryError};
+use crate::recover::RecoverableGuest;
+use crate::snapshot::{self, Replicated, SnapshotError};
+use crate::status::{Counts, StatusHandle};
+
+/// Gets what each entry did beside its outcomes, on the thread that applies, after the entry and before its replies.
+///
+/// It is called for entries with effects only, in the order of the log. After a restart the log is applied again from
+/// the last snapshot on, so the same effects come again: an event is named by the entry's index and its position.
+pub type EffectsListener = Box<dyn FnMut(Moment, &Effects) + Send>;
+
+/// Why a machine can't go on. None of this is the outcome of a command: the node stops instead.
+#[derive(Debug, Error)]
+pub enum MachineFailure {
+    /// The limits make no sense.
+    #[error("the limits of the machine can't be used: {0}")]
+    Limits(#[from] LimitsError),
+    /// An entry came twice, or out of order.
+    #[error(
+        "entry {found} is to be applied after entry {applied}; this is a fault of the host, please report it"
+    )]
+    OutOfOrder {
+        /// The entry that came.
+        found: Index,
+        /// The last one that was applied.
+        applied: Index,
+    },
+    /// The log holds a command of a later version.
+    #[error(transparent)]
+    Envelope(EnvelopeError),
+    /// The guest recursed too deep. How deep that is depends on compiler and processor, so it can't be an outcome.
+    #[error(
+        "the guest's stack overflowed at entry {index}; repair the recursion in the guest, then start the node again"
+    )]
+    StackOverflow {
+        /// The entry.
+        index: Index,
+    },
+    /// The system has no memory for a guest that is within its limit.
+    #[error(
+        "this machine has no memory left for the guest, which is within its limit; give the machine more memory, then start the node again"
+    )]
+    NodeOutOfMemory,
+    /// No new instance could be made.
+    #[error("the guest could not be started again: {message}")]
+    Rebuild {
+        /// What went wrong.
+        message: String,
+    },
+    /// A call that had succeeded failed when it was replayed.
+    #[error(
+        "entry {index} could not be replayed after a failure: {message}; the guest is not deterministic, repair it"
+    )]
+    Replay {
+        /// The entry.
+        index: Index,
+        /// How it failed.
+        message: String,
+    },
+    /// A call gave other outcomes when it was replayed.
+    #[error(
+        "entry {index} gave other outcomes when it was replayed after a failure; the guest is not deterministic, repair it"
+    )]
+    NotDeterministic {
+        /// The entry.
+        index: Index,
+    },
+    /// The guest did not write its state.
+    #[error("the guest did not write a snapshot: {message}; repair its `snapshot`")]
+    GuestSnapshot {
+        /// What it says, or how it failed.
+        message: String,
+    },
+    /// The guest did not take its state back.
+    #[error("the guest did not restore a snapshot: {message}; repair its `restore`")]
+    GuestRestore {
+        /// What it says, or how it failed.
+        message: String,
+    },
+    /// A snapshot is damaged, or another machine's.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+}
+
+impl From<MachineFailure> for MachineError {
+    fn from(failure: MachineFailure) -> Self {
+        match failure {
+            MachineFailure::Snapshot(SnapshotError::Io(error)) => Self::Snapshot(error),
+            failure => Self::Failed(Box::new(failure)),
+        }
+    }
+}
+
+/// A guest as a replicated state machine, with idempotency keys and a running hash.
+///
+/// Commands are [`Envelope`](crate::Envelope)s, replies are [`Outcome`]s.
+pub struct WasmMachine {
+    guest: RecoverableGuest,
+    replicated: Replicated,
+    limits: MachineLimits,
+    effects: Option<EffectsListener>,
+    status: StatusHandle,
+}
+
+impl WasmMachine {
+    /// A machine in the guest's first state.
+    ///
+    /// # Errors
+    /// [`MachineFailure`] where the guest can't be started.
+    pub fn new(
+        module: GuestModule,
+        limits: MachineLimits,
+        effects: Option<EffectsListener>,
+    ) -> Result<Self, MachineFailure> {
+        limits.validate()?;
+        let machine = Self {
+            replicated: Replicated::first(module.sha256()),
+            status: StatusHandle::new(module.clone()),
+            guest: RecoverableGuest::start(module, &limits)?,
+            limits,
+            effects,
+        };
+        machine.publish();
+        Ok(machine)
+    }
+
+    /// The module that runs.
+    #[must_use]
+    pub fn module(&self) -> &GuestModule {
+        self.guest.module()
+    }
+
+    /// Reads the status from other threads.
+    #[must_use]
+    pub fn status(&self) -> StatusHandle {
+        self.status.clone()
+    }
+
+    /// The running hash over everything applied so far.
+    #[must_use]
+    pub fn state_hash(&self) -> Sha256 {
+        self.replicated.hash.0
+    }
+
+    fn apply_entry(
+        &mut self,
+        at: Moment,
+        commands: &[Bytes],
+    ) -> Result<Vec<Outcome>, MachineFailure> {
+        let applied = self.replicated.applied.index;
+        if at.index <= applied {
+            return Err(MachineFailure::OutOfOrder {
+                found: at.index,
+                applied,
+            });
+        }
+        let entry = Entry::new(&mut self.guest, &mut self.replicated, &self.limits, at);
+        let (outcomes, effects) = entry.run(commands)?;
+        self.replicated.applied = at;
+        let wake_at_ms = self.replicated.wake_at_ms;
+        self.replicated
+            .hash
+            .extend(at, &outcomes, &effects, wake_at_ms);
+        self.guest.settle(at)?;
+        self.publish();
+        if let Some(listener) = &mut self.effects
+            && effects != Effects::default()
+        {
+            listener(at, &effects);
+        }
+        Ok(outcomes)
+    }
+
+    fn ask(&mut self, at: Moment, request: &[u8]) -> Result<Bytes, QueryError> {
+        let failed = |failure| Err(QueryError::Failed(failure));
+        if request.len() as u64 > self.limits.command_bytes {
+            return failed(GuestFailure::TooLarge {
+                what: "the query",
+                bytes: request.len() as u64,
+                limit: self.limits.command_bytes,
+            });
+        }
+        match self.guest.query(at, request) {
+            Ok(Ok(Some(answer))) => answer.map_err(QueryError::Refused),
+            Ok(Ok(None)) => Err(QueryError::NotSupported),
+            Ok(Err(failure)) => failed(failure),
+            Err(failure) => {
+                tracing::error!(%failure, "guest could not be brought back for a query");
+                Err(QueryError::Unavailable {
+                    reason: failure.to_string(),
+                })
+            }
+        }
+    }
+
+    fn write_snapshot(&mut self, to: &mut dyn Write) -> Result<(), MachineFailure> {
+        let guest = self.guest.snapshot(self.replicated.applied)?;
+        let module = self.guest.module();
+        let version = module.description().version;
+        snapshot::write(to, module.sha256(), version, &self.replicated, &guest)
+            .map_err(|error| SnapshotError::Io(error).into())
+    }
+
+    fn read_snapshot(&mut self, from: &mut dyn Read) -> Result<(), MachineFailure> {
+        let module = self.guest.module().sha256();
+        let snapshot = snapshot::read(from, module, &self.limits)?;
+        self.guest.restore(snapshot.written_by, snapshot.guest)?;
+        self.replicated = snapshot.replicated;
+        self.publish();
+        Ok(())
+    }
+
+    fn publish(&self) {
+        let replicated = &self.replicated;
+        self.status.set(Counts {
+            applied: replicated.applied,
+            state_hash: replicated.hash.0,
+            events: replicated.events,
+            failures: replicated.failures,
+            keys: replicated.keys.len() as u64,
+            deferred: replicated.deferred.len() as u64,
+            wake_at_ms: replicated.wake_at_ms,
+            memory_bytes: self.guest.memory_bytes(),
+            rollbacks: self.guest.rollbacks(),
+        });
+    }
+}
+
+impl StateMachine for WasmMachine {
+    type Reply = Outcome;
+    type Query = Bytes;
+    type Answer = Result<Bytes, QueryError>;
+
+    /// Applies the commands of one entry: [`Envelope`](crate::Envelope)s.
+    ///
+    /// # Errors
+    /// A [`MachineFailure`] where this node can't go on; a command at which the guest fails is an [`Outcome`].
+    fn apply(&mut self, at: Moment, commands: &[Bytes]) -> Result<Vec<Outcome>, MachineError> {
+        Ok(self.apply_entry(at, commands)?)
+    }
+
+    /// Asks the guest. A query at which it fails leaves the state as it was.
+    fn query(&mut self, at: Moment, query: Bytes) -> Result<Bytes, QueryError> {
+        self.ask(at, &query)
+    }
+
+    /// Writes the whole state: the guest's, the keys and the hash.
+    ///
+    /// # Errors
+    /// The guest could not write it, or the bytes could not be written.
+    fn snapshot(&mut self, to: &mut dyn Write) -> Result<(), MachineError> {
+        Ok(self.write_snapshot(to)?)
+    }
+
+    /// Replaces the whole state. A snapshot that is refused changes nothing.
+    ///
+    /// # Errors
+    /// The bytes are damaged, another module wrote them, or the guest refused them.
+    fn restore(&mut self, from: &mut dyn Read) -> Result<(), MachineError> {
+        Ok(self.read_snapshot(from)?)
+    }
+}

@@ -1,0 +1,295 @@
+//! A guest that can be brought back to where it was before a call that failed.
+//!
+//! A trap leaves a store poisoned and the guest's memory half changed. So there is always a checkpoint, which is a
+//! snapshot of the guest at some earlier point (at first: a fresh instance), and a journal of the calls that succeeded
+//! since. After a failure the next call starts from a new instance, restored from the checkpoint, through which the
+//! journal runs again without effects. The guest is a function of its state and its calls, so it is then where it was;
+//! each replayed call is compared with what it gave the first time.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use task_queue_raft::state_machine::Moment;
+
+use crate::chunks::Chunks;
+use crate::failure::{CallError, GuestFailure};
+use crate::guest_log::GuestLog;
+use crate::host::Purpose;
+use crate::instance::{Applied, Batch, Instance, StartError};
+use crate::limits::MachineLimits;
+use crate::machine::MachineFailure;
+use crate::module::GuestModule;
+
+mod journal;
+
+use journal::{Journal, Record};
+
+/// A call that changes the state.
+#[derive(Debug)]
+pub(crate) enum Work {
+    Apply(Batch),
+    Wake,
+}
+
+impl Work {
+    /// The batch of some commands, laid end to end.
+    pub(crate) fn of(commands: &[&Bytes]) -> Self {
+        let mut batch = Batch {
+            data: Vec::with_capacity(commands.iter().map(|command| command.len()).sum()),
+            ends: Vec::with_capacity(commands.len()),
+        };
+        for command in commands {
+            batch.data.extend_from_slice(command);
+            // The caller keeps a batch under 1 GiB (`MAX_BATCH_BYTES`), so an offset fits.
+            batch.ends.push(batch.data.len() as u32);
+        }
+        Self::Apply(batch)
+    }
+
+    fn run(
+        &self,
+        instance: &mut Instance,
+        purpose: Purpose,
+        at: Moment,
+        number: u32,
+    ) -> Result<Applied, CallError> {
+        match self {
+            Self::Apply(batch) => instance.apply(purpose, at, number, batch),
+            Self::Wake => instance.wake(purpose, at, number),
+        }
+    }
+}
+
+/// What the host still has to say to outcomes that are well-formed. An error counts as the guest's failure.
+pub(crate) type Accept<'a> = &'a dyn Fn(&Applied) -> Result<(), GuestFailure>;
+
+/// A snapshot of the guest, and the version that wrote it.
+#[derive(Clone, Debug)]
+struct Checkpoint {
+    written_by: u32,
+    chunks: Chunks,
+}
+
+/// See the module.
+pub(crate) struct RecoverableGuest {
+    module: GuestModule,
+    limits: MachineLimits,
+    log: Arc<GuestLog>,
+    /// `None` after a failure, until the next call.
+    instance: Option<Instance>,
+    /// `None`: the first state.
+    checkpoint: Option<Checkpoint>,
+    journal: Journal,
+    rollbacks: u64,
+}
+
+impl RecoverableGuest {
+    pub(crate) fn start(
+        module: GuestModule,
+        limits: &MachineLimits,
+    ) -> Result<Self, MachineFailure> {
+        let mut guest = Self {
+            module,
+            limits: *limits,
+            log: Arc::new(GuestLog::new()),
+            instance: None,
+            checkpoint: None,
+            journal: Journal::default(),
+            rollbacks: 0,
+        };
+        guest.instance = Some(guest.new_instance()?);
+        Ok(guest)
+    }
+
+    pub(crate) fn module(&self) -> &GuestModule {
+        &self.module
+    }
+
+    /// How often a state was built again after a failure.
+    pub(crate) fn rollbacks(&self) -> u64 {
+        self.rollbacks
+    }
+
+    /// Linear memory of the instance, in bytes; 0 while there is none.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.instance.as_ref().map_or(0, Instance::memory_bytes)
+    }
+
+    /// Makes a call that changes the state. The inner error means that it changed nothing.
+    pub(crate) fn run(
+        &mut self,
+        at: Moment,
+        number: u32,
+        work: Work,
+        accept: Accept<'_>,
+    ) -> Result<Result<Applied, GuestFailure>, MachineFailure> {
+        let instance = self.live()?;
+        let applied = work
+            .run(instance, Purpose::Change, at, number)
+            .and_then(|applied| match accept(&applied) {
+                Ok(()) => Ok(applied),
+                Err(failure) => Err(CallError::Guest(failure)),
+            });
+        match applied {
+            Ok(applied) => {
+                self.journal.push(Record {
+                    at,
+                    number,
+                    work,
+                    checksum: applied.checksum,
+                });
+                Ok(Ok(applied))
+            }
+            Err(error) => {
+                self.instance = None;
+                match error {
+                    CallError::NodeOutOfMemory => Err(MachineFailure::NodeOutOfMemory),
+                    CallError::Guest(GuestFailure::StackOverflow) => {
+                        Err(MachineFailure::StackOverflow { index: at.index })
+                    }
+                    CallError::Guest(failure) => Ok(Err(failure)),
+                }
+            }
+        }
+    }
+
+    /// Asks a question. A failure costs the instance, and the state is built again at the next call.
+    pub(crate) fn query(
+        &mut self,
+        at: Moment,
+        request: &[u8],
+    ) -> Result<Result<Option<Result<Bytes, Bytes>>, GuestFailure>, MachineFailure> {
+        match self.live()?.query(at, request) {
+            Ok(answer) => Ok(Ok(answer)),
+            Err(error) => {
+                self.instance = None;
+                match error {
+                    CallError::Guest(failure) => Ok(Err(failure)),
+                    CallError::NodeOutOfMemory => Err(MachineFailure::NodeOutOfMemory),
+                }
+            }
+        }
+    }
+
+    /// Writes the guest's state, which becomes the checkpoint.
+    pub(crate) fn snapshot(&mut self, at: Moment) -> Result<Chunks, MachineFailure> {
+        let written = self.live()?.snapshot(at);
+        let message = match written {
+            Ok(Ok(chunks)) => {
+                self.checkpoint = Some(Checkpoint {
+                    written_by: self.module.description().version,
+                    chunks: chunks.clone(),
+                });
+                self.journal.clear(chunks.bytes());
+                return Ok(chunks);
+            }
+            Ok(Err(refusal)) => refusal,
+            Err(error) => {
+                self.instance = None;
+                error.to_string()
+            }
+        };
+        Err(MachineFailure::GuestSnapshot { message })
+    }
+
+    /// Replaces the state by that of a snapshot, which becomes the checkpoint.
+    pub(crate) fn restore(
+        &mut self,
+        written_by: u32,
+        chunks: Chunks,
+    ) -> Result<(), MachineFailure> {
+        let mut instance = self.new_instance()?;
+        let checkpoint = Checkpoint { written_by, chunks };
+        restore_from(&mut instance, &checkpoint)?;
+        self.journal.clear(checkpoint.chunks.bytes());
+        self.checkpoint = Some(checkpoint);
+        self.instance = Some(instance);
+        Ok(())
+    }
+
+    /// Takes a new checkpoint if the journal has grown too long.
+    pub(crate) fn settle(&mut self, at: Moment) -> Result<(), MachineFailure> {
+        if self.journal.is_due() {
+            self.try_checkpoint(at)?;
+        }
+        Ok(())
+    }
+
+    /// A checkpoint that fails is tried again when the journal has doubled; there is an end to that.
+    fn try_checkpoint(&mut self, at: Moment) -> Result<(), MachineFailure> {
+        let Err(error) = self.snapshot(at) else {
+            return Ok(());
+        };
+        if self.journal.postpone() {
+            tracing::warn!(%error, "checkpoint of the guest failed, trying later");
+            Ok(())
+        } else {
+            Err(error)
+        }
+    }
+
+    fn live(&mut self) -> Result<&mut Instance, MachineFailure> {
+        if self.instance.is_none() {
+            self.instance = Some(self.rebuild()?);
+            self.rollbacks += 1;
+            // So that the next failure, which may be near, costs less.
+            if self.journal.is_costly()
+                && let Some(last) = self.journal.last_moment()
+            {
+                self.try_checkpoint(last)?;
+            }
+        }
+        if self.instance.is_none() {
+            // That checkpoint failed, and cost the instance again.
+            self.instance = Some(self.rebuild()?);
+        }
+        match &mut self.instance {
+            Some(instance) => Ok(instance),
+            None => unreachable!("it was put there"),
+        }
+    }
+
+    fn new_instance(&self) -> Result<Instance, MachineFailure> {
+        Instance::start(&self.module, &self.limits, &self.log).map_err(|error| match error {
+            StartError::Call(CallError::NodeOutOfMemory) => MachineFailure::NodeOutOfMemory,
+            error => MachineFailure::Rebuild {
+                message: error.to_string(),
+            },
+        })
+    }
+
+    /// A new instance in the state before the call that failed.
+    fn rebuild(&self) -> Result<Instance, MachineFailure> {
+        let mut instance = self.new_instance()?;
+        instance.set_rebuilding(true);
+        if let Some(checkpoint) = &self.checkpoint {
+            restore_from(&mut instance, checkpoint)?;
+        }
+        for record in self.journal.records() {
+            let index = record.at.index;
+            let applied = record
+                .work
+                .run(&mut instance, Purpose::Replay, record.at, record.number)
+                .map_err(|error| MachineFailure::Replay {
+                    index,
+                    message: error.to_string(),
+                })?;
+            if applied.checksum != record.checksum {
+                return Err(MachineFailure::NotDeterministic { index });
+            }
+        }
+        instance.set_rebuilding(false);
+        Ok(instance)
+    }
+}
+
+fn restore_from(instance: &mut Instance, checkpoint: &Checkpoint) -> Result<(), MachineFailure> {
+    let restored = instance.restore(checkpoint.written_by, &checkpoint.chunks);
+    let message = match restored {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(refusal)) => refusal,
+        Err(CallError::NodeOutOfMemory) => return Err(MachineFailure::NodeOutOfMemory),
+        Err(CallError::Guest(failure)) => failure.to_string(),
+    };
+    Err(MachineFailure::GuestRestore { message })
+}

@@ -1,0 +1,237 @@
+//! The format of a machine's snapshot.
+//!
+//! ```text
+//! 8 bytes  magic, OARSNAP and the version of the format, 1
+//! frames   one byte: section · four bytes: length, at most 1 MiB · the payload · four bytes: CRC-32C of all of these
+//! ```
+//! Sections in order: the header (one frame), the idempotency keys, the deferred commands, the guest's own bytes, and
+//! the end (one frame), which tells the length of the others. Numbers are little-endian. Nothing of a snapshot is used
+//! before all of it has been read and found whole.
+
+use std::io::{self, Read, Write};
+
+use task_queue_raft::state_machine::Moment;
+use task_queue_raft::types::Index;
+use thiserror::Error;
+
+use crate::chunks::Chunks;
+use crate::deferred::Deferred;
+use crate::hash::StateHash;
+use crate::keys::KeyTable;
+use crate::limits::MachineLimits;
+use crate::module::Sha256;
+use crate::wire;
+
+mod frames;
+
+use frames::{FrameReader, Section, SectionWriter};
+
+const MAGIC: &[u8; 7] = b"OARSNAP";
+const VERSION: u8 = 1;
+
+/// Most bytes of the keys, and of the deferred commands: far over what any limits give.
+const TABLE_BYTES: u64 = 4 << 30;
+
+/// Why a snapshot can't be read, or not by this machine.
+#[derive(Debug, Error)]
+pub enum SnapshotError {
+    /// Reading or writing failed, or the bytes contradict themselves.
+    #[error(
+        "the snapshot can't be read or written: {0}; if it is damaged, take another copy of it"
+    )]
+    Io(#[from] io::Error),
+    /// It is something else.
+    #[error("these bytes are no snapshot of a machine; name the right file")]
+    NotASnapshot,
+    /// A later version wrote it.
+    #[error(
+        "the snapshot has format {found}, and this node knows format 1; bring the node up to date"
+    )]
+    Version {
+        /// The version that it names.
+        found: u8,
+    },
+    /// A frame is damaged.
+    #[error("frame {frame} of the snapshot is damaged: {fault}; take another copy of it")]
+    Damaged {
+        /// Which frame, counted from 0.
+        frame: u64,
+        /// What is wrong.
+        fault: &'static str,
+    },
+    /// Another module wrote it.
+    #[error(
+        "the snapshot was written by the module {found}, and this node runs {expected}; start the node with the module of its cluster"
+    )]
+    OtherModule {
+        /// Digest of the module that wrote it.
+        found: Sha256,
+        /// Digest of the module that runs.
+        expected: Sha256,
+    },
+    /// The guest's part is over the limit.
+    #[error(
+        "the guest's part of the snapshot takes more than {limit} bytes; raise the limit on every node"
+    )]
+    TooLarge {
+        /// How large it may be.
+        limit: u64,
+    },
+}
+
+/// The replicated state beside the guest's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Replicated {
+    /// The last entry applied.
+    pub(crate) applied: Moment,
+    pub(crate) hash: StateHash,
+    /// 0: never.
+    pub(crate) wake_at_ms: u64,
+    pub(crate) events: u64,
+    pub(crate) failures: u64,
+    pub(crate) keys: KeyTable,
+    pub(crate) deferred: Deferred,
+}
+
+impl Replicated {
+    pub(crate) fn first(module: Sha256) -> Self {
+        Self {
+            applied: Moment::default(),
+            hash: StateHash::first(module),
+            wake_at_ms: 0,
+            events: 0,
+            failures: 0,
+            keys: KeyTable::default(),
+            deferred: Deferred::default(),
+        }
+    }
+}
+
+/// A snapshot that was read whole.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) written_by: u32,
+    pub(crate) replicated: Replicated,
+    pub(crate) guest: Chunks,
+}
+
+/// Writes a snapshot.
+pub(crate) fn write(
+    to: &mut dyn Write,
+    module: Sha256,
+    written_by: u32,
+    replicated: &Replicated,
+    guest: &Chunks,
+) -> io::Result<()> {
+    to.write_all(MAGIC)?;
+    to.write_all(&[VERSION])?;
+    let mut section = SectionWriter::new(to, Section::Header);
+    write_header(&mut section, module, written_by, replicated)?;
+    section.finish()?;
+    let mut section = SectionWriter::new(to, Section::Keys);
+    replicated.keys.write(&mut section)?;
+    let keys = section.finish()?;
+    let mut section = SectionWriter::new(to, Section::Deferred);
+    replicated.deferred.write(&mut section)?;
+    let deferred = section.finish()?;
+    let mut section = SectionWriter::new(to, Section::Guest);
+    for chunk in guest.iter() {
+        section.write_all(chunk)?;
+    }
+    let guest = section.finish()?;
+    let mut section = SectionWriter::new(to, Section::End);
+    for length in [keys, deferred, guest] {
+        wire::put_u64(&mut section, length)?;
+    }
+    section.finish()?;
+    Ok(())
+}
+
+/// Reads a snapshot of this module, to its last byte.
+pub(crate) fn read(
+    from: &mut dyn Read,
+    module: Sha256,
+    limits: &MachineLimits,
+) -> Result<Snapshot, SnapshotError> {
+    read_magic(from)?;
+    let mut frames = FrameReader::new(from);
+    let header = frames.section(Section::Header, 1 << 20)?;
+    let mut header = header.reader();
+    let (written_by, mut replicated) = read_header(&mut header, module)?;
+    let keys = frames.section(Section::Keys, TABLE_BYTES)?;
+    let deferred = frames.section(Section::Deferred, TABLE_BYTES)?;
+    let guest = frames.section(Section::Guest, limits.snapshot_bytes)?;
+    let end = frames.section(Section::End, 1 << 10)?;
+    frames.end()?;
+    let mut end = end.reader();
+    for section in [&keys, &deferred, &guest] {
+        if wire::take_u64(&mut end)? != section.bytes() {
+            return Err(wire::invalid("a section is not as long as the end says").into());
+        }
+    }
+    replicated.keys = KeyTable::read(&mut keys.reader(), limits)?;
+    replicated.deferred = Deferred::read(&mut deferred.reader())?;
+    Ok(Snapshot {
+        written_by,
+        replicated,
+        guest,
+    })
+}
+
+fn read_magic(from: &mut dyn Read) -> Result<(), SnapshotError> {
+    let start: [u8; 8] = wire::take(from)?;
+    match start {
+        [magic @ .., _] if &magic != MAGIC => Err(SnapshotError::NotASnapshot),
+        [.., VERSION] => Ok(()),
+        [.., found] => Err(SnapshotError::Version { found }),
+    }
+}
+
+fn write_header(
+    to: &mut dyn Write,
+    module: Sha256,
+    written_by: u32,
+    replicated: &Replicated,
+) -> io::Result<()> {
+    to.write_all(&module.0)?;
+    wire::put_u32(to, written_by)?;
+    to.write_all(&replicated.hash.0.0)?;
+    for number in [
+        replicated.applied.index.0,
+        replicated.applied.time_ms,
+        replicated.wake_at_ms,
+        replicated.events,
+        replicated.failures,
+    ] {
+        wire::put_u64(to, number)?;
+    }
+    Ok(())
+}
+
+fn read_header(from: &mut dyn Read, expected: Sha256) -> Result<(u32, Replicated), SnapshotError> {
+    let found = Sha256(wire::take(from)?);
+    if found != expected {
+        return Err(SnapshotError::OtherModule { found, expected });
+    }
+    let written_by = wire::take_u32(from)?;
+    let hash = StateHash(Sha256(wire::take(from)?));
+    let applied = Moment {
+        index: Index(wire::take_u64(from)?),
+        time_ms: wire::take_u64(from)?,
+    };
+    Ok((
+        written_by,
+        Replicated {
+            applied,
+            hash,
+            wake_at_ms: wire::take_u64(from)?,
+            events: wire::take_u64(from)?,
+            failures: wire::take_u64(from)?,
+            keys: KeyTable::default(),
+            deferred: Deferred::default(),
+        },
+    ))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,160 @@
+//! Frames with a checksum: what a snapshot is cut into.
+
+use std::io::{self, Read, Write};
+
+use super::SnapshotError;
+use crate::chunks::{CHUNK_BYTES, ChunkWriter, Chunks};
+use crate::wire;
+
+/// What a frame belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Section {
+    Header = 1,
+    Keys = 2,
+    Deferred = 3,
+    Guest = 4,
+    End = 5,
+}
+
+fn checksum(section: u8, payload: &[u8]) -> u32 {
+    let mut checksum = crc32c::crc32c(&[section]);
+    checksum = crc32c::crc32c_append(checksum, &(payload.len() as u32).to_le_bytes());
+    crc32c::crc32c_append(checksum, payload)
+}
+
+/// Cuts what is written into frames of one section.
+pub(super) struct SectionWriter<'a> {
+    to: &'a mut dyn Write,
+    section: Section,
+    frame: Vec<u8>,
+    bytes: u64,
+}
+
+impl<'a> SectionWriter<'a> {
+    pub(super) fn new(to: &'a mut dyn Write, section: Section) -> Self {
+        Self {
+            to,
+            section,
+            frame: Vec::new(),
+            bytes: 0,
+        }
+    }
+
+    fn write_frame(&mut self) -> io::Result<()> {
+        let section = self.section as u8;
+        wire::put_u8(self.to, section)?;
+        // A frame is never longer than CHUNK_BYTES.
+        wire::put_u32(self.to, self.frame.len() as u32)?;
+        self.to.write_all(&self.frame)?;
+        wire::put_u32(self.to, checksum(section, &self.frame))?;
+        self.bytes += self.frame.len() as u64;
+        self.frame.clear();
+        Ok(())
+    }
+
+    /// Writes the last frame, and gives the length of the section in bytes. An empty section has no frame.
+    pub(super) fn finish(mut self) -> io::Result<u64> {
+        if !self.frame.is_empty() {
+            self.write_frame()?;
+        }
+        Ok(self.bytes)
+    }
+}
+
+impl Write for SectionWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let room = CHUNK_BYTES - self.frame.len();
+        let length = room.min(bytes.len());
+        self.frame.extend_from_slice(&bytes[..length]);
+        if self.frame.len() == CHUNK_BYTES {
+            self.write_frame()?;
+        }
+        Ok(length)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Reads frames, one ahead.
+pub(super) struct FrameReader<'a> {
+    from: &'a mut dyn Read,
+    /// A frame that was read and belongs to a later section.
+    next: Option<(u8, Vec<u8>)>,
+    frames: u64,
+}
+
+impl<'a> FrameReader<'a> {
+    pub(super) fn new(from: &'a mut dyn Read) -> Self {
+        Self {
+            from,
+            next: None,
+            frames: 0,
+        }
+    }
+
+    /// All frames of a section, which may have none.
+    pub(super) fn section(
+        &mut self,
+        section: Section,
+        limit: u64,
+    ) -> Result<Chunks, SnapshotError> {
+        let mut payloads = ChunkWriter::new(limit);
+        loop {
+            let frame = match self.next.take() {
+                Some(frame) => Some(frame),
+                None => self.read_frame()?,
+            };
+            match frame {
+                Some((found, payload)) if found == section as u8 => payloads
+                    .write(&payload)
+                    .map_err(|_| SnapshotError::TooLarge { limit })?,
+                other => {
+                    self.next = other;
+                    return Ok(payloads.finish());
+                }
+            }
+        }
+    }
+
+    /// Nothing may be left.
+    pub(super) fn end(mut self) -> Result<(), SnapshotError> {
+        let left = match self.next.take() {
+            Some(frame) => Some(frame),
+            None => self.read_frame()?,
+        };
+        match left {
+            None => Ok(()),
+            Some(_) => Err(self.damaged("a section is unknown, or out of order")),
+        }
+    }
+
+    fn damaged(&self, fault: &'static str) -> SnapshotError {
+        SnapshotError::Damaged {
+            frame: self.frames.saturating_sub(1),
+            fault,
+        }
+    }
+
+    /// The next frame, or `None` at the end of the bytes.
+    fn read_frame(&mut self) -> Result<Option<(u8, Vec<u8>)>, SnapshotError> {
+        let mut section = [0];
+        if self.from.take(1).read(&mut section)? == 0 {
+            return Ok(None);
+        }
+        self.frames += 1;
+        let [section] = section;
+        let length = wire::take_u32(self.from)? as usize;
+        if length > CHUNK_BYTES {
+            return Err(self.damaged("it claims to be longer than a frame can be"));
+        }
+        let mut payload = vec![0; length];
+        self.from.read_exact(&mut payload)?;
+        if wire::take_u32(self.from)? != checksum(section, &payload) {
+            return Err(self.damaged("its checksum does not fit"));
+        }
+        Ok(Some((section, payload)))
+    }
+}

@@ -66,7 +66,6 @@ fn config() -> Config {
         // Its results are left to the processor.
         .wasm_relaxed_simd(false)
         // Two threads that share memory have no order that all nodes agree on.
-        .wasm_threads(false)
         // Nothing here is asynchronous, and without it a call across the boundary costs half.
         .concurrency_support(false)
         // The only measure of work that is equal on every node; a clock is not.

@@ -219,7 +219,7 @@ impl Raw {
         // Closed with bytes of ours unread, it comes as a reset.
         match soon(self.0.read_to_end(&mut rest)).await {
             Ok(_) => {}
-            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{error}"),
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{error}"),
         }
     }
 }

@@ -35,7 +35,9 @@ pub enum ApplyError {
         source: MachineError,
     },
     /// It gave too few or too many replies.
-    #[error("entry {index} holds {commands} commands, and the state machine gave {replies} replies; this is a bug in the machine")]
+    #[error(
+        "entry {index} holds {commands} commands, and the state machine gave {replies} replies; this is a bug in the machine"
+    )]
     Replies {
         /// At which entry.
         index: Index,
@@ -70,7 +72,12 @@ impl<M: StateMachine> Applier<M> {
     /// A machine in its first state.
     #[must_use]
     pub fn new(machine: M, snapshots: Arc<dyn SnapshotStore>) -> Self {
-        Self { machine, snapshots, last: LogId::default(), time_ms: 0 }
+        Self {
+            machine,
+            snapshots,
+            last: LogId::default(),
+            time_ms: 0,
+        }
     }
 
     /// The last entry applied.
@@ -90,10 +97,18 @@ impl<M: StateMachine> Applier<M> {
     ///
     /// # Errors
     /// Where the machine can't go on.
-    pub fn apply(&mut self, session: u64, entries: Vec<Entry>) -> Result<Vec<Reply<M::Reply>>, ApplyError> {
+    pub fn apply(
+        &mut self,
+        session: u64,
+        entries: Vec<Entry>,
+    ) -> Result<Vec<Reply<M::Reply>>, ApplyError> {
         let mut wanted = Vec::new();
         for entry in entries {
-            assert_eq!(entry.id.index, self.last.index.next(), "entries are applied in order, each once");
+            assert_eq!(
+                entry.id.index,
+                self.last.index.next(),
+                "entries are applied in order, each once"
+            );
             self.last = entry.id;
             self.time_ms = self.time_ms.max(entry.time_ms);
             if let Payload::Commands(commands) = entry.payload {
@@ -110,18 +125,39 @@ impl<M: StateMachine> Applier<M> {
         wanted: &mut Vec<Reply<M::Reply>>,
     ) -> Result<(), ApplyError> {
         let index = self.last.index;
-        let data: Vec<Bytes> = commands.iter().map(|command| command.data.clone()).collect();
-        let replies = self.machine.apply(self.moment(), &data).map_err(|source| ApplyError::Machine { index, source })?;
+        let data: Vec<Bytes> = commands
+            .iter()
+            .map(|command| command.data.clone())
+            .collect();
+        let replies = self
+            .machine
+            .apply(self.moment(), &data)
+            .map_err(|source| ApplyError::Machine { index, source })?;
         if replies.len() != commands.len() {
-            return Err(ApplyError::Replies { index, commands: commands.len(), replies: replies.len() });
+            return Err(ApplyError::Replies {
+                index,
+                commands: commands.len(),
+                replies: replies.len(),
+            });
         }
-        let own = commands.iter().zip(replies).filter(|(command, _)| command.session == session);
-        wanted.extend(own.map(|(command, reply)| Reply { session, sequence: command.sequence, index, reply }));
+        let own = commands
+            .iter()
+            .zip(replies)
+            .filter(|(command, _)| command.session == session);
+        wanted.extend(own.map(|(command, reply)| Reply {
+            session,
+            sequence: command.sequence,
+            index,
+            reply,
+        }));
         Ok(())
     }
 
     fn moment(&self) -> Moment {
-        Moment { index: self.last.index, time_ms: self.time_ms }
+        Moment {
+            index: self.last.index,
+            time_ms: self.time_ms,
+        }
     }
 
     /// Answers a question, and says after which entry.
@@ -138,7 +174,10 @@ impl<M: StateMachine> Applier<M> {
         let mut writer = self.snapshots.create(last, self.time_ms)?;
         self.machine
             .snapshot(&mut *writer)
-            .map_err(|source| ApplyError::Machine { index: last.index, source })?;
+            .map_err(|source| ApplyError::Machine {
+                index: last.index,
+                source,
+            })?;
         Ok(writer.finish()?)
     }
 
@@ -148,7 +187,12 @@ impl<M: StateMachine> Applier<M> {
     /// Where it can't be read, or is not this machine's.
     pub fn restore(&mut self, meta: &SnapshotMeta) -> Result<(), ApplyError> {
         let mut reader = self.snapshots.open(meta)?;
-        self.machine.restore(&mut *reader).map_err(|source| ApplyError::Restore { last: meta.last, source })?;
+        self.machine
+            .restore(&mut *reader)
+            .map_err(|source| ApplyError::Restore {
+                last: meta.last,
+                source,
+            })?;
         self.last = meta.last;
         self.time_ms = meta.time_ms;
         Ok(())

@@ -93,13 +93,23 @@ impl Disk {
                 self.log.purge(up_to)?;
                 Ok(DiskDone::Tidied)
             }
-            DiskTask::Read(LogRead { reader, from, to, max_bytes }) => self.read(reader, from, to, max_bytes),
+            DiskTask::Read(LogRead {
+                reader,
+                from,
+                to,
+                max_bytes,
+            }) => self.read(reader, from, to, max_bytes),
             DiskTask::ReadChunk { to, meta, offset } => {
                 let data = self.snapshots.read_chunk(&meta, offset, CHUNK_BYTES);
                 let data = data
                     .inspect_err(|error| tracing::warn!(peer = %to, snapshot = %meta.last, %error, "snapshot chunk unreadable"))
                     .ok();
-                Ok(DiskDone::Chunk { to, meta, offset, data })
+                Ok(DiskDone::Chunk {
+                    to,
+                    meta,
+                    offset,
+                    data,
+                })
             }
             DiskTask::Receive { meta, offset, data } => {
                 let received = self.snapshots.receive(&meta, offset, &data)?;

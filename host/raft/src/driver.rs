@@ -231,7 +231,9 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
     #[must_use]
     pub fn next_deadline(&self) -> Duration {
         let own = [self.proposals.next_deadline(), self.queries.next_deadline()];
-        own.into_iter().flatten().fold(self.core.next_deadline(), Duration::min)
+        own.into_iter()
+            .flatten()
+            .fold(self.core.next_deadline(), Duration::min)
     }
 
     /// Takes in something that happened. [`Driver::turn`] then acts on it, and on all that came with it.
@@ -240,8 +242,18 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
         match input {
             Input::Tick => {}
             Input::Message(from, message) => self.on_message(&from, message),
-            Input::Propose { data, deadline, forward, waiter } => self.on_propose(data, deadline, forward, waiter),
-            Input::Query { query, consistency, deadline, asker } => self.on_query(query, consistency, deadline, asker),
+            Input::Propose {
+                data,
+                deadline,
+                forward,
+                waiter,
+            } => self.on_propose(data, deadline, forward, waiter),
+            Input::Query {
+                query,
+                consistency,
+                deadline,
+                asker,
+            } => self.on_query(query, consistency, deadline, asker),
             Input::Disk(done) => self.on_disk(done),
             Input::Applied(index, replies) => self.on_applied(index, replies),
             Input::Restored(meta) => self.core.applied(now, meta.last.index),
@@ -253,7 +265,9 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
     fn on_message(&mut self, from: &NodeId, message: Message) {
         match message {
             Message::Request(RaftRequest::Forward(forward)) => self.on_forward(from, forward),
-            Message::Response(RaftResponse::Forward(answer)) => self.on_forward_response(from, &answer),
+            Message::Response(RaftResponse::Forward(answer)) => {
+                self.on_forward_response(from, &answer)
+            }
             message => self.core.step(self.now, from, message),
         }
     }
@@ -265,8 +279,15 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
                 self.core.persisted(self.now, id);
             }
             DiskDone::Read(reader, entries) => self.core.entries_read(self.now, &reader, entries),
-            DiskDone::Chunk { to, meta, offset, data } => self.core.chunk_read(self.now, &to, &meta, offset, data),
-            DiskDone::Received(meta, received) => self.core.chunk_received(self.now, &meta, received),
+            DiskDone::Chunk {
+                to,
+                meta,
+                offset,
+                data,
+            } => self.core.chunk_read(self.now, &to, &meta, offset, data),
+            DiskDone::Received(meta, received) => {
+                self.core.chunk_received(self.now, &meta, received)
+            }
             DiskDone::Tidied => {}
         }
     }
@@ -322,7 +343,11 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
     }
 
     fn release_held(&mut self) {
-        while self.held.front().is_some_and(|envelope| envelope.after <= self.durable) {
+        while self
+            .held
+            .front()
+            .is_some_and(|envelope| envelope.after <= self.durable)
+        {
             if let Some(envelope) = self.held.pop_front() {
                 self.ends.send(&envelope.to, envelope.message);
             }
@@ -333,15 +358,21 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
         match task {
             SnapshotTask::Take => self.ends.machine(MachineTask::TakeSnapshot),
             SnapshotTask::Restore(meta) => self.ends.machine(MachineTask::Restore(meta)),
-            SnapshotTask::ReadChunk { to, meta, offset } => self.ends.disk(DiskTask::ReadChunk { to, meta, offset }),
-            SnapshotTask::Receive { meta, offset, data } => self.ends.disk(DiskTask::Receive { meta, offset, data }),
+            SnapshotTask::ReadChunk { to, meta, offset } => {
+                self.ends.disk(DiskTask::ReadChunk { to, meta, offset })
+            }
+            SnapshotTask::Receive { meta, offset, data } => {
+                self.ends.disk(DiskTask::Receive { meta, offset, data })
+            }
             SnapshotTask::Retain(meta) => self.ends.disk(DiskTask::Retain(meta)),
         }
     }
 
     /// Whom commands go to at present.
     fn leadership(&self) -> Option<(NodeId, Term)> {
-        self.core.leader().map(|leader| (leader.clone(), self.core.term()))
+        self.core
+            .leader()
+            .map(|leader| (leader.clone(), self.core.term()))
     }
 
     fn leads(&self) -> bool {
@@ -349,7 +380,10 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
     }
 
     fn expire(&mut self) {
-        for (waiter, error) in self.proposals.expire(self.now, self.core.leader().is_some()) {
+        for (waiter, error) in self
+            .proposals
+            .expire(self.now, self.core.leader().is_some())
+        {
             self.ends.reply(waiter, Err(error));
         }
         for (asker, error) in self.queries.expire(self.now, self.core.leader().is_some()) {

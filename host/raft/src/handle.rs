@@ -143,21 +143,36 @@ struct Shared<M: StateMachine> {
 
 impl<M: StateMachine> Clone for Raft<M> {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared) }
+        Self {
+            shared: Arc::clone(&self.shared),
+        }
     }
 }
 
 impl<M: StateMachine> fmt::Debug for Raft<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Raft").field("status", &*self.shared.status.borrow()).finish_non_exhaustive()
+        f.debug_struct("Raft")
+            .field("status", &*self.shared.status.borrow())
+            .finish_non_exhaustive()
     }
 }
 
 /// A node whose log is in memory, with the default settings, talking to `peers` over TCP.
 ///
 /// Ids are `id`, `host:port` or `id@host:port`; a bare id is a host name with the default port.
-pub fn create_raft<M: StateMachine>(node_id: String, peers: Vec<String>, state_machine: M) -> Raft<M> {
-    Raft::new(RaftConfig { node_id, peers, ..RaftConfig::default() }, state_machine)
+pub fn create_raft<M: StateMachine>(
+    node_id: String,
+    peers: Vec<String>,
+    state_machine: M,
+) -> Raft<M> {
+    Raft::new(
+        RaftConfig {
+            node_id,
+            peers,
+            ..RaftConfig::default()
+        },
+        state_machine,
+    )
 }
 
 impl<M: StateMachine> Raft<M> {
@@ -178,7 +193,9 @@ impl<M: StateMachine> Raft<M> {
     /// # Errors
     /// Where a setting makes no sense, the disk can't be used, or the address is taken.
     pub async fn start(&self) -> Result<(), StartError> {
-        let prepared = lock(&self.shared.prepared).take().ok_or(StartError::StartedBefore)?;
+        let prepared = lock(&self.shared.prepared)
+            .take()
+            .ok_or(StartError::StartedBefore)?;
         let runtime = Runtime::start(prepared, &self.shared.inbox, self.shared.epoch).await?;
         *lock(&self.shared.runtime) = Some(runtime);
         Ok(())
@@ -189,9 +206,9 @@ impl<M: StateMachine> Raft<M> {
         let data = Bytes::copy_from_slice(command.as_ref());
         match self.propose(data, SUBMIT_TIMEOUT, false).await {
             Ok(applied) => RaftResult::Success(applied.index.0),
-            Err(SubmitError::NotLeader { leader }) => {
-                RaftResult::NotLeader { leader_id: leader.map(|leader| leader.as_str().to_owned()) }
-            }
+            Err(SubmitError::NotLeader { leader }) => RaftResult::NotLeader {
+                leader_id: leader.map(|leader| leader.as_str().to_owned()),
+            },
             Err(error) => RaftResult::Error(error),
         }
     }
@@ -200,15 +217,29 @@ impl<M: StateMachine> Raft<M> {
     ///
     /// # Errors
     /// See [`SubmitError`]: each says whether the command may still be carried out.
-    pub async fn submit(&self, data: Bytes, timeout: Duration) -> Result<Applied<M::Reply>, SubmitError> {
+    pub async fn submit(
+        &self,
+        data: Bytes,
+        timeout: Duration,
+    ) -> Result<Applied<M::Reply>, SubmitError> {
         self.propose(data, timeout, true).await
     }
 
-    async fn propose(&self, data: Bytes, timeout: Duration, forward: bool) -> Result<Applied<M::Reply>, SubmitError> {
+    async fn propose(
+        &self,
+        data: Bytes,
+        timeout: Duration,
+        forward: bool,
+    ) -> Result<Applied<M::Reply>, SubmitError> {
         let _place = self.place()?;
         let (waiter, outcome) = oneshot::channel();
         let deadline = self.deadline(timeout);
-        self.hand_in(Input::Propose { data, deadline, forward, waiter })?;
+        self.hand_in(Input::Propose {
+            data,
+            deadline,
+            forward,
+            waiter,
+        })?;
         outcome.await.unwrap_or(Err(SubmitError::Stopped))
     }
 
@@ -225,7 +256,12 @@ impl<M: StateMachine> Raft<M> {
         let _place = self.place()?;
         let (asker, answer) = oneshot::channel();
         let deadline = self.deadline(timeout);
-        self.hand_in(Input::Query { query, consistency, deadline, asker })?;
+        self.hand_in(Input::Query {
+            query,
+            consistency,
+            deadline,
+            asker,
+        })?;
         answer.await.unwrap_or(Err(SubmitError::Stopped))
     }
 
@@ -239,7 +275,11 @@ impl<M: StateMachine> Raft<M> {
 
     fn place(&self) -> Result<OwnedSemaphorePermit, SubmitError> {
         let places = Arc::clone(&self.shared.places);
-        places.try_acquire_owned().map_err(|_| SubmitError::Overloaded { what: "requests at this node" })
+        places
+            .try_acquire_owned()
+            .map_err(|_| SubmitError::Overloaded {
+                what: "requests at this node",
+            })
     }
 
     fn deadline(&self, timeout: Duration) -> Duration {
@@ -247,7 +287,10 @@ impl<M: StateMachine> Raft<M> {
     }
 
     fn hand_in(&self, input: Input<M, ThreadEnds<M>>) -> Result<(), SubmitError> {
-        self.shared.inbox.put(input).map_err(|_| SubmitError::Stopped)
+        self.shared
+            .inbox
+            .put(input)
+            .map_err(|_| SubmitError::Stopped)
     }
 
     /// Whether this node leads.

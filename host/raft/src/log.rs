@@ -152,12 +152,18 @@ impl RaftLog {
 
     fn start_of(&self, term: Term) -> Index {
         let run = self.terms.partition_point(|&(_, t)| t < term);
-        self.terms.get(run).map_or(self.purged.index, |&(start, _)| start)
+        self.terms
+            .get(run)
+            .map_or(self.purged.index, |&(start, _)| start)
     }
 
     /// Appends an entry behind the last one. Its index must be the next.
     pub fn append(&mut self, entry: Entry) {
-        assert_eq!(entry.id.index, self.last.index.next(), "entries follow each other without a gap");
+        assert_eq!(
+            entry.id.index,
+            self.last.index.next(),
+            "entries follow each other without a gap"
+        );
         if self.term_at(self.last.index) != Some(entry.id.term) || self.is_empty() {
             self.terms.push_back((entry.id.index, entry.id.term));
         }
@@ -169,15 +175,26 @@ impl RaftLog {
 
     /// Removes the entries from `from` on: they conflict with the leader's. Committed ones never do.
     pub fn truncate(&mut self, from: Index) {
-        assert!(from > self.committed, "entry {from} is committed up to {} and must not be removed", self.committed);
-        while self.cache.back().is_some_and(|entry| entry.id.index >= from) {
+        assert!(
+            from > self.committed,
+            "entry {from} is committed up to {} and must not be removed",
+            self.committed
+        );
+        while self
+            .cache
+            .back()
+            .is_some_and(|entry| entry.id.index >= from)
+        {
             self.cache_bytes -= self.cache.pop_back().map_or(0, |entry| entry.cost());
         }
         while self.terms.back().is_some_and(|&(start, _)| start >= from) {
             self.terms.pop_back();
         }
         let index = from.previous();
-        let term = self.terms.back().map_or(self.purged.term, |&(_, term)| term);
+        let term = self
+            .terms
+            .back()
+            .map_or(self.purged.term, |&(_, term)| term);
         self.last = LogId::new(term, index);
         if self.written >= from {
             self.truncate_from = Some(self.truncate_from.map_or(from, |earlier| earlier.min(from)));
@@ -188,7 +205,9 @@ impl RaftLog {
 
     /// The next write: what to remove, then what to append. Marks it as under way.
     pub fn take_write(&mut self) -> (Option<Index>, Vec<Entry>) {
-        let entries = self.cached(self.written.next(), self.last.index, u64::MAX).unwrap_or_default();
+        let entries = self
+            .cached(self.written.next(), self.last.index, u64::MAX)
+            .unwrap_or_default();
         self.written = self.last.index;
         (self.truncate_from.take(), entries)
     }
@@ -231,10 +250,18 @@ impl RaftLog {
         if up_to.index <= self.purged.index {
             return;
         }
-        while self.cache.front().is_some_and(|entry| entry.id.index <= up_to.index) {
+        while self
+            .cache
+            .front()
+            .is_some_and(|entry| entry.id.index <= up_to.index)
+        {
             self.cache_bytes -= self.cache.pop_front().map_or(0, |entry| entry.cost());
         }
-        while self.terms.get(1).is_some_and(|&(start, _)| start <= up_to.index.next()) {
+        while self
+            .terms
+            .get(1)
+            .is_some_and(|&(start, _)| start <= up_to.index.next())
+        {
             self.terms.pop_front();
         }
         if let Some(first) = self.terms.front_mut() {
@@ -271,16 +298,30 @@ impl RaftLog {
     /// Drops what is both on the disk and applied from memory, oldest first, while memory is over its budget.
     pub fn evict(&mut self) {
         let safe = self.stable.min(self.applied);
-        while self.cache_bytes > self.cache_limit_bytes && self.cache.front().is_some_and(|e| e.id.index <= safe) {
+        while self.cache_bytes > self.cache_limit_bytes
+            && self.cache.front().is_some_and(|e| e.id.index <= safe)
+        {
             self.cache_bytes -= self.cache.pop_front().map_or(0, |entry| entry.cost());
         }
     }
 
     /// Stops the program where an invariant of the type does not hold.
     pub fn check(&self) {
-        assert!(self.applied <= self.applying && self.applying <= self.committed, "{self:?}");
-        assert!(self.committed <= self.last.index && self.purged.index <= self.applying, "{self:?}");
-        assert!(self.stable <= self.last.index && self.stable <= self.written, "{self:?}");
-        assert!(self.cache.back().is_none_or(|entry| entry.id == self.last), "{self:?}");
+        assert!(
+            self.applied <= self.applying && self.applying <= self.committed,
+            "{self:?}"
+        );
+        assert!(
+            self.committed <= self.last.index && self.purged.index <= self.applying,
+            "{self:?}"
+        );
+        assert!(
+            self.stable <= self.last.index && self.stable <= self.written,
+            "{self:?}"
+        );
+        assert!(
+            self.cache.back().is_none_or(|entry| entry.id == self.last),
+            "{self:?}"
+        );
     }
 }

@@ -166,23 +166,52 @@ impl Network {
         check(&config)?;
         let runtime = Handle::try_current()?;
         let context = Arc::new(Context::new(&config));
-        config.listener.set_nonblocking(true).map_err(StartError::Listener)?;
+        config
+            .listener
+            .set_nonblocking(true)
+            .map_err(StartError::Listener)?;
         let local_addr = config.listener.local_addr().map_err(StartError::Listener)?;
-        let socket = tokio::net::TcpListener::from_std(config.listener).map_err(StartError::Listener)?;
+        let socket =
+            tokio::net::TcpListener::from_std(config.listener).map_err(StartError::Listener)?;
         let spawn_link = {
             let (context, runtime, inbox) = (Arc::clone(&context), runtime.clone(), inbox.clone());
             move |peer, previous| {
                 let outbox = context.add_peer(peer);
-                PeerLink::spawn(&runtime, Arc::clone(&context), outbox, inbox.clone(), previous)
+                PeerLink::spawn(
+                    &runtime,
+                    Arc::clone(&context),
+                    outbox,
+                    inbox.clone(),
+                    previous,
+                )
             }
         };
         // Before the listener, so that no peer finds itself unknown. Of two with one id the last one counts.
         let peers: HashMap<_, _> = others(&config.node_id, config.peers).collect();
-        let links = peers.into_iter().map(|(id, peer)| (id, spawn_link(peer, None))).collect();
-        let listener = Some(Listener::spawn(&runtime, Arc::clone(&context), socket, inbox));
-        let running = Mutex::new(Running { listener, links, ending: HashMap::new() });
-        let tasks = Arc::new(Tasks { running, spawn_link: Box::new(spawn_link) });
-        Ok(Self { context, tasks, local_addr })
+        let links = peers
+            .into_iter()
+            .map(|(id, peer)| (id, spawn_link(peer, None)))
+            .collect();
+        let listener = Some(Listener::spawn(
+            &runtime,
+            Arc::clone(&context),
+            socket,
+            inbox,
+        ));
+        let running = Mutex::new(Running {
+            listener,
+            links,
+            ending: HashMap::new(),
+        });
+        let tasks = Arc::new(Tasks {
+            running,
+            spawn_link: Box::new(spawn_link),
+        });
+        Ok(Self {
+            context,
+            tasks,
+            local_addr,
+        })
     }
 
     /// Queues `message` for the node `to`: a request on our connection to it, a response on its latest to us.
@@ -209,12 +238,16 @@ impl Network {
                 Some(_) => {}
                 None => self.context.remove_peer(&present.id),
             }
-            running.ending.extend(running.links.remove_entry(&present.id));
+            running
+                .ending
+                .extend(running.links.remove_entry(&present.id));
         }
         running.ending.retain(|_, link| !link.is_finished());
         for (id, peer) in wanted {
             let previous = running.ending.remove(&id);
-            running.links.insert(id, (self.tasks.spawn_link)(peer, previous));
+            running
+                .links
+                .insert(id, (self.tasks.spawn_link)(peer, previous));
         }
     }
 
@@ -258,7 +291,10 @@ impl Network {
         let listener = running.listener.take().map(Listener::into_stopping_task);
         self.context.close();
         let Running { links, ending, .. } = &mut *running;
-        listener.into_iter().chain(links.drain().chain(ending.drain()).map(|(_, link)| link)).collect()
+        listener
+            .into_iter()
+            .chain(links.drain().chain(ending.drain()).map(|(_, link)| link))
+            .collect()
     }
 }
 
@@ -270,22 +306,38 @@ impl Tasks {
 }
 
 fn others(own: &NodeId, peers: Vec<PeerAddress>) -> impl Iterator<Item = (NodeId, PeerAddress)> {
-    peers.into_iter().filter(move |peer| peer.id != *own).map(|peer| (peer.id.clone(), peer))
+    peers
+        .into_iter()
+        .filter(move |peer| peer.id != *own)
+        .map(|peer| (peer.id.clone(), peer))
 }
 
 fn check(config: &NetworkConfig) -> Result<(), StartError> {
-    let fits = |text: &str, max_bytes| text.len() <= max_bytes && !text.chars().any(char::is_control);
+    let fits =
+        |text: &str, max_bytes| text.len() <= max_bytes && !text.chars().any(char::is_control);
     if !is_valid_id(config.node_id.as_str()) {
         let rule = "use 1 to 255 visible ASCII characters other than `@` and `,`";
-        return Err(StartError::Name { field: "node id", rule });
+        return Err(StartError::Name {
+            field: "node id",
+            rule,
+        });
     }
     if config.cluster_id.is_empty() || !fits(&config.cluster_id, MAX_CLUSTER_ID_BYTES) {
         let rule = "use 1 to 255 bytes without control characters";
-        return Err(StartError::Name { field: "cluster id", rule });
+        return Err(StartError::Name {
+            field: "cluster id",
+            rule,
+        });
     }
     if !fits(&config.client_addr, MAX_CLIENT_ADDR_BYTES) {
         let rule = "use at most 512 bytes without control characters";
-        return Err(StartError::Name { field: "client address", rule });
+        return Err(StartError::Name {
+            field: "client address",
+            rule,
+        });
     }
-    config.limits.problem().map_or(Ok(()), |problem| Err(StartError::Limits(problem)))
+    config
+        .limits
+        .problem()
+        .map_or(Ok(()), |problem| Err(StartError::Limits(problem)))
 }

@@ -190,7 +190,9 @@ impl Core {
         last_time_ms: u64,
         now: Duration,
     ) -> Self {
-        let start = snapshot.as_ref().map_or(Index::ZERO, |meta| meta.last.index);
+        let start = snapshot
+            .as_ref()
+            .map_or(Index::ZERO, |meta| meta.last.index);
         let mut log = RaftLog::new(
             stored.purged,
             stored.last,
@@ -200,7 +202,10 @@ impl Core {
             config.limits.cache_bytes,
         );
         let mut purge = None;
-        if let Some(meta) = snapshot.as_ref().filter(|meta| !log.holds(meta.last) && meta.last.index > stored.purged.index) {
+        if let Some(meta) = snapshot
+            .as_ref()
+            .filter(|meta| !log.holds(meta.last) && meta.last.index > stored.purged.index)
+        {
             // The node stopped between receiving a snapshot and putting its log behind it.
             log.install(meta);
             log.applied = meta.last.index;
@@ -231,7 +236,10 @@ impl Core {
             apply_read_under_way: false,
             write_in_flight: None,
             next_write: 1,
-            out: Ready { purge, ..Ready::default() },
+            out: Ready {
+                purge,
+                ..Ready::default()
+            },
             config,
         };
         core.rearm_election();
@@ -316,7 +324,11 @@ impl Core {
     /// Lets time pass.
     pub fn tick(&mut self, now: Duration) {
         self.now = self.now.max(now);
-        self.reads.expire(self.now, self.config.election_timeout_min, &mut self.out.reads);
+        self.reads.expire(
+            self.now,
+            self.config.election_timeout_min,
+            &mut self.out.reads,
+        );
         if self.role == Role::Leader {
             self.tick_leader();
         } else if self.now >= self.election_deadline {
@@ -362,16 +374,25 @@ impl Core {
     ///
     /// # Errors
     /// Where this node doesn't lead, or a bound is met.
-    pub fn propose(&mut self, now: Duration, wall_ms: u64, commands: Vec<Command>) -> Result<LogId, ProposeError> {
+    pub fn propose(
+        &mut self,
+        now: Duration,
+        wall_ms: u64,
+        commands: Vec<Command>,
+    ) -> Result<LogId, ProposeError> {
         self.now = self.now.max(now);
         if self.role != Role::Leader {
             return Err(ProposeError::NotLeader);
         }
         if self.uncommitted_bytes >= self.config.limits.uncommitted_bytes {
-            return Err(ProposeError::Overloaded { what: "entries that wait for a majority" });
+            return Err(ProposeError::Overloaded {
+                what: "entries that wait for a majority",
+            });
         }
         if self.log.len() >= self.config.max_log_entries {
-            return Err(ProposeError::Overloaded { what: "entries that wait for a snapshot" });
+            return Err(ProposeError::Overloaded {
+                what: "entries that wait for a snapshot",
+            });
         }
         Ok(self.append_own(wall_ms, Payload::Commands(commands)))
     }
@@ -399,7 +420,10 @@ impl Core {
             ReadFor::Apply => {
                 self.apply_read_under_way = false;
                 // A snapshot may have overtaken the read.
-                if entries.first().is_some_and(|entry| entry.id.index == self.log.applying.next()) {
+                if entries
+                    .first()
+                    .is_some_and(|entry| entry.id.index == self.log.applying.next())
+                {
                     self.hand_over(entries);
                 }
             }
@@ -437,8 +461,19 @@ impl Core {
             self.hard_state_written = true;
             self.hard_state_write = id;
         }
-        self.write_in_flight = Some(WriteInFlight { id, up_to: self.log.last().index, since: self.now });
-        Some((id, WriteBatch { hard_state, truncate_from, entries }))
+        self.write_in_flight = Some(WriteInFlight {
+            id,
+            up_to: self.log.last().index,
+            since: self.now,
+        });
+        Some((
+            id,
+            WriteBatch {
+                hard_state,
+                truncate_from,
+                entries,
+            },
+        ))
     }
 
     /// Hands what is committed and on this disk to the state machine, within a bound.
@@ -454,7 +489,12 @@ impl Core {
         } else {
             self.apply_read_under_way = true;
             let max_bytes = self.config.limits.message_bytes;
-            self.out.log_reads.push(LogRead { reader: ReadFor::Apply, from, to, max_bytes });
+            self.out.log_reads.push(LogRead {
+                reader: ReadFor::Apply,
+                from,
+                to,
+                max_bytes,
+            });
         }
     }
 
@@ -475,7 +515,11 @@ impl Core {
     }
 
     fn send(&mut self, to: &NodeId, message: Message, after: WriteId) {
-        self.out.messages.push(Envelope { to: to.clone(), message, after });
+        self.out.messages.push(Envelope {
+            to: to.clone(),
+            message,
+            after,
+        });
     }
 
     fn request(&mut self, to: &NodeId, request: RaftRequest, after: WriteId) {
@@ -490,7 +534,11 @@ impl Core {
 
     /// Answers once the term is durable. The answer vouches for nothing in the log that is not.
     fn respond_in_term(&mut self, to: &NodeId, response: RaftResponse) {
-        let after = if self.hard_state_written { self.hard_state_write } else { self.next_write };
+        let after = if self.hard_state_written {
+            self.hard_state_write
+        } else {
+            self.next_write
+        };
         self.send(to, Message::Response(response), after);
     }
 
@@ -528,9 +576,13 @@ impl Core {
 
     /// Draws a new timeout at random, so that two nodes seldom campaign at once (§5.2).
     fn rearm_election(&mut self) {
-        let (min, max) = (self.config.election_timeout_min, self.config.election_timeout_max);
+        let (min, max) = (
+            self.config.election_timeout_min,
+            self.config.election_timeout_max,
+        );
         let spread = u64::try_from(max.saturating_sub(min).as_micros()).unwrap_or(u64::MAX);
-        self.election_deadline = self.now + min + Duration::from_micros(self.rng.below(spread.saturating_add(1)));
+        self.election_deadline =
+            self.now + min + Duration::from_micros(self.rng.below(spread.saturating_add(1)));
     }
 
     /// The settled reads and everything else are consistent; for tests and simulation.

@@ -66,7 +66,9 @@ pub enum StorageError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A record is not what was written.
-    #[error("{record} is damaged: {reason}; this node must not vote or serve from it: restore the data directory from a backup, or empty it and let the node rejoin")]
+    #[error(
+        "{record} is damaged: {reason}; this node must not vote or serve from it: restore the data directory from a backup, or empty it and let the node rejoin"
+    )]
     Corrupt {
         /// Which record, as in "entry 17".
         record: String,
@@ -177,13 +179,23 @@ pub trait SnapshotStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// Where it is gone or can't be read.
-    fn read_chunk(&self, meta: &SnapshotMeta, offset: u64, max_bytes: usize) -> Result<Bytes, StorageError>;
+    fn read_chunk(
+        &self,
+        meta: &SnapshotMeta,
+        offset: u64,
+        max_bytes: usize,
+    ) -> Result<Bytes, StorageError>;
 
     /// Takes in a chunk from a peer and makes it durable. A transfer that was cut goes on where it stopped.
     ///
     /// # Errors
     /// Where it can't be written. A chunk at the wrong offset is no error: see [`Received::Partial`].
-    fn receive(&self, meta: &SnapshotMeta, offset: u64, data: &[u8]) -> Result<Received, StorageError>;
+    fn receive(
+        &self,
+        meta: &SnapshotMeta,
+        offset: u64,
+        data: &[u8],
+    ) -> Result<Received, StorageError>;
 
     /// Removes every snapshot that is older than `keep`, and transfers that this one has overtaken.
     ///

@@ -89,7 +89,9 @@ counter! {
 }
 
 /// An entry's name: no two different entries share one (Log Matching, Raft paper §5.3).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct LogId {
     /// Term of the leader that made the entry. First, so that the order is "more up to date" (§5.4.1).
     pub term: Term,
@@ -151,7 +153,10 @@ impl Entry {
         match &self.payload {
             Payload::Noop => ENTRY,
             Payload::Commands(commands) => {
-                let data: u64 = commands.iter().map(|command| command.data.len() as u64).sum();
+                let data: u64 = commands
+                    .iter()
+                    .map(|command| command.data.len() as u64)
+                    .sum();
                 ENTRY + COMMAND * commands.len() as u64 + data
             }
         }

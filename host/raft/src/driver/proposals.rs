@@ -9,7 +9,9 @@ use bytes::Bytes;
 
 use super::{Applied, Driver, Ends, SubmitError};
 use crate::applier::Reply;
-use crate::message::{Forward, ForwardRefusal, ForwardResponse, Message, RaftRequest, RaftResponse};
+use crate::message::{
+    Forward, ForwardRefusal, ForwardResponse, Message, RaftRequest, RaftResponse,
+};
 use crate::state_machine::StateMachine;
 use crate::types::{Command, Index, NodeId, Term};
 
@@ -90,14 +92,17 @@ impl<W> Proposals<W> {
         if let Some(waiting) = self.waiting.get_mut(&command.sequence)
             && let Some(queued) = waiting.queued.take()
         {
-            self.deadlines.remove(&(queued.patience.min(waiting.deadline), command.sequence));
+            self.deadlines
+                .remove(&(queued.patience.min(waiting.deadline), command.sequence));
             self.deadlines.insert((waiting.deadline, command.sequence));
         }
     }
 
     fn finish(&mut self, sequence: u64) -> Option<W> {
         let waiting = self.waiting.remove(&sequence)?;
-        let due = waiting.queued.map_or(waiting.deadline, |queued| queued.patience.min(waiting.deadline));
+        let due = waiting.queued.map_or(waiting.deadline, |queued| {
+            queued.patience.min(waiting.deadline)
+        });
         self.deadlines.remove(&(due, sequence));
         Some(waiting.waiter)
     }
@@ -107,7 +112,9 @@ impl<W> Proposals<W> {
         let mut expired = Vec::new();
         while let Some(&(due, sequence)) = self.deadlines.first().filter(|(due, _)| *due <= now) {
             self.deadlines.remove(&(due, sequence));
-            let Some(waiting) = self.waiting.get(&sequence) else { continue };
+            let Some(waiting) = self.waiting.get(&sequence) else {
+                continue;
+            };
             if waiting.queued.is_some() && has_leader && now < waiting.deadline {
                 // There is a leader after all; it waits on, as long as its client does.
                 self.deadlines.insert((waiting.deadline, sequence));
@@ -123,16 +130,23 @@ impl<W> Proposals<W> {
             }
             let error = match (queued, has_leader) {
                 (true, false) => SubmitError::NoLeader,
-                (true, true) => SubmitError::Overloaded { what: "commands that wait for their turn" },
+                (true, true) => SubmitError::Overloaded {
+                    what: "commands that wait for their turn",
+                },
                 (false, _) => SubmitError::TimedOut,
             };
-            expired.extend(self.waiting.remove(&sequence).map(|waiting| (waiting.waiter, error)));
+            expired.extend(
+                self.waiting
+                    .remove(&sequence)
+                    .map(|waiting| (waiting.waiter, error)),
+            );
         }
         expired
     }
 
     fn forget_queued(&mut self, sequence: u64) {
-        let own = |command: &Command| command.session == self.session && command.sequence == sequence;
+        let own =
+            |command: &Command| command.session == self.session && command.sequence == sequence;
         if let Some(place) = self.queue.iter().position(own)
             && let Some(command) = self.queue.remove(place)
         {
@@ -144,12 +158,21 @@ impl<W> Proposals<W> {
         self.queue.clear();
         self.queue_bytes = 0;
         self.deadlines.clear();
-        std::mem::take(&mut self.waiting).into_values().map(|waiting| waiting.waiter).collect()
+        std::mem::take(&mut self.waiting)
+            .into_values()
+            .map(|waiting| waiting.waiter)
+            .collect()
     }
 }
 
 impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
-    pub(super) fn on_propose(&mut self, data: Bytes, deadline: Duration, forward: bool, waiter: E::Waiter) {
+    pub(super) fn on_propose(
+        &mut self,
+        data: Bytes,
+        deadline: Duration,
+        forward: bool,
+        waiter: E::Waiter,
+    ) {
         let full = if self.proposals.waiting.len() >= self.limits.waiting {
             Some("commands that wait for an outcome")
         } else if self.proposals.queue_bytes >= self.limits.queued_bytes {
@@ -158,21 +181,40 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
             None
         };
         if let Some(what) = full {
-            return self.ends.reply(waiter, Err(SubmitError::Overloaded { what }));
+            return self
+                .ends
+                .reply(waiter, Err(SubmitError::Overloaded { what }));
         }
         if !forward && !self.leads() {
             let leader = self.core.leader().cloned();
-            return self.ends.reply(waiter, Err(SubmitError::NotLeader { leader }));
+            return self
+                .ends
+                .reply(waiter, Err(SubmitError::NotLeader { leader }));
         }
         let (now, patience) = (self.now, self.limits.leader_patience);
         let proposals = &mut self.proposals;
         let sequence = proposals.next_sequence;
         proposals.next_sequence += 1;
-        let queued = Queued { patience: now + patience };
-        proposals.deadlines.insert((queued.patience.min(deadline), sequence));
-        proposals.waiting.insert(sequence, Waiting { waiter, deadline, queued: Some(queued) });
+        let queued = Queued {
+            patience: now + patience,
+        };
+        proposals
+            .deadlines
+            .insert((queued.patience.min(deadline), sequence));
+        proposals.waiting.insert(
+            sequence,
+            Waiting {
+                waiter,
+                deadline,
+                queued: Some(queued),
+            },
+        );
         let session = proposals.session;
-        proposals.push(Command { session, sequence, data });
+        proposals.push(Command {
+            session,
+            sequence,
+            data,
+        });
     }
 
     /// Puts waiting commands into the log, or sends them to the leader.
@@ -181,7 +223,9 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
             return;
         }
         if self.leads() {
-            while self.core.uncommitted_entries() < self.limits.entries_under_way && !self.proposals.queue.is_empty() {
+            while self.core.uncommitted_entries() < self.limits.entries_under_way
+                && !self.proposals.queue.is_empty()
+            {
                 if !self.propose_batch() {
                     return;
                 }
@@ -192,7 +236,9 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
     }
 
     fn propose_batch(&mut self) -> bool {
-        let batch = self.proposals.take_batch(self.limits.batch_bytes, self.limits.batch_commands);
+        let batch = self
+            .proposals
+            .take_batch(self.limits.batch_bytes, self.limits.batch_commands);
         let wall_ms = self.ends.wall_ms();
         match self.core.propose(self.now, wall_ms, batch.clone()) {
             Ok(_) => true,
@@ -208,23 +254,37 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
     }
 
     fn forward_waiting(&mut self, leader: &NodeId, term: Term) {
-        let blocked = self.proposals.not_leading.as_ref().is_some_and(|(id, at)| id == leader && *at == term);
+        let blocked = self
+            .proposals
+            .not_leading
+            .as_ref()
+            .is_some_and(|(id, at)| id == leader && *at == term);
         if blocked {
             return;
         }
         self.refuse_foreign();
         while !self.proposals.queue.is_empty() {
-            let commands = self.proposals.take_batch(self.limits.batch_bytes, self.limits.batch_commands);
+            let commands = self
+                .proposals
+                .take_batch(self.limits.batch_bytes, self.limits.batch_commands);
             let forward = Forward { term, commands };
-            self.ends.send(leader, Message::Request(RaftRequest::Forward(forward)));
+            self.ends
+                .send(leader, Message::Request(RaftRequest::Forward(forward)));
         }
     }
 
     /// This node led and no longer does: commands of other nodes' clients go back to those nodes' own queues.
     fn refuse_foreign(&mut self) {
         let session = self.proposals.session;
-        self.proposals.queue.retain(|command| command.session == session);
-        self.proposals.queue_bytes = self.proposals.queue.iter().map(|command| command.data.len() as u64).sum();
+        self.proposals
+            .queue
+            .retain(|command| command.session == session);
+        self.proposals.queue_bytes = self
+            .proposals
+            .queue
+            .iter()
+            .map(|command| command.data.len() as u64)
+            .sum();
     }
 
     /// A follower's clients have commands.
@@ -239,12 +299,25 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
             None
         };
         match (refusal, forward.commands.first()) {
-            (None, _) => forward.commands.into_iter().for_each(|command| self.proposals.push(command)),
+            (None, _) => forward
+                .commands
+                .into_iter()
+                .for_each(|command| self.proposals.push(command)),
             (Some(reason), Some(first)) => {
                 let session = first.session;
-                let sequences = forward.commands.iter().map(|command| command.sequence).collect();
-                let answer = ForwardResponse { term: self.core.term(), session, sequences, reason };
-                self.ends.send(from, Message::Response(RaftResponse::Forward(answer)));
+                let sequences = forward
+                    .commands
+                    .iter()
+                    .map(|command| command.sequence)
+                    .collect();
+                let answer = ForwardResponse {
+                    term: self.core.term(),
+                    session,
+                    sequences,
+                    reason,
+                };
+                self.ends
+                    .send(from, Message::Response(RaftResponse::Forward(answer)));
             }
             (Some(_), None) => {}
         }
@@ -260,7 +333,9 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
                 self.proposals.not_leading = Some((from.clone(), self.core.term()));
                 SubmitError::NoLeader
             }
-            ForwardRefusal::Overloaded => SubmitError::Overloaded { what: "commands at the leader" },
+            ForwardRefusal::Overloaded => SubmitError::Overloaded {
+                what: "commands at the leader",
+            },
         };
         for &sequence in &answer.sequences {
             if let Some(waiter) = self.proposals.finish(sequence) {
@@ -272,7 +347,13 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
     /// The machine has applied entries: the clients of this node hear of it.
     pub(super) fn on_applied(&mut self, index: Index, replies: Vec<Reply<M::Reply>>) {
         self.core.applied(self.now, index);
-        for Reply { sequence, index, reply, .. } in replies {
+        for Reply {
+            sequence,
+            index,
+            reply,
+            ..
+        } in replies
+        {
             if let Some(waiter) = self.proposals.finish(sequence) {
                 self.ends.reply(waiter, Ok(Applied { index, reply }));
             }

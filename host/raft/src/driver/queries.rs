@@ -55,7 +55,11 @@ impl<Q, A> Default for Queries<Q, A> {
 impl<Q, A> Queries<Q, A> {
     pub(super) fn next_deadline(&self) -> Option<Duration> {
         let deadline = self.deadlines.first().map(|&(deadline, _)| deadline)?;
-        Some(if self.parked.is_empty() { deadline } else { deadline.min(self.retry_at) })
+        Some(if self.parked.is_empty() {
+            deadline
+        } else {
+            deadline.min(self.retry_at)
+        })
     }
 
     fn remove(&mut self, id: u64) -> Option<Asked<Q, A>> {
@@ -72,7 +76,11 @@ impl<Q, A> Queries<Q, A> {
     pub(super) fn expire(&mut self, now: Duration, has_leader: bool) -> Vec<(A, SubmitError)> {
         let mut expired = Vec::new();
         while let Some(&(_, id)) = self.deadlines.first().filter(|(due, _)| *due <= now) {
-            let error = if has_leader { SubmitError::TimedOut } else { SubmitError::NoLeader };
+            let error = if has_leader {
+                SubmitError::TimedOut
+            } else {
+                SubmitError::NoLeader
+            };
             expired.extend(self.remove(id).map(|asked| (asked.asker, error)));
         }
         expired
@@ -82,28 +90,52 @@ impl<Q, A> Queries<Q, A> {
         self.deadlines.clear();
         self.by_index.clear();
         self.parked.clear();
-        std::mem::take(&mut self.asked).into_values().map(|asked| asked.asker).collect()
+        std::mem::take(&mut self.asked)
+            .into_values()
+            .map(|asked| asked.asker)
+            .collect()
     }
 }
 
 impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
-    pub(super) fn on_query(&mut self, query: M::Query, consistency: Consistency, deadline: Duration, asker: E::Asker) {
+    pub(super) fn on_query(
+        &mut self,
+        query: M::Query,
+        consistency: Consistency,
+        deadline: Duration,
+        asker: E::Asker,
+    ) {
         if consistency == Consistency::Stale {
             return self.ends.machine(MachineTask::Query(query, asker));
         }
         if self.queries.asked.len() >= self.limits.waiting {
-            return self.ends.refuse(asker, SubmitError::Overloaded { what: "questions that wait for an answer" });
+            return self.ends.refuse(
+                asker,
+                SubmitError::Overloaded {
+                    what: "questions that wait for an answer",
+                },
+            );
         }
         let id = self.queries.next_id;
         self.queries.next_id += 1;
         self.queries.deadlines.insert((deadline, id));
-        self.queries.asked.insert(id, Asked { query, asker, deadline, state: State::Asking });
+        self.queries.asked.insert(
+            id,
+            Asked {
+                query,
+                asker,
+                deadline,
+                state: State::Asking,
+            },
+        );
         self.core.read(self.now, id);
     }
 
     /// The leader vouches for an index, or nobody does.
     pub(super) fn on_read_state(&mut self, read: ReadState) {
-        let Some(asked) = self.queries.asked.get_mut(&read.id) else { return };
+        let Some(asked) = self.queries.asked.get_mut(&read.id) else {
+            return;
+        };
         match read.index {
             Some(index) => {
                 asked.state = State::WaitsFor(index);
@@ -113,7 +145,10 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
                 asked.state = State::Parked;
                 self.queries.parked.insert(read.id);
                 self.queries.retry_at = self.now + self.limits.read_retry;
-                self.queries.refused_by = self.core.leader().map(|leader| (leader.clone(), self.core.term()));
+                self.queries.refused_by = self
+                    .core
+                    .leader()
+                    .map(|leader| (leader.clone(), self.core.term()));
             }
         }
     }
@@ -121,9 +156,15 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
     /// Hands over the questions whose entries the machine has been given.
     pub(super) fn hand_over_queries(&mut self) {
         let handed = self.core.log().applying;
-        while let Some(&(_, id)) = self.queries.by_index.first().filter(|(index, _)| *index <= handed) {
+        while let Some(&(_, id)) = self
+            .queries
+            .by_index
+            .first()
+            .filter(|(index, _)| *index <= handed)
+        {
             if let Some(asked) = self.queries.remove(id) {
-                self.ends.machine(MachineTask::Query(asked.query, asked.asker));
+                self.ends
+                    .machine(MachineTask::Query(asked.query, asked.asker));
             }
         }
     }
@@ -133,7 +174,9 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
         if self.queries.parked.is_empty() {
             return;
         }
-        let news = self.leadership().is_some_and(|leadership| self.queries.refused_by.as_ref() != Some(&leadership));
+        let news = self
+            .leadership()
+            .is_some_and(|leadership| self.queries.refused_by.as_ref() != Some(&leadership));
         if !news && self.now < self.queries.retry_at {
             return;
         }

@@ -49,7 +49,10 @@ impl<M: StateMachine> RaftBuilder<M> {
             data_dir: None,
             listener: None,
             limits: Limits::default(),
-            driver_limits: DriverLimits { leader_patience: patience, ..DriverLimits::default() },
+            driver_limits: DriverLimits {
+                leader_patience: patience,
+                ..DriverLimits::default()
+            },
             network_limits: NetworkLimits::default(),
             plumbing: None,
         }
@@ -112,10 +115,24 @@ impl<M: StateMachine> RaftBuilder<M> {
         let (inbox, inputs) = Inbox::new(open);
         let (status_sender, status) = watch::channel(unstarted(&self.config));
         let (fault_sender, fault) = watch::channel(None);
-        self.plumbing = Some(Plumbing { inputs, status: status_sender, fault: fault_sender });
+        self.plumbing = Some(Plumbing {
+            inputs,
+            status: status_sender,
+            fault: fault_sender,
+        });
         let prepared = Mutex::new(Some(self));
         let runtime = Mutex::new(None);
-        Raft { shared: Arc::new(Shared { prepared, runtime, inbox, status, fault, places, epoch: Instant::now() }) }
+        Raft {
+            shared: Arc::new(Shared {
+                prepared,
+                runtime,
+                inbox,
+                status,
+                fault,
+                places,
+                epoch: Instant::now(),
+            }),
+        }
     }
 }
 

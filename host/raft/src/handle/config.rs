@@ -64,7 +64,9 @@ pub enum ConfigError {
         max: Duration,
     },
     /// The log would fill up before a snapshot makes room.
-    #[error("snapshot_threshold ({threshold}) must be at least 1 and below max_log_entries ({entries})")]
+    #[error(
+        "snapshot_threshold ({threshold}) must be at least 1 and below max_log_entries ({entries})"
+    )]
     Threshold {
         /// `snapshot_threshold`.
         threshold: usize,
@@ -80,15 +82,31 @@ impl RaftConfig {
     /// Where they don't.
     pub fn validate(&self) -> Result<(PeerAddress, Vec<PeerAddress>), ConfigError> {
         let own: PeerAddress = self.node_id.parse()?;
-        let peers = self.peers.iter().map(|peer| peer.parse()).collect::<Result<Vec<PeerAddress>, _>>()?;
-        let mut ids: Vec<_> = peers.iter().chain([&own]).map(|address| &address.id).collect();
+        let peers = self
+            .peers
+            .iter()
+            .map(|peer| peer.parse())
+            .collect::<Result<Vec<PeerAddress>, _>>()?;
+        let mut ids: Vec<_> = peers
+            .iter()
+            .chain([&own])
+            .map(|address| &address.id)
+            .collect();
         ids.sort();
         if let Some(twice) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(ConfigError::Duplicate(twice[0].to_string()));
         }
-        let (heartbeat, min, max) = (self.heartbeat_interval, self.election_timeout_min, self.election_timeout_max);
+        let (heartbeat, min, max) = (
+            self.heartbeat_interval,
+            self.election_timeout_min,
+            self.election_timeout_max,
+        );
         if heartbeat.is_zero() || heartbeat >= min || min > max {
-            return Err(ConfigError::Timeouts { heartbeat, min, max });
+            return Err(ConfigError::Timeouts {
+                heartbeat,
+                min,
+                max,
+            });
         }
         let (threshold, entries) = (self.snapshot_threshold, self.max_log_entries);
         if threshold == 0 || threshold >= entries {

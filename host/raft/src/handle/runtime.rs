@@ -57,7 +57,11 @@ pub(super) struct Inbox<M: StateMachine> {
 
 impl<M: StateMachine> Clone for Inbox<M> {
     fn clone(&self) -> Self {
-        Self { events: self.events.clone(), permits: Arc::clone(&self.permits), open: Arc::clone(&self.open) }
+        Self {
+            events: self.events.clone(),
+            permits: Arc::clone(&self.permits),
+            open: Arc::clone(&self.open),
+        }
     }
 }
 
@@ -67,14 +71,23 @@ pub(super) struct Closed;
 impl<M: StateMachine> Inbox<M> {
     pub(super) fn new(open: Arc<AtomicBool>) -> (Self, Receiver<M>) {
         let (events, receiver) = mpsc::channel();
-        (Self { events, permits: Arc::new(Semaphore::new(PAGES_WAITING as usize)), open }, receiver)
+        (
+            Self {
+                events,
+                permits: Arc::new(Semaphore::new(PAGES_WAITING as usize)),
+                open,
+            },
+            receiver,
+        )
     }
 
     pub(super) fn put(&self, input: Input<M, ThreadEnds<M>>) -> Result<(), Closed> {
         if !self.open.load(Ordering::Acquire) {
             return Err(Closed);
         }
-        self.events.send(Event::Input(input, None)).map_err(|_| Closed)
+        self.events
+            .send(Event::Input(input, None))
+            .map_err(|_| Closed)
     }
 
     /// To a driver that is gone nothing needs to be said.
@@ -85,10 +98,23 @@ impl<M: StateMachine> Inbox<M> {
 
 impl<M: StateMachine> crate::node::Inbox for Inbox<M> {
     async fn deliver(&self, event: NetEvent) -> bool {
-        let NetEvent::Message { from, message, bytes } = event else { return true };
-        let pages = u32::try_from(bytes / PAGE_BYTES + 1).unwrap_or(u32::MAX).min(PAGES_WAITING);
-        let Ok(permit) = Arc::clone(&self.permits).acquire_many_owned(pages).await else { return false };
-        self.events.send(Event::Input(Input::Message(from, message), Some(permit))).is_ok()
+        let NetEvent::Message {
+            from,
+            message,
+            bytes,
+        } = event
+        else {
+            return true;
+        };
+        let pages = u32::try_from(bytes / PAGE_BYTES + 1)
+            .unwrap_or(u32::MAX)
+            .min(PAGES_WAITING);
+        let Ok(permit) = Arc::clone(&self.permits).acquire_many_owned(pages).await else {
+            return false;
+        };
+        self.events
+            .send(Event::Input(Input::Message(from, message), Some(permit)))
+            .is_ok()
     }
 }
 
@@ -128,7 +154,9 @@ impl<M: StateMachine> Ends<M> for ThreadEnds<M> {
     }
 
     fn wall_ms(&mut self) -> u64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
 }
@@ -158,9 +186,14 @@ impl<M: StateMachine> Runtime<M> {
     ) -> Result<Self, StartError> {
         let (own, peers) = builder.config.validate()?;
         let plumbing = builder.plumbing.take().ok_or(StartError::StartedBefore)?;
-        let identity = Identity { node_id: own.id.clone(), cluster_id: builder.cluster_id.clone() };
+        let identity = Identity {
+            node_id: own.id.clone(),
+            cluster_id: builder.cluster_id.clone(),
+        };
         let listener = listen(builder.listener.take(), &builder.config.node_id, &own).await?;
-        let peer_addr = listener.local_addr().map_err(|source| cannot_listen(&own, source))?;
+        let peer_addr = listener
+            .local_addr()
+            .map_err(|source| cannot_listen(&own, source))?;
         let (data_dir, machine) = (builder.data_dir.take(), builder.machine);
         let opened = tokio::task::spawn_blocking(move || open(data_dir, &identity, machine))
             .await
@@ -175,25 +208,51 @@ impl<M: StateMachine> Runtime<M> {
             limits: builder.network_limits,
         };
         let core_config = core_config(&builder.config, &builder.limits, &own, &peers);
-        let core = Core::new(core_config, &opened.stored, opened.snapshot, opened.last_time_ms, epoch.elapsed());
+        let core = Core::new(
+            core_config,
+            &opened.stored,
+            opened.snapshot,
+            opened.last_time_ms,
+            epoch.elapsed(),
+        );
         let network = Arc::new(Network::start(config, inbox.clone())?);
         inbox.open.store(true, Ordering::Release);
         let (disk, disk_tasks) = mpsc::channel();
         let (machine, machine_tasks) = mpsc::channel();
-        let ends = ThreadEnds { disk, machine, network: Arc::clone(&network) };
+        let ends = ThreadEnds {
+            disk,
+            machine,
+            network: Arc::clone(&network),
+        };
         let driver = Driver::new(core, ends, builder.driver_limits, random());
         let session = driver.session();
-        let Plumbing { inputs, status, fault } = plumbing;
+        let Plumbing {
+            inputs,
+            status,
+            fault,
+        } = plumbing;
         let threads = [
-            thread("raft-disk", inbox, move |inbox| run_disk(opened.disk, &disk_tasks, inbox)),
-            thread("raft-apply", inbox, move |inbox| run_machine(opened.applier, session, &machine_tasks, inbox)),
+            thread("raft-disk", inbox, move |inbox| {
+                run_disk(opened.disk, &disk_tasks, inbox)
+            }),
+            thread("raft-apply", inbox, move |inbox| {
+                run_machine(opened.applier, session, &machine_tasks, inbox)
+            }),
             thread("raft-driver", inbox, move |inbox| {
                 run_driver(driver, &inputs, &status, &fault, epoch);
                 inbox.open.store(false, Ordering::Release);
             }),
         ];
-        let threads = threads.into_iter().collect::<Result<_, _>>().map_err(StartError::Thread)?;
-        Ok(Self { inbox: inbox.clone(), network, peer_addr, threads })
+        let threads = threads
+            .into_iter()
+            .collect::<Result<_, _>>()
+            .map_err(StartError::Thread)?;
+        Ok(Self {
+            inbox: inbox.clone(),
+            network,
+            peer_addr,
+            threads,
+        })
     }
 
     pub(super) fn peer_addr(&self) -> SocketAddr {
@@ -230,7 +289,11 @@ fn core_config(
     own: &PeerAddress,
     peers: &[PeerAddress],
 ) -> CoreConfig {
-    let voters: BTreeSet<NodeId> = peers.iter().chain([own]).map(|address| address.id.clone()).collect();
+    let voters: BTreeSet<NodeId> = peers
+        .iter()
+        .chain([own])
+        .map(|address| address.id.clone())
+        .collect();
     CoreConfig {
         id: own.id.clone(),
         voters,
@@ -273,7 +336,10 @@ async fn listen(
 }
 
 fn cannot_listen(own: &PeerAddress, source: std::io::Error) -> StartError {
-    StartError::Listen { address: own.host_port(), source }
+    StartError::Listen {
+        address: own.host_port(),
+        source,
+    }
 }
 
 fn open<M: StateMachine>(
@@ -282,12 +348,20 @@ fn open<M: StateMachine>(
     machine: M,
 ) -> Result<Opened<M>, StartError> {
     let (mut log, snapshots): (Box<dyn LogStore>, Arc<dyn SnapshotStore>) = match data_dir {
-        None => (Box::new(MemoryStore::new()), Arc::new(MemorySnapshots::new())),
-        Some(dir) => (Box::new(RedbStore::open(&dir, identity)?), Arc::new(SnapshotFiles::open(&dir)?)),
+        None => (
+            Box::new(MemoryStore::new()),
+            Arc::new(MemorySnapshots::new()),
+        ),
+        Some(dir) => (
+            Box::new(RedbStore::open(&dir, identity)?),
+            Arc::new(SnapshotFiles::open(&dir)?),
+        ),
     };
     let stored = log.load()?;
     let snapshot = snapshots.newest()?;
-    let reaches = snapshot.as_ref().map_or(Index::ZERO, |meta| meta.last.index);
+    let reaches = snapshot
+        .as_ref()
+        .map_or(Index::ZERO, |meta| meta.last.index);
     if reaches < stored.purged.index {
         return Err(StartError::Storage(StorageError::Corrupt {
             record: "the newest snapshot".to_owned(),
@@ -300,13 +374,22 @@ fn open<M: StateMachine>(
     let mut last_time_ms = snapshot.as_ref().map_or(0, |meta| meta.time_ms);
     if stored.last.index > stored.purged.index {
         let newest = log.read(stored.last.index, stored.last.index, u64::MAX)?;
-        last_time_ms = newest.last().map_or(0, |entry| entry.time_ms).max(last_time_ms);
+        last_time_ms = newest
+            .last()
+            .map_or(0, |entry| entry.time_ms)
+            .max(last_time_ms);
     }
     let mut applier = Applier::new(machine, Arc::clone(&snapshots));
     if let Some(meta) = &snapshot {
         applier.restore(meta)?;
     }
-    Ok(Opened { disk: Disk::new(log, snapshots), applier, stored, snapshot, last_time_ms })
+    Ok(Opened {
+        disk: Disk::new(log, snapshots),
+        applier,
+        stored,
+        snapshot,
+        last_time_ms,
+    })
 }
 
 /// Starts a thread whose panic becomes a fault of the node.
@@ -316,14 +399,20 @@ fn thread<M: StateMachine>(
     run: impl FnOnce(&Inbox<M>) + Send + 'static,
 ) -> std::io::Result<JoinHandle<()>> {
     let inbox = inbox.clone();
-    std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(&inbox))) {
-            let text = panic.downcast_ref::<String>().cloned();
-            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-            let message = text.unwrap_or_else(|| "no words".to_owned());
-            inbox.tell(Event::Fault(Fault::Panic { thread: name, message }));
-        }
-    })
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(&inbox))) {
+                let text = panic.downcast_ref::<String>().cloned();
+                let text =
+                    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+                let message = text.unwrap_or_else(|| "no words".to_owned());
+                inbox.tell(Event::Fault(Fault::Panic {
+                    thread: name,
+                    message,
+                }));
+            }
+        })
 }
 
 fn run_driver<M: StateMachine>(
@@ -377,7 +466,11 @@ fn publish<M: StateMachine>(driver: &Driver<M, ThreadEnds<M>>, status: &watch::S
         stable: log.stable(),
         snapshot: core.snapshot().cloned(),
         voters: core.voters().iter().cloned().collect(),
-        matched: core.peers().iter().map(|(id, peer)| (id.clone(), peer.matched)).collect(),
+        matched: core
+            .peers()
+            .iter()
+            .map(|(id, peer)| (id.clone(), peer.matched))
+            .collect(),
         leads_with_knowledge: core.leads_with_knowledge(),
     };
     status.send_if_modified(|old| {
@@ -407,16 +500,19 @@ fn run_machine<M: StateMachine>(
 ) {
     for task in tasks {
         let done = match task {
-            MachineTask::Apply(entries) => {
-                applier.apply(session, entries).map(|replies| Input::Applied(applier.last().index, replies))
-            }
+            MachineTask::Apply(entries) => applier
+                .apply(session, entries)
+                .map(|replies| Input::Applied(applier.last().index, replies)),
             MachineTask::Query(query, asker) => {
                 // A client that is gone wants no answer.
                 let _ = asker.send(Ok(applier.query(query)));
                 continue;
             }
             MachineTask::TakeSnapshot => Ok(Input::SnapshotTaken(
-                applier.take_snapshot().inspect_err(|error| tracing::warn!(%error, "no snapshot taken")).ok(),
+                applier
+                    .take_snapshot()
+                    .inspect_err(|error| tracing::warn!(%error, "no snapshot taken"))
+                    .ok(),
             )),
             MachineTask::Restore(meta) => applier.restore(&meta).map(|()| Input::Restored(meta)),
         };
@@ -426,4 +522,3 @@ fn run_machine<M: StateMachine>(
         }
     }
 }
-

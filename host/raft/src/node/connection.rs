@@ -104,7 +104,11 @@ impl Wire for RaftRequest {
                 usize::try_from(cost).unwrap_or(usize::MAX)
             }
             Self::InstallSnapshot(install) => install.data.len(),
-            Self::Forward(forward) => forward.commands.iter().map(|command| COMMAND + command.data.len()).sum(),
+            Self::Forward(forward) => forward
+                .commands
+                .iter()
+                .map(|command| COMMAND + command.data.len())
+                .sum(),
             Self::RequestVote(_) | Self::ReadIndex(_) | Self::TimeoutNow(_) => 0,
         };
         data.saturating_add(MESSAGE_COST)
@@ -145,7 +149,9 @@ pub(super) async fn read_opening(
         stream.read_exact(&mut body).await?;
         Ok(Opening::decode(&body)?)
     };
-    timeout(deadline, reading).await.unwrap_or(Err(OpeningError::Timeout(deadline)))
+    timeout(deadline, reading)
+        .await
+        .unwrap_or(Err(OpeningError::Timeout(deadline)))
 }
 
 /// Writes the first frame of a connection.
@@ -155,7 +161,9 @@ pub(super) async fn write_opening(
     deadline: Duration,
 ) -> Result<(), OpeningError> {
     let frame = opening.encode();
-    timeout(deadline, stream.write_all(&frame)).await.map_err(|_| OpeningError::Timeout(deadline))??;
+    timeout(deadline, stream.write_all(&frame))
+        .await
+        .map_err(|_| OpeningError::Timeout(deadline))??;
     Ok(())
 }
 
@@ -177,11 +185,19 @@ pub(super) enum Incoming<T> {
 
 impl<'a, R: AsyncRead + Unpin> FrameReader<'a, R> {
     pub(super) fn new(stream: R, limits: &'a NetworkLimits, stats: &'a NetworkStats) -> Self {
-        Self { stream, buffer: BytesMut::new(), limits, stats }
+        Self {
+            stream,
+            buffer: BytesMut::new(),
+            limits,
+            stats,
+        }
     }
 
     /// The next frame. `ask` is notified when nothing has come for [`NetworkLimits::keep_alive`].
-    pub(super) async fn next<T: Wire>(&mut self, ask: Option<&Notify>) -> Result<Incoming<T>, ConnectionError> {
+    pub(super) async fn next<T: Wire>(
+        &mut self,
+        ask: Option<&Notify>,
+    ) -> Result<Incoming<T>, ConnectionError> {
         loop {
             if let Some(incoming) = self.buffered()? {
                 return Ok(incoming);
@@ -201,7 +217,10 @@ impl<'a, R: AsyncRead + Unpin> FrameReader<'a, R> {
             Some(FrameLength::Body(length)) if self.buffer.len() >= LENGTH_BYTES + length => {
                 let frame = self.buffer.split_to(LENGTH_BYTES + length);
                 self.stats.add_frames_in(1);
-                Ok(Some(Incoming::Message(T::decode(&frame[LENGTH_BYTES..])?, frame.len())))
+                Ok(Some(Incoming::Message(
+                    T::decode(&frame[LENGTH_BYTES..])?,
+                    frame.len(),
+                )))
             }
             Some(FrameLength::Body(_)) | None => Ok(None),
         }
@@ -210,7 +229,9 @@ impl<'a, R: AsyncRead + Unpin> FrameReader<'a, R> {
     /// The length of the frame at the front, once it is known.
     fn awaited(&self) -> Result<Option<FrameLength>, FrameError> {
         let prefix = self.buffer.first_chunk::<LENGTH_BYTES>();
-        prefix.map(|prefix| frame::decode_length(*prefix, self.limits.max_frame_bytes)).transpose()
+        prefix
+            .map(|prefix| frame::decode_length(*prefix, self.limits.max_frame_bytes))
+            .transpose()
     }
 
     /// Grows with what has come, not with what has been announced.
@@ -230,7 +251,12 @@ impl<'a, R: AsyncRead + Unpin> FrameReader<'a, R> {
     async fn fill(&mut self, ask: Option<&Notify>) -> Result<(), ConnectionError> {
         let dead_at = Instant::now() + self.limits.dead_after;
         if let Some(ask) = ask {
-            match timeout(self.limits.keep_alive, self.stream.read_buf(&mut self.buffer)).await {
+            match timeout(
+                self.limits.keep_alive,
+                self.stream.read_buf(&mut self.buffer),
+            )
+            .await
+            {
                 Ok(read) => return self.filled(read),
                 Err(_) => ask.notify_one(),
             }
@@ -263,13 +289,25 @@ pub(super) struct FrameWriter<'a, W> {
 
 impl<'a, W: AsyncWrite + Unpin> FrameWriter<'a, W> {
     pub(super) fn new(stream: W, limits: &'a NetworkLimits, stats: &'a NetworkStats) -> Self {
-        Self { stream, buffer: Vec::with_capacity(READ_BYTES), limits, stats }
+        Self {
+            stream,
+            buffer: Vec::with_capacity(READ_BYTES),
+            limits,
+            stats,
+        }
     }
 
     /// Writes what comes into `queue`, and a sign of life for each notification of `alive`.
     /// Returns once the queue is closed and everything in it is written.
-    pub(super) async fn run<T: Wire>(mut self, queue: &Queue<T>, alive: &Notify) -> Result<(), ConnectionError> {
-        let mut waiting = Waiting { messages: VecDeque::new(), stats: self.stats };
+    pub(super) async fn run<T: Wire>(
+        mut self,
+        queue: &Queue<T>,
+        alive: &Notify,
+    ) -> Result<(), ConnectionError> {
+        let mut waiting = Waiting {
+            messages: VecDeque::new(),
+            stats: self.stats,
+        };
         loop {
             let open = tokio::select! {
                 open = queue.take(&mut waiting.messages) => open,
@@ -299,12 +337,17 @@ impl<'a, W: AsyncWrite + Unpin> FrameWriter<'a, W> {
     fn gather<T: Wire>(&mut self, waiting: &mut VecDeque<T>) -> usize {
         let mut frames = 0;
         while self.buffer.len() < WRITE_BYTES {
-            let Some(message) = waiting.pop_front() else { break };
+            let Some(message) = waiting.pop_front() else {
+                break;
+            };
             match message.encode(self.limits.max_frame_bytes, &mut self.buffer) {
                 Ok(()) => frames += 1,
                 Err(error) => {
                     T::count_dropped(self.stats, 1);
-                    tracing::error!(error = &error as &dyn std::error::Error, "message dropped: it can't be sent");
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "message dropped: it can't be sent"
+                    );
                 }
             }
         }

@@ -197,9 +197,15 @@ fn decode_limited<T: DeserializeOwned>(message: &[u8]) -> Result<(T, usize), Dec
     const MEDIUM: usize = 1 << 20;
     const LARGE: usize = HIGHEST_FRAME_LIMIT;
     match message.len() {
-        0..=SMALL => decode_with(message, config::standard().with_limit::<{ 16 * SMALL }>()),
-        0..=MEDIUM => decode_with(message, config::standard().with_limit::<{ 16 * MEDIUM }>()),
-        0..=LARGE => decode_with(message, config::standard().with_limit::<{ 16 * LARGE }>()),
+        length if length <= SMALL => {
+            decode_with(message, config::standard().with_limit::<{ 16 * SMALL }>())
+        }
+        length if length <= MEDIUM => {
+            decode_with(message, config::standard().with_limit::<{ 16 * MEDIUM }>())
+        }
+        length if length <= LARGE => {
+            decode_with(message, config::standard().with_limit::<{ 16 * LARGE }>())
+        }
         _ => Err(DecodeError::LimitExceeded),
     }
 }

@@ -61,7 +61,13 @@ impl<I: Inbox> PeerLink<I> {
         previous: Option<Task>,
     ) -> Task {
         let backoff = Backoff::new(context.limits.backoff_min, context.limits.backoff_max);
-        let link = Self { context, outbox, inbox, backoff, reported: None };
+        let link = Self {
+            context,
+            outbox,
+            inbox,
+            backoff,
+            reported: None,
+        };
         Task::spawn(runtime, async move {
             if let Some(mut previous) = previous {
                 previous.ended().await;
@@ -106,8 +112,9 @@ impl<I: Inbox> PeerLink<I> {
         let address = &self.outbox.address;
         let connecting = TcpStream::connect((address.host.as_str(), address.port));
         let connected = timeout(limits.connect_timeout, connecting).await;
-        let mut stream =
-            connected.map_err(|_| DialError::Timeout(limits.connect_timeout))?.map_err(DialError::Connect)?;
+        let mut stream = connected
+            .map_err(|_| DialError::Timeout(limits.connect_timeout))?
+            .map_err(DialError::Connect)?;
         stream.set_nodelay(true).map_err(DialError::Connect)?;
         let hello = Opening::Hello(self.context.hello(self.peer()));
         write_opening(&mut stream, &hello, limits.hello_timeout).await?;
@@ -115,7 +122,9 @@ impl<I: Inbox> PeerLink<I> {
             Opening::Refusal(refusal) => Err(DialError::Refused(refusal)),
             Opening::Hello(hello) => {
                 let (context, peer) = (&self.context, self.peer());
-                hello.check(&context.cluster_id, &context.node_id, |id| id == peer).map_err(DialError::NotThePeer)?;
+                hello
+                    .check(&context.cluster_id, &context.node_id, |id| id == peer)
+                    .map_err(DialError::NotThePeer)?;
                 context.learn_client_addr(&hello);
                 Ok(stream)
             }
@@ -174,7 +183,11 @@ impl<I: Inbox> PeerLink<I> {
             *heard = true;
             if let Incoming::Message(response, bytes) = incoming {
                 let message = Message::Response(response);
-                let event = NetEvent::Message { from: self.peer().clone(), message, bytes };
+                let event = NetEvent::Message {
+                    from: self.peer().clone(),
+                    message,
+                    bytes,
+                };
                 if !self.inbox.deliver(event).await {
                     return End::Stopped;
                 }
@@ -200,8 +213,12 @@ impl<I: Inbox> PeerLink<I> {
 
     fn pause_after(&mut self, error: &DialError) -> Duration {
         match error {
-            DialError::Refused(_) | DialError::NotThePeer(_) => jittered(self.context.limits.backoff_refused),
-            DialError::Timeout(_) | DialError::Connect(_) | DialError::Opening(_) => self.backoff.next(),
+            DialError::Refused(_) | DialError::NotThePeer(_) => {
+                jittered(self.context.limits.backoff_refused)
+            }
+            DialError::Timeout(_) | DialError::Connect(_) | DialError::Opening(_) => {
+                self.backoff.next()
+            }
         }
     }
 
@@ -232,7 +249,11 @@ struct Backoff {
 
 impl Backoff {
     fn new(min: Duration, max: Duration) -> Self {
-        Self { min, max, next: min }
+        Self {
+            min,
+            max,
+            next: min,
+        }
     }
 
     fn reset(&mut self) {

@@ -11,7 +11,8 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{JoinError, JoinSet};
 
 use super::connection::{
-    ConnectionError, End, FrameReader, FrameWriter, Incoming, OpeningError, read_opening, write_opening,
+    ConnectionError, End, FrameReader, FrameWriter, Incoming, OpeningError, read_opening,
+    write_opening,
 };
 use super::hello::{Hello, Opening, Refusal, RefusalReason};
 use super::peers::Context;
@@ -31,10 +32,22 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    pub(super) fn spawn<I: Inbox>(runtime: &Handle, context: Arc<Context>, socket: TcpListener, inbox: I) -> Self {
+    pub(super) fn spawn<I: Inbox>(
+        runtime: &Handle,
+        context: Arc<Context>,
+        socket: TcpListener,
+        inbox: I,
+    ) -> Self {
         let (stop, stopping) = watch::channel(false);
-        let acceptor = Acceptor { context, inbox, stopping };
-        Self { task: Task::spawn(runtime, acceptor.run(socket)), stop }
+        let acceptor = Acceptor {
+            context,
+            inbox,
+            stopping,
+        };
+        Self {
+            task: Task::spawn(runtime, acceptor.run(socket)),
+            stop,
+        }
     }
 
     /// Accepts nothing more. The task ends with its last connection; dropping it ends them all.
@@ -79,14 +92,23 @@ impl<I: Inbox> Acceptor<I> {
         if connections.len() >= limit {
             // Closed at once: whoever floods us with connections isn't worth a task.
             self.context.stats.add_refused_connections(1);
-            let (reason, detail) = (RefusalReason::TooManyConnections, format!("all {limit} connections are in use"));
+            let (reason, detail) = (
+                RefusalReason::TooManyConnections,
+                format!("all {limit} connections are in use"),
+            );
             let refusal = Opening::Refusal(Refusal::new(reason, detail)).encode();
             // A new socket has room for so little; if not, then the peer gets no reason, and that is all.
             let told = stream.try_write(&refusal).is_ok();
             tracing::warn!(%remote, limit, told, "connection refused: too many connections");
             return;
         }
-        let (connection, mut stopping) = (Connection { acceptor: self.clone(), remote }, self.stopping.clone());
+        let (connection, mut stopping) = (
+            Connection {
+                acceptor: self.clone(),
+                remote,
+            },
+            self.stopping.clone(),
+        );
         connections.spawn(async move {
             let opened = tokio::select! {
                 () = stopped(&mut stopping) => return,
@@ -195,7 +217,9 @@ impl<I: Inbox> Connection<I> {
         let end = self.exchange(stream, peer, &responses).await;
         context.connection_closed(peer, number);
         match end {
-            End::Stopped => tracing::debug!(%peer, remote = %self.remote, "connection from peer closed"),
+            End::Stopped => {
+                tracing::debug!(%peer, remote = %self.remote, "connection from peer closed")
+            }
             End::Lost(error @ ConnectionError::Closed) => {
                 context.stats.add_lost_connections(1);
                 tracing::info!(%peer, remote = %self.remote, error = &error as &dyn Error, "connection from peer lost");
@@ -207,7 +231,12 @@ impl<I: Inbox> Connection<I> {
         }
     }
 
-    async fn exchange(&self, mut stream: TcpStream, peer: &NodeId, responses: &Queue<RaftResponse>) -> End {
+    async fn exchange(
+        &self,
+        mut stream: TcpStream,
+        peer: &NodeId,
+        responses: &Queue<RaftResponse>,
+    ) -> End {
         let Context { limits, stats, .. } = &*self.acceptor.context;
         let (read, write) = stream.split();
         let alive = Notify::new();
@@ -234,9 +263,11 @@ impl<I: Inbox> Connection<I> {
                     alive.notify_one();
                     continue;
                 }
-                Ok(Incoming::Message(request, bytes)) => {
-                    NetEvent::Message { from: peer.clone(), message: Message::Request(request), bytes }
-                }
+                Ok(Incoming::Message(request, bytes)) => NetEvent::Message {
+                    from: peer.clone(),
+                    message: Message::Request(request),
+                    bytes,
+                },
                 Err(error) => return End::Lost(error),
             };
             if !self.acceptor.inbox.deliver(event).await {

@@ -79,7 +79,10 @@ impl Context {
     pub(super) fn check(&self, hello: &Hello) -> Result<(), Refusal> {
         hello.check(&self.cluster_id, &self.node_id, |id| match self.admission {
             Admission::Cluster => true,
-            Admission::Listed => self.table().get(id).is_some_and(|entry| entry.outbox.is_some()),
+            Admission::Listed => self
+                .table()
+                .get(id)
+                .is_some_and(|entry| entry.outbox.is_some()),
         })
     }
 
@@ -92,7 +95,12 @@ impl Context {
             wake: Notify::new(),
             connected: AtomicBool::new(false),
         });
-        let previous = self.table().entry(id).or_default().outbox.replace(Arc::clone(&outbox));
+        let previous = self
+            .table()
+            .entry(id)
+            .or_default()
+            .outbox
+            .replace(Arc::clone(&outbox));
         if let Some(previous) = previous {
             previous.requests.close();
         }
@@ -109,7 +117,11 @@ impl Context {
     /// The addresses of all peers.
     pub(super) fn addresses(&self) -> Vec<PeerAddress> {
         let table = self.table();
-        table.values().filter_map(|entry| entry.outbox.as_ref()).map(|outbox| outbox.address.clone()).collect()
+        table
+            .values()
+            .filter_map(|entry| entry.outbox.as_ref())
+            .map(|outbox| outbox.address.clone())
+            .collect()
     }
 
     /// Closes every queue: what is in it is still written, then its connection ends.
@@ -120,7 +132,10 @@ impl Context {
     /// Notes a connection that `hello` came on, and gives it its number and its queue. The one before is closed.
     /// A node that connects is there: if we are about to dial it, now is the time.
     /// None if it ceased to be a peer since its hello was checked.
-    pub(super) fn connection_opened(&self, hello: &Hello) -> Option<(u64, Arc<Queue<RaftResponse>>)> {
+    pub(super) fn connection_opened(
+        &self,
+        hello: &Hello,
+    ) -> Option<(u64, Arc<Queue<RaftResponse>>)> {
         let connection = self.next_connection.fetch_add(1, Ordering::Relaxed);
         let responses = Arc::new(self.queue());
         let mut table = self.table();
@@ -129,11 +144,18 @@ impl Context {
         }
         let entry = table.entry(hello.node_id.clone()).or_default();
         entry.client_addr.clone_from(&hello.client_addr);
-        let inbound = Inbound { connection, responses: Arc::clone(&responses) };
+        let inbound = Inbound {
+            connection,
+            responses: Arc::clone(&responses),
+        };
         if let Some(previous) = entry.inbound.replace(inbound) {
             previous.responses.close();
         }
-        if let Some(outbox) = entry.outbox.as_ref().filter(|outbox| !outbox.connected.load(Ordering::Relaxed)) {
+        if let Some(outbox) = entry
+            .outbox
+            .as_ref()
+            .filter(|outbox| !outbox.connected.load(Ordering::Relaxed))
+        {
             outbox.wake.notify_one();
         }
         Some((connection, responses))
@@ -142,8 +164,15 @@ impl Context {
     /// Forgets a connection, unless a later one has taken its place.
     pub(super) fn connection_closed(&self, id: &NodeId, connection: u64) {
         let mut table = self.table();
-        let Some(entry) = table.get_mut(id) else { return };
-        let Some(inbound) = entry.inbound.take_if(|inbound| inbound.connection == connection) else { return };
+        let Some(entry) = table.get_mut(id) else {
+            return;
+        };
+        let Some(inbound) = entry
+            .inbound
+            .take_if(|inbound| inbound.connection == connection)
+        else {
+            return;
+        };
         RaftResponse::count_dropped(&self.stats, inbound.responses.clear());
         if entry.outbox.is_none() {
             table.remove(id);
@@ -159,7 +188,10 @@ impl Context {
 
     pub(super) fn client_addr(&self, id: &NodeId) -> Option<String> {
         let table = self.table();
-        table.get(id).map(|entry| entry.client_addr.clone()).filter(|addr| !addr.is_empty())
+        table
+            .get(id)
+            .map(|entry| entry.client_addr.clone())
+            .filter(|addr| !addr.is_empty())
     }
 
     pub(super) fn is_connected(&self, id: &NodeId) -> bool {
@@ -176,9 +208,14 @@ impl Context {
             Message::Request(request) => {
                 let outbox = entry.and_then(|entry| entry.outbox.as_ref());
                 // These two are rare, and an election waits for them.
-                let urgent = matches!(request, RaftRequest::RequestVote(_) | RaftRequest::TimeoutNow(_));
+                let urgent = matches!(
+                    request,
+                    RaftRequest::RequestVote(_) | RaftRequest::TimeoutNow(_)
+                );
                 self.queue_or_drop(outbox.map(|outbox| &outbox.requests), request);
-                if let Some(outbox) = outbox.filter(|o| urgent && !o.connected.load(Ordering::Relaxed)) {
+                if let Some(outbox) =
+                    outbox.filter(|o| urgent && !o.connected.load(Ordering::Relaxed))
+                {
                     outbox.wake.notify_one();
                 }
             }

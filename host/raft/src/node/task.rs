@@ -14,7 +14,9 @@ pub(super) struct Task {
 
 impl Task {
     pub(super) fn spawn(runtime: &Handle, work: impl Future<Output = ()> + Send + 'static) -> Self {
-        Self { running: Some(runtime.spawn(work)) }
+        Self {
+            running: Some(runtime.spawn(work)),
+        }
     }
 
     /// Whether nothing of it runs any more.
@@ -24,7 +26,9 @@ impl Task {
 
     /// Waits until it has ended. Cancel safe.
     pub(super) async fn ended(&mut self) {
-        let Some(running) = &mut self.running else { return };
+        let Some(running) = &mut self.running else {
+            return;
+        };
         let ended = running.await;
         self.running = None;
         if let Err(error) = ended.as_ref().map_err(|error| error as &dyn Error) {

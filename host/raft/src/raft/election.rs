@@ -21,9 +21,9 @@ impl Core {
 
     /// Whether the write under way takes longer than a leader may be silent.
     pub(super) fn disk_hangs(&self) -> bool {
-        self.write_in_flight
-            .as_ref()
-            .is_some_and(|write| self.now.saturating_sub(write.since) > self.config.election_timeout_min)
+        self.write_in_flight.as_ref().is_some_and(|write| {
+            self.now.saturating_sub(write.since) > self.config.election_timeout_min
+        })
     }
 
     /// Asks whether it could win, without disturbing anyone by a new term.
@@ -42,7 +42,10 @@ impl Core {
         self.role = Role::Candidate;
         self.leader = None;
         self.transfer = transfer;
-        self.hard_state = HardState { term: self.hard_state.term.next(), vote: Some(self.config.id.clone()) };
+        self.hard_state = HardState {
+            term: self.hard_state.term.next(),
+            vote: Some(self.config.id.clone()),
+        };
         self.hard_state_written = false;
         self.own_vote_after = Some(self.next_write);
         self.rearm_election();
@@ -50,7 +53,11 @@ impl Core {
     }
 
     fn ask_for_votes(&mut self, pre_vote: bool) {
-        let term = if pre_vote { self.hard_state.term.next() } else { self.hard_state.term };
+        let term = if pre_vote {
+            self.hard_state.term.next()
+        } else {
+            self.hard_state.term
+        };
         let request = RequestVote {
             term,
             candidate_id: self.config.id.clone(),
@@ -65,7 +72,12 @@ impl Core {
     }
 
     pub(super) fn others(&self) -> Vec<NodeId> {
-        self.config.voters.iter().filter(|voter| **voter != self.config.id).cloned().collect()
+        self.config
+            .voters
+            .iter()
+            .filter(|voter| **voter != self.config.id)
+            .cloned()
+            .collect()
     }
 
     /// The candidate's vote for itself is durable.
@@ -92,7 +104,11 @@ impl Core {
         self.role = Role::Leader;
         self.leader = Some(self.config.id.clone());
         let (last, now) = (self.log.last().index, self.now);
-        self.peers = self.others().into_iter().map(|peer| (peer, Progress::new(last, now))).collect();
+        self.peers = self
+            .others()
+            .into_iter()
+            .map(|peer| (peer, Progress::new(last, now)))
+            .collect();
         self.reads.begin_term();
         self.election_deadline = self.now + self.config.election_timeout_min;
         self.heartbeat_deadline = self.now + self.config.heartbeat_interval;
@@ -117,7 +133,11 @@ impl Core {
             request.term > self.hard_state.term
         } else {
             request.term == self.hard_state.term
-                && self.hard_state.vote.as_ref().is_none_or(|vote| *vote == request.candidate_id)
+                && self
+                    .hard_state
+                    .vote
+                    .as_ref()
+                    .is_none_or(|vote| *vote == request.candidate_id)
         };
         let granted = current && request.last >= self.log.last();
         if granted && !request.pre_vote {
@@ -132,8 +152,16 @@ impl Core {
 
     fn answer_vote(&mut self, to: &NodeId, request: &RequestVote, granted: bool) {
         // A granted pre-vote speaks of the term asked for, which the voter has not entered.
-        let term = if granted { request.term } else { self.hard_state.term };
-        let answer = RequestVoteResponse { term, granted, pre_vote: request.pre_vote };
+        let term = if granted {
+            request.term
+        } else {
+            self.hard_state.term
+        };
+        let answer = RequestVoteResponse {
+            term,
+            granted,
+            pre_vote: request.pre_vote,
+        };
         self.respond(to, RaftResponse::RequestVote(answer));
     }
 
@@ -141,9 +169,9 @@ impl Core {
     fn hears_a_leader(&self) -> bool {
         self.role == Role::Leader
             || self.leader.is_some()
-                && self
-                    .leader_heard_at
-                    .is_some_and(|at| self.now.saturating_sub(at) < self.config.election_timeout_min)
+                && self.leader_heard_at.is_some_and(|at| {
+                    self.now.saturating_sub(at) < self.config.election_timeout_min
+                })
     }
 
     /// A voter has answered.
@@ -157,7 +185,8 @@ impl Core {
             (Role::Candidate, self.hard_state.term)
         };
         // A denied pre-vote carries the voter's own term, which may be any.
-        let about_this = self.role == role && (answer.term == term || answer.pre_vote && !answer.granted);
+        let about_this =
+            self.role == role && (answer.term == term || answer.pre_vote && !answer.granted);
         if about_this {
             self.votes.insert(from.clone(), answer.granted);
             self.conclude_vote();

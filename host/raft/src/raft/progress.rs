@@ -78,7 +78,10 @@ impl Progress {
         self.next = self.next.max(self.matched.next());
         match &mut self.state {
             State::Probe { .. } if index.next() >= self.next => {
-                self.state = State::Replicate { in_flight: VecDeque::new(), bytes: 0 };
+                self.state = State::Replicate {
+                    in_flight: VecDeque::new(),
+                    bytes: 0,
+                };
             }
             State::Replicate { in_flight, bytes } => {
                 while in_flight.front().is_some_and(|&(last, _)| last <= index) {
@@ -95,7 +98,9 @@ impl Progress {
     pub fn has_room(&self, max_messages: usize, max_bytes: u64) -> bool {
         match &self.state {
             State::Probe { waiting } => !waiting,
-            State::Replicate { in_flight, bytes } => in_flight.len() < max_messages && *bytes < max_bytes,
+            State::Replicate { in_flight, bytes } => {
+                in_flight.len() < max_messages && *bytes < max_bytes
+            }
             State::Snapshot { .. } => false,
         }
     }

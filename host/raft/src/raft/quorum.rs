@@ -11,7 +11,9 @@ pub fn majority(voters: usize) -> usize {
 pub fn reached<T: Ord + Copy + Default>(mut values: Vec<T>) -> T {
     values.sort_unstable();
     let voters = values.len();
-    voters.checked_sub(majority(voters)).map_or_else(T::default, |place| values[place])
+    voters
+        .checked_sub(majority(voters))
+        .map_or_else(T::default, |place| values[place])
 }
 
 /// How a vote stands.

@@ -98,7 +98,11 @@ impl Core {
         let index = self.leads_with_knowledge().then_some(self.log.committed);
         let idle = self.reads.confirmed == self.reads.round;
         let round = self.reads.round + 1;
-        self.reads.pending.push_back(Pending { reader, index, round });
+        self.reads.pending.push_back(Pending {
+            reader,
+            index,
+            round,
+        });
         // While a round is under way, the next one takes along all that have come meanwhile.
         if idle && index.is_some() {
             self.broadcast_heartbeat();
@@ -111,16 +115,30 @@ impl Core {
             return;
         }
         let own = self.reads.round;
-        let rounds = self.peers.values().map(|peer| peer.round).chain([own]).collect();
+        let rounds = self
+            .peers
+            .values()
+            .map(|peer| peer.round)
+            .chain([own])
+            .collect();
         self.reads.confirmed = self.reads.confirmed.max(reached::<u64>(rounds));
         let committed = self.log.committed;
-        while self.reads.pending.front().is_some_and(|read| read.round <= self.reads.confirmed) {
+        while self
+            .reads
+            .pending
+            .front()
+            .is_some_and(|read| read.round <= self.reads.confirmed)
+        {
             if let Some(read) = self.reads.pending.pop_front() {
                 // Asked before this leader knew what was committed: all that is now, was then or is newer.
                 self.answer_read(read.reader, Some(read.index.unwrap_or(committed)));
             }
         }
-        let waiting = self.reads.pending.front().is_some_and(|read| read.round > self.reads.round);
+        let waiting = self
+            .reads
+            .pending
+            .front()
+            .is_some_and(|read| read.round > self.reads.round);
         if waiting && self.reads.confirmed == self.reads.round {
             self.broadcast_heartbeat();
         }
@@ -130,7 +148,11 @@ impl Core {
         match reader {
             Reader::Here(id) => self.settle(id, index),
             Reader::Peer(peer, id) => {
-                let answer = ReadIndexResponse { term: self.hard_state.term, id, index };
+                let answer = ReadIndexResponse {
+                    term: self.hard_state.term,
+                    id,
+                    index,
+                };
                 self.respond(&peer, RaftResponse::ReadIndex(answer));
             }
         }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::message::{AppendEntries, AppendEntriesResponse, AppendResult, RaftRequest, RaftResponse};
+use crate::message::{
+    AppendEntries, AppendEntriesResponse, AppendResult, RaftRequest, RaftResponse,
+};
 use crate::raft::progress::State;
 use crate::raft::quorum::{majority, reached};
 use crate::raft::ready::{LogRead, ReadFor};
@@ -28,7 +30,11 @@ impl Core {
 
     fn hears_a_majority(&self) -> bool {
         let horizon = self.config.election_timeout_min;
-        let heard = self.peers.values().filter(|peer| self.now.saturating_sub(peer.heard_at) < horizon).count();
+        let heard = self
+            .peers
+            .values()
+            .filter(|peer| self.now.saturating_sub(peer.heard_at) < horizon)
+            .count();
         heard + 1 >= majority(self.config.voters.len())
     }
 
@@ -44,7 +50,9 @@ impl Core {
     }
 
     fn send_heartbeat(&mut self, to: &NodeId) {
-        let Some(peer) = self.peers.get_mut(to) else { return };
+        let Some(peer) = self.peers.get_mut(to) else {
+            return;
+        };
         if let State::Probe { waiting } = &mut peer.state {
             // The answer to this one says as much as the one that may have been lost.
             *waiting = false;
@@ -54,7 +62,10 @@ impl Core {
             _ => peer.next.previous(),
         };
         // Where the log no longer knows that entry, the purge point says that this node leads, and no more.
-        let previous = self.log.term_at(previous).map_or(self.log.purged(), |term| LogId::new(term, previous));
+        let previous = self
+            .log
+            .term_at(previous)
+            .map_or(self.log.purged(), |term| LogId::new(term, previous));
         self.send_entries(to, previous, Vec::new());
     }
 
@@ -89,7 +100,9 @@ impl Core {
     /// Sends one message with entries. Says whether another may follow.
     fn replicate_to(&mut self, to: &NodeId) -> bool {
         let limits = &self.config.limits;
-        let Some(peer) = self.peers.get_mut(to) else { return false };
+        let Some(peer) = self.peers.get_mut(to) else {
+            return false;
+        };
         if peer.reading || !peer.has_room(limits.in_flight_messages, limits.in_flight_bytes) {
             return false;
         }
@@ -109,7 +122,12 @@ impl Core {
         let Some(entries) = self.log.cached(from, last, max_bytes) else {
             peer.reading = true;
             let reader = ReadFor::Peer(to.clone());
-            self.out.log_reads.push(LogRead { reader, from, to: last, max_bytes });
+            self.out.log_reads.push(LogRead {
+                reader,
+                from,
+                to: last,
+                max_bytes,
+            });
             return false;
         };
         self.dispatch(to, LogId::new(term, from.previous()), entries);
@@ -127,9 +145,13 @@ impl Core {
     /// Entries for a follower that is far behind are here.
     pub(super) fn send_read_entries(&mut self, to: &NodeId, entries: Vec<Entry>) {
         let limits = &self.config.limits;
-        let Some(peer) = self.peers.get_mut(to) else { return };
+        let Some(peer) = self.peers.get_mut(to) else {
+            return;
+        };
         peer.reading = false;
-        let wanted = entries.first().is_some_and(|first| first.id.index == peer.next)
+        let wanted = entries
+            .first()
+            .is_some_and(|first| first.id.index == peer.next)
             && entries.iter().all(|entry| self.log.holds(entry.id));
         if !wanted || !peer.has_room(limits.in_flight_messages, limits.in_flight_bytes) {
             return;
@@ -143,7 +165,9 @@ impl Core {
     /// Tells a peer at once that more is committed, so that its clients don't wait for a heartbeat.
     fn tell_commit(&mut self, to: &NodeId) {
         let committed = self.log.committed;
-        let Some(peer) = self.peers.get(to) else { return };
+        let Some(peer) = self.peers.get(to) else {
+            return;
+        };
         let behind = matches!(peer.state, State::Replicate { .. }) && peer.told_commit < committed;
         if behind && peer.next > committed {
             self.send_heartbeat(to);
@@ -153,7 +177,11 @@ impl Core {
     /// Appends an entry to its own log; the peers get it with the next [`Core::ready`].
     pub(super) fn append_own(&mut self, wall_ms: u64, payload: Payload) -> LogId {
         let id = LogId::new(self.hard_state.term, self.log.last().index.next());
-        let entry = Entry { id, time_ms: wall_ms.max(self.log.last_time_ms()), payload };
+        let entry = Entry {
+            id,
+            time_ms: wall_ms.max(self.log.last_time_ms()),
+            payload,
+        };
         let cost = entry.cost();
         self.uncommitted.push_back((id.index, cost));
         self.uncommitted_bytes += cost;
@@ -165,11 +193,20 @@ impl Core {
     /// still be overwritten although a majority holds it (§5.4.2, Figure 8).
     pub(super) fn advance_commit(&mut self) {
         let own = self.log.stable();
-        let matched = self.peers.values().map(|peer| peer.matched).chain([own]).collect();
+        let matched = self
+            .peers
+            .values()
+            .map(|peer| peer.matched)
+            .chain([own])
+            .collect();
         let index = reached::<Index>(matched);
         if index > self.log.committed && self.log.term_at(index) == Some(self.hard_state.term) {
             self.log.committed = index;
-            while self.uncommitted.front().is_some_and(|&(first, _)| first <= index) {
+            while self
+                .uncommitted
+                .front()
+                .is_some_and(|&(first, _)| first <= index)
+            {
                 self.uncommitted_bytes -= self.uncommitted.pop_front().map_or(0, |(_, cost)| cost);
             }
             self.confirm_reads();
@@ -183,7 +220,9 @@ impl Core {
             return;
         }
         let now = self.now;
-        let Some(peer) = self.peers.get_mut(from) else { return };
+        let Some(peer) = self.peers.get_mut(from) else {
+            return;
+        };
         peer.heard_at = now;
         peer.round = peer.round.max(answer.round);
         match answer.result {
@@ -201,7 +240,9 @@ impl Core {
     /// The logs differ at `rejected`: tries again where they may agree, skipping whole terms (§5.3).
     fn on_mismatch(&mut self, from: &NodeId, rejected: LogId, hint: LogId) {
         let agreement = self.log.agreement_below(hint);
-        let Some(peer) = self.peers.get_mut(from) else { return };
+        let Some(peer) = self.peers.get_mut(from) else {
+            return;
+        };
         let late = match peer.state {
             State::Probe { .. } => rejected.index != peer.next.previous(),
             State::Replicate { .. } => rejected.index <= peer.matched,
@@ -221,11 +262,14 @@ impl Core {
         }
         self.follow(append.term, from);
         let heartbeat = append.entries.is_empty();
-        let result = match self.accept_entries(append.previous, append.entries, append.leader_commit) {
-            // A heartbeat is answered at once, with what the disk has: reads and check-quorum wait for it.
-            AppendResult::Matched(index) if heartbeat => AppendResult::Matched(index.min(self.log.stable())),
-            result => result,
-        };
+        let result =
+            match self.accept_entries(append.previous, append.entries, append.leader_commit) {
+                // A heartbeat is answered at once, with what the disk has: reads and check-quorum wait for it.
+                AppendResult::Matched(index) if heartbeat => {
+                    AppendResult::Matched(index.min(self.log.stable()))
+                }
+                result => result,
+            };
         self.answer_append(from, append.round, result);
     }
 
@@ -242,7 +286,11 @@ impl Core {
     }
 
     fn answer_append(&mut self, to: &NodeId, round: u64, result: AppendResult) {
-        let answer = AppendEntriesResponse { term: self.hard_state.term, round, result };
+        let answer = AppendEntriesResponse {
+            term: self.hard_state.term,
+            round,
+            result,
+        };
         let response = RaftResponse::AppendEntries(answer);
         match result {
             AppendResult::Matched(index) if index > self.log.stable() => self.respond(to, response),
@@ -250,10 +298,20 @@ impl Core {
         }
     }
 
-    fn accept_entries(&mut self, previous: LogId, entries: Vec<Entry>, leader_commit: Index) -> AppendResult {
+    fn accept_entries(
+        &mut self,
+        previous: LogId,
+        entries: Vec<Entry>,
+        leader_commit: Index,
+    ) -> AppendResult {
         if previous.index >= self.log.purged().index && !self.log.holds(previous) {
-            let hint = self.log.agreement_below(LogId::new(previous.term, previous.index.previous()));
-            return AppendResult::Mismatch { rejected: previous, hint };
+            let hint = self
+                .log
+                .agreement_below(LogId::new(previous.term, previous.index.previous()));
+            return AppendResult::Mismatch {
+                rejected: previous,
+                hint,
+            };
         }
         let last = Index(previous.index.0 + entries.len() as u64);
         for entry in entries {
@@ -281,4 +339,3 @@ impl Core {
         self.election_deadline
     }
 }
-

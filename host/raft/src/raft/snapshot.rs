@@ -16,7 +16,10 @@ impl Core {
 
     /// Asks for a snapshot once enough was applied since the last one.
     pub(super) fn gather_snapshot(&mut self) {
-        let last = self.snapshot.as_ref().map_or(Index::ZERO, |meta| meta.last.index);
+        let last = self
+            .snapshot
+            .as_ref()
+            .map_or(Index::ZERO, |meta| meta.last.index);
         if self.log.applied.0.saturating_sub(last.0) >= self.config.snapshot_threshold {
             self.take_snapshot();
         }
@@ -35,7 +38,11 @@ impl Core {
         self.now = self.now.max(now);
         self.snapshot_under_way = false;
         let Some(meta) = meta else { return };
-        if self.snapshot.as_ref().is_none_or(|newest| newest.last.index < meta.last.index) {
+        if self
+            .snapshot
+            .as_ref()
+            .is_none_or(|newest| newest.last.index < meta.last.index)
+        {
             self.snapshot = Some(meta);
             self.compact();
         }
@@ -43,16 +50,25 @@ impl Core {
 
     /// Purges the log behind the snapshot, but for some entries that slow followers may still want.
     fn compact(&mut self) {
-        let Some(meta) = self.snapshot.clone() else { return };
+        let Some(meta) = self.snapshot.clone() else {
+            return;
+        };
         let threshold = self.config.snapshot_threshold;
         let trailing = (threshold / 2).min(self.config.max_log_entries.saturating_sub(threshold));
         let index = Index(meta.last.index.0.saturating_sub(trailing));
-        if let Some(term) = self.log.term_at(index).filter(|_| index > self.log.purged().index) {
+        if let Some(term) = self
+            .log
+            .term_at(index)
+            .filter(|_| index > self.log.purged().index)
+        {
             let up_to = LogId::new(term, index);
             self.log.purge(up_to);
             self.out.purge = Some(up_to);
         }
-        let travelling = self.peers.values().any(|peer| matches!(peer.state, State::Snapshot { .. }));
+        let travelling = self
+            .peers
+            .values()
+            .any(|peer| matches!(peer.state, State::Snapshot { .. }));
         if !travelling {
             self.snapshot_task(SnapshotTask::Retain(meta));
         }
@@ -61,17 +77,34 @@ impl Core {
     // ----- for a follower, as a leader -----
 
     pub(super) fn start_snapshot_transfer(&mut self, to: &NodeId) {
-        let (Some(meta), Some(peer)) = (self.snapshot.clone(), self.peers.get_mut(to)) else { return };
-        peer.state = State::Snapshot { meta, offset: 0, asked_at: self.now };
+        let (Some(meta), Some(peer)) = (self.snapshot.clone(), self.peers.get_mut(to)) else {
+            return;
+        };
+        peer.state = State::Snapshot {
+            meta,
+            offset: 0,
+            asked_at: self.now,
+        };
         self.ask_for_chunk(to);
     }
 
     fn ask_for_chunk(&mut self, to: &NodeId) {
         let now = self.now;
-        let Some(peer) = self.peers.get_mut(to) else { return };
-        if let State::Snapshot { meta, offset, asked_at } = &mut peer.state {
+        let Some(peer) = self.peers.get_mut(to) else {
+            return;
+        };
+        if let State::Snapshot {
+            meta,
+            offset,
+            asked_at,
+        } = &mut peer.state
+        {
             *asked_at = now;
-            let task = SnapshotTask::ReadChunk { to: to.clone(), meta: meta.clone(), offset: *offset };
+            let task = SnapshotTask::ReadChunk {
+                to: to.clone(),
+                meta: meta.clone(),
+                offset: *offset,
+            };
             self.snapshot_task(task);
         }
     }
@@ -89,14 +122,29 @@ impl Core {
     }
 
     /// A chunk to be sent is here; none where the snapshot can no longer be read.
-    pub fn chunk_read(&mut self, now: Duration, to: &NodeId, chunk_of: &SnapshotMeta, offset: u64, data: Option<Bytes>) {
+    pub fn chunk_read(
+        &mut self,
+        now: Duration,
+        to: &NodeId,
+        chunk_of: &SnapshotMeta,
+        offset: u64,
+        data: Option<Bytes>,
+    ) {
         self.now = self.now.max(now);
-        let Some(peer) = self.peers.get_mut(to) else { return };
+        let Some(peer) = self.peers.get_mut(to) else {
+            return;
+        };
         let wanted = matches!(&peer.state, State::Snapshot { meta, offset: at, .. } if meta == chunk_of && *at == offset);
         match data {
             Some(data) if wanted => {
                 let (term, leader_id) = (self.hard_state.term, self.config.id.clone());
-                let chunk = InstallSnapshot { term, leader_id, meta: chunk_of.clone(), offset, data };
+                let chunk = InstallSnapshot {
+                    term,
+                    leader_id,
+                    meta: chunk_of.clone(),
+                    offset,
+                    data,
+                };
                 self.request(to, RaftRequest::InstallSnapshot(chunk), 0);
             }
             None if wanted => {
@@ -114,9 +162,13 @@ impl Core {
             return;
         }
         let now = self.now;
-        let Some(peer) = self.peers.get_mut(from) else { return };
+        let Some(peer) = self.peers.get_mut(from) else {
+            return;
+        };
         peer.heard_at = now;
-        let State::Snapshot { meta, offset, .. } = &mut peer.state else { return };
+        let State::Snapshot { meta, offset, .. } = &mut peer.state else {
+            return;
+        };
         if meta.last != answer.last {
             return;
         }
@@ -142,7 +194,11 @@ impl Core {
             // It holds all of it already.
             return self.answer_snapshot(from, chunk.meta.last, chunk.meta.length, true);
         }
-        self.snapshot_task(SnapshotTask::Receive { meta: chunk.meta, offset: chunk.offset, data: chunk.data });
+        self.snapshot_task(SnapshotTask::Receive {
+            meta: chunk.meta,
+            offset: chunk.offset,
+            data: chunk.data,
+        });
     }
 
     /// A chunk from the leader is on the disk.
@@ -152,7 +208,13 @@ impl Core {
         if whole && meta.last.index > self.log.committed {
             self.install(meta);
         }
-        let Some(leader) = self.leader.clone().filter(|leader| *leader != self.config.id) else { return };
+        let Some(leader) = self
+            .leader
+            .clone()
+            .filter(|leader| *leader != self.config.id)
+        else {
+            return;
+        };
         let next_offset = match received {
             Received::Partial { next_offset } => next_offset,
             Received::Whole => meta.length,
@@ -172,7 +234,12 @@ impl Core {
     }
 
     fn answer_snapshot(&mut self, to: &NodeId, last: LogId, next_offset: u64, installed: bool) {
-        let answer = InstallSnapshotResponse { term: self.hard_state.term, last, next_offset, installed };
+        let answer = InstallSnapshotResponse {
+            term: self.hard_state.term,
+            last,
+            next_offset,
+            installed,
+        };
         self.respond(to, RaftResponse::InstallSnapshot(answer));
     }
 }

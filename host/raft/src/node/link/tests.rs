@@ -9,7 +9,10 @@ fn pauses_double_up_to_their_bound_and_start_over() {
     for full_ms in [50, 100, 200, 400, 800, 1000, 1000] {
         let full = Duration::from_millis(full_ms);
         let pause = backoff.next();
-        assert!(full / 2 <= pause && pause <= full, "{pause:?} is not within {full:?} and its half");
+        assert!(
+            full / 2 <= pause && pause <= full,
+            "{pause:?} is not within {full:?} and its half"
+        );
     }
     backoff.reset();
     assert!(backoff.next() <= MIN);

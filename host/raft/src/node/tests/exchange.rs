@@ -22,7 +22,10 @@ async fn requests_and_their_responses_travel_both_ways() {
     let stats = a.net.stats();
     assert_eq!((stats.frames_in(), stats.frames_out()), (2, 2));
     assert_eq!((stats.connections_in(), stats.connections_out()), (1, 1));
-    assert_eq!((stats.dropped_requests(), stats.dropped_responses()), (0, 0));
+    assert_eq!(
+        (stats.dropped_requests(), stats.dropped_responses()),
+        (0, 0)
+    );
     assert_eq!(stats.bytes_out(), b.net.stats().bytes_in());
 }
 
@@ -47,8 +50,9 @@ async fn three_nodes_all_reach_each_other() {
         let mut senders = [node.message().await, node.message().await];
         senders.sort_by(|one, other| one.0.cmp(&other.0));
         let expected = [0, 1, 2].into_iter().filter(|n| *n != number);
-        let expected: Vec<_> =
-            expected.map(|n| (addresses[n].id.to_string(), Message::from(ask(n as u64)))).collect();
+        let expected: Vec<_> = expected
+            .map(|n| (addresses[n].id.to_string(), Message::from(ask(n as u64))))
+            .collect();
         assert_eq!(senders[..], expected);
     }
 }
@@ -56,8 +60,14 @@ async fn three_nodes_all_reach_each_other() {
 #[tokio::test]
 async fn hellos_tell_where_clients_are_served() {
     let (a, b) = pair().await;
-    assert_eq!(a.net.peer_client_addr(&b.id).as_deref(), Some("b.example:8101"));
-    assert_eq!(b.net.peer_client_addr(&a.id).as_deref(), Some("a.example:8101"));
+    assert_eq!(
+        a.net.peer_client_addr(&b.id).as_deref(),
+        Some("b.example:8101")
+    );
+    assert_eq!(
+        b.net.peer_client_addr(&a.id).as_deref(),
+        Some("a.example:8101")
+    );
     assert_eq!(a.net.peer_client_addr(&"nobody".into()), None);
     assert!(a.net.is_connected(&b.id));
     assert!(!a.net.is_connected(&"nobody".into()));
@@ -81,9 +91,15 @@ async fn what_one_node_sends_arrives_whole_and_in_order() {
 #[tokio::test]
 async fn a_full_queue_drops_and_counts_and_nothing_waits() {
     let (a, b) = (seat("a"), seat("b"));
-    let limits = NetworkLimits { queue_messages: 4, ..limits() };
+    let limits = NetworkLimits {
+        queue_messages: 4,
+        ..limits()
+    };
     let (at_a, at_b) = (a.address.clone(), b.address.clone());
-    let mut a = start_with(crate::node::NetworkConfig { limits, ..config(a, &[&at_b]) });
+    let mut a = start_with(crate::node::NetworkConfig {
+        limits,
+        ..config(a, &[&at_b])
+    });
     let mut b = start(b, &[&at_a]);
     a.connected_to("b").await;
     // No task runs in between: this runtime has one thread, and it is here.
@@ -111,9 +127,15 @@ async fn what_has_nowhere_to_go_is_dropped_and_counted() {
 #[tokio::test]
 async fn a_message_over_the_frame_limit_is_dropped_alone() {
     let (a, b) = (seat("a"), seat("b"));
-    let limits = NetworkLimits { max_frame_bytes: 4096, ..limits() };
+    let limits = NetworkLimits {
+        max_frame_bytes: 4096,
+        ..limits()
+    };
     let (at_a, at_b) = (a.address.clone(), b.address.clone());
-    let mut a = start_with(crate::node::NetworkConfig { limits, ..config(a, &[&at_b]) });
+    let mut a = start_with(crate::node::NetworkConfig {
+        limits,
+        ..config(a, &[&at_b])
+    });
     let mut b = start(b, &[&at_a]);
     a.connected_to("b").await;
     a.send("b", ask(1));
@@ -134,7 +156,13 @@ async fn a_peer_that_restarts_on_its_port_is_found_again() {
     assert!(!a.net.is_connected(&id));
     let listener = TcpListener::bind(addr).unwrap();
     let at_a = format!("a@{}", a.addr()).parse().unwrap();
-    let mut b = start(Seat { address: format!("b@{addr}").parse().unwrap(), listener }, &[&at_a]);
+    let mut b = start(
+        Seat {
+            address: format!("b@{addr}").parse().unwrap(),
+            listener,
+        },
+        &[&at_a],
+    );
     a.connected_to("b").await;
     b.connected_to("a").await;
     a.send("b", ask(7));
@@ -167,7 +195,10 @@ async fn a_network_ends_with_its_last_handle() {
     let clone = b.net.clone();
     drop(b.net);
     a.send("b", ask(1));
-    assert!(matches!(soon(events.recv()).await, Some(NetEvent::Message { .. })));
+    assert!(matches!(
+        soon(events.recv()).await,
+        Some(NetEvent::Message { .. })
+    ));
     drop(clone);
     assert_eq!(a.next().await, NetEvent::Disconnected("b".into()));
     // Its inbox is dropped with its tasks.
@@ -217,13 +248,22 @@ async fn a_sign_of_life_is_answered_with_one() {
 async fn a_peer_that_falls_silent_is_asked_for_a_sign_of_life_and_then_given_up() {
     let (a, b) = (seat("a"), seat("b"));
     let ms = std::time::Duration::from_millis;
-    let limits = NetworkLimits { keep_alive: ms(20), dead_after: ms(200), ..limits() };
-    let mut a = start_with(crate::node::NetworkConfig { limits, ..config(a, &[&b.address]) });
+    let limits = NetworkLimits {
+        keep_alive: ms(20),
+        dead_after: ms(200),
+        ..limits()
+    };
+    let mut a = start_with(crate::node::NetworkConfig {
+        limits,
+        ..config(a, &[&b.address])
+    });
     b.listener.set_nonblocking(true).unwrap();
     let listener = tokio::net::TcpListener::from_std(b.listener).unwrap();
     let mut raw = Raw(soon(listener.accept()).await.unwrap().0);
     assert_eq!(Opening::decode(&raw.frame().await), {
-        let Opening::Hello(mut hello) = hello_of("a", "b") else { unreachable!("it is a hello") };
+        let Opening::Hello(mut hello) = hello_of("a", "b") else {
+            unreachable!("it is a hello")
+        };
         hello.client_addr = "a.example:8101".into();
         Ok(Opening::Hello(hello))
     });
@@ -260,20 +300,27 @@ async fn a_configuration_that_breaks_a_rule_is_refused_by_name() {
     let start = |change: &dyn Fn(&mut crate::node::NetworkConfig)| {
         let mut config = config(seat("a"), &[]);
         change(&mut config);
-        Network::start(config, Events::from(sender.clone())).map(|_| ()).unwrap_err().to_string()
+        Network::start(config, Events::from(sender.clone()))
+            .map(|_| ())
+            .unwrap_err()
+            .to_string()
     };
     assert!(start(&|config| config.node_id = "a b".into()).contains("node id"));
     assert!(start(&|config| config.cluster_id.clear()).contains("cluster id"));
     assert!(start(&|config| config.client_addr = "x".repeat(513)).contains("client address"));
     assert!(start(&|config| config.limits.max_frame_bytes = 1 << 40).contains("max_frame_bytes"));
-    assert!(start(&|config| config.limits.keep_alive = config.limits.dead_after).contains("keep_alive"));
+    assert!(
+        start(&|config| config.limits.keep_alive = config.limits.dead_after).contains("keep_alive")
+    );
     assert!(start(&|config| config.limits.max_connections = 0).contains("max_connections"));
 }
 
 #[test]
 fn without_a_runtime_there_is_an_error_and_no_panic() {
     let (sender, _events) = tokio::sync::mpsc::channel(1);
-    let error = Network::start(config(seat("a"), &[]), Events::from(sender)).map(|_| ()).unwrap_err();
+    let error = Network::start(config(seat("a"), &[]), Events::from(sender))
+        .map(|_| ())
+        .unwrap_err();
     assert!(matches!(error, StartError::NoRuntime(_)), "{error}");
 }
 

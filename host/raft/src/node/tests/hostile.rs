@@ -20,7 +20,13 @@ impl Scene {
     async fn begin() -> Self {
         let (a, b) = pair_that_knows_c().await;
         let (log, guard) = Log::begin();
-        Self { a, b, log, _guard: guard, exchanged: 0 }
+        Self {
+            a,
+            b,
+            log,
+            _guard: guard,
+            exchanged: 0,
+        }
     }
 
     /// The link between the two works as before, and `what` cost one line that says `text`.
@@ -28,13 +34,28 @@ impl Scene {
         self.exchanged += 1;
         let id = self.exchanged;
         self.a.send("b", ask(id));
-        assert_eq!(self.b.message().await, ("a".into(), ask(id).into()), "{what}");
+        assert_eq!(
+            self.b.message().await,
+            ("a".into(), ask(id).into()),
+            "{what}"
+        );
         self.b.send("a", answer(id));
-        assert_eq!(self.a.message().await, ("b".into(), answer(id).into()), "{what}");
+        assert_eq!(
+            self.a.message().await,
+            ("b".into(), answer(id).into()),
+            "{what}"
+        );
         assert_eq!(self.b.net.stats().connections_out(), 1, "{what}");
         assert_eq!(self.a.net.stats().connections_out(), 1, "{what}");
-        let lines: Vec<_> = self.log.take().into_iter().filter(|line| !line.contains("peer=c ")).collect();
-        let [line] = &lines[..] else { panic!("{what}: {} lines: {lines:#?}", lines.len()) };
+        let lines: Vec<_> = self
+            .log
+            .take()
+            .into_iter()
+            .filter(|line| !line.contains("peer=c "))
+            .collect();
+        let [line] = &lines[..] else {
+            panic!("{what}: {} lines: {lines:#?}", lines.len())
+        };
         assert!(line.contains(text), "{what}: {line}");
     }
 
@@ -60,7 +81,9 @@ async fn pair_that_knows_c() -> (TestNode, TestNode) {
 #[tokio::test]
 async fn who_may_not_connect_is_told_why() {
     let mut scene = Scene::begin().await;
-    let Opening::Hello(good) = hello_of("c", "b") else { unreachable!("it is a hello") };
+    let Opening::Hello(good) = hello_of("c", "b") else {
+        unreachable!("it is a hello")
+    };
 
     let mut hello = good.clone();
     hello.cluster_id = "production".into();
@@ -72,7 +95,12 @@ async fn who_may_not_connect_is_told_why() {
     hello.node_id = "stranger".into();
     let refusal = scene.refused(&Opening::Hello(hello).encode()).await;
     assert_eq!(refusal.reason, RefusalReason::UnknownNode);
-    assert!(refusal.detail.contains("node stranger is not among the peers of node b"), "{refusal}");
+    assert!(
+        refusal
+            .detail
+            .contains("node stranger is not among the peers of node b"),
+        "{refusal}"
+    );
     scene.unharmed("an unknown node", "stranger").await;
 
     let mut hello = good.clone();
@@ -85,7 +113,9 @@ async fn who_may_not_connect_is_told_why() {
     hello.peer_id = "a".into();
     let refusal = scene.refused(&Opening::Hello(hello).encode()).await;
     assert_eq!(refusal.reason, RefusalReason::WrongNode);
-    scene.unharmed("meant for another", "looks for node a and reached node b").await;
+    scene
+        .unharmed("meant for another", "looks for node a and reached node b")
+        .await;
 
     let mut later = Opening::Hello(good).encode();
     later[LENGTH_BYTES + 5] = 9;
@@ -105,9 +135,19 @@ async fn garbage_in_place_of_a_hello_closes_that_connection_alone() {
         hello
     };
     let cases: [(&str, &[u8], &str); 5] = [
-        ("http", b"GET / HTTP/1.1\r\nHost: b\r\n\r\n", "no Oarlock node"),
+        (
+            "http",
+            b"GET / HTTP/1.1\r\nHost: b\r\n\r\n",
+            "no Oarlock node",
+        ),
         ("a huge length", &[0xff; 64], "no Oarlock node"),
-        ("a frame of zeros", &[0, 0, 0, 20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], "OARL"),
+        (
+            "a frame of zeros",
+            &[
+                0, 0, 0, 20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+            ],
+            "OARL",
+        ),
         ("a keep-alive", &[0, 0, 0, 0], "no Oarlock node"),
         ("a damaged hello", &damaged, "checksum"),
     ];
@@ -133,12 +173,21 @@ async fn who_hangs_up_before_the_hello_costs_one_line() {
 #[tokio::test]
 async fn who_says_no_hello_in_time_is_closed() {
     let hello_timeout = std::time::Duration::from_millis(20);
-    let limits = NetworkLimits { hello_timeout, ..limits() };
-    let b = start_with(NetworkConfig { limits, ..config(seat("b"), &[]) });
+    let limits = NetworkLimits {
+        hello_timeout,
+        ..limits()
+    };
+    let b = start_with(NetworkConfig {
+        limits,
+        ..config(seat("b"), &[])
+    });
     let (log, _guard) = Log::begin();
     Raw::connect(b.addr()).await.closed().await;
     let lines = log.take();
-    assert!(matches!(&lines[..], [line] if line.contains("no hello within 20 ms")), "{lines:?}");
+    assert!(
+        matches!(&lines[..], [line] if line.contains("no hello within 20 ms")),
+        "{lines:?}"
+    );
 }
 
 #[tokio::test]
@@ -148,7 +197,11 @@ async fn garbage_behind_a_hello_closes_that_connection_alone() {
     let over_long = u32::MAX.to_be_bytes();
     let too_short = [0, 0, 0, 3, 1, 2, 3];
     let random = [0, 0, 0, 9, 1, 2, 3, 4, 5, 6, 7, 8, 9];
-    let cases: [(&[u8], &str); 3] = [(&over_long, "lost"), (&too_short, "lost"), (&random, "lost")];
+    let cases: [(&[u8], &str); 3] = [
+        (&over_long, "lost"),
+        (&too_short, "lost"),
+        (&random, "lost"),
+    ];
     for (number, (bytes, text)) in cases.into_iter().enumerate() {
         let mut raw = Raw::welcome(b.addr(), "c", "b").await;
         raw.request(&ask(77)).await;
@@ -159,8 +212,14 @@ async fn garbage_behind_a_hello_closes_that_connection_alone() {
         a.send("b", ask(number as u64));
         assert_eq!(b.message().await, ("a".into(), ask(number as u64).into()));
         let lines = log.take_warnings();
-        let lines: Vec<_> = lines.iter().filter(|line| line.contains("remote=")).collect();
-        assert!(matches!(&lines[..], [line] if line.contains(text) && line.contains("no message")), "{lines:?}");
+        let lines: Vec<_> = lines
+            .iter()
+            .filter(|line| line.contains("remote="))
+            .collect();
+        assert!(
+            matches!(&lines[..], [line] if line.contains(text) && line.contains("no message")),
+            "{lines:?}"
+        );
     }
     assert_eq!(b.net.stats().lost_connections(), 3);
     assert_eq!(a.net.stats().connections_out(), 1);
@@ -184,8 +243,14 @@ async fn a_half_closed_connection_is_dropped() {
 
 #[tokio::test]
 async fn connections_past_the_bound_are_refused_and_their_place_is_free_again_later() {
-    let limits = NetworkLimits { max_connections: 2, ..limits() };
-    let b = start_with(NetworkConfig { limits, ..config(seat("b"), &[&absent("c"), &absent("d")]) });
+    let limits = NetworkLimits {
+        max_connections: 2,
+        ..limits()
+    };
+    let b = start_with(NetworkConfig {
+        limits,
+        ..config(seat("b"), &[&absent("c"), &absent("d")])
+    });
     let first = Raw::welcome(b.addr(), "c", "b").await;
     let _second = Raw::welcome(b.addr(), "d", "b").await;
     let mut third = Raw::connect(b.addr()).await;
@@ -199,7 +264,9 @@ async fn connections_past_the_bound_are_refused_and_their_place_is_free_again_la
             let mut raw = Raw::connect(b.addr()).await;
             let sent = raw.0.write_all(&hello_of("c", "b").encode()).await.is_ok();
             let mut answer = [0; LENGTH_BYTES + 7];
-            let read = tokio::io::AsyncReadExt::read_exact(&mut raw.0, &mut answer).await.is_ok();
+            let read = tokio::io::AsyncReadExt::read_exact(&mut raw.0, &mut answer)
+                .await
+                .is_ok();
             if sent && read && answer[LENGTH_BYTES + 6] == 0 {
                 break;
             }
@@ -215,7 +282,12 @@ async fn a_peer_that_answers_with_garbage_is_tried_again_without_harm() {
     b.listener.set_nonblocking(true).unwrap();
     let listener = tokio::net::TcpListener::from_std(b.listener).unwrap();
     let mut a = start(a, &[&at_b]);
-    for garbage in [&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], &hello_of("z", "a").encode(), &[0; 8], b""] {
+    for garbage in [
+        &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..],
+        &hello_of("z", "a").encode(),
+        &[0; 8],
+        b"",
+    ] {
         let mut raw = Raw(soon(listener.accept()).await.unwrap().0);
         raw.frame().await;
         raw.write(garbage).await;

@@ -1,8 +1,8 @@
 //! Peers that come, move and go.
 
 use super::support::*;
-use crate::node::hello::{Opening, RefusalReason};
 use crate::node::frame::decode_response;
+use crate::node::hello::{Opening, RefusalReason};
 use crate::node::{Admission, NetEvent, NetworkConfig};
 
 #[tokio::test]
@@ -21,8 +21,24 @@ async fn a_node_that_is_refused_is_connected_once_it_becomes_a_peer() {
     .await;
     let lines = log.take_warnings();
     let told = |line: &&String| line.contains("node a is not among the peers of node b");
-    assert_eq!(lines.iter().filter(told).filter(|line| line.contains("remote=")).count(), 1, "{lines:?}");
-    assert_eq!(lines.iter().filter(told).filter(|line| line.contains("peer=b")).count(), 1, "{lines:?}");
+    assert_eq!(
+        lines
+            .iter()
+            .filter(told)
+            .filter(|line| line.contains("remote="))
+            .count(),
+        1,
+        "{lines:?}"
+    );
+    assert_eq!(
+        lines
+            .iter()
+            .filter(told)
+            .filter(|line| line.contains("peer=b"))
+            .count(),
+        1,
+        "{lines:?}"
+    );
     drop(guard);
     b.net.set_peers(vec![at_a]);
     b.connected_to("a").await;
@@ -43,7 +59,13 @@ async fn a_removed_peer_is_disconnected_and_stays_out() {
     raw.closed().await;
     b.send("a", ask(1));
     b.send("a", answer(1));
-    assert_eq!((b.net.stats().dropped_requests(), b.net.stats().dropped_responses()), (1, 1));
+    assert_eq!(
+        (
+            b.net.stats().dropped_requests(),
+            b.net.stats().dropped_responses()
+        ),
+        (1, 1)
+    );
 }
 
 #[tokio::test]
@@ -59,8 +81,20 @@ async fn peers_that_stay_keep_their_connection() {
     for _ in 0..2 {
         assert!(matches!(c.next().await, NetEvent::Connected(_)));
     }
-    assert_eq!((a.net.stats().connections_out(), b.net.stats().connections_out()), (2, 2));
-    assert_eq!((a.net.stats().lost_connections(), b.net.stats().lost_connections()), (0, 0));
+    assert_eq!(
+        (
+            a.net.stats().connections_out(),
+            b.net.stats().connections_out()
+        ),
+        (2, 2)
+    );
+    assert_eq!(
+        (
+            a.net.stats().lost_connections(),
+            b.net.stats().lost_connections()
+        ),
+        (0, 0)
+    );
     a.send("c", ask(1));
     assert_eq!(c.message().await, ("a".into(), ask(1).into()));
 }
@@ -94,13 +128,18 @@ async fn a_peer_that_is_removed_and_comes_back_is_connected_again() {
 
 #[tokio::test]
 async fn a_node_of_the_cluster_that_is_not_listed_is_heard_and_answered_if_so_configured() {
-    let mut b = start_with(NetworkConfig { admission: Admission::Cluster, ..config(seat("b"), &[]) });
+    let mut b = start_with(NetworkConfig {
+        admission: Admission::Cluster,
+        ..config(seat("b"), &[])
+    });
     let mut raw = Raw::welcome(b.addr(), "newcomer", "b").await;
     raw.request(&ask(1)).await;
     assert_eq!(b.message().await, ("newcomer".into(), ask(1).into()));
     b.send("newcomer", answer(1));
     assert_eq!(decode_response(&raw.frame().await).unwrap(), answer(1));
-    let Opening::Hello(mut hello) = hello_of("newcomer", "b") else { unreachable!("it is a hello") };
+    let Opening::Hello(mut hello) = hello_of("newcomer", "b") else {
+        unreachable!("it is a hello")
+    };
     hello.cluster_id = "other".into();
     let mut other = Raw::connect(b.addr()).await;
     other.write(&Opening::Hello(hello).encode()).await;

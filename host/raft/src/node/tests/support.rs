@@ -27,7 +27,9 @@ const HANG: Duration = Duration::from_secs(60);
 
 /// Waits for something that has to come.
 pub(super) async fn soon<T>(what: impl Future<Output = T>) -> T {
-    timeout(HANG, what).await.expect("what has to come did not come")
+    timeout(HANG, what)
+        .await
+        .expect("what has to come did not come")
 }
 
 #[derive(Clone)]
@@ -53,7 +55,9 @@ pub(super) struct Seat {
 
 pub(super) fn seat(id: &str) -> Seat {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = format!("{id}@{}", listener.local_addr().unwrap()).parse().unwrap();
+    let address = format!("{id}@{}", listener.local_addr().unwrap())
+        .parse()
+        .unwrap();
     Seat { address, listener }
 }
 
@@ -71,7 +75,12 @@ pub(super) struct TestNode {
 /// Times that suit a test on one machine.
 pub(super) fn limits() -> NetworkLimits {
     let ms = Duration::from_millis;
-    NetworkLimits { backoff_min: ms(1), backoff_max: ms(20), backoff_refused: ms(20), ..NetworkLimits::default() }
+    NetworkLimits {
+        backoff_min: ms(1),
+        backoff_max: ms(20),
+        backoff_refused: ms(20),
+        ..NetworkLimits::default()
+    }
 }
 
 pub(super) fn config(seat: Seat, peers: &[&PeerAddress]) -> NetworkConfig {
@@ -89,7 +98,11 @@ pub(super) fn config(seat: Seat, peers: &[&PeerAddress]) -> NetworkConfig {
 pub(super) fn start_with(config: NetworkConfig) -> TestNode {
     let (sender, events) = mpsc::channel(64);
     let id = config.node_id.clone();
-    TestNode { id, net: Network::start(config, Events(sender)).unwrap(), events }
+    TestNode {
+        id,
+        net: Network::start(config, Events(sender)).unwrap(),
+        events,
+    }
 }
 
 pub(super) fn start(seat: Seat, peers: &[&PeerAddress]) -> TestNode {
@@ -119,7 +132,12 @@ impl TestNode {
     /// Waits for a message and passes over connections that come and go.
     pub(super) async fn message(&mut self) -> (String, Message) {
         loop {
-            if let NetEvent::Message { from, message, bytes } = self.next().await {
+            if let NetEvent::Message {
+                from,
+                message,
+                bytes,
+            } = self.next().await
+            {
                 assert!(bytes > LENGTH_BYTES);
                 return (from.to_string(), message);
             }
@@ -154,21 +172,42 @@ pub(super) fn ask(id: u64) -> RaftRequest {
 
 /// The response to it.
 pub(super) fn answer(id: u64) -> RaftResponse {
-    RaftResponse::ReadIndex(ReadIndexResponse { term: Term(1), id, index: None })
+    RaftResponse::ReadIndex(ReadIndexResponse {
+        term: Term(1),
+        id,
+        index: None,
+    })
 }
 
 /// A request of about `length` bytes.
 pub(super) fn chunk(length: usize) -> RaftRequest {
     let data = (0..length).map(|at| (at % 251) as u8).collect::<Vec<_>>();
-    let meta = SnapshotMeta { last: LogId::default(), time_ms: 0, length: length as u64, checksum: 0 };
-    let install =
-        InstallSnapshot { term: Term(1), leader_id: "a".into(), meta, offset: 0, data: Bytes::from(data) };
+    let meta = SnapshotMeta {
+        last: LogId::default(),
+        time_ms: 0,
+        length: length as u64,
+        checksum: 0,
+    };
+    let install = InstallSnapshot {
+        term: Term(1),
+        leader_id: "a".into(),
+        meta,
+        offset: 0,
+        data: Bytes::from(data),
+    };
     RaftRequest::InstallSnapshot(install)
 }
 
 pub(super) fn forward(data: &'static [u8]) -> RaftRequest {
-    let command = Command { session: 1, sequence: 1, data: Bytes::from_static(data) };
-    RaftRequest::Forward(Forward { term: Term(1), commands: vec![command] })
+    let command = Command {
+        session: 1,
+        sequence: 1,
+        data: Bytes::from_static(data),
+    };
+    RaftRequest::Forward(Forward {
+        term: Term(1),
+        commands: vec![command],
+    })
 }
 
 /// A connection that plays a node by hand.
@@ -209,7 +248,10 @@ impl Raw {
     /// Says hello as a peer, and is welcome.
     pub(super) async fn welcome(to: SocketAddr, id: &str, peer: &str) -> Self {
         let (raw, opening) = Self::introduce(to, id, peer).await;
-        assert!(matches!(&opening, Opening::Hello(hello) if hello.node_id.as_str() == peer), "{opening:?}");
+        assert!(
+            matches!(&opening, Opening::Hello(hello) if hello.node_id.as_str() == peer),
+            "{opening:?}"
+        );
         raw
     }
 
@@ -255,12 +297,19 @@ impl Log {
     /// Takes the lines that are warnings or errors.
     pub(super) fn take_warnings(&self) -> Vec<String> {
         let lines = std::mem::take(&mut *self.0.lock().unwrap());
-        lines.into_iter().filter(|(level, _)| *level <= Level::WARN).map(|(_, line)| line).collect()
+        lines
+            .into_iter()
+            .filter(|(level, _)| *level <= Level::WARN)
+            .map(|(_, line)| line)
+            .collect()
     }
 
     /// Takes all lines.
     pub(super) fn take(&self) -> Vec<String> {
-        std::mem::take(&mut *self.0.lock().unwrap()).into_iter().map(|(_, line)| line).collect()
+        std::mem::take(&mut *self.0.lock().unwrap())
+            .into_iter()
+            .map(|(_, line)| line)
+            .collect()
     }
 }
 
@@ -284,7 +333,10 @@ impl Subscriber for Log {
         for (name, value) in fields.0 {
             write!(line, "{name}={value} ").unwrap();
         }
-        self.0.lock().unwrap().push((*event.metadata().level(), line));
+        self.0
+            .lock()
+            .unwrap()
+            .push((*event.metadata().level(), line));
     }
 
     fn enter(&self, _: &span::Id) {}

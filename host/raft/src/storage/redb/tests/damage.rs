@@ -105,7 +105,7 @@ fn a_flipped_bit_anywhere_is_never_taken_for_the_truth() {
     let right = fill(dir.path());
     let bytes = fs::read(dir.path().join("raft.redb")).unwrap();
     let found = flip_bits(&bytes, |result, what| {
-        expect_error_or_right(result, what, &right)
+        expect_error_or_right(result, what, &right);
     });
     assert!(found > 100, "only {found} flips hit what is used");
 }

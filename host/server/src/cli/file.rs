@@ -1,0 +1,156 @@
+//! The file of `--config`: what it says is put among the arguments, unless these or the environment say otherwise.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::origin::{Origins, key, variable};
+use crate::exit::Failure;
+
+/// Longest file of settings that is read, in bytes.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// The name of the flag that names the file.
+const CONFIG: &str = "config";
+
+/// Arguments with the settings of the file, and where each comes from.
+///
+/// # Errors
+/// The file can't be read, or holds something that is no setting.
+pub(super) fn add_settings(
+    definition: &clap::Command,
+    mut arguments: Vec<OsString>,
+) -> Result<(Vec<OsString>, Origins), Failure> {
+    let (flags, given) = flags_of(&arguments);
+    let mut origins = Origins { flags, file: None };
+    let named = arguments.get(1).and_then(|name| name.to_str());
+    let command = named.and_then(|name| definition.find_subcommand(name));
+    let path = given.or_else(|| std::env::var_os(variable(CONFIG)).map(PathBuf::from));
+    let (Some(command), Some(path)) = (command, path) else {
+        return Ok((arguments, origins));
+    };
+    let settings = read(&path, definition)?;
+    let mut used = BTreeSet::new();
+    let mut added = Vec::new();
+    for Setting { flag, values } in settings {
+        let known = long_flags(command).any(|long| long == flag);
+        if !known || origins.flags.contains(&flag) || std::env::var_os(variable(&flag)).is_some() {
+            continue;
+        }
+        added.extend(values.into_iter().map(OsString::from));
+        used.insert(flag);
+    }
+    arguments.splice(2..2, added);
+    origins.file = Some((path, used));
+    Ok((arguments, origins))
+}
+
+/// A setting of the file, as arguments.
+struct Setting {
+    flag: String,
+    values: Vec<String>,
+}
+
+/// The flags that the arguments name, and the value of `--config`.
+fn flags_of(arguments: &[OsString]) -> (BTreeSet<String>, Option<PathBuf>) {
+    let mut flags = BTreeSet::new();
+    let mut config = None;
+    let mut rest = arguments.iter().map(OsString::as_os_str);
+    while let Some(argument) = rest.next() {
+        if argument == "--" {
+            break;
+        }
+        let text = argument.to_string_lossy();
+        let Some(flag) = text.strip_prefix("--") else {
+            continue;
+        };
+        let (flag, value) = match flag.split_once('=') {
+            Some((flag, value)) => (flag, Some(value)),
+            None => (flag, None),
+        };
+        if flag == CONFIG {
+            config = value
+                .map(PathBuf::from)
+                .or_else(|| rest.next().map(PathBuf::from));
+        }
+        flags.insert(flag.to_owned());
+    }
+    (flags, config)
+}
+
+fn long_flags(command: &clap::Command) -> impl Iterator<Item = &str> {
+    command.get_arguments().filter_map(clap::Arg::get_long)
+}
+
+fn read(path: &Path, definition: &clap::Command) -> Result<Vec<Setting>, Failure> {
+    let shown = path.display();
+    let failed = |why: &dyn std::fmt::Display| {
+        Failure::usage(format!(
+            "cannot read the settings in {shown}: {why}; give another file to --config"
+        ))
+    };
+    let length = std::fs::metadata(path)
+        .map_err(|error| failed(&error))?
+        .len();
+    if length > MAX_FILE_BYTES {
+        return Err(failed(&format!(
+            "it has {length} bytes, and {MAX_FILE_BYTES} are the most"
+        )));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| failed(&error))?;
+    let table: toml::Table = text.parse().map_err(|error| {
+        Failure::usage(format!("{shown} is not TOML: {error}; correct it there"))
+    })?;
+    let known: BTreeSet<&str> = definition.get_subcommands().flat_map(long_flags).collect();
+    table
+        .into_iter()
+        .map(|(name, value)| setting(&name, value, path, &known))
+        .collect()
+}
+
+fn setting(
+    name: &str,
+    value: toml::Value,
+    path: &Path,
+    known: &BTreeSet<&str>,
+) -> Result<Setting, Failure> {
+    let shown = path.display();
+    let flag = name.replace('_', "-");
+    if flag == CONFIG || key(&flag) != name || !known.contains(flag.as_str()) {
+        let near = known
+            .iter()
+            .map(|flag| key(flag))
+            .find(|key| key.starts_with(name) || name.starts_with(key.as_str()));
+        let near = near.map_or_else(String::new, |near| format!(", perhaps `{near}`"));
+        return Err(Failure::usage(format!(
+            "`{name}` in {shown} is no setting{near}; see `oarlock serve --help`: each flag is a key, with underscores"
+        )));
+    }
+    let wrong = |kind: &str| {
+        Failure::usage(format!(
+            "`{name}` in {shown} is {kind}; write a text, a number, true or false, or a list of texts"
+        ))
+    };
+    let values = match value {
+        toml::Value::Boolean(true) => vec![format!("--{flag}")],
+        toml::Value::Boolean(false) => Vec::new(),
+        value => {
+            let value = match value {
+                toml::Value::String(text) => text,
+                toml::Value::Integer(number) => number.to_string(),
+                toml::Value::Float(number) => number.to_string(),
+                toml::Value::Array(values) => {
+                    let texts: Option<Vec<&str>> = values.iter().map(toml::Value::as_str).collect();
+                    texts
+                        .ok_or_else(|| wrong("a list of something else than texts"))?
+                        .join(",")
+                }
+                toml::Value::Table(_) => return Err(wrong("a table")),
+                toml::Value::Datetime(_) => return Err(wrong("a date")),
+                toml::Value::Boolean(_) => unreachable!("both are handled above"),
+            };
+            vec![format!("--{flag}={value}")]
+        }
+    };
+    Ok(Setting { flag, values })
+}

@@ -1,0 +1,11 @@
+//! Real `oarlock` processes: started, killed and asked over HTTP as a user would.
+
+mod binary;
+mod cluster;
+mod http;
+mod node;
+
+pub use binary::{guest, oarlock, run, run_in};
+pub use cluster::{Cluster, apply_somewhere, eventually, free_ports};
+pub use http::{Answer, Http, Unanswered};
+pub use node::{Node, NodeOptions};

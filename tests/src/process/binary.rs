@@ -1,0 +1,82 @@
+//! Where the binary and the guests are.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+/// The root of the repository.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap_or(Path::new("."))
+}
+
+/// The `oarlock` binary of the profile that these tests are built with. Cargo builds no binary of another package for
+/// a test, so the first call has it built; where nothing has changed since, that takes a moment.
+///
+/// # Panics
+/// If it does not build.
+pub fn oarlock() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let test = std::env::current_exe().expect("the test's own path");
+        // target/<profile>/deps/<test>
+        let profile_dir = test
+            .parent()
+            .and_then(Path::parent)
+            .expect("a test lies in deps/");
+        let mut build = Command::new(env!("CARGO"));
+        build
+            .args([
+                "build",
+                "--quiet",
+                "--offline",
+                "--workspace",
+                "--bin",
+                "oarlock",
+            ])
+            .current_dir(root());
+        if profile_dir.ends_with("release") {
+            build.arg("--release");
+        }
+        let target_dir = profile_dir.parent().expect("target/<profile>");
+        let built = build
+            .arg("--target-dir")
+            .arg(target_dir)
+            .output()
+            .expect("cargo runs");
+        assert!(
+            built.status.success(),
+            "the binary does not build:\n{}",
+            String::from_utf8_lossy(&built.stderr)
+        );
+        profile_dir.join("oarlock")
+    })
+}
+
+/// A committed guest, by its name, or the one in `OARLOCK_TEST_GUESTS`: the gate runs these tests on freshly built
+/// guests too.
+pub fn guest(name: &str) -> PathBuf {
+    let dir = std::env::var_os("OARLOCK_TEST_GUESTS").map(PathBuf::from);
+    let dir = dir.map_or_else(|| root().join("examples-wasm/dist"), |dir| root().join(dir));
+    dir.join(name).with_extension("wasm")
+}
+
+/// Runs `oarlock` to its end, with nothing on its standard input.
+pub fn run<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Output {
+    run_in(Path::new("."), args)
+}
+
+/// The same in a directory.
+///
+/// # Panics
+/// If it can't be started.
+pub fn run_in<S: AsRef<OsStr>>(dir: &Path, args: impl IntoIterator<Item = S>) -> Output {
+    Command::new(oarlock())
+        .args(args)
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .output()
+        .expect("oarlock starts")
+}

@@ -1,0 +1,229 @@
+//! Several nodes on loopback.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::binary::guest;
+use super::http::{Http, Unanswered};
+use super::node::{Node, NodeOptions};
+
+/// How long a condition may take to come true before a test gives it up. Far above what is needed on a slow machine:
+/// it bounds a failing test, it measures nothing.
+const GIVES_UP: Duration = Duration::from_secs(120);
+/// How often an outside condition is looked at.
+const LOOKS_AGAIN: Duration = Duration::from_millis(50);
+
+/// Ports that are free now. The listeners that found them are closed together, so no two are equal.
+///
+/// # Panics
+/// If loopback has none.
+pub fn free_ports(count: usize) -> Vec<u16> {
+    let listeners = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    let listeners: Vec<TcpListener> = listeners.collect();
+    listeners
+        .iter()
+        .map(|listener| listener.local_addr().expect("a bound listener").port())
+        .collect()
+}
+
+/// Nodes that know each other, with data in a directory that goes when they do.
+pub struct Cluster {
+    /// The nodes: node1, node2, …
+    pub nodes: Vec<Node>,
+    dir: TempDir,
+}
+
+impl Cluster {
+    /// Starts `count` nodes with the guest `name` and more flags.
+    ///
+    /// # Panics
+    /// If the system does not let them start.
+    pub fn start(count: usize, name: &str, args: &[&str]) -> Self {
+        let mut cluster = Self::prepare(count, name, args);
+        cluster.nodes.iter_mut().for_each(Node::start);
+        cluster
+    }
+
+    /// The same, not started yet.
+    ///
+    /// # Panics
+    /// If there is no directory for temporary files.
+    pub fn prepare(count: usize, name: &str, args: &[&str]) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let ports = free_ports(2 * count);
+        let (peers, clients) = ports.split_at(count);
+        let members: Vec<String> = peers
+            .iter()
+            .enumerate()
+            .map(|(at, port)| format!("node{}=127.0.0.1:{port}", at + 1))
+            .collect();
+        let mut fixed = vec![
+            "--state-machine".to_owned(),
+            guest(name).display().to_string(),
+        ];
+        fixed.extend(args.iter().map(|&arg| arg.to_owned()));
+        let nodes = peers
+            .iter()
+            .zip(clients)
+            .enumerate()
+            .map(|(at, (peer, client))| {
+                Node::new(NodeOptions {
+                    id: format!("node{}", at + 1),
+                    peer_addr: format!("127.0.0.1:{peer}"),
+                    client_addr: format!("127.0.0.1:{client}"),
+                    cluster: members.join(","),
+                    data_dir: dir.path().join(format!("node{}", at + 1)),
+                    args: fixed.clone(),
+                })
+            });
+        Self {
+            nodes: nodes.collect(),
+            dir,
+        }
+    }
+
+    /// Where everything of this cluster lies.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Waits until a leader is known to all running nodes, and returns its position.
+    pub async fn leader(&mut self) -> usize {
+        eventually(
+            "all running nodes agree on a leader that runs",
+            async || {
+                let running = self.running();
+                let mut leader = None;
+                for &at in &running {
+                    let status = self.nodes[at].http().status().await?;
+                    let named = status["leader_id"].as_str()?.to_owned();
+                    let at = running
+                        .iter()
+                        .copied()
+                        .find(|&at| self.nodes[at].id() == named)?;
+                    if leader.replace(at).is_some_and(|before| before != at) {
+                        return None;
+                    }
+                }
+                leader
+            },
+        )
+        .await
+    }
+
+    /// Positions of the nodes that run.
+    pub fn running(&mut self) -> Vec<usize> {
+        let nodes = self.nodes.iter_mut().enumerate();
+        nodes
+            .filter_map(|(at, node)| node.is_running().then_some(at))
+            .collect()
+    }
+
+    /// Waits until all running nodes have applied the same entries, and returns their statuses.
+    ///
+    /// # Panics
+    /// If two of them have applied as much and hold another state.
+    pub async fn converged(&mut self) -> Vec<Value> {
+        eventually(
+            "all running nodes have applied the same entries",
+            async || {
+                let mut statuses = Vec::new();
+                for at in self.running() {
+                    statuses.push(self.nodes[at].http().status().await?);
+                }
+                let first = statuses.first()?.clone();
+                let last_index = statuses
+                    .iter()
+                    .filter_map(|status| status["last_log_index"].as_u64())
+                    .max();
+                let level = |status: &Value| {
+                    status["applied_index"] == first["applied_index"]
+                        && status["applied_index"].as_u64() == last_index
+                };
+                if !statuses.iter().all(level) {
+                    return None;
+                }
+                for status in &statuses {
+                    assert_eq!(
+                        status["state_hash"], first["state_hash"],
+                        "equal entries, other states: {statuses:#?}"
+                    );
+                }
+                Some(statuses)
+            },
+        )
+        .await
+    }
+
+    /// Applies a command on any node that takes it, as a patient client would: with a key, so that it may be sent again.
+    ///
+    /// # Panics
+    /// If it is refused.
+    pub async fn apply_somewhere(&mut self, key: &str, command: &str) -> Value {
+        let targets: Vec<Http> = self.nodes.iter().map(Node::http).collect();
+        apply_somewhere(&targets, key, command).await
+    }
+}
+
+/// Applies a command on any node that takes it.
+///
+/// # Panics
+/// If it is refused.
+pub async fn apply_somewhere(targets: &[Http], key: &str, command: &str) -> Value {
+    let trying = async {
+        loop {
+            for target in targets {
+                if let Some(reply) = try_apply(target, key, command).await {
+                    return reply;
+                }
+            }
+            pause().await;
+        }
+    };
+    patiently("a node takes the command", trying).await
+}
+
+async fn try_apply(target: &Http, key: &str, command: &str) -> Option<Value> {
+    let headers = [("idempotency-key", key), ("oarlock-timeout-ms", "3000")];
+    match target
+        .send("POST", "/v1/apply", &headers, command.to_owned())
+        .await
+    {
+        Ok(answer) if answer.status == 200 => Some(answer.json()),
+        Ok(answer) if [429, 503, 504].contains(&answer.status) => None,
+        Ok(answer) => panic!("{command} was refused: {answer:?}"),
+        Err(Unanswered { .. }) => None,
+    }
+}
+
+/// Looks again and again until something comes true.
+///
+/// # Panics
+/// If it does not.
+pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let looking = async {
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            pause().await;
+        }
+    };
+    patiently(what, looking).await
+}
+
+async fn pause() {
+    let mut again = tokio::time::interval(LOOKS_AGAIN);
+    again.tick().await;
+    again.tick().await;
+}
+
+async fn patiently<T>(what: &str, waiting: impl Future<Output = T>) -> T {
+    tokio::time::timeout(GIVES_UP, waiting)
+        .await
+        .unwrap_or_else(|_| panic!("it never came true that {what}"))
+}

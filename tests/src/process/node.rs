@@ -1,0 +1,155 @@
+//! One `oarlock serve` process.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use super::binary::oarlock;
+use super::http::Http;
+
+/// How a node is started.
+#[derive(Clone, Debug)]
+pub struct NodeOptions {
+    /// `--node-id`.
+    pub id: String,
+    /// `--peer-addr`.
+    pub peer_addr: String,
+    /// `--client-addr`.
+    pub client_addr: String,
+    /// `--cluster`.
+    pub cluster: String,
+    /// `--data-dir`.
+    pub data_dir: PathBuf,
+    /// Everything else.
+    pub args: Vec<String>,
+}
+
+/// A node; killed when dropped.
+#[derive(Debug)]
+pub struct Node {
+    options: NodeOptions,
+    log: PathBuf,
+    child: Option<Child>,
+}
+
+impl Node {
+    /// A node that is not running yet. Its log goes beside its data directory.
+    pub fn new(options: NodeOptions) -> Self {
+        let log = options.data_dir.with_extension("log");
+        Self {
+            options,
+            log,
+            child: None,
+        }
+    }
+
+    /// Starts it, or starts it again.
+    ///
+    /// # Panics
+    /// If the system does not.
+    pub fn start(&mut self) {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(&self.log)
+            .expect("a log file");
+        let options = &self.options;
+        let child = Command::new(oarlock())
+            .arg("serve")
+            .args(["--node-id", &options.id, "--peer-addr", &options.peer_addr])
+            .args([
+                "--client-addr",
+                &options.client_addr,
+                "--cluster",
+                &options.cluster,
+            ])
+            .arg("--data-dir")
+            .arg(&options.data_dir)
+            .args(&options.args)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a second handle"))
+            .stderr(log)
+            .spawn()
+            .expect("oarlock starts");
+        self.child = Some(child);
+    }
+
+    /// SIGKILL, as a power cut would: nothing is said, nothing is flushed.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        child.kill().expect("it runs");
+        child.wait().expect("it ends");
+    }
+
+    /// Sends a signal by its name: `INT`, `TERM`, `STOP`, `CONT`.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.as_ref().expect("it runs").id();
+        let sent = Command::new("sh")
+            .args(["-c", &format!("kill -{name} {pid}")])
+            .status()
+            .expect("a shell");
+        assert!(sent.success(), "signal {name} could not be sent");
+    }
+
+    /// Waits for it to end by itself.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn wait(&mut self) -> ExitStatus {
+        self.child.take().expect("it runs").wait().expect("it ends")
+    }
+
+    /// Whether it runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child
+            .as_mut()
+            .is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// Its name.
+    pub fn id(&self) -> &str {
+        &self.options.id
+    }
+
+    /// Where peers reach it.
+    pub fn peer_addr(&self) -> &str {
+        &self.options.peer_addr
+    }
+
+    /// Where its data is.
+    pub fn data_dir(&self) -> &Path {
+        &self.options.data_dir
+    }
+
+    /// How it is started; changes hold from the next start on.
+    pub fn options_mut(&mut self) -> &mut NodeOptions {
+        &mut self.options
+    }
+
+    /// Where clients reach it.
+    pub fn http(&self) -> Http {
+        Http(self.options.client_addr.clone())
+    }
+
+    /// All that it has said.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if self.child.is_some() {
+            self.kill();
+        }
+        if std::thread::panicking() {
+            eprintln!("---- log of {} ----\n{}", self.options.id, self.log());
+        }
+    }
+}

@@ -391,7 +391,7 @@ fn faults_of(description: &Description) -> Vec<Reason> {
         ("schema", &description.schema, 0, SCHEMA_BYTES),
     ];
     let fault = |(field, text, least, limit): (&'static str, &String, usize, usize)| {
-        (text.len() < least || text.len() > limit).then(|| Reason::BadDescription {
+        (text.len() < least || text.len() > limit).then_some(Reason::BadDescription {
             field,
             bytes: text.len(),
             limit,

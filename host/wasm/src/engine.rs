@@ -65,7 +65,9 @@ fn config() -> Config {
         .cranelift_nan_canonicalization(true)
         // Its results are left to the processor.
         .wasm_relaxed_simd(false)
-        // Two threads that share memory have no order that all nodes agree on.
+        // Two threads that share memory have no order that all nodes agree on. Threads need no setting: this build of
+        // wasmtime is without its feature `threads`, so that a shared memory and atomics are refused, which a test
+        // of `check` sees to.
         // Nothing here is asynchronous, and without it a call across the boundary costs half.
         .concurrency_support(false)
         // The only measure of work that is equal on every node; a clock is not.

@@ -289,7 +289,8 @@ impl<'m> Entry<'m> {
             } else {
                 Answer::Rejected(reply)
             };
-            self.replicated.keys.complete(&key, answer, self.limits);
+            let keys = &mut self.replicated.keys;
+            keys.complete(&key, completion.token, answer, self.limits);
         }
         self.effects.completions.push(completion);
     }

@@ -42,9 +42,17 @@ const CALL_FUEL: u64 = 200;
 const PARTS: usize = 64;
 
 /// The other end of a snapshot that is written. There is one at a time, so it has no content of its own.
+#[allow(
+    unreachable_pub,
+    reason = "the generated bindings export it once more, within this crate"
+)]
 pub struct Sink;
 
 /// The other end of a snapshot that is read.
+#[allow(
+    unreachable_pub,
+    reason = "the generated bindings export it once more, within this crate"
+)]
 pub struct Source;
 
 /// Something that a guest published.
@@ -224,6 +232,14 @@ impl Limiter {
         self.node_granted = granted;
         granted
     }
+
+    fn grow_failed(&mut self, error: &wasmtime::Error) {
+        // It is also called after a refusal, which is no failure of this machine.
+        if self.node_granted {
+            tracing::error!(error = format!("{error:#}"), "no memory for the guest");
+            self.node_denied = true;
+        }
+    }
 }
 
 impl ResourceLimiter for Limiter {
@@ -244,11 +260,7 @@ impl ResourceLimiter for Limiter {
     }
 
     fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
-        // It is also called after a refusal, which is no failure of this machine.
-        if self.node_granted {
-            tracing::error!(error = format!("{error:#}"), "no memory for the guest");
-            self.node_denied = true;
-        }
+        self.grow_failed(&error);
         Ok(())
     }
 
@@ -266,6 +278,11 @@ impl ResourceLimiter for Limiter {
             self.table_elements = total;
         }
         Ok(granted)
+    }
+
+    fn table_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.grow_failed(&error);
+        Ok(())
     }
 
     fn instances(&self) -> usize {

@@ -12,7 +12,7 @@ use wasmtime::component::Resource;
 
 use crate::bindings::exports::oarlock::state_machine::{about, machine, queries, timers};
 use crate::bindings::oarlock::state_machine::types;
-use crate::chunks::Chunks;
+use crate::chunks::{ChunkWriter, Chunks};
 use crate::failure::{self, CallError, Circumstances, GuestFailure};
 use crate::guest_log::GuestLog;
 use crate::host::{Call, Effects, HostState, Purpose};
@@ -57,6 +57,8 @@ pub(crate) enum StartError {
 pub(crate) struct Instance {
     store: Store<HostState>,
     limits: MachineLimits,
+    /// Fuel of the last call.
+    fuel_given: u64,
     machine: machine::Guest,
     queries: Option<queries::Guest>,
     timers: Option<timers::Guest>,
@@ -89,6 +91,7 @@ impl Instance {
             Ok(exports) => Ok(Self {
                 store,
                 limits: *limits,
+                fuel_given: limits.fuel_per_query,
                 machine: exports.machine,
                 queries: exports.queries,
                 timers: exports.timers,
@@ -155,7 +158,7 @@ impl Instance {
         };
         let queries = queries.clone();
         self.begin(Call::look(at, &self.limits), self.limits.fuel_per_query)?;
-        let answer = queries.call_query(&mut self.store, wit(at), &request.to_vec());
+        let answer = queries.call_query(&mut self.store, wit(at), request);
         let answer = self.end(answer)?;
         let bytes = answer.as_ref().map_or_else(Vec::len, Vec::len) as u64;
         if bytes > self.limits.reply_bytes {
@@ -177,7 +180,7 @@ impl Instance {
             .call_snapshot(&mut self.store, Resource::new_own(0));
         let written = self.end(written)?;
         let chunks = self.store.data_mut().call.take_sink();
-        Ok(written.map(|()| chunks.map(|chunks| chunks.finish()).unwrap_or_default()))
+        Ok(written.map(|()| chunks.map(ChunkWriter::finish).unwrap_or_default()))
     }
 
     /// Replaces the state. The inner error is the guest's refusal.
@@ -216,10 +219,11 @@ impl Instance {
         self.store.data().limiter.memory_bytes
     }
 
-    /// Fuel that the last call left over.
-    #[cfg(test)]
-    pub(crate) fn fuel_left(&self) -> u64 {
-        self.store.get_fuel().unwrap()
+    /// Fuel that the last call took.
+    pub(crate) fn fuel_spent(&self) -> u64 {
+        // Fuel is always on; without it the least that can be said is that nothing is left.
+        let left = self.store.get_fuel().unwrap_or(0);
+        self.fuel_given.saturating_sub(left)
     }
 
     /// Lets memory grow past its limit by a quarter, while an earlier state is built again: a heap that is built in
@@ -237,12 +241,18 @@ impl Instance {
         let state = self.store.data_mut();
         state.call = call;
         state.limiter.begin();
+        self.fuel_given = fuel;
         let given = self.store.set_fuel(fuel);
         self.end(given)
     }
 
     fn end<T>(&mut self, result: wasmtime::Result<T>) -> Result<T, CallError> {
-        result.map_err(|error| failed(&mut self.store, &error))
+        match result {
+            // A guest may get over a refusal, and would then do something else than on a node that has memory.
+            Ok(_) if self.store.data().limiter.node_denied() => Err(CallError::NodeOutOfMemory),
+            Ok(value) => Ok(value),
+            Err(error) => Err(failed(&mut self.store, &error)),
+        }
     }
 }
 

@@ -98,9 +98,18 @@ impl KeyTable {
         self.shrink(limits);
     }
 
-    /// Replaces the answer of a deferred command, if its key is still known.
-    pub(crate) fn complete(&mut self, key: &str, answer: Answer, limits: &MachineLimits) {
-        if let Some(spent) = self.spent.get_mut(key) {
+    /// Replaces the answer of a command that was deferred under this token, if its key is still known. A key that was
+    /// forgotten meanwhile and spent on another command keeps the answer of that one.
+    pub(crate) fn complete(
+        &mut self,
+        key: &str,
+        token: u64,
+        answer: Answer,
+        limits: &MachineLimits,
+    ) {
+        if let Some(spent) = self.spent.get_mut(key)
+            && spent.answer == Answer::Deferred(token)
+        {
             let answer = answer.alone();
             self.bytes = self.bytes - spent.answer.bytes() + answer.bytes();
             spent.answer = answer;

@@ -124,20 +124,21 @@ impl RecoverableGuest {
         accept: Accept<'_>,
     ) -> Result<Result<Applied, GuestFailure>, MachineFailure> {
         let instance = self.live()?;
-        let applied = work
-            .run(instance, Purpose::Change, at, number)
-            .and_then(|applied| match accept(&applied) {
-                Ok(()) => Ok(applied),
-                Err(failure) => Err(CallError::Guest(failure)),
-            });
+        let applied = work.run(instance, Purpose::Change, at, number);
+        let fuel = instance.fuel_spent();
+        let applied = applied.and_then(|applied| match accept(&applied) {
+            Ok(()) => Ok(applied),
+            Err(failure) => Err(CallError::Guest(failure)),
+        });
         match applied {
             Ok(applied) => {
-                self.journal.push(Record {
+                let record = Record {
                     at,
                     number,
                     work,
                     checksum: applied.checksum,
-                });
+                };
+                self.journal.push(record, fuel);
                 Ok(Ok(applied))
             }
             Err(error) => {
@@ -173,14 +174,16 @@ impl RecoverableGuest {
 
     /// Writes the guest's state, which becomes the checkpoint.
     pub(crate) fn snapshot(&mut self, at: Moment) -> Result<Chunks, MachineFailure> {
-        let written = self.live()?.snapshot(at);
+        let instance = self.live()?;
+        let written = instance.snapshot(at);
+        let fuel = instance.fuel_spent();
         let message = match written {
             Ok(Ok(chunks)) => {
                 self.checkpoint = Some(Checkpoint {
                     written_by: self.module.description().version,
                     chunks: chunks.clone(),
                 });
-                self.journal.clear(chunks.bytes());
+                self.journal.clear(chunks.bytes(), fuel);
                 return Ok(chunks);
             }
             Ok(Err(refusal)) => refusal,
@@ -201,7 +204,9 @@ impl RecoverableGuest {
         let mut instance = self.new_instance()?;
         let checkpoint = Checkpoint { written_by, chunks };
         restore_from(&mut instance, &checkpoint)?;
-        self.journal.clear(checkpoint.chunks.bytes());
+        // To read a state is about as much work as to write it.
+        let fuel = instance.fuel_spent();
+        self.journal.clear(checkpoint.chunks.bytes(), fuel);
         self.checkpoint = Some(checkpoint);
         self.instance = Some(instance);
         Ok(())

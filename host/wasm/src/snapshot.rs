@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! 8 bytes  magic, OARSNAP and the version of the format, 1
-//! frames   one byte: section · four bytes: length, at most 1 MiB · the payload · four bytes: CRC-32C of all of these
+//! frames   one byte: section · four bytes: length, at most 1 MiB · the payload · four bytes: a checksum
 //! ```
 //! Sections in order: the header (one frame), the idempotency keys, the deferred commands, the guest's own bytes, and
-//! the end (one frame), which tells the length of the others. Numbers are little-endian. Nothing of a snapshot is used
-//! before all of it has been read and found whole.
+//! the end (one frame), which tells the length of the others. The checksum is the CRC-32C of the frame's number, eight
+//! bytes counted from 0, and of all that stands before it in the frame. Numbers are little-endian. Nothing of a snapshot
+//! is used before all of it has been read and found whole.
 
 use std::io::{self, Read, Write};
 
@@ -14,7 +15,7 @@ use task_queue_raft::state_machine::Moment;
 use task_queue_raft::types::Index;
 use thiserror::Error;
 
-use crate::chunks::Chunks;
+use crate::chunks::{ChunkReader, Chunks};
 use crate::deferred::Deferred;
 use crate::hash::StateHash;
 use crate::keys::KeyTable;
@@ -24,7 +25,7 @@ use crate::wire;
 
 mod frames;
 
-use frames::{FrameReader, Section, SectionWriter};
+use frames::{FrameReader, FrameWriter, Section};
 
 const MAGIC: &[u8; 7] = b"OARSNAP";
 const VERSION: u8 = 1;
@@ -125,21 +126,22 @@ pub(crate) fn write(
 ) -> io::Result<()> {
     to.write_all(MAGIC)?;
     to.write_all(&[VERSION])?;
-    let mut section = SectionWriter::new(to, Section::Header);
+    let mut frames = FrameWriter::new(to);
+    let mut section = frames.section(Section::Header);
     write_header(&mut section, module, written_by, replicated)?;
     section.finish()?;
-    let mut section = SectionWriter::new(to, Section::Keys);
+    let mut section = frames.section(Section::Keys);
     replicated.keys.write(&mut section)?;
     let keys = section.finish()?;
-    let mut section = SectionWriter::new(to, Section::Deferred);
+    let mut section = frames.section(Section::Deferred);
     replicated.deferred.write(&mut section)?;
     let deferred = section.finish()?;
-    let mut section = SectionWriter::new(to, Section::Guest);
+    let mut section = frames.section(Section::Guest);
     for chunk in guest.iter() {
         section.write_all(chunk)?;
     }
     let guest = section.finish()?;
-    let mut section = SectionWriter::new(to, Section::End);
+    let mut section = frames.section(Section::End);
     for length in [keys, deferred, guest] {
         wire::put_u64(&mut section, length)?;
     }
@@ -158,6 +160,7 @@ pub(crate) fn read(
     let header = frames.section(Section::Header, 1 << 20)?;
     let mut header = header.reader();
     let (written_by, mut replicated) = read_header(&mut header, module)?;
+    exhausted(&mut header)?;
     let keys = frames.section(Section::Keys, TABLE_BYTES)?;
     let deferred = frames.section(Section::Deferred, TABLE_BYTES)?;
     let guest = frames.section(Section::Guest, limits.snapshot_bytes)?;
@@ -169,13 +172,26 @@ pub(crate) fn read(
             return Err(wire::invalid("a section is not as long as the end says").into());
         }
     }
-    replicated.keys = KeyTable::read(&mut keys.reader(), limits)?;
-    replicated.deferred = Deferred::read(&mut deferred.reader())?;
+    exhausted(&mut end)?;
+    let mut keys = keys.reader();
+    replicated.keys = KeyTable::read(&mut keys, limits)?;
+    exhausted(&mut keys)?;
+    let mut deferred = deferred.reader();
+    replicated.deferred = Deferred::read(&mut deferred)?;
+    exhausted(&mut deferred)?;
     Ok(Snapshot {
         written_by,
         replicated,
         guest,
     })
+}
+
+/// Nothing may follow what was read of a section.
+fn exhausted(section: &mut ChunkReader) -> io::Result<()> {
+    if section.next(1).is_empty() {
+        return Ok(());
+    }
+    Err(wire::invalid("a section is longer than what it holds"))
 }
 
 fn read_magic(from: &mut dyn Read) -> Result<(), SnapshotError> {

@@ -5,15 +5,17 @@ use task_queue_raft::state_machine::Moment;
 use super::Work;
 
 /// The journal is due for a checkpoint past this many bytes, or past the size of the last checkpoint if that is more:
-/// so writing checkpoints takes no more than in proportion to what is applied.
+/// so the bytes of all checkpoints together are no more than those of the commands.
 const BYTES: u64 = 8 << 20;
 
-/// It is due past this many calls, too. A larger state gets more: one for each [`BYTES_PER_CALL`] of its checkpoint.
-const CALLS: u64 = 4096;
-const BYTES_PER_CALL: u64 = 16 << 10;
+/// It is due past this much work to replay, in fuel (some seconds), or past this many times the work of the last
+/// checkpoint: so checkpoints take a small part of all work, and the way back from a failure has an end.
+const FUEL: u64 = 4_000_000_000;
+const FUEL_OF_CHECKPOINTS: u64 = 8;
 
-/// What a record costs beside its commands, in bytes.
+/// What a record costs beside its commands, in bytes; and a call beside its fuel, in fuel.
 const RECORD_BYTES: u64 = 96;
+const CALL_FUEL: u64 = 2_000;
 
 /// How often a checkpoint may be postponed, each time for twice as long, while the guest can't write one.
 const POSTPONED: u32 = 4;
@@ -33,16 +35,20 @@ pub(super) struct Record {
 pub(super) struct Journal {
     records: Vec<Record>,
     bytes: u64,
+    fuel: u64,
     checkpoint_bytes: u64,
+    checkpoint_fuel: u64,
     postponed: u32,
 }
 
 impl Journal {
-    pub(super) fn push(&mut self, record: Record) {
+    /// Adds a call that took so much fuel.
+    pub(super) fn push(&mut self, record: Record, fuel: u64) {
         self.bytes += RECORD_BYTES;
         if let Work::Apply(batch) = &record.work {
             self.bytes += batch.data.len() as u64 + 4 * batch.ends.len() as u64;
         }
+        self.fuel = self.fuel.saturating_add(CALL_FUEL).saturating_add(fuel);
         self.records.push(record);
     }
 
@@ -54,10 +60,11 @@ impl Journal {
         self.records.last().map(|record| record.at)
     }
 
-    /// Starts anew after a checkpoint of this size.
-    pub(super) fn clear(&mut self, checkpoint_bytes: u64) {
+    /// Starts anew after a checkpoint of this size, which took so much fuel.
+    pub(super) fn clear(&mut self, checkpoint_bytes: u64, checkpoint_fuel: u64) {
         *self = Self {
             checkpoint_bytes,
+            checkpoint_fuel,
             ..Self::default()
         };
     }
@@ -80,11 +87,13 @@ impl Journal {
         true
     }
 
+    /// Whether it is over this part of one of its limits.
     fn fills(&self, part: u64) -> bool {
         let times = 1 << self.postponed;
-        let bytes = BYTES.max(self.checkpoint_bytes) * times;
-        let calls = CALLS.max(self.checkpoint_bytes / BYTES_PER_CALL) * times;
-        self.bytes > bytes / part || self.records.len() as u64 >= calls / part
+        let bytes = BYTES.max(self.checkpoint_bytes);
+        let fuel = FUEL.max(self.checkpoint_fuel.saturating_mul(FUEL_OF_CHECKPOINTS));
+        self.bytes > bytes.saturating_mul(times) / part
+            || self.fuel > fuel.saturating_mul(times) / part
     }
 }
 

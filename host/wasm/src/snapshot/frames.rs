@@ -17,37 +17,58 @@ pub(super) enum Section {
     End = 5,
 }
 
-fn checksum(section: u8, payload: &[u8]) -> u32 {
-    let mut checksum = crc32c::crc32c(&[section]);
+/// Of a frame and its number, so that two frames can't change places.
+fn checksum(number: u64, section: u8, payload: &[u8]) -> u32 {
+    let mut checksum = crc32c::crc32c(&number.to_le_bytes());
+    checksum = crc32c::crc32c_append(checksum, &[section]);
     checksum = crc32c::crc32c_append(checksum, &(payload.len() as u32).to_le_bytes());
     crc32c::crc32c_append(checksum, payload)
 }
 
-/// Cuts what is written into frames of one section.
-pub(super) struct SectionWriter<'a> {
+/// Writes frames.
+pub(super) struct FrameWriter<'a> {
     to: &'a mut dyn Write,
-    section: Section,
-    frame: Vec<u8>,
-    bytes: u64,
+    frames: u64,
 }
 
-impl<'a> SectionWriter<'a> {
-    pub(super) fn new(to: &'a mut dyn Write, section: Section) -> Self {
-        Self {
-            to,
+impl<'a> FrameWriter<'a> {
+    pub(super) fn new(to: &'a mut dyn Write) -> Self {
+        Self { to, frames: 0 }
+    }
+
+    /// What is written to it becomes a section.
+    pub(super) fn section(&mut self, section: Section) -> SectionWriter<'_, 'a> {
+        SectionWriter {
+            frames: self,
             section,
             frame: Vec::new(),
             bytes: 0,
         }
     }
 
-    fn write_frame(&mut self) -> io::Result<()> {
-        let section = self.section as u8;
+    fn write(&mut self, section: Section, payload: &[u8]) -> io::Result<()> {
+        let section = section as u8;
         wire::put_u8(self.to, section)?;
         // A frame is never longer than CHUNK_BYTES.
-        wire::put_u32(self.to, self.frame.len() as u32)?;
-        self.to.write_all(&self.frame)?;
-        wire::put_u32(self.to, checksum(section, &self.frame))?;
+        wire::put_u32(self.to, payload.len() as u32)?;
+        self.to.write_all(payload)?;
+        wire::put_u32(self.to, checksum(self.frames, section, payload))?;
+        self.frames += 1;
+        Ok(())
+    }
+}
+
+/// Cuts what is written into frames of one section.
+pub(super) struct SectionWriter<'f, 'a> {
+    frames: &'f mut FrameWriter<'a>,
+    section: Section,
+    frame: Vec<u8>,
+    bytes: u64,
+}
+
+impl SectionWriter<'_, '_> {
+    fn write_frame(&mut self) -> io::Result<()> {
+        self.frames.write(self.section, &self.frame)?;
         self.bytes += self.frame.len() as u64;
         self.frame.clear();
         Ok(())
@@ -62,7 +83,7 @@ impl<'a> SectionWriter<'a> {
     }
 }
 
-impl Write for SectionWriter<'_> {
+impl Write for SectionWriter<'_, '_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let room = CHUNK_BYTES - self.frame.len();
         let length = room.min(bytes.len());
@@ -144,6 +165,7 @@ impl<'a> FrameReader<'a> {
         if self.from.take(1).read(&mut section)? == 0 {
             return Ok(None);
         }
+        let number = self.frames;
         self.frames += 1;
         let [section] = section;
         let length = wire::take_u32(self.from)? as usize;
@@ -152,7 +174,7 @@ impl<'a> FrameReader<'a> {
         }
         let mut payload = vec![0; length];
         self.from.read_exact(&mut payload)?;
-        if wire::take_u32(self.from)? != checksum(section, &payload) {
+        if wire::take_u32(self.from)? != checksum(number, section, &payload) {
             return Err(self.damaged("its checksum does not fit"));
         }
         Ok(Some((section, payload)))

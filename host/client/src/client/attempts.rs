@@ -1,0 +1,202 @@
+//! Trying one node after the other, within a deadline.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use hyper::StatusCode;
+use tokio::time::Instant;
+
+use super::{Shared, answer};
+use crate::endpoint::Endpoint;
+use crate::error::RequestError;
+use crate::retry::{Replay, Rounds, node_timeout, random_bits, share};
+use crate::transport::{Answer, Call, ExchangeError, Transport};
+
+/// All attempts failed.
+#[derive(Debug)]
+pub(super) struct CallError {
+    /// How the last one did.
+    pub(super) error: RequestError,
+    /// A node may have taken the request at one of them.
+    pub(super) may_be_carried_out: bool,
+}
+
+/// One attempt failed.
+#[derive(Debug)]
+pub(super) enum Failed {
+    /// Nothing was sent.
+    NotConnected(Endpoint, String),
+    /// It was sent, and the connection broke.
+    Broken(Endpoint, String),
+    /// The node can't say what becomes of it.
+    Unclear(Endpoint, String),
+    /// It was sent, and there was silence.
+    Silent(Endpoint),
+    /// An answer came that can't be taken. Another node would give the same.
+    Malformed(Endpoint, String),
+    /// The node says that it did not take it, and that another moment may be better.
+    Declined(RequestError),
+    /// The node gave up waiting for an outcome.
+    GaveUp(String),
+}
+
+impl Failed {
+    fn may_be_carried_out(&self) -> bool {
+        match self {
+            Self::NotConnected(..) | Self::Declined(_) => false,
+            Self::Broken(..)
+            | Self::Unclear(..)
+            | Self::Silent(_)
+            | Self::Malformed(..)
+            | Self::GaveUp(_) => true,
+        }
+    }
+
+    /// As an error of a request that was given `waited` in all.
+    pub(super) fn into_error(self, waited: Duration) -> RequestError {
+        match self {
+            Self::NotConnected(endpoint, message) => RequestError::Unreachable {
+                tried: format!("{endpoint}: {message}"),
+            },
+            Self::Broken(endpoint, message) | Self::Unclear(endpoint, message) => {
+                RequestError::Broken { endpoint, message }
+            }
+            Self::Silent(endpoint) => RequestError::TimedOut {
+                waited,
+                message: format!("{endpoint} is silent"),
+            },
+            Self::Malformed(endpoint, message) => RequestError::Malformed { endpoint, message },
+            Self::Declined(error) => error,
+            Self::GaveUp(message) => RequestError::TimedOut { waited, message },
+        }
+    }
+}
+
+/// Asks one node once, for at most `limit`.
+pub(super) async fn attempt(
+    transport: &Transport,
+    endpoint: &Endpoint,
+    call: &Call,
+    limit: Duration,
+) -> Result<Answer, Failed> {
+    let answer = match transport
+        .exchange(endpoint, call, limit, node_timeout(limit))
+        .await
+    {
+        Ok(answer) => answer,
+        Err(ExchangeError::NotConnected(message)) => {
+            return Err(Failed::NotConnected(endpoint.clone(), message));
+        }
+        Err(ExchangeError::Broken(message)) => {
+            return Err(Failed::Broken(endpoint.clone(), message));
+        }
+        Err(ExchangeError::Silent) => return Err(Failed::Silent(endpoint.clone())),
+        Err(ExchangeError::Unreadable(message)) => {
+            return Err(Failed::Malformed(endpoint.clone(), message));
+        }
+    };
+    match answer.status {
+        StatusCode::SERVICE_UNAVAILABLE
+        | StatusCode::TOO_MANY_REQUESTS
+        | StatusCode::GATEWAY_TIMEOUT => Err(declined(endpoint, answer)),
+        _ => Ok(answer),
+    }
+}
+
+fn declined(endpoint: &Endpoint, answer: Answer) -> Failed {
+    let Some(told) = answer::host_error(&answer.body) else {
+        return Failed::Unclear(
+            endpoint.clone(),
+            format!(
+                "HTTP {} without an error of the host",
+                answer.status.as_u16()
+            ),
+        );
+    };
+    let message = told.text();
+    match (answer.status, told.code.as_str()) {
+        (StatusCode::TOO_MANY_REQUESTS, _) => {
+            Failed::Declined(RequestError::Overloaded { message })
+        }
+        (StatusCode::SERVICE_UNAVAILABLE, "no_leader") => {
+            Failed::Declined(RequestError::NoLeader { message })
+        }
+        // Stopping, say: the node took it, and what became of it is not known.
+        (StatusCode::SERVICE_UNAVAILABLE, code) => {
+            Failed::Unclear(endpoint.clone(), format!("{message} ({code})"))
+        }
+        _ => Failed::GaveUp(message),
+    }
+}
+
+/// Asks one node after the other until there is an answer that another attempt would not change, or `deadline`.
+pub(super) async fn call(
+    shared: &Shared,
+    call: &Call,
+    deadline: Instant,
+    waited: Duration,
+    replay: Replay,
+) -> Result<(Endpoint, Answer), CallError> {
+    let endpoints = &shared.endpoints;
+    let mut rounds = Rounds::new(shared.preferred.load(Ordering::Relaxed), endpoints.len());
+    let mut refusals = Refusals::new(endpoints.len());
+    let mut may_be_carried_out = false;
+    loop {
+        let position = rounds.position();
+        let limit = share(
+            deadline.saturating_duration_since(Instant::now()),
+            endpoints.len(),
+            replay,
+        );
+        let failed = match attempt(&shared.transport, &endpoints[position], call, limit).await {
+            Ok(answer) => {
+                shared.preferred.store(position, Ordering::Relaxed);
+                return Ok((endpoints[position].clone(), answer));
+            }
+            Err(failed) => failed,
+        };
+        may_be_carried_out |= failed.may_be_carried_out();
+        refusals.note(position, &failed);
+        let pause = rounds.advance(random_bits(position as u64));
+        let final_answer = matches!(failed, Failed::Malformed(..))
+            || (may_be_carried_out && replay == Replay::OnlyUnsent);
+        let nobody_there =
+            shared.options.fail_fast && rounds.all_were_asked() && refusals.are_everywhere();
+        if final_answer || nobody_there || Instant::now() + pause >= deadline {
+            let error = refusals
+                .into_error()
+                .unwrap_or_else(|| failed.into_error(waited));
+            return Err(CallError {
+                error,
+                may_be_carried_out,
+            });
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Which endpoints refused a connection at their last attempt, and why.
+struct Refusals(Vec<Option<String>>);
+
+impl Refusals {
+    fn new(endpoints: usize) -> Self {
+        Self(vec![None; endpoints])
+    }
+
+    fn note(&mut self, position: usize, failed: &Failed) {
+        self.0[position] = match failed {
+            Failed::NotConnected(endpoint, message) => Some(format!("{endpoint}: {message}")),
+            _ => None,
+        };
+    }
+
+    fn are_everywhere(&self) -> bool {
+        self.0.iter().all(Option::is_some)
+    }
+
+    /// The error that names them all, where no endpoint took a connection.
+    fn into_error(self) -> Option<RequestError> {
+        let tried = self.0.into_iter().collect::<Option<Vec<_>>>()?.join("; ");
+        Some(RequestError::Unreachable { tried })
+    }
+}

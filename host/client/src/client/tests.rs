@@ -1,0 +1,4 @@
+mod apply;
+mod nodes;
+mod queries;
+mod support;

@@ -1,0 +1,93 @@
+use super::support::{NO_LEADER, Scripted, Turn, client, nobody};
+use crate::{RequestError, Role};
+
+/// The contract's example, with a field and a role of a later version.
+const LATER: &str = r#"{"node_id":"n1","role":"observer","term":3,"leader_id":null,"commit_index":9,"applied_index":9,
+    "first_log_index":1,"last_log_index":9,"snapshot_index":0,"state_hash":"00ff",
+    "members":[{"node_id":"n1","peer_addr":"127.0.0.1:1","client_addr":null,"voter":true}],
+    "state_machine":{"name":"kv","version":1,"sha256":"ab"},"uptime_ms":5,"version":"0.1.0","alarm":"none"}"#;
+
+/// A leader of an old term, and of the new one.
+const OLD: &str = r#"{"node_id":"old","role":"leader","term":1,"leader_id":"old","commit_index":1,"applied_index":1,
+    "first_log_index":1,"last_log_index":1,"snapshot_index":0,"state_hash":"","members":[],
+    "state_machine":{"name":"kv","version":1,"sha256":""},"uptime_ms":5,"version":"0.1.0"}"#;
+const NEW: &str = r#"{"node_id":"new","role":"leader","term":2,"leader_id":"new","commit_index":1,"applied_index":1,
+    "first_log_index":1,"last_log_index":1,"snapshot_index":0,"state_hash":"","members":[],
+    "state_machine":{"name":"kv","version":1,"sha256":""},"uptime_ms":5,"version":"0.1.0"}"#;
+
+#[tokio::test]
+async fn a_status_of_a_later_version_is_read_and_nothing_of_it_is_lost() {
+    let node = Scripted::start([Turn::Bare(200, LATER)]).await;
+    let status = client(&[&node.endpoint]).status().await.unwrap();
+    assert_eq!(
+        (status.role, status.term, status.leader_id.as_deref()),
+        (Role::Unknown, 3, None)
+    );
+    assert_eq!(status.other.get("alarm").unwrap(), "none");
+    assert_eq!(node.seen()[0].line, "GET /v1/status");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_no_status_is_an_error_that_names_the_endpoint() {
+    let node = Scripted::start([Turn::Bare(200, "[]")]).await;
+    let error = client(&[&node.endpoint])
+        .status_of(&node.endpoint)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&error, RequestError::Malformed { endpoint, .. } if *endpoint == node.endpoint),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn all_nodes_are_asked_and_each_has_its_own_answer() {
+    let (_socket, nobody) = nobody();
+    let node = Scripted::start([Turn::Bare(200, LATER)]).await;
+    let answers = client(&[&nobody, &node.endpoint]).status_of_all().await;
+    assert_eq!(answers[0].0, nobody);
+    assert!(
+        matches!(answers[0].1, Err(RequestError::Unreachable { .. })),
+        "{answers:?}"
+    );
+    assert_eq!(answers[1].1.as_ref().unwrap().node_id, "n1");
+}
+
+#[tokio::test]
+async fn the_leader_of_the_latest_term_is_preferred() {
+    let old = Scripted::start([Turn::Bare(200, OLD)]).await;
+    let new = Scripted::start([Turn::Bare(200, NEW)]).await;
+    let client = client(&[&old.endpoint, &new.endpoint]);
+    assert_eq!(client.prefer_leader().await.unwrap(), new.endpoint);
+    assert_eq!(client.status().await.unwrap().node_id, "new");
+}
+
+#[tokio::test]
+async fn ready_is_what_the_node_says() {
+    for (turn, ready) in [
+        (Turn::Bare(200, "ready"), true),
+        (NO_LEADER, false),
+        (Turn::Bare(503, "no"), false),
+    ] {
+        let node = Scripted::start([turn]).await;
+        assert_eq!(
+            client(&[&node.endpoint]).is_ready(&node.endpoint).await,
+            Ok(ready)
+        );
+    }
+    let (_socket, nobody) = nobody();
+    assert!(matches!(
+        client(&[&nobody]).is_ready(&nobody).await,
+        Err(RequestError::Unreachable { .. })
+    ));
+}
+
+#[tokio::test]
+async fn a_snapshot_and_the_module_are_asked_for_at_their_routes() {
+    let node = Scripted::start([Turn::Bare(200, "{}"), Turn::Bare(200, "\0asm")]).await;
+    let client = client(&[&node.endpoint]);
+    assert_eq!(client.snapshot(&node.endpoint).await.unwrap(), "{}");
+    assert_eq!(client.state_machine().await.unwrap(), "\0asm");
+    let lines: Vec<_> = node.seen().into_iter().map(|seen| seen.line).collect();
+    assert_eq!(lines, ["POST /v1/snapshot", "GET /v1/state-machine"]);
+}

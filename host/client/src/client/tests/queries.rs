@@ -1,0 +1,79 @@
+use super::support::{Scripted, Turn, client, nobody};
+use crate::{Consistency, QueryError, QueryOptions, RequestError};
+
+#[tokio::test]
+async fn a_query_says_how_fresh_the_answer_must_be() {
+    let node = Scripted::start([Turn::Answer(200, "42")]).await;
+    let client = client(&[&node.endpoint]);
+    let answered = client
+        .query("what?", &QueryOptions::default())
+        .await
+        .unwrap();
+    assert_eq!((answered.index, &answered.answer[..]), (7, &b"42"[..]));
+    let stale = QueryOptions {
+        consistency: Consistency::Stale,
+        ..QueryOptions::default()
+    };
+    client.query("what?", &stale).await.unwrap();
+    let lines: Vec<_> = node.seen().into_iter().map(|seen| seen.line).collect();
+    assert_eq!(
+        lines,
+        [
+            "POST /v1/query?consistency=linearizable",
+            "POST /v1/query?consistency=stale"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_query_is_asked_again_elsewhere_when_the_connection_breaks() {
+    let (_socket, nobody) = nobody();
+    let broken = Scripted::start([Turn::Close]).await;
+    let node = Scripted::start([Turn::Answer(200, "42")]).await;
+    let client = client(&[&nobody, &broken.endpoint, &node.endpoint]);
+    assert_eq!(
+        client
+            .query("what?", &QueryOptions::default())
+            .await
+            .unwrap()
+            .answer,
+        "42"
+    );
+}
+
+#[tokio::test]
+async fn refusals_failures_and_bad_requests_differ() {
+    let of = async |status, body| {
+        let node = Scripted::start([Turn::Bare(status, body)]).await;
+        client(&[&node.endpoint])
+            .query("what?", &QueryOptions::default())
+            .await
+            .unwrap_err()
+    };
+    assert_eq!(of(422, "words").await, QueryError::Refused("words".into()));
+    let error = of(
+        500,
+        r#"{"error":{"code":"out_of_fuel","message":"too much work","hint":""}}"#,
+    )
+    .await;
+    assert_eq!(
+        error,
+        QueryError::Failed {
+            code: "out_of_fuel".into(),
+            message: "too much work".into()
+        }
+    );
+    let error = of(400, r#"{"error":{"code":"bad","message":"no","hint":""}}"#).await;
+    assert!(
+        matches!(
+            error,
+            QueryError::Request(RequestError::Invalid { status: 400, .. })
+        ),
+        "{error:?}"
+    );
+    let error = of(200, "without an index").await;
+    assert!(
+        matches!(error, QueryError::Request(RequestError::Malformed { .. })),
+        "{error:?}"
+    );
+}

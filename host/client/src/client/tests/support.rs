@@ -1,0 +1,158 @@
+//! A node that answers as it is told to, over real sockets.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::header::HeaderMap;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, TcpSocket};
+
+use crate::{Client, ClientOptions, Endpoint};
+
+/// What a node does with a request.
+#[derive(Clone, Debug)]
+pub(super) enum Turn {
+    /// Answers with a status and a body, and with `Oarlock-Index: 7`.
+    Answer(u16, &'static str),
+    /// Answers without the index.
+    Bare(u16, &'static str),
+    /// Reads it, then closes the connection.
+    Close,
+    /// Reads it, then says nothing.
+    Silence,
+}
+
+/// A request as a node saw it.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    pub(super) line: String,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    pub(super) http2: bool,
+}
+
+impl Seen {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+}
+
+/// A node with a script: each request takes the next turn, and the last turn is for all that follow.
+pub(super) struct Scripted {
+    pub(super) endpoint: Endpoint,
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+impl Scripted {
+    pub(super) async fn start(turns: impl IntoIterator<Item = Turn>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = endpoint(listener.local_addr().unwrap());
+        let turns: Arc<Mutex<VecDeque<Turn>>> = Arc::new(Mutex::new(turns.into_iter().collect()));
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let for_accept = Arc::clone(&seen);
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let (turns, seen) = (Arc::clone(&turns), Arc::clone(&for_accept));
+                let service = service_fn(move |request| {
+                    take_turn(request, Arc::clone(&turns), Arc::clone(&seen))
+                });
+                tokio::spawn(async move {
+                    // A connection that is closed on purpose ends with an error.
+                    let _ = auto::Builder::new(TokioExecutor::new())
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await;
+                });
+            }
+        });
+        Self { endpoint, seen }
+    }
+
+    /// All requests so far.
+    pub(super) fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+async fn take_turn(
+    request: Request<Incoming>,
+    turns: Arc<Mutex<VecDeque<Turn>>>,
+    seen: Arc<Mutex<Vec<Seen>>>,
+) -> Result<Response<Full<Bytes>>, std::io::Error> {
+    let (head, body) = request.into_parts();
+    let line = format!("{} {}", head.method, head.uri.path_and_query().unwrap());
+    let http2 = head.version == hyper::Version::HTTP_2;
+    let body = body.collect().await.unwrap().to_bytes();
+    seen.lock().unwrap().push(Seen {
+        line,
+        headers: head.headers,
+        body,
+        http2,
+    });
+    let turn = {
+        let mut turns = turns.lock().unwrap();
+        if turns.len() > 1 {
+            turns.pop_front().unwrap()
+        } else {
+            turns[0].clone()
+        }
+    };
+    let response = |status, body: &'static str| {
+        Response::builder()
+            .status(status)
+            .body(Full::new(body.into()))
+            .unwrap()
+    };
+    match turn {
+        Turn::Answer(status, body) => {
+            let mut response = response(status, body);
+            response.headers_mut().insert("oarlock-index", 7.into());
+            Ok(response)
+        }
+        Turn::Bare(status, body) => Ok(response(status, body)),
+        Turn::Close => Err(std::io::Error::other("closed on purpose")),
+        Turn::Silence => Ok(std::future::pending::<Result<_, Infallible>>()
+            .await
+            .unwrap_or_else(|never| match never {})),
+    }
+}
+
+/// An address that refuses connections as long as the socket lives: it is bound, and nobody listens.
+pub(super) fn nobody() -> (TcpSocket, Endpoint) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let endpoint = endpoint(socket.local_addr().unwrap());
+    (socket, endpoint)
+}
+
+fn endpoint(address: SocketAddr) -> Endpoint {
+    address.to_string().parse().unwrap()
+}
+
+pub(super) fn client(endpoints: &[&Endpoint]) -> Client {
+    Client::new(endpoints.iter().map(|endpoint| (*endpoint).clone())).unwrap()
+}
+
+pub(super) fn client_with(endpoints: &[&Endpoint], options: ClientOptions) -> Client {
+    Client::with_options(
+        endpoints.iter().map(|endpoint| (*endpoint).clone()),
+        options,
+    )
+    .unwrap()
+}
+
+pub(super) const SHORT: Duration = Duration::from_millis(200);
+
+pub(super) const NO_LEADER: Turn = Turn::Answer(
+    503,
+    r#"{"error":{"code":"no_leader","message":"no leader was found","hint":"try again"}}"#,
+);

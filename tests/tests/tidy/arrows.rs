@@ -1,0 +1,349 @@
+//! Who may import whom: `server → wasm → raft`, `guest-sdk → wit` and nothing of the host, `examples-wasm →
+//! guest-sdk`, `tests → all`. The client knows the contract alone, and only the commands of the binary use it.
+
+use super::facts::Fact;
+use super::tree::{Finding, Tree};
+
+/// What one package may import of the others.
+struct Arrow {
+    package: &'static str,
+    folder: &'static str,
+    may: &'static [&'static str],
+    /// Packages of others that it must not know either, by the start of their name.
+    never: &'static [&'static str],
+}
+
+/// What runs WebAssembly.
+const WASM: [&str; 5] = ["wasmtime", "wasmparser", "wit-", "wat", "wasm-"];
+/// What speaks HTTP.
+const HTTP: [&str; 7] = [
+    "axum",
+    "hyper",
+    "http",
+    "tower",
+    "reqwest",
+    "prometheus",
+    "tonic",
+];
+
+const ARROWS: [Arrow; 12] = [
+    Arrow {
+        package: "task_queue_raft",
+        folder: "host/raft",
+        may: &[],
+        never: &[
+            WASM[0],
+            WASM[1],
+            WASM[2],
+            WASM[3],
+            WASM[4],
+            HTTP[0],
+            HTTP[1],
+            HTTP[2],
+            HTTP[3],
+            HTTP[4],
+            HTTP[5],
+            HTTP[6],
+            "serde_json",
+            "clap",
+        ],
+    },
+    Arrow {
+        package: "oarlock-wasm",
+        folder: "host/wasm",
+        may: &["task_queue_raft"],
+        never: &[
+            HTTP[0], HTTP[1], HTTP[2], HTTP[3], HTTP[4], HTTP[5], HTTP[6], "tokio", "redb", "clap",
+        ],
+    },
+    Arrow {
+        package: "oarlock-client",
+        folder: "host/client",
+        may: &[],
+        never: &[
+            WASM[0], WASM[1], WASM[2], WASM[3], "redb", "bincode", "clap",
+        ],
+    },
+    Arrow {
+        package: "oarlock",
+        folder: "host/server",
+        may: &["task_queue_raft", "oarlock-wasm", "oarlock-client"],
+        never: &[WASM[0], WASM[2], "redb", "bincode"],
+    },
+    Arrow {
+        package: "oarlock-guest",
+        folder: "guest-sdk",
+        may: &["oarlock-guest-macros"],
+        never: &["wasmtime", "tokio", "redb", HTTP[0], HTTP[1], HTTP[2]],
+    },
+    // What the macros write into a guest names the SDK; depending on it they can't, for that would be a circle.
+    Arrow {
+        package: "oarlock-guest-macros",
+        folder: "guest-sdk/macros",
+        may: &["oarlock-guest"],
+        never: &["tokio"],
+    },
+    guest("oarlock-counter", "examples-wasm/counter"),
+    guest("oarlock-kv", "examples-wasm/kv"),
+    guest("oarlock-queue", "examples-wasm/queue"),
+    guest("oarlock-faulty", "tests/guests/faulty"),
+    Arrow {
+        package: "xtask",
+        folder: "tests/xtask",
+        may: &[],
+        never: &["tokio", "wasmtime"],
+    },
+    Arrow {
+        package: "oarlock-tests",
+        folder: "tests",
+        may: &[
+            "task_queue_raft",
+            "oarlock-wasm",
+            "oarlock-client",
+            "oarlock",
+            "xtask",
+        ],
+        never: &[],
+    },
+];
+
+const fn guest(package: &'static str, folder: &'static str) -> Arrow {
+    let never = &["tokio", "wasmtime", "rand", "getrandom", "chrono"];
+    Arrow {
+        package,
+        folder,
+        may: &["oarlock-guest"],
+        never,
+    }
+}
+
+/// Where the binary may use the client: in the commands that ask a cluster, not in what serves.
+const CLIENT_USERS: [&str; 3] = ["command", "demo", "bench"];
+
+pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
+    let mut found = manifests(tree);
+    for source in tree.rust() {
+        let Some(arrow) = arrow_of(&source.path) else {
+            continue;
+        };
+        let facts = match source.facts() {
+            Ok(facts) => facts,
+            Err(finding) => {
+                found.push(finding);
+                continue;
+            }
+        };
+        for seen in facts {
+            let Fact::Path(path) = seen.fact else {
+                continue;
+            };
+            let first = path.split("::").next().unwrap_or_default();
+            if let Some(what) = arrow
+                .objection(first)
+                .or_else(|| serving_client(&source.path, first))
+            {
+                found.push(Finding::new(&source.path, seen.line, what));
+            }
+        }
+    }
+    found
+}
+
+/// The arrow of the package that a file belongs to: that of the innermost folder.
+fn arrow_of(path: &str) -> Option<&'static Arrow> {
+    let inside = |arrow: &&Arrow| {
+        path.strip_prefix(arrow.folder)
+            .is_some_and(|rest| rest.starts_with('/'))
+    };
+    ARROWS
+        .iter()
+        .filter(inside)
+        .max_by_key(|arrow| arrow.folder.len())
+}
+
+impl Arrow {
+    /// What speaks against this package importing that one. A name may be a package's or a crate's.
+    fn objection(&self, other: &str) -> Option<String> {
+        let same = |a: &str, b: &str| a.replace('-', "_") == b.replace('-', "_");
+        if same(other, self.package) {
+            return None;
+        }
+        let package = self.package;
+        if let Some(ours) = ARROWS.iter().find(|arrow| same(arrow.package, other)) {
+            let ours = ours.package;
+            let allowed = self.may.contains(&ours);
+            return (!allowed).then(|| {
+                format!(
+                    "{package} must not know {ours}; see the arrows in host/docs/architecture.md"
+                )
+            });
+        }
+        let starts = |start: &&&str| {
+            other
+                .replace('-', "_")
+                .starts_with(&start.replace('-', "_"))
+        };
+        self.never.iter().find(starts).map(|_| {
+            format!("{package} must not know {other}; put what needs it into the package whose work that is")
+        })
+    }
+}
+
+fn serving_client(path: &str, first: &str) -> Option<String> {
+    let inside = path.strip_prefix("host/server/src/")?;
+    let part = inside.split(['/', '.']).next().unwrap_or_default();
+    let serves = first == "oarlock_client" && !CLIENT_USERS.contains(&part);
+    serves.then(|| "what serves must not use the client; only the commands do".to_owned())
+}
+
+/// Dependencies that a manifest names, of every kind and for every target.
+fn manifests(tree: &Tree) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for source in tree
+        .sources
+        .iter()
+        .filter(|source| source.path.ends_with("/Cargo.toml"))
+    {
+        let manifest: toml::Table = match source.text.parse() {
+            Ok(manifest) => manifest,
+            Err(error) => {
+                found.push(Finding::new(
+                    &source.path,
+                    1,
+                    format!("it is no TOML: {error}"),
+                ));
+                continue;
+            }
+        };
+        let Some(arrow) = arrow_of(&source.path) else {
+            let what =
+                "no arrow says what this package may import; add it to the table in tidy/arrows.rs";
+            found.push(Finding::new(&source.path, 1, what));
+            continue;
+        };
+        for name in dependencies(&manifest) {
+            if let Some(what) = arrow.objection(&name) {
+                let named = |line: &str| line.trim_start().starts_with(&name);
+                let line = source
+                    .lines()
+                    .find(|(_, line)| named(line))
+                    .map_or(1, |(at, _)| at);
+                found.push(Finding::new(&source.path, line, what));
+            }
+        }
+    }
+    found
+}
+
+fn dependencies(manifest: &toml::Table) -> Vec<String> {
+    let mut names = Vec::new();
+    for (key, value) in manifest {
+        let Some(table) = value.as_table() else {
+            continue;
+        };
+        if key.ends_with("dependencies") {
+            for (name, spec) in table {
+                // A dependency may be renamed; what counts is the package.
+                let package = spec
+                    .get("package")
+                    .and_then(toml::Value::as_str)
+                    .unwrap_or(name);
+                names.push(package.to_owned());
+            }
+        } else if key == "target" {
+            names.extend(
+                table
+                    .values()
+                    .filter_map(toml::Value::as_table)
+                    .flat_map(dependencies),
+            );
+        }
+    }
+    names
+}
+
+mod tests {
+    use super::*;
+
+    fn planted(path: &str, text: &str) -> Vec<String> {
+        check(&Tree::planted(&[(path, text)]))
+            .iter()
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    fn is_caught(path: &str, text: &str) {
+        let found = planted(path, text);
+        assert!(
+            found.len() == 1 && found[0].starts_with(path),
+            "{path}: {text}: {found:?}"
+        );
+    }
+
+    #[test]
+    fn an_import_against_the_arrows_is_found() {
+        is_caught("host/raft/src/log.rs", "use oarlock_wasm::Envelope;");
+        is_caught("host/raft/src/log.rs", "fn f() -> hyper::Method { g() }");
+        is_caught("host/wasm/src/host.rs", "use axum::Router;");
+        is_caught(
+            "host/client/src/lib.rs",
+            "use task_queue_raft::types::Term;",
+        );
+        is_caught("guest-sdk/src/lib.rs", "use oarlock_wasm::Outcome;");
+        is_caught(
+            "guest-sdk/src/lib.rs",
+            "fn f() { g(task_queue_raft::create_raft()) }",
+        );
+        is_caught("examples-wasm/kv/src/lib.rs", "use tokio::time::sleep;");
+        is_caught("host/server/src/http.rs", "use oarlock_guest::Apply;");
+    }
+
+    #[test]
+    fn the_client_is_for_the_commands_and_not_for_what_serves() {
+        is_caught(
+            "host/server/src/http/apply.rs",
+            "use oarlock_client::Client;",
+        );
+        assert!(
+            planted(
+                "host/server/src/command/apply.rs",
+                "use oarlock_client::Client;"
+            )
+            .is_empty()
+        );
+    }
+
+    #[test]
+    fn a_dependency_against_the_arrows_is_found_at_its_line() {
+        let manifest =
+            "[package]\nname = \"task_queue_raft\"\n[dev-dependencies]\naxum.workspace = true\n";
+        let found = planted("host/raft/Cargo.toml", manifest);
+        assert!(
+            found[0].starts_with("host/raft/Cargo.toml:4: "),
+            "{found:?}"
+        );
+        is_caught(
+            "guest-sdk/Cargo.toml",
+            "[target.'cfg(unix)'.dependencies]\noarlock-wasm = \"1\"",
+        );
+        is_caught(
+            "host/client/Cargo.toml",
+            "[dependencies]\nraft = { package = \"task_queue_raft\" }",
+        );
+        is_caught("host/new/Cargo.toml", "[package]\nname = \"new\"");
+    }
+
+    #[test]
+    fn what_the_arrows_allow_is_not_found() {
+        assert!(
+            planted(
+                "host/wasm/src/machine.rs",
+                "use task_queue_raft::StateMachine;"
+            )
+            .is_empty()
+        );
+        assert!(planted("tests/src/sim.rs", "use task_queue_raft::driver::Driver;").is_empty());
+        let manifest = "[dependencies]\noarlock-wasm = \"1\"\ntask_queue_raft = \"1\"\n";
+        assert!(planted("host/server/Cargo.toml", manifest).is_empty());
+    }
+}

@@ -1,0 +1,180 @@
+//! The consensus core is a pure function of its inputs, and the driver around it is synchronous: no clock, no chance,
+//! no IO, no threads, no order of a hash map. Production and simulation run the same code because of it.
+
+use super::facts::Fact;
+use super::tree::{Finding, Tree};
+
+/// The core itself.
+const CORE: [&str; 3] = [
+    "host/raft/src/raft.rs",
+    "host/raft/src/raft/",
+    "host/raft/src/log.rs",
+];
+
+/// What simulation runs beside the core, on ends of its own.
+const SIMULATED: [&str; 4] = [
+    "host/raft/src/driver.rs",
+    "host/raft/src/driver/",
+    "host/raft/src/disk.rs",
+    "host/raft/src/applier.rs",
+];
+
+/// What differs between two runs, or reaches out of the process.
+const IMPURE: [&str; 18] = [
+    "std::time::Instant",
+    "std::time::SystemTime",
+    "std::time::UNIX_EPOCH",
+    "std::time::*",
+    "std::thread",
+    "std::fs",
+    "std::net",
+    "std::process",
+    "std::env",
+    "std::collections::HashMap",
+    "std::collections::HashSet",
+    "std::collections::hash_map",
+    "std::collections::hash_set",
+    "std::collections::*",
+    "std::hash::RandomState",
+    "tokio",
+    "rand",
+    "getrandom",
+];
+
+/// Beyond that the core has no IO of any kind and shares nothing with another thread.
+const OF_THE_CORE: [&str; 4] = ["std::io", "std::sync", "std::cell", "tracing"];
+
+/// Modules of the library that the core must not know: they are around it.
+const AROUND: [&str; 6] = [
+    "driver",
+    "disk",
+    "applier",
+    "handle",
+    "node",
+    "state_machine",
+];
+
+const PRINTS: [&str; 5] = ["println", "print", "eprintln", "eprint", "dbg"];
+
+pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for source in tree.rust().filter(|source| !source.is_test()) {
+        let is_core = CORE.iter().any(|start| source.path.starts_with(start));
+        if !is_core && !SIMULATED.iter().any(|start| source.path.starts_with(start)) {
+            continue;
+        }
+        let facts = match source.facts() {
+            Ok(facts) => facts,
+            Err(finding) => {
+                found.push(finding);
+                continue;
+            }
+        };
+        for seen in facts.into_iter().filter(|seen| !seen.in_test) {
+            if let Some(what) = objection(&seen.fact, is_core) {
+                found.push(Finding::new(&source.path, seen.line, what));
+            }
+        }
+    }
+    found
+}
+
+fn objection(fact: &Fact, is_core: bool) -> Option<String> {
+    match fact {
+        Fact::Path(path) => {
+            let path = path.replacen("core::", "std::", usize::from(path.starts_with("core::")));
+            let starts = |start: &str| {
+                path.strip_prefix(start)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+            };
+            if IMPURE.iter().any(|start| starts(start)) {
+                return Some(format!(
+                    "`{path}` differs between two runs; take it as an input, or use an ordered map"
+                ));
+            }
+            if is_core && OF_THE_CORE.iter().any(|start| starts(start)) {
+                return Some(format!(
+                    "the core does without `{path}`; ask for it in `Ready` and take the answer as an input"
+                ));
+            }
+            let around = AROUND
+                .iter()
+                .any(|module| starts(&format!("crate::{module}")));
+            (is_core && around)
+                .then(|| format!("the core must not know `{path}`, which is around it"))
+        }
+        Fact::Macro(name) if PRINTS.contains(&name.as_str()) => Some(format!(
+            "`{name}!` is output; leave it out, or log it outside the core"
+        )),
+        _ => None,
+    }
+}
+
+mod tests {
+    use super::*;
+
+    fn planted(path: &str, text: &str) -> usize {
+        check(&Tree::planted(&[(path, text)])).len()
+    }
+
+    #[test]
+    fn what_is_impure_is_found_in_the_core() {
+        for text in [
+            "use std::time::Instant;",
+            "use std::time;\nfn f() -> u64 { time::SystemTime::now().elapsed() }",
+            "use std::collections::{BTreeMap, HashMap};",
+            "fn f() { std::thread::yield_now() }",
+            "use tokio::sync::mpsc;",
+            "use std::fs as files;",
+            "fn f() { println!(\"{}\", 1) }",
+            "fn f() { assert!(std::env::var(\"A\").is_ok()) }",
+            "use crate::storage::*;\nuse std::io::Read;",
+            "use super::super::driver::Driver;",
+            "use crate::node::Network;",
+            "fn f() { tracing::info!(\"x\") }",
+        ] {
+            assert!(
+                planted("host/raft/src/raft/election.rs", text) > 0,
+                "{text}"
+            );
+        }
+        assert_eq!(planted("host/raft/src/log.rs", "use rand::Rng;"), 1);
+        assert_eq!(
+            planted(
+                "host/raft/src/raft.rs",
+                "use std::collections::HashSet as Set;"
+            ),
+            1
+        );
+    }
+
+    #[test]
+    fn the_driver_may_share_but_not_wait() {
+        assert_eq!(planted("host/raft/src/driver.rs", "use std::sync::Arc;"), 0);
+        assert_eq!(
+            planted("host/raft/src/driver/queries.rs", "use tokio::time::sleep;"),
+            1
+        );
+        assert_eq!(
+            planted("host/raft/src/applier.rs", "use std::time::Instant;"),
+            1
+        );
+    }
+
+    #[test]
+    fn what_is_pure_is_not_found_and_tests_may_do_as_they_like() {
+        let text = "use std::time::Duration;\nuse std::collections::BTreeMap;\n#[cfg(test)]\nmod tests { use std::fs; }";
+        assert_eq!(planted("host/raft/src/raft.rs", text), 0);
+        assert_eq!(
+            planted(
+                "host/raft/src/raft/tests/paper.rs",
+                "use std::time::Instant;"
+            ),
+            0
+        );
+        assert_eq!(
+            planted("host/raft/src/handle.rs", "use std::time::Instant;"),
+            0
+        );
+    }
+}

@@ -122,9 +122,8 @@ impl Log {
 
     /// Where the entry at `index` is, or would be. Only for an index behind `purged` that was checked.
     fn position(&self, index: Index) -> usize {
-        // What is kept in memory has fewer entries than memory has bytes.
         usize::try_from(index.0 - self.purged.index.0 - 1)
-            .expect("a position in memory fits into usize")
+            .unwrap_or_else(|_| unreachable!("memory has more bytes than it keeps entries"))
     }
 }
 

@@ -325,8 +325,8 @@ fn finished(body: &Bytes) -> Result<(), RecordError> {
 }
 
 fn put_length(record: &mut Vec<u8>, length: usize) {
-    // Sizes were checked against limits far below 4 GiB before anything was written.
-    let length = u32::try_from(length).expect("a checked size fits into 32 bits");
+    let length = u32::try_from(length)
+        .unwrap_or_else(|_| unreachable!("sizes were checked against limits far below 4 GiB"));
     record.extend_from_slice(&length.to_be_bytes());
 }
 

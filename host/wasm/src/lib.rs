@@ -32,6 +32,8 @@ mod random;
 mod recover;
 mod snapshot;
 mod status;
+#[cfg(test)]
+mod testing;
 mod wire;
 
 pub use check::{CheckError, Reason};

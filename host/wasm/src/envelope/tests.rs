@@ -1,1 +1,89 @@
+use super::*;
 
+fn decode(bytes: &[u8]) -> Result<Envelope, EnvelopeError> {
+    Envelope::decode(&Bytes::copy_from_slice(bytes))
+}
+
+#[test]
+fn the_bytes_are_those_of_the_page() {
+    assert_eq!(
+        Envelope::command(None, b"body").unwrap()[..],
+        *b"\x01\x00body"
+    );
+    assert_eq!(
+        Envelope::command(Some("key"), b"body").unwrap()[..],
+        *b"\x01\x01\x03\x00keybody"
+    );
+    assert_eq!(Envelope::wake()[..], *b"\x01\x02");
+}
+
+#[test]
+fn what_is_written_is_read() {
+    let longest = "k".repeat(MAX_KEY_BYTES);
+    for key in [None, Some("k"), Some("schlüssel"), Some(longest.as_str())] {
+        for body in [b"".as_slice(), b"body", &[0xff; 1000]] {
+            let bytes = Envelope::command(key, body).unwrap();
+            assert_eq!(
+                Envelope::decode(&bytes),
+                Ok(Envelope::Command {
+                    key: key.map(str::to_owned),
+                    body: Bytes::copy_from_slice(body)
+                })
+            );
+        }
+    }
+    assert_eq!(Envelope::decode(&Envelope::wake()), Ok(Envelope::Wake));
+}
+
+#[test]
+fn a_body_is_shared_and_not_copied() {
+    let bytes = Envelope::command(Some("key"), b"body").unwrap();
+    let Ok(Envelope::Command { body, .. }) = Envelope::decode(&bytes) else {
+        panic!("it is a command");
+    };
+    assert_eq!(body.as_ptr(), bytes[7..].as_ptr());
+}
+
+#[test]
+fn a_key_that_is_empty_or_too_long_is_refused_at_both_ends() {
+    let too_long = "k".repeat(MAX_KEY_BYTES + 1);
+    for key in ["", &too_long] {
+        let refused = EnvelopeError::KeyLength { bytes: key.len() };
+        assert_eq!(Envelope::command(Some(key), b"body"), Err(refused.clone()));
+        let mut bytes = vec![1, 1];
+        bytes.extend_from_slice(&(key.len() as u16).to_le_bytes());
+        bytes.extend_from_slice(key.as_bytes());
+        assert_eq!(decode(&bytes), Err(refused));
+    }
+}
+
+#[test]
+fn damaged_bytes_are_refused_by_name() {
+    assert_eq!(decode(b""), Err(EnvelopeError::CutShort));
+    assert_eq!(decode(b"\x01"), Err(EnvelopeError::CutShort));
+    assert_eq!(
+        decode(b"\x00\x00x"),
+        Err(EnvelopeError::Version { found: 0 })
+    );
+    assert_eq!(
+        decode(b"\x02\x00x"),
+        Err(EnvelopeError::Version { found: 2 })
+    );
+    assert_eq!(decode(b"\x01\x03x"), Err(EnvelopeError::Kind { found: 3 }));
+    assert_eq!(
+        decode(b"\x01\x02x"),
+        Err(EnvelopeError::Trailing { bytes: 1 })
+    );
+    assert_eq!(
+        decode(b"\x01\x01\x02\x00\xff\xffbody"),
+        Err(EnvelopeError::KeyNotText)
+    );
+    let whole = Envelope::command(Some("key"), b"").unwrap();
+    for length in 1..whole.len() {
+        assert_eq!(
+            decode(&whole[..length]),
+            Err(EnvelopeError::CutShort),
+            "{length} bytes"
+        );
+    }
+}

@@ -1,1 +1,206 @@
+use bytes::Bytes;
 
+use super::*;
+use crate::chunks::ChunkWriter;
+use crate::keys::Answer;
+use crate::testing::at;
+
+fn module() -> Sha256 {
+    Sha256::of(b"module")
+}
+
+fn limits() -> MachineLimits {
+    MachineLimits::default()
+}
+
+fn replicated() -> Replicated {
+    let mut replicated = Replicated {
+        applied: at(42),
+        wake_at_ms: 77,
+        events: 5,
+        failures: 6,
+        ..Replicated::first(module())
+    };
+    let answer = Answer::Accepted(Bytes::from_static(b"reply"));
+    replicated
+        .keys
+        .spend("key".to_owned(), module(), answer, 41_000, &limits());
+    replicated.deferred.wait(7, None);
+    replicated.deferred.wait(8, Some("key".to_owned()));
+    replicated
+}
+
+fn chunks(bytes: usize) -> Chunks {
+    let mut writer = ChunkWriter::new(u64::MAX);
+    let data: Vec<u8> = (0..bytes).map(|n| (n % 251) as u8).collect();
+    writer.write(&data).unwrap();
+    writer.finish()
+}
+
+fn written(replicated: &Replicated, guest: &Chunks) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    write(&mut bytes, module(), 3, replicated, guest).unwrap();
+    bytes
+}
+
+fn read_back(bytes: &[u8]) -> Result<Snapshot, SnapshotError> {
+    read(&mut &bytes[..], module(), &limits())
+}
+
+#[test]
+fn what_is_written_is_read() {
+    for replicated in [replicated(), Replicated::first(module())] {
+        for length in [0, 1, 1 << 20, 2_500_000] {
+            let guest = chunks(length);
+            let bytes = written(&replicated, &guest);
+            let snapshot = read_back(&bytes).unwrap();
+            assert_eq!(snapshot.written_by, 3);
+            assert_eq!(snapshot.replicated, replicated);
+            assert_eq!(snapshot.guest.bytes(), length as u64);
+            assert!(snapshot.guest.iter().eq(guest.iter()));
+            assert_eq!(written(&snapshot.replicated, &snapshot.guest), bytes);
+        }
+    }
+}
+
+#[test]
+fn each_changed_bit_is_found() {
+    let bytes = written(&replicated(), &chunks(300));
+    for position in 0..bytes.len() {
+        for bit in 0..8 {
+            let mut damaged = bytes.clone();
+            damaged[position] ^= 1 << bit;
+            let error = read_back(&damaged).expect_err("it is damaged");
+            match position {
+                0..7 => assert!(matches!(error, SnapshotError::NotASnapshot)),
+                7 => assert!(matches!(error, SnapshotError::Version { found } if found != 1)),
+                _ => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn each_cut_is_found() {
+    let bytes = written(&replicated(), &chunks(300));
+    for length in 0..bytes.len() {
+        assert!(read_back(&bytes[..length]).is_err(), "{length} bytes");
+    }
+    let mut longer = bytes;
+    longer.push(0);
+    assert!(read_back(&longer).is_err());
+}
+
+/// Where each frame starts and ends.
+fn frames(bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
+    let mut frames = Vec::new();
+    let mut start = 8;
+    while start < bytes.len() {
+        let length = u32::from_le_bytes(bytes[start + 1..start + 5].try_into().unwrap());
+        let end = start + 5 + length as usize + 4;
+        frames.push(start..end);
+        start = end;
+    }
+    frames
+}
+
+#[test]
+fn frames_that_change_places_or_are_lost_or_come_twice_are_found() {
+    let bytes = written(&replicated(), &chunks(3 << 20));
+    let frames = frames(&bytes);
+    assert_eq!(frames.len(), 7, "header, keys, deferred, three, end");
+    let with = |order: &[usize]| {
+        let mut changed = bytes[..8].to_vec();
+        for &frame in order {
+            changed.extend_from_slice(&bytes[frames[frame].clone()]);
+        }
+        read_back(&changed)
+    };
+    assert!(with(&[0, 1, 2, 3, 4, 5, 6]).is_ok());
+    for order in [
+        [0, 1, 2, 4, 3, 5, 6].as_slice(),
+        &[0, 2, 1, 3, 4, 5, 6],
+        &[0, 1, 2, 3, 4, 6],
+        &[0, 1, 2, 3, 4, 5],
+        &[1, 2, 3, 4, 5, 6],
+        &[0, 1, 2, 3, 3, 4, 5, 6],
+        &[0, 1, 2, 3, 4, 5, 6, 6],
+        &[],
+    ] {
+        assert!(with(order).is_err(), "{order:?}");
+    }
+}
+
+#[test]
+fn another_modules_snapshot_is_refused_by_name() {
+    let bytes = written(&replicated(), &chunks(10));
+    let other = Sha256::of(b"other");
+    match read(&mut bytes.as_slice(), other, &limits()) {
+        Err(SnapshotError::OtherModule { found, expected }) => {
+            assert_eq!((found, expected), (module(), other));
+        }
+        result => panic!("{result:?}"),
+    }
+}
+
+#[test]
+fn a_guests_part_over_the_limit_is_refused() {
+    let limits = MachineLimits {
+        snapshot_bytes: 299,
+        ..limits()
+    };
+    let bytes = written(&replicated(), &chunks(300));
+    assert!(matches!(
+        read(&mut bytes.as_slice(), module(), &limits),
+        Err(SnapshotError::TooLarge { limit: 299 })
+    ));
+}
+
+#[test]
+fn a_frame_that_claims_to_be_huge_takes_no_memory() {
+    let mut bytes = written(&replicated(), &chunks(10));
+    bytes[9..13].copy_from_slice(&u32::MAX.to_le_bytes());
+    assert!(matches!(
+        read_back(&bytes),
+        Err(SnapshotError::Damaged { frame: 0, .. })
+    ));
+}
+
+#[test]
+fn other_files_are_refused() {
+    for bytes in [b"".as_slice(), b"short", b"\0asm\x01\0\0\0", &[0xff; 100]] {
+        assert!(read_back(bytes).is_err());
+    }
+}
+
+#[test]
+fn sections_with_a_valid_checksum_that_hold_more_than_they_should_are_refused() {
+    let mut bytes = Vec::new();
+    bytes.extend_from_slice(MAGIC);
+    bytes.push(VERSION);
+    let mut frames = FrameWriter::new(&mut bytes);
+    let mut header = frames.section(Section::Header);
+    write_header(&mut header, module(), 3, &replicated()).unwrap();
+    header.write_all(b"more").unwrap();
+    header.finish().unwrap();
+    let error = read_back(&bytes).unwrap_err();
+    assert!(error.to_string().contains("longer than"), "{error}");
+}
+
+struct Broken;
+
+impl Write for Broken {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::StorageFull.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn an_error_of_the_disk_is_passed_on() {
+    let error = write(&mut Broken, module(), 3, &replicated(), &chunks(1)).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+}

@@ -1,0 +1,169 @@
+//! Guests and helpers for the tests of this crate.
+//!
+//! `scripted.wat` is a guest whose commands are a letter and what belongs to it:
+//!
+//! | command | what it does |
+//! |---|---|
+//! | `a` | adds 1 and replies with the value, 8 bytes |
+//! | `r…` `d…` | is refused with these words; is deferred under this token |
+//! | `c` `x`, 8 bytes of token, reply | completes a deferred command: accepted, refused |
+//! | `e…` | emits this under the topic `t` |
+//! | `k` n | emits n events |
+//! | `l…` `u…` | logs at level error; does so and traps |
+//! | `w` time | asks to be woken; waking adds 100 |
+//! | `t` `v` `s` | traps; never ends; recurses without end |
+//! | `g` n, `b` n | grows its memory by pages, its table by elements; replies with what it was told, 4 bytes |
+//! | `z` n | replies with n bytes |
+//! | `p` n | sets how many zeros follow in a snapshot |
+//! | `o1` to `o6` | makes nonsense of all outcomes from now on |
+//!
+//! Queries: anything answers the value; `r…` is refused; `t`, `v`, `s`, `z` as above; `e` emits and asks to be woken.
+//! Numbers are little-endian.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use task_queue_raft::state_machine::Moment;
+use task_queue_raft::types::Index;
+
+use crate::engine::GuestEngine;
+use crate::guest_log::GuestLog;
+use crate::instance::Instance;
+use crate::limits::MachineLimits;
+use crate::module::GuestModule;
+
+pub(crate) const COUNTER: &[u8] = include_bytes!("../../../examples-wasm/dist/counter.wasm");
+const KV: &[u8] = include_bytes!("../../../examples-wasm/dist/kv.wasm");
+const QUEUE: &[u8] = include_bytes!("../../../examples-wasm/dist/queue.wasm");
+const FAULTY: &[u8] = include_bytes!("../../../tests/guests/faulty.wasm");
+pub(crate) const SCRIPTED: &str = include_str!("testing/scripted.wat");
+
+/// Fuel that any honest command of the test guests stays far below, and that is spent within a moment.
+pub(crate) const FUEL: u64 = 20_000_000;
+
+/// Limits that a failure reaches soon.
+pub(crate) fn limits() -> MachineLimits {
+    MachineLimits {
+        fuel_per_command: FUEL,
+        fuel_per_query: FUEL,
+        memory_bytes: 32 << 20,
+        ..MachineLimits::default()
+    }
+}
+
+pub(crate) fn engine() -> &'static GuestEngine {
+    static ENGINE: OnceLock<GuestEngine> = OnceLock::new();
+    ENGINE.get_or_init(|| GuestEngine::new().unwrap())
+}
+
+fn load(bytes: impl Into<Bytes>) -> GuestModule {
+    GuestModule::load(engine(), bytes, &limits()).unwrap()
+}
+
+pub(crate) fn counter() -> GuestModule {
+    static MODULE: OnceLock<GuestModule> = OnceLock::new();
+    MODULE.get_or_init(|| load(COUNTER)).clone()
+}
+
+pub(crate) fn kv() -> GuestModule {
+    static MODULE: OnceLock<GuestModule> = OnceLock::new();
+    MODULE.get_or_init(|| load(KV)).clone()
+}
+
+pub(crate) fn queue() -> GuestModule {
+    static MODULE: OnceLock<GuestModule> = OnceLock::new();
+    MODULE.get_or_init(|| load(QUEUE)).clone()
+}
+
+pub(crate) fn faulty() -> GuestModule {
+    static MODULE: OnceLock<GuestModule> = OnceLock::new();
+    MODULE.get_or_init(|| load(FAULTY)).clone()
+}
+
+pub(crate) fn scripted() -> GuestModule {
+    static MODULE: OnceLock<GuestModule> = OnceLock::new();
+    MODULE.get_or_init(|| load(core_module(SCRIPTED))).clone()
+}
+
+/// A core module from text, with the WIT that the counter embeds.
+pub(crate) fn core_module(text: &str) -> Vec<u8> {
+    let mut module = wat::parse_str(text).unwrap();
+    for (name, payload) in embedded_wit() {
+        let mut section = Vec::new();
+        put_leb(&mut section, name.len());
+        section.extend_from_slice(name.as_bytes());
+        section.extend_from_slice(payload);
+        module.push(0);
+        put_leb(&mut module, section.len());
+        module.extend_from_slice(&section);
+    }
+    module
+}
+
+/// The counter's custom sections that hold its WIT: names and contents.
+pub(crate) fn embedded_wit() -> Vec<(&'static str, &'static [u8])> {
+    let mut sections = Vec::new();
+    let mut rest = &COUNTER[8..];
+    while let [id, after @ ..] = rest {
+        let (length, after) = take_leb(after);
+        let (section, next) = after.split_at(length);
+        rest = next;
+        if *id == 0 {
+            let (length, section) = take_leb(section);
+            let (name, payload) = section.split_at(length);
+            let name = std::str::from_utf8(name).unwrap();
+            if name.starts_with("component-type") {
+                sections.push((name, payload));
+            }
+        }
+    }
+    assert!(!sections.is_empty(), "the counter embeds its WIT");
+    sections
+}
+
+fn take_leb(mut bytes: &[u8]) -> (usize, &[u8]) {
+    let (mut value, mut shift) = (0, 0);
+    loop {
+        let byte = bytes[0];
+        bytes = &bytes[1..];
+        value |= usize::from(byte & 0x7f) << shift;
+        shift += 7;
+        if byte < 0x80 {
+            return (value, bytes);
+        }
+    }
+}
+
+fn put_leb(to: &mut Vec<u8>, mut value: usize) {
+    while value >= 0x80 {
+        to.push((value & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    to.push(value as u8);
+}
+
+pub(crate) fn start(module: &GuestModule, limits: &MachineLimits) -> Instance {
+    Instance::start(module, limits, &Arc::new(GuestLog::new())).unwrap()
+}
+
+pub(crate) fn at(index: u64) -> Moment {
+    Moment {
+        index: Index(index),
+        time_ms: 1_000 * index,
+    }
+}
+
+/// A letter and a number of four bytes.
+pub(crate) fn op(letter: u8, number: u32) -> Vec<u8> {
+    let mut command = vec![letter];
+    command.extend_from_slice(&number.to_le_bytes());
+    command
+}
+
+/// A letter, a number of eight bytes and more.
+pub(crate) fn op_long(letter: u8, number: u64, more: &[u8]) -> Vec<u8> {
+    let mut command = vec![letter];
+    command.extend_from_slice(&number.to_le_bytes());
+    command.extend_from_slice(more);
+    command
+}

@@ -1,6 +1,9 @@
 //! The state machine's end of the driver: applies committed entries in order, answers queries between them, takes
 //! and restores snapshots. One thread runs it.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use bytes::Bytes;

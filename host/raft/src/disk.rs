@@ -1,5 +1,8 @@
 //! What the driver asks of the disk, and the one place that does it. One thread runs the tasks in order.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use bytes::Bytes;

@@ -4,8 +4,11 @@
 //! written. Disk write, replication and apply overlap: the leader's entries leave before its own write is durable,
 //! and the core counts the leader itself only once it is.
 
+mod forwarded;
 mod proposals;
 mod queries;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -20,6 +23,7 @@ use crate::raft::ready::{Envelope, Ready, SnapshotTask, WriteId};
 use crate::raft::{Core, Role};
 use crate::state_machine::StateMachine;
 use crate::types::{Entry, Index, NodeId, SnapshotMeta, Term};
+use forwarded::Forwarded;
 use proposals::Proposals;
 use queries::Queries;
 
@@ -146,7 +150,7 @@ pub enum Input<M: StateMachine, E: Ends<M>> {
 pub struct DriverLimits {
     /// Commands that wait for an outcome, and as many questions.
     pub waiting: usize,
-    /// Commands that wait to be proposed or forwarded, in bytes.
+    /// Commands that wait for their turn or for an outcome, in bytes.
     pub queued_bytes: u64,
     /// Commands of one entry, in bytes.
     pub batch_bytes: u64,
@@ -159,6 +163,8 @@ pub struct DriverLimits {
     pub leader_patience: Duration,
     /// How long after a leader could not vouch for a read it is asked again.
     pub read_retry: Duration,
+    /// Messages that wait for a write. More are lost, as the network may lose any: the disk hangs then.
+    pub held_messages: usize,
 }
 
 impl Default for DriverLimits {
@@ -171,6 +177,7 @@ impl Default for DriverLimits {
             entries_under_way: 2,
             leader_patience: Duration::from_secs(4),
             read_retry: Duration::from_millis(100),
+            held_messages: 65_536,
         }
     }
 }
@@ -186,6 +193,7 @@ pub struct Driver<M: StateMachine, E: Ends<M>> {
     /// Messages that wait for a write, in its order.
     held: VecDeque<Envelope>,
     proposals: Proposals<E::Waiter>,
+    forwarded: Forwarded,
     queries: Queries<M::Query, E::Asker>,
 }
 
@@ -200,6 +208,7 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
             durable: 0,
             held: VecDeque::new(),
             proposals: Proposals::new(session),
+            forwarded: Forwarded::default(),
             queries: Queries::default(),
         }
     }
@@ -224,7 +233,7 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
     /// Number of this run of the node.
     #[must_use]
     pub fn session(&self) -> u64 {
-        self.proposals.session()
+        self.proposals.session
     }
 
     /// When [`Input::Tick`] is due.
@@ -256,7 +265,7 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
             } => self.on_query(query, consistency, deadline, asker),
             Input::Disk(done) => self.on_disk(done),
             Input::Applied(index, replies) => self.on_applied(index, replies),
-            Input::Restored(meta) => self.core.applied(now, meta.last.index),
+            Input::Restored(meta) => self.on_restored(&meta),
             Input::SnapshotTaken(meta) => self.core.snapshot_taken(now, meta),
             Input::TakeSnapshot => self.core.take_snapshot(),
         }
@@ -266,7 +275,7 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
         match message {
             Message::Request(RaftRequest::Forward(forward)) => self.on_forward(from, forward),
             Message::Response(RaftResponse::Forward(answer)) => {
-                self.on_forward_response(from, &answer)
+                self.on_forward_response(from, &answer);
             }
             message => self.core.step(self.now, from, message),
         }
@@ -286,7 +295,7 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
                 data,
             } => self.core.chunk_read(self.now, &to, &meta, offset, data),
             DiskDone::Received(meta, received) => {
-                self.core.chunk_received(self.now, &meta, received)
+                self.core.chunk_received(self.now, &meta, received);
             }
             DiskDone::Tidied => {}
         }
@@ -317,9 +326,13 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
         for envelope in ready.messages {
             if envelope.after <= self.durable {
                 self.ends.send(&envelope.to, envelope.message);
-            } else {
+            } else if self.held.len() < self.limits.held_messages {
                 self.held.push_back(envelope);
             }
+        }
+        // Before the write: where a snapshot replaces the log, the entries of the write stand behind it.
+        if let Some(up_to) = ready.purge {
+            self.ends.disk(DiskTask::Purge(up_to));
         }
         if let Some((id, batch)) = ready.write {
             self.ends.disk(DiskTask::Write(id, batch));
@@ -327,14 +340,12 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
         for read in ready.log_reads {
             self.ends.disk(DiskTask::Read(read));
         }
-        if !ready.apply.is_empty() {
-            self.ends.machine(MachineTask::Apply(ready.apply));
-        }
+        // Before the entries: those to be applied stand behind a snapshot that is to be restored.
         for task in ready.snapshots {
             self.snapshot_task(task);
         }
-        if let Some(up_to) = ready.purge {
-            self.ends.disk(DiskTask::Purge(up_to));
+        if !ready.apply.is_empty() {
+            self.ends.machine(MachineTask::Apply(ready.apply));
         }
         for read in ready.reads {
             self.on_read_state(read);
@@ -359,10 +370,10 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
             SnapshotTask::Take => self.ends.machine(MachineTask::TakeSnapshot),
             SnapshotTask::Restore(meta) => self.ends.machine(MachineTask::Restore(meta)),
             SnapshotTask::ReadChunk { to, meta, offset } => {
-                self.ends.disk(DiskTask::ReadChunk { to, meta, offset })
+                self.ends.disk(DiskTask::ReadChunk { to, meta, offset });
             }
             SnapshotTask::Receive { meta, offset, data } => {
-                self.ends.disk(DiskTask::Receive { meta, offset, data })
+                self.ends.disk(DiskTask::Receive { meta, offset, data });
             }
             SnapshotTask::Retain(meta) => self.ends.disk(DiskTask::Retain(meta)),
         }

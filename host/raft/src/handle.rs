@@ -6,6 +6,9 @@
 mod builder;
 mod config;
 mod runtime;
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -4,6 +4,9 @@
 //! Entries are kept in memory up to a budget of bytes. Older ones are only on the disk: a follower that is far
 //! behind, or a node that has just started, has them read from there.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 
 use crate::types::{Entry, Index, LogId, SnapshotMeta, Term};
@@ -138,16 +141,14 @@ impl RaftLog {
     #[must_use]
     pub fn agreement_below(&self, id: LogId) -> LogId {
         let mut index = id.index.min(self.last.index);
-        loop {
+        while index > self.purged.index {
             match self.term_at(index) {
                 Some(term) if term <= id.term => return LogId::new(term, index),
                 Some(term) => index = self.start_of(term).previous(),
-                None => return self.purged,
-            }
-            if index < self.purged.index {
-                return self.purged;
+                None => break,
             }
         }
+        self.purged
     }
 
     fn start_of(&self, term: Term) -> Index {
@@ -278,6 +279,8 @@ impl RaftLog {
         let last = meta.last;
         if self.holds(last) {
             self.purge(last);
+            // The disk holds another entry there, so all of its log goes with the purge.
+            self.truncate_from = self.truncate_from.filter(|from| *from > last.index);
         } else {
             self.cache.clear();
             self.cache_bytes = 0;
@@ -295,11 +298,14 @@ impl RaftLog {
         self.applying = self.applying.max(last.index);
     }
 
-    /// Drops what is both on the disk and applied from memory, oldest first, while memory is over its budget.
+    /// Drops what is on the disk from memory, oldest first, while memory is over its budget. What is wanted again
+    /// is read back.
     pub fn evict(&mut self) {
-        let safe = self.stable.min(self.applied);
         while self.cache_bytes > self.cache_limit_bytes
-            && self.cache.front().is_some_and(|e| e.id.index <= safe)
+            && self
+                .cache
+                .front()
+                .is_some_and(|entry| entry.id.index <= self.stable)
         {
             self.cache_bytes -= self.cache.pop_front().map_or(0, |entry| entry.cost());
         }

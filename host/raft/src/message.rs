@@ -3,10 +3,16 @@
 //! Requests travel from the node that opened a connection, responses back on the same one.
 //! Each message names its sender's term; one from an older term is answered so that its sender learns of the newer one.
 
+mod check;
+#[cfg(test)]
+mod tests;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::types::{Command, Entry, Index, LogId, NodeId, SnapshotMeta, Term};
+
+pub use check::MessageError;
 
 /// Asks something of a peer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

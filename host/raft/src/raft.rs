@@ -23,6 +23,8 @@ pub mod ready;
 mod replication;
 mod rng;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -76,6 +78,8 @@ pub struct Limits {
     pub cache_bytes: u64,
     /// Entries handed to the state machine and not yet applied.
     pub unapplied_entries: u64,
+    /// The same, in bytes. One entry always fits.
+    pub unapplied_bytes: u64,
     /// Reads that wait for the leader's confirmation.
     pub pending_reads: usize,
 }
@@ -90,6 +94,7 @@ impl Default for Limits {
             uncommitted_bytes: 64 * MIB,
             cache_bytes: 64 * MIB,
             unapplied_entries: 1024,
+            unapplied_bytes: 64 * MIB,
             pending_reads: 65_536,
         }
     }
@@ -169,7 +174,12 @@ pub struct Core {
 
     snapshot: Option<SnapshotMeta>,
     snapshot_under_way: bool,
+    /// No snapshot is asked for before this: the last try failed.
+    snapshot_retry_at: Duration,
     apply_read_under_way: bool,
+    /// Last index and size in bytes of what the state machine has been handed and has not yet applied.
+    handed: VecDeque<(Index, u64)>,
+    handed_bytes: u64,
 
     write_in_flight: Option<WriteInFlight>,
     next_write: WriteId,
@@ -233,7 +243,10 @@ impl Core {
             reads: Reads::default(),
             snapshot,
             snapshot_under_way: false,
+            snapshot_retry_at: now,
             apply_read_under_way: false,
+            handed: VecDeque::new(),
+            handed_bytes: 0,
             write_in_flight: None,
             next_write: 1,
             out: Ready {
@@ -242,6 +255,8 @@ impl Core {
             },
             config,
         };
+        // A snapshot can reach the disk before the term that it came with.
+        core.observe_term(core.log.last().term);
         core.rearm_election();
         core
     }
@@ -339,7 +354,8 @@ impl Core {
     /// Takes a message in.
     pub fn step(&mut self, now: Duration, from: &NodeId, message: Message) {
         self.now = self.now.max(now);
-        if !self.config.voters.contains(from) || *from == self.config.id {
+        let stranger = !self.config.voters.contains(from) || *from == self.config.id;
+        if stranger || message.check().is_err() {
             return;
         }
         match message {
@@ -354,7 +370,7 @@ impl Core {
             RaftRequest::RequestVote(vote) => self.on_request_vote(from, &vote),
             RaftRequest::InstallSnapshot(chunk) => self.on_install_snapshot(from, chunk),
             RaftRequest::ReadIndex(read) => self.on_read_index(from, &read),
-            RaftRequest::TimeoutNow(order) => self.on_timeout_now(order.term),
+            RaftRequest::TimeoutNow(order) => self.on_timeout_now(from, order.term),
             // The driver's: the core knows commands only once they are proposed here.
             RaftRequest::Forward(_) => {}
         }
@@ -381,6 +397,15 @@ impl Core {
         commands: Vec<Command>,
     ) -> Result<LogId, ProposeError> {
         self.now = self.now.max(now);
+        self.check_room()?;
+        Ok(self.append_own(wall_ms, Payload::Commands(commands)))
+    }
+
+    /// Whether a proposal would be taken.
+    ///
+    /// # Errors
+    /// As [`Core::propose`].
+    pub fn check_room(&self) -> Result<(), ProposeError> {
         if self.role != Role::Leader {
             return Err(ProposeError::NotLeader);
         }
@@ -394,7 +419,7 @@ impl Core {
                 what: "entries that wait for a snapshot",
             });
         }
-        Ok(self.append_own(wall_ms, Payload::Commands(commands)))
+        Ok(())
     }
 
     /// The write of this number is on the disk.
@@ -435,7 +460,9 @@ impl Core {
     pub fn applied(&mut self, now: Duration, index: Index) {
         self.now = self.now.max(now);
         self.log.applied = self.log.applied.max(index.min(self.log.applying));
-        self.log.evict();
+        while self.handed.front().is_some_and(|&(last, _)| last <= index) {
+            self.handed_bytes -= self.handed.pop_front().map_or(0, |(_, size)| size);
+        }
     }
 
     /// What is to be done now.
@@ -478,17 +505,19 @@ impl Core {
 
     /// Hands what is committed and on this disk to the state machine, within a bound.
     fn gather_apply(&mut self) {
-        let limit = Index(self.log.applied.0 + self.config.limits.unapplied_entries);
+        let limits = &self.config.limits;
+        let limit = Index(self.log.applied.0 + limits.unapplied_entries);
         let to = self.log.committed.min(self.log.stable()).min(limit);
         let from = self.log.applying.next();
-        if from > to || self.apply_read_under_way {
+        let room = limits.unapplied_bytes.saturating_sub(self.handed_bytes);
+        if from > to || room == 0 || self.apply_read_under_way {
             return;
         }
-        if let Some(entries) = self.log.cached(from, to, u64::MAX) {
+        if let Some(entries) = self.log.cached(from, to, room) {
             self.hand_over(entries);
         } else {
             self.apply_read_under_way = true;
-            let max_bytes = self.config.limits.message_bytes;
+            let max_bytes = limits.message_bytes.min(room);
             self.out.log_reads.push(LogRead {
                 reader: ReadFor::Apply,
                 from,
@@ -501,6 +530,9 @@ impl Core {
     fn hand_over(&mut self, entries: Vec<Entry>) {
         if let Some(last) = entries.last() {
             self.log.applying = last.id.index;
+            let size = entries.iter().map(Entry::cost).sum();
+            self.handed.push_back((last.id.index, size));
+            self.handed_bytes += size;
         }
         self.out.apply.extend(entries);
     }
@@ -550,12 +582,12 @@ impl Core {
     }
 
     fn become_follower(&mut self, term: Term, leader: Option<NodeId>) {
+        if self.role == Role::Leader || self.leader != leader || term > self.hard_state.term {
+            self.reads.fail_all(&mut self.out.reads);
+        }
         if term > self.hard_state.term {
             self.hard_state = HardState { term, vote: None };
             self.hard_state_written = false;
-        }
-        if self.role == Role::Leader || self.leader != leader {
-            self.reads.fail_all(&mut self.out.reads);
         }
         if self.role != Role::Follower {
             self.role = Role::Follower;

@@ -1,5 +1,8 @@
 //! What Raft replicates commands for: the trait of a state machine, and one in memory for tests and examples.
 
+#[cfg(test)]
+mod tests;
+
 use std::io::{self, Read, Write};
 
 use bytes::Bytes;

@@ -1,6 +1,15 @@
 //! Commands between a client and the log: they gather while entries are under way, then go into one entry
 //! together; on a follower they travel to the leader. A client is answered by its own node, once that has applied
 //! the entry: so an answer survives a change of leader.
+//!
+//! A command that was sent has an open outcome, until one of these settles it:
+//!
+//! - its entry is applied here: the client gets the reply;
+//! - the leader that it was sent to refuses it: it goes back into the queue;
+//! - an entry of a later term is applied here, and the command's own was not before it. Then it never will be: a
+//!   leader proposes a command only in the term that it was sent in, and the terms of a log never decrease
+//!   (Raft paper §5.3). So it goes back into the queue, and is still carried out only once;
+//! - the client's time is up.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -9,35 +18,44 @@ use bytes::Bytes;
 
 use super::{Applied, Driver, Ends, SubmitError};
 use crate::applier::Reply;
-use crate::message::{
-    Forward, ForwardRefusal, ForwardResponse, Message, RaftRequest, RaftResponse,
-};
+use crate::message::{Forward, ForwardRefusal, ForwardResponse, Message, RaftRequest};
 use crate::state_machine::StateMachine;
-use crate::types::{Command, Index, NodeId, Term};
+use crate::types::{Command, Index, NodeId, SnapshotMeta, Term};
 
+/// A command whose client waits.
 struct Waiting<W> {
     waiter: W,
+    data: Bytes,
+    /// When the client stops waiting.
     deadline: Duration,
-    /// Still in the queue: neither in a log nor on its way.
-    queued: Option<Queued>,
+    /// When it is looked at next: its place among the deadlines.
+    due: Duration,
+    place: Place,
 }
 
-#[derive(Clone, Copy)]
-struct Queued {
-    /// When it is given up unless there is a leader.
-    patience: Duration,
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// In the queue: neither in a log nor on its way.
+    Queued,
+    /// Given to the leader of this term, which may be this node.
+    Sent(Term),
+    /// A snapshot has replaced the entries that it may have been among: its outcome can't be known here.
+    InDoubt,
 }
 
 /// Commands of this node's clients, and those that followers have forwarded to it.
 pub(super) struct Proposals<W> {
-    session: u64,
+    pub(super) session: u64,
     next_sequence: u64,
     queue: VecDeque<Command>,
     queue_bytes: u64,
     waiting: BTreeMap<u64, Waiting<W>>,
+    waiting_bytes: u64,
     deadlines: BTreeSet<(Duration, u64)>,
     /// This leader said that it isn't one: it gets nothing more in that term.
     not_leading: Option<(NodeId, Term)>,
+    /// Term of the last entry applied here.
+    applied_term: Term,
 }
 
 impl<W> Proposals<W> {
@@ -48,26 +66,49 @@ impl<W> Proposals<W> {
             queue: VecDeque::new(),
             queue_bytes: 0,
             waiting: BTreeMap::new(),
+            waiting_bytes: 0,
             deadlines: BTreeSet::new(),
             not_leading: None,
+            applied_term: Term::ZERO,
         }
     }
 
-    pub(super) fn session(&self) -> u64 {
-        self.session
-    }
-
     pub(super) fn next_deadline(&self) -> Option<Duration> {
-        self.deadlines.first().map(|&(deadline, _)| deadline)
+        self.deadlines.first().map(|&(due, _)| due)
     }
 
-    fn push(&mut self, command: Command) {
+    /// Queues a command, of one of this node's clients or of another's.
+    pub(super) fn push(&mut self, command: Command) {
         self.queue_bytes += command.data.len() as u64;
         self.queue.push_back(command);
     }
 
-    /// Takes the commands of one entry or message out of the queue.
-    fn take_batch(&mut self, max_bytes: u64, max_commands: usize) -> Vec<Command> {
+    /// Whether the queue takes no further command of a follower.
+    pub(super) fn is_queue_full(&self, commands: usize, bytes: u64) -> bool {
+        self.queue_bytes >= bytes || self.queue.len() >= commands
+    }
+
+    /// Takes the commands of other nodes' clients out of the queue.
+    pub(super) fn take_foreign(&mut self) -> Vec<Command> {
+        let session = self.session;
+        if self.queue.iter().all(|command| command.session == session) {
+            return Vec::new();
+        }
+        let all = std::mem::take(&mut self.queue);
+        let (own, foreign) = all
+            .into_iter()
+            .partition(|command| command.session == session);
+        self.queue = own;
+        self.queue_bytes = self
+            .queue
+            .iter()
+            .map(|command| command.data.len() as u64)
+            .sum();
+        Vec::from(foreign)
+    }
+
+    /// Takes the commands of one entry or message out of the queue, for the leader of `term`.
+    fn take_batch(&mut self, term: Term, max_bytes: u64, max_commands: usize) -> Vec<Command> {
         let mut bytes = 0;
         let mut batch = Vec::new();
         while let Some(command) = self.queue.front() {
@@ -75,58 +116,112 @@ impl<W> Proposals<W> {
             if batch.len() >= max_commands || (bytes > max_bytes && !batch.is_empty()) {
                 break;
             }
-            if let Some(command) = self.queue.pop_front() {
-                self.queue_bytes -= command.data.len() as u64;
-                self.mark_sent(&command);
-                batch.push(command);
+            let Some(command) = self.queue.pop_front() else {
+                break;
+            };
+            self.queue_bytes -= command.data.len() as u64;
+            if command.session == self.session {
+                self.mark_sent(command.sequence, term);
             }
+            batch.push(command);
         }
         batch
     }
 
-    /// From here on the outcome of this command is open. It waits as long as its client does.
-    fn mark_sent(&mut self, command: &Command) {
-        if command.session != self.session {
-            return;
-        }
-        if let Some(waiting) = self.waiting.get_mut(&command.sequence)
-            && let Some(queued) = waiting.queued.take()
-        {
-            self.deadlines
-                .remove(&(queued.patience.min(waiting.deadline), command.sequence));
-            self.deadlines.insert((waiting.deadline, command.sequence));
+    /// Queues a command whose client waits until `deadline`, and for a leader to appear until `patience`.
+    fn enqueue(&mut self, waiter: W, data: Bytes, deadline: Duration, patience: Duration) {
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        let due = patience.min(deadline);
+        self.deadlines.insert((due, sequence));
+        self.waiting_bytes += data.len() as u64;
+        self.push(Command {
+            session: self.session,
+            sequence,
+            data: data.clone(),
+        });
+        let waiting = Waiting {
+            waiter,
+            data,
+            deadline,
+            due,
+            place: Place::Queued,
+        };
+        self.waiting.insert(sequence, waiting);
+    }
+
+    fn remove(&mut self, sequence: u64) -> Option<Waiting<W>> {
+        let waiting = self.waiting.remove(&sequence)?;
+        self.waiting_bytes -= waiting.data.len() as u64;
+        self.deadlines.remove(&(waiting.due, sequence));
+        Some(waiting)
+    }
+
+    fn reschedule(&mut self, sequence: u64, due: Duration) {
+        if let Some(waiting) = self.waiting.get_mut(&sequence) {
+            self.deadlines.remove(&(waiting.due, sequence));
+            self.deadlines.insert((due, sequence));
+            waiting.due = due;
         }
     }
 
+    /// From here on the outcome of this command is open. It waits as long as its client does.
+    fn mark_sent(&mut self, sequence: u64, term: Term) {
+        if let Some(waiting) = self.waiting.get_mut(&sequence) {
+            waiting.place = Place::Sent(term);
+            let deadline = waiting.deadline;
+            self.reschedule(sequence, deadline);
+        }
+    }
+
+    /// Forgets a command that is not in the queue, and returns who waits for it.
     fn finish(&mut self, sequence: u64) -> Option<W> {
-        let waiting = self.waiting.remove(&sequence)?;
-        let due = waiting.queued.map_or(waiting.deadline, |queued| {
-            queued.patience.min(waiting.deadline)
-        });
-        self.deadlines.remove(&(due, sequence));
-        Some(waiting.waiter)
+        self.remove(sequence).map(|waiting| waiting.waiter)
+    }
+
+    /// Queues a command again that is in no log and never will be, under a new number: whatever still travels
+    /// under the old one means nothing any more.
+    fn requeue(&mut self, sequence: u64, patience: Duration) {
+        if let Some(old) = self.remove(sequence) {
+            self.enqueue(old.waiter, old.data, old.deadline, patience);
+        }
+    }
+
+    /// Queues the commands again that were sent to leaders of terms before this one. The module says why.
+    fn requeue_before(&mut self, term: Term, patience: Duration) {
+        let lost = |place| matches!(place, Place::Sent(sent) if sent < term);
+        let lost = self
+            .waiting
+            .iter()
+            .filter(|(_, waiting)| lost(waiting.place));
+        let lost: Vec<u64> = lost.map(|(&sequence, _)| sequence).collect();
+        for sequence in lost {
+            self.requeue(sequence, patience);
+        }
+    }
+
+    /// What was sent up to this term may or may not be in a snapshot.
+    fn doubt_up_to(&mut self, term: Term) {
+        for waiting in self.waiting.values_mut() {
+            if matches!(waiting.place, Place::Sent(sent) if sent <= term) {
+                waiting.place = Place::InDoubt;
+            }
+        }
     }
 
     /// Clients whose time is up.
     pub(super) fn expire(&mut self, now: Duration, has_leader: bool) -> Vec<(W, SubmitError)> {
         let mut expired = Vec::new();
+        let mut unqueued = BTreeSet::new();
         while let Some(&(due, sequence)) = self.deadlines.first().filter(|(due, _)| *due <= now) {
-            self.deadlines.remove(&(due, sequence));
             let Some(waiting) = self.waiting.get(&sequence) else {
-                continue;
+                unreachable!("{due:?} is the deadline of command {sequence}, which waits");
             };
-            if waiting.queued.is_some() && has_leader && now < waiting.deadline {
+            let (queued, deadline) = (waiting.place == Place::Queued, waiting.deadline);
+            if queued && has_leader && now < deadline {
                 // There is a leader after all; it waits on, as long as its client does.
-                self.deadlines.insert((waiting.deadline, sequence));
-                let deadline = waiting.deadline;
-                if let Some(waiting) = self.waiting.get_mut(&sequence) {
-                    waiting.queued = Some(Queued { patience: deadline });
-                }
+                self.reschedule(sequence, deadline);
                 continue;
-            }
-            let queued = waiting.queued.is_some();
-            if queued {
-                self.forget_queued(sequence);
             }
             let error = match (queued, has_leader) {
                 (true, false) => SubmitError::NoLeader,
@@ -135,28 +230,33 @@ impl<W> Proposals<W> {
                 },
                 (false, _) => SubmitError::TimedOut,
             };
-            expired.extend(
-                self.waiting
-                    .remove(&sequence)
-                    .map(|waiting| (waiting.waiter, error)),
-            );
+            if queued {
+                unqueued.insert(sequence);
+            }
+            expired.extend(self.finish(sequence).map(|waiter| (waiter, error)));
         }
+        self.drop_queued(&unqueued);
         expired
     }
 
-    fn forget_queued(&mut self, sequence: u64) {
-        let own =
-            |command: &Command| command.session == self.session && command.sequence == sequence;
-        if let Some(place) = self.queue.iter().position(own)
-            && let Some(command) = self.queue.remove(place)
-        {
-            self.queue_bytes -= command.data.len() as u64;
+    fn drop_queued(&mut self, sequences: &BTreeSet<u64>) {
+        if sequences.is_empty() {
+            return;
         }
+        let session = self.session;
+        self.queue
+            .retain(|command| command.session != session || !sequences.contains(&command.sequence));
+        self.queue_bytes = self
+            .queue
+            .iter()
+            .map(|command| command.data.len() as u64)
+            .sum();
     }
 
     pub(super) fn drain(&mut self) -> Vec<W> {
         self.queue.clear();
         self.queue_bytes = 0;
+        self.waiting_bytes = 0;
         self.deadlines.clear();
         std::mem::take(&mut self.waiting)
             .into_values()
@@ -173,14 +273,7 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
         forward: bool,
         waiter: E::Waiter,
     ) {
-        let full = if self.proposals.waiting.len() >= self.limits.waiting {
-            Some("commands that wait for an outcome")
-        } else if self.proposals.queue_bytes >= self.limits.queued_bytes {
-            Some("commands that wait for their turn")
-        } else {
-            None
-        };
-        if let Some(what) = full {
+        if let Some(what) = self.bound_met() {
             return self
                 .ends
                 .reply(waiter, Err(SubmitError::Overloaded { what }));
@@ -191,162 +284,104 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
                 .ends
                 .reply(waiter, Err(SubmitError::NotLeader { leader }));
         }
-        let (now, patience) = (self.now, self.limits.leader_patience);
-        let proposals = &mut self.proposals;
-        let sequence = proposals.next_sequence;
-        proposals.next_sequence += 1;
-        let queued = Queued {
-            patience: now + patience,
-        };
-        proposals
-            .deadlines
-            .insert((queued.patience.min(deadline), sequence));
-        proposals.waiting.insert(
-            sequence,
-            Waiting {
-                waiter,
-                deadline,
-                queued: Some(queued),
-            },
-        );
-        let session = proposals.session;
-        proposals.push(Command {
-            session,
-            sequence,
-            data,
-        });
+        let patience = self.patience();
+        self.proposals.enqueue(waiter, data, deadline, patience);
+    }
+
+    /// The bound that keeps a further command out, if one does.
+    fn bound_met(&self) -> Option<&'static str> {
+        let (proposals, limits) = (&self.proposals, &self.limits);
+        if proposals.waiting.len() >= limits.waiting {
+            Some("commands that wait for an outcome")
+        } else if proposals.waiting_bytes >= limits.queued_bytes {
+            Some("bytes of commands that wait for an outcome")
+        } else if proposals.is_queue_full(limits.waiting, limits.queued_bytes) {
+            Some("commands that wait for their turn")
+        } else {
+            None
+        }
+    }
+
+    /// Until when a command that is queued now waits for a leader.
+    fn patience(&self) -> Duration {
+        self.now + self.limits.leader_patience
     }
 
     /// Puts waiting commands into the log, or sends them to the leader.
     pub(super) fn propose_waiting(&mut self) {
+        self.refuse_outdated();
         if self.proposals.queue.is_empty() {
             return;
         }
         if self.leads() {
-            while self.core.uncommitted_entries() < self.limits.entries_under_way
-                && !self.proposals.queue.is_empty()
-            {
-                if !self.propose_batch() {
-                    return;
-                }
-            }
+            self.propose_batches();
         } else if let Some((leader, term)) = self.leadership() {
             self.forward_waiting(&leader, term);
         }
     }
 
-    fn propose_batch(&mut self) -> bool {
-        let batch = self
-            .proposals
-            .take_batch(self.limits.batch_bytes, self.limits.batch_commands);
-        let wall_ms = self.ends.wall_ms();
-        match self.core.propose(self.now, wall_ms, batch.clone()) {
-            Ok(_) => true,
-            Err(_) => {
-                // A bound of the core: the commands wait in front, and their clients' deadlines bound the wait.
-                for command in batch.into_iter().rev() {
-                    self.proposals.queue_bytes += command.data.len() as u64;
-                    self.proposals.queue.push_front(command);
-                }
-                false
+    /// Where a bound of the core is met, the commands wait in the queue; their clients' deadlines bound the wait.
+    fn propose_batches(&mut self) {
+        while !self.proposals.queue.is_empty()
+            && self.core.uncommitted_entries() < self.limits.entries_under_way
+            && self.core.check_room().is_ok()
+        {
+            let (max_bytes, max_commands) = (self.limits.batch_bytes, self.limits.batch_commands);
+            let batch = self
+                .proposals
+                .take_batch(self.core.term(), max_bytes, max_commands);
+            let wall_ms = self.ends.wall_ms();
+            if let Err(error) = self.core.propose(self.now, wall_ms, batch) {
+                unreachable!("the core said that it has room: {error}");
             }
         }
     }
 
     fn forward_waiting(&mut self, leader: &NodeId, term: Term) {
-        let blocked = self
-            .proposals
-            .not_leading
-            .as_ref()
-            .is_some_and(|(id, at)| id == leader && *at == term);
-        if blocked {
+        let blocked = self.proposals.not_leading.as_ref();
+        if blocked.is_some_and(|(id, at)| id == leader && *at == term) {
             return;
         }
-        self.refuse_foreign();
         while !self.proposals.queue.is_empty() {
-            let commands = self
-                .proposals
-                .take_batch(self.limits.batch_bytes, self.limits.batch_commands);
-            let forward = Forward { term, commands };
-            self.ends
-                .send(leader, Message::Request(RaftRequest::Forward(forward)));
+            let (max_bytes, max_commands) = (self.limits.batch_bytes, self.limits.batch_commands);
+            let commands = self.proposals.take_batch(term, max_bytes, max_commands);
+            let forward = RaftRequest::Forward(Forward { term, commands });
+            self.ends.send(leader, Message::Request(forward));
         }
     }
 
-    /// This node led and no longer does: commands of other nodes' clients go back to those nodes' own queues.
-    fn refuse_foreign(&mut self) {
-        let session = self.proposals.session;
-        self.proposals
-            .queue
-            .retain(|command| command.session == session);
-        self.proposals.queue_bytes = self
-            .proposals
-            .queue
-            .iter()
-            .map(|command| command.data.len() as u64)
-            .sum();
-    }
-
-    /// A follower's clients have commands.
-    pub(super) fn on_forward(&mut self, from: &NodeId, forward: Forward) {
-        let refusal = if !self.leads() {
-            Some(ForwardRefusal::NotLeader)
-        } else if self.proposals.queue_bytes >= self.limits.queued_bytes
-            || self.proposals.queue.len() >= self.limits.waiting
-        {
-            Some(ForwardRefusal::Overloaded)
-        } else {
-            None
-        };
-        match (refusal, forward.commands.first()) {
-            (None, _) => forward
-                .commands
-                .into_iter()
-                .for_each(|command| self.proposals.push(command)),
-            (Some(reason), Some(first)) => {
-                let session = first.session;
-                let sequences = forward
-                    .commands
-                    .iter()
-                    .map(|command| command.sequence)
-                    .collect();
-                let answer = ForwardResponse {
-                    term: self.core.term(),
-                    session,
-                    sequences,
-                    reason,
-                };
-                self.ends
-                    .send(from, Message::Response(RaftResponse::Forward(answer)));
-            }
-            (Some(_), None) => {}
-        }
-    }
-
-    /// The leader did not take some commands.
+    /// The leader did not take some commands: they are in no log.
     pub(super) fn on_forward_response(&mut self, from: &NodeId, answer: &ForwardResponse) {
         if answer.session != self.proposals.session {
             return;
         }
-        let error = match answer.reason {
-            ForwardRefusal::NotLeader => {
-                self.proposals.not_leading = Some((from.clone(), self.core.term()));
-                SubmitError::NoLeader
-            }
-            ForwardRefusal::Overloaded => SubmitError::Overloaded {
-                what: "commands at the leader",
-            },
-        };
+        let patience = self.patience();
         for &sequence in &answer.sequences {
-            if let Some(waiter) = self.proposals.finish(sequence) {
-                self.ends.reply(waiter, Err(error.clone()));
+            let Some(waiting) = self.proposals.waiting.get(&sequence) else {
+                continue;
+            };
+            let place = waiting.place;
+            match (answer.reason, place) {
+                (_, Place::Queued) => {}
+                (ForwardRefusal::NotLeader, _) => {
+                    if let Place::Sent(term) = place {
+                        self.proposals.not_leading = Some((from.clone(), term));
+                    }
+                    self.proposals.requeue(sequence, patience);
+                }
+                (ForwardRefusal::Overloaded, _) => {
+                    if let Some(waiter) = self.proposals.finish(sequence) {
+                        let what = "commands at the leader";
+                        self.ends
+                            .reply(waiter, Err(SubmitError::Overloaded { what }));
+                    }
+                }
             }
         }
     }
 
     /// The machine has applied entries: the clients of this node hear of it.
     pub(super) fn on_applied(&mut self, index: Index, replies: Vec<Reply<M::Reply>>) {
-        self.core.applied(self.now, index);
         for Reply {
             sequence,
             index,
@@ -358,5 +393,19 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
                 self.ends.reply(waiter, Ok(Applied { index, reply }));
             }
         }
+        let term = self.core.log().term_at(index).unwrap_or_default();
+        if term > self.proposals.applied_term {
+            self.proposals.applied_term = term;
+            let patience = self.patience();
+            self.proposals.requeue_before(term, patience);
+        }
+        self.core.applied(self.now, index);
+    }
+
+    /// The machine has taken over a snapshot's state, and with it the effects of entries that it never saw.
+    pub(super) fn on_restored(&mut self, meta: &SnapshotMeta) {
+        self.proposals.applied_term = self.proposals.applied_term.max(meta.last.term);
+        self.proposals.doubt_up_to(meta.last.term);
+        self.core.applied(self.now, meta.last.index);
     }
 }

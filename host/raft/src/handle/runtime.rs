@@ -233,10 +233,10 @@ impl<M: StateMachine> Runtime<M> {
         } = plumbing;
         let threads = [
             thread("raft-disk", inbox, move |inbox| {
-                run_disk(opened.disk, &disk_tasks, inbox)
+                run_disk(opened.disk, &disk_tasks, inbox);
             }),
             thread("raft-apply", inbox, move |inbox| {
-                run_machine(opened.applier, session, &machine_tasks, inbox)
+                run_machine(opened.applier, session, &machine_tasks, inbox);
             }),
             thread("raft-driver", inbox, move |inbox| {
                 run_driver(driver, &inputs, &status, &fault, epoch);

@@ -17,7 +17,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use crate::message::{RaftRequest, RaftResponse};
+use crate::message::{MessageError, RaftRequest, RaftResponse};
 
 #[cfg(test)]
 mod tests;
@@ -86,6 +86,9 @@ pub enum FrameError {
         /// How many, in bytes.
         extra: usize,
     },
+    /// A message whose numbers don't fit together.
+    #[error("a frame holds a message that makes no sense")]
+    Senseless(#[from] MessageError),
     /// A message that can't be written.
     #[error("a message could not be encoded")]
     Encode(#[source] EncodeError),
@@ -120,7 +123,9 @@ pub fn encode_response(
 /// # Errors
 /// Anything but exactly one message and its checksum.
 pub fn decode_request(body: &[u8]) -> Result<RaftRequest, FrameError> {
-    decode(body)
+    let request: RaftRequest = decode(body)?;
+    request.check()?;
+    Ok(request)
 }
 
 /// Reads the body of a frame, which is what follows its length, as a response.
@@ -128,7 +133,9 @@ pub fn decode_request(body: &[u8]) -> Result<RaftRequest, FrameError> {
 /// # Errors
 /// As [`decode_request`].
 pub fn decode_response(body: &[u8]) -> Result<RaftResponse, FrameError> {
-    decode(body)
+    let response: RaftResponse = decode(body)?;
+    response.check()?;
+    Ok(response)
 }
 
 /// Reads a frame's length, before any memory is spent on the frame.

@@ -218,7 +218,7 @@ impl<I: Inbox> Connection<I> {
         context.connection_closed(peer, number);
         match end {
             End::Stopped => {
-                tracing::debug!(%peer, remote = %self.remote, "connection from peer closed")
+                tracing::debug!(%peer, remote = %self.remote, "connection from peer closed");
             }
             End::Lost(error @ ConnectionError::Closed) => {
                 context.stats.add_lost_connections(1);

@@ -194,9 +194,10 @@ impl Core {
     }
 
     /// The leader wants this node to take over at once.
-    pub(super) fn on_timeout_now(&mut self, term: Term) {
+    pub(super) fn on_timeout_now(&mut self, from: &NodeId, term: Term) {
         self.observe_term(term);
-        if term == self.hard_state.term && self.role == Role::Follower && !self.disk_hangs() {
+        let asked_by_leader = term == self.hard_state.term && self.leader.as_ref() == Some(from);
+        if asked_by_leader && self.role == Role::Follower && !self.disk_hangs() {
             self.start_election(true);
         }
     }

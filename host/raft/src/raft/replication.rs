@@ -219,12 +219,12 @@ impl Core {
         if self.role != Role::Leader || answer.term != self.hard_state.term {
             return;
         }
-        let now = self.now;
+        let (now, newest) = (self.now, self.reads.round());
         let Some(peer) = self.peers.get_mut(from) else {
             return;
         };
         peer.heard_at = now;
-        peer.round = peer.round.max(answer.round);
+        peer.round = peer.round.max(answer.round.min(newest));
         match answer.result {
             AppendResult::Matched(index) => {
                 if peer.matched_up_to(index.min(self.log.last().index)) {
@@ -260,7 +260,9 @@ impl Core {
         if append.term < self.hard_state.term {
             return self.answer_append(from, append.round, AppendResult::Ignored);
         }
-        self.follow(append.term, from);
+        if !self.follow(append.term, from) {
+            return;
+        }
         let heartbeat = append.entries.is_empty();
         let result =
             match self.accept_entries(append.previous, append.entries, append.leader_commit) {
@@ -274,15 +276,18 @@ impl Core {
     }
 
     /// There is a leader of this term: a candidate steps back, a follower waits anew (§5.2).
-    pub(super) fn follow(&mut self, term: Term, leader: &NodeId) {
-        assert!(
-            !(self.role == Role::Leader && term == self.hard_state.term),
-            "two leaders in term {term}: {leader} and this node, {}",
-            self.config.id
-        );
+    ///
+    /// Says no where this node itself leads that term. Two leaders in one term come only from a vote that a disk
+    /// has lost or from a forged message; nothing that could be done with it is safe, so nothing is.
+    #[must_use]
+    pub(super) fn follow(&mut self, term: Term, leader: &NodeId) -> bool {
+        if self.role == Role::Leader && term == self.hard_state.term {
+            return false;
+        }
         self.become_follower(term, Some(leader.clone()));
         self.leader_heard_at = Some(self.now);
         self.rearm_election();
+        true
     }
 
     fn answer_append(&mut self, to: &NodeId, round: u64, result: AppendResult) {

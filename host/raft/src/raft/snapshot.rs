@@ -20,7 +20,8 @@ impl Core {
             .snapshot
             .as_ref()
             .map_or(Index::ZERO, |meta| meta.last.index);
-        if self.log.applied.0.saturating_sub(last.0) >= self.config.snapshot_threshold {
+        let enough = self.log.applied.0.saturating_sub(last.0) >= self.config.snapshot_threshold;
+        if enough && self.now >= self.snapshot_retry_at {
             self.take_snapshot();
         }
     }
@@ -33,11 +34,14 @@ impl Core {
         }
     }
 
-    /// A snapshot was taken, or could not be: then none, and the next threshold tries again.
+    /// A snapshot was taken, or could not be: then it is tried again after the longest election timeout.
     pub fn snapshot_taken(&mut self, now: Duration, meta: Option<SnapshotMeta>) {
         self.now = self.now.max(now);
         self.snapshot_under_way = false;
-        let Some(meta) = meta else { return };
+        let Some(meta) = meta else {
+            self.snapshot_retry_at = self.now + self.config.election_timeout_max;
+            return;
+        };
         if self
             .snapshot
             .as_ref()
@@ -54,7 +58,17 @@ impl Core {
             return;
         };
         let threshold = self.config.snapshot_threshold;
-        let trailing = (threshold / 2).min(self.config.max_log_entries.saturating_sub(threshold));
+        let room = self.config.max_log_entries.saturating_sub(threshold);
+        let travelling = self
+            .peers
+            .values()
+            .any(|peer| matches!(peer.state, State::Snapshot { .. }));
+        // What a snapshot that is travelling ends with should still be here when it has arrived.
+        let trailing = if travelling {
+            room
+        } else {
+            (threshold / 2).min(room)
+        };
         let index = Index(meta.last.index.0.saturating_sub(trailing));
         if let Some(term) = self
             .log
@@ -65,10 +79,6 @@ impl Core {
             self.log.purge(up_to);
             self.out.purge = Some(up_to);
         }
-        let travelling = self
-            .peers
-            .values()
-            .any(|peer| matches!(peer.state, State::Snapshot { .. }));
         if !travelling {
             self.snapshot_task(SnapshotTask::Retain(meta));
         }
@@ -177,8 +187,12 @@ impl Core {
             peer.matched = peer.matched.max(index);
             peer.probe(index.next());
             self.advance_commit();
-        } else {
-            *offset = answer.next_offset.min(meta.length);
+            return;
+        }
+        let next_offset = answer.next_offset.min(meta.length);
+        // The same as before is said by an answer that came twice: the chunk is on its way.
+        if next_offset != *offset {
+            *offset = next_offset;
             self.ask_for_chunk(from);
         }
     }
@@ -189,7 +203,9 @@ impl Core {
         if chunk.term < self.hard_state.term {
             return self.answer_snapshot(from, chunk.meta.last, 0, false);
         }
-        self.follow(chunk.term, from);
+        if !self.follow(chunk.term, from) {
+            return;
+        }
         if chunk.meta.last.index <= self.log.committed {
             // It holds all of it already.
             return self.answer_snapshot(from, chunk.meta.last, chunk.meta.length, true);
@@ -228,6 +244,10 @@ impl Core {
         self.log.install(meta);
         self.snapshot = Some(meta.clone());
         self.out.purge = Some(meta.last);
+        // What was handed over just now stands in the snapshot.
+        self.out.apply.clear();
+        self.handed.clear();
+        self.handed_bytes = 0;
         self.apply_read_under_way = false;
         self.snapshot_task(SnapshotTask::Restore(meta.clone()));
         self.snapshot_task(SnapshotTask::Retain(meta.clone()));

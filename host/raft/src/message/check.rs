@@ -1,0 +1,143 @@
+//! What no peer of sound mind says: checked once, so that nothing behind it has to mistrust a message.
+
+use thiserror::Error;
+
+use super::{AppendEntries, AppendResult, InstallSnapshot, Message, RaftRequest, RaftResponse};
+use crate::types::{Index, LogId, Term};
+
+/// No term or index gets here by honest work, and sums of two such numbers don't overflow.
+const HIGHEST: u64 = 1 << 62;
+
+/// Why a message makes no sense, whoever sent it.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum MessageError {
+    /// A number so high that it would overflow.
+    #[error("a term, an index or an offset is {0}, and nothing counts that far")]
+    Range(u64),
+    /// Entries that don't follow each other.
+    #[error("entry {found} stands where {expected} belongs")]
+    Gap {
+        /// What its place should be.
+        expected: Index,
+        /// What its index says.
+        found: Index,
+    },
+    /// An entry of an older term than the one before it, or of a newer one than its leader's.
+    #[error("entry {0} is of a term that can't stand there")]
+    Term(LogId),
+    /// A chunk that reaches past the end of its snapshot.
+    #[error("a chunk ends behind the end of its snapshot")]
+    Chunk,
+}
+
+impl Message {
+    /// Whether its numbers fit together.
+    ///
+    /// # Errors
+    /// What doesn't.
+    pub fn check(&self) -> Result<(), MessageError> {
+        match self {
+            Self::Request(request) => request.check(),
+            Self::Response(response) => response.check(),
+        }
+    }
+}
+
+impl RaftRequest {
+    /// Whether its numbers fit together.
+    ///
+    /// # Errors
+    /// What doesn't.
+    pub fn check(&self) -> Result<(), MessageError> {
+        match self {
+            Self::AppendEntries(append) => append.check(),
+            Self::RequestVote(vote) => {
+                terms([vote.term, vote.last.term]).and(within(vote.last.index.0))
+            }
+            Self::InstallSnapshot(chunk) => chunk.check(),
+            Self::ReadIndex(read) => within(read.term.0),
+            Self::Forward(forward) => within(forward.term.0),
+            Self::TimeoutNow(order) => within(order.term.0),
+        }
+    }
+}
+
+impl RaftResponse {
+    /// Whether its numbers fit together.
+    ///
+    /// # Errors
+    /// What doesn't.
+    pub fn check(&self) -> Result<(), MessageError> {
+        match self {
+            Self::AppendEntries(answer) => within(answer.term.0).and(match answer.result {
+                AppendResult::Matched(index) => within(index.0),
+                AppendResult::Mismatch { rejected, hint } => id(rejected).and(id(hint)),
+                AppendResult::Ignored => Ok(()),
+            }),
+            Self::RequestVote(answer) => within(answer.term.0),
+            Self::InstallSnapshot(answer) => within(answer.term.0)
+                .and(id(answer.last))
+                .and(within(answer.next_offset)),
+            Self::ReadIndex(answer) => {
+                within(answer.term.0).and(within(answer.index.unwrap_or_default().0))
+            }
+            Self::Forward(answer) => within(answer.term.0),
+        }
+    }
+}
+
+impl AppendEntries {
+    fn check(&self) -> Result<(), MessageError> {
+        within(self.term.0)
+            .and(id(self.previous))
+            .and(within(self.leader_commit.0))?;
+        let mut before = self.previous;
+        for entry in &self.entries {
+            let expected = before.index.next();
+            if entry.id.index != expected {
+                return Err(MessageError::Gap {
+                    expected,
+                    found: entry.id.index,
+                });
+            }
+            if entry.id.term < before.term || entry.id.term > self.term {
+                return Err(MessageError::Term(entry.id));
+            }
+            before = entry.id;
+        }
+        if self.previous.term > self.term {
+            return Err(MessageError::Term(self.previous));
+        }
+        Ok(())
+    }
+}
+
+impl InstallSnapshot {
+    fn check(&self) -> Result<(), MessageError> {
+        within(self.term.0).and(id(self.meta.last))?;
+        within(self.meta.length).and(within(self.offset))?;
+        if self.meta.last.term > self.term {
+            return Err(MessageError::Term(self.meta.last));
+        }
+        if self.offset + self.data.len() as u64 > self.meta.length {
+            return Err(MessageError::Chunk);
+        }
+        Ok(())
+    }
+}
+
+fn terms<const N: usize>(terms: [Term; N]) -> Result<(), MessageError> {
+    terms.into_iter().try_for_each(|term| within(term.0))
+}
+
+fn id(id: LogId) -> Result<(), MessageError> {
+    within(id.term.0).and(within(id.index.0))
+}
+
+fn within(number: u64) -> Result<(), MessageError> {
+    if number > HIGHEST {
+        Err(MessageError::Range(number))
+    } else {
+        Ok(())
+    }
+}

@@ -1,0 +1,219 @@
+//! The README keeps its word: its guest is written down verbatim in a folder outside of the repository, builds, passes
+//! its tests and is accepted; its commands get the replies that stand beside them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use bytes::Bytes;
+use oarlock_wasm::{Envelope, GuestEngine, GuestModule, MachineLimits, Outcome, WasmMachine};
+use task_queue_raft::state_machine::{Moment, StateMachine};
+use task_queue_raft::types::Index;
+
+const README: &str = include_str!("../../README.md");
+/// What the README calls the folder of the SDK.
+const SDK: &str = "../oarlock/guest-sdk";
+const TARGET: &str = "wasm32-unknown-unknown";
+
+fn root() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    root.canonicalize()
+        .expect("this package stands in the repository")
+}
+
+/// The only block of a language.
+fn block(language: &str) -> String {
+    let fence = format!("\n```{language}\n");
+    let blocks: Vec<&str> = README.split(&fence).skip(1).collect();
+    assert_eq!(blocks.len(), 1, "the README has one block of {language}");
+    let (text, _) = blocks[0].split_once("\n```").expect("the block ends");
+    format!("{text}\n")
+}
+
+/// The part under a heading.
+fn section(heading: &str) -> &'static str {
+    let start = format!("\n## {heading}\n");
+    let (_, rest) = README
+        .split_once(&start)
+        .unwrap_or_else(|| panic!("the README has a part {heading:?}"));
+    rest.split("\n## ").next().unwrap_or(rest)
+}
+
+/// A command or a query of the README, and the reply that stands beside it, if one does.
+#[derive(Debug)]
+struct Said {
+    query: bool,
+    body: String,
+    reply: Option<String>,
+}
+
+/// What a part of the README sends: `oarlock apply '…'  # reply` and `curl …/v1/apply … -d '…'`.
+fn sent(part: &str) -> Vec<Said> {
+    let said = part.lines().filter_map(|line| {
+        let query = line.starts_with("oarlock query '") || line.contains("/v1/query");
+        let apply = line.starts_with("oarlock apply '") || line.contains("/v1/apply ");
+        let rest = if line.starts_with("curl ") {
+            line.split_once(" -d '")?.1
+        } else {
+            line.split_once('\'')?.1
+        };
+        let (body, after) = rest.split_once('\'').filter(|_| query || apply)?;
+        let reply = after
+            .split_once('#')
+            .map(|(_, reply)| reply.trim().to_owned());
+        Some(Said {
+            query,
+            body: body.to_owned(),
+            reply,
+        })
+    });
+    said.collect()
+}
+
+/// Sends all of it to a new machine, and compares.
+fn exchange(module: GuestModule, part: &str) {
+    let mut machine = WasmMachine::new(module, MachineLimits::default(), None).unwrap();
+    let said = sent(part);
+    assert!(said.len() > 1, "{part}");
+    for (number, Said { query, body, reply }) in (1..).zip(said) {
+        let at = Moment {
+            index: Index(number),
+            time_ms: 1,
+        };
+        let got = if query {
+            String::from_utf8(machine.query(at, Bytes::from(body.clone())).unwrap().into()).unwrap()
+        } else {
+            let command = Envelope::command(None, body.as_bytes()).unwrap();
+            match machine.apply(at, &[command]).unwrap().remove(0) {
+                Outcome::Accepted(reply) => String::from_utf8(reply.into()).unwrap(),
+                Outcome::Rejected(refusal) => {
+                    format!("refused: {}", String::from_utf8_lossy(&refusal))
+                }
+                other => panic!("{body}: {other:?}"),
+            }
+        };
+        match reply {
+            Some(reply) => assert_eq!(got, reply, "the reply to {body}"),
+            None => assert!(!got.starts_with("refused"), "{body}: {got}"),
+        }
+    }
+}
+
+fn load(module: Vec<u8>) -> GuestModule {
+    let engine = GuestEngine::new().unwrap();
+    GuestModule::load(&engine, module, &MachineLimits::default()).unwrap()
+}
+
+/// Writes the guest of the README to a folder, as a reader would; only the way to the SDK is another.
+fn write_guest(folder: &Path) {
+    let manifest = block("toml");
+    assert_eq!(
+        manifest.matches(SDK).count(),
+        1,
+        "the manifest names the SDK once"
+    );
+    let sdk = root().join("guest-sdk");
+    let manifest = manifest.replace(SDK, sdk.to_str().expect("a path of UTF-8"));
+    fs::create_dir(folder.join("src")).unwrap();
+    fs::write(folder.join("Cargo.toml"), manifest).unwrap();
+    fs::write(folder.join("src/lib.rs"), block("rust")).unwrap();
+    // The versions that this repository has fetched, so that the network is not needed.
+    fs::copy(root().join("Cargo.lock"), folder.join("Cargo.lock")).unwrap();
+}
+
+/// Runs cargo in the guest's folder. What it builds is kept for the next time.
+fn cargo(folder: &Path, arguments: &[&str]) -> Output {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo
+        .current_dir(folder)
+        .args(arguments)
+        .arg("--offline")
+        .arg("--target-dir")
+        .arg(built());
+    cargo.output().expect("cargo can be started")
+}
+
+fn built() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("readme")
+}
+
+fn text(output: &Output) -> String {
+    let (out, error) = (&output.stdout, &output.stderr);
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(out),
+        String::from_utf8_lossy(error)
+    )
+}
+
+/// Why this machine can't build modules, if it can't: the target or a package is not there.
+fn cannot_build_modules(folder: &Path) -> Option<String> {
+    let mut rustc = Command::new("rustc");
+    rustc.args(["--print", "target-libdir", "--target", TARGET]);
+    let library = rustc
+        .current_dir(folder)
+        .output()
+        .expect("rustc can be started");
+    let library = PathBuf::from(String::from_utf8_lossy(&library.stdout).trim());
+    if !library.is_dir() {
+        return Some(format!(
+            "{TARGET} is not installed (`cargo xtask wasm-target` does that)"
+        ));
+    }
+    let probe = [
+        "metadata",
+        "--format-version",
+        "1",
+        "--filter-platform",
+        TARGET,
+        "--offline",
+    ];
+    let probed = Command::new(env!("CARGO"))
+        .current_dir(folder)
+        .args(probe)
+        .output()
+        .expect("cargo can be started");
+    let missing = text(&probed);
+    (!probed.status.success())
+        .then(|| format!("a package for modules was never fetched: {missing}"))
+}
+
+#[test]
+fn the_guest_of_the_readme_builds_passes_its_tests_and_answers_as_told() {
+    let folder = tempfile::tempdir().unwrap();
+    write_guest(folder.path());
+    let tested = cargo(folder.path(), &["test"]);
+    let said = text(&tested);
+    assert!(
+        tested.status.success() && said.contains("test tests::a_seat_is_sold_once ... ok"),
+        "{said}"
+    );
+    if let Some(why) = cannot_build_modules(folder.path()) {
+        // The gate installs both first, so there this half runs too.
+        eprintln!("not built to WebAssembly: {why}");
+        return;
+    }
+    let module = cargo(folder.path(), &["build", "--release", "--target", TARGET]);
+    assert!(module.status.success(), "{}", text(&module));
+    let module = built().join(TARGET).join("release/seats.wasm");
+    let module = load(fs::read(module).unwrap());
+    assert_eq!(module.description().name, "seats");
+    exchange(module, section("Write a guest"));
+}
+
+#[test]
+fn the_commands_of_the_readme_are_accepted_by_the_guests_that_they_are_for() {
+    let dist = root().join("examples-wasm/dist");
+    let guest = |name: &str| load(fs::read(dist.join(name)).unwrap());
+    exchange(guest("queue.wasm"), section("Start"));
+    exchange(guest("kv.wasm"), section("HTTP"));
+}
+
+#[test]
+#[should_panic(expected = "the reply to")]
+fn a_reply_that_is_not_the_one_beside_its_command_is_found() {
+    let wrong =
+        "oarlock apply '{\"add\":{\"by\":5}}'  # {\"value\":6}\noarlock query '{\"get\":{}}'\n";
+    let counter = root().join("examples-wasm/dist/counter.wasm");
+    exchange(load(fs::read(counter).unwrap()), wrong);
+}

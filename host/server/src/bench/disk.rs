@@ -1,0 +1,61 @@
+//! The disk alone: what one durable write costs there, to hold the cluster's figures against.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+
+use crate::exit::Failure;
+
+/// One write, in bytes.
+pub(super) const APPEND_BYTES: usize = 4096;
+
+/// Most writes, and the most time that they may take.
+const MAX_WRITES: u64 = 1000;
+const MAX_TIME: Duration = Duration::from_secs(2);
+
+/// What a disk took for append + fdatasync of 4 KiB, in microseconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct DiskFigures {
+    /// Where.
+    pub(super) dir: String,
+    /// How often it was measured.
+    pub(super) writes: u64,
+    /// Half of them took no longer.
+    pub(super) p50_us: u64,
+    /// Of a hundred, 99 took no longer.
+    pub(super) p99_us: u64,
+}
+
+/// Appends and syncs in a file of that directory, which is removed afterwards.
+///
+/// # Errors
+/// The directory can't be written to.
+pub(super) fn probe(dir: &Path) -> Result<DiskFigures, Failure> {
+    let failed = |error: std::io::Error| {
+        Failure::failed(format!(
+            "the disk can't be measured in {}: {error}; name a directory that can be written to",
+            dir.display()
+        ))
+    };
+    let mut file = tempfile::tempfile_in(dir).map_err(failed)?;
+    let block = [0x5a; APPEND_BYTES];
+    let mut times = Histogram::<u64>::new(3).map_err(Failure::failed)?;
+    let start = Instant::now();
+    while times.len() < MAX_WRITES && (times.is_empty() || start.elapsed() < MAX_TIME) {
+        let before = Instant::now();
+        file.write_all(&block).map_err(failed)?;
+        file.sync_data().map_err(failed)?;
+        times.saturating_record(u64::try_from(before.elapsed().as_micros()).unwrap_or(u64::MAX));
+    }
+    Ok(DiskFigures {
+        dir: dir.display().to_string(),
+        writes: times.len(),
+        p50_us: times.value_at_quantile(0.5),
+        p99_us: times.value_at_quantile(0.99),
+    })
+}
+
+#[cfg(test)]
+mod tests;

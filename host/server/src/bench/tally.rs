@@ -1,0 +1,128 @@
+//! What is counted while a cluster is measured.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use hyper::StatusCode;
+
+use crate::exit::Failure;
+
+/// Longest latency that is told apart from longer ones, in microseconds: the longest timeout that a request may have.
+const MAX_LATENCY_US: u64 = 600_000_000;
+
+/// Digits that a latency keeps: one part in a thousand.
+const DIGITS: u8 = 3;
+
+/// What became of one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    /// 200.
+    Done,
+    /// 422: the guest refused it.
+    Refused,
+    /// 500: the guest failed at it.
+    Failed,
+    /// 413.
+    TooLarge,
+    /// 429.
+    Overloaded,
+    /// 503.
+    NoLeader,
+    /// 504, or silence.
+    TimedOut,
+    /// No connection, or it broke.
+    Connection,
+    /// Any other status.
+    Other,
+}
+
+impl Kind {
+    /// The kind of a status.
+    pub(super) fn of(status: StatusCode) -> Self {
+        match status {
+            StatusCode::OK => Self::Done,
+            StatusCode::UNPROCESSABLE_ENTITY => Self::Refused,
+            StatusCode::INTERNAL_SERVER_ERROR => Self::Failed,
+            StatusCode::PAYLOAD_TOO_LARGE => Self::TooLarge,
+            StatusCode::TOO_MANY_REQUESTS => Self::Overloaded,
+            StatusCode::SERVICE_UNAVAILABLE => Self::NoLeader,
+            StatusCode::GATEWAY_TIMEOUT => Self::TimedOut,
+            _ => Self::Other,
+        }
+    }
+
+    /// Its name in the report.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+            Self::TooLarge => "too_large",
+            Self::Overloaded => "overloaded",
+            Self::NoLeader => "no_leader",
+            Self::TimedOut => "timeout",
+            Self::Connection => "connection",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// The counts. Only requests that were done have a latency here.
+#[derive(Clone, Debug)]
+pub(super) struct Tally {
+    /// Latencies of what was done, in microseconds.
+    pub(super) latencies: Histogram<u64>,
+    /// Everything else, by kind.
+    pub(super) errors: BTreeMap<Kind, u64>,
+    /// The first words of a node about an error, for whoever wonders why.
+    pub(super) example: Option<String>,
+}
+
+impl Tally {
+    /// Counts nothing yet.
+    ///
+    /// # Errors
+    /// None that can happen: the bounds of the histogram are constants.
+    pub(super) fn new() -> Result<Self, Failure> {
+        let latencies =
+            Histogram::new_with_bounds(1, MAX_LATENCY_US, DIGITS).map_err(Failure::failed)?;
+        Ok(Self {
+            latencies,
+            errors: BTreeMap::new(),
+            example: None,
+        })
+    }
+
+    /// Counts one request.
+    pub(super) fn count(&mut self, kind: Kind, latency: Duration) {
+        if kind == Kind::Done {
+            // One that took longer than the histogram knows counts as the longest.
+            self.latencies.saturating_record(
+                u64::try_from(latency.as_micros())
+                    .unwrap_or(u64::MAX)
+                    .max(1),
+            );
+        } else {
+            *self.errors.entry(kind).or_default() += 1;
+        }
+    }
+
+    /// Keeps the words, if they are the first.
+    pub(super) fn example(&mut self, words: impl FnOnce() -> String) {
+        self.example.get_or_insert_with(words);
+    }
+
+    /// How many were done.
+    pub(super) fn done(&self) -> u64 {
+        self.latencies.len()
+    }
+
+    /// How many were not.
+    pub(super) fn failed(&self) -> u64 {
+        self.errors.values().sum()
+    }
+}
+
+#[cfg(test)]
+mod tests;

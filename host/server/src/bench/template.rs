@@ -1,0 +1,103 @@
+//! A request with gaps that are filled in for each one that is sent.
+
+use bytes::Bytes;
+
+/// What is repeated to make a payload: characters that JSON takes as they are.
+const ALPHABET: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
+
+/// What fits a guest of that name, as `oarlock bench` sends it when nothing else is said.
+pub(super) fn default_for(module: &str, query: bool) -> Option<&'static str> {
+    match (module, query) {
+        ("task-queue" | "queue", false) => {
+            Some(r#"{"enqueue":{"queue":"bench","payload":"{payload}"}}"#)
+        }
+        ("task-queue" | "queue", true) => Some(r#"{"stats":{}}"#),
+        ("kv", false) => Some(r#"{"put":{"key":"bench-{client}-{n}","value":"{payload}"}}"#),
+        ("kv", true) => Some(r#"{"get":{"key":"bench-{client}-{n}"}}"#),
+        ("counter", false) => Some(r#"{"add":{"by":1}}"#),
+        ("counter", true) => Some(r#"{"get":{}}"#),
+        _ => None,
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Words(Vec<u8>),
+    Number,
+    Client,
+}
+
+/// Words with gaps: `{n}`, the number of the request; `{client}`, the number of the connection; `{payload}`, a text.
+/// Other braces stand for themselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Template {
+    parts: Vec<Part>,
+    /// A bound of the length of what it renders.
+    capacity: usize,
+}
+
+impl Template {
+    /// Reads a template. The payload, of `size` bytes, is filled in once.
+    pub(super) fn parse(words: &str, size: usize) -> Self {
+        let payload: Vec<u8> = ALPHABET.iter().copied().cycle().take(size).collect();
+        let mut parts = Vec::new();
+        let mut pending = Vec::new();
+        let mut rest = words;
+        while let Some(character) = rest.chars().next() {
+            if let Some(after) = rest.strip_prefix("{payload}") {
+                pending.extend_from_slice(&payload);
+                rest = after;
+            } else if let Some((part, after)) = gap(rest) {
+                parts.extend([Part::Words(std::mem::take(&mut pending)), part]);
+                rest = after;
+            } else {
+                pending.extend_from_slice(&rest.as_bytes()[..character.len_utf8()]);
+                rest = &rest[character.len_utf8()..];
+            }
+        }
+        parts.push(Part::Words(pending));
+        parts.retain(|part| *part != Part::Words(Vec::new()));
+        let capacity = parts
+            .iter()
+            .map(|part| {
+                if let Part::Words(words) = part {
+                    words.len()
+                } else {
+                    20
+                }
+            })
+            .sum();
+        Self { parts, capacity }
+    }
+
+    /// The request with that number on that connection.
+    pub(super) fn render(&self, number: u64, client: u32) -> Bytes {
+        let mut bytes = Vec::with_capacity(self.capacity);
+        for part in &self.parts {
+            match part {
+                Part::Words(words) => bytes.extend_from_slice(words),
+                Part::Number => push_number(&mut bytes, number),
+                Part::Client => push_number(&mut bytes, client.into()),
+            }
+        }
+        bytes.into()
+    }
+}
+
+fn gap(rest: &str) -> Option<(Part, &str)> {
+    let number = rest.strip_prefix("{n}").map(|after| (Part::Number, after));
+    number.or_else(|| {
+        rest.strip_prefix("{client}")
+            .map(|after| (Part::Client, after))
+    })
+}
+
+/// Appends decimal digits without an allocation of their own.
+fn push_number(bytes: &mut Vec<u8>, number: u64) {
+    use std::io::Write;
+    // Writing to a vector can't fail.
+    let _ = write!(bytes, "{number}");
+}
+
+#[cfg(test)]
+mod tests;

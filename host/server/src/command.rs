@@ -1,0 +1,25 @@
+//! Commands that talk to a running cluster, or look at a file. Each has a module.
+//!
+//! What a command prints is built first and written at once; a reader that has gone away is no error.
+
+mod apply;
+mod check;
+mod connect;
+mod input;
+mod output;
+mod query;
+mod snapshot;
+mod status;
+mod table;
+
+pub(crate) use apply::apply;
+pub(crate) use check::check;
+pub(crate) use connect::{block_on, connect, refused};
+pub(crate) use output::{Closed, Output, print_safely, write_out};
+pub(crate) use query::query;
+pub(crate) use snapshot::snapshot;
+pub(crate) use status::status;
+pub(crate) use table::{Table, Tone};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,50 @@
+//! `oarlock apply`: one command, replicated and applied.
+
+use std::time::Duration;
+
+use oarlock_client::{ApplyError, ApplyOptions, Key};
+
+use super::connect::{block_on, connect, refused};
+use super::{input, output};
+use crate::cli::ApplyArgs;
+use crate::exit::Failure;
+
+/// Has the command applied and prints the guest's reply.
+///
+/// # Errors
+/// It was not applied, or nobody knows whether it was.
+pub(crate) fn apply(args: ApplyArgs) -> Result<(), Failure> {
+    block_on(run(args))
+}
+
+async fn run(args: ApplyArgs) -> Result<(), Failure> {
+    let command = input::read(args.command, args.file.as_deref(), std::io::stdin().lock())?;
+    let client = connect(&args.endpoint)?;
+    let options = ApplyOptions {
+        idempotency_key: args.idempotency_key.map_or(Key::Automatic, Key::Given),
+        timeout: Duration::from_millis(args.endpoint.timeout_ms),
+    };
+    let applied = client
+        .apply(command, &options)
+        .await
+        .map_err(|error| failure(&error))?;
+    output::write_reply(
+        std::io::stdout().lock(),
+        "reply",
+        applied.index,
+        &applied.reply,
+        args.json,
+    )
+}
+
+fn failure(error: &ApplyError) -> Failure {
+    match error {
+        ApplyError::Key(_) => Failure::usage(error),
+        ApplyError::NotApplied(cause) | ApplyError::OutcomeUnknown { cause, .. } => {
+            refused(cause, error)
+        }
+        ApplyError::Refused(_) | ApplyError::Failed { .. } | ApplyError::KeyReused { .. } => {
+            Failure::failed(error)
+        }
+    }
+}

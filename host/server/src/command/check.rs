@@ -1,0 +1,130 @@
+//! `oarlock check`: what a module is, or every reason why a node would refuse it.
+
+use std::fmt::Write;
+use std::io::Read;
+use std::path::Path;
+
+use oarlock_wasm::{CheckError, GuestEngine, GuestModule, MachineLimits};
+use serde_json::{Value, json};
+
+use super::output::{print_safely, write_json, write_out};
+use crate::cli::CheckArgs;
+use crate::exit::Failure;
+
+/// Checks a file as a node does at its start, and prints what it found.
+///
+/// # Errors
+/// The file can't be read, or a node would refuse it.
+pub(crate) fn check(args: CheckArgs) -> Result<(), Failure> {
+    let limits = MachineLimits::default();
+    let bytes = read(&args.file, limits.module_bytes)?;
+    let size = bytes.len();
+    let engine = GuestEngine::new().map_err(Failure::failed)?;
+    match GuestModule::load(&engine, bytes, &limits) {
+        Ok(module) if args.json => write_json(std::io::stdout().lock(), &facts(&module, size)),
+        Ok(module) => write_out(
+            std::io::stdout().lock(),
+            told(&args.file, &module, size).as_bytes(),
+        ),
+        Err(error) => {
+            if args.json {
+                write_json(std::io::stdout().lock(), &refusal(&error))?;
+            }
+            Err(Failure::failed(reasons(&args.file, &error)))
+        }
+    }
+}
+
+/// The file's bytes, one more at most than a module may have: the check then says that it is too large.
+fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
+    let unreadable = |error: std::io::Error| {
+        Failure::failed(format!(
+            "{} cannot be read: {error}; name the file that the build wrote",
+            path.display()
+        ))
+    };
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let mut bytes = Vec::new();
+    file.take(limit.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    Ok(bytes)
+}
+
+fn optional(module: &GuestModule) -> Vec<&'static str> {
+    [
+        ("queries", module.has_queries()),
+        ("timers", module.has_timers()),
+    ]
+    .into_iter()
+    .filter_map(|(name, has)| has.then_some(name))
+    .collect()
+}
+
+fn facts(module: &GuestModule, size: usize) -> Value {
+    let description = module.description();
+    json!({
+        "ok": true,
+        "name": description.name,
+        "version": description.version,
+        "codec": description.codec,
+        "size_bytes": size,
+        "sha256": module.sha256().to_string(),
+        "exports": module.exports(),
+        "imports": module.imports(),
+        "optional": optional(module),
+    })
+}
+
+fn refusal(error: &CheckError) -> Value {
+    let reasons: Vec<_> = error.reasons.iter().map(ToString::to_string).collect();
+    json!({ "ok": false, "reasons": reasons })
+}
+
+fn told(path: &Path, module: &GuestModule, size: usize) -> String {
+    let description = module.description();
+    let list = |names: &[String]| {
+        if names.is_empty() {
+            "none".to_owned()
+        } else {
+            names.join(", ")
+        }
+    };
+    let optional = optional(module);
+    let lines = [
+        ("module", path.display().to_string()),
+        ("name", description.name.clone()),
+        ("version", description.version.to_string()),
+        ("codec", description.codec.clone()),
+        ("size", format!("{size} bytes")),
+        ("sha256", module.sha256().to_string()),
+        ("exports", list(module.exports())),
+        ("imports", list(module.imports())),
+        (
+            "optional",
+            if optional.is_empty() {
+                "none".to_owned()
+            } else {
+                optional.join(", ")
+            },
+        ),
+    ];
+    let mut text = String::new();
+    for (name, value) in lines {
+        let _ = writeln!(text, "{name:<9} {}", print_safely(&value));
+    }
+    text.push_str("a node would take it\n");
+    text
+}
+
+fn reasons(path: &Path, error: &CheckError) -> String {
+    let mut text = format!("a node would refuse {}:", path.display());
+    for reason in &error.reasons {
+        // A reason of the engine may have several lines.
+        let _ = write!(text, "\n  - {}", reason.to_string().replace('\n', "\n    "));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,67 @@
+use std::path::Path;
+
+use oarlock_wasm::{GuestEngine, GuestModule, MachineLimits};
+
+use super::{facts, read, reasons, refusal, told};
+
+const QUEUE: &[u8] = include_bytes!("../../../../../examples-wasm/dist/queue.wasm");
+
+fn load(bytes: &[u8]) -> Result<GuestModule, oarlock_wasm::CheckError> {
+    GuestModule::load(
+        &GuestEngine::new().unwrap(),
+        bytes.to_vec(),
+        &MachineLimits::default(),
+    )
+}
+
+#[test]
+fn a_guest_is_told_with_name_version_size_digest_and_interfaces() {
+    let module = load(QUEUE).unwrap();
+    let facts = facts(&module, QUEUE.len());
+    assert_eq!(facts["ok"], true);
+    assert_eq!(facts["name"], "task-queue");
+    assert_eq!(facts["size_bytes"], QUEUE.len());
+    assert_eq!(facts["sha256"].as_str().unwrap().len(), 64);
+    assert_eq!(facts["optional"], serde_json::json!(["queries", "timers"]));
+    let text = told(Path::new("queue.wasm"), &module, QUEUE.len());
+    for word in [
+        "task-queue",
+        facts["sha256"].as_str().unwrap(),
+        "oarlock:state-machine/machine",
+        "a node would take it",
+    ] {
+        assert!(text.contains(word), "{word} is not in {text}");
+    }
+}
+
+#[test]
+fn a_module_that_is_none_is_refused_with_every_reason() {
+    // A component without any export.
+    let error = load(b"(component)").unwrap_err();
+    assert!(!error.reasons.is_empty());
+    let text = reasons(Path::new("empty.wat"), &error);
+    assert_eq!(
+        text.matches("\n  - ").count(),
+        error.reasons.len(),
+        "{text}"
+    );
+    assert!(text.contains("apply"), "{text}");
+    let json = refusal(&error);
+    assert_eq!(
+        (
+            json["ok"].as_bool(),
+            json["reasons"].as_array().unwrap().len()
+        ),
+        (Some(false), error.reasons.len())
+    );
+}
+
+#[test]
+fn a_file_is_read_a_little_over_the_limit_and_one_that_is_not_there_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("large.wasm");
+    std::fs::write(&path, [0; 100]).unwrap();
+    assert_eq!(read(&path, 10).unwrap().len(), 11);
+    let failure = read(&dir.path().join("missing.wasm"), 10).unwrap_err();
+    assert!(failure.to_string().contains("missing.wasm"), "{failure}");
+}

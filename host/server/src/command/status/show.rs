@@ -1,0 +1,123 @@
+//! The table and the JSON.
+
+use std::fmt::Write;
+
+use oarlock_client::Role;
+use serde_json::{Value, json};
+
+use super::gather::{ClusterReport, Health, NodeReport};
+use crate::command::output::print_safely;
+use crate::command::table::{Align, Table, Tone};
+
+/// The columns of the contract, and where the node is.
+const COLUMNS: [(&str, Align); 9] = [
+    ("NODE", Align::Left),
+    ("ROLE", Align::Left),
+    ("TERM", Align::Right),
+    ("COMMIT", Align::Right),
+    ("APPLIED", Align::Right),
+    ("LAG", Align::Right),
+    ("MODULE", Align::Left),
+    ("HEALTH", Align::Left),
+    ("ADDRESS", Align::Left),
+];
+
+/// The cluster as a table.
+pub(crate) fn as_text(cluster: &ClusterReport) -> String {
+    let mut table = Table::new(&COLUMNS);
+    for node in &cluster.nodes {
+        table.row(row(cluster, node));
+    }
+    let mut text = table.render();
+    if cluster.leader_id().is_none() {
+        text.push_str(
+            "no leader is known; a majority of the voters must run and reach each other\n",
+        );
+    }
+    text
+}
+
+fn row(cluster: &ClusterReport, node: &NodeReport) -> Vec<(String, Tone)> {
+    let plain = |text: &str| (print_safely(text).into_owned(), Tone::Plain);
+    let (health, tone) = health(&node.health);
+    let mut cells = vec![plain(node.node_id.as_deref().unwrap_or("?"))];
+    match &node.status {
+        Some(status) => {
+            let role_tone = if status.role == Role::Leader {
+                Tone::Good
+            } else {
+                Tone::Plain
+            };
+            cells.push((status.role.to_string(), role_tone));
+            let numbers = [
+                status.term,
+                status.commit_index,
+                status.applied_index,
+                cluster.lag(status),
+            ];
+            cells.extend(numbers.map(|number| (number.to_string(), Tone::Plain)));
+            cells.push(plain(&format!(
+                "{} v{}",
+                status.state_machine.name, status.state_machine.version
+            )));
+        }
+        None => cells.extend((0..6).map(|_| plain("-"))),
+    }
+    cells.push((print_safely(&health).into_owned(), tone));
+    cells.push(plain(
+        node.endpoint
+            .as_ref()
+            .map_or("-", |endpoint| endpoint.as_str()),
+    ));
+    cells
+}
+
+fn health(health: &Health) -> (String, Tone) {
+    match health {
+        Health::Ready => ("ok".to_owned(), Tone::Good),
+        Health::NotReady => ("not ready".to_owned(), Tone::Attention),
+        Health::Silent(reason) => (format!("unreachable: {reason}"), Tone::Bad),
+        Health::NoAddress => (
+            "unreachable: its client address is not known".to_owned(),
+            Tone::Bad,
+        ),
+    }
+}
+
+/// One line for each node that did not answer.
+pub(super) fn silent(cluster: &ClusterReport) -> String {
+    let mut text = String::new();
+    for node in &cluster.nodes {
+        if let (Health::Silent(reason), Some(endpoint)) = (&node.health, &node.endpoint) {
+            let _ = writeln!(text, "  {endpoint}: {}", print_safely(reason));
+        }
+    }
+    text
+}
+
+/// The cluster as JSON: what each node said stands under `status`, with all that it said.
+pub(super) fn as_json(cluster: &ClusterReport) -> Value {
+    let nodes: Vec<_> = cluster
+        .nodes
+        .iter()
+        .map(|node| node_json(cluster, node))
+        .collect();
+    json!({ "leader_id": cluster.leader_id(), "nodes": nodes })
+}
+
+fn node_json(cluster: &ClusterReport, node: &NodeReport) -> Value {
+    let (word, error) = match &node.health {
+        Health::Ready => ("ok", None),
+        Health::NotReady => ("not_ready", None),
+        Health::Silent(reason) => ("unreachable", Some(reason.as_str())),
+        Health::NoAddress => ("unreachable", Some("its client address is not known")),
+    };
+    json!({
+        "node_id": node.node_id,
+        "endpoint": node.endpoint.as_ref().map(|endpoint| endpoint.as_str()),
+        "health": word,
+        "error": error,
+        "lag": node.status.as_ref().map(|status| cluster.lag(status)),
+        "status": node.status,
+    })
+}

@@ -1,0 +1,48 @@
+use super::{Align, Table, Tone};
+
+/// The table as it is in a pipe: without escape codes.
+fn plain(table: &Table) -> String {
+    anstream::adapter::strip_str(&table.render()).to_string()
+}
+
+fn cells<const N: usize>(texts: [&str; N]) -> impl Iterator<Item = (String, Tone)> {
+    texts.into_iter().map(|text| (text.to_owned(), Tone::Good))
+}
+
+#[test]
+fn columns_are_aligned_whatever_stands_in_them() {
+    let mut table = Table::new(&[
+        ("NAME", Align::Left),
+        ("COUNT", Align::Right),
+        ("END", Align::Left),
+    ]);
+    table.row(cells(["a", "1", "x"]));
+    table.row(cells(["longer-ü", "1234567", "y"]));
+    let lines = [
+        "NAME        COUNT  END",
+        "a               1  x",
+        "longer-ü  1234567  y",
+        "",
+    ];
+    assert_eq!(plain(&table), lines.join("\n"));
+}
+
+#[test]
+fn a_row_has_as_many_cells_as_there_are_columns_and_no_line_ends_in_spaces() {
+    let mut table = Table::new(&[("A", Align::Left), ("B", Align::Right), ("C", Align::Left)]);
+    table.row(cells(["only one"]));
+    table.row(cells(["", "", "3", "too many"]));
+    let text = plain(&table);
+    assert_eq!(text, "A         B  C\nonly one\n             3\n");
+}
+
+#[test]
+fn colours_are_there_for_a_terminal() {
+    let mut table = Table::new(&[("A", Align::Left)]);
+    table.row([("bad".to_owned(), Tone::Bad)]);
+    assert!(
+        table.render().contains("\u{1b}[31mbad\u{1b}[0m"),
+        "{:?}",
+        table.render()
+    );
+}

@@ -275,3 +275,6 @@ impl StateMachine for WasmMachine {
         Ok(self.read_snapshot(from)?)
     }
 }
+
+#[cfg(test)]
+mod tests;

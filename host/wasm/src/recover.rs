@@ -298,3 +298,6 @@ fn restore_from(instance: &mut Instance, checkpoint: &Checkpoint) -> Result<(), 
     };
     Err(MachineFailure::GuestRestore { message })
 }
+
+#[cfg(test)]
+mod tests;

@@ -46,7 +46,7 @@ pub(crate) fn limits() -> MachineLimits {
     MachineLimits {
         fuel_per_command: FUEL,
         fuel_per_query: FUEL,
-        memory_bytes: 32 << 20,
+        memory_bytes: 12 << 20,
         ..MachineLimits::default()
     }
 }

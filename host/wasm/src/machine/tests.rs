@@ -1,0 +1,166 @@
+//! A machine as Raft sees it, with real guests.
+
+use std::sync::{Arc, Mutex};
+
+use super::*;
+use crate::envelope::Envelope;
+use crate::host::{Completion, Event};
+use crate::testing::{counter, faulty, kv, limits, op, op_long, queue, scripted};
+
+mod deferred;
+mod effects;
+mod guests;
+mod keys;
+mod queries;
+mod random_histories;
+mod snapshots;
+mod stops;
+mod undo;
+
+type Seen = Arc<Mutex<Vec<(Moment, Effects)>>>;
+
+/// A machine that is fed entries one after the other, a second apart.
+struct Node {
+    machine: WasmMachine,
+    limits: MachineLimits,
+    seen: Seen,
+}
+
+impl Node {
+    fn new(module: GuestModule) -> Self {
+        Self::with_limits(module, limits())
+    }
+
+    fn with_limits(module: GuestModule, limits: MachineLimits) -> Self {
+        let seen = Seen::default();
+        let listener = seen.clone();
+        let listener: EffectsListener = Box::new(move |at, effects| {
+            listener.lock().unwrap().push((at, effects.clone()));
+        });
+        Self {
+            machine: WasmMachine::new(module, limits, Some(listener)).unwrap(),
+            limits,
+            seen,
+        }
+    }
+
+    fn next(&self) -> Moment {
+        let last = self.counts().applied;
+        Moment {
+            index: Index(last.index.0 + 1),
+            time_ms: last.time_ms + 1_000,
+        }
+    }
+
+    /// One entry of envelopes.
+    fn entry(&mut self, envelopes: &[Bytes]) -> Vec<Outcome> {
+        let outcomes = self.machine.apply(self.next(), envelopes).unwrap();
+        assert_eq!(outcomes.len(), envelopes.len());
+        outcomes
+    }
+
+    /// One entry of commands without keys.
+    fn batch<C: AsRef<[u8]>>(&mut self, commands: &[C]) -> Vec<Outcome> {
+        let envelopes: Vec<Bytes> = commands.iter().map(|body| plain(body.as_ref())).collect();
+        self.entry(&envelopes)
+    }
+
+    fn send(&mut self, command: impl AsRef<[u8]>) -> Outcome {
+        self.batch(&[command]).remove(0)
+    }
+
+    fn send_with_key(&mut self, key: &str, command: impl AsRef<[u8]>) -> Outcome {
+        self.entry(&[keyed(key, command.as_ref())]).remove(0)
+    }
+
+    fn ask(&mut self, query: impl AsRef<[u8]>) -> Result<Bytes, QueryError> {
+        let at = self.counts().applied;
+        self.machine
+            .query(at, Bytes::copy_from_slice(query.as_ref()))
+    }
+
+    /// The value of the faulty guest or of the counter.
+    fn value(&mut self) -> String {
+        let answer = self.ask(r#"{"get":{}}"#).unwrap();
+        let text = std::str::from_utf8(&answer).unwrap();
+        let value = text.strip_prefix("{\"value\":").unwrap();
+        value.strip_suffix('}').unwrap().to_owned()
+    }
+
+    fn counts(&self) -> Counts {
+        self.machine.status().get().counts
+    }
+
+    fn snapshot(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.machine.snapshot(&mut bytes).unwrap();
+        bytes
+    }
+
+    /// Another machine with the same state, by way of a snapshot.
+    fn restored(&mut self) -> Self {
+        let snapshot = self.snapshot();
+        let mut other = Self::with_limits(self.machine.module().clone(), self.limits);
+        other.machine.restore(&mut snapshot.as_slice()).unwrap();
+        other
+    }
+
+    fn seen(&self) -> Vec<(Moment, Effects)> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    fn events(&self) -> Vec<Event> {
+        let seen = self.seen();
+        seen.into_iter()
+            .flat_map(|(_, effects)| effects.events)
+            .collect()
+    }
+}
+
+fn plain(body: &[u8]) -> Bytes {
+    Envelope::command(None, body).unwrap()
+}
+
+fn keyed(key: &str, body: &[u8]) -> Bytes {
+    Envelope::command(Some(key), body).unwrap()
+}
+
+fn accepted(reply: impl AsRef<[u8]>) -> Outcome {
+    Outcome::Accepted(Bytes::copy_from_slice(reply.as_ref()))
+}
+
+fn add(by: i64) -> String {
+    format!("{{\"add\":{{\"by\":{by}}}}}")
+}
+
+fn value(value: i64) -> Outcome {
+    accepted(format!("{{\"value\":{value}}}"))
+}
+
+/// The `code` of a failure, or what it was instead.
+fn code(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Accepted(_) => "accepted",
+        Outcome::Rejected(_) => "rejected",
+        Outcome::Deferred(_) => "deferred",
+        Outcome::Failed(failure) => failure.code(),
+        Outcome::KeyReused => "key_reused",
+        Outcome::Malformed(_) => "malformed",
+    }
+}
+
+fn codes(outcomes: &[Outcome]) -> Vec<&'static str> {
+    outcomes.iter().map(code).collect()
+}
+
+/// Two machines show the same in all that is replicated, down to the bytes of their snapshots.
+fn assert_same(one: &mut Node, other: &mut Node) {
+    let replicated = |node: &Node| Counts {
+        memory_bytes: 0,
+        rollbacks: 0,
+        ..node.counts()
+    };
+    assert_eq!(replicated(one), replicated(other));
+    assert_eq!(one.machine.state_hash(), other.machine.state_hash());
+    assert!(one.snapshot() == other.snapshot(), "snapshots differ");
+}

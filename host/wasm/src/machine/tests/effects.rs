@@ -1,0 +1,143 @@
+//! Events and wake-ups.
+
+use super::*;
+
+fn emit(payload: &str) -> String {
+    format!("{{\"emit\":{{\"topic\":\"t\",\"payload\":\"{payload}\"}}}}")
+}
+
+fn wake_at(time_ms: u64) -> String {
+    format!("{{\"wake_at\":{{\"time_ms\":{time_ms}}}}}")
+}
+
+fn event(topic: &str, payload: &str) -> Event {
+    Event {
+        topic: topic.to_owned(),
+        payload: Bytes::copy_from_slice(payload.as_bytes()),
+    }
+}
+
+#[test]
+fn the_listener_gets_events_with_their_entry_and_in_order() {
+    let mut node = Node::new(faulty());
+    node.batch(&[emit("1"), add(1), emit("2")]);
+    node.send(add(1));
+    node.send(emit("3"));
+    let seen = node.seen();
+    let indexes: Vec<u64> = seen.iter().map(|(at, _)| at.index.0).collect();
+    assert_eq!(indexes, [1, 3], "entries without effects are left out");
+    assert_eq!(
+        node.events(),
+        [event("t", "1"), event("t", "2"), event("t", "3")]
+    );
+    assert_eq!(node.counts().events, 3);
+}
+
+#[test]
+fn an_event_is_part_of_the_hash() {
+    let mut one = Node::new(faulty());
+    let mut other = Node::new(faulty());
+    assert_eq!(one.send(emit("1")), other.send(emit("2")));
+    assert_ne!(one.machine.state_hash(), other.machine.state_hash());
+}
+
+#[test]
+fn a_guest_is_woken_once_its_time_has_come() {
+    let mut node = Node::new(faulty());
+    node.send(wake_at(4_000));
+    assert_eq!(node.counts().wake_at_ms, 4_000);
+    // Entry 2 is at 2,000 ms, entry 4 at 4,000 ms.
+    node.entry(&[Envelope::wake()]);
+    node.entry(&[Envelope::wake()]);
+    assert_eq!(
+        (node.value().as_str(), node.counts().wake_at_ms),
+        ("0", 4_000)
+    );
+    let outcomes = node.entry(&[Envelope::wake()]);
+    assert_eq!(outcomes, [accepted("")]);
+    assert_eq!((node.value().as_str(), node.counts().wake_at_ms), ("1", 0));
+    node.entry(&[Envelope::wake()]);
+    assert_eq!(node.value(), "1", "nobody asked for a second time");
+    assert_eq!(node.events(), [event("woken", "1")]);
+}
+
+#[test]
+fn a_wake_up_takes_its_place_among_the_commands() {
+    let mut node = Node::new(faulty());
+    let outcomes = node.entry(&[
+        plain(wake_at(1).as_bytes()),
+        plain(add(10).as_bytes()),
+        Envelope::wake(),
+        plain(add(10).as_bytes()),
+        Envelope::wake(),
+    ]);
+    assert_eq!(
+        outcomes,
+        [value(0), value(10), accepted(""), value(21), accepted("")]
+    );
+}
+
+#[test]
+fn the_last_wish_to_be_woken_counts_and_0_takes_it_back() {
+    let mut node = Node::new(faulty());
+    node.batch(&[wake_at(9_000), wake_at(5_000)]);
+    assert_eq!(node.counts().wake_at_ms, 5_000);
+    node.send(wake_at(0));
+    assert_eq!(node.counts().wake_at_ms, 0);
+}
+
+#[test]
+fn a_wish_to_be_woken_survives_failures_and_snapshots() {
+    let mut node = Node::new(faulty());
+    node.send(wake_at(3_000));
+    assert_eq!(code(&node.send(r#"{"trap":{}}"#)), "trap");
+    let mut other = node.restored();
+    for node in [&mut node, &mut other] {
+        assert_eq!(node.counts().wake_at_ms, 3_000);
+        node.entry(&[Envelope::wake()]);
+        assert_eq!(node.value(), "1");
+    }
+    assert_same(&mut node, &mut other);
+}
+
+#[test]
+fn a_wake_up_is_replayed_after_a_failure() {
+    let mut node = Node::new(faulty());
+    node.send(wake_at(1));
+    node.entry(&[Envelope::wake()]);
+    assert_eq!(code(&node.send(r#"{"half":{}}"#)), "trap");
+    assert_eq!(node.value(), "1");
+    assert_eq!(node.events(), [event("woken", "1")]);
+}
+
+#[test]
+fn what_the_host_did_not_write_is_answered_and_changes_nothing() {
+    let mut node = Node::new(faulty());
+    let outcomes = node.entry(&[
+        plain(add(1).as_bytes()),
+        Bytes::new(),
+        Bytes::from_static(b"\x01\x09"),
+        Bytes::from_static(b"\x01\x01\xff\xff"),
+        plain(add(1).as_bytes()),
+    ]);
+    assert_eq!(
+        codes(&outcomes),
+        [
+            "accepted",
+            "malformed",
+            "malformed",
+            "malformed",
+            "accepted"
+        ]
+    );
+    assert_eq!(node.value(), "2");
+}
+
+#[test]
+fn an_entry_without_commands_counts() {
+    let mut node = Node::new(faulty());
+    let before = node.machine.state_hash();
+    assert_eq!(node.entry(&[]), []);
+    assert_ne!(node.machine.state_hash(), before);
+    assert_eq!(node.counts().applied.index, Index(1));
+}

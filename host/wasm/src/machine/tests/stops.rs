@@ -1,0 +1,106 @@
+//! Where a node stops instead of guessing.
+
+use super::*;
+
+/// What stopped the machine.
+fn stop(result: Result<Vec<Outcome>, MachineError>) -> MachineFailure {
+    match result {
+        Err(MachineError::Failed(failure)) => *failure.downcast().unwrap(),
+        other => panic!("{other:?} is no stop"),
+    }
+}
+
+#[test]
+fn a_stack_that_overflows_is_no_outcome() {
+    let mut node = Node::new(scripted());
+    node.send(b"a");
+    let at = node.next();
+    let failure = stop(node.machine.apply(at, &[plain(b"s")]));
+    assert!(
+        matches!(failure, MachineFailure::StackOverflow { index } if index == at.index),
+        "{failure}"
+    );
+}
+
+#[test]
+fn an_entry_that_comes_twice_or_late_is_no_outcome() {
+    let mut node = Node::new(counter());
+    node.send(add(1));
+    node.send(add(1));
+    for index in [0, 1, 2] {
+        let at = Moment {
+            index: Index(index),
+            time_ms: 0,
+        };
+        let failure = stop(node.machine.apply(at, &[]));
+        assert!(matches!(failure, MachineFailure::OutOfOrder { .. }));
+    }
+    assert_eq!(node.send(add(1)), value(3), "nothing was changed");
+}
+
+#[test]
+fn indexes_may_have_gaps() {
+    let mut node = Node::new(counter());
+    let at = Moment {
+        index: Index(100),
+        time_ms: 7,
+    };
+    node.machine.apply(at, &[]).unwrap();
+    assert_eq!(node.counts().applied, at);
+}
+
+#[test]
+fn a_command_of_a_later_version_is_no_outcome() {
+    let mut node = Node::new(counter());
+    let at = node.next();
+    let failure = stop(node.machine.apply(at, &[Bytes::from_static(b"\x02\x00")]));
+    assert!(matches!(
+        failure,
+        MachineFailure::Envelope(EnvelopeError::Version { found: 2 })
+    ));
+}
+
+#[test]
+fn limits_that_make_no_sense_start_nothing() {
+    let limits = MachineLimits {
+        memory_bytes: 1 << 33,
+        ..limits()
+    };
+    let failure = WasmMachine::new(counter(), limits, None).err().unwrap();
+    assert!(matches!(
+        failure,
+        MachineFailure::Limits(LimitsError::TooLarge {
+            name: "memory_bytes",
+            ..
+        })
+    ));
+}
+
+#[test]
+fn a_guest_that_needs_more_memory_than_there_may_be_starts_nothing() {
+    let limits = MachineLimits {
+        memory_bytes: 1 << 16,
+        ..limits()
+    };
+    assert!(matches!(
+        WasmMachine::new(counter(), limits, None),
+        Err(MachineFailure::Rebuild { .. })
+    ));
+}
+
+#[test]
+fn a_snapshot_that_the_guest_can_not_write_is_an_error_and_the_machine_goes_on() {
+    let limits = MachineLimits {
+        snapshot_bytes: 1_000,
+        ..limits()
+    };
+    let mut node = Node::with_limits(scripted(), limits);
+    node.batch(&[b"a".to_vec(), op(b'p', 10_000)]);
+    let mut bytes = Vec::new();
+    let error = node.machine.snapshot(&mut bytes).unwrap_err();
+    assert!(error.to_string().contains("1000 is the limit"), "{error}");
+    assert!(bytes.is_empty(), "nothing was written");
+    assert_eq!(node.send(b"a"), accepted([2, 0, 0, 0, 0, 0, 0, 0]));
+    node.send(op(b'p', 0));
+    node.machine.snapshot(&mut bytes).unwrap();
+}

@@ -1,10 +1,10 @@
-//! Whatever is public says what it is for; and so does each file.
+//! Whatever is public says what it is for; and so do each file and each package.
 
 use super::facts::Fact;
 use super::tree::{Finding, Source, Tree};
 
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
-    let mut found = Vec::new();
+    let mut found = packages(tree);
     for source in tree
         .rust()
         .filter(|source| !source.is_test() || is_library_of_tests(source))
@@ -30,6 +30,26 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
                 }
             }
             Err(finding) => found.push(finding),
+        }
+    }
+    found
+}
+
+/// Packages whose manifest does not describe them.
+fn packages(tree: &Tree) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for source in tree
+        .sources
+        .iter()
+        .filter(|source| source.path.ends_with("/Cargo.toml"))
+    {
+        let says = |line: &str| {
+            let text = line.strip_prefix("description = ");
+            text.is_some_and(|text| text.trim_matches('"').split_whitespace().count() > 2)
+        };
+        if !source.lines().any(|(_, line)| says(line)) {
+            let what = "the package has no `description` in one sentence; say what it is for";
+            found.push(Finding::new(&source.path, 1, what));
         }
     }
     found
@@ -87,6 +107,17 @@ mod tests {
     fn a_file_that_says_nothing_is_found() {
         assert_eq!(planted("host/raft/src/x.rs", "fn f() {}").len(), 1);
         assert!(planted("host/raft/src/x/tests.rs", "fn f() {}").is_empty());
+    }
+
+    #[test]
+    fn a_package_that_says_nothing_is_found() {
+        assert_eq!(
+            planted("host/x/Cargo.toml", "description = \"TBD\"\n").len(),
+            1
+        );
+        assert_eq!(planted("host/x/Cargo.toml", "[package]\n").len(), 1);
+        let told = "description = \"Keeps things in order\"\n";
+        assert_eq!(planted("host/x/Cargo.toml", told).len(), 0);
     }
 
     #[test]

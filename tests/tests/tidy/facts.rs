@@ -217,7 +217,7 @@ impl Reader {
     fn check_docs(&mut self, item: &Item) {
         match item {
             Item::Fn(item) => {
-                self.undocumented(&item.attrs, &item.vis, &item.sig.ident, "function")
+                self.undocumented(&item.attrs, &item.vis, &item.sig.ident, "function");
             }
             Item::Const(item) => self.undocumented(&item.attrs, &item.vis, &item.ident, "constant"),
             Item::Static(item) => self.undocumented(&item.attrs, &item.vis, &item.ident, "static"),
@@ -239,13 +239,13 @@ impl Reader {
                 for item in &item.items {
                     match item {
                         syn::TraitItem::Fn(item) => {
-                            self.must_say(&item.attrs, &item.sig.ident, "method")
+                            self.must_say(&item.attrs, &item.sig.ident, "method");
                         }
                         syn::TraitItem::Type(item) => {
-                            self.must_say(&item.attrs, &item.ident, "type")
+                            self.must_say(&item.attrs, &item.ident, "type");
                         }
                         syn::TraitItem::Const(item) => {
-                            self.must_say(&item.attrs, &item.ident, "constant")
+                            self.must_say(&item.attrs, &item.ident, "constant");
                         }
                         _ => {}
                     }

@@ -86,12 +86,12 @@ fn lengths(tree: &Tree) -> Vec<Finding> {
 /// Records are numbered from 0001 without a gap, and tell problem, choice, alternatives and consequences.
 fn decisions(tree: &Tree) -> Vec<Finding> {
     let mut found = Vec::new();
-    let mut next = 1;
     let records = tree
         .sources
         .iter()
         .filter(|source| source.path.starts_with(DECISIONS));
-    for record in records.filter(|record| !record.path.ends_with("/README.md")) {
+    let records = records.filter(|record| !record.path.ends_with("/README.md"));
+    for (next, record) in (1..).zip(records) {
         let name = record.path.trim_start_matches(DECISIONS);
         let wanted = format!("{next:04}-");
         if !(name.starts_with(&wanted) && name.ends_with(".md")) {
@@ -100,7 +100,6 @@ fn decisions(tree: &Tree) -> Vec<Finding> {
             );
             found.push(Finding::new(&record.path, 1, what));
         }
-        next += 1;
         let title = format!("# {}. ", &name.get(..4).unwrap_or_default());
         if !record.text.starts_with(&title) {
             found.push(Finding::new(

@@ -1,1 +1,3 @@
-//! x
+//! The tests that look at the whole of Oarlock: simulation, clusters of real processes, the tree itself.
+
+pub mod sim;

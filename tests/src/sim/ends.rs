@@ -1,0 +1,59 @@
+//! The driver's ends in a simulation: they only write down what the driver wants done. The world does it later, or
+//! crashes first.
+
+use task_queue_raft::disk::DiskTask;
+use task_queue_raft::driver::{Applied, Driver, Ends, Input, MachineTask, SubmitError};
+use task_queue_raft::message::Message;
+use task_queue_raft::types::NodeId;
+
+use super::history::OpId;
+use super::machine::ListMachine;
+
+pub(crate) type SimDriver = Driver<ListMachine, SimEnds>;
+pub(crate) type SimInput = Input<ListMachine, SimEnds>;
+pub(crate) type SimMachineTask = MachineTask<ListMachine, OpId>;
+
+/// Something that the driver wants done.
+pub(crate) enum Output {
+    Disk(DiskTask),
+    Machine(SimMachineTask),
+    Send(NodeId, Message),
+    Reply(OpId, Result<Applied<u64>, SubmitError>),
+    Refuse(OpId, SubmitError),
+}
+
+/// What a turn of the driver has brought, in order.
+#[derive(Default)]
+pub(crate) struct SimEnds {
+    pub(crate) outputs: Vec<Output>,
+    pub(crate) wall_ms: u64,
+}
+
+impl Ends<ListMachine> for SimEnds {
+    type Waiter = OpId;
+    type Asker = OpId;
+
+    fn disk(&mut self, task: DiskTask) {
+        self.outputs.push(Output::Disk(task));
+    }
+
+    fn machine(&mut self, task: SimMachineTask) {
+        self.outputs.push(Output::Machine(task));
+    }
+
+    fn send(&mut self, to: &NodeId, message: Message) {
+        self.outputs.push(Output::Send(to.clone(), message));
+    }
+
+    fn reply(&mut self, waiter: OpId, outcome: Result<Applied<u64>, SubmitError>) {
+        self.outputs.push(Output::Reply(waiter, outcome));
+    }
+
+    fn refuse(&mut self, asker: OpId, error: SubmitError) {
+        self.outputs.push(Output::Refuse(asker, error));
+    }
+
+    fn wall_ms(&mut self) -> u64 {
+        self.wall_ms
+    }
+}

@@ -1,0 +1,97 @@
+//! What must hold at every step of every run: one file for each property, with the place in the Raft paper that
+//! promises it. The world tells them what it sees; the first one that is broken ends the run.
+
+mod committed_on_quorum;
+mod election_safety;
+mod exactly_once;
+mod leader_append_only;
+mod leader_completeness;
+mod log_matching;
+mod monotonic;
+mod persist_before_send;
+mod state_machine_safety;
+
+use task_queue_raft::message::{Message, RaftRequest};
+use task_queue_raft::raft::Core;
+use task_queue_raft::types::{Entry, Index, LogId, NodeId, SnapshotMeta};
+
+use super::machine::View;
+use super::store::{SimLog, SimSnapshots};
+use super::violation::Violation;
+
+/// A node's disk, to look at.
+pub(crate) struct DiskView<'a> {
+    pub(crate) log: &'a SimLog,
+    pub(crate) snapshots: &'a SimSnapshots,
+}
+
+impl DiskView<'_> {
+    fn holds(&self, id: LogId) -> bool {
+        self.log.durable(|durable| durable.holds(id)) || self.snapshots.reach() >= id.index
+    }
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(crate) struct Invariants {
+    elections: election_safety::ElectionSafety,
+    append_only: leader_append_only::LeaderAppendOnly,
+    completeness: leader_completeness::LeaderCompleteness,
+    committed: committed_on_quorum::CommittedOnQuorum,
+    matching: log_matching::LogMatching,
+    monotonic: monotonic::Monotonic,
+    machine: state_machine_safety::StateMachineSafety,
+    once: exactly_once::ExactlyOnce,
+}
+
+impl Invariants {
+    /// A node's driver has taken a turn; nothing of what it wants done has been done yet.
+    pub(crate) fn after_turn(&mut self, node: usize, run: u32, core: &Core, disks: &[DiskView<'_>]) -> Result<(), Violation> {
+        core.check();
+        self.monotonic.check(node, run, core)?;
+        self.elections.check(node, run, core)?;
+        self.append_only.check(node, core)?;
+        self.completeness.check(core, self.committed.entries())?;
+        self.committed.check(node, run, core, disks)
+    }
+
+    /// A message is about to leave.
+    pub(crate) fn on_send(&mut self, from: &NodeId, to: &NodeId, message: &Message, disk: &DiskView<'_>) -> Result<(), Violation> {
+        persist_before_send::check(from, to, message, disk)?;
+        self.elections.on_send(from, to, message)?;
+        if let Message::Request(RaftRequest::AppendEntries(append)) = message {
+            self.matching.see(append.previous, &append.entries)?;
+        }
+        Ok(())
+    }
+
+    /// A disk has written entries behind `previous`.
+    pub(crate) fn on_written(&mut self, previous: LogId, entries: &[Entry]) -> Result<(), Violation> {
+        self.matching.see(previous, entries)
+    }
+
+    /// A machine is about to apply entries.
+    pub(crate) fn on_apply(&mut self, node: usize, committed: Index, entries: &[Entry]) -> Result<(), Violation> {
+        for entry in entries {
+            if self.machine.on_apply(node, committed, entry)? {
+                self.once.see(entry)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A machine stands behind the entry at `index`.
+    pub(crate) fn on_state(&self, node: usize, index: Index, view: View) -> Result<(), Violation> {
+        self.machine.on_state(node, index, view)
+    }
+
+    /// A machine has restored a snapshot.
+    pub(crate) fn on_restored(&self, node: usize, meta: &SnapshotMeta, view: View) -> Result<(), Violation> {
+        self.machine.on_restored(node, meta, view)
+    }
+
+    /// The list as it must be once every entry that was applied anywhere is applied everywhere.
+    pub(crate) fn list(&self) -> &[u64] {
+        self.machine.list()
+    }
+}

@@ -1,0 +1,30 @@
+//! A command that a client has submitted once is carried out at most once, whatever becomes of its answer (§8 asks
+//! it of the service; here the driver never submits a command of its own accord).
+
+use std::collections::BTreeMap;
+
+use task_queue_raft::types::{Entry, LogId, Payload};
+
+use crate::sim::machine::number_of;
+use crate::sim::violation::{Violation, ensure};
+
+/// By which entry each command was carried out.
+#[derive(Debug, Default)]
+pub(crate) struct ExactlyOnce {
+    commands: BTreeMap<u64, LogId>,
+}
+
+impl ExactlyOnce {
+    /// An entry is applied for the first time anywhere.
+    pub(crate) fn see(&mut self, entry: &Entry) -> Result<(), Violation> {
+        let Payload::Commands(commands) = &entry.payload else { return Ok(()) };
+        for command in commands {
+            let number = number_of(&command.data);
+            let earlier = self.commands.insert(number, entry.id);
+            ensure(earlier.is_none(), "a command is carried out once (§8)", || {
+                format!("command {number} is in entries {earlier:?} and {}", entry.id)
+            })?;
+        }
+        Ok(())
+    }
+}

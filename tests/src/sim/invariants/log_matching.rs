@@ -1,0 +1,48 @@
+//! If two logs contain an entry with the same index and term, then the logs are identical in all entries up
+//! through that index (§5.3, Figure 3).
+//!
+//! It is enough to know of each entry what it holds and which one stands before it: if both are the same wherever
+//! the entry is seen, on any disk or on its way, then by induction all before it are.
+
+use std::collections::BTreeMap;
+
+use task_queue_raft::types::{Entry, LogId, Payload};
+
+use crate::sim::trace::Hash;
+use crate::sim::violation::{Violation, ensure};
+
+/// Each entry ever seen: what stands before it, and a hash of what it holds.
+#[derive(Debug, Default)]
+pub(crate) struct LogMatching {
+    entries: BTreeMap<LogId, (LogId, Hash)>,
+}
+
+impl LogMatching {
+    pub(crate) fn see(&mut self, mut previous: LogId, entries: &[Entry]) -> Result<(), Violation> {
+        for entry in entries {
+            let seen = (previous, hash_of(entry));
+            let first = *self.entries.entry(entry.id).or_insert(seen);
+            ensure(first.0 == seen.0, "log matching (§5.3)", || {
+                format!("entry {} stands behind {} in one log and behind {previous} in another", entry.id, first.0)
+            })?;
+            ensure(first.1 == seen.1, "log matching (§5.3)", || format!("two entries are called {}: {entry:?}", entry.id))?;
+            previous = entry.id;
+        }
+        Ok(())
+    }
+}
+
+/// Of all that an entry holds beside its name.
+pub(crate) fn hash_of(entry: &Entry) -> Hash {
+    let mut hash = Hash::default();
+    hash.word(entry.time_ms);
+    if let Payload::Commands(commands) = &entry.payload {
+        hash.word(commands.len() as u64 + 1);
+        for command in commands {
+            hash.word(command.session);
+            hash.word(command.sequence);
+            hash.bytes(&command.data);
+        }
+    }
+    hash
+}

@@ -1,0 +1,90 @@
+//! If a server has applied a log entry at a given index to its state machine, no other server will ever apply a
+//! different log entry for the same index (§5.4.3, Figure 3); and the states agree, also after a snapshot (§7).
+
+use task_queue_raft::types::{Entry, Index, LogId, Payload, SnapshotMeta};
+
+use super::log_matching::hash_of;
+use crate::sim::machine::{View, number_of};
+use crate::sim::trace::Hash;
+use crate::sim::violation::{Violation, ensure};
+
+const SAME: &str = "state machine safety (§5.4.3)";
+
+#[derive(Debug)]
+struct Applied {
+    id: LogId,
+    hash: Hash,
+    time_ms: u64,
+    /// The state that a right machine has after it.
+    after: View,
+}
+
+/// Every entry as it was applied first, and a model of the machine that has applied them all.
+#[derive(Debug, Default)]
+pub(crate) struct StateMachineSafety {
+    applied: Vec<Applied>,
+    list: Vec<u64>,
+    view: View,
+}
+
+impl StateMachineSafety {
+    pub(crate) fn list(&self) -> &[u64] {
+        &self.list
+    }
+
+    /// Says whether this is the first node to apply the entry.
+    pub(crate) fn on_apply(&mut self, node: usize, committed: Index, entry: &Entry) -> Result<bool, Violation> {
+        ensure(entry.id.index <= committed, "only committed entries are applied (§5.3)", || {
+            format!("n{node} applies {} and has committed up to {committed}", entry.id)
+        })?;
+        let hash = hash_of(entry);
+        if let Some(first) = self.at(entry.id.index) {
+            let same = first.id == entry.id && first.hash == hash;
+            ensure(same, SAME, || format!("n{node} applies {entry:?}, and another node has applied {} there", first.id))?;
+            return Ok(false);
+        }
+        self.append(node, entry, hash)?;
+        Ok(true)
+    }
+
+    fn append(&mut self, node: usize, entry: &Entry, hash: Hash) -> Result<(), Violation> {
+        let next = self.applied.len() as u64 + 1;
+        ensure(entry.id.index.0 == next, SAME, || format!("n{node} applies {}, and {next} was applied nowhere", entry.id))?;
+        let last_ms = self.applied.last().map_or(0, |last| last.time_ms);
+        ensure(entry.time_ms >= last_ms, "the time of entries never runs backwards", || {
+            format!("entry {} has time {} ms, the one before {last_ms} ms", entry.id, entry.time_ms)
+        })?;
+        if let Payload::Commands(commands) = &entry.payload {
+            for command in commands {
+                let number = number_of(&command.data);
+                self.list.push(number);
+                self.view.push(number);
+            }
+        }
+        self.applied.push(Applied { id: entry.id, hash, time_ms: entry.time_ms, after: self.view });
+        Ok(())
+    }
+
+    pub(crate) fn on_state(&self, node: usize, index: Index, view: View) -> Result<(), Violation> {
+        let right = self.after(index);
+        ensure(right == Some(view), "equal logs give equal states (§2)", || {
+            format!("behind entry {index} n{node} has {view:?}, and right is {right:?}")
+        })
+    }
+
+    pub(crate) fn on_restored(&self, node: usize, meta: &SnapshotMeta, view: View) -> Result<(), Violation> {
+        let there = self.at(meta.last.index).map(|first| first.id);
+        ensure(meta.last.index == Index::ZERO || there == Some(meta.last), "a snapshot stands for the committed log (§7)", || {
+            format!("n{node} restores a snapshot of {}, and what was applied there is {there:?}", meta.last)
+        })?;
+        self.on_state(node, meta.last.index, view)
+    }
+
+    fn at(&self, index: Index) -> Option<&Applied> {
+        self.applied.get(usize::try_from(index.0.checked_sub(1)?).ok()?)
+    }
+
+    fn after(&self, index: Index) -> Option<View> {
+        if index == Index::ZERO { Some(View::default()) } else { self.at(index).map(|applied| applied.after) }
+    }
+}

@@ -1,0 +1,104 @@
+//! The simulated network: frames as they travel on the wire, lost, doubled, late, and cut off.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use task_queue_raft::message::Message;
+use task_queue_raft::node::frame::{
+    self, FrameError, FrameLength, LENGTH_BYTES, MAX_FRAME_BYTES, decode_request, decode_response,
+};
+
+use super::profile::NetworkProfile;
+use super::rng::Rng;
+
+/// A message as bytes. Which way it goes is known from its connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Frame {
+    bytes: Rc<[u8]>,
+    request: bool,
+}
+
+impl Frame {
+    pub(crate) fn encode(message: &Message) -> Result<Self, FrameError> {
+        let mut bytes = Vec::new();
+        match message {
+            Message::Request(request) => frame::encode_request(request, MAX_FRAME_BYTES, &mut bytes)?,
+            Message::Response(response) => frame::encode_response(response, MAX_FRAME_BYTES, &mut bytes)?,
+        }
+        Ok(Self { bytes: bytes.into(), request: matches!(message, Message::Request(_)) })
+    }
+
+    pub(crate) fn decode(&self) -> Result<Message, FrameError> {
+        let too_short = || FrameError::TooShort { length: self.bytes.len() };
+        let (prefix, body) = self.bytes.split_first_chunk::<LENGTH_BYTES>().ok_or_else(too_short)?;
+        match frame::decode_length(*prefix, MAX_FRAME_BYTES)? {
+            FrameLength::Body(length) if length == body.len() => {}
+            _ => return Err(too_short()),
+        }
+        if self.request { decode_request(body).map(Message::Request) } else { decode_response(body).map(Message::Response) }
+    }
+
+    /// Its length and its checksum, which is at its end: enough to tell it from another.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        let checksum = self.bytes.last_chunk::<4>().map_or(0, |bytes| u32::from_be_bytes(*bytes));
+        (self.bytes.len() as u64) << 32 | u64::from(checksum)
+    }
+}
+
+/// Who hears whom, and how badly.
+#[derive(Debug)]
+pub(crate) struct Network {
+    profile: NetworkProfile,
+    rng: Rng,
+    /// `cut[from][to]`: nothing arrives.
+    cut: Vec<Vec<bool>>,
+}
+
+impl Network {
+    pub(crate) fn new(nodes: usize, profile: NetworkProfile, rng: Rng) -> Self {
+        Self { profile, rng, cut: vec![vec![false; nodes]; nodes] }
+    }
+
+    pub(crate) fn is_cut(&self, from: usize, to: usize) -> bool {
+        self.cut[from][to]
+    }
+
+    /// After how long each copy of a message arrives; no copy if it is lost.
+    pub(crate) fn delays(&mut self, from: usize, to: usize) -> Vec<Duration> {
+        if self.cut[from][to] || self.rng.chance(self.profile.drop_per_mille) {
+            return Vec::new();
+        }
+        let copies = 1 + usize::from(self.rng.chance(self.profile.duplicate_per_mille));
+        (0..copies).map(|_| self.delay()).collect()
+    }
+
+    fn delay(&mut self) -> Duration {
+        if self.rng.chance(self.profile.late_per_mille) {
+            return self.rng.millis(1, self.profile.late_max_ms);
+        }
+        self.rng.micros(20, self.profile.delay_max_us)
+    }
+
+    /// Cuts both ways between those for whom `side` says different things.
+    pub(crate) fn partition(&mut self, side: &[bool]) {
+        for (from, row) in self.cut.iter_mut().enumerate() {
+            for (to, cut) in row.iter_mut().enumerate() {
+                *cut = side[from] != side[to];
+            }
+        }
+    }
+
+    pub(crate) fn cut_one_way(&mut self, from: usize, to: usize) {
+        self.cut[from][to] = true;
+    }
+
+    pub(crate) fn heal(&mut self) {
+        self.cut.iter_mut().flatten().for_each(|cut| *cut = false);
+    }
+
+    /// From now on it does no harm.
+    pub(crate) fn calm(&mut self) {
+        self.heal();
+        self.profile = NetworkProfile::calm();
+    }
+}

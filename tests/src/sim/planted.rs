@@ -1,0 +1,85 @@
+//! Faults planted on purpose, to prove that the simulation would catch them. They sit in the simulated ends (disk,
+//! network, machine, clients) and make a node look as if its code had the fault; the production code has no switch.
+
+/// A fault to be caught.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Planted {
+    /// Term and vote are not synced: a crash forgets them (Raft paper, Figure 2: persistent state).
+    VoteNotSynced,
+    /// Entries are not synced: a crash forgets them (Figure 2).
+    EntriesNotSynced,
+    /// The disk says "written" before it is.
+    WrittenTooEarly,
+    /// A node returns from a crash with an empty disk under its old name.
+    WipedDisk,
+    /// A snapshot is not synced before the log is purged behind it.
+    SnapshotNotSynced,
+    /// The disk gives back another entry than was written.
+    ReadsAnotherEntry,
+    /// A vote is counted twice (§5.2).
+    VoteCountedTwice,
+    /// A voter grants what it should deny (§5.2, §5.4.1).
+    DenialBecomesGrant,
+    /// A candidate claims a longer log than it has (§5.4.1).
+    CandidateBoasts,
+    /// The leader tells its followers that all it has sent is committed (§5.3).
+    CommitTooEarly,
+    /// A follower acknowledges an entry more than it has (§5.3).
+    AcknowledgesTooMuch,
+    /// A follower accepts entries whose predecessor it doesn't hold (§5.3).
+    AcceptsAnyPredecessor,
+    /// A follower confirms heartbeat rounds that it has not seen, so that reads need no majority (dissertation §6.4).
+    RoundForged,
+    /// The leader's answer to a ReadIndex is older than the question (dissertation §6.4).
+    ReadIndexTooLow,
+    /// A leader sends one peer other commands than the rest (§5.3).
+    EntriesDiffer,
+    /// A snapshot is said to reach further than it does (§7).
+    SnapshotClaimsMore,
+    /// A forwarded command arrives twice.
+    ForwardedTwice,
+    /// A linearizable question is answered from what the node happens to know.
+    ReadsAreStale,
+    /// A question overtakes the entries that it was to wait for.
+    QueryOvertakesEntries,
+    /// A client whose time is up is told that its command was not carried out.
+    TimeoutToldAsRefusal,
+    /// All nodes carry a command out twice.
+    AppliesTwice,
+    /// One node carries a command out twice.
+    OneNodeAppliesTwice,
+    /// One node leaves a command out.
+    OneNodeSkips,
+    /// A restored snapshot lacks its last command.
+    RestoreLosesTheLast,
+}
+
+impl Planted {
+    /// All of them.
+    pub const ALL: [Self; 24] = [
+        Self::VoteNotSynced,
+        Self::EntriesNotSynced,
+        Self::WrittenTooEarly,
+        Self::WipedDisk,
+        Self::SnapshotNotSynced,
+        Self::ReadsAnotherEntry,
+        Self::VoteCountedTwice,
+        Self::DenialBecomesGrant,
+        Self::CandidateBoasts,
+        Self::CommitTooEarly,
+        Self::AcknowledgesTooMuch,
+        Self::AcceptsAnyPredecessor,
+        Self::RoundForged,
+        Self::ReadIndexTooLow,
+        Self::EntriesDiffer,
+        Self::SnapshotClaimsMore,
+        Self::ForwardedTwice,
+        Self::ReadsAreStale,
+        Self::QueryOvertakesEntries,
+        Self::TimeoutToldAsRefusal,
+        Self::AppliesTwice,
+        Self::OneNodeAppliesTwice,
+        Self::OneNodeSkips,
+        Self::RestoreLosesTheLast,
+    ];
+}

@@ -1,0 +1,178 @@
+//! What a seed's run is like: each draws which faults it has and how many, and every bound of the nodes. Runs that
+//! differ much find more than many that are alike.
+
+use std::time::Duration;
+
+use task_queue_raft::driver::DriverLimits;
+use task_queue_raft::raft::Limits;
+
+use super::rng::Rng;
+
+/// The settings of one run.
+#[derive(Clone, Debug)]
+pub(crate) struct Profile {
+    pub(crate) election_timeout_min: Duration,
+    pub(crate) election_timeout_max: Duration,
+    pub(crate) heartbeat_interval: Duration,
+    pub(crate) snapshot_threshold: u64,
+    pub(crate) max_log_entries: u64,
+    pub(crate) limits: Limits,
+    pub(crate) driver_limits: DriverLimits,
+    pub(crate) chunk_bytes: usize,
+
+    pub(crate) clients: usize,
+    pub(crate) think_max_ms: u64,
+    /// Of 1,000 operations so many are questions.
+    pub(crate) reads_per_mille: u64,
+    pub(crate) padding_max: u64,
+
+    pub(crate) network: NetworkProfile,
+    pub(crate) disk_max_us: u64,
+    pub(crate) machine_max_us: u64,
+    /// How long an input may wait for the driver, so that it takes several in at once.
+    pub(crate) inbox_max_us: u64,
+
+    /// Mean time between two faults.
+    pub(crate) fault_interval_ms: u64,
+    /// Which faults there are, each as often as it is listed.
+    pub(crate) faults: Vec<FaultKind>,
+    /// Of 1,000 turns so many end in a crash halfway through what the driver wants done.
+    pub(crate) torn_turns_per_mille: u64,
+    /// Clocks of the nodes differ by up to this much, and jump.
+    pub(crate) clock_skew_ms: u64,
+}
+
+/// What the network does to messages.
+#[derive(Clone, Debug)]
+pub(crate) struct NetworkProfile {
+    pub(crate) drop_per_mille: u64,
+    pub(crate) duplicate_per_mille: u64,
+    /// Of 1,000 messages so many are late by up to `late_max_ms`.
+    pub(crate) late_per_mille: u64,
+    pub(crate) late_max_ms: u64,
+    pub(crate) delay_max_us: u64,
+}
+
+/// A kind of fault that comes and goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FaultKind {
+    /// One node's process ends and comes back.
+    Crash,
+    /// Several at once.
+    PowerLoss,
+    /// Two groups don't hear each other.
+    Partition,
+    /// One node hears another, which doesn't hear it.
+    OneWay,
+    /// The leader is cut off.
+    IsolateLeader,
+    /// All can talk again.
+    Heal,
+    /// A process stands still.
+    Pause,
+    /// A disk takes long.
+    DiskHang,
+    /// A write ends in an error.
+    DiskError,
+    /// A wall clock jumps.
+    ClockJump,
+    /// No snapshot can be taken for a while.
+    SnapshotFailure,
+    /// Someone asks for a snapshot.
+    SnapshotOrder,
+}
+
+impl Profile {
+    pub(crate) fn draw(rng: &mut Rng) -> Self {
+        let heartbeat = rng.between(20, 60);
+        let election_min = heartbeat * rng.between(3, 5);
+        let election_max = election_min * rng.between(12, 25) / 10;
+        let snapshot_threshold = rng.pick(&[4, 10, 25, 60, 10_000]);
+        let max_log_entries = snapshot_threshold + rng.pick(&[2, 20, 100, 1000]);
+        Self {
+            election_timeout_min: Duration::from_millis(election_min),
+            election_timeout_max: Duration::from_millis(election_max),
+            heartbeat_interval: Duration::from_millis(heartbeat),
+            snapshot_threshold,
+            max_log_entries,
+            limits: draw_limits(rng),
+            driver_limits: draw_driver_limits(rng, election_max),
+            chunk_bytes: rng.pick(&[16, 100, 1000, 100_000]),
+            clients: rng.pick(&[2, 4, 8]),
+            think_max_ms: rng.pick(&[5, 40, 120]),
+            reads_per_mille: rng.pick(&[100, 300, 600]),
+            padding_max: rng.pick(&[0, 60, 500]),
+            network: NetworkProfile::draw(rng),
+            disk_max_us: rng.pick(&[50, 1000, 5000, 20_000]),
+            machine_max_us: rng.pick(&[10, 500, 5000]),
+            inbox_max_us: rng.pick(&[0, 100, 2000]),
+            fault_interval_ms: rng.pick(&[100, 300, 1000]),
+            faults: draw_faults(rng),
+            torn_turns_per_mille: rng.pick(&[0, 0, 1, 4]),
+            clock_skew_ms: rng.pick(&[0, 500, 3_600_000]),
+        }
+    }
+}
+
+fn draw_limits(rng: &mut Rng) -> Limits {
+    Limits {
+        message_bytes: rng.pick(&[100, 1000, 1 << 20]),
+        in_flight_messages: rng.pick(&[1, 2, 64]),
+        in_flight_bytes: rng.pick(&[200, 2000, 1 << 20]),
+        uncommitted_bytes: rng.pick(&[1000, 1 << 20]),
+        cache_bytes: rng.pick(&[0, 500, 1 << 20]),
+        unapplied_entries: rng.pick(&[1, 8, 1024]),
+        unapplied_bytes: rng.pick(&[1, 500, 1 << 20]),
+        pending_reads: rng.pick(&[2, 1000]),
+    }
+}
+
+fn draw_driver_limits(rng: &mut Rng, election_max: u64) -> DriverLimits {
+    DriverLimits {
+        waiting: rng.pick(&[3, 1000]),
+        queued_bytes: rng.pick(&[100, 1 << 20]),
+        batch_bytes: rng.pick(&[50, 1000, 1 << 20]),
+        batch_commands: rng.pick(&[1, 3, 1000]),
+        entries_under_way: rng.pick(&[1, 2, 8]),
+        leader_patience: Duration::from_millis(election_max * rng.between(1, 6)),
+        read_retry: Duration::from_millis(rng.between(5, 100)),
+        held_messages: rng.pick(&[3, 65_536]),
+    }
+}
+
+impl NetworkProfile {
+    fn draw(rng: &mut Rng) -> Self {
+        Self {
+            drop_per_mille: rng.pick(&[0, 5, 50, 150]),
+            duplicate_per_mille: rng.pick(&[0, 5, 50, 150]),
+            late_per_mille: rng.pick(&[0, 5, 50]),
+            late_max_ms: rng.pick(&[50, 500, 3000]),
+            delay_max_us: rng.pick(&[200, 2000, 10_000]),
+        }
+    }
+
+    /// A network that does no harm.
+    pub(crate) fn calm() -> Self {
+        Self { drop_per_mille: 0, duplicate_per_mille: 0, late_per_mille: 0, late_max_ms: 0, delay_max_us: 1000 }
+    }
+}
+
+fn draw_faults(rng: &mut Rng) -> Vec<FaultKind> {
+    use FaultKind::{
+        ClockJump, Crash, DiskError, DiskHang, Heal, IsolateLeader, OneWay, Partition, Pause, PowerLoss,
+        SnapshotFailure, SnapshotOrder,
+    };
+    let groups: [&[FaultKind]; 6] = [
+        &[Crash, Crash, Crash, PowerLoss, DiskError],
+        &[Partition, Partition, OneWay, OneWay, IsolateLeader, Heal, Heal, Heal],
+        &[Pause, Pause],
+        &[DiskHang, DiskHang],
+        &[ClockJump],
+        &[SnapshotFailure, SnapshotOrder],
+    ];
+    let mut faults: Vec<_> = groups.iter().filter(|_| rng.chance(600)).flat_map(|group| group.iter().copied()).collect();
+    if faults.is_empty() {
+        faults.extend([Crash, Partition, Heal]);
+    }
+    faults
+}

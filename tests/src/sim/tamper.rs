@@ -1,0 +1,72 @@
+//! Planted faults that show in messages: a message is changed on its way as if its sender or its receiver had the
+//! fault.
+
+use task_queue_raft::message::{AppendResult, Message, RaftRequest, RaftResponse};
+use task_queue_raft::raft::Core;
+use task_queue_raft::types::{Index, LogId, Payload};
+
+use super::planted::Planted;
+
+/// A message that arrives, and from whom it seems to be.
+pub(crate) type Arrival = (usize, Message);
+
+/// What arrives at node `to` in place of a message from node `from`.
+pub(crate) fn tamper(planted: Option<Planted>, nodes: usize, from: usize, to: usize, core: &Core, mut message: Message) -> Vec<Arrival> {
+    let Some(planted) = planted else { return vec![(from, message)] };
+    match &mut message {
+        Message::Request(request) => tamper_request(planted, to, core, request),
+        Message::Response(response) => tamper_response(planted, response),
+    }
+    let double = match (&message, planted) {
+        (Message::Response(RaftResponse::RequestVote(answer)), Planted::VoteCountedTwice) if answer.granted => {
+            (0..nodes).find(|other| *other != from && *other != to)
+        }
+        (Message::Request(RaftRequest::Forward(_)), Planted::ForwardedTwice) => Some(from),
+        _ => None,
+    };
+    let copy = double.map(|other| (other, message.clone()));
+    std::iter::once((from, message)).chain(copy).collect()
+}
+
+fn tamper_request(planted: Planted, to: usize, core: &Core, request: &mut RaftRequest) {
+    match (request, planted) {
+        (RaftRequest::RequestVote(ask), Planted::CandidateBoasts) => {
+            ask.last = LogId::new(ask.term, Index(ask.last.index.0 + 100));
+        }
+        (RaftRequest::AppendEntries(append), Planted::CommitTooEarly) => {
+            append.leader_commit = Index(append.previous.index.0 + append.entries.len() as u64);
+        }
+        (RaftRequest::AppendEntries(append), Planted::AcceptsAnyPredecessor) => {
+            if let Some(term) = core.log().term_at(append.previous.index) {
+                append.previous.term = term;
+            }
+        }
+        (RaftRequest::AppendEntries(append), Planted::EntriesDiffer) if to == 1 => {
+            for entry in &mut append.entries {
+                if let Payload::Commands(commands) = &mut entry.payload {
+                    commands.truncate(1);
+                }
+            }
+        }
+        (RaftRequest::InstallSnapshot(chunk), Planted::SnapshotClaimsMore) => {
+            chunk.meta.last.index = chunk.meta.last.index.next();
+        }
+        _ => {}
+    }
+}
+
+fn tamper_response(planted: Planted, response: &mut RaftResponse) {
+    match (response, planted) {
+        (RaftResponse::RequestVote(answer), Planted::DenialBecomesGrant) if !answer.pre_vote => answer.granted = true,
+        (RaftResponse::AppendEntries(answer), Planted::RoundForged) => answer.round += 1 << 40,
+        (RaftResponse::AppendEntries(answer), Planted::AcknowledgesTooMuch) => {
+            if let AppendResult::Matched(index) = &mut answer.result {
+                *index = index.next();
+            }
+        }
+        (RaftResponse::ReadIndex(answer), Planted::ReadIndexTooLow) => {
+            answer.index = answer.index.map(|index| Index(index.0.saturating_sub(8)));
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,89 @@
+//! What happened in a simulation: a running hash of all of it, and on request the words.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// FNV-1a over 64-bit words: enough to tell two runs apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hash(pub(crate) u64);
+
+impl Default for Hash {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Hash {
+    pub(crate) fn word(&mut self, word: u64) {
+        // Two rounds, with a rotation between, so that high bits reach low ones.
+        self.0 = (self.0 ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(29);
+        self.0 = self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
+        self.word(bytes.len() as u64);
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.word(u64::from_le_bytes(word));
+        }
+    }
+}
+
+/// How much of a run is kept in words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Words {
+    /// None: the hash is enough.
+    #[default]
+    None,
+    /// The last ones, for the report of a failure.
+    Last(usize),
+    /// All, printed at once.
+    Print,
+}
+
+/// The record of one run.
+#[derive(Debug)]
+pub(crate) struct Trace {
+    hash: Hash,
+    events: u64,
+    words: Words,
+    kept: VecDeque<String>,
+}
+
+impl Trace {
+    pub(crate) fn new(words: Words) -> Self {
+        Self { hash: Hash::default(), events: 0, words, kept: VecDeque::new() }
+    }
+
+    /// Notes an event: its words are made only where someone reads them.
+    pub(crate) fn note(&mut self, now: Duration, node: usize, fact: u64, words: impl FnOnce() -> String) {
+        self.events += 1;
+        self.hash.word(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX));
+        self.hash.word(node as u64);
+        self.hash.word(fact);
+        let line = || format!("{:>11.6} n{node} {}", now.as_secs_f64(), words());
+        match self.words {
+            Words::None => {}
+            Words::Last(limit) => {
+                if self.kept.len() >= limit {
+                    self.kept.pop_front();
+                }
+                self.kept.push_back(line());
+            }
+            Words::Print => println!("{}", line()),
+        }
+    }
+
+    pub(crate) fn hash(&self) -> u64 {
+        self.hash.0
+    }
+
+    pub(crate) fn events(&self) -> u64 {
+        self.events
+    }
+
+    pub(crate) fn into_kept(self) -> Vec<String> {
+        self.kept.into()
+    }
+}

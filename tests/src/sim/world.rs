@@ -1,0 +1,186 @@
+//! A cluster, its clients and its faults in virtual time: one queue of events, one thread, no clock.
+
+mod clients;
+mod faults;
+mod node;
+mod settle;
+mod work;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use task_queue_raft::types::NodeId;
+
+use self::clients::Client;
+use self::node::Node;
+use super::history::History;
+use super::invariants::{DiskView, Invariants};
+use super::network::{Frame, Network};
+use super::planted::Planted;
+use super::profile::Profile;
+use super::rng::Rng;
+use super::trace::{Trace, Words};
+use super::violation::Violation;
+use super::{Report, SimConfig};
+
+/// How long faults go on.
+const STORM: Duration = Duration::from_secs(8);
+/// A run with more events than this doesn't end by itself.
+const MAX_EVENTS: u64 = 3_000_000;
+
+/// Something that happens at its time. Those of a node belong to one run of it: a crash makes them void.
+#[derive(Debug)]
+enum Event {
+    /// The driver takes in what waits for it, and acts.
+    Turn { node: usize, run: u32 },
+    /// The disk is done with its first task.
+    Disk { node: usize, run: u32 },
+    /// The state machine is done with its first task.
+    Machine { node: usize, run: u32 },
+    /// A message arrives.
+    Arrival { from: usize, to: usize, frame: Frame },
+    /// A process comes back.
+    Restart { node: usize, run: u32 },
+    /// A client thinks of something.
+    Client { client: usize },
+    /// The next fault is due.
+    Fault,
+    /// Nothing: time only passes up to here.
+    Mark,
+}
+
+/// Everything.
+pub(crate) struct World {
+    now: Duration,
+    queue: BTreeMap<(Duration, u64), Event>,
+    scheduled: u64,
+    profile: Profile,
+    planted: Option<Planted>,
+    ids: Vec<NodeId>,
+    nodes: Vec<Node>,
+    network: Network,
+    clients: Vec<Client>,
+    history: History,
+    invariants: Invariants,
+    pub(crate) trace: Trace,
+    /// Draws of nodes (delays, sessions), of faults and of clients.
+    rng: Rng,
+    fault_rng: Rng,
+    client_rng: Rng,
+    /// The storm is over.
+    calm: bool,
+}
+
+impl World {
+    pub(crate) fn new(config: &SimConfig, words: Words) -> Self {
+        let mut rng = Rng::new(config.seed);
+        let profile = Profile::draw(&mut rng.fork());
+        let network = Network::new(config.nodes, profile.network.clone(), rng.fork());
+        let mut world = Self {
+            now: Duration::ZERO,
+            queue: BTreeMap::new(),
+            scheduled: 0,
+            planted: config.planted,
+            ids: (0..config.nodes).map(|node| NodeId::from(format!("n{node}"))).collect(),
+            nodes: Vec::new(),
+            network,
+            clients: vec![Client::default(); profile.clients],
+            history: History::default(),
+            invariants: Invariants::default(),
+            trace: Trace::new(words),
+            fault_rng: rng.fork(),
+            client_rng: rng.fork(),
+            rng,
+            calm: false,
+            profile,
+        };
+        world.trace.note(Duration::ZERO, 0, config.seed, || format!("{:?}", world.profile));
+        for (index, id) in world.ids.iter().enumerate() {
+            let skew = world.rng.below(world.profile.clock_skew_ms);
+            world.nodes.push(Node::new(index, id.clone(), skew, world.profile.chunk_bytes, config.planted));
+        }
+        world
+    }
+
+    /// The whole run: a storm of faults, then calm weather in which all must come right.
+    pub(crate) fn run(&mut self) -> Result<Report, Violation> {
+        for node in 0..self.nodes.len() {
+            self.start(node)?;
+        }
+        for client in 0..self.clients.len() {
+            self.schedule(Duration::from_millis(client as u64), Event::Client { client });
+        }
+        self.schedule(Duration::from_millis(200), Event::Fault);
+        self.run_until(STORM)?;
+        self.settle()?;
+        Ok(Report {
+            events: self.trace.events(),
+            hash: self.trace.hash(),
+            operations: self.history.len(),
+            acknowledged: self.history.acknowledged(),
+        })
+    }
+
+    pub(crate) fn now(&self) -> Duration {
+        self.now
+    }
+
+    fn schedule(&mut self, after: Duration, event: Event) {
+        self.schedule_at(self.now + after, event);
+    }
+
+    fn schedule_at(&mut self, at: Duration, event: Event) {
+        self.scheduled += 1;
+        self.queue.insert((at.max(self.now), self.scheduled), event);
+    }
+
+    fn run_until(&mut self, end: Duration) -> Result<(), Violation> {
+        self.schedule_at(end, Event::Mark);
+        while let Some(((at, _), event)) = self.queue.pop_first() {
+            self.now = at;
+            if matches!(event, Event::Mark) {
+                return Ok(());
+            }
+            if self.trace.events() > MAX_EVENTS {
+                let detail = format!("{MAX_EVENTS} events in {at:?}");
+                return Err(Violation { invariant: "a cluster is not busy for its own sake", detail });
+            }
+            self.happen(event)?;
+        }
+        Ok(())
+    }
+
+    fn happen(&mut self, event: Event) -> Result<(), Violation> {
+        match event {
+            Event::Turn { node, run } if self.is_awake(node, run, Event::Turn { node, run }) => self.turn(node),
+            Event::Disk { node, run } if self.is_awake(node, run, Event::Disk { node, run }) => self.disk_step(node),
+            Event::Machine { node, run } if self.is_awake(node, run, Event::Machine { node, run }) => self.machine_step(node),
+            Event::Arrival { from, to, frame } => self.arrive(from, to, &frame),
+            Event::Restart { node, run } if self.nodes[node].run == run => self.start(node),
+            Event::Client { client } => {
+                self.client_acts(client);
+                Ok(())
+            }
+            Event::Fault => self.next_fault(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a node's event may happen now. A process that stands still does it when it goes on.
+    fn is_awake(&mut self, node: usize, run: u32, event: Event) -> bool {
+        let state = &self.nodes[node];
+        if state.run != run || state.live.is_none() {
+            return false;
+        }
+        let until = state.paused_until;
+        if until > self.now {
+            self.schedule_at(until, event);
+            return false;
+        }
+        true
+    }
+
+    fn disks(nodes: &[Node]) -> Vec<DiskView<'_>> {
+        nodes.iter().map(Node::disk_view).collect()
+    }
+}

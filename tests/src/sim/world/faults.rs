@@ -1,0 +1,105 @@
+//! The storm: faults that come and go.
+
+use std::time::Duration;
+
+use task_queue_raft::driver::Input;
+use task_queue_raft::raft::Role;
+
+use super::{Event, World};
+use crate::sim::profile::FaultKind;
+use crate::sim::violation::Violation;
+
+impl World {
+    pub(super) fn next_fault(&mut self) -> Result<(), Violation> {
+        if self.calm {
+            return Ok(());
+        }
+        let mean = self.profile.fault_interval_ms;
+        let pause = self.fault_rng.millis(mean / 4, mean * 2);
+        self.schedule(pause, Event::Fault);
+        let kind = self.fault_rng.pick(&self.profile.faults);
+        let node = self.victim();
+        self.trace.note(self.now, node, kind as u64, || format!("fault: {kind:?}"));
+        self.strike(kind, node)
+    }
+
+    fn strike(&mut self, kind: FaultKind, node: usize) -> Result<(), Violation> {
+        let count = self.nodes.len();
+        let length = self.fault_rng.pick(&[20, 200, 1500]);
+        let length = self.fault_rng.millis(1, length);
+        match kind {
+            FaultKind::Crash => return self.crash(node, length),
+            FaultKind::PowerLoss => {
+                for node in 0..count {
+                    if self.fault_rng.chance(700) {
+                        let down = self.fault_rng.millis(1, 500);
+                        self.crash(node, down)?;
+                    }
+                }
+            }
+            FaultKind::Partition => {
+                let side: Vec<bool> = (0..count).map(|_| self.fault_rng.chance(500)).collect();
+                self.network.partition(&side);
+            }
+            FaultKind::OneWay => {
+                let other = self.fault_rng.place(count);
+                self.network.cut_one_way(node, other);
+            }
+            FaultKind::IsolateLeader => {
+                let leader = self.leader().unwrap_or(node);
+                let side: Vec<bool> = (0..count).map(|node| node == leader).collect();
+                self.network.partition(&side);
+            }
+            FaultKind::Heal => self.network.heal(),
+            FaultKind::Pause => self.nodes[node].paused_until = self.now + length,
+            FaultKind::DiskHang => self.nodes[node].disk_hangs_until = self.now + length,
+            FaultKind::DiskError => self.nodes[node].log.fail_next_write(self.fault_rng.chance(500)),
+            FaultKind::ClockJump => self.jump_clock(node),
+            FaultKind::SnapshotFailure => {
+                let failing = self.fault_rng.chance(500);
+                self.nodes[node].snapshots.set_failing(failing);
+            }
+            FaultKind::SnapshotOrder => self.put(node, Input::TakeSnapshot),
+        }
+        Ok(())
+    }
+
+    /// Half of the time the one that hurts most.
+    fn victim(&mut self) -> usize {
+        let any = self.fault_rng.place(self.nodes.len());
+        let leader = self.leader();
+        leader.filter(|_| self.fault_rng.chance(500)).unwrap_or(any)
+    }
+
+    /// The leader of the newest term, if there is one.
+    pub(super) fn leader(&self) -> Option<usize> {
+        let cores = self.nodes.iter().filter_map(|node| node.core().map(|core| (core, node.index)));
+        cores.filter(|(core, _)| core.role() == Role::Leader).max_by_key(|(core, _)| core.term()).map(|(_, node)| node)
+    }
+
+    fn jump_clock(&mut self, node: usize) {
+        let jump = self.fault_rng.below(2 * self.profile.clock_skew_ms.max(100));
+        let epoch = &mut self.nodes[node].epoch_ms;
+        *epoch = (*epoch + jump).saturating_sub(self.profile.clock_skew_ms.max(100));
+    }
+
+    /// The storm is over: everybody runs, talks and writes.
+    pub(super) fn calm_down(&mut self) -> Result<(), Violation> {
+        self.calm = true;
+        self.trace.note(self.now, 0, 0, || "the storm is over".to_owned());
+        self.network.calm();
+        for node in 0..self.nodes.len() {
+            let state = &mut self.nodes[node];
+            state.paused_until = Duration::ZERO;
+            state.disk_hangs_until = Duration::ZERO;
+            state.snapshots.set_failing(false);
+            state.log.mend();
+            if state.live.is_none() {
+                // Instead of when it was due.
+                state.run += 1;
+                self.start(node)?;
+            }
+        }
+        Ok(())
+    }
+}

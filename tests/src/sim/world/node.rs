@@ -1,0 +1,241 @@
+//! A node: what survives a crash, and what doesn't.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use task_queue_raft::applier::Applier;
+use task_queue_raft::disk::{Disk, DiskTask};
+use task_queue_raft::driver::Driver;
+use task_queue_raft::raft::{Core, CoreConfig};
+use task_queue_raft::storage::{LogStore, SnapshotStore, StoredState};
+use task_queue_raft::types::{Index, NodeId, SnapshotMeta};
+
+use super::{Event, World};
+use crate::sim::ends::{Output, SimDriver, SimEnds, SimInput, SimMachineTask};
+use crate::sim::invariants::DiskView;
+use crate::sim::machine::ListMachine;
+use crate::sim::planted::Planted;
+use crate::sim::store::{SimLog, SimSnapshots};
+use crate::sim::violation::Violation;
+
+/// A turn that came of nothing and did nothing, so often in a row: the driver spins.
+const SPINNING: u32 = 50;
+
+/// A computer with a disk.
+pub(crate) struct Node {
+    pub(super) index: usize,
+    pub(super) id: NodeId,
+    /// Counts its processes; those of the past are void.
+    pub(super) run: u32,
+    pub(super) log: SimLog,
+    pub(super) snapshots: SimSnapshots,
+    pub(super) live: Option<Live>,
+    pub(super) paused_until: Duration,
+    pub(super) disk_hangs_until: Duration,
+    /// Its wall clock, when the simulation began.
+    pub(super) epoch_ms: u64,
+}
+
+/// A process.
+pub(super) struct Live {
+    pub(super) driver: SimDriver,
+    pub(super) disk: Disk,
+    pub(super) disk_tasks: VecDeque<DiskTask>,
+    pub(super) applier: Applier<ListMachine>,
+    pub(super) machine_tasks: VecDeque<SimMachineTask>,
+    pub(super) inbox: VecDeque<SimInput>,
+    /// When the next turn is due, if one is.
+    pub(super) turn_at: Option<Duration>,
+    idle_turns: u32,
+}
+
+impl Node {
+    pub(super) fn new(index: usize, id: NodeId, skew_ms: u64, chunk_bytes: usize, planted: Option<Planted>) -> Self {
+        Self {
+            index,
+            id,
+            run: 0,
+            log: SimLog::new(planted),
+            snapshots: SimSnapshots::new(chunk_bytes, planted),
+            live: None,
+            paused_until: Duration::ZERO,
+            disk_hangs_until: Duration::ZERO,
+            epoch_ms: 1_700_000_000_000 + skew_ms,
+        }
+    }
+
+    pub(super) fn disk_view(&self) -> DiskView<'_> {
+        DiskView { log: &self.log, snapshots: &self.snapshots }
+    }
+
+    pub(super) fn core(&self) -> Option<&Core> {
+        self.live.as_ref().map(|live| live.driver.core())
+    }
+}
+
+impl World {
+    /// Starts a process from what the disk holds, as the production node does.
+    pub(super) fn start(&mut self, node: usize) -> Result<(), Violation> {
+        let live = self.open(node).map_err(|detail| Violation { invariant: "a node starts from what its disk holds", detail })?;
+        let (term, last) = (live.driver.core().term(), live.driver.core().log().last());
+        let (index, view) = (live.applier.last().index, live.applier.machine().view());
+        self.nodes[node].live = Some(live);
+        self.trace.note(self.now, node, term.0, || format!("starts in term {term} with entries up to {last}, applied {index}"));
+        self.invariants.on_state(node, index, view)?;
+        self.wake(node, self.now);
+        Ok(())
+    }
+
+    fn open(&mut self, node: usize) -> Result<Live, String> {
+        let (seed, session) = (self.rng.number(), self.rng.number());
+        let state = &self.nodes[node];
+        let mut log = state.log.clone();
+        let snapshots: Arc<dyn SnapshotStore> = Arc::new(state.snapshots.clone());
+        let stored = log.load().map_err(|error| error.to_string())?;
+        let snapshot = snapshots.newest().map_err(|error| error.to_string())?;
+        let reaches = snapshot.as_ref().map_or(Index::ZERO, |meta| meta.last.index);
+        if reaches < stored.purged.index {
+            return Err(format!("the newest snapshot reaches {reaches}, and the log begins behind {}", stored.purged));
+        }
+        let mut applier = Applier::new(ListMachine::new(node, self.planted), Arc::clone(&snapshots));
+        if let Some(meta) = &snapshot {
+            applier.restore(meta).map_err(|error| error.to_string())?;
+        }
+        let last_time_ms = last_time_ms(&log, &stored, snapshot.as_ref())?;
+        let core = Core::new(self.core_config(node, seed), &stored, snapshot, last_time_ms, self.now);
+        let driver = Driver::new(core, SimEnds::default(), self.profile.driver_limits.clone(), session);
+        Ok(Live {
+            driver,
+            disk: Disk::new(Box::new(log), snapshots),
+            disk_tasks: VecDeque::new(),
+            applier,
+            machine_tasks: VecDeque::new(),
+            inbox: VecDeque::new(),
+            turn_at: None,
+            idle_turns: 0,
+        })
+    }
+
+    fn core_config(&self, node: usize, seed: u64) -> CoreConfig {
+        let profile = &self.profile;
+        CoreConfig {
+            id: self.nodes[node].id.clone(),
+            voters: self.ids.iter().cloned().collect(),
+            election_timeout_min: profile.election_timeout_min,
+            election_timeout_max: profile.election_timeout_max,
+            heartbeat_interval: profile.heartbeat_interval,
+            max_log_entries: profile.max_log_entries,
+            snapshot_threshold: profile.snapshot_threshold,
+            limits: profile.limits.clone(),
+            seed,
+        }
+    }
+
+    /// Ends a process at once. What waits for the disk is lost; what the disk is busy with may still be done.
+    pub(super) fn crash(&mut self, node: usize, down: Duration) -> Result<(), Violation> {
+        let Some(mut live) = self.nodes[node].live.take() else { return Ok(()) };
+        let hangs = self.nodes[node].disk_hangs_until > self.now;
+        let done = if hangs { 0 } else { self.rng.pick(&[0, 0, 1, 1, 2]) };
+        for task in live.disk_tasks.drain(..).take(done) {
+            if self.run_disk_task(node, &mut live.disk, task)?.is_none() {
+                break;
+            }
+        }
+        let state = &mut self.nodes[node];
+        state.log.crash();
+        state.snapshots.crash();
+        state.run += 1;
+        state.paused_until = Duration::ZERO;
+        let run = state.run;
+        self.trace.note(self.now, node, done as u64, || format!("crashes for {down:?}, {done} more disk tasks done"));
+        self.schedule(down, Event::Restart { node, run });
+        self.clients_lose(node);
+        Ok(())
+    }
+
+    /// Makes sure that the driver takes a turn at `at` or before.
+    pub(super) fn wake(&mut self, node: usize, at: Duration) {
+        let run = self.nodes[node].run;
+        let Some(live) = &mut self.nodes[node].live else { return };
+        if live.turn_at.is_none_or(|due| at < due) {
+            live.turn_at = Some(at);
+            self.schedule_at(at, Event::Turn { node, run });
+        }
+    }
+
+    /// Puts an input before the driver.
+    pub(super) fn put(&mut self, node: usize, input: SimInput) {
+        let delay = self.rng.micros(0, self.profile.inbox_max_us);
+        if let Some(live) = &mut self.nodes[node].live {
+            live.inbox.push_back(input);
+            self.wake(node, self.now + delay);
+        }
+    }
+
+    /// The driver takes in what waits, and acts; as the driver's thread does.
+    pub(super) fn turn(&mut self, node: usize) -> Result<(), Violation> {
+        let (now, run) = (self.now, self.nodes[node].run);
+        let wall_ms = self.nodes[node].epoch_ms + u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        let few = self.rng.chance(100);
+        let Some(live) = &mut self.nodes[node].live else { return Ok(()) };
+        if live.turn_at.is_none_or(|due| due > now) {
+            // Another turn has done its work.
+            return Ok(());
+        }
+        live.turn_at = None;
+        live.driver.ends_mut().wall_ms = wall_ms;
+        let inputs = if few { live.inbox.len().min(1) } else { live.inbox.len() };
+        live.driver.handle(now, SimInput::Tick);
+        for input in live.inbox.drain(..inputs) {
+            live.driver.handle(now, input);
+        }
+        live.driver.turn();
+        let outputs = std::mem::take(&mut live.driver.ends_mut().outputs);
+        let (more, due) = (!live.inbox.is_empty(), live.driver.next_deadline());
+        live.idle_turns = if inputs == 0 && outputs.is_empty() && due <= now { live.idle_turns + 1 } else { 0 };
+        if live.idle_turns >= SPINNING {
+            let detail = format!("n{node} wants to be woken at {due:?}, has nothing to do, and wants it again");
+            return Err(Violation { invariant: "an idle node is quiet", detail });
+        }
+        let core = live.driver.core();
+        self.trace.note(now, node, (inputs as u64) << 32 | outputs.len() as u64, || {
+            let log = core.log();
+            format!(
+                "{:?} of term {}: {inputs} inputs, {} outputs; applied {} committed {} stable {} last {}",
+                core.role(), core.term(), outputs.len(), log.applied(), log.committed(), log.stable(), log.last()
+            )
+        });
+        let nodes = &self.nodes;
+        if let Some(core) = nodes[node].core() {
+            self.invariants.after_turn(node, run, core, &Self::disks(nodes))?;
+        }
+        self.wake(node, if more { now } else { due.max(now + Duration::from_micros(10)) });
+        self.carry_out(node, outputs)
+    }
+
+    /// Does what the driver wants done, or crashes halfway.
+    fn carry_out(&mut self, node: usize, mut outputs: Vec<Output>) -> Result<(), Violation> {
+        let torn = !self.calm && !outputs.is_empty() && self.rng.chance(self.profile.torn_turns_per_mille);
+        if torn {
+            outputs.truncate(self.rng.place(outputs.len()));
+        }
+        for output in outputs {
+            self.do_output(node, output)?;
+        }
+        if torn {
+            let down = self.rng.millis(1, 500);
+            self.crash(node, down)?;
+        }
+        Ok(())
+    }
+}
+
+fn last_time_ms(log: &SimLog, stored: &StoredState, snapshot: Option<&SnapshotMeta>) -> Result<u64, String> {
+    let mut time_ms = snapshot.map_or(0, |meta| meta.time_ms);
+    if stored.last.index > stored.purged.index {
+        let newest = log.read(stored.last.index, stored.last.index, u64::MAX).map_err(|error| error.to_string())?;
+        time_ms = newest.last().map_or(0, |entry| entry.time_ms).max(time_ms);
+    }
+    Ok(time_ms)
+}

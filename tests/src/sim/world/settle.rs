@@ -1,0 +1,84 @@
+//! After the storm: within a bounded time there is a leader, everybody who waits is answered, and all nodes are in
+//! the same state. Then the whole history is checked.
+
+use std::time::Duration;
+
+use task_queue_raft::types::Index;
+
+use super::World;
+use crate::sim::history::{Kind, Outcome};
+use crate::sim::violation::{Violation, ensure};
+
+/// More than ten of the longest election timeouts, and longer than any client waits.
+const PATIENCE: Duration = Duration::from_secs(10);
+const STEP: Duration = Duration::from_millis(50);
+const PROBE_MS: u64 = 4000;
+
+impl World {
+    pub(super) fn settle(&mut self) -> Result<(), Violation> {
+        self.calm_down()?;
+        self.wait_until_settled()?;
+        self.probe()?;
+        self.wait_until_settled()?;
+        self.check_states()?;
+        self.history.check(self.invariants.list())
+    }
+
+    fn wait_until_settled(&mut self) -> Result<(), Violation> {
+        let end = self.now + PATIENCE;
+        while let Some(unrest) = self.unrest() {
+            ensure(self.now < end, "a healed cluster settles (§5.4.3, §5.6)", || format!("after {PATIENCE:?}: {unrest}"))?;
+            self.run_until(self.now + STEP)?;
+        }
+        Ok(())
+    }
+
+    /// What is not yet as it should be.
+    fn unrest(&self) -> Option<String> {
+        let Some(leader) = self.leader() else { return Some("there is no leader".to_owned()) };
+        let Some(led) = self.nodes[leader].core() else { return Some(format!("n{leader} is down")) };
+        if let Some((id, op)) = self.history.open().next() {
+            return Some(format!("nobody has answered op {id}: {op:?}"));
+        }
+        let end = led.log().last().index;
+        for node in &self.nodes {
+            let Some(core) = node.core() else { return Some(format!("{} is down", node.id)) };
+            if core.leader() != Some(led.id()) || core.term() != led.term() {
+                let (role, term, follows) = (core.role(), core.term(), core.leader());
+                return Some(format!("{} is {role:?} in term {term} and follows {follows:?}, not {}", node.id, led.id()));
+            }
+            if (core.log().applied(), core.log().last().index) != (end, end) {
+                let (applied, last) = (core.log().applied(), core.log().last());
+                return Some(format!("{} has applied {applied} of {last}, and the log ends at {end}", node.id));
+            }
+        }
+        None
+    }
+
+    /// Every node takes a command and a question, and answers both.
+    fn probe(&mut self) -> Result<(), Violation> {
+        for node in 0..self.nodes.len() {
+            // One after another, so that no bound of what may be under way is met.
+            for kind in [Kind::Append, Kind::Read] {
+                let op = self.begin(0, node, kind, PROBE_MS, true);
+                self.run_until(self.now + STEP)?;
+                self.wait_until_settled()?;
+                let outcome = self.history.get(op).map(|op| op.outcome);
+                let served = matches!(outcome, Some(Outcome::Appended(_) | Outcome::Seen(_)));
+                ensure(served, "a healed cluster serves (§5.4.3, §8)", || {
+                    format!("op {op}, {kind:?}: {outcome:?}")
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_states(&self) -> Result<(), Violation> {
+        for node in &self.nodes {
+            let Some(live) = &node.live else { continue };
+            let index: Index = live.applier.last().index;
+            self.invariants.on_state(node.index, index, live.applier.machine().view())?;
+        }
+        Ok(())
+    }
+}

@@ -27,6 +27,7 @@ const HIDDEN: [&str; 5] = [".cargo", ".ci", ".git", ".github", ".gitignore"];
 const MOST_LINES: usize = 800;
 const MEASURED: [&str; 4] = [".rs", ".md", ".wit", ".sh"];
 
+const CODE_MAP: &str = "host/docs/architecture.md";
 const DECISIONS: &str = "host/docs/decisions/";
 /// What each decision tells.
 const HEADINGS: [&str; 4] = [
@@ -40,6 +41,7 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
     let mut found = top(&tree.top);
     found.extend(lengths(tree));
     found.extend(decisions(tree));
+    found.extend(code_map(tree));
     found.extend(
         tree.sources
             .iter()
@@ -121,6 +123,28 @@ fn decisions(tree: &Tree) -> Vec<Finding> {
     found
 }
 
+/// Each module of the host's packages is on the map, so that a newcomer finds it.
+fn code_map(tree: &Tree) -> Vec<Finding> {
+    let map = tree
+        .source(CODE_MAP)
+        .map_or("", |source| source.text.as_str());
+    let mut found = Vec::new();
+    for source in tree.rust().filter(|source| !source.is_test()) {
+        let parts: Vec<&str> = source.path.split('/').collect();
+        let ["host", package, "src", file] = parts[..] else {
+            continue;
+        };
+        let linked = map.contains(&format!("](../{package}/src/{file})"));
+        let named = map.contains(&format!("`{}`", file.trim_end_matches(".rs")));
+        if file != "lib.rs" && !linked && !named {
+            let what =
+                format!("the code map in {CODE_MAP} lacks it; say there what it is to be read for");
+            found.push(Finding::new(&source.path, 1, what));
+        }
+    }
+    found
+}
+
 /// Links to files of the repository, in Markdown `[…](path)` and HTML `src="path"`.
 fn links(tree: &Tree, document: &Source) -> Vec<Finding> {
     let folder = document
@@ -197,11 +221,11 @@ mod tests {
     #[test]
     fn a_file_that_is_too_long_is_found() {
         assert_eq!(
-            planted("host/raft/src/x.rs", &"//\n".repeat(MOST_LINES + 1)).len(),
+            planted("tests/src/x.rs", &"//\n".repeat(MOST_LINES + 1)).len(),
             1
         );
         assert_eq!(
-            planted("host/raft/src/x.rs", &"//\n".repeat(MOST_LINES)).len(),
+            planted("tests/src/x.rs", &"//\n".repeat(MOST_LINES)).len(),
             0
         );
     }
@@ -222,6 +246,21 @@ mod tests {
             ("host/docs/decisions/0001-b.md", RECORD),
         ];
         assert_eq!(check(&Tree::planted(&both)).len(), 1, "one number twice");
+    }
+
+    #[test]
+    fn a_module_that_is_not_on_the_map_is_found() {
+        let map = "[`a.rs`](../raft/src/a.rs) `b`";
+        for (module, missing) in [("a", 0), ("b", 0), ("c", 1), ("lib", 0), ("c/d", 0)] {
+            let module = format!("host/raft/src/{module}.rs");
+            let files = [
+                (CODE_MAP, map),
+                (module.as_str(), ""),
+                ("host/raft/src/a.rs", ""),
+            ];
+            assert_eq!(check(&Tree::planted(&files)).len(), missing, "{module}");
+        }
+        assert_eq!(planted("host/wasm/src/a.rs", "").len(), 1);
     }
 
     #[test]

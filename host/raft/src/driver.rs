@@ -209,7 +209,7 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
             held: VecDeque::new(),
             proposals: Proposals::new(session),
             forwarded: Forwarded::default(),
-            queries: Queries::default(),
+            queries: Queries::new(session),
         }
     }
 

@@ -159,7 +159,8 @@ pub struct InstallSnapshotResponse {
 pub struct ReadIndex {
     /// The follower's term.
     pub term: Term,
-    /// Number of the request, unique within the follower's run.
+    /// Number of the request. Two runs of the follower never share one: a late answer to the former run is none
+    /// to this one.
     pub id: u64,
 }
 

@@ -174,6 +174,8 @@ pub struct Core {
 
     snapshot: Option<SnapshotMeta>,
     snapshot_under_way: bool,
+    /// The machine is restoring this one; then the older ones may go.
+    restoring: Option<SnapshotMeta>,
     /// No snapshot is asked for before this: the last try failed.
     snapshot_retry_at: Duration,
     apply_read_under_way: bool,
@@ -243,6 +245,7 @@ impl Core {
             reads: Reads::default(),
             snapshot,
             snapshot_under_way: false,
+            restoring: None,
             snapshot_retry_at: now,
             apply_read_under_way: false,
             handed: VecDeque::new(),
@@ -463,6 +466,7 @@ impl Core {
         while self.handed.front().is_some_and(|&(last, _)| last <= index) {
             self.handed_bytes -= self.handed.pop_front().map_or(0, |(_, size)| size);
         }
+        self.retain_restored(index);
     }
 
     /// What is to be done now.

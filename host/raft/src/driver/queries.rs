@@ -1,5 +1,8 @@
 //! Questions: a linearizable one waits for the index that the leader vouches for, then for the machine to get there.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -38,10 +41,12 @@ pub(super) struct Queries<Q, A> {
     retry_at: Duration,
 }
 
-impl<Q, A> Default for Queries<Q, A> {
-    fn default() -> Self {
+impl<Q, A> Queries<Q, A> {
+    /// None yet. They are numbered from `session` on, a random number of this run: the leader's answer to a
+    /// question of this node's former run, in the same term, must not answer one of this run (it is too old).
+    pub(super) fn new(session: u64) -> Self {
         Self {
-            next_id: 1,
+            next_id: session,
             asked: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             by_index: BTreeSet::new(),
@@ -50,9 +55,7 @@ impl<Q, A> Default for Queries<Q, A> {
             retry_at: Duration::ZERO,
         }
     }
-}
 
-impl<Q, A> Queries<Q, A> {
     pub(super) fn next_deadline(&self) -> Option<Duration> {
         let deadline = self.deadlines.first().map(|&(deadline, _)| deadline)?;
         Some(if self.parked.is_empty() {
@@ -117,7 +120,7 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
             );
         }
         let id = self.queries.next_id;
-        self.queries.next_id += 1;
+        self.queries.next_id = id.wrapping_add(1);
         self.queries.deadlines.insert((deadline, id));
         self.queries.asked.insert(
             id,

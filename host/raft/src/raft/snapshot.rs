@@ -1,5 +1,8 @@
 //! Compaction, and snapshots for followers whose entries are gone: §7.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -250,7 +253,16 @@ impl Core {
         self.handed_bytes = 0;
         self.apply_read_under_way = false;
         self.snapshot_task(SnapshotTask::Restore(meta.clone()));
-        self.snapshot_task(SnapshotTask::Retain(meta.clone()));
+        self.restoring = Some(meta.clone());
+    }
+
+    /// Removes the snapshots before the last one installed, once the machine has restored that: until then it may
+    /// still have an earlier one to restore.
+    pub(super) fn retain_restored(&mut self, applied: Index) {
+        let restored = |meta: &mut SnapshotMeta| meta.last.index <= applied;
+        if let Some(meta) = self.restoring.take_if(restored) {
+            self.snapshot_task(SnapshotTask::Retain(meta));
+        }
     }
 
     fn answer_snapshot(&mut self, to: &NodeId, last: LogId, next_offset: u64, installed: bool) {

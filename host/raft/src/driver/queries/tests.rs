@@ -1,0 +1,91 @@
+use std::time::Duration;
+
+use crate::disk::DiskTask;
+use crate::driver::{
+    Applied, Consistency, Driver, DriverLimits, Ends, Input, MachineTask, SubmitError,
+};
+use crate::message::{AppendEntries, Message, RaftRequest};
+use crate::raft::{Core, CoreConfig, Limits};
+use crate::state_machine::MemoryStateMachine;
+use crate::storage::StoredState;
+use crate::types::{Index, LogId, NodeId, Term};
+use bytes::Bytes;
+
+const NOW: Duration = Duration::ZERO;
+
+/// Ends that only keep the numbers of the questions asked of the leader.
+#[derive(Default)]
+struct Questions(Vec<u64>);
+
+impl Ends<MemoryStateMachine> for Questions {
+    type Waiter = ();
+    type Asker = ();
+
+    fn disk(&mut self, _: DiskTask) {}
+    fn machine(&mut self, _: MachineTask<MemoryStateMachine, ()>) {}
+    fn send(&mut self, _: &NodeId, message: Message) {
+        if let Message::Request(RaftRequest::ReadIndex(read)) = message {
+            self.0.push(read.id);
+        }
+    }
+    fn reply(&mut self, (): (), _: Result<Applied<Bytes>, SubmitError>) {}
+    fn refuse(&mut self, (): (), _: SubmitError) {}
+    fn wall_ms(&mut self) -> u64 {
+        0
+    }
+}
+
+/// A follower of `b`, in a run of its own.
+fn follower(session: u64) -> Driver<MemoryStateMachine, Questions> {
+    let config = CoreConfig {
+        id: "a".into(),
+        voters: ["a", "b"].map(NodeId::from).into(),
+        election_timeout_min: Duration::from_millis(1000),
+        election_timeout_max: Duration::from_millis(2000),
+        heartbeat_interval: Duration::from_millis(300),
+        max_log_entries: 100,
+        snapshot_threshold: 10,
+        limits: Limits::default(),
+        seed: 1,
+    };
+    let core = Core::new(config, &StoredState::default(), None, 0, NOW);
+    let mut driver = Driver::new(core, Questions::default(), DriverLimits::default(), session);
+    let heartbeat = RaftRequest::AppendEntries(AppendEntries {
+        term: Term(1),
+        leader_id: "b".into(),
+        previous: LogId::default(),
+        entries: Vec::new(),
+        leader_commit: Index::ZERO,
+        round: 1,
+    });
+    driver.handle(NOW, Input::Message("b".into(), Message::Request(heartbeat)));
+    driver
+}
+
+fn numbers_asked(session: u64) -> Vec<u64> {
+    let mut driver = follower(session);
+    for query in 0..2 {
+        let (consistency, deadline) = (Consistency::Linearizable, Duration::from_secs(9));
+        driver.handle(
+            NOW,
+            Input::Query {
+                query,
+                consistency,
+                deadline,
+                asker: (),
+            },
+        );
+    }
+    driver.turn();
+    driver.ends().0.clone()
+}
+
+#[test]
+fn an_answer_to_a_former_run_answers_no_question_of_this_one() {
+    let (former, this) = (numbers_asked(0x51), numbers_asked(u64::MAX));
+    assert_eq!((former.len(), this.len()), (2, 2));
+    assert!(
+        this.iter().all(|number| !former.contains(number)),
+        "{former:?} {this:?}"
+    );
+}

@@ -1,1 +1,11 @@
-
+mod check_quorum;
+mod hostile;
+mod kit;
+mod paper_elections;
+mod paper_replication;
+mod pipelining;
+mod pre_vote;
+mod read_index;
+mod single_node;
+mod snapshots;
+mod writes;

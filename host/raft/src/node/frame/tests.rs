@@ -52,7 +52,7 @@ fn requests() -> Vec<RaftRequest> {
     let append = AppendEntries {
         term: Term(3),
         leader_id: node.clone(),
-        previous: id,
+        previous: LogId::new(Term(3), Index(69_999)),
         entries,
         leader_commit: Index(69_999),
         round: 12,
@@ -333,4 +333,19 @@ fn a_frame_of_very_many_small_commands_fits_its_decoding_budget() {
     });
     let frame = frame_of(&request);
     assert_eq!(decode_request(&frame[LENGTH_BYTES..]).unwrap(), request);
+}
+
+#[test]
+fn a_message_whose_numbers_do_not_fit_together_is_an_error() {
+    let mut requests = requests();
+    let RaftRequest::AppendEntries(append) = &mut requests[0] else {
+        panic!("the first one is an AppendEntries");
+    };
+    append.previous.index = Index(5);
+    let frame = frame_of(&requests[0]);
+    let error = decode_request(&frame[LENGTH_BYTES..]).unwrap_err();
+    assert!(
+        matches!(error, FrameError::Senseless(MessageError::Gap { .. })),
+        "{error}"
+    );
 }

@@ -1,0 +1,117 @@
+//! Messages that no peer of sound mind sends: they change nothing and break nothing.
+
+use super::kit::*;
+use crate::message::*;
+use crate::raft::*;
+
+#[test]
+fn strangers_and_echoes_of_oneself_are_not_listened_to() {
+    let mut node = Node::at("a", 1, &[]);
+    for from in ["x", "a"] {
+        node.step(from, append(from, 5, id(0, 0), &[5], 1));
+        node.step(from, ask(vote_request(from, 5, id(9, 9))));
+    }
+    assert_eq!((node.core.term(), node.sent()), (Term(1), vec![]));
+    assert!(node.core.log().is_empty());
+}
+
+#[test]
+fn another_leader_of_the_own_term_is_not_followed() {
+    let mut node = Node::new("a");
+    node.lead();
+    node.step("b", append("b", 1, id(0, 0), &[1, 1, 1], 3));
+    let chunk = InstallSnapshot {
+        term: Term(1),
+        leader_id: "b".into(),
+        meta: SnapshotMeta {
+            last: id(1, 9),
+            ..SnapshotMeta::default()
+        },
+        offset: 0,
+        data: bytes::Bytes::new(),
+    };
+    node.step("b", Message::Request(RaftRequest::InstallSnapshot(chunk)));
+    assert_eq!(
+        (node.core.role(), node.core.log().last()),
+        (Role::Leader, id(1, 1))
+    );
+    assert_eq!(node.sent(), []);
+}
+
+#[test]
+fn entries_with_gaps_and_numbers_that_overflow_are_not_taken() {
+    let mut node = Node::at("a", 1, &[1]);
+    let mut gap = append("b", 1, id(1, 1), &[1, 1], 0);
+    if let Message::Request(RaftRequest::AppendEntries(append)) = &mut gap {
+        append.entries.remove(0);
+    }
+    node.step("b", gap);
+    node.step("b", append("b", u64::MAX, id(0, 0), &[], 0));
+    node.step("b", ask(vote_request("b", u64::MAX, id(9, 9))));
+    node.step("b", vote(u64::MAX, false));
+    node.step("b", append("b", 1, id(1, u64::MAX), &[], 0));
+    assert_eq!(
+        (node.core.term(), node.core.log().last()),
+        (Term(1), id(1, 1))
+    );
+    assert_eq!(node.core.leader(), None);
+}
+
+#[test]
+fn a_commit_index_from_the_future_commits_no_more_than_is_there() {
+    let mut node = Node::at("a", 1, &[]);
+    node.step("b", append("b", 1, id(0, 0), &[1], 1 << 40));
+    assert_eq!(node.core.log().committed(), Index(1));
+}
+
+#[test]
+fn an_acknowledgement_of_entries_that_do_not_exist_counts_for_those_that_do() {
+    let mut node = Node::new("a");
+    node.lead();
+    node.step("b", matched(1, 1 << 40));
+    node.propose("x");
+    assert_eq!(node.core.log().committed(), Index(1));
+    assert_eq!(node.core.peers()[&NodeId::from("b")].matched, Index(1));
+}
+
+#[test]
+fn answers_to_questions_that_nobody_asked_change_nothing() {
+    let mut node = Node::at("a", 3, &[]);
+    node.step("b", vote(3, true));
+    node.step("c", vote(3, true));
+    node.step("b", pre_vote(4, true));
+    node.step("b", matched(3, 7));
+    let read = ReadIndexResponse {
+        term: Term(3),
+        id: 9,
+        index: Some(Index(4)),
+    };
+    node.step("b", Message::Response(RaftResponse::ReadIndex(read)));
+    let installed = InstallSnapshotResponse {
+        term: Term(3),
+        last: id(3, 3),
+        next_offset: 5,
+        installed: true,
+    };
+    node.step(
+        "b",
+        Message::Response(RaftResponse::InstallSnapshot(installed.clone())),
+    );
+    assert_eq!(
+        (node.core.role(), node.core.term()),
+        (Role::Follower, Term(3))
+    );
+    assert_eq!((node.reads.len(), node.sent()), (0, vec![]));
+
+    let mut leader = Node::new("a");
+    leader.lead();
+    let installed = InstallSnapshotResponse {
+        term: Term(1),
+        ..installed
+    };
+    leader.step(
+        "b",
+        Message::Response(RaftResponse::InstallSnapshot(installed)),
+    );
+    assert_eq!(leader.core.peers()[&NodeId::from("b")].matched, Index(1));
+}

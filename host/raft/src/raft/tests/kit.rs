@@ -1,0 +1,533 @@
+//! A core with a disk and a state machine at hand, alone or in a cluster that delivers messages at once.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::applier::Applier;
+use crate::disk::{Disk, DiskDone, DiskTask};
+use crate::message::*;
+use crate::raft::ready::*;
+use crate::raft::*;
+use crate::state_machine::MemoryStateMachine;
+use crate::storage::memory::{MemorySnapshots, MemoryStore};
+use crate::storage::{LogStore, SnapshotStore};
+use crate::types::*;
+
+pub(super) const MIN: Duration = Duration::from_millis(1000);
+pub(super) const MAX: Duration = Duration::from_millis(2000);
+pub(super) const HEARTBEAT: Duration = Duration::from_millis(300);
+
+pub(super) fn config(id: &str, voters: &str) -> CoreConfig {
+    CoreConfig {
+        id: id.into(),
+        voters: voters.split(' ').map(NodeId::from).collect(),
+        election_timeout_min: MIN,
+        election_timeout_max: MAX,
+        heartbeat_interval: HEARTBEAT,
+        max_log_entries: 1000,
+        snapshot_threshold: 500,
+        limits: Limits::default(),
+        seed: id.bytes().map(u64::from).sum(),
+    }
+}
+
+pub(super) fn id(term: u64, index: u64) -> LogId {
+    LogId::new(Term(term), Index(index))
+}
+
+/// Entries of these terms, from `first` on.
+pub(super) fn entries(first: u64, terms: &[u64]) -> Vec<Entry> {
+    let ids = terms
+        .iter()
+        .zip(first..)
+        .map(|(&term, index)| id(term, index));
+    ids.map(|id| Entry {
+        id,
+        time_ms: id.index.0,
+        payload: Payload::Noop,
+    })
+    .collect()
+}
+
+pub(super) fn command(data: &'static str) -> Vec<Command> {
+    vec![Command {
+        session: 1,
+        sequence: 1,
+        data: Bytes::from_static(data.as_bytes()),
+    }]
+}
+
+/// An AppendEntries of the leader `from`.
+pub(super) fn append(
+    from: &str,
+    term: u64,
+    previous: LogId,
+    terms: &[u64],
+    commit: u64,
+) -> Message {
+    Message::Request(RaftRequest::AppendEntries(AppendEntries {
+        term: Term(term),
+        leader_id: from.into(),
+        previous,
+        entries: entries(previous.index.0.saturating_add(1), terms),
+        leader_commit: Index(commit),
+        round: 0,
+    }))
+}
+
+pub(super) fn appended(term: u64, round: u64, result: AppendResult) -> Message {
+    let answer = AppendEntriesResponse {
+        term: Term(term),
+        round,
+        result,
+    };
+    Message::Response(RaftResponse::AppendEntries(answer))
+}
+
+pub(super) fn matched(term: u64, index: u64) -> Message {
+    appended(term, 0, AppendResult::Matched(Index(index)))
+}
+
+pub(super) fn vote_request(from: &str, term: u64, last: LogId) -> RequestVote {
+    RequestVote {
+        term: Term(term),
+        candidate_id: from.into(),
+        last,
+        pre_vote: false,
+        transfer: false,
+    }
+}
+
+pub(super) fn ask(vote: RequestVote) -> Message {
+    Message::Request(RaftRequest::RequestVote(vote))
+}
+
+pub(super) fn vote(term: u64, granted: bool) -> Message {
+    let answer = RequestVoteResponse {
+        term: Term(term),
+        granted,
+        pre_vote: false,
+    };
+    Message::Response(RaftResponse::RequestVote(answer))
+}
+
+pub(super) fn pre_vote(term: u64, granted: bool) -> Message {
+    let answer = RequestVoteResponse {
+        term: Term(term),
+        granted,
+        pre_vote: true,
+    };
+    Message::Response(RaftResponse::RequestVote(answer))
+}
+
+/// One node: its core, and the production disk and applier on stores in memory.
+pub(super) struct Node {
+    pub(super) core: Core,
+    pub(super) now: Duration,
+    pub(super) log: MemoryStore,
+    pub(super) snapshots: MemorySnapshots,
+    /// Otherwise tasks wait for [`Node::finish_task`].
+    pub(super) disk_works: bool,
+    /// Otherwise entries are handed over, and never applied.
+    pub(super) machine_works: bool,
+    pub(super) tasks: VecDeque<DiskTask>,
+    /// Handed to the machine, in order.
+    pub(super) applied: Vec<LogId>,
+    pub(super) reads: Vec<ReadState>,
+    pub(super) restored: Vec<LogId>,
+    disk: Disk,
+    applier: Applier<MemoryStateMachine>,
+    durable: WriteId,
+    held: Vec<Envelope>,
+    sent: Vec<(NodeId, Message)>,
+}
+
+impl Node {
+    /// A node of the cluster a, b, c that has never run.
+    pub(super) fn new(id: &str) -> Self {
+        Self::with(config(id, "a b c"), HardState::default(), &[])
+    }
+
+    /// A node of the cluster a, b, c at a term, whose disk holds entries of these terms from 1 on.
+    pub(super) fn at(id: &str, term: u64, terms: &[u64]) -> Self {
+        Self::with(
+            config(id, "a b c"),
+            HardState {
+                term: Term(term),
+                vote: None,
+            },
+            terms,
+        )
+    }
+
+    pub(super) fn with(config: CoreConfig, hard_state: HardState, terms: &[u64]) -> Self {
+        let mut log = MemoryStore::new();
+        let batch = WriteBatch {
+            hard_state: Some(hard_state),
+            truncate_from: None,
+            entries: entries(1, terms),
+        };
+        log.write(&batch).unwrap();
+        Self::start(config, log, MemorySnapshots::new(), Duration::ZERO)
+    }
+
+    /// A node that starts from what its stores hold.
+    pub(super) fn start(
+        config: CoreConfig,
+        mut log: MemoryStore,
+        snapshots: MemorySnapshots,
+        now: Duration,
+    ) -> Self {
+        let stored = log.load().unwrap();
+        let newest = snapshots.newest().unwrap();
+        let shelf: Arc<dyn SnapshotStore> = Arc::new(snapshots.clone());
+        let mut applier = Applier::new(MemoryStateMachine::new(), Arc::clone(&shelf));
+        if let Some(meta) = &newest {
+            applier.restore(meta).unwrap();
+        }
+        Self {
+            core: Core::new(config, &stored, newest, stored.last.index.0, now),
+            now,
+            disk: Disk::new(Box::new(log.clone()), shelf),
+            log,
+            snapshots,
+            disk_works: true,
+            machine_works: true,
+            tasks: VecDeque::new(),
+            applied: Vec::new(),
+            reads: Vec::new(),
+            restored: Vec::new(),
+            applier,
+            durable: 0,
+            held: Vec::new(),
+            sent: Vec::new(),
+        }
+    }
+
+    /// Does what the core wants until it wants nothing more.
+    pub(super) fn run(&mut self) {
+        loop {
+            self.core.check();
+            let ready = self.core.ready();
+            let idle = ready.is_empty();
+            self.carry_out(ready);
+            let worked = self.disk_works && self.finish_task();
+            if idle && !worked {
+                break;
+            }
+        }
+    }
+
+    fn carry_out(&mut self, ready: Ready) {
+        self.held.extend(ready.messages);
+        self.release();
+        self.tasks.extend(ready.purge.map(DiskTask::Purge));
+        self.tasks
+            .extend(ready.write.map(|(id, batch)| DiskTask::Write(id, batch)));
+        self.tasks
+            .extend(ready.log_reads.into_iter().map(DiskTask::Read));
+        for task in ready.snapshots {
+            match task {
+                SnapshotTask::Take => {
+                    let meta = self.applier.take_snapshot().unwrap();
+                    self.core.snapshot_taken(self.now, Some(meta));
+                }
+                SnapshotTask::Restore(meta) => {
+                    self.applier.restore(&meta).unwrap();
+                    self.restored.push(meta.last);
+                    self.core.applied(self.now, meta.last.index);
+                }
+                SnapshotTask::ReadChunk { to, meta, offset } => {
+                    self.tasks
+                        .push_back(DiskTask::ReadChunk { to, meta, offset });
+                }
+                SnapshotTask::Receive { meta, offset, data } => {
+                    self.tasks
+                        .push_back(DiskTask::Receive { meta, offset, data });
+                }
+                SnapshotTask::Retain(meta) => self.tasks.push_back(DiskTask::Retain(meta)),
+            }
+        }
+        if let Some(last) = ready.apply.last().map(|entry| entry.id.index) {
+            self.applied
+                .extend(ready.apply.iter().map(|entry| entry.id));
+            self.applier.apply(1, ready.apply).unwrap();
+            if self.machine_works {
+                self.core.applied(self.now, last);
+            }
+        }
+        self.reads.extend(ready.reads);
+    }
+
+    fn release(&mut self) {
+        let durable = self.durable;
+        let released = self
+            .held
+            .extract_if(.., |envelope| envelope.after <= durable);
+        self.sent
+            .extend(released.map(|envelope| (envelope.to, envelope.message)));
+    }
+
+    /// Lets the disk do one task. Says whether there was one.
+    pub(super) fn finish_task(&mut self) -> bool {
+        let Some(task) = self.tasks.pop_front() else {
+            return false;
+        };
+        let now = self.now;
+        match self.disk.run(task).unwrap() {
+            DiskDone::Written(id) => {
+                self.durable = id;
+                self.core.persisted(now, id);
+                self.release();
+            }
+            DiskDone::Read(reader, entries) => self.core.entries_read(now, &reader, entries),
+            DiskDone::Chunk {
+                to,
+                meta,
+                offset,
+                data,
+            } => {
+                self.core.chunk_read(now, &to, &meta, offset, data);
+            }
+            DiskDone::Received(meta, received) => self.core.chunk_received(now, &meta, received),
+            DiskDone::Tidied => {}
+        }
+        true
+    }
+
+    /// What was sent since this was asked last.
+    pub(super) fn sent(&mut self) -> Vec<(NodeId, Message)> {
+        std::mem::take(&mut self.sent)
+    }
+
+    /// The AppendEntries among what was sent, with their receivers.
+    pub(super) fn sent_appends(&mut self) -> Vec<(String, AppendEntries)> {
+        let sent = self.sent().into_iter();
+        sent.filter_map(|(to, message)| match message {
+            Message::Request(RaftRequest::AppendEntries(append)) => {
+                Some((to.as_str().to_owned(), append))
+            }
+            _ => None,
+        })
+        .collect()
+    }
+
+    /// The one answer to an AppendEntries that was sent.
+    pub(super) fn append_answer(&mut self) -> AppendEntriesResponse {
+        let mut answers: Vec<_> = self
+            .sent()
+            .into_iter()
+            .filter_map(append_response)
+            .collect();
+        assert_eq!(answers.len(), 1, "{answers:?}");
+        answers.remove(0)
+    }
+
+    /// The one answer to a RequestVote that was sent.
+    pub(super) fn vote_answer(&mut self) -> RequestVoteResponse {
+        let sent = self.sent();
+        match &sent[..] {
+            [(_, Message::Response(RaftResponse::RequestVote(answer)))] => answer.clone(),
+            other => panic!("one vote was expected, not {other:?}"),
+        }
+    }
+
+    pub(super) fn step(&mut self, from: &str, message: Message) {
+        self.core.step(self.now, &from.into(), message);
+        self.run();
+    }
+
+    pub(super) fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.core.tick(self.now);
+        self.run();
+    }
+
+    /// Lets the election timeout pass.
+    pub(super) fn time_out(&mut self) {
+        let wait = self.core.election_deadline().saturating_sub(self.now);
+        self.pass(wait);
+    }
+
+    /// Makes it a candidate: its timeout passes, and the others say that it could win.
+    pub(super) fn campaign(&mut self) {
+        let term = self.core.term().0 + 1;
+        self.time_out();
+        for other in self.others() {
+            if self.core.role() == Role::PreCandidate {
+                self.step(&other, pre_vote(term, true));
+            }
+        }
+        assert_eq!(self.core.term(), Term(term));
+    }
+
+    /// Makes it the leader of the next term, with the votes of all others.
+    pub(super) fn elect(&mut self) {
+        self.campaign();
+        let term = self.core.term().0;
+        for other in self.others() {
+            self.step(&other, vote(term, true));
+        }
+        assert_eq!(self.core.role(), Role::Leader);
+    }
+
+    /// Makes it the leader, with its first entry on all disks.
+    pub(super) fn lead(&mut self) {
+        self.elect();
+        let (term, last) = (self.core.term().0, self.core.log().last().index.0);
+        for other in self.others() {
+            self.step(&other, matched(term, last));
+        }
+        assert_eq!(self.core.log().committed(), Index(last));
+        self.sent();
+    }
+
+    pub(super) fn others(&self) -> Vec<String> {
+        self.core
+            .others()
+            .iter()
+            .map(|id| id.as_str().to_owned())
+            .collect()
+    }
+
+    pub(super) fn propose(&mut self, data: &'static str) -> LogId {
+        let id = self.core.propose(self.now, 0, command(data)).unwrap();
+        self.run();
+        id
+    }
+
+    pub(super) fn read(&mut self, number: u64) {
+        self.core.read(self.now, number);
+        self.run();
+    }
+
+    /// The terms of the entries on its disk, with the index of the first.
+    pub(super) fn stored(&mut self) -> Vec<LogId> {
+        let state = self.log.load().unwrap();
+        if state.last == state.purged {
+            return Vec::new();
+        }
+        let read = self
+            .log
+            .read(state.purged.index.next(), state.last.index, u64::MAX);
+        read.unwrap().into_iter().map(|entry| entry.id).collect()
+    }
+}
+
+pub(super) fn append_response(sent: (NodeId, Message)) -> Option<AppendEntriesResponse> {
+    match sent.1 {
+        Message::Response(RaftResponse::AppendEntries(answer)) => Some(answer),
+        _ => None,
+    }
+}
+
+/// Nodes whose messages arrive at once, unless a link is cut.
+pub(super) struct Cluster {
+    pub(super) nodes: BTreeMap<String, Node>,
+    pub(super) now: Duration,
+    cut: BTreeSet<(String, String)>,
+}
+
+impl Cluster {
+    pub(super) fn new(nodes: impl IntoIterator<Item = Node>) -> Self {
+        let nodes = nodes
+            .into_iter()
+            .map(|node| (node.core.id().as_str().to_owned(), node));
+        Self {
+            nodes: nodes.collect(),
+            now: Duration::ZERO,
+            cut: BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn of(names: &str) -> Self {
+        let node = |id| Node::with(config(id, names), HardState::default(), &[]);
+        Self::new(names.split(' ').map(node))
+    }
+
+    pub(super) fn node(&mut self, id: &str) -> &mut Node {
+        self.nodes.get_mut(id).unwrap()
+    }
+
+    pub(super) fn cut_off(&mut self, id: &str) {
+        for other in self.nodes.keys() {
+            self.cut.insert((id.to_owned(), other.clone()));
+            self.cut.insert((other.clone(), id.to_owned()));
+        }
+    }
+
+    pub(super) fn heal(&mut self) {
+        self.cut.clear();
+    }
+
+    /// Runs all nodes and delivers what they send until nobody sends anything.
+    pub(super) fn settle(&mut self) {
+        loop {
+            let mut mail = Vec::new();
+            for (from, node) in &mut self.nodes {
+                node.now = self.now;
+                node.run();
+                let sent = node.sent().into_iter();
+                mail.extend(sent.map(|(to, message)| (from.clone(), to, message)));
+            }
+            if mail.is_empty() {
+                break;
+            }
+            for (from, to, message) in mail {
+                if !self.cut.contains(&(from.clone(), to.as_str().to_owned())) {
+                    self.node(to.as_str()).step(&from, message);
+                }
+            }
+        }
+    }
+
+    /// Lets time pass on all nodes.
+    pub(super) fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        loop {
+            let next = self
+                .nodes
+                .values()
+                .map(|node| node.core.next_deadline())
+                .min();
+            self.now = next.unwrap_or(end).clamp(self.now, end);
+            for node in self.nodes.values_mut() {
+                node.now = self.now;
+                node.core.tick(self.now);
+            }
+            self.settle();
+            if self.now == end {
+                break;
+            }
+        }
+    }
+
+    /// Lets one node's patience end, after a time in which nobody has heard of a leader.
+    pub(super) fn elect(&mut self, id: &str) {
+        self.now += MAX * 2;
+        let now = self.now;
+        let node = self.node(id);
+        node.now = now;
+        node.core.tick(now);
+        self.settle();
+        assert_eq!(self.node(id).core.role(), Role::Leader);
+    }
+
+    pub(super) fn propose(&mut self, id: &str, data: &'static str) -> LogId {
+        let made = self.node(id).propose(data);
+        self.settle();
+        made
+    }
+
+    pub(super) fn leaders(&self) -> Vec<&str> {
+        let leads = |node: &&Node| node.core.role() == Role::Leader;
+        self.nodes
+            .values()
+            .filter(leads)
+            .map(|node| node.core.id().as_str())
+            .collect()
+    }
+}

@@ -1,0 +1,133 @@
+//! A node asks whether it could win before it disturbs anyone by a new term (dissertation §9.6).
+
+use super::kit::*;
+use crate::message::*;
+use crate::raft::*;
+
+fn request(from: &str, term: u64, last: LogId) -> Message {
+    ask(RequestVote {
+        pre_vote: true,
+        ..vote_request(from, term, last)
+    })
+}
+
+#[test]
+fn a_node_that_was_cut_off_does_not_disturb_the_others_when_it_returns() {
+    let mut cluster = Cluster::of("a b c");
+    cluster.elect("a");
+    cluster.cut_off("c");
+    cluster.pass(MAX * 10);
+    assert_eq!(cluster.node("c").core.term(), Term(1));
+    cluster.heal();
+    cluster.pass(MAX * 2);
+    assert_eq!(cluster.leaders(), ["a"]);
+    assert_eq!(cluster.node("a").core.term(), Term(1));
+    assert_eq!(cluster.node("c").core.leader(), Some(&"a".into()));
+}
+
+#[test]
+fn a_pre_vote_changes_nothing_at_the_voter() {
+    let mut node = Node::at("a", 1, &[1]);
+    let deadline = node.core.election_deadline();
+    node.disk_works = false;
+    for candidate in ["b", "c"] {
+        node.step(candidate, request(candidate, 2, id(1, 1)));
+        let answer = node.vote_answer();
+        assert_eq!(
+            (answer.granted, answer.pre_vote, answer.term),
+            (true, true, Term(2))
+        );
+    }
+    assert_eq!((node.core.term(), node.core.vote()), (Term(1), None));
+    assert_eq!(node.core.election_deadline(), deadline);
+    assert!(node.tasks.is_empty(), "nothing to write");
+}
+
+#[test]
+fn a_pre_vote_is_denied_to_an_older_log_and_to_an_older_term() {
+    let mut node = Node::at("a", 3, &[1, 2]);
+    for (term, last) in [(4, id(1, 9)), (4, id(2, 1)), (3, id(2, 2)), (2, id(9, 9))] {
+        node.step("b", request("b", term, last));
+        let answer = node.vote_answer();
+        assert_eq!(
+            (answer.granted, answer.term),
+            (false, Term(3)),
+            "{term} with {last}"
+        );
+    }
+    node.step("b", request("b", 4, id(2, 2)));
+    assert!(node.vote_answer().granted);
+}
+
+#[test]
+fn who_hears_a_leader_does_not_answer_a_pre_vote() {
+    let mut node = Node::at("a", 1, &[]);
+    node.step("b", append("b", 1, id(0, 0), &[], 0));
+    node.sent();
+    node.step("c", request("c", 2, id(9, 9)));
+    assert_eq!(node.sent(), []);
+    let mut leader = Node::new("a");
+    leader.lead();
+    leader.step("c", request("c", 2, id(9, 9)));
+    assert_eq!(leader.sent(), []);
+}
+
+#[test]
+fn a_node_that_asks_for_pre_votes_stays_in_its_term_until_a_majority_agrees() {
+    let mut node = Node::with(config("a", "a b c d e"), HardState::default(), &[]);
+    node.time_out();
+    assert_eq!(
+        (node.core.role(), node.core.term()),
+        (Role::PreCandidate, Term(0))
+    );
+    node.step("b", pre_vote(1, true));
+    node.step("b", pre_vote(1, true));
+    assert_eq!(node.core.role(), Role::PreCandidate);
+    node.step("c", pre_vote(1, true));
+    assert_eq!(
+        (node.core.role(), node.core.term()),
+        (Role::Candidate, Term(1))
+    );
+}
+
+#[test]
+fn a_node_whose_pre_vote_is_lost_follows_again() {
+    let mut node = Node::new("a");
+    node.time_out();
+    node.step("b", pre_vote(0, false));
+    assert_eq!(node.core.role(), Role::PreCandidate);
+    node.step("c", pre_vote(0, false));
+    assert_eq!(
+        (node.core.role(), node.core.term()),
+        (Role::Follower, Term(0))
+    );
+}
+
+#[test]
+fn a_denied_pre_vote_tells_of_a_newer_term() {
+    let mut node = Node::new("a");
+    node.time_out();
+    node.step("b", pre_vote(7, false));
+    assert_eq!(
+        (node.core.role(), node.core.term()),
+        (Role::Follower, Term(7))
+    );
+}
+
+#[test]
+fn votes_and_pre_votes_are_not_mistaken_for_each_other() {
+    let mut node = Node::with(config("a", "a b c d e"), HardState::default(), &[]);
+    node.time_out();
+    node.step("b", vote(0, true));
+    node.step("c", vote(0, true));
+    assert_eq!(node.core.role(), Role::PreCandidate);
+    node.step("b", pre_vote(1, true));
+    node.step("c", pre_vote(1, true));
+    assert_eq!(node.core.role(), Role::Candidate);
+    node.step("d", pre_vote(1, true));
+    node.step("e", pre_vote(1, true));
+    assert_eq!(node.core.role(), Role::Candidate);
+    node.step("d", vote(1, true));
+    node.step("e", vote(1, true));
+    assert_eq!(node.core.role(), Role::Leader);
+}

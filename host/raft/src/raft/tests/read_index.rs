@@ -1,0 +1,290 @@
+//! Linearizable reads without the log (dissertation §6.4).
+
+use super::kit::*;
+use crate::message::*;
+use crate::raft::ready::ReadState;
+use crate::raft::*;
+
+fn settled(id: u64, index: u64) -> ReadState {
+    ReadState {
+        id,
+        index: Some(Index(index)),
+    }
+}
+
+fn failed(id: u64) -> ReadState {
+    ReadState { id, index: None }
+}
+
+fn heard(term: u64, round: u64) -> Message {
+    appended(term, round, AppendResult::Matched(Index(1)))
+}
+
+fn newest_round(node: &mut Node) -> u64 {
+    node.sent_appends()
+        .into_iter()
+        .map(|(_, append)| append.round)
+        .max()
+        .unwrap()
+}
+
+#[test]
+fn a_leader_answers_a_read_once_a_majority_has_confirmed_that_it_leads() {
+    let mut node = Node::new("a");
+    node.lead();
+    node.read(7);
+    assert_eq!(node.reads, []);
+    let round = newest_round(&mut node);
+    node.step("b", heard(1, round));
+    assert_eq!(node.reads, [settled(7, 1)]);
+}
+
+#[test]
+fn in_a_cluster_of_five_one_confirmation_is_not_enough() {
+    let mut node = Node::with(config("a", "a b c d e"), HardState::default(), &[]);
+    node.lead();
+    node.read(1);
+    let round = newest_round(&mut node);
+    node.step("b", heard(1, round));
+    node.step("b", heard(1, round));
+    assert_eq!(node.reads, []);
+    node.step("c", heard(1, round));
+    assert_eq!(node.reads, [settled(1, 1)]);
+}
+
+#[test]
+fn a_confirmation_of_an_earlier_round_does_not_count() {
+    let mut node = Node::new("a");
+    node.lead();
+    node.pass(HEARTBEAT);
+    let before = newest_round(&mut node);
+    node.read(1);
+    assert_eq!(node.sent(), [], "a round is under way");
+    node.step("b", heard(1, before));
+    assert_eq!(node.reads, []);
+    let after = newest_round(&mut node);
+    assert!(before < after);
+    node.step("b", heard(1, after));
+    assert_eq!(node.reads, [settled(1, 1)]);
+}
+
+#[test]
+fn a_read_does_not_wait_for_ever_for_a_round_that_was_lost() {
+    let mut node = Node::new("a");
+    node.lead();
+    node.pass(HEARTBEAT);
+    node.sent();
+    node.read(1);
+    node.pass(HEARTBEAT);
+    let round = newest_round(&mut node);
+    node.step("b", heard(1, round));
+    assert_eq!(node.reads, [settled(1, 1)]);
+}
+
+#[test]
+fn a_round_that_has_not_begun_is_confirmed_by_nobody() {
+    let mut node = Node::new("a");
+    node.lead();
+    node.step("b", heard(1, u64::MAX));
+    node.read(1);
+    assert_eq!(node.reads, []);
+    let round = newest_round(&mut node);
+    node.step("c", heard(1, round));
+    assert_eq!(node.reads, [settled(1, 1)]);
+}
+
+#[test]
+fn a_leader_answers_nothing_before_it_has_committed_in_its_own_term() {
+    let mut node = Node::at("a", 2, &[1, 2]);
+    node.elect();
+    node.read(1);
+    node.pass(HEARTBEAT);
+    let round = newest_round(&mut node);
+    let behind = |round| appended(3, round, AppendResult::Matched(Index(2)));
+    node.step("b", behind(round));
+    node.step("c", behind(round));
+    assert_eq!(
+        node.reads,
+        [],
+        "it leads, and does not know what is committed"
+    );
+    node.sent();
+    node.step("b", matched(3, 3));
+    let round = newest_round(&mut node);
+    node.step("b", appended(3, round, AppendResult::Matched(Index(3))));
+    assert_eq!(node.reads, [settled(1, 3)]);
+}
+
+#[test]
+fn reads_that_come_while_a_round_is_under_way_share_the_next_one() {
+    let mut node = Node::new("a");
+    node.lead();
+    node.read(1);
+    let first = newest_round(&mut node);
+    node.read(2);
+    node.read(3);
+    assert_eq!(node.sent(), []);
+    node.step("b", heard(1, first));
+    assert_eq!(node.reads, [settled(1, 1)]);
+    let second = newest_round(&mut node);
+    assert_eq!(second, first + 1);
+    node.step("b", heard(1, second));
+    assert_eq!(node.reads[1..], [settled(2, 1), settled(3, 1)]);
+}
+
+#[test]
+fn a_leader_that_is_cut_off_answers_no_read() {
+    let mut cluster = Cluster::of("a b c");
+    cluster.elect("a");
+    cluster.cut_off("a");
+    cluster.node("a").read(1);
+    cluster.pass(MIN / 2);
+    assert_eq!(cluster.node("a").reads, []);
+    cluster.pass(MAX * 3);
+    assert_eq!(
+        cluster.node("a").reads,
+        [failed(1)],
+        "it says so once it steps down"
+    );
+}
+
+#[test]
+fn a_follower_asks_its_leader() {
+    let mut cluster = Cluster::of("a b c");
+    cluster.elect("a");
+    cluster.node("c").read(5);
+    cluster.settle();
+    assert_eq!(cluster.node("c").reads, [settled(5, 1)]);
+}
+
+#[test]
+fn a_follower_without_a_leader_can_not_read() {
+    let mut node = Node::new("a");
+    node.read(5);
+    assert_eq!(node.reads, [failed(5)]);
+}
+
+fn answer(term: u64, id: u64, index: Option<u64>) -> Message {
+    let index = index.map(Index);
+    let answer = ReadIndexResponse {
+        term: Term(term),
+        id,
+        index,
+    };
+    Message::Response(RaftResponse::ReadIndex(answer))
+}
+
+#[test]
+fn an_answer_belongs_to_a_term_and_a_number() {
+    let mut node = Node::at("a", 2, &[]);
+    node.step("b", append("b", 2, id(0, 0), &[], 0));
+    node.read(1);
+    node.step("b", answer(2, 9, Some(1)));
+    node.step("b", answer(1, 1, Some(1)));
+    assert_eq!(node.reads, []);
+    node.step("b", answer(2, 1, Some(4)));
+    node.step("b", answer(2, 1, Some(5)));
+    assert_eq!(node.reads, [settled(1, 4)]);
+}
+
+#[test]
+fn an_answer_from_before_a_change_of_leader_is_dropped() {
+    let mut node = Node::at("a", 2, &[]);
+    node.step("b", append("b", 2, id(0, 0), &[], 0));
+    node.read(1);
+    node.step("c", append("c", 3, id(0, 0), &[], 0));
+    assert_eq!(node.reads, [failed(1)], "another leader has to be asked");
+    node.read(1);
+    node.step("b", answer(2, 1, Some(4)));
+    assert_eq!(node.reads.len(), 1);
+}
+
+#[test]
+fn a_leader_that_was_elected_anew_is_asked_anew() {
+    let mut node = Node::at("a", 2, &[]);
+    node.step("b", append("b", 2, id(0, 0), &[], 0));
+    node.read(1);
+    node.step("b", append("b", 3, id(0, 0), &[], 0));
+    assert_eq!(node.reads, [failed(1)]);
+}
+
+#[test]
+fn a_question_whose_answer_was_lost_is_given_up() {
+    let mut node = Node::at("a", 2, &[]);
+    node.step("b", append("b", 2, id(0, 0), &[], 0));
+    node.read(1);
+    node.pass(MIN / 2);
+    node.step("b", append("b", 2, id(0, 0), &[], 0));
+    assert_eq!(node.reads, []);
+    node.pass(MIN / 2);
+    assert_eq!(node.reads, [failed(1)]);
+    node.step("b", answer(2, 1, Some(4)));
+    assert_eq!(node.reads.len(), 1, "a late answer is not wanted any more");
+}
+
+#[test]
+fn a_node_that_does_not_lead_vouches_for_nothing() {
+    let mut node = Node::at("a", 2, &[]);
+    let question = |term| {
+        Message::Request(RaftRequest::ReadIndex(ReadIndex {
+            term: Term(term),
+            id: 3,
+        }))
+    };
+    node.step("b", question(2));
+    assert_eq!(node.sent(), [("b".into(), answer(2, 3, None))]);
+    node.lead();
+    node.step("b", question(2));
+    assert_eq!(
+        node.sent(),
+        [("b".into(), answer(3, 3, None))],
+        "of an older term"
+    );
+}
+
+#[test]
+fn a_leader_answers_a_follower_by_its_number_once_a_majority_has_confirmed() {
+    let mut node = Node::new("a");
+    node.lead();
+    node.step(
+        "b",
+        Message::Request(RaftRequest::ReadIndex(ReadIndex {
+            term: Term(1),
+            id: 3,
+        })),
+    );
+    let round = newest_round(&mut node);
+    node.step("c", heard(1, round));
+    assert_eq!(node.sent(), [("b".into(), answer(1, 3, Some(1)))]);
+}
+
+#[test]
+fn a_read_sees_what_was_committed_before_it_was_asked() {
+    let mut cluster = Cluster::of("a b c");
+    cluster.elect("a");
+    let made = cluster.propose("a", "x");
+    cluster.node("b").read(1);
+    cluster.settle();
+    assert_eq!(cluster.node("b").reads, [settled(1, made.index.0)]);
+}
+
+#[test]
+fn reads_past_the_bound_are_not_kept() {
+    let mut config = config("a", "a b c");
+    config.limits.pending_reads = 2;
+    let mut node = Node::with(config, HardState::default(), &[]);
+    node.lead();
+    node.read(1);
+    node.read(2);
+    node.read(3);
+    assert_eq!(node.reads, [failed(3)]);
+    node.sent();
+    node.step(
+        "b",
+        Message::Request(RaftRequest::ReadIndex(ReadIndex {
+            term: Term(1),
+            id: 4,
+        })),
+    );
+    assert_eq!(node.sent(), [("b".into(), answer(1, 4, None))]);
+}

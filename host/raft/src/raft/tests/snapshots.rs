@@ -1,0 +1,531 @@
+//! Compaction, and snapshots for those whose entries are gone (§7).
+
+use bytes::Bytes;
+
+use super::kit::*;
+use crate::message::*;
+use crate::raft::progress::State;
+use crate::raft::ready::{ReadFor, SnapshotTask};
+use crate::raft::*;
+use crate::storage::{LogStore, Received, SnapshotStore};
+
+/// Snapshots every ten entries, at most thirty in the log.
+fn small(id: &str, voters: &str) -> CoreConfig {
+    let mut config = config(id, voters);
+    config.snapshot_threshold = 10;
+    config.max_log_entries = 30;
+    config
+}
+
+fn node(id: &str) -> Node {
+    Node::with(small(id, "a b c"), HardState::default(), &[])
+}
+
+fn meta(term: u64, index: u64, length: u64) -> SnapshotMeta {
+    SnapshotMeta {
+        last: id(term, index),
+        time_ms: index,
+        length,
+        checksum: 0,
+    }
+}
+
+fn chunk(from: &str, term: u64, meta: &SnapshotMeta, offset: u64, data: &Bytes) -> Message {
+    Message::Request(RaftRequest::InstallSnapshot(InstallSnapshot {
+        term: Term(term),
+        leader_id: from.into(),
+        meta: meta.clone(),
+        offset,
+        data: data.clone(),
+    }))
+}
+
+fn reached(term: u64, last: LogId, next_offset: u64, installed: bool) -> Message {
+    let answer = InstallSnapshotResponse {
+        term: Term(term),
+        last,
+        next_offset,
+        installed,
+    };
+    Message::Response(RaftResponse::InstallSnapshot(answer))
+}
+
+/// A snapshot as another node made it: what it is, and its bytes.
+fn foreign(last: LogId) -> (SnapshotMeta, Bytes) {
+    let shelf = crate::storage::memory::MemorySnapshots::new();
+    let mut writer = shelf.create(last, last.index.0).unwrap();
+    // One command of the machine in memory, as it writes it.
+    writer
+        .write_all(&[0, 0, 0, 0, 0, 0, 0, 3, b'o', b'l', b'd'])
+        .unwrap();
+    let meta = writer.finish().unwrap();
+    let bytes = shelf.read_chunk(&meta, 0, 1000).unwrap();
+    (meta, bytes)
+}
+
+#[test]
+fn a_snapshot_is_taken_past_the_threshold_and_the_log_is_purged_behind_it() {
+    let mut node = Node::with(small("a", "a"), HardState::default(), &[]);
+    node.lead();
+    for _ in 0..8 {
+        node.propose("x");
+    }
+    assert_eq!(node.core.snapshot(), None);
+    node.propose("x");
+    assert_eq!(node.core.snapshot().map(|meta| meta.last), Some(id(1, 10)));
+    assert_eq!(
+        node.core.log().purged(),
+        id(1, 5),
+        "half a threshold stays for slow followers"
+    );
+    assert_eq!(
+        node.stored(),
+        (6..=10).map(|index| id(1, index)).collect::<Vec<_>>()
+    );
+    assert_eq!(
+        node.snapshots.newest().unwrap().map(|meta| meta.last),
+        Some(id(1, 10))
+    );
+}
+
+#[test]
+fn the_log_never_holds_more_than_its_bound_and_always_gets_room_again() {
+    let mut node = Node::with(small("a", "a"), HardState::default(), &[]);
+    node.lead();
+    for _ in 0..500 {
+        node.propose("x");
+        assert!(node.core.log().len() <= 30);
+    }
+}
+
+#[test]
+fn a_snapshot_that_could_not_be_taken_is_tried_again_after_a_while() {
+    let mut core = Node::with(small("a", "a"), HardState::default(), &[1; 12]).core;
+    let asks = |core: &mut Core| core.ready().snapshots.contains(&SnapshotTask::Take);
+    core.log.committed = Index(12);
+    let handed = core.ready().log_reads;
+    assert_eq!(handed.len(), 1);
+    core.entries_read(Duration::ZERO, &ReadFor::Apply, entries(1, &[1; 12]));
+    assert!(!asks(&mut core));
+    core.applied(Duration::ZERO, Index(12));
+    assert!(asks(&mut core));
+    assert!(!asks(&mut core), "one is under way");
+    core.snapshot_taken(Duration::ZERO, None);
+    assert!(!asks(&mut core), "it just failed");
+    core.tick(MAX);
+    assert!(asks(&mut core));
+    core.snapshot_taken(MAX, Some(meta(1, 12, 5)));
+    assert!(!asks(&mut core));
+}
+
+#[test]
+fn a_follower_whose_entries_are_gone_gets_a_snapshot_and_goes_on_behind_it() {
+    let mut cluster = Cluster::new(["a", "b", "c"].map(node));
+    cluster.elect("a");
+    cluster.cut_off("c");
+    for _ in 0..40 {
+        cluster.propose("a", "x");
+    }
+    assert!(cluster.node("a").core.log().purged().index > Index(1));
+    cluster.heal();
+    cluster.pass(MAX);
+    let expected = cluster.node("a").core.log().last();
+    let c = cluster.node("c");
+    assert_eq!(c.restored.len(), 1);
+    assert_eq!(
+        (c.core.log().last(), c.core.log().applied()),
+        (expected, expected.index)
+    );
+    let made = cluster.propose("a", "y");
+    assert_eq!(cluster.node("c").applied.last(), Some(&made));
+}
+
+/// Its last uncommitted entries reach past the leader's purge point, and are all of an older term than any there.
+#[test]
+fn a_follower_with_a_long_wrong_tail_gets_a_snapshot() {
+    let mut cluster = Cluster::new(["a", "b", "c"].map(node));
+    cluster.elect("c");
+    cluster.cut_off("c");
+    for _ in 0..25 {
+        cluster.node("c").propose("never committed");
+    }
+    cluster.elect("a");
+    for _ in 0..16 {
+        cluster.propose("a", "x");
+    }
+    let a = cluster.node("a").core.log();
+    let (purged, last) = (a.purged(), a.last());
+    let c = cluster.node("c").core.log().last();
+    assert!(
+        purged.index < c.index && purged.term > c.term,
+        "{purged} and {c}"
+    );
+    cluster.heal();
+    cluster.pass(MAX);
+    let c = cluster.node("c");
+    assert_eq!(c.restored.len(), 1);
+    assert_eq!(c.core.log().last(), last);
+}
+
+/// A leader that has a snapshot of 10 entries and 40 bytes, and the entries behind 5; it sends it to b.
+fn sender() -> (Node, SnapshotMeta) {
+    let mut node = Node::with(small("a", "a b c"), HardState::default(), &[]);
+    node.lead();
+    for index in 2..=10 {
+        node.propose("x");
+        node.step("c", matched(1, index));
+    }
+    let meta = node.core.snapshot().cloned().unwrap();
+    assert_eq!(meta.last, id(1, 10));
+    node.disk_works = false;
+    node.sent();
+    // It lacks the last entry, and then also the oldest that is left.
+    for rejected in [id(1, 10), id(1, 5)] {
+        let mismatch = AppendResult::Mismatch {
+            rejected,
+            hint: id(0, 0),
+        };
+        node.step("b", appended(1, 0, mismatch));
+    }
+    node.sent();
+    assert!(is_sending(&node));
+    (node, meta)
+}
+
+/// Whether b is being sent a snapshot.
+fn is_sending(node: &Node) -> bool {
+    matches!(
+        node.core.peers()[&NodeId::from("b")].state,
+        State::Snapshot { .. }
+    )
+}
+
+/// Where the chunks begin that the disk is asked for.
+fn chunks_asked(node: &mut Node) -> Vec<u64> {
+    let asked = node.tasks.drain(..).filter_map(|task| match task {
+        crate::disk::DiskTask::ReadChunk { offset, .. } => Some(offset),
+        _ => None,
+    });
+    asked.collect()
+}
+
+fn chunks_sent(node: &mut Node) -> Vec<(u64, usize)> {
+    let sent = node
+        .sent()
+        .into_iter()
+        .filter_map(|(_, message)| match message {
+            Message::Request(RaftRequest::InstallSnapshot(chunk)) => {
+                Some((chunk.offset, chunk.data.len()))
+            }
+            _ => None,
+        });
+    sent.collect()
+}
+
+#[test]
+fn a_snapshot_travels_in_chunks_each_after_the_one_before_has_arrived() {
+    let (mut node, meta) = sender();
+    let b = NodeId::from("b");
+    assert_eq!(chunks_asked(&mut node), [0]);
+    node.core
+        .chunk_read(node.now, &b, &meta, 0, Some(Bytes::from_static(b"12345")));
+    node.run();
+    assert_eq!(chunks_sent(&mut node), [(0, 5)]);
+    assert_eq!(chunks_asked(&mut node), []);
+    node.step("b", reached(1, meta.last, 5, false));
+    assert_eq!(chunks_asked(&mut node), [5]);
+    // The follower has lost what it had: a new disk.
+    node.step("b", reached(1, meta.last, 0, false));
+    assert_eq!(chunks_asked(&mut node), [0]);
+}
+
+#[test]
+fn an_answer_that_comes_twice_does_not_double_the_traffic() {
+    let (mut node, meta) = sender();
+    node.step("b", reached(1, meta.last, 5, false));
+    chunks_asked(&mut node);
+    node.step("b", reached(1, meta.last, 5, false));
+    assert_eq!(chunks_asked(&mut node), []);
+}
+
+#[test]
+fn a_chunk_that_was_lost_is_sent_again() {
+    let (mut node, meta) = sender();
+    node.step("b", reached(1, meta.last, 5, false));
+    chunks_asked(&mut node);
+    let mut asked = Vec::new();
+    for _ in 0..8 {
+        node.pass(HEARTBEAT);
+        node.step("c", matched(1, 10));
+        asked.push(chunks_asked(&mut node));
+    }
+    let asked = asked.concat();
+    assert_eq!(asked, [5, 5], "about every election timeout");
+}
+
+#[test]
+fn an_answer_about_another_snapshot_or_of_another_term_is_ignored() {
+    let (mut node, meta) = sender();
+    chunks_asked(&mut node);
+    node.step("b", reached(1, id(1, 9), 5, false));
+    node.step("b", reached(0, meta.last, 5, false));
+    node.step("b", reached(1, id(1, 9), 5, true));
+    assert_eq!(chunks_asked(&mut node), []);
+    assert!(is_sending(&node));
+}
+
+#[test]
+fn a_snapshot_that_can_no_longer_be_read_begins_anew() {
+    let (mut node, meta) = sender();
+    chunks_asked(&mut node);
+    node.core.chunk_read(node.now, &"b".into(), &meta, 0, None);
+    node.run();
+    // It probes: the last entry first, then the oldest that is left.
+    for expected in [id(1, 10), id(1, 5)] {
+        let sent = node.sent_appends();
+        assert_eq!(
+            sent.iter()
+                .map(|(_, append)| append.previous)
+                .collect::<Vec<_>>(),
+            [expected]
+        );
+        let mismatch = AppendResult::Mismatch {
+            rejected: expected,
+            hint: id(0, 0),
+        };
+        node.step("b", appended(1, 0, mismatch));
+    }
+    assert_eq!(chunks_asked(&mut node), [0]);
+}
+
+#[test]
+fn after_the_snapshot_the_entries_behind_it_follow() {
+    let (mut node, meta) = sender();
+    let made = node.core.propose(node.now, 0, command("y")).unwrap();
+    node.run();
+    node.sent();
+    node.step("b", reached(1, meta.last, meta.length, true));
+    let sent = node.sent_appends();
+    let to_b = sent.iter().find(|(to, _)| to == "b").unwrap();
+    assert_eq!((to_b.1.previous, to_b.1.entries[0].id), (meta.last, made));
+    assert_eq!(
+        node.core.peers()[&NodeId::from("b")].matched,
+        meta.last.index
+    );
+}
+
+#[test]
+fn while_a_snapshot_travels_it_is_kept_and_so_are_the_entries_behind_it() {
+    let (mut node, old) = sender();
+    node.disk_works = true;
+    for index in 11..=20 {
+        node.propose("x");
+        node.step("c", matched(1, index));
+    }
+    assert_eq!(node.core.snapshot().map(|meta| meta.last), Some(id(1, 20)));
+    assert!(node.snapshots.open(&old).is_ok(), "it is still being sent");
+    assert!(node.core.log().purged().index <= old.last.index);
+    node.sent();
+    node.step("b", reached(1, old.last, old.length, true));
+    let sent = node.sent_appends();
+    assert_eq!(sent[0].1.previous, old.last, "no second snapshot is needed");
+    assert_eq!(sent[0].1.entries.len(), 10);
+}
+
+#[test]
+fn a_log_that_was_purged_past_the_snapshot_on_its_way_does_no_harm() {
+    let mut cluster = Cluster::new(["a", "b", "c"].map(node));
+    cluster.elect("a");
+    cluster.cut_off("c");
+    for _ in 0..40 {
+        cluster.propose("a", "x");
+    }
+    // The first chunk has been asked for; nothing more happens until much more is purged.
+    cluster.heal();
+    let a = cluster.node("a");
+    a.disk_works = false;
+    let meta = a.core.snapshot().cloned().unwrap();
+    let probe = a.core.peers()[&NodeId::from("c")].next.previous();
+    let rejected = LogId::new(Term(1), probe);
+    a.step(
+        "c",
+        appended(
+            1,
+            0,
+            AppendResult::Mismatch {
+                rejected,
+                hint: id(1, 1),
+            },
+        ),
+    );
+    a.disk_works = true;
+    a.tasks.clear();
+    cluster.cut_off("c");
+    for _ in 0..60 {
+        cluster.propose("a", "x");
+    }
+    assert!(cluster.node("a").core.log().purged().index > meta.last.index);
+    cluster.heal();
+    cluster.pass(MAX * 2);
+    let last = cluster.node("a").core.log().last();
+    assert_eq!(cluster.node("c").core.log().last(), last);
+    assert_eq!(cluster.node("c").core.log().applied(), last.index);
+}
+
+#[test]
+fn a_follower_that_has_a_snapshots_entries_needs_no_snapshot() {
+    let mut node = node("a");
+    node.step("b", append("b", 1, id(0, 0), &[1, 1, 1], 3));
+    node.sent();
+    let (meta, bytes) = foreign(id(1, 2));
+    node.step("b", chunk("b", 1, &meta, 0, &bytes));
+    let installed = reached(1, meta.last, meta.length, true);
+    assert_eq!(node.sent(), [("b".into(), installed)]);
+    assert_eq!(node.restored, []);
+}
+
+#[test]
+fn a_follower_says_how_far_a_snapshot_has_come_and_restores_it_once_it_is_whole() {
+    let mut node = node("a");
+    let (meta, bytes) = foreign(id(2, 20));
+    node.step("b", chunk("b", 3, &meta, 0, &bytes.slice(..4)));
+    assert_eq!(node.sent(), [("b".into(), reached(3, meta.last, 4, false))]);
+    // A chunk that doesn't fit.
+    node.step("b", chunk("b", 3, &meta, 6, &bytes.slice(6..)));
+    assert_eq!(node.sent(), [("b".into(), reached(3, meta.last, 4, false))]);
+    node.step("b", chunk("b", 3, &meta, 4, &bytes.slice(4..)));
+    assert_eq!(
+        node.sent(),
+        [("b".into(), reached(3, meta.last, meta.length, true))]
+    );
+    assert_eq!(node.restored, [meta.last]);
+    let log = node.core.log();
+    assert_eq!((log.last(), log.purged()), (meta.last, meta.last));
+    assert_eq!((log.committed(), log.applied()), (Index(20), Index(20)));
+    node.step("b", append("b", 3, meta.last, &[3], 21));
+    assert_eq!(node.applied, [id(3, 21)]);
+}
+
+#[test]
+fn a_damaged_snapshot_is_received_again() {
+    let mut node = node("a");
+    let (mut meta, bytes) = foreign(id(2, 20));
+    meta.checksum ^= 1;
+    node.step("b", chunk("b", 3, &meta, 0, &bytes));
+    assert_eq!(node.sent(), [("b".into(), reached(3, meta.last, 0, false))]);
+    assert_eq!((node.restored.len(), node.core.log().last()), (0, id(0, 0)));
+}
+
+#[test]
+fn a_snapshot_of_an_older_term_is_not_taken() {
+    let mut node = Node::at("a", 5, &[]);
+    let (meta, bytes) = foreign(id(2, 20));
+    node.step("b", chunk("b", 4, &meta, 0, &bytes));
+    assert_eq!(node.sent(), [("b".into(), reached(5, meta.last, 0, false))]);
+    assert_eq!(node.core.log().last(), id(0, 0));
+}
+
+#[test]
+fn a_node_that_stopped_between_a_snapshot_and_its_log_goes_on_behind_the_snapshot() {
+    let mut node = Node::with(small("a", "a b c"), HardState::default(), &[1, 1, 1]);
+    let (meta, bytes) = foreign(id(2, 20));
+    assert_eq!(
+        node.snapshots.receive(&meta, 0, &bytes).unwrap(),
+        Received::Whole
+    );
+    let (log, snapshots) = (node.log.clone(), node.snapshots.clone());
+    node = Node::start(small("a", "a b c"), log, snapshots, node.now);
+    assert_eq!(
+        (node.core.log().last(), node.core.log().applied()),
+        (meta.last, Index(20))
+    );
+    node.run();
+    assert_eq!(node.log.load().unwrap().purged, meta.last);
+    node.step("b", append("b", 2, meta.last, &[2], 21));
+    assert_eq!(node.stored(), [id(2, 21)]);
+}
+
+#[test]
+fn a_node_is_never_in_an_older_term_than_its_log() {
+    let node = Node::with(
+        small("a", "a b c"),
+        HardState {
+            term: Term(1),
+            vote: Some("b".into()),
+        },
+        &[1],
+    );
+    let (meta, bytes) = foreign(id(4, 20));
+    node.snapshots.receive(&meta, 0, &bytes).unwrap();
+    let (log, snapshots) = (node.log.clone(), node.snapshots.clone());
+    let mut node = Node::start(small("a", "a b c"), log, snapshots, node.now);
+    assert_eq!((node.core.term(), node.core.vote()), (Term(4), None));
+    node.run();
+    assert_eq!(node.log.load().unwrap().hard_state.term, Term(4));
+}
+
+/// The log holds the snapshot's last entry, and entries behind it that are not on the disk yet.
+#[test]
+fn entries_behind_a_snapshot_are_written_after_the_log_was_moved_behind_it() {
+    let mut node = node("a");
+    let (meta, bytes) = foreign(id(1, 9));
+    node.disk_works = false;
+    node.step("b", append("b", 1, id(0, 0), &[1, 1], 0));
+    node.step("b", append("b", 1, id(1, 2), &[1; 10], 0));
+    assert_eq!(node.core.log().last(), id(1, 12));
+    // The first two entries reach the disk; the snapshot arrives before anything more is asked of it.
+    let received = node.snapshots.receive(&meta, 0, &bytes).unwrap();
+    assert!(node.finish_task());
+    node.core.chunk_received(node.now, &meta, received);
+    node.disk_works = true;
+    node.run();
+    assert_eq!(node.stored(), [id(1, 10), id(1, 11), id(1, 12)]);
+}
+
+/// The leader knows that more is committed, and tells so in the moment in which the snapshot has arrived.
+#[test]
+fn entries_behind_a_snapshot_are_applied_after_it_was_restored() {
+    let mut node = node("a");
+    let (meta, bytes) = foreign(id(1, 9));
+    node.step("b", append("b", 1, id(0, 0), &[1; 12], 0));
+    let received = node.snapshots.receive(&meta, 0, &bytes).unwrap();
+    node.core.chunk_received(node.now, &meta, received);
+    node.step("b", append("b", 1, id(1, 12), &[], 12));
+    assert_eq!(node.restored, [meta.last]);
+    assert_eq!(node.applied, [id(1, 10), id(1, 11), id(1, 12)]);
+}
+
+/// Some entries were handed over in the same moment, and stand in the snapshot as well.
+#[test]
+fn what_a_snapshot_holds_is_not_applied_on_top_of_it() {
+    let mut node = node("a");
+    let (meta, bytes) = foreign(id(1, 9));
+    node.step("b", append("b", 1, id(0, 0), &[1; 12], 0));
+    let received = node.snapshots.receive(&meta, 0, &bytes).unwrap();
+    node.core
+        .step(node.now, &"b".into(), append("b", 1, id(1, 12), &[], 5));
+    node.core
+        .entries_read(node.now, &ReadFor::Apply, entries(1, &[1; 5]));
+    node.core.chunk_received(node.now, &meta, received);
+    node.run();
+    assert_eq!(
+        (node.restored.as_slice(), node.applied.as_slice()),
+        (&[meta.last][..], &[][..])
+    );
+}
+
+/// Entries of an older leader stand on the disk where the snapshot's last entry belongs.
+#[test]
+fn a_snapshot_replaces_a_log_on_the_disk_that_was_to_be_truncated() {
+    let mut node = Node::with(small("a", "a b c"), HardState::default(), &[1; 12]);
+    let (meta, bytes) = foreign(id(2, 9));
+    node.disk_works = false;
+    node.step("b", append("b", 2, id(1, 4), &[2; 2], 0));
+    node.step("b", append("b", 2, id(2, 6), &[2; 6], 0));
+    let received = node.snapshots.receive(&meta, 0, &bytes).unwrap();
+    node.core.chunk_received(node.now, &meta, received);
+    node.disk_works = true;
+    node.run();
+    assert_eq!(node.stored(), [id(2, 10), id(2, 11), id(2, 12)]);
+    assert_eq!(node.core.log().stable(), Index(12));
+}

@@ -45,8 +45,14 @@ impl Deferred {
         for _ in 0..wire::take_u64(from)? {
             let token = wire::take_u64(from)?;
             let key = wire::take_text(from, MAX_KEY_BYTES as u64)?;
+            if deferred.contains(token) {
+                return Err(wire::invalid("a token waits twice"));
+            }
             deferred.wait(token, (!key.is_empty()).then_some(key));
         }
         Ok(deferred)
     }
 }
+
+#[cfg(test)]
+mod tests;

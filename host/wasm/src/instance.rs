@@ -226,15 +226,11 @@ impl Instance {
         self.fuel_given.saturating_sub(left)
     }
 
-    /// Lets memory grow past its limit by a quarter, while an earlier state is built again: a heap that is built in
-    /// another order may need a little more, and what succeeded once must not fail then.
-    pub(crate) fn set_rebuilding(&mut self, rebuilding: bool) {
-        let most = self.limits.memory_bytes;
-        self.store.data_mut().limiter.most_memory_bytes = if rebuilding {
-            most.saturating_add(most / 4)
-        } else {
-            most
-        };
+    /// Lets memory grow past its limit by so many bytes, while an earlier state is built again: what succeeded once
+    /// must not fail then.
+    pub(crate) fn set_headroom(&mut self, bytes: u64) {
+        let most = self.limits.memory_bytes.saturating_add(bytes);
+        self.store.data_mut().limiter.most_memory_bytes = most;
     }
 
     fn begin(&mut self, call: Call, fuel: u64) -> Result<(), CallError> {

@@ -10,8 +10,8 @@ const ADDRESSABLE_BYTES: u64 = 1 << 32;
 /// Limits of a guest. Those of commands decide about outcomes, so they must be equal on every node of a cluster.
 ///
 /// They are safety nets, to be set far above what a command needs: a heap that was restored from a snapshot costs
-/// other fuel and other memory than one that grew, so two nodes may differ about a command that runs *near* a limit.
-/// The state hash tells if that ever happens.
+/// other fuel and has other free memory than one that grew, so two nodes may differ about a command that runs *near* a
+/// limit, such as one for which the memory is just full. The state hash tells if that ever happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MachineLimits {
     /// Fuel for one command, about one for each wasm instruction. A batch of n gets n times as much.
@@ -20,7 +20,8 @@ pub struct MachineLimits {
     pub fuel_per_query: u64,
     /// Fuel for writing or reading a whole snapshot.
     pub fuel_per_snapshot: u64,
-    /// Linear memory of the guest, in bytes.
+    /// Linear memory of the guest, in bytes. While a state is read from a snapshot the guest may take more: four times
+    /// the snapshot and a quarter of this limit, for the state and its bytes are in it side by side.
     pub memory_bytes: u64,
     /// Elements in all tables of the guest.
     pub table_elements: u64,
@@ -118,3 +119,6 @@ impl MachineLimits {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sha2::Digest;
 use wasmtime::Store;
-use wasmtime::component::{Component, Instance, InstancePre};
+use wasmtime::component::{Instance, InstancePre};
 
 use crate::bindings::exports::oarlock::state_machine::{about, machine, queries, timers};
 use crate::check::{self, CheckError};
@@ -163,12 +163,6 @@ impl GuestModule {
     #[must_use]
     pub fn has_timers(&self) -> bool {
         self.inner.linked.timers.is_some()
-    }
-
-    /// The compiled component.
-    #[must_use]
-    pub fn component(&self) -> &Component {
-        self.inner.linked.pre.component()
     }
 
     pub(crate) fn linked(&self) -> &Linked {

@@ -203,7 +203,9 @@ impl RecoverableGuest {
     ) -> Result<(), MachineFailure> {
         let mut instance = self.new_instance()?;
         let checkpoint = Checkpoint { written_by, chunks };
+        instance.set_headroom(self.headroom(Some(&checkpoint)));
         restore_from(&mut instance, &checkpoint)?;
+        instance.set_headroom(0);
         // To read a state is about as much work as to write it.
         let fuel = instance.fuel_spent();
         self.journal.clear(checkpoint.chunks.bytes(), fuel);
@@ -263,10 +265,19 @@ impl RecoverableGuest {
         })
     }
 
+    /// What it takes to build a state again beside what the state itself takes, in bytes: the snapshot, which the guest
+    /// may hold in a buffer that grows by doubling; and a quarter more, for a heap that is built in another order.
+    fn headroom(&self, checkpoint: Option<&Checkpoint>) -> u64 {
+        let snapshot = checkpoint.map_or(0, |checkpoint| checkpoint.chunks.bytes());
+        snapshot
+            .saturating_mul(4)
+            .saturating_add(self.limits.memory_bytes / 4)
+    }
+
     /// A new instance in the state before the call that failed.
     fn rebuild(&self) -> Result<Instance, MachineFailure> {
         let mut instance = self.new_instance()?;
-        instance.set_rebuilding(true);
+        instance.set_headroom(self.headroom(self.checkpoint.as_ref()));
         if let Some(checkpoint) = &self.checkpoint {
             restore_from(&mut instance, checkpoint)?;
         }
@@ -283,7 +294,7 @@ impl RecoverableGuest {
                 return Err(MachineFailure::NotDeterministic { index });
             }
         }
-        instance.set_rebuilding(false);
+        instance.set_headroom(0);
         Ok(instance)
     }
 }

@@ -115,3 +115,24 @@ fn a_state_of_many_chunks_goes_through() {
     let get = r#"{"get":{"key":"key-11"}}"#;
     assert_eq!(node.ask(get), other.ask(get));
 }
+
+/// Reading a state takes the memory of the state and of its bytes, side by side.
+#[test]
+fn a_state_that_fills_most_of_the_memory_comes_back_from_a_snapshot_and_a_failure() {
+    let limits = MachineLimits {
+        fuel_per_command: 10 * limits().fuel_per_command,
+        ..limits()
+    };
+    let mut node = Node::with_limits(faulty(), limits);
+    assert_eq!(code(&node.send(r#"{"keep":{"mib":9}}"#)), "accepted");
+    let mut other = node.restored();
+    for node in [&mut node, &mut other] {
+        assert_eq!(code(&node.send(r#"{"half":{}}"#)), "trap");
+        assert_eq!(node.send(add(1)), value(1));
+    }
+    assert_same(&mut node, &mut other);
+    // The limit holds again afterwards.
+    for node in [&mut node, &mut other] {
+        assert_eq!(code(&node.send(r#"{"keep":{"mib":60}}"#)), "out_of_memory");
+    }
+}

@@ -97,7 +97,7 @@ impl Transport {
     ) -> Result<Answer, ExchangeError> {
         let response = self.http.request(request).await.map_err(|error| {
             if error.is_connect() {
-                ExchangeError::NotConnected(causes(&error))
+                ExchangeError::NotConnected(root_cause(&error))
             } else {
                 ExchangeError::Broken(causes(&error))
             }
@@ -162,4 +162,13 @@ fn causes(error: &(dyn Error + 'static)) -> String {
         source = cause.source();
     }
     text
+}
+
+/// What is at the bottom of an error: for a connection that can't be made, the system's own words say it all.
+fn root_cause(error: &(dyn Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
 }

@@ -328,6 +328,10 @@ async fn where_nobody_listens_every_endpoint_is_named() {
             text.contains(first.as_str()) && text.contains(second.as_str()),
             "{text}"
         );
+        assert!(
+            text.contains("refused") && !text.contains("client error"),
+            "{text}"
+        );
     }
 }
 

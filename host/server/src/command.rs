@@ -14,12 +14,9 @@ mod table;
 
 pub(crate) use apply::apply;
 pub(crate) use check::check;
-pub(crate) use connect::{block_on, connect, refused};
-pub(crate) use output::{Closed, Output, print_safely, write_out};
+pub(crate) use connect::{connect, refused};
+pub(crate) use output::{Closed, Output, endpoint_list, print_safely, write_out};
 pub(crate) use query::query;
 pub(crate) use snapshot::snapshot;
-pub(crate) use status::status;
-pub(crate) use table::{Table, Tone};
-
-#[cfg(test)]
-mod tests;
+pub(crate) use status::{as_text, gather, status};
+pub(crate) use table::{Align, Table, Tone};

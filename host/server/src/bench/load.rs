@@ -101,12 +101,7 @@ async fn open_all(plan: &Plan) -> Result<Vec<(u32, Option<Connection>)>, Failure
     for client in 0..plan.clients {
         let endpoint = endpoint_of(plan, client).clone();
         let target = target(plan);
-        opening.spawn(async move {
-            (
-                client,
-                Connection::open(&endpoint, target, CONNECT.max(Duration::ZERO)).await,
-            )
-        });
+        opening.spawn(async move { (client, Connection::open(&endpoint, target, CONNECT).await) });
     }
     let mut connections = Vec::new();
     let mut error = None;

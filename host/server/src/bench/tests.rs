@@ -1,1 +1,128 @@
+use std::time::Duration;
 
+use clap::Parser;
+use oarlock_client::Client;
+
+use super::load::{self, Plan};
+use super::plan;
+use super::report::Report;
+use super::tally::Kind;
+use super::template::Template;
+use crate::cli::{BenchArgs, Cli, Command};
+use crate::demo::tests::{guest, start};
+use crate::settings::GuestSource;
+
+fn args(flags: &[&str]) -> BenchArgs {
+    let Command::Bench(args) = Cli::try_parse_from(["oarlock", "bench"].iter().chain(flags))
+        .unwrap()
+        .command
+    else {
+        panic!("another command was read");
+    };
+    args
+}
+
+/// The shortest measurement there is.
+fn short(plan: Plan) -> Plan {
+    Plan {
+        duration: Duration::from_secs(1),
+        clients: 4,
+        ..plan
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_and_queries_are_measured_on_every_guest_of_ours() {
+    for (guest, name) in [
+        (GuestSource::BuiltInQueue, "task-queue v1"),
+        (guest("kv"), "kv v1"),
+        (guest("counter"), "counter v1"),
+    ] {
+        let cluster = start(1, guest).await;
+        let client = cluster.client().unwrap();
+        let status = client.status().await.unwrap();
+        for flags in [&["--size", "100"][..], &["--query"][..]] {
+            let plan = short(plan(&args(flags), &client, &status).unwrap());
+            let report = Report::new(&plan, &status, load::run(&plan, true).await.unwrap(), None);
+            report.verdict().unwrap();
+            let json: serde_json::Value = serde_json::from_str(&report.as_json()).unwrap();
+            assert_eq!(json["module"], name);
+            assert_eq!(json["errors"], serde_json::json!({}), "{json}");
+            assert!(
+                json["done"].as_u64().unwrap() > 0
+                    && json["throughput_per_s"].as_f64().unwrap() > 0.0,
+                "{json}"
+            );
+            let latency = |name: &str| json["latency_us"][name].as_u64().unwrap();
+            let ordered = ["p50", "p95", "p99", "p999"].map(latency);
+            assert!(
+                ordered.is_sorted() && ordered[0] > 0 && latency("max") >= latency("p50"),
+                "{json}"
+            );
+            let text = report.as_text();
+            assert!(
+                text.contains("throughput") && text.contains("p99.9"),
+                "{text}"
+            );
+        }
+        cluster.shutdown().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_are_counted_apart_and_explained_and_nothing_else_is_a_failure() {
+    let cluster = start(1, guest("counter")).await;
+    let client = cluster.client().unwrap();
+    let status = client.status().await.unwrap();
+    let plan = short(
+        plan(
+            &args(&["--command", "no counter knows this {n}"]),
+            &client,
+            &status,
+        )
+        .unwrap(),
+    );
+    let report = Report::new(&plan, &status, load::run(&plan, true).await.unwrap(), None);
+    let json: serde_json::Value = serde_json::from_str(&report.as_json()).unwrap();
+    assert_eq!(json["done"], 0);
+    assert!(
+        json["errors"][Kind::Refused.name()].as_u64().unwrap() > 0,
+        "{json}"
+    );
+    let failure = report.verdict().unwrap_err();
+    assert_eq!(failure.code(), 1);
+    assert!(failure.to_string().contains("422"), "{failure}");
+    cluster.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nobody_listens_it_says_so_with_exit_code_3() {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let endpoint = socket.local_addr().unwrap().to_string().parse().unwrap();
+    let plan = Plan {
+        endpoints: vec![endpoint],
+        clients: 2,
+        duration: Duration::from_secs(1),
+        timeout: Duration::from_secs(1),
+        query: false,
+        size: 0,
+        template: Template::parse("x", 0),
+    };
+    assert_eq!(load::run(&plan, true).await.unwrap_err().code(), 3);
+}
+
+#[tokio::test]
+async fn a_guest_that_is_not_ours_needs_a_command() {
+    let status = serde_json::from_value(serde_json::json!({
+        "node_id": "n", "role": "leader", "term": 1, "commit_index": 0, "applied_index": 0, "first_log_index": 1,
+        "last_log_index": 0, "state_hash": "", "members": [], "uptime_ms": 0, "version": "",
+        "state_machine": {"name": "somebody's", "version": 1, "sha256": ""},
+    }))
+    .unwrap();
+    let client = Client::new(["127.0.0.1:1".parse().unwrap()]).unwrap();
+    let failure = plan(&args(&[]), &client, &status).unwrap_err();
+    assert_eq!(failure.code(), 2);
+    assert!(failure.to_string().contains("--command"), "{failure}");
+    assert!(plan(&args(&["--command", "{n}"]), &client, &status).is_ok());
+}

@@ -127,7 +127,7 @@ pub(crate) fn print_safely(text: &str) -> Cow<'_, str> {
 }
 
 /// Endpoints as `--endpoints` takes them.
-pub(crate) fn list(endpoints: &[Endpoint]) -> String {
+pub(crate) fn endpoint_list(endpoints: &[Endpoint]) -> String {
     endpoints
         .iter()
         .map(Endpoint::as_str)

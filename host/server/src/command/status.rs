@@ -18,14 +18,11 @@ pub(crate) fn status(args: StatusArgs) -> Result<(), Failure> {
 
 async fn run(args: StatusArgs) -> Result<(), Failure> {
     let client = connect(&args.endpoint)?;
-    let cluster = gather::gather(&client).await;
+    let cluster = gather(&client).await;
     if args.json {
         write_json(std::io::stdout().lock(), &show::as_json(&cluster))?;
     } else if cluster.anyone_answered() {
-        write_out(
-            anstream::stdout().lock(),
-            show::as_text(&cluster).as_bytes(),
-        )?;
+        write_out(anstream::stdout().lock(), as_text(&cluster).as_bytes())?;
     }
     if cluster.anyone_answered() {
         return Ok(());
@@ -36,7 +33,7 @@ async fn run(args: StatusArgs) -> Result<(), Failure> {
     )))
 }
 
-pub(crate) use gather::{Health, NodeReport, gather};
+pub(crate) use gather::gather;
 pub(crate) use show::as_text;
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ pub(crate) enum Tone {
     Plain,
     /// A heading.
     Heading,
+    /// A command that one could type.
+    Command,
     /// As it should be.
     Good,
     /// Worth a look.
@@ -26,6 +28,7 @@ impl Tone {
         match self {
             Self::Plain => Style::new(),
             Self::Heading => Style::new().bold(),
+            Self::Command => AnsiColor::Cyan.on_default(),
             Self::Good => AnsiColor::Green.on_default(),
             Self::Attention => AnsiColor::Yellow.on_default(),
             Self::Bad => AnsiColor::Red.on_default(),

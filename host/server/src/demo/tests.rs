@@ -1,0 +1,145 @@
+use std::io::{self, Write};
+use std::time::Duration;
+
+use task_queue_raft::RaftConfig;
+
+use super::cluster::{DemoCluster, Plan};
+use super::screen::Screen;
+use super::{Stop, show, tour};
+use crate::settings::GuestSource;
+
+/// Nodes that elect faster than a real cluster does, on ports that the system chooses.
+pub(crate) async fn start(nodes: u16, guest: GuestSource) -> DemoCluster {
+    let raft = RaftConfig {
+        election_timeout_min: Duration::from_millis(300),
+        election_timeout_max: Duration::from_millis(600),
+        heartbeat_interval: Duration::from_millis(75),
+        ..RaftConfig::default()
+    };
+    DemoCluster::start(Plan {
+        nodes,
+        base_port: None,
+        guest,
+        data_dir: None,
+        raft,
+    })
+    .await
+    .unwrap()
+}
+
+/// One of the guests that are part of the repository.
+pub(crate) fn guest(name: &str) -> GuestSource {
+    let dist = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples-wasm/dist");
+    GuestSource::File(format!("{dist}/{name}.wasm").into())
+}
+
+/// The whole tour as it is in a pipe.
+async fn tour_of(cluster: &mut DemoCluster) -> String {
+    let mut told = Vec::new();
+    let mut screen = Screen::new(anstream::StripStream::new(&mut told), "oarlock".to_owned());
+    tour::introduce(cluster, &mut screen).unwrap();
+    tour::run(cluster, &mut screen).await.unwrap();
+    tour::suggest(cluster, &mut screen).unwrap();
+    drop(screen);
+    String::from_utf8(told).unwrap()
+}
+
+#[track_caller]
+fn assert_in_order(text: &str, phrases: &[&str]) {
+    let mut rest = text;
+    for phrase in phrases {
+        let Some(position) = rest.find(phrase) else {
+            panic!("{phrase:?} is missing, or too early, in:\n{text}")
+        };
+        rest = &rest[position + phrase.len()..];
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_nodes_lose_their_leader_and_no_task() {
+    let mut cluster = start(3, GuestSource::BuiltInQueue).await;
+    let dir = cluster.data_dir().0.to_owned();
+    let text = tour_of(&mut cluster).await;
+    let phrases = [
+        "3 nodes in this process, running task-queue v1",
+        "1. The nodes elect a leader",
+        "2. 5 tasks are enqueued",
+        r#"$ oarlock apply '{"enqueue":{"payload":{"task":1},"queue":"demo"}}' --endpoints 127.0.0.1:"#,
+        r#"{"id":5,"duplicate":false}"#,
+        "3. One task is reserved",
+        "4. node",
+        ", the leader, is stopped",
+        "the next command was answered",
+        "5. Nothing is lost",
+        "every task that was acknowledged is there",
+        "starts again and catches up",
+        "the same state hash",
+        "$ oarlock status --endpoints",
+        "dashboard: http://127.0.0.1:",
+    ];
+    assert_in_order(&text, &phrases);
+    assert!(!text.contains('\u{1b}'), "there are colours in a pipe");
+    assert_eq!(cluster.endpoints().len(), 3);
+    cluster.shutdown().await.unwrap();
+    assert!(!dir.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_that_is_no_queue_is_shown_what_works_for_any() {
+    let mut cluster = start(3, guest("kv")).await;
+    let text = tour_of(&mut cluster).await;
+    let phrases = [
+        "running kv v1",
+        "elect a leader",
+        "is stopped",
+        "the others agreed on it",
+        "the same state hash",
+        r#"{"put":"#,
+    ];
+    assert_in_order(&text, &phrases);
+    assert!(!text.contains("enqueue"), "{text}");
+    cluster.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_alone_starts_again_with_everything() {
+    let mut cluster = start(1, GuestSource::BuiltInQueue).await;
+    let text = tour_of(&mut cluster).await;
+    assert_in_order(
+        &text,
+        &[
+            "1 node in this process",
+            "stopped and started again",
+            "every task that was acknowledged",
+        ],
+    );
+    cluster.shutdown().await.unwrap();
+}
+
+/// A reader that takes one line and goes.
+struct OneLine(bool);
+
+impl Write for OneLine {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0 {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        self.0 = bytes.ends_with(b"\n") && bytes.len() > 1;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_goes_away_ends_it_without_a_word() {
+    let mut cluster = start(1, GuestSource::BuiltInQueue).await;
+    let mut screen = Screen::new(OneLine(false), "oarlock".to_owned());
+    assert_eq!(
+        show(&mut cluster, &mut screen, true).await,
+        Err(Stop::Closed)
+    );
+    cluster.shutdown().await.unwrap();
+}

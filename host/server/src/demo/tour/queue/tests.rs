@@ -1,0 +1,67 @@
+use serde_json::json;
+
+use super::{Counts, Work};
+use crate::demo::Stop;
+use crate::demo::screen::Screen;
+use crate::demo::tests::{guest, start};
+use crate::demo::tour::steps::elect;
+use crate::settings::GuestSource;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_is_missing_fails_the_tour() {
+    let cluster = start(1, GuestSource::BuiltInQueue).await;
+    let mut screen = Screen::new(std::io::sink(), "oarlock".to_owned());
+    elect(&cluster, &mut screen).await.unwrap();
+    let mut work = Work::begin(&cluster, &mut screen).await.unwrap();
+    work.check_nothing_is_lost(&cluster, &mut screen)
+        .await
+        .unwrap();
+    // The right number of tasks, but one of them is another one.
+    let id = std::mem::replace(&mut work.enqueued[0], 999);
+    let missing = work
+        .check_nothing_is_lost(&cluster, &mut screen)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&missing, Stop::Failed(failure) if failure.to_string().contains("999")),
+        "{missing:?}"
+    );
+    // The right tasks, but there should be one more.
+    work.enqueued[0] = id;
+    work.before += 1;
+    let fewer = work
+        .check_nothing_is_lost(&cluster, &mut screen)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&fewer, Stop::Failed(failure) if failure.code() == 1),
+        "{fewer:?}"
+    );
+    cluster.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_that_refuses_the_commands_fails_the_tour() {
+    let cluster = start(1, guest("kv")).await;
+    let mut screen = Screen::new(std::io::sink(), "oarlock".to_owned());
+    elect(&cluster, &mut screen).await.unwrap();
+    let refused = Work::begin(&cluster, &mut screen).await.unwrap_err();
+    assert!(matches!(refused, Stop::Failed(_)), "{refused:?}");
+    cluster.shutdown().await.unwrap();
+}
+
+#[test]
+fn all_states_of_a_task_count() {
+    let stats = json!({"queues": {
+        "demo": {"ready": 1, "delayed": 2, "leased": 3, "dead": 4, "completed": 5},
+        "other": {"ready": 100, "delayed": 0, "leased": 0, "dead": 0, "completed": 0},
+    }});
+    assert_eq!(
+        Counts::of(&stats),
+        Counts {
+            waiting: 10,
+            completed: 5
+        }
+    );
+    assert_eq!(Counts::of(&json!({"queues": {}})).total(), 0);
+}

@@ -7,6 +7,7 @@ mod file;
 mod origin;
 mod serve;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -16,7 +17,7 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use crate::exit::Failure;
 
 pub(crate) use origin::Origins;
-pub(crate) use serve::{GuestArgs, RaftArgs, ServeArgs};
+pub(crate) use serve::ServeArgs;
 
 /// A Raft-replicated host for your own state machine, given as a WebAssembly component.
 #[derive(Debug, Parser)]
@@ -311,9 +312,14 @@ pub(crate) enum ParseError {
 /// # Errors
 /// Help was asked for, or something makes no sense; the error names the place it came from.
 pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Invocation, ParseError> {
+    let variables =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+    let environment: BTreeMap<String, OsString> = variables
+        .filter(|(name, _)| name.starts_with(origin::PREFIX))
+        .collect();
     let definition = Cli::command();
     let (arguments, origins) =
-        file::add_settings(&definition, arguments).map_err(ParseError::Settings)?;
+        file::add_settings(&definition, arguments, &environment).map_err(ParseError::Settings)?;
     match Cli::try_parse_from(arguments) {
         Ok(cli) => Ok(Invocation {
             command: cli.command,
@@ -322,3 +328,6 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Invocation, ParseError> 
         Err(error) => Err(origins.explain(error)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,10 +7,27 @@
 //! | [`node`] | one running node: guest, Raft, HTTP |
 //! | [`http`] | what the node says to clients |
 //! | [`serve`] | the command `oarlock serve` |
+//! | [`command`] | the commands that talk to a running cluster, or look at a file |
+//! | [`bench`] | the command `oarlock bench` |
+//! | [`demo`] | the command `oarlock demo` |
 //! | [`exit`] | exit codes and the errors that lead to them |
 
+mod bench;
 mod cli;
+mod command;
+mod deferred;
+mod demo;
 mod exit;
+mod guest;
+mod http;
+mod leadership;
+mod logging;
+mod metrics;
+mod node;
+mod readiness;
+mod serve;
+mod settings;
+mod timekeeper;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -37,16 +54,17 @@ fn main() -> ExitCode {
     }
 }
 
+/// Each command makes the kind of runtime that suits it: a node many threads, a client one.
 fn run(invocation: Invocation) -> Result<(), Failure> {
     let Invocation { command, origins } = invocation;
     match command {
-        Command::Serve(_)
-        | Command::Demo(_)
-        | Command::Apply(_)
-        | Command::Query(_)
-        | Command::Status(_)
-        | Command::Check(_)
-        | Command::Bench(_)
-        | Command::Snapshot(_) => Err(Failure::failed(format!("{origins:?}"))),
+        Command::Serve(args) => serve::serve(*args, &origins),
+        Command::Check(args) => command::check(args),
+        Command::Apply(args) => command::apply(args),
+        Command::Query(args) => command::query(args),
+        Command::Status(args) => command::status(args),
+        Command::Snapshot(args) => command::snapshot(args),
+        Command::Bench(args) => bench::bench(args),
+        Command::Demo(args) => demo::demo(args, &origins),
     }
 }

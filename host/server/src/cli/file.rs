@@ -1,6 +1,6 @@
 //! The file of `--config`: what it says is put among the arguments, unless these or the environment say otherwise.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -20,12 +20,17 @@ const CONFIG: &str = "config";
 pub(super) fn add_settings(
     definition: &clap::Command,
     mut arguments: Vec<OsString>,
+    environment: &BTreeMap<String, OsString>,
 ) -> Result<(Vec<OsString>, Origins), Failure> {
     let (flags, given) = flags_of(&arguments);
-    let mut origins = Origins { flags, file: None };
+    let mut origins = Origins {
+        flags,
+        file: None,
+        variables: environment.keys().cloned().collect(),
+    };
     let named = arguments.get(1).and_then(|name| name.to_str());
     let command = named.and_then(|name| definition.find_subcommand(name));
-    let path = given.or_else(|| std::env::var_os(variable(CONFIG)).map(PathBuf::from));
+    let path = given.or_else(|| environment.get(&variable(CONFIG)).map(PathBuf::from));
     let (Some(command), Some(path)) = (command, path) else {
         return Ok((arguments, origins));
     };
@@ -34,7 +39,7 @@ pub(super) fn add_settings(
     let mut added = Vec::new();
     for Setting { flag, values } in settings {
         let known = long_flags(command).any(|long| long == flag);
-        if !known || origins.flags.contains(&flag) || std::env::var_os(variable(&flag)).is_some() {
+        if !known || origins.flags.contains(&flag) || environment.contains_key(&variable(&flag)) {
             continue;
         }
         added.extend(values.into_iter().map(OsString::from));

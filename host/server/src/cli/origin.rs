@@ -16,6 +16,8 @@ pub(crate) struct Origins {
     pub(super) flags: BTreeSet<String>,
     /// The file of `--config`, and the flags that it gave.
     pub(super) file: Option<(PathBuf, BTreeSet<String>)>,
+    /// The variables of the environment that stand for flags.
+    pub(super) variables: BTreeSet<String>,
 }
 
 /// The place where one setting came from. Its display names setting and place.
@@ -39,9 +41,12 @@ impl fmt::Display for Origin {
     }
 }
 
+/// How the names of all variables begin.
+pub(super) const PREFIX: &str = "OARLOCK_";
+
 /// The variable that stands for a flag.
 pub(super) fn variable(flag: &str) -> String {
-    format!("OARLOCK_{}", flag.replace('-', "_").to_uppercase())
+    format!("{PREFIX}{}", flag.replace('-', "_").to_uppercase())
 }
 
 /// The key of a file that stands for a flag.
@@ -59,7 +64,7 @@ impl Origins {
             return Origin::File(key(flag), path.clone());
         }
         let variable = variable(flag);
-        if std::env::var_os(&variable).is_some() {
+        if self.variables.contains(&variable) {
             return Origin::Environment(variable);
         }
         Origin::Flag(flag.to_owned())

@@ -1,0 +1,252 @@
+//! Where settings come from, and what is said about wrong ones.
+
+use std::fs;
+
+use super::*;
+
+fn arguments(words: &[&str]) -> Vec<OsString> {
+    words.iter().map(OsString::from).collect()
+}
+
+fn environment(variables: &[(&str, &str)]) -> BTreeMap<String, OsString> {
+    variables
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), OsString::from(value)))
+        .collect()
+}
+
+/// The arguments with those of a file of settings.
+fn with_file(
+    words: &[&str],
+    file: &str,
+    variables: &[(&str, &str)],
+) -> Result<(Vec<String>, Origins), Failure> {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("oarlock.toml");
+    fs::write(&path, file).expect("writable");
+    let mut words = arguments(words);
+    words.extend(arguments(&["--config", path.to_str().expect("UTF-8")]));
+    let (arguments, origins) = file::add_settings(&Cli::command(), words, &environment(variables))?;
+    Ok((
+        arguments
+            .into_iter()
+            .map(|word| word.into_string().expect("UTF-8"))
+            .collect(),
+        origins,
+    ))
+}
+
+fn serve_args(words: Vec<String>) -> ServeArgs {
+    match Cli::try_parse_from(words).expect("valid").command {
+        Command::Serve(args) => *args,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_definition_is_consistent() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn the_defaults_are_those_of_the_contract() {
+    let args = serve_args(vec!["oarlock".to_owned(), "serve".to_owned()]);
+    assert_eq!(
+        (
+            args.raft.election_timeout_min_ms,
+            args.raft.election_timeout_max_ms,
+            args.raft.heartbeat_interval_ms
+        ),
+        (1000, 2000, 300)
+    );
+    assert_eq!(
+        (args.raft.max_log_entries, args.raft.snapshot_threshold),
+        (10_000, 5_000)
+    );
+    assert_eq!(args.guest.max_command_bytes, 1_048_576);
+    assert_eq!(args.data_dir, PathBuf::from("./oarlock-data"));
+    assert_eq!(args.client_addr, "127.0.0.1:8101");
+}
+
+#[test]
+fn a_file_gives_what_neither_flags_nor_environment_give() {
+    let file = r#"
+        node_id = "file"
+        data_dir = "from-file"
+        heartbeat_interval_ms = 111
+        cluster = ["node1=a:1", "node2=b:2"]
+        endpoints = ["ignored-by-serve:1"]
+    "#;
+    let (words, origins) = with_file(
+        &["oarlock", "serve", "--node-id", "flag"],
+        file,
+        &[("OARLOCK_DATA_DIR", "env")],
+    )
+    .expect("valid");
+    assert!(
+        !words
+            .iter()
+            .any(|word| word.contains("from-file") || word.contains("ignored")),
+        "{words:?}"
+    );
+    assert_eq!(
+        origins.of("node-id"),
+        origin::Origin::Flag("node-id".to_owned())
+    );
+    assert_eq!(
+        origins.of("data-dir").to_string(),
+        "the environment variable OARLOCK_DATA_DIR"
+    );
+    assert!(
+        origins
+            .of("cluster")
+            .to_string()
+            .starts_with("`cluster` in "),
+        "{}",
+        origins.of("cluster")
+    );
+    let args = serve_args(words);
+    assert_eq!(args.node_id.as_deref(), Some("flag"));
+    assert_eq!(args.raft.heartbeat_interval_ms, 111);
+    assert_eq!(args.cluster.as_deref(), Some("node1=a:1,node2=b:2"));
+}
+
+#[test]
+fn settings_of_a_file_reach_client_commands_too() {
+    let file = "endpoints = \"a:1,b:2\"\njson = true\ntimeout_ms = 5";
+    let (words, _) = with_file(&["oarlock", "status"], file, &[]).expect("valid");
+    match Cli::try_parse_from(words).expect("valid").command {
+        Command::Status(args) => {
+            assert_eq!(args.endpoint.endpoints, ["a:1", "b:2"]);
+            assert_eq!(args.endpoint.timeout_ms, 5);
+            assert!(args.json);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_unknown_key_is_refused_by_name() {
+    for (file, named) in [
+        ("node_idd = \"x\"", "node_idd"),
+        ("node-id = \"x\"", "node-id"),
+        ("config = \"x\"", "config"),
+        ("[raft]\nheartbeat_interval_ms = 1", "raft"),
+    ] {
+        let failure = with_file(&["oarlock", "serve"], file, &[]).expect_err("unknown");
+        assert_eq!(failure.code(), 2);
+        assert!(
+            failure.to_string().contains(&format!("`{named}`")),
+            "{failure}"
+        );
+        assert!(failure.to_string().contains("oarlock.toml"), "{failure}");
+    }
+}
+
+#[test]
+fn a_value_of_the_wrong_kind_is_refused_by_name() {
+    for file in [
+        "node_id = { a = 1 }",
+        "node_id = [1, 2]",
+        "node_id = 1979-05-27",
+    ] {
+        let failure = with_file(&["oarlock", "serve"], file, &[]).expect_err("wrong kind");
+        assert!(failure.to_string().contains("`node_id`"), "{failure}");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_or_not_toml_is_named() {
+    let missing = arguments(&["oarlock", "serve", "--config", "not/there.toml"]);
+    let failure =
+        file::add_settings(&Cli::command(), missing, &environment(&[])).expect_err("not there");
+    assert!(failure.to_string().contains("not/there.toml"), "{failure}");
+    let failure = with_file(&["oarlock", "serve"], "node_id", &[]).expect_err("not TOML");
+    assert!(failure.to_string().contains("is not TOML"), "{failure}");
+}
+
+#[test]
+fn the_environment_names_a_file_as_well() {
+    let variables = environment(&[("OARLOCK_CONFIG", "not/there.toml")]);
+    let failure = file::add_settings(
+        &Cli::command(),
+        arguments(&["oarlock", "serve"]),
+        &variables,
+    );
+    assert!(
+        failure
+            .expect_err("not there")
+            .to_string()
+            .contains("not/there.toml")
+    );
+}
+
+#[test]
+fn an_error_about_a_value_of_a_file_says_where_it_stands() {
+    let (words, origins) = with_file(
+        &["oarlock", "serve"],
+        "heartbeat_interval_ms = \"soon\"",
+        &[],
+    )
+    .expect("a text is read");
+    let error = Cli::try_parse_from(words).expect_err("no number");
+    match origins.explain(error) {
+        ParseError::Settings(failure) => {
+            let words = failure.to_string();
+            assert!(
+                words.contains("soon") && words.contains("`heartbeat_interval_ms` in "),
+                "{words}"
+            );
+        }
+        ParseError::Clap(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn an_error_about_a_flag_is_shown_as_it_is() {
+    let words = arguments(&["oarlock", "serve", "--max-log-entries", "many"]);
+    let (words, origins) =
+        file::add_settings(&Cli::command(), words, &environment(&[])).expect("no file");
+    let error = Cli::try_parse_from(words).expect_err("no number");
+    assert!(matches!(origins.explain(error), ParseError::Clap(_)));
+}
+
+#[test]
+fn every_command_has_an_example_and_every_flag_a_variable() {
+    for command in Cli::command().get_subcommands() {
+        let name = command.get_name();
+        let example = command
+            .get_after_help()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        assert!(
+            example.contains(&format!("oarlock {name}")),
+            "{name} has no example"
+        );
+        for argument in command.get_arguments() {
+            let Some(long) = argument
+                .get_long()
+                .filter(|long| !["help", "version", "file"].contains(long))
+            else {
+                continue;
+            };
+            let variable = argument.get_env().and_then(|name| name.to_str());
+            assert_eq!(
+                variable,
+                Some(origin::variable(long).as_str()),
+                "{name} --{long}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_command_or_a_file_is_needed_and_not_both() {
+    for words in [
+        &["oarlock", "apply"][..],
+        &["oarlock", "apply", "{}", "--file", "f"],
+    ] {
+        assert!(Cli::try_parse_from(words).is_err(), "{words:?}");
+    }
+    assert!(Cli::try_parse_from(["oarlock", "apply", "-"]).is_ok());
+}

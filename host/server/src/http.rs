@@ -1,0 +1,100 @@
+//! What a node says to clients over HTTP/1.1 and HTTP/2: the routes of the contract.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`serve`] | accepts connections, bounds them, ends them |
+//! | [`error`] | every error of the host as JSON |
+//! | [`request`] | headers and bodies, checked |
+//! | [`apply`], [`query`] | commands and questions |
+//! | [`status`], [`module`], [`snapshot`], [`health`], [`metrics`], [`dashboard`] | about the node |
+
+mod apply;
+mod dashboard;
+pub(crate) mod error;
+mod health;
+mod metrics;
+mod module;
+mod query;
+mod request;
+mod serve;
+mod snapshot;
+pub(crate) mod status;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::routing::{get, post};
+use oarlock_wasm::{GuestModule, MachineLimits, StatusHandle, WasmMachine};
+use task_queue_raft::Raft;
+
+use crate::deferred::Deferred;
+use crate::metrics::Metrics;
+use crate::readiness::Readiness;
+use crate::settings::HttpSettings;
+use crate::settings::cluster::Member;
+
+use error::ApiError;
+
+pub(crate) use request::BodyBudget;
+pub(crate) use serve::Server;
+
+/// What every request can reach.
+pub(crate) struct App {
+    /// Replication.
+    pub(crate) raft: Raft<WasmMachine>,
+    /// What the machine says of itself.
+    pub(crate) machine: StatusHandle,
+    /// The guest.
+    pub(crate) module: GuestModule,
+    /// All nodes of the cluster.
+    pub(crate) members: Vec<Member>,
+    /// Where clients reach this node.
+    pub(crate) client_addr: String,
+    /// Name of the cluster.
+    pub(crate) cluster_id: String,
+    /// What the guest may use.
+    pub(crate) limits: MachineLimits,
+    /// What clients may do.
+    pub(crate) http: HttpSettings,
+    /// When the node was started.
+    pub(crate) started: Instant,
+    /// Whether it has caught up.
+    pub(crate) readiness: Readiness,
+    /// Who waits for a late answer.
+    pub(crate) deferred: Arc<Deferred>,
+    /// Bodies of requests in memory.
+    pub(crate) bodies: BodyBudget,
+    /// What is counted.
+    pub(crate) metrics: Metrics,
+}
+
+/// All routes.
+fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/v1/apply", post(apply::apply))
+        .route("/v1/query", post(query::query))
+        .route("/v1/status", get(status::status))
+        .route("/v1/state-machine", get(module::module))
+        .route("/v1/snapshot", post(snapshot::snapshot))
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::metrics))
+        .route("/", get(dashboard::dashboard))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        // Bodies are read and bounded in `request`.
+        .layer(DefaultBodyLimit::disable())
+        .with_state(app)
+}
+
+async fn not_found(request: Request) -> ApiError {
+    ApiError::not_found(request.uri().path())
+}
+
+async fn method_not_allowed(request: Request) -> ApiError {
+    ApiError::method_not_allowed(request.method(), request.uri().path())
+}

@@ -1,0 +1,105 @@
+//! `POST /v1/apply`: one command.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+use bytes::Bytes;
+use oarlock_wasm::{Envelope, Outcome};
+use task_queue_raft::Applied;
+use task_queue_raft::types::Index;
+use tokio::time::Instant;
+
+use super::App;
+use super::error::ApiError;
+use super::request::{self, INDEX};
+
+/// Has a command replicated and applied, and answers as the guest does.
+pub(super) async fn apply(
+    State(app): State<Arc<App>>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    let timeout = request::timeout(&parts.headers)?;
+    let key = request::idempotency_key(&parts.headers)?;
+    let deadline = Instant::now() + timeout;
+    let (body, _share) = request::body(&app, &parts.headers, body).await?;
+    let envelope = Envelope::command(key, &body).map_err(|error| {
+        ApiError::malformed(error.to_string(), "give another Idempotency-Key, or none")
+    })?;
+    drop(body);
+    app.metrics.proposals.inc();
+    // A body that was slow in coming has used some of the time; a little is left in any case.
+    let left = deadline
+        .saturating_duration_since(Instant::now())
+        .max(Duration::from_millis(1));
+    let applied = app.raft.submit(envelope, left).await;
+    let Applied { index, reply } = applied.map_err(|error| ApiError::of_command(&error))?;
+    answer(&app, index, reply, deadline).await
+}
+
+async fn answer(
+    app: &App,
+    index: Index,
+    outcome: Outcome,
+    deadline: Instant,
+) -> Result<Response, ApiError> {
+    match outcome {
+        Outcome::Accepted(reply) => Ok(guest_words(app, StatusCode::OK, index, reply)),
+        Outcome::Rejected(words) => {
+            app.metrics.refusals.inc();
+            Ok(guest_words(
+                app,
+                StatusCode::UNPROCESSABLE_ENTITY,
+                index,
+                words,
+            ))
+        }
+        Outcome::Deferred(token) => {
+            let waiting = app.deferred.wait(token, index);
+            match tokio::time::timeout_at(deadline, waiting).await {
+                Ok(Some(done)) if done.accepted => {
+                    Ok(guest_words(app, StatusCode::OK, index, done.reply))
+                }
+                Ok(Some(done)) => {
+                    app.metrics.refusals.inc();
+                    Ok(guest_words(
+                        app,
+                        StatusCode::UNPROCESSABLE_ENTITY,
+                        index,
+                        done.reply,
+                    ))
+                }
+                Ok(None) => Err(ApiError::outcome_unknown("this node is stopping")),
+                Err(_) => Err(ApiError::outcome_unknown(
+                    "the guest has deferred its answer and not given it in time",
+                )),
+            }
+        }
+        Outcome::Failed(failure) => {
+            app.metrics.guest_failures(&failure).inc();
+            Err(ApiError::guest_failed(&failure))
+        }
+        Outcome::KeyReused => Err(ApiError::key_reused()),
+        Outcome::Malformed(error) => Err(ApiError::internal(error.to_string())),
+    }
+}
+
+/// What a guest said, as it said it.
+pub(super) fn guest_words(app: &App, status: StatusCode, index: Index, words: Bytes) -> Response {
+    let content_type = if app.module.description().codec.eq_ignore_ascii_case("json") {
+        "application/json"
+    } else {
+        "application/octet-stream"
+    };
+    let mut response = Response::new(Body::from(words));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(INDEX, HeaderValue::from(index.0));
+    response
+}

@@ -1,0 +1,110 @@
+//! Which error becomes which status and code.
+
+use axum::body::to_bytes;
+
+use super::*;
+
+#[test]
+fn each_reason_why_a_command_has_no_outcome_has_its_status() {
+    let leader = Some("node2".into());
+    for (error, status, code) in [
+        (SubmitError::NotLeader { leader }, 503, "no_leader"),
+        (SubmitError::NoLeader, 503, "no_leader"),
+        (SubmitError::Overloaded { what: "x" }, 429, "overloaded"),
+        (SubmitError::TimedOut, 504, "timeout"),
+        (SubmitError::Stopped, 504, "timeout"),
+    ] {
+        let api = ApiError::of_command(&error);
+        assert_eq!(
+            (api.status().as_u16(), api.code()),
+            (status, code),
+            "{error}"
+        );
+        let api = ApiError::of_query(&error);
+        assert_eq!(
+            (api.status().as_u16(), api.code()),
+            (status, code),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_command_without_an_outcome_in_time_is_said_to_be_unknown_and_a_query_is_not() {
+    assert!(
+        ApiError::of_command(&SubmitError::TimedOut)
+            .message
+            .contains("unknown")
+    );
+    assert!(
+        ApiError::of_command(&SubmitError::Stopped)
+            .message
+            .contains("unknown")
+    );
+    assert!(
+        ApiError::of_query(&SubmitError::TimedOut)
+            .message
+            .contains("nothing was changed")
+    );
+}
+
+#[test]
+fn each_failure_of_a_guest_has_its_code() {
+    let trap = GuestFailure::Trap {
+        message: "unreachable".to_owned(),
+    };
+    for (failure, code) in [
+        (trap, "trap"),
+        (GuestFailure::OutOfFuel, "out_of_fuel"),
+        (GuestFailure::OutOfMemory, "out_of_memory"),
+    ] {
+        let api = ApiError::guest_failed(&failure);
+        assert_eq!((api.status().as_u16(), api.code()), (500, code));
+        assert!(api.hint.contains("nothing was changed"));
+    }
+}
+
+#[tokio::test]
+async fn an_error_is_json_with_code_message_and_hint() {
+    let response = ApiError::too_large(1000).into_response();
+    assert_eq!(response.status(), 413);
+    assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
+    let body = to_bytes(response.into_body(), 10_000)
+        .await
+        .expect("a body");
+    let json: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+    assert_eq!(json["error"]["code"], "too_large");
+    assert!(
+        json["error"]["message"]
+            .as_str()
+            .is_some_and(|words| words.contains("1000"))
+    );
+    assert!(
+        json["error"]["hint"]
+            .as_str()
+            .is_some_and(|words| !words.is_empty())
+    );
+}
+
+#[test]
+fn who_may_come_back_is_told_when() {
+    for error in [
+        ApiError::no_leader(),
+        ApiError::not_ready(),
+        ApiError::overloaded("x"),
+    ] {
+        assert_eq!(error.into_response().headers()[RETRY_AFTER], "1");
+    }
+    assert!(
+        !ApiError::key_reused()
+            .into_response()
+            .headers()
+            .contains_key(RETRY_AFTER)
+    );
+}
+
+#[test]
+fn a_long_path_is_not_repeated_whole() {
+    let error = ApiError::not_found(&"/x".repeat(5000));
+    assert!(error.message.len() < 300, "{}", error.message.len());
+}

@@ -1,0 +1,28 @@
+//! `GET /metrics`: counters and gauges for Prometheus.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::HeaderValue;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use prometheus::TEXT_FORMAT;
+
+use super::App;
+use super::error::ApiError;
+
+pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+    let status = app.status();
+    let raft = app.raft.status();
+    let network = app.raft.network();
+    let text = app
+        .metrics
+        .sample(&status, &raft, &app.machine.get(), network.as_deref());
+    let text =
+        text.map_err(|error| ApiError::internal(format!("the metrics can't be written: {error}")))?;
+    Ok((
+        [(CONTENT_TYPE, HeaderValue::from_static(TEXT_FORMAT))],
+        text,
+    )
+        .into_response())
+}

@@ -1,0 +1,70 @@
+//! `POST /v1/query`: one question.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use oarlock_wasm::QueryError;
+use task_queue_raft::Consistency;
+use tokio::time::Instant;
+
+use super::App;
+use super::apply::guest_words;
+use super::error::ApiError;
+use super::request;
+
+/// Asks the guest, and answers as it does.
+pub(super) async fn query(
+    State(app): State<Arc<App>>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    let consistency = consistency(parts.uri.query().unwrap_or_default())?;
+    let timeout = request::timeout(&parts.headers)?;
+    let deadline = Instant::now() + timeout;
+    let (body, _share) = request::body(&app, &parts.headers, body).await?;
+    let left = deadline.saturating_duration_since(Instant::now());
+    let asked = app.raft.query(body, consistency, left).await;
+    let (index, answer) = asked.map_err(|error| ApiError::of_query(&error))?;
+    match answer {
+        Ok(answer) => Ok(guest_words(&app, StatusCode::OK, index, answer)),
+        Err(QueryError::Refused(words)) => Ok(guest_words(
+            &app,
+            StatusCode::UNPROCESSABLE_ENTITY,
+            index,
+            words,
+        )),
+        Err(QueryError::Failed(failure)) => Err(ApiError::guest_failed(&failure)),
+        Err(error @ QueryError::NotSupported) => Err(ApiError::no_queries(error.to_string())),
+        Err(error @ QueryError::Unavailable { .. }) => {
+            Err(ApiError::guest_unavailable(&error.to_string()))
+        }
+    }
+}
+
+/// Reads `consistency=…`; nothing else may be there.
+fn consistency(query: &str) -> Result<Consistency, ApiError> {
+    let mut found = None;
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let consistency = match pair {
+            "consistency=linearizable" => Consistency::Linearizable,
+            "consistency=stale" => Consistency::Stale,
+            _ => return Err(unknown_parameter()),
+        };
+        if found.replace(consistency).is_some() {
+            return Err(unknown_parameter());
+        }
+    }
+    Ok(found.unwrap_or_default())
+}
+
+fn unknown_parameter() -> ApiError {
+    ApiError::malformed(
+        "the address of the query holds something else than one consistency",
+        "give ?consistency=linearizable or ?consistency=stale, or nothing for linearizable",
+    )
+}
+
+#[cfg(test)]
+mod tests;

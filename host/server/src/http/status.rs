@@ -1,0 +1,131 @@
+//! `GET /v1/status`: the node as it is.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use oarlock_wasm::MachineStatus;
+use serde::Serialize;
+use task_queue_raft::Status;
+use task_queue_raft::raft::Role;
+use task_queue_raft::types::NodeId;
+
+use super::App;
+
+/// A node as it is, in the words of the contract.
+#[derive(Debug, Serialize)]
+pub(crate) struct NodeStatus {
+    pub(crate) node_id: String,
+    pub(crate) role: &'static str,
+    pub(crate) term: u64,
+    pub(crate) leader_id: Option<String>,
+    pub(crate) commit_index: u64,
+    pub(crate) applied_index: u64,
+    pub(crate) first_log_index: u64,
+    pub(crate) last_log_index: u64,
+    pub(crate) snapshot_index: u64,
+    pub(crate) state_hash: String,
+    pub(crate) members: Vec<MemberStatus>,
+    pub(crate) state_machine: ModuleStatus,
+    pub(crate) uptime_ms: u64,
+    pub(crate) version: &'static str,
+    pub(crate) cluster_id: String,
+    pub(crate) ready: bool,
+}
+
+/// A node as this one knows it.
+#[derive(Debug, Serialize)]
+pub(crate) struct MemberStatus {
+    pub(crate) node_id: String,
+    pub(crate) peer_addr: String,
+    /// Null until that node has said so.
+    pub(crate) client_addr: Option<String>,
+    pub(crate) voter: bool,
+}
+
+/// The guest.
+#[derive(Debug, Serialize)]
+pub(crate) struct ModuleStatus {
+    pub(crate) name: String,
+    pub(crate) version: u32,
+    pub(crate) sha256: String,
+}
+
+/// What a node's role is called.
+pub(crate) fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Leader => "leader",
+        Role::Follower => "follower",
+        Role::PreCandidate | Role::Candidate => "candidate",
+    }
+}
+
+pub(super) async fn status(State(app): State<Arc<App>>) -> Json<NodeStatus> {
+    Json(app.status())
+}
+
+impl App {
+    /// The node as it is.
+    pub(crate) fn status(&self) -> NodeStatus {
+        // In this order: see `applied_and_hash`.
+        let raft = self.raft.status();
+        let machine = self.machine.get();
+        let (applied_index, state_hash) = applied_and_hash(&raft, &machine);
+        NodeStatus {
+            role: role_name(raft.role),
+            term: raft.term.0,
+            leader_id: raft
+                .leader
+                .as_ref()
+                .map(|leader| leader.as_str().to_owned()),
+            commit_index: raft.commit.0.max(applied_index),
+            applied_index,
+            first_log_index: raft.first.0,
+            last_log_index: raft.last.0.max(applied_index),
+            snapshot_index: raft.snapshot.as_ref().map_or(0, |meta| meta.last.index.0),
+            state_hash,
+            members: self.member_statuses(&raft),
+            state_machine: ModuleStatus {
+                name: machine.name,
+                version: machine.version,
+                sha256: machine.sha256.to_string(),
+            },
+            uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            version: env!("CARGO_PKG_VERSION"),
+            cluster_id: self.cluster_id.clone(),
+            ready: raft.leader.is_some() && self.readiness.has_caught_up(),
+            node_id: raft.node_id.as_str().to_owned(),
+        }
+    }
+
+    fn member_statuses(&self, raft: &Status) -> Vec<MemberStatus> {
+        let network = self.raft.network();
+        let client_addr = |id: &NodeId| {
+            if *id == raft.node_id {
+                return Some(self.client_addr.clone());
+            }
+            network.as_ref()?.peer_client_addr(id)
+        };
+        let members = self.members.iter().map(|member| {
+            let id = NodeId::from(member.node_id.as_str());
+            MemberStatus {
+                peer_addr: member.addr.to_string(),
+                client_addr: client_addr(&id),
+                // Before the first status is published, all are what the settings say.
+                voter: raft.voters.is_empty() || raft.voters.contains(&id),
+                node_id: member.node_id.clone(),
+            }
+        });
+        members.collect()
+    }
+}
+
+/// Up to where entries are applied, and the hash over exactly those.
+///
+/// The machine sees no entries without commands and leaves the hash alone at them, so it may lag behind Raft; and it
+/// may be ahead, as Raft hears of what it does a moment later. With Raft's status taken first, the larger of the two
+/// indexes is right for the hash: had the machine applied a command up to there since, its own index would say so.
+fn applied_and_hash(raft: &Status, machine: &MachineStatus) -> (u64, String) {
+    let applied = raft.applied.max(machine.counts.applied.index);
+    (applied.0, machine.counts.state_hash.to_string())
+}

@@ -1,0 +1,8 @@
+//! The routes on real nodes: real guests, a real disk, real sockets.
+
+mod about;
+mod commands;
+mod connections;
+mod hostile;
+mod lifecycle;
+mod support;

@@ -1,0 +1,168 @@
+//! What a node says of itself.
+
+use std::collections::BTreeSet;
+
+use super::support::{Guest, Running, alone};
+
+#[tokio::test]
+async fn the_status_has_every_field_of_the_contract() {
+    let running = Running::start(Guest::Counter).await;
+    running.client.apply(r#"{"add":{"by":5}}"#).await;
+    let answer = running.client.get("/v1/status").await;
+    assert_eq!(answer.header("content-type"), "application/json");
+    let status = answer.json();
+    assert_eq!(status["node_id"], "node1");
+    assert_eq!(status["role"], "leader");
+    assert_eq!(status["leader_id"], "node1");
+    let number = |field: &str| {
+        status[field]
+            .as_u64()
+            .unwrap_or_else(|| panic!("no {field}: {status:#}"))
+    };
+    assert!(number("term") >= 1);
+    assert!(number("applied_index") <= number("commit_index"));
+    assert!(number("commit_index") <= number("last_log_index"));
+    assert_eq!(
+        (number("first_log_index"), number("snapshot_index")),
+        (1, 0)
+    );
+    number("uptime_ms");
+    assert_eq!(status["state_hash"].as_str().map(str::len), Some(64));
+    assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
+    let machine = &status["state_machine"];
+    assert_eq!(
+        (&machine["name"], &machine["version"]),
+        (&"counter".into(), &1.into())
+    );
+    assert_eq!(machine["sha256"].as_str().map(str::len), Some(64));
+    let member = &status["members"][0];
+    assert_eq!(member["node_id"], "node1");
+    assert_eq!(member["peer_addr"], running.node.peer_addr().to_string());
+    assert_eq!(
+        member["client_addr"],
+        running.node.client_addr().to_string()
+    );
+    assert_eq!(member["voter"], true);
+    running.node.shutdown().await;
+}
+
+#[tokio::test]
+async fn hash_and_index_are_the_same_after_a_snapshot_and_a_restart() {
+    let running = Running::start(Guest::Counter).await;
+    for _ in 0..3 {
+        running.client.apply(r#"{"add":{"by":5}}"#).await;
+    }
+    let taken = running.client.send("POST", "/v1/snapshot", &[], "").await;
+    assert_eq!(taken.status, 200, "{taken:?}");
+    let before = running.client.get("/v1/status").await.json();
+    assert_eq!(taken.json()["snapshot_index"], before["snapshot_index"]);
+    assert!(before["snapshot_index"].as_u64() >= Some(4), "{before:#}");
+    // Nothing was applied since: the snapshot that is there will do.
+    let again = running.client.send("POST", "/v1/snapshot", &[], "").await;
+    assert_eq!(again.json()["snapshot_index"], before["applied_index"]);
+
+    let mut settings = alone(Guest::Counter, running.dir.path()).await;
+    // No leader for as long as the test looks: nothing new is applied.
+    settings.raft.election_timeout_min = std::time::Duration::from_secs(3000);
+    settings.raft.election_timeout_max = std::time::Duration::from_secs(3000);
+    let Running { node, dir, .. } = running;
+    node.shutdown().await;
+    let running = Running::start_in(dir, settings)
+        .await
+        .expect("it starts again");
+    let after = running.client.get("/v1/status").await.json();
+    assert_eq!(
+        (&after["applied_index"], &after["state_hash"]),
+        (&before["snapshot_index"], &before["state_hash"])
+    );
+    running.node.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_module_is_handed_out_as_it_was_given() {
+    let running = Running::start(Guest::Counter).await;
+    let answer = running.client.get("/v1/state-machine").await;
+    assert_eq!(answer.header("content-type"), "application/wasm");
+    assert_eq!(
+        answer.body,
+        std::fs::read(Guest::Counter.path()).expect("a file")
+    );
+    running.node.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_node_is_ready_once_it_has_caught_up() {
+    let running = Running::start(Guest::Counter).await;
+    assert_eq!(running.client.get("/readyz").await.status, 200);
+    assert_eq!(running.client.get("/healthz").await.status, 200);
+    running.node.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_metrics_count_what_was_done() {
+    let running = Running::start(Guest::Counter).await;
+    running.client.apply(r#"{"add":{"by":5}}"#).await;
+    running.client.apply(r#"{"add":{}}"#).await;
+    let answer = running.client.get("/metrics").await;
+    assert!(
+        answer.header("content-type").starts_with("text/plain"),
+        "{answer:?}"
+    );
+    let text = String::from_utf8_lossy(&answer.body);
+    for line in [
+        "oarlock_proposals_total 2",
+        "oarlock_refusals_total 1",
+        "oarlock_raft_role{role=\"leader\"} 1",
+        "oarlock_raft_role{role=\"follower\"} 0",
+        "oarlock_http_requests_total{route=\"/v1/apply\",status=\"200\"} 1",
+        "oarlock_http_requests_total{route=\"/v1/apply\",status=\"422\"} 1",
+        "oarlock_http_request_seconds_count{route=\"/v1/apply\"} 2",
+    ] {
+        assert!(
+            text.lines().any(|found| found == line),
+            "no {line:?} in\n{text}"
+        );
+    }
+    running.node.shutdown().await;
+}
+
+#[tokio::test]
+async fn every_metric_is_listed_in_the_documentation_and_no_other() {
+    let running = Running::start(Guest::Faulty).await;
+    // Those with labels are there once something has happened.
+    running.client.apply(r#"{"trap":{}}"#).await;
+    let metrics = running.client.get("/metrics").await;
+    let text = String::from_utf8_lossy(&metrics.body);
+    let found: BTreeSet<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+        .collect();
+    let documented = include_str!("../../../../docs/metrics.md");
+    let documented: BTreeSet<&str> = documented
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split(['`', '{']).next())
+        .collect();
+    // Only a leader of others knows how far they are behind.
+    let mut expected = found;
+    expected.insert("oarlock_raft_peer_lag_entries");
+    assert_eq!(documented, expected);
+    running.node.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_dashboard_is_one_page_that_needs_nobody_else() {
+    let running = Running::start(Guest::Counter).await;
+    let answer = running.client.get("/").await;
+    assert_eq!(answer.header("content-type"), "text/html; charset=utf-8");
+    let page = String::from_utf8_lossy(&answer.body);
+    assert!(page.contains("fetch(\"/v1/status\")"), "it asks its node");
+    for foreign in ["src=", "@import", "url(", "<link"] {
+        assert!(!page.contains(foreign), "it holds {foreign}");
+    }
+    assert!(
+        answer
+            .header("content-security-policy")
+            .contains("default-src 'none'")
+    );
+    running.node.shutdown().await;
+}

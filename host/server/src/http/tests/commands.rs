@@ -1,0 +1,204 @@
+//! Commands and queries: every answer that a guest can lead to.
+
+use serde_json::json;
+
+use super::support::{Guest, Running, without_majority};
+
+const ADD: &str = r#"{"add":{"by":5}}"#;
+const GET: &str = r#"{"get":{}}"#;
+
+#[tokio::test]
+async fn a_command_is_answered_with_the_guests_reply_and_its_index() {
+    let running = Running::start(Guest::Counter).await;
+    let first = running.client.apply(ADD).await;
+    assert_eq!(
+        (first.status.as_u16(), first.json()),
+        (200, json!({"value": 5}))
+    );
+    assert_eq!(first.header("content-type"), "application/json");
+    let second = running.client.apply(ADD).await;
+    let index = |header: &str| header.parse::<u64>().expect("a number");
+    assert!(index(second.header("oarlock-index")) > index(first.header("oarlock-index")));
+    let asked = running.client.query(GET).await;
+    assert_eq!(
+        (asked.status.as_u16(), asked.json()),
+        (200, json!({"value": 10}))
+    );
+    assert!(index(asked.header("oarlock-index")) >= index(second.header("oarlock-index")));
+    let stale = running
+        .client
+        .send("POST", "/v1/query?consistency=stale", &[], GET)
+        .await;
+    assert_eq!(
+        (stale.status.as_u16(), stale.json()),
+        (200, json!({"value": 10}))
+    );
+    running.node.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_refusal_is_422_with_the_guests_words() {
+    let running = Running::start(Guest::Counter).await;
+    for body in [
+        r#"{"add":{}}"#,
+        r#"{"sub":{"by":1}}"#,
+        r#"{"add":{"by":"x"}}"#,
+        "{",
+        "\0",
+    ] {
+        let answer = running.client.apply(body).await;
+        assert_eq!(answer.status, 422, "{body}: {answer:?}");
+        assert!(!answer.body.is_empty());
+    }
+    let named = running.client.apply(r#"{"add":{}}"#).await;
+    assert!(
+        String::from_utf8_lossy(&named.body).contains("by"),
+        "{named:?}"
+    );
+    assert_eq!(running.client.query(r#"{"put":{}}"#).await.status, 422);
+    assert_eq!(running.client.query(GET).await.json(), json!({"value": 0}));
+    running.node.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_guest_that_fails_is_500_with_how_and_nothing_has_changed() {
+    // Enough to load and to add, and little enough to be used up soon.
+    let running = Running::start_with(Guest::Faulty, |settings| {
+        settings.limits.fuel_per_command = 500_000_000;
+        settings.limits.fuel_per_query = 500_000_000;
+        settings.limits.memory_bytes = 32 << 20;
+    })
+    .await;
+    assert_eq!(running.client.apply(ADD).await.json(), json!({"value": 5}));
+    running
+        .client
+        .apply(r#"{"half":{"by":100}}"#)
+        .await
+        .assert_error(500, "trap");
+    running
+        .client
+        .apply(r#"{"trap":{}}"#)
+        .await
+        .assert_error(500, "trap");
+    running
+        .client
+        .apply(r#"{"spin":{}}"#)
+        .await
+        .assert_error(500, "out_of_fuel");
+    running
+        .client
+        .apply(r#"{"alloc":{"mib":64}}"#)
+        .await
+        .assert_error(500, "out_of_memory");
+    running
+        .client
+        .query(r#"{"trap":{}}"#)
+        .await
+        .assert_error(500, "trap");
+    running
+        .client
+        .query(r#"{"spin":{}}"#)
+        .await
+        .assert_error(500, "out_of_fuel");
+    assert_eq!(running.client.query(GET).await.json(), json!({"value": 5}));
+    assert_eq!(running.client.apply(ADD).await.json(), json!({"value": 10}));
+    running.node.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_same_key_gets_the_first_answer_and_with_another_body_409() {
+    let running = Running::start(Guest::Counter).await;
+    let key = [("idempotency-key", "once")];
+    let first = running.client.apply_with(&key, ADD).await;
+    let again = running.client.apply_with(&key, ADD).await;
+    assert_eq!((first.status, &first.body), (again.status, &again.body));
+    running
+        .client
+        .apply_with(&key, r#"{"add":{"by":6}}"#)
+        .await
+        .assert_error(409, "key_reused");
+    assert_eq!(running.client.query(GET).await.json(), json!({"value": 5}));
+
+    let refused = [("idempotency-key", "refused")];
+    let first = running.client.apply_with(&refused, r#"{"add":{}}"#).await;
+    let again = running.client.apply_with(&refused, r#"{"add":{}}"#).await;
+    assert_eq!((first.status.as_u16(), &first.body), (422, &again.body));
+    running.node.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_command_without_an_outcome_in_time_is_504_and_says_that_nobody_knows() {
+    let running = Running::start(Guest::Faulty).await;
+    // The fuel of a whole command takes far longer than this.
+    let answer = running
+        .client
+        .apply_with(&[("oarlock-timeout-ms", "30")], r#"{"spin":{}}"#)
+        .await;
+    answer.assert_error(504, "timeout");
+    assert!(
+        answer.json()["error"]["message"]
+            .as_str()
+            .is_some_and(|words| words.contains("unknown"))
+    );
+    running.node.shutdown().await;
+}
+
+#[tokio::test]
+async fn without_a_leader_commands_and_queries_are_503_and_stale_queries_work() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let settings = without_majority(Guest::Counter, dir.path()).await;
+    let running = Running::start_in(dir, settings).await.expect("it starts");
+    let soon = [("oarlock-timeout-ms", "100")];
+    let write = running.client.apply_with(&soon, ADD).await;
+    write.assert_error(503, "no_leader");
+    assert_eq!(write.header("retry-after"), "1");
+    running
+        .client
+        .send("POST", "/v1/query", &soon, GET)
+        .await
+        .assert_error(503, "no_leader");
+    let ready = running.client.get("/readyz").await;
+    ready.assert_error(503, "no_leader");
+    assert_eq!(ready.header("retry-after"), "1");
+    assert_eq!(running.client.get("/healthz").await.status, 200);
+    let stale = running
+        .client
+        .send("POST", "/v1/query?consistency=stale", &[], GET)
+        .await;
+    assert_eq!(
+        (stale.status.as_u16(), stale.json()),
+        (200, json!({"value": 0}))
+    );
+    running.node.shutdown().await;
+}
+
+#[tokio::test]
+async fn too_much_at_once_is_429() {
+    let running = Running::start_with(Guest::Counter, |settings| {
+        settings.http.body_budget_bytes = 10
+    })
+    .await;
+    let answer = running.client.apply(ADD).await;
+    answer.assert_error(429, "overloaded");
+    assert_eq!(answer.header("retry-after"), "1");
+    running.node.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_guest_is_woken_when_it_asked_to_be() {
+    let running = Running::start(Guest::Faulty).await;
+    assert_eq!(
+        running
+            .client
+            .apply(r#"{"wake_at":{"time_ms":1}}"#)
+            .await
+            .status,
+        200
+    );
+    let mut status = running.node.app().raft.watch_status();
+    // Waking publishes an event, and adds 1.
+    let woken = status.wait_for(|_| running.node.app().machine.get().counts.events == 1);
+    woken.await.expect("it runs");
+    assert_eq!(running.client.query(GET).await.json(), json!({"value": 1}));
+    running.node.shutdown().await;
+}

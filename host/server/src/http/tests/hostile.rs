@@ -1,0 +1,173 @@
+//! Requests that make no sense, and bodies at the limit.
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::support::{Client, Guest, Running};
+
+/// A command of so many bytes: spaces in front change nothing for JSON.
+fn padded(bytes: usize) -> String {
+    format!("{:>bytes$}", r#"{"add":{"by":1}}"#)
+}
+
+async fn limited() -> Running {
+    Running::start_with(Guest::Counter, |settings| {
+        settings.limits.command_bytes = 1000
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_body_of_exactly_the_limit_passes_and_one_byte_more_is_413_naming_the_limit() {
+    let running = limited().await;
+    assert_eq!(
+        running.client.apply(padded(1000)).await.json(),
+        json!({"value": 1})
+    );
+    for path in ["/v1/apply", "/v1/query"] {
+        let answer = running.client.send("POST", path, &[], padded(1001)).await;
+        answer.assert_error(413, "too_large");
+        assert!(
+            answer.json()["error"]["message"]
+                .as_str()
+                .is_some_and(|words| words.contains("1000"))
+        );
+    }
+    // Far more than the sockets hold: the answer is read all the same.
+    running
+        .client
+        .apply(padded(20 << 20))
+        .await
+        .assert_error(413, "too_large");
+    assert_eq!(
+        running.client.query(r#"{"get":{}}"#).await.json(),
+        json!({"value": 1})
+    );
+    running.node.shutdown().await;
+}
+
+/// Writes bytes and reads until the other end closes.
+async fn exchange(client: &Client, bytes: &[u8]) -> String {
+    let mut stream = client.connect().await;
+    stream.write_all(bytes).await.expect("it reads");
+    let mut answer = Vec::new();
+    stream
+        .read_to_end(&mut answer)
+        .await
+        .expect("an answer, then the end");
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn chunked(path: &str, pieces: &[&str]) -> Vec<u8> {
+    let mut bytes = format!(
+        "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
+    )
+    .into_bytes();
+    for piece in pieces {
+        bytes.extend_from_slice(format!("{:x}\r\n{piece}\r\n", piece.len()).as_bytes());
+    }
+    bytes.extend_from_slice(b"0\r\n\r\n");
+    bytes
+}
+
+#[tokio::test]
+async fn chunked_bodies_have_the_same_limit() {
+    let running = limited().await;
+    let command = padded(1000);
+    let (left, right) = command.split_at(600);
+    let answer = exchange(&running.client, &chunked("/v1/apply", &[left, right])).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let answer = exchange(&running.client, &chunked("/v1/apply", &[left, right, " "])).await;
+    assert!(
+        answer.starts_with("HTTP/1.1 413 ") && answer.contains("too_large"),
+        "{answer}"
+    );
+    let answer = exchange(&running.client, &chunked("/v1/apply", &[])).await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert_eq!(
+        running.client.query(r#"{"get":{}}"#).await.json(),
+        json!({"value": 1})
+    );
+    running.node.shutdown().await;
+}
+
+#[tokio::test]
+async fn requests_that_make_no_sense_are_400_404_or_405() {
+    let running = Running::start(Guest::Counter).await;
+    let add = r#"{"add":{"by":1}}"#;
+    for (headers, body) in [
+        (&[][..], ""),
+        (&[("idempotency-key", "")], add),
+        (&[("idempotency-key", "a b")], add),
+        (&[("idempotency-key", "a"), ("idempotency-key", "b")], add),
+        (&[("oarlock-timeout-ms", "0")], add),
+        (&[("oarlock-timeout-ms", "600001")], add),
+        (&[("oarlock-timeout-ms", "soon")], add),
+    ] {
+        running
+            .client
+            .apply_with(headers, body)
+            .await
+            .assert_error(400, "malformed");
+    }
+    running
+        .client
+        .query("")
+        .await
+        .assert_error(400, "malformed");
+    let query = running
+        .client
+        .send("POST", "/v1/query?consistency=strong", &[], r#"{"get":{}}"#)
+        .await;
+    query.assert_error(400, "malformed");
+    running
+        .client
+        .get("/v1/nothing")
+        .await
+        .assert_error(404, "not_found");
+    running
+        .client
+        .send("POST", "/v1/apply/", &[], add)
+        .await
+        .assert_error(404, "not_found");
+    for (method, path, allowed) in [
+        ("GET", "/v1/apply", "POST"),
+        ("PUT", "/v1/query", "POST"),
+        ("DELETE", "/v1/status", "GET"),
+        ("POST", "/healthz", "GET"),
+        ("GET", "/v1/snapshot", "POST"),
+    ] {
+        let answer = running.client.send(method, path, &[], "").await;
+        answer.assert_error(405, "method_not_allowed");
+        assert!(
+            answer.header("allow").contains(allowed),
+            "{path}: {answer:?}"
+        );
+    }
+    assert_eq!(
+        running.client.query(r#"{"get":{}}"#).await.json(),
+        json!({"value": 0})
+    );
+    running.node.shutdown().await;
+}
+
+#[tokio::test]
+async fn garbage_ends_its_connection_and_nothing_else() {
+    let running = Running::start(Guest::Counter).await;
+    for garbage in [
+        &[0xff_u8; 64][..],
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nrubbish-and-more-of-it",
+    ] {
+        let mut stream = running.client.connect().await;
+        stream.write_all(garbage).await.expect("it reads");
+        let mut answer = Vec::new();
+        // A reset is as good as an end.
+        let _ = stream.read_to_end(&mut answer).await;
+    }
+    assert_eq!(
+        running.client.apply(r#"{"add":{"by":1}}"#).await.json(),
+        json!({"value": 1})
+    );
+    running.node.shutdown().await;
+}

@@ -1,0 +1,215 @@
+//! Starts that are refused, restarts that lose nothing, and three nodes together.
+
+use serde_json::json;
+
+use super::support::{Client, Guest, Running, alone, anywhere};
+use crate::node::{Node, Sockets, StartError};
+use crate::settings::cluster::Member;
+use crate::settings::{Cluster, GuestSource, ServeSettings};
+
+const ADD: &str = r#"{"add":{"by":5}}"#;
+const GET: &str = r#"{"get":{}}"#;
+
+async fn refusal(settings: ServeSettings) -> String {
+    match Node::start(settings).await {
+        Err(error) => error.to_string(),
+        Ok(node) => {
+            node.shutdown().await;
+            panic!("it started");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_after_a_restart_and_keys_are_remembered() {
+    let running = Running::start(Guest::Counter).await;
+    let key = [("idempotency-key", "once")];
+    running.client.apply_with(&key, ADD).await;
+    let settings = alone(Guest::Counter, running.dir.path()).await;
+    let running = running.restart(settings).await;
+    assert_eq!(running.client.query(GET).await.json(), json!({"value": 5}));
+    assert_eq!(
+        running.client.apply_with(&key, ADD).await.json(),
+        json!({"value": 5})
+    );
+    running
+        .client
+        .apply_with(&key, r#"{"add":{"by":6}}"#)
+        .await
+        .assert_error(409, "key_reused");
+    running.node.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_directory_of_another_node_or_cluster_or_in_use_is_refused() {
+    let running = Running::start(Guest::Counter).await;
+    let in_use = refusal(alone(Guest::Counter, running.dir.path()).await).await;
+    assert!(in_use.contains("in use"), "{in_use}");
+    let Running { node, dir, .. } = running;
+    node.shutdown().await;
+
+    let mut other_cluster = alone(Guest::Counter, dir.path()).await;
+    other_cluster.cluster_id = "another".to_owned();
+    let words = refusal(other_cluster).await;
+    assert!(
+        words.contains("another") && words.contains("test") && words.contains("--data-dir"),
+        "{words}"
+    );
+
+    let cluster = Cluster::alone("node2", anywhere());
+    let guest = Guest::Counter.load().await;
+    let mut other_node =
+        ServeSettings::of_cluster(cluster, "node2", anywhere(), dir.path().to_owned(), guest)
+            .expect("a node of its cluster");
+    other_node.cluster_id = "test".to_owned();
+    let words = refusal(other_node).await;
+    assert!(
+        words.contains("node1") && words.contains("node2"),
+        "{words}"
+    );
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_is_named_with_the_flag_that_changes_it() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let addr = taken.local_addr().expect("bound").to_string();
+    let dir = tempfile::tempdir().expect("a directory");
+    for flag in ["--client-addr", "--peer-addr"] {
+        let mut settings = alone(Guest::Counter, &dir.path().join("data")).await;
+        match flag {
+            "--client-addr" => settings.client_addr = addr.parse().expect("an address"),
+            _ => settings.peer_addr = addr.parse().expect("an address"),
+        }
+        let words = refusal(settings).await;
+        assert!(words.contains(&addr) && words.contains(flag), "{words}");
+    }
+    assert!(
+        !dir.path().join("data").exists(),
+        "a refused start leaves nothing behind"
+    );
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_guest_is_refused_with_every_reason() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("guest.wat");
+    let wrong = br#"(component (import "wasi:clocks/monotonic-clock@0.2.0" (instance (export "now" (func (result u64))))))"#;
+    for (bytes, reasons) in [
+        (
+            &wrong[..],
+            &["wasi:clocks/monotonic-clock@0.2.0", "machine"][..],
+        ),
+        (b"", &["empty"]),
+        (b"#!/bin/sh", &["neither WebAssembly nor its text"]),
+    ] {
+        std::fs::write(&file, bytes).expect("writable");
+        let mut settings = alone(Guest::Counter, &dir.path().join("data")).await;
+        settings.guest = GuestSource::File(file.clone());
+        let words = refusal(settings).await;
+        for reason in reasons {
+            assert!(words.contains(reason), "{words}");
+        }
+        assert!(words.contains("guest.wat"), "{words}");
+    }
+    let mut settings = alone(Guest::Counter, &dir.path().join("data")).await;
+    settings.guest = GuestSource::File(dir.path().join("not-there.wasm"));
+    let words = refusal(settings).await;
+    assert!(words.contains("not-there.wasm"), "{words}");
+    assert!(
+        !dir.path().join("data").exists(),
+        "a refused start leaves nothing behind"
+    );
+}
+
+#[tokio::test]
+async fn limits_that_make_no_sense_are_refused() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut settings = alone(Guest::Counter, &dir.path().join("data")).await;
+    settings.limits.memory_bytes = 0;
+    assert!(matches!(
+        Node::start(settings).await,
+        Err(StartError::Machine(_))
+    ));
+}
+
+/// Three nodes on ports that the system chose.
+async fn three(dir: &std::path::Path) -> Vec<Node> {
+    let sockets: Vec<std::net::TcpListener> = (0..3)
+        .map(|_| std::net::TcpListener::bind("127.0.0.1:0").expect("a port"))
+        .collect();
+    let members = sockets.iter().enumerate().map(|(at, socket)| Member {
+        node_id: format!("node{}", at + 1),
+        addr: socket
+            .local_addr()
+            .expect("bound")
+            .to_string()
+            .parse()
+            .expect("an address"),
+    });
+    let cluster = Cluster::new(members.collect()).expect("a cluster");
+    let mut nodes = Vec::new();
+    for (at, socket) in sockets.into_iter().enumerate() {
+        let (id, guest) = (format!("node{}", at + 1), Guest::Counter.load().await);
+        let settings =
+            ServeSettings::of_cluster(cluster.clone(), &id, anywhere(), dir.join(&id), guest);
+        let sockets = Sockets {
+            peers: Some(socket),
+            clients: None,
+        };
+        nodes.push(
+            Node::start_on(settings.expect("a node of its cluster"), sockets)
+                .await
+                .expect("it starts"),
+        );
+    }
+    nodes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_nodes_answer_alike_over_any_of_them_and_know_each_other() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let nodes = three(dir.path()).await;
+    for node in &nodes {
+        node.app().readiness.caught_up().await;
+    }
+    for (at, node) in nodes.iter().enumerate() {
+        let client = Client(node.client_addr().to_string());
+        assert_eq!(
+            client.apply(ADD).await.json(),
+            json!({"value": 5 * (at + 1)})
+        );
+    }
+    let mut hashes = Vec::new();
+    for node in &nodes {
+        let client = Client(node.client_addr().to_string());
+        assert_eq!(
+            client.query(GET).await.json(),
+            json!({"value": 15}),
+            "linearizable at each"
+        );
+        let status = client.get("/v1/status").await.json();
+        hashes.push((
+            status["applied_index"].clone(),
+            status["state_hash"].clone(),
+        ));
+        for (member, known) in status["members"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .zip(&nodes)
+        {
+            assert_eq!(
+                member["client_addr"],
+                known.client_addr().to_string(),
+                "{status:#}"
+            );
+        }
+    }
+    assert!(
+        hashes.windows(2).all(|pair| pair[0] == pair[1]),
+        "{hashes:#?}"
+    );
+    for node in nodes {
+        node.shutdown().await;
+    }
+}

@@ -1,0 +1,97 @@
+//! Requests by route and status, and how long they took.
+//!
+//! A request costs no look-up by label: its route and status are places in a table whose counters are made when they
+//! are first needed.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Registry};
+
+use super::{counter_vec, register};
+
+/// Routes that are told apart; the last one stands for all others.
+const ROUTES: [&str; 10] = [
+    "/v1/apply",
+    "/v1/query",
+    "/v1/status",
+    "/v1/state-machine",
+    "/v1/snapshot",
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/",
+    "other",
+];
+
+/// Statuses that are answered; the last one stands for all others.
+const STATUSES: [&str; 12] = [
+    "200", "400", "404", "405", "409", "413", "422", "429", "500", "503", "504", "other",
+];
+
+/// Upper bounds of the buckets, in seconds: from a fast local commit to the longest usual timeout.
+const BUCKETS: [f64; 16] = [
+    0.000_5, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0,
+    16.0,
+];
+
+/// A place in the table of routes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Route(usize);
+
+/// See the module.
+pub(crate) struct HttpMetrics {
+    requests: IntCounterVec,
+    seconds: HistogramVec,
+    routes: [RouteMetrics; ROUTES.len()],
+}
+
+#[derive(Default)]
+struct RouteMetrics {
+    seconds: OnceLock<Histogram>,
+    requests: [OnceLock<IntCounter>; STATUSES.len()],
+}
+
+impl HttpMetrics {
+    pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let help = "How long requests took from their head to their answer, in seconds.";
+        let opts =
+            HistogramOpts::new("oarlock_http_request_seconds", help).buckets(BUCKETS.to_vec());
+        Ok(Self {
+            requests: counter_vec(
+                registry,
+                "oarlock_http_requests_total",
+                "Requests that were answered, by route and status.",
+                &["route", "status"],
+            )?,
+            seconds: register(registry, HistogramVec::new(opts, &["route"])?)?,
+            routes: std::array::from_fn(|_| RouteMetrics::default()),
+        })
+    }
+
+    /// The route that a path belongs to.
+    pub(crate) fn route(&self, path: &str) -> Route {
+        Route(
+            ROUTES
+                .iter()
+                .position(|route| *route == path)
+                .unwrap_or(ROUTES.len() - 1),
+        )
+    }
+
+    /// A request was answered.
+    pub(crate) fn answered(&self, Route(route): Route, status: StatusCode, took: Duration) {
+        let known = STATUSES.iter().position(|known| *known == status.as_str());
+        let status = known.unwrap_or(STATUSES.len() - 1);
+        let metrics = &self.routes[route];
+        let labels = [ROUTES[route], STATUSES[status]];
+        metrics.requests[status]
+            .get_or_init(|| self.requests.with_label_values(&labels))
+            .inc();
+        let seconds = metrics
+            .seconds
+            .get_or_init(|| self.seconds.with_label_values(&labels[..1]));
+        seconds.observe(took.as_secs_f64());
+    }
+}

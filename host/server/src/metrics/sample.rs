@@ -1,0 +1,260 @@
+//! Metrics that are counted elsewhere, and looked at when somebody asks for them.
+
+use std::sync::PoisonError;
+
+use oarlock_wasm::MachineStatus;
+use prometheus::{IntCounter, IntGauge, IntGaugeVec, Registry, TextEncoder};
+use task_queue_raft::Status;
+use task_queue_raft::node::{Network, NetworkStats};
+use task_queue_raft::types::Index;
+
+use super::{Metrics, counter, gauge, gauge_vec};
+use crate::http::status::NodeStatus;
+
+/// What a node may be, for the gauge with one of these at 1.
+const ROLES: [&str; 4] = ["leader", "follower", "candidate", "learner"];
+
+type NetworkCount = fn(&NetworkStats) -> u64;
+
+/// The network's counters: name, help, where it is counted.
+const NETWORK: [(&str, &str, NetworkCount); 11] = [
+    (
+        "oarlock_peer_frames_received_total",
+        "Messages from peers.",
+        NetworkStats::frames_in,
+    ),
+    (
+        "oarlock_peer_frames_sent_total",
+        "Messages to peers.",
+        NetworkStats::frames_out,
+    ),
+    (
+        "oarlock_peer_bytes_received_total",
+        "Bytes from peers.",
+        NetworkStats::bytes_in,
+    ),
+    (
+        "oarlock_peer_bytes_sent_total",
+        "Bytes to peers.",
+        NetworkStats::bytes_out,
+    ),
+    (
+        "oarlock_peer_requests_dropped_total",
+        "Requests to peers that found no connection or a full queue.",
+        NetworkStats::dropped_requests,
+    ),
+    (
+        "oarlock_peer_responses_dropped_total",
+        "Responses to peers that found no connection or a full queue.",
+        NetworkStats::dropped_responses,
+    ),
+    (
+        "oarlock_peer_connections_refused_total",
+        "Connections that were refused: another cluster, an unknown node or version, garbage.",
+        NetworkStats::refused_connections,
+    ),
+    (
+        "oarlock_peer_connections_accepted_total",
+        "Connections that peers opened.",
+        NetworkStats::connections_in,
+    ),
+    (
+        "oarlock_peer_connections_opened_total",
+        "Connections to peers.",
+        NetworkStats::connections_out,
+    ),
+    (
+        "oarlock_peer_dials_failed_total",
+        "Connections to peers that came to nothing.",
+        NetworkStats::failed_dials,
+    ),
+    (
+        "oarlock_peer_connections_lost_total",
+        "Connections with peers that broke.",
+        NetworkStats::lost_connections,
+    ),
+];
+
+/// Gauges and counters that are set when they are asked for.
+pub(super) struct Sampled {
+    term: IntGauge,
+    role: IntGaugeVec,
+    has_leader: IntGauge,
+    ready: IntGauge,
+    commit_index: IntGauge,
+    applied_index: IntGauge,
+    first_log_index: IntGauge,
+    last_log_index: IntGauge,
+    durable_index: IntGauge,
+    snapshot_index: IntGauge,
+    peer_lag: IntGaugeVec,
+    uptime_seconds: IntGauge,
+    applied: IntCounter,
+    guest_memory: IntGauge,
+    keys: IntGauge,
+    deferred: IntGauge,
+    rollbacks: IntCounter,
+    events: IntCounter,
+    failures: IntCounter,
+    network: Vec<IntCounter>,
+}
+
+impl Sampled {
+    pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let gauge = |name, help| gauge(registry, name, help);
+        let counter = |name, help| counter(registry, name, help);
+        Ok(Self {
+            term: gauge(
+                "oarlock_raft_term",
+                "The latest term that this node has seen.",
+            )?,
+            role: gauge_vec(
+                registry,
+                "oarlock_raft_role",
+                "1 at the role that this node has.",
+                &["role"],
+            )?,
+            has_leader: gauge(
+                "oarlock_raft_has_leader",
+                "1 if this node knows of a leader.",
+            )?,
+            ready: gauge(
+                "oarlock_ready",
+                "1 if this node has a leader and has caught up with it.",
+            )?,
+            commit_index: gauge(
+                "oarlock_raft_commit_index",
+                "Entries up to here are committed, as far as this node knows.",
+            )?,
+            applied_index: gauge(
+                "oarlock_raft_applied_index",
+                "Entries up to here are applied.",
+            )?,
+            first_log_index: gauge(
+                "oarlock_raft_first_log_index",
+                "First entry that the log holds.",
+            )?,
+            last_log_index: gauge("oarlock_raft_last_log_index", "Last entry of the log.")?,
+            durable_index: gauge(
+                "oarlock_raft_durable_index",
+                "Entries up to here are on this node's disk.",
+            )?,
+            snapshot_index: gauge(
+                "oarlock_raft_snapshot_index",
+                "The newest snapshot holds the state after this entry; 0: there is none.",
+            )?,
+            peer_lag: gauge_vec(
+                registry,
+                "oarlock_raft_peer_lag_entries",
+                "At the leader: entries that a peer's disk is behind.",
+                &["peer"],
+            )?,
+            uptime_seconds: gauge(
+                "oarlock_uptime_seconds",
+                "How long this node has been running.",
+            )?,
+            applied: counter(
+                "oarlock_applied_entries_total",
+                "Entries that the cluster has applied since its beginning, as this node knows it.",
+            )?,
+            guest_memory: gauge("oarlock_guest_memory_bytes", "Linear memory of the guest.")?,
+            keys: gauge(
+                "oarlock_idempotency_keys",
+                "Idempotency keys that are remembered.",
+            )?,
+            deferred: gauge(
+                "oarlock_deferred_commands",
+                "Commands whose answer the guest has put off.",
+            )?,
+            rollbacks: counter(
+                "oarlock_guest_rollbacks_total",
+                "How often this node undid a failure of the guest.",
+            )?,
+            events: counter(
+                "oarlock_guest_events_total",
+                "Events that the guest has published since the beginning of the log.",
+            )?,
+            failures: counter(
+                "oarlock_guest_failures_total",
+                "Commands and wake-ups at which the guest failed since the beginning of the log.",
+            )?,
+            network: NETWORK
+                .iter()
+                .map(|(name, help, _)| counter(name, help))
+                .collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn set(
+        &self,
+        status: &NodeStatus,
+        raft: &Status,
+        machine: &MachineStatus,
+        network: Option<&Network>,
+    ) {
+        self.term.set(number(status.term));
+        for role in ROLES {
+            self.role
+                .with_label_values(&[role])
+                .set((role == status.role).into());
+        }
+        self.has_leader.set(status.leader_id.is_some().into());
+        self.ready.set(status.ready.into());
+        self.commit_index.set(number(status.commit_index));
+        self.applied_index.set(number(status.applied_index));
+        self.first_log_index.set(number(status.first_log_index));
+        self.last_log_index.set(number(status.last_log_index));
+        self.durable_index.set(number(raft.stable.0));
+        self.snapshot_index.set(number(status.snapshot_index));
+        // A node that leads no more knows nothing of its peers.
+        self.peer_lag.reset();
+        for (peer, matched) in &raft.matched {
+            let Index(behind) = Index(raft.last.0.saturating_sub(matched.0));
+            self.peer_lag
+                .with_label_values(&[peer.as_str()])
+                .set(number(behind));
+        }
+        self.uptime_seconds.set(number(status.uptime_ms / 1000));
+        set_counter(&self.applied, status.applied_index);
+        self.guest_memory.set(number(machine.counts.memory_bytes));
+        self.keys.set(number(machine.counts.keys));
+        self.deferred.set(number(machine.counts.deferred));
+        set_counter(&self.rollbacks, machine.counts.rollbacks);
+        set_counter(&self.events, machine.counts.events);
+        set_counter(&self.failures, machine.counts.failures);
+        if let Some(network) = network {
+            for (counter, (_, _, count)) in self.network.iter().zip(NETWORK) {
+                set_counter(counter, count(network.stats()));
+            }
+        }
+    }
+}
+
+impl Metrics {
+    /// Everything as text, as of now.
+    ///
+    /// # Errors
+    /// A metric can't be written, which is a bug.
+    pub(crate) fn sample(
+        &self,
+        status: &NodeStatus,
+        raft: &Status,
+        machine: &MachineStatus,
+        network: Option<&Network>,
+    ) -> Result<String, prometheus::Error> {
+        // The lock makes a sample one moment. A thread that panicked here left plain numbers.
+        let sampled = self.sampled.lock().unwrap_or_else(PoisonError::into_inner);
+        sampled.set(status, raft, machine, network);
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
+/// Gives a counter the value that is counted elsewhere.
+fn set_counter(counter: &IntCounter, value: u64) {
+    counter.reset();
+    counter.inc_by(value);
+}
+
+fn number(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

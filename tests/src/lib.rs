@@ -1,3 +1,4 @@
 //! The tests that look at the whole of Oarlock: simulation, clusters of real processes, the tree itself.
 
+pub mod process;
 pub mod sim;

@@ -260,6 +260,8 @@ impl Core {
         };
         // A snapshot can reach the disk before the term that it came with.
         core.observe_term(core.log.last().term);
+        // The node may have stopped between taking a snapshot and purging the log behind it.
+        core.compact();
         core.rearm_election();
         core
     }

@@ -17,13 +17,15 @@ use crate::types::{Index, LogId, NodeId, SnapshotMeta};
 impl Core {
     // ----- its own -----
 
-    /// Asks for a snapshot once enough was applied since the last one.
+    /// Asks for a snapshot once enough was applied since the last one, or where only one makes room in a full log.
     pub(super) fn gather_snapshot(&mut self) {
         let last = self
             .snapshot
             .as_ref()
             .map_or(Index::ZERO, |meta| meta.last.index);
-        let enough = self.log.applied.0.saturating_sub(last.0) >= self.config.snapshot_threshold;
+        let since = self.log.applied.0.saturating_sub(last.0);
+        let full = self.log.len() >= self.config.max_log_entries;
+        let enough = since >= self.config.snapshot_threshold || full && since > 0;
         if enough && self.now >= self.snapshot_retry_at {
             self.take_snapshot();
         }
@@ -56,7 +58,7 @@ impl Core {
     }
 
     /// Purges the log behind the snapshot, but for some entries that slow followers may still want.
-    fn compact(&mut self) {
+    pub(super) fn compact(&mut self) {
         let Some(meta) = self.snapshot.clone() else {
             return;
         };

@@ -1,16 +1,16 @@
 use std::time::Duration;
 
-use crate::raft::ready::SnapshotTask;
+use crate::raft::ready::{ReadFor, SnapshotTask};
 use crate::raft::{Core, CoreConfig, Limits};
 use crate::storage::{Received, StoredState};
-use crate::types::{Index, LogId, NodeId, SnapshotMeta, Term};
+use crate::types::{Entry, HardState, Index, LogId, NodeId, Payload, SnapshotMeta, Term};
 
 const NOW: Duration = Duration::ZERO;
 
-fn follower() -> Core {
-    let config = CoreConfig {
+fn config(voters: &[&'static str]) -> CoreConfig {
+    CoreConfig {
         id: "a".into(),
-        voters: ["a", "b", "c"].map(NodeId::from).into(),
+        voters: voters.iter().copied().map(NodeId::from).collect(),
         election_timeout_min: Duration::from_millis(1000),
         election_timeout_max: Duration::from_millis(2000),
         heartbeat_interval: Duration::from_millis(300),
@@ -18,8 +18,31 @@ fn follower() -> Core {
         snapshot_threshold: 10,
         limits: Limits::default(),
         seed: 1,
+    }
+}
+
+fn follower() -> Core {
+    Core::new(
+        config(&["a", "b", "c"]),
+        &StoredState::default(),
+        None,
+        0,
+        NOW,
+    )
+}
+
+/// A node that starts with entries 1 to `last` and a snapshot of them up to `taken`.
+fn restarted(config: CoreConfig, last: u64, taken: u64) -> Core {
+    let stored = StoredState {
+        hard_state: HardState {
+            term: Term(1),
+            vote: None,
+        },
+        purged: LogId::default(),
+        last: LogId::new(Term(1), Index(last)),
+        terms: vec![(Index(1), Term(1))],
     };
-    Core::new(config, &StoredState::default(), None, 0, NOW)
+    Core::new(config, &stored, Some(snapshot(taken)), 0, NOW)
 }
 
 fn snapshot(index: u64) -> SnapshotMeta {
@@ -56,4 +79,51 @@ fn a_snapshot_is_kept_until_the_machine_has_restored_it_or_a_newer_one() {
     assert_eq!(applied(&mut core, 5), []);
     assert_eq!(applied(&mut core, 9), [SnapshotTask::Retain(newer)]);
     assert_eq!(applied(&mut core, 9), []);
+}
+
+#[test]
+fn a_purge_that_a_crash_has_swallowed_is_made_up_for_on_start() {
+    let mut core = restarted(config(&["a", "b", "c"]), 18, 12);
+    // Half of the threshold stays for slow followers.
+    let up_to = LogId::new(Term(1), Index(7));
+    assert_eq!(core.ready().purge, Some(up_to));
+    assert_eq!(core.log().purged(), up_to);
+}
+
+#[test]
+fn a_full_log_is_reason_enough_for_a_snapshot() {
+    let mut core = restarted(
+        CoreConfig {
+            max_log_entries: 12,
+            ..config(&["a"])
+        },
+        18,
+        12,
+    );
+    assert_eq!(core.ready().purge, Some(LogId::new(Term(1), Index(10))));
+    // It elects itself, and its first entry is applied, as are those up to 21 then: 9 since the snapshot, where
+    // the threshold is 10, in a log of 11.
+    core.tick(Duration::from_secs(3));
+    let elected = core.ready().write.map(|(id, _)| id);
+    core.persisted(NOW, elected.unwrap_or_default());
+    for _ in 0..2 {
+        assert!(core.propose(NOW, 0, Vec::new()).is_ok());
+    }
+    let written = core.ready().write.map(|(id, _)| id);
+    core.persisted(NOW, written.unwrap_or_default());
+    assert!(core.ready().snapshots.is_empty());
+    core.entries_read(NOW, &ReadFor::Apply, entries(13, 21));
+    core.ready();
+    assert!(core.propose(NOW, 0, Vec::new()).is_ok());
+    assert!(core.propose(NOW, 0, Vec::new()).is_err(), "the log is full");
+    assert_eq!(applied(&mut core, 21), [SnapshotTask::Take]);
+}
+
+fn entries(first: u64, last: u64) -> Vec<Entry> {
+    let entry = |index| Entry {
+        id: LogId::new(Term(1), Index(index)),
+        time_ms: 0,
+        payload: Payload::Noop,
+    };
+    (first..=last).map(entry).collect()
 }

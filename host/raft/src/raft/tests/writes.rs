@@ -214,8 +214,9 @@ fn proposals_are_refused_past_the_bounds() {
     config.snapshot_threshold = 3;
     let mut node = Node::with(config, HardState::default(), &[]);
     node.lead();
-    node.propose("x");
-    node.propose("x");
+    for _ in 0..2 {
+        assert!(node.core.propose(node.now, 0, command("x")).is_ok());
+    }
     let refused = node.core.propose(node.now, 0, command("x"));
     assert!(
         matches!(refused, Err(ProposeError::Overloaded { .. })),

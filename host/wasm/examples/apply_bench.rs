@@ -25,8 +25,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let duration = Duration::from_secs_f64(seconds);
     let engine = GuestEngine::new()?;
-    let counter = load(&engine, "counter")?;
-    let kv = load(&engine, "kv")?;
+    let counter = load(&engine, "examples-wasm/dist/counter")?;
+    let kv = load(&engine, "examples-wasm/dist/kv")?;
     println!("guest    keys in store  batch  key  ns/command  commands/s  slowest entry");
     for batch in [1, 64, 1024] {
         run("counter", &counter, &add, 1, batch, false, duration)?;
@@ -36,12 +36,18 @@ fn main() -> Result<(), Box<dyn Error>> {
             run("kv", &kv, &put, keys, batch, false, duration)?;
         }
     }
-    run("kv", &kv, &put, 1_000, 64, true, duration)
+    run("kv", &kv, &put, 1_000, 64, true, duration)?;
+    let faulty = load(&engine, "tests/guests/faulty")?;
+    println!("state   an entry of 64 commands  the same with one trap");
+    for mib in [0, 1, 16, 64] {
+        run_failures(&faulty, mib)?;
+    }
+    Ok(())
 }
 
 fn load(engine: &GuestEngine, name: &str) -> Result<GuestModule, Box<dyn Error>> {
-    let dist = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples-wasm/dist");
-    let bytes = std::fs::read(dist.join(format!("{name}.wasm")))?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let bytes = std::fs::read(root.join(format!("{name}.wasm")))?;
     let start = Instant::now();
     let module = GuestModule::load(engine, bytes, &MachineLimits::default())?;
     println!("{name} checked and compiled in {:?}", start.elapsed());
@@ -114,6 +120,45 @@ fn run(
     let slowest = slowest.as_secs_f64() * 1_000.0;
     println!(
         "{name:8} {keys:13}  {batch:5}  {mark:3}  {nanoseconds:10.0}  {rate:10.0}  {slowest:10.2} ms"
+    );
+    Ok(())
+}
+
+/// Prints what an entry costs at whose last command the guest traps, with a state of so many MiB.
+fn run_failures(module: &GuestModule, mib: u32) -> Result<(), Box<dyn Error>> {
+    const ROUNDS: u32 = 10;
+    let mut machine = WasmMachine::new(module.clone(), MachineLimits::default(), None)?;
+    let mut index = 0;
+    let mut apply = |bodies: &[String]| -> Result<Duration, Box<dyn Error>> {
+        let envelopes: Result<Vec<Bytes>, _> = bodies
+            .iter()
+            .map(|body| Envelope::command(None, body.as_bytes()))
+            .collect();
+        let envelopes = envelopes?;
+        index += 1;
+        let at = Moment {
+            index: Index(index),
+            time_ms: index,
+        };
+        let start = Instant::now();
+        machine.apply(at, &envelopes)?;
+        Ok(start.elapsed())
+    };
+    apply(&[format!("{{\"keep\":{{\"mib\":{mib}}}}}")])?;
+    let good = vec!["{\"add\":{\"by\":1}}".to_owned(); 64];
+    let mut bad = good.clone();
+    bad[63] = "{\"half\":{}}".to_owned();
+    let (mut without, mut with) = (Duration::ZERO, Duration::ZERO);
+    for _ in 0..ROUNDS {
+        without += apply(&good)?;
+        with += apply(&bad)?;
+        // The first entry after a failure brings the guest back.
+        with += apply(&good[..1])?;
+    }
+    println!(
+        "{mib:3} MiB  {:>23}  {:>22}",
+        format!("{:?}", without / ROUNDS),
+        format!("{:?}", with / ROUNDS)
     );
     Ok(())
 }

@@ -1,11 +1,12 @@
 //! The README keeps its word: its guest is written down verbatim in a folder outside of the repository, builds, passes
-//! its tests and is accepted; its commands get the replies that stand beside them.
+//! its tests and serves; its commands get the replies that stand beside them; its flags are there.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use bytes::Bytes;
+use oarlock_tests::process::{Cluster, eventually, run};
 use oarlock_wasm::{Envelope, GuestEngine, GuestModule, MachineLimits, Outcome, WasmMachine};
 use task_queue_raft::state_machine::{Moment, StateMachine};
 use task_queue_raft::types::Index;
@@ -178,8 +179,8 @@ fn cannot_build_modules(folder: &Path) -> Option<String> {
         .then(|| format!("a package for modules was never fetched: {missing}"))
 }
 
-#[test]
-fn the_guest_of_the_readme_builds_passes_its_tests_and_answers_as_told() {
+#[tokio::test(flavor = "multi_thread")]
+async fn the_guest_of_the_readme_builds_passes_its_tests_and_answers_as_told() {
     let folder = tempfile::tempdir().unwrap();
     write_guest(folder.path());
     let tested = cargo(folder.path(), &["test"]);
@@ -196,9 +197,59 @@ fn the_guest_of_the_readme_builds_passes_its_tests_and_answers_as_told() {
     let module = cargo(folder.path(), &["build", "--release", "--target", TARGET]);
     assert!(module.status.success(), "{}", text(&module));
     let module = built().join(TARGET).join("release/seats.wasm");
-    let module = load(fs::read(module).unwrap());
-    assert_eq!(module.description().name, "seats");
-    exchange(module, section("Write a guest"));
+    let path = module.to_str().expect("a path of UTF-8");
+    let checked = run(["check", path]);
+    assert!(checked.status.success(), "{}", text(&checked));
+    exchange(load(fs::read(&module).unwrap()), section("Write a guest"));
+    serve(path.trim_end_matches(".wasm"), section("Write a guest")).await;
+}
+
+/// Serves a guest, and has the program send what the part says.
+async fn serve(guest: &str, part: &str) {
+    let cluster = Cluster::start(1, guest, &[]);
+    let http = cluster.nodes[0].http();
+    let ready = async || (http.get("/readyz").await.ok()?.status == 200).then_some(());
+    eventually("the node is ready", ready).await;
+    for Said { query, body, reply } in sent(part) {
+        let name = if query { "query" } else { "apply" };
+        let output = run([name, &body, "--endpoints", &http.0]);
+        let reply = reply.unwrap_or_default();
+        match reply.strip_prefix("refused: ") {
+            None => assert_eq!(text(&output).trim_end(), reply, "the reply to {body}"),
+            Some(refusal) => {
+                assert_eq!(output.status.code(), Some(1), "{body}");
+                assert!(text(&output).contains(refusal), "{body}: {}", text(&output));
+            }
+        }
+    }
+}
+
+#[test]
+fn every_flag_of_the_readme_is_one_of_its_command() {
+    let joined = README.replace("\\\n", " ");
+    let mut seen = 0;
+    for line in joined.lines() {
+        let line = line.replace("cargo run --release -- ", "oarlock ");
+        let Some((_, called)) = line.split_once("oarlock ") else {
+            continue;
+        };
+        let mut words = called
+            .split('#')
+            .next()
+            .unwrap_or(called)
+            .split_whitespace();
+        let command = words.next().unwrap_or_default();
+        let flags: Vec<&str> = words.filter(|word| word.starts_with("--")).collect();
+        if line.contains('`') || flags.is_empty() {
+            continue;
+        }
+        let help = text(&run([command, "--help"]));
+        for flag in flags {
+            assert!(help.contains(flag), "oarlock {command} has no {flag}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 5, "the README has fewer flags than it had: {seen}");
 }
 
 #[test]

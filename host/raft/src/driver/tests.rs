@@ -1,1 +1,5 @@
-
+mod forwarding;
+mod kit;
+mod ordering;
+mod proposals;
+mod reads;

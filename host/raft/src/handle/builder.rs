@@ -12,9 +12,10 @@ use super::runtime::{Inbox, Receiver};
 use super::{Raft, RaftConfig, Shared, Status};
 use crate::driver::DriverLimits;
 use crate::node::NetworkLimits;
+use crate::node::address::PeerAddress;
 use crate::raft::{Limits, Role};
 use crate::state_machine::StateMachine;
-use crate::types::{Index, NodeId, Term};
+use crate::types::{Index, Term};
 
 /// A node before it is built. Made by [`Raft::builder`].
 pub struct RaftBuilder<M: StateMachine> {
@@ -137,8 +138,9 @@ impl<M: StateMachine> RaftBuilder<M> {
 }
 
 fn unstarted(config: &RaftConfig) -> Status {
+    let address: Result<PeerAddress, _> = config.node_id.parse();
     Status {
-        node_id: NodeId::from(config.node_id.as_str()),
+        node_id: address.map_or_else(|_| config.node_id.as_str().into(), |address| address.id),
         role: Role::Follower,
         term: Term::ZERO,
         leader: None,

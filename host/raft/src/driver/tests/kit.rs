@@ -1,0 +1,401 @@
+//! Drivers whose ends are queues in memory, with the production disk and applier behind them.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::applier::Applier;
+use crate::disk::{Disk, DiskTask};
+use crate::driver::*;
+use crate::message::*;
+use crate::raft::{Core, CoreConfig, Limits, Role};
+use crate::state_machine::MemoryStateMachine;
+use crate::storage::memory::{MemorySnapshots, MemoryStore};
+use crate::storage::{LogStore, SnapshotStore};
+use crate::types::*;
+
+pub(super) const MIN: Duration = Duration::from_millis(1000);
+pub(super) const MAX: Duration = Duration::from_millis(2000);
+pub(super) const HEARTBEAT: Duration = Duration::from_millis(300);
+/// How long the clients of these tests wait unless they say otherwise.
+pub(super) const DEADLINE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(super) type Outcome = Result<Applied<Bytes>, SubmitError>;
+type Machine = MemoryStateMachine;
+
+/// Ends that keep what they are given.
+#[derive(Default)]
+pub(super) struct Queues {
+    pub(super) disk: VecDeque<DiskTask>,
+    pub(super) machine: VecDeque<MachineTask<Machine, u32>>,
+    pub(super) sent: Vec<(NodeId, Message)>,
+    pub(super) outcomes: BTreeMap<u32, Outcome>,
+    pub(super) answers: BTreeMap<u32, Result<(Index, Option<Bytes>), SubmitError>>,
+}
+
+impl Ends<Machine> for Queues {
+    type Waiter = u32;
+    type Asker = u32;
+
+    fn disk(&mut self, task: DiskTask) {
+        self.disk.push_back(task);
+    }
+    fn machine(&mut self, task: MachineTask<Machine, u32>) {
+        self.machine.push_back(task);
+    }
+    fn send(&mut self, to: &NodeId, message: Message) {
+        self.sent.push((to.clone(), message));
+    }
+    fn reply(&mut self, waiter: u32, outcome: Outcome) {
+        assert_eq!(
+            self.outcomes.insert(waiter, outcome),
+            None,
+            "{waiter} was answered before"
+        );
+    }
+    fn refuse(&mut self, asker: u32, error: SubmitError) {
+        assert_eq!(
+            self.answers.insert(asker, Err(error)),
+            None,
+            "{asker} was answered before"
+        );
+    }
+    fn wall_ms(&mut self) -> u64 {
+        1_700_000_000_000
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct Setup {
+    pub(super) core: CoreConfig,
+    pub(super) driver: DriverLimits,
+}
+
+pub(super) fn setup(id: &str, voters: &str) -> Setup {
+    Setup {
+        core: CoreConfig {
+            id: id.into(),
+            voters: voters.split(' ').map(NodeId::from).collect(),
+            election_timeout_min: MIN,
+            election_timeout_max: MAX,
+            heartbeat_interval: HEARTBEAT,
+            max_log_entries: 1000,
+            snapshot_threshold: 500,
+            limits: Limits::default(),
+            seed: id.bytes().map(u64::from).sum(),
+        },
+        driver: DriverLimits {
+            leader_patience: PATIENCE,
+            ..DriverLimits::default()
+        },
+    }
+}
+
+pub(super) struct Node {
+    pub(super) driver: Driver<Machine, Queues>,
+    pub(super) now: Duration,
+    /// Otherwise its tasks wait.
+    pub(super) disk_works: bool,
+    /// Otherwise its tasks wait.
+    pub(super) machine_works: bool,
+    pub(super) applier: Applier<Machine>,
+    setup: Setup,
+    disk: Disk,
+    log: MemoryStore,
+    snapshots: MemorySnapshots,
+    session: u64,
+}
+
+impl Node {
+    pub(super) fn new(setup: Setup) -> Self {
+        let session = setup.core.id.as_str().bytes().map(u64::from).sum();
+        Self::start(
+            setup,
+            MemoryStore::new(),
+            MemorySnapshots::new(),
+            session,
+            Duration::ZERO,
+        )
+    }
+
+    fn start(
+        setup: Setup,
+        mut log: MemoryStore,
+        snapshots: MemorySnapshots,
+        session: u64,
+        now: Duration,
+    ) -> Self {
+        let stored = log.load().unwrap();
+        let newest = snapshots.newest().unwrap();
+        let shelf: Arc<dyn SnapshotStore> = Arc::new(snapshots.clone());
+        let mut applier = Applier::new(Machine::new(), Arc::clone(&shelf));
+        if let Some(meta) = &newest {
+            applier.restore(meta).unwrap();
+        }
+        let core = Core::new(setup.core.clone(), &stored, newest, 0, now);
+        Self {
+            driver: Driver::new(core, Queues::default(), setup.driver.clone(), session),
+            now,
+            disk_works: true,
+            machine_works: true,
+            applier,
+            setup,
+            disk: Disk::new(Box::new(log.clone()), shelf),
+            log,
+            snapshots,
+            session,
+        }
+    }
+
+    /// Stops it and starts it again, with what its disk holds and as a new run.
+    pub(super) fn restart(&mut self) {
+        let (log, snapshots) = (self.log.clone(), self.snapshots.clone());
+        *self = Self::start(
+            self.setup.clone(),
+            log,
+            snapshots,
+            self.session + 1000,
+            self.now,
+        );
+    }
+
+    pub(super) fn handle(&mut self, input: Input<Machine, Queues>) {
+        self.driver.handle(self.now, input);
+    }
+
+    /// Takes turns until there is nothing more to do.
+    pub(super) fn run(&mut self) {
+        loop {
+            self.driver.turn();
+            self.driver.core().check();
+            let written = self.disk_works && self.finish_disk_task();
+            let worked = written || (self.machine_works && self.finish_machine_task());
+            if !worked {
+                break;
+            }
+        }
+    }
+
+    pub(super) fn finish_disk_task(&mut self) -> bool {
+        let Some(task) = self.driver.ends_mut().disk.pop_front() else {
+            return false;
+        };
+        let done = self.disk.run(task).unwrap();
+        self.handle(Input::Disk(done));
+        true
+    }
+
+    pub(super) fn finish_machine_task(&mut self) -> bool {
+        let Some(task) = self.driver.ends_mut().machine.pop_front() else {
+            return false;
+        };
+        match task {
+            MachineTask::Apply(entries) => {
+                let replies = self.applier.apply(self.driver.session(), entries).unwrap();
+                self.handle(Input::Applied(self.applier.last().index, replies));
+            }
+            MachineTask::Query(position, asker) => {
+                let answer = self.applier.query(position);
+                self.driver.ends_mut().answers.insert(asker, Ok(answer));
+            }
+            MachineTask::TakeSnapshot => {
+                let taken = self.applier.take_snapshot().ok();
+                self.handle(Input::SnapshotTaken(taken));
+            }
+            MachineTask::Restore(meta) => {
+                self.applier.restore(&meta).unwrap();
+                self.handle(Input::Restored(meta));
+            }
+        }
+        true
+    }
+
+    pub(super) fn core(&self) -> &Core {
+        self.driver.core()
+    }
+
+    pub(super) fn propose(&mut self, waiter: u32, data: &'static str) {
+        self.submit(waiter, data, true, DEADLINE);
+    }
+
+    pub(super) fn submit(
+        &mut self,
+        waiter: u32,
+        data: &'static str,
+        forward: bool,
+        wait: Duration,
+    ) {
+        let (data, deadline) = (Bytes::from_static(data.as_bytes()), self.now + wait);
+        self.handle(Input::Propose {
+            data,
+            deadline,
+            forward,
+            waiter,
+        });
+    }
+
+    pub(super) fn query(&mut self, asker: u32, query: usize, consistency: Consistency) {
+        self.query_for(asker, query, consistency, DEADLINE);
+    }
+
+    pub(super) fn query_for(
+        &mut self,
+        asker: u32,
+        query: usize,
+        consistency: Consistency,
+        wait: Duration,
+    ) {
+        let deadline = self.now + wait;
+        self.handle(Input::Query {
+            query,
+            consistency,
+            deadline,
+            asker,
+        });
+    }
+
+    pub(super) fn outcome(&self, waiter: u32) -> Option<&Outcome> {
+        self.driver.ends().outcomes.get(&waiter)
+    }
+
+    /// Whether a client got its reply, which is its command.
+    pub(super) fn was_done(&self, waiter: u32, data: &'static str) -> bool {
+        matches!(self.outcome(waiter), Some(Ok(applied)) if applied.reply == data)
+    }
+
+    /// What the machine has applied, in order.
+    pub(super) fn applied(&self) -> Vec<&str> {
+        let commands = self.applier.machine().commands().iter();
+        commands
+            .map(|command| std::str::from_utf8(command).unwrap())
+            .collect()
+    }
+}
+
+/// Nodes whose messages arrive at once, unless they are lost or kept.
+pub(super) struct Cluster {
+    pub(super) nodes: BTreeMap<String, Node>,
+    pub(super) now: Duration,
+    cut: BTreeSet<String>,
+    /// Messages of this kind don't arrive, and are put into `kept`.
+    pub(super) keep: fn(&Message) -> bool,
+    pub(super) kept: Vec<(String, NodeId, Message)>,
+}
+
+impl Cluster {
+    pub(super) fn of(names: &str) -> Self {
+        Self::with(names.split(' ').map(|id| setup(id, names)))
+    }
+
+    pub(super) fn with(setups: impl Iterator<Item = Setup>) -> Self {
+        let nodes = setups.map(|setup| (setup.core.id.as_str().to_owned(), Node::new(setup)));
+        Self {
+            nodes: nodes.collect(),
+            now: Duration::ZERO,
+            cut: BTreeSet::new(),
+            keep: |_| false,
+            kept: Vec::new(),
+        }
+    }
+
+    pub(super) fn node(&mut self, id: &str) -> &mut Node {
+        self.nodes.get_mut(id).unwrap()
+    }
+
+    pub(super) fn cut_off(&mut self, id: &str) {
+        self.cut.insert(id.to_owned());
+    }
+
+    pub(super) fn heal(&mut self) {
+        self.cut.clear();
+    }
+
+    pub(super) fn deliver(&mut self, from: &str, to: &NodeId, message: Message) {
+        let now = self.now;
+        let node = self.node(to.as_str());
+        node.now = now;
+        node.handle(Input::Message(from.into(), message));
+        node.run();
+    }
+
+    /// Runs all nodes and delivers what they send until nobody sends anything.
+    pub(super) fn settle(&mut self) {
+        loop {
+            let mut mail = Vec::new();
+            for (from, node) in &mut self.nodes {
+                node.now = self.now;
+                node.run();
+                let sent = std::mem::take(&mut node.driver.ends_mut().sent).into_iter();
+                mail.extend(sent.map(|(to, message)| (from.clone(), to, message)));
+            }
+            if mail.is_empty() {
+                break;
+            }
+            for (from, to, message) in mail {
+                if self.cut.contains(&from) || self.cut.contains(to.as_str()) {
+                    continue;
+                }
+                if (self.keep)(&message) {
+                    self.kept.push((from, to, message));
+                } else {
+                    self.deliver(&from, &to, message);
+                }
+            }
+        }
+    }
+
+    /// Lets time pass on all nodes.
+    pub(super) fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        loop {
+            let next = self
+                .nodes
+                .values()
+                .map(|node| node.driver.next_deadline())
+                .min();
+            self.now = next.unwrap_or(end).clamp(self.now, end);
+            for node in self.nodes.values_mut() {
+                node.now = self.now;
+                node.handle(Input::Tick);
+            }
+            self.settle();
+            if self.now == end {
+                break;
+            }
+        }
+    }
+
+    /// Makes a node the leader: its patience ends after a time in which nobody has heard of one.
+    pub(super) fn elect(&mut self, id: &str) {
+        self.now += MAX * 2;
+        let now = self.now;
+        let node = self.node(id);
+        node.now = now;
+        node.handle(Input::Tick);
+        self.settle();
+        assert_eq!(self.node(id).core().role(), Role::Leader);
+    }
+
+    /// Makes a leader step down for lack of a majority, before anybody else does anything.
+    pub(super) fn depose(&mut self, id: &str) {
+        self.now += MIN * 2;
+        let now = self.now;
+        let node = self.node(id);
+        node.now = now;
+        node.handle(Input::Tick);
+        node.run();
+        assert_eq!(node.core().role(), Role::Follower);
+    }
+
+    /// Proposes at a node and lets it run its course.
+    pub(super) fn propose(&mut self, id: &str, waiter: u32, data: &'static str) {
+        let now = self.now;
+        let node = self.node(id);
+        node.now = now;
+        node.propose(waiter, data);
+        self.settle();
+    }
+}

@@ -1,0 +1,134 @@
+//! Persist before send, commit before apply, and the order of tasks within one turn.
+
+use super::kit::*;
+use crate::disk::DiskTask;
+use crate::driver::*;
+use crate::message::*;
+use crate::state_machine::MemoryStateMachine;
+use crate::types::*;
+
+fn kinds(node: &Node) -> Vec<&'static str> {
+    let tasks = node.driver.ends().disk.iter();
+    tasks
+        .map(|task| match task {
+            DiskTask::Write(..) => "write",
+            DiskTask::Purge(_) => "purge",
+            DiskTask::Read(_) => "read",
+            DiskTask::ReadChunk { .. } => "read chunk",
+            DiskTask::Receive { .. } => "receive",
+            DiskTask::Retain(_) => "retain",
+        })
+        .collect()
+}
+
+fn vote_for(candidate: &str, term: u64) -> Input<MemoryStateMachine, Queues> {
+    let request = RequestVote {
+        term: Term(term),
+        candidate_id: candidate.into(),
+        last: LogId::default(),
+        pre_vote: false,
+        transfer: false,
+    };
+    Input::Message(
+        candidate.into(),
+        Message::Request(RaftRequest::RequestVote(request)),
+    )
+}
+
+#[test]
+fn an_answer_leaves_once_what_it_vouches_for_is_on_the_disk() {
+    let mut node = Node::new(setup("a", "a b c"));
+    node.disk_works = false;
+    node.handle(vote_for("b", 1));
+    node.run();
+    assert_eq!(kinds(&node), ["write"]);
+    assert_eq!(node.driver.ends().sent, []);
+    node.finish_disk_task();
+    node.run();
+    assert_eq!(node.driver.ends().sent.len(), 1);
+}
+
+#[test]
+fn a_hanging_disk_does_not_make_answers_pile_up_without_bound() {
+    let mut limited = setup("a", "a b c");
+    limited.driver.held_messages = 3;
+    let mut node = Node::new(limited);
+    node.disk_works = false;
+    for _ in 0..10 {
+        node.handle(vote_for("b", 1));
+    }
+    node.run();
+    node.disk_works = true;
+    node.run();
+    assert_eq!(node.driver.ends().sent.len(), 3);
+}
+
+#[test]
+fn entries_of_a_leader_leave_beside_its_own_write() {
+    let mut cluster = Cluster::of("a b c");
+    cluster.elect("a");
+    let node = cluster.node("a");
+    node.disk_works = false;
+    node.propose(1, "x");
+    node.run();
+    assert_eq!(kinds(node), ["write"]);
+    let appends = node.driver.ends().sent.iter();
+    let with_entries = appends.filter(|(_, message)| {
+        matches!(message, Message::Request(RaftRequest::AppendEntries(append)) if !append.entries.is_empty())
+    });
+    assert_eq!(with_entries.count(), 2);
+}
+
+/// A snapshot arrives; in the same turn the leader says that more is committed, and sends more.
+#[test]
+fn after_a_snapshot_the_log_is_moved_before_it_is_written_and_restored_before_it_goes_on() {
+    let names = "a b c";
+    let mut cluster = Cluster::with(names.split(' ').map(|id| {
+        let mut setup = setup(id, names);
+        setup.core.snapshot_threshold = 5;
+        setup.core.max_log_entries = 8;
+        setup
+    }));
+    cluster.elect("a");
+    cluster.cut_off("c");
+    for waiter in 0..20 {
+        cluster.propose("a", waiter, "x");
+    }
+    cluster.heal();
+    cluster.keep = |message| matches!(message, Message::Response(RaftResponse::InstallSnapshot(_)));
+    let c = cluster.node("c");
+    c.machine_works = false;
+    cluster.pass(HEARTBEAT * 2);
+    let snapshot = cluster.node("c").core().snapshot().cloned().unwrap();
+    let c = cluster.node("c");
+    // Messages that meet the node in the middle of it all.
+    let append = AppendEntries {
+        term: Term(1),
+        leader_id: "a".into(),
+        previous: snapshot.last,
+        entries: vec![Entry {
+            id: LogId::new(Term(1), snapshot.last.index.next()),
+            time_ms: 0,
+            payload: Payload::Noop,
+        }],
+        leader_commit: snapshot.last.index.next(),
+        round: 0,
+    };
+    c.handle(Input::Message(
+        "a".into(),
+        Message::Request(RaftRequest::AppendEntries(append)),
+    ));
+    c.run();
+    let machine = c.driver.ends().machine.iter();
+    let order: Vec<&str> = machine
+        .map(|task| match task {
+            MachineTask::Restore(_) => "restore",
+            MachineTask::Apply(_) => "apply",
+            _ => "other",
+        })
+        .collect();
+    assert_eq!(order, ["restore", "apply"]);
+    c.machine_works = true;
+    c.run();
+    assert_eq!(c.applier.last().index, snapshot.last.index.next());
+}

@@ -1,0 +1,319 @@
+//! Commands on their way through the node that leads.
+
+use bytes::Bytes;
+
+use super::kit::*;
+use crate::disk::DiskTask;
+use crate::driver::*;
+use crate::types::*;
+
+fn alone() -> Cluster {
+    let mut cluster = Cluster::of("a");
+    cluster.elect("a");
+    cluster
+}
+
+/// Sizes, in commands, of the entries that a node has handed to its disk.
+fn entries_to_disk(node: &Node) -> Vec<usize> {
+    let tasks = node.driver.ends().disk.iter();
+    let entries = tasks.flat_map(|task| match task {
+        DiskTask::Write(_, batch) => batch.entries.clone(),
+        _ => Vec::new(),
+    });
+    let sizes = entries.map(|entry| match entry.payload {
+        Payload::Noop => 0,
+        Payload::Commands(commands) => commands.len(),
+    });
+    sizes.collect()
+}
+
+#[test]
+fn a_client_is_answered_once_its_command_is_applied() {
+    let mut cluster = alone();
+    let node = cluster.node("a");
+    node.machine_works = false;
+    node.propose(1, "x");
+    node.run();
+    assert_eq!(node.core().log().committed(), Index(2));
+    assert_eq!(node.outcome(1), None);
+    node.machine_works = true;
+    node.run();
+    let reply = Bytes::from_static(b"x");
+    assert_eq!(
+        node.outcome(1),
+        Some(&Ok(Applied {
+            index: Index(2),
+            reply
+        }))
+    );
+}
+
+#[test]
+fn commands_that_come_together_go_into_one_entry() {
+    let mut cluster = alone();
+    let node = cluster.node("a");
+    node.disk_works = false;
+    for waiter in 0..5 {
+        node.propose(waiter, "x");
+    }
+    node.run();
+    assert_eq!(entries_to_disk(node), [5]);
+}
+
+#[test]
+fn commands_gather_while_entries_are_under_way() {
+    let mut cluster = alone();
+    let node = cluster.node("a");
+    node.disk_works = false;
+    for waiter in 0..10 {
+        node.propose(waiter, "x");
+        node.run();
+    }
+    node.disk_works = true;
+    node.run();
+    let log = node.core().log();
+    // One by one into the first two entries, and all others into the third.
+    assert_eq!(log.last().index, Index(4));
+    assert_eq!(node.applied().len(), 10);
+    assert!((0..10).all(|waiter| node.was_done(waiter, "x")));
+}
+
+#[test]
+fn an_entry_is_bounded_in_commands_and_in_bytes() {
+    let mut setup = setup("a", "a");
+    setup.driver.batch_commands = 3;
+    setup.driver.batch_bytes = 8;
+    setup.driver.entries_under_way = 100;
+    let mut cluster = Cluster::with([setup].into_iter());
+    cluster.elect("a");
+    let node = cluster.node("a");
+    node.disk_works = false;
+    let data = [
+        "1",
+        "2",
+        "3",
+        "4",
+        "55555",
+        "666666",
+        "more than eight bytes",
+        "8",
+    ];
+    for (waiter, data) in data.into_iter().enumerate() {
+        node.propose(waiter as u32, data);
+    }
+    node.run();
+    node.disk_works = true;
+    assert_eq!(entries_to_disk(node), [3, 2, 1, 1, 1]);
+    node.run();
+    assert_eq!(node.applied(), data, "in the order in which they came");
+}
+
+#[test]
+fn clients_past_the_bounds_are_refused_at_once() {
+    let mut limited = setup("a", "a");
+    limited.driver.waiting = 3;
+    let mut cluster = Cluster::with([limited].into_iter());
+    cluster.elect("a");
+    let node = cluster.node("a");
+    for waiter in 0..5 {
+        node.propose(waiter, "x");
+    }
+    let refused = |node: &Node, waiter| {
+        matches!(
+            node.outcome(waiter),
+            Some(Err(SubmitError::Overloaded { .. }))
+        )
+    };
+    assert_eq!(
+        [0, 1, 2, 3, 4].map(|waiter| refused(node, waiter)),
+        [false, false, false, true, true]
+    );
+    node.run();
+    node.propose(5, "x");
+    node.run();
+    assert!(node.was_done(5, "x"), "room again");
+
+    let mut limited = setup("a", "a");
+    limited.driver.queued_bytes = 10;
+    let mut cluster = Cluster::with([limited].into_iter());
+    cluster.elect("a");
+    let node = cluster.node("a");
+    for waiter in 0..4 {
+        node.propose(waiter, "six by");
+    }
+    assert_eq!(
+        [0, 1, 2, 3].map(|waiter| refused(node, waiter)),
+        [false, false, true, true]
+    );
+}
+
+#[test]
+fn a_follower_that_is_asked_not_to_forward_names_the_leader() {
+    let mut cluster = Cluster::of("a b c");
+    cluster.node("b").submit(1, "x", false, DEADLINE);
+    let not_leader = |leader: Option<&str>| {
+        Err(SubmitError::NotLeader {
+            leader: leader.map(NodeId::from),
+        })
+    };
+    assert_eq!(cluster.node("b").outcome(1), Some(&not_leader(None)));
+    cluster.elect("a");
+    cluster.node("b").submit(2, "x", false, DEADLINE);
+    assert_eq!(cluster.node("b").outcome(2), Some(&not_leader(Some("a"))));
+    cluster.node("a").submit(3, "x", false, DEADLINE);
+    cluster.settle();
+    assert!(cluster.node("a").was_done(3, "x"));
+}
+
+#[test]
+fn a_command_waits_for_a_leader_to_appear() {
+    let mut cluster = Cluster::of("a b c");
+    cluster.propose("b", 1, "x");
+    assert_eq!(cluster.node("b").outcome(1), None);
+    cluster.elect("a");
+    assert!(cluster.node("b").was_done(1, "x"));
+}
+
+#[test]
+fn a_command_is_given_up_once_no_leader_has_appeared_for_long_enough() {
+    let mut cluster = Cluster::of("a b c");
+    for id in ["a", "b", "c"] {
+        cluster.cut_off(id);
+    }
+    cluster.propose("b", 1, "x");
+    cluster.pass(PATIENCE - HEARTBEAT);
+    assert_eq!(cluster.node("b").outcome(1), None);
+    cluster.pass(HEARTBEAT);
+    assert_eq!(
+        cluster.node("b").outcome(1),
+        Some(&Err(SubmitError::NoLeader))
+    );
+    // It is gone for good.
+    cluster.heal();
+    cluster.elect("b");
+    cluster.propose("b", 2, "y");
+    assert_eq!(cluster.node("b").applied(), ["y"]);
+}
+
+#[test]
+fn a_command_without_an_outcome_in_time_may_or_may_not_be_carried_out() {
+    let mut cluster = Cluster::of("a b c");
+    cluster.elect("a");
+    cluster.cut_off("b");
+    cluster.cut_off("c");
+    cluster.node("a").submit(1, "x", true, MIN / 2);
+    cluster.settle();
+    assert_eq!(
+        cluster.node("a").core().log().last().index,
+        Index(2),
+        "it is in the log"
+    );
+    cluster.pass(MIN / 2);
+    assert_eq!(
+        cluster.node("a").outcome(1),
+        Some(&Err(SubmitError::TimedOut))
+    );
+}
+
+#[test]
+fn a_command_whose_turn_never_came_was_not_carried_out() {
+    let mut limited = setup("a", "a");
+    limited.core.max_log_entries = 3;
+    limited.core.snapshot_threshold = 2;
+    let mut cluster = Cluster::with([limited].into_iter());
+    cluster.elect("a");
+    let node = cluster.node("a");
+    // Without a machine there is no snapshot, and without that no room in the log.
+    node.machine_works = false;
+    for waiter in 0..5 {
+        node.submit(waiter, "x", true, MIN);
+        node.run();
+    }
+    assert_eq!(node.core().log().len(), 3);
+    cluster.pass(MIN);
+    let node = cluster.node("a");
+    assert!(matches!(node.outcome(0), Some(Err(SubmitError::TimedOut))));
+    for waiter in 2..5 {
+        let outcome = node.outcome(waiter);
+        assert!(
+            matches!(outcome, Some(Err(SubmitError::Overloaded { .. }))),
+            "{outcome:?}"
+        );
+    }
+    node.machine_works = true;
+    cluster.settle();
+    assert_eq!(cluster.node("a").applied(), ["x", "x"]);
+}
+
+#[test]
+fn a_log_that_was_full_takes_commands_again_once_a_snapshot_has_made_room() {
+    let mut limited = setup("a", "a");
+    limited.core.max_log_entries = 3;
+    limited.core.snapshot_threshold = 2;
+    let mut cluster = Cluster::with([limited].into_iter());
+    cluster.elect("a");
+    for waiter in 0..50 {
+        cluster.propose("a", waiter, "x");
+    }
+    assert!((0..50).all(|waiter| cluster.node("a").was_done(waiter, "x")));
+}
+
+#[test]
+fn those_who_wait_are_told_that_the_node_stops() {
+    let mut cluster = Cluster::of("a b c");
+    let node = cluster.node("a");
+    node.propose(1, "x");
+    node.query(2, 0, Consistency::Linearizable);
+    node.run();
+    node.driver.stop();
+    assert_eq!(node.outcome(1), Some(&Err(SubmitError::Stopped)));
+    assert_eq!(
+        node.driver.ends().answers.get(&2),
+        Some(&Err(SubmitError::Stopped))
+    );
+}
+
+#[test]
+fn a_command_that_a_new_leader_has_overwritten_is_proposed_again_and_carried_out_once() {
+    let mut cluster = Cluster::of("a b c");
+    cluster.elect("a");
+    cluster.cut_off("a");
+    cluster.propose("a", 1, "x");
+    assert_eq!(cluster.node("a").core().log().last().index, Index(2));
+    cluster.elect("b");
+    cluster.propose("b", 2, "y");
+    cluster.heal();
+    cluster.pass(MAX);
+    assert!(cluster.node("a").was_done(1, "x"));
+    for id in ["a", "b", "c"] {
+        assert_eq!(cluster.node(id).applied(), ["y", "x"], "on {id}");
+    }
+}
+
+#[test]
+fn a_command_that_outlived_its_leader_is_answered_by_its_own_node() {
+    let mut cluster = Cluster::of("a b c");
+    cluster.elect("a");
+    // It reaches the others, and their acknowledgements are lost.
+    cluster.keep = |message| matches!(message, Message::Response(RaftResponse::AppendEntries(_)));
+    cluster.propose("a", 1, "x");
+    assert_eq!(cluster.node("a").outcome(1), None);
+    cluster.keep = |_| false;
+    cluster.elect("b");
+    cluster.pass(HEARTBEAT);
+    assert!(cluster.node("a").was_done(1, "x"));
+    assert_eq!(cluster.node("c").applied(), ["x"]);
+}
+
+#[test]
+fn a_restarted_node_does_not_answer_for_its_former_self() {
+    let mut cluster = alone();
+    cluster.propose("a", 1, "x");
+    cluster.node("a").restart();
+    cluster.elect("a");
+    cluster.propose("a", 1, "y");
+    let node = cluster.node("a");
+    assert_eq!(node.applied(), ["x", "y"]);
+    assert!(node.was_done(1, "y"));
+    assert_eq!(node.driver.ends().outcomes.len(), 1);
+}

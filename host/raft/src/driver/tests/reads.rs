@@ -1,0 +1,166 @@
+//! Questions to the state machine.
+
+use bytes::Bytes;
+
+use super::kit::*;
+use crate::driver::*;
+use crate::message::*;
+use crate::types::*;
+use Consistency::{Linearizable, Stale};
+
+type Answer = Result<(Index, Option<Bytes>), SubmitError>;
+
+fn answer(index: u64, command: Option<&'static str>) -> Answer {
+    Ok((
+        Index(index),
+        command.map(|command| Bytes::from_static(command.as_bytes())),
+    ))
+}
+
+fn led_by_a() -> Cluster {
+    let mut cluster = Cluster::of("a b c");
+    cluster.elect("a");
+    cluster.propose("a", 1, "x");
+    cluster
+}
+
+impl Cluster {
+    fn ask(&mut self, id: &str, asker: u32, consistency: Consistency) {
+        let now = self.now;
+        let node = self.node(id);
+        node.now = now;
+        node.query(asker, 0, consistency);
+        self.settle();
+    }
+
+    fn answer(&self, id: &str, asker: u32) -> Option<&Answer> {
+        self.nodes[id].driver.ends().answers.get(&asker)
+    }
+}
+
+#[test]
+fn every_node_answers_a_linearizable_question() {
+    let mut cluster = led_by_a();
+    for id in ["a", "b", "c"] {
+        cluster.ask(id, 1, Linearizable);
+        assert_eq!(
+            cluster.answer(id, 1),
+            Some(&answer(2, Some("x"))),
+            "on {id}"
+        );
+    }
+}
+
+#[test]
+fn a_linearizable_answer_waits_for_the_machine() {
+    let mut cluster = led_by_a();
+    cluster.node("b").machine_works = false;
+    cluster.propose("a", 2, "y");
+    cluster.ask("b", 1, Linearizable);
+    assert_eq!(cluster.answer("b", 1), None);
+    cluster.node("b").machine_works = true;
+    cluster.settle();
+    assert_eq!(cluster.answer("b", 1), Some(&answer(3, Some("x"))));
+}
+
+#[test]
+fn a_stale_question_is_answered_without_a_leader() {
+    let mut cluster = led_by_a();
+    cluster.cut_off("b");
+    cluster.pass(MAX * 3);
+    cluster.propose("a", 2, "y");
+    cluster.ask("b", 1, Stale);
+    assert_eq!(cluster.answer("b", 1), Some(&answer(2, Some("x"))));
+}
+
+#[test]
+fn a_linearizable_question_waits_for_a_leader() {
+    let mut cluster = led_by_a();
+    cluster.cut_off("b");
+    cluster.pass(MAX * 3);
+    cluster.ask("b", 1, Linearizable);
+    assert_eq!(cluster.answer("b", 1), None);
+    cluster.propose("a", 2, "y");
+    cluster.heal();
+    cluster.pass(MAX);
+    assert_eq!(cluster.answer("b", 1), Some(&answer(3, Some("x"))));
+}
+
+#[test]
+fn a_question_outlives_a_change_of_leader() {
+    let mut cluster = led_by_a();
+    cluster.keep = |message| matches!(message, Message::Response(RaftResponse::ReadIndex(_)));
+    cluster.ask("b", 1, Linearizable);
+    assert_eq!(cluster.answer("b", 1), None);
+    cluster.keep = |_| false;
+    cluster.elect("c");
+    cluster.pass(HEARTBEAT);
+    assert_eq!(cluster.answer("b", 1), Some(&answer(3, Some("x"))));
+}
+
+#[test]
+fn a_question_whose_answer_was_lost_is_asked_again() {
+    let mut cluster = led_by_a();
+    cluster.keep = |message| matches!(message, Message::Response(RaftResponse::ReadIndex(_)));
+    cluster.ask("b", 1, Linearizable);
+    cluster.keep = |_| false;
+    cluster.pass(MIN * 2);
+    assert_eq!(cluster.answer("b", 1), Some(&answer(2, Some("x"))));
+}
+
+#[test]
+fn a_leader_without_a_majority_answers_no_linearizable_question() {
+    let mut cluster = led_by_a();
+    cluster.cut_off("a");
+    cluster.node("a").query_for(1, 0, Linearizable, MAX * 4);
+    cluster.settle();
+    assert_eq!(cluster.answer("a", 1), None);
+    cluster.pass(MAX * 4);
+    assert_eq!(cluster.answer("a", 1), Some(&Err(SubmitError::NoLeader)));
+}
+
+#[test]
+fn a_question_is_given_up_when_its_time_is_over() {
+    let mut cluster = led_by_a();
+    cluster.keep = |message| matches!(message, Message::Response(RaftResponse::ReadIndex(_)));
+    let now = cluster.now;
+    let b = cluster.node("b");
+    b.now = now;
+    b.query_for(1, 0, Linearizable, MIN);
+    cluster.settle();
+    cluster.pass(MIN);
+    assert_eq!(cluster.answer("b", 1), Some(&Err(SubmitError::TimedOut)));
+}
+
+#[test]
+fn questions_past_the_bound_are_refused_at_once() {
+    let mut limited = setup("a", "a b c");
+    limited.driver.waiting = 2;
+    let mut node = Node::new(limited);
+    for asker in 0..3 {
+        node.query(asker, 0, Linearizable);
+    }
+    let answers = &node.driver.ends().answers;
+    assert_eq!(answers.len(), 1);
+    assert!(matches!(answers[&2], Err(SubmitError::Overloaded { .. })));
+}
+
+#[test]
+fn a_client_reads_its_own_write_on_any_node() {
+    let mut cluster = led_by_a();
+    for (round, writer) in ["a", "b", "c"].into_iter().enumerate() {
+        cluster.propose(writer, 10, "mine");
+        let position = round + 1;
+        for reader in ["a", "b", "c"] {
+            let asker = (round * 10 + reader.len()) as u32;
+            let node = cluster.node(reader);
+            node.query(asker, position, Linearizable);
+            cluster.settle();
+            let found = cluster.answer(reader, asker);
+            assert!(
+                matches!(found, Some(Ok((_, Some(found)))) if found == "mine"),
+                "{found:?}"
+            );
+        }
+    }
+}

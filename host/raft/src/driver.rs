@@ -87,6 +87,14 @@ pub enum SubmitError {
         /// Which bound was met.
         what: &'static str,
     },
+    /// More bytes than a command may have. It was not carried out.
+    #[error("the command has {bytes} bytes, and the limit is {limit}: make it smaller")]
+    TooLarge {
+        /// Its size.
+        bytes: u64,
+        /// The most that is taken.
+        limit: u64,
+    },
     /// No outcome in time. The command may or may not be carried out.
     #[error("no outcome in time; the command may or may not have been carried out")]
     TimedOut,
@@ -150,6 +158,8 @@ pub enum Input<M: StateMachine, E: Ends<M>> {
 pub struct DriverLimits {
     /// Commands that wait for an outcome, and as many questions.
     pub waiting: usize,
+    /// One command, in bytes. Far below the largest frame, or it could not travel; the same on every node.
+    pub command_bytes: u64,
     /// Commands that wait for their turn or for an outcome, in bytes.
     pub queued_bytes: u64,
     /// Commands of one entry, in bytes.
@@ -171,6 +181,7 @@ impl Default for DriverLimits {
     fn default() -> Self {
         Self {
             waiting: 65_536,
+            command_bytes: 16 << 20,
             queued_bytes: 64 << 20,
             batch_bytes: 1 << 20,
             batch_commands: 4096,

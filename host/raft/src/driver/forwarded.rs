@@ -89,8 +89,11 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
             return;
         }
         let Forward { commands, .. } = forward;
+        let limit = self.limits.command_bytes;
         let news: Vec<Command> = commands
             .into_iter()
+            // Its own node has refused one that is too large, unless that is not of sound mind.
+            .filter(|command| command.data.len() as u64 <= limit)
             .filter(|command| self.forwarded.is_news(from, command))
             .collect();
         if !self.leads() || self.core.term() != self.forwarded.term {

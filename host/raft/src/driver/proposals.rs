@@ -273,6 +273,12 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
         forward: bool,
         waiter: E::Waiter,
     ) {
+        let (bytes, limit) = (data.len() as u64, self.limits.command_bytes);
+        if bytes > limit {
+            return self
+                .ends
+                .reply(waiter, Err(SubmitError::TooLarge { bytes, limit }));
+        }
         if let Some(what) = self.bound_met() {
             return self
                 .ends

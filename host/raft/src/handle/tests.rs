@@ -1,1 +1,4 @@
-
+mod cluster;
+mod kit;
+mod start;
+mod stop;

@@ -210,6 +210,7 @@ impl ApiError {
         match error {
             SubmitError::NotLeader { .. } | SubmitError::NoLeader => Self::no_leader(),
             SubmitError::Overloaded { what } => Self::overloaded(what),
+            SubmitError::TooLarge { limit, .. } => Self::too_large(*limit),
             SubmitError::TimedOut => Self::outcome_unknown("no outcome in time"),
             SubmitError::Stopped => Self::outcome_unknown("this node is stopping"),
         }
@@ -220,6 +221,7 @@ impl ApiError {
         match error {
             SubmitError::NotLeader { .. } | SubmitError::NoLeader => Self::no_leader(),
             SubmitError::Overloaded { what } => Self::overloaded(what),
+            SubmitError::TooLarge { limit, .. } => Self::too_large(*limit),
             SubmitError::TimedOut => Self::no_answer("no answer in time"),
             SubmitError::Stopped => Self::no_answer("this node is stopping"),
         }

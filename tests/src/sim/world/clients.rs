@@ -65,7 +65,7 @@ impl World {
             Ok(outcome) => outcome,
             Err(SubmitError::TimedOut) if liar => Outcome::Refused,
             Err(SubmitError::TimedOut | SubmitError::Stopped) => Outcome::Unknown,
-            Err(SubmitError::NotLeader { .. } | SubmitError::NoLeader | SubmitError::Overloaded { .. }) => Outcome::Refused,
+            Err(SubmitError::NotLeader { .. } | SubmitError::NoLeader | SubmitError::Overloaded { .. } | SubmitError::TooLarge { .. }) => Outcome::Refused,
         };
         self.end(op, outcome);
     }

@@ -1,0 +1,177 @@
+//! Real nodes on loopback, each with a directory of its own.
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tempfile::TempDir;
+
+use crate::handle::*;
+use crate::state_machine::MemoryStateMachine;
+
+pub(super) type Node = Raft<MemoryStateMachine>;
+
+/// Ample for a machine with a slow disk and much else to do. A test that waits this long has failed.
+pub(super) const AMPLE: Duration = Duration::from_secs(60);
+
+pub(super) fn timing(config: RaftConfig) -> RaftConfig {
+    RaftConfig {
+        election_timeout_min: Duration::from_millis(300),
+        election_timeout_max: Duration::from_millis(600),
+        heartbeat_interval: Duration::from_millis(50),
+        ..config
+    }
+}
+
+/// A node alone in its cluster.
+pub(super) fn alone() -> RaftConfig {
+    timing(RaftConfig {
+        node_id: "alone@127.0.0.1:1".to_owned(),
+        ..RaftConfig::default()
+    })
+}
+
+pub(super) fn socket() -> TcpListener {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap()
+}
+
+/// Waits until a node is as it should be.
+pub(super) async fn until<M: StateMachine>(
+    node: &Raft<M>,
+    wanted: impl Fn(&Status) -> bool,
+) -> Status {
+    let mut status = node.watch_status();
+    let found = tokio::time::timeout(AMPLE, status.wait_for(|status| wanted(status))).await;
+    match found {
+        Ok(Ok(status)) => status.clone(),
+        Ok(Err(_)) => panic!("the node stopped: {:?}", node.status()),
+        Err(_) => panic!("it never came: {:?}", node.status()),
+    }
+}
+
+/// Three nodes, of which some run.
+pub(super) struct Cluster {
+    addresses: BTreeMap<String, SocketAddr>,
+    dir: TempDir,
+    snapshot_threshold: usize,
+    running: BTreeMap<String, Node>,
+}
+
+impl Cluster {
+    pub(super) async fn start() -> Self {
+        Self::start_with_snapshots_after(5000).await
+    }
+
+    pub(super) async fn start_with_snapshots_after(snapshot_threshold: usize) -> Self {
+        // All at once, so that none gets the port of another.
+        let sockets: Vec<(String, TcpListener)> = ["n1", "n2", "n3"]
+            .into_iter()
+            .map(|id| (id.to_owned(), socket()))
+            .collect();
+        let addresses = sockets
+            .iter()
+            .map(|(id, socket)| (id.clone(), socket.local_addr().unwrap()));
+        let mut cluster = Self {
+            addresses: addresses.collect(),
+            dir: tempfile::tempdir().unwrap(),
+            snapshot_threshold,
+            running: BTreeMap::new(),
+        };
+        for (id, socket) in sockets {
+            cluster.start_node(&id, socket).await;
+        }
+        cluster
+    }
+
+    fn written(&self, id: &str) -> String {
+        format!("{id}@{}", self.addresses[id])
+    }
+
+    pub(super) fn data_dir(&self, id: &str) -> PathBuf {
+        self.dir.path().join(id)
+    }
+
+    async fn start_node(&mut self, id: &str, socket: TcpListener) {
+        let others = self.addresses.keys().filter(|other| *other != id);
+        let config = timing(RaftConfig {
+            node_id: self.written(id),
+            peers: others.map(|other| self.written(other)).collect(),
+            snapshot_threshold: self.snapshot_threshold,
+            max_log_entries: self.snapshot_threshold * 2,
+            ..RaftConfig::default()
+        });
+        let builder = Raft::builder(config, MemoryStateMachine::new());
+        let node = builder.data_dir(self.data_dir(id)).listener(socket).build();
+        node.start().await.unwrap();
+        self.running.insert(id.to_owned(), node);
+    }
+
+    /// Starts a node again where it was.
+    pub(super) async fn restart(&mut self, id: &str) {
+        let socket = TcpListener::bind(self.addresses[id]).unwrap();
+        self.start_node(id, socket).await;
+    }
+
+    pub(super) async fn stop(&mut self, id: &str) {
+        let node = self.running.remove(id).unwrap();
+        node.shutdown().await;
+    }
+
+    pub(super) fn node(&self, id: &str) -> &Node {
+        &self.running[id]
+    }
+
+    pub(super) fn nodes(&self) -> impl Iterator<Item = (&String, &Node)> {
+        self.running.iter()
+    }
+
+    /// The node that leads and knows it, once all that run agree.
+    pub(super) async fn leader(&self) -> String {
+        loop {
+            let mut named = Vec::new();
+            for node in self.running.values() {
+                named.push(until(node, |status| status.leader.is_some()).await.leader);
+            }
+            let Some(leader) = named[0].clone() else {
+                continue;
+            };
+            let agreed = named.iter().all(|name| name.as_ref() == Some(&leader));
+            let Some(node) = self.running.get(leader.as_str()).filter(|_| agreed) else {
+                // One of them still follows a node that is gone, or is behind: until it hears of another one.
+                let behind = self.running.values().next().unwrap();
+                let before = behind.status();
+                until(behind, |status| *status != before).await;
+                continue;
+            };
+            let status = until(node, |s| s.leads_with_knowledge || s.role == Role::Follower).await;
+            if status.role == Role::Leader {
+                return leader.as_str().to_owned();
+            }
+        }
+    }
+
+    pub(super) fn a_follower_of(&self, leader: &str) -> &str {
+        self.running.keys().find(|id| *id != leader).unwrap()
+    }
+
+    pub(super) async fn stop_all(self) {
+        for node in self.running.values() {
+            node.shutdown().await;
+        }
+    }
+}
+
+pub(super) async fn submit(node: &Node, data: &str) -> Applied<Bytes> {
+    node.submit(Bytes::copy_from_slice(data.as_bytes()), AMPLE)
+        .await
+        .unwrap()
+}
+
+pub(super) async fn ask(node: &Node, position: usize) -> Option<Bytes> {
+    node.query(position, Consistency::Linearizable, AMPLE)
+        .await
+        .unwrap()
+        .1
+}

@@ -1,0 +1,233 @@
+//! What it takes to start, and what a node says where that is missing.
+
+use super::kit::*;
+use crate::handle::*;
+use crate::state_machine::MemoryStateMachine;
+
+fn node(config: RaftConfig) -> RaftBuilder<MemoryStateMachine> {
+    Raft::builder(config, MemoryStateMachine::new())
+}
+
+#[tokio::test]
+async fn a_node_alone_elects_itself_and_answers() {
+    let node = node(alone()).listener(socket()).build();
+    assert_eq!(node.status().node_id.as_str(), "alone");
+    node.start().await.unwrap();
+    let status = until(&node, |status| status.leads_with_knowledge).await;
+    assert_eq!((status.role, status.term), (Role::Leader, Term(1)));
+    assert_eq!(status.voters, [NodeId::from("alone")]);
+    assert_eq!(node.submit_command("x").await, RaftResult::Success(2));
+    assert_eq!(ask(&node, 0).await, Some(Bytes::from_static(b"x")));
+    assert!(node.peer_addr().unwrap().ip().is_loopback());
+    node.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_node_alone_keeps_its_data_over_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    for run in 0..3 {
+        let node = node(alone())
+            .listener(socket())
+            .data_dir(dir.path())
+            .build();
+        node.start().await.unwrap();
+        let applied = submit(&node, &run.to_string()).await;
+        for position in 0..=run {
+            assert_eq!(
+                ask(&node, position).await,
+                Some(Bytes::from(position.to_string()))
+            );
+        }
+        let status = until(&node, |status| status.stable >= applied.index).await;
+        assert_eq!(status.term, Term(run as u64 + 1));
+        node.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn a_node_starts_once() {
+    let node = node(alone()).listener(socket()).build();
+    node.start().await.unwrap();
+    assert!(matches!(node.start().await, Err(StartError::StartedBefore)));
+    node.shutdown().await;
+    assert!(matches!(node.start().await, Err(StartError::StartedBefore)));
+}
+
+#[tokio::test]
+async fn settings_that_make_no_sense_are_refused_with_a_reason() {
+    let cases = [
+        (
+            RaftConfig {
+                peers: vec!["alone@127.0.0.1:2".to_owned()],
+                ..alone()
+            },
+            "alone is named twice among this node and its peers; each node has a name of its own",
+        ),
+        (
+            RaftConfig {
+                heartbeat_interval: Duration::from_millis(300),
+                ..alone()
+            },
+            "heartbeat_interval (300ms) must be shorter than election_timeout_min (300ms), \
+             and that not longer than election_timeout_max (600ms)",
+        ),
+        (
+            RaftConfig {
+                election_timeout_max: Duration::from_millis(299),
+                ..alone()
+            },
+            "heartbeat_interval (50ms) must be shorter than election_timeout_min (300ms), \
+             and that not longer than election_timeout_max (299ms)",
+        ),
+        (
+            RaftConfig {
+                snapshot_threshold: 0,
+                ..alone()
+            },
+            "snapshot_threshold (0) must be at least 1 and below max_log_entries (10000)",
+        ),
+        (
+            RaftConfig {
+                max_log_entries: 5000,
+                ..alone()
+            },
+            "snapshot_threshold (5000) must be at least 1 and below max_log_entries (5000)",
+        ),
+    ];
+    for (config, expected) in cases {
+        let error = node(config)
+            .listener(socket())
+            .build()
+            .start()
+            .await
+            .unwrap_err();
+        assert_eq!(error.to_string(), expected);
+    }
+    for id in ["", "a b@host", "host:0", "host:70000"] {
+        let config = RaftConfig {
+            node_id: id.to_owned(),
+            ..alone()
+        };
+        let error = node(config)
+            .listener(socket())
+            .build()
+            .start()
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(error, StartError::Config(ConfigError::Address(_))),
+            "{id}: {error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_is_named() {
+    let taken = socket();
+    let address = taken.local_addr().unwrap();
+    let config = RaftConfig {
+        node_id: address.to_string(),
+        ..alone()
+    };
+    let error = node(config).build().start().await.unwrap_err();
+    assert!(
+        matches!(&error, StartError::Listen { address: named, .. } if *named == address.to_string()),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn the_directory_of_another_node_or_cluster_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = node(alone())
+        .listener(socket())
+        .data_dir(dir.path())
+        .build();
+    first.start().await.unwrap();
+    let second = node(alone())
+        .listener(socket())
+        .data_dir(dir.path())
+        .build();
+    let error = second.start().await.unwrap_err();
+    assert!(
+        matches!(error, StartError::Storage(StorageError::InUse { .. })),
+        "{error}"
+    );
+    first.shutdown().await;
+
+    let config = RaftConfig {
+        node_id: "other@127.0.0.1:1".to_owned(),
+        ..alone()
+    };
+    let other = node(config).listener(socket()).data_dir(dir.path()).build();
+    let error = other.start().await.unwrap_err();
+    assert!(
+        matches!(
+            error,
+            StartError::Storage(StorageError::Foreign { what: "node", .. })
+        ),
+        "{error}"
+    );
+
+    let moved = node(alone())
+        .cluster_id("another")
+        .listener(socket())
+        .data_dir(dir.path())
+        .build();
+    let error = moved.start().await.unwrap_err();
+    assert!(
+        matches!(
+            error,
+            StartError::Storage(StorageError::Foreign {
+                what: "cluster",
+                ..
+            })
+        ),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_log_without_the_snapshot_that_it_continues_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = RaftConfig {
+        snapshot_threshold: 4,
+        max_log_entries: 8,
+        ..alone()
+    };
+    let first = node(config.clone())
+        .listener(socket())
+        .data_dir(dir.path())
+        .build();
+    first.start().await.unwrap();
+    for _ in 0..20 {
+        submit(&first, "x").await;
+    }
+    until(&first, |status| status.first > Index(5)).await;
+    first.shutdown().await;
+    for file in std::fs::read_dir(dir.path().join("snapshots")).unwrap() {
+        std::fs::remove_file(file.unwrap().path()).unwrap();
+    }
+    let second = node(config).listener(socket()).data_dir(dir.path()).build();
+    let error = second.start().await.unwrap_err();
+    assert!(
+        matches!(error, StartError::Storage(StorageError::Corrupt { .. })),
+        "{error}"
+    );
+    assert!(
+        error.to_string().contains("what lies between is gone"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_node_that_was_not_started_takes_nothing() {
+    let node = node(alone()).build();
+    assert_eq!(
+        node.submit_command("x").await,
+        RaftResult::Error(SubmitError::Stopped)
+    );
+    assert_eq!((node.is_leader().await, node.get_term().await), (false, 0));
+    assert_eq!((node.peer_addr(), node.network().is_none()), (None, true));
+    node.shutdown().await;
+}

@@ -349,3 +349,73 @@ fn a_message_whose_numbers_do_not_fit_together_is_an_error() {
         "{error}"
     );
 }
+/// Frames of the first version, as `host/docs/formats-wire.md` explains them. Later versions of the same protocol
+/// number have to read and write these very bytes.
+const REQUESTS: [&str; 6] = [
+    // AppendEntries: term 3, "node1", previous 3/69999, two entries, commit 69999, round 12.
+    "00000053 00 03 056e6f646531 03 fc6f110100 02
+     03 fc70110100 fd0068e5cf8b010000 00
+     03 fc71110100 fd0168e5cf8b010000 01 02
+     fdfeffffffffffffff 01 036f6e65
+     fdfeffffffffffffff 02 00
+     fc6f110100 0c 69905952",
+    // RequestVote: term 4, "node1", last 3/70000, a pre-vote, no transfer.
+    "00000014 01 04 056e6f646531 03 fc70110100 01 00 5d04656f",
+    // InstallSnapshot: term 4, "node1", of 3/70000, time 5, length 9, checksum, offset 3, "chunk".
+    "00000020 02 04 056e6f646531 03 fc70110100 05 09 fcefbeadde 03 056368756e6b a8841274",
+    // ReadIndex: term 4, id 8.
+    "00000007 03 04 08 4e195a1a",
+    // Forward: term 4, one command.
+    "0000001b 04 04 01 fdfeffffffffffffff 07 09666f72776172646564 a1c34f1c",
+    // TimeoutNow: term 4.
+    "00000006 05 04 6bd31966",
+];
+const RESPONSES: [&str; 7] = [
+    // AppendEntries: term 3, round 12; matched 5, mismatch at 3/70000 with hint 2/9, ignored.
+    "00000009 00 03 0c 00 05 b42e71cf",
+    "00000010 00 03 0c 01 03 fc70110100 02 09 66ba6eed",
+    "00000008 00 03 0c 02 90ec5927",
+    // RequestVote: term 4, granted, no pre-vote.
+    "00000008 01 04 01 00 185edd12",
+    // InstallSnapshot: term 4, of 3/70000, next offset 5, not installed.
+    "0000000e 02 04 03 fc70110100 05 00 cca05ca9",
+    // ReadIndex: term 4, id 8, index 3.
+    "00000009 03 04 08 01 03 4ec0a274",
+    // Forward: term 4, session 1, three sequences, overloaded.
+    "0000000e 04 04 01 03 01 02 fb2c01 01 857758ef",
+];
+
+fn hex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+    let text = |pair: &[u8]| String::from_utf8(pair.to_vec()).unwrap();
+    digits
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(&text(pair), 16).unwrap())
+        .collect()
+}
+
+#[test]
+fn each_request_has_the_documented_bytes() {
+    for (request, bytes) in requests().iter().zip(REQUESTS) {
+        assert_eq!(frame_of(request), hex(bytes), "{request:?}");
+        assert_eq!(
+            decode_request(&hex(bytes)[LENGTH_BYTES..]).unwrap(),
+            *request
+        );
+    }
+    assert_eq!(requests().len(), REQUESTS.len());
+}
+
+#[test]
+fn each_response_has_the_documented_bytes() {
+    for (response, bytes) in responses().iter().zip(RESPONSES) {
+        let mut frame = Vec::new();
+        encode_response(response, MAX_FRAME_BYTES, &mut frame).unwrap();
+        assert_eq!(frame, hex(bytes), "{response:?}");
+        assert_eq!(
+            decode_response(&hex(bytes)[LENGTH_BYTES..]).unwrap(),
+            *response
+        );
+    }
+    assert_eq!(responses().len(), RESPONSES.len());
+}

@@ -1,5 +1,6 @@
 mod crash;
 mod damage;
+mod first_version;
 
 use std::fs;
 use std::path::Path;

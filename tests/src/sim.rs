@@ -16,6 +16,7 @@
 //! | `ends`, `store`, `network`, `machine` | the simulated ends of the driver |
 //! | `planted`, `tamper` | faults planted on purpose: the simulation must catch them |
 
+mod coverage;
 mod ends;
 mod history;
 mod invariants;
@@ -36,6 +37,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+pub use coverage::Coverage;
 pub use planted::Planted;
 pub use trace::Words;
 pub use violation::Violation;
@@ -57,7 +59,11 @@ impl SimConfig {
     #[must_use]
     pub fn of_seed(seed: u64) -> Self {
         let nodes = [3, 5, 3, 7, 5, 3][usize::try_from(seed % 6).unwrap_or(0)];
-        Self { seed, nodes, planted: None }
+        Self {
+            seed,
+            nodes,
+            planted: None,
+        }
     }
 }
 
@@ -68,10 +74,8 @@ pub struct Report {
     pub events: u64,
     /// Hash of all of them.
     pub hash: u64,
-    /// What clients asked for.
-    pub operations: usize,
-    /// What they got an answer to.
-    pub acknowledged: usize,
+    /// What happened in it.
+    pub coverage: Coverage,
 }
 
 /// A run in which an invariant was broken.
@@ -92,10 +96,25 @@ impl fmt::Display for Failure {
         for event in &self.events {
             writeln!(f, "    {event}")?;
         }
-        let SimConfig { seed, nodes, planted } = self.config;
-        writeln!(f, "seed {seed} with {nodes} nodes, at {:?}, planted: {planted:?}", self.at)?;
+        let SimConfig {
+            seed,
+            nodes,
+            planted,
+        } = self.config;
+        writeln!(
+            f,
+            "seed {seed} with {nodes} nodes, at {:?}, planted: {planted:?}",
+            self.at
+        )?;
         writeln!(f, "  broken: {}", self.violation)?;
-        write!(f, "  again:  cargo run -p oarlock-tests --bin sim -- --seed {seed} --nodes {nodes} --trace")
+        write!(
+            f,
+            "  again:  cargo run -p oarlock-tests --bin sim -- --seed {seed} --nodes {nodes}"
+        )?;
+        if let Some(planted) = planted {
+            write!(f, " --planted {planted:?}")?;
+        }
+        write!(f, " --trace")
     }
 }
 
@@ -109,8 +128,16 @@ pub fn run(config: &SimConfig) -> Result<Report, Box<Failure>> {
         Err(failure) => failure,
         Ok(_) => {
             let detail = "the run failed, and the same seed did not fail again".to_owned();
-            let violation = Violation { invariant: "a seed replays to the same byte", detail };
-            Box::new(Failure { config: *config, violation, at: Duration::ZERO, events: Vec::new() })
+            let violation = Violation {
+                invariant: "a seed replays to the same byte",
+                detail,
+            };
+            Box::new(Failure {
+                config: *config,
+                violation,
+                at: Duration::ZERO,
+                events: Vec::new(),
+            })
         }
     })
 }
@@ -128,20 +155,34 @@ pub fn run_once(config: &SimConfig, words: Words) -> Result<Report, Box<Failure>
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned();
             let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-            Violation { invariant: "production code does not panic", detail: text.unwrap_or_default() }
+            Violation {
+                invariant: "production code does not panic",
+                detail: text.unwrap_or_default(),
+            }
         }
     };
     let at = world.now();
-    Err(Box::new(Failure { config: *config, violation, at, events: world.trace.into_kept() }))
+    Err(Box::new(Failure {
+        config: *config,
+        violation,
+        at,
+        events: world.trace.into_kept(),
+    }))
 }
 
 /// Runs many configurations on as many threads as there are processors, and gives each result to `done` as it
 /// comes. Ends early once `done` says that it has seen enough.
-pub fn run_many(configs: &[SimConfig], done: impl FnMut(Result<Report, Box<Failure>>) -> bool + Send) {
+pub fn run_many(
+    configs: &[SimConfig],
+    done: impl FnMut(Result<Report, Box<Failure>>) -> bool + Send,
+) {
     let next = AtomicU64::new(0);
     let done = Mutex::new((done, true));
     let work = || {
-        while let Some(config) = usize::try_from(next.fetch_add(1, Ordering::Relaxed)).ok().and_then(|n| configs.get(n)) {
+        while let Some(config) = usize::try_from(next.fetch_add(1, Ordering::Relaxed))
+            .ok()
+            .and_then(|n| configs.get(n))
+        {
             let result = run(config);
             let Ok(mut guard) = done.lock() else { return };
             let (done, wanted) = &mut *guard;
@@ -157,7 +198,9 @@ pub fn run_many(configs: &[SimConfig], done: impl FnMut(Result<Report, Box<Failu
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     std::thread::scope(|scope| {
         for number in 0..threads {
-            let spawned = std::thread::Builder::new().name(format!("{THREAD}{number}")).spawn_scoped(scope, work);
+            let spawned = std::thread::Builder::new()
+                .name(format!("{THREAD}{number}"))
+                .spawn_scoped(scope, work);
             if spawned.is_err() && number == 0 {
                 work();
             }
@@ -171,7 +214,9 @@ const THREAD: &str = "simulation-";
 pub fn quiet_panics() {
     let show = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
-        let simulated = std::thread::current().name().is_some_and(|name| name.starts_with(THREAD));
+        let simulated = std::thread::current()
+            .name()
+            .is_some_and(|name| name.starts_with(THREAD));
         if !simulated {
             show(info);
         }

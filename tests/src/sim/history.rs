@@ -12,6 +12,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::coverage::Coverage;
 use super::machine::View;
 use super::violation::Violation;
 
@@ -62,7 +63,14 @@ pub(crate) struct History {
 
 impl History {
     pub(crate) fn begin(&mut self, now: Duration, kind: Kind, client: usize, node: usize) -> OpId {
-        self.ops.push(Op { kind, client, node, began: now, ended: None, outcome: Outcome::Open });
+        self.ops.push(Op {
+            kind,
+            client,
+            node,
+            began: now,
+            ended: None,
+            outcome: Outcome::Open,
+        });
         self.ops.len() as u64 - 1
     }
 
@@ -82,15 +90,22 @@ impl History {
     }
 
     pub(crate) fn open(&self) -> impl Iterator<Item = (OpId, &Op)> {
-        (0..).zip(&self.ops).filter(|(_, op)| op.outcome == Outcome::Open)
+        (0..)
+            .zip(&self.ops)
+            .filter(|(_, op)| op.outcome == Outcome::Open)
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.ops.len()
-    }
-
-    pub(crate) fn acknowledged(&self) -> usize {
-        self.ops.iter().filter(|op| matches!(op.outcome, Outcome::Appended(_) | Outcome::Seen(_))).count()
+    /// Counts what became of them all.
+    pub(crate) fn count(&self, coverage: &mut Coverage) {
+        for op in &self.ops {
+            match (op.kind, op.outcome) {
+                (_, Outcome::Appended(_)) => coverage.replies += 1,
+                (Kind::Read, Outcome::Seen(_)) => coverage.answers += 1,
+                (_, Outcome::Refused) => coverage.refused += 1,
+                (_, Outcome::Unknown) => coverage.unknown += 1,
+                (_, Outcome::Seen(_) | Outcome::Open) => {}
+            }
+        }
     }
 
     /// Checks the history against the final list: the number at each place.
@@ -101,10 +116,16 @@ impl History {
             let place = places.get(&id).copied();
             match op.outcome {
                 Outcome::Appended(at) if place != Some(at) => {
-                    return violation("acknowledged commands are never lost", format!("{} in the list: {place:?}", words(id, op)));
+                    return violation(
+                        "acknowledged commands are never lost",
+                        format!("{} in the list: {place:?}", words(id, op)),
+                    );
                 }
                 Outcome::Refused if op.kind == Kind::Append && place.is_some() => {
-                    return violation("a refused command is not carried out", format!("{} at {place:?}", words(id, op)));
+                    return violation(
+                        "a refused command is not carried out",
+                        format!("{} at {place:?}", words(id, op)),
+                    );
                 }
                 _ => {}
             }
@@ -129,7 +150,9 @@ impl History {
         let mut ends: Vec<(Duration, u64, OpId)> = Vec::new();
         let mut begins: Vec<(Duration, u64, OpId)> = Vec::new();
         for (id, op) in (0..).zip(&self.ops) {
-            let Some(rank) = Self::rank(id, op, places) else { continue };
+            let Some(rank) = Self::rank(id, op, places) else {
+                continue;
+            };
             begins.push((op.began, rank, id));
             // One without a known outcome may take effect at any time after it began.
             if let (Some(ended), false) = (op.ended, op.outcome == Outcome::Unknown) {
@@ -146,21 +169,36 @@ impl History {
             }
             if let Some((before, earlier)) = highest.filter(|(before, _)| *before > rank) {
                 let (late, early) = (self.words(id), self.words(earlier));
-                let detail = format!("{late} stands at {rank}, but began after {early} ended, which stands at {before}");
-                return violation("client histories are linearizable (dissertation §6.3)", detail);
+                let detail = format!(
+                    "{late} stands at {rank}, but began after {early} ended, which stands at {before}"
+                );
+                return violation(
+                    "client histories are linearizable (dissertation §6.3)",
+                    detail,
+                );
             }
         }
         Ok(())
     }
 
     fn words(&self, id: OpId) -> String {
-        self.get(id).map_or_else(|| format!("op {id}"), |op| words(id, op))
+        self.get(id)
+            .map_or_else(|| format!("op {id}"), |op| words(id, op))
     }
 }
 
 fn words(id: OpId, op: &Op) -> String {
-    let Op { kind, client, node, began, ended, outcome } = op;
-    format!("[op {id}: {kind:?} of client {client} at n{node}, {began:?} to {ended:?}: {outcome:?}]")
+    let Op {
+        kind,
+        client,
+        node,
+        began,
+        ended,
+        outcome,
+    } = op;
+    format!(
+        "[op {id}: {kind:?} of client {client} at n{node}, {began:?} to {ended:?}: {outcome:?}]"
+    )
 }
 
 fn violation(invariant: &'static str, detail: String) -> Result<(), Violation> {

@@ -46,7 +46,13 @@ pub(crate) struct Invariants {
 
 impl Invariants {
     /// A node's driver has taken a turn; nothing of what it wants done has been done yet.
-    pub(crate) fn after_turn(&mut self, node: usize, run: u32, core: &Core, disks: &[DiskView<'_>]) -> Result<(), Violation> {
+    pub(crate) fn after_turn(
+        &mut self,
+        node: usize,
+        run: u32,
+        core: &Core,
+        disks: &[DiskView<'_>],
+    ) -> Result<(), Violation> {
         core.check();
         self.monotonic.check(node, run, core)?;
         self.elections.check(node, run, core)?;
@@ -56,7 +62,13 @@ impl Invariants {
     }
 
     /// A message is about to leave.
-    pub(crate) fn on_send(&mut self, from: &NodeId, to: &NodeId, message: &Message, disk: &DiskView<'_>) -> Result<(), Violation> {
+    pub(crate) fn on_send(
+        &mut self,
+        from: &NodeId,
+        to: &NodeId,
+        message: &Message,
+        disk: &DiskView<'_>,
+    ) -> Result<(), Violation> {
         persist_before_send::check(from, to, message, disk)?;
         self.elections.on_send(from, to, message)?;
         if let Message::Request(RaftRequest::AppendEntries(append)) = message {
@@ -66,12 +78,21 @@ impl Invariants {
     }
 
     /// A disk has written entries behind `previous`.
-    pub(crate) fn on_written(&mut self, previous: LogId, entries: &[Entry]) -> Result<(), Violation> {
+    pub(crate) fn on_written(
+        &mut self,
+        previous: LogId,
+        entries: &[Entry],
+    ) -> Result<(), Violation> {
         self.matching.see(previous, entries)
     }
 
     /// A machine is about to apply entries.
-    pub(crate) fn on_apply(&mut self, node: usize, committed: Index, entries: &[Entry]) -> Result<(), Violation> {
+    pub(crate) fn on_apply(
+        &mut self,
+        node: usize,
+        committed: Index,
+        entries: &[Entry],
+    ) -> Result<(), Violation> {
         for entry in entries {
             if self.machine.on_apply(node, committed, entry)? {
                 self.once.see(entry)?;
@@ -86,8 +107,18 @@ impl Invariants {
     }
 
     /// A machine has restored a snapshot.
-    pub(crate) fn on_restored(&self, node: usize, meta: &SnapshotMeta, view: View) -> Result<(), Violation> {
+    pub(crate) fn on_restored(
+        &self,
+        node: usize,
+        meta: &SnapshotMeta,
+        view: View,
+    ) -> Result<(), Violation> {
         self.machine.on_restored(node, meta, view)
+    }
+
+    /// How many leaders there were.
+    pub(crate) fn leaders(&self) -> u64 {
+        self.elections.leaders()
     }
 
     /// The list as it must be once every entry that was applied anywhere is applied everywhere.

@@ -25,7 +25,9 @@ impl View {
 
 /// The number of a command: its first eight bytes, big-endian. What follows only makes it longer.
 pub(crate) fn number_of(command: &[u8]) -> u64 {
-    command.first_chunk().map_or(u64::MAX, |bytes| u64::from_be_bytes(*bytes))
+    command
+        .first_chunk()
+        .map_or(u64::MAX, |bytes| u64::from_be_bytes(*bytes))
 }
 
 /// A command with this number and so many bytes after it.
@@ -46,7 +48,12 @@ pub(crate) struct ListMachine {
 
 impl ListMachine {
     pub(crate) fn new(node: usize, planted: Option<Planted>) -> Self {
-        Self { list: Vec::new(), view: View::default(), node, planted }
+        Self {
+            list: Vec::new(),
+            view: View::default(),
+            node,
+            planted,
+        }
     }
 
     pub(crate) fn view(&self) -> View {

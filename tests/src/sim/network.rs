@@ -22,25 +22,44 @@ impl Frame {
     pub(crate) fn encode(message: &Message) -> Result<Self, FrameError> {
         let mut bytes = Vec::new();
         match message {
-            Message::Request(request) => frame::encode_request(request, MAX_FRAME_BYTES, &mut bytes)?,
-            Message::Response(response) => frame::encode_response(response, MAX_FRAME_BYTES, &mut bytes)?,
+            Message::Request(request) => {
+                frame::encode_request(request, MAX_FRAME_BYTES, &mut bytes)?
+            }
+            Message::Response(response) => {
+                frame::encode_response(response, MAX_FRAME_BYTES, &mut bytes)?
+            }
         }
-        Ok(Self { bytes: bytes.into(), request: matches!(message, Message::Request(_)) })
+        Ok(Self {
+            bytes: bytes.into(),
+            request: matches!(message, Message::Request(_)),
+        })
     }
 
     pub(crate) fn decode(&self) -> Result<Message, FrameError> {
-        let too_short = || FrameError::TooShort { length: self.bytes.len() };
-        let (prefix, body) = self.bytes.split_first_chunk::<LENGTH_BYTES>().ok_or_else(too_short)?;
+        let too_short = || FrameError::TooShort {
+            length: self.bytes.len(),
+        };
+        let (prefix, body) = self
+            .bytes
+            .split_first_chunk::<LENGTH_BYTES>()
+            .ok_or_else(too_short)?;
         match frame::decode_length(*prefix, MAX_FRAME_BYTES)? {
             FrameLength::Body(length) if length == body.len() => {}
             _ => return Err(too_short()),
         }
-        if self.request { decode_request(body).map(Message::Request) } else { decode_response(body).map(Message::Response) }
+        if self.request {
+            decode_request(body).map(Message::Request)
+        } else {
+            decode_response(body).map(Message::Response)
+        }
     }
 
     /// Its length and its checksum, which is at its end: enough to tell it from another.
     pub(crate) fn fingerprint(&self) -> u64 {
-        let checksum = self.bytes.last_chunk::<4>().map_or(0, |bytes| u32::from_be_bytes(*bytes));
+        let checksum = self
+            .bytes
+            .last_chunk::<4>()
+            .map_or(0, |bytes| u32::from_be_bytes(*bytes));
         (self.bytes.len() as u64) << 32 | u64::from(checksum)
     }
 }
@@ -56,7 +75,11 @@ pub(crate) struct Network {
 
 impl Network {
     pub(crate) fn new(nodes: usize, profile: NetworkProfile, rng: Rng) -> Self {
-        Self { profile, rng, cut: vec![vec![false; nodes]; nodes] }
+        Self {
+            profile,
+            rng,
+            cut: vec![vec![false; nodes]; nodes],
+        }
     }
 
     pub(crate) fn is_cut(&self, from: usize, to: usize) -> bool {

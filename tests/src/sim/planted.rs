@@ -12,6 +12,8 @@ pub enum Planted {
     WrittenTooEarly,
     /// A node returns from a crash with an empty disk under its old name.
     WipedDisk,
+    /// A node that starts doesn't read its term and vote.
+    StartsWithoutVote,
     /// A snapshot is not synced before the log is purged behind it.
     SnapshotNotSynced,
     /// The disk gives back another entry than was written.
@@ -28,22 +30,35 @@ pub enum Planted {
     AcknowledgesTooMuch,
     /// A follower accepts entries whose predecessor it doesn't hold (§5.3).
     AcceptsAnyPredecessor,
-    /// A follower confirms heartbeat rounds that it has not seen, so that reads need no majority (dissertation §6.4).
-    RoundForged,
+    /// A leader takes a heartbeat as answered that was lost, so that it keeps leading and answers reads without a
+    /// majority (dissertation §6.2, §6.4).
+    NeedsNoAnswer,
+    /// A node obeys a leader of an older term (§5.1).
+    ObeysOldLeader,
     /// The leader's answer to a ReadIndex is older than the question (dissertation §6.4).
     ReadIndexTooLow,
     /// A leader sends one peer other commands than the rest (§5.3).
     EntriesDiffer,
     /// A snapshot is said to reach further than it does (§7).
     SnapshotClaimsMore,
-    /// A forwarded command arrives twice.
-    ForwardedTwice,
+    /// A snapshot holds more than it says (§7).
+    SnapshotHoldsMore,
+    /// A follower says that a snapshot is in place after its first chunk (§7).
+    InstalledTooEarly,
+    /// A leader takes a forwarded command again that it has taken before.
+    ForwardedAnew,
+    /// A leader says that it didn't take a forwarded command, and takes it.
+    RefusesWhatItTakes,
     /// A linearizable question is answered from what the node happens to know.
     ReadsAreStale,
     /// A question overtakes the entries that it was to wait for.
     QueryOvertakesEntries,
+    /// The replies to two clients are mixed up.
+    RepliesMixedUp,
     /// A client whose time is up is told that its command was not carried out.
     TimeoutToldAsRefusal,
+    /// The machine gets its entries in another order.
+    EntriesOvertake,
     /// All nodes carry a command out twice.
     AppliesTwice,
     /// One node carries a command out twice.
@@ -56,11 +71,12 @@ pub enum Planted {
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 31] = [
         Self::VoteNotSynced,
         Self::EntriesNotSynced,
         Self::WrittenTooEarly,
         Self::WipedDisk,
+        Self::StartsWithoutVote,
         Self::SnapshotNotSynced,
         Self::ReadsAnotherEntry,
         Self::VoteCountedTwice,
@@ -69,14 +85,20 @@ impl Planted {
         Self::CommitTooEarly,
         Self::AcknowledgesTooMuch,
         Self::AcceptsAnyPredecessor,
-        Self::RoundForged,
+        Self::NeedsNoAnswer,
+        Self::ObeysOldLeader,
         Self::ReadIndexTooLow,
         Self::EntriesDiffer,
         Self::SnapshotClaimsMore,
-        Self::ForwardedTwice,
+        Self::SnapshotHoldsMore,
+        Self::InstalledTooEarly,
+        Self::ForwardedAnew,
+        Self::RefusesWhatItTakes,
         Self::ReadsAreStale,
         Self::QueryOvertakesEntries,
+        Self::RepliesMixedUp,
         Self::TimeoutToldAsRefusal,
+        Self::EntriesOvertake,
         Self::AppliesTwice,
         Self::OneNodeAppliesTwice,
         Self::OneNodeSkips,

@@ -154,24 +154,43 @@ impl NetworkProfile {
 
     /// A network that does no harm.
     pub(crate) fn calm() -> Self {
-        Self { drop_per_mille: 0, duplicate_per_mille: 0, late_per_mille: 0, late_max_ms: 0, delay_max_us: 1000 }
+        Self {
+            drop_per_mille: 0,
+            duplicate_per_mille: 0,
+            late_per_mille: 0,
+            late_max_ms: 0,
+            delay_max_us: 1000,
+        }
     }
 }
 
 fn draw_faults(rng: &mut Rng) -> Vec<FaultKind> {
     use FaultKind::{
-        ClockJump, Crash, DiskError, DiskHang, Heal, IsolateLeader, OneWay, Partition, Pause, PowerLoss,
-        SnapshotFailure, SnapshotOrder,
+        ClockJump, Crash, DiskError, DiskHang, Heal, IsolateLeader, OneWay, Partition, Pause,
+        PowerLoss, SnapshotFailure, SnapshotOrder,
     };
     let groups: [&[FaultKind]; 6] = [
         &[Crash, Crash, Crash, PowerLoss, DiskError],
-        &[Partition, Partition, OneWay, OneWay, IsolateLeader, Heal, Heal, Heal],
+        &[
+            Partition,
+            Partition,
+            OneWay,
+            OneWay,
+            IsolateLeader,
+            Heal,
+            Heal,
+            Heal,
+        ],
         &[Pause, Pause],
         &[DiskHang, DiskHang],
         &[ClockJump],
         &[SnapshotFailure, SnapshotOrder],
     ];
-    let mut faults: Vec<_> = groups.iter().filter(|_| rng.chance(600)).flat_map(|group| group.iter().copied()).collect();
+    let mut faults: Vec<_> = groups
+        .iter()
+        .filter(|_| rng.chance(600))
+        .flat_map(|group| group.iter().copied())
+        .collect();
     if faults.is_empty() {
         faults.extend([Crash, Partition, Heal]);
     }

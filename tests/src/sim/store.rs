@@ -33,7 +33,10 @@ pub(crate) struct Durable {
 impl Durable {
     pub(crate) fn last(&self) -> LogId {
         let index = Index(self.purged.index.0 + self.terms.len() as u64);
-        LogId::new(self.terms.back().copied().unwrap_or(self.purged.term), index)
+        LogId::new(
+            self.terms.back().copied().unwrap_or(self.purged.term),
+            index,
+        )
     }
 
     /// The entry at `index`, or the one that the log was purged up to.
@@ -59,14 +62,17 @@ impl Durable {
                 }
                 if let Some(from) = batch.truncate_from {
                     let keep = from.0.saturating_sub(self.purged.index.0 + 1);
-                    self.terms.truncate(usize::try_from(keep).unwrap_or(usize::MAX));
+                    self.terms
+                        .truncate(usize::try_from(keep).unwrap_or(usize::MAX));
                 }
-                self.terms.extend(batch.entries.iter().map(|entry| entry.id.term));
+                self.terms
+                    .extend(batch.entries.iter().map(|entry| entry.id.term));
             }
             LogOp::Purge(up_to) if up_to.index <= self.purged.index => {}
             LogOp::Purge(up_to) => {
                 if self.id_at(up_to.index) == Some(*up_to) {
-                    let gone = usize::try_from(up_to.index.0 - self.purged.index.0).unwrap_or(usize::MAX);
+                    let gone =
+                        usize::try_from(up_to.index.0 - self.purged.index.0).unwrap_or(usize::MAX);
                     self.terms.drain(..gone);
                 } else {
                     self.terms.clear();
@@ -131,7 +137,13 @@ pub(crate) struct SimLog(Arc<Mutex<Platter>>);
 impl SimLog {
     pub(crate) fn new(planted: Option<Planted>) -> Self {
         let store = MemoryStore::new();
-        let platter = Platter { store, durable: Durable::default(), unsynced: Vec::new(), planted, failing: None };
+        let platter = Platter {
+            store,
+            durable: Durable::default(),
+            unsynced: Vec::new(),
+            planted,
+            failing: None,
+        };
         Self(Arc::new(Mutex::new(platter)))
     }
 
@@ -164,7 +176,12 @@ impl SimLog {
 
 impl LogStore for SimLog {
     fn load(&mut self) -> Result<StoredState, StorageError> {
-        lock(&self.0).store.load()
+        let mut platter = lock(&self.0);
+        let mut stored = platter.store.load()?;
+        if platter.planted == Some(Planted::StartsWithoutVote) {
+            stored.hard_state = HardState::default();
+        }
+        Ok(stored)
     }
 
     fn write(&mut self, batch: &WriteBatch) -> Result<(), StorageError> {
@@ -185,7 +202,11 @@ impl LogStore for SimLog {
         platter.flush()?;
         let mut entries = platter.store.read(from, to, max_bytes)?;
         if platter.planted == Some(Planted::ReadsAnotherEntry) {
-            if let Some(Entry { payload: Payload::Commands(commands), .. }) = entries.first_mut() {
+            if let Some(Entry {
+                payload: Payload::Commands(commands),
+                ..
+            }) = entries.first_mut()
+            {
                 commands.reverse();
                 commands.truncate(1);
             }
@@ -214,7 +235,11 @@ struct Shelf {
 
 impl SimSnapshots {
     pub(crate) fn new(chunk_bytes: usize, planted: Option<Planted>) -> Self {
-        Self { shelf: Arc::default(), chunk_bytes, planted }
+        Self {
+            shelf: Arc::default(),
+            chunk_bytes,
+            planted,
+        }
     }
 
     /// Whether the next snapshots can't be taken: the disk is full.
@@ -224,7 +249,10 @@ impl SimSnapshots {
 
     /// The power goes.
     pub(crate) fn crash(&self) {
-        if matches!(self.planted, Some(Planted::SnapshotNotSynced | Planted::WipedDisk)) {
+        if matches!(
+            self.planted,
+            Some(Planted::SnapshotNotSynced | Planted::WipedDisk)
+        ) {
             lock(&self.shelf).store = MemorySnapshots::new();
         }
     }
@@ -249,6 +277,11 @@ impl SnapshotStore for SimSnapshots {
         if lock(&self.shelf).failing {
             return Err(injected("cannot begin"));
         }
+        if self.planted == Some(Planted::SnapshotHoldsMore) && last.index > Index(1) {
+            return self
+                .store()
+                .create(LogId::new(last.term, last.index.previous()), time_ms);
+        }
         self.store().create(last, time_ms)
     }
 
@@ -256,11 +289,22 @@ impl SnapshotStore for SimSnapshots {
         self.store().open(meta)
     }
 
-    fn read_chunk(&self, meta: &SnapshotMeta, offset: u64, max_bytes: usize) -> Result<Bytes, StorageError> {
-        self.store().read_chunk(meta, offset, max_bytes.min(self.chunk_bytes))
+    fn read_chunk(
+        &self,
+        meta: &SnapshotMeta,
+        offset: u64,
+        max_bytes: usize,
+    ) -> Result<Bytes, StorageError> {
+        self.store()
+            .read_chunk(meta, offset, max_bytes.min(self.chunk_bytes))
     }
 
-    fn receive(&self, meta: &SnapshotMeta, offset: u64, data: &[u8]) -> Result<Received, StorageError> {
+    fn receive(
+        &self,
+        meta: &SnapshotMeta,
+        offset: u64,
+        data: &[u8],
+    ) -> Result<Received, StorageError> {
         self.store().receive(meta, offset, data)
     }
 
@@ -272,7 +316,11 @@ impl SnapshotStore for SimSnapshots {
 const INJECTED: &str = "injected";
 
 fn injected(doing: &'static str) -> StorageError {
-    StorageError::Io { doing, path: INJECTED.into(), source: io::Error::other(INJECTED) }
+    StorageError::Io {
+        doing,
+        path: INJECTED.into(),
+        source: io::Error::other(INJECTED),
+    }
 }
 
 /// Whether the simulation itself made this error.

@@ -1,7 +1,10 @@
 //! Planted faults that show in messages: a message is changed on its way as if its sender or its receiver had the
 //! fault.
 
-use task_queue_raft::message::{AppendResult, Message, RaftRequest, RaftResponse};
+use task_queue_raft::message::{
+    AppendEntriesResponse, AppendResult, Forward, ForwardRefusal, ForwardResponse, Message,
+    RaftRequest, RaftResponse,
+};
 use task_queue_raft::raft::Core;
 use task_queue_raft::types::{Index, LogId, Payload};
 
@@ -11,21 +14,74 @@ use super::planted::Planted;
 pub(crate) type Arrival = (usize, Message);
 
 /// What arrives at node `to` in place of a message from node `from`.
-pub(crate) fn tamper(planted: Option<Planted>, nodes: usize, from: usize, to: usize, core: &Core, mut message: Message) -> Vec<Arrival> {
-    let Some(planted) = planted else { return vec![(from, message)] };
+pub(crate) fn tamper(
+    planted: Option<Planted>,
+    nodes: usize,
+    from: usize,
+    to: usize,
+    core: &Core,
+    mut message: Message,
+) -> Vec<Arrival> {
+    let Some(planted) = planted else {
+        return vec![(from, message)];
+    };
     match &mut message {
         Message::Request(request) => tamper_request(planted, to, core, request),
         Message::Response(response) => tamper_response(planted, response),
     }
     let double = match (&message, planted) {
-        (Message::Response(RaftResponse::RequestVote(answer)), Planted::VoteCountedTwice) if answer.granted => {
+        (Message::Response(RaftResponse::RequestVote(answer)), Planted::VoteCountedTwice)
+            if answer.granted =>
+        {
             (0..nodes).find(|other| *other != from && *other != to)
         }
-        (Message::Request(RaftRequest::Forward(_)), Planted::ForwardedTwice) => Some(from),
         _ => None,
     };
     let copy = double.map(|other| (other, message.clone()));
-    std::iter::once((from, message)).chain(copy).collect()
+    let anew = match &message {
+        Message::Request(RaftRequest::Forward(forward)) if planted == Planted::ForwardedAnew => {
+            Some((from, renumbered(forward)))
+        }
+        _ => None,
+    };
+    std::iter::once((from, message))
+        .chain(copy)
+        .chain(anew)
+        .collect()
+}
+
+/// The same commands under other numbers: the leader can't tell that it has them.
+fn renumbered(forward: &Forward) -> Message {
+    let mut forward = forward.clone();
+    for command in &mut forward.commands {
+        command.sequence += 1 << 40;
+    }
+    Message::Request(RaftRequest::Forward(forward))
+}
+
+/// What a node that needs no answer takes as the answer to its own message.
+pub(crate) fn imagined_answer(planted: Option<Planted>, message: &Message) -> Option<Message> {
+    let answer = match (message, planted?) {
+        (Message::Request(RaftRequest::AppendEntries(append)), Planted::NeedsNoAnswer) => {
+            let result = AppendResult::Ignored;
+            RaftResponse::AppendEntries(AppendEntriesResponse {
+                term: append.term,
+                round: append.round,
+                result,
+            })
+        }
+        (Message::Request(RaftRequest::Forward(forward)), Planted::RefusesWhatItTakes) => {
+            let first = forward.commands.first()?;
+            RaftResponse::Forward(ForwardResponse {
+                term: forward.term,
+                session: first.session,
+                sequences: vec![first.sequence],
+                reason: ForwardRefusal::NotLeader,
+            })
+        }
+        _ => return None,
+    };
+    Some(Message::Response(answer))
 }
 
 fn tamper_request(planted: Planted, to: usize, core: &Core, request: &mut RaftRequest) {
@@ -48,6 +104,9 @@ fn tamper_request(planted: Planted, to: usize, core: &Core, request: &mut RaftRe
                 }
             }
         }
+        (RaftRequest::AppendEntries(append), Planted::ObeysOldLeader) => {
+            append.term = append.term.max(core.term())
+        }
         (RaftRequest::InstallSnapshot(chunk), Planted::SnapshotClaimsMore) => {
             chunk.meta.last.index = chunk.meta.last.index.next();
         }
@@ -57,8 +116,12 @@ fn tamper_request(planted: Planted, to: usize, core: &Core, request: &mut RaftRe
 
 fn tamper_response(planted: Planted, response: &mut RaftResponse) {
     match (response, planted) {
-        (RaftResponse::RequestVote(answer), Planted::DenialBecomesGrant) if !answer.pre_vote => answer.granted = true,
-        (RaftResponse::AppendEntries(answer), Planted::RoundForged) => answer.round += 1 << 40,
+        (RaftResponse::RequestVote(answer), Planted::DenialBecomesGrant) if !answer.pre_vote => {
+            answer.granted = true
+        }
+        (RaftResponse::InstallSnapshot(answer), Planted::InstalledTooEarly) => {
+            answer.installed = true
+        }
         (RaftResponse::AppendEntries(answer), Planted::AcknowledgesTooMuch) => {
             if let AppendResult::Matched(index) = &mut answer.result {
                 *index = index.next();

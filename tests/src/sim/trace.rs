@@ -16,7 +16,9 @@ impl Default for Hash {
 impl Hash {
     pub(crate) fn word(&mut self, word: u64) {
         // Two rounds, with a rotation between, so that high bits reach low ones.
-        self.0 = (self.0 ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(29);
+        self.0 = (self.0 ^ word)
+            .wrapping_mul(0x0000_0100_0000_01b3)
+            .rotate_left(29);
         self.0 = self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 
@@ -53,13 +55,25 @@ pub(crate) struct Trace {
 
 impl Trace {
     pub(crate) fn new(words: Words) -> Self {
-        Self { hash: Hash::default(), events: 0, words, kept: VecDeque::new() }
+        Self {
+            hash: Hash::default(),
+            events: 0,
+            words,
+            kept: VecDeque::new(),
+        }
     }
 
     /// Notes an event: its words are made only where someone reads them.
-    pub(crate) fn note(&mut self, now: Duration, node: usize, fact: u64, words: impl FnOnce() -> String) {
+    pub(crate) fn note(
+        &mut self,
+        now: Duration,
+        node: usize,
+        fact: u64,
+        words: impl FnOnce() -> String,
+    ) {
         self.events += 1;
-        self.hash.word(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX));
+        self.hash
+            .word(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX));
         self.hash.word(node as u64);
         self.hash.word(fact);
         let line = || format!("{:>11.6} n{node} {}", now.as_secs_f64(), words());

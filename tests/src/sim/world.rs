@@ -13,6 +13,7 @@ use task_queue_raft::types::NodeId;
 
 use self::clients::Client;
 use self::node::Node;
+use super::coverage::Coverage;
 use super::history::History;
 use super::invariants::{DiskView, Invariants};
 use super::network::{Frame, Network};
@@ -26,7 +27,7 @@ use super::{Report, SimConfig};
 /// How long faults go on.
 const STORM: Duration = Duration::from_secs(8);
 /// A run with more events than this doesn't end by itself.
-const MAX_EVENTS: u64 = 3_000_000;
+const MAX_EVENTS: u64 = 500_000;
 
 /// Something that happens at its time. Those of a node belong to one run of it: a crash makes them void.
 #[derive(Debug)]
@@ -38,7 +39,11 @@ enum Event {
     /// The state machine is done with its first task.
     Machine { node: usize, run: u32 },
     /// A message arrives.
-    Arrival { from: usize, to: usize, frame: Frame },
+    Arrival {
+        from: usize,
+        to: usize,
+        frame: Frame,
+    },
     /// A process comes back.
     Restart { node: usize, run: u32 },
     /// A client thinks of something.
@@ -62,6 +67,7 @@ pub(crate) struct World {
     clients: Vec<Client>,
     history: History,
     invariants: Invariants,
+    coverage: Coverage,
     pub(crate) trace: Trace,
     /// Draws of nodes (delays, sessions), of faults and of clients.
     rng: Rng,
@@ -81,12 +87,15 @@ impl World {
             queue: BTreeMap::new(),
             scheduled: 0,
             planted: config.planted,
-            ids: (0..config.nodes).map(|node| NodeId::from(format!("n{node}"))).collect(),
+            ids: (0..config.nodes)
+                .map(|node| NodeId::from(format!("n{node}")))
+                .collect(),
             nodes: Vec::new(),
             network,
             clients: vec![Client::default(); profile.clients],
             history: History::default(),
             invariants: Invariants::default(),
+            coverage: Coverage::default(),
             trace: Trace::new(words),
             fault_rng: rng.fork(),
             client_rng: rng.fork(),
@@ -94,10 +103,18 @@ impl World {
             calm: false,
             profile,
         };
-        world.trace.note(Duration::ZERO, 0, config.seed, || format!("{:?}", world.profile));
+        world.trace.note(Duration::ZERO, 0, config.seed, || {
+            format!("{:?}", world.profile)
+        });
         for (index, id) in world.ids.iter().enumerate() {
             let skew = world.rng.below(world.profile.clock_skew_ms);
-            world.nodes.push(Node::new(index, id.clone(), skew, world.profile.chunk_bytes, config.planted));
+            world.nodes.push(Node::new(
+                index,
+                id.clone(),
+                skew,
+                world.profile.chunk_bytes,
+                config.planted,
+            ));
         }
         world
     }
@@ -108,7 +125,10 @@ impl World {
             self.start(node)?;
         }
         for client in 0..self.clients.len() {
-            self.schedule(Duration::from_millis(client as u64), Event::Client { client });
+            self.schedule(
+                Duration::from_millis(client as u64),
+                Event::Client { client },
+            );
         }
         self.schedule(Duration::from_millis(200), Event::Fault);
         self.run_until(STORM)?;
@@ -116,9 +136,15 @@ impl World {
         Ok(Report {
             events: self.trace.events(),
             hash: self.trace.hash(),
-            operations: self.history.len(),
-            acknowledged: self.history.acknowledged(),
+            coverage: self.coverage(),
         })
+    }
+
+    fn coverage(&self) -> Coverage {
+        let mut coverage = self.coverage;
+        coverage.elections = self.invariants.leaders();
+        self.history.count(&mut coverage);
+        coverage
     }
 
     pub(crate) fn now(&self) -> Duration {
@@ -143,7 +169,10 @@ impl World {
             }
             if self.trace.events() > MAX_EVENTS {
                 let detail = format!("{MAX_EVENTS} events in {at:?}");
-                return Err(Violation { invariant: "a cluster is not busy for its own sake", detail });
+                return Err(Violation {
+                    invariant: "a cluster is not busy for its own sake",
+                    detail,
+                });
             }
             self.happen(event)?;
         }
@@ -152,9 +181,17 @@ impl World {
 
     fn happen(&mut self, event: Event) -> Result<(), Violation> {
         match event {
-            Event::Turn { node, run } if self.is_awake(node, run, Event::Turn { node, run }) => self.turn(node),
-            Event::Disk { node, run } if self.is_awake(node, run, Event::Disk { node, run }) => self.disk_step(node),
-            Event::Machine { node, run } if self.is_awake(node, run, Event::Machine { node, run }) => self.machine_step(node),
+            Event::Turn { node, run } if self.is_awake(node, run, Event::Turn { node, run }) => {
+                self.turn(node)
+            }
+            Event::Disk { node, run } if self.is_awake(node, run, Event::Disk { node, run }) => {
+                self.disk_step(node)
+            }
+            Event::Machine { node, run }
+                if self.is_awake(node, run, Event::Machine { node, run }) =>
+            {
+                self.machine_step(node)
+            }
             Event::Arrival { from, to, frame } => self.arrive(from, to, &frame),
             Event::Restart { node, run } if self.nodes[node].run == run => self.start(node),
             Event::Client { client } => {

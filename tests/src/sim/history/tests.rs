@@ -12,11 +12,17 @@ fn add(history: &mut History, kind: Kind, began: u64, ended: u64, outcome: Outco
 }
 
 fn seen(length: u64) -> Outcome {
-    Outcome::Seen(View { length, hash: Hash::default() })
+    Outcome::Seen(View {
+        length,
+        hash: Hash::default(),
+    })
 }
 
 fn invariant(history: &History, list: &[u64]) -> Option<&'static str> {
-    history.check(list).err().map(|violation| violation.invariant)
+    history
+        .check(list)
+        .err()
+        .map(|violation| violation.invariant)
 }
 
 const LINEARIZABLE: &str = "client histories are linearizable (dissertation §6.3)";
@@ -103,12 +109,18 @@ fn an_unknown_outcome_takes_no_effect_before_it_began() {
 fn an_acknowledged_command_that_is_gone_is_caught() {
     let mut history = History::default();
     add(&mut history, Kind::Append, 0, 1, Outcome::Appended(0));
-    assert_eq!(invariant(&history, &[]), Some("acknowledged commands are never lost"));
+    assert_eq!(
+        invariant(&history, &[]),
+        Some("acknowledged commands are never lost")
+    );
 }
 
 #[test]
 fn a_refused_command_that_is_carried_out_is_caught() {
     let mut history = History::default();
     let refused = add(&mut history, Kind::Append, 0, 1, Outcome::Refused);
-    assert_eq!(invariant(&history, &[refused]), Some("a refused command is not carried out"));
+    assert_eq!(
+        invariant(&history, &[refused]),
+        Some("a refused command is not carried out")
+    );
 }

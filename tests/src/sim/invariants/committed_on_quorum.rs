@@ -32,32 +32,65 @@ impl CommittedOnQuorum {
         &self.entries
     }
 
-    pub(crate) fn check(&mut self, node: usize, run: u32, core: &Core, disks: &[DiskView<'_>]) -> Result<(), Violation> {
+    pub(crate) fn check(
+        &mut self,
+        node: usize,
+        run: u32,
+        core: &Core,
+        disks: &[DiskView<'_>],
+    ) -> Result<(), Violation> {
         let log = core.log();
         let seen = self.seen.insert(node, (run, log.committed()));
-        let from = seen.filter(|seen| seen.0 == run).map_or(Index::ZERO, |seen| seen.1);
+        let from = seen
+            .filter(|seen| seen.0 == run)
+            .map_or(Index::ZERO, |seen| seen.1);
         for index in from.0.max(log.purged().index.0.saturating_sub(1)) + 1..=log.committed().0 {
-            let Some(term) = log.term_at(Index(index)) else { continue };
+            let Some(term) = log.term_at(Index(index)) else {
+                continue;
+            };
             self.commit(node, core, LogId::new(term, Index(index)), disks)?;
         }
         Ok(())
     }
 
-    fn commit(&mut self, node: usize, core: &Core, id: LogId, disks: &[DiskView<'_>]) -> Result<(), Violation> {
+    fn commit(
+        &mut self,
+        node: usize,
+        core: &Core,
+        id: LogId,
+        disks: &[DiskView<'_>],
+    ) -> Result<(), Violation> {
         let place = usize::try_from(id.index.0 - 1).unwrap_or(usize::MAX);
         if let Some(known) = self.entries.get(place) {
             return ensure(known.id == id, AGREE, || {
-                format!("n{node} takes {id} as committed, and {} was in term {}", known.id, known.in_term)
+                format!(
+                    "n{node} takes {id} as committed, and {} was in term {}",
+                    known.id, known.in_term
+                )
             });
         }
         ensure(place == self.entries.len(), AGREE, || {
-            format!("n{node} takes {id} as committed, and entries from {} on were never", self.entries.len() + 1)
+            format!(
+                "n{node} takes {id} as committed, and entries from {} on were never",
+                self.entries.len() + 1
+            )
         })?;
         let copies = disks.iter().filter(|disk| disk.holds(id)).count();
-        ensure(copies >= majority(disks.len()), "committed entries are durable on a majority (§5.3)", || {
-            format!("n{node} takes {id} as committed in term {}, which is on {copies} of {} disks", core.term(), disks.len())
-        })?;
-        self.entries.push(Committed { id, in_term: core.term() });
+        ensure(
+            copies >= majority(disks.len()),
+            "committed entries are durable on a majority (§5.3)",
+            || {
+                format!(
+                    "n{node} takes {id} as committed in term {}, which is on {copies} of {} disks",
+                    core.term(),
+                    disks.len()
+                )
+            },
+        )?;
+        self.entries.push(Committed {
+            id,
+            in_term: core.term(),
+        });
         Ok(())
     }
 }

@@ -17,6 +17,10 @@ pub(crate) struct ElectionSafety {
 }
 
 impl ElectionSafety {
+    pub(crate) fn leaders(&self) -> u64 {
+        self.leaders.len() as u64
+    }
+
     /// A node that restarts has lost its leadership for good, so a leader is a node in one run.
     pub(crate) fn check(&mut self, node: usize, run: u32, core: &Core) -> Result<(), Violation> {
         if core.role() != Role::Leader {
@@ -24,17 +28,34 @@ impl ElectionSafety {
         }
         let leader = *self.leaders.entry(core.term()).or_insert((node, run));
         ensure(leader == (node, run), "election safety (§5.2)", || {
-            format!("in term {} both n{} (run {}) and n{node} (run {run}) lead", core.term(), leader.0, leader.1)
+            format!(
+                "in term {} both n{} (run {}) and n{node} (run {run}) lead",
+                core.term(),
+                leader.0,
+                leader.1
+            )
         })
     }
 
-    pub(crate) fn on_send(&mut self, from: &NodeId, to: &NodeId, message: &Message) -> Result<(), Violation> {
+    pub(crate) fn on_send(
+        &mut self,
+        from: &NodeId,
+        to: &NodeId,
+        message: &Message,
+    ) -> Result<(), Violation> {
         let (term, candidate) = match message {
             Message::Request(RaftRequest::RequestVote(ask)) if !ask.pre_vote => (ask.term, from),
-            Message::Response(RaftResponse::RequestVote(answer)) if answer.granted && !answer.pre_vote => (answer.term, to),
+            Message::Response(RaftResponse::RequestVote(answer))
+                if answer.granted && !answer.pre_vote =>
+            {
+                (answer.term, to)
+            }
             _ => return Ok(()),
         };
-        let first = self.votes.entry((from.clone(), term)).or_insert_with(|| candidate.clone());
+        let first = self
+            .votes
+            .entry((from.clone(), term))
+            .or_insert_with(|| candidate.clone());
         ensure(first == candidate, "one vote a term (§5.2)", || {
             format!("{from} voted for {first} and for {candidate} in term {term}")
         })

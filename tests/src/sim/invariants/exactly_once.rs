@@ -17,13 +17,22 @@ pub(crate) struct ExactlyOnce {
 impl ExactlyOnce {
     /// An entry is applied for the first time anywhere.
     pub(crate) fn see(&mut self, entry: &Entry) -> Result<(), Violation> {
-        let Payload::Commands(commands) = &entry.payload else { return Ok(()) };
+        let Payload::Commands(commands) = &entry.payload else {
+            return Ok(());
+        };
         for command in commands {
             let number = number_of(&command.data);
             let earlier = self.commands.insert(number, entry.id);
-            ensure(earlier.is_none(), "a command is carried out once (§8)", || {
-                format!("command {number} is in entries {earlier:?} and {}", entry.id)
-            })?;
+            ensure(
+                earlier.is_none(),
+                "a command is carried out once (§8)",
+                || {
+                    format!(
+                        "command {number} is in entries {earlier:?} and {}",
+                        entry.id
+                    )
+                },
+            )?;
         }
         Ok(())
     }

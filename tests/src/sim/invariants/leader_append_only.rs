@@ -21,9 +21,19 @@ impl LeaderAppendOnly {
         }
         let log = core.log();
         let before = self.ends.insert(node, (core.term(), log.last()));
-        let Some((_, end)) = before.filter(|(term, _)| *term == core.term()) else { return Ok(()) };
-        ensure(log.holds(end) || log.purged().index > end.index, "leader append-only (§5.3)", || {
-            format!("n{node} leads term {} and no longer holds its entry {end}; its log ends at {}", core.term(), log.last())
-        })
+        let Some((_, end)) = before.filter(|(term, _)| *term == core.term()) else {
+            return Ok(());
+        };
+        ensure(
+            log.holds(end) || log.purged().index > end.index,
+            "leader append-only (§5.3)",
+            || {
+                format!(
+                    "n{node} leads term {} and no longer holds its entry {end}; its log ends at {}",
+                    core.term(),
+                    log.last()
+                )
+            },
+        )
     }
 }

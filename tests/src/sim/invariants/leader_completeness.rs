@@ -22,12 +22,21 @@ impl LeaderCompleteness {
         }
         let log = core.log();
         for entry in committed.iter().filter(|entry| entry.in_term < core.term()) {
-            ensure(log.holds(entry.id) || entry.id.index < log.purged().index, "leader completeness (§5.4)", || {
-                format!(
-                    "{} leads term {} without entry {}, which was committed in term {}; its log is {} to {}",
-                    core.id(), core.term(), entry.id, entry.in_term, log.purged(), log.last()
-                )
-            })?;
+            ensure(
+                log.holds(entry.id) || entry.id.index < log.purged().index,
+                "leader completeness (§5.4)",
+                || {
+                    format!(
+                        "{} leads term {} without entry {}, which was committed in term {}; its log is {} to {}",
+                        core.id(),
+                        core.term(),
+                        entry.id,
+                        entry.in_term,
+                        log.purged(),
+                        log.last()
+                    )
+                },
+            )?;
         }
         Ok(())
     }

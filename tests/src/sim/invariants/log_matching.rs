@@ -23,9 +23,14 @@ impl LogMatching {
             let seen = (previous, hash_of(entry));
             let first = *self.entries.entry(entry.id).or_insert(seen);
             ensure(first.0 == seen.0, "log matching (§5.3)", || {
-                format!("entry {} stands behind {} in one log and behind {previous} in another", entry.id, first.0)
+                format!(
+                    "entry {} stands behind {} in one log and behind {previous} in another",
+                    entry.id, first.0
+                )
             })?;
-            ensure(first.1 == seen.1, "log matching (§5.3)", || format!("two entries are called {}: {entry:?}", entry.id))?;
+            ensure(first.1 == seen.1, "log matching (§5.3)", || {
+                format!("two entries are called {}: {entry:?}", entry.id)
+            })?;
             previous = entry.id;
         }
         Ok(())

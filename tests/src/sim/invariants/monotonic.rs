@@ -36,13 +36,23 @@ impl Monotonic {
             purged: log.purged().index,
         };
         let before = self.nodes.insert(node, now.clone());
-        let Some(before) = before.filter(|before| before.run == run) else { return Ok(()) };
+        let Some(before) = before.filter(|before| before.run == run) else {
+            return Ok(());
+        };
         let forward = before.term <= now.term
             && before.committed <= now.committed
             && before.applied <= now.applied
             && before.purged <= now.purged;
-        ensure(forward, "terms and indexes only grow (§5.1, Figure 2)", || format!("n{node}: {before:?} became {now:?}"))?;
+        ensure(
+            forward,
+            "terms and indexes only grow (§5.1, Figure 2)",
+            || format!("n{node}: {before:?} became {now:?}"),
+        )?;
         let kept = before.term < now.term || before.vote.is_none() || before.vote == now.vote;
-        ensure(kept, "a vote is not changed within its term (§5.2)", || format!("n{node}: {before:?} became {now:?}"))
+        ensure(
+            kept,
+            "a vote is not changed within its term (§5.2)",
+            || format!("n{node}: {before:?} became {now:?}"),
+        )
     }
 }

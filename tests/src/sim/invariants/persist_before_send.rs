@@ -18,8 +18,15 @@ struct Claim<'a> {
     log_up_to: Index,
 }
 
-pub(crate) fn check(from: &NodeId, to: &NodeId, message: &Message, disk: &DiskView<'_>) -> Result<(), Violation> {
-    let Some(claim) = claim(from, to, message) else { return Ok(()) };
+pub(crate) fn check(
+    from: &NodeId,
+    to: &NodeId,
+    message: &Message,
+    disk: &DiskView<'_>,
+) -> Result<(), Violation> {
+    let Some(claim) = claim(from, to, message) else {
+        return Ok(());
+    };
     let reach = disk.snapshots.reach();
     disk.log.durable(|durable| {
         let state = &durable.hard_state;
@@ -35,26 +42,51 @@ pub(crate) fn check(from: &NodeId, to: &NodeId, message: &Message, disk: &DiskVi
 
 fn claim<'a>(from: &'a NodeId, to: &'a NodeId, message: &Message) -> Option<Claim<'a>> {
     let claim = match message {
-        Message::Request(RaftRequest::AppendEntries(append)) => Claim { term: append.term, ..Claim::default() },
-        Message::Request(RaftRequest::InstallSnapshot(chunk)) => Claim { term: chunk.term, ..Claim::default() },
-        Message::Request(RaftRequest::RequestVote(ask)) if !ask.pre_vote => {
-            Claim { term: ask.term, vote: Some(from), ..Claim::default() }
-        }
-        Message::Response(RaftResponse::RequestVote(answer)) if !answer.pre_vote => {
-            Claim { term: answer.term, vote: answer.granted.then_some(to), ..Claim::default() }
-        }
+        Message::Request(RaftRequest::AppendEntries(append)) => Claim {
+            term: append.term,
+            ..Claim::default()
+        },
+        Message::Request(RaftRequest::InstallSnapshot(chunk)) => Claim {
+            term: chunk.term,
+            ..Claim::default()
+        },
+        Message::Request(RaftRequest::RequestVote(ask)) if !ask.pre_vote => Claim {
+            term: ask.term,
+            vote: Some(from),
+            ..Claim::default()
+        },
+        Message::Response(RaftResponse::RequestVote(answer)) if !answer.pre_vote => Claim {
+            term: answer.term,
+            vote: answer.granted.then_some(to),
+            ..Claim::default()
+        },
         Message::Response(RaftResponse::AppendEntries(answer)) => {
             let log_up_to = match answer.result {
                 AppendResult::Matched(index) => index,
                 AppendResult::Mismatch { .. } | AppendResult::Ignored => Index::ZERO,
             };
-            Claim { term: answer.term, log_up_to, ..Claim::default() }
+            Claim {
+                term: answer.term,
+                log_up_to,
+                ..Claim::default()
+            }
         }
         Message::Response(RaftResponse::InstallSnapshot(answer)) => {
-            let log_up_to = if answer.installed { answer.last.index } else { Index::ZERO };
-            Claim { term: answer.term, log_up_to, ..Claim::default() }
+            let log_up_to = if answer.installed {
+                answer.last.index
+            } else {
+                Index::ZERO
+            };
+            Claim {
+                term: answer.term,
+                log_up_to,
+                ..Claim::default()
+            }
         }
-        Message::Response(RaftResponse::ReadIndex(answer)) => Claim { term: answer.term, ..Claim::default() },
+        Message::Response(RaftResponse::ReadIndex(answer)) => Claim {
+            term: answer.term,
+            ..Claim::default()
+        },
         _ => return None,
     };
     Some(claim)

@@ -33,14 +33,31 @@ impl StateMachineSafety {
     }
 
     /// Says whether this is the first node to apply the entry.
-    pub(crate) fn on_apply(&mut self, node: usize, committed: Index, entry: &Entry) -> Result<bool, Violation> {
-        ensure(entry.id.index <= committed, "only committed entries are applied (§5.3)", || {
-            format!("n{node} applies {} and has committed up to {committed}", entry.id)
-        })?;
+    pub(crate) fn on_apply(
+        &mut self,
+        node: usize,
+        committed: Index,
+        entry: &Entry,
+    ) -> Result<bool, Violation> {
+        ensure(
+            entry.id.index <= committed,
+            "only committed entries are applied (§5.3)",
+            || {
+                format!(
+                    "n{node} applies {} and has committed up to {committed}",
+                    entry.id
+                )
+            },
+        )?;
         let hash = hash_of(entry);
         if let Some(first) = self.at(entry.id.index) {
             let same = first.id == entry.id && first.hash == hash;
-            ensure(same, SAME, || format!("n{node} applies {entry:?}, and another node has applied {} there", first.id))?;
+            ensure(same, SAME, || {
+                format!(
+                    "n{node} applies {entry:?}, and another node has applied {} there",
+                    first.id
+                )
+            })?;
             return Ok(false);
         }
         self.append(node, entry, hash)?;
@@ -49,11 +66,23 @@ impl StateMachineSafety {
 
     fn append(&mut self, node: usize, entry: &Entry, hash: Hash) -> Result<(), Violation> {
         let next = self.applied.len() as u64 + 1;
-        ensure(entry.id.index.0 == next, SAME, || format!("n{node} applies {}, and {next} was applied nowhere", entry.id))?;
-        let last_ms = self.applied.last().map_or(0, |last| last.time_ms);
-        ensure(entry.time_ms >= last_ms, "the time of entries never runs backwards", || {
-            format!("entry {} has time {} ms, the one before {last_ms} ms", entry.id, entry.time_ms)
+        ensure(entry.id.index.0 == next, SAME, || {
+            format!(
+                "n{node} applies {}, and {next} was applied nowhere",
+                entry.id
+            )
         })?;
+        let last_ms = self.applied.last().map_or(0, |last| last.time_ms);
+        ensure(
+            entry.time_ms >= last_ms,
+            "the time of entries never runs backwards",
+            || {
+                format!(
+                    "entry {} has time {} ms, the one before {last_ms} ms",
+                    entry.id, entry.time_ms
+                )
+            },
+        )?;
         if let Payload::Commands(commands) = &entry.payload {
             for command in commands {
                 let number = number_of(&command.data);
@@ -61,30 +90,54 @@ impl StateMachineSafety {
                 self.view.push(number);
             }
         }
-        self.applied.push(Applied { id: entry.id, hash, time_ms: entry.time_ms, after: self.view });
+        self.applied.push(Applied {
+            id: entry.id,
+            hash,
+            time_ms: entry.time_ms,
+            after: self.view,
+        });
         Ok(())
     }
 
     pub(crate) fn on_state(&self, node: usize, index: Index, view: View) -> Result<(), Violation> {
         let right = self.after(index);
-        ensure(right == Some(view), "equal logs give equal states (§2)", || {
-            format!("behind entry {index} n{node} has {view:?}, and right is {right:?}")
-        })
+        ensure(
+            right == Some(view),
+            "equal logs give equal states (§2)",
+            || format!("behind entry {index} n{node} has {view:?}, and right is {right:?}"),
+        )
     }
 
-    pub(crate) fn on_restored(&self, node: usize, meta: &SnapshotMeta, view: View) -> Result<(), Violation> {
+    pub(crate) fn on_restored(
+        &self,
+        node: usize,
+        meta: &SnapshotMeta,
+        view: View,
+    ) -> Result<(), Violation> {
         let there = self.at(meta.last.index).map(|first| first.id);
-        ensure(meta.last.index == Index::ZERO || there == Some(meta.last), "a snapshot stands for the committed log (§7)", || {
-            format!("n{node} restores a snapshot of {}, and what was applied there is {there:?}", meta.last)
-        })?;
+        ensure(
+            meta.last.index == Index::ZERO || there == Some(meta.last),
+            "a snapshot stands for the committed log (§7)",
+            || {
+                format!(
+                    "n{node} restores a snapshot of {}, and what was applied there is {there:?}",
+                    meta.last
+                )
+            },
+        )?;
         self.on_state(node, meta.last.index, view)
     }
 
     fn at(&self, index: Index) -> Option<&Applied> {
-        self.applied.get(usize::try_from(index.0.checked_sub(1)?).ok()?)
+        self.applied
+            .get(usize::try_from(index.0.checked_sub(1)?).ok()?)
     }
 
     fn after(&self, index: Index) -> Option<View> {
-        if index == Index::ZERO { Some(View::default()) } else { self.at(index).map(|applied| applied.after) }
+        if index == Index::ZERO {
+            Some(View::default())
+        } else {
+            self.at(index).map(|applied| applied.after)
+        }
     }
 }

@@ -39,20 +39,41 @@ impl World {
         self.begin(client, node, kind, patience, forward);
     }
 
-    pub(super) fn begin(&mut self, client: usize, node: usize, kind: Kind, patience_ms: u64, forward: bool) -> OpId {
+    pub(super) fn begin(
+        &mut self,
+        client: usize,
+        node: usize,
+        kind: Kind,
+        patience_ms: u64,
+        forward: bool,
+    ) -> OpId {
         let op = self.history.begin(self.now, kind, client, node);
         let deadline = self.now + std::time::Duration::from_millis(patience_ms);
-        self.trace.note(self.now, node, op, || format!("op {op}: {kind:?} of client {client}, until {deadline:?}"));
+        self.trace.note(self.now, node, op, || {
+            format!("op {op}: {kind:?} of client {client}, until {deadline:?}")
+        });
         let consistency = match kind {
             Kind::Read if self.planted != Some(Planted::ReadsAreStale) => Consistency::Linearizable,
             _ => Consistency::Stale,
         };
         let input = match kind {
             Kind::Append => {
-                let padding = self.client_rng.place(usize::try_from(self.profile.padding_max).unwrap_or(0) + 1);
-                Input::Propose { data: command_of(op, padding), deadline, forward, waiter: op }
+                let padding = self
+                    .client_rng
+                    .place(usize::try_from(self.profile.padding_max).unwrap_or(0) + 1);
+                Input::Propose {
+                    data: command_of(op, padding),
+                    deadline,
+                    forward,
+                    waiter: op,
+                }
             }
-            Kind::Read | Kind::StaleRead => Input::Query { query: (), consistency, deadline, asker: op },
+            Kind::Read | Kind::StaleRead => Input::Query {
+                query: (),
+                consistency,
+                deadline,
+                asker: op,
+            },
         };
         self.put(node, input);
         op
@@ -65,22 +86,36 @@ impl World {
             Ok(outcome) => outcome,
             Err(SubmitError::TimedOut) if liar => Outcome::Refused,
             Err(SubmitError::TimedOut | SubmitError::Stopped) => Outcome::Unknown,
-            Err(SubmitError::NotLeader { .. } | SubmitError::NoLeader | SubmitError::Overloaded { .. } | SubmitError::TooLarge { .. }) => Outcome::Refused,
+            Err(
+                SubmitError::NotLeader { .. }
+                | SubmitError::NoLeader
+                | SubmitError::Overloaded { .. }
+                | SubmitError::TooLarge { .. },
+            ) => Outcome::Refused,
         };
         self.end(op, outcome);
     }
 
     /// The node is gone, and with it every connection.
     pub(super) fn clients_lose(&mut self, node: usize) {
-        let lost: Vec<OpId> = self.history.open().filter(|(_, op)| op.node == node).map(|(id, _)| id).collect();
+        let lost: Vec<OpId> = self
+            .history
+            .open()
+            .filter(|(_, op)| op.node == node)
+            .map(|(id, _)| id)
+            .collect();
         for op in lost {
             self.end(op, Outcome::Unknown);
         }
     }
 
     fn end(&mut self, id: OpId, outcome: Outcome) {
-        let Some(op) = self.history.end(self.now, id, outcome) else { return };
-        self.trace.note(self.now, op.node, id, || format!("op {id} ends: {outcome:?}"));
+        let Some(op) = self.history.end(self.now, id, outcome) else {
+            return;
+        };
+        self.trace.note(self.now, op.node, id, || {
+            format!("op {id} ends: {outcome:?}")
+        });
         if !self.calm {
             let pause = self.client_rng.millis(0, self.profile.think_max_ms);
             self.schedule(pause, Event::Client { client: op.client });

@@ -19,7 +19,8 @@ impl World {
         self.schedule(pause, Event::Fault);
         let kind = self.fault_rng.pick(&self.profile.faults);
         let node = self.victim();
-        self.trace.note(self.now, node, kind as u64, || format!("fault: {kind:?}"));
+        self.trace
+            .note(self.now, node, kind as u64, || format!("fault: {kind:?}"));
         self.strike(kind, node)
     }
 
@@ -53,7 +54,9 @@ impl World {
             FaultKind::Heal => self.network.heal(),
             FaultKind::Pause => self.nodes[node].paused_until = self.now + length,
             FaultKind::DiskHang => self.nodes[node].disk_hangs_until = self.now + length,
-            FaultKind::DiskError => self.nodes[node].log.fail_next_write(self.fault_rng.chance(500)),
+            FaultKind::DiskError => self.nodes[node]
+                .log
+                .fail_next_write(self.fault_rng.chance(500)),
             FaultKind::ClockJump => self.jump_clock(node),
             FaultKind::SnapshotFailure => {
                 let failing = self.fault_rng.chance(500);
@@ -73,12 +76,20 @@ impl World {
 
     /// The leader of the newest term, if there is one.
     pub(super) fn leader(&self) -> Option<usize> {
-        let cores = self.nodes.iter().filter_map(|node| node.core().map(|core| (core, node.index)));
-        cores.filter(|(core, _)| core.role() == Role::Leader).max_by_key(|(core, _)| core.term()).map(|(_, node)| node)
+        let cores = self
+            .nodes
+            .iter()
+            .filter_map(|node| node.core().map(|core| (core, node.index)));
+        cores
+            .filter(|(core, _)| core.role() == Role::Leader)
+            .max_by_key(|(core, _)| core.term())
+            .map(|(_, node)| node)
     }
 
     fn jump_clock(&mut self, node: usize) {
-        let jump = self.fault_rng.below(2 * self.profile.clock_skew_ms.max(100));
+        let jump = self
+            .fault_rng
+            .below(2 * self.profile.clock_skew_ms.max(100));
         let epoch = &mut self.nodes[node].epoch_ms;
         *epoch = (*epoch + jump).saturating_sub(self.profile.clock_skew_ms.max(100));
     }
@@ -86,7 +97,8 @@ impl World {
     /// The storm is over: everybody runs, talks and writes.
     pub(super) fn calm_down(&mut self) -> Result<(), Violation> {
         self.calm = true;
-        self.trace.note(self.now, 0, 0, || "the storm is over".to_owned());
+        self.trace
+            .note(self.now, 0, 0, || "the storm is over".to_owned());
         self.network.calm();
         for node in 0..self.nodes.len() {
             let state = &mut self.nodes[node];

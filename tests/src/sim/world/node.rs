@@ -51,7 +51,13 @@ pub(super) struct Live {
 }
 
 impl Node {
-    pub(super) fn new(index: usize, id: NodeId, skew_ms: u64, chunk_bytes: usize, planted: Option<Planted>) -> Self {
+    pub(super) fn new(
+        index: usize,
+        id: NodeId,
+        skew_ms: u64,
+        chunk_bytes: usize,
+        planted: Option<Planted>,
+    ) -> Self {
         Self {
             index,
             id,
@@ -66,7 +72,10 @@ impl Node {
     }
 
     pub(super) fn disk_view(&self) -> DiskView<'_> {
-        DiskView { log: &self.log, snapshots: &self.snapshots }
+        DiskView {
+            log: &self.log,
+            snapshots: &self.snapshots,
+        }
     }
 
     pub(super) fn core(&self) -> Option<&Core> {
@@ -77,11 +86,16 @@ impl Node {
 impl World {
     /// Starts a process from what the disk holds, as the production node does.
     pub(super) fn start(&mut self, node: usize) -> Result<(), Violation> {
-        let live = self.open(node).map_err(|detail| Violation { invariant: "a node starts from what its disk holds", detail })?;
+        let live = self.open(node).map_err(|detail| Violation {
+            invariant: "a node starts from what its disk holds",
+            detail,
+        })?;
         let (term, last) = (live.driver.core().term(), live.driver.core().log().last());
         let (index, view) = (live.applier.last().index, live.applier.machine().view());
         self.nodes[node].live = Some(live);
-        self.trace.note(self.now, node, term.0, || format!("starts in term {term} with entries up to {last}, applied {index}"));
+        self.trace.note(self.now, node, term.0, || {
+            format!("starts in term {term} with entries up to {last}, applied {index}")
+        });
         self.invariants.on_state(node, index, view)?;
         self.wake(node, self.now);
         Ok(())
@@ -94,17 +108,34 @@ impl World {
         let snapshots: Arc<dyn SnapshotStore> = Arc::new(state.snapshots.clone());
         let stored = log.load().map_err(|error| error.to_string())?;
         let snapshot = snapshots.newest().map_err(|error| error.to_string())?;
-        let reaches = snapshot.as_ref().map_or(Index::ZERO, |meta| meta.last.index);
+        let reaches = snapshot
+            .as_ref()
+            .map_or(Index::ZERO, |meta| meta.last.index);
         if reaches < stored.purged.index {
-            return Err(format!("the newest snapshot reaches {reaches}, and the log begins behind {}", stored.purged));
+            return Err(format!(
+                "the newest snapshot reaches {reaches}, and the log begins behind {}",
+                stored.purged
+            ));
         }
-        let mut applier = Applier::new(ListMachine::new(node, self.planted), Arc::clone(&snapshots));
+        let mut applier =
+            Applier::new(ListMachine::new(node, self.planted), Arc::clone(&snapshots));
         if let Some(meta) = &snapshot {
             applier.restore(meta).map_err(|error| error.to_string())?;
         }
         let last_time_ms = last_time_ms(&log, &stored, snapshot.as_ref())?;
-        let core = Core::new(self.core_config(node, seed), &stored, snapshot, last_time_ms, self.now);
-        let driver = Driver::new(core, SimEnds::default(), self.profile.driver_limits.clone(), session);
+        let core = Core::new(
+            self.core_config(node, seed),
+            &stored,
+            snapshot,
+            last_time_ms,
+            self.now,
+        );
+        let driver = Driver::new(
+            core,
+            SimEnds::default(),
+            self.profile.driver_limits.clone(),
+            session,
+        );
         Ok(Live {
             driver,
             disk: Disk::new(Box::new(log), snapshots),
@@ -134,9 +165,15 @@ impl World {
 
     /// Ends a process at once. What waits for the disk is lost; what the disk is busy with may still be done.
     pub(super) fn crash(&mut self, node: usize, down: Duration) -> Result<(), Violation> {
-        let Some(mut live) = self.nodes[node].live.take() else { return Ok(()) };
+        let Some(mut live) = self.nodes[node].live.take() else {
+            return Ok(());
+        };
         let hangs = self.nodes[node].disk_hangs_until > self.now;
-        let done = if hangs { 0 } else { self.rng.pick(&[0, 0, 1, 1, 2]) };
+        let done = if hangs {
+            0
+        } else {
+            self.rng.pick(&[0, 0, 1, 1, 2])
+        };
         for task in live.disk_tasks.drain(..).take(done) {
             if self.run_disk_task(node, &mut live.disk, task)?.is_none() {
                 break;
@@ -148,8 +185,11 @@ impl World {
         state.run += 1;
         state.paused_until = Duration::ZERO;
         let run = state.run;
-        self.trace.note(self.now, node, done as u64, || format!("crashes for {down:?}, {done} more disk tasks done"));
+        self.trace.note(self.now, node, done as u64, || {
+            format!("crashes for {down:?}, {done} more disk tasks done")
+        });
         self.schedule(down, Event::Restart { node, run });
+        self.coverage.crashes += 1;
         self.clients_lose(node);
         Ok(())
     }
@@ -157,7 +197,9 @@ impl World {
     /// Makes sure that the driver takes a turn at `at` or before.
     pub(super) fn wake(&mut self, node: usize, at: Duration) {
         let run = self.nodes[node].run;
-        let Some(live) = &mut self.nodes[node].live else { return };
+        let Some(live) = &mut self.nodes[node].live else {
+            return;
+        };
         if live.turn_at.is_none_or(|due| at < due) {
             live.turn_at = Some(at);
             self.schedule_at(at, Event::Turn { node, run });
@@ -176,16 +218,23 @@ impl World {
     /// The driver takes in what waits, and acts; as the driver's thread does.
     pub(super) fn turn(&mut self, node: usize) -> Result<(), Violation> {
         let (now, run) = (self.now, self.nodes[node].run);
-        let wall_ms = self.nodes[node].epoch_ms + u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        let wall_ms =
+            self.nodes[node].epoch_ms + u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
         let few = self.rng.chance(100);
-        let Some(live) = &mut self.nodes[node].live else { return Ok(()) };
+        let Some(live) = &mut self.nodes[node].live else {
+            return Ok(());
+        };
         if live.turn_at.is_none_or(|due| due > now) {
             // Another turn has done its work.
             return Ok(());
         }
         live.turn_at = None;
         live.driver.ends_mut().wall_ms = wall_ms;
-        let inputs = if few { live.inbox.len().min(1) } else { live.inbox.len() };
+        let inputs = if few {
+            live.inbox.len().min(1)
+        } else {
+            live.inbox.len()
+        };
         live.driver.handle(now, SimInput::Tick);
         for input in live.inbox.drain(..inputs) {
             live.driver.handle(now, input);
@@ -193,10 +242,19 @@ impl World {
         live.driver.turn();
         let outputs = std::mem::take(&mut live.driver.ends_mut().outputs);
         let (more, due) = (!live.inbox.is_empty(), live.driver.next_deadline());
-        live.idle_turns = if inputs == 0 && outputs.is_empty() && due <= now { live.idle_turns + 1 } else { 0 };
+        live.idle_turns = if inputs == 0 && outputs.is_empty() && due <= now {
+            live.idle_turns + 1
+        } else {
+            0
+        };
         if live.idle_turns >= SPINNING {
-            let detail = format!("n{node} wants to be woken at {due:?}, has nothing to do, and wants it again");
-            return Err(Violation { invariant: "an idle node is quiet", detail });
+            let detail = format!(
+                "n{node} wants to be woken at {due:?}, has nothing to do, and wants it again"
+            );
+            return Err(Violation {
+                invariant: "an idle node is quiet",
+                detail,
+            });
         }
         let core = live.driver.core();
         self.trace.note(now, node, (inputs as u64) << 32 | outputs.len() as u64, || {
@@ -208,15 +266,24 @@ impl World {
         });
         let nodes = &self.nodes;
         if let Some(core) = nodes[node].core() {
-            self.invariants.after_turn(node, run, core, &Self::disks(nodes))?;
+            self.invariants
+                .after_turn(node, run, core, &Self::disks(nodes))?;
         }
-        self.wake(node, if more { now } else { due.max(now + Duration::from_micros(10)) });
+        self.wake(
+            node,
+            if more {
+                now
+            } else {
+                due.max(now + Duration::from_micros(10))
+            },
+        );
         self.carry_out(node, outputs)
     }
 
     /// Does what the driver wants done, or crashes halfway.
     fn carry_out(&mut self, node: usize, mut outputs: Vec<Output>) -> Result<(), Violation> {
-        let torn = !self.calm && !outputs.is_empty() && self.rng.chance(self.profile.torn_turns_per_mille);
+        let torn =
+            !self.calm && !outputs.is_empty() && self.rng.chance(self.profile.torn_turns_per_mille);
         if torn {
             outputs.truncate(self.rng.place(outputs.len()));
         }
@@ -224,6 +291,7 @@ impl World {
             self.do_output(node, output)?;
         }
         if torn {
+            self.coverage.torn_turns += 1;
             let down = self.rng.millis(1, 500);
             self.crash(node, down)?;
         }
@@ -231,10 +299,16 @@ impl World {
     }
 }
 
-fn last_time_ms(log: &SimLog, stored: &StoredState, snapshot: Option<&SnapshotMeta>) -> Result<u64, String> {
+fn last_time_ms(
+    log: &SimLog,
+    stored: &StoredState,
+    snapshot: Option<&SnapshotMeta>,
+) -> Result<u64, String> {
     let mut time_ms = snapshot.map_or(0, |meta| meta.time_ms);
     if stored.last.index > stored.purged.index {
-        let newest = log.read(stored.last.index, stored.last.index, u64::MAX).map_err(|error| error.to_string())?;
+        let newest = log
+            .read(stored.last.index, stored.last.index, u64::MAX)
+            .map_err(|error| error.to_string())?;
         time_ms = newest.last().map_or(0, |entry| entry.time_ms).max(time_ms);
     }
     Ok(time_ms)

@@ -11,7 +11,7 @@ use crate::sim::history::Outcome;
 use crate::sim::network::Frame;
 use crate::sim::planted::Planted;
 use crate::sim::store::is_injected;
-use crate::sim::tamper::tamper;
+use crate::sim::tamper::{imagined_answer, tamper};
 use crate::sim::violation::Violation;
 
 impl World {
@@ -20,7 +20,21 @@ impl World {
             Output::Disk(task) => self.queue_disk(node, task),
             Output::Machine(task) => self.queue_machine(node, task),
             Output::Send(to, message) => return self.send(node, &to, message),
-            Output::Reply(op, outcome) => self.client_hears(op, outcome.map(|applied| Outcome::Appended(applied.reply))),
+            Output::Reply(op, outcome) if self.planted == Some(Planted::RepliesMixedUp) => {
+                let other = self
+                    .history
+                    .open()
+                    .map(|(id, _)| id)
+                    .find(|other| *other != op)
+                    .unwrap_or(op);
+                self.client_hears(
+                    other,
+                    outcome.map(|applied| Outcome::Appended(applied.reply)),
+                );
+            }
+            Output::Reply(op, outcome) => {
+                self.client_hears(op, outcome.map(|applied| Outcome::Appended(applied.reply)))
+            }
             Output::Refuse(op, error) => self.client_hears(op, Err(error)),
         }
         Ok(())
@@ -29,7 +43,9 @@ impl World {
     // ----- the disk -----
 
     fn queue_disk(&mut self, node: usize, task: DiskTask) {
-        self.trace.note(self.now, node, 1, || short(format!("to the disk: {task:?}")));
+        self.trace.note(self.now, node, 1, || {
+            short(format!("to the disk: {task:?}"))
+        });
         if let (Some(Planted::WrittenTooEarly), DiskTask::Write(id, _)) = (self.planted, &task) {
             self.put(node, Input::Disk(DiskDone::Written(*id)));
         }
@@ -45,7 +61,13 @@ impl World {
         let latency = self.rng.micros(10, self.profile.disk_max_us);
         let state = &self.nodes[node];
         let at = state.disk_hangs_until.max(self.now) + latency;
-        self.schedule_at(at, Event::Disk { node, run: state.run });
+        self.schedule_at(
+            at,
+            Event::Disk {
+                node,
+                run: state.run,
+            },
+        );
     }
 
     /// The disk is done with its first task.
@@ -56,13 +78,19 @@ impl World {
             self.schedule_at(self.nodes[node].disk_hangs_until, Event::Disk { node, run });
             return Ok(());
         }
-        let Some(mut live) = self.nodes[node].live.take() else { return Ok(()) };
-        let done = live.disk_tasks.pop_front().map(|task| self.run_disk_task(node, &mut live.disk, task));
+        let Some(mut live) = self.nodes[node].live.take() else {
+            return Ok(());
+        };
+        let done = live
+            .disk_tasks
+            .pop_front()
+            .map(|task| self.run_disk_task(node, &mut live.disk, task));
         let more = !live.disk_tasks.is_empty();
         self.nodes[node].live = Some(live);
         match done {
             Some(Ok(Some(done))) => self.tell_done(node, done),
             Some(Ok(None)) => {
+                self.coverage.failed_writes += 1;
                 // A storage error ends the node.
                 let down = self.rng.millis(10, 1000);
                 return self.crash(node, down);
@@ -77,20 +105,34 @@ impl World {
     }
 
     fn tell_done(&mut self, node: usize, done: DiskDone) {
-        self.trace.note(self.now, node, 2, || short(format!("disk: {done:?}")));
-        let told = matches!((self.planted, &done), (Some(Planted::WrittenTooEarly), DiskDone::Written(_)));
+        self.trace
+            .note(self.now, node, 2, || short(format!("disk: {done:?}")));
+        let told = matches!(
+            (self.planted, &done),
+            (Some(Planted::WrittenTooEarly), DiskDone::Written(_))
+        );
         if !told && !matches!(done, DiskDone::Tidied) {
             self.put(node, Input::Disk(done));
         }
     }
 
     /// Does a task; none if an injected error ended the node.
-    pub(super) fn run_disk_task(&mut self, node: usize, disk: &mut Disk, task: DiskTask) -> Result<Option<DiskDone>, Violation> {
+    pub(super) fn run_disk_task(
+        &mut self,
+        node: usize,
+        disk: &mut Disk,
+        task: DiskTask,
+    ) -> Result<Option<DiskDone>, Violation> {
+        if let DiskTask::Write(_, batch) = &task {
+            self.coverage.truncations += u64::from(batch.truncate_from.is_some());
+        }
         if let DiskTask::Write(_, batch) = &task
             && let Some(first) = batch.entries.first()
         {
             let before = first.id.index.previous();
-            let previous: Option<LogId> = self.nodes[node].log.durable(|durable| durable.id_at(before));
+            let previous: Option<LogId> = self.nodes[node]
+                .log
+                .durable(|durable| durable.id_at(before));
             if let Some(previous) = previous {
                 self.invariants.on_written(previous, &batch.entries)?;
             }
@@ -98,15 +140,24 @@ impl World {
         match disk.run(task) {
             Ok(done) => Ok(Some(done)),
             Err(error) if is_injected(&error) => Ok(None),
-            Err(error) => Err(Violation { invariant: "a sound disk takes every task", detail: format!("n{node}: {error}") }),
+            Err(error) => Err(Violation {
+                invariant: "a sound disk takes every task",
+                detail: format!("n{node}: {error}"),
+            }),
         }
     }
 
     // ----- the state machine -----
 
     fn queue_machine(&mut self, node: usize, task: SimMachineTask) {
-        let overtakes = self.planted == Some(Planted::QueryOvertakesEntries) && matches!(task, MachineTask::Query(..));
-        let Some(live) = &mut self.nodes[node].live else { return };
+        let overtakes = match task {
+            MachineTask::Query(..) => self.planted == Some(Planted::QueryOvertakesEntries),
+            MachineTask::Apply(..) => self.planted == Some(Planted::EntriesOvertake),
+            MachineTask::TakeSnapshot | MachineTask::Restore(..) => false,
+        };
+        let Some(live) = &mut self.nodes[node].live else {
+            return;
+        };
         if overtakes {
             live.machine_tasks.push_front(task);
         } else {
@@ -125,8 +176,12 @@ impl World {
 
     /// The machine is done with its first task.
     pub(super) fn machine_step(&mut self, node: usize) -> Result<(), Violation> {
-        let Some(live) = &mut self.nodes[node].live else { return Ok(()) };
-        let Some(task) = live.machine_tasks.pop_front() else { return Ok(()) };
+        let Some(live) = &mut self.nodes[node].live else {
+            return Ok(());
+        };
+        let Some(task) = live.machine_tasks.pop_front() else {
+            return Ok(());
+        };
         let more = !live.machine_tasks.is_empty();
         if let Some(input) = self.run_machine_task(node, task)? {
             self.put(node, input);
@@ -137,35 +192,58 @@ impl World {
         Ok(())
     }
 
-    fn run_machine_task(&mut self, node: usize, task: SimMachineTask) -> Result<Option<SimInput>, Violation> {
-        let broken = |error| Violation { invariant: "a sound machine takes every task", detail: format!("n{node}: {error}") };
-        let Some(live) = &mut self.nodes[node].live else { return Ok(None) };
+    fn run_machine_task(
+        &mut self,
+        node: usize,
+        task: SimMachineTask,
+    ) -> Result<Option<SimInput>, Violation> {
+        let broken = |error| Violation {
+            invariant: "a sound machine takes every task",
+            detail: format!("n{node}: {error}"),
+        };
+        let Some(live) = &mut self.nodes[node].live else {
+            return Ok(None);
+        };
         let applier = &mut live.applier;
         Ok(match task {
             MachineTask::Apply(entries) => {
-                self.invariants.on_apply(node, live.driver.core().log().committed(), &entries)?;
-                let replies = applier.apply(live.driver.session(), entries).map_err(broken)?;
+                self.invariants
+                    .on_apply(node, live.driver.core().log().committed(), &entries)?;
+                let replies = applier
+                    .apply(live.driver.session(), entries)
+                    .map_err(broken)?;
                 let index = applier.last().index;
-                self.trace.note(self.now, node, index.0, || format!("applied up to {index}, {} replies", replies.len()));
-                self.invariants.on_state(node, index, applier.machine().view())?;
+                self.trace.note(self.now, node, index.0, || {
+                    format!("applied up to {index}, {} replies", replies.len())
+                });
+                self.invariants
+                    .on_state(node, index, applier.machine().view())?;
                 Some(Input::Applied(index, replies))
             }
             MachineTask::Query(query, op) => {
                 let (index, view) = applier.query(query);
                 self.invariants.on_state(node, index, view)?;
-                self.trace.note(self.now, node, op, || format!("answers op {op} as of {index}"));
+                self.trace.note(self.now, node, op, || {
+                    format!("answers op {op} as of {index}")
+                });
                 self.client_hears(op, Ok(Outcome::Seen(view)));
                 None
             }
             MachineTask::TakeSnapshot => {
                 let taken = applier.take_snapshot();
-                self.trace.note(self.now, node, 3, || format!("takes a snapshot: {taken:?}"));
+                self.coverage.snapshots += u64::from(taken.is_ok());
+                self.trace
+                    .note(self.now, node, 3, || format!("takes a snapshot: {taken:?}"));
                 Some(Input::SnapshotTaken(taken.ok()))
             }
             MachineTask::Restore(meta) => {
                 applier.restore(&meta).map_err(broken)?;
-                self.trace.note(self.now, node, meta.last.index.0, || format!("restores {}", meta.last));
-                self.invariants.on_restored(node, &meta, applier.machine().view())?;
+                self.coverage.restores += 1;
+                self.trace.note(self.now, node, meta.last.index.0, || {
+                    format!("restores {}", meta.last)
+                });
+                self.invariants
+                    .on_restored(node, &meta, applier.machine().view())?;
                 Some(Input::Restored(meta))
             }
         })
@@ -173,29 +251,61 @@ impl World {
 
     // ----- the network -----
 
-    fn send(&mut self, from: usize, to: &task_queue_raft::types::NodeId, message: Message) -> Result<(), Violation> {
+    fn send(
+        &mut self,
+        from: usize,
+        to: &task_queue_raft::types::NodeId,
+        message: Message,
+    ) -> Result<(), Violation> {
         let node = &self.nodes[from];
-        self.invariants.on_send(&node.id, to, &message, &node.disk_view())?;
+        self.invariants
+            .on_send(&node.id, to, &message, &node.disk_view())?;
         let Some(to) = self.ids.iter().position(|id| id == to) else {
-            return Err(Violation { invariant: "messages go to members", detail: format!("n{from} to {to}") });
+            return Err(Violation {
+                invariant: "messages go to members",
+                detail: format!("n{from} to {to}"),
+            });
         };
         let delays = self.network.delays(from, to);
         let frame = Frame::encode(&message).map_err(|error| unreadable(&message, &error))?;
-        self.trace.note(self.now, from, frame.fingerprint(), || short(format!("-> n{to} after {delays:?} {message:?}")));
+        self.trace.note(self.now, from, frame.fingerprint(), || {
+            short(format!("-> n{to} after {delays:?} {message:?}"))
+        });
+        self.coverage.lost += u64::from(delays.is_empty());
+        self.coverage.doubled += u64::from(delays.len() > 1);
         for delay in delays {
-            self.schedule(delay, Event::Arrival { from, to, frame: frame.clone() });
+            self.schedule(
+                delay,
+                Event::Arrival {
+                    from,
+                    to,
+                    frame: frame.clone(),
+                },
+            );
+        }
+        if let Some(answer) = imagined_answer(self.planted, &message) {
+            self.put(from, Input::Message(self.ids[to].clone(), answer));
         }
         Ok(())
     }
 
-    pub(super) fn arrive(&mut self, from: usize, to: usize, frame: &Frame) -> Result<(), Violation> {
+    pub(super) fn arrive(
+        &mut self,
+        from: usize,
+        to: usize,
+        frame: &Frame,
+    ) -> Result<(), Violation> {
         if self.network.is_cut(from, to) {
             return Ok(());
         }
-        let Some(core) = self.nodes[to].core() else { return Ok(()) };
+        let Some(core) = self.nodes[to].core() else {
+            return Ok(());
+        };
         let message = frame.decode().map_err(|error| unreadable(frame, &error))?;
         let arrivals = tamper(self.planted, self.nodes.len(), from, to, core, message);
-        self.trace.note(self.now, to, frame.fingerprint(), || short(format!("<- n{from} {:?}", arrivals[0].1)));
+        self.trace.note(self.now, to, frame.fingerprint(), || {
+            short(format!("<- n{from} {:?}", arrivals[0].1))
+        });
         for (from, message) in arrivals {
             self.put(to, Input::Message(self.ids[from].clone(), message));
         }
@@ -204,14 +314,20 @@ impl World {
 }
 
 fn unreadable(message: &impl std::fmt::Debug, error: &dyn std::error::Error) -> Violation {
-    Violation { invariant: "every message can be written and read", detail: format!("{error}: {message:?}") }
+    Violation {
+        invariant: "every message can be written and read",
+        detail: format!("{error}: {message:?}"),
+    }
 }
 
 /// Words for a person to read.
 fn short(mut words: String) -> String {
     const LONGEST: usize = 400;
     if words.len() > LONGEST {
-        let end = (0..=LONGEST).rev().find(|&end| words.is_char_boundary(end)).unwrap_or(0);
+        let end = (0..=LONGEST)
+            .rev()
+            .find(|&end| words.is_char_boundary(end))
+            .unwrap_or(0);
         words.truncate(end);
         words.push('…');
     }

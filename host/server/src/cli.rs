@@ -96,14 +96,14 @@ pub(crate) struct DemoArgs {
     /// Where the nodes keep their data. Default: a temporary directory, removed at the end.
     #[arg(long, value_name = "DIR", env = "OARLOCK_DATA_DIR")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// Peers listen on the ports from here + 1 on, clients are served from here + 1001 on.
+    /// Peers listen on the ports from here + 1 on, clients are served from here + 1001 on. 0: any ports that are free.
     #[arg(
         long,
         value_name = "PORT",
         default_value_t = 7100,
         env = "OARLOCK_BASE_PORT"
     )]
-    #[arg(value_parser = clap::value_parser!(u16).range(1..=64_000))]
+    #[arg(value_parser = clap::value_parser!(u16).range(0..=64_000))]
     pub(crate) base_port: u16,
     /// How many nodes.
     #[arg(long, value_name = "N", default_value_t = 3, env = "OARLOCK_NODES")]
@@ -113,11 +113,11 @@ pub(crate) struct DemoArgs {
     #[arg(long, env = "OARLOCK_SCRIPT", action = ArgAction::SetTrue)]
     #[arg(value_parser = FalseyValueParser::new())]
     pub(crate) script: bool,
-    /// What the nodes log: a level, or a filter as in `warn,task_queue_raft=debug`.
+    /// What the nodes log: a level, or a filter as in `error,task_queue_raft=info`.
     #[arg(
         long,
         value_name = "FILTER",
-        default_value = "warn",
+        default_value = "error",
         env = "OARLOCK_LOG"
     )]
     pub(crate) log: String,

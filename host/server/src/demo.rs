@@ -7,7 +7,7 @@
 //! | [`screen`] | what is printed |
 //! | [`tour`] | the steps; each one checks what it shows |
 
-mod cluster;
+pub(crate) mod cluster;
 mod ports;
 mod screen;
 mod tour;
@@ -70,7 +70,7 @@ async fn run(args: DemoArgs) -> Result<(), Failure> {
     let mut screen = Screen::new(anstream::stdout(), program());
     let plan = Plan {
         nodes: args.nodes,
-        base_port: Some(args.base_port),
+        base_port: Some(args.base_port).filter(|base| *base > 0),
         guest: args
             .state_machine
             .map_or(GuestSource::BuiltInQueue, GuestSource::File),
@@ -159,4 +159,4 @@ impl Signals {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

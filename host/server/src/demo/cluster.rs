@@ -59,7 +59,7 @@ struct DemoNode {
 }
 
 /// All nodes.
-pub(super) struct DemoCluster {
+pub(crate) struct DemoCluster {
     nodes: Vec<DemoNode>,
     module: GuestModule,
     data_dir: DataDir,
@@ -183,7 +183,7 @@ impl DemoCluster {
     ///
     /// # Errors
     /// None runs.
-    pub(super) fn client(&self) -> Result<Client, Failure> {
+    pub(crate) fn client(&self) -> Result<Client, Failure> {
         Client::new(self.endpoints()).map_err(Failure::failed)
     }
 
@@ -249,7 +249,7 @@ impl DemoCluster {
     ///
     /// # Errors
     /// It can't be removed.
-    pub(super) async fn shutdown(mut self) -> Result<(), Failure> {
+    pub(crate) async fn shutdown(mut self) -> Result<(), Failure> {
         // A leader that goes first makes the others elect a new one only to stop it too: all go at once.
         let mut stopping = tokio::task::JoinSet::new();
         for running in self.nodes.iter_mut().filter_map(|node| node.running.take()) {

@@ -64,7 +64,7 @@ async fn three_nodes_lose_their_leader_and_no_task() {
         "3 nodes in this process, running task-queue v1",
         "1. The nodes elect a leader",
         "2. 5 tasks are enqueued",
-        r#"$ oarlock apply '{"enqueue":{"payload":{"task":1},"queue":"demo"}}' --endpoints 127.0.0.1:"#,
+        r#"$ oarlock apply '{"enqueue":{"queue":"demo","payload":{"task":1}}}' --endpoints 127.0.0.1:"#,
         r#"{"id":5,"duplicate":false}"#,
         "3. One task is reserved",
         "4. node",

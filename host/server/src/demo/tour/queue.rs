@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use bytes::Bytes;
 use oarlock_client::{ApplyError, ApplyOptions, Client, Endpoint, QueryError, QueryOptions};
 use serde_json::{Value, json};
 
@@ -53,9 +54,9 @@ impl Work {
         }
         screen.step("One task is reserved over one node and acknowledged over another")?;
         let (first, last) = (&all[..1], &all[all.len() - 1..]);
-        let reserve =
-            json!({"reserve": {"queues": [QUEUE], "worker": "tour", "lease_ms": LEASE_MS}})
-                .to_string();
+        let reserve = format!(
+            r#"{{"reserve":{{"queues":["{QUEUE}"],"worker":"tour","lease_ms":{LEASE_MS}}}}}"#
+        );
         let reply = apply(first, &reserve, screen).await?;
         let task = &reply["tasks"][0];
         let (Some(id), Some(token)) = (task["id"].as_u64(), task["token"].as_str()) else {
@@ -78,7 +79,8 @@ impl Work {
         at: &[Endpoint],
         screen: &mut Screen<impl Write>,
     ) -> Result<(), Stop> {
-        let command = json!({"enqueue": {"queue": QUEUE, "payload": {"task": number}}}).to_string();
+        let command =
+            format!(r#"{{"enqueue":{{"queue":"{QUEUE}","payload":{{"task":{number}}}}}}}"#);
         let reply = apply(at, &command, screen).await?;
         match reply["id"].as_u64() {
             Some(id) => {
@@ -108,7 +110,8 @@ impl Work {
         let client = cluster.client()?;
         let (endpoints, query) = (cluster.endpoints(), r#"{"stats":{}}"#);
         let answer = ask(&client, query).await?;
-        screen.exchange("query", query, &endpoints, answer.to_string().as_bytes())?;
+        screen.exchange("query", query, &endpoints, &answer)?;
+        let answer = parse(query, &answer)?;
         let counts = Counts::of(&answer);
         // Of those enqueued, the one that was acknowledged is no longer in the list but still in the count.
         let expected = self.before + self.enqueued.len() as u64 + 1;
@@ -122,7 +125,8 @@ impl Work {
             .into());
         }
         for id in &self.enqueued {
-            let answer = ask(&client, &json!({"task": {"id": id}}).to_string()).await?;
+            let query = format!(r#"{{"task":{{"id":{id}}}}}"#);
+            let answer = parse(&query, &ask(&client, &query).await?)?;
             if answer["task"]["id"].as_u64() != Some(*id) {
                 return Err(Failure::failed(format!(
                     "task {id} was acknowledged and is gone: {answer}"
@@ -161,10 +165,11 @@ impl Counts {
 }
 
 async fn stats(client: &Client) -> Result<Counts, Failure> {
-    Ok(Counts::of(&ask(client, r#"{"stats":{}}"#).await?))
+    let query = r#"{"stats":{}}"#;
+    Ok(Counts::of(&parse(query, &ask(client, query).await?)?))
 }
 
-async fn ask(client: &Client, query: &str) -> Result<Value, Failure> {
+async fn ask(client: &Client, query: &str) -> Result<Bytes, Failure> {
     let options = QueryOptions {
         timeout: PATIENCE,
         ..QueryOptions::default()
@@ -172,7 +177,7 @@ async fn ask(client: &Client, query: &str) -> Result<Value, Failure> {
     let answered = client.query(query.to_owned(), &options).await;
     let answered =
         answered.map_err(|error: QueryError| Failure::failed(format!("{query}: {error}")))?;
-    parse(query, &answered.answer)
+    Ok(answered.answer)
 }
 
 /// Has a command applied over these nodes and shows both.

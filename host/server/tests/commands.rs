@@ -1,0 +1,455 @@
+//! The commands as a shell sees them: what they print, where, and how they exit.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+fn oarlock() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_oarlock"));
+    // Settings of whoever runs the tests are none of theirs.
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("OARLOCK_") {
+            command.env_remove(name);
+        }
+    }
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// How a command ended and what it printed.
+#[derive(Debug)]
+struct Ended {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Ended {
+    fn json(&self) -> Value {
+        assert_eq!(self.stdout.lines().count(), 1, "{self:?}");
+        serde_json::from_str(&self.stdout).unwrap()
+    }
+}
+
+fn run(arguments: &[&str]) -> Ended {
+    end(oarlock().args(arguments).spawn().unwrap())
+}
+
+fn run_with_stdin(arguments: &[&str], stdin: &[u8]) -> Ended {
+    let mut child = oarlock()
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut pipe: ChildStdin = child.stdin.take().unwrap();
+    pipe.write_all(stdin).unwrap();
+    drop(pipe);
+    end(child)
+}
+
+fn end(child: Child) -> Ended {
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Ended {
+        code: output.status.code(),
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
+    }
+}
+
+/// One node with the built-in queue, on ports that the system chooses. It is killed with the value.
+struct Serving {
+    child: Child,
+    endpoint: String,
+    _dir: TempDir,
+}
+
+impl Serving {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut child = oarlock()
+            .args([
+                "serve",
+                "--peer-addr",
+                "127.0.0.1:0",
+                "--client-addr",
+                "127.0.0.1:0",
+                "--log",
+                "error",
+                "--data-dir",
+            ])
+            .arg(dir.path().join("data"))
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        let endpoint = BufReader::new(child.stdout.take().unwrap())
+            .lines()
+            .map(Result::unwrap)
+            .find_map(|line| {
+                Some(
+                    line.trim()
+                        .strip_prefix("clients")?
+                        .trim()
+                        .strip_prefix("http://")?
+                        .to_owned(),
+                )
+            })
+            .expect("the node says where its clients reach it");
+        Self {
+            child,
+            endpoint,
+            _dir: dir,
+        }
+    }
+
+    /// Runs a command that asks this node.
+    fn ask(&self, arguments: &[&str]) -> Ended {
+        run(&[arguments, &["--endpoints", &self.endpoint]].concat())
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // One that has ended already can't be killed, and that is fine.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn dist(name: &str) -> String {
+    format!(
+        "{}/../../examples-wasm/dist/{name}.wasm",
+        env!("CARGO_MANIFEST_DIR")
+    )
+}
+
+/// An address that refuses connections as long as the socket lives: it is bound, and nobody listens.
+fn nobody() -> (tokio::net::TcpSocket, String) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap().to_string();
+    (socket, address)
+}
+
+#[test]
+fn a_command_is_applied_from_words_a_pipe_or_a_file_and_the_reply_is_printed() {
+    let node = Serving::start();
+    let command = r#"{"enqueue":{"queue":"email","payload":{"to":"ann"}}}"#;
+    let ended = node.ask(&["apply", command]);
+    assert_eq!(
+        (ended.code, ended.stdout.as_str()),
+        (Some(0), "{\"id\":1,\"duplicate\":false}\n"),
+        "{ended:?}"
+    );
+    let piped = run_with_stdin(
+        &["apply", "-", "--endpoints", &node.endpoint],
+        command.as_bytes(),
+    );
+    assert_eq!(
+        (piped.code, piped.stdout.as_str()),
+        (Some(0), "{\"id\":2,\"duplicate\":false}\n"),
+        "{piped:?}"
+    );
+    let dir = tempfile::tempdir().unwrap();
+    let path: PathBuf = dir.path().join("command.json");
+    std::fs::write(&path, command).unwrap();
+    let ended = node.ask(&["apply", "--file", path.to_str().unwrap(), "--json"]);
+    assert_eq!(ended.json()["reply"], json!({"id": 3, "duplicate": false}));
+    assert!(ended.json()["index"].as_u64().unwrap() > 0);
+    let ended = node.ask(&["query", r#"{"stats":{}}"#, "--json"]);
+    assert_eq!(ended.json()["answer"]["queues"]["email"]["ready"], 3);
+    let ended = node.ask(&["query", r#"{"stats":{}}"#, "--consistency", "stale"]);
+    assert!(
+        ended.code == Some(0) && ended.stdout.contains("\"ready\":3"),
+        "{ended:?}"
+    );
+}
+
+#[test]
+fn a_refusal_goes_to_standard_error_with_exit_code_1() {
+    let node = Serving::start();
+    for arguments in [
+        ["apply", r#"{"enqueue":{"queue":"email"}}"#],
+        ["query", "no JSON"],
+    ] {
+        let ended = node.ask(&arguments);
+        assert_eq!(
+            (ended.code, ended.stdout.as_str()),
+            (Some(1), ""),
+            "{ended:?}"
+        );
+        assert!(
+            ended.stderr.starts_with("error: the state machine refused"),
+            "{ended:?}"
+        );
+    }
+}
+
+#[test]
+fn a_key_gets_the_first_answer_again_and_refuses_another_command() {
+    let node = Serving::start();
+    let apply = |payload: u32| {
+        let command = json!({"enqueue": {"queue": "q", "payload": payload}}).to_string();
+        node.ask(&["apply", &command, "--idempotency-key", "order-7"])
+    };
+    let (first, again, other) = (apply(1), apply(1), apply(2));
+    assert_eq!((first.code, &first.stdout), (Some(0), &again.stdout));
+    assert_eq!(other.code, Some(1));
+    assert!(other.stderr.contains("key"), "{other:?}");
+    let ended = node.ask(&["apply", "{}", "--idempotency-key", "two words"]);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+}
+
+#[test]
+fn the_status_is_a_table_for_people_and_an_object_for_programs() {
+    let node = Serving::start();
+    node.ask(&["apply", r#"{"enqueue":{"queue":"q","payload":1}}"#]);
+    let ended = node.ask(&["status"]);
+    let lines: Vec<_> = ended.stdout.lines().collect();
+    assert!(
+        lines[0].starts_with("NODE") && lines[1].starts_with("node1  leader"),
+        "{ended:?}"
+    );
+    assert!(
+        !ended.stdout.contains('\u{1b}'),
+        "there are colours in a pipe"
+    );
+    let json = node.ask(&["status", "--json"]).json();
+    assert_eq!(json["leader_id"], "node1");
+    assert_eq!(
+        json["nodes"][0]["status"]["state_machine"]["name"],
+        "task-queue"
+    );
+}
+
+#[test]
+fn a_snapshot_is_taken_and_its_index_told() {
+    let node = Serving::start();
+    let applied = node
+        .ask(&[
+            "apply",
+            r#"{"enqueue":{"queue":"q","payload":1}}"#,
+            "--json",
+        ])
+        .json();
+    let json = node.ask(&["snapshot", "--json"]).json();
+    let index = json["nodes"][0]["snapshot"]["snapshot_index"]
+        .as_u64()
+        .unwrap();
+    assert!(index >= applied["index"].as_u64().unwrap(), "{json}");
+}
+
+#[test]
+fn a_short_measurement_prints_figures_for_programs() {
+    let node = Serving::start();
+    let json = node
+        .ask(&[
+            "bench",
+            "--clients",
+            "2",
+            "--duration",
+            "1",
+            "--json",
+            "--disk",
+            ".",
+        ])
+        .json();
+    assert!(
+        json["done"].as_u64().unwrap() > 0 && json["latency_us"]["p99"].as_u64().unwrap() > 0,
+        "{json}"
+    );
+    assert!(json["disk"]["writes"].as_u64().unwrap() > 0, "{json}");
+}
+
+#[test]
+fn where_nobody_listens_the_exit_code_is_3_and_the_address_is_named() {
+    let (_socket, address) = nobody();
+    for arguments in [
+        &["apply", "x"][..],
+        &["query", "x"],
+        &["status"],
+        &["snapshot"],
+        &["bench"],
+    ] {
+        let ended = run(&[arguments, &["--endpoints", &address]].concat());
+        assert_eq!(
+            (ended.code, ended.stdout.as_str()),
+            (Some(3), ""),
+            "{arguments:?}: {ended:?}"
+        );
+        assert!(ended.stderr.contains(&address), "{arguments:?}: {ended:?}");
+    }
+}
+
+#[test]
+fn wrong_usage_has_exit_code_2() {
+    for arguments in [
+        &["apply"][..],
+        &["apply", "x", "--file", "y"],
+        &["apply", "x", "--endpoints", "nowhere"],
+        &["query", "x", "--consistency", "perfect"],
+        &["bench", "--clients", "0"],
+        &["unknown"],
+        &[],
+    ] {
+        let ended = run(arguments);
+        assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");
+        assert!(!ended.stderr.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn every_command_has_help_with_an_example() {
+    for command in [
+        "demo", "serve", "apply", "query", "status", "check", "bench", "snapshot",
+    ] {
+        let ended = run(&[command, "--help"]);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(
+            ended
+                .stdout
+                .contains(&format!("Example:\n  oarlock {command}")),
+            "{}",
+            ended.stdout
+        );
+    }
+}
+
+#[test]
+fn a_module_is_checked_and_one_that_is_none_is_refused() {
+    let ended = run(&["check", &dist("kv")]);
+    assert!(
+        ended.code == Some(0) && ended.stdout.contains("name      kv"),
+        "{ended:?}"
+    );
+    let ended = run(&["check", &dist("counter"), "--json"]);
+    assert_eq!(
+        (ended.json()["ok"].clone(), ended.json()["name"].clone()),
+        (json!(true), json!("counter"))
+    );
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("none.wasm");
+    for bytes in [&b"not wasm"[..], b"", b"(component)"] {
+        std::fs::write(&path, bytes).unwrap();
+        let ended = run(&["check", path.to_str().unwrap(), "--json"]);
+        assert_eq!(
+            (ended.code, ended.json()["ok"].clone()),
+            (Some(1), json!(false)),
+            "{ended:?}"
+        );
+        assert!(!ended.json()["reasons"].as_array().unwrap().is_empty());
+        assert!(ended.stderr.contains("  - "), "{ended:?}");
+    }
+}
+
+#[test]
+fn a_reader_that_has_gone_away_is_met_with_silence() {
+    let node = Serving::start();
+    let kv = dist("kv");
+    for arguments in [
+        &["status", "--endpoints", &node.endpoint][..],
+        &["status", "--json", "--endpoints", &node.endpoint],
+        &["query", r#"{"stats":{}}"#, "--endpoints", &node.endpoint],
+        &["check", &kv],
+        &["--help"],
+        &["demo", "--script", "--base-port", "0", "--nodes", "1"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let ended = end(oarlock().args(arguments).stdout(writer).spawn().unwrap());
+        assert_eq!(
+            (ended.code, ended.stderr.as_str()),
+            (Some(0), ""),
+            "{arguments:?}"
+        );
+    }
+}
+
+#[test]
+fn the_demo_runs_its_tour_and_exits() {
+    let ended = run(&["demo", "--script", "--base-port", "0"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(
+        ended.stdout.contains("Nothing is lost") && ended.stdout.contains("The tour is over"),
+        "{ended:?}"
+    );
+    assert!(
+        !ended.stdout.contains('\u{1b}'),
+        "there are colours in a pipe"
+    );
+}
+
+#[test]
+fn the_demo_runs_until_it_is_interrupted_and_stops_cleanly() {
+    let mut child = oarlock()
+        .args(["demo", "--base-port", "0", "--nodes", "1"])
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap())
+        .lines()
+        .map(Result::unwrap);
+    let dir = lines
+        .find_map(|line| {
+            Some(
+                line.trim()
+                    .strip_prefix("data in ")?
+                    .split(" (")
+                    .next()?
+                    .to_owned(),
+            )
+        })
+        .unwrap();
+    assert!(
+        lines.any(|line| line.contains("Ctrl-C stops all nodes")),
+        "the demo ended by itself"
+    );
+    assert!(PathBuf::from(&dir).exists());
+    let sent = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(sent.success());
+    let status: ExitStatus = child.wait().unwrap();
+    let mut stderr = String::new();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut stderr)
+        .unwrap();
+    assert_eq!((status.code(), stderr.as_str()), (Some(0), ""));
+    assert!(!PathBuf::from(&dir).exists(), "{dir} was left behind");
+}
+
+#[test]
+fn a_port_that_the_demo_cannot_have_is_named() {
+    let bind = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = |listener: &std::net::TcpListener| listener.local_addr().unwrap().port();
+    // One that can be the first after a base; those that are higher are kept, so that another one comes.
+    let taken: Vec<_> = std::iter::repeat_with(bind)
+        .scan(false, |found, listener| {
+            let was_found = std::mem::replace(found, port(&listener) <= 64_000);
+            (!was_found).then_some(listener)
+        })
+        .collect();
+    let port = port(taken.last().unwrap());
+    let ended = run(&[
+        "demo",
+        "--script",
+        "--nodes",
+        "1",
+        "--base-port",
+        &(port - 1).to_string(),
+    ]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(
+        ended.stderr.contains(&port.to_string()) && ended.stderr.contains("--base-port"),
+        "{ended:?}"
+    );
+}

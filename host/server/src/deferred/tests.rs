@@ -79,8 +79,6 @@ fn what_is_kept_is_bounded() {
         reply: Bytes::from(vec![0; KEPT_BYTES + 1]),
     };
     deferred.complete(Index(9999), &[large]);
-    assert_eq!(
-        (deferred.lock().kept.len(), deferred.lock().kept_bytes),
-        (0, 0)
-    );
+    let state = deferred.lock();
+    assert_eq!((state.kept.len(), state.kept_bytes), (0, 0));
 }

@@ -175,7 +175,7 @@ async fn without_a_leader_commands_and_queries_are_503_and_stale_queries_work() 
 #[tokio::test]
 async fn too_much_at_once_is_429() {
     let running = Running::start_with(Guest::Counter, |settings| {
-        settings.http.body_budget_bytes = 10
+        settings.http.body_budget_bytes = 10;
     })
     .await;
     let answer = running.client.apply(ADD).await;

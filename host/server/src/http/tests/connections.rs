@@ -105,7 +105,7 @@ async fn a_body_that_is_cut_short_is_no_command() {
 #[tokio::test]
 async fn a_body_that_does_not_come_is_given_up() {
     let running = Running::start_with(Guest::Counter, |settings| {
-        settings.http.body_timeout = Duration::from_millis(50)
+        settings.http.body_timeout = Duration::from_millis(50);
     })
     .await;
     let mut stream = running.client.connect().await;
@@ -149,7 +149,7 @@ async fn one_connection_too_many_is_closed_and_counted() {
 #[tokio::test]
 async fn a_connection_that_says_nothing_is_closed() {
     let running = Running::start_with(Guest::Counter, |settings| {
-        settings.http.idle_timeout = Duration::from_millis(50)
+        settings.http.idle_timeout = Duration::from_millis(50);
     })
     .await;
     for opening in [&b""[..], b"GET /he", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
@@ -165,7 +165,7 @@ async fn a_connection_that_says_nothing_is_closed() {
 #[tokio::test]
 async fn a_node_that_stops_answers_what_is_under_way_and_frees_its_port() {
     let running = Running::start_with(Guest::Faulty, |settings| {
-        settings.limits.fuel_per_command = 100_000_000
+        settings.limits.fuel_per_command = 100_000_000;
     })
     .await;
     let client = running.client.clone();

@@ -7,12 +7,13 @@ use super::support::{Client, Guest, Running};
 
 /// A command of so many bytes: spaces in front change nothing for JSON.
 fn padded(bytes: usize) -> String {
-    format!("{:>bytes$}", r#"{"add":{"by":1}}"#)
+    let command = r#"{"add":{"by":1}}"#;
+    " ".repeat(bytes - command.len()) + command
 }
 
 async fn limited() -> Running {
     Running::start_with(Guest::Counter, |settings| {
-        settings.limits.command_bytes = 1000
+        settings.limits.command_bytes = 1000;
     })
     .await
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -63,6 +64,10 @@ pub(super) async fn alone(guest: Guest, data_dir: &Path) -> ServeSettings {
         ServeSettings::of_cluster(cluster, "node1", anywhere(), data_dir.to_owned(), guest)
             .expect("a node of its cluster");
     settings.cluster_id = "test".to_owned();
+    // Nobody else stands for election: there is nothing to wait for.
+    settings.raft.heartbeat_interval = Duration::from_millis(10);
+    settings.raft.election_timeout_min = Duration::from_millis(30);
+    settings.raft.election_timeout_max = Duration::from_millis(60);
     settings
 }
 

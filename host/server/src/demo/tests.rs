@@ -116,15 +116,17 @@ async fn a_node_that_is_alone_starts_again_with_everything() {
     cluster.shutdown().await.unwrap();
 }
 
-/// A reader that takes one line and goes.
-struct OneLine(bool);
+/// A reader that takes so many lines and goes.
+struct Lines(usize);
 
-impl Write for OneLine {
+impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.0 {
+        if self.0 == 0 {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        self.0 = bytes.ends_with(b"\n") && bytes.len() > 1;
+        self.0 = self
+            .0
+            .saturating_sub(bytes.iter().filter(|byte| **byte == b'\n').count());
         Ok(bytes.len())
     }
 
@@ -136,7 +138,7 @@ impl Write for OneLine {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_goes_away_ends_it_without_a_word() {
     let mut cluster = start(1, GuestSource::BuiltInQueue).await;
-    let mut screen = Screen::new(OneLine(false), "oarlock".to_owned());
+    let mut screen = Screen::new(Lines(3), "oarlock".to_owned());
     assert_eq!(
         show(&mut cluster, &mut screen, true).await,
         Err(Stop::Closed)

@@ -36,16 +36,20 @@ fn a_guest_is_told_with_name_version_size_digest_and_interfaces() {
 
 #[test]
 fn a_module_that_is_none_is_refused_with_every_reason() {
-    // A component without any export.
-    let error = load(b"(component)").unwrap_err();
-    assert!(!error.reasons.is_empty());
+    // It lacks the export and wants a clock.
+    let error =
+        load(br#"(component (import "wasi:clocks/wall-clock@0.2.0" (instance)))"#).unwrap_err();
+    assert!(error.reasons.len() >= 2, "{error}");
     let text = reasons(Path::new("empty.wat"), &error);
     assert_eq!(
         text.matches("\n  - ").count(),
         error.reasons.len(),
         "{text}"
     );
-    assert!(text.contains("apply"), "{text}");
+    assert!(
+        text.contains("oarlock:state-machine/machine") && text.contains("wasi:clocks"),
+        "{text}"
+    );
     let json = refusal(&error);
     assert_eq!(
         (

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use oarlock_client::Role;
+use oarlock_client::{Endpoint, Role};
 use serde_json::{Value, json};
 
 use super::gather::{ClusterReport, Health, NodeReport};
@@ -114,7 +114,7 @@ fn node_json(cluster: &ClusterReport, node: &NodeReport) -> Value {
     };
     json!({
         "node_id": node.node_id,
-        "endpoint": node.endpoint.as_ref().map(|endpoint| endpoint.as_str()),
+        "endpoint": node.endpoint.as_ref().map(Endpoint::as_str),
         "health": word,
         "error": error,
         "lag": node.status.as_ref().map(|status| cluster.lag(status)),

@@ -23,7 +23,7 @@ pub(crate) mod status;
 mod tests;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
@@ -60,6 +60,8 @@ pub(crate) struct App {
     pub(crate) limits: MachineLimits,
     /// What clients may do.
     pub(crate) http: HttpSettings,
+    /// How long a request waits for a leader to appear.
+    pub(crate) leader_patience: Duration,
     /// When the node was started.
     pub(crate) started: Instant,
     /// Whether it has caught up.

@@ -165,6 +165,7 @@ impl Node {
             cluster_id: settings.cluster_id,
             limits: settings.limits,
             http: settings.http.clone(),
+            leader_patience: patience,
             started,
             readiness,
             deferred,

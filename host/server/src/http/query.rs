@@ -24,6 +24,9 @@ pub(super) async fn query(
     let timeout = request::timeout(&parts.headers)?;
     let deadline = Instant::now() + timeout;
     let (body, _share) = request::body(&app, &parts.headers, body).await?;
+    if consistency == Consistency::Linearizable {
+        wait_for_leader(&app, deadline).await?;
+    }
     let left = deadline.saturating_duration_since(Instant::now());
     let asked = app.raft.query(body, consistency, left).await;
     let (index, answer) = asked.map_err(|error| ApiError::of_query(&error))?;
@@ -40,6 +43,21 @@ pub(super) async fn query(
         Err(error @ QueryError::Unavailable { .. }) => {
             Err(ApiError::guest_unavailable(&error.to_string()))
         }
+    }
+}
+
+/// A node without a leader waits for one as long as it would for a command, and no longer.
+async fn wait_for_leader(app: &App, deadline: Instant) -> Result<(), ApiError> {
+    let mut status = app.raft.watch_status();
+    if status.borrow().leader.is_some() {
+        return Ok(());
+    }
+    let patience = deadline.min(Instant::now() + app.leader_patience);
+    let found = status.wait_for(|status| status.leader.is_some());
+    match tokio::time::timeout_at(patience, found).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(_)) => Err(ApiError::no_answer("this node is stopping")),
+        Err(_) => Err(ApiError::no_leader()),
     }
 }
 

@@ -94,7 +94,6 @@ async fn accept(
     let builder = builder(app.http.idle_timeout);
     let mut connections = JoinSet::new();
     loop {
-        while connections.try_join_next().is_some() {}
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = stopping.wait_for(|stop| *stop) => return connections,
@@ -107,6 +106,8 @@ async fn accept(
                 continue;
             }
         };
+        // Those that have ended since the last one came don't count.
+        while connections.try_join_next().is_some() {}
         if connections.len() >= app.http.max_connections as usize {
             app.metrics.rejected_connections.inc();
             drop(stream);

@@ -6,6 +6,7 @@
 
 mod connection;
 mod disk;
+mod latencies;
 mod load;
 mod report;
 mod tally;

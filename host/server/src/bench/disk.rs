@@ -4,8 +4,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use hdrhistogram::Histogram;
-
+use super::latencies::Latencies;
 use crate::exit::Failure;
 
 /// One write, in bytes.
@@ -41,19 +40,19 @@ pub(super) fn probe(dir: &Path) -> Result<DiskFigures, Failure> {
     };
     let mut file = tempfile::tempfile_in(dir).map_err(failed)?;
     let block = [0x5a; APPEND_BYTES];
-    let mut times = Histogram::<u64>::new(3).map_err(Failure::failed)?;
+    let mut times = Latencies::new()?;
     let start = Instant::now();
-    while times.len() < MAX_WRITES && (times.is_empty() || start.elapsed() < MAX_TIME) {
+    while times.count() < MAX_WRITES && (times.count() == 0 || start.elapsed() < MAX_TIME) {
         let before = Instant::now();
         file.write_all(&block).map_err(failed)?;
         file.sync_data().map_err(failed)?;
-        times.saturating_record(u64::try_from(before.elapsed().as_micros()).unwrap_or(u64::MAX));
+        times.record(before.elapsed());
     }
     Ok(DiskFigures {
         dir: dir.display().to_string(),
-        writes: times.len(),
-        p50_us: times.value_at_quantile(0.5),
-        p99_us: times.value_at_quantile(0.99),
+        writes: times.count(),
+        p50_us: times.quantile_us(0.5),
+        p99_us: times.quantile_us(0.99),
     })
 }
 

@@ -60,7 +60,7 @@ impl Report {
     }
 
     fn quantile(&self, quantile: f64) -> u64 {
-        self.tally.latencies.value_at_quantile(quantile)
+        self.tally.latencies.quantile_us(quantile)
     }
 
     /// For people.
@@ -98,7 +98,7 @@ impl Report {
         let _ = writeln!(
             text,
             "max         {:>10} ms",
-            milliseconds(self.tally.latencies.max())
+            milliseconds(self.tally.latencies.max_us())
         );
         let _ = writeln!(text, "errors      {:>10}", self.tally.failed());
         for (kind, count) in &self.tally.errors {
@@ -132,8 +132,8 @@ impl Report {
         for (quantile, _, name) in QUANTILES {
             latency.insert(name.to_owned(), self.quantile(quantile).into());
         }
-        latency.insert("max".to_owned(), self.tally.latencies.max().into());
-        latency.insert("mean".to_owned(), self.tally.latencies.mean().into());
+        latency.insert("max".to_owned(), self.tally.latencies.max_us().into());
+        latency.insert("mean".to_owned(), self.tally.latencies.mean_us().into());
         let disk = self.disk.as_ref().map(|disk| {
             json!({
                 "dir": disk.dir, "append_bytes": APPEND_BYTES, "writes": disk.writes,

@@ -3,16 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use hyper::StatusCode;
 
+use super::latencies::Latencies;
 use crate::exit::Failure;
-
-/// Longest latency that is told apart from longer ones, in microseconds: the longest timeout that a request may have.
-const MAX_LATENCY_US: u64 = 600_000_000;
-
-/// Digits that a latency keeps: one part in a thousand.
-const DIGITS: u8 = 3;
 
 /// What became of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,8 +65,8 @@ impl Kind {
 /// The counts. Only requests that were done have a latency here.
 #[derive(Clone, Debug)]
 pub(super) struct Tally {
-    /// Latencies of what was done, in microseconds.
-    pub(super) latencies: Histogram<u64>,
+    /// Latencies of what was done.
+    pub(super) latencies: Latencies,
     /// Everything else, by kind.
     pub(super) errors: BTreeMap<Kind, u64>,
     /// The first words of a node about an error, for whoever wonders why.
@@ -85,10 +79,8 @@ impl Tally {
     /// # Errors
     /// None that can happen: the bounds of the histogram are constants.
     pub(super) fn new() -> Result<Self, Failure> {
-        let latencies =
-            Histogram::new_with_bounds(1, MAX_LATENCY_US, DIGITS).map_err(Failure::failed)?;
         Ok(Self {
-            latencies,
+            latencies: Latencies::new()?,
             errors: BTreeMap::new(),
             example: None,
         })
@@ -97,12 +89,7 @@ impl Tally {
     /// Counts one request.
     pub(super) fn count(&mut self, kind: Kind, latency: Duration) {
         if kind == Kind::Done {
-            // One that took longer than the histogram knows counts as the longest.
-            self.latencies.saturating_record(
-                u64::try_from(latency.as_micros())
-                    .unwrap_or(u64::MAX)
-                    .max(1),
-            );
+            self.latencies.record(latency);
         } else {
             *self.errors.entry(kind).or_default() += 1;
         }
@@ -115,7 +102,7 @@ impl Tally {
 
     /// How many were done.
     pub(super) fn done(&self) -> u64 {
-        self.latencies.len()
+        self.latencies.count()
     }
 
     /// How many were not.

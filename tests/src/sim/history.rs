@@ -95,6 +95,10 @@ impl History {
             .filter(|(_, op)| op.outcome == Outcome::Open)
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.ops.len()
+    }
+
     /// Counts what became of them all.
     pub(crate) fn count(&self, coverage: &mut Coverage) {
         for op in &self.ops {

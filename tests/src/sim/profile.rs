@@ -20,6 +20,8 @@ pub(crate) struct Profile {
     pub(crate) driver_limits: DriverLimits,
     pub(crate) chunk_bytes: usize,
 
+    /// How long faults go on.
+    pub(crate) storm: Duration,
     pub(crate) clients: usize,
     pub(crate) think_max_ms: u64,
     /// Of 1,000 operations so many are questions.
@@ -98,6 +100,7 @@ impl Profile {
             limits: draw_limits(rng),
             driver_limits: draw_driver_limits(rng, election_max),
             chunk_bytes: rng.pick(&[16, 100, 1000, 100_000]),
+            storm: Duration::from_millis(rng.pick(&[3000, 6000, 12_000])),
             clients: rng.pick(&[2, 4, 8]),
             think_max_ms: rng.pick(&[5, 40, 120]),
             reads_per_mille: rng.pick(&[100, 300, 600]),

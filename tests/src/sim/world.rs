@@ -24,8 +24,6 @@ use super::trace::{Trace, Words};
 use super::violation::Violation;
 use super::{Report, SimConfig};
 
-/// How long faults go on.
-const STORM: Duration = Duration::from_secs(8);
 /// A run with more events than this doesn't end by itself.
 const MAX_EVENTS: u64 = 500_000;
 
@@ -68,6 +66,8 @@ pub(crate) struct World {
     history: History,
     invariants: Invariants,
     coverage: Coverage,
+    /// Writes that nodes have asked their disks for.
+    writes: u64,
     pub(crate) trace: Trace,
     /// Draws of nodes (delays, sessions), of faults and of clients.
     rng: Rng,
@@ -96,6 +96,7 @@ impl World {
             history: History::default(),
             invariants: Invariants::default(),
             coverage: Coverage::default(),
+            writes: 0,
             trace: Trace::new(words),
             fault_rng: rng.fork(),
             client_rng: rng.fork(),
@@ -131,7 +132,7 @@ impl World {
             );
         }
         self.schedule(Duration::from_millis(200), Event::Fault);
-        self.run_until(STORM)?;
+        self.run_until(self.profile.storm)?;
         self.settle()?;
         Ok(Report {
             events: self.trace.events(),

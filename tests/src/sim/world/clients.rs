@@ -7,6 +7,9 @@ use crate::sim::history::{Kind, OpId, Outcome};
 use crate::sim::machine::command_of;
 use crate::sim::planted::Planted;
 
+/// After so many operations in a run, clients take their time: what happens then is no longer new.
+const MANY: usize = 1500;
+
 /// A client between two operations or in one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Client {
@@ -117,7 +120,10 @@ impl World {
             format!("op {id} ends: {outcome:?}")
         });
         if !self.calm {
-            let pause = self.client_rng.millis(0, self.profile.think_max_ms);
+            let tired = if self.history.len() > MANY { 100 } else { 0 };
+            let pause = self
+                .client_rng
+                .millis(tired, self.profile.think_max_ms.max(tired));
             self.schedule(pause, Event::Client { client: op.client });
         }
     }

@@ -13,6 +13,7 @@ use crate::sim::violation::{Violation, ensure};
 const PATIENCE: Duration = Duration::from_secs(10);
 const STEP: Duration = Duration::from_millis(50);
 const PROBE_MS: u64 = 4000;
+const REST: Duration = Duration::from_millis(500);
 
 impl World {
     pub(super) fn settle(&mut self) -> Result<(), Violation> {
@@ -20,6 +21,7 @@ impl World {
         self.wait_until_settled()?;
         self.probe()?;
         self.wait_until_settled()?;
+        self.rest()?;
         self.check_states()?;
         self.history.check(self.invariants.list())
     }
@@ -99,6 +101,26 @@ impl World {
                 || format!("op {op}, {kind:?}: {outcome:?}"),
             )?;
         }
+    }
+
+    /// With nothing to do, a cluster sends heartbeats and writes nothing.
+    fn rest(&mut self) -> Result<(), Violation> {
+        // A command that was late in the storm is carried out when it arrives.
+        let latest = self.profile.storm + Duration::from_millis(self.profile.network.late_max_ms);
+        self.run_until(latest.max(self.now) + REST)?;
+        let (events, writes) = (self.trace.events(), self.writes);
+        // A command that was late in the storm is carried out when it arrives.
+        let latest = self.profile.storm + Duration::from_millis(self.profile.network.late_max_ms);
+        self.run_until(latest.max(self.now) + REST)?;
+        let (events, writes) = (self.trace.events() - events, self.writes - writes);
+        let rounds = REST.as_millis() / self.profile.heartbeat_interval.as_millis() + 2;
+        // Each peer: sent, arrived, taken in, answered, arrived, taken in.
+        let most = u64::try_from(rounds).unwrap_or(u64::MAX) * self.nodes.len() as u64 * 8;
+        ensure(
+            writes == 0 && events <= most,
+            "an idle cluster is quiet",
+            || format!("{events} events, where {most} would do, and {writes} writes in {REST:?}"),
+        )
     }
 
     fn check_states(&self) -> Result<(), Violation> {

@@ -46,6 +46,7 @@ impl World {
         self.trace.note(self.now, node, 1, || {
             short(format!("to the disk: {task:?}"))
         });
+        self.writes += u64::from(matches!(task, DiskTask::Write(..)));
         if let (Some(Planted::WrittenTooEarly), DiskTask::Write(id, _)) = (self.planted, &task) {
             self.put(node, Input::Disk(DiskDone::Written(*id)));
         }

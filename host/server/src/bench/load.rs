@@ -99,7 +99,7 @@ pub(super) async fn run(plan: &Plan, quiet: bool) -> Result<Tally, Failure> {
 async fn open_all(plan: &Plan) -> Result<Vec<(u32, Option<Connection>)>, Failure> {
     let mut opening = JoinSet::new();
     for client in 0..plan.clients {
-        let endpoint = endpoint_of(plan, client).clone();
+        let endpoint = endpoint_of(plan, client, 0).clone();
         let target = target(plan);
         opening.spawn(async move { (client, Connection::open(&endpoint, target, CONNECT).await) });
     }
@@ -128,8 +128,9 @@ async fn open_all(plan: &Plan) -> Result<Vec<(u32, Option<Connection>)>, Failure
     }
 }
 
-fn endpoint_of(plan: &Plan, client: u32) -> &Endpoint {
-    &plan.endpoints[client as usize % plan.endpoints.len()]
+/// Clients begin at one endpoint after the other, and go on to the next where a connection fails.
+fn endpoint_of(plan: &Plan, client: u32, failures: usize) -> &Endpoint {
+    &plan.endpoints[(client as usize).wrapping_add(failures) % plan.endpoints.len()]
 }
 
 fn target(plan: &Plan) -> &'static str {
@@ -139,12 +140,14 @@ fn target(plan: &Plan) -> &'static str {
 /// One client: sends, waits, sends again, until it is stopped.
 async fn drive(shared: Arc<Shared>, client: u32, mut connection: Option<Connection>) {
     let plan = &shared.plan;
+    let mut failures = usize::from(connection.is_none());
     loop {
         let started = Instant::now();
         let kind = match &mut connection {
             Some(open) => request(&shared, client, open).await,
             None => {
-                match Connection::open(endpoint_of(plan, client), target(plan), CONNECT).await {
+                let endpoint = endpoint_of(plan, client, failures);
+                match Connection::open(endpoint, target(plan), CONNECT).await {
                     Ok(opened) => {
                         connection = Some(opened);
                         continue;
@@ -165,6 +168,7 @@ async fn drive(shared: Arc<Shared>, client: u32, mut connection: Option<Connecti
         }
         if matches!(result, Kind::Connection | Kind::TimedOut) {
             connection = None;
+            failures = failures.wrapping_add(1);
         }
         if !matches!(result, Kind::Done | Kind::Refused) {
             sleep_until(ended + AFTER_ERROR).await;

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use super::ports::{self, Pair};
 use crate::exit::Failure;
 use crate::guest;
-use crate::node::{Node, Sockets};
+use crate::node::{Node, Sockets, StartError};
 use crate::settings::cluster::{Cluster, Member};
 use crate::settings::{GuestSource, HostPort, ServeSettings};
 
@@ -135,8 +135,7 @@ impl DemoCluster {
             clients: Some(pair.clients),
         };
         let started = Node::start_on(settings.clone(), sockets).await;
-        let node = started
-            .map_err(|error| Failure::failed(format!("{node_id} does not start: {error}")))?;
+        let node = started.map_err(|error| start_failure(&node_id, error))?;
         self.nodes.push(DemoNode {
             settings,
             peer_addr: pair.peer_addr,
@@ -267,6 +266,17 @@ impl DemoCluster {
                 })
             }
         }
+    }
+}
+
+/// A node does not start. Its directory may be an earlier demo's on other ports.
+fn start_failure(node_id: &str, error: StartError) -> Failure {
+    match error {
+        StartError::Foreign(source) => Failure::failed(format!(
+            "{node_id} does not start: {source}; a demo's data belong to its ports and its number of nodes, so \
+             choose the --base-port and --nodes of that time, or another --data-dir"
+        )),
+        error => Failure::failed(format!("{node_id} does not start: {error}")),
     }
 }
 

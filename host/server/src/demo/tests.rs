@@ -1,4 +1,5 @@
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use task_queue_raft::RaftConfig;
@@ -10,21 +11,23 @@ use crate::settings::GuestSource;
 
 /// Nodes that elect faster than a real cluster does, on ports that the system chooses.
 pub(crate) async fn start(nodes: u16, guest: GuestSource) -> DemoCluster {
+    DemoCluster::start(plan(nodes, guest, None)).await.unwrap()
+}
+
+fn plan(nodes: u16, guest: GuestSource, data_dir: Option<PathBuf>) -> Plan {
     let raft = RaftConfig {
         election_timeout_min: Duration::from_millis(300),
         election_timeout_max: Duration::from_millis(600),
         heartbeat_interval: Duration::from_millis(75),
         ..RaftConfig::default()
     };
-    DemoCluster::start(Plan {
+    Plan {
         nodes,
         base_port: None,
         guest,
-        data_dir: None,
+        data_dir,
         raft,
-    })
-    .await
-    .unwrap()
+    }
 }
 
 /// One of the guests that are part of the repository.
@@ -144,4 +147,28 @@ async fn a_reader_that_goes_away_ends_it_without_a_word() {
         Err(Stop::Closed)
     );
     cluster.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_data_of_an_earlier_tour_are_found_again_and_those_of_other_nodes_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let plan = || plan(1, GuestSource::BuiltInQueue, Some(dir.path().to_owned()));
+    let mut cluster = DemoCluster::start(plan()).await.unwrap();
+    for first_id in [1, 6] {
+        let text = tour_of(&mut cluster).await;
+        assert_in_order(
+            &text,
+            &[
+                &format!(r#"{{"id":{first_id},"duplicate":false}}"#),
+                "every task that was acknowledged is there",
+            ],
+        );
+    }
+    cluster.shutdown().await.unwrap();
+    // Other ports make another cluster.
+    let Err(failure) = DemoCluster::start(plan()).await else {
+        panic!("another cluster's directory was taken");
+    };
+    assert!(failure.to_string().contains("--base-port"), "{failure}");
+    assert!(dir.path().join("node1").exists());
 }

@@ -26,8 +26,10 @@ const LEASE_MS: u64 = 600_000;
 pub(super) struct Work {
     /// Tasks that were in the queue, in whatever state, before the tour.
     before: u64,
-    /// Tasks that were enqueued and acknowledged to the client.
-    enqueued: Vec<u64>,
+    /// How many the tour enqueued.
+    added: u64,
+    /// Those of them that must still be in the queue.
+    kept: Vec<u64>,
     /// Those of any time that were completed.
     completed: u64,
 }
@@ -42,7 +44,8 @@ impl Work {
         let counts = stats(&cluster.client()?).await?;
         let mut work = Self {
             before: counts.total(),
-            enqueued: Vec::new(),
+            added: 0,
+            kept: Vec::new(),
             completed: counts.completed,
         };
         screen.step(format_args!(
@@ -69,7 +72,8 @@ impl Work {
         )
         .await?;
         work.completed += 1;
-        work.enqueued.retain(|enqueued| *enqueued != id);
+        // Where the data are those of an earlier run, it may be one of its tasks.
+        work.kept.retain(|kept| *kept != id);
         Ok(work)
     }
 
@@ -84,7 +88,8 @@ impl Work {
         let reply = apply(at, &command, screen).await?;
         match reply["id"].as_u64() {
             Some(id) => {
-                self.enqueued.push(id);
+                self.added += 1;
+                self.kept.push(id);
                 Ok(())
             }
             None => Err(Failure::failed(format!("the reply to enqueue has no id: {reply}")).into()),
@@ -113,8 +118,7 @@ impl Work {
         screen.exchange("query", query, &endpoints, &answer)?;
         let answer = parse(query, &answer)?;
         let counts = Counts::of(&answer);
-        // Of those enqueued, the one that was acknowledged is no longer in the list but still in the count.
-        let expected = self.before + self.enqueued.len() as u64 + 1;
+        let expected = self.before + self.added;
         if counts.total() != expected || counts.completed != self.completed {
             return Err(Failure::failed(format!(
                 "the queue holds {} tasks, {} of them completed, where {expected} and {} were acknowledged",
@@ -124,7 +128,7 @@ impl Work {
             ))
             .into());
         }
-        for id in &self.enqueued {
+        for id in &self.kept {
             let query = format!(r#"{{"task":{{"id":{id}}}}}"#);
             let answer = parse(&query, &ask(&client, &query).await?)?;
             if answer["task"]["id"].as_u64() != Some(*id) {

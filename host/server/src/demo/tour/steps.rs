@@ -7,7 +7,7 @@ use oarlock_client::NodeStatus;
 use tokio::time::Instant;
 
 use super::queue::Work;
-use super::wait::{agreed_leader, until};
+use super::wait::{agreed_leader, until, until_ready};
 use crate::command::{as_text, gather};
 use crate::demo::Stop;
 use crate::demo::cluster::DemoCluster;
@@ -54,6 +54,7 @@ async fn wait_for_leader(cluster: &DemoCluster) -> Result<Leader, Failure> {
 
 async fn show_status(cluster: &DemoCluster, screen: &mut Screen<impl Write>) -> Result<(), Stop> {
     screen.command("status", "", &cluster.endpoints())?;
+    until_ready(cluster).await?;
     let report = gather(&cluster.client()?).await;
     Ok(screen.block(&as_text(&report))?)
 }

@@ -14,6 +14,29 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// How often the nodes are asked while something is waited for.
 const INTERVAL: Duration = Duration::from_millis(25);
 
+/// Waits until every running node says that it is ready: it has a leader and has caught up with it.
+///
+/// # Errors
+/// They are not, in time.
+pub(super) async fn until_ready(cluster: &DemoCluster) -> Result<(), Failure> {
+    let client = cluster.client()?;
+    let deadline = Instant::now() + PATIENCE;
+    let mut ticks = interval(INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    for endpoint in client.endpoints() {
+        while client.is_ready(endpoint).await != Ok(true) {
+            if Instant::now() > deadline {
+                let seconds = PATIENCE.as_secs();
+                return Err(Failure::failed(format!(
+                    "{endpoint} is not ready within {seconds} s"
+                )));
+            }
+            ticks.tick().await;
+        }
+    }
+    Ok(())
+}
+
 /// What every running node says of itself; `None` as long as one does not answer.
 async fn ask_all(client: &Client) -> Option<Vec<(Endpoint, NodeStatus)>> {
     let answers = client.status_of_all().await;

@@ -17,7 +17,7 @@ async fn a_task_that_is_missing_fails_the_tour() {
         .await
         .unwrap();
     // The right number of tasks, but one of them is another one.
-    let id = std::mem::replace(&mut work.enqueued[0], 999);
+    let id = std::mem::replace(&mut work.kept[0], 999);
     let missing = work
         .check_nothing_is_lost(&cluster, &mut screen)
         .await
@@ -27,7 +27,7 @@ async fn a_task_that_is_missing_fails_the_tour() {
         "{missing:?}"
     );
     // The right tasks, but there should be one more.
-    work.enqueued[0] = id;
+    work.kept[0] = id;
     work.before += 1;
     let fewer = work
         .check_nothing_is_lost(&cluster, &mut screen)

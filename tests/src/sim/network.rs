@@ -23,10 +23,10 @@ impl Frame {
         let mut bytes = Vec::new();
         match message {
             Message::Request(request) => {
-                frame::encode_request(request, MAX_FRAME_BYTES, &mut bytes)?
+                frame::encode_request(request, MAX_FRAME_BYTES, &mut bytes)?;
             }
             Message::Response(response) => {
-                frame::encode_response(response, MAX_FRAME_BYTES, &mut bytes)?
+                frame::encode_response(response, MAX_FRAME_BYTES, &mut bytes)?;
             }
         }
         Ok(Self {

@@ -201,15 +201,14 @@ impl LogStore for SimLog {
         let mut platter = lock(&self.0);
         platter.flush()?;
         let mut entries = platter.store.read(from, to, max_bytes)?;
-        if platter.planted == Some(Planted::ReadsAnotherEntry) {
-            if let Some(Entry {
+        if platter.planted == Some(Planted::ReadsAnotherEntry)
+            && let Some(Entry {
                 payload: Payload::Commands(commands),
                 ..
             }) = entries.first_mut()
-            {
-                commands.reverse();
-                commands.truncate(1);
-            }
+        {
+            commands.reverse();
+            commands.truncate(1);
         }
         Ok(entries)
     }

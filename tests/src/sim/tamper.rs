@@ -105,7 +105,7 @@ fn tamper_request(planted: Planted, to: usize, core: &Core, request: &mut RaftRe
             }
         }
         (RaftRequest::AppendEntries(append), Planted::ObeysOldLeader) => {
-            append.term = append.term.max(core.term())
+            append.term = append.term.max(core.term());
         }
         (RaftRequest::InstallSnapshot(chunk), Planted::SnapshotClaimsMore) => {
             chunk.meta.last.index = chunk.meta.last.index.next();
@@ -117,10 +117,10 @@ fn tamper_request(planted: Planted, to: usize, core: &Core, request: &mut RaftRe
 fn tamper_response(planted: Planted, response: &mut RaftResponse) {
     match (response, planted) {
         (RaftResponse::RequestVote(answer), Planted::DenialBecomesGrant) if !answer.pre_vote => {
-            answer.granted = true
+            answer.granted = true;
         }
         (RaftResponse::InstallSnapshot(answer), Planted::InstalledTooEarly) => {
-            answer.installed = true
+            answer.installed = true;
         }
         (RaftResponse::AppendEntries(answer), Planted::AcknowledgesTooMuch) => {
             if let AppendResult::Matched(index) = &mut answer.result {

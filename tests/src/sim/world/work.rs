@@ -33,7 +33,7 @@ impl World {
                 );
             }
             Output::Reply(op, outcome) => {
-                self.client_hears(op, outcome.map(|applied| Outcome::Appended(applied.reply)))
+                self.client_hears(op, outcome.map(|applied| Outcome::Appended(applied.reply)));
             }
             Output::Refuse(op, error) => self.client_hears(op, Err(error)),
         }

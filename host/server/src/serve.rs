@@ -42,7 +42,9 @@ async fn run(settings: ServeSettings) -> Result<(), Failure> {
     facts.print(&node);
     tokio::select! {
         fault = node.failed() => {
-            let failure = Failure::failed(format!("the node stops: {fault}"));
+            let failure = Failure::failed(format!(
+                "the node stops: {fault}; what it acknowledged is on its disk: remove the cause, then start it again"
+            ));
             node.shutdown().await;
             return Err(failure);
         }

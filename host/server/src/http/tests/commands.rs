@@ -157,6 +157,18 @@ async fn without_a_leader_commands_and_queries_are_503_and_stale_queries_work() 
         .send("POST", "/v1/query", &soon, GET)
         .await
         .assert_error(503, "no_leader");
+    // It is told so as soon as a leader could have been found, however long it would wait.
+    let patient = [("oarlock-timeout-ms", "600000")];
+    running
+        .client
+        .apply_with(&patient, ADD)
+        .await
+        .assert_error(503, "no_leader");
+    running
+        .client
+        .send("POST", "/v1/query", &patient, GET)
+        .await
+        .assert_error(503, "no_leader");
     let ready = running.client.get("/readyz").await;
     ready.assert_error(503, "no_leader");
     assert_eq!(ready.header("retry-after"), "1");

@@ -12,6 +12,9 @@ const LONGEST_WAIT: Duration = Duration::from_millis(500);
 /// The least time that is given to an attempt when others may follow it.
 const LEAST_SHARE: Duration = Duration::from_secs(1);
 
+/// With less time than this no further attempt is begun: it would end in silence, and so hide what the last one said.
+pub(crate) const LEAST_ATTEMPT: Duration = Duration::from_millis(50);
+
 /// What may be sent again after a node may have taken it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Replay {

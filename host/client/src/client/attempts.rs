@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{Shared, answer};
 use crate::endpoint::Endpoint;
 use crate::error::RequestError;
-use crate::retry::{Replay, Rounds, node_timeout, random_bits, share};
+use crate::retry::{LEAST_ATTEMPT, Replay, Rounds, node_timeout, random_bits, share};
 use crate::transport::{Answer, Call, ExchangeError, Transport};
 
 /// All attempts failed.
@@ -162,7 +162,7 @@ pub(super) async fn call(
             || (may_be_carried_out && replay == Replay::OnlyUnsent);
         let nobody_there =
             shared.options.fail_fast && rounds.all_were_asked() && refusals.are_everywhere();
-        if final_answer || nobody_there || Instant::now() + pause >= deadline {
+        if final_answer || nobody_there || Instant::now() + pause + LEAST_ATTEMPT >= deadline {
             let error = refusals
                 .into_error()
                 .unwrap_or_else(|| failed.into_error(waited));

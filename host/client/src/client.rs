@@ -132,14 +132,10 @@ impl Client {
         };
         match self.call(&call, options.timeout, replay).await {
             Ok((endpoint, answer)) => answer::of_apply(&endpoint, answer, key),
-            Err(CallError {
-                error,
-                may_be_carried_out: true,
-            }) => Err(ApplyError::OutcomeUnknown { key, cause: error }),
-            Err(CallError {
-                error,
-                may_be_carried_out: false,
-            }) => Err(ApplyError::NotApplied(error)),
+            Err(CallError { error, doubt }) => Err(match doubt {
+                Some(cause) => ApplyError::OutcomeUnknown { key, cause },
+                None => ApplyError::NotApplied(error),
+            }),
         }
     }
 

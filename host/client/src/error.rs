@@ -36,15 +36,13 @@ pub enum RequestError {
         message: String,
     },
     /// The nodes found no leader in time (503).
-    #[error(
-        "the cluster has no leader: {message}; a majority of the voters must run and reach each other"
-    )]
+    #[error("the cluster has no leader: {message}")]
     NoLeader {
         /// What the node says.
         message: String,
     },
     /// Too much is under way (429).
-    #[error("the cluster is overloaded: {message}; send fewer requests at once")]
+    #[error("the cluster is overloaded: {message}")]
     Overloaded {
         /// What the node says.
         message: String,

@@ -201,7 +201,7 @@ pub(crate) struct StatusArgs {
     /// Where and how long to ask.
     #[command(flatten)]
     pub(crate) endpoint: EndpointArgs,
-    /// Print JSON: one object for each node.
+    /// Print one JSON object, with all that each node says of itself.
     #[arg(long, env = "OARLOCK_JSON", action = ArgAction::SetTrue)]
     #[arg(value_parser = FalseyValueParser::new())]
     pub(crate) json: bool,

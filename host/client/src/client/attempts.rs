@@ -15,14 +15,14 @@ use crate::transport::{Answer, Call, ExchangeError, Transport};
 /// All attempts failed.
 #[derive(Debug)]
 pub(super) struct CallError {
-    /// How the last one did.
+    /// What says most about why.
     pub(super) error: RequestError,
-    /// A node may have taken the request at one of them.
-    pub(super) may_be_carried_out: bool,
+    /// The last attempt at which a node may have taken the request, if there was any.
+    pub(super) doubt: Option<RequestError>,
 }
 
 /// One attempt failed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Failed {
     /// Nothing was sent.
     NotConnected(Endpoint, String),
@@ -140,7 +140,7 @@ pub(super) async fn call(
     let endpoints = &shared.endpoints;
     let mut rounds = Rounds::new(shared.preferred.load(Ordering::Relaxed), endpoints.len());
     let mut refusals = Refusals::new(endpoints.len());
-    let mut may_be_carried_out = false;
+    let (mut words, mut doubt) = (None, None);
     loop {
         let position = rounds.position();
         let limit = share(
@@ -155,20 +155,24 @@ pub(super) async fn call(
             }
             Err(failed) => failed,
         };
-        may_be_carried_out |= failed.may_be_carried_out();
         refusals.note(position, &failed);
+        if failed.may_be_carried_out() {
+            doubt = Some(failed.clone());
+        }
         let pause = rounds.advance(random_bits(position as u64));
         let final_answer = matches!(failed, Failed::Malformed(..))
-            || (may_be_carried_out && replay == Replay::OnlyUnsent);
+            || (doubt.is_some() && replay == Replay::OnlyUnsent);
         let nobody_there =
             shared.options.fail_fast && rounds.all_were_asked() && refusals.are_everywhere();
+        // A node that answered says more than one that is not there.
+        if !matches!(failed, Failed::NotConnected(..)) {
+            words = Some(failed);
+        }
         if final_answer || nobody_there || Instant::now() + pause + LEAST_ATTEMPT >= deadline {
-            let error = refusals
-                .into_error()
-                .unwrap_or_else(|| failed.into_error(waited));
+            let told = words.filter(|_| !refusals.are_everywhere());
             return Err(CallError {
-                error,
-                may_be_carried_out,
+                error: told.map_or_else(|| refusals.error(), |failed| failed.into_error(waited)),
+                doubt: doubt.map(|failed| failed.into_error(waited)),
             });
         }
         tokio::time::sleep(pause).await;
@@ -194,9 +198,11 @@ impl Refusals {
         self.0.iter().all(Option::is_some)
     }
 
-    /// The error that names them all, where no endpoint took a connection.
-    fn into_error(self) -> Option<RequestError> {
-        let tried = self.0.into_iter().collect::<Option<Vec<_>>>()?.join("; ");
-        Some(RequestError::Unreachable { tried })
+    /// The error that names them all.
+    fn error(&self) -> RequestError {
+        let tried: Vec<_> = self.0.iter().flatten().map(String::as_str).collect();
+        RequestError::Unreachable {
+            tried: tried.join("; "),
+        }
     }
 }

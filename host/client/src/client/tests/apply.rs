@@ -282,7 +282,7 @@ async fn one_attempt_that_was_sent_keeps_the_outcome_unknown_to_the_end() {
         matches!(
             error,
             ApplyError::OutcomeUnknown {
-                cause: RequestError::NoLeader { .. },
+                cause: RequestError::Broken { .. },
                 ..
             }
         ),
@@ -405,4 +405,24 @@ fn a_client_without_endpoints_is_refused() {
         crate::Client::new([]).unwrap_err(),
         ConfigError::NoEndpoints
     );
+}
+
+#[tokio::test]
+async fn a_node_that_answered_says_more_than_one_that_is_not_there() {
+    let (_socket, nobody) = nobody();
+    let leaderless = Scripted::start([NO_LEADER]).await;
+    let options = ApplyOptions {
+        timeout: SHORT,
+        ..ApplyOptions::default()
+    };
+    for endpoints in [
+        [&nobody, &leaderless.endpoint],
+        [&leaderless.endpoint, &nobody],
+    ] {
+        let error = client(&endpoints).apply("x", &options).await.unwrap_err();
+        assert!(
+            matches!(error, ApplyError::NotApplied(RequestError::NoLeader { .. })),
+            "{error:?}"
+        );
+    }
 }

@@ -15,11 +15,10 @@ mod tour;
 use std::io::Write;
 use std::path::PathBuf;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
-
 use crate::cli::{DemoArgs, Origins};
 use crate::exit::Failure;
 use crate::logging;
+use crate::serve::Signals;
 use crate::settings::GuestSource;
 use cluster::{DemoCluster, Plan};
 use screen::Screen;
@@ -126,35 +125,6 @@ fn program() -> String {
             name.to_owned()
         }
         _ => "oarlock".to_owned(),
-    }
-}
-
-/// The signals that end the demo.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self, Failure> {
-        let listen = |kind| {
-            signal(kind).map_err(|error| {
-                Failure::failed(format!(
-                    "cannot listen for signals: {error}; the system is out of resources"
-                ))
-            })
-        };
-        Ok(Self {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
     }
 }
 

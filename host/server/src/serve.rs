@@ -57,14 +57,18 @@ async fn run(settings: ServeSettings) -> Result<(), Failure> {
     }
 }
 
-/// The signals that ask a node to stop.
-struct Signals {
+/// The signals that ask a process to stop.
+pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Signals {
-    fn new() -> Result<Self, Failure> {
+    /// Listens from now on.
+    ///
+    /// # Errors
+    /// The system has no room for it.
+    pub(crate) fn new() -> Result<Self, Failure> {
         let listen = |kind| {
             signal(kind).map_err(|error| {
                 Failure::failed(format!(
@@ -78,7 +82,8 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) {
+    /// Waits for the next of them.
+    pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

@@ -108,7 +108,7 @@ pub struct Status {
     pub term: Term,
     /// Who leads.
     pub leader: Option<NodeId>,
-    /// The leader has committed in its own term and this node has heard from it, or is it.
+    /// Entries up to here are committed, as far as this node knows.
     pub commit: Index,
     /// Entries up to here are applied.
     pub applied: Index,

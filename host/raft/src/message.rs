@@ -96,7 +96,7 @@ pub enum AppendResult {
         /// conflicting term (Raft paper §5.3, last paragraphs).
         hint: LogId,
     },
-    /// The request is from an older term, or the follower is busy putting a snapshot in place.
+    /// The request is from an older term.
     Ignored,
 }
 

@@ -39,6 +39,8 @@ pub(super) struct Reads {
     pending: VecDeque<Pending>,
     /// What a follower asked its leader, and when.
     asked: BTreeMap<u64, Duration>,
+    /// None of these was asked before this.
+    oldest_asked: Duration,
 }
 
 impl Reads {
@@ -66,8 +68,18 @@ impl Reads {
 
     /// The leader's answer to these was lost.
     pub(super) fn expire(&mut self, now: Duration, patience: Duration, out: &mut Vec<ReadState>) {
+        // Time passes often, and seldom far enough.
+        if now.saturating_sub(self.oldest_asked) < patience {
+            return;
+        }
+        self.oldest_asked = now;
         self.asked.retain(|&id, &mut at| {
             let waits = now.saturating_sub(at) < patience;
+            self.oldest_asked = if waits {
+                self.oldest_asked.min(at)
+            } else {
+                self.oldest_asked
+            };
             if !waits {
                 out.push(ReadState { id, index: None });
             }
@@ -89,6 +101,9 @@ impl Core {
         let Some(leader) = self.leader.clone() else {
             return self.settle(id, None);
         };
+        if self.reads.asked.is_empty() {
+            self.reads.oldest_asked = self.now;
+        }
         self.reads.asked.insert(id, self.now);
         let term = self.hard_state.term;
         self.request(&leader, RaftRequest::ReadIndex(ReadIndex { term, id }), 0);

@@ -520,8 +520,9 @@ fn a_snapshot_replaces_a_log_on_the_disk_that_was_to_be_truncated() {
     let mut node = Node::with(small("a", "a b c"), HardState::default(), &[1; 12]);
     let (meta, bytes) = foreign(id(2, 9));
     node.disk_works = false;
-    node.step("b", append("b", 2, id(1, 4), &[2; 2], 0));
-    node.step("b", append("b", 2, id(2, 6), &[2; 6], 0));
+    // The new term is being written, so the truncation waits.
+    node.step("b", append("b", 2, id(1, 12), &[], 0));
+    node.step("b", append("b", 2, id(1, 4), &[2; 8], 0));
     let received = node.snapshots.receive(&meta, 0, &bytes).unwrap();
     node.core.chunk_received(node.now, &meta, received);
     node.disk_works = true;

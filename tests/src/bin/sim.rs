@@ -21,6 +21,9 @@ struct Options {
     /// How many nodes, instead of what the seed says.
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=15))]
     nodes: Option<u8>,
+    /// Ends after so many failures.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    most: u64,
     /// Plants a fault, by its name, as in `VoteNotSynced`.
     #[arg(long, value_parser = planted)]
     planted: Option<Planted>,
@@ -77,7 +80,7 @@ fn main() -> ExitCode {
         };
     }
     sim::quiet_panics();
-    run(&configs, if options.planted.is_some() { 1 } else { 20 })
+    run(&configs, options.most)
 }
 
 /// Ends early after so many failures.

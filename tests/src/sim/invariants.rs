@@ -1,6 +1,7 @@
 //! What must hold at every step of every run: one file for each property, with the place in the Raft paper that
 //! promises it. The world tells them what it sees; the first one that is broken ends the run.
 
+mod commits_own_term;
 mod committed_on_quorum;
 mod election_safety;
 mod exactly_once;
@@ -36,6 +37,7 @@ impl DiskView<'_> {
 pub(crate) struct Invariants {
     elections: election_safety::ElectionSafety,
     append_only: leader_append_only::LeaderAppendOnly,
+    own_term: commits_own_term::CommitsOwnTerm,
     completeness: leader_completeness::LeaderCompleteness,
     committed: committed_on_quorum::CommittedOnQuorum,
     matching: log_matching::LogMatching,
@@ -57,6 +59,7 @@ impl Invariants {
         self.monotonic.check(node, run, core)?;
         self.elections.check(node, run, core)?;
         self.append_only.check(node, core)?;
+        self.own_term.check(node, core)?;
         self.completeness.check(core, self.committed.entries())?;
         self.committed.check(node, run, core, disks)
     }

@@ -30,7 +30,6 @@ impl Core {
     fn start_pre_vote(&mut self) {
         self.become_follower(self.hard_state.term, None);
         self.role = Role::PreCandidate;
-        self.rearm_election();
         self.ask_for_votes(true);
         self.votes.insert(self.config.id.clone(), true);
         self.conclude_vote();

@@ -70,6 +70,31 @@ fn a_candidate_asks_for_votes_only_once_its_own_is_on_its_disk() {
 }
 
 #[test]
+fn a_candidate_counts_its_own_vote_once_the_write_that_holds_it_is_done() {
+    let mut node = Node::at("a", 1, &[]);
+    node.disk_works = false;
+    node.step("c", append("c", 1, id(0, 0), &[1], 0));
+    let order = TimeoutNow { term: Term(1) };
+    node.step("c", Message::Request(RaftRequest::TimeoutNow(order)));
+    node.step("b", vote(2, true));
+    assert_eq!(
+        node.core.role(),
+        Role::Candidate,
+        "an entry is being written, and no vote"
+    );
+    node.finish_task();
+    node.run();
+    assert_eq!(
+        node.core.role(),
+        Role::Candidate,
+        "now the vote is being written"
+    );
+    node.finish_task();
+    node.run();
+    assert_eq!(node.core.role(), Role::Leader);
+}
+
+#[test]
 fn a_leader_sends_beside_its_own_write_and_counts_itself_once_that_is_done() {
     let mut node = Node::new("a");
     node.lead();

@@ -33,8 +33,6 @@ pub enum Planted {
     /// A leader takes a heartbeat as answered that was lost, so that it keeps leading and answers reads without a
     /// majority (dissertation §6.2, §6.4).
     NeedsNoAnswer,
-    /// A node obeys a leader of an older term (§5.1).
-    ObeysOldLeader,
     /// The leader's answer to a ReadIndex is older than the question (dissertation §6.4).
     ReadIndexTooLow,
     /// A leader sends one peer other commands than the rest (§5.3).
@@ -71,7 +69,7 @@ pub enum Planted {
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 30] = [
         Self::VoteNotSynced,
         Self::EntriesNotSynced,
         Self::WrittenTooEarly,
@@ -86,7 +84,6 @@ impl Planted {
         Self::AcknowledgesTooMuch,
         Self::AcceptsAnyPredecessor,
         Self::NeedsNoAnswer,
-        Self::ObeysOldLeader,
         Self::ReadIndexTooLow,
         Self::EntriesDiffer,
         Self::SnapshotClaimsMore,

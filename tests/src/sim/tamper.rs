@@ -104,9 +104,6 @@ fn tamper_request(planted: Planted, to: usize, core: &Core, request: &mut RaftRe
                 }
             }
         }
-        (RaftRequest::AppendEntries(append), Planted::ObeysOldLeader) => {
-            append.term = append.term.max(core.term());
-        }
         (RaftRequest::InstallSnapshot(chunk), Planted::SnapshotClaimsMore) => {
             chunk.meta.last.index = chunk.meta.last.index.next();
         }

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::Path;
 
-use oarlock_tests::process::{Cluster, Http, Node};
+use oarlock_tests::process::{Cluster, Http, Node, guest};
 use serde_json::json;
 
 async fn put(http: &Http, key: &str, value: &str) {
@@ -256,6 +256,42 @@ async fn a_node_of_another_cluster_is_not_talked_to() {
         "one log line says why: {}",
         cluster.nodes[2].log()
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_directory_of_another_state_machine_is_refused_with_the_reason() {
+    let mut cluster = Cluster::start(1, "kv", &[]);
+    cluster.leader().await;
+    put(&cluster.nodes[0].http(), "a", "1").await;
+    cluster.nodes[0].kill();
+
+    let kv = cluster.nodes[0].options_mut().args[1].clone();
+    cluster.nodes[0].options_mut().args[1] = guest("counter").display().to_string();
+    let said = refusal(&mut cluster.nodes[0]);
+    assert!(said.contains("state machine"), "{said}");
+
+    cluster.nodes[0].options_mut().args[1] = kv;
+    cluster.nodes[0].start();
+    cluster.leader().await;
+    assert_eq!(get(&cluster.nodes[0].http(), "a").await, json!("1"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_with_another_state_machine_stops_and_the_others_go_on() {
+    let mut cluster = Cluster::prepare(3, "kv", &[]);
+    cluster.nodes[0].start();
+    cluster.nodes[1].start();
+    cluster.leader().await;
+    put(&cluster.nodes[0].http(), "a", "1").await;
+    cluster.nodes[2].options_mut().args[1] = guest("counter").display().to_string();
+    let said = refusal(&mut cluster.nodes[2]);
+    assert!(said.contains("state machine"), "{said}");
+    put(&cluster.nodes[1].http(), "b", "2").await;
+    assert_eq!(get(&cluster.nodes[0].http(), "b").await, json!("2"));
+
+    cluster.nodes[2].options_mut().args[1] = guest("kv").display().to_string();
+    cluster.nodes[2].start();
+    assert_eq!(cluster.converged().await.len(), 3);
 }
 
 fn largest_file(dir: &Path, extension: &str) -> std::path::PathBuf {

@@ -152,8 +152,13 @@ impl Node {
                 leadership.clone(),
             ))
             .abort_handle(),
-            tokio::spawn(readiness::run(raft.clone(), readiness.clone(), leadership))
-                .abort_handle(),
+            tokio::spawn(readiness::run(
+                raft.clone(),
+                module.sha256(),
+                readiness.clone(),
+                leadership,
+            ))
+            .abort_handle(),
         ];
         let app = Arc::new(App {
             metrics: Metrics::new(&module)?,

@@ -1,11 +1,12 @@
 //! Whether the node has caught up with its leader: whether it may be sent traffic.
 //!
-//! A node that has just heard of a leader can't tell from its own log how far behind it is. So it has a wake-up that
-//! wakes nobody committed: once it has applied that itself, it had applied everything that was committed when it asked.
+//! A node that has just heard of a leader can't tell from its own log how far behind it is. So it has its word
+//! committed which module it runs: once it has applied that itself, it had applied everything that was committed when
+//! it asked. The same word keeps a node that was started with another module from going on.
 
 use std::time::Duration;
 
-use oarlock_wasm::{Envelope, WasmMachine};
+use oarlock_wasm::{Envelope, Sha256, WasmMachine};
 use task_queue_raft::Raft;
 use tokio::sync::watch;
 
@@ -41,6 +42,7 @@ impl Readiness {
 /// Runs for as long as the node does.
 pub(crate) async fn run(
     raft: Raft<WasmMachine>,
+    module: Sha256,
     ready: Readiness,
     mut leadership: watch::Receiver<Leadership>,
 ) {
@@ -50,7 +52,7 @@ pub(crate) async fn run(
         let other = |next: &Leadership| (&next.leader, next.term) != (&now.leader, now.term);
         ready.set(false);
         let caught_up = tokio::select! {
-            () = catch_up(&raft), if now.leader.is_some() => true,
+            () = catch_up(&raft, module), if now.leader.is_some() => true,
             changed = leadership.wait_for(other) => match changed {
                 Ok(_) => false,
                 Err(_) => return,
@@ -66,8 +68,8 @@ pub(crate) async fn run(
 }
 
 /// Returns once this node has applied what was committed when it asked.
-async fn catch_up(raft: &Raft<WasmMachine>) {
-    while let Err(error) = raft.submit(Envelope::wake(), TIMEOUT).await {
+async fn catch_up(raft: &Raft<WasmMachine>, module: Sha256) {
+    while let Err(error) = raft.submit(Envelope::runs(module), TIMEOUT).await {
         tracing::debug!(%error, "not caught up yet");
         tokio::time::sleep(RETRY_PAUSE).await;
     }

@@ -91,6 +91,10 @@ impl<'m> Entry<'m> {
                     let outcome = self.wake()?;
                     self.outcomes[position] = Some(outcome);
                 }
+                Ok(Envelope::Runs(module)) => {
+                    self.settle_module(module)?;
+                    self.outcomes[position] = Some(Outcome::Accepted(Bytes::new()));
+                }
                 // The other nodes may know it, so this one can't tell what becomes of it.
                 Err(error @ EnvelopeError::Version { .. }) => {
                     return Err(MachineFailure::Envelope(error));
@@ -103,6 +107,17 @@ impl<'m> Entry<'m> {
         let outcomes = outcomes.unwrap_or_else(|| unreachable!("each command was answered"));
         self.replicated.events += self.effects.events.len() as u64;
         Ok((outcomes, self.effects))
+    }
+
+    /// The first node's word settles what the log is for. What this node says of a later word must not depend on
+    /// its own module, so it has the same outcome everywhere; a node with another module stops instead.
+    fn settle_module(&mut self, module: Sha256) -> Result<(), MachineFailure> {
+        let settled = *self.replicated.module.get_or_insert(module);
+        let own = self.guest.module().sha256();
+        if settled == own {
+            return Ok(());
+        }
+        Err(MachineFailure::OtherModule { settled, own })
     }
 
     fn take_command(

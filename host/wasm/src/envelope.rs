@@ -2,13 +2,16 @@
 //!
 //! ```text
 //! byte 0   version, 1
-//! byte 1   kind: 0 a command, 1 a command with an idempotency key, 2 a wake-up
+//! byte 1   kind: 0 a command, 1 a command with an idempotency key, 2 a wake-up, 3 the word of a node which module it runs
 //! kind 1   two bytes: length of the key, little-endian; then the key, UTF-8
-//! the rest the command's bytes, opaque; a wake-up has none
+//! kind 3   32 bytes: SHA-256 of the module
+//! the rest the command's bytes, opaque; a wake-up and a node's word have none
 //! ```
 
 use bytes::{BufMut, Bytes, BytesMut};
 use thiserror::Error;
+
+use crate::module::Sha256;
 
 /// Longest idempotency key, in bytes.
 pub const MAX_KEY_BYTES: usize = 256;
@@ -17,6 +20,7 @@ const VERSION: u8 = 1;
 const PLAIN: u8 = 0;
 const KEYED: u8 = 1;
 const WAKE: u8 = 2;
+const RUNS: u8 = 3;
 
 /// One command as it is proposed, or a wake-up of the guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +35,9 @@ pub enum Envelope {
     /// The leader's word that the time has come for which the guest asked. Where it has not, or another wake-up came
     /// first, nothing happens.
     Wake,
+    /// A node's word that it runs the module with this digest. The first one in a log settles which module that log
+    /// is for; a node that runs another one stops.
+    Runs(Sha256),
 }
 
 /// Why bytes are no envelope, or an envelope can't be made.
@@ -64,6 +71,12 @@ pub enum EnvelopeError {
     /// The idempotency key is not UTF-8.
     #[error("the idempotency key is not UTF-8; the log or its sender is damaged")]
     KeyNotText,
+    /// A node's word holds no digest.
+    #[error("a digest takes {bytes} bytes, and 32 are needed; the log or its sender is damaged")]
+    Digest {
+        /// How many.
+        bytes: usize,
+    },
     /// A wake-up carries bytes.
     #[error("a wake-up carries {bytes} bytes, and it has none; the log or its sender is damaged")]
     Trailing {
@@ -100,10 +113,19 @@ impl Envelope {
         Bytes::from_static(&[VERSION, WAKE])
     }
 
+    /// The bytes of a node's word that it runs a module.
+    #[must_use]
+    pub fn runs(module: Sha256) -> Bytes {
+        let mut bytes = BytesMut::with_capacity(2 + module.0.len());
+        bytes.put_slice(&[VERSION, RUNS]);
+        bytes.put_slice(&module.0);
+        bytes.freeze()
+    }
+
     /// Reads an envelope. Bytes are shared, not copied.
     ///
     /// # Errors
-    /// [`EnvelopeError`] for anything that [`Self::command`] and [`Self::wake`] don't write.
+    /// [`EnvelopeError`] for anything that [`Self::command`], [`Self::wake`] and [`Self::runs`] don't write.
     pub fn decode(bytes: &Bytes) -> Result<Self, EnvelopeError> {
         let &[version, ref rest @ ..] = bytes.as_ref() else {
             return Err(EnvelopeError::CutShort);
@@ -128,6 +150,10 @@ impl Envelope {
             }
             WAKE if rest.is_empty() => Ok(Self::Wake),
             WAKE => Err(EnvelopeError::Trailing { bytes: rest.len() }),
+            RUNS => match rest.try_into() {
+                Ok(digest) => Ok(Self::Runs(Sha256(digest))),
+                Err(_) => Err(EnvelopeError::Digest { bytes: rest.len() }),
+            },
             found => Err(EnvelopeError::Kind { found }),
         }
     }

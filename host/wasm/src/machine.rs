@@ -40,6 +40,16 @@ pub enum MachineFailure {
         /// The last one that was applied.
         applied: Index,
     },
+    /// The log is another module's: to go on would make this node's state differ from the others'.
+    #[error(
+        "this log belongs to the state machine with SHA-256 {settled}, and this node was started with {own}; start it with the module of its cluster, or with another data directory and cluster"
+    )]
+    OtherModule {
+        /// What the log is for.
+        settled: Sha256,
+        /// What this node runs.
+        own: Sha256,
+    },
     /// The log holds a command of a later version.
     #[error(transparent)]
     Envelope(EnvelopeError),
@@ -221,6 +231,8 @@ impl WasmMachine {
         let snapshot = snapshot::read(from, module, &self.limits)?;
         self.guest.restore(snapshot.written_by, snapshot.guest)?;
         self.replicated = snapshot.replicated;
+        // Another module's snapshot is refused, so this one's log is this module's.
+        self.replicated.module = Some(module);
         self.publish();
         Ok(())
     }

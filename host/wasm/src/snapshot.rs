@@ -85,6 +85,8 @@ pub enum SnapshotError {
 pub(crate) struct Replicated {
     /// The last entry applied.
     pub(crate) applied: Moment,
+    /// What the log is for, once a node has said so. A snapshot names it in its header.
+    pub(crate) module: Option<Sha256>,
     pub(crate) hash: StateHash,
     /// 0: never.
     pub(crate) wake_at_ms: u64,
@@ -98,6 +100,7 @@ impl Replicated {
     pub(crate) fn first(module: Sha256) -> Self {
         Self {
             applied: Moment::default(),
+            module: None,
             hash: StateHash::first(module),
             wake_at_ms: 0,
             events: 0,
@@ -239,6 +242,8 @@ fn read_header(from: &mut dyn Read, expected: Sha256) -> Result<(u32, Replicated
         written_by,
         Replicated {
             applied,
+            // The machine settles it: it has taken the snapshot as its own.
+            module: None,
             hash,
             wake_at_ms: wire::take_u64(from)?,
             events: wire::take_u64(from)?,

@@ -15,6 +15,23 @@ fn the_bytes_are_those_of_the_page() {
         *b"\x01\x01\x03\x00keybody"
     );
     assert_eq!(Envelope::wake()[..], *b"\x01\x02");
+    let digest = Sha256([7; 32]);
+    assert_eq!(Envelope::runs(digest)[..2], *b"\x01\x03");
+    assert_eq!(Envelope::runs(digest)[2..], [7; 32]);
+}
+
+#[test]
+fn a_digest_has_its_length() {
+    let bytes = Envelope::runs(Sha256::of(b"module"));
+    assert_eq!(
+        Envelope::decode(&bytes),
+        Ok(Envelope::Runs(Sha256::of(b"module")))
+    );
+    for length in [0, 31, 33] {
+        let mut bytes = vec![1, 3];
+        bytes.resize(2 + length, 0);
+        assert_eq!(decode(&bytes), Err(EnvelopeError::Digest { bytes: length }));
+    }
 }
 
 #[test]
@@ -69,7 +86,7 @@ fn damaged_bytes_are_refused_by_name() {
         decode(b"\x02\x00x"),
         Err(EnvelopeError::Version { found: 2 })
     );
-    assert_eq!(decode(b"\x01\x03x"), Err(EnvelopeError::Kind { found: 3 }));
+    assert_eq!(decode(b"\x01\x04x"), Err(EnvelopeError::Kind { found: 4 }));
     assert_eq!(
         decode(b"\x01\x02x"),
         Err(EnvelopeError::Trailing { bytes: 1 })

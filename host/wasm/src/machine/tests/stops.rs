@@ -104,3 +104,37 @@ fn a_snapshot_that_the_guest_can_not_write_is_an_error_and_the_machine_goes_on()
     node.send(op(b'p', 0));
     node.machine.snapshot(&mut bytes).unwrap();
 }
+
+#[test]
+fn a_log_that_is_for_another_module_is_no_outcome() {
+    let mut node = Node::new(counter());
+    let at = node.next();
+    let entry = [Envelope::runs(kv().sha256()), plain(add(1).as_bytes())];
+    let failure = stop(node.machine.apply(at, &entry));
+    assert!(
+        matches!(failure, MachineFailure::OtherModule { settled, own }
+            if settled == kv().sha256() && own == counter().sha256()),
+        "{failure}"
+    );
+}
+
+#[test]
+fn the_first_word_settles_the_module_and_a_later_one_stops_only_who_said_it() {
+    let settled = Envelope::runs(counter().sha256());
+    let foreign = Envelope::runs(kv().sha256());
+    let mut node = Node::new(counter());
+    node.entry(&[settled.clone()]);
+    node.entry(&[foreign.clone()]);
+    assert_eq!(node.send(add(1)), value(1));
+
+    // A snapshot is as good as the word that came before it.
+    let mut restored = node.restored();
+    restored.entry(&[foreign.clone()]);
+    node.entry(&[foreign.clone()]);
+    assert_eq!(restored.counts().state_hash, node.counts().state_hash);
+
+    let mut other = Node::new(kv());
+    let at = other.next();
+    let failure = stop(other.machine.apply(at, &[settled, foreign]));
+    assert!(matches!(failure, MachineFailure::OtherModule { .. }));
+}

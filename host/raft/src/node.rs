@@ -2,7 +2,7 @@
 //!
 //! A node opens one TCP connection to each of its peers. Its requests travel on that one, and the responses to them
 //! back on the same one; so two nodes that both have something to ask hold two connections. Each begins with a
-//! [hello](hello) of both ends and goes on with [frames](frame).
+//! [hello] of both ends and goes on with [frames](frame).
 //!
 //! The network may lose messages, and so may this module: a message that finds no connection, or a full queue, is
 //! dropped and counted. Raft asks again (Raft paper §5.5). What this module promises: a message arrives whole or not

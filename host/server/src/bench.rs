@@ -91,7 +91,7 @@ fn no_template(status: &NodeStatus, query: bool) -> Failure {
     let what = if query { "query" } else { "command" };
     Failure::usage(format!(
         "there is no default {what} for the state machine {:?}; give one with --command, such as \
-         '{{\"put\":{{\"key\":\"k{{n}}\",\"value\":\"{{payload}}\"}}}}'",
+         '{{\"put\":{{\"key\":\"k{{seq}}\",\"value\":\"{{payload}}\"}}}}'",
         status.state_machine.name
     ))
 }

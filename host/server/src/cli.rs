@@ -231,7 +231,7 @@ pub(crate) struct CheckArgs {
 /// Flags of `oarlock bench`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  oarlock bench --clients 64 --duration 10\n  oarlock bench --command '{\"put\":{\"key\":\"k{n}\",\"value\":\"{payload}\"}}' --size 1024 --json"
+    after_help = "Example:\n  oarlock bench --clients 64 --duration 10\n  oarlock bench --command '{\"put\":{\"key\":\"k{seq}\",\"value\":\"{payload}\"}}' --size 1024 --json"
 )]
 pub(crate) struct BenchArgs {
     /// Connections, each with one request under way.
@@ -251,7 +251,7 @@ pub(crate) struct BenchArgs {
     )]
     #[arg(value_parser = clap::value_parser!(u64).range(0..=16_777_216))]
     pub(crate) size: u64,
-    /// What to send: `{n}` becomes a number, `{client}` the connection's, `{payload}` a text. Default: fits the guest.
+    /// What to send: `{seq}` becomes a number, `{client}` the connection's, `{payload}` a text. Default: fits the guest.
     #[arg(long, value_name = "TEMPLATE", env = "OARLOCK_COMMAND")]
     pub(crate) command: Option<String>,
     /// Send questions instead of commands.

@@ -12,8 +12,8 @@ pub(super) fn default_for(module: &str, query: bool) -> Option<&'static str> {
             Some(r#"{"enqueue":{"queue":"bench","payload":"{payload}"}}"#)
         }
         ("task-queue" | "queue", true) => Some(r#"{"stats":{}}"#),
-        ("kv", false) => Some(r#"{"put":{"key":"bench-{client}-{n}","value":"{payload}"}}"#),
-        ("kv", true) => Some(r#"{"get":{"key":"bench-{client}-{n}"}}"#),
+        ("kv", false) => Some(r#"{"put":{"key":"bench-{client}-{seq}","value":"{payload}"}}"#),
+        ("kv", true) => Some(r#"{"get":{"key":"bench-{client}-{seq}"}}"#),
         ("counter", false) => Some(r#"{"add":{"by":1}}"#),
         ("counter", true) => Some(r#"{"get":{}}"#),
         _ => None,
@@ -27,7 +27,7 @@ enum Part {
     Client,
 }
 
-/// Words with gaps: `{n}`, the number of the request; `{client}`, the number of the connection; `{payload}`, a text.
+/// Words with gaps: `{seq}`, the number of the request; `{client}`, the number of the connection; `{payload}`, a text.
 /// Other braces stand for themselves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Template {
@@ -85,7 +85,9 @@ impl Template {
 }
 
 fn gap(rest: &str) -> Option<(Part, &str)> {
-    let number = rest.strip_prefix("{n}").map(|after| (Part::Number, after));
+    let number = rest
+        .strip_prefix("{seq}")
+        .map(|after| (Part::Number, after));
     number.or_else(|| {
         rest.strip_prefix("{client}")
             .map(|after| (Part::Client, after))

@@ -76,7 +76,7 @@ async fn refusals_are_counted_apart_and_explained_and_nothing_else_is_a_failure(
     let status = client.status().await.unwrap();
     let plan = short(
         plan(
-            &args(&["--command", "no counter knows this {n}"]),
+            &args(&["--command", "no counter knows this {seq}"]),
             &client,
             &status,
         )
@@ -124,5 +124,5 @@ async fn a_guest_that_is_not_ours_needs_a_command() {
     let failure = plan(&args(&[]), &client, &status).unwrap_err();
     assert_eq!(failure.code(), 2);
     assert!(failure.to_string().contains("--command"), "{failure}");
-    assert!(plan(&args(&["--command", "{n}"]), &client, &status).is_ok());
+    assert!(plan(&args(&["--command", "{seq}"]), &client, &status).is_ok());
 }

@@ -7,17 +7,20 @@ fn render(words: &str, size: usize) -> String {
 #[test]
 fn gaps_are_filled_and_other_braces_stay() {
     assert_eq!(
-        render(r#"{"put":{"key":"k{n}","value":"{payload}"}}"#, 4),
+        render(r#"{"put":{"key":"k{seq}","value":"{payload}"}}"#, 4),
         r#"{"put":{"key":"k7","value":"abcd"}}"#
     );
-    assert_eq!(render("{client}{n}{n}{payload}{payload}", 1), "377aa");
-    assert_eq!(render("{{n}} {N} {other} é{n}", 0), "{7} {N} {other} é7");
+    assert_eq!(render("{client}{seq}{seq}{payload}{payload}", 1), "377aa");
+    assert_eq!(
+        render("{{seq}} {N} {other} é{seq}", 0),
+        "{7} {N} {other} é7"
+    );
     assert_eq!(render("", 9), "");
 }
 
 #[test]
 fn each_request_has_its_own_number() {
-    let template = Template::parse("{n}/{client}", 0);
+    let template = Template::parse("{seq}/{client}", 0);
     assert_eq!(
         template.render(u64::MAX, u32::MAX),
         "18446744073709551615/4294967295"

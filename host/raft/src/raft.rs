@@ -262,7 +262,10 @@ impl Core {
         core.observe_term(core.log.last().term);
         // The node may have stopped between taking a snapshot and purging the log behind it.
         core.compact();
-        core.rearm_election();
+        if core.config.voters.iter().ne([&core.config.id]) {
+            // Alone, there is no leader to wait for.
+            core.rearm_election();
+        }
         core
     }
 

@@ -123,14 +123,14 @@ fn the_first_word_settles_the_module_and_a_later_one_stops_only_who_said_it() {
     let settled = Envelope::runs(counter().sha256());
     let foreign = Envelope::runs(kv().sha256());
     let mut node = Node::new(counter());
-    node.entry(&[settled.clone()]);
-    node.entry(&[foreign.clone()]);
+    node.entry(std::slice::from_ref(&settled));
+    node.entry(std::slice::from_ref(&foreign));
     assert_eq!(node.send(add(1)), value(1));
 
     // A snapshot is as good as the word that came before it.
     let mut restored = node.restored();
-    restored.entry(&[foreign.clone()]);
-    node.entry(&[foreign.clone()]);
+    restored.entry(std::slice::from_ref(&foreign));
+    node.entry(std::slice::from_ref(&foreign));
     assert_eq!(restored.counts().state_hash, node.counts().state_hash);
 
     let mut other = Node::new(kv());

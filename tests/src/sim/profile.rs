@@ -109,7 +109,7 @@ impl Profile {
             disk_max_us: rng.pick(&[50, 1000, 5000, 20_000]),
             machine_max_us: rng.pick(&[10, 500, 5000]),
             inbox_max_us: rng.pick(&[0, 100, 2000]),
-            fault_interval_ms: rng.pick(&[100, 300, 1000]),
+            fault_interval_ms: rng.pick(&[40, 100, 300, 1000]),
             faults: draw_faults(rng),
             torn_turns_per_mille: rng.pick(&[0, 0, 1, 4]),
             clock_skew_ms: rng.pick(&[0, 500, 3_600_000]),
@@ -149,9 +149,9 @@ impl NetworkProfile {
         Self {
             drop_per_mille: rng.pick(&[0, 5, 50, 150]),
             duplicate_per_mille: rng.pick(&[0, 5, 50, 150]),
-            late_per_mille: rng.pick(&[0, 5, 50]),
+            late_per_mille: rng.pick(&[0, 5, 50, 200]),
             late_max_ms: rng.pick(&[50, 500, 3000]),
-            delay_max_us: rng.pick(&[200, 2000, 10_000]),
+            delay_max_us: rng.pick(&[200, 2000, 10_000, 50_000]),
         }
     }
 

@@ -45,6 +45,19 @@ pub struct Bounds {
     pub slow_disks: bool,
     /// A message that has arrived may arrive again.
     pub duplicates: bool,
+    /// A fault, to see that it is found.
+    pub planted: Option<Planted>,
+}
+
+/// Faults planted on purpose, beside the core, to prove that the model would find them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Planted {
+    /// A crash forgets term and vote (Raft paper, Figure 2: persistent state).
+    VoteForgotten,
+    /// A denied vote arrives as a granted one (§5.2, §5.4.1).
+    DenialBecomesGrant,
+    /// A follower acknowledges an entry more than it has (§5.3).
+    AcknowledgesTooMuch,
 }
 
 impl Bounds {
@@ -59,6 +72,7 @@ impl Bounds {
             steps_down: false,
             slow_disks: false,
             duplicates: false,
+            planted: None,
         }
     }
 }

@@ -46,6 +46,7 @@ fn main() -> ExitCode {
         steps_down: options.steps_down,
         slow_disks: options.slow_disks,
         duplicates: options.duplicates,
+        planted: None,
     };
     let report = model::explore(bounds, options.states);
     let end = if report.exhausted {

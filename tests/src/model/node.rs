@@ -11,6 +11,8 @@ use task_queue_raft::raft::{Core, CoreConfig, Limits, Role};
 use task_queue_raft::storage::{StoredState, WriteBatch};
 use task_queue_raft::types::{Command, Entry, HardState, Index, NodeId, Term};
 
+use super::Planted;
+
 /// How many nodes there are.
 pub(super) const NODES: usize = 3;
 
@@ -194,10 +196,13 @@ impl Node {
     }
 
     /// It loses its memory. The write under way is either done, and nobody was told, or never happened.
-    pub(super) fn crash(&mut self, after_write: bool) {
+    pub(super) fn crash(&mut self, after_write: bool, planted: Option<Planted>) {
         let mut stored = std::mem::take(&mut self.stored);
         if let (true, Some((_, batch))) = (after_write, &self.writing) {
             stored.write(batch);
+        }
+        if planted == Some(Planted::VoteForgotten) {
+            stored.hard_state = HardState::default();
         }
         *self = Self::start(self.place, stored);
     }

@@ -6,18 +6,19 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use stateright::{Model, Property};
-use task_queue_raft::message::{Message, RaftRequest, RaftResponse};
+use task_queue_raft::message::{AppendResult, Message, RaftRequest, RaftResponse};
 use task_queue_raft::raft::Role;
 use task_queue_raft::types::{Entry, Index, NodeId, Term};
 
 use super::node::{Digest, Done, NODES, Node, name};
-use super::{Bounds, properties};
+use super::{Bounds, Planted, properties};
 
 /// A message under way.
 pub(super) struct Packet {
     from: NodeId,
     to: usize,
     message: Message,
+    term: Term,
     /// Stands for all of it.
     key: u64,
 }
@@ -142,6 +143,15 @@ impl State {
             }
         }
         self.nodes[place] = Arc::new(node);
+        self.forget_the_obsolete(place);
+    }
+
+    /// Of an older term than its receiver's, a response is ignored, and a request only tells its sender of the newer
+    /// term. Both count as lost, or each state would exist once with and once without each of them.
+    fn forget_the_obsolete(&mut self, to: usize) {
+        let term = self.nodes[to].core.term();
+        self.network
+            .retain(|_, packet| packet.to != to || packet.term >= term);
     }
 
     fn post(&mut self, from: &NodeId, to: &NodeId, mut message: Message) {
@@ -164,15 +174,49 @@ impl State {
         let packet = Packet {
             from: from.clone(),
             to,
+            term: term_of(&message),
             message,
             key,
         };
-        self.network.insert(key, Arc::new(packet));
+        if packet.term >= self.nodes[to].core.term() {
+            self.network.insert(key, Arc::new(packet));
+        }
     }
 
     fn newest_term(&self) -> Term {
         let terms = self.nodes.iter().map(|node| node.core.term());
         terms.max().unwrap_or_default()
+    }
+}
+
+/// Plants a fault in what a node says.
+fn tamper(message: &mut Message, planted: Option<Planted>) {
+    match (planted, message) {
+        (
+            Some(Planted::DenialBecomesGrant),
+            Message::Response(RaftResponse::RequestVote(answer)),
+        ) => answer.granted = true,
+        (
+            Some(Planted::AcknowledgesTooMuch),
+            Message::Response(RaftResponse::AppendEntries(answer)),
+        ) => {
+            if let AppendResult::Matched(index) = &mut answer.result {
+                *index = index.next();
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Of its sender, or for a vote asked for, of the election.
+fn term_of(message: &Message) -> Term {
+    match message {
+        Message::Request(RaftRequest::AppendEntries(append)) => append.term,
+        Message::Request(RaftRequest::RequestVote(vote)) => vote.term,
+        Message::Response(RaftResponse::AppendEntries(answer)) => answer.term,
+        Message::Response(RaftResponse::RequestVote(answer)) => answer.term,
+        // Others are not sent in this model; if they were, they would be kept.
+        _ => Term(u64::MAX),
     }
 }
 
@@ -269,7 +313,7 @@ impl Model for Bounds {
             Event::Persist(_) => node.persist(),
             Event::Crash(_, after_write) => {
                 state.crashes += 1;
-                node.crash(after_write);
+                node.crash(after_write, self.planted);
             }
             Event::Deliver(Delivery(packet)) => {
                 if !self.duplicates {
@@ -278,7 +322,10 @@ impl Model for Bounds {
                 node.step(&packet.from, &packet.message);
             }
         }
-        let done = node.run(self.slow_disks);
+        let mut done = node.run(self.slow_disks);
+        for (_, message) in &mut done.sent {
+            tamper(message, self.planted);
+        }
         state.note(place, node, done);
         Some(state)
     }

@@ -9,7 +9,7 @@ fn explore(bounds: Bounds, most: usize) -> Report {
         "{} states, {} events, depth {}, exhausted: {}; seen: {:?}",
         report.states, report.events, report.depth, report.exhausted, report.seen
     );
-    for (name, way) in &report.broken {
+    if let Some((name, way)) = report.broken.first() {
         panic!("{name} does not hold after:\n  {}", way.join("\n  "));
     }
     report
@@ -19,25 +19,8 @@ fn saw(report: &Report, what: &str) -> bool {
     report.seen.iter().any(|seen| seen == what)
 }
 
-#[test]
-fn in_one_term_nothing_breaks_whatever_the_disks_and_the_network_do() {
-    let bounds = Bounds {
-        terms: 1,
-        entries: 1,
-        slow_disks: true,
-        ..Bounds::small()
-    };
-    let report = explore(bounds, usize::MAX);
-    assert!(report.exhausted, "{report:?}");
-    assert!(saw(&report, "all entries committed"), "{report:?}");
-}
-
-#[test]
-fn in_two_terms_no_order_of_events_breaks_the_leaders_own_entries() {
-    let bounds = Bounds {
-        entries: 1,
-        ..Bounds::small()
-    };
+/// Explores all that the bounds allow, and has seen what matters.
+fn exhaust(bounds: Bounds) {
     let report = explore(bounds, usize::MAX);
     assert!(report.exhausted, "{report:?}");
     for what in [
@@ -50,25 +33,41 @@ fn in_two_terms_no_order_of_events_breaks_the_leaders_own_entries() {
 }
 
 #[test]
+fn two_leaders_one_after_the_other_break_nothing_however_slow_the_disks() {
+    exhaust(Bounds {
+        entries: 1,
+        slow_disks: true,
+        ..Bounds::small()
+    });
+}
+
+#[test]
+fn two_leaders_one_after_the_other_break_nothing_though_messages_come_twice() {
+    exhaust(Bounds {
+        entries: 1,
+        duplicates: true,
+        ..Bounds::small()
+    });
+}
+
+#[test]
 fn three_nodes_in_two_terms_with_three_entries_break_nothing() {
-    let report = explore(Bounds::small(), 400_000);
-    assert!(report.states >= 50_000, "{report:?}");
+    let report = explore(Bounds::small(), 150_000);
+    assert!(report.states >= 30_000, "{report:?}");
     assert!(saw(&report, "a leader of each term"), "{report:?}");
     assert!(saw(&report, "logs that differ"), "{report:?}");
 }
 
 #[test]
-fn crashes_slow_disks_and_messages_that_come_twice_break_nothing() {
+fn a_crash_at_any_time_breaks_nothing() {
     let bounds = Bounds {
+        entries: 1,
         crashes: 1,
-        heartbeats: 1,
-        steps_down: true,
-        slow_disks: true,
-        duplicates: true,
         ..Bounds::small()
     };
-    let report = explore(bounds, 300_000);
+    let report = explore(bounds, 150_000);
     assert!(report.states >= 30_000, "{report:?}");
+    assert!(saw(&report, "a leader of each term"), "{report:?}");
 }
 
 #[test]

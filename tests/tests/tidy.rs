@@ -8,12 +8,14 @@
 //! | `words` | nothing is left undone, and no test sleeps |
 //! | `machine` | no path and no host of some machine |
 //! | `layout` | what stands at the top, how long a file is, how decisions are numbered, that links lead somewhere |
+//! | `acceptance` | each test that the acceptance table names is there |
 //! | `licences` | every package may be used, and comes from the public registry |
 //!
 //! Each rule is a function from texts to findings, so that its own tests can plant a fault and see it found.
 
 #[path = "tidy"]
 mod rules {
+    pub(crate) mod acceptance;
     pub(crate) mod arrows;
     pub(crate) mod documented;
     pub(crate) mod facts;
@@ -26,7 +28,7 @@ mod rules {
 }
 
 use rules::tree::{Finding, Tree};
-use rules::{arrows, documented, layout, licences, machine, purity, words};
+use rules::{acceptance, arrows, documented, layout, licences, machine, purity, words};
 
 /// Reads the tree, applies a rule and fails with all that it finds.
 fn hold(rule: impl Fn(&Tree) -> Vec<Finding>) {
@@ -68,4 +70,9 @@ fn the_layout_of_the_repository_is_kept() {
 #[test]
 fn every_package_may_be_used_and_comes_from_the_public_registry() {
     hold(licences::check);
+}
+
+#[test]
+fn every_test_that_the_acceptance_table_names_is_there() {
+    hold(acceptance::check);
 }

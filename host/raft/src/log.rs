@@ -13,7 +13,7 @@ use crate::types::{Entry, Index, LogId, SnapshotMeta, Term};
 
 /// Invariants, checked by [`RaftLog::check`] after every input in tests and simulation:
 /// `purged ≤ applied ≤ applying ≤ committed ≤ last` and `stable ≤ last`; `cache` holds the entries right up to `last`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct RaftLog {
     /// The entry right before the first one kept.
     purged: LogId,

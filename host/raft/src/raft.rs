@@ -15,6 +15,7 @@
 //! "In Search of an Understandable Consensus Algorithm", extended version; "§" without a name means it) and of
 //! Ongaro's dissertation.
 
+mod digest;
 mod election;
 pub mod progress;
 pub mod quorum;
@@ -128,7 +129,7 @@ pub enum ProposeError {
 }
 
 /// A write that the disk is busy with.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct WriteInFlight {
     id: WriteId,
     up_to: Index,
@@ -136,7 +137,7 @@ struct WriteInFlight {
 }
 
 /// The consensus state of one node.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Core {
     config: CoreConfig,
     rng: Rng,

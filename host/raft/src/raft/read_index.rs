@@ -14,14 +14,14 @@ use crate::raft::{Core, Role};
 use crate::types::{Index, NodeId};
 
 /// Who wants to read.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Reader {
     Here(u64),
     Peer(NodeId, u64),
 }
 
 /// A read that waits for the leader's majority.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Pending {
     reader: Reader,
     /// Commit index when it was asked; none while the leader has not committed in its own term.
@@ -31,7 +31,7 @@ struct Pending {
 }
 
 /// Reads under way.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Reads {
     /// Heartbeat rounds of this leader, counted over all of its terms.
     round: u64,
@@ -46,6 +46,11 @@ pub(super) struct Reads {
 impl Reads {
     pub(super) fn round(&self) -> u64 {
         self.round
+    }
+
+    /// Whether anyone waits for an answer.
+    pub(super) fn are_waiting(&self) -> bool {
+        !self.pending.is_empty() || !self.asked.is_empty()
     }
 
     pub(super) fn next_round(&mut self) {

@@ -81,7 +81,7 @@ pub struct ReadState {
 }
 
 /// All that is to be done now. The order in which the driver may do it is written there.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Ready {
     /// Make this durable, as the write of this number. Only one is under way at a time.
     pub write: Option<(WriteId, WriteBatch)>,

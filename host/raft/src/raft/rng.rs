@@ -1,7 +1,7 @@
 //! The core's generator: SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
 //! Small, seeded, and the same everywhere; it only has to keep nodes from campaigning at once.
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Rng(u64);
 
 impl Rng {

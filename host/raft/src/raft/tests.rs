@@ -1,4 +1,5 @@
 mod check_quorum;
+mod digest;
 mod hostile;
 mod kit;
 mod paper_elections;

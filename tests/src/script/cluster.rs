@@ -1,0 +1,310 @@
+//! The nodes of a script, what is under way between them, and the commands.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use task_queue_raft::message::Message;
+use task_queue_raft::raft::{CoreConfig, Limits, Role};
+use task_queue_raft::storage::memory::{MemorySnapshots, MemoryStore};
+use task_queue_raft::types::{Command as Order, NodeId};
+
+use super::command::Command;
+use super::node::Node;
+use super::words;
+
+/// What `nodes` can be told.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Options {
+    /// `inflight`: messages with entries under way to one peer.
+    pub in_flight: usize,
+    /// `message`: entries of one message, in bytes of their cost. 64 and less: one entry each.
+    pub message_bytes: u64,
+    /// `threshold`: a snapshot is taken after so many applied entries, and half of it stays in the log.
+    pub threshold: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            in_flight: 64,
+            message_bytes: 1 << 20,
+            threshold: 500,
+        }
+    }
+}
+
+impl Options {
+    fn of(command: &Command) -> Result<Self, String> {
+        command.check_options(&["inflight", "message", "threshold"])?;
+        let default = Self::default();
+        let in_flight = command.option("inflight")?;
+        Ok(Self {
+            in_flight: in_flight.map_or(default.in_flight, |most| {
+                usize::try_from(most).unwrap_or(usize::MAX)
+            }),
+            message_bytes: command.option("message")?.unwrap_or(default.message_bytes),
+            threshold: command.option("threshold")?.unwrap_or(default.threshold),
+        })
+    }
+
+    /// Timeouts of exactly a second, so that a script's times can be read.
+    fn config(&self, id: u64, nodes: u64) -> CoreConfig {
+        CoreConfig {
+            id: name(id),
+            voters: (1..=nodes).map(name).collect(),
+            election_timeout_min: Duration::from_millis(1000),
+            election_timeout_max: Duration::from_millis(1000),
+            heartbeat_interval: Duration::from_millis(300),
+            max_log_entries: 1000,
+            snapshot_threshold: self.threshold,
+            limits: Limits {
+                in_flight_messages: self.in_flight,
+                message_bytes: self.message_bytes,
+                ..Limits::default()
+            },
+            seed: id,
+        }
+    }
+}
+
+fn name(id: u64) -> NodeId {
+    id.to_string().into()
+}
+
+/// A message under way.
+struct Packet {
+    from: NodeId,
+    to: NodeId,
+    message: Message,
+}
+
+/// The nodes, by name, and the messages under way, in the order in which they were sent.
+#[derive(Default)]
+pub struct Cluster {
+    nodes: BTreeMap<NodeId, Node>,
+    network: Vec<Packet>,
+}
+
+impl Cluster {
+    /// Carries out a command, and says what the nodes did.
+    ///
+    /// # Errors
+    /// Where the command is unknown, malformed, or impossible now.
+    pub fn carry_out(&mut self, command: &Command) -> Result<Vec<String>, String> {
+        match command.name.as_str() {
+            "nodes" => self.start(command),
+            "campaign" => self.campaign(command),
+            "tick" => self.tick(command),
+            "elapse" => self.elapse(command),
+            "propose" => self.propose(command),
+            "read" => {
+                let (id, node) = (command.number(1)?, self.node(command.number(0)?)?);
+                node.core.read(node.now, id);
+                self.gather(command.number(0)?)
+            }
+            "deliver" => self.deliver(command),
+            "stabilize" => self.stabilize(command),
+            "disk" => self.disk(command),
+            "persist" => self.persist(command),
+            "compact" => {
+                self.node(command.number(0)?)?.core.take_snapshot();
+                self.gather(command.number(0)?)
+            }
+            "restart" => {
+                let node = self.node(command.number(0)?)?;
+                *node = node.restarted()?;
+                self.gather(command.number(0)?)
+            }
+            "show" => self.show(command),
+            "log" => {
+                let stored = self.node(command.number(0)?)?.stored()?;
+                Ok(stored.iter().map(words::entry).collect())
+            }
+            other => Err(format!("{other} is no command")),
+        }
+    }
+
+    fn start(&mut self, command: &Command) -> Result<Vec<String>, String> {
+        let (count, options) = (command.number(0)?, Options::of(command)?);
+        if !self.nodes.is_empty() || !(1..=9).contains(&count) {
+            return Err("nodes comes once, with 1 to 9".to_owned());
+        }
+        for id in 1..=count {
+            let (log, snapshots) = (MemoryStore::new(), MemorySnapshots::new());
+            let node = Node::start(options.config(id, count), log, snapshots, Duration::ZERO)?;
+            self.nodes.insert(name(id), node);
+        }
+        Ok(Vec::new())
+    }
+
+    fn node(&mut self, id: u64) -> Result<&mut Node, String> {
+        let node = self.nodes.get_mut(&name(id));
+        node.ok_or_else(|| format!("there is no node {id}"))
+    }
+
+    /// The nodes named from this word on; all where none is.
+    fn named(&self, command: &Command, at: usize) -> Result<Vec<NodeId>, String> {
+        let named: Vec<_> = command.numbers_from(at)?.into_iter().map(name).collect();
+        if let Some(stranger) = named.iter().find(|id| !self.nodes.contains_key(id)) {
+            return Err(format!("there is no node {stranger}"));
+        }
+        Ok(if named.is_empty() {
+            self.nodes.keys().cloned().collect()
+        } else {
+            named
+        })
+    }
+
+    /// Lets a node do what it wants, and takes over what it says and sends.
+    fn gather(&mut self, id: u64) -> Result<Vec<String>, String> {
+        let node = self.node(id)?;
+        node.run()?;
+        let (said, sent) = (
+            std::mem::take(&mut node.said),
+            std::mem::take(&mut node.sent),
+        );
+        let packets = sent.into_iter().map(|(to, message)| Packet {
+            from: name(id),
+            to,
+            message,
+        });
+        self.network.extend(packets);
+        Ok(said)
+    }
+
+    fn campaign(&mut self, command: &Command) -> Result<Vec<String>, String> {
+        let node = self.node(command.number(0)?)?;
+        if node.core.role() == Role::Leader {
+            return Err("a leader does not campaign".to_owned());
+        }
+        node.now = node.now.max(node.core.election_deadline());
+        node.core.tick(node.now);
+        self.gather(command.number(0)?)
+    }
+
+    fn tick(&mut self, command: &Command) -> Result<Vec<String>, String> {
+        let node = self.node(command.number(0)?)?;
+        node.now = node.now.max(node.core.next_deadline());
+        node.core.tick(node.now);
+        self.gather(command.number(0)?)
+    }
+
+    fn elapse(&mut self, command: &Command) -> Result<Vec<String>, String> {
+        let time = Duration::from_millis(command.number(0)?);
+        for id in self.named(command, 1)? {
+            if let Some(node) = self.nodes.get_mut(&id) {
+                node.now += time;
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    fn propose(&mut self, command: &Command) -> Result<Vec<String>, String> {
+        let node = self.node(command.number(0)?)?;
+        let orders = command.words.iter().skip(1).zip(1..);
+        let orders = orders.map(|(word, sequence)| Order {
+            session: 0,
+            sequence,
+            data: Bytes::copy_from_slice(word.as_bytes()),
+        });
+        let refused = node.core.propose(node.now, 0, orders.collect()).err();
+        let mut said = self.gather(command.number(0)?)?;
+        said.extend(refused.map(|why| format!("{} refuses: {why}", command.words[0])));
+        Ok(said)
+    }
+
+    fn deliver(&mut self, command: &Command) -> Result<Vec<String>, String> {
+        command.check_options(&["from", "drop", "count"])?;
+        let names = |numbers: Vec<u64>| numbers.into_iter().map(name).collect::<Vec<_>>();
+        let (from, drop) = (names(command.list("from")?), names(command.list("drop")?));
+        // Who only loses messages gets none.
+        let to = match (command.words.is_empty(), drop.is_empty()) {
+            (true, false) => Vec::new(),
+            _ => self.named(command, 0)?,
+        };
+        let mut left = command.option("count")?.unwrap_or(u64::MAX);
+        let mut said = Vec::new();
+        for packet in std::mem::take(&mut self.network) {
+            let concerns = |list: &[NodeId]| list.contains(&packet.to);
+            let due = left > 0 && (from.is_empty() || from.contains(&packet.from));
+            if due && concerns(&drop) {
+                left -= 1;
+                let what = words::message(&packet.message);
+                said.push(format!("lost: {}->{} {what}", packet.from, packet.to));
+            } else if due && concerns(&to) {
+                left -= 1;
+                said.extend(self.hand_over(packet)?);
+            } else {
+                self.network.push(packet);
+            }
+        }
+        Ok(said)
+    }
+
+    fn hand_over(&mut self, packet: Packet) -> Result<Vec<String>, String> {
+        let Packet { from, to, message } = packet;
+        let mut said = vec![format!("{from}->{to} {}", words::message(&message))];
+        let node = self
+            .nodes
+            .get_mut(&to)
+            .ok_or_else(|| format!("there is no node {to}"))?;
+        node.core.step(node.now, &from, message);
+        let id = to.as_str().parse().map_err(|_| "nodes have numbers")?;
+        said.extend(self.gather(id)?);
+        Ok(said)
+    }
+
+    fn stabilize(&mut self, command: &Command) -> Result<Vec<String>, String> {
+        const MOST: usize = 10_000;
+        let among = self.named(command, 0)?;
+        let mut said = Vec::new();
+        for _ in 0..MOST {
+            let next = self
+                .network
+                .iter()
+                .position(|packet| among.contains(&packet.to));
+            let Some(next) = next else {
+                return Ok(said);
+            };
+            let packet = self.network.remove(next);
+            said.extend(self.hand_over(packet)?);
+        }
+        Err(format!("the nodes still talk after {MOST} messages"))
+    }
+
+    fn disk(&mut self, command: &Command) -> Result<Vec<String>, String> {
+        let fast = match command.word(1)? {
+            "fast" => true,
+            "slow" => false,
+            other => return Err(format!("a disk is fast or slow, not {other}")),
+        };
+        self.node(command.number(0)?)?.disk_is_fast = fast;
+        self.gather(command.number(0)?)
+    }
+
+    fn persist(&mut self, command: &Command) -> Result<Vec<String>, String> {
+        let count = if command.words.len() > 1 {
+            command.number(1)?
+        } else {
+            1
+        };
+        let mut said = Vec::new();
+        for _ in 0..count {
+            if !self.node(command.number(0)?)?.finish_task()? {
+                return Err("the disk has nothing to do".to_owned());
+            }
+            said.extend(self.gather(command.number(0)?)?);
+        }
+        Ok(said)
+    }
+
+    fn show(&mut self, command: &Command) -> Result<Vec<String>, String> {
+        let named = self.named(command, 0)?;
+        let nodes = self
+            .nodes
+            .values()
+            .filter(|node| named.contains(node.core.id()));
+        Ok(nodes.flat_map(|node| words::state(&node.core)).collect())
+    }
+}

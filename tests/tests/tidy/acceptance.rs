@@ -1,0 +1,104 @@
+//! The acceptance table tells the truth: each test and each file that it names is there, each line names one or says
+//! that there is none, and no scenario script is left out.
+
+use super::tree::{Finding, Source, Tree};
+
+const TABLE: &str = "host/docs/raft-acceptance.md";
+const SCRIPTS: &str = "tests/scripts/";
+
+pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
+    let Some(table) = tree.source(TABLE) else {
+        return vec![Finding::new(TABLE, 1, "the table is missing; write it")];
+    };
+    let mut found = Vec::new();
+    for (line, text) in table.lines() {
+        let cells: Vec<&str> = text.trim().trim_matches('|').split('|').collect();
+        let is_row = text.starts_with("| ") && cells.len() == 2;
+        if !is_row || cells[1].trim().ends_with("tests") || cells[1].trim() == "script" {
+            continue;
+        }
+        let names = quoted(cells[1]);
+        if names.is_empty() && !cells[1].trim().starts_with("none yet") {
+            let what = "the line names no test; name one, or write `none yet` and why";
+            found.push(Finding::new(TABLE, line, what));
+        }
+        for name in names.into_iter().filter(|name| !exists(tree, name)) {
+            let what = format!("there is no test or file {name}; correct the line");
+            found.push(Finding::new(TABLE, line, what));
+        }
+    }
+    let scripts = tree.paths.iter().filter(|path| path.starts_with(SCRIPTS));
+    for script in scripts.filter(|script| !table.text.contains(&format!("`{script}`"))) {
+        let what = format!("no line of {TABLE} names this script; say there what it shows");
+        found.push(Finding::new(script, 1, what));
+    }
+    found
+}
+
+/// What stands between backquotes.
+fn quoted(cell: &str) -> Vec<&str> {
+    cell.split('`').skip(1).step_by(2).collect()
+}
+
+fn exists(tree: &Tree, name: &str) -> bool {
+    if name.contains('/') {
+        return tree.paths.iter().any(|path| path == name);
+    }
+    tree.rust()
+        .filter(|source| source.is_test())
+        .any(|source| has_function(source, name))
+}
+
+/// A test, or a part of the conformance suite that tests run.
+fn has_function(source: &Source, name: &str) -> bool {
+    let conformance = source.path.contains("/conformance");
+    let lines: Vec<&str> = source.text.lines().map(str::trim).collect();
+    let defines = |line: &str| {
+        line.trim_start_matches("async ")
+            .strip_prefix("fn ")
+            .and_then(|rest| rest.strip_prefix(name))
+            .is_some_and(|rest| rest.starts_with('('))
+    };
+    lines.iter().enumerate().any(|(at, line)| {
+        let mut attributes = lines[..at].iter().rev();
+        let marked = attributes
+            .by_ref()
+            .take_while(|line| line.starts_with("#["))
+            .any(|line| line.starts_with("#[test]") || line.starts_with("#[tokio::test"));
+        defines(line) && (marked || conformance)
+    })
+}
+
+mod tests {
+    use super::*;
+
+    fn planted(cell: &str) -> usize {
+        let table = format!("| feature | tests |\n|---|---|\n| x | {cell} |\n");
+        let tests =
+            "#[test]\nfn it_holds() {}\nfn helper() {}\n#[tokio::test]\nasync fn it_waits() {}\n";
+        let files = [(TABLE, table.as_str()), ("host/raft/src/x/tests.rs", tests)];
+        check(&Tree::planted(&files)).len()
+    }
+
+    #[test]
+    fn a_test_that_is_not_there_is_found() {
+        assert_eq!(planted("`it_holds`, `it_waits`"), 0);
+        assert_eq!(planted("`host/raft/src/x/tests.rs`"), 0);
+        assert_eq!(planted("`it_holds`, `it_is_gone`"), 1);
+        assert_eq!(planted("`helper`"), 1, "a helper is no test");
+        assert_eq!(planted("`tests/scripts/gone.txt`"), 1);
+    }
+
+    #[test]
+    fn a_line_without_a_test_says_so() {
+        assert_eq!(planted("none yet: no disk"), 0);
+        assert_eq!(planted("surely"), 1);
+    }
+
+    #[test]
+    fn a_script_that_no_line_names_is_found() {
+        let table = "| feature | tests |\n";
+        let files = [(TABLE, table), ("tests/scripts/new.txt", "nodes 1\n")];
+        assert_eq!(check(&Tree::planted(&files)).len(), 1);
+    }
+}

@@ -87,12 +87,18 @@ impl Network {
     }
 
     /// After how long each copy of a message arrives; no copy if it is lost.
-    pub(crate) fn delays(&mut self, from: usize, to: usize) -> Vec<Duration> {
-        if self.cut[from][to] || self.rng.chance(self.profile.drop_per_mille) {
+    pub(crate) fn delays(&mut self) -> Vec<Duration> {
+        if self.rng.chance(self.profile.drop_per_mille) {
             return Vec::new();
         }
         let copies = 1 + usize::from(self.rng.chance(self.profile.duplicate_per_mille));
         (0..copies).map(|_| self.delay()).collect()
+    }
+
+    /// After how long a message that has met a cut arrives again; none if it is lost.
+    pub(crate) fn resend(&mut self) -> Option<Duration> {
+        let again = self.rng.chance(self.profile.resend_per_mille);
+        again.then(|| self.rng.millis(5, 300))
     }
 
     fn delay(&mut self) -> Duration {

@@ -49,6 +49,8 @@ pub(crate) struct Profile {
 pub(crate) struct NetworkProfile {
     pub(crate) drop_per_mille: u64,
     pub(crate) duplicate_per_mille: u64,
+    /// Of 1,000 messages that meet a cut, so many are sent again after a while, as TCP does.
+    pub(crate) resend_per_mille: u64,
     /// Of 1,000 messages so many are late by up to `late_max_ms`.
     pub(crate) late_per_mille: u64,
     pub(crate) late_max_ms: u64,
@@ -108,8 +110,8 @@ impl Profile {
             network: NetworkProfile::draw(rng),
             disk_max_us: rng.pick(&[50, 1000, 5000, 20_000]),
             machine_max_us: rng.pick(&[10, 500, 5000]),
-            inbox_max_us: rng.pick(&[0, 100, 2000]),
-            fault_interval_ms: rng.pick(&[40, 100, 300, 1000]),
+            inbox_max_us: rng.pick(&[0, 100, 2000, 20_000]),
+            fault_interval_ms: rng.pick(&[40, 100, 300, 300, 1000]),
             faults: draw_faults(rng),
             torn_turns_per_mille: rng.pick(&[0, 0, 1, 4]),
             clock_skew_ms: rng.pick(&[0, 500, 3_600_000]),
@@ -147,11 +149,12 @@ fn draw_driver_limits(rng: &mut Rng, election_max: u64) -> DriverLimits {
 impl NetworkProfile {
     fn draw(rng: &mut Rng) -> Self {
         Self {
-            drop_per_mille: rng.pick(&[0, 5, 50, 150]),
+            drop_per_mille: rng.pick(&[0, 0, 5, 50, 150]),
             duplicate_per_mille: rng.pick(&[0, 5, 50, 150]),
+            resend_per_mille: rng.pick(&[0, 500, 900]),
             late_per_mille: rng.pick(&[0, 5, 50, 200]),
             late_max_ms: rng.pick(&[50, 500, 3000]),
-            delay_max_us: rng.pick(&[200, 2000, 10_000, 50_000]),
+            delay_max_us: rng.pick(&[200, 200, 2000, 2000, 10_000, 50_000]),
         }
     }
 
@@ -160,6 +163,7 @@ impl NetworkProfile {
         Self {
             drop_per_mille: 0,
             duplicate_per_mille: 0,
+            resend_per_mille: 0,
             late_per_mille: 0,
             late_max_ms: 0,
             delay_max_us: 1000,

@@ -102,6 +102,7 @@ impl World {
         self.network.calm();
         // Where it takes many slow chunks, a snapshot would travel longer than anyone waits here.
         self.profile.disk_max_us = self.profile.disk_max_us.min(1000);
+        self.profile.inbox_max_us = self.profile.inbox_max_us.min(1000);
         for node in 0..self.nodes.len() {
             let state = &mut self.nodes[node];
             state.paused_until = Duration::ZERO;

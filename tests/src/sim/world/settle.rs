@@ -106,11 +106,13 @@ impl World {
     /// With nothing to do, a cluster sends heartbeats and writes nothing.
     fn rest(&mut self) -> Result<(), Violation> {
         // A command that was late in the storm is carried out when it arrives.
-        let latest = self.profile.storm + Duration::from_millis(self.profile.network.late_max_ms);
+        let latest =
+            self.profile.storm + Duration::from_millis(self.profile.network.late_max_ms.max(300));
         self.run_until(latest.max(self.now) + REST)?;
         let (events, writes) = (self.trace.events(), self.writes);
         // A command that was late in the storm is carried out when it arrives.
-        let latest = self.profile.storm + Duration::from_millis(self.profile.network.late_max_ms);
+        let latest =
+            self.profile.storm + Duration::from_millis(self.profile.network.late_max_ms.max(300));
         self.run_until(latest.max(self.now) + REST)?;
         let (events, writes) = (self.trace.events() - events, self.writes - writes);
         let rounds = REST.as_millis() / self.profile.heartbeat_interval.as_millis() + 2;

@@ -267,7 +267,7 @@ impl World {
                 detail: format!("n{from} to {to}"),
             });
         };
-        let delays = self.network.delays(from, to);
+        let delays = self.network.delays();
         let frame = Frame::encode(&message).map_err(|error| unreadable(&message, &error))?;
         self.trace.note(self.now, from, frame.fingerprint(), || {
             short(format!("-> n{to} after {delays:?} {message:?}"))
@@ -297,6 +297,13 @@ impl World {
         frame: &Frame,
     ) -> Result<(), Violation> {
         if self.network.is_cut(from, to) {
+            match self.network.resend() {
+                Some(delay) => {
+                    let frame = frame.clone();
+                    self.schedule(delay, Event::Arrival { from, to, frame });
+                }
+                None => self.coverage.lost += 1,
+            }
             return Ok(());
         }
         let Some(core) = self.nodes[to].core() else {

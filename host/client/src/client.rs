@@ -2,6 +2,7 @@
 
 mod answer;
 mod attempts;
+mod operate;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -19,6 +20,7 @@ use crate::retry::{Replay, random_bits};
 use crate::status::NodeStatus;
 use crate::transport::{Answer, Call, Transport};
 use attempts::{CallError, Failed};
+pub use operate::{Changed, Transferred};
 
 /// Longest module that is taken, in bytes.
 const MAX_MODULE_BYTES: usize = 256 << 20;
@@ -120,7 +122,7 @@ impl Client {
         };
         let call = Call {
             method: Method::POST,
-            target: "/v1/apply",
+            target: "/v1/apply".into(),
             key: key.as_deref().map(key_header).transpose()?,
             body: command.into(),
             max_reply_bytes: self.shared.options.max_reply_bytes,
@@ -151,8 +153,8 @@ impl Client {
         let call = Call {
             method: Method::POST,
             target: match options.consistency {
-                Consistency::Linearizable => "/v1/query?consistency=linearizable",
-                Consistency::Stale => "/v1/query?consistency=stale",
+                Consistency::Linearizable => "/v1/query?consistency=linearizable".into(),
+                Consistency::Stale => "/v1/query?consistency=stale".into(),
             },
             key: None,
             body: query.into(),
@@ -310,7 +312,7 @@ impl Client {
 fn get(target: &'static str, max_reply_bytes: usize) -> Call {
     Call {
         method: Method::GET,
-        target,
+        target: target.into(),
         key: None,
         body: Bytes::new(),
         max_reply_bytes,

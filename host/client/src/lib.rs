@@ -29,7 +29,7 @@ mod retry;
 mod status;
 mod transport;
 
-pub use client::{Answered, Applied, Client};
+pub use client::{Answered, Applied, Changed, Client, Transferred};
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{ApplyError, ConfigError, QueryError, RequestError};
 pub use options::{

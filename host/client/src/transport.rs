@@ -1,5 +1,6 @@
 //! One request to one node, and its whole answer.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt::Write;
 use std::time::Duration;
@@ -26,7 +27,7 @@ const IDLE: Duration = Duration::from_secs(20);
 pub(crate) struct Call {
     pub(crate) method: Method,
     /// Path and query.
-    pub(crate) target: &'static str,
+    pub(crate) target: Cow<'static, str>,
     pub(crate) key: Option<HeaderValue>,
     pub(crate) body: Bytes,
     /// Longest answer that is taken, in bytes.
@@ -130,7 +131,7 @@ fn request(
     let uri = Uri::builder()
         .scheme("http")
         .authority(endpoint.authority().clone())
-        .path_and_query(call.target)
+        .path_and_query(&*call.target)
         .build()
         .map_err(not_sent)?;
     let timeout_ms = u64::try_from(node_timeout.as_millis())

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::raft::membership::Membership;
 use crate::state_machine::{MachineError, Moment, StateMachine};
 use crate::storage::{SnapshotStore, StorageError};
 use crate::types::{Command, Entry, Index, LogId, Payload, SnapshotMeta};
@@ -69,6 +70,8 @@ pub struct Applier<M> {
     snapshots: Arc<dyn SnapshotStore>,
     last: LogId,
     time_ms: u64,
+    /// Who the members are after that entry; none until the log has said so.
+    membership: Option<Membership>,
 }
 
 impl<M: StateMachine> Applier<M> {
@@ -80,6 +83,7 @@ impl<M: StateMachine> Applier<M> {
             snapshots,
             last: LogId::default(),
             time_ms: 0,
+            membership: None,
         }
     }
 
@@ -114,8 +118,12 @@ impl<M: StateMachine> Applier<M> {
             );
             self.last = entry.id;
             self.time_ms = self.time_ms.max(entry.time_ms);
-            if let Payload::Commands(commands) = entry.payload {
-                self.apply_commands(session, &commands, &mut wanted)?;
+            match entry.payload {
+                Payload::Noop => {}
+                Payload::Commands(commands) => {
+                    self.apply_commands(session, &commands, &mut wanted)?;
+                }
+                Payload::Membership(membership) => self.membership = Some(membership),
             }
         }
         Ok(wanted)
@@ -174,7 +182,9 @@ impl<M: StateMachine> Applier<M> {
     /// Where it can't be written; the machine goes on.
     pub fn take_snapshot(&mut self) -> Result<SnapshotMeta, ApplyError> {
         let last = self.last;
-        let mut writer = self.snapshots.create(last, self.time_ms)?;
+        let mut writer = self
+            .snapshots
+            .create(last, self.time_ms, self.membership.as_ref())?;
         self.machine
             .snapshot(&mut *writer)
             .map_err(|source| ApplyError::Machine {
@@ -198,6 +208,7 @@ impl<M: StateMachine> Applier<M> {
             })?;
         self.last = meta.last;
         self.time_ms = meta.time_ms;
+        self.membership.clone_from(&meta.membership);
         Ok(())
     }
 }

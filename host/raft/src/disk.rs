@@ -43,6 +43,8 @@ pub enum DiskTask {
     },
     /// Remove older snapshots.
     Retain(SnapshotMeta),
+    /// Note which cluster this node has joined.
+    Join(String),
 }
 
 /// What the disk has done.
@@ -117,6 +119,10 @@ impl Disk {
             DiskTask::Receive { meta, offset, data } => {
                 let received = self.snapshots.receive(&meta, offset, &data)?;
                 Ok(DiskDone::Received(meta, received))
+            }
+            DiskTask::Join(cluster_id) => {
+                self.log.join(&cluster_id)?;
+                Ok(DiskDone::Tidied)
             }
             DiskTask::Retain(meta) => {
                 self.snapshots.retain(&meta)?;

@@ -5,12 +5,13 @@
 //! and the core counts the leader itself only once it is.
 
 mod forwarded;
+mod orders;
 mod proposals;
 mod queries;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,12 +19,13 @@ use thiserror::Error;
 
 use crate::applier::Reply;
 use crate::disk::{DiskDone, DiskTask};
-use crate::message::{Message, RaftRequest, RaftResponse};
+use crate::message::{Message, Order, OrderError, RaftRequest, RaftResponse};
 use crate::raft::ready::{Envelope, Ready, SnapshotTask, WriteId};
 use crate::raft::{Core, Role};
 use crate::state_machine::StateMachine;
 use crate::types::{Entry, Index, NodeId, SnapshotMeta, Term};
 use forwarded::Forwarded;
+use orders::Orders;
 use proposals::Proposals;
 use queries::Queries;
 
@@ -33,6 +35,8 @@ pub trait Ends<M: StateMachine> {
     type Waiter;
     /// Who asked a question.
     type Asker;
+    /// Who gave an order.
+    type Operator;
 
     /// Queues work for the disk, in order.
     fn disk(&mut self, task: DiskTask);
@@ -44,6 +48,11 @@ pub trait Ends<M: StateMachine> {
     fn reply(&mut self, waiter: Self::Waiter, outcome: Result<Applied<M::Reply>, SubmitError>);
     /// Tells a client that its question is not answered.
     fn refuse(&mut self, asker: Self::Asker, error: SubmitError);
+    /// Tells an operator what became of an order: the index at which it is in force.
+    fn conclude(&mut self, operator: Self::Operator, outcome: Result<Index, OrderError>);
+    /// Whom to be connected with from now on, and where they are reached; an empty address is the one of the start
+    /// configuration.
+    fn contacts(&mut self, contacts: BTreeMap<NodeId, String>);
     /// The wall clock, in milliseconds since 1970; the core makes it monotonic in the log.
     fn wall_ms(&mut self) -> u64;
 }
@@ -78,8 +87,10 @@ pub enum SubmitError {
         /// Who does, if anyone is known to.
         leader: Option<NodeId>,
     },
-    /// No leader was found in time. The command was not carried out.
-    #[error("no leader was found in time; the command was not carried out: try again shortly")]
+    /// No leader was found in time, or none that a majority follows. The command was not carried out.
+    #[error(
+        "no leader was found in time that a majority follows; the command was not carried out: try again shortly"
+    )]
     NoLeader,
     /// Too much is under way. The command was not carried out.
     #[error("too much is under way ({what}); the command was not carried out: try again shortly")]
@@ -151,6 +162,17 @@ pub enum Input<M: StateMachine, E: Ends<M>> {
     SnapshotTaken(Option<SnapshotMeta>),
     /// Someone wants a snapshot taken.
     TakeSnapshot,
+    /// The node has joined the cluster of this name.
+    Joined(String),
+    /// An operator has an order.
+    Order {
+        /// Which.
+        order: Order,
+        /// When the operator stops waiting.
+        deadline: Duration,
+        /// Who waits.
+        operator: E::Operator,
+    },
 }
 
 /// Bounds of what clients may have under way at one node.
@@ -206,6 +228,7 @@ pub struct Driver<M: StateMachine, E: Ends<M>> {
     proposals: Proposals<E::Waiter>,
     forwarded: Forwarded,
     queries: Queries<M::Query, E::Asker>,
+    orders: Orders<E::Operator>,
 }
 
 impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
@@ -221,6 +244,7 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
             proposals: Proposals::new(session),
             forwarded: Forwarded::default(),
             queries: Queries::new(session),
+            orders: Orders::new(session),
         }
     }
 
@@ -250,7 +274,11 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
     /// When [`Input::Tick`] is due.
     #[must_use]
     pub fn next_deadline(&self) -> Duration {
-        let own = [self.proposals.next_deadline(), self.queries.next_deadline()];
+        let own = [
+            self.proposals.next_deadline(),
+            self.queries.next_deadline(),
+            self.orders.next_deadline(),
+        ];
         own.into_iter()
             .flatten()
             .fold(self.core.next_deadline(), Duration::min)
@@ -279,6 +307,12 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
             Input::Restored(meta) => self.on_restored(&meta),
             Input::SnapshotTaken(meta) => self.core.snapshot_taken(now, meta),
             Input::TakeSnapshot => self.core.take_snapshot(),
+            Input::Joined(cluster_id) => self.ends.disk(DiskTask::Join(cluster_id)),
+            Input::Order {
+                order,
+                deadline,
+                operator,
+            } => self.on_order(order, deadline, operator),
         }
     }
 
@@ -287,6 +321,10 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
             Message::Request(RaftRequest::Forward(forward)) => self.on_forward(from, forward),
             Message::Response(RaftResponse::Forward(answer)) => {
                 self.on_forward_response(from, &answer);
+            }
+            Message::Request(RaftRequest::Order(request)) => self.on_order_request(from, request),
+            Message::Response(RaftResponse::Order(answer)) => {
+                self.on_order_response(from, answer);
             }
             message => self.core.step(self.now, from, message),
         }
@@ -321,6 +359,7 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
     pub fn turn(&mut self) {
         self.core.tick(self.now);
         self.expire();
+        self.carry_on_orders();
         self.propose_waiting();
         self.retry_reads();
         loop {
@@ -334,6 +373,9 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
     }
 
     fn carry_out(&mut self, ready: Ready) {
+        if let Some(contacts) = ready.contacts {
+            self.ends.contacts(contacts);
+        }
         for envelope in ready.messages {
             if envelope.after <= self.durable {
                 self.ends.send(&envelope.to, envelope.message);
@@ -402,13 +444,13 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
     }
 
     fn expire(&mut self) {
-        for (waiter, error) in self
-            .proposals
-            .expire(self.now, self.core.leader().is_some())
-        {
+        let has_leader = self.core.leader().is_some();
+        let stuck = self.core.uncommitted_entries() > 0;
+        self.proposals.note_committed(self.core.log().committed());
+        for (waiter, error) in self.proposals.expire(self.now, has_leader, stuck) {
             self.ends.reply(waiter, Err(error));
         }
-        for (asker, error) in self.queries.expire(self.now, self.core.leader().is_some()) {
+        for (asker, error) in self.queries.expire(self.now, has_leader) {
             self.ends.refuse(asker, error);
         }
     }
@@ -420,6 +462,9 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
         }
         for asker in self.queries.drain() {
             self.ends.refuse(asker, SubmitError::Stopped);
+        }
+        for operator in self.orders.drain() {
+            self.ends.conclude(operator, Err(OrderError::Stopped));
         }
     }
 }

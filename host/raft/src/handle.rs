@@ -5,6 +5,7 @@
 
 mod builder;
 mod config;
+mod operate;
 mod runtime;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use crate::applier::ApplyError;
 use crate::driver::{Applied, Consistency, Input, SubmitError};
 use crate::raft::Role;
+use crate::raft::membership::Membership;
 use crate::state_machine::StateMachine;
 use crate::storage::StorageError;
 use crate::types::{Index, NodeId, SnapshotMeta, Term};
@@ -122,6 +124,8 @@ pub struct Status {
     pub snapshot: Option<SnapshotMeta>,
     /// All voters.
     pub voters: Vec<NodeId>,
+    /// All members, with what they are and where they are reached.
+    pub membership: Membership,
     /// For a leader: up to where each peer's disk holds its log.
     pub matched: Vec<(NodeId, Index)>,
     /// A leader that knows what is committed.

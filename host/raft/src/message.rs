@@ -9,7 +9,9 @@ mod tests;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
+use crate::raft::membership::{Change, ChangeError, Membership};
 use crate::types::{Command, Entry, Index, LogId, NodeId, SnapshotMeta, Term};
 
 pub use check::MessageError;
@@ -29,6 +31,10 @@ pub enum RaftRequest {
     Forward(Forward),
     /// The leader tells a caught-up peer to campaign at once (dissertation §3.10).
     TimeoutNow(TimeoutNow),
+    /// A chunk of a snapshot, and who belonged to the cluster then (dissertation §5.1).
+    InstallMembers(InstallSnapshot, Membership),
+    /// A follower hands an operator's order to the leader.
+    Order(OrderRequest),
 }
 
 /// Answers a request.
@@ -44,6 +50,8 @@ pub enum RaftResponse {
     ReadIndex(ReadIndexResponse),
     /// Commands that the leader did not take. Those that it took are answered by being applied.
     Forward(ForwardResponse),
+    /// What became of an order.
+    Order(OrderResponse),
 }
 
 /// A message of either direction.
@@ -211,4 +219,89 @@ pub enum ForwardRefusal {
 pub struct TimeoutNow {
     /// The leader's term.
     pub term: Term,
+}
+
+/// What an operator may ask of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Order {
+    /// Another membership.
+    Change(Change),
+    /// Another leader: this one, or whichever voter is the most up to date.
+    Transfer(Option<NodeId>),
+}
+
+/// Why an order was not carried out, or may not have been.
+#[derive(Clone, Debug, Error, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OrderError {
+    /// The members stay as they are.
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+    /// The leader stays.
+    #[error(transparent)]
+    Transfer(#[from] TransferError),
+    /// No leader was found in time. Nothing was changed.
+    #[error("no leader was found in time; nothing was changed: try again shortly")]
+    NoLeader,
+    /// No outcome in time.
+    #[error("no outcome in time; it may still be carried out: asking again does no harm")]
+    TimedOut,
+    /// As many orders wait as may.
+    #[error("too many orders wait for an outcome; try again shortly")]
+    Overloaded,
+    /// The node is stopping.
+    #[error("the node is stopping; it may still be carried out: asking again does no harm")]
+    Stopped,
+}
+
+/// Why leadership stays where it is.
+#[derive(Clone, Debug, Error, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TransferError {
+    /// Only a leader gives leadership away.
+    #[error("this node does not lead")]
+    NotLeader,
+    /// It could not be elected.
+    #[error("{node} is not a voter; name one, or none to take the most up-to-date one")]
+    NotAVoter {
+        /// Which node.
+        node: NodeId,
+    },
+    /// There is nobody else.
+    #[error("there is no other voter; add one first")]
+    NoOtherVoter,
+    /// Leadership is on its way to another one.
+    #[error("leadership is being transferred to {to} already; wait until it is done")]
+    Busy {
+        /// To whom.
+        to: NodeId,
+    },
+    /// It took longer than an election timeout. The leader takes commands again.
+    #[error("{to} did not take over within an election timeout; is it running, and up to date?")]
+    GaveUp {
+        /// Who should have.
+        to: NodeId,
+    },
+}
+
+/// See [`RaftRequest::Order`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderRequest {
+    /// The follower's term.
+    pub term: Term,
+    /// Number of the order at that node. Two runs of it never share one.
+    pub id: u64,
+    /// How long somebody waits for it, in milliseconds.
+    pub patience_ms: u64,
+    /// What is asked.
+    pub order: Order,
+}
+
+/// See [`RaftResponse::Order`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderResponse {
+    /// The responder's term.
+    pub term: Term,
+    /// Number of the order.
+    pub id: u64,
+    /// The index at which it was in force, or why it is not.
+    pub outcome: Result<Index, OrderError>,
 }

@@ -72,6 +72,8 @@ pub enum NetEvent {
     Connected(NodeId),
     /// Requests to this peer have no connection any more. Those sent last may be lost.
     Disconnected(NodeId),
+    /// This node belongs to the cluster of this name. Comes before the first message of a node that it joined by.
+    Joined(String),
 }
 
 /// Where the network's events go.
@@ -86,6 +88,9 @@ pub enum Admission {
     /// The peers alone.
     #[default]
     Listed,
+    /// As [`Admission::Cluster`]; and a node whose cluster has no name yet takes that of the first node that connects
+    /// and means it: it waits to be added.
+    Join,
     /// Each node that names the right cluster. A follower may hear of a change of members only from a leader that it
     /// doesn't know yet (Raft paper §6).
     Cluster,
@@ -94,7 +99,8 @@ pub enum Admission {
 /// What a [`Network`] is started with.
 #[derive(Debug)]
 pub struct NetworkConfig {
-    /// Name of the cluster: nodes of different clusters don't talk to each other. Up to 255 bytes.
+    /// Name of the cluster: nodes of different clusters don't talk to each other. Up to 255 bytes; empty only for a
+    /// node that is to join one, see [`Admission::Join`].
     pub cluster_id: String,
     /// This node.
     pub node_id: NodeId,
@@ -257,6 +263,12 @@ impl Network {
         self.context.client_addr(id)
     }
 
+    /// Name of the cluster; empty as long as it is not known.
+    #[must_use]
+    pub fn cluster_id(&self) -> &str {
+        self.context.cluster_id()
+    }
+
     /// Whether requests to `id` have a connection.
     #[must_use]
     pub fn is_connected(&self, id: &NodeId) -> bool {
@@ -322,7 +334,8 @@ fn check(config: &NetworkConfig) -> Result<(), StartError> {
             rule,
         });
     }
-    if config.cluster_id.is_empty() || !fits(&config.cluster_id, MAX_CLUSTER_ID_BYTES) {
+    let unnamed = config.cluster_id.is_empty() && config.admission != Admission::Join;
+    if unnamed || !fits(&config.cluster_id, MAX_CLUSTER_ID_BYTES) {
         let rule = "use 1 to 255 bytes without control characters";
         return Err(StartError::Name {
             field: "cluster id",

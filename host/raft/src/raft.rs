@@ -8,6 +8,7 @@
 //! | [`Core::tick`] | the time that [`Core::next_deadline`] named has come |
 //! | [`Core::step`] | a message arrived |
 //! | [`Core::propose`], [`Core::read`] | a client asks |
+//! | [`Core::change_members`], [`Core::transfer_leadership`] | an operator asks |
 //! | [`Core::persisted`], [`Core::entries_read`], [`Core::applied`] | the disk or the state machine is done |
 //! | [`Core::snapshot_taken`], [`Core::chunk_read`], [`Core::chunk_received`] | a snapshot has moved on |
 //!
@@ -17,6 +18,7 @@
 
 mod digest;
 mod election;
+pub mod membership;
 pub mod progress;
 pub mod quorum;
 mod read_index;
@@ -26,6 +28,7 @@ mod rng;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod transfer;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -36,18 +39,23 @@ use crate::log::RaftLog;
 use crate::message::{Message, RaftRequest, RaftResponse};
 use crate::storage::{StoredState, WriteBatch};
 use crate::types::{Command, Entry, HardState, Index, LogId, NodeId, Payload, SnapshotMeta, Term};
+use membership::{Configurations, Membership};
 use progress::Progress;
 use read_index::Reads;
 use ready::{Envelope, LogRead, ReadFor, ReadState, Ready, SnapshotTask, WriteId};
 use rng::Rng;
+use transfer::Transfer;
 
 /// What the core is told once.
 #[derive(Clone, Debug)]
 pub struct CoreConfig {
     /// This node.
     pub id: NodeId,
-    /// All voters, this node among them.
+    /// The voters that a new cluster begins with, this node among them; none for a node that waits to be added.
+    /// Once the log or a snapshot names the members, those count.
     pub voters: BTreeSet<NodeId>,
+    /// Where they are reached, as far as that is known.
+    pub addresses: BTreeMap<NodeId, String>,
     /// A follower waits between this long …
     pub election_timeout_min: Duration,
     /// … and this long for a leader before it campaigns.
@@ -83,6 +91,8 @@ pub struct Limits {
     pub unapplied_bytes: u64,
     /// Reads that wait for the leader's confirmation.
     pub pending_reads: usize,
+    /// A learner that lacks no more committed entries than this has caught up.
+    pub promote_lag: u64,
 }
 
 impl Default for Limits {
@@ -97,6 +107,7 @@ impl Default for Limits {
             unapplied_entries: 1024,
             unapplied_bytes: 64 * MIB,
             pending_reads: 65_536,
+            promote_lag: 64,
         }
     }
 }
@@ -120,6 +131,9 @@ pub enum ProposeError {
     /// Only a leader takes proposals.
     #[error("this node does not lead")]
     NotLeader,
+    /// Another node is about to lead.
+    #[error("leadership is being transferred")]
+    Transferring,
     /// As much as allowed is under way.
     #[error("too much is under way: {what}; try again shortly")]
     Overloaded {
@@ -164,6 +178,11 @@ pub struct Core {
     own_vote_after: Option<WriteId>,
     /// The campaign was asked for by the leader.
     transfer: bool,
+    /// The leader is giving its leadership away.
+    transferring: Option<Transfer>,
+    configurations: Configurations,
+    /// Whom the network was told of last.
+    contacts: BTreeMap<NodeId, String>,
 
     /// The peers, as a leader sees them.
     peers: BTreeMap<NodeId, Progress>,
@@ -214,6 +233,9 @@ impl Core {
             start.max(stored.purged.index),
             config.limits.cache_bytes,
         );
+        let start_members = Membership::of_voters(&config.voters, &config.addresses);
+        let mut configurations =
+            Configurations::new(start_members, snapshot.as_ref(), &stored.memberships);
         let mut purge = None;
         if let Some(meta) = snapshot
             .as_ref()
@@ -221,6 +243,7 @@ impl Core {
         {
             // The node stopped between receiving a snapshot and putting its log behind it.
             log.install(meta);
+            configurations.install(meta, false);
             log.applied = meta.last.index;
             purge = Some(meta.last);
         }
@@ -239,6 +262,9 @@ impl Core {
             votes: BTreeMap::new(),
             own_vote_after: None,
             transfer: false,
+            transferring: None,
+            configurations,
+            contacts: BTreeMap::new(),
             peers: BTreeMap::new(),
             term_start: Index::ZERO,
             uncommitted: VecDeque::new(),
@@ -263,10 +289,11 @@ impl Core {
         core.observe_term(core.log.last().term);
         // The node may have stopped between taking a snapshot and purging the log behind it.
         core.compact();
-        if core.config.voters.iter().ne([&core.config.id]) {
+        if core.membership().members().keys().ne([&core.config.id]) {
             // Alone, there is no leader to wait for.
             core.rearm_election();
         }
+        core.tell_contacts();
         core
     }
 
@@ -306,10 +333,22 @@ impl Core {
         &self.log
     }
 
-    /// All voters.
+    /// The members of the cluster, as the last entry about them says, committed or not.
     #[must_use]
-    pub fn voters(&self) -> &BTreeSet<NodeId> {
-        &self.config.voters
+    pub fn membership(&self) -> &Membership {
+        self.configurations.current()
+    }
+
+    /// Index of the entry that the membership is from; 0 where the log has not said anything of it.
+    #[must_use]
+    pub fn membership_index(&self) -> Index {
+        self.configurations.index()
+    }
+
+    /// Whether that entry is known to be committed.
+    #[must_use]
+    pub fn is_membership_committed(&self) -> bool {
+        self.configurations.index() <= self.log.committed
     }
 
     /// The newest snapshot.
@@ -340,7 +379,11 @@ impl Core {
     #[must_use]
     pub fn next_deadline(&self) -> Duration {
         match self.role {
-            Role::Leader => self.heartbeat_deadline.min(self.election_deadline),
+            Role::Leader => {
+                let own = self.heartbeat_deadline.min(self.election_deadline);
+                let transfer = self.transferring.as_ref();
+                transfer.map_or(own, |transfer| own.min(transfer.deadline))
+            }
             _ => self.election_deadline,
         }
     }
@@ -363,8 +406,12 @@ impl Core {
     /// Takes a message in.
     pub fn step(&mut self, now: Duration, from: &NodeId, message: Message) {
         self.now = self.now.max(now);
-        let stranger = !self.config.voters.contains(from) || *from == self.config.id;
-        if stranger || message.check().is_err() {
+        // A request may come from a node that this one does not know yet (dissertation §4.1); an answer is one to a
+        // question that was asked of a member.
+        let stranger = matches!(message, Message::Response(_))
+            && !self.membership().contains(from)
+            && !self.peers.contains_key(from);
+        if stranger || *from == self.config.id || message.check().is_err() {
             return;
         }
         match message {
@@ -380,8 +427,12 @@ impl Core {
             RaftRequest::InstallSnapshot(chunk) => self.on_install_snapshot(from, chunk),
             RaftRequest::ReadIndex(read) => self.on_read_index(from, &read),
             RaftRequest::TimeoutNow(order) => self.on_timeout_now(from, order.term),
-            // The driver's: the core knows commands only once they are proposed here.
-            RaftRequest::Forward(_) => {}
+            RaftRequest::InstallMembers(mut chunk, membership) => {
+                chunk.meta.membership = Some(membership);
+                self.on_install_snapshot(from, chunk);
+            }
+            // The driver's: the core knows commands and orders only once they are asked of it here.
+            RaftRequest::Forward(_) | RaftRequest::Order(_) => {}
         }
     }
 
@@ -391,7 +442,7 @@ impl Core {
             RaftResponse::RequestVote(answer) => self.on_vote_response(from, &answer),
             RaftResponse::InstallSnapshot(answer) => self.on_snapshot_response(from, &answer),
             RaftResponse::ReadIndex(answer) => self.on_read_response(&answer),
-            RaftResponse::Forward(_) => {}
+            RaftResponse::Forward(_) | RaftResponse::Order(_) => {}
         }
     }
 
@@ -418,6 +469,13 @@ impl Core {
         if self.role != Role::Leader {
             return Err(ProposeError::NotLeader);
         }
+        if self.transferring.is_some() {
+            return Err(ProposeError::Transferring);
+        }
+        self.check_bounds()
+    }
+
+    fn check_bounds(&self) -> Result<(), ProposeError> {
         if self.uncommitted_bytes >= self.config.limits.uncommitted_bytes {
             return Err(ProposeError::Overloaded {
                 what: "entries that wait for a majority",
@@ -611,9 +669,11 @@ impl Core {
         self.votes.clear();
         self.own_vote_after = None;
         self.transfer = false;
+        self.transferring = None;
         self.peers.clear();
         self.uncommitted.clear();
         self.uncommitted_bytes = 0;
+        self.tell_contacts();
     }
 
     /// Draws a new timeout at random, so that two nodes seldom campaign at once (§5.2).

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use thiserror::Error;
 
+use crate::raft::membership::Membership;
 use crate::types::{Entry, HardState, Index, LogId, SnapshotMeta, Term};
 
 /// What one write makes durable, all of it or nothing.
@@ -38,6 +39,8 @@ pub struct StoredState {
     pub last: LogId,
     /// Where each term starts among the entries kept, in order.
     pub terms: Vec<(Index, Term)>,
+    /// The configurations among the entries kept, in order.
+    pub memberships: Vec<(Index, Membership)>,
 }
 
 /// Why a store could not do what it was asked. All of these end the node: a write that failed once
@@ -152,6 +155,15 @@ pub trait LogStore: Send + 'static {
     /// # Errors
     /// Any of them is final.
     fn purge(&mut self, up_to: LogId) -> Result<(), StorageError>;
+
+    /// Notes to which cluster the data belongs, where that was not known. A store that doesn't know whose it is has
+    /// nothing to do.
+    ///
+    /// # Errors
+    /// Any of them is final.
+    fn join(&mut self, _cluster_id: &str) -> Result<(), StorageError> {
+        Ok(())
+    }
 }
 
 /// Snapshots of the state machine. Shared by the thread that applies (which takes and restores them) and the
@@ -163,11 +175,16 @@ pub trait SnapshotStore: Send + Sync + 'static {
     /// Where the newest one is damaged: an older one is not quietly used in its place.
     fn newest(&self) -> Result<Option<SnapshotMeta>, StorageError>;
 
-    /// Begins a snapshot of the state after `last`. Nothing of it is seen before [`SnapshotWriter::finish`].
+    /// Begins a snapshot of the state after `last`, when these were the members (none: those of the start). Nothing of it is seen before [`SnapshotWriter::finish`].
     ///
     /// # Errors
     /// Where no file can be made.
-    fn create(&self, last: LogId, time_ms: u64) -> Result<Box<dyn SnapshotWriter>, StorageError>;
+    fn create(
+        &self,
+        last: LogId,
+        time_ms: u64,
+        membership: Option<&Membership>,
+    ) -> Result<Box<dyn SnapshotWriter>, StorageError>;
 
     /// Opens a snapshot for reading from its start, after checking all of its bytes.
     ///

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::raft::membership::{Member, Membership};
+
 /// Name of a node, unique in its cluster. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NodeId(Arc<str>);
@@ -131,6 +133,8 @@ pub enum Payload {
     Noop,
     /// The commands that waited when the leader made the entry; the state machine gets them in one call.
     Commands(Vec<Command>),
+    /// Who belongs to the cluster from this entry on (dissertation §4.1).
+    Membership(Membership),
 }
 
 /// One record of the replicated log.
@@ -150,6 +154,7 @@ impl Entry {
     pub fn cost(&self) -> u64 {
         const ENTRY: u64 = 64;
         const COMMAND: u64 = 24;
+        const MEMBER: u64 = 24;
         match &self.payload {
             Payload::Noop => ENTRY,
             Payload::Commands(commands) => {
@@ -158,6 +163,12 @@ impl Entry {
                     .map(|command| command.data.len() as u64)
                     .sum();
                 ENTRY + COMMAND * commands.len() as u64 + data
+            }
+            Payload::Membership(membership) => {
+                let bytes = |(id, member): (&NodeId, &Member)| {
+                    MEMBER + id.as_str().len() as u64 + member.address.len() as u64
+                };
+                ENTRY + membership.members().iter().map(bytes).sum::<u64>()
             }
         }
     }
@@ -183,4 +194,8 @@ pub struct SnapshotMeta {
     pub length: u64,
     /// CRC-32C of the state machine's bytes.
     pub checksum: u32,
+    /// Who belonged to the cluster at that entry; none where the log had not said so yet, and the start
+    /// configuration held. Travels beside it, not in it.
+    #[serde(skip)]
+    pub membership: Option<Membership>,
 }

@@ -4,6 +4,7 @@
 //! [`parse`] does all of that once; nothing else looks at arguments or at the environment.
 
 mod file;
+mod members;
 mod origin;
 mod serve;
 
@@ -16,6 +17,7 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::exit::Failure;
 
+pub(crate) use members::{MembersArgs, MembersCommand, TransferArgs};
 pub(crate) use origin::Origins;
 pub(crate) use serve::ServeArgs;
 
@@ -51,13 +53,17 @@ pub(crate) enum Command {
     Bench(BenchArgs),
     /// Have a node take a snapshot now.
     Snapshot(SnapshotArgs),
+    /// Show, add, promote, replace or remove the nodes of a cluster.
+    Members(MembersArgs),
+    /// Give leadership to another node, without refusing a command.
+    TransferLeader(TransferArgs),
 }
 
 /// Flags of every command.
 #[derive(Debug, Args)]
 pub(crate) struct CommonArgs {
     /// File of settings, TOML: `flag_name = value` for any flag, with underscores.
-    #[arg(long, value_name = "FILE", env = "OARLOCK_CONFIG")]
+    #[arg(long, value_name = "FILE", env = "OARLOCK_CONFIG", global = true)]
     pub(crate) config: Option<PathBuf>,
 }
 
@@ -71,14 +77,15 @@ pub(crate) struct EndpointArgs {
         value_delimiter = ',',
         default_value = "127.0.0.1:8101"
     )]
-    #[arg(env = "OARLOCK_ENDPOINTS")]
+    #[arg(env = "OARLOCK_ENDPOINTS", global = true)]
     pub(crate) endpoints: Vec<String>,
     /// How long to wait for an answer, in milliseconds.
     #[arg(
         long,
         value_name = "MS",
         default_value_t = 10_000,
-        env = "OARLOCK_TIMEOUT_MS"
+        env = "OARLOCK_TIMEOUT_MS",
+        global = true
     )]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=600_000))]
     pub(crate) timeout_ms: u64,

@@ -6,12 +6,14 @@
 //! | [`error`] | every error of the host as JSON |
 //! | [`request`] | headers and bodies, checked |
 //! | [`apply`], [`query`] | commands and questions |
+//! | [`members`] | who belongs to the cluster, and who leads it |
 //! | [`status`], [`module`], [`snapshot`], [`health`], [`metrics`], [`dashboard`] | about the node |
 
 mod apply;
 mod dashboard;
 pub(crate) mod error;
 mod health;
+mod members;
 mod metrics;
 mod module;
 mod query;
@@ -27,7 +29,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use oarlock_wasm::{GuestModule, MachineLimits, StatusHandle, WasmMachine};
 use task_queue_raft::Raft;
 
@@ -50,12 +52,10 @@ pub(crate) struct App {
     pub(crate) machine: StatusHandle,
     /// The guest.
     pub(crate) module: GuestModule,
-    /// All nodes of the cluster.
+    /// The nodes that the settings name.
     pub(crate) members: Vec<Member>,
     /// Where clients reach this node.
     pub(crate) client_addr: String,
-    /// Name of the cluster.
-    pub(crate) cluster_id: String,
     /// What the guest may use.
     pub(crate) limits: MachineLimits,
     /// What clients may do.
@@ -82,6 +82,10 @@ fn router(app: Arc<App>) -> Router {
         .route("/v1/status", get(status::status))
         .route("/v1/state-machine", get(module::module))
         .route("/v1/snapshot", post(snapshot::snapshot))
+        .route("/v1/members", get(members::list).post(members::add))
+        .route("/v1/members/{id}", delete(members::remove))
+        .route("/v1/members/{id}/promote", post(members::promote))
+        .route("/v1/leader/transfer", post(members::transfer))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::metrics))

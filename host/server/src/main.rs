@@ -64,6 +64,8 @@ fn run(invocation: Invocation) -> Result<(), Failure> {
         Command::Query(args) => command::query(args),
         Command::Status(args) => command::status(args),
         Command::Snapshot(args) => command::snapshot(args),
+        Command::Members(args) => command::members(args),
+        Command::TransferLeader(args) => command::transfer_leader(args),
         Command::Bench(args) => bench::bench(args),
         Command::Demo(args) => demo::demo(args, &origins),
     }

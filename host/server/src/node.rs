@@ -135,8 +135,8 @@ impl Node {
                 leader_patience: patience,
                 ..DriverLimits::default()
             })
-            .listener(peers)
-            .build();
+            .listener(peers);
+        let raft = if settings.join { raft.join() } else { raft }.build();
         raft.start()
             .await
             .map_err(|source| start_error(source, &settings))?;
@@ -167,7 +167,6 @@ impl Node {
             module,
             members,
             client_addr: announced,
-            cluster_id: settings.cluster_id,
             limits: settings.limits,
             http: settings.http.clone(),
             leader_patience: patience,
@@ -249,12 +248,20 @@ fn raft_config(settings: &ServeSettings, peer_addr: SocketAddr) -> RaftConfig {
         .iter()
         .filter(|member| member.node_id != settings.node_id);
     RaftConfig {
-        node_id: format!("{}@{peer_addr}", settings.node_id),
+        node_id: format!("{}@{}", settings.node_id, own_addr(settings, peer_addr)),
         peers: others
             .map(|Member { node_id, addr }| format!("{node_id}@{addr}"))
             .collect(),
         ..settings.raft.clone()
     }
+}
+
+/// Where this node's peers reach it: as the cluster's list has it, since it may listen everywhere.
+fn own_addr(settings: &ServeSettings, peer_addr: SocketAddr) -> String {
+    members(settings, peer_addr)
+        .into_iter()
+        .find(|member| member.node_id == settings.node_id)
+        .map_or_else(|| peer_addr.to_string(), |member| member.addr.to_string())
 }
 
 /// All nodes; where this one's port was left to the operating system, the one that it got.

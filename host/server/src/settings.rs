@@ -75,8 +75,10 @@ pub(crate) struct ServeSettings {
     pub(crate) client_addr: HostPort,
     /// All nodes, this one among them.
     pub(crate) cluster: Cluster,
-    /// Name of the cluster.
+    /// Name of the cluster; empty for a node that learns it when it is added.
     pub(crate) cluster_id: String,
+    /// It waits to be added.
+    pub(crate) join: bool,
     /// Where it keeps its data.
     pub(crate) data_dir: PathBuf,
     /// What it replicates for.
@@ -108,6 +110,11 @@ pub(crate) enum SettingsError {
         /// Their names.
         known: String,
     },
+    /// `--node-id`: missing for a node that is to be added.
+    #[error(
+        "a node that waits to be added needs a name of its own; add --node-id, and --peer-addr where the others reach it"
+    )]
+    NamelessJoin,
     /// `--node-id`: not one of the cluster.
     #[error(
         "the node {node_id:?} is not in the cluster, which has {known}; choose one of these, or add it to --cluster on every node"
@@ -171,6 +178,7 @@ impl ServeSettings {
             peer_addr,
             client_addr,
             cluster_id: cluster.derived_id(),
+            join: false,
             cluster,
             data_dir,
             guest,
@@ -200,8 +208,19 @@ impl ServeSettings {
             ),
             None => None,
         };
-        let alone = args.cluster.is_none();
+        let alone = args.cluster.is_none() && !args.join;
         let (node_id, cluster) = match &args.cluster {
+            Some(list) if args.join => {
+                let cluster: Cluster = list
+                    .parse()
+                    .map_err(SettingsError::from)
+                    .map_err(blame("cluster", origins))?;
+                let node_id = args.node_id.as_deref();
+                let listed = node_id.and_then(|id| cluster.address_of(id)).cloned();
+                joining(node_id, peer_addr.clone().or(listed)).map_err(blame("node-id", origins))?
+            }
+            None if args.join => joining(args.node_id.as_deref(), peer_addr.clone())
+                .map_err(blame("node-id", origins))?,
             None => alone_cluster(args.node_id.as_deref(), peer_addr.clone())
                 .map_err(blame("node-id", origins))?,
             Some(list) => {
@@ -220,8 +239,13 @@ impl ServeSettings {
         } else {
             cluster.derived_id()
         };
-        let cluster_id = args.cluster_id.unwrap_or(derived);
-        if cluster_id.is_empty()
+        let learns = args.join && args.cluster_id.is_none();
+        let cluster_id = match args.cluster_id {
+            Some(id) => id,
+            None if learns => String::new(),
+            None => derived,
+        };
+        if (cluster_id.is_empty() && !learns)
             || cluster_id.len() > MAX_CLUSTER_ID_BYTES
             || cluster_id.chars().any(char::is_control)
         {
@@ -235,6 +259,7 @@ impl ServeSettings {
         Ok(Self {
             peer_addr: peer_addr.unwrap_or(settings.peer_addr),
             cluster_id,
+            join: args.join,
             raft,
             limits,
             http: HttpSettings {
@@ -264,6 +289,15 @@ fn alone_cluster(
         None => PEER_ADDR.parse()?,
     };
     Ok((node_id.to_owned(), Cluster::alone(node_id, peer_addr)))
+}
+
+/// A node that waits to be added has a name and an address of its own, and knows nobody.
+fn joining(
+    node_id: Option<&str>,
+    peer_addr: Option<HostPort>,
+) -> Result<(String, Cluster), SettingsError> {
+    let node_id = node_id.ok_or(SettingsError::NamelessJoin)?;
+    alone_cluster(Some(node_id), peer_addr)
 }
 
 fn choose_node(node_id: Option<&str>, cluster: &Cluster) -> Result<String, SettingsError> {

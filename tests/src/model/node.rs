@@ -1,5 +1,6 @@
 //! One node of the model: the real core and what its disk holds.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 use std::hash::{DefaultHasher, Hasher};
 use std::time::Duration;
@@ -25,6 +26,7 @@ pub(super) fn name(node: usize) -> NodeId {
 
 fn config(node: usize) -> CoreConfig {
     CoreConfig {
+        addresses: BTreeMap::new(),
         id: name(node),
         voters: (0..NODES).map(name).collect(),
         election_timeout_min: PATIENCE,

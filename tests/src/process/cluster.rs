@@ -86,6 +86,29 @@ impl Cluster {
         }
     }
 
+    /// Starts another node, which waits to be added, with the flags of the first one. Returns its position.
+    pub fn join(&mut self) -> usize {
+        let at = self.nodes.len();
+        let id = format!("node{}", at + 1);
+        let ports = free_ports(2);
+        let peer_addr = format!("127.0.0.1:{}", ports[0]);
+        let mut args = self.nodes[0].options_mut().args.clone();
+        if !args.iter().any(|arg| arg == "--join") {
+            args.push("--join".to_owned());
+        }
+        let mut node = Node::new(NodeOptions {
+            cluster: format!("{id}={peer_addr}"),
+            peer_addr,
+            client_addr: format!("127.0.0.1:{}", ports[1]),
+            data_dir: self.dir.path().join(&id),
+            id,
+            args,
+        });
+        node.start();
+        self.nodes.push(node);
+        at
+    }
+
     /// Where everything of this cluster lies.
     pub fn dir(&self) -> &Path {
         self.dir.path()

@@ -51,6 +51,7 @@ impl Options {
     /// Timeouts of exactly a second, so that a script's times can be read.
     fn config(&self, id: u64, nodes: u64) -> CoreConfig {
         CoreConfig {
+            addresses: BTreeMap::new(),
             id: name(id),
             voters: (1..=nodes).map(name).collect(),
             election_timeout_min: Duration::from_millis(1000),

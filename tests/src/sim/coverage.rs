@@ -15,6 +15,10 @@ pub struct Coverage {
     pub failed_writes: u64,
     /// Writes that removed entries which conflicted with the leader's.
     pub truncations: u64,
+    /// Changes of the members that were carried out.
+    pub changes: u64,
+    /// Leaders that gave their leadership away.
+    pub transfers: u64,
     /// Snapshots taken.
     pub snapshots: u64,
     /// Snapshots from a leader that a machine took over.
@@ -36,13 +40,15 @@ pub struct Coverage {
 impl Coverage {
     /// Each count with its name.
     #[must_use]
-    pub fn counts(&self) -> [(&'static str, u64); 13] {
+    pub fn counts(&self) -> [(&'static str, u64); 15] {
         [
             ("elections", self.elections),
             ("crashes", self.crashes),
             ("torn turns", self.torn_turns),
             ("failed writes", self.failed_writes),
             ("truncations", self.truncations),
+            ("changes of members", self.changes),
+            ("transfers", self.transfers),
             ("snapshots", self.snapshots),
             ("restores", self.restores),
             ("lost messages", self.lost),
@@ -62,6 +68,8 @@ impl AddAssign for Coverage {
         self.torn_turns += other.torn_turns;
         self.failed_writes += other.failed_writes;
         self.truncations += other.truncations;
+        self.changes += other.changes;
+        self.transfers += other.transfers;
         self.snapshots += other.snapshots;
         self.restores += other.restores;
         self.lost += other.lost;

@@ -1,10 +1,12 @@
 //! The driver's ends in a simulation: they only write down what the driver wants done. The world does it later, or
 //! crashes first.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use task_queue_raft::disk::DiskTask;
 use task_queue_raft::driver::{Applied, Driver, Ends, Input, MachineTask, SubmitError};
-use task_queue_raft::message::Message;
-use task_queue_raft::types::NodeId;
+use task_queue_raft::message::{Message, OrderError};
+use task_queue_raft::types::{Index, NodeId};
 
 use super::history::OpId;
 use super::machine::ListMachine;
@@ -20,6 +22,7 @@ pub(crate) enum Output {
     Send(NodeId, Message),
     Reply(OpId, Result<Applied<u64>, SubmitError>),
     Refuse(OpId, SubmitError),
+    Conclude(u64, Result<Index, OrderError>),
 }
 
 /// What a turn of the driver has brought, in order.
@@ -27,11 +30,14 @@ pub(crate) enum Output {
 pub(crate) struct SimEnds {
     pub(crate) outputs: Vec<Output>,
     pub(crate) wall_ms: u64,
+    /// Whom the network knows.
+    contacts: BTreeSet<NodeId>,
 }
 
 impl Ends<ListMachine> for SimEnds {
     type Waiter = OpId;
     type Asker = OpId;
+    type Operator = u64;
 
     fn disk(&mut self, task: DiskTask) {
         self.outputs.push(Output::Disk(task));
@@ -41,7 +47,11 @@ impl Ends<ListMachine> for SimEnds {
         self.outputs.push(Output::Machine(task));
     }
 
+    /// Requests go only to those whom the network was told of; the answer to one goes back where it came from.
     fn send(&mut self, to: &NodeId, message: Message) {
+        if matches!(message, Message::Request(_)) && !self.contacts.contains(to) {
+            return;
+        }
         self.outputs.push(Output::Send(to.clone(), message));
     }
 
@@ -51,6 +61,14 @@ impl Ends<ListMachine> for SimEnds {
 
     fn refuse(&mut self, asker: OpId, error: SubmitError) {
         self.outputs.push(Output::Refuse(asker, error));
+    }
+
+    fn conclude(&mut self, operator: u64, outcome: Result<Index, OrderError>) {
+        self.outputs.push(Output::Conclude(operator, outcome));
+    }
+
+    fn contacts(&mut self, contacts: BTreeMap<NodeId, String>) {
+        self.contacts = contacts.into_keys().collect();
     }
 
     fn wall_ms(&mut self) -> u64 {

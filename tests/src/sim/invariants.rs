@@ -8,12 +8,14 @@ mod exactly_once;
 mod leader_append_only;
 mod leader_completeness;
 mod log_matching;
+mod membership;
 mod monotonic;
 mod persist_before_send;
 mod state_machine_safety;
 
 use task_queue_raft::message::{Message, RaftRequest};
 use task_queue_raft::raft::Core;
+use task_queue_raft::raft::membership::Change;
 use task_queue_raft::types::{Entry, Index, LogId, NodeId, SnapshotMeta};
 
 use super::machine::View;
@@ -22,6 +24,7 @@ use super::violation::Violation;
 
 /// A node's disk, to look at.
 pub(crate) struct DiskView<'a> {
+    pub(crate) id: &'a NodeId,
     pub(crate) log: &'a SimLog,
     pub(crate) snapshots: &'a SimSnapshots,
 }
@@ -44,9 +47,15 @@ pub(crate) struct Invariants {
     monotonic: monotonic::Monotonic,
     machine: state_machine_safety::StateMachineSafety,
     once: exactly_once::ExactlyOnce,
+    members: membership::Members,
 }
 
 impl Invariants {
+    /// These are the first members.
+    pub(crate) fn found<'a>(&mut self, founders: impl Iterator<Item = &'a NodeId>) {
+        self.members.found(founders);
+    }
+
     /// A node's driver has taken a turn; nothing of what it wants done has been done yet.
     pub(crate) fn after_turn(
         &mut self,
@@ -61,6 +70,7 @@ impl Invariants {
         self.append_only.check(node, core)?;
         self.own_term.check(node, core)?;
         self.completeness.check(core, self.committed.entries())?;
+        self.members.check(node, core)?;
         self.committed.check(node, run, core, disks)
     }
 
@@ -76,6 +86,7 @@ impl Invariants {
         self.elections.on_send(from, to, message)?;
         if let Message::Request(RaftRequest::AppendEntries(append)) = message {
             self.matching.see(append.previous, &append.entries)?;
+            self.members.see(&append.entries);
         }
         Ok(())
     }
@@ -86,6 +97,7 @@ impl Invariants {
         previous: LogId,
         entries: &[Entry],
     ) -> Result<(), Violation> {
+        self.members.see(entries);
         self.matching.see(previous, entries)
     }
 
@@ -99,6 +111,7 @@ impl Invariants {
         for entry in entries {
             if self.machine.on_apply(node, committed, entry)? {
                 self.once.see(entry)?;
+                self.members.commit(entry)?;
             }
         }
         Ok(())
@@ -117,6 +130,18 @@ impl Invariants {
         view: View,
     ) -> Result<(), Violation> {
         self.machine.on_restored(node, meta, view)
+    }
+
+    /// An operator was told that the members are as it wants them.
+    pub(crate) fn on_changed(
+        &self,
+        node: usize,
+        change: &Change,
+        index: Index,
+    ) -> Result<(), Violation> {
+        let committed = self.committed.entries().len() as u64;
+        self.members
+            .on_changed(node, change, index, Index(committed))
     }
 
     /// How many leaders there were.

@@ -65,11 +65,23 @@ pub enum Planted {
     OneNodeSkips,
     /// A restored snapshot lacks its last command.
     RestoreLosesTheLast,
+    /// A node that starts doesn't read who the members are from its log (dissertation §4.1).
+    StartsWithoutMembers,
+    /// A snapshot doesn't keep who the members were (dissertation §5.1).
+    SnapshotForgetsMembers,
+    /// A snapshot travels without the members.
+    ChunkForgetsMembers,
+    /// A learner's acknowledgement counts as a voter's (dissertation §4.2.1).
+    LearnerCounts,
+    /// During a change, the old voters that are to go count as if they had agreed (dissertation §4.3).
+    OldVotersIgnored,
+    /// An operator is told that an order was carried out before it was.
+    OrderDoneTooEarly,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 36] = [
         Self::VoteNotSynced,
         Self::EntriesNotSynced,
         Self::WrittenTooEarly,
@@ -100,5 +112,11 @@ impl Planted {
         Self::OneNodeAppliesTwice,
         Self::OneNodeSkips,
         Self::RestoreLosesTheLast,
+        Self::StartsWithoutMembers,
+        Self::SnapshotForgetsMembers,
+        Self::ChunkForgetsMembers,
+        Self::LearnerCounts,
+        Self::OldVotersIgnored,
+        Self::OrderDoneTooEarly,
     ];
 }

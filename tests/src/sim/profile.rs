@@ -42,6 +42,8 @@ pub(crate) struct Profile {
     pub(crate) torn_turns_per_mille: u64,
     /// Clocks of the nodes differ by up to this much, and jump.
     pub(crate) clock_skew_ms: u64,
+    /// Nodes beside the first members, which wait to be added.
+    pub(crate) spares: usize,
 }
 
 /// What the network does to messages.
@@ -84,6 +86,10 @@ pub(crate) enum FaultKind {
     SnapshotFailure,
     /// Someone asks for a snapshot.
     SnapshotOrder,
+    /// Someone wants other members.
+    ChangeMembers,
+    /// Someone wants another leader.
+    Transfer,
 }
 
 impl Profile {
@@ -93,6 +99,13 @@ impl Profile {
         let election_max = election_min * rng.between(12, 25) / 10;
         let snapshot_threshold = rng.pick(&[4, 10, 25, 60, 10_000]);
         let max_log_entries = snapshot_threshold + rng.pick(&[2, 20, 100, 1000]);
+        let faults = draw_faults(rng);
+        // Without changes of the members nobody would ever add them.
+        let spares = if faults.contains(&FaultKind::ChangeMembers) {
+            rng.pick(&[0, 1, 2])
+        } else {
+            0
+        };
         Self {
             election_timeout_min: Duration::from_millis(election_min),
             election_timeout_max: Duration::from_millis(election_max),
@@ -112,9 +125,10 @@ impl Profile {
             machine_max_us: rng.pick(&[10, 500, 5000]),
             inbox_max_us: rng.pick(&[0, 100, 2000, 20_000]),
             fault_interval_ms: rng.pick(&[40, 100, 300, 300, 1000]),
-            faults: draw_faults(rng),
+            faults,
             torn_turns_per_mille: rng.pick(&[0, 0, 1, 4]),
             clock_skew_ms: rng.pick(&[0, 500, 3_600_000]),
+            spares,
         }
     }
 }
@@ -129,6 +143,7 @@ fn draw_limits(rng: &mut Rng) -> Limits {
         unapplied_entries: rng.pick(&[1, 8, 1024]),
         unapplied_bytes: rng.pick(&[1, 500, 1 << 20]),
         pending_reads: rng.pick(&[2, 1000]),
+        promote_lag: rng.pick(&[0, 8, 64]),
     }
 }
 
@@ -173,10 +188,10 @@ impl NetworkProfile {
 
 fn draw_faults(rng: &mut Rng) -> Vec<FaultKind> {
     use FaultKind::{
-        ClockJump, Crash, DiskError, DiskHang, Heal, IsolateLeader, OneWay, Partition, Pause,
-        PowerLoss, SnapshotFailure, SnapshotOrder,
+        ChangeMembers, ClockJump, Crash, DiskError, DiskHang, Heal, IsolateLeader, OneWay,
+        Partition, Pause, PowerLoss, SnapshotFailure, SnapshotOrder, Transfer,
     };
-    let groups: [&[FaultKind]; 6] = [
+    let groups: [&[FaultKind]; 8] = [
         &[Crash, Crash, Crash, PowerLoss, DiskError],
         &[
             Partition,
@@ -192,6 +207,8 @@ fn draw_faults(rng: &mut Rng) -> Vec<FaultKind> {
         &[DiskHang, DiskHang],
         &[ClockJump],
         &[SnapshotFailure, SnapshotOrder],
+        &[ChangeMembers, ChangeMembers],
+        &[Transfer],
     ];
     let mut faults: Vec<_> = groups
         .iter()

@@ -8,6 +8,7 @@ use std::io::{self, Read};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use task_queue_raft::raft::membership::Membership;
 use task_queue_raft::storage::memory::{MemorySnapshots, MemoryStore};
 use task_queue_raft::storage::{
     LogStore, Received, SnapshotStore, SnapshotWriter, StorageError, StoredState, WriteBatch,
@@ -181,6 +182,9 @@ impl LogStore for SimLog {
         if platter.planted == Some(Planted::StartsWithoutVote) {
             stored.hard_state = HardState::default();
         }
+        if platter.planted == Some(Planted::StartsWithoutMembers) {
+            stored.memberships.clear();
+        }
         Ok(stored)
     }
 
@@ -272,16 +276,25 @@ impl SnapshotStore for SimSnapshots {
         self.store().newest()
     }
 
-    fn create(&self, last: LogId, time_ms: u64) -> Result<Box<dyn SnapshotWriter>, StorageError> {
+    fn create(
+        &self,
+        last: LogId,
+        time_ms: u64,
+        membership: Option<&Membership>,
+    ) -> Result<Box<dyn SnapshotWriter>, StorageError> {
+        let forgets = self.planted == Some(Planted::SnapshotForgetsMembers);
+        let membership = membership.filter(|_| !forgets);
         if lock(&self.shelf).failing {
             return Err(injected("cannot begin"));
         }
         if self.planted == Some(Planted::SnapshotHoldsMore) && last.index > Index(1) {
-            return self
-                .store()
-                .create(LogId::new(last.term, last.index.previous()), time_ms);
+            return self.store().create(
+                LogId::new(last.term, last.index.previous()),
+                time_ms,
+                membership,
+            );
         }
-        self.store().create(last, time_ms)
+        self.store().create(last, time_ms, membership)
     }
 
     fn open(&self, meta: &SnapshotMeta) -> Result<Box<dyn Read + Send>, StorageError> {

@@ -3,10 +3,10 @@
 
 use task_queue_raft::message::{
     AppendEntriesResponse, AppendResult, Forward, ForwardRefusal, ForwardResponse, Message,
-    RaftRequest, RaftResponse,
+    OrderResponse, RaftRequest, RaftResponse,
 };
 use task_queue_raft::raft::Core;
-use task_queue_raft::types::{Index, LogId, Payload};
+use task_queue_raft::types::{Index, LogId, NodeId, Payload};
 
 use super::planted::Planted;
 
@@ -29,7 +29,22 @@ pub(crate) fn tamper(
         Message::Request(request) => tamper_request(planted, to, core, request),
         Message::Response(response) => tamper_response(planted, response),
     }
+    if let (Message::Request(RaftRequest::InstallMembers(chunk, _)), Planted::ChunkForgetsMembers) =
+        (&message, planted)
+    {
+        let chunk = RaftRequest::InstallSnapshot(chunk.clone());
+        return vec![(from, Message::Request(chunk))];
+    }
     let double = match (&message, planted) {
+        (Message::Response(RaftResponse::AppendEntries(_)), Planted::LearnerCounts)
+            if core
+                .membership()
+                .learners()
+                .any(|id| number(id) == Some(from)) =>
+        {
+            let mut voters = core.membership().voters().filter_map(number);
+            voters.find(|voter| *voter != to)
+        }
         (Message::Response(RaftResponse::RequestVote(answer)), Planted::VoteCountedTwice)
             if answer.granted =>
         {
@@ -60,7 +75,12 @@ fn renumbered(forward: &Forward) -> Message {
 }
 
 /// What a node that needs no answer takes as the answer to its own message.
-pub(crate) fn imagined_answer(planted: Option<Planted>, message: &Message) -> Option<Message> {
+pub(crate) fn imagined_answer(
+    planted: Option<Planted>,
+    core: &Core,
+    to: &NodeId,
+    message: &Message,
+) -> Option<Message> {
     let answer = match (message, planted?) {
         (Message::Request(RaftRequest::AppendEntries(append)), Planted::NeedsNoAnswer) => {
             let result = AppendResult::Ignored;
@@ -68,6 +88,25 @@ pub(crate) fn imagined_answer(planted: Option<Planted>, message: &Message) -> Op
                 term: append.term,
                 round: append.round,
                 result,
+            })
+        }
+        (Message::Request(RaftRequest::AppendEntries(append)), Planted::OldVotersIgnored) => {
+            let members = core.membership();
+            if !members.is_voter(to) || members.is_new_voter(to) {
+                return None;
+            }
+            let last = append.previous.index.0 + append.entries.len() as u64;
+            RaftResponse::AppendEntries(AppendEntriesResponse {
+                term: append.term,
+                round: append.round,
+                result: AppendResult::Matched(Index(last)),
+            })
+        }
+        (Message::Request(RaftRequest::Order(request)), Planted::OrderDoneTooEarly) => {
+            RaftResponse::Order(OrderResponse {
+                term: request.term,
+                id: request.id,
+                outcome: Ok(core.log().committed()),
             })
         }
         (Message::Request(RaftRequest::Forward(forward)), Planted::RefusesWhatItTakes) => {
@@ -104,7 +143,10 @@ fn tamper_request(planted: Planted, to: usize, core: &Core, request: &mut RaftRe
                 }
             }
         }
-        (RaftRequest::InstallSnapshot(chunk), Planted::SnapshotClaimsMore) => {
+        (
+            RaftRequest::InstallSnapshot(chunk) | RaftRequest::InstallMembers(chunk, _),
+            Planted::SnapshotClaimsMore,
+        ) => {
             chunk.meta.last.index = chunk.meta.last.index.next();
         }
         _ => {}
@@ -129,4 +171,9 @@ fn tamper_response(planted: Planted, response: &mut RaftResponse) {
         }
         _ => {}
     }
+}
+
+/// Number of a node, from its name.
+fn number(id: &NodeId) -> Option<usize> {
+    id.as_str().strip_prefix('n')?.parse().ok()
 }

@@ -3,6 +3,7 @@
 mod clients;
 mod faults;
 mod node;
+mod operator;
 mod settle;
 mod work;
 
@@ -13,6 +14,7 @@ use task_queue_raft::types::NodeId;
 
 use self::clients::Client;
 use self::node::Node;
+use self::operator::Operator;
 use super::coverage::Coverage;
 use super::history::History;
 use super::invariants::{DiskView, Invariants};
@@ -60,6 +62,9 @@ pub(crate) struct World {
     profile: Profile,
     planted: Option<Planted>,
     ids: Vec<NodeId>,
+    /// How many of them are members from the start.
+    founders: usize,
+    operator: Operator,
     nodes: Vec<Node>,
     network: Network,
     clients: Vec<Client>,
@@ -81,13 +86,16 @@ impl World {
     pub(crate) fn new(config: &SimConfig, words: Words) -> Self {
         let mut rng = Rng::new(config.seed);
         let profile = Profile::draw(&mut rng.fork());
-        let network = Network::new(config.nodes, profile.network.clone(), rng.fork());
+        let nodes = config.nodes + profile.spares;
+        let network = Network::new(nodes, profile.network.clone(), rng.fork());
         let mut world = Self {
             now: Duration::ZERO,
             queue: BTreeMap::new(),
             scheduled: 0,
             planted: config.planted,
-            ids: (0..config.nodes)
+            founders: config.nodes,
+            operator: Operator::default(),
+            ids: (0..nodes)
                 .map(|node| NodeId::from(format!("n{node}")))
                 .collect(),
             nodes: Vec::new(),
@@ -117,6 +125,8 @@ impl World {
                 config.planted,
             ));
         }
+        let founders = &world.ids[..world.founders];
+        world.invariants.found(founders.iter());
         world
     }
 

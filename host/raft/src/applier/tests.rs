@@ -192,7 +192,9 @@ fn a_snapshot_that_could_not_be_taken_is_seen_by_nobody_and_the_machine_goes_on(
 #[test]
 fn a_snapshot_of_another_machine_or_one_that_is_gone_is_an_error() {
     let snapshots: Arc<dyn SnapshotStore> = Arc::new(MemorySnapshots::new());
-    let mut writer = snapshots.create(LogId::new(Term(1), Index(4)), 0).unwrap();
+    let mut writer = snapshots
+        .create(LogId::new(Term(1), Index(4)), 0, None)
+        .unwrap();
     writer.write_all(b"even").unwrap();
     let meta = writer.finish().unwrap();
     let mut applier = Applier::new(Odd::default(), snapshots);

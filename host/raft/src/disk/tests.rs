@@ -85,7 +85,7 @@ fn entries_that_were_purged_since_they_were_asked_for_are_no_error() {
 fn a_snapshot_is_sent_and_received_in_chunks() {
     let (mut sender, _, shelf) = disk();
     let state = vec![7; CHUNK_BYTES + 10];
-    let mut writer = shelf.create(id(9), 0).unwrap();
+    let mut writer = shelf.create(id(9), 0, None).unwrap();
     writer.write_all(&state).unwrap();
     let meta = writer.finish().unwrap();
 
@@ -125,7 +125,7 @@ fn a_snapshot_that_is_gone_has_no_chunk_and_is_no_error() {
     let (mut disk, _, shelf) = disk();
     let mut metas = Vec::new();
     for index in [3, 6] {
-        let mut writer = shelf.create(id(index), 0).unwrap();
+        let mut writer = shelf.create(id(index), 0, None).unwrap();
         writer.write_all(b"state").unwrap();
         metas.push(writer.finish().unwrap());
     }

@@ -81,7 +81,7 @@ impl Forwarded {
 impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
     /// A follower's clients have commands.
     pub(super) fn on_forward(&mut self, from: &NodeId, forward: Forward) {
-        if !self.core.voters().contains(from) {
+        if !self.core.membership().contains(from) {
             return;
         }
         self.refuse_outdated();

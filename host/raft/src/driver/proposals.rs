@@ -56,6 +56,10 @@ pub(super) struct Proposals<W> {
     not_leading: Option<(NodeId, Term)>,
     /// Term of the last entry applied here.
     applied_term: Term,
+    /// The last commit index seen.
+    committed: Index,
+    /// The commands with a number from here on came after that was reached.
+    came_after: u64,
 }
 
 impl<W> Proposals<W> {
@@ -70,6 +74,8 @@ impl<W> Proposals<W> {
             deadlines: BTreeSet::new(),
             not_leading: None,
             applied_term: Term::ZERO,
+            committed: Index::ZERO,
+            came_after: 1,
         }
     }
 
@@ -209,8 +215,22 @@ impl<W> Proposals<W> {
         }
     }
 
-    /// Clients whose time is up.
-    pub(super) fn expire(&mut self, now: Duration, has_leader: bool) -> Vec<(W, SubmitError)> {
+    /// The commit index is here by now.
+    pub(super) fn note_committed(&mut self, committed: Index) {
+        if committed > self.committed {
+            self.committed = committed;
+            self.came_after = self.next_sequence;
+        }
+    }
+
+    /// Clients whose time is up. `stuck` says that entries of this leader wait for a majority: where none was
+    /// committed in all the time that a command waited for its turn, it is not load that has kept it out.
+    pub(super) fn expire(
+        &mut self,
+        now: Duration,
+        has_leader: bool,
+        stuck: bool,
+    ) -> Vec<(W, SubmitError)> {
         let mut expired = Vec::new();
         let mut unqueued = BTreeSet::new();
         while let Some(&(due, sequence)) = self.deadlines.first().filter(|(due, _)| *due <= now) {
@@ -225,6 +245,7 @@ impl<W> Proposals<W> {
             }
             let error = match (queued, has_leader) {
                 (true, false) => SubmitError::NoLeader,
+                (true, true) if stuck && sequence >= self.came_after => SubmitError::NoLeader,
                 (true, true) => SubmitError::Overloaded {
                     what: "commands that wait for their turn",
                 },

@@ -1,5 +1,6 @@
 mod forwarding;
 mod kit;
 mod ordering;
+mod orders;
 mod proposals;
 mod reads;

@@ -13,6 +13,7 @@ use super::{Raft, RaftConfig, Shared, Status};
 use crate::driver::DriverLimits;
 use crate::node::NetworkLimits;
 use crate::node::address::PeerAddress;
+use crate::raft::membership::Membership;
 use crate::raft::{Limits, Role};
 use crate::state_machine::StateMachine;
 use crate::types::{Index, Term};
@@ -28,6 +29,7 @@ pub struct RaftBuilder<M: StateMachine> {
     pub(super) limits: Limits,
     pub(super) driver_limits: DriverLimits,
     pub(super) network_limits: NetworkLimits,
+    pub(super) join: bool,
     /// Filled in by [`RaftBuilder::build`].
     pub(super) plumbing: Option<Plumbing<M>>,
 }
@@ -55,6 +57,7 @@ impl<M: StateMachine> RaftBuilder<M> {
                 ..DriverLimits::default()
             },
             network_limits: NetworkLimits::default(),
+            join: false,
             plumbing: None,
         }
     }
@@ -87,6 +90,15 @@ impl<M: StateMachine> RaftBuilder<M> {
         self
     }
 
+    /// Starts as a member of no cluster and waits to be added to one. Only for a node whose store is empty: what the
+    /// store says of the members counts more. With an empty [`RaftBuilder::cluster_id`] it belongs to the cluster of the
+    /// first node that connects to it.
+    #[must_use]
+    pub fn join(mut self) -> Self {
+        self.join = true;
+        self
+    }
+
     /// Bounds of the core's memory and messages.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
@@ -114,7 +126,7 @@ impl<M: StateMachine> RaftBuilder<M> {
         let places = Arc::new(Semaphore::new(self.driver_limits.waiting));
         let open = Arc::new(AtomicBool::new(false));
         let (inbox, inputs) = Inbox::new(open);
-        let (status_sender, status) = watch::channel(unstarted(&self.config));
+        let (status_sender, status) = watch::channel(unstarted(&self.config, self.join));
         let (fault_sender, fault) = watch::channel(None);
         self.plumbing = Some(Plumbing {
             inputs,
@@ -137,8 +149,20 @@ impl<M: StateMachine> RaftBuilder<M> {
     }
 }
 
-fn unstarted(config: &RaftConfig) -> Status {
+/// The node and its peers as the settings name them; what can't be read is refused at the start.
+fn configured(config: &RaftConfig) -> Vec<PeerAddress> {
+    let written = config.peers.iter().chain([&config.node_id]);
+    written.filter_map(|text| text.parse().ok()).collect()
+}
+
+fn unstarted(config: &RaftConfig, join: bool) -> Status {
     let address: Result<PeerAddress, _> = config.node_id.parse();
+    let founders = if join { Vec::new() } else { configured(config) };
+    let addresses = founders
+        .iter()
+        .map(|peer| (peer.id.clone(), peer.host_port()))
+        .collect();
+    let membership = Membership::of_voters(founders.iter().map(|peer| &peer.id), &addresses);
     Status {
         node_id: address.map_or_else(|_| config.node_id.as_str().into(), |address| address.id),
         role: Role::Follower,
@@ -150,7 +174,8 @@ fn unstarted(config: &RaftConfig) -> Status {
         last: Index::ZERO,
         stable: Index::ZERO,
         snapshot: None,
-        voters: Vec::new(),
+        voters: membership.voters().cloned().collect(),
+        membership,
         matched: Vec::new(),
         leads_with_knowledge: false,
     }

@@ -3,10 +3,11 @@
 //! The driver's thread decides and never waits for anything but its inputs. The disk's thread writes, the
 //! machine's thread applies; both do one task after another, in the order in which they were given.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
 use std::net::{SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -19,7 +20,7 @@ use super::{Fault, StartError, Status};
 use crate::applier::Applier;
 use crate::disk::{Disk, DiskDone, DiskTask};
 use crate::driver::{Applied, Driver, Ends, Input, MachineTask, SubmitError};
-use crate::message::Message;
+use crate::message::{Message, OrderError};
 use crate::node::address::PeerAddress;
 use crate::node::{Admission, NetEvent, Network, NetworkConfig};
 use crate::raft::{Core, CoreConfig};
@@ -98,13 +99,14 @@ impl<M: StateMachine> Inbox<M> {
 
 impl<M: StateMachine> crate::node::Inbox for Inbox<M> {
     async fn deliver(&self, event: NetEvent) -> bool {
-        let NetEvent::Message {
-            from,
-            message,
-            bytes,
-        } = event
-        else {
-            return true;
+        let (from, message, bytes) = match event {
+            NetEvent::Message {
+                from,
+                message,
+                bytes,
+            } => (from, message, bytes),
+            NetEvent::Joined(cluster_id) => return self.put(Input::Joined(cluster_id)).is_ok(),
+            NetEvent::Connected(_) | NetEvent::Disconnected(_) => return true,
         };
         let pages = u32::try_from(bytes / PAGE_BYTES + 1)
             .unwrap_or(u32::MAX)
@@ -123,6 +125,8 @@ pub(super) struct ThreadEnds<M: StateMachine> {
     disk: mpsc::Sender<DiskTask>,
     machine: mpsc::Sender<MachineTask<M, Asker<M>>>,
     network: Arc<Network>,
+    /// Where the settings say that the others are reached.
+    configured: BTreeMap<NodeId, PeerAddress>,
 }
 
 type Asker<M> = oneshot::Sender<Result<(Index, <M as StateMachine>::Answer), SubmitError>>;
@@ -132,6 +136,7 @@ type Asker<M> = oneshot::Sender<Result<(Index, <M as StateMachine>::Answer), Sub
 impl<M: StateMachine> Ends<M> for ThreadEnds<M> {
     type Waiter = oneshot::Sender<Result<Applied<M::Reply>, SubmitError>>;
     type Asker = Asker<M>;
+    type Operator = oneshot::Sender<Result<Index, OrderError>>;
 
     fn disk(&mut self, task: DiskTask) {
         let _ = self.disk.send(task);
@@ -151,6 +156,21 @@ impl<M: StateMachine> Ends<M> for ThreadEnds<M> {
 
     fn refuse(&mut self, asker: Self::Asker, error: SubmitError) {
         let _ = asker.send(Err(error));
+    }
+
+    fn conclude(&mut self, operator: Self::Operator, outcome: Result<Index, OrderError>) {
+        let _ = operator.send(outcome);
+    }
+
+    fn contacts(&mut self, contacts: BTreeMap<NodeId, String>) {
+        let address = |(id, address): (NodeId, String)| {
+            let known = format!("{id}@{address}").parse().ok();
+            // An entry that was made where nobody knew the address leaves it open.
+            let known = known.filter(|_| !address.is_empty());
+            known.or_else(|| self.configured.get(&id).cloned())
+        };
+        let peers = contacts.into_iter().filter_map(address).collect();
+        self.network.set_peers(peers);
     }
 
     fn wall_ms(&mut self) -> u64 {
@@ -186,6 +206,9 @@ impl<M: StateMachine> Runtime<M> {
     ) -> Result<Self, StartError> {
         let (own, peers) = builder.config.validate()?;
         let plumbing = builder.plumbing.take().ok_or(StartError::StartedBefore)?;
+        if builder.join && builder.cluster_id.is_empty() {
+            builder.cluster_id = joined_before(builder.data_dir.as_deref()).await?;
+        }
         let identity = Identity {
             node_id: own.id.clone(),
             cluster_id: builder.cluster_id.clone(),
@@ -194,6 +217,7 @@ impl<M: StateMachine> Runtime<M> {
         let peer_addr = listener
             .local_addr()
             .map_err(|source| cannot_listen(&own, source))?;
+        let core_config = core_config(&builder, &own, &peers);
         let (data_dir, machine) = (builder.data_dir.take(), builder.machine);
         let opened = tokio::task::spawn_blocking(move || open(data_dir, &identity, machine))
             .await
@@ -204,10 +228,14 @@ impl<M: StateMachine> Runtime<M> {
             listener,
             peers: peers.clone(),
             client_addr: builder.client_addr,
-            admission: Admission::Listed,
+            // A node may hear of a change of members only from a leader that it doesn't know yet.
+            admission: if builder.join {
+                Admission::Join
+            } else {
+                Admission::Cluster
+            },
             limits: builder.network_limits,
         };
-        let core_config = core_config(&builder.config, &builder.limits, &own, &peers);
         let core = Core::new(
             core_config,
             &opened.stored,
@@ -223,6 +251,10 @@ impl<M: StateMachine> Runtime<M> {
             disk,
             machine,
             network: Arc::clone(&network),
+            configured: peers
+                .into_iter()
+                .map(|peer| (peer.id.clone(), peer))
+                .collect(),
         };
         let driver = Driver::new(core, ends, builder.driver_limits, random());
         let session = driver.session();
@@ -283,20 +315,24 @@ impl<M: StateMachine> Drop for Runtime<M> {
     }
 }
 
-fn core_config(
-    config: &super::RaftConfig,
-    limits: &crate::raft::Limits,
+fn core_config<M: StateMachine>(
+    builder: &RaftBuilder<M>,
     own: &PeerAddress,
     peers: &[PeerAddress],
 ) -> CoreConfig {
-    let voters: BTreeSet<NodeId> = peers
-        .iter()
-        .chain([own])
-        .map(|address| address.id.clone())
-        .collect();
+    let (config, limits) = (&builder.config, &builder.limits);
+    let all = || peers.iter().chain([own]);
+    let voters: BTreeSet<NodeId> = if builder.join {
+        BTreeSet::new()
+    } else {
+        all().map(|address| address.id.clone()).collect()
+    };
     CoreConfig {
         id: own.id.clone(),
         voters,
+        addresses: all()
+            .map(|address| (address.id.clone(), address.host_port()))
+            .collect(),
         election_timeout_min: config.election_timeout_min,
         election_timeout_max: config.election_timeout_max,
         heartbeat_interval: config.heartbeat_interval,
@@ -333,6 +369,17 @@ async fn listen(
         Ok(addresses) => TcpListener::bind(addresses.collect::<Vec<_>>().as_slice()),
     };
     bound.map_err(|source| cannot_listen(own, source))
+}
+
+/// The cluster that a node has joined in an earlier run; empty if none.
+async fn joined_before(data_dir: Option<&Path>) -> Result<String, StartError> {
+    let Some(dir) = data_dir.map(Path::to_owned) else {
+        return Ok(String::new());
+    };
+    let peeked = tokio::task::spawn_blocking(move || RedbStore::peek(&dir))
+        .await
+        .map_err(|error| StartError::Thread(std::io::Error::other(error)))?;
+    Ok(peeked?.map_or_else(String::new, |identity| identity.cluster_id))
 }
 
 fn cannot_listen(own: &PeerAddress, source: std::io::Error) -> StartError {
@@ -465,7 +512,8 @@ fn publish<M: StateMachine>(driver: &Driver<M, ThreadEnds<M>>, status: &watch::S
         last: log.last().index,
         stable: log.stable(),
         snapshot: core.snapshot().cloned(),
-        voters: core.voters().iter().cloned().collect(),
+        voters: core.membership().voters().cloned().collect(),
+        membership: core.membership().clone(),
         matched: core
             .peers()
             .iter()

@@ -1,4 +1,5 @@
 mod cluster;
 mod kit;
+mod members;
 mod start;
 mod stop;

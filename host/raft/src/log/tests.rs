@@ -45,6 +45,7 @@ fn meta(last: LogId) -> SnapshotMeta {
         time_ms: 1000,
         length: 0,
         checksum: 0,
+        membership: None,
     }
 }
 

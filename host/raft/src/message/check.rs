@@ -3,7 +3,8 @@
 use thiserror::Error;
 
 use super::{AppendEntries, AppendResult, InstallSnapshot, Message, RaftRequest, RaftResponse};
-use crate::types::{Index, LogId, Term};
+use crate::raft::membership::Membership;
+use crate::types::{Index, LogId, Payload, Term};
 
 /// No term or index gets here by honest work, and sums of two such numbers don't overflow.
 const HIGHEST: u64 = 1 << 62;
@@ -28,6 +29,9 @@ pub enum MessageError {
     /// A chunk that reaches past the end of its snapshot.
     #[error("a chunk ends behind the end of its snapshot")]
     Chunk,
+    /// A configuration in which nobody votes, or with more than a cluster may have.
+    #[error("a configuration can't be that of a cluster")]
+    Membership,
 }
 
 impl Message {
@@ -58,6 +62,8 @@ impl RaftRequest {
             Self::ReadIndex(read) => within(read.term.0),
             Self::Forward(forward) => within(forward.term.0),
             Self::TimeoutNow(order) => within(order.term.0),
+            Self::InstallMembers(chunk, membership) => chunk.check().and(sound(membership)),
+            Self::Order(order) => within(order.term.0),
         }
     }
 }
@@ -82,6 +88,8 @@ impl RaftResponse {
                 within(answer.term.0).and(within(answer.index.unwrap_or_default().0))
             }
             Self::Forward(answer) => within(answer.term.0),
+            Self::Order(answer) => within(answer.term.0)
+                .and(within(answer.outcome.as_ref().map_or(0, |index| index.0))),
         }
     }
 }
@@ -103,6 +111,9 @@ impl AppendEntries {
             if entry.id.term < before.term || entry.id.term > self.term {
                 return Err(MessageError::Term(entry.id));
             }
+            if let Payload::Membership(membership) = &entry.payload {
+                sound(membership)?;
+            }
             before = entry.id;
         }
         if self.previous.term > self.term {
@@ -123,6 +134,14 @@ impl InstallSnapshot {
             return Err(MessageError::Chunk);
         }
         Ok(())
+    }
+}
+
+fn sound(membership: &Membership) -> Result<(), MessageError> {
+    if membership.is_sound() {
+        Ok(())
+    } else {
+        Err(MessageError::Membership)
     }
 }
 

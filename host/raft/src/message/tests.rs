@@ -32,6 +32,7 @@ fn chunk(length: u64, offset: u64, data: &'static [u8]) -> Message {
             time_ms: 0,
             length,
             checksum: 0,
+            membership: None,
         },
         offset,
         data: Bytes::from_static(data),

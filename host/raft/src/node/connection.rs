@@ -103,13 +103,13 @@ impl Wire for RaftRequest {
                 let cost: u64 = append.entries.iter().map(crate::types::Entry::cost).sum();
                 usize::try_from(cost).unwrap_or(usize::MAX)
             }
-            Self::InstallSnapshot(install) => install.data.len(),
+            Self::InstallSnapshot(install) | Self::InstallMembers(install, _) => install.data.len(),
             Self::Forward(forward) => forward
                 .commands
                 .iter()
                 .map(|command| COMMAND + command.data.len())
                 .sum(),
-            Self::RequestVote(_) | Self::ReadIndex(_) | Self::TimeoutNow(_) => 0,
+            Self::RequestVote(_) | Self::ReadIndex(_) | Self::TimeoutNow(_) | Self::Order(_) => 0,
         };
         data.saturating_add(MESSAGE_COST)
     }

@@ -123,7 +123,7 @@ impl<I: Inbox> PeerLink<I> {
             Opening::Hello(hello) => {
                 let (context, peer) = (&self.context, self.peer());
                 hello
-                    .check(&context.cluster_id, &context.node_id, |id| id == peer)
+                    .check(context.cluster_id(), &context.node_id, |id| id == peer)
                     .map_err(DialError::NotThePeer)?;
                 context.learn_client_addr(&hello);
                 Ok(stream)

@@ -18,7 +18,7 @@ use super::hello::{Hello, Opening, Refusal, RefusalReason};
 use super::peers::Context;
 use super::queue::Queue;
 use super::task::Task;
-use super::{Inbox, NetEvent};
+use super::{Admission, Inbox, NetEvent};
 use crate::message::{Message, RaftRequest, RaftResponse};
 use crate::types::NodeId;
 
@@ -214,6 +214,12 @@ impl<I: Inbox> Connection<I> {
         }
         context.stats.add_connections_in(1);
         tracing::debug!(%peer, remote = %self.remote, "peer connected");
+        if context.admission == Admission::Join {
+            let joined = NetEvent::Joined(context.cluster_id().to_owned());
+            if !self.acceptor.inbox.deliver(joined).await {
+                return context.connection_closed(peer, number);
+            }
+        }
         let end = self.exchange(stream, peer, &responses).await;
         context.connection_closed(peer, number);
         match end {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::Notify;
 
@@ -18,7 +18,8 @@ use crate::types::NodeId;
 
 /// What every task of a network knows.
 pub(super) struct Context {
-    pub(super) cluster_id: String,
+    /// Empty until a node that joins has met its cluster.
+    cluster_id: OnceLock<String>,
     pub(super) node_id: NodeId,
     pub(super) client_addr: String,
     pub(super) admission: Admission,
@@ -54,7 +55,10 @@ pub(super) struct Outbox {
 impl Context {
     pub(super) fn new(config: &NetworkConfig) -> Self {
         Self {
-            cluster_id: config.cluster_id.clone(),
+            cluster_id: match config.cluster_id.as_str() {
+                "" => OnceLock::new(),
+                id => OnceLock::from(id.to_owned()),
+            },
             node_id: config.node_id.clone(),
             client_addr: config.client_addr.clone(),
             admission: config.admission,
@@ -68,17 +72,31 @@ impl Context {
     /// Introduces this node to `peer_id`.
     pub(super) fn hello(&self, peer_id: &NodeId) -> Hello {
         Hello {
-            cluster_id: self.cluster_id.clone(),
+            cluster_id: self.cluster_id().to_owned(),
             node_id: self.node_id.clone(),
             peer_id: peer_id.clone(),
             client_addr: self.client_addr.clone(),
         }
     }
 
-    /// Whether who says `hello` may talk to this node.
+    /// Name of the cluster; empty as long as it is not known.
+    pub(super) fn cluster_id(&self) -> &str {
+        self.cluster_id.get().map_or("", String::as_str)
+    }
+
+    /// Whether who says `hello` may talk to this node. Where this one belongs to no cluster yet, it joins that one's.
     pub(super) fn check(&self, hello: &Hello) -> Result<(), Refusal> {
-        hello.check(&self.cluster_id, &self.node_id, |id| match self.admission {
-            Admission::Cluster => true,
+        if self.cluster_id().is_empty() && !hello.cluster_id.is_empty() {
+            self.check_in(&hello.cluster_id, hello)?;
+            let joined = self.cluster_id.get_or_init(|| hello.cluster_id.clone());
+            tracing::info!(cluster = %joined, by = %hello.node_id, "joined a cluster");
+        }
+        self.check_in(self.cluster_id(), hello)
+    }
+
+    fn check_in(&self, cluster_id: &str, hello: &Hello) -> Result<(), Refusal> {
+        hello.check(cluster_id, &self.node_id, |id| match self.admission {
+            Admission::Cluster | Admission::Join => true,
             Admission::Listed => self
                 .table()
                 .get(id)

@@ -5,6 +5,7 @@ use std::fmt::{Result, Write};
 use std::time::Duration;
 
 use crate::raft::Core;
+use crate::raft::transfer::Transfer;
 
 impl Core {
     /// Writes it to `out`, in a form that is for comparing alone.
@@ -33,6 +34,9 @@ impl Core {
             votes,
             own_vote_after,
             transfer,
+            transferring,
+            configurations,
+            contacts: _,
             peers,
             term_start,
             uncommitted,
@@ -57,6 +61,8 @@ impl Core {
             out,
             "{snapshot:?}{snapshot_under_way}{restoring:?}{apply_read_under_way}{handed:?}{wanted:?}"
         )?;
+        let to = transferring.as_ref().map(Transfer::to);
+        write!(out, "{to:?}{configurations:?}")?;
         write!(
             out,
             "{:?}",

@@ -2,8 +2,7 @@
 //! leadership transfer (§3.10).
 
 use crate::message::{RaftRequest, RaftResponse, RequestVote, RequestVoteResponse};
-use crate::raft::progress::Progress;
-use crate::raft::quorum::{Tally, tally};
+use crate::raft::quorum::Tally;
 use crate::raft::{Core, Role};
 use crate::types::{HardState, NodeId, Payload, Term};
 
@@ -12,7 +11,7 @@ impl Core {
     pub(super) fn campaign_or_wait(&mut self) {
         self.rearm_election();
         // A node whose disk hangs could not keep a vote: it stays out until the write is done.
-        if !self.config.voters.contains(&self.config.id) || self.disk_hangs() {
+        if !self.membership().is_voter(&self.config.id) || self.disk_hangs() {
             self.become_follower(self.hard_state.term, None);
             return;
         }
@@ -65,15 +64,14 @@ impl Core {
             transfer: self.transfer,
         };
         let after = if pre_vote { 0 } else { self.durable_after() };
-        for peer in self.others() {
+        for peer in self.other_voters() {
             self.request(&peer, RaftRequest::RequestVote(request.clone()), after);
         }
     }
 
-    pub(super) fn others(&self) -> Vec<NodeId> {
-        self.config
-            .voters
-            .iter()
+    pub(super) fn other_voters(&self) -> Vec<NodeId> {
+        self.membership()
+            .voters()
             .filter(|voter| **voter != self.config.id)
             .cloned()
             .collect()
@@ -88,9 +86,7 @@ impl Core {
     }
 
     fn conclude_vote(&mut self) {
-        let yes = self.votes.values().filter(|granted| **granted).count();
-        let no = self.votes.len() - yes;
-        match (tally(self.config.voters.len(), yes, no), self.role) {
+        match (self.membership().tally(&self.votes), self.role) {
             (Tally::Won, Role::PreCandidate) => self.start_election(false),
             (Tally::Won, Role::Candidate) => self.become_leader(),
             (Tally::Lost, _) => self.become_follower(self.hard_state.term, None),
@@ -102,12 +98,8 @@ impl Core {
         self.forget_leadership();
         self.role = Role::Leader;
         self.leader = Some(self.config.id.clone());
-        let (last, now) = (self.log.last().index, self.now);
-        self.peers = self
-            .others()
-            .into_iter()
-            .map(|peer| (peer, Progress::new(last, now)))
-            .collect();
+        let last = self.log.last().index;
+        self.update_peers(last);
         self.reads.begin_term();
         self.election_deadline = self.now + self.config.election_timeout_min;
         self.heartbeat_deadline = self.now + self.config.heartbeat_interval;
@@ -196,7 +188,8 @@ impl Core {
     pub(super) fn on_timeout_now(&mut self, from: &NodeId, term: Term) {
         self.observe_term(term);
         let asked_by_leader = term == self.hard_state.term && self.leader.as_ref() == Some(from);
-        if asked_by_leader && self.role == Role::Follower && !self.disk_hangs() {
+        let may_lead = self.role == Role::Follower && self.membership().is_voter(&self.config.id);
+        if asked_by_leader && may_lead && !self.disk_hangs() {
             self.start_election(true);
         }
     }

@@ -48,6 +48,8 @@ pub struct Progress {
     pub reading: bool,
     /// The commit index that it was told last.
     pub told_commit: Index,
+    /// It was removed by the entry at this index, and is told so until this time.
+    pub leaves: Option<(Index, Duration)>,
 }
 
 impl Progress {
@@ -62,6 +64,7 @@ impl Progress {
             round: 0,
             reading: false,
             told_commit: Index::ZERO,
+            leaves: None,
         }
     }
 

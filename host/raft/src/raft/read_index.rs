@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::message::{RaftRequest, RaftResponse, ReadIndex, ReadIndexResponse};
-use crate::raft::quorum::reached;
 use crate::raft::ready::ReadState;
 use crate::raft::{Core, Role};
 use crate::types::{Index, NodeId};
@@ -134,14 +133,13 @@ impl Core {
         if self.role != Role::Leader || !self.leads_with_knowledge() {
             return;
         }
-        let own = self.reads.round;
-        let rounds = self
-            .peers
-            .values()
-            .map(|peer| peer.round)
-            .chain([own])
-            .collect();
-        self.reads.confirmed = self.reads.confirmed.max(reached::<u64>(rounds));
+        let confirmed = self.membership().reached(|voter| {
+            if *voter == self.config.id {
+                return self.reads.round;
+            }
+            self.peers.get(voter).map_or(0, |peer| peer.round)
+        });
+        self.reads.confirmed = self.reads.confirmed.max(confirmed);
         let committed = self.log.committed;
         while self
             .reads

@@ -1,5 +1,7 @@
 //! What the core wants done: returned by [`Raft core`](crate::raft::Core::ready), carried out by the driver.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
 use crate::message::Message;
@@ -97,6 +99,8 @@ pub struct Ready {
     pub snapshots: Vec<SnapshotTask>,
     /// Reads that are settled.
     pub reads: Vec<ReadState>,
+    /// Whom to be connected with from now on, and where they are reached (empty: where the start configuration says).
+    pub contacts: Option<BTreeMap<NodeId, String>>,
 }
 
 impl Ready {
@@ -110,5 +114,6 @@ impl Ready {
             && self.purge.is_none()
             && self.snapshots.is_empty()
             && self.reads.is_empty()
+            && self.contacts.is_none()
     }
 }

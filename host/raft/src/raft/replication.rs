@@ -5,8 +5,7 @@ use std::time::Duration;
 use crate::message::{
     AppendEntries, AppendEntriesResponse, AppendResult, RaftRequest, RaftResponse,
 };
-use crate::raft::progress::State;
-use crate::raft::quorum::{majority, reached};
+use crate::raft::progress::{Progress, State};
 use crate::raft::ready::{LogRead, ReadFor};
 use crate::raft::{Core, Role};
 use crate::types::{Entry, Index, LogId, NodeId, Payload, Term};
@@ -23,6 +22,8 @@ impl Core {
                 return;
             }
         }
+        self.give_up_transfer();
+        self.forget_removed();
         if self.now >= self.heartbeat_deadline {
             self.broadcast_heartbeat();
         }
@@ -30,12 +31,11 @@ impl Core {
 
     fn hears_a_majority(&self) -> bool {
         let horizon = self.config.election_timeout_min;
-        let heard = self
-            .peers
-            .values()
-            .filter(|peer| self.now.saturating_sub(peer.heard_at) < horizon)
-            .count();
-        heard + 1 >= majority(self.config.voters.len())
+        self.membership().reached(|voter| {
+            let peer = self.peers.get(voter);
+            let heard = |peer: &Progress| self.now.saturating_sub(peer.heard_at) < horizon;
+            *voter == self.config.id || peer.is_some_and(heard)
+        })
     }
 
     /// Speaks to every peer, as a new round.
@@ -46,6 +46,7 @@ impl Core {
             self.retry_snapshot_chunk(&peer);
             self.send_heartbeat(&peer);
         }
+        self.hurry_transfer();
         self.confirm_reads();
     }
 
@@ -182,24 +183,27 @@ impl Core {
             time_ms: wall_ms.max(self.log.last_time_ms()),
             payload,
         };
+        if let Payload::Membership(membership) = &entry.payload {
+            self.configurations.append(id.index, membership.clone());
+        }
         let cost = entry.cost();
         self.uncommitted.push_back((id.index, cost));
         self.uncommitted_bytes += cost;
         self.log.append(entry);
+        self.members_changed();
         id
     }
 
     /// Commits what a majority has on its disks, if that reaches an entry of this term: an older one could
     /// still be overwritten although a majority holds it (§5.4.2, Figure 8).
     pub(super) fn advance_commit(&mut self) {
-        let own = self.log.stable();
-        let matched = self
-            .peers
-            .values()
-            .map(|peer| peer.matched)
-            .chain([own])
-            .collect();
-        let index = reached::<Index>(matched);
+        let index = self.membership().reached(|voter| {
+            if *voter == self.config.id {
+                return self.log.stable();
+            }
+            let peer = self.peers.get(voter);
+            peer.map_or(Index::ZERO, |peer| peer.matched)
+        });
         if index > self.log.committed && self.log.term_at(index) == Some(self.hard_state.term) {
             self.log.committed = index;
             while self
@@ -210,6 +214,7 @@ impl Core {
                 self.uncommitted_bytes -= self.uncommitted.pop_front().map_or(0, |(_, cost)| cost);
             }
             self.confirm_reads();
+            self.after_commit();
         }
     }
 
@@ -235,6 +240,8 @@ impl Core {
             AppendResult::Ignored => {}
         }
         self.confirm_reads();
+        self.hurry_transfer();
+        self.forget_removed();
     }
 
     /// The logs differ at `rejected`: tries again where they may agree, skipping whole terms (§5.3).
@@ -322,6 +329,7 @@ impl Core {
         for entry in entries {
             self.accept_entry(entry);
         }
+        self.members_changed();
         self.log.committed = self.log.committed.max(leader_commit.min(last));
         AppendResult::Matched(last.max(self.log.committed))
     }
@@ -334,6 +342,11 @@ impl Core {
         }
         if entry.id.index <= self.log.last().index {
             self.log.truncate(entry.id.index);
+            self.configurations.truncate(entry.id.index);
+        }
+        if let Payload::Membership(membership) = &entry.payload {
+            self.configurations
+                .append(entry.id.index, membership.clone());
         }
         self.log.append(entry);
     }

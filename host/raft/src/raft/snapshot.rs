@@ -160,7 +160,14 @@ impl Core {
                     offset,
                     data,
                 };
-                self.request(to, RaftRequest::InstallSnapshot(chunk), 0);
+                let request = match &chunk.meta.membership {
+                    None => RaftRequest::InstallSnapshot(chunk),
+                    Some(membership) => {
+                        let membership = membership.clone();
+                        RaftRequest::InstallMembers(chunk, membership)
+                    }
+                };
+                self.request(to, request, 0);
             }
             None if wanted => {
                 let next = self.log.last().index.next();
@@ -246,7 +253,10 @@ impl Core {
 
     /// The snapshot is whole and on the disk: the log continues behind it, and the machine restores it.
     fn install(&mut self, meta: &SnapshotMeta) {
+        let keeps_later = self.log.holds(meta.last);
         self.log.install(meta);
+        self.configurations.install(meta, keeps_later);
+        self.members_changed();
         self.snapshot = Some(meta.clone());
         self.out.purge = Some(meta.last);
         // What was handed over just now stands in the snapshot.

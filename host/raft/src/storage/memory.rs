@@ -14,7 +14,8 @@ use super::snapshot::{DEFAULT_MAX_BYTES, check_length};
 use super::{
     LogStore, Received, SnapshotStore, SnapshotWriter, StorageError, StoredState, WriteBatch,
 };
-use crate::types::{Entry, HardState, Index, LogId, SnapshotMeta};
+use crate::raft::membership::Membership;
+use crate::types::{Entry, HardState, Index, LogId, Payload, SnapshotMeta};
 
 /// A log in memory. A clone is another handle to the same log: what a node finds when it is started again.
 #[derive(Clone, Debug, Default)]
@@ -41,7 +42,11 @@ impl LogStore for MemoryStore {
     fn load(&mut self) -> Result<StoredState, StorageError> {
         let log = lock(&self.log);
         let mut terms: Vec<(Index, _)> = Vec::new();
+        let mut memberships = Vec::new();
         for entry in &log.entries {
+            if let Payload::Membership(membership) = &entry.payload {
+                memberships.push((entry.id.index, membership.clone()));
+            }
             if terms.last().is_none_or(|(_, term)| *term != entry.id.term) {
                 terms.push((entry.id.index, entry.id.term));
             }
@@ -52,6 +57,7 @@ impl LogStore for MemoryStore {
             purged,
             last,
             terms,
+            memberships,
         })
     }
 
@@ -166,11 +172,17 @@ impl SnapshotStore for MemorySnapshots {
             .map(|(_, (meta, _))| meta.clone()))
     }
 
-    fn create(&self, last: LogId, time_ms: u64) -> Result<Box<dyn SnapshotWriter>, StorageError> {
+    fn create(
+        &self,
+        last: LogId,
+        time_ms: u64,
+        membership: Option<&Membership>,
+    ) -> Result<Box<dyn SnapshotWriter>, StorageError> {
         Ok(Box::new(MemoryWriter {
             to: self.clone(),
             last,
             time_ms,
+            membership: membership.cloned(),
             bytes: Vec::new(),
         }))
     }
@@ -261,6 +273,7 @@ struct MemoryWriter {
     to: MemorySnapshots,
     last: LogId,
     time_ms: u64,
+    membership: Option<Membership>,
     bytes: Vec<u8>,
 }
 
@@ -282,6 +295,7 @@ impl SnapshotWriter for MemoryWriter {
             time_ms: self.time_ms,
             length: bytes.len() as u64,
             checksum: crc32c::crc32c(&bytes),
+            membership: self.membership,
         };
         check_length(&meta, DEFAULT_MAX_BYTES)?;
         lock(&self.to.shelf)

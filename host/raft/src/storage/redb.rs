@@ -18,7 +18,7 @@ use ::redb::{
 use super::bounds::{self, Bounds};
 pub use super::schema::Identity;
 use super::{LogStore, StorageError, StoredState, WriteBatch, schema};
-use crate::types::{Entry, Index, LogId, Term};
+use crate::types::{Entry, Index, LogId, Payload, Term};
 
 const ENTRIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("entries");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
@@ -87,6 +87,22 @@ impl LogStore for RedbStore {
             self.purge_all(up_to)
         }
     }
+
+    fn join(&mut self, cluster_id: &str) -> Result<(), StorageError> {
+        if !self.identity.cluster_id.is_empty() {
+            return Ok(());
+        }
+        let identity = Identity {
+            cluster_id: cluster_id.to_owned(),
+            ..self.identity.clone()
+        };
+        let record = schema::encode_identity(IDENTITY, &identity)?;
+        self.change("joining a cluster", |store, transaction| {
+            store.put_meta(transaction, IDENTITY, &record)
+        })?;
+        self.identity = identity;
+        Ok(())
+    }
 }
 
 impl RedbStore {
@@ -114,6 +130,7 @@ impl RedbStore {
             purged,
             last: purged,
             terms: Vec::new(),
+            memberships: Vec::new(),
         };
         let entries = transaction
             .open_table(ENTRIES)
@@ -122,6 +139,9 @@ impl RedbStore {
             let (key, record) = item.map_err(|error| self.fault(DOING, error))?;
             let entry = self.entry(state.last.index.next(), key.value(), record.value())?;
             note(&mut state, entry.id)?;
+            if let Payload::Membership(membership) = entry.payload {
+                state.memberships.push((entry.id.index, membership));
+            }
         }
         Ok(state)
     }

@@ -4,6 +4,7 @@
 //! everything before the checksum; that much holds for all versions, so that damage is told from novelty.
 //! `host/docs/formats.md` has the tables.
 
+mod members;
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +14,7 @@ use bytes::{Buf, Bytes, TryGetError};
 use thiserror::Error;
 
 use super::StorageError;
+use crate::raft::membership::Membership;
 use crate::types::{Command, Entry, HardState, Index, LogId, NodeId, Payload, SnapshotMeta, Term};
 
 /// The version of the log database as a whole: which tables and records there are.
@@ -25,17 +27,23 @@ pub(super) const MAX_ENTRY_BYTES: u64 = 256 << 20;
 const MAX_NAME_BYTES: u64 = 1024;
 
 const CHECKSUM_BYTES: usize = 4;
+const LENGTH_BYTES: usize = 4;
 /// Length of a command without its data: session, sequence and length.
 const COMMAND_BYTES: u64 = 20;
 const NOOP: u8 = 0;
 const COMMANDS: u8 = 1;
+const MEMBERSHIP: u8 = 2;
 
 /// First bytes of a snapshot file.
 const SNAPSHOT_MAGIC: [u8; 8] = *b"OARLSNAP";
-/// The newest version of a snapshot file.
+/// A snapshot file whose header says nothing of the members.
 const SNAPSHOT: u32 = 1;
-/// Length of a snapshot file's header; the state machine's bytes follow.
+/// The newest version of a snapshot file: a record of the members follows the fields of the first one.
+const SNAPSHOT_OF_MEMBERS: u32 = 2;
+/// Length of a snapshot file's header without members; the state machine's bytes follow.
 pub(super) const SNAPSHOT_HEADER_BYTES: usize = 52;
+/// The longest header of a snapshot file.
+pub(super) const MAX_SNAPSHOT_HEADER_BYTES: usize = SNAPSHOT_HEADER_BYTES + members::MAX_BYTES;
 
 /// What is wrong with a record.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -106,6 +114,10 @@ pub(super) fn encode_entry(entry: &Entry, record: &mut Vec<u8>) -> Result<(), St
                 record.extend_from_slice(&command.data);
             }
         }
+        Payload::Membership(membership) => {
+            record.push(MEMBERSHIP);
+            members::put(record, membership);
+        }
     }
     seal(&entry_key(entry.id.index), record);
     Ok(())
@@ -119,6 +131,7 @@ pub(super) fn decode_entry(index: Index, record: &[u8]) -> Result<Entry, RecordE
     let payload = match body.try_get_u8()? {
         NOOP => Payload::Noop,
         COMMANDS => Payload::Commands(get_commands(&mut body)?),
+        MEMBERSHIP => Payload::Membership(members::get(&mut body)?),
         kind => return Err(RecordError::Kind(kind)),
     };
     finished(&body)?;
@@ -203,44 +216,80 @@ pub(super) fn decode_identity(key: &str, record: &[u8]) -> Result<Identity, Reco
     })
 }
 
-/// Writes the header of a snapshot file.
-pub(super) fn encode_snapshot_header(meta: &SnapshotMeta) -> [u8; SNAPSHOT_HEADER_BYTES] {
+/// Writes the header of a snapshot file. Where it knows no members, it is that of the first version.
+pub(super) fn encode_snapshot_header(meta: &SnapshotMeta) -> Vec<u8> {
+    let version = match meta.membership {
+        None => SNAPSHOT,
+        Some(_) => SNAPSHOT_OF_MEMBERS,
+    };
     let mut header = Vec::with_capacity(SNAPSHOT_HEADER_BYTES);
     header.extend_from_slice(&SNAPSHOT_MAGIC);
-    header.extend_from_slice(&SNAPSHOT.to_be_bytes());
+    header.extend_from_slice(&version.to_be_bytes());
     header.extend_from_slice(&meta.last.term.0.to_be_bytes());
     header.extend_from_slice(&meta.last.index.0.to_be_bytes());
     header.extend_from_slice(&meta.time_ms.to_be_bytes());
     header.extend_from_slice(&meta.length.to_be_bytes());
     header.extend_from_slice(&meta.checksum.to_be_bytes());
     seal(&[], &mut header);
-    let mut array = [0; SNAPSHOT_HEADER_BYTES];
-    array.copy_from_slice(&header);
-    array
+    if let Some(membership) = &meta.membership {
+        let mut record = Vec::new();
+        put_length(&mut record, members::length(membership));
+        members::put(&mut record, membership);
+        // Bound to the fields before it: the members of another snapshot are damage.
+        seal(&header, &mut record);
+        header.append(&mut record);
+    }
+    header
 }
 
-/// Reads the header of a snapshot file.
-pub(super) fn decode_snapshot_header(
-    header: &[u8; SNAPSHOT_HEADER_BYTES],
-) -> Result<SnapshotMeta, RecordError> {
+/// Length of a snapshot file's header: where the state machine's bytes begin.
+pub(super) fn snapshot_header_bytes(meta: &SnapshotMeta) -> u64 {
+    let members = meta.membership.as_ref().map_or(0, |membership| {
+        LENGTH_BYTES + members::length(membership) + CHECKSUM_BYTES
+    });
+    (SNAPSHOT_HEADER_BYTES + members) as u64
+}
+
+/// Reads the header of a snapshot file from the file's first bytes, which may be more than the header.
+pub(super) fn decode_snapshot_header(bytes: &[u8]) -> Result<SnapshotMeta, RecordError> {
+    let (header, rest) = bytes
+        .split_at_checked(SNAPSHOT_HEADER_BYTES)
+        .ok_or(RecordError::CutShort)?;
     if header[..SNAPSHOT_MAGIC.len()] != SNAPSHOT_MAGIC {
         return Err(RecordError::Magic);
     }
     let mut body = &checked(&[], header)?[SNAPSHOT_MAGIC.len()..];
     let version = body.try_get_u32()?;
-    if version != SNAPSHOT {
-        return Err(RecordError::TooNew {
-            found: version,
-            known: SNAPSHOT,
-        });
-    }
     let last = LogId::new(Term(body.try_get_u64()?), Index(body.try_get_u64()?));
-    Ok(SnapshotMeta {
+    let mut meta = SnapshotMeta {
         last,
         time_ms: body.try_get_u64()?,
         length: body.try_get_u64()?,
         checksum: body.try_get_u32()?,
-    })
+        membership: None,
+    };
+    match version {
+        SNAPSHOT => {}
+        SNAPSHOT_OF_MEMBERS => meta.membership = Some(decode_members(header, rest)?),
+        found => {
+            return Err(RecordError::TooNew {
+                found,
+                known: SNAPSHOT_OF_MEMBERS,
+            });
+        }
+    }
+    Ok(meta)
+}
+
+fn decode_members(header: &[u8], rest: &[u8]) -> Result<Membership, RecordError> {
+    let length = (&mut &*rest).try_get_u32()? as usize;
+    let record = rest
+        .get(..length.saturating_add(LENGTH_BYTES + CHECKSUM_BYTES))
+        .ok_or(RecordError::CutShort)?;
+    let mut body = Bytes::copy_from_slice(&checked(header, record)?[LENGTH_BYTES..]);
+    let membership = members::get(&mut body)?;
+    finished(&body)?;
+    Ok(membership)
 }
 
 /// The key of an entry as its checksum covers it: a record in another one's place is damage.
@@ -268,6 +317,7 @@ fn record_bytes(entry: &Entry) -> u64 {
                 .sum();
             ENTRY + COUNT + COMMAND_BYTES * commands.len() as u64 + data
         }
+        Payload::Membership(membership) => ENTRY + members::length(membership) as u64,
     }
 }
 

@@ -19,8 +19,9 @@ use bytes::Bytes;
 use self::transfer::Transfer;
 use self::writer::FileWriter;
 use super::files::{create_dir, failed, remove};
-use super::schema::{self, SNAPSHOT_HEADER_BYTES};
+use super::schema::{self, MAX_SNAPSHOT_HEADER_BYTES, SNAPSHOT_HEADER_BYTES};
 use super::{Received, SnapshotStore, SnapshotWriter, StorageError};
+use crate::raft::membership::Membership;
 use crate::types::{Index, LogId, SnapshotMeta, Term};
 
 /// The longest snapshot that a store takes unless told otherwise, in bytes of the state machine.
@@ -30,7 +31,6 @@ const DIRECTORY: &str = "snapshots";
 const WHOLE: &str = "snap";
 const PART: &str = "part";
 const UNFINISHED: &str = "tmp";
-const HEADER_BYTES: u64 = SNAPSHOT_HEADER_BYTES as u64;
 
 /// Snapshots in the directory of a node.
 #[derive(Debug)]
@@ -178,16 +178,22 @@ impl SnapshotStore for SnapshotFiles {
         Ok(Some(meta))
     }
 
-    fn create(&self, last: LogId, time_ms: u64) -> Result<Box<dyn SnapshotWriter>, StorageError> {
+    fn create(
+        &self,
+        last: LogId,
+        time_ms: u64,
+        membership: Option<&Membership>,
+    ) -> Result<Box<dyn SnapshotWriter>, StorageError> {
         let number = self.taken.fetch_add(1, Ordering::Relaxed);
         let unfinished = self.path(last, &format!("{number}.{UNFINISHED}"));
-        let writer = FileWriter::create(
-            unfinished,
-            self.path(last, WHOLE),
+        let meta = SnapshotMeta {
             last,
             time_ms,
-            self.max_bytes,
-        )?;
+            length: 0,
+            checksum: 0,
+            membership: membership.cloned(),
+        };
+        let writer = FileWriter::create(unfinished, self.path(last, WHOLE), meta, self.max_bytes)?;
         Ok(Box::new(writer))
     }
 
@@ -197,7 +203,7 @@ impl SnapshotStore for SnapshotFiles {
         if checksum != meta.checksum {
             return Err(damaged(&path, "its checksum is wrong".to_owned()));
         }
-        file.seek(SeekFrom::Start(HEADER_BYTES))
+        file.seek(SeekFrom::Start(schema::snapshot_header_bytes(meta)))
             .map_err(failed("cannot read", &path))?;
         Ok(Box::new(BufReader::new(file).take(meta.length)))
     }
@@ -215,9 +221,11 @@ impl SnapshotStore for SnapshotFiles {
             return Ok(Bytes::new());
         }
         let mut chunk = vec![0; length];
-        file.seek(SeekFrom::Start(HEADER_BYTES + offset))
-            .and_then(|_| file.read_exact(&mut chunk))
-            .map_err(failed("cannot read", &path))?;
+        file.seek(SeekFrom::Start(
+            schema::snapshot_header_bytes(meta).saturating_add(offset),
+        ))
+        .and_then(|_| file.read_exact(&mut chunk))
+        .map_err(failed("cannot read", &path))?;
         Ok(chunk.into())
     }
 
@@ -316,24 +324,28 @@ fn parse_name(path: &Path, extension: &str) -> Option<LogId> {
 /// Reads the header of a whole snapshot and checks it, and the file's length against it.
 fn read_header(file: &mut File, path: &Path) -> Result<SnapshotMeta, StorageError> {
     let actual = file.metadata().map_err(failed("cannot read", path))?.len();
-    let mut header = [0; SNAPSHOT_HEADER_BYTES];
-    if actual < HEADER_BYTES {
+    let mut header = Vec::new();
+    if actual < SNAPSHOT_HEADER_BYTES as u64 {
         return Err(damaged(
             path,
             format!("it has {actual} bytes, fewer than a header"),
         ));
     }
-    file.read_exact(&mut header)
+    file.take(MAX_SNAPSHOT_HEADER_BYTES as u64)
+        .read_to_end(&mut header)
         .map_err(failed("cannot read", path))?;
     let meta = schema::decode_snapshot_header(&header)
         .map_err(|error| error.of(path.display().to_string(), path))?;
-    let expected = HEADER_BYTES.saturating_add(meta.length);
+    let starts = schema::snapshot_header_bytes(&meta);
+    let expected = starts.saturating_add(meta.length);
     if actual != expected {
         return Err(damaged(
             path,
             format!("it has {actual} bytes and should have {expected}"),
         ));
     }
+    file.seek(SeekFrom::Start(starts))
+        .map_err(failed("cannot read", path))?;
     Ok(meta)
 }
 

@@ -2,14 +2,15 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::builder::FalseyValueParser;
+use clap::{ArgAction, Args};
 
 use super::CommonArgs;
 
 /// Flags of `oarlock serve`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  oarlock serve\n  oarlock serve --node-id node1 --peer-addr 127.0.0.1:7101 --client-addr 127.0.0.1:8101 \\\n      --cluster node1=127.0.0.1:7101,node2=127.0.0.1:7102,node3=127.0.0.1:7103 \\\n      --data-dir data/node1 --state-machine examples-wasm/dist/queue.wasm"
+    after_help = "Example:\n  oarlock serve\n  oarlock serve --node-id node1 --peer-addr 127.0.0.1:7101 --client-addr 127.0.0.1:8101 \\\n      --cluster node1=127.0.0.1:7101,node2=127.0.0.1:7102,node3=127.0.0.1:7103 \\\n      --data-dir data/node1 --state-machine examples-wasm/dist/queue.wasm\n  oarlock serve --join --node-id node4 --peer-addr 127.0.0.1:7104 --client-addr 127.0.0.1:8104 --data-dir data/node4"
 )]
 pub(crate) struct ServeArgs {
     /// Name of this node in the cluster. Default: node1, for a node that is alone.
@@ -28,6 +29,11 @@ pub(crate) struct ServeArgs {
     /// Name of the cluster; nodes of another one are refused. Default: derived from --cluster.
     #[arg(long, value_name = "NAME", env = "OARLOCK_CLUSTER_ID")]
     pub(crate) cluster_id: Option<String>,
+    /// Start empty and wait to be added to a cluster (`oarlock members add`), whose name the node learns then. What the
+    /// data directory says of an earlier run counts more.
+    #[arg(long, env = "OARLOCK_JOIN", action = ArgAction::SetTrue)]
+    #[arg(value_parser = FalseyValueParser::new())]
+    pub(crate) join: bool,
     /// Where log, vote and snapshots are kept; each node has its own.
     #[arg(
         long,

@@ -205,6 +205,16 @@ impl ApiError {
         )
     }
 
+    /// Why an operator's order was not carried out.
+    pub(super) fn of_operator(
+        status: StatusCode,
+        code: &'static str,
+        message: String,
+        hint: &str,
+    ) -> Self {
+        Self::new(status, code, message, hint)
+    }
+
     /// Why a command has no outcome.
     pub(crate) fn of_command(error: &SubmitError) -> Self {
         match error {

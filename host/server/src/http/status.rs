@@ -51,6 +51,14 @@ pub(crate) struct ModuleStatus {
     pub(crate) sha256: String,
 }
 
+/// What a node is called: one without a vote that doesn't lead is a learner, or waits to be one.
+fn role_of(raft: &Status) -> &'static str {
+    match raft.role {
+        Role::Follower if !raft.voters.contains(&raft.node_id) => "learner",
+        role => role_name(role),
+    }
+}
+
 /// What a node's role is called.
 pub(crate) fn role_name(role: Role) -> &'static str {
     match role {
@@ -72,7 +80,7 @@ impl App {
         let machine = self.machine.get();
         let (applied_index, state_hash) = applied_and_hash(&raft, &machine);
         NodeStatus {
-            role: role_name(raft.role),
+            role: role_of(&raft),
             term: raft.term.0,
             leader_id: raft
                 .leader
@@ -92,7 +100,7 @@ impl App {
             },
             uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             version: env!("CARGO_PKG_VERSION"),
-            cluster_id: self.cluster_id.clone(),
+            cluster_id: self.cluster_id(),
             ready: raft.leader.is_some() && self.readiness.has_caught_up(),
             node_id: raft.node_id.as_str().to_owned(),
         }
@@ -106,17 +114,31 @@ impl App {
             }
             network.as_ref()?.peer_client_addr(id)
         };
-        let members = self.members.iter().map(|member| {
-            let id = NodeId::from(member.node_id.as_str());
+        let members = raft.membership.members().iter().map(|(id, member)| {
+            let mut configured = self.members.iter();
+            let known = configured
+                .find(|member| member.node_id == id.as_str())
+                .map(|member| member.addr.to_string());
+            let address = Some(member.address.clone()).filter(|address| !address.is_empty());
             MemberStatus {
-                peer_addr: member.addr.to_string(),
-                client_addr: client_addr(&id),
-                // Before the first status is published, all are what the settings say.
-                voter: raft.voters.is_empty() || raft.voters.contains(&id),
-                node_id: member.node_id.clone(),
+                peer_addr: address.or(known).unwrap_or_default(),
+                client_addr: client_addr(id),
+                voter: raft.membership.is_voter(id),
+                node_id: id.as_str().to_owned(),
             }
         });
         members.collect()
+    }
+
+    /// Who belongs to the cluster, as far as this node knows.
+    pub(super) fn member_list(&self) -> Vec<MemberStatus> {
+        self.member_statuses(&self.raft.status())
+    }
+
+    /// Name of the cluster; empty for a node that waits to be added to one.
+    pub(crate) fn cluster_id(&self) -> String {
+        let network = self.raft.network();
+        network.map_or_else(String::new, |network| network.cluster_id().to_owned())
     }
 }
 

@@ -1,11 +1,11 @@
-//! What a node takes as committed is on the disks of a majority at that moment, and is the same on every node that
+//! What a node takes as committed is on the disks of a majority of the voters at that moment, and is the same on every node that
 //! ever takes that index as committed (§5.3, §5.4).
 
 use std::collections::BTreeMap;
 
 use task_queue_raft::raft::Core;
-use task_queue_raft::raft::quorum::majority;
-use task_queue_raft::types::{Index, LogId, Term};
+use task_queue_raft::raft::membership::Membership;
+use task_queue_raft::types::{Index, LogId, NodeId, Term};
 
 use super::DiskView;
 use crate::sim::violation::{Violation, ensure};
@@ -25,6 +25,8 @@ pub(crate) struct CommittedOnQuorum {
     entries: Vec<Committed>,
     /// How far each node's commit index was seen, in which run.
     seen: BTreeMap<usize, (u32, Index)>,
+    /// The members as each node knew them before.
+    members: BTreeMap<usize, Membership>,
 }
 
 impl CommittedOnQuorum {
@@ -50,6 +52,7 @@ impl CommittedOnQuorum {
             };
             self.commit(node, core, LogId::new(term, Index(index)), disks)?;
         }
+        self.members.insert(node, core.membership().clone());
         Ok(())
     }
 
@@ -75,15 +78,23 @@ impl CommittedOnQuorum {
                 self.entries.len() + 1
             )
         })?;
+        let holds = |voter: &NodeId| {
+            let disk = disks.iter().find(|disk| disk.id == voter);
+            disk.is_some_and(|disk| disk.holds(id))
+        };
+        // In one turn a leader commits an entry and appends another configuration, or the other way round.
+        let known = self.members.get(&node).into_iter();
+        let mut known = known.chain([core.membership()]);
         let copies = disks.iter().filter(|disk| disk.holds(id)).count();
         ensure(
-            copies >= majority(disks.len()),
+            known.any(|members| members.reached(holds)),
             "committed entries are durable on a majority (§5.3)",
             || {
                 format!(
-                    "n{node} takes {id} as committed in term {}, which is on {copies} of {} disks",
+                    "n{node} takes {id} as committed in term {}, which is on {copies} of {} disks; members: {:?}",
                     core.term(),
-                    disks.len()
+                    disks.len(),
+                    core.membership()
                 )
             },
         )?;

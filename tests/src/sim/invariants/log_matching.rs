@@ -41,6 +41,9 @@ impl LogMatching {
 pub(crate) fn hash_of(entry: &Entry) -> Hash {
     let mut hash = Hash::default();
     hash.word(entry.time_ms);
+    if let Payload::Membership(membership) = &entry.payload {
+        hash.bytes(format!("{membership:?}").as_bytes());
+    }
     if let Payload::Commands(commands) = &entry.payload {
         hash.word(commands.len() as u64 + 1);
         for command in commands {

@@ -63,6 +63,8 @@ impl World {
                 self.nodes[node].snapshots.set_failing(failing);
             }
             FaultKind::SnapshotOrder => self.put(node, Input::TakeSnapshot),
+            FaultKind::ChangeMembers => self.order_change(),
+            FaultKind::Transfer => self.order_transfer(),
         }
         Ok(())
     }

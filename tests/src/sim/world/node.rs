@@ -1,6 +1,6 @@
 //! A node: what survives a crash, and what doesn't.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,6 +73,7 @@ impl Node {
 
     pub(super) fn disk_view(&self) -> DiskView<'_> {
         DiskView {
+            id: &self.id,
             log: &self.log,
             snapshots: &self.snapshots,
         }
@@ -148,11 +149,21 @@ impl World {
         })
     }
 
+    /// The start configuration of a node: a spare one waits to be added.
+    fn founders_of(&self, node: usize) -> BTreeSet<NodeId> {
+        if node < self.founders {
+            self.ids[..self.founders].iter().cloned().collect()
+        } else {
+            BTreeSet::new()
+        }
+    }
+
     fn core_config(&self, node: usize, seed: u64) -> CoreConfig {
         let profile = &self.profile;
         CoreConfig {
             id: self.nodes[node].id.clone(),
-            voters: self.ids.iter().cloned().collect(),
+            voters: self.founders_of(node),
+            addresses: BTreeMap::new(),
             election_timeout_min: profile.election_timeout_min,
             election_timeout_max: profile.election_timeout_max,
             heartbeat_interval: profile.heartbeat_interval,
@@ -191,6 +202,7 @@ impl World {
         self.schedule(down, Event::Restart { node, run });
         self.coverage.crashes += 1;
         self.clients_lose(node);
+        self.operator.lose(node);
         Ok(())
     }
 

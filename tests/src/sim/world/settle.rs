@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use task_queue_raft::types::Index;
+use task_queue_raft::types::{Index, NodeId};
 
 use super::World;
 use crate::sim::history::{Kind, Outcome};
@@ -50,8 +50,18 @@ impl World {
         if let Some((id, op)) = self.history.open().next() {
             return Some(format!("nobody has answered op {id}: {op:?}"));
         }
+        if let Some((order, what)) = self.operator.open().next() {
+            return Some(format!("nobody has answered order {order}: {what:?}"));
+        }
+        if led.membership().is_joint() || !led.is_membership_committed() {
+            return Some(format!("a change of members is under way at n{leader}"));
+        }
         let end = led.log().last().index;
-        for node in &self.nodes {
+        for node in self
+            .nodes
+            .iter()
+            .filter(|node| led.membership().contains(&node.id))
+        {
             let Some(core) = node.core() else {
                 return Some(format!("{} is down", node.id));
             };
@@ -76,12 +86,21 @@ impl World {
 
     /// Every node takes a command and a question, and answers both.
     fn probe(&mut self) -> Result<(), Violation> {
-        for node in 0..self.nodes.len() {
+        for node in self.members() {
             for kind in [Kind::Append, Kind::Read] {
                 self.probe_node(node, kind)?;
             }
         }
         Ok(())
+    }
+
+    /// The nodes that belong to the cluster by now.
+    fn members(&self) -> Vec<usize> {
+        let led = self.leader().and_then(|leader| self.nodes[leader].core());
+        let member = |id: &NodeId| led.is_some_and(|led| led.membership().contains(id));
+        (0..self.ids.len())
+            .filter(|&node| member(&self.ids[node]))
+            .collect()
     }
 
     /// What others have left under way may meet a bound and keep it out at first: then it is asked again.

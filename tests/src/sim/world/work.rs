@@ -36,6 +36,9 @@ impl World {
                 self.client_hears(op, outcome.map(|applied| Outcome::Appended(applied.reply)));
             }
             Output::Refuse(op, error) => self.client_hears(op, Err(error)),
+            Output::Conclude(order, outcome) => {
+                return self.operator_hears(node, order, &outcome);
+            }
         }
         Ok(())
     }
@@ -284,7 +287,10 @@ impl World {
                 },
             );
         }
-        if let Some(answer) = imagined_answer(self.planted, &message) {
+        let answer = self.nodes[from]
+            .core()
+            .and_then(|core| imagined_answer(self.planted, core, &self.ids[to], &message));
+        if let Some(answer) = answer {
             self.put(from, Input::Message(self.ids[to].clone(), answer));
         }
         Ok(())

@@ -4,7 +4,7 @@ use crate::disk::DiskTask;
 use crate::driver::{
     Applied, Consistency, Driver, DriverLimits, Ends, Input, MachineTask, SubmitError,
 };
-use crate::message::{AppendEntries, Message, RaftRequest};
+use crate::message::{AppendEntries, Message, OrderError, RaftRequest};
 use crate::raft::{Core, CoreConfig, Limits};
 use crate::state_machine::MemoryStateMachine;
 use crate::storage::StoredState;
@@ -20,6 +20,7 @@ struct Questions(Vec<u64>);
 impl Ends<MemoryStateMachine> for Questions {
     type Waiter = ();
     type Asker = ();
+    type Operator = ();
 
     fn disk(&mut self, _: DiskTask) {}
     fn machine(&mut self, _: MachineTask<MemoryStateMachine, ()>) {}
@@ -30,6 +31,8 @@ impl Ends<MemoryStateMachine> for Questions {
     }
     fn reply(&mut self, (): (), _: Result<Applied<Bytes>, SubmitError>) {}
     fn refuse(&mut self, (): (), _: SubmitError) {}
+    fn conclude(&mut self, (): (), _: Result<Index, OrderError>) {}
+    fn contacts(&mut self, _: std::collections::BTreeMap<NodeId, String>) {}
     fn wall_ms(&mut self) -> u64 {
         0
     }
@@ -40,6 +43,7 @@ fn follower(session: u64) -> Driver<MemoryStateMachine, Questions> {
     let config = CoreConfig {
         id: "a".into(),
         voters: ["a", "b"].map(NodeId::from).into(),
+        addresses: std::collections::BTreeMap::new(),
         election_timeout_min: Duration::from_millis(1000),
         election_timeout_max: Duration::from_millis(2000),
         heartbeat_interval: Duration::from_millis(300),

@@ -34,11 +34,14 @@ pub(super) struct Queues {
     pub(super) sent: Vec<(NodeId, Message)>,
     pub(super) outcomes: BTreeMap<u32, Outcome>,
     pub(super) answers: BTreeMap<u32, Result<(Index, Option<Bytes>), SubmitError>>,
+    pub(super) orders: BTreeMap<u32, Result<Index, OrderError>>,
+    pub(super) contacts: BTreeMap<NodeId, String>,
 }
 
 impl Ends<Machine> for Queues {
     type Waiter = u32;
     type Asker = u32;
+    type Operator = u32;
 
     fn disk(&mut self, task: DiskTask) {
         self.disk.push_back(task);
@@ -63,6 +66,16 @@ impl Ends<Machine> for Queues {
             "{asker} was answered before"
         );
     }
+    fn conclude(&mut self, operator: u32, outcome: Result<Index, OrderError>) {
+        assert_eq!(
+            self.orders.insert(operator, outcome),
+            None,
+            "{operator} was answered before"
+        );
+    }
+    fn contacts(&mut self, contacts: BTreeMap<NodeId, String>) {
+        self.contacts = contacts;
+    }
     fn wall_ms(&mut self) -> u64 {
         1_700_000_000_000
     }
@@ -78,7 +91,8 @@ pub(super) fn setup(id: &str, voters: &str) -> Setup {
     Setup {
         core: CoreConfig {
             id: id.into(),
-            voters: voters.split(' ').map(NodeId::from).collect(),
+            voters: voters.split_whitespace().map(NodeId::from).collect(),
+            addresses: BTreeMap::new(),
             election_timeout_min: MIN,
             election_timeout_max: MAX,
             heartbeat_interval: HEARTBEAT,
@@ -255,6 +269,20 @@ impl Node {
             deadline,
             asker,
         });
+    }
+
+    pub(super) fn order(&mut self, operator: u32, order: Order) {
+        let deadline = self.now + DEADLINE;
+        self.handle(Input::Order {
+            order,
+            deadline,
+            operator,
+        });
+    }
+
+    /// What became of an order, if that is known.
+    pub(super) fn concluded(&self, operator: u32) -> Option<&Result<Index, OrderError>> {
+        self.driver.ends().orders.get(&operator)
     }
 
     pub(super) fn outcome(&self, waiter: u32) -> Option<&Outcome> {

@@ -11,6 +11,7 @@ fn kinds(node: &Node) -> Vec<&'static str> {
     let tasks = node.driver.ends().disk.iter();
     tasks
         .map(|task| match task {
+            DiskTask::Join(_) => "join",
             DiskTask::Write(..) => "write",
             DiskTask::Purge(_) => "purge",
             DiskTask::Read(_) => "read",

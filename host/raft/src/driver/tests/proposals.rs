@@ -21,7 +21,7 @@ fn entries_to_disk(node: &Node) -> Vec<usize> {
         _ => Vec::new(),
     });
     let sizes = entries.map(|entry| match entry.payload {
-        Payload::Noop => 0,
+        Payload::Noop | Payload::Membership(_) => 0,
         Payload::Commands(commands) => commands.len(),
     });
     sizes.collect()
@@ -243,6 +243,27 @@ fn a_command_whose_turn_never_came_was_not_carried_out() {
     node.machine_works = true;
     cluster.settle();
     assert_eq!(cluster.node("a").applied(), ["x", "x"]);
+}
+
+#[test]
+fn a_leader_without_a_majority_does_not_take_its_silence_for_load() {
+    let mut cluster = Cluster::of("a b c");
+    cluster.elect("a");
+    cluster.cut_off("b");
+    cluster.cut_off("c");
+    // Two entries are under way, which nobody else gets: the third command waits for its turn.
+    for waiter in 0..2 {
+        cluster.node("a").submit(waiter, "x", true, MIN * 10);
+        cluster.settle();
+    }
+    cluster.node("a").submit(2, "y", true, MIN / 2);
+    cluster.settle();
+    assert_eq!(cluster.node("a").core().log().last().index, Index(3));
+    cluster.pass(MIN / 2);
+    assert_eq!(
+        cluster.node("a").outcome(2),
+        Some(&Err(SubmitError::NoLeader))
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Real nodes on loopback, each with a directory of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -57,6 +57,8 @@ pub(super) struct Cluster {
     dir: TempDir,
     snapshot_threshold: usize,
     running: BTreeMap<String, Node>,
+    /// Those that were no members at the start.
+    joining: BTreeSet<String>,
 }
 
 impl Cluster {
@@ -65,11 +67,13 @@ impl Cluster {
     }
 
     pub(super) async fn start_with_snapshots_after(snapshot_threshold: usize) -> Self {
+        Self::start_of(&["n1", "n2", "n3"], snapshot_threshold).await
+    }
+
+    pub(super) async fn start_of(ids: &[&str], snapshot_threshold: usize) -> Self {
         // All at once, so that none gets the port of another.
-        let sockets: Vec<(String, TcpListener)> = ["n1", "n2", "n3"]
-            .into_iter()
-            .map(|id| (id.to_owned(), socket()))
-            .collect();
+        let sockets: Vec<(String, TcpListener)> =
+            ids.iter().map(|id| ((*id).to_owned(), socket())).collect();
         let addresses = sockets
             .iter()
             .map(|(id, socket)| (id.clone(), socket.local_addr().unwrap()));
@@ -78,6 +82,7 @@ impl Cluster {
             dir: tempfile::tempdir().unwrap(),
             snapshot_threshold,
             running: BTreeMap::new(),
+            joining: BTreeSet::new(),
         };
         for (id, socket) in sockets {
             cluster.start_node(&id, socket).await;
@@ -93,8 +98,23 @@ impl Cluster {
         self.dir.path().join(id)
     }
 
+    /// Starts a node that waits to be added, and says where its peers reach it.
+    pub(super) async fn join(&mut self, id: &str) -> String {
+        let socket = socket();
+        let address = socket.local_addr().unwrap();
+        self.addresses.insert(id.to_owned(), address);
+        self.joining.insert(id.to_owned());
+        self.start_node(id, socket).await;
+        address.to_string()
+    }
+
     async fn start_node(&mut self, id: &str, socket: TcpListener) {
-        let others = self.addresses.keys().filter(|other| *other != id);
+        let joins = self.joining.contains(id);
+        let founders = self
+            .addresses
+            .keys()
+            .filter(|id| !self.joining.contains(*id));
+        let others = founders.filter(|other| *other != id && !joins);
         let config = timing(RaftConfig {
             node_id: self.written(id),
             peers: others.map(|other| self.written(other)).collect(),
@@ -103,7 +123,9 @@ impl Cluster {
             ..RaftConfig::default()
         });
         let builder = Raft::builder(config, MemoryStateMachine::new());
-        let node = builder.data_dir(self.data_dir(id)).listener(socket).build();
+        let builder = builder.data_dir(self.data_dir(id)).listener(socket);
+        let builder = if joins { builder.join() } else { builder };
+        let node = builder.build();
         node.start().await.unwrap();
         self.running.insert(id.to_owned(), node);
     }

@@ -2,6 +2,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::message::*;
+use crate::raft::membership::{Change, ChangeError, Member, Membership, Standing};
 use crate::types::{Command, Entry, Index, LogId, NodeId, Payload, SnapshotMeta, Term};
 
 /// A small generator with a fixed seed (xorshift64*), so that a failure repeats.
@@ -28,6 +29,15 @@ fn command(sequence: u64, data: &'static [u8]) -> Command {
     }
 }
 
+fn members() -> Membership {
+    let voter = Member {
+        address: "h:1".to_owned(),
+        incarnation: 300,
+        standing: Standing::Voter,
+    };
+    Membership::new([("n2".into(), voter)].into())
+}
+
 fn requests() -> Vec<RaftRequest> {
     let node = NodeId::from("node1");
     let id = LogId::new(Term(3), Index(70_000));
@@ -48,6 +58,7 @@ fn requests() -> Vec<RaftRequest> {
         time_ms: 5,
         length: 9,
         checksum: 0xdead_beef,
+        membership: None,
     };
     let append = AppendEntries {
         term: Term(3),
@@ -56,6 +67,13 @@ fn requests() -> Vec<RaftRequest> {
         entries,
         leader_commit: Index(69_999),
         round: 12,
+    };
+    let chunk = InstallSnapshot {
+        term: Term(4),
+        leader_id: node.clone(),
+        meta,
+        offset: 3,
+        data: Bytes::from_static(b"chunk"),
     };
     vec![
         RaftRequest::AppendEntries(append),
@@ -66,13 +84,7 @@ fn requests() -> Vec<RaftRequest> {
             pre_vote: true,
             transfer: false,
         }),
-        RaftRequest::InstallSnapshot(InstallSnapshot {
-            term: Term(4),
-            leader_id: node,
-            meta,
-            offset: 3,
-            data: Bytes::from_static(b"chunk"),
-        }),
+        RaftRequest::InstallSnapshot(chunk.clone()),
         RaftRequest::ReadIndex(ReadIndex {
             term: Term(4),
             id: 8,
@@ -82,6 +94,23 @@ fn requests() -> Vec<RaftRequest> {
             commands: vec![command(7, b"forwarded")],
         }),
         RaftRequest::TimeoutNow(TimeoutNow { term: Term(4) }),
+        RaftRequest::InstallMembers(chunk, members()),
+        RaftRequest::Order(OrderRequest {
+            term: Term(4),
+            id: 9,
+            patience_ms: 1000,
+            order: Order::Change(Change::Replace {
+                old: "n1".into(),
+                new: "n2".into(),
+                address: "h:1".to_owned(),
+            }),
+        }),
+        RaftRequest::Order(OrderRequest {
+            term: Term(4),
+            id: 10,
+            patience_ms: 1000,
+            order: Order::Transfer(None),
+        }),
     ]
 }
 
@@ -122,6 +151,20 @@ fn responses() -> Vec<RaftResponse> {
             session: 1,
             sequences: vec![1, 2, 300],
             reason: ForwardRefusal::Overloaded,
+        }),
+        RaftResponse::Order(OrderResponse {
+            term: Term(4),
+            id: 9,
+            outcome: Ok(Index(300)),
+        }),
+        RaftResponse::Order(OrderResponse {
+            term: Term(4),
+            id: 9,
+            outcome: Err(ChangeError::NotCaughtUp {
+                node: "n2".into(),
+                behind: 12,
+            }
+            .into()),
         }),
     ]
 }
@@ -167,6 +210,43 @@ fn the_bytes_of_a_frame_are_those_of_the_format_page() {
     let message = [3, 4, 251, 44, 1];
     assert_eq!(frame[..LENGTH_BYTES], [0, 0, 0, 9]);
     assert_eq!(frame[LENGTH_BYTES..], sealed(&message));
+}
+
+#[test]
+fn the_bytes_of_what_was_added_later_are_those_of_the_format_page() {
+    let entry = Entry {
+        id: LogId::new(Term(3), Index(5)),
+        time_ms: 6,
+        payload: Payload::Membership(members()),
+    };
+    let append = AppendEntries {
+        term: Term(3),
+        leader_id: "n1".into(),
+        previous: LogId::new(Term(3), Index(4)),
+        entries: vec![entry],
+        leader_commit: Index(4),
+        round: 1,
+    };
+    let members = [1, 2, b'n', b'2', 3, b'h', b':', b'1', 251, 44, 1, 1];
+    let message = [
+        &[0, 3, 2, b'n', b'1', 3, 4, 1, 3, 5, 6, 2][..],
+        &members,
+        &[4, 1],
+    ];
+    let frame = frame_of(&RaftRequest::AppendEntries(append));
+    assert_eq!(frame[LENGTH_BYTES..], sealed(&message.concat()));
+
+    let order = OrderRequest {
+        term: Term(4),
+        id: 9,
+        patience_ms: 100,
+        order: Order::Transfer(Some("n2".into())),
+    };
+    let message = [7, 4, 9, 100, 1, 1, 2, b'n', b'2'];
+    assert_eq!(
+        frame_of(&RaftRequest::Order(order))[LENGTH_BYTES..],
+        sealed(&message)
+    );
 }
 
 #[test]
@@ -351,7 +431,7 @@ fn a_message_whose_numbers_do_not_fit_together_is_an_error() {
 }
 /// Frames of the first version, as `host/docs/formats-wire.md` explains them. Later versions of the same protocol
 /// number have to read and write these very bytes.
-const REQUESTS: [&str; 6] = [
+const REQUESTS: [&str; 9] = [
     // AppendEntries: term 3, "node1", previous 3/69999, two entries, commit 69999, round 12.
     "00000053 00 03 056e6f646531 03 fc6f110100 02
      03 fc70110100 fd0068e5cf8b010000 00
@@ -369,8 +449,14 @@ const REQUESTS: [&str; 6] = [
     "0000001b 04 04 01 fdfeffffffffffffff 07 09666f72776172646564 a1c34f1c",
     // TimeoutNow: term 4.
     "00000006 05 04 6bd31966",
+    // InstallMembers: the InstallSnapshot above, and the one voter n2 at h:1 with store 300.
+    "0000002c 06 04 056e6f646531 03 fc70110100 05 09 fcefbeadde 03 056368756e6b 01 026e32 03683a31 fb2c01 01 cb6ce3be",
+    // Order 9 of term 4, somebody waits 1000 ms: replace n1 by n2 at h:1.
+    "00000016 07 04 09 fbe803 00 04 026e31 026e32 03683a31 a01f9427",
+    // Order 10: transfer, to anyone.
+    "0000000c 07 04 0a fbe803 01 00 09dda321",
 ];
-const RESPONSES: [&str; 7] = [
+const RESPONSES: [&str; 9] = [
     // AppendEntries: term 3, round 12; matched 5, mismatch at 3/70000 with hint 2/9, ignored.
     "00000009 00 03 0c 00 05 b42e71cf",
     "00000010 00 03 0c 01 03 fc70110100 02 09 66ba6eed",
@@ -383,6 +469,10 @@ const RESPONSES: [&str; 7] = [
     "00000009 03 04 08 01 03 4ec0a274",
     // Forward: term 4, session 1, three sequences, overloaded.
     "0000000e 04 04 01 03 01 02 fb2c01 01 857758ef",
+    // Order 9 of term 4: in force at 300.
+    "0000000b 05 04 09 00 fb2c01 68fb9de9",
+    // Order 9 of term 4: n2 is 12 behind.
+    "0000000e 05 04 09 01 00 02 026e32 0c 9ce1cb34",
 ];
 
 fn hex(text: &str) -> Vec<u8> {

@@ -187,6 +187,7 @@ pub(super) fn chunk(length: usize) -> RaftRequest {
         time_ms: 0,
         length: length as u64,
         checksum: 0,
+        membership: None,
     };
     let install = InstallSnapshot {
         term: Term(1),

@@ -11,6 +11,7 @@ fn config(voters: &[&'static str]) -> CoreConfig {
     CoreConfig {
         id: "a".into(),
         voters: voters.iter().copied().map(NodeId::from).collect(),
+        addresses: std::collections::BTreeMap::new(),
         election_timeout_min: Duration::from_millis(1000),
         election_timeout_max: Duration::from_millis(2000),
         heartbeat_interval: Duration::from_millis(300),
@@ -41,6 +42,7 @@ fn restarted(config: CoreConfig, last: u64, taken: u64) -> Core {
         purged: LogId::default(),
         last: LogId::new(Term(1), Index(last)),
         terms: vec![(Index(1), Term(1))],
+        memberships: Vec::new(),
     };
     Core::new(config, &stored, Some(snapshot(taken)), 0, NOW)
 }

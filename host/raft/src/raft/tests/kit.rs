@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crate::applier::Applier;
 use crate::disk::{Disk, DiskDone, DiskTask};
 use crate::message::*;
+use crate::raft::membership::{Change, ChangeError, Progressed};
 use crate::raft::ready::*;
 use crate::raft::*;
 use crate::state_machine::MemoryStateMachine;
@@ -23,7 +24,8 @@ pub(super) const HEARTBEAT: Duration = Duration::from_millis(300);
 pub(super) fn config(id: &str, voters: &str) -> CoreConfig {
     CoreConfig {
         id: id.into(),
-        voters: voters.split(' ').map(NodeId::from).collect(),
+        voters: voters.split_whitespace().map(NodeId::from).collect(),
+        addresses: BTreeMap::new(),
         election_timeout_min: MIN,
         election_timeout_max: MAX,
         heartbeat_interval: HEARTBEAT,
@@ -387,10 +389,16 @@ impl Node {
 
     pub(super) fn others(&self) -> Vec<String> {
         self.core
-            .others()
+            .other_voters()
             .iter()
             .map(|id| id.as_str().to_owned())
             .collect()
+    }
+
+    pub(super) fn change(&mut self, change: &Change) -> Result<Progressed, ChangeError> {
+        let result = self.core.change_members(self.now, 0, change);
+        self.run();
+        result
     }
 
     pub(super) fn propose(&mut self, data: &'static str) -> LogId {
@@ -520,6 +528,23 @@ impl Cluster {
         let made = self.node(id).propose(data);
         self.settle();
         made
+    }
+
+    /// Asks for a change, and delivers everything until it is done or refused.
+    pub(super) fn change(&mut self, id: &str, change: &Change) -> Result<Index, ChangeError> {
+        for _ in 0..10 {
+            match self.node(id).change(change)? {
+                Progressed::Done(index) => return Ok(index),
+                Progressed::UnderWay => self.settle(),
+            }
+        }
+        panic!("{change:?} never ends");
+    }
+
+    /// A node that is to be added.
+    pub(super) fn join(&mut self, id: &str) {
+        let node = Node::with(config(id, ""), HardState::default(), &[]);
+        self.nodes.insert(id.to_owned(), node);
     }
 
     pub(super) fn leaders(&self) -> Vec<&str> {

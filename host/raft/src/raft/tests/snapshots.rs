@@ -27,6 +27,7 @@ fn meta(term: u64, index: u64, length: u64) -> SnapshotMeta {
         time_ms: index,
         length,
         checksum: 0,
+        membership: None,
     }
 }
 
@@ -53,7 +54,7 @@ fn reached(term: u64, last: LogId, next_offset: u64, installed: bool) -> Message
 /// A snapshot as another node made it: what it is, and its bytes.
 fn foreign(last: LogId) -> (SnapshotMeta, Bytes) {
     let shelf = crate::storage::memory::MemorySnapshots::new();
-    let mut writer = shelf.create(last, last.index.0).unwrap();
+    let mut writer = shelf.create(last, last.index.0, None).unwrap();
     // One command of the machine in memory, as it writes it.
     writer
         .write_all(&[0, 0, 0, 0, 0, 0, 0, 3, b'o', b'l', b'd'])

@@ -1,7 +1,10 @@
 //! The contract of a log store, a sentence a check. Each check starts behind what the one before left.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
+use crate::raft::membership::Membership;
 use crate::storage::{LogStore, StorageError, StoredState, WriteBatch};
 use crate::types::{Command, Entry, HardState, Index, LogId, NodeId, Payload, Term};
 
@@ -35,7 +38,10 @@ pub(super) fn entry(term: u64, index: u64) -> Entry {
             format!("{term}/{index}/{sequence}").repeat(usize::try_from(index % 7).unwrap_or(0)),
         ),
     };
+    let voter = NodeId::from(format!("n{index}"));
+    let members = || Membership::of_voters([&voter], &BTreeMap::new());
     let payload = match index % 4 {
+        0 if index.is_multiple_of(8) => Payload::Membership(members()),
         0 => Payload::Noop,
         count => Payload::Commands((0..count - 1).map(command).collect()),
     };
@@ -87,8 +93,22 @@ fn expect_log(open: Open<'_>, purged: LogId, expected: &[Entry]) {
         assert_eq!(state.purged, purged, "the entry before the first one kept");
         assert_eq!(state.last, last, "the last entry");
         assert_eq!(state.terms, term_runs(expected), "where each term starts");
+        assert_eq!(
+            state.memberships,
+            memberships(expected),
+            "the configurations"
+        );
         assert_eq!(read_all(&*store, &state), expected, "the entries kept");
     }
+}
+
+/// The configurations among entries.
+pub(super) fn memberships(entries: &[Entry]) -> Vec<(Index, Membership)> {
+    let membership = |entry: &Entry| match &entry.payload {
+        Payload::Membership(membership) => Some((entry.id.index, membership.clone())),
+        Payload::Noop | Payload::Commands(_) => None,
+    };
+    entries.iter().filter_map(membership).collect()
 }
 
 /// Where each term starts.

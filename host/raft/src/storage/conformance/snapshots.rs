@@ -48,12 +48,13 @@ fn meta(index: u64, data: &[u8]) -> SnapshotMeta {
         time_ms: 1_000 * index,
         length,
         checksum: crc32c::crc32c(data),
+        membership: None,
     }
 }
 
 fn take(store: &dyn SnapshotStore, index: u64, data: &[u8]) -> SnapshotMeta {
     let mut writer = store
-        .create(id(index), 1_000 * index)
+        .create(id(index), 1_000 * index, None)
         .expect("a snapshot begins");
     for part in data.chunks(7_777) {
         writer.write_all(part).expect("a part is written");
@@ -118,7 +119,7 @@ fn what_was_taken_is_read_after_reopening(open: Open<'_>) {
 fn an_unfinished_one_is_never_seen(open: Open<'_>) {
     let before = newest(open);
     let store = open();
-    let mut writer = store.create(id(20), 1).expect("a snapshot begins");
+    let mut writer = store.create(id(20), 1, None).expect("a snapshot begins");
     writer
         .write_all(&bytes(3, 1000))
         .expect("a part is written");

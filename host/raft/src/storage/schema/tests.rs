@@ -1,4 +1,5 @@
 use super::*;
+use crate::raft::membership::{MAX_ADDRESS_BYTES, MAX_MEMBERS, Member, Standing};
 
 /// The bytes as `host/docs/formats.md` shows them, made by another program.
 const ENTRY: &str = "
@@ -14,6 +15,17 @@ const IDENTITY: &str = "01 00000001 00000006 6e6f64652d31 00000004 74657374 8492
 const SNAPSHOT_HEADER: &str = "
     4f41524c534e4150 00000001 0000000000000003 000000000000002a
     0000018bcfe5687b 0000000000000005 66db68df fd1eb185";
+
+const MEMBERS_ENTRY: &str = "
+    01 0000000000000007 0000018bcfe5687b 02 00000002
+    00000002 6e31 00000006 683a37313031 1122334455667788 01
+    00000002 6e32 00000000 0000000000000000 00
+    23052411";
+const MEMBERS_SNAPSHOT_HEADER: &str = "
+    4f41524c534e4150 00000002 0000000000000003 000000000000002a
+    0000018bcfe5687b 0000000000000005 66db68df f95d5592
+    00000030 00000002 00000002 6e31 00000006 683a37313031 1122334455667788 01
+    00000002 6e32 00000000 0000000000000000 00 b3be489d";
 
 fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
@@ -45,6 +57,25 @@ fn noop() -> Entry {
     }
 }
 
+fn members() -> Membership {
+    let member = |address: &str, incarnation, standing| Member {
+        address: address.to_owned(),
+        incarnation,
+        standing,
+    };
+    let voter = member("h:7101", 0x1122_3344_5566_7788, Standing::Voter);
+    let learner = member("", 0, Standing::Learner);
+    Membership::new([("n1".into(), voter), ("n2".into(), learner)].into())
+}
+
+fn members_entry() -> Entry {
+    Entry {
+        id: LogId::new(Term(7), Index(301)),
+        time_ms: 1_700_000_000_123,
+        payload: Payload::Membership(members()),
+    }
+}
+
 fn encoded(entry: &Entry) -> Vec<u8> {
     let mut record = b"left over from before".to_vec();
     encode_entry(entry, &mut record).unwrap();
@@ -57,6 +88,7 @@ fn snapshot() -> SnapshotMeta {
         time_ms: 1_700_000_000_123,
         length: 5,
         checksum: crc32c::crc32c(b"state"),
+        membership: None,
     }
 }
 
@@ -131,7 +163,7 @@ fn every_wrong_bit_of_a_record_is_found() {
 fn every_wrong_bit_of_a_snapshot_header_is_found() {
     let header = encode_snapshot_header(&snapshot());
     for at in 0..header.len() {
-        let mut damaged = header;
+        let mut damaged = header.clone();
         damaged[at] ^= 0x10;
         let expected = if at < 8 {
             RecordError::Magic
@@ -193,7 +225,10 @@ fn what_a_right_checksum_covers_is_not_trusted_either() {
     let key = 5_u64.to_be_bytes();
     let begin = "01 0000000000000001 0000000000000000";
     let cases = [
-        ("02", RecordError::Kind(2)),
+        ("03", RecordError::Kind(3)),
+        // A configuration of nobody knows whom.
+        ("02", RecordError::CutShort),
+        ("02 ffffffff", RecordError::CutShort),
         ("00 ff", RecordError::LeftOver(1)),
         // Four thousand million commands in no bytes.
         ("01 ffffffff", RecordError::CutShort),
@@ -245,4 +280,70 @@ fn an_entry_past_the_limit_is_refused_by_name() {
             .starts_with("entry 300 has 268435562 bytes"),
         "{error}"
     );
+}
+
+#[test]
+fn an_entry_with_members_has_the_documented_bytes() {
+    assert_eq!(encoded(&members_entry()), hex(MEMBERS_ENTRY));
+    assert_eq!(
+        decode_entry(Index(301), &hex(MEMBERS_ENTRY)),
+        Ok(members_entry())
+    );
+}
+
+#[test]
+fn a_snapshot_header_with_members_has_the_documented_bytes() {
+    let meta = SnapshotMeta {
+        membership: Some(members()),
+        ..snapshot()
+    };
+    let header = encode_snapshot_header(&meta);
+    assert_eq!(header, hex(MEMBERS_SNAPSHOT_HEADER));
+    assert_eq!(snapshot_header_bytes(&meta), header.len() as u64);
+    // What follows it is the state machine's.
+    let file = [&header[..], b"state"].concat();
+    assert_eq!(decode_snapshot_header(&file), Ok(meta));
+}
+
+#[test]
+fn every_wrong_bit_of_the_members_is_found_and_every_cut() {
+    let header = hex(MEMBERS_SNAPSHOT_HEADER);
+    for at in SNAPSHOT_HEADER_BYTES..header.len() {
+        let mut damaged = header.clone();
+        damaged[at] ^= 0x10;
+        assert!(decode_snapshot_header(&damaged).is_err(), "byte {at}");
+        assert_eq!(
+            decode_snapshot_header(&header[..at]),
+            Err(RecordError::CutShort),
+            "{at} bytes"
+        );
+    }
+    // The members of another snapshot do not fit.
+    let mut other = encode_snapshot_header(&SnapshotMeta {
+        membership: Some(members()),
+        length: 6,
+        ..snapshot()
+    });
+    other.truncate(SNAPSHOT_HEADER_BYTES);
+    other.extend_from_slice(&header[SNAPSHOT_HEADER_BYTES..]);
+    assert_eq!(decode_snapshot_header(&other), Err(RecordError::Checksum));
+}
+
+#[test]
+fn the_longest_members_fit_the_longest_header() {
+    let member = |number| {
+        let member = Member {
+            address: "a".repeat(MAX_ADDRESS_BYTES),
+            incarnation: u64::MAX,
+            standing: Standing::Voter,
+        };
+        (NodeId::from(format!("{number:0>255}")), member)
+    };
+    let meta = SnapshotMeta {
+        membership: Some(Membership::new((0..2 * MAX_MEMBERS).map(member).collect())),
+        ..snapshot()
+    };
+    let header = encode_snapshot_header(&meta);
+    assert!(header.len() <= MAX_SNAPSHOT_HEADER_BYTES);
+    assert_eq!(decode_snapshot_header(&header), Ok(meta));
 }

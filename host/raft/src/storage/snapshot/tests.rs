@@ -16,7 +16,7 @@ fn open(dir: &TempDir) -> SnapshotFiles {
 }
 
 fn take(store: &SnapshotFiles, data: &[u8]) -> SnapshotMeta {
-    let mut writer = store.create(LAST, 1_700_000_000_123).unwrap();
+    let mut writer = store.create(LAST, 1_700_000_000_123, None).unwrap();
     writer.write_all(data).unwrap();
     writer.finish().unwrap()
 }
@@ -61,6 +61,7 @@ fn what_a_crash_left_unfinished_is_removed_and_a_transfer_is_kept() {
         time_ms: 1,
         length: 100,
         checksum: crc32c::crc32c(&data),
+        membership: None,
     };
     store.receive(&sent, 0, &data[..60]).unwrap();
     drop(store);
@@ -82,7 +83,7 @@ fn what_a_crash_left_unfinished_is_removed_and_a_transfer_is_kept() {
 fn an_unfinished_one_leaves_no_file() {
     let dir = TempDir::new().unwrap();
     let store = open(&dir);
-    let mut writer = store.create(LAST, 0).unwrap();
+    let mut writer = store.create(LAST, 0, None).unwrap();
     writer.write_all(&[1; 200_000]).unwrap();
     assert_eq!(names(&dir), [format!("{NAME}.0.tmp")]);
     drop(writer);
@@ -174,6 +175,7 @@ fn a_transfer_that_was_torn_or_damaged_starts_again_or_is_found_damaged() {
         time_ms: 1,
         length: 1000,
         checksum: crc32c::crc32c(&data),
+        membership: None,
     };
     let dir = TempDir::new().unwrap();
     open(&dir).receive(&sent, 0, &data[..600]).unwrap();
@@ -222,6 +224,7 @@ fn a_transfer_that_is_all_here_is_finished_by_any_chunk() {
         time_ms: 1,
         length: 100,
         checksum: crc32c::crc32c(&data),
+        membership: None,
     };
     let dir = TempDir::new().unwrap();
     // As a crash leaves it between the last chunk and the final name.
@@ -240,7 +243,7 @@ fn a_transfer_that_is_all_here_is_finished_by_any_chunk() {
 fn the_limit_holds_for_what_is_taken_and_what_is_received() {
     let dir = TempDir::new().unwrap();
     let store = open(&dir).with_max_bytes(100);
-    let mut writer = store.create(LAST, 0).unwrap();
+    let mut writer = store.create(LAST, 0, None).unwrap();
     writer.write_all(&[1; 60]).unwrap();
     let error = writer.write_all(&[1; 60]).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
@@ -252,6 +255,7 @@ fn the_limit_holds_for_what_is_taken_and_what_is_received() {
         time_ms: 1,
         length: 101,
         checksum: 0,
+        membership: None,
     };
     let error = store.receive(&sent, 0, &[1; 50]).unwrap_err();
     assert!(
@@ -261,4 +265,48 @@ fn the_limit_holds_for_what_is_taken_and_what_is_received() {
         "{error}"
     );
     assert_eq!(names(&dir), [""; 0]);
+}
+
+/// A snapshot with members in its header.
+fn take_with_members(store: &SnapshotFiles, data: &[u8]) -> SnapshotMeta {
+    let ids = ["a".into(), "b".into()];
+    let members = Membership::of_voters(&ids, &std::collections::BTreeMap::new());
+    let mut writer = store.create(LAST, 7, Some(&members)).unwrap();
+    writer.write_all(data).unwrap();
+    let meta = writer.finish().unwrap();
+    assert_eq!(meta.membership, Some(members));
+    meta
+}
+
+#[test]
+fn a_snapshot_with_members_is_read_as_it_was_taken() {
+    let dir = TempDir::new().unwrap();
+    let data: Vec<u8> = (0..200).collect();
+    let meta = take_with_members(&open(&dir), &data);
+    let again = open(&dir);
+    assert_eq!(again.newest().unwrap(), Some(meta.clone()));
+    let mut found = Vec::new();
+    again.open(&meta).unwrap().read_to_end(&mut found).unwrap();
+    assert_eq!(found, data);
+    assert_eq!(again.read_chunk(&meta, 150, 20).unwrap(), data[150..170]);
+}
+
+#[test]
+fn a_snapshot_with_members_that_is_received_goes_on_where_it_was_cut() {
+    let (from, to) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let data = [9; 100];
+    let meta = take_with_members(&open(&from), &data);
+    let half = open(&to).receive(&meta, 0, &data[..50]).unwrap();
+    assert_eq!(half, Received::Partial { next_offset: 50 });
+    assert_eq!(
+        open(&to).receive(&meta, 50, &data[50..]).unwrap(),
+        Received::Whole
+    );
+    assert_eq!(open(&to).newest().unwrap(), Some(meta.clone()));
+    // The same bytes with other members are another snapshot.
+    let other = SnapshotMeta {
+        membership: None,
+        ..meta
+    };
+    assert!(open(&to).open(&other).is_err());
 }

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::writer::publish;
-use super::{HEADER_BYTES, SNAPSHOT_HEADER_BYTES, checksum, schema};
+use super::{checksum, schema};
 use crate::storage::files::{failed, remove, sync_dir};
 use crate::storage::{Received, StorageError};
 use crate::types::SnapshotMeta;
@@ -51,15 +51,17 @@ impl Transfer {
         };
         let mut read = || {
             let length = file.metadata()?.len();
-            let mut header = [0; SNAPSHOT_HEADER_BYTES];
-            if length < HEADER_BYTES || length - HEADER_BYTES > meta.length {
+            let expected = schema::encode_snapshot_header(meta);
+            let starts = expected.len() as u64;
+            let mut header = vec![0; expected.len()];
+            if length < starts || length - starts > meta.length {
                 return Ok(None);
             }
             file.read_exact(&mut header)?;
-            if header != schema::encode_snapshot_header(meta) {
+            if header != expected {
                 return Ok(None);
             }
-            let next_offset = length - HEADER_BYTES;
+            let next_offset = length - starts;
             Ok(Some((next_offset, checksum(&mut file, next_offset)?)))
         };
         let found = read().map_err(failed("cannot read", &path))?;

@@ -4,10 +4,10 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use super::{SNAPSHOT_HEADER_BYTES, schema};
+use super::schema;
 use crate::storage::files::{failed, remove, sync_dir};
 use crate::storage::{SnapshotWriter, StorageError};
-use crate::types::{LogId, SnapshotMeta};
+use crate::types::SnapshotMeta;
 
 const BUFFER_BYTES: usize = 1 << 16;
 
@@ -24,22 +24,15 @@ impl FileWriter {
     pub(super) fn create(
         unfinished: PathBuf,
         path: PathBuf,
-        last: LogId,
-        time_ms: u64,
+        meta: SnapshotMeta,
         max_bytes: u64,
     ) -> Result<Self, StorageError> {
         let file = File::create_new(&unfinished).map_err(failed("cannot create", &unfinished))?;
         let unfinished = Leftover(Some(unfinished));
         let mut out = BufWriter::with_capacity(BUFFER_BYTES, file);
-        // Its place; length and checksum are known at the end.
-        out.write_all(&[0; SNAPSHOT_HEADER_BYTES])
+        // Holds its place; length and checksum are known at the end.
+        out.write_all(&schema::encode_snapshot_header(&meta))
             .map_err(failed("cannot write", unfinished.path()))?;
-        let meta = SnapshotMeta {
-            last,
-            time_ms,
-            length: 0,
-            checksum: 0,
-        };
         Ok(Self {
             out,
             unfinished,

@@ -66,6 +66,7 @@ fn the_log_of_the_first_version_is_read() {
         purged: id(1, 3),
         last: id(3, 9),
         terms: vec![(Index(4), Term(2)), (Index(8), Term(3))],
+        memberships: Vec::new(),
     };
     assert_eq!(store.load().unwrap(), expected);
     assert_eq!(
@@ -94,6 +95,7 @@ fn the_snapshot_of_the_first_version_is_read() {
         time_ms: 1_700_000_000_000,
         length: 5,
         checksum: crc32c::crc32c(b"state"),
+        membership: None,
     };
     assert_eq!(store.newest().unwrap(), Some(expected.clone()));
     let mut state = Vec::new();

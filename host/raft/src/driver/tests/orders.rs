@@ -1,0 +1,223 @@
+//! Orders of operators, given to any node.
+
+use super::kit::*;
+use crate::message::*;
+use crate::raft::Role;
+use crate::raft::membership::{Change, ChangeError};
+
+fn address(id: &str) -> String {
+    format!("{id}.example:7101")
+}
+
+fn add_voter(id: &str) -> Order {
+    Order::Change(Change::AddVoter {
+        id: id.into(),
+        address: address(id),
+    })
+}
+
+fn remove(id: &str) -> Order {
+    Order::Change(Change::Remove { id: id.into() })
+}
+
+/// a leads a, b, c; d waits to be added.
+fn cluster() -> Cluster {
+    let mut cluster = Cluster::with(
+        [("a", "a b c"), ("b", "a b c"), ("c", "a b c"), ("d", "")]
+            .into_iter()
+            .map(|(id, voters)| setup(id, voters)),
+    );
+    cluster.elect("a");
+    cluster
+}
+
+fn voters(cluster: &mut Cluster, id: &str) -> Vec<String> {
+    let membership = cluster.node(id).core().membership().clone();
+    membership
+        .voters()
+        .map(|id| id.as_str().to_owned())
+        .collect()
+}
+
+#[test]
+fn a_voter_is_added_in_one_call_at_any_node() {
+    for at in ["a", "b"] {
+        let mut cluster = cluster();
+        cluster.node(at).order(1, add_voter("d"));
+        cluster.settle();
+        assert!(
+            matches!(cluster.node(at).concluded(1), Some(Ok(_))),
+            "at {at}"
+        );
+        assert_eq!(voters(&mut cluster, "d"), ["a", "b", "c", "d"]);
+        cluster.node(at).order(2, add_voter("d"));
+        cluster.settle();
+        assert!(
+            matches!(cluster.node(at).concluded(2), Some(Ok(_))),
+            "again"
+        );
+    }
+}
+
+#[test]
+fn one_that_has_to_catch_up_is_waited_for_and_at_last_the_error_says_how_far_it_is() {
+    let mut cluster = cluster();
+    cluster.cut_off("d");
+    cluster.node("a").order(1, add_voter("d"));
+    cluster.settle();
+    assert_eq!(cluster.node("a").concluded(1), None);
+    cluster.node("a").order(2, remove("b"));
+    cluster.settle();
+    assert_eq!(
+        cluster.node("a").concluded(2),
+        Some(&Err(OrderError::Change(ChangeError::Busy))),
+        "one at a time"
+    );
+    cluster.pass(DEADLINE);
+    assert!(matches!(
+        cluster.node("a").concluded(1),
+        Some(Err(OrderError::Change(ChangeError::NotCaughtUp { .. })))
+    ));
+}
+
+#[test]
+fn a_leader_that_is_told_to_remove_itself_says_that_it_is_done() {
+    let mut cluster = cluster();
+    cluster.node("a").order(1, remove("a"));
+    cluster.settle();
+    assert!(matches!(cluster.node("a").concluded(1), Some(Ok(_))));
+    assert_ne!(cluster.node("a").core().role(), Role::Leader);
+    cluster.pass(MAX);
+    assert_eq!(voters(&mut cluster, "b"), ["b", "c"]);
+}
+
+#[test]
+fn an_order_survives_a_change_of_leader() {
+    let mut cluster = cluster();
+    cluster.cut_off("a");
+    cluster.node("b").order(1, remove("c"));
+    cluster.settle();
+    assert_eq!(
+        cluster.node("b").concluded(1),
+        None,
+        "it was sent to one that is gone"
+    );
+    cluster.elect("b");
+    cluster.heal();
+    cluster.pass(MIN);
+    assert!(matches!(cluster.node("b").concluded(1), Some(Ok(_))));
+    assert_eq!(voters(&mut cluster, "b"), ["a", "b"]);
+}
+
+#[test]
+fn without_a_leader_an_order_is_refused_in_its_time() {
+    let mut cluster = cluster();
+    for id in ["a", "b", "c"] {
+        cluster.cut_off(id);
+    }
+    cluster.pass(MAX * 3);
+    cluster.node("b").order(1, remove("c"));
+    cluster.pass(DEADLINE);
+    assert_eq!(
+        cluster.node("b").concluded(1),
+        Some(&Err(OrderError::NoLeader))
+    );
+}
+
+#[test]
+fn leadership_moves_and_commands_that_come_meanwhile_are_all_carried_out() {
+    for at in ["a", "b", "c"] {
+        let mut cluster = cluster();
+        cluster.node(at).order(1, Order::Transfer(Some("b".into())));
+        // Before anybody has heard of it, and while it is under way.
+        cluster.node("a").propose(10, "first");
+        cluster.node("c").propose(11, "second");
+        cluster.settle();
+        assert!(
+            matches!(cluster.node(at).concluded(1), Some(Ok(_))),
+            "at {at}"
+        );
+        assert_eq!(cluster.node("b").core().role(), Role::Leader);
+        assert!(cluster.node("a").was_done(10, "first"), "at {at}");
+        assert!(cluster.node("c").was_done(11, "second"), "at {at}");
+        let applied = cluster.node("b").applied().len();
+        assert_eq!(applied, 2, "each once");
+    }
+}
+
+#[test]
+fn a_target_that_is_gone_is_given_up_and_no_command_is_refused() {
+    let mut cluster = cluster();
+    cluster.cut_off("b");
+    cluster
+        .node("a")
+        .order(1, Order::Transfer(Some("b".into())));
+    cluster.node("a").propose(10, "waits");
+    cluster.settle();
+    assert_eq!(cluster.node("a").outcome(10), None);
+    cluster.pass(MIN);
+    let to = "b".into();
+    assert_eq!(
+        cluster.node("a").concluded(1),
+        Some(&Err(OrderError::Transfer(TransferError::GaveUp { to })))
+    );
+    assert!(cluster.node("a").was_done(10, "waits"));
+}
+
+#[test]
+fn more_orders_than_may_wait_are_refused() {
+    let mut cluster = cluster();
+    for id in ["b", "c"] {
+        cluster.cut_off(id);
+    }
+    for operator in 0..65 {
+        cluster.node("a").order(operator, remove("c"));
+    }
+    cluster.settle();
+    assert_eq!(cluster.node("a").concluded(0), None);
+    assert_eq!(
+        cluster.node("a").concluded(64),
+        Some(&Err(OrderError::Overloaded))
+    );
+}
+
+#[test]
+fn those_who_wait_are_told_when_the_node_stops() {
+    let mut cluster = cluster();
+    cluster.cut_off("a");
+    cluster.node("a").order(1, remove("c"));
+    cluster.node("a").run();
+    cluster.node("a").driver.stop();
+    assert_eq!(
+        cluster.node("a").concluded(1),
+        Some(&Err(OrderError::Stopped))
+    );
+}
+
+#[test]
+fn an_order_of_a_stranger_is_not_carried_out() {
+    let mut cluster = cluster();
+    let request = OrderRequest {
+        term: cluster.node("a").core().term(),
+        id: 1,
+        patience_ms: 1000,
+        order: remove("c"),
+    };
+    let to = "a".into();
+    cluster.deliver("x", &to, Message::Request(RaftRequest::Order(request)));
+    cluster.settle();
+    assert_eq!(voters(&mut cluster, "a"), ["a", "b", "c"]);
+}
+
+#[test]
+fn a_follower_that_has_itself_removed_says_that_it_is_done() {
+    let mut cluster = cluster();
+    cluster.keep = |message| matches!(message, Message::Response(RaftResponse::Order(_)));
+    cluster.node("c").order(1, remove("c"));
+    cluster.settle();
+    cluster.pass(HEARTBEAT);
+    assert!(
+        matches!(cluster.node("c").concluded(1), Some(Ok(_))),
+        "the leader's answer does not reach it any more"
+    );
+}

@@ -1,0 +1,225 @@
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::types::{LogId, Term};
+
+fn voters(names: &str) -> Membership {
+    let ids: Vec<NodeId> = names.split_whitespace().map(NodeId::from).collect();
+    Membership::of_voters(&ids, &BTreeMap::new())
+}
+
+fn add(id: &str) -> Change {
+    Change::AddLearner {
+        id: id.into(),
+        address: format!("{id}.example:7101"),
+    }
+}
+
+fn names<'a>(ids: impl Iterator<Item = &'a NodeId>) -> String {
+    ids.map(NodeId::as_str).collect::<Vec<_>>().join(" ")
+}
+
+fn votes(yes: &str, no: &str) -> BTreeMap<NodeId, bool> {
+    let said = |names: &'static str, what| {
+        let ids = names.split_whitespace().map(NodeId::from);
+        ids.map(move |id| (id, what))
+    };
+    let (yes, no) = (yes.to_owned().leak(), no.to_owned().leak());
+    said(yes, true).chain(said(no, false)).collect()
+}
+
+/// From a, b, c to c, d, e; a becomes a learner.
+fn joint() -> Membership {
+    let mut target = voters("c d e").members().clone();
+    let learner = Member {
+        address: String::new(),
+        incarnation: 0,
+        standing: Standing::Learner,
+    };
+    target.insert("a".into(), learner);
+    voters("a b c").joint_with(&Membership::new(target))
+}
+
+#[test]
+fn during_a_change_old_and_new_voters_each_have_to_agree() {
+    let joint = joint();
+    assert!(joint.is_joint());
+    for (yes, no, expected) in [
+        ("a b d e", "", Tally::Won),
+        ("a b c", "", Tally::Open),
+        ("c d e", "", Tally::Open),
+        ("c d a", "", Tally::Won),
+        ("c d e", "a b", Tally::Lost),
+        ("a b", "d e", Tally::Lost),
+        ("x y z", "", Tally::Open),
+    ] {
+        assert_eq!(joint.tally(&votes(yes, no)), expected, "{yes} | {no}");
+    }
+}
+
+#[test]
+fn during_a_change_an_index_is_reached_where_both_majorities_have_it() {
+    let has = |id: &NodeId| match id.as_str() {
+        "a" | "b" => 9_u64,
+        "c" => 5,
+        "d" => 3,
+        _ => 1,
+    };
+    assert_eq!(voters("a b c").reached(has), 9);
+    assert_eq!(joint().reached(has), 3);
+    assert_eq!(joint().settled().reached(has), 3);
+}
+
+#[test]
+fn a_change_that_is_through_leaves_the_new_voters_and_the_demoted_as_learners() {
+    let settled = joint().settled();
+    assert!(!settled.is_joint());
+    assert_eq!(names(settled.voters()), "c d e");
+    assert_eq!(names(settled.learners()), "a");
+}
+
+#[test]
+fn learners_neither_vote_nor_count() {
+    let with_learner = add("x").apply(&voters("a b c")).unwrap();
+    assert_eq!(with_learner.tally(&votes("a x", "")), Tally::Open);
+    assert_eq!(with_learner.tally(&votes("a b", "")), Tally::Won);
+    let has = |id: &NodeId| u64::from(matches!(id.as_str(), "a" | "x"));
+    assert_eq!(with_learner.reached(has), 0);
+    assert!(!voters("a b c").joint_with(&with_learner).is_joint());
+}
+
+#[test]
+fn without_voters_nothing_is_won_and_nothing_reached() {
+    let none = Membership::default();
+    assert_ne!(none.tally(&votes("a b c", "")), Tally::Won);
+    assert_eq!(none.reached(|_| 7_u64), 0);
+    assert!(!none.is_sound());
+}
+
+#[test]
+fn every_change_asked_again_is_none() {
+    let start = voters("a b c");
+    let mut seats: BTreeMap<NodeId, Seat> = BTreeMap::new();
+    for (id, voter) in [("a", true), ("d", true), ("e", false)] {
+        let address = format!("{id}.example:7101");
+        seats.insert(id.into(), Seat { address, voter });
+    }
+    for change in [
+        add("d"),
+        Change::AddVoter {
+            id: "d".into(),
+            address: "d.example:7101".to_owned(),
+        },
+        Change::Remove { id: "b".into() },
+        Change::Promote { id: "b".into() },
+        Change::Replace {
+            old: "b".into(),
+            new: "d".into(),
+            address: "d.example:7101".to_owned(),
+        },
+        Change::Set(seats),
+    ] {
+        let once = change.apply(&start).unwrap();
+        assert_eq!(change.apply(&once), Ok(once.clone()), "{change:?}");
+    }
+}
+
+#[test]
+fn a_change_that_makes_no_sense_is_refused_with_the_reason() {
+    let start = voters("a");
+    let node = || NodeId::from("x");
+    let add_at = |id: &str, address: &str| Change::AddLearner {
+        id: id.into(),
+        address: address.to_owned(),
+    };
+    for (change, expected) in [
+        (Change::Remove { id: "a".into() }, ChangeError::LastVoter),
+        (
+            Change::Promote { id: node() },
+            ChangeError::UnknownNode { node: node() },
+        ),
+        (
+            Change::Replace {
+                old: node(),
+                new: "y".into(),
+                address: "y:1".to_owned(),
+            },
+            ChangeError::UnknownNode { node: node() },
+        ),
+        (
+            add_at("x", "no host at all"),
+            ChangeError::BadAddress {
+                node: node(),
+                address: "no host at all".to_owned(),
+            },
+        ),
+        (
+            add_at("x@y", "y:1"),
+            ChangeError::BadId {
+                node: "x@y".to_owned(),
+            },
+        ),
+        (Change::Set(BTreeMap::new()), ChangeError::LastVoter),
+    ] {
+        assert_eq!(change.apply(&start), Err(expected), "{change:?}");
+    }
+}
+
+#[test]
+fn a_cluster_has_a_largest_size() {
+    let mut membership = voters("a");
+    for number in 1..MAX_MEMBERS {
+        membership = add(&format!("n{number}")).apply(&membership).unwrap();
+    }
+    let limit = MAX_MEMBERS;
+    assert_eq!(
+        add("more").apply(&membership),
+        Err(ChangeError::TooMany { limit })
+    );
+}
+
+#[test]
+fn where_the_log_is_cut_the_configuration_before_is_in_force_again() {
+    let mut all = Configurations::new(voters("a b c"), None, &[]);
+    all.append(Index(4), voters("a b"));
+    all.append(Index(7), voters("a"));
+    assert_eq!((all.index(), all.current()), (Index(7), &voters("a")));
+    all.truncate(Index(5));
+    assert_eq!((all.index(), all.current()), (Index(4), &voters("a b")));
+    all.truncate(Index(4));
+    assert_eq!((all.index(), all.current()), (Index(0), &voters("a b c")));
+}
+
+#[test]
+fn what_is_committed_is_kept_only_as_far_as_it_is_needed() {
+    let mut all = Configurations::new(voters("a b c"), None, &[]);
+    for index in 1..=9 {
+        all.append(Index(index), voters("a b"));
+    }
+    all.compact(Index(8));
+    assert_eq!((all.later.len(), all.base.0), (2, Index(7)));
+    all.truncate(Index(9));
+    assert_eq!(all.index(), Index(8));
+}
+
+#[test]
+fn a_store_that_names_the_members_counts_more_than_the_start() {
+    let meta = SnapshotMeta {
+        last: LogId::new(Term(1), Index(5)),
+        membership: Some(voters("x y z")),
+        ..SnapshotMeta::default()
+    };
+    let stored = [(Index(3), voters("a")), (Index(8), voters("b"))];
+    let found = Configurations::new(voters("s"), Some(&meta), &stored);
+    assert_eq!((found.index(), found.current()), (Index(8), &voters("b")));
+    let found = Configurations::new(voters("s"), Some(&meta), &stored[..1]);
+    assert_eq!(found.current(), &voters("x y z"));
+    let old = SnapshotMeta {
+        membership: None,
+        ..meta
+    };
+    assert_eq!(
+        Configurations::new(voters("s"), Some(&old), &[]).current(),
+        &voters("s")
+    );
+}

@@ -1,0 +1,79 @@
+//! The bytes of a configuration, in a log entry and in a snapshot's header.
+//!
+//! ```text
+//! count u32, then for each member, in the order of their ids:
+//! id (u32 of bytes, UTF-8) · address (u32 of bytes, UTF-8) · incarnation u64 · standing u8
+//! ```
+//!
+//! Standings: 0 learner, 1 voter, 2 incoming, 3 leaving, 4 demoted.
+
+use std::collections::BTreeMap;
+
+use bytes::{Buf, Bytes};
+
+use super::{RecordError, get_name, put_length};
+use crate::node::address::MAX_ID_BYTES;
+use crate::raft::membership::{MAX_ADDRESS_BYTES, MAX_MEMBERS, Member, Membership, Standing};
+use crate::types::NodeId;
+
+/// Length of a member without its id and address.
+const MEMBER_BYTES: usize = 4 + 4 + 8 + 1;
+/// The longest record of a configuration with its length and checksum: during a change there may be twice as many.
+pub(super) const MAX_BYTES: usize =
+    12 + 2 * MAX_MEMBERS * (MEMBER_BYTES + MAX_ID_BYTES + MAX_ADDRESS_BYTES);
+
+/// Length of what [`put`] writes.
+pub(super) fn length(membership: &Membership) -> usize {
+    let member =
+        |(id, member): (&NodeId, &Member)| MEMBER_BYTES + id.as_str().len() + member.address.len();
+    4 + membership.members().iter().map(member).sum::<usize>()
+}
+
+/// Appends a configuration to a record.
+pub(super) fn put(record: &mut Vec<u8>, membership: &Membership) {
+    put_length(record, membership.members().len());
+    for (id, member) in membership.members() {
+        for text in [id.as_str(), &member.address] {
+            put_length(record, text.len());
+            record.extend_from_slice(text.as_bytes());
+        }
+        record.extend_from_slice(&member.incarnation.to_be_bytes());
+        record.push(match member.standing {
+            Standing::Learner => 0,
+            Standing::Voter => 1,
+            Standing::Incoming => 2,
+            Standing::Leaving => 3,
+            Standing::Demoted => 4,
+        });
+    }
+}
+
+/// Takes a configuration out of a record.
+pub(super) fn get(body: &mut Bytes) -> Result<Membership, RecordError> {
+    let count = body.try_get_u32()? as usize;
+    // A count that can't be true must not be worked through.
+    if count > body.len() / MEMBER_BYTES {
+        return Err(RecordError::CutShort);
+    }
+    let mut members = BTreeMap::new();
+    for _ in 0..count {
+        let id = NodeId::from(get_name(body)?);
+        let address = get_name(body)?;
+        let incarnation = body.try_get_u64()?;
+        let standing = match body.try_get_u8()? {
+            0 => Standing::Learner,
+            1 => Standing::Voter,
+            2 => Standing::Incoming,
+            3 => Standing::Leaving,
+            4 => Standing::Demoted,
+            kind => return Err(RecordError::Kind(kind)),
+        };
+        let member = Member {
+            address,
+            incarnation,
+            standing,
+        };
+        members.insert(id, member);
+    }
+    Ok(Membership::new(members))
+}

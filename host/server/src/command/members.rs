@@ -1,0 +1,130 @@
+//! `oarlock members` and `oarlock transfer-leader`.
+
+use oarlock_client::{Changed, Client, Member, RequestError};
+use serde_json::json;
+
+use super::connect::{block_on, connect, refused};
+use super::output::{print_safely, write_json, write_out};
+use super::table::{Align, Table, Tone};
+use crate::cli::{MembersArgs, MembersCommand, TransferArgs};
+use crate::exit::Failure;
+
+/// Shows or changes the members, and prints what became of it.
+///
+/// # Errors
+/// No node answers, or the leader refuses.
+pub(crate) fn members(args: MembersArgs) -> Result<(), Failure> {
+    block_on(run(args))
+}
+
+async fn run(args: MembersArgs) -> Result<(), Failure> {
+    let client = connect(&args.endpoint)?;
+    let changed = match &args.command {
+        MembersCommand::List => return list(&client, args.json).await,
+        MembersCommand::Add { node, voter } => {
+            let (id, addr) = named_address(node)?;
+            client.add_member(id, addr, *voter).await
+        }
+        MembersCommand::Promote { node } => client.promote_member(node).await,
+        MembersCommand::Remove { node } => client.remove_member(node).await,
+        MembersCommand::Replace { old, node } => {
+            let (id, addr) = named_address(node)?;
+            client.replace_member(old, id, addr).await
+        }
+    };
+    let changed = changed.map_err(|error| refused(&error, &error))?;
+    if args.json {
+        return write_json(std::io::stdout().lock(), &changed);
+    }
+    let line = format!("{}\n", words(&args.command, &changed));
+    write_out(std::io::stdout().lock(), line.as_bytes())
+}
+
+fn words(command: &MembersCommand, changed: &Changed) -> String {
+    let index = changed.index;
+    match command {
+        MembersCommand::List => String::new(),
+        MembersCommand::Add { node, voter } => {
+            let what = if *voter { "a voter" } else { "a learner" };
+            format!("{node} is {what} (entry {index})")
+        }
+        MembersCommand::Promote { node } => format!("{node} votes (entry {index})"),
+        MembersCommand::Remove { node } => {
+            format!("{node} is removed (entry {index}); stop its process")
+        }
+        MembersCommand::Replace { old, node } => {
+            format!("{node} has taken the place of {old} (entry {index})")
+        }
+    }
+}
+
+async fn list(client: &Client, json: bool) -> Result<(), Failure> {
+    let status = client
+        .status()
+        .await
+        .map_err(|error: RequestError| refused(&error, &error))?;
+    if json {
+        let members = json!({"leader_id": status.leader_id, "members": status.members});
+        return write_json(std::io::stdout().lock(), &members);
+    }
+    let leader = status.leader_id.as_deref();
+    let text = table(&status.members, leader).render();
+    write_out(std::io::stdout().lock(), text.as_bytes())
+}
+
+fn table(members: &[Member], leader: Option<&str>) -> Table {
+    let mut table = Table::new(&[
+        ("NODE", Align::Left),
+        ("ROLE", Align::Left),
+        ("PEERS AT", Align::Left),
+        ("CLIENTS AT", Align::Left),
+    ]);
+    for member in members {
+        let role = match member.voter {
+            true if leader == Some(member.node_id.as_str()) => "leader",
+            true => "voter",
+            false => "learner",
+        };
+        let client_addr = member
+            .client_addr
+            .as_deref()
+            .filter(|addr| !addr.is_empty());
+        let cells = [
+            member.node_id.as_str(),
+            role,
+            member.peer_addr.as_str(),
+            client_addr.unwrap_or("-"),
+        ];
+        table.row(cells.map(|cell| (print_safely(cell).into_owned(), Tone::Plain)));
+    }
+    table
+}
+
+/// Splits `ID=HOST:PORT`.
+fn named_address(text: &str) -> Result<(&str, &str), Failure> {
+    text.split_once('=')
+        .filter(|(id, addr)| !id.is_empty() && !addr.is_empty())
+        .ok_or_else(|| {
+            Failure::usage(format!(
+                "{text:?} does not say which node and where; write it as in node4=127.0.0.1:7104"
+            ))
+        })
+}
+
+/// Moves leadership, and prints who leads now.
+///
+/// # Errors
+/// No node answers, or leadership stays where it was.
+pub(crate) fn transfer_leader(args: TransferArgs) -> Result<(), Failure> {
+    block_on(async {
+        let client = connect(&args.endpoint)?;
+        let given = client.transfer_leader(args.node.as_deref()).await;
+        let given = given.map_err(|error| refused(&error, &error))?;
+        if args.json {
+            return write_json(std::io::stdout().lock(), &given);
+        }
+        let leader = given.leader_id.as_deref().unwrap_or("another node");
+        let line = format!("{} leads term {}\n", print_safely(leader), given.term);
+        write_out(std::io::stdout().lock(), line.as_bytes())
+    })
+}

@@ -1,0 +1,128 @@
+//! Who the members are: the last configuration in a node's log is in force there (dissertation §4.1); the committed
+//! ones follow each other as joint consensus has it (§4.3); only a voter leads; and an operator who is told that a
+//! change is done finds it so.
+
+use std::collections::BTreeMap;
+
+use task_queue_raft::raft::membership::{Change, Membership};
+use task_queue_raft::raft::{Core, Role};
+use task_queue_raft::types::{Entry, Index, LogId, NodeId, Payload, Term};
+
+use crate::sim::violation::{Violation, ensure};
+
+const IN_FORCE: &str = "the last configuration in the log is in force (dissertation §4.1)";
+
+/// Every configuration that was ever in a log, and those that are committed.
+#[derive(Debug, Default)]
+pub(crate) struct Members {
+    founders: Membership,
+    seen: BTreeMap<LogId, Membership>,
+    committed: BTreeMap<Index, (LogId, Membership)>,
+    leaders: std::collections::BTreeSet<Term>,
+}
+
+impl Members {
+    pub(crate) fn found<'a>(&mut self, founders: impl Iterator<Item = &'a NodeId>) {
+        self.founders = Membership::of_voters(founders, &BTreeMap::new());
+    }
+
+    pub(crate) fn see(&mut self, entries: &[Entry]) {
+        for entry in entries {
+            if let Payload::Membership(membership) = &entry.payload {
+                self.seen.insert(entry.id, membership.clone());
+            }
+        }
+    }
+
+    pub(crate) fn check(&mut self, node: usize, core: &Core) -> Result<(), Violation> {
+        let members = core.membership();
+        if core.role() == Role::Leader && self.leaders.insert(core.term()) {
+            ensure(
+                members.is_voter(core.id()),
+                "only a voter is elected (dissertation §4.2.1)",
+                || {
+                    format!(
+                        "n{node} leads term {}, and the members are {members:?}",
+                        core.term()
+                    )
+                },
+            )?;
+        }
+        let log = core.log();
+        let there = |id: &LogId| {
+            let purged = self
+                .committed
+                .get(&id.index)
+                .is_some_and(|(known, _)| known == id);
+            log.holds(*id) || purged && id.index <= log.purged().index
+        };
+        // A leader's own entry is seen only once it is on a disk or on its way.
+        if core.role() == Role::Leader && log.stable() < core.membership_index() {
+            return Ok(());
+        }
+        let last = self.seen.iter().rev().find(|(id, _)| there(id));
+        let as_it_should_be = match last {
+            Some((_, last)) => members == last,
+            // One that waits to be added knows nobody.
+            None => *members == self.founders || members.members().is_empty(),
+        };
+        ensure(as_it_should_be, IN_FORCE, || {
+            format!("n{node} has {members:?}, and its log says {last:?}")
+        })
+    }
+
+    /// An entry is applied for the first time anywhere.
+    pub(crate) fn commit(&mut self, entry: &Entry) -> Result<(), Violation> {
+        let Payload::Membership(next) = &entry.payload else {
+            return Ok(());
+        };
+        let before = self.in_force(entry.id.index);
+        let voters = |members: &Membership| members.voters().cloned().collect::<Vec<_>>();
+        let follows = if before.is_joint() {
+            *next == before.settled()
+        } else if next.is_joint() {
+            // The voters of before are the old ones of the joint configuration.
+            before.joint_with(&next.settled()) == *next
+        } else {
+            voters(before) == voters(next)
+        };
+        ensure(
+            follows,
+            "voters change by joint consensus (dissertation §4.3)",
+            || format!("{} makes {next:?} of {before:?}", entry.id),
+        )?;
+        let committed = (entry.id, next.clone());
+        self.committed.insert(entry.id.index, committed);
+        Ok(())
+    }
+
+    fn in_force(&self, at: Index) -> &Membership {
+        let before = self.committed.range(..=at).next_back();
+        before.map_or(&self.founders, |(_, (_, membership))| membership)
+    }
+
+    pub(crate) fn on_changed(
+        &self,
+        node: usize,
+        change: &Change,
+        index: Index,
+        committed: Index,
+    ) -> Result<(), Violation> {
+        // What no machine has applied yet is known only from the logs.
+        let uncommitted = self.seen.iter().filter(|(id, _)| id.index == index);
+        let mut found = uncommitted
+            .map(|(_, members)| members)
+            .chain([self.in_force(index)]);
+        let done = |members: &Membership| {
+            !members.is_joint() && change.apply(members).is_ok_and(|target| target == *members)
+        };
+        ensure(
+            index <= committed && found.any(done),
+            "a change that is done is in force",
+            || {
+                let members = self.in_force(index);
+                format!("n{node} says that {change:?} is done at {index}, and there is {members:?}")
+            },
+        )
+    }
+}

@@ -1,0 +1,119 @@
+//! An operator who changes the members and moves leadership, in the middle of the storm.
+
+use std::collections::BTreeMap;
+
+use task_queue_raft::driver::Input;
+use task_queue_raft::message::{Order, OrderError};
+use task_queue_raft::raft::membership::{Change, Seat};
+use task_queue_raft::types::{Index, NodeId};
+
+use super::World;
+use crate::sim::violation::Violation;
+
+/// Orders that wait for an outcome: at which node each was given.
+#[derive(Debug, Default)]
+pub(super) struct Operator {
+    next: u64,
+    open: BTreeMap<u64, (usize, Order)>,
+}
+
+impl Operator {
+    pub(super) fn open(&self) -> impl Iterator<Item = (&u64, &(usize, Order))> {
+        self.open.iter()
+    }
+
+    /// The node is gone, and with it the connection to it.
+    pub(super) fn lose(&mut self, node: usize) {
+        self.open.retain(|_, (at, _)| *at != node);
+    }
+}
+
+impl World {
+    pub(super) fn order_change(&mut self) {
+        let count = self.nodes.len();
+        let (some, other) = (self.fault_rng.place(count), self.fault_rng.place(count));
+        let (id, new) = (self.ids[some].clone(), self.ids[other].clone());
+        let (address, new_address) = (address_of(&id), address_of(&new));
+        let change = match self.fault_rng.below(8) {
+            0 => Change::AddLearner { id, address },
+            1 | 2 => Change::AddVoter { id, address },
+            3 => Change::Promote { id },
+            4 | 5 => Change::Remove { id },
+            6 => Change::Replace {
+                old: id,
+                new,
+                address: new_address,
+            },
+            _ => Change::Set(self.draw_members()),
+        };
+        self.order(Order::Change(change));
+    }
+
+    /// Any members but no voters at all: a cluster keeps one.
+    fn draw_members(&mut self) -> BTreeMap<NodeId, Seat> {
+        let mut seats = BTreeMap::new();
+        for id in &self.ids {
+            if self.fault_rng.chance(700) {
+                let voter = self.fault_rng.chance(800);
+                let address = address_of(id);
+                seats.insert(id.clone(), Seat { address, voter });
+            }
+        }
+        seats
+    }
+
+    pub(super) fn order_transfer(&mut self) {
+        let to = self.fault_rng.place(self.nodes.len());
+        let to = self.fault_rng.chance(500).then(|| self.ids[to].clone());
+        self.order(Order::Transfer(to));
+    }
+
+    fn order(&mut self, order: Order) {
+        let node = self.fault_rng.place(self.nodes.len());
+        if self.nodes[node].live.is_none() {
+            return;
+        }
+        let number = self.operator.next;
+        self.operator.next += 1;
+        let deadline = self.now + self.fault_rng.millis(100, 3000);
+        self.trace.note(self.now, node, number, || {
+            format!("order {number}, until {deadline:?}: {order:?}")
+        });
+        self.operator.open.insert(number, (node, order.clone()));
+        self.put(
+            node,
+            Input::Order {
+                order,
+                deadline,
+                operator: number,
+            },
+        );
+    }
+
+    pub(super) fn operator_hears(
+        &mut self,
+        node: usize,
+        number: u64,
+        outcome: &Result<Index, OrderError>,
+    ) -> Result<(), Violation> {
+        self.trace.note(self.now, node, number, || {
+            format!("order {number} ends: {outcome:?}")
+        });
+        let done = u64::from(outcome.is_ok());
+        match self.operator.open.remove(&number) {
+            Some((_, Order::Change(change))) => {
+                self.coverage.changes += done;
+                if let Ok(index) = outcome {
+                    return self.invariants.on_changed(node, &change, *index);
+                }
+            }
+            Some((_, Order::Transfer(_))) => self.coverage.transfers += done,
+            None => {}
+        }
+        Ok(())
+    }
+}
+
+fn address_of(id: &NodeId) -> String {
+    format!("{id}.example:7101")
+}

@@ -1,0 +1,303 @@
+//! Real processes come and go: a cluster grows, shrinks, replaces a dead node, and moves its leadership under load.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use oarlock_tests::process::{Cluster, Http, apply_somewhere, eventually, run};
+use serde_json::{Value, json};
+
+fn put(number: u64) -> String {
+    json!({"put": {"key": format!("k{number}"), "value": "v"}}).to_string()
+}
+
+/// Sends an order that has to be carried out.
+async fn order(http: &Http, method: &str, path: &str, body: Value) -> Value {
+    let headers = [("oarlock-timeout-ms", "60000")];
+    let body = if body.is_null() {
+        String::new()
+    } else {
+        body.to_string()
+    };
+    let answer = http
+        .send(method, path, &headers, body)
+        .await
+        .unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+    assert_eq!(answer.status, 200, "{method} {path}: {answer:?}");
+    answer.json()
+}
+
+async fn add(cluster: &mut Cluster, asked: usize) -> usize {
+    let at = cluster.join();
+    let (id, addr) = (
+        cluster.nodes[at].id().to_owned(),
+        cluster.nodes[at].peer_addr().to_owned(),
+    );
+    let waiting = eventually("the new node answers", async || {
+        cluster.nodes[at].http().status().await
+    })
+    .await;
+    assert_eq!(waiting["role"], "learner", "{waiting}");
+    let body = json!({"node_id": id, "peer_addr": addr, "voter": true});
+    let changed = order(&cluster.nodes[asked].http(), "POST", "/v1/members", body).await;
+    assert!(changed["index"].as_u64().is_some(), "{changed}");
+    at
+}
+
+/// Waits until a node names exactly these as voters, and says what it is.
+async fn knows_voters(http: &Http, wanted: &[&str]) -> Value {
+    eventually("the node knows the voters", async || {
+        let status = http.status().await?;
+        let members = status["members"].as_array()?.clone();
+        let voters: Vec<&str> = members
+            .iter()
+            .filter(|member| member["voter"] == true)
+            .filter_map(|member| member["node_id"].as_str())
+            .collect();
+        (voters == wanted).then_some(status)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_grows_from_one_to_three_to_five_and_shrinks_again() {
+    // Few entries to a snapshot: whoever comes late gets one.
+    let mut cluster = Cluster::start(1, "kv", &["--snapshot-threshold", "20"]);
+    cluster.leader().await;
+    for number in 0..50 {
+        cluster
+            .apply_somewhere(&format!("before-{number}"), &put(number))
+            .await;
+    }
+    for asked in 0..4 {
+        // Each is added at the one before: any node hands it to the leader.
+        add(&mut cluster, asked).await;
+    }
+    let all = ["node1", "node2", "node3", "node4", "node5"];
+    for node in &cluster.nodes {
+        let status = knows_voters(&node.http(), &all).await;
+        assert_ne!(status["role"], "learner", "{status}");
+    }
+    cluster.apply_somewhere("grown", &put(50)).await;
+    cluster.converged().await;
+
+    for id in ["node1", "node2"] {
+        order(
+            &cluster.nodes[4].http(),
+            "DELETE",
+            &format!("/v1/members/{id}"),
+            Value::Null,
+        )
+        .await;
+        knows_voters(
+            &cluster.nodes[4].http(),
+            &all[all.iter().position(|other| *other == id).unwrap_or(0) + 1..],
+        )
+        .await;
+    }
+    cluster.nodes[0].kill();
+    cluster.nodes[1].kill();
+    // One of three may go as well.
+    cluster.nodes[2].kill();
+    cluster.leader().await;
+    cluster.apply_somewhere("shrunk", &put(51)).await;
+    let answer = cluster.nodes[4]
+        .http()
+        .query(r#"{"get":{"key":"k7"}}"#)
+        .await
+        .expect("an answer");
+    assert_eq!(
+        answer.json(),
+        json!({"value": "v"}),
+        "what was there before it came"
+    );
+    // A node that was added knows all of it again when it restarts.
+    cluster.nodes[4].kill();
+    cluster.nodes[4].start();
+    knows_voters(&cluster.nodes[4].http(), &all[2..]).await;
+    cluster.nodes[2].start();
+    cluster.leader().await;
+    cluster.apply_somewhere("restarted", &put(52)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_node_is_replaced_in_one_call_and_promotion_waits_for_nobody() {
+    let mut cluster = Cluster::start(3, "kv", &[]);
+    cluster.leader().await;
+    cluster.apply_somewhere("one", &put(1)).await;
+    cluster.nodes[2].kill();
+    let at = cluster.join();
+    let addr = cluster.nodes[at].peer_addr().to_owned();
+    let body = json!({"node_id": "node4", "peer_addr": addr, "replaces": "node3"});
+    order(&cluster.nodes[0].http(), "POST", "/v1/members", body).await;
+    knows_voters(&cluster.nodes[at].http(), &["node1", "node2", "node4"]).await;
+
+    // Nobody listens there: it can't catch up, and says so at once.
+    let http = cluster.nodes[1].http();
+    order(
+        &http,
+        "POST",
+        "/v1/members",
+        json!({"node_id": "node5", "peer_addr": "127.0.0.1:9"}),
+    )
+    .await;
+    let answer = http
+        .send("POST", "/v1/members/node5/promote", &[], "")
+        .await
+        .expect("an answer");
+    assert_eq!(
+        (answer.status, answer.error_code().as_str()),
+        (409, "not_caught_up")
+    );
+    for (method, path, body, expected) in [
+        (
+            "POST",
+            "/v1/members/nobody/promote",
+            "",
+            (404, "unknown_node"),
+        ),
+        ("POST", "/v1/members", "{}", (400, "malformed")),
+        (
+            "POST",
+            "/v1/members",
+            r#"{"node_id":"a b","peer_addr":"h:1"}"#,
+            (400, "malformed"),
+        ),
+        (
+            "POST",
+            "/v1/members",
+            r#"{"node_id":"x","peer_addr":"::::"}"#,
+            (400, "malformed"),
+        ),
+        (
+            "POST",
+            "/v1/leader/transfer",
+            r#"{"to":"node5"}"#,
+            (409, "not_a_voter"),
+        ),
+        ("POST", "/v1/leader/transfer", "[", (400, "malformed")),
+        ("PUT", "/v1/members", "", (405, "method_not_allowed")),
+    ] {
+        let answer = http.send(method, path, &[], body).await.expect("an answer");
+        assert_eq!(
+            (answer.status, answer.error_code().as_str()),
+            expected,
+            "{method} {path} {body}"
+        );
+    }
+    order(&http, "DELETE", "/v1/members/node5", Value::Null).await;
+    order(&http, "DELETE", "/v1/members/node5", Value::Null).await;
+    cluster.apply_somewhere("two", &put(2)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leadership_moves_under_load_and_not_one_request_fails() {
+    let mut cluster = Cluster::start(3, "kv", &[]);
+    cluster.leader().await;
+    let (stop, done) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicU64::new(0)),
+    );
+    let mut clients = tokio::task::JoinSet::new();
+    for client in 0..12_u64 {
+        let (stop, done) = (Arc::clone(&stop), Arc::clone(&done));
+        let http = cluster.nodes[usize::try_from(client % 3).unwrap_or(0)].http();
+        clients.spawn(async move {
+            while !stop.load(Ordering::Acquire) {
+                // Without a key and sent once: nothing hides a refusal.
+                let answer = http.apply(put(client)).await.expect("an answer");
+                assert_eq!(answer.status, 200, "{answer:?}");
+                done.fetch_add(1, Ordering::Release);
+            }
+        });
+    }
+    for to in ["node2", "node3", "node1", "node3"] {
+        let before = done.load(Ordering::Acquire);
+        let given = order(
+            &cluster.nodes[0].http(),
+            "POST",
+            "/v1/leader/transfer",
+            json!({"to": to}),
+        )
+        .await;
+        assert!(given["term"].as_u64().is_some(), "{given}");
+        eventually("all nodes follow the new leader", async || {
+            for node in &cluster.nodes {
+                (node.http().status().await?["leader_id"] == to).then_some(())?;
+            }
+            Some(())
+        })
+        .await;
+        eventually("the clients go on", async || {
+            (done.load(Ordering::Acquire) > before + 20).then_some(())
+        })
+        .await;
+    }
+    stop.store(true, Ordering::Release);
+    while let Some(client) = clients.join_next().await {
+        client.expect("no request failed");
+    }
+    cluster.converged().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_change_members_and_leader() {
+    let mut cluster = Cluster::start(1, "counter", &[]);
+    cluster.leader().await;
+    let at = cluster.join();
+    let endpoint = cluster.nodes[0].http().0;
+    let oarlock = |words: &[&str]| {
+        let words =
+            words
+                .iter()
+                .copied()
+                .chain(["--endpoints", &endpoint, "--timeout-ms", "60000"]);
+        let output = run(words);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (
+            output.status.code(),
+            text(&output.stdout),
+            text(&output.stderr),
+        )
+    };
+    let node = format!("node2={}", cluster.nodes[at].peer_addr());
+    let added = oarlock(&["members", "add", &node]);
+    assert!(
+        added.0 == Some(0) && added.1.contains("learner"),
+        "{added:?}"
+    );
+    eventually("the learner has caught up", async || {
+        let promoted = oarlock(&["members", "promote", "node2"]);
+        (promoted.0 == Some(0)).then_some(())
+    })
+    .await;
+    let listed = oarlock(&["members", "list", "--json"]);
+    let json: Value = serde_json::from_str(&listed.1).unwrap_or_else(|_| panic!("{listed:?}"));
+    assert_eq!(json["members"].as_array().map(Vec::len), Some(2), "{json}");
+    assert!(json["members"][1]["voter"] == true, "{json}");
+
+    let moved = oarlock(&["transfer-leader", "node2"]);
+    assert!(
+        moved.0 == Some(0) && moved.1.contains("node2 leads term"),
+        "{moved:?}"
+    );
+    let table = oarlock(&["members", "list"]);
+    assert!(
+        table.1.contains("node2") && table.1.contains("leader"),
+        "{table:?}"
+    );
+    let removed = oarlock(&["members", "remove", "node1"]);
+    assert!(
+        removed.0 == Some(0) && removed.1.contains("removed"),
+        "{removed:?}"
+    );
+    let refused = oarlock(&["members", "promote", "node9"]);
+    assert!(
+        matches!(refused.0, Some(1 | 3)) && !refused.2.is_empty(),
+        "{refused:?}"
+    );
+    let wrong = oarlock(&["members", "add", "node2"]);
+    assert_eq!(wrong.0, Some(2), "{wrong:?}");
+    let targets = [cluster.nodes[at].http()];
+    let reply = apply_somewhere(&targets, "after", r#"{"add":{"by":5}}"#).await;
+    assert_eq!(reply, json!({"value": 5}));
+}

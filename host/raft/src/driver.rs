@@ -195,7 +195,8 @@ pub struct DriverLimits {
     pub leader_patience: Duration,
     /// How long after a leader could not vouch for a read it is asked again.
     pub read_retry: Duration,
-    /// Messages that wait for a write. More are lost, as the network may lose any: the disk hangs then.
+    /// Messages that wait for a write. More are lost, as the network may lose any: the disk hangs then. It has room
+    /// for one to each peer, or some voters would never be asked for their votes.
     pub held_messages: usize,
 }
 

@@ -157,7 +157,8 @@ fn draw_driver_limits(rng: &mut Rng, election_max: u64) -> DriverLimits {
         entries_under_way: rng.pick(&[1, 2, 8]),
         leader_patience: Duration::from_millis(election_max * rng.between(1, 6)),
         read_retry: Duration::from_millis(rng.between(5, 100)),
-        held_messages: rng.pick(&[3, 65_536]),
+        // A candidate's requests wait together for its own vote: with less room, some voters would never be asked.
+        held_messages: rng.pick(&[10, 65_536]),
     }
 }
 

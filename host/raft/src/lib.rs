@@ -72,9 +72,11 @@
 //! | [`driver`] | carries out what the core wants, in the one order that is safe |
 //! | [`disk`], [`applier`] | the two ends of the driver that do the work: on the disk, on the machine |
 //! | [`node`] | peers over TCP |
+//! | [`address`] | how a peer is written |
 //! | [`handle`] | one running node: [`Raft`], [`RaftConfig`], [`create_raft`] |
 //! | [`types`] | node, term, index, entry |
 
+pub mod address;
 pub mod applier;
 pub mod disk;
 pub mod driver;

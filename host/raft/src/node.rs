@@ -30,19 +30,18 @@ use thiserror::Error;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-use self::address::{PeerAddress, is_valid_id};
 use self::hello::{MAX_CLIENT_ADDR_BYTES, MAX_CLUSTER_ID_BYTES};
 use self::link::PeerLink;
 use self::listener::Listener;
 use self::peers::Context;
 use self::task::Task;
+use crate::address::{PeerAddress, is_valid_id};
 use crate::message::Message;
 use crate::types::NodeId;
 
 pub use self::limits::NetworkLimits;
 pub use self::stats::NetworkStats;
 
-pub mod address;
 mod connection;
 pub mod frame;
 pub mod hello;

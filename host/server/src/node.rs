@@ -195,6 +195,13 @@ impl Node {
         self.peer_addr
     }
 
+    /// The cluster that it is in, and the names of its members as far as this node knows.
+    pub(crate) fn cluster(&self) -> (String, Vec<String>) {
+        let members = self.app.raft.status().membership;
+        let names = members.members().keys().map(ToString::to_string).collect();
+        (self.app.cluster_id(), names)
+    }
+
     /// The guest that it runs.
     pub(crate) fn module(&self) -> &GuestModule {
         &self.app.module

@@ -94,25 +94,30 @@ impl Signals {
 /// What is told of a node when it has started.
 struct Facts {
     node_id: String,
-    cluster: String,
     data_dir: String,
 }
 
 impl Facts {
     fn of(settings: &ServeSettings) -> Self {
-        let nodes = settings.cluster.members().len();
-        let cluster = match nodes {
-            1 => format!("{} (this node alone)", settings.cluster_id),
-            nodes => format!(
-                "{} ({nodes} nodes: {})",
-                settings.cluster_id,
-                settings.cluster.names()
-            ),
-        };
         Self {
             node_id: settings.node_id.clone(),
-            cluster,
             data_dir: settings.data_dir.display().to_string(),
+        }
+    }
+
+    /// Which cluster it is in, by what its log says.
+    fn cluster(&self, node: &Node) -> String {
+        let (cluster_id, members) = node.cluster();
+        if !members.contains(&self.node_id) {
+            return "none: its members take this node in with `oarlock members add`".to_owned();
+        }
+        match &members[..] {
+            [_] => format!("{cluster_id} (this node alone)"),
+            members => format!(
+                "{cluster_id} ({} nodes: {})",
+                members.len(),
+                members.join(", ")
+            ),
         }
     }
 
@@ -121,7 +126,7 @@ impl Facts {
         let (clients, peers) = (node.client_addr(), node.peer_addr());
         let lines = [
             ("node", self.node_id.clone()),
-            ("cluster", self.cluster.clone()),
+            ("cluster", self.cluster(node)),
             ("peers", peers.to_string()),
             ("clients", format!("http://{clients}")),
             ("dashboard", format!("http://{clients}/")),

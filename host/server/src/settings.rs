@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use oarlock_wasm::{GuestModule, MachineLimits};
 use task_queue_raft::RaftConfig;
-use task_queue_raft::node::address::is_valid_id;
+use task_queue_raft::address::is_valid_id;
 use thiserror::Error;
 
 use crate::cli::{Origins, ServeArgs};

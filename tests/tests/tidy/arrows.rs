@@ -9,7 +9,7 @@ struct Arrow {
     package: &'static str,
     folder: &'static str,
     may: &'static [&'static str],
-    /// Packages of others that it must not know either, by the start of their name.
+    /// Packages of others that it must not know either, with all that begin with their name and a hyphen.
     never: &'static [&'static str],
 }
 
@@ -178,12 +178,12 @@ impl Arrow {
                 )
             });
         }
-        let starts = |start: &&&str| {
-            other
-                .replace('-', "_")
-                .starts_with(&start.replace('-', "_"))
+        let meant = |name: &&&str| {
+            let (other, name) = (other.replace('-', "_"), name.replace('-', "_"));
+            // A family of packages ends with a hyphen; `wat` alone is not `watch`.
+            other == name || other.starts_with(&format!("{}_", name.trim_end_matches('_')))
         };
-        self.never.iter().find(starts).map(|_| {
+        self.never.iter().find(meant).map(|_| {
             format!("{package} must not know {other}; put what needs it into the package whose work that is")
         })
     }

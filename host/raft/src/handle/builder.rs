@@ -10,9 +10,9 @@ use tokio::sync::{Semaphore, watch};
 
 use super::runtime::{Inbox, Receiver};
 use super::{Raft, RaftConfig, Shared, Status};
+use crate::address::PeerAddress;
 use crate::driver::DriverLimits;
 use crate::node::NetworkLimits;
-use crate::node::address::PeerAddress;
 use crate::raft::membership::Membership;
 use crate::raft::{Limits, Role};
 use crate::state_machine::StateMachine;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::node::address::{AddressError, PeerAddress};
+use crate::address::{AddressError, PeerAddress};
 
 /// Settings of a node, as users of the library know them. Everything else is set on
 /// [`RaftBuilder`](crate::RaftBuilder).

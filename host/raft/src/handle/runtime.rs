@@ -17,11 +17,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::builder::{Plumbing, RaftBuilder};
 use super::{Fault, StartError, Status};
+use crate::address::PeerAddress;
 use crate::applier::Applier;
 use crate::disk::{Disk, DiskDone, DiskTask};
 use crate::driver::{Applied, Driver, Ends, Input, MachineTask, SubmitError};
 use crate::message::{Message, OrderError};
-use crate::node::address::PeerAddress;
 use crate::node::{Admission, NetEvent, Network, NetworkConfig};
 use crate::raft::{Core, CoreConfig};
 use crate::state_machine::StateMachine;

@@ -17,8 +17,8 @@ use std::fmt;
 
 use thiserror::Error;
 
-use super::address::is_valid_id;
 use super::frame::{CHECKSUM_BYTES, LENGTH_BYTES};
+use crate::address::is_valid_id;
 use crate::types::NodeId;
 
 #[cfg(test)]
@@ -253,12 +253,12 @@ impl Opening {
                 put_text(
                     &mut out,
                     hello.node_id.as_str(),
-                    super::address::MAX_ID_BYTES,
+                    crate::address::MAX_ID_BYTES,
                 );
                 put_text(
                     &mut out,
                     hello.peer_id.as_str(),
-                    super::address::MAX_ID_BYTES,
+                    crate::address::MAX_ID_BYTES,
                 );
                 put_text(&mut out, &hello.client_addr, MAX_CLIENT_ADDR_BYTES);
             }
@@ -382,7 +382,7 @@ impl Fields<'_> {
     }
 
     fn node_id(&mut self, field: &'static str) -> Result<NodeId, HelloError> {
-        let id = self.text(field, super::address::MAX_ID_BYTES)?;
+        let id = self.text(field, crate::address::MAX_ID_BYTES)?;
         if is_valid_id(&id) {
             Ok(id.into())
         } else {

@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::address::PeerAddress;
 use super::connection::Wire;
 use super::hello::{Hello, Refusal};
 use super::limits::NetworkLimits;
 use super::queue::{Queue, Rejected};
 use super::stats::NetworkStats;
 use super::{Admission, NetworkConfig};
+use crate::address::PeerAddress;
 use crate::message::{Message, RaftRequest, RaftResponse};
 use crate::types::NodeId;
 

@@ -69,7 +69,7 @@ async fn list(client: &Client, json: bool) -> Result<(), Failure> {
     }
     let leader = status.leader_id.as_deref();
     let text = table(&status.members, leader).render();
-    write_out(std::io::stdout().lock(), text.as_bytes())
+    write_out(anstream::stdout().lock(), text.as_bytes())
 }
 
 fn table(members: &[Member], leader: Option<&str>) -> Table {

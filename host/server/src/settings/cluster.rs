@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
-use task_queue_raft::node::address::is_valid_id;
+use task_queue_raft::address::is_valid_id;
 use thiserror::Error;
 
 use super::address::{AddressError, HostPort};

@@ -147,6 +147,6 @@ async fn a_node_of_the_cluster_that_is_not_listed_is_heard_and_answered_if_so_co
     assert_eq!(refusal.reason, RefusalReason::OtherCluster);
 }
 
-fn address(node: &TestNode) -> crate::node::address::PeerAddress {
+fn address(node: &TestNode) -> crate::address::PeerAddress {
     format!("{}@{}", node.id, node.addr()).parse().unwrap()
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::{MAX_ADDRESS_BYTES, MAX_MEMBERS, Member, Membership, Standing};
-use crate::node::address::{PeerAddress, is_valid_id};
+use crate::address::{PeerAddress, is_valid_id};
 use crate::types::{Index, NodeId};
 
 /// A member as an operator wants it.

@@ -16,6 +16,8 @@ pub(crate) enum Health {
     Ready,
     /// It answers, and says that it is not ready.
     NotReady,
+    /// It answers, and belongs to no cluster: it was removed, or waits to be added.
+    NoMember,
     /// It does not answer.
     Silent(String),
     /// Nobody knows where it takes requests.
@@ -178,7 +180,12 @@ async fn ask_one(client: &Client, endpoint: Endpoint) -> NodeReport {
             };
         }
     };
+    let is_member = status
+        .members
+        .iter()
+        .any(|member| member.node_id == status.node_id);
     let health = match client.is_ready(&endpoint).await {
+        Ok(_) if !is_member => Health::NoMember,
         Ok(true) => Health::Ready,
         Ok(false) => Health::NotReady,
         Err(error) => Health::Silent(short(&error)),

@@ -26,13 +26,13 @@ const MAX_HOST_BYTES: usize = 253;
 /// `10.0.0.7:7101` is the node "10.0.0.7:7101".
 ///
 /// ```
-/// use task_queue_raft::node::address::PeerAddress;
+/// use task_queue_raft::address::PeerAddress;
 ///
 /// let peer: PeerAddress = "node2@10.0.0.7:7102".parse()?;
 /// assert_eq!((peer.id.as_str(), peer.host.as_str(), peer.port), ("node2", "10.0.0.7", 7102));
 /// let peer: PeerAddress = "node2".parse()?;
 /// assert_eq!((peer.id.as_str(), peer.host.as_str(), peer.port), ("node2", "node2", 7101));
-/// # Ok::<(), task_queue_raft::node::address::AddressError>(())
+/// # Ok::<(), task_queue_raft::address::AddressError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PeerAddress {

@@ -183,15 +183,25 @@ impl Core {
             time_ms: wall_ms.max(self.log.last_time_ms()),
             payload,
         };
-        if let Payload::Membership(membership) = &entry.payload {
-            self.configurations.append(id.index, membership.clone());
-        }
+        let changes_members = self.take_in_force(&entry);
         let cost = entry.cost();
         self.uncommitted.push_back((id.index, cost));
         self.uncommitted_bytes += cost;
         self.log.append(entry);
-        self.members_changed();
+        if changes_members {
+            self.members_changed();
+        }
         id
+    }
+
+    /// A configuration is in force once it is appended, committed or not (dissertation §4.1). Says whether this is one.
+    fn take_in_force(&mut self, entry: &Entry) -> bool {
+        let Payload::Membership(membership) = &entry.payload else {
+            return false;
+        };
+        let membership = membership.clone();
+        self.configurations.append(entry.id.index, membership);
+        true
     }
 
     /// Commits what a majority has on its disks, if that reaches an entry of this term: an older one could
@@ -326,29 +336,33 @@ impl Core {
             };
         }
         let last = Index(previous.index.0 + entries.len() as u64);
+        let mut members_changed = false;
         for entry in entries {
-            self.accept_entry(entry);
+            members_changed |= self.accept_entry(entry);
         }
-        self.members_changed();
+        if members_changed {
+            self.members_changed();
+        }
         self.log.committed = self.log.committed.max(leader_commit.min(last));
         AppendResult::Matched(last.max(self.log.committed))
     }
 
     /// Keeps what agrees, replaces what conflicts, appends what is new. Never removes an entry that agrees: the
-    /// message may be an old one, and entries behind it may already count (§5.3).
-    fn accept_entry(&mut self, entry: Entry) {
+    /// message may be an old one, and entries behind it may already count (§5.3). Says whether other members may be
+    /// in force by it.
+    fn accept_entry(&mut self, entry: Entry) -> bool {
         if entry.id.index <= self.log.committed || self.log.holds(entry.id) {
-            return;
+            return false;
         }
+        let mut members_change = false;
         if entry.id.index <= self.log.last().index {
             self.log.truncate(entry.id.index);
             self.configurations.truncate(entry.id.index);
+            members_change = true;
         }
-        if let Payload::Membership(membership) = &entry.payload {
-            self.configurations
-                .append(entry.id.index, membership.clone());
-        }
+        members_change |= self.take_in_force(&entry);
         self.log.append(entry);
+        members_change
     }
 
     /// When this follower gives up on its leader; for tests.

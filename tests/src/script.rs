@@ -24,6 +24,10 @@
 //! | `elapse MS [N …]` | time passes unnoticed, on all nodes or those named |
 //! | `propose N word …` | one proposal with a command for each word |
 //! | `read N ID` | a linearizable read |
+//! | `change N learner 4`, `voter 4`, `promote 4`, `remove 3`, `replace 3 4` | one step of a change of the members |
+//! | `change N members voters=(1,2) learners=(3)` | the same: these are to be the members |
+//! | `transfer N [M]` | N gives its leadership to M, or to whom it finds best |
+//! | `forget N` | N gives up its leader |
 //! | `deliver [N …] [from=(…)] [drop=(…)] [count=C]` | delivers what is under way to N, loses what is under way to those in `drop` |
 //! | `stabilize [N …]` | delivers among these until nothing is under way to them |
 //! | `disk N slow` or `fast` | slow: tasks of the disk wait for `persist` |
@@ -34,6 +38,7 @@
 //!
 //! `quiet` before a command keeps its output to itself.
 
+mod change;
 mod cluster;
 mod command;
 mod node;

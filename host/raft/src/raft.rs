@@ -9,6 +9,7 @@
 //! | [`Core::step`] | a message arrived |
 //! | [`Core::propose`], [`Core::read`] | a client asks |
 //! | [`Core::change_members`], [`Core::transfer_leadership`] | an operator asks |
+//! | [`Core::forget_leader`] | someone knows that the leader is gone |
 //! | [`Core::persisted`], [`Core::entries_read`], [`Core::applied`] | the disk or the state machine is done |
 //! | [`Core::snapshot_taken`], [`Core::chunk_read`], [`Core::chunk_received`] | a snapshot has moved on |
 //!

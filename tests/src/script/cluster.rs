@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use task_queue_raft::message::Message;
+use task_queue_raft::raft::membership::Progressed;
 use task_queue_raft::raft::{CoreConfig, Limits, Role};
 use task_queue_raft::storage::memory::{MemorySnapshots, MemoryStore};
-use task_queue_raft::types::{Command as Order, NodeId};
+use task_queue_raft::types::{Command as Order, Index, NodeId};
 
+use super::change;
 use super::command::Command;
 use super::node::Node;
 use super::words;
@@ -22,6 +24,8 @@ pub struct Options {
     pub message_bytes: u64,
     /// `threshold`: a snapshot is taken after so many applied entries, and half of it stays in the log.
     pub threshold: u64,
+    /// `spare`: nodes beside the voters, numbered behind them, that wait to be added.
+    pub spare: u64,
 }
 
 impl Default for Options {
@@ -30,13 +34,14 @@ impl Default for Options {
             in_flight: 64,
             message_bytes: 1 << 20,
             threshold: 500,
+            spare: 0,
         }
     }
 }
 
 impl Options {
     fn of(command: &Command) -> Result<Self, String> {
-        command.check_options(&["inflight", "message", "threshold"])?;
+        command.check_options(&["inflight", "message", "threshold", "spare"])?;
         let default = Self::default();
         let in_flight = command.option("inflight")?;
         Ok(Self {
@@ -45,6 +50,7 @@ impl Options {
             }),
             message_bytes: command.option("message")?.unwrap_or(default.message_bytes),
             threshold: command.option("threshold")?.unwrap_or(default.threshold),
+            spare: command.option("spare")?.unwrap_or(default.spare),
         })
     }
 
@@ -53,7 +59,8 @@ impl Options {
         CoreConfig {
             addresses: BTreeMap::new(),
             id: name(id),
-            voters: (1..=nodes).map(name).collect(),
+            // A spare one knows nobody until somebody adds it.
+            voters: (1..=nodes).filter(|_| id <= nodes).map(name).collect(),
             election_timeout_min: Duration::from_millis(1000),
             election_timeout_max: Duration::from_millis(1000),
             heartbeat_interval: Duration::from_millis(300),
@@ -104,6 +111,13 @@ impl Cluster {
                 node.core.read(node.now, id);
                 self.gather(command.number(0)?)
             }
+            "change" => self.change(command),
+            "transfer" => self.transfer(command),
+            "forget" => {
+                let node = self.node(command.number(0)?)?;
+                node.core.forget_leader(node.now);
+                self.gather(command.number(0)?)
+            }
             "deliver" => self.deliver(command),
             "stabilize" => self.stabilize(command),
             "disk" => self.disk(command),
@@ -128,10 +142,10 @@ impl Cluster {
 
     fn start(&mut self, command: &Command) -> Result<Vec<String>, String> {
         let (count, options) = (command.number(0)?, Options::of(command)?);
-        if !self.nodes.is_empty() || !(1..=9).contains(&count) {
+        if !self.nodes.is_empty() || count == 0 || count + options.spare > 9 {
             return Err("nodes comes once, with 1 to 9".to_owned());
         }
-        for id in 1..=count {
+        for id in 1..=count + options.spare {
             let (log, snapshots) = (MemoryStore::new(), MemorySnapshots::new());
             let node = Node::start(options.config(id, count), log, snapshots, Duration::ZERO)?;
             self.nodes.insert(name(id), node);
@@ -212,6 +226,35 @@ impl Cluster {
         let refused = node.core.propose(node.now, 0, orders.collect()).err();
         let mut said = self.gather(command.number(0)?)?;
         said.extend(refused.map(|why| format!("{} refuses: {why}", command.words[0])));
+        Ok(said)
+    }
+
+    /// One step of a change: what a driver would ask again and again until it is done.
+    fn change(&mut self, command: &Command) -> Result<Vec<String>, String> {
+        let change = change::parse(command)?;
+        let node = self.node(command.number(0)?)?;
+        let answer = node.core.change_members(node.now, 0, &change);
+        let mut said = self.gather(command.number(0)?)?;
+        let answer = match answer {
+            Ok(Progressed::Done(Index(0))) => "has it so from the start".to_owned(),
+            Ok(Progressed::Done(index)) => format!("has it so since {index}"),
+            Ok(Progressed::UnderWay) => "has it under way".to_owned(),
+            Err(error) => format!("refuses: {error}"),
+        };
+        said.push(format!("{} {answer}", command.words[0]));
+        Ok(said)
+    }
+
+    fn transfer(&mut self, command: &Command) -> Result<Vec<String>, String> {
+        let to = command.numbers_from(1)?.first().copied().map(name);
+        let node = self.node(command.number(0)?)?;
+        let answer = node.core.transfer_leadership(node.now, to);
+        let mut said = self.gather(command.number(0)?)?;
+        let answer = match answer {
+            Ok(to) => format!("gives its leadership to {to}"),
+            Err(error) => format!("refuses: {error}"),
+        };
+        said.push(format!("{} {answer}", command.words[0]));
         Ok(said)
     }
 

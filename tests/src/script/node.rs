@@ -40,6 +40,7 @@ pub(super) struct Node {
     held: Vec<Envelope>,
     standing: String,
     committed: Index,
+    members: String,
 }
 
 impl Node {
@@ -60,6 +61,7 @@ impl Node {
         Ok(Self {
             standing: words::standing(&core),
             committed: core.log().committed(),
+            members: words::members(core.membership()),
             core,
             now,
             disk_is_fast: true,
@@ -120,6 +122,11 @@ impl Node {
         if standing != self.standing {
             self.say(format!("is {standing}"));
             self.standing = standing;
+        }
+        let members = words::members(self.core.membership());
+        if members != self.members {
+            self.say(format!("has {members}"));
+            self.members = members;
         }
         let committed = self.core.log().committed();
         if committed != self.committed {

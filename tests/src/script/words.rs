@@ -4,10 +4,11 @@ use task_queue_raft::message::{
     AppendEntries, AppendEntriesResponse, AppendResult, InstallSnapshot, InstallSnapshotResponse,
     Message, RaftRequest, RaftResponse, RequestVote, RequestVoteResponse,
 };
+use task_queue_raft::raft::membership::{Member, Membership, Standing};
 use task_queue_raft::raft::progress::{Progress, State};
 use task_queue_raft::raft::{Core, Role};
 use task_queue_raft::storage::WriteBatch;
-use task_queue_raft::types::{Entry, NodeId, Payload};
+use task_queue_raft::types::{Entry, Index, NodeId, Payload};
 
 /// `1/3 "x" "y"`.
 pub(super) fn entry(entry: &Entry) -> String {
@@ -17,9 +18,26 @@ pub(super) fn entry(entry: &Entry) -> String {
             .map(|command| format!("{:?}", String::from_utf8_lossy(&command.data)))
             .collect::<Vec<_>>()
             .join(" "),
-        other => format!("{other:?}").to_lowercase(),
+        Payload::Membership(membership) => members(membership),
+        Payload::Noop => "noop".to_owned(),
     };
     format!("{} {payload}", entry.id)
+}
+
+/// `members 1 2 3 4 (learner)`; who only votes has nothing behind its name.
+pub(super) fn members(membership: &Membership) -> String {
+    let member = |(id, member): (&NodeId, &Member)| {
+        let standing = match member.standing {
+            Standing::Voter => "",
+            Standing::Learner => " (learner)",
+            Standing::Incoming => " (incoming)",
+            Standing::Leaving => " (leaving)",
+            Standing::Demoted => " (becomes a learner)",
+        };
+        format!("{id}{standing}")
+    };
+    let all: Vec<_> = membership.members().iter().map(member).collect();
+    format!("members {}", all.join(", "))
 }
 
 /// `[1/3 "x", 1/4 noop]`.
@@ -45,6 +63,12 @@ pub(super) fn message(message: &Message) -> String {
                 .index
                 .map_or("unknown".to_owned(), |index| index.to_string());
             format!("read #{} t{}, from {index}", answer.id, answer.term)
+        }
+        Message::Request(RaftRequest::InstallMembers(chunk, membership)) => {
+            format!("{}, {}", self::chunk(chunk), members(membership))
+        }
+        Message::Request(RaftRequest::TimeoutNow(order)) => {
+            format!("campaign now! t{}", order.term)
         }
         Message::Request(other) => format!("{other:?}"),
         Message::Response(other) => format!("{other:?}"),
@@ -175,6 +199,18 @@ pub(super) fn state(core: &Core) -> Vec<String> {
         log.committed(),
         log.applied()
     )];
+    if core.membership_index() > Index::ZERO {
+        let committed = if core.is_membership_committed() {
+            "committed"
+        } else {
+            "not committed"
+        };
+        lines.push(format!(
+            "   {}, by entry {}, {committed}",
+            members(core.membership()),
+            core.membership_index()
+        ));
+    }
     lines.extend(core.peers().iter().map(|(id, peer)| progress(id, peer)));
     lines
 }

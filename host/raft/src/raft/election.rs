@@ -1,6 +1,8 @@
 //! Elections: §5.2, §5.4.1, and from the dissertation pre-vote (§9.6), leader stickiness (§4.2.3) and
 //! leadership transfer (§3.10).
 
+use std::time::Duration;
+
 use crate::message::{RaftRequest, RaftResponse, RequestVote, RequestVoteResponse};
 use crate::raft::quorum::Tally;
 use crate::raft::{Core, Role};
@@ -181,6 +183,16 @@ impl Core {
         if about_this {
             self.votes.insert(from.clone(), answer.granted);
             self.conclude_vote();
+        }
+    }
+
+    /// A follower gives up its leader: it grants pre-votes and votes from now on, as if it had not heard the leader
+    /// for an election timeout, and follows it again where it is heard again. No term ends by it. For whoever knows
+    /// better than a timeout that the leader is gone.
+    pub fn forget_leader(&mut self, now: Duration) {
+        self.now = self.now.max(now);
+        if self.role == Role::Follower {
+            self.become_follower(self.hard_state.term, None);
         }
     }
 

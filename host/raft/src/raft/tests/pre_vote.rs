@@ -131,3 +131,20 @@ fn votes_and_pre_votes_are_not_mistaken_for_each_other() {
     node.step("e", vote(1, true));
     assert_eq!(node.core.role(), Role::Leader);
 }
+
+#[test]
+fn a_follower_that_gives_up_its_leader_votes_at_once() {
+    let mut node = Node::new("a");
+    node.step("b", append("b", 1, id(0, 0), &[], 0));
+    node.sent();
+    let mut request = vote_request("c", 2, id(0, 0));
+    request.pre_vote = true;
+    node.step("c", ask(request.clone()));
+    assert_eq!(node.sent(), vec![], "it hears a leader");
+    node.core.forget_leader(node.now);
+    assert_eq!((node.core.leader(), node.core.term()), (None, Term(1)));
+    node.step("c", ask(request));
+    assert!(node.vote_answer().granted);
+    node.step("b", append("b", 1, id(0, 0), &[], 0));
+    assert_eq!(node.core.leader(), Some(&"b".into()), "it was told wrongly");
+}

@@ -14,37 +14,49 @@
 //! | `history` | what clients saw, and the check that it is linearizable |
 //! | `profile` | what a seed's run is like |
 //! | `ends`, `store`, `network`, `machine` | the simulated ends of the driver |
-//! | `planted`, `tamper` | faults planted on purpose: the simulation must catch them |
+//! | `planted`, `tamper`, `hunt` | faults planted on purpose: the simulation must catch them |
+//! | `cuts`, `shrink` | what a failing run can do without: the shortest trace that still fails |
+//! | `coverage` | what happened, counted |
 
 mod coverage;
+mod cuts;
 mod ends;
 mod history;
+mod hunt;
 mod invariants;
 mod machine;
 mod network;
 mod planted;
 mod profile;
 mod rng;
+mod shrink;
 mod store;
 mod tamper;
 mod trace;
 mod violation;
 mod world;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 pub use coverage::Coverage;
+pub use cuts::{Cuts, Part};
+pub use hunt::{Hunt, hunt};
 pub use planted::Planted;
+pub use profile::FaultKind;
+use profile::Profile;
+use rng::Rng;
+pub use shrink::shrink;
 pub use trace::Words;
 pub use violation::Violation;
 use world::World;
 
 /// One run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct SimConfig {
     /// From which all else follows.
     pub seed: u64,
@@ -52,6 +64,8 @@ pub struct SimConfig {
     pub nodes: usize,
     /// A fault to be caught.
     pub planted: Option<Planted>,
+    /// What is left out.
+    pub cuts: Cuts,
 }
 
 impl SimConfig {
@@ -63,7 +77,36 @@ impl SimConfig {
             seed,
             nodes,
             planted: None,
+            cuts: Cuts::default(),
         }
+    }
+
+    /// The words after `--bin sim --` that run it again.
+    #[must_use]
+    pub fn arguments(&self) -> Vec<String> {
+        let mut words = vec![
+            "--seed".to_owned(),
+            self.seed.to_string(),
+            "--nodes".to_owned(),
+            self.nodes.to_string(),
+        ];
+        if let Some(planted) = self.planted {
+            words.extend(["--planted".to_owned(), format!("{planted:?}")]);
+        }
+        words.extend(self.cuts.arguments());
+        words
+    }
+
+    fn profile(&self) -> Profile {
+        self.drawn().0
+    }
+
+    /// The run's profile, and the chance that is left for all else.
+    fn drawn(&self) -> (Profile, Rng) {
+        let mut rng = Rng::new(self.seed);
+        let mut profile = Profile::draw(&mut rng.fork());
+        self.cuts.apply(&mut profile);
+        (profile, rng)
     }
 }
 
@@ -76,6 +119,8 @@ pub struct Report {
     pub hash: u64,
     /// What happened in it.
     pub coverage: Coverage,
+    /// How long it took, in its own time.
+    pub virtual_time: Duration,
 }
 
 /// A run in which an invariant was broken.
@@ -87,8 +132,23 @@ pub struct Failure {
     pub violation: Violation,
     /// When, in virtual time.
     pub at: Duration,
+    /// How many events there were until then.
+    pub length: u64,
+    /// Hash of all of them: a run that replays this one has the same.
+    pub hash: u64,
+    /// How many faults the storm had brought.
+    pub faults: u64,
     /// What happened last.
     pub events: Vec<String>,
+}
+
+impl Failure {
+    /// The command that runs it again, to the same byte.
+    #[must_use]
+    pub fn command(&self) -> String {
+        let words = self.config.arguments().join(" ");
+        format!("cargo run --release -p oarlock-tests --bin sim -- {words} --trace")
+    }
 }
 
 impl fmt::Display for Failure {
@@ -100,21 +160,16 @@ impl fmt::Display for Failure {
             seed,
             nodes,
             planted,
-        } = self.config;
+            ..
+        } = &self.config;
+        let planted = planted.map_or_else(String::new, |planted| format!(", planted: {planted:?}"));
         writeln!(
             f,
-            "seed {seed} with {nodes} nodes, at {:?}, planted: {planted:?}",
-            self.at
+            "seed {seed} with {nodes} nodes, at {:?}, after {} events and {} faults, hash {:016x}{planted}",
+            self.at, self.length, self.faults, self.hash
         )?;
         writeln!(f, "  broken: {}", self.violation)?;
-        write!(
-            f,
-            "  again:  cargo run -p oarlock-tests --bin sim -- --seed {seed} --nodes {nodes}"
-        )?;
-        if let Some(planted) = planted {
-            write!(f, " --planted {planted:?}")?;
-        }
-        write!(f, " --trace")
+        write!(f, "  again:  {}", self.command())
     }
 }
 
@@ -123,23 +178,28 @@ impl fmt::Display for Failure {
 /// # Errors
 /// Where an invariant is broken, or the production code panics.
 pub fn run(config: &SimConfig) -> Result<Report, Box<Failure>> {
+    run_once(config, Words::None).map_err(told)
+}
+
+/// Runs a failure again, to tell its last events.
+#[must_use]
+pub fn told(failure: Box<Failure>) -> Box<Failure> {
     const LAST: usize = 60;
-    run_once(config, Words::None).map_err(|_| match run_once(config, Words::Last(LAST)) {
-        Err(failure) => failure,
-        Ok(_) => {
-            let detail = "the run failed, and the same seed did not fail again".to_owned();
+    let again = run_once(&failure.config, Words::Last(LAST));
+    match again {
+        Err(again) if again.hash == failure.hash => again,
+        _ => {
+            let detail = format!("the run failed, and not in the same way again: {failure}");
             let violation = Violation {
                 invariant: "a seed replays to the same byte",
                 detail,
             };
             Box::new(Failure {
-                config: *config,
                 violation,
-                at: Duration::ZERO,
-                events: Vec::new(),
+                ..*failure
             })
         }
-    })
+    }
 }
 
 /// Runs a seed and keeps as many words as are asked for.
@@ -161,36 +221,41 @@ pub fn run_once(config: &SimConfig, words: Words) -> Result<Report, Box<Failure>
             }
         }
     };
-    let at = world.now();
     Err(Box::new(Failure {
-        config: *config,
+        config: config.clone(),
         violation,
-        at,
-        events: world.trace.into_kept(),
+        at: world.now(),
+        length: world.trace.events(),
+        hash: world.trace.hash(),
+        faults: world.coverage().faults,
+        events: world.trace.take_kept(),
     }))
 }
 
-/// Runs many configurations on as many threads as there are processors, and gives each result to `done` as it
-/// comes. Ends early once `done` says that it has seen enough.
+/// Runs many configurations on as many threads as there are processors, and gives each result to `done`, in the
+/// order of the configurations. Ends early once `done` says that it has seen enough.
 pub fn run_many(
     configs: &[SimConfig],
     done: impl FnMut(Result<Report, Box<Failure>>) -> bool + Send,
 ) {
-    let next = AtomicU64::new(0);
-    let done = Mutex::new((done, true));
+    let next = AtomicUsize::new(0);
+    let results = Mutex::new(InOrder {
+        done,
+        wanted: true,
+        next: 0,
+        early: BTreeMap::new(),
+    });
     let work = || {
-        while let Some(config) = usize::try_from(next.fetch_add(1, Ordering::Relaxed))
-            .ok()
-            .and_then(|n| configs.get(n))
-        {
-            let result = run(config);
-            let Ok(mut guard) = done.lock() else { return };
-            let (done, wanted) = &mut *guard;
-            if !*wanted {
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(config) = configs.get(number) else {
                 return;
-            }
-            *wanted = done(result);
-            if !*wanted {
+            };
+            let result = run(config);
+            let Ok(mut results) = results.lock() else {
+                return;
+            };
+            if !results.take(number, result) {
                 return;
             }
         }
@@ -209,6 +274,26 @@ pub fn run_many(
 }
 
 const THREAD: &str = "simulation-";
+
+/// Results that come in any order and are given on in one. Few wait: a run is bounded, so no thread gets far ahead.
+struct InOrder<F> {
+    done: F,
+    wanted: bool,
+    next: usize,
+    early: BTreeMap<usize, Result<Report, Box<Failure>>>,
+}
+
+impl<F: FnMut(Result<Report, Box<Failure>>) -> bool> InOrder<F> {
+    /// Says whether more are wanted.
+    fn take(&mut self, number: usize, result: Result<Report, Box<Failure>>) -> bool {
+        self.early.insert(number, result);
+        while let Some(result) = self.early.remove(&self.next) {
+            self.wanted = self.wanted && (self.done)(result);
+            self.next += 1;
+        }
+        self.wanted
+    }
+}
 
 /// Keeps panics of simulated nodes off the screen: a failure tells of them. Other threads' are shown as ever.
 pub fn quiet_panics() {

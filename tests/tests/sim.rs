@@ -3,7 +3,7 @@
 
 use std::sync::Once;
 
-use oarlock_tests::sim::{self, Coverage, Planted, SimConfig};
+use oarlock_tests::sim::{self, Coverage, Cuts, Failure, Planted, SimConfig};
 
 fn quiet() {
     static QUIET: Once = Once::new();
@@ -55,32 +55,17 @@ fn two_seeds_differ() {
     assert_ne!(hash(1), hash(7));
 }
 
-/// The first seed whose run tells that the fault is there, and how it tells.
-fn caught(planted: Planted) -> Option<(u64, String)> {
-    const SEEDS: u64 = 1000;
-    let configs: Vec<_> = (0..SEEDS)
-        .map(|seed| SimConfig {
-            planted: Some(planted),
-            ..SimConfig::of_seed(seed)
-        })
-        .collect();
-    let mut caught = None;
-    sim::run_many(&configs, |result| {
-        caught = result
-            .err()
-            .map(|failure| (failure.config.seed, failure.violation.to_string()));
-        caught.is_none()
-    });
-    caught
-}
-
 #[test]
 fn every_planted_fault_is_caught() {
     quiet();
     let mut missed = Vec::new();
-    for planted in Planted::ALL {
-        match caught(planted) {
-            Some((seed, violation)) => println!("{planted:?}: seed {seed}: {violation}"),
+    for &planted in Planted::ALL {
+        let hunt = sim::hunt(planted, 0..1000);
+        match hunt.caught {
+            Some(failure) => println!(
+                "{planted:?}: seed {}: {}",
+                failure.config.seed, failure.violation
+            ),
             None => missed.push(planted),
         }
     }
@@ -88,4 +73,44 @@ fn every_planted_fault_is_caught() {
         missed.is_empty(),
         "not caught within 1,000 seeds: {missed:?}"
     );
+}
+
+/// The first failure that a planted fault leads to.
+fn failure_of(planted: Planted) -> Box<Failure> {
+    let caught = sim::hunt(planted, 0..1000).caught;
+    caught.unwrap_or_else(|| panic!("{planted:?} is not caught"))
+}
+
+#[test]
+fn a_failure_is_told_by_a_shorter_run_that_breaks_the_same_invariant() {
+    quiet();
+    let failure = failure_of(Planted::OneNodeSkips);
+    let (invariant, length, faults) = (failure.violation.invariant, failure.length, failure.faults);
+    let shorter = sim::shrink(failure, 40);
+    assert_eq!(shorter.violation.invariant, invariant);
+    assert!(
+        shorter.length < length && shorter.faults <= faults,
+        "{} events and {} faults are not fewer than {length} and {faults}",
+        shorter.length,
+        shorter.faults
+    );
+}
+
+/// The command is run as anyone would run it who has nothing but the words of a failure.
+#[test]
+fn the_command_of_a_failure_replays_it_to_the_same_byte() {
+    quiet();
+    let failure = sim::shrink(failure_of(Planted::OneNodeSkips), 10);
+    assert_ne!(failure.config.cuts, Cuts::default(), "something is cut");
+    let command = failure.command();
+    let (_, arguments) = command.split_once(" -- ").expect("it runs the simulation");
+    let replayed = std::process::Command::new(env!("CARGO_BIN_EXE_sim"))
+        .args(arguments.split_whitespace())
+        .output()
+        .expect("the simulation can be started");
+    let told = String::from_utf8_lossy(&replayed.stdout).into_owned();
+    assert_eq!(replayed.status.code(), Some(1), "{told}");
+    let hash = format!("hash {:016x}", failure.hash);
+    let broken = format!("broken: {}", failure.violation);
+    assert!(told.contains(&hash) && told.contains(&broken), "{told}");
 }

@@ -81,7 +81,7 @@ pub enum Planted {
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: &'static [Self] = &[
         Self::VoteNotSynced,
         Self::EntriesNotSynced,
         Self::WrittenTooEarly,

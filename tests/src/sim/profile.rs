@@ -61,7 +61,7 @@ pub(crate) struct NetworkProfile {
 
 /// A kind of fault that comes and goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FaultKind {
+pub enum FaultKind {
     /// One node's process ends and comes back.
     Crash,
     /// Several at once.
@@ -90,6 +90,26 @@ pub(crate) enum FaultKind {
     ChangeMembers,
     /// Someone wants another leader.
     Transfer,
+}
+
+impl FaultKind {
+    /// All of them.
+    pub const ALL: &'static [Self] = &[
+        Self::Crash,
+        Self::PowerLoss,
+        Self::Partition,
+        Self::OneWay,
+        Self::IsolateLeader,
+        Self::Heal,
+        Self::Pause,
+        Self::DiskHang,
+        Self::DiskError,
+        Self::ClockJump,
+        Self::SnapshotFailure,
+        Self::SnapshotOrder,
+        Self::ChangeMembers,
+        Self::Transfer,
+    ];
 }
 
 impl Profile {

@@ -97,7 +97,7 @@ impl Trace {
         self.events
     }
 
-    pub(crate) fn into_kept(self) -> Vec<String> {
-        self.kept.into()
+    pub(crate) fn take_kept(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.kept).into()
     }
 }

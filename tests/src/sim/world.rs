@@ -78,14 +78,15 @@ pub(crate) struct World {
     rng: Rng,
     fault_rng: Rng,
     client_rng: Rng,
+    /// How many more faults the storm has; none: as many as there is time for.
+    faults_left: Option<u64>,
     /// The storm is over.
     calm: bool,
 }
 
 impl World {
     pub(crate) fn new(config: &SimConfig, words: Words) -> Self {
-        let mut rng = Rng::new(config.seed);
-        let profile = Profile::draw(&mut rng.fork());
+        let (profile, mut rng) = config.drawn();
         let nodes = config.nodes + profile.spares;
         let network = Network::new(nodes, profile.network.clone(), rng.fork());
         let mut world = Self {
@@ -109,6 +110,7 @@ impl World {
             fault_rng: rng.fork(),
             client_rng: rng.fork(),
             rng,
+            faults_left: config.cuts.faults,
             calm: false,
             profile,
         };
@@ -148,10 +150,11 @@ impl World {
             events: self.trace.events(),
             hash: self.trace.hash(),
             coverage: self.coverage(),
+            virtual_time: self.now,
         })
     }
 
-    fn coverage(&self) -> Coverage {
+    pub(crate) fn coverage(&self) -> Coverage {
         let mut coverage = self.coverage;
         coverage.elections = self.invariants.leaders();
         self.history.count(&mut coverage);

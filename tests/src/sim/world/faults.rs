@@ -11,12 +11,18 @@ use crate::sim::violation::Violation;
 
 impl World {
     pub(super) fn next_fault(&mut self) -> Result<(), Violation> {
-        if self.calm {
+        if self.calm || self.faults_left == Some(0) {
             return Ok(());
         }
+        self.faults_left = self.faults_left.map(|left| left - 1);
         let mean = self.profile.fault_interval_ms;
         let pause = self.fault_rng.millis(mean / 4, mean * 2);
         self.schedule(pause, Event::Fault);
+        if self.profile.faults.is_empty() {
+            // All kinds were left out.
+            return Ok(());
+        }
+        self.coverage.faults += 1;
         let kind = self.fault_rng.pick(&self.profile.faults);
         let node = self.victim();
         self.trace
@@ -28,6 +34,7 @@ impl World {
         let count = self.nodes.len();
         let length = self.fault_rng.pick(&[20, 200, 1500]);
         let length = self.fault_rng.millis(1, length);
+        self.count(kind);
         match kind {
             FaultKind::Crash => return self.crash(node, length),
             FaultKind::PowerLoss => {
@@ -67,6 +74,20 @@ impl World {
             FaultKind::Transfer => self.order_transfer(),
         }
         Ok(())
+    }
+
+    fn count(&mut self, kind: FaultKind) {
+        let coverage = &mut self.coverage;
+        match kind {
+            FaultKind::Partition | FaultKind::OneWay | FaultKind::IsolateLeader => {
+                coverage.partitions += 1;
+            }
+            FaultKind::Pause => coverage.pauses += 1,
+            FaultKind::DiskHang => coverage.hangs += 1,
+            FaultKind::ClockJump => coverage.clock_jumps += 1,
+            // These are counted where they take effect.
+            _ => {}
+        }
     }
 
     /// Half of the time the one that hurts most.

@@ -1,0 +1,51 @@
+//! Runs the deterministic simulation from the command line.
+//!
+//! `cargo run --release -p oarlock-tests --bin sim -- --seeds 0..1000`
+
+mod options;
+mod planted;
+mod seeds;
+mod words;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use oarlock_tests::sim::{self, SimConfig, Words};
+use options::Options;
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let well = match (options.single(), options.planted) {
+        (Some(config), _) if options.trace => trace(&config),
+        (_, Some(None)) => {
+            sim::quiet_panics();
+            planted::hunt_all(&options)
+        }
+        _ => {
+            sim::quiet_panics();
+            seeds::run(&options)
+        }
+    };
+    if well {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// Prints every event of one run.
+fn trace(config: &SimConfig) -> bool {
+    match sim::run_once(config, Words::Print) {
+        Ok(report) => {
+            println!(
+                "all held, {:?} after {} events, hash {:016x}",
+                report.virtual_time, report.events, report.hash
+            );
+            true
+        }
+        Err(failure) => {
+            println!("{failure}");
+            false
+        }
+    }
+}

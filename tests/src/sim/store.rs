@@ -220,6 +220,10 @@ impl LogStore for SimLog {
     fn purge(&mut self, up_to: LogId) -> Result<(), StorageError> {
         lock(&self.0).take(LogOp::Purge(up_to))
     }
+
+    fn admit(&mut self) -> Result<(), StorageError> {
+        lock(&self.0).store.admit()
+    }
 }
 
 /// Snapshots on a simulated disk, read in small chunks so that a transfer takes several messages.

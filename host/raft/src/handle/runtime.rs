@@ -26,9 +26,9 @@ use crate::node::{Admission, NetEvent, Network, NetworkConfig};
 use crate::raft::{Core, CoreConfig};
 use crate::state_machine::StateMachine;
 use crate::storage::memory::{MemorySnapshots, MemoryStore};
-use crate::storage::redb::{Identity, RedbStore};
+use crate::storage::redb::{Birth, Identity, RedbStore};
 use crate::storage::snapshot::SnapshotFiles;
-use crate::storage::{LogStore, SnapshotStore, StorageError, StoredState};
+use crate::storage::{LogStore, Memory, SnapshotStore, StorageError, StoredState};
 use crate::types::{Index, NodeId, SnapshotMeta};
 
 /// Messages from peers that wait for the driver, in pages: each message takes at least one. Past 64 MiB, or 16,384
@@ -394,13 +394,18 @@ fn open<M: StateMachine>(
     identity: &Identity,
     machine: M,
 ) -> Result<Opened<M>, StartError> {
+    // Whether an empty directory is that of a new node or of one whose disk was wiped, its peers will tell.
+    let birth = Birth {
+        incarnation: random().max(1),
+        memory: Memory::Empty,
+    };
     let (mut log, snapshots): (Box<dyn LogStore>, Arc<dyn SnapshotStore>) = match data_dir {
         None => (
-            Box::new(MemoryStore::new()),
+            Box::new(MemoryStore::of_incarnation(random().max(1))),
             Arc::new(MemorySnapshots::new()),
         ),
         Some(dir) => (
-            Box::new(RedbStore::open(&dir, identity)?),
+            Box::new(RedbStore::open_or_make(&dir, identity, birth)?),
             Arc::new(SnapshotFiles::open(&dir)?),
         ),
     };

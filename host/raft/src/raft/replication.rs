@@ -234,6 +234,7 @@ impl Core {
             AppendResult::Matched(index) => {
                 if peer.matched_up_to(index.min(self.log.last().index)) {
                     self.advance_commit();
+                    self.take_in_returned();
                 }
             }
             AppendResult::Mismatch { rejected, hint } => self.on_mismatch(from, rejected, hint),
@@ -267,7 +268,7 @@ impl Core {
         if append.term < self.hard_state.term {
             return self.answer_append(from, append.round, AppendResult::Ignored);
         }
-        if !self.follow(append.term, from) {
+        if !self.follow(append.term, from) || !self.is_welcome(from) {
             return;
         }
         let heartbeat = append.entries.is_empty();
@@ -331,6 +332,7 @@ impl Core {
         }
         self.members_changed();
         self.log.committed = self.log.committed.max(leader_commit.min(last));
+        self.claim_say();
         AppendResult::Matched(last.max(self.log.committed))
     }
 

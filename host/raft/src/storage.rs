@@ -5,6 +5,7 @@ pub mod conformance;
 mod files;
 pub mod memory;
 pub mod redb;
+pub mod repair;
 mod schema;
 pub mod snapshot;
 
@@ -87,13 +88,21 @@ pub enum StorageError {
     },
     /// A record is not what was written.
     #[error(
-        "{record} is damaged: {reason}; this node must not vote or serve from it: restore the data directory from a backup, or empty it and let the node rejoin"
+        "{record} is damaged: {reason}; this node must not vote or serve from it: start it with --repair, and it sets its files aside and gets everything from its peers; or restore the data directory from a backup"
     )]
     Corrupt {
         /// Which record, as in "entry 17".
         record: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// Damaged files were set aside before, as often as they are kept.
+    #[error("{} holds {limit} sets of damaged files already; remove those that nobody needs (damaged-1, …), then start again", path.display())]
+    TooManyDamaged {
+        /// Which directory.
+        path: PathBuf,
+        /// How many are kept.
+        limit: u32,
     },
     /// Another program holds the store.
     #[error("{} is in use by another process; stop that one first", path.display())]

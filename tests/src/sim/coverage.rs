@@ -9,6 +9,8 @@ pub struct Coverage {
     pub elections: u64,
     /// Processes that ended without warning.
     pub crashes: u64,
+    /// Disks that were replaced by empty ones.
+    pub wipes: u64,
     /// Turns of a driver that a crash cut in two.
     pub torn_turns: u64,
     /// Writes that ended in an error.
@@ -40,10 +42,11 @@ pub struct Coverage {
 impl Coverage {
     /// Each count with its name.
     #[must_use]
-    pub fn counts(&self) -> [(&'static str, u64); 15] {
+    pub fn counts(&self) -> [(&'static str, u64); 16] {
         [
             ("elections", self.elections),
             ("crashes", self.crashes),
+            ("wiped disks", self.wipes),
             ("torn turns", self.torn_turns),
             ("failed writes", self.failed_writes),
             ("truncations", self.truncations),
@@ -65,6 +68,7 @@ impl AddAssign for Coverage {
     fn add_assign(&mut self, other: Self) {
         self.elections += other.elections;
         self.crashes += other.crashes;
+        self.wipes += other.wipes;
         self.torn_turns += other.torn_turns;
         self.failed_writes += other.failed_writes;
         self.truncations += other.truncations;

@@ -12,6 +12,10 @@ pub enum Planted {
     WrittenTooEarly,
     /// A node returns from a crash with an empty disk under its old name.
     WipedDisk,
+    /// A node whose disk was wiped takes its empty store for one that holds all that it has promised.
+    ForgetsThatItForgot,
+    /// A node that comes back with an empty disk acknowledges what a leader sends that counts its former self.
+    WelcomedTooEarly,
     /// A node that starts doesn't read its term and vote.
     StartsWithoutVote,
     /// A snapshot is not synced before the log is purged behind it.
@@ -81,11 +85,13 @@ pub enum Planted {
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 38] = [
         Self::VoteNotSynced,
         Self::EntriesNotSynced,
         Self::WrittenTooEarly,
         Self::WipedDisk,
+        Self::ForgetsThatItForgot,
+        Self::WelcomedTooEarly,
         Self::StartsWithoutVote,
         Self::SnapshotNotSynced,
         Self::ReadsAnotherEntry,

@@ -220,8 +220,8 @@ impl Core {
 
     fn missing_founders(&self, admission: &Admission) -> Vec<NodeId> {
         let founders = self.config.voters.iter();
-        let missing = founders
-            .filter(|id| **id != self.config.id && !admission.newborns.contains_key(*id));
+        let missing =
+            founders.filter(|id| **id != self.config.id && !admission.newborns.contains_key(*id));
         missing.cloned().collect()
     }
 
@@ -234,8 +234,7 @@ impl Core {
     /// Asks all other members whether the cluster is new, unless somebody leads: then there is nothing to ask.
     pub(super) fn ask_whether_new(&mut self) {
         let (now, pause) = (self.now, self.config.heartbeat_interval);
-        let due =
-            |admission: &&mut Admission| now >= admission.ask_at && !admission.claiming;
+        let due = |admission: &&mut Admission| now >= admission.ask_at && !admission.claiming;
         let Some(admission) = self.admission.as_mut().filter(due) else {
             return;
         };
@@ -324,9 +323,7 @@ impl Core {
     /// The founding configuration, where it is known and names the asker's store.
     fn founding_for(&self, id: &NodeId, incarnation: u64) -> Option<Membership> {
         let founding = self.configurations.at(FOUNDING.index)?;
-        founding
-            .votes_by(id, incarnation)
-            .then(|| founding.clone())
+        founding.votes_by(id, incarnation).then(|| founding.clone())
     }
 
     fn answer_newborn(&mut self, to: &NodeId, asker: (u64, u64), verdict: Verdict) {
@@ -403,7 +400,9 @@ impl Core {
 
     /// The others have founded the cluster, with this node's store.
     fn adopt(&mut self, founding: Membership) {
-        let first = self.first_founder().map(|first| founding.incarnation(first));
+        let first = self
+            .first_founder()
+            .map(|first| founding.incarnation(first));
         let Some(admission) = &self.admission else {
             return;
         };
@@ -451,8 +450,7 @@ impl Core {
     /// The leader counts this node's answers as its log says.
     pub(super) fn on_welcome(&mut self, from: &NodeId, welcome: &Welcome) {
         self.observe_term(welcome.term);
-        let ours =
-            welcome.term == self.hard_state.term && welcome.incarnation == self.incarnation;
+        let ours = welcome.term == self.hard_state.term && welcome.incarnation == self.incarnation;
         if let Some(admission) = self.admission.as_mut().filter(|_| ours) {
             admission.welcomed = Some((from.clone(), welcome.term));
         }

@@ -47,6 +47,7 @@ impl Core {
             self.send_heartbeat(&peer);
         }
         self.hurry_transfer();
+        self.take_in_returned();
         self.confirm_reads();
     }
 
@@ -251,6 +252,10 @@ impl Core {
         let Some(peer) = self.peers.get_mut(from) else {
             return;
         };
+        if peer.incarnation.is_some() && rejected.index <= peer.matched {
+            // Its former store had acknowledged that, and the word came late. To take too little for granted is safe.
+            peer.matched = Index::ZERO;
+        }
         let late = match peer.state {
             State::Probe { .. } => rejected.index != peer.next.previous(),
             State::Replicate { .. } => rejected.index <= peer.matched,

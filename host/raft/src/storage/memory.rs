@@ -12,7 +12,8 @@ use bytes::Bytes;
 use super::bounds::{self, Bounds};
 use super::snapshot::{DEFAULT_MAX_BYTES, check_length};
 use super::{
-    LogStore, Memory, Received, SnapshotStore, SnapshotWriter, StorageError, StoredState, WriteBatch,
+    LogStore, Memory, Received, SnapshotStore, SnapshotWriter, StorageError, StoredState,
+    WriteBatch,
 };
 use crate::raft::membership::Membership;
 use crate::types::{Entry, HardState, Index, LogId, Payload, SnapshotMeta};

@@ -50,10 +50,8 @@ fn memory(node: &mut Node) -> Memory {
 
 fn unadmitted(node: &mut Node) -> usize {
     let sent = node.sent().into_iter();
-    sent.filter(|(_, message)| {
-        matches!(message, Message::Response(RaftResponse::Unadmitted(_)))
-    })
-    .count()
+    sent.filter(|(_, message)| matches!(message, Message::Response(RaftResponse::Unadmitted(_))))
+        .count()
 }
 
 // ----- founding -----
@@ -208,7 +206,9 @@ fn a_node_with_a_wiped_disk_does_not_campaign_though_the_leader_orders_it() {
     let mut cluster = founded(ABC);
     cluster.wipe("b", ABC, 70);
     let term = cluster.node("a").core.term();
-    cluster.node("b").step("a", append("a", term.0, id(term.0, 3), &[], 0));
+    cluster
+        .node("b")
+        .step("a", append("a", term.0, id(term.0, 3), &[], 0));
     let order = RaftRequest::TimeoutNow(TimeoutNow { term });
     cluster.node("b").step("a", Message::Request(order));
     assert_eq!(cluster.node("b").core.role(), Role::Follower);
@@ -289,7 +289,11 @@ fn every_disk_of_a_cluster_may_be_replaced_one_after_the_other() {
     for (round, id) in ["a", "c", "b", "e", "d", "a"].iter().enumerate() {
         cluster.wipe(id, "a b c d e", 1000 + round as u64);
         cluster.pass(MAX * 5);
-        assert_eq!(cluster.node(id).core.say(), Say::Has, "{id} in round {round}");
+        assert_eq!(
+            cluster.node(id).core.say(),
+            Say::Has,
+            "{id} in round {round}"
+        );
         assert!(cluster.node(id).core.log().holds(made), "{id}");
     }
     for id in ["a", "b", "c", "d", "e"] {
@@ -358,6 +362,23 @@ fn a_new_voter_that_missed_the_end_of_the_change_hears_of_it_from_any_other() {
     cluster.pass(MAX * 4);
     assert_eq!(cluster.node("c").core.say(), Say::Has);
     assert!(cluster.leaders().iter().any(|leader| *leader != "a"));
+}
+
+#[test]
+fn what_the_former_store_has_acknowledged_and_comes_late_does_not_keep_a_node_from_catching_up() {
+    let mut cluster = founded(ABC);
+    let last = cluster.node("a").core.log().last().index;
+    cluster.wipe("b", ABC, 70);
+    // The leader has heard of the new store when the former one's answer comes.
+    let term = cluster.node("a").core.term();
+    let unadmitted = RaftResponse::Unadmitted(Unadmitted {
+        term,
+        incarnation: 70,
+    });
+    cluster.node("a").step("b", Message::Response(unadmitted));
+    cluster.node("a").step("b", matched(term.0, last.0));
+    cluster.pass(MAX * 2);
+    assert_eq!(cluster.node("b").core.say(), Say::Has);
 }
 
 #[test]

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use ::redb::{Builder, Database, Durability, ReadableDatabase, ReadableTable, StorageBackend};
 
 use super::{
-    Birth, ENTRIES, HARD_STATE, IDENTITY, Identity, MEMORY, META, PURGED, RedbStore, fault, guarded, meta_record,
+    Birth, ENTRIES, HARD_STATE, IDENTITY, Identity, MEMORY, META, PURGED, RedbStore, fault,
+    guarded, meta_record,
 };
 use crate::storage::bounds::Bounds;
 use crate::storage::files::{create_dir, failed, remove, sync_dir};
@@ -50,6 +51,23 @@ impl RedbStore {
         let store = Self::open_file(dir, lock)?;
         check_identity(dir, &store.identity, identity)?;
         Ok(store)
+    }
+
+    /// Puts an empty log in the place of the one in `dir`, which may be damaged. `before` is told where that is, and does
+    /// what has to be done before it goes: the new one is whole and on the disk by then.
+    ///
+    /// # Errors
+    /// [`StorageError::InUse`] where another process has it; what `before` fails with; where the disk fails.
+    pub fn replace(
+        dir: &Path,
+        identity: &Identity,
+        birth: Birth,
+        before: impl FnOnce(&Path) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        let _lock = lock(dir)?;
+        prepare(dir, identity, birth)?;
+        before(&dir.join(DATABASE))?;
+        publish(dir)
     }
 
     /// Opens the log in `dir` whosever it is, or returns none where there is none. For a program that learns
@@ -156,6 +174,12 @@ fn lock(dir: &Path) -> Result<File, StorageError> {
 
 /// Makes an empty database with all of its records under another name, then gives it its own.
 fn create(dir: &Path, identity: &Identity, birth: Birth) -> Result<(), StorageError> {
+    prepare(dir, identity, birth)?;
+    publish(dir)
+}
+
+/// Makes an empty database under another name.
+fn prepare(dir: &Path, identity: &Identity, birth: Birth) -> Result<(), StorageError> {
     let unfinished = dir.join(UNFINISHED);
     remove(&unfinished)?;
     guarded(&unfinished, || {
@@ -165,8 +189,12 @@ fn create(dir: &Path, identity: &Identity, birth: Birth) -> Result<(), StorageEr
             .map_err(|error| wrong(error.into()))?;
         fill(&database, &unfinished, identity, birth)?;
         database.close().map_err(|error| wrong(error.into()))
-    })?;
-    let path: PathBuf = dir.join(DATABASE);
+    })
+}
+
+/// Gives the database that was made its name.
+fn publish(dir: &Path) -> Result<(), StorageError> {
+    let (unfinished, path) = (dir.join(UNFINISHED), dir.join(DATABASE));
     fs::rename(&unfinished, &path).map_err(failed("cannot give its name to", &unfinished))?;
     sync_dir(dir)
 }

@@ -136,7 +136,10 @@ fn the_identity_has_the_documented_bytes() {
         encode_identity("identity", 1, &identity).unwrap(),
         hex(IDENTITY)
     );
-    assert_eq!(decode_identity("identity", &hex(IDENTITY)), Ok((1, identity)));
+    assert_eq!(
+        decode_identity("identity", &hex(IDENTITY)),
+        Ok((1, identity))
+    );
 }
 
 #[test]

@@ -99,6 +99,12 @@ impl<M: StateMachine> Applier<M> {
         &self.machine
     }
 
+    /// Gives the machine back.
+    #[must_use]
+    pub fn into_machine(self) -> M {
+        self.machine
+    }
+
     /// Applies entries that follow the last one. The replies to commands of `session` are wanted; the others go to
     /// clients of other nodes, which apply the same entries.
     ///

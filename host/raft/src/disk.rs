@@ -45,6 +45,8 @@ pub enum DiskTask {
     Retain(SnapshotMeta),
     /// Note which cluster this node has joined.
     Join(String),
+    /// Note that the store holds all that the node has promised.
+    Admit,
 }
 
 /// What the disk has done.
@@ -67,6 +69,8 @@ pub enum DiskDone {
     },
     /// A chunk of a snapshot is durable.
     Received(SnapshotMeta, Received),
+    /// The store has noted that it holds all that the node has promised.
+    Admitted,
     /// Something that nobody waits for.
     Tidied,
 }
@@ -123,6 +127,10 @@ impl Disk {
             DiskTask::Join(cluster_id) => {
                 self.log.join(&cluster_id)?;
                 Ok(DiskDone::Tidied)
+            }
+            DiskTask::Admit => {
+                self.log.admit()?;
+                Ok(DiskDone::Admitted)
             }
             DiskTask::Retain(meta) => {
                 self.snapshots.retain(&meta)?;

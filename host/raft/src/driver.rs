@@ -347,6 +347,7 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
             DiskDone::Received(meta, received) => {
                 self.core.chunk_received(self.now, &meta, received);
             }
+            DiskDone::Admitted => self.core.admitted(self.now),
             DiskDone::Tidied => {}
         }
     }
@@ -390,6 +391,9 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
         }
         if let Some((id, batch)) = ready.write {
             self.ends.disk(DiskTask::Write(id, batch));
+        }
+        if ready.admit {
+            self.ends.disk(DiskTask::Admit);
         }
         for read in ready.log_reads {
             self.ends.disk(DiskTask::Read(read));

@@ -5,6 +5,8 @@
 
 mod builder;
 mod config;
+mod notices;
+mod open;
 mod operate;
 mod runtime;
 #[cfg(test)]
@@ -22,6 +24,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use crate::applier::ApplyError;
 use crate::driver::{Applied, Consistency, Input, SubmitError};
 use crate::raft::Role;
+use crate::raft::admission::Say;
 use crate::raft::membership::Membership;
 use crate::state_machine::StateMachine;
 use crate::storage::StorageError;
@@ -57,6 +60,11 @@ pub enum StartError {
     /// The data directory can't be used.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// Files are damaged, and this node is alone: nobody can give it what they held.
+    #[error(
+        "{0}. This node is alone, so there are no peers to heal from: restore its data directory from a backup; or, where its cluster has other members, start it with --join"
+    )]
+    NobodyToHealFrom(#[source] Box<StartError>),
     /// The newest snapshot can't be restored.
     #[error(transparent)]
     Restore(#[from] ApplyError),
@@ -130,6 +138,10 @@ pub struct Status {
     pub matched: Vec<(NodeId, Index)>,
     /// A leader that knows what is committed.
     pub leads_with_knowledge: bool,
+    /// Whether it votes where it is a voter, and if not, what it waits for.
+    pub say: Say,
+    /// Voters that have lost their stores, as far as this node has heard, and are not yet taken in again.
+    pub lost: Vec<NodeId>,
 }
 
 /// One node of a cluster. Cheap to clone; the node stops when [`Raft::shutdown`] is called or the last clone goes.

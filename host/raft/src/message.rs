@@ -35,6 +35,10 @@ pub enum RaftRequest {
     InstallMembers(InstallSnapshot, Membership),
     /// A follower hands an operator's order to the leader.
     Order(OrderRequest),
+    /// A node whose store is empty asks whether the cluster is as new as itself.
+    Newborn(Newborn),
+    /// The leader tells a node that has lost its store that its answers count again as its log says.
+    Welcome(Welcome),
 }
 
 /// Answers a request.
@@ -52,6 +56,10 @@ pub enum RaftResponse {
     Forward(ForwardResponse),
     /// What became of an order.
     Order(OrderResponse),
+    /// Whether the cluster is new.
+    Newborn(NewbornAnswer),
+    /// The responder's store holds none of the promises that its node may have made: this is no acknowledgement.
+    Unadmitted(Unadmitted),
 }
 
 /// A message of either direction.
@@ -304,4 +312,65 @@ pub struct OrderResponse {
     pub id: u64,
     /// The index at which it was in force, or why it is not.
     pub outcome: Result<Index, OrderError>,
+}
+
+/// See [`RaftRequest::Newborn`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Newborn {
+    /// Number of the asker's store.
+    pub incarnation: u64,
+    /// Number of the asker's run: an answer to a former run is none to this one.
+    pub run: u64,
+    /// Whom it would found a cluster with, itself among them.
+    pub founders: Vec<NodeId>,
+    /// The entry that its members are from; 0/0 where its log has not said anything of them.
+    pub members_at: LogId,
+}
+
+/// See [`RaftResponse::Newborn`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewbornAnswer {
+    /// Number of the asker's store, as it asked.
+    pub to_incarnation: u64,
+    /// Number of the asker's run, as it asked.
+    pub to_run: u64,
+    /// Number of the responder's store.
+    pub incarnation: u64,
+    /// Number of the responder's run.
+    pub run: u64,
+    /// What the responder knows.
+    pub verdict: Verdict,
+}
+
+/// Whether a cluster is new.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verdict {
+    /// As far as the responder knows: its own store is empty as well.
+    New,
+    /// It was founded with these members, and the asker's store is among theirs.
+    Founded(Membership),
+    /// It is not, and the entry that the asker's members are from is committed.
+    Committed(LogId),
+    /// It is not: the asker has been a member with another store.
+    Old,
+    /// The responder would found another cluster, with other members.
+    Others,
+}
+
+/// See [`RaftRequest::Welcome`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// The leader's term.
+    pub term: Term,
+    /// Number of the store that is welcome.
+    pub incarnation: u64,
+}
+
+/// See [`RaftResponse::Unadmitted`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unadmitted {
+    /// The responder's term.
+    pub term: Term,
+    /// Number of the responder's store.
+    pub incarnation: u64,
 }

@@ -12,11 +12,13 @@
 //! | [`Core::forget_leader`] | someone knows that the leader is gone |
 //! | [`Core::persisted`], [`Core::entries_read`], [`Core::applied`] | the disk or the state machine is done |
 //! | [`Core::snapshot_taken`], [`Core::chunk_read`], [`Core::chunk_received`] | a snapshot has moved on |
+//! | [`Core::admitted`] | the store has noted that it holds all that the node has promised |
 //!
 //! After any of them [`Core::ready`] says what to do. The rules are those of the Raft paper (Ongaro, Ousterhout:
 //! "In Search of an Understandable Consensus Algorithm", extended version; "§" without a name means it) and of
 //! Ongaro's dissertation.
 
+pub mod admission;
 mod digest;
 mod election;
 pub mod membership;
@@ -40,6 +42,7 @@ use crate::log::RaftLog;
 use crate::message::{Message, RaftRequest, RaftResponse};
 use crate::storage::{StoredState, WriteBatch};
 use crate::types::{Command, Entry, HardState, Index, LogId, NodeId, Payload, SnapshotMeta, Term};
+use admission::Admission;
 use membership::{Configurations, Membership};
 use progress::Progress;
 use read_index::Reads;
@@ -158,6 +161,12 @@ pub struct Core {
     rng: Rng,
     now: Duration,
 
+    /// Number of this node's store; 0 where that has none.
+    incarnation: u64,
+    /// The store does not hold what the node has promised: it has no say.
+    admission: Option<Admission>,
+    /// Peers that have said that their stores hold none of their promises, and the numbers of these stores.
+    strangers: BTreeMap<NodeId, u64>,
     hard_state: HardState,
     hard_state_written: bool,
     /// The write that holds it.
@@ -251,6 +260,9 @@ impl Core {
         let mut core = Self {
             rng: Rng::new(config.seed),
             now,
+            incarnation: stored.incarnation,
+            admission: None,
+            strangers: BTreeMap::new(),
             hard_state: stored.hard_state.clone(),
             hard_state_written: true,
             hard_state_write: 0,
@@ -295,6 +307,7 @@ impl Core {
             core.rearm_election();
         }
         core.tell_contacts();
+        core.begin_admission(stored.memory);
         core
     }
 
@@ -385,7 +398,10 @@ impl Core {
                 let transfer = self.transferring.as_ref();
                 transfer.map_or(own, |transfer| own.min(transfer.deadline))
             }
-            _ => self.election_deadline,
+            _ => {
+                let question = self.next_question();
+                question.map_or(self.election_deadline, |at| self.election_deadline.min(at))
+            }
         }
     }
 
@@ -402,6 +418,7 @@ impl Core {
         } else if self.now >= self.election_deadline {
             self.campaign_or_wait();
         }
+        self.ask_whether_new();
     }
 
     /// Takes a message in.
@@ -432,6 +449,8 @@ impl Core {
                 chunk.meta.membership = Some(membership);
                 self.on_install_snapshot(from, chunk);
             }
+            RaftRequest::Newborn(question) => self.on_newborn(from, &question),
+            RaftRequest::Welcome(welcome) => self.on_welcome(from, &welcome),
             // The driver's: the core knows commands and orders only once they are asked of it here.
             RaftRequest::Forward(_) | RaftRequest::Order(_) => {}
         }
@@ -443,6 +462,8 @@ impl Core {
             RaftResponse::RequestVote(answer) => self.on_vote_response(from, &answer),
             RaftResponse::InstallSnapshot(answer) => self.on_snapshot_response(from, &answer),
             RaftResponse::ReadIndex(answer) => self.on_read_response(&answer),
+            RaftResponse::Newborn(answer) => self.on_newborn_answer(from, answer),
+            RaftResponse::Unadmitted(answer) => self.on_unadmitted(from, &answer),
             RaftResponse::Forward(_) | RaftResponse::Order(_) => {}
         }
     }
@@ -504,6 +525,7 @@ impl Core {
         if self.role == Role::Leader {
             self.advance_commit();
         }
+        self.claim_say();
     }
 
     /// Entries that were asked for are here.

@@ -5,6 +5,7 @@ pub mod conformance;
 mod files;
 pub mod memory;
 pub mod redb;
+pub mod repair;
 mod schema;
 pub mod snapshot;
 
@@ -41,6 +42,23 @@ pub struct StoredState {
     pub terms: Vec<(Index, Term)>,
     /// The configurations among the entries kept, in order.
     pub memberships: Vec<(Index, Membership)>,
+    /// Number of the store, drawn when it was made; 0 where it has none.
+    pub incarnation: u64,
+    /// Whether it holds all that its node has promised.
+    pub memory: Memory,
+}
+
+/// Whether a store holds all that its node has promised: the votes that it has cast, the entries that it has
+/// acknowledged. Where it does not, the node has no say; see [`crate::raft::admission`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Memory {
+    /// All of it.
+    #[default]
+    Whole,
+    /// The store was made empty. The node may be new, and have promised nothing; or its disk was wiped.
+    Empty,
+    /// The store was made in place of one that was damaged: the node is not new.
+    Lost,
 }
 
 /// Why a store could not do what it was asked. All of these end the node: a write that failed once
@@ -70,13 +88,21 @@ pub enum StorageError {
     },
     /// A record is not what was written.
     #[error(
-        "{record} is damaged: {reason}; this node must not vote or serve from it: restore the data directory from a backup, or empty it and let the node rejoin"
+        "{record} is damaged: {reason}; this node must not vote or serve from it: start it with --repair, and it sets its files aside and gets everything from its peers; or restore the data directory from a backup"
     )]
     Corrupt {
         /// Which record, as in "entry 17".
         record: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// Damaged files were set aside before, as often as they are kept.
+    #[error("{} holds {limit} sets of damaged files already; remove those that nobody needs (damaged-1, …), then start again", path.display())]
+    TooManyDamaged {
+        /// Which directory.
+        path: PathBuf,
+        /// How many are kept.
+        limit: u32,
     },
     /// Another program holds the store.
     #[error("{} is in use by another process; stop that one first", path.display())]
@@ -162,6 +188,15 @@ pub trait LogStore: Send + 'static {
     /// # Errors
     /// Any of them is final.
     fn join(&mut self, _cluster_id: &str) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    /// Notes that the store holds all that its node has promised from now on: [`Memory::Whole`]. A store that always
+    /// does has nothing to do.
+    ///
+    /// # Errors
+    /// Any of them is final.
+    fn admit(&mut self) -> Result<(), StorageError> {
         Ok(())
     }
 }

@@ -131,6 +131,7 @@ impl Node {
             .cluster_id(settings.cluster_id.clone())
             .client_addr(announced.clone())
             .data_dir(&settings.data_dir)
+            .repair(settings.repair)
             .driver_limits(DriverLimits {
                 leader_patience: patience,
                 ..DriverLimits::default()

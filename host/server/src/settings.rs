@@ -79,6 +79,8 @@ pub(crate) struct ServeSettings {
     pub(crate) cluster_id: String,
     /// It waits to be added.
     pub(crate) join: bool,
+    /// It sets damaged files aside and gets everything from the others.
+    pub(crate) repair: bool,
     /// Where it keeps its data.
     pub(crate) data_dir: PathBuf,
     /// What it replicates for.
@@ -179,6 +181,7 @@ impl ServeSettings {
             client_addr,
             cluster_id: cluster.derived_id(),
             join: false,
+            repair: false,
             cluster,
             data_dir,
             guest,
@@ -260,6 +263,7 @@ impl ServeSettings {
             peer_addr: peer_addr.unwrap_or(settings.peer_addr),
             cluster_id,
             join: args.join,
+            repair: args.repair,
             raft,
             limits,
             http: HttpSettings {

@@ -166,6 +166,9 @@ impl Node {
             self.say(format!("{verb}{number}: {}", words::batch(&batch)));
             self.tasks.push_back(DiskTask::Write(id, batch));
         }
+        if ready.admit {
+            self.tasks.push_back(DiskTask::Admit);
+        }
         for read in ready.log_reads {
             self.say(format!("reads {}..={} from its disk", read.from, read.to));
             self.tasks.push_back(DiskTask::Read(read));
@@ -253,6 +256,7 @@ impl Node {
                 }
                 self.core.chunk_received(now, &meta, received);
             }
+            DiskDone::Admitted => self.core.admitted(self.now),
             DiskDone::Tidied => {}
         }
         Ok(true)

@@ -33,6 +33,7 @@ pub(super) fn members(membership: &Membership) -> String {
             Standing::Incoming => " (incoming)",
             Standing::Leaving => " (leaving)",
             Standing::Demoted => " (becomes a learner)",
+            Standing::Returning => " (returning)",
         };
         format!("{id}{standing}")
     };

@@ -40,6 +40,8 @@ counts! {
     doubled "doubled messages",
     /// Processes that ended without warning.
     crashes "crashes",
+    /// Disks that were replaced by empty ones.
+    wipes "wiped disks",
     /// Processes that stood still for a while.
     pauses "pauses",
     /// Wall clocks that jumped.

@@ -56,6 +56,11 @@ impl Invariants {
         self.members.found(founders);
     }
 
+    /// A node has lost its disk: what it does from now on, another one does under its name.
+    pub(crate) fn forget(&mut self, node: &NodeId) {
+        self.elections.forget(node);
+    }
+
     /// A node's driver has taken a turn; nothing of what it wants done has been done yet.
     pub(crate) fn after_turn(
         &mut self,

@@ -12,6 +12,10 @@ pub enum Planted {
     WrittenTooEarly,
     /// A node returns from a crash with an empty disk under its old name.
     WipedDisk,
+    /// A node whose disk was wiped takes its empty store for one that holds all that it has promised.
+    ForgetsThatItForgot,
+    /// A node that comes back with an empty disk acknowledges what a leader sends that counts its former self.
+    WelcomedTooEarly,
     /// A node that starts doesn't read its term and vote.
     StartsWithoutVote,
     /// A snapshot is not synced before the log is purged behind it.
@@ -86,6 +90,8 @@ impl Planted {
         Self::EntriesNotSynced,
         Self::WrittenTooEarly,
         Self::WipedDisk,
+        Self::ForgetsThatItForgot,
+        Self::WelcomedTooEarly,
         Self::StartsWithoutVote,
         Self::SnapshotNotSynced,
         Self::ReadsAnotherEntry,

@@ -90,6 +90,8 @@ pub enum FaultKind {
     ChangeMembers,
     /// Someone wants another leader.
     Transfer,
+    /// One node's disk is replaced by an empty one. Then all stores are new at the start, and found a cluster first.
+    WipeDisk,
 }
 
 impl FaultKind {
@@ -126,7 +128,7 @@ impl Profile {
         } else {
             0
         };
-        Self {
+        let mut profile = Self {
             election_timeout_min: Duration::from_millis(election_min),
             election_timeout_max: Duration::from_millis(election_max),
             heartbeat_interval: Duration::from_millis(heartbeat),
@@ -149,7 +151,19 @@ impl Profile {
             torn_turns_per_mille: rng.pick(&[0, 0, 1, 4]),
             clock_skew_ms: rng.pick(&[0, 500, 3_600_000]),
             spares,
+        };
+        // Where an operator may leave two voters or one, the loss of one is the loss of a majority.
+        if !profile.faults.contains(&FaultKind::ChangeMembers) && rng.chance(600) {
+            profile
+                .faults
+                .extend([FaultKind::WipeDisk, FaultKind::WipeDisk]);
         }
+        profile
+    }
+
+    /// Whether the stores are new, and have numbers.
+    pub(crate) fn has_new_stores(&self) -> bool {
+        self.faults.contains(&FaultKind::WipeDisk)
     }
 }
 

@@ -11,7 +11,8 @@ use bytes::Bytes;
 use task_queue_raft::raft::membership::Membership;
 use task_queue_raft::storage::memory::{MemorySnapshots, MemoryStore};
 use task_queue_raft::storage::{
-    LogStore, Received, SnapshotStore, SnapshotWriter, StorageError, StoredState, WriteBatch,
+    LogStore, Memory, Received, SnapshotStore, SnapshotWriter, StorageError, StoredState,
+    WriteBatch,
 };
 use task_queue_raft::types::{Entry, HardState, Index, LogId, Payload, SnapshotMeta, Term};
 
@@ -29,6 +30,9 @@ pub(crate) struct Durable {
     pub(crate) hard_state: HardState,
     purged: LogId,
     terms: VecDeque<Term>,
+    /// What its node's former disk held, as long as the node has no say by this one. It has acknowledged that, and is
+    /// taken out of the voters before anybody may do without it.
+    former: Option<(Box<Durable>, Index)>,
 }
 
 impl Durable {
@@ -52,7 +56,9 @@ impl Durable {
 
     /// Whether the entry is here, or was and stands in a snapshot.
     pub(crate) fn holds(&self, id: LogId) -> bool {
-        id.index <= self.purged.index || self.id_at(id.index) == Some(id)
+        let former = self.former.as_ref();
+        let held = former.is_some_and(|(log, snapshot)| *snapshot >= id.index || log.holds(id));
+        id.index <= self.purged.index || self.id_at(id.index) == Some(id) || held
     }
 
     fn take(&mut self, op: &LogOp) {
@@ -136,8 +142,9 @@ impl Platter {
 pub(crate) struct SimLog(Arc<Mutex<Platter>>);
 
 impl SimLog {
-    pub(crate) fn new(planted: Option<Planted>) -> Self {
-        let store = MemoryStore::new();
+    /// An empty one of this number; 0 for one whose node has promised nothing.
+    pub(crate) fn new(planted: Option<Planted>, incarnation: u64) -> Self {
+        let store = empty(incarnation);
         let platter = Platter {
             store,
             durable: Durable::default(),
@@ -163,6 +170,21 @@ impl SimLog {
         lock(&self.0).failing = None;
     }
 
+    /// The disk is replaced by an empty one.
+    pub(crate) fn wipe(&self, incarnation: u64, snapshot: Index) {
+        let mut platter = lock(&self.0);
+        platter.unsynced.clear();
+        platter.store = empty(incarnation);
+        let former = std::mem::take(&mut platter.durable);
+        platter.durable.former = Some((Box::new(former), snapshot));
+    }
+
+    /// Whether it holds all that its node has promised.
+    pub(crate) fn is_whole(&self) -> bool {
+        let loaded = lock(&self.0).store.load();
+        loaded.is_ok_and(|stored| stored.memory == Memory::Whole)
+    }
+
     /// The power goes.
     pub(crate) fn crash(&self) {
         let mut platter = lock(&self.0);
@@ -181,6 +203,9 @@ impl LogStore for SimLog {
         let mut stored = platter.store.load()?;
         if platter.planted == Some(Planted::StartsWithoutVote) {
             stored.hard_state = HardState::default();
+        }
+        if platter.planted == Some(Planted::ForgetsThatItForgot) {
+            stored.memory = Memory::Whole;
         }
         if platter.planted == Some(Planted::StartsWithoutMembers) {
             stored.memberships.clear();
@@ -220,6 +245,19 @@ impl LogStore for SimLog {
     fn purge(&mut self, up_to: LogId) -> Result<(), StorageError> {
         lock(&self.0).take(LogOp::Purge(up_to))
     }
+
+    fn admit(&mut self) -> Result<(), StorageError> {
+        let mut platter = lock(&self.0);
+        platter.durable.former = None;
+        platter.store.admit()
+    }
+}
+
+fn empty(incarnation: u64) -> MemoryStore {
+    match incarnation {
+        0 => MemoryStore::new(),
+        number => MemoryStore::of_incarnation(number),
+    }
 }
 
 /// Snapshots on a simulated disk, read in small chunks so that a transfer takes several messages.
@@ -248,6 +286,11 @@ impl SimSnapshots {
     /// Whether the next snapshots can't be taken: the disk is full.
     pub(crate) fn set_failing(&self, failing: bool) {
         lock(&self.shelf).failing = failing;
+    }
+
+    /// The disk is replaced by an empty one.
+    pub(crate) fn wipe(&self) {
+        lock(&self.shelf).store = MemorySnapshots::new();
     }
 
     /// The power goes.

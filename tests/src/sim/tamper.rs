@@ -3,7 +3,7 @@
 
 use task_queue_raft::message::{
     AppendEntriesResponse, AppendResult, Forward, ForwardRefusal, ForwardResponse, Message,
-    OrderResponse, RaftRequest, RaftResponse,
+    OrderResponse, RaftRequest, RaftResponse, Welcome,
 };
 use task_queue_raft::raft::Core;
 use task_queue_raft::types::{Index, LogId, NodeId, Payload};
@@ -34,6 +34,15 @@ pub(crate) fn tamper(
     {
         let chunk = RaftRequest::InstallSnapshot(chunk.clone());
         return vec![(from, Message::Request(chunk))];
+    }
+    if let (Message::Request(RaftRequest::AppendEntries(append)), Planted::WelcomedTooEarly) =
+        (&message, planted)
+    {
+        let welcome = RaftRequest::Welcome(Welcome {
+            term: append.term,
+            incarnation: core.incarnation(),
+        });
+        return vec![(from, Message::Request(welcome)), (from, message)];
     }
     let double = match (&message, planted) {
         (Message::Response(RaftResponse::AppendEntries(_)), Planted::LearnerCounts)

@@ -119,12 +119,18 @@ impl World {
         });
         for (index, id) in world.ids.iter().enumerate() {
             let skew = world.rng.below(world.profile.clock_skew_ms);
+            let incarnation = if world.profile.has_new_stores() {
+                world.rng.number() | 1
+            } else {
+                0
+            };
             world.nodes.push(Node::new(
                 index,
                 id.clone(),
                 skew,
                 world.profile.chunk_bytes,
                 config.planted,
+                incarnation,
             ));
         }
         let founders = &world.ids[..world.founders];

@@ -13,6 +13,7 @@ use super::{Raft, RaftConfig, Shared, Status};
 use crate::address::PeerAddress;
 use crate::driver::DriverLimits;
 use crate::node::NetworkLimits;
+use crate::raft::admission::Say;
 use crate::raft::membership::Membership;
 use crate::raft::{Limits, Role};
 use crate::state_machine::StateMachine;
@@ -30,6 +31,7 @@ pub struct RaftBuilder<M: StateMachine> {
     pub(super) driver_limits: DriverLimits,
     pub(super) network_limits: NetworkLimits,
     pub(super) join: bool,
+    pub(super) repair: bool,
     /// Filled in by [`RaftBuilder::build`].
     pub(super) plumbing: Option<Plumbing<M>>,
 }
@@ -58,6 +60,7 @@ impl<M: StateMachine> RaftBuilder<M> {
             },
             network_limits: NetworkLimits::default(),
             join: false,
+            repair: false,
             plumbing: None,
         }
     }
@@ -96,6 +99,14 @@ impl<M: StateMachine> RaftBuilder<M> {
     #[must_use]
     pub fn join(mut self) -> Self {
         self.join = true;
+        self
+    }
+
+    /// Where files in the data directory are damaged: sets them aside, keeps them, and comes back with an empty store
+    /// that the peers fill. The node has no say until they have. Without this it stops and names what is damaged.
+    #[must_use]
+    pub fn repair(mut self, repair: bool) -> Self {
+        self.repair = repair;
         self
     }
 
@@ -178,5 +189,7 @@ fn unstarted(config: &RaftConfig, join: bool) -> Status {
         membership,
         matched: Vec::new(),
         leads_with_knowledge: false,
+        say: Say::Has,
+        lost: Vec::new(),
     }
 }

@@ -16,7 +16,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::builder::{Plumbing, RaftBuilder};
-use super::{Fault, StartError, Status};
+use super::open::{OnDamage, open};
+use super::{Fault, StartError, Status, notices};
 use crate::address::PeerAddress;
 use crate::applier::Applier;
 use crate::disk::{Disk, DiskDone, DiskTask};
@@ -25,11 +26,9 @@ use crate::message::{Message, OrderError};
 use crate::node::{Admission, NetEvent, Network, NetworkConfig};
 use crate::raft::{Core, CoreConfig};
 use crate::state_machine::StateMachine;
-use crate::storage::memory::{MemorySnapshots, MemoryStore};
 use crate::storage::redb::{Identity, RedbStore};
-use crate::storage::snapshot::SnapshotFiles;
-use crate::storage::{LogStore, SnapshotStore, StorageError, StoredState};
-use crate::types::{Index, NodeId, SnapshotMeta};
+use crate::storage::repair::is_damage;
+use crate::types::{Index, NodeId};
 
 /// Messages from peers that wait for the driver, in pages: each message takes at least one. Past 64 MiB, or 16,384
 /// messages, the peers' connections are no longer read.
@@ -189,15 +188,6 @@ pub(super) struct Runtime<M: StateMachine> {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// What a store held when it was opened.
-struct Opened<M> {
-    disk: Disk,
-    applier: Applier<M>,
-    stored: StoredState,
-    snapshot: Option<SnapshotMeta>,
-    last_time_ms: u64,
-}
-
 impl<M: StateMachine> Runtime<M> {
     pub(super) async fn start(
         mut builder: RaftBuilder<M>,
@@ -207,7 +197,14 @@ impl<M: StateMachine> Runtime<M> {
         let (own, peers) = builder.config.validate()?;
         let plumbing = builder.plumbing.take().ok_or(StartError::StartedBefore)?;
         if builder.join && builder.cluster_id.is_empty() {
-            builder.cluster_id = joined_before(builder.data_dir.as_deref()).await?;
+            let joined = joined_before(builder.data_dir.as_deref()).await;
+            builder.cluster_id = match joined {
+                // It is set aside below, and the first node that connects says which cluster it is.
+                Err(StartError::Storage(error)) if builder.repair && is_damage(&error) => {
+                    String::new()
+                }
+                joined => joined?,
+            };
         }
         let identity = Identity {
             node_id: own.id.clone(),
@@ -219,7 +216,13 @@ impl<M: StateMachine> Runtime<M> {
             .map_err(|source| cannot_listen(&own, source))?;
         let core_config = core_config(&builder, &own, &peers);
         let (data_dir, machine) = (builder.data_dir.take(), builder.machine);
-        let opened = tokio::task::spawn_blocking(move || open(data_dir, &identity, machine))
+        let on_damage = match (builder.repair, peers.is_empty() && !builder.join) {
+            (false, _) => OnDamage::Stop,
+            (true, false) => OnDamage::SetAside,
+            (true, true) => OnDamage::NobodyElse,
+        };
+        let opening = move || open(data_dir, &identity, on_damage, machine);
+        let opened = tokio::task::spawn_blocking(opening)
             .await
             .map_err(|error| StartError::Thread(std::io::Error::other(error)))??;
         let config = NetworkConfig {
@@ -344,7 +347,7 @@ fn core_config<M: StateMachine>(
 }
 
 /// A number that no other run has: the standard library's own source of randomness, which seeds its hash maps.
-fn random() -> u64 {
+pub(super) fn random() -> u64 {
     RandomState::new().hash_one(Instant::now())
 }
 
@@ -387,56 +390,6 @@ fn cannot_listen(own: &PeerAddress, source: std::io::Error) -> StartError {
         address: own.host_port(),
         source,
     }
-}
-
-fn open<M: StateMachine>(
-    data_dir: Option<std::path::PathBuf>,
-    identity: &Identity,
-    machine: M,
-) -> Result<Opened<M>, StartError> {
-    let (mut log, snapshots): (Box<dyn LogStore>, Arc<dyn SnapshotStore>) = match data_dir {
-        None => (
-            Box::new(MemoryStore::new()),
-            Arc::new(MemorySnapshots::new()),
-        ),
-        Some(dir) => (
-            Box::new(RedbStore::open(&dir, identity)?),
-            Arc::new(SnapshotFiles::open(&dir)?),
-        ),
-    };
-    let stored = log.load()?;
-    let snapshot = snapshots.newest()?;
-    let reaches = snapshot
-        .as_ref()
-        .map_or(Index::ZERO, |meta| meta.last.index);
-    if reaches < stored.purged.index {
-        return Err(StartError::Storage(StorageError::Corrupt {
-            record: "the newest snapshot".to_owned(),
-            reason: format!(
-                "it reaches entry {reaches}, and the log begins behind entry {}: what lies between is gone",
-                stored.purged.index
-            ),
-        }));
-    }
-    let mut last_time_ms = snapshot.as_ref().map_or(0, |meta| meta.time_ms);
-    if stored.last.index > stored.purged.index {
-        let newest = log.read(stored.last.index, stored.last.index, u64::MAX)?;
-        last_time_ms = newest
-            .last()
-            .map_or(0, |entry| entry.time_ms)
-            .max(last_time_ms);
-    }
-    let mut applier = Applier::new(machine, Arc::clone(&snapshots));
-    if let Some(meta) = &snapshot {
-        applier.restore(meta)?;
-    }
-    Ok(Opened {
-        disk: Disk::new(log, snapshots),
-        applier,
-        stored,
-        snapshot,
-        last_time_ms,
-    })
 }
 
 /// Starts a thread whose panic becomes a fault of the node.
@@ -520,10 +473,13 @@ fn publish<M: StateMachine>(driver: &Driver<M, ThreadEnds<M>>, status: &watch::S
             .map(|(id, peer)| (id.clone(), peer.matched))
             .collect(),
         leads_with_knowledge: core.leads_with_knowledge(),
+        say: core.say(),
+        lost: core.lost(),
     };
     status.send_if_modified(|old| {
         let news = *old != now;
         if news {
+            notices::tell(Some(old), &now);
             *old = now;
         }
         news

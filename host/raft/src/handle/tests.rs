@@ -1,5 +1,6 @@
 mod cluster;
 mod kit;
 mod members;
+mod repair;
 mod start;
 mod stop;

@@ -2,8 +2,10 @@
 
 use thiserror::Error;
 
-use super::{AppendEntries, AppendResult, InstallSnapshot, Message, RaftRequest, RaftResponse};
-use crate::raft::membership::Membership;
+use super::{
+    AppendEntries, AppendResult, InstallSnapshot, Message, RaftRequest, RaftResponse, Verdict,
+};
+use crate::raft::membership::{MAX_MEMBERS, Membership};
 use crate::types::{Index, LogId, Payload, Term};
 
 /// No term or index gets here by honest work, and sums of two such numbers don't overflow.
@@ -64,6 +66,12 @@ impl RaftRequest {
             Self::TimeoutNow(order) => within(order.term.0),
             Self::InstallMembers(chunk, membership) => chunk.check().and(sound(membership)),
             Self::Order(order) => within(order.term.0),
+            // Numbers of stores and runs are names: nothing is counted by them.
+            Self::Newborn(question) if question.founders.len() <= 2 * MAX_MEMBERS => {
+                id(question.members_at)
+            }
+            Self::Newborn(_) => Err(MessageError::Membership),
+            Self::Welcome(welcome) => within(welcome.term.0),
         }
     }
 }
@@ -90,6 +98,12 @@ impl RaftResponse {
             Self::Forward(answer) => within(answer.term.0),
             Self::Order(answer) => within(answer.term.0)
                 .and(within(answer.outcome.as_ref().map_or(0, |index| index.0))),
+            Self::Newborn(answer) => match &answer.verdict {
+                Verdict::Founded(membership) => sound(membership),
+                Verdict::Committed(at) => id(*at),
+                Verdict::New | Verdict::Old | Verdict::Others => Ok(()),
+            },
+            Self::Unadmitted(answer) => within(answer.term.0),
         }
     }
 }

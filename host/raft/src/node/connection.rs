@@ -109,7 +109,12 @@ impl Wire for RaftRequest {
                 .iter()
                 .map(|command| COMMAND + command.data.len())
                 .sum(),
-            Self::RequestVote(_) | Self::ReadIndex(_) | Self::TimeoutNow(_) | Self::Order(_) => 0,
+            Self::RequestVote(_)
+            | Self::ReadIndex(_)
+            | Self::TimeoutNow(_)
+            | Self::Order(_)
+            | Self::Newborn(_)
+            | Self::Welcome(_) => 0,
         };
         data.saturating_add(MESSAGE_COST)
     }

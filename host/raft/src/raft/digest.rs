@@ -22,6 +22,9 @@ impl Core {
             config: _,
             rng: _,
             now,
+            incarnation,
+            admission,
+            strangers,
             hard_state,
             hard_state_written,
             hard_state_write,
@@ -62,7 +65,10 @@ impl Core {
             "{snapshot:?}{snapshot_under_way}{restoring:?}{apply_read_under_way}{handed:?}{wanted:?}"
         )?;
         let to = transferring.as_ref().map(Transfer::to);
-        write!(out, "{to:?}{configurations:?}")?;
+        write!(
+            out,
+            "{to:?}{configurations:?}{incarnation}{admission:?}{strangers:?}"
+        )?;
         write!(
             out,
             "{:?}",

@@ -13,11 +13,16 @@ impl Core {
     pub(super) fn campaign_or_wait(&mut self) {
         self.rearm_election();
         // A node whose disk hangs could not keep a vote: it stays out until the write is done.
-        if !self.membership().is_voter(&self.config.id) || self.disk_hangs() {
+        if !self.may_be_elected() || self.disk_hangs() {
             self.become_follower(self.hard_state.term, None);
             return;
         }
         self.start_pre_vote();
+    }
+
+    /// Whether this node is a voter, and its store holds all that it has promised.
+    fn may_be_elected(&self) -> bool {
+        self.membership().is_voter(&self.config.id) && self.has_say()
     }
 
     /// Whether the write under way takes longer than a leader may be silent.
@@ -112,6 +117,10 @@ impl Core {
 
     /// A vote is asked for (§5.2, §5.4.1).
     pub(super) fn on_request_vote(&mut self, from: &NodeId, request: &RequestVote) {
+        if !self.has_say() {
+            // It may have voted in this term with a store that is gone.
+            return;
+        }
         if !request.transfer && self.hears_a_leader() {
             // Someone who can't hear the leader must not depose it. An older term is told ours all the same.
             if request.term < self.hard_state.term {
@@ -200,7 +209,7 @@ impl Core {
     pub(super) fn on_timeout_now(&mut self, from: &NodeId, term: Term) {
         self.observe_term(term);
         let asked_by_leader = term == self.hard_state.term && self.leader.as_ref() == Some(from);
-        let may_lead = self.role == Role::Follower && self.membership().is_voter(&self.config.id);
+        let may_lead = self.role == Role::Follower && self.may_be_elected();
         if asked_by_leader && may_lead && !self.disk_hangs() {
             self.start_election(true);
         }

@@ -37,11 +37,18 @@ pub enum Standing {
     Leaving,
     /// Among the old voters only: the change makes it a learner.
     Demoted,
+    /// Was a voter, and lost its store. Gets the log, and neither votes nor counts; once it has caught up the leader
+    /// makes it a voter again.
+    Returning,
 }
 
 impl Standing {
     fn is_new_voter(self) -> bool {
         matches!(self, Self::Voter | Self::Incoming)
+    }
+
+    fn votes(self) -> bool {
+        !matches!(self, Self::Learner | Self::Returning)
     }
 
     fn is_old_voter(self) -> bool {
@@ -57,6 +64,7 @@ impl Standing {
         match self {
             Self::Voter | Self::Incoming => Some(Self::Voter),
             Self::Learner | Self::Demoted => Some(Self::Learner),
+            Self::Returning => Some(Self::Returning),
             Self::Leaving => None,
         }
     }
@@ -67,7 +75,7 @@ impl Standing {
 pub struct Member {
     /// Where its peers reach it, `host:port`; empty where only the start configuration knows.
     pub address: String,
-    /// Number of the store that it had when it was admitted; 0 where that is not known.
+    /// Number of the store that it votes by; 0 where that is not known. A learner's is noted once it becomes a voter.
     pub incarnation: u64,
     /// What it is.
     pub standing: Standing,
@@ -116,19 +124,18 @@ impl Membership {
 
     /// Those who may vote and be elected: during a change the old voters and the new ones.
     pub fn voters(&self) -> impl Iterator<Item = &NodeId> {
-        self.with(|standing| standing != Standing::Learner)
+        self.with(Standing::votes)
     }
 
     /// Those who only get the log.
     pub fn learners(&self) -> impl Iterator<Item = &NodeId> {
-        self.with(|standing| standing == Standing::Learner)
+        self.with(|standing| !standing.votes())
     }
 
     /// Whether this node may vote and be elected.
     #[must_use]
     pub fn is_voter(&self, id: &NodeId) -> bool {
-        self.standing(id)
-            .is_some_and(|standing| standing != Standing::Learner)
+        self.standing(id).is_some_and(Standing::votes)
     }
 
     /// Whether this node votes once the change under way is through.
@@ -253,6 +260,14 @@ impl Configurations {
     /// Index of its entry; 0 for the start's.
     pub(super) fn index(&self) -> Index {
         self.later.back().map_or(self.base.0, |(index, _)| *index)
+    }
+
+    /// The one whose entry is at this index, where it is known.
+    pub(super) fn at(&self, index: Index) -> Option<&Membership> {
+        let mut known = [&self.base].into_iter().chain(&self.later);
+        known
+            .find(|(at, _)| *at == index && index > Index::ZERO)
+            .map(|(_, membership)| membership)
     }
 
     pub(super) fn append(&mut self, index: Index, membership: Membership) {

@@ -50,6 +50,8 @@ pub struct Progress {
     pub told_commit: Index,
     /// It was removed by the entry at this index, and is told so until this time.
     pub leaves: Option<(Index, Duration)>,
+    /// Number of its store, where it has said that this holds none of its former promises.
+    pub incarnation: Option<u64>,
 }
 
 impl Progress {
@@ -65,6 +67,7 @@ impl Progress {
             reading: false,
             told_commit: Index::ZERO,
             leaves: None,
+            incarnation: None,
         }
     }
 

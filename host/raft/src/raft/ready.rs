@@ -101,6 +101,8 @@ pub struct Ready {
     pub reads: Vec<ReadState>,
     /// Whom to be connected with from now on, and where they are reached (empty: where the start configuration says).
     pub contacts: Option<BTreeMap<NodeId, String>>,
+    /// Note in the store, behind the write before, that it holds all of the node's promises from now on.
+    pub admit: bool,
 }
 
 impl Ready {
@@ -115,5 +117,6 @@ impl Ready {
             && self.snapshots.is_empty()
             && self.reads.is_empty()
             && self.contacts.is_none()
+            && !self.admit
     }
 }

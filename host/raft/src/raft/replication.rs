@@ -47,6 +47,7 @@ impl Core {
             self.send_heartbeat(&peer);
         }
         self.hurry_transfer();
+        self.take_in_returned();
         self.confirm_reads();
     }
 
@@ -244,6 +245,7 @@ impl Core {
             AppendResult::Matched(index) => {
                 if peer.matched_up_to(index.min(self.log.last().index)) {
                     self.advance_commit();
+                    self.take_in_returned();
                 }
             }
             AppendResult::Mismatch { rejected, hint } => self.on_mismatch(from, rejected, hint),
@@ -260,6 +262,10 @@ impl Core {
         let Some(peer) = self.peers.get_mut(from) else {
             return;
         };
+        if peer.incarnation.is_some() && rejected.index <= peer.matched {
+            // Its former store had acknowledged that, and the word came late. To take too little for granted is safe.
+            peer.matched = Index::ZERO;
+        }
         let late = match peer.state {
             State::Probe { .. } => rejected.index != peer.next.previous(),
             State::Replicate { .. } => rejected.index <= peer.matched,
@@ -277,7 +283,7 @@ impl Core {
         if append.term < self.hard_state.term {
             return self.answer_append(from, append.round, AppendResult::Ignored);
         }
-        if !self.follow(append.term, from) {
+        if !self.follow(append.term, from) || !self.is_welcome(from) {
             return;
         }
         let heartbeat = append.entries.is_empty();
@@ -344,6 +350,7 @@ impl Core {
             self.members_changed();
         }
         self.log.committed = self.log.committed.max(leader_commit.min(last));
+        self.claim_say();
         AppendResult::Matched(last.max(self.log.committed))
     }
 

@@ -199,6 +199,7 @@ impl Core {
             peer.matched = peer.matched.max(index);
             peer.probe(index.next());
             self.advance_commit();
+            self.take_in_returned();
             return;
         }
         let next_offset = answer.next_offset.min(meta.length);
@@ -215,7 +216,7 @@ impl Core {
         if chunk.term < self.hard_state.term {
             return self.answer_snapshot(from, chunk.meta.last, 0, false);
         }
-        if !self.follow(chunk.term, from) {
+        if !self.follow(chunk.term, from) || !self.is_welcome(from) {
             return;
         }
         if chunk.meta.last.index <= self.log.committed {
@@ -266,6 +267,7 @@ impl Core {
         self.apply_read_under_way = false;
         self.snapshot_task(SnapshotTask::Restore(meta.clone()));
         self.restoring = Some(meta.clone());
+        self.claim_say();
     }
 
     /// Removes the snapshots before the last one installed, once the machine has restored that: until then it may

@@ -1,3 +1,4 @@
+mod admission;
 mod check_quorum;
 mod digest;
 mod hostile;

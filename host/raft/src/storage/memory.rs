@@ -12,7 +12,8 @@ use bytes::Bytes;
 use super::bounds::{self, Bounds};
 use super::snapshot::{DEFAULT_MAX_BYTES, check_length};
 use super::{
-    LogStore, Received, SnapshotStore, SnapshotWriter, StorageError, StoredState, WriteBatch,
+    LogStore, Memory, Received, SnapshotStore, SnapshotWriter, StorageError, StoredState,
+    WriteBatch,
 };
 use crate::raft::membership::Membership;
 use crate::types::{Entry, HardState, Index, LogId, Payload, SnapshotMeta};
@@ -28,13 +29,32 @@ struct Log {
     hard_state: HardState,
     purged: LogId,
     entries: VecDeque<Entry>,
+    incarnation: u64,
+    memory: Memory,
 }
 
 impl MemoryStore {
-    /// An empty log.
+    /// An empty log whose node has promised nothing yet.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty log of this number, whose node may have promised what it does not hold.
+    #[must_use]
+    pub fn of_incarnation(incarnation: u64) -> Self {
+        let store = Self::default();
+        {
+            let mut log = lock(&store.log);
+            log.incarnation = incarnation;
+            log.memory = Memory::Empty;
+        }
+        store
+    }
+
+    /// Makes it another kind of store, as a repair does.
+    pub fn set_memory(&self, memory: Memory) {
+        lock(&self.log).memory = memory;
     }
 }
 
@@ -58,6 +78,8 @@ impl LogStore for MemoryStore {
             last,
             terms,
             memberships,
+            incarnation: log.incarnation,
+            memory: log.memory,
         })
     }
 
@@ -113,6 +135,11 @@ impl LogStore for MemoryStore {
             log.entries.clear();
         }
         log.purged = up_to;
+        Ok(())
+    }
+
+    fn admit(&mut self) -> Result<(), StorageError> {
+        lock(&self.log).memory = Memory::Whole;
         Ok(())
     }
 }

@@ -16,8 +16,8 @@ use ::redb::{
 };
 
 use super::bounds::{self, Bounds};
-pub use super::schema::Identity;
-use super::{LogStore, StorageError, StoredState, WriteBatch, schema};
+pub use super::schema::{Birth, Identity};
+use super::{LogStore, Memory, StorageError, StoredState, WriteBatch, schema};
 use crate::types::{Entry, Index, LogId, Payload, Term};
 
 const ENTRIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("entries");
@@ -25,6 +25,7 @@ const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const IDENTITY: &str = "identity";
 const HARD_STATE: &str = "hard_state";
 const PURGED: &str = "purged";
+const MEMORY: &str = "memory";
 
 /// Entries that one transaction forgets. A purge of more takes several, so that none grows without bound.
 const PURGE_STEP: u64 = 16_384;
@@ -35,6 +36,8 @@ pub struct RedbStore {
     database: Database,
     path: PathBuf,
     identity: Identity,
+    format: u32,
+    birth: Birth,
     bounds: Bounds,
     /// A write failed, so nobody knows what the disk holds before it is opened and read again.
     broken: bool,
@@ -96,11 +99,27 @@ impl LogStore for RedbStore {
             cluster_id: cluster_id.to_owned(),
             ..self.identity.clone()
         };
-        let record = schema::encode_identity(IDENTITY, &identity)?;
+        let record = schema::encode_identity(IDENTITY, self.format, &identity)?;
         self.change("joining a cluster", |store, transaction| {
             store.put_meta(transaction, IDENTITY, &record)
         })?;
         self.identity = identity;
+        Ok(())
+    }
+
+    fn admit(&mut self) -> Result<(), StorageError> {
+        let birth = Birth {
+            memory: Memory::Whole,
+            ..self.birth
+        };
+        if birth == self.birth {
+            return Ok(());
+        }
+        let record = schema::encode_memory(MEMORY, birth);
+        self.change("noting that its node has its say", |store, transaction| {
+            store.put_meta(transaction, MEMORY, &record)
+        })?;
+        self.birth = birth;
         Ok(())
     }
 }
@@ -131,6 +150,8 @@ impl RedbStore {
             last: purged,
             terms: Vec::new(),
             memberships: Vec::new(),
+            incarnation: self.birth.incarnation,
+            memory: self.birth.memory,
         };
         let entries = transaction
             .open_table(ENTRIES)

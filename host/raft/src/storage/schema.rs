@@ -13,12 +13,15 @@ use std::path::Path;
 use bytes::{Buf, Bytes, TryGetError};
 use thiserror::Error;
 
-use super::StorageError;
+use super::{Memory, StorageError};
 use crate::raft::membership::Membership;
 use crate::types::{Command, Entry, HardState, Index, LogId, NodeId, Payload, SnapshotMeta, Term};
 
-/// The version of the log database as a whole: which tables and records there are.
-pub(super) const FORMAT: u32 = 1;
+/// The version of the log database as a whole: which tables and records there are. From 2 on there is a record of
+/// whether the store holds all that its node has promised: a program that does not know it must not vote by it.
+pub(super) const FORMAT: u32 = 2;
+/// A log database without that record.
+pub(super) const FORMAT_WITHOUT_MEMORY: u32 = 1;
 /// The newest version of a record.
 const RECORD: u8 = 1;
 /// The longest entry record, in bytes.
@@ -94,6 +97,15 @@ pub struct Identity {
     pub node_id: NodeId,
     /// The cluster that it is in.
     pub cluster_id: String,
+}
+
+/// What a store is made as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Birth {
+    /// Its number, which no other store has; 0 for one that has none.
+    pub incarnation: u64,
+    /// Whether it holds all that its node has promised.
+    pub memory: Memory,
 }
 
 /// Writes the record of an entry into `record`, in place of what is there.
@@ -187,18 +199,22 @@ pub(super) fn decode_log_id(key: &str, record: &[u8]) -> Result<LogId, RecordErr
 }
 
 /// Writes the record that says whose database this is, and in which format.
-pub(super) fn encode_identity(key: &str, identity: &Identity) -> Result<Vec<u8>, StorageError> {
+pub(super) fn encode_identity(
+    key: &str,
+    format: u32,
+    identity: &Identity,
+) -> Result<Vec<u8>, StorageError> {
     let mut record = Vec::new();
     start(&mut record);
-    record.extend_from_slice(&FORMAT.to_be_bytes());
+    record.extend_from_slice(&format.to_be_bytes());
     put_name(&mut record, "the name of a node", identity.node_id.as_str())?;
     put_name(&mut record, "the name of a cluster", &identity.cluster_id)?;
     seal(key.as_bytes(), &mut record);
     Ok(record)
 }
 
-/// Reads the record that says whose database this is; refuses a newer format.
-pub(super) fn decode_identity(key: &str, record: &[u8]) -> Result<Identity, RecordError> {
+/// Reads the record that says in which format this database is, and whose it is; refuses a newer format.
+pub(super) fn decode_identity(key: &str, record: &[u8]) -> Result<(u32, Identity), RecordError> {
     let mut body = unseal(key.as_bytes(), record)?;
     let format = body.try_get_u32()?;
     if format > FORMAT {
@@ -210,9 +226,41 @@ pub(super) fn decode_identity(key: &str, record: &[u8]) -> Result<Identity, Reco
     let node_id = NodeId::from(get_name(&mut body)?);
     let cluster_id = get_name(&mut body)?;
     finished(&body)?;
-    Ok(Identity {
+    let identity = Identity {
         node_id,
         cluster_id,
+    };
+    Ok((format, identity))
+}
+
+/// Writes the record that says which store this is, and whether it holds all that its node has promised.
+pub(super) fn encode_memory(key: &str, birth: Birth) -> Vec<u8> {
+    let mut record = Vec::new();
+    start(&mut record);
+    record.extend_from_slice(&birth.incarnation.to_be_bytes());
+    record.push(match birth.memory {
+        Memory::Whole => 0,
+        Memory::Empty => 1,
+        Memory::Lost => 2,
+    });
+    seal(key.as_bytes(), &mut record);
+    record
+}
+
+/// Reads the record that says which store this is, and whether it holds all that its node has promised.
+pub(super) fn decode_memory(key: &str, record: &[u8]) -> Result<Birth, RecordError> {
+    let mut body = unseal(key.as_bytes(), record)?;
+    let incarnation = body.try_get_u64()?;
+    let memory = match body.try_get_u8()? {
+        0 => Memory::Whole,
+        1 => Memory::Empty,
+        2 => Memory::Lost,
+        kind => return Err(RecordError::Kind(kind)),
+    };
+    finished(&body)?;
+    Ok(Birth {
+        incarnation,
+        memory,
     })
 }
 

@@ -40,6 +40,8 @@ pub struct SnapshotFiles {
     /// Numbers the files that are being taken, so that two never share one.
     taken: AtomicU64,
     transfer: Mutex<Option<Transfer>>,
+    /// The snapshot whose last byte was sent to somebody.
+    sent: Mutex<Option<LogId>>,
 }
 
 impl SnapshotFiles {
@@ -48,13 +50,14 @@ impl SnapshotFiles {
     /// # Errors
     /// Where the directory can't be made or read, or what a crash left can't be removed.
     pub fn open(dir: &Path) -> Result<Self, StorageError> {
-        let dir = dir.join(DIRECTORY);
+        let dir = Self::place(dir);
         create_dir(&dir)?;
         let store = Self {
             dir,
             max_bytes: DEFAULT_MAX_BYTES,
             taken: AtomicU64::new(0),
             transfer: Mutex::new(None),
+            sent: Mutex::new(None),
         };
         for path in store.paths()? {
             if path
@@ -65,6 +68,12 @@ impl SnapshotFiles {
             }
         }
         Ok(store)
+    }
+
+    /// Where the snapshots of the node in `dir` are.
+    #[must_use]
+    pub fn place(dir: &Path) -> PathBuf {
+        dir.join(DIRECTORY)
     }
 
     /// Takes no snapshot of more than `max_bytes` of the state machine; [`DEFAULT_MAX_BYTES`] unless this is called.
@@ -123,6 +132,34 @@ impl SnapshotFiles {
             Err(StorageError::Corrupt { .. }) => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// All of it was sent, and somebody begins anew: perhaps because its checksum was wrong there. Then nobody could
+    /// ever be given it, and this node should not go on with it either.
+    fn check_if_sent_again(
+        &self,
+        meta: &SnapshotMeta,
+        offset: u64,
+        path: &Path,
+    ) -> Result<(), StorageError> {
+        if offset == 0 && self.sent().take_if(|sent| *sent == meta.last).is_some() {
+            self.open_checked(meta, path)?;
+        }
+        Ok(())
+    }
+
+    /// Opens a snapshot whose bytes are all read and found right.
+    fn open_checked(&self, meta: &SnapshotMeta, path: &Path) -> Result<File, StorageError> {
+        let (mut file, _) = self.find(meta)?;
+        let checksum = checksum(&mut file, meta.length).map_err(failed("cannot read", path))?;
+        if checksum != meta.checksum {
+            return Err(damaged(path, "its checksum is wrong".to_owned()));
+        }
+        Ok(file)
+    }
+
+    fn sent(&self) -> MutexGuard<'_, Option<LogId>> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn transfer(&self) -> MutexGuard<'_, Option<Transfer>> {
@@ -198,11 +235,8 @@ impl SnapshotStore for SnapshotFiles {
     }
 
     fn open(&self, meta: &SnapshotMeta) -> Result<Box<dyn Read + Send>, StorageError> {
-        let (mut file, path) = self.find(meta)?;
-        let checksum = checksum(&mut file, meta.length).map_err(failed("cannot read", &path))?;
-        if checksum != meta.checksum {
-            return Err(damaged(&path, "its checksum is wrong".to_owned()));
-        }
+        let path = self.path(meta.last, WHOLE);
+        let mut file = self.open_checked(meta, &path)?;
         file.seek(SeekFrom::Start(schema::snapshot_header_bytes(meta)))
             .map_err(failed("cannot read", &path))?;
         Ok(Box::new(BufReader::new(file).take(meta.length)))
@@ -215,6 +249,7 @@ impl SnapshotStore for SnapshotFiles {
         max_bytes: usize,
     ) -> Result<Bytes, StorageError> {
         let (mut file, path) = self.find(meta)?;
+        self.check_if_sent_again(meta, offset, &path)?;
         let left = meta.length.saturating_sub(offset);
         let length = usize::try_from(left).unwrap_or(usize::MAX).min(max_bytes);
         if length == 0 {
@@ -226,6 +261,9 @@ impl SnapshotStore for SnapshotFiles {
         ))
         .and_then(|_| file.read_exact(&mut chunk))
         .map_err(failed("cannot read", &path))?;
+        if length as u64 == left {
+            *self.sent() = Some(meta.last);
+        }
         Ok(chunk.into())
     }
 

@@ -34,6 +34,11 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "OARLOCK_JOIN", action = ArgAction::SetTrue)]
     #[arg(value_parser = FalseyValueParser::new())]
     pub(crate) join: bool,
+    /// If files in the data directory are damaged, set them aside (they are kept in damaged-1, damaged-2, …) and get
+    /// everything from the other nodes. This node does not vote until it has. Without the flag it stops and names them.
+    #[arg(long, env = "OARLOCK_REPAIR", action = ArgAction::SetTrue)]
+    #[arg(value_parser = FalseyValueParser::new())]
+    pub(crate) repair: bool,
     /// Where log, vote and snapshots are kept; each node has its own.
     #[arg(
         long,

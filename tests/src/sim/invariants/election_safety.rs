@@ -21,6 +21,11 @@ impl ElectionSafety {
         self.leaders.len() as u64
     }
 
+    /// A disk is lost. No leader is elected by a vote that its node gives again: `check` sees that.
+    pub(crate) fn forget(&mut self, node: &NodeId) {
+        self.votes.retain(|(voter, _), _| voter != node);
+    }
+
     /// A node that restarts has lost its leadership for good, so a leader is a node in one run.
     pub(crate) fn check(&mut self, node: usize, run: u32, core: &Core) -> Result<(), Violation> {
         if core.role() != Role::Leader {

@@ -56,8 +56,8 @@ impl Members {
                 .is_some_and(|(known, _)| known == id);
             log.holds(*id) || purged && id.index <= log.purged().index
         };
-        // A leader's own entry is seen only once it is on a disk or on its way.
-        if core.role() == Role::Leader && log.stable() < core.membership_index() {
+        // What a leader or a founder has just made is seen only once it is on a disk or on its way.
+        if log.stable() < core.membership_index() {
             return Ok(());
         }
         let last = self.seen.iter().rev().find(|(id, _)| there(id));
@@ -82,9 +82,14 @@ impl Members {
             *next == before.settled()
         } else if next.is_joint() {
             // The voters of before are the old ones of the joint configuration.
-            before.joint_with(&next.settled()) == *next
+            without_stores(&before.joint_with(&next.settled())) == without_stores(next)
         } else {
-            voters(before) == voters(next)
+            // One server less, where it has lost its store.
+            let lost = before
+                .members()
+                .keys()
+                .any(|id| before.without_store_of(id, next.incarnation(id)) == *next);
+            voters(before) == voters(next) || lost
         };
         ensure(
             follows,
@@ -125,4 +130,14 @@ impl Members {
             },
         )
     }
+}
+
+/// The same without the numbers of the stores that the members vote by.
+fn without_stores(members: &Membership) -> Membership {
+    let without = members.members().iter().map(|(id, member)| {
+        let mut member = member.clone();
+        member.incarnation = 0;
+        (id.clone(), member)
+    });
+    Membership::new(without.collect())
 }

@@ -4,7 +4,7 @@
 //! A leader's entries may leave beside its own write (dissertation §10.2.1), and what binds nobody may leave at any
 //! time: pre-votes, questions, forwarded commands.
 
-use task_queue_raft::message::{AppendResult, Message, RaftRequest, RaftResponse};
+use task_queue_raft::message::{AppendResult, Message, RaftRequest, RaftResponse, Verdict};
 use task_queue_raft::types::{Index, NodeId, Term};
 
 use super::DiskView;
@@ -80,6 +80,22 @@ fn claim<'a>(from: &'a NodeId, to: &'a NodeId, message: &Message) -> Option<Clai
             Claim {
                 term: answer.term,
                 log_up_to,
+                ..Claim::default()
+            }
+        }
+        Message::Request(RaftRequest::Welcome(welcome)) => Claim {
+            term: welcome.term,
+            ..Claim::default()
+        },
+        Message::Response(RaftResponse::Unadmitted(answer)) => Claim {
+            term: answer.term,
+            ..Claim::default()
+        },
+        Message::Response(RaftResponse::Newborn(answer))
+            if matches!(answer.verdict, Verdict::Founded(_)) =>
+        {
+            Claim {
+                log_up_to: Index(1),
                 ..Claim::default()
             }
         }

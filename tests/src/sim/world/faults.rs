@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use task_queue_raft::driver::Input;
-use task_queue_raft::raft::Role;
+use task_queue_raft::raft::{Core, Role};
 
+use super::node::Node;
 use super::{Event, World};
 use crate::sim::profile::FaultKind;
 use crate::sim::violation::Violation;
@@ -72,6 +73,11 @@ impl World {
             FaultKind::SnapshotOrder => self.put(node, Input::TakeSnapshot),
             FaultKind::ChangeMembers => self.order_change(),
             FaultKind::Transfer => self.order_transfer(),
+            FaultKind::WipeDisk if self.may_lose_a_disk() => {
+                self.crash(node, length)?;
+                self.wipe(node);
+            }
+            FaultKind::WipeDisk => {}
         }
         Ok(())
     }
@@ -88,6 +94,34 @@ impl World {
             // These are counted where they take effect.
             _ => {}
         }
+    }
+
+    /// Whether one disk may be lost: all hold what their nodes have promised, and no change of the members is under
+    /// way in which two of them would be needed.
+    fn may_lose_a_disk(&self) -> bool {
+        let cores: Option<Vec<&Core>> = self.nodes.iter().map(Node::core).collect();
+        let Some(cores) = cores.filter(|cores| cores.len() >= 3) else {
+            return false;
+        };
+        let voters = cores[0].membership().voters().count();
+        self.nodes.iter().all(|node| node.log.is_whole())
+            && voters == cores.len()
+            && !cores[0].membership().is_joint()
+            && cores
+                .iter()
+                .all(|core| core.has_say() && core.membership() == cores[0].membership())
+    }
+
+    fn wipe(&mut self, node: usize) {
+        let incarnation = self.fault_rng.number() | 1;
+        let state = &self.nodes[node];
+        state.log.wipe(incarnation, state.snapshots.reach());
+        state.snapshots.wipe();
+        self.invariants.forget(&state.id);
+        self.coverage.wipes += 1;
+        self.trace.note(self.now, node, incarnation, || {
+            format!("has an empty disk now, store {incarnation}")
+        });
     }
 
     /// Half of the time the one that hurts most.

@@ -57,12 +57,13 @@ impl Node {
         skew_ms: u64,
         chunk_bytes: usize,
         planted: Option<Planted>,
+        incarnation: u64,
     ) -> Self {
         Self {
             index,
             id,
             run: 0,
-            log: SimLog::new(planted),
+            log: SimLog::new(planted, incarnation),
             snapshots: SimSnapshots::new(chunk_bytes, planted),
             live: None,
             paused_until: Duration::ZERO,

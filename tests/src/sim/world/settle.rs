@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use task_queue_raft::raft::membership::{Member, Standing};
 use task_queue_raft::types::{Index, NodeId};
 
 use super::World;
@@ -56,6 +57,10 @@ impl World {
         if led.membership().is_joint() || !led.is_membership_committed() {
             return Some(format!("a change of members is under way at n{leader}"));
         }
+        let returning = |member: &Member| member.standing == Standing::Returning;
+        if led.membership().members().values().any(returning) {
+            return Some(format!("{:?} is on its way back", led.membership()));
+        }
         let end = led.log().last().index;
         for node in self
             .nodes
@@ -65,6 +70,9 @@ impl World {
             let Some(core) = node.core() else {
                 return Some(format!("{} is down", node.id));
             };
+            if !core.has_say() && led.membership().is_voter(&node.id) {
+                return Some(format!("{} has no say: {:?}", node.id, core.say()));
+            }
             if core.leader() != Some(led.id()) || core.term() != led.term() {
                 let (role, term, follows) = (core.role(), core.term(), core.leader());
                 return Some(format!(

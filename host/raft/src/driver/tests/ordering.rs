@@ -12,6 +12,7 @@ fn kinds(node: &Node) -> Vec<&'static str> {
     tasks
         .map(|task| match task {
             DiskTask::Join(_) => "join",
+            DiskTask::Admit => "admit",
             DiskTask::Write(..) => "write",
             DiskTask::Purge(_) => "purge",
             DiskTask::Read(_) => "read",

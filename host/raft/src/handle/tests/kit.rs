@@ -109,6 +109,15 @@ impl Cluster {
     }
 
     async fn start_node(&mut self, id: &str, socket: TcpListener) {
+        self.try_start(id, socket, false).await.unwrap();
+    }
+
+    async fn try_start(
+        &mut self,
+        id: &str,
+        socket: TcpListener,
+        repair: bool,
+    ) -> Result<(), StartError> {
         let joins = self.joining.contains(id);
         let founders = self
             .addresses
@@ -123,11 +132,21 @@ impl Cluster {
             ..RaftConfig::default()
         });
         let builder = Raft::builder(config, MemoryStateMachine::new());
-        let builder = builder.data_dir(self.data_dir(id)).listener(socket);
+        let builder = builder
+            .data_dir(self.data_dir(id))
+            .listener(socket)
+            .repair(repair);
         let builder = if joins { builder.join() } else { builder };
         let node = builder.build();
-        node.start().await.unwrap();
+        node.start().await?;
         self.running.insert(id.to_owned(), node);
+        Ok(())
+    }
+
+    /// Starts a node again where it was, and lets it repair itself or not.
+    pub(super) async fn try_restart(&mut self, id: &str, repair: bool) -> Result<(), StartError> {
+        let socket = TcpListener::bind(self.addresses[id]).unwrap();
+        self.try_start(id, socket, repair).await
     }
 
     /// Starts a node again where it was.

@@ -30,13 +30,7 @@ impl Core {
         if target == settled {
             return Ok(self.settled_progress());
         }
-        // One at a time, and none before this leader has committed in its own term: what an earlier leader left
-        // uncommitted could otherwise meet a majority that it does not overlap.
-        let idle = !self.membership().is_joint()
-            && self.is_membership_committed()
-            && self.leads_with_knowledge()
-            && self.transferring.is_none();
-        if !idle {
+        if !self.may_change_members() {
             return Err(ChangeError::Busy);
         }
         let members = settled.members();
@@ -45,7 +39,7 @@ impl Core {
             settled.with_learners_of(&target)
         } else {
             self.check_caught_up(&settled, &target)?;
-            settled.joint_with(&target)
+            self.by_their_stores(settled.joint_with(&target))
         };
         self.check_bounds().map_err(|error| match error {
             ProposeError::Overloaded { what } => ChangeError::Overloaded {
@@ -55,6 +49,15 @@ impl Core {
         })?;
         self.append_own(wall_ms, Payload::Membership(next));
         Ok(Progressed::UnderWay)
+    }
+
+    /// One change at a time, and none before this leader has committed in its own term: what an earlier leader left
+    /// uncommitted could otherwise meet a majority that it does not overlap.
+    pub(in crate::raft) fn may_change_members(&self) -> bool {
+        !self.membership().is_joint()
+            && self.is_membership_committed()
+            && self.leads_with_knowledge()
+            && self.transferring.is_none()
     }
 
     fn settled_progress(&self) -> Progressed {
@@ -83,14 +86,26 @@ impl Core {
         target: &Membership,
     ) -> Result<(), ChangeError> {
         for id in target.voters().filter(|id| !settled.is_voter(id)) {
-            let matched = self.peers.get(id).map_or(Index::ZERO, |peer| peer.matched);
-            let behind = self.log.committed.0.saturating_sub(matched.0);
-            if behind > self.config.limits.promote_lag || matched == Index::ZERO {
+            if !self.has_caught_up(id) {
+                let behind = self.behind(id);
                 let node = id.clone();
                 return Err(ChangeError::NotCaughtUp { node, behind });
             }
         }
         Ok(())
+    }
+
+    /// Whether a peer has said to this leader that it holds all but a few of the committed entries.
+    pub(in crate::raft) fn has_caught_up(&self, id: &NodeId) -> bool {
+        self.matched(id) > Index::ZERO && self.behind(id) <= self.config.limits.promote_lag
+    }
+
+    fn matched(&self, id: &NodeId) -> Index {
+        self.peers.get(id).map_or(Index::ZERO, |peer| peer.matched)
+    }
+
+    fn behind(&self, id: &NodeId) -> u64 {
+        self.log.committed.0.saturating_sub(self.matched(id).0)
     }
 
     /// More is committed: a leader ends the joint state once both sides have agreed to it, and steps down where it is
@@ -106,6 +121,8 @@ impl Core {
         } else if !self.membership().is_voter(&self.config.id) {
             self.tell_removed();
             self.resign();
+        } else {
+            self.take_in_returned();
         }
     }
 

@@ -42,7 +42,7 @@ fn restarted(config: CoreConfig, last: u64, taken: u64) -> Core {
         purged: LogId::default(),
         last: LogId::new(Term(1), Index(last)),
         terms: vec![(Index(1), Term(1))],
-        memberships: Vec::new(),
+        ..StoredState::default()
     };
     Core::new(config, &stored, Some(snapshot(taken)), 0, NOW)
 }

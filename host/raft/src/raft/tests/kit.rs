@@ -229,6 +229,7 @@ impl Node {
         self.tasks.extend(ready.purge.map(DiskTask::Purge));
         self.tasks
             .extend(ready.write.map(|(id, batch)| DiskTask::Write(id, batch)));
+        self.tasks.extend(ready.admit.then_some(DiskTask::Admit));
         self.tasks
             .extend(ready.log_reads.into_iter().map(DiskTask::Read));
         for task in ready.snapshots {
@@ -295,6 +296,7 @@ impl Node {
                 self.core.chunk_read(now, &to, &meta, offset, data);
             }
             DiskDone::Received(meta, received) => self.core.chunk_received(now, &meta, received),
+            DiskDone::Admitted => self.core.admitted(self.now),
             DiskDone::Tidied => {}
         }
         true
@@ -539,6 +541,21 @@ impl Cluster {
             }
         }
         panic!("{change:?} never ends");
+    }
+
+    /// The disk of a node is wiped: it starts again with an empty store of this number.
+    pub(super) fn wipe(&mut self, id: &str, names: &str, incarnation: u64) {
+        let log = MemoryStore::of_incarnation(incarnation);
+        let node = Node::start(config(id, names), log, MemorySnapshots::new(), self.now);
+        self.nodes.insert(id.to_owned(), node);
+    }
+
+    /// A node starts again from what its stores hold.
+    pub(super) fn restart(&mut self, id: &str, names: &str) {
+        let before = self.node(id);
+        let (log, snapshots) = (before.log.clone(), before.snapshots.clone());
+        let node = Node::start(config(id, names), log, snapshots, self.now);
+        self.nodes.insert(id.to_owned(), node);
     }
 
     /// A node that is to be added.

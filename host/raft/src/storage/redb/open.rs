@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use ::redb::{Builder, Database, Durability, ReadableDatabase, ReadableTable, StorageBackend};
 
 use super::{
-    ENTRIES, HARD_STATE, IDENTITY, Identity, META, PURGED, RedbStore, fault, guarded, meta_record,
+    Birth, ENTRIES, HARD_STATE, IDENTITY, Identity, MEMORY, META, PURGED, RedbStore, fault,
+    guarded, meta_record,
 };
 use crate::storage::bounds::Bounds;
 use crate::storage::files::{create_dir, failed, remove, sync_dir};
@@ -23,20 +24,50 @@ const LOCK: &str = "raft.lock";
 const CACHE_BYTES: usize = 64 << 20;
 
 impl RedbStore {
-    /// Opens the log in `dir`, or makes an empty one. Every page and record of it is checked, here and in `load`.
+    /// Opens the log in `dir`, or makes an empty one whose node has promised nothing. Every page and record of it is
+    /// checked, here and in `load`.
     ///
     /// # Errors
     /// [`StorageError::Foreign`] where it is another node's or cluster's, [`StorageError::InUse`] where another
     /// process has it, [`StorageError::Corrupt`] and [`StorageError::TooNew`] where it can't be understood.
     pub fn open(dir: &Path, identity: &Identity) -> Result<Self, StorageError> {
+        Self::open_or_make(dir, identity, Birth::default())
+    }
+
+    /// Opens the log in `dir`, or makes an empty one as `birth` says.
+    ///
+    /// # Errors
+    /// As [`RedbStore::open`].
+    pub fn open_or_make(
+        dir: &Path,
+        identity: &Identity,
+        birth: Birth,
+    ) -> Result<Self, StorageError> {
         create_dir(dir)?;
         let lock = lock(dir)?;
         if !exists(&dir.join(DATABASE))? {
-            create(dir, identity)?;
+            create(dir, identity, birth)?;
         }
         let store = Self::open_file(dir, lock)?;
         check_identity(dir, &store.identity, identity)?;
         Ok(store)
+    }
+
+    /// Puts an empty log in the place of the one in `dir`, which may be damaged. `before` is told where that is, and does
+    /// what has to be done before it goes: the new one is whole and on the disk by then.
+    ///
+    /// # Errors
+    /// [`StorageError::InUse`] where another process has it; what `before` fails with; where the disk fails.
+    pub fn replace(
+        dir: &Path,
+        identity: &Identity,
+        birth: Birth,
+        before: impl FnOnce(&Path) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        let _lock = lock(dir)?;
+        prepare(dir, identity, birth)?;
+        before(&dir.join(DATABASE))?;
+        publish(dir)
     }
 
     /// Opens the log in `dir` whosever it is, or returns none where there is none. For a program that learns
@@ -79,7 +110,7 @@ impl RedbStore {
                 .create_with_backend(backend);
             let database = opened.map_err(|error| wrong(error.into()))?;
             if empty {
-                fill(&database, name, identity)?;
+                fill(&database, name, identity, Birth::default())?;
             }
             Self::from_database(database, name.to_owned(), None)
         })?;
@@ -102,12 +133,14 @@ impl RedbStore {
         path: PathBuf,
         lock: Option<File>,
     ) -> Result<Self, StorageError> {
-        let (identity, bounds) = read_state(&database, &path)?;
+        let found = read_state(&database, &path)?;
         Ok(Self {
             database,
             path,
-            identity,
-            bounds,
+            identity: found.identity,
+            format: found.format,
+            birth: found.birth,
+            bounds: found.bounds,
             broken: false,
             _lock: lock,
         })
@@ -140,7 +173,13 @@ fn lock(dir: &Path) -> Result<File, StorageError> {
 }
 
 /// Makes an empty database with all of its records under another name, then gives it its own.
-fn create(dir: &Path, identity: &Identity) -> Result<(), StorageError> {
+fn create(dir: &Path, identity: &Identity, birth: Birth) -> Result<(), StorageError> {
+    prepare(dir, identity, birth)?;
+    publish(dir)
+}
+
+/// Makes an empty database under another name.
+fn prepare(dir: &Path, identity: &Identity, birth: Birth) -> Result<(), StorageError> {
     let unfinished = dir.join(UNFINISHED);
     remove(&unfinished)?;
     guarded(&unfinished, || {
@@ -148,16 +187,25 @@ fn create(dir: &Path, identity: &Identity) -> Result<(), StorageError> {
         let database = builder()
             .create(&unfinished)
             .map_err(|error| wrong(error.into()))?;
-        fill(&database, &unfinished, identity)?;
+        fill(&database, &unfinished, identity, birth)?;
         database.close().map_err(|error| wrong(error.into()))
-    })?;
-    let path: PathBuf = dir.join(DATABASE);
+    })
+}
+
+/// Gives the database that was made its name.
+fn publish(dir: &Path) -> Result<(), StorageError> {
+    let (unfinished, path) = (dir.join(UNFINISHED), dir.join(DATABASE));
     fs::rename(&unfinished, &path).map_err(failed("cannot give its name to", &unfinished))?;
     sync_dir(dir)
 }
 
 /// Writes all the records that a log has from its first moment on.
-fn fill(database: &Database, path: &Path, identity: &Identity) -> Result<(), StorageError> {
+fn fill(
+    database: &Database,
+    path: &Path,
+    identity: &Identity,
+    birth: Birth,
+) -> Result<(), StorageError> {
     let wrong = |error: ::redb::Error| fault(path, "making an empty log", error);
     let mut transaction = database
         .begin_write()
@@ -174,12 +222,16 @@ fn fill(database: &Database, path: &Path, identity: &Identity) -> Result<(), Sto
             .map_err(|error| wrong(error.into()))?;
         // All of them from the start: one that is missing later is damage, not a node that never voted.
         let records = [
-            (IDENTITY, schema::encode_identity(IDENTITY, identity)?),
+            (
+                IDENTITY,
+                schema::encode_identity(IDENTITY, schema::FORMAT, identity)?,
+            ),
             (
                 HARD_STATE,
                 schema::encode_hard_state(HARD_STATE, &HardState::default())?,
             ),
             (PURGED, schema::encode_log_id(PURGED, LogId::default())),
+            (MEMORY, schema::encode_memory(MEMORY, birth)),
         ];
         for (key, record) in &records {
             meta.insert(*key, record.as_slice())
@@ -189,14 +241,27 @@ fn fill(database: &Database, path: &Path, identity: &Identity) -> Result<(), Sto
     transaction.commit().map_err(|error| wrong(error.into()))
 }
 
-/// Whose it is, and from where to where it reaches.
-fn read_state(database: &Database, path: &Path) -> Result<(Identity, Bounds), StorageError> {
+/// What a database says of itself.
+struct Found {
+    identity: Identity,
+    format: u32,
+    birth: Birth,
+    bounds: Bounds,
+}
+
+/// Whose it is, which store it is, and from where to where it reaches.
+fn read_state(database: &Database, path: &Path) -> Result<Found, StorageError> {
     let wrong = |error: ::redb::Error| fault(path, "opening it", error);
     let transaction = database.begin_read().map_err(|error| wrong(error.into()))?;
     let meta = transaction
         .open_table(META)
         .map_err(|error| wrong(error.into()))?;
-    let identity = meta_record(path, &meta, IDENTITY, schema::decode_identity)?;
+    let (format, identity) = meta_record(path, &meta, IDENTITY, schema::decode_identity)?;
+    let birth = if format > schema::FORMAT_WITHOUT_MEMORY {
+        meta_record(path, &meta, MEMORY, schema::decode_memory)?
+    } else {
+        Birth::default()
+    };
     let purged = meta_record(path, &meta, PURGED, schema::decode_log_id)?;
     let entries = transaction
         .open_table(ENTRIES)
@@ -211,7 +276,12 @@ fn read_state(database: &Database, path: &Path) -> Result<(Identity, Bounds), St
                 .id
         }
     };
-    Ok((identity, Bounds { purged, last }))
+    Ok(Found {
+        identity,
+        format,
+        birth,
+        bounds: Bounds { purged, last },
+    })
 }
 
 fn check_identity(dir: &Path, found: &Identity, expected: &Identity) -> Result<(), StorageError> {

@@ -5,7 +5,7 @@
 //! id (u32 of bytes, UTF-8) · address (u32 of bytes, UTF-8) · incarnation u64 · standing u8
 //! ```
 //!
-//! Standings: 0 learner, 1 voter, 2 incoming, 3 leaving, 4 demoted.
+//! Standings: 0 learner, 1 voter, 2 incoming, 3 leaving, 4 demoted, 5 returning.
 
 use std::collections::BTreeMap;
 
@@ -44,6 +44,7 @@ pub(super) fn put(record: &mut Vec<u8>, membership: &Membership) {
             Standing::Incoming => 2,
             Standing::Leaving => 3,
             Standing::Demoted => 4,
+            Standing::Returning => 5,
         });
     }
 }
@@ -66,6 +67,7 @@ pub(super) fn get(body: &mut Bytes) -> Result<Membership, RecordError> {
             2 => Standing::Incoming,
             3 => Standing::Leaving,
             4 => Standing::Demoted,
+            5 => Standing::Returning,
             kind => return Err(RecordError::Kind(kind)),
         };
         let member = Member {

@@ -133,10 +133,13 @@ fn the_identity_has_the_documented_bytes() {
         cluster_id: "test".to_owned(),
     };
     assert_eq!(
-        encode_identity("identity", &identity).unwrap(),
+        encode_identity("identity", 1, &identity).unwrap(),
         hex(IDENTITY)
     );
-    assert_eq!(decode_identity("identity", &hex(IDENTITY)), Ok(identity));
+    assert_eq!(
+        decode_identity("identity", &hex(IDENTITY)),
+        Ok((1, identity))
+    );
 }
 
 #[test]
@@ -208,10 +211,10 @@ fn a_record_of_a_later_version_is_told_from_a_damaged_one() {
         decode_entry(Index(300), &later),
         Err(RecordError::TooNew { found: 2, known: 1 })
     );
-    let later = sealed(b"identity", "01 00000002 ffff");
+    let later = sealed(b"identity", "01 00000003 ffff");
     assert_eq!(
         decode_identity("identity", &later),
-        Err(RecordError::TooNew { found: 2, known: 1 })
+        Err(RecordError::TooNew { found: 3, known: 2 })
     );
     let error = RecordError::TooNew { found: 2, known: 1 }.of("entry 300", Path::new("raft.redb"));
     assert_eq!(

@@ -66,7 +66,7 @@ fn the_log_of_the_first_version_is_read() {
         purged: id(1, 3),
         last: id(3, 9),
         terms: vec![(Index(4), Term(2)), (Index(8), Term(3))],
-        memberships: Vec::new(),
+        ..StoredState::default()
     };
     assert_eq!(store.load().unwrap(), expected);
     assert_eq!(

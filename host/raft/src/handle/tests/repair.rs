@@ -1,0 +1,349 @@
+//! Damaged files and empty directories under real nodes: each is noticed, nothing is served or voted from it, and the
+//! node gets everything from its peers.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ::redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+
+use super::kit::*;
+use crate::handle::*;
+use crate::raft::admission::Say;
+use crate::raft::membership::Standing;
+
+const ENTRIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("entries");
+const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+
+/// Something that a node keeps, and that can be damaged.
+#[derive(Clone, Copy, Debug)]
+enum Class {
+    /// A page of the database in the middle of the file.
+    Page,
+    /// The first bytes of the database.
+    Header,
+    /// The end of the file is gone.
+    Length,
+    /// The record of an entry, in a page that is right.
+    Entry,
+    /// An entry that is gone, in a page that is right.
+    MissingEntry,
+    /// Term and vote.
+    HardState,
+    /// Whose store it is.
+    Identity,
+    /// Which store it is, and whether it may vote.
+    Memory,
+    /// Up to where the log was purged.
+    Purged,
+    /// The first bytes of the newest snapshot.
+    SnapshotHeader,
+    /// The state in the newest snapshot.
+    SnapshotBody,
+    /// The snapshot that the log begins behind is gone.
+    MissingSnapshot,
+}
+
+impl Class {
+    const ALL: [Self; 12] = [
+        Self::Page,
+        Self::Header,
+        Self::Length,
+        Self::Entry,
+        Self::MissingEntry,
+        Self::HardState,
+        Self::Identity,
+        Self::Memory,
+        Self::Purged,
+        Self::SnapshotHeader,
+        Self::SnapshotBody,
+        Self::MissingSnapshot,
+    ];
+
+    /// What the error has to name.
+    fn names(self) -> &'static str {
+        match self {
+            Self::Page | Self::Header | Self::Length => "raft.redb",
+            Self::Entry | Self::MissingEntry => "entry",
+            Self::HardState => "hard_state",
+            Self::Identity => "identity",
+            Self::Memory => "memory",
+            Self::Purged => "purged",
+            Self::SnapshotHeader | Self::SnapshotBody => ".snap",
+            Self::MissingSnapshot => "the newest snapshot",
+        }
+    }
+
+    fn damage(self, dir: &Path) {
+        let database = dir.join("raft.redb");
+        match self {
+            Self::Page => flip_used_page(&database),
+            Self::Header => flip(&database, 0),
+            Self::Length => {
+                let file = fs::File::options().write(true).open(&database).unwrap();
+                file.set_len(fs::metadata(&database).unwrap().len() / 2)
+                    .unwrap();
+            }
+            Self::Entry => rewrite_entry(&database, |record| Some(spoilt(record))),
+            Self::MissingEntry => rewrite_entry(&database, |_| None),
+            Self::HardState => spoil_meta(&database, "hard_state"),
+            Self::Identity => spoil_meta(&database, "identity"),
+            Self::Memory => spoil_meta(&database, "memory"),
+            Self::Purged => spoil_meta(&database, "purged"),
+            Self::SnapshotHeader => flip(&newest_snapshot(dir), 20),
+            Self::SnapshotBody => {
+                let file = newest_snapshot(dir);
+                flip(&file, fs::metadata(&file).unwrap().len() - 1);
+            }
+            Self::MissingSnapshot => fs::remove_dir_all(dir.join("snapshots")).unwrap(),
+        }
+    }
+}
+
+fn flip(file: &Path, at: u64) {
+    let mut bytes = fs::read(file).unwrap();
+    bytes[usize::try_from(at).unwrap()] ^= 0x10;
+    fs::write(file, bytes).unwrap();
+}
+
+/// Flips a byte of an entry's data where it lies in the file: the page's own checksum sees it.
+fn flip_used_page(database: &Path) {
+    let bytes = fs::read(database).unwrap();
+    let newest = last_entry(database);
+    let at = bytes
+        .windows(newest.len())
+        .enumerate()
+        .filter(|(_, window)| *window == newest.as_slice())
+        .map(|(at, _)| at);
+    // Pages that were freed may hold copies.
+    for at in at.collect::<Vec<_>>() {
+        flip(database, at as u64 + 3);
+    }
+}
+
+fn last_entry(database: &Path) -> Vec<u8> {
+    let opened = Database::open(database).unwrap();
+    let transaction = opened.begin_read().unwrap();
+    let table = transaction.open_table(ENTRIES).unwrap();
+    let last = table.last().unwrap().unwrap();
+    last.1.value().to_vec()
+}
+
+fn spoilt(record: &[u8]) -> Vec<u8> {
+    let mut record = record.to_vec();
+    let middle = record.len() / 2;
+    record[middle] ^= 0x10;
+    record
+}
+
+/// Changes the last entry but one, as a program with a fault or a misdirected write would.
+fn rewrite_entry(database: &Path, change: impl Fn(&[u8]) -> Option<Vec<u8>>) {
+    let opened = Database::open(database).unwrap();
+    let transaction = opened.begin_write().unwrap();
+    {
+        let mut table = transaction.open_table(ENTRIES).unwrap();
+        let wanted = table.iter().unwrap().rev().nth(1).unwrap().unwrap();
+        let (key, record) = (wanted.0.value(), wanted.1.value().to_vec());
+        drop(wanted);
+        match change(&record) {
+            Some(record) => drop(table.insert(key, record.as_slice()).unwrap()),
+            None => drop(table.remove(key).unwrap()),
+        }
+    }
+    transaction.commit().unwrap();
+}
+
+fn spoil_meta(database: &Path, key: &str) {
+    let opened = Database::open(database).unwrap();
+    let transaction = opened.begin_write().unwrap();
+    {
+        let mut table = transaction.open_table(META).unwrap();
+        let record = table.get(key).unwrap().unwrap().value().to_vec();
+        table.insert(key, spoilt(&record).as_slice()).unwrap();
+    }
+    transaction.commit().unwrap();
+}
+
+fn newest_snapshot(dir: &Path) -> PathBuf {
+    let files = fs::read_dir(dir.join("snapshots")).unwrap();
+    let mut files: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|kind| kind == "snap"));
+    files.sort();
+    files.pop().unwrap()
+}
+
+/// Enough commands that every node has taken snapshots, and has entries behind them.
+async fn fill(cluster: &Cluster, from: usize, to: usize) {
+    let leader = cluster.leader().await;
+    for number in from..to {
+        submit(cluster.node(&leader), &format!("command {number}")).await;
+    }
+}
+
+/// Waits until a node has all of the log, votes, and is said to by the leader.
+async fn has_returned(cluster: &Cluster, id: &str, commands: usize) {
+    until(cluster.node(id), |status| {
+        let member = status.membership.members().get(&NodeId::from(id));
+        status.say == Say::Has && member.is_some_and(|member| member.standing == Standing::Voter)
+    })
+    .await;
+    let last = format!("command {}", commands - 1);
+    let found = ask(cluster.node(id), commands - 1).await;
+    assert_eq!(found, Some(last.into()), "{id} serves what was lost");
+}
+
+fn set_aside(dir: &Path) -> Vec<PathBuf> {
+    let places = (1..=4).map(|number| dir.join(format!("damaged-{number}")));
+    places.filter(|place| place.exists()).collect()
+}
+
+/// Damages one class of record on a leader and on a follower, in turn.
+async fn heals(cluster: &mut Cluster, class: Class, leads: bool, commands: usize) {
+    let leader = cluster.leader().await;
+    let victim = if leads {
+        leader.clone()
+    } else {
+        cluster.a_follower_of(&leader).to_owned()
+    };
+    let what = format!("{class:?} on {victim}, leads: {leads}");
+    let dir = cluster.data_dir(&victim);
+    // Whoever takes a snapshot stops with one and with entries behind it.
+    until(cluster.node(&victim), |status| {
+        status.snapshot.is_some() && status.stable == status.last && status.applied == status.commit
+    })
+    .await;
+    cluster.stop(&victim).await;
+    class.damage(&dir);
+
+    let refused = cluster.try_restart(&victim, false).await;
+    let error = refused.expect_err(&what).to_string();
+    assert!(error.contains(class.names()), "{what}: {error}");
+    assert!(error.contains("--repair"), "{what}: {error}");
+    assert_eq!(set_aside(&dir), Vec::<PathBuf>::new(), "{what}");
+
+    let started = cluster.try_restart(&victim, true).await;
+    assert!(started.is_ok(), "{what}: {started:?}");
+    has_returned(cluster, &victim, commands).await;
+    let aside = set_aside(&dir);
+    let reason = fs::read_to_string(aside[0].join("REASON.txt")).unwrap();
+    assert!(reason.contains(class.names()), "{what}: {reason}");
+    assert!(aside[0].join("raft.redb").is_file(), "{what}");
+    // An operator has looked at it.
+    fs::remove_dir_all(&aside[0]).unwrap();
+}
+
+async fn heals_everywhere(classes: &[Class]) {
+    let mut cluster = Cluster::start_with_snapshots_after(10).await;
+    let mut commands = 0;
+    for class in classes {
+        for leads in [false, true] {
+            fill(&cluster, commands, commands + 25).await;
+            commands += 25;
+            heals(&mut cluster, *class, leads, commands).await;
+        }
+    }
+    for (id, node) in cluster.nodes() {
+        let first = node.query(0, Consistency::Linearizable, AMPLE).await;
+        assert_eq!(first.unwrap().1, Some("command 0".into()), "{id}");
+    }
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damage_of_the_databases_pages_is_named_and_heals_on_a_follower_and_on_the_leader() {
+    heals_everywhere(&Class::ALL[..3]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damage_of_any_record_of_the_log_is_named_and_heals_on_a_follower_and_on_the_leader() {
+    heals_everywhere(&Class::ALL[3..9]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damage_of_a_snapshot_is_named_and_heals_on_a_follower_and_on_the_leader() {
+    heals_everywhere(&Class::ALL[9..]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_left_of_a_snapshot_that_was_being_received_does_no_harm() {
+    let mut cluster = Cluster::start_with_snapshots_after(10).await;
+    fill(&cluster, 0, 25).await;
+    let leader = cluster.leader().await;
+    let victim = cluster.a_follower_of(&leader).to_owned();
+    cluster.stop(&victim).await;
+    let part = newest_snapshot(&cluster.data_dir(&victim)).with_extension("part");
+    fs::write(&part, b"half of a snapshot, and not that one").unwrap();
+    cluster.try_restart(&victim, false).await.unwrap();
+    fill(&cluster, 25, 50).await;
+    has_returned(&cluster, &victim, 50).await;
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_directory_was_emptied_comes_back_by_itself_whether_it_led_or_not() {
+    let mut cluster = Cluster::start_with_snapshots_after(10).await;
+    let mut commands = 0;
+    for leads in [false, true, true] {
+        fill(&cluster, commands, commands + 25).await;
+        commands += 25;
+        let leader = cluster.leader().await;
+        let victim = if leads {
+            leader.clone()
+        } else {
+            cluster.a_follower_of(&leader).to_owned()
+        };
+        cluster.stop(&victim).await;
+        fs::remove_dir_all(cluster.data_dir(&victim)).unwrap();
+        cluster.restart(&victim).await;
+        has_returned(&cluster, &victim, commands).await;
+    }
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_whose_nodes_are_all_damaged_stands_still_and_keeps_every_file() {
+    let mut cluster = Cluster::start().await;
+    fill(&cluster, 0, 5).await;
+    let ids: Vec<String> = cluster.nodes().map(|(id, _)| id.clone()).collect();
+    for id in &ids {
+        cluster.stop(id).await;
+        Class::Header.damage(&cluster.data_dir(id));
+    }
+    for id in &ids {
+        cluster.try_restart(id, true).await.unwrap();
+    }
+    for id in &ids {
+        until(cluster.node(id), |status| status.say == Say::Returning).await;
+        let refused = cluster
+            .node(id)
+            .submit("command".into(), Duration::from_millis(100))
+            .await;
+        assert!(refused.is_err(), "{refused:?}");
+        assert_eq!(set_aside(&cluster.data_dir(id)).len(), 1);
+        assert_eq!(cluster.node(id).status().leader, None);
+    }
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_alone_does_not_set_its_data_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = async |repair| {
+        let builder = Raft::builder(alone(), crate::MemoryStateMachine::new());
+        let node = builder
+            .data_dir(dir.path())
+            .listener(socket())
+            .repair(repair)
+            .build();
+        node.start().await.map(|()| node)
+    };
+    let node = start(false).await.unwrap();
+    submit(&node, "command 0").await;
+    node.shutdown().await;
+    Class::Header.damage(dir.path());
+    let refused = start(true).await.map(|_| ());
+    assert!(
+        matches!(refused, Err(StartError::NobodyToHealFrom(_))),
+        "{refused:?}"
+    );
+    assert_eq!(set_aside(dir.path()), Vec::<PathBuf>::new());
+}

@@ -1,0 +1,95 @@
+//! Damaged files are set aside and kept, and an empty store takes their place: the node then gets everything from its
+//! peers, as one whose disk was wiped ([`crate::raft::admission`]).
+//!
+//! The new store says [`Memory::Lost`] from its first moment on. It is never taken for that of a new node, so a cluster
+//! whose nodes are all damaged at once does not begin anew without its data: it stands still, and all the files are
+//! there. A crash at any step leaves either the damaged log where it was, or the new one with everything else aside.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::files::{create_dir, failed, sync_dir};
+use super::redb::{Birth, Identity, RedbStore};
+use super::snapshot::SnapshotFiles;
+use super::{Memory, StorageError};
+
+/// What was set aside is in `damaged-1`, `damaged-2`, …; no more than so many are kept.
+pub const MOST_SET_ASIDE: u32 = 4;
+/// What was wrong, in words.
+const REASON: &str = "REASON.txt";
+
+/// Whether an error says that a file is not what was written: only that is repaired.
+#[must_use]
+pub fn is_damage(error: &StorageError) -> bool {
+    matches!(error, StorageError::Corrupt { .. })
+}
+
+/// Sets aside the log and the snapshots in `dir`, because of `damage`, and makes an empty log of the number
+/// `incarnation` in their place. Returns where they are now.
+///
+/// # Errors
+/// Where another process uses the directory, where as much as may be kept was set aside before, or where the disk
+/// does not take it.
+pub fn set_aside(
+    dir: &Path,
+    identity: &Identity,
+    incarnation: u64,
+    damage: &StorageError,
+) -> Result<PathBuf, StorageError> {
+    let birth = Birth {
+        incarnation,
+        memory: Memory::Lost,
+    };
+    let mut aside = PathBuf::new();
+    RedbStore::replace(dir, identity, birth, |database| {
+        aside = free_place(dir)?;
+        create_dir(&aside)?;
+        write_reason(&aside, damage)?;
+        let snapshots = SnapshotFiles::place(dir);
+        if snapshots.is_dir() {
+            let to = SnapshotFiles::place(&aside);
+            fs::rename(&snapshots, &to).map_err(failed("cannot set aside", &snapshots))?;
+        }
+        if database.is_file() {
+            keep(database, &aside)?;
+        }
+        sync_dir(&aside)?;
+        sync_dir(dir)
+    })?;
+    Ok(aside)
+}
+
+/// A second name for a file that is about to lose its first one; a copy where the file system has no such thing.
+fn keep(file: &Path, aside: &Path) -> Result<(), StorageError> {
+    let to = aside.join(file.file_name().unwrap_or_default());
+    if fs::hard_link(file, &to).is_ok() {
+        return Ok(());
+    }
+    let copy = || {
+        let mut from = fs::File::open(file)?;
+        let mut copy = fs::File::create(&to)?;
+        io::copy(&mut from, &mut copy)?;
+        copy.sync_all()
+    };
+    copy().map_err(failed("cannot set aside", file))
+}
+
+fn free_place(dir: &Path) -> Result<PathBuf, StorageError> {
+    let places = (1..=MOST_SET_ASIDE).map(|number| dir.join(format!("damaged-{number}")));
+    let mut free = places.filter(|place| !place.exists());
+    free.next().ok_or_else(|| StorageError::TooManyDamaged {
+        path: dir.to_owned(),
+        limit: MOST_SET_ASIDE,
+    })
+}
+
+fn write_reason(aside: &Path, damage: &StorageError) -> Result<(), StorageError> {
+    let path = aside.join(REASON);
+    let write = || {
+        let mut file = fs::File::create(&path)?;
+        writeln!(file, "{damage}")?;
+        file.sync_all()
+    };
+    write().map_err(failed("cannot write", &path))
+}

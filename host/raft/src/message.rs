@@ -52,6 +52,9 @@ pub enum RaftResponse {
     Forward(ForwardResponse),
     /// What became of an order.
     Order(OrderResponse),
+    /// As `AppendEntries`, by a node that votes for nobody else for so many milliseconds after the request came
+    /// (dissertation §6.4.1).
+    Promise(AppendEntriesResponse, u64),
 }
 
 /// A message of either direction.

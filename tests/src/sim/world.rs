@@ -85,7 +85,10 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(config: &SimConfig, words: Words) -> Self {
         let mut rng = Rng::new(config.seed);
-        let profile = Profile::draw(&mut rng.fork());
+        let mut profile = Profile::draw(&mut rng.fork());
+        if let Some(planted) = config.planted {
+            profile.suit(planted);
+        }
         let nodes = config.nodes + profile.spares;
         let network = Network::new(nodes, profile.network.clone(), rng.fork());
         let mut world = Self {
@@ -117,10 +120,17 @@ impl World {
         });
         for (index, id) in world.ids.iter().enumerate() {
             let skew = world.rng.below(world.profile.clock_skew_ms);
+            let fastest = 1000 + 10 * u64::from(world.profile.drift_percent);
+            let speed = match world.rng.below(3) {
+                0 => 1000,
+                1 => fastest,
+                _ => world.rng.between(1000, fastest),
+            };
             world.nodes.push(Node::new(
                 index,
                 id.clone(),
                 skew,
+                speed,
                 world.profile.chunk_bytes,
                 config.planted,
             ));

@@ -30,6 +30,7 @@ pub struct RaftBuilder<M: StateMachine> {
     pub(super) driver_limits: DriverLimits,
     pub(super) network_limits: NetworkLimits,
     pub(super) join: bool,
+    pub(super) lease_drift_percent: Option<u32>,
     /// Filled in by [`RaftBuilder::build`].
     pub(super) plumbing: Option<Plumbing<M>>,
 }
@@ -58,6 +59,7 @@ impl<M: StateMachine> RaftBuilder<M> {
             },
             network_limits: NetworkLimits::default(),
             join: false,
+            lease_drift_percent: None,
             plumbing: None,
         }
     }
@@ -96,6 +98,16 @@ impl<M: StateMachine> RaftBuilder<M> {
     #[must_use]
     pub fn join(mut self) -> Self {
         self.join = true;
+        self
+    }
+
+    /// Lets a leader that a majority has promised to follow for a while answer linearizable reads without asking again.
+    /// That is right only where the clocks of two nodes never differ in speed by more than `drift_percent`, and stand
+    /// still only where the node does: see [`CoreConfig`](crate::raft::CoreConfig). Counts on nodes that have this set.
+    /// Default: the leader asks a majority for each read, and no clock matters.
+    #[must_use]
+    pub fn leader_lease(mut self, drift_percent: u32) -> Self {
+        self.lease_drift_percent = Some(drift_percent);
         self
     }
 

@@ -105,6 +105,9 @@ impl SimConfig {
     fn drawn(&self) -> (Profile, Rng) {
         let mut rng = Rng::new(self.seed);
         let mut profile = Profile::draw(&mut rng.fork());
+        if let Some(planted) = self.planted {
+            profile.suit(planted);
+        }
         self.cuts.apply(&mut profile);
         (profile, rng)
     }

@@ -60,6 +60,9 @@ pub enum RaftResponse {
     Newborn(NewbornAnswer),
     /// The responder's store holds none of the promises that its node may have made: this is no acknowledgement.
     Unadmitted(Unadmitted),
+    /// As `AppendEntries`, by a node that votes for nobody else for so many milliseconds after the request came
+    /// (dissertation §6.4.1).
+    Promise(AppendEntriesResponse, u64),
 }
 
 /// A message of either direction.

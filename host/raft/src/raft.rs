@@ -21,6 +21,7 @@
 pub mod admission;
 mod digest;
 mod election;
+mod lease;
 pub mod membership;
 pub mod progress;
 pub mod quorum;
@@ -43,11 +44,13 @@ use crate::message::{Message, RaftRequest, RaftResponse};
 use crate::storage::{StoredState, WriteBatch};
 use crate::types::{Command, Entry, HardState, Index, LogId, NodeId, Payload, SnapshotMeta, Term};
 use admission::Admission;
+use lease::Lease;
 use membership::{Configurations, Membership};
 use progress::Progress;
 use read_index::Reads;
 use ready::{Envelope, LogRead, ReadFor, ReadState, Ready, SnapshotTask, WriteId};
 use rng::Rng;
+use snapshot::Pace;
 use transfer::Transfer;
 
 /// What the core is told once.
@@ -70,6 +73,9 @@ pub struct CoreConfig {
     pub max_log_entries: u64,
     /// A snapshot is taken after this many applied entries.
     pub snapshot_threshold: u64,
+    /// A leader that a majority has promised not to vote for another one answers reads without asking it again, where
+    /// no two nodes' clocks differ in speed by more than this many percent. None: it asks for each read.
+    pub lease_drift_percent: Option<u32>,
     /// Bounds of memory and of messages.
     pub limits: Limits,
     /// Seed of the generator that draws election timeouts.
@@ -97,6 +103,10 @@ pub struct Limits {
     pub pending_reads: usize,
     /// A learner that lacks no more committed entries than this has caught up.
     pub promote_lag: u64,
+    /// Chunks of a snapshot under way to one peer.
+    pub in_flight_chunks: usize,
+    /// Bytes of snapshots that leave in a second, to all peers together. None: as fast as they are taken.
+    pub snapshot_bytes_per_second: Option<u64>,
 }
 
 impl Default for Limits {
@@ -112,6 +122,8 @@ impl Default for Limits {
             unapplied_bytes: 64 * MIB,
             pending_reads: 65_536,
             promote_lag: 64,
+            in_flight_chunks: 4,
+            snapshot_bytes_per_second: None,
         }
     }
 }
@@ -201,9 +213,12 @@ pub struct Core {
     uncommitted: VecDeque<(Index, u64)>,
     uncommitted_bytes: u64,
     reads: Reads,
+    lease: Lease,
 
     snapshot: Option<SnapshotMeta>,
     snapshot_under_way: bool,
+    /// Of chunks to peers.
+    pace: Pace,
     /// The machine is restoring this one; then the older ones may go.
     restoring: Option<SnapshotMeta>,
     /// No snapshot is asked for before this: the last try failed.
@@ -283,8 +298,10 @@ impl Core {
             uncommitted: VecDeque::new(),
             uncommitted_bytes: 0,
             reads: Reads::default(),
+            lease: Lease::default(),
             snapshot,
             snapshot_under_way: false,
+            pace: Pace::default(),
             restoring: None,
             snapshot_retry_at: now,
             apply_read_under_way: false,
@@ -305,6 +322,7 @@ impl Core {
         if core.membership().members().keys().ne([&core.config.id]) {
             // Alone, there is no leader to wait for.
             core.rearm_election();
+            core.abstain_at_first();
         }
         core.tell_contacts();
         core.begin_admission(stored.memory);
@@ -394,9 +412,10 @@ impl Core {
     pub fn next_deadline(&self) -> Duration {
         match self.role {
             Role::Leader => {
+                let transfer = self.transferring.as_ref().map(|transfer| transfer.deadline);
+                let others = transfer.into_iter().chain(self.chunk_deadline());
                 let own = self.heartbeat_deadline.min(self.election_deadline);
-                let transfer = self.transferring.as_ref();
-                transfer.map_or(own, |transfer| own.min(transfer.deadline))
+                others.fold(own, Duration::min)
             }
             _ => {
                 let question = self.next_question();
@@ -459,6 +478,10 @@ impl Core {
     fn step_response(&mut self, from: &NodeId, response: RaftResponse) {
         match response {
             RaftResponse::AppendEntries(answer) => self.on_append_response(from, &answer),
+            RaftResponse::Promise(answer, ms) => {
+                self.on_promise(from, &answer, ms);
+                self.on_append_response(from, &answer);
+            }
             RaftResponse::RequestVote(answer) => self.on_vote_response(from, &answer),
             RaftResponse::InstallSnapshot(answer) => self.on_snapshot_response(from, &answer),
             RaftResponse::ReadIndex(answer) => self.on_read_response(&answer),
@@ -561,6 +584,7 @@ impl Core {
         self.replicate_to_all();
         self.gather_apply();
         self.gather_snapshot();
+        self.gather_chunks();
         if self.write_in_flight.is_none() {
             self.out.write = self.gather_write();
         }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use oarlock_wasm::{GuestModule, MachineFailure, WasmMachine};
 use task_queue_raft::driver::DriverLimits;
 use task_queue_raft::handle::Fault;
+use task_queue_raft::raft::Limits;
 use task_queue_raft::storage::StorageError;
 use task_queue_raft::{Raft, RaftConfig, StartError as RaftStartError};
 use thiserror::Error;
@@ -136,7 +137,15 @@ impl Node {
                 leader_patience: patience,
                 ..DriverLimits::default()
             })
+            .limits(Limits {
+                snapshot_bytes_per_second: settings.replication.snapshot_bytes_per_second,
+                ..Limits::default()
+            })
             .listener(peers);
+        let raft = match settings.replication.lease_drift_percent {
+            Some(percent) => raft.leader_lease(percent),
+            None => raft,
+        };
         let raft = if settings.join { raft.join() } else { raft }.build();
         raft.start()
             .await

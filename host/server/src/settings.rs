@@ -64,6 +64,15 @@ impl Default for HttpSettings {
     }
 }
 
+/// What the seed's [`RaftConfig`] has no place for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Replication {
+    /// Bytes of snapshots that leave in a second, to all peers together.
+    pub(crate) snapshot_bytes_per_second: Option<u64>,
+    /// Clocks differ by no more than this, and the leader may rely on it.
+    pub(crate) lease_drift_percent: Option<u32>,
+}
+
 /// Everything that a node needs to know.
 #[derive(Clone, Debug)]
 pub(crate) struct ServeSettings {
@@ -87,6 +96,8 @@ pub(crate) struct ServeSettings {
     pub(crate) guest: GuestSource,
     /// Timing and log. `node_id` and `peers` are filled in from the above when the node starts.
     pub(crate) raft: RaftConfig,
+    /// What else is said of replication.
+    pub(crate) replication: Replication,
     /// What the guest may use.
     pub(crate) limits: MachineLimits,
     /// What clients may do.
@@ -186,6 +197,7 @@ impl ServeSettings {
             data_dir,
             guest,
             raft: RaftConfig::default(),
+            replication: Replication::default(),
             limits: MachineLimits::default(),
             http: HttpSettings::default(),
         })
@@ -197,6 +209,10 @@ impl ServeSettings {
     /// The failure names the setting and where it came from.
     pub(crate) fn from_args(args: ServeArgs, origins: &Origins) -> Result<Self, Failure> {
         let raft = raft_config(&args).map_err(|(flag, error)| blame(flag, origins)(error))?;
+        let replication = Replication {
+            snapshot_bytes_per_second: args.raft.snapshot_bytes_per_second,
+            lease_drift_percent: args.raft.lease_drift_percent,
+        };
         let limits = machine_limits(&args);
         let client_addr = args
             .client_addr
@@ -265,6 +281,7 @@ impl ServeSettings {
             join: args.join,
             repair: args.repair,
             raft,
+            replication,
             limits,
             http: HttpSettings {
                 max_connections: args.max_connections,

@@ -35,6 +35,7 @@ fn config(node: usize) -> CoreConfig {
         heartbeat_interval: Duration::ZERO,
         max_log_entries: 1000,
         snapshot_threshold: 1000,
+        lease_drift_percent: None,
         limits: Limits::default(),
         seed: 0,
     }

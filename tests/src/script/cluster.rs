@@ -66,6 +66,7 @@ impl Options {
             heartbeat_interval: Duration::from_millis(300),
             max_log_entries: 1000,
             snapshot_threshold: self.threshold,
+            lease_drift_percent: None,
             limits: Limits {
                 in_flight_messages: self.in_flight,
                 message_bytes: self.message_bytes,

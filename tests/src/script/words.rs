@@ -52,6 +52,9 @@ pub(super) fn message(message: &Message) -> String {
     match message {
         Message::Request(RaftRequest::AppendEntries(append)) => self::append(append),
         Message::Response(RaftResponse::AppendEntries(answer)) => appended(answer),
+        Message::Response(RaftResponse::Promise(answer, ms)) => {
+            format!("{}, promised {ms} ms", appended(answer))
+        }
         Message::Request(RaftRequest::RequestVote(request)) => ask(request),
         Message::Response(RaftResponse::RequestVote(answer)) => vote(answer),
         Message::Request(RaftRequest::InstallSnapshot(chunk)) => self::chunk(chunk),
@@ -218,15 +221,15 @@ pub(super) fn state(core: &Core) -> Vec<String> {
 
 fn progress(id: &NodeId, peer: &Progress) -> String {
     let how = match &peer.state {
-        State::Probe { waiting: false } => "probe".to_owned(),
-        State::Probe { waiting: true } => "probe, waits".to_owned(),
+        State::Probe { under_way: None } => "probe".to_owned(),
+        State::Probe { under_way: Some(_) } => "probe, waits".to_owned(),
         State::Replicate { in_flight, .. } => {
             format!("replicate, {} in flight", in_flight.len())
         }
-        State::Snapshot { meta, offset, .. } => {
+        State::Snapshot(transfer) => {
             format!(
-                "snapshot of {}, byte {offset} of {}",
-                meta.last, meta.length
+                "snapshot of {}, byte {} of {}",
+                transfer.meta.last, transfer.offset, transfer.meta.length
             )
         }
     };

@@ -7,11 +7,14 @@ mod election_safety;
 mod exactly_once;
 mod leader_append_only;
 mod leader_completeness;
+mod lease;
 mod log_matching;
 mod membership;
 mod monotonic;
 mod persist_before_send;
 mod state_machine_safety;
+
+use std::time::Duration;
 
 use task_queue_raft::message::{Message, RaftRequest};
 use task_queue_raft::raft::Core;
@@ -77,6 +80,13 @@ impl Invariants {
         self.completeness.check(core, self.committed.entries())?;
         self.members.check(node, core)?;
         self.committed.check(node, run, core, disks)
+    }
+
+    /// Any node may have taken a turn: all of them, each with what its clock shows.
+    pub(crate) fn on_leases<'a>(
+        nodes: impl Iterator<Item = (&'a Core, Duration)>,
+    ) -> Result<(), Violation> {
+        lease::check(nodes)
     }
 
     /// A message is about to leave.

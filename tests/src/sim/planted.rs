@@ -81,6 +81,14 @@ pub enum Planted {
     OldVotersIgnored,
     /// An operator is told that an order was carried out before it was.
     OrderDoneTooEarly,
+    /// A leader that has told another node to campaign answers reads from its lease as before (dissertation §6.4.1).
+    LeaseKeptAfterTransfer,
+    /// A lease lasts as long as it was promised, though clocks differ in speed (§6.4.1).
+    LeaseIgnoresDrift,
+    /// A voter grants a vote that it has promised not to (§6.4.1).
+    PromiseBroken,
+    /// A node that starts votes at once, whatever it has promised before (§6.4.1).
+    StartsWithoutPromise,
 }
 
 impl Planted {
@@ -124,5 +132,20 @@ impl Planted {
         Self::LearnerCounts,
         Self::OldVotersIgnored,
         Self::OrderDoneTooEarly,
+        Self::LeaseKeptAfterTransfer,
+        Self::LeaseIgnoresDrift,
+        Self::PromiseBroken,
+        Self::StartsWithoutPromise,
     ];
+
+    /// Whether it shows only where leaders have leases.
+    pub(crate) fn is_of_leases(self) -> bool {
+        matches!(
+            self,
+            Self::LeaseKeptAfterTransfer
+                | Self::LeaseIgnoresDrift
+                | Self::PromiseBroken
+                | Self::StartsWithoutPromise
+        )
+    }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use task_queue_raft::driver::DriverLimits;
 use task_queue_raft::raft::Limits;
 
+use super::planted::Planted;
 use super::rng::Rng;
 
 /// The settings of one run.
@@ -44,6 +45,10 @@ pub(crate) struct Profile {
     pub(crate) clock_skew_ms: u64,
     /// Nodes beside the first members, which wait to be added.
     pub(crate) spares: usize,
+    /// Clocks of two nodes differ in speed by at most so many percent.
+    pub(crate) drift_percent: u32,
+    /// The nodes know that, and have leases.
+    pub(crate) lease_drift_percent: Option<u32>,
 }
 
 /// What the network does to messages.
@@ -111,6 +116,7 @@ impl FaultKind {
         Self::SnapshotOrder,
         Self::ChangeMembers,
         Self::Transfer,
+        Self::WipeDisk,
     ];
 }
 
@@ -151,7 +157,10 @@ impl Profile {
             torn_turns_per_mille: rng.pick(&[0, 0, 1, 4]),
             clock_skew_ms: rng.pick(&[0, 500, 3_600_000]),
             spares,
-        };
+            drift_percent: 0,
+            lease_drift_percent: None,
+        }
+        .with_clocks(rng);
         // Where an operator may leave two voters or one, the loss of one is the loss of a majority.
         if !profile.faults.contains(&FaultKind::ChangeMembers) && rng.chance(600) {
             profile
@@ -159,6 +168,34 @@ impl Profile {
                 .extend([FaultKind::WipeDisk, FaultKind::WipeDisk]);
         }
         profile
+    }
+
+    /// Clocks that run at different speeds, and leases that rest on it; how chunks of snapshots follow each other.
+    fn with_clocks(mut self, rng: &mut Rng) -> Self {
+        self.drift_percent = rng.pick(&[0, 0, 10, 50]);
+        self.limits.in_flight_chunks = rng.pick(&[1, 2, 4]);
+        self.limits.snapshot_bytes_per_second = rng.pick(&[None, None, Some(100_000)]);
+        self.lease_drift_percent = rng.chance(400).then_some(self.drift_percent);
+        self
+    }
+
+    /// What a planted fault needs to be seen: one of leases needs leases, and clocks that differ.
+    pub(crate) fn suit(&mut self, planted: Planted) {
+        use FaultKind::{Crash, Heal, IsolateLeader, OneWay};
+        if planted.is_of_leases() {
+            self.drift_percent = 50;
+            let known = planted != Planted::LeaseIgnoresDrift;
+            self.lease_drift_percent = Some(if known { self.drift_percent } else { 0 });
+            // Leaders that are cut off while others vote, and voters that forget.
+            self.faults = match planted {
+                Planted::StartsWithoutPromise => vec![OneWay, OneWay, Crash, Crash, Heal],
+                Planted::LeaseKeptAfterTransfer => vec![OneWay, OneWay, Heal],
+                _ => vec![IsolateLeader, OneWay, Heal],
+            };
+            self.fault_interval_ms = 300;
+            (self.disk_max_us, self.inbox_max_us) = (1000, 100);
+            self.network = NetworkProfile::calm();
+        }
     }
 
     /// Whether the stores are new, and have numbers.
@@ -178,6 +215,7 @@ fn draw_limits(rng: &mut Rng) -> Limits {
         unapplied_bytes: rng.pick(&[1, 500, 1 << 20]),
         pending_reads: rng.pick(&[2, 1000]),
         promote_lag: rng.pick(&[0, 8, 64]),
+        ..Limits::default()
     }
 }
 

@@ -3,7 +3,7 @@
 
 use task_queue_raft::message::{
     AppendEntriesResponse, AppendResult, Forward, ForwardRefusal, ForwardResponse, Message,
-    OrderResponse, RaftRequest, RaftResponse, Welcome,
+    OrderResponse, RaftRequest, RaftResponse, TimeoutNow, Welcome,
 };
 use task_queue_raft::raft::Core;
 use task_queue_raft::types::{Index, LogId, NodeId, Payload};
@@ -45,11 +45,13 @@ pub(crate) fn tamper(
         return vec![(from, Message::Request(welcome)), (from, message)];
     }
     let double = match (&message, planted) {
-        (Message::Response(RaftResponse::AppendEntries(_)), Planted::LearnerCounts)
-            if core
-                .membership()
-                .learners()
-                .any(|id| number(id) == Some(from)) =>
+        (
+            Message::Response(RaftResponse::AppendEntries(_) | RaftResponse::Promise(..)),
+            Planted::LearnerCounts,
+        ) if core
+            .membership()
+            .learners()
+            .any(|id| number(id) == Some(from)) =>
         {
             let mut voters = core.membership().voters().filter_map(number);
             voters.find(|voter| *voter != to)
@@ -65,6 +67,16 @@ pub(crate) fn tamper(
     let anew = match &message {
         Message::Request(RaftRequest::Forward(forward)) if planted == Planted::ForwardedAnew => {
             Some((from, renumbered(forward)))
+        }
+        // As if the leader had said so, and still trusted its lease. Only in every other term, or none would last.
+        Message::Request(RaftRequest::AppendEntries(append))
+            if planted == Planted::LeaseKeptAfterTransfer
+                && append.round % 32 == 7
+                && append.term.0 % 2 == 1
+                && append.previous == core.log().last() =>
+        {
+            let order = TimeoutNow { term: append.term };
+            Some((from, Message::Request(RaftRequest::TimeoutNow(order))))
         }
         _ => None,
     };
@@ -134,6 +146,7 @@ pub(crate) fn imagined_answer(
 
 fn tamper_request(planted: Planted, to: usize, core: &Core, request: &mut RaftRequest) {
     match (request, planted) {
+        (RaftRequest::RequestVote(ask), Planted::PromiseBroken) => ask.transfer = true,
         (RaftRequest::RequestVote(ask), Planted::CandidateBoasts) => {
             ask.last = LogId::new(ask.term, Index(ask.last.index.0 + 100));
         }
@@ -170,7 +183,10 @@ fn tamper_response(planted: Planted, response: &mut RaftResponse) {
         (RaftResponse::InstallSnapshot(answer), Planted::InstalledTooEarly) => {
             answer.installed = true;
         }
-        (RaftResponse::AppendEntries(answer), Planted::AcknowledgesTooMuch) => {
+        (
+            RaftResponse::AppendEntries(answer) | RaftResponse::Promise(answer, _),
+            Planted::AcknowledgesTooMuch,
+        ) => {
             if let AppendResult::Matched(index) = &mut answer.result {
                 *index = index.next();
             }

@@ -124,10 +124,17 @@ impl World {
             } else {
                 0
             };
+            let fastest = 1000 + 10 * u64::from(world.profile.drift_percent);
+            let speed = match world.rng.below(3) {
+                0 => 1000,
+                1 => fastest,
+                _ => world.rng.between(1000, fastest),
+            };
             world.nodes.push(Node::new(
                 index,
                 id.clone(),
                 skew,
+                speed,
                 world.profile.chunk_bytes,
                 config.planted,
                 incarnation,

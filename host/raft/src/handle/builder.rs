@@ -32,6 +32,7 @@ pub struct RaftBuilder<M: StateMachine> {
     pub(super) network_limits: NetworkLimits,
     pub(super) join: bool,
     pub(super) repair: bool,
+    pub(super) lease_drift_percent: Option<u32>,
     /// Filled in by [`RaftBuilder::build`].
     pub(super) plumbing: Option<Plumbing<M>>,
 }
@@ -61,6 +62,7 @@ impl<M: StateMachine> RaftBuilder<M> {
             network_limits: NetworkLimits::default(),
             join: false,
             repair: false,
+            lease_drift_percent: None,
             plumbing: None,
         }
     }
@@ -107,6 +109,16 @@ impl<M: StateMachine> RaftBuilder<M> {
     #[must_use]
     pub fn repair(mut self, repair: bool) -> Self {
         self.repair = repair;
+        self
+    }
+
+    /// Lets a leader that a majority has promised to follow for a while answer linearizable reads without asking again.
+    /// That is right only where the clocks of two nodes never differ in speed by more than `drift_percent`, and stand
+    /// still only where the node does: see [`CoreConfig`](crate::raft::CoreConfig). Counts on nodes that have this set.
+    /// Default: the leader asks a majority for each read, and no clock matters.
+    #[must_use]
+    pub fn leader_lease(mut self, drift_percent: u32) -> Self {
+        self.lease_drift_percent = Some(drift_percent);
         self
     }
 

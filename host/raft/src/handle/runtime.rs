@@ -341,6 +341,7 @@ fn core_config<M: StateMachine>(
         heartbeat_interval: config.heartbeat_interval,
         max_log_entries: config.max_log_entries as u64,
         snapshot_threshold: config.snapshot_threshold as u64,
+        lease_drift_percent: builder.lease_drift_percent,
         limits: limits.clone(),
         seed: random(),
     }

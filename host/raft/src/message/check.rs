@@ -3,7 +3,8 @@
 use thiserror::Error;
 
 use super::{
-    AppendEntries, AppendResult, InstallSnapshot, Message, RaftRequest, RaftResponse, Verdict,
+    AppendEntries, AppendEntriesResponse, AppendResult, InstallSnapshot, Message, RaftRequest,
+    RaftResponse, Verdict,
 };
 use crate::raft::membership::{MAX_MEMBERS, Membership};
 use crate::types::{Index, LogId, Payload, Term};
@@ -83,11 +84,8 @@ impl RaftResponse {
     /// What doesn't.
     pub fn check(&self) -> Result<(), MessageError> {
         match self {
-            Self::AppendEntries(answer) => within(answer.term.0).and(match answer.result {
-                AppendResult::Matched(index) => within(index.0),
-                AppendResult::Mismatch { rejected, hint } => id(rejected).and(id(hint)),
-                AppendResult::Ignored => Ok(()),
-            }),
+            Self::AppendEntries(answer) => answer.check(),
+            Self::Promise(answer, ms) => answer.check().and(within(*ms)),
             Self::RequestVote(answer) => within(answer.term.0),
             Self::InstallSnapshot(answer) => within(answer.term.0)
                 .and(id(answer.last))
@@ -134,6 +132,16 @@ impl AppendEntries {
             return Err(MessageError::Term(self.previous));
         }
         Ok(())
+    }
+}
+
+impl AppendEntriesResponse {
+    fn check(&self) -> Result<(), MessageError> {
+        within(self.term.0).and(match self.result {
+            AppendResult::Matched(index) => within(index.0),
+            AppendResult::Mismatch { rejected, hint } => id(rejected).and(id(hint)),
+            AppendResult::Ignored => Ok(()),
+        })
     }
 }
 

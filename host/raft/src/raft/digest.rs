@@ -10,7 +10,7 @@ use crate::raft::transfer::Transfer;
 impl Core {
     /// Writes it to `out`, in a form that is for comparing alone.
     ///
-    /// Left out are deadlines, times and the generator of timeouts: whoever compares cores chooses each `now` so that
+    /// Left out are deadlines, times, leases, the pace of chunks and the generator of timeouts: whoever compares cores chooses each `now` so that
     /// it decides. Numbers of writes count from the next one. Rounds count only while a read waits for them.
     ///
     /// All fields are named, so that a new one does not compile before someone has decided where it belongs.
@@ -45,8 +45,10 @@ impl Core {
             uncommitted,
             uncommitted_bytes: _,
             reads,
+            lease: _,
             snapshot,
             snapshot_under_way,
+            pace: _,
             restoring,
             snapshot_retry_at: _,
             apply_read_under_way,

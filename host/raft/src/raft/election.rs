@@ -13,7 +13,7 @@ impl Core {
     pub(super) fn campaign_or_wait(&mut self) {
         self.rearm_election();
         // A node whose disk hangs could not keep a vote: it stays out until the write is done.
-        if !self.may_be_elected() || self.disk_hangs() {
+        if !self.may_be_elected() || self.is_promised() || self.disk_hangs() {
             self.become_follower(self.hard_state.term, None);
             return;
         }
@@ -108,6 +108,7 @@ impl Core {
         let last = self.log.last().index;
         self.update_peers(last);
         self.reads.begin_term();
+        self.lease.begin_term();
         self.election_deadline = self.now + self.config.election_timeout_min;
         self.heartbeat_deadline = self.now + self.config.heartbeat_interval;
         // Entries of earlier terms are committed by one of this term (§5.4.2, §8).
@@ -121,7 +122,7 @@ impl Core {
             // It may have voted in this term with a store that is gone.
             return;
         }
-        if !request.transfer && self.hears_a_leader() {
+        if !request.transfer && (self.hears_a_leader() || self.is_promised()) {
             // Someone who can't hear the leader must not depose it. An older term is told ours all the same.
             if request.term < self.hard_state.term {
                 self.answer_vote(from, request, false);
@@ -197,10 +198,10 @@ impl Core {
 
     /// A follower gives up its leader: it grants pre-votes and votes from now on, as if it had not heard the leader
     /// for an election timeout, and follows it again where it is heard again. No term ends by it. For whoever knows
-    /// better than a timeout that the leader is gone.
+    /// better than a timeout that the leader is gone. Where the leader was promised otherwise it does nothing.
     pub fn forget_leader(&mut self, now: Duration) {
         self.now = self.now.max(now);
-        if self.role == Role::Follower {
+        if self.role == Role::Follower && !self.is_promised() {
             self.become_follower(self.hard_state.term, None);
         }
     }

@@ -10,8 +10,8 @@ use crate::types::{Index, SnapshotMeta};
 pub enum State {
     /// It doesn't know where the logs agree: one message at a time until one is accepted.
     Probe {
-        /// A message is under way.
-        waiting: bool,
+        /// The message under way: its last index and its size in bytes.
+        under_way: Option<(Index, u64)>,
     },
     /// The logs agree: messages follow each other without waiting, within a window.
     Replicate {
@@ -21,14 +21,88 @@ pub enum State {
         bytes: u64,
     },
     /// The entries that the peer needs are gone: it gets a snapshot, chunk by chunk.
-    Snapshot {
-        /// Which one.
-        meta: SnapshotMeta,
-        /// How many of its bytes the peer has.
-        offset: u64,
-        /// When the chunk under way was asked for.
-        asked_at: Duration,
-    },
+    Snapshot(Transfer),
+}
+
+/// A snapshot on its way to a peer: some chunks follow each other without waiting, and where one is lost all behind it
+/// are sent again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transfer {
+    /// Which one.
+    pub meta: SnapshotMeta,
+    /// How many of its bytes the peer has.
+    pub offset: u64,
+    /// Where the next chunk to be sent starts.
+    pub next: u64,
+    /// Where each chunk under way ends.
+    pub in_flight: VecDeque<u64>,
+    /// That chunk is being read from the disk.
+    pub reading: bool,
+    /// The peer has said where it stands: a transfer that was cut goes on there.
+    pub answered: bool,
+    /// When something was last sent or answered.
+    pub moved_at: Duration,
+}
+
+impl Transfer {
+    /// Nothing of it was sent yet.
+    #[must_use]
+    pub fn new(meta: SnapshotMeta, now: Duration) -> Self {
+        Self {
+            meta,
+            offset: 0,
+            next: 0,
+            in_flight: VecDeque::new(),
+            reading: false,
+            answered: false,
+            moved_at: now,
+        }
+    }
+
+    /// Whether another chunk may be read, with so many under way at most.
+    #[must_use]
+    pub fn wants_chunk(&self, window: usize) -> bool {
+        // The first one asks where the peer stands.
+        let window = if self.answered { window.max(1) } else { 1 };
+        let more = self.next < self.meta.length || self.next == 0;
+        more && !self.reading && self.in_flight.len() < window
+    }
+
+    /// A chunk of so many bytes leaves.
+    pub fn sent(&mut self, bytes: u64, now: Duration) {
+        self.reading = false;
+        self.next += bytes;
+        self.in_flight.push_back(self.next);
+        self.moved_at = now;
+    }
+
+    /// The peer has bytes up to `offset`.
+    pub fn reached(&mut self, offset: u64, now: Duration) {
+        self.answered = true;
+        // The same as before is said of a chunk behind a lost one, and by an answer that came twice.
+        if offset == self.offset {
+            return;
+        }
+        self.moved_at = now;
+        self.offset = offset;
+        match self.in_flight.iter().position(|&end| end == offset) {
+            Some(place) => drop(self.in_flight.drain(..=place)),
+            // It had more than was thought, or less.
+            None => self.go_on_from(offset),
+        }
+    }
+
+    /// Chunks or answers were lost: all from where the peer stands is sent again.
+    pub fn again(&mut self, now: Duration) {
+        self.moved_at = now;
+        self.go_on_from(self.offset);
+    }
+
+    fn go_on_from(&mut self, offset: u64) {
+        self.next = offset;
+        self.in_flight.clear();
+        self.reading = false;
+    }
 }
 
 /// A peer as its leader sees it.
@@ -44,6 +118,8 @@ pub struct Progress {
     pub heard_at: Duration,
     /// The newest heartbeat round that it answered in this term.
     pub round: u64,
+    /// Until then it has promised not to vote for another leader, on the leader's clock.
+    pub promised_until: Duration,
     /// Entries for it are being read from the disk.
     pub reading: bool,
     /// The commit index that it was told last.
@@ -61,9 +137,10 @@ impl Progress {
         Self {
             matched: Index::ZERO,
             next: last.next(),
-            state: State::Probe { waiting: false },
+            state: State::Probe { under_way: None },
             heard_at: now,
             round: 0,
+            promised_until: Duration::ZERO,
             reading: false,
             told_commit: Index::ZERO,
             leaves: None,
@@ -74,7 +151,12 @@ impl Progress {
     /// Goes back to asking where the logs agree, from `next`.
     pub fn probe(&mut self, next: Index) {
         self.next = next.max(self.matched.next());
-        self.state = State::Probe { waiting: false };
+        self.state = State::Probe { under_way: None };
+    }
+
+    /// Gets a snapshot from now on.
+    pub fn transfer(&mut self, meta: SnapshotMeta, now: Duration) {
+        self.state = State::Snapshot(Transfer::new(meta, now));
     }
 
     /// The peer holds all up to `index`. Says whether that is news.
@@ -83,18 +165,25 @@ impl Progress {
         self.matched = self.matched.max(index);
         self.next = self.next.max(self.matched.next());
         match &mut self.state {
-            State::Probe { .. } if index.next() >= self.next => {
-                self.state = State::Replicate {
-                    in_flight: VecDeque::new(),
-                    bytes: 0,
-                };
+            State::Probe { under_way } if index.next() >= self.next => {
+                // A heartbeat may say so before the probe does: what that holds is on its way and not sent again.
+                let in_flight: VecDeque<_> = under_way
+                    .take()
+                    .filter(|&(last, _)| last > index)
+                    .into_iter()
+                    .collect();
+                let bytes = in_flight.iter().map(|(_, size)| size).sum();
+                if let Some((last, _)) = in_flight.back() {
+                    self.next = last.next();
+                }
+                self.state = State::Replicate { in_flight, bytes };
             }
             State::Replicate { in_flight, bytes } => {
                 while in_flight.front().is_some_and(|&(last, _)| last <= index) {
                     *bytes -= in_flight.pop_front().map_or(0, |(_, size)| size);
                 }
             }
-            State::Probe { .. } | State::Snapshot { .. } => {}
+            State::Probe { .. } | State::Snapshot(_) => {}
         }
         news
     }
@@ -103,24 +192,24 @@ impl Progress {
     #[must_use]
     pub fn has_room(&self, max_messages: usize, max_bytes: u64) -> bool {
         match &self.state {
-            State::Probe { waiting } => !waiting,
+            State::Probe { under_way } => under_way.is_none(),
             State::Replicate { in_flight, bytes } => {
                 in_flight.len() < max_messages && *bytes < max_bytes
             }
-            State::Snapshot { .. } => false,
+            State::Snapshot(_) => false,
         }
     }
 
     /// A message with entries up to `last` leaves.
     pub fn sent(&mut self, last: Index, size: u64) {
         match &mut self.state {
-            State::Probe { waiting } => *waiting = true,
+            State::Probe { under_way } => *under_way = Some((last, size)),
             State::Replicate { in_flight, bytes } => {
                 in_flight.push_back((last, size));
                 *bytes += size;
                 self.next = last.next();
             }
-            State::Snapshot { .. } => {}
+            State::Snapshot(_) => {}
         }
     }
 }

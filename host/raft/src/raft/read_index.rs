@@ -1,8 +1,8 @@
 //! Linearizable reads without the log: ReadIndex (dissertation §6.4).
 //!
 //! A leader answers with the commit index at the time of the question, once a majority has confirmed, in a round
-//! that began after the question, that it still leads. A follower asks its leader. Answers belong to a term and
-//! to a number, so that a late one can't be taken for another.
+//! that began after the question, that it still leads; one with a lease ([`super::lease`]) knows it already. A follower
+//! asks its leader. Answers belong to a term and to a number, so that a late one can't be taken for another.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -114,6 +114,9 @@ impl Core {
     }
 
     fn queue_read(&mut self, reader: Reader) {
+        if self.lease_until().is_some() {
+            return self.answer_read(reader, Some(self.log.committed));
+        }
         let index = self.leads_with_knowledge().then_some(self.log.committed);
         let idle = self.reads.confirmed == self.reads.round;
         let round = self.reads.round + 1;
@@ -171,7 +174,7 @@ impl Core {
                     id,
                     index,
                 };
-                self.respond(&peer, RaftResponse::ReadIndex(answer));
+                self.respond_in_term(&peer, RaftResponse::ReadIndex(answer));
             }
         }
     }

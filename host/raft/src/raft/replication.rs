@@ -42,6 +42,7 @@ impl Core {
     pub(super) fn broadcast_heartbeat(&mut self) {
         self.heartbeat_deadline = self.now + self.config.heartbeat_interval;
         self.reads.next_round();
+        self.note_round();
         for peer in self.others() {
             self.retry_snapshot_chunk(&peer);
             self.send_heartbeat(&peer);
@@ -55,12 +56,14 @@ impl Core {
         let Some(peer) = self.peers.get_mut(to) else {
             return;
         };
-        if let State::Probe { waiting } = &mut peer.state {
-            // The answer to this one says as much as the one that may have been lost.
-            *waiting = false;
+        // Where a probe is under way, the answer to this says as much as that to the probe, which may have been lost. But
+        // where the log no longer reaches back to it, none would help.
+        let known = self.log.term_at(peer.next.previous()).is_some();
+        if let State::Probe { under_way } = &mut peer.state {
+            *under_way = under_way.filter(|_| known);
         }
         let previous = match peer.state {
-            State::Snapshot { .. } => peer.matched,
+            State::Snapshot(_) => peer.matched,
             _ => peer.next.previous(),
         };
         // Where the log no longer knows that entry, the purge point says that this node leads, and no more.
@@ -105,10 +108,11 @@ impl Core {
         let Some(peer) = self.peers.get_mut(to) else {
             return false;
         };
-        if peer.reading || !peer.has_room(limits.in_flight_messages, limits.in_flight_bytes) {
+        let room = peer.has_room(limits.in_flight_messages, limits.in_flight_bytes);
+        let (from, last, max_bytes) = (peer.next, self.log.last().index, limits.message_bytes);
+        if peer.reading || !room {
             return false;
         }
-        let (from, last, max_bytes) = (peer.next, self.log.last().index, limits.message_bytes);
         let Some(term) = self.log.term_at(from.previous()) else {
             self.start_snapshot_transfer(to);
             return false;
@@ -269,7 +273,7 @@ impl Core {
         let late = match peer.state {
             State::Probe { .. } => rejected.index != peer.next.previous(),
             State::Replicate { .. } => rejected.index <= peer.matched,
-            State::Snapshot { .. } => true,
+            State::Snapshot(_) => true,
         };
         if !late {
             peer.probe(agreement.index.min(rejected.index.previous()).next());
@@ -281,11 +285,12 @@ impl Core {
     /// Heartbeat and replication from the leader (§5.3).
     pub(super) fn on_append_entries(&mut self, from: &NodeId, append: AppendEntries) {
         if append.term < self.hard_state.term {
-            return self.answer_append(from, append.round, AppendResult::Ignored);
+            return self.answer_append(from, append.round, AppendResult::Ignored, None);
         }
         if !self.follow(append.term, from) || !self.is_welcome(from) {
             return;
         }
+        let promise = self.promise();
         let heartbeat = append.entries.is_empty();
         let result =
             match self.accept_entries(append.previous, append.entries, append.leader_commit) {
@@ -295,7 +300,7 @@ impl Core {
                 }
                 result => result,
             };
-        self.answer_append(from, append.round, result);
+        self.answer_append(from, append.round, result, promise);
     }
 
     /// There is a leader of this term: a candidate steps back, a follower waits anew (§5.2).
@@ -313,13 +318,22 @@ impl Core {
         true
     }
 
-    fn answer_append(&mut self, to: &NodeId, round: u64, result: AppendResult) {
+    fn answer_append(
+        &mut self,
+        to: &NodeId,
+        round: u64,
+        result: AppendResult,
+        promise: Option<u64>,
+    ) {
         let answer = AppendEntriesResponse {
             term: self.hard_state.term,
             round,
             result,
         };
-        let response = RaftResponse::AppendEntries(answer);
+        let response = match promise {
+            None => RaftResponse::AppendEntries(answer),
+            Some(ms) => RaftResponse::Promise(answer, ms),
+        };
         match result {
             AppendResult::Matched(index) if index > self.log.stable() => self.respond(to, response),
             _ => self.respond_in_term(to, response),

@@ -8,11 +8,42 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::message::{InstallSnapshot, InstallSnapshotResponse, RaftRequest, RaftResponse};
-use crate::raft::progress::State;
+use crate::raft::progress::{Progress, State, Transfer};
 use crate::raft::ready::SnapshotTask;
 use crate::raft::{Core, Role};
 use crate::storage::Received;
 use crate::types::{Index, LogId, NodeId, SnapshotMeta};
+
+/// How fast chunks leave, for all peers together.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Pace {
+    /// The next chunk leaves no earlier than this.
+    due: Duration,
+    /// Chunks that are being read. Where there is a rate it is one at a time: what it costs is known once it is here.
+    reading: usize,
+    /// Whose turn it was.
+    served: Option<NodeId>,
+}
+
+impl Pace {
+    fn is_due(&self, now: Duration) -> bool {
+        self.reading == 0 && self.due <= now
+    }
+
+    fn asked(&mut self, by: NodeId) {
+        self.reading += 1;
+        self.served = Some(by);
+    }
+
+    /// A chunk is here, and so many bytes of it leave.
+    fn read(&mut self, now: Duration, bytes: u64, bytes_per_second: Option<u64>) {
+        self.reading = self.reading.saturating_sub(1);
+        if let Some(rate) = bytes_per_second {
+            let micros = bytes.saturating_mul(1_000_000) / rate.max(1);
+            self.due = self.due.max(now) + Duration::from_micros(micros);
+        }
+    }
+}
 
 impl Core {
     // ----- its own -----
@@ -64,12 +95,13 @@ impl Core {
         };
         let threshold = self.config.snapshot_threshold;
         let room = self.config.max_log_entries.saturating_sub(threshold);
-        let travelling = self
-            .peers
-            .values()
-            .any(|peer| matches!(peer.state, State::Snapshot { .. }));
+        let travelling = self.peers.values().filter_map(|peer| match &peer.state {
+            State::Snapshot(transfer) => Some(transfer.meta.clone()),
+            _ => None,
+        });
+        let oldest = travelling.min_by_key(|meta| meta.last);
         // What a snapshot that is travelling ends with should still be here when it has arrived.
-        let trailing = if travelling {
+        let trailing = if oldest.is_some() {
             room
         } else {
             (threshold / 2).min(room)
@@ -84,9 +116,7 @@ impl Core {
             self.log.purge(up_to);
             self.out.purge = Some(up_to);
         }
-        if !travelling {
-            self.snapshot_task(SnapshotTask::Retain(meta));
-        }
+        self.snapshot_task(SnapshotTask::Retain(oldest.unwrap_or(meta)));
     }
 
     // ----- for a follower, as a leader -----
@@ -95,44 +125,80 @@ impl Core {
         let (Some(meta), Some(peer)) = (self.snapshot.clone(), self.peers.get_mut(to)) else {
             return;
         };
-        peer.state = State::Snapshot {
-            meta,
-            offset: 0,
-            asked_at: self.now,
-        };
-        self.ask_for_chunk(to);
+        peer.transfer(meta, self.now);
     }
 
-    fn ask_for_chunk(&mut self, to: &NodeId) {
-        let now = self.now;
-        let Some(peer) = self.peers.get_mut(to) else {
-            return;
-        };
-        if let State::Snapshot {
-            meta,
-            offset,
-            asked_at,
-        } = &mut peer.state
-        {
-            *asked_at = now;
+    /// Asks the disk for the chunks that may leave, for each peer in its turn, within the rate that all have together.
+    pub(super) fn gather_chunks(&mut self) {
+        while let Some(to) = self.next_for_chunk() {
+            let Some(State::Snapshot(transfer)) =
+                self.peers.get_mut(&to).map(|peer| &mut peer.state)
+            else {
+                return;
+            };
+            transfer.reading = true;
             let task = SnapshotTask::ReadChunk {
                 to: to.clone(),
-                meta: meta.clone(),
-                offset: *offset,
+                meta: transfer.meta.clone(),
+                offset: transfer.next,
             };
+            self.pace.asked(to);
             self.snapshot_task(task);
         }
     }
 
-    /// A chunk or its answer may have been lost: sends it again, from where the follower stands.
+    /// The next peer behind the one that was served last which waits for a chunk, if one may be read now.
+    fn next_for_chunk(&self) -> Option<NodeId> {
+        let limited = self.config.limits.snapshot_bytes_per_second.is_some();
+        if self.role != Role::Leader || limited && !self.pace.is_due(self.now) {
+            return None;
+        }
+        let waiting = || self.waiting_for_chunks();
+        let behind = waiting().find(|id| self.pace.served.as_ref() < Some(id));
+        behind.or_else(|| waiting().next()).cloned()
+    }
+
+    fn waiting_for_chunks(&self) -> impl Iterator<Item = &NodeId> {
+        let window = self.config.limits.in_flight_chunks;
+        let wants = move |peer: &Progress| matches!(&peer.state, State::Snapshot(transfer) if transfer.wants_chunk(window));
+        let peers = self.peers.iter();
+        peers.filter(move |(_, peer)| wants(peer)).map(|(id, _)| id)
+    }
+
+    #[cfg(test)]
+    pub(super) fn limit_chunks(&mut self, window: usize, bytes_per_second: Option<u64>) {
+        self.config.limits.in_flight_chunks = window;
+        self.config.limits.snapshot_bytes_per_second = bytes_per_second;
+    }
+
+    /// When a chunk that the rate holds back may leave.
+    pub(super) fn chunk_deadline(&self) -> Option<Duration> {
+        self.config.limits.snapshot_bytes_per_second?;
+        let waits = self.pace.reading == 0 && self.waiting_for_chunks().next().is_some();
+        waits.then_some(self.pace.due)
+    }
+
+    /// Chunks or their answers may have been lost: sends them again, from where the follower stands. One that is out of
+    /// reach gets the newest snapshot when it is back; the one that it was being sent need not be kept for it.
     pub(super) fn retry_snapshot_chunk(&mut self, to: &NodeId) {
-        let patience = self.config.election_timeout_min;
-        let lost = self.peers.get(to).is_some_and(|peer| match &peer.state {
-            State::Snapshot { asked_at, .. } => self.now.saturating_sub(*asked_at) >= patience,
-            _ => false,
-        });
-        if lost {
-            self.ask_for_chunk(to);
+        let (now, patience) = (self.now, self.config.election_timeout_min);
+        let Some(peer) = self.peers.get_mut(to) else {
+            return;
+        };
+        let gone = now.saturating_sub(peer.heard_at) >= patience;
+        let State::Snapshot(transfer) = &mut peer.state else {
+            return;
+        };
+        if transfer.in_flight.is_empty() || now.saturating_sub(transfer.moved_at) < patience {
+            return;
+        }
+        // Of this one it has nothing that would be lost.
+        let gone = gone || !transfer.answered;
+        transfer.again(now);
+        let newer = |newest: &&SnapshotMeta| gone && newest.last > transfer.meta.last;
+        if let Some(newest) = self.snapshot.as_ref().filter(newer).cloned() {
+            *transfer = Transfer::new(newest, now);
+            self.compact();
         }
     }
 
@@ -146,35 +212,44 @@ impl Core {
         data: Option<Bytes>,
     ) {
         self.now = self.now.max(now);
-        let Some(peer) = self.peers.get_mut(to) else {
+        let bytes = data.as_ref().map_or(0, |data| data.len() as u64);
+        let wanted = self.peers.get_mut(to).filter(|peer| {
+            matches!(&peer.state, State::Snapshot(transfer)
+                if transfer.reading && transfer.meta == *chunk_of && transfer.next == offset)
+        });
+        let rate = self.config.limits.snapshot_bytes_per_second;
+        self.pace
+            .read(self.now, if wanted.is_some() { bytes } else { 0 }, rate);
+        let Some(peer) = wanted else {
             return;
         };
-        let wanted = matches!(&peer.state, State::Snapshot { meta, offset: at, .. } if meta == chunk_of && *at == offset);
-        match data {
-            Some(data) if wanted => {
-                let (term, leader_id) = (self.hard_state.term, self.config.id.clone());
-                let chunk = InstallSnapshot {
-                    term,
-                    leader_id,
-                    meta: chunk_of.clone(),
-                    offset,
-                    data,
-                };
-                let request = match &chunk.meta.membership {
-                    None => RaftRequest::InstallSnapshot(chunk),
-                    Some(membership) => {
-                        let membership = membership.clone();
-                        RaftRequest::InstallMembers(chunk, membership)
-                    }
-                };
-                self.request(to, request, 0);
+        // Nothing where there should be something: it can't be read either.
+        let readable = data.filter(|data| !data.is_empty() || chunk_of.length == 0);
+        match (readable, &mut peer.state) {
+            (Some(data), State::Snapshot(transfer)) => {
+                transfer.sent(bytes, self.now);
+                self.send_chunk(to, chunk_of, offset, data);
             }
-            None if wanted => {
-                let next = self.log.last().index.next();
-                peer.probe(next);
-            }
-            _ => {}
+            _ => peer.probe(self.log.last().index.next()),
         }
+    }
+
+    fn send_chunk(&mut self, to: &NodeId, meta: &SnapshotMeta, offset: u64, data: Bytes) {
+        let chunk = InstallSnapshot {
+            term: self.hard_state.term,
+            leader_id: self.config.id.clone(),
+            meta: meta.clone(),
+            offset,
+            data,
+        };
+        let request = match &chunk.meta.membership {
+            None => RaftRequest::InstallSnapshot(chunk),
+            Some(membership) => {
+                let membership = membership.clone();
+                RaftRequest::InstallMembers(chunk, membership)
+            }
+        };
+        self.request(to, request, 0);
     }
 
     /// The follower says how far it has come.
@@ -188,10 +263,10 @@ impl Core {
             return;
         };
         peer.heard_at = now;
-        let State::Snapshot { meta, offset, .. } = &mut peer.state else {
+        let State::Snapshot(transfer) = &mut peer.state else {
             return;
         };
-        if meta.last != answer.last {
+        if transfer.meta.last != answer.last {
             return;
         }
         if answer.installed {
@@ -202,12 +277,7 @@ impl Core {
             self.take_in_returned();
             return;
         }
-        let next_offset = answer.next_offset.min(meta.length);
-        // The same as before is said by an answer that came twice: the chunk is on its way.
-        if next_offset != *offset {
-            *offset = next_offset;
-            self.ask_for_chunk(from);
-        }
+        transfer.reached(answer.next_offset.min(transfer.meta.length), now);
     }
 
     // ----- as a follower -----

@@ -3,6 +3,7 @@ mod check_quorum;
 mod digest;
 mod hostile;
 mod kit;
+mod lease;
 mod membership;
 mod paper_elections;
 mod paper_replication;

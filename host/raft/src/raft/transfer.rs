@@ -94,6 +94,8 @@ impl Core {
 
     fn order_campaign(&mut self, to: &NodeId) {
         let term = self.hard_state.term;
+        // The others vote for it whatever they have promised this leader.
+        self.lease.give_away();
         self.request(to, RaftRequest::TimeoutNow(TimeoutNow { term }), 0);
     }
 

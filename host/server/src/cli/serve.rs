@@ -102,6 +102,16 @@ pub(crate) struct RaftArgs {
     #[arg(long, value_name = "N", env = "OARLOCK_SNAPSHOT_THRESHOLD")]
     #[arg(default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     pub(crate) snapshot_threshold: u64,
+    /// Bytes of snapshots that this node sends in a second, to all peers together. Default: no limit.
+    #[arg(long, value_name = "BYTES", env = "OARLOCK_SNAPSHOT_BYTES_PER_SECOND")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1024..))]
+    pub(crate) snapshot_bytes_per_second: Option<u64>,
+    /// Let the leader answer linearizable queries without asking a majority for each, trusting that no two nodes' clocks
+    /// differ in speed by more than this many percent and that none stands still while its node runs on (as in a virtual
+    /// machine that is paused). Set it on every node. Default: the leader asks, and no clock matters.
+    #[arg(long, value_name = "PERCENT", env = "OARLOCK_LEASE_DRIFT_PERCENT")]
+    #[arg(value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub(crate) lease_drift_percent: Option<u32>,
 }
 
 /// What a guest may use. These decide about outcomes, so they must be equal on every node.

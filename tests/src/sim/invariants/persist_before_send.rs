@@ -46,7 +46,9 @@ fn claim<'a>(from: &'a NodeId, to: &'a NodeId, message: &Message) -> Option<Clai
             term: append.term,
             ..Claim::default()
         },
-        Message::Request(RaftRequest::InstallSnapshot(chunk)) => Claim {
+        Message::Request(
+            RaftRequest::InstallSnapshot(chunk) | RaftRequest::InstallMembers(chunk, _),
+        ) => Claim {
             term: chunk.term,
             ..Claim::default()
         },
@@ -60,7 +62,9 @@ fn claim<'a>(from: &'a NodeId, to: &'a NodeId, message: &Message) -> Option<Clai
             vote: answer.granted.then_some(to),
             ..Claim::default()
         },
-        Message::Response(RaftResponse::AppendEntries(answer)) => {
+        Message::Response(
+            RaftResponse::AppendEntries(answer) | RaftResponse::Promise(answer, _),
+        ) => {
             let log_up_to = match answer.result {
                 AppendResult::Matched(index) => index,
                 AppendResult::Mismatch { .. } | AppendResult::Ignored => Index::ZERO,

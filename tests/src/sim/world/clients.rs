@@ -51,7 +51,8 @@ impl World {
         forward: bool,
     ) -> OpId {
         let op = self.history.begin(self.now, kind, client, node);
-        let deadline = self.now + std::time::Duration::from_millis(patience_ms);
+        let end = self.now + std::time::Duration::from_millis(patience_ms);
+        let deadline = self.nodes[node].clock(end);
         self.trace.note(self.now, node, op, || {
             format!("op {op}: {kind:?} of client {client}, until {deadline:?}")
         });

@@ -13,7 +13,7 @@ use task_queue_raft::types::{Index, NodeId, SnapshotMeta};
 
 use super::{Event, World};
 use crate::sim::ends::{Output, SimDriver, SimEnds, SimInput, SimMachineTask};
-use crate::sim::invariants::DiskView;
+use crate::sim::invariants::{DiskView, Invariants};
 use crate::sim::machine::ListMachine;
 use crate::sim::planted::Planted;
 use crate::sim::store::{SimLog, SimSnapshots};
@@ -35,6 +35,8 @@ pub(crate) struct Node {
     pub(super) disk_hangs_until: Duration,
     /// Its wall clock, when the simulation began.
     pub(super) epoch_ms: u64,
+    /// Milliseconds that its monotonic clock counts in a second.
+    speed: u64,
 }
 
 /// A process.
@@ -55,6 +57,7 @@ impl Node {
         index: usize,
         id: NodeId,
         skew_ms: u64,
+        speed: u64,
         chunk_bytes: usize,
         planted: Option<Planted>,
         incarnation: u64,
@@ -69,7 +72,18 @@ impl Node {
             paused_until: Duration::ZERO,
             disk_hangs_until: Duration::ZERO,
             epoch_ms: 1_700_000_000_000 + skew_ms,
+            speed,
         }
+    }
+
+    /// What its monotonic clock shows at a time of the simulation.
+    pub(super) fn clock(&self, at: Duration) -> Duration {
+        scaled(at, self.speed, 1000)
+    }
+
+    /// When its clock shows `shown`, or a moment later.
+    pub(super) fn when(&self, shown: Duration) -> Duration {
+        scaled(shown, 1000, self.speed) + Duration::from_nanos(1)
     }
 
     pub(super) fn disk_view(&self) -> DiskView<'_> {
@@ -130,7 +144,7 @@ impl World {
             &stored,
             snapshot,
             last_time_ms,
-            self.now,
+            self.clock_at_start(node),
         );
         let driver = Driver::new(
             core,
@@ -148,6 +162,15 @@ impl World {
             turn_at: None,
             idle_turns: 0,
         })
+    }
+
+    /// A node that takes its last promise for one of long ago makes no use of the time in which it should abstain.
+    fn clock_at_start(&self, node: usize) -> Duration {
+        let now = self.nodes[node].clock(self.now);
+        if self.planted == Some(Planted::StartsWithoutPromise) {
+            return now.saturating_sub(self.profile.election_timeout_min);
+        }
+        now
     }
 
     /// The start configuration of a node: a spare one waits to be added.
@@ -170,6 +193,7 @@ impl World {
             heartbeat_interval: profile.heartbeat_interval,
             max_log_entries: profile.max_log_entries,
             snapshot_threshold: profile.snapshot_threshold,
+            lease_drift_percent: profile.lease_drift_percent,
             limits: profile.limits.clone(),
             seed,
         }
@@ -234,6 +258,7 @@ impl World {
         let wall_ms =
             self.nodes[node].epoch_ms + u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
         let few = self.rng.chance(100);
+        let clock = self.nodes[node].clock(now);
         let Some(live) = &mut self.nodes[node].live else {
             return Ok(());
         };
@@ -248,14 +273,14 @@ impl World {
         } else {
             live.inbox.len()
         };
-        live.driver.handle(now, SimInput::Tick);
+        live.driver.handle(clock, SimInput::Tick);
         for input in live.inbox.drain(..inputs) {
-            live.driver.handle(now, input);
+            live.driver.handle(clock, input);
         }
         live.driver.turn();
         let outputs = std::mem::take(&mut live.driver.ends_mut().outputs);
         let (more, due) = (!live.inbox.is_empty(), live.driver.next_deadline());
-        live.idle_turns = if inputs == 0 && outputs.is_empty() && due <= now {
+        live.idle_turns = if inputs == 0 && outputs.is_empty() && due <= clock {
             live.idle_turns + 1
         } else {
             0
@@ -282,6 +307,12 @@ impl World {
             self.invariants
                 .after_turn(node, run, core, &Self::disks(nodes))?;
         }
+        Invariants::on_leases(
+            nodes
+                .iter()
+                .filter_map(|node| Some((node.core()?, node.clock(now)))),
+        )?;
+        let due = nodes[node].when(due);
         self.wake(
             node,
             if more {
@@ -310,6 +341,11 @@ impl World {
         }
         Ok(())
     }
+}
+
+fn scaled(time: Duration, by: u64, of: u64) -> Duration {
+    let nanos = time.as_nanos() * u128::from(by) / u128::from(of);
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
 fn last_time_ms(

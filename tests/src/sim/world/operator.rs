@@ -75,7 +75,8 @@ impl World {
         }
         let number = self.operator.next;
         self.operator.next += 1;
-        let deadline = self.now + self.fault_rng.millis(100, 3000);
+        let end = self.now + self.fault_rng.millis(100, 3000);
+        let deadline = self.nodes[node].clock(end);
         self.trace.note(self.now, node, number, || {
             format!("order {number}, until {deadline:?}: {order:?}")
         });

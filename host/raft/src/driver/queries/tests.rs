@@ -49,6 +49,7 @@ fn follower(session: u64) -> Driver<MemoryStateMachine, Questions> {
         heartbeat_interval: Duration::from_millis(300),
         max_log_entries: 100,
         snapshot_threshold: 10,
+        lease_drift_percent: None,
         limits: Limits::default(),
         seed: 1,
     };

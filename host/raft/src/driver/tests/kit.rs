@@ -98,6 +98,7 @@ pub(super) fn setup(id: &str, voters: &str) -> Setup {
             heartbeat_interval: HEARTBEAT,
             max_log_entries: 1000,
             snapshot_threshold: 500,
+            lease_drift_percent: None,
             limits: Limits::default(),
             seed: id.bytes().map(u64::from).sum(),
         },

@@ -164,3 +164,24 @@ fn a_client_reads_its_own_write_on_any_node() {
         }
     }
 }
+
+#[test]
+fn a_leader_with_a_lease_answers_though_nobody_can_be_asked_until_the_lease_ends() {
+    let leased = |id| {
+        let mut setup = setup(id, "a b c");
+        setup.core.lease_drift_percent = Some(10);
+        setup
+    };
+    let mut cluster = Cluster::with(["a", "b", "c"].into_iter().map(leased));
+    cluster.elect("a");
+    cluster.propose("a", 1, "x");
+    cluster.pass(HEARTBEAT);
+    for id in ["b", "c"] {
+        cluster.cut_off(id);
+    }
+    cluster.ask("a", 1, Linearizable);
+    assert_eq!(cluster.answer("a", 1), Some(&answer(2, Some("x"))));
+    cluster.pass(MIN - Duration::from_millis(1));
+    cluster.ask("a", 2, Linearizable);
+    assert_eq!(cluster.answer("a", 2), None, "it has to ask, and can't");
+}

@@ -17,6 +17,7 @@ fn config(voters: &[&'static str]) -> CoreConfig {
         heartbeat_interval: Duration::from_millis(300),
         max_log_entries: 100,
         snapshot_threshold: 10,
+        lease_drift_percent: None,
         limits: Limits::default(),
         seed: 1,
     }

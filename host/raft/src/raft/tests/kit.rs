@@ -31,6 +31,7 @@ pub(super) fn config(id: &str, voters: &str) -> CoreConfig {
         heartbeat_interval: HEARTBEAT,
         max_log_entries: 1000,
         snapshot_threshold: 500,
+        lease_drift_percent: None,
         limits: Limits::default(),
         seed: id.bytes().map(u64::from).sum(),
     }
@@ -133,7 +134,7 @@ pub(super) struct Node {
     pub(super) snapshots: MemorySnapshots,
     /// Otherwise tasks wait for [`Node::finish_task`].
     pub(super) disk_works: bool,
-    /// Otherwise entries are handed over, and never applied.
+    /// Otherwise entries and snapshots are handed over, and the machine is never done with them.
     pub(super) machine_works: bool,
     pub(super) tasks: VecDeque<DiskTask>,
     /// Handed to the machine, in order.
@@ -241,7 +242,9 @@ impl Node {
                 SnapshotTask::Restore(meta) => {
                     self.applier.restore(&meta).unwrap();
                     self.restored.push(meta.last);
-                    self.core.applied(self.now, meta.last.index);
+                    if self.machine_works {
+                        self.core.applied(self.now, meta.last.index);
+                    }
                 }
                 SnapshotTask::ReadChunk { to, meta, offset } => {
                     self.tasks

@@ -351,7 +351,7 @@ fn a_new_node_learns_the_members_from_the_snapshot_that_it_gets() {
         cluster.propose("a", "more");
     }
     cluster.heal();
-    cluster.pass(HEARTBEAT * 3);
+    cluster.pass(MIN + HEARTBEAT);
     let joined = cluster.node("d");
     assert_eq!(joined.restored.len(), 1);
     assert_eq!(voters(joined), ["a", "b", "c"]);

@@ -29,6 +29,47 @@ fn a_new_leader_probes_with_one_message_at_a_time() {
 }
 
 #[test]
+fn heartbeats_do_not_repeat_a_probe_that_a_slow_disk_has_yet_to_answer() {
+    let mut node = Node::with(narrow(), HardState::default(), &[]);
+    node.elect();
+    assert_eq!(sent_to_b(&mut node), [(Index(0), 1)]);
+    for _ in 0..3 {
+        node.pass(HEARTBEAT);
+        assert_eq!(sent_to_b(&mut node), [(Index(0), 0)]);
+        // What its disk has: not yet the entry that it was sent.
+        let round = node.core.reads.round();
+        node.step("b", appended(1, round, AppendResult::Matched(Index(0))));
+        assert_eq!(sent_to_b(&mut node), []);
+        if node.core.peers()[&NodeId::from("b")].next == Index(2) {
+            break;
+        }
+    }
+    node.step("b", matched(1, 1));
+    assert_eq!(node.core.log().committed(), Index(1));
+    assert_eq!(sent_to_b(&mut node), [(Index(1), 0)], "the commit alone");
+}
+
+#[test]
+fn a_probe_that_was_lost_is_sent_again_once_a_heartbeat_has_found_that_out() {
+    let mut node = Node::with(narrow(), HardState::default(), &[]);
+    node.elect();
+    assert_eq!(sent_to_b(&mut node), [(Index(0), 1)]);
+    for (round, expected) in [(1, Index(0)), (2, Index(1))] {
+        node.pass(HEARTBEAT);
+        assert_eq!(sent_to_b(&mut node), [(expected, 0)]);
+        let result = match expected {
+            Index(0) => AppendResult::Matched(Index(0)),
+            _ => AppendResult::Mismatch {
+                rejected: id(1, 1),
+                hint: id(0, 0),
+            },
+        };
+        node.step("b", appended(1, round, result));
+    }
+    assert_eq!(sent_to_b(&mut node), [(Index(0), 1)]);
+}
+
+#[test]
 fn messages_follow_each_other_within_a_window_of_messages() {
     let mut config = narrow();
     config.limits.in_flight_messages = 2;

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::kit::*;
 use crate::message::*;
+use crate::raft::membership::Change;
 use crate::raft::progress::State;
 use crate::raft::ready::{ReadFor, SnapshotTask};
 use crate::raft::*;
@@ -168,7 +169,7 @@ fn a_follower_with_a_long_wrong_tail_gets_a_snapshot() {
     assert_eq!(c.core.log().last(), last);
 }
 
-/// A leader that has a snapshot of 10 entries and 40 bytes, and the entries behind 5; it sends it to b.
+/// A leader that has a snapshot of 10 entries and 81 bytes, and the entries behind 5; it sends it to b.
 fn sender() -> (Node, SnapshotMeta) {
     let mut node = Node::with(small("a", "a b c"), HardState::default(), &[]);
     node.lead();
@@ -197,7 +198,7 @@ fn sender() -> (Node, SnapshotMeta) {
 fn is_sending(node: &Node) -> bool {
     matches!(
         node.core.peers()[&NodeId::from("b")].state,
-        State::Snapshot { .. }
+        State::Snapshot(_)
     )
 }
 
@@ -223,19 +224,53 @@ fn chunks_sent(node: &mut Node) -> Vec<(u64, usize)> {
     sent.collect()
 }
 
-#[test]
-fn a_snapshot_travels_in_chunks_each_after_the_one_before_has_arrived() {
-    let (mut node, meta) = sender();
-    let b = NodeId::from("b");
-    assert_eq!(chunks_asked(&mut node), [0]);
+/// The disk reads a chunk of ten bytes for b.
+fn read_chunk(node: &mut Node, meta: &SnapshotMeta, offset: u64) {
+    let data = Bytes::from_static(b"0123456789");
     node.core
-        .chunk_read(node.now, &b, &meta, 0, Some(Bytes::from_static(b"12345")));
+        .chunk_read(node.now, &"b".into(), meta, offset, Some(data));
     node.run();
-    assert_eq!(chunks_sent(&mut node), [(0, 5)]);
-    assert_eq!(chunks_asked(&mut node), []);
+}
+
+#[test]
+fn the_first_chunk_asks_where_the_follower_stands_and_then_some_follow_without_waiting() {
+    let (mut node, meta) = sender();
+    assert_eq!(chunks_asked(&mut node), [0]);
+    read_chunk(&mut node, &meta, 0);
+    assert_eq!(chunks_sent(&mut node), [(0, 10)]);
+    assert_eq!(chunks_asked(&mut node), [], "nobody has answered yet");
+    // It has some of it from before.
     node.step("b", reached(1, meta.last, 5, false));
-    assert_eq!(chunks_asked(&mut node), [5]);
-    // The follower has lost what it had: a new disk.
+    for offset in [5, 15, 25] {
+        assert_eq!(chunks_asked(&mut node), [offset], "one is read at a time");
+        read_chunk(&mut node, &meta, offset);
+        assert_eq!(chunks_sent(&mut node), [(offset, 10)]);
+    }
+    assert_eq!(chunks_asked(&mut node), [35]);
+}
+
+#[test]
+fn chunks_under_way_to_a_follower_are_bounded() {
+    let (mut node, meta) = sender();
+    node.core.limit_chunks(2, None);
+    chunks_asked(&mut node);
+    node.step("b", reached(1, meta.last, 1, false));
+    for offset in [1, 11] {
+        assert_eq!(chunks_asked(&mut node), [offset]);
+        read_chunk(&mut node, &meta, offset);
+    }
+    assert_eq!(chunks_asked(&mut node), []);
+    node.step("b", reached(1, meta.last, 11, false));
+    assert_eq!(chunks_asked(&mut node), [21]);
+}
+
+#[test]
+fn a_follower_that_has_lost_what_it_had_gets_it_again() {
+    let (mut node, meta) = sender();
+    chunks_asked(&mut node);
+    node.step("b", reached(1, meta.last, 20, false));
+    assert_eq!(chunks_asked(&mut node), [20]);
+    // All of it was there, and damaged.
     node.step("b", reached(1, meta.last, 0, false));
     assert_eq!(chunks_asked(&mut node), [0]);
 }
@@ -250,18 +285,128 @@ fn an_answer_that_comes_twice_does_not_double_the_traffic() {
 }
 
 #[test]
-fn a_chunk_that_was_lost_is_sent_again() {
+fn a_chunk_that_was_lost_is_sent_again_and_so_are_those_behind_it() {
     let (mut node, meta) = sender();
+    chunks_asked(&mut node);
+    node.step("b", reached(1, meta.last, 5, false));
+    for offset in [5, 15] {
+        chunks_asked(&mut node);
+        read_chunk(&mut node, &meta, offset);
+    }
+    // The first of the two is lost, and the second one does not fit.
     node.step("b", reached(1, meta.last, 5, false));
     chunks_asked(&mut node);
+    read_chunk(&mut node, &meta, 25);
     let mut asked = Vec::new();
-    for _ in 0..8 {
+    for _ in 0..4 {
+        assert_eq!(asked, [0; 0], "an answer may be on its way");
         node.pass(HEARTBEAT);
         node.step("c", matched(1, 10));
-        asked.push(chunks_asked(&mut node));
+        asked = chunks_asked(&mut node)
+            .into_iter()
+            .filter(|offset| *offset == 5)
+            .collect();
     }
-    let asked = asked.concat();
-    assert_eq!(asked, [5, 5], "about every election timeout");
+    assert_eq!(asked, [5], "after an election timeout");
+}
+
+#[test]
+fn chunks_leave_no_faster_than_the_rate_that_all_peers_have_together() {
+    let (mut node, meta) = sender();
+    node.core.limit_chunks(4, Some(100));
+    chunks_asked(&mut node);
+    read_chunk(&mut node, &meta, 0);
+    node.step("b", reached(1, meta.last, 10, false));
+    let (began, tenth) = (node.now, Duration::from_millis(100));
+    assert_eq!(chunks_asked(&mut node), [], "ten bytes have just left");
+    assert_eq!(node.core.next_deadline(), began + tenth);
+    node.pass(tenth - Duration::from_millis(1));
+    assert_eq!(chunks_asked(&mut node), []);
+    node.pass(Duration::from_millis(1));
+    assert_eq!(chunks_asked(&mut node), [10]);
+    // While it is read, nothing is due.
+    assert!(node.core.next_deadline() > node.now);
+    read_chunk(&mut node, &meta, 10);
+    assert_eq!(node.core.next_deadline(), began + tenth * 2);
+}
+
+#[test]
+fn peers_get_their_chunks_in_turn() {
+    let (mut node, meta) = sender();
+    node.core.limit_chunks(4, Some(1000));
+    let asked_for = |node: &mut Node| -> Vec<NodeId> {
+        let tasks = node.tasks.drain(..);
+        let to = tasks.filter_map(|task| match task {
+            crate::disk::DiskTask::ReadChunk { to, .. } => Some(to),
+            _ => None,
+        });
+        to.collect()
+    };
+    assert_eq!(asked_for(&mut node), ["b".into()]);
+    read_chunk(&mut node, &meta, 0);
+    let change = Change::AddLearner {
+        id: "d".into(),
+        address: "d.example:7101".to_owned(),
+    };
+    node.disk_works = true;
+    node.change(&change).unwrap();
+    node.disk_works = false;
+    for rejected in [id(1, 10), id(1, 5)] {
+        let hint = id(0, 0);
+        node.step(
+            "d",
+            appended(1, 0, AppendResult::Mismatch { rejected, hint }),
+        );
+    }
+    node.step("b", reached(1, meta.last, 10, false));
+    let mut served = Vec::new();
+    for _ in 0..6 {
+        node.step("d", reached(1, meta.last, 10, false));
+        node.pass(Duration::from_millis(10));
+        let to = asked_for(&mut node);
+        assert_eq!(to.len(), 1, "one at a time: {to:?}");
+        let State::Snapshot(transfer) = &node.core.peers()[&to[0]].state else {
+            panic!("{to:?} gets no snapshot");
+        };
+        let (next, data) = (transfer.next, Bytes::from_static(b"0123456789"));
+        node.core
+            .chunk_read(node.now, &to[0], &meta, next, Some(data));
+        served.push(to[0].as_str().to_owned());
+    }
+    assert_eq!(served, ["d", "b", "d", "b", "d", "b"]);
+}
+
+#[test]
+fn a_restore_that_outlasts_every_timeout_does_not_begin_anew() {
+    let mut cluster = Cluster::new(["a", "b", "c"].map(node));
+    cluster.elect("a");
+    cluster.cut_off("c");
+    for _ in 0..40 {
+        cluster.propose("a", "x");
+    }
+    cluster.heal();
+    cluster.node("c").machine_works = false;
+    cluster.pass(MAX * 20);
+    for _ in 0..40 {
+        cluster.propose("a", "y");
+    }
+    cluster.pass(MAX * 20);
+    let term = cluster.node("a").core.term();
+    assert_eq!((cluster.leaders(), term), (vec!["a"], Term(1)));
+    let last = cluster.node("a").core.log().last();
+    let now = cluster.now;
+    let c = cluster.node("c");
+    assert_eq!(c.restored.len(), 1, "it is restoring the first one");
+    assert_eq!(c.core.log().last(), last, "the log goes on meanwhile");
+    // It is done, and catches up.
+    c.machine_works = true;
+    let restored = c.restored[0].index;
+    c.core.applied(now, restored);
+    let handed = c.applied.last().map_or(restored, |id| id.index);
+    c.core.applied(now, handed);
+    cluster.pass(HEARTBEAT);
+    assert_eq!(cluster.node("c").core.log().applied(), last.index);
+    assert_eq!(cluster.node("c").restored.len(), 1);
 }
 
 #[test]
@@ -331,6 +476,28 @@ fn while_a_snapshot_travels_it_is_kept_and_so_are_the_entries_behind_it() {
     let sent = node.sent_appends();
     assert_eq!(sent[0].1.previous, old.last, "no second snapshot is needed");
     assert_eq!(sent[0].1.entries.len(), 10);
+}
+
+#[test]
+fn a_follower_that_is_gone_for_long_keeps_no_old_snapshot_from_being_removed() {
+    let (mut node, old) = sender();
+    node.disk_works = true;
+    node.run();
+    for index in 11..=20 {
+        node.propose("x");
+        node.step("c", matched(1, index));
+    }
+    assert!(node.snapshots.open(&old).is_ok(), "it is being sent");
+    for _ in 0..5 {
+        node.pass(HEARTBEAT);
+        node.step("c", matched(1, 20));
+    }
+    let newest = node.core.snapshot().cloned().unwrap();
+    let State::Snapshot(transfer) = &node.core.peers()[&NodeId::from("b")].state else {
+        panic!("b still needs one");
+    };
+    assert_eq!((newest.last, &transfer.meta), (id(1, 20), &newest));
+    assert!(node.snapshots.open(&old).is_err(), "nobody needs it");
 }
 
 #[test]

@@ -105,6 +105,10 @@ fn write_outcome(link: &mut Link, outcome: &Outcome) -> io::Result<()> {
         }
         Outcome::KeyReused => put_u8(link, 4),
         Outcome::Malformed(_) => put_u8(link, 5),
+        Outcome::Upgrade(answer) => {
+            put_u8(link, 6)?;
+            put_u8(link, answer.kind())
+        }
     }
 }
 

@@ -86,6 +86,8 @@ async fn answer(
         }
         Outcome::KeyReused => Err(ApiError::key_reused()),
         Outcome::Malformed(error) => Err(ApiError::internal(error.to_string())),
+        // A client's command is never one: it travels in an envelope of its own.
+        Outcome::Upgrade(_) => Err(ApiError::internal("a command was taken for a word of an upgrade")),
     }
 }
 

@@ -1,6 +1,6 @@
 //! A machine as Raft sees it, with real guests.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 
 use super::*;
 use crate::envelope::Envelope;
@@ -16,6 +16,7 @@ mod random_histories;
 mod snapshots;
 mod stops;
 mod undo;
+mod upgrades;
 
 type Seen = Arc<Mutex<Vec<(Moment, Effects)>>>;
 
@@ -24,6 +25,8 @@ struct Node {
     machine: WasmMachine,
     limits: MachineLimits,
     seen: Seen,
+    /// Something of an upgrade has changed.
+    changes: mpsc::Receiver<()>,
 }
 
 impl Node {
@@ -37,10 +40,17 @@ impl Node {
         let listener: EffectsListener = Box::new(move |at, effects| {
             listener.lock().unwrap().push((at, effects.clone()));
         });
+        let machine = WasmMachine::new(module, limits, Some(listener)).unwrap();
+        let (changed, changes) = mpsc::channel();
+        machine.status().on_upgrade(move || {
+            // A test that has ended wants to know nothing.
+            let _ = changed.send(());
+        });
         Self {
-            machine: WasmMachine::new(module, limits, Some(listener)).unwrap(),
+            machine,
             limits,
             seen,
+            changes,
         }
     }
 
@@ -146,6 +156,7 @@ fn code(outcome: &Outcome) -> &'static str {
         Outcome::Failed(failure) => failure.code(),
         Outcome::KeyReused => "key_reused",
         Outcome::Malformed(_) => "malformed",
+        Outcome::Upgrade(_) => "upgrade",
     }
 }
 

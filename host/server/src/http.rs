@@ -7,7 +7,8 @@
 //! | [`request`] | headers and bodies, checked |
 //! | [`apply`], [`query`] | commands and questions |
 //! | [`members`] | who belongs to the cluster, and who leads it |
-//! | [`status`], [`module`], [`snapshot`], [`health`], [`metrics`], [`dashboard`] | about the node |
+//! | [`module`] | the guest's bytes, and another guest in its place |
+//! | [`status`], [`snapshot`], [`health`], [`metrics`], [`dashboard`] | about the node |
 
 mod apply;
 mod dashboard;
@@ -30,7 +31,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::routing::{delete, get, post};
-use oarlock_wasm::{GuestModule, MachineLimits, StatusHandle, WasmMachine};
+use oarlock_wasm::{MachineLimits, StatusHandle, WasmMachine};
 use task_queue_raft::Raft;
 
 use crate::deferred::Deferred;
@@ -38,6 +39,7 @@ use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::settings::HttpSettings;
 use crate::settings::cluster::Member;
+use crate::upgrades::Watched;
 
 use error::ApiError;
 
@@ -50,8 +52,8 @@ pub(crate) struct App {
     pub(crate) raft: Raft<WasmMachine>,
     /// What the machine says of itself.
     pub(crate) machine: StatusHandle,
-    /// The guest.
-    pub(crate) module: GuestModule,
+    /// Upgrades of the guest.
+    pub(crate) upgrades: Watched,
     /// The nodes that the settings name.
     pub(crate) members: Vec<Member>,
     /// Where clients reach this node.
@@ -80,7 +82,11 @@ fn router(app: Arc<App>) -> Router {
         .route("/v1/apply", post(apply::apply))
         .route("/v1/query", post(query::query))
         .route("/v1/status", get(status::status))
-        .route("/v1/state-machine", get(module::module))
+        .route(
+            "/v1/state-machine",
+            get(module::module).post(module::upgrade),
+        )
+        .route("/v1/upgrades", get(module::upgrades))
         .route("/v1/snapshot", post(snapshot::snapshot))
         .route("/v1/members", get(members::list).post(members::add))
         .route("/v1/members/{id}", delete(members::remove))

@@ -28,6 +28,7 @@ mod readiness;
 mod serve;
 mod settings;
 mod timekeeper;
+mod upgrades;
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -5,7 +5,7 @@ mod sample;
 
 use std::sync::Mutex;
 
-use oarlock_wasm::{GuestFailure, GuestModule};
+use oarlock_wasm::GuestFailure;
 use prometheus::core::Collector;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
@@ -42,18 +42,8 @@ impl Metrics {
     ///
     /// # Errors
     /// Two have one name, which is a bug.
-    pub(crate) fn new(module: &GuestModule) -> Result<Self, prometheus::Error> {
+    pub(crate) fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
-        let build = gauge_vec(
-            &registry,
-            "oarlock_build_info",
-            "Always 1; the labels say which version runs which guest.",
-            &["version", "state_machine", "sha256"],
-        )?;
-        let (name, sha256) = (&module.description().name, module.sha256().to_string());
-        build
-            .with_label_values(&[env!("CARGO_PKG_VERSION"), name, &sha256])
-            .set(1);
         Ok(Self {
             proposals: counter(
                 &registry,

@@ -22,6 +22,7 @@ use crate::readiness::{self, Readiness};
 use crate::settings::cluster::Member;
 use crate::settings::{HostPort, ServeSettings};
 use crate::timekeeper::{self, Alarm};
+use crate::upgrades::{self, Watched};
 
 /// Connections that wait to be accepted: a thousand clients may come at once.
 const BACKLOG: u32 = 4096;
@@ -125,6 +126,7 @@ impl Node {
         let listener = effects_listener(alarm.clone(), Arc::clone(&deferred));
         let machine = WasmMachine::new(module.clone(), settings.limits, Some(listener))?;
         let status = machine.status();
+        let watched = Watched::new(status.clone());
         let config = raft_config(&settings, peer_addr);
         let patience = config.election_timeout_max * 2;
         let raft = Raft::builder(config, machine)
@@ -153,6 +155,12 @@ impl Node {
                 leadership.clone(),
             ))
             .abort_handle(),
+            tokio::spawn(upgrades::run(
+                raft.clone(),
+                watched.clone(),
+                leadership.clone(),
+            ))
+            .abort_handle(),
             tokio::spawn(readiness::run(
                 raft.clone(),
                 module.sha256(),
@@ -162,10 +170,10 @@ impl Node {
             .abort_handle(),
         ];
         let app = Arc::new(App {
-            metrics: Metrics::new(&module)?,
+            metrics: Metrics::new()?,
             raft,
             machine: status,
-            module,
+            upgrades: watched,
             members,
             client_addr: announced,
             limits: settings.limits,
@@ -204,8 +212,8 @@ impl Node {
     }
 
     /// The guest that it runs.
-    pub(crate) fn module(&self) -> &GuestModule {
-        &self.app.module
+    pub(crate) fn module(&self) -> GuestModule {
+        self.app.machine.module()
     }
 
     /// What its requests reach.

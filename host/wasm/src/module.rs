@@ -92,6 +92,18 @@ impl GuestModule {
         check::check(engine, bytes.into(), limits)
     }
 
+    /// The same for a guest that is to come after this one, with the same engine.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_another(
+        &self,
+        bytes: impl Into<Bytes>,
+        limits: &MachineLimits,
+    ) -> Result<Self, CheckError> {
+        Self::load(&self.inner.engine, bytes, limits)
+    }
+
     pub(crate) fn new(
         engine: GuestEngine,
         bytes: Bytes,

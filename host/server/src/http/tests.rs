@@ -6,3 +6,4 @@ mod connections;
 mod hostile;
 mod lifecycle;
 mod support;
+mod upgrades;

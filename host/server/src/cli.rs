@@ -7,6 +7,7 @@ mod file;
 mod members;
 mod origin;
 mod serve;
+mod upgrade;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -20,6 +21,7 @@ use crate::exit::Failure;
 pub(crate) use members::{MembersArgs, MembersCommand, TransferArgs};
 pub(crate) use origin::Origins;
 pub(crate) use serve::ServeArgs;
+pub(crate) use upgrade::UpgradeArgs;
 
 /// A Raft-replicated host for your own state machine, given as a WebAssembly component.
 #[derive(Debug, Parser)]
@@ -57,6 +59,8 @@ pub(crate) enum Command {
     Members(MembersArgs),
     /// Give leadership to another node, without refusing a command.
     TransferLeader(TransferArgs),
+    /// Have another guest take over while clients are served, or show which ones did.
+    Upgrade(UpgradeArgs),
 }
 
 /// Flags of every command.

@@ -12,6 +12,7 @@ mod query;
 mod snapshot;
 mod status;
 mod table;
+mod upgrade;
 
 pub(crate) use apply::apply;
 pub(crate) use check::check;
@@ -22,3 +23,4 @@ pub(crate) use query::query;
 pub(crate) use snapshot::snapshot;
 pub(crate) use status::{as_text, gather, status};
 pub(crate) use table::{Align, Table, Tone};
+pub(crate) use upgrade::upgrade;

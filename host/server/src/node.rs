@@ -125,6 +125,7 @@ impl Node {
         let (alarm, deferred) = (Alarm::default(), Arc::new(Deferred::default()));
         let listener = effects_listener(alarm.clone(), Arc::clone(&deferred));
         let machine = WasmMachine::new(module.clone(), settings.limits, Some(listener))?;
+        let machine = machine.preparing_on(Box::new(upgrades::on_a_thread));
         let status = machine.status();
         let watched = Watched::new(status.clone());
         let config = raft_config(&settings, peer_addr);

@@ -66,6 +66,12 @@ impl Watched {
     }
 }
 
+/// Where a new module is compiled and tried out, beside the thread that applies.
+pub(crate) fn on_a_thread(work: oarlock_wasm::Work) -> std::io::Result<()> {
+    let thread = std::thread::Builder::new().name("oarlock-upgrade".to_owned());
+    thread.spawn(work).map(drop)
+}
+
 /// What is to be said next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Next {

@@ -49,6 +49,6 @@ pub use outcome::{Outcome, QueryError};
 pub use snapshot::SnapshotError;
 pub use status::{Counts, MachineStatus, StatusHandle, Upgrades};
 pub use upgrade::{
-    Begin, Cause, End, PastUpgrade, Route, UpgradeAnswer, UpgradeRefusal, UpgradeStatus,
-    UpgradeWord, Verdict,
+    Aside, Begin, Cause, End, PastUpgrade, Route, UpgradeAnswer, UpgradeRefusal, UpgradeStatus,
+    UpgradeWord, Verdict, Work,
 };

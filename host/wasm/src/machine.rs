@@ -17,8 +17,8 @@ use crate::outcome::{Outcome, QueryError};
 use crate::recover::RecoverableGuest;
 use crate::snapshot::{self, ModuleBytes, Replicated, SnapshotError};
 use crate::status::{Counts, StatusHandle};
-use crate::upgrade::Upgrader;
 use crate::upgrade::state::Pending;
+use crate::upgrade::{Aside, Upgrader};
 
 /// Gets what each entry did beside its outcomes, on the thread that applies, after the entry and before its replies.
 ///
@@ -165,6 +165,13 @@ impl WasmMachine {
         };
         machine.publish();
         Ok(machine)
+    }
+
+    /// Has the module of an upgrade prepared there, beside apply, instead of at once. What an entry does is the same.
+    #[must_use]
+    pub fn preparing_on(mut self, aside: Aside) -> Self {
+        self.upgrader.prepare_on(aside);
+        self
     }
 
     /// The module that runs.

@@ -25,6 +25,8 @@
 //! **A node that was away** meets the same words when it catches up: it waits at step 5 until its own preparation is
 //! done. One that gets a snapshot instead finds the active module in it, and an upgrade that is under way as well.
 
+use std::sync::Arc;
+
 use task_queue_raft::state_machine::Moment;
 use task_queue_raft::types::Index;
 use thiserror::Error;
@@ -41,6 +43,7 @@ mod prepare;
 pub(crate) mod state;
 pub(crate) mod words;
 
+pub use prepare::{Aside, Work};
 use prepare::{Base, Job, Preparation, Prepared};
 use state::Pending;
 pub use state::{Cause, End, PastUpgrade, UpgradeStatus};
@@ -144,6 +147,7 @@ pub(crate) struct Upgrader {
     limits: MachineLimits,
     /// The module that the node was started with.
     started_with: GuestModule,
+    aside: Aside,
     status: StatusHandle,
     preparation: Option<Preparation>,
 }
@@ -161,9 +165,18 @@ impl Upgrader {
             engine: module.engine().clone(),
             limits: *limits,
             started_with: module.clone(),
+            aside: Box::new(|work| {
+                work();
+                Ok(())
+            }),
             status,
             preparation: None,
         }
+    }
+
+    /// Has modules prepared there instead of at once.
+    pub(crate) fn prepare_on(&mut self, aside: Aside) {
+        self.aside = aside;
     }
 
     /// Digest of the module that the node was started with.
@@ -322,7 +335,13 @@ impl Upgrader {
         let before = self.preparation.take();
         let (upgrade, status) = (pending.upgrade, self.status.clone());
         let done = move |verdict| status.set_verdict(upgrade, verdict);
-        self.preparation = Some(Preparation::start(upgrade, job, before, Box::new(done)));
+        self.preparation = Some(Preparation::start(
+            &self.aside,
+            upgrade,
+            job,
+            before,
+            Arc::new(done),
+        ));
     }
 
     /// Step 5, one way.

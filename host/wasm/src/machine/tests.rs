@@ -41,6 +41,10 @@ impl Node {
             listener.lock().unwrap().push((at, effects.clone()));
         });
         let machine = WasmMachine::new(module, limits, Some(listener)).unwrap();
+        let machine = machine.preparing_on(Box::new(|work| {
+            std::thread::spawn(work);
+            Ok(())
+        }));
         let (changed, changes) = mpsc::channel();
         machine.status().on_upgrade(move || {
             // A test that has ended wants to know nothing.

@@ -1,7 +1,7 @@
 //! Step 3 of an upgrade, beside apply: the new module is compiled and tried on a copy of the state.
 
-use std::sync::mpsc;
-use std::thread;
+use std::io;
+use std::sync::{Arc, mpsc};
 
 use bytes::Bytes;
 use sha2::Digest;
@@ -60,20 +60,32 @@ pub(super) struct Prepared {
 }
 
 /// Told the verdict once there is one.
-pub(super) type Done = Box<dyn FnOnce(Verdict) + Send>;
+pub(super) type Done = Arc<dyn Fn(Verdict) + Send + Sync>;
 
-/// A preparation that runs on a thread of its own.
+/// Runs work aside: on a thread of its own, or at once. What it comes to is the same either way.
+pub type Aside = Box<dyn Fn(Work) -> io::Result<()> + Send>;
+
+/// What is to run aside.
+pub type Work = Box<dyn FnOnce() + Send>;
+
+/// A preparation under way.
 pub(super) struct Preparation {
     upgrade: Index,
     outcome: mpsc::Receiver<Result<Prepared, String>>,
 }
 
 impl Preparation {
-    /// Starts it. The one before, if it still runs, is waited for on the new thread: there is one compiler at a time.
-    pub(super) fn start(upgrade: Index, job: Job, before: Option<Self>, done: Done) -> Self {
+    /// Has it done. The one before, if it still runs, is waited for first: there is one compiler at a time.
+    pub(super) fn start(
+        aside: &Aside,
+        upgrade: Index,
+        job: Job,
+        before: Option<Self>,
+        done: Done,
+    ) -> Self {
         let (sender, outcome) = mpsc::channel();
         let (route, tried_at) = (job.base.route(), job.at.index);
-        let failed = sender.clone();
+        let (failed, told) = (sender.clone(), Arc::clone(&done));
         let work = move || {
             drop(before.map(Self::wait));
             let prepared = prepare(job);
@@ -89,9 +101,11 @@ impl Preparation {
             let _ = sender.send(prepared);
             done(verdict);
         };
-        let thread = thread::Builder::new().name("oarlock-upgrade".to_owned());
-        if let Err(error) = thread.spawn(work) {
-            let _ = failed.send(Err(format!("the system gives no thread: {error}")));
+        if let Err(error) = aside(Box::new(work)) {
+            let words = format!("there is nothing to prepare it on: {error}");
+            told(Verdict::refused(&words));
+            // The other end is here.
+            let _ = failed.send(Err(words));
         }
         Self { upgrade, outcome }
     }

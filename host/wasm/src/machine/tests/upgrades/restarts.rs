@@ -148,3 +148,34 @@ impl Node {
         other
     }
 }
+
+#[test]
+fn what_a_node_prepares_at_once_is_what_others_prepare_aside() {
+    let log = log();
+    let mut aside = Node::new(scripted());
+    replay(&mut aside, &log);
+    let mut at_once = Node::new(scripted());
+    at_once.machine = WasmMachine::new(scripted(), limits(), None).unwrap();
+    replay(&mut at_once, &log);
+    assert_same(&mut aside, &mut at_once);
+}
+
+#[test]
+fn a_node_without_a_thread_to_prepare_on_reports_that() {
+    let module = by_tens();
+    let mut node = Node::new(scripted());
+    let machine = WasmMachine::new(scripted(), limits(), None).unwrap();
+    let none = || Err(std::io::Error::other("no threads left"));
+    node.machine = machine.preparing_on(Box::new(move |_| none()));
+    let upgrade = node.stage(begin(&module), module.bytes());
+    let Verdict::Refused { words } = node.verdict() else {
+        panic!("it was prepared");
+    };
+    assert!(words.contains("no threads left"), "{words}");
+    let close = UpgradeWord::Close {
+        upgrade,
+        end: refused(Cause::TimedOut),
+    };
+    assert_eq!(node.say(&close), UpgradeAnswer::Closed);
+    assert_eq!(node.send(b"a"), number(1));
+}

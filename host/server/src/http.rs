@@ -7,12 +7,14 @@
 //! | [`request`] | headers and bodies, checked |
 //! | [`apply`], [`query`] | commands and questions |
 //! | [`members`] | who belongs to the cluster, and who leads it |
+//! | [`events`] | what the guest publishes |
 //! | [`module`] | the guest's bytes, and another guest in its place |
 //! | [`status`], [`snapshot`], [`health`], [`metrics`], [`dashboard`] | about the node |
 
 mod apply;
 mod dashboard;
 pub(crate) mod error;
+mod events;
 mod health;
 mod members;
 mod metrics;
@@ -35,6 +37,7 @@ use oarlock_wasm::{MachineLimits, StatusHandle, WasmMachine};
 use task_queue_raft::Raft;
 
 use crate::deferred::Deferred;
+use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::settings::HttpSettings;
@@ -68,6 +71,8 @@ pub(crate) struct App {
     pub(crate) started: Instant,
     /// Whether it has caught up.
     pub(crate) readiness: Readiness,
+    /// What the guest has published.
+    pub(crate) events: Arc<Events>,
     /// Who waits for a late answer.
     pub(crate) deferred: Arc<Deferred>,
     /// Bodies of requests in memory.
@@ -86,6 +91,7 @@ fn router(app: Arc<App>) -> Router {
             "/v1/state-machine",
             get(module::module).post(module::upgrade),
         )
+        .route("/v1/events", get(events::events))
         .route("/v1/upgrades", get(module::upgrades))
         .route("/v1/snapshot", post(snapshot::snapshot))
         .route("/v1/members", get(members::list).post(members::add))

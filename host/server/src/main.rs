@@ -17,6 +17,7 @@ mod cli;
 mod command;
 mod deferred;
 mod demo;
+mod events;
 mod exit;
 mod guest;
 mod http;

@@ -21,6 +21,8 @@ pub(crate) struct Metrics {
     pub(crate) refusals: IntCounter,
     guest_failures: IntCounterVec,
     connections: IntGauge,
+    /// Clients that listen to events.
+    pub(crate) event_listeners: IntGauge,
     /// Connections that were closed because there were too many.
     pub(crate) rejected_connections: IntCounter,
     /// Requests by route and status.
@@ -65,6 +67,11 @@ impl Metrics {
                 &registry,
                 "oarlock_http_connections",
                 "Connections of clients that are open.",
+            )?,
+            event_listeners: gauge(
+                &registry,
+                "oarlock_event_listeners",
+                "Clients that listen at /v1/events.",
             )?,
             rejected_connections: counter(
                 &registry,

@@ -14,6 +14,7 @@ use tokio::net::TcpSocket;
 use tokio::task::AbortHandle;
 
 use crate::deferred::Deferred;
+use crate::events::Events;
 use crate::guest::{self, GuestError};
 use crate::http::{self, App, Server};
 use crate::leadership;
@@ -123,7 +124,8 @@ impl Node {
         let announced = announced(&settings, client_addr);
 
         let (alarm, deferred) = (Alarm::default(), Arc::new(Deferred::default()));
-        let listener = effects_listener(alarm.clone(), Arc::clone(&deferred));
+        let events = Arc::new(Events::default());
+        let listener = effects_listener(alarm.clone(), Arc::clone(&deferred), Arc::clone(&events));
         let machine = WasmMachine::new(module.clone(), settings.limits, Some(listener))?;
         let machine = machine.preparing_on(Box::new(upgrades::on_a_thread));
         let status = machine.status();
@@ -175,6 +177,7 @@ impl Node {
             raft,
             machine: status,
             upgrades: watched,
+            events,
             members,
             client_addr: announced,
             limits: settings.limits,
@@ -231,15 +234,22 @@ impl Node {
     /// Stops it: no new connections, requests under way are answered within the grace period, then Raft ends.
     /// When this returns, addresses and data directory are free.
     pub(crate) async fn shutdown(self) {
+        // Those who listen would listen for ever.
+        self.app.events.close();
         self.server.stop().await;
         self.tasks.iter().for_each(AbortHandle::abort);
         self.app.raft.shutdown().await;
     }
 }
 
-/// What the machine tells after an entry: deferred commands that now have their answer, and when to wake the guest.
-fn effects_listener(alarm: Alarm, deferred: Arc<Deferred>) -> oarlock_wasm::EffectsListener {
-    Box::new(move |at, effects| {
+/// What the machine tells after an entry: what the guest published, deferred commands that now have their answer, and when to wake the guest.
+fn effects_listener(
+    alarm: Alarm,
+    deferred: Arc<Deferred>,
+    events: Arc<Events>,
+) -> oarlock_wasm::EffectsListener {
+    Box::new(move |at, effects, events_before| {
+        events.publish(at.index, &effects.events, events_before);
         deferred.complete(at.index, &effects.completions);
         if effects.wake_at_ms.is_some() {
             alarm.changed();

@@ -20,11 +20,13 @@ use crate::status::{Counts, StatusHandle};
 use crate::upgrade::state::Pending;
 use crate::upgrade::{Aside, Upgrader};
 
-/// Gets what each entry did beside its outcomes, on the thread that applies, after the entry and before its replies.
+/// Gets what each entry did beside its outcomes, on the thread that applies, after the entry and before its replies; and
+/// how many events were published before it since the beginning of the log. It is called with no effects after a
+/// snapshot, whose events nobody has: by that number one tells whether there were any.
 ///
-/// It is called for entries with effects only, in the order of the log. After a restart the log is applied again from
+/// Of entries it is called for those with effects only, in the order of the log. After a restart the log is applied again from
 /// the last snapshot on, so the same effects come again: an event is named by the entry's index and its position.
-pub type EffectsListener = Box<dyn FnMut(Moment, &Effects) + Send>;
+pub type EffectsListener = Box<dyn FnMut(Moment, &Effects, u64) + Send>;
 
 /// Why a machine can't go on. None of this is the outcome of a command: the node stops instead.
 #[derive(Debug, Error)]
@@ -228,7 +230,8 @@ impl WasmMachine {
         if let Some(listener) = &mut self.effects
             && effects != Effects::default()
         {
-            listener(at, &effects);
+            let before = self.replicated.events - effects.events.len() as u64;
+            listener(at, &effects, before);
         }
         Ok(outcomes)
     }
@@ -291,6 +294,12 @@ impl WasmMachine {
         self.upgrader.restored(&self.replicated, base);
         self.publish();
         self.publish_upgrades();
+        if let Some(listener) = &mut self.effects {
+            let Replicated {
+                applied, events, ..
+            } = self.replicated;
+            listener(applied, &Effects::default(), events);
+        }
         Ok(())
     }
 

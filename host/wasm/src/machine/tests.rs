@@ -37,7 +37,7 @@ impl Node {
     fn with_limits(module: GuestModule, limits: MachineLimits) -> Self {
         let seen = Seen::default();
         let listener = seen.clone();
-        let listener: EffectsListener = Box::new(move |at, effects| {
+        let listener: EffectsListener = Box::new(move |at, effects, _| {
             listener.lock().unwrap().push((at, effects.clone()));
         });
         let machine = WasmMachine::new(module, limits, Some(listener)).unwrap();

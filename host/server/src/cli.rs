@@ -5,6 +5,7 @@
 
 mod file;
 mod members;
+mod new;
 mod origin;
 mod serve;
 mod upgrade;
@@ -19,6 +20,7 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use crate::exit::Failure;
 
 pub(crate) use members::{MembersArgs, MembersCommand, TransferArgs};
+pub(crate) use new::NewArgs;
 pub(crate) use origin::Origins;
 pub(crate) use serve::ServeArgs;
 pub(crate) use upgrade::UpgradeArgs;
@@ -59,6 +61,8 @@ pub(crate) enum Command {
     Members(MembersArgs),
     /// Give leadership to another node, without refusing a command.
     TransferLeader(TransferArgs),
+    /// Write a project for a guest of your own: it builds and passes its tests.
+    New(NewArgs),
     /// Have another guest take over while clients are served, or show which ones did.
     Upgrade(UpgradeArgs),
 }

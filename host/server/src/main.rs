@@ -68,6 +68,7 @@ fn run(invocation: Invocation) -> Result<(), Failure> {
         Command::Snapshot(args) => command::snapshot(args),
         Command::Members(args) => command::members(args),
         Command::TransferLeader(args) => command::transfer_leader(args),
+        Command::New(args) => command::new(args),
         Command::Upgrade(args) => command::upgrade(args),
         Command::Bench(args) => bench::bench(args),
         Command::Demo(args) => demo::demo(args, &origins),

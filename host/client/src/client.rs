@@ -3,6 +3,7 @@
 mod answer;
 mod attempts;
 mod operate;
+mod upgrade;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -21,6 +22,9 @@ use crate::status::NodeStatus;
 use crate::transport::{Answer, Call, Transport};
 use attempts::{CallError, Failed};
 pub use operate::{Changed, Transferred};
+pub use upgrade::{
+    NodeProgress, UpgradeOptions, UpgradeProgress, UpgradeRecord, Upgraded, Upgrades,
+};
 
 /// Longest module that is taken, in bytes.
 const MAX_MODULE_BYTES: usize = 256 << 20;

@@ -29,7 +29,10 @@ mod retry;
 mod status;
 mod transport;
 
-pub use client::{Answered, Applied, Changed, Client, Transferred};
+pub use client::{
+    Answered, Applied, Changed, Client, NodeProgress, Transferred, UpgradeOptions, UpgradeProgress,
+    UpgradeRecord, Upgraded, Upgrades,
+};
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{ApplyError, ConfigError, QueryError, RequestError};
 pub use options::{

@@ -5,8 +5,10 @@
 
 mod file;
 mod members;
+mod new;
 mod origin;
 mod serve;
+mod upgrade;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -18,8 +20,10 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use crate::exit::Failure;
 
 pub(crate) use members::{MembersArgs, MembersCommand, TransferArgs};
+pub(crate) use new::NewArgs;
 pub(crate) use origin::Origins;
 pub(crate) use serve::ServeArgs;
+pub(crate) use upgrade::UpgradeArgs;
 
 /// A Raft-replicated host for your own state machine, given as a WebAssembly component.
 #[derive(Debug, Parser)]
@@ -57,6 +61,10 @@ pub(crate) enum Command {
     Members(MembersArgs),
     /// Give leadership to another node, without refusing a command.
     TransferLeader(TransferArgs),
+    /// Write a project for a guest of your own: it builds and passes its tests.
+    New(NewArgs),
+    /// Have another guest take over while clients are served, or show which ones did.
+    Upgrade(UpgradeArgs),
 }
 
 /// Flags of every command.

@@ -7,11 +7,14 @@
 //! | [`request`] | headers and bodies, checked |
 //! | [`apply`], [`query`] | commands and questions |
 //! | [`members`] | who belongs to the cluster, and who leads it |
-//! | [`status`], [`module`], [`snapshot`], [`health`], [`metrics`], [`dashboard`] | about the node |
+//! | [`events`] | what the guest publishes |
+//! | [`module`] | the guest's bytes, and another guest in its place |
+//! | [`status`], [`snapshot`], [`health`], [`metrics`], [`dashboard`] | about the node |
 
 mod apply;
 mod dashboard;
 pub(crate) mod error;
+mod events;
 mod health;
 mod members;
 mod metrics;
@@ -30,14 +33,16 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::routing::{delete, get, post};
-use oarlock_wasm::{GuestModule, MachineLimits, StatusHandle, WasmMachine};
+use oarlock_wasm::{MachineLimits, StatusHandle, WasmMachine};
 use task_queue_raft::Raft;
 
 use crate::deferred::Deferred;
+use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::settings::HttpSettings;
 use crate::settings::cluster::Member;
+use crate::upgrades::Watched;
 
 use error::ApiError;
 
@@ -50,8 +55,8 @@ pub(crate) struct App {
     pub(crate) raft: Raft<WasmMachine>,
     /// What the machine says of itself.
     pub(crate) machine: StatusHandle,
-    /// The guest.
-    pub(crate) module: GuestModule,
+    /// Upgrades of the guest.
+    pub(crate) upgrades: Watched,
     /// The nodes that the settings name.
     pub(crate) members: Vec<Member>,
     /// Where clients reach this node.
@@ -66,6 +71,8 @@ pub(crate) struct App {
     pub(crate) started: Instant,
     /// Whether it has caught up.
     pub(crate) readiness: Readiness,
+    /// What the guest has published.
+    pub(crate) events: Arc<Events>,
     /// Who waits for a late answer.
     pub(crate) deferred: Arc<Deferred>,
     /// Bodies of requests in memory.
@@ -80,7 +87,12 @@ fn router(app: Arc<App>) -> Router {
         .route("/v1/apply", post(apply::apply))
         .route("/v1/query", post(query::query))
         .route("/v1/status", get(status::status))
-        .route("/v1/state-machine", get(module::module))
+        .route(
+            "/v1/state-machine",
+            get(module::module).post(module::upgrade),
+        )
+        .route("/v1/events", get(events::events))
+        .route("/v1/upgrades", get(module::upgrades))
         .route("/v1/snapshot", post(snapshot::snapshot))
         .route("/v1/members", get(members::list).post(members::add))
         .route("/v1/members/{id}", delete(members::remove))

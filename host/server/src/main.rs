@@ -17,6 +17,7 @@ mod cli;
 mod command;
 mod deferred;
 mod demo;
+mod events;
 mod exit;
 mod guest;
 mod http;
@@ -28,6 +29,7 @@ mod readiness;
 mod serve;
 mod settings;
 mod timekeeper;
+mod upgrades;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -66,6 +68,8 @@ fn run(invocation: Invocation) -> Result<(), Failure> {
         Command::Snapshot(args) => command::snapshot(args),
         Command::Members(args) => command::members(args),
         Command::TransferLeader(args) => command::transfer_leader(args),
+        Command::New(args) => command::new(args),
+        Command::Upgrade(args) => command::upgrade(args),
         Command::Bench(args) => bench::bench(args),
         Command::Demo(args) => demo::demo(args, &origins),
     }

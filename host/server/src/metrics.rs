@@ -5,7 +5,7 @@ mod sample;
 
 use std::sync::Mutex;
 
-use oarlock_wasm::{GuestFailure, GuestModule};
+use oarlock_wasm::GuestFailure;
 use prometheus::core::Collector;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
@@ -21,6 +21,8 @@ pub(crate) struct Metrics {
     pub(crate) refusals: IntCounter,
     guest_failures: IntCounterVec,
     connections: IntGauge,
+    /// Clients that listen to events.
+    pub(crate) event_listeners: IntGauge,
     /// Connections that were closed because there were too many.
     pub(crate) rejected_connections: IntCounter,
     /// Requests by route and status.
@@ -42,18 +44,8 @@ impl Metrics {
     ///
     /// # Errors
     /// Two have one name, which is a bug.
-    pub(crate) fn new(module: &GuestModule) -> Result<Self, prometheus::Error> {
+    pub(crate) fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
-        let build = gauge_vec(
-            &registry,
-            "oarlock_build_info",
-            "Always 1; the labels say which version runs which guest.",
-            &["version", "state_machine", "sha256"],
-        )?;
-        let (name, sha256) = (&module.description().name, module.sha256().to_string());
-        build
-            .with_label_values(&[env!("CARGO_PKG_VERSION"), name, &sha256])
-            .set(1);
         Ok(Self {
             proposals: counter(
                 &registry,
@@ -75,6 +67,11 @@ impl Metrics {
                 &registry,
                 "oarlock_http_connections",
                 "Connections of clients that are open.",
+            )?,
+            event_listeners: gauge(
+                &registry,
+                "oarlock_event_listeners",
+                "Clients that listen at /v1/events.",
             )?,
             rejected_connections: counter(
                 &registry,

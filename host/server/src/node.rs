@@ -15,6 +15,7 @@ use tokio::net::TcpSocket;
 use tokio::task::AbortHandle;
 
 use crate::deferred::Deferred;
+use crate::events::Events;
 use crate::guest::{self, GuestError};
 use crate::http::{self, App, Server};
 use crate::leadership;
@@ -23,6 +24,7 @@ use crate::readiness::{self, Readiness};
 use crate::settings::cluster::Member;
 use crate::settings::{HostPort, ServeSettings};
 use crate::timekeeper::{self, Alarm};
+use crate::upgrades::{self, Watched};
 
 /// Connections that wait to be accepted: a thousand clients may come at once.
 const BACKLOG: u32 = 4096;
@@ -123,9 +125,12 @@ impl Node {
         let announced = announced(&settings, client_addr);
 
         let (alarm, deferred) = (Alarm::default(), Arc::new(Deferred::default()));
-        let listener = effects_listener(alarm.clone(), Arc::clone(&deferred));
+        let events = Arc::new(Events::default());
+        let listener = effects_listener(alarm.clone(), Arc::clone(&deferred), Arc::clone(&events));
         let machine = WasmMachine::new(module.clone(), settings.limits, Some(listener))?;
+        let machine = machine.preparing_on(Box::new(upgrades::on_a_thread));
         let status = machine.status();
+        let watched = Watched::new(status.clone());
         let config = raft_config(&settings, peer_addr);
         let patience = config.election_timeout_max * 2;
         let raft = Raft::builder(config, machine)
@@ -162,6 +167,12 @@ impl Node {
                 leadership.clone(),
             ))
             .abort_handle(),
+            tokio::spawn(upgrades::run(
+                raft.clone(),
+                watched.clone(),
+                leadership.clone(),
+            ))
+            .abort_handle(),
             tokio::spawn(readiness::run(
                 raft.clone(),
                 module.sha256(),
@@ -171,10 +182,11 @@ impl Node {
             .abort_handle(),
         ];
         let app = Arc::new(App {
-            metrics: Metrics::new(&module)?,
+            metrics: Metrics::new()?,
             raft,
             machine: status,
-            module,
+            upgrades: watched,
+            events,
             members,
             client_addr: announced,
             limits: settings.limits,
@@ -213,8 +225,8 @@ impl Node {
     }
 
     /// The guest that it runs.
-    pub(crate) fn module(&self) -> &GuestModule {
-        &self.app.module
+    pub(crate) fn module(&self) -> GuestModule {
+        self.app.machine.module()
     }
 
     /// What its requests reach.
@@ -231,15 +243,22 @@ impl Node {
     /// Stops it: no new connections, requests under way are answered within the grace period, then Raft ends.
     /// When this returns, addresses and data directory are free.
     pub(crate) async fn shutdown(self) {
+        // Those who listen would listen for ever.
+        self.app.events.close();
         self.server.stop().await;
         self.tasks.iter().for_each(AbortHandle::abort);
         self.app.raft.shutdown().await;
     }
 }
 
-/// What the machine tells after an entry: deferred commands that now have their answer, and when to wake the guest.
-fn effects_listener(alarm: Alarm, deferred: Arc<Deferred>) -> oarlock_wasm::EffectsListener {
-    Box::new(move |at, effects| {
+/// What the machine tells after an entry: what the guest published, deferred commands that now have their answer, and when to wake the guest.
+fn effects_listener(
+    alarm: Alarm,
+    deferred: Arc<Deferred>,
+    events: Arc<Events>,
+) -> oarlock_wasm::EffectsListener {
+    Box::new(move |at, effects, events_before| {
+        events.publish(at.index, &effects.events, events_before);
         deferred.complete(at.index, &effects.completions);
         if effects.wake_at_ms.is_some() {
             alarm.changed();

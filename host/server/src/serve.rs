@@ -122,7 +122,8 @@ impl Facts {
     }
 
     fn print(&self, node: &Node) {
-        let about = node.module().description();
+        let module = node.module();
+        let about = module.description();
         let (clients, peers) = (node.client_addr(), node.peer_addr());
         let lines = [
             ("node", self.node_id.clone()),
@@ -137,7 +138,7 @@ impl Facts {
                     "{} version {} ({})",
                     about.name,
                     about.version,
-                    node.module().sha256()
+                    module.sha256()
                 ),
             ),
             ("version", env!("CARGO_PKG_VERSION").to_owned()),

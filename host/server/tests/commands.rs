@@ -349,6 +349,47 @@ fn a_module_is_checked_and_one_that_is_none_is_refused() {
 }
 
 #[test]
+fn another_guest_takes_over_and_the_history_names_it() {
+    let node = Serving::start();
+    node.ask(&["apply", r#"{"enqueue":{"queue":"email","payload":1}}"#]);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("queue-2.wasm");
+    // The same guest with a custom section without content is another module.
+    let mut module = std::fs::read(dist("queue")).unwrap();
+    module.extend_from_slice(&[0, 2, 1, b'2']);
+    std::fs::write(&path, module).unwrap();
+    let path = path.to_str().unwrap();
+
+    let tried = node.ask(&["upgrade", path, "--dry-run"]);
+    assert!(
+        tried.code == Some(0) && tried.stdout.contains("dry run"),
+        "{tried:?}"
+    );
+    let upgraded = node.ask(&["upgrade", path, "--by", "ann", "--json"]);
+    assert_eq!(upgraded.code, Some(0), "{upgraded:?}");
+    assert!(upgraded.json()["activated_index"].as_u64().unwrap() > 0);
+    let again = node.ask(&["upgrade", path]);
+    assert!(
+        again.code == Some(0) && again.stdout.contains("runs from entry"),
+        "{again:?}"
+    );
+    let history = node.ask(&["upgrade", "--history"]);
+    assert!(
+        history.code == Some(0) && history.stdout.contains("ann"),
+        "{history:?}"
+    );
+    let stats = node.ask(&["query", r#"{"stats":{}}"#]);
+    assert!(stats.stdout.contains(r#""ready":1"#), "{stats:?}");
+
+    // A guest of another kind takes no state of this one.
+    let refused = node.ask(&["upgrade", &dist("counter")]);
+    assert!(
+        refused.code == Some(1) && refused.stderr.contains("the module before goes on"),
+        "{refused:?}"
+    );
+}
+
+#[test]
 fn a_reader_that_has_gone_away_is_met_with_silence() {
     let node = Serving::start();
     let kv = dist("kv");

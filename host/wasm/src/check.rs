@@ -199,7 +199,13 @@ pub(crate) fn check(
     let linked = Linked::new(pre).map_err(|error| Reason::WrongType {
         message: format!("{error:#}"),
     })?;
-    let module = GuestModule::new(bytes, surface.exports, surface.imports, linked);
+    let module = GuestModule::new(
+        engine.clone(),
+        bytes,
+        surface.exports,
+        surface.imports,
+        linked,
+    );
     try_out(module, limits)
 }
 

@@ -21,6 +21,7 @@ use crate::module::Sha256;
 use crate::outcome::Outcome;
 use crate::recover::{RecoverableGuest, Work};
 use crate::snapshot::Replicated;
+use crate::upgrade::{Scene, UpgradeAnswer, UpgradeWord, Upgrader};
 
 /// Most bytes of commands in one call. A larger entry is cut; each node cuts it alike.
 const MAX_BATCH_BYTES: usize = 64 << 20;
@@ -39,6 +40,7 @@ struct Pending {
 pub(crate) struct Entry<'m> {
     guest: &'m mut RecoverableGuest,
     replicated: &'m mut Replicated,
+    upgrader: &'m mut Upgrader,
     limits: &'m MachineLimits,
     at: Moment,
     outcomes: Vec<Option<Outcome>>,
@@ -56,12 +58,14 @@ impl<'m> Entry<'m> {
     pub(crate) fn new(
         guest: &'m mut RecoverableGuest,
         replicated: &'m mut Replicated,
+        upgrader: &'m mut Upgrader,
         limits: &'m MachineLimits,
         at: Moment,
     ) -> Self {
         Self {
             guest,
             replicated,
+            upgrader,
             limits,
             at,
             outcomes: Vec::new(),
@@ -72,6 +76,11 @@ impl<'m> Entry<'m> {
             pending_bytes: 0,
             calls: 0,
         }
+    }
+
+    /// Whether an upgrade is under way before it.
+    pub(crate) fn has_upgrade(&self) -> bool {
+        self.replicated.upgrade.is_some()
     }
 
     /// Runs the commands: as many outcomes, in order, and what else they did.
@@ -95,6 +104,12 @@ impl<'m> Entry<'m> {
                     self.settle_module(module)?;
                     self.outcomes[position] = Some(Outcome::Accepted(Bytes::new()));
                 }
+                Ok(Envelope::Upgrade(word)) => {
+                    // It comes between two batches: what stands before it is run by the module that was active then.
+                    self.flush()?;
+                    let answer = self.take_word(word)?;
+                    self.outcomes[position] = Some(Outcome::Upgrade(answer));
+                }
                 // The other nodes may know it, so this one can't tell what becomes of it.
                 Err(error @ EnvelopeError::Version { .. }) => {
                     return Err(MachineFailure::Envelope(error));
@@ -103,6 +118,7 @@ impl<'m> Entry<'m> {
             }
         }
         self.flush()?;
+        self.settle_upgrade();
         let outcomes: Option<Vec<Outcome>> = self.outcomes.into_iter().collect();
         let outcomes = outcomes.unwrap_or_else(|| unreachable!("each command was answered"));
         self.replicated.events += self.effects.events.len() as u64;
@@ -111,13 +127,46 @@ impl<'m> Entry<'m> {
 
     /// The first node's word settles what the log is for. What this node says of a later word must not depend on
     /// its own module, so it has the same outcome everywhere; a node with another module stops instead.
+    ///
+    /// A node may have been started with a module that the cluster has left behind, for it then has all that came after
+    /// from the log or from a snapshot. Its own word tells one whose module the cluster never ran.
     fn settle_module(&mut self, module: Sha256) -> Result<(), MachineFailure> {
-        let settled = *self.replicated.module.get_or_insert(module);
-        let own = self.guest.module().sha256();
-        if settled == own {
-            return Ok(());
+        let Replicated {
+            module: settled,
+            history,
+            ..
+        } = &mut *self.replicated;
+        let settled = *settled.get_or_insert(module);
+        history.first.get_or_insert(settled);
+        let (active, own) = (self.guest.module().sha256(), self.upgrader.started_with());
+        if settled != active {
+            return Err(MachineFailure::OtherModule {
+                settled,
+                own: active,
+            });
         }
-        Err(MachineFailure::OtherModule { settled, own })
+        if module == own && own != active && !history.knows(own) {
+            return Err(MachineFailure::OtherModule { settled, own });
+        }
+        Ok(())
+    }
+
+    fn take_word(&mut self, word: UpgradeWord) -> Result<UpgradeAnswer, MachineFailure> {
+        let scene = Scene {
+            guest: &mut *self.guest,
+            replicated: &mut *self.replicated,
+            at: self.at,
+        };
+        self.upgrader.take(word, scene)
+    }
+
+    fn settle_upgrade(&mut self) {
+        let scene = Scene {
+            guest: &mut *self.guest,
+            replicated: &mut *self.replicated,
+            at: self.at,
+        };
+        self.upgrader.settle(scene);
     }
 
     fn take_command(

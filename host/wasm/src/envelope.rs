@@ -1,22 +1,29 @@
 //! How a command travels in the log.
 //!
 //! ```text
-//! byte 0   version, 1
-//! byte 1   kind: 0 a command, 1 a command with an idempotency key, 2 a wake-up, 3 the word of a node which module it runs
+//! byte 0   version: 1, or 2 for the words of an upgrade
+//! byte 1   version 1: 0 a command, 1 a command with an idempotency key, 2 a wake-up, 3 the word of a node which module it
+//!          was started with
 //! kind 1   two bytes: length of the key, little-endian; then the key, UTF-8
 //! kind 3   32 bytes: SHA-256 of the module
 //! the rest the command's bytes, opaque; a wake-up and a node's word have none
 //! ```
+//!
+//! The words of an upgrade have a version of their own because a host that does not know them must not go past them:
+//! it would answer that they are malformed, and not switch where the others do. [`upgrade::words`](crate::upgrade) has
+//! their bytes from byte 1 on.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use thiserror::Error;
 
 use crate::module::Sha256;
+use crate::upgrade::UpgradeWord;
 
 /// Longest idempotency key, in bytes.
 pub const MAX_KEY_BYTES: usize = 256;
 
 const VERSION: u8 = 1;
+const UPGRADE_VERSION: u8 = 2;
 const PLAIN: u8 = 0;
 const KEYED: u8 = 1;
 const WAKE: u8 = 2;
@@ -35,9 +42,11 @@ pub enum Envelope {
     /// The leader's word that the time has come for which the guest asked. Where it has not, or another wake-up came
     /// first, nothing happens.
     Wake,
-    /// A node's word that it runs the module with this digest. The first one in a log settles which module that log
-    /// is for; a node that runs another one stops.
+    /// A node's word that it was started with the module of this digest. The first one in a log settles which module
+    /// that log is for; a node whose module the log never was for stops.
     Runs(Sha256),
+    /// Something about another module that is to run.
+    Upgrade(UpgradeWord),
 }
 
 /// Why bytes are no envelope, or an envelope can't be made.
@@ -48,7 +57,7 @@ pub enum EnvelopeError {
     CutShort,
     /// A later version wrote it.
     #[error(
-        "the envelope of a command has version {found}, and this node knows version 1; bring the node up to date"
+        "the envelope of a command has version {found}, and this node knows versions 1 and 2; bring the node up to date"
     )]
     Version {
         /// The version that it names.
@@ -83,6 +92,9 @@ pub enum EnvelopeError {
         /// How many.
         bytes: usize,
     },
+    /// What should be a word of an upgrade is none.
+    #[error("a word of an upgrade makes no sense; the log or its sender is damaged")]
+    Upgrade,
 }
 
 impl Envelope {
@@ -122,14 +134,30 @@ impl Envelope {
         bytes.freeze()
     }
 
+    /// The bytes of a word of an upgrade.
+    #[must_use]
+    pub fn upgrade(word: &UpgradeWord) -> Bytes {
+        let word = word.encode();
+        let mut bytes = BytesMut::with_capacity(1 + word.len());
+        bytes.put_u8(UPGRADE_VERSION);
+        bytes.put_slice(&word);
+        bytes.freeze()
+    }
+
     /// Reads an envelope. Bytes are shared, not copied.
     ///
     /// # Errors
-    /// [`EnvelopeError`] for anything that [`Self::command`], [`Self::wake`] and [`Self::runs`] don't write.
+    /// [`EnvelopeError`] for anything that [`Self::command`], [`Self::wake`], [`Self::runs`] and [`Self::upgrade`] don't
+    /// write.
     pub fn decode(bytes: &Bytes) -> Result<Self, EnvelopeError> {
         let &[version, ref rest @ ..] = bytes.as_ref() else {
             return Err(EnvelopeError::CutShort);
         };
+        if version == UPGRADE_VERSION {
+            let word = UpgradeWord::decode(bytes.slice_ref(rest));
+            // What the reader says is a host's error, which is never replicated.
+            return word.map(Self::Upgrade).map_err(|_| EnvelopeError::Upgrade);
+        }
         if version != VERSION {
             return Err(EnvelopeError::Version { found: version });
         }

@@ -14,7 +14,8 @@ use crate::wire::{put_bytes, put_u8, put_u64};
 ///
 /// The first digest is that of `oarlock state hash 1` and the module's digest. A link is the digest of the one before,
 /// the entry's index and time, each outcome and each effect in order, and the time of the next wake-up. In it numbers
-/// are little-endian, and bytes stand behind their length.
+/// are little-endian, and bytes stand behind their length. The chain goes on when another module takes over: the word that
+/// activates it is an outcome like others.
 ///
 /// Not in it: the words of a failure, which are for people; and fuel, because a heap that was restored from a snapshot
 /// costs other fuel than one that grew, though both hold the same state.
@@ -105,6 +106,10 @@ fn write_outcome(link: &mut Link, outcome: &Outcome) -> io::Result<()> {
         }
         Outcome::KeyReused => put_u8(link, 4),
         Outcome::Malformed(_) => put_u8(link, 5),
+        Outcome::Upgrade(answer) => {
+            put_u8(link, 6)?;
+            put_u8(link, answer.kind())
+        }
     }
 }
 

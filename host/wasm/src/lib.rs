@@ -34,6 +34,7 @@ mod snapshot;
 mod status;
 #[cfg(test)]
 mod testing;
+mod upgrade;
 mod wire;
 
 pub use check::{CheckError, Reason};
@@ -46,4 +47,8 @@ pub use machine::{EffectsListener, MachineFailure, WasmMachine};
 pub use module::{Description, GuestModule, Sha256};
 pub use outcome::{Outcome, QueryError};
 pub use snapshot::SnapshotError;
-pub use status::{Counts, MachineStatus, StatusHandle};
+pub use status::{Counts, MachineStatus, StatusHandle, Upgrades};
+pub use upgrade::{
+    Aside, Begin, Cause, End, PastUpgrade, Route, UpgradeAnswer, UpgradeRefusal, UpgradeStatus,
+    UpgradeWord, Verdict, Work,
+};

@@ -15,14 +15,18 @@ use crate::limits::{LimitsError, MachineLimits};
 use crate::module::{GuestModule, Sha256};
 use crate::outcome::{Outcome, QueryError};
 use crate::recover::RecoverableGuest;
-use crate::snapshot::{self, Replicated, SnapshotError};
+use crate::snapshot::{self, ModuleBytes, Replicated, SnapshotError};
 use crate::status::{Counts, StatusHandle};
+use crate::upgrade::state::Pending;
+use crate::upgrade::{Aside, Upgrader};
 
-/// Gets what each entry did beside its outcomes, on the thread that applies, after the entry and before its replies.
+/// Gets what each entry did beside its outcomes, on the thread that applies, after the entry and before its replies; and
+/// how many events were published before it since the beginning of the log. It is called with no effects after a
+/// snapshot, whose events nobody has: by that number one tells whether there were any.
 ///
-/// It is called for entries with effects only, in the order of the log. After a restart the log is applied again from
+/// Of entries it is called for those with effects only, in the order of the log. After a restart the log is applied again from
 /// the last snapshot on, so the same effects come again: an event is named by the entry's index and its position.
-pub type EffectsListener = Box<dyn FnMut(Moment, &Effects) + Send>;
+pub type EffectsListener = Box<dyn FnMut(Moment, &Effects, u64) + Send>;
 
 /// Why a machine can't go on. None of this is the outcome of a command: the node stops instead.
 #[derive(Debug, Error)]
@@ -42,7 +46,7 @@ pub enum MachineFailure {
     },
     /// The log is another module's: to go on would make this node's state differ from the others'.
     #[error(
-        "this log belongs to the state machine with SHA-256 {settled}, and this node was started with {own}; start it with the module of its cluster, or with another data directory and cluster"
+        "this log belongs to the state machine with SHA-256 {settled}, and this node was started with {own}, which its cluster never ran; start it with the module of its cluster, or with another data directory and cluster"
     )]
     OtherModule {
         /// What the log is for.
@@ -102,6 +106,19 @@ pub enum MachineFailure {
         /// What it says, or how it failed.
         message: String,
     },
+    /// The cluster runs another module from here on, and this node can't.
+    #[error(
+        "the cluster has switched to a module that does not run on this node: {message}; remove the cause, then start the node again"
+    )]
+    Upgrade {
+        /// What is in the way.
+        message: String,
+    },
+    /// There is no snapshot while a new module is built without the old one's help.
+    #[error(
+        "no snapshot is taken while an upgrade does without the old module's help; it is tried again after it"
+    )]
+    UpgradeUnderWay,
     /// A snapshot is damaged, or another machine's.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
@@ -122,6 +139,7 @@ impl From<MachineFailure> for MachineError {
 pub struct WasmMachine {
     guest: RecoverableGuest,
     replicated: Replicated,
+    upgrader: Upgrader,
     limits: MachineLimits,
     effects: Option<EffectsListener>,
     status: StatusHandle,
@@ -138,15 +156,24 @@ impl WasmMachine {
         effects: Option<EffectsListener>,
     ) -> Result<Self, MachineFailure> {
         limits.validate()?;
+        let status = StatusHandle::new(module.clone());
         let machine = Self {
             replicated: Replicated::first(module.sha256()),
-            status: StatusHandle::new(module.clone()),
+            upgrader: Upgrader::new(&module, &limits, status.clone()),
+            status,
             guest: RecoverableGuest::start(module, &limits)?,
             limits,
             effects,
         };
         machine.publish();
         Ok(machine)
+    }
+
+    /// Has the module of an upgrade prepared there, beside apply, instead of at once. What an entry does is the same.
+    #[must_use]
+    pub fn preparing_on(mut self, aside: Aside) -> Self {
+        self.upgrader.prepare_on(aside);
+        self
     }
 
     /// The module that runs.
@@ -179,7 +206,14 @@ impl WasmMachine {
                 applied,
             });
         }
-        let entry = Entry::new(&mut self.guest, &mut self.replicated, &self.limits, at);
+        let entry = Entry::new(
+            &mut self.guest,
+            &mut self.replicated,
+            &mut self.upgrader,
+            &self.limits,
+            at,
+        );
+        let had_upgrade = entry.has_upgrade();
         let (outcomes, effects) = entry.run(commands)?;
         self.replicated.applied = at;
         let wake_at_ms = self.replicated.wake_at_ms;
@@ -188,10 +222,16 @@ impl WasmMachine {
             .extend(at, &outcomes, &effects, wake_at_ms);
         self.guest.settle(at)?;
         self.publish();
+        // Between upgrades there is nothing new to say of them.
+        let is_word = |outcome: &Outcome| matches!(outcome, Outcome::Upgrade(_));
+        if had_upgrade || outcomes.iter().any(is_word) {
+            self.publish_upgrades();
+        }
         if let Some(listener) = &mut self.effects
             && effects != Effects::default()
         {
-            listener(at, &effects);
+            let before = self.replicated.events - effects.events.len() as u64;
+            listener(at, &effects, before);
         }
         Ok(outcomes)
     }
@@ -219,22 +259,54 @@ impl WasmMachine {
     }
 
     fn write_snapshot(&mut self, to: &mut dyn Write) -> Result<(), MachineFailure> {
+        let upgrade = self.replicated.upgrade.as_ref();
+        if upgrade.is_some_and(Pending::goes_by_journal) {
+            // Whoever restored it would not have the calls that the new module is to make.
+            return Err(MachineFailure::UpgradeUnderWay);
+        }
         let guest = self.guest.snapshot(self.replicated.applied)?;
         let module = self.guest.module();
         let version = module.description().version;
-        snapshot::write(to, module.sha256(), version, &self.replicated, &guest)
+        let module = ModuleBytes::from(module);
+        snapshot::write(to, &module, version, &self.replicated, &guest)
             .map_err(|error| SnapshotError::Io(error).into())
     }
 
     fn read_snapshot(&mut self, from: &mut dyn Read) -> Result<(), MachineFailure> {
-        let module = self.guest.module().sha256();
-        let snapshot = snapshot::read(from, module, &self.limits)?;
-        self.guest.restore(snapshot.written_by, snapshot.guest)?;
+        let snapshot = snapshot::read(from, self.upgrader.started_with(), &self.limits)?;
+        let (sha256, base) = (snapshot.module, (snapshot.written_by, snapshot.guest));
+        let active = self.guest.module();
+        if sha256 == active.sha256() {
+            self.guest.restore(base.0, base.1.clone())?;
+        } else {
+            let module = self
+                .upgrader
+                .module_of(sha256, snapshot.module_bytes, active)?;
+            let mut guest = RecoverableGuest::start(module.clone(), &self.limits)?;
+            guest.restore(base.0, base.1.clone())?;
+            self.guest = guest.in_place_of(&self.guest);
+            self.status.set_module(module);
+        }
+        self.guest.forget_records();
         self.replicated = snapshot.replicated;
-        // Another module's snapshot is refused, so this one's log is this module's.
-        self.replicated.module = Some(module);
+        // One of a module that has nothing to do with this node's is refused, so the log is this one's.
+        self.replicated.module = Some(sha256);
+        self.upgrader.restored(&self.replicated, base);
         self.publish();
+        self.publish_upgrades();
+        if let Some(listener) = &mut self.effects {
+            let Replicated {
+                applied, events, ..
+            } = self.replicated;
+            listener(applied, &Effects::default(), events);
+        }
         Ok(())
+    }
+
+    fn publish_upgrades(&self) {
+        let replicated = &self.replicated;
+        let pending = replicated.upgrade.as_ref();
+        self.status.set_upgrades(&replicated.history, pending);
     }
 
     fn publish(&self) {

@@ -70,6 +70,7 @@ pub struct GuestModule {
 }
 
 struct Inner {
+    engine: GuestEngine,
     sha256: Sha256,
     bytes: Bytes,
     description: Description,
@@ -91,7 +92,20 @@ impl GuestModule {
         check::check(engine, bytes.into(), limits)
     }
 
+    /// The same for a guest that is to come after this one, with the same engine.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_another(
+        &self,
+        bytes: impl Into<Bytes>,
+        limits: &MachineLimits,
+    ) -> Result<Self, CheckError> {
+        Self::load(&self.inner.engine, bytes, limits)
+    }
+
     pub(crate) fn new(
+        engine: GuestEngine,
         bytes: Bytes,
         exports: Vec<String>,
         imports: Vec<String>,
@@ -99,6 +113,7 @@ impl GuestModule {
     ) -> Self {
         Self {
             inner: Arc::new(Inner {
+                engine,
                 sha256: Sha256::of(&bytes),
                 bytes,
                 description: Description::default(),
@@ -113,6 +128,7 @@ impl GuestModule {
         let inner = &self.inner;
         Self {
             inner: Arc::new(Inner {
+                engine: inner.engine.clone(),
                 description,
                 sha256: inner.sha256,
                 bytes: inner.bytes.clone(),
@@ -163,6 +179,11 @@ impl GuestModule {
     #[must_use]
     pub fn has_timers(&self) -> bool {
         self.inner.linked.timers.is_some()
+    }
+
+    /// What compiled it, for the module that comes after it.
+    pub(crate) fn engine(&self) -> &GuestEngine {
+        &self.inner.engine
     }
 
     pub(crate) fn linked(&self) -> &Linked {

@@ -5,6 +5,7 @@ use thiserror::Error;
 
 use crate::envelope::EnvelopeError;
 use crate::failure::GuestFailure;
+use crate::upgrade::UpgradeAnswer;
 
 /// What became of a command: the reply type of [`WasmMachine`](crate::WasmMachine).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub enum Outcome {
     KeyReused,
     /// The log holds bytes that are no envelope, and they changed nothing.
     Malformed(EnvelopeError),
+    /// It was no command but a word of an upgrade.
+    Upgrade(UpgradeAnswer),
 }
 
 /// Why a query has no answer.

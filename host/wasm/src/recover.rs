@@ -22,10 +22,11 @@ use crate::module::GuestModule;
 
 mod journal;
 
-use journal::{Journal, Record};
+use journal::Journal;
+pub(crate) use journal::Record;
 
 /// A call that changes the state.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Work {
     Apply(Batch),
     Wake,
@@ -70,6 +71,12 @@ struct Checkpoint {
     chunks: Chunks,
 }
 
+/// How a guest came to its state: enough for another module to come to its own.
+pub(crate) struct Lineage {
+    checkpoint: Option<Checkpoint>,
+    records: Vec<Record>,
+}
+
 /// See the module.
 pub(crate) struct RecoverableGuest {
     module: GuestModule,
@@ -80,6 +87,8 @@ pub(crate) struct RecoverableGuest {
     /// `None`: the first state.
     checkpoint: Option<Checkpoint>,
     journal: Journal,
+    /// Calls that another module will have to make as well, and their bytes.
+    kept: Option<(Vec<Record>, u64)>,
     rollbacks: u64,
 }
 
@@ -95,6 +104,7 @@ impl RecoverableGuest {
             instance: None,
             checkpoint: None,
             journal: Journal::default(),
+            kept: None,
             rollbacks: 0,
         };
         guest.instance = Some(guest.new_instance()?);
@@ -138,6 +148,10 @@ impl RecoverableGuest {
                     work,
                     checksum: applied.checksum,
                 };
+                if let Some((kept, bytes)) = &mut self.kept {
+                    *bytes += record.bytes();
+                    kept.push(record.clone());
+                }
                 self.journal.push(record, fuel);
                 Ok(Ok(applied))
             }
@@ -212,6 +226,58 @@ impl RecoverableGuest {
         self.checkpoint = Some(checkpoint);
         self.instance = Some(instance);
         Ok(())
+    }
+
+    /// How it came to its state.
+    pub(crate) fn lineage(&self) -> Lineage {
+        Lineage {
+            checkpoint: self.checkpoint.clone(),
+            records: self.journal.records().to_vec(),
+        }
+    }
+
+    /// Comes to the state that another module had, by the calls that it made. All of them have to be answered as they
+    /// were then.
+    pub(crate) fn inherit(&mut self, lineage: Lineage) -> Result<(), MachineFailure> {
+        self.checkpoint = lineage.checkpoint;
+        self.journal = Journal::default();
+        for record in lineage.records {
+            self.journal.push(record, 0);
+        }
+        self.instance = None;
+        self.instance = Some(self.rebuild()?);
+        Ok(())
+    }
+
+    /// Makes the calls that another module made after the state that both have.
+    pub(crate) fn follow(&mut self, records: &[Record]) -> Result<(), MachineFailure> {
+        let mut lineage = self.lineage();
+        lineage.records.extend_from_slice(records);
+        self.inherit(lineage)
+    }
+
+    /// Keeps each call from now on, for a module that is to [`follow`](Self::follow).
+    pub(crate) fn keep_records(&mut self) {
+        self.kept = Some((Vec::new(), 0));
+    }
+
+    pub(crate) fn forget_records(&mut self) {
+        self.kept = None;
+    }
+
+    pub(crate) fn kept_records(&self) -> &[Record] {
+        self.kept.as_ref().map_or(&[], |(records, _)| records)
+    }
+
+    pub(crate) fn kept_bytes(&self) -> u64 {
+        self.kept.as_ref().map_or(0, |(_, bytes)| *bytes)
+    }
+
+    /// Takes the place of another guest on this node, whose counts go on.
+    pub(crate) fn in_place_of(mut self, other: &Self) -> Self {
+        self.rollbacks += other.rollbacks;
+        self.log = Arc::clone(&other.log);
+        self
     }
 
     /// Takes a new checkpoint if the journal has grown too long.

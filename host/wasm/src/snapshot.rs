@@ -1,16 +1,18 @@
 //! The format of a machine's snapshot.
 //!
 //! ```text
-//! 8 bytes  magic, OARSNAP and the version of the format, 1
+//! 8 bytes  magic, OARSNAP and the version of the format, 2
 //! frames   one byte: section · four bytes: length, at most 1 MiB · the payload · four bytes: a checksum
 //! ```
-//! Sections in order: the header (one frame), the idempotency keys, the deferred commands, the guest's own bytes, and
-//! the end (one frame), which tells the length of the others. The checksum is the CRC-32C of the frame's number, eight
+//! Sections in order: the header (one frame), the idempotency keys, the deferred commands, the module, the upgrades that
+//! have ended and the one under way, the guest's own bytes, and the end (one frame), which tells the length of the
+//! others. Version 1 has neither module nor upgrades, and is read as well. The checksum is the CRC-32C of the frame's number, eight
 //! bytes counted from 0, and of all that stands before it in the frame. Numbers are little-endian. Nothing of a snapshot
 //! is used before all of it has been read and found whole.
 
 use std::io::{self, Read, Write};
 
+use bytes::Bytes;
 use task_queue_raft::state_machine::Moment;
 use task_queue_raft::types::Index;
 use thiserror::Error;
@@ -20,7 +22,8 @@ use crate::deferred::Deferred;
 use crate::hash::StateHash;
 use crate::keys::KeyTable;
 use crate::limits::MachineLimits;
-use crate::module::Sha256;
+use crate::module::{GuestModule, Sha256};
+use crate::upgrade::state::{self, History, Pending};
 use crate::wire;
 
 mod frames;
@@ -28,9 +31,11 @@ mod frames;
 use frames::{FrameReader, FrameWriter, Section};
 
 const MAGIC: &[u8; 7] = b"OARSNAP";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Without module and upgrades.
+const FIRST_VERSION: u8 = 1;
 
-/// Most bytes of the keys, and of the deferred commands: far over what any limits give.
+/// Most bytes of the keys, of the deferred commands, of the module and of the upgrades: far over what any limits give.
 const TABLE_BYTES: u64 = 4 << 30;
 
 /// Why a snapshot can't be read, or not by this machine.
@@ -46,7 +51,7 @@ pub enum SnapshotError {
     NotASnapshot,
     /// A later version wrote it.
     #[error(
-        "the snapshot has format {found}, and this node knows format 1; bring the node up to date"
+        "the snapshot has format {found}, and this node knows formats 1 and 2; bring the node up to date"
     )]
     Version {
         /// The version that it names.
@@ -62,12 +67,12 @@ pub enum SnapshotError {
     },
     /// Another module wrote it.
     #[error(
-        "the snapshot was written by the module {found}, and this node runs {expected}; start the node with the module of its cluster"
+        "the snapshot was written by the module {found}, and this node was started with {expected}, which its cluster never ran; start the node with the module of its cluster"
     )]
     OtherModule {
         /// Digest of the module that wrote it.
         found: Sha256,
-        /// Digest of the module that runs.
+        /// Digest of the module that the node was started with.
         expected: Sha256,
     },
     /// The guest's part is over the limit.
@@ -94,6 +99,10 @@ pub(crate) struct Replicated {
     pub(crate) failures: u64,
     pub(crate) keys: KeyTable,
     pub(crate) deferred: Deferred,
+    /// Upgrades that have ended.
+    pub(crate) history: History,
+    /// The upgrade under way.
+    pub(crate) upgrade: Option<Pending>,
 }
 
 impl Replicated {
@@ -107,6 +116,24 @@ impl Replicated {
             failures: 0,
             keys: KeyTable::default(),
             deferred: Deferred::default(),
+            history: History::default(),
+            upgrade: None,
+        }
+    }
+}
+
+/// What a snapshot says of the module that wrote it.
+#[derive(Debug)]
+pub(crate) struct ModuleBytes {
+    pub(crate) sha256: Sha256,
+    pub(crate) bytes: Bytes,
+}
+
+impl From<&GuestModule> for ModuleBytes {
+    fn from(module: &GuestModule) -> Self {
+        Self {
+            sha256: module.sha256(),
+            bytes: module.bytes().clone(),
         }
     }
 }
@@ -114,6 +141,9 @@ impl Replicated {
 /// A snapshot that was read whole.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
+    pub(crate) module: Sha256,
+    /// Its bytes. The first version of the format has none.
+    pub(crate) module_bytes: Option<Bytes>,
     pub(crate) written_by: u32,
     pub(crate) replicated: Replicated,
     pub(crate) guest: Chunks,
@@ -122,7 +152,7 @@ pub(crate) struct Snapshot {
 /// Writes a snapshot.
 pub(crate) fn write(
     to: &mut dyn Write,
-    module: Sha256,
+    module: &ModuleBytes,
     written_by: u32,
     replicated: &Replicated,
     guest: &Chunks,
@@ -131,7 +161,7 @@ pub(crate) fn write(
     to.write_all(&[VERSION])?;
     let mut frames = FrameWriter::new(to);
     let mut section = frames.section(Section::Header);
-    write_header(&mut section, module, written_by, replicated)?;
+    write_header(&mut section, module.sha256, written_by, replicated)?;
     section.finish()?;
     let mut section = frames.section(Section::Keys);
     replicated.keys.write(&mut section)?;
@@ -139,38 +169,54 @@ pub(crate) fn write(
     let mut section = frames.section(Section::Deferred);
     replicated.deferred.write(&mut section)?;
     let deferred = section.finish()?;
+    let mut section = frames.section(Section::Module);
+    section.write_all(&module.bytes)?;
+    let bytes = section.finish()?;
+    let mut section = frames.section(Section::Upgrades);
+    state::write(
+        &mut section,
+        &replicated.history,
+        replicated.upgrade.as_ref(),
+    )?;
+    let upgrades = section.finish()?;
     let mut section = frames.section(Section::Guest);
     for chunk in guest.iter() {
         section.write_all(chunk)?;
     }
     let guest = section.finish()?;
     let mut section = frames.section(Section::End);
-    for length in [keys, deferred, guest] {
+    for length in [keys, deferred, bytes, upgrades, guest] {
         wire::put_u64(&mut section, length)?;
     }
     section.finish()?;
     Ok(())
 }
 
-/// Reads a snapshot of this module, to its last byte.
+/// Reads a snapshot to its last byte. It has to be of the module with the digest `own`, or of one that came after it.
 pub(crate) fn read(
     from: &mut dyn Read,
-    module: Sha256,
+    own: Sha256,
     limits: &MachineLimits,
 ) -> Result<Snapshot, SnapshotError> {
-    read_magic(from)?;
+    let version = read_magic(from)?;
     let mut frames = FrameReader::new(from);
     let header = frames.section(Section::Header, 1 << 20)?;
     let mut header = header.reader();
-    let (written_by, mut replicated) = read_header(&mut header, module)?;
+    let (module, written_by, mut replicated) = read_header(&mut header)?;
     exhausted(&mut header)?;
     let keys = frames.section(Section::Keys, TABLE_BYTES)?;
     let deferred = frames.section(Section::Deferred, TABLE_BYTES)?;
+    let bytes = frames.section(Section::Module, TABLE_BYTES)?;
+    let upgrades = frames.section(Section::Upgrades, TABLE_BYTES)?;
     let guest = frames.section(Section::Guest, limits.snapshot_bytes)?;
     let end = frames.section(Section::End, 1 << 10)?;
     frames.end()?;
     let mut end = end.reader();
-    for section in [&keys, &deferred, &guest] {
+    let sections: &[&Chunks] = match version {
+        FIRST_VERSION => &[&keys, &deferred, &guest],
+        _ => &[&keys, &deferred, &bytes, &upgrades, &guest],
+    };
+    for section in sections {
         if wire::take_u64(&mut end)? != section.bytes() {
             return Err(wire::invalid("a section is not as long as the end says").into());
         }
@@ -182,11 +228,38 @@ pub(crate) fn read(
     let mut deferred = deferred.reader();
     replicated.deferred = Deferred::read(&mut deferred)?;
     exhausted(&mut deferred)?;
+    let mut module_bytes = None;
+    if version != FIRST_VERSION {
+        module_bytes = Some(whole_module(&bytes, module)?);
+        let mut upgrades = upgrades.reader();
+        (replicated.history, replicated.upgrade) = state::read(&mut upgrades)?;
+        exhausted(&mut upgrades)?;
+    }
+    if module != own && !replicated.history.knows(own) {
+        return Err(SnapshotError::OtherModule {
+            found: module,
+            expected: own,
+        });
+    }
     Ok(Snapshot {
+        module,
+        module_bytes,
         written_by,
         replicated,
         guest,
     })
+}
+
+/// The module in one piece, if it is the one that the header names.
+fn whole_module(chunks: &Chunks, module: Sha256) -> io::Result<Bytes> {
+    let mut bytes = Vec::new();
+    for chunk in chunks.iter() {
+        bytes.extend_from_slice(chunk);
+    }
+    if Sha256::of(&bytes) == module {
+        return Ok(bytes.into());
+    }
+    Err(wire::invalid("its module is not the one that it names"))
 }
 
 /// Nothing may follow what was read of a section.
@@ -197,11 +270,11 @@ fn exhausted(section: &mut ChunkReader) -> io::Result<()> {
     Err(wire::invalid("a section is longer than what it holds"))
 }
 
-fn read_magic(from: &mut dyn Read) -> Result<(), SnapshotError> {
+fn read_magic(from: &mut dyn Read) -> Result<u8, SnapshotError> {
     let start: [u8; 8] = wire::take(from)?;
     match start {
         [magic @ .., _] if &magic != MAGIC => Err(SnapshotError::NotASnapshot),
-        [.., VERSION] => Ok(()),
+        [.., version @ (FIRST_VERSION | VERSION)] => Ok(version),
         [.., found] => Err(SnapshotError::Version { found }),
     }
 }
@@ -227,11 +300,8 @@ fn write_header(
     Ok(())
 }
 
-fn read_header(from: &mut dyn Read, expected: Sha256) -> Result<(u32, Replicated), SnapshotError> {
-    let found = Sha256(wire::take(from)?);
-    if found != expected {
-        return Err(SnapshotError::OtherModule { found, expected });
-    }
+fn read_header(from: &mut dyn Read) -> io::Result<(Sha256, u32, Replicated)> {
+    let module = Sha256(wire::take(from)?);
     let written_by = wire::take_u32(from)?;
     let hash = StateHash(Sha256(wire::take(from)?));
     let applied = Moment {
@@ -239,6 +309,7 @@ fn read_header(from: &mut dyn Read, expected: Sha256) -> Result<(u32, Replicated
         time_ms: wire::take_u64(from)?,
     };
     Ok((
+        module,
         written_by,
         Replicated {
             applied,
@@ -248,8 +319,7 @@ fn read_header(from: &mut dyn Read, expected: Sha256) -> Result<(u32, Replicated
             wake_at_ms: wire::take_u64(from)?,
             events: wire::take_u64(from)?,
             failures: wire::take_u64(from)?,
-            keys: KeyTable::default(),
-            deferred: Deferred::default(),
+            ..Replicated::first(module)
         },
     ))
 }

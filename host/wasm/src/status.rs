@@ -1,10 +1,14 @@
 //! What a machine says of itself to other threads.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use task_queue_raft::state_machine::Moment;
+use task_queue_raft::types::Index;
 
 use crate::module::{GuestModule, Sha256};
+use crate::upgrade::state::{History, Pending};
+use crate::upgrade::{PastUpgrade, UpgradeStatus, Verdict};
 
 /// A machine after the last entry that it applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,36 +47,143 @@ pub struct Counts {
     pub rollbacks: u64,
 }
 
-/// Reads the status of a machine that runs on another thread. Cheap to clone; the lock behind it is only held to copy
-/// a few numbers, so neither side ever waits for a guest.
-#[derive(Clone, Debug)]
+/// What a machine knows of upgrades.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Upgrades {
+    /// Rises with each change.
+    pub revision: u64,
+    /// The one under way.
+    pub pending: Option<UpgradeStatus>,
+    /// What this node found when it tried a module out, and for which upgrade. It is said in the log by a report.
+    own: Option<(Index, Verdict)>,
+    /// Those that have ended, the latest last.
+    pub past: Vec<PastUpgrade>,
+    /// The module that the log began with, once a node has said so.
+    pub first: Option<Sha256>,
+}
+
+impl Upgrades {
+    /// What this node found when it tried out the module of the upgrade under way.
+    #[must_use]
+    pub fn own_verdict(&self) -> Option<&Verdict> {
+        let upgrade = self.pending.as_ref()?.upgrade;
+        let (found_for, verdict) = self.own.as_ref()?;
+        (*found_for == upgrade).then_some(verdict)
+    }
+
+    /// The latest upgrade that ended with another module, if that was the one with this digest.
+    #[must_use]
+    pub fn activated(&self, sha256: Sha256) -> Option<&PastUpgrade> {
+        let mut activated = self.past.iter().rev();
+        activated
+            .find(|past| past.module.is_some())
+            .filter(|past| past.sha256 == sha256)
+    }
+}
+
+type Listener = Box<dyn Fn() + Send + Sync>;
+
+/// Reads the status of a machine that runs on another thread. Cheap to clone; the locks behind it are only held to copy
+/// a little, so neither side ever waits for a guest.
+#[derive(Clone)]
 pub struct StatusHandle {
-    module: GuestModule,
-    counts: Arc<Mutex<Counts>>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    module: Mutex<GuestModule>,
+    counts: Mutex<Counts>,
+    upgrades: Mutex<Upgrades>,
+    listener: OnceLock<Listener>,
+}
+
+impl fmt::Debug for StatusHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StatusHandle")
+            .field("status", &self.get())
+            .finish_non_exhaustive()
+    }
 }
 
 impl StatusHandle {
     pub(crate) fn new(module: GuestModule) -> Self {
         Self {
-            module,
-            counts: Arc::default(),
+            shared: Arc::new(Shared {
+                module: Mutex::new(module),
+                counts: Mutex::default(),
+                upgrades: Mutex::default(),
+                listener: OnceLock::new(),
+            }),
         }
     }
 
     /// The status now.
     #[must_use]
     pub fn get(&self) -> MachineStatus {
-        let description = self.module.description();
+        // Module first: one that is new goes with counts that are at least as new.
+        let module = self.module();
+        let description = module.description();
         MachineStatus {
             name: description.name.clone(),
             version: description.version,
-            sha256: self.module.sha256(),
-            // A thread that panicked here left plain numbers, which are as good as before.
-            counts: *self.counts.lock().unwrap_or_else(PoisonError::into_inner),
+            sha256: module.sha256(),
+            counts: *lock(&self.shared.counts),
         }
     }
 
-    pub(crate) fn set(&self, counts: Counts) {
-        *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = counts;
+    /// The module that runs.
+    #[must_use]
+    pub fn module(&self) -> GuestModule {
+        lock(&self.shared.module).clone()
     }
+
+    /// What is known of upgrades.
+    #[must_use]
+    pub fn upgrades(&self) -> Upgrades {
+        lock(&self.shared.upgrades).clone()
+    }
+
+    /// Has `listener` called after each change of [`Self::upgrades`], on the thread that applies or on one that tries a
+    /// module out. There is one listener: a second one is not taken.
+    pub fn on_upgrade(&self, listener: impl Fn() + Send + Sync + 'static) {
+        let _ = self.shared.listener.set(Box::new(listener));
+    }
+
+    pub(crate) fn set(&self, counts: Counts) {
+        *lock(&self.shared.counts) = counts;
+    }
+
+    pub(crate) fn set_module(&self, module: GuestModule) {
+        *lock(&self.shared.module) = module;
+    }
+
+    /// What an entry or a snapshot has left.
+    pub(crate) fn set_upgrades(&self, history: &History, pending: Option<&Pending>) {
+        self.change(|upgrades| {
+            upgrades.pending = pending.map(Pending::status);
+            upgrades.past = history.past().cloned().collect();
+            upgrades.first = history.first;
+        });
+    }
+
+    /// What this node thinks of the module of an upgrade. It may be known before the entry that staged it is through.
+    pub(crate) fn set_verdict(&self, upgrade: Index, verdict: Verdict) {
+        self.change(|upgrades| upgrades.own = Some((upgrade, verdict)));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Upgrades)) {
+        {
+            let mut upgrades = lock(&self.shared.upgrades);
+            change(&mut upgrades);
+            upgrades.revision += 1;
+        }
+        if let Some(listener) = self.shared.listener.get() {
+            listener();
+        }
+    }
+}
+
+/// A thread that panicked under one of these locks left whole values, which are as good as before.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

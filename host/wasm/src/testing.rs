@@ -85,6 +85,16 @@ pub(crate) fn scripted() -> GuestModule {
     MODULE.get_or_init(|| load(core_module(SCRIPTED))).clone()
 }
 
+/// `scripted` with other text in some places.
+pub(crate) fn scripted_but(changes: &[(&str, &str)]) -> GuestModule {
+    let mut text = SCRIPTED.to_owned();
+    for (before, after) in changes {
+        assert_eq!(text.matches(before).count(), 1, "{before}");
+        text = text.replace(before, after);
+    }
+    load(core_module(&text))
+}
+
 /// A core module from text, with the WIT that the counter embeds.
 pub(crate) fn core_module(text: &str) -> Vec<u8> {
     let mut module = wat::parse_str(text).unwrap();

@@ -114,7 +114,7 @@ impl Client {
 }
 
 /// A name as a part of a path (RFC 3986, section 2.1).
-fn encoded(name: &str) -> String {
+pub(super) fn encoded(name: &str) -> String {
     let mut path = String::with_capacity(name.len());
     for byte in name.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {

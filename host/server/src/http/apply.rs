@@ -86,12 +86,17 @@ async fn answer(
         }
         Outcome::KeyReused => Err(ApiError::key_reused()),
         Outcome::Malformed(error) => Err(ApiError::internal(error.to_string())),
+        // A client's command is never one: it travels in an envelope of its own.
+        Outcome::Upgrade(_) => Err(ApiError::internal(
+            "a command was taken for a word of an upgrade",
+        )),
     }
 }
 
 /// What a guest said, as it said it.
 pub(super) fn guest_words(app: &App, status: StatusCode, index: Index, words: Bytes) -> Response {
-    let content_type = if app.module.description().codec.eq_ignore_ascii_case("json") {
+    let module = app.machine.module();
+    let content_type = if module.description().codec.eq_ignore_ascii_case("json") {
         "application/json"
     } else {
         "application/octet-stream"

@@ -237,6 +237,11 @@ impl ApiError {
         }
     }
 
+    /// Whether nobody knows what became of it.
+    pub(super) fn is_timeout(&self) -> bool {
+        self.status == StatusCode::GATEWAY_TIMEOUT
+    }
+
     /// The code.
     #[cfg(test)]
     pub(crate) fn code(&self) -> &'static str {

@@ -15,9 +15,12 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Api
     let status = app.status();
     let raft = app.raft.status();
     let network = app.raft.network();
+    let listeners = i64::try_from(app.events.listeners()).unwrap_or(i64::MAX);
+    app.metrics.event_listeners.set(listeners);
+    let (machine, upgrades) = (app.machine.get(), app.upgrades.now());
     let text = app
         .metrics
-        .sample(&status, &raft, &app.machine.get(), network.as_deref());
+        .sample(&status, &raft, &machine, &upgrades, network.as_deref());
     let text =
         text.map_err(|error| ApiError::internal(format!("the metrics can't be written: {error}")))?;
     Ok((

@@ -33,8 +33,16 @@ const DISCARD_TIME: Duration = Duration::from_secs(5);
 /// # Errors
 /// The header says something else than a number from 1 to 600,000.
 pub(crate) fn timeout(headers: &HeaderMap) -> Result<Duration, ApiError> {
+    timeout_or(headers, DEFAULT_TIMEOUT)
+}
+
+/// The same for a request that may take longer where the client says nothing.
+///
+/// # Errors
+/// As [`timeout`].
+pub(crate) fn timeout_or(headers: &HeaderMap, default: Duration) -> Result<Duration, ApiError> {
     let Some(value) = single(headers, &TIMEOUT)? else {
-        return Ok(DEFAULT_TIMEOUT);
+        return Ok(default);
     };
     let text = value.to_str().unwrap_or_default();
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
@@ -133,7 +141,19 @@ pub(crate) async fn body(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<(Bytes, Share), ApiError> {
-    let limit = app.limits.command_bytes;
+    body_up_to(app, headers, body, app.limits.command_bytes).await
+}
+
+/// The same with another limit.
+///
+/// # Errors
+/// As [`body`].
+pub(crate) async fn body_up_to(
+    app: &App,
+    headers: &HeaderMap,
+    body: Body,
+    limit: u64,
+) -> Result<(Bytes, Share), ApiError> {
     let declared = headers
         .get(CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -240,18 +241,31 @@ where
     connection.graceful_shutdown();
 }
 
+/// Marks a response whose body goes on for as long as the client listens.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Streaming;
+
 /// Answers one request, and counts it.
 async fn answer(
     app: Arc<App>,
     mut routes: Router,
     request: Request<Incoming>,
-    _under_way: UnderWay,
+    under_way: UnderWay,
 ) -> Result<Response<Body>, Infallible> {
     let begun = Instant::now();
     let route = app.metrics.http.route(request.uri().path());
-    let response = routes.call(request.map(Body::new)).await?;
+    let mut response = routes.call(request.map(Body::new)).await?;
     app.metrics
         .http
         .answered(route, response.status(), begun.elapsed());
+    if response.extensions_mut().remove::<Streaming>().is_some() {
+        // As long as there is more to come, the connection is not idle.
+        response = response.map(|body| {
+            Body::new(body.map_frame(move |frame| {
+                let _busy = &under_way;
+                frame
+            }))
+        });
+    }
     Ok(response)
 }

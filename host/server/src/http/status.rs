@@ -72,6 +72,16 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Json<NodeStatus> {
     Json(app.status())
 }
 
+impl From<MachineStatus> for ModuleStatus {
+    fn from(machine: MachineStatus) -> Self {
+        Self {
+            name: machine.name,
+            version: machine.version,
+            sha256: machine.sha256.to_string(),
+        }
+    }
+}
+
 impl App {
     /// The node as it is.
     pub(crate) fn status(&self) -> NodeStatus {
@@ -93,11 +103,7 @@ impl App {
             snapshot_index: raft.snapshot.as_ref().map_or(0, |meta| meta.last.index.0),
             state_hash,
             members: self.member_statuses(&raft),
-            state_machine: ModuleStatus {
-                name: machine.name,
-                version: machine.version,
-                sha256: machine.sha256.to_string(),
-            },
+            state_machine: machine.into(),
             uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             version: env!("CARGO_PKG_VERSION"),
             cluster_id: self.cluster_id(),

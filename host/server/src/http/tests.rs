@@ -3,6 +3,8 @@
 mod about;
 mod commands;
 mod connections;
+mod events;
 mod hostile;
 mod lifecycle;
 mod support;
+mod upgrades;

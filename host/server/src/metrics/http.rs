@@ -12,12 +12,14 @@ use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterV
 use super::{counter_vec, register};
 
 /// Routes that are told apart; the last one stands for all others.
-const ROUTES: [&str; 10] = [
+const ROUTES: [&str; 12] = [
     "/v1/apply",
     "/v1/query",
     "/v1/status",
     "/v1/state-machine",
     "/v1/snapshot",
+    "/v1/upgrades",
+    "/v1/events",
     "/healthz",
     "/readyz",
     "/metrics",

@@ -2,7 +2,7 @@
 
 use std::sync::PoisonError;
 
-use oarlock_wasm::MachineStatus;
+use oarlock_wasm::{MachineStatus, Upgrades};
 use prometheus::{IntCounter, IntGauge, IntGaugeVec, Registry, TextEncoder};
 use task_queue_raft::Status;
 use task_queue_raft::node::{Network, NetworkStats};
@@ -77,6 +77,8 @@ const NETWORK: [(&str, &str, NetworkCount); 11] = [
 
 /// Gauges and counters that are set when they are asked for.
 pub(super) struct Sampled {
+    build: IntGaugeVec,
+    upgrade_under_way: IntGauge,
     term: IntGauge,
     role: IntGaugeVec,
     has_leader: IntGauge,
@@ -104,6 +106,16 @@ impl Sampled {
         let gauge = |name, help| gauge(registry, name, help);
         let counter = |name, help| counter(registry, name, help);
         Ok(Self {
+            build: gauge_vec(
+                registry,
+                "oarlock_build_info",
+                "Always 1; the labels say which version runs which guest.",
+                &["version", "state_machine", "sha256"],
+            )?,
+            upgrade_under_way: gauge(
+                "oarlock_upgrade_under_way",
+                "1 while another guest is about to take over.",
+            )?,
             term: gauge(
                 "oarlock_raft_term",
                 "The latest term that this node has seen.",
@@ -190,8 +202,16 @@ impl Sampled {
         status: &NodeStatus,
         raft: &Status,
         machine: &MachineStatus,
+        upgrades: &Upgrades,
         network: Option<&Network>,
     ) {
+        self.build.reset();
+        let sha256 = machine.sha256.to_string();
+        self.build
+            .with_label_values(&[env!("CARGO_PKG_VERSION"), &machine.name, &sha256])
+            .set(1);
+        self.upgrade_under_way
+            .set(upgrades.pending.is_some().into());
         self.term.set(number(status.term));
         for role in ROLES {
             self.role
@@ -240,11 +260,12 @@ impl Metrics {
         status: &NodeStatus,
         raft: &Status,
         machine: &MachineStatus,
+        upgrades: &Upgrades,
         network: Option<&Network>,
     ) -> Result<String, prometheus::Error> {
         // The lock makes a sample one moment. A thread that panicked here left plain numbers.
         let sampled = self.sampled.lock().unwrap_or_else(PoisonError::into_inner);
-        sampled.set(status, raft, machine, network);
+        sampled.set(status, raft, machine, upgrades, network);
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 }

@@ -83,8 +83,8 @@ fn damaged_bytes_are_refused_by_name() {
         Err(EnvelopeError::Version { found: 0 })
     );
     assert_eq!(
-        decode(b"\x02\x00x"),
-        Err(EnvelopeError::Version { found: 2 })
+        decode(b"\x03\x00x"),
+        Err(EnvelopeError::Version { found: 3 })
     );
     assert_eq!(decode(b"\x01\x04x"), Err(EnvelopeError::Kind { found: 4 }));
     assert_eq!(

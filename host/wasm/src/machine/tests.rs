@@ -1,6 +1,6 @@
 //! A machine as Raft sees it, with real guests.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 
 use super::*;
 use crate::envelope::Envelope;
@@ -16,6 +16,7 @@ mod random_histories;
 mod snapshots;
 mod stops;
 mod undo;
+mod upgrades;
 
 type Seen = Arc<Mutex<Vec<(Moment, Effects)>>>;
 
@@ -24,6 +25,8 @@ struct Node {
     machine: WasmMachine,
     limits: MachineLimits,
     seen: Seen,
+    /// Something of an upgrade has changed.
+    changes: mpsc::Receiver<()>,
 }
 
 impl Node {
@@ -34,13 +37,24 @@ impl Node {
     fn with_limits(module: GuestModule, limits: MachineLimits) -> Self {
         let seen = Seen::default();
         let listener = seen.clone();
-        let listener: EffectsListener = Box::new(move |at, effects| {
+        let listener: EffectsListener = Box::new(move |at, effects, _| {
             listener.lock().unwrap().push((at, effects.clone()));
         });
+        let machine = WasmMachine::new(module, limits, Some(listener)).unwrap();
+        let machine = machine.preparing_on(Box::new(|work| {
+            std::thread::spawn(work);
+            Ok(())
+        }));
+        let (changed, changes) = mpsc::channel();
+        machine.status().on_upgrade(move || {
+            // A test that has ended wants to know nothing.
+            let _ = changed.send(());
+        });
         Self {
-            machine: WasmMachine::new(module, limits, Some(listener)).unwrap(),
+            machine,
             limits,
             seen,
+            changes,
         }
     }
 
@@ -146,6 +160,7 @@ fn code(outcome: &Outcome) -> &'static str {
         Outcome::Failed(failure) => failure.code(),
         Outcome::KeyReused => "key_reused",
         Outcome::Malformed(_) => "malformed",
+        Outcome::Upgrade(_) => "upgrade",
     }
 }
 

@@ -21,13 +21,24 @@ const CALL_FUEL: u64 = 2_000;
 const POSTPONED: u32 = 4;
 
 /// A call that succeeded.
-#[derive(Debug)]
-pub(super) struct Record {
+#[derive(Clone, Debug)]
+pub(crate) struct Record {
     pub(super) at: Moment,
     pub(super) number: u32,
     pub(super) work: Work,
     /// Of its outcomes.
     pub(super) checksum: u32,
+}
+
+impl Record {
+    /// What it takes in memory, about.
+    pub(super) fn bytes(&self) -> u64 {
+        RECORD_BYTES
+            + match &self.work {
+                Work::Apply(batch) => batch.data.len() as u64 + 4 * batch.ends.len() as u64,
+                Work::Wake => 0,
+            }
+    }
 }
 
 /// Bounded: past its limits the guest gets a checkpoint or the machine stops.
@@ -44,10 +55,7 @@ pub(super) struct Journal {
 impl Journal {
     /// Adds a call that took so much fuel.
     pub(super) fn push(&mut self, record: Record, fuel: u64) {
-        self.bytes += RECORD_BYTES;
-        if let Work::Apply(batch) = &record.work {
-            self.bytes += batch.data.len() as u64 + 4 * batch.ends.len() as u64;
-        }
+        self.bytes += record.bytes();
         self.fuel = self.fuel.saturating_add(CALL_FUEL).saturating_add(fuel);
         self.records.push(record);
     }

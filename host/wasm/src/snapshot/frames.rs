@@ -15,6 +15,8 @@ pub(super) enum Section {
     Deferred = 3,
     Guest = 4,
     End = 5,
+    Module = 6,
+    Upgrades = 7,
 }
 
 /// Of a frame and its number, so that two frames can't change places.

@@ -34,6 +34,20 @@ fn the_listener_gets_events_with_their_entry_and_in_order() {
 }
 
 #[test]
+fn the_listener_hears_how_many_events_came_before() {
+    let before = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&before);
+    let listener: EffectsListener =
+        Box::new(move |_, _, before| heard.lock().unwrap().push(before));
+    let mut node = Node::new(faulty());
+    node.machine = WasmMachine::new(faulty(), limits(), Some(listener)).unwrap();
+    node.batch(&[emit("1"), emit("2")]);
+    node.send(add(1));
+    node.send(emit("3"));
+    assert_eq!(*before.lock().unwrap(), [0, 2]);
+}
+
+#[test]
 fn an_event_is_part_of_the_hash() {
     let mut one = Node::new(faulty());
     let mut other = Node::new(faulty());

@@ -93,9 +93,10 @@ fn a_snapshot_that_the_guest_refuses_changes_nothing() {
     let mut bytes = Vec::new();
     let mut chunks = crate::chunks::ChunkWriter::new(u64::MAX);
     chunks.write(&[1; 20]).unwrap();
-    let module = scripted().sha256();
-    let replicated = Replicated::first(module);
-    snapshot::write(&mut bytes, module, 3, &replicated, &chunks.finish()).unwrap();
+    let module = scripted();
+    let replicated = Replicated::first(module.sha256());
+    let module = ModuleBytes::from(&module);
+    snapshot::write(&mut bytes, &module, 3, &replicated, &chunks.finish()).unwrap();
     let error = restore(&mut node, &bytes).unwrap_err();
     assert!(error.to_string().contains("of another length"), "{error}");
     assert_eq!(node.send(b"a"), accepted([2, 0, 0, 0, 0, 0, 0, 0]));

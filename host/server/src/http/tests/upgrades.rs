@@ -1,0 +1,443 @@
+//! Another guest takes over while clients are served.
+
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use oarlock_wasm::{Begin, Envelope, Outcome, Sha256, UpgradeAnswer, UpgradeWord};
+use serde_json::{Value, json};
+use task_queue_raft::types::Index;
+
+use super::support::{Answer, Client, Guest, Running, alone, anywhere};
+use crate::node::{Node, Sockets};
+use crate::settings::cluster::Member;
+use crate::settings::{Cluster, GuestSource, ServeSettings};
+
+const ADD: &str = r#"{"add":{"by":5}}"#;
+const GET: &str = r#"{"get":{}}"#;
+const CHUNK: usize = 64 << 10;
+
+/// The counter with a note in it: another module that does the same.
+fn counter_with(note: &str) -> Bytes {
+    let mut module = std::fs::read(Guest::Counter.path()).expect("a module");
+    // A custom section: its kind, its length, the length of its name, its name.
+    module.extend_from_slice(&[0, note.len() as u8 + 1, note.len() as u8]);
+    module.extend_from_slice(note.as_bytes());
+    module.into()
+}
+
+fn sha256(module: &[u8]) -> String {
+    Sha256::of(module).to_string()
+}
+
+async fn post(client: &Client, query: &str, module: &Bytes) -> Answer {
+    let target = format!("/v1/state-machine{query}");
+    client.send("POST", &target, &[], module.clone()).await
+}
+
+async fn runs(client: &Client) -> Value {
+    client.get("/v1/status").await.json()["state_machine"]["sha256"].clone()
+}
+
+async fn history(client: &Client) -> Vec<Value> {
+    let upgrades = client.get("/v1/upgrades").await.json();
+    upgrades["history"].as_array().expect("a list").clone()
+}
+
+#[tokio::test]
+async fn another_guest_takes_over_with_state_and_keys_and_so_does_the_first_again() {
+    let running = Running::start(Guest::Counter).await;
+    let client = &running.client;
+    let key = [("idempotency-key", "once")];
+    client.apply_with(&key, ADD).await;
+    let (first, second) = (
+        Bytes::from(std::fs::read(Guest::Counter.path()).expect("a module")),
+        counter_with("second"),
+    );
+
+    let tried = post(client, "?dry_run=true&by=ann", &second).await.json();
+    assert_eq!(tried["activated_index"], Value::Null, "{tried}");
+    assert_eq!(runs(client).await, sha256(&first));
+
+    let answer = post(client, "?by=ann", &second).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let upgraded = answer.json();
+    let activated_index = upgraded["activated_index"].as_u64().expect("a number");
+    assert_eq!(upgraded["sha256"], sha256(&second));
+    assert_eq!(
+        (&upgraded["name"], &upgraded["version"]),
+        (&json!("counter"), &json!(1))
+    );
+    assert_eq!(runs(client).await, sha256(&second));
+    assert_eq!(client.get("/v1/state-machine").await.body, second);
+    assert_eq!(client.query(GET).await.json(), json!({"value": 5}));
+    let again = client.apply_with(&key, ADD).await.json();
+    assert_eq!(again, json!({"value": 5}), "the first answer");
+    assert_eq!(client.apply(ADD).await.json(), json!({"value": 10}));
+    // Once more is no second time.
+    assert_eq!(post(client, "", &second).await.json(), upgraded);
+
+    let past = history(client).await;
+    let ends: Vec<&Value> = past.iter().map(|record| &record["end"]).collect();
+    assert_eq!(ends, ["activated", "tried_out"]);
+    assert_eq!(past[0]["by"], "ann");
+    assert_eq!(past[0]["ended_index"], activated_index);
+
+    assert_eq!(post(client, "", &first).await.status, 200);
+    assert_eq!(runs(client).await, sha256(&first));
+    running.node.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_node_comes_up_with_the_guest_of_its_cluster_whatever_it_is_started_with() {
+    let running = Running::start(Guest::Counter).await;
+    let (second, file) = (counter_with("second"), "second.wasm");
+    running.client.apply(ADD).await;
+    assert_eq!(post(&running.client, "", &second).await.status, 200);
+    // With it any module of the cluster will do.
+    let taken = running.client.send("POST", "/v1/snapshot", &[], "").await;
+    assert_eq!(taken.status, 200, "{taken:?}");
+    let path = running.dir.path().join(file);
+    std::fs::write(&path, &second).expect("writable");
+
+    let mut settings = alone(Guest::Counter, running.dir.path()).await;
+    let running = running.restart(settings.clone()).await;
+    assert_eq!(runs(&running.client).await, sha256(&second));
+    settings.guest = GuestSource::File(path);
+    let running = running.restart(settings).await;
+    assert_eq!(runs(&running.client).await, sha256(&second));
+    assert_eq!(running.client.query(GET).await.json(), json!({"value": 5}));
+
+    // One that has nothing to do with this cluster does not.
+    let Running { node, dir, .. } = running;
+    node.shutdown().await;
+    let foreign = alone(Guest::Faulty, dir.path()).await;
+    let Err(error) = Node::start(foreign).await else {
+        panic!("it started");
+    };
+    let words = error.to_string();
+    assert!(words.contains("never ran"), "{words}");
+}
+
+#[tokio::test]
+async fn what_can_not_take_over_is_refused_with_its_reason_and_the_guest_goes_on() {
+    let running = Running::start(Guest::Counter).await;
+    let client = &running.client;
+    client.apply(ADD).await;
+    let foreign = Bytes::from(std::fs::read(Guest::Faulty.path()).expect("a module"));
+    for (module, reason) in [
+        (
+            Bytes::from_static(b"no module at all"),
+            "neither WebAssembly nor its text",
+        ),
+        (foreign, "cannot be read as the state"),
+    ] {
+        let answer = post(client, "", &module).await;
+        answer.assert_error(422, "module_refused");
+        let words = answer.json()["error"]["message"].to_string();
+        assert!(words.contains(reason), "{words}");
+    }
+    for query in ["?dry_run=maybe", "?wait_ms=0", "?colour=red", "?by=%0a"] {
+        let answer = post(client, query, &counter_with("second")).await;
+        answer.assert_error(400, "malformed");
+    }
+    post(client, "", &Bytes::new())
+        .await
+        .assert_error(400, "malformed");
+    assert_eq!(client.apply(ADD).await.json(), json!({"value": 10}));
+    assert_eq!(history(client).await[0]["end"], "refused");
+    running.node.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_second_one_waits_for_its_turn_and_one_that_stops_coming_is_given_up() {
+    let running = Running::start(Guest::Counter).await;
+    let app = running.node.app();
+    let begin = Begin {
+        sha256: Sha256::of(b"never sent"),
+        bytes: 1_000,
+        wait_ms: 600_000,
+        dry_run: false,
+        by: "bob".to_owned(),
+    };
+    let upgrade = say(&running.node, &UpgradeWord::Begin(begin)).await;
+    assert_eq!(upgrade.1, UpgradeAnswer::Begun);
+    let second = counter_with("second");
+    let answer = post(&running.client, "", &second).await;
+    answer.assert_error(409, "upgrade_under_way");
+    let told = running.client.get("/v1/upgrades").await.json();
+    assert_eq!(told["upgrade"]["by"], "bob");
+    assert_eq!(told["upgrade"]["nodes"]["node1"]["state"], "waiting");
+    let metrics = running.client.get("/metrics").await.body;
+    let metrics = String::from_utf8_lossy(&metrics);
+    assert!(metrics.contains("oarlock_upgrade_under_way 1"), "{metrics}");
+    let close = UpgradeWord::Close {
+        upgrade: upgrade.0,
+        end: oarlock_wasm::End::because(oarlock_wasm::Cause::TimedOut),
+    };
+    assert_eq!(say(&running.node, &close).await.1, UpgradeAnswer::Closed);
+
+    // Its time is over before its bytes have come: the leader says so by itself.
+    let short = Begin {
+        sha256: Sha256::of(b"never sent"),
+        bytes: 1_000,
+        wait_ms: 1,
+        dry_run: false,
+        by: "bob".to_owned(),
+    };
+    let upgrade = say(&running.node, &UpgradeWord::Begin(short)).await.0;
+    let past = app.upgrades.end_of(upgrade).await.expect("it runs");
+    assert!(past.end.to_string().contains("0 of 1000 bytes"), "{past:?}");
+    assert_eq!(post(&running.client, "", &second).await.status, 200);
+    running.node.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_question_about_upgrades_waits_for_news() {
+    let running = Running::start(Guest::Counter).await;
+    let now = running.client.get("/v1/upgrades").await.json();
+    let later = {
+        let client = running.client.clone();
+        let path = format!("/v1/upgrades?after={}", now["revision"]);
+        tokio::spawn(async move { client.get(&path).await.json() })
+    };
+    assert_eq!(
+        post(&running.client, "", &counter_with("second"))
+            .await
+            .status,
+        200
+    );
+    let later = later.await.expect("an answer");
+    assert_ne!(later["revision"], now["revision"]);
+    running.node.shutdown().await;
+}
+
+/// Says one word in the log.
+async fn say(node: &Node, word: &UpgradeWord) -> (Index, UpgradeAnswer) {
+    loop {
+        let said = node
+            .app()
+            .raft
+            .submit(Envelope::upgrade(word), Duration::from_secs(30));
+        match said.await {
+            Ok(applied) => match applied.reply {
+                Outcome::Upgrade(answer) => return (applied.index, answer),
+                other => panic!("{other:?}"),
+            },
+            Err(error) => assert!(error.to_string().contains("leader"), "{error}"),
+        }
+    }
+}
+
+/// Three nodes that may stop and come back.
+struct Three {
+    dir: tempfile::TempDir,
+    cluster: Cluster,
+    nodes: Vec<Option<Node>>,
+}
+
+impl Three {
+    async fn start() -> Self {
+        let sockets: Vec<std::net::TcpListener> = (0..3)
+            .map(|_| std::net::TcpListener::bind("127.0.0.1:0").expect("a port"))
+            .collect();
+        let members = sockets.iter().enumerate().map(|(at, socket)| Member {
+            node_id: format!("node{}", at + 1),
+            addr: socket
+                .local_addr()
+                .expect("bound")
+                .to_string()
+                .parse()
+                .expect("an address"),
+        });
+        let mut three = Self {
+            dir: tempfile::tempdir().expect("a directory"),
+            cluster: Cluster::new(members.collect()).expect("a cluster"),
+            nodes: vec![None, None, None],
+        };
+        for (at, socket) in sockets.into_iter().enumerate() {
+            three.start_on(at, Some(socket)).await;
+        }
+        for node in three.running() {
+            node.app().readiness.caught_up().await;
+        }
+        three
+    }
+
+    async fn start_on(&mut self, at: usize, peers: Option<std::net::TcpListener>) {
+        let id = format!("node{}", at + 1);
+        let guest = Guest::Counter.load().await;
+        let dir: &Path = self.dir.path();
+        let settings =
+            ServeSettings::of_cluster(self.cluster.clone(), &id, anywhere(), dir.join(&id), guest);
+        let mut settings = settings.expect("a node of its cluster");
+        settings.raft.heartbeat_interval = Duration::from_millis(100);
+        settings.raft.election_timeout_min = Duration::from_millis(500);
+        settings.raft.election_timeout_max = Duration::from_millis(1_000);
+        let sockets = Sockets {
+            peers,
+            clients: None,
+        };
+        let node = Node::start_on(settings, sockets).await;
+        self.nodes[at] = Some(node.expect("it starts"));
+    }
+
+    async fn stop(&mut self, at: usize) {
+        self.nodes[at].take().expect("it runs").shutdown().await;
+    }
+
+    fn running(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().flatten()
+    }
+
+    fn client(&self, at: usize) -> Client {
+        let node = self.nodes[at].as_ref().expect("it runs");
+        Client(node.client_addr().to_string())
+    }
+
+    /// The position of the leader that the node at `asked` knows.
+    async fn leader(&self, asked: usize) -> usize {
+        let node = self.nodes[asked].as_ref().expect("it runs");
+        let mut status = node.app().raft.watch_status();
+        let known = status
+            .wait_for(|status| status.leader.is_some())
+            .await
+            .expect("it runs");
+        let leader = known.leader.as_ref().expect("there is one").as_str();
+        (0..3)
+            .find(|at| leader == format!("node{}", at + 1))
+            .expect("one of three")
+    }
+
+    /// Waits until every node runs this module.
+    async fn all_run(&self, module: &[u8]) {
+        let wanted = Sha256::of(module);
+        for node in self.running() {
+            let app = node.app();
+            app.readiness.caught_up().await;
+            app.upgrades
+                .find(|_| (app.machine.get().sha256 == wanted).then_some(()))
+                .await
+                .expect("it runs");
+        }
+    }
+
+    async fn shutdown(self) {
+        for node in self.nodes.into_iter().flatten() {
+            node.shutdown().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_voter_that_is_away_is_waited_for_and_named_when_it_does_not_come() {
+    let mut three = Three::start().await;
+    let away = (three.leader(0).await + 1) % 3;
+    let asked = (away + 1) % 3;
+    three.stop(away).await;
+    let second = counter_with("second");
+    let answer = post(&three.client(asked), "?wait_ms=200", &second).await;
+    answer.assert_error(409, "voters_not_ready");
+    let words = answer.json()["error"]["message"].to_string();
+    assert!(words.contains(&format!("node{}", away + 1)), "{words}");
+
+    let client = three.client(asked);
+    let waiting = {
+        let (client, second) = (client.clone(), second.clone());
+        tokio::spawn(async move { post(&client, "", &second).await })
+    };
+    let app = three.nodes[asked].as_ref().expect("it runs").app();
+    let two_ready = app.upgrades.find(|upgrades| {
+        let pending = upgrades.pending.as_ref()?;
+        (pending.reports.len() == 2).then_some(())
+    });
+    two_ready.await.expect("it runs");
+    assert_eq!(client.apply(ADD).await.json(), json!({"value": 5}));
+    three.start_on(away, None).await;
+    assert_eq!(waiting.await.expect("an answer").status, 200);
+    three.all_run(&second).await;
+    three.shutdown().await;
+}
+
+/// Words of an upgrade, one after the other, up to one at which the leader goes away.
+async fn up_to(step: usize, node: &Node, module: &Bytes) {
+    let begin = Begin {
+        sha256: Sha256::of(module),
+        bytes: module.len() as u64,
+        wait_ms: 600_000,
+        dry_run: false,
+        by: "ann".to_owned(),
+    };
+    if step == 0 {
+        return;
+    }
+    let (upgrade, answer) = say(node, &UpgradeWord::Begin(begin)).await;
+    assert_eq!(answer, UpgradeAnswer::Begun);
+    let chunks = module.chunks(CHUNK).enumerate();
+    let chunks = chunks.take(match step {
+        1 => 0,
+        2 => 1,
+        _ => usize::MAX,
+    });
+    for (number, chunk) in chunks {
+        say(
+            node,
+            &UpgradeWord::Chunk {
+                upgrade,
+                offset: (number * CHUNK) as u64,
+                bytes: Bytes::copy_from_slice(chunk),
+            },
+        )
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_goes_away_at_whichever_step_the_cluster_ends_on_one_module_and_loses_nothing() {
+    let mut three = Three::start().await;
+    let mut value = 0;
+    for step in 0..=4 {
+        // The leader at each step; at the last one a follower instead.
+        let leader = three.leader(0).await;
+        let goes = if step == 4 { (leader + 1) % 3 } else { leader };
+        let stays = (goes + 1) % 3;
+        let module = counter_with(&format!("step {step}"));
+        up_to(step, three.nodes[goes].as_ref().expect("it runs"), &module).await;
+        three.stop(goes).await;
+        let client = three.client(stays);
+        let upgraded = {
+            let (client, module) = (client.clone(), module.clone());
+            let wait = [("oarlock-timeout-ms", "120000")];
+            tokio::spawn(async move {
+                // Another leader has to be found first.
+                loop {
+                    let answer = client.send("POST", "/v1/state-machine", &wait, module.clone());
+                    match answer.await {
+                        answer if answer.status == 503 => {}
+                        answer => return answer,
+                    }
+                }
+            })
+        };
+        let key = format!("step-{step}");
+        value += 5;
+        let headers = [
+            ("idempotency-key", key.as_str()),
+            ("oarlock-timeout-ms", "60000"),
+        ];
+        loop {
+            let answer = client.apply_with(&headers, ADD).await;
+            if answer.status != 503 {
+                assert_eq!(answer.json(), json!({"value": value}), "{answer:?}");
+                break;
+            }
+        }
+        three.start_on(goes, None).await;
+        let answer = upgraded.await.expect("an answer");
+        assert_eq!(answer.status, 200, "step {step}: {answer:?}");
+        three.all_run(&module).await;
+        let again = client.apply_with(&headers, ADD).await.json();
+        assert_eq!(again, json!({"value": value}), "keys survive step {step}");
+    }
+    three.shutdown().await;
+}

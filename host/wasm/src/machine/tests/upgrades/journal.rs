@@ -1,0 +1,122 @@
+//! The old module can't write its state any more: the new one does without its help.
+
+use super::*;
+
+/// Never has anything that would make its snapshot larger, and is `scripted` in everything else.
+fn slim() -> GuestModule {
+    scripted_but(&[(
+        "(i64.store (i32.const 8) (i64.extend_i32_u (i32.load (local.get $rest))))",
+        "nop",
+    )])
+}
+
+fn tight() -> MachineLimits {
+    MachineLimits {
+        snapshot_bytes: 1_000,
+        ..limits()
+    }
+}
+
+/// One that can't write its state, after five additions.
+fn stuck() -> Node {
+    let mut node = Node::with_limits(scripted(), tight());
+    node.batch(&[b"a", b"a", b"a"]);
+    node.send(op(b'p', 10_000));
+    node.batch(&[b"a", b"a"]);
+    assert!(node.machine.snapshot(&mut Vec::new()).is_err());
+    node
+}
+
+#[test]
+fn the_new_module_is_built_from_the_last_checkpoint_and_the_calls_after_it() {
+    let mut node = stuck();
+    let activate = node.all_but_the_switch(&slim());
+    let UpgradeWord::Activate { route, .. } = activate else {
+        panic!("{activate:?}");
+    };
+    assert_eq!(route, Route::Journal);
+    node.send_with_key("k", b"a");
+    node.batch(&[b"a".to_vec(), b"t".to_vec()]);
+    let error = node.machine.snapshot(&mut Vec::new()).unwrap_err();
+    assert!(error.to_string().contains("without the old"), "{error}");
+    assert_eq!(node.say(&activate), UpgradeAnswer::Activated);
+    assert_eq!(node.send(b"a"), number(8));
+    assert_eq!(node.send_with_key("k", b"a"), number(6));
+    // Now it can be written, and read.
+    let mut other = Node::with_limits(scripted(), tight());
+    other.send(b"a");
+    let mut wrong = Node::with_limits(slim(), tight());
+    let bytes = node.snapshot();
+    wrong.machine.restore(&mut bytes.as_slice()).unwrap();
+    assert_same(&mut node, &mut wrong);
+}
+
+#[test]
+fn nodes_with_checkpoints_at_different_entries_come_to_one_state() {
+    let mut one = Node::with_limits(scripted(), tight());
+    let mut other = Node::with_limits(scripted(), tight());
+    for node in [&mut one, &mut other] {
+        node.batch(&[b"a", b"a", b"a"]);
+    }
+    other.snapshot();
+    for node in [&mut one, &mut other] {
+        node.batch(&[op(b'p', 10_000), b"a".to_vec()]);
+        let upgrade = node.stage(begin(&slim()), slim().bytes());
+        let activate = node.report(upgrade, "node1");
+        node.send(b"a");
+        assert_eq!(node.say(&activate), UpgradeAnswer::Activated);
+        assert_eq!(node.send(b"a"), number(6));
+    }
+    assert_same(&mut one, &mut other);
+}
+
+#[test]
+fn a_module_that_would_answer_otherwise_is_refused() {
+    let mut node = stuck();
+    let module = by_tens();
+    node.stage(begin(&module), module.bytes());
+    let verdict = node.verdict();
+    let Verdict::Refused { words } = &verdict else {
+        panic!("{verdict:?}");
+    };
+    assert!(
+        words.contains("otherwise than they were answered"),
+        "{words}"
+    );
+}
+
+#[test]
+fn a_node_that_comes_to_another_state_than_the_others_stops() {
+    let mut node = stuck();
+    let UpgradeWord::Activate { upgrade, route, .. } = node.all_but_the_switch(&slim()) else {
+        unreachable!("it is that word");
+    };
+    let activate = UpgradeWord::Activate {
+        upgrade,
+        route,
+        state: Sha256::of(b"that of the others"),
+    };
+    let at = node.next();
+    let stopped = node.machine.apply(at, &[Envelope::upgrade(&activate)]);
+    let error = stopped.unwrap_err().to_string();
+    assert!(error.contains("on the others"), "{error}");
+}
+
+#[test]
+fn more_commands_than_are_kept_end_it() {
+    let mut node = stuck();
+    let activate = node.all_but_the_switch(&slim());
+    let large = vec![b'l'; 1 << 19];
+    let mut sent = 0;
+    while node.machine.status().upgrades().pending.is_some() {
+        node.batch(&[&large[..], &large[..]]);
+        sent += 2 * large.len() as u64;
+        assert!(sent < 2 * MAX_SINCE_BYTES, "it goes on for ever");
+    }
+    assert_eq!(node.end(), refused(Cause::TooLong));
+    let UpgradeWord::Activate { upgrade, .. } = activate else {
+        unreachable!("it is that word");
+    };
+    let gone = UpgradeRefusal::NotUnderWay { upgrade };
+    assert_eq!(node.say(&activate), UpgradeAnswer::Refused(gone));
+}

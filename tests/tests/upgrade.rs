@@ -1,0 +1,169 @@
+//! Another guest takes over on real processes: under load, and with nodes killed in the middle.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use bytes::Bytes;
+use oarlock_tests::process::{Answer, Cluster, Http, eventually, guest};
+use serde_json::{Value, json};
+
+const ADD: &str = r#"{"add":{"by":1}}"#;
+/// Several entries in the log.
+const NOTE_BYTES: usize = 1 << 20;
+
+/// The counter with a long note in it: another module that does the same.
+fn counter_with(note: u8) -> Bytes {
+    let mut module = std::fs::read(guest("counter")).expect("a module");
+    // A custom section: its kind, its length, a name of one letter, and the note.
+    module.push(0);
+    let mut length = NOTE_BYTES + 2;
+    while length >= 0x80 {
+        module.push((length & 0x7f) as u8 | 0x80);
+        length >>= 7;
+    }
+    module.extend_from_slice(&[length as u8, 1, b'n']);
+    module.resize(module.len() + NOTE_BYTES, note);
+    module.into()
+}
+
+/// Sends the module to a node until one takes it: leaders come and go here.
+async fn upgrade(targets: &[Http], module: &Bytes) -> Answer {
+    let headers = [("oarlock-timeout-ms", "50000")];
+    eventually("a node has the upgrade done", async || {
+        for target in targets {
+            let sent = target.send("POST", "/v1/state-machine", &headers, module.clone());
+            if let Ok(answer) = sent.await
+                && ![429, 503, 504].contains(&answer.status)
+            {
+                return Some(answer);
+            }
+        }
+        None
+    })
+    .await
+}
+
+async fn all_run(cluster: &Cluster, sha256: &Value) {
+    for node in &cluster.nodes {
+        eventually("the node runs the new module", async || {
+            let status = node.http().status().await?;
+            (status["state_machine"]["sha256"] == *sha256).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_and_the_one_back_under_load_lose_double_and_refuse_nothing() {
+    let mut cluster = Cluster::start(3, "counter", &[]);
+    cluster.leader().await;
+    let (stop, done) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicU64::new(0)),
+    );
+    let mut clients = tokio::task::JoinSet::new();
+    for client in 0..6 {
+        let (stop, done) = (Arc::clone(&stop), Arc::clone(&done));
+        let http = cluster.nodes[client % 3].http();
+        clients.spawn(async move {
+            while !stop.load(Ordering::Acquire) {
+                // Without a key and sent once: nothing hides a refusal.
+                let answer = http.apply(ADD).await.expect("an answer");
+                assert_eq!(answer.status, 200, "{answer:?}");
+                done.fetch_add(1, Ordering::AcqRel);
+            }
+        });
+    }
+    let first = Bytes::from(std::fs::read(guest("counter")).expect("a module"));
+    for (asked, module) in [counter_with(1), first].iter().enumerate() {
+        let before = done.load(Ordering::Acquire);
+        let answer = upgrade(&[cluster.nodes[asked].http()], module).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        all_run(&cluster, &answer.json()["sha256"]).await;
+        eventually("the clients go on", async || {
+            (done.load(Ordering::Acquire) > before + 20).then_some(())
+        })
+        .await;
+    }
+    stop.store(true, Ordering::Release);
+    while let Some(client) = clients.join_next().await {
+        client.expect("no request failed");
+    }
+    let answer = cluster.nodes[2].http().query(r#"{"get":{}}"#).await;
+    let value = answer.expect("an answer").json();
+    assert_eq!(value, json!({"value": done.load(Ordering::Acquire)}));
+    cluster.converged().await;
+}
+
+/// Waits for the `changes`-th change in what a node knows of upgrades.
+async fn after(http: &Http, changes: usize) {
+    let mut path = "/v1/upgrades".to_owned();
+    for _ in 0..=changes {
+        let told = http.get(&path).await.expect("it runs").json();
+        path = format!("/v1/upgrades?after={}", told["revision"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_is_killed_in_the_middle_leaves_one_module_everywhere_and_no_write_behind() {
+    let mut cluster = Cluster::start(3, "counter", &[]);
+    // Begun, some of the bytes, all of them, one ready after the other.
+    for changes in [1, 3, 6, 8] {
+        let leader = cluster.leader().await;
+        cluster
+            .apply_somewhere(&format!("before-{changes}"), ADD)
+            .await;
+        let module = counter_with(changes as u8);
+        let killed = cluster.nodes[leader].http();
+        let sending = {
+            let (killed, module) = (killed.clone(), module.clone());
+            tokio::spawn(async move { killed.send("POST", "/v1/state-machine", &[], module).await })
+        };
+        after(&killed, changes).await;
+        cluster.nodes[leader].kill();
+        // It may have had its answer just before.
+        let _ = sending.await.expect("it ends");
+        cluster
+            .apply_somewhere(&format!("between-{changes}"), ADD)
+            .await;
+        cluster.nodes[leader].start();
+        let others = [
+            cluster.nodes[(leader + 1) % 3].http(),
+            cluster.nodes[(leader + 2) % 3].http(),
+        ];
+        let answer = upgrade(&others, &module).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        all_run(&cluster, &answer.json()["sha256"]).await;
+        cluster
+            .apply_somewhere(&format!("before-{changes}"), ADD)
+            .await;
+    }
+    let answer = cluster.nodes[0].http().query(r#"{"get":{}}"#).await;
+    assert_eq!(answer.expect("an answer").json(), json!({"value": 8}));
+    cluster.converged().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_joins_later_gets_the_module_of_now() {
+    let mut cluster = Cluster::start(1, "counter", &[]);
+    cluster.leader().await;
+    cluster.apply_somewhere("one", ADD).await;
+    let answer = upgrade(&[cluster.nodes[0].http()], &counter_with(1)).await;
+    let sha256 = answer.json()["sha256"].clone();
+    let http = cluster.nodes[0].http();
+    let taken = http.send("POST", "/v1/snapshot", &[], "");
+    assert_eq!(taken.await.expect("an answer").status, 200);
+    let at = cluster.join();
+    let body = json!({
+        "node_id": cluster.nodes[at].id(),
+        "peer_addr": cluster.nodes[at].peer_addr(),
+        "voter": true,
+    });
+    let headers = [("oarlock-timeout-ms", "50000")];
+    let added = cluster.nodes[0].http();
+    let added = added.send("POST", "/v1/members", &headers, body.to_string());
+    assert_eq!(added.await.expect("an answer").status, 200);
+    all_run(&cluster, &sha256).await;
+    cluster.apply_somewhere("two", ADD).await;
+    cluster.converged().await;
+}

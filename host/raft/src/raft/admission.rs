@@ -379,7 +379,8 @@ impl Core {
         let seat = |id: &NodeId| {
             let newborn = admission.newborns.get(id).copied();
             let member = Member {
-                address: self.config.addresses.get(id).cloned().unwrap_or_default(),
+                // Each node has its own idea of how to reach the others, and keeps to it.
+                address: String::new(),
                 incarnation: newborn.unwrap_or(self.incarnation),
                 standing: Standing::Voter,
             };

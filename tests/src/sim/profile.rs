@@ -44,6 +44,8 @@ pub(crate) struct Profile {
     pub(crate) clock_skew_ms: u64,
     /// Nodes beside the first members, which wait to be added.
     pub(crate) spares: usize,
+    /// The first stores are new and have numbers: the nodes found their cluster first.
+    pub(crate) new_stores: bool,
 }
 
 /// What the network does to messages.
@@ -90,7 +92,7 @@ pub enum FaultKind {
     ChangeMembers,
     /// Someone wants another leader.
     Transfer,
-    /// One node's disk is replaced by an empty one. Then all stores are new at the start, and found a cluster first.
+    /// One node's disk is replaced by an empty one.
     WipeDisk,
 }
 
@@ -111,6 +113,7 @@ impl FaultKind {
         Self::SnapshotOrder,
         Self::ChangeMembers,
         Self::Transfer,
+        Self::WipeDisk,
     ];
 }
 
@@ -151,19 +154,16 @@ impl Profile {
             torn_turns_per_mille: rng.pick(&[0, 0, 1, 4]),
             clock_skew_ms: rng.pick(&[0, 500, 3_600_000]),
             spares,
+            new_stores: false,
         };
         // Where an operator may leave two voters or one, the loss of one is the loss of a majority.
         if !profile.faults.contains(&FaultKind::ChangeMembers) && rng.chance(600) {
+            profile.new_stores = true;
             profile
                 .faults
                 .extend([FaultKind::WipeDisk, FaultKind::WipeDisk]);
         }
         profile
-    }
-
-    /// Whether the stores are new, and have numbers.
-    pub(crate) fn has_new_stores(&self) -> bool {
-        self.faults.contains(&FaultKind::WipeDisk)
     }
 }
 

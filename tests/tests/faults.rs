@@ -52,13 +52,13 @@ async fn the_history_is_linearizable_while_leaders_are_killed() {
     cluster.leader().await;
     let recorder = Recorder::start(CLIENTS, &targets(&cluster), 0);
     for _ in 0..3 {
-        recorder.progress(50).await;
+        recorder.progress(20).await;
         let leader = cluster.leader().await;
         cluster.nodes[leader].kill();
-        recorder.progress(50).await;
+        recorder.progress(20).await;
         cluster.nodes[leader].start();
     }
-    recorder.progress(50).await;
+    recorder.progress(20).await;
     cluster.converged_under_load().await;
     recorder.check(&cluster.nodes[0].http()).await;
 }
@@ -69,16 +69,16 @@ async fn the_history_is_linearizable_while_leaders_are_paused() {
     cluster.leader().await;
     let recorder = Recorder::start(CLIENTS, &targets(&cluster), 0);
     for _ in 0..2 {
-        recorder.progress(50).await;
+        recorder.progress(20).await;
         let leader = cluster.leader().await;
         cluster.nodes[leader].signal("STOP");
         let rest = others(3, leader);
         leader_among(&cluster, &rest).await;
-        recorder.progress(50).await;
+        recorder.progress(20).await;
         // It believes that it leads, until it hears of the others.
         cluster.nodes[leader].signal("CONT");
     }
-    recorder.progress(50).await;
+    recorder.progress(20).await;
     cluster.converged_under_load().await;
     recorder.check(&cluster.nodes[0].http()).await;
 }
@@ -91,7 +91,7 @@ async fn the_history_is_linearizable_while_what_a_leader_says_or_hears_is_cut_of
     cluster.leader().await;
     let recorder = Recorder::start(CLIENTS, &targets(&cluster), 0);
     for it_speaks in [false, true] {
-        recorder.progress(50).await;
+        recorder.progress(20).await;
         let leader = cluster.leader().await;
         let rest = others(3, leader);
         for &other in &rest {
@@ -104,10 +104,10 @@ async fn the_history_is_linearizable_while_what_a_leader_says_or_hears_is_cut_of
         }
         // One that hears nobody keeps the others quiet by its heartbeats until it steps down.
         leader_among(&cluster, &rest).await;
-        recorder.progress(50).await;
+        recorder.progress(20).await;
         wires.heal();
     }
-    recorder.progress(50).await;
+    recorder.progress(20).await;
     cluster.converged_under_load().await;
     recorder.check(&cluster.nodes[0].http()).await;
 }
@@ -120,7 +120,7 @@ async fn the_history_is_linearizable_while_a_follower_is_cut_off_from_the_leader
     cluster.nodes.iter_mut().for_each(|node| node.start());
     let recorder = Recorder::start(CLIENTS, &targets(&cluster), 0);
     for it_speaks in [false, true] {
-        recorder.progress(50).await;
+        recorder.progress(20).await;
         let leader = cluster.leader().await;
         let follower = others(3, leader)[0];
         let (from, to) = if it_speaks {
@@ -129,10 +129,10 @@ async fn the_history_is_linearizable_while_a_follower_is_cut_off_from_the_leader
             (follower, leader)
         };
         wires.cut(from, to);
-        recorder.progress(100).await;
+        recorder.progress(30).await;
         wires.heal();
     }
-    recorder.progress(50).await;
+    recorder.progress(20).await;
     cluster.converged_under_load().await;
     recorder.check(&cluster.nodes[0].http()).await;
 }
@@ -157,7 +157,7 @@ async fn the_history_is_linearizable_while_packets_between_network_namespaces_go
     cluster.leader().await;
     let recorder = Recorder::start(CLIENTS, &targets(&cluster), 0);
     for it_speaks in [false, true] {
-        recorder.progress(50).await;
+        recorder.progress(20).await;
         let leader = cluster.leader().await;
         let rest = others(3, leader);
         let pair = |other| {
@@ -172,13 +172,13 @@ async fn the_history_is_linearizable_while_packets_between_network_namespaces_go
             networks.cut(from, to);
         }
         leader_among(&cluster, &rest).await;
-        recorder.progress(50).await;
+        recorder.progress(20).await;
         for &other in &rest {
             let (from, to) = pair(other);
             networks.heal(from, to);
         }
     }
-    recorder.progress(50).await;
+    recorder.progress(20).await;
     cluster.converged_under_load().await;
     recorder.check(&cluster.nodes[0].http()).await;
     drop(cluster);
@@ -209,12 +209,12 @@ async fn the_history_is_linearizable_while_the_leaders_disk_is_full() {
         said.iter().any(|words| log.contains(words)).then_some(())
     });
     full.await;
-    recorder.progress(50).await;
+    recorder.progress(20).await;
     std::fs::remove_file(&ballast).expect("the ballast is there");
     if !cluster.nodes[leader].is_running() {
         cluster.nodes[leader].start();
     }
-    recorder.progress(50).await;
+    recorder.progress(20).await;
     cluster.converged_under_load().await;
     recorder.check(&cluster.nodes[leader].http()).await;
     cluster.nodes.iter_mut().for_each(|node| node.kill());

@@ -19,6 +19,8 @@ use crate::sim::machine::View;
 const QUEUE: &str = "list";
 /// How long a client waits for an outcome.
 const PATIENCE_MS: &str = "2000";
+/// After this long without an answer it goes on to the next node.
+const GIVES_UP: Duration = Duration::from_secs(4);
 
 /// What the clients share.
 struct Shared {
@@ -132,8 +134,9 @@ impl Shared {
             Kind::Read | Kind::StaleRead => ("/v1/query", json!({"stats": {}})),
         };
         let headers = [("oarlock-timeout-ms", PATIENCE_MS)];
-        let answer = target.send("POST", path, &headers, body.to_string()).await;
-        let Ok(answer) = answer else {
+        let asking = target.send("POST", path, &headers, body.to_string());
+        // A process that stands still says nothing.
+        let Ok(Ok(answer)) = tokio::time::timeout(GIVES_UP, asking).await else {
             return Outcome::Unknown;
         };
         match (kind, answer.status) {

@@ -4,8 +4,14 @@ mod binary;
 mod cluster;
 mod http;
 mod node;
+mod places;
+mod proxy;
+mod recorder;
 
 pub use binary::{guest, oarlock, run, run_in};
 pub use cluster::{Cluster, apply_somewhere, eventually, free_ports};
 pub use http::{Answer, Http, Unanswered};
 pub use node::{Node, NodeOptions};
+pub use places::{Mount, NetNamespaces, Unavailable};
+pub use proxy::Wires;
+pub use recorder::Recorder;

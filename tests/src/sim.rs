@@ -21,10 +21,10 @@
 mod coverage;
 mod cuts;
 mod ends;
-mod history;
+pub(crate) mod history;
 mod hunt;
 mod invariants;
-mod machine;
+pub(crate) mod machine;
 mod network;
 mod planted;
 mod profile;

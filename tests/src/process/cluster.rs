@@ -78,6 +78,7 @@ impl Cluster {
                     cluster: members.join(","),
                     data_dir: dir.path().join(format!("node{}", at + 1)),
                     args: fixed.clone(),
+                    within: Vec::new(),
                 })
             });
         Self {
@@ -103,6 +104,7 @@ impl Cluster {
             data_dir: self.dir.path().join(&id),
             id,
             args,
+            within: Vec::new(),
         });
         node.start();
         self.nodes.push(node);
@@ -182,6 +184,31 @@ impl Cluster {
         .await
     }
 
+    /// Waits until every node runs and has applied what had been committed anywhere when this was called. Unlike
+    /// [`Cluster::converged`] it needs no rest.
+    ///
+    /// # Panics
+    /// If a node does not run.
+    pub async fn converged_under_load(&mut self) {
+        let everyone = 0..self.nodes.len();
+        assert!(
+            self.running().into_iter().eq(everyone),
+            "a node has stopped"
+        );
+        let mut wanted = 0;
+        for node in &self.nodes {
+            let status = eventually("the node answers", async || node.http().status().await).await;
+            wanted = wanted.max(status["commit_index"].as_u64().unwrap_or(0));
+        }
+        for node in &self.nodes {
+            eventually("the node has caught up", async || {
+                let status = node.http().status().await?;
+                (status["applied_index"].as_u64()? >= wanted).then_some(())
+            })
+            .await;
+        }
+    }
+
     /// Applies a command on any node that takes it, as a patient client would: with a key, so that it may be sent again.
     ///
     /// # Panics
@@ -239,7 +266,8 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>)
     patiently(what, looking).await
 }
 
-async fn pause() {
+/// A moment, between two looks at something outside.
+pub(super) async fn pause() {
     let mut again = tokio::time::interval(LOOKS_AGAIN);
     again.tick().await;
     again.tick().await;

@@ -1,5 +1,6 @@
 //! One `oarlock serve` process.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -22,6 +23,8 @@ pub struct NodeOptions {
     pub data_dir: PathBuf,
     /// Everything else.
     pub args: Vec<String>,
+    /// What stands before the command, as `ip netns exec NAME`; it becomes the command.
+    pub within: Vec<String>,
 }
 
 /// A node; killed when dropped.
@@ -54,7 +57,14 @@ impl Node {
             .open(&self.log)
             .expect("a log file");
         let options = &self.options;
-        let child = Command::new(oarlock())
+        let mut words = options
+            .within
+            .iter()
+            .map(OsString::from)
+            .collect::<Vec<_>>();
+        words.push(oarlock().into());
+        let child = Command::new(&words[0])
+            .args(&words[1..])
             .arg("serve")
             .args(["--node-id", &options.id, "--peer-addr", &options.peer_addr])
             .args([

@@ -49,6 +49,8 @@ pub(crate) struct Profile {
     pub(crate) drift_percent: u32,
     /// The nodes know that, and have leases.
     pub(crate) lease_drift_percent: Option<u32>,
+    /// The first stores are new and have numbers: the nodes found their cluster first.
+    pub(crate) new_stores: bool,
 }
 
 /// What the network does to messages.
@@ -95,7 +97,7 @@ pub enum FaultKind {
     ChangeMembers,
     /// Someone wants another leader.
     Transfer,
-    /// One node's disk is replaced by an empty one. Then all stores are new at the start, and found a cluster first.
+    /// One node's disk is replaced by an empty one.
     WipeDisk,
 }
 
@@ -157,12 +159,14 @@ impl Profile {
             torn_turns_per_mille: rng.pick(&[0, 0, 1, 4]),
             clock_skew_ms: rng.pick(&[0, 500, 3_600_000]),
             spares,
+            new_stores: false,
             drift_percent: 0,
             lease_drift_percent: None,
         }
         .with_clocks(rng);
         // Where an operator may leave two voters or one, the loss of one is the loss of a majority.
         if !profile.faults.contains(&FaultKind::ChangeMembers) && rng.chance(600) {
+            profile.new_stores = true;
             profile
                 .faults
                 .extend([FaultKind::WipeDisk, FaultKind::WipeDisk]);
@@ -196,11 +200,6 @@ impl Profile {
             (self.disk_max_us, self.inbox_max_us) = (1000, 100);
             self.network = NetworkProfile::calm();
         }
-    }
-
-    /// Whether the stores are new, and have numbers.
-    pub(crate) fn has_new_stores(&self) -> bool {
-        self.faults.contains(&FaultKind::WipeDisk)
     }
 }
 

@@ -205,6 +205,7 @@ impl LogStore for SimLog {
             stored.hard_state = HardState::default();
         }
         if platter.planted == Some(Planted::ForgetsThatItForgot) {
+            platter.store.admit()?;
             stored.memory = Memory::Whole;
         }
         if platter.planted == Some(Planted::StartsWithoutMembers) {

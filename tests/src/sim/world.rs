@@ -119,7 +119,7 @@ impl World {
         });
         for (index, id) in world.ids.iter().enumerate() {
             let skew = world.rng.below(world.profile.clock_skew_ms);
-            let incarnation = if world.profile.has_new_stores() {
+            let incarnation = if world.profile.new_stores {
                 world.rng.number() | 1
             } else {
                 0

@@ -32,7 +32,7 @@ fn tell_say(before: Option<&Say>, say: &Say) {
             "the store is empty, or was set aside, and the cluster is not new: this node does not vote until the \
              others have given it everything. If that does not happen, too few of them run"
         ),
-        Say::Has | Say::Founding { .. } | Say::Joining => {}
+        Say::Has | Say::Soon | Say::Founding { .. } | Say::Joining => {}
     }
 }
 

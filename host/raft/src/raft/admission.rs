@@ -86,6 +86,8 @@ pub enum Say {
         /// Which.
         with: NodeId,
     },
+    /// The others count it by its store, and it waits only until it knows that this is committed and on its disk.
+    Soon,
     /// It belongs to no cluster yet, and waits to be added to one.
     Joining,
     /// It was a member with another store, and waits until the others have taken it in again.
@@ -147,7 +149,7 @@ impl Core {
             return Say::Has;
         };
         match &admission.verdict {
-            _ if self.is_admitted_soon() => Say::Returning,
+            _ if self.is_admitted_soon() || self.votes_by_its_store() => Say::Soon,
             _ if self.leader.is_some() || !admission.newborn || !self.knows_nothing() => {
                 Say::Returning
             }
@@ -379,7 +381,8 @@ impl Core {
         let seat = |id: &NodeId| {
             let newborn = admission.newborns.get(id).copied();
             let member = Member {
-                address: self.config.addresses.get(id).cloned().unwrap_or_default(),
+                // Each node has its own idea of how to reach the others, and keeps to it.
+                address: String::new(),
                 incarnation: newborn.unwrap_or(self.incarnation),
                 standing: Standing::Voter,
             };
@@ -472,13 +475,16 @@ impl Core {
     /// The same, where it is known whether the configuration is committed.
     fn claim_by(&mut self, committed: bool) {
         let index = self.membership_index();
-        let votes = self
-            .membership()
-            .votes_by(&self.config.id, self.incarnation);
+        let votes = self.votes_by_its_store();
         let durable = index > Index::ZERO && index <= self.log.stable();
         if committed && votes && durable && !self.is_admitted_soon() {
             self.claim();
         }
+    }
+
+    fn votes_by_its_store(&self) -> bool {
+        self.membership()
+            .votes_by(&self.config.id, self.incarnation)
     }
 
     fn claim(&mut self) {

@@ -110,6 +110,15 @@ impl Membership {
         Self::new(voters.into_iter().map(member).collect())
     }
 
+    /// Says where those are reached of whom that was left open.
+    pub(super) fn fill_in_addresses(&mut self, addresses: &BTreeMap<NodeId, String>) {
+        for (id, member) in &mut self.members {
+            if let Some(known) = addresses.get(id).filter(|_| member.address.is_empty()) {
+                member.address.clone_from(known);
+            }
+        }
+    }
+
     /// All nodes of the cluster.
     #[must_use]
     pub fn members(&self) -> &BTreeMap<NodeId, Member> {

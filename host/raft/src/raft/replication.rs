@@ -181,7 +181,11 @@ impl Core {
     }
 
     /// Appends an entry to its own log; the peers get it with the next [`Core::ready`].
-    pub(super) fn append_own(&mut self, wall_ms: u64, payload: Payload) -> LogId {
+    pub(super) fn append_own(&mut self, wall_ms: u64, mut payload: Payload) -> LogId {
+        if let Payload::Membership(membership) = &mut payload {
+            // Whoever is added now knows nobody, and hears from this leader how to reach them.
+            membership.fill_in_addresses(&self.config.addresses);
+        }
         let id = LogId::new(self.hard_state.term, self.log.last().index.next());
         let entry = Entry {
             id,

@@ -1,0 +1,232 @@
+//! Real processes under real faults, with clients at work whose history is checked: nothing acknowledged is lost, nothing
+//! refused is carried out, and all of it could have happened one thing after another.
+
+use oarlock_tests::process::{
+    Cluster, Http, Mount, NetNamespaces, Recorder, Unavailable, Wires, eventually,
+};
+
+/// Elections within half a second, so that a test has time for several.
+const QUICK: [&str; 6] = [
+    "--election-timeout-min-ms",
+    "300",
+    "--election-timeout-max-ms",
+    "600",
+    "--heartbeat-interval-ms",
+    "50",
+];
+const CLIENTS: usize = 4;
+
+fn targets(cluster: &Cluster) -> Vec<Http> {
+    cluster.nodes.iter().map(|node| node.http()).collect()
+}
+
+/// Waits until these nodes follow one of them, and says which.
+async fn leader_among(cluster: &Cluster, nodes: &[usize]) -> usize {
+    eventually("the others have a leader of their own", async || {
+        let mut leader = None;
+        for &at in nodes {
+            let status = cluster.nodes[at].http().status().await?;
+            let named = status["leader_id"].as_str()?.to_owned();
+            let at = nodes.iter().find(|at| cluster.nodes[**at].id() == named)?;
+            if leader.replace(*at).is_some_and(|before| before != *at) {
+                return None;
+            }
+        }
+        leader
+    })
+    .await
+}
+
+fn others(count: usize, than: usize) -> Vec<usize> {
+    (0..count).filter(|at| *at != than).collect()
+}
+
+/// Said where a test can't be made here: loudly, for it proves nothing then.
+fn not_here(what: &str, why: &Unavailable) {
+    eprintln!("NOT TESTED HERE: {what}, because it can't be set up: {why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_history_is_linearizable_while_leaders_are_killed() {
+    let mut cluster = Cluster::start(3, "queue", &QUICK);
+    cluster.leader().await;
+    let recorder = Recorder::start(CLIENTS, &targets(&cluster), 0);
+    for _ in 0..3 {
+        recorder.progress(20).await;
+        let leader = cluster.leader().await;
+        cluster.nodes[leader].kill();
+        recorder.progress(20).await;
+        cluster.nodes[leader].start();
+    }
+    recorder.progress(20).await;
+    cluster.converged_under_load().await;
+    recorder.check(&cluster.nodes[0].http()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_history_is_linearizable_while_leaders_are_paused() {
+    let mut cluster = Cluster::start(3, "queue", &QUICK);
+    cluster.leader().await;
+    let recorder = Recorder::start(CLIENTS, &targets(&cluster), 0);
+    for _ in 0..2 {
+        recorder.progress(20).await;
+        let leader = cluster.leader().await;
+        cluster.nodes[leader].signal("STOP");
+        let rest = others(3, leader);
+        leader_among(&cluster, &rest).await;
+        recorder.progress(20).await;
+        // It believes that it leads, until it hears of the others.
+        cluster.nodes[leader].signal("CONT");
+    }
+    recorder.progress(20).await;
+    cluster.converged_under_load().await;
+    recorder.check(&cluster.nodes[0].http()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_history_is_linearizable_while_what_a_leader_says_or_hears_is_cut_off() {
+    let mut cluster = Cluster::prepare(3, "queue", &QUICK);
+    let wires = Wires::between(&mut cluster).await;
+    cluster.nodes.iter_mut().for_each(|node| node.start());
+    cluster.leader().await;
+    let recorder = Recorder::start(CLIENTS, &targets(&cluster), 0);
+    for it_speaks in [false, true] {
+        recorder.progress(20).await;
+        let leader = cluster.leader().await;
+        let rest = others(3, leader);
+        for &other in &rest {
+            let (from, to) = if it_speaks {
+                (other, leader)
+            } else {
+                (leader, other)
+            };
+            wires.cut(from, to);
+        }
+        // One that hears nobody keeps the others quiet by its heartbeats until it steps down.
+        leader_among(&cluster, &rest).await;
+        recorder.progress(20).await;
+        wires.heal();
+    }
+    recorder.progress(20).await;
+    cluster.converged_under_load().await;
+    recorder.check(&cluster.nodes[0].http()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_history_is_linearizable_while_a_follower_is_cut_off_from_the_leader_in_one_direction()
+{
+    let mut cluster = Cluster::prepare(3, "queue", &QUICK);
+    let wires = Wires::between(&mut cluster).await;
+    cluster.nodes.iter_mut().for_each(|node| node.start());
+    let recorder = Recorder::start(CLIENTS, &targets(&cluster), 0);
+    for it_speaks in [false, true] {
+        recorder.progress(20).await;
+        let leader = cluster.leader().await;
+        let follower = others(3, leader)[0];
+        let (from, to) = if it_speaks {
+            (leader, follower)
+        } else {
+            (follower, leader)
+        };
+        wires.cut(from, to);
+        recorder.progress(30).await;
+        wires.heal();
+    }
+    recorder.progress(20).await;
+    cluster.converged_under_load().await;
+    recorder.check(&cluster.nodes[0].http()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_history_is_linearizable_while_packets_between_network_namespaces_go_nowhere() {
+    let networks = match NetNamespaces::new(3) {
+        Ok(networks) => networks,
+        Err(why) => return not_here("one-way cuts between network namespaces", &why),
+    };
+    let mut cluster = Cluster::prepare(3, "queue", &QUICK);
+    let members = (0..3).map(|at| format!("node{}={}:7101", at + 1, networks.address(at)));
+    let members = members.collect::<Vec<_>>().join(",");
+    for (at, node) in cluster.nodes.iter_mut().enumerate() {
+        let options = node.options_mut();
+        options.peer_addr = format!("{}:7101", networks.address(at));
+        options.client_addr = format!("{}:8101", networks.address(at));
+        options.cluster.clone_from(&members);
+        options.within = networks.within(at);
+    }
+    cluster.nodes.iter_mut().for_each(|node| node.start());
+    cluster.leader().await;
+    let recorder = Recorder::start(CLIENTS, &targets(&cluster), 0);
+    for it_speaks in [false, true] {
+        recorder.progress(20).await;
+        let leader = cluster.leader().await;
+        let rest = others(3, leader);
+        let pair = |other| {
+            if it_speaks {
+                (other, leader)
+            } else {
+                (leader, other)
+            }
+        };
+        for &other in &rest {
+            let (from, to) = pair(other);
+            networks.cut(from, to);
+        }
+        leader_among(&cluster, &rest).await;
+        recorder.progress(20).await;
+        for &other in &rest {
+            let (from, to) = pair(other);
+            networks.heal(from, to);
+        }
+    }
+    recorder.progress(20).await;
+    cluster.converged_under_load().await;
+    recorder.check(&cluster.nodes[0].http()).await;
+    drop(cluster);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_history_is_linearizable_while_the_leaders_disk_is_full() {
+    let mut cluster = Cluster::prepare(3, "queue", &QUICK);
+    // All have a small one, whoever comes to lead.
+    let disks: Result<Vec<Mount>, Unavailable> = cluster
+        .nodes
+        .iter()
+        .map(|node| Mount::tmpfs(node.data_dir(), "64m"))
+        .collect();
+    let disks = match disks {
+        Ok(disks) => disks,
+        Err(why) => return not_here("a full disk", &why),
+    };
+    cluster.nodes.iter_mut().for_each(|node| node.start());
+    let leader = cluster.leader().await;
+    let recorder = Recorder::start(CLIENTS, &targets(&cluster), 4096);
+    recorder.progress(20).await;
+    let ballast = cluster.nodes[leader].data_dir().join("ballast");
+    fill(&ballast);
+    let full = eventually("the node says that its disk is full", async || {
+        let log = cluster.nodes[leader].log();
+        let said = ["No space left on device", "disk is full"];
+        said.iter().any(|words| log.contains(words)).then_some(())
+    });
+    full.await;
+    recorder.progress(20).await;
+    std::fs::remove_file(&ballast).expect("the ballast is there");
+    if !cluster.nodes[leader].is_running() {
+        cluster.nodes[leader].start();
+    }
+    recorder.progress(20).await;
+    cluster.converged_under_load().await;
+    recorder.check(&cluster.nodes[leader].http()).await;
+    cluster.nodes.iter_mut().for_each(|node| node.kill());
+    drop(disks);
+}
+
+/// Takes all the room that is left.
+fn fill(ballast: &std::path::Path) {
+    use std::io::Write;
+    let mut file = std::fs::File::create(ballast).expect("a file");
+    let piece = vec![0x5a; 64 << 10];
+    while file.write_all(&piece).is_ok() {}
+    // What is left of the last piece, byte by byte.
+    while file.write_all(&[0x5a]).is_ok() {}
+}

@@ -20,6 +20,7 @@ use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use crate::applier::ApplyError;
+use crate::disk::DiskStats;
 use crate::driver::{Applied, Consistency, Input, SubmitError};
 use crate::raft::Role;
 use crate::raft::membership::Membership;
@@ -332,6 +333,12 @@ impl<M: StateMachine> Raft<M> {
     #[must_use]
     pub fn network(&self) -> Option<Arc<crate::node::Network>> {
         lock(&self.shared.runtime).as_ref().map(Runtime::network)
+    }
+
+    /// What the disk has done, once started.
+    #[must_use]
+    pub fn disk(&self) -> Option<Arc<DiskStats>> {
+        lock(&self.shared.runtime).as_ref().map(Runtime::disk)
     }
 
     /// Waits until the node stops by itself, and says why.

@@ -112,6 +112,11 @@ impl Node {
             .is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
+    /// Number of its process, while there is one.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
     /// Its name.
     pub fn id(&self) -> &str {
         &self.options.id

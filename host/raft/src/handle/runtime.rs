@@ -19,7 +19,7 @@ use super::builder::{Plumbing, RaftBuilder};
 use super::{Fault, StartError, Status};
 use crate::address::PeerAddress;
 use crate::applier::Applier;
-use crate::disk::{Disk, DiskDone, DiskTask};
+use crate::disk::{Disk, DiskDone, DiskStats, DiskTask};
 use crate::driver::{Applied, Driver, Ends, Input, MachineTask, SubmitError};
 use crate::message::{Message, OrderError};
 use crate::node::{Admission, NetEvent, Network, NetworkConfig};
@@ -185,6 +185,7 @@ impl<M: StateMachine> Ends<M> for ThreadEnds<M> {
 pub(super) struct Runtime<M: StateMachine> {
     inbox: Inbox<M>,
     network: Arc<Network>,
+    disk: Arc<DiskStats>,
     peer_addr: SocketAddr,
     threads: Vec<JoinHandle<()>>,
 }
@@ -245,6 +246,7 @@ impl<M: StateMachine> Runtime<M> {
         );
         let network = Arc::new(Network::start(config, inbox.clone())?);
         inbox.open.store(true, Ordering::Release);
+        let stats = opened.disk.stats();
         let (disk, disk_tasks) = mpsc::channel();
         let (machine, machine_tasks) = mpsc::channel();
         let ends = ThreadEnds {
@@ -282,6 +284,7 @@ impl<M: StateMachine> Runtime<M> {
         Ok(Self {
             inbox: inbox.clone(),
             network,
+            disk: stats,
             peer_addr,
             threads,
         })
@@ -293,6 +296,10 @@ impl<M: StateMachine> Runtime<M> {
 
     pub(super) fn network(&self) -> Arc<Network> {
         Arc::clone(&self.network)
+    }
+
+    pub(super) fn disk(&self) -> Arc<DiskStats> {
+        Arc::clone(&self.disk)
     }
 
     pub(super) async fn stop(mut self) {

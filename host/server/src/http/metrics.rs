@@ -14,10 +14,14 @@ use super::error::ApiError;
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
     let status = app.status();
     let raft = app.raft.status();
-    let network = app.raft.network();
-    let text = app
-        .metrics
-        .sample(&status, &raft, &app.machine.get(), network.as_deref());
+    let (network, disk) = (app.raft.network(), app.raft.disk());
+    let text = app.metrics.sample(
+        &status,
+        &raft,
+        &app.machine.get(),
+        network.as_deref(),
+        disk.as_deref(),
+    );
     let text =
         text.map_err(|error| ApiError::internal(format!("the metrics can't be written: {error}")))?;
     Ok((

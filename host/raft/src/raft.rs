@@ -94,6 +94,8 @@ pub struct Limits {
     pub pending_reads: usize,
     /// A learner that lacks no more committed entries than this has caught up.
     pub promote_lag: u64,
+    /// A peer that waits for no commit hears of one with the next entries, or so much later. Zero: at once.
+    pub commit_delay: Duration,
 }
 
 impl Default for Limits {
@@ -109,6 +111,7 @@ impl Default for Limits {
             unapplied_bytes: 64 * MIB,
             pending_reads: 65_536,
             promote_lag: 64,
+            commit_delay: Duration::ZERO,
         }
     }
 }
@@ -187,6 +190,8 @@ pub struct Core {
 
     /// The peers, as a leader sees them.
     peers: BTreeMap<NodeId, Progress>,
+    /// When those peers are told of a commit that have not heard of it by then.
+    tell_commit_at: Option<Duration>,
     /// First index of the leader's own term.
     term_start: Index,
     uncommitted: VecDeque<(Index, u64)>,
@@ -267,6 +272,7 @@ impl Core {
             configurations,
             contacts: BTreeMap::new(),
             peers: BTreeMap::new(),
+            tell_commit_at: None,
             term_start: Index::ZERO,
             uncommitted: VecDeque::new(),
             uncommitted_bytes: 0,
@@ -381,9 +387,10 @@ impl Core {
     pub fn next_deadline(&self) -> Duration {
         match self.role {
             Role::Leader => {
+                let transfer = self.transferring.as_ref().map(|transfer| transfer.deadline);
                 let own = self.heartbeat_deadline.min(self.election_deadline);
-                let transfer = self.transferring.as_ref();
-                transfer.map_or(own, |transfer| own.min(transfer.deadline))
+                let others = [transfer, self.tell_commit_at];
+                others.into_iter().flatten().fold(own, Duration::min)
             }
             _ => self.election_deadline,
         }
@@ -672,6 +679,7 @@ impl Core {
         self.transfer = false;
         self.transferring = None;
         self.peers.clear();
+        self.tell_commit_at = None;
         self.uncommitted.clear();
         self.uncommitted_bytes = 0;
         self.tell_contacts();

@@ -20,7 +20,6 @@ mod demo;
 mod exit;
 mod guest;
 mod http;
-mod leadership;
 mod logging;
 mod metrics;
 mod node;

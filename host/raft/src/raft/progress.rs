@@ -48,6 +48,8 @@ pub struct Progress {
     pub reading: bool,
     /// The commit index that it was told last.
     pub told_commit: Index,
+    /// Until then its clients are likely to wait for a commit: they have lately sent a command or asked a question.
+    pub eager_until: Duration,
     /// It was removed by the entry at this index, and is told so until this time.
     pub leaves: Option<(Index, Duration)>,
 }
@@ -64,6 +66,7 @@ impl Progress {
             round: 0,
             reading: false,
             told_commit: Index::ZERO,
+            eager_until: Duration::ZERO,
             leaves: None,
         }
     }

@@ -3,6 +3,7 @@
 mod about;
 mod commands;
 mod connections;
+mod express;
 mod hostile;
 mod lifecycle;
 mod support;

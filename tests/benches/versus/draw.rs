@@ -31,7 +31,7 @@ pub(crate) fn picture_of(file: &Path) -> Result<String, String> {
         .ok_or("it holds no lines; write it with --json")?;
     let loads: Vec<&Value> = lines
         .iter()
-        .filter(|line| line["details"]["etcd"].is_object())
+        .filter(|line| line["details"]["other"].is_object())
         .collect();
     if loads.is_empty() {
         return Err("it holds no load that both sides had; install etcd and run again".to_owned());
@@ -40,7 +40,10 @@ pub(crate) fn picture_of(file: &Path) -> Result<String, String> {
         let pair = |line: &&Value| Pair {
             name: line["name"].as_str().unwrap_or_default().to_owned(),
             ours: line["details"]["ours"][figure].as_f64().unwrap_or_default() * scale,
-            theirs: line["details"]["etcd"][figure].as_f64().unwrap_or_default() * scale,
+            theirs: line["details"]["other"][figure]
+                .as_f64()
+                .unwrap_or_default()
+                * scale,
         };
         loads.iter().map(pair).collect()
     };

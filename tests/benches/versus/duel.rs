@@ -4,6 +4,7 @@
 //! keys, durable on a majority before they are answered; reads are linearizable.
 
 use super::etcd::{self, Etcd};
+use super::http1::Pipeline;
 use super::load::{self, Client, Tally};
 use super::oarlock::{KEYS, Oarlock};
 use super::report::{Report, Target};
@@ -26,7 +27,10 @@ const SINGLE_TARGET: (f64, f64) = (1.3, 200.0);
 #[derive(Clone, Copy)]
 enum Kind {
     Writes(usize),
+    /// Over HTTP/2.
     Pipelined,
+    /// Over HTTP/1.1; etcd, which speaks only HTTP/2, as before.
+    Pipelined1,
     Reads,
 }
 
@@ -42,7 +46,7 @@ pub(crate) async fn measure(options: &Options, report: &mut Report) {
         );
     }
     if options.wants(Part::Pipelined) {
-        kinds.push(Kind::Pipelined);
+        kinds.extend([Kind::Pipelined, Kind::Pipelined1]);
     }
     if options.wants(Part::Reads) {
         kinds.push(Kind::Reads);
@@ -50,34 +54,70 @@ pub(crate) async fn measure(options: &Options, report: &mut Report) {
     if kinds.is_empty() {
         return;
     }
-    let ours = Oarlock::start(&[]).await;
-    let theirs = match Etcd::version() {
-        Some(version) if !options.alone => {
-            report.etcd = Some(version);
-            Some(Etcd::start().await)
-        }
-        _ => {
-            report.note(etcd::HOW_TO_GET);
-            None
-        }
-    };
+    let ours = Side::Oarlock(Oarlock::start(&[], options.binary.as_deref()).await);
+    let theirs = other_side(options, report).await;
     for kind in kinds {
         let (mut our_turns, mut their_turns) = (Vec::new(), Vec::new());
         for _ in 0..options.rounds {
-            our_turns.push(ask_oarlock(options, &ours, kind).await);
-            if let Some(etcd) = &theirs {
-                their_turns.push(ask_etcd(options, etcd, kind).await);
+            our_turns.push(ours.ask(options, kind).await);
+            if let Some(theirs) = &theirs {
+                their_turns.push(theirs.ask(options, kind).await);
             }
         }
         tell(report, kind, &our_turns, &their_turns);
     }
 }
 
+/// A cluster that is asked.
+enum Side {
+    Oarlock(Oarlock),
+    Etcd(Etcd),
+}
+
+/// Whom Oarlock is compared with, if there is anyone.
+async fn other_side(options: &Options, report: &mut Report) -> Option<Side> {
+    if let Some(binary) = &options.against {
+        report.other = Some(binary.display().to_string());
+        return Some(Side::Oarlock(Oarlock::start(&[], Some(binary)).await));
+    }
+    match Etcd::version() {
+        _ if options.alone => None,
+        None => {
+            report.note(etcd::HOW_TO_GET);
+            None
+        }
+        version => {
+            report.other = version;
+            Some(Side::Etcd(Etcd::start().await))
+        }
+    }
+}
+
+impl Side {
+    /// One turn.
+    async fn ask(&self, options: &Options, kind: Kind) -> Tally {
+        let before = self.syncs().await;
+        let mut tally = match self {
+            Self::Oarlock(cluster) => ask_oarlock(options, cluster, kind).await,
+            Self::Etcd(cluster) => ask_etcd(options, cluster, kind).await,
+        };
+        tally.syncs = self.syncs().await - before;
+        tally
+    }
+
+    /// How often the leader has synced its log.
+    async fn syncs(&self) -> u64 {
+        match self {
+            Self::Oarlock(cluster) => cluster.syncs().await,
+            Self::Etcd(cluster) => cluster.syncs().await,
+        }
+    }
+}
+
 async fn ask_oarlock(options: &Options, cluster: &Oarlock, kind: Kind) -> Tally {
-    let addresses = cluster.addresses(options.spread);
-    let (pids, before) = (cluster.pids(), cluster.syncs().await);
+    let (addresses, pids) = (cluster.addresses(options.spread), cluster.pids());
     let time = options.turn();
-    let mut tally = match kind {
+    match kind {
         Kind::Writes(connections) => {
             let open = async |address: &str| Oarlock::writer(address, options.payload).await;
             load::run(open_all(&addresses, connections, open).await, time, &pids).await
@@ -87,30 +127,35 @@ async fn ask_oarlock(options: &Options, cluster: &Oarlock, kind: Kind) -> Tally 
             let clients = shared(open_all(&addresses, PIPELINED.0, open).await);
             load::run(clients, time, &pids).await
         }
+        Kind::Pipelined1 => {
+            let open = async |address: &str| Oarlock::writer(address, options.payload).await;
+            let connections = open_all(&addresses, PIPELINED.0, open).await;
+            let pipelines = connections
+                .into_iter()
+                .map(|one| Pipeline::new(one, PIPELINED.1));
+            load::run_pipelines(pipelines.collect(), time, &pids).await
+        }
         Kind::Reads => {
             let open = async |address: &str| Oarlock::reader(address).await;
             load::run(open_all(&addresses, READERS, open).await, time, &pids).await
         }
-    };
-    tally.syncs = cluster.syncs().await - before;
-    tally
+    }
 }
 
 async fn ask_etcd(options: &Options, cluster: &Etcd, kind: Kind) -> Tally {
-    let addresses = cluster.addresses(options.spread);
-    let (pids, before) = (cluster.pids(), cluster.syncs().await);
+    let (addresses, pids) = (cluster.addresses(options.spread), cluster.pids());
     let write = async |address: &str| Etcd::writer(address, KEYS, options.payload).await;
     let clients = match kind {
         Kind::Writes(connections) => open_all(&addresses, connections, write).await,
-        Kind::Pipelined => shared(open_all(&addresses, PIPELINED.0, write).await),
+        Kind::Pipelined | Kind::Pipelined1 => {
+            shared(open_all(&addresses, PIPELINED.0, write).await)
+        }
         Kind::Reads => {
             let open = async |address: &str| Etcd::reader(address, KEYS).await;
             open_all(&addresses, READERS, open).await
         }
     };
-    let mut tally = load::run(clients, options.turn(), &pids).await;
-    tally.syncs = cluster.syncs().await - before;
-    tally
+    load::run(clients, options.turn(), &pids).await
 }
 
 /// Connections to the addresses in turn.
@@ -145,8 +190,12 @@ fn tell(report: &mut Report, kind: Kind, ours: &[Tally], theirs: &[Tally]) {
             (format!("puts, {connections} connections"), target)
         }
         Kind::Pipelined => (
+            format!("puts, {} × {} in flight, HTTP/2", PIPELINED.0, PIPELINED.1),
+            Target::AtLeast(PIPELINED_TARGET),
+        ),
+        Kind::Pipelined1 => (
             format!(
-                "puts, {} connections × {} in flight",
+                "puts, {} × {} in flight, HTTP/1.1",
                 PIPELINED.0, PIPELINED.1
             ),
             Target::AtLeast(PIPELINED_TARGET),
@@ -177,6 +226,6 @@ fn tell(report: &mut Report, kind: Kind, ours: &[Tally], theirs: &[Tally]) {
                 "commands",
             );
         }
-        Kind::Writes(_) | Kind::Pipelined | Kind::Reads => {}
+        Kind::Writes(_) | Kind::Pipelined | Kind::Pipelined1 | Kind::Reads => {}
     }
 }

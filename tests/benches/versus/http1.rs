@@ -61,15 +61,81 @@ impl Http1 {
     }
 }
 
-impl Client for Http1 {
-    async fn exchange(&mut self, number: u64) -> Result<(), String> {
+impl Http1 {
+    fn put_request(&mut self, number: u64) {
         let body = (self.body)(number);
-        self.out.clear();
         self.out.extend_from_slice(&self.head);
         self.out
             .extend_from_slice(body.len().to_string().as_bytes());
         self.out.extend_from_slice(b"\r\n\r\n");
         self.out.extend_from_slice(&body);
+    }
+}
+
+/// A connection on which requests are sent before those before them are answered (RFC 9112 §9.3.2).
+pub(crate) struct Pipeline {
+    connection: Http1,
+    depth: usize,
+}
+
+impl Pipeline {
+    /// At most `depth` requests are under way.
+    pub(crate) fn new(connection: Http1, depth: usize) -> Self {
+        Self { connection, depth }
+    }
+
+    /// How many may be under way.
+    pub(crate) fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// Has a request sent with the next exchange.
+    pub(crate) fn push(&mut self, number: u64) {
+        self.connection.put_request(number);
+    }
+
+    /// Sends what was pushed, waits for answers, and returns how many came.
+    ///
+    /// # Errors
+    /// The connection broke, or an answer is none of success.
+    pub(crate) async fn exchange(&mut self) -> Result<usize, String> {
+        let Http1 {
+            stream,
+            out,
+            answer,
+            ..
+        } = &mut self.connection;
+        let written = stream.write_all(out).await;
+        written.map_err(|error| error.to_string())?;
+        out.clear();
+        loop {
+            let read = stream.read_buf(answer).await;
+            if read.map_err(|error| error.to_string())? == 0 {
+                return Err("the connection was closed".to_owned());
+            }
+            let (mut answers, mut at) = (0, 0);
+            while let Some(head) = head_of(&answer[at..])? {
+                if head.length > answer.len() - at {
+                    break;
+                }
+                if head.status != 200 {
+                    return Err(format!("HTTP {}", head.status));
+                }
+                at += head.length;
+                answers += 1;
+            }
+            answer.drain(..at);
+            if answers > 0 {
+                return Ok(answers);
+            }
+        }
+    }
+}
+
+impl Client for Http1 {
+    async fn exchange(&mut self, number: u64) -> Result<(), String> {
+        self.out.clear();
+        self.put_request(number);
         let written = self.stream.write_all(&self.out).await;
         written.map_err(|error| error.to_string())?;
         match self.read().await? {

@@ -1,12 +1,13 @@
 //! Closed loops: each client sends its next request when the answer to the last one is there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
+use super::http1::Pipeline;
 use super::usage::Usage;
 
 /// Runs before the measured time, and is not counted.
@@ -92,6 +93,23 @@ struct Shared {
 
 /// Runs the clients for a while; `pids` are the nodes.
 pub(crate) async fn run<C: Client>(clients: Vec<C>, time: Duration, pids: &[u32]) -> Tally {
+    run_tasks(clients, drive, time, pids).await
+}
+
+/// The same with several requests under way on each connection.
+pub(crate) async fn run_pipelines(pipelines: Vec<Pipeline>, time: Duration, pids: &[u32]) -> Tally {
+    run_tasks(pipelines, drive_pipeline, time, pids).await
+}
+
+async fn run_tasks<C, F>(
+    clients: Vec<C>,
+    drive: fn(C, Arc<Shared>) -> F,
+    time: Duration,
+    pids: &[u32],
+) -> Tally
+where
+    F: Future<Output = Tally> + Send + 'static,
+{
     let shared = Arc::new(Shared {
         numbers: AtomicU64::new(0),
         measuring: AtomicBool::new(false),
@@ -142,6 +160,33 @@ async fn drive<C: Client>(mut client: C, shared: Arc<Shared>) -> Tally {
                 }
                 tokio::time::sleep(AFTER_ERROR).await;
             }
+        }
+    }
+    tally
+}
+
+/// One connection: as many requests under way as it may have; each answer makes room for the next request.
+async fn drive_pipeline(mut pipeline: Pipeline, shared: Arc<Shared>) -> Tally {
+    let mut tally = Tally::default();
+    let mut sent = VecDeque::new();
+    while !shared.over.load(Ordering::Relaxed) {
+        while sent.len() < pipeline.depth() {
+            pipeline.push(shared.numbers.fetch_add(1, Ordering::Relaxed));
+            sent.push_back(Instant::now());
+        }
+        let outcome = pipeline.exchange().await;
+        let (answers, counts) = (
+            outcome.as_ref().copied().unwrap_or(0),
+            shared.measuring.load(Ordering::Relaxed),
+        );
+        for begun in sent.drain(..answers).filter(|_| counts) {
+            let us = u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX);
+            tally.latencies_us.push(us);
+        }
+        if let Err(words) = outcome {
+            // The answers to those behind it are lost with the connection.
+            tally.errors.insert(words, sent.len() as u64);
+            break;
         }
     }
     tally

@@ -92,6 +92,12 @@ pub(crate) struct Options {
     /// Where the data goes: a directory on the disk that is to be measured.
     #[arg(long)]
     dir: Option<PathBuf>,
+    /// Runs this binary of oarlock rather than building that of this tree.
+    #[arg(long)]
+    binary: Option<PathBuf>,
+    /// Against three nodes of this binary of oarlock rather than etcd: what a change has brought.
+    #[arg(long, value_name = "BINARY", conflicts_with = "alone")]
+    against: Option<PathBuf>,
     /// Without etcd, even if it is installed.
     #[arg(long)]
     alone: bool,

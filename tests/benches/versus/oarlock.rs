@@ -1,5 +1,6 @@
 //! A cluster of three Oarlock nodes that run `kv.wasm`, and the clients of its contract.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use oarlock_tests::process::{Cluster, Http};
@@ -22,11 +23,17 @@ pub(crate) struct Oarlock {
 }
 
 impl Oarlock {
-    /// Starts three nodes with more flags, and waits for their leader.
-    pub(crate) async fn start(flags: &[&str]) -> Self {
+    /// Starts three nodes with more flags, of another binary if one is named, and waits for their leader.
+    pub(crate) async fn start(flags: &[&str], binary: Option<&Path>) -> Self {
         let mut all = vec!["--log", "warn"];
         all.extend_from_slice(flags);
-        let mut cluster = Cluster::start(3, "kv", &all);
+        let mut cluster = Cluster::prepare(3, "kv", &all);
+        for node in &mut cluster.nodes {
+            if let Some(binary) = binary {
+                node.use_binary(binary);
+            }
+            node.start();
+        }
         let leader = cluster.leader().await;
         Self { cluster, leader }
     }

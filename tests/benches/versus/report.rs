@@ -70,8 +70,8 @@ pub(crate) struct Report {
     rounds: usize,
     lines: Vec<Line>,
     notes: Vec<String>,
-    /// Version of etcd, where it was measured.
-    pub(crate) etcd: Option<String>,
+    /// What Oarlock was compared with.
+    pub(crate) other: Option<String>,
     /// Median of a plain append and sync of 4 KiB, where it was measured.
     pub(crate) plain_append: Option<Duration>,
 }
@@ -84,7 +84,7 @@ impl Report {
             rounds: options.rounds,
             lines: Vec::new(),
             notes: Vec::new(),
-            etcd: None,
+            other: None,
             plain_append: None,
         }
     }
@@ -131,7 +131,7 @@ impl Report {
         let of_them = |figure: f64| compared.then_some(figure);
         let details = json!({
             "ours": details(&our_all),
-            "etcd": compared.then(|| details(&their_all)),
+            "other": compared.then(|| details(&their_all)),
             "ratios_of_turns": ratios,
         });
         let their_p50 = their_all.quantile_us(0.5) as f64;
@@ -160,7 +160,7 @@ impl Report {
         if matches!(target, Target::AtLeast(_)) && compared {
             let p99 = our_all.quantile_us(0.99) as f64;
             self.duel(
-                "  p99, against etcd's p50",
+                "  p99, against the other's p50",
                 p99,
                 their_p50,
                 "µs",
@@ -209,7 +209,7 @@ impl Report {
             "{} turns of {} s each, in turn with {}\n",
             self.rounds,
             self.seconds,
-            self.etcd.as_deref().unwrap_or("nothing else")
+            self.other.as_deref().unwrap_or("nothing else")
         );
         let heads = ["what", "oarlock", "other", "ratio", "target"];
         let _ = writeln!(
@@ -244,7 +244,7 @@ impl Report {
             "cores": std::thread::available_parallelism().map_or(1, usize::from),
             "seconds": self.seconds,
             "rounds": self.rounds,
-            "etcd": self.etcd,
+            "other": self.other,
             "lines": lines.collect::<Vec<_>>(),
             "notes": self.notes,
         })

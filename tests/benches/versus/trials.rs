@@ -39,7 +39,7 @@ const CHUNK: u64 = 4096;
 
 /// Kills the leader again and again: how long no write is acknowledged.
 pub(crate) async fn failover(options: &Options, report: &mut Report) {
-    let mut ours = Oarlock::start(&ELECTION_FLAGS).await;
+    let mut ours = Oarlock::start(&ELECTION_FLAGS, options.binary.as_deref()).await;
     let mut gaps_ms = Vec::new();
     for _ in 0..options.trials {
         let leader = ours.cluster.leader().await;
@@ -113,7 +113,7 @@ async fn longest_silence(
 
 /// Hands leadership over while clients write: every request must be done.
 pub(crate) async fn transfer(options: &Options, report: &mut Report) {
-    let ours = Oarlock::start(&[]).await;
+    let ours = Oarlock::start(&[], options.binary.as_deref()).await;
     let mut clients: Vec<Http1> = Vec::new();
     for address in ours
         .addresses(true)
@@ -169,7 +169,11 @@ pub(crate) async fn restart(options: &Options, report: &mut Report) {
         "--snapshot-threshold",
         "1000000000",
     ];
-    let mut cluster = Cluster::start(1, "kv", &flags);
+    let mut cluster = Cluster::prepare(1, "kv", &flags);
+    if let Some(binary) = &options.binary {
+        cluster.nodes[0].use_binary(binary);
+    }
+    cluster.nodes[0].start();
     cluster.leader().await;
     cluster
         .apply_somewhere("first", r#"{"put":{"key":"k","value":"v"}}"#)
@@ -230,7 +234,7 @@ fn fill(data_dir: &std::path::Path, options: &Options) {
 
 /// Leaves a cluster alone for a while.
 pub(crate) async fn idle(options: &Options, report: &mut Report) {
-    let ours = Oarlock::start(&[]).await;
+    let ours = Oarlock::start(&[], options.binary.as_deref()).await;
     let nodes: Arc<[Http]> = ours.cluster.nodes.iter().map(Node::http).collect();
     // Until each node has said that it has caught up, there is something to do.
     for node in nodes.iter() {

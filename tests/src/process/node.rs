@@ -29,6 +29,8 @@ pub struct NodeOptions {
 pub struct Node {
     options: NodeOptions,
     log: PathBuf,
+    /// Another binary than the one of this tree.
+    binary: Option<PathBuf>,
     child: Option<Child>,
 }
 
@@ -39,8 +41,14 @@ impl Node {
         Self {
             options,
             log,
+            binary: None,
             child: None,
         }
+    }
+
+    /// Runs another binary from the next start on: one of an earlier version, say.
+    pub fn use_binary(&mut self, binary: &Path) {
+        self.binary = Some(binary.to_owned());
     }
 
     /// Starts it, or starts it again.
@@ -54,7 +62,8 @@ impl Node {
             .open(&self.log)
             .expect("a log file");
         let options = &self.options;
-        let child = Command::new(oarlock())
+        let binary = self.binary.as_deref().unwrap_or_else(|| oarlock());
+        let child = Command::new(binary)
             .arg("serve")
             .args(["--node-id", &options.id, "--peer-addr", &options.peer_addr])
             .args([

@@ -1,5 +1,6 @@
 //! What the driver asks of the disk, and the one place that does it. One thread runs the tasks in order.
 
+mod stats;
 #[cfg(test)]
 mod tests;
 
@@ -10,6 +11,8 @@ use bytes::Bytes;
 use crate::raft::ready::{LogRead, ReadFor, WriteId};
 use crate::storage::{LogStore, Received, SnapshotStore, StorageError, WriteBatch};
 use crate::types::{Entry, LogId, NodeId, SnapshotMeta};
+
+pub use stats::DiskStats;
 
 /// Bytes of a snapshot that travel in one message.
 pub const CHUNK_BYTES: usize = 512 * 1024;
@@ -79,13 +82,24 @@ pub enum DiskDone {
 pub struct Disk {
     log: Box<dyn LogStore>,
     snapshots: Arc<dyn SnapshotStore>,
+    stats: Arc<DiskStats>,
 }
 
 impl Disk {
     /// Of these two.
     #[must_use]
     pub fn new(log: Box<dyn LogStore>, snapshots: Arc<dyn SnapshotStore>) -> Self {
-        Self { log, snapshots }
+        Self {
+            log,
+            snapshots,
+            stats: Arc::default(),
+        }
+    }
+
+    /// What it counts, for others to look at.
+    #[must_use]
+    pub fn stats(&self) -> Arc<DiskStats> {
+        Arc::clone(&self.stats)
     }
 
     /// Does one task.
@@ -96,6 +110,7 @@ impl Disk {
         match task {
             DiskTask::Write(id, batch) => {
                 self.log.write(&batch)?;
+                self.stats.wrote(&batch);
                 Ok(DiskDone::Written(id))
             }
             DiskTask::Purge(up_to) => {

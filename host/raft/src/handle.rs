@@ -22,10 +22,11 @@ use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use crate::applier::ApplyError;
+use crate::disk::DiskStats;
 use crate::driver::{Applied, Consistency, Input, SubmitError};
-use crate::raft::Role;
 use crate::raft::admission::Say;
 use crate::raft::membership::Membership;
+use crate::raft::{Core, Role};
 use crate::state_machine::StateMachine;
 use crate::storage::StorageError;
 use crate::types::{Index, NodeId, SnapshotMeta, Term};
@@ -144,6 +145,67 @@ pub struct Status {
     pub lost: Vec<NodeId>,
 }
 
+impl Status {
+    /// Takes over what has changed, and says whether anything has. It is called after every turn of the driver, so what
+    /// seldom changes is compared and not copied.
+    fn follow(&mut self, core: &Core) -> bool {
+        let log = core.log();
+        let mut news = set(&mut self.role, core.role());
+        news |= set(&mut self.term, core.term());
+        news |= set(&mut self.commit, log.committed());
+        news |= set(&mut self.applied, log.applied());
+        news |= set(&mut self.first, log.purged().index.next());
+        news |= set(&mut self.last, log.last().index);
+        news |= set(&mut self.stable, log.stable());
+        news |= set(&mut self.leads_with_knowledge, core.leads_with_knowledge());
+        news |= set(&mut self.say, core.say());
+        news |= set(&mut self.lost, core.lost());
+        if self.node_id != *core.id() {
+            self.node_id.clone_from(core.id());
+            news = true;
+        }
+        if self.leader.as_ref() != core.leader() {
+            self.leader = core.leader().cloned();
+            news = true;
+        }
+        if self.snapshot.as_ref() != core.snapshot() {
+            self.snapshot = core.snapshot().cloned();
+            news = true;
+        }
+        if self.membership != *core.membership() {
+            self.membership = core.membership().clone();
+            self.voters = self.membership.voters().cloned().collect();
+            news = true;
+        }
+        let matched = || core.peers().iter().map(|(id, peer)| (id, peer.matched));
+        if !matched().eq(self.matched.iter().map(|(id, matched)| (id, *matched))) {
+            self.matched = matched()
+                .map(|(id, matched)| (id.clone(), matched))
+                .collect();
+            news = true;
+        }
+        news
+    }
+}
+
+/// Says whether it is another value.
+fn set<T: PartialEq>(place: &mut T, value: T) -> bool {
+    let news = *place != value;
+    *place = value;
+    news
+}
+
+/// Who leads, as far as a node knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Leadership {
+    /// The leader, if one is known.
+    pub leader: Option<NodeId>,
+    /// In which term.
+    pub term: Term,
+    /// It is this node, and it knows what is committed.
+    pub is_own: bool,
+}
+
 /// One node of a cluster. Cheap to clone; the node stops when [`Raft::shutdown`] is called or the last clone goes.
 pub struct Raft<M: StateMachine> {
     shared: Arc<Shared<M>>,
@@ -154,6 +216,7 @@ struct Shared<M: StateMachine> {
     runtime: Mutex<Option<Runtime<M>>>,
     inbox: runtime::Inbox<M>,
     status: watch::Receiver<Status>,
+    leadership: watch::Receiver<Leadership>,
     fault: watch::Receiver<Option<Fault>>,
     /// One for each command and question under way.
     places: Arc<Semaphore>,
@@ -334,6 +397,13 @@ impl<M: StateMachine> Raft<M> {
         self.shared.status.clone()
     }
 
+    /// Tells of every change of who leads. Unlike the status, that is not another one after every entry, so whoever
+    /// follows it is not woken by load.
+    #[must_use]
+    pub fn watch_leadership(&self) -> watch::Receiver<Leadership> {
+        self.shared.leadership.clone()
+    }
+
     /// The address that it listens on for peers, once started.
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
@@ -344,6 +414,12 @@ impl<M: StateMachine> Raft<M> {
     #[must_use]
     pub fn network(&self) -> Option<Arc<crate::node::Network>> {
         lock(&self.shared.runtime).as_ref().map(Runtime::network)
+    }
+
+    /// What the disk has done, once started.
+    #[must_use]
+    pub fn disk(&self) -> Option<Arc<DiskStats>> {
+        lock(&self.shared.runtime).as_ref().map(Runtime::disk)
     }
 
     /// Waits until the node stops by itself, and says why.

@@ -90,5 +90,7 @@ pub mod storage;
 pub mod types;
 
 pub use driver::{Applied, Consistency, SubmitError};
-pub use handle::{Raft, RaftBuilder, RaftConfig, RaftResult, StartError, Status, create_raft};
+pub use handle::{
+    Leadership, Raft, RaftBuilder, RaftConfig, RaftResult, StartError, Status, create_raft,
+};
 pub use state_machine::{MemoryStateMachine, StateMachine};

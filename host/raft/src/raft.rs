@@ -107,6 +107,8 @@ pub struct Limits {
     pub in_flight_chunks: usize,
     /// Bytes of snapshots that leave in a second, to all peers together. None: as fast as they are taken.
     pub snapshot_bytes_per_second: Option<u64>,
+    /// A peer that waits for no commit hears of one with the next entries, or so much later. Zero: at once.
+    pub commit_delay: Duration,
 }
 
 impl Default for Limits {
@@ -124,6 +126,7 @@ impl Default for Limits {
             promote_lag: 64,
             in_flight_chunks: 4,
             snapshot_bytes_per_second: None,
+            commit_delay: Duration::ZERO,
         }
     }
 }
@@ -208,6 +211,8 @@ pub struct Core {
 
     /// The peers, as a leader sees them.
     peers: BTreeMap<NodeId, Progress>,
+    /// When those peers are told of a commit that have not heard of it by then.
+    tell_commit_at: Option<Duration>,
     /// First index of the leader's own term.
     term_start: Index,
     uncommitted: VecDeque<(Index, u64)>,
@@ -294,6 +299,7 @@ impl Core {
             configurations,
             contacts: BTreeMap::new(),
             peers: BTreeMap::new(),
+            tell_commit_at: None,
             term_start: Index::ZERO,
             uncommitted: VecDeque::new(),
             uncommitted_bytes: 0,
@@ -413,9 +419,9 @@ impl Core {
         match self.role {
             Role::Leader => {
                 let transfer = self.transferring.as_ref().map(|transfer| transfer.deadline);
-                let others = transfer.into_iter().chain(self.chunk_deadline());
                 let own = self.heartbeat_deadline.min(self.election_deadline);
-                others.fold(own, Duration::min)
+                let others = [transfer, self.tell_commit_at, self.chunk_deadline()];
+                others.into_iter().flatten().fold(own, Duration::min)
             }
             _ => {
                 let question = self.next_question();
@@ -718,6 +724,7 @@ impl Core {
         self.transfer = false;
         self.transferring = None;
         self.peers.clear();
+        self.tell_commit_at = None;
         self.uncommitted.clear();
         self.uncommitted_bytes = 0;
         self.tell_contacts();

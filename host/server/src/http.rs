@@ -3,6 +3,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`serve`] | accepts connections, bounds them, ends them |
+//! | [`express`] | small commands and questions over HTTP/1.1, the short way |
 //! | [`error`] | every error of the host as JSON |
 //! | [`request`] | headers and bodies, checked |
 //! | [`apply`], [`query`] | commands and questions |
@@ -15,6 +16,7 @@ mod apply;
 mod dashboard;
 pub(crate) mod error;
 mod events;
+mod express;
 mod health;
 mod members;
 mod metrics;

@@ -21,7 +21,6 @@ mod events;
 mod exit;
 mod guest;
 mod http;
-mod leadership;
 mod logging;
 mod metrics;
 mod node;
@@ -36,6 +35,11 @@ use std::process::ExitCode;
 
 use cli::{Command, Invocation, ParseError};
 use exit::Failure;
+
+/// A node allocates in many threads at once, a little for each command. With the system's own allocator a put takes a
+/// seventh more of the processors (`host/docs/performance.md`).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let outcome = match cli::parse(std::env::args_os().collect()) {

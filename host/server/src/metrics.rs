@@ -9,7 +9,7 @@ use oarlock_wasm::GuestFailure;
 use prometheus::core::Collector;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
-pub(crate) use http::HttpMetrics;
+pub(crate) use http::{HttpMetrics, Route};
 use sample::Sampled;
 
 /// All metrics of a node. Each node has its own, also where several run in one process.

@@ -18,7 +18,6 @@ use crate::deferred::Deferred;
 use crate::events::Events;
 use crate::guest::{self, GuestError};
 use crate::http::{self, App, Server};
-use crate::leadership;
 use crate::metrics::Metrics;
 use crate::readiness::{self, Readiness};
 use crate::settings::cluster::Member;
@@ -156,10 +155,9 @@ impl Node {
             .await
             .map_err(|source| start_error(source, &settings))?;
 
-        let (leadership, observer) = leadership::observe(&raft);
+        let leadership = raft.watch_leadership();
         let readiness = Readiness::default();
         let tasks = vec![
-            observer,
             tokio::spawn(timekeeper::run(
                 raft.clone(),
                 status.clone(),

@@ -7,10 +7,9 @@
 use std::time::Duration;
 
 use oarlock_wasm::{Envelope, Sha256, WasmMachine};
-use task_queue_raft::Raft;
+use task_queue_raft::{Leadership, Raft};
 use tokio::sync::watch;
 
-use crate::leadership::Leadership;
 use crate::node::RETRY_PAUSE;
 
 /// How long one attempt may take; a node that needs longer to catch up asks again.

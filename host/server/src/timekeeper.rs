@@ -7,10 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use oarlock_wasm::{Envelope, StatusHandle, WasmMachine};
-use task_queue_raft::Raft;
+use task_queue_raft::{Leadership, Raft};
 use tokio::sync::{Notify, watch};
 
-use crate::leadership::Leadership;
 use crate::node::RETRY_PAUSE;
 
 /// Longest wait before the clock is looked at again: it may have been set.

@@ -20,12 +20,14 @@ fn root() -> &'static Path {
 pub fn oarlock() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
-        let test = std::env::current_exe().expect("the test's own path");
-        // target/<profile>/deps/<test>
-        let profile_dir = test
-            .parent()
-            .and_then(Path::parent)
-            .expect("a test lies in deps/");
+        let own = std::env::current_exe().expect("the test's own path");
+        // A test is target/<profile>/deps/<test>, a program of this package target/<profile>/<program>.
+        let folder = own.parent().expect("a file lies in a folder");
+        let profile_dir = if folder.ends_with("deps") {
+            folder.parent().expect("target/<profile>")
+        } else {
+            folder
+        };
         let mut build = Command::new(env!("CARGO"));
         build
             .args([

@@ -32,6 +32,8 @@ pub struct NodeOptions {
 pub struct Node {
     options: NodeOptions,
     log: PathBuf,
+    /// Another binary than the one of this tree.
+    binary: Option<PathBuf>,
     child: Option<Child>,
 }
 
@@ -42,8 +44,14 @@ impl Node {
         Self {
             options,
             log,
+            binary: None,
             child: None,
         }
+    }
+
+    /// Runs another binary from the next start on: one of an earlier version, say.
+    pub fn use_binary(&mut self, binary: &Path) {
+        self.binary = Some(binary.to_owned());
     }
 
     /// Starts it, or starts it again.
@@ -62,7 +70,8 @@ impl Node {
             .iter()
             .map(OsString::from)
             .collect::<Vec<_>>();
-        words.push(oarlock().into());
+        let binary = self.binary.as_deref().unwrap_or_else(|| oarlock());
+        words.push(binary.into());
         let child = Command::new(&words[0])
             .args(&words[1..])
             .arg("serve")
@@ -120,6 +129,11 @@ impl Node {
         self.child
             .as_mut()
             .is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// Number of its process, while there is one.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
     }
 
     /// Its name.

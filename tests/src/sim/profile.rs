@@ -214,6 +214,7 @@ fn draw_limits(rng: &mut Rng) -> Limits {
         unapplied_bytes: rng.pick(&[1, 500, 1 << 20]),
         pending_reads: rng.pick(&[2, 1000]),
         promote_lag: rng.pick(&[0, 8, 64]),
+        commit_delay: Duration::from_millis(rng.pick(&[0, 3, 20])),
         ..Limits::default()
     }
 }

@@ -88,6 +88,7 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
         if forward.term != self.forwarded.term {
             return;
         }
+        self.core.hurry(from);
         let Forward { commands, .. } = forward;
         let limit = self.limits.command_bytes;
         let news: Vec<Command> = commands

@@ -173,10 +173,9 @@ impl<W> Proposals<W> {
 
     /// From here on the outcome of this command is open. It waits as long as its client does.
     fn mark_sent(&mut self, sequence: u64, term: Term) {
+        // It keeps its place among the deadlines until that has come: most are answered long before.
         if let Some(waiting) = self.waiting.get_mut(&sequence) {
             waiting.place = Place::Sent(term);
-            let deadline = waiting.deadline;
-            self.reschedule(sequence, deadline);
         }
     }
 
@@ -238,8 +237,8 @@ impl<W> Proposals<W> {
                 unreachable!("{due:?} is the deadline of command {sequence}, which waits");
             };
             let (queued, deadline) = (waiting.place == Place::Queued, waiting.deadline);
-            if queued && has_leader && now < deadline {
-                // There is a leader after all; it waits on, as long as its client does.
+            if (has_leader || !queued) && now < deadline {
+                // There is a leader after all, or it was sent to one; it waits on, as long as its client does.
                 self.reschedule(sequence, deadline);
                 continue;
             }

@@ -4,19 +4,19 @@ use super::Status;
 use crate::raft::admission::Say;
 use crate::types::NodeId;
 
-/// Tells what has changed between two statuses, where somebody should know.
-pub(super) fn tell(before: Option<&Status>, now: &Status) {
-    if before.is_none_or(|before| before.say != now.say) {
-        tell_say(before.map(|before| &before.say), &now.say);
+/// Tells what has changed of a node's say and of the lost, where somebody should know.
+pub(super) fn tell(say: &Say, lost: &[NodeId], now: &Status) {
+    if *say != now.say {
+        tell_say(say, &now.say);
     }
-    if before.is_none_or(|before| before.lost != now.lost) && !now.lost.is_empty() {
+    if lost != now.lost && !now.lost.is_empty() {
         tell_lost(now);
     }
 }
 
-fn tell_say(before: Option<&Say>, say: &Say) {
+fn tell_say(before: &Say, say: &Say) {
     match say {
-        Say::Has if before.is_some_and(|before| *before != Say::Has) => {
+        Say::Has if *before != Say::Has => {
             tracing::info!("this node has its say: it votes where it is a voter");
         }
         Say::Founding { missing } if !missing.is_empty() => tracing::info!(

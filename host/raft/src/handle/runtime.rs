@@ -17,10 +17,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::builder::{Plumbing, RaftBuilder};
 use super::open::{OnDamage, open};
-use super::{Fault, StartError, Status, notices};
+use super::{Fault, Leadership, StartError, Status, notices};
 use crate::address::PeerAddress;
 use crate::applier::Applier;
-use crate::disk::{Disk, DiskDone, DiskTask};
+use crate::disk::{Disk, DiskDone, DiskStats, DiskTask};
 use crate::driver::{Applied, Driver, Ends, Input, MachineTask, SubmitError};
 use crate::message::{Message, OrderError};
 use crate::node::{Admission, NetEvent, Network, NetworkConfig};
@@ -119,8 +119,21 @@ impl<M: StateMachine> crate::node::Inbox for Inbox<M> {
     }
 }
 
+/// Clients that are answered one by one; more of them in one turn are answered together.
+const ANSWERED_SINGLY: usize = 4;
+
+/// A client and what became of its command.
+type Answered<M> = (
+    oneshot::Sender<Result<Applied<<M as StateMachine>::Reply>, SubmitError>>,
+    Result<Applied<<M as StateMachine>::Reply>, SubmitError>,
+);
+
 /// The driver's ends as queues to the other threads and to the network.
 pub(super) struct ThreadEnds<M: StateMachine> {
+    /// Where the clients' tasks run.
+    tokio: tokio::runtime::Handle,
+    /// Clients that are answered at the end of the turn.
+    answered: Vec<Answered<M>>,
     disk: mpsc::Sender<DiskTask>,
     machine: mpsc::Sender<MachineTask<M, Asker<M>>>,
     network: Arc<Network>,
@@ -150,7 +163,7 @@ impl<M: StateMachine> Ends<M> for ThreadEnds<M> {
     }
 
     fn reply(&mut self, waiter: Self::Waiter, outcome: Result<Applied<M::Reply>, SubmitError>) {
-        let _ = waiter.send(outcome);
+        self.answered.push((waiter, outcome));
     }
 
     fn refuse(&mut self, asker: Self::Asker, error: SubmitError) {
@@ -180,10 +193,27 @@ impl<M: StateMachine> Ends<M> for ThreadEnds<M> {
     }
 }
 
+impl<M: StateMachine> ThreadEnds<M> {
+    /// Answers the clients of this turn. Waking a task from outside of the runtime takes a lock, and may take a system
+    /// call; so where there are many, one task is woken that wakes the others from within.
+    fn answer(&mut self) {
+        // A client that is gone wants no answer.
+        let answer = |(waiter, outcome): Answered<M>| drop(waiter.send(outcome));
+        if self.answered.len() <= ANSWERED_SINGLY {
+            self.answered.drain(..).for_each(answer);
+        } else {
+            let answered = std::mem::take(&mut self.answered);
+            self.tokio
+                .spawn(async move { answered.into_iter().for_each(answer) });
+        }
+    }
+}
+
 /// The threads of a node, and how to end them.
 pub(super) struct Runtime<M: StateMachine> {
     inbox: Inbox<M>,
     network: Arc<Network>,
+    disk: Arc<DiskStats>,
     peer_addr: SocketAddr,
     threads: Vec<JoinHandle<()>>,
 }
@@ -248,9 +278,12 @@ impl<M: StateMachine> Runtime<M> {
         );
         let network = Arc::new(Network::start(config, inbox.clone())?);
         inbox.open.store(true, Ordering::Release);
+        let stats = opened.disk.stats();
         let (disk, disk_tasks) = mpsc::channel();
         let (machine, machine_tasks) = mpsc::channel();
         let ends = ThreadEnds {
+            tokio: tokio::runtime::Handle::current(),
+            answered: Vec::new(),
             disk,
             machine,
             network: Arc::clone(&network),
@@ -261,11 +294,7 @@ impl<M: StateMachine> Runtime<M> {
         };
         let driver = Driver::new(core, ends, builder.driver_limits, random());
         let session = driver.session();
-        let Plumbing {
-            inputs,
-            status,
-            fault,
-        } = plumbing;
+        let Plumbing { inputs, news } = plumbing;
         let threads = [
             thread("raft-disk", inbox, move |inbox| {
                 run_disk(opened.disk, &disk_tasks, inbox);
@@ -274,7 +303,7 @@ impl<M: StateMachine> Runtime<M> {
                 run_machine(opened.applier, session, &machine_tasks, inbox);
             }),
             thread("raft-driver", inbox, move |inbox| {
-                run_driver(driver, &inputs, &status, &fault, epoch);
+                run_driver(driver, &inputs, &news, epoch);
                 inbox.open.store(false, Ordering::Release);
             }),
         ];
@@ -285,6 +314,7 @@ impl<M: StateMachine> Runtime<M> {
         Ok(Self {
             inbox: inbox.clone(),
             network,
+            disk: stats,
             peer_addr,
             threads,
         })
@@ -296,6 +326,10 @@ impl<M: StateMachine> Runtime<M> {
 
     pub(super) fn network(&self) -> Arc<Network> {
         Arc::clone(&self.network)
+    }
+
+    pub(super) fn disk(&self) -> Arc<DiskStats> {
+        Arc::clone(&self.disk)
     }
 
     pub(super) async fn stop(mut self) {
@@ -419,8 +453,7 @@ fn thread<M: StateMachine>(
 fn run_driver<M: StateMachine>(
     mut driver: Driver<M, ThreadEnds<M>>,
     inputs: &Receiver<M>,
-    status: &watch::Sender<Status>,
-    fault: &watch::Sender<Option<Fault>>,
+    news: &News,
     epoch: Instant,
 ) {
     loop {
@@ -438,53 +471,54 @@ fn run_driver<M: StateMachine>(
                 Event::Fault(reason) => {
                     tracing::error!(%reason, "the node stops");
                     driver.stop();
-                    let _ = fault.send(Some(reason));
+                    driver.ends_mut().answer();
+                    let _ = news.fault.send(Some(reason));
                     return;
                 }
                 Event::Stop => {
                     driver.stop();
+                    driver.ends_mut().answer();
                     return;
                 }
             }
         }
         driver.turn();
-        publish(&driver, status);
+        driver.ends_mut().answer();
+        news.publish(driver.core());
     }
 }
 
-fn publish<M: StateMachine>(driver: &Driver<M, ThreadEnds<M>>, status: &watch::Sender<Status>) {
-    let core = driver.core();
-    let log = core.log();
-    let now = Status {
-        node_id: core.id().clone(),
-        role: core.role(),
-        term: core.term(),
-        leader: core.leader().cloned(),
-        commit: log.committed(),
-        applied: log.applied(),
-        first: log.purged().index.next(),
-        last: log.last().index,
-        stable: log.stable(),
-        snapshot: core.snapshot().cloned(),
-        voters: core.membership().voters().cloned().collect(),
-        membership: core.membership().clone(),
-        matched: core
-            .peers()
-            .iter()
-            .map(|(id, peer)| (id.clone(), peer.matched))
-            .collect(),
-        leads_with_knowledge: core.leads_with_knowledge(),
-        say: core.say(),
-        lost: core.lost(),
-    };
-    status.send_if_modified(|old| {
-        let news = *old != now;
-        if news {
-            notices::tell(Some(old), &now);
-            *old = now;
-        }
-        news
-    });
+/// What the driver's thread tells everybody.
+pub(super) struct News {
+    pub(super) status: watch::Sender<Status>,
+    pub(super) leadership: watch::Sender<Leadership>,
+    pub(super) fault: watch::Sender<Option<Fault>>,
+}
+
+impl News {
+    fn publish(&self, core: &Core) {
+        self.status.send_if_modified(|status| {
+            let before = (status.say.clone(), status.lost.clone());
+            let news = status.follow(core);
+            if news {
+                notices::tell(&before.0, &before.1, status);
+            }
+            news
+        });
+        self.leadership.send_if_modified(|leadership| {
+            let same = leadership.term == core.term()
+                && leadership.leader.as_ref() == core.leader()
+                && leadership.is_own == core.leads_with_knowledge();
+            if !same {
+                *leadership = Leadership {
+                    leader: core.leader().cloned(),
+                    term: core.term(),
+                    is_own: core.leads_with_knowledge(),
+                };
+            }
+            !same
+        });
+    }
 }
 
 fn run_disk<M: StateMachine>(mut disk: Disk, tasks: &mpsc::Receiver<DiskTask>, inbox: &Inbox<M>) {

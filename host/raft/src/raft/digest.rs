@@ -41,6 +41,7 @@ impl Core {
             configurations,
             contacts: _,
             peers,
+            tell_commit_at: _,
             term_start,
             uncommitted,
             uncommitted_bytes: _,

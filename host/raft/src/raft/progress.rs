@@ -124,6 +124,8 @@ pub struct Progress {
     pub reading: bool,
     /// The commit index that it was told last.
     pub told_commit: Index,
+    /// Until then its clients are likely to wait for a commit: they have lately sent a command or asked a question.
+    pub eager_until: Duration,
     /// It was removed by the entry at this index, and is told so until this time.
     pub leaves: Option<(Index, Duration)>,
     /// Number of its store, where it has said that this holds none of its former promises.
@@ -143,6 +145,7 @@ impl Progress {
             promised_until: Duration::ZERO,
             reading: false,
             told_commit: Index::ZERO,
+            eager_until: Duration::ZERO,
             leaves: None,
             incarnation: None,
         }

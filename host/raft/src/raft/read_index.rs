@@ -183,6 +183,7 @@ impl Core {
     pub(super) fn on_read_index(&mut self, from: &NodeId, read: &ReadIndex) {
         let full = self.reads.pending.len() >= self.config.limits.pending_reads;
         let reader = Reader::Peer(from.clone(), read.id);
+        self.hurry(from);
         if self.role == Role::Leader && read.term == self.hard_state.term && !full {
             self.queue_read(reader);
         } else {

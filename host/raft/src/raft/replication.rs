@@ -96,9 +96,23 @@ impl Core {
         if self.role != Role::Leader {
             return;
         }
+        let due = self.tell_commit_at.take_if(|at| *at <= self.now).is_some();
+        let mut later = false;
         for peer in self.others() {
             while self.replicate_to(&peer) {}
-            self.tell_commit(&peer);
+            later |= self.tell_commit(&peer, due);
+        }
+        self.tell_commit_at = self
+            .tell_commit_at
+            .filter(|_| later)
+            .or_else(|| later.then(|| self.now + self.config.limits.commit_delay));
+    }
+
+    /// This peer's clients have sent a command or asked a question: it is told of commits at once for a while.
+    pub fn hurry(&mut self, peer: &NodeId) {
+        let until = self.now + self.config.election_timeout_min;
+        if let Some(peer) = self.peers.get_mut(peer) {
+            peer.eager_until = until;
         }
     }
 
@@ -168,16 +182,24 @@ impl Core {
         }
     }
 
-    /// Tells a peer at once that more is committed, so that its clients don't wait for a heartbeat.
-    fn tell_commit(&mut self, to: &NodeId) {
+    /// Tells a peer that more is committed, so that its clients don't wait for a heartbeat. Where none of them waits
+    /// and it is not due, that has time: the next entries say so as well, and under load they come soon. True if it
+    /// is left for later.
+    fn tell_commit(&mut self, to: &NodeId, due: bool) -> bool {
         let committed = self.log.committed;
         let Some(peer) = self.peers.get(to) else {
-            return;
+            return false;
         };
         let behind = matches!(peer.state, State::Replicate { .. }) && peer.told_commit < committed;
-        if behind && peer.next > committed {
+        if !behind || peer.next <= committed {
+            return false;
+        }
+        let later =
+            !due && self.now >= peer.eager_until && !self.config.limits.commit_delay.is_zero();
+        if !later {
             self.send_heartbeat(to);
         }
+        later
     }
 
     /// Appends an entry to its own log; the peers get it with the next [`Core::ready`].

@@ -28,10 +28,31 @@ pub(super) async fn apply(
     let key = request::idempotency_key(&parts.headers)?;
     let deadline = Instant::now() + timeout;
     let (body, _share) = request::body(&app, &parts.headers, body).await?;
-    let envelope = Envelope::command(key, &body).map_err(|error| {
-        ApiError::malformed(error.to_string(), "give another Idempotency-Key, or none")
-    })?;
+    let envelope = envelope(key, &body)?;
     drop(body);
+    let words = carry_out(&app, envelope, deadline).await?;
+    Ok(words.into_response(&app))
+}
+
+/// A command as it travels in the log.
+///
+/// # Errors
+/// The key is none.
+pub(super) fn envelope(key: Option<&str>, body: &[u8]) -> Result<Bytes, ApiError> {
+    Envelope::command(key, body).map_err(|error| {
+        ApiError::malformed(error.to_string(), "give another Idempotency-Key, or none")
+    })
+}
+
+/// Has a command replicated and applied.
+///
+/// # Errors
+/// The host's; what the guest refuses is no error here.
+pub(super) async fn carry_out(
+    app: &App,
+    envelope: Bytes,
+    deadline: Instant,
+) -> Result<GuestWords, ApiError> {
     app.metrics.proposals.inc();
     // A body that was slow in coming has used some of the time; a little is left in any case.
     let left = deadline
@@ -39,7 +60,7 @@ pub(super) async fn apply(
         .max(Duration::from_millis(1));
     let applied = app.raft.submit(envelope, left).await;
     let Applied { index, reply } = applied.map_err(|error| ApiError::of_command(&error))?;
-    answer(&app, index, reply, deadline).await
+    answer(app, index, reply, deadline).await
 }
 
 async fn answer(
@@ -47,32 +68,20 @@ async fn answer(
     index: Index,
     outcome: Outcome,
     deadline: Instant,
-) -> Result<Response, ApiError> {
+) -> Result<GuestWords, ApiError> {
     match outcome {
-        Outcome::Accepted(reply) => Ok(guest_words(app, StatusCode::OK, index, reply)),
+        Outcome::Accepted(reply) => Ok(GuestWords::accepted(index, reply)),
         Outcome::Rejected(words) => {
             app.metrics.refusals.inc();
-            Ok(guest_words(
-                app,
-                StatusCode::UNPROCESSABLE_ENTITY,
-                index,
-                words,
-            ))
+            Ok(GuestWords::refused(index, words))
         }
         Outcome::Deferred(token) => {
             let waiting = app.deferred.wait(token, index);
             match tokio::time::timeout_at(deadline, waiting).await {
-                Ok(Some(done)) if done.accepted => {
-                    Ok(guest_words(app, StatusCode::OK, index, done.reply))
-                }
+                Ok(Some(done)) if done.accepted => Ok(GuestWords::accepted(index, done.reply)),
                 Ok(Some(done)) => {
                     app.metrics.refusals.inc();
-                    Ok(guest_words(
-                        app,
-                        StatusCode::UNPROCESSABLE_ENTITY,
-                        index,
-                        done.reply,
-                    ))
+                    Ok(GuestWords::refused(index, done.reply))
                 }
                 Ok(None) => Err(ApiError::outcome_unknown("this node is stopping")),
                 Err(_) => Err(ApiError::outcome_unknown(
@@ -94,17 +103,52 @@ async fn answer(
 }
 
 /// What a guest said, as it said it.
-pub(super) fn guest_words(app: &App, status: StatusCode, index: Index, words: Bytes) -> Response {
-    let module = app.machine.module();
-    let content_type = if module.description().codec.eq_ignore_ascii_case("json") {
+#[derive(Debug)]
+pub(super) struct GuestWords {
+    pub(super) status: StatusCode,
+    /// After which entry.
+    pub(super) index: Index,
+    pub(super) words: Bytes,
+}
+
+impl GuestWords {
+    pub(super) fn accepted(index: Index, words: Bytes) -> Self {
+        Self {
+            status: StatusCode::OK,
+            index,
+            words,
+        }
+    }
+
+    pub(super) fn refused(index: Index, words: Bytes) -> Self {
+        Self {
+            status: StatusCode::UNPROCESSABLE_ENTITY,
+            index,
+            words,
+        }
+    }
+
+    pub(super) fn into_response(self, app: &App) -> Response {
+        let mut response = Response::new(Body::from(self.words));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type(app)));
+        headers.insert(INDEX, HeaderValue::from(self.index.0));
+        response
+    }
+}
+
+/// In what the guest speaks.
+pub(super) fn content_type(app: &App) -> &'static str {
+    if app
+        .machine
+        .module()
+        .description()
+        .codec
+        .eq_ignore_ascii_case("json")
+    {
         "application/json"
     } else {
         "application/octet-stream"
-    };
-    let mut response = Response::new(Body::from(words));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(INDEX, HeaderValue::from(index.0));
-    response
+    }
 }

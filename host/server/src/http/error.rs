@@ -242,6 +242,25 @@ impl ApiError {
         self.status == StatusCode::GATEWAY_TIMEOUT
     }
 
+    /// The body.
+    pub(super) fn json(&self) -> Vec<u8> {
+        let words = Words {
+            code: self.code,
+            message: &self.message,
+            hint: &self.hint,
+        };
+        // Three texts are always JSON.
+        serde_json::to_vec(&ErrorBody { error: words }).unwrap_or_default()
+    }
+
+    /// Whether the answer says when to try again.
+    pub(super) fn is_worth_a_retry(&self) -> bool {
+        matches!(
+            self.status,
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+        )
+    }
+
     /// The code.
     #[cfg(test)]
     pub(crate) fn code(&self) -> &'static str {
@@ -249,7 +268,6 @@ impl ApiError {
     }
 
     /// The HTTP status.
-    #[cfg(test)]
     pub(crate) fn status(&self) -> StatusCode {
         self.status
     }
@@ -257,21 +275,11 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let words = Words {
-            code: self.code,
-            message: &self.message,
-            hint: &self.hint,
-        };
-        // Three texts are always JSON.
-        let json = serde_json::to_vec(&ErrorBody { error: words }).unwrap_or_default();
-        let mut response = Response::new(Body::from(json));
+        let mut response = Response::new(Body::from(self.json()));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if matches!(
-            self.status,
-            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
-        ) {
+        if self.is_worth_a_retry() {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response

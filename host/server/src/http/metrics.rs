@@ -14,13 +14,18 @@ use super::error::ApiError;
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
     let status = app.status();
     let raft = app.raft.status();
-    let network = app.raft.network();
+    let (network, disk) = (app.raft.network(), app.raft.disk());
     let listeners = i64::try_from(app.events.listeners()).unwrap_or(i64::MAX);
     app.metrics.event_listeners.set(listeners);
     let (machine, upgrades) = (app.machine.get(), app.upgrades.now());
-    let text = app
-        .metrics
-        .sample(&status, &raft, &machine, &upgrades, network.as_deref());
+    let text = app.metrics.sample(
+        &status,
+        &raft,
+        &machine,
+        &upgrades,
+        network.as_deref(),
+        disk.as_deref(),
+    );
     let text =
         text.map_err(|error| ApiError::internal(format!("the metrics can't be written: {error}")))?;
     Ok((

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
 use axum::response::Response;
+use bytes::Bytes;
 use oarlock_wasm::QueryError;
 use task_queue_raft::Consistency;
 use tokio::time::Instant;
 
 use super::App;
-use super::apply::guest_words;
+use super::apply::GuestWords;
 use super::error::ApiError;
 use super::request;
 
@@ -24,20 +24,29 @@ pub(super) async fn query(
     let timeout = request::timeout(&parts.headers)?;
     let deadline = Instant::now() + timeout;
     let (body, _share) = request::body(&app, &parts.headers, body).await?;
+    let words = ask(&app, body, consistency, deadline).await?;
+    Ok(words.into_response(&app))
+}
+
+/// Asks the guest.
+///
+/// # Errors
+/// The host's, and those of a guest that can't answer; what the guest refuses is no error here.
+pub(super) async fn ask(
+    app: &App,
+    body: Bytes,
+    consistency: Consistency,
+    deadline: Instant,
+) -> Result<GuestWords, ApiError> {
     if consistency == Consistency::Linearizable {
-        wait_for_leader(&app, deadline).await?;
+        wait_for_leader(app, deadline).await?;
     }
     let left = deadline.saturating_duration_since(Instant::now());
     let asked = app.raft.query(body, consistency, left).await;
     let (index, answer) = asked.map_err(|error| ApiError::of_query(&error))?;
     match answer {
-        Ok(answer) => Ok(guest_words(&app, StatusCode::OK, index, answer)),
-        Err(QueryError::Refused(words)) => Ok(guest_words(
-            &app,
-            StatusCode::UNPROCESSABLE_ENTITY,
-            index,
-            words,
-        )),
+        Ok(answer) => Ok(GuestWords::accepted(index, answer)),
+        Err(QueryError::Refused(words)) => Ok(GuestWords::refused(index, words)),
         Err(QueryError::Failed(failure)) => Err(ApiError::guest_failed(&failure)),
         Err(error @ QueryError::NotSupported) => Err(ApiError::no_queries(error.to_string())),
         Err(error @ QueryError::Unavailable { .. }) => {
@@ -62,7 +71,7 @@ async fn wait_for_leader(app: &App, deadline: Instant) -> Result<(), ApiError> {
 }
 
 /// Reads `consistency=…`; nothing else may be there.
-fn consistency(query: &str) -> Result<Consistency, ApiError> {
+pub(super) fn consistency(query: &str) -> Result<Consistency, ApiError> {
     let mut found = None;
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let consistency = match pair {

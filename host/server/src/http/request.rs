@@ -113,7 +113,11 @@ impl BodyBudget {
         }
     }
 
-    fn take(&self, bytes: u64) -> Result<Share, ApiError> {
+    /// Takes a share for a body.
+    ///
+    /// # Errors
+    /// There is not so much left.
+    pub(super) fn take(&self, bytes: u64) -> Result<Share, ApiError> {
         let before = self.taken.fetch_add(bytes, Ordering::Relaxed);
         let share = Share {
             budget: self.clone(),

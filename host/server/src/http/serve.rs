@@ -1,7 +1,8 @@
 //! Connections of clients: accepted, bounded in number and in time, ended in order.
 //!
 //! HTTP/1.1 with keep-alive, and HTTP/2 by prior knowledge: the first bytes of a connection tell which. A client that
-//! closes its half after the request gets its answer all the same.
+//! closes its half after the request gets its answer all the same. A connection begins on the short way (see
+//! [`express`](super::express)) and goes on with hyper once something else comes.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -23,7 +24,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tower::Service;
 
-use super::{App, router};
+use super::{App, express, router};
 
 /// Bytes of a connection that are read ahead, and the longest head of a request.
 const READ_BYTES: usize = 64 << 10;
@@ -190,6 +191,9 @@ impl Connection {
             mut stopping,
         } = self;
         let _open = app.metrics.connection();
+        let Some(stream) = express::run(&app, stream, stopping.clone()).await else {
+            return;
+        };
         let service = service_fn(|request| {
             let under_way = UnderWay::begin(&activity);
             answer(Arc::clone(&app), routes.clone(), request, under_way)

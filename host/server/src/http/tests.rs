@@ -4,6 +4,7 @@ mod about;
 mod commands;
 mod connections;
 mod events;
+mod express;
 mod hostile;
 mod lifecycle;
 mod support;

@@ -5,6 +5,7 @@ use std::sync::PoisonError;
 use oarlock_wasm::{MachineStatus, Upgrades};
 use prometheus::{IntCounter, IntGauge, IntGaugeVec, Registry, TextEncoder};
 use task_queue_raft::Status;
+use task_queue_raft::disk::DiskStats;
 use task_queue_raft::node::{Network, NetworkStats};
 use task_queue_raft::types::Index;
 
@@ -15,6 +16,7 @@ use crate::http::status::NodeStatus;
 const ROLES: [&str; 4] = ["leader", "follower", "candidate", "learner"];
 
 type NetworkCount = fn(&NetworkStats) -> u64;
+type DiskCount = fn(&DiskStats) -> u64;
 
 /// The network's counters: name, help, where it is counted.
 const NETWORK: [(&str, &str, NetworkCount); 11] = [
@@ -75,6 +77,25 @@ const NETWORK: [(&str, &str, NetworkCount); 11] = [
     ),
 ];
 
+/// The disk's counters, likewise.
+const DISK: [(&str, &str, DiskCount); 3] = [
+    (
+        "oarlock_log_writes_total",
+        "Durable writes of the log, each of them one sync.",
+        DiskStats::writes,
+    ),
+    (
+        "oarlock_log_written_entries_total",
+        "Entries in durable writes of the log.",
+        DiskStats::entries,
+    ),
+    (
+        "oarlock_log_written_commands_total",
+        "Commands in durable writes of the log.",
+        DiskStats::commands,
+    ),
+];
+
 /// Gauges and counters that are set when they are asked for.
 pub(super) struct Sampled {
     build: IntGaugeVec,
@@ -99,6 +120,7 @@ pub(super) struct Sampled {
     events: IntCounter,
     failures: IntCounter,
     network: Vec<IntCounter>,
+    disk: Vec<IntCounter>,
 }
 
 impl Sampled {
@@ -194,6 +216,10 @@ impl Sampled {
                 .iter()
                 .map(|(name, help, _)| counter(name, help))
                 .collect::<Result<_, _>>()?,
+            disk: DISK
+                .iter()
+                .map(|(name, help, _)| counter(name, help))
+                .collect::<Result<_, _>>()?,
         })
     }
 
@@ -204,6 +230,7 @@ impl Sampled {
         machine: &MachineStatus,
         upgrades: &Upgrades,
         network: Option<&Network>,
+        disk: Option<&DiskStats>,
     ) {
         self.build.reset();
         let sha256 = machine.sha256.to_string();
@@ -247,6 +274,11 @@ impl Sampled {
                 set_counter(counter, count(network.stats()));
             }
         }
+        if let Some(disk) = disk {
+            for (counter, (_, _, count)) in self.disk.iter().zip(DISK) {
+                set_counter(counter, count(disk));
+            }
+        }
     }
 }
 
@@ -262,10 +294,11 @@ impl Metrics {
         machine: &MachineStatus,
         upgrades: &Upgrades,
         network: Option<&Network>,
+        disk: Option<&DiskStats>,
     ) -> Result<String, prometheus::Error> {
         // The lock makes a sample one moment. A thread that panicked here left plain numbers.
         let sampled = self.sampled.lock().unwrap_or_else(PoisonError::into_inner);
-        sampled.set(status, raft, machine, upgrades, network);
+        sampled.set(status, raft, machine, upgrades, network, disk);
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 }

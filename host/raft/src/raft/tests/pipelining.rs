@@ -17,6 +17,57 @@ fn sent_to_b(node: &mut Node) -> Vec<(Index, usize)> {
         .collect()
 }
 
+/// The commits that the messages to `b` told of, and how many entries they carried.
+fn told_to_b(node: &mut Node) -> Vec<(Index, usize)> {
+    let sent = node.sent_appends().into_iter();
+    sent.map(|(_, append)| (append.leader_commit, append.entries.len()))
+        .collect()
+}
+
+#[test]
+fn a_peer_that_waits_for_nothing_hears_of_a_commit_with_the_next_entries_or_a_little_later() {
+    let delay = Duration::from_millis(3);
+    let mut config = config("a", "a b");
+    config.limits.commit_delay = delay;
+    let mut node = Node::with(config, HardState::default(), &[]);
+    node.lead();
+    node.pass(delay);
+    node.sent();
+
+    node.propose("x");
+    node.step("b", matched(1, 2));
+    assert_eq!(told_to_b(&mut node), [(Index(1), 1)], "the commit has time");
+    node.propose("y");
+    assert_eq!(
+        told_to_b(&mut node),
+        [(Index(2), 1)],
+        "the next entry tells of it"
+    );
+    node.step("b", matched(1, 3));
+    assert_eq!(told_to_b(&mut node), []);
+    node.pass(delay);
+    assert_eq!(told_to_b(&mut node), [(Index(3), 0)], "nothing followed");
+    node.pass(delay);
+    assert_eq!(told_to_b(&mut node), [], "it is told once");
+}
+
+#[test]
+fn a_peer_whose_clients_have_asked_is_told_of_a_commit_at_once() {
+    let mut config = config("a", "a b");
+    config.limits.commit_delay = Duration::from_secs(3600);
+    let mut node = Node::with(config, HardState::default(), &[]);
+    node.lead();
+    let question = RaftRequest::ReadIndex(ReadIndex {
+        term: Term(1),
+        id: 7,
+    });
+    node.step("b", Message::Request(question));
+    node.sent();
+    node.propose("x");
+    node.step("b", matched(1, 2));
+    assert_eq!(told_to_b(&mut node), [(Index(1), 1), (Index(2), 0)]);
+}
+
 #[test]
 fn a_new_leader_probes_with_one_message_at_a_time() {
     let mut node = Node::with(narrow(), HardState::default(), &[]);

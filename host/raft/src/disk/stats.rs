@@ -1,0 +1,49 @@
+//! What the disk counts.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::storage::WriteBatch;
+use crate::types::{Entry, Payload};
+
+/// Counters of a [`Disk`](super::Disk) since its start. They only grow.
+///
+/// Entries and commands over writes say how much one sync makes durable: the more, the cheaper each command is.
+#[derive(Debug, Default)]
+pub struct DiskStats {
+    writes: AtomicU64,
+    entries: AtomicU64,
+    commands: AtomicU64,
+}
+
+impl DiskStats {
+    /// Durable writes of the log: each is one sync.
+    #[must_use]
+    pub fn writes(&self) -> u64 {
+        self.writes.load(Ordering::Relaxed)
+    }
+
+    /// Entries that they held.
+    #[must_use]
+    pub fn entries(&self) -> u64 {
+        self.entries.load(Ordering::Relaxed)
+    }
+
+    /// Commands that those held.
+    #[must_use]
+    pub fn commands(&self) -> u64 {
+        self.commands.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn wrote(&self, batch: &WriteBatch) {
+        let commands = |entry: &Entry| match &entry.payload {
+            Payload::Commands(commands) => commands.len() as u64,
+            Payload::Noop | Payload::Membership(_) => 0,
+        };
+        let entries = &batch.entries;
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        self.entries
+            .fetch_add(entries.len() as u64, Ordering::Relaxed);
+        self.commands
+            .fetch_add(entries.iter().map(commands).sum(), Ordering::Relaxed);
+    }
+}

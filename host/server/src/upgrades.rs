@@ -11,10 +11,9 @@ use oarlock_wasm::{
     UpgradeStatus, UpgradeWord, Upgrades, Verdict, WasmMachine,
 };
 use task_queue_raft::types::{Index, NodeId};
-use task_queue_raft::{Raft, Status};
+use task_queue_raft::{Leadership, Raft, Status};
 use tokio::sync::watch;
 
-use crate::leadership::Leadership;
 use crate::node::RETRY_PAUSE;
 
 /// How long a word may take to be applied.

@@ -13,12 +13,19 @@ impl Core {
     pub(super) fn campaign_or_wait(&mut self) {
         self.rearm_election();
         // A node whose disk hangs could not keep a vote: it stays out until the write is done.
-        let may_lead = self.membership().is_voter(&self.config.id) && !self.is_promised();
+        let may_lead = self.may_campaign() && !self.is_promised();
         if !may_lead || self.disk_hangs() {
             self.become_follower(self.hard_state.term, None);
             return;
         }
         self.start_pre_vote();
+    }
+
+    /// Whether it votes, or voted until an entry that is not known to be committed. As long as the others may not have
+    /// that one, nobody may be electable but this node, which has (dissertation §4.2.2).
+    fn may_campaign(&self) -> bool {
+        let committed = self.configurations.committed(self.log.committed);
+        self.membership().is_voter(&self.config.id) || committed.is_voter(&self.config.id)
     }
 
     /// Whether the write under way takes longer than a leader may be silent.

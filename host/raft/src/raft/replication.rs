@@ -345,6 +345,7 @@ impl Core {
         }
         self.members_changed();
         self.log.committed = self.log.committed.max(leader_commit.min(last));
+        self.configurations.compact(self.log.committed);
         AppendResult::Matched(last.max(self.log.committed))
     }
 

@@ -13,16 +13,21 @@ impl Core {
     pub(super) fn campaign_or_wait(&mut self) {
         self.rearm_election();
         // A node whose disk hangs could not keep a vote: it stays out until the write is done.
-        if !self.may_be_elected() || self.is_promised() || self.disk_hangs() {
+        if !self.may_campaign() || self.is_promised() || self.disk_hangs() {
             self.become_follower(self.hard_state.term, None);
             return;
         }
         self.start_pre_vote();
     }
 
-    /// Whether this node is a voter, and its store holds all that it has promised.
-    fn may_be_elected(&self) -> bool {
-        self.membership().is_voter(&self.config.id) && self.has_say()
+    /// Whether its store holds all that it has promised, and it votes, or voted until an entry that is not known to be
+    /// committed. As long as the others may not have that one, nobody may be electable but this node, which has
+    /// (dissertation §4.2.2).
+    fn may_campaign(&self) -> bool {
+        let committed = self.configurations.committed(self.log.committed);
+        let votes =
+            self.membership().is_voter(&self.config.id) || committed.is_voter(&self.config.id);
+        votes && self.has_say()
     }
 
     /// Whether the write under way takes longer than a leader may be silent.
@@ -210,7 +215,7 @@ impl Core {
     pub(super) fn on_timeout_now(&mut self, from: &NodeId, term: Term) {
         self.observe_term(term);
         let asked_by_leader = term == self.hard_state.term && self.leader.as_ref() == Some(from);
-        let may_lead = self.role == Role::Follower && self.may_be_elected();
+        let may_lead = self.role == Role::Follower && self.may_campaign();
         if asked_by_leader && may_lead && !self.disk_hangs() {
             self.start_election(true);
         }

@@ -215,7 +215,9 @@ impl Core {
     pub(super) fn on_timeout_now(&mut self, from: &NodeId, term: Term) {
         self.observe_term(term);
         let asked_by_leader = term == self.hard_state.term && self.leader.as_ref() == Some(from);
-        let may_lead = self.role == Role::Follower && self.may_campaign();
+        let may_lead = self.role == Role::Follower
+            && self.membership().is_voter(&self.config.id)
+            && self.has_say();
         if asked_by_leader && may_lead && !self.disk_hangs() {
             self.start_election(true);
         }

@@ -2,7 +2,7 @@
 //! refused is carried out, and all of it could have happened one thing after another.
 
 use oarlock_tests::process::{
-    Cluster, Http, Mount, NetNamespaces, Recorder, Unavailable, Wires, eventually,
+    Cluster, Http, Mount, NetNamespaces, Node, Recorder, Unavailable, Wires, eventually,
 };
 
 /// Elections within half a second, so that a test has time for several.
@@ -17,7 +17,7 @@ const QUICK: [&str; 6] = [
 const CLIENTS: usize = 4;
 
 fn targets(cluster: &Cluster) -> Vec<Http> {
-    cluster.nodes.iter().map(|node| node.http()).collect()
+    cluster.nodes.iter().map(Node::http).collect()
 }
 
 /// Waits until these nodes follow one of them, and says which.
@@ -87,7 +87,7 @@ async fn the_history_is_linearizable_while_leaders_are_paused() {
 async fn the_history_is_linearizable_while_what_a_leader_says_or_hears_is_cut_off() {
     let mut cluster = Cluster::prepare(3, "queue", &QUICK);
     let wires = Wires::between(&mut cluster).await;
-    cluster.nodes.iter_mut().for_each(|node| node.start());
+    cluster.nodes.iter_mut().for_each(Node::start);
     cluster.leader().await;
     let recorder = Recorder::start(CLIENTS, &targets(&cluster), 0);
     for it_speaks in [false, true] {
@@ -117,7 +117,7 @@ async fn the_history_is_linearizable_while_a_follower_is_cut_off_from_the_leader
 {
     let mut cluster = Cluster::prepare(3, "queue", &QUICK);
     let wires = Wires::between(&mut cluster).await;
-    cluster.nodes.iter_mut().for_each(|node| node.start());
+    cluster.nodes.iter_mut().for_each(Node::start);
     let recorder = Recorder::start(CLIENTS, &targets(&cluster), 0);
     for it_speaks in [false, true] {
         recorder.progress(20).await;
@@ -153,7 +153,7 @@ async fn the_history_is_linearizable_while_packets_between_network_namespaces_go
         options.cluster.clone_from(&members);
         options.within = networks.within(at);
     }
-    cluster.nodes.iter_mut().for_each(|node| node.start());
+    cluster.nodes.iter_mut().for_each(Node::start);
     cluster.leader().await;
     let recorder = Recorder::start(CLIENTS, &targets(&cluster), 0);
     for it_speaks in [false, true] {
@@ -197,7 +197,7 @@ async fn the_history_is_linearizable_while_the_leaders_disk_is_full() {
         Ok(disks) => disks,
         Err(why) => return not_here("a full disk", &why),
     };
-    cluster.nodes.iter_mut().for_each(|node| node.start());
+    cluster.nodes.iter_mut().for_each(Node::start);
     let leader = cluster.leader().await;
     let recorder = Recorder::start(CLIENTS, &targets(&cluster), 4096);
     recorder.progress(20).await;
@@ -217,7 +217,7 @@ async fn the_history_is_linearizable_while_the_leaders_disk_is_full() {
     recorder.progress(20).await;
     cluster.converged_under_load().await;
     recorder.check(&cluster.nodes[leader].http()).await;
-    cluster.nodes.iter_mut().for_each(|node| node.kill());
+    cluster.nodes.iter_mut().for_each(Node::kill);
     drop(disks);
 }
 

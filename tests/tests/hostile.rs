@@ -232,12 +232,16 @@ async fn a_data_directory_of_another_node_or_cluster_is_refused_with_the_reason(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_of_another_cluster_is_not_talked_to() {
-    let mut cluster = Cluster::prepare(3, "kv", &[]);
-    cluster.nodes[2]
-        .options_mut()
+    let mut cluster = Cluster::start(3, "kv", &[]);
+    cluster.leader().await;
+    cluster.nodes[2].kill();
+    let elsewhere = cluster.dir().join("elsewhere");
+    let options = cluster.nodes[2].options_mut();
+    options.data_dir = elsewhere;
+    options
         .args
         .extend(["--cluster-id".to_owned(), "another".to_owned()]);
-    cluster.nodes.iter_mut().for_each(Node::start);
+    cluster.nodes[2].start();
     let stranger = cluster.nodes[2].http();
     oarlock_tests::process::eventually("the other two elect a leader", async || {
         let status = cluster.nodes[0].http().status().await?;
@@ -245,7 +249,10 @@ async fn a_node_of_another_cluster_is_not_talked_to() {
     })
     .await;
     put(&cluster.nodes[0].http(), "a", "1").await;
-    let status = stranger.status().await.expect("it runs");
+    let status = oarlock_tests::process::eventually("the stranger answers", async || {
+        stranger.status().await
+    })
+    .await;
     assert_eq!(
         (&status["leader_id"], &status["commit_index"]),
         (&json!(null), &json!(0)),
@@ -278,11 +285,11 @@ async fn a_data_directory_of_another_state_machine_is_refused_with_the_reason() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_with_another_state_machine_stops_and_the_others_go_on() {
-    let mut cluster = Cluster::prepare(3, "kv", &[]);
-    cluster.nodes[0].start();
-    cluster.nodes[1].start();
+    let mut cluster = Cluster::start(3, "kv", &[]);
     cluster.leader().await;
     put(&cluster.nodes[0].http(), "a", "1").await;
+    cluster.nodes[2].kill();
+    fs::remove_dir_all(cluster.nodes[2].data_dir()).expect("a directory");
     cluster.nodes[2].options_mut().args[1] = guest("counter").display().to_string();
     let said = refusal(&mut cluster.nodes[2]);
     assert!(said.contains("state machine"), "{said}");

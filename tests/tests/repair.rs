@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use oarlock_tests::process::{Cluster, Http, Recorder, eventually};
+use oarlock_tests::process::{Cluster, Http, Node, Recorder, eventually};
 use serde_json::json;
 
 const QUICK: [&str; 8] = [
@@ -19,7 +19,7 @@ const QUICK: [&str; 8] = [
 ];
 
 fn targets(cluster: &Cluster) -> Vec<Http> {
-    cluster.nodes.iter().map(|node| node.http()).collect()
+    cluster.nodes.iter().map(Node::http).collect()
 }
 
 /// Waits until a node has its say again and all nodes count it.
@@ -116,7 +116,7 @@ async fn a_majority_with_wiped_disks_stands_still_and_every_node_says_so() {
     let put = json!({"put": {"key": "k", "value": "v"}}).to_string();
     cluster.apply_somewhere("one", &put).await;
     cluster.converged().await;
-    cluster.nodes.iter_mut().for_each(|node| node.kill());
+    cluster.nodes.iter_mut().for_each(Node::kill);
     for at in [0, 1] {
         fs::remove_dir_all(cluster.nodes[at].data_dir()).expect("a directory");
     }

@@ -83,10 +83,7 @@ impl Wires {
 
 async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut cut: watch::Receiver<bool>) {
     let mut buffer = vec![0; 64 << 10];
-    loop {
-        let Ok(length @ 1..) = from.read(&mut buffer).await else {
-            break;
-        };
+    while let Ok(length @ 1..) = from.read(&mut buffer).await {
         if cut.wait_for(|cut| !cut).await.is_err() || to.write_all(&buffer[..length]).await.is_err()
         {
             break;

@@ -5,6 +5,9 @@
 //! whose nodes are all damaged at once does not begin anew without its data: it stands still, and all the files are
 //! there. A crash at any step leaves either the damaged log where it was, or the new one with everything else aside.
 
+#[cfg(test)]
+mod tests;
+
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};

@@ -7,9 +7,9 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use super::{Identity, PURGE_STEP, RedbStore};
+use super::{Birth, Identity, PURGE_STEP, RedbStore};
 use crate::storage::conformance::check_log_store;
-use crate::storage::{LogStore, StorageError, WriteBatch};
+use crate::storage::{LogStore, Memory, StorageError, WriteBatch};
 use crate::types::{Entry, HardState, Index, LogId, Payload, Term};
 
 fn identity() -> Identity {
@@ -42,6 +42,30 @@ fn append(entries: Vec<Entry>) -> WriteBatch {
 fn the_log_on_disk_conforms() {
     let dir = TempDir::new().unwrap();
     check_log_store(&mut || Box::new(open(dir.path())));
+}
+
+#[test]
+fn a_store_keeps_which_one_it_is_and_forgets_that_it_was_empty_only_when_it_is_told() {
+    let dir = TempDir::new().unwrap();
+    let birth = Birth {
+        incarnation: 7,
+        memory: Memory::Empty,
+    };
+    let start = |incarnation| {
+        let birth = Birth {
+            incarnation,
+            ..birth
+        };
+        RedbStore::open_or_make(dir.path(), &identity(), birth).unwrap()
+    };
+    drop(start(7));
+    let mut store = start(8);
+    let stored = store.load().unwrap();
+    assert_eq!((stored.incarnation, stored.memory), (7, Memory::Empty));
+    store.admit().unwrap();
+    drop(store);
+    let stored = start(9).load().unwrap();
+    assert_eq!((stored.incarnation, stored.memory), (7, Memory::Whole));
 }
 
 #[test]

@@ -127,6 +127,43 @@ fn the_purged_entry_has_the_documented_bytes() {
 }
 
 #[test]
+fn the_memory_has_the_documented_bytes() {
+    let bytes = "01 1122334455667788 01 ec7e5522";
+    let birth = Birth {
+        incarnation: 0x1122_3344_5566_7788,
+        memory: Memory::Empty,
+    };
+    assert_eq!(encode_memory("memory", birth), hex(bytes));
+    assert_eq!(decode_memory("memory", &hex(bytes)), Ok(birth));
+    for memory in [Memory::Whole, Memory::Lost] {
+        let birth = Birth { memory, ..birth };
+        let record = encode_memory("memory", birth);
+        assert_eq!(decode_memory("memory", &record), Ok(birth));
+    }
+    let other = sealed(b"memory", "01 1122334455667788 03");
+    assert_eq!(
+        decode_memory("memory", &other),
+        Err(RecordError::Kind(3)),
+        "what is not known is not taken for whole"
+    );
+}
+
+#[test]
+fn a_member_on_its_way_back_is_read_as_it_was_written() {
+    let member = Member {
+        address: "h:7101".to_owned(),
+        incarnation: 7,
+        standing: Standing::Returning,
+    };
+    let returning = Membership::new([("n1".into(), member)].into());
+    let entry = Entry {
+        payload: Payload::Membership(returning),
+        ..noop()
+    };
+    assert_eq!(decode_entry(Index(1), &encoded(&entry)), Ok(entry));
+}
+
+#[test]
 fn the_identity_has_the_documented_bytes() {
     let identity = Identity {
         node_id: "node-1".into(),

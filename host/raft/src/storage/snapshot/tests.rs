@@ -51,6 +51,33 @@ fn a_file_has_the_documented_name_and_bytes() {
 }
 
 #[test]
+fn a_snapshot_that_was_damaged_since_is_found_when_a_peer_has_to_have_it_again() {
+    let dir = TempDir::new().unwrap();
+    let store = open(&dir);
+    let meta = take(&store, b"state");
+    let path = file(&dir, "snap");
+    let mut bytes = fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&path, bytes).unwrap();
+    // The peer finds its checksum wrong, throws it away, and begins again.
+    assert_eq!(store.read_chunk(&meta, 0, 100).unwrap().len(), 5);
+    let error = store.read_chunk(&meta, 0, 100).unwrap_err();
+    assert!(matches!(error, StorageError::Corrupt { .. }), "{error}");
+    assert!(error.to_string().contains(".snap"), "{error}");
+}
+
+#[test]
+fn a_snapshot_is_given_to_one_peer_after_the_other() {
+    let dir = TempDir::new().unwrap();
+    let store = open(&dir);
+    let meta = take(&store, b"state");
+    for _ in 0..3 {
+        assert_eq!(store.read_chunk(&meta, 0, 3).unwrap(), "sta");
+        assert_eq!(store.read_chunk(&meta, 3, 3).unwrap(), "te");
+    }
+}
+
+#[test]
 fn what_a_crash_left_unfinished_is_removed_and_a_transfer_is_kept() {
     let dir = TempDir::new().unwrap();
     let store = open(&dir);

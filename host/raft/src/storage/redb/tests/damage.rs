@@ -239,3 +239,19 @@ fn a_missing_vote_is_damage_and_not_a_node_that_never_voted() {
         expect_damage(dir.path(), &format!("{key:?}"));
     }
 }
+
+#[test]
+fn a_missing_memory_is_damage_and_not_a_store_that_holds_all() {
+    let dir = TempDir::new().unwrap();
+    fill(dir.path());
+    tamper(dir.path(), |database| {
+        let transaction = database.begin_write().unwrap();
+        transaction
+            .open_table(META)
+            .unwrap()
+            .remove("memory")
+            .unwrap();
+        transaction.commit().unwrap();
+    });
+    expect_damage(dir.path(), "\"memory\"");
+}

@@ -20,9 +20,13 @@ impl Core {
         self.start_pre_vote();
     }
 
-    /// Whether this node is a voter, and its store holds all that it has promised.
+    /// Whether this node may lead, and its store holds all that it has promised. A voter may, and one that voted until an
+    /// entry that is not known to be committed: as long as the others may not have that one, nobody may be electable but
+    /// this node, which has (dissertation §4.2.2).
     fn may_be_elected(&self) -> bool {
-        self.membership().is_voter(&self.config.id) && self.has_say()
+        let committed = self.configurations.committed(self.log.committed);
+        let votes = [self.membership(), committed].map(|members| members.is_voter(&self.config.id));
+        votes.contains(&true) && self.has_say()
     }
 
     /// Whether the write under way takes longer than a leader may be silent.

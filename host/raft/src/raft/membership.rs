@@ -266,6 +266,16 @@ impl Configurations {
         self.later.back().map_or(&self.base.1, |(_, last)| last)
     }
 
+    /// The last one among the entries up to `committed`.
+    pub(super) fn committed(&self, committed: Index) -> &Membership {
+        let known = self.later.iter().rev();
+        let known = known.skip_while(|(index, _)| *index > committed);
+        known
+            .map(|(_, membership)| membership)
+            .next()
+            .unwrap_or(&self.base.1)
+    }
+
     /// Index of its entry; 0 for the start's.
     pub(super) fn index(&self) -> Index {
         self.later.back().map_or(self.base.0, |(index, _)| *index)

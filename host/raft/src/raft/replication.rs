@@ -368,6 +368,7 @@ impl Core {
             self.members_changed();
         }
         self.log.committed = self.log.committed.max(leader_commit.min(last));
+        self.configurations.compact(self.log.committed);
         self.claim_say();
         AppendResult::Matched(last.max(self.log.committed))
     }

@@ -34,11 +34,24 @@ impl Members {
         }
     }
 
+    /// The last configuration that a node knows to be committed.
+    fn last_committed(&self, core: &Core) -> &Membership {
+        let log = core.log();
+        let held = self.seen.iter().rev();
+        let mut held = held.filter(|(id, _)| id.index <= log.committed() && log.holds(**id));
+        let gone = self.committed.range(..=log.committed()).next_back();
+        let gone = gone.map(|(_, (_, membership))| membership);
+        let held = held.next().map(|(_, membership)| membership);
+        held.or(gone).unwrap_or(&self.founders)
+    }
+
     pub(crate) fn check(&mut self, node: usize, core: &Core) -> Result<(), Violation> {
         let members = core.membership();
         if core.role() == Role::Leader && self.leaders.insert(core.term()) {
+            // One that is to go may be needed until the entry that says so is committed (§4.2.2).
+            let before = self.last_committed(core);
             ensure(
-                members.is_voter(core.id()),
+                members.is_voter(core.id()) || before.is_voter(core.id()),
                 "only a voter is elected (dissertation §4.2.1)",
                 || {
                     format!(

@@ -393,3 +393,33 @@ fn a_configuration_that_can_be_nobodys_is_not_taken() {
     node.step("b", Message::Request(RaftRequest::AppendEntries(append)));
     assert!(node.core.log().is_empty());
 }
+
+/// The others may lack it, and need this node's vote by the configuration that they have; but its log is longer.
+#[test]
+fn a_node_that_is_removed_by_an_entry_that_may_not_be_committed_still_campaigns() {
+    let mut cluster = Cluster::of("a b c");
+    cluster.elect("a");
+    cluster.change("a", &remove("c")).unwrap();
+    // a and b are left; a removes itself, and b does not hear how that ends.
+    cluster.node("a").change(&remove("a")).unwrap();
+    let sent = cluster.node("a").sent();
+    for (to, message) in sent {
+        cluster.node(to.as_str()).step("a", message);
+    }
+    let answers = cluster.node("b").sent();
+    cluster.cut_off("b");
+    for (to, message) in answers {
+        cluster.node(to.as_str()).step("b", message);
+    }
+    let old = cluster.node("a");
+    assert_eq!((voters(old), old.core.role()), (vec!["b"], Role::Leader));
+    assert!(!old.core.is_membership_committed());
+    cluster.pass(MAX * 2);
+    assert_eq!(cluster.leaders(), [""; 0], "nobody hears a majority");
+    assert!(cluster.node("b").core.log().last() < cluster.node("a").core.log().last());
+    cluster.heal();
+    cluster.pass(MAX * 4);
+    assert_eq!(cluster.leaders(), ["b"], "a led it there, and left");
+    assert_eq!(voters(cluster.node("b")), ["b"]);
+    assert!(cluster.node("b").core.is_membership_committed());
+}

@@ -12,8 +12,9 @@ impl Core {
     /// No leader was heard for long enough.
     pub(super) fn campaign_or_wait(&mut self) {
         self.rearm_election();
-        // A node whose disk hangs could not keep a vote: it stays out until the write is done.
-        if !self.may_be_elected() || self.is_promised() || self.disk_hangs() {
+        // A node whose disk hangs or is full could not keep a vote: it stays out until the write is done.
+        let may_lead = self.may_be_elected() && !self.is_promised();
+        if !may_lead || self.disk_hangs() || self.is_disk_full() {
             self.become_follower(self.hard_state.term, None);
             return;
         }
@@ -215,7 +216,7 @@ impl Core {
         self.observe_term(term);
         let asked_by_leader = term == self.hard_state.term && self.leader.as_ref() == Some(from);
         let may_lead = self.role == Role::Follower && self.may_be_elected();
-        if asked_by_leader && may_lead && !self.disk_hangs() {
+        if asked_by_leader && may_lead && !self.disk_hangs() && !self.is_disk_full() {
             self.start_election(true);
         }
     }

@@ -57,6 +57,8 @@ pub enum DiskTask {
 pub enum DiskDone {
     /// The write of this number is durable.
     Written(WriteId),
+    /// The disk is full: nothing of the write of this number is there.
+    Full(WriteId),
     /// Entries, for whom they were read.
     Read(ReadFor, Vec<Entry>),
     /// A chunk; none where the snapshot is gone.
@@ -83,6 +85,8 @@ pub struct Disk {
     log: Box<dyn LogStore>,
     snapshots: Arc<dyn SnapshotStore>,
     stats: Arc<DiskStats>,
+    /// A purge for which a full disk had no room. It is done before anything is written again.
+    owed: Option<LogId>,
 }
 
 impl Disk {
@@ -93,6 +97,7 @@ impl Disk {
             log,
             snapshots,
             stats: Arc::default(),
+            owed: None,
         }
     }
 
@@ -105,16 +110,22 @@ impl Disk {
     /// Does one task.
     ///
     /// # Errors
-    /// All of them end the node: what a failed write left on the disk is unknown.
+    /// All of them end the node: what a failed write left on the disk is unknown. That the disk is full is none of them.
     pub fn run(&mut self, task: DiskTask) -> Result<DiskDone, StorageError> {
         match task {
             DiskTask::Write(id, batch) => {
-                self.log.write(&batch)?;
+                let written = self.purge_owed().and_then(|()| self.log.write(&batch));
+                let full = unless_full(written, "nothing is written")?.is_none();
+                if full {
+                    return Ok(DiskDone::Full(id));
+                }
                 self.stats.wrote(&batch);
                 Ok(DiskDone::Written(id))
             }
             DiskTask::Purge(up_to) => {
-                self.log.purge(up_to)?;
+                self.owed = Some(up_to);
+                let purged = self.purge_owed();
+                unless_full(purged, "the log is not purged yet")?;
                 Ok(DiskDone::Tidied)
             }
             DiskTask::Read(LogRead {
@@ -136,8 +147,12 @@ impl Disk {
                 })
             }
             DiskTask::Receive { meta, offset, data } => {
-                let received = self.snapshots.receive(&meta, offset, &data)?;
-                Ok(DiskDone::Received(meta, received))
+                let received = self.snapshots.receive(&meta, offset, &data);
+                // The leader hears nothing, and sends it again after a while.
+                let received = unless_full(received, "a snapshot is not taken in")?;
+                Ok(received.map_or(DiskDone::Tidied, |received| {
+                    DiskDone::Received(meta, received)
+                }))
             }
             DiskTask::Join(cluster_id) => {
                 self.log.join(&cluster_id)?;
@@ -154,6 +169,14 @@ impl Disk {
         }
     }
 
+    fn purge_owed(&mut self) -> Result<(), StorageError> {
+        if let Some(up_to) = self.owed {
+            self.log.purge(up_to)?;
+            self.owed = None;
+        }
+        Ok(())
+    }
+
     /// An entry that was purged or replaced since it was asked for is no error: the core asks anew.
     fn read(
         &self,
@@ -167,5 +190,20 @@ impl Disk {
             Err(StorageError::OutOfRange { .. }) => Ok(DiskDone::Read(reader, Vec::new())),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// None where the disk is full; any other error stays one.
+fn unless_full<T>(
+    result: Result<T, StorageError>,
+    consequence: &'static str,
+) -> Result<Option<T>, StorageError> {
+    match result {
+        Ok(done) => Ok(Some(done)),
+        Err(error) if error.is_full() => {
+            tracing::warn!(%error, consequence, "the disk is full");
+            Ok(None)
+        }
+        Err(error) => Err(error),
     }
 }

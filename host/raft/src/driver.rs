@@ -106,6 +106,11 @@ pub enum SubmitError {
         /// The most that is taken.
         limit: u64,
     },
+    /// The leader's disk has no room, and no other node has taken over. The command was not carried out.
+    #[error(
+        "the leader's disk is full and no other node could take over; the command was not carried out: make room on it, and try again"
+    )]
+    DiskFull,
     /// No outcome in time. The command may or may not be carried out.
     #[error("no outcome in time; the command may or may not have been carried out")]
     TimedOut,
@@ -337,6 +342,7 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
                 self.durable = id;
                 self.core.persisted(self.now, id);
             }
+            DiskDone::Full(id) => self.core.write_refused(self.now, id),
             DiskDone::Read(reader, entries) => self.core.entries_read(self.now, &reader, entries),
             DiskDone::Chunk {
                 to,

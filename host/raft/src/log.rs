@@ -213,6 +213,28 @@ impl RaftLog {
         (self.truncate_from.take(), entries)
     }
 
+    /// Entries up to here have been handed to a write.
+    #[must_use]
+    pub fn written(&self) -> Index {
+        self.written
+    }
+
+    /// The write that was under way has left nothing on the disk. `written` is what [`RaftLog::written`] was before it,
+    /// `truncated` what it was to remove: that is to be done again, but for what a truncation or a snapshot has made
+    /// void meanwhile.
+    pub fn write_undone(&mut self, written: Index, truncated: Option<Index>) {
+        let again = truncated.filter(|from| *from > self.purged.index);
+        // Of what stands behind it the disk has nothing, unless that was to be removed.
+        let later = self
+            .truncate_from
+            .filter(|from| *from <= written || again.is_some());
+        self.truncate_from = match (again, later) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        self.written = written.min(self.written).max(self.purged.index);
+    }
+
     /// Whether the disk lacks something.
     #[must_use]
     pub fn needs_write(&self) -> bool {

@@ -223,6 +223,8 @@ pub enum ForwardRefusal {
     NotLeader,
     /// It has as much under way as it allows.
     Overloaded,
+    /// Its disk is full, and nobody else leads.
+    DiskFull,
 }
 
 /// See [`RaftRequest::TimeoutNow`].

@@ -11,6 +11,7 @@
 //! | [`Core::change_members`], [`Core::transfer_leadership`] | an operator asks |
 //! | [`Core::forget_leader`] | someone knows that the leader is gone |
 //! | [`Core::persisted`], [`Core::entries_read`], [`Core::applied`] | the disk or the state machine is done |
+//! | [`Core::write_refused`] | the disk is full |
 //! | [`Core::snapshot_taken`], [`Core::chunk_read`], [`Core::chunk_received`] | a snapshot has moved on |
 //! | [`Core::admitted`] | the store has noted that it holds all that the node has promised |
 //!
@@ -29,6 +30,7 @@ mod read_index;
 pub mod ready;
 mod replication;
 mod rng;
+mod room;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -50,6 +52,7 @@ use progress::Progress;
 use read_index::Reads;
 use ready::{Envelope, LogRead, ReadFor, ReadState, Ready, SnapshotTask, WriteId};
 use rng::Rng;
+use room::Taken;
 use snapshot::Pace;
 use transfer::Transfer;
 
@@ -153,6 +156,9 @@ pub enum ProposeError {
     /// Another node is about to lead.
     #[error("leadership is being transferred")]
     Transferring,
+    /// This leader's disk has no room, and no other node has taken over.
+    #[error("the leader's disk is full")]
+    DiskFull,
     /// As much as allowed is under way.
     #[error("too much is under way: {what}; try again shortly")]
     Overloaded {
@@ -167,6 +173,8 @@ struct WriteInFlight {
     id: WriteId,
     up_to: Index,
     since: Duration,
+    /// What it has taken, to be taken again where the disk has no room for it.
+    taken: Taken,
 }
 
 /// The consensus state of one node.
@@ -235,6 +243,8 @@ pub struct Core {
 
     write_in_flight: Option<WriteInFlight>,
     next_write: WriteId,
+    /// The disk was full at the last write, which is tried again then.
+    full_until: Option<Duration>,
 
     out: Ready,
 }
@@ -315,6 +325,7 @@ impl Core {
             handed_bytes: 0,
             write_in_flight: None,
             next_write: 1,
+            full_until: None,
             out: Ready {
                 purge,
                 ..Ready::default()
@@ -416,6 +427,13 @@ impl Core {
     /// When [`Core::tick`] is due.
     #[must_use]
     pub fn next_deadline(&self) -> Duration {
+        let own = self.role_deadline();
+        // While it is tried again there is nothing to do but wait for the disk.
+        let retry = self.full_until.filter(|_| self.write_in_flight.is_none());
+        retry.map_or(own, |until| own.min(until))
+    }
+
+    fn role_deadline(&self) -> Duration {
         match self.role {
             Role::Leader => {
                 let transfer = self.transferring.as_ref().map(|transfer| transfer.deadline);
@@ -527,6 +545,9 @@ impl Core {
     }
 
     fn check_bounds(&self) -> Result<(), ProposeError> {
+        if self.is_disk_full() {
+            return Err(ProposeError::DiskFull);
+        }
         if self.uncommitted_bytes >= self.config.limits.uncommitted_bytes {
             return Err(ProposeError::Overloaded {
                 what: "entries that wait for a majority",
@@ -546,6 +567,7 @@ impl Core {
         let Some(write) = self.write_in_flight.take_if(|write| write.id == id) else {
             return;
         };
+        self.full_until = None;
         self.log.write_done(write.up_to);
         if self.own_vote_after.is_some_and(|needed| needed <= id) {
             self.own_vote_after = None;
@@ -591,16 +613,17 @@ impl Core {
         self.gather_apply();
         self.gather_snapshot();
         self.gather_chunks();
-        if self.write_in_flight.is_none() {
+        if self.write_in_flight.is_none() && self.has_room_for_write() {
             self.out.write = self.gather_write();
         }
         std::mem::take(&mut self.out)
     }
 
     fn gather_write(&mut self) -> Option<(WriteId, WriteBatch)> {
-        if self.hard_state_written && !self.log.needs_write() {
+        if !self.needs_write() {
             return None;
         }
+        let written = self.log.written();
         let (truncate_from, entries) = self.log.take_write();
         let hard_state = (!self.hard_state_written).then(|| self.hard_state.clone());
         let id = self.next_write;
@@ -613,6 +636,11 @@ impl Core {
             id,
             up_to: self.log.last().index,
             since: self.now,
+            taken: Taken {
+                written,
+                truncate_from,
+                hard_state: hard_state.is_some(),
+            },
         });
         Some((
             id,
@@ -658,9 +686,14 @@ impl Core {
         self.out.apply.extend(entries);
     }
 
+    /// Whether something is to be made durable.
+    fn needs_write(&self) -> bool {
+        !self.hard_state_written || self.log.needs_write()
+    }
+
     /// The write that everything said so far depends on.
     fn durable_after(&self) -> WriteId {
-        if !self.hard_state_written || self.log.needs_write() {
+        if self.needs_write() {
             self.next_write
         } else {
             self.write_in_flight.as_ref().map_or(0, |write| write.id)

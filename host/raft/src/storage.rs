@@ -61,7 +61,7 @@ pub enum Memory {
     Lost,
 }
 
-/// Why a store could not do what it was asked. All of these end the node: a write that failed once
+/// Why a store could not do what it was asked. All but [`StorageError::Full`] end the node: a write that failed once
 /// is never tried again as if nothing had happened (fsync reports an error only once).
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -70,6 +70,18 @@ pub enum StorageError {
     #[error("{doing} {}: {source}", path.display())]
     Io {
         /// What was tried, as in "cannot write".
+        doing: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the operating system says.
+        #[source]
+        source: io::Error,
+    },
+    /// The disk has no room. Nothing of the write is there, and the store goes on as it was before: the only error that
+    /// does not end the node.
+    #[error("{doing} {}: the disk is full ({source}); make room on it", path.display())]
+    Full {
+        /// What was tried.
         doing: &'static str,
         /// On which file.
         path: PathBuf,
@@ -154,6 +166,30 @@ pub enum StorageError {
     },
 }
 
+impl StorageError {
+    /// Whether only room is missing, and the store goes on.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Full { .. })
+    }
+
+    /// The same, where nobody may go on.
+    fn into_final(self) -> Self {
+        match self {
+            Self::Full {
+                doing,
+                path,
+                source,
+            } => Self::Io {
+                doing,
+                path,
+                source,
+            },
+            other => other,
+        }
+    }
+}
+
 /// A durable log with term and vote. One thread uses it; what it has returned from is on the disk.
 pub trait LogStore: Send + 'static {
     /// What is there. Called once, first.
@@ -165,7 +201,7 @@ pub trait LogStore: Send + 'static {
     /// Makes a batch durable: one transaction, one fsync.
     ///
     /// # Errors
-    /// Any of them is final: the caller stops using the store.
+    /// [`StorageError::Full`] leaves the store as it was. Any other is final: the caller stops using the store.
     fn write(&mut self, batch: &WriteBatch) -> Result<(), StorageError>;
 
     /// Entries from `from` on, in order: at least one, then as many as fit into `max_bytes` by
@@ -179,7 +215,7 @@ pub trait LogStore: Send + 'static {
     /// there, the whole log goes, and it continues behind `up_to`: that is how a snapshot is put in place.
     ///
     /// # Errors
-    /// Any of them is final.
+    /// [`StorageError::Full`] leaves a log that begins no later than asked, and is otherwise the same. Any other is final.
     fn purge(&mut self, up_to: LogId) -> Result<(), StorageError>;
 
     /// Notes to which cluster the data belongs, where that was not known. A store that doesn't know whose it is has
@@ -241,7 +277,7 @@ pub trait SnapshotStore: Send + Sync + 'static {
     /// Takes in a chunk from a peer and makes it durable. A transfer that was cut goes on where it stopped.
     ///
     /// # Errors
-    /// Where it can't be written. A chunk at the wrong offset is no error: see [`Received::Partial`].
+    /// Where it can't be written; after [`StorageError::Full`] the transfer goes on where it was. A chunk at the wrong offset is no error: see [`Received::Partial`].
     fn receive(
         &self,
         meta: &SnapshotMeta,

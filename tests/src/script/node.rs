@@ -243,6 +243,7 @@ impl Node {
                 self.core.persisted(now, id);
                 self.release();
             }
+            DiskDone::Full(id) => self.core.write_refused(now, id),
             DiskDone::Read(reader, entries) => self.core.entries_read(now, &reader, entries),
             DiskDone::Chunk {
                 to,

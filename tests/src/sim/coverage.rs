@@ -52,6 +52,8 @@ counts! {
     hangs "hung disks",
     /// Writes that ended in an error.
     failed_writes "failed writes",
+    /// Writes for which a disk had no room.
+    full_disks "full disks",
     /// Writes that removed entries which conflicted with the leader's.
     truncations "truncations",
     /// Changes of the members that were carried out.

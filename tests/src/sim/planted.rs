@@ -89,6 +89,8 @@ pub enum Planted {
     PromiseBroken,
     /// A node that starts votes at once, whatever it has promised before (§6.4.1).
     StartsWithoutPromise,
+    /// A write for which a full disk had no room is taken for done.
+    FullDiskForgotten,
 }
 
 impl Planted {
@@ -136,6 +138,7 @@ impl Planted {
         Self::LeaseIgnoresDrift,
         Self::PromiseBroken,
         Self::StartsWithoutPromise,
+        Self::FullDiskForgotten,
     ];
 
     /// Whether it shows only where leaders have leases.

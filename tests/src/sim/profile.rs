@@ -87,6 +87,8 @@ pub enum FaultKind {
     DiskHang,
     /// A write ends in an error.
     DiskError,
+    /// A disk has no room for a while.
+    DiskFull,
     /// A wall clock jumps.
     ClockJump,
     /// No snapshot can be taken for a while.
@@ -261,11 +263,12 @@ impl NetworkProfile {
 
 fn draw_faults(rng: &mut Rng) -> Vec<FaultKind> {
     use FaultKind::{
-        ChangeMembers, ClockJump, Crash, DiskError, DiskHang, Heal, IsolateLeader, OneWay,
-        Partition, Pause, PowerLoss, SnapshotFailure, SnapshotOrder, Transfer,
+        ChangeMembers, ClockJump, Crash, DiskError, DiskFull, DiskHang, Heal, IsolateLeader,
+        OneWay, Partition, Pause, PowerLoss, SnapshotFailure, SnapshotOrder, Transfer,
     };
-    let groups: [&[FaultKind]; 8] = [
+    let groups: [&[FaultKind]; 9] = [
         &[Crash, Crash, Crash, PowerLoss, DiskError],
+        &[DiskFull, DiskFull],
         &[
             Partition,
             Partition,

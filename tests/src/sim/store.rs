@@ -99,6 +99,8 @@ struct Platter {
     planted: Option<Planted>,
     /// The next write ends in an error: done or not.
     failing: Option<bool>,
+    /// There is no room.
+    full: bool,
 }
 
 impl Platter {
@@ -151,6 +153,7 @@ impl SimLog {
             unsynced: Vec::new(),
             planted,
             failing: None,
+            full: false,
         };
         Self(Arc::new(Mutex::new(platter)))
     }
@@ -165,9 +168,16 @@ impl SimLog {
         lock(&self.0).failing = Some(done);
     }
 
+    /// Whether there is no room for anything.
+    pub(crate) fn set_full(&self, full: bool) {
+        lock(&self.0).full = full;
+    }
+
     /// No error is to come any more.
     pub(crate) fn mend(&self) {
-        lock(&self.0).failing = None;
+        let mut platter = lock(&self.0);
+        platter.failing = None;
+        platter.full = false;
     }
 
     /// The disk is replaced by an empty one.
@@ -216,6 +226,9 @@ impl LogStore for SimLog {
 
     fn write(&mut self, batch: &WriteBatch) -> Result<(), StorageError> {
         let mut platter = lock(&self.0);
+        if platter.full {
+            return Err(full());
+        }
         match platter.failing.take() {
             Some(done) => {
                 if done {
@@ -244,7 +257,11 @@ impl LogStore for SimLog {
     }
 
     fn purge(&mut self, up_to: LogId) -> Result<(), StorageError> {
-        lock(&self.0).take(LogOp::Purge(up_to))
+        let mut platter = lock(&self.0);
+        if platter.full {
+            return Err(full());
+        }
+        platter.take(LogOp::Purge(up_to))
     }
 
     fn admit(&mut self) -> Result<(), StorageError> {
@@ -376,6 +393,14 @@ fn injected(doing: &'static str) -> StorageError {
         doing,
         path: INJECTED.into(),
         source: io::Error::other(INJECTED),
+    }
+}
+
+fn full() -> StorageError {
+    StorageError::Full {
+        doing: "cannot write",
+        path: INJECTED.into(),
+        source: io::ErrorKind::StorageFull.into(),
     }
 }
 

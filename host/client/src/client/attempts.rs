@@ -98,6 +98,7 @@ pub(super) async fn attempt(
     match answer.status {
         StatusCode::SERVICE_UNAVAILABLE
         | StatusCode::TOO_MANY_REQUESTS
+        | StatusCode::INSUFFICIENT_STORAGE
         | StatusCode::GATEWAY_TIMEOUT => Err(declined(endpoint, answer)),
         _ => Ok(answer),
     }
@@ -115,7 +116,7 @@ fn declined(endpoint: &Endpoint, answer: Answer) -> Failed {
     };
     let message = told.text();
     match (answer.status, told.code.as_str()) {
-        (StatusCode::TOO_MANY_REQUESTS, _) => {
+        (StatusCode::TOO_MANY_REQUESTS | StatusCode::INSUFFICIENT_STORAGE, _) => {
             Failed::Declined(RequestError::Overloaded { message })
         }
         (StatusCode::SERVICE_UNAVAILABLE, "no_leader") => {

@@ -137,17 +137,22 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
         if leads && self.core.term() == self.forwarded.term {
             return;
         }
-        let mut outdated: BTreeMap<u64, Vec<Command>> = BTreeMap::new();
-        for command in self.proposals.take_foreign() {
-            outdated.entry(command.session).or_default().push(command);
-        }
-        for (session, commands) in outdated {
-            if let Some(node) = self.forwarded.node_of(session) {
-                self.refuse(&node, &commands, ForwardRefusal::NotLeader);
-            }
-        }
+        self.refuse_foreign(ForwardRefusal::NotLeader);
         if leads {
             self.forwarded.begin(self.core.term());
+        }
+    }
+
+    /// Commands of other nodes that wait for their turn here go back to those who sent them.
+    pub(super) fn refuse_foreign(&mut self, reason: ForwardRefusal) {
+        let mut foreign: BTreeMap<u64, Vec<Command>> = BTreeMap::new();
+        for command in self.proposals.take_foreign() {
+            foreign.entry(command.session).or_default().push(command);
+        }
+        for (session, commands) in foreign {
+            if let Some(node) = self.forwarded.node_of(session) {
+                self.refuse(&node, &commands, reason);
+            }
         }
     }
 }

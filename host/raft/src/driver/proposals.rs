@@ -19,6 +19,7 @@ use bytes::Bytes;
 use super::{Applied, Driver, Ends, SubmitError};
 use crate::applier::Reply;
 use crate::message::{Forward, ForwardRefusal, ForwardResponse, Message, RaftRequest};
+use crate::raft::ProposeError;
 use crate::state_machine::StateMachine;
 use crate::types::{Command, Index, NodeId, SnapshotMeta, Term};
 
@@ -273,6 +274,20 @@ impl<W> Proposals<W> {
             .sum();
     }
 
+    /// Own commands that wait for their turn, which will not come.
+    fn take_queued(&mut self) -> Vec<W> {
+        let queued = self.waiting.iter();
+        let queued: BTreeSet<u64> = queued
+            .filter(|(_, waiting)| waiting.place == Place::Queued)
+            .map(|(sequence, _)| *sequence)
+            .collect();
+        self.drop_queued(&queued);
+        let finished = queued.into_iter();
+        finished
+            .filter_map(|sequence| self.finish(sequence))
+            .collect()
+    }
+
     pub(super) fn drain(&mut self) -> Vec<W> {
         self.queue.clear();
         self.queue_bytes = 0;
@@ -339,7 +354,9 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
         if self.proposals.queue.is_empty() {
             return;
         }
-        if self.leads() {
+        if self.core.check_room() == Err(ProposeError::DiskFull) {
+            self.refuse_queued();
+        } else if self.leads() {
             self.propose_batches();
         } else if let Some((leader, term)) = self.leadership() {
             self.forward_waiting(&leader, term);
@@ -360,6 +377,14 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
             if let Err(error) = self.core.propose(self.now, wall_ms, batch) {
                 unreachable!("the core said that it has room: {error}");
             }
+        }
+    }
+
+    /// Nothing more goes into the log until there is room on this leader's disk: who waits for that is told at once.
+    fn refuse_queued(&mut self) {
+        self.refuse_foreign(ForwardRefusal::DiskFull);
+        for waiter in self.proposals.take_queued() {
+            self.ends.reply(waiter, Err(SubmitError::DiskFull));
         }
     }
 
@@ -394,6 +419,11 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
                         self.proposals.not_leading = Some((from.clone(), term));
                     }
                     self.proposals.requeue(sequence, patience);
+                }
+                (ForwardRefusal::DiskFull, _) => {
+                    if let Some(waiter) = self.proposals.finish(sequence) {
+                        self.ends.reply(waiter, Err(SubmitError::DiskFull));
+                    }
                 }
                 (ForwardRefusal::Overloaded, _) => {
                     if let Some(waiter) = self.proposals.finish(sequence) {

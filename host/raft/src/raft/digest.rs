@@ -57,6 +57,7 @@ impl Core {
             handed_bytes: _,
             write_in_flight,
             next_write,
+            full_until,
             out: wanted,
         } = self;
         write!(
@@ -77,6 +78,9 @@ impl Core {
             "{:?}",
             own_vote_after.map(|needed| next_write - needed)
         )?;
+        if full_until.is_some() {
+            write!(out, "full")?;
+        }
         if let Some(write) = write_in_flight {
             // Whether it hangs is asked for; how much longer it has hung is not.
             let hangs = self.config.election_timeout_min + Duration::from_nanos(1);

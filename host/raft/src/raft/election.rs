@@ -12,22 +12,22 @@ impl Core {
     /// No leader was heard for long enough.
     pub(super) fn campaign_or_wait(&mut self) {
         self.rearm_election();
-        // A node whose disk hangs could not keep a vote: it stays out until the write is done.
-        if !self.may_campaign() || self.is_promised() || self.disk_hangs() {
+        // A node whose disk hangs or is full could not keep a vote: it stays out until the write is done.
+        let may_lead = self.may_be_elected() && !self.is_promised();
+        if !may_lead || self.disk_hangs() || self.is_disk_full() {
             self.become_follower(self.hard_state.term, None);
             return;
         }
         self.start_pre_vote();
     }
 
-    /// Whether its store holds all that it has promised, and it votes, or voted until an entry that is not known to be
-    /// committed. As long as the others may not have that one, nobody may be electable but this node, which has
-    /// (dissertation §4.2.2).
-    fn may_campaign(&self) -> bool {
+    /// Whether this node may lead, and its store holds all that it has promised. A voter may, and one that voted until an
+    /// entry that is not known to be committed: as long as the others may not have that one, nobody may be electable but
+    /// this node, which has (dissertation §4.2.2).
+    fn may_be_elected(&self) -> bool {
         let committed = self.configurations.committed(self.log.committed);
-        let votes =
-            self.membership().is_voter(&self.config.id) || committed.is_voter(&self.config.id);
-        votes && self.has_say()
+        let votes = [self.membership(), committed].map(|members| members.is_voter(&self.config.id));
+        votes.contains(&true) && self.has_say()
     }
 
     /// Whether the write under way takes longer than a leader may be silent.
@@ -215,10 +215,8 @@ impl Core {
     pub(super) fn on_timeout_now(&mut self, from: &NodeId, term: Term) {
         self.observe_term(term);
         let asked_by_leader = term == self.hard_state.term && self.leader.as_ref() == Some(from);
-        let may_lead = self.role == Role::Follower
-            && self.membership().is_voter(&self.config.id)
-            && self.has_say();
-        if asked_by_leader && may_lead && !self.disk_hangs() {
+        let may_lead = self.role == Role::Follower && self.may_be_elected();
+        if asked_by_leader && may_lead && !self.disk_hangs() && !self.is_disk_full() {
             self.start_election(true);
         }
     }

@@ -14,10 +14,14 @@ impl Core {
     // ----- as a leader -----
 
     pub(super) fn tick_leader(&mut self) {
+        if self.disk_hangs() {
+            // The others may have what it can't write down: one of them takes over, and nobody waits for a timeout.
+            return self.resign();
+        }
         if self.now >= self.election_deadline {
             self.election_deadline = self.now + self.config.election_timeout_min;
-            if !self.hears_a_majority() || self.disk_hangs() {
-                // Cut off from its majority, or from its disk: it could not commit anything (dissertation §6.2).
+            if !self.hears_a_majority() {
+                // Cut off from its majority: it could not commit anything (dissertation §6.2).
                 self.become_follower(self.hard_state.term, None);
                 return;
             }

@@ -10,6 +10,7 @@ mod paper_replication;
 mod pipelining;
 mod pre_vote;
 mod read_index;
+mod room;
 mod single_node;
 mod snapshots;
 mod transfer;

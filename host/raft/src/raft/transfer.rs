@@ -106,8 +106,8 @@ impl Core {
             .take_if(|transfer| transfer.deadline <= now);
     }
 
-    /// This leader is no voter any more, by an entry that is committed: it leads nobody (dissertation §4.2.2). The
-    /// one that has the most of the log is told, so that nobody has to wait for a timeout.
+    /// This leader is no voter any more, by an entry that is committed (dissertation §4.2.2), or its disk hangs: it leads
+    /// nobody. The one that has the most of the log is told, so that nobody has to wait for a timeout.
     pub(super) fn resign(&mut self) {
         if let Some(to) = self.successor() {
             self.order_campaign(&to);

@@ -15,6 +15,35 @@ pub(super) fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error)
     }
 }
 
+/// The same of a write, which a full disk refuses without harm. Not of a sync: what that leaves is unknown.
+pub(super) fn unwritten(
+    doing: &'static str,
+    path: &Path,
+) -> impl FnOnce(io::Error) -> StorageError {
+    move |source| {
+        let path = path.to_owned();
+        if is_full(&source) {
+            StorageError::Full {
+                doing,
+                path,
+                source,
+            }
+        } else {
+            StorageError::Io {
+                doing,
+                path,
+                source,
+            }
+        }
+    }
+}
+
+/// Whether the disk, or what this user may have of it, has no room.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
+}
+
 /// Makes the names in a directory durable: a new or renamed file can be lost without it.
 pub(super) fn sync_dir(dir: &Path) -> Result<(), StorageError> {
     File::open(dir)

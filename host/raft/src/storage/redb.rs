@@ -3,6 +3,7 @@
 //! A batch is one transaction and one fsync. Each record has a checksum of its own under the database's, so that
 //! damage is found when it is read, also where the database trusts its pages.
 
+mod backend;
 mod open;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,9 @@ use ::redb::{
 };
 
 use super::bounds::{self, Bounds};
+use super::files::is_full;
+use backend::Medium;
+
 pub use super::schema::{Birth, Identity};
 use super::{LogStore, Memory, StorageError, StoredState, WriteBatch, schema};
 use crate::types::{Entry, Index, LogId, Payload, Term};
@@ -32,8 +36,10 @@ const PURGE_STEP: u64 = 16_384;
 
 /// A durable log in the directory of a node. It holds a lock on the directory as long as it lives.
 pub struct RedbStore {
-    // Before the lock, so that the database is closed when the lock is let go.
-    database: Database,
+    // Before the lock, so that the database is closed when the lock is let go. None while it is opened again.
+    database: Option<Database>,
+    /// How it is opened again after the disk was full.
+    medium: Medium,
     path: PathBuf,
     identity: Identity,
     format: u32,
@@ -135,7 +141,7 @@ impl RedbStore {
     fn scan(&self) -> Result<StoredState, StorageError> {
         const DOING: &str = "reading the log";
         let transaction = self
-            .database
+            .database(DOING)?
             .begin_read()
             .map_err(|error| self.fault(DOING, error))?;
         let meta = transaction
@@ -175,7 +181,7 @@ impl RedbStore {
     ) -> Result<Vec<Entry>, StorageError> {
         const DOING: &str = "reading entries";
         let transaction = self
-            .database
+            .database(DOING)?
             .begin_read()
             .map_err(|error| self.fault(DOING, error))?;
         let table = transaction
@@ -306,7 +312,36 @@ impl RedbStore {
         Ok(())
     }
 
-    /// Runs one durable transaction. After a failure the store refuses to be written.
+    fn database(&self, doing: &'static str) -> Result<&Database, StorageError> {
+        let closed = || StorageError::Database {
+            doing,
+            source: "it is closed: it could not be opened again after the disk was full".into(),
+        };
+        self.database.as_ref().ok_or_else(closed)
+    }
+
+    /// The disk had no room for a transaction. The database does nothing more after such an error, so it is opened again:
+    /// it is as it was before, unless that error is not all that happened.
+    fn recover(&mut self) -> Result<(), StorageError> {
+        self.database = None;
+        let database = self.medium.open(&self.path)?;
+        let found = open::read_state(&database, &self.path)?;
+        if (&found.identity, &found.bounds) != (&self.identity, &self.bounds) {
+            let source = format!(
+                "a write was refused, and yet the log holds {:?} where it held {:?}",
+                found.bounds, self.bounds
+            );
+            return Err(StorageError::Database {
+                doing: "opening it again after the disk was full",
+                source: source.into(),
+            });
+        }
+        self.database = Some(database);
+        Ok(())
+    }
+
+    /// Runs one durable transaction. After a failure the store refuses to be written, unless it is that the disk is full:
+    /// then it is as if nothing had been asked.
     fn change<T>(
         &mut self,
         doing: &'static str,
@@ -318,7 +353,7 @@ impl RedbStore {
         }
         let result = guarded(&self.path, || {
             let mut transaction = self
-                .database
+                .database(doing)?
                 .begin_write()
                 .map_err(|error| self.fault(doing, error))?;
             transaction
@@ -331,7 +366,18 @@ impl RedbStore {
             Ok(value)
         });
         self.broken = result.is_err();
-        result
+        let Err(full @ StorageError::Full { .. }) = result else {
+            return result;
+        };
+        // What a sync that failed has left is unknown, whatever the reason.
+        if self.medium.has_failed_to_sync() {
+            return Err(full.into_final());
+        }
+        let path = self.path.clone();
+        // Where even that needs room, the store is of no use any more.
+        guarded(&path, || self.recover()).map_err(StorageError::into_final)?;
+        self.broken = false;
+        Err(full)
     }
 
     fn put_meta(
@@ -441,6 +487,11 @@ fn fault(path: &Path, doing: &'static str, error: ::redb::Error) -> StorageError
         ::redb::Error::Io(source) if matches!(source.kind(), InvalidData | UnexpectedEof) => {
             damaged(path, source.to_string())
         }
+        ::redb::Error::Io(source) if is_full(&source) => StorageError::Full {
+            doing,
+            path: path.to_owned(),
+            source,
+        },
         ::redb::Error::Io(source) => StorageError::Io {
             doing,
             path: path.to_owned(),

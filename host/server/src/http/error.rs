@@ -195,6 +195,16 @@ impl ApiError {
         )
     }
 
+    /// 507: the leader can't write anything down, and no other node could take over.
+    fn disk_full() -> Self {
+        Self::new(
+            StatusCode::INSUFFICIENT_STORAGE,
+            "disk_full",
+            "the leader's disk is full, and no other node could take over; the command was not carried out",
+            "make room on that disk: the node finds out by itself; queries are answered meanwhile",
+        )
+    }
+
     /// 500: something in this program broke.
     pub(crate) fn internal(message: impl Into<String>) -> Self {
         Self::new(
@@ -220,6 +230,7 @@ impl ApiError {
         match error {
             SubmitError::NotLeader { .. } | SubmitError::NoLeader => Self::no_leader(),
             SubmitError::Overloaded { what } => Self::overloaded(what),
+            SubmitError::DiskFull => Self::disk_full(),
             SubmitError::TooLarge { limit, .. } => Self::too_large(*limit),
             SubmitError::TimedOut => Self::outcome_unknown("no outcome in time"),
             SubmitError::Stopped => Self::outcome_unknown("this node is stopping"),
@@ -231,6 +242,7 @@ impl ApiError {
         match error {
             SubmitError::NotLeader { .. } | SubmitError::NoLeader => Self::no_leader(),
             SubmitError::Overloaded { what } => Self::overloaded(what),
+            SubmitError::DiskFull => Self::disk_full(),
             SubmitError::TooLarge { limit, .. } => Self::too_large(*limit),
             SubmitError::TimedOut => Self::no_answer("no answer in time"),
             SubmitError::Stopped => Self::no_answer("this node is stopping"),

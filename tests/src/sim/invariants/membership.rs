@@ -69,8 +69,10 @@ impl Members {
                 .is_some_and(|(known, _)| known == id);
             log.holds(*id) || purged && id.index <= log.purged().index
         };
-        // What a leader or a founder has just made is seen only once it is on a disk or on its way.
-        if log.stable() < core.membership_index() {
+        // What a leader has appended, present or former, or a founder, is seen only once it is on a disk or on its way.
+        let at = core.membership_index();
+        let own = log.term_at(at).map(|term| LogId::new(term, at));
+        if log.stable() < at && own.is_none_or(|id| !self.seen.contains_key(&id)) {
             return Ok(());
         }
         let last = self.seen.iter().rev().find(|(id, _)| there(id));

@@ -94,6 +94,7 @@ impl World {
                 SubmitError::NotLeader { .. }
                 | SubmitError::NoLeader
                 | SubmitError::Overloaded { .. }
+                | SubmitError::DiskFull
                 | SubmitError::TooLarge { .. },
             ) => Outcome::Refused,
         };

@@ -65,6 +65,10 @@ impl World {
             FaultKind::DiskError => self.nodes[node]
                 .log
                 .fail_next_write(self.fault_rng.chance(500)),
+            FaultKind::DiskFull => {
+                let full = self.fault_rng.chance(600);
+                self.nodes[node].log.set_full(full);
+            }
             FaultKind::ClockJump => self.jump_clock(node),
             FaultKind::SnapshotFailure => {
                 let failing = self.fault_rng.chance(500);

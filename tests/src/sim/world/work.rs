@@ -142,7 +142,13 @@ impl World {
             }
         }
         match disk.run(task) {
-            Ok(done) => Ok(Some(done)),
+            Ok(DiskDone::Full(id)) if self.planted == Some(Planted::FullDiskForgotten) => {
+                Ok(Some(DiskDone::Written(id)))
+            }
+            Ok(done) => {
+                self.coverage.full_disks += u64::from(matches!(done, DiskDone::Full(_)));
+                Ok(Some(done))
+            }
             Err(error) if is_injected(&error) => Ok(None),
             Err(error) => Err(Violation {
                 invariant: "a sound disk takes every task",

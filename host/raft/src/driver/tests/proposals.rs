@@ -338,3 +338,41 @@ fn a_restarted_node_does_not_answer_for_its_former_self() {
     assert!(node.was_done(1, "y"));
     assert_eq!(node.driver.ends().outcomes.len(), 1);
 }
+
+#[test]
+fn clients_of_a_leader_whose_disk_is_full_hear_it_at_once_and_others_are_served_again_once_it_has_room()
+ {
+    let mut cluster = Cluster::of("a");
+    cluster.elect("a");
+    let node = cluster.node("a");
+    node.disk_works = false;
+    node.propose(1, "x");
+    node.run();
+    let Some(DiskTask::Write(id, batch)) = node.driver.ends_mut().disk.pop_front() else {
+        panic!("the entry is to be written");
+    };
+    assert_eq!(batch.entries.len(), 1);
+    node.handle(Input::Disk(DiskDone::Full(id)));
+    node.run();
+    assert_eq!(
+        node.outcome(1),
+        None,
+        "it is in the log, and may be carried out"
+    );
+    node.propose(2, "y");
+    node.run();
+    assert_eq!(node.outcome(2), Some(&Err(SubmitError::DiskFull)));
+    node.query(1, 0, Consistency::Linearizable);
+    node.run();
+    assert!(
+        node.driver.ends().answers.contains_key(&1),
+        "reads are answered"
+    );
+    node.disk_works = true;
+    cluster.pass(MAX);
+    let node = cluster.node("a");
+    assert!(node.was_done(1, "x"));
+    node.propose(3, "z");
+    node.run();
+    assert!(node.was_done(3, "z"));
+}

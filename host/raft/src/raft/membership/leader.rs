@@ -45,6 +45,9 @@ impl Core {
             ProposeError::Overloaded { what } => ChangeError::Overloaded {
                 what: what.to_owned(),
             },
+            ProposeError::DiskFull => ChangeError::Overloaded {
+                what: "entries for which the leader's disk has no room".to_owned(),
+            },
             ProposeError::NotLeader | ProposeError::Transferring => ChangeError::Busy,
         })?;
         self.append_own(wall_ms, Payload::Membership(next));

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ::redb::{Builder, Database, Durability, ReadableDatabase, ReadableTable, StorageBackend};
 
+use super::backend::Medium;
 use super::{
     Birth, ENTRIES, HARD_STATE, IDENTITY, Identity, MEMORY, META, PURGED, RedbStore, fault,
     guarded, meta_record,
@@ -102,17 +103,18 @@ impl RedbStore {
         identity: &Identity,
     ) -> Result<Self, StorageError> {
         let store = guarded(name, || {
-            let wrong = |error: ::redb::Error| fault(name, "opening it", error);
-            let empty = backend.len().map_err(|error| wrong(error.into()))? == 0;
+            let length = backend.len();
+            let length = length.map_err(|error| fault(name, "opening it", error.into()))?;
+            let medium = Medium::of(backend);
             // A new database needs no check, and has none of the tables yet.
-            let opened = builder()
-                .set_check_integrity_on_open(!empty)
-                .create_with_backend(backend);
-            let database = opened.map_err(|error| wrong(error.into()))?;
-            if empty {
+            let database = if length == 0 {
+                let database = medium.create(name)?;
                 fill(&database, name, identity, Birth::default())?;
-            }
-            Self::from_database(database, name.to_owned(), None)
+                database
+            } else {
+                medium.open(name)?
+            };
+            Self::from_database(database, medium, name.to_owned(), None)
         })?;
         check_identity(name, &store.identity, identity)?;
         Ok(store)
@@ -121,21 +123,22 @@ impl RedbStore {
     fn open_file(dir: &Path, lock: File) -> Result<Self, StorageError> {
         let path = dir.join(DATABASE);
         guarded(&path.clone(), || {
-            // Not only after a crash: a page that was damaged since is found now, not when it is needed.
-            let opened = builder().set_check_integrity_on_open(true).open(&path);
-            let database = opened.map_err(|error| fault(&path, "opening it", error.into()))?;
-            Self::from_database(database, path, Some(lock))
+            let medium = Medium::file();
+            let database = medium.open(&path)?;
+            Self::from_database(database, medium, path, Some(lock))
         })
     }
 
     fn from_database(
         database: Database,
+        medium: Medium,
         path: PathBuf,
         lock: Option<File>,
     ) -> Result<Self, StorageError> {
         let found = read_state(&database, &path)?;
         Ok(Self {
-            database,
+            database: Some(database),
+            medium,
             path,
             identity: found.identity,
             format: found.format,
@@ -147,7 +150,7 @@ impl RedbStore {
     }
 }
 
-fn builder() -> Builder {
+pub(super) fn builder() -> Builder {
     let mut builder = Builder::new();
     builder.set_cache_size(CACHE_BYTES);
     builder
@@ -242,15 +245,15 @@ fn fill(
 }
 
 /// What a database says of itself.
-struct Found {
-    identity: Identity,
-    format: u32,
-    birth: Birth,
-    bounds: Bounds,
+pub(super) struct Found {
+    pub(super) identity: Identity,
+    pub(super) format: u32,
+    pub(super) birth: Birth,
+    pub(super) bounds: Bounds,
 }
 
 /// Whose it is, which store it is, and from where to where it reaches.
-fn read_state(database: &Database, path: &Path) -> Result<Found, StorageError> {
+pub(super) fn read_state(database: &Database, path: &Path) -> Result<Found, StorageError> {
     let wrong = |error: ::redb::Error| fault(path, "opening it", error);
     let transaction = database.begin_read().map_err(|error| wrong(error.into()))?;
     let meta = transaction

@@ -1,6 +1,7 @@
 mod crash;
 mod damage;
 mod first_version;
+mod full;
 
 use std::fs;
 use std::path::Path;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::writer::publish;
 use super::{checksum, schema};
-use crate::storage::files::{failed, remove, sync_dir};
+use crate::storage::files::{failed, remove, sync_dir, unwritten};
 use crate::storage::{Received, StorageError};
 use crate::types::SnapshotMeta;
 
@@ -26,10 +26,10 @@ impl Transfer {
         let write = || {
             let mut file = File::create(&path)?;
             file.write_all(&schema::encode_snapshot_header(meta))?;
-            file.sync_all()?;
             Ok(file)
         };
-        let file = write().map_err(failed("cannot begin", &path))?;
+        let file: File = write().map_err(unwritten("cannot begin", &path))?;
+        file.sync_all().map_err(failed("cannot sync", &path))?;
         if let Some(dir) = path.parent() {
             sync_dir(dir)?;
         }
@@ -86,11 +86,11 @@ impl Transfer {
 
     /// Adds the next bytes and makes them durable.
     pub(super) fn append(&mut self, data: &[u8]) -> Result<(), StorageError> {
-        let write = |file: &mut File| {
-            file.write_all(data)?;
-            file.sync_data()
-        };
-        write(&mut self.file).map_err(failed("cannot write", &self.path))?;
+        // Where the disk is full, a part of it may be there. It is the right one, and the next attempt counts it in.
+        let written = self.file.write_all(data);
+        written.map_err(unwritten("cannot write", &self.path))?;
+        let synced = self.file.sync_data();
+        synced.map_err(failed("cannot sync", &self.path))?;
         self.checksum = crc32c::crc32c_append(self.checksum, data);
         self.next_offset += data.len() as u64;
         Ok(())

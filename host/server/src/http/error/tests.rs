@@ -11,6 +11,7 @@ fn each_reason_why_a_command_has_no_outcome_has_its_status() {
         (SubmitError::NotLeader { leader }, 503, "no_leader"),
         (SubmitError::NoLeader, 503, "no_leader"),
         (SubmitError::Overloaded { what: "x" }, 429, "overloaded"),
+        (SubmitError::DiskFull, 507, "disk_full"),
         (SubmitError::TimedOut, 504, "timeout"),
         (SubmitError::Stopped, 504, "timeout"),
     ] {

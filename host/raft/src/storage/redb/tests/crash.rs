@@ -261,7 +261,9 @@ fn a_disk_that_fails_at_any_operation_ends_the_store_and_loses_nothing() {
         let Some(error) = error else { continue };
         failures += 1;
         match &error {
-            StorageError::Io { source, .. } => assert_eq!(source.kind(), kind, "{error}"),
+            StorageError::Io { source, .. } | StorageError::Full { source, .. } => {
+                assert_eq!(source.kind(), kind, "{error}");
+            }
             other => panic!("operation {at}: the system's own error is wanted, not: {other}"),
         }
         let again = store

@@ -1,0 +1,157 @@
+//! What lies beneath the database, so that it can be opened again, and a sync that failed is never forgotten.
+
+use std::fs::File;
+use std::io;
+use std::ops::Bound;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ::redb::backends::FileBackend;
+use ::redb::{BackendError, Database, StorageBackend};
+
+use super::open::builder;
+use super::{damaged, fault};
+use crate::storage::StorageError;
+
+/// Where the database is.
+#[derive(Debug)]
+pub(super) struct Medium {
+    place: Place,
+    sync_failed: Arc<AtomicBool>,
+}
+
+#[derive(Debug)]
+enum Place {
+    /// In the file of the store's name.
+    File,
+    /// On a backend of somebody's own.
+    Own(Arc<dyn StorageBackend>),
+}
+
+impl Medium {
+    pub(super) fn file() -> Self {
+        Self::new(Place::File)
+    }
+
+    pub(super) fn of(backend: impl StorageBackend) -> Self {
+        Self::new(Place::Own(Arc::new(backend)))
+    }
+
+    fn new(place: Place) -> Self {
+        let sync_failed = Arc::new(AtomicBool::new(false));
+        Self { place, sync_failed }
+    }
+
+    /// Whether any sync of the store has ended in an error.
+    pub(super) fn has_failed_to_sync(&self) -> bool {
+        self.sync_failed.load(Ordering::Acquire)
+    }
+
+    /// Opens the database that is there, and checks all of its pages: not only after a crash, so that a page that was
+    /// damaged since is found now, not when it is needed.
+    pub(super) fn open(&self, path: &Path) -> Result<Database, StorageError> {
+        let backend = self.backend(path)?;
+        let length = backend.len();
+        if length.map_err(|error| wrong(path, error))? == 0 {
+            return Err(damaged(path, "it is empty".to_owned()));
+        }
+        self.open_on(path, backend, true)
+    }
+
+    /// Makes a database on an empty backend.
+    pub(super) fn create(&self, path: &Path) -> Result<Database, StorageError> {
+        self.open_on(path, self.backend(path)?, false)
+    }
+
+    fn backend(&self, path: &Path) -> Result<Arc<dyn StorageBackend>, StorageError> {
+        if let Place::Own(backend) = &self.place {
+            return Ok(Arc::clone(backend));
+        }
+        let file = File::options().read(true).write(true).open(path);
+        let file = file.map_err(|error| wrong(path, error))?;
+        let backend = FileBackend::new(file).map_err(|error| wrong(path, error))?;
+        Ok(Arc::new(backend))
+    }
+
+    fn open_on(
+        &self,
+        path: &Path,
+        backend: Arc<dyn StorageBackend>,
+        check: bool,
+    ) -> Result<Database, StorageError> {
+        let watched = Watched {
+            backend,
+            sync_failed: Arc::clone(&self.sync_failed),
+        };
+        builder()
+            .set_check_integrity_on_open(check)
+            .create_with_backend(watched)
+            .map_err(|error| wrong(path, error))
+    }
+}
+
+fn wrong(path: &Path, error: impl Into<::redb::Error>) -> StorageError {
+    fault(path, "opening it", error.into())
+}
+
+/// A backend that remembers whether a sync has failed.
+#[derive(Debug)]
+struct Watched {
+    backend: Arc<dyn StorageBackend>,
+    sync_failed: Arc<AtomicBool>,
+}
+
+impl StorageBackend for Watched {
+    fn len(&self) -> io::Result<u64> {
+        self.backend.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.backend.read(offset, out)
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.backend.set_len(length)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let synced = self.backend.sync_data();
+        if synced.is_err() {
+            self.sync_failed.store(true, Ordering::Release);
+        }
+        synced
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.backend.write(offset, data)
+    }
+
+    fn close(&self) -> io::Result<()> {
+        self.backend.close()
+    }
+
+    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.backend.try_lock_range(start, end)
+    }
+
+    fn try_lock_shared_range(
+        &self,
+        start: Bound<u64>,
+        end: Bound<u64>,
+    ) -> Result<bool, BackendError> {
+        self.backend.try_lock_shared_range(start, end)
+    }
+
+    fn lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.backend.lock_range(start, end)
+    }
+
+    fn lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.backend.lock_shared_range(start, end)
+    }
+
+    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.backend.unlock_range(start, end)
+    }
+}

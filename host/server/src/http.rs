@@ -38,6 +38,7 @@ use axum::routing::{delete, get, post};
 use oarlock_wasm::{MachineLimits, StatusHandle, WasmMachine};
 use task_queue_raft::Raft;
 
+use crate::audit::Auditor;
 use crate::deferred::Deferred;
 use crate::events::Events;
 use crate::metrics::Metrics;
@@ -73,6 +74,8 @@ pub(crate) struct App {
     pub(crate) started: Instant,
     /// Whether it has caught up.
     pub(crate) readiness: Readiness,
+    /// Whether this node's state is the cluster's.
+    pub(crate) auditor: Auditor,
     /// What the guest has published.
     pub(crate) events: Arc<Events>,
     /// Who waits for a late answer.

@@ -12,6 +12,7 @@
 //! | [`demo`] | the command `oarlock demo` |
 //! | [`exit`] | exit codes and the errors that lead to them |
 
+mod audit;
 mod bench;
 mod cli;
 mod command;

@@ -14,6 +14,7 @@ use thiserror::Error;
 use tokio::net::TcpSocket;
 use tokio::task::AbortHandle;
 
+use crate::audit::{self, Auditor};
 use crate::deferred::Deferred;
 use crate::events::Events;
 use crate::guest::{self, GuestError};
@@ -156,13 +157,22 @@ impl Node {
             .map_err(|source| start_error(source, &settings))?;
 
         let leadership = raft.watch_leadership();
-        let readiness = Readiness::default();
+        let (readiness, auditor) = (Readiness::default(), Auditor::default());
         let tasks = vec![
             tokio::spawn(timekeeper::run(
                 raft.clone(),
                 status.clone(),
                 alarm,
                 leadership.clone(),
+            ))
+            .abort_handle(),
+            tokio::spawn(audit::run(
+                raft.clone(),
+                status.clone(),
+                watched.clone(),
+                leadership.clone(),
+                auditor.clone(),
+                settings.audit_interval,
             ))
             .abort_handle(),
             tokio::spawn(upgrades::run(
@@ -185,6 +195,7 @@ impl Node {
             machine: status,
             upgrades: watched,
             events,
+            auditor,
             members,
             client_addr: announced,
             limits: settings.limits,

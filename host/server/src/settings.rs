@@ -23,6 +23,8 @@ pub(crate) use cluster::{Cluster, ClusterError};
 const LONE_NODE: &str = "node1";
 /// Where a node listens for peers if nothing else is said.
 const PEER_ADDR: &str = "127.0.0.1:7101";
+/// How often nodes compare their states, where there is anything new.
+const AUDIT_INTERVAL: Duration = Duration::from_secs(10);
 /// Longest name of a cluster, in bytes: as the protocol between nodes has it.
 const MAX_CLUSTER_ID_BYTES: usize = 255;
 
@@ -100,6 +102,8 @@ pub(crate) struct ServeSettings {
     pub(crate) replication: Replication,
     /// What the guest may use.
     pub(crate) limits: MachineLimits,
+    /// How often the leader has the nodes compare their states.
+    pub(crate) audit_interval: Duration,
     /// What clients may do.
     pub(crate) http: HttpSettings,
 }
@@ -199,6 +203,7 @@ impl ServeSettings {
             raft: RaftConfig::default(),
             replication: Replication::default(),
             limits: MachineLimits::default(),
+            audit_interval: AUDIT_INTERVAL,
             http: HttpSettings::default(),
         })
     }
@@ -279,6 +284,7 @@ impl ServeSettings {
             peer_addr: peer_addr.unwrap_or(settings.peer_addr),
             cluster_id,
             join: args.join,
+            audit_interval: Duration::from_millis(args.audit_interval_ms),
             repair: args.repair,
             raft,
             replication,

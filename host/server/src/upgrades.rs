@@ -43,6 +43,16 @@ impl Watched {
         self.machine.upgrades()
     }
 
+    /// Takes everything so far for known.
+    pub(crate) fn mark_unchanged(&mut self) {
+        self.changes.mark_unchanged();
+    }
+
+    /// Waits for a change; `false` where there will be none.
+    pub(crate) async fn changed(&mut self) -> bool {
+        self.changes.changed().await.is_ok()
+    }
+
     /// Waits until `find` finds something. `None` where the node stops first.
     pub(crate) async fn find<T>(&self, mut find: impl FnMut(&Upgrades) -> Option<T>) -> Option<T> {
         let mut changes = self.changes.clone();

@@ -10,6 +10,7 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use task_queue_raft::state_machine::Moment;
 
+use crate::audit::Audit;
 use crate::envelope::{Envelope, EnvelopeError};
 use crate::failure::GuestFailure;
 use crate::host::{Completion, Effects};
@@ -41,6 +42,7 @@ pub(crate) struct Entry<'m> {
     guest: &'m mut RecoverableGuest,
     replicated: &'m mut Replicated,
     upgrader: &'m mut Upgrader,
+    audit: &'m mut Audit,
     limits: &'m MachineLimits,
     at: Moment,
     outcomes: Vec<Option<Outcome>>,
@@ -59,6 +61,7 @@ impl<'m> Entry<'m> {
         guest: &'m mut RecoverableGuest,
         replicated: &'m mut Replicated,
         upgrader: &'m mut Upgrader,
+        audit: &'m mut Audit,
         limits: &'m MachineLimits,
         at: Moment,
     ) -> Self {
@@ -66,6 +69,7 @@ impl<'m> Entry<'m> {
             guest,
             replicated,
             upgrader,
+            audit,
             limits,
             at,
             outcomes: Vec::new(),
@@ -110,12 +114,19 @@ impl<'m> Entry<'m> {
                     let answer = self.take_word(word)?;
                     self.outcomes[position] = Some(Outcome::Upgrade(answer));
                 }
+                // What this node makes of it is not replicated: the outcome is the same everywhere.
+                Ok(Envelope::Audit(word)) => {
+                    self.audit.take(self.at.index, word);
+                    self.outcomes[position] = Some(Outcome::Accepted(Bytes::new()));
+                    continue;
+                }
                 // The other nodes may know it, so this one can't tell what becomes of it.
                 Err(error @ EnvelopeError::Version { .. }) => {
                     return Err(MachineFailure::Envelope(error));
                 }
                 Err(error) => self.outcomes[position] = Some(Outcome::Malformed(error)),
             }
+            self.audit.is_due = true;
         }
         self.flush()?;
         self.settle_upgrade();

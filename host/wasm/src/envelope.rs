@@ -1,7 +1,7 @@
 //! How a command travels in the log.
 //!
 //! ```text
-//! byte 0   version: 1, or 2 for the words of an upgrade
+//! byte 0   version: 1, or 2 for the words of an upgrade and of the audit
 //! byte 1   version 1: 0 a command, 1 a command with an idempotency key, 2 a wake-up, 3 the word of a node which module it
 //!          was started with
 //! kind 1   two bytes: length of the key, little-endian; then the key, UTF-8
@@ -9,13 +9,14 @@
 //! the rest the command's bytes, opaque; a wake-up and a node's word have none
 //! ```
 //!
-//! The words of an upgrade have a version of their own because a host that does not know them must not go past them:
+//! These words have a version of their own because a host that does not know them must not go past them:
 //! it would answer that they are malformed, and not switch where the others do. [`upgrade::words`](crate::upgrade) has
-//! their bytes from byte 1 on.
+//! their bytes from byte 1 on, and so has [`audit`](crate::audit).
 
 use bytes::{BufMut, Bytes, BytesMut};
 use thiserror::Error;
 
+use crate::audit::{self, AuditWord};
 use crate::module::Sha256;
 use crate::upgrade::UpgradeWord;
 
@@ -47,6 +48,8 @@ pub enum Envelope {
     Runs(Sha256),
     /// Something about another module that is to run.
     Upgrade(UpgradeWord),
+    /// A question for the nodes' hashes, or an answer.
+    Audit(AuditWord),
 }
 
 /// Why bytes are no envelope, or an envelope can't be made.
@@ -92,8 +95,10 @@ pub enum EnvelopeError {
         /// How many.
         bytes: usize,
     },
-    /// What should be a word of an upgrade is none.
-    #[error("a word of an upgrade makes no sense; the log or its sender is damaged")]
+    /// What should be a word of an upgrade or of the audit is none.
+    #[error(
+        "a word of an upgrade or of the audit makes no sense; the log or its sender is damaged"
+    )]
     Upgrade,
 }
 
@@ -144,17 +149,31 @@ impl Envelope {
         bytes.freeze()
     }
 
+    /// The bytes of a word of the audit.
+    #[must_use]
+    pub fn audit(word: &AuditWord) -> Bytes {
+        let mut bytes = BytesMut::new();
+        bytes.put_u8(UPGRADE_VERSION);
+        word.encode(&mut bytes);
+        bytes.freeze()
+    }
+
     /// Reads an envelope. Bytes are shared, not copied.
     ///
     /// # Errors
-    /// [`EnvelopeError`] for anything that [`Self::command`], [`Self::wake`], [`Self::runs`] and [`Self::upgrade`] don't
-    /// write.
+    /// [`EnvelopeError`] for anything that [`Self::command`], [`Self::wake`], [`Self::runs`], [`Self::upgrade`] and
+    /// [`Self::audit`] don't write.
     pub fn decode(bytes: &Bytes) -> Result<Self, EnvelopeError> {
         let &[version, ref rest @ ..] = bytes.as_ref() else {
             return Err(EnvelopeError::CutShort);
         };
         if version == UPGRADE_VERSION {
-            let word = UpgradeWord::decode(bytes.slice_ref(rest));
+            let word = bytes.slice_ref(rest);
+            if let Some(&(audit::ASK | audit::SAY)) = word.first() {
+                let word = AuditWord::decode(&word);
+                return word.map(Self::Audit).ok_or(EnvelopeError::Upgrade);
+            }
+            let word = UpgradeWord::decode(word);
             // What the reader says is a host's error, which is never replicated.
             return word.map(Self::Upgrade).map_err(|_| EnvelopeError::Upgrade);
         }

@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+mod audit;
 mod bindings;
 mod check;
 mod chunks;
@@ -37,6 +38,7 @@ mod testing;
 mod upgrade;
 mod wire;
 
+pub use audit::{Audit, AuditWord};
 pub use check::{CheckError, Reason};
 pub use engine::{EngineError, GuestEngine};
 pub use envelope::{Envelope, EnvelopeError, MAX_KEY_BYTES};

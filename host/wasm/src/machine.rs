@@ -7,6 +7,7 @@ use task_queue_raft::state_machine::{MachineError, Moment, StateMachine};
 use task_queue_raft::types::Index;
 use thiserror::Error;
 
+use crate::audit::Audit;
 use crate::entry::Entry;
 use crate::envelope::EnvelopeError;
 use crate::failure::GuestFailure;
@@ -140,6 +141,7 @@ pub struct WasmMachine {
     guest: RecoverableGuest,
     replicated: Replicated,
     upgrader: Upgrader,
+    audit: Audit,
     limits: MachineLimits,
     effects: Option<EffectsListener>,
     status: StatusHandle,
@@ -160,6 +162,7 @@ impl WasmMachine {
         let machine = Self {
             replicated: Replicated::first(module.sha256()),
             upgrader: Upgrader::new(&module, &limits, status.clone()),
+            audit: Audit::default(),
             status,
             guest: RecoverableGuest::start(module, &limits)?,
             limits,
@@ -210,6 +213,7 @@ impl WasmMachine {
             &mut self.guest,
             &mut self.replicated,
             &mut self.upgrader,
+            &mut self.audit,
             &self.limits,
             at,
         );
@@ -220,8 +224,10 @@ impl WasmMachine {
         self.replicated
             .hash
             .extend(at, &outcomes, &effects, wake_at_ms);
+        self.audit.settle(at.index, self.replicated.hash.0);
         self.guest.settle(at)?;
         self.publish();
+        self.status.set_audit(&self.audit);
         // Between upgrades there is nothing new to say of them.
         let is_word = |outcome: &Outcome| matches!(outcome, Outcome::Upgrade(_));
         if had_upgrade || outcomes.iter().any(is_word) {
@@ -292,6 +298,9 @@ impl WasmMachine {
         // One of a module that has nothing to do with this node's is refused, so the log is this one's.
         self.replicated.module = Some(sha256);
         self.upgrader.restored(&self.replicated, base);
+        // The entry that asked is not seen here.
+        self.audit = Audit::default();
+        self.status.set_audit(&self.audit);
         self.publish();
         self.publish_upgrades();
         if let Some(listener) = &mut self.effects {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use task_queue_raft::state_machine::Moment;
+use task_queue_raft::types::Index;
 
 use crate::chunks::Chunks;
 use crate::failure::{CallError, GuestFailure};
@@ -203,7 +204,10 @@ impl RecoverableGuest {
             Ok(Err(refusal)) => refusal,
             Err(error) => {
                 self.instance = None;
-                error.to_string()
+                match of_this_node(&error, at.index) {
+                    Some(failure) => return Err(failure),
+                    None => error.to_string(),
+                }
             }
         };
         Err(MachineFailure::GuestSnapshot { message })
@@ -352,9 +356,9 @@ impl RecoverableGuest {
             let applied = record
                 .work
                 .run(&mut instance, Purpose::Replay, record.at, record.number)
-                .map_err(|error| MachineFailure::Replay {
-                    index,
-                    message: error.to_string(),
+                .map_err(|error| {
+                    let message = error.to_string();
+                    of_this_node(&error, index).unwrap_or(MachineFailure::Replay { index, message })
                 })?;
             if applied.checksum != record.checksum {
                 return Err(MachineFailure::NotDeterministic { index });
@@ -370,10 +374,28 @@ fn restore_from(instance: &mut Instance, checkpoint: &Checkpoint) -> Result<(), 
     let message = match restored {
         Ok(Ok(())) => return Ok(()),
         Ok(Err(refusal)) => refusal,
-        Err(CallError::NodeOutOfMemory) => return Err(MachineFailure::NodeOutOfMemory),
-        Err(CallError::Guest(failure)) => failure.to_string(),
+        // There is no entry to name: a state is read between two.
+        Err(error) => match of_this_node(&error, Index::ZERO) {
+            Some(MachineFailure::StackOverflow { .. }) => {
+                let message = error.to_string();
+                return Err(MachineFailure::Rebuild { message });
+            }
+            Some(failure) => return Err(failure),
+            None => error.to_string(),
+        },
     };
     Err(MachineFailure::GuestRestore { message })
+}
+
+/// What another node may not have met at the same call: nothing that is replicated may follow from it.
+fn of_this_node(error: &CallError, index: Index) -> Option<MachineFailure> {
+    match error {
+        CallError::NodeOutOfMemory => Some(MachineFailure::NodeOutOfMemory),
+        CallError::Guest(GuestFailure::StackOverflow) => {
+            Some(MachineFailure::StackOverflow { index })
+        }
+        CallError::Guest(_) => None,
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use task_queue_raft::state_machine::Moment;
 use task_queue_raft::types::Index;
 
+use crate::audit::Audit;
 use crate::module::{GuestModule, Sha256};
 use crate::upgrade::state::{History, Pending};
 use crate::upgrade::{PastUpgrade, UpgradeStatus, Verdict};
@@ -94,6 +95,7 @@ struct Shared {
     module: Mutex<GuestModule>,
     counts: Mutex<Counts>,
     upgrades: Mutex<Upgrades>,
+    audit: Mutex<Audit>,
     listener: OnceLock<Listener>,
 }
 
@@ -112,6 +114,7 @@ impl StatusHandle {
                 module: Mutex::new(module),
                 counts: Mutex::default(),
                 upgrades: Mutex::default(),
+                audit: Mutex::default(),
                 listener: OnceLock::new(),
             }),
         }
@@ -143,7 +146,13 @@ impl StatusHandle {
         lock(&self.shared.upgrades).clone()
     }
 
-    /// Has `listener` called after each change of [`Self::upgrades`], on the thread that applies or on one that tries a
+    /// What nodes said of their hashes.
+    #[must_use]
+    pub fn audit(&self) -> Audit {
+        lock(&self.shared.audit).clone()
+    }
+
+    /// Has `listener` called after each change of [`Self::upgrades`] and of [`Self::audit`], on the thread that applies or on one that tries a
     /// module out. There is one listener: a second one is not taken.
     pub fn on_upgrade(&self, listener: impl Fn() + Send + Sync + 'static) {
         let _ = self.shared.listener.set(Box::new(listener));
@@ -171,12 +180,28 @@ impl StatusHandle {
         self.change(|upgrades| upgrades.own = Some((upgrade, verdict)));
     }
 
+    /// What an entry or a snapshot has left of the audit. Most entries leave it as it was.
+    pub(crate) fn set_audit(&self, audit: &Audit) {
+        {
+            let mut known = lock(&self.shared.audit);
+            if *known == *audit {
+                return;
+            }
+            known.clone_from(audit);
+        }
+        self.tell();
+    }
+
     fn change(&self, change: impl FnOnce(&mut Upgrades)) {
         {
             let mut upgrades = lock(&self.shared.upgrades);
             change(&mut upgrades);
             upgrades.revision += 1;
         }
+        self.tell();
+    }
+
+    fn tell(&self) {
         if let Some(listener) = self.shared.listener.get() {
             listener();
         }

@@ -15,7 +15,7 @@ pub(crate) struct NewArgs {
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
     /// Where the folder is made.
-    #[arg(long, value_name = "DIR", default_value = ".")]
+    #[arg(long, value_name = "DIR", default_value = ".", env = "OARLOCK_DIR")]
     pub(crate) dir: PathBuf,
     /// The folder of the guest SDK. Default: that beside this program's own sources, else the published one.
     #[arg(long, value_name = "DIR", env = "OARLOCK_SDK")]

@@ -47,6 +47,11 @@ pub(crate) struct ServeArgs {
         default_value = "./oarlock-data"
     )]
     pub(crate) data_dir: PathBuf,
+    /// How often the leader has the nodes compare their states, in milliseconds, where anything has been applied since. A
+    /// node that differs from the majority stops serving.
+    #[arg(long, value_name = "MS", env = "OARLOCK_AUDIT_INTERVAL_MS")]
+    #[arg(default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
+    pub(crate) audit_interval_ms: u64,
     /// The guest: a component, a core module with embedded WIT, or the text of either. Default: the built-in task queue.
     #[arg(long, value_name = "FILE", env = "OARLOCK_STATE_MACHINE")]
     pub(crate) state_machine: Option<PathBuf>,

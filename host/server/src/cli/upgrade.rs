@@ -18,7 +18,8 @@ pub(crate) struct UpgradeArgs {
     #[arg(value_name = "NEW.wasm")]
     pub(crate) file: Option<PathBuf>,
     /// Show what has run when, and what is under way.
-    #[arg(long, action = ArgAction::SetTrue)]
+    #[arg(long, env = "OARLOCK_HISTORY", action = ArgAction::SetTrue)]
+    #[arg(value_parser = FalseyValueParser::new())]
     pub(crate) history: bool,
     /// Do everything but the switch.
     #[arg(long, env = "OARLOCK_DRY_RUN", action = ArgAction::SetTrue)]

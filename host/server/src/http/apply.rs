@@ -58,7 +58,15 @@ pub(super) async fn carry_out(
     let left = deadline
         .saturating_duration_since(Instant::now())
         .max(Duration::from_millis(1));
+    if app.auditor.is_quarantined() {
+        return Err(ApiError::quarantined());
+    }
     let applied = app.raft.submit(envelope, left).await;
+    if app.auditor.is_quarantined() {
+        return Err(ApiError::outcome_unknown(
+            "this node's state is not the cluster's",
+        ));
+    }
     let Applied { index, reply } = applied.map_err(|error| ApiError::of_command(&error))?;
     answer(app, index, reply, deadline).await
 }

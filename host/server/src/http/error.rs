@@ -132,6 +132,16 @@ impl ApiError {
         )
     }
 
+    /// 503: its state is not the cluster's.
+    pub(crate) fn quarantined() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "quarantined",
+            "this node came to another state than the majority and serves nobody",
+            "use another node; keep this one's data directory for inspection and start it again on an empty one",
+        )
+    }
+
     /// 504 for a command: nobody knows what became of it.
     pub(crate) fn outcome_unknown(why: &str) -> Self {
         let message = format!(

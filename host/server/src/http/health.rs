@@ -17,6 +17,9 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> Result<&'static str, A
     if app.raft.status().leader.is_none() {
         return Err(ApiError::no_leader());
     }
+    if app.auditor.is_quarantined() {
+        return Err(ApiError::quarantined());
+    }
     if !app.readiness.has_caught_up() {
         return Err(ApiError::not_ready());
     }

@@ -44,6 +44,9 @@ pub(super) async fn ask(
     let left = deadline.saturating_duration_since(Instant::now());
     let asked = app.raft.query(body, consistency, left).await;
     let (index, answer) = asked.map_err(|error| ApiError::of_query(&error))?;
+    if app.auditor.is_quarantined() {
+        return Err(ApiError::quarantined());
+    }
     match answer {
         Ok(answer) => Ok(GuestWords::accepted(index, answer)),
         Err(QueryError::Refused(words)) => Ok(GuestWords::refused(index, words)),

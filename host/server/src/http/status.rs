@@ -31,6 +31,7 @@ pub(crate) struct NodeStatus {
     pub(crate) version: &'static str,
     pub(crate) cluster_id: String,
     pub(crate) ready: bool,
+    pub(crate) audit: AuditStatus,
 }
 
 /// A node as this one knows it.
@@ -41,6 +42,21 @@ pub(crate) struct MemberStatus {
     /// Null until that node has said so.
     pub(crate) client_addr: Option<String>,
     pub(crate) voter: bool,
+}
+
+/// What comparing the nodes' states has shown.
+#[derive(Debug, Serialize)]
+pub(crate) struct AuditStatus {
+    /// The entry after which they were compared last; null: they were not yet.
+    pub(crate) index: Option<u64>,
+    /// Voters that have the state that most have.
+    pub(crate) agreeing: usize,
+    /// Nodes that have another one.
+    pub(crate) differing: Vec<String>,
+    /// There are several states, and a majority for none.
+    pub(crate) undecided: bool,
+    /// This node is one that differs: it serves nobody.
+    pub(crate) quarantined: bool,
 }
 
 /// The guest.
@@ -107,8 +123,22 @@ impl App {
             uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             version: env!("CARGO_PKG_VERSION"),
             cluster_id: self.cluster_id(),
-            ready: raft.leader.is_some() && self.readiness.has_caught_up(),
+            ready: raft.leader.is_some()
+                && self.readiness.has_caught_up()
+                && !self.auditor.is_quarantined(),
+            audit: self.audit_status(),
             node_id: raft.node_id.as_str().to_owned(),
+        }
+    }
+
+    fn audit_status(&self) -> AuditStatus {
+        let findings = self.auditor.findings();
+        AuditStatus {
+            index: findings.asked.map(|asked| asked.0),
+            agreeing: findings.agreeing,
+            differing: findings.differing,
+            undecided: findings.undecided,
+            quarantined: self.auditor.is_quarantined(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The routes on real nodes: real guests, a real disk, real sockets.
 
 mod about;
+mod audit;
 mod commands;
 mod connections;
 mod events;

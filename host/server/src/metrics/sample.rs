@@ -100,6 +100,10 @@ const DISK: [(&str, &str, DiskCount); 3] = [
 pub(super) struct Sampled {
     build: IntGaugeVec,
     upgrade_under_way: IntGauge,
+    audit_index: IntGauge,
+    differing_nodes: IntGauge,
+    undecided: IntGauge,
+    quarantined: IntGauge,
     term: IntGauge,
     role: IntGaugeVec,
     has_leader: IntGauge,
@@ -137,6 +141,22 @@ impl Sampled {
             upgrade_under_way: gauge(
                 "oarlock_upgrade_under_way",
                 "1 while another guest is about to take over.",
+            )?,
+            audit_index: gauge(
+                "oarlock_audit_index",
+                "The entry after which the nodes' states were compared last; 0: they were not yet.",
+            )?,
+            differing_nodes: gauge(
+                "oarlock_audit_differing_nodes",
+                "Nodes that came to another state than the majority.",
+            )?,
+            undecided: gauge(
+                "oarlock_audit_undecided",
+                "1 if nodes came to several states, and a majority to none.",
+            )?,
+            quarantined: gauge(
+                "oarlock_quarantined",
+                "1 if this node came to another state than the majority and serves nobody.",
             )?,
             term: gauge(
                 "oarlock_raft_term",
@@ -239,6 +259,12 @@ impl Sampled {
             .set(1);
         self.upgrade_under_way
             .set(upgrades.pending.is_some().into());
+        self.audit_index
+            .set(number(status.audit.index.unwrap_or(0)));
+        self.differing_nodes
+            .set(number(status.audit.differing.len() as u64));
+        self.undecided.set(status.audit.undecided.into());
+        self.quarantined.set(status.audit.quarantined.into());
         self.term.set(number(status.term));
         for role in ROLES {
             self.role

@@ -7,6 +7,7 @@ use crate::envelope::Envelope;
 use crate::host::{Completion, Event};
 use crate::testing::{counter, faulty, kv, limits, op, op_long, queue, scripted};
 
+mod audit;
 mod deferred;
 mod effects;
 mod guests;

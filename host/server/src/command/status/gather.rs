@@ -16,6 +16,8 @@ pub(crate) enum Health {
     Ready,
     /// It answers, and says that it is not ready.
     NotReady,
+    /// It answers, and came to another state than the majority: it serves nobody.
+    Quarantined,
     /// It answers, and belongs to no cluster: it was removed, or waits to be added.
     NoMember,
     /// It does not answer.
@@ -186,6 +188,7 @@ async fn ask_one(client: &Client, endpoint: Endpoint) -> NodeReport {
         .any(|member| member.node_id == status.node_id);
     let health = match client.is_ready(&endpoint).await {
         Ok(_) if !is_member => Health::NoMember,
+        Ok(_) if is_quarantined(&status) => Health::Quarantined,
         Ok(true) => Health::Ready,
         Ok(false) => Health::NotReady,
         Err(error) => Health::Silent(short(&error)),
@@ -196,6 +199,12 @@ async fn ask_one(client: &Client, endpoint: Endpoint) -> NodeReport {
         health,
         status: Some(status),
     }
+}
+
+/// Whether a node says that its state is not the cluster's.
+fn is_quarantined(status: &NodeStatus) -> bool {
+    let audit = status.other.get("audit");
+    audit.is_some_and(|audit| audit["quarantined"] == true)
 }
 
 /// Why a node does not answer, without the advice that stands below the table.

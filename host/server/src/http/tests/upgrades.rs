@@ -230,14 +230,20 @@ async fn say(node: &Node, word: &UpgradeWord) -> (Index, UpgradeAnswer) {
 }
 
 /// Three nodes that may stop and come back.
-struct Three {
+pub(super) struct Three {
     dir: tempfile::TempDir,
     cluster: Cluster,
     nodes: Vec<Option<Node>>,
+    change: fn(usize, &mut ServeSettings),
 }
 
 impl Three {
     async fn start() -> Self {
+        Self::start_with(|_, _| {}).await
+    }
+
+    /// The same, with other settings for some.
+    pub(super) async fn start_with(change: fn(usize, &mut ServeSettings)) -> Self {
         let sockets: Vec<std::net::TcpListener> = (0..3)
             .map(|_| std::net::TcpListener::bind("127.0.0.1:0").expect("a port"))
             .collect();
@@ -254,6 +260,7 @@ impl Three {
             dir: tempfile::tempdir().expect("a directory"),
             cluster: Cluster::new(members.collect()).expect("a cluster"),
             nodes: vec![None, None, None],
+            change,
         };
         for (at, socket) in sockets.into_iter().enumerate() {
             three.start_on(at, Some(socket)).await;
@@ -274,6 +281,7 @@ impl Three {
         settings.raft.heartbeat_interval = Duration::from_millis(100);
         settings.raft.election_timeout_min = Duration::from_millis(500);
         settings.raft.election_timeout_max = Duration::from_millis(1_000);
+        (self.change)(at, &mut settings);
         let sockets = Sockets {
             peers,
             clients: None,
@@ -290,7 +298,11 @@ impl Three {
         self.nodes.iter().flatten()
     }
 
-    fn client(&self, at: usize) -> Client {
+    pub(super) fn node(&self, at: usize) -> &Node {
+        self.nodes[at].as_ref().expect("it runs")
+    }
+
+    pub(super) fn client(&self, at: usize) -> Client {
         let node = self.nodes[at].as_ref().expect("it runs");
         Client(node.client_addr().to_string())
     }
@@ -322,7 +334,7 @@ impl Three {
         }
     }
 
-    async fn shutdown(self) {
+    pub(super) async fn shutdown(self) {
         for node in self.nodes.into_iter().flatten() {
             node.shutdown().await;
         }

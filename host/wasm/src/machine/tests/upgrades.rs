@@ -401,3 +401,62 @@ fn a_node_that_can_not_follow_stops_and_says_why() {
     let error = stopped.unwrap_err().to_string();
     assert!(error.contains("does not run on this node"), "{error}");
 }
+
+/// Overflows its stack where it writes a state with this value, or reads one.
+fn recursive(at: &str, value: u64) -> GuestModule {
+    let overflow = format!(
+        "(if (i64.eq (i64.load (i32.const 0)) (i64.const {value})) (then (drop (call $overflow (i32.const 0))))) {at}"
+    );
+    scripted_but(&[(at, &overflow)])
+}
+
+#[test]
+fn a_stack_that_overflows_at_the_switch_is_a_nodes_own_affair_and_no_end_for_all() {
+    const WRITES: &str = "(call $write (local.get $sink) (i32.const 0) (i32.const 16))";
+    const HAS_READ: &str = "(call $drop_source (local.get $source))";
+    for (old, new) in [
+        (recursive(WRITES, 2), by_tens()),
+        (scripted(), recursive(HAS_READ, 2)),
+    ] {
+        let mut node = Node::new(old);
+        node.send(b"a");
+        let activate = node.all_but_the_switch(&new);
+        node.send(b"a");
+        let at = node.next();
+        let stopped = node.machine.apply(at, &[Envelope::upgrade(&activate)]);
+        let error = stopped.unwrap_err().to_string();
+        assert!(error.contains("stack"), "{error}");
+    }
+    // Where it shows before, this node alone refuses, whatever the others say.
+    let mut node = Node::new(recursive(WRITES, 1));
+    node.send(b"a");
+    node.stage(begin(&by_tens()), by_tens().bytes());
+    let Verdict::Refused { words } = node.verdict() else {
+        panic!("it was taken");
+    };
+    assert!(words.contains("stack overflowed"), "{words}");
+}
+
+#[test]
+fn the_new_module_is_told_which_version_wrote_the_state() {
+    // Takes a state that is not the first one from version 3 alone, as one that migrates would look at it.
+    let check = "(i32.store8 (i32.const 32) (i32.and (i64.ne (i64.load (i32.const 0)) (i64.const 0)) (i32.ne (local.get $by) (i32.const 3))))";
+    let version = |number: u32| {
+        let described = format!("(i32.store (i32.const 40) (i32.const {number}))");
+        scripted_but(&[
+            (FITS, check),
+            ("(i32.store (i32.const 40) (i32.const 3))", &described),
+        ])
+    };
+    let mut node = Node::new(scripted());
+    node.send(b"a");
+    let module = version(4);
+    // It writes its copy as version 4, and never has to read that here.
+    node.upgrade(&module);
+    assert_eq!(node.send(b"a"), number(2));
+    let upgrade = version(5);
+    node.stage(begin(&upgrade), upgrade.bytes());
+    let Verdict::Refused { .. } = node.verdict() else {
+        panic!("version 5 takes no state of version 4");
+    };
+}

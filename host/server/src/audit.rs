@@ -1,0 +1,192 @@
+//! Compares this node's state with the others': a node that came to another one than the majority stops serving.
+//!
+//! The leader asks now and then, every node answers (`oarlock_wasm`, module `audit`), and each node judges for itself
+//! from what all of them said. Where nothing was applied since the last question there is none: a quiet cluster stays
+//! quiet.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use oarlock_wasm::{Audit, AuditWord, Envelope, Sha256, StatusHandle, WasmMachine};
+use task_queue_raft::types::{Index, NodeId};
+use task_queue_raft::{Leadership, Raft};
+use tokio::sync::watch;
+
+use crate::node::RETRY_PAUSE;
+use crate::upgrades::Watched;
+
+/// How long a word may take to be applied.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long leadership may take to be handed over.
+const TRANSFER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What the latest question has shown, for everyone who asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Findings {
+    /// The entry after which hashes were compared.
+    pub(crate) asked: Option<Index>,
+    /// How many voters had the hash that most have.
+    pub(crate) agreeing: usize,
+    /// Nodes that had another one.
+    pub(crate) differing: Vec<String>,
+    /// More than one hash, and none that a majority has.
+    pub(crate) undecided: bool,
+}
+
+/// Whether this node's state is the cluster's. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Auditor {
+    quarantined: Arc<AtomicBool>,
+    findings: watch::Sender<Findings>,
+}
+
+impl Auditor {
+    /// This node came to another state than the majority: nothing of it may be served.
+    pub(crate) fn is_quarantined(&self) -> bool {
+        self.quarantined.load(Ordering::Acquire)
+    }
+
+    /// What was found last.
+    pub(crate) fn findings(&self) -> Findings {
+        self.findings.borrow().clone()
+    }
+
+    /// Tells of what is found.
+    #[cfg(test)]
+    pub(crate) fn watch(&self) -> watch::Receiver<Findings> {
+        self.findings.subscribe()
+    }
+
+    /// Returns once the node is in quarantine.
+    #[cfg(test)]
+    pub(crate) async fn quarantined(&self) {
+        let mut findings = self.findings.subscribe();
+        // The sender is `self`, so it is not gone.
+        let _ = findings.wait_for(|_| self.is_quarantined()).await;
+    }
+
+    /// Returns once something was found about these.
+    #[cfg(test)]
+    pub(crate) async fn found_differing(&self, nodes: &[&str]) {
+        let mut findings = self.findings.subscribe();
+        let _ = findings
+            .wait_for(|findings| findings.differing == nodes)
+            .await;
+    }
+}
+
+/// Runs for as long as the node does. The leader asks every `interval`.
+pub(crate) async fn run(
+    raft: Raft<WasmMachine>,
+    machine: StatusHandle,
+    mut watched: Watched,
+    mut leadership: watch::Receiver<Leadership>,
+    auditor: Auditor,
+    interval: Duration,
+) {
+    let mut ticks = tokio::time::interval(interval);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut asks = false;
+    loop {
+        watched.mark_unchanged();
+        let (audit, status) = (machine.audit(), raft.status());
+        let me = status.node_id.as_str();
+        auditor.judge(&audit, &status.voters, me);
+        if let Some(word) = answer(&audit, me).or_else(|| asks.then_some(AuditWord::Ask)) {
+            asks = false;
+            if let Err(error) = raft.submit(Envelope::audit(&word), TIMEOUT).await {
+                tracing::debug!(%error, "a word of the audit was not taken");
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
+            continue;
+        }
+        if auditor.is_quarantined() && status.leads_with_knowledge {
+            // Who leads answers for the cluster; where nobody else can lead, it is tried again.
+            if let Err(error) = raft.transfer_leadership(None, TRANSFER_TIMEOUT).await {
+                tracing::warn!(%error, "leadership of a node in quarantine was not taken over");
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
+            continue;
+        }
+        tokio::select! {
+            changed = watched.changed() => if !changed { return },
+            changed = leadership.changed() => if changed.is_err() { return },
+            _ = ticks.tick(), if status.leads_with_knowledge => asks = machine.audit().is_due,
+        }
+    }
+}
+
+/// What this node has to say, if it has not been heard.
+fn answer(audit: &Audit, me: &str) -> Option<AuditWord> {
+    let (asked, hash) = (audit.asked?, audit.own?);
+    (!audit.heard.contains_key(me)).then(|| AuditWord::Say {
+        asked,
+        hash,
+        node: me.to_owned(),
+    })
+}
+
+impl Auditor {
+    fn judge(&self, audit: &Audit, voters: &[NodeId], me: &str) {
+        if audit.asked.is_none() {
+            return;
+        }
+        let (findings, majority) = compare(audit, voters);
+        let differs = majority.is_some_and(|hash| audit.own.is_some_and(|own| own != hash));
+        if differs && !self.quarantined.swap(true, Ordering::AcqRel) {
+            tracing::error!(
+                node = me,
+                index = audit.asked.map_or(0, |asked| asked.0),
+                "this node came to another state than the majority and stops serving; keep its data directory for \
+                 inspection, and start it again on an empty one: it gets everything from the others"
+            );
+        }
+        self.findings.send_if_modified(|before| {
+            let news = *before != findings;
+            if news && (!findings.differing.is_empty() || findings.undecided) {
+                tracing::error!(?findings, "nodes came to different states");
+            }
+            *before = findings;
+            news || differs
+        });
+    }
+}
+
+/// What the answers say, and the hash that a majority of the voters has.
+fn compare(audit: &Audit, voters: &[NodeId]) -> (Findings, Option<Sha256>) {
+    let heard = |voter: &NodeId| audit.heard.get(voter.as_str());
+    let count = |hash: &Sha256| {
+        voters
+            .iter()
+            .filter(|voter| heard(voter) == Some(hash))
+            .count()
+    };
+    let best = voters
+        .iter()
+        .filter_map(heard)
+        .max_by_key(|hash| count(hash));
+    let agreeing = best.map_or(0, count);
+    let majority = best.copied().filter(|_| 2 * agreeing > voters.len());
+    let others = audit
+        .heard
+        .iter()
+        .filter(|(_, hash)| Some(**hash) != majority);
+    let differing: Vec<String> = match majority {
+        Some(_) => others.map(|(node, _)| node.clone()).collect(),
+        None => Vec::new(),
+    };
+    let mut hashes = audit.heard.values();
+    let first = hashes.next();
+    let undecided = majority.is_none() && hashes.any(|hash| Some(hash) != first);
+    let findings = Findings {
+        asked: audit.asked,
+        agreeing,
+        differing,
+        undecided,
+    };
+    (findings, majority)
+}
+
+#[cfg(test)]
+mod tests;

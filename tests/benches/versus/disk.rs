@@ -14,18 +14,18 @@ use super::Options;
 use super::report::{Report, Target};
 
 /// Bytes of the plain append that a single write is held against.
-pub(crate) const PLAIN_BYTES: usize = 4096;
+const PLAIN_BYTES: usize = 4096;
 /// Commands in one entry, as a loaded leader gathers them.
 const COMMANDS: [usize; 4] = [1, 64, 256, 1024];
 /// Writes of each kind, and the most time that they may take.
 const MOST_WRITES: usize = 400;
+/// Plain appends at a time.
+const PLAIN_WRITES: usize = 200;
 
 /// Measures each size of a write, on both.
 pub(crate) fn measure(options: &Options, report: &mut Report) {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let mut plain = Plain::new(dir.path(), PLAIN_BYTES);
-    let alone = median(&mut (0..MOST_WRITES).map(|_| plain.write()).collect::<Vec<_>>());
-    report.plain_append = Some(alone);
+    let alone = median(&mut plain_appends());
     report.line(
         "disk: append 4 KiB + fdatasync, p50",
         alone.as_secs_f64() * 1e6,
@@ -42,6 +42,13 @@ pub(crate) fn measure(options: &Options, report: &mut Report) {
             Target::None,
         );
     }
+}
+
+/// What a plain append of 4 KiB and its sync take now, several times.
+pub(crate) fn plain_appends() -> Vec<Duration> {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let mut plain = Plain::new(dir.path(), PLAIN_BYTES);
+    (0..PLAIN_WRITES).map(|_| plain.write()).collect()
 }
 
 /// Medians of the store and of the plain file, in turn.
@@ -109,7 +116,8 @@ impl Plain {
     }
 }
 
-fn median(times: &mut [Duration]) -> Duration {
+/// The middle one.
+pub(crate) fn median(times: &mut [Duration]) -> Duration {
     times.sort_unstable();
     times.get(times.len() / 2).copied().unwrap_or_default()
 }

@@ -3,6 +3,9 @@
 //! Both clusters run all the time, and only one is asked at a time. Writes are puts of new values under a fixed set of
 //! keys, durable on a majority before they are answered; reads are linearizable.
 
+use std::time::Duration;
+
+use super::disk;
 use super::etcd::{self, Etcd};
 use super::http1::Pipeline;
 use super::load::{self, Client, Tally};
@@ -57,14 +60,21 @@ pub(crate) async fn measure(options: &Options, report: &mut Report) {
     let ours = Side::Oarlock(Oarlock::start(&[], options.binary.as_deref()).await);
     let theirs = other_side(options, report).await;
     for kind in kinds {
-        let (mut our_turns, mut their_turns) = (Vec::new(), Vec::new());
+        let (mut our_turns, mut their_turns, mut plain) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..options.rounds {
+            if let Kind::Writes(1) = kind {
+                // A disk is another one every minute: it is asked right before.
+                plain.extend(disk::plain_appends());
+            }
             our_turns.push(ours.ask(options, kind).await);
             if let Some(theirs) = &theirs {
                 their_turns.push(theirs.ask(options, kind).await);
             }
         }
         tell(report, kind, &our_turns, &their_turns);
+        if !plain.is_empty() {
+            tell_single(report, &our_turns, disk::median(&mut plain));
+        }
     }
 }
 
@@ -207,25 +217,23 @@ fn tell(report: &mut Report, kind: Kind, ours: &[Tally], theirs: &[Tally]) {
     };
     report.load(&name, ours, theirs, target);
     let all = Tally::merged(ours);
-    match kind {
-        Kind::Writes(1) => {
-            if let Some(plain) = report.plain_append {
-                let (factor, more) = SINGLE_TARGET;
-                let allowed = plain.as_secs_f64() * 1e6 * factor + more;
-                let name = "one connection, p50, against 1.3 × plain append + 200 µs";
-                let p50 = all.quantile_us(0.5) as f64;
-                report.duel(name, p50, allowed, "µs", Target::AtMost(1.0));
-            }
-        }
-        Kind::Writes(1000) => {
-            let per_sync = all.done() as f64 / all.syncs.max(1) as f64;
-            report.against(
-                "commands made durable by one sync, 1000 connections",
-                per_sync,
-                PER_SYNC_TARGET,
-                "commands",
-            );
-        }
-        Kind::Writes(_) | Kind::Pipelined | Kind::Pipelined1 | Kind::Reads => {}
+    if let Kind::Writes(1000) = kind {
+        let per_sync = all.done() as f64 / all.syncs.max(1) as f64;
+        report.against(
+            "commands made durable by one sync, 1000 connections",
+            per_sync,
+            PER_SYNC_TARGET,
+            "commands",
+        );
     }
+}
+
+/// One connection against what the disk alone takes.
+fn tell_single(report: &mut Report, ours: &[Tally], plain: Duration) {
+    let (factor, more) = SINGLE_TARGET;
+    let plain = plain.as_secs_f64() * 1e6;
+    report.line("  meanwhile: append 4 KiB + fdatasync, p50", plain, "µs");
+    let p50 = Tally::merged(ours).quantile_us(0.5) as f64;
+    let name = "  p50, against 1.3 × that + 200 µs";
+    report.duel(name, p50, plain * factor + more, "µs", Target::AtMost(1.0));
 }

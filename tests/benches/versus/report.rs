@@ -1,7 +1,6 @@
 //! What was measured, as a table and as JSON.
 
 use std::fmt::Write;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -72,8 +71,6 @@ pub(crate) struct Report {
     notes: Vec<String>,
     /// What Oarlock was compared with.
     pub(crate) other: Option<String>,
-    /// Median of a plain append and sync of 4 KiB, where it was measured.
-    pub(crate) plain_append: Option<Duration>,
 }
 
 impl Report {
@@ -85,7 +82,6 @@ impl Report {
             lines: Vec::new(),
             notes: Vec::new(),
             other: None,
-            plain_append: None,
         }
     }
 

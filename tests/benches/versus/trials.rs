@@ -167,7 +167,7 @@ pub(crate) async fn restart(options: &Options, report: &mut Report) {
         "--max-log-entries",
         "1000000000",
         "--snapshot-threshold",
-        "1000000000",
+        "999999999",
     ];
     let mut cluster = Cluster::prepare(1, "kv", &flags);
     if let Some(binary) = &options.binary {

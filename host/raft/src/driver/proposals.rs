@@ -53,6 +53,8 @@ pub(super) struct Proposals<W> {
     waiting: BTreeMap<u64, Waiting<W>>,
     waiting_bytes: u64,
     deadlines: BTreeSet<(Duration, u64)>,
+    /// Commands in the entry that was made last.
+    last_batch: usize,
     /// This leader said that it isn't one: it gets nothing more in that term.
     not_leading: Option<(NodeId, Term)>,
     /// Term of the last entry applied here.
@@ -73,6 +75,7 @@ impl<W> Proposals<W> {
             waiting: BTreeMap::new(),
             waiting_bytes: 0,
             deadlines: BTreeSet::new(),
+            last_batch: 0,
             not_leading: None,
             applied_term: Term::ZERO,
             committed: Index::ZERO,
@@ -366,13 +369,14 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
     /// Where a bound of the core is met, the commands wait in the queue; their clients' deadlines bound the wait.
     fn propose_batches(&mut self) {
         while !self.proposals.queue.is_empty()
-            && self.core.uncommitted_entries() < self.limits.entries_under_way
+            && self.is_worth_an_entry()
             && self.core.check_room().is_ok()
         {
             let (max_bytes, max_commands) = (self.limits.batch_bytes, self.limits.batch_commands);
             let batch = self
                 .proposals
                 .take_batch(self.core.term(), max_bytes, max_commands);
+            self.proposals.last_batch = batch.len();
             let wall_ms = self.ends.wall_ms();
             if let Err(error) = self.core.propose(self.now, wall_ms, batch) {
                 unreachable!("the core said that it has room: {error}");
@@ -386,6 +390,17 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
         for waiter in self.proposals.take_queued() {
             self.ends.reply(waiter, Err(SubmitError::DiskFull));
         }
+    }
+
+    /// Each entry costs every node a write, so one that is to go beside others should hold as much as they do. Without
+    /// this rule, clients that wait for their answers settle into many small groups, one behind the other.
+    fn is_worth_an_entry(&self) -> bool {
+        let under_way = self.core.uncommitted_entries();
+        let (proposals, limits) = (&self.proposals, &self.limits);
+        let holds_as_much = proposals.queue.len()
+            >= proposals.last_batch.min(limits.batch_commands)
+            || proposals.queue_bytes >= limits.batch_bytes;
+        under_way == 0 || (under_way < limits.entries_under_way && holds_as_much)
     }
 
     fn forward_waiting(&mut self, leader: &NodeId, term: Term) {

@@ -61,6 +61,25 @@ fn commands_that_come_together_go_into_one_entry() {
 }
 
 #[test]
+fn an_entry_that_goes_beside_another_holds_as_much_as_that_one() {
+    let mut cluster = alone();
+    let node = cluster.node("a");
+    node.disk_works = false;
+    let before = node.core().log().last().index.0;
+    for (waiters, entries) in [(0..5, 1), (5..9, 1), (9..10, 2), (10..30, 2)] {
+        for waiter in waiters {
+            node.propose(waiter, "x");
+        }
+        node.run();
+        assert_eq!(node.core().log().last().index.0, before + entries);
+    }
+    node.disk_works = true;
+    node.run();
+    assert_eq!(node.core().log().last().index.0, before + 3);
+    assert!((0..30).all(|waiter| node.was_done(waiter, "x")));
+}
+
+#[test]
 fn commands_gather_while_entries_are_under_way() {
     let mut cluster = alone();
     let node = cluster.node("a");

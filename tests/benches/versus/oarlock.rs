@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use oarlock_tests::process::{Cluster, Http};
+use oarlock_tests::process::{Cluster, Http, Node};
 
 use super::http1::{Http1, MakeBody};
 use super::http2::Http2;
@@ -40,11 +40,7 @@ impl Oarlock {
 
     /// Process ids.
     pub(crate) fn pids(&self) -> Vec<u32> {
-        self.cluster
-            .nodes
-            .iter()
-            .filter_map(|node| node.pid())
-            .collect()
+        self.cluster.nodes.iter().filter_map(Node::pid).collect()
     }
 
     /// Where clients go: to the leader, or to all in turn.

@@ -29,7 +29,7 @@ fn objection(source: &Source, seen: &Seen) -> Option<String> {
         Fact::Attribute(name) if name == "ignore" => {
             Some("a test is switched off; repair it, or remove it".to_owned())
         }
-        Fact::Path(path) if seen.in_test && sleeps(path) => Some(format!(
+        Fact::Path(path) if seen.in_test && sleeps(path) && !measures(source) => Some(format!(
             "a test waits for time to pass (`{path}`); wait for the event itself, by a channel or a watch"
         )),
         Fact::Method(name)
@@ -55,6 +55,11 @@ fn sleeps(path: &str) -> bool {
         path.strip_suffix(end)
             .is_some_and(|before| before.is_empty() || before.ends_with("::"))
     })
+}
+
+/// A benchmark lets a load run for a while: there, time that passes is what is measured, and nothing is judged by it.
+fn measures(source: &Source) -> bool {
+    source.path.starts_with("tests/benches/")
 }
 
 /// Code of a node. A guest may panic: the host undoes what it did.
@@ -93,6 +98,11 @@ mod tests {
         assert_eq!(
             planted("tests/tests/cluster.rs", "use tokio::time::sleep;\n"),
             1
+        );
+        assert_eq!(
+            planted("tests/benches/x/load.rs", "use tokio::time::sleep;\n"),
+            0,
+            "a benchmark is no test"
         );
         let inside = "#[cfg(test)]\nmod tests { async fn f() { tokio::time::sleep(ONE).await } }";
         assert_eq!(planted("host/raft/src/x.rs", inside), 1);

@@ -62,13 +62,15 @@ pub(super) async fn carry_out(
         return Err(ApiError::quarantined());
     }
     let applied = app.raft.submit(envelope, left).await;
+    let Applied { index, reply } = applied.map_err(|error| ApiError::of_command(&error))?;
+    let words = answer(app, index, reply, deadline).await;
+    // The command is in the log, and what this node's guest says of it is not what the others' say.
     if app.auditor.is_quarantined() {
         return Err(ApiError::outcome_unknown(
             "this node's state is not the cluster's",
         ));
     }
-    let Applied { index, reply } = applied.map_err(|error| ApiError::of_command(&error))?;
-    answer(app, index, reply, deadline).await
+    words
 }
 
 async fn answer(

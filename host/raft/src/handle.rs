@@ -139,6 +139,10 @@ pub struct Status {
     pub matched: Vec<(NodeId, Index)>,
     /// A leader that knows what is committed.
     pub leads_with_knowledge: bool,
+    /// The disk had no room for the last write, which is tried again.
+    pub disk_full: bool,
+    /// A leader that answers linearizable questions without asking a majority, as of its last turn.
+    pub has_lease: bool,
     /// Whether it votes where it is a voter, and if not, what it waits for.
     pub say: Say,
     /// Voters that have lost their stores, as far as this node has heard, and are not yet taken in again.
@@ -158,6 +162,8 @@ impl Status {
         news |= set(&mut self.last, log.last().index);
         news |= set(&mut self.stable, log.stable());
         news |= set(&mut self.leads_with_knowledge, core.leads_with_knowledge());
+        news |= set(&mut self.disk_full, core.is_disk_full());
+        news |= set(&mut self.has_lease, core.lease_until().is_some());
         news |= set(&mut self.say, core.say());
         news |= set(&mut self.lost, core.lost());
         if self.node_id != *core.id() {

@@ -212,6 +212,8 @@ fn unstarted(config: &RaftConfig, join: bool) -> Status {
         membership,
         matched: Vec::new(),
         leads_with_knowledge: false,
+        disk_full: false,
+        has_lease: false,
         say: Say::Has,
         lost: Vec::new(),
     }

@@ -113,6 +113,8 @@ pub(super) struct Sampled {
     first_log_index: IntGauge,
     last_log_index: IntGauge,
     durable_index: IntGauge,
+    disk_full: IntGauge,
+    has_lease: IntGauge,
     snapshot_index: IntGauge,
     peer_lag: IntGaugeVec,
     uptime_seconds: IntGauge,
@@ -192,6 +194,14 @@ impl Sampled {
             durable_index: gauge(
                 "oarlock_raft_durable_index",
                 "Entries up to here are on this node's disk.",
+            )?,
+            disk_full: gauge(
+                "oarlock_raft_disk_full",
+                "1 while the disk has no room for the log.",
+            )?,
+            has_lease: gauge(
+                "oarlock_raft_has_lease",
+                "1 at a leader that answers queries without asking a majority.",
             )?,
             snapshot_index: gauge(
                 "oarlock_raft_snapshot_index",
@@ -278,6 +288,8 @@ impl Sampled {
         self.first_log_index.set(number(status.first_log_index));
         self.last_log_index.set(number(status.last_log_index));
         self.durable_index.set(number(raft.stable.0));
+        self.disk_full.set(raft.disk_full.into());
+        self.has_lease.set(raft.has_lease.into());
         self.snapshot_index.set(number(status.snapshot_index));
         // A node that leads no more knows nothing of its peers.
         self.peer_lag.reset();

@@ -37,6 +37,24 @@ fn without_flags_a_node_is_alone_on_loopback() {
 }
 
 #[test]
+fn a_lease_and_a_rate_of_snapshots_are_there_only_where_they_are_asked_for() {
+    let plain = settings(&[]).expect("it makes sense");
+    assert_eq!(plain.replication, Replication::default());
+    let flags = [
+        "--lease-drift-percent",
+        "10",
+        "--snapshot-bytes-per-second",
+        "1048576",
+    ];
+    let asked = settings(&flags).expect("it makes sense");
+    let wanted = Replication {
+        snapshot_bytes_per_second: Some(1 << 20),
+        lease_drift_percent: Some(10),
+    };
+    assert_eq!(asked.replication, wanted);
+}
+
+#[test]
 fn a_node_of_a_cluster_listens_where_the_list_says_unless_told_otherwise() {
     let listed = settings(&["--cluster", THREE, "--node-id", "node2"]).expect("it makes sense");
     assert_eq!(listed.peer_addr.to_string(), "127.0.0.1:7102");

@@ -121,7 +121,7 @@ enum Engine {
     Memory(MemoryStore),
     /// The production database; none while no process runs.
     Database {
-        store: Option<RedbStore>,
+        store: Option<Box<RedbStore>>,
         disk: ByteDisk,
         identity: Identity,
         /// What the next empty disk becomes.
@@ -136,7 +136,7 @@ impl Engine {
         match self {
             Self::Memory(store) => Ok(store),
             Self::Database { store, .. } => match store {
-                Some(store) => Ok(store),
+                Some(store) => Ok(&mut **store),
                 None => Err(injected("cannot use")),
             },
         }
@@ -166,12 +166,8 @@ impl Engine {
             }
             let name = format!("disk of {}", identity.node_id);
             let path = Path::new(&name);
-            *store = Some(RedbStore::open_or_make_on(
-                disk.clone(),
-                path,
-                identity,
-                *birth,
-            )?);
+            let opened = RedbStore::open_or_make_on(disk.clone(), path, identity, *birth)?;
+            *store = Some(Box::new(opened));
         }
         Ok(())
     }

@@ -168,6 +168,7 @@ impl Engine {
             let path = Path::new(&name);
             let opened = RedbStore::open_or_make_on(disk.clone(), path, identity, *birth)?;
             *store = Some(Box::new(opened));
+            *made = true;
         }
         Ok(())
     }

@@ -246,7 +246,8 @@ impl Platter {
     }
 
     fn put(&mut self, op: &LogOp) -> Result<(), StorageError> {
-        self.doubtful = Some(op.clone());
+        // After an error the store refuses what comes, so the first one is the one in doubt.
+        self.doubtful.get_or_insert_with(|| op.clone());
         let store = self.engine.store()?;
         let done = match op {
             LogOp::Write(batch) => store.write(batch),

@@ -13,13 +13,14 @@
 //! | `invariants` | what must hold at every step, one file for each property of the Raft paper |
 //! | `history` | what clients saw, and the check that it is linearizable |
 //! | `profile` | what a seed's run is like |
-//! | `ends`, `store`, `network`, `machine` | the simulated ends of the driver |
+//! | `ends`, `store`, `disk`, `network`, `machine` | the simulated ends of the driver |
 //! | `planted`, `tamper`, `hunt` | faults planted on purpose: the simulation must catch them |
 //! | `cuts`, `shrink` | what a failing run can do without: the shortest trace that still fails |
 //! | `coverage` | what happened, counted |
 
 mod coverage;
 mod cuts;
+mod disk;
 mod ends;
 pub(crate) mod history;
 mod hunt;
@@ -108,6 +109,8 @@ impl SimConfig {
         if let Some(planted) = self.planted {
             profile.suit(planted);
         }
+        // One to take the place of each that may be damaged.
+        profile.spares = profile.spares.max(profile.damaged_max(self.nodes));
         self.cuts.apply(&mut profile);
         (profile, rng)
     }

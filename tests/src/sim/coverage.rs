@@ -54,6 +54,20 @@ counts! {
     failed_writes "failed writes",
     /// Writes for which a disk had no room.
     full_disks "full disks",
+    /// Runs whose logs were databases on disks of bytes.
+    databases "runs of the database",
+    /// Times at which the power went and what was not synced was there in part.
+    torn_writes "torn writes",
+    /// Times at which the power went and nothing was there of what was not synced.
+    lost_writes "lost writes",
+    /// Bits that flipped, writes that landed elsewhere, writes that were never done.
+    damages "damages at rest",
+    /// Nodes that found their disk damaged, said so and stopped.
+    damaged_nodes "nodes out of service",
+    /// Nodes that set their files aside for that, and got everything from their peers.
+    set_aside "nodes that healed",
+    /// Nodes that were replaced for that.
+    replaced "nodes replaced",
     /// Writes that removed entries which conflicted with the leader's.
     truncations "truncations",
     /// Changes of the members that were carried out.
@@ -64,6 +78,10 @@ counts! {
     snapshots "snapshots",
     /// Snapshots from a leader that a machine took over.
     restores "restores",
+    /// Runs whose state machine was the wasm guest.
+    guests "runs of the wasm guest",
+    /// Commands that clients asked for again under their idempotency key.
+    retries "retries under a key",
     /// Commands that clients got a reply to.
     replies "replies",
     /// Questions that were answered linearizably.

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::machine::MachineKind;
 use super::profile::{FaultKind, Profile};
 
 /// Something that a run may do without.
@@ -22,10 +23,18 @@ pub enum Part {
     TornTurns,
     /// Clocks that differ.
     Skew,
+    /// Clocks that run at different speeds.
+    Drift,
+    /// Leases of leaders.
+    Leases,
     /// Nodes that wait to be added.
     Spares,
     /// Questions.
     Reads,
+    /// The wasm guest: the nodes have the list in its place.
+    Guest,
+    /// The database: the nodes have their log in memory.
+    Database,
 }
 
 impl Part {
@@ -38,8 +47,12 @@ impl Part {
             Self::Delays,
             Self::TornTurns,
             Self::Skew,
+            Self::Drift,
+            Self::Leases,
             Self::Spares,
             Self::Reads,
+            Self::Guest,
+            Self::Database,
         ];
         let faults = FaultKind::ALL.iter().copied().map(Self::Fault);
         faults.chain(others).collect()
@@ -77,8 +90,12 @@ impl Part {
             Self::Delays => network.late_per_mille + network.resend_per_mille > 0,
             Self::TornTurns => profile.torn_turns_per_mille > 0,
             Self::Skew => profile.clock_skew_ms > 0,
+            Self::Drift => profile.drift_percent > 0,
+            Self::Leases => profile.lease_drift_percent.is_some(),
             Self::Spares => profile.spares > 0,
             Self::Reads => profile.reads_per_mille > 0,
+            Self::Guest => profile.machine == MachineKind::Guest,
+            Self::Database => profile.database,
         }
     }
 
@@ -91,8 +108,12 @@ impl Part {
             Self::Delays => (network.late_per_mille, network.resend_per_mille) = (0, 0),
             Self::TornTurns => profile.torn_turns_per_mille = 0,
             Self::Skew => profile.clock_skew_ms = 0,
+            Self::Drift => profile.drift_percent = 0,
+            Self::Leases => profile.lease_drift_percent = None,
             Self::Spares => profile.spares = 0,
             Self::Reads => profile.reads_per_mille = 0,
+            Self::Guest => profile.machine = MachineKind::List,
+            Self::Database => profile.database = false,
         }
     }
 }

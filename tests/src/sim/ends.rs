@@ -9,18 +9,18 @@ use task_queue_raft::message::{Message, OrderError};
 use task_queue_raft::types::{Index, NodeId};
 
 use super::history::OpId;
-use super::machine::ListMachine;
+use super::machine::{SimMachine, Told};
 
-pub(crate) type SimDriver = Driver<ListMachine, SimEnds>;
-pub(crate) type SimInput = Input<ListMachine, SimEnds>;
-pub(crate) type SimMachineTask = MachineTask<ListMachine, OpId>;
+pub(crate) type SimDriver = Driver<SimMachine, SimEnds>;
+pub(crate) type SimInput = Input<SimMachine, SimEnds>;
+pub(crate) type SimMachineTask = MachineTask<SimMachine, OpId>;
 
 /// Something that the driver wants done.
 pub(crate) enum Output {
     Disk(DiskTask),
     Machine(SimMachineTask),
     Send(NodeId, Message),
-    Reply(OpId, Result<Applied<u64>, SubmitError>),
+    Reply(OpId, Result<Applied<Told>, SubmitError>),
     Refuse(OpId, SubmitError),
     Conclude(u64, Result<Index, OrderError>),
 }
@@ -34,7 +34,7 @@ pub(crate) struct SimEnds {
     contacts: BTreeSet<NodeId>,
 }
 
-impl Ends<ListMachine> for SimEnds {
+impl Ends<SimMachine> for SimEnds {
     type Waiter = OpId;
     type Asker = OpId;
     type Operator = u64;
@@ -55,7 +55,7 @@ impl Ends<ListMachine> for SimEnds {
         self.outputs.push(Output::Send(to.clone(), message));
     }
 
-    fn reply(&mut self, waiter: OpId, outcome: Result<Applied<u64>, SubmitError>) {
+    fn reply(&mut self, waiter: OpId, outcome: Result<Applied<Told>, SubmitError>) {
         self.outputs.push(Output::Reply(waiter, outcome));
     }
 

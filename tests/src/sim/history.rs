@@ -5,6 +5,10 @@
 //! comes before a read of length `n` exactly if `p < n`. Such a history is linearizable (Herlihy, Wing 1990) if and
 //! only if that order agrees with real time: what began after another had ended never stands before it. Reads of
 //! the same length take the order of their beginnings. One sweep over time checks it; no search is needed.
+//!
+//! A register whose writes say what they replaced is such a list, told in other words: a write stands right behind
+//! the one that it replaced, and a read right behind the one that it found. A compare-and-swap that was not carried
+//! out is a read. Each register is checked by itself: linearizability is local.
 
 #[cfg(test)]
 mod tests;
@@ -22,6 +26,7 @@ pub(crate) type OpId = u64;
 /// What a client asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
+    /// To a list; or a write to a register.
     Append,
     /// Linearizable.
     Read,
@@ -38,10 +43,31 @@ pub(crate) enum Outcome {
     Appended(u64),
     /// The list as it was seen.
     Seen(View),
+    /// Written to a register in which this stood.
+    Replaced(Option<OpId>),
+    /// Not written to a register, for this stands in it.
+    Kept(Option<OpId>),
+    /// What was found in a register.
+    Found(Option<OpId>),
+    /// The machine's reply was none that belongs to the operation.
+    Nonsense,
     /// Not carried out, and never will be.
     Refused,
     /// Carried out or not, then or later.
     Unknown,
+}
+
+const LOST: &str = "acknowledged commands are never lost";
+
+impl Outcome {
+    /// Whether the client got what it asked for.
+    pub(crate) fn is_answer(self) -> bool {
+        match self {
+            Self::Appended(_) | Self::Seen(_) => true,
+            Self::Replaced(_) | Self::Kept(_) | Self::Found(_) => true,
+            Self::Open | Self::Nonsense | Self::Refused | Self::Unknown => false,
+        }
+    }
 }
 
 /// One operation of a client.
@@ -50,6 +76,8 @@ pub(crate) struct Op {
     pub(crate) kind: Kind,
     pub(crate) client: usize,
     pub(crate) node: usize,
+    /// Which list it is about.
+    pub(crate) register: u8,
     pub(crate) began: Duration,
     pub(crate) ended: Option<Duration>,
     pub(crate) outcome: Outcome,
@@ -62,11 +90,25 @@ pub(crate) struct History {
 }
 
 impl History {
+    /// A client begins an operation on the only list.
     pub(crate) fn begin(&mut self, now: Duration, kind: Kind, client: usize, node: usize) -> OpId {
+        self.begin_on(0, now, kind, client, node)
+    }
+
+    /// A client begins an operation on a register.
+    pub(crate) fn begin_on(
+        &mut self,
+        register: u8,
+        now: Duration,
+        kind: Kind,
+        client: usize,
+        node: usize,
+    ) -> OpId {
         self.ops.push(Op {
             kind,
             client,
             node,
+            register,
             began: now,
             ended: None,
             outcome: Outcome::Open,
@@ -83,6 +125,13 @@ impl History {
         op.ended = Some(now);
         op.outcome = outcome;
         Some(*op)
+    }
+
+    /// The client asks another node for the same.
+    pub(crate) fn ask_again(&mut self, id: OpId, node: usize) {
+        if let Some(op) = usize::try_from(id).ok().and_then(|id| self.ops.get_mut(id)) {
+            op.node = node;
+        }
     }
 
     pub(crate) fn get(&self, id: OpId) -> Option<&Op> {
@@ -103,38 +152,67 @@ impl History {
     pub(crate) fn count(&self, coverage: &mut Coverage) {
         for op in &self.ops {
             match (op.kind, op.outcome) {
-                (_, Outcome::Appended(_)) => coverage.replies += 1,
-                (Kind::Read, Outcome::Seen(_)) => coverage.answers += 1,
+                (_, Outcome::Appended(_) | Outcome::Replaced(_) | Outcome::Kept(_)) => {
+                    coverage.replies += 1;
+                }
+                (Kind::Read, Outcome::Seen(_) | Outcome::Found(_)) => coverage.answers += 1,
                 (_, Outcome::Refused) => coverage.refused += 1,
                 (_, Outcome::Unknown) => coverage.unknown += 1,
-                (_, Outcome::Seen(_) | Outcome::Open) => {}
+                (_, _) => {}
             }
         }
     }
 
-    /// Checks the history against the final list: the number at each place.
+    /// Checks the history of the only list against what it holds in the end: the number at each place.
     pub(crate) fn check(&self, list: &[u64]) -> Result<(), Violation> {
+        self.check_register(0, list)
+    }
+
+    /// Checks the history of one register against the list of its writes, in order.
+    pub(crate) fn check_register(&self, register: u8, list: &[u64]) -> Result<(), Violation> {
         let places: BTreeMap<u64, u64> = list.iter().copied().zip(0..).collect();
-        self.check_real_time(&places)?;
-        for (id, op) in (0..).zip(&self.ops) {
+        self.check_real_time(register, &places)?;
+        for (id, op) in self.of(register) {
             let place = places.get(&id).copied();
             match op.outcome {
                 Outcome::Appended(at) if place != Some(at) => {
+                    return violation(LOST, format!("{} in the list: {place:?}", words(id, op)));
+                }
+                Outcome::Replaced(before)
+                    if place.is_none() || place != behind(before, &places) =>
+                {
                     return violation(
-                        "acknowledged commands are never lost",
-                        format!("{} in the list: {place:?}", words(id, op)),
+                        LOST,
+                        format!("{} in the register: {place:?}", words(id, op)),
                     );
                 }
-                Outcome::Refused if op.kind == Kind::Append && place.is_some() => {
+                Outcome::Kept(found) | Outcome::Found(found)
+                    if behind(found, &places).is_none() =>
+                {
+                    return violation(
+                        "what is read was written",
+                        format!("{}, and nobody wrote that", words(id, op)),
+                    );
+                }
+                Outcome::Refused | Outcome::Kept(_) if place.is_some() => {
                     return violation(
                         "a refused command is not carried out",
                         format!("{} at {place:?}", words(id, op)),
                     );
                 }
+                Outcome::Nonsense => {
+                    return violation("a client is told of what it asked for", words(id, op));
+                }
                 _ => {}
             }
         }
         Ok(())
+    }
+
+    fn of(&self, register: u8) -> impl Iterator<Item = (OpId, &Op)> {
+        (0..)
+            .zip(&self.ops)
+            .filter(move |(_, op)| op.register == register)
     }
 
     /// Where an operation stands in the one order: between whole numbers for reads, so that reads of one length
@@ -144,16 +222,22 @@ impl History {
             (Kind::Append, Outcome::Refused) | (Kind::StaleRead, _) => None,
             // What the client was told, and for an open outcome what became of it.
             (Kind::Append, Outcome::Appended(place)) => Some(2 * place + 1),
+            (Kind::Append, Outcome::Replaced(before)) => {
+                behind(before, places).map(|place| 2 * place + 1)
+            }
+            (_, Outcome::Kept(found) | Outcome::Found(found)) => {
+                behind(found, places).map(|length| 2 * length)
+            }
             (Kind::Append, _) => places.get(&id).map(|place| 2 * place + 1),
             (Kind::Read, Outcome::Seen(view)) => Some(2 * view.length),
             (Kind::Read, _) => None,
         }
     }
 
-    fn check_real_time(&self, places: &BTreeMap<u64, u64>) -> Result<(), Violation> {
+    fn check_real_time(&self, register: u8, places: &BTreeMap<u64, u64>) -> Result<(), Violation> {
         let mut ends: Vec<(Duration, u64, OpId)> = Vec::new();
         let mut begins: Vec<(Duration, u64, OpId)> = Vec::new();
-        for (id, op) in (0..).zip(&self.ops) {
+        for (id, op) in self.of(register) {
             let Some(rank) = Self::rank(id, op, places) else {
                 continue;
             };
@@ -191,17 +275,26 @@ impl History {
     }
 }
 
+/// The place right behind a write; the first one where there was none. None if there is no such write.
+fn behind(write: Option<OpId>, places: &BTreeMap<u64, u64>) -> Option<u64> {
+    match write {
+        None => Some(0),
+        Some(write) => places.get(&write).map(|place| place + 1),
+    }
+}
+
 fn words(id: OpId, op: &Op) -> String {
     let Op {
         kind,
         client,
         node,
+        register,
         began,
         ended,
         outcome,
     } = op;
     format!(
-        "[op {id}: {kind:?} of client {client} at n{node}, {began:?} to {ended:?}: {outcome:?}]"
+        "[op {id}: {kind:?} of client {client} at n{node}, register {register}, {began:?} to {ended:?}: {outcome:?}]"
     )
 }
 

@@ -12,6 +12,7 @@ mod log_matching;
 mod membership;
 mod monotonic;
 mod persist_before_send;
+mod registers;
 mod state_machine_safety;
 
 use std::time::Duration;
@@ -21,7 +22,8 @@ use task_queue_raft::raft::Core;
 use task_queue_raft::raft::membership::Change;
 use task_queue_raft::types::{Entry, Index, LogId, NodeId, SnapshotMeta};
 
-use super::machine::View;
+use super::history::OpId;
+use super::machine::{MachineKind, Seen, View};
 use super::store::{SimLog, SimSnapshots};
 use super::violation::Violation;
 
@@ -39,8 +41,9 @@ impl DiskView<'_> {
 }
 
 /// All of them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Invariants {
+    kind: MachineKind,
     elections: election_safety::ElectionSafety,
     append_only: leader_append_only::LeaderAppendOnly,
     own_term: commits_own_term::CommitsOwnTerm,
@@ -54,6 +57,22 @@ pub(crate) struct Invariants {
 }
 
 impl Invariants {
+    pub(crate) fn new(kind: MachineKind) -> Self {
+        Self {
+            kind,
+            elections: election_safety::ElectionSafety::default(),
+            append_only: leader_append_only::LeaderAppendOnly::default(),
+            own_term: commits_own_term::CommitsOwnTerm::default(),
+            completeness: leader_completeness::LeaderCompleteness::default(),
+            committed: committed_on_quorum::CommittedOnQuorum::default(),
+            matching: log_matching::LogMatching::default(),
+            monotonic: monotonic::Monotonic::default(),
+            machine: state_machine_safety::StateMachineSafety::new(kind),
+            once: exactly_once::ExactlyOnce::default(),
+            members: membership::Members::default(),
+        }
+    }
+
     /// These are the first members.
     pub(crate) fn found<'a>(&mut self, founders: impl Iterator<Item = &'a NodeId>) {
         self.members.found(founders);
@@ -125,7 +144,7 @@ impl Invariants {
     ) -> Result<(), Violation> {
         for entry in entries {
             if self.machine.on_apply(node, committed, entry)? {
-                self.once.see(entry)?;
+                self.once.see(self.kind, entry)?;
                 self.members.commit(entry)?;
             }
         }
@@ -133,13 +152,29 @@ impl Invariants {
     }
 
     /// A machine stands behind the entry at `index`.
-    pub(crate) fn on_state(&self, node: usize, index: Index, view: View) -> Result<(), Violation> {
+    pub(crate) fn on_state(
+        &mut self,
+        node: usize,
+        index: Index,
+        view: View,
+    ) -> Result<(), Violation> {
         self.machine.on_state(node, index, view)
+    }
+
+    /// A machine answers a question.
+    pub(crate) fn on_answer(
+        &mut self,
+        node: usize,
+        index: Index,
+        register: u8,
+        seen: &Seen,
+    ) -> Result<(), Violation> {
+        self.machine.on_answer(node, index, register, seen)
     }
 
     /// A machine has restored a snapshot.
     pub(crate) fn on_restored(
-        &self,
+        &mut self,
         node: usize,
         meta: &SnapshotMeta,
         view: View,
@@ -164,8 +199,8 @@ impl Invariants {
         self.elections.leaders()
     }
 
-    /// The list as it must be once every entry that was applied anywhere is applied everywhere.
-    pub(crate) fn list(&self) -> &[u64] {
-        self.machine.list()
+    /// What must have set each register, in order, once every entry that was applied anywhere is applied everywhere.
+    pub(crate) fn lists(&self) -> &[Vec<OpId>] {
+        self.machine.lists()
     }
 }

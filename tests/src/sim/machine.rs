@@ -1,15 +1,26 @@
-//! The state machine of the simulation: a list to which each command appends its number. The reply is the place it
-//! got, so that the list, the replies and the answers to queries say in which order everything took effect.
+//! The state machines of the simulation: a list in plain Rust, and the example guest `kv` as the product runs it.
+//!
+//! Both are registers that only ever grow a chain. The list is one: a command appends its number and learns the place
+//! it got. In the guest each key is one: a command puts its number and learns which number it replaced, so that the
+//! replies link each command to the one before it. Either way the replies and the answers to questions say in which
+//! order everything took effect.
+
+mod guest;
+mod list;
 
 use std::io::{Read, Write};
 
 use bytes::Bytes;
 use task_queue_raft::state_machine::{MachineError, Moment, StateMachine};
 
+pub(crate) use guest::{GuestMachine, REGISTERS};
+pub(crate) use list::ListMachine;
+
+use super::history::OpId;
 use super::planted::Planted;
 use super::trace::Hash;
 
-/// What a query sees: how long the list is, and a hash of all that is in it.
+/// A fingerprint of a state: how much is in it, and a hash of that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct View {
     pub(crate) length: u64,
@@ -23,99 +34,133 @@ impl View {
     }
 }
 
-/// The number of a command: its first eight bytes, big-endian. What follows only makes it longer.
-pub(crate) fn number_of(command: &[u8]) -> u64 {
-    command
-        .first_chunk()
-        .map_or(u64::MAX, |bytes| u64::from_be_bytes(*bytes))
+/// Which machine the nodes of a run have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MachineKind {
+    List,
+    Guest,
 }
 
-/// A command with this number and so many bytes after it.
-pub(crate) fn command_of(number: u64, padding: usize) -> Bytes {
-    let mut bytes = number.to_be_bytes().to_vec();
-    bytes.resize(8 + padding, 0x5a);
-    bytes.into()
+/// What a command is to do: set its register to its number. For the list, that is to append it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Deed {
+    pub(crate) number: OpId,
+    pub(crate) register: u8,
+    /// It has an idempotency key, so it may be asked for again.
+    pub(crate) keyed: bool,
+    /// Only if this number stands there, or none at all.
+    pub(crate) expect: Option<Option<OpId>>,
 }
 
-/// An append-only list.
-#[derive(Debug)]
-pub(crate) struct ListMachine {
-    list: Vec<u64>,
-    view: View,
-    node: usize,
-    planted: Option<Planted>,
+impl MachineKind {
+    /// The bytes of a command, made longer by so many that mean nothing.
+    pub(crate) fn write(self, deed: &Deed, padding: usize) -> Bytes {
+        match self {
+            Self::List => list::command_of(deed.number, padding),
+            Self::Guest => guest::command_of(deed, padding),
+        }
+    }
+
+    /// What the bytes of a command are to do.
+    pub(crate) fn read(self, command: &Bytes) -> Option<Deed> {
+        match self {
+            Self::List => Some(Deed {
+                number: list::number_of(command),
+                register: 0,
+                keyed: false,
+                expect: None,
+            }),
+            Self::Guest => guest::deed_of(command),
+        }
+    }
+
+    /// How many registers there are.
+    pub(crate) fn registers(self) -> u8 {
+        match self {
+            Self::List => 1,
+            Self::Guest => REGISTERS,
+        }
+    }
 }
 
-impl ListMachine {
-    pub(crate) fn new(node: usize, planted: Option<Planted>) -> Self {
-        Self {
-            list: Vec::new(),
-            view: View::default(),
-            node,
-            planted,
+/// What a client is told of its command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// It stands at this place of the list.
+    Place(u64),
+    /// It stands in its register, where this stood before.
+    Replaced(Option<OpId>),
+    /// It did not find what it expected, but this.
+    Kept(Option<OpId>),
+    /// The machine failed at it, or said something that it never should.
+    Nonsense(String),
+}
+
+/// What a client is told of the state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) view: View,
+    /// What stands in the register that was asked for; the list has none.
+    pub(crate) register: Option<Result<Option<OpId>, String>>,
+}
+
+/// The machine of a simulated node.
+pub(crate) enum SimMachine {
+    List(ListMachine),
+    Guest(Box<GuestMachine>),
+}
+
+impl SimMachine {
+    pub(crate) fn new(kind: MachineKind, node: usize, planted: Option<Planted>) -> Self {
+        match kind {
+            MachineKind::List => Self::List(ListMachine::new(node, planted)),
+            MachineKind::Guest => Self::Guest(Box::new(GuestMachine::new(node, planted))),
         }
     }
 
     pub(crate) fn view(&self) -> View {
-        self.view
-    }
-
-    fn push(&mut self, number: u64) -> u64 {
-        self.list.push(number);
-        self.view.push(number);
-        self.view.length - 1
-    }
-
-    /// How often a command is carried out: once, unless a fault is planted.
-    fn times(&self, number: u64) -> u32 {
-        match self.planted {
-            Some(Planted::AppliesTwice) if number % 16 == 7 => 2,
-            Some(Planted::OneNodeAppliesTwice) if self.node == 1 && number % 16 == 7 => 2,
-            Some(Planted::OneNodeSkips) if self.node == 1 && number % 16 == 7 => 0,
-            _ => 1,
+        match self {
+            Self::List(list) => list.view(),
+            Self::Guest(guest) => guest.view(),
         }
     }
 }
 
-impl StateMachine for ListMachine {
-    type Reply = u64;
-    type Query = ();
-    type Answer = View;
+impl StateMachine for SimMachine {
+    type Reply = Told;
+    /// A register.
+    type Query = u8;
+    type Answer = Seen;
 
-    fn apply(&mut self, _at: Moment, commands: &[Bytes]) -> Result<Vec<u64>, MachineError> {
-        let mut replies = Vec::with_capacity(commands.len());
-        for command in commands {
-            let number = number_of(command);
-            replies.push(self.view.length);
-            for _ in 0..self.times(number) {
-                self.push(number);
-            }
+    fn apply(&mut self, at: Moment, commands: &[Bytes]) -> Result<Vec<Told>, MachineError> {
+        match self {
+            Self::List(list) => Ok(list.apply(commands)),
+            Self::Guest(guest) => guest.apply(at, commands),
         }
-        Ok(replies)
     }
 
-    fn query(&mut self, _at: Moment, _query: ()) -> View {
-        self.view
+    fn query(&mut self, at: Moment, register: u8) -> Seen {
+        let found = match self {
+            Self::List(_) => None,
+            Self::Guest(guest) => Some(guest.get(at, register)),
+        };
+        Seen {
+            view: self.view(),
+            register: found,
+        }
     }
 
     fn snapshot(&mut self, to: &mut dyn Write) -> Result<(), MachineError> {
-        for number in &self.list {
-            to.write_all(&number.to_be_bytes())?;
+        match self {
+            Self::List(list) => list.snapshot(to),
+            Self::Guest(guest) => guest.snapshot(to),
         }
-        Ok(())
     }
 
     fn restore(&mut self, from: &mut dyn Read) -> Result<(), MachineError> {
-        let mut bytes = Vec::new();
-        from.read_to_end(&mut bytes)?;
-        if self.planted == Some(Planted::RestoreLosesTheLast) {
-            bytes.truncate(bytes.len().saturating_sub(8));
+        match self {
+            Self::List(list) => list.restore(from),
+            Self::Guest(guest) => guest.restore(from),
         }
-        self.list.clear();
-        self.view = View::default();
-        for number in bytes.chunks(8) {
-            self.push(number_of(number));
-        }
-        Ok(())
     }
 }

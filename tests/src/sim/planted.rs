@@ -91,6 +91,16 @@ pub enum Planted {
     StartsWithoutPromise,
     /// A write for which a full disk had no room is taken for done.
     FullDiskForgotten,
+    /// All nodes carry a command out again that comes again under its idempotency key.
+    KeysForgotten,
+    /// One node does.
+    OneNodeForgetsKeys,
+    /// A node that has restored a snapshot no longer knows which keys were spent.
+    RestoreForgetsKeys,
+    /// The disk of bytes says that all is synced, and it is not.
+    SyncForgotten,
+    /// A node that finds its disk damaged begins again with an empty one, under its old name.
+    DamageForgotten,
 }
 
 impl Planted {
@@ -139,7 +149,25 @@ impl Planted {
         Self::PromiseBroken,
         Self::StartsWithoutPromise,
         Self::FullDiskForgotten,
+        Self::KeysForgotten,
+        Self::OneNodeForgetsKeys,
+        Self::RestoreForgetsKeys,
+        Self::SyncForgotten,
+        Self::DamageForgotten,
     ];
+
+    /// Whether it shows only where the machine is the guest.
+    pub(crate) fn is_of_guests(self) -> bool {
+        matches!(
+            self,
+            Self::KeysForgotten | Self::OneNodeForgetsKeys | Self::RestoreForgetsKeys
+        )
+    }
+
+    /// Whether it shows only where disks are of bytes.
+    pub(crate) fn is_of_disks(self) -> bool {
+        matches!(self, Self::SyncForgotten | Self::DamageForgotten)
+    }
 
     /// Whether it shows only where leaders have leases.
     pub(crate) fn is_of_leases(self) -> bool {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use task_queue_raft::driver::DriverLimits;
 use task_queue_raft::raft::Limits;
 
+use super::machine::MachineKind;
 use super::planted::Planted;
 use super::rng::Rng;
 
@@ -49,7 +50,13 @@ pub(crate) struct Profile {
     pub(crate) drift_percent: u32,
     /// The nodes know that, and have leases.
     pub(crate) lease_drift_percent: Option<u32>,
-    /// The first stores are new and have numbers: the nodes found their cluster first.
+    /// The log is the production database, on a disk of bytes.
+    pub(crate) database: bool,
+    /// What the nodes replicate.
+    pub(crate) machine: MachineKind,
+    /// Of 1,000 commands to the guest so many have an idempotency key.
+    pub(crate) keyed_per_mille: u64,
+    /// The stores are new and have numbers: the nodes found a cluster first, and one that loses its disk comes back.
     pub(crate) new_stores: bool,
 }
 
@@ -89,6 +96,8 @@ pub enum FaultKind {
     DiskError,
     /// A disk has no room for a while.
     DiskFull,
+    /// Something on a disk of bytes is no longer what was written.
+    Rot,
     /// A wall clock jumps.
     ClockJump,
     /// No snapshot can be taken for a while.
@@ -115,6 +124,8 @@ impl FaultKind {
         Self::Pause,
         Self::DiskHang,
         Self::DiskError,
+        Self::DiskFull,
+        Self::Rot,
         Self::ClockJump,
         Self::SnapshotFailure,
         Self::SnapshotOrder,
@@ -125,13 +136,24 @@ impl FaultKind {
 }
 
 impl Profile {
+    /// How many of the first members may be damaged at once: the rest is a majority.
+    pub(crate) fn damaged_max(&self, founders: usize) -> usize {
+        // Where stores are new, a damaged node comes back under its own name.
+        if self.faults.contains(&FaultKind::Rot) && !self.new_stores {
+            (founders - 1) / 2
+        } else {
+            0
+        }
+    }
+
     pub(crate) fn draw(rng: &mut Rng) -> Self {
         let heartbeat = rng.between(20, 60);
         let election_min = heartbeat * rng.between(3, 5);
         let election_max = election_min * rng.between(12, 25) / 10;
         let snapshot_threshold = rng.pick(&[4, 10, 25, 60, 10_000]);
         let max_log_entries = snapshot_threshold + rng.pick(&[2, 20, 100, 1000]);
-        let faults = draw_faults(rng);
+        let database = rng.chance(220);
+        let faults = draw_faults(rng, database);
         // Without changes of the members nobody would ever add them.
         let spares = if faults.contains(&FaultKind::ChangeMembers) {
             rng.pick(&[0, 1, 2])
@@ -161,17 +183,36 @@ impl Profile {
             torn_turns_per_mille: rng.pick(&[0, 0, 1, 4]),
             clock_skew_ms: rng.pick(&[0, 500, 3_600_000]),
             spares,
+            database,
+            machine: rng.pick(&[
+                MachineKind::List,
+                MachineKind::List,
+                MachineKind::List,
+                MachineKind::Guest,
+            ]),
+            keyed_per_mille: rng.pick(&[0, 500, 900]),
             new_stores: false,
             drift_percent: 0,
             lease_drift_percent: None,
         }
         .with_clocks(rng);
+        // The snapshot of a guest holds its module: in small chunks it would travel longer than anyone waits.
+        if profile.machine == MachineKind::Guest {
+            profile.chunk_bytes = rng.pick(&[20_000, 50_000, 200_000]);
+            let rate = &mut profile.limits.snapshot_bytes_per_second;
+            *rate = rate.map(|rate| 10 * rate);
+        }
         // Where an operator may leave two voters or one, the loss of one is the loss of a majority.
-        if !profile.faults.contains(&FaultKind::ChangeMembers) && rng.chance(600) {
+        let among = |kind: FaultKind| profile.faults.contains(&kind);
+        let (changes, rots) = (among(FaultKind::ChangeMembers), among(FaultKind::Rot));
+        if !changes && rng.chance(if rots { 400 } else { 600 }) {
             profile.new_stores = true;
-            profile
-                .faults
-                .extend([FaultKind::WipeDisk, FaultKind::WipeDisk]);
+            let faults = &mut profile.faults;
+            faults.extend([FaultKind::WipeDisk, FaultKind::WipeDisk]);
+            if rots {
+                // It strikes only where all others are there, which is seldom.
+                faults.extend([FaultKind::Rot; 8]);
+            }
         }
         profile
     }
@@ -185,9 +226,18 @@ impl Profile {
         self
     }
 
-    /// What a planted fault needs to be seen: one of leases needs leases, and clocks that differ.
+    /// What a planted fault needs to be seen: one of leases needs leases, and clocks that differ;
+    /// one of keys the guest, one of disks the database.
     pub(crate) fn suit(&mut self, planted: Planted) {
-        use FaultKind::{Crash, Heal, IsolateLeader, OneWay};
+        use FaultKind::{Crash, Heal, IsolateLeader, OneWay, Rot};
+        if planted.is_of_guests() {
+            self.machine = MachineKind::Guest;
+            self.keyed_per_mille = 900;
+        }
+        if planted.is_of_disks() && !self.database {
+            self.database = true;
+            self.faults = vec![Crash, Rot];
+        }
         if planted.is_of_leases() {
             self.drift_percent = 50;
             let known = planted != Planted::LeaseIgnoresDrift;
@@ -261,10 +311,10 @@ impl NetworkProfile {
     }
 }
 
-fn draw_faults(rng: &mut Rng) -> Vec<FaultKind> {
+fn draw_faults(rng: &mut Rng, database: bool) -> Vec<FaultKind> {
     use FaultKind::{
         ChangeMembers, ClockJump, Crash, DiskError, DiskFull, DiskHang, Heal, IsolateLeader,
-        OneWay, Partition, Pause, PowerLoss, SnapshotFailure, SnapshotOrder, Transfer,
+        OneWay, Partition, Pause, PowerLoss, Rot, SnapshotFailure, SnapshotOrder, Transfer,
     };
     let groups: [&[FaultKind]; 9] = [
         &[Crash, Crash, Crash, PowerLoss, DiskError],
@@ -293,6 +343,17 @@ fn draw_faults(rng: &mut Rng) -> Vec<FaultKind> {
         .collect();
     if faults.is_empty() {
         faults.extend([Crash, Partition, Heal]);
+    }
+    if database {
+        faults.extend([
+            Crash, Crash, PowerLoss, DiskError, DiskError, DiskError, DiskFull,
+        ]);
+        if rng.chance(600) {
+            // A node that is damaged is out for good. With other changes of the members, those that are left might
+            // be too few; so there is only the one that replaces it.
+            faults.retain(|fault| *fault != ChangeMembers);
+            faults.extend([Rot, Rot, Rot, Rot]);
+        }
     }
     faults
 }

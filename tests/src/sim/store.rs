@@ -1,22 +1,28 @@
-//! The disk of a simulated node: the production memory stores, with the faults of a disk in front of them.
+//! The stores of a simulated node, with the faults of a disk in front of them or beneath.
 //!
-//! What a store has returned from is durable. A crash loses the tasks that still wait for the disk; the one under
-//! way is lost wholly or done wholly, as the stores promise. Planted faults break that promise.
+//! In most runs the log is the production memory store: what it has returned from is durable, a crash loses the tasks
+//! that still wait for the disk, and the one under way is lost wholly or done wholly. In the other runs it is the
+//! production database on a disk of bytes, which may stop in the middle of a write. Either way this module knows what
+//! was acknowledged, and a log that is opened again must hold that. Planted faults break the promise.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use task_queue_raft::raft::membership::Membership;
 use task_queue_raft::storage::memory::{MemorySnapshots, MemoryStore};
+use task_queue_raft::storage::redb::{Birth, Identity, RedbStore};
 use task_queue_raft::storage::{
     LogStore, Memory, Received, SnapshotStore, SnapshotWriter, StorageError, StoredState,
     WriteBatch,
 };
-use task_queue_raft::types::{Entry, HardState, Index, LogId, Payload, SnapshotMeta, Term};
+use task_queue_raft::types::{Entry, HardState, Index, LogId, NodeId, Payload, SnapshotMeta, Term};
 
+use super::disk::ByteDisk;
 use super::planted::Planted;
+use super::rng::Rng;
 
 #[derive(Clone, Debug)]
 enum LogOp {
@@ -25,7 +31,7 @@ enum LogOp {
 }
 
 /// Which entries, term and vote are durable. Kept beside the store, so that invariants can look at every step.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Durable {
     pub(crate) hard_state: HardState,
     purged: LogId,
@@ -36,6 +42,25 @@ pub(crate) struct Durable {
 }
 
 impl Durable {
+    /// What a log says that it holds.
+    fn of(stored: &StoredState) -> Self {
+        let mut terms = VecDeque::new();
+        let mut starts = stored.terms.iter().peekable();
+        let mut term = stored.purged.term;
+        for index in stored.purged.index.0 + 1..=stored.last.index.0 {
+            while let Some((_, starting)) = starts.next_if(|(start, _)| start.0 <= index) {
+                term = *starting;
+            }
+            terms.push_back(term);
+        }
+        Self {
+            hard_state: stored.hard_state.clone(),
+            purged: stored.purged,
+            terms,
+            former: None,
+        }
+    }
+
     pub(crate) fn last(&self) -> LogId {
         let index = Index(self.purged.index.0 + self.terms.len() as u64);
         LogId::new(
@@ -90,10 +115,101 @@ impl Durable {
     }
 }
 
+/// What a log is made of.
+#[derive(Debug)]
+enum Engine {
+    Memory(MemoryStore),
+    /// The production database; none while no process runs.
+    Database {
+        store: Option<Box<RedbStore>>,
+        disk: ByteDisk,
+        identity: Identity,
+        /// What the next empty disk becomes.
+        birth: Birth,
+        /// It was made whole. What is left of one that was not is thrown away, as the product does with its file.
+        made: bool,
+    },
+}
+
+impl Engine {
+    fn store(&mut self) -> Result<&mut dyn LogStore, StorageError> {
+        match self {
+            Self::Memory(store) => Ok(store),
+            Self::Database { store, .. } => match store {
+                Some(store) => Ok(&mut **store),
+                None => Err(injected("cannot use")),
+            },
+        }
+    }
+
+    fn disk(&self) -> Option<&ByteDisk> {
+        match self {
+            Self::Memory(_) => None,
+            Self::Database { disk, .. } => Some(disk),
+        }
+    }
+
+    /// A process begins to use the log, where it has to be opened for that.
+    fn open(&mut self) -> Result<(), StorageError> {
+        if let Self::Database {
+            store,
+            disk,
+            identity,
+            birth,
+            made,
+        } = self
+        {
+            disk.revive();
+            *store = None;
+            if !*made {
+                disk.wipe();
+            }
+            let name = format!("disk of {}", identity.node_id);
+            let path = Path::new(&name);
+            let opened = RedbStore::open_or_make_on(disk.clone(), path, identity, *birth)?;
+            *store = Some(Box::new(opened));
+            *made = true;
+        }
+        Ok(())
+    }
+
+    fn crash(&mut self) {
+        if let Self::Database { store, disk, .. } = self {
+            disk.die();
+            *store = None;
+            disk.crash();
+        }
+    }
+
+    fn wipe(&mut self, new: Birth) {
+        match self {
+            Self::Memory(store) => *store = empty(new.incarnation),
+            Self::Database {
+                store,
+                disk,
+                birth,
+                made,
+                ..
+            } => {
+                *store = None;
+                disk.wipe();
+                *birth = new;
+                *made = false;
+            }
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Platter {
-    store: MemoryStore,
+    engine: Engine,
     durable: Durable,
+    /// Under way when an error or a crash came: done or not.
+    doubtful: Option<LogOp>,
+    /// What was acknowledged and is not there any more.
+    loss: Option<String>,
+    /// Whether it holds all that its node has promised.
+    memory: Memory,
     /// Done as far as the node knows, and gone after a crash. Only planted faults put anything here.
     unsynced: Vec<LogOp>,
     planted: Option<Planted>,
@@ -130,12 +246,54 @@ impl Platter {
     }
 
     fn put(&mut self, op: &LogOp) -> Result<(), StorageError> {
-        match op {
-            LogOp::Write(batch) => self.store.write(batch)?,
-            LogOp::Purge(up_to) => self.store.purge(*up_to)?,
+        // After an error the store refuses what comes, so the first one is the one in doubt.
+        self.doubtful.get_or_insert_with(|| op.clone());
+        let store = self.engine.store()?;
+        let done = match op {
+            LogOp::Write(batch) => store.write(batch),
+            LogOp::Purge(up_to) => store.purge(*up_to),
+        };
+        if done.as_ref().is_err_and(StorageError::is_full) {
+            // Nothing of it is there, it says.
+            self.doubtful = None;
         }
+        done?;
         self.durable.take(op);
+        self.doubtful = None;
+        if let Some(disk) = self.engine.disk() {
+            disk.committed();
+        }
         Ok(())
+    }
+
+    /// Compares what the log holds with what was acknowledged: nothing else than what was under way may differ.
+    fn settle(&mut self, stored: &StoredState) {
+        let mut found = Durable::of(stored);
+        let acknowledged = std::mem::take(&mut self.durable);
+        found.former.clone_from(&acknowledged.former);
+        self.memory = stored.memory;
+        let mut with_doubtful = acknowledged.clone();
+        if let Some(op) = self.doubtful.take() {
+            with_doubtful.take(&op);
+        }
+        if found != acknowledged && found != with_doubtful {
+            self.loss = Some(format!(
+                "it holds {found:?}, and {acknowledged:?} was acknowledged; {with_doubtful:?} was under way"
+            ));
+        }
+        self.durable = found;
+        if self.memory == Memory::Whole {
+            self.durable.former = None;
+        }
+    }
+
+    fn wipe(&mut self, birth: Birth, snapshot: Index) {
+        self.unsynced.clear();
+        self.doubtful = None;
+        self.memory = birth.memory;
+        self.engine.wipe(birth);
+        let former = std::mem::take(&mut self.durable);
+        self.durable.former = Some((Box::new(former), snapshot));
     }
 }
 
@@ -144,12 +302,38 @@ impl Platter {
 pub(crate) struct SimLog(Arc<Mutex<Platter>>);
 
 impl SimLog {
-    /// An empty one of this number; 0 for one whose node has promised nothing.
+    /// In memory: an empty one of this number; 0 for one whose node has promised nothing.
     pub(crate) fn new(planted: Option<Planted>, incarnation: u64) -> Self {
-        let store = empty(incarnation);
+        Self::on(Engine::Memory(empty(incarnation)), planted)
+    }
+
+    /// In a database of this node, on a disk with chances of its own.
+    pub(crate) fn database(
+        node: &NodeId,
+        rng: Rng,
+        planted: Option<Planted>,
+        incarnation: u64,
+    ) -> Self {
+        let engine = Engine::Database {
+            store: None,
+            disk: ByteDisk::new(rng, planted == Some(Planted::SyncForgotten)),
+            identity: Identity {
+                node_id: node.clone(),
+                cluster_id: "simulation".to_owned(),
+            },
+            birth: birth_of(incarnation, Memory::Empty),
+            made: false,
+        };
+        Self::on(engine, planted)
+    }
+
+    fn on(engine: Engine, planted: Option<Planted>) -> Self {
         let platter = Platter {
-            store,
+            engine,
             durable: Durable::default(),
+            doubtful: None,
+            loss: None,
+            memory: Memory::Empty,
             unsynced: Vec::new(),
             planted,
             failing: None,
@@ -158,19 +342,66 @@ impl SimLog {
         Self(Arc::new(Mutex::new(platter)))
     }
 
+    /// A process begins to use it.
+    pub(crate) fn open(&self) -> Result<(), StorageError> {
+        let mut platter = lock(&self.0);
+        let opened = platter.engine.open();
+        let forgets = platter.planted == Some(Planted::DamageForgotten);
+        if forgets && matches!(opened, Err(StorageError::Corrupt { .. })) {
+            platter.engine.wipe(Birth::default());
+            return platter.engine.open();
+        }
+        opened
+    }
+
+    /// How what was found when it was opened last differs from what was acknowledged.
+    pub(crate) fn loss(&self) -> Option<String> {
+        lock(&self.0).loss.clone()
+    }
+
+    /// Its disk, where it has one of bytes.
+    pub(crate) fn disk(&self) -> Option<ByteDisk> {
+        lock(&self.0).engine.disk().cloned()
+    }
+
+    /// Whether the simulation itself made this error.
+    pub(crate) fn is_injected(&self, error: &StorageError) -> bool {
+        let own = matches!(
+            error,
+            StorageError::Io { path, .. } | StorageError::Full { path, .. }
+                if path.as_os_str() == INJECTED
+        );
+        own || self.disk().is_some_and(|disk| disk.is_to_blame())
+    }
+
+    /// Whether this error is right: something is damaged, and that is what it says.
+    pub(crate) fn is_damage(&self, error: &StorageError) -> bool {
+        matches!(error, StorageError::Corrupt { .. })
+            && self.disk().is_some_and(|disk| disk.is_damaged())
+    }
+
     /// Looks at what is durable.
     pub(crate) fn durable<T>(&self, look: impl FnOnce(&Durable) -> T) -> T {
         look(&lock(&self.0).durable)
     }
 
-    /// Makes the next write end in an error, after it was `done` or before.
+    /// Makes the next write end in an error, after it was `done` or before; or one of the next operations of a disk
+    /// of bytes.
     pub(crate) fn fail_next_write(&self, done: bool) {
-        lock(&self.0).failing = Some(done);
+        let mut platter = lock(&self.0);
+        match platter.engine.disk() {
+            Some(disk) => disk.fail_soon(),
+            None => platter.failing = Some(done),
+        }
     }
 
     /// Whether there is no room for anything.
     pub(crate) fn set_full(&self, full: bool) {
-        lock(&self.0).full = full;
+        let mut platter = lock(&self.0);
+        match platter.engine.disk() {
+            Some(disk) => disk.set_full(full),
+            None => platter.full = full,
+        }
     }
 
     /// No error is to come any more.
@@ -178,31 +409,36 @@ impl SimLog {
         let mut platter = lock(&self.0);
         platter.failing = None;
         platter.full = false;
+        if let Some(disk) = platter.engine.disk() {
+            disk.mend();
+        }
     }
 
     /// The disk is replaced by an empty one.
     pub(crate) fn wipe(&self, incarnation: u64, snapshot: Index) {
-        let mut platter = lock(&self.0);
-        platter.unsynced.clear();
-        platter.store = empty(incarnation);
-        let former = std::mem::take(&mut platter.durable);
-        platter.durable.former = Some((Box::new(former), snapshot));
+        lock(&self.0).wipe(birth_of(incarnation, Memory::Empty), snapshot);
+    }
+
+    /// The node has found damage, sets its files aside and begins with an empty store.
+    pub(crate) fn set_aside(&self, incarnation: u64, snapshot: Index) {
+        lock(&self.0).wipe(birth_of(incarnation, Memory::Lost), snapshot);
     }
 
     /// Whether it holds all that its node has promised.
     pub(crate) fn is_whole(&self) -> bool {
-        let loaded = lock(&self.0).store.load();
-        loaded.is_ok_and(|stored| stored.memory == Memory::Whole)
+        lock(&self.0).memory == Memory::Whole
     }
 
-    /// The power goes.
+    /// The process is gone, and perhaps the power.
     pub(crate) fn crash(&self) {
         let mut platter = lock(&self.0);
         platter.unsynced.clear();
         platter.failing = None;
+        platter.engine.crash();
         if platter.planted == Some(Planted::WipedDisk) {
-            platter.store = MemoryStore::new();
+            platter.engine.wipe(Birth::default());
             platter.durable = Durable::default();
+            platter.doubtful = None;
         }
     }
 }
@@ -210,13 +446,15 @@ impl SimLog {
 impl LogStore for SimLog {
     fn load(&mut self) -> Result<StoredState, StorageError> {
         let mut platter = lock(&self.0);
-        let mut stored = platter.store.load()?;
+        let mut stored = platter.engine.store()?.load()?;
+        platter.settle(&stored);
         if platter.planted == Some(Planted::StartsWithoutVote) {
             stored.hard_state = HardState::default();
         }
         if platter.planted == Some(Planted::ForgetsThatItForgot) {
-            platter.store.admit()?;
+            platter.engine.store()?.admit()?;
             stored.memory = Memory::Whole;
+            platter.memory = Memory::Whole;
         }
         if platter.planted == Some(Planted::StartsWithoutMembers) {
             stored.memberships.clear();
@@ -243,7 +481,7 @@ impl LogStore for SimLog {
     fn read(&self, from: Index, to: Index, max_bytes: u64) -> Result<Vec<Entry>, StorageError> {
         let mut platter = lock(&self.0);
         platter.flush()?;
-        let mut entries = platter.store.read(from, to, max_bytes)?;
+        let mut entries = platter.engine.store()?.read(from, to, max_bytes)?;
         if platter.planted == Some(Planted::ReadsAnotherEntry)
             && let Some(Entry {
                 payload: Payload::Commands(commands),
@@ -266,8 +504,24 @@ impl LogStore for SimLog {
 
     fn admit(&mut self) -> Result<(), StorageError> {
         let mut platter = lock(&self.0);
+        platter.engine.store()?.admit()?;
+        platter.memory = Memory::Whole;
         platter.durable.former = None;
-        platter.store.admit()
+        if let Some(disk) = platter.engine.disk() {
+            disk.committed();
+        }
+        Ok(())
+    }
+}
+
+/// A store of this number; one without a number belongs to a node that has promised nothing.
+fn birth_of(incarnation: u64, memory: Memory) -> Birth {
+    match incarnation {
+        0 => Birth::default(),
+        incarnation => Birth {
+            incarnation,
+            memory,
+        },
     }
 }
 
@@ -402,11 +656,6 @@ fn full() -> StorageError {
         path: INJECTED.into(),
         source: io::ErrorKind::StorageFull.into(),
     }
-}
-
-/// Whether the simulation itself made this error.
-pub(crate) fn is_injected(error: &StorageError) -> bool {
-    matches!(error, StorageError::Io { path, .. } if path.as_os_str() == INJECTED)
 }
 
 /// A panic elsewhere ends the run anyway.

@@ -12,16 +12,18 @@ use std::time::Duration;
 
 use task_queue_raft::types::NodeId;
 
-use self::clients::Client;
+use self::clients::{Client, Retry};
 use self::node::Node;
 use self::operator::Operator;
 use super::coverage::Coverage;
-use super::history::History;
+use super::history::{History, OpId};
 use super::invariants::{DiskView, Invariants};
+use super::machine::MachineKind;
 use super::network::{Frame, Network};
 use super::planted::Planted;
 use super::profile::Profile;
 use super::rng::Rng;
+use super::store::{SimLog, SimSnapshots};
 use super::trace::{Trace, Words};
 use super::violation::Violation;
 use super::{Report, SimConfig};
@@ -48,6 +50,10 @@ enum Event {
     Restart { node: usize, run: u32 },
     /// A client thinks of something.
     Client { client: usize },
+    /// A client asks again for what it got no outcome of.
+    Again { op: OpId },
+    /// The operator replaces a node that is damaged.
+    Replace { node: usize },
     /// The next fault is due.
     Fault,
     /// Nothing: time only passes up to here.
@@ -68,6 +74,8 @@ pub(crate) struct World {
     nodes: Vec<Node>,
     network: Network,
     clients: Vec<Client>,
+    /// Commands that may be asked for again.
+    retries: BTreeMap<OpId, Retry>,
     history: History,
     invariants: Invariants,
     coverage: Coverage,
@@ -102,8 +110,9 @@ impl World {
             nodes: Vec::new(),
             network,
             clients: vec![Client::default(); profile.clients],
+            retries: BTreeMap::new(),
             history: History::default(),
-            invariants: Invariants::default(),
+            invariants: Invariants::new(profile.machine),
             coverage: Coverage::default(),
             writes: 0,
             trace: Trace::new(words),
@@ -130,15 +139,15 @@ impl World {
                 1 => fastest,
                 _ => world.rng.between(1000, fastest),
             };
-            world.nodes.push(Node::new(
-                index,
-                id.clone(),
-                skew,
-                speed,
-                world.profile.chunk_bytes,
-                config.planted,
-                incarnation,
-            ));
+            let log = if world.profile.database {
+                SimLog::database(id, world.rng.fork(), config.planted, incarnation)
+            } else {
+                SimLog::new(config.planted, incarnation)
+            };
+            let snapshots = SimSnapshots::new(world.profile.chunk_bytes, config.planted);
+            world
+                .nodes
+                .push(Node::new(index, id.clone(), skew, speed, log, snapshots));
         }
         let founders = &world.ids[..world.founders];
         world.invariants.found(founders.iter());
@@ -170,6 +179,15 @@ impl World {
     pub(crate) fn coverage(&self) -> Coverage {
         let mut coverage = self.coverage;
         coverage.elections = self.invariants.leaders();
+        coverage.databases = u64::from(self.profile.database);
+        for disk in self.nodes.iter().filter_map(|node| node.log.disk()) {
+            let counts = disk.counts();
+            coverage.torn_writes += counts.torn;
+            coverage.lost_writes += counts.lost;
+            coverage.failed_writes += counts.errors;
+            coverage.damages += counts.damages;
+        }
+        coverage.guests = u64::from(self.profile.machine == MachineKind::Guest);
         self.history.count(&mut coverage);
         coverage
     }
@@ -223,6 +241,14 @@ impl World {
             Event::Restart { node, run } if self.nodes[node].run == run => self.start(node),
             Event::Client { client } => {
                 self.client_acts(client);
+                Ok(())
+            }
+            Event::Again { op } => {
+                self.ask_again(op);
+                Ok(())
+            }
+            Event::Replace { node } => {
+                self.replace(node);
                 Ok(())
             }
             Event::Fault => self.next_fault(),

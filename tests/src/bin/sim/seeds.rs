@@ -19,7 +19,7 @@ struct Sum {
     events: u64,
     virtual_time: Duration,
     coverage: Coverage,
-    failures: Vec<Box<Failure>>,
+    failures: Vec<Failure>,
 }
 
 /// Says whether all went well.
@@ -44,7 +44,7 @@ pub(crate) fn run(options: &Options) -> bool {
                 if !options.json {
                     bar.suspend(|| println!("{shortest}\n"));
                 }
-                sum.failures.push(shortest);
+                sum.failures.push(*shortest);
             }
         }
         show(&bar, &sum, total);
@@ -128,7 +128,7 @@ impl Sum {
             "events": self.events,
             "virtual_time_ms": millis(self.virtual_time),
             "coverage": coverage,
-            "failures": self.failures.iter().map(|failure| failure_json(failure)).collect::<Vec<_>>(),
+            "failures": self.failures.iter().map(failure_json).collect::<Vec<_>>(),
         })
     }
 }

@@ -124,3 +124,61 @@ fn a_refused_command_that_is_carried_out_is_caught() {
         Some("a refused command is not carried out")
     );
 }
+
+const A: Option<OpId> = Some(0);
+
+#[test]
+fn writes_that_say_what_they_replaced_are_a_list() {
+    let mut history = History::default();
+    add(&mut history, Kind::Append, 0, 1, Outcome::Replaced(None));
+    add(&mut history, Kind::Append, 2, 9, Outcome::Replaced(A));
+    add(&mut history, Kind::Read, 3, 4, Outcome::Found(A));
+    add(&mut history, Kind::Append, 5, 6, Outcome::Kept(Some(1)));
+    add(&mut history, Kind::Read, 7, 8, Outcome::Found(Some(1)));
+    assert_eq!(history.check(&[0, 1]), Ok(()));
+}
+
+#[test]
+fn a_read_of_a_register_that_misses_an_earlier_write_is_caught() {
+    let mut history = History::default();
+    add(&mut history, Kind::Append, 0, 1, Outcome::Replaced(None));
+    add(&mut history, Kind::Read, 2, 3, Outcome::Found(None));
+    assert_eq!(invariant(&history, &[0]), Some(LINEARIZABLE));
+}
+
+#[test]
+fn a_swap_that_did_not_see_an_earlier_write_is_caught() {
+    let mut history = History::default();
+    add(&mut history, Kind::Append, 0, 1, Outcome::Replaced(None));
+    add(&mut history, Kind::Append, 2, 3, Outcome::Replaced(A));
+    add(&mut history, Kind::Append, 4, 5, Outcome::Kept(A));
+    assert_eq!(invariant(&history, &[0, 1]), Some(LINEARIZABLE));
+}
+
+#[test]
+fn a_write_that_replaced_another_than_it_says_is_caught() {
+    let mut history = History::default();
+    add(&mut history, Kind::Append, 0, 9, Outcome::Replaced(None));
+    add(&mut history, Kind::Append, 0, 9, Outcome::Replaced(None));
+    assert_eq!(
+        invariant(&history, &[0, 1]),
+        Some("acknowledged commands are never lost")
+    );
+}
+
+#[test]
+fn a_value_that_nobody_wrote_is_caught() {
+    let mut history = History::default();
+    add(&mut history, Kind::Read, 0, 1, Outcome::Found(Some(7)));
+    assert_eq!(invariant(&history, &[]), Some("what is read was written"));
+}
+
+#[test]
+fn registers_are_checked_by_themselves() {
+    let mut history = History::default();
+    add(&mut history, Kind::Append, 0, 1, Outcome::Replaced(None));
+    let other = history.begin_on(1, at(2), Kind::Read, 0, 0);
+    history.end(at(3), other, Outcome::Found(None));
+    assert_eq!(history.check(&[0]), Ok(()));
+    assert_eq!(history.check_register(1, &[]), Ok(()));
+}

@@ -1,11 +1,12 @@
 //! A command that a client has submitted once is carried out at most once, whatever becomes of its answer (§8 asks
-//! it of the service; here the driver never submits a command of its own accord).
+//! it of the service; here the driver never submits a command of its own accord). One with an idempotency key may
+//! be in the log more than once: that it takes effect once is seen by its replies and by the state.
 
 use std::collections::BTreeMap;
 
 use task_queue_raft::types::{Entry, LogId, Payload};
 
-use crate::sim::machine::number_of;
+use crate::sim::machine::MachineKind;
 use crate::sim::violation::{Violation, ensure};
 
 /// By which entry each command was carried out.
@@ -16,12 +17,14 @@ pub(crate) struct ExactlyOnce {
 
 impl ExactlyOnce {
     /// An entry is applied for the first time anywhere.
-    pub(crate) fn see(&mut self, entry: &Entry) -> Result<(), Violation> {
+    pub(crate) fn see(&mut self, kind: MachineKind, entry: &Entry) -> Result<(), Violation> {
         let Payload::Commands(commands) = &entry.payload else {
             return Ok(());
         };
-        for command in commands {
-            let number = number_of(&command.data);
+        let deeds = commands
+            .iter()
+            .filter_map(|command| kind.read(&command.data));
+        for number in deeds.filter(|deed| !deed.keyed).map(|deed| deed.number) {
             let earlier = self.commands.insert(number, entry.id);
             ensure(
                 earlier.is_none(),

@@ -4,7 +4,9 @@
 use task_queue_raft::types::{Entry, Index, LogId, Payload, SnapshotMeta};
 
 use super::log_matching::hash_of;
-use crate::sim::machine::{View, number_of};
+use super::registers::Registers;
+use crate::sim::history::OpId;
+use crate::sim::machine::{MachineKind, Seen, View};
 use crate::sim::trace::Hash;
 use crate::sim::violation::{Violation, ensure};
 
@@ -15,21 +17,36 @@ struct Applied {
     id: LogId,
     hash: Hash,
     time_ms: u64,
-    /// The state that a right machine has after it.
-    after: View,
+    /// The state that a right machine has after it: of the list as the model says, of the guest as the first node to
+    /// be there says.
+    after: Option<View>,
 }
 
 /// Every entry as it was applied first, and a model of the machine that has applied them all.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct StateMachineSafety {
+    kind: MachineKind,
     applied: Vec<Applied>,
-    list: Vec<u64>,
+    registers: Registers,
     view: View,
+    /// The state before the first entry.
+    first: Option<View>,
 }
 
 impl StateMachineSafety {
-    pub(crate) fn list(&self) -> &[u64] {
-        &self.list
+    pub(crate) fn new(kind: MachineKind) -> Self {
+        let view = View::default();
+        Self {
+            kind,
+            applied: Vec::new(),
+            registers: Registers::new(kind),
+            view,
+            first: (kind == MachineKind::List).then_some(view),
+        }
+    }
+
+    pub(crate) fn lists(&self) -> &[Vec<OpId>] {
+        self.registers.lists()
     }
 
     /// Says whether this is the first node to apply the entry.
@@ -84,23 +101,30 @@ impl StateMachineSafety {
             },
         )?;
         if let Payload::Commands(commands) = &entry.payload {
-            for command in commands {
-                let number = number_of(&command.data);
-                self.list.push(number);
-                self.view.push(number);
+            for deed in commands
+                .iter()
+                .filter_map(|command| self.kind.read(&command.data))
+            {
+                self.registers.take(entry.id.index, &deed);
+                self.view.push(deed.number);
             }
         }
         self.applied.push(Applied {
             id: entry.id,
             hash,
             time_ms: entry.time_ms,
-            after: self.view,
+            after: (self.kind == MachineKind::List).then_some(self.view),
         });
         Ok(())
     }
 
-    pub(crate) fn on_state(&self, node: usize, index: Index, view: View) -> Result<(), Violation> {
-        let right = self.after(index);
+    pub(crate) fn on_state(
+        &mut self,
+        node: usize,
+        index: Index,
+        view: View,
+    ) -> Result<(), Violation> {
+        let right = self.after(index).map(|after| *after.get_or_insert(view));
         ensure(
             right == Some(view),
             "equal logs give equal states (§2)",
@@ -108,8 +132,30 @@ impl StateMachineSafety {
         )
     }
 
+    /// A node answers a question about a register.
+    pub(crate) fn on_answer(
+        &mut self,
+        node: usize,
+        index: Index,
+        register: u8,
+        seen: &Seen,
+    ) -> Result<(), Violation> {
+        self.on_state(node, index, seen.view)?;
+        let right = self.registers.after(index, register);
+        let found = seen.register.as_ref();
+        ensure(
+            found.is_none_or(|found| *found == Ok(right)),
+            "an answer is true of the state (§8)",
+            || {
+                format!(
+                    "behind entry {index} n{node} finds {found:?} in register {register}, and right is {right:?}"
+                )
+            },
+        )
+    }
+
     pub(crate) fn on_restored(
-        &self,
+        &mut self,
         node: usize,
         meta: &SnapshotMeta,
         view: View,
@@ -133,11 +179,11 @@ impl StateMachineSafety {
             .get(usize::try_from(index.0.checked_sub(1)?).ok()?)
     }
 
-    fn after(&self, index: Index) -> Option<View> {
+    fn after(&mut self, index: Index) -> Option<&mut Option<View>> {
         if index == Index::ZERO {
-            Some(View::default())
-        } else {
-            self.at(index).map(|applied| applied.after)
+            return Some(&mut self.first);
         }
+        let place = usize::try_from(index.0 - 1).ok()?;
+        Some(&mut self.applied.get_mut(place)?.after)
     }
 }

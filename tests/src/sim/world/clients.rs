@@ -1,19 +1,64 @@
-//! Clients: each does one thing after another, at one node for a while and then at another.
+//! Clients: each does one thing after another, at one node for a while and then at another. What a client asks of the
+//! guest under an idempotency key, it asks again elsewhere where it got no outcome.
 
+use std::time::Duration;
+
+use bytes::Bytes;
 use task_queue_raft::driver::{Consistency, Input, SubmitError};
 
 use super::{Event, World};
 use crate::sim::history::{Kind, OpId, Outcome};
-use crate::sim::machine::command_of;
+use crate::sim::machine::{Deed, MachineKind, REGISTERS};
 use crate::sim::planted::Planted;
 
 /// After so many operations in a run, clients take their time: what happens then is no longer new.
 const MANY: usize = 1500;
+/// How often a client asks for the same before it gives up.
+const RETRIES: u32 = 4;
+/// Where an operation is while its client has no connection.
+const NOWHERE: usize = usize::MAX;
 
 /// A client between two operations or in one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Client {
     home: usize,
+    /// What it saw last in each register.
+    seen: [Option<OpId>; REGISTERS as usize],
+}
+
+/// How something is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asking {
+    patience_ms: u64,
+    /// The node may hand it to the leader.
+    forward: bool,
+    register: u8,
+    /// Under an idempotency key.
+    keyed: bool,
+    expect: Option<Option<OpId>>,
+}
+
+impl Asking {
+    /// As simple as can be.
+    pub(super) fn probe(patience_ms: u64) -> Self {
+        Self {
+            patience_ms,
+            forward: true,
+            register: 0,
+            keyed: false,
+            expect: None,
+        }
+    }
+}
+
+/// A command that may be asked for again.
+#[derive(Clone, Debug)]
+pub(super) struct Retry {
+    data: Bytes,
+    asking: Asking,
+    left: u32,
+    /// An earlier try had no known outcome, so a later refusal says nothing.
+    doubtful: bool,
 }
 
 impl World {
@@ -37,53 +82,91 @@ impl World {
             _ if self.client_rng.chance(200) => Kind::StaleRead,
             _ => Kind::Read,
         };
-        let patience = self.client_rng.pick(&[50, 400, 3000]);
-        let forward = self.client_rng.chance(900);
-        self.begin(client, node, kind, patience, forward);
+        let asking = self.think(client);
+        self.begin(client, node, kind, asking);
     }
 
-    pub(super) fn begin(
-        &mut self,
-        client: usize,
-        node: usize,
-        kind: Kind,
-        patience_ms: u64,
-        forward: bool,
-    ) -> OpId {
-        let op = self.history.begin(self.now, kind, client, node);
-        let end = self.now + std::time::Duration::from_millis(patience_ms);
-        let deadline = self.nodes[node].clock(end);
+    fn think(&mut self, client: usize) -> Asking {
+        let rng = &mut self.client_rng;
+        let mut asking = Asking {
+            patience_ms: rng.pick(&[50, 400, 3000]),
+            forward: rng.chance(900),
+            register: 0,
+            keyed: false,
+            expect: None,
+        };
+        if self.profile.machine == MachineKind::Guest {
+            let register = rng.place(REGISTERS.into());
+            asking.register = u8::try_from(register).unwrap_or(0);
+            asking.keyed = rng.chance(self.profile.keyed_per_mille);
+            let swaps = rng.chance(300);
+            asking.expect = swaps.then(|| self.clients[client].seen[register]);
+        }
+        asking
+    }
+
+    pub(super) fn begin(&mut self, client: usize, node: usize, kind: Kind, asking: Asking) -> OpId {
+        let op = self
+            .history
+            .begin_on(asking.register, self.now, kind, client, node);
         self.trace.note(self.now, node, op, || {
-            format!("op {op}: {kind:?} of client {client}, until {deadline:?}")
+            format!("op {op}: {kind:?} of client {client}, {asking:?}")
         });
         let consistency = match kind {
+            Kind::Append => return self.command(op, node, asking),
             Kind::Read if self.planted != Some(Planted::ReadsAreStale) => Consistency::Linearizable,
             _ => Consistency::Stale,
         };
-        let input = match kind {
-            Kind::Append => {
-                let padding = self
-                    .client_rng
-                    .place(usize::try_from(self.profile.padding_max).unwrap_or(0) + 1);
-                Input::Propose {
-                    data: command_of(op, padding),
-                    deadline,
-                    forward,
-                    waiter: op,
-                }
-            }
-            Kind::Read | Kind::StaleRead => Input::Query {
-                query: (),
-                consistency,
-                deadline,
-                asker: op,
-            },
+        let input = Input::Query {
+            query: asking.register,
+            consistency,
+            deadline: self.deadline(node, asking),
+            asker: op,
         };
         self.put(node, input);
         op
     }
 
-    /// An operation ends.
+    /// When the client stops waiting, by the node's clock.
+    fn deadline(&self, node: usize, asking: Asking) -> Duration {
+        let end = self.now + Duration::from_millis(asking.patience_ms);
+        self.nodes[node].clock(end)
+    }
+
+    fn command(&mut self, op: OpId, node: usize, asking: Asking) -> OpId {
+        let longest = usize::try_from(self.profile.padding_max).unwrap_or(0);
+        let padding = self.client_rng.place(longest + 1);
+        let deed = Deed {
+            number: op,
+            register: asking.register,
+            keyed: asking.keyed,
+            expect: asking.expect,
+        };
+        let data = self.profile.machine.write(&deed, padding);
+        if asking.keyed {
+            let retry = Retry {
+                data: data.clone(),
+                asking,
+                left: RETRIES,
+                doubtful: false,
+            };
+            self.retries.insert(op, retry);
+        }
+        self.propose(op, node, data, asking);
+        op
+    }
+
+    fn propose(&mut self, op: OpId, node: usize, data: Bytes, asking: Asking) {
+        let input = Input::Propose {
+            data,
+            deadline: self.deadline(node, asking),
+            forward: asking.forward,
+            waiter: op,
+        };
+        self.put(node, input);
+    }
+
+    /// An operation ends, or is begun again.
     pub(super) fn client_hears(&mut self, op: OpId, outcome: Result<Outcome, SubmitError>) {
         let liar = self.planted == Some(Planted::TimeoutToldAsRefusal);
         let outcome = match outcome {
@@ -114,19 +197,73 @@ impl World {
         }
     }
 
+    /// Whether the client takes a command without an outcome to another node, later.
+    fn comes_again(&mut self, id: OpId, outcome: Outcome) -> bool {
+        let open = self
+            .history
+            .get(id)
+            .is_some_and(|op| op.outcome == Outcome::Open);
+        let Some(retry) = self.retries.get_mut(&id).filter(|_| open) else {
+            return false;
+        };
+        retry.doubtful |= outcome == Outcome::Unknown;
+        if self.calm || retry.left == 0 {
+            return false;
+        }
+        retry.left -= 1;
+        self.history.ask_again(id, NOWHERE);
+        let pause = self.client_rng.millis(1, 200);
+        self.schedule(pause, Event::Again { op: id });
+        true
+    }
+
+    /// A client takes a command to some node once more.
+    pub(super) fn ask_again(&mut self, id: OpId) {
+        let node = self.client_rng.place(self.nodes.len());
+        let Some(retry) = self.retries.get(&id).cloned() else {
+            return;
+        };
+        if self.calm || self.nodes[node].live.is_none() {
+            return self.end(id, Outcome::Refused);
+        }
+        self.coverage.retries += 1;
+        self.history.ask_again(id, node);
+        self.trace
+            .note(self.now, node, id, || format!("op {id} comes again"));
+        self.propose(id, node, retry.data, retry.asking);
+    }
+
     fn end(&mut self, id: OpId, outcome: Outcome) {
+        if matches!(outcome, Outcome::Unknown | Outcome::Refused) && self.comes_again(id, outcome) {
+            return;
+        }
+        let doubtful = self.retries.remove(&id).is_some_and(|retry| retry.doubtful);
+        let outcome = if doubtful && outcome == Outcome::Refused {
+            Outcome::Unknown
+        } else {
+            outcome
+        };
         let Some(op) = self.history.end(self.now, id, outcome) else {
             return;
         };
-        self.trace.note(self.now, op.node, id, || {
-            format!("op {id} ends: {outcome:?}")
-        });
-        if !self.calm {
-            let tired = if self.history.len() > MANY { 100 } else { 0 };
-            let pause = self
-                .client_rng
-                .millis(tired, self.profile.think_max_ms.max(tired));
-            self.schedule(pause, Event::Client { client: op.client });
+        let node = if op.node == NOWHERE { 0 } else { op.node };
+        self.trace
+            .note(self.now, node, id, || format!("op {id} ends: {outcome:?}"));
+        if self.calm {
+            return;
         }
+        let seen = match outcome {
+            Outcome::Replaced(_) => Some(Some(id)),
+            Outcome::Kept(found) | Outcome::Found(found) => Some(found),
+            _ => None,
+        };
+        if let Some(seen) = seen {
+            self.clients[op.client].seen[usize::from(op.register)] = seen;
+        }
+        let tired = if self.history.len() > MANY { 100 } else { 0 };
+        let pause = self
+            .client_rng
+            .millis(tired, self.profile.think_max_ms.max(tired));
+        self.schedule(pause, Event::Client { client: op.client });
     }
 }

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use task_queue_raft::driver::Input;
 use task_queue_raft::raft::{Core, Role};
+use task_queue_raft::types::Index;
 
 use super::node::Node;
 use super::{Event, World};
 use crate::sim::profile::FaultKind;
+use crate::sim::store::SimLog;
 use crate::sim::violation::Violation;
 
 impl World {
@@ -69,6 +71,7 @@ impl World {
                 let full = self.fault_rng.chance(600);
                 self.nodes[node].log.set_full(full);
             }
+            FaultKind::Rot => return self.rot(node, length),
             FaultKind::ClockJump => self.jump_clock(node),
             FaultKind::SnapshotFailure => {
                 let failing = self.fault_rng.chance(500);
@@ -79,7 +82,8 @@ impl World {
             FaultKind::Transfer => self.order_transfer(),
             FaultKind::WipeDisk if self.may_lose_a_disk() => {
                 self.crash(node, length)?;
-                self.wipe(node);
+                self.lose_disk(node, SimLog::wipe);
+                self.coverage.wipes += 1;
             }
             FaultKind::WipeDisk => {}
         }
@@ -108,7 +112,10 @@ impl World {
             return false;
         };
         let voters = cores[0].membership().voters().count();
-        self.nodes.iter().all(|node| node.log.is_whole())
+        let sound = |node: &Node| {
+            node.log.is_whole() && node.log.disk().is_none_or(|disk| !disk.is_damaged())
+        };
+        self.nodes.iter().all(sound)
             && voters == cores.len()
             && !cores[0].membership().is_joint()
             && cores
@@ -116,13 +123,13 @@ impl World {
                 .all(|core| core.has_say() && core.membership() == cores[0].membership())
     }
 
-    fn wipe(&mut self, node: usize) {
+    /// A node has another store from now on, which is empty.
+    pub(super) fn lose_disk(&mut self, node: usize, lose: impl FnOnce(&SimLog, u64, Index)) {
         let incarnation = self.fault_rng.number() | 1;
         let state = &self.nodes[node];
-        state.log.wipe(incarnation, state.snapshots.reach());
+        lose(&state.log, incarnation, state.snapshots.reach());
         state.snapshots.wipe();
         self.invariants.forget(&state.id);
-        self.coverage.wipes += 1;
         self.trace.note(self.now, node, incarnation, || {
             format!("has an empty disk now, store {incarnation}")
         });
@@ -145,6 +152,38 @@ impl World {
             .filter(|(core, _)| core.role() == Role::Leader)
             .max_by_key(|(core, _)| core.term())
             .map(|(_, node)| node)
+    }
+
+    /// Damages a disk, where enough others are sound: of the first members, and of those that took their places.
+    /// Mostly the node is started again then, and reads it.
+    fn rot(&mut self, node: usize, down: Duration) -> Result<(), Violation> {
+        let unsound = |state: &Node| state.log.disk().is_some_and(|disk| disk.is_damaged());
+        let damaged: Vec<_> = self.nodes.iter().filter(|state| unsound(state)).collect();
+        let waiting = damaged
+            .iter()
+            .filter(|state| !self.operator.has_replaced(state.index))
+            .count();
+        // There is a spare node for each, and a majority of sound ones at any time.
+        let fits = waiting < self.profile.damaged_max(self.founders)
+            && damaged.len() < self.profile.spares;
+        let belongs = node < self.founders || self.operator.has_used(node);
+        let worse = unsound(&self.nodes[node]) && !self.operator.has_replaced(node);
+        let may = if self.profile.new_stores {
+            worse || self.may_lose_a_disk()
+        } else {
+            worse || belongs && fits
+        };
+        if !may {
+            return Ok(());
+        }
+        let Some(words) = self.nodes[node].log.disk().and_then(|disk| disk.rot()) else {
+            return Ok(());
+        };
+        self.trace.note(self.now, node, 5, || words);
+        if self.fault_rng.chance(750) {
+            return self.crash(node, down);
+        }
+        Ok(())
     }
 
     fn jump_clock(&mut self, node: usize) {
@@ -170,7 +209,7 @@ impl World {
             state.disk_hangs_until = Duration::ZERO;
             state.snapshots.set_failing(false);
             state.log.mend();
-            if state.live.is_none() {
+            if state.live.is_none() && !state.out_of_service {
                 // Instead of when it was due.
                 state.run += 1;
                 self.start(node)?;

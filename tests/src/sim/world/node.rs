@@ -8,13 +8,13 @@ use task_queue_raft::applier::Applier;
 use task_queue_raft::disk::{Disk, DiskTask};
 use task_queue_raft::driver::Driver;
 use task_queue_raft::raft::{Core, CoreConfig};
-use task_queue_raft::storage::{LogStore, SnapshotStore, StoredState};
+use task_queue_raft::storage::{LogStore, SnapshotStore, StorageError, StoredState};
 use task_queue_raft::types::{Index, NodeId, SnapshotMeta};
 
 use super::{Event, World};
 use crate::sim::ends::{Output, SimDriver, SimEnds, SimInput, SimMachineTask};
 use crate::sim::invariants::{DiskView, Invariants};
-use crate::sim::machine::ListMachine;
+use crate::sim::machine::SimMachine;
 use crate::sim::planted::Planted;
 use crate::sim::store::{SimLog, SimSnapshots};
 use crate::sim::violation::Violation;
@@ -37,6 +37,32 @@ pub(crate) struct Node {
     pub(super) epoch_ms: u64,
     /// Milliseconds that its monotonic clock counts in a second.
     speed: u64,
+    /// It has found its disk damaged, and stays away.
+    pub(super) out_of_service: bool,
+}
+
+/// Why no process could be started.
+enum Unopened {
+    /// The disk reported an error that the simulation has made: it may go better next time.
+    Injected,
+    /// What is on the disk is damaged, and the node says so.
+    Damaged(String),
+    /// What was acknowledged is not there.
+    Lost(String),
+    /// It should have started.
+    Broken(String),
+}
+
+impl Unopened {
+    fn of(log: &SimLog, error: &StorageError) -> Self {
+        if log.is_damage(error) {
+            Self::Damaged(error.to_string())
+        } else if log.is_injected(error) {
+            Self::Injected
+        } else {
+            Self::Broken(error.to_string())
+        }
+    }
 }
 
 /// A process.
@@ -44,7 +70,7 @@ pub(super) struct Live {
     pub(super) driver: SimDriver,
     pub(super) disk: Disk,
     pub(super) disk_tasks: VecDeque<DiskTask>,
-    pub(super) applier: Applier<ListMachine>,
+    pub(super) applier: Applier<SimMachine>,
     pub(super) machine_tasks: VecDeque<SimMachineTask>,
     pub(super) inbox: VecDeque<SimInput>,
     /// When the next turn is due, if one is.
@@ -58,21 +84,21 @@ impl Node {
         id: NodeId,
         skew_ms: u64,
         speed: u64,
-        chunk_bytes: usize,
-        planted: Option<Planted>,
-        incarnation: u64,
+        log: SimLog,
+        snapshots: SimSnapshots,
     ) -> Self {
         Self {
             index,
             id,
             run: 0,
-            log: SimLog::new(planted, incarnation),
-            snapshots: SimSnapshots::new(chunk_bytes, planted),
+            log,
+            snapshots,
             live: None,
             paused_until: Duration::ZERO,
             disk_hangs_until: Duration::ZERO,
             epoch_ms: 1_700_000_000_000 + skew_ms,
             speed,
+            out_of_service: false,
         }
     }
 
@@ -102,10 +128,33 @@ impl Node {
 impl World {
     /// Starts a process from what the disk holds, as the production node does.
     pub(super) fn start(&mut self, node: usize) -> Result<(), Violation> {
-        let live = self.open(node).map_err(|detail| Violation {
-            invariant: "a node starts from what its disk holds",
-            detail,
-        })?;
+        if self.nodes[node].out_of_service {
+            return Ok(());
+        }
+        let live = match self.open(node) {
+            Ok(live) => live,
+            Err(Unopened::Injected) => {
+                self.abandon(node);
+                self.restart_later(node);
+                return Ok(());
+            }
+            Err(Unopened::Damaged(words)) => {
+                self.take_out_of_service(node, &words);
+                return Ok(());
+            }
+            Err(Unopened::Lost(detail)) => {
+                return Err(Violation {
+                    invariant: "a log that is opened again holds what was acknowledged",
+                    detail: format!("n{node}: {detail}"),
+                });
+            }
+            Err(Unopened::Broken(detail)) => {
+                return Err(Violation {
+                    invariant: "a node starts from what its disk holds",
+                    detail: format!("n{node}: {detail}"),
+                });
+            }
+        };
         let (term, last) = (live.driver.core().term(), live.driver.core().log().last());
         let (index, view) = (live.applier.last().index, live.applier.machine().view());
         self.nodes[node].live = Some(live);
@@ -117,28 +166,62 @@ impl World {
         Ok(())
     }
 
-    fn open(&mut self, node: usize) -> Result<Live, String> {
+    /// A process that could not start is gone.
+    fn abandon(&mut self, node: usize) {
+        self.nodes[node].log.crash();
+        self.nodes[node].run += 1;
+    }
+
+    fn restart_later(&mut self, node: usize) {
+        let (down, run) = (self.rng.millis(10, 500), self.nodes[node].run);
+        self.schedule(down, Event::Restart { node, run });
+    }
+
+    /// The node has found damage and said so. It serves and votes no more from what it has: either it sets that aside
+    /// and gets everything from its peers, or it stays away and the operator replaces it.
+    pub(super) fn take_out_of_service(&mut self, node: usize, words: &str) {
+        self.trace
+            .note(self.now, node, 4, || format!("is out of service: {words}"));
+        self.abandon(node);
+        self.coverage.damaged_nodes += 1;
+        if self.profile.new_stores {
+            self.lose_disk(node, SimLog::set_aside);
+            self.coverage.set_aside += 1;
+            self.restart_later(node);
+        } else {
+            self.nodes[node].out_of_service = true;
+            self.schedule(Duration::from_millis(50), Event::Replace { node });
+        }
+    }
+
+    fn open(&mut self, node: usize) -> Result<Live, Unopened> {
         let (seed, session) = (self.rng.number(), self.rng.number());
         let state = &self.nodes[node];
         let mut log = state.log.clone();
+        let unopened = |error| Unopened::of(&state.log, &error);
         let snapshots: Arc<dyn SnapshotStore> = Arc::new(state.snapshots.clone());
-        let stored = log.load().map_err(|error| error.to_string())?;
-        let snapshot = snapshots.newest().map_err(|error| error.to_string())?;
+        log.open().map_err(unopened)?;
+        let stored = log.load().map_err(unopened)?;
+        if let Some(loss) = log.loss() {
+            return Err(Unopened::Lost(loss));
+        }
+        let snapshot = snapshots.newest().map_err(unopened)?;
         let reaches = snapshot
             .as_ref()
             .map_or(Index::ZERO, |meta| meta.last.index);
         if reaches < stored.purged.index {
-            return Err(format!(
+            return Err(Unopened::Broken(format!(
                 "the newest snapshot reaches {reaches}, and the log begins behind {}",
                 stored.purged
-            ));
+            )));
         }
-        let mut applier =
-            Applier::new(ListMachine::new(node, self.planted), Arc::clone(&snapshots));
+        let machine = SimMachine::new(self.profile.machine, node, self.planted);
+        let mut applier = Applier::new(machine, Arc::clone(&snapshots));
         if let Some(meta) = &snapshot {
-            applier.restore(meta).map_err(|error| error.to_string())?;
+            let restored = applier.restore(meta);
+            restored.map_err(|error| Unopened::Broken(error.to_string()))?;
         }
-        let last_time_ms = last_time_ms(&log, &stored, snapshot.as_ref())?;
+        let last_time_ms = last_time_ms(&log, &stored, snapshot.as_ref()).map_err(unopened)?;
         let core = Core::new(
             self.core_config(node, seed),
             &stored,
@@ -210,12 +293,19 @@ impl World {
         } else {
             self.rng.pick(&[0, 0, 1, 1, 2])
         };
-        for task in live.disk_tasks.drain(..).take(done) {
-            if self.run_disk_task(node, &mut live.disk, task)?.is_none() {
+        let cut = self.nodes[node].log.disk().filter(|_| !hangs);
+        for (number, task) in live.disk_tasks.drain(..).take(done + 1).enumerate() {
+            if number == done {
+                // This one is cut short, where a disk can be in the middle of something.
+                let Some(disk) = &cut else { break };
+                disk.fail_soon();
+            }
+            if !self.run_disk_task(node, &mut live.disk, task)?.is_done() {
                 break;
             }
         }
         let state = &mut self.nodes[node];
+        // Before the database is closed: the process has no time to tidy up.
         state.log.crash();
         state.snapshots.crash();
         state.run += 1;
@@ -352,12 +442,10 @@ fn last_time_ms(
     log: &SimLog,
     stored: &StoredState,
     snapshot: Option<&SnapshotMeta>,
-) -> Result<u64, String> {
+) -> Result<u64, StorageError> {
     let mut time_ms = snapshot.map_or(0, |meta| meta.time_ms);
     if stored.last.index > stored.purged.index {
-        let newest = log
-            .read(stored.last.index, stored.last.index, u64::MAX)
-            .map_err(|error| error.to_string())?;
+        let newest = log.read(stored.last.index, stored.last.index, u64::MAX)?;
         time_ms = newest.last().map_or(0, |entry| entry.time_ms).max(time_ms);
     }
     Ok(time_ms)

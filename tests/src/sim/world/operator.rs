@@ -1,13 +1,14 @@
 //! An operator who changes the members and moves leadership, in the middle of the storm.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use task_queue_raft::driver::Input;
 use task_queue_raft::message::{Order, OrderError};
 use task_queue_raft::raft::membership::{Change, Seat};
 use task_queue_raft::types::{Index, NodeId};
 
-use super::World;
+use super::{Event, World};
 use crate::sim::violation::Violation;
 
 /// Orders that wait for an outcome: at which node each was given.
@@ -15,11 +16,25 @@ use crate::sim::violation::Violation;
 pub(super) struct Operator {
     next: u64,
     open: BTreeMap<u64, (usize, Order)>,
+    /// Which spare node takes the place of a damaged one.
+    instead: BTreeMap<usize, usize>,
+    /// Damaged nodes that are members no more.
+    replaced: BTreeSet<usize>,
 }
 
 impl Operator {
     pub(super) fn open(&self) -> impl Iterator<Item = (&u64, &(usize, Order))> {
         self.open.iter()
+    }
+
+    /// Whether a node was damaged, and is no member any more.
+    pub(super) fn has_replaced(&self, node: usize) -> bool {
+        self.replaced.contains(&node)
+    }
+
+    /// Whether a spare node takes somebody's place.
+    pub(super) fn has_used(&self, spare: usize) -> bool {
+        self.instead.values().any(|used| *used == spare)
     }
 
     /// The node is gone, and with it the connection to it.
@@ -60,6 +75,42 @@ impl World {
             }
         }
         seats
+    }
+
+    /// The operator has another node take the place of one that is damaged, and comes back until that is done.
+    pub(super) fn replace(&mut self, old: usize) {
+        let spare = (self.founders..self.nodes.len()).find(|spare| !self.operator.has_used(*spare));
+        let Some(new) = self.operator.instead.get(&old).copied().or(spare) else {
+            return;
+        };
+        self.operator.instead.insert(old, new);
+        if self.is_replaced(old) {
+            self.coverage.replaced += 1;
+            self.operator.replaced.insert(old);
+            return;
+        }
+        let (old_id, new_id) = (self.ids[old].clone(), self.ids[new].clone());
+        let waits = |(_, order): &(usize, Order)| matches!(order, Order::Change(Change::Replace { old, .. }) if *old == old_id);
+        if !self.operator.open.values().any(waits) {
+            let address = address_of(&new_id);
+            self.order(Order::Change(Change::Replace {
+                old: old_id,
+                new: new_id,
+                address,
+            }));
+        }
+        self.schedule(Duration::from_millis(300), Event::Replace { node: old });
+    }
+
+    /// Whether the leader has committed a configuration without the node.
+    fn is_replaced(&self, old: usize) -> bool {
+        let leader = self.leader().and_then(|leader| self.nodes[leader].core());
+        leader.is_some_and(|leader| {
+            let members = leader.membership();
+            !members.contains(&self.ids[old])
+                && !members.is_joint()
+                && leader.is_membership_committed()
+        })
     }
 
     pub(super) fn order_transfer(&mut self) {

@@ -8,11 +8,26 @@ use task_queue_raft::types::LogId;
 use super::{Event, World};
 use crate::sim::ends::{Output, SimInput, SimMachineTask};
 use crate::sim::history::Outcome;
+use crate::sim::machine::Told;
 use crate::sim::network::Frame;
 use crate::sim::planted::Planted;
-use crate::sim::store::is_injected;
 use crate::sim::tamper::{imagined_answer, tamper};
 use crate::sim::violation::Violation;
+
+/// What became of a task of the disk.
+pub(super) enum DiskStep {
+    Done(DiskDone),
+    /// An error that the simulation has made.
+    Failed,
+    /// Something is damaged, and the store says so.
+    Damaged(String),
+}
+
+impl DiskStep {
+    pub(super) fn is_done(&self) -> bool {
+        matches!(self, Self::Done(_))
+    }
+}
 
 impl World {
     pub(super) fn do_output(&mut self, node: usize, output: Output) -> Result<(), Violation> {
@@ -27,13 +42,10 @@ impl World {
                     .map(|(id, _)| id)
                     .find(|other| *other != op)
                     .unwrap_or(op);
-                self.client_hears(
-                    other,
-                    outcome.map(|applied| Outcome::Appended(applied.reply)),
-                );
+                self.client_hears(other, outcome.map(|applied| told(&applied.reply)));
             }
             Output::Reply(op, outcome) => {
-                self.client_hears(op, outcome.map(|applied| Outcome::Appended(applied.reply)));
+                self.client_hears(op, outcome.map(|applied| told(&applied.reply)));
             }
             Output::Refuse(op, error) => self.client_hears(op, Err(error)),
             Output::Conclude(order, outcome) => {
@@ -92,12 +104,17 @@ impl World {
         let more = !live.disk_tasks.is_empty();
         self.nodes[node].live = Some(live);
         match done {
-            Some(Ok(Some(done))) => self.tell_done(node, done),
-            Some(Ok(None)) => {
+            Some(Ok(DiskStep::Done(done))) => self.tell_done(node, done),
+            // A storage error ends the node.
+            Some(Ok(DiskStep::Failed)) => {
                 self.coverage.failed_writes += 1;
-                // A storage error ends the node.
                 let down = self.rng.millis(10, 1000);
                 return self.crash(node, down);
+            }
+            Some(Ok(DiskStep::Damaged(words))) => {
+                self.crash(node, std::time::Duration::ZERO)?;
+                self.take_out_of_service(node, &words);
+                return Ok(());
             }
             Some(Err(violation)) => return Err(violation),
             None => {}
@@ -120,13 +137,13 @@ impl World {
         }
     }
 
-    /// Does a task; none if an injected error ended the node.
+    /// Does a task.
     pub(super) fn run_disk_task(
         &mut self,
         node: usize,
         disk: &mut Disk,
         task: DiskTask,
-    ) -> Result<Option<DiskDone>, Violation> {
+    ) -> Result<DiskStep, Violation> {
         if let DiskTask::Write(_, batch) = &task {
             self.coverage.truncations += u64::from(batch.truncate_from.is_some());
         }
@@ -141,15 +158,17 @@ impl World {
                 self.invariants.on_written(previous, &batch.entries)?;
             }
         }
+        let log = &self.nodes[node].log;
         match disk.run(task) {
             Ok(DiskDone::Full(id)) if self.planted == Some(Planted::FullDiskForgotten) => {
-                Ok(Some(DiskDone::Written(id)))
+                Ok(DiskStep::Done(DiskDone::Written(id)))
             }
             Ok(done) => {
                 self.coverage.full_disks += u64::from(matches!(done, DiskDone::Full(_)));
-                Ok(Some(done))
+                Ok(DiskStep::Done(done))
             }
-            Err(error) if is_injected(&error) => Ok(None),
+            Err(error) if log.is_damage(&error) => Ok(DiskStep::Damaged(error.to_string())),
+            Err(error) if log.is_injected(&error) => Ok(DiskStep::Failed),
             Err(error) => Err(Violation {
                 invariant: "a sound disk takes every task",
                 detail: format!("n{node}: {error}"),
@@ -231,12 +250,17 @@ impl World {
                 Some(Input::Applied(index, replies))
             }
             MachineTask::Query(query, op) => {
-                let (index, view) = applier.query(query);
-                self.invariants.on_state(node, index, view)?;
+                let (index, seen) = applier.query(query);
+                self.invariants.on_answer(node, index, query, &seen)?;
                 self.trace.note(self.now, node, op, || {
                     format!("answers op {op} as of {index}")
                 });
-                self.client_hears(op, Ok(Outcome::Seen(view)));
+                let outcome = match seen.register {
+                    None => Outcome::Seen(seen.view),
+                    Some(Ok(found)) => Outcome::Found(found),
+                    Some(Err(_)) => Outcome::Nonsense,
+                };
+                self.client_hears(op, Ok(outcome));
                 None
             }
             MachineTask::TakeSnapshot => {
@@ -330,6 +354,15 @@ impl World {
             self.put(to, Input::Message(self.ids[from].clone(), message));
         }
         Ok(())
+    }
+}
+
+fn told(told: &Told) -> Outcome {
+    match told {
+        Told::Place(place) => Outcome::Appended(*place),
+        Told::Replaced(before) => Outcome::Replaced(*before),
+        Told::Kept(found) => Outcome::Kept(*found),
+        Told::Nonsense(_) => Outcome::Nonsense,
     }
 }
 

@@ -102,6 +102,19 @@ impl RedbStore {
         name: &Path,
         identity: &Identity,
     ) -> Result<Self, StorageError> {
+        Self::open_or_make_on(backend, name, identity, Birth::default())
+    }
+
+    /// As [`RedbStore::open_on`]; an empty log is made as `birth` says.
+    ///
+    /// # Errors
+    /// As [`RedbStore::open_on`].
+    pub fn open_or_make_on(
+        backend: impl StorageBackend,
+        name: &Path,
+        identity: &Identity,
+        birth: Birth,
+    ) -> Result<Self, StorageError> {
         let store = guarded(name, || {
             let length = backend.len();
             let length = length.map_err(|error| fault(name, "opening it", error.into()))?;
@@ -109,7 +122,7 @@ impl RedbStore {
             // A new database needs no check, and has none of the tables yet.
             let database = if length == 0 {
                 let database = medium.create(name)?;
-                fill(&database, name, identity, Birth::default())?;
+                fill(&database, name, identity, birth)?;
                 database
             } else {
                 medium.open(name)?

@@ -1,0 +1,366 @@
+//! A disk of bytes beneath the production log database, with what disks do: they lose what was not synced, sector by
+//! sector; they tear a write in two; they report errors, and are full; bits flip, a write lands on another one's place,
+//! another was never done.
+//!
+//! What is damaged at rest is never what the last commits wrote: damage of that can't be told from a write that
+//! the power cut in two, by no store that syncs once a commit, and the database takes the commit before for the newest.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use redb::StorageBackend;
+
+use super::rng::Rng;
+
+/// What a disk writes as a whole.
+const SECTOR: usize = 512;
+/// What the database writes as a whole.
+const PAGE: usize = 4096;
+/// So many earlier contents of a sector are kept.
+const VERSIONS: usize = 8;
+/// Commits for which a sector counts as just written: the last one, and the one that it would be taken for.
+const FRESH: u64 = 2;
+
+/// What happened to a disk, counted.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct DiskCounts {
+    /// Times at which the power went and unsynced sectors were there in part.
+    pub(crate) torn: u64,
+    /// Times at which it went and all of them were lost.
+    pub(crate) lost: u64,
+    /// Operations that ended in an error.
+    pub(crate) errors: u64,
+    /// Bits flipped, writes that landed elsewhere, writes that were never done.
+    pub(crate) damages: u64,
+}
+
+/// A disk. A clone is the same one.
+#[derive(Clone, Debug)]
+pub(crate) struct ByteDisk(Arc<Mutex<Sectors>>);
+
+#[derive(Debug)]
+struct Sectors {
+    bytes: Vec<u8>,
+    rng: Rng,
+    /// What stood before in each sector that was written since the last sync, the oldest first.
+    unsynced: BTreeMap<usize, Vec<Vec<u8>>>,
+    synced_length: usize,
+    commits: u64,
+    /// Before which commit each sector was written, and what stood there before.
+    written: BTreeMap<usize, (u64, Vec<u8>)>,
+    /// So many operations go well, and the next one fails.
+    failing_in: Option<u64>,
+    /// The power goes with the next crash.
+    power_goes: bool,
+    full: bool,
+    /// The process that used it is gone: whatever it still wants is not done.
+    dead: bool,
+    /// An error was reported since it was opened.
+    blamed: bool,
+    damaged: bool,
+    forgets_syncs: bool,
+    counts: DiskCounts,
+}
+
+impl ByteDisk {
+    /// An empty one. One that forgets syncs says that all is written, and it is not: a planted fault.
+    pub(crate) fn new(rng: Rng, forgets_syncs: bool) -> Self {
+        Self(Arc::new(Mutex::new(Sectors {
+            bytes: Vec::new(),
+            rng,
+            unsynced: BTreeMap::new(),
+            synced_length: 0,
+            commits: 0,
+            written: BTreeMap::new(),
+            failing_in: None,
+            power_goes: false,
+            full: false,
+            dead: false,
+            blamed: false,
+            damaged: false,
+            forgets_syncs,
+            counts: DiskCounts::default(),
+        })))
+    }
+
+    /// A process begins to use it.
+    pub(crate) fn revive(&self) {
+        let mut sectors = self.lock();
+        sectors.dead = false;
+        sectors.blamed = false;
+    }
+
+    /// The process is gone at once, in the middle of whatever it does.
+    pub(crate) fn die(&self) {
+        let mut sectors = self.lock();
+        sectors.dead = true;
+        sectors.failing_in = None;
+    }
+
+    /// The process is gone, and perhaps the power with it: then each sector that was not synced is there or not.
+    pub(crate) fn crash(&self) {
+        let mut sectors = self.lock();
+        if sectors.rng.chance(500) || sectors.power_goes {
+            sectors.power_goes = false;
+            sectors.lose_power();
+        }
+    }
+
+    /// What was written so far was acknowledged as a whole.
+    pub(crate) fn committed(&self) {
+        self.lock().commits += 1;
+    }
+
+    /// Another disk stands in its place, sound and empty.
+    pub(crate) fn wipe(&self) {
+        let mut sectors = self.lock();
+        sectors.bytes.clear();
+        sectors.unsynced.clear();
+        sectors.written.clear();
+        sectors.synced_length = 0;
+        sectors.failing_in = None;
+        sectors.damaged = false;
+    }
+
+    /// One of the next operations fails, or is the last one before the power goes.
+    pub(crate) fn fail_soon(&self) {
+        let mut sectors = self.lock();
+        sectors.power_goes = sectors.rng.chance(600);
+        sectors.failing_in = Some(sectors.rng.pick(&[0, 1, 2, 4, 8, 16]));
+    }
+
+    /// From now on there is no space for more, or there is again.
+    pub(crate) fn set_full(&self, full: bool) {
+        self.lock().full = full;
+    }
+
+    /// No error is to come any more. What is damaged stays so.
+    pub(crate) fn mend(&self) {
+        let mut sectors = self.lock();
+        sectors.failing_in = None;
+        sectors.power_goes = false;
+        sectors.full = false;
+    }
+
+    /// Whether it has reported an error since it was opened.
+    pub(crate) fn is_to_blame(&self) -> bool {
+        self.lock().blamed
+    }
+
+    /// Whether something on it is not what was written.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.lock().damaged
+    }
+
+    /// Damages a few things that were written a while ago; says what, or none where nothing is that old.
+    pub(crate) fn rot(&self) -> Option<String> {
+        let mut sectors = self.lock();
+        let times = sectors.rng.between(4, 16);
+        let words: Vec<_> = (0..times).filter_map(|_| sectors.rot()).collect();
+        (!words.is_empty()).then(|| words.join("; "))
+    }
+
+    pub(crate) fn counts(&self) -> DiskCounts {
+        self.lock().counts
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Sectors> {
+        // A panic elsewhere ends the run anyway.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sectors {
+    /// Whether an operation may be done.
+    fn admit(&mut self) -> io::Result<()> {
+        if self.dead {
+            return Err(io::Error::other("the process is gone"));
+        }
+        match &mut self.failing_in {
+            Some(0) => {
+                self.failing_in = None;
+                self.blamed = true;
+                self.counts.errors += 1;
+                Err(io::Error::other("the disk has failed"))
+            }
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn put(&mut self, offset: usize, data: &[u8]) {
+        let end = offset + data.len();
+        if self.bytes.len() < end {
+            self.bytes.resize(end, 0);
+        }
+        for sector in offset / SECTOR..end.div_ceil(SECTOR) {
+            let before = self.sector(sector).to_vec();
+            self.written.insert(sector, (self.commits, before.clone()));
+            let versions = self.unsynced.entry(sector).or_default();
+            if versions.len() < VERSIONS {
+                versions.push(before);
+            }
+        }
+        self.bytes[offset..end].copy_from_slice(data);
+    }
+
+    fn sector(&self, sector: usize) -> &[u8] {
+        let start = (sector * SECTOR).min(self.bytes.len());
+        let end = (start + SECTOR).min(self.bytes.len());
+        &self.bytes[start..end]
+    }
+
+    fn restore(&mut self, sector: usize, contents: &[u8]) {
+        let start = (sector * SECTOR).min(self.bytes.len());
+        let end = (start + contents.len()).min(self.bytes.len());
+        self.bytes[start..end].copy_from_slice(&contents[..end - start]);
+    }
+
+    fn sync(&mut self) {
+        if self.forgets_syncs {
+            return;
+        }
+        self.unsynced.clear();
+        self.synced_length = self.bytes.len();
+    }
+
+    /// What was not synced is there, or what stood there at any time since the last sync.
+    fn lose_power(&mut self) {
+        let unsynced = std::mem::take(&mut self.unsynced);
+        let (mut kept, mut lost) = (0, 0);
+        let odds = self.rng.pick(&[0, 500, 900]);
+        for (sector, versions) in unsynced {
+            if self.rng.chance(odds) {
+                kept += 1;
+                continue;
+            }
+            lost += 1;
+            let version = self.rng.place(versions.len());
+            self.restore(sector, &versions[version]);
+        }
+        if kept == 0 && self.bytes.len() > self.synced_length {
+            self.bytes.truncate(self.synced_length);
+        }
+        self.counts.torn += u64::from(kept > 0 && lost > 0);
+        self.counts.lost += u64::from(kept == 0 && lost > 0);
+        self.sync();
+    }
+
+    fn rot(&mut self) -> Option<String> {
+        let old = self.commits.saturating_sub(FRESH);
+        let old: Vec<usize> = self
+            .written
+            .iter()
+            .filter(|(_, (commit, _))| *commit < old)
+            .map(|(sector, _)| *sector)
+            .collect();
+        let sector = *old.get(self.rng.place(old.len()))?;
+        let words = match self.rng.below(3) {
+            0 => self.flip(sector),
+            1 => self.overwrite(sector, &old),
+            _ => {
+                let (_, before) = self.written.get(&sector)?.clone();
+                self.restore(sector, &before);
+                format!("the write to sector {sector} was never done")
+            }
+        };
+        self.damaged = true;
+        self.counts.damages += 1;
+        Some(words)
+    }
+
+    fn flip(&mut self, sector: usize) -> String {
+        let length = self.sector(sector).len();
+        let (at, bit) = (sector * SECTOR + self.rng.place(length), self.rng.below(8));
+        if let Some(byte) = self.bytes.get_mut(at) {
+            *byte ^= 1 << bit;
+        }
+        format!("bit {bit} of byte {at} flips")
+    }
+
+    /// A page lands where another one stands, as far as that one is old.
+    fn overwrite(&mut self, sector: usize, old: &[usize]) -> String {
+        const SECTORS: usize = PAGE / SECTOR;
+        let page = sector / SECTORS;
+        let from = old[self.rng.place(old.len())] / SECTORS;
+        for place in 0..SECTORS {
+            let (to, from) = (page * SECTORS + place, from * SECTORS + place);
+            if old.binary_search(&to).is_ok() {
+                let contents = self.sector(from).to_vec();
+                self.restore(to, &contents);
+            }
+        }
+        format!("page {from} is written to the place of page {page}")
+    }
+}
+
+impl StorageBackend for ByteDisk {
+    fn len(&self) -> io::Result<u64> {
+        let mut sectors = self.lock();
+        sectors.admit()?;
+        Ok(sectors.bytes.len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let mut sectors = self.lock();
+        sectors.admit()?;
+        let start = place(offset)?;
+        let found = sectors.bytes.get(start..start + out.len());
+        out.copy_from_slice(found.ok_or(ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        let mut sectors = self.lock();
+        sectors.admit()?;
+        let length = place(length)?;
+        if sectors.full && length > sectors.bytes.len() {
+            sectors.blamed = true;
+            return Err(ErrorKind::StorageFull.into());
+        }
+        sectors.bytes.resize(length, 0);
+        Ok(())
+    }
+
+    /// Where it fails, what was to be synced may be gone, and the next sync says nothing of it: as Linux has it.
+    fn sync_data(&self) -> io::Result<()> {
+        let mut sectors = self.lock();
+        if let Err(error) = sectors.admit() {
+            if !sectors.dead {
+                sectors.lose_power();
+            }
+            return Err(error);
+        }
+        sectors.sync();
+        Ok(())
+    }
+
+    /// One that fails may have done its first half. A full disk may have no space for a new copy of an old page.
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let mut sectors = self.lock();
+        let offset = place(offset)?;
+        if sectors.full && !sectors.dead {
+            sectors.blamed = true;
+            return Err(ErrorKind::StorageFull.into());
+        }
+        if let Err(error) = sectors.admit() {
+            if !sectors.dead {
+                sectors.put(offset, &data[..data.len() / 2 / SECTOR * SECTOR]);
+            }
+            return Err(error);
+        }
+        sectors.put(offset, data);
+        Ok(())
+    }
+}
+
+fn place(offset: u64) -> io::Result<usize> {
+    usize::try_from(offset).map_err(|_| ErrorKind::InvalidInput.into())
+}

@@ -1,0 +1,110 @@
+use super::*;
+
+fn disk(seed: u64) -> ByteDisk {
+    ByteDisk::new(Rng::new(seed), false)
+}
+
+fn contents(disk: &ByteDisk) -> Vec<u8> {
+    disk.lock().bytes.clone()
+}
+
+/// What each sector of a disk holds that is filled with one number a sector.
+fn sectors(disk: &ByteDisk) -> Vec<u8> {
+    contents(disk)
+        .chunks(SECTOR)
+        .map(|sector| sector[0])
+        .collect()
+}
+
+fn filled(number: u8, sectors: usize) -> Vec<u8> {
+    vec![number; sectors * SECTOR]
+}
+
+/// A disk with eight old sectors, and eight new ones in their place that were not synced.
+fn half_written(seed: u64) -> ByteDisk {
+    let disk = disk(seed);
+    disk.write(0, &filled(1, 8)).unwrap();
+    disk.sync_data().unwrap();
+    disk.write(0, &filled(2, 8)).unwrap();
+    disk
+}
+
+#[test]
+fn what_was_synced_is_there_when_the_power_comes_back() {
+    for seed in 0..20 {
+        let disk = half_written(seed);
+        disk.sync_data().unwrap();
+        disk.lock().lose_power();
+        assert_eq!(contents(&disk), filled(2, 8), "seed {seed}");
+    }
+}
+
+#[test]
+fn what_was_not_synced_is_lost_or_torn_sector_by_sector() {
+    let mut torn = 0;
+    for seed in 0..20 {
+        let disk = half_written(seed);
+        disk.lock().lose_power();
+        let found = sectors(&disk);
+        assert!(
+            found.iter().all(|sector| [1, 2].contains(sector)),
+            "{found:?}"
+        );
+        let counts = disk.counts();
+        torn += counts.torn;
+        assert_eq!(counts.lost == 1, found == [1; 8], "seed {seed}: {found:?}");
+    }
+    assert!(torn > 0, "some writes are torn in two");
+}
+
+#[test]
+fn a_process_that_is_gone_writes_nothing_more() {
+    let disk = half_written(1);
+    disk.die();
+    assert!(disk.write(0, &filled(3, 8)).is_err());
+    assert_eq!(contents(&disk), filled(2, 8));
+    assert!(!disk.is_to_blame(), "the disk has done nothing wrong");
+}
+
+#[test]
+fn a_sync_that_fails_says_so_once_and_may_lose_what_it_was_for() {
+    let mut lost = 0;
+    for seed in 0..20 {
+        let disk = half_written(seed);
+        disk.lock().failing_in = Some(0);
+        assert!(disk.sync_data().is_err());
+        assert!(disk.is_to_blame());
+        lost += usize::from(sectors(&disk).contains(&1));
+        assert!(disk.sync_data().is_ok(), "the next sync says nothing of it");
+    }
+    assert!(lost > 0, "some of it is lost");
+}
+
+#[test]
+fn a_full_disk_takes_nothing_until_there_is_space_again() {
+    let disk = half_written(1);
+    disk.set_full(true);
+    let refused = disk.write(0, &filled(3, 1)).map_err(|error| error.kind());
+    assert_eq!(refused, Err(ErrorKind::StorageFull));
+    assert!(disk.set_len(1 << 20).is_err());
+    disk.set_full(false);
+    disk.write(0, &filled(3, 1)).unwrap();
+}
+
+#[test]
+fn what_was_written_last_does_not_rot() {
+    let disk = disk(1);
+    disk.write(0, &filled(1, 8)).unwrap();
+    for _ in 0..=FRESH {
+        disk.write(4096, &filled(2, 8)).unwrap();
+        disk.sync_data().unwrap();
+        disk.committed();
+    }
+    for _ in 0..50 {
+        disk.rot();
+    }
+    assert!(disk.is_damaged());
+    let found = contents(&disk);
+    assert_ne!(found[..8 * SECTOR], filled(1, 8), "the old page is damaged");
+    assert_eq!(found[8 * SECTOR..], filled(2, 8), "the new one is not");
+}

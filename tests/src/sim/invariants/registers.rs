@@ -1,0 +1,66 @@
+//! What a right machine makes of the log: for each register the list of the commands that set it, in order. A command
+//! with an idempotency key takes effect once however often it is in the log, and a compare-and-swap only where it
+//! finds what it expects.
+
+use std::collections::BTreeSet;
+
+use task_queue_raft::types::Index;
+
+use crate::sim::history::OpId;
+use crate::sim::machine::{Deed, MachineKind};
+
+/// The registers, with all that ever stood in them.
+#[derive(Debug)]
+pub(crate) struct Registers {
+    lists: Vec<Vec<OpId>>,
+    /// By which entry each one of `lists` was set.
+    entries: Vec<Vec<Index>>,
+    /// Commands with a key that were carried out, with whatever outcome.
+    keys: BTreeSet<OpId>,
+}
+
+impl Registers {
+    pub(crate) fn new(kind: MachineKind) -> Self {
+        let count = usize::from(kind.registers());
+        Self {
+            lists: vec![Vec::new(); count],
+            entries: vec![Vec::new(); count],
+            keys: BTreeSet::new(),
+        }
+    }
+
+    /// The commands that set a register, in order.
+    pub(crate) fn lists(&self) -> &[Vec<OpId>] {
+        &self.lists
+    }
+
+    /// Carries a command out; says whether it set its register.
+    pub(crate) fn take(&mut self, index: Index, deed: &Deed) -> bool {
+        let register = usize::from(deed.register);
+        let (Some(list), Some(entries)) =
+            (self.lists.get_mut(register), self.entries.get_mut(register))
+        else {
+            return false;
+        };
+        if deed.keyed && !self.keys.insert(deed.number) {
+            return false;
+        }
+        if deed
+            .expect
+            .is_some_and(|expect| expect != list.last().copied())
+        {
+            return false;
+        }
+        list.push(deed.number);
+        entries.push(index);
+        true
+    }
+
+    /// What stands in a register after the entry at `index`.
+    pub(crate) fn after(&self, index: Index, register: u8) -> Option<OpId> {
+        let register = usize::from(register);
+        let set = self.entries.get(register)?;
+        let length = set.partition_point(|entry| *entry <= index);
+        self.lists[register].get(length.checked_sub(1)?).copied()
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -16,18 +17,39 @@ use super::node::{Node, NodeOptions};
 const GIVES_UP: Duration = Duration::from_secs(120);
 /// How often an outside condition is looked at.
 const LOOKS_AGAIN: Duration = Duration::from_millis(50);
+/// Below it are the ports of well-known services, and those of the README.
+const LOWEST_PORT: u32 = 12_000;
 
-/// Ports that are free now. The listeners that found them are closed together, so no two are equal.
+/// Ports that are free now, and that the system gives to nobody who does not ask for them by number: a node that is
+/// down for a while finds its own again. Each is given once in a process, and processes begin at different places.
 ///
 /// # Panics
 /// If loopback has none.
 pub fn free_ports(count: usize) -> Vec<u16> {
-    let listeners = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-    let listeners: Vec<TcpListener> = listeners.collect();
-    listeners
-        .iter()
-        .map(|listener| listener.local_addr().expect("a bound listener").port())
-        .collect()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let above = u32::from(first_given_port());
+    let room = above.saturating_sub(LOWEST_PORT).max(1);
+    let start = std::process::id().wrapping_mul(97);
+    let free = (0..room).filter_map(|_| {
+        let step = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(LOWEST_PORT + step % room).ok()?;
+        TcpListener::bind(("127.0.0.1", port)).ok().map(|_| port)
+    });
+    let ports: Vec<u16> = free.take(count).collect();
+    assert_eq!(ports.len(), count, "loopback has no more free ports");
+    ports
+}
+
+/// From here on the system chooses ports for whoever wants any.
+fn first_given_port() -> u16 {
+    const USUAL: u16 = 32_768;
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
+    let first = range
+        .ok()
+        .and_then(|range| range.split_whitespace().next()?.parse().ok());
+    first
+        .filter(|first| u32::from(*first) > LOWEST_PORT + 1000)
+        .unwrap_or(USUAL)
 }
 
 /// Nodes that know each other, with data in a directory that goes when they do.

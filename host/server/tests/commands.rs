@@ -378,6 +378,10 @@ fn another_guest_takes_over_and_the_history_names_it() {
         history.code == Some(0) && history.stdout.contains("ann"),
         "{history:?}"
     );
+    assert!(
+        !history.stdout.contains('\u{1b}'),
+        "no colours in a pipe: {history:?}"
+    );
     let stats = node.ask(&["query", r#"{"stats":{}}"#]);
     assert!(stats.stdout.contains(r#""ready":1"#), "{stats:?}");
 

@@ -4,7 +4,7 @@ use oarlock_client::{Changed, Client, Member, RequestError};
 use serde_json::json;
 
 use super::connect::{block_on, connect, refused};
-use super::output::{print_safely, write_json, write_out};
+use super::output::{print_coloured, print_safely, write_json, write_out};
 use super::table::{Align, Table, Tone};
 use crate::cli::{MembersArgs, MembersCommand, TransferArgs};
 use crate::exit::Failure;
@@ -69,7 +69,7 @@ async fn list(client: &Client, json: bool) -> Result<(), Failure> {
     }
     let leader = status.leader_id.as_deref();
     let text = table(&status.members, leader).render();
-    write_out(anstream::stdout().lock(), text.as_bytes())
+    print_coloured(&text)
 }
 
 fn table(members: &[Member], leader: Option<&str>) -> Table {

@@ -51,6 +51,11 @@ pub(crate) fn write_out(mut to: impl Write, bytes: &[u8]) -> Result<(), Failure>
     }
 }
 
+/// Prints text that may have colours, which only a terminal gets. Whatever holds a table goes this way.
+pub(super) fn print_coloured(text: &str) -> Result<(), Failure> {
+    write_out(anstream::stdout().lock(), text.as_bytes())
+}
+
 /// Prints what a guest said and the end of its line, or an object with the log's index.
 pub(super) fn write_reply(
     to: impl Write,

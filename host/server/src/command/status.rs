@@ -4,7 +4,7 @@ mod gather;
 mod show;
 
 use super::connect::{block_on, connect};
-use super::output::{write_json, write_out};
+use super::output::{print_coloured, write_json};
 use crate::cli::StatusArgs;
 use crate::exit::Failure;
 
@@ -22,7 +22,7 @@ async fn run(args: StatusArgs) -> Result<(), Failure> {
     if args.json {
         write_json(std::io::stdout().lock(), &show::as_json(&cluster))?;
     } else if cluster.anyone_answered() {
-        write_out(anstream::stdout().lock(), as_text(&cluster).as_bytes())?;
+        print_coloured(&as_text(&cluster))?;
     }
     if cluster.anyone_answered() {
         return Ok(());

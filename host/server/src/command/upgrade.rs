@@ -10,7 +10,7 @@ use oarlock_client::{
 
 use super::connect::{block_on, connect, refused};
 use super::input;
-use super::output::{Output, print_safely, write_json, write_out};
+use super::output::{Output, print_coloured, print_safely, write_json, write_out};
 use super::table::{Align, Table, Tone};
 use crate::cli::UpgradeArgs;
 use crate::exit::Failure;
@@ -149,7 +149,7 @@ async fn history(client: &Client, json: bool) -> Result<(), Failure> {
     if json {
         return write_json(std::io::stdout().lock(), &upgrades);
     }
-    write_out(std::io::stdout().lock(), shown(&upgrades).as_bytes())
+    print_coloured(&shown(&upgrades))
 }
 
 fn shown(upgrades: &Upgrades) -> String {

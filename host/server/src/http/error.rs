@@ -118,7 +118,7 @@ impl ApiError {
             StatusCode::SERVICE_UNAVAILABLE,
             "no_leader",
             "this node knows of no leader; nothing was carried out",
-            "try again after the time in Retry-After, here or at another node; if it lasts, look whether a majority of the nodes runs",
+            "try again after the time in Retry-After, here or at another node; if it lasts, look whether a majority of the nodes runs, and at a cluster's very first start all of them",
         )
     }
 

@@ -31,7 +31,7 @@ pub(crate) fn as_text(cluster: &ClusterReport) -> String {
     let mut text = table.render();
     if cluster.leader_id().is_none() {
         text.push_str(
-            "no leader is known; a majority of the voters must run and reach each other\n",
+            "no leader is known; a majority of the voters must run and reach each other, and at the very first start all of them\n",
         );
     }
     text

@@ -52,6 +52,9 @@ pub(crate) fn write_out(mut to: impl Write, bytes: &[u8]) -> Result<(), Failure>
 }
 
 /// Prints text that may have colours, which only a terminal gets. Whatever holds a table goes this way.
+///
+/// # Errors
+/// As [`write_out`].
 pub(super) fn print_coloured(text: &str) -> Result<(), Failure> {
     write_out(anstream::stdout().lock(), text.as_bytes())
 }

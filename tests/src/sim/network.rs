@@ -1,5 +1,6 @@
 //! The simulated network: frames as they travel on the wire, lost, doubled, late, and cut off.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -71,7 +72,12 @@ pub(crate) struct Network {
     rng: Rng,
     /// `cut[from][to]`: nothing arrives.
     cut: Vec<Vec<bool>>,
+    /// In calm weather a connection is what TCP makes of it: when the last frame of each arrives.
+    in_order: Option<BTreeMap<Link, Duration>>,
 }
+
+/// From whom, to whom; requests and responses travel on different connections.
+type Link = (usize, usize, bool);
 
 impl Network {
     pub(crate) fn new(nodes: usize, profile: NetworkProfile, rng: Rng) -> Self {
@@ -79,6 +85,7 @@ impl Network {
             profile,
             rng,
             cut: vec![vec![false; nodes]; nodes],
+            in_order: None,
         }
     }
 
@@ -86,13 +93,28 @@ impl Network {
         self.cut[from][to]
     }
 
-    /// After how long each copy of a message arrives; no copy if it is lost.
-    pub(crate) fn delays(&mut self) -> Vec<Duration> {
+    /// After how long each copy of a message that is sent now arrives; no copy if it is lost.
+    pub(crate) fn delays(
+        &mut self,
+        now: Duration,
+        from: usize,
+        to: usize,
+        frame: &Frame,
+    ) -> Vec<Duration> {
         if self.rng.chance(self.profile.drop_per_mille) {
             return Vec::new();
         }
         let copies = 1 + usize::from(self.rng.chance(self.profile.duplicate_per_mille));
-        (0..copies).map(|_| self.delay()).collect()
+        let delays = (0..copies).map(|_| self.delay()).collect::<Vec<_>>();
+        let Some(last) = &mut self.in_order else {
+            return delays;
+        };
+        let last = last.entry((from, to, frame.request)).or_default();
+        let in_turn = |delay| {
+            *last = (*last).max(now + delay);
+            *last - now
+        };
+        delays.into_iter().map(in_turn).collect()
     }
 
     /// After how long a message that has met a cut arrives again; none if it is lost.
@@ -129,5 +151,6 @@ impl Network {
     pub(crate) fn calm(&mut self) {
         self.heal();
         self.profile = NetworkProfile::calm();
+        self.in_order = Some(BTreeMap::new());
     }
 }

@@ -93,11 +93,13 @@ impl World {
         let waits = |(_, order): &(usize, Order)| matches!(order, Order::Change(Change::Replace { old, .. }) if *old == old_id);
         if !self.operator.open.values().any(waits) {
             let address = address_of(&new_id);
-            self.order(Order::Change(Change::Replace {
+            let at = self.whom_to_ask();
+            let change = Change::Replace {
                 old: old_id,
                 new: new_id,
                 address,
-            }));
+            };
+            self.order_at(at, Order::Change(change));
         }
         self.schedule(Duration::from_millis(300), Event::Replace { node: old });
     }
@@ -119,8 +121,22 @@ impl World {
         self.order(Order::Transfer(to));
     }
 
+    /// In the storm an operator asks anybody, after it those who belong to the cluster: no spare passes an order on.
+    fn whom_to_ask(&mut self) -> usize {
+        let members = self.members();
+        if self.calm && !members.is_empty() {
+            self.fault_rng.pick(&members)
+        } else {
+            self.fault_rng.place(self.nodes.len())
+        }
+    }
+
     fn order(&mut self, order: Order) {
         let node = self.fault_rng.place(self.nodes.len());
+        self.order_at(node, order);
+    }
+
+    fn order_at(&mut self, node: usize, order: Order) {
         if self.nodes[node].live.is_none() {
             return;
         }

@@ -107,7 +107,7 @@ impl World {
     }
 
     /// The nodes that belong to the cluster by now.
-    fn members(&self) -> Vec<usize> {
+    pub(super) fn members(&self) -> Vec<usize> {
         let led = self.leader().and_then(|leader| self.nodes[leader].core());
         let member = |id: &NodeId| led.is_some_and(|led| led.membership().contains(id));
         (0..self.ids.len())

@@ -300,8 +300,8 @@ impl World {
                 detail: format!("n{from} to {to}"),
             });
         };
-        let delays = self.network.delays();
         let frame = Frame::encode(&message).map_err(|error| unreadable(&message, &error))?;
+        let delays = self.network.delays(self.now, from, to, &frame);
         self.trace.note(self.now, from, frame.fingerprint(), || {
             short(format!("-> n{to} after {delays:?} {message:?}"))
         });

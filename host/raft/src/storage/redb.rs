@@ -164,10 +164,12 @@ impl RedbStore {
             .map_err(|error| self.fault(DOING, error))?;
         for item in entries.iter().map_err(|error| self.fault(DOING, error))? {
             let (key, record) = item.map_err(|error| self.fault(DOING, error))?;
-            let entry = self.entry(state.last.index.next(), key.value(), record.value())?;
-            note(&mut state, entry.id)?;
-            if let Payload::Membership(membership) = entry.payload {
-                state.memberships.push((entry.id.index, membership));
+            let wanted = state.last.index.next();
+            let (id, members) =
+                self.entry(wanted, key.value(), record.value(), schema::check_entry)?;
+            note(&mut state, id)?;
+            if let Some(members) = members {
+                state.memberships.push((id.index, members));
             }
         }
         Ok(state)
@@ -198,7 +200,7 @@ impl RedbStore {
                 Some(item) => item.map_err(|error| self.fault(DOING, error))?,
                 None => return Err(missing(next)),
             };
-            let entry = self.entry(next, key.value(), record.value())?;
+            let entry = self.entry(next, key.value(), record.value(), schema::decode_entry)?;
             if entry.cost() > budget && !entries.is_empty() {
                 break;
             }
@@ -259,7 +261,8 @@ impl RedbStore {
             .get(before.0)
             .map_err(|error| self.fault(DOING, error))?
             .ok_or_else(|| missing(before))?;
-        Ok(self.entry(before, before.0, record.value())?.id)
+        let decode = schema::decode_entry;
+        Ok(self.entry(before, before.0, record.value(), decode)?.id)
     }
 
     /// Forgets the entries up to one that is kept, from the front, a step a transaction. A crash between two
@@ -405,12 +408,17 @@ impl RedbStore {
     }
 
     /// Decodes the record that should be the entry at `wanted`.
-    fn entry(&self, wanted: Index, key: u64, record: &[u8]) -> Result<Entry, StorageError> {
+    fn entry<T>(
+        &self,
+        wanted: Index,
+        key: u64,
+        record: &[u8],
+        decode: fn(Index, &[u8]) -> Result<T, schema::RecordError>,
+    ) -> Result<T, StorageError> {
         if key != wanted.0 {
             return Err(missing(wanted));
         }
-        schema::decode_entry(wanted, record)
-            .map_err(|error| error.of(format!("entry {wanted}"), &self.path))
+        decode(wanted, record).map_err(|error| error.of(format!("entry {wanted}"), &self.path))
     }
 
     /// Reads a record that every store has from its first moment on.

@@ -154,6 +154,30 @@ pub(super) fn decode_entry(index: Index, record: &[u8]) -> Result<Entry, RecordE
     })
 }
 
+/// Checks the record of the entry at `index` as [`decode_entry`] does, and keeps what a log is opened for: its id, and
+/// the members where it says who they are. A long log is read whole at every start, so no command is copied.
+pub(super) fn check_entry(
+    index: Index,
+    record: &[u8],
+) -> Result<(LogId, Option<Membership>), RecordError> {
+    let mut body = opened(&entry_key(index), record)?;
+    let id = LogId::new(Term(body.try_get_u64()?), index);
+    let _time_ms = body.try_get_u64()?;
+    match body.try_get_u8()? {
+        NOOP => {}
+        COMMANDS => check_commands(&mut body)?,
+        MEMBERSHIP => {
+            let mut body = Bytes::copy_from_slice(body);
+            let members = members::get(&mut body)?;
+            finished(&body)?;
+            return Ok((id, Some(members)));
+        }
+        kind => return Err(RecordError::Kind(kind)),
+    }
+    finished(body)?;
+    Ok((id, None))
+}
+
 /// Writes a record of term and vote.
 pub(super) fn encode_hard_state(key: &str, state: &HardState) -> Result<Vec<u8>, StorageError> {
     let mut record = Vec::new();
@@ -402,9 +426,14 @@ fn checked<'a>(key: &[u8], record: &'a [u8]) -> Result<&'a [u8], RecordError> {
     Ok(covered)
 }
 
-/// The record between version and checksum, both found right.
+/// The record between version and checksum, both found right, to be kept.
 fn unseal(key: &[u8], record: &[u8]) -> Result<Bytes, RecordError> {
-    let mut body = Bytes::copy_from_slice(checked(key, record)?);
+    Ok(Bytes::copy_from_slice(opened(key, record)?))
+}
+
+/// The record between version and checksum, both found right.
+fn opened<'a>(key: &[u8], record: &'a [u8]) -> Result<&'a [u8], RecordError> {
+    let mut body = checked(key, record)?;
     match body.try_get_u8()? {
         RECORD => Ok(body),
         found => Err(RecordError::TooNew {
@@ -414,7 +443,7 @@ fn unseal(key: &[u8], record: &[u8]) -> Result<Bytes, RecordError> {
     }
 }
 
-fn finished(body: &Bytes) -> Result<(), RecordError> {
+fn finished(body: &[u8]) -> Result<(), RecordError> {
     if body.is_empty() {
         Ok(())
     } else {
@@ -437,11 +466,7 @@ fn get_bytes(body: &mut Bytes) -> Result<Bytes, RecordError> {
 }
 
 fn get_commands(body: &mut Bytes) -> Result<Vec<Command>, RecordError> {
-    let count = body.try_get_u32()? as usize;
-    // A count that can't be true must not reserve memory.
-    if count > body.len() / COMMAND_BYTES as usize {
-        return Err(RecordError::CutShort);
-    }
+    let count = get_count(body)?;
     (0..count)
         .map(|_| {
             let session = body.try_get_u64()?;
@@ -453,6 +478,26 @@ fn get_commands(body: &mut Bytes) -> Result<Vec<Command>, RecordError> {
             })
         })
         .collect()
+}
+
+/// Passes over the commands that [`get_commands`] would take.
+fn check_commands(body: &mut &[u8]) -> Result<(), RecordError> {
+    for _ in 0..get_count(body)? {
+        let _session = body.try_get_u64()?;
+        let _sequence = body.try_get_u64()?;
+        let length = body.try_get_u32()? as usize;
+        *body = body.get(length..).ok_or(RecordError::CutShort)?;
+    }
+    Ok(())
+}
+
+/// How many commands follow. A count that can't be true must not reserve memory.
+fn get_count(body: &mut impl Buf) -> Result<usize, RecordError> {
+    let count = body.try_get_u32()? as usize;
+    if count > body.remaining() / COMMAND_BYTES as usize {
+        return Err(RecordError::CutShort);
+    }
+    Ok(count)
 }
 
 fn put_name(record: &mut Vec<u8>, what: &str, name: &str) -> Result<(), StorageError> {

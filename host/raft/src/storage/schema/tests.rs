@@ -296,6 +296,45 @@ fn what_a_right_checksum_covers_is_not_trusted_either() {
 }
 
 #[test]
+fn an_entry_is_checked_as_strictly_as_it_is_read() {
+    let read = |index, record: &[u8]| match decode_entry(index, record) {
+        Ok(entry) => {
+            let members = match entry.payload {
+                Payload::Membership(members) => Some(members),
+                Payload::Noop | Payload::Commands(_) => None,
+            };
+            Ok((entry.id, members))
+        }
+        Err(error) => Err(error.to_string()),
+    };
+    let check =
+        |index, record: &[u8]| check_entry(index, record).map_err(|error| error.to_string());
+    let mut refused = 0;
+    for entry in [entry(), noop(), members_entry()] {
+        let (index, record) = (entry.id.index, encoded(&entry));
+        assert_eq!(check(index, &record), Ok(read(index, &record).unwrap()));
+        let content = &record[..record.len() - CHECKSUM_BYTES];
+        // Whatever the bytes say, under a checksum that is right: each one changed, and all that are too few or too many.
+        let changed = (0..content.len()).flat_map(|at| {
+            [0_u8, 1, 2, 3, 0x80, 0xff].map(|byte| {
+                let mut content = content.to_vec();
+                content[at] = byte;
+                content
+            })
+        });
+        let cut = (0..content.len()).map(|end| content[..end].to_vec());
+        let longer = [[content, b"x"].concat()];
+        for mut content in changed.chain(cut).chain(longer) {
+            seal(&entry_key(index), &mut content);
+            let read = read(index, &content);
+            assert_eq!(check(index, &content), read, "{content:02x?}");
+            refused += u32::from(read.is_err());
+        }
+    }
+    assert!(refused > 100, "only {refused} were refused");
+}
+
+#[test]
 fn the_size_of_an_entry_is_known_before_it_is_written() {
     assert_eq!(record_bytes(&entry()), encoded(&entry()).len() as u64);
     assert_eq!(record_bytes(&noop()), encoded(&noop()).len() as u64);

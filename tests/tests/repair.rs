@@ -2,10 +2,11 @@
 //! everything; where too many are gone, the cluster stands still and says so too.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use oarlock_tests::process::{Cluster, Http, Node, Recorder, eventually};
-use serde_json::json;
+use bytes::Bytes;
+use oarlock_tests::process::{Cluster, Http, Node, Recorder, eventually, guest};
+use serde_json::{Value, json};
 
 const QUICK: [&str; 8] = [
     "--election-timeout-min-ms",
@@ -45,6 +46,94 @@ async fn is_a_voter_again(cluster: &Cluster, at: usize) {
 fn forget_log(cluster: &Cluster, at: usize) {
     let log = cluster.nodes[at].data_dir().with_extension("log");
     fs::write(log, "").expect("a log to be emptied");
+}
+
+/// What a module is recognized by among other bytes.
+const NOTE: [u8; 64] = *b"a note that stands in no other file, so that a test can find it.";
+
+/// The counter with a note in it: another module that does the same.
+fn noted_counter() -> Bytes {
+    let mut module = fs::read(guest("counter")).expect("a module");
+    // A custom section: its kind, its length, a name of one letter, and the note.
+    module.extend_from_slice(&[0, 66, 1, b'n']);
+    module.extend_from_slice(&NOTE);
+    module.into()
+}
+
+/// Damages each copy of the note in a file; says how many there were.
+fn spoil_note(file: &Path) -> usize {
+    let mut bytes = fs::read(file).expect("a file");
+    let found = |(_, window): &(usize, &[u8])| *window == NOTE;
+    let copies: Vec<usize> = bytes
+        .windows(NOTE.len())
+        .enumerate()
+        .filter(found)
+        .map(|(at, _)| at)
+        .collect();
+    for at in &copies {
+        bytes[at + 20] ^= 0x10;
+    }
+    fs::write(file, bytes).expect("a damaged file");
+    copies.len()
+}
+
+fn newest_snapshot(node: &Node) -> Option<PathBuf> {
+    let files = fs::read_dir(node.data_dir().join("snapshots")).ok()?;
+    let paths = files.filter_map(|file| Some(file.ok()?.path()));
+    let snapshots = paths.filter(|path| path.extension().is_some_and(|kind| kind == "snap"));
+    snapshots.max()
+}
+
+/// Replaces the counter by the one with a note, and waits until every node runs it.
+async fn upgrade(cluster: &mut Cluster) -> Value {
+    let leader = cluster.leader().await;
+    let http = cluster.nodes[leader].http();
+    let answer = http
+        .send("POST", "/v1/state-machine", &[], noted_counter())
+        .await
+        .expect("an answer");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let sha256 = answer.json()["sha256"].clone();
+    for node in &cluster.nodes {
+        runs(node, &sha256).await;
+    }
+    sha256
+}
+
+async fn runs(node: &Node, sha256: &Value) {
+    eventually("the node runs the new module", async || {
+        let status = node.http().status().await?;
+        (status["state_machine"]["sha256"] == *sha256).then_some(())
+    })
+    .await;
+}
+
+/// Kills a node, damages the module in the file, and sees the node stop by the file's name, then heal with `--repair`.
+async fn heals_from_a_damaged_module(
+    cluster: &mut Cluster,
+    at: usize,
+    file: &Path,
+    sha256: &Value,
+) {
+    cluster.nodes[at].kill();
+    assert!(spoil_note(file) > 0, "{} holds no module", file.display());
+    forget_log(cluster, at);
+    cluster.nodes[at].start();
+    assert_eq!(cluster.nodes[at].wait().code(), Some(1));
+    let said = cluster.nodes[at].log();
+    for words in ["damaged", "--repair"] {
+        assert!(said.contains(words), "{words} is missing: {said}");
+    }
+    let args = cluster.nodes[at].options_mut().args.clone();
+    cluster.nodes[at]
+        .options_mut()
+        .args
+        .push("--repair".to_owned());
+    cluster.nodes[at].start();
+    is_a_voter_again(cluster, at).await;
+    cluster.nodes[at].options_mut().args = args;
+    runs(&cluster.nodes[at], sha256).await;
+    cluster.converged().await;
 }
 
 fn flip(file: &Path) {
@@ -107,6 +196,41 @@ async fn a_damaged_log_stops_the_node_by_name_and_with_the_flag_it_heals_under_l
     recorder.progress(50).await;
     cluster.converged_under_load().await;
     recorder.check(&cluster.nodes[victim].http()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_module_that_is_damaged_in_the_log_stops_any_node_and_with_the_flag_it_gets_it_again() {
+    // It takes no snapshot, so the module stays where the upgrade has put it.
+    let mut cluster = Cluster::start(3, "counter", &QUICK[..6]);
+    let sha256 = upgrade(&mut cluster).await;
+    for at in 0..cluster.nodes.len() {
+        let log = cluster.nodes[at].data_dir().join("raft.redb");
+        heals_from_a_damaged_module(&mut cluster, at, &log, &sha256).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_module_that_is_damaged_in_a_snapshot_stops_any_node_and_with_the_flag_it_gets_it_again()
+{
+    let mut cluster = Cluster::start(3, "counter", &QUICK);
+    let sha256 = upgrade(&mut cluster).await;
+    for at in 0..cluster.nodes.len() {
+        let mut sent = 0;
+        let snapshot = loop {
+            cluster
+                .apply_somewhere(&format!("{at}-{sent}"), r#"{"add":{"by":1}}"#)
+                .await;
+            sent += 1;
+            let holds = |path: &PathBuf| {
+                let bytes = fs::read(path).unwrap_or_default();
+                bytes.windows(NOTE.len()).any(|window| window == NOTE)
+            };
+            if let Some(snapshot) = newest_snapshot(&cluster.nodes[at]).filter(holds) {
+                break snapshot;
+            }
+        };
+        heals_from_a_damaged_module(&mut cluster, at, &snapshot, &sha256).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

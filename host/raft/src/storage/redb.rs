@@ -22,7 +22,7 @@ use backend::Medium;
 
 pub use super::schema::{Birth, Identity};
 use super::{LogStore, Memory, StorageError, StoredState, WriteBatch, schema};
-use crate::types::{Entry, Index, LogId, Payload, Term};
+use crate::types::{Entry, Index, LogId, Term};
 
 const ENTRIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("entries");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");

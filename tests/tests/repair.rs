@@ -233,6 +233,12 @@ async fn a_module_that_is_damaged_in_a_snapshot_stops_any_node_and_with_the_flag
     }
 }
 
+/// What a node says of its own say.
+async fn say(node: &Node) -> Value {
+    let status = node.http().status().await;
+    status.expect("a status")["say"].clone()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_majority_with_wiped_disks_stands_still_and_every_node_says_so() {
     let mut cluster = Cluster::start(3, "kv", &QUICK);
@@ -269,6 +275,23 @@ async fn a_majority_with_wiped_disks_stands_still_and_every_node_says_so() {
         })
         .await;
     }
+    for at in [0, 1] {
+        let say = say(&cluster.nodes[at]).await;
+        assert_eq!(
+            (&say["has"], &say["waits_for"]),
+            (&json!(false), &json!("returning"))
+        );
+    }
+    let whole = say(&cluster.nodes[2]).await;
+    assert_eq!(whole["lost"], json!(["node1", "node2"]), "{whole}");
+    let metrics = cluster.nodes[2].http().get("/metrics").await;
+    let metrics = String::from_utf8(metrics.expect("an answer").body.to_vec()).expect("text");
+    for line in ["oarlock_raft_has_say 1", "oarlock_raft_lost_voters 2"] {
+        assert!(
+            metrics.lines().any(|found| found == line),
+            "{line}: {metrics}"
+        );
+    }
     let headers = [("oarlock-timeout-ms", "1000")];
     for node in &cluster.nodes {
         let http = node.http();
@@ -289,10 +312,20 @@ async fn a_new_cluster_waits_for_all_of_its_nodes_and_then_begins_by_itself() {
             cluster.nodes[at].log().contains("node3").then_some(())
         })
         .await;
+        let expected =
+            json!({"has": false, "waits_for": "founding", "nodes": ["node3"], "lost": []});
+        assert_eq!(say(&cluster.nodes[at]).await, expected);
     }
     cluster.nodes[2].start();
     cluster.leader().await;
     let put = json!({"put": {"key": "k", "value": "v"}}).to_string();
     cluster.apply_somewhere("one", &put).await;
     cluster.converged().await;
+    let founded = json!({"has": true, "waits_for": null, "nodes": [], "lost": []});
+    for node in &cluster.nodes {
+        eventually("the node has its say", async || {
+            (say(node).await == founded).then_some(())
+        })
+        .await;
+    }
 }

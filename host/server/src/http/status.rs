@@ -8,6 +8,7 @@ use oarlock_wasm::MachineStatus;
 use serde::Serialize;
 use task_queue_raft::Status;
 use task_queue_raft::raft::Role;
+use task_queue_raft::raft::admission::Say;
 use task_queue_raft::types::NodeId;
 
 use super::App;
@@ -32,6 +33,7 @@ pub(crate) struct NodeStatus {
     pub(crate) cluster_id: String,
     pub(crate) ready: bool,
     pub(crate) audit: AuditStatus,
+    pub(crate) say: SayStatus,
 }
 
 /// A node as this one knows it.
@@ -57,6 +59,19 @@ pub(crate) struct AuditStatus {
     pub(crate) undecided: bool,
     /// This node is one that differs: it serves nobody.
     pub(crate) quarantined: bool,
+}
+
+/// Whether this node votes where it is a voter.
+#[derive(Debug, Serialize)]
+pub(crate) struct SayStatus {
+    /// It does.
+    pub(crate) has: bool,
+    /// What it waits for: `founding`, `other_founders`, `commitment`, `joining`, `returning`; null if it has its say.
+    pub(crate) waits_for: Option<&'static str>,
+    /// Whom it waits for, or who was started with other founders.
+    pub(crate) nodes: Vec<String>,
+    /// Voters that have lost their stores and are not taken in again yet, as far as this node has heard.
+    pub(crate) lost: Vec<String>,
 }
 
 /// The guest.
@@ -98,6 +113,26 @@ impl From<MachineStatus> for ModuleStatus {
     }
 }
 
+impl From<&Status> for SayStatus {
+    fn from(raft: &Status) -> Self {
+        let names = |nodes: &[NodeId]| nodes.iter().map(|id| id.as_str().to_owned()).collect();
+        let (waits_for, nodes) = match &raft.say {
+            Say::Has => (None, Vec::new()),
+            Say::Founding { missing } => (Some("founding"), names(missing)),
+            Say::Disagreed { with } => (Some("other_founders"), names(std::slice::from_ref(with))),
+            Say::Soon => (Some("commitment"), Vec::new()),
+            Say::Joining => (Some("joining"), Vec::new()),
+            Say::Returning => (Some("returning"), Vec::new()),
+        };
+        Self {
+            has: waits_for.is_none(),
+            waits_for,
+            nodes,
+            lost: names(&raft.lost),
+        }
+    }
+}
+
 impl App {
     /// The node as it is.
     pub(crate) fn status(&self) -> NodeStatus {
@@ -127,6 +162,7 @@ impl App {
                 && self.readiness.has_caught_up()
                 && !self.auditor.is_quarantined(),
             audit: self.audit_status(),
+            say: SayStatus::from(&raft),
             node_id: raft.node_id.as_str().to_owned(),
         }
     }

@@ -115,6 +115,8 @@ pub(super) struct Sampled {
     durable_index: IntGauge,
     disk_full: IntGauge,
     has_lease: IntGauge,
+    has_say: IntGauge,
+    lost_voters: IntGauge,
     snapshot_index: IntGauge,
     peer_lag: IntGaugeVec,
     uptime_seconds: IntGauge,
@@ -203,6 +205,14 @@ impl Sampled {
                 "oarlock_raft_has_lease",
                 "1 at a leader that answers queries without asking a majority.",
             )?,
+            has_say: gauge(
+                "oarlock_raft_has_say",
+                "1 if this node votes where it is a voter; 0 while it is new, or its store was wiped or set aside.",
+            )?,
+            lost_voters: gauge(
+                "oarlock_raft_lost_voters",
+                "Voters that have lost their stores and are not taken in again yet, as far as this node has heard.",
+            )?,
             snapshot_index: gauge(
                 "oarlock_raft_snapshot_index",
                 "The newest snapshot holds the state after this entry; 0: there is none.",
@@ -290,6 +300,8 @@ impl Sampled {
         self.durable_index.set(number(raft.stable.0));
         self.disk_full.set(raft.disk_full.into());
         self.has_lease.set(raft.has_lease.into());
+        self.has_say.set(status.say.has.into());
+        self.lost_voters.set(number(status.say.lost.len() as u64));
         self.snapshot_index.set(number(status.snapshot_index));
         // A node that leads no more knows nothing of its peers.
         self.peer_lag.reset();

@@ -63,22 +63,46 @@ async fn the_history_is_linearizable_while_leaders_are_killed() {
     recorder.check(&cluster.nodes[0].http()).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_history_is_linearizable_while_leaders_are_paused() {
-    let mut cluster = Cluster::start(3, "queue", &QUICK);
-    cluster.leader().await;
-    let recorder = Recorder::start(CLIENTS, &targets(&cluster), 0);
+/// Stops leaders in the middle of their work until others lead, then has them go on.
+async fn pause_leaders(cluster: &mut Cluster, recorder: &Recorder) {
     for _ in 0..2 {
         recorder.progress(20).await;
         let leader = cluster.leader().await;
         cluster.nodes[leader].signal("STOP");
         let rest = others(3, leader);
-        leader_among(&cluster, &rest).await;
+        leader_among(cluster, &rest).await;
         recorder.progress(20).await;
         // It believes that it leads, until it hears of the others.
         cluster.nodes[leader].signal("CONT");
     }
     recorder.progress(20).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_history_is_linearizable_while_leaders_are_paused() {
+    let mut cluster = Cluster::start(3, "queue", &QUICK);
+    cluster.leader().await;
+    let recorder = Recorder::start(CLIENTS, &targets(&cluster), 0);
+    pause_leaders(&mut cluster, &recorder).await;
+    cluster.converged_under_load().await;
+    recorder.check(&cluster.nodes[0].http()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_history_is_linearizable_while_leaders_that_hold_leases_are_paused() {
+    let mut flags = QUICK.to_vec();
+    flags.extend(["--lease-drift-percent", "10"]);
+    let mut cluster = Cluster::start(3, "queue", &flags);
+    let leader = cluster.leader().await;
+    let recorder = Recorder::start(CLIENTS, &targets(&cluster), 0);
+    eventually("the leader holds a lease", async || {
+        let metrics = cluster.nodes[leader].http().get("/metrics").await.ok()?;
+        let text = String::from_utf8_lossy(&metrics.body).into_owned();
+        let holds = |line: &str| line == "oarlock_raft_has_lease 1";
+        text.lines().any(holds).then_some(())
+    })
+    .await;
+    pause_leaders(&mut cluster, &recorder).await;
     cluster.converged_under_load().await;
     recorder.check(&cluster.nodes[0].http()).await;
 }

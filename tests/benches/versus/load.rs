@@ -93,18 +93,29 @@ struct Shared {
 
 /// Runs the clients for a while; `pids` are the nodes.
 pub(crate) async fn run<C: Client>(clients: Vec<C>, time: Duration, pids: &[u32]) -> Tally {
-    run_tasks(clients, drive, time, pids).await
+    run_tasks(clients, drive, tokio::time::sleep(time), pids).await
+}
+
+/// Runs the clients until something is done; what that gives comes beside what they saw.
+pub(crate) async fn run_during<C: Client, T>(
+    clients: Vec<C>,
+    work: impl Future<Output = T>,
+    pids: &[u32],
+) -> (Tally, T) {
+    let mut given = None;
+    let tally = run_tasks(clients, drive, async { given = Some(work.await) }, pids).await;
+    (tally, given.expect("the load ends after the work"))
 }
 
 /// The same with several requests under way on each connection.
 pub(crate) async fn run_pipelines(pipelines: Vec<Pipeline>, time: Duration, pids: &[u32]) -> Tally {
-    run_tasks(pipelines, drive_pipeline, time, pids).await
+    run_tasks(pipelines, drive_pipeline, tokio::time::sleep(time), pids).await
 }
 
 async fn run_tasks<C, F>(
     clients: Vec<C>,
     drive: fn(C, Arc<Shared>) -> F,
-    time: Duration,
+    measured: impl Future<Output = ()>,
     pids: &[u32],
 ) -> Tally
 where
@@ -122,7 +133,7 @@ where
     tokio::time::sleep(WARM_UP).await;
     let (own, nodes, begun) = (Usage::own(), Usage::of(pids), Instant::now());
     shared.measuring.store(true, Ordering::Relaxed);
-    tokio::time::sleep(time).await;
+    measured.await;
     shared.measuring.store(false, Ordering::Relaxed);
     let elapsed = begun.elapsed();
     let (client_cpu, node_cpu) = (

@@ -11,6 +11,7 @@
 //! | [`core_alone`] | the consensus core without disk and network |
 //! | [`duel`] | three nodes against three of etcd, the same load |
 //! | [`trials`] | failover, transfer under load, restart, idleness |
+//! | [`plug`] | modules that take over under load; the check of a file |
 //! | [`load`], [`http1`], [`http2`] | closed loops of requests, and the two protocols that they speak |
 //! | [`etcd`], [`oarlock`] | a cluster of each |
 //! | [`usage`] | what a process has used of processor and disk |
@@ -25,6 +26,7 @@ mod http1;
 mod http2;
 mod load;
 mod oarlock;
+mod plug;
 mod report;
 mod trials;
 mod usage;
@@ -55,6 +57,10 @@ pub(crate) enum Part {
     Transfer,
     /// A node starts with a long log.
     Restart,
+    /// Modules take over under load.
+    Upgrade,
+    /// A module is checked.
+    Check,
     /// Nothing is asked of a cluster.
     Idle,
 }
@@ -170,6 +176,12 @@ async fn measure(options: &Options, report: &mut Report) {
     }
     if options.wants(Part::Restart) {
         trials::restart(options, report).await;
+    }
+    if options.wants(Part::Upgrade) {
+        plug::upgrade(options, report).await;
+    }
+    if options.wants(Part::Check) {
+        plug::check(options, report);
     }
     if options.wants(Part::Idle) {
         trials::idle(options, report).await;

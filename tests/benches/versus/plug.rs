@@ -1,0 +1,135 @@
+//! What the plug promises: another module takes over while clients write; a file is checked.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use oarlock_tests::process::{self, Http, Node, apply_somewhere, guest};
+
+use super::load;
+use super::oarlock::{Oarlock, payload};
+use super::report::{Report, Target};
+use super::{Options, http1::Http1};
+
+/// What a leader beats with unless it is told otherwise.
+const HEARTBEAT: Duration = Duration::from_millis(300);
+/// Connections of the load under which modules change.
+const CONNECTIONS: usize = 64;
+/// How often a module takes over under each size of the state.
+const UPGRADES: u8 = 4;
+/// Sizes of the state, in MiB.
+const STATES_MIB: [usize; 3] = [0, 16, 60];
+/// A value of the state that is carried over.
+const VALUE_BYTES: usize = 256 << 10;
+/// How long the load runs before each, and after the last.
+const BETWEEN: Duration = Duration::from_millis(500);
+/// A file is checked so often.
+const CHECKS: usize = 5;
+
+/// Has modules take over while clients write: no request may fail, and none may wait long.
+pub(crate) async fn upgrade(options: &Options, report: &mut Report) {
+    let ours = Oarlock::start(&[], options.binary.as_deref()).await;
+    let nodes: Vec<Http> = ours.cluster.nodes.iter().map(Node::http).collect();
+    let (mut filled, value) = (0, payload(VALUE_BYTES));
+    for mib in STATES_MIB {
+        while filled < mib << 20 {
+            let key = format!("filling-{filled}");
+            let put = format!(r#"{{"put":{{"key":"{key}","value":"{value}"}}}}"#);
+            apply_somewhere(&nodes, &key, &put).await;
+            filled += VALUE_BYTES;
+        }
+        under_load(options, report, &ours, mib).await;
+    }
+}
+
+async fn under_load(options: &Options, report: &mut Report, ours: &Oarlock, mib: usize) {
+    let mut clients: Vec<Http1> = Vec::new();
+    for address in ours.addresses(true).iter().cycle().take(CONNECTIONS) {
+        let opened = Oarlock::writer(address, options.payload).await;
+        clients.push(opened.unwrap_or_else(|why| panic!("{why}")));
+    }
+    let work = async {
+        let mut slowest = Duration::ZERO;
+        for note in 0..UPGRADES {
+            tokio::time::sleep(BETWEEN).await;
+            let begun = Instant::now();
+            let node = ours.cluster.nodes[usize::from(note) % 3].http();
+            // Another module under every size, since the one that runs already is refused.
+            let module = noted_kv(mib as u8, note);
+            let answer = node.send(
+                "POST",
+                "/v1/state-machine",
+                &[("oarlock-timeout-ms", "60000")],
+                module,
+            );
+            let answer = answer.await.expect("an answer");
+            assert_eq!(answer.status, 200, "{answer:?}");
+            slowest = slowest.max(begun.elapsed());
+        }
+        tokio::time::sleep(BETWEEN).await;
+        slowest
+    };
+    let (tally, slowest) = load::run_during(clients, work, &ours.pids()).await;
+    let name = format!(
+        "{UPGRADES} upgrades under {} requests, state of {mib} MiB",
+        tally.done()
+    );
+    report.line(
+        &format!("{name}: failed"),
+        tally.failed() as f64,
+        "requests",
+    );
+    report.duel(
+        &format!("{name}: longest request, against twice the heartbeat"),
+        tally.quantile_us(1.0) as f64 / 1e3,
+        2.0 * HEARTBEAT.as_secs_f64() * 1e3,
+        "ms",
+        Target::AtMost(1.0),
+    );
+    report.line(
+        "  the slowest upgrade, from its bytes to its switch",
+        slowest.as_secs_f64(),
+        "s",
+    );
+    for (words, count) in &tally.errors {
+        report.note(&format!("upgrade: {count} × {words}"));
+    }
+}
+
+/// The kv guest with a note in it: another module that does the same.
+fn noted_kv(mib: u8, note: u8) -> Bytes {
+    let mut module = std::fs::read(guest("kv")).expect("a module");
+    // A custom section: its kind, its length, a name of one letter, and the note.
+    module.extend_from_slice(&[0, 4, 1, b'n', mib, note]);
+    module.into()
+}
+
+/// Has the binary check the largest of the example guests.
+pub(crate) fn check(options: &Options, report: &mut Report) {
+    let module = guest("queue");
+    let bytes = std::fs::metadata(&module).expect("a module").len();
+    let mut times: Vec<f64> = (0..CHECKS)
+        .map(|_| {
+            let binary = options
+                .binary
+                .as_deref()
+                .unwrap_or_else(|| process::oarlock());
+            let begun = Instant::now();
+            let checked = std::process::Command::new(binary)
+                .arg("check")
+                .arg(&module)
+                .output();
+            assert!(checked.expect("it runs").status.success());
+            begun.elapsed().as_secs_f64()
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    // The more bytes, the more there is to compile.
+    let each_mib = times[CHECKS / 2] * (1 << 20) as f64 / bytes as f64;
+    report.duel(
+        &format!("check of a module of {} KiB, for 1 MiB", bytes >> 10),
+        each_mib,
+        1.0,
+        "s",
+        Target::AtMost(1.0),
+    );
+}

@@ -124,7 +124,7 @@ pub(crate) fn check(options: &Options, report: &mut Report) {
         .collect();
     times.sort_by(f64::total_cmp);
     // The more bytes, the more there is to compile.
-    let each_mib = times[CHECKS / 2] * (1 << 20) as f64 / bytes as f64;
+    let each_mib = times[CHECKS / 2] * f64::from(1 << 20) / bytes as f64;
     report.duel(
         &format!("check of a module of {} KiB, for 1 MiB", bytes >> 10),
         each_mib,

@@ -62,6 +62,14 @@ fn a_seed_replays_to_the_same_byte() {
     );
 }
 
+/// Recorded on one machine, compared on all others. Where the code that is simulated has changed on purpose:
+/// `cargo run --release -p oarlock-tests --bin sim -- --record > tests/tests/sim.record`.
+#[test]
+fn runs_come_to_the_same_byte_on_every_machine() {
+    quiet();
+    assert_eq!(sim::record(), include_str!("sim.record"));
+}
+
 #[test]
 fn two_seeds_differ() {
     quiet();

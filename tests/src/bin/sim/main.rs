@@ -15,6 +15,11 @@ use options::Options;
 
 fn main() -> ExitCode {
     let options = Options::parse();
+    if options.record {
+        sim::quiet_panics();
+        print!("{}", sim::record());
+        return ExitCode::SUCCESS;
+    }
     let well = match (options.single(), options.planted) {
         (Some(config), _) if options.trace => trace(&config),
         (_, Some(None)) => {

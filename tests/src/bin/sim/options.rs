@@ -34,6 +34,9 @@ pub(crate) struct Options {
     /// Prints every event of the one seed.
     #[arg(long, requires = "seed")]
     pub(crate) trace: bool,
+    /// Prints what some runs come to on every machine: the lines of `tests/tests/sim.record`.
+    #[arg(long, exclusive = true)]
+    pub(crate) record: bool,
     /// Prints JSON rather than tables.
     #[arg(long)]
     pub(crate) json: bool,

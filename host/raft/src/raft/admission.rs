@@ -442,12 +442,26 @@ impl Core {
         if welcomed.is_some_and(|(by, in_term)| by == leader && *in_term == term) {
             return true;
         }
+        self.name_store(leader);
+        false
+    }
+
+    fn name_store(&mut self, leader: &NodeId) {
         let answer = Unadmitted {
-            term,
+            term: self.hard_state.term,
             incarnation: self.incarnation,
         };
         self.respond_in_term(leader, RaftResponse::Unadmitted(answer));
-        false
+    }
+
+    /// A welcomed node that has what its leader has committed, and finds itself a voter by a store that is not its own,
+    /// names its own again: a late word of an earlier store may have come to the leader after it, and nothing in two
+    /// numbers says which is the newer one. A leader that knows better already just welcomes it again.
+    pub(super) fn object_to_another_store(&mut self, leader: &NodeId) {
+        let (id, own) = (&self.config.id, self.incarnation);
+        if self.admission.is_some() && self.counts_by_another_store(id, own) {
+            self.name_store(leader);
+        }
     }
 
     /// The leader counts this node's answers as its log says.

@@ -322,15 +322,18 @@ impl Core {
         }
         let promise = self.promise();
         let heartbeat = append.entries.is_empty();
-        let result =
-            match self.accept_entries(append.previous, append.entries, append.leader_commit) {
-                // A heartbeat is answered at once, with what the disk has: reads and check-quorum wait for it.
-                AppendResult::Matched(index) if heartbeat => {
-                    AppendResult::Matched(index.min(self.log.stable()))
-                }
-                result => result,
-            };
+        let leader_commit = append.leader_commit;
+        let result = match self.accept_entries(append.previous, append.entries, leader_commit) {
+            // A heartbeat is answered at once, with what the disk has: reads and check-quorum wait for it.
+            AppendResult::Matched(index) if heartbeat => {
+                AppendResult::Matched(index.min(self.log.stable()))
+            }
+            result => result,
+        };
         self.answer_append(from, append.round, result, promise);
+        if heartbeat && self.log.committed >= leader_commit {
+            self.object_to_another_store(from);
+        }
     }
 
     /// There is a leader of this term: a candidate steps back, a follower waits anew (§5.2).

@@ -141,6 +141,7 @@ impl World {
         let latest =
             self.profile.storm + Duration::from_millis(self.profile.network.late_max_ms.max(300));
         self.run_until(latest.max(self.now) + REST)?;
+        self.let_disks_finish()?;
         let (events, writes) = (self.trace.events(), self.writes);
         // A command that was late in the storm is carried out when it arrives.
         let latest =
@@ -155,6 +156,23 @@ impl World {
             "an idle cluster is quiet",
             || format!("{events} events, where {most} would do, and {writes} writes in {REST:?}"),
         )
+    }
+
+    /// A disk that hung in the storm goes on when it was to; nobody has waited for that of a node which is no member.
+    fn let_disks_finish(&mut self) -> Result<(), Violation> {
+        let end = self.now + PATIENCE;
+        let is_busy = |live: &super::node::Live| !live.disk_tasks.is_empty();
+        while self
+            .nodes
+            .iter()
+            .any(|node| node.live.as_ref().is_some_and(is_busy))
+        {
+            ensure(self.now < end, "a disk ends what it was given", || {
+                format!("after {PATIENCE:?} one still works")
+            })?;
+            self.run_until(self.now + STEP)?;
+        }
+        Ok(())
     }
 
     fn check_states(&mut self) -> Result<(), Violation> {

@@ -320,6 +320,28 @@ fn a_node_that_is_wiped_again_on_its_way_back_begins_again() {
 }
 
 #[test]
+fn a_late_word_of_a_store_that_is_gone_keeps_no_node_from_its_say() {
+    let mut cluster = founded(ABC);
+    cluster.cut_off("c");
+    cluster.wipe("b", ABC, 71);
+    cluster.pass(HEARTBEAT * 2);
+    assert_eq!(standing(cluster.node("b"), "b"), Standing::Returning);
+    // From the store before this one, which was wiped in turn; the network had kept it.
+    let late = Unadmitted {
+        term: cluster.node("a").core.term(),
+        incarnation: 70,
+    };
+    let late = Message::Response(RaftResponse::Unadmitted(late));
+    cluster.node("a").step("b", late);
+    cluster.heal();
+    cluster.pass(MAX * 3);
+    let b = NodeId::from("b");
+    assert_eq!(cluster.node("b").core.say(), Say::Has);
+    assert_eq!(cluster.node("a").core.membership().incarnation(&b), 71);
+    assert_eq!(cluster.leaders(), ["a"], "nobody had to lead instead");
+}
+
+#[test]
 fn a_wiped_node_that_restarts_on_its_way_back_goes_on() {
     let mut cluster = founded(ABC);
     cluster.cut_off("c");

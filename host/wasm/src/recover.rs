@@ -5,8 +5,12 @@
 //! since. After a failure the next call starts from a new instance, restored from the checkpoint, through which the
 //! journal runs again without effects. The guest is a function of its state and its calls, so it is then where it was;
 //! each replayed call is compared with what it gave the first time.
+//!
+//! A guest whose state is in its memory alone has an image of that as well ([`crate::images`]), taken far more often
+//! than a checkpoint. The new instance then starts over the image, and only the calls since then run again.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use task_queue_raft::state_machine::Moment;
@@ -16,6 +20,8 @@ use crate::chunks::Chunks;
 use crate::failure::{CallError, GuestFailure};
 use crate::guest_log::GuestLog;
 use crate::host::Purpose;
+use crate::images::map::Image;
+use crate::images::{Pace, Undo};
 use crate::instance::{Applied, Batch, Instance, StartError};
 use crate::limits::MachineLimits;
 use crate::machine::MachineFailure;
@@ -72,6 +78,13 @@ struct Checkpoint {
     chunks: Chunks,
 }
 
+/// The guest's memory as it was after some of the journal.
+struct Frozen {
+    image: Arc<Image>,
+    /// How many calls of the journal are in it.
+    calls: usize,
+}
+
 /// How a guest came to its state: enough for another module to come to its own.
 pub(crate) struct Lineage {
     checkpoint: Option<Checkpoint>,
@@ -88,6 +101,11 @@ pub(crate) struct RecoverableGuest {
     /// `None`: the first state.
     checkpoint: Option<Checkpoint>,
     journal: Journal,
+    /// `None` where the guest goes by replay alone, or the last freeze failed.
+    image: Option<Frozen>,
+    /// Whether to have one.
+    has_images: bool,
+    pace: Pace,
     /// Calls that another module will have to make as well, and their bytes.
     kept: Option<(Vec<Record>, u64)>,
     rollbacks: u64,
@@ -99,6 +117,9 @@ impl RecoverableGuest {
         limits: &MachineLimits,
     ) -> Result<Self, MachineFailure> {
         let mut guest = Self {
+            has_images: *module.undo() == Undo::Images,
+            image: None,
+            pace: Pace::default(),
             module,
             limits: *limits,
             log: Arc::new(GuestLog::new()),
@@ -109,6 +130,7 @@ impl RecoverableGuest {
             rollbacks: 0,
         };
         guest.instance = Some(guest.new_instance()?);
+        guest.freeze();
         Ok(guest)
     }
 
@@ -153,11 +175,15 @@ impl RecoverableGuest {
                     *bytes += record.bytes();
                     kept.push(record.clone());
                 }
-                self.journal.push(record, fuel);
+                let fuel = self.journal.push(record, fuel);
+                if self.has_images && self.pace.is_due_after(fuel) {
+                    self.freeze();
+                }
                 Ok(Ok(applied))
             }
             Err(error) => {
                 self.instance = None;
+                self.pace.failed();
                 match error {
                     CallError::NodeOutOfMemory => Err(MachineFailure::NodeOutOfMemory),
                     CallError::Guest(GuestFailure::StackOverflow) => {
@@ -198,7 +224,7 @@ impl RecoverableGuest {
                     written_by: self.module.description().version,
                     chunks: chunks.clone(),
                 });
-                self.journal.clear(chunks.bytes(), fuel);
+                self.clear_journal(chunks.bytes(), fuel);
                 return Ok(chunks);
             }
             Ok(Err(refusal)) => refusal,
@@ -226,9 +252,12 @@ impl RecoverableGuest {
         instance.set_headroom(0);
         // To read a state is about as much work as to write it.
         let fuel = instance.fuel_spent();
-        self.journal.clear(checkpoint.chunks.bytes(), fuel);
+        let bytes = checkpoint.chunks.bytes();
         self.checkpoint = Some(checkpoint);
         self.instance = Some(instance);
+        // The one there was is of another memory.
+        self.image = None;
+        self.clear_journal(bytes, fuel);
         Ok(())
     }
 
@@ -249,7 +278,9 @@ impl RecoverableGuest {
             self.journal.push(record, 0);
         }
         self.instance = None;
+        self.image = None;
         self.instance = Some(self.rebuild()?);
+        self.freeze();
         Ok(())
     }
 
@@ -310,7 +341,11 @@ impl RecoverableGuest {
             self.instance = Some(self.rebuild()?);
             self.rollbacks += 1;
             // So that the next failure, which may be near, costs less.
-            if self.journal.is_costly()
+            if self.image.is_some() {
+                if self.pace.is_behind() {
+                    self.freeze();
+                }
+            } else if self.journal.is_costly()
                 && let Some(last) = self.journal.last_moment()
             {
                 self.try_checkpoint(last)?;
@@ -323,6 +358,36 @@ impl RecoverableGuest {
         match &mut self.instance {
             Some(instance) => Ok(instance),
             None => unreachable!("it was put there"),
+        }
+    }
+
+    /// Starts the journal anew: the state as it is now is a checkpoint.
+    fn clear_journal(&mut self, bytes: u64, fuel: u64) {
+        self.journal.clear(bytes, fuel);
+        // An image is good for the calls after it, and those before it are gone.
+        self.freeze();
+    }
+
+    /// Freezes the memory of a guest that fits. Where that fails the guest goes on by replay alone.
+    fn freeze(&mut self) {
+        let Some(instance) = self.instance.as_mut().filter(|_| self.has_images) else {
+            self.image = None;
+            return;
+        };
+        let start = Instant::now();
+        let before = self.image.take().map(|frozen| frozen.image);
+        match instance.freeze(before) {
+            Ok(image) => {
+                let calls = self.journal.records().len();
+                self.image = Some(Frozen { image, calls });
+                self.pace.frozen(start.elapsed());
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the guest's memory can't be frozen: from now on a failed call is undone by replay alone");
+                self.has_images = false;
+                // Part of its memory may be gone.
+                self.instance = None;
+            }
         }
     }
 
@@ -345,13 +410,29 @@ impl RecoverableGuest {
     }
 
     /// A new instance in the state before the call that failed.
-    fn rebuild(&self) -> Result<Instance, MachineFailure> {
+    fn rebuild(&mut self) -> Result<Instance, MachineFailure> {
+        if let Some(Frozen { image, calls }) = &self.image {
+            match Instance::start_at(&self.module, &self.limits, &self.log, image) {
+                Ok(instance) => return self.replay(instance, *calls),
+                Err(error) => {
+                    tracing::warn!(%error, "the guest can't be brought back by an image: from now on a failed call is undone by replay alone");
+                    self.image = None;
+                    self.has_images = false;
+                }
+            }
+        }
         let mut instance = self.new_instance()?;
-        instance.set_headroom(self.headroom(self.checkpoint.as_ref()));
         if let Some(checkpoint) = &self.checkpoint {
+            instance.set_headroom(self.headroom(Some(checkpoint)));
             restore_from(&mut instance, checkpoint)?;
         }
-        for record in self.journal.records() {
+        self.replay(instance, 0)
+    }
+
+    /// Runs the calls of the journal again, but for the first so many.
+    fn replay(&self, mut instance: Instance, but: usize) -> Result<Instance, MachineFailure> {
+        instance.set_headroom(self.headroom(self.checkpoint.as_ref()));
+        for record in &self.journal.records()[but..] {
             let index = record.at.index;
             let applied = record
                 .work

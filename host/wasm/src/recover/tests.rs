@@ -1,5 +1,8 @@
 use super::*;
-use crate::testing::{at, limits, op, op_long, scripted};
+use crate::instance::Verdict;
+use crate::testing::{
+    at, limits, op, op_long, scripted, scripted_but_in_memory, scripted_in_memory,
+};
 
 const MIB: usize = 1 << 20;
 
@@ -159,4 +162,83 @@ fn a_replay_may_cost_more_fuel_than_the_limit() {
     guest.instance = None;
     assert_eq!(value(&mut guest), 0);
     assert_eq!(guest.rollbacks(), 1);
+}
+
+/// The same guest, undone either way.
+fn both(module: &GuestModule, limits: &MachineLimits) -> [RecoverableGuest; 2] {
+    [module.clone(), module.undone_by_replay()]
+        .map(|module| RecoverableGuest::start(module, limits).unwrap())
+}
+
+#[test]
+fn with_an_image_a_failure_costs_only_the_calls_since_the_last_freeze() {
+    let [mut image, mut replay] = both(&scripted_in_memory(), &limits());
+    for guest in [&mut image, &mut replay] {
+        for index in 1..=2_000 {
+            run(guest, index, b"a").unwrap();
+        }
+        assert!(run(guest, 2_001, b"t").is_err());
+        assert_eq!(value(guest), 2_000);
+        assert_eq!(guest.rollbacks(), 1);
+    }
+    assert!(replay.image.is_none());
+    let calls = image.image.unwrap().calls;
+    assert!(
+        (1..=2_000).contains(&calls),
+        "{calls} calls are in the image"
+    );
+}
+
+#[test]
+fn a_memory_that_grew_comes_back_as_long_as_it_was() {
+    for mut guest in both(&scripted_in_memory(), &limits()) {
+        run(&mut guest, 1, &op(b'g', 20)).unwrap();
+        let bytes = guest.memory_bytes();
+        assert!(bytes >= 25 << 16);
+        guest.freeze();
+        // What grows in a call that fails is gone with it.
+        run(&mut guest, 2, &op(b'g', 3)).unwrap();
+        let more = guest.memory_bytes();
+        assert_eq!(more, bytes + (3 << 16));
+        assert!(run(&mut guest, 3, b"t").is_err());
+        run(&mut guest, 4, b"a").unwrap();
+        assert_eq!(guest.memory_bytes(), more);
+        // The limit counts as before: 12 MiB are 192 pages.
+        let grown = run(&mut guest, 5, &op(b'g', 192)).unwrap();
+        let Verdict::Accepted(told) = &grown.verdicts[0] else {
+            panic!("{grown:?}");
+        };
+        assert_eq!(told.as_ref(), &(-1_i32).to_le_bytes());
+    }
+}
+
+#[test]
+fn a_freeze_that_fails_costs_the_image_and_nothing_else() {
+    let mut guest = RecoverableGuest::start(scripted_in_memory(), &limits()).unwrap();
+    run(&mut guest, 1, b"a").unwrap();
+    // An image of another memory can't be frozen into: the freeze before ended in the middle.
+    let image = &guest.image.as_ref().unwrap().image;
+    image.break_for_test();
+    guest.freeze();
+    assert!(guest.image.is_none());
+    assert_eq!(value(&mut guest), 1);
+    run(&mut guest, 2, b"a").unwrap();
+    assert!(run(&mut guest, 3, b"t").is_err());
+    assert_eq!(value(&mut guest), 2);
+    assert!(guest.image.is_none());
+}
+
+#[test]
+fn a_guest_that_grows_at_its_start_is_undone_by_replay() {
+    // It fits by its code; that a new instance is longer than the image shows when one is made.
+    let module = scripted_but_in_memory(&[(
+        "(func $done ",
+        "(func $begin (drop (memory.grow (i32.const 1))))\n  (start $begin)\n  (func $done ",
+    )]);
+    assert_eq!(*module.undo(), Undo::Images);
+    let mut guest = RecoverableGuest::start(module, &limits()).unwrap();
+    run(&mut guest, 1, b"a").unwrap();
+    assert!(run(&mut guest, 2, b"t").is_err());
+    assert_eq!(value(&mut guest), 1);
+    assert!(guest.image.is_none());
 }

@@ -41,6 +41,17 @@ pub enum Undo {
     },
 }
 
+impl Undo {
+    /// As one word: `images` or `replay`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Images => "images",
+            Self::Replay { .. } => "replay",
+        }
+    }
+}
+
 impl fmt::Display for Undo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -17,7 +17,7 @@ use crate::chunks::{ChunkWriter, Chunks};
 use crate::failure::{self, CallError, Circumstances, GuestFailure};
 use crate::guest_log::GuestLog;
 use crate::host::{Call, Effects, HostState, Purpose};
-use crate::images::map::{self, Image, Mapping};
+use crate::images::map::{self, Held, Image, Mapping};
 use crate::limits::MachineLimits;
 use crate::module::{Description, GuestModule};
 
@@ -259,15 +259,30 @@ impl Instance {
     ///
     /// # Errors
     /// The system refuses; the instance and the image are then of no use any more.
-    pub(crate) fn freeze(&mut self, image: Option<Arc<Image>>) -> io::Result<Arc<Image>> {
+    pub(crate) fn freeze(
+        &mut self,
+        image: Option<Arc<Image>>,
+        at: Moment,
+    ) -> io::Result<Arc<Image>> {
         let mapping = self.mapping.as_ref();
         let mapping = mapping.ok_or_else(|| io::Error::other("it has no memory of its own"))?;
         let image = match image {
             Some(image) => image,
             None => Image::of(mapping)?,
         };
-        mapping.freeze(&image)?;
+        mapping.freeze(&image, at)?;
         Ok(image)
+    }
+
+    /// Has an instance that was started at an image show it as it is now, until the hold is let go. `None` where it takes
+    /// another instance, for the memory has another length.
+    ///
+    /// # Errors
+    /// The image is of no use any more, or the system refuses.
+    pub(crate) fn hold(&mut self, image: &Arc<Image>) -> io::Result<Option<Held>> {
+        let mapping = self.mapping.as_ref();
+        let mapping = mapping.ok_or_else(|| io::Error::other("it has no memory of its own"))?;
+        image.hold(mapping)
     }
 
     /// Its linear memories, in bytes.
@@ -287,6 +302,12 @@ impl Instance {
     pub(crate) fn set_headroom(&mut self, bytes: u64) {
         let most = self.limits.memory_bytes.saturating_add(bytes);
         self.store.data_mut().limiter.most_memory_bytes = most;
+    }
+
+    /// Lets memory grow by so many bytes from where it is, and no further.
+    pub(crate) fn limit_growth(&mut self, bytes: u64) {
+        let limiter = &mut self.store.data_mut().limiter;
+        limiter.most_memory_bytes = limiter.memory_bytes.saturating_add(bytes);
     }
 
     fn begin(&mut self, call: Call, fuel: u64) -> Result<(), CallError> {

@@ -31,6 +31,7 @@ mod machine;
 mod module;
 mod outcome;
 mod random;
+mod readers;
 mod recover;
 mod snapshot;
 mod status;
@@ -51,7 +52,7 @@ pub use machine::{EffectsListener, MachineFailure, WasmMachine};
 pub use module::{Description, GuestModule, Sha256};
 pub use outcome::{Outcome, QueryError};
 pub use snapshot::SnapshotError;
-pub use status::{Counts, MachineStatus, StatusHandle, Upgrades};
+pub use status::{Counts, MachineStatus, QueryStatus, StatusHandle, Upgrades};
 pub use upgrade::{
     Aside, Begin, Cause, End, PastUpgrade, Route, UpgradeAnswer, UpgradeRefusal, UpgradeStatus,
     UpgradeWord, Verdict, Work,

@@ -23,16 +23,20 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use task_queue_raft::state_machine::Moment;
+use task_queue_raft::state_machine::{Moment, StateMachine};
 use task_queue_raft::types::Index;
 
 use crate::engine::GuestEngine;
+use crate::envelope::Envelope;
 use crate::guest_log::GuestLog;
 use crate::instance::Instance;
 use crate::limits::MachineLimits;
+use crate::machine::WasmMachine;
 use crate::module::GuestModule;
+use crate::outcome::Outcome;
 
 mod core;
+pub(crate) mod injected;
 
 pub(crate) use core::{COUNTER, core_module, embedded_wit, in_memory};
 

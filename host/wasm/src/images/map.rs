@@ -38,6 +38,7 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use task_queue_raft::state_machine::Moment;
 use wasmtime::{LinearMemory, MemoryCreator, MemoryType};
 
 /// Address space of a memory with 64-bit addresses, in bytes: past every limit of memory and what may be added to it
@@ -64,7 +65,7 @@ fn probe() -> io::Result<()> {
     let mapping = Mapping::reserve(4 * page, 4 * page, 0, None)?;
     let image = Image::new(mapping.reserved)?;
     mapping.touch(0);
-    mapping.freeze(&image)?;
+    mapping.freeze(&image, Moment::default())?;
     mapping.touch(2 * page);
     match mapping.private_runs(0..4 * page)?.as_slice() {
         [run] if *run == (2 * page..3 * page) => Ok(()),
@@ -261,12 +262,13 @@ impl Mapping {
         Ok(())
     }
 
-    /// Copies all that differs into the image, which is then backed by it. The memory has to be this image's, or nobody's yet.
+    /// Copies all that differs into the image, which then backs it; the image is of the moment `at` or a later one. The
+    /// memory has to be this image's, or nobody's yet.
     ///
     /// # Errors
     /// The system has no memory, or does not tell what differs. The image then is of no use any more, and whoever was to
     /// go back to it can't.
-    pub(crate) fn freeze(&self, image: &Image) -> io::Result<Frozen> {
+    pub(crate) fn freeze(&self, image: &Image, at: Moment) -> io::Result<Frozen> {
         let mut state = image.lock();
         if state.broken {
             return Err(broken());
@@ -293,6 +295,7 @@ impl Mapping {
         }
         state.bytes = bytes;
         state.version += 1;
+        state.reach(at);
         state.broken = false;
         Ok(frozen)
     }
@@ -403,8 +406,18 @@ struct State {
     version: u64,
     /// A freeze ended in the middle.
     broken: bool,
+    /// The last moment that is known to be in it. A part of the next entry may be in it as well.
+    at: Moment,
     /// Clones that run.
     in_use: Vec<Arc<Mapping>>,
+}
+
+impl State {
+    fn reach(&mut self, at: Moment) {
+        if self.at.index < at.index {
+            self.at = at;
+        }
+    }
 }
 
 // SAFETY: it owns the file and its view, which is only read, under the lock.
@@ -459,6 +472,7 @@ impl Image {
                 bytes: 0,
                 version: 0,
                 broken: false,
+                at: Moment::default(),
                 in_use: Vec::new(),
             }),
         })
@@ -486,11 +500,18 @@ impl Image {
         }
         clone.version.store(state.version, Ordering::Relaxed);
         state.in_use.push(Arc::clone(clone));
+        let at = state.at;
         drop(state);
         Ok(Some(Held {
+            at,
             image: Arc::clone(self),
             clone: Arc::clone(clone),
         }))
+    }
+
+    /// Nothing that is in the memory has changed up to this moment.
+    pub(crate) fn reaches(&self, at: Moment) {
+        self.lock().reach(at);
     }
 
     /// Length of the memory that was frozen, in bytes.
@@ -521,8 +542,16 @@ impl Image {
 
 /// A clone that is in use.
 pub(crate) struct Held {
+    at: Moment,
     image: Arc<Image>,
     clone: Arc<Mapping>,
+}
+
+impl Held {
+    /// The moment that the clone's state is of.
+    pub(crate) fn at(&self) -> Moment {
+        self.at
+    }
 }
 
 impl Drop for Held {

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 
+use task_queue_raft::state_machine::Moment;
 use wasmtime::MemoryCreator;
 
 /// None: the engine makes memories as it likes.
@@ -26,14 +27,20 @@ pub(crate) struct Mapping(Infallible);
 pub(crate) struct Image(Infallible);
 
 /// There is none.
-pub(crate) struct Held(#[expect(dead_code, reason = "nobody has one")] Infallible);
+pub(crate) struct Held(Infallible);
+
+impl Held {
+    pub(crate) fn at(&self) -> Moment {
+        match self.0 {}
+    }
+}
 
 impl Mapping {
     pub(crate) fn bytes(&self) -> usize {
         match self.0 {}
     }
 
-    pub(crate) fn freeze(&self, _image: &Image) -> io::Result<()> {
+    pub(crate) fn freeze(&self, _image: &Image, _at: Moment) -> io::Result<()> {
         match self.0 {}
     }
 
@@ -43,6 +50,10 @@ impl Mapping {
 }
 
 impl Image {
+    pub(crate) fn reaches(&self, _at: Moment) {
+        match self.0 {}
+    }
+
     pub(crate) fn of(mapping: &Mapping) -> io::Result<Arc<Self>> {
         match mapping.0 {}
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::raft::membership::Membership;
-use crate::state_machine::{MachineError, Moment, StateMachine};
+use crate::state_machine::{Answering, MachineError, Moment, SnapshotWork, StateMachine};
 use crate::storage::{SnapshotStore, StorageError};
 use crate::types::{Command, Entry, Index, LogId, Payload, SnapshotMeta};
 
@@ -62,6 +62,31 @@ pub enum ApplyError {
     /// A snapshot could not be read.
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+/// A snapshot that is to be written.
+pub struct Snapshotting {
+    snapshots: Arc<dyn SnapshotStore>,
+    last: LogId,
+    time_ms: u64,
+    membership: Option<Membership>,
+    work: SnapshotWork,
+}
+
+impl Snapshotting {
+    /// Writes it. It takes no part in what the machine does meanwhile, and runs on any thread.
+    ///
+    /// # Errors
+    /// Where it can't be written; nothing of it is seen then.
+    pub fn run(self) -> Result<SnapshotMeta, ApplyError> {
+        let membership = self.membership.as_ref();
+        let mut writer = self.snapshots.create(self.last, self.time_ms, membership)?;
+        (self.work)(&mut *writer).map_err(|source| ApplyError::Machine {
+            index: self.last.index,
+            source,
+        })?;
+        Ok(writer.finish()?)
+    }
 }
 
 /// A state machine and how far it has come.
@@ -182,22 +207,39 @@ impl<M: StateMachine> Applier<M> {
         (self.last.index, self.machine.query(self.moment(), query))
     }
 
+    /// Has a question answered, now or beside what comes next, with the entry after which it is so.
+    pub fn query_beside(&mut self, query: M::Query, answer: Answering<M::Answer>) {
+        self.machine.query_beside(self.moment(), query, answer);
+    }
+
     /// Takes a snapshot of the state as it is.
     ///
     /// # Errors
     /// Where it can't be written; the machine goes on.
     pub fn take_snapshot(&mut self) -> Result<SnapshotMeta, ApplyError> {
+        self.begin_snapshot()?.run()
+    }
+
+    /// Catches the state as it is, for a snapshot that is written beside what comes next.
+    ///
+    /// # Errors
+    /// Where it can't be written; the machine goes on.
+    pub fn begin_snapshot(&mut self) -> Result<Snapshotting, ApplyError> {
         let last = self.last;
-        let mut writer = self
-            .snapshots
-            .create(last, self.time_ms, self.membership.as_ref())?;
-        self.machine
-            .snapshot(&mut *writer)
+        let work = self
+            .machine
+            .begin_snapshot()
             .map_err(|source| ApplyError::Machine {
                 index: last.index,
                 source,
             })?;
-        Ok(writer.finish()?)
+        Ok(Snapshotting {
+            snapshots: Arc::clone(&self.snapshots),
+            last,
+            time_ms: self.time_ms,
+            membership: self.membership.clone(),
+            work,
+        })
     }
 
     /// Replaces the state by that of a snapshot.

@@ -31,6 +31,12 @@ pub enum MachineError {
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+/// Takes the answer to a question, and the entry after which it is so.
+pub type Answering<A> = Box<dyn FnOnce(Index, A) + Send>;
+
+/// Writes a state that was caught.
+pub type SnapshotWork = Box<dyn FnOnce(&mut dyn Write) -> Result<(), MachineError> + Send>;
+
 /// Logic to be replicated. A function of its state, the moment and the commands: no clock, no randomness, no
 /// order of a hash map, nothing that could differ between two nodes.
 pub trait StateMachine: Send + 'static {
@@ -50,11 +56,27 @@ pub trait StateMachine: Send + 'static {
     /// Answers a question from the state after the entry at `at`.
     fn query(&mut self, at: Moment, query: Self::Query) -> Self::Answer;
 
+    /// Answers a question now, or beside what comes next: from the state after the entry at `at` or after a later one,
+    /// which it names. `answer` is called once, on any thread; if it is dropped instead, the machine is gone.
+    fn query_beside(&mut self, at: Moment, query: Self::Query, answer: Answering<Self::Answer>) {
+        answer(at.index, self.query(at, query));
+    }
+
     /// Writes the whole state.
     ///
     /// # Errors
     /// Where it can't be written. The node goes on and tries later.
     fn snapshot(&mut self, to: &mut dyn Write) -> Result<(), MachineError>;
+
+    /// Catches the state as it is, and returns what writes it: on any thread, while the machine goes on.
+    ///
+    /// # Errors
+    /// Where it can't be written. The node goes on and tries later.
+    fn begin_snapshot(&mut self) -> Result<SnapshotWork, MachineError> {
+        let mut bytes = Vec::new();
+        self.snapshot(&mut bytes)?;
+        Ok(Box::new(move |to| Ok(to.write_all(&bytes)?)))
+    }
 
     /// Replaces the state by that of a snapshot.
     ///

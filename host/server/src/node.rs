@@ -38,6 +38,9 @@ pub(crate) enum StartError {
     /// The guest can't be started.
     #[error(transparent)]
     Machine(#[from] MachineFailure),
+    /// The system has no threads for questions.
+    #[error("the system has no thread left ({0}); let the node have more of them")]
+    Threads(std::io::Error),
     /// An address can't be listened on.
     #[error(
         "cannot listen for {whom} on {addr}: {source}; stop what uses that address, or choose another with --{flag}"
@@ -129,6 +132,9 @@ impl Node {
         let listener = effects_listener(alarm.clone(), Arc::clone(&deferred), Arc::clone(&events));
         let machine = WasmMachine::new(module.clone(), settings.limits, Some(listener))?;
         let machine = machine.preparing_on(Box::new(upgrades::on_a_thread));
+        let machine = machine
+            .answering_on(query_threads())
+            .map_err(StartError::Threads)?;
         let status = machine.status();
         let watched = Watched::new(status.clone());
         let config = raft_config(&settings, peer_addr);
@@ -283,6 +289,11 @@ fn start_error(source: RaftStartError, settings: &ServeSettings) -> StartError {
             source,
         },
     }
+}
+
+/// Threads for questions: as many as there are processors, within reason.
+fn query_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |processors| processors.get().min(4))
 }
 
 /// The settings of Raft with the names and addresses of all nodes.

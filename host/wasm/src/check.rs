@@ -15,6 +15,7 @@ use wit_component::ComponentEncoder;
 use crate::engine::GuestEngine;
 use crate::guest_log::GuestLog;
 use crate::host::IMPORTS;
+use crate::images::{Undo, fit};
 use crate::instance::{Instance, StartError};
 use crate::limits::{LimitsError, MachineLimits};
 use crate::module::{Description, GuestModule, Linked};
@@ -205,8 +206,21 @@ pub(crate) fn check(
         surface.exports,
         surface.imports,
         linked,
+        undo(engine, &binary),
     );
     try_out(module, limits)
+}
+
+/// How a guest comes back after a call that failed.
+fn undo(engine: &GuestEngine, component: &[u8]) -> Undo {
+    if !engine.has_images() {
+        let because = "this system has no memory images".to_owned();
+        return Undo::Replay { because };
+    }
+    match fit::fits(component) {
+        Ok(()) => Undo::Images,
+        Err(because) => Undo::Replay { because },
+    }
 }
 
 /// Makes the bytes of a component from what was given.
@@ -400,7 +414,7 @@ fn start(
 ) -> Result<Instance, Reason> {
     Instance::start(module, limits, log).map_err(|error| match error {
         StartError::WrongType { message } => Reason::WrongType { message },
-        StartError::Call(error) => Reason::DoesNotStart {
+        StartError::Call(_) | StartError::Image(_) => Reason::DoesNotStart {
             message: error.to_string(),
         },
     })

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use sha2::Digest;
 
 use crate::failure::GuestFailure;
+use crate::module::Sha256;
 
 /// Small writes of a guest are gathered up to this size.
 pub(crate) const CHUNK_BYTES: usize = 1 << 20;
@@ -19,6 +21,16 @@ pub(crate) struct Chunks {
 impl Chunks {
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Digest of a state that was written like this by a guest of this version.
+    pub(crate) fn digest(&self, version: u32) -> Sha256 {
+        let mut digest = sha2::Sha256::new();
+        digest.update(version.to_le_bytes());
+        for chunk in self.iter() {
+            digest.update(chunk);
+        }
+        Sha256(digest.finalize().into())
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Bytes> {

@@ -7,6 +7,7 @@ use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, OptLevel};
 
 use crate::host::{self, HostState};
+use crate::images::map;
 
 /// Stack of a guest, in bytes. Threads that apply need twice as much: Rust's default of 2 MiB is enough.
 const STACK_BYTES: usize = 1 << 20;
@@ -25,6 +26,7 @@ pub struct EngineError {
 pub struct GuestEngine {
     engine: Engine,
     linker: Arc<Linker<HostState>>,
+    has_images: bool,
 }
 
 impl std::fmt::Debug for GuestEngine {
@@ -40,17 +42,30 @@ impl GuestEngine {
     /// [`EngineError`] where wasmtime refuses this machine.
     pub fn new() -> Result<Self, EngineError> {
         let refused = |source| EngineError { source };
-        let engine = Engine::new(&config()).map_err(refused)?;
+        let mut config = config();
+        let memories = map::creator();
+        let has_images = memories.is_some();
+        if let Some(memories) = memories {
+            // A memory of ours begins as zeros or as an image, never as wasmtime's own copy of the data segments.
+            config.memory_init_cow(false).with_host_memory(memories);
+        }
+        let engine = Engine::new(&config).map_err(refused)?;
         let mut linker = Linker::new(&engine);
         host::add_to_linker(&mut linker).map_err(refused)?;
         Ok(Self {
             engine,
             linker: Arc::new(linker),
+            has_images,
         })
     }
 
     pub(crate) fn wasmtime(&self) -> &Engine {
         &self.engine
+    }
+
+    /// Whether its memories can be frozen.
+    pub(crate) fn has_images(&self) -> bool {
+        self.has_images
     }
 
     pub(crate) fn linker(&self) -> &Linker<HostState> {

@@ -2,6 +2,7 @@
 //!
 //! After a failed call the store is poisoned, for any trap leaves it so: the instance has to be thrown away.
 
+use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use crate::chunks::{ChunkWriter, Chunks};
 use crate::failure::{self, CallError, Circumstances, GuestFailure};
 use crate::guest_log::GuestLog;
 use crate::host::{Call, Effects, HostState, Purpose};
+use crate::images::map::{self, Held, Image, Mapping};
 use crate::limits::MachineLimits;
 use crate::module::{Description, GuestModule};
 
@@ -51,6 +53,9 @@ pub(crate) enum StartError {
     /// Its memory is over the limit, or its start function failed.
     #[error(transparent)]
     Call(#[from] CallError),
+    /// It can't be started over an image.
+    #[error("the image of its memory can't be used: {0}")]
+    Image(io::Error),
 }
 
 /// A running guest.
@@ -63,6 +68,8 @@ pub(crate) struct Instance {
     queries: Option<queries::Guest>,
     timers: Option<timers::Guest>,
     about: Option<about::Guest>,
+    /// Its memory, where it has one alone.
+    mapping: Option<Arc<Mapping>>,
 }
 
 impl Instance {
@@ -75,6 +82,38 @@ impl Instance {
         limits: &MachineLimits,
         log: &Arc<GuestLog>,
     ) -> Result<Self, StartError> {
+        Self::start_over(module, limits, log, None)
+    }
+
+    /// A new one in the state of an image. Whatever starting it writes to its memory is thrown away.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub(crate) fn start_at(
+        module: &GuestModule,
+        limits: &MachineLimits,
+        log: &Arc<GuestLog>,
+        image: &Arc<Image>,
+    ) -> Result<Self, StartError> {
+        let mut instance = Self::start_over(module, limits, log, Some(image))?;
+        let wrong = |message: &str| StartError::Image(io::Error::other(message.to_owned()));
+        let mapping = instance.mapping.as_ref();
+        let mapping = mapping.ok_or_else(|| wrong("it has no memory"))?;
+        mapping.throw_back().map_err(StartError::Image)?;
+        let bytes = mapping.bytes();
+        if bytes != image.bytes() {
+            return Err(wrong("the guest grows its memory when it starts"));
+        }
+        instance.store.data_mut().limiter.memory_bytes = bytes as u64;
+        Ok(instance)
+    }
+
+    fn start_over(
+        module: &GuestModule,
+        limits: &MachineLimits,
+        log: &Arc<GuestLog>,
+        image: Option<&Arc<Image>>,
+    ) -> Result<Self, StartError> {
         let linked = module.linked();
         let mut store = Store::new(linked.pre.engine(), HostState::new(limits, Arc::clone(log)));
         store.limiter(|state| &mut state.limiter);
@@ -83,7 +122,8 @@ impl Instance {
         if let Err(error) = store.set_fuel(limits.fuel_per_query) {
             return Err(failed(&mut store, &error).into());
         }
-        let instance = match linked.pre.instantiate(&mut store) {
+        let (instance, mapping) = map::made_by(image, || linked.pre.instantiate(&mut store));
+        let instance = match instance {
             Ok(instance) => instance,
             Err(error) => return Err(failed(&mut store, &error).into()),
         };
@@ -96,6 +136,7 @@ impl Instance {
                 queries: exports.queries,
                 timers: exports.timers,
                 about: exports.about,
+                mapping,
             }),
             Err(error) => Err(StartError::WrongType {
                 message: format!("{error:#}"),
@@ -214,6 +255,36 @@ impl Instance {
         }))
     }
 
+    /// Freezes its memory into an image: a new one where there is none yet.
+    ///
+    /// # Errors
+    /// The system refuses; the instance and the image are then of no use any more.
+    pub(crate) fn freeze(
+        &mut self,
+        image: Option<Arc<Image>>,
+        at: Moment,
+    ) -> io::Result<Arc<Image>> {
+        let mapping = self.mapping.as_ref();
+        let mapping = mapping.ok_or_else(|| io::Error::other("it has no memory of its own"))?;
+        let image = match image {
+            Some(image) => image,
+            None => Image::of(mapping)?,
+        };
+        mapping.freeze(&image, at)?;
+        Ok(image)
+    }
+
+    /// Has an instance that was started at an image show it as it is now, until the hold is let go. `None` where it takes
+    /// another instance, for the memory has another length.
+    ///
+    /// # Errors
+    /// The image is of no use any more, or the system refuses.
+    pub(crate) fn hold(&mut self, image: &Arc<Image>) -> io::Result<Option<Held>> {
+        let mapping = self.mapping.as_ref();
+        let mapping = mapping.ok_or_else(|| io::Error::other("it has no memory of its own"))?;
+        image.hold(mapping)
+    }
+
     /// Its linear memories, in bytes.
     pub(crate) fn memory_bytes(&self) -> u64 {
         self.store.data().limiter.memory_bytes
@@ -231,6 +302,12 @@ impl Instance {
     pub(crate) fn set_headroom(&mut self, bytes: u64) {
         let most = self.limits.memory_bytes.saturating_add(bytes);
         self.store.data_mut().limiter.most_memory_bytes = most;
+    }
+
+    /// Lets memory grow by so many bytes from where it is, and no further.
+    pub(crate) fn limit_growth(&mut self, bytes: u64) {
+        let limiter = &mut self.store.data_mut().limiter;
+        limiter.most_memory_bytes = limiter.memory_bytes.saturating_add(bytes);
     }
 
     fn begin(&mut self, call: Call, fuel: u64) -> Result<(), CallError> {

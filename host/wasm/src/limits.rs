@@ -18,6 +18,10 @@ pub struct MachineLimits {
     pub fuel_per_command: u64,
     /// Fuel for one query.
     pub fuel_per_query: u64,
+    /// Memory that a query may take beside the state, in bytes.
+    pub memory_per_query: u64,
+    /// Queries that wait for a copy of the guest.
+    pub queries_waiting: u64,
     /// Fuel for writing or reading a whole snapshot.
     pub fuel_per_snapshot: u64,
     /// Linear memory of the guest, in bytes. While a state is read from a snapshot the guest may take more: four times
@@ -52,6 +56,8 @@ impl Default for MachineLimits {
         Self {
             fuel_per_command: 1_000_000_000,
             fuel_per_query: 10_000_000_000,
+            memory_per_query: 64 * MIB,
+            queries_waiting: 4096,
             fuel_per_snapshot: 1_000_000_000_000,
             memory_bytes: 1024 * MIB,
             table_elements: 1_000_000,
@@ -100,6 +106,7 @@ impl MachineLimits {
         let bounded = [
             ("fuel_per_command", self.fuel_per_command, u64::MAX),
             ("fuel_per_query", self.fuel_per_query, u64::MAX),
+            ("queries_waiting", self.queries_waiting, most_each),
             ("fuel_per_snapshot", self.fuel_per_snapshot, u64::MAX),
             ("memory_bytes", self.memory_bytes, ADDRESSABLE_BYTES),
             ("table_elements", self.table_elements, most_each),

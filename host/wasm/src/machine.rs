@@ -1,20 +1,20 @@
 //! The replicated machine around a guest: what Raft applies entries to.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 
 use bytes::Bytes;
-use task_queue_raft::state_machine::{MachineError, Moment, StateMachine};
+use task_queue_raft::state_machine::{Answering, MachineError, Moment, SnapshotWork, StateMachine};
 use task_queue_raft::types::Index;
 use thiserror::Error;
 
 use crate::audit::Audit;
 use crate::entry::Entry;
 use crate::envelope::EnvelopeError;
-use crate::failure::GuestFailure;
 use crate::host::Effects;
 use crate::limits::{LimitsError, MachineLimits};
 use crate::module::{GuestModule, Sha256};
 use crate::outcome::{Outcome, QueryError};
+use crate::readers::{self, Question, Readers};
 use crate::recover::RecoverableGuest;
 use crate::snapshot::{self, ModuleBytes, Replicated, SnapshotError};
 use crate::status::{Counts, StatusHandle};
@@ -145,6 +145,8 @@ pub struct WasmMachine {
     limits: MachineLimits,
     effects: Option<EffectsListener>,
     status: StatusHandle,
+    /// Threads for questions; `None`: they are answered at once.
+    readers: Option<Readers>,
 }
 
 impl WasmMachine {
@@ -167,9 +169,23 @@ impl WasmMachine {
             guest: RecoverableGuest::start(module, &limits)?,
             limits,
             effects,
+            readers: None,
         };
         machine.publish();
         Ok(machine)
+    }
+
+    /// Has questions answered beside apply, on so many threads, and checkpoints written beside it, where the guest has a
+    /// memory image. What comes of them is the same.
+    ///
+    /// # Errors
+    /// The system has no threads.
+    pub fn answering_on(mut self, threads: usize) -> io::Result<Self> {
+        if threads > 0 {
+            self.readers = Some(Readers::start(threads, self.status.query_counts())?);
+            self.guest.write_beside();
+        }
+        Ok(self)
     }
 
     /// Has the module of an upgrade prepared there, beside apply, instead of at once. What an entry does is the same.
@@ -195,6 +211,16 @@ impl WasmMachine {
     #[must_use]
     pub fn state_hash(&self) -> Sha256 {
         self.replicated.hash.0
+    }
+
+    /// Digest of the guest's state as it writes it now. Unlike the hash it says nothing of how the state came about.
+    ///
+    /// # Errors
+    /// The guest can't write it.
+    pub fn guest_digest(&mut self) -> Result<Sha256, MachineFailure> {
+        let chunks = self.guest.snapshot(self.replicated.applied)?;
+        let version = self.module().description().version;
+        Ok(chunks.digest(version))
     }
 
     fn apply_entry(
@@ -232,6 +258,7 @@ impl WasmMachine {
         let is_word = |outcome: &Outcome| matches!(outcome, Outcome::Upgrade(_));
         if had_upgrade || outcomes.iter().any(is_word) {
             self.publish_upgrades();
+            self.forget_copies();
         }
         if let Some(listener) = &mut self.effects
             && effects != Effects::default()
@@ -243,33 +270,65 @@ impl WasmMachine {
     }
 
     fn ask(&mut self, at: Moment, request: &[u8]) -> Result<Bytes, QueryError> {
-        let failed = |failure| Err(QueryError::Failed(failure));
-        if request.len() as u64 > self.limits.command_bytes {
-            return failed(GuestFailure::TooLarge {
-                what: "the query",
-                bytes: request.len() as u64,
-                limit: self.limits.command_bytes,
-            });
+        if let Some(error) = readers::too_large(request, &self.limits) {
+            return Err(error);
         }
-        match self.guest.query(at, request) {
-            Ok(Ok(Some(answer))) => answer.map_err(QueryError::Refused),
-            Ok(Ok(None)) => Err(QueryError::NotSupported),
-            Ok(Err(failure)) => failed(failure),
-            Err(failure) => {
-                tracing::error!(%failure, "guest could not be brought back for a query");
-                Err(QueryError::Unavailable {
-                    reason: failure.to_string(),
-                })
-            }
+        if !self.guest.module().has_queries() {
+            return Err(QueryError::NotSupported);
         }
+        let asked = self.guest.query(at, request);
+        asked.unwrap_or_else(|failure| Err(readers::unavailable(&failure)))
     }
 
-    fn write_snapshot(&mut self, to: &mut dyn Write) -> Result<(), MachineFailure> {
+    /// Hands a question to the threads for that, if there are any and the guest has an image.
+    fn ask_beside(
+        &mut self,
+        at: Moment,
+        request: Bytes,
+        answer: Answering<Result<Bytes, QueryError>>,
+    ) {
+        let askable = self.guest.module().has_queries()
+            && readers::too_large(&request, &self.limits).is_none();
+        if let Some(readers) = self.readers.as_ref().filter(|_| askable) {
+            match self.guest.subject(at) {
+                Ok(Some(subject)) => {
+                    return readers.ask(Question {
+                        subject,
+                        at,
+                        request,
+                        answer,
+                    });
+                }
+                Ok(None) => {}
+                Err(failure) => return answer(at.index, Err(readers::unavailable(&failure))),
+            }
+        }
+        answer(at.index, self.ask(at, &request));
+    }
+
+    fn catch_snapshot(&mut self) -> Result<SnapshotWork, MachineFailure> {
+        self.refuse_snapshot()?;
+        let guest = self.guest.begin_snapshot(self.replicated.applied)?;
+        let module = self.guest.module();
+        let version = module.description().version;
+        let (module, replicated) = (ModuleBytes::from(module), self.replicated.clone());
+        Ok(Box::new(move |to| {
+            let guest = guest.write()?;
+            Ok(snapshot::write(to, &module, version, &replicated, &guest)?)
+        }))
+    }
+
+    fn refuse_snapshot(&self) -> Result<(), MachineFailure> {
         let upgrade = self.replicated.upgrade.as_ref();
         if upgrade.is_some_and(Pending::goes_by_journal) {
             // Whoever restored it would not have the calls that the new module is to make.
             return Err(MachineFailure::UpgradeUnderWay);
         }
+        Ok(())
+    }
+
+    fn write_snapshot(&mut self, to: &mut dyn Write) -> Result<(), MachineFailure> {
+        self.refuse_snapshot()?;
         let guest = self.guest.snapshot(self.replicated.applied)?;
         let module = self.guest.module();
         let version = module.description().version;
@@ -303,6 +362,7 @@ impl WasmMachine {
         self.status.set_audit(&self.audit);
         self.publish();
         self.publish_upgrades();
+        self.forget_copies();
         if let Some(listener) = &mut self.effects {
             let Replicated {
                 applied, events, ..
@@ -310,6 +370,13 @@ impl WasmMachine {
             listener(applied, &Effects::default(), events);
         }
         Ok(())
+    }
+
+    /// The memory of what ran before is not to be held by copies of it.
+    fn forget_copies(&self) {
+        if let Some(readers) = &self.readers {
+            readers.forget();
+        }
     }
 
     fn publish_upgrades(&self) {
@@ -330,6 +397,7 @@ impl WasmMachine {
             wake_at_ms: replicated.wake_at_ms,
             memory_bytes: self.guest.memory_bytes(),
             rollbacks: self.guest.rollbacks(),
+            last_rollback_us: self.guest.last_rollback_us(),
         });
     }
 }
@@ -352,12 +420,25 @@ impl StateMachine for WasmMachine {
         self.ask(at, &query)
     }
 
+    /// Asks a copy of the guest on another thread, where [`Self::answering_on`] has made some.
+    fn query_beside(&mut self, at: Moment, query: Bytes, answer: Answering<Self::Answer>) {
+        self.ask_beside(at, query, answer);
+    }
+
     /// Writes the whole state: the guest's, the keys and the hash.
     ///
     /// # Errors
     /// The guest could not write it, or the bytes could not be written.
     fn snapshot(&mut self, to: &mut dyn Write) -> Result<(), MachineError> {
         Ok(self.write_snapshot(to)?)
+    }
+
+    /// Catches the whole state; where the guest has a memory image that takes little, however large the state is.
+    ///
+    /// # Errors
+    /// The guest could not write it.
+    fn begin_snapshot(&mut self) -> Result<SnapshotWork, MachineError> {
+        Ok(self.catch_snapshot()?)
     }
 
     /// Replaces the whole state. A snapshot that is refused changes nothing.

@@ -12,6 +12,7 @@ use crate::bindings::exports::oarlock::state_machine::{about, machine, queries, 
 use crate::check::{self, CheckError};
 use crate::engine::GuestEngine;
 use crate::host::HostState;
+use crate::images::Undo;
 use crate::limits::MachineLimits;
 
 /// A SHA-256 digest. Displayed as 64 hexadecimal digits.
@@ -69,6 +70,7 @@ pub struct GuestModule {
     inner: Arc<Inner>,
 }
 
+#[derive(Clone)]
 struct Inner {
     engine: GuestEngine,
     sha256: Sha256,
@@ -77,6 +79,7 @@ struct Inner {
     exports: Vec<String>,
     imports: Vec<String>,
     linked: Linked,
+    undo: Undo,
 }
 
 impl GuestModule {
@@ -110,6 +113,7 @@ impl GuestModule {
         exports: Vec<String>,
         imports: Vec<String>,
         linked: Linked,
+        undo: Undo,
     ) -> Self {
         Self {
             inner: Arc::new(Inner {
@@ -120,22 +124,28 @@ impl GuestModule {
                 exports,
                 imports,
                 linked,
+                undo,
             }),
         }
     }
 
     pub(crate) fn with_description(self, description: Description) -> Self {
-        let inner = &self.inner;
+        let mut inner = Inner::clone(&self.inner);
+        inner.description = description;
         Self {
-            inner: Arc::new(Inner {
-                engine: inner.engine.clone(),
-                description,
-                sha256: inner.sha256,
-                bytes: inner.bytes.clone(),
-                exports: inner.exports.clone(),
-                imports: inner.imports.clone(),
-                linked: inner.linked.clone(),
-            }),
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// The same guest without memory images, even where it fits them: to compare the two ways.
+    #[must_use]
+    pub fn undone_by_replay(&self) -> Self {
+        let mut inner = Inner::clone(&self.inner);
+        inner.undo = Undo::Replay {
+            because: "asked for".to_owned(),
+        };
+        Self {
+            inner: Arc::new(inner),
         }
     }
 
@@ -167,6 +177,12 @@ impl GuestModule {
     #[must_use]
     pub fn imports(&self) -> &[String] {
         &self.inner.imports
+    }
+
+    /// How it comes back after a call that failed.
+    #[must_use]
+    pub fn undo(&self) -> &Undo {
+        &self.inner.undo
     }
 
     /// Whether it answers queries.

@@ -39,6 +39,12 @@ pub enum QueryError {
     /// The guest answers no queries.
     #[error("this guest answers no queries; export the interface `queries` from it")]
     NotSupported,
+    /// More queries wait than may.
+    #[error("{waiting} queries wait for an answer already, which is the limit; try again shortly")]
+    Overloaded {
+        /// How many wait.
+        waiting: u64,
+    },
     /// The guest could not be brought back after an earlier failure.
     #[error("the guest is not available: {reason}; look at the node's log")]
     Unavailable {

@@ -5,8 +5,16 @@
 //! since. After a failure the next call starts from a new instance, restored from the checkpoint, through which the
 //! journal runs again without effects. The guest is a function of its state and its calls, so it is then where it was;
 //! each replayed call is compared with what it gave the first time.
+//!
+//! A guest whose state is in its memory alone has an image of that as well ([`crate::images`]), taken far more often
+//! than a checkpoint. The new instance then starts over the image, and only the calls since then run again.
+//!
+//! A question never reaches the instance that serves: it is asked of a copy ([`crate::readers`]), or, where there is no
+//! image, of a second instance that makes the same calls ([`Shadow`]). So one that changes something changes nothing.
 
 use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use task_queue_raft::state_machine::Moment;
@@ -16,13 +24,19 @@ use crate::chunks::Chunks;
 use crate::failure::{CallError, GuestFailure};
 use crate::guest_log::GuestLog;
 use crate::host::Purpose;
+use crate::images::{Pace, Undo};
 use crate::instance::{Applied, Batch, Instance, StartError};
 use crate::limits::MachineLimits;
 use crate::machine::MachineFailure;
 use crate::module::GuestModule;
+use crate::outcome::QueryError;
+use crate::readers::{self, Copy, Subject};
 
+mod beside;
 mod journal;
 
+pub(crate) use beside::Caught;
+use beside::{CopyOfState, Mailbox, Mark};
 use journal::Journal;
 pub(crate) use journal::Record;
 
@@ -72,6 +86,23 @@ struct Checkpoint {
     chunks: Chunks,
 }
 
+/// The guest's memory as it was after some of the journal.
+struct Frozen {
+    subject: Arc<Subject>,
+    /// How many calls of the journal are in it.
+    calls: usize,
+}
+
+/// A second instance of a guest that has no image, for questions. It makes the calls of the journal as well, whenever it
+/// is asked; what a question changed in it shows there or is gone with it.
+struct Shadow {
+    instance: Instance,
+    /// How many calls of the journal it has made.
+    calls: usize,
+    /// Since the last checkpoint.
+    asked: bool,
+}
+
 /// How a guest came to its state: enough for another module to come to its own.
 pub(crate) struct Lineage {
     checkpoint: Option<Checkpoint>,
@@ -88,9 +119,28 @@ pub(crate) struct RecoverableGuest {
     /// `None`: the first state.
     checkpoint: Option<Checkpoint>,
     journal: Journal,
+    /// `None` where the guest goes by replay alone, or the last freeze failed.
+    image: Option<Frozen>,
+    /// Whether to have one.
+    has_images: bool,
+    pace: Pace,
+    /// The last entry that is through, as far as this is told.
+    settled: Moment,
+    /// For questions that are answered at once.
+    copy: Copy,
+    shadow: Option<Shadow>,
+    /// Whether checkpoints are written beside apply, and the one that is.
+    is_beside: bool,
+    writer: Option<JoinHandle<()>>,
+    mailbox: Mailbox,
+    /// The beginning of the journal.
+    mark: Mark,
     /// Calls that another module will have to make as well, and their bytes.
     kept: Option<(Vec<Record>, u64)>,
     rollbacks: u64,
+    /// How long the last one took, with what it took to throw the instance away.
+    last_rollback: Duration,
+    thrown_away: Duration,
 }
 
 impl RecoverableGuest {
@@ -99,6 +149,19 @@ impl RecoverableGuest {
         limits: &MachineLimits,
     ) -> Result<Self, MachineFailure> {
         let mut guest = Self {
+            has_images: *module.undo() == Undo::Images,
+            image: None,
+            pace: Pace::default(),
+            settled: Moment::default(),
+            copy: Copy::default(),
+            shadow: None,
+            is_beside: false,
+            writer: None,
+            mailbox: Mailbox::default(),
+            mark: Mark {
+                lineage: 0,
+                calls: 0,
+            },
             module,
             limits: *limits,
             log: Arc::new(GuestLog::new()),
@@ -107,8 +170,11 @@ impl RecoverableGuest {
             journal: Journal::default(),
             kept: None,
             rollbacks: 0,
+            last_rollback: Duration::ZERO,
+            thrown_away: Duration::ZERO,
         };
         guest.instance = Some(guest.new_instance()?);
+        guest.freeze();
         Ok(guest)
     }
 
@@ -119,6 +185,11 @@ impl RecoverableGuest {
     /// How often a state was built again after a failure.
     pub(crate) fn rollbacks(&self) -> u64 {
         self.rollbacks
+    }
+
+    /// How long the last of these took, in microseconds.
+    pub(crate) fn last_rollback_us(&self) -> u64 {
+        u64::try_from(self.last_rollback.as_micros()).unwrap_or(u64::MAX)
     }
 
     /// Linear memory of the instance, in bytes; 0 while there is none.
@@ -153,11 +224,15 @@ impl RecoverableGuest {
                     *bytes += record.bytes();
                     kept.push(record.clone());
                 }
-                self.journal.push(record, fuel);
+                let fuel = self.journal.push(record, fuel);
+                if self.has_images && self.pace.is_due_after(fuel) {
+                    self.freeze();
+                }
                 Ok(Ok(applied))
             }
             Err(error) => {
-                self.instance = None;
+                self.throw_away();
+                self.pace.failed();
                 match error {
                     CallError::NodeOutOfMemory => Err(MachineFailure::NodeOutOfMemory),
                     CallError::Guest(GuestFailure::StackOverflow) => {
@@ -169,22 +244,69 @@ impl RecoverableGuest {
         }
     }
 
-    /// Asks a question. A failure costs the instance, and the state is built again at the next call.
+    /// What questions are to be asked of, with all in it that was applied up to now; `None` where there is no image.
+    pub(crate) fn subject(&mut self, at: Moment) -> Result<Option<Arc<Subject>>, MachineFailure> {
+        let calls = self.journal.records().len();
+        match &self.image {
+            Some(frozen) if frozen.calls == calls => frozen.subject.image.reaches(at),
+            _ if !self.has_images => return Ok(None),
+            _ => {
+                self.settled = at;
+                self.live()?;
+                self.freeze();
+            }
+        }
+        Ok(self
+            .image
+            .as_ref()
+            .map(|frozen| Arc::clone(&frozen.subject)))
+    }
+
+    /// Asks a question, of a copy.
     pub(crate) fn query(
         &mut self,
         at: Moment,
         request: &[u8],
-    ) -> Result<Result<Option<Result<Bytes, Bytes>>, GuestFailure>, MachineFailure> {
-        match self.live()?.query(at, request) {
-            Ok(answer) => Ok(Ok(answer)),
-            Err(error) => {
-                self.instance = None;
-                match error {
-                    CallError::Guest(failure) => Ok(Err(failure)),
-                    CallError::NodeOutOfMemory => Err(MachineFailure::NodeOutOfMemory),
+    ) -> Result<Result<Bytes, QueryError>, MachineFailure> {
+        let Some(subject) = self.subject(at)? else {
+            return self.ask_shadow(at, request);
+        };
+        let asked = self.copy.ask(&subject, request);
+        Ok(asked.map_or_else(
+            |error| Err(readers::unavailable(&error)),
+            |(_, answer)| answer,
+        ))
+    }
+
+    fn ask_shadow(
+        &mut self,
+        at: Moment,
+        request: &[u8],
+    ) -> Result<Result<Bytes, QueryError>, MachineFailure> {
+        let mut instance = match self.shadow.take().map(|shadow| self.follow_with(shadow)) {
+            Some(Ok(instance)) => instance,
+            // What a question changed has shown, or there was none yet.
+            Some(Err(_)) | None => {
+                if self.journal.is_costly() {
+                    self.live()?;
+                    self.try_checkpoint(at)?;
                 }
+                self.replayed()?
             }
+        };
+        let answered = instance.query(at, request);
+        if answered.is_ok() {
+            self.shadow = Some(Shadow {
+                instance,
+                calls: self.journal.records().len(),
+                asked: true,
+            });
         }
+        Ok(readers::answer(answered))
+    }
+
+    fn follow_with(&self, shadow: Shadow) -> Result<Instance, MachineFailure> {
+        self.replay(shadow.instance, shadow.calls)
     }
 
     /// Writes the guest's state, which becomes the checkpoint.
@@ -194,11 +316,12 @@ impl RecoverableGuest {
         let fuel = instance.fuel_spent();
         let message = match written {
             Ok(Ok(chunks)) => {
+                self.bring_shadow();
                 self.checkpoint = Some(Checkpoint {
                     written_by: self.module.description().version,
                     chunks: chunks.clone(),
                 });
-                self.journal.clear(chunks.bytes(), fuel);
+                self.clear_journal(chunks.bytes(), fuel);
                 return Ok(chunks);
             }
             Ok(Err(refusal)) => refusal,
@@ -211,6 +334,98 @@ impl RecoverableGuest {
             }
         };
         Err(MachineFailure::GuestSnapshot { message })
+    }
+
+    /// Has checkpoints written beside apply from now on, where there are images.
+    pub(crate) fn write_beside(&mut self) {
+        self.is_beside = true;
+    }
+
+    /// Catches the state, to be written on any thread: as a copy where there is an image.
+    pub(crate) fn begin_snapshot(&mut self, at: Moment) -> Result<Caught, MachineFailure> {
+        match self.copy_of_state(at)? {
+            Some(copy) => Ok(Caught::Copy(Box::new(copy))),
+            None => self.snapshot(at).map(Caught::Written),
+        }
+    }
+
+    fn copy_of_state(&mut self, at: Moment) -> Result<Option<CopyOfState>, MachineFailure> {
+        let Some(subject) = self.subject(at)? else {
+            return Ok(None);
+        };
+        let (instance, held) = match subject.copy() {
+            Ok(copied) => copied,
+            Err(error) => {
+                tracing::warn!(%error, "no copy of the guest for a snapshot: it is written at once");
+                return Ok(None);
+            }
+        };
+        Ok(Some(CopyOfState {
+            instance,
+            held,
+            version: self.module.description().version,
+            mark: Mark {
+                calls: self.mark.calls + self.journal.records().len() as u64,
+                ..self.mark
+            },
+            mailbox: self.mailbox.clone(),
+        }))
+    }
+
+    /// Takes over a checkpoint that was written beside.
+    fn take_over(&mut self) -> Result<(), MachineFailure> {
+        let arrived = match self.mailbox.take() {
+            None => return Ok(()),
+            Some(Ok(arrived)) => arrived,
+            Some(Err(error)) => return self.put_off(error),
+        };
+        let (own, its) = (self.mark, arrived.mark);
+        // A later one may be there already, or a state that came from elsewhere.
+        let Some(calls) = its.calls.checked_sub(own.calls) else {
+            return Ok(());
+        };
+        let calls = usize::try_from(calls).unwrap_or(usize::MAX);
+        let Some(frozen) = self.image.as_mut().filter(|frozen| frozen.calls >= calls) else {
+            return Ok(());
+        };
+        if its.lineage != own.lineage {
+            return Ok(());
+        }
+        frozen.calls -= calls;
+        let bytes = arrived.checkpoint.chunks.bytes();
+        self.journal.forget_first(calls, bytes, arrived.fuel);
+        self.mark.calls = its.calls;
+        self.checkpoint = Some(arrived.checkpoint);
+        Ok(())
+    }
+
+    /// Begins a checkpoint beside, or waits for it where the journal grows faster than it is written.
+    fn checkpoint_beside(&mut self, at: Moment) -> Result<(), MachineFailure> {
+        let overdue = self.journal.is_overdue();
+        if let Some(writer) = self
+            .writer
+            .take_if(|writer| overdue || writer.is_finished())
+        {
+            // A panic leaves nothing in the mailbox, and the next one is tried.
+            let _ = writer.join();
+            self.take_over()?;
+        }
+        if self.writer.is_some() || !self.journal.is_due() {
+            return Ok(());
+        }
+        let Some(copy) = self.copy_of_state(at)? else {
+            return self.try_checkpoint(at);
+        };
+        match copy.write_beside() {
+            Ok(writer) => {
+                self.writer = Some(writer);
+                Ok(())
+            }
+            Err(error) => {
+                tracing::warn!(%error, "no thread for a checkpoint: it is written at once");
+                self.try_checkpoint(at)
+            }
+        }
     }
 
     /// Replaces the state by that of a snapshot, which becomes the checkpoint.
@@ -226,9 +441,12 @@ impl RecoverableGuest {
         instance.set_headroom(0);
         // To read a state is about as much work as to write it.
         let fuel = instance.fuel_spent();
-        self.journal.clear(checkpoint.chunks.bytes(), fuel);
+        let bytes = checkpoint.chunks.bytes();
         self.checkpoint = Some(checkpoint);
         self.instance = Some(instance);
+        // What there was is of another memory.
+        self.forget_copies();
+        self.clear_journal(bytes, fuel);
         Ok(())
     }
 
@@ -249,7 +467,9 @@ impl RecoverableGuest {
             self.journal.push(record, 0);
         }
         self.instance = None;
+        self.forget_copies();
         self.instance = Some(self.rebuild()?);
+        self.freeze();
         Ok(())
     }
 
@@ -280,23 +500,36 @@ impl RecoverableGuest {
     /// Takes the place of another guest on this node, whose counts go on.
     pub(crate) fn in_place_of(mut self, other: &Self) -> Self {
         self.rollbacks += other.rollbacks;
+        self.is_beside = other.is_beside;
         self.log = Arc::clone(&other.log);
         self
     }
 
     /// Takes a new checkpoint if the journal has grown too long.
     pub(crate) fn settle(&mut self, at: Moment) -> Result<(), MachineFailure> {
+        self.settled = at;
+        if self.is_beside {
+            self.take_over()?;
+        }
         if self.journal.is_due() {
-            self.try_checkpoint(at)?;
+            if self.is_beside && self.image.is_some() {
+                self.checkpoint_beside(at)?;
+            } else {
+                self.try_checkpoint(at)?;
+            }
         }
         Ok(())
     }
 
     /// A checkpoint that fails is tried again when the journal has doubled; there is an end to that.
     fn try_checkpoint(&mut self, at: Moment) -> Result<(), MachineFailure> {
-        let Err(error) = self.snapshot(at) else {
-            return Ok(());
-        };
+        match self.snapshot(at) {
+            Ok(_) => Ok(()),
+            Err(error) => self.put_off(error),
+        }
+    }
+
+    fn put_off(&mut self, error: MachineFailure) -> Result<(), MachineFailure> {
         if self.journal.postpone() {
             tracing::warn!(%error, "checkpoint of the guest failed, trying later");
             Ok(())
@@ -305,12 +538,25 @@ impl RecoverableGuest {
         }
     }
 
+    /// Lets go of an instance whose call failed.
+    fn throw_away(&mut self) {
+        let start = Instant::now();
+        self.instance = None;
+        self.thrown_away = start.elapsed();
+    }
+
     fn live(&mut self) -> Result<&mut Instance, MachineFailure> {
         if self.instance.is_none() {
+            let start = Instant::now();
             self.instance = Some(self.rebuild()?);
             self.rollbacks += 1;
+            self.last_rollback = self.thrown_away + start.elapsed();
             // So that the next failure, which may be near, costs less.
-            if self.journal.is_costly()
+            if self.image.is_some() {
+                if self.pace.is_behind() {
+                    self.freeze();
+                }
+            } else if self.journal.is_costly()
                 && let Some(last) = self.journal.last_moment()
             {
                 self.try_checkpoint(last)?;
@@ -323,6 +569,66 @@ impl RecoverableGuest {
         match &mut self.instance {
             Some(instance) => Ok(instance),
             None => unreachable!("it was put there"),
+        }
+    }
+
+    /// The state is now another one, and none that the journal leads to.
+    fn forget_copies(&mut self) {
+        self.mark.lineage += 1;
+        self.image = None;
+        self.copy = Copy::default();
+        self.shadow = None;
+    }
+
+    /// Starts the journal anew: the state as it is now is a checkpoint.
+    fn clear_journal(&mut self, bytes: u64, fuel: u64) {
+        self.mark.calls += self.journal.records().len() as u64;
+        self.journal.clear(bytes, fuel);
+        // An image is good for the calls after it, and those before it are gone.
+        self.freeze();
+    }
+
+    /// Brings the shadow to where the guest is, before the calls on the way there are gone. One that nobody asked for a
+    /// while is let go.
+    fn bring_shadow(&mut self) {
+        let shadow = self.shadow.take().filter(|shadow| shadow.asked);
+        let instance = shadow.map(|shadow| self.follow_with(shadow));
+        self.shadow = instance.and_then(Result::ok).map(|instance| Shadow {
+            instance,
+            calls: 0,
+            asked: false,
+        });
+    }
+
+    /// Freezes the memory of a guest that fits. Where that fails the guest goes on by replay alone.
+    fn freeze(&mut self) {
+        let Some(instance) = self.instance.as_mut().filter(|_| self.has_images) else {
+            self.image = None;
+            return;
+        };
+        let start = Instant::now();
+        let before = self.image.take().map(|frozen| frozen.subject);
+        let image = before.as_ref().map(|subject| Arc::clone(&subject.image));
+        match instance.freeze(image, self.settled) {
+            Ok(image) => {
+                let calls = self.journal.records().len();
+                let subject = before.unwrap_or_else(|| {
+                    Arc::new(Subject {
+                        module: self.module.clone(),
+                        limits: self.limits,
+                        log: Arc::clone(&self.log),
+                        image,
+                    })
+                });
+                self.image = Some(Frozen { subject, calls });
+                self.pace.frozen(start.elapsed());
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the guest's memory can't be frozen: from now on a failed call is undone by replay alone");
+                self.has_images = false;
+                // Part of its memory may be gone.
+                self.instance = None;
+            }
         }
     }
 
@@ -345,13 +651,34 @@ impl RecoverableGuest {
     }
 
     /// A new instance in the state before the call that failed.
-    fn rebuild(&self) -> Result<Instance, MachineFailure> {
+    fn rebuild(&mut self) -> Result<Instance, MachineFailure> {
+        if let Some(Frozen { subject, calls }) = &self.image {
+            match Instance::start_at(&self.module, &self.limits, &self.log, &subject.image) {
+                Ok(instance) => return self.replay(instance, *calls),
+                Err(error) => {
+                    tracing::warn!(%error, "the guest can't be brought back by an image: from now on a failed call is undone by replay alone");
+                    self.image = None;
+                    self.has_images = false;
+                }
+            }
+        }
+        self.replayed()
+    }
+
+    /// A new instance in the state now, by the checkpoint and all calls since.
+    fn replayed(&self) -> Result<Instance, MachineFailure> {
         let mut instance = self.new_instance()?;
-        instance.set_headroom(self.headroom(self.checkpoint.as_ref()));
         if let Some(checkpoint) = &self.checkpoint {
+            instance.set_headroom(self.headroom(Some(checkpoint)));
             restore_from(&mut instance, checkpoint)?;
         }
-        for record in self.journal.records() {
+        self.replay(instance, 0)
+    }
+
+    /// Runs the calls of the journal again, but for the first so many.
+    fn replay(&self, mut instance: Instance, but: usize) -> Result<Instance, MachineFailure> {
+        instance.set_headroom(self.headroom(self.checkpoint.as_ref()));
+        for record in &self.journal.records()[but..] {
             let index = record.at.index;
             let applied = record
                 .work

@@ -1,13 +1,16 @@
 //! What a machine says of itself to other threads.
 
 use std::fmt;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use task_queue_raft::state_machine::Moment;
 use task_queue_raft::types::Index;
 
 use crate::audit::Audit;
+use crate::images::Undo;
 use crate::module::{GuestModule, Sha256};
+use crate::readers::QueryCounts;
 use crate::upgrade::state::{History, Pending};
 use crate::upgrade::{PastUpgrade, UpgradeStatus, Verdict};
 
@@ -20,8 +23,12 @@ pub struct MachineStatus {
     pub version: u32,
     /// Digest of the module.
     pub sha256: Sha256,
+    /// How it comes back after a call that failed.
+    pub undo: Undo,
     /// What changes with each entry.
     pub counts: Counts,
+    /// Of questions.
+    pub queries: QueryStatus,
 }
 
 /// The part of a status that changes.
@@ -46,6 +53,8 @@ pub struct Counts {
     pub memory_bytes: u64,
     /// How often this node built a state again after a failure.
     pub rollbacks: u64,
+    /// How long the last of these took, in microseconds; 0: there was none.
+    pub last_rollback_us: u64,
 }
 
 /// What a machine knows of upgrades.
@@ -82,6 +91,17 @@ impl Upgrades {
     }
 }
 
+/// Questions that are answered beside apply, on this node since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueryStatus {
+    /// Those that wait for a copy of the guest.
+    pub waiting: u64,
+    /// Those that were answered, in whichever way.
+    pub answered: u64,
+    /// Those that were refused because too many waited.
+    pub overloaded: u64,
+}
+
 type Listener = Box<dyn Fn() + Send + Sync>;
 
 /// Reads the status of a machine that runs on another thread. Cheap to clone; the locks behind it are only held to copy
@@ -97,6 +117,7 @@ struct Shared {
     upgrades: Mutex<Upgrades>,
     audit: Mutex<Audit>,
     listener: OnceLock<Listener>,
+    queries: Arc<QueryCounts>,
 }
 
 impl fmt::Debug for StatusHandle {
@@ -116,6 +137,7 @@ impl StatusHandle {
                 upgrades: Mutex::default(),
                 audit: Mutex::default(),
                 listener: OnceLock::new(),
+                queries: Arc::default(),
             }),
         }
     }
@@ -130,7 +152,9 @@ impl StatusHandle {
             name: description.name.clone(),
             version: description.version,
             sha256: module.sha256(),
+            undo: module.undo().clone(),
             counts: *lock(&self.shared.counts),
+            queries: self.queries(),
         }
     }
 
@@ -138,6 +162,19 @@ impl StatusHandle {
     #[must_use]
     pub fn module(&self) -> GuestModule {
         lock(&self.shared.module).clone()
+    }
+
+    fn queries(&self) -> QueryStatus {
+        let counts = &self.shared.queries;
+        QueryStatus {
+            waiting: counts.waiting.load(Ordering::Relaxed),
+            answered: counts.answered.load(Ordering::Relaxed),
+            overloaded: counts.overloaded.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(crate) fn query_counts(&self) -> Arc<QueryCounts> {
+        Arc::clone(&self.shared.queries)
     }
 
     /// What is known of upgrades.

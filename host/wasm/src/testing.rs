@@ -23,16 +23,23 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use task_queue_raft::state_machine::Moment;
+use task_queue_raft::state_machine::{Moment, StateMachine};
 use task_queue_raft::types::Index;
 
 use crate::engine::GuestEngine;
+use crate::envelope::Envelope;
 use crate::guest_log::GuestLog;
 use crate::instance::Instance;
 use crate::limits::MachineLimits;
+use crate::machine::WasmMachine;
 use crate::module::GuestModule;
+use crate::outcome::Outcome;
 
-pub(crate) const COUNTER: &[u8] = include_bytes!("../../../examples-wasm/dist/counter.wasm");
+mod core;
+pub(crate) mod injected;
+
+pub(crate) use core::{COUNTER, core_module, embedded_wit, in_memory};
+
 const KV: &[u8] = include_bytes!("../../../examples-wasm/dist/kv.wasm");
 const QUEUE: &[u8] = include_bytes!("../../../examples-wasm/dist/queue.wasm");
 const FAULTY: &[u8] = include_bytes!("../../../tests/guests/faulty.wasm");
@@ -87,69 +94,27 @@ pub(crate) fn scripted() -> GuestModule {
 
 /// `scripted` with other text in some places.
 pub(crate) fn scripted_but(changes: &[(&str, &str)]) -> GuestModule {
+    load(core_module(&changed(changes)))
+}
+
+/// `scripted` with all of its state in its memory, so that it can have an image.
+pub(crate) fn scripted_in_memory() -> GuestModule {
+    static MODULE: OnceLock<GuestModule> = OnceLock::new();
+    MODULE.get_or_init(|| scripted_but_in_memory(&[])).clone()
+}
+
+/// The same with other text in some places.
+pub(crate) fn scripted_but_in_memory(changes: &[(&str, &str)]) -> GuestModule {
+    load(core_module(&in_memory(&changed(changes))))
+}
+
+fn changed(changes: &[(&str, &str)]) -> String {
     let mut text = SCRIPTED.to_owned();
     for (before, after) in changes {
         assert_eq!(text.matches(before).count(), 1, "{before}");
         text = text.replace(before, after);
     }
-    load(core_module(&text))
-}
-
-/// A core module from text, with the WIT that the counter embeds.
-pub(crate) fn core_module(text: &str) -> Vec<u8> {
-    let mut module = wat::parse_str(text).unwrap();
-    for (name, payload) in embedded_wit() {
-        let mut section = Vec::new();
-        put_leb(&mut section, name.len());
-        section.extend_from_slice(name.as_bytes());
-        section.extend_from_slice(payload);
-        module.push(0);
-        put_leb(&mut module, section.len());
-        module.extend_from_slice(&section);
-    }
-    module
-}
-
-/// The counter's custom sections that hold its WIT: names and contents.
-pub(crate) fn embedded_wit() -> Vec<(&'static str, &'static [u8])> {
-    let mut sections = Vec::new();
-    let mut rest = &COUNTER[8..];
-    while let [id, after @ ..] = rest {
-        let (length, after) = take_leb(after);
-        let (section, next) = after.split_at(length);
-        rest = next;
-        if *id == 0 {
-            let (length, section) = take_leb(section);
-            let (name, payload) = section.split_at(length);
-            let name = std::str::from_utf8(name).unwrap();
-            if name.starts_with("component-type") {
-                sections.push((name, payload));
-            }
-        }
-    }
-    assert!(!sections.is_empty(), "the counter embeds its WIT");
-    sections
-}
-
-fn take_leb(mut bytes: &[u8]) -> (usize, &[u8]) {
-    let (mut value, mut shift) = (0, 0);
-    loop {
-        let byte = bytes[0];
-        bytes = &bytes[1..];
-        value |= usize::from(byte & 0x7f) << shift;
-        shift += 7;
-        if byte < 0x80 {
-            return (value, bytes);
-        }
-    }
-}
-
-fn put_leb(to: &mut Vec<u8>, mut value: usize) {
-    while value >= 0x80 {
-        to.push((value & 0x7f) as u8 | 0x80);
-        value >>= 7;
-    }
-    to.push(value as u8);
+    text
 }
 
 pub(crate) fn start(module: &GuestModule, limits: &MachineLimits) -> Instance {

@@ -537,27 +537,64 @@ fn run_machine<M: StateMachine>(
     tasks: &mpsc::Receiver<MachineTask<M, Asker<M>>>,
     inbox: &Inbox<M>,
 ) {
+    let mut writer = None;
     for task in tasks {
         let done = match task {
             MachineTask::Apply(entries) => applier
                 .apply(session, entries)
                 .map(|replies| Input::Applied(applier.last().index, replies)),
             MachineTask::Query(query, asker) => {
-                // A client that is gone wants no answer.
-                let _ = asker.send(Ok(applier.query(query)));
+                let answer = move |index, answer| {
+                    // A client that is gone wants no answer.
+                    let _ = asker.send(Ok((index, answer)));
+                };
+                applier.query_beside(query, Box::new(answer));
                 continue;
             }
-            MachineTask::TakeSnapshot => Ok(Input::SnapshotTaken(
-                applier
-                    .take_snapshot()
-                    .inspect_err(|error| tracing::warn!(%error, "no snapshot taken"))
-                    .ok(),
-            )),
+            MachineTask::TakeSnapshot => {
+                // The one before is through: the core asks for one at a time.
+                join(writer.take());
+                match write_beside(&mut applier, inbox) {
+                    Ok(thread) => {
+                        writer = Some(thread);
+                        continue;
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "no snapshot taken");
+                        Ok(Input::SnapshotTaken(None))
+                    }
+                }
+            }
             MachineTask::Restore(meta) => applier.restore(&meta).map(|()| Input::Restored(meta)),
         };
         match done {
             Ok(input) => inbox.tell(Event::Input(input, None)),
-            Err(error) => return inbox.tell(Event::Fault(Fault::Machine(Arc::new(error)))),
+            Err(error) => {
+                inbox.tell(Event::Fault(Fault::Machine(Arc::new(error))));
+                break;
+            }
         }
     }
+    // Nothing is written any more once a node has stopped.
+    join(writer);
+}
+
+fn join(thread: Option<JoinHandle<()>>) {
+    // Its panic was told already.
+    let _ = thread.map(JoinHandle::join);
+}
+
+/// Has a snapshot of the state as it is written on a thread of its own, which tells when that is done.
+fn write_beside<M: StateMachine>(
+    applier: &mut Applier<M>,
+    inbox: &Inbox<M>,
+) -> Result<JoinHandle<()>, Box<dyn std::error::Error>> {
+    let snapshot = applier.begin_snapshot()?;
+    let write = move |inbox: &Inbox<M>| {
+        let taken = snapshot
+            .run()
+            .inspect_err(|error| tracing::warn!(%error, "no snapshot taken"));
+        inbox.tell(Event::Input(Input::SnapshotTaken(taken.ok()), None));
+    };
+    Ok(thread("raft-snapshot", inbox, write)?)
 }

@@ -1,3 +1,4 @@
+mod beside;
 mod cluster;
 mod kit;
 mod members;

@@ -73,6 +73,7 @@ fn facts(module: &GuestModule, size: usize) -> Value {
         "exports": module.exports(),
         "imports": module.imports(),
         "optional": optional(module),
+        "undo": module.undo().name(),
     })
 }
 
@@ -108,6 +109,7 @@ fn told(path: &Path, module: &GuestModule, size: usize) -> String {
                 optional.join(", ")
             },
         ),
+        ("undo by", module.undo().to_string()),
     ];
     let mut text = String::new();
     for (name, value) in lines {

@@ -52,6 +52,9 @@ pub(super) async fn ask(
         Err(QueryError::Refused(words)) => Ok(GuestWords::refused(index, words)),
         Err(QueryError::Failed(failure)) => Err(ApiError::guest_failed(&failure)),
         Err(error @ QueryError::NotSupported) => Err(ApiError::no_queries(error.to_string())),
+        Err(QueryError::Overloaded { .. }) => Err(ApiError::overloaded(
+            "questions that wait for a copy of the state machine",
+        )),
         Err(error @ QueryError::Unavailable { .. }) => {
             Err(ApiError::guest_unavailable(&error.to_string()))
         }

@@ -80,6 +80,8 @@ pub(crate) struct ModuleStatus {
     pub(crate) name: String,
     pub(crate) version: u32,
     pub(crate) sha256: String,
+    /// How a command that fails is undone: `images` or `replay`.
+    pub(crate) undo: &'static str,
 }
 
 /// What a node is called: one without a vote that doesn't lead is a learner, or waits to be one.
@@ -109,6 +111,7 @@ impl From<MachineStatus> for ModuleStatus {
             name: machine.name,
             version: machine.version,
             sha256: machine.sha256.to_string(),
+            undo: machine.undo.name(),
         }
     }
 }

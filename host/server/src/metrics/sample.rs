@@ -125,6 +125,10 @@ pub(super) struct Sampled {
     keys: IntGauge,
     deferred: IntGauge,
     rollbacks: IntCounter,
+    last_rollback: IntGauge,
+    queries_waiting: IntGauge,
+    queries_beside: IntCounter,
+    queries_overloaded: IntCounter,
     events: IntCounter,
     failures: IntCounter,
     network: Vec<IntCounter>,
@@ -244,6 +248,22 @@ impl Sampled {
                 "oarlock_guest_rollbacks_total",
                 "How often this node undid a failure of the guest.",
             )?,
+            queries_waiting: gauge(
+                "oarlock_queries_waiting",
+                "Queries that wait for a copy of the guest.",
+            )?,
+            queries_beside: counter(
+                "oarlock_queries_beside_total",
+                "Queries that were answered by a copy of the guest, beside apply.",
+            )?,
+            queries_overloaded: counter(
+                "oarlock_queries_overloaded_total",
+                "Queries that were refused because too many waited for a copy of the guest.",
+            )?,
+            last_rollback: gauge(
+                "oarlock_guest_last_rollback_microseconds",
+                "How long it took to undo the guest's last failure.",
+            )?,
             events: counter(
                 "oarlock_guest_events_total",
                 "Events that the guest has published since the beginning of the log.",
@@ -317,6 +337,11 @@ impl Sampled {
         self.keys.set(number(machine.counts.keys));
         self.deferred.set(number(machine.counts.deferred));
         set_counter(&self.rollbacks, machine.counts.rollbacks);
+        self.queries_waiting.set(number(machine.queries.waiting));
+        set_counter(&self.queries_beside, machine.queries.answered);
+        set_counter(&self.queries_overloaded, machine.queries.overloaded);
+        self.last_rollback
+            .set(number(machine.counts.last_rollback_us));
         set_counter(&self.events, machine.counts.events);
         set_counter(&self.failures, machine.counts.failures);
         if let Some(network) = network {

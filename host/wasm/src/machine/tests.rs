@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, mpsc};
 
 use super::*;
 use crate::envelope::Envelope;
+use crate::failure::GuestFailure;
 use crate::host::{Completion, Event};
 use crate::testing::{counter, faulty, kv, limits, op, op_long, queue, scripted};
 
@@ -11,6 +12,7 @@ mod audit;
 mod deferred;
 mod effects;
 mod guests;
+mod injected;
 mod keys;
 mod queries;
 mod random_histories;
@@ -174,6 +176,7 @@ fn assert_same(one: &mut Node, other: &mut Node) {
     let replicated = |node: &Node| Counts {
         memory_bytes: 0,
         rollbacks: 0,
+        last_rollback_us: 0,
         ..node.counts()
     };
     assert_eq!(replicated(one), replicated(other));

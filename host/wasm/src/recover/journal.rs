@@ -53,11 +53,13 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Adds a call that took so much fuel.
-    pub(super) fn push(&mut self, record: Record, fuel: u64) {
+    /// Adds a call that took so much fuel, and says how much work that is in all.
+    pub(super) fn push(&mut self, record: Record, fuel: u64) -> u64 {
+        let fuel = fuel.saturating_add(CALL_FUEL);
         self.bytes += record.bytes();
-        self.fuel = self.fuel.saturating_add(CALL_FUEL).saturating_add(fuel);
+        self.fuel = self.fuel.saturating_add(fuel);
         self.records.push(record);
+        fuel
     }
 
     pub(super) fn records(&self) -> &[Record] {
@@ -75,6 +77,32 @@ impl Journal {
             checkpoint_fuel,
             ..Self::default()
         };
+    }
+
+    /// Forgets the first so many calls: a checkpoint of this size, which took so much fuel, has them in it.
+    pub(super) fn forget_first(
+        &mut self,
+        calls: usize,
+        checkpoint_bytes: u64,
+        checkpoint_fuel: u64,
+    ) {
+        let rest = self.records.split_off(calls.min(self.records.len()));
+        // What each call took is not kept; their share of all is near enough.
+        let all = self.records.len() + rest.len();
+        let fuel = self.fuel.checked_div(all as u64).unwrap_or(0) * rest.len() as u64;
+        *self = Self {
+            bytes: rest.iter().map(Record::bytes).sum(),
+            fuel,
+            records: rest,
+            checkpoint_bytes,
+            checkpoint_fuel,
+            postponed: 0,
+        };
+    }
+
+    /// Whether it has twice what makes it due: a checkpoint that is under way has to be waited for.
+    pub(super) fn is_overdue(&self) -> bool {
+        self.bytes / 2 > self.most_bytes() || self.fuel / 2 > self.most_fuel()
     }
 
     pub(super) fn is_due(&self) -> bool {
@@ -97,11 +125,17 @@ impl Journal {
 
     /// Whether it is over this part of one of its limits.
     fn fills(&self, part: u64) -> bool {
-        let times = 1 << self.postponed;
+        self.bytes > self.most_bytes() / part || self.fuel > self.most_fuel() / part
+    }
+
+    fn most_bytes(&self) -> u64 {
         let bytes = BYTES.max(self.checkpoint_bytes);
+        bytes.saturating_mul(1 << self.postponed)
+    }
+
+    fn most_fuel(&self) -> u64 {
         let fuel = FUEL.max(self.checkpoint_fuel.saturating_mul(FUEL_OF_CHECKPOINTS));
-        self.bytes > bytes.saturating_mul(times) / part
-            || self.fuel > fuel.saturating_mul(times) / part
+        fuel.saturating_mul(1 << self.postponed)
     }
 }
 

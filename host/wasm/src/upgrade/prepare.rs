@@ -4,7 +4,6 @@ use std::io;
 use std::sync::{Arc, mpsc};
 
 use bytes::Bytes;
-use sha2::Digest;
 use task_queue_raft::state_machine::Moment;
 use task_queue_raft::types::Index;
 
@@ -147,22 +146,12 @@ fn prepare(job: Job) -> Result<Prepared, String> {
         Base::None(words) => return Err(words),
     }
     let chunks = guest.snapshot(at).map_err(refused)?;
-    let state = digest(module.description().version, &chunks);
+    let state = chunks.digest(module.description().version);
     Ok(Prepared {
         module,
         guest,
         state,
     })
-}
-
-/// Of a state as it was written, and the version that wrote it.
-fn digest(version: u32, chunks: &Chunks) -> Sha256 {
-    let mut digest = sha2::Sha256::new();
-    digest.update(version.to_le_bytes());
-    for chunk in chunks.iter() {
-        digest.update(chunk);
-    }
-    Sha256(digest.finalize().into())
 }
 
 impl Verdict {

@@ -116,6 +116,7 @@ fn play(seed: u64, entries: u64) {
     let mut plain = Node::with_limits(faulty(), limits);
     let mut restored = Node::with_limits(faulty(), limits);
     let mut asked = Node::with_limits(faulty(), limits);
+    let mut replayed = Node::with_limits(faulty().undone_by_replay(), limits);
     for _ in 0..entries {
         let now_ms = plain.next().time_ms;
         let (envelopes, expected) = random_entry(&mut dice, &mut model, now_ms);
@@ -123,6 +124,7 @@ fn play(seed: u64, entries: u64) {
         assert_eq!(codes(&outcomes), expected, "seed {seed}");
         assert_eq!(restored.entry(&envelopes), outcomes, "seed {seed}");
         assert_eq!(asked.entry(&envelopes), outcomes, "seed {seed}");
+        assert_eq!(replayed.entry(&envelopes), outcomes, "seed {seed}");
         if dice.roll(8) == 0 {
             restored = restored.restored();
         }
@@ -135,11 +137,13 @@ fn play(seed: u64, entries: u64) {
         let hash = plain.machine.state_hash();
         assert_eq!(restored.machine.state_hash(), hash, "seed {seed}");
         assert_eq!(asked.machine.state_hash(), hash, "seed {seed}");
+        assert_eq!(replayed.machine.state_hash(), hash, "seed {seed}");
     }
     assert_eq!(plain.value(), model.value.to_string(), "seed {seed}");
     assert_eq!(plain.counts().wake_at_ms, model.wake_at_ms, "seed {seed}");
     assert_same(&mut plain, &mut restored);
     assert_same(&mut plain, &mut asked);
+    assert_same(&mut plain, &mut replayed);
 }
 
 #[test]

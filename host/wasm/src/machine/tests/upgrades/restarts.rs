@@ -165,7 +165,7 @@ fn a_node_without_a_thread_to_prepare_on_reports_that() {
     let module = by_tens();
     let mut node = Node::new(scripted());
     let machine = WasmMachine::new(scripted(), limits(), None).unwrap();
-    let none = || Err(std::io::Error::other("no threads left"));
+    let none = || Err(io::Error::other("no threads left"));
     node.machine = machine.preparing_on(Box::new(move |_| none()));
     let upgrade = node.stage(begin(&module), module.bytes());
     let Verdict::Refused { words } = node.verdict() else {

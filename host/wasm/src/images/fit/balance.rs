@@ -1,0 +1,418 @@
+//! Whether a function leaves a global as it found it.
+//!
+//! The function is run with stand-ins for values: what the global had at the beginning plus a known number, a known
+//! number, or anything. Where two ways meet, what they don't agree on is anything. A loop is run again until its
+//! beginning agrees with all ways back to it. Functions that are called are taken to leave the global as it is: each of
+//! them is checked in the same way, and a call that does not return does not matter, for its instance is thrown away.
+
+use wasmparser::{
+    BinaryReaderError, BlockType, ContType, FrameKind, FuncType, FunctionBody, ModuleArity,
+    Operator, RefType, SubType,
+};
+
+use super::Core;
+
+/// Runs through one function; loops within loops need as many as they are deep, and a few more.
+const MOST_RUNS: usize = 64;
+
+/// What is known of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Value {
+    /// The global at the beginning, plus this, as wrapping 64 bits; for an `i32` the low half counts.
+    Entry(i64),
+    Number(i64),
+    Anything,
+}
+
+/// What is known at one point of a function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct State {
+    global: Value,
+    /// Locals that have something to do with the global, in order. All others may be anything.
+    locals: Vec<(u32, i64)>,
+}
+
+impl State {
+    fn local(&self, local: u32) -> Value {
+        let found = self.locals.iter().find(|(known, _)| *known == local);
+        found.map_or(Value::Anything, |(_, plus)| Value::Entry(*plus))
+    }
+
+    fn set_local(&mut self, local: u32, value: Value) {
+        self.locals.retain(|(known, _)| *known != local);
+        if let Value::Entry(plus) = value {
+            self.locals.push((local, plus));
+            self.locals.sort_unstable();
+        }
+    }
+
+    /// What holds on either way.
+    fn meet(&mut self, other: &Self) {
+        if self.global != other.global {
+            self.global = Value::Anything;
+        }
+        self.locals.retain(|known| other.locals.contains(known));
+    }
+}
+
+/// A block that is open.
+struct Frame {
+    kind: FrameKind,
+    ty: BlockType,
+    /// Height of the stack below its operands.
+    height: usize,
+    /// What holds at the beginning, for a loop's or an `else`'s sake; `None` where the beginning is not reached.
+    beginning: Option<State>,
+    /// What holds at the end, by the ways that jump there.
+    end: Option<State>,
+    /// Number of the loop.
+    number: usize,
+}
+
+struct Run<'c, 'a> {
+    core: &'c Core<'a>,
+    global: u32,
+    /// Type of the function.
+    ty: u32,
+    frames: Vec<Frame>,
+    stack: Vec<Value>,
+    /// `None` where it is not reached.
+    state: Option<State>,
+    /// What holds at the beginning of each loop, as far as it is known.
+    loops: Vec<Option<State>>,
+    loops_seen: usize,
+    changed: bool,
+    /// The global may be another one at an end.
+    kept: bool,
+}
+
+/// Whether a function of this type leaves the global as it found it, as far as can be told.
+pub(super) fn check(
+    core: &Core<'_>,
+    ty: u32,
+    body: &FunctionBody<'_>,
+    global: u32,
+) -> Result<bool, BinaryReaderError> {
+    let mut loops = Vec::new();
+    for _ in 0..MOST_RUNS {
+        let mut run = Run {
+            core,
+            global,
+            ty,
+            frames: Vec::new(),
+            stack: Vec::new(),
+            state: None,
+            loops,
+            loops_seen: 0,
+            changed: false,
+            kept: true,
+        };
+        run.begin();
+        for operator in body.get_operators_reader()? {
+            if run.step(&operator?).is_none() {
+                return Ok(false);
+            }
+        }
+        if !run.kept || !run.changed {
+            return Ok(run.kept);
+        }
+        loops = run.loops;
+    }
+    Ok(false)
+}
+
+impl Run<'_, '_> {
+    fn begin(&mut self) {
+        let state = State {
+            global: Value::Entry(0),
+            locals: Vec::new(),
+        };
+        self.state = Some(state.clone());
+        self.frames.push(Frame {
+            kind: FrameKind::Block,
+            ty: BlockType::FuncType(self.ty),
+            height: 0,
+            beginning: Some(state),
+            end: None,
+            number: 0,
+        });
+    }
+
+    /// Takes one instruction; `None` where it is one that can't be followed.
+    fn step(&mut self, operator: &Operator<'_>) -> Option<()> {
+        match operator {
+            Operator::Block { blockty } => self.open(FrameKind::Block, *blockty),
+            Operator::Loop { blockty } => self.open(FrameKind::Loop, *blockty),
+            Operator::If { blockty } => {
+                self.pop();
+                self.open(FrameKind::If, *blockty)
+            }
+            Operator::Else => self.otherwise(),
+            Operator::End => self.close(),
+            Operator::Br { relative_depth } => {
+                self.jump(*relative_depth)?;
+                self.stop()
+            }
+            Operator::BrIf { relative_depth } => {
+                self.pop();
+                self.jump(*relative_depth)
+            }
+            Operator::BrTable { targets } => {
+                self.pop();
+                for target in targets.targets() {
+                    self.jump(target.ok()?)?;
+                }
+                self.jump(targets.default())?;
+                self.stop()
+            }
+            Operator::Return
+            | Operator::ReturnCall { .. }
+            | Operator::ReturnCallIndirect { .. } => {
+                self.jump(u32::try_from(self.frames.len()).ok()? - 1)?;
+                self.stop()
+            }
+            Operator::Unreachable => self.stop(),
+            Operator::TryTable { .. }
+            | Operator::Throw { .. }
+            | Operator::ThrowRef
+            | Operator::BrOnNull { .. }
+            | Operator::BrOnNonNull { .. }
+            | Operator::BrOnCast { .. }
+            | Operator::BrOnCastFail { .. }
+            | Operator::ReturnCallRef { .. } => None,
+            operator => self.compute(operator),
+        }
+    }
+
+    /// Instructions that go on with the next one.
+    fn compute(&mut self, operator: &Operator<'_>) -> Option<()> {
+        let result = match operator {
+            Operator::LocalGet { local_index } => {
+                let state = self.state.as_ref();
+                state.map_or(Value::Anything, |state| state.local(*local_index))
+            }
+            Operator::LocalSet { local_index } => {
+                let value = self.pop();
+                if let Some(state) = &mut self.state {
+                    state.set_local(*local_index, value);
+                }
+                return Some(());
+            }
+            Operator::LocalTee { local_index } => {
+                let value = self.pop();
+                if let Some(state) = &mut self.state {
+                    state.set_local(*local_index, value);
+                }
+                value
+            }
+            Operator::GlobalGet { global_index } if *global_index == self.global => {
+                let state = self.state.as_ref();
+                state.map_or(Value::Anything, |state| state.global)
+            }
+            Operator::GlobalSet { global_index } if *global_index == self.global => {
+                let value = self.pop();
+                if let Some(state) = &mut self.state {
+                    state.global = value;
+                }
+                return Some(());
+            }
+            Operator::I32Const { value } => Value::Number(i64::from(*value)),
+            Operator::I64Const { value } => Value::Number(*value),
+            Operator::I32Add | Operator::I64Add => match (self.pop(), self.pop()) {
+                (Value::Entry(plus), Value::Number(number))
+                | (Value::Number(number), Value::Entry(plus)) => {
+                    Value::Entry(plus.wrapping_add(number))
+                }
+                _ => Value::Anything,
+            },
+            Operator::I32Sub | Operator::I64Sub => match (self.pop(), self.pop()) {
+                (Value::Number(number), Value::Entry(plus)) => {
+                    Value::Entry(plus.wrapping_sub(number))
+                }
+                _ => Value::Anything,
+            },
+            operator => {
+                let (taken, given) = operator.operator_arity(self)?;
+                for _ in 0..taken {
+                    self.pop();
+                }
+                for _ in 0..given {
+                    self.stack.push(Value::Anything);
+                }
+                return Some(());
+            }
+        };
+        self.stack.push(result);
+        Some(())
+    }
+
+    fn pop(&mut self) -> Value {
+        let floor = self.frames.last().map_or(0, |frame| frame.height);
+        if self.stack.len() > floor {
+            self.stack.pop().unwrap_or(Value::Anything)
+        } else {
+            // Only where it is not reached: the module was validated.
+            Value::Anything
+        }
+    }
+
+    fn arity(&self, ty: BlockType) -> Option<(usize, usize)> {
+        match ty {
+            BlockType::Empty => Some((0, 0)),
+            BlockType::Type(_) => Some((0, 1)),
+            BlockType::FuncType(ty) => self.core.arity(ty),
+        }
+    }
+
+    fn push_any(&mut self, count: usize) {
+        self.stack
+            .extend(std::iter::repeat_n(Value::Anything, count));
+    }
+
+    fn open(&mut self, kind: FrameKind, ty: BlockType) -> Option<()> {
+        let (parameters, _) = self.arity(ty)?;
+        for _ in 0..parameters {
+            self.pop();
+        }
+        let mut number = 0;
+        if kind == FrameKind::Loop {
+            number = self.loops_seen;
+            self.loops_seen += 1;
+            if self.loops.len() == number {
+                self.loops.push(None);
+            }
+            self.meet_loop(number);
+            if self.state.is_some() {
+                self.state.clone_from(&self.loops[number]);
+            }
+        }
+        self.frames.push(Frame {
+            kind,
+            ty,
+            height: self.stack.len(),
+            beginning: self.state.clone(),
+            end: None,
+            number,
+        });
+        self.push_any(parameters);
+        Some(())
+    }
+
+    /// Adds what holds now to what is known of a loop's beginning.
+    fn meet_loop(&mut self, number: usize) {
+        let Some(state) = &self.state else { return };
+        match &mut self.loops[number] {
+            Some(known) => {
+                let before = known.clone();
+                known.meet(state);
+                self.changed |= before != *known;
+            }
+            known => {
+                *known = Some(state.clone());
+                self.changed = true;
+            }
+        }
+    }
+
+    fn otherwise(&mut self) -> Option<()> {
+        self.jump(0)?;
+        let frame = self.frames.last_mut()?;
+        frame.kind = FrameKind::Else;
+        self.state.clone_from(&frame.beginning);
+        let (height, ty) = (frame.height, frame.ty);
+        self.stack.truncate(height);
+        let (parameters, _) = self.arity(ty)?;
+        self.push_any(parameters);
+        Some(())
+    }
+
+    fn close(&mut self) -> Option<()> {
+        // A loop's label is its beginning, which falling out of it is no way to.
+        let is_loop = self.frames.last()?.kind == FrameKind::Loop;
+        if !is_loop {
+            self.jump(0)?;
+        }
+        let frame = self.frames.pop()?;
+        if !is_loop {
+            self.state = frame.end;
+        }
+        if frame.kind == FrameKind::If {
+            // Without an `else` the block may be passed over.
+            match (&mut self.state, frame.beginning) {
+                (Some(state), Some(beginning)) => state.meet(&beginning),
+                (state @ None, beginning) => *state = beginning,
+                (Some(_), None) => {}
+            }
+        }
+        self.stack.truncate(frame.height);
+        let (_, results) = self.arity(frame.ty)?;
+        self.push_any(results);
+        Some(())
+    }
+
+    /// What holds now holds at a label as well.
+    fn jump(&mut self, depth: u32) -> Option<()> {
+        let position = self.frames.len().checked_sub(1 + depth as usize)?;
+        let Some(state) = &self.state else {
+            return Some(());
+        };
+        if position == 0 && !self.is_entry(state.global) {
+            self.kept = false;
+        }
+        let frame = &mut self.frames[position];
+        if frame.kind == FrameKind::Loop {
+            let number = frame.number;
+            self.meet_loop(number);
+            return Some(());
+        }
+        match &mut frame.end {
+            Some(end) => end.meet(state),
+            end => *end = Some(state.clone()),
+        }
+        Some(())
+    }
+
+    fn is_entry(&self, value: Value) -> bool {
+        // An `i32` that differs by a multiple of 2^32 is none that a compiler writes.
+        value == Value::Entry(0)
+    }
+
+    fn stop(&mut self) -> Option<()> {
+        self.state = None;
+        let floor = self.frames.last()?.height;
+        self.stack.truncate(floor);
+        Some(())
+    }
+}
+
+impl ModuleArity for Run<'_, '_> {
+    fn sub_type_at(&self, ty: u32) -> Option<&SubType> {
+        self.core.types.get(ty as usize)
+    }
+
+    fn tag_type_arity(&self, _tag: u32) -> Option<(u32, u32)> {
+        None
+    }
+
+    fn type_index_of_function(&self, function: u32) -> Option<u32> {
+        self.core.functions.get(function as usize).copied()
+    }
+
+    fn func_type_of_cont_type(&self, _ty: &ContType) -> Option<&FuncType> {
+        None
+    }
+
+    fn sub_type_of_ref_type(&self, _ty: &RefType) -> Option<&SubType> {
+        None
+    }
+
+    fn control_stack_height(&self) -> u32 {
+        u32::try_from(self.frames.len()).unwrap_or(u32::MAX)
+    }
+
+    fn label_block(&self, depth: u32) -> Option<(BlockType, FrameKind)> {
+        let position = self.frames.len().checked_sub(1 + depth as usize)?;
+        let frame = &self.frames[position];
+        Some((frame.ty, frame.kind))
+    }
+}

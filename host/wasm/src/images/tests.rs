@@ -1,0 +1,39 @@
+use super::*;
+
+fn micros(count: u64) -> u64 {
+    count * FUEL_PER_MICROSECOND
+}
+
+#[test]
+fn a_freeze_is_due_once_the_work_since_the_last_one_is_worth_it() {
+    let mut pace = Pace::default();
+    assert!(!pace.is_due_after(micros(99)));
+    assert!(pace.is_due_after(micros(1)), "there is a least of work");
+    pace.frozen(Duration::from_micros(100));
+    assert!(!pace.is_due_after(micros(1_599)));
+    assert!(pace.is_due_after(micros(1)));
+}
+
+#[test]
+fn after_a_failure_it_is_due_earlier_for_a_while() {
+    let mut pace = Pace::default();
+    pace.frozen(Duration::from_micros(500));
+    pace.failed();
+    assert!(!pace.is_due_after(micros(499)));
+    assert!(!pace.is_behind());
+    assert!(pace.is_due_after(micros(1)));
+    assert!(pace.is_behind());
+    pace.frozen(Duration::from_micros(500));
+    for _ in 0..ALERT_CALLS {
+        pace.is_due_after(0);
+    }
+    assert!(!pace.is_due_after(micros(501)));
+}
+
+#[test]
+fn it_says_which_way_a_guest_takes() {
+    assert_eq!(Undo::Images.to_string(), "memory images");
+    let because = "it has 2 memories".to_owned();
+    let replay = Undo::Replay { because };
+    assert_eq!(replay.to_string(), "replay (it has 2 memories)");
+}

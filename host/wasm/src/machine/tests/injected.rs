@@ -1,0 +1,24 @@
+//! Thousands of failures at random points: those that fail leave nothing, whichever way they are undone. The example
+//! `failures_bench` does the same a hundred thousand times.
+
+use super::*;
+use crate::images::Undo;
+use crate::testing::injected::{Faulty, Scripted, inject};
+use crate::testing::scripted_in_memory;
+
+#[test]
+fn thousands_of_failures_leave_nothing_behind() {
+    for seed in 0..2 {
+        let module = scripted_in_memory();
+        assert_eq!(*module.undo(), Undo::Images);
+        let done = inject(&module, &Scripted, seed, 700).unwrap();
+        assert!(done.rollbacks >= 700, "{done:?}");
+        inject(&faulty(), &Faulty, seed, 150).unwrap();
+    }
+}
+
+#[test]
+fn a_guest_without_an_image_is_as_good() {
+    assert_ne!(*scripted().undo(), Undo::Images);
+    inject(&scripted(), &Scripted, 7, 200).unwrap();
+}

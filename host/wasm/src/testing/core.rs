@@ -1,0 +1,88 @@
+//! Core modules from text, with the WIT that the counter embeds. An example has this file as well.
+
+pub(crate) const COUNTER: &[u8] = include_bytes!("../../../../examples-wasm/dist/counter.wasm");
+
+/// The text of `scripted.wat` with its globals in memory, where an image has them: at 16 and 20. Its table does not
+/// grow.
+pub(crate) fn in_memory(scripted: &str) -> String {
+    let mut text = scripted.to_owned();
+    for (global, address, value) in [("top", 16, "262144"), ("wrong", 20, "0")] {
+        let global_is = format!("(global ${global} (mut i32) (i32.const {value}))");
+        assert!(text.contains(&global_is), "{global_is}");
+        text = text
+            .replace(&global_is, "")
+            .replace(
+                &format!("(global.get ${global})"),
+                &format!("(i32.load (i32.const {address}))"),
+            )
+            .replace(
+                &format!("(global.set ${global} "),
+                &format!("(i32.store (i32.const {address}) "),
+            );
+    }
+    assert!(!text.contains("global"), "a global is left");
+    let grow = "(table.grow $table (ref.null func) (i32.load (local.get $rest)))";
+    assert!(text.contains(grow), "{grow}");
+    text = text.replace(grow, "(i32.const -1)");
+    let end = text.rfind(')').unwrap();
+    // 262,144, little-endian.
+    text.replace_range(end.., "(data (i32.const 16) \"\\00\\00\\04\\00\"))");
+    text
+}
+
+/// A core module from text, with the WIT that the counter embeds.
+pub(crate) fn core_module(text: &str) -> Vec<u8> {
+    let mut module = wat::parse_str(text).unwrap();
+    for (name, payload) in embedded_wit() {
+        let mut section = Vec::new();
+        put_leb(&mut section, name.len());
+        section.extend_from_slice(name.as_bytes());
+        section.extend_from_slice(payload);
+        module.push(0);
+        put_leb(&mut module, section.len());
+        module.extend_from_slice(&section);
+    }
+    module
+}
+
+/// The counter's custom sections that hold its WIT: names and contents.
+pub(crate) fn embedded_wit() -> Vec<(&'static str, &'static [u8])> {
+    let mut sections = Vec::new();
+    let mut rest = &COUNTER[8..];
+    while let [id, after @ ..] = rest {
+        let (length, after) = take_leb(after);
+        let (section, next) = after.split_at(length);
+        rest = next;
+        if *id == 0 {
+            let (length, section) = take_leb(section);
+            let (name, payload) = section.split_at(length);
+            let name = std::str::from_utf8(name).unwrap();
+            if name.starts_with("component-type") {
+                sections.push((name, payload));
+            }
+        }
+    }
+    assert!(!sections.is_empty(), "the counter embeds its WIT");
+    sections
+}
+
+fn take_leb(mut bytes: &[u8]) -> (usize, &[u8]) {
+    let (mut value, mut shift) = (0, 0);
+    loop {
+        let byte = bytes[0];
+        bytes = &bytes[1..];
+        value |= usize::from(byte & 0x7f) << shift;
+        shift += 7;
+        if byte < 0x80 {
+            return (value, bytes);
+        }
+    }
+}
+
+fn put_leb(to: &mut Vec<u8>, mut value: usize) {
+    while value >= 0x80 {
+        to.push((value & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    to.push(value as u8);
+}

@@ -1,0 +1,176 @@
+//! Histories in which a guest fails at random points, and the same histories without the failures. The example
+//! `failures_bench` has this file as well.
+
+use super::{
+    Envelope, GuestModule, Index, MachineLimits, Moment, Outcome, StateMachine, WasmMachine,
+};
+
+type Error = Box<dyn std::error::Error>;
+
+/// Dice that fall the same for a seed (SplitMix64).
+pub(crate) struct Dice(pub(crate) u64);
+
+impl Dice {
+    pub(crate) fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut bits = self.0;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (bits ^ (bits >> 31)) % sides
+    }
+}
+
+/// How a guest is made to fail, and how it is made to do something.
+pub(crate) trait Script {
+    /// A command that succeeds.
+    fn good(&self, dice: &mut Dice) -> Vec<u8>;
+    /// A command that fails, and its code.
+    fn bad(&self, dice: &mut Dice) -> (Vec<u8>, &'static str);
+}
+
+/// Limits that a failure reaches soon.
+pub(crate) fn injected_limits() -> MachineLimits {
+    MachineLimits {
+        fuel_per_command: 4_000_000,
+        memory_bytes: 4 << 20,
+        reply_bytes: 64 << 10,
+        ..MachineLimits::default()
+    }
+}
+
+/// The guest of `scripted.wat`.
+pub(crate) struct Scripted;
+
+fn op(letter: u8, number: u32) -> Vec<u8> {
+    let mut command = vec![letter];
+    command.extend_from_slice(&number.to_le_bytes());
+    command
+}
+
+impl Script for Scripted {
+    fn good(&self, dice: &mut Dice) -> Vec<u8> {
+        match dice.roll(20) {
+            0 => b"eevent".to_vec(),
+            1 => b"rrefused".to_vec(),
+            2 => b"lline".to_vec(),
+            3 => op(b'z', 1_000),
+            4 => op(b'p', dice.roll(100) as u32),
+            _ => b"a".to_vec(),
+        }
+    }
+
+    fn bad(&self, dice: &mut Dice) -> (Vec<u8>, &'static str) {
+        match dice.roll(20) {
+            0..6 => (b"t".to_vec(), "trap"),
+            6..9 => (b"uwords".to_vec(), "trap"),
+            9 => (b"v".to_vec(), "out_of_fuel"),
+            10 | 11 => (op(b'z', 64 << 20), "out_of_memory"),
+            // Over the limit of a reply.
+            12 | 13 => (op(b'z', 65 << 10), "trap"),
+            // Too few verdicts, too few offsets, and other nonsense.
+            _ => (vec![b'o', b'1' + dice.roll(6) as u8], "trap"),
+        }
+    }
+}
+
+/// The guest of `tests/guests/faulty`.
+pub(crate) struct Faulty;
+
+impl Script for Faulty {
+    fn good(&self, dice: &mut Dice) -> Vec<u8> {
+        let text = match dice.roll(11) {
+            0 => r#"{"emit":{"topic":"t","payload":"p"}}"#.to_owned(),
+            // What a draw gives depends on the calls before it in the same entry, so there is none.
+            1 => r#"{"refuse":{}}"#.to_owned(),
+            _ => format!(r#"{{"add":{{"by":{}}}}}"#, dice.roll(1_000)),
+        };
+        text.into_bytes()
+    }
+
+    fn bad(&self, dice: &mut Dice) -> (Vec<u8>, &'static str) {
+        let (text, code) = match dice.roll(20) {
+            0..8 => (r#"{"trap":{}}"#, "trap"),
+            8..18 => (r#"{"half":{"by":7}}"#, "trap"),
+            18 => (r#"{"spin":{}}"#, "out_of_fuel"),
+            _ => (r#"{"alloc":{"mib":16}}"#, "out_of_memory"),
+        };
+        (text.as_bytes().to_vec(), code)
+    }
+}
+
+/// What an injection came to.
+#[derive(Debug, Default)]
+pub(crate) struct Injected {
+    pub(crate) failures: u64,
+    pub(crate) entries: u64,
+    pub(crate) rollbacks: u64,
+}
+
+/// Runs entries of one to eight commands until so many of them failed, on a machine that has images, on one that goes by
+/// replay, and without the commands that fail on a third one. The first two have to agree on everything, down to the
+/// running hash after each entry; and the third has to give the same for all other commands and to end in the same state.
+pub(crate) fn inject(
+    module: &GuestModule,
+    script: &dyn Script,
+    seed: u64,
+    failures: u64,
+) -> Result<Injected, Error> {
+    let new = |module: &GuestModule| WasmMachine::new(module.clone(), injected_limits(), None);
+    let mut images = new(module)?;
+    let mut replayed = new(&module.undone_by_replay())?;
+    let mut spared = new(module)?;
+    let mut dice = Dice(seed);
+    let mut done = Injected::default();
+    while done.failures < failures {
+        done.entries += 1;
+        let at = Moment {
+            index: Index(done.entries),
+            time_ms: done.entries,
+        };
+        let (mut all, mut good, mut codes) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..=dice.roll(8) {
+            if dice.roll(3) == 0 {
+                let (command, code) = script.bad(&mut dice);
+                all.push(Envelope::command(None, &command)?);
+                codes.push(Some(code));
+                done.failures += 1;
+            } else {
+                let command = Envelope::command(None, &script.good(&mut dice))?;
+                all.push(command.clone());
+                good.push(command);
+                codes.push(None);
+            }
+        }
+        let outcomes = images.apply(at, &all)?;
+        let same = replayed.apply(at, &all)?;
+        let kinds: Vec<_> = outcomes.iter().map(failure).collect();
+        if kinds != codes {
+            return Err(format!("entry {at:?} was to fail as {codes:?}, not {kinds:?}").into());
+        }
+        if replayed.state_hash() != images.state_hash() || kinds != failures_of(&same) {
+            return Err(format!("an image and a replay differ at {at:?}").into());
+        }
+        let kept: Vec<&Outcome> = outcomes.iter().filter(|it| failure(it).is_none()).collect();
+        let expected = spared.apply(at, &good)?;
+        if kept != expected.iter().collect::<Vec<_>>() {
+            return Err(format!("a failure changed what {at:?} gives: {kept:?}").into());
+        }
+    }
+    done.rollbacks = images.status().get().counts.rollbacks;
+    let digest = images.guest_digest()?;
+    if digest != spared.guest_digest()? || digest != replayed.guest_digest()? {
+        return Err("the states at the end differ".into());
+    }
+    Ok(done)
+}
+
+fn failures_of(outcomes: &[Outcome]) -> Vec<Option<&'static str>> {
+    outcomes.iter().map(failure).collect()
+}
+
+fn failure(outcome: &Outcome) -> Option<&'static str> {
+    match outcome {
+        Outcome::Failed(failure) => Some(failure.code()),
+        _ => None,
+    }
+}

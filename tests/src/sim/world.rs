@@ -54,6 +54,8 @@ enum Event {
     Again { op: OpId },
     /// The operator replaces a node that is damaged.
     Replace { node: usize },
+    /// A node whose machine is to get another state asks for it.
+    Reinstall { node: usize },
     /// The next fault is due.
     Fault,
     /// Nothing: time only passes up to here.
@@ -245,6 +247,10 @@ impl World {
             }
             Event::Again { op } => {
                 self.ask_again(op);
+                Ok(())
+            }
+            Event::Reinstall { node } => {
+                self.carry_on_reinstall(node);
                 Ok(())
             }
             Event::Replace { node } => {

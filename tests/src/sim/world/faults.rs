@@ -78,6 +78,10 @@ impl World {
                 self.nodes[node].snapshots.set_failing(failing);
             }
             FaultKind::SnapshotOrder => self.put(node, Input::TakeSnapshot),
+            FaultKind::Reinstall => {
+                self.put(node, Input::Reinstall);
+                self.schedule(Duration::from_millis(20), Event::Reinstall { node });
+            }
             FaultKind::ChangeMembers => self.order_change(),
             FaultKind::Transfer => self.order_transfer(),
             FaultKind::WipeDisk if self.may_lose_a_disk() => {

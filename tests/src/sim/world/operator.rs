@@ -6,6 +6,8 @@ use std::time::Duration;
 use task_queue_raft::driver::Input;
 use task_queue_raft::message::{Order, OrderError};
 use task_queue_raft::raft::membership::{Change, Seat};
+use task_queue_raft::raft::reinstall::Reinstall;
+use task_queue_raft::raft::{Core, Role};
 use task_queue_raft::types::{Index, NodeId};
 
 use super::{Event, World};
@@ -119,8 +121,29 @@ impl World {
         self.order(Order::Transfer(to));
     }
 
+    /// A node asks for a snapshot, again and again, until its machine has another state, and gives leadership away before
+    /// that. One that has crashed meanwhile has forgotten that it wants any.
+    pub(super) fn carry_on_reinstall(&mut self, node: usize) {
+        let core = self.nodes[node].core();
+        let leads = core.is_some_and(|core| core.role() == Role::Leader);
+        let stage = core.and_then(Core::reinstalling);
+        if leads && stage.is_some() {
+            self.order_at(node, Order::Transfer(None));
+        } else if let Some(Reinstall::Wants(from)) = stage {
+            let order = Order::SendSnapshot(self.ids[node].clone(), from);
+            self.order_at(node, order);
+        }
+        if stage.is_some() {
+            self.schedule(Duration::from_millis(700), Event::Reinstall { node });
+        }
+    }
+
     fn order(&mut self, order: Order) {
         let node = self.fault_rng.place(self.nodes.len());
+        self.order_at(node, order);
+    }
+
+    fn order_at(&mut self, node: usize, order: Order) {
         if self.nodes[node].live.is_none() {
             return;
         }
@@ -160,6 +183,7 @@ impl World {
                 }
             }
             Some((_, Order::Transfer(_))) => self.coverage.transfers += done,
+            Some((_, Order::SendSnapshot(..))) => self.coverage.reinstalls += done,
             None => {}
         }
         Ok(())

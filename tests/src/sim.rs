@@ -29,7 +29,7 @@ pub(crate) mod machine;
 mod network;
 mod planted;
 mod profile;
-mod rng;
+pub(crate) mod rng;
 mod shrink;
 mod store;
 mod tamper;

@@ -38,12 +38,11 @@ pub enum Reinstall {
 }
 
 impl Core {
-    /// Replaces the state of the machine by a leader's, whatever it is. A node that has no peers has nobody to get one
-    /// from, and goes on.
+    /// Replaces the state of the machine by a leader's, whatever it is. A node that is no member, or the only one that
+    /// votes, has nobody to get one from, and goes on.
     pub fn reinstall(&mut self, now: Duration) {
         self.now = self.now.max(now);
-        let alone = self.membership().members().keys().eq([&self.config.id]);
-        if self.reinstall.is_none() && !alone {
+        if self.reinstall.is_none() && self.is_among_others() {
             self.reinstall = Some(Reinstall::Begun);
         }
     }
@@ -76,9 +75,15 @@ impl Core {
         matches!(self.reinstall, Some(Reinstall::Wants(from)) if meta.last.index >= from)
     }
 
+    fn is_among_others(&self) -> bool {
+        let mut voters = self.membership().voters();
+        self.membership().contains(&self.config.id) && voters.any(|id| *id != self.config.id)
+    }
+
     /// Goes on from step to step. Said wherever the core says what is to be done.
     pub(super) fn gather_reinstall(&mut self) {
-        if self.awaits_state() && self.log.len() > MOST_LOGS * self.config.max_log_entries {
+        let too_long = self.log.len() > MOST_LOGS * self.config.max_log_entries;
+        if self.awaits_state() && (too_long || !self.is_among_others()) {
             // Nobody sends it, and the log can't be cut. The machine goes on with the state that it has.
             self.reinstall = None;
         }

@@ -178,7 +178,9 @@ impl Core {
     /// When a chunk that the rate holds back may leave.
     pub(super) fn chunk_deadline(&self) -> Option<Duration> {
         self.config.limits.snapshot_bytes_per_second?;
-        let waits = self.pace.reading == 0 && self.waiting_for_chunks().next().is_some();
+        let waits = self.pace.reading == 0
+            && !self.awaits_state()
+            && self.waiting_for_chunks().next().is_some();
         waits.then_some(self.pace.due)
     }
 

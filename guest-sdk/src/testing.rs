@@ -1,12 +1,14 @@
 //! A host in memory, for the native tests of a guest.
 //!
-//! [`Harness`] drives one machine; [`assert_live_and_restored_agree`] runs the same entries through a machine
-//! that lives on and through one that is written and read again after each of them.
+//! [`Harness`] drives one machine; [`TestCluster`] drives several copies of it that have to stay the same, over restarts
+//! and upgrades. [`assert_live_and_restored_agree`] does so with a list of entries.
 
 mod agree;
+mod cluster;
 mod recorder;
 
 pub use agree::{Step, assert_live_and_restored_agree};
+pub use cluster::TestCluster;
 
 use recorder::Recorder;
 
@@ -290,13 +292,18 @@ impl<M: Guest> Harness<M> {
             panic!("{} cannot read its own snapshot: {error}", M::NAME);
         }
         if let Some(time_ms) = self.wake_at() {
-            copy.host.wake_at(time_ms);
+            copy.wake_again_at(time_ms);
         }
         if self.written.is_none() {
             copy.without_refusal_check()
         } else {
             copy
         }
+    }
+
+    /// The wake time is the host's to remember: a restored machine is still woken.
+    fn wake_again_at(&self, time_ms: u64) {
+        self.host.wake_at(time_ms);
     }
 
     fn next_entry(&mut self) {

@@ -30,7 +30,7 @@ mod network;
 mod planted;
 mod profile;
 mod record;
-mod rng;
+pub(crate) mod rng;
 mod shrink;
 mod store;
 mod tamper;

@@ -4,53 +4,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
-use oarlock_tests::process::{Answer, Cluster, Http, eventually, guest};
-use serde_json::{Value, json};
+use oarlock_tests::process::{Cluster, Http, eventually, guest};
+use serde_json::json;
+
+#[path = "upgrade"]
+mod parts {
+    pub(crate) mod kit;
+    mod steps;
+    mod voters;
+}
+
+use parts::kit::{all_run, noted, upgrade};
 
 const ADD: &str = r#"{"add":{"by":1}}"#;
 /// Several entries in the log.
 const NOTE_BYTES: usize = 1 << 20;
 
-/// The counter with a long note in it: another module that does the same.
 fn counter_with(note: u8) -> Bytes {
-    let mut module = std::fs::read(guest("counter")).expect("a module");
-    // A custom section: its kind, its length, a name of one letter, and the note.
-    module.push(0);
-    let mut length = NOTE_BYTES + 2;
-    while length >= 0x80 {
-        module.push((length & 0x7f) as u8 | 0x80);
-        length >>= 7;
-    }
-    module.extend_from_slice(&[length as u8, 1, b'n']);
-    module.resize(module.len() + NOTE_BYTES, note);
-    module.into()
-}
-
-/// Sends the module to a node until one takes it: leaders come and go here.
-async fn upgrade(targets: &[Http], module: &Bytes) -> Answer {
-    let headers = [("oarlock-timeout-ms", "50000")];
-    eventually("a node has the upgrade done", async || {
-        for target in targets {
-            let sent = target.send("POST", "/v1/state-machine", &headers, module.clone());
-            if let Ok(answer) = sent.await
-                && ![429, 503, 504].contains(&answer.status)
-            {
-                return Some(answer);
-            }
-        }
-        None
-    })
-    .await
-}
-
-async fn all_run(cluster: &Cluster, sha256: &Value) {
-    for node in &cluster.nodes {
-        eventually("the node runs the new module", async || {
-            let status = node.http().status().await?;
-            (status["state_machine"]["sha256"] == *sha256).then_some(())
-        })
-        .await;
-    }
+    noted("counter", note, NOTE_BYTES)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -145,13 +145,13 @@ fn agreement_is_found_where_there_is_some() {
 }
 
 #[test]
-#[should_panic(expected = "live and restored answer entry 2 differently: {\"forget\":{}}")]
+#[should_panic(expected = "live and restored answer differently at entry 2: {\"forget\":{}}")]
 fn state_that_is_not_in_the_snapshot_is_found() {
     assert_live_and_restored_agree::<Rogue>([r#"{"forget":{}}"#, r#"{"forget":{}}"#]);
 }
 
 #[test]
-#[should_panic(expected = "live and restored answer entry 1 differently")]
+#[should_panic(expected = "live and restored answer differently at entry 1")]
 fn state_outside_the_state_is_found() {
     assert_live_and_restored_agree::<Rogue>([r#"{"elsewhere":{}}"#]);
 }

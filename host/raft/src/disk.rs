@@ -46,6 +46,8 @@ pub enum DiskTask {
     },
     /// Remove older snapshots.
     Retain(SnapshotMeta),
+    /// Keep this snapshot beside the others.
+    SetAside(SnapshotMeta),
     /// Note which cluster this node has joined.
     Join(String),
     /// Note that the store holds all that the node has promised.
@@ -161,6 +163,11 @@ impl Disk {
             DiskTask::Admit => {
                 self.log.admit()?;
                 Ok(DiskDone::Admitted)
+            }
+            DiskTask::SetAside(meta) => {
+                let kept = self.snapshots.set_aside(&meta);
+                unless_full(kept, "the state of the machine is not kept for inspection")?;
+                Ok(DiskDone::Tidied)
             }
             DiskTask::Retain(meta) => {
                 self.snapshots.retain(&meta)?;

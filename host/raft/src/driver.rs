@@ -167,6 +167,8 @@ pub enum Input<M: StateMachine, E: Ends<M>> {
     SnapshotTaken(Option<SnapshotMeta>),
     /// Someone wants a snapshot taken.
     TakeSnapshot,
+    /// The machine's state is wrong: a leader's is to take its place.
+    Reinstall,
     /// The node has joined the cluster of this name.
     Joined(String),
     /// An operator has an order.
@@ -313,6 +315,7 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
             Input::Restored(meta) => self.on_restored(&meta),
             Input::SnapshotTaken(meta) => self.core.snapshot_taken(now, meta),
             Input::TakeSnapshot => self.core.take_snapshot(),
+            Input::Reinstall => self.core.reinstall(now),
             Input::Joined(cluster_id) => self.ends.disk(DiskTask::Join(cluster_id)),
             Input::Order {
                 order,
@@ -440,6 +443,7 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
                 self.ends.disk(DiskTask::Receive { meta, offset, data });
             }
             SnapshotTask::Retain(meta) => self.ends.disk(DiskTask::Retain(meta)),
+            SnapshotTask::SetAside(meta) => self.ends.disk(DiskTask::SetAside(meta)),
         }
     }
 

@@ -26,6 +26,7 @@ use crate::disk::DiskStats;
 use crate::driver::{Applied, Consistency, Input, SubmitError};
 use crate::raft::admission::Say;
 use crate::raft::membership::Membership;
+use crate::raft::reinstall::Reinstall;
 use crate::raft::{Core, Role};
 use crate::state_machine::StateMachine;
 use crate::storage::StorageError;
@@ -147,6 +148,10 @@ pub struct Status {
     pub say: Say,
     /// Voters that have lost their stores, as far as this node has heard, and are not yet taken in again.
     pub lost: Vec<NodeId>,
+    /// How far the replacement of the machine's state by a leader's has come, if it is under way.
+    pub reinstall: Option<Reinstall>,
+    /// How often that was done since the node was started.
+    pub reinstalled: u64,
 }
 
 impl Status {
@@ -166,6 +171,8 @@ impl Status {
         news |= set(&mut self.has_lease, core.lease_until().is_some());
         news |= set(&mut self.say, core.say());
         news |= set(&mut self.lost, core.lost());
+        news |= set(&mut self.reinstall, core.reinstalling());
+        news |= set(&mut self.reinstalled, core.reinstalled());
         if self.node_id != *core.id() {
             self.node_id.clone_from(core.id());
             news = true;
@@ -359,6 +366,15 @@ impl<M: StateMachine> Raft<M> {
     /// Where the node is stopping.
     pub fn request_snapshot(&self) -> Result<(), SubmitError> {
         self.hand_in(Input::TakeSnapshot)
+    }
+
+    /// Has the machine's state, whatever it is, replaced by a leader's. It stops being applied to, its state is set aside,
+    /// and [`Status::reinstall`] says from which entry on a snapshot is wanted: [`Raft::send_me_snapshot`] asks for it.
+    ///
+    /// # Errors
+    /// Where the node is stopping.
+    pub fn reinstall(&self) -> Result<(), SubmitError> {
+        self.hand_in(Input::Reinstall)
     }
 
     fn place(&self) -> Result<OwnedSemaphorePermit, SubmitError> {

@@ -241,6 +241,8 @@ pub enum Order {
     Change(Change),
     /// Another leader: this one, or whichever voter is the most up to date.
     Transfer(Option<NodeId>),
+    /// A snapshot for this node, of this entry or of a later one: its machine is to get another state.
+    SendSnapshot(NodeId, Index),
 }
 
 /// Why an order was not carried out, or may not have been.
@@ -264,6 +266,23 @@ pub enum OrderError {
     /// The node is stopping.
     #[error("the node is stopping; it may still be carried out: asking again does no harm")]
     Stopped,
+    /// No snapshot is sent.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotOrderError),
+}
+
+/// Why a node is sent no snapshot.
+#[derive(Clone, Debug, Error, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SnapshotOrderError {
+    /// Only a leader sends any.
+    #[error("this node does not lead")]
+    NotLeader,
+    /// It is no peer of the leader.
+    #[error("{node} is not a member; add it first")]
+    UnknownNode {
+        /// Which node.
+        node: NodeId,
+    },
 }
 
 /// Why leadership stays where it is.

@@ -13,6 +13,7 @@
 //! | [`Core::persisted`], [`Core::entries_read`], [`Core::applied`] | the disk or the state machine is done |
 //! | [`Core::write_refused`] | the disk is full |
 //! | [`Core::snapshot_taken`], [`Core::chunk_read`], [`Core::chunk_received`] | a snapshot has moved on |
+//! | [`Core::reinstall`], [`Core::send_snapshot`] | a machine's state is to be replaced by a leader's |
 //! | [`Core::admitted`] | the store has noted that it holds all that the node has promised |
 //!
 //! After any of them [`Core::ready`] says what to do. The rules are those of the Raft paper (Ongaro, Ousterhout:
@@ -28,6 +29,7 @@ pub mod progress;
 pub mod quorum;
 mod read_index;
 pub mod ready;
+pub mod reinstall;
 mod replication;
 mod rng;
 mod room;
@@ -51,6 +53,7 @@ use membership::{Configurations, Membership};
 use progress::Progress;
 use read_index::Reads;
 use ready::{Envelope, LogRead, ReadFor, ReadState, Ready, SnapshotTask, WriteId};
+use reinstall::Reinstall;
 use rng::Rng;
 use room::Taken;
 use snapshot::Pace;
@@ -236,6 +239,10 @@ pub struct Core {
     restoring: Option<SnapshotMeta>,
     /// No snapshot is asked for before this: the last try failed.
     snapshot_retry_at: Duration,
+    /// The machine's state is to be replaced by a leader's.
+    reinstall: Option<Reinstall>,
+    /// How often it was.
+    reinstalled: u64,
     apply_read_under_way: bool,
     /// Last index and size in bytes of what the state machine has been handed and has not yet applied.
     handed: VecDeque<(Index, u64)>,
@@ -320,6 +327,8 @@ impl Core {
             pace: Pace::default(),
             restoring: None,
             snapshot_retry_at: now,
+            reinstall: None,
+            reinstalled: 0,
             apply_read_under_way: false,
             handed: VecDeque::new(),
             handed_bytes: 0,
@@ -586,10 +595,9 @@ impl Core {
             ReadFor::Apply => {
                 self.apply_read_under_way = false;
                 // A snapshot may have overtaken the read.
-                if entries
-                    .first()
-                    .is_some_and(|entry| entry.id.index == self.log.applying.next())
-                {
+                let next = self.log.applying.next();
+                let wanted = entries.first().is_some_and(|entry| entry.id.index == next);
+                if wanted && !self.awaits_state() {
                     self.hand_over(entries);
                 }
             }
@@ -605,11 +613,13 @@ impl Core {
             self.handed_bytes -= self.handed.pop_front().map_or(0, |(_, size)| size);
         }
         self.retain_restored(index);
+        self.reinstall_applied(index);
     }
 
     /// What is to be done now.
     pub fn ready(&mut self) -> Ready {
         self.replicate_to_all();
+        self.gather_reinstall();
         self.gather_apply();
         self.gather_snapshot();
         self.gather_chunks();
@@ -659,7 +669,7 @@ impl Core {
         let to = self.log.committed.min(self.log.stable()).min(limit);
         let from = self.log.applying.next();
         let room = limits.unapplied_bytes.saturating_sub(self.handed_bytes);
-        if from > to || room == 0 || self.apply_read_under_way {
+        if from > to || room == 0 || self.apply_read_under_way || self.awaits_state() {
             return;
         }
         if let Some(entries) = self.log.cached(from, to, room) {

@@ -285,6 +285,15 @@ pub trait SnapshotStore: Send + Sync + 'static {
         data: &[u8],
     ) -> Result<Received, StorageError>;
 
+    /// Keeps a whole snapshot for somebody to look at, whatever becomes of it here. A bounded number is kept, the oldest
+    /// forgotten first. A store that nobody can look into has nothing to do.
+    ///
+    /// # Errors
+    /// Where it is gone, or can't be kept.
+    fn set_aside(&self, _meta: &SnapshotMeta) -> Result<(), StorageError> {
+        Ok(())
+    }
+
     /// Removes every snapshot that is older than `keep`, and transfers that this one has overtaken.
     ///
     /// # Errors

@@ -5,7 +5,7 @@
 //! quiet.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use oarlock_wasm::{Audit, AuditWord, Envelope, Sha256, StatusHandle, WasmMachine};
@@ -37,14 +37,67 @@ pub(crate) struct Findings {
 /// Whether this node's state is the cluster's. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Auditor {
-    quarantined: Arc<AtomicBool>,
+    /// Rises with each quarantine and with the end of each: an odd number is one.
+    turns: watch::Sender<u64>,
+    /// What was asked up to this entry was about a state that is gone.
+    judged_after: Arc<AtomicU64>,
+    given_up: watch::Sender<bool>,
+    lifted: Arc<AtomicU64>,
     findings: watch::Sender<Findings>,
 }
 
 impl Auditor {
     /// This node came to another state than the majority: nothing of it may be served.
     pub(crate) fn is_quarantined(&self) -> bool {
-        self.quarantined.load(Ordering::Acquire)
+        !self.turns.borrow().is_multiple_of(2)
+    }
+
+    /// A node that was in quarantine when it stopped is in quarantine.
+    pub(crate) fn starting(quarantined: bool) -> Self {
+        let auditor = Self::default();
+        auditor.turns.send_replace(quarantined.into());
+        auditor
+    }
+
+    /// Returns once the node is in quarantine.
+    pub(crate) async fn quarantined(&self) {
+        let mut turns = self.turns.subscribe();
+        // The sender is `self`, so it is not gone.
+        let _ = turns.wait_for(|turns| !turns.is_multiple_of(2)).await;
+    }
+
+    /// For [`Auditor::served_since`].
+    pub(crate) fn turns(&self) -> u64 {
+        *self.turns.borrow()
+    }
+
+    /// Whether the node has served all the time since then: what its guest said may be passed on.
+    pub(crate) fn served_since(&self, turns: u64) -> bool {
+        turns.is_multiple_of(2) && self.turns() == turns
+    }
+
+    /// How often the state was replaced by a leader's, since the node was started.
+    pub(crate) fn reinstalls(&self) -> u64 {
+        self.lifted.load(Ordering::Acquire)
+    }
+
+    /// The machine has a leader's state, as of this entry.
+    pub(crate) fn lift(&self, index: Index) {
+        self.judged_after.store(index.0, Ordering::Release);
+        self.lifted.fetch_add(1, Ordering::AcqRel);
+        // What was found is of before.
+        self.findings.send_replace(Findings::default());
+        self.turns.send_modify(|turns| *turns += 1);
+    }
+
+    /// The node stays in quarantine until somebody has looked at it.
+    pub(crate) fn give_up(&self) {
+        self.given_up.send_replace(true);
+    }
+
+    /// Whether it does.
+    pub(crate) fn has_given_up(&self) -> bool {
+        *self.given_up.borrow()
     }
 
     /// What was found last.
@@ -58,12 +111,18 @@ impl Auditor {
         self.findings.subscribe()
     }
 
-    /// Returns once the node is in quarantine.
+    /// Returns once the node stays in quarantine.
     #[cfg(test)]
-    pub(crate) async fn quarantined(&self) {
-        let mut findings = self.findings.subscribe();
-        // The sender is `self`, so it is not gone.
-        let _ = findings.wait_for(|_| self.is_quarantined()).await;
+    pub(crate) async fn given_up(&self) {
+        let mut given_up = self.given_up.subscribe();
+        let _ = given_up.wait_for(|given_up| *given_up).await;
+    }
+
+    /// Returns once the node is in quarantine no more.
+    #[cfg(test)]
+    pub(crate) async fn lifted(&self) {
+        let mut turns = self.turns.subscribe();
+        let _ = turns.wait_for(|turns| turns.is_multiple_of(2)).await;
     }
 
     /// Returns once something was found about these.
@@ -129,17 +188,18 @@ fn answer(audit: &Audit, me: &str) -> Option<AuditWord> {
 
 impl Auditor {
     fn judge(&self, audit: &Audit, voters: &[NodeId], me: &str) {
-        if audit.asked.is_none() {
+        let gone = Index(self.judged_after.load(Ordering::Acquire));
+        if audit.asked.is_none_or(|asked| asked <= gone) {
             return;
         }
         let (findings, majority) = compare(audit, voters);
         let differs = majority.is_some_and(|hash| audit.own.is_some_and(|own| own != hash));
-        if differs && !self.quarantined.swap(true, Ordering::AcqRel) {
+        if differs && self.enter() {
             tracing::error!(
                 node = me,
                 index = audit.asked.map_or(0, |asked| asked.0),
-                "this node came to another state than the majority and stops serving; keep its data directory for \
-                 inspection, and start it again on an empty one: it gets everything from the others"
+                "this node came to another state than the majority and stops serving; what it holds is kept in \
+                 `quarantine` in its data directory, and a leader's state takes its place"
             );
         }
         self.findings.send_if_modified(|before| {
@@ -148,8 +208,17 @@ impl Auditor {
                 tracing::error!(?findings, "nodes came to different states");
             }
             *before = findings;
-            news || differs
+            news
         });
+    }
+
+    /// Says whether the node was not in quarantine before.
+    fn enter(&self) -> bool {
+        self.turns.send_if_modified(|turns| {
+            let serves = turns.is_multiple_of(2);
+            *turns += u64::from(serves);
+            serves
+        })
     }
 }
 

@@ -25,6 +25,7 @@ mod http;
 mod logging;
 mod metrics;
 mod node;
+mod quarantine;
 mod readiness;
 mod serve;
 mod settings;

@@ -20,6 +20,7 @@ use crate::events::Events;
 use crate::guest::{self, GuestError};
 use crate::http::{self, App, Server};
 use crate::metrics::Metrics;
+use crate::quarantine::{self, Record, RecordError};
 use crate::readiness::{self, Readiness};
 use crate::settings::cluster::Member;
 use crate::settings::{HostPort, ServeSettings};
@@ -70,6 +71,9 @@ pub(crate) enum StartError {
         #[source]
         source: RaftStartError,
     },
+    /// It is not known whether its state is the cluster's.
+    #[error(transparent)]
+    Quarantine(#[from] RecordError),
     /// The metrics can't be set up.
     #[error("the metrics can't be set up: {0}; this is a bug")]
     Metrics(#[from] prometheus::Error),
@@ -112,6 +116,7 @@ impl Node {
         let started = Instant::now();
         // The guest first: one that is refused leaves nothing behind, not even a directory.
         let module = guest::load(settings.guest.clone(), settings.limits).await?;
+        let record = Record::read(&settings.data_dir)?;
         let peers = bind(sockets.peers, &settings.peer_addr, "peers", "peer-addr").await?;
         let clients = bind(
             sockets.clients,
@@ -163,7 +168,10 @@ impl Node {
             .map_err(|source| start_error(source, &settings))?;
 
         let leadership = raft.watch_leadership();
-        let (readiness, auditor) = (Readiness::default(), Auditor::default());
+        let (readiness, auditor) = (
+            Readiness::default(),
+            Auditor::starting(record.is_quarantined()),
+        );
         let tasks = vec![
             tokio::spawn(timekeeper::run(
                 raft.clone(),
@@ -179,6 +187,13 @@ impl Node {
                 leadership.clone(),
                 auditor.clone(),
                 settings.audit_interval,
+            ))
+            .abort_handle(),
+            tokio::spawn(quarantine::run(
+                raft.clone(),
+                auditor.clone(),
+                leadership.clone(),
+                record,
             ))
             .abort_handle(),
             tokio::spawn(upgrades::run(

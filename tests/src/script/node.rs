@@ -211,6 +211,7 @@ impl Node {
                 self.tasks.push_back(task);
             }
             SnapshotTask::Retain(meta) => self.tasks.push_back(DiskTask::Retain(meta)),
+            SnapshotTask::SetAside(meta) => self.tasks.push_back(DiskTask::SetAside(meta)),
         }
         Ok(())
     }

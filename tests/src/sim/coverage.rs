@@ -74,6 +74,8 @@ counts! {
     changes "changes of members",
     /// Leaders that gave their leadership away.
     transfers "transfers",
+    /// Machines that were to get another state, and were sent one.
+    reinstalls "reinstalls",
     /// Snapshots taken.
     snapshots "snapshots",
     /// Snapshots from a leader that a machine took over.

@@ -104,6 +104,8 @@ pub enum FaultKind {
     SnapshotFailure,
     /// Someone asks for a snapshot.
     SnapshotOrder,
+    /// Someone takes a machine's state for wrong.
+    Reinstall,
     /// Someone wants other members.
     ChangeMembers,
     /// Someone wants another leader.
@@ -129,6 +131,7 @@ impl FaultKind {
         Self::ClockJump,
         Self::SnapshotFailure,
         Self::SnapshotOrder,
+        Self::Reinstall,
         Self::ChangeMembers,
         Self::Transfer,
         Self::WipeDisk,
@@ -314,7 +317,8 @@ impl NetworkProfile {
 fn draw_faults(rng: &mut Rng, database: bool) -> Vec<FaultKind> {
     use FaultKind::{
         ChangeMembers, ClockJump, Crash, DiskError, DiskFull, DiskHang, Heal, IsolateLeader,
-        OneWay, Partition, Pause, PowerLoss, Rot, SnapshotFailure, SnapshotOrder, Transfer,
+        OneWay, Partition, Pause, PowerLoss, Reinstall, Rot, SnapshotFailure, SnapshotOrder,
+        Transfer,
     };
     let groups: [&[FaultKind]; 9] = [
         &[Crash, Crash, Crash, PowerLoss, DiskError],
@@ -332,7 +336,7 @@ fn draw_faults(rng: &mut Rng, database: bool) -> Vec<FaultKind> {
         &[Pause, Pause],
         &[DiskHang, DiskHang],
         &[ClockJump],
-        &[SnapshotFailure, SnapshotOrder],
+        &[SnapshotFailure, SnapshotOrder, Reinstall],
         &[ChangeMembers, ChangeMembers],
         &[Transfer],
     ];

@@ -54,6 +54,12 @@ enum Event {
     Again { op: OpId },
     /// The operator replaces a node that is damaged.
     Replace { node: usize },
+    /// A node whose machine is to get another state asks for it.
+    Reinstall {
+        node: usize,
+        run: u32,
+        least: Duration,
+    },
     /// The next fault is due.
     Fault,
     /// Nothing: time only passes up to here.
@@ -247,6 +253,7 @@ impl World {
                 self.ask_again(op);
                 Ok(())
             }
+            Event::Reinstall { node, run, least } => self.carry_on_reinstall(node, run, least),
             Event::Replace { node } => {
                 self.replace(node);
                 Ok(())

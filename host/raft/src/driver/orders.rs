@@ -1,4 +1,4 @@
-//! Orders of operators: another membership, another leader. The leader carries them out; other nodes hand theirs to
+//! Orders of operators: another membership, another leader; and a node's own wish for a snapshot. The leader carries them out; other nodes hand theirs to
 //! it and wait for its answer. An order says how the cluster is to be, so it may be asked for again: after a change
 //! of leader, or where a message was lost.
 
@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{Driver, Ends};
 use crate::message::{
     Message, Order, OrderError, OrderRequest, OrderResponse, RaftRequest, RaftResponse,
-    TransferError,
+    SnapshotOrderError, TransferError,
 };
 use crate::raft::membership::{Change, ChangeError, Progressed};
 use crate::state_machine::StateMachine;
@@ -180,7 +180,8 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
                 OrderError::NoLeader
                 | OrderError::Stopped
                 | OrderError::Change(ChangeError::NotLeader)
-                | OrderError::Transfer(TransferError::NotLeader),
+                | OrderError::Transfer(TransferError::NotLeader)
+                | OrderError::Snapshot(SnapshotOrderError::NotLeader),
             ) => pending.retry_at = now + RETRY,
             outcome => self.end_order(answer.id, outcome),
         }
@@ -205,6 +206,7 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
             let step = match order {
                 Order::Change(change) => self.change_step(id, &change, stage),
                 Order::Transfer(to) => self.transfer_step(id, to, stage),
+                Order::SendSnapshot(to, from) => self.snapshot_step(id, &to, from, stage),
             };
             match step {
                 Step::Ends(outcome) => self.end_order(id, outcome),
@@ -296,6 +298,18 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
                 }
                 Step::Stays(Stage::Begun(self.core.term()))
             }
+            Err(error) => Step::Ends(Err(error.into())),
+        }
+    }
+
+    /// It is done once the snapshot is on its way: the node that asked sees for itself whether it arrives.
+    fn snapshot_step(&mut self, id: u64, to: &NodeId, from: Index, stage: Stage) -> Step {
+        if !self.leads() {
+            return self.hand_on(id, stage);
+        }
+        match self.core.send_snapshot(self.now, to, from) {
+            Ok(Some(index)) => Step::Ends(Ok(index)),
+            Ok(None) => Step::Stays(Stage::Begun(self.core.term())),
             Err(error) => Step::Ends(Err(error.into())),
         }
     }

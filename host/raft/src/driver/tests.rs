@@ -4,3 +4,4 @@ mod ordering;
 mod orders;
 mod proposals;
 mod reads;
+mod reinstall;

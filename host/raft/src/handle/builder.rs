@@ -216,5 +216,7 @@ fn unstarted(config: &RaftConfig, join: bool) -> Status {
         has_lease: false,
         say: Say::Has,
         lost: Vec::new(),
+        reinstall: None,
+        reinstalled: 0,
     }
 }

@@ -112,6 +112,19 @@ impl<M: StateMachine> Raft<M> {
         self.order(Order::Transfer(to), timeout).await
     }
 
+    /// Has the leader send this node a snapshot of the entry `from` or of a later one. Returns which one is on its way.
+    ///
+    /// # Errors
+    /// See [`OrderError`].
+    pub async fn send_me_snapshot(
+        &self,
+        from: Index,
+        timeout: Duration,
+    ) -> Result<Index, OrderError> {
+        let me = self.status().node_id;
+        self.order(Order::SendSnapshot(me, from), timeout).await
+    }
+
     async fn order(&self, order: Order, timeout: Duration) -> Result<Index, OrderError> {
         let _place = self.place().map_err(|_| OrderError::Overloaded)?;
         let (operator, outcome) = oneshot::channel();

@@ -10,7 +10,7 @@ use crate::raft::transfer::Transfer;
 impl Core {
     /// Writes it to `out`, in a form that is for comparing alone.
     ///
-    /// Left out are deadlines, times, leases, the pace of chunks and the generator of timeouts: whoever compares cores chooses each `now` so that
+    /// Left out are counters, deadlines, times, leases, the pace of chunks and the generator of timeouts: whoever compares cores chooses each `now` so that
     /// it decides. Numbers of writes count from the next one. Rounds count only while a read waits for them.
     ///
     /// All fields are named, so that a new one does not compile before someone has decided where it belongs.
@@ -51,6 +51,8 @@ impl Core {
             snapshot_under_way,
             pace: _,
             restoring,
+            reinstall,
+            reinstalled: _,
             snapshot_retry_at: _,
             apply_read_under_way,
             handed,
@@ -66,7 +68,7 @@ impl Core {
         )?;
         write!(
             out,
-            "{snapshot:?}{snapshot_under_way}{restoring:?}{apply_read_under_way}{handed:?}{wanted:?}"
+            "{snapshot:?}{snapshot_under_way}{restoring:?}{reinstall:?}{apply_read_under_way}{handed:?}{wanted:?}"
         )?;
         let to = transferring.as_ref().map(Transfer::to);
         write!(

@@ -71,6 +71,8 @@ pub enum SnapshotTask {
     Restore(SnapshotMeta),
     /// Remove the older ones.
     Retain(SnapshotMeta),
+    /// Keep this one beside the others, for somebody to look at.
+    SetAside(SnapshotMeta),
 }
 
 /// A read whose index is known, or which can't be vouched for.

@@ -57,14 +57,14 @@ impl Core {
         let since = self.log.applied.0.saturating_sub(last.0);
         let full = self.log.len() >= self.config.max_log_entries;
         let enough = since >= self.config.snapshot_threshold || full && since > 0;
-        if enough && self.now >= self.snapshot_retry_at {
+        if enough && self.now >= self.snapshot_retry_at && !self.awaits_state() {
             self.take_snapshot();
         }
     }
 
     /// Asks for a snapshot now, unless one is under way.
     pub fn take_snapshot(&mut self) {
-        if !self.snapshot_under_way {
+        if !self.snapshot_under_way && !self.has_written_its_last() {
             self.snapshot_under_way = true;
             self.snapshot_task(SnapshotTask::Take);
         }
@@ -74,6 +74,7 @@ impl Core {
     pub fn snapshot_taken(&mut self, now: Duration, meta: Option<SnapshotMeta>) {
         self.now = self.now.max(now);
         self.snapshot_under_way = false;
+        self.reinstall_written(meta.as_ref());
         let Some(meta) = meta else {
             self.snapshot_retry_at = self.now + self.config.election_timeout_max;
             return;
@@ -150,7 +151,10 @@ impl Core {
     /// The next peer behind the one that was served last which waits for a chunk, if one may be read now.
     fn next_for_chunk(&self) -> Option<NodeId> {
         let limited = self.config.limits.snapshot_bytes_per_second.is_some();
-        if self.role != Role::Leader || limited && !self.pace.is_due(self.now) {
+        if self.role != Role::Leader
+            || limited && !self.pace.is_due(self.now)
+            || self.awaits_state()
+        {
             return None;
         }
         let waiting = || self.waiting_for_chunks();
@@ -174,7 +178,9 @@ impl Core {
     /// When a chunk that the rate holds back may leave.
     pub(super) fn chunk_deadline(&self) -> Option<Duration> {
         self.config.limits.snapshot_bytes_per_second?;
-        let waits = self.pace.reading == 0 && self.waiting_for_chunks().next().is_some();
+        let waits = self.pace.reading == 0
+            && !self.awaits_state()
+            && self.waiting_for_chunks().next().is_some();
         waits.then_some(self.pace.due)
     }
 
@@ -289,7 +295,7 @@ impl Core {
         if !self.follow(chunk.term, from) || !self.is_welcome(from) {
             return;
         }
-        if chunk.meta.last.index <= self.log.committed {
+        if chunk.meta.last.index <= self.log.committed && !self.wants_state_of(&chunk.meta) {
             // It holds all of it already.
             return self.answer_snapshot(from, chunk.meta.last, chunk.meta.length, true);
         }
@@ -304,7 +310,7 @@ impl Core {
     pub fn chunk_received(&mut self, now: Duration, meta: &SnapshotMeta, received: Received) {
         self.now = self.now.max(now);
         let whole = received == Received::Whole;
-        if whole && meta.last.index > self.log.committed {
+        if whole && (meta.last.index > self.log.committed || self.wants_state_of(meta)) {
             self.install(meta);
         }
         let Some(leader) = self
@@ -337,6 +343,7 @@ impl Core {
         self.apply_read_under_way = false;
         self.snapshot_task(SnapshotTask::Restore(meta.clone()));
         self.restoring = Some(meta.clone());
+        self.reinstall_restores(meta);
         self.claim_say();
     }
 

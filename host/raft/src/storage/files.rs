@@ -72,3 +72,19 @@ pub(super) fn remove(path: &Path) -> Result<(), StorageError> {
         _ => Ok(()),
     }
 }
+
+/// A second name, in the directory `aside`, for a file that may lose its first one; a copy where the file system has no
+/// such thing.
+pub(super) fn keep(file: &Path, aside: &Path) -> Result<(), StorageError> {
+    let to = aside.join(file.file_name().unwrap_or_default());
+    if fs::hard_link(file, &to).is_ok() {
+        return Ok(());
+    }
+    let copy = || {
+        let mut from = File::open(file)?;
+        let mut copy = File::create(&to)?;
+        io::copy(&mut from, &mut copy)?;
+        copy.sync_all()
+    };
+    copy().map_err(failed("cannot set aside", file))
+}

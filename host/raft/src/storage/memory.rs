@@ -170,6 +170,7 @@ pub struct MemorySnapshots {
 struct Shelf {
     whole: BTreeMap<Index, (SnapshotMeta, Bytes)>,
     transfer: Option<(SnapshotMeta, Vec<u8>)>,
+    aside: Option<SnapshotMeta>,
 }
 
 impl MemorySnapshots {
@@ -177,6 +178,12 @@ impl MemorySnapshots {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The one that was set aside last, for tests.
+    #[must_use]
+    pub fn last_set_aside(&self) -> Option<SnapshotMeta> {
+        lock(&self.shelf).aside.clone()
     }
 
     fn find(&self, meta: &SnapshotMeta) -> Result<Bytes, StorageError> {
@@ -251,6 +258,12 @@ impl SnapshotStore for MemorySnapshots {
             shelf.transfer = Some((meta.clone(), Vec::new()));
         }
         shelf.take_in(offset, data)
+    }
+
+    fn set_aside(&self, meta: &SnapshotMeta) -> Result<(), StorageError> {
+        self.find(meta)?;
+        lock(&self.shelf).aside = Some(meta.clone());
+        Ok(())
     }
 
     fn retain(&self, keep: &SnapshotMeta) -> Result<(), StorageError> {

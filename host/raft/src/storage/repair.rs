@@ -9,10 +9,10 @@
 mod tests;
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::files::{create_dir, failed, sync_dir};
+use super::files::{create_dir, failed, keep, sync_dir};
 use super::redb::{Birth, Identity, RedbStore};
 use super::snapshot::SnapshotFiles;
 use super::{Memory, StorageError};
@@ -61,21 +61,6 @@ pub fn set_aside(
         sync_dir(dir)
     })?;
     Ok(aside)
-}
-
-/// A second name for a file that is about to lose its first one; a copy where the file system has no such thing.
-fn keep(file: &Path, aside: &Path) -> Result<(), StorageError> {
-    let to = aside.join(file.file_name().unwrap_or_default());
-    if fs::hard_link(file, &to).is_ok() {
-        return Ok(());
-    }
-    let copy = || {
-        let mut from = fs::File::open(file)?;
-        let mut copy = fs::File::create(&to)?;
-        io::copy(&mut from, &mut copy)?;
-        copy.sync_all()
-    };
-    copy().map_err(failed("cannot set aside", file))
 }
 
 fn free_place(dir: &Path) -> Result<PathBuf, StorageError> {

@@ -18,7 +18,7 @@ use bytes::Bytes;
 
 use self::transfer::Transfer;
 use self::writer::FileWriter;
-use super::files::{create_dir, failed, remove};
+use super::files::{create_dir, failed, keep, remove, sync_dir};
 use super::schema::{self, MAX_SNAPSHOT_HEADER_BYTES, SNAPSHOT_HEADER_BYTES};
 use super::{Received, SnapshotStore, SnapshotWriter, StorageError};
 use crate::raft::membership::Membership;
@@ -28,6 +28,10 @@ use crate::types::{Index, LogId, SnapshotMeta, Term};
 pub const DEFAULT_MAX_BYTES: u64 = 16 << 30;
 
 const DIRECTORY: &str = "snapshots";
+/// Where those are that were set aside, beside it.
+const ASIDE: &str = "quarantine";
+/// So many are kept there.
+const MOST_ASIDE: usize = 4;
 const WHOLE: &str = "snap";
 const PART: &str = "part";
 const UNFINISHED: &str = "tmp";
@@ -89,12 +93,7 @@ impl SnapshotFiles {
     }
 
     fn paths(&self) -> Result<Vec<PathBuf>, StorageError> {
-        let list = || {
-            fs::read_dir(&self.dir)?
-                .map(|item| item.map(|item| item.path()))
-                .collect()
-        };
-        io::Result::<Vec<_>>::from(list()).map_err(failed("cannot list", &self.dir))
+        list_dir(&self.dir)
     }
 
     /// Which entries there are files of this kind for. Files with other names are nobody's business.
@@ -303,6 +302,26 @@ impl SnapshotStore for SnapshotFiles {
         transfer.finish(&self.path(meta.last, WHOLE))
     }
 
+    fn set_aside(&self, meta: &SnapshotMeta) -> Result<(), StorageError> {
+        let (_, path) = self.find(meta)?;
+        let aside = self.dir.with_file_name(ASIDE);
+        create_dir(&aside)?;
+        // One of the same entry is of an earlier time, and this one is of now.
+        remove(&aside.join(path.file_name().unwrap_or_default()))?;
+        keep(&path, &aside)?;
+        let kept = list_dir(&aside)?;
+        let mut kept: Vec<_> = kept
+            .iter()
+            .filter_map(|path| Some((parse_name(path, WHOLE)?, path)))
+            .collect();
+        kept.sort_unstable_by_key(|(last, _)| (last.index, last.term));
+        let superfluous = kept.len().saturating_sub(MOST_ASIDE);
+        for (_, path) in &kept[..superfluous] {
+            remove(path)?;
+        }
+        sync_dir(&aside)
+    }
+
     fn retain(&self, keep: &SnapshotMeta) -> Result<(), StorageError> {
         let mut slot = self.transfer();
         for last in self
@@ -340,6 +359,15 @@ pub(super) fn check_length(meta: &SnapshotMeta, limit: u64) -> Result<(), Storag
         });
     }
     Ok(())
+}
+
+fn list_dir(dir: &Path) -> Result<Vec<PathBuf>, StorageError> {
+    let list = || {
+        fs::read_dir(dir)?
+            .map(|item| item.map(|item| item.path()))
+            .collect()
+    };
+    io::Result::<Vec<_>>::from(list()).map_err(failed("cannot list", dir))
 }
 
 fn damaged(path: &Path, reason: String) -> StorageError {

@@ -138,7 +138,7 @@ impl ApiError {
             StatusCode::SERVICE_UNAVAILABLE,
             "quarantined",
             "this node came to another state than the majority and serves nobody",
-            "use another node; keep this one's data directory for inspection and start it again on an empty one",
+            "use another node; this one gets a leader's state and serves again, unless GET /v1/status says that it has given up",
         )
     }
 

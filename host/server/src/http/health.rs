@@ -14,11 +14,11 @@ pub(super) async fn alive() -> &'static str {
 
 /// It has a leader and has caught up with it.
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Result<&'static str, ApiError> {
-    if app.raft.status().leader.is_none() {
-        return Err(ApiError::no_leader());
-    }
     if app.auditor.is_quarantined() {
         return Err(ApiError::quarantined());
+    }
+    if app.raft.status().leader.is_none() {
+        return Err(ApiError::no_leader());
     }
     if !app.readiness.has_caught_up() {
         return Err(ApiError::not_ready());

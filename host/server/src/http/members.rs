@@ -198,6 +198,8 @@ fn of_order(error: &OrderError) -> ApiError {
             error.to_string(),
             "send it again: it changes nothing that is so already; raise Oarlock-Timeout-Ms to wait longer",
         ),
+        // No operator's order is one for a snapshot.
+        OrderError::Snapshot(_) => ApiError::internal(error.to_string()),
         OrderError::Overloaded => ApiError::overloaded("orders of operators"),
     }
 }

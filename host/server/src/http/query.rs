@@ -41,10 +41,11 @@ pub(super) async fn ask(
     if consistency == Consistency::Linearizable {
         wait_for_leader(app, deadline).await?;
     }
+    let turns = app.auditor.turns();
     let left = deadline.saturating_duration_since(Instant::now());
     let asked = app.raft.query(body, consistency, left).await;
     let (index, answer) = asked.map_err(|error| ApiError::of_query(&error))?;
-    if app.auditor.is_quarantined() {
+    if !app.auditor.served_since(turns) {
         return Err(ApiError::quarantined());
     }
     match answer {

@@ -59,6 +59,10 @@ pub(crate) struct AuditStatus {
     pub(crate) undecided: bool,
     /// This node is one that differs: it serves nobody.
     pub(crate) quarantined: bool,
+    /// How often this node was given a leader's state in place of its own, since it was started.
+    pub(crate) reinstalls: u64,
+    /// It has differed so often that it stays in quarantine until somebody has looked at it.
+    pub(crate) given_up: bool,
 }
 
 /// Whether this node votes where it is a voter.
@@ -178,6 +182,8 @@ impl App {
             differing: findings.differing,
             undecided: findings.undecided,
             quarantined: self.auditor.is_quarantined(),
+            reinstalls: self.auditor.reinstalls(),
+            given_up: self.auditor.has_given_up(),
         }
     }
 

@@ -104,6 +104,8 @@ pub(super) struct Sampled {
     differing_nodes: IntGauge,
     undecided: IntGauge,
     quarantined: IntGauge,
+    given_up: IntGauge,
+    reinstalls: IntCounter,
     term: IntGauge,
     role: IntGaugeVec,
     has_leader: IntGauge,
@@ -165,6 +167,14 @@ impl Sampled {
             quarantined: gauge(
                 "oarlock_quarantined",
                 "1 if this node came to another state than the majority and serves nobody.",
+            )?,
+            given_up: gauge(
+                "oarlock_quarantine_given_up",
+                "1 if this node differed so often that it stays in quarantine.",
+            )?,
+            reinstalls: counter(
+                "oarlock_reinstalls_total",
+                "How often this node was given a leader's state in place of its own.",
             )?,
             term: gauge(
                 "oarlock_raft_term",
@@ -305,6 +315,9 @@ impl Sampled {
             .set(number(status.audit.differing.len() as u64));
         self.undecided.set(status.audit.undecided.into());
         self.quarantined.set(status.audit.quarantined.into());
+        self.given_up.set(status.audit.given_up.into());
+        self.reinstalls.reset();
+        self.reinstalls.inc_by(status.audit.reinstalls);
         self.term.set(number(status.term));
         for role in ROLES {
             self.role

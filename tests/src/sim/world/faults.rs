@@ -78,6 +78,18 @@ impl World {
                 self.nodes[node].snapshots.set_failing(failing);
             }
             FaultKind::SnapshotOrder => self.put(node, Input::TakeSnapshot),
+            // Whoever differs is in the minority; here it is one at a time.
+            FaultKind::Reinstall if self.nodes.iter().any(Node::is_reinstalling) => {}
+            FaultKind::Reinstall => {
+                self.put(node, Input::Reinstall);
+                let event = Event::Reinstall {
+                    node,
+                    run: self.nodes[node].run,
+                    // Longer than a process stands still, which then hears of it.
+                    least: self.now + Duration::from_secs(3),
+                };
+                self.schedule(Duration::from_millis(20), event);
+            }
             FaultKind::ChangeMembers => self.order_change(),
             FaultKind::Transfer => self.order_transfer(),
             FaultKind::WipeDisk if self.may_lose_a_disk() => {

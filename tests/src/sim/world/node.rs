@@ -123,6 +123,11 @@ impl Node {
     pub(super) fn core(&self) -> Option<&Core> {
         self.live.as_ref().map(|live| live.driver.core())
     }
+
+    /// Whether its machine is about to get another state.
+    pub(super) fn is_reinstalling(&self) -> bool {
+        self.core().and_then(Core::reinstalling).is_some()
+    }
 }
 
 impl World {

@@ -6,6 +6,8 @@ use std::time::Duration;
 use task_queue_raft::driver::Input;
 use task_queue_raft::message::{Order, OrderError};
 use task_queue_raft::raft::membership::{Change, Seat};
+use task_queue_raft::raft::reinstall::Reinstall;
+use task_queue_raft::raft::{Core, Role};
 use task_queue_raft::types::{Index, NodeId};
 
 use super::{Event, World};
@@ -131,6 +133,41 @@ impl World {
         }
     }
 
+    /// A node asks for a snapshot, again and again, until its machine has another state, and gives leadership away before
+    /// that. One that has crashed meanwhile has forgotten that it wants any.
+    pub(super) fn carry_on_reinstall(
+        &mut self,
+        node: usize,
+        run: u32,
+        least: Duration,
+    ) -> Result<(), Violation> {
+        if self.nodes[node].run != run {
+            return Ok(());
+        }
+        let core = self.nodes[node].core();
+        let leads = core.is_some_and(|core| core.role() == Role::Leader);
+        let stage = core.and_then(Core::reinstalling);
+        // One that was removed may not know it.
+        let led = core.is_some_and(|core| core.leader().is_some());
+        if leads && stage.is_some() && self.calm {
+            // Nobody could take over, for it alone has what the others lack: it is started anew and goes on.
+            return self.crash(node, Duration::from_millis(1));
+        }
+        if leads && stage.is_some() {
+            self.order_at(node, Order::Transfer(None));
+        } else if let Some(Reinstall::Wants(from)) = stage
+            && led
+        {
+            let order = Order::SendSnapshot(self.ids[node].clone(), from);
+            self.order_at(node, order);
+        }
+        if stage.is_some() || self.now < least {
+            let event = Event::Reinstall { node, run, least };
+            self.schedule(Duration::from_millis(700), event);
+        }
+        Ok(())
+    }
+
     fn order(&mut self, order: Order) {
         let node = self.fault_rng.place(self.nodes.len());
         self.order_at(node, order);
@@ -176,6 +213,7 @@ impl World {
                 }
             }
             Some((_, Order::Transfer(_))) => self.coverage.transfers += done,
+            Some((_, Order::SendSnapshot(..))) => self.coverage.reinstalls += done,
             None => {}
         }
         Ok(())

@@ -228,6 +228,22 @@ impl Node {
         true
     }
 
+    /// Has its machine come to a state in which it knows this command and no other, and its newest snapshot as well.
+    pub(super) fn spoil(&mut self, command: &str) {
+        let last = self.applier.last();
+        let mut writer = self.snapshots.create(last, 0, None).unwrap();
+        let length = (command.len() as u64).to_be_bytes();
+        writer.write_all(&length).unwrap();
+        writer.write_all(command.as_bytes()).unwrap();
+        let meta = writer.finish().unwrap();
+        self.applier.restore(&meta).unwrap();
+    }
+
+    /// The snapshot that was set aside last.
+    pub(super) fn set_aside(&self) -> Option<SnapshotMeta> {
+        self.snapshots.last_set_aside()
+    }
+
     pub(super) fn core(&self) -> &Core {
         self.driver.core()
     }

@@ -19,6 +19,7 @@ fn kinds(node: &Node) -> Vec<&'static str> {
             DiskTask::ReadChunk { .. } => "read chunk",
             DiskTask::Receive { .. } => "receive",
             DiskTask::Retain(_) => "retain",
+            DiskTask::SetAside(_) => "set aside",
         })
         .collect()
 }

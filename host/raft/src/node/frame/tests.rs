@@ -111,6 +111,12 @@ fn requests() -> Vec<RaftRequest> {
             patience_ms: 1000,
             order: Order::Transfer(None),
         }),
+        RaftRequest::Order(OrderRequest {
+            term: Term(4),
+            id: 11,
+            patience_ms: 1000,
+            order: Order::SendSnapshot("n1".into(), Index(7)),
+        }),
     ]
 }
 
@@ -431,7 +437,7 @@ fn a_message_whose_numbers_do_not_fit_together_is_an_error() {
 }
 /// Frames of the first version, as `host/docs/formats-wire.md` explains them. Later versions of the same protocol
 /// number have to read and write these very bytes.
-const REQUESTS: [&str; 9] = [
+const REQUESTS: [&str; 10] = [
     // AppendEntries: term 3, "node1", previous 3/69999, two entries, commit 69999, round 12.
     "00000053 00 03 056e6f646531 03 fc6f110100 02
      03 fc70110100 fd0068e5cf8b010000 00
@@ -455,6 +461,8 @@ const REQUESTS: [&str; 9] = [
     "00000016 07 04 09 fbe803 00 04 026e31 026e32 03683a31 a01f9427",
     // Order 10: transfer, to anyone.
     "0000000c 07 04 0a fbe803 01 00 09dda321",
+    // Order 11: a snapshot for n1, of entry 7 or of a later one.
+    "0000000f 07 04 0b fbe803 02 026e31 07 b3b8ce3e",
 ];
 const RESPONSES: [&str; 9] = [
     // AppendEntries: term 3, round 12; matched 5, mismatch at 3/70000 with hint 2/9, ignored.

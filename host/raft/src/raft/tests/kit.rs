@@ -255,6 +255,7 @@ impl Node {
                         .push_back(DiskTask::Receive { meta, offset, data });
                 }
                 SnapshotTask::Retain(meta) => self.tasks.push_back(DiskTask::Retain(meta)),
+                SnapshotTask::SetAside(meta) => self.tasks.push_back(DiskTask::SetAside(meta)),
             }
         }
         if let Some(last) = ready.apply.last().map(|entry| entry.id.index) {

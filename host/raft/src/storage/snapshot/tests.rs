@@ -337,3 +337,45 @@ fn a_snapshot_with_members_that_is_received_goes_on_where_it_was_cut() {
     };
     assert!(open(&to).open(&other).is_err());
 }
+
+#[test]
+fn what_was_set_aside_stays_when_its_snapshot_goes_and_four_are_kept() {
+    let dir = TempDir::new().unwrap();
+    let store = open(&dir);
+    let take = |index: u64, data: &[u8]| {
+        let last = LogId::new(Term(3), Index(index));
+        let mut writer = store.create(last, 0, None).unwrap();
+        writer.write_all(data).unwrap();
+        writer.finish().unwrap()
+    };
+    let kept = || {
+        let list = fs::read_dir(dir.path().join("quarantine")).unwrap();
+        let mut kept: Vec<_> = list.map(|item| item.unwrap().path()).collect();
+        kept.sort();
+        kept
+    };
+    for index in 1..=6 {
+        store.set_aside(&take(index, b"state")).unwrap();
+    }
+    let newest = take(7, b"another");
+    store.retain(&newest).unwrap();
+    let read = |path: &PathBuf| fs::read(path).unwrap()[SNAPSHOT_HEADER_BYTES..].to_vec();
+    assert_eq!(kept().len(), 4);
+    assert!(kept().iter().all(|path| read(path) == b"state"));
+    assert!(kept()[0].ends_with(format!("{:020}-{:020}.snap", 3, 3)));
+    // One of the same entry takes the place of the one before.
+    store.set_aside(&take(6, b"later")).unwrap();
+    assert_eq!((kept().len(), read(&kept()[3])), (4, b"later".to_vec()));
+    let gone = store.set_aside(&meta_of_nothing()).unwrap_err();
+    assert!(matches!(gone, StorageError::Io { .. }), "{gone}");
+}
+
+fn meta_of_nothing() -> SnapshotMeta {
+    SnapshotMeta {
+        last: LAST,
+        time_ms: 0,
+        length: 0,
+        checksum: 0,
+        membership: None,
+    }
+}

@@ -9,20 +9,22 @@ use super::upgrades::Three;
 
 const ADD: &str = r#"{"add":{"by":5}}"#;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_differs_is_named_by_the_others_and_serves_nobody() {
-    // It takes no command of this length, which the others do: the outcomes differ.
-    let three = Three::start_with(|at, settings| {
+/// Three nodes, of which the last takes no command of the length of [`ADD`], which the others do: the outcomes differ.
+async fn with_an_odd_one() -> Three {
+    Three::start_with(|at, settings| {
         settings.audit_interval = Duration::from_millis(50);
         if at == 2 {
             settings.limits.command_bytes = ADD.len() as u64 - 1;
         }
     })
-    .await;
-    let (one, odd) = (three.client(0), three.client(2));
+    .await
+}
+
+/// Adds, by way of a node that agrees with the others.
+async fn add(three: &Three) {
     loop {
-        // It may lead until it is found out, and is then followed by another one.
-        let answer = one.apply(ADD).await;
+        // The odd one may lead until it is found out, and is then followed by another one.
+        let answer = three.client(0).apply(ADD).await;
         if answer.status == 200 {
             break;
         }
@@ -31,12 +33,60 @@ async fn a_node_that_differs_is_named_by_the_others_and_serves_nobody() {
             "{answer:?}"
         );
     }
-    three.node(2).app().auditor.quarantined().await;
+}
+
+async fn metrics(client: &Client) -> String {
+    let metrics = client.get("/metrics").await.body;
+    String::from_utf8_lossy(&metrics).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_differs_gets_a_leaders_state_in_place_of_its_own_and_serves_again() {
+    let three = with_an_odd_one().await;
+    add(&three).await;
+    let auditor = &three.node(2).app().auditor;
+    auditor.quarantined().await;
+    auditor.lifted().await;
+    let odd = three.client(2);
+    let answer = odd.query(r#"{"get":{}}"#).await;
+    assert_eq!(answer.json(), json!({"value": 5}), "{answer:?}");
+    // A command that it takes as the others do.
+    let answer = odd.apply(r#"{"a":1}"#).await;
+    assert_eq!(answer.status, 422, "{answer:?}");
+    let status = odd.get("/v1/status").await.json();
+    assert_eq!(status["audit"]["reinstalls"], 1, "{status:#}");
+    assert_eq!(status["audit"]["quarantined"], false, "{status:#}");
+    assert!(metrics(&odd).await.contains("oarlock_reinstalls_total 1"));
+    // The next comparison finds all of one mind.
+    let mut changes = auditor.watch();
+    let agreed =
+        changes.wait_for(|findings| findings.agreeing == 3 && findings.differing.is_empty());
+    agreed.await.expect("it runs");
+    let kept = three.data_dir(2).join("quarantine");
+    let kept = std::fs::read_dir(kept).expect("its own state is kept");
+    assert_eq!(kept.count(), 1);
+    three.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_differs_again_and_again_stays_in_quarantine_and_serves_nobody() {
+    let mut three = with_an_odd_one().await;
+    for time in 1..=4 {
+        add(&three).await;
+        let auditor = &three.node(2).app().auditor;
+        auditor.quarantined().await;
+        if time < 4 {
+            auditor.lifted().await;
+        } else {
+            auditor.given_up().await;
+        }
+    }
     for at in [0, 1] {
         let auditor = &three.node(at).app().auditor;
         auditor.found_differing(&["node3"]).await;
         assert!(!auditor.is_quarantined());
     }
+    let (one, odd) = (three.client(0), three.client(2));
     odd.query(r#"{"get":{}}"#)
         .await
         .assert_error(503, "quarantined");
@@ -46,16 +96,24 @@ async fn a_node_that_differs_is_named_by_the_others_and_serves_nobody() {
     odd.get("/readyz").await.assert_error(503, "quarantined");
     let status = odd.get("/v1/status").await.json();
     assert_eq!(status["audit"]["quarantined"], true, "{status:#}");
+    assert_eq!(status["audit"]["given_up"], true, "{status:#}");
+    assert_eq!(status["audit"]["reinstalls"], 3, "{status:#}");
     assert_eq!(status["audit"]["differing"], json!(["node3"]));
     for (client, metric) in [
         (&odd, "oarlock_quarantined 1"),
+        (&odd, "oarlock_quarantine_given_up 1"),
         (&one, "oarlock_audit_differing_nodes 1"),
     ] {
-        let metrics = client.get("/metrics").await.body;
-        let metrics = String::from_utf8_lossy(&metrics);
+        let metrics = metrics(client).await;
         assert!(metrics.contains(metric), "{metric}: {metrics}");
     }
     assert_eq!(serves(&one).await, 200, "two of three go on");
+
+    // It is still so after a restart.
+    three.restart(2).await;
+    three.node(2).app().auditor.given_up().await;
+    let odd = three.client(2);
+    odd.get("/readyz").await.assert_error(503, "quarantined");
     three.shutdown().await;
 }
 

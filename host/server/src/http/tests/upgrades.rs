@@ -294,6 +294,17 @@ impl Three {
         self.nodes[at].take().expect("it runs").shutdown().await;
     }
 
+    /// Stops a node and starts it again on its data.
+    pub(super) async fn restart(&mut self, at: usize) {
+        self.stop(at).await;
+        self.start_on(at, None).await;
+    }
+
+    /// Where a node keeps its data.
+    pub(super) fn data_dir(&self, at: usize) -> std::path::PathBuf {
+        self.dir.path().join(format!("node{}", at + 1))
+    }
+
     fn running(&self) -> impl Iterator<Item = &Node> {
         self.nodes.iter().flatten()
     }

@@ -1,0 +1,195 @@
+use std::cell::Cell;
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::*;
+use crate::{Apply, MigrateError, OldState, Read, Refusal, StateMachine, state_machine};
+
+thread_local! {
+    /// How often a state was migrated: nothing that a state may depend on.
+    static MIGRATED: Cell<u32> = const { Cell::new(0) };
+}
+
+/// What all of these are told.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum Command {
+    Put { key: String },
+    Wake { at_ms: u64 },
+    Refuse {},
+}
+
+/// A machine whose parts are given: its state, what a new key does to it, and how it answers.
+macro_rules! machine {
+    ($name:ident, $version:literal, { $($(#[$meta:meta])* $field:ident: $type:ty),* }, $put:expr, $migrate:expr) => {
+        #[derive(Default, Serialize, Deserialize)]
+        struct $name { $($(#[$meta])* $field: $type),* }
+
+        #[state_machine(name = "keys", version = $version)]
+        impl StateMachine for $name {
+            type Command = Command;
+            type Reply = Vec<String>;
+            type Query = ();
+            type Answer = ();
+            type Refusal = Refusal;
+
+            fn apply(&mut self, cx: &mut Apply<'_>, command: Command) -> Result<Vec<String>, Refusal> {
+                match command {
+                    Command::Put { key } => {
+                        cx.emit("put", key.clone());
+                        Ok(($put)(self, key))
+                    }
+                    Command::Wake { at_ms } => {
+                        cx.wake_at(at_ms);
+                        Ok(Vec::new())
+                    }
+                    Command::Refuse {} => Err(Refusal::new("refused", "as it was asked to be")),
+                }
+            }
+
+            fn query(&self, _cx: &Read<'_>, (): ()) -> Result<(), Refusal> {
+                Ok(())
+            }
+
+            fn on_wake(&mut self, cx: &mut Apply<'_>) {
+                cx.emit("woken", "");
+                let _ = ($put)(self, "woken".to_owned());
+            }
+
+            fn migrate(old: OldState<'_>) -> Result<Self, MigrateError> {
+                ($migrate)(old)
+            }
+        }
+    };
+}
+
+fn not_written<T>(old: OldState<'_>) -> Result<T, MigrateError> {
+    Err(MigrateError::NotWritten {
+        version: old.version(),
+    })
+}
+
+machine!(Keys, 1, { keys: Vec<String> }, |keys: &mut Keys, key| {
+    keys.keys.push(key);
+    keys.keys.clone()
+}, not_written);
+
+machine!(Counted, 2, { keys: Vec<String>, count: u32 }, |counted: &mut Counted, key| {
+    counted.keys.push(key);
+    counted.count += 1;
+    vec![counted.count.to_string()]
+}, |old: OldState<'_>| {
+    let Keys { keys } = old.decode()?;
+    let count = keys.len() as u32;
+    Ok(Counted { keys, count })
+});
+
+machine!(Forgetful, 1, { #[serde(skip)] keys: Vec<String> }, |keys: &mut Forgetful, key| {
+    keys.keys.push(key);
+    keys.keys.clone()
+}, not_written);
+
+machine!(Unordered, 1, { keys: HashMap<String, u8> }, |keys: &mut Unordered, key| {
+    keys.keys.insert(key, 0);
+    Vec::<String>::new()
+}, not_written);
+
+machine!(Chancy, 2, { count: u32 }, |_: &mut Chancy, key| vec![key], |_: OldState<'_>| {
+    MIGRATED.set(MIGRATED.get() + 1);
+    Ok(Chancy { count: MIGRATED.get() })
+});
+
+fn put(key: &str) -> String {
+    format!(r#"{{"put":{{"key":"{key}"}}}}"#)
+}
+
+#[test]
+fn copies_of_one_machine_stay_the_same() {
+    let mut cluster = TestCluster::<Keys>::new();
+    assert_eq!(cluster.send(put("a")).text(), r#"["a"]"#);
+    let both = cluster
+        .advance_ms(5)
+        .send_batch(&[put("b"), r#"{"refuse":{}}"#.to_owned()]);
+    assert!(both[0].accepted && !both[1].accepted);
+    assert!(!cluster.send("no command").accepted);
+    cluster.send(r#"{"wake":{"at_ms":1}}"#);
+    cluster.wake();
+    let topics: Vec<_> = cluster
+        .take_events()
+        .into_iter()
+        .map(|event| event.topic)
+        .collect();
+    assert_eq!(topics, ["put", "put", "woken"]);
+    assert_eq!(cluster.live().state().keys, ["a", "b", "woken"]);
+    assert_eq!(cluster.live().wake_at(), Some(1));
+}
+
+#[test]
+fn the_hash_follows_from_what_was_done_and_when() {
+    let hash = |keys: &[&str], by_ms| {
+        let mut cluster = TestCluster::<Keys>::new();
+        for key in keys {
+            cluster.advance_ms(by_ms).send(put(key));
+        }
+        cluster.hash()
+    };
+    assert_eq!(hash(&["a", "b"], 1), hash(&["a", "b"], 1));
+    let others = [
+        hash(&["b", "a"], 1),
+        hash(&["a"], 1),
+        hash(&["a", "b"], 2),
+        hash(&[], 1),
+    ];
+    assert!(others.iter().all(|other| *other != hash(&["a", "b"], 1)));
+}
+
+#[test]
+#[should_panic(expected = "live and restored answer differently at entry 2")]
+fn state_that_is_not_in_the_snapshot_is_found() {
+    let mut cluster = TestCluster::<Forgetful>::new();
+    cluster.send(put("a"));
+    cluster.send(put("b"));
+}
+
+#[test]
+#[should_panic(expected = "different snapshots")]
+fn an_order_that_is_not_that_of_the_state_is_found() {
+    let mut cluster = TestCluster::<Unordered>::new();
+    for key in 0..20 {
+        cluster.send(put(&key.to_string()));
+    }
+}
+
+#[test]
+fn the_next_version_goes_on_with_the_state_of_the_one_before() {
+    let mut cluster = TestCluster::<Keys>::new();
+    cluster.send(put("a"));
+    cluster.send(r#"{"wake":{"at_ms":7}}"#);
+    let hash = cluster.hash();
+    let mut cluster = cluster.upgrade::<Counted>().expect("it is written");
+    assert_eq!((cluster.hash(), cluster.live().index()), (hash, 2));
+    assert_eq!(cluster.live().wake_at(), Some(7), "the host remembers that");
+    assert_eq!(cluster.send(put("b")).text(), r#"["2"]"#);
+    assert_eq!(cluster.copies.len(), 3);
+    assert_eq!(cluster.take_events().len(), 2, "none is lost on the way");
+    // Once more, as a release that changes nothing would.
+    let mut cluster = cluster.upgrade::<Counted>().expect("the same version");
+    assert_eq!(cluster.send(put("c")).text(), r#"["3"]"#);
+}
+
+#[test]
+fn a_version_that_can_not_read_the_state_says_so() {
+    let mut cluster = TestCluster::<Counted>::new();
+    cluster.send(put("a"));
+    let back = cluster.upgrade::<Keys>().err().expect("a newer state");
+    assert!(matches!(back, RestoreError::Newer { .. }), "{back}");
+}
+
+#[test]
+#[should_panic(expected = "different snapshots after entry 1: the upgrade")]
+fn a_migration_that_depends_on_more_than_the_state_is_found() {
+    let mut cluster = TestCluster::<Keys>::new();
+    cluster.send(put("a"));
+    let _ = cluster.upgrade::<Chancy>();
+}

@@ -495,7 +495,8 @@ impl Image {
         if state.broken {
             return Err(broken());
         }
-        if clone.bytes() != state.bytes {
+        // One that has grown by itself to the length of the image has zeros where that has something else.
+        if (clone.backed.load(Ordering::Acquire), clone.bytes()) != (state.bytes, state.bytes) {
             return Ok(None);
         }
         clone.version.store(state.version, Ordering::Relaxed);

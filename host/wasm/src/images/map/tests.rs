@@ -128,6 +128,22 @@ fn a_clone_of_another_length_has_to_be_made_anew() {
 }
 
 #[test]
+fn a_clone_that_has_grown_by_itself_to_the_length_of_the_image_has_to_be_made_anew() {
+    let memory = memory(1);
+    let image = Image::of(&memory).unwrap();
+    memory.freeze(&image, at(1)).unwrap();
+    let clone = over(&image);
+    drop(image.hold(&clone).unwrap().unwrap());
+    // A question needed room, and so did the next command.
+    clone.grow_to(2 * PAGE).unwrap();
+    memory.grow_to(2 * PAGE).unwrap();
+    put(&memory, PAGE + 10, 1);
+    memory.freeze(&image, at(2)).unwrap();
+    assert!(image.hold(&clone).unwrap().is_none());
+    assert_eq!(get(&over(&image), PAGE + 10), 1);
+}
+
+#[test]
 fn a_freeze_that_ended_in_the_middle_leaves_nothing_to_go_back_to() {
     let memory = memory(1);
     let image = Image::of(&memory).unwrap();

@@ -188,7 +188,7 @@ impl Commands {
             3 => {
                 bytes = (0..self.rng.below(64))
                     .map(|_| self.rng.number() as u8)
-                    .collect()
+                    .collect();
             }
             // Fields that nobody knows, and types that don't fit.
             4 => {

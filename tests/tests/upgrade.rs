@@ -10,6 +10,7 @@ use serde_json::json;
 #[path = "upgrade"]
 mod parts {
     pub(crate) mod kit;
+    mod migrate;
     mod steps;
     mod voters;
 }

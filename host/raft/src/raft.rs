@@ -239,9 +239,8 @@ pub struct Core {
     restoring: Option<SnapshotMeta>,
     /// No snapshot is asked for before this: the last try failed.
     snapshot_retry_at: Duration,
-    /// The machine's state is to be replaced by a leader's.
+    /// The machine's state is to be replaced by a leader's, and how often it was.
     reinstall: Option<Reinstall>,
-    /// How often it was.
     reinstalled: u64,
     apply_read_under_way: bool,
     /// Last index and size in bytes of what the state machine has been handed and has not yet applied.
@@ -595,9 +594,7 @@ impl Core {
             ReadFor::Apply => {
                 self.apply_read_under_way = false;
                 // A snapshot may have overtaken the read.
-                let next = self.log.applying.next();
-                let wanted = entries.first().is_some_and(|entry| entry.id.index == next);
-                if wanted && !self.awaits_state() {
+                if self.applies_next(&entries) {
                     self.hand_over(entries);
                 }
             }

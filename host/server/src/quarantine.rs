@@ -13,7 +13,7 @@ use oarlock_wasm::WasmMachine;
 use serde::{Deserialize, Serialize};
 use task_queue_raft::raft::reinstall::Reinstall;
 use task_queue_raft::types::Index;
-use task_queue_raft::{Leadership, Raft};
+use task_queue_raft::{Leadership, Raft, Status};
 use thiserror::Error;
 use tokio::sync::watch;
 
@@ -30,7 +30,7 @@ const MOST_REINSTALLS: usize = 3;
 const LATELY: Duration = Duration::from_secs(3600);
 /// How long the leader may take to have a snapshot on its way.
 const ORDER_TIMEOUT: Duration = Duration::from_secs(30);
-/// After so long without it, the snapshot is asked for again: its leader may be gone.
+/// After so long without news, the snapshot is asked for again: its leader may be gone.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Why a node can't know whether it is in quarantine.
@@ -199,28 +199,19 @@ async fn replace(
     };
     leadership.wait_for(can_give).await.ok()?;
     raft.reinstall().ok()?;
-    // It is taken in before anything else is asked of the node.
-    let begun = |stage: Option<Reinstall>, reinstalled: u64| {
-        matches!(stage, Some(Reinstall::Wants(_))) || reinstalled > before
-    };
-    let wanted = tokio::time::timeout(
-        PATIENCE,
-        status.wait_for(|status| begun(status.reinstall, status.reinstalled)),
-    );
-    if let Err(_elapsed) = wanted.await.map(|seen| seen.is_ok()) {
-        return Some(Replaced::Not);
+    let taken_in = |now: &Status| now.reinstall.is_some() || now.reinstalled > before;
+    match tokio::time::timeout(PATIENCE, status.wait_for(taken_in)).await {
+        Ok(seen) => drop(seen.ok()?),
+        Err(_elapsed) => return Some(Replaced::Not),
     }
     loop {
-        let (stage, reinstalled, snapshot) = {
-            let now = status.borrow_and_update();
-            (now.reinstall, now.reinstalled, now.snapshot.clone())
-        };
-        match stage {
-            _ if reinstalled > before => {
-                return Some(Replaced::By(
-                    snapshot.map_or(Index::ZERO, |meta| meta.last.index),
-                ));
+        let now = status.borrow_and_update().clone();
+        match now.reinstall {
+            _ if now.reinstalled > before => {
+                let reached = now.snapshot.map_or(Index::ZERO, |meta| meta.last.index);
+                return Some(Replaced::By(reached));
             }
+            None => return Some(Replaced::Not),
             Some(Reinstall::Wants(from)) => {
                 leadership.wait_for(can_give).await.ok()?;
                 if let Err(error) = raft.send_me_snapshot(from, ORDER_TIMEOUT).await {
@@ -229,12 +220,12 @@ async fn replace(
                     continue;
                 }
             }
+            // However long it takes: the machine is at work.
             Some(_) => {}
-            None => return Some(Replaced::Not),
         }
-        let news = status.wait_for(|now| now.reinstall.is_none());
-        if let Ok(ended) = tokio::time::timeout(PATIENCE, news).await {
-            ended.ok()?;
+        let news = status.wait_for(|next| next.reinstall != now.reinstall);
+        if let Ok(seen) = tokio::time::timeout(PATIENCE, news).await {
+            drop(seen.ok()?);
         }
     }
 }

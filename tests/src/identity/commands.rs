@@ -108,9 +108,10 @@ impl Commands {
 
     fn queue(&mut self) -> Value {
         let queue = format!("q{}", self.rng.below(4));
-        match self.rng.below(12) {
-            0..=4 => self.enqueue(queue),
-            5..=7 => json!({"reserve": {
+        // More is acknowledged than comes, or the state would only grow.
+        match self.rng.below(13) {
+            0..=2 => self.enqueue(queue),
+            3..=5 => json!({"reserve": {
                 "queues": [queue, "q0"],
                 "worker": format!("w{}", self.rng.below(3)),
                 "lease_ms": 1 + self.rng.below(20_000),
@@ -118,11 +119,11 @@ impl Commands {
                 // A worker that waits is answered later, or not at all.
                 "wait_ms": if self.rng.chance(100) { self.rng.below(5000) } else { 0 },
             }}),
-            8 | 9 => {
+            6..=10 => {
                 let (id, token) = self.lease();
                 json!({"ack": {"id": id, "token": token}})
             }
-            10 => {
+            11 => {
                 let (id, token) = self.lease();
                 let delay_ms = self.rng.below(5000);
                 json!({"nack": {"id": id, "token": token, "delay_ms": delay_ms, "error": self.text(20)}})
@@ -188,7 +189,7 @@ impl Commands {
             3 => {
                 bytes = (0..self.rng.below(64))
                     .map(|_| self.rng.number() as u8)
-                    .collect()
+                    .collect();
             }
             // Fields that nobody knows, and types that don't fit.
             4 => {

@@ -58,11 +58,17 @@ pub fn oarlock() -> &'static Path {
 }
 
 /// A committed guest, by its name, or the one in `OARLOCK_TEST_GUESTS`: the gate runs these tests on freshly built
-/// guests too.
+/// guests too. Those of the tests lie beside the examples.
 pub fn guest(name: &str) -> PathBuf {
-    let dir = std::env::var_os("OARLOCK_TEST_GUESTS").map(PathBuf::from);
-    let dir = dir.map_or_else(|| root().join("examples-wasm/dist"), |dir| root().join(dir));
-    dir.join(name).with_extension("wasm")
+    let file = format!("{name}.wasm");
+    if let Some(dir) = std::env::var_os("OARLOCK_TEST_GUESTS") {
+        return root().join(dir).join(file);
+    }
+    let dirs = ["examples-wasm/dist", "tests/guests"];
+    let mut places = dirs.iter().map(|dir| root().join(dir).join(&file));
+    places
+        .find(|place| place.is_file())
+        .unwrap_or_else(|| root().join(dirs[0]).join(&file))
 }
 
 /// Runs `oarlock` to its end, with nothing on its standard input.

@@ -26,7 +26,7 @@ const HTTP: [&str; 7] = [
     "tonic",
 ];
 
-const ARROWS: [Arrow; 12] = [
+const ARROWS: [Arrow; 13] = [
     Arrow {
         package: "task_queue_raft",
         folder: "host/raft",
@@ -87,6 +87,7 @@ const ARROWS: [Arrow; 12] = [
     guest("oarlock-kv", "examples-wasm/kv"),
     guest("oarlock-queue", "examples-wasm/queue"),
     guest("oarlock-faulty", "tests/guests/faulty"),
+    guest("oarlock-counter-2", "tests/guests/counter-2"),
     Arrow {
         package: "xtask",
         folder: "tests/xtask",

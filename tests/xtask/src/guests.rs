@@ -28,7 +28,7 @@ pub struct Guest {
 }
 
 /// Every guest that is kept built.
-pub const GUESTS: [Guest; 4] = [
+pub const GUESTS: [Guest; 5] = [
     Guest {
         name: "counter",
         package: "oarlock-counter",
@@ -52,6 +52,12 @@ pub const GUESTS: [Guest; 4] = [
         package: "oarlock-faulty",
         folder: "tests/guests/faulty",
         module: "tests/guests/faulty.wasm",
+    },
+    Guest {
+        name: "counter-2",
+        package: "oarlock-counter-2",
+        folder: "tests/guests/counter-2",
+        module: "tests/guests/counter-2.wasm",
     },
 ];
 

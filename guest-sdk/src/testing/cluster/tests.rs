@@ -1,3 +1,8 @@
+#![expect(
+    clippy::disallowed_types,
+    reason = "an order that is not the state's is to be found"
+)]
+
 use std::cell::Cell;
 use std::collections::HashMap;
 

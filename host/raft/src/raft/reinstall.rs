@@ -19,7 +19,7 @@ use crate::message::SnapshotOrderError;
 use crate::raft::progress::State;
 use crate::raft::ready::SnapshotTask;
 use crate::raft::{Core, Role};
-use crate::types::{Index, NodeId, Payload, SnapshotMeta};
+use crate::types::{Entry, Index, NodeId, Payload, SnapshotMeta};
 
 /// A log that grows to so many times its bound while nothing is applied is the end of a reinstallation.
 const MOST_LOGS: u64 = 2;
@@ -62,6 +62,12 @@ impl Core {
     /// Whether the machine's state is of no more use: nothing is applied to it and nobody is given it.
     pub(super) fn awaits_state(&self) -> bool {
         !matches!(self.reinstall, None | Some(Reinstall::Restoring(_)))
+    }
+
+    /// Whether entries that were read back are to be applied now.
+    pub(super) fn applies_next(&self, entries: &[Entry]) -> bool {
+        let next = self.log.applying.next();
+        !self.awaits_state() && entries.first().is_some_and(|entry| entry.id.index == next)
     }
 
     /// Whether the machine's state has been written, and is of no more use: another snapshot could overwrite the one that

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use oarlock_client::{
     Client, NodeProgress, UpgradeOptions, UpgradeProgress, UpgradeRecord, Upgraded, Upgrades,
@@ -15,6 +15,8 @@ use super::table::{Align, Table, Tone};
 use crate::cli::UpgradeArgs;
 use crate::exit::Failure;
 
+/// Letters of a cell of a table.
+const CELL: usize = 72;
 /// Digits of a digest in tables and lines.
 const SHORT: usize = 12;
 
@@ -182,7 +184,7 @@ fn shown(upgrades: &Upgrades) -> String {
 fn table(history: &[UpgradeRecord]) -> Table {
     let mut table = Table::new(&[
         ("ENTRY", Align::Right),
-        ("TIME (MS)", Align::Right),
+        ("TIME (UTC)", Align::Left),
         ("MODULE", Align::Left),
         ("BY", Align::Left),
         ("END", Align::Left),
@@ -196,14 +198,39 @@ fn table(history: &[UpgradeRecord]) -> Table {
         };
         let cells = [
             record.ended_index.to_string(),
-            record.time_ms.to_string(),
+            time(record.time_ms),
             module,
             record.by.clone(),
-            record.words.clone(),
+            cut(&record.words),
         ];
         table.row(cells.map(|cell| (print_safely(&cell).into_owned(), Tone::Plain)));
     }
     table
+}
+
+/// A time of the log, to the second; the number itself where no calendar has it.
+fn time(time_ms: u64) -> String {
+    /// The year 10000.
+    const END_MS: u64 = 253_402_300_800_000;
+    if time_ms >= END_MS {
+        return format!("{time_ms} ms");
+    }
+    let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_millis(time_ms));
+    // As in `Thu, 01 Jan 1970 00:00:01 GMT`.
+    let date = date.trim_end_matches(" GMT");
+    date.split_once(", ")
+        .map_or(date, |(_, date)| date)
+        .to_owned()
+}
+
+/// Words as they fit into a cell. `--json` has all of them.
+fn cut(words: &str) -> String {
+    let mut letters = words.chars();
+    let start: String = letters.by_ref().take(CELL).collect();
+    if letters.next().is_none() {
+        return start;
+    }
+    format!("{}…", start.trim_end())
 }
 
 #[cfg(test)]

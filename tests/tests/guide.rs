@@ -1,0 +1,242 @@
+//! `host/docs/writing-a-guest.md` keeps its word: its files are written and its commands run, one after the other, in an
+//! empty folder, and print what stands beside them.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use oarlock_tests::process::{Http, eventually, free_ports, oarlock};
+
+const GUIDE: &str = include_str!("../../host/docs/writing-a-guest.md");
+const TARGET: &str = "wasm32-unknown-unknown";
+/// What the guide's ports begin with: peers', clients'.
+const PORTS: [&str; 2] = ["710", "810"];
+
+fn root() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    root.canonicalize()
+        .expect("this package stands in the repository")
+}
+
+/// What builds leave is kept for the next time.
+fn built() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("guide")
+}
+
+/// A block of the guide.
+#[derive(Debug, PartialEq, Eq)]
+enum Block {
+    /// Commands of a shell.
+    Commands(String),
+    /// A file and what is in it.
+    File(String, String),
+}
+
+/// All blocks in order.
+fn blocks(page: &str) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut lines = page.lines();
+    while let Some(line) = lines.next() {
+        let Some(info) = line.strip_prefix("```") else {
+            continue;
+        };
+        let body: String = lines
+            .by_ref()
+            .take_while(|line| *line != "```")
+            .map(|line| format!("{line}\n"))
+            .collect();
+        blocks.push(match info.split_once(" file=") {
+            Some(("rust", path)) => Block::File(path.to_owned(), body),
+            None if info == "sh" => Block::Commands(body),
+            _ => panic!("a block of {info:?} is neither run nor written"),
+        });
+    }
+    blocks
+}
+
+/// A script that fails at the first command that fails, or prints something else than the page says.
+fn script(commands: &str) -> String {
+    let mut script = "set -eu\n".to_owned();
+    for line in commands.lines() {
+        match line.split_once("  # ") {
+            Some((command, expected)) => {
+                let (command, expected) = (command.trim_end(), expected.trim());
+                script.push_str(&format!(
+                    "got=$({command} 2>stderr) || {{ cat stderr; exit 1; }}\n\
+                     [ \"$got\" = '{expected}' ] || {{ echo \"not {}: $got\"; exit 1; }}\n",
+                    expected.replace('"', "'")
+                ));
+            }
+            None => script.push_str(&format!("{line}\n")),
+        }
+    }
+    script
+}
+
+/// Beginnings of ports like the guide's, so that what follows them may be 1, 2 and 3.
+fn free_beginnings() -> Vec<String> {
+    let free = |begin: u16| {
+        let ports = (1..=3).map(|number| TcpListener::bind(("127.0.0.1", begin * 10 + number)));
+        ports.collect::<Result<Vec<_>, _>>().is_ok()
+    };
+    let begins = std::iter::repeat_with(|| free_ports(10)[0] / 10);
+    let mut begins: Vec<u16> = begins.filter(|begin| free(*begin)).take(2).collect();
+    begins.dedup();
+    assert_eq!(begins.len(), 2, "two beginnings of ports");
+    begins.iter().map(ToString::to_string).collect()
+}
+
+/// The reader of the guide, in an empty folder.
+struct Reader {
+    dir: tempfile::TempDir,
+    ports: Vec<String>,
+    /// What the commands so far have exported.
+    exports: String,
+}
+
+impl Reader {
+    fn new() -> Self {
+        Self {
+            dir: tempfile::tempdir().expect("a folder"),
+            ports: free_beginnings(),
+            exports: String::new(),
+        }
+    }
+
+    /// With other ports than the guide's, and with what is built where it is kept.
+    fn translated(&self, text: &str) -> String {
+        let mut text = text.replace("target/wasm32", &format!("{}/wasm32", built().display()));
+        for (there, here) in PORTS.iter().zip(&self.ports) {
+            text = text.replace(&format!("127.0.0.1:{there}"), &format!("127.0.0.1:{here}"));
+        }
+        text
+    }
+
+    fn run(&mut self, commands: &str) -> Output {
+        let commands = self.translated(commands);
+        let exports: String = commands
+            .lines()
+            .filter(|line| line.starts_with("export "))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let script = format!("{}{}", self.exports, script(&commands));
+        self.exports.push_str(&exports);
+        let folder = oarlock().parent().expect("a program lies in a folder");
+        let path = std::env::var("PATH").unwrap_or_default();
+        Command::new("sh")
+            .args(["-c", &script])
+            .current_dir(self.dir.path())
+            .env("PATH", format!("{}:{path}", folder.display()))
+            .env("CARGO_NET_OFFLINE", "true")
+            .env("CARGO_TARGET_DIR", built())
+            .output()
+            .expect("a shell")
+    }
+
+    /// A node is ready a moment after it was started.
+    async fn wait_for_nodes(&self) {
+        for number in 1..=3 {
+            let http = Http(format!("127.0.0.1:{}{number}", self.ports[1]));
+            eventually("the node is ready", async || {
+                (http.get("/readyz").await.ok()?.status == 200).then_some(())
+            })
+            .await;
+        }
+    }
+}
+
+impl Drop for Reader {
+    /// Ends the nodes that it has started, by their numbers, where the guide did not come to that.
+    fn drop(&mut self) {
+        for number in 1..=3 {
+            let name = format!("node{number}");
+            if let Ok(pid) = std::fs::read_to_string(self.dir.path().join(format!("{name}.pid"))) {
+                let _ = Command::new("kill").args(["-9", pid.trim()]).output();
+            }
+            if std::thread::panicking() {
+                let log = std::fs::read_to_string(self.dir.path().join(format!("{name}.log")));
+                eprintln!("---- {name} ----\n{}", log.unwrap_or_default());
+            }
+        }
+    }
+}
+
+fn text(output: &Output) -> String {
+    let (out, error) = (&output.stdout, &output.stderr);
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(out),
+        String::from_utf8_lossy(error)
+    )
+}
+
+/// Whether this machine has the standard library for modules.
+fn builds_modules() -> bool {
+    let mut rustc = Command::new("rustc");
+    rustc.args(["--print", "target-libdir", "--target", TARGET]);
+    let library = rustc.output().expect("rustc can be started");
+    Path::new(String::from_utf8_lossy(&library.stdout).trim()).is_dir()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_follows_the_guide_has_a_cluster_of_three_and_its_next_version() {
+    if !builds_modules() {
+        // The gate installs it first, so there this runs.
+        eprintln!("NOT TESTED HERE: the guide, because {TARGET} is not installed");
+        return;
+    }
+    let mut reader = Reader::new();
+    let (mut commands, mut files) = (0, 0);
+    for block in blocks(GUIDE) {
+        match block {
+            Block::File(path, body) => {
+                files += 1;
+                let path = reader.dir.path().join(path);
+                std::fs::write(&path, body).expect("its folder is there");
+            }
+            Block::Commands(body) => {
+                commands += 1;
+                let done = reader.run(&body);
+                assert!(done.status.success(), "{body}\n{}", text(&done));
+                if body.contains("oarlock new ") {
+                    // The versions that this repository has fetched, so that the network is not needed.
+                    let lock = reader.dir.path().join("visits/Cargo.lock");
+                    std::fs::copy(root().join("Cargo.lock"), lock).expect("writable");
+                }
+                if body.contains("oarlock serve ") {
+                    reader.wait_for_nodes().await;
+                }
+            }
+        }
+    }
+    assert!(
+        commands >= 8 && files == 4,
+        "{commands} blocks, {files} files"
+    );
+}
+
+#[test]
+fn a_page_is_taken_apart_into_files_and_commands() {
+    let page = "words\n```sh\none\ntwo\n```\nmore\n```rust file=a/b.rs\nfn f() {}\n```\n";
+    assert_eq!(
+        blocks(page),
+        [
+            Block::Commands("one\ntwo\n".to_owned()),
+            Block::File("a/b.rs".to_owned(), "fn f() {}\n".to_owned()),
+        ]
+    );
+}
+
+#[test]
+fn a_command_that_prints_something_else_or_fails_is_found() {
+    let mut reader = Reader {
+        dir: tempfile::tempdir().expect("a folder"),
+        ports: vec!["710".to_owned(), "810".to_owned()],
+        exports: String::new(),
+    };
+    let mut succeeds = |commands: &str| reader.run(commands).status.success();
+    assert!(succeeds("echo '{\"a\":1}'   # {\"a\":1}\n"));
+    assert!(!succeeds("echo '{\"a\":1}'   # {\"a\":2}\n"));
+    assert!(!succeeds("false\ntrue\n"));
+    assert!(!succeeds("false   # nothing\n"));
+}

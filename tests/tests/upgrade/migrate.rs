@@ -1,0 +1,71 @@
+//! A guest that makes its state of the one before takes over on real processes, and does not give it back.
+
+use bytes::Bytes;
+use oarlock_tests::process::{Cluster, Node, apply_somewhere, eventually, guest};
+use serde_json::json;
+
+use super::kit::{QUICK, all_run, sha256, upgrade};
+
+const ADD: &str = r#"{"add":{"by":5}}"#;
+const GET: &str = r#"{"get":{}}"#;
+
+fn module(name: &str) -> Bytes {
+    std::fs::read(guest(name)).expect("a module").into()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_with_another_layout_of_its_state_takes_over_and_the_way_back_is_refused_by_name() {
+    let mut cluster = Cluster::start(3, "counter", &QUICK);
+    let leader = cluster.leader().await;
+    let targets: Vec<_> = cluster.nodes.iter().map(Node::http).collect();
+    for number in 0..3 {
+        apply_somewhere(&targets, &format!("first-{number}"), ADD).await;
+    }
+    let (first, second) = (module("counter"), module("counter-2"));
+    let answer = upgrade(&targets[leader..], &second).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let runs = answer.json();
+    assert_eq!(
+        (&runs["name"], &runs["version"]),
+        (&json!("counter"), &json!(2))
+    );
+    all_run(&cluster, &runs["sha256"]).await;
+    // The value is what it was, and what is new begins.
+    let reply = apply_somewhere(&targets, "second-0", ADD).await;
+    assert_eq!(reply, json!({"value": 20, "adds": 1}));
+    // A key of before is answered as it was then, in the words of then.
+    let again = apply_somewhere(&targets, "first-2", ADD).await;
+    assert_eq!(again, json!({"value": 15}));
+
+    let back = upgrade(&targets[leader..], &first).await;
+    assert_eq!(back.status, 422, "{back:?}");
+    assert_eq!(back.error_code(), "module_refused");
+    let words = back.json()["error"]["message"].to_string();
+    assert!(
+        words.contains("version 2") && words.contains("goes on"),
+        "{words}"
+    );
+    all_run(&cluster, &json!(sha256(&second))).await;
+    let past = targets[leader]
+        .get("/v1/upgrades")
+        .await
+        .expect("it runs")
+        .json();
+    assert_eq!(past["history"][0]["end"], "refused", "{past:#}");
+
+    // From its snapshot and from its log alike, a node comes back as it was.
+    for at in 0..3 {
+        cluster.nodes[at].kill();
+        cluster.nodes[at].start();
+    }
+    cluster.leader().await;
+    for target in &targets {
+        let answer = eventually("the node answers", async || {
+            let answer = target.query(GET).await.ok()?;
+            (answer.status == 200).then(|| answer.json())
+        })
+        .await;
+        assert_eq!(answer, json!({"value": 20, "adds": 1}));
+    }
+    cluster.converged().await;
+}

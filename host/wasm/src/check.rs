@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use task_queue_raft::state_machine::Moment;
 use thiserror::Error;
+use wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER;
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::{Engine, Module};
@@ -18,6 +19,7 @@ use crate::host::IMPORTS;
 use crate::instance::{Instance, StartError};
 use crate::limits::{LimitsError, MachineLimits};
 use crate::module::{Description, GuestModule, Linked};
+use crate::wasi;
 
 /// Interfaces that a guest may export, with their functions; the first is the one that it must.
 const EXPORTS: [(&str, &[&str]); 4] = [
@@ -33,6 +35,9 @@ const EXPORTS: [(&str, &[&str]); 4] = [
 /// The least a wasm binary starts with: magic, version, and what it is.
 const MAGIC: &[u8] = b"\0asm";
 const COMPONENT: &[u8] = &[0x0d, 0, 1, 0];
+
+/// What core modules call WASI 0.1.
+const PREVIEW1: &str = "wasi_snapshot_preview1";
 
 /// Longest name and codec of a guest, and longest schema, in bytes.
 const NAME_BYTES: usize = 128;
@@ -79,7 +84,7 @@ pub enum Reason {
     },
     /// It wants something that the host doesn't give.
     #[error(
-        "it imports `{name}`, which the host does not have: there is no clock, no file, no network and no environment; leave it out"
+        "it imports `{name}`, which the host does not have: a guest has no files, no network and no environment, and of WASI 0.2 what a runtime needs to start; leave it out"
     )]
     UnknownImport {
         /// The interface, and the function after a `#`.
@@ -253,6 +258,9 @@ fn encode(core: &[u8]) -> Result<Vec<u8>, String> {
         ComponentEncoder::default()
             .module(core)
             .map_err(words)?
+            // C and Rust for WASI 0.1: what they import is made of 0.2 by this, which adds nothing where it isn't used.
+            .adapter(PREVIEW1, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER)
+            .map_err(words)?
             .validate(true)
             .encode()
             .map_err(words)
@@ -305,10 +313,7 @@ impl Surface {
     }
 
     fn look_at_import(&mut self, engine: &Engine, name: &str, item: &ComponentItem) {
-        let known = IMPORTS
-            .iter()
-            .find(|(interface, _)| is_compatible(name, interface));
-        let (Some((_, functions)), ComponentItem::ComponentInstance(instance)) = (known, item)
+        let (Some(known), ComponentItem::ComponentInstance(instance)) = (Known::of(name), item)
         else {
             self.faults.push(Reason::UnknownImport {
                 name: name.to_owned(),
@@ -317,7 +322,7 @@ impl Surface {
         };
         for (function, item) in instance.exports(engine) {
             let is_type = matches!(item.ty, ComponentItem::Type(_));
-            if !is_type && !functions.contains(&function) {
+            if !is_type && !known.has(function) {
                 self.faults.push(Reason::UnknownImport {
                     name: format!("{name}#{function}"),
                 });
@@ -344,6 +349,34 @@ impl Surface {
                     name: format!("{name}#{function}"),
                 });
             }
+        }
+    }
+}
+
+/// An interface that the host has.
+enum Known {
+    Ours(&'static [&'static str]),
+    Wasi(&'static wasi::surface::Interface),
+}
+
+impl Known {
+    fn of(name: &str) -> Option<Self> {
+        let ours = IMPORTS
+            .iter()
+            .find(|(interface, _)| is_compatible(name, interface))
+            .map(|(_, functions)| Self::Ours(functions));
+        ours.or_else(|| {
+            wasi::surface::INTERFACES
+                .iter()
+                .find(|interface| is_compatible(name, interface.name))
+                .map(Self::Wasi)
+        })
+    }
+
+    fn has(&self, function: &str) -> bool {
+        match self {
+            Self::Ours(functions) => functions.contains(&function),
+            Self::Wasi(interface) => interface.has(function),
         }
     }
 }

@@ -7,6 +7,7 @@ use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, OptLevel};
 
 use crate::host::{self, HostState};
+use crate::wasi;
 
 /// Stack of a guest, in bytes. Threads that apply need twice as much: Rust's default of 2 MiB is enough.
 const STACK_BYTES: usize = 1 << 20;
@@ -43,6 +44,7 @@ impl GuestEngine {
         let engine = Engine::new(&config()).map_err(refused)?;
         let mut linker = Linker::new(&engine);
         host::add_to_linker(&mut linker).map_err(refused)?;
+        wasi::add_to_linker(&mut linker).map_err(refused)?;
         Ok(Self {
             engine,
             linker: Arc::new(linker),

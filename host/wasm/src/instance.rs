@@ -83,7 +83,9 @@ impl Instance {
         if let Err(error) = store.set_fuel(limits.fuel_per_query) {
             return Err(failed(&mut store, &error).into());
         }
-        let instance = match linked.pre.instantiate(&mut store) {
+        let instance = linked.pre.instantiate(&mut store);
+        store.data_mut().finish_output();
+        let instance = match instance {
             Ok(instance) => instance,
             Err(error) => return Err(failed(&mut store, &error).into()),
         };
@@ -243,6 +245,7 @@ impl Instance {
     }
 
     fn end<T>(&mut self, result: wasmtime::Result<T>) -> Result<T, CallError> {
+        self.store.data_mut().finish_output();
         match result {
             // A guest may get over a refusal, and would then do something else than on a node that has memory.
             Ok(_) if self.store.data().limiter.node_denied() => Err(CallError::NodeOutOfMemory),

@@ -36,6 +36,7 @@ mod status;
 #[cfg(test)]
 mod testing;
 mod upgrade;
+mod wasi;
 mod wire;
 
 pub use audit::{Audit, AuditWord};

@@ -169,6 +169,12 @@ impl GuestModule {
         &self.inner.imports
     }
 
+    /// Whether it imports anything of WASI, of which it gets the deterministic part.
+    #[must_use]
+    pub fn uses_wasi(&self) -> bool {
+        self.imports().iter().any(|name| name.starts_with("wasi:"))
+    }
+
     /// Whether it answers queries.
     #[must_use]
     pub fn has_queries(&self) -> bool {

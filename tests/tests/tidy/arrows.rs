@@ -86,6 +86,7 @@ const ARROWS: [Arrow; 12] = [
     guest("oarlock-counter", "examples-wasm/counter"),
     guest("oarlock-kv", "examples-wasm/kv"),
     guest("oarlock-queue", "examples-wasm/queue"),
+    guest("oarlock-curious", "tests/guests/curious"),
     guest("oarlock-faulty", "tests/guests/faulty"),
     Arrow {
         package: "xtask",

@@ -28,7 +28,7 @@ pub struct Guest {
 }
 
 /// Every guest that is kept built.
-pub const GUESTS: [Guest; 4] = [
+pub const GUESTS: [Guest; 5] = [
     Guest {
         name: "counter",
         package: "oarlock-counter",
@@ -52,6 +52,12 @@ pub const GUESTS: [Guest; 4] = [
         package: "oarlock-faulty",
         folder: "tests/guests/faulty",
         module: "tests/guests/faulty.wasm",
+    },
+    Guest {
+        name: "curious",
+        package: "oarlock-curious",
+        folder: "tests/guests/curious",
+        module: "tests/guests/curious.wasm",
     },
 ];
 

@@ -72,6 +72,7 @@ fn facts(module: &GuestModule, size: usize) -> Value {
         "sha256": module.sha256().to_string(),
         "exports": module.exports(),
         "imports": module.imports(),
+        "wasi": module.uses_wasi(),
         "optional": optional(module),
     })
 }
@@ -91,6 +92,14 @@ fn told(path: &Path, module: &GuestModule, size: usize) -> String {
         }
     };
     let optional = optional(module);
+    let is_ours = |name: &&String| !name.starts_with("wasi:");
+    let ours: Vec<String> = module.imports().iter().filter(is_ours).cloned().collect();
+    let wasi = match module.imports().len() - ours.len() {
+        0 => "none".to_owned(),
+        interfaces => {
+            format!("{interfaces} interfaces: the log's time and randomness, no files, no network")
+        }
+    };
     let lines = [
         ("module", path.display().to_string()),
         ("name", description.name.clone()),
@@ -99,7 +108,8 @@ fn told(path: &Path, module: &GuestModule, size: usize) -> String {
         ("size", format!("{size} bytes")),
         ("sha256", module.sha256().to_string()),
         ("exports", list(module.exports())),
-        ("imports", list(module.imports())),
+        ("imports", list(&ours)),
+        ("wasi", wasi),
         (
             "optional",
             if optional.is_empty() {

@@ -18,7 +18,7 @@ use crate::guest_log::GuestLog;
 use crate::host::IMPORTS;
 use crate::instance::{Instance, StartError};
 use crate::limits::{LimitsError, MachineLimits};
-use crate::module::{Description, GuestModule, Linked};
+use crate::module::{Description, GuestModule, Linked, Sha256};
 use crate::wasi;
 
 /// Interfaces that a guest may export, with their functions; the first is the one that it must.
@@ -179,11 +179,13 @@ pub(crate) fn check(
     limits: &MachineLimits,
 ) -> Result<GuestModule, CheckError> {
     limits.validate().map_err(Reason::Limits)?;
-    let binary = component_binary(engine.wasmtime(), &bytes, limits)?;
-    let component =
-        Component::from_binary(engine.wasmtime(), &binary).map_err(|error| Reason::Invalid {
-            message: format!("{error:#}"),
-        })?;
+    fits(&bytes, limits)?;
+    let digest = Sha256::of(&bytes);
+    // What is made of a text depends on its parser too, which no fingerprint knows.
+    let images = engine.images.as_ref().filter(|_| bytes.starts_with(MAGIC));
+    let kept = images.and_then(|images| images.find(engine.wasmtime(), digest));
+    let is_kept = kept.is_some();
+    let component = kept.map_or_else(|| compile(engine.wasmtime(), &bytes), Ok)?;
     let surface = Surface::of(engine.wasmtime(), &component);
     let mut reasons = surface.faults;
     let linked = if reasons.is_empty() {
@@ -207,19 +209,22 @@ pub(crate) fn check(
     let module = GuestModule::new(
         engine.clone(),
         bytes,
+        digest,
         surface.exports,
         surface.imports,
         linked,
     );
-    try_out(module, limits)
+    let module = try_out(module, limits)?;
+    if let Some(images) = images
+        && !is_kept
+    {
+        images.keep(digest, &component);
+    }
+    Ok(module)
 }
 
-/// Makes the bytes of a component from what was given.
-fn component_binary(
-    engine: &Engine,
-    bytes: &Bytes,
-    limits: &MachineLimits,
-) -> Result<Bytes, Reason> {
+/// Looks whether the bytes are there and not too many.
+fn fits(bytes: &Bytes, limits: &MachineLimits) -> Result<(), Reason> {
     if bytes.is_empty() {
         return Err(Reason::Empty);
     }
@@ -229,6 +234,19 @@ fn component_binary(
             limit: limits.module_bytes,
         });
     }
+    Ok(())
+}
+
+/// Compiles what was given.
+fn compile(engine: &Engine, bytes: &Bytes) -> Result<Component, Reason> {
+    let binary = component_binary(engine, bytes)?;
+    Component::from_binary(engine, &binary).map_err(|error| Reason::Invalid {
+        message: format!("{error:#}"),
+    })
+}
+
+/// Makes the bytes of a component from what was given.
+fn component_binary(engine: &Engine, bytes: &Bytes) -> Result<Bytes, Reason> {
     let binary = if bytes.starts_with(MAGIC) {
         bytes.clone()
     } else {
@@ -270,6 +288,15 @@ fn encode(core: &[u8]) -> Result<Vec<u8>, String> {
     // its packages need each other makes the encoder recurse without end, which aborts the process.
     panic::catch_unwind(AssertUnwindSafe(encode))
         .unwrap_or_else(|_| Err("its embedded WIT is damaged".to_owned()))
+}
+
+/// What the encoder makes of next to nothing, which names its version, and the adapter: two encoders that differ in either
+/// may make different components of one module.
+pub(crate) fn encoder_sample() -> Vec<u8> {
+    const EMPTY: &[u8] = b"\0asm\x01\0\0\0";
+    let mut sample = encode(EMPTY).unwrap_or_else(String::into_bytes);
+    sample.extend_from_slice(WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER);
+    sample
 }
 
 /// What a component has and wants, by names.

@@ -6,6 +6,7 @@ use thiserror::Error;
 use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, OptLevel};
 
+use crate::compiled::Images;
 use crate::host::{self, HostState};
 use crate::wasi;
 
@@ -26,6 +27,7 @@ pub struct EngineError {
 pub struct GuestEngine {
     engine: Engine,
     linker: Arc<Linker<HostState>>,
+    pub(crate) images: Option<Images>,
 }
 
 impl std::fmt::Debug for GuestEngine {
@@ -48,6 +50,7 @@ impl GuestEngine {
         Ok(Self {
             engine,
             linker: Arc::new(linker),
+            images: None,
         })
     }
 

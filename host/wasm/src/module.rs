@@ -107,6 +107,7 @@ impl GuestModule {
     pub(crate) fn new(
         engine: GuestEngine,
         bytes: Bytes,
+        sha256: Sha256,
         exports: Vec<String>,
         imports: Vec<String>,
         linked: Linked,
@@ -114,7 +115,7 @@ impl GuestModule {
         Self {
             inner: Arc::new(Inner {
                 engine,
-                sha256: Sha256::of(&bytes),
+                sha256,
                 bytes,
                 description: Description::default(),
                 exports,

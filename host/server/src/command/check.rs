@@ -3,12 +3,14 @@
 use std::fmt::Write;
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
 use oarlock_wasm::{CheckError, GuestEngine, GuestModule, MachineLimits};
 use serde_json::{Value, json};
 
 use super::output::{print_safely, write_json, write_out};
 use crate::cli::CheckArgs;
+use crate::compiled::CompiledDir;
 use crate::exit::Failure;
 
 /// Checks a file as a node does at its start, and prints what it found.
@@ -19,7 +21,10 @@ pub(crate) fn check(args: CheckArgs) -> Result<(), Failure> {
     let limits = MachineLimits::default();
     let bytes = read(&args.file, limits.module_bytes)?;
     let size = bytes.len();
-    let engine = GuestEngine::new().map_err(Failure::failed)?;
+    let mut engine = GuestEngine::new().map_err(Failure::failed)?;
+    if let Some(dir) = args.compiled_dir {
+        engine = engine.with_store(Arc::new(CompiledDir::new(dir)));
+    }
     match GuestModule::load(&engine, bytes, &limits) {
         Ok(module) if args.json => write_json(std::io::stdout().lock(), &facts(&module, size)),
         Ok(module) => write_out(

@@ -54,7 +54,7 @@ fn the_guests_of_this_repository_are_accepted() {
 #[test]
 fn the_digest_is_that_of_the_bytes_as_they_were_given() {
     let module = testing::counter();
-    assert_eq!(module.sha256(), crate::Sha256::of(COUNTER));
+    assert_eq!(module.sha256(), Sha256::of(COUNTER));
     assert_eq!(module.bytes()[..], *COUNTER);
 }
 
@@ -65,7 +65,7 @@ fn a_component_is_accepted_and_is_the_same_guest() {
     let module = GuestModule::load(engine(), component.clone(), &limits()).unwrap();
     assert_eq!(module.description(), testing::counter().description());
     assert_eq!(module.exports(), testing::counter().exports());
-    assert_eq!(module.sha256(), crate::Sha256::of(&component));
+    assert_eq!(module.sha256(), Sha256::of(&component));
 }
 
 #[test]
@@ -91,6 +91,14 @@ fn a_core_module_for_wasi_0_1_is_accepted() {
 }
 
 #[test]
+fn what_the_encoder_makes_of_nothing_names_its_version() {
+    let sample = encoder_sample();
+    assert_eq!(sample[4..8], *COMPONENT);
+    let told = String::from_utf8_lossy(&sample);
+    assert!(told.contains("wit-component"), "{told}");
+}
+
+#[test]
 fn a_guest_says_whether_it_uses_wasi() {
     assert!(testing::curious().uses_wasi());
     assert!(!testing::counter().uses_wasi());
@@ -109,7 +117,7 @@ fn text_is_accepted() {
     text.push(')');
     let module = GuestModule::load(engine(), text.clone(), &limits()).unwrap();
     assert_eq!(module.description().name, "scripted");
-    assert_eq!(module.sha256(), crate::Sha256::of(text.as_bytes()));
+    assert_eq!(module.sha256(), Sha256::of(text.as_bytes()));
 }
 
 #[test]

@@ -58,11 +58,25 @@ pub fn oarlock() -> &'static Path {
 }
 
 /// A committed guest, by its name, or the one in `OARLOCK_TEST_GUESTS`: the gate runs these tests on freshly built
-/// guests too.
+/// guests too. One that is not committed is where `cargo xtask guests --languages` puts it.
 pub fn guest(name: &str) -> PathBuf {
     let dir = std::env::var_os("OARLOCK_TEST_GUESTS").map(PathBuf::from);
     let dir = dir.map_or_else(|| root().join("examples-wasm/dist"), |dir| root().join(dir));
-    dir.join(name).with_extension("wasm")
+    let module = dir.join(name).with_extension("wasm");
+    if module.exists() {
+        return module;
+    }
+    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    let languages = target
+        .unwrap_or_else(|| root().join("target"))
+        .join("languages");
+    let other = languages.join(name).with_extension("wasm");
+    if other.exists() { other } else { module }
+}
+
+/// A guest that may not have been built here.
+pub fn built_guest(name: &str) -> Option<PathBuf> {
+    Some(guest(name)).filter(|module| module.exists())
 }
 
 /// Runs `oarlock` to its end, with nothing on its standard input.

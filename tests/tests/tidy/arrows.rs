@@ -26,7 +26,7 @@ const HTTP: [&str; 7] = [
     "tonic",
 ];
 
-const ARROWS: [Arrow; 12] = [
+const ARROWS: [Arrow; 13] = [
     Arrow {
         package: "task_queue_raft",
         folder: "host/raft",

@@ -8,7 +8,7 @@ mod places;
 mod proxy;
 mod recorder;
 
-pub use binary::{guest, oarlock, run, run_in};
+pub use binary::{built_guest, guest, oarlock, run, run_in};
 pub use cluster::{Cluster, apply_somewhere, eventually, free_ports};
 pub use http::{Answer, Http, Unanswered};
 pub use node::{Node, NodeOptions};

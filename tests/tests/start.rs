@@ -94,12 +94,12 @@ fn a_module_that_can_not_be_run_is_refused_with_the_reason() {
         &["kv"; 0],
     );
     assert_refused(dir, "no-exports.wat", b"(component)", &["machine"]);
-    let unknown = br#"(component (import "wasi:clocks/monotonic-clock@0.2.0" (instance (export "now" (func (result u64))))))"#;
+    let unknown = br#"(component (import "wasi:http/outgoing-handler@0.2.0" (instance (export "now" (func (result u64))))))"#;
     assert_refused(
         dir,
         "imports.wat",
         unknown,
-        &["wasi:clocks/monotonic-clock@0.2.0", "machine"],
+        &["wasi:http/outgoing-handler@0.2.0", "machine"],
     );
     let (code, _, stderr) = text(&run_in(dir, ["serve", "--state-machine", "not-there.wasm"]));
     assert_eq!(code, Some(1), "{stderr}");

@@ -228,12 +228,16 @@ pub(crate) struct StatusArgs {
 /// Flags of `oarlock check`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  oarlock check examples-wasm/dist/queue.wasm\n  oarlock check guest.wasm --json"
+    after_help = "Example:\n  oarlock check examples-wasm/dist/queue.wasm\n  oarlock check guest.wasm --json\n  \
+                  oarlock check guest.wasm --compiled-dir oarlock-data/compiled"
 )]
 pub(crate) struct CheckArgs {
     /// A component, a core module with embedded WIT, or the text of either.
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
+    /// Keep what is compiled in this directory, so that a node with the same `--compiled-dir` finds it.
+    #[arg(long, value_name = "DIR", env = "OARLOCK_COMPILED_DIR")]
+    pub(crate) compiled_dir: Option<PathBuf>,
     /// Print one JSON object.
     #[arg(long, env = "OARLOCK_JSON", action = ArgAction::SetTrue)]
     #[arg(value_parser = FalseyValueParser::new())]

@@ -1,11 +1,13 @@
 //! Where a node's guest comes from, and how it is loaded.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use oarlock_wasm::{CheckError, EngineError, GuestEngine, GuestModule, MachineLimits};
 use thiserror::Error;
 
+use crate::compiled::CompiledDir;
 use crate::settings::GuestSource;
 
 /// The task queue that is part of the binary.
@@ -61,19 +63,25 @@ fn reasons(error: &CheckError) -> String {
         .collect()
 }
 
-/// Reads, checks and compiles a guest. Takes a while, so it works on a thread of its own.
+/// Reads, checks and compiles a guest, or finds what was compiled before, where there is a directory for that. Takes a
+/// while, so it works on a thread of its own.
 ///
 /// # Errors
 /// It can't be read, or the host refuses it: with every reason.
 pub(crate) async fn load(
     source: GuestSource,
     limits: MachineLimits,
+    compiled: Option<CompiledDir>,
 ) -> Result<GuestModule, GuestError> {
-    let loading = tokio::task::spawn_blocking(move || load_now(&source, &limits));
+    let loading = tokio::task::spawn_blocking(move || load_now(&source, &limits, compiled));
     loading.await.map_err(GuestError::Panicked)?
 }
 
-fn load_now(source: &GuestSource, limits: &MachineLimits) -> Result<GuestModule, GuestError> {
+fn load_now(
+    source: &GuestSource,
+    limits: &MachineLimits,
+    compiled: Option<CompiledDir>,
+) -> Result<GuestModule, GuestError> {
     let (name, bytes) = match source {
         GuestSource::Loaded(module) => return Ok(module.clone()),
         GuestSource::BuiltInQueue => (
@@ -82,7 +90,10 @@ fn load_now(source: &GuestSource, limits: &MachineLimits) -> Result<GuestModule,
         ),
         GuestSource::File(path) => (path.display().to_string(), read(path, limits.module_bytes)?),
     };
-    let engine = GuestEngine::new()?;
+    let mut engine = GuestEngine::new()?;
+    if let Some(compiled) = compiled {
+        engine = engine.with_store(Arc::new(compiled));
+    }
     GuestModule::load(&engine, bytes, limits).map_err(|source| GuestError::Refused { name, source })
 }
 

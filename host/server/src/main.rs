@@ -8,6 +8,7 @@
 //! | [`http`] | what the node says to clients |
 //! | [`serve`] | the command `oarlock serve` |
 //! | [`command`] | the commands that talk to a running cluster, or look at a file |
+//! | [`compiled`] | compiled code on this node's disk |
 //! | [`bench`] | the command `oarlock bench` |
 //! | [`demo`] | the command `oarlock demo` |
 //! | [`exit`] | exit codes and the errors that lead to them |
@@ -16,6 +17,7 @@ mod audit;
 mod bench;
 mod cli;
 mod command;
+mod compiled;
 mod deferred;
 mod demo;
 mod events;

@@ -15,6 +15,7 @@ use tokio::net::TcpSocket;
 use tokio::task::AbortHandle;
 
 use crate::audit::{self, Auditor};
+use crate::compiled::CompiledDir;
 use crate::deferred::Deferred;
 use crate::events::Events;
 use crate::guest::{self, GuestError};
@@ -115,7 +116,8 @@ impl Node {
     ) -> Result<Self, StartError> {
         let started = Instant::now();
         // The guest first: one that is refused leaves nothing behind, not even a directory.
-        let module = guest::load(settings.guest.clone(), settings.limits).await?;
+        let compiled = CompiledDir::new(settings.compiled_dir.clone());
+        let module = guest::load(settings.guest.clone(), settings.limits, Some(compiled)).await?;
         let record = Record::read(&settings.data_dir)?;
         let peers = bind(sockets.peers, &settings.peer_addr, "peers", "peer-addr").await?;
         let clients = bind(

@@ -25,6 +25,8 @@ const LONE_NODE: &str = "node1";
 const PEER_ADDR: &str = "127.0.0.1:7101";
 /// How often nodes compare their states, where there is anything new.
 const AUDIT_INTERVAL: Duration = Duration::from_secs(10);
+/// Where compiled code is in the data directory if nothing else is said.
+const COMPILED_DIR: &str = "compiled";
 /// Longest name of a cluster, in bytes: as the protocol between nodes has it.
 const MAX_CLUSTER_ID_BYTES: usize = 255;
 
@@ -94,6 +96,8 @@ pub(crate) struct ServeSettings {
     pub(crate) repair: bool,
     /// Where it keeps its data.
     pub(crate) data_dir: PathBuf,
+    /// Where it keeps compiled code.
+    pub(crate) compiled_dir: PathBuf,
     /// What it replicates for.
     pub(crate) guest: GuestSource,
     /// Timing and log. `node_id` and `peers` are filled in from the above when the node starts.
@@ -198,6 +202,7 @@ impl ServeSettings {
             join: false,
             repair: false,
             cluster,
+            compiled_dir: data_dir.join(COMPILED_DIR),
             data_dir,
             guest,
             raft: RaftConfig::default(),
@@ -282,6 +287,7 @@ impl ServeSettings {
         let settings = settings.map_err(blame("node-id", origins))?;
         Ok(Self {
             peer_addr: peer_addr.unwrap_or(settings.peer_addr),
+            compiled_dir: args.compiled_dir.unwrap_or(settings.compiled_dir),
             cluster_id,
             join: args.join,
             audit_interval: Duration::from_millis(args.audit_interval_ms),

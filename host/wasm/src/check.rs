@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use task_queue_raft::state_machine::Moment;
 use thiserror::Error;
+use wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER;
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::{Engine, Module};
@@ -18,7 +19,8 @@ use crate::host::IMPORTS;
 use crate::images::{Undo, fit};
 use crate::instance::{Instance, StartError};
 use crate::limits::{LimitsError, MachineLimits};
-use crate::module::{Description, GuestModule, Linked};
+use crate::module::{Description, GuestModule, Linked, Sha256};
+use crate::wasi;
 
 /// Interfaces that a guest may export, with their functions; the first is the one that it must.
 const EXPORTS: [(&str, &[&str]); 4] = [
@@ -34,6 +36,9 @@ const EXPORTS: [(&str, &[&str]); 4] = [
 /// The least a wasm binary starts with: magic, version, and what it is.
 const MAGIC: &[u8] = b"\0asm";
 const COMPONENT: &[u8] = &[0x0d, 0, 1, 0];
+
+/// What core modules call WASI 0.1.
+const PREVIEW1: &str = "wasi_snapshot_preview1";
 
 /// Longest name and codec of a guest, and longest schema, in bytes.
 const NAME_BYTES: usize = 128;
@@ -80,7 +85,7 @@ pub enum Reason {
     },
     /// It wants something that the host doesn't give.
     #[error(
-        "it imports `{name}`, which the host does not have: there is no clock, no file, no network and no environment; leave it out"
+        "it imports `{name}`, which the host does not have: a guest has no files, no network and no environment, and of WASI 0.2 what a runtime needs to start; leave it out"
     )]
     UnknownImport {
         /// The interface, and the function after a `#`.
@@ -175,11 +180,14 @@ pub(crate) fn check(
     limits: &MachineLimits,
 ) -> Result<GuestModule, CheckError> {
     limits.validate().map_err(Reason::Limits)?;
-    let binary = component_binary(engine.wasmtime(), &bytes, limits)?;
-    let component =
-        Component::from_binary(engine.wasmtime(), &binary).map_err(|error| Reason::Invalid {
-            message: format!("{error:#}"),
-        })?;
+    fits(&bytes, limits)?;
+    let digest = Sha256::of(&bytes);
+    // What is made of a text depends on its parser too, which no fingerprint knows.
+    let images = engine.images.as_ref().filter(|_| bytes.starts_with(MAGIC));
+    let kept = images.and_then(|images| images.find(engine.wasmtime(), digest));
+    let is_kept = kept.is_some();
+    let component = kept.map_or_else(|| compile(engine.wasmtime(), &bytes), Ok)?;
+    let undo = undo(engine, &bytes)?;
     let surface = Surface::of(engine.wasmtime(), &component);
     let mut reasons = surface.faults;
     let linked = if reasons.is_empty() {
@@ -203,32 +211,42 @@ pub(crate) fn check(
     let module = GuestModule::new(
         engine.clone(),
         bytes,
+        digest,
         surface.exports,
         surface.imports,
         linked,
-        undo(engine, &binary),
+        undo,
     );
-    try_out(module, limits)
+    let module = try_out(module, limits)?;
+    if let Some(images) = images
+        && !is_kept
+    {
+        images.keep(digest, &component);
+    }
+    Ok(module)
 }
 
 /// How a guest comes back after a call that failed.
-fn undo(engine: &GuestEngine, component: &[u8]) -> Undo {
+fn undo(engine: &GuestEngine, bytes: &Bytes) -> Result<Undo, Reason> {
     if !engine.has_images() {
         let because = "this system has no memory images".to_owned();
-        return Undo::Replay { because };
+        return Ok(Undo::Replay { because });
     }
-    match fit::fits(component) {
+    // What makes a component of a core module keeps no state, unless that is the adapter of WASI 0.1.
+    let core = bytes.starts_with(MAGIC) && bytes.get(4..8) != Some(COMPONENT);
+    let binary = if core && !fit::imports_from(PREVIEW1, bytes) {
+        bytes.clone()
+    } else {
+        component_binary(engine.wasmtime(), bytes)?
+    };
+    Ok(match fit::fits(&binary) {
         Ok(()) => Undo::Images,
         Err(because) => Undo::Replay { because },
-    }
+    })
 }
 
-/// Makes the bytes of a component from what was given.
-fn component_binary(
-    engine: &Engine,
-    bytes: &Bytes,
-    limits: &MachineLimits,
-) -> Result<Bytes, Reason> {
+/// Looks whether the bytes are there and not too many.
+fn fits(bytes: &Bytes, limits: &MachineLimits) -> Result<(), Reason> {
     if bytes.is_empty() {
         return Err(Reason::Empty);
     }
@@ -238,6 +256,19 @@ fn component_binary(
             limit: limits.module_bytes,
         });
     }
+    Ok(())
+}
+
+/// Compiles what was given.
+fn compile(engine: &Engine, bytes: &Bytes) -> Result<Component, Reason> {
+    let binary = component_binary(engine, bytes)?;
+    Component::from_binary(engine, &binary).map_err(|error| Reason::Invalid {
+        message: format!("{error:#}"),
+    })
+}
+
+/// Makes the bytes of a component from what was given.
+fn component_binary(engine: &Engine, bytes: &Bytes) -> Result<Bytes, Reason> {
     let binary = if bytes.starts_with(MAGIC) {
         bytes.clone()
     } else {
@@ -267,6 +298,9 @@ fn encode(core: &[u8]) -> Result<Vec<u8>, String> {
         ComponentEncoder::default()
             .module(core)
             .map_err(words)?
+            // C and Rust for WASI 0.1: what they import is made of 0.2 by this, which adds nothing where it isn't used.
+            .adapter(PREVIEW1, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER)
+            .map_err(words)?
             .validate(true)
             .encode()
             .map_err(words)
@@ -276,6 +310,15 @@ fn encode(core: &[u8]) -> Result<Vec<u8>, String> {
     // its packages need each other makes the encoder recurse without end, which aborts the process.
     panic::catch_unwind(AssertUnwindSafe(encode))
         .unwrap_or_else(|_| Err("its embedded WIT is damaged".to_owned()))
+}
+
+/// What the encoder makes of next to nothing, which names its version, and the adapter: two encoders that differ in either
+/// may make different components of one module.
+pub(crate) fn encoder_sample() -> Vec<u8> {
+    const EMPTY: &[u8] = b"\0asm\x01\0\0\0";
+    let mut sample = encode(EMPTY).unwrap_or_else(String::into_bytes);
+    sample.extend_from_slice(WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER);
+    sample
 }
 
 /// What a component has and wants, by names.
@@ -319,10 +362,7 @@ impl Surface {
     }
 
     fn look_at_import(&mut self, engine: &Engine, name: &str, item: &ComponentItem) {
-        let known = IMPORTS
-            .iter()
-            .find(|(interface, _)| is_compatible(name, interface));
-        let (Some((_, functions)), ComponentItem::ComponentInstance(instance)) = (known, item)
+        let (Some(known), ComponentItem::ComponentInstance(instance)) = (Known::of(name), item)
         else {
             self.faults.push(Reason::UnknownImport {
                 name: name.to_owned(),
@@ -331,7 +371,7 @@ impl Surface {
         };
         for (function, item) in instance.exports(engine) {
             let is_type = matches!(item.ty, ComponentItem::Type(_));
-            if !is_type && !functions.contains(&function) {
+            if !is_type && !known.has(function) {
                 self.faults.push(Reason::UnknownImport {
                     name: format!("{name}#{function}"),
                 });
@@ -358,6 +398,34 @@ impl Surface {
                     name: format!("{name}#{function}"),
                 });
             }
+        }
+    }
+}
+
+/// An interface that the host has.
+enum Known {
+    Ours(&'static [&'static str]),
+    Wasi(&'static wasi::surface::Interface),
+}
+
+impl Known {
+    fn of(name: &str) -> Option<Self> {
+        let ours = IMPORTS
+            .iter()
+            .find(|(interface, _)| is_compatible(name, interface))
+            .map(|(_, functions)| Self::Ours(functions));
+        ours.or_else(|| {
+            wasi::surface::INTERFACES
+                .iter()
+                .find(|interface| is_compatible(name, interface.name))
+                .map(Self::Wasi)
+        })
+    }
+
+    fn has(&self, function: &str) -> bool {
+        match self {
+            Self::Ours(functions) => functions.contains(&function),
+            Self::Wasi(interface) => interface.has(function),
         }
     }
 }

@@ -6,8 +6,10 @@ use thiserror::Error;
 use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, OptLevel};
 
+use crate::compiled::Images;
 use crate::host::{self, HostState};
 use crate::images::map;
+use crate::wasi;
 
 /// Stack of a guest, in bytes. Threads that apply need twice as much: Rust's default of 2 MiB is enough.
 const STACK_BYTES: usize = 1 << 20;
@@ -27,6 +29,7 @@ pub struct GuestEngine {
     engine: Engine,
     linker: Arc<Linker<HostState>>,
     has_images: bool,
+    pub(crate) images: Option<Images>,
 }
 
 impl std::fmt::Debug for GuestEngine {
@@ -52,10 +55,12 @@ impl GuestEngine {
         let engine = Engine::new(&config).map_err(refused)?;
         let mut linker = Linker::new(&engine);
         host::add_to_linker(&mut linker).map_err(refused)?;
+        wasi::add_to_linker(&mut linker).map_err(refused)?;
         Ok(Self {
             engine,
             linker: Arc::new(linker),
             has_images,
+            images: None,
         })
     }
 

@@ -12,6 +12,7 @@ use crate::failure::GuestFailure;
 use crate::guest_log::{self, GuestLog, Level};
 use crate::limits::MachineLimits;
 use crate::random::Random;
+use crate::wasi::console::{Console, Stream};
 
 /// Interfaces that a guest may import, and their functions.
 pub(crate) const IMPORTS: [(&str, &[&str]); 3] = [
@@ -100,6 +101,7 @@ pub(crate) enum Purpose {
 /// A call that runs: what it may do and what it did.
 pub(crate) struct Call {
     purpose: Purpose,
+    now_ms: u64,
     random: Random,
     effects: Effects,
     effect_bytes: u64,
@@ -123,6 +125,7 @@ impl Call {
         let share = commands.clamp(1, 16) as u64;
         Self {
             purpose,
+            now_ms: at.time_ms,
             random: Random::new(at.index.0, number),
             effects: Effects::default(),
             effect_bytes: 0,
@@ -302,6 +305,9 @@ impl ResourceLimiter for Limiter {
 pub(crate) struct HostState {
     pub(crate) limiter: Limiter,
     pub(crate) call: Call,
+    /// Handles of WASI that the guest holds.
+    pub(crate) handles: u32,
+    console: Console,
     log: Arc<GuestLog>,
 }
 
@@ -310,15 +316,52 @@ impl HostState {
         Self {
             limiter: Limiter::new(limits),
             call: Call::look(Moment::default(), limits),
+            handles: 0,
+            console: Console::default(),
             log,
+        }
+    }
+
+    /// The time of the entry that the call belongs to, in milliseconds since 1970; 0 where there is none.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.call.now_ms
+    }
+
+    /// Takes what a guest writes to a standard stream.
+    pub(crate) fn print(&mut self, stream: Stream, bytes: &[u8]) {
+        let Self {
+            console, call, log, ..
+        } = self;
+        console.write(stream, bytes, |line| say(log, call, stream, line));
+    }
+
+    /// Gives out the lines that have no end yet, because the call has one.
+    pub(crate) fn finish_output(&mut self) {
+        let Self {
+            console, call, log, ..
+        } = self;
+        for stream in [Stream::Output, Stream::Error] {
+            console.finish(stream, |line| say(log, call, stream, line));
         }
     }
 }
 
-type Context<'a> = StoreContextMut<'a, HostState>;
+/// A line of a standard stream. The last one that says anything on standard error is what a runtime says before it
+/// traps.
+fn say(log: &GuestLog, call: &mut Call, stream: Stream, line: &str) {
+    let line = guest_log::cut(line);
+    if call.purpose != Purpose::Replay {
+        log.write(stream.level(), line);
+    }
+    if stream == Stream::Error && !line.trim().is_empty() {
+        call.last_words = Some(line.to_owned());
+    }
+}
+
+pub(crate) type Context<'a> = StoreContextMut<'a, HostState>;
 
 /// Takes the fuel for a call of the host that copies so many bytes.
-fn charge(store: &mut Context<'_>, bytes: usize) -> wasmtime::Result<()> {
+pub(crate) fn charge(store: &mut Context<'_>, bytes: usize) -> wasmtime::Result<()> {
     let cost = CALL_FUEL + bytes as u64;
     let left = store.get_fuel()?;
     store.set_fuel(left.saturating_sub(cost))?;
@@ -432,15 +475,20 @@ fn complete(
 }
 
 fn random(mut store: Context<'_>, (length,): (u32,)) -> wasmtime::Result<(Vec<u8>,)> {
-    const MOST_BYTES: u32 = 1 << 20;
+    Ok((draw(&mut store, u64::from(length))?,))
+}
+
+/// The next bytes of the call's generator.
+pub(crate) fn draw(store: &mut Context<'_>, length: u64) -> wasmtime::Result<Vec<u8>> {
+    const MOST_BYTES: u64 = 1 << 20;
     if length > MOST_BYTES {
         return Err(GuestFailure::TooLarge {
             what: "a draw of random bytes",
-            bytes: u64::from(length),
-            limit: u64::from(MOST_BYTES),
+            bytes: length,
+            limit: MOST_BYTES,
         }
         .into());
     }
-    charge(&mut store, length as usize)?;
-    Ok((store.data_mut().call.random.bytes(length as usize),))
+    charge(store, length as usize)?;
+    Ok(store.data_mut().call.random.bytes(length as usize))
 }

@@ -123,6 +123,7 @@ impl Instance {
             return Err(failed(&mut store, &error).into());
         }
         let (instance, mapping) = map::made_by(image, || linked.pre.instantiate(&mut store));
+        store.data_mut().finish_output();
         let instance = match instance {
             Ok(instance) => instance,
             Err(error) => return Err(failed(&mut store, &error).into()),
@@ -320,6 +321,7 @@ impl Instance {
     }
 
     fn end<T>(&mut self, result: wasmtime::Result<T>) -> Result<T, CallError> {
+        self.store.data_mut().finish_output();
         match result {
             // A guest may get over a refusal, and would then do something else than on a node that has memory.
             Ok(_) if self.store.data().limiter.node_denied() => Err(CallError::NodeOutOfMemory),

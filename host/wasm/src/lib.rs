@@ -7,7 +7,7 @@
 //! - nothing that a guest sees or that a client gets depends on this node: no clock, no randomness, no address;
 //! - a command that fails changes nothing, and says how it failed ([`GuestFailure`]);
 //! - bytes from a guest, from the log and from a snapshot are not trusted: each has a limit and a typed refusal;
-//! - the only `unsafe` is in `images/map.rs`, which says why it is sound.
+//! - the only `unsafe` is in `images/map.rs` and `compiled.rs`, which say why it is sound.
 
 #![deny(unsafe_code)]
 
@@ -15,6 +15,7 @@ mod audit;
 mod bindings;
 mod check;
 mod chunks;
+mod compiled;
 mod deferred;
 mod engine;
 mod entry;
@@ -38,10 +39,12 @@ mod status;
 #[cfg(test)]
 mod testing;
 mod upgrade;
+mod wasi;
 mod wire;
 
 pub use audit::{Audit, AuditWord};
 pub use check::{CheckError, Reason};
+pub use compiled::CompiledStore;
 pub use engine::{EngineError, GuestEngine};
 pub use envelope::{Envelope, EnvelopeError, MAX_KEY_BYTES};
 pub use failure::GuestFailure;

@@ -110,6 +110,7 @@ impl GuestModule {
     pub(crate) fn new(
         engine: GuestEngine,
         bytes: Bytes,
+        sha256: Sha256,
         exports: Vec<String>,
         imports: Vec<String>,
         linked: Linked,
@@ -118,7 +119,7 @@ impl GuestModule {
         Self {
             inner: Arc::new(Inner {
                 engine,
-                sha256: Sha256::of(&bytes),
+                sha256,
                 bytes,
                 description: Description::default(),
                 exports,
@@ -183,6 +184,12 @@ impl GuestModule {
     #[must_use]
     pub fn undo(&self) -> &Undo {
         &self.inner.undo
+    }
+
+    /// Whether it imports anything of WASI, of which it gets the deterministic part.
+    #[must_use]
+    pub fn uses_wasi(&self) -> bool {
+        self.imports().iter().any(|name| name.starts_with("wasi:"))
     }
 
     /// Whether it answers queries.

@@ -43,6 +43,7 @@ pub(crate) use core::{COUNTER, core_module, embedded_wit, in_memory};
 const KV: &[u8] = include_bytes!("../../../examples-wasm/dist/kv.wasm");
 const QUEUE: &[u8] = include_bytes!("../../../examples-wasm/dist/queue.wasm");
 const FAULTY: &[u8] = include_bytes!("../../../tests/guests/faulty.wasm");
+const CURIOUS: &[u8] = include_bytes!("../../../tests/guests/curious.wasm");
 pub(crate) const SCRIPTED: &str = include_str!("testing/scripted.wat");
 
 /// Fuel that any honest command of the test guests stays far below, and that is spent within a moment.
@@ -85,6 +86,12 @@ pub(crate) fn queue() -> GuestModule {
 pub(crate) fn faulty() -> GuestModule {
     static MODULE: OnceLock<GuestModule> = OnceLock::new();
     MODULE.get_or_init(|| load(FAULTY)).clone()
+}
+
+/// See `tests/guests/curious`: it looks outside by way of WASI.
+pub(crate) fn curious() -> GuestModule {
+    static MODULE: OnceLock<GuestModule> = OnceLock::new();
+    MODULE.get_or_init(|| load(CURIOUS)).clone()
 }
 
 pub(crate) fn scripted() -> GuestModule {

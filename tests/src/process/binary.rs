@@ -58,17 +58,28 @@ pub fn oarlock() -> &'static Path {
 }
 
 /// A committed guest, by its name, or the one in `OARLOCK_TEST_GUESTS`: the gate runs these tests on freshly built
-/// guests too. Those of the tests lie beside the examples.
+/// guests too. Those of the tests lie beside the examples, and one that is not committed is where
+/// `cargo xtask guests --languages` puts it.
 pub fn guest(name: &str) -> PathBuf {
     let file = format!("{name}.wasm");
-    if let Some(dir) = std::env::var_os("OARLOCK_TEST_GUESTS") {
-        return root().join(dir).join(file);
-    }
-    let dirs = ["examples-wasm/dist", "tests/guests"];
-    let mut places = dirs.iter().map(|dir| root().join(dir).join(&file));
+    let fresh = std::env::var_os("OARLOCK_TEST_GUESTS").map(|dir| root().join(dir));
+    let kept = ["examples-wasm/dist", "tests/guests"].map(|dir| root().join(dir));
+    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    let built = target.unwrap_or_else(|| root().join("target"));
+    let mut dirs: Vec<PathBuf> = match &fresh {
+        Some(dir) => vec![dir.clone()],
+        None => kept.to_vec(),
+    };
+    dirs.push(built.join("languages"));
+    let mut places = dirs.iter().map(|dir| dir.join(&file));
     places
         .find(|place| place.is_file())
-        .unwrap_or_else(|| root().join(dirs[0]).join(&file))
+        .unwrap_or_else(|| dirs[0].join(&file))
+}
+
+/// A guest that may not have been built here.
+pub fn built_guest(name: &str) -> Option<PathBuf> {
+    Some(guest(name)).filter(|module| module.exists())
 }
 
 /// Runs `oarlock` to its end, with nothing on its standard input.

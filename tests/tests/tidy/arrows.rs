@@ -26,7 +26,7 @@ const HTTP: [&str; 7] = [
     "tonic",
 ];
 
-const ARROWS: [Arrow; 13] = [
+const ARROWS: [Arrow; 14] = [
     Arrow {
         package: "task_queue_raft",
         folder: "host/raft",
@@ -86,6 +86,7 @@ const ARROWS: [Arrow; 13] = [
     guest("oarlock-counter", "examples-wasm/counter"),
     guest("oarlock-kv", "examples-wasm/kv"),
     guest("oarlock-queue", "examples-wasm/queue"),
+    guest("oarlock-curious", "tests/guests/curious"),
     guest("oarlock-faulty", "tests/guests/faulty"),
     guest("oarlock-counter-2", "tests/guests/counter-2"),
     Arrow {

@@ -28,7 +28,7 @@ pub struct Guest {
 }
 
 /// Every guest that is kept built.
-pub const GUESTS: [Guest; 5] = [
+pub const GUESTS: [Guest; 6] = [
     Guest {
         name: "counter",
         package: "oarlock-counter",
@@ -58,6 +58,12 @@ pub const GUESTS: [Guest; 5] = [
         package: "oarlock-counter-2",
         folder: "tests/guests/counter-2",
         module: "tests/guests/counter-2.wasm",
+    },
+    Guest {
+        name: "curious",
+        package: "oarlock-curious",
+        folder: "tests/guests/curious",
+        module: "tests/guests/curious.wasm",
     },
 ];
 

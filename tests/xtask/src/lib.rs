@@ -4,12 +4,14 @@
 //! |---|---|
 //! | `wasm-target` | makes `cargo build --target wasm32-unknown-unknown` work |
 //! | `guests [--out DIR]` | builds the guests that are kept in the repository, and `dist/SOURCES` |
+//! | `guests --languages [--out DIR]` | builds the counter in C, Python and JavaScript, which is not kept |
 //! | `guests --check` | says which of them are not built from the sources as they stand |
 //!
 //! Guests are kept built so that nobody needs the wasm target to build and test the host. A test of this
 //! package fails where one is stale.
 
 pub mod guests;
+pub mod languages;
 pub mod record;
 pub mod run;
 pub mod sources;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use xtask::{guests, root, run, wasm_target};
+use xtask::{guests, languages, root, run, wasm_target};
 
 const USAGE: &str = "\
 Tasks of this repository.
@@ -11,6 +11,8 @@ Tasks of this repository.
   cargo xtask wasm-target           make the target wasm32-unknown-unknown available
   cargo xtask guests                build the guests that are kept in the repository
   cargo xtask guests --out DIR      build them into DIR instead
+  cargo xtask guests --languages [--out DIR]
+                                    build the counter in C, Python and JavaScript into target/languages, or into DIR
   cargo xtask guests --check        say which kept guests are stale; exit code 1 if any is";
 
 /// Wrong usage, as in the commands of oarlock.
@@ -25,6 +27,10 @@ fn main() -> ExitCode {
         }
         ["guests"] => guests::build(&root(), None),
         ["guests", "--out", folder] => guests::build(&root(), Some(&PathBuf::from(folder))),
+        ["guests", "--languages"] => languages::build(&root(), None),
+        ["guests", "--languages", "--out", folder] => {
+            languages::build(&root(), Some(&PathBuf::from(folder)))
+        }
         ["guests", "--check"] => return check(),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");

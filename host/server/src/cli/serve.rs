@@ -47,6 +47,10 @@ pub(crate) struct ServeArgs {
         default_value = "./oarlock-data"
     )]
     pub(crate) data_dir: PathBuf,
+    /// Where this node keeps what it compiled, so that it compiles a guest once and not at every start: a directory of this
+    /// user alone, which several nodes on one machine may share. Default: `compiled` in the data directory.
+    #[arg(long, value_name = "DIR", env = "OARLOCK_COMPILED_DIR")]
+    pub(crate) compiled_dir: Option<PathBuf>,
     /// How often the leader has the nodes compare their states, in milliseconds, where anything has been applied since. A
     /// node that differs from the majority stops serving.
     #[arg(long, value_name = "MS", env = "OARLOCK_AUDIT_INTERVAL_MS")]

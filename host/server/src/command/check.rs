@@ -3,12 +3,14 @@
 use std::fmt::Write;
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
 use oarlock_wasm::{CheckError, GuestEngine, GuestModule, MachineLimits};
 use serde_json::{Value, json};
 
 use super::output::{print_safely, write_json, write_out};
 use crate::cli::CheckArgs;
+use crate::compiled::CompiledDir;
 use crate::exit::Failure;
 
 /// Checks a file as a node does at its start, and prints what it found.
@@ -19,7 +21,10 @@ pub(crate) fn check(args: CheckArgs) -> Result<(), Failure> {
     let limits = MachineLimits::default();
     let bytes = read(&args.file, limits.module_bytes)?;
     let size = bytes.len();
-    let engine = GuestEngine::new().map_err(Failure::failed)?;
+    let mut engine = GuestEngine::new().map_err(Failure::failed)?;
+    if let Some(dir) = args.compiled_dir {
+        engine = engine.with_store(Arc::new(CompiledDir::new(dir)));
+    }
     match GuestModule::load(&engine, bytes, &limits) {
         Ok(module) if args.json => write_json(std::io::stdout().lock(), &facts(&module, size)),
         Ok(module) => write_out(
@@ -72,6 +77,7 @@ fn facts(module: &GuestModule, size: usize) -> Value {
         "sha256": module.sha256().to_string(),
         "exports": module.exports(),
         "imports": module.imports(),
+        "wasi": module.uses_wasi(),
         "optional": optional(module),
         "undo": module.undo().name(),
     })
@@ -92,6 +98,14 @@ fn told(path: &Path, module: &GuestModule, size: usize) -> String {
         }
     };
     let optional = optional(module);
+    let is_ours = |name: &&String| !name.starts_with("wasi:");
+    let ours: Vec<String> = module.imports().iter().filter(is_ours).cloned().collect();
+    let wasi = match module.imports().len() - ours.len() {
+        0 => "none".to_owned(),
+        interfaces => {
+            format!("{interfaces} interfaces: the log's time and randomness, no files, no network")
+        }
+    };
     let lines = [
         ("module", path.display().to_string()),
         ("name", description.name.clone()),
@@ -100,7 +114,8 @@ fn told(path: &Path, module: &GuestModule, size: usize) -> String {
         ("size", format!("{size} bytes")),
         ("sha256", module.sha256().to_string()),
         ("exports", list(module.exports())),
-        ("imports", list(module.imports())),
+        ("imports", list(&ours)),
+        ("wasi", wasi),
         (
             "optional",
             if optional.is_empty() {

@@ -12,6 +12,7 @@ use task_queue_raft::handle::Fault;
 use tempfile::TempDir;
 
 use super::ports::{self, Pair};
+use crate::compiled::CompiledDir;
 use crate::exit::Failure;
 use crate::guest;
 use crate::node::{Node, Sockets, StartError};
@@ -73,7 +74,11 @@ impl DemoCluster {
     pub(super) async fn start(plan: Plan) -> Result<Self, Failure> {
         let pairs = ports::take(plan.base_port, plan.nodes)?;
         // Compiled once for all nodes.
-        let module = guest::load(plan.guest, MachineLimits::default())
+        let compiled = plan
+            .data_dir
+            .as_ref()
+            .map(|dir| CompiledDir::new(dir.join("compiled")));
+        let module = guest::load(plan.guest, MachineLimits::default(), compiled)
             .await
             .map_err(Failure::failed)?;
         let data_dir = match plan.data_dir {

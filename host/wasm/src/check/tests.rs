@@ -54,7 +54,7 @@ fn the_guests_of_this_repository_are_accepted() {
 #[test]
 fn the_digest_is_that_of_the_bytes_as_they_were_given() {
     let module = testing::counter();
-    assert_eq!(module.sha256(), crate::Sha256::of(COUNTER));
+    assert_eq!(module.sha256(), Sha256::of(COUNTER));
     assert_eq!(module.bytes()[..], *COUNTER);
 }
 
@@ -65,7 +65,43 @@ fn a_component_is_accepted_and_is_the_same_guest() {
     let module = GuestModule::load(engine(), component.clone(), &limits()).unwrap();
     assert_eq!(module.description(), testing::counter().description());
     assert_eq!(module.exports(), testing::counter().exports());
-    assert_eq!(module.sha256(), crate::Sha256::of(&component));
+    assert_eq!(module.sha256(), Sha256::of(&component));
+}
+
+#[test]
+fn a_core_module_for_wasi_0_1_is_accepted() {
+    let before = "(module\n";
+    assert_eq!(SCRIPTED.matches(before).count(), 1);
+    let import = r#"(module (import "wasi_snapshot_preview1" "fd_write" (func (param i32 i32 i32 i32) (result i32)))"#;
+    let module = GuestModule::load(
+        engine(),
+        core_module(&SCRIPTED.replace(before, import)),
+        &limits(),
+    )
+    .unwrap();
+    assert_eq!(module.description().name, "scripted");
+    assert!(module.uses_wasi(), "{:?}", module.imports());
+    assert!(!testing::scripted().uses_wasi());
+    let unknown = import.replace("fd_write", "fd_unheard_of");
+    let reason = reason_of(core_module(&SCRIPTED.replace(before, &unknown)));
+    assert!(
+        matches!(&reason, Reason::NotComponent { message } if message.contains("fd_unheard_of")),
+        "{reason:?}"
+    );
+}
+
+#[test]
+fn what_the_encoder_makes_of_nothing_names_its_version() {
+    let sample = encoder_sample();
+    assert_eq!(sample[4..8], *COMPONENT);
+    let told = String::from_utf8_lossy(&sample);
+    assert!(told.contains("wit-component"), "{told}");
+}
+
+#[test]
+fn a_guest_says_whether_it_uses_wasi() {
+    assert!(testing::curious().uses_wasi());
+    assert!(!testing::counter().uses_wasi());
 }
 
 #[test]
@@ -81,7 +117,7 @@ fn text_is_accepted() {
     text.push(')');
     let module = GuestModule::load(engine(), text.clone(), &limits()).unwrap();
     assert_eq!(module.description().name, "scripted");
-    assert_eq!(module.sha256(), crate::Sha256::of(text.as_bytes()));
+    assert_eq!(module.sha256(), Sha256::of(text.as_bytes()));
 }
 
 #[test]
@@ -196,7 +232,8 @@ fn a_core_module_that_imports_from_elsewhere_is_refused_by_name() {
 fn a_component_is_refused_with_all_reasons_at_once() {
     let reasons = reasons_of(
         r#"(component
-            (import "wasi:clocks/wall-clock@0.2.0" (instance (export "now" (func))))
+            (import "wasi:http/outgoing-handler@0.2.0" (instance (export "handle" (func))))
+            (import "wasi:cli/environment@0.2.0" (instance (export "set-environment" (func))))
             (import "oarlock:state-machine/host@0.1.0" (instance
                 (export "now" (func))
                 (export "wake-at" (func (param "time-ms" u64)))))
@@ -208,7 +245,8 @@ fn a_component_is_refused_with_all_reasons_at_once() {
     assert_eq!(
         reasons,
         [
-            unknown("wasi:clocks/wall-clock@0.2.0"),
+            unknown("wasi:http/outgoing-handler@0.2.0"),
+            unknown("wasi:cli/environment@0.2.0#set-environment"),
             unknown("oarlock:state-machine/host@0.1.0#now"),
             unknown("launch"),
             Reason::MissingExport {

@@ -35,6 +35,17 @@ pub(crate) fn fits(component: &[u8]) -> Result<(), String> {
     }
 }
 
+/// Whether a core module imports anything of a module of that name. One that can't be read imports nothing.
+pub(crate) fn imports_from(name: &str, core: &[u8]) -> bool {
+    let sections = Parser::new(0).parse_all(core);
+    let imports = sections.filter_map(|payload| match payload {
+        Ok(Payload::ImportSection(imports)) => Some(imports),
+        _ => None,
+    });
+    let mut all = imports.flat_map(wasmparser::ImportSectionReader::into_imports);
+    all.any(|import| import.is_ok_and(|import| import.module == name))
+}
+
 /// What is being read: a component, or a core module in it.
 #[derive(Default)]
 struct Look<'a> {

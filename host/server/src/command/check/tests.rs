@@ -4,6 +4,7 @@ use oarlock_wasm::{GuestEngine, GuestModule, MachineLimits};
 
 use super::{facts, read, reasons, refusal, told};
 
+const CURIOUS: &[u8] = include_bytes!("../../../../../tests/guests/curious.wasm");
 const QUEUE: &[u8] = include_bytes!("../../../../../examples-wasm/dist/queue.wasm");
 
 fn load(bytes: &[u8]) -> Result<GuestModule, oarlock_wasm::CheckError> {
@@ -30,6 +31,7 @@ fn a_guest_is_told_with_name_version_size_digest_and_interfaces() {
         "task-queue",
         facts["sha256"].as_str().unwrap(),
         "oarlock:state-machine/machine",
+        "wasi      none",
         "a node would take it",
     ] {
         assert!(text.contains(word), "{word} is not in {text}");
@@ -37,10 +39,19 @@ fn a_guest_is_told_with_name_version_size_digest_and_interfaces() {
 }
 
 #[test]
+fn a_guest_that_uses_wasi_is_told_as_such() {
+    let module = load(CURIOUS).unwrap();
+    assert_eq!(facts(&module, CURIOUS.len())["wasi"], true);
+    let text = told(Path::new("curious.wasm"), &module, CURIOUS.len());
+    assert!(text.contains("interfaces: the log's time"), "{text}");
+    assert!(!text.contains("wasi:"), "{text}");
+}
+
+#[test]
 fn a_module_that_is_none_is_refused_with_every_reason() {
-    // It lacks the export and wants a clock.
+    // It lacks the export and wants to send requests.
     let error =
-        load(br#"(component (import "wasi:clocks/wall-clock@0.2.0" (instance)))"#).unwrap_err();
+        load(br#"(component (import "wasi:http/outgoing-handler@0.2.0" (instance)))"#).unwrap_err();
     assert!(error.reasons.len() >= 2, "{error}");
     let text = reasons(Path::new("empty.wat"), &error);
     assert_eq!(
@@ -49,7 +60,7 @@ fn a_module_that_is_none_is_refused_with_every_reason() {
         "{text}"
     );
     assert!(
-        text.contains("oarlock:state-machine/machine") && text.contains("wasi:clocks"),
+        text.contains("oarlock:state-machine/machine") && text.contains("wasi:http"),
         "{text}"
     );
     let json = refusal(&error);

@@ -93,11 +93,11 @@ async fn an_address_that_is_taken_is_named_with_the_flag_that_changes_it() {
 async fn a_file_that_is_no_guest_is_refused_with_every_reason() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("guest.wat");
-    let wrong = br#"(component (import "wasi:clocks/monotonic-clock@0.2.0" (instance (export "now" (func (result u64))))))"#;
+    let wrong = br#"(component (import "wasi:http/outgoing-handler@0.2.0" (instance (export "now" (func (result u64))))))"#;
     for (bytes, reasons) in [
         (
             &wrong[..],
-            &["wasi:clocks/monotonic-clock@0.2.0", "machine"][..],
+            &["wasi:http/outgoing-handler@0.2.0", "machine"][..],
         ),
         (b"", &["empty"]),
         (b"#!/bin/sh", &["neither WebAssembly nor its text"]),

@@ -44,9 +44,13 @@ impl Guest {
         if let Some(module) = cell.get() {
             return GuestSource::Loaded(module.clone());
         }
-        let loaded = guest::load(GuestSource::File(self.path()), MachineLimits::default())
-            .await
-            .expect("a guest");
+        let loaded = guest::load(
+            GuestSource::File(self.path()),
+            MachineLimits::default(),
+            None,
+        )
+        .await
+        .expect("a guest");
         GuestSource::Loaded(cell.get_or_init(|| loaded).clone())
     }
 }

@@ -1,0 +1,82 @@
+// The exports of the world `service`, around the counter of `counter.js`.
+
+import { Counter } from "./counter.js";
+import { Refusal, decode } from "./messages.js";
+
+const CHUNK_BYTES = 1 << 20;
+
+const counter = new Counter();
+const utf8 = new TextEncoder();
+
+/** Lays byte arrays end to end. */
+function joined(parts) {
+  const whole = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
+  let end = 0;
+  for (const part of parts) {
+    whole.set(part, end);
+    end += part.length;
+  }
+  return whole;
+}
+
+/** The state machine: what every guest exports. */
+export const machine = {
+  apply(at, { data, ends }) {
+    const verdicts = [];
+    const replies = [];
+    const offsets = [];
+    let start = 0;
+    let length = 0;
+    for (const end of ends) {
+      let reply;
+      try {
+        reply = counter.apply(decode(data.subarray(start, end), "command"));
+        verdicts.push("accepted");
+      } catch (refusal) {
+        if (!(refusal instanceof Refusal)) throw refusal;
+        reply = refusal.toJson();
+        verdicts.push("rejected");
+      }
+      const bytes = utf8.encode(reply);
+      replies.push(bytes);
+      length += bytes.length;
+      offsets.push(length);
+      start = end;
+    }
+    return { verdicts, data: joined(replies), ends: new Uint32Array(offsets) };
+  },
+
+  snapshot(to) {
+    to.write(counter.write());
+  },
+
+  restore(writtenBy, from) {
+    const chunks = [];
+    for (let chunk; (chunk = from.read(CHUNK_BYTES)).length > 0; ) chunks.push(chunk);
+    counter.read(joined(chunks));
+  },
+};
+
+/** Questions, which change nothing and are not in the log. */
+export const queries = {
+  query(at, request) {
+    try {
+      return utf8.encode(counter.query(decode(request, "query")));
+    } catch (refusal) {
+      if (!(refusal instanceof Refusal)) throw refusal;
+      throw utf8.encode(refusal.toJson());
+    }
+  },
+};
+
+/** Time as an input. A counter never asks to be woken. */
+export const timers = {
+  wake() {},
+};
+
+/** Who this is. */
+export const about = {
+  describe() {
+    return { name: "counter", version: 1, codec: "json", schema: "" };
+  },
+};

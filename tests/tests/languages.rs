@@ -1,0 +1,386 @@
+//! The same counter in every language on the same cluster of real processes: one list of demands, and whoever is built
+//! has to meet it. Rust is always there; C, Python and JavaScript where `cargo xtask guests --languages` has built them.
+//!
+//! `OARLOCK_TEST_LANGUAGES=all` demands all four, as the gate does.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use oarlock_tests::process::{
+    Answer, Cluster, Http, apply_somewhere, built_guest, eventually, guest, run,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::Mutex;
+
+const ADD: &str = r#"{"add":{"by":1}}"#;
+const GET: &str = r#"{"get":{}}"#;
+/// A twentieth of what a command and a query get unless somebody says otherwise: what every language has to do with.
+const FUEL: [&str; 4] = [
+    "--fuel-per-command",
+    "50000000",
+    "--fuel-per-query",
+    "500000000",
+];
+/// Soon enough that a node which was away or is new gets a snapshot.
+const SNAPSHOTS: [&str; 4] = ["--snapshot-threshold", "20", "--max-log-entries", "40"];
+
+/// Commands that are no good: with the code and the field of their refusal.
+const REFUSED: [(&str, &str, Option<&str>); 20] = [
+    (" ", "bad_command", None),
+    ("add 5", "bad_command", None),
+    (r#"{"add":{"by":5}"#, "bad_command", None),
+    (r#"{"add":{"by":5}} x"#, "bad_command", None),
+    (r#"{"add":{"by":NaN}}"#, "bad_command", None),
+    (r#"{"add":{"by":05}}"#, "bad_command", None),
+    (r#"{"add":{"by":5,}}"#, "bad_command", None),
+    ("{\"add\":{\"by\":\"\u{1}\"}}", "bad_command", None),
+    ("7", "bad_command", None),
+    ("{}", "bad_command", None),
+    (r#"{"add":{}}"#, "bad_command", Some("by")),
+    (r#"{"add":{"by":"5"}}"#, "bad_command", Some("by")),
+    (r#"{"add":{"by":true}}"#, "bad_command", Some("by")),
+    (r#"{"add":{"by":null}}"#, "bad_command", Some("by")),
+    (r#"{"add":{"by":[1]}}"#, "bad_command", Some("by")),
+    (r#"{"add":{"by":0.5}}"#, "bad_command", Some("by")),
+    (
+        r#"{"add":{"by":9223372036854775808}}"#,
+        "bad_command",
+        Some("by"),
+    ),
+    (
+        r#"{"add":{"by":5,"twice":1}}"#,
+        "bad_command",
+        Some("twice"),
+    ),
+    (r#"{"multiply":{"by":5}}"#, "bad_command", Some("multiply")),
+    (r#"{"größe":{}}"#, "bad_command", Some("größe")),
+];
+
+/// Clusters of these guests take a machine to themselves: their modules are large.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_counter_in_rust_meets_every_demand() {
+    meets_every_demand("counter").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_counter_in_c_meets_every_demand() {
+    meets_every_demand("counter-c").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_counter_in_python_meets_every_demand() {
+    meets_every_demand("counter-python").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_counter_in_javascript_meets_every_demand() {
+    meets_every_demand("counter-js").await;
+}
+
+/// Whether a guest is there.
+///
+/// # Panics
+/// If it isn't and has to be.
+fn is_built(name: &str) -> bool {
+    let built = built_guest(name).is_some();
+    let demanded = std::env::var_os("OARLOCK_TEST_LANGUAGES").is_some_and(|value| value == "all");
+    let how = "`cargo xtask guests --languages` builds it";
+    assert!(built || !demanded, "{name} is not built; {how}");
+    if !built {
+        eprintln!("{name} is not built, so this test says nothing of it; {how}");
+    }
+    built
+}
+
+/// Where the nodes of these tests keep what they compile.
+fn kept() -> [&'static str; 2] {
+    static DIR: OnceLock<TempDir> = OnceLock::new();
+    let dir = DIR.get_or_init(|| tempfile::tempdir().expect("a temporary directory"));
+    ["--compiled-dir", dir.path().to_str().expect("a plain path")]
+}
+
+/// Compiles guests beforehand, once for all nodes: for some it takes a while.
+fn compiled(names: &[&str]) {
+    for name in names {
+        let module = guest(name).display().to_string();
+        let checked = run([&["check", &module][..], &kept()].concat());
+        assert!(checked.status.success(), "{checked:?}");
+    }
+}
+
+async fn meets_every_demand(name: &str) {
+    if !is_built(name) {
+        return;
+    }
+    let _alone = ONE_AT_A_TIME.lock().await;
+    compiled(&[name]);
+    let mut cluster = Cluster::start(3, name, &[&FUEL[..], &SNAPSHOTS[..], &kept()].concat());
+    cluster.leader().await;
+
+    it_adds_and_answers(&cluster).await;
+    what_is_wrong_is_refused_and_changes_nothing(&cluster).await;
+    a_key_is_applied_once(&cluster).await;
+    let value = many_at_once(&cluster).await;
+    // What follows goes through the log, so it names the commands that may have been sent twice.
+    let value = a_killed_node_catches_up(&mut cluster, value).await;
+    a_new_node_gets_a_snapshot(&mut cluster, value).await;
+    let statuses = cluster.converged().await;
+    assert_eq!(statuses.len(), 4, "all nodes are level, with one hash");
+}
+
+/// What the guest says; its own words and not the host's.
+async fn sent(http: &Http, command: &str) -> Answer {
+    http.apply(command.to_owned()).await.expect("an answer")
+}
+
+async fn accepted(http: &Http, command: &str, reply: &str) {
+    let answer = sent(http, command).await;
+    assert_eq!((answer.status, &answer.body[..]), (200, reply.as_bytes()));
+}
+
+async fn asked(http: &Http) -> Value {
+    let answer = http.query(GET).await.expect("an answer");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.json()["value"].clone()
+}
+
+fn is_refusal(answer: &Answer, code: &str, field: Option<&str>, of: &str) {
+    assert_eq!(answer.status, 422, "{of}: {answer:?}");
+    let error = &answer.json()["error"];
+    let named = (error["code"].as_str(), error["field"].as_str());
+    assert_eq!(named, (Some(code), field), "{of}: {answer:?}");
+    assert!(
+        error["message"]
+            .as_str()
+            .is_some_and(|words| !words.is_empty())
+    );
+}
+
+async fn it_adds_and_answers(cluster: &Cluster) {
+    let [first, second, third] = [0, 1, 2].map(|at| cluster.nodes[at].http());
+    assert_eq!(asked(&third).await, json!(0));
+    accepted(&first, r#"{"add":{"by":5}}"#, r#"{"value":5}"#).await;
+    accepted(
+        &second,
+        " {\n\t\"add\" : { \"by\" : -7 } } ",
+        r#"{"value":-2}"#,
+    )
+    .await;
+    for node in [&first, &second, &third] {
+        assert_eq!(asked(node).await, json!(-2));
+    }
+    // All 64 bits, of which a number in JavaScript holds 53.
+    accepted(
+        &third,
+        r#"{"add":{"by":9223372036854775807}}"#,
+        r#"{"value":9223372036854775805}"#,
+    )
+    .await;
+    accepted(
+        &first,
+        r#"{"add":{"by":-9223372036854775808}}"#,
+        r#"{"value":-3}"#,
+    )
+    .await;
+    let status = first.status().await.expect("it runs");
+    let machine = &status["state_machine"];
+    assert_eq!(
+        (&machine["name"], &machine["version"]),
+        (&json!("counter"), &json!(1))
+    );
+}
+
+async fn what_is_wrong_is_refused_and_changes_nothing(cluster: &Cluster) {
+    let http = cluster.nodes[0].http();
+    let before = asked(&http).await;
+    for (command, code, field) in REFUSED {
+        let answer = sent(&http, command).await;
+        is_refusal(&answer, code, field, command);
+    }
+    let broken = http
+        .apply(Bytes::from_static(b"{\"add\":{\"\xff\":1}}"))
+        .await;
+    is_refusal(
+        &broken.expect("an answer"),
+        "bad_command",
+        None,
+        "broken UTF-8",
+    );
+    let deep = "[".repeat(100_000);
+    is_refusal(&sent(&http, &deep).await, "bad_command", None, "a deep one");
+    let over = r#"{"add":{"by":-9223372036854775808}}"#;
+    is_refusal(&sent(&http, over).await, "overflow", Some("by"), over);
+    for (question, field) in [
+        ("what?", None),
+        (r#"{"peek":{}}"#, Some("peek")),
+        (r#"{"get":{"more":1}}"#, Some("more")),
+    ] {
+        let answer = http.query(question).await.expect("an answer");
+        is_refusal(&answer, "bad_query", field, question);
+    }
+    assert_eq!(asked(&http).await, before);
+}
+
+async fn a_key_is_applied_once(cluster: &Cluster) {
+    let before = asked(&cluster.nodes[0].http())
+        .await
+        .as_i64()
+        .expect("a value");
+    let headers = [("idempotency-key", "once")];
+    for node in &cluster.nodes {
+        let answer = node.http().send("POST", "/v1/apply", &headers, ADD).await;
+        let answer = answer.expect("an answer");
+        assert_eq!(
+            (answer.status, answer.json()),
+            (200, json!({"value": before + 1}))
+        );
+    }
+    let other = cluster.nodes[0]
+        .http()
+        .send("POST", "/v1/apply", &headers, r#"{"add":{"by":2}}"#)
+        .await
+        .expect("an answer");
+    assert_eq!(
+        (other.status, other.error_code().as_str()),
+        (409, "key_reused")
+    );
+    let mut refusals = Vec::new();
+    for node in &cluster.nodes {
+        let http = node.http();
+        let answer = http.send("POST", "/v1/apply", &[("idempotency-key", "no")], "no");
+        refusals.push(answer.await.expect("an answer").body);
+    }
+    assert!(refusals.iter().all(|refusal| *refusal == refusals[0]));
+    assert_eq!(asked(&cluster.nodes[1].http()).await, json!(before + 1));
+}
+
+/// Commands that wait while others are under way become one batch; one in ten of these is refused.
+async fn many_at_once(cluster: &Cluster) -> i64 {
+    const CLIENTS: usize = 200;
+    let before = asked(&cluster.nodes[0].http())
+        .await
+        .as_i64()
+        .expect("a value");
+    let start = Arc::new(tokio::sync::Barrier::new(CLIENTS));
+    let mut clients = tokio::task::JoinSet::new();
+    for client in 0..CLIENTS {
+        let (http, start) = (cluster.nodes[client % 3].http(), Arc::clone(&start));
+        clients.spawn(async move {
+            start.wait().await;
+            let is_good = client % 10 != 0;
+            let answer = sent(&http, if is_good { ADD } else { r#"{"add":{}}"# }).await;
+            assert_eq!(answer.status, if is_good { 200 } else { 422 }, "{answer:?}");
+            answer.json()["value"].as_i64()
+        });
+    }
+    let mut values = Vec::new();
+    while let Some(value) = clients.join_next().await {
+        values.extend(value.expect("it was answered"));
+    }
+    values.sort_unstable();
+    let expected: Vec<i64> = (1..=CLIENTS as i64 * 9 / 10)
+        .map(|by| before + by)
+        .collect();
+    assert_eq!(
+        values, expected,
+        "each was applied once, one after the other"
+    );
+    expected[expected.len() - 1]
+}
+
+async fn a_killed_node_catches_up(cluster: &mut Cluster, before: i64) -> i64 {
+    let leader = cluster.leader().await;
+    let absent = (leader + 1) % 3;
+    cluster.nodes[absent].kill();
+    let others: Vec<Http> = (0..3)
+        .filter(|at| *at != absent)
+        .map(|at| cluster.nodes[at].http())
+        .collect();
+    let mut value = before;
+    // More than the log holds: what it missed comes as a snapshot.
+    for number in 0..60 {
+        let reply = apply_somewhere(&others, &format!("absent-{number}"), ADD).await;
+        value += 1;
+        assert_eq!(reply, json!({"value": value}));
+    }
+    cluster.nodes[absent].start();
+    cluster.leader().await;
+    let statuses = cluster.converged().await;
+    assert_eq!(statuses.len(), 3);
+    assert_eq!(asked(&cluster.nodes[absent].http()).await, json!(value));
+    value
+}
+
+async fn a_new_node_gets_a_snapshot(cluster: &mut Cluster, value: i64) {
+    let at = cluster.join();
+    let new = cluster.nodes[at].http();
+    eventually("the new node answers", async || new.status().await).await;
+    let member = json!({
+        "node_id": cluster.nodes[at].id(), "peer_addr": cluster.nodes[at].peer_addr(), "voter": true
+    });
+    eventually("it is taken in", async || {
+        let asked = cluster.nodes[0].http();
+        let headers = [("oarlock-timeout-ms", "30000")];
+        let answer = asked.send("POST", "/v1/members", &headers, member.to_string());
+        (answer.await.ok()?.status == 200).then_some(())
+    })
+    .await;
+    cluster.converged().await;
+    let status = new.status().await.expect("it runs");
+    assert!(status["snapshot_index"].as_u64() > Some(0), "{status}");
+    assert_eq!(asked(&new).await, json!(value));
+    // And it goes on as the others do: the hash says so.
+    let targets = [new];
+    let reply = apply_somewhere(&targets, "grown", ADD).await;
+    assert_eq!(reply, json!({"value": value + 1}));
+}
+
+/// Their snapshots are the same eight bytes, so one takes over from another while the cluster runs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_goes_from_c_to_python_to_javascript_and_back() {
+    let steps = ["counter-python", "counter-js", "counter-c"];
+    if !steps.iter().all(|name| is_built(name)) {
+        return;
+    }
+    let _alone = ONE_AT_A_TIME.lock().await;
+    compiled(&steps);
+    let mut cluster = Cluster::start(3, "counter-c", &[&FUEL[..], &kept()].concat());
+    cluster.leader().await;
+    for (asked_node, name) in steps.into_iter().enumerate() {
+        let value = cluster.apply_somewhere(name, ADD).await;
+        let module = Bytes::from(std::fs::read(built_guest(name).expect("built")).expect("read"));
+        let http = cluster.nodes[asked_node].http();
+        taken_over(&cluster, &http, module).await;
+        let headers = [("idempotency-key", name)];
+        let again = http
+            .send("POST", "/v1/apply", &headers, ADD)
+            .await
+            .expect("an answer");
+        assert_eq!(again.json(), value, "the key outlives the module");
+        assert_eq!(asked(&http).await, value["value"]);
+    }
+    let statuses = cluster.converged().await;
+    assert_eq!(statuses[0]["state_machine"]["name"], "counter");
+}
+
+/// Has a module take over. That may take longer than a request may hang, so no answer is no failure yet.
+async fn taken_over(cluster: &Cluster, http: &Http, module: Bytes) {
+    let sha256 = oarlock_wasm::Sha256::of(&module).to_string();
+    let headers = [("oarlock-timeout-ms", "55000")];
+    let answer = http
+        .send("POST", "/v1/state-machine", &headers, module)
+        .await;
+    if let Ok(answer) = answer {
+        assert!([200, 504].contains(&answer.status), "{answer:?}");
+    }
+    for node in &cluster.nodes {
+        eventually("the node runs the new module", async || {
+            let status = node.http().status().await?;
+            (status["state_machine"]["sha256"] == json!(sha256)).then_some(())
+        })
+        .await;
+    }
+}

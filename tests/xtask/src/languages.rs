@@ -1,0 +1,205 @@
+//! The counter in C, Python and JavaScript: built where their tools are, never kept.
+//!
+//! Each is made of the sources in `examples-wasm/counter-*` and of `wit/`. Tools of one language come from Debian, those of
+//! the others from their registries in exactly these versions, into folders of their own below `target`.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use wit_bindgen_core::{Files, wit_parser::Resolve};
+
+use crate::run::{Error, output, run};
+
+/// The version of `componentize-py`.
+const COMPONENTIZE_PY: &str = "0.25.1";
+
+/// A guest in another language.
+#[derive(Debug, Clone, Copy)]
+pub struct Language {
+    /// What it is called, and the name of its module.
+    pub name: &'static str,
+    /// How to come by what it needs.
+    needs: &'static str,
+    build: fn(&Places) -> Result<(), Error>,
+}
+
+/// All of them. Their sources are in a folder of their name in `examples-wasm`.
+pub const LANGUAGES: [Language; 3] = [
+    Language {
+        name: "counter-c",
+        needs: "it needs clang, lld, wasi-libc and libclang-rt-dev-wasm32; Debian has packages of these names",
+        build: c,
+    },
+    Language {
+        name: "counter-python",
+        needs: "it needs python3 of version 3.10 or later with its module venv, and PyPI",
+        build: python,
+    },
+    Language {
+        name: "counter-js",
+        needs: "it needs node of version 20 or later with npm, and the npm registry",
+        build: javascript,
+    },
+];
+
+/// Where a guest is built.
+struct Places {
+    /// Its sources.
+    source: PathBuf,
+    wit: PathBuf,
+    /// What the build needs and leaves.
+    work: PathBuf,
+    /// The module.
+    module: PathBuf,
+}
+
+/// Builds all of them into `out`, or into `target/languages`. One that fails does not keep the others from being built.
+///
+/// # Errors
+/// At least one could not be built: what it needs, and how it failed.
+pub fn build(root: &Path, out: Option<&Path>) -> Result<(), Error> {
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let out = out.map_or_else(|| target.join("languages"), |out| root.join(out));
+    make_folder(&out)?;
+    let mut failures = Vec::new();
+    for language in LANGUAGES {
+        let places = Places {
+            source: root.join("examples-wasm").join(language.name),
+            wit: root.join("wit"),
+            work: target.join("languages").join("tools").join(language.name),
+            module: out.join(language.name).with_extension("wasm"),
+        };
+        let built = make_folder(&places.work).and_then(|()| (language.build)(&places));
+        match built.and_then(|()| size(&places.module)) {
+            Ok(bytes) => println!("{}: {bytes} bytes", places.module.display()),
+            Err(error) => {
+                failures.push(format!("{}: {error}; {}", language.name, language.needs));
+            }
+        }
+    }
+    if failures.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Unmet(failures.join("\n")))
+}
+
+/// Clang for wasm32-wasi, with bindings that wit-bindgen makes anew each time.
+fn c(places: &Places) -> Result<(), Error> {
+    for (name, content) in bindings(&places.wit)?.iter() {
+        let path = places.work.join(name);
+        fs::write(&path, content).map_err(Error::file("writing", &path))?;
+    }
+    let own = ["counter.c", "json.c", "text.c"].map(|name| places.source.join(name));
+    let made = ["service.c", "service_component_type.o"].map(|name| places.work.join(name));
+    let mut clang = Command::new("clang");
+    clang
+        .args(["--target=wasm32-wasi", "-mexec-model=reactor", "-std=c17"])
+        .args(["-O2", "-Wall", "-Wextra", "-Werror", "-Wl,--strip-all"])
+        // Only for what wit-bindgen makes.
+        .args(["-Wno-unused-parameter", "-Wno-unused-variable"])
+        .arg("-I")
+        .arg(&places.work)
+        .args(own)
+        .args(made)
+        .arg("-o")
+        .arg(&places.module);
+    run(&mut clang)
+}
+
+fn bindings(wit: &Path) -> Result<Files, Error> {
+    let failed = |error| Error::Unmet(format!("no bindings for C could be made: {error:#}"));
+    let mut resolve = Resolve::default();
+    let (package, _) = resolve.push_path(wit).map_err(failed)?;
+    let world = resolve
+        .select_world(&[package], Some("service"))
+        .map_err(failed)?;
+    let mut files = Files::default();
+    wit_bindgen_c::Opts::default()
+        .build()
+        .generate(&mut resolve, world, &mut files)
+        .map_err(failed)?;
+    Ok(files)
+}
+
+/// `componentize-py`, which starts the interpreter, imports the program and writes down what memory then holds.
+fn python(places: &Places) -> Result<(), Error> {
+    let environment = places.work.join("venv");
+    let programs = environment.join("bin");
+    let tool = programs.join("componentize-py");
+    let installed =
+        tool.exists() && output(Command::new(&tool).arg("--version"))?.ends_with(COMPONENTIZE_PY);
+    if !installed {
+        run(Command::new("python3")
+            .args(["-m", "venv", "--clear"])
+            .arg(&environment))?;
+        run(Command::new(programs.join("python"))
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--no-deps",
+            ])
+            .arg(format!("componentize-py=={COMPONENTIZE_PY}")))?;
+    }
+    run(Command::new(&tool)
+        .arg("--wit-path")
+        .arg(&places.wit)
+        .args(["--world", "service", "--quiet", "componentize", "app"])
+        .arg("--python-path")
+        .arg(&places.source)
+        .arg("--output")
+        .arg(&places.module)
+        .env_remove("VIRTUAL_ENV"))
+}
+
+/// `componentize-js`, which does the same with the engine of Firefox. Versions are those of the guest's lock file.
+fn javascript(places: &Places) -> Result<(), Error> {
+    let modules = places.work.join("node_modules");
+    let (mut is_fresh, names) = (modules.exists(), ["package.json", "package-lock.json"]);
+    for name in names {
+        let (from, to) = (places.source.join(name), places.work.join(name));
+        let wanted = fs::read(&from).map_err(Error::file("reading", &from))?;
+        if fs::read(&to).ok().as_ref() != Some(&wanted) {
+            is_fresh = false;
+            fs::write(&to, wanted).map_err(Error::file("writing", &to))?;
+        }
+    }
+    if !is_fresh {
+        run(Command::new("npm").current_dir(&places.work).args([
+            "ci",
+            "--silent",
+            "--ignore-scripts",
+            "--no-audit",
+            "--no-fund",
+        ]))?;
+    }
+    // Without the parts of the engine that would import HTTP.
+    run(Command::new("node")
+        .arg(modules.join("@bytecodealliance/componentize-js/src/cli.js"))
+        .arg(places.source.join("app.js"))
+        .arg("--wit")
+        .arg(&places.wit)
+        .args([
+            "--world-name",
+            "service",
+            "--disable",
+            "http",
+            "fetch-event",
+        ])
+        .arg("--out")
+        .arg(&places.module)
+        .stdout(std::process::Stdio::null()))
+}
+
+fn size(module: &Path) -> Result<u64, Error> {
+    let metadata = fs::metadata(module).map_err(Error::file("reading", module))?;
+    Ok(metadata.len())
+}
+
+fn make_folder(path: &Path) -> Result<(), Error> {
+    fs::create_dir_all(path).map_err(Error::file("making the folder", path))
+}

@@ -212,6 +212,11 @@ impl<M: StateMachine> Applier<M> {
         self.machine.query_beside(self.moment(), query, answer);
     }
 
+    /// There is nothing else to do just now.
+    pub fn rest(&mut self) {
+        self.machine.rest();
+    }
+
     /// Takes a snapshot of the state as it is.
     ///
     /// # Errors

@@ -57,10 +57,14 @@ pub trait StateMachine: Send + 'static {
     fn query(&mut self, at: Moment, query: Self::Query) -> Self::Answer;
 
     /// Answers a question now, or beside what comes next: from the state after the entry at `at` or after a later one,
-    /// which it names. `answer` is called once, on any thread; if it is dropped instead, the machine is gone.
+    /// which it names. `answer` is called once, on any thread; if it is dropped instead, the machine is gone. It may wait
+    /// for what follows, up to [`Self::rest`].
     fn query_beside(&mut self, at: Moment, query: Self::Query, answer: Answering<Self::Answer>) {
         answer(at.index, self.query(at, query));
     }
+
+    /// There is nothing else to do just now: what was put off is to be done.
+    fn rest(&mut self) {}
 
     /// Writes the whole state.
     ///

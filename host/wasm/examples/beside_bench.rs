@@ -21,6 +21,9 @@ mod core;
 const SCRIPTED: &str = include_str!("../src/testing/scripted.wat");
 const PAGES_A_MIB: u32 = 16;
 
+/// Between two entries of 16 commands: a busy cluster's, not as many as the guest could take.
+const PAUSE: Duration = Duration::from_micros(800);
+
 type Error = Box<dyn std::error::Error>;
 
 fn main() -> Result<(), Error> {
@@ -142,7 +145,7 @@ impl Driven {
     }
 }
 
-/// Prints how long entries take while a snapshot is written, at about 20,000 commands a second.
+/// Prints how long entries take while a snapshot is written.
 fn snapshots(module: &GuestModule, limits: &MachineLimits, mib: u32) -> Result<(), Error> {
     let mut driven = Driven::new(module, limits, 1)?;
     for _ in 0..mib / 16 {
@@ -154,6 +157,7 @@ fn snapshots(module: &GuestModule, limits: &MachineLimits, mib: u32) -> Result<(
     while start.elapsed() < Duration::from_secs(3) {
         before = before.max(driven.change(mib)?);
         entries += 1;
+        std::thread::sleep(PAUSE);
     }
     let rate = f64::from(entries * 16) / start.elapsed().as_secs_f64();
     let start = Instant::now();
@@ -168,6 +172,7 @@ fn snapshots(module: &GuestModule, limits: &MachineLimits, mib: u32) -> Result<(
     let mut beside = Duration::ZERO;
     let (written, result) = loop {
         beside = beside.max(driven.change(mib)?);
+        std::thread::sleep(PAUSE);
         if let Ok(written) = is_done.try_recv() {
             break written;
         }
@@ -222,10 +227,12 @@ fn questions(
             driven.apply(&[put(key)])?;
         }
         while asked - got >= UNDER_WAY {
+            driven.machine.rest();
             answers.recv()??;
             got += 1;
         }
     }
+    driven.machine.rest();
     while got < asked {
         answers.recv()??;
         got += 1;

@@ -3,7 +3,7 @@
 //! [`fit`] decides which guests those are, [`map`] is the memory that can be frozen. When it is frozen is decided here:
 //! a freeze costs what was written since the last one, and what comes after it has to be replayed after a failure. So
 //! the next one is due once the work since then is worth [`CALM`] times what the last one took, or [`ALERT`] times for a
-//! while after a failure, for where one was, more may follow. How long a freeze takes differs by node, and so does when
+//! while after a failure, for where one was, more may follow. One that was long is followed by the next one earlier too. How long a freeze takes differs by node, and so does when
 //! it happens; what a call gives does not, for an image and a replay lead to the same state.
 
 use std::fmt;
@@ -15,10 +15,14 @@ pub(crate) mod map;
 #[cfg(not(target_os = "linux"))]
 #[path = "images/no_map.rs"]
 pub(crate) mod map;
+pub(crate) mod stopwatch;
 
 /// Work that is worth as much as a freeze, in times of it. At 16 freezes take a seventeenth of all time.
 const CALM: u32 = 16;
 const ALERT: u32 = 1;
+
+/// A freeze that takes longer holds apply up. The next one comes earlier then, and finds less to copy.
+const LONG: Duration = Duration::from_millis(40);
 
 /// Calls after a failure for which more of them are expected.
 const ALERT_CALLS: u32 = 1_000;
@@ -75,13 +79,20 @@ impl Pace {
     pub(crate) fn is_due_after(&mut self, fuel: u64) -> bool {
         self.fuel = self.fuel.saturating_add(fuel);
         self.alert = self.alert.saturating_sub(1);
-        let worth = if self.alert > 0 { ALERT } else { CALM };
+        let often = self.alert > 0 || self.last_took > LONG;
+        let worth = if often { ALERT } else { CALM };
         self.work() >= (self.last_took * worth).max(LEAST_WORK)
     }
 
-    /// Whether bringing the guest back would take longer than to freeze it.
+    /// Whether the work since the last freeze is worth one more for somebody who waits for it.
+    pub(crate) fn is_worth_it(&self) -> bool {
+        self.work() >= self.last_took
+    }
+
+    /// Whether a guest that was just brought back is worth freezing: there is no more to copy than the replay has written,
+    /// whatever the last freeze took.
     pub(crate) fn is_behind(&self) -> bool {
-        self.work() >= self.last_took.max(LEAST_WORK)
+        self.work() >= LEAST_WORK
     }
 
     fn work(&self) -> Duration {

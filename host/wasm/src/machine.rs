@@ -1,6 +1,7 @@
 //! The replicated machine around a guest: what Raft applies entries to.
 
 use std::io::{self, Read, Write};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use task_queue_raft::state_machine::{Answering, MachineError, Moment, SnapshotWork, StateMachine};
@@ -147,6 +148,14 @@ pub struct WasmMachine {
     status: StatusHandle,
     /// Threads for questions; `None`: they are answered at once.
     readers: Option<Readers>,
+    /// Questions that wait until the guest is frozen: until there is nothing else to do, or enough was done since.
+    asked: Vec<Asked>,
+}
+
+struct Asked {
+    at: Moment,
+    request: Bytes,
+    answer: Answering<Result<Bytes, QueryError>>,
 }
 
 impl WasmMachine {
@@ -170,6 +179,7 @@ impl WasmMachine {
             limits,
             effects,
             readers: None,
+            asked: Vec::new(),
         };
         machine.publish();
         Ok(machine)
@@ -252,6 +262,9 @@ impl WasmMachine {
             .extend(at, &outcomes, &effects, wake_at_ms);
         self.audit.settle(at.index, self.replicated.hash.0);
         self.guest.settle(at)?;
+        if !self.asked.is_empty() && self.guest.is_ready_for_questions() {
+            self.hand_over();
+        }
         self.publish();
         self.status.set_audit(&self.audit);
         // Between upgrades there is nothing new to say of them.
@@ -289,21 +302,45 @@ impl WasmMachine {
     ) {
         let askable = self.guest.module().has_queries()
             && readers::too_large(&request, &self.limits).is_none();
-        if let Some(readers) = self.readers.as_ref().filter(|_| askable) {
-            match self.guest.subject(at) {
-                Ok(Some(subject)) => {
-                    return readers.ask(Question {
-                        subject,
-                        at,
-                        request,
-                        answer,
-                    });
-                }
-                Ok(None) => {}
-                Err(failure) => return answer(at.index, Err(readers::unavailable(&failure))),
+        if !askable || self.readers.is_none() {
+            return answer(at.index, self.ask(at, &request));
+        }
+        // Past this the readers refuse it.
+        let is_full = self.asked.len() as u64 >= self.limits.queries_waiting;
+        self.asked.push(Asked {
+            at,
+            request,
+            answer,
+        });
+        if is_full || self.guest.is_ready_for_questions() {
+            self.hand_over();
+        }
+    }
+
+    /// Hands over the questions that were asked so far, which takes one freeze for all of them.
+    fn hand_over(&mut self) {
+        let asked = std::mem::take(&mut self.asked);
+        let Some(now) = asked.last().map(|last| last.at) else {
+            return;
+        };
+        let subject = self.guest.subject(now);
+        for Asked {
+            at,
+            request,
+            answer,
+        } in asked
+        {
+            match (&subject, &self.readers) {
+                (Ok(Some(subject)), Some(readers)) => readers.ask(Question {
+                    subject: Arc::clone(subject),
+                    at,
+                    request,
+                    answer,
+                }),
+                (Err(failure), _) => answer(at.index, Err(readers::unavailable(failure))),
+                _ => answer(now.index, self.ask(now, &request)),
             }
         }
-        answer(at.index, self.ask(at, &request));
     }
 
     fn catch_snapshot(&mut self) -> Result<SnapshotWork, MachineFailure> {
@@ -338,6 +375,8 @@ impl WasmMachine {
     }
 
     fn read_snapshot(&mut self, from: &mut dyn Read) -> Result<(), MachineFailure> {
+        // They were asked of the state before.
+        self.hand_over();
         let snapshot = snapshot::read(from, self.upgrader.started_with(), &self.limits)?;
         let (sha256, base) = (snapshot.module, (snapshot.written_by, snapshot.guest));
         let active = self.guest.module();
@@ -423,6 +462,10 @@ impl StateMachine for WasmMachine {
     /// Asks a copy of the guest on another thread, where [`Self::answering_on`] has made some.
     fn query_beside(&mut self, at: Moment, query: Bytes, answer: Answering<Self::Answer>) {
         self.ask_beside(at, query, answer);
+    }
+
+    fn rest(&mut self) {
+        self.hand_over();
     }
 
     /// Writes the whole state: the guest's, the keys and the hash.

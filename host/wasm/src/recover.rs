@@ -13,8 +13,7 @@
 //! image, of a second instance that makes the same calls ([`Shadow`]). So one that changes something changes nothing.
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use task_queue_raft::state_machine::Moment;
@@ -24,6 +23,7 @@ use crate::chunks::Chunks;
 use crate::failure::{CallError, GuestFailure};
 use crate::guest_log::GuestLog;
 use crate::host::Purpose;
+use crate::images::stopwatch::Stopwatch;
 use crate::images::{Pace, Undo};
 use crate::instance::{Applied, Batch, Instance, StartError};
 use crate::limits::MachineLimits;
@@ -36,7 +36,7 @@ mod beside;
 mod journal;
 
 pub(crate) use beside::Caught;
-use beside::{CopyOfState, Mailbox, Mark};
+use beside::{CopyOfState, Mailbox, Mark, Writer};
 use journal::Journal;
 pub(crate) use journal::Record;
 
@@ -131,7 +131,7 @@ pub(crate) struct RecoverableGuest {
     shadow: Option<Shadow>,
     /// Whether checkpoints are written beside apply, and the one that is.
     is_beside: bool,
-    writer: Option<JoinHandle<()>>,
+    writer: Option<Writer>,
     mailbox: Mailbox,
     /// The beginning of the journal.
     mark: Mark,
@@ -260,6 +260,16 @@ impl RecoverableGuest {
             .image
             .as_ref()
             .map(|frozen| Arc::clone(&frozen.subject)))
+    }
+
+    /// Whether [`Self::subject`] takes little now, for nothing was applied since it was frozen or enough to freeze it again.
+    pub(crate) fn is_ready_for_questions(&self) -> bool {
+        let calls = self.journal.records().len();
+        let is_frozen = self
+            .image
+            .as_ref()
+            .is_some_and(|frozen| frozen.calls == calls);
+        is_frozen || self.pace.is_worth_it()
     }
 
     /// Asks a question, of a copy.
@@ -406,8 +416,7 @@ impl RecoverableGuest {
             .writer
             .take_if(|writer| overdue || writer.is_finished())
         {
-            // A panic leaves nothing in the mailbox, and the next one is tried.
-            let _ = writer.join();
+            writer.wait();
             self.take_over()?;
         }
         if self.writer.is_some() || !self.journal.is_due() {
@@ -540,14 +549,14 @@ impl RecoverableGuest {
 
     /// Lets go of an instance whose call failed.
     fn throw_away(&mut self) {
-        let start = Instant::now();
+        let start = Stopwatch::start();
         self.instance = None;
         self.thrown_away = start.elapsed();
     }
 
     fn live(&mut self) -> Result<&mut Instance, MachineFailure> {
         if self.instance.is_none() {
-            let start = Instant::now();
+            let start = Stopwatch::start();
             self.instance = Some(self.rebuild()?);
             self.rollbacks += 1;
             self.last_rollback = self.thrown_away + start.elapsed();
@@ -606,7 +615,7 @@ impl RecoverableGuest {
             self.image = None;
             return;
         };
-        let start = Instant::now();
+        let start = Stopwatch::start();
         let before = self.image.take().map(|frozen| frozen.subject);
         let image = before.as_ref().map(|subject| Arc::clone(&subject.image));
         match instance.freeze(image, self.settled) {

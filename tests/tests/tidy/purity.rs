@@ -20,9 +20,17 @@ const SIMULATED: [&str; 4] = [
     "host/raft/src/applier.rs",
 ];
 
-/// What computes the replicated state. Only the guest's log looks at a clock, to bound its lines.
+/// What computes the replicated state.
 const REPLICATED: &str = "host/wasm/src/";
-const LINES_OF_GUESTS: &str = "host/wasm/src/guest_log.rs";
+/// But for this, of which nothing reaches that state: the guest's log looks at a clock to bound its lines; memory is mapped,
+/// and how long a freeze takes decides about the next; questions and snapshots run on threads, each with a copy.
+const BESIDE: [&str; 5] = [
+    "host/wasm/src/guest_log.rs",
+    "host/wasm/src/images/map.rs",
+    "host/wasm/src/images/stopwatch.rs",
+    "host/wasm/src/readers.rs",
+    "host/wasm/src/recover/beside.rs",
+];
 
 /// What differs between two runs, or reaches out of the process.
 const IMPURE: [&str; 18] = [
@@ -97,7 +105,7 @@ fn part_of(path: &str) -> Option<Part> {
         Some(Part::Core)
     } else if within(&SIMULATED) {
         Some(Part::Simulated)
-    } else if path.starts_with(REPLICATED) && path != LINES_OF_GUESTS {
+    } else if path.starts_with(REPLICATED) && !BESIDE.contains(&path) {
         Some(Part::Replicated)
     } else {
         None

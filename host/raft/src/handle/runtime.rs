@@ -538,7 +538,7 @@ fn run_machine<M: StateMachine>(
     inbox: &Inbox<M>,
 ) {
     let mut writer = None;
-    for task in tasks {
+    while let Some(task) = next_task(&mut applier, tasks) {
         let done = match task {
             MachineTask::Apply(entries) => applier
                 .apply(session, entries)
@@ -577,6 +577,21 @@ fn run_machine<M: StateMachine>(
     }
     // Nothing is written any more once a node has stopped.
     join(writer);
+}
+
+/// The next task, for which the machine rests first if there is none yet; `None` at the end.
+fn next_task<M: StateMachine>(
+    applier: &mut Applier<M>,
+    tasks: &mpsc::Receiver<MachineTask<M, Asker<M>>>,
+) -> Option<MachineTask<M, Asker<M>>> {
+    match tasks.try_recv() {
+        Ok(task) => Some(task),
+        Err(mpsc::TryRecvError::Disconnected) => None,
+        Err(mpsc::TryRecvError::Empty) => {
+            applier.rest();
+            tasks.recv().ok()
+        }
+    }
 }
 
 fn join(thread: Option<JoinHandle<()>>) {

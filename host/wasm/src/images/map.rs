@@ -21,9 +21,9 @@
 //!   [`Instance`](crate::instance::Instance), which keeps it beside its store and calls them through `&mut self`; a call
 //!   into the guest takes the same `&mut`.
 //! - **A clone that runs on another thread keeps its state.** Linux shows a private mapping what is written to the file
-//!   later, for pages that it has not copied. So before a page of the image changes, each clone that is in use gets its
-//!   own copy, by an atomic read-modify-write that changes nothing; beside whatever the guest's code does to that byte,
-//!   the processor orders it. A clone that is not in use is thrown back before it is used again.
+//!   later, for pages that it has not copied. So before a page of the image changes, the system gives each clone that is
+//!   in use its own copy (`MADV_POPULATE_WRITE`), whatever runs on it meanwhile. A clone that is not in use is thrown back
+//!   before it is used again.
 //! - Contents are no matter of soundness: to wasmtime any bytes are a memory.
 
 #![allow(unsafe_code)]
@@ -35,7 +35,7 @@ use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::fs::FileExt;
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use task_queue_raft::state_machine::Moment;
@@ -54,7 +54,7 @@ pub(crate) fn creator() -> Option<Arc<dyn MemoryCreator>> {
     match probe() {
         Ok(()) => Some(Arc::new(Creator)),
         Err(error) => {
-            tracing::info!(%error, "no memory images on this system: a failed call is undone by replay");
+            tracing::warn!(%error, "no memory images on this system: a failed call is undone by replay");
             None
         }
     }
@@ -64,9 +64,9 @@ fn probe() -> io::Result<()> {
     let page = page_bytes();
     let mapping = Mapping::reserve(4 * page, 4 * page, 0, None)?;
     let image = Image::new(mapping.reserved)?;
-    mapping.touch(0);
+    mapping.own(0..page)?;
     mapping.freeze(&image, Moment::default())?;
-    mapping.touch(2 * page);
+    mapping.own(2 * page..3 * page)?;
     match mapping.private_runs(0..4 * page)?.as_slice() {
         [run] if *run == (2 * page..3 * page) => Ok(()),
         _ => Err(io::Error::other("private pages are not told apart")),
@@ -218,6 +218,11 @@ impl Mapping {
         self.bytes.load(Ordering::Acquire)
     }
 
+    /// Whether it is longer than what an image backs.
+    pub(crate) fn has_grown(&self) -> bool {
+        self.bytes() > self.backed.load(Ordering::Acquire)
+    }
+
     fn grow_to(&self, bytes: usize) -> io::Result<()> {
         let before = self.bytes();
         if bytes > self.reserved {
@@ -322,7 +327,7 @@ impl Mapping {
             }
             for clone in &state.in_use {
                 if page.end <= clone.backed.load(Ordering::Acquire) {
-                    clone.touch(page.start);
+                    clone.own(page.clone())?;
                 }
             }
             frozen.copied_bytes += page.len() as u64;
@@ -358,12 +363,22 @@ impl Mapping {
         }
     }
 
-    /// Has the mapping own its copy of a page, whose contents stay.
-    fn touch(&self, at: usize) {
-        // SAFETY: below the length. The guest may write to the byte at the same time, on its own thread and not as Rust
-        // code: the processor keeps both writes.
-        let byte = unsafe { AtomicU8::from_ptr(self.base.as_ptr().add(at)) };
-        byte.fetch_or(0, Ordering::Relaxed);
+    /// Has the mapping own its copy of some pages, whose contents stay. (Linux 5.14. To write a byte back as it was would
+    /// do, if it were not what a compiler leaves out.)
+    fn own(&self, run: Range<usize>) -> io::Result<()> {
+        // SAFETY: below the length, and no content changes.
+        let done = unsafe {
+            libc::madvise(
+                self.base.as_ptr().add(run.start).cast(),
+                run.len(),
+                libc::MADV_POPULATE_WRITE,
+            )
+        };
+        if done == 0 {
+            Ok(())
+        } else {
+            Err(io::Error::last_os_error())
+        }
     }
 
     /// Bytes of a part.
@@ -489,7 +504,10 @@ impl Image {
         if clone.version.load(Ordering::Relaxed) != state.version {
             // Not under the lock: it may take a while, and nobody touches the clone meanwhile.
             drop(state);
-            clone.throw_back()?;
+            // Page by page: what it has only read is the image's, and shows what that has now.
+            for run in clone.private_runs(0..clone.backed.load(Ordering::Acquire))? {
+                clone.drop_private(run)?;
+            }
             state = self.lock();
         }
         if state.broken {
@@ -513,11 +531,6 @@ impl Image {
     /// Nothing that is in the memory has changed up to this moment.
     pub(crate) fn reaches(&self, at: Moment) {
         self.lock().reach(at);
-    }
-
-    /// Length of the memory that was frozen, in bytes.
-    pub(crate) fn bytes(&self) -> usize {
-        self.lock().bytes
     }
 
     #[cfg(test)]

@@ -40,6 +40,10 @@ impl Mapping {
         match self.0 {}
     }
 
+    pub(crate) fn has_grown(&self) -> bool {
+        match self.0 {}
+    }
+
     pub(crate) fn freeze(&self, _image: &Image, _at: Moment) -> io::Result<()> {
         match self.0 {}
     }
@@ -59,10 +63,6 @@ impl Image {
     }
 
     pub(crate) fn hold(self: &Arc<Self>, _clone: &Arc<Mapping>) -> io::Result<Option<Held>> {
-        match self.0 {}
-    }
-
-    pub(crate) fn bytes(&self) -> usize {
         match self.0 {}
     }
 }

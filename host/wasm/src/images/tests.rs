@@ -19,8 +19,9 @@ fn after_a_failure_it_is_due_earlier_for_a_while() {
     let mut pace = Pace::default();
     pace.frozen(Duration::from_micros(500));
     pace.failed();
-    assert!(!pace.is_due_after(micros(499)));
+    assert!(!pace.is_due_after(micros(99)));
     assert!(!pace.is_behind());
+    assert!(!pace.is_due_after(micros(400)));
     assert!(pace.is_due_after(micros(1)));
     assert!(pace.is_behind());
     pace.frozen(Duration::from_micros(500));
@@ -28,6 +29,18 @@ fn after_a_failure_it_is_due_earlier_for_a_while() {
         pace.is_due_after(0);
     }
     assert!(!pace.is_due_after(micros(501)));
+}
+
+#[test]
+fn after_a_long_freeze_the_next_one_is_due_earlier() {
+    let mut pace = Pace::default();
+    pace.frozen(LONG);
+    assert!(!pace.is_due_after(micros(100_000)));
+    assert!(pace.is_worth_it());
+    pace.frozen(LONG * 2);
+    assert!(!pace.is_due_after(micros(79_999)));
+    assert!(!pace.is_worth_it());
+    assert!(pace.is_due_after(micros(1)));
 }
 
 #[test]

@@ -42,7 +42,8 @@ impl Node {
         self.machine.query_beside(at(self.index), request, answer);
     }
 
-    fn answer(&self) -> Answer {
+    fn answer(&mut self) -> Answer {
+        self.machine.rest();
         self.answers.recv().unwrap()
     }
 

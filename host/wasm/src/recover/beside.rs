@@ -58,6 +58,20 @@ impl Mailbox {
     }
 }
 
+/// A thread that writes a checkpoint.
+pub(super) struct Writer(JoinHandle<()>);
+
+impl Writer {
+    pub(super) fn is_finished(&self) -> bool {
+        self.0.is_finished()
+    }
+
+    /// Waits for its end. One that panicked has put nothing into the mailbox, and the next one is tried.
+    pub(super) fn wait(self) {
+        let _ = self.0.join();
+    }
+}
+
 impl Caught {
     /// Writes the state.
     ///
@@ -79,13 +93,13 @@ impl Caught {
 
 impl CopyOfState {
     /// Writes a checkpoint on a thread of its own, and puts it, or how it failed, into the mailbox.
-    pub(super) fn write_beside(self) -> io::Result<JoinHandle<()>> {
+    pub(super) fn write_beside(self) -> io::Result<Writer> {
         let write = move || {
             let mailbox = self.mailbox.clone();
             mailbox.put(self.write());
         };
         let thread = std::thread::Builder::new().name("oarlock-checkpoint".to_owned());
-        thread.spawn(write)
+        thread.spawn(write).map(Writer)
     }
 
     fn write(self) -> Result<Arrived, MachineFailure> {

@@ -42,6 +42,9 @@ impl Tone {
     }
 }
 
+/// Most letters of a cell.
+const CELL: usize = 72;
+
 /// Which way a column is aligned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Align {
@@ -67,9 +70,11 @@ impl Table {
         }
     }
 
-    /// Adds a row. Cells that are missing are empty, those beyond the last column are dropped.
+    /// Adds a row. Cells that are missing are empty, those beyond the last column are dropped, and long ones are cut:
+    /// `--json` has all of their words.
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = (String, Tone)>) {
-        let mut row: Vec<_> = cells.into_iter().take(self.columns.len()).collect();
+        let cells = cells.into_iter().map(|(text, tone)| (cut(text), tone));
+        let mut row: Vec<_> = cells.take(self.columns.len()).collect();
         row.resize(self.columns.len(), (String::new(), Tone::Plain));
         self.rows.push(row);
     }
@@ -117,6 +122,14 @@ impl Table {
             pending += after + 2;
         }
         text.push('\n');
+    }
+}
+
+/// A text as it fits into a cell.
+fn cut(text: String) -> String {
+    match text.char_indices().nth(CELL) {
+        None => text,
+        Some((end, _)) => format!("{}…", text[..end].trim_end()),
     }
 }
 

@@ -15,8 +15,6 @@ use super::table::{Align, Table, Tone};
 use crate::cli::UpgradeArgs;
 use crate::exit::Failure;
 
-/// Letters of a cell of a table.
-const CELL: usize = 72;
 /// Digits of a digest in tables and lines.
 const SHORT: usize = 12;
 
@@ -201,7 +199,7 @@ fn table(history: &[UpgradeRecord]) -> Table {
             time(record.time_ms),
             module,
             record.by.clone(),
-            cut(&record.words),
+            record.words.clone(),
         ];
         table.row(cells.map(|cell| (print_safely(&cell).into_owned(), Tone::Plain)));
     }
@@ -221,16 +219,6 @@ fn time(time_ms: u64) -> String {
     date.split_once(", ")
         .map_or(date, |(_, date)| date)
         .to_owned()
-}
-
-/// Words as they fit into a cell. `--json` has all of them.
-fn cut(words: &str) -> String {
-    let mut letters = words.chars();
-    let start: String = letters.by_ref().take(CELL).collect();
-    if letters.next().is_none() {
-        return start;
-    }
-    format!("{}…", start.trim_end())
 }
 
 #[cfg(test)]

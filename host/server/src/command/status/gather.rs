@@ -17,7 +17,10 @@ pub(crate) enum Health {
     /// It answers, and says that it is not ready.
     NotReady,
     /// It answers, and came to another state than the majority: it serves nobody.
-    Quarantined,
+    Quarantined {
+        /// It differed too often, and stays so until somebody has looked at it.
+        given_up: bool,
+    },
     /// It answers, and belongs to no cluster: it was removed, or waits to be added.
     NoMember,
     /// It does not answer.
@@ -188,7 +191,9 @@ async fn ask_one(client: &Client, endpoint: Endpoint) -> NodeReport {
         .any(|member| member.node_id == status.node_id);
     let health = match client.is_ready(&endpoint).await {
         Ok(_) if !is_member => Health::NoMember,
-        Ok(_) if is_quarantined(&status) => Health::Quarantined,
+        Ok(_) if says(&status, "quarantined") => Health::Quarantined {
+            given_up: says(&status, "given_up"),
+        },
         Ok(true) => Health::Ready,
         Ok(false) => Health::NotReady,
         Err(error) => Health::Silent(short(&error)),
@@ -201,10 +206,10 @@ async fn ask_one(client: &Client, endpoint: Endpoint) -> NodeReport {
     }
 }
 
-/// Whether a node says that its state is not the cluster's.
-fn is_quarantined(status: &NodeStatus) -> bool {
+/// Whether a node says so of itself, where states are compared.
+fn says(status: &NodeStatus, what: &str) -> bool {
     let audit = status.other.get("audit");
-    audit.is_some_and(|audit| audit["quarantined"] == true)
+    audit.is_some_and(|audit| audit[what] == true)
 }
 
 /// Why a node does not answer, without the advice that stands below the table.

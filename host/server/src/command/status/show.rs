@@ -76,7 +76,12 @@ fn health(health: &Health) -> (String, Tone) {
     match health {
         Health::Ready => ("ok".to_owned(), Tone::Good),
         Health::NotReady => ("not ready".to_owned(), Tone::Attention),
-        Health::Quarantined => ("another state, serves nobody".to_owned(), Tone::Bad),
+        Health::Quarantined { given_up: false } => {
+            ("another state, gets a leader's".to_owned(), Tone::Bad)
+        }
+        Health::Quarantined { given_up: true } => {
+            ("another state, waits for an operator".to_owned(), Tone::Bad)
+        }
         Health::NoMember => ("not a member".to_owned(), Tone::Attention),
         Health::Silent(reason) => (format!("unreachable: {reason}"), Tone::Bad),
         Health::NoAddress => (
@@ -111,7 +116,7 @@ fn node_json(cluster: &ClusterReport, node: &NodeReport) -> Value {
     let (word, error) = match &node.health {
         Health::Ready => ("ok", None),
         Health::NotReady => ("not_ready", None),
-        Health::Quarantined => ("quarantined", None),
+        Health::Quarantined { .. } => ("quarantined", None),
         Health::NoMember => ("no_member", None),
         Health::Silent(reason) => ("unreachable", Some(reason.as_str())),
         Health::NoAddress => ("unreachable", Some("its client address is not known")),

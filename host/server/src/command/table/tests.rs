@@ -1,4 +1,4 @@
-use super::{Align, Table, Tone};
+use super::{Align, CELL, Table, Tone};
 
 /// The table as it is in a pipe: without escape codes.
 fn plain(table: &Table) -> String {
@@ -44,5 +44,20 @@ fn colours_are_there_for_a_terminal() {
         table.render().contains("\u{1b}[31mbad\u{1b}[0m"),
         "{:?}",
         table.render()
+    );
+}
+
+#[test]
+fn a_long_cell_is_cut() {
+    let shown = |text: String| {
+        let mut table = Table::new(&[("WORDS", Align::Left)]);
+        table.row([(text, Tone::Plain)]);
+        table.render().lines().nth(1).unwrap_or_default().to_owned()
+    };
+    assert_eq!(shown("as it is".to_owned()), "as it is");
+    assert_eq!(shown("€".repeat(CELL)), "€".repeat(CELL));
+    assert_eq!(
+        shown("€".repeat(CELL + 1)),
+        format!("{}…", "€".repeat(CELL))
     );
 }

@@ -77,7 +77,11 @@ impl Watched {
 
 /// Where a new module is compiled and tried out, beside the thread that applies.
 pub(crate) fn on_a_thread(work: oarlock_wasm::Work) -> std::io::Result<()> {
-    let thread = std::thread::Builder::new().name("oarlock-upgrade".to_owned());
+    // Guests recurse; what is not used of a stack takes no memory.
+    const STACK_BYTES: usize = 64 << 20;
+    let thread = std::thread::Builder::new()
+        .name("oarlock-upgrade".to_owned())
+        .stack_size(STACK_BYTES);
     thread.spawn(work).map(drop)
 }
 

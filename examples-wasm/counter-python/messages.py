@@ -3,8 +3,8 @@
 import json
 import re
 
-# How deep arrays and objects may be in each other. `json` recurses in C, where a stack that overflows stops the node: that
-# a command is not too deep has to be known before it is read.
+# How deep arrays and objects may be in each other. `json` recurses in C and ends that with a trap, which undoes the whole
+# command and costs more than a refusal.
 DEEPEST = 100
 STRING_OR_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]')
 

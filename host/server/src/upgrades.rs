@@ -77,7 +77,9 @@ impl Watched {
 
 /// Where a new module is compiled and tried out, beside the thread that applies.
 pub(crate) fn on_a_thread(work: oarlock_wasm::Work) -> std::io::Result<()> {
-    let thread = std::thread::Builder::new().name("oarlock-upgrade".to_owned());
+    let thread = std::thread::Builder::new()
+        .name("oarlock-upgrade".to_owned())
+        .stack_size(oarlock_wasm::THREAD_STACK_BYTES);
     thread.spawn(work).map(drop)
 }
 

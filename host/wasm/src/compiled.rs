@@ -83,7 +83,8 @@ impl Images {
         match component.serialize() {
             Ok(image) => self.store.write(&self.name(module), &seal(&image)),
             Err(error) => {
-                tracing::warn!(%module, error = format!("{error:#}"), "compiled code can't be kept");
+                let error = format!("{error:#}");
+                tracing::warn!(%module, error, "compiled code can't be kept");
             }
         }
     }

@@ -11,8 +11,23 @@ use crate::host::{self, HostState};
 use crate::images::map;
 use crate::wasi;
 
-/// Stack of a guest, in bytes. Threads that apply need twice as much: Rust's default of 2 MiB is enough.
-const STACK_BYTES: usize = 1 << 20;
+/// Stack of a guest, in bytes. A runtime of another language ends a recursion by itself, at a depth that it chose; there
+/// has to be room for that, because a stack that overflows stops the node. Python takes more than 8 MiB.
+const STACK_BYTES: usize = 32 << 20;
+
+/// Stack of a thread that calls guests often, in bytes, so that none of its calls needs another stack. What is never used
+/// of it takes no memory.
+pub const THREAD_STACK_BYTES: usize = 2 * STACK_BYTES;
+
+/// What the host itself takes of the stack in a call, at most.
+const HOST_STACK_BYTES: usize = 1 << 20;
+
+/// Makes a call into a guest where its stack has room: on this thread's own, or on a new one that takes some
+/// microseconds.
+pub(crate) fn with_stack<T>(call: impl FnOnce() -> T) -> T {
+    let room = STACK_BYTES + HOST_STACK_BYTES;
+    stacker::maybe_grow(room, THREAD_STACK_BYTES, call)
+}
 
 /// Why the engine could not be made.
 #[derive(Debug, Error)]
@@ -93,6 +108,7 @@ fn config() -> Config {
         // The only measure of work that is equal on every node; a clock is not.
         .consume_fuel(true)
         // How deep a guest may recurse. It is a limit of the node, not a replicated one: see `GuestFailure`.
+        .async_stack_size(2 * STACK_BYTES)
         .max_wasm_stack(STACK_BYTES)
         // A guest is compiled once and runs for months.
         .cranelift_opt_level(OptLevel::Speed);

@@ -14,6 +14,7 @@ use wasmtime::component::Resource;
 use crate::bindings::exports::oarlock::state_machine::{about, machine, queries, timers};
 use crate::bindings::oarlock::state_machine::types;
 use crate::chunks::{ChunkWriter, Chunks};
+use crate::engine::with_stack;
 use crate::failure::{self, CallError, Circumstances, GuestFailure};
 use crate::guest_log::GuestLog;
 use crate::host::{Call, Effects, HostState, Purpose};
@@ -123,7 +124,8 @@ impl Instance {
         if let Err(error) = store.set_fuel(limits.fuel_per_query) {
             return Err(failed(&mut store, &error).into());
         }
-        let (instance, mapping) = map::made_by(image, || linked.pre.instantiate(&mut store));
+        let make = || with_stack(|| linked.pre.instantiate(&mut store));
+        let (instance, mapping) = map::made_by(image, make);
         store.data_mut().finish_output();
         let instance = match instance {
             Ok(instance) => instance,
@@ -160,7 +162,7 @@ impl Instance {
             Call::new(purpose, at, number, commands, &self.limits),
             fuel_for(purpose, fuel),
         )?;
-        let outcomes = self.machine.call_apply(&mut self.store, wit(at), batch);
+        let outcomes = with_stack(|| self.machine.call_apply(&mut self.store, wit(at), batch));
         let outcomes = self.end(outcomes)?;
         let checksum = checksum(&outcomes);
         Ok(Applied {
@@ -181,7 +183,7 @@ impl Instance {
         let call = Call::new(purpose, at, number, 1, &self.limits);
         self.begin(call, fuel_for(purpose, self.limits.fuel_per_command))?;
         if let Some(timers) = &self.timers {
-            let woken = timers.call_wake(&mut self.store, wit(at));
+            let woken = with_stack(|| timers.call_wake(&mut self.store, wit(at)));
             self.end(woken)?;
         }
         Ok(Applied {
@@ -201,7 +203,7 @@ impl Instance {
         };
         let queries = queries.clone();
         self.begin(Call::look(at, &self.limits), self.limits.fuel_per_query)?;
-        let answer = queries.call_query(&mut self.store, wit(at), request);
+        let answer = with_stack(|| queries.call_query(&mut self.store, wit(at), request));
         let answer = self.end(answer)?;
         let bytes = answer.as_ref().map_or_else(Vec::len, Vec::len) as u64;
         if bytes > self.limits.reply_bytes {
@@ -218,9 +220,10 @@ impl Instance {
     pub(crate) fn snapshot(&mut self, at: Moment) -> Result<Result<Chunks, String>, CallError> {
         let call = Call::look(at, &self.limits).with_sink(self.limits.snapshot_bytes);
         self.begin(call, self.limits.fuel_per_snapshot)?;
-        let written = self
-            .machine
-            .call_snapshot(&mut self.store, Resource::new_own(0));
+        let written = with_stack(|| {
+            self.machine
+                .call_snapshot(&mut self.store, Resource::new_own(0))
+        });
         let written = self.end(written)?;
         let chunks = self.store.data_mut().call.take_sink();
         Ok(written.map(|()| chunks.map(ChunkWriter::finish).unwrap_or_default()))
@@ -234,9 +237,10 @@ impl Instance {
     ) -> Result<Result<(), String>, CallError> {
         let call = Call::look(Moment::default(), &self.limits).with_source(chunks.reader());
         self.begin(call, self.limits.fuel_per_snapshot)?;
-        let restored = self
-            .machine
-            .call_restore(&mut self.store, written_by, Resource::new_own(0));
+        let restored = with_stack(|| {
+            self.machine
+                .call_restore(&mut self.store, written_by, Resource::new_own(0))
+        });
         self.end(restored)
     }
 
@@ -247,7 +251,7 @@ impl Instance {
         };
         let call = Call::look(Moment::default(), &self.limits);
         self.begin(call, self.limits.fuel_per_query)?;
-        let description = about.call_describe(&mut self.store);
+        let description = with_stack(|| about.call_describe(&mut self.store));
         let description = self.end(description)?;
         Ok(Some(Description {
             name: description.name,

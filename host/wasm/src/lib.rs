@@ -45,7 +45,7 @@ mod wire;
 pub use audit::{Audit, AuditWord};
 pub use check::{CheckError, Reason};
 pub use compiled::CompiledStore;
-pub use engine::{EngineError, GuestEngine};
+pub use engine::{EngineError, GuestEngine, THREAD_STACK_BYTES};
 pub use envelope::{Envelope, EnvelopeError, MAX_KEY_BYTES};
 pub use failure::GuestFailure;
 pub use host::{Completion, Effects, Event};

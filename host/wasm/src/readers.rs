@@ -17,6 +17,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use task_queue_raft::state_machine::{Answering, Moment};
 
+use crate::engine::THREAD_STACK_BYTES;
 use crate::failure::{CallError, GuestFailure};
 use crate::guest_log::GuestLog;
 use crate::images::map::{Held, Image};
@@ -188,6 +189,7 @@ impl Readers {
             // Nobody waits for it: a question may take long, and what it answers then nobody wants to know.
             std::thread::Builder::new()
                 .name("oarlock-query".to_owned())
+                .stack_size(THREAD_STACK_BYTES)
                 .spawn(move || shared.run())?;
         }
         Ok(readers)

@@ -427,6 +427,9 @@ fn cannot_listen(own: &PeerAddress, source: std::io::Error) -> StartError {
     }
 }
 
+/// Stack of a node's threads, in bytes: a state machine may recurse deep. What is never used takes no memory.
+const STACK_BYTES: usize = 64 << 20;
+
 /// Starts a thread whose panic becomes a fault of the node.
 fn thread<M: StateMachine>(
     name: &'static str,
@@ -436,6 +439,7 @@ fn thread<M: StateMachine>(
     let inbox = inbox.clone();
     std::thread::Builder::new()
         .name(name.to_owned())
+        .stack_size(STACK_BYTES)
         .spawn(move || {
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(&inbox))) {
                 let text = panic.downcast_ref::<String>().cloned();

@@ -1,7 +1,7 @@
 use super::*;
 use crate::host::Event;
 use crate::recover::Work;
-use crate::testing::{FUEL, at, faulty, kv, limits, op, op_long, scripted, start};
+use crate::testing::{FUEL, at, faulty, kv, limits, op, op_long, scripted, scripted_but, start};
 
 fn batch(commands: &[&[u8]]) -> Batch {
     let commands: Vec<Bytes> = commands
@@ -104,6 +104,30 @@ fn each_failure_has_its_kind() {
     assert!(matches!(run(b"unknown: u"), GuestFailure::Trap { .. }));
     let big = vec![b'r'; 40 << 20];
     assert_eq!(run(&big), GuestFailure::OutOfMemory);
+}
+
+#[test]
+fn a_deep_recursion_that_ends_is_no_overflow_on_any_thread() {
+    // A frame takes at least 16 bytes: more than the whole stack of the thread that this runs on.
+    let (endless, ends) = (
+        "(i32.add (i32.const 1) (call $overflow (i32.add (local.get $depth) (i32.const 1)))))",
+        "(if (result i32) (i32.eq (local.get $depth) (i32.const 300000))
+          (then (i32.const 0))
+          (else (i32.add (i32.const 1) (call $overflow (i32.add (local.get $depth) (i32.const 1)))))))",
+    );
+    let module = scripted_but(&[(endless, ends)]);
+    let run = move || failure_or(apply(&mut start(&module, &limits()), &[b"s"]));
+    let small = std::thread::Builder::new().stack_size(2 << 20).spawn(run);
+    let failure = small.unwrap().join().unwrap();
+    assert_eq!(failure, None);
+}
+
+fn failure_or(result: Result<Applied, CallError>) -> Option<GuestFailure> {
+    match result {
+        Ok(_) => None,
+        Err(CallError::Guest(failure)) => Some(failure),
+        Err(other) => panic!("{other}"),
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 
 use super::{Checkpoint, of_this_node};
 use crate::chunks::Chunks;
+use crate::engine::THREAD_STACK_BYTES;
 use crate::images::map::Held;
 use crate::instance::Instance;
 use crate::machine::MachineFailure;
@@ -98,7 +99,9 @@ impl CopyOfState {
             let mailbox = self.mailbox.clone();
             mailbox.put(self.write());
         };
-        let thread = std::thread::Builder::new().name("oarlock-checkpoint".to_owned());
+        let thread = std::thread::Builder::new()
+            .name("oarlock-checkpoint".to_owned())
+            .stack_size(THREAD_STACK_BYTES);
         thread.spawn(write).map(Writer)
     }
 

@@ -22,13 +22,13 @@ const CALM: u32 = 16;
 const ALERT: u32 = 1;
 
 /// A freeze that takes longer holds apply up. The next one comes earlier then, and finds less to copy.
-const LONG: Duration = Duration::from_millis(40);
+const LONG: Duration = Duration::from_millis(25);
+
+/// A memory that has grown by so many bytes is frozen whatever the work was: all of them may have been written.
+const GROWN_BYTES: u64 = 16 << 20;
 
 /// Calls after a failure for which more of them are expected.
 const ALERT_CALLS: u32 = 1_000;
-
-/// Fuel that takes a microsecond, about: between 1,000 and 3,000 were seen.
-const FUEL_PER_MICROSECOND: u64 = 2_000;
 
 /// No freeze is worth it for less work than this.
 const LEAST_WORK: Duration = Duration::from_micros(100);
@@ -68,40 +68,40 @@ impl fmt::Display for Undo {
 /// When the next freeze is due.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
-    /// Work since the last one, in fuel.
-    fuel: u64,
+    /// What the calls since the last one took.
+    work: Duration,
     last_took: Duration,
+    /// Length of the memory then.
+    bytes: u64,
     alert: u32,
 }
 
 impl Pace {
-    /// A call that took so much fuel succeeded. Says whether it is time.
-    pub(crate) fn is_due_after(&mut self, fuel: u64) -> bool {
-        self.fuel = self.fuel.saturating_add(fuel);
+    /// A call that took so long succeeded, and the memory now has so many bytes. Says whether it is time.
+    pub(crate) fn is_due_after(&mut self, took: Duration, bytes: u64) -> bool {
+        self.work += took;
         self.alert = self.alert.saturating_sub(1);
         let often = self.alert > 0 || self.last_took > LONG;
         let worth = if often { ALERT } else { CALM };
-        self.work() >= (self.last_took * worth).max(LEAST_WORK)
+        self.work >= (self.last_took * worth).max(LEAST_WORK)
+            || bytes.saturating_sub(self.bytes) >= GROWN_BYTES
     }
 
     /// Whether the work since the last freeze is worth one more for somebody who waits for it.
     pub(crate) fn is_worth_it(&self) -> bool {
-        self.work() >= self.last_took
+        self.work >= self.last_took
     }
 
     /// Whether a guest that was just brought back is worth freezing: there is no more to copy than the replay has written,
     /// whatever the last freeze took.
     pub(crate) fn is_behind(&self) -> bool {
-        self.work() >= LEAST_WORK
+        self.work >= LEAST_WORK
     }
 
-    fn work(&self) -> Duration {
-        Duration::from_nanos(self.fuel.saturating_mul(1_000) / FUEL_PER_MICROSECOND)
-    }
-
-    pub(crate) fn frozen(&mut self, took: Duration) {
-        self.fuel = 0;
+    pub(crate) fn frozen(&mut self, took: Duration, bytes: u64) {
+        self.work = Duration::ZERO;
         self.last_took = took;
+        self.bytes = bytes;
     }
 
     pub(crate) fn failed(&mut self) {

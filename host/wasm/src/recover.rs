@@ -206,8 +206,10 @@ impl RecoverableGuest {
         accept: Accept<'_>,
     ) -> Result<Result<Applied, GuestFailure>, MachineFailure> {
         let instance = self.live()?;
+        let start = Stopwatch::start();
         let applied = work.run(instance, Purpose::Change, at, number);
-        let fuel = instance.fuel_spent();
+        let took = start.elapsed();
+        let (fuel, bytes) = (instance.fuel_spent(), instance.memory_bytes());
         let applied = applied.and_then(|applied| match accept(&applied) {
             Ok(()) => Ok(applied),
             Err(failure) => Err(CallError::Guest(failure)),
@@ -224,8 +226,8 @@ impl RecoverableGuest {
                     *bytes += record.bytes();
                     kept.push(record.clone());
                 }
-                let fuel = self.journal.push(record, fuel);
-                if self.has_images && self.pace.is_due_after(fuel) {
+                self.journal.push(record, fuel);
+                if self.has_images && self.pace.is_due_after(took, bytes) {
                     self.freeze();
                 }
                 Ok(Ok(applied))
@@ -618,6 +620,7 @@ impl RecoverableGuest {
         let start = Stopwatch::start();
         let before = self.image.take().map(|frozen| frozen.subject);
         let image = before.as_ref().map(|subject| Arc::clone(&subject.image));
+        let bytes = instance.memory_bytes();
         match instance.freeze(image, self.settled) {
             Ok(image) => {
                 let calls = self.journal.records().len();
@@ -630,7 +633,7 @@ impl RecoverableGuest {
                     })
                 });
                 self.image = Some(Frozen { subject, calls });
-                self.pace.frozen(start.elapsed());
+                self.pace.frozen(start.elapsed(), bytes);
             }
             Err(error) => {
                 tracing::warn!(%error, "the guest's memory can't be frozen: from now on a failed call is undone by replay alone");

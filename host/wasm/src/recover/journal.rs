@@ -53,13 +53,11 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Adds a call that took so much fuel, and says how much work that is in all.
-    pub(super) fn push(&mut self, record: Record, fuel: u64) -> u64 {
-        let fuel = fuel.saturating_add(CALL_FUEL);
+    /// Adds a call that took so much fuel.
+    pub(super) fn push(&mut self, record: Record, fuel: u64) {
         self.bytes += record.bytes();
-        self.fuel = self.fuel.saturating_add(fuel);
+        self.fuel = self.fuel.saturating_add(CALL_FUEL).saturating_add(fuel);
         self.records.push(record);
-        fuel
     }
 
     pub(super) fn records(&self) -> &[Record] {

@@ -140,7 +140,7 @@ fn a_changed_sdk_or_contract_makes_every_guest_stale() {
         .unwrap();
         assert_stale(
             &folder,
-            &["counter", "kv", "queue", "faulty", "counter-2"],
+            &["counter", "kv", "queue", "faulty", "counter-2", "curious"],
             "sources have changed",
         );
     }

@@ -11,14 +11,14 @@ fn thousands_of_failures_leave_nothing_behind() {
     for seed in 0..2 {
         let module = scripted_in_memory();
         assert_eq!(*module.undo(), Undo::Images);
-        let done = inject(&module, &Scripted, seed, 700).unwrap();
+        let done = inject(&module, &Scripted, seed, 700, 2_000).unwrap();
         assert!(done.rollbacks >= 700, "{done:?}");
-        inject(&faulty(), &Faulty, seed, 150).unwrap();
+        inject(&faulty(), &Faulty, seed, 150, 2_000).unwrap();
     }
 }
 
 #[test]
 fn a_guest_without_an_image_is_as_good() {
     assert_ne!(*scripted().undo(), Undo::Images);
-    inject(&scripted(), &Scripted, 7, 200).unwrap();
+    inject(&scripted(), &Scripted, 7, 200, 2_000).unwrap();
 }

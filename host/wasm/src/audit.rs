@@ -82,7 +82,7 @@ pub struct Audit {
     pub own: Option<Sha256>,
     /// What nodes have said, this one among them.
     pub heard: BTreeMap<String, Sha256>,
-    /// Something has been applied since, so that there is a reason to ask again.
+    /// Something has been applied since by which states could differ, so that there is a reason to ask again.
     pub is_due: bool,
 }
 

@@ -107,6 +107,9 @@ impl<'m> Entry<'m> {
                 Ok(Envelope::Runs(module)) => {
                     self.settle_module(module)?;
                     self.outcomes[position] = Some(Outcome::Accepted(Bytes::new()));
+                    // A node that starts says it. It gives states nothing to differ at, and a cluster that nobody asks
+                    // anything writes nothing.
+                    continue;
                 }
                 Ok(Envelope::Upgrade(word)) => {
                     // It comes between two batches: what stands before it is run by the module that was active then.

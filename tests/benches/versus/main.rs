@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`disk`] | the log store against a plain append + fdatasync of the same bytes |
 //! | [`core_alone`] | the consensus core without disk and network |
+//! | [`apply`] | guests as WebAssembly against the same code native |
 //! | [`duel`] | three nodes against three of etcd, the same load |
 //! | [`trials`] | failover, transfer under load, restart, idleness |
 //! | [`plug`] | modules that take over under load; the check of a file |
@@ -17,6 +18,7 @@
 //! | [`usage`] | what a process has used of processor and disk |
 //! | [`report`], [`draw`] | table, JSON and picture |
 
+mod apply;
 mod core_alone;
 mod disk;
 mod draw;
@@ -45,6 +47,8 @@ pub(crate) enum Part {
     Disk,
     /// The core without disk and network.
     Core,
+    /// Guests as WebAssembly, against the same code native.
+    Apply,
     /// Writes, against etcd.
     Writes,
     /// Writes with many requests under way on each connection, against etcd.
@@ -166,6 +170,9 @@ async fn measure(options: &Options, report: &mut Report) {
     }
     if options.wants(Part::Core) {
         core_alone::measure(options, report);
+    }
+    if options.wants(Part::Apply) {
+        apply::measure(options, report);
     }
     duel::measure(options, report).await;
     if options.wants(Part::Transfer) {

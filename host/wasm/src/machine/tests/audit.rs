@@ -53,6 +53,8 @@ fn only_work_is_a_reason_to_ask_again() {
     let mut node = Node::new(counter());
     let is_due = |node: &Node| node.machine.status().audit().is_due;
     assert!(!is_due(&node));
+    node.entry(&[Envelope::runs(counter().sha256())]);
+    assert!(!is_due(&node), "a cluster that begins is quiet");
     node.send(add(1));
     assert!(is_due(&node));
     node.entry(&[ask()]);

@@ -396,8 +396,12 @@ impl WasmMachine {
         // One of a module that has nothing to do with this node's is refused, so the log is this one's.
         self.replicated.module = Some(sha256);
         self.upgrader.restored(&self.replicated, base);
-        // The entry that asked is not seen here.
-        self.audit = Audit::default();
+        // The entry that asked is not seen here. What a node restores may be what it alone came to, so there is a reason
+        // to ask.
+        self.audit = Audit {
+            is_due: true,
+            ..Audit::default()
+        };
         self.status.set_audit(&self.audit);
         self.publish();
         self.publish_upgrades();

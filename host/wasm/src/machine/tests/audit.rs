@@ -71,5 +71,7 @@ fn a_node_that_was_restored_after_the_question_has_nothing_to_say() {
     let mut node = Node::new(counter());
     node.entry(&[ask()]);
     let restored = node.restored();
-    assert_eq!(restored.machine.status().audit().own, None);
+    let audit = restored.machine.status().audit();
+    assert_eq!(audit.own, None);
+    assert!(audit.is_due, "its state may be its own alone");
 }

@@ -2,18 +2,9 @@
 //! refused is carried out, and all of it could have happened one thing after another.
 
 use oarlock_tests::process::{
-    Cluster, Http, Mount, NetNamespaces, Node, Recorder, Unavailable, Wires, eventually,
+    Cluster, Http, Mount, NetNamespaces, Node, QUICK, Recorder, Unavailable, Wires, eventually,
 };
 
-/// Elections within half a second, so that a test has time for several.
-const QUICK: [&str; 6] = [
-    "--election-timeout-min-ms",
-    "300",
-    "--election-timeout-max-ms",
-    "600",
-    "--heartbeat-interval-ms",
-    "50",
-];
 const CLIENTS: usize = 4;
 
 fn targets(cluster: &Cluster) -> Vec<Http> {

@@ -5,10 +5,9 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use oarlock_tests::process::{Http, eventually, free_ports, oarlock};
+use oarlock_tests::process::{Http, TARGET, builds_modules, eventually, free_ports, oarlock, text};
 
 const GUIDE: &str = include_str!("../../host/docs/writing-a-guest.md");
-const TARGET: &str = "wasm32-unknown-unknown";
 /// What the guide's ports begin with: peers', clients'.
 const PORTS: [&str; 2] = ["710", "810"];
 
@@ -161,26 +160,9 @@ impl Drop for Reader {
     }
 }
 
-fn text(output: &Output) -> String {
-    let (out, error) = (&output.stdout, &output.stderr);
-    format!(
-        "{}{}",
-        String::from_utf8_lossy(out),
-        String::from_utf8_lossy(error)
-    )
-}
-
-/// Whether this machine has the standard library for modules.
-fn builds_modules() -> bool {
-    let mut rustc = Command::new("rustc");
-    rustc.args(["--print", "target-libdir", "--target", TARGET]);
-    let library = rustc.output().expect("rustc can be started");
-    Path::new(String::from_utf8_lossy(&library.stdout).trim()).is_dir()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_follows_the_guide_has_a_cluster_of_three_and_its_next_version() {
-    if !builds_modules() {
+    if !builds_modules(&root()) {
         // The gate installs it first, so there this runs.
         eprintln!("NOT TESTED HERE: the guide, because {TARGET} is not installed");
         return;

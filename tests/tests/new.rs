@@ -3,10 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use oarlock_tests::process::{Cluster, eventually, run_in};
+use oarlock_tests::process::{Cluster, TARGET, builds_modules, eventually, run_in, text};
 use serde_json::json;
-
-const TARGET: &str = "wasm32-unknown-unknown";
 
 fn root() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -29,23 +27,6 @@ fn cargo(folder: &Path, arguments: &[&str]) -> Output {
     cargo.output().expect("cargo can be started")
 }
 
-fn text(output: &Output) -> String {
-    let (out, error) = (&output.stdout, &output.stderr);
-    format!(
-        "{}{}",
-        String::from_utf8_lossy(out),
-        String::from_utf8_lossy(error)
-    )
-}
-
-/// Whether this machine has the standard library for modules.
-fn builds_modules() -> bool {
-    let mut rustc = Command::new("rustc");
-    rustc.args(["--print", "target-libdir", "--target", TARGET]);
-    let library = rustc.output().expect("rustc can be started");
-    Path::new(String::from_utf8_lossy(&library.stdout).trim()).is_dir()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_project_passes_its_tests_builds_and_serves() {
     let dir = tempfile::tempdir().expect("a folder");
@@ -62,7 +43,7 @@ async fn a_new_project_passes_its_tests_builds_and_serves() {
     );
     let formatted = cargo_fmt(&folder);
     assert!(formatted.status.success(), "{}", text(&formatted));
-    if !builds_modules() {
+    if !builds_modules(&folder) {
         // The gate installs it first, so there this half runs too.
         eprintln!("not built to WebAssembly: {TARGET} is not installed");
         return;

@@ -1,18 +1,10 @@
 //! A node that came to another state than the others, as a process: it serves nobody until it has a leader's state in
 //! place of its own, also where it is killed in between.
 
-use oarlock_tests::process::{Cluster, Http, Node, Recorder, eventually};
+use oarlock_tests::process::{Cluster, Http, Node, QUICK, Recorder, eventually};
 use serde_json::{Value, json};
 
 const CLIENTS: usize = 4;
-const QUICK: [&str; 6] = [
-    "--election-timeout-min-ms",
-    "300",
-    "--election-timeout-max-ms",
-    "600",
-    "--heartbeat-interval-ms",
-    "50",
-];
 /// Of the tasks that are put in first. Longer than [`SHORTEST`] lets through at the odd one.
 const LONG: usize = 200;
 const SHORTEST: &str = "100";

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use bytes::Bytes;
-use oarlock_tests::process::{Cluster, eventually, run};
+use oarlock_tests::process::{Cluster, TARGET, builds_modules, eventually, run, text};
 use oarlock_wasm::{Envelope, GuestEngine, GuestModule, MachineLimits, Outcome, WasmMachine};
 use task_queue_raft::state_machine::{Moment, StateMachine};
 use task_queue_raft::types::Index;
@@ -14,7 +14,6 @@ use task_queue_raft::types::Index;
 const README: &str = include_str!("../../README.md");
 /// What the README calls the folder of the SDK.
 const SDK: &str = "../oarlock/guest-sdk";
-const TARGET: &str = "wasm32-unknown-unknown";
 
 fn root() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -138,25 +137,9 @@ fn built() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("readme")
 }
 
-fn text(output: &Output) -> String {
-    let (out, error) = (&output.stdout, &output.stderr);
-    format!(
-        "{}{}",
-        String::from_utf8_lossy(out),
-        String::from_utf8_lossy(error)
-    )
-}
-
 /// Why this machine can't build modules, if it can't: the target or a package is not there.
 fn cannot_build_modules(folder: &Path) -> Option<String> {
-    let mut rustc = Command::new("rustc");
-    rustc.args(["--print", "target-libdir", "--target", TARGET]);
-    let library = rustc
-        .current_dir(folder)
-        .output()
-        .expect("rustc can be started");
-    let library = PathBuf::from(String::from_utf8_lossy(&library.stdout).trim());
-    if !library.is_dir() {
+    if !builds_modules(folder) {
         return Some(format!(
             "{TARGET} is not installed (`cargo xtask wasm-target` does that)"
         ));

@@ -4,20 +4,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
-use oarlock_tests::process::{Cluster, Http, Node, Recorder, eventually, guest};
+use oarlock_tests::process::{Cluster, Http, Node, QUICK, Recorder, eventually, noted};
 use serde_json::{Value, json};
 
-const QUICK: [&str; 8] = [
-    "--election-timeout-min-ms",
-    "300",
-    "--election-timeout-max-ms",
-    "600",
-    "--heartbeat-interval-ms",
-    "50",
-    "--snapshot-threshold",
-    "100",
-];
+/// The same, with a snapshot soon.
+fn quick_with_snapshots() -> Vec<&'static str> {
+    let mut flags = QUICK.to_vec();
+    flags.extend(["--snapshot-threshold", "100"]);
+    flags
+}
 
 fn targets(cluster: &Cluster) -> Vec<Http> {
     cluster.nodes.iter().map(Node::http).collect()
@@ -51,15 +46,6 @@ fn forget_log(cluster: &Cluster, at: usize) {
 /// What a module is recognized by among other bytes.
 const NOTE: [u8; 64] = *b"a note that stands in no other file, so that a test can find it.";
 
-/// The counter with a note in it: another module that does the same.
-fn noted_counter() -> Bytes {
-    let mut module = fs::read(guest("counter")).expect("a module");
-    // A custom section: its kind, its length, a name of one letter, and the note.
-    module.extend_from_slice(&[0, 66, 1, b'n']);
-    module.extend_from_slice(&NOTE);
-    module.into()
-}
-
 /// Damages each copy of the note in a file; says how many there were.
 fn spoil_note(file: &Path) -> usize {
     let mut bytes = fs::read(file).expect("a file");
@@ -89,7 +75,7 @@ async fn upgrade(cluster: &mut Cluster) -> Value {
     let leader = cluster.leader().await;
     let http = cluster.nodes[leader].http();
     let answer = http
-        .send("POST", "/v1/state-machine", &[], noted_counter())
+        .send("POST", "/v1/state-machine", &[], noted("counter", &NOTE))
         .await
         .expect("an answer");
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -148,7 +134,7 @@ fn flip(file: &Path) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_whose_disk_was_wiped_comes_back_under_load_whether_it_led_or_not() {
-    let mut cluster = Cluster::start(3, "queue", &QUICK);
+    let mut cluster = Cluster::start(3, "queue", &quick_with_snapshots());
     cluster.leader().await;
     let recorder = Recorder::start(4, &targets(&cluster), 0);
     for leads in [true, false] {
@@ -168,7 +154,7 @@ async fn a_node_whose_disk_was_wiped_comes_back_under_load_whether_it_led_or_not
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_log_stops_the_node_by_name_and_with_the_flag_it_heals_under_load() {
-    let mut cluster = Cluster::start(3, "queue", &QUICK);
+    let mut cluster = Cluster::start(3, "queue", &quick_with_snapshots());
     cluster.leader().await;
     let recorder = Recorder::start(4, &targets(&cluster), 0);
     recorder.progress(150).await;
@@ -201,7 +187,7 @@ async fn a_damaged_log_stops_the_node_by_name_and_with_the_flag_it_heals_under_l
 #[tokio::test(flavor = "multi_thread")]
 async fn a_module_that_is_damaged_in_the_log_stops_any_node_and_with_the_flag_it_gets_it_again() {
     // It takes no snapshot, so the module stays where the upgrade has put it.
-    let mut cluster = Cluster::start(3, "counter", &QUICK[..6]);
+    let mut cluster = Cluster::start(3, "counter", &QUICK);
     let sha256 = upgrade(&mut cluster).await;
     for at in 0..cluster.nodes.len() {
         let log = cluster.nodes[at].data_dir().join("raft.redb");
@@ -212,7 +198,7 @@ async fn a_module_that_is_damaged_in_the_log_stops_any_node_and_with_the_flag_it
 #[tokio::test(flavor = "multi_thread")]
 async fn a_module_that_is_damaged_in_a_snapshot_stops_any_node_and_with_the_flag_it_gets_it_again()
 {
-    let mut cluster = Cluster::start(3, "counter", &QUICK);
+    let mut cluster = Cluster::start(3, "counter", &quick_with_snapshots());
     let sha256 = upgrade(&mut cluster).await;
     for at in 0..cluster.nodes.len() {
         let mut sent = 0;
@@ -241,7 +227,7 @@ async fn say(node: &Node) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_majority_with_wiped_disks_stands_still_and_every_node_says_so() {
-    let mut cluster = Cluster::start(3, "kv", &QUICK);
+    let mut cluster = Cluster::start(3, "kv", &quick_with_snapshots());
     cluster.leader().await;
     let put = json!({"put": {"key": "k", "value": "v"}}).to_string();
     cluster.apply_somewhere("one", &put).await;
@@ -304,7 +290,7 @@ async fn a_majority_with_wiped_disks_stands_still_and_every_node_says_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_cluster_waits_for_all_of_its_nodes_and_then_begins_by_itself() {
-    let mut cluster = Cluster::prepare(3, "kv", &QUICK);
+    let mut cluster = Cluster::prepare(3, "kv", &quick_with_snapshots());
     cluster.nodes[0].start();
     cluster.nodes[1].start();
     // First of all it waits for both of the others.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
-use oarlock_tests::process::{Cluster, Http, eventually, guest};
+use oarlock_tests::process::{Cluster, Http, eventually, guest, noted};
 use serde_json::json;
 
 #[path = "upgrade"]
@@ -15,14 +15,14 @@ mod parts {
     mod voters;
 }
 
-use parts::kit::{all_run, noted, upgrade};
+use parts::kit::{all_run, upgrade};
 
 const ADD: &str = r#"{"add":{"by":1}}"#;
 /// Several entries in the log.
 const NOTE_BYTES: usize = 1 << 20;
 
 fn counter_with(note: u8) -> Bytes {
-    noted("counter", note, NOTE_BYTES)
+    noted("counter", &vec![note; NOTE_BYTES])
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,6 +13,9 @@ use oarlock_wasm::CompiledStore;
 
 /// Bytes that the directory may hold. A module of Python compiles to about 60 MB.
 const MOST_BYTES: u64 = 512 << 20;
+/// How the names of its files end, half-written ones included. `--compiled-dir` may name a directory that holds other
+/// files, and those are nobody's business here.
+const ENDING: &str = ".code";
 
 /// See the module.
 #[derive(Debug)]
@@ -44,9 +47,13 @@ impl CompiledDir {
         Ok(())
     }
 
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(format!("{name}{ENDING}"))
+    }
+
     fn try_read(&self, name: &str) -> io::Result<Vec<u8>> {
         self.take_possession()?;
-        let path = self.dir.join(name);
+        let path = self.path(name);
         let bytes = fs::read(&path)?;
         // What is used stays longest. That it can't be noted does no harm.
         if let Ok(file) = File::options().append(true).open(&path) {
@@ -64,9 +71,11 @@ impl CompiledDir {
         fs::create_dir_all(&self.dir)?;
         self.take_possession()?;
         self.make_room(room)?;
-        let mut file = tempfile::NamedTempFile::new_in(&self.dir)?;
+        let mut file = tempfile::Builder::new()
+            .suffix(ENDING)
+            .tempfile_in(&self.dir)?;
         io::Write::write_all(&mut file, bytes)?;
-        file.persist(self.dir.join(name))?;
+        file.persist(self.path(name))?;
         Ok(())
     }
 
@@ -76,6 +85,9 @@ impl CompiledDir {
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
             let entry = entry?;
+            if !entry.file_name().to_string_lossy().ends_with(ENDING) {
+                continue;
+            }
             let metadata = entry.metadata()?;
             files.push((metadata.modified()?, metadata.len(), entry.path()));
         }
@@ -115,7 +127,7 @@ unsafe impl CompiledStore for CompiledDir {
     }
 
     fn discard(&self, name: &str) {
-        if let Err(error) = fs::remove_file(self.dir.join(name)) {
+        if let Err(error) = fs::remove_file(self.path(name)) {
             tracing::warn!(%error, dir = %self.dir.display(), "damaged compiled code can't be removed");
         }
     }

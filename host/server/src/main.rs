@@ -33,6 +33,7 @@ mod serve;
 mod settings;
 mod timekeeper;
 mod upgrades;
+mod wall_clock;
 
 use std::io::Write;
 use std::process::ExitCode;

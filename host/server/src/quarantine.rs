@@ -7,7 +7,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use oarlock_wasm::WasmMachine;
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,7 @@ use tokio::sync::watch;
 
 use crate::audit::Auditor;
 use crate::node::RETRY_PAUSE;
+use crate::wall_clock;
 
 /// In the data directory.
 const FILE: &str = "quarantine.json";
@@ -95,7 +96,7 @@ impl Record {
 
     /// The node is in quarantine from now on.
     fn enter(&mut self, now_ms: u64) {
-        let oldest = now_ms.saturating_sub(millis(LATELY));
+        let oldest = now_ms.saturating_sub(wall_clock::millis(LATELY));
         self.known.since_ms.retain(|since| *since >= oldest);
         self.known.since_ms.push(now_ms);
         self.known.quarantined = true;
@@ -138,7 +139,7 @@ pub(crate) async fn run(
         auditor.quarantined().await;
         let kept = tokio::task::spawn_blocking(move || {
             if is_new {
-                record.enter(wall_ms());
+                record.enter(wall_clock::now_ms());
             }
             record
         });
@@ -228,15 +229,6 @@ async fn replace(
             drop(seen.ok()?);
         }
     }
-}
-
-fn wall_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    millis(since.unwrap_or_default())
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

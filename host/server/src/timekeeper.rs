@@ -4,13 +4,14 @@
 //! the time of its entry, and that is the same on every node. A wake-up too many does nothing.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use oarlock_wasm::{Envelope, StatusHandle, WasmMachine};
 use task_queue_raft::{Leadership, Raft};
 use tokio::sync::{Notify, watch};
 
 use crate::node::RETRY_PAUSE;
+use crate::wall_clock;
 
 /// Longest wait before the clock is looked at again: it may have been set.
 const MAX_WAIT: Duration = Duration::from_secs(60);
@@ -45,13 +46,13 @@ pub(crate) async fn run(
         {
             return;
         }
-        let wait = due_in(machine.get().counts.wake_at_ms, wall_ms());
+        let wait = due_in(machine.get().counts.wake_at_ms, wall_clock::now_ms());
         tokio::select! {
             // A future leader looks for itself.
             changed = leadership.changed() => if changed.is_err() { return },
             () = alarm.0.notified() => {}
             () = tokio::time::sleep(wait.unwrap_or(MAX_WAIT).min(MAX_WAIT)), if wait.is_some() => {
-                if due_in(machine.get().counts.wake_at_ms, wall_ms()) == Some(Duration::ZERO) {
+                if due_in(machine.get().counts.wake_at_ms, wall_clock::now_ms()) == Some(Duration::ZERO) {
                     wake(&raft).await;
                 }
             }
@@ -73,13 +74,6 @@ async fn wake(raft: &Raft<WasmMachine>) {
 /// How long until the guest is to be woken, at the time `now_ms`; none where it did not ask.
 fn due_in(wake_at_ms: u64, now_ms: u64) -> Option<Duration> {
     (wake_at_ms != 0).then(|| Duration::from_millis(wake_at_ms.saturating_sub(now_ms)))
-}
-
-fn wall_ms() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

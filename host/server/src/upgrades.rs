@@ -4,7 +4,7 @@
 //! What follows from the log is the machine's business (`oarlock_wasm`, module `upgrade`, has the steps). Here is only
 //! what somebody has to say next, and when; a leader that dies is followed by one that reads the same.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use oarlock_wasm::{
     Cause, End, Envelope, Outcome, PastUpgrade, Route, Sha256, StatusHandle, UpgradeAnswer,
@@ -15,6 +15,7 @@ use task_queue_raft::{Leadership, Raft, Status};
 use tokio::sync::watch;
 
 use crate::node::RETRY_PAUSE;
+use crate::wall_clock;
 
 /// How long a word may take to be applied.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -105,7 +106,7 @@ pub(crate) async fn run(
         leadership.mark_unchanged();
         let (upgrades, status) = (watched.now(), raft.status());
         snapshots.look(&upgrades, &raft);
-        let next = next(&upgrades, &status, said.as_ref(), wall_ms());
+        let next = next(&upgrades, &status, said.as_ref(), wall_clock::now_ms());
         match next {
             Next::Say(word) => {
                 if say(&raft, &word).await {
@@ -117,8 +118,9 @@ pub(crate) async fn run(
             Next::WaitUntil(deadline_ms) => {
                 let voters = status.voters;
                 let mut members = raft.watch_status();
-                let wait = deadline_ms
-                    .map(|time_ms| Duration::from_millis(time_ms.saturating_sub(wall_ms())));
+                let wait = deadline_ms.map(|time_ms| {
+                    Duration::from_millis(time_ms.saturating_sub(wall_clock::now_ms()))
+                });
                 tokio::select! {
                     changed = watched.changes.changed() => if changed.is_err() { return },
                     changed = leadership.changed() => if changed.is_err() { return },
@@ -290,13 +292,6 @@ fn last_activated(upgrades: &Upgrades) -> Option<Index> {
     let mut past = upgrades.past.iter().rev();
     past.find(|past| past.end == End::Activated)
         .map(|past| past.ended.index)
-}
-
-fn wall_ms() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

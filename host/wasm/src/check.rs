@@ -183,8 +183,11 @@ pub(crate) fn check(
     fits(&bytes, limits)?;
     let digest = Sha256::of(&bytes);
     // What is made of a text depends on its parser too, which no fingerprint knows.
-    let images = engine.images.as_ref().filter(|_| bytes.starts_with(MAGIC));
-    let kept = images.and_then(|images| images.find(engine.wasmtime(), digest));
+    let store = engine
+        .compiled
+        .as_ref()
+        .filter(|_| bytes.starts_with(MAGIC));
+    let kept = store.and_then(|store| store.find(engine.wasmtime(), digest));
     let is_kept = kept.is_some();
     let component = kept.map_or_else(|| compile(engine.wasmtime(), &bytes), Ok)?;
     let undo = undo(engine, &bytes)?;
@@ -218,10 +221,10 @@ pub(crate) fn check(
         undo,
     );
     let module = try_out(module, limits)?;
-    if let Some(images) = images
+    if let Some(store) = store
         && !is_kept
     {
-        images.keep(digest, &component);
+        store.keep(digest, &component);
     }
     Ok(module)
 }

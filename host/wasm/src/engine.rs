@@ -6,7 +6,7 @@ use thiserror::Error;
 use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, OptLevel};
 
-use crate::compiled::Images;
+use crate::compiled::CompiledCode;
 use crate::host::{self, HostState};
 use crate::images::map;
 use crate::wasi;
@@ -44,7 +44,7 @@ pub struct GuestEngine {
     engine: Engine,
     linker: Arc<Linker<HostState>>,
     has_images: bool,
-    pub(crate) images: Option<Images>,
+    pub(crate) compiled: Option<CompiledCode>,
 }
 
 impl std::fmt::Debug for GuestEngine {
@@ -75,7 +75,7 @@ impl GuestEngine {
             engine,
             linker: Arc::new(linker),
             has_images,
-            images: None,
+            compiled: None,
         })
     }
 

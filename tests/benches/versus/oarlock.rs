@@ -68,6 +68,16 @@ impl Oarlock {
         opened.map_err(|error| format!("{address}: {error}"))
     }
 
+    /// So many of these, with connections to all nodes in turn.
+    pub(crate) async fn writers(&self, connections: usize, payload: usize) -> Vec<Http1> {
+        let mut writers = Vec::with_capacity(connections);
+        for address in self.addresses(true).iter().cycle().take(connections) {
+            let opened = Self::writer(address, payload).await;
+            writers.push(opened.unwrap_or_else(|why| panic!("{why}")));
+        }
+        writers
+    }
+
     /// A client that gets values, linearizable, over HTTP/1.1.
     pub(crate) async fn reader(address: &str) -> Result<Http1, String> {
         let get: MakeBody = Arc::new(|number| {

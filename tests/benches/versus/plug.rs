@@ -2,16 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use oarlock_tests::process::{self, Http, Node, apply_somewhere, guest};
+use oarlock_tests::process::{self, Http, Node, apply_somewhere, guest, noted};
+use task_queue_raft::RaftConfig;
 
+use super::Options;
 use super::load;
 use super::oarlock::{Oarlock, payload};
 use super::report::{Report, Target};
-use super::{Options, http1::Http1};
 
-/// What a leader beats with unless it is told otherwise.
-const HEARTBEAT: Duration = Duration::from_millis(300);
 /// Connections of the load under which modules change.
 const CONNECTIONS: usize = 64;
 /// How often a module takes over under each size of the state.
@@ -42,11 +40,9 @@ pub(crate) async fn upgrade(options: &Options, report: &mut Report) {
 }
 
 async fn under_load(options: &Options, report: &mut Report, ours: &Oarlock, mib: usize) {
-    let mut clients: Vec<Http1> = Vec::new();
-    for address in ours.addresses(true).iter().cycle().take(CONNECTIONS) {
-        let opened = Oarlock::writer(address, options.payload).await;
-        clients.push(opened.unwrap_or_else(|why| panic!("{why}")));
-    }
+    // What a leader beats with unless it is told otherwise.
+    let heartbeat = RaftConfig::default().heartbeat_interval;
+    let clients = ours.writers(CONNECTIONS, options.payload).await;
     let work = async {
         let mut slowest = Duration::ZERO;
         for note in 0..UPGRADES {
@@ -54,7 +50,7 @@ async fn under_load(options: &Options, report: &mut Report, ours: &Oarlock, mib:
             let begun = Instant::now();
             let node = ours.cluster.nodes[usize::from(note) % 3].http();
             // Another module under every size, since the one that runs already is refused.
-            let module = noted_kv(mib as u8, note);
+            let module = noted("kv", &[mib as u8, note]);
             let answer = node.send(
                 "POST",
                 "/v1/state-machine",
@@ -81,7 +77,7 @@ async fn under_load(options: &Options, report: &mut Report, ours: &Oarlock, mib:
     report.duel(
         &format!("{name}: longest request, against twice the heartbeat"),
         tally.quantile_us(1.0) as f64 / 1e3,
-        2.0 * HEARTBEAT.as_secs_f64() * 1e3,
+        2.0 * heartbeat.as_secs_f64() * 1e3,
         "ms",
         Target::AtMost(1.0),
     );
@@ -93,14 +89,6 @@ async fn under_load(options: &Options, report: &mut Report, ours: &Oarlock, mib:
     for (words, count) in &tally.errors {
         report.note(&format!("upgrade: {count} × {words}"));
     }
-}
-
-/// The kv guest with a note in it: another module that does the same.
-fn noted_kv(mib: u8, note: u8) -> Bytes {
-    let mut module = std::fs::read(guest("kv")).expect("a module");
-    // A custom section: its kind, its length, a name of one letter, and the note.
-    module.extend_from_slice(&[0, 4, 1, b'n', mib, note]);
-    module.into()
 }
 
 /// Has the binary check the largest of the example guests.

@@ -10,12 +10,12 @@ use task_queue_raft::storage::{LogStore, WriteBatch};
 use task_queue_raft::types::{Entry, Index};
 use tokio::sync::watch;
 
+use super::Options;
 use super::disk::entry;
 use super::load::{self, Client};
 use super::oarlock::{Oarlock, metric};
 use super::report::{Report, Target};
 use super::usage::Usage;
-use super::{Options, http1::Http1};
 
 /// Election timeouts of the failover trials: short, so that many fit into a minute. What counts is the ratio.
 const ELECTION_MS: (u64, u64) = (500, 1000);
@@ -114,19 +114,7 @@ async fn longest_silence(
 /// Hands leadership over while clients write: every request must be done.
 pub(crate) async fn transfer(options: &Options, report: &mut Report) {
     let ours = Oarlock::start(&[], options.binary.as_deref()).await;
-    let mut clients: Vec<Http1> = Vec::new();
-    for address in ours
-        .addresses(true)
-        .iter()
-        .cycle()
-        .take(TRANSFER_CONNECTIONS)
-    {
-        clients.push(
-            Oarlock::writer(address, options.payload)
-                .await
-                .unwrap_or_else(|why| panic!("{why}")),
-        );
-    }
+    let clients = ours.writers(TRANSFER_CONNECTIONS, options.payload).await;
     let nodes: Vec<Http> = ours.cluster.nodes.iter().map(Node::http).collect();
     let moving = tokio::spawn(async move {
         let mut moved = 0;

@@ -8,6 +8,16 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use super::binary::oarlock;
 use super::http::Http;
 
+/// Flags for elections within half a second, so that a test has time for several.
+pub const QUICK: [&str; 6] = [
+    "--election-timeout-min-ms",
+    "300",
+    "--election-timeout-max-ms",
+    "600",
+    "--heartbeat-interval-ms",
+    "50",
+];
+
 /// How a node is started.
 #[derive(Clone, Debug)]
 pub struct NodeOptions {

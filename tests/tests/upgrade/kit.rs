@@ -1,34 +1,9 @@
-//! Modules to upgrade to, and how far an upgrade is as a node tells it.
+//! Upgrades that a test asks for, and how far an upgrade is as a node tells it.
 
 use bytes::Bytes;
-use oarlock_tests::process::{Answer, Cluster, Http, Unanswered, eventually, guest};
+use oarlock_tests::process::{Answer, Cluster, Http, Unanswered, eventually};
 use serde_json::Value;
 use tokio::task::JoinHandle;
-
-/// Elections within half a second, so that a test has time for several.
-pub(crate) const QUICK: [&str; 6] = [
-    "--election-timeout-min-ms",
-    "300",
-    "--election-timeout-max-ms",
-    "600",
-    "--heartbeat-interval-ms",
-    "50",
-];
-
-/// A kept guest with a note of so many bytes in it: another module that does the same.
-pub(crate) fn noted(name: &str, note: u8, bytes: usize) -> Bytes {
-    let mut module = std::fs::read(guest(name)).expect("a module");
-    // A custom section: its kind, its length, a name of one letter, and the note.
-    module.push(0);
-    let mut length = bytes + 2;
-    while length >= 0x80 {
-        module.push((length & 0x7f) as u8 | 0x80);
-        length >>= 7;
-    }
-    module.extend_from_slice(&[length as u8, 1, b'n']);
-    module.resize(module.len() + bytes, note);
-    module.into()
-}
 
 /// Sends the module to a node until one takes it: leaders come and go here.
 pub(crate) async fn upgrade(targets: &[Http], module: &Bytes) -> Answer {

@@ -1,10 +1,10 @@
 //! A guest that makes its state of the one before takes over on real processes, and does not give it back.
 
 use bytes::Bytes;
-use oarlock_tests::process::{Cluster, Node, apply_somewhere, eventually, guest};
+use oarlock_tests::process::{Cluster, Node, QUICK, apply_somewhere, eventually, guest};
 use serde_json::json;
 
-use super::kit::{QUICK, all_run, sha256, upgrade};
+use super::kit::{all_run, sha256, upgrade};
 
 const ADD: &str = r#"{"add":{"by":5}}"#;
 const GET: &str = r#"{"get":{}}"#;

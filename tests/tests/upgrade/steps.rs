@@ -4,12 +4,12 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use oarlock_tests::process::{Cluster, Http, Node, Recorder, eventually};
+use oarlock_tests::process::{Cluster, Http, Node, QUICK, Recorder, eventually, noted};
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use super::kit::{QUICK, all_run, ask, noted, sha256, told, upgrade};
+use super::kit::{all_run, ask, sha256, told, upgrade};
 
 const CLIENTS: usize = 4;
 /// Bytes of a task: a state of some size takes its time to be written and read.
@@ -176,7 +176,7 @@ async fn killed_at(step: Step, victim: Victim) {
             Victim::Leader => (leader, (leader + 1) % 3),
             Victim::Follower => ((leader + 1) % 3, leader),
         };
-        let module = noted("queue", attempt, NOTE_BYTES);
+        let module = noted("queue", &vec![attempt; NOTE_BYTES]);
         let sha256 = sha256(&module);
         let trial = Try {
             victim: dies,

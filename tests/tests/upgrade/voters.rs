@@ -1,9 +1,9 @@
 //! Nodes that are away or behind, and upgrades that meet another.
 
-use oarlock_tests::process::{Cluster, Node, Recorder, eventually};
+use oarlock_tests::process::{Cluster, Node, QUICK, Recorder, eventually, noted};
 use serde_json::{Value, json};
 
-use super::kit::{QUICK, all_run, ask, noted, sha256, told, upgrade};
+use super::kit::{all_run, ask, sha256, told, upgrade};
 
 const CLIENTS: usize = 4;
 const NOTE_BYTES: usize = 1 << 20;
@@ -28,7 +28,10 @@ async fn an_absent_node_is_waited_for_by_name_and_a_second_upgrade_waits_for_the
     recorder.progress(20).await;
     cluster.nodes[away].kill();
 
-    let (first, second) = (noted("queue", 1, NOTE_BYTES), noted("queue", 2, NOTE_BYTES));
+    let (first, second) = (
+        noted("queue", &vec![1; NOTE_BYTES]),
+        noted("queue", &vec![2; NOTE_BYTES]),
+    );
     let waiting = ask(targets[asked].clone(), first.clone());
     let present = [cluster.nodes[leader].id(), cluster.nodes[asked].id()];
     let nodes = once_ready(&cluster.nodes[leader], &present).await;
@@ -68,7 +71,7 @@ async fn a_node_that_lags_behind_the_log_gets_the_module_with_a_snapshot() {
     recorder.progress(20).await;
     // It says that it is ready, so that the others need not wait for it, and misses all that follows.
     let (lags, third) = ((leader + 1) % 3, (leader + 2) % 3);
-    let module = noted("queue", 3, NOTE_BYTES);
+    let module = noted("queue", &vec![3; NOTE_BYTES]);
     cluster.nodes[third].kill();
     let waiting = ask(targets[leader].clone(), module.clone());
     once_ready(&cluster.nodes[leader], &[cluster.nodes[lags].id()]).await;

@@ -1,6 +1,6 @@
-//! Orders of operators: another membership, another leader; and a node's own wish for a snapshot. The leader carries them out; other nodes hand theirs to
-//! it and wait for its answer. An order says how the cluster is to be, so it may be asked for again: after a change
-//! of leader, or where a message was lost.
+//! Orders of operators: another membership, another leader; and a node's own wish for a snapshot. The leader carries
+//! them out; other nodes hand theirs to it and wait for its answer. An order says how the cluster is to be, so it may be
+//! asked for again: after a change of leader, or where a message was lost.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -10,8 +10,9 @@ use crate::raft::transfer::Transfer;
 impl Core {
     /// Writes it to `out`, in a form that is for comparing alone.
     ///
-    /// Left out are counters, deadlines, times, leases, the pace of chunks and the generator of timeouts: whoever compares cores chooses each `now` so that
-    /// it decides. Numbers of writes count from the next one. Rounds count only while a read waits for them.
+    /// Left out are counters, deadlines, times, leases, the pace of chunks and the generator of timeouts: whoever compares
+    /// cores chooses each `now` so that it decides. Numbers of writes count from the next one. Rounds count only while a
+    /// read waits for them.
     ///
     /// All fields are named, so that a new one does not compile before someone has decided where it belongs.
     ///

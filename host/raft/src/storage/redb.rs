@@ -261,8 +261,8 @@ impl RedbStore {
             .get(before.0)
             .map_err(|error| self.fault(DOING, error))?
             .ok_or_else(|| missing(before))?;
-        let decode = schema::decode_entry;
-        Ok(self.entry(before, before.0, record.value(), decode)?.id)
+        let (id, _) = self.entry(before, before.0, record.value(), schema::check_entry)?;
+        Ok(id)
     }
 
     /// Forgets the entries up to one that is kept, from the front, a step a transaction. A crash between two
@@ -407,7 +407,7 @@ impl RedbStore {
             .ok_or_else(|| missing(index))
     }
 
-    /// Decodes the record that should be the entry at `wanted`.
+    /// Takes from the record that should be the entry at `wanted` what `decode` takes of it.
     fn entry<T>(
         &self,
         wanted: Index,

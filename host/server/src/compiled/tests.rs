@@ -22,7 +22,7 @@ fn of_bytes(data_dir: &Path, most_bytes: u64) -> CompiledDir {
 
 /// Sets a file's age, as if it had last been used that long ago.
 fn age(dir: &CompiledDir, name: &str, seconds: u64) {
-    let file = File::options().append(true).open(dir.dir.join(name));
+    let file = File::options().append(true).open(dir.path(name));
     let then = SystemTime::now() - Duration::from_secs(seconds);
     file.unwrap().set_modified(then).unwrap();
 }
@@ -51,11 +51,25 @@ fn the_directory_holds_no_more_than_it_may_and_what_is_used_stays() {
     }
     assert!(dir.read("a").is_some(), "used now, though it is the oldest");
     dir.write("d", &[7; 50]);
-    let held = |name: &str| dir.dir.join(name).exists();
+    let held = |name: &str| dir.path(name).exists();
     assert!(held("a") && held("c") && held("d"));
     assert!(!held("b") && !held(".tmp-half-written"));
     dir.write("too-large", &[7; 101]);
     assert!(!held("too-large") && held("a") && held("d"));
+}
+
+#[test]
+fn files_of_others_in_the_directory_stay() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let dir = of_bytes(data_dir.path(), 100);
+    dir.write("a", &[7; 50]);
+    let theirs = dir.dir.join("thesis.txt");
+    fs::write(&theirs, [7; 200]).unwrap();
+    fs::create_dir(dir.dir.join("photos")).unwrap();
+    dir.write("b", &[7; 50]);
+    assert_eq!(dir.read("b"), Some(vec![7; 50]));
+    assert!(dir.read("a").is_some(), "they count for nothing either");
+    assert!(theirs.exists());
 }
 
 #[cfg(unix)]
@@ -76,12 +90,12 @@ fn a_directory_that_others_may_write_to_is_closed_before_anything_is_read() {
 fn what_only_points_to_a_directory_is_not_used() {
     let data_dir = tempfile::tempdir().unwrap();
     let elsewhere = tempfile::tempdir().unwrap();
-    fs::write(elsewhere.path().join("a"), b"forged").unwrap();
+    fs::write(elsewhere.path().join("a.code"), b"forged").unwrap();
     let dir = within(data_dir.path());
     std::os::unix::fs::symlink(elsewhere.path(), &dir.dir).unwrap();
     assert_eq!(dir.read("a"), None);
     dir.write("b", b"code");
-    assert!(!elsewhere.path().join("b").exists());
+    assert!(!elsewhere.path().join("b.code").exists());
 }
 
 #[test]

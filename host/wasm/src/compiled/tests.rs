@@ -68,7 +68,7 @@ fn a_module_is_compiled_once_and_then_found() {
 }
 
 #[test]
-fn a_damaged_image_is_thrown_away_and_the_module_compiled_again() {
+fn damaged_code_is_thrown_away_and_the_module_compiled_again() {
     let store = Arc::new(Memory::default());
     load(&store);
     let name = store.kept.lock().unwrap().keys().next().unwrap().clone();
@@ -95,7 +95,7 @@ fn a_damaged_image_is_thrown_away_and_the_module_compiled_again() {
 }
 
 #[test]
-fn an_image_that_is_whole_and_none_is_refused_by_the_engine() {
+fn code_that_is_whole_and_none_is_refused_by_the_engine() {
     let store = Arc::new(Memory::default());
     load(&store);
     let name = store.kept.lock().unwrap().keys().next().unwrap().clone();

@@ -58,6 +58,12 @@ fn number(answer: &Bytes) -> u64 {
     u64::from_le_bytes(answer.as_ref().try_into().unwrap())
 }
 
+/// What makes of the scripted guest one whose queries count, as none should.
+const COUNTING: (&str, &str) = (
+    "(local $op i32)\n    (local.set $op (i32.load8_u (local.get $at)))\n    (i32.store8 (i32.const 32) (i32.const 0))\n    (i32.store (i32.const 36) (i32.const 0))",
+    "(local $op i32)\n    (local.set $op (i32.load8_u (local.get $at)))\n    (i64.store (i32.const 0) (i64.add (i64.load (i32.const 0)) (i64.const 1000)))\n    (i32.store8 (i32.const 32) (i32.const 0))\n    (i32.store (i32.const 36) (i32.const 0))",
+);
+
 #[test]
 fn a_question_sees_all_that_was_applied_before_it() {
     let mut node = Node::new(scripted_in_memory(), limits(), 2);
@@ -93,11 +99,7 @@ fn questions_under_way_while_entries_are_applied_see_a_state_between() {
 
 #[test]
 fn one_that_changes_something_changes_its_copy_alone() {
-    // A query that counts, as none should.
-    let module = crate::testing::scripted_but_in_memory(&[(
-        "(local $op i32)\n    (local.set $op (i32.load8_u (local.get $at)))\n    (i32.store8 (i32.const 32) (i32.const 0))\n    (i32.store (i32.const 36) (i32.const 0))",
-        "(local $op i32)\n    (local.set $op (i32.load8_u (local.get $at)))\n    (i64.store (i32.const 0) (i64.add (i64.load (i32.const 0)) (i64.const 1000)))\n    (i32.store8 (i32.const 32) (i32.const 0))\n    (i32.store (i32.const 36) (i32.const 0))",
-    )]);
+    let module = crate::testing::scripted_but_in_memory(&[COUNTING]);
     for threads in [0, 1] {
         let mut node = Node::new(module.clone(), limits(), threads);
         let mut other = Node::new(module.clone(), limits(), threads);
@@ -112,10 +114,7 @@ fn one_that_changes_something_changes_its_copy_alone() {
 
 #[test]
 fn without_an_image_it_changes_nothing_either() {
-    let module = crate::testing::scripted_but(&[(
-        "(local $op i32)\n    (local.set $op (i32.load8_u (local.get $at)))\n    (i32.store8 (i32.const 32) (i32.const 0))\n    (i32.store (i32.const 36) (i32.const 0))",
-        "(local $op i32)\n    (local.set $op (i32.load8_u (local.get $at)))\n    (i64.store (i32.const 0) (i64.add (i64.load (i32.const 0)) (i64.const 1000)))\n    (i32.store8 (i32.const 32) (i32.const 0))\n    (i32.store (i32.const 36) (i32.const 0))",
-    )]);
+    let module = crate::testing::scripted_but(&[COUNTING]);
     assert_eq!(module.undo().name(), "replay");
     let mut node = Node::new(module.clone(), limits(), 2);
     let mut other = Node::new(module, limits(), 2);

@@ -286,10 +286,9 @@ pub(super) fn read_state(database: &Database, path: &Path) -> Result<Found, Stor
         None => purged,
         Some((key, record)) => {
             let index = Index(key.value());
-            let decoded = schema::decode_entry(index, record.value());
-            decoded
-                .map_err(|error| error.of(format!("entry {index}"), path))?
-                .id
+            let checked = schema::check_entry(index, record.value());
+            let (id, _) = checked.map_err(|error| error.of(format!("entry {index}"), path))?;
+            id
         }
     };
     Ok(Found {

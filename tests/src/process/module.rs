@@ -1,0 +1,52 @@
+//! Modules of tests: another one that does the same, and whether this machine can build any.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use bytes::Bytes;
+
+use super::binary::guest;
+
+/// What modules are built for.
+pub const TARGET: &str = "wasm32-unknown-unknown";
+
+/// A guest with a note in it: another module that does the same.
+///
+/// # Panics
+/// If there is no such guest.
+pub fn noted(name: &str, note: &[u8]) -> Bytes {
+    let mut module = std::fs::read(guest(name)).expect("a module");
+    // A custom section: its kind, its length in LEB128, a name of one letter, and the note.
+    module.push(0);
+    let mut length = note.len() + 2;
+    while length >= 0x80 {
+        module.push((length & 0x7f) as u8 | 0x80);
+        length >>= 7;
+    }
+    module.extend_from_slice(&[length as u8, 1, b'n']);
+    module.extend_from_slice(note);
+    module.into()
+}
+
+/// Whether this machine has the standard library for modules, as the cargo in that folder sees it.
+///
+/// # Panics
+/// If there is no rustc.
+pub fn builds_modules(folder: &Path) -> bool {
+    let mut rustc = Command::new("rustc");
+    rustc
+        .current_dir(folder)
+        .args(["--print", "target-libdir", "--target", TARGET]);
+    let library = rustc.output().expect("rustc can be started");
+    Path::new(String::from_utf8_lossy(&library.stdout).trim()).is_dir()
+}
+
+/// All that a program has said.
+pub fn text(output: &Output) -> String {
+    let (out, error) = (&output.stdout, &output.stderr);
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(out),
+        String::from_utf8_lossy(error)
+    )
+}

@@ -26,7 +26,7 @@ const PEER_ADDR: &str = "127.0.0.1:7101";
 /// How often nodes compare their states, where there is anything new.
 const AUDIT_INTERVAL: Duration = Duration::from_secs(10);
 /// Where compiled code is in the data directory if nothing else is said.
-const COMPILED_DIR: &str = "compiled";
+pub(crate) const COMPILED_DIR: &str = "compiled";
 /// Longest name of a cluster, in bytes: as the protocol between nodes has it.
 const MAX_CLUSTER_ID_BYTES: usize = 255;
 

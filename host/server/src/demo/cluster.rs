@@ -17,7 +17,7 @@ use crate::exit::Failure;
 use crate::guest;
 use crate::node::{Node, Sockets, StartError};
 use crate::settings::cluster::{Cluster, Member};
-use crate::settings::{GuestSource, HostPort, ServeSettings};
+use crate::settings::{COMPILED_DIR, GuestSource, HostPort, ServeSettings};
 
 /// What is wanted.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl DemoCluster {
         let compiled = plan
             .data_dir
             .as_ref()
-            .map(|dir| CompiledDir::new(dir.join("compiled")));
+            .map(|dir| CompiledDir::new(dir.join(COMPILED_DIR)));
         let module = guest::load(plan.guest, MachineLimits::default(), compiled)
             .await
             .map_err(Failure::failed)?;

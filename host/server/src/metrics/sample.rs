@@ -316,8 +316,7 @@ impl Sampled {
         self.undecided.set(status.audit.undecided.into());
         self.quarantined.set(status.audit.quarantined.into());
         self.given_up.set(status.audit.given_up.into());
-        self.reinstalls.reset();
-        self.reinstalls.inc_by(status.audit.reinstalls);
+        set_counter(&self.reinstalls, status.audit.reinstalls);
         self.term.set(number(status.term));
         for role in ROLES {
             self.role

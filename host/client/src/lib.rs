@@ -21,6 +21,9 @@
 //! A [`Client`] is cheap to clone and takes any number of requests at the same time; connections are kept and shared.
 //! Over [`Protocol::Http2`] all requests to a node travel on one connection.
 
+// A panic ends the process of the caller; return an error, or write in `unreachable!` why it cannot happen.
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
+
 mod client;
 mod endpoint;
 mod error;

@@ -76,6 +76,9 @@
 //! | [`handle`] | one running node: [`Raft`], [`RaftConfig`], [`create_raft`] |
 //! | [`types`] | node, term, index, entry |
 
+// A panic ends the process of the caller; return an error, or write in `unreachable!` why it cannot happen.
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
+
 pub mod address;
 pub mod applier;
 pub mod disk;

@@ -13,6 +13,9 @@
 //! | [`demo`] | the command `oarlock demo` |
 //! | [`exit`] | exit codes and the errors that lead to them |
 
+// A panic ends the process of the caller; return an error, or write in `unreachable!` why it cannot happen.
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
+
 mod audit;
 mod bench;
 mod cli;

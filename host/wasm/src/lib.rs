@@ -9,6 +9,8 @@
 //! - bytes from a guest, from the log and from a snapshot are not trusted: each has a limit and a typed refusal;
 //! - the only `unsafe` is in `images/map.rs` and `compiled.rs`, which say why it is sound.
 
+// A panic ends the process of the caller; return an error, or write in `unreachable!` why it cannot happen.
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
 #![deny(unsafe_code)]
 
 mod audit;

@@ -1,17 +1,20 @@
-//! What a Rust file names, calls and promises: facts that the rules look through.
+//! What a Rust file names, calls and defines: the facts that the rules check.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use proc_macro2::{Span, TokenStream, TokenTree};
+use syn::parse::Parser;
+use syn::punctuated::Punctuated;
 use syn::visit::{self, Visit};
-use syn::{Attribute, Item, Meta, UseTree, Visibility};
+use syn::{Attribute, Item, Meta, Token, UseTree, Visibility};
 
 use super::tree::{Finding, Source};
 
 /// Something in a Rust file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Fact {
-    /// A path of more than one part, with the names that `use` gave put back: `std::time::Instant::now`.
+    /// A path of more than one part, with the names that `use` gave put back: `std::time::Instant::now`. What is of
+    /// this package begins with `crate`.
     Path(String),
     /// A method that is called.
     Method(String),
@@ -19,33 +22,26 @@ pub(crate) enum Fact {
     Macro(String),
     /// An attribute, by its last name.
     Attribute(String),
-    /// Something public without a docstring.
-    Undocumented(String),
+    /// The name of a type that other files can use: its definition.
+    SharedType(String),
 }
 
-/// A fact and where it stands.
+/// A fact and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) line: usize,
-    /// In a file of tests, or under `#[cfg(test)]`.
+    /// Only builds for tests have it.
     pub(crate) in_test: bool,
     pub(crate) fact: Fact,
 }
 
 /// Reads a file.
 pub(crate) fn of(source: &Source) -> Result<Vec<Seen>, Finding> {
-    let file = syn::parse_file(&source.text).map_err(|error| {
-        Finding::new(
-            &source.path,
-            error.span().start().line,
-            format!("it is no Rust: {error}"),
-        )
-    })?;
+    let file = parse(source)?;
     let mut reader = Reader {
-        module: module_of(&source.path),
+        module: source.module(),
         aliases: BTreeMap::new(),
-        public_types: BTreeSet::new(),
-        private_types: BTreeSet::new(),
+        children: BTreeSet::new(),
         in_test: usize::from(source.is_test()),
         seen: Vec::new(),
     };
@@ -54,31 +50,33 @@ pub(crate) fn of(source: &Source) -> Result<Vec<Seen>, Finding> {
     Ok(reader.seen)
 }
 
-/// The module that a file is, as in `crate::raft::election`.
-fn module_of(path: &str) -> Vec<String> {
-    let inner = path.rsplit_once("src/").map_or("", |(_, inner)| inner);
-    let inner = inner.trim_end_matches(".rs");
-    let inner = if matches!(inner, "lib" | "main") {
-        ""
-    } else {
-        inner
-    };
-    let parts = inner
-        .split('/')
-        .filter(|part| !part.is_empty() && *part != "mod");
-    std::iter::once("crate")
-        .chain(parts)
-        .map(str::to_owned)
-        .collect()
+/// Names of the modules that a file declares and only tests include.
+pub(crate) fn test_modules(source: &Source) -> Vec<String> {
+    // What is no Rust is told by the rules.
+    let items = parse(source).map_or_else(|_| Vec::new(), |file| file.items);
+    let for_tests = items.iter().filter_map(|item| match item {
+        Item::Mod(item) if item.content.is_none() && item.attrs.iter().any(is_test) => {
+            Some(item.ident.to_string())
+        }
+        _ => None,
+    });
+    for_tests.collect()
+}
+
+fn parse(source: &Source) -> Result<syn::File, Finding> {
+    syn::parse_file(&source.text).map_err(|error| {
+        let line = error.span().start().line;
+        Finding::new(&source.path, line, format!("it is no Rust: {error}"))
+    })
 }
 
 struct Reader {
     module: Vec<String>,
     /// What `use` calls something, and its full path.
     aliases: BTreeMap<String, String>,
-    public_types: BTreeSet<String>,
-    private_types: BTreeSet<String>,
-    /// How many things around this one are tests.
+    /// Full paths of the modules that this file declares.
+    children: BTreeSet<Vec<String>>,
+    /// How many items around this one are tests.
     in_test: usize,
     seen: Vec<Seen>,
 }
@@ -93,21 +91,27 @@ impl Reader {
         });
     }
 
-    /// Learns the names that the file's `use` lines give, and which of its types are public.
+    /// Learns the modules that the file declares and the names that its `use` lines give.
     fn learn(&mut self, items: &[Item]) {
+        for item in items {
+            if let Item::Mod(item) = item {
+                let child = self.module.iter().cloned().chain([item.ident.to_string()]);
+                self.children.insert(child.collect());
+            }
+        }
         for item in items {
             match item {
                 Item::Use(item) => {
                     for (alias, path, _) in flatten(&item.tree) {
-                        let path = self.absolute(&path);
+                        let path = self.absolute(&path, item.leading_colon.is_some());
                         self.aliases.insert(alias, path);
                     }
                 }
-                Item::Struct(item) => self.learn_type(&item.ident, &item.vis),
-                Item::Enum(item) => self.learn_type(&item.ident, &item.vis),
                 Item::Mod(item) => {
                     if let Some((_, items)) = &item.content {
+                        self.module.push(item.ident.to_string());
                         self.learn(items);
+                        self.module.pop();
                     }
                 }
                 _ => {}
@@ -115,20 +119,14 @@ impl Reader {
         }
     }
 
-    fn learn_type(&mut self, name: &syn::Ident, vis: &Visibility) {
-        let types = if is_public(vis) {
-            &mut self.public_types
-        } else {
-            &mut self.private_types
-        };
-        types.insert(name.to_string());
-    }
-
-    /// The path from the root of its crate or of another one.
-    fn absolute(&self, path: &str) -> String {
+    /// The path from the root of its package or of another one.
+    fn absolute(&self, path: &str, of_another: bool) -> String {
         let mut parts: Vec<&str> = path.split("::").collect();
         let mut base = self.module.clone();
-        if !matches!(parts.first(), Some(&("self" | "super"))) {
+        let first = parts.first().copied().unwrap_or_default();
+        let child = base.iter().cloned().chain([first.to_owned()]);
+        let is_child = self.children.contains(&child.collect::<Vec<_>>());
+        if of_another || !(is_child || matches!(first, "self" | "super")) {
             return path.to_owned();
         }
         while let Some(first) = parts.first() {
@@ -143,18 +141,18 @@ impl Reader {
         base.join("::")
     }
 
-    fn add_path(&mut self, span: Span, parts: &[String]) {
+    fn add_path(&mut self, span: Span, parts: &[String], of_another: bool) {
         let Some((first, rest)) = parts.split_first() else {
             return;
         };
-        let known = self.aliases.get(first).cloned();
+        let known = self.aliases.get(first).filter(|_| !of_another).cloned();
         let whole = known.is_some() || !rest.is_empty();
         if whole {
             let start = known.unwrap_or_else(|| first.clone());
             let path = std::iter::once(start)
                 .chain(rest.iter().cloned())
                 .collect::<Vec<_>>();
-            let path = self.absolute(&path.join("::"));
+            let path = self.absolute(&path.join("::"), of_another);
             self.add(span, Fact::Path(path));
         }
     }
@@ -176,7 +174,8 @@ impl Reader {
                         let name = parts.last().cloned().unwrap_or_default();
                         self.add(ident.span(), Fact::Macro(name));
                     } else {
-                        self.add_path(ident.span(), &parts);
+                        let of_another = at > 0 && is_punct(&tokens[at - 1], ':');
+                        self.add_path(ident.span(), &parts, of_another);
                     }
                     at = next;
                     continue;
@@ -187,99 +186,17 @@ impl Reader {
         }
     }
 
-    fn undocumented(
-        &mut self,
-        attrs: &[Attribute],
-        vis: &Visibility,
-        name: &syn::Ident,
-        what: &str,
-    ) {
-        if is_public(vis) {
-            self.must_say(attrs, name, what);
-        }
-    }
-
-    fn must_say(&mut self, attrs: &[Attribute], name: &syn::Ident, what: &str) {
-        if !attrs.iter().any(|attr| attr.path().is_ident("doc")) {
-            self.add(name.span(), Fact::Undocumented(format!("{what} `{name}`")));
-        }
-    }
-
-    fn check_fields(&mut self, fields: &syn::Fields) {
-        for field in fields {
-            if let Some(name) = &field.ident {
-                self.undocumented(&field.attrs, &field.vis, name, "field");
-            }
-        }
-    }
-
-    /// Docstrings of an item and of its parts.
-    fn check_docs(&mut self, item: &Item) {
-        match item {
-            Item::Fn(item) => {
-                self.undocumented(&item.attrs, &item.vis, &item.sig.ident, "function");
-            }
-            Item::Const(item) => self.undocumented(&item.attrs, &item.vis, &item.ident, "constant"),
-            Item::Static(item) => self.undocumented(&item.attrs, &item.vis, &item.ident, "static"),
-            Item::Type(item) => self.undocumented(&item.attrs, &item.vis, &item.ident, "type"),
-            Item::Struct(item) => {
-                self.undocumented(&item.attrs, &item.vis, &item.ident, "struct");
-                if is_public(&item.vis) && !is_excused(&item.attrs) {
-                    self.check_fields(&item.fields);
-                }
-            }
-            Item::Enum(item) if is_public(&item.vis) && !is_excused(&item.attrs) => {
-                self.must_say(&item.attrs, &item.ident, "enum");
-                for variant in &item.variants {
-                    self.must_say(&variant.attrs, &variant.ident, "variant");
-                }
-            }
-            Item::Trait(item) if is_public(&item.vis) => {
-                self.must_say(&item.attrs, &item.ident, "trait");
-                for item in &item.items {
-                    match item {
-                        syn::TraitItem::Fn(item) => {
-                            self.must_say(&item.attrs, &item.sig.ident, "method");
-                        }
-                        syn::TraitItem::Type(item) => {
-                            self.must_say(&item.attrs, &item.ident, "type");
-                        }
-                        syn::TraitItem::Const(item) => {
-                            self.must_say(&item.attrs, &item.ident, "constant");
-                        }
-                        _ => {}
-                    }
-                }
-            }
-            Item::Impl(item) if item.trait_.is_none() && self.is_reachable(&item.self_ty) => {
-                for item in &item.items {
-                    match item {
-                        syn::ImplItem::Fn(item) => {
-                            self.undocumented(&item.attrs, &item.vis, &item.sig.ident, "method");
-                        }
-                        syn::ImplItem::Const(item) => {
-                            self.undocumented(&item.attrs, &item.vis, &item.ident, "constant");
-                        }
-                        _ => {}
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// Whether a type is public, or from another file so that it may be.
-    fn is_reachable(&self, of: &syn::Type) -> bool {
-        let syn::Type::Path(path) = of else {
-            return true;
+    fn add_type(&mut self, item: &Item) {
+        let (name, vis) = match item {
+            Item::Enum(item) => (&item.ident, &item.vis),
+            Item::Struct(item) => (&item.ident, &item.vis),
+            Item::Trait(item) => (&item.ident, &item.vis),
+            Item::Union(item) => (&item.ident, &item.vis),
+            _ => return,
         };
-        let name = path
-            .path
-            .segments
-            .last()
-            .map(|part| part.ident.to_string())
-            .unwrap_or_default();
-        !self.private_types.contains(&name) || self.public_types.contains(&name)
+        if !matches!(vis, Visibility::Inherited) {
+            self.add(name.span(), Fact::SharedType(name.to_string()));
+        }
     }
 }
 
@@ -287,14 +204,23 @@ impl<'ast> Visit<'ast> for Reader {
     fn visit_item(&mut self, item: &'ast Item) {
         let test = attributes(item).iter().any(is_test);
         self.in_test += usize::from(test);
-        self.check_docs(item);
+        self.add_type(item);
         visit::visit_item(self, item);
         self.in_test -= usize::from(test);
     }
 
+    fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
+        self.module.push(item.ident.to_string());
+        visit::visit_item_mod(self, item);
+        self.module.pop();
+    }
+
+    /// `pub(in crate::x)` names a module without using it.
+    fn visit_visibility(&mut self, _: &'ast Visibility) {}
+
     fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
         for (_, path, span) in flatten(&item.tree) {
-            let path = self.absolute(&path);
+            let path = self.absolute(&path, item.leading_colon.is_some());
             self.add(span, Fact::Path(path));
         }
     }
@@ -306,7 +232,7 @@ impl<'ast> Visit<'ast> for Reader {
             .map(|part| part.ident.to_string())
             .collect();
         if let Some(first) = path.segments.first() {
-            self.add_path(first.ident.span(), &parts);
+            self.add_path(first.ident.span(), &parts, path.leading_colon.is_some());
         }
         visit::visit_path(self, path);
     }
@@ -394,32 +320,46 @@ fn is_punct(token: &TokenTree, wanted: char) -> bool {
     matches!(token, TokenTree::Punct(punct) if punct.as_char() == wanted)
 }
 
-fn is_public(vis: &Visibility) -> bool {
-    matches!(vis, Visibility::Public(_))
-}
-
-/// Whether the compiler is told, with a reason, that the parts of an item are described elsewhere.
-fn is_excused(attrs: &[Attribute]) -> bool {
-    attrs.iter().any(|attr| {
-        let Meta::List(list) = &attr.meta else {
-            return false;
-        };
-        let said = list.tokens.to_string();
-        list.path.is_ident("expect") && said.contains("missing_docs") && said.contains("reason")
-    })
-}
-
+/// Whether only builds for tests have what the attribute stands at: a test, or a `cfg` that needs `test` or a feature
+/// for tests.
 fn is_test(attr: &Attribute) -> bool {
-    let cfg_test = attr.path().is_ident("cfg")
+    let is_cfg = attr.path().is_ident("cfg");
+    let cfg_test = is_cfg
         && attr
-            .parse_args::<syn::Path>()
-            .is_ok_and(|path| path.is_ident("test"));
-    cfg_test
-        || attr
-            .path()
-            .segments
-            .last()
-            .is_some_and(|last| last.ident == "test")
+            .parse_args::<Meta>()
+            .is_ok_and(|meta| needs_test(&meta));
+    let last = attr.path().segments.last();
+    cfg_test || last.is_some_and(|last| last.ident == "test")
+}
+
+fn needs_test(predicate: &Meta) -> bool {
+    match predicate {
+        Meta::Path(path) => path.is_ident("test"),
+        Meta::NameValue(pair) => {
+            let value = &pair.value;
+            pair.path.is_ident("feature") && quote_free(value).is_some_and(|name| name == "testing")
+        }
+        Meta::List(list) => {
+            let parts = Punctuated::<Meta, Token![,]>::parse_terminated;
+            let parts = parts.parse2(list.tokens.clone()).unwrap_or_default();
+            if list.path.is_ident("any") {
+                !parts.is_empty() && parts.iter().all(needs_test)
+            } else {
+                list.path.is_ident("all") && parts.iter().any(needs_test)
+            }
+        }
+    }
+}
+
+/// The text of a literal.
+fn quote_free(value: &syn::Expr) -> Option<String> {
+    match value {
+        syn::Expr::Lit(syn::ExprLit {
+            lit: syn::Lit::Str(text),
+            ..
+        }) => Some(text.value()),
+        _ => None,
+    }
 }
 
 fn attributes(item: &Item) -> &[Attribute] {
@@ -434,6 +374,7 @@ fn attributes(item: &Item) -> &[Attribute] {
         Item::Struct(item) => &item.attrs,
         Item::Trait(item) => &item.attrs,
         Item::Type(item) => &item.attrs,
+        Item::Union(item) => &item.attrs,
         Item::Use(item) => &item.attrs,
         _ => &[],
     }
@@ -496,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_under_cfg_test_is_a_test() {
+    fn what_a_cfg_keeps_for_tests_is_a_test() {
         let seen = facts(
             "a/src/b.rs",
             "#[cfg(test)]\nmod t { fn f() { a::b(); } }\nfn g() { a::c(); }",

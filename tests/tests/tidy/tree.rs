@@ -2,12 +2,18 @@
 
 use std::fmt;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::facts::{self, Seen};
 
-/// Folders that hold no sources: what builds and nodes leave behind, and the history.
-const NOT_SOURCES: [&str; 3] = ["target", ".git", "oarlock-data"];
+/// Folders without sources: what builds, nodes and tools leave behind, and the history.
+const NOT_SOURCES: [&str; 5] = [
+    "target",
+    ".git",
+    "oarlock-data",
+    "node_modules",
+    "__pycache__",
+];
 
 /// Something that breaks a rule.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,7 +47,7 @@ pub(crate) struct Source {
     /// From the root, with `/`.
     pub(crate) path: String,
     pub(crate) text: String,
-    /// Another file includes it under `#[cfg(test)]`.
+    /// Only tests include it.
     for_tests: bool,
 }
 
@@ -58,14 +64,30 @@ impl Source {
         self.path.ends_with(".rs")
     }
 
-    /// Whether all of it is test code: a file of tests, or of the package that holds nothing else.
+    /// Whether all of it is test code: only tests include it, or its path says so.
     pub(crate) fn is_test(&self) -> bool {
         let apart = ["tests", "benches", "conformance"];
         let named = |part: &str| apart.contains(&part.trim_end_matches(".rs"));
         self.for_tests || self.path.split('/').any(named)
     }
 
-    /// What a rule needs to know of a Rust file.
+    /// The module that a Rust file is, as in `crate::raft::election`.
+    pub(crate) fn module(&self) -> Vec<String> {
+        let inner = self.path.rsplit_once("src/").map_or("", |(_, inner)| inner);
+        let inner = match inner.trim_end_matches(".rs") {
+            "lib" | "main" => "",
+            inner => inner,
+        };
+        let parts = inner
+            .split('/')
+            .filter(|part| !part.is_empty() && *part != "mod");
+        std::iter::once("crate")
+            .chain(parts)
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// What the rules check in a Rust file.
     pub(crate) fn facts(&self) -> Result<Vec<Seen>, Finding> {
         facts::of(self)
     }
@@ -82,8 +104,6 @@ impl Source {
 /// The repository.
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
-    /// Where it is; empty for a planted one.
-    pub(crate) root: PathBuf,
     /// Names at the top.
     pub(crate) top: Vec<String>,
     /// Paths of all files, also of those that are no text.
@@ -96,12 +116,11 @@ impl Tree {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let root = root
             .canonicalize()
-            .expect("this package stands in the repository");
+            .expect("this package is part of the repository");
         let mut tree = Self {
-            root: root.clone(),
+            top: names(&root),
             ..Self::default()
         };
-        tree.top = names(&root);
         tree.read(&root, "");
         tree.find_what_is_for_tests();
         assert!(
@@ -131,7 +150,7 @@ impl Tree {
         self.sources.iter().find(|source| source.path == path)
     }
 
-    /// Marks the files of modules that are declared under `#[cfg(test)]`, and what lies below them.
+    /// Marks the files of modules that only tests include, and all files below them.
     fn find_what_is_for_tests(&mut self) {
         let declared: Vec<String> = self.rust().flat_map(test_modules).collect();
         for source in &mut self.sources {
@@ -163,7 +182,7 @@ impl Tree {
     }
 }
 
-/// Paths, without their end, of modules that a file declares for tests.
+/// Paths, without `.rs`, of the modules that a file declares and only tests include.
 fn test_modules(source: &Source) -> Vec<String> {
     let (folder, name) = source.path.rsplit_once('/').unwrap_or(("", &source.path));
     let root = matches!(name, "lib.rs" | "main.rs" | "mod.rs");
@@ -172,11 +191,8 @@ fn test_modules(source: &Source) -> Vec<String> {
     } else {
         source.path.trim_end_matches(".rs")
     };
-    let lines: Vec<&str> = source.text.lines().map(str::trim).collect();
-    let pairs = lines.windows(2).filter(|pair| pair[0] == "#[cfg(test)]");
-    let module = |pair: &[&str]| Some(pair[1].split_once("mod ")?.1.strip_suffix(';')?.to_owned());
-    pairs
-        .filter_map(module)
+    facts::test_modules(source)
+        .into_iter()
         .map(|module| format!("{below}/{module}"))
         .collect()
 }

@@ -1,10 +1,10 @@
-//! No file names a path or a host of the machine that somebody worked on: it would work nowhere else.
+//! No file names a path or a registry of the machine that it was written on: it would work nowhere else.
 
 use super::tree::{Finding, Tree};
 
 /// Files that look for such names themselves.
 const LOOK_FOR_THEM: [&str; 2] = [
-    "tests/tests/tidy/machine.rs",
+    "tests/tests/tidy/machine_paths.rs",
     "tests/xtask/src/guests/tests.rs",
 ];
 

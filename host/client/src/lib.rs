@@ -27,6 +27,8 @@
 mod client;
 mod endpoint;
 mod error;
+#[cfg(feature = "load")]
+pub mod load;
 mod options;
 mod retry;
 mod status;

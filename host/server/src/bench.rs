@@ -1,15 +1,12 @@
 //! `oarlock bench`: throughput and latency of a running cluster.
 //!
-//! The loop is closed: each connection sends its next request when the answer to the last one is there. Latency is
-//! that of the whole request, from before it is sent until its answer has been read. Answers that come within the
-//! measured time count, after one second of warming up; refusals and errors are counted apart.
+//! The loop is closed: each connection sends its next request when the response to the last one is there. Latency is
+//! that of the whole request, from before it is sent until its response has been read. Responses within the measured
+//! time count, after one second of warming up; refusals and errors are counted apart.
 
-mod connection;
 mod disk;
-mod latencies;
 mod load;
 mod report;
-mod tally;
 mod template;
 
 use std::time::Duration;
@@ -19,20 +16,17 @@ use oarlock_client::{Client, NodeStatus};
 use crate::cli::BenchArgs;
 use crate::command::{connect, refused, write_out};
 use crate::exit::Failure;
-use load::Plan;
+use load::LoadPlan;
 use report::Report;
 use template::Template;
 
-/// Runs before the measured time, and is not counted.
-const WARM_UP: Duration = Duration::from_secs(1);
-
-/// Threads that send: few, so that nodes on the same machine keep the others.
+/// Threads that send, at most: nodes on the same machine need the others.
 const MAX_THREADS: usize = 4;
 
 /// Measures and prints the result.
 ///
 /// # Errors
-/// Nobody answers, nothing fits the guest, or not one request succeeded.
+/// No node responds, no command fits the guest, or not one request was carried out.
 pub(crate) fn bench(args: BenchArgs) -> Result<(), Failure> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = cores.div_ceil(4).min(MAX_THREADS);
@@ -50,14 +44,14 @@ pub(crate) fn bench(args: BenchArgs) -> Result<(), Failure> {
 
 async fn run(args: BenchArgs) -> Result<(), Failure> {
     let client = connect(&args.endpoint)?;
-    // The disk is asked while nothing else is going on.
+    // Before the load, which would slow it down.
     let disk = args.disk.as_deref().map(disk::probe).transpose()?;
     let status = client
         .status()
         .await
         .map_err(|error| refused(&error, &error))?;
     let plan = plan(&args, &client, &status)?;
-    let tally = load::run(&plan, args.json).await?;
+    let tally = load::run(&plan, args.json).await;
     let report = Report::new(&plan, &status, tally, disk);
     let text = if args.json {
         report.as_json()
@@ -68,22 +62,21 @@ async fn run(args: BenchArgs) -> Result<(), Failure> {
     report.verdict()
 }
 
-/// What to send, where, how often.
-fn plan(args: &BenchArgs, client: &Client, status: &NodeStatus) -> Result<Plan, Failure> {
+fn plan(args: &BenchArgs, client: &Client, status: &NodeStatus) -> Result<LoadPlan, Failure> {
     let size = usize::try_from(args.size).map_err(Failure::usage)?;
-    let words = match &args.command {
-        Some(words) => words.as_str(),
+    let text = match &args.command {
+        Some(text) => text.as_str(),
         None => template::default_for(&status.state_machine.name, args.query)
             .ok_or_else(|| no_template(status, args.query))?,
     };
-    Ok(Plan {
+    Ok(LoadPlan {
         endpoints: client.endpoints().to_vec(),
         clients: args.clients,
         duration: Duration::from_secs(args.duration),
         timeout: Duration::from_millis(args.endpoint.timeout_ms),
         query: args.query,
         size,
-        template: Template::parse(words, size),
+        template: Template::parse(text, size),
     })
 }
 

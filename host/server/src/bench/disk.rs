@@ -1,10 +1,11 @@
-//! The disk alone: what one durable write costs there, to hold the cluster's figures against.
+//! The disk alone: how long one durable write takes, to compare the cluster's latency with.
 
 use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::latencies::Latencies;
+use oarlock_client::load::latencies::Latencies;
+
 use crate::exit::Failure;
 
 /// One write, in bytes.
@@ -14,16 +15,16 @@ pub(super) const APPEND_BYTES: usize = 4096;
 const MAX_WRITES: u64 = 1000;
 const MAX_TIME: Duration = Duration::from_secs(2);
 
-/// What a disk took for append + fdatasync of 4 KiB, in microseconds.
+/// How long append + fdatasync of 4 KiB took, in microseconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct DiskFigures {
-    /// Where.
+    /// The directory.
     pub(super) dir: String,
-    /// How often it was measured.
+    /// How many writes were measured.
     pub(super) writes: u64,
-    /// Half of them took no longer.
+    /// Median.
     pub(super) p50_us: u64,
-    /// Of a hundred, 99 took no longer.
+    /// 99th percentile.
     pub(super) p99_us: u64,
 }
 
@@ -40,7 +41,7 @@ pub(super) fn probe(dir: &Path) -> Result<DiskFigures, Failure> {
     };
     let mut file = tempfile::tempfile_in(dir).map_err(failed)?;
     let block = [0x5a; APPEND_BYTES];
-    let mut times = Latencies::new()?;
+    let mut times = Latencies::default();
     let start = Instant::now();
     while times.count() < MAX_WRITES && (times.count() == 0 || start.elapsed() < MAX_TIME) {
         let before = Instant::now();

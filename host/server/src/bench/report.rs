@@ -2,12 +2,12 @@
 
 use std::fmt::Write;
 
+use oarlock_client::load::tally::{LoadErrorKind, LoadTally};
 use oarlock_client::{Endpoint, NodeStatus};
 use serde_json::{Map, Value, json};
 
 use super::disk::{APPEND_BYTES, DiskFigures};
-use super::load::Plan;
-use super::tally::{Kind, Tally};
+use super::load::LoadPlan;
 use crate::command::print_safely;
 use crate::exit::Failure;
 
@@ -19,21 +19,21 @@ const QUANTILES: [(f64, &str, &str); 4] = [
     (0.999, "p99.9", "p999"),
 ];
 
-/// A measurement that is over.
+/// A measurement that is complete.
 #[derive(Debug)]
 pub(super) struct Report {
     module: String,
-    plan: Plan,
-    tally: Tally,
+    plan: LoadPlan,
+    tally: LoadTally,
     disk: Option<DiskFigures>,
 }
 
 impl Report {
-    /// What was planned, and what came of it.
+    /// Of a plan and what its load counted.
     pub(super) fn new(
-        plan: &Plan,
+        plan: &LoadPlan,
         status: &NodeStatus,
-        tally: Tally,
+        tally: LoadTally,
         disk: Option<DiskFigures>,
     ) -> Self {
         let module = &status.state_machine;
@@ -54,9 +54,9 @@ impl Report {
         }
     }
 
-    /// What was done, a second.
+    /// Requests carried out in a second.
     fn rate(&self) -> f64 {
-        self.tally.done() as f64 / self.plan.duration.as_secs_f64()
+        self.tally.rate()
     }
 
     fn quantile(&self, quantile: f64) -> u64 {
@@ -65,7 +65,7 @@ impl Report {
 
     /// For people.
     pub(super) fn as_text(&self) -> String {
-        let Plan {
+        let LoadPlan {
             clients,
             duration,
             size,
@@ -105,7 +105,7 @@ impl Report {
             let _ = writeln!(text, "  {:<10}{count:>10}", kind.name());
         }
         if let Some(example) = &self.tally.example {
-            let _ = writeln!(text, "  the first: {example}");
+            let _ = writeln!(text, "  the first: {}", print_safely(example));
         }
         if let Some(disk) = &self.disk {
             let _ = writeln!(
@@ -160,7 +160,7 @@ impl Report {
     /// Whether it measured anything.
     ///
     /// # Errors
-    /// Not one request was done.
+    /// Not one request was carried out.
     pub(super) fn verdict(&self) -> Result<(), Failure> {
         if self.tally.done() > 0 {
             return Ok(());
@@ -169,13 +169,17 @@ impl Report {
             .tally
             .example
             .as_deref()
-            .unwrap_or("no answer came within the measured time");
-        let words = format!("not one request was done: {why}");
-        let gone = |kind: &Kind| matches!(kind, Kind::NoLeader | Kind::Connection | Kind::TimedOut);
-        Err(if self.tally.errors.keys().all(gone) {
-            Failure::unreachable(words)
+            .unwrap_or("no response came within the measured time");
+        let why = print_safely(why);
+        let message = format!("not one request was carried out: {why}");
+        let is_unreachable = |kind: &LoadErrorKind| {
+            use LoadErrorKind::{Connection, NoLeader, TimedOut};
+            matches!(kind, NoLeader | Connection | TimedOut)
+        };
+        Err(if self.tally.errors.keys().all(is_unreachable) {
+            Failure::unreachable(message)
         } else {
-            Failure::failed(words)
+            Failure::failed(message)
         })
     }
 }

@@ -1,11 +1,11 @@
-//! A request with gaps that are filled in for each one that is sent.
+//! The body of a request, with gaps that each request fills.
 
 use bytes::Bytes;
 
-/// What is repeated to make a payload: characters that JSON takes as they are.
+/// A payload repeats it: characters that JSON does not escape.
 const ALPHABET: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
 
-/// What fits a guest of that name, as `oarlock bench` sends it when nothing else is said.
+/// The default template for a guest of that name.
 pub(super) fn default_for(module: &str, query: bool) -> Option<&'static str> {
     match (module, query) {
         ("task-queue" | "queue", false) => {
@@ -22,46 +22,46 @@ pub(super) fn default_for(module: &str, query: bool) -> Option<&'static str> {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Part {
-    Words(Vec<u8>),
+    Text(Vec<u8>),
     Number,
     Client,
 }
 
-/// Words with gaps: `{seq}`, the number of the request; `{client}`, the number of the connection; `{payload}`, a text.
-/// Other braces stand for themselves.
+/// Text with gaps: `{seq}` is the number of the request, `{client}` that of the connection, `{payload}` a text of a given
+/// size. Other braces stay as they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Template {
     parts: Vec<Part>,
-    /// A bound of the length of what it renders.
+    /// Upper bound of the length that it renders, in bytes.
     capacity: usize,
 }
 
 impl Template {
-    /// Reads a template. The payload, of `size` bytes, is filled in once.
-    pub(super) fn parse(words: &str, size: usize) -> Self {
+    /// Reads a template and fills the payload, of `size` bytes.
+    pub(super) fn parse(text: &str, size: usize) -> Self {
         let payload: Vec<u8> = ALPHABET.iter().copied().cycle().take(size).collect();
         let mut parts = Vec::new();
         let mut pending = Vec::new();
-        let mut rest = words;
+        let mut rest = text;
         while let Some(character) = rest.chars().next() {
             if let Some(after) = rest.strip_prefix("{payload}") {
                 pending.extend_from_slice(&payload);
                 rest = after;
             } else if let Some((part, after)) = gap(rest) {
-                parts.extend([Part::Words(std::mem::take(&mut pending)), part]);
+                parts.extend([Part::Text(std::mem::take(&mut pending)), part]);
                 rest = after;
             } else {
                 pending.extend_from_slice(&rest.as_bytes()[..character.len_utf8()]);
                 rest = &rest[character.len_utf8()..];
             }
         }
-        parts.push(Part::Words(pending));
-        parts.retain(|part| *part != Part::Words(Vec::new()));
+        parts.push(Part::Text(pending));
+        parts.retain(|part| *part != Part::Text(Vec::new()));
         let capacity = parts
             .iter()
             .map(|part| {
-                if let Part::Words(words) = part {
-                    words.len()
+                if let Part::Text(text) = part {
+                    text.len()
                 } else {
                     20
                 }
@@ -70,12 +70,12 @@ impl Template {
         Self { parts, capacity }
     }
 
-    /// The request with that number on that connection.
+    /// The body of the request with that number on that connection.
     pub(super) fn render(&self, number: u64, client: u32) -> Bytes {
         let mut bytes = Vec::with_capacity(self.capacity);
         for part in &self.parts {
             match part {
-                Part::Words(words) => bytes.extend_from_slice(words),
+                Part::Text(text) => bytes.extend_from_slice(text),
                 Part::Number => push_number(&mut bytes, number),
                 Part::Client => push_number(&mut bytes, client.into()),
             }
@@ -94,7 +94,7 @@ fn gap(rest: &str) -> Option<(Part, &str)> {
     })
 }
 
-/// Appends decimal digits without an allocation of their own.
+/// Appends decimal digits without an allocation.
 fn push_number(bytes: &mut Vec<u8>, number: u64) {
     use std::io::Write;
     // Writing to a vector can't fail.

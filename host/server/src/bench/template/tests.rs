@@ -1,7 +1,7 @@
 use super::{Template, default_for};
 
-fn render(words: &str, size: usize) -> String {
-    String::from_utf8(Template::parse(words, size).render(7, 3).to_vec()).unwrap()
+fn render(text: &str, size: usize) -> String {
+    String::from_utf8(Template::parse(text, size).render(7, 3).to_vec()).unwrap()
 }
 
 #[test]
@@ -29,7 +29,7 @@ fn each_request_has_its_own_number() {
 }
 
 #[test]
-fn a_payload_has_the_size_that_was_asked_for_and_is_json() {
+fn a_payload_has_its_size_and_is_json() {
     for size in [0, 1, 64, 65, 1000] {
         let text = render(r#""{payload}""#, size);
         let read: String = serde_json::from_str(&text).unwrap();
@@ -50,5 +50,5 @@ fn every_default_renders_as_json() {
             );
         }
     }
-    assert_eq!(default_for("somebody's", false), None);
+    assert_eq!(default_for("other", false), None);
 }

@@ -219,10 +219,10 @@ async fn a_module_that_is_damaged_in_a_snapshot_stops_any_node_and_with_the_flag
     }
 }
 
-/// What a node says of its own say.
-async fn say(node: &Node) -> Value {
+/// The field `voting` of the status of a node.
+async fn voting(node: &Node) -> Value {
     let status = node.http().status().await;
-    status.expect("a status")["say"].clone()
+    status.expect("a status")["voting"].clone()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -262,17 +262,17 @@ async fn a_majority_with_wiped_disks_stands_still_and_every_node_says_so() {
         .await;
     }
     for at in [0, 1] {
-        let say = say(&cluster.nodes[at]).await;
+        let voting = voting(&cluster.nodes[at]).await;
         assert_eq!(
-            (&say["has"], &say["waits_for"]),
-            (&json!(false), &json!("returning"))
+            (&voting["eligible"], &voting["blocked_on"]),
+            (&json!(false), &json!("rejoin"))
         );
     }
-    let whole = say(&cluster.nodes[2]).await;
-    assert_eq!(whole["lost"], json!(["node1", "node2"]), "{whole}");
+    let whole = voting(&cluster.nodes[2]).await;
+    assert_eq!(whole["voters_without_data"], json!(["node1", "node2"]), "{whole}");
     let metrics = cluster.nodes[2].http().get("/metrics").await;
     let metrics = String::from_utf8(metrics.expect("an answer").body.to_vec()).expect("text");
-    for line in ["oarlock_raft_has_say 1", "oarlock_raft_lost_voters 2"] {
+    for line in ["oarlock_raft_can_vote 1", "oarlock_raft_voters_without_data 2"] {
         assert!(
             metrics.lines().any(|found| found == line),
             "{line}: {metrics}"
@@ -294,11 +294,11 @@ async fn a_new_cluster_waits_for_all_of_its_nodes_and_then_begins_by_itself() {
     cluster.nodes[0].start();
     cluster.nodes[1].start();
     // First of all it waits for both of the others.
-    let waits = json!({"has": false, "waits_for": "founding", "nodes": ["node3"], "lost": []});
+    let waits = json!({"eligible": false, "blocked_on": "bootstrap", "nodes": ["node3"], "voters_without_data": []});
     for at in [0, 1] {
         eventually("the node says for whom it waits", async || {
             let said = cluster.nodes[at].log().contains("node3");
-            (said && say(&cluster.nodes[at]).await == waits).then_some(())
+            (said && voting(&cluster.nodes[at]).await == waits).then_some(())
         })
         .await;
     }
@@ -307,10 +307,10 @@ async fn a_new_cluster_waits_for_all_of_its_nodes_and_then_begins_by_itself() {
     let put = json!({"put": {"key": "k", "value": "v"}}).to_string();
     cluster.apply_somewhere("one", &put).await;
     cluster.converged().await;
-    let founded = json!({"has": true, "waits_for": null, "nodes": [], "lost": []});
+    let founded = json!({"eligible": true, "blocked_on": null, "nodes": [], "voters_without_data": []});
     for node in &cluster.nodes {
-        eventually("the node has its say", async || {
-            (say(node).await == founded).then_some(())
+        eventually("the node is eligible to vote", async || {
+            (voting(node).await == founded).then_some(())
         })
         .await;
     }

@@ -13,7 +13,7 @@ use task_queue_raft::types::{Index, NodeId};
 use task_queue_raft::{Leadership, Raft};
 use tokio::sync::watch;
 
-use crate::node::RETRY_PAUSE;
+use crate::retry::RETRY_PAUSE;
 use crate::upgrades::Watched;
 
 /// How long a word may take to be applied.

@@ -32,6 +32,7 @@ mod metrics;
 mod node;
 mod quarantine;
 mod readiness;
+mod retry;
 mod serve;
 mod settings;
 mod timekeeper;

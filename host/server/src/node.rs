@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use oarlock_wasm::{GuestModule, MachineFailure, WasmMachine};
 use task_queue_raft::driver::DriverLimits;
@@ -420,6 +420,3 @@ fn cannot_serve(source: std::io::Error, addr: HostPort) -> StartError {
         flag: "client-addr",
     }
 }
-
-/// How long a task of the node waits before it tries again what was refused.
-pub(crate) const RETRY_PAUSE: Duration = Duration::from_millis(200);

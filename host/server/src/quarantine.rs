@@ -18,7 +18,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 use crate::audit::Auditor;
-use crate::node::RETRY_PAUSE;
+use crate::retry::RETRY_PAUSE;
 use crate::wall_clock;
 
 /// In the data directory.

@@ -10,7 +10,7 @@ use oarlock_wasm::{Envelope, Sha256, WasmMachine};
 use task_queue_raft::{Leadership, Raft};
 use tokio::sync::watch;
 
-use crate::node::RETRY_PAUSE;
+use crate::retry::RETRY_PAUSE;
 
 /// How long one attempt may take; a node that needs longer to catch up asks again.
 const TIMEOUT: Duration = Duration::from_secs(30);

@@ -10,7 +10,7 @@ use oarlock_wasm::{Envelope, StatusHandle, WasmMachine};
 use task_queue_raft::{Leadership, Raft};
 use tokio::sync::{Notify, watch};
 
-use crate::node::RETRY_PAUSE;
+use crate::retry::RETRY_PAUSE;
 use crate::wall_clock;
 
 /// Longest wait before the clock is looked at again: it may have been set.

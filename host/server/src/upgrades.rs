@@ -14,7 +14,7 @@ use task_queue_raft::types::{Index, NodeId};
 use task_queue_raft::{Leadership, Raft, Status};
 use tokio::sync::watch;
 
-use crate::node::RETRY_PAUSE;
+use crate::retry::RETRY_PAUSE;
 use crate::wall_clock;
 
 /// How long a word may take to be applied.

@@ -109,8 +109,8 @@ pub struct UpgradeRecord {
     pub version: Option<u32>,
     /// `activated`, `tried_out`, or why it was given up.
     pub end: String,
-    /// The same for people.
-    pub words: String,
+    /// Why the upgrade ended this way, as a text.
+    pub message: String,
 }
 
 impl Client {

@@ -199,7 +199,7 @@ fn table(history: &[UpgradeRecord]) -> Table {
             time(record.time_ms),
             module,
             record.by.clone(),
-            record.words.clone(),
+            record.message.clone(),
         ];
         table.row(cells.map(|cell| (print_safely(&cell).into_owned(), Tone::Plain)));
     }

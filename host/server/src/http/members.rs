@@ -49,9 +49,7 @@ pub(super) struct Transferred {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Addition {
-    #[serde(alias = "id")]
     node_id: String,
-    #[serde(alias = "addr", alias = "address")]
     peer_addr: String,
     /// Once it has caught up, it votes.
     #[serde(default)]
@@ -65,7 +63,7 @@ struct Addition {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Successor {
-    #[serde(default, alias = "node_id", alias = "id", alias = "target")]
+    #[serde(default, alias = "node_id")]
     to: Option<String>,
 }
 

@@ -372,7 +372,7 @@ struct Record {
     version: Option<u32>,
     /// `activated`, `tried_out`, or why it was given up.
     end: &'static str,
-    words: String,
+    message: String,
 }
 
 impl From<&PastUpgrade> for Record {
@@ -387,7 +387,7 @@ impl From<&PastUpgrade> for Record {
             name: module.map(|(name, _)| name.clone()),
             version: module.map(|(_, version)| *version),
             end: past.end.code(),
-            words: past.end.to_string(),
+            message: past.end.to_string(),
         }
     }
 }

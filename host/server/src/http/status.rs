@@ -33,7 +33,7 @@ pub(crate) struct NodeStatus {
     pub(crate) cluster_id: String,
     pub(crate) ready: bool,
     pub(crate) audit: AuditStatus,
-    pub(crate) say: SayStatus,
+    pub(crate) voting: VotingInfo,
 }
 
 /// A node as this one knows it.
@@ -65,17 +65,21 @@ pub(crate) struct AuditStatus {
     pub(crate) given_up: bool,
 }
 
-/// Whether this node votes where it is a voter.
+/// Whether this node may vote, and what keeps it from voting.
 #[derive(Debug, Serialize)]
-pub(crate) struct SayStatus {
-    /// It does.
-    pub(crate) has: bool,
-    /// What it waits for: `founding`, `other_founders`, `commitment`, `joining`, `returning`; null if it has its say.
-    pub(crate) waits_for: Option<&'static str>,
-    /// Whom it waits for, or who was started with other founders.
+pub(crate) struct VotingInfo {
+    /// True if this node votes when it is a voter.
+    pub(crate) eligible: bool,
+    /// Why the node does not vote yet; null if it does. One of `bootstrap` (other initial members have not responded yet),
+    /// `bootstrap_mismatch` (a node was started with other initial members), `commit` (the bootstrap configuration is not
+    /// committed yet), `join` (the node was started with `--join` and waits to be added), `rejoin` (the store of the node
+    /// is new, and the leader has not readmitted the node yet).
+    pub(crate) blocked_on: Option<&'static str>,
+    /// The nodes that `blocked_on` is about: those that have not responded, or the one with other initial members.
     pub(crate) nodes: Vec<String>,
-    /// Voters that have lost their stores and are not taken in again yet, as far as this node has heard.
-    pub(crate) lost: Vec<String>,
+    /// Voters whose stores were lost and that have not rejoined yet. Known only from their own messages, so a node that
+    /// has not been contacted by such a voter does not list it.
+    pub(crate) voters_without_data: Vec<String>,
 }
 
 /// The guest.
@@ -120,22 +124,22 @@ impl From<MachineStatus> for ModuleStatus {
     }
 }
 
-impl From<&Status> for SayStatus {
+impl From<&Status> for VotingInfo {
     fn from(raft: &Status) -> Self {
         let names = |nodes: &[NodeId]| nodes.iter().map(|id| id.as_str().to_owned()).collect();
-        let (waits_for, nodes) = match &raft.say {
+        let (blocked_on, nodes) = match &raft.say {
             Say::Has => (None, Vec::new()),
-            Say::Founding { missing } => (Some("founding"), names(missing)),
-            Say::Disagreed { with } => (Some("other_founders"), names(std::slice::from_ref(with))),
-            Say::Soon => (Some("commitment"), Vec::new()),
-            Say::Joining => (Some("joining"), Vec::new()),
-            Say::Returning => (Some("returning"), Vec::new()),
+            Say::Founding { missing } => (Some("bootstrap"), names(missing)),
+            Say::Disagreed { with } => (Some("bootstrap_mismatch"), names(std::slice::from_ref(with))),
+            Say::Soon => (Some("commit"), Vec::new()),
+            Say::Joining => (Some("join"), Vec::new()),
+            Say::Returning => (Some("rejoin"), Vec::new()),
         };
         Self {
-            has: waits_for.is_none(),
-            waits_for,
+            eligible: blocked_on.is_none(),
+            blocked_on,
             nodes,
-            lost: names(&raft.lost),
+            voters_without_data: names(&raft.lost),
         }
     }
 }
@@ -169,7 +173,7 @@ impl App {
                 && self.readiness.has_caught_up()
                 && !self.auditor.is_quarantined(),
             audit: self.audit_status(),
-            say: SayStatus::from(&raft),
+            voting: VotingInfo::from(&raft),
             node_id: raft.node_id.as_str().to_owned(),
         }
     }

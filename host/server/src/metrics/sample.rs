@@ -99,7 +99,7 @@ const DISK: [(&str, &str, DiskCount); 3] = [
 /// Gauges and counters that are set when they are asked for.
 pub(super) struct Sampled {
     build: IntGaugeVec,
-    upgrade_under_way: IntGauge,
+    upgrade_in_progress: IntGauge,
     audit_index: IntGauge,
     differing_nodes: IntGauge,
     undecided: IntGauge,
@@ -117,8 +117,8 @@ pub(super) struct Sampled {
     durable_index: IntGauge,
     disk_full: IntGauge,
     has_lease: IntGauge,
-    has_say: IntGauge,
-    lost_voters: IntGauge,
+    can_vote: IntGauge,
+    voters_without_data: IntGauge,
     snapshot_index: IntGauge,
     peer_lag: IntGaugeVec,
     uptime_seconds: IntGauge,
@@ -129,7 +129,7 @@ pub(super) struct Sampled {
     rollbacks: IntCounter,
     last_rollback: IntGauge,
     queries_waiting: IntGauge,
-    queries_beside: IntCounter,
+    replica_queries: IntCounter,
     queries_overloaded: IntCounter,
     events: IntCounter,
     failures: IntCounter,
@@ -148,8 +148,8 @@ impl Sampled {
                 "Always 1; the labels say which version runs which guest.",
                 &["version", "state_machine", "sha256"],
             )?,
-            upgrade_under_way: gauge(
-                "oarlock_upgrade_under_way",
+            upgrade_in_progress: gauge(
+                "oarlock_upgrade_in_progress",
                 "1 while another guest is about to take over.",
             )?,
             audit_index: gauge(
@@ -219,12 +219,12 @@ impl Sampled {
                 "oarlock_raft_has_lease",
                 "1 at a leader that answers queries without asking a majority.",
             )?,
-            has_say: gauge(
-                "oarlock_raft_has_say",
+            can_vote: gauge(
+                "oarlock_raft_can_vote",
                 "1 if this node votes where it is a voter; 0 while it is new, or its store was wiped or set aside.",
             )?,
-            lost_voters: gauge(
-                "oarlock_raft_lost_voters",
+            voters_without_data: gauge(
+                "oarlock_raft_voters_without_data",
                 "Voters that have lost their stores and are not taken in again yet, as far as this node has heard.",
             )?,
             snapshot_index: gauge(
@@ -262,8 +262,8 @@ impl Sampled {
                 "oarlock_queries_waiting",
                 "Queries that wait for a copy of the guest.",
             )?,
-            queries_beside: counter(
-                "oarlock_queries_beside_total",
+            replica_queries: counter(
+                "oarlock_replica_queries_total",
                 "Queries that were answered by a copy of the guest, beside apply.",
             )?,
             queries_overloaded: counter(
@@ -307,7 +307,7 @@ impl Sampled {
         self.build
             .with_label_values(&[env!("CARGO_PKG_VERSION"), &machine.name, &sha256])
             .set(1);
-        self.upgrade_under_way
+        self.upgrade_in_progress
             .set(upgrades.pending.is_some().into());
         self.audit_index
             .set(number(status.audit.index.unwrap_or(0)));
@@ -332,8 +332,8 @@ impl Sampled {
         self.durable_index.set(number(raft.stable.0));
         self.disk_full.set(raft.disk_full.into());
         self.has_lease.set(raft.has_lease.into());
-        self.has_say.set(status.say.has.into());
-        self.lost_voters.set(number(status.say.lost.len() as u64));
+        self.can_vote.set(status.voting.eligible.into());
+        self.voters_without_data.set(number(status.voting.voters_without_data.len() as u64));
         self.snapshot_index.set(number(status.snapshot_index));
         // A node that leads no more knows nothing of its peers.
         self.peer_lag.reset();
@@ -350,7 +350,7 @@ impl Sampled {
         self.deferred.set(number(machine.counts.deferred));
         set_counter(&self.rollbacks, machine.counts.rollbacks);
         self.queries_waiting.set(number(machine.queries.waiting));
-        set_counter(&self.queries_beside, machine.queries.answered);
+        set_counter(&self.replica_queries, machine.queries.answered);
         set_counter(&self.queries_overloaded, machine.queries.overloaded);
         self.last_rollback
             .set(number(machine.counts.last_rollback_us));

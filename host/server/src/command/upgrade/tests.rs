@@ -74,7 +74,7 @@ fn the_history_names_what_ran_and_what_was_given_up() {
         name: name.map(str::to_owned),
         version: name.map(|_| 2),
         end: end.to_owned(),
-        words: end.to_owned(),
+        message: end.to_owned(),
     };
     let upgrades = Upgrades {
         revision: 3,

@@ -2,16 +2,16 @@
 
 mod binary;
 mod cluster;
-mod http;
 mod module;
 mod node;
 mod places;
 mod proxy;
 mod recorder;
 
+pub use crate::http::connection::HttpResponse;
+pub use crate::http::{Http, NoResponse};
 pub use binary::{built_guest, guest, oarlock, run, run_in};
 pub use cluster::{Cluster, apply_somewhere, eventually, free_ports};
-pub use http::{Answer, Http, Unanswered};
 pub use module::{TARGET, builds_modules, noted, text};
 pub use node::{Node, NodeOptions, QUICK};
 pub use places::{Mount, NetNamespaces, Unavailable};

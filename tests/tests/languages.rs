@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use oarlock_tests::process::{
-    Answer, Cluster, Http, apply_somewhere, built_guest, eventually, guest, run,
+    Cluster, Http, HttpResponse, apply_somewhere, built_guest, eventually, guest, run,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -132,7 +132,7 @@ async fn meets_every_demand(name: &str) {
 }
 
 /// What the guest says; its own words and not the host's.
-async fn sent(http: &Http, command: &str) -> Answer {
+async fn sent(http: &Http, command: &str) -> HttpResponse {
     http.apply(command.to_owned()).await.expect("an answer")
 }
 
@@ -147,7 +147,7 @@ async fn asked(http: &Http) -> Value {
     answer.json()["value"].clone()
 }
 
-fn is_refusal(answer: &Answer, code: &str, field: Option<&str>, of: &str) {
+fn is_refusal(answer: &HttpResponse, code: &str, field: Option<&str>, of: &str) {
     assert_eq!(answer.status, 422, "{of}: {answer:?}");
     let error = &answer.json()["error"];
     let named = (error["code"].as_str(), error["field"].as_str());

@@ -9,8 +9,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::binary::guest;
-use super::http::{Http, Unanswered};
 use super::node::{Node, NodeOptions};
+use crate::http::{Http, NoResponse};
 
 /// How long a condition may take to come true before a test gives it up. Far above what is needed on a slow machine:
 /// it bounds a failing test, it measures nothing.
@@ -268,7 +268,7 @@ async fn try_apply(target: &Http, key: &str, command: &str) -> Option<Value> {
         Ok(answer) if answer.status == 200 => Some(answer.json()),
         Ok(answer) if [429, 503, 504].contains(&answer.status) => None,
         Ok(answer) => panic!("{command} was refused: {answer:?}"),
-        Err(Unanswered { .. }) => None,
+        Err(NoResponse { .. }) => None,
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use super::binary::oarlock;
-use super::http::Http;
+use crate::http::Http;
 
 /// Flags for elections within half a second, so that a test has time for several.
 pub const QUICK: [&str; 6] = [

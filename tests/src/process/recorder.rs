@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::cluster::{eventually, pause};
-use super::http::{Answer, Http};
+use crate::http::Http;
+use crate::http::connection::HttpResponse;
 use crate::sim::history::{History, Kind, OpId, Outcome};
 use crate::sim::machine::View;
 
@@ -153,7 +154,7 @@ impl Shared {
 }
 
 /// Whether the answer says that the command was not carried out and never will be.
-fn is_refused(answer: &Answer) -> bool {
+fn is_refused(answer: &HttpResponse) -> bool {
     [429, 503].contains(&answer.status)
         && ["no_leader", "overloaded"].contains(&answer.error_code().as_str())
 }

@@ -1,12 +1,12 @@
 //! Upgrades that a test asks for, and how far an upgrade is as a node tells it.
 
 use bytes::Bytes;
-use oarlock_tests::process::{Answer, Cluster, Http, Unanswered, eventually};
+use oarlock_tests::process::{Cluster, Http, HttpResponse, NoResponse, eventually};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
 /// Sends the module to a node until one takes it: leaders come and go here.
-pub(crate) async fn upgrade(targets: &[Http], module: &Bytes) -> Answer {
+pub(crate) async fn upgrade(targets: &[Http], module: &Bytes) -> HttpResponse {
     let headers = [("oarlock-timeout-ms", "50000")];
     eventually("a node has the upgrade done", async || {
         for target in targets {
@@ -56,7 +56,7 @@ pub(crate) async fn told<T>(http: &Http, what: &str, find: impl Fn(&Value) -> Op
 }
 
 /// Asks one node, once, beside what the test goes on with.
-pub(crate) fn ask(target: Http, module: Bytes) -> JoinHandle<Result<Answer, Unanswered>> {
+pub(crate) fn ask(target: Http, module: Bytes) -> JoinHandle<Result<HttpResponse, NoResponse>> {
     tokio::spawn(async move {
         let headers = [("oarlock-timeout-ms", "50000")];
         let sent = target.send("POST", "/v1/state-machine", &headers, module);

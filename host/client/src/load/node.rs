@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::Method;
+use hyper::{Method, StatusCode};
 
 use super::generator::{RequestFailure, Session};
 use super::tally::LoadErrorKind;
@@ -69,14 +69,14 @@ impl Session for NodeSession {
             .exchange(endpoint, &self.call, limit, self.timeout)
             .await;
         let (kind, message) = match exchanged {
-            Ok(answer) => match LoadErrorKind::of(answer.status) {
-                None => return Ok(1),
-                Some(kind) => {
-                    let body = &answer.body[..answer.body.len().min(MAX_MESSAGE_BYTES)];
-                    let body = String::from_utf8_lossy(body);
-                    (kind, format!("HTTP {}: {body}", answer.status.as_u16()))
-                }
-            },
+            Ok(answer) if answer.status == StatusCode::OK => return Ok(1),
+            Ok(answer) => {
+                let status = answer.status.as_u16();
+                let body = &answer.body[..answer.body.len().min(MAX_MESSAGE_BYTES)];
+                let body = String::from_utf8_lossy(body);
+                let message = format!("HTTP {status}: {body}");
+                (LoadErrorKind::of(status), message)
+            }
             Err(ExchangeError::Silent) => (
                 LoadErrorKind::TimedOut,
                 format!("{endpoint}: no response in time"),

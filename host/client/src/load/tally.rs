@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hyper::StatusCode;
-
 use super::latencies::Latencies;
 
 /// Why a request was not carried out, or may not have been.
@@ -29,18 +27,17 @@ pub enum LoadErrorKind {
 }
 
 impl LoadErrorKind {
-    /// The kind of a response's status; none for 200.
-    pub fn of(status: StatusCode) -> Option<Self> {
-        Some(match status {
-            StatusCode::OK => return None,
-            StatusCode::UNPROCESSABLE_ENTITY => Self::Refused,
-            StatusCode::INTERNAL_SERVER_ERROR => Self::Failed,
-            StatusCode::PAYLOAD_TOO_LARGE => Self::TooLarge,
-            StatusCode::TOO_MANY_REQUESTS => Self::Overloaded,
-            StatusCode::SERVICE_UNAVAILABLE => Self::NoLeader,
-            StatusCode::GATEWAY_TIMEOUT => Self::TimedOut,
+    /// The kind of a response's status, where it is not 200.
+    pub fn of(status: u16) -> Self {
+        match status {
+            422 => Self::Refused,
+            500 => Self::Failed,
+            413 => Self::TooLarge,
+            429 => Self::Overloaded,
+            503 => Self::NoLeader,
+            504 => Self::TimedOut,
             _ => Self::Other,
-        })
+        }
     }
 
     /// Its name in reports.

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use super::disk;
 use super::etcd::{self, Etcd};
-use super::http1::Pipeline;
-use super::load::{self, Client, Tally};
+use super::load::{self, Turn};
 use super::oarlock::{KEYS, Oarlock};
 use super::report::{Report, Target};
 use super::{Options, Part};
+use oarlock_client::load::generator::Session;
 
 /// Connections of the pipelined load, and requests under way on each.
 const PIPELINED: (usize, usize) = (16, 64);
@@ -105,14 +105,14 @@ async fn other_side(options: &Options, report: &mut Report) -> Option<Side> {
 
 impl Side {
     /// One turn.
-    async fn ask(&self, options: &Options, kind: Kind) -> Tally {
+    async fn ask(&self, options: &Options, kind: Kind) -> Turn {
         let before = self.syncs().await;
-        let mut tally = match self {
+        let mut turn = match self {
             Self::Oarlock(cluster) => ask_oarlock(options, cluster, kind).await,
             Self::Etcd(cluster) => ask_etcd(options, cluster, kind).await,
         };
-        tally.syncs = self.syncs().await - before;
-        tally
+        turn.syncs = self.syncs().await - before;
+        turn
     }
 
     /// How often the leader has synced its log.
@@ -124,7 +124,7 @@ impl Side {
     }
 }
 
-async fn ask_oarlock(options: &Options, cluster: &Oarlock, kind: Kind) -> Tally {
+async fn ask_oarlock(options: &Options, cluster: &Oarlock, kind: Kind) -> Turn {
     let (addresses, pids) = (cluster.addresses(options.spread), cluster.pids());
     let time = options.turn();
     match kind {
@@ -140,10 +140,10 @@ async fn ask_oarlock(options: &Options, cluster: &Oarlock, kind: Kind) -> Tally 
         Kind::Pipelined1 => {
             let open = async |address: &str| Oarlock::writer(address, options.payload).await;
             let connections = open_all(&addresses, PIPELINED.0, open).await;
-            let pipelines = connections
+            let sessions = connections
                 .into_iter()
-                .map(|one| Pipeline::new(one, PIPELINED.1));
-            load::run_pipelines(pipelines.collect(), time, &pids).await
+                .map(|one| one.with_depth(PIPELINED.1));
+            load::run(sessions.collect(), time, &pids).await
         }
         Kind::Reads => {
             let open = async |address: &str| Oarlock::reader(address).await;
@@ -152,7 +152,7 @@ async fn ask_oarlock(options: &Options, cluster: &Oarlock, kind: Kind) -> Tally 
     }
 }
 
-async fn ask_etcd(options: &Options, cluster: &Etcd, kind: Kind) -> Tally {
+async fn ask_etcd(options: &Options, cluster: &Etcd, kind: Kind) -> Turn {
     let (addresses, pids) = (cluster.addresses(options.spread), cluster.pids());
     let write = async |address: &str| Etcd::writer(address, KEYS, options.payload).await;
     let clients = match kind {
@@ -182,14 +182,14 @@ async fn open_all<C>(
 }
 
 /// As many clients on each connection as requests may be under way there.
-fn shared<C: Client + Clone>(connections: Vec<C>) -> Vec<C> {
+fn shared<C: Session + Clone>(connections: Vec<C>) -> Vec<C> {
     connections
         .iter()
         .flat_map(|connection| std::iter::repeat_n(connection, PIPELINED.1).cloned())
         .collect()
 }
 
-fn tell(report: &mut Report, kind: Kind, ours: &[Tally], theirs: &[Tally]) {
+fn tell(report: &mut Report, kind: Kind, ours: &[Turn], theirs: &[Turn]) {
     let (name, target) = match kind {
         Kind::Writes(connections) => {
             let target = if connections == 1000 {
@@ -216,9 +216,9 @@ fn tell(report: &mut Report, kind: Kind, ours: &[Tally], theirs: &[Tally]) {
         ),
     };
     report.load(&name, ours, theirs, target);
-    let all = Tally::merged(ours);
+    let all = Turn::merged(ours);
     if let Kind::Writes(1000) = kind {
-        let per_sync = all.done() as f64 / all.syncs.max(1) as f64;
+        let per_sync = all.tally.done() as f64 / all.syncs.max(1) as f64;
         report.against(
             "commands made durable by one sync, 1000 connections",
             per_sync,
@@ -229,11 +229,11 @@ fn tell(report: &mut Report, kind: Kind, ours: &[Tally], theirs: &[Tally]) {
 }
 
 /// One connection against what the disk alone takes.
-fn tell_single(report: &mut Report, ours: &[Tally], plain: Duration) {
+fn tell_single(report: &mut Report, ours: &[Turn], plain: Duration) {
     let (factor, more) = SINGLE_TARGET;
     let plain = plain.as_secs_f64() * 1e6;
     report.line("  meanwhile: append 4 KiB + fdatasync, p50", plain, "µs");
-    let p50 = Tally::merged(ours).quantile_us(0.5) as f64;
+    let p50 = Turn::merged(ours).tally.latencies.quantile_us(0.5) as f64;
     let name = "  p50, against 1.3 × that + 200 µs";
     report.duel(name, p50, plain * factor + more, "µs", Target::AtMost(1.0));
 }

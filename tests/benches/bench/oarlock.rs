@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use oarlock_tests::process::{Cluster, Http, Node};
+use oarlock_tests::http::Http;
+use oarlock_tests::process::{Cluster, Node};
 
-use super::http1::{Http1, MakeBody};
-use super::http2::Http2;
+use super::sessions::{Http1Session, Http2Session, MakeBody};
 
 /// Keys that are written, and read again: so many that no two requests under way share one, so few that the state
 /// stays small on both sides.
@@ -63,13 +63,12 @@ impl Oarlock {
     }
 
     /// A client that puts values, over HTTP/1.1.
-    pub(crate) async fn writer(address: &str, payload: usize) -> Result<Http1, String> {
-        let opened = Http1::open(address, APPLY, put(payload)).await;
-        opened.map_err(|error| format!("{address}: {error}"))
+    pub(crate) async fn writer(address: &str, payload: usize) -> Result<Http1Session, String> {
+        Http1Session::open(address, APPLY, put(payload)).await
     }
 
     /// So many of these, with connections to all nodes in turn.
-    pub(crate) async fn writers(&self, connections: usize, payload: usize) -> Vec<Http1> {
+    pub(crate) async fn writers(&self, connections: usize, payload: usize) -> Vec<Http1Session> {
         let mut writers = Vec::with_capacity(connections);
         for address in self.addresses(true).iter().cycle().take(connections) {
             let opened = Self::writer(address, payload).await;
@@ -79,26 +78,25 @@ impl Oarlock {
     }
 
     /// A client that gets values, linearizable, over HTTP/1.1.
-    pub(crate) async fn reader(address: &str) -> Result<Http1, String> {
+    pub(crate) async fn reader(address: &str) -> Result<Http1Session, String> {
         let get: MakeBody = Arc::new(|number| {
             format!(r#"{{"get":{{"key":"{}"}}}}"#, key(number, KEYS)).into_bytes()
         });
-        let opened = Http1::open(address, QUERY, get).await;
-        opened.map_err(|error| format!("{address}: {error}"))
+        Http1Session::open(address, QUERY, get).await
     }
 
     /// A client that puts values, over HTTP/2; its clones share the connection.
-    pub(crate) async fn pipeline(address: &str, payload: usize) -> Result<Http2, String> {
-        Http2::open(address, APPLY, put(payload)).await
+    pub(crate) async fn pipeline(address: &str, payload: usize) -> Result<Http2Session, String> {
+        Http2Session::open(address, APPLY, false, put(payload)).await
     }
 }
 
 /// A counter of a node; 0 where it has none of that name.
 pub(crate) async fn metric(node: &Http, name: &str) -> u64 {
-    let Ok(answer) = node.get("/metrics").await else {
+    let Ok(response) = node.get("/metrics").await else {
         return 0;
     };
-    let text = String::from_utf8_lossy(&answer.body);
+    let text = String::from_utf8_lossy(&response.body);
     let line = text.lines().find_map(|line| line.strip_prefix(name));
     line.and_then(|number| number.trim().parse().ok())
         .unwrap_or(0)

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use oarlock_tests::process::{self, Http, Node, apply_somewhere, guest, noted};
+use oarlock_tests::http::Http;
+use oarlock_tests::process::{self, Node, apply_somewhere, guest, noted};
 use task_queue_raft::RaftConfig;
 
 use super::Options;
@@ -51,32 +52,32 @@ async fn under_load(options: &Options, report: &mut Report, ours: &Oarlock, mib:
             let node = ours.cluster.nodes[usize::from(note) % 3].http();
             // Another module under every size, since the one that runs already is refused.
             let module = noted("kv", &[mib as u8, note]);
-            let answer = node.send(
+            let response = node.send(
                 "POST",
                 "/v1/state-machine",
                 &[("oarlock-timeout-ms", "60000")],
                 module,
             );
-            let answer = answer.await.expect("an answer");
-            assert_eq!(answer.status, 200, "{answer:?}");
+            let response = response.await.expect("a response");
+            assert_eq!(response.status, 200, "{response:?}");
             slowest = slowest.max(begun.elapsed());
         }
         tokio::time::sleep(BETWEEN).await;
         slowest
     };
-    let (tally, slowest) = load::run_during(clients, work, &ours.pids()).await;
+    let (turn, slowest) = load::run_during(clients, work, &ours.pids()).await;
     let name = format!(
         "{UPGRADES} upgrades under {} requests, state of {mib} MiB",
-        tally.done()
+        turn.tally.done()
     );
     report.line(
         &format!("{name}: failed"),
-        tally.failed() as f64,
+        turn.tally.failed() as f64,
         "requests",
     );
     report.duel(
         &format!("{name}: longest request, against twice the heartbeat"),
-        tally.quantile_us(1.0) as f64 / 1e3,
+        turn.tally.latencies.max_us() as f64 / 1e3,
         2.0 * heartbeat.as_secs_f64() * 1e3,
         "ms",
         Target::AtMost(1.0),
@@ -86,9 +87,7 @@ async fn under_load(options: &Options, report: &mut Report, ours: &Oarlock, mib:
         slowest.as_secs_f64(),
         "s",
     );
-    for (words, count) in &tally.errors {
-        report.note(&format!("upgrade: {count} × {words}"));
-    }
+    report.errors("upgrade", &turn.tally);
 }
 
 /// Has the binary check the largest of the example guests.

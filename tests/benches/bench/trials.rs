@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use oarlock_tests::process::{Cluster, Http, Node, eventually};
+use oarlock_tests::http::Http;
+use oarlock_tests::process::{Cluster, Node, eventually};
 use task_queue_raft::storage::redb::RedbStore;
 use task_queue_raft::storage::{LogStore, WriteBatch};
 use task_queue_raft::types::{Entry, Index};
@@ -12,7 +13,7 @@ use tokio::sync::watch;
 
 use super::Options;
 use super::disk::entry;
-use super::load::{self, Client};
+use super::load;
 use super::oarlock::{Oarlock, metric};
 use super::report::{Report, Target};
 use super::usage::Usage;
@@ -120,31 +121,29 @@ pub(crate) async fn transfer(options: &Options, report: &mut Report) {
         let mut moved = 0;
         for node in nodes.iter().cycle().take(TRANSFERS) {
             tokio::time::sleep(TRANSFER_EVERY).await;
-            let answer = node.send("POST", "/v1/leader/transfer", &[], "").await;
-            moved += usize::from(answer.is_ok_and(|answer| answer.status == 200));
+            let response = node.send("POST", "/v1/leader/transfer", &[], "").await;
+            moved += usize::from(response.is_ok_and(|response| response.status == 200));
         }
         moved
     });
     let time = TRANSFER_EVERY * (TRANSFERS as u32 + 2);
-    let tally = load::run(clients, time, &ours.pids()).await;
+    let turn = load::run(clients, time, &ours.pids()).await;
     let moved = moving.await.expect("a task that does not panic");
     let name = format!(
         "leadership moved {moved} times under {} requests",
-        tally.done()
+        turn.tally.done()
     );
     report.line(
         &format!("{name}: failed"),
-        tally.failed() as f64,
+        turn.tally.failed() as f64,
         "requests",
     );
     report.line(
         "  longest request",
-        tally.quantile_us(1.0) as f64 / 1e3,
+        turn.tally.latencies.max_us() as f64 / 1e3,
         "ms",
     );
-    for (words, count) in &tally.errors {
-        report.note(&format!("transfer: {count} × {words}"));
-    }
+    report.errors("transfer", &turn.tally);
 }
 
 /// Starts a node whose log holds many entries, none of them in a snapshot.
@@ -172,8 +171,8 @@ pub(crate) async fn restart(options: &Options, report: &mut Report) {
     cluster.nodes[0].start();
     let node = cluster.nodes[0].http();
     eventually("the node is ready", async || {
-        let answer = node.get("/readyz").await.ok()?;
-        (answer.status == 200).then_some(())
+        let response = node.get("/readyz").await.ok()?;
+        (response.status == 200).then_some(())
     })
     .await;
     let name = format!(
@@ -227,8 +226,8 @@ pub(crate) async fn idle(options: &Options, report: &mut Report) {
     // Until each node has said that it has caught up, there is something to do.
     for node in nodes.iter() {
         eventually("the node is ready", async || {
-            let answer = node.get("/readyz").await.ok()?;
-            (answer.status == 200).then_some(())
+            let response = node.get("/readyz").await.ok()?;
+            (response.status == 200).then_some(())
         })
         .await;
     }

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
-use oarlock_tests::process::{Http, eventually, free_ports};
+use oarlock_tests::http::Http;
+use oarlock_tests::http::http2::Http2;
+use oarlock_tests::process::{eventually, free_ports};
 use tempfile::TempDir;
 
-use super::http1::MakeBody;
-use super::http2::Http2;
+use super::sessions::{Http2Session, MakeBody};
 
 const PUT: &str = "/etcdserverpb.KV/Put";
 const RANGE: &str = "/etcdserverpb.KV/Range";
@@ -107,10 +108,10 @@ impl Etcd {
     /// How often the leader has synced its log.
     pub(crate) async fn syncs(&self) -> u64 {
         let http = Http(self.clients[self.leader].clone());
-        let Ok(answer) = http.get("/metrics").await else {
+        let Ok(response) = http.get("/metrics").await else {
             return 0;
         };
-        let text = String::from_utf8_lossy(&answer.body);
+        let text = String::from_utf8_lossy(&response.body);
         let name = "etcd_disk_wal_fsync_duration_seconds_count ";
         let line = text.lines().find_map(|line| line.strip_prefix(name));
         line.and_then(|number| number.trim().parse().ok())
@@ -118,7 +119,11 @@ impl Etcd {
     }
 
     /// A client that puts values.
-    pub(crate) async fn writer(address: &str, keys: u64, payload: usize) -> Result<Http2, String> {
+    pub(crate) async fn writer(
+        address: &str,
+        keys: u64,
+        payload: usize,
+    ) -> Result<Http2Session, String> {
         let value = super::oarlock::payload(payload);
         let message: MakeBody = Arc::new(move |number| {
             let key = super::oarlock::key(number, keys);
@@ -126,24 +131,22 @@ impl Etcd {
             message.extend(field(2, value.as_bytes()));
             message
         });
-        Http2::open_grpc(address, PUT, message).await
+        Http2Session::open(address, PUT, true, message).await
     }
 
     /// A client that gets values; a range is linearizable unless it says otherwise.
-    pub(crate) async fn reader(address: &str, keys: u64) -> Result<Http2, String> {
+    pub(crate) async fn reader(address: &str, keys: u64) -> Result<Http2Session, String> {
         let message: MakeBody =
             Arc::new(move |number| field(1, super::oarlock::key(number, keys).as_bytes()));
-        Http2::open_grpc(address, RANGE, message).await
+        Http2Session::open(address, RANGE, true, message).await
     }
 }
 
 /// Position of the node that says that it leads.
 async fn leader(addresses: &[String]) -> Option<usize> {
     for (at, address) in addresses.iter().enumerate() {
-        let mut client = Http2::open_grpc(address, STATUS, Arc::new(|_| Vec::new()))
-            .await
-            .ok()?;
-        let status = client.call(0).await.ok()?;
+        let mut client = Http2::open(address, STATUS, true).await.ok()?;
+        let status = client.call(Vec::new()).await.ok()?;
         // StatusResponse: header = 1 (whose member_id = 2), leader = 4.
         let own = bytes_at(&status, 1).and_then(|header| number_at(header, 2))?;
         if number_at(&status, 4)? == own {

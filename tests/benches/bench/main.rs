@@ -1,35 +1,34 @@
-//! Measures Oarlock beside what it is compared with: the bare disk, and etcd where it is installed.
+//! The project's benchmarks.
 //!
-//! `cargo run --release -p oarlock-tests --bin versus`
+//! `cargo run --release -p oarlock-tests --bin bench`
 //!
-//! Machines drift, so a figure alone says little. What is compared is measured in turn within one run, A B A B, and
-//! what counts is the ratio. `host/docs/performance.md` tells how the figures there were taken.
+//! The speed of a machine drifts, so a figure alone means little. What is compared is measured in turn within one run,
+//! A B A B, and the ratio counts. `host/docs/performance.md` describes how the figures there were taken.
 //!
 //! | module | what it measures |
 //! |---|---|
 //! | [`disk`] | the log store against a plain append + fdatasync of the same bytes |
 //! | [`core_alone`] | the consensus core without disk and network |
 //! | [`apply`] | guests as WebAssembly against the same code native |
-//! | [`duel`] | three nodes against three of etcd, the same load |
-//! | [`trials`] | failover, transfer under load, restart, idleness |
-//! | [`plug`] | modules that take over under load; the check of a file |
-//! | [`load`], [`http1`], [`http2`] | closed loops of requests, and the two protocols that they speak |
+//! | [`compare`] | three nodes against three of etcd, or of another binary, under the same load |
+//! | [`trials`] | failover, transfer under load, restart, an idle cluster |
+//! | [`modules`] | upgrades under load; `oarlock check` |
+//! | [`load`], [`sessions`] | one turn of a load, and its sessions over HTTP/1.1 and HTTP/2 |
 //! | [`etcd`], [`oarlock`] | a cluster of each |
-//! | [`usage`] | what a process has used of processor and disk |
+//! | [`usage`] | processor time and disk writes of a process |
 //! | [`report`], [`draw`] | table, JSON and picture |
 
 mod apply;
+mod compare;
 mod core_alone;
 mod disk;
 mod draw;
-mod duel;
 mod etcd;
-mod http1;
-mod http2;
 mod load;
+mod modules;
 mod oarlock;
-mod plug;
 mod report;
+mod sessions;
 mod trials;
 mod usage;
 
@@ -51,28 +50,28 @@ pub(crate) enum Part {
     Apply,
     /// Writes, against etcd.
     Writes,
-    /// Writes with many requests under way on each connection, against etcd.
+    /// Writes with many requests in flight on each connection, against etcd.
     Pipelined,
     /// Linearizable reads, against etcd.
     Reads,
-    /// A leader is killed: how long no write is acknowledged.
+    /// How long no write is acknowledged after a leader was killed.
     Failover,
-    /// Leadership is handed over under load.
+    /// Leadership is transferred under load.
     Transfer,
     /// A node starts with a long log.
     Restart,
-    /// Modules take over under load.
+    /// Upgrades under load.
     Upgrade,
-    /// A module is checked.
+    /// `oarlock check`.
     Check,
-    /// Nothing is asked of a cluster.
+    /// A cluster without requests.
     Idle,
 }
 
-/// Measures Oarlock beside the bare disk and etcd, in one run.
+/// Measures Oarlock, the bare disk and etcd in one run.
 #[derive(Debug, Parser)]
 pub(crate) struct Options {
-    /// What to measure; all of it if nothing is said.
+    /// What to measure. Default: everything.
     #[arg(long, value_delimiter = ',')]
     only: Vec<Part>,
     /// Measured time of each turn, in seconds.
@@ -81,7 +80,7 @@ pub(crate) struct Options {
     /// Turns of each side.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Connections of the closed loops of writes.
+    /// Connections of the writes.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 64, 256, 1000])]
     connections: Vec<usize>,
     /// Bytes of a value.
@@ -90,31 +89,31 @@ pub(crate) struct Options {
     /// Send to all nodes in turn rather than to the leader alone.
     #[arg(long)]
     spread: bool,
-    /// How often a leader is killed.
+    /// How many times a leader is killed.
     #[arg(long, default_value_t = 20)]
     trials: usize,
-    /// How long an idle cluster is watched, in seconds.
+    /// How long an idle cluster is measured, in seconds.
     #[arg(long, default_value_t = 60)]
     idle_seconds: u64,
     /// Entries of the log that a node starts with.
     #[arg(long, default_value_t = 1_000_000)]
     entries: u64,
-    /// Where the data goes: a directory on the disk that is to be measured.
+    /// Directory of the data, on the disk to measure.
     #[arg(long)]
     dir: Option<PathBuf>,
-    /// Runs this binary of oarlock rather than building that of this tree.
+    /// Use this binary of oarlock instead of building this tree's.
     #[arg(long)]
     binary: Option<PathBuf>,
-    /// Against three nodes of this binary of oarlock rather than etcd: what a change has brought.
+    /// Compare with three nodes of this binary of oarlock instead of etcd: the effect of a change.
     #[arg(long, value_name = "BINARY", conflicts_with = "alone")]
     against: Option<PathBuf>,
-    /// Without etcd, even if it is installed.
+    /// Without etcd, also where it is installed.
     #[arg(long)]
     alone: bool,
-    /// Prints JSON instead of a table.
+    /// Print JSON instead of a table.
     #[arg(long)]
     json: bool,
-    /// Draws the picture of an earlier run's JSON to standard output, and measures nothing.
+    /// Draw the picture of an earlier run's JSON to standard output, and measure nothing.
     #[arg(long, value_name = "FILE.json")]
     draw: Option<PathBuf>,
 }
@@ -145,9 +144,9 @@ fn main() -> ExitCode {
     }
     if let Some(dir) = &options.dir {
         // The directories of the clusters follow it.
-        tempfile::env::override_temp_dir(dir).expect("nobody has set it before");
+        tempfile::env::override_temp_dir(dir).expect("it is set once");
     }
-    // Few threads, so that the nodes keep the others; both sides' clients run on them.
+    // Few threads, because the nodes need the others; the clients of both sides run on them.
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cores.div_ceil(4).min(4))
@@ -174,7 +173,7 @@ async fn measure(options: &Options, report: &mut Report) {
     if options.wants(Part::Apply) {
         apply::measure(options, report);
     }
-    duel::measure(options, report).await;
+    compare::measure(options, report).await;
     if options.wants(Part::Transfer) {
         trials::transfer(options, report).await;
     }
@@ -185,10 +184,10 @@ async fn measure(options: &Options, report: &mut Report) {
         trials::restart(options, report).await;
     }
     if options.wants(Part::Upgrade) {
-        plug::upgrade(options, report).await;
+        modules::upgrade(options, report).await;
     }
     if options.wants(Part::Check) {
-        plug::check(options, report);
+        modules::check(options, report);
     }
     if options.wants(Part::Idle) {
         trials::idle(options, report).await;

@@ -2,15 +2,16 @@
 
 use std::fmt::Write;
 
+use oarlock_client::load::tally::LoadTally;
 use serde_json::{Value, json};
 
 use super::Options;
-use super::load::Tally;
+use super::load::Turn;
 
-/// What a ratio should be.
+/// What a ratio should reach.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Target {
-    /// Nothing was promised.
+    /// There is no target.
     None,
     /// This or more.
     AtLeast(f64),
@@ -27,7 +28,7 @@ impl Target {
         }
     }
 
-    fn words(self) -> String {
+    fn text(self) -> String {
         match self {
             Self::None => String::new(),
             Self::AtLeast(least) => format!("≥ {least}"),
@@ -43,7 +44,7 @@ struct Line {
     ours: f64,
     theirs: Option<f64>,
     target: Target,
-    /// All that was measured of a load.
+    /// Everything that was measured of a load.
     details: Value,
 }
 
@@ -63,7 +64,7 @@ impl Line {
     }
 }
 
-/// See the module.
+/// All lines of a run.
 pub(crate) struct Report {
     seconds: u64,
     rounds: usize,
@@ -85,10 +86,10 @@ impl Report {
         }
     }
 
-    /// A word for the reader.
-    pub(crate) fn note(&mut self, words: &str) {
-        eprintln!("{words}");
-        self.notes.push(words.to_owned());
+    /// A remark.
+    pub(crate) fn note(&mut self, text: &str) {
+        eprintln!("{text}");
+        self.notes.push(text.to_owned());
     }
 
     /// A figure that is compared with nothing.
@@ -115,12 +116,12 @@ impl Report {
 
     /// A load: throughput, median and 99th percentile, each against the other side's. The ratio of throughput is the
     /// median of those of the turns that follow each other.
-    pub(crate) fn load(&mut self, name: &str, ours: &[Tally], theirs: &[Tally], target: Target) {
-        let (our_all, their_all) = (Tally::merged(ours), Tally::merged(theirs));
+    pub(crate) fn load(&mut self, name: &str, ours: &[Turn], theirs: &[Turn], target: Target) {
+        let (our_all, their_all) = (Turn::merged(ours), Turn::merged(theirs));
         let mut ratios: Vec<f64> = ours
             .iter()
             .zip(theirs)
-            .map(|(our, their)| our.rate() / their.rate())
+            .map(|(our, their)| our.tally.rate() / their.tally.rate())
             .collect();
         ratios.sort_by(f64::total_cmp);
         let compared = !theirs.is_empty();
@@ -130,19 +131,19 @@ impl Report {
             "other": compared.then(|| details(&their_all)),
             "ratios_of_turns": ratios,
         });
-        let their_p50 = their_all.quantile_us(0.5) as f64;
+        let their_p50 = their_all.tally.latencies.quantile_us(0.5) as f64;
         self.push(
             name,
             "/s",
-            our_all.rate(),
-            of_them(their_all.rate()),
+            our_all.tally.rate(),
+            of_them(their_all.tally.rate()),
             target,
             details,
         );
         for (quantile, title) in [(0.5, "p50"), (0.99, "p99")] {
             let (our, their) = (
-                our_all.quantile_us(quantile),
-                their_all.quantile_us(quantile),
+                our_all.tally.latencies.quantile_us(quantile),
+                their_all.tally.latencies.quantile_us(quantile),
             );
             self.push(
                 &format!("  {title}"),
@@ -154,7 +155,7 @@ impl Report {
             );
         }
         if matches!(target, Target::AtLeast(_)) && compared {
-            let p99 = our_all.quantile_us(0.99) as f64;
+            let p99 = our_all.tally.latencies.quantile_us(0.99) as f64;
             self.duel(
                 "  p99, against the other's p50",
                 p99,
@@ -163,7 +164,7 @@ impl Report {
                 Target::AtMost(1.0),
             );
         }
-        let cpu = |all: &Tally| all.each_us(all.node_cpu);
+        let cpu = |all: &Turn| all.each_us(all.node_cpu);
         self.push(
             "  processor time of the nodes, each",
             "µs",
@@ -172,8 +173,19 @@ impl Report {
             Target::None,
             Value::Null,
         );
-        for (words, count) in our_all.errors.iter().chain(&their_all.errors) {
-            self.note(&format!("{name}: {count} × {words}"));
+        for all in [&our_all, &their_all] {
+            self.errors(name, &all.tally);
+        }
+    }
+
+    /// Notes the errors of a load.
+    pub(crate) fn errors(&mut self, name: &str, tally: &LoadTally) {
+        for (kind, count) in &tally.errors {
+            let example = tally.example.as_deref().unwrap_or_default();
+            let kind = kind.name();
+            self.note(&format!(
+                "{name}: {count} × {kind}, the first error: {example}"
+            ));
         }
     }
 
@@ -194,7 +206,7 @@ impl Report {
             target,
             details,
         };
-        // A long run shows that it lives; the table comes at its end.
+        // A long run shows its progress; the table comes at its end.
         eprintln!("{}", row(&line));
         self.lines.push(line);
     }
@@ -231,7 +243,7 @@ impl Report {
                 "ours": line.ours,
                 "other": line.theirs,
                 "ratio": line.ratio(),
-                "target": line.target.words(),
+                "target": line.target.text(),
                 "verdict": line.verdict(),
                 "details": line.details,
             })
@@ -256,7 +268,7 @@ fn row(line: &Line) -> String {
     let row = format!(
         "{name:<62}{:>12}{other:>12}{ratio:>8}  {} {}",
         figure(line.ours),
-        line.target.words(),
+        line.target.text(),
         line.verdict()
     );
     row.trim_end().to_owned()
@@ -271,19 +283,20 @@ fn figure(value: f64) -> String {
     }
 }
 
-fn details(tally: &Tally) -> Value {
+fn details(turn: &Turn) -> Value {
+    let (tally, latencies) = (&turn.tally, &turn.tally.latencies);
     json!({
         "done": tally.done(),
         "failed": tally.failed(),
         "rate": tally.rate(),
-        "p50_us": tally.quantile_us(0.5),
-        "p95_us": tally.quantile_us(0.95),
-        "p99_us": tally.quantile_us(0.99),
-        "p999_us": tally.quantile_us(0.999),
-        "max_us": tally.quantile_us(1.0),
-        "node_cpu_us_each": tally.each_us(tally.node_cpu),
-        "client_cpu_us_each": tally.each_us(tally.client_cpu),
-        "log_syncs": tally.syncs,
+        "p50_us": latencies.quantile_us(0.5),
+        "p95_us": latencies.quantile_us(0.95),
+        "p99_us": latencies.quantile_us(0.99),
+        "p999_us": latencies.quantile_us(0.999),
+        "max_us": latencies.max_us(),
+        "node_cpu_us_each": turn.each_us(turn.node_cpu),
+        "client_cpu_us_each": turn.each_us(turn.client_cpu),
+        "log_syncs": turn.syncs,
     })
 }
 

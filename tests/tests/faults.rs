@@ -11,7 +11,7 @@ fn targets(cluster: &Cluster) -> Vec<Http> {
     cluster.nodes.iter().map(Node::http).collect()
 }
 
-/// Waits until these nodes follow one of them, and says which.
+/// Waits until these nodes follow one of them, and returns which.
 async fn leader_among(cluster: &Cluster, nodes: &[usize]) -> usize {
     eventually("the others have a leader of their own", async || {
         let mut leader = None;
@@ -32,7 +32,7 @@ fn others(count: usize, than: usize) -> Vec<usize> {
     (0..count).filter(|at| *at != than).collect()
 }
 
-/// Said where a test can't be made here: loudly, for it proves nothing then.
+/// Printed where a fault can't be made on this machine: the test proves nothing then.
 fn not_here(what: &str, why: &Unavailable) {
     eprintln!("NOT TESTED HERE: {what}, because it can't be set up: {why}");
 }
@@ -99,7 +99,7 @@ async fn the_history_is_linearizable_while_leaders_that_hold_leases_are_paused()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_history_is_linearizable_while_what_a_leader_says_or_hears_is_cut_off() {
+async fn the_history_is_linearizable_while_a_leaders_messages_are_cut_off_in_one_direction() {
     let mut cluster = Cluster::prepare(3, "queue", &QUICK);
     let wires = Wires::between(&mut cluster).await;
     cluster.nodes.iter_mut().for_each(Node::start);
@@ -117,7 +117,7 @@ async fn the_history_is_linearizable_while_what_a_leader_says_or_hears_is_cut_of
             };
             wires.cut(from, to);
         }
-        // One that hears nobody keeps the others quiet by its heartbeats until it steps down.
+        // A leader that receives nothing still sends heartbeats until it steps down.
         leader_among(&cluster, &rest).await;
         recorder.progress(20).await;
         wires.heal();
@@ -202,7 +202,7 @@ async fn the_history_is_linearizable_while_packets_between_network_namespaces_go
 #[tokio::test(flavor = "multi_thread")]
 async fn the_history_is_linearizable_while_the_leaders_disk_is_full() {
     let mut cluster = Cluster::prepare(3, "queue", &QUICK);
-    // All have a small one, whoever comes to lead.
+    // All nodes have a small disk, because any of them may lead.
     let disks: Result<Vec<Mount>, Unavailable> = cluster
         .nodes
         .iter()
@@ -218,10 +218,13 @@ async fn the_history_is_linearizable_while_the_leaders_disk_is_full() {
     recorder.progress(20).await;
     let ballast = cluster.nodes[leader].data_dir().join("ballast");
     fill(&ballast);
-    let full = eventually("the node says that its disk is full", async || {
+    let full = eventually("the node reports that its disk is full", async || {
         let log = cluster.nodes[leader].log();
-        let said = ["No space left on device", "disk is full"];
-        said.iter().any(|words| log.contains(words)).then_some(())
+        let reports = ["No space left on device", "disk is full"];
+        reports
+            .iter()
+            .any(|report| log.contains(report))
+            .then_some(())
     });
     full.await;
     recorder.progress(20).await;

@@ -1,5 +1,5 @@
-//! `host/docs/writing-a-guest.md` keeps its word: its files are written and its commands run, one after the other, in an
-//! empty folder, and print what stands beside them.
+//! `host/docs/writing-a-guest.md` is right: its files are written and its commands run in an empty folder, one after the
+//! other, and print the output that the page shows.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -53,7 +53,7 @@ fn blocks(page: &str) -> Vec<Block> {
     blocks
 }
 
-/// A script that fails at the first command that fails, or prints something else than the page says.
+/// A script that fails at the first command that fails, or prints something else than the page shows.
 fn script(commands: &str) -> String {
     let mut script = "set -eu\n".to_owned();
     for line in commands.lines() {
@@ -161,7 +161,7 @@ impl Drop for Reader {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_follows_the_guide_has_a_cluster_of_three_and_its_next_version() {
+async fn the_guide_leads_to_a_cluster_of_three_and_its_next_version() {
     if !builds_modules(&root()) {
         // The gate installs it first, so there this runs.
         eprintln!("NOT TESTED HERE: the guide, because {TARGET} is not installed");
@@ -199,7 +199,7 @@ async fn whoever_follows_the_guide_has_a_cluster_of_three_and_its_next_version()
 
 #[test]
 fn a_page_is_taken_apart_into_files_and_commands() {
-    let page = "words\n```sh\none\ntwo\n```\nmore\n```rust file=a/b.rs\nfn f() {}\n```\n";
+    let page = "text\n```sh\none\ntwo\n```\nmore\n```rust file=a/b.rs\nfn f() {}\n```\n";
     assert_eq!(
         blocks(page),
         [

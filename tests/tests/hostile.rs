@@ -150,7 +150,7 @@ async fn garbage_on_either_port_closes_that_connection_and_harms_nothing() {
     assert_eq!(
         cluster.leader().await,
         leader,
-        "nobody lost the leader over it"
+        "no node lost the leader over it"
     );
     put(&http, "b", "2").await;
     assert_eq!(
@@ -192,14 +192,14 @@ async fn a_half_closed_connection_still_gets_its_answer() {
     assert_eq!(get(&http, "a").await, json!("1"));
 }
 
-/// Starts a node that must refuse, and returns what it says.
+/// Starts a node that must refuse, and returns its log.
 fn refusal(node: &mut Node) -> String {
     let before = node.log().len();
     node.start();
     let status = node.wait();
-    let said = node.log()[before..].to_owned();
-    assert_eq!(status.code(), Some(1), "{said}");
-    said
+    let log = node.log()[before..].to_owned();
+    assert_eq!(status.code(), Some(1), "{log}");
+    log
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -212,16 +212,16 @@ async fn a_data_directory_of_another_node_or_cluster_is_refused_with_the_reason(
 
     let own = cluster.nodes[0].data_dir().to_owned();
     cluster.nodes[0].options_mut().data_dir = cluster.dir().join("node2");
-    let said = refusal(&mut cluster.nodes[0]);
-    assert!(said.contains("node2") && said.contains("node1"), "{said}");
+    let log = refusal(&mut cluster.nodes[0]);
+    assert!(log.contains("node2") && log.contains("node1"), "{log}");
     cluster.nodes[0].options_mut().data_dir = own;
 
     cluster.nodes[0]
         .options_mut()
         .args
         .extend(["--cluster-id".to_owned(), "another".to_owned()]);
-    let said = refusal(&mut cluster.nodes[0]);
-    assert!(said.contains("another"), "{said}");
+    let log = refusal(&mut cluster.nodes[0]);
+    assert!(log.contains("another"), "{log}");
     cluster.nodes[0].options_mut().args.truncate(2);
 
     cluster.nodes[0].start();
@@ -260,7 +260,7 @@ async fn a_node_of_another_cluster_is_not_talked_to() {
     );
     assert!(
         cluster.nodes[2].log().contains("another"),
-        "one log line says why: {}",
+        "one log line has the reason: {}",
         cluster.nodes[2].log()
     );
 }
@@ -274,8 +274,8 @@ async fn a_data_directory_of_another_state_machine_is_refused_with_the_reason() 
 
     let kv = cluster.nodes[0].options_mut().args[1].clone();
     cluster.nodes[0].options_mut().args[1] = guest("counter").display().to_string();
-    let said = refusal(&mut cluster.nodes[0]);
-    assert!(said.contains("state machine"), "{said}");
+    let log = refusal(&mut cluster.nodes[0]);
+    assert!(log.contains("state machine"), "{log}");
 
     cluster.nodes[0].options_mut().args[1] = kv;
     cluster.nodes[0].start();
@@ -291,8 +291,8 @@ async fn a_node_with_another_state_machine_stops_and_the_others_go_on() {
     cluster.nodes[2].kill();
     fs::remove_dir_all(cluster.nodes[2].data_dir()).expect("a directory");
     cluster.nodes[2].options_mut().args[1] = guest("counter").display().to_string();
-    let said = refusal(&mut cluster.nodes[2]);
-    assert!(said.contains("state machine"), "{said}");
+    let log = refusal(&mut cluster.nodes[2]);
+    assert!(log.contains("state machine"), "{log}");
     put(&cluster.nodes[1].http(), "b", "2").await;
     assert_eq!(get(&cluster.nodes[0].http(), "b").await, json!("2"));
 
@@ -348,12 +348,12 @@ async fn a_damaged_data_file_is_never_trusted() {
         bytes[at + 8] ^= 0x20;
     }
     fs::write(&log, &bytes).expect("writable");
-    let said = refusal(&mut cluster.nodes[0]);
+    let log = refusal(&mut cluster.nodes[0]);
     assert!(
-        said.to_lowercase().contains("damaged")
-            || said.to_lowercase().contains("corrupt")
-            || said.contains("checksum"),
-        "{said}"
+        log.to_lowercase().contains("damaged")
+            || log.to_lowercase().contains("corrupt")
+            || log.contains("checksum"),
+        "{log}"
     );
 
     // With what it had before the damage it takes part again.

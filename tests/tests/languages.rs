@@ -1,5 +1,5 @@
-//! The same counter in every language on the same cluster of real processes: one list of demands, and whoever is built
-//! has to meet it. Rust is always there; C, Python and JavaScript where `cargo xtask guests --languages` has built them.
+//! The same counter in every language on the same cluster of real processes, with one list of demands. Rust is always
+//! tested; C, Python and JavaScript where `cargo xtask guests --languages` has built them.
 //!
 //! `OARLOCK_TEST_LANGUAGES=all` demands all four, as the gate does.
 
@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 
 const ADD: &str = r#"{"add":{"by":1}}"#;
 const GET: &str = r#"{"get":{}}"#;
-/// A twentieth of what a command and a query get unless somebody says otherwise: what every language has to do with.
+/// A twentieth of what a command and a query get by default: enough for every language.
 const FUEL: [&str; 4] = [
     "--fuel-per-command",
     "50000000",
@@ -90,7 +90,7 @@ fn is_built(name: &str) -> bool {
     let how = "`cargo xtask guests --languages` builds it";
     assert!(built || !demanded, "{name} is not built; {how}");
     if !built {
-        eprintln!("{name} is not built, so this test says nothing of it; {how}");
+        eprintln!("{name} is not built, so this test proves nothing; {how}");
     }
     built
 }
@@ -131,7 +131,7 @@ async fn meets_every_demand(name: &str) {
     assert_eq!(statuses.len(), 4, "all nodes are level, with one hash");
 }
 
-/// What the guest says; its own words and not the host's.
+/// The guest's own message, not the host's.
 async fn sent(http: &Http, command: &str) -> HttpResponse {
     http.apply(command.to_owned()).await.expect("an answer")
 }
@@ -155,7 +155,7 @@ fn is_refusal(answer: &HttpResponse, code: &str, field: Option<&str>, of: &str) 
     assert!(
         error["message"]
             .as_str()
-            .is_some_and(|words| !words.is_empty())
+            .is_some_and(|text| !text.is_empty())
     );
 }
 
@@ -332,7 +332,7 @@ async fn a_new_node_gets_a_snapshot(cluster: &mut Cluster, value: i64) {
     let status = new.status().await.expect("it runs");
     assert!(status["snapshot_index"].as_u64() > Some(0), "{status}");
     assert_eq!(asked(&new).await, json!(value));
-    // And it goes on as the others do: the hash says so.
+    // Its state is that of the others: the hashes are equal.
     let targets = [new];
     let reply = apply_somewhere(&targets, "grown", ADD).await;
     assert_eq!(reply, json!({"value": value + 1}));

@@ -43,7 +43,7 @@ async fn add(cluster: &mut Cluster, asked: usize) -> usize {
     at
 }
 
-/// Waits until a node names exactly these as voters, and says what it is.
+/// Waits until a node names exactly these as voters, and returns its status.
 async fn knows_voters(http: &Http, wanted: &[&str]) -> Value {
     eventually("the node knows the voters", async || {
         let status = http.status().await?;
@@ -60,7 +60,7 @@ async fn knows_voters(http: &Http, wanted: &[&str]) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_grows_from_one_to_three_to_five_and_shrinks_again() {
-    // Few entries to a snapshot: whoever comes late gets one.
+    // Few entries to a snapshot: a node that joins late receives one.
     let mut cluster = Cluster::start(1, "kv", &["--snapshot-threshold", "20"]);
     cluster.leader().await;
     for number in 0..50 {
@@ -120,7 +120,7 @@ async fn a_cluster_grows_from_one_to_three_to_five_and_shrinks_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dead_node_is_replaced_in_one_call_and_promotion_waits_for_nobody() {
+async fn a_dead_node_is_replaced_in_one_call_and_a_promotion_that_cannot_succeed_fails_at_once() {
     let mut cluster = Cluster::start(3, "kv", &[]);
     cluster.leader().await;
     cluster.apply_somewhere("one", &put(1)).await;
@@ -131,7 +131,7 @@ async fn a_dead_node_is_replaced_in_one_call_and_promotion_waits_for_nobody() {
     order(&cluster.nodes[0].http(), "POST", "/v1/members", body).await;
     knows_voters(&cluster.nodes[at].http(), &["node1", "node2", "node4"]).await;
 
-    // Nobody listens there: it can't catch up, and says so at once.
+    // There is no node at that address: it can't catch up, and the error comes at once.
     let http = cluster.nodes[1].http();
     order(
         &http,
@@ -151,7 +151,7 @@ async fn a_dead_node_is_replaced_in_one_call_and_promotion_waits_for_nobody() {
     for (method, path, body, expected) in [
         (
             "POST",
-            "/v1/members/nobody/promote",
+            "/v1/members/unknown/promote",
             "",
             (404, "unknown_node"),
         ),
@@ -245,13 +245,12 @@ async fn the_commands_change_members_and_leader() {
     cluster.leader().await;
     let at = cluster.join();
     let endpoint = cluster.nodes[0].http().0;
-    let patiently = |words: &[&str], timeout_ms: &str| {
-        let words =
-            words
-                .iter()
+    let patiently = |args: &[&str], timeout_ms: &str| {
+        let args =
+            args.iter()
                 .copied()
                 .chain(["--endpoints", &endpoint, "--timeout-ms", timeout_ms]);
-        let output = run(words);
+        let output = run(args);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         (
             output.status.code(),
@@ -259,7 +258,7 @@ async fn the_commands_change_members_and_leader() {
             text(&output.stderr),
         )
     };
-    let oarlock = |words: &[&str]| patiently(words, "60000");
+    let oarlock = |args: &[&str]| patiently(args, "60000");
     let node = format!("node2={}", cluster.nodes[at].peer_addr());
     let added = oarlock(&["members", "add", &node]);
     assert!(

@@ -36,10 +36,11 @@ async fn a_new_project_passes_its_tests_builds_and_serves() {
     // The versions that this repository has fetched, so that the network is not needed.
     std::fs::copy(root().join("Cargo.lock"), folder.join("Cargo.lock")).expect("writable");
     let tested = cargo(&folder, &["test"]);
-    let said = text(&tested);
+    let output = text(&tested);
     assert!(
-        tested.status.success() && said.contains("test tests::adding_replies_with_the_sum ... ok"),
-        "{said}"
+        tested.status.success()
+            && output.contains("test tests::adding_replies_with_the_sum ... ok"),
+        "{output}"
     );
     let formatted = cargo_fmt(&folder);
     assert!(formatted.status.success(), "{}", text(&formatted));

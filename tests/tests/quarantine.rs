@@ -1,5 +1,5 @@
-//! A node that came to another state than the others, as a process: it serves nobody until it has a leader's state in
-//! place of its own, also where it is killed in between.
+//! A node whose state diverged, as a process: it serves no request until it has reinstalled a leader's state, also after
+//! it was killed in between.
 
 use oarlock_tests::process::{Cluster, Http, Node, QUICK, Recorder, eventually};
 use serde_json::{Value, json};
@@ -20,8 +20,8 @@ fn with(cluster: &mut Cluster, at: usize, args: &[&str]) {
     options.args.extend(args.iter().map(|&arg| arg.to_owned()));
 }
 
-/// Three nodes of which the last has missed some commands, and has a snapshot without them. They stand still, and nobody
-/// has noticed.
+/// Three nodes of which the last has missed some commands, and has a snapshot without them. No node has noticed it yet,
+/// and none runs.
 async fn with_an_odd_one(args: &[&str], missed: impl Fn(usize) -> String) -> Cluster {
     let mut all = QUICK.to_vec();
     all.extend(args);
@@ -30,7 +30,7 @@ async fn with_an_odd_one(args: &[&str], missed: impl Fn(usize) -> String) -> Clu
     // It takes no command of this length, which the others do.
     with(&mut cluster, ODD, &["--max-command-bytes", SHORTEST]);
     for at in 0..3 {
-        // Nobody compares states for now.
+        // Without audits for now.
         with(&mut cluster, at, &["--audit-interval-ms", "3600000"]);
         cluster.nodes[at].start();
     }
@@ -51,7 +51,7 @@ async fn with_an_odd_one(args: &[&str], missed: impl Fn(usize) -> String) -> Clu
     cluster
 }
 
-/// Has the others carry out a command or refuse it, whoever leads.
+/// Has the other nodes carry out a command or refuse it.
 async fn put(cluster: &Cluster, number: usize, command: &str) {
     let key = format!("before-{number}");
     let headers = [("idempotency-key", key.as_str())];
@@ -110,8 +110,7 @@ async fn a_node_that_differs_is_given_the_state_of_the_others_under_load_and_ser
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_is_killed_in_quarantine_serves_nobody_when_it_is_back_until_it_has_another_state()
- {
+async fn a_node_that_was_killed_in_quarantine_serves_no_request_until_it_has_a_leaders_state() {
     // A snapshot takes its time to arrive: the module alone is some hundred kilobytes.
     let mut cluster = with_an_odd_one(&["--snapshot-bytes-per-second", "100000"], enqueue).await;
     for at in 0..3 {

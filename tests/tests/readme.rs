@@ -1,5 +1,5 @@
-//! The README keeps its word: its guest is written down verbatim in a folder outside of the repository, builds, passes
-//! its tests and serves; its commands get the replies that stand beside them; its flags are there.
+//! The README is right: its guest, written verbatim into a folder outside the repository, builds, passes its tests and
+//! serves; its commands get the replies that the README shows; its flags exist.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -39,17 +39,17 @@ fn section(heading: &str) -> &'static str {
     rest.split("\n## ").next().unwrap_or(rest)
 }
 
-/// A command or a query of the README, and the reply that stands beside it, if one does.
+/// A command or a query of the README, and the reply that it shows, if any.
 #[derive(Debug)]
-struct Said {
+struct Exchange {
     query: bool,
     body: String,
     reply: Option<String>,
 }
 
 /// What a part of the README sends: `oarlock apply '…'  # reply` and `curl …/v1/apply … -d '…'`.
-fn sent(part: &str) -> Vec<Said> {
-    let said = part.lines().filter_map(|line| {
+fn sent(part: &str) -> Vec<Exchange> {
+    let exchanges = part.lines().filter_map(|line| {
         let query = line.starts_with("oarlock query '") || line.contains("/v1/query");
         let apply = line.starts_with("oarlock apply '") || line.contains("/v1/apply ");
         let rest = if line.starts_with("curl ") {
@@ -61,21 +61,21 @@ fn sent(part: &str) -> Vec<Said> {
         let reply = after
             .split_once('#')
             .map(|(_, reply)| reply.trim().to_owned());
-        Some(Said {
+        Some(Exchange {
             query,
             body: body.to_owned(),
             reply,
         })
     });
-    said.collect()
+    exchanges.collect()
 }
 
 /// Sends all of it to a new machine, and compares.
 fn exchange(module: GuestModule, part: &str) {
     let mut machine = WasmMachine::new(module, MachineLimits::default(), None).unwrap();
-    let said = sent(part);
-    assert!(said.len() > 1, "{part}");
-    for (number, Said { query, body, reply }) in (1..).zip(said) {
+    let exchanges = sent(part);
+    assert!(exchanges.len() > 1, "{part}");
+    for (number, Exchange { query, body, reply }) in (1..).zip(exchanges) {
         let at = Moment {
             index: Index(number),
             time_ms: 1,
@@ -167,10 +167,10 @@ async fn the_guest_of_the_readme_builds_passes_its_tests_and_answers_as_told() {
     let folder = tempfile::tempdir().unwrap();
     write_guest(folder.path());
     let tested = cargo(folder.path(), &["test"]);
-    let said = text(&tested);
+    let output = text(&tested);
     assert!(
-        tested.status.success() && said.contains("test tests::a_seat_is_sold_once ... ok"),
-        "{said}"
+        tested.status.success() && output.contains("test tests::a_seat_is_sold_once ... ok"),
+        "{output}"
     );
     if let Some(why) = cannot_build_modules(folder.path()) {
         // The gate installs both first, so there this half runs too.
@@ -187,13 +187,13 @@ async fn the_guest_of_the_readme_builds_passes_its_tests_and_answers_as_told() {
     serve(path.trim_end_matches(".wasm"), section("Write a guest")).await;
 }
 
-/// Serves a guest, and has the program send what the part says.
+/// Serves a guest and sends the commands of the part.
 async fn serve(guest: &str, part: &str) {
     let cluster = Cluster::start(1, guest, &[]);
     let http = cluster.nodes[0].http();
     let ready = async || (http.get("/readyz").await.ok()?.status == 200).then_some(());
     eventually("the node is ready", ready).await;
-    for Said { query, body, reply } in sent(part) {
+    for Exchange { query, body, reply } in sent(part) {
         let name = if query { "query" } else { "apply" };
         let output = run([name, &body, "--endpoints", &http.0]);
         let reply = reply.unwrap_or_default();
@@ -216,13 +216,13 @@ fn every_flag_of_the_readme_is_one_of_its_command() {
         let Some((_, called)) = line.split_once("oarlock ") else {
             continue;
         };
-        let mut words = called
+        let mut parts = called
             .split('#')
             .next()
             .unwrap_or(called)
             .split_whitespace();
-        let command = words.next().unwrap_or_default();
-        let flags: Vec<&str> = words.filter(|word| word.starts_with("--")).collect();
+        let command = parts.next().unwrap_or_default();
+        let flags: Vec<&str> = parts.filter(|part| part.starts_with("--")).collect();
         if line.contains('`') || flags.is_empty() {
             continue;
         }
@@ -245,7 +245,7 @@ fn the_commands_of_the_readme_are_accepted_by_the_guests_that_they_are_for() {
 
 #[test]
 #[should_panic(expected = "the reply to")]
-fn a_reply_that_is_not_the_one_beside_its_command_is_found() {
+fn a_reply_that_differs_from_the_readme_is_found() {
     let wrong =
         "oarlock apply '{\"add\":{\"by\":5}}'  # {\"value\":6}\noarlock query '{\"get\":{}}'\n";
     let counter = root().join("examples-wasm/dist/counter.wasm");

@@ -1,5 +1,5 @@
-//! Real processes whose disks were wiped or damaged: each says so, and is a voter again once the others have given it
-//! everything; where too many are gone, the cluster stands still and says so too.
+//! Real processes whose disks were wiped or corrupted: each reports it, and votes again once the others have sent it
+//! everything. Where a majority lost its data, the cluster elects no leader and reports that too.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ fn targets(cluster: &Cluster) -> Vec<Http> {
     cluster.nodes.iter().map(Node::http).collect()
 }
 
-/// Waits until a node has its say again and all nodes count it.
+/// Waits until a node may vote again and all nodes count its vote.
 async fn is_a_voter_again(cluster: &Cluster, at: usize) {
     let id = cluster.nodes[at].id().to_owned();
     eventually("the node votes again", async || {
@@ -46,7 +46,7 @@ fn forget_log(cluster: &Cluster, at: usize) {
 /// What a module is recognized by among other bytes.
 const NOTE: [u8; 64] = *b"a note that stands in no other file, so that a test can find it.";
 
-/// Damages each copy of the note in a file; says how many there were.
+/// Corrupts each copy of the note in a file; returns how many there were.
 fn spoil_note(file: &Path) -> usize {
     let mut bytes = fs::read(file).expect("a file");
     let found = |(_, window): &(usize, &[u8])| *window == NOTE;
@@ -106,9 +106,9 @@ async fn heals_from_a_damaged_module(
     forget_log(cluster, at);
     cluster.nodes[at].start();
     assert_eq!(cluster.nodes[at].wait().code(), Some(1));
-    let said = cluster.nodes[at].log();
-    for words in ["damaged", "--repair"] {
-        assert!(said.contains(words), "{words} is missing: {said}");
+    let log = cluster.nodes[at].log();
+    for text in ["damaged", "--repair"] {
+        assert!(log.contains(text), "{text} is missing: {log}");
     }
     let args = cluster.nodes[at].options_mut().args.clone();
     cluster.nodes[at]
@@ -164,9 +164,9 @@ async fn a_damaged_log_stops_the_node_by_name_and_with_the_flag_it_heals_under_l
     forget_log(&cluster, victim);
     cluster.nodes[victim].start();
     assert_eq!(cluster.nodes[victim].wait().code(), Some(1));
-    let said = cluster.nodes[victim].log();
-    for words in ["raft.redb", "damaged", "--repair"] {
-        assert!(said.contains(words), "{words} is missing: {said}");
+    let log = cluster.nodes[victim].log();
+    for text in ["raft.redb", "damaged", "--repair"] {
+        assert!(log.contains(text), "{text} is missing: {log}");
     }
     let aside = cluster.nodes[victim].data_dir().join("damaged-1");
     assert!(!aside.exists(), "nothing is touched without the flag");
@@ -226,7 +226,7 @@ async fn voting(node: &Node) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_majority_with_wiped_disks_stands_still_and_every_node_says_so() {
+async fn a_majority_with_wiped_disks_elects_no_leader_and_every_node_reports_it() {
     let mut cluster = Cluster::start(3, "kv", &quick_with_snapshots());
     cluster.leader().await;
     let put = json!({"put": {"key": "k", "value": "v"}}).to_string();
@@ -242,20 +242,20 @@ async fn a_majority_with_wiped_disks_stands_still_and_every_node_says_so() {
         cluster.nodes[at].start();
     }
     for at in [0, 1] {
-        eventually("the node says for whom it waits", async || {
+        eventually("the node names what it waits for", async || {
             cluster.nodes[at].log().contains("node3").then_some(())
         })
         .await;
     }
     cluster.nodes[2].start();
-    eventually("the node with the data says who is lost", async || {
+    eventually("the node with the data names the lost ones", async || {
         let log = cluster.nodes[2].log();
         log.contains("too many voters have lost their stores")
             .then_some(())
     })
     .await;
     for at in [0, 1] {
-        eventually("the wiped node says that it is not new", async || {
+        eventually("the wiped node reports that it is not new", async || {
             let log = cluster.nodes[at].log();
             log.contains("the cluster is not new").then_some(())
         })
@@ -269,10 +269,17 @@ async fn a_majority_with_wiped_disks_stands_still_and_every_node_says_so() {
         );
     }
     let whole = voting(&cluster.nodes[2]).await;
-    assert_eq!(whole["voters_without_data"], json!(["node1", "node2"]), "{whole}");
+    assert_eq!(
+        whole["voters_without_data"],
+        json!(["node1", "node2"]),
+        "{whole}"
+    );
     let metrics = cluster.nodes[2].http().get("/metrics").await;
     let metrics = String::from_utf8(metrics.expect("an answer").body.to_vec()).expect("text");
-    for line in ["oarlock_raft_can_vote 1", "oarlock_raft_voters_without_data 2"] {
+    for line in [
+        "oarlock_raft_can_vote 1",
+        "oarlock_raft_voters_without_data 2",
+    ] {
         assert!(
             metrics.lines().any(|found| found == line),
             "{line}: {metrics}"
@@ -284,7 +291,7 @@ async fn a_majority_with_wiped_disks_stands_still_and_every_node_says_so() {
         let refused = http.send("POST", "/v1/apply", &headers, put.clone()).await;
         assert_eq!(refused.expect("an answer").status, 503);
     }
-    // What is not on the wiped disks alone is there, for whoever begins anew from it.
+    // Data that is not on the wiped disks alone is still there to recover from.
     assert!(cluster.nodes[2].data_dir().join("raft.redb").is_file());
 }
 
@@ -296,9 +303,9 @@ async fn a_new_cluster_waits_for_all_of_its_nodes_and_then_begins_by_itself() {
     // First of all it waits for both of the others.
     let waits = json!({"eligible": false, "blocked_on": "bootstrap", "nodes": ["node3"], "voters_without_data": []});
     for at in [0, 1] {
-        eventually("the node says for whom it waits", async || {
-            let said = cluster.nodes[at].log().contains("node3");
-            (said && voting(&cluster.nodes[at]).await == waits).then_some(())
+        eventually("the node names what it waits for", async || {
+            let named = cluster.nodes[at].log().contains("node3");
+            (named && voting(&cluster.nodes[at]).await == waits).then_some(())
         })
         .await;
     }
@@ -307,7 +314,8 @@ async fn a_new_cluster_waits_for_all_of_its_nodes_and_then_begins_by_itself() {
     let put = json!({"put": {"key": "k", "value": "v"}}).to_string();
     cluster.apply_somewhere("one", &put).await;
     cluster.converged().await;
-    let founded = json!({"eligible": true, "blocked_on": null, "nodes": [], "voters_without_data": []});
+    let founded =
+        json!({"eligible": true, "blocked_on": null, "nodes": [], "voters_without_data": []});
     for node in &cluster.nodes {
         eventually("the node is eligible to vote", async || {
             (voting(node).await == founded).then_some(())

@@ -1,4 +1,4 @@
-//! The scenario scripts: each says what the nodes do. `REWRITE=1` in the environment refreshes their output.
+//! The scenario scripts: each shows what the nodes do. `REWRITE=1` in the environment refreshes their output.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ fn folder() -> PathBuf {
 }
 
 #[test]
-fn every_script_says_what_the_nodes_do() {
+fn every_script_shows_what_the_nodes_do() {
     let rewrite = std::env::var_os("REWRITE").is_some_and(|value| value == "1");
     let files = script::files(&folder()).unwrap();
     assert!(files.len() >= 10, "{files:?}");

@@ -122,7 +122,7 @@ fn a_failure_is_told_by_a_shorter_run_that_breaks_the_same_invariant() {
     );
 }
 
-/// The command is run as anyone would run it who has nothing but the words of a failure.
+/// The command is run as a reader of the failure would run it.
 #[test]
 fn the_command_of_a_failure_replays_it_to_the_same_byte() {
     quiet();

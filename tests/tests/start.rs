@@ -24,7 +24,7 @@ async fn serve_without_flags_runs_one_node_with_the_built_in_queue_durable_in_oa
         Command::new(oarlock())
             .arg("serve")
             .current_dir(dir.path())
-            // Only so that tests can run beside each other: the addresses, nothing else.
+            // Addresses of its own, because tests run at the same time.
             .env("OARLOCK_PEER_ADDR", format!("127.0.0.1:{}", ports[0]))
             .env("OARLOCK_CLIENT_ADDR", format!("127.0.0.1:{}", ports[1]))
             .stdin(Stdio::null())
@@ -58,22 +58,22 @@ async fn serve_without_flags_runs_one_node_with_the_built_in_queue_durable_in_oa
     second.wait().expect("it ends");
 }
 
-/// A module that is refused: `serve` and `check` say why and exit with 1.
+/// A module that is refused: `serve` and `check` print the reason and exit with 1.
 fn assert_refused(dir: &Path, file: &str, bytes: &[u8], reasons: &[&str]) {
     let path = dir.join(file);
     fs::write(&path, bytes).expect("writable");
     let path = path.to_str().expect("UTF-8");
     for args in [vec!["serve", "--state-machine", path], vec!["check", path]] {
         let (code, stdout, stderr) = text(&run_in(dir, &args));
-        let said = format!("{stdout}{stderr}");
-        assert_eq!(code, Some(1), "{args:?}: {said}");
+        let output = format!("{stdout}{stderr}");
+        assert_eq!(code, Some(1), "{args:?}: {output}");
         for reason in reasons {
             assert!(
-                said.contains(reason),
-                "{args:?} does not say {reason:?}: {said}"
+                output.contains(reason),
+                "{args:?} does not contain {reason:?}: {output}"
             );
         }
-        assert!(!said.contains("panicked"), "{said}");
+        assert!(!output.contains("panicked"), "{output}");
     }
     assert!(
         !dir.join("oarlock-data").exists(),
@@ -168,7 +168,7 @@ fn a_client_command_without_a_node_exits_with_3() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_client_commands_do_what_their_help_says() {
+async fn the_client_commands_do_what_their_help_describes() {
     let mut cluster = Cluster::start(3, "queue", &[]);
     cluster.leader().await;
     let endpoints: Vec<String> = cluster.nodes.iter().map(|node| node.http().0).collect();
@@ -225,7 +225,7 @@ async fn the_client_commands_do_what_their_help_says() {
 
     let (code, stdout, _) = call(&["status"]);
     assert_eq!(code, Some(0));
-    for word in [
+    for part in [
         "node1",
         "node2",
         "node3",
@@ -233,7 +233,7 @@ async fn the_client_commands_do_what_their_help_says() {
         "follower",
         "task-queue",
     ] {
-        assert!(stdout.contains(word), "{stdout}");
+        assert!(stdout.contains(part), "{stdout}");
     }
     assert!(
         !stdout.contains('\u{1b}'),
@@ -334,6 +334,6 @@ fn a_reader_that_goes_away_is_no_crash() {
         .expect("oarlock starts");
     drop(child.stdout.take());
     let output = child.wait_with_output().expect("it ends");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(!said.contains("panicked"), "{said}");
+    let output = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.contains("panicked"), "{output}");
 }

@@ -7,7 +7,7 @@
 //! | `type_names` | no two shared types have the same name |
 //! | `purity` | the consensus core has no clock, randomness, IO or threads |
 //! | `waits` | no test is switched off, and no test sleeps |
-//! | `language` | the words of the old private language are rare |
+//! | `language` | the vocabulary of the old private language is rare |
 //! | `machine_paths` | no path and no registry of the machine that a file was written on |
 //! | `layout` | the top level, the length of files, the numbers of decisions, links |
 //! | `acceptance` | each test that the acceptance table names exists |

@@ -17,7 +17,7 @@ use super::report::{Report, Target};
 const BATCH: u64 = 64;
 /// Keys of the store.
 const KEYS: u64 = 1_000;
-/// What a call into the guest may cost beside the code that runs there, for each command.
+/// What a call into the guest may add to the code that runs there, for each command.
 const BOUNDARY_NS: f64 = 100.0;
 
 /// Measures each of the example guests.

@@ -16,7 +16,7 @@ const PUT: &str = "/etcdserverpb.KV/Put";
 const RANGE: &str = "/etcdserverpb.KV/Range";
 const STATUS: &str = "/etcdserverpb.Maintenance/Status";
 
-/// What to say where there is none.
+/// Printed where there is none.
 pub(crate) const HOW_TO_GET: &str =
     "etcd is not installed, so nothing is compared with it; on Debian: apt-get install etcd-server";
 
@@ -134,7 +134,7 @@ impl Etcd {
         Http2Session::open(address, PUT, true, message).await
     }
 
-    /// A client that gets values; a range is linearizable unless it says otherwise.
+    /// A client that gets values; a range is linearizable by default.
     pub(crate) async fn reader(address: &str, keys: u64) -> Result<Http2Session, String> {
         let message: MakeBody =
             Arc::new(move |number| field(1, super::oarlock::key(number, keys).as_bytes()));
@@ -142,7 +142,7 @@ impl Etcd {
     }
 }
 
-/// Position of the node that says that it leads.
+/// Position of the leader.
 async fn leader(addresses: &[String]) -> Option<usize> {
     for (at, address) in addresses.iter().enumerate() {
         let mut client = Http2::open(address, STATUS, true).await.ok()?;

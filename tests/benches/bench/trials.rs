@@ -223,7 +223,7 @@ fn fill(data_dir: &std::path::Path, options: &Options) {
 pub(crate) async fn idle(options: &Options, report: &mut Report) {
     let ours = Oarlock::start(&[], options.binary.as_deref()).await;
     let nodes: Arc<[Http]> = ours.cluster.nodes.iter().map(Node::http).collect();
-    // Until each node has said that it has caught up, there is something to do.
+    // A node that has not caught up is not idle.
     for node in nodes.iter() {
         eventually("the node is ready", async || {
             let response = node.get("/readyz").await.ok()?;

@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kernels_words_are_understood() {
+    fn the_kernels_figures_are_parsed() {
         let stat = "7 (a b) c) S 1 7 7 0 -1 4194560 1 0 0 0 250 50 0 0 20 0 1 0 5 1 1";
         assert_eq!(ticks_of(stat), Duration::from_secs(3));
         assert_eq!(written_of("rchar: 1\nwrite_bytes: 4096\n"), 4096);

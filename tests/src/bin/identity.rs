@@ -1,4 +1,4 @@
-//! Runs random commands through a live, a restored and a replayed copy of each guest, and says whether they are the same.
+//! Runs random commands through a live, a restored and a replayed copy of each guest, and prints whether they are the same.
 //!
 //! `cargo run --release -p oarlock-tests --bin identity -- --commands 1000000`
 

@@ -25,7 +25,7 @@ struct Options {
     /// Heartbeats, of all leaders together.
     #[arg(long, value_name = "N", default_value_t = 0)]
     heartbeats: u8,
-    /// A leader that hears nobody may step down.
+    /// A leader without contact to a majority may step down.
     #[arg(long)]
     steps_down: bool,
     /// Anything else can happen while a disk writes.

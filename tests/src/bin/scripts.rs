@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use oarlock_tests::script::{self, Verdict};
 
-/// Runs scenario scripts, and compares what the nodes do with what the files say.
+/// Runs scenario scripts and compares what the nodes do with the files.
 #[derive(Debug, Parser)]
 struct Options {
     /// Writes the output anew. Read the difference before you keep it.
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     let mut good = true;
     for file in files {
         let verdict = script::check(&file, options.rewrite);
-        let words = match &verdict {
+        let text = match &verdict {
             Ok(Verdict::Same) => "same".to_owned(),
             Ok(Verdict::Differs(..)) if options.rewrite => "rewritten".to_owned(),
             Ok(Verdict::Differs(line, then, now)) => {
@@ -47,7 +47,7 @@ fn main() -> ExitCode {
                 error.to_string()
             }
         };
-        println!("{}: {words}", file.display());
+        println!("{}: {text}", file.display());
     }
     if good {
         ExitCode::SUCCESS

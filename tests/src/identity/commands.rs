@@ -191,7 +191,7 @@ impl Commands {
                     .map(|_| self.rng.number() as u8)
                     .collect();
             }
-            // Fields that nobody knows, and types that don't fit.
+            // Unknown fields, and wrong types.
             4 => {
                 let odd = [
                     json!({"unknown": {}}),

@@ -58,7 +58,7 @@ pub fn oarlock() -> &'static Path {
 }
 
 /// A committed guest, by its name, or the one in `OARLOCK_TEST_GUESTS`: the gate runs these tests on freshly built
-/// guests too. Those of the tests lie beside the examples, and one that is not committed is where
+/// guests too. Those of the tests are next to the examples, and one that is not committed is where
 /// `cargo xtask guests --languages` puts it.
 pub fn guest(name: &str) -> PathBuf {
     let file = format!("{name}.wasm");

@@ -20,8 +20,8 @@ const LOOKS_AGAIN: Duration = Duration::from_millis(50);
 /// Below it are the ports of well-known services, and those of the README.
 const LOWEST_PORT: u32 = 12_000;
 
-/// Ports that are free now, and that the system gives to nobody who does not ask for them by number: a node that is
-/// down for a while finds its own again. Each is given once in a process, and processes begin at different places.
+/// Ports that are free now and outside the range from which the system chooses: a node that is down for a while can
+/// bind its own again. Each is returned once in a process, and processes begin at different numbers.
 ///
 /// # Panics
 /// If loopback has none.
@@ -40,7 +40,7 @@ pub fn free_ports(count: usize) -> Vec<u16> {
     ports
 }
 
-/// From here on the system chooses ports for whoever wants any.
+/// The system chooses ports from here on.
 fn first_given_port() -> u16 {
     const USUAL: u16 = 32_768;
     let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");

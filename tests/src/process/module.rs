@@ -41,7 +41,7 @@ pub fn builds_modules(folder: &Path) -> bool {
     Path::new(String::from_utf8_lossy(&library.stdout).trim()).is_dir()
 }
 
-/// All that a program has said.
+/// Everything that a program printed.
 pub fn text(output: &Output) -> String {
     let (out, error) = (&output.stdout, &output.stderr);
     format!(

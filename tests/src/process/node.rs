@@ -48,7 +48,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node that is not running yet. Its log goes beside its data directory.
+    /// A node that is not running yet. Its log is a file next to its data directory.
     pub fn new(options: NodeOptions) -> Self {
         let log = options.data_dir.with_extension("log");
         Self {
@@ -59,7 +59,7 @@ impl Node {
         }
     }
 
-    /// Runs another binary from the next start on: one of an earlier version, say.
+    /// Runs another binary from the next start on, such as one of an earlier version.
     pub fn use_binary(&mut self, binary: &Path) {
         self.binary = Some(binary.to_owned());
     }
@@ -75,15 +75,15 @@ impl Node {
             .open(&self.log)
             .expect("a log file");
         let options = &self.options;
-        let mut words = options
+        let mut command_line = options
             .within
             .iter()
             .map(OsString::from)
             .collect::<Vec<_>>();
         let binary = self.binary.as_deref().unwrap_or_else(|| oarlock());
-        words.push(binary.into());
-        let child = Command::new(&words[0])
-            .args(&words[1..])
+        command_line.push(binary.into());
+        let child = Command::new(&command_line[0])
+            .args(&command_line[1..])
             .arg("serve")
             .args(["--node-id", &options.id, "--peer-addr", &options.peer_addr])
             .args([
@@ -103,7 +103,7 @@ impl Node {
         self.child = Some(child);
     }
 
-    /// SIGKILL, as a power cut would: nothing is said, nothing is flushed.
+    /// SIGKILL, like a power cut: nothing is flushed.
     ///
     /// # Panics
     /// If it does not run.
@@ -171,7 +171,7 @@ impl Node {
         Http(self.options.client_addr.clone())
     }
 
-    /// All that it has said.
+    /// Everything that it wrote to its log.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }

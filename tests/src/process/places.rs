@@ -1,5 +1,5 @@
-//! What only root may set up: file systems of a few MiB, and networks of one's own. Where it is not permitted, a test
-//! is told so and says it.
+//! What only root may set up: file systems of a few MiB, and network namespaces. Where it is not permitted, the test
+//! gets an error and prints it.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -15,15 +15,15 @@ impl fmt::Display for Unavailable {
     }
 }
 
-fn system(words: &[&str]) -> Result<(), Unavailable> {
-    let line = words.join(" ");
-    let output = Command::new(words[0]).args(&words[1..]).output();
+fn system(args: &[&str]) -> Result<(), Unavailable> {
+    let line = args.join(" ");
+    let output = Command::new(args[0]).args(&args[1..]).output();
     let output = output.map_err(|error| Unavailable(format!("{line}: {error}")))?;
     if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(Unavailable(format!("{line}: {}", said.trim())))
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    Err(Unavailable(format!("{line}: {}", stderr.trim())))
 }
 
 /// A file system in memory, of a given size; gone when dropped.

@@ -1,5 +1,5 @@
 //! A wire between each two nodes that can be cut in one direction, as a firewall would that drops packets: what was sent
-//! waits, and arrives if the cut heals before somebody gives up on the connection.
+//! waits, and arrives if the cut heals before one side closes the connection.
 
 use std::collections::BTreeMap;
 
@@ -56,7 +56,7 @@ impl Wires {
         let back = self.cuts[&(to, from)].subscribe();
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
-                // Where nobody listens, the connection ends as it would without the wire.
+                // Without a listener the connection ends as it would without the proxy.
                 let Ok(far) = TcpStream::connect(&address).await else {
                     continue;
                 };

@@ -1,7 +1,7 @@
 //! Clients of real processes whose history is recorded, for the simulation's check that all of it could have happened
 //! one thing after another.
 //!
-//! The object is one queue of the task queue, from which nobody takes: enqueueing appends and tells the place, and the
+//! The object is one queue of the task queue, from which nothing is taken: enqueueing appends and tells the place, and the
 //! number of tasks is the length.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -136,7 +136,7 @@ impl Shared {
         };
         let headers = [("oarlock-timeout-ms", PATIENCE_MS)];
         let asking = target.send("POST", path, &headers, body.to_string());
-        // A process that stands still says nothing.
+        // A paused process sends nothing.
         let Ok(Ok(answer)) = tokio::time::timeout(GIVES_UP, asking).await else {
             return Outcome::Unknown;
         };
@@ -153,7 +153,7 @@ impl Shared {
     }
 }
 
-/// Whether the answer says that the command was not carried out and never will be.
+/// Whether the response excludes that the command was or will be carried out.
 fn is_refused(answer: &HttpResponse) -> bool {
     [429, 503].contains(&answer.status)
         && ["no_leader", "overloaded"].contains(&answer.error_code().as_str())
@@ -163,7 +163,7 @@ fn place(reply: &Value) -> u64 {
     reply["id"].as_u64().expect("an id, counted from 1") - 1
 }
 
-/// A queue that nobody has put anything into is not there.
+/// A queue does not exist before its first task.
 fn length(stats: &Value) -> u64 {
     stats["queues"][QUEUE]["ready"].as_u64().unwrap_or(0)
 }

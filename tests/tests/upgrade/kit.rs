@@ -55,7 +55,7 @@ pub(crate) async fn told<T>(http: &Http, what: &str, find: impl Fn(&Value) -> Op
     .await
 }
 
-/// Asks one node, once, beside what the test goes on with.
+/// Sends the upgrade to one node, once, while the test goes on.
 pub(crate) fn ask(target: Http, module: Bytes) -> JoinHandle<Result<HttpResponse, NoResponse>> {
     tokio::spawn(async move {
         let headers = [("oarlock-timeout-ms", "50000")];

@@ -33,17 +33,17 @@ async fn a_guest_with_another_layout_of_its_state_takes_over_and_the_way_back_is
     // The value is what it was, and what is new begins.
     let reply = apply_somewhere(&targets, "second-0", ADD).await;
     assert_eq!(reply, json!({"value": 20, "adds": 1}));
-    // A key of before is answered as it was then, in the words of then.
+    // A key used before the upgrade gets the same reply as then.
     let again = apply_somewhere(&targets, "first-2", ADD).await;
     assert_eq!(again, json!({"value": 15}));
 
     let back = upgrade(&targets[leader..], &first).await;
     assert_eq!(back.status, 422, "{back:?}");
     assert_eq!(back.error_code(), "module_refused");
-    let words = back.json()["error"]["message"].to_string();
+    let message = back.json()["error"]["message"].to_string();
     assert!(
-        words.contains("version 2") && words.contains("goes on"),
-        "{words}"
+        message.contains("version 2") && message.contains("goes on"),
+        "{message}"
     );
     all_run(&cluster, &json!(sha256(&second))).await;
     let past = targets[leader]

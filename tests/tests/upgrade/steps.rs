@@ -22,7 +22,7 @@ const ATTEMPTS: u8 = 8;
 /// How far an upgrade is, for one node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Step {
-    /// The node that was asked looks at the module, and nobody else knows of it.
+    /// Only the node that received the request checks the module.
     Check,
     /// It has begun, and no byte is in the log.
     Begun,
@@ -30,7 +30,7 @@ enum Step {
     Bytes,
     /// All are, and the node tries a copy of the state.
     Trying,
-    /// It has said that it is ready.
+    /// It has reported that it is ready.
     Ready,
     /// The entry of the switch is committed.
     Activated,
@@ -40,7 +40,7 @@ enum Step {
     Snapshot,
 }
 
-/// What a node says of the upgrade to this module, as far as it goes for `victim`.
+/// How far a node reports the upgrade to this module to be for `victim`.
 fn step_of(told: &Value, sha256: &str, victim: &str) -> Step {
     if told["history"][0]["sha256"] == *sha256 {
         assert_eq!(told["history"][0]["end"], "activated", "{told:#}");
@@ -125,7 +125,7 @@ impl Try<'_> {
         .await;
     }
 
-    /// Whether the blow fell at this step, by what is left of the victim and what the others say.
+    /// Whether the blow fell at this step, by what is left of the victim and what the others report.
     async fn was_hit(&self, cluster: &Cluster, wanted: Step, seen: Step) -> bool {
         let (victim, others) = (
             &cluster.nodes[self.victim],
@@ -222,8 +222,8 @@ killed! {
     a_follower_is_killed_between_the_bytes: Follower at Bytes;
     a_leader_is_killed_while_it_tries_the_module: Leader at Trying;
     a_follower_is_killed_while_it_tries_the_module: Follower at Trying;
-    a_leader_is_killed_after_its_word_that_it_is_ready: Leader at Ready;
-    a_follower_is_killed_after_its_word_that_it_is_ready: Follower at Ready;
+    a_leader_is_killed_after_its_report_that_it_is_ready: Leader at Ready;
+    a_follower_is_killed_after_its_report_that_it_is_ready: Follower at Ready;
     a_leader_is_killed_at_the_entry_of_the_switch: Leader at Activated;
     a_follower_is_killed_at_the_entry_of_the_switch: Follower at Activated;
     a_leader_is_killed_between_its_switch_and_the_snapshot_after_it: Leader at Switched;

@@ -8,7 +8,7 @@ use super::kit::{all_run, ask, sha256, told, upgrade};
 const CLIENTS: usize = 4;
 const NOTE_BYTES: usize = 1 << 20;
 
-/// The states of the nodes in the upgrade under way, once these nodes have said that they are ready.
+/// The states of the nodes in the upgrade in progress, once these nodes have reported that they are ready.
 async fn once_ready(node: &Node, ready: &[&str]) -> Value {
     told(&node.http(), "those who are there are ready", |told| {
         let nodes = &told["upgrade"]["nodes"];
@@ -69,7 +69,7 @@ async fn a_node_that_lags_behind_the_log_gets_the_module_with_a_snapshot() {
     let targets: Vec<_> = cluster.nodes.iter().map(Node::http).collect();
     let recorder = Recorder::start(CLIENTS, &targets, 0);
     recorder.progress(20).await;
-    // It says that it is ready, so that the others need not wait for it, and misses all that follows.
+    // It reports that it is ready, so that the others do not wait for it, and misses all that follows.
     let (lags, third) = ((leader + 1) % 3, (leader + 2) % 3);
     let module = noted("queue", &vec![3; NOTE_BYTES]);
     cluster.nodes[third].kill();

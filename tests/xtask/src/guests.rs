@@ -150,7 +150,7 @@ fn why_stale(
     Ok(None)
 }
 
-/// Compiles one guest and says where cargo put the module. One at a time, so that a guest's dependencies have
+/// Compiles one guest and returns where cargo put the module. One at a time, so that a guest's dependencies have
 /// the features that it asks for and no others.
 fn compile(root: &Path, guest: &Guest) -> Result<PathBuf, Error> {
     let target_dir =

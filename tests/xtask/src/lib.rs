@@ -5,9 +5,9 @@
 //! | `wasm-target` | makes `cargo build --target wasm32-unknown-unknown` work |
 //! | `guests [--out DIR]` | builds the guests that are kept in the repository, and `dist/SOURCES` |
 //! | `guests --languages [--out DIR]` | builds the counter in C, Python and JavaScript, which is not kept |
-//! | `guests --check` | says which of them are not built from the sources as they stand |
+//! | `guests --check` | lists those that are not built from the current sources |
 //!
-//! Guests are kept built so that nobody needs the wasm target to build and test the host. A test of this
+//! Guests are kept built, so that the host builds and passes its tests without the wasm target. A test of this
 //! package fails where one is stale.
 
 pub mod guests;

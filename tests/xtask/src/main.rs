@@ -13,7 +13,7 @@ Tasks of this repository.
   cargo xtask guests --out DIR      build them into DIR instead
   cargo xtask guests --languages [--out DIR]
                                     build the counter in C, Python and JavaScript into target/languages, or into DIR
-  cargo xtask guests --check        say which kept guests are stale; exit code 1 if any is";
+  cargo xtask guests --check        list the kept guests that are stale; exit code 1 if any is";
 
 /// Wrong usage, as in the commands of oarlock.
 const WRONG_USAGE: u8 = 2;
@@ -50,7 +50,7 @@ fn main() -> ExitCode {
 fn check() -> ExitCode {
     match guests::stale(&root()) {
         Ok(stale) if stale.is_empty() => {
-            println!("every kept guest is built from the sources as they stand");
+            println!("every kept guest is built from the current sources");
             ExitCode::SUCCESS
         }
         Ok(stale) => {

@@ -53,7 +53,7 @@ pub fn read(text: &str) -> Result<Vec<Entry>, RecordError> {
 
 fn entry(line: &str) -> Option<Entry> {
     let is_hash =
-        |word: &str| word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+        |field: &str| field.len() == 64 && field.bytes().all(|byte| byte.is_ascii_hexdigit());
     match line.split(' ').collect::<Vec<_>>()[..] {
         [name, module, sources] if is_hash(module) && is_hash(sources) => Some(Entry {
             name: name.to_owned(),

@@ -14,12 +14,12 @@ pub enum Error {
     Start {
         /// Its name.
         program: String,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
     /// A program ended with an error of its own.
-    #[error("`{command}` failed ({status}){}", said(.stderr))]
+    #[error("`{command}` failed ({status}){}", shown_stderr(.stderr))]
     Failed {
         /// The command as it was run.
         command: String,
@@ -35,7 +35,7 @@ pub enum Error {
         doing: &'static str,
         /// To which file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
@@ -47,7 +47,7 @@ pub enum Error {
     Unmet(String),
 }
 
-fn said(stderr: &str) -> String {
+fn shown_stderr(stderr: &str) -> String {
     if stderr.is_empty() {
         String::new()
     } else {
@@ -116,9 +116,9 @@ fn not_started(command: &Command, source: io::Error) -> Error {
 }
 
 fn shown(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words
-        .map(|word| word.to_string_lossy())
+    let parts = std::iter::once(command.get_program()).chain(command.get_args());
+    parts
+        .map(|part| part.to_string_lossy())
         .collect::<Vec<_>>()
         .join(" ")
 }

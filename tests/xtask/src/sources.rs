@@ -1,7 +1,7 @@
 //! One hash over all that a guest is built from.
 //!
 //! It covers, in this order: the files of the guest's folder, of `guest-sdk/` and of `wit/`; the exact version
-//! and checksum of each package in the guest's own part of `Cargo.lock`; what the root `Cargo.toml` says of
+//! and checksum of each package in the guest's own part of `Cargo.lock`; the settings of the root `Cargo.toml` for
 //! those packages, of the edition and of the profile; and the toolchain. A change elsewhere does not touch it.
 //!
 //! Left out is what no module holds: tests and pages of text.
@@ -34,7 +34,7 @@ pub enum SourcesError {
     Read {
         /// Which.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
@@ -43,7 +43,7 @@ pub enum SourcesError {
     Toml {
         /// Which.
         path: PathBuf,
-        /// What the parser said.
+        /// The parser's error.
         #[source]
         source: Box<toml::de::Error>,
     },
@@ -130,7 +130,7 @@ impl Sources {
         Ok(hex(&hash.0.finalize()))
     }
 
-    /// What the root manifest says of these packages, the edition and the profile.
+    /// The root manifest's settings for these packages, the edition and the profile.
     fn settings(&self, names: &BTreeSet<&str>) -> String {
         let at = |path: &[&str]| -> Option<&toml::Value> {
             let (first, rest) = path.split_first()?;

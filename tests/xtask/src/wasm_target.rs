@@ -17,7 +17,7 @@ pub const TARGET: &str = "wasm32-unknown-unknown";
 /// Debian's suites in which the source of a recent version may be, newest last.
 const SUITES: [&str; 4] = ["trixie", "trixie-backports", "forky", "sid"];
 
-/// Makes the target available, and says how.
+/// Makes the target available, and returns how.
 ///
 /// # Errors
 ///

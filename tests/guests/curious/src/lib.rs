@@ -29,7 +29,7 @@ pub struct Curious {}
 /// What it does.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-#[expect(missing_docs, reason = "the table of the crate says what they do")]
+#[expect(missing_docs, reason = "the table of the crate describes them")]
 pub enum Command {
     Look {},
     Print { text: String, error: bool },
@@ -43,7 +43,7 @@ pub enum Command {
 /// What can be asked.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-#[expect(missing_docs, reason = "the table of the crate says what they do")]
+#[expect(missing_docs, reason = "the table of the crate describes them")]
 pub enum Query {
     Look {},
 }
@@ -131,7 +131,7 @@ impl StateMachine for Curious {
             Command::PrintMuch { bytes } => print(&vec![b'.'; bytes], false),
             Command::SayAndTrap { text } => {
                 print(text.as_bytes(), true);
-                // No panic, which would have words of its own.
+                // No panic: it would write a message of its own.
                 std::process::abort();
             }
             Command::Exit { code: 0 } => exit::exit(Ok(())),

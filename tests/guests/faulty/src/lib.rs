@@ -32,7 +32,7 @@ pub struct Faulty {
 /// What changes the state, or fails to.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-#[expect(missing_docs, reason = "the table of the crate says what they do")]
+#[expect(missing_docs, reason = "the table of the crate describes them")]
 pub enum Command {
     Add {
         by: i64,
@@ -69,7 +69,7 @@ fn one() -> i64 {
 /// What can be asked.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-#[expect(missing_docs, reason = "the table of the crate says what they do")]
+#[expect(missing_docs, reason = "the table of the crate describes them")]
 pub enum Query {
     Get {},
     Trap {},
@@ -79,7 +79,7 @@ pub enum Query {
 /// Reply and answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
-#[expect(missing_docs, reason = "the table of the crate says what they do")]
+#[expect(missing_docs, reason = "the table of the crate describes them")]
 pub enum Reply {
     Value { value: i64 },
     Bytes { bytes: Vec<u8> },

@@ -4,8 +4,8 @@
 
 mod options;
 mod planted;
+mod print;
 mod seeds;
-mod words;
 
 use std::process::ExitCode;
 

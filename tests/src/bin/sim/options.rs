@@ -1,4 +1,4 @@
-//! What the command line says.
+//! The command line.
 
 use std::ops::Range;
 
@@ -22,7 +22,7 @@ pub(crate) struct Options {
     /// One seed.
     #[arg(long, conflicts_with = "seeds")]
     seed: Option<u64>,
-    /// How many nodes, instead of what the seed says.
+    /// How many nodes, instead of the seed's choice.
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=15))]
     nodes: Option<u8>,
     /// Ends after so many failures.
@@ -43,7 +43,7 @@ pub(crate) struct Options {
     /// Runs that the search for a shorter trace of a failure may take; 0 for none.
     #[arg(long, value_name = "RUNS", default_value_t = 400)]
     pub(crate) shrink: u64,
-    /// So many clients, instead of what the seed says.
+    /// How many clients, instead of the seed's choice.
     #[arg(long, value_name = "N")]
     clients: Option<usize>,
     /// Ends the storm of faults after so many milliseconds.

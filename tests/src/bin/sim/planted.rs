@@ -4,10 +4,10 @@ use oarlock_tests::sim::{self, Hunt, Planted};
 use serde_json::{Value, json};
 
 use crate::options::Options;
+use crate::print::{bar, millis, number, time};
 use crate::seeds::failure_json;
-use crate::words::{bar, millis, number, time};
 
-/// Says whether all were caught.
+/// Whether all were caught.
 pub(crate) fn hunt_all(options: &Options) -> bool {
     let bar = bar(Planted::ALL.len() as u64, "{bar:40} {pos} of {len}  {msg}");
     let mut hunts = Vec::new();
@@ -53,7 +53,7 @@ fn row(hunt: &Hunt) -> [String; 5] {
             number(failure.config.seed),
             failure.violation.invariant.to_owned(),
         ),
-        None => ("none".to_owned(), "NOBODY: it is missed".to_owned()),
+        None => ("none".to_owned(), "MISSED".to_owned()),
     };
     [
         format!("{:?}", hunt.planted),

@@ -7,7 +7,7 @@ use oarlock_tests::sim::{self, Coverage, Failure, SimConfig};
 use serde_json::{Map, Value, json};
 
 use crate::options::Options;
-use crate::words::{bar, millis, number, time};
+use crate::print::{bar, millis, number, time};
 
 /// Off a terminal, progress is a line for each so many runs.
 const LINE_EACH: u64 = 1000;
@@ -22,7 +22,7 @@ struct Sum {
     failures: Vec<Failure>,
 }
 
-/// Says whether all went well.
+/// Whether no run failed.
 pub(crate) fn run(options: &Options) -> bool {
     let configs: Vec<SimConfig> = options.seeds().map(|seed| options.config(seed)).collect();
     let total = configs.len() as u64;

@@ -64,10 +64,10 @@ fn another_reply_is_found() {
     let (one, two) = (entry(1, &add(5)), entry(1, &add(6)));
     copies.live.apply(one.at, &one.commands).expect("a sum");
     copies.restored.apply(two.at, &two.commands).expect("a sum");
-    let words = difference(copies.apply(entry(2, &add(1))));
+    let text = difference(copies.apply(entry(2, &add(1))));
     assert!(
-        words.contains("restored") && words.contains("the outcomes"),
-        "{words}"
+        text.contains("restored") && text.contains("the outcomes"),
+        "{text}"
     );
 }
 
@@ -77,8 +77,8 @@ fn another_hash_is_found_where_the_replies_are_the_same() {
     let (one, two) = (entry(1, &add(5)), entry(1, &add(6)));
     copies.live.apply(one.at, &one.commands).expect("a sum");
     copies.restored.apply(two.at, &two.commands).expect("a sum");
-    let words = difference(copies.apply(entry(2, "no command")));
-    assert!(words.contains("the hash"), "{words}");
+    let text = difference(copies.apply(entry(2, "no command")));
+    assert!(text.contains("the hash"), "{text}");
 }
 
 #[test]
@@ -87,9 +87,9 @@ fn a_log_that_leads_elsewhere_is_found() {
     copies.apply(entry(1, &add(5))).expect("the same");
     // The disk holds another command than was applied.
     copies.log[0].0 = entry(1, &add(6));
-    let words = match copies.end() {
+    let text = match copies.end() {
         Err(difference @ Difference::Differ { .. }) => difference.to_string(),
         other => panic!("{other:?}"),
     };
-    assert!(words.contains("replayed"), "{words}");
+    assert!(text.contains("replayed"), "{text}");
 }

@@ -104,7 +104,7 @@ fn assert_stale(folder: &tempfile::TempDir, names: &[&str], why: &str) {
     );
     assert!(
         stale.iter().all(|(_, reason)| reason.contains(why)),
-        "{stale:?} does not say {why:?}"
+        "{stale:?} does not name {why:?}"
     );
 }
 

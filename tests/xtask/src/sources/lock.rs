@@ -88,9 +88,9 @@ impl Lock {
     }
 
     fn find(&self, dependency: &str) -> Result<&Package, LockError> {
-        let mut words = dependency.split(' ');
+        let mut parts = dependency.split(' ');
         let (name, version, source) =
-            (words.next().unwrap_or_default(), words.next(), words.next());
+            (parts.next().unwrap_or_default(), parts.next(), parts.next());
         let fits = |package: &&Package| {
             version.is_none_or(|version| package.version == version)
                 && source.is_none_or(|source| {
@@ -105,17 +105,17 @@ impl Lock {
 }
 
 fn package_of(value: &toml::Value) -> Option<Package> {
-    let word = |key: &str| value.get(key)?.as_str().map(str::to_owned);
+    let text = |key: &str| value.get(key)?.as_str().map(str::to_owned);
     let dependencies = value
         .get("dependencies")
         .and_then(toml::Value::as_array)
         .into_iter()
         .flatten();
     Some(Package {
-        name: word("name")?,
-        version: word("version")?,
-        source: word("source"),
-        checksum: word("checksum"),
+        name: text("name")?,
+        version: text("version")?,
+        source: text("source"),
+        checksum: text("checksum"),
         dependencies: dependencies
             .map(|it| it.as_str().map(str::to_owned))
             .collect::<Option<_>>()?,

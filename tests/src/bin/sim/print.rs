@@ -18,14 +18,14 @@ pub(crate) fn bar(length: u64, template: &str) -> ProgressBar {
 /// With a comma between each three digits.
 pub(crate) fn number(number: u64) -> String {
     let digits = number.to_string();
-    let mut words = String::new();
+    let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {
         if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            words.push(',');
+            text.push(',');
         }
-        words.push(digit);
+        text.push(digit);
     }
-    words
+    text
 }
 
 /// Hours, minutes and seconds, from the largest that is there.

@@ -81,7 +81,7 @@ pub enum StartError {
     },
     /// The network can't be set up.
     #[error(transparent)]
-    Network(#[from] crate::node::StartError),
+    Network(#[from] crate::node::NetworkStartError),
     /// It runs already, or has been stopped.
     #[error("this node was started before; make a new one")]
     StartedBefore,

@@ -22,27 +22,28 @@
 //! | `limits`, `stats`, `task` | bounds, counters, owned tasks |
 
 use std::collections::HashMap;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use thiserror::Error;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-use self::hello::{MAX_CLIENT_ADDR_BYTES, MAX_CLUSTER_ID_BYTES};
 use self::link::PeerLink;
-use self::listener::Listener;
-use self::peers::Context;
-use self::task::Task;
-use crate::address::{PeerAddress, is_valid_id};
+use self::listener::PeerListener;
+use self::peers::NetworkContext;
+use self::task::OwnedTask;
+use crate::address::PeerAddress;
 use crate::message::Message;
 use crate::types::NodeId;
 
+pub use self::config::{NetworkConfig, NetworkStartError, PeerCheck};
+pub use self::event::{MessageSink, NetworkEvent};
 pub use self::limits::NetworkLimits;
 pub use self::stats::NetworkStats;
 
+mod config;
 mod connection;
+mod event;
 pub mod frame;
 pub mod hello;
 mod limits;
@@ -55,111 +56,29 @@ mod task;
 #[cfg(test)]
 mod tests;
 
-/// What the network tells the node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NetEvent {
-    /// A message came.
-    Message {
-        /// Who sent it.
-        from: NodeId,
-        /// What it says.
-        message: Message,
-        /// Length of its frame, for budgets.
-        bytes: usize,
-    },
-    /// Requests to this peer have a connection from now on. Those sent before may be lost.
-    Connected(NodeId),
-    /// Requests to this peer have no connection any more. Those sent last may be lost.
-    Disconnected(NodeId),
-    /// This node belongs to the cluster of this name. Comes before the first message of a node that it joined by.
-    Joined(String),
-}
-
-/// Where the network's events go.
-pub trait Inbox: Clone + Send + Sync + 'static {
-    /// Takes an event. While it waits, nothing more is read from that peer. False: the node is stopping.
-    fn deliver(&self, event: NetEvent) -> impl Future<Output = bool> + Send;
-}
-
-/// Which nodes of the cluster may connect.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Admission {
-    /// The peers alone.
-    #[default]
-    Listed,
-    /// As [`Admission::Cluster`]; and a node whose cluster has no name yet takes that of the first node that connects
-    /// and means it: it waits to be added.
-    Join,
-    /// Each node that names the right cluster. A follower may hear of a change of members only from a leader that it
-    /// doesn't know yet (Raft paper §6).
-    Cluster,
-}
-
-/// What a [`Network`] is started with.
-#[derive(Debug)]
-pub struct NetworkConfig {
-    /// Name of the cluster: nodes of different clusters don't talk to each other. Up to 255 bytes; empty only for a
-    /// node that is to join one, see [`Admission::Join`].
-    pub cluster_id: String,
-    /// This node.
-    pub node_id: NodeId,
-    /// The bound socket that peers connect to.
-    pub listener: std::net::TcpListener,
-    /// The others. This node may be among them and is skipped.
-    pub peers: Vec<PeerAddress>,
-    /// Where this node serves clients, for its peers to point at; may be empty. Up to 512 bytes.
-    pub client_addr: String,
-    /// Who may connect.
-    pub admission: Admission,
-    /// Bounds and times.
-    pub limits: NetworkLimits,
-}
-
-/// Why a network did not start.
-#[derive(Debug, Error)]
-pub enum StartError {
-    /// There is no runtime to run on.
-    #[error("the network needs a tokio runtime with IO and time enabled: start it from within one")]
-    NoRuntime(#[from] tokio::runtime::TryCurrentError),
-    /// The socket can't be used.
-    #[error("the socket for peers can't be used: check that it is a listening TCP socket")]
-    Listener(#[source] io::Error),
-    /// A name that can't be sent, or that would garble a log.
-    #[error("the {field} is not valid: {rule}")]
-    Name {
-        /// Which.
-        field: &'static str,
-        /// What it has to be.
-        rule: &'static str,
-    },
-    /// Limits that don't fit together.
-    #[error("the network's limits are not valid: {0}")]
-    Limits(&'static str),
-}
-
 /// A node's end of all connections to its peers. Its clones are the same network; it ends with the last of them.
 #[derive(Clone)]
 pub struct Network {
-    context: Arc<Context>,
-    tasks: Arc<Tasks>,
+    context: Arc<NetworkContext>,
+    tasks: Arc<NetworkTasks>,
     local_addr: SocketAddr,
 }
 
-/// What runs for a network. Owned apart from [`Context`], which the tasks themselves hold.
-struct Tasks {
-    running: Mutex<Running>,
+/// What runs for a network. Owned apart from [`NetworkContext`], which the tasks themselves hold.
+struct NetworkTasks {
+    running: Mutex<RunningTasks>,
     spawn_link: Box<SpawnLink>,
 }
 
 /// Makes a node a peer, and starts the link to it in place of a previous one.
-type SpawnLink = dyn Fn(PeerAddress, Option<Task>) -> Task + Send + Sync;
+type SpawnLink = dyn Fn(PeerAddress, Option<OwnedTask>) -> OwnedTask + Send + Sync;
 
-struct Running {
+struct RunningTasks {
     /// None once it is shut down.
-    listener: Option<Listener>,
-    links: HashMap<NodeId, Task>,
+    listener: Option<PeerListener>,
+    links: HashMap<NodeId, OwnedTask>,
     /// Links whose peer was removed, until they have ended.
-    ending: HashMap<NodeId, Task>,
+    ending: HashMap<NodeId, OwnedTask>,
 }
 
 impl Network {
@@ -167,17 +86,23 @@ impl Network {
     ///
     /// # Errors
     /// No runtime, a socket that isn't listening, or a configuration that breaks a rule that the error names.
-    pub fn start<I: Inbox>(config: NetworkConfig, inbox: I) -> Result<Self, StartError> {
-        check(&config)?;
+    pub fn start<I: MessageSink>(
+        config: NetworkConfig,
+        inbox: I,
+    ) -> Result<Self, NetworkStartError> {
+        config.check()?;
         let runtime = Handle::try_current()?;
-        let context = Arc::new(Context::new(&config));
+        let context = Arc::new(NetworkContext::new(&config));
         config
             .listener
             .set_nonblocking(true)
-            .map_err(StartError::Listener)?;
-        let local_addr = config.listener.local_addr().map_err(StartError::Listener)?;
-        let socket =
-            tokio::net::TcpListener::from_std(config.listener).map_err(StartError::Listener)?;
+            .map_err(NetworkStartError::Listener)?;
+        let local_addr = config
+            .listener
+            .local_addr()
+            .map_err(NetworkStartError::Listener)?;
+        let socket = tokio::net::TcpListener::from_std(config.listener)
+            .map_err(NetworkStartError::Listener)?;
         let spawn_link = {
             let (context, runtime, inbox) = (Arc::clone(&context), runtime.clone(), inbox.clone());
             move |peer, previous| {
@@ -197,18 +122,18 @@ impl Network {
             .into_iter()
             .map(|(id, peer)| (id, spawn_link(peer, None)))
             .collect();
-        let listener = Some(Listener::spawn(
+        let listener = Some(PeerListener::spawn(
             &runtime,
             Arc::clone(&context),
             socket,
             inbox,
         ));
-        let running = Mutex::new(Running {
+        let running = Mutex::new(RunningTasks {
             listener,
             links,
             ending: HashMap::new(),
         });
-        let tasks = Arc::new(Tasks {
+        let tasks = Arc::new(NetworkTasks {
             running,
             spawn_link: Box::new(spawn_link),
         });
@@ -296,12 +221,15 @@ impl Network {
     }
 
     /// Tells all tasks to end, and hands them over.
-    fn stop(&self) -> Vec<Task> {
+    fn stop(&self) -> Vec<OwnedTask> {
         let mut running = self.tasks.lock();
         // The listener first: after this, a connection that says hello closes its queue by itself.
-        let listener = running.listener.take().map(Listener::into_stopping_task);
+        let listener = running
+            .listener
+            .take()
+            .map(PeerListener::into_stopping_task);
         self.context.close();
-        let Running { links, ending, .. } = &mut *running;
+        let RunningTasks { links, ending, .. } = &mut *running;
         listener
             .into_iter()
             .chain(links.drain().chain(ending.drain()).map(|(_, link)| link))
@@ -309,8 +237,8 @@ impl Network {
     }
 }
 
-impl Tasks {
-    fn lock(&self) -> MutexGuard<'_, Running> {
+impl NetworkTasks {
+    fn lock(&self) -> MutexGuard<'_, RunningTasks> {
         // No code that can panic runs under the lock, and each field is right on its own.
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -321,35 +249,4 @@ fn others(own: &NodeId, peers: Vec<PeerAddress>) -> impl Iterator<Item = (NodeId
         .into_iter()
         .filter(move |peer| peer.id != *own)
         .map(|peer| (peer.id.clone(), peer))
-}
-
-fn check(config: &NetworkConfig) -> Result<(), StartError> {
-    let fits =
-        |text: &str, max_bytes| text.len() <= max_bytes && !text.chars().any(char::is_control);
-    if !is_valid_id(config.node_id.as_str()) {
-        let rule = "use 1 to 255 visible ASCII characters other than `@` and `,`";
-        return Err(StartError::Name {
-            field: "node id",
-            rule,
-        });
-    }
-    let unnamed = config.cluster_id.is_empty() && config.admission != Admission::Join;
-    if unnamed || !fits(&config.cluster_id, MAX_CLUSTER_ID_BYTES) {
-        let rule = "use 1 to 255 bytes without control characters";
-        return Err(StartError::Name {
-            field: "cluster id",
-            rule,
-        });
-    }
-    if !fits(&config.client_addr, MAX_CLIENT_ADDR_BYTES) {
-        let rule = "use at most 512 bytes without control characters";
-        return Err(StartError::Name {
-            field: "client address",
-            rule,
-        });
-    }
-    config
-        .limits
-        .problem()
-        .map_or(Ok(()), |problem| Err(StartError::Limits(problem)))
 }

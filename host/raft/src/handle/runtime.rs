@@ -23,7 +23,7 @@ use crate::applier::Applier;
 use crate::disk::{Disk, DiskDone, DiskStats, DiskTask};
 use crate::driver::{Applied, Driver, Ends, Input, MachineTask, SubmitError};
 use crate::message::{Message, OrderError};
-use crate::node::{Admission, NetEvent, Network, NetworkConfig};
+use crate::node::{Network, NetworkConfig, NetworkEvent, PeerCheck};
 use crate::raft::{Core, CoreConfig};
 use crate::state_machine::StateMachine;
 use crate::storage::redb::{Identity, RedbStore};
@@ -96,16 +96,16 @@ impl<M: StateMachine> Inbox<M> {
     }
 }
 
-impl<M: StateMachine> crate::node::Inbox for Inbox<M> {
-    async fn deliver(&self, event: NetEvent) -> bool {
+impl<M: StateMachine> crate::node::MessageSink for Inbox<M> {
+    async fn deliver(&self, event: NetworkEvent) -> bool {
         let (from, message, bytes) = match event {
-            NetEvent::Message {
+            NetworkEvent::Message {
                 from,
                 message,
                 bytes,
             } => (from, message, bytes),
-            NetEvent::Joined(cluster_id) => return self.put(Input::Joined(cluster_id)).is_ok(),
-            NetEvent::Connected(_) | NetEvent::Disconnected(_) => return true,
+            NetworkEvent::Joined(cluster_id) => return self.put(Input::Joined(cluster_id)).is_ok(),
+            NetworkEvent::Connected(_) | NetworkEvent::Disconnected(_) => return true,
         };
         let pages = u32::try_from(bytes / PAGE_BYTES + 1)
             .unwrap_or(u32::MAX)
@@ -262,10 +262,10 @@ impl<M: StateMachine> Runtime<M> {
             peers: peers.clone(),
             client_addr: builder.client_addr,
             // A node may hear of a change of members only from a leader that it doesn't know yet.
-            admission: if builder.join {
-                Admission::Join
+            peer_check: if builder.join {
+                PeerCheck::Join
             } else {
-                Admission::Cluster
+                PeerCheck::Cluster
             },
             limits: builder.network_limits,
         };

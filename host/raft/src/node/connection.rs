@@ -11,9 +11,9 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use super::frame::{self, FrameError, FrameLength, KEEP_ALIVE, LENGTH_BYTES};
-use super::hello::{HelloError, Opening};
+use super::hello::{Handshake, HelloError};
 use super::limits::NetworkLimits;
-use super::queue::Queue;
+use super::queue::SendQueue;
 use super::stats::NetworkStats;
 use crate::message::{RaftRequest, RaftResponse};
 
@@ -47,7 +47,7 @@ pub(super) enum ConnectionError {
 }
 
 /// How a connection ended.
-pub(super) enum End {
+pub(super) enum ConnectionEnd {
     /// By this node's will.
     Stopped,
     /// By somebody else's.
@@ -56,7 +56,7 @@ pub(super) enum End {
 
 /// Why there is no opening to read.
 #[derive(Debug, Error)]
-pub(super) enum OpeningError {
+pub(super) enum HandshakeError {
     /// Too late.
     #[error("no hello within {} ms: it's no Oarlock node, or it hangs", .0.as_millis())]
     Timeout(Duration),
@@ -69,7 +69,7 @@ pub(super) enum OpeningError {
 }
 
 /// A message of one direction.
-pub(super) trait Wire: Sized {
+pub(super) trait WireMessage: Sized {
     /// Appends it as a frame.
     fn encode(&self, limit: usize, out: &mut Vec<u8>) -> Result<(), FrameError>;
     /// Reads it from the body of a frame.
@@ -83,7 +83,7 @@ pub(super) trait Wire: Sized {
 /// What a message costs besides its data, in bytes.
 const MESSAGE_COST: usize = 128;
 
-impl Wire for RaftRequest {
+impl WireMessage for RaftRequest {
     fn encode(&self, limit: usize, out: &mut Vec<u8>) -> Result<(), FrameError> {
         frame::encode_request(self, limit, out)
     }
@@ -120,7 +120,7 @@ impl Wire for RaftRequest {
     }
 }
 
-impl Wire for RaftResponse {
+impl WireMessage for RaftResponse {
     fn encode(&self, limit: usize, out: &mut Vec<u8>) -> Result<(), FrameError> {
         frame::encode_response(self, limit, out)
     }
@@ -143,32 +143,32 @@ impl Wire for RaftResponse {
 }
 
 /// Reads the first frame of a connection and not a byte more.
-pub(super) async fn read_opening(
+pub(super) async fn read_handshake(
     stream: &mut (impl AsyncRead + Unpin),
     deadline: Duration,
-) -> Result<Opening, OpeningError> {
+) -> Result<Handshake, HandshakeError> {
     let reading = async {
         let mut prefix = [0; LENGTH_BYTES];
         stream.read_exact(&mut prefix).await?;
-        let mut body = vec![0; Opening::decode_length(prefix)?];
+        let mut body = vec![0; Handshake::decode_length(prefix)?];
         stream.read_exact(&mut body).await?;
-        Ok(Opening::decode(&body)?)
+        Ok(Handshake::decode(&body)?)
     };
     timeout(deadline, reading)
         .await
-        .unwrap_or(Err(OpeningError::Timeout(deadline)))
+        .unwrap_or(Err(HandshakeError::Timeout(deadline)))
 }
 
 /// Writes the first frame of a connection.
-pub(super) async fn write_opening(
+pub(super) async fn write_handshake(
     stream: &mut (impl AsyncWrite + Unpin),
-    opening: &Opening,
+    opening: &Handshake,
     deadline: Duration,
-) -> Result<(), OpeningError> {
+) -> Result<(), HandshakeError> {
     let frame = opening.encode();
     timeout(deadline, stream.write_all(&frame))
         .await
-        .map_err(|_| OpeningError::Timeout(deadline))??;
+        .map_err(|_| HandshakeError::Timeout(deadline))??;
     Ok(())
 }
 
@@ -181,7 +181,7 @@ pub(super) struct FrameReader<'a, R> {
 }
 
 /// What a frame was.
-pub(super) enum Incoming<T> {
+pub(super) enum IncomingFrame<T> {
     /// A sign of life, which carries nothing.
     KeepAlive,
     /// A message, and the bytes of its frame.
@@ -199,10 +199,10 @@ impl<'a, R: AsyncRead + Unpin> FrameReader<'a, R> {
     }
 
     /// The next frame. `ask` is notified when nothing has come for [`NetworkLimits::keep_alive`].
-    pub(super) async fn next<T: Wire>(
+    pub(super) async fn next<T: WireMessage>(
         &mut self,
         ask: Option<&Notify>,
-    ) -> Result<Incoming<T>, ConnectionError> {
+    ) -> Result<IncomingFrame<T>, ConnectionError> {
         loop {
             if let Some(incoming) = self.buffered()? {
                 return Ok(incoming);
@@ -213,16 +213,16 @@ impl<'a, R: AsyncRead + Unpin> FrameReader<'a, R> {
     }
 
     /// Takes a frame out of the buffer if all of it is there.
-    fn buffered<T: Wire>(&mut self) -> Result<Option<Incoming<T>>, ConnectionError> {
+    fn buffered<T: WireMessage>(&mut self) -> Result<Option<IncomingFrame<T>>, ConnectionError> {
         match self.awaited()? {
             Some(FrameLength::KeepAlive) => {
                 drop(self.buffer.split_to(LENGTH_BYTES));
-                Ok(Some(Incoming::KeepAlive))
+                Ok(Some(IncomingFrame::KeepAlive))
             }
             Some(FrameLength::Body(length)) if self.buffer.len() >= LENGTH_BYTES + length => {
                 let frame = self.buffer.split_to(LENGTH_BYTES + length);
                 self.stats.add_frames_in(1);
-                Ok(Some(Incoming::Message(
+                Ok(Some(IncomingFrame::Message(
                     T::decode(&frame[LENGTH_BYTES..])?,
                     frame.len(),
                 )))
@@ -304,12 +304,12 @@ impl<'a, W: AsyncWrite + Unpin> FrameWriter<'a, W> {
 
     /// Writes what comes into `queue`, and a sign of life for each notification of `alive`.
     /// Returns once the queue is closed and everything in it is written.
-    pub(super) async fn run<T: Wire>(
+    pub(super) async fn run<T: WireMessage>(
         mut self,
-        queue: &Queue<T>,
+        queue: &SendQueue<T>,
         alive: &Notify,
     ) -> Result<(), ConnectionError> {
-        let mut waiting = Waiting {
+        let mut waiting = UnsentMessages {
             messages: VecDeque::new(),
             stats: self.stats,
         };
@@ -339,7 +339,7 @@ impl<'a, W: AsyncWrite + Unpin> FrameWriter<'a, W> {
     }
 
     /// Moves messages into the buffer until it is worth a write.
-    fn gather<T: Wire>(&mut self, waiting: &mut VecDeque<T>) -> usize {
+    fn gather<T: WireMessage>(&mut self, waiting: &mut VecDeque<T>) -> usize {
         let mut frames = 0;
         while self.buffer.len() < WRITE_BYTES {
             let Some(message) = waiting.pop_front() else {
@@ -361,12 +361,12 @@ impl<'a, W: AsyncWrite + Unpin> FrameWriter<'a, W> {
 }
 
 /// Messages on their way from the queue to the socket: those left when the connection ends count as dropped.
-struct Waiting<'a, T: Wire> {
+struct UnsentMessages<'a, T: WireMessage> {
     messages: VecDeque<T>,
     stats: &'a NetworkStats,
 }
 
-impl<T: Wire> Drop for Waiting<'_, T> {
+impl<T: WireMessage> Drop for UnsentMessages<'_, T> {
     fn drop(&mut self) {
         T::count_dropped(self.stats, self.messages.len());
     }

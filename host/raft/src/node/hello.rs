@@ -31,7 +31,7 @@ pub const MAGIC: [u8; 4] = *b"OARL";
 pub const PROTOCOL_VERSION: u16 = 1;
 
 /// Largest `length` of an opening, in bytes.
-pub const MAX_OPENING_BYTES: usize = 2048;
+pub const MAX_HANDSHAKE_BYTES: usize = 2048;
 
 /// Longest cluster id, in bytes.
 pub const MAX_CLUSTER_ID_BYTES: usize = 255;
@@ -40,7 +40,7 @@ pub const MAX_CLUSTER_ID_BYTES: usize = 255;
 pub const MAX_CLIENT_ADDR_BYTES: usize = 512;
 
 const MAX_DETAIL_BYTES: usize = 1024;
-const MIN_OPENING_BYTES: usize = 4 + 2 + 1 + CHECKSUM_BYTES;
+const MIN_HANDSHAKE_BYTES: usize = 4 + 2 + 1 + CHECKSUM_BYTES;
 const KIND_HELLO: u8 = 0;
 const KIND_REFUSAL: u8 = 1;
 
@@ -59,16 +59,16 @@ pub struct Hello {
 
 /// Says why a connection is closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct HelloRefusal {
     /// For programs.
-    pub reason: RefusalReason,
+    pub reason: HelloRefusalReason,
     /// For people: a sentence without control characters.
     pub detail: String,
 }
 
 /// Why a node doesn't talk to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RefusalReason {
+pub enum HelloRefusalReason {
     /// The first frame was no hello.
     NotAHello,
     /// Another version of the protocol.
@@ -89,11 +89,11 @@ pub enum RefusalReason {
 
 /// What a connection begins with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Opening {
+pub enum Handshake {
     /// An introduction.
     Hello(Hello),
     /// The end.
-    Refusal(Refusal),
+    Refusal(HelloRefusal),
 }
 
 /// Why bytes are not an opening.
@@ -101,7 +101,7 @@ pub enum Opening {
 pub enum HelloError {
     /// The length in front is over the limit, or too small. Nothing has been allocated for it.
     #[error(
-        "its first frame says {length} bytes where a hello has {MIN_OPENING_BYTES} to {MAX_OPENING_BYTES}: it's no Oarlock node"
+        "its first frame says {length} bytes where a hello has {MIN_HANDSHAKE_BYTES} to {MAX_HANDSHAKE_BYTES}: it's no Oarlock node"
     )]
     Length {
         /// What the length says, in bytes.
@@ -134,9 +134,9 @@ pub enum HelloError {
     },
 }
 
-impl Refusal {
+impl HelloRefusal {
     /// A refusal in so many words.
-    pub fn new(reason: RefusalReason, detail: impl Into<String>) -> Self {
+    pub fn new(reason: HelloRefusalReason, detail: impl Into<String>) -> Self {
         Self {
             reason,
             detail: detail.into(),
@@ -144,11 +144,11 @@ impl Refusal {
     }
 }
 
-impl From<&HelloError> for Refusal {
+impl From<&HelloError> for HelloRefusal {
     fn from(error: &HelloError) -> Self {
         let reason = match error {
-            HelloError::Version { .. } => RefusalReason::Version,
-            _ => RefusalReason::NotAHello,
+            HelloError::Version { .. } => HelloRefusalReason::Version,
+            _ => HelloRefusalReason::NotAHello,
         };
         Self::new(
             reason,
@@ -157,15 +157,15 @@ impl From<&HelloError> for Refusal {
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for HelloRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.detail)
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for HelloRefusal {}
 
-impl RefusalReason {
+impl HelloRefusalReason {
     fn code(self) -> u8 {
         match self {
             Self::NotAHello => 1,
@@ -203,43 +203,43 @@ impl Hello {
         cluster_id: &str,
         own: &NodeId,
         is_peer: impl FnOnce(&NodeId) -> bool,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), HelloRefusal> {
         let Self {
             cluster_id: theirs,
             node_id,
             peer_id,
             ..
         } = self;
-        let refuse = |reason, detail| Err(Refusal::new(reason, detail));
+        let refuse = |reason, detail| Err(HelloRefusal::new(reason, detail));
         if theirs != cluster_id {
             let detail = format!(
                 "node {node_id} belongs to cluster {theirs:?} and node {own} to cluster {cluster_id:?}: correct an address"
             );
-            return refuse(RefusalReason::OtherCluster, detail);
+            return refuse(HelloRefusalReason::OtherCluster, detail);
         }
         if node_id == own {
             let detail = format!(
                 "both ends are called {own}: a node has its own address as a peer's, or two share an id"
             );
-            return refuse(RefusalReason::Oneself, detail);
+            return refuse(HelloRefusalReason::Oneself, detail);
         }
         if peer_id != own {
             let detail = format!(
                 "node {node_id} looks for node {peer_id} and reached node {own}: correct an address"
             );
-            return refuse(RefusalReason::WrongNode, detail);
+            return refuse(HelloRefusalReason::WrongNode, detail);
         }
         if !is_peer(node_id) {
             let detail = format!(
                 "node {node_id} is not among the peers of node {own}: add it to the cluster first"
             );
-            return refuse(RefusalReason::UnknownNode, detail);
+            return refuse(HelloRefusalReason::UnknownNode, detail);
         }
         Ok(())
     }
 }
 
-impl Opening {
+impl Handshake {
     /// The frame, length included. A text that is longer than its field allows is cut.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -282,7 +282,7 @@ impl Opening {
     /// [`HelloError::Length`].
     pub fn decode_length(prefix: [u8; LENGTH_BYTES]) -> Result<usize, HelloError> {
         let length = u32::from_be_bytes(prefix) as usize;
-        if (MIN_OPENING_BYTES..=MAX_OPENING_BYTES).contains(&length) {
+        if (MIN_HANDSHAKE_BYTES..=MAX_HANDSHAKE_BYTES).contains(&length) {
             Ok(length)
         } else {
             Err(HelloError::Length { length })
@@ -297,7 +297,7 @@ impl Opening {
         let Some((content, checksum)) = body.split_last_chunk::<CHECKSUM_BYTES>() else {
             return Err(HelloError::Length { length: body.len() });
         };
-        let mut fields = Fields { rest: content };
+        let mut fields = HelloFields { rest: content };
         let magic = fields.array("magic")?;
         if magic != MAGIC {
             return Err(HelloError::Magic { found: magic });
@@ -332,11 +332,11 @@ fn put_text(out: &mut Vec<u8>, text: &str, max_bytes: usize) {
 }
 
 /// What is left to read.
-struct Fields<'a> {
+struct HelloFields<'a> {
     rest: &'a [u8],
 }
 
-impl Fields<'_> {
+impl HelloFields<'_> {
     fn hello(&mut self) -> Result<Hello, HelloError> {
         Ok(Hello {
             cluster_id: self.text("cluster id", MAX_CLUSTER_ID_BYTES)?,
@@ -346,11 +346,11 @@ impl Fields<'_> {
         })
     }
 
-    fn refusal(&mut self) -> Result<Refusal, HelloError> {
+    fn refusal(&mut self) -> Result<HelloRefusal, HelloError> {
         let [code] = self.array("reason")?;
         let detail = self.text("detail", MAX_DETAIL_BYTES)?;
-        Ok(Refusal {
-            reason: RefusalReason::from_code(code),
+        Ok(HelloRefusal {
+            reason: HelloRefusalReason::from_code(code),
             detail,
         })
     }

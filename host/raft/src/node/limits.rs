@@ -13,7 +13,7 @@ pub struct NetworkLimits {
     pub queue_messages: usize,
     /// Bytes of messages that may wait for one peer, in each direction. A single message always may.
     pub queue_bytes: usize,
-    /// Incoming connections at a time, those that have not said hello included.
+    /// IncomingFrame connections at a time, those that have not said hello included.
     pub max_connections: usize,
     /// How long a TCP connection may take to come about, name resolution included.
     pub connect_timeout: Duration,

@@ -13,12 +13,13 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use super::connection::{
-    End, FrameReader, FrameWriter, Incoming, OpeningError, Wire, read_opening, write_opening,
+    ConnectionEnd, FrameReader, FrameWriter, HandshakeError, IncomingFrame, WireMessage,
+    read_handshake, write_handshake,
 };
-use super::hello::{Opening, Refusal};
-use super::peers::{Context, Outbox};
-use super::task::Task;
-use super::{Inbox, NetEvent};
+use super::event::{MessageSink, NetworkEvent};
+use super::hello::{Handshake, HelloRefusal};
+use super::peers::{NetworkContext, Outbox};
+use super::task::OwnedTask;
 use crate::message::{Message, RaftRequest, RaftResponse};
 use crate::types::NodeId;
 
@@ -33,16 +34,16 @@ enum DialError {
     #[error("nothing listens there, or the network doesn't lead there")]
     Connect(#[source] std::io::Error),
     #[error("the peer's hello went wrong")]
-    Opening(#[from] OpeningError),
+    Handshake(#[from] HandshakeError),
     #[error("the peer refuses this node: {0}")]
-    Refused(Refusal),
+    Refused(HelloRefusal),
     #[error("the node that answers is not the peer: {0}")]
-    NotThePeer(Refusal),
+    NotThePeer(HelloRefusal),
 }
 
 /// Keeps a connection to one peer.
 pub(super) struct PeerLink<I> {
-    context: Arc<Context>,
+    context: Arc<NetworkContext>,
     outbox: Arc<Outbox>,
     inbox: I,
     backoff: Backoff,
@@ -50,16 +51,16 @@ pub(super) struct PeerLink<I> {
     reported: Option<String>,
 }
 
-impl<I: Inbox> PeerLink<I> {
+impl<I: MessageSink> PeerLink<I> {
     /// Dials the peer of `outbox` again and again until its queue is closed or the node stops.
     /// Begins once `previous`, the link that it replaces, has ended, so that their events don't mix.
     pub(super) fn spawn(
         runtime: &Handle,
-        context: Arc<Context>,
+        context: Arc<NetworkContext>,
         outbox: Arc<Outbox>,
         inbox: I,
-        previous: Option<Task>,
-    ) -> Task {
+        previous: Option<OwnedTask>,
+    ) -> OwnedTask {
         let backoff = Backoff::new(context.limits.backoff_min, context.limits.backoff_max);
         let link = Self {
             context,
@@ -68,7 +69,7 @@ impl<I: Inbox> PeerLink<I> {
             backoff,
             reported: None,
         };
-        Task::spawn(runtime, async move {
+        OwnedTask::spawn(runtime, async move {
             if let Some(mut previous) = previous {
                 previous.ended().await;
             }
@@ -84,8 +85,8 @@ impl<I: Inbox> PeerLink<I> {
             };
             let pause = match dialled {
                 Ok(stream) => match self.connected(stream).await {
-                    End::Stopped => break,
-                    End::Lost(error) => {
+                    ConnectionEnd::Stopped => break,
+                    ConnectionEnd::Lost(error) => {
                         self.context.stats.add_lost_connections(1);
                         self.report("connection to peer lost", &error);
                         self.backoff.next()
@@ -116,11 +117,11 @@ impl<I: Inbox> PeerLink<I> {
             .map_err(|_| DialError::Timeout(limits.connect_timeout))?
             .map_err(DialError::Connect)?;
         stream.set_nodelay(true).map_err(DialError::Connect)?;
-        let hello = Opening::Hello(self.context.hello(self.peer()));
-        write_opening(&mut stream, &hello, limits.hello_timeout).await?;
-        match read_opening(&mut stream, limits.hello_timeout).await? {
-            Opening::Refusal(refusal) => Err(DialError::Refused(refusal)),
-            Opening::Hello(hello) => {
+        let hello = Handshake::Hello(self.context.hello(self.peer()));
+        write_handshake(&mut stream, &hello, limits.hello_timeout).await?;
+        match read_handshake(&mut stream, limits.hello_timeout).await? {
+            Handshake::Refusal(refusal) => Err(DialError::Refused(refusal)),
+            Handshake::Hello(hello) => {
                 let (context, peer) = (&self.context, self.peer());
                 hello
                     .check(context.cluster_id(), &context.node_id, |id| id == peer)
@@ -132,14 +133,18 @@ impl<I: Inbox> PeerLink<I> {
     }
 
     /// Lives with a connection until it ends.
-    async fn connected(&mut self, stream: TcpStream) -> End {
+    async fn connected(&mut self, stream: TcpStream) -> ConnectionEnd {
         let peer = self.peer().clone();
         tracing::info!(%peer, address = %self.outbox.address.host_port(), "connected to peer");
         self.context.stats.add_connections_out(1);
         self.reported = None;
         self.outbox.connected.store(true, Ordering::Relaxed);
-        if !self.inbox.deliver(NetEvent::Connected(peer.clone())).await {
-            return End::Stopped;
+        if !self
+            .inbox
+            .deliver(NetworkEvent::Connected(peer.clone()))
+            .await
+        {
+            return ConnectionEnd::Stopped;
         }
         let mut heard = false;
         let end = self.exchange(stream, &mut heard).await;
@@ -147,15 +152,15 @@ impl<I: Inbox> PeerLink<I> {
         if heard {
             self.backoff.reset();
         }
-        if !self.inbox.deliver(NetEvent::Disconnected(peer)).await {
-            return End::Stopped;
+        if !self.inbox.deliver(NetworkEvent::Disconnected(peer)).await {
+            return ConnectionEnd::Stopped;
         }
         end
     }
 
     /// Writes requests and reads responses. `heard` becomes true with the first frame that comes.
-    async fn exchange(&self, mut stream: TcpStream, heard: &mut bool) -> End {
-        let Context { limits, stats, .. } = &*self.context;
+    async fn exchange(&self, mut stream: TcpStream, heard: &mut bool) -> ConnectionEnd {
+        let NetworkContext { limits, stats, .. } = &*self.context;
         let (read, write) = stream.split();
         let ask = Notify::new();
         let reader = FrameReader::new(read, limits, stats);
@@ -163,8 +168,8 @@ impl<I: Inbox> PeerLink<I> {
         tokio::select! {
             end = self.read(reader, &ask, heard) => end,
             written = writer.run(&self.outbox.requests, &ask) => match written {
-                Ok(()) => End::Stopped,
-                Err(error) => End::Lost(error),
+                Ok(()) => ConnectionEnd::Stopped,
+                Err(error) => ConnectionEnd::Lost(error),
             },
         }
     }
@@ -174,22 +179,22 @@ impl<I: Inbox> PeerLink<I> {
         mut reader: FrameReader<'_, tokio::net::tcp::ReadHalf<'_>>,
         ask: &Notify,
         heard: &mut bool,
-    ) -> End {
+    ) -> ConnectionEnd {
         loop {
             let incoming = match reader.next::<RaftResponse>(Some(ask)).await {
                 Ok(incoming) => incoming,
-                Err(error) => return End::Lost(error),
+                Err(error) => return ConnectionEnd::Lost(error),
             };
             *heard = true;
-            if let Incoming::Message(response, bytes) = incoming {
+            if let IncomingFrame::Message(response, bytes) = incoming {
                 let message = Message::Response(response);
-                let event = NetEvent::Message {
+                let event = NetworkEvent::Message {
                     from: self.peer().clone(),
                     message,
                     bytes,
                 };
                 if !self.inbox.deliver(event).await {
-                    return End::Stopped;
+                    return ConnectionEnd::Stopped;
                 }
             }
         }
@@ -216,7 +221,7 @@ impl<I: Inbox> PeerLink<I> {
             DialError::Refused(_) | DialError::NotThePeer(_) => {
                 jittered(self.context.limits.backoff_refused)
             }
-            DialError::Timeout(_) | DialError::Connect(_) | DialError::Opening(_) => {
+            DialError::Timeout(_) | DialError::Connect(_) | DialError::Handshake(_) => {
                 self.backoff.next()
             }
         }

@@ -10,15 +10,16 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinError, JoinSet};
 
+use super::config::PeerCheck;
 use super::connection::{
-    ConnectionError, End, FrameReader, FrameWriter, Incoming, OpeningError, read_opening,
-    write_opening,
+    ConnectionEnd, ConnectionError, FrameReader, FrameWriter, HandshakeError, IncomingFrame,
+    read_handshake, write_handshake,
 };
-use super::hello::{Hello, Opening, Refusal, RefusalReason};
-use super::peers::Context;
-use super::queue::Queue;
-use super::task::Task;
-use super::{Admission, Inbox, NetEvent};
+use super::event::{MessageSink, NetworkEvent};
+use super::hello::{Handshake, Hello, HelloRefusal, HelloRefusalReason};
+use super::peers::NetworkContext;
+use super::queue::SendQueue;
+use super::task::OwnedTask;
 use crate::message::{Message, RaftRequest, RaftResponse};
 use crate::types::NodeId;
 
@@ -26,15 +27,15 @@ use crate::types::NodeId;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The task that accepts connections and owns the tasks of each.
-pub(super) struct Listener {
-    task: Task,
+pub(super) struct PeerListener {
+    task: OwnedTask,
     stop: watch::Sender<bool>,
 }
 
-impl Listener {
-    pub(super) fn spawn<I: Inbox>(
+impl PeerListener {
+    pub(super) fn spawn<I: MessageSink>(
         runtime: &Handle,
-        context: Arc<Context>,
+        context: Arc<NetworkContext>,
         socket: TcpListener,
         inbox: I,
     ) -> Self {
@@ -45,13 +46,13 @@ impl Listener {
             stopping,
         };
         Self {
-            task: Task::spawn(runtime, acceptor.run(socket)),
+            task: OwnedTask::spawn(runtime, acceptor.run(socket)),
             stop,
         }
     }
 
     /// Accepts nothing more. The task ends with its last connection; dropping it ends them all.
-    pub(super) fn into_stopping_task(self) -> Task {
+    pub(super) fn into_stopping_task(self) -> OwnedTask {
         self.stop.send_replace(true);
         self.task
     }
@@ -59,12 +60,12 @@ impl Listener {
 
 #[derive(Clone)]
 struct Acceptor<I> {
-    context: Arc<Context>,
+    context: Arc<NetworkContext>,
     inbox: I,
     stopping: watch::Receiver<bool>,
 }
 
-impl<I: Inbox> Acceptor<I> {
+impl<I: MessageSink> Acceptor<I> {
     async fn run(self, socket: TcpListener) {
         let mut connections = JoinSet::new();
         let mut stopping = self.stopping.clone();
@@ -93,17 +94,17 @@ impl<I: Inbox> Acceptor<I> {
             // Closed at once: whoever floods us with connections isn't worth a task.
             self.context.stats.add_refused_connections(1);
             let (reason, detail) = (
-                RefusalReason::TooManyConnections,
+                HelloRefusalReason::TooManyConnections,
                 format!("all {limit} connections are in use"),
             );
-            let refusal = Opening::Refusal(Refusal::new(reason, detail)).encode();
+            let refusal = Handshake::Refusal(HelloRefusal::new(reason, detail)).encode();
             // A new socket has room for so little; if not, then the peer gets no reason, and that is all.
             let told = stream.try_write(&refusal).is_ok();
             tracing::warn!(%remote, limit, told, "connection refused: too many connections");
             return;
         }
         let (connection, mut stopping) = (
-            Connection {
+            PeerConnection {
                 acceptor: self.clone(),
                 remote,
             },
@@ -133,22 +134,22 @@ fn note_end(ended: Result<(), JoinError>) {
     }
 }
 
-struct Connection<I> {
+struct PeerConnection<I> {
     acceptor: Acceptor<I>,
     remote: SocketAddr,
 }
 
-impl<I: Inbox> Connection<I> {
+impl<I: MessageSink> PeerConnection<I> {
     /// Reads the hello and answers it. None if the connection was refused.
     async fn open(&self, mut stream: TcpStream) -> Option<(TcpStream, Hello)> {
         let context = &*self.acceptor.context;
         let deadline = context.limits.hello_timeout;
-        let refusal = match read_opening(&mut stream, deadline).await {
-            Ok(Opening::Hello(hello)) => match context.check(&hello) {
+        let refusal = match read_handshake(&mut stream, deadline).await {
+            Ok(Handshake::Hello(hello)) => match context.check(&hello) {
                 Ok(()) => return self.welcome(stream, hello).await,
                 Err(refusal) => Some(refusal),
             },
-            Ok(Opening::Refusal(refusal)) => {
+            Ok(Handshake::Refusal(refusal)) => {
                 self.refused(&refusal);
                 None
             }
@@ -166,10 +167,10 @@ impl<I: Inbox> Connection<I> {
 
     async fn welcome(&self, mut stream: TcpStream, hello: Hello) -> Option<(TcpStream, Hello)> {
         let context = &*self.acceptor.context;
-        let answer = Opening::Hello(context.hello(&hello.node_id));
+        let answer = Handshake::Hello(context.hello(&hello.node_id));
         let answered = match stream.set_nodelay(true) {
-            Ok(()) => write_opening(&mut stream, &answer, context.limits.hello_timeout).await,
-            Err(error) => Err(OpeningError::Io(error)),
+            Ok(()) => write_handshake(&mut stream, &answer, context.limits.hello_timeout).await,
+            Err(error) => Err(HandshakeError::Io(error)),
         };
         match answered {
             Ok(()) => Some((stream, hello)),
@@ -181,16 +182,22 @@ impl<I: Inbox> Connection<I> {
     }
 
     /// Tells somebody who sent no hello what was wrong with it.
-    async fn explain(&self, stream: TcpStream, error: &OpeningError) -> Option<(TcpStream, Hello)> {
-        if let OpeningError::Hello(error) = error {
+    async fn explain(
+        &self,
+        stream: TcpStream,
+        error: &HandshakeError,
+    ) -> Option<(TcpStream, Hello)> {
+        if let HandshakeError::Hello(error) = error {
             self.tell(stream, error.into()).await;
         }
         None
     }
 
-    async fn tell(&self, mut stream: TcpStream, refusal: Refusal) {
+    async fn tell(&self, mut stream: TcpStream, refusal: HelloRefusal) {
         let deadline = self.acceptor.context.limits.hello_timeout;
-        if let Err(error) = write_opening(&mut stream, &Opening::Refusal(refusal), deadline).await {
+        if let Err(error) =
+            write_handshake(&mut stream, &Handshake::Refusal(refusal), deadline).await
+        {
             tracing::debug!(remote = %self.remote, error = &error as &dyn Error, "refusal not delivered");
         }
     }
@@ -214,8 +221,8 @@ impl<I: Inbox> Connection<I> {
         }
         context.stats.add_connections_in(1);
         tracing::debug!(%peer, remote = %self.remote, "peer connected");
-        if context.admission == Admission::Join {
-            let joined = NetEvent::Joined(context.cluster_id().to_owned());
+        if context.peer_check == PeerCheck::Join {
+            let joined = NetworkEvent::Joined(context.cluster_id().to_owned());
             if !self.acceptor.inbox.deliver(joined).await {
                 return context.connection_closed(peer, number);
             }
@@ -223,14 +230,14 @@ impl<I: Inbox> Connection<I> {
         let end = self.exchange(stream, peer, &responses).await;
         context.connection_closed(peer, number);
         match end {
-            End::Stopped => {
+            ConnectionEnd::Stopped => {
                 tracing::debug!(%peer, remote = %self.remote, "connection from peer closed");
             }
-            End::Lost(error @ ConnectionError::Closed) => {
+            ConnectionEnd::Lost(error @ ConnectionError::Closed) => {
                 context.stats.add_lost_connections(1);
                 tracing::info!(%peer, remote = %self.remote, error = &error as &dyn Error, "connection from peer lost");
             }
-            End::Lost(error) => {
+            ConnectionEnd::Lost(error) => {
                 context.stats.add_lost_connections(1);
                 tracing::warn!(%peer, remote = %self.remote, error = &error as &dyn Error, "connection from peer lost");
             }
@@ -241,9 +248,9 @@ impl<I: Inbox> Connection<I> {
         &self,
         mut stream: TcpStream,
         peer: &NodeId,
-        responses: &Queue<RaftResponse>,
-    ) -> End {
-        let Context { limits, stats, .. } = &*self.acceptor.context;
+        responses: &SendQueue<RaftResponse>,
+    ) -> ConnectionEnd {
+        let NetworkContext { limits, stats, .. } = &*self.acceptor.context;
         let (read, write) = stream.split();
         let alive = Notify::new();
         let reader = FrameReader::new(read, limits, stats);
@@ -251,8 +258,8 @@ impl<I: Inbox> Connection<I> {
         tokio::select! {
             end = self.read(reader, peer, &alive) => end,
             written = writer.run(responses, &alive) => match written {
-                Ok(()) => End::Stopped,
-                Err(error) => End::Lost(error),
+                Ok(()) => ConnectionEnd::Stopped,
+                Err(error) => ConnectionEnd::Lost(error),
             },
         }
     }
@@ -262,22 +269,22 @@ impl<I: Inbox> Connection<I> {
         mut reader: FrameReader<'_, tokio::net::tcp::ReadHalf<'_>>,
         peer: &NodeId,
         alive: &Notify,
-    ) -> End {
+    ) -> ConnectionEnd {
         loop {
             let event = match reader.next::<RaftRequest>(None).await {
-                Ok(Incoming::KeepAlive) => {
+                Ok(IncomingFrame::KeepAlive) => {
                     alive.notify_one();
                     continue;
                 }
-                Ok(Incoming::Message(request, bytes)) => NetEvent::Message {
+                Ok(IncomingFrame::Message(request, bytes)) => NetworkEvent::Message {
                     from: peer.clone(),
                     message: Message::Request(request),
                     bytes,
                 },
-                Err(error) => return End::Lost(error),
+                Err(error) => return ConnectionEnd::Lost(error),
             };
             if !self.acceptor.inbox.deliver(event).await {
-                return End::Stopped;
+                return ConnectionEnd::Stopped;
             }
         }
     }

@@ -6,53 +6,53 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::connection::Wire;
-use super::hello::{Hello, Refusal};
+use super::config::{NetworkConfig, PeerCheck};
+use super::connection::WireMessage;
+use super::hello::{Hello, HelloRefusal};
 use super::limits::NetworkLimits;
-use super::queue::{Queue, Rejected};
+use super::queue::{NotQueued, SendQueue};
 use super::stats::NetworkStats;
-use super::{Admission, NetworkConfig};
 use crate::address::PeerAddress;
 use crate::message::{Message, RaftRequest, RaftResponse};
 use crate::types::NodeId;
 
 /// What every task of a network knows.
-pub(super) struct Context {
+pub(super) struct NetworkContext {
     /// Empty until a node that joins has met its cluster.
     cluster_id: OnceLock<String>,
     pub(super) node_id: NodeId,
     pub(super) client_addr: String,
-    pub(super) admission: Admission,
+    pub(super) peer_check: PeerCheck,
     pub(super) limits: NetworkLimits,
     pub(super) stats: NetworkStats,
-    table: Mutex<HashMap<NodeId, Entry>>,
+    table: Mutex<HashMap<NodeId, PeerSlot>>,
     next_connection: AtomicU64,
 }
 
 /// What is known of a node. Without an outbox it's a stranger, kept while it is connected.
 #[derive(Default)]
-struct Entry {
+struct PeerSlot {
     outbox: Option<Arc<Outbox>>,
-    inbound: Option<Inbound>,
+    inbound: Option<InboundConnection>,
     client_addr: String,
 }
 
 /// The latest connection that a node has opened to us.
-struct Inbound {
+struct InboundConnection {
     connection: u64,
-    responses: Arc<Queue<RaftResponse>>,
+    responses: Arc<SendQueue<RaftResponse>>,
 }
 
 /// What the link to a peer works on.
 pub(super) struct Outbox {
     pub(super) address: PeerAddress,
-    pub(super) requests: Queue<RaftRequest>,
+    pub(super) requests: SendQueue<RaftRequest>,
     /// Notified when it makes sense to dial at once.
     pub(super) wake: Notify,
     pub(super) connected: AtomicBool,
 }
 
-impl Context {
+impl NetworkContext {
     pub(super) fn new(config: &NetworkConfig) -> Self {
         Self {
             cluster_id: match config.cluster_id.as_str() {
@@ -61,7 +61,7 @@ impl Context {
             },
             node_id: config.node_id.clone(),
             client_addr: config.client_addr.clone(),
-            admission: config.admission,
+            peer_check: config.peer_check,
             limits: config.limits.clone(),
             stats: NetworkStats::default(),
             table: Mutex::new(HashMap::new()),
@@ -85,7 +85,7 @@ impl Context {
     }
 
     /// Whether who says `hello` may talk to this node. Where this one belongs to no cluster yet, it joins that one's.
-    pub(super) fn check(&self, hello: &Hello) -> Result<(), Refusal> {
+    pub(super) fn check(&self, hello: &Hello) -> Result<(), HelloRefusal> {
         if self.cluster_id().is_empty() && !hello.cluster_id.is_empty() {
             self.check_in(&hello.cluster_id, hello)?;
             let joined = self.cluster_id.get_or_init(|| hello.cluster_id.clone());
@@ -94,10 +94,10 @@ impl Context {
         self.check_in(self.cluster_id(), hello)
     }
 
-    fn check_in(&self, cluster_id: &str, hello: &Hello) -> Result<(), Refusal> {
-        hello.check(cluster_id, &self.node_id, |id| match self.admission {
-            Admission::Cluster | Admission::Join => true,
-            Admission::Listed => self
+    fn check_in(&self, cluster_id: &str, hello: &Hello) -> Result<(), HelloRefusal> {
+        hello.check(cluster_id, &self.node_id, |id| match self.peer_check {
+            PeerCheck::Cluster | PeerCheck::Join => true,
+            PeerCheck::Listed => self
                 .table()
                 .get(id)
                 .is_some_and(|entry| entry.outbox.is_some()),
@@ -144,7 +144,7 @@ impl Context {
 
     /// Closes every queue: what is in it is still written, then its connection ends.
     pub(super) fn close(&self) {
-        self.table().values().for_each(Entry::close);
+        self.table().values().for_each(PeerSlot::close);
     }
 
     /// Notes a connection that `hello` came on, and gives it its number and its queue. The one before is closed.
@@ -153,16 +153,16 @@ impl Context {
     pub(super) fn connection_opened(
         &self,
         hello: &Hello,
-    ) -> Option<(u64, Arc<Queue<RaftResponse>>)> {
+    ) -> Option<(u64, Arc<SendQueue<RaftResponse>>)> {
         let connection = self.next_connection.fetch_add(1, Ordering::Relaxed);
         let responses = Arc::new(self.queue());
         let mut table = self.table();
-        if self.admission == Admission::Listed && !table.contains_key(&hello.node_id) {
+        if self.peer_check == PeerCheck::Listed && !table.contains_key(&hello.node_id) {
             return None;
         }
         let entry = table.entry(hello.node_id.clone()).or_default();
         entry.client_addr.clone_from(&hello.client_addr);
-        let inbound = Inbound {
+        let inbound = InboundConnection {
             connection,
             responses: Arc::clone(&responses),
         };
@@ -244,25 +244,25 @@ impl Context {
         }
     }
 
-    fn queue_or_drop<T: Wire>(&self, queue: Option<&Queue<T>>, message: T) {
+    fn queue_or_drop<T: WireMessage>(&self, queue: Option<&SendQueue<T>>, message: T) {
         let cost = message.cost();
-        let pushed = queue.map_or(Err(Rejected::Closed), |queue| queue.push(message, cost));
+        let pushed = queue.map_or(Err(NotQueued::Closed), |queue| queue.push(message, cost));
         if pushed.is_err() {
             T::count_dropped(&self.stats, 1);
         }
     }
 
-    fn queue<T>(&self) -> Queue<T> {
-        Queue::new(self.limits.queue_messages, self.limits.queue_bytes)
+    fn queue<T>(&self) -> SendQueue<T> {
+        SendQueue::new(self.limits.queue_messages, self.limits.queue_bytes)
     }
 
-    fn table(&self) -> MutexGuard<'_, HashMap<NodeId, Entry>> {
+    fn table(&self) -> MutexGuard<'_, HashMap<NodeId, PeerSlot>> {
         // No code that can panic runs under the lock, and each entry is right on its own.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Entry {
+impl PeerSlot {
     fn close(&self) {
         if let Some(outbox) = &self.outbox {
             outbox.requests.close();

@@ -10,7 +10,7 @@ mod tests;
 
 /// Why a message was not queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rejected {
+pub(super) enum NotQueued {
     /// There are as many messages or bytes in it as it may hold.
     Full,
     /// Nobody will take anything out of it again.
@@ -19,8 +19,8 @@ pub(super) enum Rejected {
 
 /// Many producers, which never wait; one consumer, which takes everything at once.
 #[derive(Debug)]
-pub(super) struct Queue<T> {
-    state: Mutex<State<T>>,
+pub(super) struct SendQueue<T> {
+    state: Mutex<SendQueueState<T>>,
     filled: Notify,
     closing: Notify,
     max_messages: usize,
@@ -28,16 +28,16 @@ pub(super) struct Queue<T> {
 }
 
 #[derive(Debug)]
-struct State<T> {
+struct SendQueueState<T> {
     waiting: VecDeque<T>,
     bytes: usize,
     closed: bool,
 }
 
-impl<T> Queue<T> {
+impl<T> SendQueue<T> {
     /// An empty queue for at most `max_messages` and `max_bytes`. One message always fits, however large.
     pub(super) fn new(max_messages: usize, max_bytes: usize) -> Self {
-        let state = State {
+        let state = SendQueueState {
             waiting: VecDeque::new(),
             bytes: 0,
             closed: false,
@@ -52,15 +52,15 @@ impl<T> Queue<T> {
     }
 
     /// Puts `message`, which counts for `bytes`, at the end.
-    pub(super) fn push(&self, message: T, bytes: usize) -> Result<(), Rejected> {
+    pub(super) fn push(&self, message: T, bytes: usize) -> Result<(), NotQueued> {
         let mut state = self.lock();
         if state.closed {
-            return Err(Rejected::Closed);
+            return Err(NotQueued::Closed);
         }
         let full = state.waiting.len() >= self.max_messages
             || state.bytes.saturating_add(bytes) > self.max_bytes;
         if full && !state.waiting.is_empty() {
-            return Err(Rejected::Full);
+            return Err(NotQueued::Full);
         }
         state.waiting.push_back(message);
         state.bytes = state.bytes.saturating_add(bytes);
@@ -119,7 +119,7 @@ impl<T> Queue<T> {
         self.lock().closed
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
+    fn lock(&self) -> MutexGuard<'_, SendQueueState<T>> {
         // No code that can panic runs under the lock, and each field is right on its own.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

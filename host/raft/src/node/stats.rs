@@ -49,9 +49,9 @@ counters! {
     dropped_requests, add_dropped_requests;
     /// Responses that were not sent, for the same reasons.
     dropped_responses, add_dropped_responses;
-    /// Incoming connections that were closed with a refusal.
+    /// IncomingFrame connections that were closed with a refusal.
     refused_connections, add_refused_connections;
-    /// Incoming connections whose hello was answered.
+    /// IncomingFrame connections whose hello was answered.
     connections_in, add_connections_in;
     /// Outgoing connections whose hello was answered.
     connections_out, add_connections_out;

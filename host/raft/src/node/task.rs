@@ -7,12 +7,12 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 /// A task that ends with its owner, at its next await.
-pub(super) struct Task {
+pub(super) struct OwnedTask {
     /// None once its end has been seen.
     running: Option<JoinHandle<()>>,
 }
 
-impl Task {
+impl OwnedTask {
     pub(super) fn spawn(runtime: &Handle, work: impl Future<Output = ()> + Send + 'static) -> Self {
         Self {
             running: Some(runtime.spawn(work)),
@@ -49,7 +49,7 @@ impl Task {
     }
 }
 
-impl Drop for Task {
+impl Drop for OwnedTask {
     fn drop(&mut self) {
         if let Some(running) = &self.running {
             running.abort();

@@ -9,29 +9,29 @@ fn hello() -> Hello {
     }
 }
 
-fn refusal() -> Refusal {
-    Refusal::new(
-        RefusalReason::UnknownNode,
+fn refusal() -> HelloRefusal {
+    HelloRefusal::new(
+        HelloRefusalReason::UnknownNode,
         "node node1 is not among the peers of node node2",
     )
 }
 
-fn openings() -> [Opening; 3] {
+fn openings() -> [Handshake; 3] {
     let silent = Hello {
         client_addr: String::new(),
         ..hello()
     };
     [
-        Opening::Hello(hello()),
-        Opening::Hello(silent),
-        Opening::Refusal(refusal()),
+        Handshake::Hello(hello()),
+        Handshake::Hello(silent),
+        Handshake::Refusal(refusal()),
     ]
 }
 
-fn body(opening: &Opening) -> Vec<u8> {
+fn body(opening: &Handshake) -> Vec<u8> {
     let frame = opening.encode();
     let (prefix, body) = frame.split_first_chunk().unwrap();
-    assert_eq!(Opening::decode_length(*prefix), Ok(body.len()));
+    assert_eq!(Handshake::decode_length(*prefix), Ok(body.len()));
     body.to_vec()
 }
 
@@ -44,7 +44,7 @@ fn reseal(body: &mut [u8]) {
 #[test]
 fn each_opening_comes_back_as_it_went() {
     for opening in openings() {
-        assert_eq!(Opening::decode(&body(&opening)), Ok(opening));
+        assert_eq!(Handshake::decode(&body(&opening)), Ok(opening));
     }
 }
 
@@ -58,16 +58,22 @@ fn the_bytes_of_a_hello_are_those_of_the_format_page() {
     };
     let mut expected = b"\0\0\0\x16OARL\0\x01\0\0\x01c\0\x01n\0\x01m\0\0".to_vec();
     expected.extend_from_slice(&crc32c::crc32c(&expected[4..]).to_be_bytes());
-    assert_eq!(Opening::Hello(hello).encode(), expected);
+    assert_eq!(Handshake::Hello(hello).encode(), expected);
 }
 
 #[test]
 fn every_reason_keeps_its_code() {
     for code in 0..=255 {
-        assert_eq!(RefusalReason::from_code(code).code(), code);
+        assert_eq!(HelloRefusalReason::from_code(code).code(), code);
     }
-    assert_eq!(RefusalReason::from_code(4), RefusalReason::UnknownNode);
-    assert_eq!(RefusalReason::from_code(200), RefusalReason::Other(200));
+    assert_eq!(
+        HelloRefusalReason::from_code(4),
+        HelloRefusalReason::UnknownNode
+    );
+    assert_eq!(
+        HelloRefusalReason::from_code(200),
+        HelloRefusalReason::Other(200)
+    );
 }
 
 #[test]
@@ -76,13 +82,13 @@ fn every_truncation_and_every_flipped_bit_is_an_error() {
         let mut body = body(&opening);
         for cut in 0..body.len() {
             assert!(
-                Opening::decode(&body[..cut]).is_err(),
+                Handshake::decode(&body[..cut]).is_err(),
                 "{opening:?} cut to {cut}"
             );
         }
         for bit in 0..body.len() * 8 {
             body[bit / 8] ^= 1 << (bit % 8);
-            assert!(Opening::decode(&body).is_err(), "{opening:?} bit {bit}");
+            assert!(Handshake::decode(&body).is_err(), "{opening:?} bit {bit}");
             body[bit / 8] ^= 1 << (bit % 8);
         }
     }
@@ -92,18 +98,18 @@ fn every_truncation_and_every_flipped_bit_is_an_error() {
 fn every_truncation_with_a_fitting_checksum_is_an_error_too() {
     for opening in openings() {
         let whole = body(&opening);
-        for cut in MIN_OPENING_BYTES..whole.len() {
+        for cut in MIN_HANDSHAKE_BYTES..whole.len() {
             let mut shorter = whole[..cut].to_vec();
             reseal(&mut shorter);
             assert!(
-                Opening::decode(&shorter).is_err(),
+                Handshake::decode(&shorter).is_err(),
                 "{opening:?} cut to {cut}"
             );
         }
         let mut longer = [&whole[..], &[0]].concat();
         reseal(&mut longer);
         assert_eq!(
-            Opening::decode(&longer),
+            Handshake::decode(&longer),
             Err(HelloError::Field { field: "end" })
         );
     }
@@ -113,65 +119,68 @@ fn every_truncation_with_a_fitting_checksum_is_an_error_too() {
 fn other_protocols_are_recognized_as_such() {
     let http = *b"GET ";
     assert!(matches!(
-        Opening::decode_length(http),
+        Handshake::decode_length(http),
         Err(HelloError::Length { .. })
     ));
     assert!(matches!(
-        Opening::decode_length([0, 0, 0, 3]),
+        Handshake::decode_length([0, 0, 0, 3]),
         Err(HelloError::Length { length: 3 })
     ));
-    let mut other = body(&Opening::Hello(hello()));
+    let mut other = body(&Handshake::Hello(hello()));
     other[..4].copy_from_slice(b"ETCD");
     assert_eq!(
-        Opening::decode(&other),
+        Handshake::decode(&other),
         Err(HelloError::Magic { found: *b"ETCD" })
     );
 }
 
 #[test]
 fn a_hello_of_another_version_is_told_from_a_damaged_one() {
-    let mut later = body(&Opening::Hello(hello()));
+    let mut later = body(&Handshake::Hello(hello()));
     later[5] = 2; // And the rest of it may look different: no checksum is needed.
-    let error = Opening::decode(&later).unwrap_err();
+    let error = Handshake::decode(&later).unwrap_err();
     assert_eq!(error, HelloError::Version { theirs: 2 });
-    assert_eq!(Refusal::from(&error).reason, RefusalReason::Version);
+    assert_eq!(
+        HelloRefusal::from(&error).reason,
+        HelloRefusalReason::Version
+    );
 }
 
 #[test]
 fn a_refusal_of_another_version_is_understood() {
-    let mut later = body(&Opening::Refusal(refusal()));
+    let mut later = body(&Handshake::Refusal(refusal()));
     later[5] = 2;
     reseal(&mut later);
-    assert_eq!(Opening::decode(&later), Ok(Opening::Refusal(refusal())));
+    assert_eq!(Handshake::decode(&later), Ok(Handshake::Refusal(refusal())));
 }
 
 #[test]
 fn a_text_that_could_forge_a_log_line_is_refused() {
-    let forged = Opening::Refusal(Refusal::new(
-        RefusalReason::Oneself,
+    let forged = Handshake::Refusal(HelloRefusal::new(
+        HelloRefusalReason::Oneself,
         "fine\nERROR all is lost",
     ));
     assert_eq!(
-        Opening::decode(&body(&forged)),
+        Handshake::decode(&body(&forged)),
         Err(HelloError::Field { field: "detail" })
     );
-    let forged = Opening::Hello(Hello {
+    let forged = Handshake::Hello(Hello {
         node_id: "a b".into(),
         ..hello()
     });
     assert_eq!(
-        Opening::decode(&body(&forged)),
+        Handshake::decode(&body(&forged)),
         Err(HelloError::Field { field: "node id" })
     );
 }
 
 #[test]
 fn a_text_over_its_limit_is_cut_where_a_character_ends() {
-    let long = Opening::Refusal(Refusal::new(
-        RefusalReason::Oneself,
-        "é".repeat(MAX_OPENING_BYTES),
+    let long = Handshake::Refusal(HelloRefusal::new(
+        HelloRefusalReason::Oneself,
+        "é".repeat(MAX_HANDSHAKE_BYTES),
     ));
-    let Ok(Opening::Refusal(read)) = Opening::decode(&body(&long)) else {
+    let Ok(Handshake::Refusal(read)) = Handshake::decode(&body(&long)) else {
         panic!("not a refusal")
     };
     assert_eq!(read.detail, "é".repeat(MAX_DETAIL_BYTES / 2));
@@ -179,13 +188,13 @@ fn a_text_over_its_limit_is_cut_where_a_character_ends() {
 
 #[test]
 fn the_longest_hello_is_within_the_limit() {
-    let longest = Opening::Hello(Hello {
+    let longest = Handshake::Hello(Hello {
         cluster_id: "c".repeat(MAX_CLUSTER_ID_BYTES),
         node_id: "n".repeat(255).into(),
         peer_id: "m".repeat(255).into(),
         client_addr: "a".repeat(MAX_CLIENT_ADDR_BYTES),
     });
-    assert_eq!(Opening::decode(&body(&longest)), Ok(longest));
+    assert_eq!(Handshake::decode(&body(&longest)), Ok(longest));
 }
 
 #[test]
@@ -201,16 +210,16 @@ fn who_may_not_speak_is_told_why() {
         cluster_id: "test".into(),
         ..hello()
     };
-    assert_eq!(reason(other, true), Err(RefusalReason::OtherCluster));
+    assert_eq!(reason(other, true), Err(HelloRefusalReason::OtherCluster));
     let oneself = Hello {
         node_id: own.clone(),
         ..hello()
     };
-    assert_eq!(reason(oneself, true), Err(RefusalReason::Oneself));
+    assert_eq!(reason(oneself, true), Err(HelloRefusalReason::Oneself));
     let lost = Hello {
         peer_id: "node3".into(),
         ..hello()
     };
-    assert_eq!(reason(lost, true), Err(RefusalReason::WrongNode));
-    assert_eq!(reason(hello(), false), Err(RefusalReason::UnknownNode));
+    assert_eq!(reason(lost, true), Err(HelloRefusalReason::WrongNode));
+    assert_eq!(reason(hello(), false), Err(HelloRefusalReason::UnknownNode));
 }

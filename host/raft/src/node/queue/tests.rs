@@ -2,14 +2,14 @@ use std::sync::Arc;
 
 use super::*;
 
-async fn taken(queue: &Queue<u32>) -> Option<Vec<u32>> {
+async fn taken(queue: &SendQueue<u32>) -> Option<Vec<u32>> {
     let mut into = VecDeque::new();
     queue.take(&mut into).await.then(|| into.into())
 }
 
 #[tokio::test]
 async fn everything_that_waits_is_taken_at_once_and_in_order() {
-    let queue = Queue::new(10, 100);
+    let queue = SendQueue::new(10, 100);
     for n in 0..4 {
         queue.push(n, 10).unwrap();
     }
@@ -18,11 +18,11 @@ async fn everything_that_waits_is_taken_at_once_and_in_order() {
 
 #[tokio::test]
 async fn a_full_queue_refuses_by_messages_and_by_bytes_until_it_is_emptied() {
-    let queue = Queue::new(2, 100);
+    let queue = SendQueue::new(2, 100);
     queue.push(1, 60).unwrap();
-    assert_eq!(queue.push(2, 41), Err(Rejected::Full));
+    assert_eq!(queue.push(2, 41), Err(NotQueued::Full));
     queue.push(2, 40).unwrap();
-    assert_eq!(queue.push(3, 0), Err(Rejected::Full));
+    assert_eq!(queue.push(3, 0), Err(NotQueued::Full));
     assert_eq!(taken(&queue).await, Some(vec![1, 2]));
     queue.push(3, 100).unwrap();
     assert_eq!(queue.clear(), 1);
@@ -31,18 +31,18 @@ async fn a_full_queue_refuses_by_messages_and_by_bytes_until_it_is_emptied() {
 
 #[test]
 fn one_message_fits_however_large_it_is() {
-    let queue = Queue::new(2, 100);
+    let queue = SendQueue::new(2, 100);
     queue.push(1, usize::MAX).unwrap();
-    assert_eq!(queue.push(2, 1), Err(Rejected::Full));
+    assert_eq!(queue.push(2, 1), Err(NotQueued::Full));
 }
 
 #[tokio::test]
 async fn a_closed_queue_gives_what_it_has_and_then_ends() {
-    let queue = Queue::new(2, 100);
+    let queue = SendQueue::new(2, 100);
     queue.push(1, 1).unwrap();
     queue.close();
     queue.closed().await;
-    assert_eq!(queue.push(2, 1), Err(Rejected::Closed));
+    assert_eq!(queue.push(2, 1), Err(NotQueued::Closed));
     assert_eq!(taken(&queue).await, Some(vec![1]));
     assert_eq!(taken(&queue).await, None);
     assert_eq!(taken(&queue).await, None);
@@ -50,7 +50,7 @@ async fn a_closed_queue_gives_what_it_has_and_then_ends() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_waits_is_woken_by_a_message_and_by_the_end() {
-    let queue = Arc::new(Queue::new(2, 100));
+    let queue = Arc::new(SendQueue::new(2, 100));
     let waiting = tokio::spawn({
         let queue = Arc::clone(&queue);
         async move { (taken(&queue).await, taken(&queue).await) }

@@ -5,8 +5,8 @@ use std::net::TcpListener;
 use super::support::*;
 use crate::message::{Message, RaftRequest};
 use crate::node::frame::{KEEP_ALIVE, decode_response};
-use crate::node::hello::Opening;
-use crate::node::{NetEvent, Network, NetworkLimits, StartError};
+use crate::node::hello::Handshake;
+use crate::node::{Network, NetworkEvent, NetworkLimits, NetworkStartError};
 
 #[tokio::test]
 async fn requests_and_their_responses_travel_both_ways() {
@@ -31,14 +31,14 @@ async fn requests_and_their_responses_travel_both_ways() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_nodes_all_reach_each_other() {
-    let seats = ["a", "b", "c"].map(seat);
-    let addresses: Vec<_> = seats.iter().map(|seat| seat.address.clone()).collect();
+    let seats = ["a", "b", "c"].map(socket);
+    let addresses: Vec<_> = seats.iter().map(|socket| socket.address.clone()).collect();
     let peers: Vec<_> = addresses.iter().collect();
     // Each is told of all three, itself included.
-    let mut nodes = seats.map(|seat| start(seat, &peers));
+    let mut nodes = seats.map(|socket| start(socket, &peers));
     for node in &mut nodes {
         for _ in 0..2 {
-            assert!(matches!(node.next().await, NetEvent::Connected(_)));
+            assert!(matches!(node.next().await, NetworkEvent::Connected(_)));
         }
     }
     for (number, node) in nodes.iter().enumerate() {
@@ -90,7 +90,7 @@ async fn what_one_node_sends_arrives_whole_and_in_order() {
 
 #[tokio::test]
 async fn a_full_queue_drops_and_counts_and_nothing_waits() {
-    let (a, b) = (seat("a"), seat("b"));
+    let (a, b) = (socket("a"), socket("b"));
     let limits = NetworkLimits {
         queue_messages: 4,
         ..limits()
@@ -116,7 +116,7 @@ async fn a_full_queue_drops_and_counts_and_nothing_waits() {
 
 #[tokio::test]
 async fn what_has_nowhere_to_go_is_dropped_and_counted() {
-    let a = start(seat("a"), &[&absent("b")]);
+    let a = start(socket("a"), &[&absent("b")]);
     a.send("nobody", ask(1));
     a.send("b", answer(1));
     a.send("nobody", answer(2));
@@ -126,7 +126,7 @@ async fn what_has_nowhere_to_go_is_dropped_and_counted() {
 
 #[tokio::test]
 async fn a_message_over_the_frame_limit_is_dropped_alone() {
-    let (a, b) = (seat("a"), seat("b"));
+    let (a, b) = (socket("a"), socket("b"));
     let limits = NetworkLimits {
         max_frame_bytes: 4096,
         ..limits()
@@ -152,12 +152,12 @@ async fn a_peer_that_restarts_on_its_port_is_found_again() {
     let (mut a, b) = pair().await;
     let (id, addr) = (b.id.clone(), b.addr());
     b.net.shutdown().await;
-    assert_eq!(a.next().await, NetEvent::Disconnected(id.clone()));
+    assert_eq!(a.next().await, NetworkEvent::Disconnected(id.clone()));
     assert!(!a.net.is_connected(&id));
     let listener = TcpListener::bind(addr).unwrap();
     let at_a = format!("a@{}", a.addr()).parse().unwrap();
     let mut b = start(
-        Seat {
+        BoundSocket {
             address: format!("b@{addr}").parse().unwrap(),
             listener,
         },
@@ -182,7 +182,7 @@ async fn a_shutdown_writes_what_is_queued_and_frees_the_port() {
     for id in 0..50 {
         assert_eq!(b.message().await.1, ask(id).into());
     }
-    assert_eq!(b.next().await, NetEvent::Disconnected("a".into()));
+    assert_eq!(b.next().await, NetworkEvent::Disconnected("a".into()));
     a.send("b", ask(99));
     assert_eq!(a.net.stats().dropped_requests(), 1);
     a.net.shutdown().await;
@@ -197,10 +197,10 @@ async fn a_network_ends_with_its_last_handle() {
     a.send("b", ask(1));
     assert!(matches!(
         soon(events.recv()).await,
-        Some(NetEvent::Message { .. })
+        Some(NetworkEvent::Message { .. })
     ));
     drop(clone);
-    assert_eq!(a.next().await, NetEvent::Disconnected("b".into()));
+    assert_eq!(a.next().await, NetworkEvent::Disconnected("b".into()));
     // Its inbox is dropped with its tasks.
     assert_eq!(soon(events.recv()).await, None);
     TcpListener::bind(addr).expect("the port is free");
@@ -208,7 +208,7 @@ async fn a_network_ends_with_its_last_handle() {
 
 #[tokio::test]
 async fn a_slow_node_holds_back_its_peer_and_no_one_else() {
-    let (a, b, c) = (seat("a"), seat("b"), seat("c"));
+    let (a, b, c) = (socket("a"), socket("b"), socket("c"));
     let all = [a.address.clone(), b.address.clone(), c.address.clone()];
     let all: Vec<_> = all.iter().collect();
     let (mut a, mut b, mut c) = (start(a, &all), start(b, &all), start(c, &all));
@@ -232,13 +232,13 @@ async fn a_node_that_stops_taking_events_ends_its_connections() {
     let (mut a, b) = pair().await;
     drop(b.events);
     a.send("b", ask(1));
-    assert_eq!(a.next().await, NetEvent::Disconnected("b".into()));
+    assert_eq!(a.next().await, NetworkEvent::Disconnected("b".into()));
 }
 
 #[tokio::test]
 async fn a_sign_of_life_is_answered_with_one() {
-    let b = start(seat("b"), &[&absent("a")]);
-    let mut raw = Raw::welcome(b.addr(), "a", "b").await;
+    let b = start(socket("b"), &[&absent("a")]);
+    let mut raw = RawPeer::welcome(b.addr(), "a", "b").await;
     raw.write(&KEEP_ALIVE).await;
     assert_eq!(raw.frame().await, b"");
     assert_eq!(b.net.stats().frames_in(), 0);
@@ -246,7 +246,7 @@ async fn a_sign_of_life_is_answered_with_one() {
 
 #[tokio::test]
 async fn a_peer_that_falls_silent_is_asked_for_a_sign_of_life_and_then_given_up() {
-    let (a, b) = (seat("a"), seat("b"));
+    let (a, b) = (socket("a"), socket("b"));
     let ms = std::time::Duration::from_millis;
     let limits = NetworkLimits {
         keep_alive: ms(20),
@@ -259,13 +259,13 @@ async fn a_peer_that_falls_silent_is_asked_for_a_sign_of_life_and_then_given_up(
     });
     b.listener.set_nonblocking(true).unwrap();
     let listener = tokio::net::TcpListener::from_std(b.listener).unwrap();
-    let mut raw = Raw(soon(listener.accept()).await.unwrap().0);
-    assert_eq!(Opening::decode(&raw.frame().await), {
-        let Opening::Hello(mut hello) = hello_of("a", "b") else {
+    let mut raw = RawPeer(soon(listener.accept()).await.unwrap().0);
+    assert_eq!(Handshake::decode(&raw.frame().await), {
+        let Handshake::Hello(mut hello) = hello_of("a", "b") else {
             unreachable!("it is a hello")
         };
         hello.client_addr = "a.example:8101".into();
-        Ok(Opening::Hello(hello))
+        Ok(Handshake::Hello(hello))
     });
     raw.write(&hello_of("b", "a").encode()).await;
     a.connected_to("b").await;
@@ -273,7 +273,7 @@ async fn a_peer_that_falls_silent_is_asked_for_a_sign_of_life_and_then_given_up(
     assert_eq!(raw.frame().await, b"");
     raw.write(&KEEP_ALIVE).await;
     assert_eq!(raw.frame().await, b"");
-    assert_eq!(a.next().await, NetEvent::Disconnected("b".into()));
+    assert_eq!(a.next().await, NetworkEvent::Disconnected("b".into()));
     raw.closed().await;
     assert_eq!(a.net.stats().lost_connections(), 1);
     // And it tries again.
@@ -282,11 +282,11 @@ async fn a_peer_that_falls_silent_is_asked_for_a_sign_of_life_and_then_given_up(
 
 #[tokio::test]
 async fn the_latest_connection_of_a_peer_replaces_the_one_before() {
-    let mut b = start(seat("b"), &[&absent("a")]);
-    let mut first = Raw::welcome(b.addr(), "a", "b").await;
+    let mut b = start(socket("b"), &[&absent("a")]);
+    let mut first = RawPeer::welcome(b.addr(), "a", "b").await;
     first.request(&ask(1)).await;
     assert_eq!(b.message().await.1, ask(1).into());
-    let mut second = Raw::welcome(b.addr(), "a", "b").await;
+    let mut second = RawPeer::welcome(b.addr(), "a", "b").await;
     first.closed().await;
     second.request(&ask(2)).await;
     assert_eq!(b.message().await.1, ask(2).into());
@@ -298,9 +298,9 @@ async fn the_latest_connection_of_a_peer_replaces_the_one_before() {
 async fn a_configuration_that_breaks_a_rule_is_refused_by_name() {
     let (sender, _events) = tokio::sync::mpsc::channel(1);
     let start = |change: &dyn Fn(&mut crate::node::NetworkConfig)| {
-        let mut config = config(seat("a"), &[]);
+        let mut config = config(socket("a"), &[]);
         change(&mut config);
-        Network::start(config, Events::from(sender.clone()))
+        Network::start(config, EventSender::from(sender.clone()))
             .map(|_| ())
             .unwrap_err()
             .to_string()
@@ -318,15 +318,15 @@ async fn a_configuration_that_breaks_a_rule_is_refused_by_name() {
 #[test]
 fn without_a_runtime_there_is_an_error_and_no_panic() {
     let (sender, _events) = tokio::sync::mpsc::channel(1);
-    let error = Network::start(config(seat("a"), &[]), Events::from(sender))
+    let error = Network::start(config(socket("a"), &[]), EventSender::from(sender))
         .map(|_| ())
         .unwrap_err();
-    assert!(matches!(error, StartError::NoRuntime(_)), "{error}");
+    assert!(matches!(error, NetworkStartError::NoRuntime(_)), "{error}");
 }
 
 #[test]
 fn a_large_request_counts_for_its_size_while_it_waits() {
-    use crate::node::connection::Wire;
+    use crate::node::connection::WireMessage;
     assert!(chunk(1000).cost() >= 1000);
     assert!(forward(b"0123456789").cost() > RaftRequest::cost(&ask(1)));
 }

@@ -4,14 +4,14 @@ use tokio::io::AsyncWriteExt;
 
 use super::support::*;
 use crate::node::frame::LENGTH_BYTES;
-use crate::node::hello::{Opening, Refusal, RefusalReason};
+use crate::node::hello::{Handshake, HelloRefusal, HelloRefusalReason};
 use crate::node::{NetworkConfig, NetworkLimits};
 
 /// A pair whose connections are to stay as they are, and the log from then on.
 struct Scene {
     a: TestNode,
     b: TestNode,
-    log: Log,
+    log: CapturedLog,
     _guard: tracing::subscriber::DefaultGuard,
     exchanged: u64,
 }
@@ -19,7 +19,7 @@ struct Scene {
 impl Scene {
     async fn begin() -> Self {
         let (a, b) = pair_that_knows_c().await;
-        let (log, guard) = Log::begin();
+        let (log, guard) = CapturedLog::begin();
         Self {
             a,
             b,
@@ -59,10 +59,10 @@ impl Scene {
         assert!(line.contains(text), "{what}: {line}");
     }
 
-    async fn refused(&mut self, opening: &[u8]) -> Refusal {
-        let mut raw = Raw::connect(self.b.addr()).await;
+    async fn refused(&mut self, opening: &[u8]) -> HelloRefusal {
+        let mut raw = RawPeer::connect(self.b.addr()).await;
         raw.write(opening).await;
-        let refusal = refusal(Opening::decode(&raw.frame().await).unwrap());
+        let refusal = refusal(Handshake::decode(&raw.frame().await).unwrap());
         raw.closed().await;
         refusal
     }
@@ -70,7 +70,7 @@ impl Scene {
 
 /// `b` also knows a peer `c`, as which the tests speak. Nobody listens for it, so `b` tries to reach it all the time.
 async fn pair_that_knows_c() -> (TestNode, TestNode) {
-    let (a, b) = (seat("a"), seat("b"));
+    let (a, b) = (socket("a"), socket("b"));
     let (at_a, at_b) = (a.address.clone(), b.address.clone());
     let (mut a, mut b) = (start(a, &[&at_b]), start(b, &[&at_a, &absent("c")]));
     a.connected_to("b").await;
@@ -81,20 +81,20 @@ async fn pair_that_knows_c() -> (TestNode, TestNode) {
 #[tokio::test]
 async fn who_may_not_connect_is_told_why() {
     let mut scene = Scene::begin().await;
-    let Opening::Hello(good) = hello_of("c", "b") else {
+    let Handshake::Hello(good) = hello_of("c", "b") else {
         unreachable!("it is a hello")
     };
 
     let mut hello = good.clone();
     hello.cluster_id = "production".into();
-    let refusal = scene.refused(&Opening::Hello(hello).encode()).await;
-    assert_eq!(refusal.reason, RefusalReason::OtherCluster);
+    let refusal = scene.refused(&Handshake::Hello(hello).encode()).await;
+    assert_eq!(refusal.reason, HelloRefusalReason::OtherCluster);
     scene.unharmed("another cluster", "production").await;
 
     let mut hello = good.clone();
     hello.node_id = "stranger".into();
-    let refusal = scene.refused(&Opening::Hello(hello).encode()).await;
-    assert_eq!(refusal.reason, RefusalReason::UnknownNode);
+    let refusal = scene.refused(&Handshake::Hello(hello).encode()).await;
+    assert_eq!(refusal.reason, HelloRefusalReason::UnknownNode);
     assert!(
         refusal
             .detail
@@ -105,22 +105,22 @@ async fn who_may_not_connect_is_told_why() {
 
     let mut hello = good.clone();
     hello.node_id = "b".into();
-    let refusal = scene.refused(&Opening::Hello(hello).encode()).await;
-    assert_eq!(refusal.reason, RefusalReason::Oneself);
+    let refusal = scene.refused(&Handshake::Hello(hello).encode()).await;
+    assert_eq!(refusal.reason, HelloRefusalReason::Oneself);
     scene.unharmed("itself", "both ends are called b").await;
 
     let mut hello = good.clone();
     hello.peer_id = "a".into();
-    let refusal = scene.refused(&Opening::Hello(hello).encode()).await;
-    assert_eq!(refusal.reason, RefusalReason::WrongNode);
+    let refusal = scene.refused(&Handshake::Hello(hello).encode()).await;
+    assert_eq!(refusal.reason, HelloRefusalReason::WrongNode);
     scene
         .unharmed("meant for another", "looks for node a and reached node b")
         .await;
 
-    let mut later = Opening::Hello(good).encode();
+    let mut later = Handshake::Hello(good).encode();
     later[LENGTH_BYTES + 5] = 9;
     let refusal = scene.refused(&later).await;
-    assert_eq!(refusal.reason, RefusalReason::Version);
+    assert_eq!(refusal.reason, HelloRefusalReason::Version);
     scene.unharmed("another version", "version 9").await;
 
     assert_eq!(scene.b.net.stats().refused_connections(), 5);
@@ -152,7 +152,7 @@ async fn garbage_in_place_of_a_hello_closes_that_connection_alone() {
         ("a damaged hello", &damaged, "checksum"),
     ];
     for (what, bytes, text) in cases {
-        let mut raw = Raw::connect(scene.b.addr()).await;
+        let mut raw = RawPeer::connect(scene.b.addr()).await;
         raw.write(bytes).await;
         raw.closed().await;
         scene.unharmed(what, text).await;
@@ -163,7 +163,7 @@ async fn garbage_in_place_of_a_hello_closes_that_connection_alone() {
 #[tokio::test]
 async fn who_hangs_up_before_the_hello_costs_one_line() {
     let mut scene = Scene::begin().await;
-    let mut raw = Raw::connect(scene.b.addr()).await;
+    let mut raw = RawPeer::connect(scene.b.addr()).await;
     raw.write(&hello_of("c", "b").encode()[..9]).await;
     raw.0.shutdown().await.unwrap();
     raw.closed().await;
@@ -179,10 +179,10 @@ async fn who_says_no_hello_in_time_is_closed() {
     };
     let b = start_with(NetworkConfig {
         limits,
-        ..config(seat("b"), &[])
+        ..config(socket("b"), &[])
     });
-    let (log, _guard) = Log::begin();
-    Raw::connect(b.addr()).await.closed().await;
+    let (log, _guard) = CapturedLog::begin();
+    RawPeer::connect(b.addr()).await.closed().await;
     let lines = log.take();
     assert!(
         matches!(&lines[..], [line] if line.contains("no hello within 20 ms")),
@@ -193,7 +193,7 @@ async fn who_says_no_hello_in_time_is_closed() {
 #[tokio::test]
 async fn garbage_behind_a_hello_closes_that_connection_alone() {
     let (mut a, mut b) = pair_that_knows_c().await;
-    let (log, _guard) = Log::begin();
+    let (log, _guard) = CapturedLog::begin();
     let over_long = u32::MAX.to_be_bytes();
     let too_short = [0, 0, 0, 3, 1, 2, 3];
     let random = [0, 0, 0, 9, 1, 2, 3, 4, 5, 6, 7, 8, 9];
@@ -203,7 +203,7 @@ async fn garbage_behind_a_hello_closes_that_connection_alone() {
         (&random, "lost"),
     ];
     for (number, (bytes, text)) in cases.into_iter().enumerate() {
-        let mut raw = Raw::welcome(b.addr(), "c", "b").await;
+        let mut raw = RawPeer::welcome(b.addr(), "c", "b").await;
         raw.request(&ask(77)).await;
         assert_eq!(b.message().await, ("c".into(), ask(77).into()));
         log.take();
@@ -231,7 +231,7 @@ async fn garbage_behind_a_hello_closes_that_connection_alone() {
 async fn a_half_closed_connection_is_dropped() {
     let (a, mut b) = pair_that_knows_c().await;
     for frame_bytes in [0, 3, 7] {
-        let mut raw = Raw::welcome(b.addr(), "c", "b").await;
+        let mut raw = RawPeer::welcome(b.addr(), "c", "b").await;
         raw.write(&[0, 0, 0, 9, 1, 2, 3][..frame_bytes]).await;
         raw.0.shutdown().await.unwrap();
         raw.closed().await;
@@ -249,19 +249,19 @@ async fn connections_past_the_bound_are_refused_and_their_place_is_free_again_la
     };
     let b = start_with(NetworkConfig {
         limits,
-        ..config(seat("b"), &[&absent("c"), &absent("d")])
+        ..config(socket("b"), &[&absent("c"), &absent("d")])
     });
-    let first = Raw::welcome(b.addr(), "c", "b").await;
-    let _second = Raw::welcome(b.addr(), "d", "b").await;
-    let mut third = Raw::connect(b.addr()).await;
-    let refusal = refusal(Opening::decode(&third.frame().await).unwrap());
-    assert_eq!(refusal.reason, RefusalReason::TooManyConnections);
+    let first = RawPeer::welcome(b.addr(), "c", "b").await;
+    let _second = RawPeer::welcome(b.addr(), "d", "b").await;
+    let mut third = RawPeer::connect(b.addr()).await;
+    let refusal = refusal(Handshake::decode(&third.frame().await).unwrap());
+    assert_eq!(refusal.reason, HelloRefusalReason::TooManyConnections);
     third.closed().await;
     drop(first);
     // The end of the first is noticed when it is noticed: until then there are refusals.
     soon(async {
         loop {
-            let mut raw = Raw::connect(b.addr()).await;
+            let mut raw = RawPeer::connect(b.addr()).await;
             let sent = raw.0.write_all(&hello_of("c", "b").encode()).await.is_ok();
             let mut answer = [0; LENGTH_BYTES + 7];
             let read = tokio::io::AsyncReadExt::read_exact(&mut raw.0, &mut answer)
@@ -277,7 +277,7 @@ async fn connections_past_the_bound_are_refused_and_their_place_is_free_again_la
 
 #[tokio::test]
 async fn a_peer_that_answers_with_garbage_is_tried_again_without_harm() {
-    let (a, b) = (seat("a"), seat("b"));
+    let (a, b) = (socket("a"), socket("b"));
     let at_b = b.address.clone();
     b.listener.set_nonblocking(true).unwrap();
     let listener = tokio::net::TcpListener::from_std(b.listener).unwrap();
@@ -288,7 +288,7 @@ async fn a_peer_that_answers_with_garbage_is_tried_again_without_harm() {
         &[0; 8],
         b"",
     ] {
-        let mut raw = Raw(soon(listener.accept()).await.unwrap().0);
+        let mut raw = RawPeer(soon(listener.accept()).await.unwrap().0);
         raw.frame().await;
         raw.write(garbage).await;
         if garbage.is_empty() {
@@ -297,7 +297,7 @@ async fn a_peer_that_answers_with_garbage_is_tried_again_without_harm() {
             raw.closed().await;
         }
     }
-    let mut raw = Raw(soon(listener.accept()).await.unwrap().0);
+    let mut raw = RawPeer(soon(listener.accept()).await.unwrap().0);
     raw.frame().await;
     raw.write(&hello_of("b", "a").encode()).await;
     a.connected_to("b").await;

@@ -2,15 +2,15 @@
 
 use super::support::*;
 use crate::node::frame::decode_response;
-use crate::node::hello::{Opening, RefusalReason};
-use crate::node::{Admission, NetEvent, NetworkConfig};
+use crate::node::hello::{Handshake, HelloRefusalReason};
+use crate::node::{NetworkConfig, NetworkEvent, PeerCheck};
 
 #[tokio::test]
 async fn a_node_that_is_refused_is_connected_once_it_becomes_a_peer() {
-    let (a, b) = (seat("a"), seat("b"));
+    let (a, b) = (socket("a"), socket("b"));
     let (at_a, at_b) = (a.address.clone(), b.address.clone());
     let mut b = start(b, &[]);
-    let (log, guard) = Log::begin();
+    let (log, guard) = CapturedLog::begin();
     let mut a = start(a, &[&at_b]);
     // Both ends say why.
     soon(async {
@@ -51,11 +51,11 @@ async fn a_node_that_is_refused_is_connected_once_it_becomes_a_peer() {
 async fn a_removed_peer_is_disconnected_and_stays_out() {
     let (a, mut b) = pair().await;
     b.net.set_peers(vec![]);
-    assert_eq!(b.next().await, NetEvent::Disconnected("a".into()));
+    assert_eq!(b.next().await, NetworkEvent::Disconnected("a".into()));
     assert!(!b.net.is_connected(&a.id));
     assert_eq!(b.net.peer_client_addr(&a.id), None);
-    let (raw, opening) = Raw::introduce(b.addr(), "a", "b").await;
-    assert_eq!(refusal(opening).reason, RefusalReason::UnknownNode);
+    let (raw, opening) = RawPeer::introduce(b.addr(), "a", "b").await;
+    assert_eq!(refusal(opening).reason, HelloRefusalReason::UnknownNode);
     raw.closed().await;
     b.send("a", ask(1));
     b.send("a", answer(1));
@@ -71,7 +71,7 @@ async fn a_removed_peer_is_disconnected_and_stays_out() {
 #[tokio::test]
 async fn peers_that_stay_keep_their_connection() {
     let (mut a, mut b) = pair().await;
-    let c = seat("c");
+    let c = socket("c");
     let (at_a, at_b, at_c) = (address(&a), address(&b), c.address.clone());
     let mut c = start(c, &[&at_a, &at_b]);
     a.net.set_peers(vec![at_b.clone(), at_c.clone()]);
@@ -79,7 +79,7 @@ async fn peers_that_stay_keep_their_connection() {
     a.connected_to("c").await;
     b.connected_to("c").await;
     for _ in 0..2 {
-        assert!(matches!(c.next().await, NetEvent::Connected(_)));
+        assert!(matches!(c.next().await, NetworkEvent::Connected(_)));
     }
     assert_eq!(
         (
@@ -102,13 +102,13 @@ async fn peers_that_stay_keep_their_connection() {
 #[tokio::test]
 async fn a_peer_that_moves_is_reached_at_its_new_address() {
     let (mut a, b) = pair().await;
-    let moved = seat("b");
+    let moved = socket("b");
     let at_new = moved.address.clone();
     let mut moved = start(moved, &[&address(&a)]);
     a.net.set_peers(vec![at_new]);
     // The end of the one is told before the beginning of the other.
-    assert_eq!(a.next().await, NetEvent::Disconnected("b".into()));
-    assert_eq!(a.next().await, NetEvent::Connected("b".into()));
+    assert_eq!(a.next().await, NetworkEvent::Disconnected("b".into()));
+    assert_eq!(a.next().await, NetworkEvent::Connected("b".into()));
     a.send("b", ask(3));
     assert_eq!(moved.message().await, ("a".into(), ask(3).into()));
     b.net.shutdown().await;
@@ -120,8 +120,8 @@ async fn a_peer_that_is_removed_and_comes_back_is_connected_again() {
     let at_b = address(&b);
     a.net.set_peers(vec![]);
     a.net.set_peers(vec![at_b]);
-    assert_eq!(a.next().await, NetEvent::Disconnected("b".into()));
-    assert_eq!(a.next().await, NetEvent::Connected("b".into()));
+    assert_eq!(a.next().await, NetworkEvent::Disconnected("b".into()));
+    assert_eq!(a.next().await, NetworkEvent::Connected("b".into()));
     a.send("b", ask(4));
     assert_eq!(b.message().await, ("a".into(), ask(4).into()));
 }
@@ -129,22 +129,22 @@ async fn a_peer_that_is_removed_and_comes_back_is_connected_again() {
 #[tokio::test]
 async fn a_node_of_the_cluster_that_is_not_listed_is_heard_and_answered_if_so_configured() {
     let mut b = start_with(NetworkConfig {
-        admission: Admission::Cluster,
-        ..config(seat("b"), &[])
+        peer_check: PeerCheck::Cluster,
+        ..config(socket("b"), &[])
     });
-    let mut raw = Raw::welcome(b.addr(), "newcomer", "b").await;
+    let mut raw = RawPeer::welcome(b.addr(), "newcomer", "b").await;
     raw.request(&ask(1)).await;
     assert_eq!(b.message().await, ("newcomer".into(), ask(1).into()));
     b.send("newcomer", answer(1));
     assert_eq!(decode_response(&raw.frame().await).unwrap(), answer(1));
-    let Opening::Hello(mut hello) = hello_of("newcomer", "b") else {
+    let Handshake::Hello(mut hello) = hello_of("newcomer", "b") else {
         unreachable!("it is a hello")
     };
     hello.cluster_id = "other".into();
-    let mut other = Raw::connect(b.addr()).await;
-    other.write(&Opening::Hello(hello).encode()).await;
-    let refusal = refusal(Opening::decode(&other.frame().await).unwrap());
-    assert_eq!(refusal.reason, RefusalReason::OtherCluster);
+    let mut other = RawPeer::connect(b.addr()).await;
+    other.write(&Handshake::Hello(hello).encode()).await;
+    let refusal = refusal(Handshake::decode(&other.frame().await).unwrap());
+    assert_eq!(refusal.reason, HelloRefusalReason::OtherCluster);
 }
 
 fn address(node: &TestNode) -> crate::address::PeerAddress {

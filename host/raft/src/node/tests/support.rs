@@ -14,10 +14,12 @@ use tokio::time::timeout;
 use tracing::field::{Field, Visit};
 use tracing::{Level, Metadata, Subscriber, span};
 
+use std::io;
+
 use super::super::*;
 use crate::message::*;
 use crate::node::frame::{LENGTH_BYTES, encode_request};
-use crate::node::hello::{Hello, Opening, Refusal};
+use crate::node::hello::{Handshake, Hello, HelloRefusal};
 use crate::types::{Command, LogId, SnapshotMeta, Term};
 
 pub(super) const CLUSTER: &str = "test-cluster";
@@ -33,43 +35,43 @@ pub(super) async fn soon<T>(what: impl Future<Output = T>) -> T {
 }
 
 #[derive(Clone)]
-pub(super) struct Events(mpsc::Sender<NetEvent>);
+pub(super) struct EventSender(mpsc::Sender<NetworkEvent>);
 
-impl From<mpsc::Sender<NetEvent>> for Events {
-    fn from(sender: mpsc::Sender<NetEvent>) -> Self {
+impl From<mpsc::Sender<NetworkEvent>> for EventSender {
+    fn from(sender: mpsc::Sender<NetworkEvent>) -> Self {
         Self(sender)
     }
 }
 
-impl Inbox for Events {
-    async fn deliver(&self, event: NetEvent) -> bool {
+impl MessageSink for EventSender {
+    async fn deliver(&self, event: NetworkEvent) -> bool {
         self.0.send(event).await.is_ok()
     }
 }
 
 /// A bound socket of a node that has not started.
-pub(super) struct Seat {
+pub(super) struct BoundSocket {
     pub(super) address: PeerAddress,
     pub(super) listener: TcpListener,
 }
 
-pub(super) fn seat(id: &str) -> Seat {
+pub(super) fn socket(id: &str) -> BoundSocket {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("{id}@{}", listener.local_addr().unwrap())
         .parse()
         .unwrap();
-    Seat { address, listener }
+    BoundSocket { address, listener }
 }
 
 /// The address of a node that nobody listens for: the port was free a moment ago.
 pub(super) fn absent(id: &str) -> PeerAddress {
-    seat(id).address
+    socket(id).address
 }
 
 pub(super) struct TestNode {
     pub(super) id: NodeId,
     pub(super) net: Network,
-    pub(super) events: mpsc::Receiver<NetEvent>,
+    pub(super) events: mpsc::Receiver<NetworkEvent>,
 }
 
 /// Times that suit a test on one machine.
@@ -83,14 +85,14 @@ pub(super) fn limits() -> NetworkLimits {
     }
 }
 
-pub(super) fn config(seat: Seat, peers: &[&PeerAddress]) -> NetworkConfig {
+pub(super) fn config(socket: BoundSocket, peers: &[&PeerAddress]) -> NetworkConfig {
     NetworkConfig {
         cluster_id: CLUSTER.into(),
-        client_addr: format!("{}.example:8101", seat.address.id),
-        node_id: seat.address.id,
-        listener: seat.listener,
+        client_addr: format!("{}.example:8101", socket.address.id),
+        node_id: socket.address.id,
+        listener: socket.listener,
         peers: peers.iter().copied().cloned().collect(),
-        admission: Admission::Listed,
+        peer_check: PeerCheck::Listed,
         limits: limits(),
     }
 }
@@ -100,18 +102,18 @@ pub(super) fn start_with(config: NetworkConfig) -> TestNode {
     let id = config.node_id.clone();
     TestNode {
         id,
-        net: Network::start(config, Events(sender)).unwrap(),
+        net: Network::start(config, EventSender(sender)).unwrap(),
         events,
     }
 }
 
-pub(super) fn start(seat: Seat, peers: &[&PeerAddress]) -> TestNode {
-    start_with(config(seat, peers))
+pub(super) fn start(socket: BoundSocket, peers: &[&PeerAddress]) -> TestNode {
+    start_with(config(socket, peers))
 }
 
 /// Two nodes that know each other and are connected both ways.
 pub(super) async fn pair() -> (TestNode, TestNode) {
-    let (a, b) = (seat("a"), seat("b"));
+    let (a, b) = (socket("a"), socket("b"));
     let (at_a, at_b) = (a.address.clone(), b.address.clone());
     let (mut a, mut b) = (start(a, &[&at_b]), start(b, &[&at_a]));
     a.connected_to("b").await;
@@ -120,19 +122,19 @@ pub(super) async fn pair() -> (TestNode, TestNode) {
 }
 
 impl TestNode {
-    pub(super) async fn next(&mut self) -> NetEvent {
+    pub(super) async fn next(&mut self) -> NetworkEvent {
         soon(self.events.recv()).await.expect("the network ended")
     }
 
     /// Waits for the event that the peer is connected; no message may come before it.
     pub(super) async fn connected_to(&mut self, id: &str) {
-        assert_eq!(self.next().await, NetEvent::Connected(id.into()));
+        assert_eq!(self.next().await, NetworkEvent::Connected(id.into()));
     }
 
     /// Waits for a message and passes over connections that come and go.
     pub(super) async fn message(&mut self) -> (String, Message) {
         loop {
-            if let NetEvent::Message {
+            if let NetworkEvent::Message {
                 from,
                 message,
                 bytes,
@@ -212,9 +214,9 @@ pub(super) fn forward(data: &'static [u8]) -> RaftRequest {
 }
 
 /// A connection that plays a node by hand.
-pub(super) struct Raw(pub(super) TcpStream);
+pub(super) struct RawPeer(pub(super) TcpStream);
 
-impl Raw {
+impl RawPeer {
     pub(super) async fn connect(to: SocketAddr) -> Self {
         Self(soon(TcpStream::connect(to)).await.unwrap())
     }
@@ -239,10 +241,10 @@ impl Raw {
     }
 
     /// Says hello as `id` and reads the answer.
-    pub(super) async fn introduce(to: SocketAddr, id: &str, peer: &str) -> (Self, Opening) {
+    pub(super) async fn introduce(to: SocketAddr, id: &str, peer: &str) -> (Self, Handshake) {
         let mut raw = Self::connect(to).await;
         raw.write(&hello_of(id, peer).encode()).await;
-        let opening = Opening::decode(&raw.frame().await).unwrap();
+        let opening = Handshake::decode(&raw.frame().await).unwrap();
         (raw, opening)
     }
 
@@ -250,7 +252,7 @@ impl Raw {
     pub(super) async fn welcome(to: SocketAddr, id: &str, peer: &str) -> Self {
         let (raw, opening) = Self::introduce(to, id, peer).await;
         assert!(
-            matches!(&opening, Opening::Hello(hello) if hello.node_id.as_str() == peer),
+            matches!(&opening, Handshake::Hello(hello) if hello.node_id.as_str() == peer),
             "{opening:?}"
         );
         raw
@@ -267,8 +269,8 @@ impl Raw {
     }
 }
 
-pub(super) fn hello_of(id: &str, peer: &str) -> Opening {
-    Opening::Hello(Hello {
+pub(super) fn hello_of(id: &str, peer: &str) -> Handshake {
+    Handshake::Hello(Hello {
         cluster_id: CLUSTER.into(),
         node_id: id.into(),
         peer_id: peer.into(),
@@ -276,18 +278,18 @@ pub(super) fn hello_of(id: &str, peer: &str) -> Opening {
     })
 }
 
-pub(super) fn refusal(opening: Opening) -> Refusal {
+pub(super) fn refusal(opening: Handshake) -> HelloRefusal {
     match opening {
-        Opening::Refusal(refusal) => refusal,
-        Opening::Hello(hello) => panic!("not refused: {hello:?}"),
+        Handshake::Refusal(refusal) => refusal,
+        Handshake::Hello(hello) => panic!("not refused: {hello:?}"),
     }
 }
 
 /// Keeps the log lines of this thread from INFO up, as text.
 #[derive(Clone, Default)]
-pub(super) struct Log(Arc<Mutex<Vec<(Level, String)>>>);
+pub(super) struct CapturedLog(Arc<Mutex<Vec<(Level, String)>>>);
 
-impl Log {
+impl CapturedLog {
     /// Begins to keep the lines of this thread's tasks; ends with the guard.
     pub(super) fn begin() -> (Self, tracing::subscriber::DefaultGuard) {
         let log = Self::default();
@@ -314,7 +316,7 @@ impl Log {
     }
 }
 
-impl Subscriber for Log {
+impl Subscriber for CapturedLog {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         *metadata.level() <= Level::INFO && metadata.target().starts_with("task_queue_raft")
     }
@@ -328,7 +330,7 @@ impl Subscriber for Log {
     fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
 
     fn event(&self, event: &tracing::Event<'_>) {
-        let mut fields = Fields::default();
+        let mut fields = LineFields::default();
         event.record(&mut fields);
         let mut line = String::new();
         for (name, value) in fields.0 {
@@ -346,9 +348,9 @@ impl Subscriber for Log {
 }
 
 #[derive(Default)]
-struct Fields(BTreeMap<&'static str, String>);
+struct LineFields(BTreeMap<&'static str, String>);
 
-impl Visit for Fields {
+impl Visit for LineFields {
     fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
         self.0.insert(field.name(), format!("{value:?}"));
     }

@@ -157,15 +157,15 @@ impl Disk {
                 }))
             }
             DiskTask::Join(cluster_id) => {
-                self.log.join(&cluster_id)?;
+                self.log.set_cluster_id(&cluster_id)?;
                 Ok(DiskDone::Tidied)
             }
             DiskTask::Admit => {
-                self.log.admit()?;
+                self.log.mark_complete()?;
                 Ok(DiskDone::Admitted)
             }
             DiskTask::SetAside(meta) => {
-                let kept = self.snapshots.set_aside(&meta);
+                let kept = self.snapshots.quarantine(&meta);
                 unless_full(kept, "the state of the machine is not kept for inspection")?;
                 Ok(DiskDone::Tidied)
             }

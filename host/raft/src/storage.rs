@@ -1,7 +1,9 @@
 //! Where a node's log, vote and snapshots live: the trait of a store, and what can go wrong with one.
 
 mod bounds;
-pub mod conformance;
+#[cfg(test)]
+mod conformance;
+mod error;
 mod files;
 pub mod memory;
 pub mod redb;
@@ -9,14 +11,14 @@ pub mod repair;
 mod schema;
 pub mod snapshot;
 
-use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::io::{Read, Write};
 
 use bytes::Bytes;
-use thiserror::Error;
 
 use crate::raft::membership::Membership;
 use crate::types::{Entry, HardState, Index, LogId, SnapshotMeta, Term};
+
+pub use self::error::StorageError;
 
 /// What one write makes durable, all of it or nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,135 +63,6 @@ pub enum Memory {
     Lost,
 }
 
-/// Why a store could not do what it was asked. All but [`StorageError::Full`] end the node: a write that failed once
-/// is never tried again as if nothing had happened (fsync reports an error only once).
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum StorageError {
-    /// The operating system refused.
-    #[error("{doing} {}: {source}", path.display())]
-    Io {
-        /// What was tried, as in "cannot write".
-        doing: &'static str,
-        /// On which file.
-        path: PathBuf,
-        /// What the operating system says.
-        #[source]
-        source: io::Error,
-    },
-    /// The disk has no room. Nothing of the write is there, and the store goes on as it was before: the only error that
-    /// does not end the node.
-    #[error("{doing} {}: the disk is full ({source}); make room on it", path.display())]
-    Full {
-        /// What was tried.
-        doing: &'static str,
-        /// On which file.
-        path: PathBuf,
-        /// What the operating system says.
-        #[source]
-        source: io::Error,
-    },
-    /// The database refused.
-    #[error("the log database failed while {doing}: {source}")]
-    Database {
-        /// What was tried, as in "appending entries".
-        doing: &'static str,
-        /// What the database says.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// A record is not what was written.
-    #[error(
-        "{record} is damaged: {reason}; this node must not vote or serve from it: start it with --repair, and it sets its files aside and gets everything from its peers; or restore the data directory from a backup"
-    )]
-    Corrupt {
-        /// Which record, as in "entry 17".
-        record: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// Damaged files were set aside before, as often as they are kept.
-    #[error("{} holds {limit} sets of damaged files already; remove those that nobody needs (damaged-1, …), then start again", path.display())]
-    TooManyDamaged {
-        /// Which directory.
-        path: PathBuf,
-        /// How many are kept.
-        limit: u32,
-    },
-    /// Another program holds the store.
-    #[error("{} is in use by another process; stop that one first", path.display())]
-    InUse {
-        /// Which file.
-        path: PathBuf,
-    },
-    /// The store was made by a version that this one doesn't know.
-    #[error("{} has format {found}, and this version reads up to {known}: start a newer oarlock", path.display())]
-    TooNew {
-        /// Which file.
-        path: PathBuf,
-        /// Its version.
-        found: u32,
-        /// The newest that is known.
-        known: u32,
-    },
-    /// The store belongs to another node or cluster.
-    #[error("{} belongs to {what} {found}, not {expected}: each node needs its own data directory", path.display())]
-    Foreign {
-        /// Which directory.
-        path: PathBuf,
-        /// "node" or "cluster".
-        what: &'static str,
-        /// Whose it is.
-        found: String,
-        /// Whose it should be.
-        expected: String,
-    },
-    /// More bytes than a store takes.
-    #[error("{what} has {bytes} bytes, and the limit is {limit}: make it smaller")]
-    TooLarge {
-        /// What it is, as in "entry 17".
-        what: String,
-        /// Its size.
-        bytes: u64,
-        /// The most that is taken.
-        limit: u64,
-    },
-    /// The caller asked for something that the log does not hold: a fault of this program.
-    #[error("the log holds entries {first} to {last}, and {wanted} was asked for; this is a bug")]
-    OutOfRange {
-        /// First index kept.
-        first: Index,
-        /// Last index kept.
-        last: Index,
-        /// What was asked for.
-        wanted: Index,
-    },
-}
-
-impl StorageError {
-    /// Whether only room is missing, and the store goes on.
-    #[must_use]
-    pub fn is_full(&self) -> bool {
-        matches!(self, Self::Full { .. })
-    }
-
-    /// The same, where nobody may go on.
-    fn into_final(self) -> Self {
-        match self {
-            Self::Full {
-                doing,
-                path,
-                source,
-            } => Self::Io {
-                doing,
-                path,
-                source,
-            },
-            other => other,
-        }
-    }
-}
-
 /// A durable log with term and vote. One thread uses it; what it has returned from is on the disk.
 pub trait LogStore: Send + 'static {
     /// What is there. Called once, first.
@@ -223,7 +96,7 @@ pub trait LogStore: Send + 'static {
     ///
     /// # Errors
     /// Any of them is final.
-    fn join(&mut self, _cluster_id: &str) -> Result<(), StorageError> {
+    fn set_cluster_id(&mut self, _cluster_id: &str) -> Result<(), StorageError> {
         Ok(())
     }
 
@@ -232,7 +105,7 @@ pub trait LogStore: Send + 'static {
     ///
     /// # Errors
     /// Any of them is final.
-    fn admit(&mut self) -> Result<(), StorageError> {
+    fn mark_complete(&mut self) -> Result<(), StorageError> {
         Ok(())
     }
 }
@@ -290,7 +163,7 @@ pub trait SnapshotStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// Where it is gone, or can't be kept.
-    fn set_aside(&self, _meta: &SnapshotMeta) -> Result<(), StorageError> {
+    fn quarantine(&self, _meta: &SnapshotMeta) -> Result<(), StorageError> {
         Ok(())
     }
 

@@ -166,7 +166,7 @@ impl Engine {
             }
             let name = format!("disk of {}", identity.node_id);
             let path = Path::new(&name);
-            let opened = RedbStore::open_or_make_on(disk.clone(), path, identity, *birth)?;
+            let opened = RedbStore::open_or_create_on(disk.clone(), path, identity, *birth)?;
             *store = Some(Box::new(opened));
             *made = true;
         }
@@ -375,7 +375,7 @@ impl SimLog {
     }
 
     /// Whether this error is right: something is damaged, and that is what it says.
-    pub(crate) fn is_damage(&self, error: &StorageError) -> bool {
+    pub(crate) fn is_corrupt(&self, error: &StorageError) -> bool {
         matches!(error, StorageError::Corrupt { .. })
             && self.disk().is_some_and(|disk| disk.is_damaged())
     }
@@ -452,7 +452,7 @@ impl LogStore for SimLog {
             stored.hard_state = HardState::default();
         }
         if platter.planted == Some(Planted::ForgetsThatItForgot) {
-            platter.engine.store()?.admit()?;
+            platter.engine.store()?.mark_complete()?;
             stored.memory = Memory::Whole;
             platter.memory = Memory::Whole;
         }
@@ -502,9 +502,9 @@ impl LogStore for SimLog {
         platter.take(LogOp::Purge(up_to))
     }
 
-    fn admit(&mut self) -> Result<(), StorageError> {
+    fn mark_complete(&mut self) -> Result<(), StorageError> {
         let mut platter = lock(&self.0);
-        platter.engine.store()?.admit()?;
+        platter.engine.store()?.mark_complete()?;
         platter.memory = Memory::Whole;
         platter.durable.former = None;
         if let Some(disk) = platter.engine.disk() {

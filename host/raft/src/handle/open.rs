@@ -90,7 +90,7 @@ pub(super) fn open<M: StateMachine>(
 fn damage_of(error: &StartError) -> Option<&StorageError> {
     match error {
         StartError::Storage(error) | StartError::Restore(ApplyError::Storage(error)) => {
-            Some(error).filter(|error| repair::is_damage(error))
+            Some(error).filter(|error| repair::is_corrupt(error))
         }
         _ => None,
     }
@@ -106,7 +106,7 @@ fn open_files<M: StateMachine>(
         incarnation: new_number(),
         memory: Memory::Empty,
     };
-    let stores = RedbStore::open_or_make(dir, identity, birth).and_then(|log| {
+    let stores = RedbStore::open_or_create(dir, identity, birth).and_then(|log| {
         let snapshots = SnapshotFiles::open(dir)?;
         read(Box::new(log), Arc::new(snapshots))
     });

@@ -27,7 +27,7 @@ use crate::node::{Network, NetworkConfig, NetworkEvent, PeerCheck};
 use crate::raft::{Core, CoreConfig};
 use crate::state_machine::StateMachine;
 use crate::storage::redb::{Identity, RedbStore};
-use crate::storage::repair::is_damage;
+use crate::storage::repair::is_corrupt;
 use crate::types::{Index, NodeId};
 
 /// Messages from peers that wait for the driver, in pages: each message takes at least one. Past 64 MiB, or 16,384
@@ -230,7 +230,7 @@ impl<M: StateMachine> Runtime<M> {
             let joined = joined_before(builder.data_dir.as_deref()).await;
             builder.cluster_id = match joined {
                 // It is set aside below, and the first node that connects says which cluster it is.
-                Err(StartError::Storage(error)) if builder.repair && is_damage(&error) => {
+                Err(StartError::Storage(error)) if builder.repair && is_corrupt(&error) => {
                     String::new()
                 }
                 joined => joined?,

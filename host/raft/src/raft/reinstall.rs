@@ -4,7 +4,7 @@
 //! and no copy of what was committed is lost. It happens in steps:
 //!
 //! 1. nothing more is applied; once the machine is done with what it was handed, its state is written as a snapshot and
-//!    [set aside](crate::storage::SnapshotStore::set_aside) for whoever wants to look at it;
+//!    [set aside](crate::storage::SnapshotStore::quarantine) for whoever wants to look at it;
 //! 2. a snapshot that reaches further is wanted. The node asks for it by an [`Order`](crate::message::Order), and the
 //!    leader takes one if it has none and sends it;
 //! 3. it is installed and restored as any other, and the entries behind it are applied.

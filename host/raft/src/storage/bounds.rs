@@ -5,14 +5,14 @@ use crate::types::{Entry, Index, LogId};
 
 /// From where to where a log reaches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Bounds {
+pub(super) struct LogBounds {
     /// The entry right before the first one kept.
     pub(super) purged: LogId,
     /// The last entry kept; equal to `purged` where none is.
     pub(super) last: LogId,
 }
 
-impl Bounds {
+impl LogBounds {
     /// Where the first entry kept is, or would be.
     pub(super) fn first(self) -> Index {
         self.purged.index.next()

@@ -15,7 +15,7 @@ use super::{LogStore, SnapshotStore};
 ///
 /// # Panics
 /// Where the store breaks the contract.
-pub fn check_log_store(open: &mut dyn FnMut() -> Box<dyn LogStore>) {
+pub(super) fn check_log_store(open: &mut dyn FnMut() -> Box<dyn LogStore>) {
     log::check(open);
     random::check(open);
 }
@@ -24,6 +24,6 @@ pub fn check_log_store(open: &mut dyn FnMut() -> Box<dyn LogStore>) {
 ///
 /// # Panics
 /// Where the store breaks the contract.
-pub fn check_snapshot_store(open: &mut dyn FnMut() -> Box<dyn SnapshotStore>) {
+pub(super) fn check_snapshot_store(open: &mut dyn FnMut() -> Box<dyn SnapshotStore>) {
     snapshots::check(open);
 }

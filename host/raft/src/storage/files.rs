@@ -51,6 +51,15 @@ pub(super) fn sync_dir(dir: &Path) -> Result<(), StorageError> {
         .map_err(failed("cannot sync the directory", dir))
 }
 
+/// Gives a durable file its final name, durably: a crash leaves the file under one name or the other.
+pub(super) fn publish(from: &Path, to: &Path) -> Result<(), StorageError> {
+    fs::rename(from, to).map_err(failed("cannot rename", from))?;
+    match to.parent() {
+        Some(dir) => sync_dir(dir),
+        None => Ok(()),
+    }
+}
+
 /// Makes a directory, with its parents, unless it is there.
 pub(super) fn create_dir(dir: &Path) -> Result<(), StorageError> {
     if dir.is_dir() {

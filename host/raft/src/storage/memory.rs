@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::bounds::{self, Bounds};
+use super::bounds::{self, LogBounds};
 use super::snapshot::{DEFAULT_MAX_BYTES, check_length};
 use super::{
     LogStore, Memory, Received, SnapshotStore, SnapshotWriter, StorageError, StoredState,
@@ -21,11 +21,11 @@ use crate::types::{Entry, HardState, Index, LogId, Payload, SnapshotMeta};
 /// A log in memory. A clone is another handle to the same log: what a node finds when it is started again.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
-    log: Arc<Mutex<Log>>,
+    log: Arc<Mutex<MemoryLog>>,
 }
 
 #[derive(Debug, Default)]
-struct Log {
+struct MemoryLog {
     hard_state: HardState,
     purged: LogId,
     entries: VecDeque<Entry>,
@@ -71,7 +71,7 @@ impl LogStore for MemoryStore {
                 terms.push((entry.id.index, entry.id.term));
             }
         }
-        let Bounds { purged, last } = log.bounds();
+        let LogBounds { purged, last } = log.bounds();
         Ok(StoredState {
             hard_state: log.hard_state.clone(),
             purged,
@@ -138,16 +138,16 @@ impl LogStore for MemoryStore {
         Ok(())
     }
 
-    fn admit(&mut self) -> Result<(), StorageError> {
+    fn mark_complete(&mut self) -> Result<(), StorageError> {
         lock(&self.log).memory = Memory::Whole;
         Ok(())
     }
 }
 
-impl Log {
-    fn bounds(&self) -> Bounds {
+impl MemoryLog {
+    fn bounds(&self) -> LogBounds {
         let last = self.entries.back().map_or(self.purged, |entry| entry.id);
-        Bounds {
+        LogBounds {
             purged: self.purged,
             last,
         }
@@ -163,11 +163,11 @@ impl Log {
 /// Snapshots in memory. A clone is another handle to the same ones.
 #[derive(Clone, Debug, Default)]
 pub struct MemorySnapshots {
-    shelf: Arc<Mutex<Shelf>>,
+    table: Arc<Mutex<SnapshotTable>>,
 }
 
 #[derive(Debug, Default)]
-struct Shelf {
+struct SnapshotTable {
     whole: BTreeMap<Index, (SnapshotMeta, Bytes)>,
     transfer: Option<(SnapshotMeta, Vec<u8>)>,
     aside: Option<SnapshotMeta>,
@@ -183,11 +183,11 @@ impl MemorySnapshots {
     /// The one that was set aside last, for tests.
     #[must_use]
     pub fn last_set_aside(&self) -> Option<SnapshotMeta> {
-        lock(&self.shelf).aside.clone()
+        lock(&self.table).aside.clone()
     }
 
     fn find(&self, meta: &SnapshotMeta) -> Result<Bytes, StorageError> {
-        match lock(&self.shelf).whole.get(&meta.last.index) {
+        match lock(&self.table).whole.get(&meta.last.index) {
             Some((found, bytes)) if found == meta => Ok(bytes.clone()),
             _ => Err(StorageError::Io {
                 doing: "cannot open the snapshot of entry",
@@ -200,7 +200,7 @@ impl MemorySnapshots {
 
 impl SnapshotStore for MemorySnapshots {
     fn newest(&self) -> Result<Option<SnapshotMeta>, StorageError> {
-        Ok(lock(&self.shelf)
+        Ok(lock(&self.table)
             .whole
             .last_key_value()
             .map(|(_, (meta, _))| meta.clone()))
@@ -212,7 +212,7 @@ impl SnapshotStore for MemorySnapshots {
         time_ms: u64,
         membership: Option<&Membership>,
     ) -> Result<Box<dyn SnapshotWriter>, StorageError> {
-        Ok(Box::new(MemoryWriter {
+        Ok(Box::new(MemorySnapshotWriter {
             to: self.clone(),
             last,
             time_ms,
@@ -249,40 +249,40 @@ impl SnapshotStore for MemorySnapshots {
         if self.find(meta).is_ok() {
             return Ok(Received::Whole);
         }
-        let mut shelf = lock(&self.shelf);
-        let known = shelf.transfer.as_ref().is_some_and(|(of, _)| of == meta);
+        let mut table = lock(&self.table);
+        let known = table.transfer.as_ref().is_some_and(|(of, _)| of == meta);
         if !known {
             if offset != 0 {
                 return Ok(Received::Partial { next_offset: 0 });
             }
-            shelf.transfer = Some((meta.clone(), Vec::new()));
+            table.transfer = Some((meta.clone(), Vec::new()));
         }
-        shelf.take_in(offset, data)
+        table.append_chunk(offset, data)
     }
 
-    fn set_aside(&self, meta: &SnapshotMeta) -> Result<(), StorageError> {
+    fn quarantine(&self, meta: &SnapshotMeta) -> Result<(), StorageError> {
         self.find(meta)?;
-        lock(&self.shelf).aside = Some(meta.clone());
+        lock(&self.table).aside = Some(meta.clone());
         Ok(())
     }
 
     fn retain(&self, keep: &SnapshotMeta) -> Result<(), StorageError> {
-        let mut shelf = lock(&self.shelf);
-        shelf.whole.retain(|index, _| *index >= keep.last.index);
-        if shelf
+        let mut table = lock(&self.table);
+        table.whole.retain(|index, _| *index >= keep.last.index);
+        if table
             .transfer
             .as_ref()
             .is_some_and(|(of, _)| of.last.index <= keep.last.index)
         {
-            shelf.transfer = None;
+            table.transfer = None;
         }
         Ok(())
     }
 }
 
-impl Shelf {
+impl SnapshotTable {
     /// Adds a chunk to the transfer under way, and puts it with the whole ones if it is its last.
-    fn take_in(&mut self, offset: u64, data: &[u8]) -> Result<Received, StorageError> {
+    fn append_chunk(&mut self, offset: u64, data: &[u8]) -> Result<Received, StorageError> {
         let Some((meta, bytes)) = &mut self.transfer else {
             return Ok(Received::Partial { next_offset: 0 });
         };
@@ -309,7 +309,7 @@ impl Shelf {
     }
 }
 
-struct MemoryWriter {
+struct MemorySnapshotWriter {
     to: MemorySnapshots,
     last: LogId,
     time_ms: u64,
@@ -317,7 +317,7 @@ struct MemoryWriter {
     bytes: Vec<u8>,
 }
 
-impl Write for MemoryWriter {
+impl Write for MemorySnapshotWriter {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         self.bytes.write(data)
     }
@@ -327,7 +327,7 @@ impl Write for MemoryWriter {
     }
 }
 
-impl SnapshotWriter for MemoryWriter {
+impl SnapshotWriter for MemorySnapshotWriter {
     fn finish(self: Box<Self>) -> Result<SnapshotMeta, StorageError> {
         let bytes = Bytes::from(self.bytes);
         let meta = SnapshotMeta {
@@ -338,7 +338,7 @@ impl SnapshotWriter for MemoryWriter {
             membership: self.membership,
         };
         check_length(&meta, DEFAULT_MAX_BYTES)?;
-        lock(&self.to.shelf)
+        lock(&self.to.table)
             .whole
             .insert(meta.last.index, (meta.clone(), bytes));
         Ok(meta)

@@ -4,32 +4,25 @@
 //! damage is found when it is read, also where the database trusts its pages.
 
 mod backend;
+mod error;
 mod open;
+mod tables;
 #[cfg(test)]
 mod tests;
 
 use std::fs::File;
-use std::panic::{self, AssertUnwindSafe};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use ::redb::{
-    Database, Durability, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction,
-};
+use ::redb::{Database, Durability, ReadableDatabase, ReadableTable, Table, WriteTransaction};
 
-use super::bounds::{self, Bounds};
-use super::files::is_full;
-use backend::Medium;
+use self::backend::Medium;
+use self::error::{fault, guarded, missing};
+use self::tables::{ENTRIES, HARD_STATE, IDENTITY, MEMORY, META, PURGED, meta_record, read_state};
+use super::bounds::{self, LogBounds};
 
 pub use super::schema::{Birth, Identity};
 use super::{LogStore, Memory, StorageError, StoredState, WriteBatch, schema};
 use crate::types::{Entry, Index, LogId, Term};
-
-const ENTRIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("entries");
-const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
-const IDENTITY: &str = "identity";
-const HARD_STATE: &str = "hard_state";
-const PURGED: &str = "purged";
-const MEMORY: &str = "memory";
 
 /// Entries that one transaction forgets. A purge of more takes several, so that none grows without bound.
 const PURGE_STEP: u64 = 16_384;
@@ -44,7 +37,7 @@ pub struct RedbStore {
     identity: Identity,
     format: u32,
     birth: Birth,
-    bounds: Bounds,
+    bounds: LogBounds,
     /// A write failed, so nobody knows what the disk holds before it is opened and read again.
     broken: bool,
     _lock: Option<File>,
@@ -62,7 +55,7 @@ impl std::fmt::Debug for RedbStore {
 impl LogStore for RedbStore {
     fn load(&mut self) -> Result<StoredState, StorageError> {
         let state = guarded(&self.path, || self.scan())?;
-        self.bounds = Bounds {
+        self.bounds = LogBounds {
             purged: state.purged,
             last: state.last,
         };
@@ -97,7 +90,7 @@ impl LogStore for RedbStore {
         }
     }
 
-    fn join(&mut self, cluster_id: &str) -> Result<(), StorageError> {
+    fn set_cluster_id(&mut self, cluster_id: &str) -> Result<(), StorageError> {
         if !self.identity.cluster_id.is_empty() {
             return Ok(());
         }
@@ -113,7 +106,7 @@ impl LogStore for RedbStore {
         Ok(())
     }
 
-    fn admit(&mut self) -> Result<(), StorageError> {
+    fn mark_complete(&mut self) -> Result<(), StorageError> {
         let birth = Birth {
             memory: Memory::Whole,
             ..self.birth
@@ -308,7 +301,7 @@ impl RedbStore {
                 .map_err(|error| store.fault(DOING, error))?;
             store.put_meta(transaction, PURGED, &schema::encode_log_id(PURGED, up_to))
         })?;
-        self.bounds = Bounds {
+        self.bounds = LogBounds {
             purged: up_to,
             last: up_to,
         };
@@ -328,7 +321,7 @@ impl RedbStore {
     fn recover(&mut self) -> Result<(), StorageError> {
         self.database = None;
         let database = self.medium.open(&self.path)?;
-        let found = open::read_state(&database, &self.path)?;
+        let found = read_state(&database, &self.path)?;
         if (&found.identity, &found.bounds) != (&self.identity, &self.bounds) {
             let source = format!(
                 "a write was refused, and yet the log holds {:?} where it held {:?}",
@@ -454,81 +447,4 @@ fn note(state: &mut StoredState, id: LogId) -> Result<(), StorageError> {
     }
     state.last = id;
     Ok(())
-}
-
-fn missing(index: Index) -> StorageError {
-    StorageError::Corrupt {
-        record: format!("entry {index}"),
-        reason: "it is missing".to_owned(),
-    }
-}
-
-fn meta_record<T>(
-    path: &Path,
-    table: &impl ReadableTable<&'static str, &'static [u8]>,
-    key: &str,
-    decode: fn(&str, &[u8]) -> Result<T, schema::RecordError>,
-) -> Result<T, StorageError> {
-    let name = format!("the record {key:?} of {}", path.display());
-    let found = table
-        .get(key)
-        .map_err(|error| fault(path, "reading its state", error.into()))?;
-    let Some(record) = found else {
-        return Err(StorageError::Corrupt {
-            record: name,
-            reason: "it is missing".to_owned(),
-        });
-    };
-    decode(key, record.value()).map_err(|error| error.of(name, path))
-}
-
-/// Says what an error of the database means for a node.
-fn fault(path: &Path, doing: &'static str, error: ::redb::Error) -> StorageError {
-    use std::io::ErrorKind::{InvalidData, UnexpectedEof};
-    match error {
-        ::redb::Error::DatabaseAlreadyOpen | ::redb::Error::LockProtocolMismatch => {
-            StorageError::InUse {
-                path: path.to_owned(),
-            }
-        }
-        ::redb::Error::Corrupted(reason) => damaged(path, reason),
-        ::redb::Error::Io(source) if matches!(source.kind(), InvalidData | UnexpectedEof) => {
-            damaged(path, source.to_string())
-        }
-        ::redb::Error::Io(source) if is_full(&source) => StorageError::Full {
-            doing,
-            path: path.to_owned(),
-            source,
-        },
-        ::redb::Error::Io(source) => StorageError::Io {
-            doing,
-            path: path.to_owned(),
-            source,
-        },
-        other => StorageError::Database {
-            doing,
-            source: other.into(),
-        },
-    }
-}
-
-fn damaged(path: &Path, reason: String) -> StorageError {
-    StorageError::Corrupt {
-        record: format!("the log database {}", path.display()),
-        reason,
-    }
-}
-
-/// Turns a panic of the database into an error: that is how it reports some damage of its pages.
-fn guarded<T>(
-    path: &Path,
-    call: impl FnOnce() -> Result<T, StorageError>,
-) -> Result<T, StorageError> {
-    panic::catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text
-            .or_else(|| panic.downcast_ref::<&str>().copied())
-            .unwrap_or("no reason given");
-        Err(damaged(path, format!("the database gave up on it: {text}")))
-    })
 }

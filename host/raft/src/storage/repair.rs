@@ -24,7 +24,7 @@ const REASON: &str = "REASON.txt";
 
 /// Whether an error says that a file is not what was written: only that is repaired.
 #[must_use]
-pub fn is_damage(error: &StorageError) -> bool {
+pub fn is_corrupt(error: &StorageError) -> bool {
     matches!(error, StorageError::Corrupt { .. })
 }
 
@@ -66,7 +66,7 @@ pub fn set_aside(
 fn free_place(dir: &Path) -> Result<PathBuf, StorageError> {
     let places = (1..=MOST_SET_ASIDE).map(|number| dir.join(format!("damaged-{number}")));
     let mut free = places.filter(|place| !place.exists());
-    free.next().ok_or_else(|| StorageError::TooManyDamaged {
+    free.next().ok_or_else(|| StorageError::TooManySetAside {
         path: dir.to_owned(),
         limit: MOST_SET_ASIDE,
     })

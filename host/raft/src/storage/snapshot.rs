@@ -3,9 +3,10 @@
 //! `<index>-<term>.snap` is whole. `….tmp` is being taken and goes when the store is opened again; `….part` is
 //! being received and goes on where it stopped. A file gets its final name only once its bytes are durable.
 
+mod file;
+mod incoming;
 #[cfg(test)]
 mod tests;
-mod transfer;
 mod writer;
 
 use std::fs::{self, File};
@@ -16,13 +17,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use self::transfer::Transfer;
-use self::writer::FileWriter;
+use self::file::{checksum, corrupt, file_name, parse_name, read_header};
+use self::incoming::IncomingSnapshot;
+use self::writer::SnapshotFileWriter;
 use super::files::{create_dir, failed, keep, remove, sync_dir};
-use super::schema::{self, MAX_SNAPSHOT_HEADER_BYTES, SNAPSHOT_HEADER_BYTES};
-use super::{Received, SnapshotStore, SnapshotWriter, StorageError};
+use super::{Received, SnapshotStore, SnapshotWriter, StorageError, schema};
 use crate::raft::membership::Membership;
-use crate::types::{Index, LogId, SnapshotMeta, Term};
+use crate::types::{LogId, SnapshotMeta};
 
 /// The longest snapshot that a store takes unless told otherwise, in bytes of the state machine.
 pub const DEFAULT_MAX_BYTES: u64 = 16 << 30;
@@ -43,7 +44,7 @@ pub struct SnapshotFiles {
     max_bytes: u64,
     /// Numbers the files that are being taken, so that two never share one.
     taken: AtomicU64,
-    transfer: Mutex<Option<Transfer>>,
+    transfer: Mutex<Option<IncomingSnapshot>>,
     /// The snapshot whose last byte was sent to somebody.
     sent: Mutex<Option<LogId>>,
 }
@@ -88,8 +89,7 @@ impl SnapshotFiles {
     }
 
     fn path(&self, last: LogId, extension: &str) -> PathBuf {
-        self.dir
-            .join(format!("{:020}-{:020}.{extension}", last.index, last.term))
+        self.dir.join(file_name(last, extension))
     }
 
     fn paths(&self) -> Result<Vec<PathBuf>, StorageError> {
@@ -152,7 +152,7 @@ impl SnapshotFiles {
         let (mut file, _) = self.find(meta)?;
         let checksum = checksum(&mut file, meta.length).map_err(failed("cannot read", path))?;
         if checksum != meta.checksum {
-            return Err(damaged(path, "its checksum is wrong".to_owned()));
+            return Err(corrupt(path, "its checksum is wrong".to_owned()));
         }
         Ok(file)
     }
@@ -161,7 +161,7 @@ impl SnapshotFiles {
         self.sent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn transfer(&self) -> MutexGuard<'_, Option<Transfer>> {
+    fn transfer(&self) -> MutexGuard<'_, Option<IncomingSnapshot>> {
         // A transfer is taken out while it is worked on, so after a panic there is none, and it is opened anew.
         self.transfer.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -169,13 +169,13 @@ impl SnapshotFiles {
     /// The transfer that is under way, from memory or from what an earlier run left.
     fn resume(
         &self,
-        slot: &mut Option<Transfer>,
+        slot: &mut Option<IncomingSnapshot>,
         meta: &SnapshotMeta,
-    ) -> Result<Option<Transfer>, StorageError> {
+    ) -> Result<Option<IncomingSnapshot>, StorageError> {
         match slot.take() {
             Some(transfer) if transfer.meta() == meta => Ok(Some(transfer)),
             other => {
-                let found = Transfer::resume(self.path(meta.last, PART), meta)?;
+                let found = IncomingSnapshot::resume(self.path(meta.last, PART), meta)?;
                 if found.is_none() {
                     *slot = other;
                 }
@@ -185,11 +185,11 @@ impl SnapshotFiles {
     }
 
     /// Begins a transfer. There is one at a time: what other ones left is removed.
-    fn begin(&self, meta: &SnapshotMeta) -> Result<Transfer, StorageError> {
+    fn begin(&self, meta: &SnapshotMeta) -> Result<IncomingSnapshot, StorageError> {
         for last in self.list(PART)? {
             remove(&self.path(last, PART))?;
         }
-        Transfer::begin(self.path(meta.last, PART), meta)
+        IncomingSnapshot::begin(self.path(meta.last, PART), meta)
     }
 }
 
@@ -206,7 +206,7 @@ impl SnapshotStore for SnapshotFiles {
         let mut file = File::open(&path).map_err(failed("cannot open", &path))?;
         let meta = read_header(&mut file, &path)?;
         if meta.last != last {
-            return Err(damaged(
+            return Err(corrupt(
                 &path,
                 format!("it holds the snapshot of entry {}", meta.last),
             ));
@@ -229,7 +229,8 @@ impl SnapshotStore for SnapshotFiles {
             checksum: 0,
             membership: membership.cloned(),
         };
-        let writer = FileWriter::create(unfinished, self.path(last, WHOLE), meta, self.max_bytes)?;
+        let writer =
+            SnapshotFileWriter::create(unfinished, self.path(last, WHOLE), meta, self.max_bytes)?;
         Ok(Box::new(writer))
     }
 
@@ -302,7 +303,7 @@ impl SnapshotStore for SnapshotFiles {
         transfer.finish(&self.path(meta.last, WHOLE))
     }
 
-    fn set_aside(&self, meta: &SnapshotMeta) -> Result<(), StorageError> {
+    fn quarantine(&self, meta: &SnapshotMeta) -> Result<(), StorageError> {
         let (_, path) = self.find(meta)?;
         let aside = self.dir.with_file_name(ASIDE);
         create_dir(&aside)?;
@@ -368,63 +369,4 @@ fn list_dir(dir: &Path) -> Result<Vec<PathBuf>, StorageError> {
             .collect()
     };
     io::Result::<Vec<_>>::from(list()).map_err(failed("cannot list", dir))
-}
-
-fn damaged(path: &Path, reason: String) -> StorageError {
-    StorageError::Corrupt {
-        record: path.display().to_string(),
-        reason,
-    }
-}
-
-/// The entry that a file name of this kind names.
-fn parse_name(path: &Path, extension: &str) -> Option<LogId> {
-    let (name, found) = path.file_name()?.to_str()?.split_once('.')?;
-    let (index, term) = name.split_once('-')?;
-    let id = LogId::new(Term(term.parse().ok()?), Index(index.parse().ok()?));
-    // Only as this program writes it: another spelling of the same numbers would be another file.
-    let own = format!("{:020}-{:020}", id.index, id.term);
-    (found == extension && name == own).then_some(id)
-}
-
-/// Reads the header of a whole snapshot and checks it, and the file's length against it.
-fn read_header(file: &mut File, path: &Path) -> Result<SnapshotMeta, StorageError> {
-    let actual = file.metadata().map_err(failed("cannot read", path))?.len();
-    let mut header = Vec::new();
-    if actual < SNAPSHOT_HEADER_BYTES as u64 {
-        return Err(damaged(
-            path,
-            format!("it has {actual} bytes, fewer than a header"),
-        ));
-    }
-    file.take(MAX_SNAPSHOT_HEADER_BYTES as u64)
-        .read_to_end(&mut header)
-        .map_err(failed("cannot read", path))?;
-    let meta = schema::decode_snapshot_header(&header)
-        .map_err(|error| error.of(path.display().to_string(), path))?;
-    let starts = schema::snapshot_header_bytes(&meta);
-    let expected = starts.saturating_add(meta.length);
-    if actual != expected {
-        return Err(damaged(
-            path,
-            format!("it has {actual} bytes and should have {expected}"),
-        ));
-    }
-    file.seek(SeekFrom::Start(starts))
-        .map_err(failed("cannot read", path))?;
-    Ok(meta)
-}
-
-/// CRC-32C of the next `length` bytes, or of those up to the end of the file.
-fn checksum(file: &mut File, length: u64) -> io::Result<u32> {
-    const STEP: usize = 1 << 16;
-    let mut buffer = vec![0; STEP];
-    let mut left = file.take(length);
-    let mut checksum = 0;
-    loop {
-        match left.read(&mut buffer)? {
-            0 => return Ok(checksum),
-            read => checksum = crc32c::crc32c_append(checksum, &buffer[..read]),
-        }
-    }
 }

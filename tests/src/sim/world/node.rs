@@ -55,7 +55,7 @@ enum Unopened {
 
 impl Unopened {
     fn of(log: &SimLog, error: &StorageError) -> Self {
-        if log.is_damage(error) {
+        if log.is_corrupt(error) {
             Self::Damaged(error.to_string())
         } else if log.is_injected(error) {
             Self::Injected

@@ -167,7 +167,7 @@ impl World {
                 self.coverage.full_disks += u64::from(matches!(done, DiskDone::Full(_)));
                 Ok(DiskStep::Done(done))
             }
-            Err(error) if log.is_damage(&error) => Ok(DiskStep::Damaged(error.to_string())),
+            Err(error) if log.is_corrupt(&error) => Ok(DiskStep::Damaged(error.to_string())),
             Err(error) if log.is_injected(&error) => Ok(DiskStep::Failed),
             Err(error) => Err(Violation {
                 invariant: "a sound disk takes every task",

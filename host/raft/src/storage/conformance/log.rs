@@ -8,10 +8,10 @@ use crate::raft::membership::Membership;
 use crate::storage::{LogStore, StorageError, StoredState, WriteBatch};
 use crate::types::{Command, Entry, HardState, Index, LogId, NodeId, Payload, Term};
 
-type Open<'a> = &'a mut dyn FnMut() -> Box<dyn LogStore>;
+type OpenLog<'a> = &'a mut dyn FnMut() -> Box<dyn LogStore>;
 
 /// Every check, in order.
-pub(super) fn check(open: Open<'_>) {
+pub(super) fn check(open: OpenLog<'_>) {
     a_new_store_is_empty(open);
     term_and_vote_survive(open);
     what_was_appended_is_read_after_reopening(open);
@@ -85,7 +85,7 @@ pub(super) fn read_all(store: &dyn LogStore, state: &StoredState) -> Vec<Entry> 
 }
 
 /// Expects exactly these entries behind `purged`, now and after reopening.
-fn expect_log(open: Open<'_>, purged: LogId, expected: &[Entry]) {
+fn expect_log(open: OpenLog<'_>, purged: LogId, expected: &[Entry]) {
     for _ in 0..2 {
         let mut store = open();
         let state = load(&mut *store);
@@ -122,7 +122,7 @@ pub(super) fn term_runs(entries: &[Entry]) -> Vec<(Index, Term)> {
 }
 
 /// Opens the store with a log that was cleared and begins behind the entry returned.
-fn cleared(open: Open<'_>) -> (Box<dyn LogStore>, u64) {
+fn cleared(open: OpenLog<'_>) -> (Box<dyn LogStore>, u64) {
     let mut store = open();
     let before = load(&mut *store).last;
     let base = LogId::new(Term(1), Index(before.index.0 + 100));
@@ -142,7 +142,7 @@ fn expect_out_of_range<T>(result: Result<T, StorageError>, what: &str) {
     }
 }
 
-fn a_new_store_is_empty(open: Open<'_>) {
+fn a_new_store_is_empty(open: OpenLog<'_>) {
     let state = load(&mut *open());
     assert_eq!(
         state,
@@ -157,7 +157,7 @@ fn a_new_store_is_empty(open: Open<'_>) {
     expect_log(open, LogId::default(), &[]);
 }
 
-fn term_and_vote_survive(open: Open<'_>) {
+fn term_and_vote_survive(open: OpenLog<'_>) {
     for (term, vote) in [
         (3, Some("node-2")),
         (4, None),
@@ -184,7 +184,7 @@ fn term_and_vote_survive(open: Open<'_>) {
     assert_eq!(load(&mut *open()), before, "an empty batch changes nothing");
 }
 
-fn what_was_appended_is_read_after_reopening(open: Open<'_>) {
+fn what_was_appended_is_read_after_reopening(open: OpenLog<'_>) {
     let entries: Vec<Entry> = (1..=20).map(|index| entry(1 + index / 7, index)).collect();
     for part in entries.chunks(6) {
         write(&mut *open(), &append(part.to_vec()));
@@ -192,7 +192,7 @@ fn what_was_appended_is_read_after_reopening(open: Open<'_>) {
     expect_log(open, LogId::default(), &entries);
 }
 
-fn an_append_must_follow_the_last_entry(open: Open<'_>) {
+fn an_append_must_follow_the_last_entry(open: OpenLog<'_>) {
     let (mut store, base) = cleared(open);
     expect_out_of_range(
         store.write(&append(vec![entry(1, base + 2)])),
@@ -210,7 +210,7 @@ fn an_append_must_follow_the_last_entry(open: Open<'_>) {
     expect_log(open, id(1, base), &[]);
 }
 
-fn a_refused_batch_changes_nothing(open: Open<'_>) {
+fn a_refused_batch_changes_nothing(open: OpenLog<'_>) {
     let (mut store, base) = cleared(open);
     write(
         &mut *store,
@@ -231,7 +231,7 @@ fn a_refused_batch_changes_nothing(open: Open<'_>) {
     expect_log(open, id(1, base), &[entry(1, base + 1), entry(1, base + 2)]);
 }
 
-fn truncation_removes_the_tail(open: Open<'_>) {
+fn truncation_removes_the_tail(open: OpenLog<'_>) {
     let (mut store, base) = cleared(open);
     write(
         &mut *store,
@@ -250,7 +250,7 @@ fn truncation_removes_the_tail(open: Open<'_>) {
     expect_log(open, id(1, base), &[]);
 }
 
-fn truncation_and_append_are_one_batch(open: Open<'_>) {
+fn truncation_and_append_are_one_batch(open: OpenLog<'_>) {
     let (mut store, base) = cleared(open);
     write(
         &mut *store,
@@ -280,7 +280,7 @@ fn truncation_and_append_are_one_batch(open: Open<'_>) {
     expect_log(open, id(1, base), &[entry(5, base + 1)]);
 }
 
-fn truncation_outside_the_log_is_refused(open: Open<'_>) {
+fn truncation_outside_the_log_is_refused(open: OpenLog<'_>) {
     let (mut store, base) = cleared(open);
     write(&mut *store, &append(vec![entry(1, base + 1)]));
     expect_out_of_range(
@@ -295,7 +295,7 @@ fn truncation_outside_the_log_is_refused(open: Open<'_>) {
     expect_log(open, id(1, base), &[entry(1, base + 1)]);
 }
 
-fn terms_never_decrease(open: Open<'_>) {
+fn terms_never_decrease(open: OpenLog<'_>) {
     let (mut store, base) = cleared(open);
     write(
         &mut *store,
@@ -324,7 +324,7 @@ fn terms_never_decrease(open: Open<'_>) {
 
 /// Writes, and opens the store again: after an error that is not about its range a store may refuse all else.
 fn open_and_write(
-    open: Open<'_>,
+    open: OpenLog<'_>,
     mut store: Box<dyn LogStore>,
     batch: &WriteBatch,
 ) -> Result<(), StorageError> {
@@ -334,7 +334,7 @@ fn open_and_write(
     result
 }
 
-fn reads_keep_to_their_limits(open: Open<'_>) {
+fn reads_keep_to_their_limits(open: OpenLog<'_>) {
     let (mut store, base) = cleared(open);
     let entries: Vec<Entry> = (1..=10).map(|n| entry(1, base + n)).collect();
     write(&mut *store, &append(entries.clone()));
@@ -385,7 +385,7 @@ fn reads_keep_to_their_limits(open: Open<'_>) {
     );
 }
 
-fn a_purge_inside_the_log_keeps_the_rest(open: Open<'_>) {
+fn a_purge_inside_the_log_keeps_the_rest(open: OpenLog<'_>) {
     let (mut store, base) = cleared(open);
     let entries: Vec<Entry> = (1..=9).map(|n| entry(1 + n / 4, base + n)).collect();
     write(&mut *store, &append(entries.clone()));
@@ -402,7 +402,7 @@ fn a_purge_inside_the_log_keeps_the_rest(open: Open<'_>) {
     expect_log(open, entries[8].id, &[]);
 }
 
-fn a_purge_beyond_the_end_moves_the_log(open: Open<'_>) {
+fn a_purge_beyond_the_end_moves_the_log(open: OpenLog<'_>) {
     let (mut store, base) = cleared(open);
     write(
         &mut *store,
@@ -420,7 +420,7 @@ fn a_purge_beyond_the_end_moves_the_log(open: Open<'_>) {
     expect_log(open, id(9, base + 50), &[entry(9, base + 51)]);
 }
 
-fn a_purge_of_a_conflicting_entry_clears_the_log(open: Open<'_>) {
+fn a_purge_of_a_conflicting_entry_clears_the_log(open: OpenLog<'_>) {
     let (mut store, base) = cleared(open);
     write(
         &mut *store,
@@ -433,7 +433,7 @@ fn a_purge_of_a_conflicting_entry_clears_the_log(open: Open<'_>) {
     expect_log(open, id(3, base + 4), &[]);
 }
 
-fn a_purge_of_what_is_gone_changes_nothing(open: Open<'_>) {
+fn a_purge_of_what_is_gone_changes_nothing(open: OpenLog<'_>) {
     let (mut store, base) = cleared(open);
     write(
         &mut *store,
@@ -446,7 +446,7 @@ fn a_purge_of_what_is_gone_changes_nothing(open: Open<'_>) {
     expect_log(open, id(1, base), &[entry(1, base + 1), entry(1, base + 2)]);
 }
 
-fn the_log_goes_on_behind_a_purge_of_everything(open: Open<'_>) {
+fn the_log_goes_on_behind_a_purge_of_everything(open: OpenLog<'_>) {
     let (mut store, base) = cleared(open);
     write(&mut *store, &append(vec![entry(4, base + 1)]));
     store.purge(id(4, base + 1)).expect("a purge of everything");

@@ -1,4 +1,4 @@
-//! A log store against a plain list: the same steps, drawn by chance from a fixed seed, must give the same log.
+//! A log store against a plain list: the same steps, drawn by random from a fixed seed, must give the same log.
 
 use super::log::{entry, load, read_all, term_runs};
 use crate::storage::{LogStore, WriteBatch};
@@ -7,16 +7,16 @@ use crate::types::{Entry, HardState, Index, LogId, NodeId, Term};
 const STEPS: u64 = 150;
 
 /// What the store should hold.
-struct Model {
+struct LogModel {
     hard_state: HardState,
     purged: LogId,
     entries: Vec<Entry>,
 }
 
-/// A linear congruential generator: chance that is the same in every run.
-struct Chance(u64);
+/// A linear congruential generator: random that is the same in every run.
+struct SeededRandom(u64);
 
-impl Chance {
+impl SeededRandom {
     fn below(&mut self, limit: u64) -> u64 {
         self.0 = self
             .0
@@ -27,27 +27,27 @@ impl Chance {
 }
 
 pub(super) fn check(open: &mut dyn FnMut() -> Box<dyn LogStore>) {
-    let mut chance = Chance(20);
+    let mut random = SeededRandom(20);
     let mut store = open();
     let state = load(&mut *store);
-    let mut model = Model {
+    let mut model = LogModel {
         hard_state: state.hard_state.clone(),
         purged: state.purged,
         entries: read_all(&*store, &state),
     };
     for step in 0..STEPS {
-        match chance.below(8) {
+        match random.below(8) {
             0 => {
                 drop(store);
                 store = open();
             }
             1 => {
-                let up_to = model.some_id(&mut chance);
+                let up_to = model.some_id(&mut random);
                 store.purge(up_to).expect("a purge");
                 model.purge(up_to);
             }
             _ => {
-                let batch = model.some_batch(&mut chance);
+                let batch = model.some_batch(&mut random);
                 store.write(&batch).expect("a batch that fits");
                 model.write(&batch);
             }
@@ -56,32 +56,32 @@ pub(super) fn check(open: &mut dyn FnMut() -> Box<dyn LogStore>) {
     }
 }
 
-impl Model {
+impl LogModel {
     fn last(&self) -> LogId {
         self.entries.last().map_or(self.purged, |entry| entry.id)
     }
 
-    fn some_batch(&self, chance: &mut Chance) -> WriteBatch {
+    fn some_batch(&self, random: &mut SeededRandom) -> WriteBatch {
         let kept = self.entries.len() as u64;
         let mut batch = WriteBatch::default();
         let mut last = self.last();
-        if chance.below(4) == 0 {
-            let keep = kept - chance.below(kept + 1);
+        if random.below(4) == 0 {
+            let keep = kept - random.below(kept + 1);
             let from = Index(self.purged.index.0 + keep + 1);
             last = self.entry_before(from);
             batch.truncate_from = Some(from);
         }
-        for _ in 0..chance.below(12) {
-            let term = last.term.0 + u64::from(chance.below(6) == 0);
+        for _ in 0..random.below(12) {
+            let term = last.term.0 + u64::from(random.below(6) == 0);
             let next = entry(term, last.index.0 + 1);
             last = next.id;
             batch.entries.push(next);
         }
-        if chance.below(3) == 0 {
+        if random.below(3) == 0 {
             let vote =
-                (chance.below(2) == 0).then(|| NodeId::from(format!("node-{}", chance.below(5))));
+                (random.below(2) == 0).then(|| NodeId::from(format!("node-{}", random.below(5))));
             batch.hard_state = Some(HardState {
-                term: Term(chance.below(1000)),
+                term: Term(random.below(1000)),
                 vote,
             });
         }
@@ -98,13 +98,13 @@ impl Model {
     }
 
     /// Mostly an entry that is kept; now and then one beyond the end, one that conflicts, or one that is gone.
-    fn some_id(&self, chance: &mut Chance) -> LogId {
+    fn some_id(&self, random: &mut SeededRandom) -> LogId {
         let beyond = LogId::new(self.last().term, Index(self.last().index.0 + 5));
         let mut id = match self.entries.len() as u64 {
             0 => beyond,
-            kept => self.entry_before(Index(self.purged.index.0 + 2 + chance.below(kept))),
+            kept => self.entry_before(Index(self.purged.index.0 + 2 + random.below(kept))),
         };
-        match chance.below(10) {
+        match random.below(10) {
             0 => id = beyond,
             1 => id.term = self.last().term.next(),
             2 => id = LogId::new(self.purged.term, self.purged.index.previous()),

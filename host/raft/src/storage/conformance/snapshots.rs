@@ -5,10 +5,10 @@ use std::io::{Read, Write};
 use crate::storage::{Received, SnapshotStore, StorageError};
 use crate::types::{Index, LogId, SnapshotMeta, Term};
 
-type Open<'a> = &'a mut dyn FnMut() -> Box<dyn SnapshotStore>;
+type OpenSnapshots<'a> = &'a mut dyn FnMut() -> Box<dyn SnapshotStore>;
 
 /// Every check, in order.
-pub(super) fn check(open: Open<'_>) {
+pub(super) fn check(open: OpenSnapshots<'_>) {
     a_new_store_has_none(open);
     what_was_taken_is_read_after_reopening(open);
     an_unfinished_one_is_never_seen(open);
@@ -77,7 +77,7 @@ fn expect_contents(store: &dyn SnapshotStore, meta: &SnapshotMeta, expected: &[u
     );
 }
 
-fn newest(open: Open<'_>) -> Option<SnapshotMeta> {
+fn newest(open: OpenSnapshots<'_>) -> Option<SnapshotMeta> {
     open().newest().expect("the newest is known")
 }
 
@@ -91,7 +91,7 @@ fn partial(next_offset: u64) -> Received {
     Received::Partial { next_offset }
 }
 
-fn a_new_store_has_none(open: Open<'_>) {
+fn a_new_store_has_none(open: OpenSnapshots<'_>) {
     assert_eq!(
         newest(open),
         None,
@@ -99,7 +99,7 @@ fn a_new_store_has_none(open: Open<'_>) {
     );
 }
 
-fn what_was_taken_is_read_after_reopening(open: Open<'_>) {
+fn what_was_taken_is_read_after_reopening(open: OpenSnapshots<'_>) {
     let data = bytes(1, 200_000);
     let taken = take(&*open(), 10, &data);
     assert_eq!(newest(open), Some(taken.clone()), "after reopening");
@@ -116,7 +116,7 @@ fn what_was_taken_is_read_after_reopening(open: Open<'_>) {
     assert!(open().open(&taken).is_err(), "the first one is gone then");
 }
 
-fn an_unfinished_one_is_never_seen(open: Open<'_>) {
+fn an_unfinished_one_is_never_seen(open: OpenSnapshots<'_>) {
     let before = newest(open);
     let store = open();
     let mut writer = store.create(id(20), 1, None).expect("a snapshot begins");
@@ -138,14 +138,14 @@ fn an_unfinished_one_is_never_seen(open: Open<'_>) {
     assert_eq!(newest(open), before, "after reopening");
 }
 
-fn the_newest_is_that_of_the_highest_index(open: Open<'_>) {
+fn the_newest_is_that_of_the_highest_index(open: OpenSnapshots<'_>) {
     let newer = take(&*open(), 130, &bytes(4, 50));
     let older = take(&*open(), 99, &bytes(5, 50));
     assert_eq!(newest(open), Some(newer), "not the one that was taken last");
     expect_contents(&*open(), &older, &bytes(5, 50));
 }
 
-fn chunks_make_up_the_whole(open: Open<'_>) {
+fn chunks_make_up_the_whole(open: OpenSnapshots<'_>) {
     let data = bytes(6, 10_000);
     let store = open();
     let taken = take(&*store, 140, &data);
@@ -174,7 +174,7 @@ fn chunks_make_up_the_whole(open: Open<'_>) {
     );
 }
 
-fn an_empty_one_is_one_too(open: Open<'_>) {
+fn an_empty_one_is_one_too(open: OpenSnapshots<'_>) {
     let taken = take(&*open(), 150, &[]);
     expect_contents(&*open(), &taken, &[]);
     let sent = meta(151, &[]);
@@ -186,7 +186,7 @@ fn an_empty_one_is_one_too(open: Open<'_>) {
     expect_contents(&*open(), &sent, &[]);
 }
 
-fn a_transfer_makes_it_whole(open: Open<'_>) {
+fn a_transfer_makes_it_whole(open: OpenSnapshots<'_>) {
     let data = bytes(7, 3_000);
     let sent = meta(160, &data);
     let store = open();
@@ -227,7 +227,7 @@ fn a_transfer_makes_it_whole(open: Open<'_>) {
     assert_eq!(newest(open), Some(sent), "after reopening");
 }
 
-fn a_cut_transfer_goes_on_where_it_stopped(open: Open<'_>) {
+fn a_cut_transfer_goes_on_where_it_stopped(open: OpenSnapshots<'_>) {
     let data = bytes(8, 5_000);
     let sent = meta(170, &data);
     assert_eq!(
@@ -255,7 +255,7 @@ fn a_cut_transfer_goes_on_where_it_stopped(open: Open<'_>) {
     expect_contents(&*open(), &sent, &data);
 }
 
-fn a_chunk_at_the_wrong_offset_changes_nothing(open: Open<'_>) {
+fn a_chunk_at_the_wrong_offset_changes_nothing(open: OpenSnapshots<'_>) {
     let data = bytes(9, 3_000);
     let sent = meta(180, &data);
     let store = open();
@@ -297,7 +297,7 @@ fn a_chunk_at_the_wrong_offset_changes_nothing(open: Open<'_>) {
     expect_contents(&*store, &sent, &data);
 }
 
-fn wrong_bytes_are_thrown_away(open: Open<'_>) {
+fn wrong_bytes_are_thrown_away(open: OpenSnapshots<'_>) {
     let data = bytes(10, 2_000);
     let sent = meta(190, &data);
     let store = open();
@@ -338,7 +338,7 @@ fn wrong_bytes_are_thrown_away(open: Open<'_>) {
     expect_contents(&*store, &sent, &data);
 }
 
-fn another_transfer_takes_the_place_of_one_under_way(open: Open<'_>) {
+fn another_transfer_takes_the_place_of_one_under_way(open: OpenSnapshots<'_>) {
     let (first, second) = (bytes(11, 2_000), bytes(12, 2_000));
     // Of the same entry, as two leaders may have made it, and then of another one.
     for other in [200, 201] {
@@ -373,7 +373,7 @@ fn another_transfer_takes_the_place_of_one_under_way(open: Open<'_>) {
     }
 }
 
-fn too_long_a_snapshot_is_refused(open: Open<'_>) {
+fn too_long_a_snapshot_is_refused(open: OpenSnapshots<'_>) {
     let sent = SnapshotMeta {
         length: u64::MAX,
         ..meta(210, &[])
@@ -387,7 +387,7 @@ fn too_long_a_snapshot_is_refused(open: Open<'_>) {
     }
 }
 
-fn retaining_one_removes_what_is_older(open: Open<'_>) {
+fn retaining_one_removes_what_is_older(open: OpenSnapshots<'_>) {
     let data = bytes(13, 1_000);
     let store = open();
     let older = take(&*store, 220, &data);
@@ -425,7 +425,7 @@ fn retaining_one_removes_what_is_older(open: Open<'_>) {
     assert_eq!(newest(open), Some(ahead), "after reopening");
 }
 
-fn one_that_is_not_there_is_not_opened(open: Open<'_>) {
+fn one_that_is_not_there_is_not_opened(open: OpenSnapshots<'_>) {
     let store = open();
     let absent = meta(300, b"never taken");
     assert!(

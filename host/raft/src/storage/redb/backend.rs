@@ -8,39 +8,41 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ::redb::backends::FileBackend;
-use ::redb::{BackendError, Database, StorageBackend};
+use ::redb::{BackendError, Builder, Database, StorageBackend};
 
-use super::open::builder;
-use super::{damaged, fault};
+use super::error::{corrupt, fault};
 use crate::storage::StorageError;
+
+/// Pages that the database keeps in memory, in bytes.
+const CACHE_BYTES: usize = 64 << 20;
 
 /// Where the database is.
 #[derive(Debug)]
 pub(super) struct Medium {
-    place: Place,
+    kind: MediumKind,
     sync_failed: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
-enum Place {
+enum MediumKind {
     /// In the file of the store's name.
     File,
     /// On a backend of somebody's own.
-    Own(Arc<dyn StorageBackend>),
+    Custom(Arc<dyn StorageBackend>),
 }
 
 impl Medium {
     pub(super) fn file() -> Self {
-        Self::new(Place::File)
+        Self::new(MediumKind::File)
     }
 
     pub(super) fn of(backend: impl StorageBackend) -> Self {
-        Self::new(Place::Own(Arc::new(backend)))
+        Self::new(MediumKind::Custom(Arc::new(backend)))
     }
 
-    fn new(place: Place) -> Self {
+    fn new(kind: MediumKind) -> Self {
         let sync_failed = Arc::new(AtomicBool::new(false));
-        Self { place, sync_failed }
+        Self { kind, sync_failed }
     }
 
     /// Whether any sync of the store has ended in an error.
@@ -54,7 +56,7 @@ impl Medium {
         let backend = self.backend(path)?;
         let length = backend.len();
         if length.map_err(|error| wrong(path, error))? == 0 {
-            return Err(damaged(path, "it is empty".to_owned()));
+            return Err(corrupt(path, "it is empty".to_owned()));
         }
         self.open_on(path, backend, true)
     }
@@ -65,7 +67,7 @@ impl Medium {
     }
 
     fn backend(&self, path: &Path) -> Result<Arc<dyn StorageBackend>, StorageError> {
-        if let Place::Own(backend) = &self.place {
+        if let MediumKind::Custom(backend) = &self.kind {
             return Ok(Arc::clone(backend));
         }
         let file = File::options().read(true).write(true).open(path);
@@ -80,7 +82,7 @@ impl Medium {
         backend: Arc<dyn StorageBackend>,
         check: bool,
     ) -> Result<Database, StorageError> {
-        let watched = Watched {
+        let watched = SyncWatcher {
             backend,
             sync_failed: Arc::clone(&self.sync_failed),
         };
@@ -91,18 +93,24 @@ impl Medium {
     }
 }
 
+pub(super) fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder.set_cache_size(CACHE_BYTES);
+    builder
+}
+
 fn wrong(path: &Path, error: impl Into<::redb::Error>) -> StorageError {
     fault(path, "opening it", error.into())
 }
 
 /// A backend that remembers whether a sync has failed.
 #[derive(Debug)]
-struct Watched {
+struct SyncWatcher {
     backend: Arc<dyn StorageBackend>,
     sync_failed: Arc<AtomicBool>,
 }
 
-impl StorageBackend for Watched {
+impl StorageBackend for SyncWatcher {
     fn len(&self) -> io::Result<u64> {
         self.backend.len()
     }

@@ -1,19 +1,17 @@
 //! How a database is made, opened and told from somebody else's.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
-use ::redb::{Builder, Database, Durability, ReadableDatabase, ReadableTable, StorageBackend};
+use ::redb::{Database, StorageBackend};
 
-use super::backend::Medium;
-use super::{
-    Birth, ENTRIES, HARD_STATE, IDENTITY, Identity, MEMORY, META, PURGED, RedbStore, fault,
-    guarded, meta_record,
-};
-use crate::storage::bounds::Bounds;
-use crate::storage::files::{create_dir, failed, remove, sync_dir};
-use crate::storage::{StorageError, schema};
-use crate::types::{HardState, Index, LogId};
+use super::RedbStore;
+use super::backend::{Medium, builder};
+use super::error::{fault, guarded};
+use super::tables::{fill, read_state};
+use crate::storage::StorageError;
+use crate::storage::files::{self, create_dir, failed, remove};
+use crate::storage::schema::{Birth, Identity};
 
 /// The database.
 const DATABASE: &str = "raft.redb";
@@ -21,8 +19,6 @@ const DATABASE: &str = "raft.redb";
 const UNFINISHED: &str = "raft.redb.new";
 /// Whose lock is held by the process that uses the directory.
 const LOCK: &str = "raft.lock";
-/// Pages that the database keeps in memory, in bytes.
-const CACHE_BYTES: usize = 64 << 20;
 
 impl RedbStore {
     /// Opens the log in `dir`, or makes an empty one whose node has promised nothing. Every page and record of it is
@@ -32,14 +28,14 @@ impl RedbStore {
     /// [`StorageError::Foreign`] where it is another node's or cluster's, [`StorageError::InUse`] where another
     /// process has it, [`StorageError::Corrupt`] and [`StorageError::TooNew`] where it can't be understood.
     pub fn open(dir: &Path, identity: &Identity) -> Result<Self, StorageError> {
-        Self::open_or_make(dir, identity, Birth::default())
+        Self::open_or_create(dir, identity, Birth::default())
     }
 
     /// Opens the log in `dir`, or makes an empty one as `birth` says.
     ///
     /// # Errors
     /// As [`RedbStore::open`].
-    pub fn open_or_make(
+    pub fn open_or_create(
         dir: &Path,
         identity: &Identity,
         birth: Birth,
@@ -102,14 +98,14 @@ impl RedbStore {
         name: &Path,
         identity: &Identity,
     ) -> Result<Self, StorageError> {
-        Self::open_or_make_on(backend, name, identity, Birth::default())
+        Self::open_or_create_on(backend, name, identity, Birth::default())
     }
 
     /// As [`RedbStore::open_on`]; an empty log is made as `birth` says.
     ///
     /// # Errors
     /// As [`RedbStore::open_on`].
-    pub fn open_or_make_on(
+    pub fn open_or_create_on(
         backend: impl StorageBackend,
         name: &Path,
         identity: &Identity,
@@ -163,12 +159,6 @@ impl RedbStore {
     }
 }
 
-pub(super) fn builder() -> Builder {
-    let mut builder = Builder::new();
-    builder.set_cache_size(CACHE_BYTES);
-    builder
-}
-
 fn exists(path: &Path) -> Result<bool, StorageError> {
     path.try_exists().map_err(failed("cannot look for", path))
 }
@@ -208,95 +198,9 @@ fn prepare(dir: &Path, identity: &Identity, birth: Birth) -> Result<(), StorageE
     })
 }
 
-/// Gives the database that was made its name.
+/// Gives the finished database its final name.
 fn publish(dir: &Path) -> Result<(), StorageError> {
-    let (unfinished, path) = (dir.join(UNFINISHED), dir.join(DATABASE));
-    fs::rename(&unfinished, &path).map_err(failed("cannot give its name to", &unfinished))?;
-    sync_dir(dir)
-}
-
-/// Writes all the records that a log has from its first moment on.
-fn fill(
-    database: &Database,
-    path: &Path,
-    identity: &Identity,
-    birth: Birth,
-) -> Result<(), StorageError> {
-    let wrong = |error: ::redb::Error| fault(path, "making an empty log", error);
-    let mut transaction = database
-        .begin_write()
-        .map_err(|error| wrong(error.into()))?;
-    transaction
-        .set_durability(Durability::Immediate)
-        .map_err(|error| wrong(error.into()))?;
-    {
-        transaction
-            .open_table(ENTRIES)
-            .map_err(|error| wrong(error.into()))?;
-        let mut meta = transaction
-            .open_table(META)
-            .map_err(|error| wrong(error.into()))?;
-        // All of them from the start: one that is missing later is damage, not a node that never voted.
-        let records = [
-            (
-                IDENTITY,
-                schema::encode_identity(IDENTITY, schema::FORMAT, identity)?,
-            ),
-            (
-                HARD_STATE,
-                schema::encode_hard_state(HARD_STATE, &HardState::default())?,
-            ),
-            (PURGED, schema::encode_log_id(PURGED, LogId::default())),
-            (MEMORY, schema::encode_memory(MEMORY, birth)),
-        ];
-        for (key, record) in &records {
-            meta.insert(*key, record.as_slice())
-                .map_err(|error| wrong(error.into()))?;
-        }
-    }
-    transaction.commit().map_err(|error| wrong(error.into()))
-}
-
-/// What a database says of itself.
-pub(super) struct Found {
-    pub(super) identity: Identity,
-    pub(super) format: u32,
-    pub(super) birth: Birth,
-    pub(super) bounds: Bounds,
-}
-
-/// Whose it is, which store it is, and from where to where it reaches.
-pub(super) fn read_state(database: &Database, path: &Path) -> Result<Found, StorageError> {
-    let wrong = |error: ::redb::Error| fault(path, "opening it", error);
-    let transaction = database.begin_read().map_err(|error| wrong(error.into()))?;
-    let meta = transaction
-        .open_table(META)
-        .map_err(|error| wrong(error.into()))?;
-    let (format, identity) = meta_record(path, &meta, IDENTITY, schema::decode_identity)?;
-    let birth = if format > schema::FORMAT_WITHOUT_MEMORY {
-        meta_record(path, &meta, MEMORY, schema::decode_memory)?
-    } else {
-        Birth::default()
-    };
-    let purged = meta_record(path, &meta, PURGED, schema::decode_log_id)?;
-    let entries = transaction
-        .open_table(ENTRIES)
-        .map_err(|error| wrong(error.into()))?;
-    let last = match entries.last().map_err(|error| wrong(error.into()))? {
-        None => purged,
-        Some((key, record)) => {
-            let index = Index(key.value());
-            let checked = schema::check_entry(index, record.value());
-            let (id, _) = checked.map_err(|error| error.of(format!("entry {index}"), path))?;
-            id
-        }
-    };
-    Ok(Found {
-        identity,
-        format,
-        birth,
-        bounds: Bounds { purged, last },
-    })
+    files::publish(&dir.join(UNFINISHED), &dir.join(DATABASE))
 }
 
 fn check_identity(dir: &Path, found: &Identity, expected: &Identity) -> Result<(), StorageError> {

@@ -57,13 +57,13 @@ fn a_store_keeps_which_one_it_is_and_forgets_that_it_was_empty_only_when_it_is_t
             incarnation,
             ..birth
         };
-        RedbStore::open_or_make(dir.path(), &identity(), birth).unwrap()
+        RedbStore::open_or_create(dir.path(), &identity(), birth).unwrap()
     };
     drop(start(7));
     let mut store = start(8);
     let stored = store.load().unwrap();
     assert_eq!((stored.incarnation, stored.memory), (7, Memory::Empty));
-    store.admit().unwrap();
+    store.mark_complete().unwrap();
     drop(store);
     let stored = start(9).load().unwrap();
     assert_eq!((stored.incarnation, stored.memory), (7, Memory::Whole));

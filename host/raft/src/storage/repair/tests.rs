@@ -35,7 +35,7 @@ fn damaged() -> (TempDir, StorageError) {
     bytes[0] ^= 1;
     fs::write(&database, bytes).unwrap();
     let damage = RedbStore::open(dir.path(), &identity()).unwrap_err();
-    assert!(is_damage(&damage), "{damage}");
+    assert!(is_corrupt(&damage), "{damage}");
     (dir, damage)
 }
 
@@ -66,7 +66,7 @@ fn a_repair_that_is_cut_short_leaves_the_damaged_log_where_it_was() {
         memory: Memory::Lost,
     };
     let cut = RedbStore::replace(dir.path(), &identity(), birth, |_| {
-        Err(StorageError::TooManyDamaged {
+        Err(StorageError::TooManySetAside {
             path: dir.path().to_owned(),
             limit: 0,
         })

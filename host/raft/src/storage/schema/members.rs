@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use bytes::{Buf, Bytes};
 
-use super::{RecordError, get_name, put_length};
+use super::record::{RecordError, get_name, put_length};
 use crate::address::MAX_ID_BYTES;
 use crate::raft::membership::{MAX_ADDRESS_BYTES, MAX_MEMBERS, Member, Membership, Standing};
 use crate::types::NodeId;

@@ -1,5 +1,13 @@
+use std::path::Path;
+
+use bytes::Bytes;
+
+use super::entry::{MAX_ENTRY_BYTES, entry_key, record_bytes};
+use super::record::{CHECKSUM_BYTES, seal};
 use super::*;
-use crate::raft::membership::{MAX_ADDRESS_BYTES, MAX_MEMBERS, Member, Standing};
+use crate::raft::membership::{MAX_ADDRESS_BYTES, MAX_MEMBERS, Member, Membership, Standing};
+use crate::storage::Memory;
+use crate::types::{Command, Entry, HardState, Index, LogId, NodeId, Payload, SnapshotMeta, Term};
 
 /// The bytes as `host/docs/formats.md` shows them, made by another program.
 const ENTRY: &str = "

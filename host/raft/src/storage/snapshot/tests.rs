@@ -4,6 +4,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::storage::conformance::check_snapshot_store;
+use crate::storage::schema::SNAPSHOT_HEADER_BYTES;
+use crate::types::{Index, Term};
 
 const LAST: LogId = LogId {
     term: Term(3),
@@ -355,7 +357,7 @@ fn what_was_set_aside_stays_when_its_snapshot_goes_and_four_are_kept() {
         kept
     };
     for index in 1..=6 {
-        store.set_aside(&take(index, b"state")).unwrap();
+        store.quarantine(&take(index, b"state")).unwrap();
     }
     let newest = take(7, b"another");
     store.retain(&newest).unwrap();
@@ -364,9 +366,9 @@ fn what_was_set_aside_stays_when_its_snapshot_goes_and_four_are_kept() {
     assert!(kept().iter().all(|path| read(path) == b"state"));
     assert!(kept()[0].ends_with(format!("{:020}-{:020}.snap", 3, 3)));
     // One of the same entry takes the place of the one before.
-    store.set_aside(&take(6, b"later")).unwrap();
+    store.quarantine(&take(6, b"later")).unwrap();
     assert_eq!((kept().len(), read(&kept()[3])), (4, b"later".to_vec()));
-    let gone = store.set_aside(&meta_of_nothing()).unwrap_err();
+    let gone = store.quarantine(&meta_of_nothing()).unwrap_err();
     assert!(matches!(gone, StorageError::Io { .. }), "{gone}");
 }
 

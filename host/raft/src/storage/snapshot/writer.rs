@@ -1,26 +1,25 @@
 //! A snapshot that is being taken.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use super::schema;
-use crate::storage::files::{failed, remove, sync_dir};
-use crate::storage::{SnapshotWriter, StorageError};
+use crate::storage::files::{failed, publish, remove};
+use crate::storage::{SnapshotWriter, StorageError, schema};
 use crate::types::SnapshotMeta;
 
 const BUFFER_BYTES: usize = 1 << 16;
 
 /// Writes a snapshot under another name first. Dropped before it is finished, it removes what it wrote.
-pub(super) struct FileWriter {
+pub(super) struct SnapshotFileWriter {
     out: BufWriter<File>,
-    unfinished: Leftover,
+    unfinished: UnfinishedFile,
     path: PathBuf,
     meta: SnapshotMeta,
     max_bytes: u64,
 }
 
-impl FileWriter {
+impl SnapshotFileWriter {
     pub(super) fn create(
         unfinished: PathBuf,
         path: PathBuf,
@@ -28,7 +27,7 @@ impl FileWriter {
         max_bytes: u64,
     ) -> Result<Self, StorageError> {
         let file = File::create_new(&unfinished).map_err(failed("cannot create", &unfinished))?;
-        let unfinished = Leftover(Some(unfinished));
+        let unfinished = UnfinishedFile(Some(unfinished));
         let mut out = BufWriter::with_capacity(BUFFER_BYTES, file);
         // Holds its place; length and checksum are known at the end.
         out.write_all(&schema::encode_snapshot_header(&meta))
@@ -43,7 +42,7 @@ impl FileWriter {
     }
 }
 
-impl Write for FileWriter {
+impl Write for SnapshotFileWriter {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         let left = self.max_bytes - self.meta.length;
         if data.len() as u64 > left {
@@ -64,7 +63,7 @@ impl Write for FileWriter {
     }
 }
 
-impl SnapshotWriter for FileWriter {
+impl SnapshotWriter for SnapshotFileWriter {
     fn finish(mut self: Box<Self>) -> Result<SnapshotMeta, StorageError> {
         let header = schema::encode_snapshot_header(&self.meta);
         let complete = |out: &mut BufWriter<File>| {
@@ -80,25 +79,16 @@ impl SnapshotWriter for FileWriter {
     }
 }
 
-/// Gives a durable file its final name, durably.
-pub(super) fn publish(from: &Path, to: &Path) -> Result<(), StorageError> {
-    fs::rename(from, to).map_err(failed("cannot give its name to", from))?;
-    match to.parent() {
-        Some(dir) => sync_dir(dir),
-        None => Ok(()),
-    }
-}
-
 /// A file that goes when it is not wanted after all.
-struct Leftover(Option<PathBuf>);
+struct UnfinishedFile(Option<PathBuf>);
 
-impl Leftover {
+impl UnfinishedFile {
     fn path(&self) -> &Path {
         self.0.as_deref().unwrap_or(Path::new(""))
     }
 }
 
-impl Drop for Leftover {
+impl Drop for UnfinishedFile {
     fn drop(&mut self) {
         if let Some(path) = self.0.take()
             && let Err(error) = remove(&path)

@@ -23,19 +23,19 @@ enum Operation {
 
 /// A disk in memory that remembers everything that was done to it. A clone is the same disk.
 #[derive(Clone, Debug, Default)]
-struct Disk {
-    inner: Arc<Mutex<Inner>>,
+struct RecordingDisk {
+    inner: Arc<Mutex<RecordingDiskState>>,
 }
 
 #[derive(Debug, Default)]
-struct Inner {
+struct RecordingDiskState {
     bytes: Vec<u8>,
     operations: Vec<Operation>,
     /// How many more operations succeed before all fail, and how.
     failing: Option<(usize, io::ErrorKind)>,
 }
 
-impl Disk {
+impl RecordingDisk {
     fn with_bytes(bytes: Vec<u8>) -> Self {
         let disk = Self::default();
         disk.inner.lock().unwrap().bytes = bytes;
@@ -90,7 +90,7 @@ impl Operation {
     }
 }
 
-impl StorageBackend for Disk {
+impl StorageBackend for RecordingDisk {
     fn len(&self) -> io::Result<u64> {
         Ok(self.inner.lock().unwrap().bytes.len() as u64)
     }
@@ -162,7 +162,7 @@ impl Step {
 
 /// Runs the steps on a new disk; returns its state before them, the operations, and the log after each step.
 fn life() -> (Vec<u8>, Vec<Operation>, Vec<StoredState>) {
-    let disk = Disk::default();
+    let disk = RecordingDisk::default();
     let mut store = disk.open().unwrap();
     let mut states = vec![store.load().unwrap()];
     let start = disk.bytes();
@@ -177,9 +177,9 @@ fn life() -> (Vec<u8>, Vec<Operation>, Vec<StoredState>) {
 }
 
 /// A generator of chance that is the same in every run.
-struct Chance(u64);
+struct CrashRandom(u64);
 
-impl Chance {
+impl CrashRandom {
     fn coin(&mut self) -> bool {
         self.0 = self
             .0
@@ -190,7 +190,7 @@ impl Chance {
 }
 
 /// What may be on the disk after a crash: all that was synced, and of the rest each sector or not.
-fn after_crash(start: &[u8], operations: &[Operation], chance: &mut Chance) -> Vec<u8> {
+fn after_crash(start: &[u8], operations: &[Operation], chance: &mut CrashRandom) -> Vec<u8> {
     const SECTOR: usize = 512;
     let is_sync = |operation: &Operation| matches!(operation, Operation::Sync);
     let synced = operations
@@ -226,9 +226,9 @@ fn a_crash_at_any_operation_keeps_what_was_acknowledged() {
         let is_answer = |operation: &&Operation| matches!(operation, Operation::Acknowledged);
         let answered = operations[..end].iter().filter(is_answer).count();
         for seed in 0..SEEDS {
-            let mut chance = Chance(seed << 32 | end as u64);
+            let mut chance = CrashRandom(seed << 32 | end as u64);
             let bytes = after_crash(&start, &operations[..end], &mut chance);
-            let found = Disk::with_bytes(bytes)
+            let found = RecordingDisk::with_bytes(bytes)
                 .open()
                 .and_then(|mut store| store.load());
             let found =
@@ -252,7 +252,7 @@ fn a_disk_that_fails_at_any_operation_ends_the_store_and_loses_nothing() {
             .into_iter()
             .cycle(),
     ) {
-        let disk = Disk::with_bytes(start.clone());
+        let disk = RecordingDisk::with_bytes(start.clone());
         let Ok(mut store) = disk.open() else {
             panic!("the disk is whole")
         };
@@ -274,7 +274,7 @@ fn a_disk_that_fails_at_any_operation_ends_the_store_and_loses_nothing() {
             "operation {at}: a store that failed was written again"
         );
         drop(store);
-        let found = Disk::with_bytes(disk.bytes())
+        let found = RecordingDisk::with_bytes(disk.bytes())
             .open()
             .unwrap()
             .load()

@@ -7,7 +7,8 @@ use ::redb::{Database, ReadableDatabase};
 use tempfile::TempDir;
 
 use super::{append, identity, open};
-use crate::storage::redb::{ENTRIES, META, RedbStore};
+use crate::storage::redb::RedbStore;
+use crate::storage::redb::tables::{ENTRIES, META};
 use crate::storage::{LogStore, StorageError, StoredState, WriteBatch};
 use crate::types::{Command, Entry, HardState, Index, LogId, Payload, Term};
 

@@ -17,10 +17,10 @@ const BLOCK: u64 = 4096;
 
 /// A disk of so many blocks, in memory. Length costs nothing, as in a file with holes; a block costs once it is written.
 #[derive(Clone, Debug, Default)]
-struct SmallDisk(Arc<Mutex<Inner>>);
+struct SmallDisk(Arc<Mutex<SmallDiskState>>);
 
 #[derive(Debug, Default)]
-struct Inner {
+struct SmallDiskState {
     bytes: Vec<u8>,
     taken: BTreeSet<u64>,
     blocks: usize,

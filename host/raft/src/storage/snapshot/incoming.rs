@@ -4,15 +4,14 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::writer::publish;
-use super::{checksum, schema};
-use crate::storage::files::{failed, remove, sync_dir, unwritten};
-use crate::storage::{Received, StorageError};
+use super::file::checksum;
+use crate::storage::files::{failed, publish, remove, sync_dir, unwritten};
+use crate::storage::{Received, StorageError, schema};
 use crate::types::SnapshotMeta;
 
 /// The file of a transfer, open at its end. All of its bytes so far are durable.
 #[derive(Debug)]
-pub(super) struct Transfer {
+pub(super) struct IncomingSnapshot {
     meta: SnapshotMeta,
     path: PathBuf,
     file: File,
@@ -20,7 +19,7 @@ pub(super) struct Transfer {
     checksum: u32,
 }
 
-impl Transfer {
+impl IncomingSnapshot {
     /// Begins one with its header, in place of what is there.
     pub(super) fn begin(path: PathBuf, meta: &SnapshotMeta) -> Result<Self, StorageError> {
         let write = || {

@@ -1,0 +1,66 @@
+//! What an error or a panic of the database means for the store.
+
+use std::panic::{self, AssertUnwindSafe};
+use std::path::Path;
+
+use crate::storage::StorageError;
+use crate::storage::files::is_full;
+use crate::types::Index;
+
+/// Converts an error of the database.
+pub(super) fn fault(path: &Path, doing: &'static str, error: ::redb::Error) -> StorageError {
+    use std::io::ErrorKind::{InvalidData, UnexpectedEof};
+    match error {
+        ::redb::Error::DatabaseAlreadyOpen | ::redb::Error::LockProtocolMismatch => {
+            StorageError::InUse {
+                path: path.to_owned(),
+            }
+        }
+        ::redb::Error::Corrupted(reason) => corrupt(path, reason),
+        ::redb::Error::Io(source) if matches!(source.kind(), InvalidData | UnexpectedEof) => {
+            corrupt(path, source.to_string())
+        }
+        ::redb::Error::Io(source) if is_full(&source) => StorageError::Full {
+            doing,
+            path: path.to_owned(),
+            source,
+        },
+        ::redb::Error::Io(source) => StorageError::Io {
+            doing,
+            path: path.to_owned(),
+            source,
+        },
+        other => StorageError::Database {
+            doing,
+            source: other.into(),
+        },
+    }
+}
+
+pub(super) fn corrupt(path: &Path, reason: String) -> StorageError {
+    StorageError::Corrupt {
+        record: format!("the log database {}", path.display()),
+        reason,
+    }
+}
+
+/// Turns a panic of the database into an error: that is how it reports some damage of its pages.
+pub(super) fn guarded<T>(
+    path: &Path,
+    call: impl FnOnce() -> Result<T, StorageError>,
+) -> Result<T, StorageError> {
+    panic::catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("no reason given");
+        Err(corrupt(path, format!("the database gave up on it: {text}")))
+    })
+}
+
+pub(super) fn missing(index: Index) -> StorageError {
+    StorageError::Corrupt {
+        record: format!("entry {index}"),
+        reason: "it is missing".to_owned(),
+    }
+}

@@ -1,0 +1,121 @@
+//! The tables of the database, and the records that every database has from its creation on.
+
+use std::path::Path;
+
+use ::redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
+
+use super::error::fault;
+use crate::storage::bounds::LogBounds;
+use crate::storage::schema::{self, Birth, Identity};
+use crate::storage::{StorageError, schema::RecordError};
+use crate::types::{HardState, Index, LogId};
+
+pub(super) const ENTRIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("entries");
+pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+pub(super) const IDENTITY: &str = "identity";
+pub(super) const HARD_STATE: &str = "hard_state";
+pub(super) const PURGED: &str = "purged";
+pub(super) const MEMORY: &str = "memory";
+
+/// Writes all the records that a log has from its first moment on.
+pub(super) fn fill(
+    database: &Database,
+    path: &Path,
+    identity: &Identity,
+    birth: Birth,
+) -> Result<(), StorageError> {
+    let wrong = |error: ::redb::Error| fault(path, "making an empty log", error);
+    let mut transaction = database
+        .begin_write()
+        .map_err(|error| wrong(error.into()))?;
+    transaction
+        .set_durability(Durability::Immediate)
+        .map_err(|error| wrong(error.into()))?;
+    {
+        transaction
+            .open_table(ENTRIES)
+            .map_err(|error| wrong(error.into()))?;
+        let mut meta = transaction
+            .open_table(META)
+            .map_err(|error| wrong(error.into()))?;
+        // All of them from the start: one that is missing later is damage, not a node that never voted.
+        let records = [
+            (
+                IDENTITY,
+                schema::encode_identity(IDENTITY, schema::FORMAT, identity)?,
+            ),
+            (
+                HARD_STATE,
+                schema::encode_hard_state(HARD_STATE, &HardState::default())?,
+            ),
+            (PURGED, schema::encode_log_id(PURGED, LogId::default())),
+            (MEMORY, schema::encode_memory(MEMORY, birth)),
+        ];
+        for (key, record) in &records {
+            meta.insert(*key, record.as_slice())
+                .map_err(|error| wrong(error.into()))?;
+        }
+    }
+    transaction.commit().map_err(|error| wrong(error.into()))
+}
+
+/// What a database says of itself.
+pub(super) struct DatabaseState {
+    pub(super) identity: Identity,
+    pub(super) format: u32,
+    pub(super) birth: Birth,
+    pub(super) bounds: LogBounds,
+}
+
+/// Whose it is, which store it is, and from where to where it reaches.
+pub(super) fn read_state(database: &Database, path: &Path) -> Result<DatabaseState, StorageError> {
+    let wrong = |error: ::redb::Error| fault(path, "opening it", error);
+    let transaction = database.begin_read().map_err(|error| wrong(error.into()))?;
+    let meta = transaction
+        .open_table(META)
+        .map_err(|error| wrong(error.into()))?;
+    let (format, identity) = meta_record(path, &meta, IDENTITY, schema::decode_identity)?;
+    let birth = if format > schema::FORMAT_WITHOUT_MEMORY {
+        meta_record(path, &meta, MEMORY, schema::decode_memory)?
+    } else {
+        Birth::default()
+    };
+    let purged = meta_record(path, &meta, PURGED, schema::decode_log_id)?;
+    let entries = transaction
+        .open_table(ENTRIES)
+        .map_err(|error| wrong(error.into()))?;
+    let last = match entries.last().map_err(|error| wrong(error.into()))? {
+        None => purged,
+        Some((key, record)) => {
+            let index = Index(key.value());
+            let checked = schema::check_entry(index, record.value());
+            let (id, _) = checked.map_err(|error| error.of(format!("entry {index}"), path))?;
+            id
+        }
+    };
+    Ok(DatabaseState {
+        identity,
+        format,
+        birth,
+        bounds: LogBounds { purged, last },
+    })
+}
+
+pub(super) fn meta_record<T>(
+    path: &Path,
+    table: &impl ReadableTable<&'static str, &'static [u8]>,
+    key: &str,
+    decode: fn(&str, &[u8]) -> Result<T, RecordError>,
+) -> Result<T, StorageError> {
+    let name = format!("the record {key:?} of {}", path.display());
+    let found = table
+        .get(key)
+        .map_err(|error| fault(path, "reading its state", error.into()))?;
+    let Some(record) = found else {
+        return Err(StorageError::Corrupt {
+            record: name,
+            reason: "it is missing".to_owned(),
+        });
+    };
+    decode(key, record.value()).map_err(|error| error.of(name, path))
+}

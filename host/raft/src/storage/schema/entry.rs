@@ -1,0 +1,156 @@
+//! The record of a log entry.
+
+use bytes::{Buf, Bytes};
+
+use super::members;
+use super::record::{
+    RecordError, check_size, finished, get_bytes, opened, put_length, seal, start, unseal,
+};
+use crate::raft::membership::Membership;
+use crate::storage::StorageError;
+use crate::types::{Command, Entry, Index, LogId, Payload, Term};
+
+/// The longest entry record, in bytes.
+pub(super) const MAX_ENTRY_BYTES: u64 = 256 << 20;
+/// Length of a command without its data: session, sequence and length.
+const COMMAND_BYTES: u64 = 20;
+const NOOP: u8 = 0;
+const COMMANDS: u8 = 1;
+const MEMBERSHIP: u8 = 2;
+
+/// Writes the record of an entry into `record`, in place of what is there.
+pub(in crate::storage) fn encode_entry(
+    entry: &Entry,
+    record: &mut Vec<u8>,
+) -> Result<(), StorageError> {
+    check_entry_size(entry)?;
+    start(record);
+    record.extend_from_slice(&entry.id.term.0.to_be_bytes());
+    record.extend_from_slice(&entry.time_ms.to_be_bytes());
+    match &entry.payload {
+        Payload::Noop => record.push(NOOP),
+        Payload::Commands(commands) => {
+            record.push(COMMANDS);
+            put_length(record, commands.len());
+            for command in commands {
+                record.extend_from_slice(&command.session.to_be_bytes());
+                record.extend_from_slice(&command.sequence.to_be_bytes());
+                put_length(record, command.data.len());
+                record.extend_from_slice(&command.data);
+            }
+        }
+        Payload::Membership(membership) => {
+            record.push(MEMBERSHIP);
+            members::put(record, membership);
+        }
+    }
+    seal(&entry_key(entry.id.index), record);
+    Ok(())
+}
+
+/// Reads the record of the entry at `index`.
+pub(in crate::storage) fn decode_entry(index: Index, record: &[u8]) -> Result<Entry, RecordError> {
+    let mut body = unseal(&entry_key(index), record)?;
+    let term = Term(body.try_get_u64()?);
+    let time_ms = body.try_get_u64()?;
+    let payload = match body.try_get_u8()? {
+        NOOP => Payload::Noop,
+        COMMANDS => Payload::Commands(get_commands(&mut body)?),
+        MEMBERSHIP => Payload::Membership(members::get(&mut body)?),
+        kind => return Err(RecordError::Kind(kind)),
+    };
+    finished(&body)?;
+    Ok(Entry {
+        id: LogId::new(term, index),
+        time_ms,
+        payload,
+    })
+}
+
+/// Checks the record of the entry at `index` as [`decode_entry`] does, and keeps what a log is opened for: its id, and
+/// the members where it says who they are. A long log is read whole at every start, so no command is copied.
+pub(in crate::storage) fn check_entry(
+    index: Index,
+    record: &[u8],
+) -> Result<(LogId, Option<Membership>), RecordError> {
+    let mut body = opened(&entry_key(index), record)?;
+    let id = LogId::new(Term(body.try_get_u64()?), index);
+    let _time_ms = body.try_get_u64()?;
+    match body.try_get_u8()? {
+        NOOP => {}
+        COMMANDS => check_commands(&mut body)?,
+        MEMBERSHIP => {
+            let mut body = Bytes::copy_from_slice(body);
+            let members = members::get(&mut body)?;
+            finished(&body)?;
+            return Ok((id, Some(members)));
+        }
+        kind => return Err(RecordError::Kind(kind)),
+    }
+    finished(body)?;
+    Ok((id, None))
+}
+
+/// The key of an entry as its checksum covers it: a record in another one's place is damage.
+pub(super) fn entry_key(index: Index) -> [u8; 8] {
+    index.0.to_be_bytes()
+}
+
+/// Refuses an entry whose record would be too long.
+pub(in crate::storage) fn check_entry_size(entry: &Entry) -> Result<(), StorageError> {
+    check_size(record_bytes(entry), MAX_ENTRY_BYTES, || {
+        format!("entry {}", entry.id.index)
+    })
+}
+
+/// Length of an entry's record: version, term, time, kind and checksum, and the commands with their number.
+pub(super) fn record_bytes(entry: &Entry) -> u64 {
+    const ENTRY: u64 = 22;
+    const COUNT: u64 = 4;
+    match &entry.payload {
+        Payload::Noop => ENTRY,
+        Payload::Commands(commands) => {
+            let data: u64 = commands
+                .iter()
+                .map(|command| command.data.len() as u64)
+                .sum();
+            ENTRY + COUNT + COMMAND_BYTES * commands.len() as u64 + data
+        }
+        Payload::Membership(membership) => ENTRY + members::length(membership) as u64,
+    }
+}
+
+fn get_commands(body: &mut Bytes) -> Result<Vec<Command>, RecordError> {
+    let count = get_count(body)?;
+    (0..count)
+        .map(|_| {
+            let session = body.try_get_u64()?;
+            let sequence = body.try_get_u64()?;
+            Ok(Command {
+                session,
+                sequence,
+                data: get_bytes(body)?,
+            })
+        })
+        .collect()
+}
+
+/// Passes over the commands that [`get_commands`] would take.
+fn check_commands(body: &mut &[u8]) -> Result<(), RecordError> {
+    for _ in 0..get_count(body)? {
+        let _session = body.try_get_u64()?;
+        let _sequence = body.try_get_u64()?;
+        let length = body.try_get_u32()? as usize;
+        *body = body.get(length..).ok_or(RecordError::CutShort)?;
+    }
+    Ok(())
+}
+
+/// How many commands follow. A count that can't be true must not reserve memory.
+fn get_count(body: &mut impl Buf) -> Result<usize, RecordError> {
+    let count = body.try_get_u32()? as usize;
+    if count > body.remaining() / COMMAND_BYTES as usize {
+        return Err(RecordError::CutShort);
+    }
+    Ok(count)
+}

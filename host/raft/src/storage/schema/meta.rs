@@ -1,0 +1,150 @@
+//! The records of the log database that are not entries: identity, term and vote, purge position, state of the store.
+
+use bytes::Buf;
+
+use super::record::{RecordError, finished, get_name, put_name, seal, start, unseal};
+use crate::storage::{Memory, StorageError};
+use crate::types::{HardState, Index, LogId, NodeId, Term};
+
+/// The version of the log database as a whole: which tables and records there are. Since version 2 there is a record
+/// of the store's state. A program that ignores that record could vote twice in one term, so it must refuse version 2.
+pub(in crate::storage) const FORMAT: u32 = 2;
+/// The version of a log database without that record.
+pub(in crate::storage) const FORMAT_WITHOUT_MEMORY: u32 = 1;
+
+/// Whose data it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The node that writes here.
+    pub node_id: NodeId,
+    /// The cluster that it is in.
+    pub cluster_id: String,
+}
+
+/// What a store is made as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Birth {
+    /// Its number, which no other store has; 0 for one that has none.
+    pub incarnation: u64,
+    /// Whether it holds all that its node has promised.
+    pub memory: Memory,
+}
+
+/// Writes a record of term and vote.
+pub(in crate::storage) fn encode_hard_state(
+    key: &str,
+    state: &HardState,
+) -> Result<Vec<u8>, StorageError> {
+    let mut record = Vec::new();
+    start(&mut record);
+    record.extend_from_slice(&state.term.0.to_be_bytes());
+    record.push(u8::from(state.vote.is_some()));
+    if let Some(vote) = &state.vote {
+        put_name(&mut record, "the name of a node", vote.as_str())?;
+    }
+    seal(key.as_bytes(), &mut record);
+    Ok(record)
+}
+
+/// Reads a record of term and vote.
+pub(in crate::storage) fn decode_hard_state(
+    key: &str,
+    record: &[u8],
+) -> Result<HardState, RecordError> {
+    let mut body = unseal(key.as_bytes(), record)?;
+    let term = Term(body.try_get_u64()?);
+    let vote = match body.try_get_u8()? {
+        0 => None,
+        1 => Some(NodeId::from(get_name(&mut body)?)),
+        kind => return Err(RecordError::Kind(kind)),
+    };
+    finished(&body)?;
+    Ok(HardState { term, vote })
+}
+
+/// Writes a record that names an entry.
+pub(in crate::storage) fn encode_log_id(key: &str, id: LogId) -> Vec<u8> {
+    let mut record = Vec::new();
+    start(&mut record);
+    record.extend_from_slice(&id.term.0.to_be_bytes());
+    record.extend_from_slice(&id.index.0.to_be_bytes());
+    seal(key.as_bytes(), &mut record);
+    record
+}
+
+/// Reads a record that names an entry.
+pub(in crate::storage) fn decode_log_id(key: &str, record: &[u8]) -> Result<LogId, RecordError> {
+    let mut body = unseal(key.as_bytes(), record)?;
+    let id = LogId::new(Term(body.try_get_u64()?), Index(body.try_get_u64()?));
+    finished(&body)?;
+    Ok(id)
+}
+
+/// Writes the record that says whose database this is, and in which format.
+pub(in crate::storage) fn encode_identity(
+    key: &str,
+    format: u32,
+    identity: &Identity,
+) -> Result<Vec<u8>, StorageError> {
+    let mut record = Vec::new();
+    start(&mut record);
+    record.extend_from_slice(&format.to_be_bytes());
+    put_name(&mut record, "the name of a node", identity.node_id.as_str())?;
+    put_name(&mut record, "the name of a cluster", &identity.cluster_id)?;
+    seal(key.as_bytes(), &mut record);
+    Ok(record)
+}
+
+/// Reads the record that says in which format this database is, and whose it is; refuses a newer format.
+pub(in crate::storage) fn decode_identity(
+    key: &str,
+    record: &[u8],
+) -> Result<(u32, Identity), RecordError> {
+    let mut body = unseal(key.as_bytes(), record)?;
+    let format = body.try_get_u32()?;
+    if format > FORMAT {
+        return Err(RecordError::TooNew {
+            found: format,
+            known: FORMAT,
+        });
+    }
+    let node_id = NodeId::from(get_name(&mut body)?);
+    let cluster_id = get_name(&mut body)?;
+    finished(&body)?;
+    let identity = Identity {
+        node_id,
+        cluster_id,
+    };
+    Ok((format, identity))
+}
+
+/// Writes the record that says which store this is, and whether it holds all that its node has promised.
+pub(in crate::storage) fn encode_memory(key: &str, birth: Birth) -> Vec<u8> {
+    let mut record = Vec::new();
+    start(&mut record);
+    record.extend_from_slice(&birth.incarnation.to_be_bytes());
+    record.push(match birth.memory {
+        Memory::Whole => 0,
+        Memory::Empty => 1,
+        Memory::Lost => 2,
+    });
+    seal(key.as_bytes(), &mut record);
+    record
+}
+
+/// Reads the record that says which store this is, and whether it holds all that its node has promised.
+pub(in crate::storage) fn decode_memory(key: &str, record: &[u8]) -> Result<Birth, RecordError> {
+    let mut body = unseal(key.as_bytes(), record)?;
+    let incarnation = body.try_get_u64()?;
+    let memory = match body.try_get_u8()? {
+        0 => Memory::Whole,
+        1 => Memory::Empty,
+        2 => Memory::Lost,
+        kind => return Err(RecordError::Kind(kind)),
+    };
+    finished(&body)?;
+    Ok(Birth {
+        incarnation,
+        memory,
+    })
+}

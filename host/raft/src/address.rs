@@ -1,4 +1,4 @@
-//! How a peer is written: `id`, `host:port` or `id@host:port`.
+//! The notation of a peer's address: `id`, `host:port` or `id@host:port`.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -11,7 +11,7 @@ use crate::types::NodeId;
 #[cfg(test)]
 mod tests;
 
-/// Port of a peer that is written without one.
+/// The port of an address without a port.
 pub const DEFAULT_PORT: u16 = 7101;
 
 /// Longest node id, in bytes.
@@ -20,10 +20,10 @@ pub const MAX_ID_BYTES: usize = 255;
 /// Longest host name, in bytes (RFC 1035 §2.3.4).
 const MAX_HOST_BYTES: usize = 253;
 
-/// Where a node listens for its peers.
+/// The id of a node and the address that it listens on for its peers.
 ///
-/// A node that is written without an id is called as it is written: `node1` is the node "node1" on the host `node1`,
-/// `10.0.0.7:7101` is the node "10.0.0.7:7101".
+/// Without `id@`, the text itself is the node id: `node1` is the node "node1" on the host `node1`, `10.0.0.7:7101` is
+/// the node "10.0.0.7:7101".
 ///
 /// ```
 /// use task_queue_raft::address::PeerAddress;
@@ -36,57 +36,57 @@ const MAX_HOST_BYTES: usize = 253;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PeerAddress {
-    /// The node's name in its cluster.
+    /// The node id, unique in the cluster.
     pub id: NodeId,
-    /// Host name or IP address; IPv6 without its brackets.
+    /// Host name or IP address; an IPv6 address without brackets.
     pub host: String,
     /// TCP port.
     pub port: u16,
 }
 
-/// Why a text is not a peer's address.
+/// Why a text is not a valid address of a peer.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum AddressError {
-    /// No id, or nothing in front of the `@`.
+    /// The text is empty, or nothing is before the `@`.
     #[error("the peer {text:?} has no node id: write `id`, `host:port` or `id@host:port`")]
     NoId {
-        /// What was written.
+        /// The complete input.
         text: String,
     },
-    /// The id holds something that it may not.
+    /// The id is too long, or it contains a character that is not allowed.
     #[error(
         "the node id in {text:?} is not valid: use 1 to {MAX_ID_BYTES} visible ASCII characters other than `@` and `,`"
     )]
     BadId {
-        /// What was written.
+        /// The complete input.
         text: String,
     },
-    /// The host is empty, too long or holds something that no host name does.
+    /// The host is empty, too long, or contains a character that is not allowed in a host name.
     #[error(
         "the host in {text:?} is not valid: write a host name, an IPv4 address or an IPv6 address in brackets"
     )]
     BadHost {
-        /// What was written.
+        /// The complete input.
         text: String,
     },
-    /// Several colons outside of brackets.
+    /// There are two or more colons outside of brackets.
     #[error(
         "the address in {text:?} has several colons: write an IPv6 address in brackets, as in `[::1]:7101`"
     )]
     UnbracketedIpv6 {
-        /// What was written.
+        /// The complete input.
         text: String,
     },
     /// The port is not a number from 1 to 65535.
     #[error("the port in {text:?} is not valid: use a number from 1 to 65535")]
     BadPort {
-        /// What was written.
+        /// The complete input.
         text: String,
     },
 }
 
 impl PeerAddress {
-    /// `host:port` with brackets where they are needed: what to dial, and what to show.
+    /// `host:port`, with brackets around an IPv6 address.
     #[must_use]
     pub fn host_port(&self) -> String {
         format!("{}:{}", bracketed(&self.host), self.port)
@@ -97,8 +97,8 @@ impl FromStr for PeerAddress {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let (id, place) = match text.split_once('@') {
-            Some((id, place)) => (id, place),
+        let (id, host_port) = match text.split_once('@') {
+            Some((id, host_port)) => (id, host_port),
             None => (text, text),
         };
         if id.is_empty() {
@@ -107,7 +107,7 @@ impl FromStr for PeerAddress {
         if !is_valid_id(id) {
             return Err(AddressError::BadId { text: text.into() });
         }
-        let (host, port) = parse_place(place, text)?;
+        let (host, port) = parse_host_port(host_port, text)?;
         Ok(Self {
             id: id.into(),
             host: host.into(),
@@ -116,19 +116,19 @@ impl FromStr for PeerAddress {
     }
 }
 
-/// The shortest text that reads back as the same address.
+/// The shortest text that parses to the same address.
 impl fmt::Display for PeerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = self.host_port();
+        let host_port = self.host_port();
         let bare = self.port == DEFAULT_PORT && self.id.as_str() == bracketed(&self.host);
-        if bare || self.id.as_str() == place {
+        if bare || self.id.as_str() == host_port {
             return self.id.fmt(f);
         }
-        write!(f, "{}@{place}", self.id)
+        write!(f, "{}@{host_port}", self.id)
     }
 }
 
-/// Whether a node may be called so: 1 to [`MAX_ID_BYTES`] visible ASCII characters other than `@` and `,`.
+/// Whether `id` is a valid node id: 1 to [`MAX_ID_BYTES`] visible ASCII characters other than `@` and `,`.
 #[must_use]
 pub fn is_valid_id(id: &str) -> bool {
     (1..=MAX_ID_BYTES).contains(&id.len())
@@ -137,9 +137,9 @@ pub fn is_valid_id(id: &str) -> bool {
             .all(|b| b.is_ascii_graphic() && b != b'@' && b != b',')
 }
 
-/// Splits `host`, `host:port`, `[v6]` or `[v6]:port`. `text` is what the user wrote, for the error.
-fn parse_place<'a>(place: &'a str, text: &str) -> Result<(&'a str, u16), AddressError> {
-    let (host, port) = match place.strip_prefix('[') {
+/// Splits `host`, `host:port`, `[v6]` or `[v6]:port`. `text` is the complete input, for the error.
+fn parse_host_port<'a>(host_port: &'a str, text: &str) -> Result<(&'a str, u16), AddressError> {
+    let (host, port) = match host_port.strip_prefix('[') {
         Some(rest) => {
             let (host, after) = rest
                 .split_once(']')
@@ -156,12 +156,12 @@ fn parse_place<'a>(place: &'a str, text: &str) -> Result<(&'a str, u16), Address
             };
             (host, port)
         }
-        None => match place.split_once(':') {
+        None => match host_port.split_once(':') {
             Some((_, port)) if port.contains(':') => {
                 return Err(AddressError::UnbracketedIpv6 { text: text.into() });
             }
             Some((host, port)) => (checked_host(host, text)?, Some(port)),
-            None => (checked_host(place, text)?, None),
+            None => (checked_host(host_port, text)?, None),
         },
     };
     Ok((
@@ -183,7 +183,7 @@ fn checked_host<'a>(host: &'a str, text: &str) -> Result<&'a str, AddressError> 
 }
 
 fn parse_port(port: &str, text: &str) -> Result<u16, AddressError> {
-    // `u16::from_str` takes "+80".
+    // `u16::from_str` also accepts "+80".
     let digits = port.bytes().all(|b| b.is_ascii_digit());
     match port.parse() {
         Ok(port) if digits && port != 0 => Ok(port),

@@ -1,25 +1,27 @@
-//! The peers of a node, and the connections to them.
+//! The network of a node: TCP connections to its peers.
 //!
-//! A node opens one TCP connection to each of its peers. Its requests travel on that one, and the responses to them
-//! back on the same one; so two nodes that both have something to ask hold two connections. Each begins with a
-//! [hello] of both ends and goes on with [frames](frame).
+//! A node opens one TCP connection to each peer. Its requests and the responses to them use that connection. If both
+//! nodes send requests, there are two connections between them. Each connection begins with a [handshake](hello),
+//! then carries [frames](frame).
 //!
-//! The network may lose messages, and so may this module: a message that finds no connection, or a full queue, is
-//! dropped and counted. Raft asks again (Raft paper §5.5). What this module promises: a message arrives whole or not
-//! at all, in the order of its connection, from a node that named itself and this node's cluster. There is no
-//! authentication: peers belong on a network of their own.
+//! Messages can be lost: a message without a connection, or for a full queue, is dropped and counted. Raft sends it
+//! again (Raft paper §5.5). Guarantees: a message arrives intact or not at all, in the order of its connection, from
+//! a node that sent its own node id and the id of this cluster. There is no authentication: run peer traffic in a
+//! private network.
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`address`] | how a peer is written |
+//! | [`address`](crate::address) | the notation of a peer's address |
+//! | `config`, `limits` | settings and their validation |
+//! | `event` | events that the network delivers to its node |
 //! | [`frame`] | bytes of a message |
-//! | [`hello`] | bytes of an introduction |
+//! | [`hello`] | bytes of the handshake |
 //! | `queue` | messages that wait for a connection |
-//! | `peers` | whom we talk to, by which queues |
+//! | `peers` | the table of peers, their queues and connections |
 //! | `connection` | frames in and out of a socket |
-//! | `link` | the connection to a peer |
-//! | `listener` | the connections from peers |
-//! | `limits`, `stats`, `task` | bounds, counters, owned tasks |
+//! | `link` | the connection that this node opens to a peer |
+//! | `listener` | the connections that peers open to this node |
+//! | `stats`, `task` | counters, owned tasks |
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -56,7 +58,7 @@ mod task;
 #[cfg(test)]
 mod tests;
 
-/// A node's end of all connections to its peers. Its clones are the same network; it ends with the last of them.
+/// The handle of a node's network. Clones share one network; dropping the last clone aborts all of its tasks.
 #[derive(Clone)]
 pub struct Network {
     context: Arc<NetworkContext>,
@@ -64,28 +66,28 @@ pub struct Network {
     local_addr: SocketAddr,
 }
 
-/// What runs for a network. Owned apart from [`NetworkContext`], which the tasks themselves hold.
+/// The tasks of a network. Not part of [`NetworkContext`], because the tasks hold that one: a cycle would keep them alive.
 struct NetworkTasks {
     running: Mutex<RunningTasks>,
     spawn_link: Box<SpawnLink>,
 }
 
-/// Makes a node a peer, and starts the link to it in place of a previous one.
+/// Adds a peer and starts the link to it, once the previous link to it has ended.
 type SpawnLink = dyn Fn(PeerAddress, Option<OwnedTask>) -> OwnedTask + Send + Sync;
 
 struct RunningTasks {
-    /// None once it is shut down.
+    /// `None` after shutdown.
     listener: Option<PeerListener>,
     links: HashMap<NodeId, OwnedTask>,
-    /// Links whose peer was removed, until they have ended.
+    /// Links of removed peers that still run.
     ending: HashMap<NodeId, OwnedTask>,
 }
 
 impl Network {
-    /// Accepts connections on `config.listener` and dials all peers, on the tokio runtime that this is called in.
+    /// Accepts connections on `config.listener` and dials all peers. Runs on the caller's tokio runtime.
     ///
     /// # Errors
-    /// No runtime, a socket that isn't listening, or a configuration that breaks a rule that the error names.
+    /// There is no runtime, the socket isn't listening, or a setting is not valid.
     pub fn start<I: MessageSink>(
         config: NetworkConfig,
         inbox: I,
@@ -116,7 +118,7 @@ impl Network {
                 )
             }
         };
-        // Before the listener, so that no peer finds itself unknown. Of two with one id the last one counts.
+        // Before the listener starts, so that it refuses no peer. If an id is listed twice, the last address counts.
         let peers: HashMap<_, _> = others(&config.node_id, config.peers).collect();
         let links = peers
             .into_iter()
@@ -144,13 +146,13 @@ impl Network {
         })
     }
 
-    /// Queues `message` for the node `to`: a request on our connection to it, a response on its latest to us.
-    /// Never waits. What can't be queued is dropped and counted.
+    /// Queues `message` for the node `to`: a request on this node's connection to it, a response on the latest
+    /// connection from it. Never blocks. A message that can't be queued is dropped and counted.
     pub fn send(&self, to: &NodeId, message: Message) {
         self.context.send(to, message);
     }
 
-    /// Replaces the peers: dials new ones, leaves those alone whose address stays, ends the connections of the rest.
+    /// Replaces the list of peers: dials new peers, keeps the connections of unchanged ones, closes the others.
     /// Does nothing after [`Self::shutdown`].
     pub fn set_peers(&self, peers: Vec<PeerAddress>) {
         let mut running = self.tasks.lock();
@@ -181,38 +183,38 @@ impl Network {
         }
     }
 
-    /// Where the node `id` serves clients, if it has said so.
+    /// The address that the node `id` serves clients on, as it sent it in its latest hello. `None` if it sent none.
     #[must_use]
     pub fn peer_client_addr(&self, id: &NodeId) -> Option<String> {
         self.context.client_addr(id)
     }
 
-    /// Name of the cluster; empty as long as it is not known.
+    /// The cluster id; empty until a node that joins has learned it.
     #[must_use]
     pub fn cluster_id(&self) -> &str {
         self.context.cluster_id()
     }
 
-    /// Whether requests to `id` have a connection.
+    /// Whether the connection for requests to `id` is open.
     #[must_use]
     pub fn is_connected(&self, id: &NodeId) -> bool {
         self.context.is_connected(id)
     }
 
-    /// Where peers connect to this node.
+    /// The address that peers connect to.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
     }
 
-    /// What has been counted since the start.
+    /// Counters since the start.
     #[must_use]
     pub fn stats(&self) -> &NetworkStats {
         &self.context.stats
     }
 
-    /// Writes what is queued, for at most [`NetworkLimits::shutdown_grace`], and closes everything.
-    /// When it returns, the port is free and no event follows.
+    /// Writes the queued messages, for at most [`NetworkLimits::shutdown_grace`], then closes all connections.
+    /// After it returns, the port is free and no more events are delivered.
     pub async fn shutdown(&self) {
         let deadline = Instant::now() + self.context.limits.shutdown_grace;
         for mut task in self.stop() {
@@ -220,10 +222,10 @@ impl Network {
         }
     }
 
-    /// Tells all tasks to end, and hands them over.
+    /// Tells all tasks to end and returns them.
     fn stop(&self) -> Vec<OwnedTask> {
         let mut running = self.tasks.lock();
-        // The listener first: after this, a connection that says hello closes its queue by itself.
+        // The listener first: a connection that finishes its handshake later then closes its own queue.
         let listener = running
             .listener
             .take()
@@ -239,7 +241,7 @@ impl Network {
 
 impl NetworkTasks {
     fn lock(&self) -> MutexGuard<'_, RunningTasks> {
-        // No code that can panic runs under the lock, and each field is right on its own.
+        // No code under the lock can panic, and no invariant spans two fields.
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

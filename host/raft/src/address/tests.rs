@@ -10,7 +10,7 @@ fn expect(text: &str, id: &str, host: &str, port: u16) {
 }
 
 #[test]
-fn the_three_forms_are_read() {
+fn the_three_forms_are_parsed() {
     expect("node2", "node2", "node2", DEFAULT_PORT);
     expect("10.0.0.7:7102", "10.0.0.7:7102", "10.0.0.7", 7102);
     expect("node2@db-2.internal:9000", "node2", "db-2.internal", 9000);
@@ -18,14 +18,14 @@ fn the_three_forms_are_read() {
 }
 
 #[test]
-fn ipv6_is_read_in_brackets() {
+fn ipv6_is_parsed_in_brackets() {
     expect("[::1]:7102", "[::1]:7102", "::1", 7102);
     expect("n@[2001:db8::7]:1", "n", "2001:db8::7", 1);
     expect("[::1]", "[::1]", "::1", DEFAULT_PORT);
 }
 
 #[test]
-fn ipv6_without_brackets_is_refused_with_advice() {
+fn ipv6_without_brackets_is_refused_with_an_example() {
     let error = "n@::1".parse::<PeerAddress>().unwrap_err();
     assert_eq!(
         error,
@@ -37,7 +37,7 @@ fn ipv6_without_brackets_is_refused_with_advice() {
 }
 
 #[test]
-fn a_wrong_part_is_named() {
+fn the_error_names_the_invalid_part() {
     let error = |text: &str| text.parse::<PeerAddress>().unwrap_err();
     assert!(matches!(error(""), AddressError::NoId { .. }));
     assert!(matches!(error("@host:1"), AddressError::NoId { .. }));
@@ -72,7 +72,7 @@ fn a_wrong_part_is_named() {
 }
 
 #[test]
-fn what_is_shown_reads_back_as_the_same() {
+fn the_displayed_text_parses_to_the_same_address() {
     for text in [
         "node2",
         "10.0.0.7:7102",

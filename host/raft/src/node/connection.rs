@@ -1,4 +1,4 @@
-//! What both ends of a connection do once TCP has brought it about: openings, frames in, frames out, signs of life.
+//! Both directions of a connection: handshake, frames in, frames out, keep-alives.
 
 use std::collections::VecDeque;
 use std::io;
@@ -17,70 +17,70 @@ use super::queue::SendQueue;
 use super::stats::NetworkStats;
 use crate::message::{RaftRequest, RaftResponse};
 
-/// Bytes that are asked for at a time, and that a reader holds when nothing comes.
+/// Size of one read, and of the buffer of an idle reader, in bytes.
 const READ_BYTES: usize = 64 << 10;
 
-/// Bytes of frames that are gathered into one write.
+/// Frames are gathered into one write up to this size, in bytes.
 const WRITE_BYTES: usize = 1 << 20;
 
-/// A buffer that a large frame has grown past this is given back.
+/// A buffer that grew past this size for a large frame is freed afterwards, in bytes.
 const KEPT_BUFFER_BYTES: usize = 4 << 20;
 
 /// Why a connection ended.
 #[derive(Debug, Error)]
 pub(super) enum ConnectionError {
-    /// The other end closed it between two frames.
+    /// The peer closed it between two frames.
     #[error("the peer closed the connection")]
     Closed,
-    /// The other end closed it within a frame.
+    /// The peer closed it within a frame.
     #[error("the peer closed the connection in the middle of a frame")]
     Cut,
-    /// Nothing came, not even a sign of life.
-    #[error("nothing came from the peer for {} ms: it hangs, or the network between is down", .0.as_millis())]
+    /// No byte arrived for [`NetworkLimits::dead_after`].
+    #[error("no data from the peer for {} ms: its process hangs or the network is down; this node reconnects by itself", .0.as_millis())]
     Silent(Duration),
-    /// The operating system gave it up.
+    /// The operating system closed it.
     #[error("the connection failed")]
     Io(#[from] io::Error),
-    /// Something else than a frame came.
-    #[error("the peer sent something that is no message")]
+    /// The bytes are not a valid frame.
+    #[error("the peer sent a frame that is not valid")]
     Frame(#[from] FrameError),
 }
 
 /// How a connection ended.
 pub(super) enum ConnectionEnd {
-    /// By this node's will.
+    /// This node closed it.
     Stopped,
-    /// By somebody else's.
+    /// The peer or the network closed it.
     Lost(ConnectionError),
 }
 
-/// Why there is no opening to read.
+/// Why a handshake failed.
 #[derive(Debug, Error)]
 pub(super) enum HandshakeError {
-    /// Too late.
-    #[error("no hello within {} ms: it's no Oarlock node, or it hangs", .0.as_millis())]
+    /// The peer's hello did not arrive within [`NetworkLimits::hello_timeout`].
+    #[error("no hello within {} ms: the process hangs, or the port belongs to another program; check the address", .0.as_millis())]
     Timeout(Duration),
-    /// Gone.
-    #[error("the connection ended before the hello did")]
+    /// The connection closed first.
+    #[error("the connection closed before the hello was complete")]
     Io(#[from] io::Error),
-    /// Something else came.
+    /// The bytes are not a valid handshake.
     #[error(transparent)]
     Hello(#[from] HelloError),
 }
 
-/// A message of one direction.
+/// The messages of one direction: requests or responses.
 pub(super) trait WireMessage: Sized {
-    /// Appends it as a frame.
+    /// Appends the message as a frame; a longer frame than `limit` bytes is an error.
     fn encode(&self, limit: usize, out: &mut Vec<u8>) -> Result<(), FrameError>;
-    /// Reads it from the body of a frame.
+    /// Decodes the message from the body of a frame.
     fn decode(body: &[u8]) -> Result<Self, FrameError>;
-    /// Counts `count` of them as not sent.
+    /// Counts `count` messages as dropped.
     fn count_dropped(stats: &NetworkStats, count: usize);
-    /// About how many bytes it occupies while it waits.
+    /// Estimated memory of the queued message, in bytes.
     fn cost(&self) -> usize;
 }
 
-/// What a message costs besides its data, in bytes.
+/// The part of [`WireMessage::cost`] that does not depend on the data, in bytes.
 const MESSAGE_COST: usize = 128;
 
 impl WireMessage for RaftRequest {
@@ -142,7 +142,7 @@ impl WireMessage for RaftResponse {
     }
 }
 
-/// Reads the first frame of a connection and not a byte more.
+/// Reads the first frame of a connection, and no byte after it.
 pub(super) async fn read_handshake(
     stream: &mut (impl AsyncRead + Unpin),
     deadline: Duration,
@@ -172,7 +172,7 @@ pub(super) async fn write_handshake(
     Ok(())
 }
 
-/// Takes frames out of a stream of bytes.
+/// Splits a stream of bytes into frames.
 pub(super) struct FrameReader<'a, R> {
     stream: R,
     buffer: BytesMut,
@@ -180,11 +180,11 @@ pub(super) struct FrameReader<'a, R> {
     stats: &'a NetworkStats,
 }
 
-/// What a frame was.
+/// A received frame.
 pub(super) enum IncomingFrame<T> {
-    /// A sign of life, which carries nothing.
+    /// A frame without a message: the peer is alive.
     KeepAlive,
-    /// A message, and the bytes of its frame.
+    /// A message, and the length of its frame in bytes.
     Message(T, usize),
 }
 
@@ -198,23 +198,23 @@ impl<'a, R: AsyncRead + Unpin> FrameReader<'a, R> {
         }
     }
 
-    /// The next frame. `ask` is notified when nothing has come for [`NetworkLimits::keep_alive`].
+    /// Waits for the next frame. Notifies `probe` if no byte arrives for [`NetworkLimits::keep_alive`].
     pub(super) async fn next<T: WireMessage>(
         &mut self,
-        ask: Option<&Notify>,
+        probe: Option<&Notify>,
     ) -> Result<IncomingFrame<T>, ConnectionError> {
         loop {
             if let Some(incoming) = self.buffered()? {
                 return Ok(incoming);
             }
             self.make_room()?;
-            self.fill(ask).await?;
+            self.fill(probe).await?;
         }
     }
 
-    /// Takes a frame out of the buffer if all of it is there.
+    /// Takes a frame out of the buffer if it is complete.
     fn buffered<T: WireMessage>(&mut self) -> Result<Option<IncomingFrame<T>>, ConnectionError> {
-        match self.awaited()? {
+        match self.next_length()? {
             Some(FrameLength::KeepAlive) => {
                 drop(self.buffer.split_to(LENGTH_BYTES));
                 Ok(Some(IncomingFrame::KeepAlive))
@@ -231,20 +231,20 @@ impl<'a, R: AsyncRead + Unpin> FrameReader<'a, R> {
         }
     }
 
-    /// The length of the frame at the front, once it is known.
-    fn awaited(&self) -> Result<Option<FrameLength>, FrameError> {
+    /// The length of the frame at the front of the buffer, if its prefix has arrived.
+    fn next_length(&self) -> Result<Option<FrameLength>, FrameError> {
         let prefix = self.buffer.first_chunk::<LENGTH_BYTES>();
         prefix
             .map(|prefix| frame::decode_length(*prefix, self.limits.max_frame_bytes))
             .transpose()
     }
 
-    /// Grows with what has come, not with what has been announced.
+    /// Grows the buffer by at most its current content, so that a false length can't reserve memory.
     fn make_room(&mut self) -> Result<(), ConnectionError> {
         if self.buffer.is_empty() && self.buffer.capacity() > KEPT_BUFFER_BYTES {
             self.buffer = BytesMut::new();
         }
-        let missing = match self.awaited()? {
+        let missing = match self.next_length()? {
             Some(FrameLength::Body(length)) => LENGTH_BYTES + length - self.buffer.len(),
             Some(FrameLength::KeepAlive) | None => LENGTH_BYTES,
         };
@@ -253,9 +253,9 @@ impl<'a, R: AsyncRead + Unpin> FrameReader<'a, R> {
         Ok(())
     }
 
-    async fn fill(&mut self, ask: Option<&Notify>) -> Result<(), ConnectionError> {
+    async fn fill(&mut self, probe: Option<&Notify>) -> Result<(), ConnectionError> {
         let dead_at = Instant::now() + self.limits.dead_after;
-        if let Some(ask) = ask {
+        if let Some(probe) = probe {
             match timeout(
                 self.limits.keep_alive,
                 self.stream.read_buf(&mut self.buffer),
@@ -263,7 +263,7 @@ impl<'a, R: AsyncRead + Unpin> FrameReader<'a, R> {
             .await
             {
                 Ok(read) => return self.filled(read),
-                Err(_) => ask.notify_one(),
+                Err(_) => probe.notify_one(),
             }
         }
         match tokio::time::timeout_at(dead_at, self.stream.read_buf(&mut self.buffer)).await {
@@ -284,7 +284,7 @@ impl<'a, R: AsyncRead + Unpin> FrameReader<'a, R> {
     }
 }
 
-/// Writes frames, as many at a time as there are.
+/// Writes frames, as many in one write as are queued, up to [`WRITE_BYTES`].
 pub(super) struct FrameWriter<'a, W> {
     stream: W,
     buffer: Vec<u8>,
@@ -302,8 +302,8 @@ impl<'a, W: AsyncWrite + Unpin> FrameWriter<'a, W> {
         }
     }
 
-    /// Writes what comes into `queue`, and a sign of life for each notification of `alive`.
-    /// Returns once the queue is closed and everything in it is written.
+    /// Writes the messages of `queue`, and one keep-alive for each notification of `alive`.
+    /// Returns when the queue is closed and all of its messages are written.
     pub(super) async fn run<T: WireMessage>(
         mut self,
         queue: &SendQueue<T>,
@@ -322,7 +322,7 @@ impl<'a, W: AsyncWrite + Unpin> FrameWriter<'a, W> {
                 }
             };
             if !open {
-                // The other end learns that nothing more comes. That it may be gone already is no loss.
+                // Tells the peer that no more frames follow. An error is harmless: the connection is over anyway.
                 return Ok(self.stream.shutdown().await?);
             }
             while !waiting.messages.is_empty() || !self.buffer.is_empty() {
@@ -338,7 +338,7 @@ impl<'a, W: AsyncWrite + Unpin> FrameWriter<'a, W> {
         }
     }
 
-    /// Moves messages into the buffer until it is worth a write.
+    /// Encodes messages into the buffer until it holds [`WRITE_BYTES`]; returns the number of frames.
     fn gather<T: WireMessage>(&mut self, waiting: &mut VecDeque<T>) -> usize {
         let mut frames = 0;
         while self.buffer.len() < WRITE_BYTES {
@@ -351,7 +351,7 @@ impl<'a, W: AsyncWrite + Unpin> FrameWriter<'a, W> {
                     T::count_dropped(self.stats, 1);
                     tracing::error!(
                         error = &error as &dyn std::error::Error,
-                        "message dropped: it can't be sent"
+                        "message dropped: it could not be encoded"
                     );
                 }
             }
@@ -360,7 +360,7 @@ impl<'a, W: AsyncWrite + Unpin> FrameWriter<'a, W> {
     }
 }
 
-/// Messages on their way from the queue to the socket: those left when the connection ends count as dropped.
+/// Messages between queue and socket. Those that remain when the connection ends are counted as dropped.
 struct UnsentMessages<'a, T: WireMessage> {
     messages: VecDeque<T>,
     stats: &'a NetworkStats,

@@ -7,9 +7,9 @@
 //! +--------+----------------------+----------------+
 //! ```
 //!
-//! Both numbers are big-endian. `length` counts what follows it: message and checksum. A length of 0 is a keep-alive,
-//! which carries nothing. Whether the message is a request or a response follows from the direction of the connection.
-//! Nothing here does IO, and nothing here trusts its input.
+//! Both numbers are big-endian. `length` is the number of bytes after it: message and checksum. Length 0 is a
+//! keep-alive without a message. The direction of the connection determines whether a message is a request or a
+//! response. This module does no IO and does not trust its input.
 
 use bincode::config::{self, Config};
 use bincode::error::{DecodeError, EncodeError};
@@ -22,74 +22,78 @@ use crate::message::{MessageError, RaftRequest, RaftResponse};
 #[cfg(test)]
 mod tests;
 
-/// Bytes of the length in front of each frame.
+/// Size of a frame's length prefix, in bytes.
 pub const LENGTH_BYTES: usize = 4;
 
-/// Bytes of the checksum at the end of each frame that carries a message.
+/// Size of the checksum at the end of a frame with a message, in bytes.
 pub const CHECKSUM_BYTES: usize = 4;
 
-/// Default of the largest `length` that is sent or taken, in bytes.
+/// Default of the largest `length` that is sent or accepted, in bytes.
 pub const MAX_FRAME_BYTES: usize = 64 << 20;
 
-/// Largest limit that may be configured, in bytes.
+/// The highest limit that can be configured, in bytes.
 pub const HIGHEST_FRAME_LIMIT: usize = 128 << 20;
 
-/// The frame that says only that its sender is alive.
+/// The frame without a message: its sender is alive.
 pub const KEEP_ALIVE: [u8; LENGTH_BYTES] = [0; LENGTH_BYTES];
 
-/// What comes after a frame's length.
+/// A decoded length prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameLength {
-    /// Nothing: the sender is alive.
+    /// A keep-alive: nothing follows.
     KeepAlive,
-    /// So many bytes: a message and its checksum.
+    /// This many bytes follow: a message and its checksum.
     Body(usize),
 }
 
-/// Why bytes are not a frame, or a message can't become one.
+/// Why a frame could not be decoded or encoded.
 #[derive(Debug, Error)]
 pub enum FrameError {
-    /// The length in front is over the limit. Nothing has been allocated for it.
+    /// The length is over the limit. No memory was reserved for it.
     #[error(
-        "a frame of {length} bytes is over the limit of {limit} bytes: the sender isn't one of our peers, or has a higher limit"
+        "a frame of {length} bytes is over the limit of {limit} bytes: the sender is not an Oarlock node, or it has a higher limit; set the same limit on every node"
     )]
     TooLong {
-        /// What the length says, in bytes.
+        /// The length prefix, in bytes.
         length: usize,
         /// The limit, in bytes.
         limit: usize,
     },
     /// Too short for a message and its checksum.
     #[error(
-        "a frame of {length} bytes is too short to hold a message: the sender isn't one of our peers"
+        "a frame of {length} bytes is too short for a message: the sender is not an Oarlock node"
     )]
     TooShort {
-        /// What there is, in bytes.
+        /// The length of the frame, in bytes.
         length: usize,
     },
-    /// The bytes changed on their way, or were no frame.
+    /// The bytes changed in transit, or they are not a frame.
     #[error(
-        "a frame's checksum is {found:08x} where its bytes have {computed:08x}: it was damaged on its way"
+        "a frame has the checksum {found:08x} and its bytes have {computed:08x}: it was corrupted in transit"
     )]
     Checksum {
-        /// Written in the frame.
+        /// The checksum in the frame.
         found: u32,
-        /// Of the bytes in front of it.
+        /// The checksum of the bytes before it.
         computed: u32,
     },
-    /// The checksum fits, and yet it's no message that this version knows.
-    #[error("a frame holds no message that this version can read: is the peer of another version?")]
+    /// The checksum is right, but this version does not know the message.
+    #[error(
+        "a frame has a message that this version can't read: the peer may run another release; run the same release on both"
+    )]
     Decode(#[source] DecodeError),
-    /// A message with something behind it.
-    #[error("a frame holds {extra} bytes more than its message: is the peer of another version?")]
+    /// Bytes follow the message.
+    #[error(
+        "a frame has {extra} bytes after its message: the peer may run another release; run the same release on both"
+    )]
     TrailingBytes {
-        /// How many, in bytes.
+        /// The number of bytes after the message.
         extra: usize,
     },
-    /// A message whose numbers don't fit together.
-    #[error("a frame holds a message that makes no sense")]
+    /// The fields of a message contradict each other.
+    #[error("a frame has a message that is not valid")]
     Senseless(#[from] MessageError),
-    /// A message that can't be written.
+    /// The message could not be encoded.
     #[error("a message could not be encoded")]
     Encode(#[source] EncodeError),
 }
@@ -138,7 +142,7 @@ pub fn decode_response(body: &[u8]) -> Result<RaftResponse, FrameError> {
     Ok(response)
 }
 
-/// Reads a frame's length, before any memory is spent on the frame.
+/// Decodes a frame's length prefix, before memory is reserved for the frame.
 ///
 /// # Errors
 /// [`FrameError::TooLong`] past `limit`; [`FrameError::TooShort`] if no message fits.
@@ -163,14 +167,14 @@ fn encode<T: Serialize>(message: &T, limit: usize, out: &mut Vec<u8>) -> Result<
 
 fn append<T: Serialize>(message: &T, limit: usize, out: &mut Vec<u8>) -> Result<(), FrameError> {
     let start = out.len();
-    out.extend_from_slice(&KEEP_ALIVE); // Makes room for the length.
+    out.extend_from_slice(&KEEP_ALIVE); // Placeholder for the length.
     let body = out.len();
     bincode::serde::encode_into_std_write(message, out, config::standard())
         .map_err(FrameError::Encode)?;
     let checksum = crc32c::crc32c(&out[body..]);
     out.extend_from_slice(&checksum.to_be_bytes());
     let length = out.len() - body;
-    // The second bound is that of the length's four bytes.
+    // A length prefix of four bytes is the second limit.
     match u32::try_from(length) {
         Ok(prefix) if length <= limit => {
             out[start..body].copy_from_slice(&prefix.to_be_bytes());
@@ -195,10 +199,10 @@ fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, FrameError> {
     }
 }
 
-/// Decodes with a budget of memory that follows the frame's size, so that a lying length inside of it buys nothing.
+/// Decodes with a memory limit in proportion to the frame, so that a false length inside it can't reserve memory.
 ///
-/// bincode's limit is a constant of its type and counts decoded bytes: a number of one byte on the wire counts as the
-/// eight that it has in memory. Hence a few steps of sixteen times the frame.
+/// bincode's limit is a constant in a type, and it counts decoded bytes: a u64 that takes one byte on the wire counts
+/// as eight. Hence three steps, each sixteen times the size of the frame.
 fn decode_limited<T: DeserializeOwned>(message: &[u8]) -> Result<(T, usize), DecodeError> {
     const SMALL: usize = 16 << 10;
     const MEDIUM: usize = 1 << 20;

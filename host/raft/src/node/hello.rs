@@ -1,4 +1,4 @@
-//! The first frame of each direction of a connection: who speaks, and to whom; or why not.
+//! The handshake: the first frame of each direction of a connection. It is a hello or a refusal.
 //!
 //! ```text
 //! 0        4        8         10     11                        4 + length - 4   4 + length
@@ -9,9 +9,9 @@
 //! kind 1, refusal:  reason (u8), detail (a u16 of bytes and UTF-8)
 //! ```
 //!
-//! All numbers are big-endian; the checksum is of the bytes between it and `length`. The place of magic, version and
-//! kind, and the layout of a refusal, stay the same in every version, so that two versions can tell each other so.
-//! Nothing here does IO.
+//! All numbers are big-endian. The checksum covers the bytes between `length` and itself. The position of magic,
+//! version and kind and the layout of a refusal are the same in every version: two nodes of different versions can
+//! read each other's refusal. This module does no IO.
 
 use std::fmt;
 
@@ -24,13 +24,13 @@ use crate::types::NodeId;
 #[cfg(test)]
 mod tests;
 
-/// The first bytes of every opening.
+/// The first bytes of every handshake frame.
 pub const MAGIC: [u8; 4] = *b"OARL";
 
-/// Version of everything that nodes say to each other.
+/// Version of the protocol between nodes.
 pub const PROTOCOL_VERSION: u16 = 1;
 
-/// Largest `length` of an opening, in bytes.
+/// Largest `length` of a handshake frame, in bytes.
 pub const MAX_HANDSHAKE_BYTES: usize = 2048;
 
 /// Longest cluster id, in bytes.
@@ -44,98 +44,100 @@ const MIN_HANDSHAKE_BYTES: usize = 4 + 2 + 1 + CHECKSUM_BYTES;
 const KIND_HELLO: u8 = 0;
 const KIND_REFUSAL: u8 = 1;
 
-/// Introduces a node to the one at the other end.
+/// Identifies the sender to the receiver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hello {
-    /// The cluster that the sender belongs to.
+    /// The sender's cluster; empty if it has not joined one.
     pub cluster_id: String,
-    /// The sender.
+    /// The sender's node id.
     pub node_id: NodeId,
-    /// The node that the sender takes the receiver for.
+    /// The node id that the sender expects at this address.
     pub peer_id: NodeId,
-    /// Where the sender serves clients; empty if it doesn't say.
+    /// The address that the sender serves clients on; may be empty.
     pub client_addr: String,
 }
 
-/// Says why a connection is closed.
+/// The reason for closing a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HelloRefusal {
-    /// For programs.
+    /// The reason as a code.
     pub reason: HelloRefusalReason,
-    /// For people: a sentence without control characters.
+    /// The reason as text for the log, without control characters.
     pub detail: String,
 }
 
-/// Why a node doesn't talk to another.
+/// Why a node refuses a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HelloRefusalReason {
-    /// The first frame was no hello.
+    /// The first frame is not a hello.
     NotAHello,
-    /// Another version of the protocol.
+    /// The versions of the protocol differ.
     Version,
-    /// A node of another cluster.
+    /// The sender belongs to another cluster.
     OtherCluster,
-    /// A node that isn't among the peers.
+    /// The sender is not a configured peer.
     UnknownNode,
-    /// A node that has the receiver's own id.
+    /// The sender has the same node id as the receiver.
     Oneself,
-    /// The sender takes the receiver for another node.
+    /// The sender expected another node at this address.
     WrongNode,
-    /// As many connections as are allowed.
+    /// The limit of connections is reached.
     TooManyConnections,
-    /// A reason of a later version.
+    /// A reason that only later versions define.
     Other(u8),
 }
 
-/// What a connection begins with.
+/// The first frame of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Handshake {
-    /// An introduction.
+    /// The sender accepts the connection.
     Hello(Hello),
-    /// The end.
+    /// The sender closes the connection.
     Refusal(HelloRefusal),
 }
 
-/// Why bytes are not an opening.
+/// Why bytes are not a handshake frame.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum HelloError {
-    /// The length in front is over the limit, or too small. Nothing has been allocated for it.
+    /// The length prefix is out of range. No memory was reserved for it.
     #[error(
-        "its first frame says {length} bytes where a hello has {MIN_HANDSHAKE_BYTES} to {MAX_HANDSHAKE_BYTES}: it's no Oarlock node"
+        "its first frame has a length of {length} bytes; a hello has {MIN_HANDSHAKE_BYTES} to {MAX_HANDSHAKE_BYTES}: it is not an Oarlock node, check the address"
     )]
     Length {
-        /// What the length says, in bytes.
+        /// The length prefix, in bytes.
         length: usize,
     },
     /// It doesn't begin with [`MAGIC`].
-    #[error("its first frame begins with {found:02x?} and not with \"OARL\": it's no Oarlock node")]
+    #[error(
+        "its first frame begins with {found:02x?} and not with \"OARL\": it is not an Oarlock node, check the address"
+    )]
     Magic {
-        /// What it begins with.
+        /// Its first bytes.
         found: [u8; 4],
     },
-    /// Another version of the protocol.
+    /// The versions of the protocol differ.
     #[error(
-        "it speaks version {theirs} of the protocol where this node speaks {PROTOCOL_VERSION}: run the same release on both"
+        "it uses version {theirs} of the protocol and this node version {PROTOCOL_VERSION}: run the same release on both"
     )]
     Version {
-        /// The other's version.
+        /// The sender's version.
         theirs: u16,
     },
-    /// The bytes changed on their way.
-    #[error("the checksum of its hello doesn't fit: it was damaged on its way")]
+    /// The bytes changed in transit.
+    #[error("the checksum of its hello is wrong: the bytes were corrupted in transit")]
     Checksum,
-    /// A field is missing, too long or holds what it may not.
+    /// A field is missing, too long, or contains characters that are not allowed.
     #[error(
-        "the {field} of its hello is missing or not valid: it's no Oarlock node, or a broken one"
+        "the {field} of its hello is missing or not valid: it is not an Oarlock node, or its release has a bug"
     )]
     Field {
-        /// Which.
+        /// The name of the field.
         field: &'static str,
     },
 }
 
 impl HelloRefusal {
-    /// A refusal in so many words.
+    /// A refusal with this reason and text.
     pub fn new(reason: HelloRefusalReason, detail: impl Into<String>) -> Self {
         Self {
             reason,
@@ -150,10 +152,7 @@ impl From<&HelloError> for HelloRefusal {
             HelloError::Version { .. } => HelloRefusalReason::Version,
             _ => HelloRefusalReason::NotAHello,
         };
-        Self::new(
-            reason,
-            format!("who connected can't be understood: {error}"),
-        )
+        Self::new(reason, format!("the hello can't be read: {error}"))
     }
 }
 
@@ -194,10 +193,10 @@ impl HelloRefusalReason {
 }
 
 impl Hello {
-    /// Whether the node `own` of `cluster_id` may talk to whom this introduces. `is_peer` knows its peers.
+    /// Whether the node `own` of `cluster_id` accepts this hello. `is_peer` tells whether an id is one of its peers.
     ///
     /// # Errors
-    /// A refusal to send back: another cluster, the node itself, meant for another node, not a peer.
+    /// The refusal to send back: another cluster, the node's own id, meant for another node, or not a peer.
     pub fn check(
         &self,
         cluster_id: &str,
@@ -213,19 +212,19 @@ impl Hello {
         let refuse = |reason, detail| Err(HelloRefusal::new(reason, detail));
         if theirs != cluster_id {
             let detail = format!(
-                "node {node_id} belongs to cluster {theirs:?} and node {own} to cluster {cluster_id:?}: correct an address"
+                "node {node_id} belongs to cluster {theirs:?} and node {own} to cluster {cluster_id:?}: one of them has a wrong peer address, correct it"
             );
             return refuse(HelloRefusalReason::OtherCluster, detail);
         }
         if node_id == own {
             let detail = format!(
-                "both ends are called {own}: a node has its own address as a peer's, or two share an id"
+                "both nodes have the id {own}: a node has its own address listed as a peer's, or two nodes share an id; correct the configuration"
             );
             return refuse(HelloRefusalReason::Oneself, detail);
         }
         if peer_id != own {
             let detail = format!(
-                "node {node_id} looks for node {peer_id} and reached node {own}: correct an address"
+                "node {node_id} expected node {peer_id} and reached node {own}: correct the address of {peer_id}"
             );
             return refuse(HelloRefusalReason::WrongNode, detail);
         }
@@ -240,7 +239,7 @@ impl Hello {
 }
 
 impl Handshake {
-    /// The frame, length included. A text that is longer than its field allows is cut.
+    /// The bytes of the frame, including its length. A text is cut at the limit of its field.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut out = vec![0; LENGTH_BYTES];
@@ -270,13 +269,13 @@ impl Handshake {
         }
         let checksum = crc32c::crc32c(&out[LENGTH_BYTES..]);
         out.extend_from_slice(&checksum.to_be_bytes());
-        // The fields' limits keep it far below 2^32.
+        // The limits of the fields keep the length far below 2^32.
         let length = (out.len() - LENGTH_BYTES) as u32;
         out[..LENGTH_BYTES].copy_from_slice(&length.to_be_bytes());
         out
     }
 
-    /// Reads an opening's length, before any memory is spent on it.
+    /// Decodes the length prefix, before memory is reserved for the frame.
     ///
     /// # Errors
     /// [`HelloError::Length`].
@@ -289,10 +288,10 @@ impl Handshake {
         }
     }
 
-    /// Reads what follows the length.
+    /// Decodes the bytes after the length prefix.
     ///
     /// # Errors
-    /// Anything but exactly one opening of this version, or a refusal of any version.
+    /// The bytes are neither one handshake frame of this version nor one refusal of any version.
     pub fn decode(body: &[u8]) -> Result<Self, HelloError> {
         let Some((content, checksum)) = body.split_last_chunk::<CHECKSUM_BYTES>() else {
             return Err(HelloError::Length { length: body.len() });
@@ -304,7 +303,7 @@ impl Handshake {
         }
         let theirs = u16::from_be_bytes(fields.array("version")?);
         let [kind] = fields.array("kind")?;
-        // A hello of another version may have its checksum elsewhere.
+        // In another version the checksum of a hello may be at another position, so it is not checked.
         if theirs != PROTOCOL_VERSION && kind != KIND_REFUSAL {
             return Err(HelloError::Version { theirs });
         }
@@ -326,12 +325,12 @@ impl Handshake {
 
 fn put_text(out: &mut Vec<u8>, text: &str, max_bytes: usize) {
     let text = &text[..text.floor_char_boundary(max_bytes)];
-    // Each limit fits a u16.
+    // The limit of every field fits into a u16.
     out.extend_from_slice(&(text.len() as u16).to_be_bytes());
     out.extend_from_slice(text.as_bytes());
 }
 
-/// What is left to read.
+/// The bytes that are not decoded yet.
 struct HelloFields<'a> {
     rest: &'a [u8],
 }
@@ -364,7 +363,7 @@ impl HelloFields<'_> {
         Ok(*array)
     }
 
-    /// A text without control characters: it ends up in log lines.
+    /// Decodes a text. It may not contain control characters, because it is printed in log lines.
     fn text(&mut self, field: &'static str, max_bytes: usize) -> Result<String, HelloError> {
         let invalid = || HelloError::Field { field };
         let length = usize::from(u16::from_be_bytes(self.array(field)?));

@@ -1,35 +1,38 @@
-//! What the network may spend, and how long it waits.
+//! Sizes and timeouts of the network.
 
 use std::time::Duration;
 
 use super::frame::{HIGHEST_FRAME_LIMIT, MAX_FRAME_BYTES};
 
-/// Bounds of a [`Network`](super::Network). [`Default`] suits a LAN and most WANs.
+/// Limits of a [`Network`](super::Network). The defaults fit a LAN and most WANs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetworkLimits {
-    /// Largest frame that is sent or taken, in bytes. The same on every node.
+    /// Largest frame that is sent or accepted, in bytes: 1 KiB to 128 MiB. Set the same value on every node.
     pub max_frame_bytes: usize,
-    /// Messages that may wait for one peer, in each direction.
+    /// Most messages in one queue; each peer has a queue for requests and one for responses. Above it, new messages are
+    /// dropped and counted.
     pub queue_messages: usize,
-    /// Bytes of messages that may wait for one peer, in each direction. A single message always may.
+    /// Most bytes of messages in one queue. An empty queue accepts a message of any size.
     pub queue_bytes: usize,
-    /// IncomingFrame connections at a time, those that have not said hello included.
+    /// Most incoming connections at one time, including those without a hello. Above it, new ones are refused.
     pub max_connections: usize,
-    /// How long a TCP connection may take to come about, name resolution included.
+    /// Timeout for opening a TCP connection, including name resolution.
     pub connect_timeout: Duration,
-    /// How long a hello may take, at both ends.
+    /// Timeout for the peer's hello, on both ends.
     pub hello_timeout: Duration,
-    /// After this long without a byte from the peer, the node that dialled asks for a sign of life.
+    /// After this time without a byte from the peer, the node that opened the connection sends a keep-alive; the peer
+    /// responds with one.
     pub keep_alive: Duration,
-    /// After this long without a byte from the peer, the connection is dropped. The same on every node.
+    /// After this time without a byte from the peer, the connection is closed. At least twice `keep_alive`. Set the
+    /// same value on every node.
     pub dead_after: Duration,
-    /// Shortest pause between two attempts to connect. It doubles up to `backoff_max`, with jitter.
+    /// Shortest pause between two attempts to connect. It doubles after each failure, up to `backoff_max`, with jitter.
     pub backoff_min: Duration,
     /// Longest pause between two attempts to connect.
     pub backoff_max: Duration,
-    /// Pause after the peer has refused this node: that takes somebody who changes a configuration.
+    /// Pause after a refusal by the peer. It is long because only an operator can fix the cause, a configuration.
     pub backoff_refused: Duration,
-    /// How long a shutdown waits for what is queued to be written.
+    /// Longest time that a shutdown spends on writing queued messages.
     pub shutdown_grace: Duration,
 }
 
@@ -53,7 +56,7 @@ impl Default for NetworkLimits {
 }
 
 impl NetworkLimits {
-    /// What is wrong with them, if anything.
+    /// The first rule that the limits break, if any.
     pub(super) fn problem(&self) -> Option<&'static str> {
         const SMALLEST_FRAME: usize = 1024;
         if !(SMALLEST_FRAME..=HIGHEST_FRAME_LIMIT).contains(&self.max_frame_bytes) {

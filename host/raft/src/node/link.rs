@@ -26,34 +26,36 @@ use crate::types::NodeId;
 #[cfg(test)]
 mod tests;
 
-/// Why a connection did not come about.
+/// Why a connection to a peer could not be opened.
 #[derive(Debug, Error)]
 enum DialError {
-    #[error("no connection within {} ms: it's down, or the network between is", .0.as_millis())]
+    #[error("no connection within {} ms: the peer or the network is down; this node retries", .0.as_millis())]
     Timeout(Duration),
-    #[error("nothing listens there, or the network doesn't lead there")]
+    #[error(
+        "the connection failed: the peer does not listen on this address, or the network is down; this node retries"
+    )]
     Connect(#[source] std::io::Error),
-    #[error("the peer's hello went wrong")]
+    #[error("the handshake with the peer failed")]
     Handshake(#[from] HandshakeError),
     #[error("the peer refuses this node: {0}")]
     Refused(HelloRefusal),
-    #[error("the node that answers is not the peer: {0}")]
+    #[error("another node responds at the peer's address: {0}")]
     NotThePeer(HelloRefusal),
 }
 
-/// Keeps a connection to one peer.
+/// Keeps one connection to a peer open: dials, exchanges frames, dials again.
 pub(super) struct PeerLink<I> {
     context: Arc<NetworkContext>,
     outbox: Arc<Outbox>,
     inbox: I,
     backoff: Backoff,
-    /// The failure that has been reported, so that a peer that stays away costs one line and not one a second.
+    /// The last failure that was logged: the same failure is not logged again at each retry.
     reported: Option<String>,
 }
 
 impl<I: MessageSink> PeerLink<I> {
-    /// Dials the peer of `outbox` again and again until its queue is closed or the node stops.
-    /// Begins once `previous`, the link that it replaces, has ended, so that their events don't mix.
+    /// Dials the peer of `outbox` until its queue is closed or the node shuts down.
+    /// Starts after the end of `previous`, the link that it replaces, so that their events don't mix.
     pub(super) fn spawn(
         runtime: &Handle,
         context: Arc<NetworkContext>,
@@ -98,7 +100,7 @@ impl<I: MessageSink> PeerLink<I> {
                     self.pause_after(&error)
                 }
             };
-            // What waits was meant for the situation before.
+            // Queued requests belong to the time before the failure; Raft sends new ones.
             RaftRequest::count_dropped(&self.context.stats, self.outbox.requests.clear());
             if !self.pause(pause).await {
                 break;
@@ -107,7 +109,7 @@ impl<I: MessageSink> PeerLink<I> {
         RaftRequest::count_dropped(&self.context.stats, self.outbox.requests.clear());
     }
 
-    /// A connection on which both nodes have introduced themselves.
+    /// Opens a connection and completes the handshake.
     async fn dial(&self) -> Result<TcpStream, DialError> {
         let limits = &self.context.limits;
         let address = &self.outbox.address;
@@ -132,7 +134,7 @@ impl<I: MessageSink> PeerLink<I> {
         }
     }
 
-    /// Lives with a connection until it ends.
+    /// Uses a connection until it ends.
     async fn connected(&mut self, stream: TcpStream) -> ConnectionEnd {
         let peer = self.peer().clone();
         tracing::info!(%peer, address = %self.outbox.address.host_port(), "connected to peer");
@@ -146,10 +148,10 @@ impl<I: MessageSink> PeerLink<I> {
         {
             return ConnectionEnd::Stopped;
         }
-        let mut heard = false;
-        let end = self.exchange(stream, &mut heard).await;
+        let mut received = false;
+        let end = self.exchange(stream, &mut received).await;
         self.outbox.connected.store(false, Ordering::Relaxed);
-        if heard {
+        if received {
             self.backoff.reset();
         }
         if !self.inbox.deliver(NetworkEvent::Disconnected(peer)).await {
@@ -158,16 +160,16 @@ impl<I: MessageSink> PeerLink<I> {
         end
     }
 
-    /// Writes requests and reads responses. `heard` becomes true with the first frame that comes.
-    async fn exchange(&self, mut stream: TcpStream, heard: &mut bool) -> ConnectionEnd {
+    /// Writes requests and reads responses. Sets `received` at the first frame from the peer.
+    async fn exchange(&self, mut stream: TcpStream, received: &mut bool) -> ConnectionEnd {
         let NetworkContext { limits, stats, .. } = &*self.context;
         let (read, write) = stream.split();
-        let ask = Notify::new();
+        let probe = Notify::new();
         let reader = FrameReader::new(read, limits, stats);
         let writer = FrameWriter::new(write, limits, stats);
         tokio::select! {
-            end = self.read(reader, &ask, heard) => end,
-            written = writer.run(&self.outbox.requests, &ask) => match written {
+            end = self.read(reader, &probe, received) => end,
+            written = writer.run(&self.outbox.requests, &probe) => match written {
                 Ok(()) => ConnectionEnd::Stopped,
                 Err(error) => ConnectionEnd::Lost(error),
             },
@@ -177,15 +179,15 @@ impl<I: MessageSink> PeerLink<I> {
     async fn read(
         &self,
         mut reader: FrameReader<'_, tokio::net::tcp::ReadHalf<'_>>,
-        ask: &Notify,
-        heard: &mut bool,
+        probe: &Notify,
+        received: &mut bool,
     ) -> ConnectionEnd {
         loop {
-            let incoming = match reader.next::<RaftResponse>(Some(ask)).await {
+            let incoming = match reader.next::<RaftResponse>(Some(probe)).await {
                 Ok(incoming) => incoming,
                 Err(error) => return ConnectionEnd::Lost(error),
             };
-            *heard = true;
+            *received = true;
             if let IncomingFrame::Message(response, bytes) = incoming {
                 let message = Message::Response(response);
                 let event = NetworkEvent::Message {
@@ -200,7 +202,8 @@ impl<I: MessageSink> PeerLink<I> {
         }
     }
 
-    /// Waits before the next attempt; shorter if something says that it's worth it. False if there is none.
+    /// Waits before the next attempt. A notification of [`Outbox::wake`] shortens the wait to `backoff_min`. Returns
+    /// false if the queue was closed: there is no next attempt.
     async fn pause(&self, pause: Duration) -> bool {
         let least = self.context.limits.backoff_min.min(pause);
         let waiting = async {
@@ -227,7 +230,7 @@ impl<I: MessageSink> PeerLink<I> {
         }
     }
 
-    /// One line for a failure that is new, and none that people see while it repeats.
+    /// Logs a new failure as a warning, and a repeated one at debug level only.
     fn report(&mut self, what: &'static str, error: &(dyn Error + 'static)) {
         let (peer, address) = (self.peer(), self.outbox.address.host_port());
         let text = error.to_string();
@@ -244,7 +247,7 @@ impl<I: MessageSink> PeerLink<I> {
     }
 }
 
-/// Pauses that double from `min` to `max`.
+/// Pauses between attempts: each is twice the one before, from `min` to `max`.
 #[derive(Debug)]
 struct Backoff {
     min: Duration,
@@ -272,7 +275,8 @@ impl Backoff {
     }
 }
 
-/// From half of `pause` to all of it, so that nodes that lost each other at one time don't return at one time.
+/// A random pause between half of `pause` and `pause`. It keeps nodes that lost connections together from
+/// reconnecting all at once.
 fn jittered(pause: Duration) -> Duration {
     // A new RandomState hashes with a new key: enough randomness for this, and no crate for it.
     let random = RandomState::new().hash_one(pause) >> 32;

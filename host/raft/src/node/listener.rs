@@ -23,10 +23,10 @@ use super::task::OwnedTask;
 use crate::message::{Message, RaftRequest, RaftResponse};
 use crate::types::NodeId;
 
-/// Pause after the operating system could not hand out a connection: it's out of file descriptors, say.
+/// Pause after a failed accept, for example when the process has no free file descriptor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The task that accepts connections and owns the tasks of each.
+/// The task that accepts connections. It owns one task per connection.
 pub(super) struct PeerListener {
     task: OwnedTask,
     stop: watch::Sender<bool>,
@@ -51,7 +51,7 @@ impl PeerListener {
         }
     }
 
-    /// Accepts nothing more. The task ends with its last connection; dropping it ends them all.
+    /// Stops accepting connections. The task ends with its last connection; dropping it aborts all of them.
     pub(super) fn into_stopping_task(self) -> OwnedTask {
         self.stop.send_replace(true);
         self.task
@@ -76,7 +76,7 @@ impl<I: MessageSink> Acceptor<I> {
                 accepted = socket.accept() => match accepted {
                     Ok((stream, remote)) => self.accepted(stream, remote, &mut connections),
                     Err(error) => {
-                        tracing::error!(error = &error as &dyn Error, "connection not accepted");
+                        tracing::error!(error = &error as &dyn Error, "accepting a connection failed; retrying");
                         tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
                 },
@@ -91,16 +91,16 @@ impl<I: MessageSink> Acceptor<I> {
     fn accepted(&self, stream: TcpStream, remote: SocketAddr, connections: &mut JoinSet<()>) {
         let limit = self.context.limits.max_connections;
         if connections.len() >= limit {
-            // Closed at once: whoever floods us with connections isn't worth a task.
+            // Closed at once, without a task: a flood of connections must not consume memory.
             self.context.stats.add_refused_connections(1);
             let (reason, detail) = (
                 HelloRefusalReason::TooManyConnections,
-                format!("all {limit} connections are in use"),
+                format!("all {limit} connections of this node are in use; retry later"),
             );
             let refusal = Handshake::Refusal(HelloRefusal::new(reason, detail)).encode();
-            // A new socket has room for so little; if not, then the peer gets no reason, and that is all.
-            let told = stream.try_write(&refusal).is_ok();
-            tracing::warn!(%remote, limit, told, "connection refused: too many connections");
+            // The send buffer of a new socket has space for it. If not, the peer only sees a closed connection.
+            let reason_sent = stream.try_write(&refusal).is_ok();
+            tracing::warn!(%remote, limit, reason_sent, "connection refused: too many connections");
             return;
         }
         let (connection, mut stopping) = (
@@ -122,15 +122,15 @@ impl<I: MessageSink> Acceptor<I> {
     }
 }
 
-/// Waits until the listener is told to stop, or is gone.
+/// Waits until the listener is stopped or dropped.
 async fn stopped(stopping: &mut watch::Receiver<bool>) {
-    // An error says that the sender is gone.
+    // An error means that the sender was dropped.
     drop(stopping.wait_for(|stopping| *stopping).await);
 }
 
 fn note_end(ended: Result<(), JoinError>) {
     if let Err(error) = ended.as_ref().map_err(|error| error as &dyn Error) {
-        tracing::error!(error, "task of a connection ended early");
+        tracing::error!(error, "task of a connection panicked or was cancelled");
     }
 }
 
@@ -140,13 +140,13 @@ struct PeerConnection<I> {
 }
 
 impl<I: MessageSink> PeerConnection<I> {
-    /// Reads the hello and answers it. None if the connection was refused.
+    /// Reads the peer's hello and responds. Returns `None` if the connection is refused.
     async fn open(&self, mut stream: TcpStream) -> Option<(TcpStream, Hello)> {
         let context = &*self.acceptor.context;
         let deadline = context.limits.hello_timeout;
         let refusal = match read_handshake(&mut stream, deadline).await {
             Ok(Handshake::Hello(hello)) => match context.check(&hello) {
-                Ok(()) => return self.welcome(stream, hello).await,
+                Ok(()) => return self.accept(stream, hello).await,
                 Err(refusal) => Some(refusal),
             },
             Ok(Handshake::Refusal(refusal)) => {
@@ -155,24 +155,24 @@ impl<I: MessageSink> PeerConnection<I> {
             }
             Err(error) => {
                 self.refused(&error);
-                return self.explain(stream, &error).await;
+                return self.refuse_handshake(stream, &error).await;
             }
         };
         if let Some(refusal) = refusal {
             self.refused(&refusal);
-            self.tell(stream, refusal).await;
+            self.send_refusal(stream, refusal).await;
         }
         None
     }
 
-    async fn welcome(&self, mut stream: TcpStream, hello: Hello) -> Option<(TcpStream, Hello)> {
+    async fn accept(&self, mut stream: TcpStream, hello: Hello) -> Option<(TcpStream, Hello)> {
         let context = &*self.acceptor.context;
-        let answer = Handshake::Hello(context.hello(&hello.node_id));
-        let answered = match stream.set_nodelay(true) {
-            Ok(()) => write_handshake(&mut stream, &answer, context.limits.hello_timeout).await,
+        let own_hello = Handshake::Hello(context.hello(&hello.node_id));
+        let written = match stream.set_nodelay(true) {
+            Ok(()) => write_handshake(&mut stream, &own_hello, context.limits.hello_timeout).await,
             Err(error) => Err(HandshakeError::Io(error)),
         };
-        match answered {
+        match written {
             Ok(()) => Some((stream, hello)),
             Err(error) => {
                 self.refused(&error);
@@ -181,19 +181,19 @@ impl<I: MessageSink> PeerConnection<I> {
         }
     }
 
-    /// Tells somebody who sent no hello what was wrong with it.
-    async fn explain(
+    /// Responds to a first frame that is not a hello with the reason.
+    async fn refuse_handshake(
         &self,
         stream: TcpStream,
         error: &HandshakeError,
     ) -> Option<(TcpStream, Hello)> {
         if let HandshakeError::Hello(error) = error {
-            self.tell(stream, error.into()).await;
+            self.send_refusal(stream, error.into()).await;
         }
         None
     }
 
-    async fn tell(&self, mut stream: TcpStream, refusal: HelloRefusal) {
+    async fn send_refusal(&self, mut stream: TcpStream, refusal: HelloRefusal) {
         let deadline = self.acceptor.context.limits.hello_timeout;
         if let Err(error) =
             write_handshake(&mut stream, &Handshake::Refusal(refusal), deadline).await
@@ -207,7 +207,7 @@ impl<I: MessageSink> PeerConnection<I> {
         tracing::warn!(remote = %self.remote, error, "connection refused");
     }
 
-    /// Lives with a connection until it ends.
+    /// Uses a connection until it ends.
     async fn serve(&self, stream: TcpStream, hello: &Hello) {
         let context = &*self.acceptor.context;
         let peer = &hello.node_id;
@@ -216,7 +216,7 @@ impl<I: MessageSink> PeerConnection<I> {
             return;
         };
         if *self.acceptor.stopping.borrow() {
-            // The network closed its queues, perhaps before this one was among them.
+            // The shutdown may have closed all queues before this one was registered.
             responses.close();
         }
         context.stats.add_connections_in(1);

@@ -1,4 +1,4 @@
-//! Whom this node talks to, and by which queues: the table that links, listener and [`Network`](super::Network) share.
+//! The table of peers, their queues and connections. Links, listener and [`Network`](super::Network) share it.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,9 +16,9 @@ use crate::address::PeerAddress;
 use crate::message::{Message, RaftRequest, RaftResponse};
 use crate::types::NodeId;
 
-/// What every task of a network knows.
+/// The state that all tasks of a network share.
 pub(super) struct NetworkContext {
-    /// Empty until a node that joins has met its cluster.
+    /// Empty until a node that joins has learned the id of its cluster.
     cluster_id: OnceLock<String>,
     pub(super) node_id: NodeId,
     pub(super) client_addr: String,
@@ -29,7 +29,7 @@ pub(super) struct NetworkContext {
     next_connection: AtomicU64,
 }
 
-/// What is known of a node. Without an outbox it's a stranger, kept while it is connected.
+/// One node in the table. Without an outbox it is not a peer; it is removed when its connection closes.
 #[derive(Default)]
 struct PeerSlot {
     outbox: Option<Arc<Outbox>>,
@@ -37,17 +37,17 @@ struct PeerSlot {
     client_addr: String,
 }
 
-/// The latest connection that a node has opened to us.
+/// The latest connection that a node has opened to this one.
 struct InboundConnection {
     connection: u64,
     responses: Arc<SendQueue<RaftResponse>>,
 }
 
-/// What the link to a peer works on.
+/// The queue of requests to a peer, and the state of the link that sends them.
 pub(super) struct Outbox {
     pub(super) address: PeerAddress,
     pub(super) requests: SendQueue<RaftRequest>,
-    /// Notified when it makes sense to dial at once.
+    /// Notified when the link should dial at once instead of waiting for its backoff.
     pub(super) wake: Notify,
     pub(super) connected: AtomicBool,
 }
@@ -69,7 +69,7 @@ impl NetworkContext {
         }
     }
 
-    /// Introduces this node to `peer_id`.
+    /// The hello of this node to `peer_id`.
     pub(super) fn hello(&self, peer_id: &NodeId) -> Hello {
         Hello {
             cluster_id: self.cluster_id().to_owned(),
@@ -79,12 +79,12 @@ impl NetworkContext {
         }
     }
 
-    /// Name of the cluster; empty as long as it is not known.
+    /// The cluster id; empty until a node that joins has learned it.
     pub(super) fn cluster_id(&self) -> &str {
         self.cluster_id.get().map_or("", String::as_str)
     }
 
-    /// Whether who says `hello` may talk to this node. Where this one belongs to no cluster yet, it joins that one's.
+    /// Whether this node accepts `hello`. A node without a cluster id adopts the sender's.
     pub(super) fn check(&self, hello: &Hello) -> Result<(), HelloRefusal> {
         if self.cluster_id().is_empty() && !hello.cluster_id.is_empty() {
             self.check_in(&hello.cluster_id, hello)?;
@@ -104,7 +104,7 @@ impl NetworkContext {
         })
     }
 
-    /// Makes `address` a peer, and says what its link works on.
+    /// Adds a peer, or replaces it; returns the outbox for its link.
     pub(super) fn add_peer(&self, address: PeerAddress) -> Arc<Outbox> {
         let id = address.id.clone();
         let outbox = Arc::new(Outbox {
@@ -125,7 +125,7 @@ impl NetworkContext {
         outbox
     }
 
-    /// Ends the connections of a node that is no longer a peer.
+    /// Removes a peer and closes its connections.
     pub(super) fn remove_peer(&self, id: &NodeId) {
         if let Some(entry) = self.table().remove(id) {
             entry.close();
@@ -142,14 +142,14 @@ impl NetworkContext {
             .collect()
     }
 
-    /// Closes every queue: what is in it is still written, then its connection ends.
+    /// Closes every queue. Each connection writes its queued messages, then it closes.
     pub(super) fn close(&self) {
         self.table().values().for_each(PeerSlot::close);
     }
 
-    /// Notes a connection that `hello` came on, and gives it its number and its queue. The one before is closed.
-    /// A node that connects is there: if we are about to dial it, now is the time.
-    /// None if it ceased to be a peer since its hello was checked.
+    /// Registers the connection of `hello`; returns its number and its queue. Closes the node's previous connection.
+    /// A node that connects is reachable, so a link that waits for its backoff dials now.
+    /// Returns `None` if the node was removed from the peers after its hello was checked.
     pub(super) fn connection_opened(
         &self,
         hello: &Hello,
@@ -179,7 +179,7 @@ impl NetworkContext {
         Some((connection, responses))
     }
 
-    /// Forgets a connection, unless a later one has taken its place.
+    /// Removes a connection, unless a later one has replaced it.
     pub(super) fn connection_closed(&self, id: &NodeId, connection: u64) {
         let mut table = self.table();
         let Some(entry) = table.get_mut(id) else {
@@ -197,7 +197,7 @@ impl NetworkContext {
         }
     }
 
-    /// Notes what a peer's hello says of its clients.
+    /// Stores the client address of a peer's hello.
     pub(super) fn learn_client_addr(&self, hello: &Hello) {
         if let Some(entry) = self.table().get_mut(&hello.node_id) {
             entry.client_addr.clone_from(&hello.client_addr);
@@ -218,14 +218,14 @@ impl NetworkContext {
         outbox.is_some_and(|outbox| outbox.connected.load(Ordering::Relaxed))
     }
 
-    /// Queues `message` for `to`, or drops and counts it.
+    /// Queues `message` for `to`. If that is not possible, drops and counts it.
     pub(super) fn send(&self, to: &NodeId, message: Message) {
         let table = self.table();
         let entry = table.get(to);
         match message {
             Message::Request(request) => {
                 let outbox = entry.and_then(|entry| entry.outbox.as_ref());
-                // These two are rare, and an election waits for them.
+                // These two are rare, and an election is blocked on them.
                 let urgent = matches!(
                     request,
                     RaftRequest::RequestVote(_) | RaftRequest::TimeoutNow(_)
@@ -257,7 +257,7 @@ impl NetworkContext {
     }
 
     fn table(&self) -> MutexGuard<'_, HashMap<NodeId, PeerSlot>> {
-        // No code that can panic runs under the lock, and each entry is right on its own.
+        // No code under the lock can panic, and no invariant spans two slots.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

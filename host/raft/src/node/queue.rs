@@ -1,4 +1,4 @@
-//! A queue of messages that wait for a connection: bounded in messages and in bytes, never blocking its producer.
+//! The queue of messages to one peer: bounded in messages and in bytes. Its producers never block.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,13 +11,13 @@ mod tests;
 /// Why a message was not queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NotQueued {
-    /// There are as many messages or bytes in it as it may hold.
+    /// The queue is at its limit of messages or bytes.
     Full,
-    /// Nobody will take anything out of it again.
+    /// The queue is closed: its connection has ended.
     Closed,
 }
 
-/// Many producers, which never wait; one consumer, which takes everything at once.
+/// A queue with many producers, which never block, and one consumer, which takes all messages at once.
 #[derive(Debug)]
 pub(super) struct SendQueue<T> {
     state: Mutex<SendQueueState<T>>,
@@ -35,7 +35,7 @@ struct SendQueueState<T> {
 }
 
 impl<T> SendQueue<T> {
-    /// An empty queue for at most `max_messages` and `max_bytes`. One message always fits, however large.
+    /// An empty queue with a limit of messages and bytes. An empty queue accepts a message of any size.
     pub(super) fn new(max_messages: usize, max_bytes: usize) -> Self {
         let state = SendQueueState {
             waiting: VecDeque::new(),
@@ -51,7 +51,7 @@ impl<T> SendQueue<T> {
         }
     }
 
-    /// Puts `message`, which counts for `bytes`, at the end.
+    /// Appends `message`, which counts as `bytes`.
     pub(super) fn push(&self, message: T, bytes: usize) -> Result<(), NotQueued> {
         let mut state = self.lock();
         if state.closed {
@@ -69,7 +69,7 @@ impl<T> SendQueue<T> {
         Ok(())
     }
 
-    /// Waits for messages and moves all of them to `into`. False once it is closed and empty. Cancel safe.
+    /// Waits for messages and moves all of them to `into`. Returns false if the queue is closed and empty. Cancel safe.
     pub(super) async fn take(&self, into: &mut VecDeque<T>) -> bool {
         loop {
             {
@@ -87,40 +87,40 @@ impl<T> SendQueue<T> {
         }
     }
 
-    /// Forgets what waits, and says how many that were.
+    /// Drops all queued messages and returns their number.
     pub(super) fn clear(&self) -> usize {
         let mut state = self.lock();
         state.bytes = 0;
-        let forgotten = state.waiting.len();
+        let dropped = state.waiting.len();
         state.waiting.clear();
-        forgotten
+        dropped
     }
 
-    /// Takes nothing more. What waits can still be taken out.
+    /// Accepts no more messages. The consumer still receives the queued ones.
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.filled.notify_one();
         self.closing.notify_waiters();
     }
 
-    /// Waits until it is closed.
+    /// Waits until the queue is closed.
     pub(super) async fn closed(&self) {
         let closing = self.closing.notified();
         tokio::pin!(closing);
-        // Registered before the flag is read, so that no close falls in between.
+        // Registered before the flag is read, so that a close in between is not missed.
         closing.as_mut().enable();
         if !self.is_closed() {
             closing.await;
         }
     }
 
-    /// Whether it has been closed.
+    /// Whether the queue is closed.
     pub(super) fn is_closed(&self) -> bool {
         self.lock().closed
     }
 
     fn lock(&self) -> MutexGuard<'_, SendQueueState<T>> {
-        // No code that can panic runs under the lock, and each field is right on its own.
+        // No code under the lock can panic, and no invariant spans two fields.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,8 +1,8 @@
-//! What the network counts.
+//! Counters of the network.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Counters of a [`Network`](super::Network) since its start. They only grow.
+/// Counters of a [`Network`](super::Network) since its start. They never decrease.
 #[derive(Debug, Default)]
 pub struct NetworkStats {
     frames_in: AtomicU64,
@@ -37,26 +37,26 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Messages that came, without hellos and keep-alives.
+    /// Messages received, without handshakes and keep-alives.
     frames_in, add_frames_in;
-    /// Messages that were handed to the operating system, without hellos and keep-alives.
+    /// Messages written to a socket, without handshakes and keep-alives.
     frames_out, add_frames_out;
-    /// Bytes that came behind the hello, keep-alives included.
+    /// Bytes received after the handshake, including keep-alives.
     bytes_in, add_bytes_in;
-    /// Bytes that were written behind the hello, keep-alives included.
+    /// Bytes written after the handshake, including keep-alives.
     bytes_out, add_bytes_out;
-    /// Requests that were not sent: full queue, no connection, unknown peer, over the frame limit.
+    /// Requests dropped: full queue, no connection, unknown peer, or longer than the frame limit.
     dropped_requests, add_dropped_requests;
-    /// Responses that were not sent, for the same reasons.
+    /// Responses dropped, for the same reasons.
     dropped_responses, add_dropped_responses;
-    /// IncomingFrame connections that were closed with a refusal.
+    /// Incoming connections refused.
     refused_connections, add_refused_connections;
-    /// IncomingFrame connections whose hello was answered.
+    /// Incoming connections with a complete handshake.
     connections_in, add_connections_in;
-    /// Outgoing connections whose hello was answered.
+    /// Outgoing connections with a complete handshake.
     connections_out, add_connections_out;
-    /// Attempts to connect to a peer that came to nothing.
+    /// Attempts to connect to a peer that failed.
     failed_dials, add_failed_dials;
-    /// Connections that ended after their hello, in both directions, other than by this node's will.
+    /// Connections in both directions that the peer or the network closed after the handshake.
     lost_connections, add_lost_connections;
 }

@@ -1,4 +1,4 @@
-//! A task that somebody owns.
+//! A tokio task with one owner.
 
 use std::error::Error;
 
@@ -6,9 +6,9 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
-/// A task that ends with its owner, at its next await.
+/// A task that is aborted when this handle is dropped: it ends at its next await.
 pub(super) struct OwnedTask {
-    /// None once its end has been seen.
+    /// `None` after the task's end was observed.
     running: Option<JoinHandle<()>>,
 }
 
@@ -19,12 +19,12 @@ impl OwnedTask {
         }
     }
 
-    /// Whether nothing of it runs any more.
+    /// Whether the task has ended.
     pub(super) fn is_finished(&self) -> bool {
         self.running.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// Waits until it has ended. Cancel safe.
+    /// Waits for the end of the task. Cancel safe.
     pub(super) async fn ended(&mut self) {
         let Some(running) = &mut self.running else {
             return;
@@ -32,11 +32,11 @@ impl OwnedTask {
         let ended = running.await;
         self.running = None;
         if let Err(error) = ended.as_ref().map_err(|error| error as &dyn Error) {
-            tracing::error!(error, "task of the network ended early");
+            tracing::error!(error, "task of the network panicked or was cancelled");
         }
     }
 
-    /// Waits until it has ended, and makes it end at `deadline`.
+    /// Waits for the end of the task until `deadline`, then aborts it.
     pub(super) async fn ended_by(&mut self, deadline: Instant) {
         if timeout_at(deadline, self.ended()).await.is_ok() {
             return;
@@ -44,7 +44,10 @@ impl OwnedTask {
         if let Some(running) = self.running.take() {
             running.abort();
             let aborted = running.await.is_err();
-            tracing::debug!(aborted, "task of the network did not end in time");
+            tracing::debug!(
+                aborted,
+                "task of the network was aborted: it did not end in time"
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Networks on loopback, and strangers who speak to them.
+//! Networks on loopback, and unknown or broken clients that connect to them.
 
 mod exchange;
 mod hostile;

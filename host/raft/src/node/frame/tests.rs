@@ -181,7 +181,7 @@ fn frame_of(request: &RaftRequest) -> Vec<u8> {
     out
 }
 
-/// A body with a fitting checksum around any bytes.
+/// The body of a frame with a valid checksum around any bytes.
 fn sealed(message: &[u8]) -> Vec<u8> {
     let mut body = message.to_vec();
     body.extend_from_slice(&crc32c::crc32c(message).to_be_bytes());
@@ -189,7 +189,7 @@ fn sealed(message: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn each_request_and_response_comes_back_as_it_went() {
+fn each_request_and_response_decodes_to_what_was_encoded() {
     for request in requests() {
         let frame = frame_of(&request);
         let (prefix, body) = frame.split_first_chunk().unwrap();
@@ -207,7 +207,7 @@ fn each_request_and_response_comes_back_as_it_went() {
 }
 
 #[test]
-fn the_bytes_of_a_frame_are_those_of_the_format_page() {
+fn a_frame_has_the_documented_bytes() {
     let frame = frame_of(&RaftRequest::ReadIndex(ReadIndex {
         term: Term(4),
         id: 300,
@@ -219,7 +219,7 @@ fn the_bytes_of_a_frame_are_those_of_the_format_page() {
 }
 
 #[test]
-fn the_bytes_of_what_was_added_later_are_those_of_the_format_page() {
+fn later_messages_have_the_documented_bytes() {
     let entry = Entry {
         id: LogId::new(Term(3), Index(5)),
         time_ms: 6,
@@ -256,7 +256,7 @@ fn the_bytes_of_what_was_added_later_are_those_of_the_format_page() {
 }
 
 #[test]
-fn frames_are_appended_one_behind_the_other() {
+fn frames_are_appended_in_sequence() {
     let mut out = Vec::new();
     for request in requests() {
         encode_request(&request, MAX_FRAME_BYTES, &mut out).unwrap();
@@ -274,7 +274,7 @@ fn frames_are_appended_one_behind_the_other() {
 }
 
 #[test]
-fn a_message_over_the_limit_is_refused_and_leaves_the_buffer_as_it_was() {
+fn a_message_over_the_limit_is_refused_and_leaves_the_buffer_unchanged() {
     let request = &requests()[0];
     let length = frame_of(request).len() - LENGTH_BYTES;
     let mut out = b"before".to_vec();
@@ -287,7 +287,7 @@ fn a_message_over_the_limit_is_refused_and_leaves_the_buffer_as_it_was() {
 }
 
 #[test]
-fn a_length_over_the_limit_or_without_room_for_a_message_is_refused() {
+fn a_length_over_the_limit_or_too_short_for_a_message_is_refused() {
     assert!(matches!(
         decode_length([0, 0, 0, 0], 100),
         Ok(FrameLength::KeepAlive)
@@ -325,7 +325,7 @@ fn every_truncation_is_an_error() {
                 decode_request(&body[..cut]).is_err(),
                 "{request:?} cut to {cut}"
             );
-            // Even when whoever cut it made a new checksum.
+            // Also with a valid checksum for the shorter content.
             let cut = cut.saturating_sub(CHECKSUM_BYTES);
             let shorter = &body[..cut];
             assert!(
@@ -353,7 +353,7 @@ fn every_flipped_bit_is_an_error() {
 }
 
 #[test]
-fn bytes_behind_the_message_are_an_error() {
+fn bytes_after_the_message_are_an_error() {
     for request in requests() {
         let frame = frame_of(&request);
         let mut message = frame[LENGTH_BYTES..frame.len() - CHECKSUM_BYTES].to_vec();
@@ -366,14 +366,14 @@ fn bytes_behind_the_message_are_an_error() {
 }
 
 #[test]
-fn random_bytes_with_a_fitting_checksum_are_an_error_or_a_whole_message() {
+fn random_bytes_with_a_valid_checksum_are_an_error_or_a_valid_message() {
     let mut random = Random(0x0a71_0c4b);
     let (mut refused, mut read) = (0, 0);
     for _ in 0..20_000 {
         let length = (random.next() % 200) as usize;
         let mut message = random.bytes(length);
         if let Some(first) = message.first_mut() {
-            *first %= 7; // Mostly a known variant, so that what is inside gets its turn.
+            *first %= 7; // Mostly a known variant, so that its fields are decoded too.
         }
         match decode_request(&sealed(&message)) {
             Ok(request) => {
@@ -393,7 +393,7 @@ fn random_bytes_with_a_fitting_checksum_are_an_error_or_a_whole_message() {
 }
 
 #[test]
-fn a_lying_length_inside_of_a_frame_is_an_error() {
+fn a_false_length_inside_a_frame_is_an_error() {
     // InstallSnapshot whose data claims 2^40 bytes.
     let mut message = vec![2, 4, 1, b'n', 3, 7, 5, 9, 1, 0, 253];
     message.extend_from_slice(&(1_u64 << 40).to_le_bytes());
@@ -404,7 +404,7 @@ fn a_lying_length_inside_of_a_frame_is_an_error() {
 }
 
 #[test]
-fn a_frame_of_very_many_small_commands_fits_its_decoding_budget() {
+fn a_frame_of_many_small_commands_fits_its_decoding_limit() {
     // Each command has three bytes on the wire and counts for far more in memory.
     let commands = (0..400_000)
         .map(|_| Command {
@@ -422,7 +422,7 @@ fn a_frame_of_very_many_small_commands_fits_its_decoding_budget() {
 }
 
 #[test]
-fn a_message_whose_numbers_do_not_fit_together_is_an_error() {
+fn a_message_with_contradicting_fields_is_an_error() {
     let mut requests = requests();
     let RaftRequest::AppendEntries(append) = &mut requests[0] else {
         panic!("the first one is an AppendEntries");
@@ -435,8 +435,8 @@ fn a_message_whose_numbers_do_not_fit_together_is_an_error() {
         "{error}"
     );
 }
-/// Frames of the first version, as `host/docs/formats-wire.md` explains them. Later versions of the same protocol
-/// number have to read and write these very bytes.
+/// Frames of the first version, explained in `host/docs/formats-wire.md`. Every version with the same protocol number
+/// must read and write exactly these bytes.
 const REQUESTS: [&str; 10] = [
     // AppendEntries: term 3, "node1", previous 3/69999, two entries, commit 69999, round 12.
     "00000053 00 03 056e6f646531 03 fc6f110100 02
@@ -457,7 +457,7 @@ const REQUESTS: [&str; 10] = [
     "00000006 05 04 6bd31966",
     // InstallMembers: the InstallSnapshot above, and the one voter n2 at h:1 with store 300.
     "0000002c 06 04 056e6f646531 03 fc70110100 05 09 fcefbeadde 03 056368756e6b 01 026e32 03683a31 fb2c01 01 cb6ce3be",
-    // Order 9 of term 4, somebody waits 1000 ms: replace n1 by n2 at h:1.
+    // Order 9 of term 4, a timeout of 1000 ms: replace n1 by n2 at h:1.
     "00000016 07 04 09 fbe803 00 04 026e31 026e32 03683a31 a01f9427",
     // Order 10: transfer, to anyone.
     "0000000c 07 04 0a fbe803 01 00 09dda321",

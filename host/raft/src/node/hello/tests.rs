@@ -16,7 +16,7 @@ fn refusal() -> HelloRefusal {
     )
 }
 
-fn openings() -> [Handshake; 3] {
+fn handshakes() -> [Handshake; 3] {
     let silent = Hello {
         client_addr: String::new(),
         ..hello()
@@ -28,28 +28,28 @@ fn openings() -> [Handshake; 3] {
     ]
 }
 
-fn body(opening: &Handshake) -> Vec<u8> {
-    let frame = opening.encode();
+fn body(handshake: &Handshake) -> Vec<u8> {
+    let frame = handshake.encode();
     let (prefix, body) = frame.split_first_chunk().unwrap();
     assert_eq!(Handshake::decode_length(*prefix), Ok(body.len()));
     body.to_vec()
 }
 
-/// Puts the right checksum behind changed content.
+/// Replaces the checksum with that of the changed content.
 fn reseal(body: &mut [u8]) {
     let (content, checksum) = body.split_last_chunk_mut::<4>().unwrap();
     *checksum = crc32c::crc32c(content).to_be_bytes();
 }
 
 #[test]
-fn each_opening_comes_back_as_it_went() {
-    for opening in openings() {
-        assert_eq!(Handshake::decode(&body(&opening)), Ok(opening));
+fn each_handshake_frame_decodes_to_what_was_encoded() {
+    for handshake in handshakes() {
+        assert_eq!(Handshake::decode(&body(&handshake)), Ok(handshake));
     }
 }
 
 #[test]
-fn the_bytes_of_a_hello_are_those_of_the_format_page() {
+fn a_hello_has_the_documented_bytes() {
     let hello = Hello {
         cluster_id: "c".into(),
         node_id: "n".into(),
@@ -62,7 +62,7 @@ fn the_bytes_of_a_hello_are_those_of_the_format_page() {
 }
 
 #[test]
-fn every_reason_keeps_its_code() {
+fn every_refusal_reason_keeps_its_code() {
     for code in 0..=255 {
         assert_eq!(HelloRefusalReason::from_code(code).code(), code);
     }
@@ -78,35 +78,35 @@ fn every_reason_keeps_its_code() {
 
 #[test]
 fn every_truncation_and_every_flipped_bit_is_an_error() {
-    for opening in openings() {
-        let mut body = body(&opening);
+    for handshake in handshakes() {
+        let mut body = body(&handshake);
         for cut in 0..body.len() {
             assert!(
                 Handshake::decode(&body[..cut]).is_err(),
-                "{opening:?} cut to {cut}"
+                "{handshake:?} cut to {cut}"
             );
         }
         for bit in 0..body.len() * 8 {
             body[bit / 8] ^= 1 << (bit % 8);
-            assert!(Handshake::decode(&body).is_err(), "{opening:?} bit {bit}");
+            assert!(Handshake::decode(&body).is_err(), "{handshake:?} bit {bit}");
             body[bit / 8] ^= 1 << (bit % 8);
         }
     }
 }
 
 #[test]
-fn every_truncation_with_a_fitting_checksum_is_an_error_too() {
-    for opening in openings() {
-        let whole = body(&opening);
-        for cut in MIN_HANDSHAKE_BYTES..whole.len() {
-            let mut shorter = whole[..cut].to_vec();
+fn every_truncation_with_a_valid_checksum_is_an_error() {
+    for handshake in handshakes() {
+        let complete = body(&handshake);
+        for cut in MIN_HANDSHAKE_BYTES..complete.len() {
+            let mut shorter = complete[..cut].to_vec();
             reseal(&mut shorter);
             assert!(
                 Handshake::decode(&shorter).is_err(),
-                "{opening:?} cut to {cut}"
+                "{handshake:?} cut to {cut}"
             );
         }
-        let mut longer = [&whole[..], &[0]].concat();
+        let mut longer = [&complete[..], &[0]].concat();
         reseal(&mut longer);
         assert_eq!(
             Handshake::decode(&longer),
@@ -116,7 +116,7 @@ fn every_truncation_with_a_fitting_checksum_is_an_error_too() {
 }
 
 #[test]
-fn other_protocols_are_recognized_as_such() {
+fn other_protocols_are_recognized() {
     let http = *b"GET ";
     assert!(matches!(
         Handshake::decode_length(http),
@@ -135,9 +135,9 @@ fn other_protocols_are_recognized_as_such() {
 }
 
 #[test]
-fn a_hello_of_another_version_is_told_from_a_damaged_one() {
+fn a_hello_of_another_version_is_not_reported_as_corrupt() {
     let mut later = body(&Handshake::Hello(hello()));
-    later[5] = 2; // And the rest of it may look different: no checksum is needed.
+    later[5] = 2; // The rest may differ in that version, so its checksum is not checked.
     let error = Handshake::decode(&later).unwrap_err();
     assert_eq!(error, HelloError::Version { theirs: 2 });
     assert_eq!(
@@ -147,7 +147,7 @@ fn a_hello_of_another_version_is_told_from_a_damaged_one() {
 }
 
 #[test]
-fn a_refusal_of_another_version_is_understood() {
+fn a_refusal_of_another_version_is_decoded() {
     let mut later = body(&Handshake::Refusal(refusal()));
     later[5] = 2;
     reseal(&mut later);
@@ -175,7 +175,7 @@ fn a_text_that_could_forge_a_log_line_is_refused() {
 }
 
 #[test]
-fn a_text_over_its_limit_is_cut_where_a_character_ends() {
+fn a_text_over_its_limit_is_cut_at_a_character_boundary() {
     let long = Handshake::Refusal(HelloRefusal::new(
         HelloRefusalReason::Oneself,
         "é".repeat(MAX_HANDSHAKE_BYTES),
@@ -198,7 +198,7 @@ fn the_longest_hello_is_within_the_limit() {
 }
 
 #[test]
-fn who_may_not_speak_is_told_why() {
+fn a_hello_is_refused_with_the_right_reason() {
     let own = NodeId::from("node2");
     let reason = |hello: Hello, known| {
         hello

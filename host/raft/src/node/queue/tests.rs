@@ -8,7 +8,7 @@ async fn taken(queue: &SendQueue<u32>) -> Option<Vec<u32>> {
 }
 
 #[tokio::test]
-async fn everything_that_waits_is_taken_at_once_and_in_order() {
+async fn all_queued_messages_are_taken_at_once_and_in_order() {
     let queue = SendQueue::new(10, 100);
     for n in 0..4 {
         queue.push(n, 10).unwrap();
@@ -17,7 +17,7 @@ async fn everything_that_waits_is_taken_at_once_and_in_order() {
 }
 
 #[tokio::test]
-async fn a_full_queue_refuses_by_messages_and_by_bytes_until_it_is_emptied() {
+async fn a_full_queue_refuses_messages_until_it_is_emptied() {
     let queue = SendQueue::new(2, 100);
     queue.push(1, 60).unwrap();
     assert_eq!(queue.push(2, 41), Err(NotQueued::Full));
@@ -30,14 +30,14 @@ async fn a_full_queue_refuses_by_messages_and_by_bytes_until_it_is_emptied() {
 }
 
 #[test]
-fn one_message_fits_however_large_it_is() {
+fn an_empty_queue_accepts_a_message_of_any_size() {
     let queue = SendQueue::new(2, 100);
     queue.push(1, usize::MAX).unwrap();
     assert_eq!(queue.push(2, 1), Err(NotQueued::Full));
 }
 
 #[tokio::test]
-async fn a_closed_queue_gives_what_it_has_and_then_ends() {
+async fn a_closed_queue_delivers_its_messages_and_then_ends() {
     let queue = SendQueue::new(2, 100);
     queue.push(1, 1).unwrap();
     queue.close();
@@ -49,7 +49,7 @@ async fn a_closed_queue_gives_what_it_has_and_then_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_waits_is_woken_by_a_message_and_by_the_end() {
+async fn a_waiting_consumer_is_woken_by_a_message_and_by_the_close() {
     let queue = Arc::new(SendQueue::new(2, 100));
     let waiting = tokio::spawn({
         let queue = Arc::clone(&queue);
@@ -63,7 +63,6 @@ async fn whoever_waits_is_woken_by_a_message_and_by_the_end() {
     tokio::task::yield_now().await;
     queue.close();
     closed.await.unwrap();
-    // The two may have come out together.
     let (first, second) = waiting.await.unwrap();
     assert_eq!(first, Some(vec![7]));
     assert_eq!(second, None);

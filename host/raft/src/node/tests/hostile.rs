@@ -1,4 +1,4 @@
-//! Strangers, broken peers and garbage: each costs one connection and one log line, and harms nothing else.
+//! Unknown nodes, broken peers and garbage: each costs one connection and one log line, nothing else.
 
 use tokio::io::AsyncWriteExt;
 
@@ -7,8 +7,8 @@ use crate::node::frame::LENGTH_BYTES;
 use crate::node::hello::{Handshake, HelloRefusal, HelloRefusalReason};
 use crate::node::{NetworkConfig, NetworkLimits};
 
-/// A pair whose connections are to stay as they are, and the log from then on.
-struct Scene {
+/// A connected pair whose connections must stay open, and the log since its start.
+struct HealthyPair {
     a: TestNode,
     b: TestNode,
     log: CapturedLog,
@@ -16,9 +16,9 @@ struct Scene {
     exchanged: u64,
 }
 
-impl Scene {
+impl HealthyPair {
     async fn begin() -> Self {
-        let (a, b) = pair_that_knows_c().await;
+        let (a, b) = pair_with_absent_c().await;
         let (log, guard) = CapturedLog::begin();
         Self {
             a,
@@ -29,20 +29,20 @@ impl Scene {
         }
     }
 
-    /// The link between the two works as before, and `what` cost one line that says `text`.
+    /// Checks that the pair still exchanges messages, and that `what` was logged in one line with `text`.
     async fn unharmed(&mut self, what: &str, text: &str) {
         self.exchanged += 1;
         let id = self.exchanged;
-        self.a.send("b", ask(id));
+        self.a.send("b", request(id));
         assert_eq!(
             self.b.message().await,
-            ("a".into(), ask(id).into()),
+            ("a".into(), request(id).into()),
             "{what}"
         );
-        self.b.send("a", answer(id));
+        self.b.send("a", response(id));
         assert_eq!(
             self.a.message().await,
-            ("b".into(), answer(id).into()),
+            ("b".into(), response(id).into()),
             "{what}"
         );
         assert_eq!(self.b.net.stats().connections_out(), 1, "{what}");
@@ -59,17 +59,17 @@ impl Scene {
         assert!(line.contains(text), "{what}: {line}");
     }
 
-    async fn refused(&mut self, opening: &[u8]) -> HelloRefusal {
+    async fn refused(&mut self, handshake: &[u8]) -> HelloRefusal {
         let mut raw = RawPeer::connect(self.b.addr()).await;
-        raw.write(opening).await;
+        raw.write(handshake).await;
         let refusal = refusal(Handshake::decode(&raw.frame().await).unwrap());
         raw.closed().await;
         refusal
     }
 }
 
-/// `b` also knows a peer `c`, as which the tests speak. Nobody listens for it, so `b` tries to reach it all the time.
-async fn pair_that_knows_c() -> (TestNode, TestNode) {
+/// A pair where `b` has a second peer `c`. The tests act as `c`. It has no listener, so `b` dials it all the time.
+async fn pair_with_absent_c() -> (TestNode, TestNode) {
     let (a, b) = (socket("a"), socket("b"));
     let (at_a, at_b) = (a.address.clone(), b.address.clone());
     let (mut a, mut b) = (start(a, &[&at_b]), start(b, &[&at_a, &absent("c")]));
@@ -79,57 +79,56 @@ async fn pair_that_knows_c() -> (TestNode, TestNode) {
 }
 
 #[tokio::test]
-async fn who_may_not_connect_is_told_why() {
-    let mut scene = Scene::begin().await;
+async fn a_refused_connection_receives_the_reason() {
+    let mut pair = HealthyPair::begin().await;
     let Handshake::Hello(good) = hello_of("c", "b") else {
         unreachable!("it is a hello")
     };
 
     let mut hello = good.clone();
     hello.cluster_id = "production".into();
-    let refusal = scene.refused(&Handshake::Hello(hello).encode()).await;
+    let refusal = pair.refused(&Handshake::Hello(hello).encode()).await;
     assert_eq!(refusal.reason, HelloRefusalReason::OtherCluster);
-    scene.unharmed("another cluster", "production").await;
+    pair.unharmed("another cluster", "production").await;
 
     let mut hello = good.clone();
-    hello.node_id = "stranger".into();
-    let refusal = scene.refused(&Handshake::Hello(hello).encode()).await;
+    hello.node_id = "unlisted".into();
+    let refusal = pair.refused(&Handshake::Hello(hello).encode()).await;
     assert_eq!(refusal.reason, HelloRefusalReason::UnknownNode);
     assert!(
         refusal
             .detail
-            .contains("node stranger is not among the peers of node b"),
+            .contains("node unlisted is not among the peers of node b"),
         "{refusal}"
     );
-    scene.unharmed("an unknown node", "stranger").await;
+    pair.unharmed("an unknown node", "unlisted").await;
 
     let mut hello = good.clone();
     hello.node_id = "b".into();
-    let refusal = scene.refused(&Handshake::Hello(hello).encode()).await;
+    let refusal = pair.refused(&Handshake::Hello(hello).encode()).await;
     assert_eq!(refusal.reason, HelloRefusalReason::Oneself);
-    scene.unharmed("itself", "both ends are called b").await;
+    pair.unharmed("itself", "both nodes have the id b").await;
 
     let mut hello = good.clone();
     hello.peer_id = "a".into();
-    let refusal = scene.refused(&Handshake::Hello(hello).encode()).await;
+    let refusal = pair.refused(&Handshake::Hello(hello).encode()).await;
     assert_eq!(refusal.reason, HelloRefusalReason::WrongNode);
-    scene
-        .unharmed("meant for another", "looks for node a and reached node b")
+    pair.unharmed("meant for another", "expected node a and reached node b")
         .await;
 
     let mut later = Handshake::Hello(good).encode();
     later[LENGTH_BYTES + 5] = 9;
-    let refusal = scene.refused(&later).await;
+    let refusal = pair.refused(&later).await;
     assert_eq!(refusal.reason, HelloRefusalReason::Version);
-    scene.unharmed("another version", "version 9").await;
+    pair.unharmed("another version", "version 9").await;
 
-    assert_eq!(scene.b.net.stats().refused_connections(), 5);
+    assert_eq!(pair.b.net.stats().refused_connections(), 5);
 }
 
 #[tokio::test]
-async fn garbage_in_place_of_a_hello_closes_that_connection_alone() {
-    let mut scene = Scene::begin().await;
-    let damaged = {
+async fn garbage_instead_of_a_hello_closes_only_that_connection() {
+    let mut pair = HealthyPair::begin().await;
+    let corrupt = {
         let mut hello = hello_of("c", "b").encode();
         hello[LENGTH_BYTES + 8] ^= 1;
         hello
@@ -138,9 +137,9 @@ async fn garbage_in_place_of_a_hello_closes_that_connection_alone() {
         (
             "http",
             b"GET / HTTP/1.1\r\nHost: b\r\n\r\n",
-            "no Oarlock node",
+            "not an Oarlock node",
         ),
-        ("a huge length", &[0xff; 64], "no Oarlock node"),
+        ("a huge length", &[0xff; 64], "not an Oarlock node"),
         (
             "a frame of zeros",
             &[
@@ -148,30 +147,31 @@ async fn garbage_in_place_of_a_hello_closes_that_connection_alone() {
             ],
             "OARL",
         ),
-        ("a keep-alive", &[0, 0, 0, 0], "no Oarlock node"),
-        ("a damaged hello", &damaged, "checksum"),
+        ("a keep-alive", &[0, 0, 0, 0], "not an Oarlock node"),
+        ("a corrupt hello", &corrupt, "checksum"),
     ];
     for (what, bytes, text) in cases {
-        let mut raw = RawPeer::connect(scene.b.addr()).await;
+        let mut raw = RawPeer::connect(pair.b.addr()).await;
         raw.write(bytes).await;
         raw.closed().await;
-        scene.unharmed(what, text).await;
+        pair.unharmed(what, text).await;
     }
-    assert_eq!(scene.b.net.stats().refused_connections(), 5);
+    assert_eq!(pair.b.net.stats().refused_connections(), 5);
 }
 
 #[tokio::test]
-async fn who_hangs_up_before_the_hello_costs_one_line() {
-    let mut scene = Scene::begin().await;
-    let mut raw = RawPeer::connect(scene.b.addr()).await;
+async fn a_connection_that_ends_before_its_hello_is_logged_once() {
+    let mut pair = HealthyPair::begin().await;
+    let mut raw = RawPeer::connect(pair.b.addr()).await;
     raw.write(&hello_of("c", "b").encode()[..9]).await;
     raw.0.shutdown().await.unwrap();
     raw.closed().await;
-    scene.unharmed("a cut hello", "before the hello").await;
+    pair.unharmed("a cut hello", "before the hello was complete")
+        .await;
 }
 
 #[tokio::test]
-async fn who_says_no_hello_in_time_is_closed() {
+async fn a_connection_without_a_hello_is_closed_after_the_timeout() {
     let hello_timeout = std::time::Duration::from_millis(20);
     let limits = NetworkLimits {
         hello_timeout,
@@ -191,8 +191,8 @@ async fn who_says_no_hello_in_time_is_closed() {
 }
 
 #[tokio::test]
-async fn garbage_behind_a_hello_closes_that_connection_alone() {
-    let (mut a, mut b) = pair_that_knows_c().await;
+async fn garbage_after_a_hello_closes_only_that_connection() {
+    let (mut a, mut b) = pair_with_absent_c().await;
     let (log, _guard) = CapturedLog::begin();
     let over_long = u32::MAX.to_be_bytes();
     let too_short = [0, 0, 0, 3, 1, 2, 3];
@@ -203,46 +203,49 @@ async fn garbage_behind_a_hello_closes_that_connection_alone() {
         (&random, "lost"),
     ];
     for (number, (bytes, text)) in cases.into_iter().enumerate() {
-        let mut raw = RawPeer::welcome(b.addr(), "c", "b").await;
-        raw.request(&ask(77)).await;
-        assert_eq!(b.message().await, ("c".into(), ask(77).into()));
+        let mut raw = RawPeer::connect_as(b.addr(), "c", "b").await;
+        raw.request(&request(77)).await;
+        assert_eq!(b.message().await, ("c".into(), request(77).into()));
         log.take();
         raw.write(bytes).await;
         raw.closed().await;
-        a.send("b", ask(number as u64));
-        assert_eq!(b.message().await, ("a".into(), ask(number as u64).into()));
+        a.send("b", request(number as u64));
+        assert_eq!(
+            b.message().await,
+            ("a".into(), request(number as u64).into())
+        );
         let lines = log.take_warnings();
         let lines: Vec<_> = lines
             .iter()
             .filter(|line| line.contains("remote="))
             .collect();
         assert!(
-            matches!(&lines[..], [line] if line.contains(text) && line.contains("no message")),
+            matches!(&lines[..], [line] if line.contains(text) && line.contains("not valid")),
             "{lines:?}"
         );
     }
     assert_eq!(b.net.stats().lost_connections(), 3);
     assert_eq!(a.net.stats().connections_out(), 1);
-    b.send("a", answer(5));
-    assert_eq!(a.message().await, ("b".into(), answer(5).into()));
+    b.send("a", response(5));
+    assert_eq!(a.message().await, ("b".into(), response(5).into()));
 }
 
 #[tokio::test]
 async fn a_half_closed_connection_is_dropped() {
-    let (a, mut b) = pair_that_knows_c().await;
+    let (a, mut b) = pair_with_absent_c().await;
     for frame_bytes in [0, 3, 7] {
-        let mut raw = RawPeer::welcome(b.addr(), "c", "b").await;
+        let mut raw = RawPeer::connect_as(b.addr(), "c", "b").await;
         raw.write(&[0, 0, 0, 9, 1, 2, 3][..frame_bytes]).await;
         raw.0.shutdown().await.unwrap();
         raw.closed().await;
     }
-    a.send("b", ask(1));
-    assert_eq!(b.message().await, ("a".into(), ask(1).into()));
+    a.send("b", request(1));
+    assert_eq!(b.message().await, ("a".into(), request(1).into()));
     assert_eq!(b.net.stats().lost_connections(), 3);
 }
 
 #[tokio::test]
-async fn connections_past_the_bound_are_refused_and_their_place_is_free_again_later() {
+async fn connections_over_the_limit_are_refused_until_one_closes() {
     let limits = NetworkLimits {
         max_connections: 2,
         ..limits()
@@ -251,23 +254,23 @@ async fn connections_past_the_bound_are_refused_and_their_place_is_free_again_la
         limits,
         ..config(socket("b"), &[&absent("c"), &absent("d")])
     });
-    let first = RawPeer::welcome(b.addr(), "c", "b").await;
-    let _second = RawPeer::welcome(b.addr(), "d", "b").await;
+    let first = RawPeer::connect_as(b.addr(), "c", "b").await;
+    let _second = RawPeer::connect_as(b.addr(), "d", "b").await;
     let mut third = RawPeer::connect(b.addr()).await;
     let refusal = refusal(Handshake::decode(&third.frame().await).unwrap());
     assert_eq!(refusal.reason, HelloRefusalReason::TooManyConnections);
     third.closed().await;
     drop(first);
-    // The end of the first is noticed when it is noticed: until then there are refusals.
+    // The node detects the end of the first connection at some later time; until then it refuses.
     soon(async {
         loop {
             let mut raw = RawPeer::connect(b.addr()).await;
             let sent = raw.0.write_all(&hello_of("c", "b").encode()).await.is_ok();
-            let mut answer = [0; LENGTH_BYTES + 7];
-            let read = tokio::io::AsyncReadExt::read_exact(&mut raw.0, &mut answer)
+            let mut frame = [0; LENGTH_BYTES + 7];
+            let read = tokio::io::AsyncReadExt::read_exact(&mut raw.0, &mut frame)
                 .await
                 .is_ok();
-            if sent && read && answer[LENGTH_BYTES + 6] == 0 {
+            if sent && read && frame[LENGTH_BYTES + 6] == 0 {
                 break;
             }
         }
@@ -276,7 +279,7 @@ async fn connections_past_the_bound_are_refused_and_their_place_is_free_again_la
 }
 
 #[tokio::test]
-async fn a_peer_that_answers_with_garbage_is_tried_again_without_harm() {
+async fn a_peer_that_responds_with_garbage_is_dialled_again() {
     let (a, b) = (socket("a"), socket("b"));
     let at_b = b.address.clone();
     b.listener.set_nonblocking(true).unwrap();

@@ -1,4 +1,4 @@
-//! Peers that come, move and go.
+//! Peers that are added, moved and removed.
 
 use super::support::*;
 use crate::node::frame::decode_response;
@@ -12,7 +12,7 @@ async fn a_node_that_is_refused_is_connected_once_it_becomes_a_peer() {
     let mut b = start(b, &[]);
     let (log, guard) = CapturedLog::begin();
     let mut a = start(a, &[&at_b]);
-    // Both ends say why.
+    // Both nodes log the reason.
     soon(async {
         while a.net.stats().failed_dials() == 0 {
             tokio::task::yield_now().await;
@@ -20,11 +20,11 @@ async fn a_node_that_is_refused_is_connected_once_it_becomes_a_peer() {
     })
     .await;
     let lines = log.take_warnings();
-    let told = |line: &&String| line.contains("node a is not among the peers of node b");
+    let has_reason = |line: &&String| line.contains("node a is not among the peers of node b");
     assert_eq!(
         lines
             .iter()
-            .filter(told)
+            .filter(has_reason)
             .filter(|line| line.contains("remote="))
             .count(),
         1,
@@ -33,7 +33,7 @@ async fn a_node_that_is_refused_is_connected_once_it_becomes_a_peer() {
     assert_eq!(
         lines
             .iter()
-            .filter(told)
+            .filter(has_reason)
             .filter(|line| line.contains("peer=b"))
             .count(),
         1,
@@ -43,22 +43,22 @@ async fn a_node_that_is_refused_is_connected_once_it_becomes_a_peer() {
     b.net.set_peers(vec![at_a]);
     b.connected_to("a").await;
     a.connected_to("b").await;
-    a.send("b", ask(1));
-    assert_eq!(b.message().await, ("a".into(), ask(1).into()));
+    a.send("b", request(1));
+    assert_eq!(b.message().await, ("a".into(), request(1).into()));
 }
 
 #[tokio::test]
-async fn a_removed_peer_is_disconnected_and_stays_out() {
+async fn a_removed_peer_is_disconnected_and_refused_afterwards() {
     let (a, mut b) = pair().await;
     b.net.set_peers(vec![]);
     assert_eq!(b.next().await, NetworkEvent::Disconnected("a".into()));
     assert!(!b.net.is_connected(&a.id));
     assert_eq!(b.net.peer_client_addr(&a.id), None);
-    let (raw, opening) = RawPeer::introduce(b.addr(), "a", "b").await;
-    assert_eq!(refusal(opening).reason, HelloRefusalReason::UnknownNode);
+    let (raw, handshake) = RawPeer::send_hello(b.addr(), "a", "b").await;
+    assert_eq!(refusal(handshake).reason, HelloRefusalReason::UnknownNode);
     raw.closed().await;
-    b.send("a", ask(1));
-    b.send("a", answer(1));
+    b.send("a", request(1));
+    b.send("a", response(1));
     assert_eq!(
         (
             b.net.stats().dropped_requests(),
@@ -69,7 +69,7 @@ async fn a_removed_peer_is_disconnected_and_stays_out() {
 }
 
 #[tokio::test]
-async fn peers_that_stay_keep_their_connection() {
+async fn unchanged_peers_keep_their_connections() {
     let (mut a, mut b) = pair().await;
     let c = socket("c");
     let (at_a, at_b, at_c) = (address(&a), address(&b), c.address.clone());
@@ -95,48 +95,48 @@ async fn peers_that_stay_keep_their_connection() {
         ),
         (0, 0)
     );
-    a.send("c", ask(1));
-    assert_eq!(c.message().await, ("a".into(), ask(1).into()));
+    a.send("c", request(1));
+    assert_eq!(c.message().await, ("a".into(), request(1).into()));
 }
 
 #[tokio::test]
-async fn a_peer_that_moves_is_reached_at_its_new_address() {
+async fn a_peer_with_a_new_address_is_connected_there() {
     let (mut a, b) = pair().await;
     let moved = socket("b");
     let at_new = moved.address.clone();
     let mut moved = start(moved, &[&address(&a)]);
     a.net.set_peers(vec![at_new]);
-    // The end of the one is told before the beginning of the other.
+    // The end of the old connection is reported before the start of the new one.
     assert_eq!(a.next().await, NetworkEvent::Disconnected("b".into()));
     assert_eq!(a.next().await, NetworkEvent::Connected("b".into()));
-    a.send("b", ask(3));
-    assert_eq!(moved.message().await, ("a".into(), ask(3).into()));
+    a.send("b", request(3));
+    assert_eq!(moved.message().await, ("a".into(), request(3).into()));
     b.net.shutdown().await;
 }
 
 #[tokio::test]
-async fn a_peer_that_is_removed_and_comes_back_is_connected_again() {
+async fn a_peer_that_is_removed_and_added_again_is_reconnected() {
     let (mut a, mut b) = pair().await;
     let at_b = address(&b);
     a.net.set_peers(vec![]);
     a.net.set_peers(vec![at_b]);
     assert_eq!(a.next().await, NetworkEvent::Disconnected("b".into()));
     assert_eq!(a.next().await, NetworkEvent::Connected("b".into()));
-    a.send("b", ask(4));
-    assert_eq!(b.message().await, ("a".into(), ask(4).into()));
+    a.send("b", request(4));
+    assert_eq!(b.message().await, ("a".into(), request(4).into()));
 }
 
 #[tokio::test]
-async fn a_node_of_the_cluster_that_is_not_listed_is_heard_and_answered_if_so_configured() {
+async fn an_unlisted_node_of_the_cluster_is_accepted_if_so_configured() {
     let mut b = start_with(NetworkConfig {
         peer_check: PeerCheck::Cluster,
         ..config(socket("b"), &[])
     });
-    let mut raw = RawPeer::welcome(b.addr(), "newcomer", "b").await;
-    raw.request(&ask(1)).await;
-    assert_eq!(b.message().await, ("newcomer".into(), ask(1).into()));
-    b.send("newcomer", answer(1));
-    assert_eq!(decode_response(&raw.frame().await).unwrap(), answer(1));
+    let mut raw = RawPeer::connect_as(b.addr(), "newcomer", "b").await;
+    raw.request(&request(1)).await;
+    assert_eq!(b.message().await, ("newcomer".into(), request(1).into()));
+    b.send("newcomer", response(1));
+    assert_eq!(decode_response(&raw.frame().await).unwrap(), response(1));
     let Handshake::Hello(mut hello) = hello_of("newcomer", "b") else {
         unreachable!("it is a hello")
     };

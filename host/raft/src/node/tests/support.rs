@@ -1,4 +1,4 @@
-//! Nodes, and raw connections that play a node.
+//! Test nodes, and raw connections that act as a node.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -24,14 +24,14 @@ use crate::types::{Command, LogId, SnapshotMeta, Term};
 
 pub(super) const CLUSTER: &str = "test-cluster";
 
-/// A test that hangs fails after this long. Nothing is measured by it.
+/// A test that hangs fails after this time. It is not a measurement.
 const HANG: Duration = Duration::from_secs(60);
 
-/// Waits for something that has to come.
+/// Waits for something that must happen.
 pub(super) async fn soon<T>(what: impl Future<Output = T>) -> T {
     timeout(HANG, what)
         .await
-        .expect("what has to come did not come")
+        .expect("it did not happen in time")
 }
 
 #[derive(Clone)]
@@ -49,7 +49,7 @@ impl MessageSink for EventSender {
     }
 }
 
-/// A bound socket of a node that has not started.
+/// A bound socket for a node that has not started yet.
 pub(super) struct BoundSocket {
     pub(super) address: PeerAddress,
     pub(super) listener: TcpListener,
@@ -63,7 +63,7 @@ pub(super) fn socket(id: &str) -> BoundSocket {
     BoundSocket { address, listener }
 }
 
-/// The address of a node that nobody listens for: the port was free a moment ago.
+/// An address without a listener: the port was free a moment ago.
 pub(super) fn absent(id: &str) -> PeerAddress {
     socket(id).address
 }
@@ -74,7 +74,7 @@ pub(super) struct TestNode {
     pub(super) events: mpsc::Receiver<NetworkEvent>,
 }
 
-/// Times that suit a test on one machine.
+/// Timeouts for a test on one machine.
 pub(super) fn limits() -> NetworkLimits {
     let ms = Duration::from_millis;
     NetworkLimits {
@@ -111,7 +111,7 @@ pub(super) fn start(socket: BoundSocket, peers: &[&PeerAddress]) -> TestNode {
     start_with(config(socket, peers))
 }
 
-/// Two nodes that know each other and are connected both ways.
+/// Two peers, connected in both directions.
 pub(super) async fn pair() -> (TestNode, TestNode) {
     let (a, b) = (socket("a"), socket("b"));
     let (at_a, at_b) = (a.address.clone(), b.address.clone());
@@ -126,12 +126,12 @@ impl TestNode {
         soon(self.events.recv()).await.expect("the network ended")
     }
 
-    /// Waits for the event that the peer is connected; no message may come before it.
+    /// Waits for the event that the peer is connected. It must be the next event.
     pub(super) async fn connected_to(&mut self, id: &str) {
         assert_eq!(self.next().await, NetworkEvent::Connected(id.into()));
     }
 
-    /// Waits for a message and passes over connections that come and go.
+    /// Waits for a message and skips events about connections.
     pub(super) async fn message(&mut self) -> (String, Message) {
         loop {
             if let NetworkEvent::Message {
@@ -167,13 +167,13 @@ impl From<RaftResponse> for Message {
     }
 }
 
-/// A small request that can be told from others.
-pub(super) fn ask(id: u64) -> RaftRequest {
+/// A small request, identified by `id`.
+pub(super) fn request(id: u64) -> RaftRequest {
     RaftRequest::ReadIndex(ReadIndex { term: Term(1), id })
 }
 
 /// The response to it.
-pub(super) fn answer(id: u64) -> RaftResponse {
+pub(super) fn response(id: u64) -> RaftResponse {
     RaftResponse::ReadIndex(ReadIndexResponse {
         term: Term(1),
         id,
@@ -181,7 +181,7 @@ pub(super) fn answer(id: u64) -> RaftResponse {
     })
 }
 
-/// A request of about `length` bytes.
+/// A request of approximately `length` bytes.
 pub(super) fn chunk(length: usize) -> RaftRequest {
     let data = (0..length).map(|at| (at % 251) as u8).collect::<Vec<_>>();
     let meta = SnapshotMeta {
@@ -213,7 +213,7 @@ pub(super) fn forward(data: &'static [u8]) -> RaftRequest {
     })
 }
 
-/// A connection that plays a node by hand.
+/// A raw connection that acts as a node.
 pub(super) struct RawPeer(pub(super) TcpStream);
 
 impl RawPeer {
@@ -231,7 +231,7 @@ impl RawPeer {
         self.write(&frame).await;
     }
 
-    /// The next frame's bytes behind the length.
+    /// The bytes of the next frame, without its length prefix.
     pub(super) async fn frame(&mut self) -> Vec<u8> {
         let mut prefix = [0; LENGTH_BYTES];
         soon(self.0.read_exact(&mut prefix)).await.unwrap();
@@ -240,28 +240,28 @@ impl RawPeer {
         body
     }
 
-    /// Says hello as `id` and reads the answer.
-    pub(super) async fn introduce(to: SocketAddr, id: &str, peer: &str) -> (Self, Handshake) {
+    /// Sends a hello as `id` and reads the response.
+    pub(super) async fn send_hello(to: SocketAddr, id: &str, peer: &str) -> (Self, Handshake) {
         let mut raw = Self::connect(to).await;
         raw.write(&hello_of(id, peer).encode()).await;
-        let opening = Handshake::decode(&raw.frame().await).unwrap();
-        (raw, opening)
+        let handshake = Handshake::decode(&raw.frame().await).unwrap();
+        (raw, handshake)
     }
 
-    /// Says hello as a peer, and is welcome.
-    pub(super) async fn welcome(to: SocketAddr, id: &str, peer: &str) -> Self {
-        let (raw, opening) = Self::introduce(to, id, peer).await;
+    /// Sends a hello as the peer `id`, and expects to be accepted.
+    pub(super) async fn connect_as(to: SocketAddr, id: &str, peer: &str) -> Self {
+        let (raw, handshake) = Self::send_hello(to, id, peer).await;
         assert!(
-            matches!(&opening, Handshake::Hello(hello) if hello.node_id.as_str() == peer),
-            "{opening:?}"
+            matches!(&handshake, Handshake::Hello(hello) if hello.node_id.as_str() == peer),
+            "{handshake:?}"
         );
         raw
     }
 
-    /// Reads until the other end closes.
+    /// Reads until the node closes the connection.
     pub(super) async fn closed(mut self) {
         let mut rest = Vec::new();
-        // Closed with bytes of ours unread, it comes as a reset.
+        // If the node closes with unread bytes, the result is a reset.
         match soon(self.0.read_to_end(&mut rest)).await {
             Ok(_) => {}
             Err(error) => assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{error}"),
@@ -278,26 +278,26 @@ pub(super) fn hello_of(id: &str, peer: &str) -> Handshake {
     })
 }
 
-pub(super) fn refusal(opening: Handshake) -> HelloRefusal {
-    match opening {
+pub(super) fn refusal(handshake: Handshake) -> HelloRefusal {
+    match handshake {
         Handshake::Refusal(refusal) => refusal,
         Handshake::Hello(hello) => panic!("not refused: {hello:?}"),
     }
 }
 
-/// Keeps the log lines of this thread from INFO up, as text.
+/// Captures the log lines of this thread, from level INFO up.
 #[derive(Clone, Default)]
 pub(super) struct CapturedLog(Arc<Mutex<Vec<(Level, String)>>>);
 
 impl CapturedLog {
-    /// Begins to keep the lines of this thread's tasks; ends with the guard.
+    /// Captures log lines until the guard is dropped.
     pub(super) fn begin() -> (Self, tracing::subscriber::DefaultGuard) {
         let log = Self::default();
         let guard = tracing::subscriber::set_default(log.clone());
         (log, guard)
     }
 
-    /// Takes the lines that are warnings or errors.
+    /// Takes the captured warnings and errors.
     pub(super) fn take_warnings(&self) -> Vec<String> {
         let lines = std::mem::take(&mut *self.0.lock().unwrap());
         lines
@@ -307,7 +307,7 @@ impl CapturedLog {
             .collect()
     }
 
-    /// Takes all lines.
+    /// Takes all captured lines.
     pub(super) fn take(&self) -> Vec<String> {
         std::mem::take(&mut *self.0.lock().unwrap())
             .into_iter()

@@ -55,7 +55,7 @@ pub(crate) fn plain_appends() -> Vec<Duration> {
 fn turns(options: &Options, dir: &Path, commands: usize) -> (Duration, Duration) {
     let identity = Identity {
         node_id: NodeId::from("node1"),
-        cluster_id: "versus".to_owned(),
+        cluster_id: "bench".to_owned(),
     };
     let store_dir = dir.join(format!("store-{commands}"));
     let mut store = RedbStore::open(&store_dir, &identity).expect("a store");

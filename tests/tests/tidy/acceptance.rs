@@ -1,5 +1,5 @@
-//! The acceptance table tells the truth: each test and each file that it names is there, each line names one or says
-//! that there is none, and no scenario script is left out.
+//! The acceptance table is right: each test and each file in it exists, each line names one or `none yet` with a
+//! reason, and every scenario script is in it.
 
 use super::tree::{Finding, Source, Tree};
 
@@ -19,7 +19,7 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
         }
         let names = quoted(cells[1]);
         if names.is_empty() && !cells[1].trim().starts_with("none yet") {
-            let what = "the line names no test; name one, or write `none yet` and why";
+            let what = "the line names no test; name one, or write `none yet` and the reason";
             found.push(Finding::new(TABLE, line, what));
         }
         for name in names.into_iter().filter(|name| !exists(tree, name)) {
@@ -29,13 +29,13 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
     }
     let scripts = tree.paths.iter().filter(|path| path.starts_with(SCRIPTS));
     for script in scripts.filter(|script| !table.text.contains(&format!("`{script}`"))) {
-        let what = format!("no line of {TABLE} names this script; say there what it shows");
+        let what = format!("no line of {TABLE} names this script; add one with what it shows");
         found.push(Finding::new(script, 1, what));
     }
     found
 }
 
-/// What stands between backquotes.
+/// The texts between backquotes.
 fn quoted(cell: &str) -> Vec<&str> {
     cell.split('`').skip(1).step_by(2).collect()
 }
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_a_test_says_so() {
+    fn a_line_without_a_test_has_a_reason() {
         assert_eq!(planted("none yet: no disk"), 0);
         assert_eq!(planted("surely"), 1);
     }

@@ -1,21 +1,21 @@
-//! Who may import whom: `server → wasm → raft`, `guest-sdk → wit` and nothing of the host, `examples-wasm →
-//! guest-sdk`, `tests → all`. The client knows the contract alone, and only the commands of the binary use it.
+//! The import table: `server → wasm → raft`, `guest-sdk → wit` and nothing of the host, `examples-wasm → guest-sdk`,
+//! `tests → all`. The client depends on no other package, and only the commands of the binary use it.
 
 use super::facts::Fact;
 use super::tree::{Finding, Tree};
 
-/// What one package may import of the others.
-struct Arrow {
+/// The packages that one package may import.
+struct Row {
     package: &'static str,
     folder: &'static str,
     may: &'static [&'static str],
-    /// Packages of others that it must not know either, with all that begin with their name and a hyphen.
+    /// Packages from the registry that it must not import, and all whose names begin with one of these and a hyphen.
     never: &'static [&'static str],
 }
 
-/// What runs WebAssembly.
+/// Packages that run WebAssembly.
 const WASM: [&str; 5] = ["wasmtime", "wasmparser", "wit-", "wat", "wasm-"];
-/// What speaks HTTP.
+/// Packages for HTTP.
 const HTTP: [&str; 7] = [
     "axum",
     "hyper",
@@ -26,8 +26,8 @@ const HTTP: [&str; 7] = [
     "tonic",
 ];
 
-const ARROWS: [Arrow; 14] = [
-    Arrow {
+const TABLE: [Row; 14] = [
+    Row {
         package: "task_queue_raft",
         folder: "host/raft",
         may: &[],
@@ -48,7 +48,7 @@ const ARROWS: [Arrow; 14] = [
             "clap",
         ],
     },
-    Arrow {
+    Row {
         package: "oarlock-wasm",
         folder: "host/wasm",
         may: &["task_queue_raft"],
@@ -56,7 +56,7 @@ const ARROWS: [Arrow; 14] = [
             HTTP[0], HTTP[1], HTTP[2], HTTP[3], HTTP[4], HTTP[5], HTTP[6], "tokio", "redb", "clap",
         ],
     },
-    Arrow {
+    Row {
         package: "oarlock-client",
         folder: "host/client",
         may: &[],
@@ -64,20 +64,20 @@ const ARROWS: [Arrow; 14] = [
             WASM[0], WASM[1], WASM[2], WASM[3], "redb", "bincode", "clap",
         ],
     },
-    Arrow {
+    Row {
         package: "oarlock",
         folder: "host/server",
         may: &["task_queue_raft", "oarlock-wasm", "oarlock-client"],
         never: &[WASM[0], WASM[2], "redb", "bincode"],
     },
-    Arrow {
+    Row {
         package: "oarlock-guest",
         folder: "guest-sdk",
         may: &["oarlock-guest-macros"],
         never: &["wasmtime", "tokio", "redb", HTTP[0], HTTP[1], HTTP[2]],
     },
-    // What the macros write into a guest names the SDK; depending on it they can't, for that would be a circle.
-    Arrow {
+    // Code that the macros generate names the SDK. They cannot depend on it: that would be a circle.
+    Row {
         package: "oarlock-guest-macros",
         folder: "guest-sdk/macros",
         may: &["oarlock-guest"],
@@ -89,13 +89,13 @@ const ARROWS: [Arrow; 14] = [
     guest("oarlock-curious", "tests/guests/curious"),
     guest("oarlock-faulty", "tests/guests/faulty"),
     guest("oarlock-counter-2", "tests/guests/counter-2"),
-    Arrow {
+    Row {
         package: "xtask",
         folder: "tests/xtask",
         may: &[],
         never: &["tokio", "wasmtime"],
     },
-    Arrow {
+    Row {
         package: "oarlock-tests",
         folder: "tests",
         may: &[
@@ -113,9 +113,9 @@ const ARROWS: [Arrow; 14] = [
     },
 ];
 
-const fn guest(package: &'static str, folder: &'static str) -> Arrow {
+const fn guest(package: &'static str, folder: &'static str) -> Row {
     let never = &["tokio", "wasmtime", "rand", "getrandom", "chrono"];
-    Arrow {
+    Row {
         package,
         folder,
         may: &["oarlock-guest"],
@@ -123,13 +123,13 @@ const fn guest(package: &'static str, folder: &'static str) -> Arrow {
     }
 }
 
-/// Where the binary may use the client: in the commands that ask a cluster, not in what serves.
+/// Modules of the binary that may use the client: commands, not a node.
 const CLIENT_USERS: [&str; 3] = ["command", "demo", "bench"];
 
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
     let mut found = manifests(tree);
     for source in tree.rust() {
-        let Some(arrow) = arrow_of(&source.path) else {
+        let Some(row) = row_of(&source.path) else {
             continue;
         };
         let facts = match source.facts() {
@@ -144,7 +144,7 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
                 continue;
             };
             let first = path.split("::").next().unwrap_or_default();
-            if let Some(what) = arrow
+            if let Some(what) = row
                 .objection(first)
                 .or_else(|| serving_client(&source.path, first))
             {
@@ -155,32 +155,32 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
     found
 }
 
-/// The arrow of the package that a file belongs to: that of the innermost folder.
-fn arrow_of(path: &str) -> Option<&'static Arrow> {
-    let inside = |arrow: &&Arrow| {
-        path.strip_prefix(arrow.folder)
+/// The row of the package that a file belongs to: that of the innermost folder.
+fn row_of(path: &str) -> Option<&'static Row> {
+    let inside = |row: &&Row| {
+        path.strip_prefix(row.folder)
             .is_some_and(|rest| rest.starts_with('/'))
     };
-    ARROWS
+    TABLE
         .iter()
         .filter(inside)
-        .max_by_key(|arrow| arrow.folder.len())
+        .max_by_key(|row| row.folder.len())
 }
 
-impl Arrow {
-    /// What speaks against this package importing that one. A name may be a package's or a crate's.
+impl Row {
+    /// Why this package must not import that one. A name may be a package's or a crate's.
     fn objection(&self, other: &str) -> Option<String> {
         let same = |a: &str, b: &str| a.replace('-', "_") == b.replace('-', "_");
         if same(other, self.package) {
             return None;
         }
         let package = self.package;
-        if let Some(ours) = ARROWS.iter().find(|arrow| same(arrow.package, other)) {
+        if let Some(ours) = TABLE.iter().find(|row| same(row.package, other)) {
             let ours = ours.package;
             let allowed = self.may.contains(&ours);
             return (!allowed).then(|| {
                 format!(
-                    "{package} must not know {ours}; see the arrows in host/docs/architecture.md"
+                    "{package} must not import {ours}; see the diagram in host/docs/architecture.md"
                 )
             });
         }
@@ -190,7 +190,7 @@ impl Arrow {
             other == name || other.starts_with(&format!("{}_", name.trim_end_matches('_')))
         };
         self.never.iter().find(meant).map(|_| {
-            format!("{package} must not know {other}; put what needs it into the package whose work that is")
+            format!("{package} must not import {other}; move the code that needs it to the package that may")
         })
     }
 }
@@ -199,7 +199,7 @@ fn serving_client(path: &str, first: &str) -> Option<String> {
     let inside = path.strip_prefix("host/server/src/")?;
     let part = inside.split(['/', '.']).next().unwrap_or_default();
     let serves = first == "oarlock_client" && !CLIENT_USERS.contains(&part);
-    serves.then(|| "what serves must not use the client; only the commands do".to_owned())
+    serves.then(|| "a node must not use the client; only the commands may".to_owned())
 }
 
 /// Dependencies that a manifest names, of every kind and for every target.
@@ -221,14 +221,13 @@ fn manifests(tree: &Tree) -> Vec<Finding> {
                 continue;
             }
         };
-        let Some(arrow) = arrow_of(&source.path) else {
-            let what =
-                "no arrow says what this package may import; add it to the table in tidy/arrows.rs";
+        let Some(row) = row_of(&source.path) else {
+            let what = "the import table lacks this package; add it in tidy/imports.rs";
             found.push(Finding::new(&source.path, 1, what));
             continue;
         };
         for name in dependencies(&manifest) {
-            if let Some(what) = arrow.objection(&name) {
+            if let Some(what) = row.objection(&name) {
                 let named = |line: &str| line.trim_start().starts_with(&name);
                 let line = source
                     .lines()
@@ -287,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn an_import_against_the_arrows_is_found() {
+    fn an_import_that_the_table_does_not_allow_is_found() {
         is_caught("host/raft/src/log.rs", "use oarlock_wasm::Envelope;");
         is_caught("host/raft/src/log.rs", "fn f() -> hyper::Method { g() }");
         is_caught("host/wasm/src/host.rs", "use axum::Router;");
@@ -305,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn the_client_is_for_the_commands_and_not_for_what_serves() {
+    fn the_client_is_for_the_commands_and_not_for_a_node() {
         is_caught(
             "host/server/src/http/apply.rs",
             "use oarlock_client::Client;",
@@ -320,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dependency_against_the_arrows_is_found_at_its_line() {
+    fn a_dependency_that_the_table_does_not_allow_is_found_at_its_line() {
         let manifest =
             "[package]\nname = \"task_queue_raft\"\n[dev-dependencies]\naxum.workspace = true\n";
         let found = planted("host/raft/Cargo.toml", manifest);
@@ -340,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_arrows_allow_is_not_found() {
+    fn what_the_table_allows_is_not_found() {
         assert!(
             planted(
                 "host/wasm/src/machine.rs",

@@ -1,9 +1,9 @@
-//! What stands at the top of the repository, how long a file is, how decisions are numbered and told, and that links
-//! between documents lead somewhere.
+//! The top level of the repository, the length of files, the numbers and headings of decisions, and links between
+//! documents.
 
 use super::tree::{Finding, Source, Tree};
 
-/// The top level is fixed, so that a newcomer sees all of it at once. Hidden files belong to tools.
+/// The top level is fixed. Hidden files belong to tools.
 const TOP: [&str; 11] = [
     "CHANGELOG.md",
     "Cargo.lock",
@@ -19,17 +19,17 @@ const TOP: [&str; 11] = [
 ];
 const TOP_WIT: &str = "wit";
 
-/// What builds and nodes leave there; version control ignores them.
+/// Left there by builds and nodes; version control ignores them.
 const LEFT_BEHIND: [&str; 2] = ["target", "oarlock-data"];
 const HIDDEN: [&str; 5] = [".cargo", ".ci", ".git", ".github", ".gitignore"];
 
-/// A file of code or prose that is longer holds more than one idea.
+/// A longer file has more than one subject.
 const MOST_LINES: usize = 800;
 const MEASURED: [&str; 4] = [".rs", ".md", ".wit", ".sh"];
 
 const CODE_MAP: &str = "host/docs/architecture.md";
 const DECISIONS: &str = "host/docs/decisions/";
-/// What each decision tells.
+/// The headings of each decision.
 const HEADINGS: [&str; 4] = [
     "## Problem",
     "## Choice",
@@ -64,7 +64,7 @@ fn top(names: &[String]) -> Vec<Finding> {
             Finding::new(
                 name,
                 1,
-                "nothing else stands at the top; put it into one of the folders there",
+                "the top level is fixed; put it into one of the folders",
             )
         })
         .collect()
@@ -77,15 +77,14 @@ fn lengths(tree: &Tree) -> Vec<Finding> {
         .filter(|source| MEASURED.iter().any(|end| source.path.ends_with(end)));
     let long = measured.filter_map(|source| {
         let lines = source.text.lines().count();
-        let what = format!(
-            "the file has {lines} lines, more than {MOST_LINES}; split it by what it is about"
-        );
+        let what =
+            format!("the file has {lines} lines, more than {MOST_LINES}; split it by subject");
         (lines > MOST_LINES).then(|| Finding::new(&source.path, MOST_LINES + 1, what))
     });
     long.collect()
 }
 
-/// Records are numbered from 0001 without a gap, and tell problem, choice, alternatives and consequences.
+/// Records are numbered from 0001 without a gap and have problem, choice, alternatives and consequences.
 fn decisions(tree: &Tree) -> Vec<Finding> {
     let mut found = Vec::new();
     let records = tree
@@ -123,7 +122,7 @@ fn decisions(tree: &Tree) -> Vec<Finding> {
     found
 }
 
-/// Each module of the host's packages is on the map, so that a newcomer finds it.
+/// Each module of the host's packages is on the code map.
 fn code_map(tree: &Tree) -> Vec<Finding> {
     let map = tree
         .source(CODE_MAP)
@@ -137,8 +136,7 @@ fn code_map(tree: &Tree) -> Vec<Finding> {
         let linked = map.contains(&format!("](../{package}/src/{file})"));
         let named = map.contains(&format!("`{}`", file.trim_end_matches(".rs")));
         if file != "lib.rs" && !linked && !named {
-            let what =
-                format!("the code map in {CODE_MAP} lacks it; say there what it is to be read for");
+            let what = format!("the code map in {CODE_MAP} lacks it; add what the file contains");
             found.push(Finding::new(&source.path, 1, what));
         }
     }

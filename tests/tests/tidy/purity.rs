@@ -1,6 +1,6 @@
-//! The consensus core is a pure function of its inputs, and the driver around it is synchronous: no clock, no chance,
-//! no IO, no threads, no order of a hash map. Production and simulation run the same code because of it. What computes
-//! the replicated state has no clock, no chance and no IO either: every node has to come to the same.
+//! The consensus core is a pure function of its inputs, and the driver around it is synchronous: no clock, no
+//! randomness, no IO, no threads, no order of a hash map. So production and simulation run the same code. The code that
+//! computes the replicated state has no clock, no randomness and no IO either: every node must compute the same.
 
 use super::facts::Fact;
 use super::tree::{Finding, Tree};
@@ -12,7 +12,7 @@ const CORE: [&str; 3] = [
     "host/raft/src/log.rs",
 ];
 
-/// What simulation runs beside the core, on ends of its own.
+/// Runs in the simulation too, with another disk, network and clock.
 const SIMULATED: [&str; 4] = [
     "host/raft/src/driver.rs",
     "host/raft/src/driver/",
@@ -20,11 +20,12 @@ const SIMULATED: [&str; 4] = [
     "host/raft/src/applier.rs",
 ];
 
-/// What computes the replicated state.
+/// Code that computes the replicated state.
 const REPLICATED: &str = "host/wasm/src/";
-/// But for this, of which nothing reaches that state: the guest's log looks at a clock to bound its lines; memory is mapped,
-/// and how long a freeze takes decides about the next; questions and snapshots run on threads, each with a copy.
-const BESIDE: [&str; 5] = [
+/// Except these files, which do not influence that state: the guest's log reads a clock to limit its lines; memory is
+/// mapped, and the duration of a freeze decides when the next one comes; queries and snapshots run on threads, each with
+/// a copy.
+const EXCEPT: [&str; 5] = [
     "host/wasm/src/guest_log.rs",
     "host/wasm/src/images/map.rs",
     "host/wasm/src/images/stopwatch.rs",
@@ -32,7 +33,7 @@ const BESIDE: [&str; 5] = [
     "host/wasm/src/recover/beside.rs",
 ];
 
-/// What differs between two runs, or reaches out of the process.
+/// Differs between two runs, or reaches out of the process.
 const IMPURE: [&str; 18] = [
     "std::time::Instant",
     "std::time::SystemTime",
@@ -54,11 +55,11 @@ const IMPURE: [&str; 18] = [
     "getrandom",
 ];
 
-/// Beyond that the core has no IO of any kind and shares nothing with another thread.
+/// The core, in addition, has no IO of any kind and shares nothing with another thread.
 const OF_THE_CORE: [&str; 4] = ["std::io", "std::sync", "std::cell", "tracing"];
 
-/// Modules of the library that the core must not know: they are around it.
-const AROUND: [&str; 6] = [
+/// Modules of the library that the core must not import: they are above it.
+const ABOVE: [&str; 6] = [
     "driver",
     "disk",
     "applier",
@@ -105,7 +106,7 @@ fn part_of(path: &str) -> Option<Part> {
         Some(Part::Core)
     } else if within(&SIMULATED) {
         Some(Part::Simulated)
-    } else if path.starts_with(REPLICATED) && !BESIDE.contains(&path) {
+    } else if path.starts_with(REPLICATED) && !EXCEPT.contains(&path) {
         Some(Part::Replicated)
     } else {
         None
@@ -120,7 +121,7 @@ fn objection(fact: &Fact, part: Part) -> Option<String> {
                 path.strip_prefix(start)
                     .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
             };
-            // A map that is only looked up in has no order; `host/docs/determinism.md` says which those are.
+            // A map that is only looked up in has no order; `host/docs/determinism.md` lists them.
             let looked_up = part == Part::Replicated && path.starts_with("std::collections");
             if IMPURE.iter().any(|start| starts(start)) && !looked_up {
                 return Some(format!(
@@ -129,14 +130,14 @@ fn objection(fact: &Fact, part: Part) -> Option<String> {
             }
             if part == Part::Core && OF_THE_CORE.iter().any(|start| starts(start)) {
                 return Some(format!(
-                    "the core does without `{path}`; ask for it in `Ready` and take the answer as an input"
+                    "the core must not use `{path}`; request it in `Ready` and take the result as an input"
                 ));
             }
-            let around = AROUND
+            let above = ABOVE
                 .iter()
                 .any(|module| starts(&format!("crate::{module}")));
-            (part == Part::Core && around)
-                .then(|| format!("the core must not know `{path}`, which is around it"))
+            (part == Part::Core && above)
+                .then(|| format!("the core must not import `{path}`, which is above it"))
         }
         Fact::Macro(name) if PRINTS.contains(&name.as_str()) => Some(format!(
             "`{name}!` is output; leave it out, or log it outside the core"
@@ -184,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn the_driver_may_share_but_not_wait() {
+    fn the_driver_may_share_memory_but_not_wait() {
         assert_eq!(planted("host/raft/src/driver.rs", "use std::sync::Arc;"), 0);
         assert_eq!(
             planted("host/raft/src/driver/queries.rs", "use tokio::time::sleep;"),
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_pure_is_not_found_and_tests_may_do_as_they_like() {
+    fn what_is_pure_is_not_found_and_tests_are_left_out() {
         let text = "use std::time::Duration;\nuse std::collections::BTreeMap;\n#[cfg(test)]\nmod tests { use std::fs; }";
         assert_eq!(planted("host/raft/src/raft.rs", text), 0);
         assert_eq!(

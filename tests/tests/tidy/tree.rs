@@ -1,4 +1,4 @@
-//! The files of the repository, and what a rule finds in them.
+//! The files of the repository, and findings in them.
 
 use std::fmt;
 use std::fs;
@@ -64,7 +64,7 @@ impl Source {
         self.path.ends_with(".rs")
     }
 
-    /// Whether all of it is test code: only tests include it, or its path says so.
+    /// Whether all of it is test code: only tests include it, or its path is one of tests.
     pub(crate) fn is_test(&self) -> bool {
         let apart = ["tests", "benches", "conformance"];
         let named = |part: &str| apart.contains(&part.trim_end_matches(".rs"));

@@ -15,15 +15,15 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::endpoint::Endpoint;
-use crate::error::{ApplyError, ConfigError, QueryError, RequestError};
-use crate::options::{ApplyOptions, ClientOptions, Consistency, Key, QueryOptions, key_header};
+use crate::error::{ApplyError, ClientConfigError, QueryError, RequestError};
+use crate::options::{ApplyOptions, ClientOptions, Key, QueryOptions, ReadConsistency, key_header};
 use crate::retry::{Replay, random_bits};
-use crate::status::NodeStatus;
-use crate::transport::{Answer, Call, Transport};
-use attempts::{CallError, Failed};
-pub use operate::{Changed, Transferred};
+use crate::status::NodeInfo;
+use crate::transport::{HttpCall, HttpReply, Transport};
+use attempts::{AttemptError, RetriesExhausted};
+pub use operate::{LeadershipMoved, MembersChanged};
 pub use upgrade::{
-    NodeProgress, UpgradeOptions, UpgradeProgress, UpgradeRecord, Upgraded, Upgrades,
+    EndedUpgrade, UpgradeDone, UpgradeHistory, UpgradeNodeProgress, UpgradeOptions, UpgradeProgress,
 };
 
 /// Longest module that is taken, in bytes.
@@ -31,7 +31,7 @@ const MAX_MODULE_BYTES: usize = 256 << 20;
 
 /// A command that was carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Applied {
+pub struct ApplyResponse {
     /// Index of its entry in the log.
     pub index: u64,
     /// The guest's reply.
@@ -40,21 +40,21 @@ pub struct Applied {
 
 /// A query that was answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answered {
+pub struct QueryResponse {
     /// The state that the answer describes is that after this entry.
     pub index: u64,
     /// The guest's answer.
-    pub answer: Bytes,
+    pub response: Bytes,
 }
 
 /// A client of one cluster. Cheap to clone; clones share connections. It needs a tokio runtime.
 #[derive(Clone, Debug)]
 pub struct Client {
-    shared: Arc<Shared>,
+    shared: Arc<ClientState>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct ClientState {
     endpoints: Vec<Endpoint>,
     options: ClientOptions,
     transport: Transport,
@@ -72,7 +72,7 @@ impl Client {
     ///
     /// # Errors
     /// Where there is no endpoint.
-    pub fn new(endpoints: impl IntoIterator<Item = Endpoint>) -> Result<Self, ConfigError> {
+    pub fn new(endpoints: impl IntoIterator<Item = Endpoint>) -> Result<Self, ClientConfigError> {
         Self::with_options(endpoints, ClientOptions::default())
     }
 
@@ -83,12 +83,12 @@ impl Client {
     pub fn with_options(
         endpoints: impl IntoIterator<Item = Endpoint>,
         options: ClientOptions,
-    ) -> Result<Self, ConfigError> {
+    ) -> Result<Self, ClientConfigError> {
         let endpoints: Vec<_> = endpoints.into_iter().collect();
         if endpoints.is_empty() {
-            return Err(ConfigError::NoEndpoints);
+            return Err(ClientConfigError::NoEndpoints);
         }
-        let shared = Shared {
+        let shared = ClientState {
             endpoints,
             transport: Transport::new(&options),
             options,
@@ -118,13 +118,13 @@ impl Client {
         &self,
         command: impl Into<Bytes>,
         options: &ApplyOptions,
-    ) -> Result<Applied, ApplyError> {
+    ) -> Result<ApplyResponse, ApplyError> {
         let key = match &options.idempotency_key {
             Key::Automatic => Some(self.make_key()),
             Key::Given(key) => Some(key.clone()),
             Key::None => None,
         };
-        let call = Call {
+        let call = HttpCall {
             method: Method::POST,
             target: "/v1/apply".into(),
             key: key.as_deref().map(key_header).transpose()?,
@@ -138,7 +138,7 @@ impl Client {
         };
         match self.call(&call, options.timeout, replay).await {
             Ok((endpoint, answer)) => answer::of_apply(&endpoint, answer, key),
-            Err(CallError { error, doubt }) => Err(match doubt {
+            Err(RetriesExhausted { error, doubt }) => Err(match doubt {
                 Some(cause) => ApplyError::OutcomeUnknown { key, cause },
                 None => ApplyError::NotApplied(error),
             }),
@@ -153,12 +153,12 @@ impl Client {
         &self,
         query: impl Into<Bytes>,
         options: &QueryOptions,
-    ) -> Result<Answered, QueryError> {
-        let call = Call {
+    ) -> Result<QueryResponse, QueryError> {
+        let call = HttpCall {
             method: Method::POST,
             target: match options.consistency {
-                Consistency::Linearizable => "/v1/query?consistency=linearizable".into(),
-                Consistency::Stale => "/v1/query?consistency=stale".into(),
+                ReadConsistency::Linearizable => "/v1/query?consistency=linearizable".into(),
+                ReadConsistency::Stale => "/v1/query?consistency=stale".into(),
             },
             key: None,
             body: query.into(),
@@ -175,7 +175,7 @@ impl Client {
     ///
     /// # Errors
     /// Where none answers.
-    pub async fn status(&self) -> Result<NodeStatus, RequestError> {
+    pub async fn status(&self) -> Result<NodeInfo, RequestError> {
         let call = get("/v1/status", self.shared.options.max_reply_bytes);
         let (endpoint, answer) = self
             .call(&call, self.shared.options.timeout, Replay::Safe)
@@ -188,7 +188,7 @@ impl Client {
     ///
     /// # Errors
     /// Where it does not answer.
-    pub async fn status_of(&self, endpoint: &Endpoint) -> Result<NodeStatus, RequestError> {
+    pub async fn status_of(&self, endpoint: &Endpoint) -> Result<NodeInfo, RequestError> {
         let call = get("/v1/status", self.shared.options.max_reply_bytes);
         let answer = self
             .call_one(endpoint, &call)
@@ -198,7 +198,7 @@ impl Client {
     }
 
     /// What each node says of itself, all asked at once, in the order of the endpoints.
-    pub async fn status_of_all(&self) -> Vec<(Endpoint, Result<NodeStatus, RequestError>)> {
+    pub async fn status_of_all(&self) -> Vec<(Endpoint, Result<NodeInfo, RequestError>)> {
         let mut asked = JoinSet::new();
         for (position, endpoint) in self.shared.endpoints.iter().enumerate() {
             let (client, endpoint) = (self.clone(), endpoint.clone());
@@ -228,7 +228,7 @@ impl Client {
         {
             Ok(answer) => Ok(answer.status == StatusCode::OK),
             // It answers 503, whatever the reason that it gives.
-            Err(Failed::Declined(_) | Failed::Unclear(..)) => Ok(false),
+            Err(AttemptError::Declined(_) | AttemptError::Unclear(..)) => Ok(false),
             Err(failed) => Err(self.error_of(failed)),
         }
     }
@@ -238,7 +238,7 @@ impl Client {
     pub async fn prefer_leader(&self) -> Option<Endpoint> {
         let answers = self.status_of_all().await;
         let leads =
-            |status: &NodeStatus| status.leader_id.as_deref() == Some(status.node_id.as_str());
+            |status: &NodeInfo| status.leader_id.as_deref() == Some(status.node_id.as_str());
         // A leader that was cut off may believe in itself for a while: the latest term is the true one.
         let leader = answers
             .into_iter()
@@ -256,7 +256,7 @@ impl Client {
     /// # Errors
     /// Where it does not answer, or could not take one.
     pub async fn snapshot(&self, endpoint: &Endpoint) -> Result<Bytes, RequestError> {
-        let call = Call {
+        let call = HttpCall {
             method: Method::POST,
             ..get("/v1/snapshot", self.shared.options.max_reply_bytes)
         };
@@ -287,7 +287,11 @@ impl Client {
     }
 
     /// Asks one node once.
-    async fn call_one(&self, endpoint: &Endpoint, call: &Call) -> Result<Answer, Failed> {
+    async fn call_one(
+        &self,
+        endpoint: &Endpoint,
+        call: &HttpCall,
+    ) -> Result<HttpReply, AttemptError> {
         attempts::attempt(
             &self.shared.transport,
             endpoint,
@@ -298,23 +302,23 @@ impl Client {
     }
 
     /// A failure of the one attempt that [`Self::call_one`] makes.
-    fn error_of(&self, failed: Failed) -> RequestError {
+    fn error_of(&self, failed: AttemptError) -> RequestError {
         failed.into_error(self.shared.options.timeout)
     }
 
     /// Asks one node after the other until there is an answer that another attempt would not change.
     async fn call(
         &self,
-        call: &Call,
+        call: &HttpCall,
         limit: Duration,
         replay: Replay,
-    ) -> Result<(Endpoint, Answer), CallError> {
+    ) -> Result<(Endpoint, HttpReply), RetriesExhausted> {
         attempts::call(&self.shared, call, Instant::now() + limit, limit, replay).await
     }
 }
 
-fn get(target: &'static str, max_reply_bytes: usize) -> Call {
-    Call {
+fn get(target: &'static str, max_reply_bytes: usize) -> HttpCall {
+    HttpCall {
         method: Method::GET,
         target: target.into(),
         key: None,

@@ -10,7 +10,7 @@ use crate::options::KeyError;
 
 /// A client can't be made.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum ConfigError {
+pub enum ClientConfigError {
     /// It would have nobody to ask.
     #[error("a client needs at least one endpoint; name the client address of a node")]
     NoEndpoints,

@@ -35,12 +35,13 @@ mod status;
 mod transport;
 
 pub use client::{
-    Answered, Applied, Changed, Client, NodeProgress, Transferred, UpgradeOptions, UpgradeProgress,
-    UpgradeRecord, Upgraded, Upgrades,
+    ApplyResponse, Client, EndedUpgrade, LeadershipMoved, MembersChanged, QueryResponse,
+    UpgradeDone, UpgradeHistory, UpgradeNodeProgress, UpgradeOptions, UpgradeProgress,
 };
 pub use endpoint::{Endpoint, EndpointError};
-pub use error::{ApplyError, ConfigError, QueryError, RequestError};
+pub use error::{ApplyError, ClientConfigError, QueryError, RequestError};
 pub use options::{
-    ApplyOptions, ClientOptions, Consistency, Key, KeyError, MAX_KEY_BYTES, Protocol, QueryOptions,
+    ApplyOptions, ClientOptions, Key, KeyError, MAX_KEY_BYTES, Protocol, QueryOptions,
+    ReadConsistency,
 };
-pub use status::{Member, ModuleStatus, NodeStatus, Role};
+pub use status::{MemberInfo, ModuleInfo, NodeInfo, NodeRole};

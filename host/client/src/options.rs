@@ -106,7 +106,7 @@ impl Default for ApplyOptions {
 
 /// How fresh an answer must be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Consistency {
+pub enum ReadConsistency {
     /// It sees every command that was answered before the query was sent.
     #[default]
     Linearizable,
@@ -118,7 +118,7 @@ pub enum Consistency {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueryOptions {
     /// How fresh the answer must be.
-    pub consistency: Consistency,
+    pub consistency: ReadConsistency,
     /// How long it may take in all, retries included. Default: 10 s.
     pub timeout: Duration,
 }
@@ -126,7 +126,7 @@ pub struct QueryOptions {
 impl Default for QueryOptions {
     fn default() -> Self {
         Self {
-            consistency: Consistency::default(),
+            consistency: ReadConsistency::default(),
             timeout: TIMEOUT,
         }
     }

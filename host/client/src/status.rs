@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 /// What a node is in its cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Role {
+pub enum NodeRole {
     /// It takes commands and replicates them.
     Leader,
     /// It follows a leader.
@@ -22,7 +22,7 @@ pub enum Role {
     Unknown,
 }
 
-impl fmt::Display for Role {
+impl fmt::Display for NodeRole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Leader => "leader",
@@ -36,7 +36,7 @@ impl fmt::Display for Role {
 
 /// A node of the cluster as another one sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Member {
+pub struct MemberInfo {
     /// Its name.
     pub node_id: String,
     /// Where its peers reach it.
@@ -50,7 +50,7 @@ pub struct Member {
 
 /// The module that a node runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ModuleStatus {
+pub struct ModuleInfo {
     /// The guest's name for itself.
     pub name: String,
     /// The guest's version of itself.
@@ -61,11 +61,11 @@ pub struct ModuleStatus {
 
 /// A node as it was when it answered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct NodeStatus {
+pub struct NodeInfo {
     /// Its name.
     pub node_id: String,
     /// What it is.
-    pub role: Role,
+    pub role: NodeRole,
     /// The latest term that it has seen.
     pub term: u64,
     /// Who leads, where it knows.
@@ -85,9 +85,9 @@ pub struct NodeStatus {
     /// Running hash over everything applied, in hexadecimal: equal on all nodes at an applied index.
     pub state_hash: String,
     /// All nodes of the cluster.
-    pub members: Vec<Member>,
+    pub members: Vec<MemberInfo>,
     /// What runs on it.
-    pub state_machine: ModuleStatus,
+    pub state_machine: ModuleInfo,
     /// How long it has been running, in milliseconds.
     pub uptime_ms: u64,
     /// Version of the host.

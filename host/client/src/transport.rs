@@ -24,7 +24,7 @@ const IDLE: Duration = Duration::from_secs(20);
 
 /// What is sent. The same for every attempt.
 #[derive(Clone, Debug)]
-pub(crate) struct Call {
+pub(crate) struct HttpCall {
     pub(crate) method: Method,
     /// Path and query.
     pub(crate) target: Cow<'static, str>,
@@ -36,7 +36,7 @@ pub(crate) struct Call {
 
 /// What came back, of whatever status.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct HttpReply {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
@@ -80,10 +80,10 @@ impl Transport {
     pub(crate) async fn exchange(
         &self,
         endpoint: &Endpoint,
-        call: &Call,
+        call: &HttpCall,
         limit: Duration,
         node_timeout: Duration,
-    ) -> Result<Answer, ExchangeError> {
+    ) -> Result<HttpReply, ExchangeError> {
         let request = request(endpoint, call, node_timeout)?;
         match tokio::time::timeout(limit, self.send(request, call.max_reply_bytes)).await {
             Ok(result) => result,
@@ -95,7 +95,7 @@ impl Transport {
         &self,
         request: Request<Full<Bytes>>,
         max_reply_bytes: usize,
-    ) -> Result<Answer, ExchangeError> {
+    ) -> Result<HttpReply, ExchangeError> {
         let response = self.http.request(request).await.map_err(|error| {
             if error.is_connect() {
                 ExchangeError::NotConnected(root_cause(&error))
@@ -114,7 +114,7 @@ impl Transport {
                     ExchangeError::Broken(causes(error.as_ref()))
                 }
             })?;
-        Ok(Answer {
+        Ok(HttpReply {
             status: head.status,
             headers: head.headers,
             body: body.to_bytes(),
@@ -124,7 +124,7 @@ impl Transport {
 
 fn request(
     endpoint: &Endpoint,
-    call: &Call,
+    call: &HttpCall,
     node_timeout: Duration,
 ) -> Result<Request<Full<Bytes>>, ExchangeError> {
     let not_sent = |error: hyper::http::Error| ExchangeError::NotConnected(causes(&error));

@@ -11,7 +11,7 @@ mod template;
 
 use std::time::Duration;
 
-use oarlock_client::{Client, NodeStatus};
+use oarlock_client::{Client, NodeInfo};
 
 use crate::cli::BenchArgs;
 use crate::command::{connect, refused, write_out};
@@ -62,7 +62,7 @@ async fn run(args: BenchArgs) -> Result<(), Failure> {
     report.verdict()
 }
 
-fn plan(args: &BenchArgs, client: &Client, status: &NodeStatus) -> Result<LoadPlan, Failure> {
+fn plan(args: &BenchArgs, client: &Client, status: &NodeInfo) -> Result<LoadPlan, Failure> {
     let size = usize::try_from(args.size).map_err(Failure::usage)?;
     let text = match &args.command {
         Some(text) => text.as_str(),
@@ -80,7 +80,7 @@ fn plan(args: &BenchArgs, client: &Client, status: &NodeStatus) -> Result<LoadPl
     })
 }
 
-fn no_template(status: &NodeStatus, query: bool) -> Failure {
+fn no_template(status: &NodeInfo, query: bool) -> Failure {
     let what = if query { "query" } else { "command" };
     Failure::usage(format!(
         "there is no default {what} for the state machine {:?}; give one with --command, such as \

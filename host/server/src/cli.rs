@@ -35,12 +35,12 @@ pub(crate) use upgrade::UpgradeArgs;
 pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: CliCommand,
 }
 
 /// What can be done.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum CliCommand {
     /// Run three nodes in this process and show what they do.
     Demo(DemoArgs),
     /// Run one node of a cluster; with no flags, a cluster of one with the built-in task queue.
@@ -312,7 +312,7 @@ pub(crate) struct SnapshotArgs {
 #[derive(Debug)]
 pub(crate) struct Invocation {
     /// What to do.
-    pub(crate) command: Command,
+    pub(crate) command: CliCommand,
     /// Where settings came from, for errors about them.
     pub(crate) origins: Origins,
 }

@@ -20,7 +20,7 @@ pub(crate) use check::check;
 pub(crate) use connect::{connect, refused};
 pub(crate) use members::{members, transfer_leader};
 pub(crate) use new::new;
-pub(crate) use output::{Closed, Output, endpoint_list, print_safely, write_out};
+pub(crate) use output::{Output, OutputClosed, endpoint_list, print_safely, write_out};
 pub(crate) use query::query;
 pub(crate) use snapshot::snapshot;
 pub(crate) use status::{as_text, gather, status};

@@ -20,7 +20,7 @@ use crate::exit::Failure;
 use crate::logging;
 use crate::serve::Signals;
 use crate::settings::GuestSource;
-use cluster::{DemoCluster, Plan};
+use cluster::{DemoCluster, DemoPlan};
 use screen::Screen;
 
 /// How the demo ends before its end.
@@ -32,8 +32,8 @@ enum Stop {
     Failed(Failure),
 }
 
-impl From<crate::command::Closed> for Stop {
-    fn from(_: crate::command::Closed) -> Self {
+impl From<crate::command::OutputClosed> for Stop {
+    fn from(_: crate::command::OutputClosed) -> Self {
         Self::Closed
     }
 }
@@ -67,7 +67,7 @@ pub(crate) fn demo(args: DemoArgs, origins: &Origins) -> Result<(), Failure> {
 async fn run(args: DemoArgs) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
     let mut screen = Screen::new(anstream::stdout(), program());
-    let plan = Plan {
+    let plan = DemoPlan {
         nodes: args.nodes,
         base_port: Some(args.base_port).filter(|base| *base > 0),
         guest: args

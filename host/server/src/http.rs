@@ -44,7 +44,7 @@ use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::settings::HttpSettings;
-use crate::settings::cluster::Member;
+use crate::settings::cluster::ClusterPeer;
 use crate::upgrades::Watched;
 
 use error::ApiError;
@@ -61,7 +61,7 @@ pub(crate) struct App {
     /// Upgrades of the guest.
     pub(crate) upgrades: Watched,
     /// The nodes that the settings name.
-    pub(crate) members: Vec<Member>,
+    pub(crate) members: Vec<ClusterPeer>,
     /// Where clients reach this node.
     pub(crate) client_addr: String,
     /// What the guest may use.

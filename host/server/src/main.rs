@@ -42,7 +42,7 @@ mod wall_clock;
 use std::io::Write;
 use std::process::ExitCode;
 
-use cli::{Command, Invocation, ParseError};
+use cli::{CliCommand, Invocation, ParseError};
 use exit::Failure;
 
 /// A node allocates in many threads at once, a little for each command. With the system's own allocator a put takes a
@@ -73,17 +73,17 @@ fn main() -> ExitCode {
 fn run(invocation: Invocation) -> Result<(), Failure> {
     let Invocation { command, origins } = invocation;
     match command {
-        Command::Serve(args) => serve::serve(*args, &origins),
-        Command::Check(args) => command::check(args),
-        Command::Apply(args) => command::apply(args),
-        Command::Query(args) => command::query(args),
-        Command::Status(args) => command::status(args),
-        Command::Snapshot(args) => command::snapshot(args),
-        Command::Members(args) => command::members(args),
-        Command::TransferLeader(args) => command::transfer_leader(args),
-        Command::New(args) => command::new(args),
-        Command::Upgrade(args) => command::upgrade(args),
-        Command::Bench(args) => bench::bench(args),
-        Command::Demo(args) => demo::demo(args, &origins),
+        CliCommand::Serve(args) => serve::serve(*args, &origins),
+        CliCommand::Check(args) => command::check(args),
+        CliCommand::Apply(args) => command::apply(args),
+        CliCommand::Query(args) => command::query(args),
+        CliCommand::Status(args) => command::status(args),
+        CliCommand::Snapshot(args) => command::snapshot(args),
+        CliCommand::Members(args) => command::members(args),
+        CliCommand::TransferLeader(args) => command::transfer_leader(args),
+        CliCommand::New(args) => command::new(args),
+        CliCommand::Upgrade(args) => command::upgrade(args),
+        CliCommand::Bench(args) => bench::bench(args),
+        CliCommand::Demo(args) => demo::demo(args, &origins),
     }
 }

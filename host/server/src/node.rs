@@ -23,7 +23,7 @@ use crate::http::{self, App, Server};
 use crate::metrics::Metrics;
 use crate::quarantine::{self, Record, RecordError};
 use crate::readiness::{self, Readiness};
-use crate::settings::cluster::Member;
+use crate::settings::cluster::ClusterPeer;
 use crate::settings::{HostPort, ServeSettings};
 use crate::timekeeper::{self, Alarm};
 use crate::upgrades::{self, Watched};
@@ -323,7 +323,7 @@ fn raft_config(settings: &ServeSettings, peer_addr: SocketAddr) -> RaftConfig {
     RaftConfig {
         node_id: format!("{}@{}", settings.node_id, own_addr(settings, peer_addr)),
         peers: others
-            .map(|Member { node_id, addr }| format!("{node_id}@{addr}"))
+            .map(|ClusterPeer { node_id, addr }| format!("{node_id}@{addr}"))
             .collect(),
         ..settings.raft.clone()
     }
@@ -338,7 +338,7 @@ fn own_addr(settings: &ServeSettings, peer_addr: SocketAddr) -> String {
 }
 
 /// All nodes; where this one's port was left to the operating system, the one that it got.
-fn members(settings: &ServeSettings, peer_addr: SocketAddr) -> Vec<Member> {
+fn members(settings: &ServeSettings, peer_addr: SocketAddr) -> Vec<ClusterPeer> {
     let mut members = settings.cluster.members().to_vec();
     for member in members
         .iter_mut()

@@ -16,8 +16,8 @@ use thiserror::Error;
 use crate::cli::{Origins, ServeArgs};
 use crate::exit::Failure;
 
-pub(crate) use address::{AddressError, HostPort};
-pub(crate) use cluster::{Cluster, ClusterError};
+pub(crate) use address::{HostPort, ListenAddressError};
+pub(crate) use cluster::{ClusterError, ClusterSpec};
 
 /// Name of a node that is alone and was given none.
 const LONE_NODE: &str = "node1";
@@ -87,7 +87,7 @@ pub(crate) struct ServeSettings {
     /// Where it serves clients.
     pub(crate) client_addr: HostPort,
     /// All nodes, this one among them.
-    pub(crate) cluster: Cluster,
+    pub(crate) cluster: ClusterSpec,
     /// Name of the cluster; empty for a node that learns it when it is added.
     pub(crate) cluster_id: String,
     /// It waits to be added.
@@ -120,7 +120,7 @@ pub(crate) enum SettingsError {
     Cluster(#[from] ClusterError),
     /// `--peer-addr` or `--client-addr`.
     #[error(transparent)]
-    Address(#[from] AddressError),
+    Address(#[from] ListenAddressError),
     /// `--node-id`: missing where there is a cluster.
     #[error(
         "there are {nodes} nodes in the cluster, and none is named as this one; add --node-id with one of {known}"
@@ -180,7 +180,7 @@ impl ServeSettings {
     /// # Errors
     /// The cluster has no node of that name.
     pub(crate) fn of_cluster(
-        cluster: Cluster,
+        cluster: ClusterSpec,
         node_id: &str,
         client_addr: HostPort,
         data_dir: PathBuf,
@@ -240,7 +240,7 @@ impl ServeSettings {
         let alone = args.cluster.is_none() && !args.join;
         let (node_id, cluster) = match &args.cluster {
             Some(list) if args.join => {
-                let cluster: Cluster = list
+                let cluster: ClusterSpec = list
                     .parse()
                     .map_err(SettingsError::from)
                     .map_err(blame("cluster", origins))?;
@@ -253,7 +253,7 @@ impl ServeSettings {
             None => alone_cluster(args.node_id.as_deref(), peer_addr.clone())
                 .map_err(blame("node-id", origins))?,
             Some(list) => {
-                let cluster: Cluster = list
+                let cluster: ClusterSpec = list
                     .parse()
                     .map_err(SettingsError::from)
                     .map_err(blame("cluster", origins))?;
@@ -312,7 +312,7 @@ fn blame<'o>(flag: &'static str, origins: &'o Origins) -> impl Fn(SettingsError)
 fn alone_cluster(
     node_id: Option<&str>,
     peer_addr: Option<HostPort>,
-) -> Result<(String, Cluster), SettingsError> {
+) -> Result<(String, ClusterSpec), SettingsError> {
     let node_id = node_id.unwrap_or(LONE_NODE);
     if !is_valid_id(node_id) || node_id.contains('=') {
         return Err(SettingsError::NodeId(node_id.to_owned()));
@@ -321,19 +321,19 @@ fn alone_cluster(
         Some(addr) => addr,
         None => PEER_ADDR.parse()?,
     };
-    Ok((node_id.to_owned(), Cluster::alone(node_id, peer_addr)))
+    Ok((node_id.to_owned(), ClusterSpec::alone(node_id, peer_addr)))
 }
 
 /// A node that waits to be added has a name and an address of its own, and knows nobody.
 fn joining(
     node_id: Option<&str>,
     peer_addr: Option<HostPort>,
-) -> Result<(String, Cluster), SettingsError> {
+) -> Result<(String, ClusterSpec), SettingsError> {
     let node_id = node_id.ok_or(SettingsError::NamelessJoin)?;
     alone_cluster(Some(node_id), peer_addr)
 }
 
-fn choose_node(node_id: Option<&str>, cluster: &Cluster) -> Result<String, SettingsError> {
+fn choose_node(node_id: Option<&str>, cluster: &ClusterSpec) -> Result<String, SettingsError> {
     if let Some(node_id) = node_id {
         return Ok(node_id.to_owned());
     }

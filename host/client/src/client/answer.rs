@@ -5,10 +5,10 @@ use hyper::StatusCode;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{Answered, Applied};
+use super::{ApplyResponse, QueryResponse};
 use crate::endpoint::Endpoint;
 use crate::error::{ApplyError, QueryError, RequestError};
-use crate::transport::Answer;
+use crate::transport::HttpReply;
 
 /// Most of a node's words that an error repeats, in characters.
 const MAX_WORDS: usize = 2_000;
@@ -24,7 +24,7 @@ pub(super) struct HostError {
 }
 
 #[derive(Deserialize)]
-struct ErrorBody {
+struct HostErrorBody {
     error: HostError,
 }
 
@@ -45,7 +45,7 @@ impl HostError {
 
 /// Reads the body of an error.
 pub(super) fn host_error(body: &[u8]) -> Option<HostError> {
-    serde_json::from_slice::<ErrorBody>(body)
+    serde_json::from_slice::<HostErrorBody>(body)
         .ok()
         .map(|body| body.error)
 }
@@ -53,12 +53,12 @@ pub(super) fn host_error(body: &[u8]) -> Option<HostError> {
 /// The answer to a command.
 pub(super) fn of_apply(
     endpoint: &Endpoint,
-    answer: Answer,
+    answer: HttpReply,
     key: Option<String>,
-) -> Result<Applied, ApplyError> {
+) -> Result<ApplyResponse, ApplyError> {
     match answer.status {
         StatusCode::OK => match index_of(endpoint, &answer) {
-            Ok(index) => Ok(Applied {
+            Ok(index) => Ok(ApplyResponse {
                 index,
                 reply: answer.body,
             }),
@@ -86,11 +86,14 @@ pub(super) fn of_apply(
 }
 
 /// The answer to a query.
-pub(super) fn of_query(endpoint: &Endpoint, answer: Answer) -> Result<Answered, QueryError> {
+pub(super) fn of_query(
+    endpoint: &Endpoint,
+    answer: HttpReply,
+) -> Result<QueryResponse, QueryError> {
     match answer.status {
-        StatusCode::OK => Ok(Answered {
+        StatusCode::OK => Ok(QueryResponse {
             index: index_of(endpoint, &answer)?,
-            answer: answer.body,
+            response: answer.body,
         }),
         StatusCode::UNPROCESSABLE_ENTITY => Err(QueryError::Refused(answer.body)),
         status => match (status, host_error(&answer.body)) {
@@ -106,7 +109,7 @@ pub(super) fn of_query(endpoint: &Endpoint, answer: Answer) -> Result<Answered, 
 }
 
 /// The body of an answer of 200; anything else as an error.
-pub(super) fn expect_ok(endpoint: &Endpoint, answer: Answer) -> Result<Bytes, RequestError> {
+pub(super) fn expect_ok(endpoint: &Endpoint, answer: HttpReply) -> Result<Bytes, RequestError> {
     match answer.status {
         StatusCode::OK => Ok(answer.body),
         status => Err(unexpected(endpoint, status, host_error(&answer.body))),
@@ -145,7 +148,7 @@ fn unexpected(endpoint: &Endpoint, status: StatusCode, told: Option<HostError>) 
     }
 }
 
-fn index_of(endpoint: &Endpoint, answer: &Answer) -> Result<u64, RequestError> {
+fn index_of(endpoint: &Endpoint, answer: &HttpReply) -> Result<u64, RequestError> {
     let malformed = |message: &str| RequestError::Malformed {
         endpoint: endpoint.clone(),
         message: message.to_owned(),

@@ -6,15 +6,15 @@ use std::time::Duration;
 use hyper::StatusCode;
 use tokio::time::Instant;
 
-use super::{Shared, answer};
+use super::{ClientState, answer};
 use crate::endpoint::Endpoint;
 use crate::error::RequestError;
 use crate::retry::{LEAST_ATTEMPT, Replay, Rounds, node_timeout, random_bits, share};
-use crate::transport::{Answer, Call, ExchangeError, Transport};
+use crate::transport::{ExchangeError, HttpCall, HttpReply, Transport};
 
 /// All attempts failed.
 #[derive(Debug)]
-pub(super) struct CallError {
+pub(super) struct RetriesExhausted {
     /// What says most about why.
     pub(super) error: RequestError,
     /// The last attempt at which a node may have taken the request, if there was any.
@@ -23,7 +23,7 @@ pub(super) struct CallError {
 
 /// One attempt failed.
 #[derive(Clone, Debug)]
-pub(super) enum Failed {
+pub(super) enum AttemptError {
     /// Nothing was sent.
     NotConnected(Endpoint, String),
     /// It was sent, and the connection broke.
@@ -40,7 +40,7 @@ pub(super) enum Failed {
     GaveUp(String),
 }
 
-impl Failed {
+impl AttemptError {
     fn may_be_carried_out(&self) -> bool {
         match self {
             Self::NotConnected(..) | Self::Declined(_) => false,
@@ -76,23 +76,23 @@ impl Failed {
 pub(super) async fn attempt(
     transport: &Transport,
     endpoint: &Endpoint,
-    call: &Call,
+    call: &HttpCall,
     limit: Duration,
-) -> Result<Answer, Failed> {
+) -> Result<HttpReply, AttemptError> {
     let answer = match transport
         .exchange(endpoint, call, limit, node_timeout(limit))
         .await
     {
         Ok(answer) => answer,
         Err(ExchangeError::NotConnected(message)) => {
-            return Err(Failed::NotConnected(endpoint.clone(), message));
+            return Err(AttemptError::NotConnected(endpoint.clone(), message));
         }
         Err(ExchangeError::Broken(message)) => {
-            return Err(Failed::Broken(endpoint.clone(), message));
+            return Err(AttemptError::Broken(endpoint.clone(), message));
         }
-        Err(ExchangeError::Silent) => return Err(Failed::Silent(endpoint.clone())),
+        Err(ExchangeError::Silent) => return Err(AttemptError::Silent(endpoint.clone())),
         Err(ExchangeError::Unreadable(message)) => {
-            return Err(Failed::Malformed(endpoint.clone(), message));
+            return Err(AttemptError::Malformed(endpoint.clone(), message));
         }
     };
     match answer.status {
@@ -104,9 +104,9 @@ pub(super) async fn attempt(
     }
 }
 
-fn declined(endpoint: &Endpoint, answer: Answer) -> Failed {
+fn declined(endpoint: &Endpoint, answer: HttpReply) -> AttemptError {
     let Some(told) = answer::host_error(&answer.body) else {
-        return Failed::Unclear(
+        return AttemptError::Unclear(
             endpoint.clone(),
             format!(
                 "HTTP {} without an error of the host",
@@ -117,27 +117,27 @@ fn declined(endpoint: &Endpoint, answer: Answer) -> Failed {
     let message = told.text();
     match (answer.status, told.code.as_str()) {
         (StatusCode::TOO_MANY_REQUESTS | StatusCode::INSUFFICIENT_STORAGE, _) => {
-            Failed::Declined(RequestError::Overloaded { message })
+            AttemptError::Declined(RequestError::Overloaded { message })
         }
         (StatusCode::SERVICE_UNAVAILABLE, "no_leader") => {
-            Failed::Declined(RequestError::NoLeader { message })
+            AttemptError::Declined(RequestError::NoLeader { message })
         }
         // Stopping, say: the node took it, and what became of it is not known.
         (StatusCode::SERVICE_UNAVAILABLE, code) => {
-            Failed::Unclear(endpoint.clone(), format!("{message} ({code})"))
+            AttemptError::Unclear(endpoint.clone(), format!("{message} ({code})"))
         }
-        _ => Failed::GaveUp(message),
+        _ => AttemptError::GaveUp(message),
     }
 }
 
 /// Asks one node after the other until there is an answer that another attempt would not change, or `deadline`.
 pub(super) async fn call(
-    shared: &Shared,
-    call: &Call,
+    shared: &ClientState,
+    call: &HttpCall,
     deadline: Instant,
     waited: Duration,
     replay: Replay,
-) -> Result<(Endpoint, Answer), CallError> {
+) -> Result<(Endpoint, HttpReply), RetriesExhausted> {
     let endpoints = &shared.endpoints;
     let mut rounds = Rounds::new(shared.preferred.load(Ordering::Relaxed), endpoints.len());
     let mut refusals = Refusals::new(endpoints.len());
@@ -161,17 +161,17 @@ pub(super) async fn call(
             doubt = Some(failed.clone());
         }
         let pause = rounds.advance(random_bits(position as u64));
-        let final_answer = matches!(failed, Failed::Malformed(..))
+        let final_answer = matches!(failed, AttemptError::Malformed(..))
             || (doubt.is_some() && replay == Replay::OnlyUnsent);
         let nobody_there =
             shared.options.fail_fast && rounds.all_were_asked() && refusals.are_everywhere();
         // A node that answered says more than one that is not there.
-        if !matches!(failed, Failed::NotConnected(..)) {
+        if !matches!(failed, AttemptError::NotConnected(..)) {
             words = Some(failed);
         }
         if final_answer || nobody_there || Instant::now() + pause + LEAST_ATTEMPT >= deadline {
             let told = words.filter(|_| !refusals.are_everywhere());
-            return Err(CallError {
+            return Err(RetriesExhausted {
                 error: told.map_or_else(|| refusals.error(), |failed| failed.into_error(waited)),
                 doubt: doubt.map(|failed| failed.into_error(waited)),
             });
@@ -188,9 +188,9 @@ impl Refusals {
         Self(vec![None; endpoints])
     }
 
-    fn note(&mut self, position: usize, failed: &Failed) {
+    fn note(&mut self, position: usize, failed: &AttemptError) {
         self.0[position] = match failed {
-            Failed::NotConnected(endpoint, message) => Some(format!("{endpoint}: {message}")),
+            AttemptError::NotConnected(endpoint, message) => Some(format!("{endpoint}: {message}")),
             _ => None,
         };
     }

@@ -12,21 +12,21 @@ use serde_json::{Value, json};
 use super::{Client, answer};
 use crate::error::RequestError;
 use crate::retry::Replay;
-use crate::status::Member;
-use crate::transport::Call;
+use crate::status::MemberInfo;
+use crate::transport::HttpCall;
 
 /// A change of the members that is committed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Changed {
+pub struct MembersChanged {
     /// The entry by which it is in force, or a later one.
     pub index: u64,
     /// The members, as the node that was asked knows them; it may hear of the change a moment later.
-    pub members: Vec<Member>,
+    pub members: Vec<MemberInfo>,
 }
 
 /// Leadership that was transferred.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Transferred {
+pub struct LeadershipMoved {
     /// Who leads, as far as the node that was asked knows.
     pub leader_id: Option<String>,
     /// In which term.
@@ -43,7 +43,7 @@ impl Client {
         node_id: &str,
         peer_addr: &str,
         voter: bool,
-    ) -> Result<Changed, RequestError> {
+    ) -> Result<MembersChanged, RequestError> {
         let body = json!({"node_id": node_id, "peer_addr": peer_addr, "voter": voter});
         self.order(Method::POST, "/v1/members".to_owned(), Some(body))
             .await
@@ -58,7 +58,7 @@ impl Client {
         old: &str,
         node_id: &str,
         peer_addr: &str,
-    ) -> Result<Changed, RequestError> {
+    ) -> Result<MembersChanged, RequestError> {
         let body = json!({"node_id": node_id, "peer_addr": peer_addr, "replaces": old});
         self.order(Method::POST, "/v1/members".to_owned(), Some(body))
             .await
@@ -68,7 +68,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::add_member`]; `not_caught_up` says how far it is behind.
-    pub async fn promote_member(&self, node_id: &str) -> Result<Changed, RequestError> {
+    pub async fn promote_member(&self, node_id: &str) -> Result<MembersChanged, RequestError> {
         let target = format!("/v1/members/{}/promote", encoded(node_id));
         self.order(Method::POST, target, None).await
     }
@@ -77,7 +77,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::add_member`].
-    pub async fn remove_member(&self, node_id: &str) -> Result<Changed, RequestError> {
+    pub async fn remove_member(&self, node_id: &str) -> Result<MembersChanged, RequestError> {
         let target = format!("/v1/members/{}", encoded(node_id));
         self.order(Method::DELETE, target, None).await
     }
@@ -86,7 +86,7 @@ impl Client {
     ///
     /// # Errors
     /// Where no node answers, or the leader refuses or goes on: the code says why, as in `transfer_failed`.
-    pub async fn transfer_leader(&self, to: Option<&str>) -> Result<Transferred, RequestError> {
+    pub async fn transfer_leader(&self, to: Option<&str>) -> Result<LeadershipMoved, RequestError> {
         let body = json!({ "to": to });
         self.order(Method::POST, "/v1/leader/transfer".to_owned(), Some(body))
             .await
@@ -98,7 +98,7 @@ impl Client {
         target: String,
         body: Option<Value>,
     ) -> Result<T, RequestError> {
-        let call = Call {
+        let call = HttpCall {
             method,
             target: target.into(),
             key: None,

@@ -11,8 +11,8 @@ use super::operate::encoded;
 use super::{Client, answer, get};
 use crate::error::RequestError;
 use crate::retry::Replay;
-use crate::status::ModuleStatus;
-use crate::transport::Call;
+use crate::status::ModuleInfo;
+use crate::transport::HttpCall;
 
 /// What an answer may take beyond the time that voters are given.
 const GRACE: Duration = Duration::from_secs(15);
@@ -30,7 +30,7 @@ pub struct UpgradeOptions {
 
 /// A module that runs, or that would.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Upgraded {
+pub struct UpgradeDone {
     /// Its digest.
     pub sha256: String,
     /// Its name for itself.
@@ -45,15 +45,15 @@ pub struct Upgraded {
 
 /// What a node knows of upgrades.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Upgrades {
+pub struct UpgradeHistory {
     /// Rises with each change on that node.
     pub revision: u64,
     /// What runs.
-    pub state_machine: ModuleStatus,
+    pub state_machine: ModuleInfo,
     /// The upgrade under way.
     pub upgrade: Option<UpgradeProgress>,
     /// Those that have ended, the latest first.
-    pub history: Vec<UpgradeRecord>,
+    pub history: Vec<EndedUpgrade>,
 }
 
 /// An upgrade under way.
@@ -74,12 +74,12 @@ pub struct UpgradeProgress {
     /// When it is given up, in milliseconds of the cluster's time.
     pub deadline_ms: u64,
     /// How far each node is.
-    pub nodes: BTreeMap<String, NodeProgress>,
+    pub nodes: BTreeMap<String, UpgradeNodeProgress>,
 }
 
 /// How far a node is in an upgrade.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NodeProgress {
+pub struct UpgradeNodeProgress {
     /// `waiting`, `ready` or `refused`.
     pub state: String,
     /// Digest of the state that the new module came to there.
@@ -92,7 +92,7 @@ pub struct NodeProgress {
 
 /// An upgrade that has ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UpgradeRecord {
+pub struct EndedUpgrade {
     /// The entry that began it.
     pub index: u64,
     /// The entry that ended it: from there on an activated module runs.
@@ -110,6 +110,7 @@ pub struct UpgradeRecord {
     /// `activated`, `tried_out`, or why it was given up.
     pub end: String,
     /// Why the upgrade ended this way, as a text.
+    #[serde(alias = "words")]
     pub message: String,
 }
 
@@ -124,14 +125,14 @@ impl Client {
         &self,
         module: impl Into<Bytes>,
         options: &UpgradeOptions,
-    ) -> Result<Upgraded, RequestError> {
+    ) -> Result<UpgradeDone, RequestError> {
         let target = format!(
             "/v1/state-machine?dry_run={}&wait_ms={}&by={}",
             options.dry_run,
             options.wait.as_millis(),
             encoded(&options.by),
         );
-        let call = Call {
+        let call = HttpCall {
             method: Method::POST,
             target: target.into(),
             key: None,
@@ -151,7 +152,7 @@ impl Client {
     ///
     /// # Errors
     /// Where no node answers.
-    pub async fn upgrades(&self, after: Option<u64>) -> Result<Upgrades, RequestError> {
+    pub async fn upgrades(&self, after: Option<u64>) -> Result<UpgradeHistory, RequestError> {
         let mut call = get("/v1/upgrades", self.shared.options.max_reply_bytes);
         if let Some(revision) = after {
             call.target = format!("/v1/upgrades?after={revision}").into();

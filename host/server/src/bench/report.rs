@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use oarlock_client::load::tally::{LoadErrorKind, LoadTally};
-use oarlock_client::{Endpoint, NodeStatus};
+use oarlock_client::{Endpoint, NodeInfo};
 use serde_json::{Map, Value, json};
 
 use super::disk::{APPEND_BYTES, DiskFigures};
@@ -32,7 +32,7 @@ impl Report {
     /// Of a plan and what its load counted.
     pub(super) fn new(
         plan: &LoadPlan,
-        status: &NodeStatus,
+        status: &NodeInfo,
         tally: LoadTally,
         disk: Option<DiskFigures>,
     ) -> Self {

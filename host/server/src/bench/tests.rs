@@ -7,12 +7,12 @@ use super::load::{self, LoadPlan};
 use super::plan;
 use super::report::Report;
 use super::template::Template;
-use crate::cli::{BenchArgs, Cli, Command};
+use crate::cli::{BenchArgs, Cli, CliCommand};
 use crate::demo::tests::{guest, start};
 use crate::settings::GuestSource;
 
 fn args(flags: &[&str]) -> BenchArgs {
-    let Command::Bench(args) = Cli::try_parse_from(["oarlock", "bench"].iter().chain(flags))
+    let CliCommand::Bench(args) = Cli::try_parse_from(["oarlock", "bench"].iter().chain(flags))
         .unwrap()
         .command
     else {

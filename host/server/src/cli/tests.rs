@@ -38,7 +38,7 @@ fn with_file(
 
 fn serve_args(words: Vec<String>) -> ServeArgs {
     match Cli::try_parse_from(words).expect("valid").command {
-        Command::Serve(args) => *args,
+        CliCommand::Serve(args) => *args,
         other => panic!("{other:?}"),
     }
 }
@@ -116,7 +116,7 @@ fn settings_of_a_file_reach_client_commands_too() {
     let file = "endpoints = \"a:1,b:2\"\njson = true\ntimeout_ms = 5";
     let (words, _) = with_file(&["oarlock", "status"], file, &[]).expect("valid");
     match Cli::try_parse_from(words).expect("valid").command {
-        Command::Status(args) => {
+        CliCommand::Status(args) => {
             assert_eq!(args.endpoint.endpoints, ["a:1", "b:2"]);
             assert_eq!(args.endpoint.timeout_ms, 5);
             assert!(args.json);

@@ -1,6 +1,6 @@
 //! `oarlock members` and `oarlock transfer-leader`.
 
-use oarlock_client::{Changed, Client, Member, RequestError};
+use oarlock_client::{Client, MemberInfo, MembersChanged, RequestError};
 use serde_json::json;
 
 use super::connect::{block_on, connect, refused};
@@ -40,7 +40,7 @@ async fn run(args: MembersArgs) -> Result<(), Failure> {
     write_out(std::io::stdout().lock(), line.as_bytes())
 }
 
-fn words(command: &MembersCommand, changed: &Changed) -> String {
+fn words(command: &MembersCommand, changed: &MembersChanged) -> String {
     let index = changed.index;
     match command {
         MembersCommand::List => String::new(),
@@ -72,7 +72,7 @@ async fn list(client: &Client, json: bool) -> Result<(), Failure> {
     print_coloured(&text)
 }
 
-fn table(members: &[Member], leader: Option<&str>) -> Table {
+fn table(members: &[MemberInfo], leader: Option<&str>) -> Table {
     let mut table = Table::new(&[
         ("NODE", Align::Left),
         ("ROLE", Align::Left),

@@ -13,7 +13,7 @@ use crate::exit::Failure;
 
 /// The reader has gone away: there is nobody to tell anything more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Closed;
+pub(crate) struct OutputClosed;
 
 /// Lines for a reader who may go away in between.
 pub(crate) struct Output<W> {
@@ -30,11 +30,11 @@ impl<W: Write> Output<W> {
     ///
     /// # Errors
     /// The reader has gone away.
-    pub(crate) fn line(&mut self, text: impl Display) -> Result<(), Closed> {
+    pub(crate) fn line(&mut self, text: impl Display) -> Result<(), OutputClosed> {
         // Whatever keeps words from being written, nobody reads them.
         writeln!(self.to, "{text}")
             .and_then(|()| self.to.flush())
-            .map_err(|_| Closed)
+            .map_err(|_| OutputClosed)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use oarlock_client::{Consistency, QueryError, QueryOptions};
+use oarlock_client::{QueryError, QueryOptions, ReadConsistency};
 
 use super::connect::{block_on, connect, refused};
 use super::{input, output};
@@ -22,8 +22,8 @@ async fn run(args: QueryArgs) -> Result<(), Failure> {
     let client = connect(&args.endpoint)?;
     let options = QueryOptions {
         consistency: match args.consistency {
-            ConsistencyArg::Linearizable => Consistency::Linearizable,
-            ConsistencyArg::Stale => Consistency::Stale,
+            ConsistencyArg::Linearizable => ReadConsistency::Linearizable,
+            ConsistencyArg::Stale => ReadConsistency::Stale,
         },
         timeout: Duration::from_millis(args.endpoint.timeout_ms),
     };
@@ -35,7 +35,7 @@ async fn run(args: QueryArgs) -> Result<(), Failure> {
         std::io::stdout().lock(),
         "answer",
         answered.index,
-        &answered.answer,
+        &answered.response,
         args.json,
     )
 }

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 use oarlock_client::{
-    Client, NodeProgress, UpgradeOptions, UpgradeProgress, UpgradeRecord, Upgraded, Upgrades,
+    Client, EndedUpgrade, UpgradeDone, UpgradeHistory, UpgradeNodeProgress, UpgradeOptions,
+    UpgradeProgress,
 };
 
 use super::connect::{block_on, connect, refused};
@@ -56,7 +57,7 @@ async fn carry_out(client: &Client, args: &UpgradeArgs, file: &Path) -> Result<(
     write_out(std::io::stdout().lock(), line.as_bytes())
 }
 
-fn words(upgraded: &Upgraded) -> String {
+fn words(upgraded: &UpgradeDone) -> String {
     let module = format!(
         "{} version {} ({})",
         print_safely(&upgraded.name),
@@ -126,7 +127,7 @@ fn news(before: Option<&UpgradeProgress>, now: Option<&UpgradeProgress>) -> Vec<
     lines
 }
 
-fn told(node: &str, progress: &NodeProgress) -> Option<String> {
+fn told(node: &str, progress: &UpgradeNodeProgress) -> Option<String> {
     let node = print_safely(node);
     let hash = progress.hash.as_deref().unwrap_or_default();
     match progress.state.as_str() {
@@ -152,7 +153,7 @@ async fn history(client: &Client, json: bool) -> Result<(), Failure> {
     print_coloured(&shown(&upgrades))
 }
 
-fn shown(upgrades: &Upgrades) -> String {
+fn shown(upgrades: &UpgradeHistory) -> String {
     let module = &upgrades.state_machine;
     let mut text = format!(
         "{} version {} ({}) runs\n",
@@ -179,7 +180,7 @@ fn shown(upgrades: &Upgrades) -> String {
     text
 }
 
-fn table(history: &[UpgradeRecord]) -> Table {
+fn table(history: &[EndedUpgrade]) -> Table {
     let mut table = Table::new(&[
         ("ENTRY", Align::Right),
         ("TIME (UTC)", Align::Left),

@@ -16,12 +16,12 @@ use crate::compiled::CompiledDir;
 use crate::exit::Failure;
 use crate::guest;
 use crate::node::{Node, Sockets, StartError};
-use crate::settings::cluster::{Cluster, Member};
+use crate::settings::cluster::{ClusterPeer, ClusterSpec};
 use crate::settings::{COMPILED_DIR, GuestSource, HostPort, ServeSettings};
 
 /// What is wanted.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(super) struct DemoPlan {
     /// How many nodes.
     pub(super) nodes: u16,
     /// Where their ports begin; without one, the system chooses.
@@ -71,7 +71,7 @@ impl DemoCluster {
     ///
     /// # Errors
     /// A port is taken, the guest is refused, or the data directory can't be used.
-    pub(super) async fn start(plan: Plan) -> Result<Self, Failure> {
+    pub(super) async fn start(plan: DemoPlan) -> Result<Self, Failure> {
         let pairs = ports::take(plan.base_port, plan.nodes)?;
         // Compiled once for all nodes.
         let compiled = plan
@@ -89,11 +89,14 @@ impl DemoCluster {
                 ))
             })?),
         };
-        let members = pairs.iter().enumerate().map(|(position, pair)| Member {
-            node_id: name(position),
-            addr: host_port(pair.peer_addr),
-        });
-        let who = Cluster::new(members.collect()).map_err(Failure::failed)?;
+        let members = pairs
+            .iter()
+            .enumerate()
+            .map(|(position, pair)| ClusterPeer {
+                node_id: name(position),
+                addr: host_port(pair.peer_addr),
+            });
+        let who = ClusterSpec::new(members.collect()).map_err(Failure::failed)?;
         let mut cluster = Self {
             nodes: Vec::new(),
             module,
@@ -113,7 +116,7 @@ impl DemoCluster {
         &mut self,
         position: usize,
         pair: Pair,
-        who: &Cluster,
+        who: &ClusterSpec,
         raft: &RaftConfig,
     ) -> Result<(), Failure> {
         let node_id = name(position);

@@ -5,7 +5,7 @@ use std::io::Write;
 
 use oarlock_client::Endpoint;
 
-use crate::command::{Closed, Output, Tone, endpoint_list, print_safely};
+use crate::command::{Output, OutputClosed, Tone, endpoint_list, print_safely};
 
 /// Where the tour is told.
 pub(super) struct Screen<W> {
@@ -28,7 +28,7 @@ impl<W: Write> Screen<W> {
     ///
     /// # Errors
     /// Nobody reads any more; so with all of these.
-    pub(super) fn step(&mut self, words: impl Display) -> Result<(), Closed> {
+    pub(super) fn step(&mut self, words: impl Display) -> Result<(), OutputClosed> {
         self.step += 1;
         let heading = Tone::Heading.paint(&format!("{}. {words}", self.step));
         self.out.line("")?;
@@ -36,24 +36,24 @@ impl<W: Write> Screen<W> {
     }
 
     /// A headline without a number.
-    pub(super) fn heading(&mut self, words: &str) -> Result<(), Closed> {
+    pub(super) fn heading(&mut self, words: &str) -> Result<(), OutputClosed> {
         self.out.line("")?;
         self.out.line(Tone::Heading.paint(words))
     }
 
     /// A sentence.
-    pub(super) fn say(&mut self, words: impl Display) -> Result<(), Closed> {
+    pub(super) fn say(&mut self, words: impl Display) -> Result<(), OutputClosed> {
         self.out.line(format_args!("   {words}"))
     }
 
     /// Something that was checked.
-    pub(super) fn good(&mut self, words: impl Display) -> Result<(), Closed> {
+    pub(super) fn good(&mut self, words: impl Display) -> Result<(), OutputClosed> {
         let mark = Tone::Good.paint("ok");
         self.out.line(format_args!("   {mark} {words}"))
     }
 
     /// Lines that are aligned already.
-    pub(super) fn block(&mut self, text: &str) -> Result<(), Closed> {
+    pub(super) fn block(&mut self, text: &str) -> Result<(), OutputClosed> {
         text.lines()
             .try_for_each(|line| self.out.line(format_args!("   {line}")))
     }
@@ -65,7 +65,7 @@ impl<W: Write> Screen<W> {
         words: &str,
         at: &[Endpoint],
         answer: &[u8],
-    ) -> Result<(), Closed> {
+    ) -> Result<(), OutputClosed> {
         self.command(verb, words, at)?;
         self.out.line(format_args!(
             "   {}",
@@ -79,7 +79,7 @@ impl<W: Write> Screen<W> {
         verb: &str,
         words: &str,
         at: &[Endpoint],
-    ) -> Result<(), Closed> {
+    ) -> Result<(), OutputClosed> {
         let words = if words.is_empty() {
             String::new()
         } else {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use task_queue_raft::RaftConfig;
 
-use super::cluster::{DemoCluster, Plan};
+use super::cluster::{DemoCluster, DemoPlan};
 use super::screen::Screen;
 use super::{Stop, show, tour};
 use crate::settings::GuestSource;
@@ -14,14 +14,14 @@ pub(crate) async fn start(nodes: u16, guest: GuestSource) -> DemoCluster {
     DemoCluster::start(plan(nodes, guest, None)).await.unwrap()
 }
 
-fn plan(nodes: u16, guest: GuestSource, data_dir: Option<PathBuf>) -> Plan {
+fn plan(nodes: u16, guest: GuestSource, data_dir: Option<PathBuf>) -> DemoPlan {
     let raft = RaftConfig {
         election_timeout_min: Duration::from_millis(300),
         election_timeout_max: Duration::from_millis(600),
         heartbeat_interval: Duration::from_millis(75),
         ..RaftConfig::default()
     };
-    Plan {
+    DemoPlan {
         nodes,
         base_port: None,
         guest,

@@ -9,7 +9,7 @@ use std::io::Write;
 use super::Stop;
 use super::cluster::DemoCluster;
 use super::screen::Screen;
-use crate::command::{Align, Closed, Table, Tone};
+use crate::command::{Align, OutputClosed, Table, Tone};
 
 /// What was started, and where.
 ///
@@ -18,7 +18,7 @@ use crate::command::{Align, Closed, Table, Tone};
 pub(super) fn introduce(
     cluster: &DemoCluster,
     screen: &mut Screen<impl Write>,
-) -> Result<(), Closed> {
+) -> Result<(), OutputClosed> {
     let about = cluster.module().description();
     let (dir, temporary) = cluster.data_dir();
     let nodes = cluster.nodes().len();
@@ -61,7 +61,7 @@ pub(super) async fn run(
 ) -> Result<(), Stop> {
     let leader = steps::elect(cluster, screen).await?;
     let mut work = match cluster.module().description().name.as_str() {
-        "task-queue" => Some(queue::Work::begin(cluster, screen).await?),
+        "task-queue" => Some(queue::TourWork::begin(cluster, screen).await?),
         _ => None,
     };
     // A cluster of one or two has no majority without its leader.
@@ -86,7 +86,7 @@ pub(super) async fn run(
 pub(super) fn suggest(
     cluster: &DemoCluster,
     screen: &mut Screen<impl Write>,
-) -> Result<(), Closed> {
+) -> Result<(), OutputClosed> {
     let endpoints = cluster.endpoints();
     screen.heading("The nodes go on running. To try, from another terminal:")?;
     screen.command("status", "", &endpoints)?;

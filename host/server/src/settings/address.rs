@@ -20,7 +20,7 @@ pub(crate) struct HostPort {
 
 /// A text is no address.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub(crate) enum AddressError {
+pub(crate) enum ListenAddressError {
     /// There is no port.
     #[error("the address {0:?} has no port; write host:port, as in 127.0.0.1:8101")]
     NoPort(String),
@@ -37,13 +37,13 @@ pub(crate) enum AddressError {
 }
 
 impl FromStr for HostPort {
-    type Err = AddressError;
+    type Err = ListenAddressError;
 
-    fn from_str(text: &str) -> Result<Self, AddressError> {
+    fn from_str(text: &str) -> Result<Self, ListenAddressError> {
         let (host, port) = text
             .rsplit_once(':')
-            .ok_or_else(|| AddressError::NoPort(text.to_owned()))?;
-        let bad_host = || AddressError::BadHost(text.to_owned());
+            .ok_or_else(|| ListenAddressError::NoPort(text.to_owned()))?;
+        let bad_host = || ListenAddressError::BadHost(text.to_owned());
         let host = match host.strip_prefix('[') {
             Some(rest) => {
                 let host = rest.strip_suffix(']').ok_or_else(bad_host)?;
@@ -66,7 +66,7 @@ impl FromStr for HostPort {
                 host: host.to_owned(),
                 port,
             }),
-            _ => Err(AddressError::BadPort(text.to_owned())),
+            _ => Err(ListenAddressError::BadPort(text.to_owned())),
         }
     }
 }

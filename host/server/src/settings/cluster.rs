@@ -7,14 +7,14 @@ use sha2::{Digest, Sha256};
 use task_queue_raft::address::is_valid_id;
 use thiserror::Error;
 
-use super::address::{AddressError, HostPort};
+use super::address::{HostPort, ListenAddressError};
 
 /// Most nodes that a cluster may have.
 const MAX_NODES: usize = 64;
 
 /// One node of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Member {
+pub(crate) struct ClusterPeer {
     /// Its name.
     pub(crate) node_id: String,
     /// Where its peers reach it.
@@ -23,8 +23,8 @@ pub(crate) struct Member {
 
 /// All nodes of a cluster, in the order in which they were given: at least one, no two of one name or address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Cluster {
-    members: Vec<Member>,
+pub(crate) struct ClusterSpec {
+    members: Vec<ClusterPeer>,
 }
 
 /// A list is no cluster.
@@ -50,7 +50,7 @@ pub(crate) enum ClusterError {
         node_id: String,
         /// Why.
         #[source]
-        source: AddressError,
+        source: ListenAddressError,
     },
     /// Port 0 is for listening only.
     #[error("the node {0} has port 0, where nobody can reach it; give it a port from 1 to 65535")]
@@ -75,7 +75,7 @@ pub(crate) enum ClusterError {
     TooMany(usize),
 }
 
-impl FromStr for Cluster {
+impl FromStr for ClusterSpec {
     type Err = ClusterError;
 
     fn from_str(list: &str) -> Result<Self, ClusterError> {
@@ -87,7 +87,7 @@ impl FromStr for Cluster {
     }
 }
 
-fn member(text: &str) -> Result<Member, ClusterError> {
+fn member(text: &str) -> Result<ClusterPeer, ClusterError> {
     if text.is_empty() {
         return Err(ClusterError::Empty);
     }
@@ -105,15 +105,15 @@ fn member(text: &str) -> Result<Member, ClusterError> {
     if addr.port == 0 {
         return Err(ClusterError::PortZero(node_id));
     }
-    Ok(Member { node_id, addr })
+    Ok(ClusterPeer { node_id, addr })
 }
 
-impl Cluster {
+impl ClusterSpec {
     /// These nodes.
     ///
     /// # Errors
     /// None, too many, or two that can't be told apart.
-    pub(crate) fn new(members: Vec<Member>) -> Result<Self, ClusterError> {
+    pub(crate) fn new(members: Vec<ClusterPeer>) -> Result<Self, ClusterError> {
         if members.is_empty() {
             return Err(ClusterError::Empty);
         }
@@ -122,7 +122,7 @@ impl Cluster {
         }
         let mut by_id = BTreeMap::new();
         let mut by_addr = BTreeMap::new();
-        for Member { node_id, addr } in &members {
+        for ClusterPeer { node_id, addr } in &members {
             if by_id.insert(node_id, addr).is_some() {
                 return Err(ClusterError::DuplicateId(node_id.clone()));
             }
@@ -141,7 +141,7 @@ impl Cluster {
     /// One node that is a cluster by itself.
     pub(crate) fn alone(node_id: &str, addr: HostPort) -> Self {
         Self {
-            members: vec![Member {
+            members: vec![ClusterPeer {
                 node_id: node_id.to_owned(),
                 addr,
             }],
@@ -149,7 +149,7 @@ impl Cluster {
     }
 
     /// The nodes.
-    pub(crate) fn members(&self) -> &[Member] {
+    pub(crate) fn members(&self) -> &[ClusterPeer] {
         &self.members
     }
 

@@ -3,7 +3,7 @@
 use clap::Parser;
 
 use super::*;
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, CliCommand};
 
 fn settings(flags: &[&str]) -> Result<ServeSettings, Failure> {
     let words = ["oarlock", "serve"].iter().chain(flags);
@@ -11,7 +11,7 @@ fn settings(flags: &[&str]) -> Result<ServeSettings, Failure> {
         .expect("flags of the right form")
         .command
     {
-        Command::Serve(args) => ServeSettings::from_args(*args, &Origins::default()),
+        CliCommand::Serve(args) => ServeSettings::from_args(*args, &Origins::default()),
         other => panic!("{other:?}"),
     }
 }
@@ -77,7 +77,7 @@ fn a_node_of_a_cluster_listens_where_the_list_says_unless_told_otherwise() {
 
 #[test]
 fn the_order_of_the_list_makes_no_other_cluster_and_a_node_more_does() {
-    let id = |list: &str| list.parse::<Cluster>().expect("a cluster").derived_id();
+    let id = |list: &str| list.parse::<ClusterSpec>().expect("a cluster").derived_id();
     assert_eq!(id("a=h:1,b=h:2"), id("b=h:2,a=h:1"));
     assert_ne!(id("a=h:1,b=h:2"), id("a=h:1,b=h:3"));
     assert_ne!(id("a=h:1,b=h:2"), id("a=h:1"));

@@ -1,8 +1,9 @@
 use std::time::Duration;
 
-use super::support::{NO_LEADER, SHORT, Scripted, Turn, client, client_with, nobody};
+use super::support::{NO_LEADER, SHORT, ScriptedNode, Turn, client, client_with, nobody};
 use crate::{
-    ApplyError, ApplyOptions, ClientOptions, ConfigError, Key, KeyError, Protocol, RequestError,
+    ApplyError, ApplyOptions, ClientConfigError, ClientOptions, Key, KeyError, Protocol,
+    RequestError,
 };
 
 const OK: Turn = Turn::Answer(200, "done");
@@ -16,7 +17,7 @@ fn without_key() -> ApplyOptions {
 
 #[tokio::test]
 async fn a_command_gets_the_reply_and_the_index() {
-    let node = Scripted::start([OK]).await;
+    let node = ScriptedNode::start([OK]).await;
     let applied = client(&[&node.endpoint])
         .apply("a command", &ApplyOptions::default())
         .await
@@ -33,8 +34,8 @@ async fn a_command_gets_the_reply_and_the_index() {
 
 #[tokio::test]
 async fn every_command_has_a_key_of_its_own_and_keeps_it_when_it_is_sent_again() {
-    let broken = Scripted::start([Turn::Close]).await;
-    let node = Scripted::start([OK]).await;
+    let broken = ScriptedNode::start([Turn::Close]).await;
+    let node = ScriptedNode::start([OK]).await;
     let client = client(&[&broken.endpoint, &node.endpoint]);
     client.apply("one", &ApplyOptions::default()).await.unwrap();
     client.apply("two", &ApplyOptions::default()).await.unwrap();
@@ -49,8 +50,8 @@ async fn every_command_has_a_key_of_its_own_and_keeps_it_when_it_is_sent_again()
 
 #[tokio::test]
 async fn without_a_key_a_command_that_was_sent_is_not_sent_again() {
-    let broken = Scripted::start([Turn::Close]).await;
-    let other = Scripted::start([OK]).await;
+    let broken = ScriptedNode::start([Turn::Close]).await;
+    let other = ScriptedNode::start([OK]).await;
     let error = client(&[&broken.endpoint, &other.endpoint])
         .apply("x", &without_key())
         .await
@@ -67,13 +68,13 @@ async fn without_a_key_a_command_that_was_sent_is_not_sent_again() {
 #[tokio::test]
 async fn without_a_key_a_command_that_no_node_took_is_sent_elsewhere() {
     let (_socket, nobody) = nobody();
-    let leaderless = Scripted::start([NO_LEADER]).await;
-    let busy = Scripted::start([Turn::Answer(
+    let leaderless = ScriptedNode::start([NO_LEADER]).await;
+    let busy = ScriptedNode::start([Turn::Answer(
         429,
         r#"{"error":{"code":"overloaded","message":"busy","hint":""}}"#,
     )])
     .await;
-    let node = Scripted::start([OK]).await;
+    let node = ScriptedNode::start([OK]).await;
     let client = client(&[
         &nobody,
         &leaderless.endpoint,
@@ -88,12 +89,12 @@ async fn without_a_key_a_command_that_no_node_took_is_sent_elsewhere() {
 
 #[tokio::test]
 async fn a_node_that_stops_leaves_the_outcome_unknown() {
-    let stopping = Scripted::start([Turn::Answer(
+    let stopping = ScriptedNode::start([Turn::Answer(
         503,
         r#"{"error":{"code":"stopping","message":"bye","hint":""}}"#,
     )])
     .await;
-    let other = Scripted::start([OK]).await;
+    let other = ScriptedNode::start([OK]).await;
     let client = client(&[&stopping.endpoint, &other.endpoint]);
     let error = client.apply("x", &without_key()).await.unwrap_err();
     assert!(
@@ -114,7 +115,7 @@ async fn a_node_that_stops_leaves_the_outcome_unknown() {
 
 #[tokio::test]
 async fn the_guests_refusal_comes_back_as_its_bytes() {
-    let node = Scripted::start([Turn::Bare(422, "no such task")]).await;
+    let node = ScriptedNode::start([Turn::Bare(422, "no such task")]).await;
     let error = client(&[&node.endpoint])
         .apply("x", &ApplyOptions::default())
         .await
@@ -125,7 +126,7 @@ async fn the_guests_refusal_comes_back_as_its_bytes() {
 #[tokio::test]
 async fn each_error_of_the_host_has_its_own_type() {
     let of = async |status, body| {
-        let node = Scripted::start([Turn::Bare(status, body)]).await;
+        let node = ScriptedNode::start([Turn::Bare(status, body)]).await;
         client(&[&node.endpoint])
             .apply("x", &ApplyOptions::default())
             .await
@@ -204,7 +205,7 @@ async fn each_error_of_the_host_has_its_own_type() {
 
 #[tokio::test]
 async fn a_timeout_says_that_the_outcome_is_unknown_and_under_which_key_to_ask_again() {
-    let node = Scripted::start([Turn::Bare(
+    let node = ScriptedNode::start([Turn::Bare(
         504,
         r#"{"error":{"code":"timeout","message":"gave up","hint":""}}"#,
     )])
@@ -235,8 +236,8 @@ async fn a_timeout_says_that_the_outcome_is_unknown_and_under_which_key_to_ask_a
 
 #[tokio::test]
 async fn a_silent_node_leaves_time_for_another_one() {
-    let silent = Scripted::start([Turn::Silence]).await;
-    let node = Scripted::start([OK]).await;
+    let silent = ScriptedNode::start([Turn::Silence]).await;
+    let node = ScriptedNode::start([OK]).await;
     let options = ApplyOptions {
         timeout: Duration::from_secs(4),
         ..ApplyOptions::default()
@@ -251,7 +252,7 @@ async fn a_silent_node_leaves_time_for_another_one() {
 
 #[tokio::test]
 async fn the_deadline_ends_it_and_the_last_reason_is_told() {
-    let leaderless = Scripted::start([NO_LEADER]).await;
+    let leaderless = ScriptedNode::start([NO_LEADER]).await;
     let options = ApplyOptions {
         timeout: SHORT,
         ..ApplyOptions::default()
@@ -269,7 +270,7 @@ async fn the_deadline_ends_it_and_the_last_reason_is_told() {
 
 #[tokio::test]
 async fn one_attempt_that_was_sent_keeps_the_outcome_unknown_to_the_end() {
-    let node = Scripted::start([Turn::Close, NO_LEADER]).await;
+    let node = ScriptedNode::start([Turn::Close, NO_LEADER]).await;
     let options = ApplyOptions {
         timeout: SHORT,
         ..ApplyOptions::default()
@@ -337,7 +338,7 @@ async fn where_nobody_listens_every_endpoint_is_named() {
 
 #[tokio::test]
 async fn a_reply_over_the_limit_is_not_taken() {
-    let node = Scripted::start([Turn::Answer(200, "eleven byte")]).await;
+    let node = ScriptedNode::start([Turn::Answer(200, "eleven byte")]).await;
     let small = ClientOptions {
         max_reply_bytes: 10,
         ..ClientOptions::default()
@@ -362,7 +363,7 @@ async fn a_reply_over_the_limit_is_not_taken() {
 
 #[tokio::test]
 async fn over_http2_many_commands_share_the_way() {
-    let node = Scripted::start([OK]).await;
+    let node = ScriptedNode::start([OK]).await;
     let options = ClientOptions {
         protocol: Protocol::Http2,
         ..ClientOptions::default()
@@ -386,7 +387,7 @@ async fn over_http2_many_commands_share_the_way() {
 
 #[tokio::test]
 async fn a_key_that_cannot_be_sent_is_refused_at_once() {
-    let node = Scripted::start([OK]).await;
+    let node = ScriptedNode::start([OK]).await;
     let options = ApplyOptions {
         idempotency_key: Key::Given("two words".into()),
         ..ApplyOptions::default()
@@ -403,14 +404,14 @@ async fn a_key_that_cannot_be_sent_is_refused_at_once() {
 fn a_client_without_endpoints_is_refused() {
     assert_eq!(
         crate::Client::new([]).unwrap_err(),
-        ConfigError::NoEndpoints
+        ClientConfigError::NoEndpoints
     );
 }
 
 #[tokio::test]
 async fn a_node_that_answered_says_more_than_one_that_is_not_there() {
     let (_socket, nobody) = nobody();
-    let leaderless = Scripted::start([NO_LEADER]).await;
+    let leaderless = ScriptedNode::start([NO_LEADER]).await;
     let options = ApplyOptions {
         timeout: SHORT,
         ..ApplyOptions::default()

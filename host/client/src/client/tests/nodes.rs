@@ -1,5 +1,5 @@
-use super::support::{NO_LEADER, Scripted, Turn, client, nobody};
-use crate::{RequestError, Role};
+use super::support::{NO_LEADER, ScriptedNode, Turn, client, nobody};
+use crate::{NodeRole, RequestError};
 
 /// The contract's example, with a field and a role of a later version.
 const LATER: &str = r#"{"node_id":"n1","role":"observer","term":3,"leader_id":null,"commit_index":9,"applied_index":9,
@@ -17,11 +17,11 @@ const NEW: &str = r#"{"node_id":"new","role":"leader","term":2,"leader_id":"new"
 
 #[tokio::test]
 async fn a_status_of_a_later_version_is_read_and_nothing_of_it_is_lost() {
-    let node = Scripted::start([Turn::Bare(200, LATER)]).await;
+    let node = ScriptedNode::start([Turn::Bare(200, LATER)]).await;
     let status = client(&[&node.endpoint]).status().await.unwrap();
     assert_eq!(
         (status.role, status.term, status.leader_id.as_deref()),
-        (Role::Unknown, 3, None)
+        (NodeRole::Unknown, 3, None)
     );
     assert_eq!(status.other.get("alarm").unwrap(), "none");
     assert_eq!(node.seen()[0].line, "GET /v1/status");
@@ -29,7 +29,7 @@ async fn a_status_of_a_later_version_is_read_and_nothing_of_it_is_lost() {
 
 #[tokio::test]
 async fn an_answer_that_is_no_status_is_an_error_that_names_the_endpoint() {
-    let node = Scripted::start([Turn::Bare(200, "[]")]).await;
+    let node = ScriptedNode::start([Turn::Bare(200, "[]")]).await;
     let error = client(&[&node.endpoint])
         .status_of(&node.endpoint)
         .await
@@ -43,7 +43,7 @@ async fn an_answer_that_is_no_status_is_an_error_that_names_the_endpoint() {
 #[tokio::test]
 async fn all_nodes_are_asked_and_each_has_its_own_answer() {
     let (_socket, nobody) = nobody();
-    let node = Scripted::start([Turn::Bare(200, LATER)]).await;
+    let node = ScriptedNode::start([Turn::Bare(200, LATER)]).await;
     let answers = client(&[&nobody, &node.endpoint]).status_of_all().await;
     assert_eq!(answers[0].0, nobody);
     assert!(
@@ -55,8 +55,8 @@ async fn all_nodes_are_asked_and_each_has_its_own_answer() {
 
 #[tokio::test]
 async fn the_leader_of_the_latest_term_is_preferred() {
-    let old = Scripted::start([Turn::Bare(200, OLD)]).await;
-    let new = Scripted::start([Turn::Bare(200, NEW)]).await;
+    let old = ScriptedNode::start([Turn::Bare(200, OLD)]).await;
+    let new = ScriptedNode::start([Turn::Bare(200, NEW)]).await;
     let client = client(&[&old.endpoint, &new.endpoint]);
     assert_eq!(client.prefer_leader().await.unwrap(), new.endpoint);
     assert_eq!(client.status().await.unwrap().node_id, "new");
@@ -69,7 +69,7 @@ async fn ready_is_what_the_node_says() {
         (NO_LEADER, false),
         (Turn::Bare(503, "no"), false),
     ] {
-        let node = Scripted::start([turn]).await;
+        let node = ScriptedNode::start([turn]).await;
         assert_eq!(
             client(&[&node.endpoint]).is_ready(&node.endpoint).await,
             Ok(ready)
@@ -84,7 +84,7 @@ async fn ready_is_what_the_node_says() {
 
 #[tokio::test]
 async fn a_snapshot_and_the_module_are_asked_for_at_their_routes() {
-    let node = Scripted::start([Turn::Bare(200, "{}"), Turn::Bare(200, "\0asm")]).await;
+    let node = ScriptedNode::start([Turn::Bare(200, "{}"), Turn::Bare(200, "\0asm")]).await;
     let client = client(&[&node.endpoint]);
     assert_eq!(client.snapshot(&node.endpoint).await.unwrap(), "{}");
     assert_eq!(client.state_machine().await.unwrap(), "\0asm");

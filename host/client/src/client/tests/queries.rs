@@ -1,17 +1,17 @@
-use super::support::{Scripted, Turn, client, nobody};
-use crate::{Consistency, QueryError, QueryOptions, RequestError};
+use super::support::{ScriptedNode, Turn, client, nobody};
+use crate::{QueryError, QueryOptions, ReadConsistency, RequestError};
 
 #[tokio::test]
 async fn a_query_says_how_fresh_the_answer_must_be() {
-    let node = Scripted::start([Turn::Answer(200, "42")]).await;
+    let node = ScriptedNode::start([Turn::Answer(200, "42")]).await;
     let client = client(&[&node.endpoint]);
     let answered = client
         .query("what?", &QueryOptions::default())
         .await
         .unwrap();
-    assert_eq!((answered.index, &answered.answer[..]), (7, &b"42"[..]));
+    assert_eq!((answered.index, &answered.response[..]), (7, &b"42"[..]));
     let stale = QueryOptions {
-        consistency: Consistency::Stale,
+        consistency: ReadConsistency::Stale,
         ..QueryOptions::default()
     };
     client.query("what?", &stale).await.unwrap();
@@ -28,15 +28,15 @@ async fn a_query_says_how_fresh_the_answer_must_be() {
 #[tokio::test]
 async fn a_query_is_asked_again_elsewhere_when_the_connection_breaks() {
     let (_socket, nobody) = nobody();
-    let broken = Scripted::start([Turn::Close]).await;
-    let node = Scripted::start([Turn::Answer(200, "42")]).await;
+    let broken = ScriptedNode::start([Turn::Close]).await;
+    let node = ScriptedNode::start([Turn::Answer(200, "42")]).await;
     let client = client(&[&nobody, &broken.endpoint, &node.endpoint]);
     assert_eq!(
         client
             .query("what?", &QueryOptions::default())
             .await
             .unwrap()
-            .answer,
+            .response,
         "42"
     );
 }
@@ -44,7 +44,7 @@ async fn a_query_is_asked_again_elsewhere_when_the_connection_breaks() {
 #[tokio::test]
 async fn refusals_failures_and_bad_requests_differ() {
     let of = async |status, body| {
-        let node = Scripted::start([Turn::Bare(status, body)]).await;
+        let node = ScriptedNode::start([Turn::Bare(status, body)]).await;
         client(&[&node.endpoint])
             .query("what?", &QueryOptions::default())
             .await

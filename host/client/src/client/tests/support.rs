@@ -47,12 +47,12 @@ impl Seen {
 }
 
 /// A node with a script: each request takes the next turn, and the last turn is for all that follow.
-pub(super) struct Scripted {
+pub(super) struct ScriptedNode {
     pub(super) endpoint: Endpoint,
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
-impl Scripted {
+impl ScriptedNode {
     pub(super) async fn start(turns: impl IntoIterator<Item = Turn>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = endpoint(listener.local_addr().unwrap());

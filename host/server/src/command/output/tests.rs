@@ -2,7 +2,7 @@ use std::io::{self, ErrorKind, Write};
 
 use serde_json::{Value, json};
 
-use super::{Closed, Output, print_safely, write_out, write_reply};
+use super::{Output, OutputClosed, print_safely, write_out, write_reply};
 
 /// A reader that fails in one way.
 struct Failing(ErrorKind);
@@ -24,7 +24,7 @@ fn a_reader_that_went_away_is_no_error_and_a_full_disk_is_one() {
     assert_eq!(failure.code(), 1);
     assert_eq!(
         Output::new(Failing(ErrorKind::BrokenPipe)).line("words"),
-        Err(Closed)
+        Err(OutputClosed)
     );
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use oarlock_client::{Client, Endpoint, Member, NodeStatus, RequestError};
+use oarlock_client::{Client, Endpoint, MemberInfo, NodeInfo, RequestError};
 use tokio::task::JoinSet;
 
 /// Most nodes that are asked beside those that were named: answers of strangers are not trusted.
@@ -39,7 +39,7 @@ pub(crate) struct NodeReport {
     /// How it is.
     pub(crate) health: Health,
     /// What it said.
-    pub(crate) status: Option<NodeStatus>,
+    pub(crate) status: Option<NodeInfo>,
 }
 
 /// What is known of a cluster.
@@ -55,7 +55,7 @@ impl ClusterReport {
         self.statuses().next().is_some()
     }
 
-    fn statuses(&self) -> impl Iterator<Item = &NodeStatus> {
+    fn statuses(&self) -> impl Iterator<Item = &NodeInfo> {
         self.nodes.iter().filter_map(|node| node.status.as_ref())
     }
 
@@ -68,7 +68,7 @@ impl ClusterReport {
     }
 
     /// How many committed entries a node has not applied.
-    pub(crate) fn lag(&self, status: &NodeStatus) -> u64 {
+    pub(crate) fn lag(&self, status: &NodeInfo) -> u64 {
         let committed = self
             .statuses()
             .map(|status| status.commit_index)
@@ -85,7 +85,7 @@ pub(crate) async fn gather(client: &Client) -> ClusterReport {
         .iter()
         .filter_map(|node| node.node_id.clone())
         .collect();
-    let named: Vec<Member> = nodes
+    let named: Vec<MemberInfo> = nodes
         .iter()
         .filter_map(|node| node.status.as_ref())
         .flat_map(|status| status.members.clone())
@@ -207,7 +207,7 @@ async fn ask_one(client: &Client, endpoint: Endpoint) -> NodeReport {
 }
 
 /// Whether a node says so of itself, where states are compared.
-fn says(status: &NodeStatus, what: &str) -> bool {
+fn says(status: &NodeInfo, what: &str) -> bool {
     let audit = status.other.get("audit");
     audit.is_some_and(|audit| audit[what] == true)
 }

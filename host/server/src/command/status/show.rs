@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use oarlock_client::{Endpoint, Role};
+use oarlock_client::{Endpoint, NodeRole};
 use serde_json::{Value, json};
 
 use super::gather::{ClusterReport, Health, NodeReport};
@@ -43,7 +43,7 @@ fn row(cluster: &ClusterReport, node: &NodeReport) -> Vec<(String, Tone)> {
     let mut cells = vec![plain(node.node_id.as_deref().unwrap_or("?"))];
     match &node.status {
         Some(status) => {
-            let role_tone = if status.role == Role::Leader {
+            let role_tone = if status.role == NodeRole::Leader {
                 Tone::Good
             } else {
                 Tone::Plain

@@ -1,4 +1,4 @@
-use oarlock_client::{Endpoint, NodeStatus};
+use oarlock_client::{Endpoint, NodeInfo};
 use serde_json::json;
 
 use super::gather::{ClusterReport, Health, NodeReport};
@@ -15,7 +15,7 @@ fn status(
     commit: u64,
     applied: u64,
     leader: Option<&str>,
-) -> NodeStatus {
+) -> NodeInfo {
     serde_json::from_value(json!({
         "node_id": node_id, "role": role, "term": term, "leader_id": leader, "commit_index": commit,
         "applied_index": applied, "first_log_index": 1, "last_log_index": commit, "snapshot_index": 0,
@@ -25,7 +25,7 @@ fn status(
     .unwrap()
 }
 
-fn answered(address: &str, health: Health, status: NodeStatus) -> NodeReport {
+fn answered(address: &str, health: Health, status: NodeInfo) -> NodeReport {
     let node_id = Some(status.node_id.clone());
     NodeReport {
         endpoint: Some(endpoint(address)),

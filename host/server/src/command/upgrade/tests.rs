@@ -3,7 +3,7 @@ use super::*;
 fn progress(received_bytes: u64, nodes: &[(&str, &str)]) -> UpgradeProgress {
     let nodes = nodes.iter().map(|(node, state)| {
         let refused = *state == "refused";
-        let progress = NodeProgress {
+        let progress = UpgradeNodeProgress {
             state: (*state).to_owned(),
             hash: (*state == "ready").then(|| "0123456789abcdef".to_owned()),
             reason: refused.then(|| "it imports\na clock".to_owned()),
@@ -47,7 +47,7 @@ fn each_step_is_told_once() {
 
 #[test]
 fn the_end_says_from_where_on_the_module_runs() {
-    let upgraded = |activated_index| Upgraded {
+    let upgraded = |activated_index| UpgradeDone {
         sha256: "fedcba9876543210".to_owned(),
         name: "counter".to_owned(),
         version: 2,
@@ -65,7 +65,7 @@ fn the_end_says_from_where_on_the_module_runs() {
 
 #[test]
 fn the_history_names_what_ran_and_what_was_given_up() {
-    let record = |name: Option<&str>, end: &str| UpgradeRecord {
+    let record = |name: Option<&str>, end: &str| EndedUpgrade {
         index: 7,
         ended_index: 12,
         time_ms: 1_000,
@@ -76,9 +76,9 @@ fn the_history_names_what_ran_and_what_was_given_up() {
         end: end.to_owned(),
         message: end.to_owned(),
     };
-    let upgrades = Upgrades {
+    let upgrades = UpgradeHistory {
         revision: 3,
-        state_machine: oarlock_client::ModuleStatus {
+        state_machine: oarlock_client::ModuleInfo {
             name: "counter".to_owned(),
             version: 2,
             sha256: "fedcba9876543210".to_owned(),

@@ -23,7 +23,7 @@ const LEASE_MS: u64 = 600_000;
 
 /// What the tour has done so far, and so must find again.
 #[derive(Debug)]
-pub(super) struct Work {
+pub(super) struct TourWork {
     /// Tasks that were in the queue, in whatever state, before the tour.
     before: u64,
     /// How many the tour enqueued.
@@ -34,7 +34,7 @@ pub(super) struct Work {
     completed: u64,
 }
 
-impl Work {
+impl TourWork {
     /// Enqueues tasks over different nodes, and works one off.
     pub(super) async fn begin(
         cluster: &DemoCluster,
@@ -117,7 +117,7 @@ impl Work {
         let answer = ask(&client, query).await?;
         screen.exchange("query", query, &endpoints, &answer)?;
         let answer = parse(query, &answer)?;
-        let counts = Counts::of(&answer);
+        let counts = QueueCounts::of(&answer);
         let expected = self.before + self.added;
         if counts.total() != expected || counts.completed != self.completed {
             return Err(Failure::failed(format!(
@@ -145,12 +145,12 @@ impl Work {
 
 /// The tour's queue in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Counts {
+struct QueueCounts {
     waiting: u64,
     completed: u64,
 }
 
-impl Counts {
+impl QueueCounts {
     fn of(stats: &Value) -> Self {
         let queue = &stats["queues"][QUEUE];
         let count = |name: &str| queue[name].as_u64().unwrap_or(0);
@@ -168,9 +168,9 @@ impl Counts {
     }
 }
 
-async fn stats(client: &Client) -> Result<Counts, Failure> {
+async fn stats(client: &Client) -> Result<QueueCounts, Failure> {
     let query = r#"{"stats":{}}"#;
-    Ok(Counts::of(&parse(query, &ask(client, query).await?)?))
+    Ok(QueueCounts::of(&parse(query, &ask(client, query).await?)?))
 }
 
 async fn ask(client: &Client, query: &str) -> Result<Bytes, Failure> {
@@ -181,7 +181,7 @@ async fn ask(client: &Client, query: &str) -> Result<Bytes, Failure> {
     let answered = client.query(query.to_owned(), &options).await;
     let answered =
         answered.map_err(|error: QueryError| Failure::failed(format!("{query}: {error}")))?;
-    Ok(answered.answer)
+    Ok(answered.response)
 }
 
 /// Has a command applied over these nodes and shows both.

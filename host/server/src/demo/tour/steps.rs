@@ -3,10 +3,10 @@
 use std::io::Write;
 use std::time::Duration;
 
-use oarlock_client::NodeStatus;
+use oarlock_client::NodeInfo;
 use tokio::time::Instant;
 
-use super::queue::Work;
+use super::queue::TourWork;
 use super::wait::{agreed_leader, until, until_ready};
 use crate::command::{as_text, gather};
 use crate::demo::Stop;
@@ -21,8 +21,8 @@ pub(super) struct Leader {
     pub(super) term: u64,
 }
 
-impl From<&NodeStatus> for Leader {
-    fn from(status: &NodeStatus) -> Self {
+impl From<&NodeInfo> for Leader {
+    fn from(status: &NodeInfo) -> Self {
         Self {
             node_id: status.node_id.clone(),
             term: status.term,
@@ -64,7 +64,7 @@ pub(super) async fn lose_leader(
     cluster: &mut DemoCluster,
     screen: &mut Screen<impl Write>,
     leader: &Leader,
-    work: Option<&mut Work>,
+    work: Option<&mut TourWork>,
 ) -> Result<(), Stop> {
     screen.step(format_args!("{}, the leader, is stopped", leader.node_id))?;
     let stopped = Instant::now();
@@ -155,7 +155,7 @@ async fn same_state(cluster: &DemoCluster) -> Result<(u64, String), Failure> {
 }
 
 /// Whether a node has not applied exactly so much, or has something in its log that it will still apply.
-fn behind(status: &NodeStatus, applied: u64) -> bool {
+fn behind(status: &NodeInfo, applied: u64) -> bool {
     status.applied_index != applied || status.commit_index != applied
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use oarlock_client::{Client, Endpoint, NodeStatus, Role};
+use oarlock_client::{Client, Endpoint, NodeInfo, NodeRole};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::demo::cluster::DemoCluster;
@@ -38,7 +38,7 @@ pub(super) async fn until_ready(cluster: &DemoCluster) -> Result<(), Failure> {
 }
 
 /// What every running node says of itself; `None` as long as one does not answer.
-async fn ask_all(client: &Client) -> Option<Vec<(Endpoint, NodeStatus)>> {
+async fn ask_all(client: &Client) -> Option<Vec<(Endpoint, NodeInfo)>> {
     let answers = client.status_of_all().await;
     answers
         .into_iter()
@@ -53,7 +53,7 @@ async fn ask_all(client: &Client) -> Option<Vec<(Endpoint, NodeStatus)>> {
 pub(super) async fn until<T>(
     cluster: &DemoCluster,
     what: &str,
-    mut found: impl FnMut(&[(Endpoint, NodeStatus)]) -> Result<Option<T>, Failure>,
+    mut found: impl FnMut(&[(Endpoint, NodeInfo)]) -> Result<Option<T>, Failure>,
 ) -> Result<T, Failure> {
     let client = cluster.client()?;
     let deadline = Instant::now() + PATIENCE;
@@ -78,11 +78,11 @@ pub(super) async fn until<T>(
     }
 }
 
-fn describe(last: Option<&[(Endpoint, NodeStatus)]>) -> String {
+fn describe(last: Option<&[(Endpoint, NodeInfo)]>) -> String {
     let Some(answers) = last else {
         return "not all nodes answer".to_owned();
     };
-    let one = |(_, status): &(Endpoint, NodeStatus)| {
+    let one = |(_, status): &(Endpoint, NodeInfo)| {
         format!(
             "{} is {} in term {} and has applied {}",
             status.node_id, status.role, status.term, status.applied_index
@@ -92,11 +92,11 @@ fn describe(last: Option<&[(Endpoint, NodeStatus)]>) -> String {
 }
 
 /// The leader that all of them name, once it says so itself and the others have heard from it.
-pub(super) fn agreed_leader(answers: &[(Endpoint, NodeStatus)]) -> Option<&NodeStatus> {
+pub(super) fn agreed_leader(answers: &[(Endpoint, NodeInfo)]) -> Option<&NodeInfo> {
     let (_, leader) = answers
         .iter()
-        .find(|(_, status)| status.role == Role::Leader)?;
-    let agrees = |status: &NodeStatus| {
+        .find(|(_, status)| status.role == NodeRole::Leader)?;
+    let agrees = |status: &NodeInfo| {
         status.term == leader.term && status.leader_id.as_ref() == Some(&leader.node_id)
     };
     answers

@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::support::{Client, Guest, Running, alone, anywhere};
 use crate::node::{Node, Sockets, StartError};
-use crate::settings::cluster::Member;
-use crate::settings::{Cluster, GuestSource, ServeSettings};
+use crate::settings::cluster::ClusterPeer;
+use crate::settings::{ClusterSpec, GuestSource, ServeSettings};
 
 const ADD: &str = r#"{"add":{"by":5}}"#;
 const GET: &str = r#"{"get":{}}"#;
@@ -56,7 +56,7 @@ async fn a_directory_of_another_node_or_cluster_or_in_use_is_refused() {
         "{words}"
     );
 
-    let cluster = Cluster::alone("node2", anywhere());
+    let cluster = ClusterSpec::alone("node2", anywhere());
     let guest = Guest::Counter.load().await;
     let mut other_node =
         ServeSettings::of_cluster(cluster, "node2", anywhere(), dir.path().to_owned(), guest)
@@ -137,7 +137,7 @@ async fn three(dir: &std::path::Path) -> Vec<Node> {
     let sockets: Vec<std::net::TcpListener> = (0..3)
         .map(|_| std::net::TcpListener::bind("127.0.0.1:0").expect("a port"))
         .collect();
-    let members = sockets.iter().enumerate().map(|(at, socket)| Member {
+    let members = sockets.iter().enumerate().map(|(at, socket)| ClusterPeer {
         node_id: format!("node{}", at + 1),
         addr: socket
             .local_addr()
@@ -146,7 +146,7 @@ async fn three(dir: &std::path::Path) -> Vec<Node> {
             .parse()
             .expect("an address"),
     });
-    let cluster = Cluster::new(members.collect()).expect("a cluster");
+    let cluster = ClusterSpec::new(members.collect()).expect("a cluster");
     let mut nodes = Vec::new();
     for (at, socket) in sockets.into_iter().enumerate() {
         let (id, guest) = (format!("node{}", at + 1), Guest::Counter.load().await);

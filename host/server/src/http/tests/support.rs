@@ -15,8 +15,8 @@ use tokio::net::TcpStream;
 
 use crate::guest;
 use crate::node::{Node, StartError};
-use crate::settings::cluster::Member;
-use crate::settings::{Cluster, GuestSource, HostPort, ServeSettings};
+use crate::settings::cluster::ClusterPeer;
+use crate::settings::{ClusterSpec, GuestSource, HostPort, ServeSettings};
 
 /// Compiled once for all tests.
 #[derive(Clone, Copy, Debug)]
@@ -62,7 +62,7 @@ pub(super) fn anywhere() -> HostPort {
 
 /// Settings of a node that is alone.
 pub(super) async fn alone(guest: Guest, data_dir: &Path) -> ServeSettings {
-    let cluster = Cluster::alone("node1", anywhere());
+    let cluster = ClusterSpec::alone("node1", anywhere());
     let guest = guest.load().await;
     let mut settings =
         ServeSettings::of_cluster(cluster, "node1", anywhere(), data_dir.to_owned(), guest)
@@ -77,7 +77,7 @@ pub(super) async fn alone(guest: Guest, data_dir: &Path) -> ServeSettings {
 
 /// Settings of a node whose only peer does not exist: it never has a leader.
 pub(super) async fn without_majority(guest: Guest, data_dir: &Path) -> ServeSettings {
-    let member = |node_id: &str, addr: &str| Member {
+    let member = |node_id: &str, addr: &str| ClusterPeer {
         node_id: node_id.to_owned(),
         addr: addr.parse().expect("an address"),
     };
@@ -86,7 +86,7 @@ pub(super) async fn without_majority(guest: Guest, data_dir: &Path) -> ServeSett
         member("node2", "127.0.0.1:1"),
     ];
     let mut settings = alone(guest, data_dir).await;
-    settings.cluster = Cluster::new(members).expect("a cluster");
+    settings.cluster = ClusterSpec::new(members).expect("a cluster");
     settings
 }
 

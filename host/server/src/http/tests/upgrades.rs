@@ -10,8 +10,8 @@ use task_queue_raft::types::Index;
 
 use super::support::{Answer, Client, Guest, Running, alone, anywhere};
 use crate::node::{Node, Sockets};
-use crate::settings::cluster::Member;
-use crate::settings::{Cluster, GuestSource, ServeSettings};
+use crate::settings::cluster::ClusterPeer;
+use crate::settings::{ClusterSpec, GuestSource, ServeSettings};
 
 const ADD: &str = r#"{"add":{"by":5}}"#;
 const GET: &str = r#"{"get":{}}"#;
@@ -232,7 +232,7 @@ async fn say(node: &Node, word: &UpgradeWord) -> (Index, UpgradeAnswer) {
 /// Three nodes that may stop and come back.
 pub(super) struct Three {
     dir: tempfile::TempDir,
-    cluster: Cluster,
+    cluster: ClusterSpec,
     nodes: Vec<Option<Node>>,
     change: fn(usize, &mut ServeSettings),
 }
@@ -247,7 +247,7 @@ impl Three {
         let sockets: Vec<std::net::TcpListener> = (0..3)
             .map(|_| std::net::TcpListener::bind("127.0.0.1:0").expect("a port"))
             .collect();
-        let members = sockets.iter().enumerate().map(|(at, socket)| Member {
+        let members = sockets.iter().enumerate().map(|(at, socket)| ClusterPeer {
             node_id: format!("node{}", at + 1),
             addr: socket
                 .local_addr()
@@ -258,7 +258,7 @@ impl Three {
         });
         let mut three = Self {
             dir: tempfile::tempdir().expect("a directory"),
-            cluster: Cluster::new(members.collect()).expect("a cluster"),
+            cluster: ClusterSpec::new(members.collect()).expect("a cluster"),
             nodes: vec![None, None, None],
             change,
         };

@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use super::{Counts, Work};
+use super::{QueueCounts, TourWork};
 use crate::demo::Stop;
 use crate::demo::screen::Screen;
 use crate::demo::tests::{guest, start};
@@ -12,7 +12,7 @@ async fn a_task_that_is_missing_fails_the_tour() {
     let cluster = start(1, GuestSource::BuiltInQueue).await;
     let mut screen = Screen::new(std::io::sink(), "oarlock".to_owned());
     elect(&cluster, &mut screen).await.unwrap();
-    let mut work = Work::begin(&cluster, &mut screen).await.unwrap();
+    let mut work = TourWork::begin(&cluster, &mut screen).await.unwrap();
     work.check_nothing_is_lost(&cluster, &mut screen)
         .await
         .unwrap();
@@ -45,7 +45,7 @@ async fn a_guest_that_refuses_the_commands_fails_the_tour() {
     let cluster = start(1, guest("kv")).await;
     let mut screen = Screen::new(std::io::sink(), "oarlock".to_owned());
     elect(&cluster, &mut screen).await.unwrap();
-    let refused = Work::begin(&cluster, &mut screen).await.unwrap_err();
+    let refused = TourWork::begin(&cluster, &mut screen).await.unwrap_err();
     assert!(matches!(refused, Stop::Failed(_)), "{refused:?}");
     cluster.shutdown().await.unwrap();
 }
@@ -57,11 +57,11 @@ fn all_states_of_a_task_count() {
         "other": {"ready": 100, "delayed": 0, "leased": 0, "dead": 0, "completed": 0},
     }});
     assert_eq!(
-        Counts::of(&stats),
-        Counts {
+        QueueCounts::of(&stats),
+        QueueCounts {
             waiting: 10,
             completed: 5
         }
     );
-    assert_eq!(Counts::of(&json!({"queues": {}})).total(), 0);
+    assert_eq!(QueueCounts::of(&json!({"queues": {}})).total(), 0);
 }

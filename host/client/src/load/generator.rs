@@ -46,10 +46,10 @@ pub trait Session: Send + 'static {
 
 /// One load. Clones refer to the same one.
 #[derive(Clone, Debug, Default)]
-pub struct Load(Arc<Shared>);
+pub struct Load(Arc<LoadState>);
 
 #[derive(Debug, Default)]
-struct Shared {
+struct LoadState {
     next_number: AtomicU64,
     /// Set during the measured time.
     measuring: AtomicBool,
@@ -58,7 +58,7 @@ struct Shared {
     tally: Mutex<LoadTally>,
 }
 
-impl Shared {
+impl LoadState {
     /// A poisoned lock holds counts, which are as good as before.
     fn tally(&self) -> MutexGuard<'_, LoadTally> {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
@@ -104,7 +104,7 @@ impl Load {
 }
 
 /// One session: every response makes room for the next request.
-async fn drive<S: Session>(mut session: S, shared: Arc<Shared>) {
+async fn drive<S: Session>(mut session: S, shared: Arc<LoadState>) {
     let mut sent: VecDeque<Instant> = VecDeque::new();
     while !shared.over.load(Ordering::Relaxed) {
         while sent.len() < session.depth() {

@@ -9,7 +9,7 @@ use super::generator::{RequestFailure, Session};
 use super::tally::LoadErrorKind;
 use crate::endpoint::Endpoint;
 use crate::options::ClientOptions;
-use crate::transport::{Call, ExchangeError, Transport};
+use crate::transport::{ExchangeError, HttpCall, Transport};
 
 /// Beyond the time that the node has, so that its own response arrives.
 const GRACE: Duration = Duration::from_secs(1);
@@ -23,7 +23,7 @@ pub struct NodeSession {
     endpoints: Vec<Endpoint>,
     /// Position of the endpoint in use.
     at: usize,
-    call: Call,
+    call: HttpCall,
     timeout: Duration,
     body: Box<dyn FnMut(u64) -> Bytes + Send>,
 }
@@ -43,7 +43,7 @@ impl NodeSession {
             transport: Transport::new(options),
             endpoints,
             at: first,
-            call: Call {
+            call: HttpCall {
                 method: Method::POST,
                 target: target.into(),
                 key: None,

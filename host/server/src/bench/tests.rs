@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use clap::Parser;
-use oarlock_client::{Client, NodeStatus};
+use oarlock_client::{Client, NodeInfo};
 
 use super::load::{self, LoadPlan};
 use super::plan;
@@ -21,7 +21,7 @@ fn args(flags: &[&str]) -> BenchArgs {
     args
 }
 
-fn status(module: &str) -> NodeStatus {
+fn status(module: &str) -> NodeInfo {
     serde_json::from_value(serde_json::json!({
         "node_id": "n", "role": "leader", "term": 1, "commit_index": 0, "applied_index": 0, "first_log_index": 1,
         "last_log_index": 0, "state_hash": "", "members": [], "uptime_ms": 0, "version": "",

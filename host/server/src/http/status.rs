@@ -130,7 +130,10 @@ impl From<&Status> for VotingInfo {
         let (blocked_on, nodes) = match &raft.say {
             Say::Has => (None, Vec::new()),
             Say::Founding { missing } => (Some("bootstrap"), names(missing)),
-            Say::Disagreed { with } => (Some("bootstrap_mismatch"), names(std::slice::from_ref(with))),
+            Say::Disagreed { with } => (
+                Some("bootstrap_mismatch"),
+                names(std::slice::from_ref(with)),
+            ),
             Say::Soon => (Some("commit"), Vec::new()),
             Say::Joining => (Some("join"), Vec::new()),
             Say::Returning => (Some("rejoin"), Vec::new()),

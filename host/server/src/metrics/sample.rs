@@ -333,7 +333,8 @@ impl Sampled {
         self.disk_full.set(raft.disk_full.into());
         self.has_lease.set(raft.has_lease.into());
         self.can_vote.set(status.voting.eligible.into());
-        self.voters_without_data.set(number(status.voting.voters_without_data.len() as u64));
+        self.voters_without_data
+            .set(number(status.voting.voters_without_data.len() as u64));
         self.snapshot_index.set(number(status.snapshot_index));
         // A node that leads no more knows nothing of its peers.
         self.peer_lag.reset();

@@ -170,7 +170,10 @@ async fn a_second_one_waits_for_its_turn_and_one_that_stops_coming_is_given_up()
     assert_eq!(told["upgrade"]["nodes"]["node1"]["state"], "waiting");
     let metrics = running.client.get("/metrics").await.body;
     let metrics = String::from_utf8_lossy(&metrics);
-    assert!(metrics.contains("oarlock_upgrade_in_progress 1"), "{metrics}");
+    assert!(
+        metrics.contains("oarlock_upgrade_in_progress 1"),
+        "{metrics}"
+    );
     let close = UpgradeWord::Close {
         upgrade: upgrade.0,
         end: oarlock_wasm::End::because(oarlock_wasm::Cause::TimedOut),

@@ -1,7 +1,7 @@
 //! Model check: every order of events that three real cores can meet, within small bounds.
 //!
 //! A state holds three [`Core`](task_queue_raft::raft::Core)s, what their disks hold, and what is under way between
-//! them. From each state every possible event is tried: a node's patience ends, a leader that hears nobody steps down,
+//! them. From each state every possible event is tried: a node's election timeout passes, a leader without a majority steps down,
 //! a client proposes, a disk finishes a write, any one message under way arrives, a node crashes before or after its
 //! write is done. A message that never arrives is a lost one, so that each history with losses is the beginning of one
 //! that is explored.
@@ -12,7 +12,7 @@
 //!
 //! What must hold in each state:
 //!
-//! | property | says |
+//! | property | meaning |
 //! |---|---|
 //! | election safety | at most one leader in a term (Raft paper §5.2) |
 //! | log matching | logs that hold the same entry hold the same entries before it (§5.3) |
@@ -39,7 +39,7 @@ pub struct Bounds {
     pub crashes: u8,
     /// So many heartbeats, of all leaders together.
     pub heartbeats: u8,
-    /// A leader that hears nobody may step down.
+    /// A leader without contact to a majority may step down.
     pub steps_down: bool,
     /// A write takes time, in which anything else can happen; otherwise it is done at once.
     pub slow_disks: bool,
@@ -49,7 +49,7 @@ pub struct Bounds {
     pub planted: Option<Planted>,
 }
 
-/// Faults planted on purpose, beside the core, to prove that the model would find them.
+/// Faults planted on purpose, outside the core, to prove that the model finds them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Planted {
     /// A crash forgets term and vote (Raft paper, Figure 2: persistent state).

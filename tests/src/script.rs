@@ -22,7 +22,7 @@
 //! | `campaign N` | the patience of N ends: its clock moves to the end of its election timeout |
 //! | `tick N` | the clock of N moves to its next deadline |
 //! | `elapse MS [N …]` | time passes unnoticed, on all nodes or those named |
-//! | `propose N word …` | one proposal with a command for each word |
+//! | `propose N text …` | one proposal with a command for each text |
 //! | `read N ID` | a linearizable read |
 //! | `change N learner 4`, `voter 4`, `promote 4`, `remove 3`, `replace 3 4` | one step of a change of the members |
 //! | `change N members voters=(1,2) learners=(3)` | the same: these are to be the members |
@@ -42,7 +42,7 @@ mod change;
 mod cluster;
 mod command;
 mod node;
-mod words;
+mod print;
 
 use std::fs;
 use std::io;
@@ -92,11 +92,11 @@ pub fn run(text: &str) -> Result<String, ScriptError> {
         if line.trim().is_empty() || line.starts_with('#') {
             continue;
         }
-        let (loud, words) = match line.strip_prefix("quiet ") {
+        let (loud, command) = match line.strip_prefix("quiet ") {
             Some(rest) => (false, rest),
             None => (true, line),
         };
-        let output = Command::parse(words)
+        let output = Command::parse(command)
             .and_then(|command| cluster.carry_out(&command))
             .map_err(|what| ScriptError::Line { line: at + 1, what })?;
         for line in output.iter().filter(|_| loud) {
@@ -131,9 +131,9 @@ pub fn files(folder: &Path) -> Result<Vec<PathBuf>, ScriptError> {
 /// What became of one script.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It says what the nodes do.
+    /// It shows what the nodes do.
     Same,
-    /// The first line that differs: its number, what the file says, what the nodes do.
+    /// The first line that differs: its number, the line of the file, the line of the nodes.
     Differs(usize, String, String),
 }
 
@@ -162,10 +162,10 @@ fn compare(then: &str, now: &str) -> Verdict {
     let mut line = 1;
     loop {
         match (before.next(), after.next()) {
-            (Some(said), Some(done)) if said == done => line += 1,
-            (said, done) => {
+            (Some(shown), Some(done)) if shown == done => line += 1,
+            (shown, done) => {
                 let text = |line: Option<&str>| line.unwrap_or("(the end)").to_owned();
-                return Verdict::Differs(line, text(said), text(done));
+                return Verdict::Differs(line, text(shown), text(done));
             }
         }
     }

@@ -54,7 +54,7 @@ use profile::Profile;
 pub use record::record;
 use rng::Rng;
 pub use shrink::shrink;
-pub use trace::Words;
+pub use trace::TraceLines;
 pub use violation::Violation;
 use world::World;
 
@@ -84,20 +84,20 @@ impl SimConfig {
         }
     }
 
-    /// The words after `--bin sim --` that run it again.
+    /// The arguments after `--bin sim --` that run it again.
     #[must_use]
     pub fn arguments(&self) -> Vec<String> {
-        let mut words = vec![
+        let mut args = vec![
             "--seed".to_owned(),
             self.seed.to_string(),
             "--nodes".to_owned(),
             self.nodes.to_string(),
         ];
         if let Some(planted) = self.planted {
-            words.extend(["--planted".to_owned(), format!("{planted:?}")]);
+            args.extend(["--planted".to_owned(), format!("{planted:?}")]);
         }
-        words.extend(self.cuts.arguments());
-        words
+        args.extend(self.cuts.arguments());
+        args
     }
 
     fn profile(&self) -> Profile {
@@ -154,8 +154,8 @@ impl Failure {
     /// The command that runs it again, to the same byte.
     #[must_use]
     pub fn command(&self) -> String {
-        let words = self.config.arguments().join(" ");
-        format!("cargo run --release -p oarlock-tests --bin sim -- {words} --trace")
+        let args = self.config.arguments().join(" ");
+        format!("cargo run --release -p oarlock-tests --bin sim -- {args} --trace")
     }
 }
 
@@ -186,14 +186,14 @@ impl fmt::Display for Failure {
 /// # Errors
 /// Where an invariant is broken, or the production code panics.
 pub fn run(config: &SimConfig) -> Result<Report, Box<Failure>> {
-    run_once(config, Words::None).map_err(told)
+    run_once(config, TraceLines::None).map_err(told)
 }
 
 /// Runs a failure again, to tell its last events.
 #[must_use]
 pub fn told(failure: Box<Failure>) -> Box<Failure> {
     const LAST: usize = 60;
-    let again = run_once(&failure.config, Words::Last(LAST));
+    let again = run_once(&failure.config, TraceLines::Last(LAST));
     match again {
         Err(again) if again.hash == failure.hash => again,
         _ => {
@@ -210,12 +210,12 @@ pub fn told(failure: Box<Failure>) -> Box<Failure> {
     }
 }
 
-/// Runs a seed and keeps as many words as are asked for.
+/// Runs a seed and keeps the lines that are asked for.
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_once(config: &SimConfig, words: Words) -> Result<Report, Box<Failure>> {
-    let mut world = World::new(config, words);
+pub fn run_once(config: &SimConfig, lines: TraceLines) -> Result<Report, Box<Failure>> {
+    let mut world = World::new(config, lines);
     let result = catch_unwind(AssertUnwindSafe(|| world.run()));
     let violation = match result {
         Ok(Ok(report)) => return Ok(report),
@@ -241,7 +241,7 @@ pub fn run_once(config: &SimConfig, words: Words) -> Result<Report, Box<Failure>
 }
 
 /// Runs many configurations on as many threads as there are processors, and gives each result to `done`, in the
-/// order of the configurations. Ends early once `done` says that it has seen enough.
+/// order of the configurations. Ends early once `done` returns false.
 pub fn run_many(
     configs: &[SimConfig],
     done: impl FnMut(Result<Report, Box<Failure>>) -> bool + Send,
@@ -292,7 +292,7 @@ struct InOrder<F> {
 }
 
 impl<F: FnMut(Result<Report, Box<Failure>>) -> bool> InOrder<F> {
-    /// Says whether more are wanted.
+    /// Returns whether more are wanted.
     fn take(&mut self, number: usize, result: Result<Report, Box<Failure>>) -> bool {
         self.early.insert(number, result);
         while let Some(result) = self.early.remove(&self.next) {

@@ -18,7 +18,7 @@ use super::Planted;
 pub(super) const NODES: usize = 3;
 
 /// The least that a clock moves where it has to.
-const PATIENCE: Duration = Duration::from_nanos(1);
+const STEP: Duration = Duration::from_nanos(1);
 
 pub(super) fn name(node: usize) -> NodeId {
     ["a", "b", "c"][node].into()
@@ -29,8 +29,8 @@ fn config(node: usize) -> CoreConfig {
         addresses: BTreeMap::new(),
         id: name(node),
         voters: (0..NODES).map(name).collect(),
-        election_timeout_min: PATIENCE,
-        election_timeout_max: PATIENCE,
+        election_timeout_min: STEP,
+        election_timeout_max: STEP,
         // Always due, so that a heartbeat can come at any time.
         heartbeat_interval: Duration::ZERO,
         max_log_entries: 1000,
@@ -142,7 +142,7 @@ impl Node {
         entry.filter(|entry| self.core.log().holds(entry.id))
     }
 
-    /// Its patience ends, and the pre-vote is won: one other says yes, which nobody has to be asked for.
+    /// Its election timeout passes, and it wins the pre-vote: one other node grants it, without a message.
     pub(super) fn campaign(&mut self) {
         self.now = self.now.max(self.core.election_deadline());
         self.core.tick(self.now);
@@ -158,7 +158,7 @@ impl Node {
         }
     }
 
-    /// A leader finds that it has heard nobody.
+    /// A leader finds that it has no contact to a majority.
     pub(super) fn step_down(&mut self) {
         self.now = self.now.max(self.core.election_deadline());
         self.core.tick(self.now);
@@ -184,12 +184,12 @@ impl Node {
         let asks = matches!(message, Message::Request(RaftRequest::RequestVote(_)));
         if asks && self.core.role() != Role::Leader {
             // Late enough for it not to hold on to its leader. Held on to, the request would do as if lost.
-            self.now += PATIENCE;
+            self.now += STEP;
         }
         self.core.step(self.now, from, message.clone());
     }
 
-    /// The write under way is done.
+    /// The write in flight is complete.
     pub(super) fn persist(&mut self) {
         if let Some((id, batch)) = self.writing.take() {
             self.stored.write(&batch);
@@ -198,7 +198,7 @@ impl Node {
         }
     }
 
-    /// It loses its memory. The write under way is either done, and nobody was told, or never happened.
+    /// It loses its memory. The write in flight either completed, without being reported, or never happened.
     pub(super) fn crash(&mut self, after_write: bool, planted: Option<Planted>) {
         let mut stored = std::mem::take(&mut self.stored);
         if let (true, Some((_, batch))) = (after_write, &self.writing) {
@@ -210,7 +210,7 @@ impl Node {
         *self = Self::start(self.place, stored);
     }
 
-    /// Does what the core wants, in the driver's order, until it wants nothing more.
+    /// Carries out what the core requests, in the driver's order, until it requests nothing more.
     pub(super) fn run(&mut self, slow_disk: bool) -> Done {
         let mut done = Done::default();
         loop {

@@ -28,7 +28,7 @@ pub(super) struct Packet {
 pub enum Event {
     /// A node's patience ends.
     Campaign(usize),
-    /// A leader finds that it has heard nobody.
+    /// A leader finds that it has no contact to a majority.
     StepDown(usize),
     /// A leader speaks.
     Heartbeat(usize),
@@ -189,7 +189,7 @@ impl State {
     }
 }
 
-/// Plants a fault in what a node says.
+/// Plants a fault in a node's messages.
 fn tamper(message: &mut Message, planted: Option<Planted>) {
     match (planted, message) {
         (

@@ -15,7 +15,7 @@ use super::command::Command;
 pub(super) fn parse(command: &Command) -> Result<Change, String> {
     command.check_options(&["voters", "learners"])?;
     let node = |at| command.number(at).map(name);
-    Ok(match command.word(1)? {
+    Ok(match command.arg(1)? {
         "learner" => Change::AddLearner {
             id: node(2)?,
             address: address(&node(2)?),

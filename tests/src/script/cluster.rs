@@ -13,7 +13,7 @@ use task_queue_raft::types::{Command as Order, Index, NodeId};
 use super::change;
 use super::command::Command;
 use super::node::Node;
-use super::words;
+use super::print;
 
 /// What `nodes` can be told.
 #[derive(Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct Options {
     pub message_bytes: u64,
     /// `threshold`: a snapshot is taken after so many applied entries, and half of it stays in the log.
     pub threshold: u64,
-    /// `spare`: nodes beside the voters, numbered behind them, that wait to be added.
+    /// `spare`: more nodes, with the numbers after the voters', that wait to be added.
     pub spare: u64,
 }
 
@@ -59,7 +59,7 @@ impl Options {
         CoreConfig {
             addresses: BTreeMap::new(),
             id: name(id),
-            // A spare one knows nobody until somebody adds it.
+            // A spare node knows no members until it is added.
             voters: (1..=nodes).filter(|_| id <= nodes).map(name).collect(),
             election_timeout_min: Duration::from_millis(1000),
             election_timeout_max: Duration::from_millis(1000),
@@ -96,7 +96,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Carries out a command, and says what the nodes did.
+    /// Carries out a command, and returns what the nodes did.
     ///
     /// # Errors
     /// Where the command is unknown, malformed, or impossible now.
@@ -135,7 +135,7 @@ impl Cluster {
             "show" => self.show(command),
             "log" => {
                 let stored = self.node(command.number(0)?)?.stored()?;
-                Ok(stored.iter().map(words::entry).collect())
+                Ok(stored.iter().map(print::entry).collect())
             }
             other => Err(format!("{other} is no command")),
         }
@@ -159,7 +159,7 @@ impl Cluster {
         node.ok_or_else(|| format!("there is no node {id}"))
     }
 
-    /// The nodes named from this word on; all where none is.
+    /// The nodes from this argument on; all where there is none.
     fn named(&self, command: &Command, at: usize) -> Result<Vec<NodeId>, String> {
         let named: Vec<_> = command.numbers_from(at)?.into_iter().map(name).collect();
         if let Some(stranger) = named.iter().find(|id| !self.nodes.contains_key(id)) {
@@ -172,12 +172,12 @@ impl Cluster {
         })
     }
 
-    /// Lets a node do what it wants, and takes over what it says and sends.
+    /// Lets a node carry out its requests, and collects its lines and messages.
     fn gather(&mut self, id: u64) -> Result<Vec<String>, String> {
         let node = self.node(id)?;
         node.run()?;
-        let (said, sent) = (
-            std::mem::take(&mut node.said),
+        let (lines, sent) = (
+            std::mem::take(&mut node.lines),
             std::mem::take(&mut node.sent),
         );
         let packets = sent.into_iter().map(|(to, message)| Packet {
@@ -186,7 +186,7 @@ impl Cluster {
             message,
         });
         self.network.extend(packets);
-        Ok(said)
+        Ok(lines)
     }
 
     fn campaign(&mut self, command: &Command) -> Result<Vec<String>, String> {
@@ -218,16 +218,16 @@ impl Cluster {
 
     fn propose(&mut self, command: &Command) -> Result<Vec<String>, String> {
         let node = self.node(command.number(0)?)?;
-        let orders = command.words.iter().skip(1).zip(1..);
-        let orders = orders.map(|(word, sequence)| Order {
+        let orders = command.args.iter().skip(1).zip(1..);
+        let orders = orders.map(|(text, sequence)| Order {
             session: 0,
             sequence,
-            data: Bytes::copy_from_slice(word.as_bytes()),
+            data: Bytes::copy_from_slice(text.as_bytes()),
         });
         let refused = node.core.propose(node.now, 0, orders.collect()).err();
-        let mut said = self.gather(command.number(0)?)?;
-        said.extend(refused.map(|why| format!("{} refuses: {why}", command.words[0])));
-        Ok(said)
+        let mut lines = self.gather(command.number(0)?)?;
+        lines.extend(refused.map(|why| format!("{} refuses: {why}", command.args[0])));
+        Ok(lines)
     }
 
     /// One step of a change: what a driver would ask again and again until it is done.
@@ -235,28 +235,28 @@ impl Cluster {
         let change = change::parse(command)?;
         let node = self.node(command.number(0)?)?;
         let answer = node.core.change_members(node.now, 0, &change);
-        let mut said = self.gather(command.number(0)?)?;
+        let mut lines = self.gather(command.number(0)?)?;
         let answer = match answer {
             Ok(Progressed::Done(Index(0))) => "has it so from the start".to_owned(),
             Ok(Progressed::Done(index)) => format!("has it so since {index}"),
             Ok(Progressed::UnderWay) => "has it under way".to_owned(),
             Err(error) => format!("refuses: {error}"),
         };
-        said.push(format!("{} {answer}", command.words[0]));
-        Ok(said)
+        lines.push(format!("{} {answer}", command.args[0]));
+        Ok(lines)
     }
 
     fn transfer(&mut self, command: &Command) -> Result<Vec<String>, String> {
         let to = command.numbers_from(1)?.first().copied().map(name);
         let node = self.node(command.number(0)?)?;
         let answer = node.core.transfer_leadership(node.now, to);
-        let mut said = self.gather(command.number(0)?)?;
+        let mut lines = self.gather(command.number(0)?)?;
         let answer = match answer {
             Ok(to) => format!("gives its leadership to {to}"),
             Err(error) => format!("refuses: {error}"),
         };
-        said.push(format!("{} {answer}", command.words[0]));
-        Ok(said)
+        lines.push(format!("{} {answer}", command.args[0]));
+        Ok(lines)
     }
 
     fn deliver(&mut self, command: &Command) -> Result<Vec<String>, String> {
@@ -264,62 +264,62 @@ impl Cluster {
         let names = |numbers: Vec<u64>| numbers.into_iter().map(name).collect::<Vec<_>>();
         let (from, drop) = (names(command.list("from")?), names(command.list("drop")?));
         // Who only loses messages gets none.
-        let to = match (command.words.is_empty(), drop.is_empty()) {
+        let to = match (command.args.is_empty(), drop.is_empty()) {
             (true, false) => Vec::new(),
             _ => self.named(command, 0)?,
         };
         let mut left = command.option("count")?.unwrap_or(u64::MAX);
-        let mut said = Vec::new();
+        let mut lines = Vec::new();
         for packet in std::mem::take(&mut self.network) {
             let concerns = |list: &[NodeId]| list.contains(&packet.to);
             let due = left > 0 && (from.is_empty() || from.contains(&packet.from));
             if due && concerns(&drop) {
                 left -= 1;
-                let what = words::message(&packet.message);
-                said.push(format!("lost: {}->{} {what}", packet.from, packet.to));
+                let what = print::message(&packet.message);
+                lines.push(format!("lost: {}->{} {what}", packet.from, packet.to));
             } else if due && concerns(&to) {
                 left -= 1;
-                said.extend(self.hand_over(packet)?);
+                lines.extend(self.hand_over(packet)?);
             } else {
                 self.network.push(packet);
             }
         }
-        Ok(said)
+        Ok(lines)
     }
 
     fn hand_over(&mut self, packet: Packet) -> Result<Vec<String>, String> {
         let Packet { from, to, message } = packet;
-        let mut said = vec![format!("{from}->{to} {}", words::message(&message))];
+        let mut lines = vec![format!("{from}->{to} {}", print::message(&message))];
         let node = self
             .nodes
             .get_mut(&to)
             .ok_or_else(|| format!("there is no node {to}"))?;
         node.core.step(node.now, &from, message);
         let id = to.as_str().parse().map_err(|_| "nodes have numbers")?;
-        said.extend(self.gather(id)?);
-        Ok(said)
+        lines.extend(self.gather(id)?);
+        Ok(lines)
     }
 
     fn stabilize(&mut self, command: &Command) -> Result<Vec<String>, String> {
         const MOST: usize = 10_000;
         let among = self.named(command, 0)?;
-        let mut said = Vec::new();
+        let mut lines = Vec::new();
         for _ in 0..MOST {
             let next = self
                 .network
                 .iter()
                 .position(|packet| among.contains(&packet.to));
             let Some(next) = next else {
-                return Ok(said);
+                return Ok(lines);
             };
             let packet = self.network.remove(next);
-            said.extend(self.hand_over(packet)?);
+            lines.extend(self.hand_over(packet)?);
         }
         Err(format!("the nodes still talk after {MOST} messages"))
     }
 
     fn disk(&mut self, command: &Command) -> Result<Vec<String>, String> {
-        let fast = match command.word(1)? {
+        let fast = match command.arg(1)? {
             "fast" => true,
             "slow" => false,
             other => return Err(format!("a disk is fast or slow, not {other}")),
@@ -329,19 +329,19 @@ impl Cluster {
     }
 
     fn persist(&mut self, command: &Command) -> Result<Vec<String>, String> {
-        let count = if command.words.len() > 1 {
+        let count = if command.args.len() > 1 {
             command.number(1)?
         } else {
             1
         };
-        let mut said = Vec::new();
+        let mut lines = Vec::new();
         for _ in 0..count {
             if !self.node(command.number(0)?)?.finish_task()? {
                 return Err("the disk has nothing to do".to_owned());
             }
-            said.extend(self.gather(command.number(0)?)?);
+            lines.extend(self.gather(command.number(0)?)?);
         }
-        Ok(said)
+        Ok(lines)
     }
 
     fn show(&mut self, command: &Command) -> Result<Vec<String>, String> {
@@ -350,6 +350,6 @@ impl Cluster {
             .nodes
             .values()
             .filter(|node| named.contains(node.core.id()));
-        Ok(nodes.flat_map(|node| words::state(&node.core)).collect())
+        Ok(nodes.flat_map(|node| print::state(&node.core)).collect())
     }
 }

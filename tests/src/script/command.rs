@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-/// One command: its name, its words, and its `key=value` pairs. A list value is written `(a,b)`.
+/// One command: its name, its arguments, and its `key=value` pairs. A list value is written `(a,b)`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Command {
     /// What to do.
     pub name: String,
-    /// Words behind the name.
-    pub words: Vec<String>,
+    /// Arguments after the name.
+    pub args: Vec<String>,
     /// Options.
     pub options: BTreeMap<String, Vec<String>>,
 }
@@ -19,14 +19,14 @@ impl Command {
     /// # Errors
     /// Where it is empty, or names an option twice.
     pub fn parse(line: &str) -> Result<Self, String> {
-        let mut words = line.split_whitespace();
-        let name = words.next().ok_or("the command is missing")?.to_owned();
+        let mut args = line.split_whitespace();
+        let name = args.next().ok_or("the command is missing")?.to_owned();
         let mut command = Self {
             name,
             ..Self::default()
         };
-        for word in words {
-            match word.split_once('=') {
+        for arg in args {
+            match arg.split_once('=') {
                 Some((key, value)) => {
                     let list = value.trim_start_matches('(').trim_end_matches(')');
                     let values = list.split(',').filter(|value| !value.is_empty());
@@ -35,19 +35,19 @@ impl Command {
                         return Err(format!("{key} is given twice"));
                     }
                 }
-                None => command.words.push(word.to_owned()),
+                None => command.args.push(arg.to_owned()),
             }
         }
         Ok(command)
     }
 
-    /// The word at this place.
+    /// The argument at this position.
     ///
     /// # Errors
     /// Where there is none.
-    pub fn word(&self, at: usize) -> Result<&str, String> {
-        let word = self.words.get(at).map(String::as_str);
-        word.ok_or_else(|| format!("{} needs {} words", self.name, at + 1))
+    pub fn arg(&self, at: usize) -> Result<&str, String> {
+        let arg = self.args.get(at).map(String::as_str);
+        arg.ok_or_else(|| format!("{} needs {} arguments", self.name, at + 1))
     }
 
     /// The number at this place.
@@ -55,7 +55,7 @@ impl Command {
     /// # Errors
     /// Where there is none.
     pub fn number(&self, at: usize) -> Result<u64, String> {
-        number(self.word(at)?)
+        number(self.arg(at)?)
     }
 
     /// The numbers of an option; empty where it is not given.
@@ -79,13 +79,13 @@ impl Command {
         }
     }
 
-    /// The words from this place on, as numbers.
+    /// The arguments from this position on, as numbers.
     ///
     /// # Errors
     /// Where one is no number.
     pub fn numbers_from(&self, at: usize) -> Result<Vec<u64>, String> {
-        let words = self.words.iter().skip(at);
-        words.map(|word| number(word)).collect()
+        let args = self.args.iter().skip(at);
+        args.map(|arg| number(arg)).collect()
     }
 
     /// Whether all options are among these.

@@ -14,7 +14,7 @@ use task_queue_raft::storage::memory::{MemorySnapshots, MemoryStore};
 use task_queue_raft::storage::{LogStore, Received, SnapshotStore};
 use task_queue_raft::types::{Entry, Index, NodeId};
 
-use super::words;
+use super::print;
 
 /// Stops a script: the stores in memory never fail, so it is a fault of the core.
 fn wrong(error: impl std::fmt::Display) -> String {
@@ -27,7 +27,7 @@ pub(super) struct Node {
     /// Otherwise tasks wait for [`Node::finish_task`].
     pub(super) disk_is_fast: bool,
     /// What it did, to be printed.
-    pub(super) said: Vec<String>,
+    pub(super) lines: Vec<String>,
     /// What it sent, to be put on the network.
     pub(super) sent: Vec<(NodeId, Message)>,
     config: CoreConfig,
@@ -59,13 +59,13 @@ impl Node {
         }
         let core = Core::new(config.clone(), &stored, newest, 0, now);
         Ok(Self {
-            standing: words::standing(&core),
+            standing: print::standing(&core),
             committed: core.log().committed(),
-            members: words::members(core.membership()),
+            members: print::members(core.membership()),
             core,
             now,
             disk_is_fast: true,
-            said: Vec::new(),
+            lines: Vec::new(),
             sent: Vec::new(),
             config,
             disk: Disk::new(Box::new(log.clone()), shelf),
@@ -82,7 +82,7 @@ impl Node {
     pub(super) fn restarted(&self) -> Result<Self, String> {
         let (log, snapshots) = (self.log.clone(), self.snapshots.clone());
         let mut node = Self::start(self.config.clone(), log, snapshots, self.now)?;
-        node.say("starts again");
+        node.print("starts again");
         node.disk_is_fast = self.disk_is_fast;
         Ok(node)
     }
@@ -97,8 +97,8 @@ impl Node {
         self.log.read(first, last, u64::MAX).map_err(wrong)
     }
 
-    fn say(&mut self, what: impl AsRef<str>) {
-        self.said
+    fn print(&mut self, what: impl AsRef<str>) {
+        self.lines
             .push(format!("{} {}", self.config.id, what.as_ref()));
     }
 
@@ -118,19 +118,19 @@ impl Node {
     }
 
     fn tell_changes(&mut self) {
-        let standing = words::standing(&self.core);
+        let standing = print::standing(&self.core);
         if standing != self.standing {
-            self.say(format!("is {standing}"));
+            self.print(format!("is {standing}"));
             self.standing = standing;
         }
-        let members = words::members(self.core.membership());
+        let members = print::members(self.core.membership());
         if members != self.members {
-            self.say(format!("has {members}"));
+            self.print(format!("has {members}"));
             self.members = members;
         }
         let committed = self.core.log().committed();
         if committed != self.committed {
-            self.say(format!("commits up to {committed}"));
+            self.print(format!("commits up to {committed}"));
             self.committed = committed;
         }
     }
@@ -139,8 +139,8 @@ impl Node {
     fn carry_out(&mut self, ready: Ready) -> Result<(), String> {
         for envelope in ready.messages {
             if envelope.after > self.durable && !self.disk_is_fast {
-                let what = words::message(&envelope.message);
-                self.say(format!(
+                let what = print::message(&envelope.message);
+                self.print(format!(
                     "will tell {} after write {}: {what}",
                     envelope.to, envelope.after
                 ));
@@ -149,7 +149,7 @@ impl Node {
         }
         self.release();
         if let Some(up_to) = ready.purge {
-            self.say(format!("purges its log up to {up_to}"));
+            self.print(format!("purges its log up to {up_to}"));
             self.tasks.push_back(DiskTask::Purge(up_to));
         }
         if let Some((id, batch)) = ready.write {
@@ -163,26 +163,26 @@ impl Node {
             } else {
                 format!(" {id}")
             };
-            self.say(format!("{verb}{number}: {}", words::batch(&batch)));
+            self.print(format!("{verb}{number}: {}", print::batch(&batch)));
             self.tasks.push_back(DiskTask::Write(id, batch));
         }
         if ready.admit {
             self.tasks.push_back(DiskTask::Admit);
         }
         for read in ready.log_reads {
-            self.say(format!("reads {}..={} from its disk", read.from, read.to));
+            self.print(format!("reads {}..={} from its disk", read.from, read.to));
             self.tasks.push_back(DiskTask::Read(read));
         }
         for task in ready.snapshots {
             self.snapshot_task(task)?;
         }
         if let Some(last) = ready.apply.last().map(|entry| entry.id.index) {
-            self.say(format!("applies {}", words::entries(&ready.apply)));
+            self.print(format!("applies {}", print::entries(&ready.apply)));
             self.applier.apply(1, ready.apply).map_err(wrong)?;
             self.core.applied(self.now, last);
         }
         for read in ready.reads {
-            self.say(match read.index {
+            self.print(match read.index {
                 Some(index) => format!("may answer read #{} from {index}", read.id),
                 None => format!("can't answer read #{}", read.id),
             });
@@ -194,12 +194,12 @@ impl Node {
         match task {
             SnapshotTask::Take => {
                 let meta = self.applier.take_snapshot().map_err(wrong)?;
-                self.say(format!("takes a snapshot of {}", meta.last));
+                self.print(format!("takes a snapshot of {}", meta.last));
                 self.core.snapshot_taken(self.now, Some(meta));
             }
             SnapshotTask::Restore(meta) => {
                 self.applier.restore(&meta).map_err(wrong)?;
-                self.say(format!("restores the snapshot of {}", meta.last));
+                self.print(format!("restores the snapshot of {}", meta.last));
                 self.core.applied(self.now, meta.last.index);
             }
             SnapshotTask::ReadChunk { to, meta, offset } => {
@@ -223,13 +223,13 @@ impl Node {
             .extract_if(.., |envelope| envelope.after <= durable)
             .collect();
         for envelope in released {
-            let what = words::message(&envelope.message);
-            self.say(format!("tells {}: {what}", envelope.to));
+            let what = print::message(&envelope.message);
+            self.print(format!("tells {}: {what}", envelope.to));
             self.sent.push((envelope.to, envelope.message));
         }
     }
 
-    /// Lets the disk do one task. Says whether there was one.
+    /// Lets the disk do one task. Returns whether there was one.
     pub(super) fn finish_task(&mut self) -> Result<bool, String> {
         let Some(task) = self.tasks.pop_front() else {
             return Ok(false);
@@ -238,7 +238,7 @@ impl Node {
         match self.disk.run(task).map_err(wrong)? {
             DiskDone::Written(id) => {
                 if !self.disk_is_fast {
-                    self.say(format!("has done write {id}"));
+                    self.print(format!("has done write {id}"));
                 }
                 self.durable = id;
                 self.core.persisted(now, id);
@@ -254,7 +254,7 @@ impl Node {
             } => self.core.chunk_read(now, &to, &meta, offset, data),
             DiskDone::Received(meta, received) => {
                 if received == Received::Whole {
-                    self.say(format!("has the snapshot of {} whole", meta.last));
+                    self.print(format!("has the snapshot of {} whole", meta.last));
                 }
                 self.core.chunk_received(now, &meta, received);
             }

@@ -4,11 +4,11 @@ use std::ops::AddAssign;
 
 /// One line for each count: its field, what it is called in a table, and what it counts.
 macro_rules! counts {
-    ($($(#[doc = $words:literal])+ $field:ident $name:literal,)+) => {
+    ($($(#[doc = $text:literal])+ $field:ident $name:literal,)+) => {
         /// How often each thing happened that the simulation is about.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct Coverage {
-            $($(#[doc = $words])+ pub $field: u64,)+
+            $($(#[doc = $text])+ pub $field: u64,)+
         }
 
         impl Coverage {
@@ -62,7 +62,7 @@ counts! {
     lost_writes "lost writes",
     /// Bits that flipped, writes that landed elsewhere, writes that were never done.
     damages "damages at rest",
-    /// Nodes that found their disk damaged, said so and stopped.
+    /// Nodes that found their disk corrupt and stopped.
     damaged_nodes "nodes out of service",
     /// Nodes that set their files aside for that, and got everything from their peers.
     set_aside "nodes that healed",

@@ -121,7 +121,7 @@ impl Part {
 /// What a run is without. Nothing, unless told otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cuts {
-    /// So many clients, not as many as the seed says.
+    /// How many clients, instead of the seed's choice.
     pub clients: Option<usize>,
     /// The storm ends after so many milliseconds.
     pub storm_ms: Option<u64>,
@@ -145,7 +145,7 @@ impl Cuts {
         }
     }
 
-    /// The words that say so on the command line.
+    /// The same as arguments of the command line.
     pub(crate) fn arguments(&self) -> Vec<String> {
         let flag = |name: &str, value: Option<u64>| {
             value.map(|value| [format!("--{name}"), value.to_string()])
@@ -155,12 +155,12 @@ impl Cuts {
             flag("storm-ms", self.storm_ms),
             flag("faults", self.faults),
         ];
-        let mut words: Vec<String> = numbers.into_iter().flatten().flatten().collect();
+        let mut args: Vec<String> = numbers.into_iter().flatten().flatten().collect();
         if !self.without.is_empty() {
             let names: Vec<_> = self.without.iter().map(|part| part.name()).collect();
-            words.extend(["--without".to_owned(), names.join(",")]);
+            args.extend(["--without".to_owned(), names.join(",")]);
         }
-        words
+        args
     }
 
     /// What could still be left out of a run of this profile, one thing each: the most first.

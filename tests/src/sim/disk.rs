@@ -67,7 +67,7 @@ struct Sectors {
 }
 
 impl ByteDisk {
-    /// An empty one. One that forgets syncs says that all is written, and it is not: a planted fault.
+    /// An empty one. One that forgets syncs reports that everything is written, and it is not: a planted fault.
     pub(crate) fn new(rng: Rng, forgets_syncs: bool) -> Self {
         Self(Arc::new(Mutex::new(Sectors {
             bytes: Vec::new(),
@@ -156,12 +156,12 @@ impl ByteDisk {
         self.lock().damaged
     }
 
-    /// Damages a few things that were written a while ago; says what, or none where nothing is that old.
+    /// Corrupts some of what was written a while ago; returns a description, or none where nothing is that old.
     pub(crate) fn rot(&self) -> Option<String> {
         let mut sectors = self.lock();
         let times = sectors.rng.between(4, 16);
-        let words: Vec<_> = (0..times).filter_map(|_| sectors.rot()).collect();
-        (!words.is_empty()).then(|| words.join("; "))
+        let rotten: Vec<_> = (0..times).filter_map(|_| sectors.rot()).collect();
+        (!rotten.is_empty()).then(|| rotten.join("; "))
     }
 
     pub(crate) fn counts(&self) -> DiskCounts {
@@ -262,7 +262,7 @@ impl Sectors {
             .map(|(sector, _)| *sector)
             .collect();
         let sector = *old.get(self.rng.place(old.len()))?;
-        let words = match self.rng.below(3) {
+        let text = match self.rng.below(3) {
             0 => self.flip(sector),
             1 => self.overwrite(sector, &old),
             _ => {
@@ -273,7 +273,7 @@ impl Sectors {
         };
         self.damaged = true;
         self.counts.damages += 1;
-        Some(words)
+        Some(text)
     }
 
     fn flip(&mut self, sector: usize) -> String {
@@ -329,7 +329,7 @@ impl StorageBackend for ByteDisk {
         Ok(())
     }
 
-    /// Where it fails, what was to be synced may be gone, and the next sync says nothing of it: as Linux has it.
+    /// Where it fails, what was to be synced may be gone, and the next sync succeeds, as on Linux.
     fn sync_data(&self) -> io::Result<()> {
         let mut sectors = self.lock();
         if let Err(error) = sectors.admit() {

@@ -1,12 +1,12 @@
 //! What the clients of a run did and saw, and the check that it could have happened one thing after another.
 //!
 //! The object is a list: a command appends its number and learns its place, a question learns the length. Each
-//! operation that took effect therefore says itself where it stands in the one order of all: an append at place `p`
+//! operation that took effect therefore has its place in the one order of all: an append at place `p`
 //! comes before a read of length `n` exactly if `p < n`. Such a history is linearizable (Herlihy, Wing 1990) if and
 //! only if that order agrees with real time: what began after another had ended never stands before it. Reads of
 //! the same length take the order of their beginnings. One sweep over time checks it; no search is needed.
 //!
-//! A register whose writes say what they replaced is such a list, told in other words: a write stands right behind
+//! A register whose writes return what they replaced is such a list too: a write stands right behind
 //! the one that it replaced, and a read right behind the one that it found. A compare-and-swap that was not carried
 //! out is a read. Each register is checked by itself: linearizability is local.
 
@@ -176,14 +176,14 @@ impl History {
             let place = places.get(&id).copied();
             match op.outcome {
                 Outcome::Appended(at) if place != Some(at) => {
-                    return violation(LOST, format!("{} in the list: {place:?}", words(id, op)));
+                    return violation(LOST, format!("{} in the list: {place:?}", text_of(id, op)));
                 }
                 Outcome::Replaced(before)
                     if place.is_none() || place != behind(before, &places) =>
                 {
                     return violation(
                         LOST,
-                        format!("{} in the register: {place:?}", words(id, op)),
+                        format!("{} in the register: {place:?}", text_of(id, op)),
                     );
                 }
                 Outcome::Kept(found) | Outcome::Found(found)
@@ -191,17 +191,17 @@ impl History {
                 {
                     return violation(
                         "what is read was written",
-                        format!("{}, and nobody wrote that", words(id, op)),
+                        format!("{}, which was never written", text_of(id, op)),
                     );
                 }
                 Outcome::Refused | Outcome::Kept(_) if place.is_some() => {
                     return violation(
                         "a refused command is not carried out",
-                        format!("{} at {place:?}", words(id, op)),
+                        format!("{} at {place:?}", text_of(id, op)),
                     );
                 }
                 Outcome::Nonsense => {
-                    return violation("a client is told of what it asked for", words(id, op));
+                    return violation("a response belongs to its request", text_of(id, op));
                 }
                 _ => {}
             }
@@ -256,7 +256,7 @@ impl History {
                 highest = highest.max(Some((ended_rank, ended_id)));
             }
             if let Some((before, earlier)) = highest.filter(|(before, _)| *before > rank) {
-                let (late, early) = (self.words(id), self.words(earlier));
+                let (late, early) = (self.text_of(id), self.text_of(earlier));
                 let detail = format!(
                     "{late} stands at {rank}, but began after {early} ended, which stands at {before}"
                 );
@@ -269,9 +269,9 @@ impl History {
         Ok(())
     }
 
-    fn words(&self, id: OpId) -> String {
+    fn text_of(&self, id: OpId) -> String {
         self.get(id)
-            .map_or_else(|| format!("op {id}"), |op| words(id, op))
+            .map_or_else(|| format!("op {id}"), |op| text_of(id, op))
     }
 }
 
@@ -283,7 +283,7 @@ fn behind(write: Option<OpId>, places: &BTreeMap<u64, u64>) -> Option<u64> {
     }
 }
 
-fn words(id: OpId, op: &Op) -> String {
+fn text_of(id: OpId, op: &Op) -> String {
     let Op {
         kind,
         client,

@@ -2,7 +2,7 @@
 //!
 //! Both are registers that only ever grow a chain. The list is one: a command appends its number and learns the place
 //! it got. In the guest each key is one: a command puts its number and learns which number it replaced, so that the
-//! replies link each command to the one before it. Either way the replies and the answers to questions say in which
+//! replies link each command to the one before it. Either way the replies to commands and queries show in which
 //! order everything took effect.
 
 mod guest;
@@ -30,7 +30,7 @@ pub(crate) struct View {
 impl View {
     pub(crate) fn push(&mut self, number: u64) {
         self.length += 1;
-        self.hash.word(number);
+        self.hash.number(number);
     }
 }
 
@@ -83,7 +83,7 @@ impl MachineKind {
     }
 }
 
-/// What a client is told of its command.
+/// A client's view of its command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Told {
     /// It stands at this place of the list.
@@ -92,11 +92,11 @@ pub(crate) enum Told {
     Replaced(Option<OpId>),
     /// It did not find what it expected, but this.
     Kept(Option<OpId>),
-    /// The machine failed at it, or said something that it never should.
+    /// The machine failed at it, or returned something impossible.
     Nonsense(String),
 }
 
-/// What a client is told of the state.
+/// A client's view of the state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) view: View,

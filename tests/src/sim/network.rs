@@ -130,7 +130,7 @@ impl Network {
         self.rng.micros(20, self.profile.delay_max_us)
     }
 
-    /// Cuts both ways between those for whom `side` says different things.
+    /// Cuts both directions between nodes for which `side` differs.
     pub(crate) fn partition(&mut self, side: &[bool]) {
         for (from, row) in self.cut.iter_mut().enumerate() {
             for (to, cut) in row.iter_mut().enumerate() {

@@ -8,7 +8,7 @@ pub enum Planted {
     VoteNotSynced,
     /// Entries are not synced: a crash forgets them (Figure 2).
     EntriesNotSynced,
-    /// The disk says "written" before it is.
+    /// The disk reports a write as done before it is.
     WrittenTooEarly,
     /// A node returns from a crash with an empty disk under its old name.
     WipedDisk,
@@ -41,15 +41,15 @@ pub enum Planted {
     ReadIndexTooLow,
     /// A leader sends one peer other commands than the rest (§5.3).
     EntriesDiffer,
-    /// A snapshot is said to reach further than it does (§7).
+    /// A snapshot's metadata claims a later index than its content (§7).
     SnapshotClaimsMore,
-    /// A snapshot holds more than it says (§7).
+    /// A snapshot contains more than its metadata claims (§7).
     SnapshotHoldsMore,
-    /// A follower says that a snapshot is in place after its first chunk (§7).
+    /// A follower reports a snapshot as installed after its first chunk (§7).
     InstalledTooEarly,
     /// A leader takes a forwarded command again that it has taken before.
     ForwardedAnew,
-    /// A leader says that it didn't take a forwarded command, and takes it.
+    /// A leader refuses a forwarded command and appends it.
     RefusesWhatItTakes,
     /// A linearizable question is answered from what the node happens to know.
     ReadsAreStale,
@@ -97,7 +97,7 @@ pub enum Planted {
     OneNodeForgetsKeys,
     /// A node that has restored a snapshot no longer knows which keys were spent.
     RestoreForgetsKeys,
-    /// The disk of bytes says that all is synced, and it is not.
+    /// The disk of bytes reports everything as synced, and it is not.
     SyncForgotten,
     /// A node that finds its disk damaged begins again with an empty one, under its old name.
     DamageForgotten,

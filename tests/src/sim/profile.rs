@@ -44,7 +44,7 @@ pub(crate) struct Profile {
     pub(crate) torn_turns_per_mille: u64,
     /// Clocks of the nodes differ by up to this much, and jump.
     pub(crate) clock_skew_ms: u64,
-    /// Nodes beside the first members, which wait to be added.
+    /// Nodes that are no initial members and wait to be added.
     pub(crate) spares: usize,
     /// Clocks of two nodes differ in speed by at most so many percent.
     pub(crate) drift_percent: u32,
@@ -157,7 +157,7 @@ impl Profile {
         let max_log_entries = snapshot_threshold + rng.pick(&[2, 20, 100, 1000]);
         let database = rng.chance(220);
         let faults = draw_faults(rng, database);
-        // Without changes of the members nobody would ever add them.
+        // Without membership changes they would never be added.
         let spares = if faults.contains(&FaultKind::ChangeMembers) {
             rng.pick(&[0, 1, 2])
         } else {

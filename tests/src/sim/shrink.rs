@@ -2,7 +2,7 @@
 //! shorter storm. Each step leaves one thing more out, and is kept if the run still fails in the same way and is
 //! no longer than before. It ends where no single step helps, or after so many runs.
 
-use super::{Failure, SimConfig, Words, run_once};
+use super::{Failure, SimConfig, TraceLines, run_once};
 
 /// Nodes that a smaller cluster may have.
 const NODES: [usize; 3] = [1, 3, 5];
@@ -27,7 +27,7 @@ fn step(best: &Failure, runs: &mut u64, most_runs: u64) -> Option<Box<Failure>> 
             *runs <= most_runs
         })
         .find_map(|config| {
-            let failure = run_once(&config, Words::None).err()?;
+            let failure = run_once(&config, TraceLines::None).err()?;
             let same = failure.violation.invariant == best.violation.invariant;
             (same && failure.length <= best.length).then_some(failure)
         })

@@ -30,19 +30,19 @@ enum LogOp {
     Purge(LogId),
 }
 
-/// Which entries, term and vote are durable. Kept beside the store, so that invariants can look at every step.
+/// Which entries, term and vote are durable. Kept apart from the store, so that invariants can check every step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Durable {
     pub(crate) hard_state: HardState,
     purged: LogId,
     terms: VecDeque<Term>,
-    /// What its node's former disk held, as long as the node has no say by this one. It has acknowledged that, and is
+    /// What its node's former disk held, as long as the node may not vote with this one. It has acknowledged that, and is
     /// taken out of the voters before anybody may do without it.
     former: Option<(Box<Durable>, Index)>,
 }
 
 impl Durable {
-    /// What a log says that it holds.
+    /// What a log reports to hold.
     fn of(stored: &StoredState) -> Self {
         let mut terms = VecDeque::new();
         let mut starts = stored.terms.iter().peekable();
@@ -254,7 +254,7 @@ impl Platter {
             LogOp::Purge(up_to) => store.purge(*up_to),
         };
         if done.as_ref().is_err_and(StorageError::is_full) {
-            // Nothing of it is there, it says.
+            // It reports that nothing of it is there.
             self.doubtful = None;
         }
         done?;
@@ -374,7 +374,7 @@ impl SimLog {
         own || self.disk().is_some_and(|disk| disk.is_to_blame())
     }
 
-    /// Whether this error is right: something is damaged, and that is what it says.
+    /// Whether this error is right: it reports corruption, and something is corrupt.
     pub(crate) fn is_corrupt(&self, error: &StorageError) -> bool {
         matches!(error, StorageError::Corrupt { .. })
             && self.disk().is_some_and(|disk| disk.is_damaged())

@@ -68,7 +68,7 @@ pub(crate) fn tamper(
         Message::Request(RaftRequest::Forward(forward)) if planted == Planted::ForwardedAnew => {
             Some((from, renumbered(forward)))
         }
-        // As if the leader had said so, and still trusted its lease. Only in every other term, or none would last.
+        // As if the leader had sent it, and still trusted its lease. Only in every other term, or none would last.
         Message::Request(RaftRequest::AppendEntries(append))
             if planted == Planted::LeaseKeptAfterTransfer
                 && append.round % 32 == 7

@@ -1,9 +1,9 @@
-//! What happened in a simulation: a running hash of all of it, and on request the words.
+//! What happened in a simulation: a running hash of everything, and on request lines of text.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// FNV-1a over 64-bit words: enough to tell two runs apart.
+/// FNV-1a over 64-bit numbers: enough to tell two runs apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Hash(pub(crate) u64);
 
@@ -14,27 +14,27 @@ impl Default for Hash {
 }
 
 impl Hash {
-    pub(crate) fn word(&mut self, word: u64) {
+    pub(crate) fn number(&mut self, number: u64) {
         // Two rounds, with a rotation between, so that high bits reach low ones.
-        self.0 = (self.0 ^ word)
+        self.0 = (self.0 ^ number)
             .wrapping_mul(0x0000_0100_0000_01b3)
             .rotate_left(29);
         self.0 = self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {
-        self.word(bytes.len() as u64);
+        self.number(bytes.len() as u64);
         for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.word(u64::from_le_bytes(word));
+            let mut number = [0; 8];
+            number[..chunk.len()].copy_from_slice(chunk);
+            self.number(u64::from_le_bytes(number));
         }
     }
 }
 
-/// How much of a run is kept in words.
+/// Which lines of a run are kept as text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Words {
+pub enum TraceLines {
     /// None: the hash is enough.
     #[default]
     None,
@@ -49,43 +49,43 @@ pub enum Words {
 pub(crate) struct Trace {
     hash: Hash,
     events: u64,
-    words: Words,
+    lines: TraceLines,
     kept: VecDeque<String>,
 }
 
 impl Trace {
-    pub(crate) fn new(words: Words) -> Self {
+    pub(crate) fn new(lines: TraceLines) -> Self {
         Self {
             hash: Hash::default(),
             events: 0,
-            words,
+            lines,
             kept: VecDeque::new(),
         }
     }
 
-    /// Notes an event: its words are made only where someone reads them.
+    /// Notes an event. Its text is formatted only where it is kept.
     pub(crate) fn note(
         &mut self,
         now: Duration,
         node: usize,
         fact: u64,
-        words: impl FnOnce() -> String,
+        text: impl FnOnce() -> String,
     ) {
         self.events += 1;
         self.hash
-            .word(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX));
-        self.hash.word(node as u64);
-        self.hash.word(fact);
-        let line = || format!("{:>11.6} n{node} {}", now.as_secs_f64(), words());
-        match self.words {
-            Words::None => {}
-            Words::Last(limit) => {
+            .number(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX));
+        self.hash.number(node as u64);
+        self.hash.number(fact);
+        let line = || format!("{:>11.6} n{node} {}", now.as_secs_f64(), text());
+        match self.lines {
+            TraceLines::None => {}
+            TraceLines::Last(limit) => {
                 if self.kept.len() >= limit {
                     self.kept.pop_front();
                 }
                 self.kept.push_back(line());
             }
-            Words::Print => println!("{}", line()),
+            TraceLines::Print => println!("{}", line()),
         }
     }
 

@@ -17,7 +17,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Breaks `invariant` unless `holds`. The words are made only then.
+/// Breaks `invariant` unless `holds`. The text is formatted only then.
 pub(crate) fn ensure(
     holds: bool,
     invariant: &'static str,

@@ -24,7 +24,7 @@ use super::planted::Planted;
 use super::profile::Profile;
 use super::rng::Rng;
 use super::store::{SimLog, SimSnapshots};
-use super::trace::{Trace, Words};
+use super::trace::{Trace, TraceLines};
 use super::violation::Violation;
 use super::{Report, SimConfig};
 
@@ -99,7 +99,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(config: &SimConfig, words: Words) -> Self {
+    pub(crate) fn new(config: &SimConfig, lines: TraceLines) -> Self {
         let (profile, mut rng) = config.drawn();
         let nodes = config.nodes + profile.spares;
         let network = Network::new(nodes, profile.network.clone(), rng.fork());
@@ -121,7 +121,7 @@ impl World {
             invariants: Invariants::new(profile.machine),
             coverage: Coverage::default(),
             writes: 0,
-            trace: Trace::new(words),
+            trace: Trace::new(lines),
             fault_rng: rng.fork(),
             client_rng: rng.fork(),
             rng,

@@ -10,7 +10,7 @@ mod seeds;
 use std::process::ExitCode;
 
 use clap::Parser;
-use oarlock_tests::sim::{self, SimConfig, Words};
+use oarlock_tests::sim::{self, SimConfig, TraceLines};
 use options::Options;
 
 fn main() -> ExitCode {
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
 
 /// Prints every event of one run.
 fn trace(config: &SimConfig) -> bool {
-    match sim::run_once(config, Words::Print) {
+    match sim::run_once(config, TraceLines::Print) {
         Ok(report) => {
             println!(
                 "all held, {:?} after {} events, hash {:016x}",

@@ -67,7 +67,7 @@ fn a_process_that_is_gone_writes_nothing_more() {
 }
 
 #[test]
-fn a_sync_that_fails_says_so_once_and_may_lose_what_it_was_for() {
+fn a_sync_that_fails_reports_it_once_and_may_lose_its_data() {
     let mut lost = 0;
     for seed in 0..20 {
         let disk = half_written(seed);
@@ -75,7 +75,7 @@ fn a_sync_that_fails_says_so_once_and_may_lose_what_it_was_for() {
         assert!(disk.sync_data().is_err());
         assert!(disk.is_to_blame());
         lost += usize::from(sectors(&disk).contains(&1));
-        assert!(disk.sync_data().is_ok(), "the next sync says nothing of it");
+        assert!(disk.sync_data().is_ok(), "the next sync succeeds");
     }
     assert!(lost > 0, "some of it is lost");
 }

@@ -128,7 +128,7 @@ fn a_refused_command_that_is_carried_out_is_caught() {
 const A: Option<OpId> = Some(0);
 
 #[test]
-fn writes_that_say_what_they_replaced_are_a_list() {
+fn writes_that_return_what_they_replaced_are_a_list() {
     let mut history = History::default();
     add(&mut history, Kind::Append, 0, 1, Outcome::Replaced(None));
     add(&mut history, Kind::Append, 2, 9, Outcome::Replaced(A));
@@ -156,7 +156,7 @@ fn a_swap_that_did_not_see_an_earlier_write_is_caught() {
 }
 
 #[test]
-fn a_write_that_replaced_another_than_it_says_is_caught() {
+fn a_write_that_returns_a_wrong_replaced_value_is_caught() {
     let mut history = History::default();
     add(&mut history, Kind::Append, 0, 9, Outcome::Replaced(None));
     add(&mut history, Kind::Append, 0, 9, Outcome::Replaced(None));
@@ -167,7 +167,7 @@ fn a_write_that_replaced_another_than_it_says_is_caught() {
 }
 
 #[test]
-fn a_value_that_nobody_wrote_is_caught() {
+fn a_value_that_was_never_written_is_caught() {
     let mut history = History::default();
     add(&mut history, Kind::Read, 0, 1, Outcome::Found(Some(7)));
     assert_eq!(invariant(&history, &[]), Some("what is read was written"));

@@ -1,5 +1,5 @@
-//! While a leader holds a lease, no other node is elected (dissertation §6.4.1): so what it answers without asking is
-//! what a majority would have said.
+//! While a leader holds a lease, no other node is elected (dissertation §6.4.1): so a response that it gives
+//! without a round of messages is the one that a majority would confirm.
 
 use std::time::Duration;
 

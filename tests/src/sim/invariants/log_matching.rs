@@ -37,18 +37,18 @@ impl LogMatching {
     }
 }
 
-/// Of all that an entry holds beside its name.
+/// Hash of everything in an entry except its id.
 pub(crate) fn hash_of(entry: &Entry) -> Hash {
     let mut hash = Hash::default();
-    hash.word(entry.time_ms);
+    hash.number(entry.time_ms);
     if let Payload::Membership(membership) = &entry.payload {
         hash.bytes(format!("{membership:?}").as_bytes());
     }
     if let Payload::Commands(commands) = &entry.payload {
-        hash.word(commands.len() as u64 + 1);
+        hash.number(commands.len() as u64 + 1);
         for command in commands {
-            hash.word(command.session);
-            hash.word(command.sequence);
+            hash.number(command.session);
+            hash.number(command.sequence);
             hash.bytes(&command.data);
         }
     }

@@ -48,7 +48,7 @@ impl Members {
     pub(crate) fn check(&mut self, node: usize, core: &Core) -> Result<(), Violation> {
         let members = core.membership();
         if core.role() == Role::Leader && self.leaders.insert(core.term()) {
-            // One that is to go may be needed until the entry that says so is committed (§4.2.2).
+            // A leaving node may be needed until the entry that removes it is committed (§4.2.2).
             let before = self.last_committed(core);
             ensure(
                 members.is_voter(core.id()) || before.is_voter(core.id()),
@@ -78,11 +78,11 @@ impl Members {
         let last = self.seen.iter().rev().find(|(id, _)| there(id));
         let as_it_should_be = match last {
             Some((_, last)) => members == last,
-            // One that waits to be added knows nobody.
+            // A node that waits to be added knows no members.
             None => *members == self.founders || members.members().is_empty(),
         };
         ensure(as_it_should_be, IN_FORCE, || {
-            format!("n{node} has {members:?}, and its log says {last:?}")
+            format!("n{node} has {members:?}, and its log has {last:?}")
         })
     }
 
@@ -141,7 +141,7 @@ impl Members {
             "a change that is done is in force",
             || {
                 let members = self.in_force(index);
-                format!("n{node} says that {change:?} is done at {index}, and there is {members:?}")
+                format!("n{node} reports {change:?} as done at {index}, and there is {members:?}")
             },
         )
     }

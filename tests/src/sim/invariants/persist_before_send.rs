@@ -1,8 +1,8 @@
-//! Persistent state is "updated on stable storage before responding to RPCs" (Figure 2): what a message says of its
-//! sender's term, vote or log is on the sender's disk when the message leaves.
+//! Persistent state is "updated on stable storage before responding to RPCs" (Figure 2): the term,
+//! the vote and the log that a message claims are on its sender's disk when the message is sent.
 //!
-//! A leader's entries may leave beside its own write (dissertation §10.2.1), and what binds nobody may leave at any
-//! time: pre-votes, questions, forwarded commands.
+//! A leader may send entries while it writes them (dissertation §10.2.1), and messages without such a claim may be sent at
+//! any time: pre-votes, ReadIndex requests, forwarded commands.
 
 use task_queue_raft::message::{AppendResult, Message, RaftRequest, RaftResponse, Verdict};
 use task_queue_raft::types::{Index, NodeId, Term};
@@ -10,7 +10,7 @@ use task_queue_raft::types::{Index, NodeId, Term};
 use super::DiskView;
 use crate::sim::violation::{Violation, ensure};
 
-/// What a message says of its sender.
+/// A message's claims about its sender.
 #[derive(Default)]
 struct Claim<'a> {
     term: Term,

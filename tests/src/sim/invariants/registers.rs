@@ -34,7 +34,7 @@ impl Registers {
         &self.lists
     }
 
-    /// Carries a command out; says whether it set its register.
+    /// Carries a command out; returns whether it set its register.
     pub(crate) fn take(&mut self, index: Index, deed: &Deed) -> bool {
         let register = usize::from(deed.register);
         let (Some(list), Some(entries)) =

@@ -17,8 +17,8 @@ struct Applied {
     id: LogId,
     hash: Hash,
     time_ms: u64,
-    /// The state that a right machine has after it: of the list as the model says, of the guest as the first node to
-    /// be there says.
+    /// The state that a correct machine has after it: for the list that of the model, for the guest that of the first
+    /// node to apply it.
     after: Option<View>,
 }
 
@@ -49,7 +49,7 @@ impl StateMachineSafety {
         self.registers.lists()
     }
 
-    /// Says whether this is the first node to apply the entry.
+    /// Returns whether this is the first node to apply the entry.
     pub(crate) fn on_apply(
         &mut self,
         node: usize,

@@ -174,7 +174,7 @@ fn without_key(command: &Bytes) -> Bytes {
     }
 }
 
-/// What the outcome of a command says to its client.
+/// The client's view of a command's outcome.
 fn tell(command: &Bytes, outcome: &Outcome) -> Told {
     let told = match outcome {
         Outcome::Accepted(reply) => understood(command, reply),

@@ -57,7 +57,7 @@ pub(super) struct Retry {
     data: Bytes,
     asking: Asking,
     left: u32,
-    /// An earlier try had no known outcome, so a later refusal says nothing.
+    /// An earlier try had no known outcome, so a later refusal proves nothing.
     doubtful: bool,
 }
 

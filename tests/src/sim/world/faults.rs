@@ -78,7 +78,7 @@ impl World {
                 self.nodes[node].snapshots.set_failing(failing);
             }
             FaultKind::SnapshotOrder => self.put(node, Input::TakeSnapshot),
-            // Whoever differs is in the minority; here it is one at a time.
+            // A node that diverged is in the minority; here it is one at a time.
             FaultKind::Reinstall if self.nodes.iter().any(Node::is_reinstalling) => {}
             FaultKind::Reinstall => {
                 self.put(node, Input::Reinstall);
@@ -188,10 +188,10 @@ impl World {
         if !may {
             return Ok(());
         }
-        let Some(words) = self.nodes[node].log.disk().and_then(|disk| disk.rot()) else {
+        let Some(text) = self.nodes[node].log.disk().and_then(|disk| disk.rot()) else {
             return Ok(());
         };
-        self.trace.note(self.now, node, 5, || words);
+        self.trace.note(self.now, node, 5, || text);
         if self.fault_rng.chance(750) {
             return self.crash(node, down);
         }

@@ -45,7 +45,7 @@ pub(crate) struct Node {
 enum Unopened {
     /// The disk reported an error that the simulation has made: it may go better next time.
     Injected,
-    /// What is on the disk is damaged, and the node says so.
+    /// The data on the disk is corrupt, and the node reports it.
     Damaged(String),
     /// What was acknowledged is not there.
     Lost(String),
@@ -143,8 +143,8 @@ impl World {
                 self.restart_later(node);
                 return Ok(());
             }
-            Err(Unopened::Damaged(words)) => {
-                self.take_out_of_service(node, &words);
+            Err(Unopened::Damaged(text)) => {
+                self.take_out_of_service(node, &text);
                 return Ok(());
             }
             Err(Unopened::Lost(detail)) => {
@@ -182,11 +182,11 @@ impl World {
         self.schedule(down, Event::Restart { node, run });
     }
 
-    /// The node has found damage and said so. It serves and votes no more from what it has: either it sets that aside
+    /// The node has found corrupt data. It serves and votes no more with what it has: either it sets that aside
     /// and gets everything from its peers, or it stays away and the operator replaces it.
-    pub(super) fn take_out_of_service(&mut self, node: usize, words: &str) {
+    pub(super) fn take_out_of_service(&mut self, node: usize, text: &str) {
         self.trace
-            .note(self.now, node, 4, || format!("is out of service: {words}"));
+            .note(self.now, node, 4, || format!("is out of service: {text}"));
         self.abandon(node);
         self.coverage.damaged_nodes += 1;
         if self.profile.new_stores {

@@ -34,7 +34,7 @@ impl Operator {
         self.replaced.contains(&node)
     }
 
-    /// Whether a spare node takes somebody's place.
+    /// Whether a spare node replaces a member.
     pub(super) fn has_used(&self, spare: usize) -> bool {
         self.instead.values().any(|used| *used == spare)
     }
@@ -150,7 +150,7 @@ impl World {
         // One that was removed may not know it.
         let led = core.is_some_and(|core| core.leader().is_some());
         if leads && stage.is_some() && self.calm {
-            // Nobody could take over, for it alone has what the others lack: it is started anew and goes on.
+            // No other node could lead, because it alone has what they lack: it is started again and goes on.
             return self.crash(node, Duration::from_millis(1));
         }
         if leads && stage.is_some() {

@@ -53,10 +53,10 @@ impl World {
             return Some(format!("n{leader} is down"));
         };
         if let Some((id, op)) = self.history.open().next() {
-            return Some(format!("nobody has answered op {id}: {op:?}"));
+            return Some(format!("op {id} has no response: {op:?}"));
         }
         if let Some((order, what)) = self.operator.open().next() {
-            return Some(format!("nobody has answered order {order}: {what:?}"));
+            return Some(format!("there is no response to order {order}: {what:?}"));
         }
         if led.membership().is_joint() || !led.is_membership_committed() {
             return Some(format!("a change of members is under way at n{leader}"));
@@ -158,7 +158,7 @@ impl World {
         )
     }
 
-    /// A disk that hung in the storm goes on when it was to; nobody has waited for that of a node which is no member.
+    /// A disk that hung in the storm continues at its time; a node that is no member may still have one that hangs.
     fn let_disks_finish(&mut self) -> Result<(), Violation> {
         let end = self.now + PATIENCE;
         let is_busy = |live: &super::node::Live| !live.disk_tasks.is_empty();

@@ -19,7 +19,7 @@ pub(super) enum DiskStep {
     Done(DiskDone),
     /// An error that the simulation has made.
     Failed,
-    /// Something is damaged, and the store says so.
+    /// Something is corrupt, and the store reports it.
     Damaged(String),
 }
 
@@ -111,9 +111,9 @@ impl World {
                 let down = self.rng.millis(10, 1000);
                 return self.crash(node, down);
             }
-            Some(Ok(DiskStep::Damaged(words))) => {
+            Some(Ok(DiskStep::Damaged(text))) => {
                 self.crash(node, std::time::Duration::ZERO)?;
-                self.take_out_of_service(node, &words);
+                self.take_out_of_service(node, &text);
                 return Ok(());
             }
             Some(Err(violation)) => return Err(violation),
@@ -373,16 +373,16 @@ fn unreadable(message: &impl std::fmt::Debug, error: &dyn std::error::Error) -> 
     }
 }
 
-/// Words for a person to read.
-fn short(mut words: String) -> String {
+/// Text for a person to read.
+fn short(mut text: String) -> String {
     const LONGEST: usize = 400;
-    if words.len() > LONGEST {
+    if text.len() > LONGEST {
         let end = (0..=LONGEST)
             .rev()
-            .find(|&end| words.is_char_boundary(end))
+            .find(|&end| text.is_char_boundary(end))
             .unwrap_or(0);
-        words.truncate(end);
-        words.push('…');
+        text.truncate(end);
+        text.push('…');
     }
-    words
+    text
 }

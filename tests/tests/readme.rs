@@ -7,7 +7,9 @@ use std::process::{Command, Output};
 
 use bytes::Bytes;
 use oarlock_tests::process::{Cluster, TARGET, builds_modules, eventually, run, text};
-use oarlock_wasm::{Envelope, GuestEngine, GuestModule, MachineLimits, Outcome, WasmMachine};
+use oarlock_wasm::{
+    CommandOutcome, Envelope, GuestEngine, GuestModule, MachineLimits, WasmMachine,
+};
 use task_queue_raft::state_machine::{Moment, StateMachine};
 use task_queue_raft::types::Index;
 
@@ -85,8 +87,8 @@ fn exchange(module: GuestModule, part: &str) {
         } else {
             let command = Envelope::command(None, body.as_bytes()).unwrap();
             match machine.apply(at, &[command]).unwrap().remove(0) {
-                Outcome::Accepted(reply) => String::from_utf8(reply.into()).unwrap(),
-                Outcome::Rejected(refusal) => {
+                CommandOutcome::Accepted(reply) => String::from_utf8(reply.into()).unwrap(),
+                CommandOutcome::Rejected(refusal) => {
                     format!("refused: {}", String::from_utf8_lossy(&refusal))
                 }
                 other => panic!("{body}: {other:?}"),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use oarlock_wasm::{Audit, AuditWord, Envelope, Sha256, StatusHandle, WasmMachine};
+use oarlock_wasm::{Audit, AuditRecord, Envelope, Sha256, StatusHandle, WasmMachine};
 use task_queue_raft::types::{Index, NodeId};
 use task_queue_raft::{Leadership, Raft};
 use tokio::sync::watch;
@@ -152,7 +152,7 @@ pub(crate) async fn run(
         let (audit, status) = (machine.audit(), raft.status());
         let me = status.node_id.as_str();
         auditor.judge(&audit, &status.voters, me);
-        if let Some(word) = answer(&audit, me).or_else(|| asks.then_some(AuditWord::Ask)) {
+        if let Some(word) = answer(&audit, me).or_else(|| asks.then_some(AuditRecord::Request)) {
             asks = false;
             if let Err(error) = raft.submit(Envelope::audit(&word), TIMEOUT).await {
                 tracing::debug!(%error, "a word of the audit was not taken");
@@ -177,10 +177,10 @@ pub(crate) async fn run(
 }
 
 /// What this node has to say, if it has not been heard.
-fn answer(audit: &Audit, me: &str) -> Option<AuditWord> {
-    let (asked, hash) = (audit.asked?, audit.own?);
-    (!audit.heard.contains_key(me)).then(|| AuditWord::Say {
-        asked,
+fn answer(audit: &Audit, me: &str) -> Option<AuditRecord> {
+    let (asked, hash) = (audit.requested_at?, audit.own?);
+    (!audit.reports.contains_key(me)).then(|| AuditRecord::Report {
+        requested_at: asked,
         hash,
         node: me.to_owned(),
     })
@@ -189,7 +189,7 @@ fn answer(audit: &Audit, me: &str) -> Option<AuditWord> {
 impl Auditor {
     fn judge(&self, audit: &Audit, voters: &[NodeId], me: &str) {
         let gone = Index(self.judged_after.load(Ordering::Acquire));
-        if audit.asked.is_none_or(|asked| asked <= gone) {
+        if audit.requested_at.is_none_or(|asked| asked <= gone) {
             return;
         }
         let (findings, majority) = compare(audit, voters);
@@ -197,7 +197,7 @@ impl Auditor {
         if differs && self.enter() {
             tracing::error!(
                 node = me,
-                index = audit.asked.map_or(0, |asked| asked.0),
+                index = audit.requested_at.map_or(0, |asked| asked.0),
                 "this node came to another state than the majority and stops serving; what it holds is kept in \
                  `quarantine` in its data directory, and a leader's state takes its place"
             );
@@ -224,7 +224,7 @@ impl Auditor {
 
 /// What the answers say, and the hash that a majority of the voters has.
 fn compare(audit: &Audit, voters: &[NodeId]) -> (Findings, Option<Sha256>) {
-    let heard = |voter: &NodeId| audit.heard.get(voter.as_str());
+    let heard = |voter: &NodeId| audit.reports.get(voter.as_str());
     let count = |hash: &Sha256| {
         voters
             .iter()
@@ -238,18 +238,18 @@ fn compare(audit: &Audit, voters: &[NodeId]) -> (Findings, Option<Sha256>) {
     let agreeing = best.map_or(0, count);
     let majority = best.copied().filter(|_| 2 * agreeing > voters.len());
     let others = audit
-        .heard
+        .reports
         .iter()
         .filter(|(_, hash)| Some(**hash) != majority);
     let differing: Vec<String> = match majority {
         Some(_) => others.map(|(node, _)| node.clone()).collect(),
         None => Vec::new(),
     };
-    let mut hashes = audit.heard.values();
+    let mut hashes = audit.reports.values();
     let first = hashes.next();
     let undecided = majority.is_none() && hashes.any(|hash| Some(hash) != first);
     let findings = Findings {
-        asked: audit.asked,
+        asked: audit.requested_at,
         agreeing,
         differing,
         undecided,

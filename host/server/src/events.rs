@@ -8,7 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use oarlock_wasm::Event;
+use oarlock_wasm::GuestEvent;
 use task_queue_raft::types::Index;
 use tokio::sync::watch;
 
@@ -51,7 +51,7 @@ impl FromStr for EventId {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Placed {
     pub(crate) id: EventId,
-    pub(crate) event: Event,
+    pub(crate) event: GuestEvent,
 }
 
 /// What comes next for a listener.
@@ -94,7 +94,7 @@ impl Default for Events {
 impl Events {
     /// An entry published these, after `before` others since the beginning of the log. Called on the thread that applies,
     /// in the order of the log; and with nothing after a snapshot, which has the state and not the events.
-    pub(crate) fn publish(&self, index: Index, events: &[Event], before: u64) {
+    pub(crate) fn publish(&self, index: Index, events: &[GuestEvent], before: u64) {
         if self.lock().publish(index.0, events, before) {
             self.changes.send_modify(|_| {});
         }
@@ -135,7 +135,7 @@ impl Events {
 
 impl State {
     /// Whether there is anything new.
-    fn publish(&mut self, index: u64, events: &[Event], before: u64) -> bool {
+    fn publish(&mut self, index: u64, events: &[GuestEvent], before: u64) -> bool {
         let skipped = before != self.published;
         if skipped {
             // What lies between came in a snapshot.
@@ -177,7 +177,7 @@ impl State {
     }
 }
 
-fn cost(event: &Event) -> usize {
+fn cost(event: &GuestEvent) -> usize {
     EVENT_BYTES + event.topic.len() + event.payload.len()
 }
 

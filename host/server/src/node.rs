@@ -138,9 +138,9 @@ impl Node {
         let events = Arc::new(Events::default());
         let listener = effects_listener(alarm.clone(), Arc::clone(&deferred), Arc::clone(&events));
         let machine = WasmMachine::new(module.clone(), settings.limits, Some(listener))?;
-        let machine = machine.preparing_on(Box::new(upgrades::on_a_thread));
+        let machine = machine.with_preparation_spawner(Box::new(upgrades::on_a_thread));
         let machine = machine
-            .answering_on(query_threads())
+            .with_query_threads(query_threads())
             .map_err(StartError::Threads)?;
         let status = machine.status();
         let watched = Watched::new(status.clone());

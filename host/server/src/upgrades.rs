@@ -7,8 +7,9 @@
 use std::time::Duration;
 
 use oarlock_wasm::{
-    Cause, End, Envelope, Outcome, PastUpgrade, Route, Sha256, StatusHandle, UpgradeAnswer,
-    UpgradeStatus, UpgradeWord, Upgrades, Verdict, WasmMachine,
+    AbortCause, CheckResult, CommandOutcome, Envelope, MigrationRoute, PastUpgrade, Sha256,
+    StatusHandle, UpgradeEnd, UpgradeOutcome, UpgradeRecord, UpgradeStatus, UpgradeSummary,
+    WasmMachine,
 };
 use task_queue_raft::types::{Index, NodeId};
 use task_queue_raft::{Leadership, Raft, Status};
@@ -40,7 +41,7 @@ impl Watched {
     }
 
     /// What is known now.
-    pub(crate) fn now(&self) -> Upgrades {
+    pub(crate) fn now(&self) -> UpgradeSummary {
         self.machine.upgrades()
     }
 
@@ -55,7 +56,10 @@ impl Watched {
     }
 
     /// Waits until `find` finds something. `None` where the node stops first.
-    pub(crate) async fn find<T>(&self, mut find: impl FnMut(&Upgrades) -> Option<T>) -> Option<T> {
+    pub(crate) async fn find<T>(
+        &self,
+        mut find: impl FnMut(&UpgradeSummary) -> Option<T>,
+    ) -> Option<T> {
         let mut changes = self.changes.clone();
         loop {
             changes.mark_unchanged();
@@ -77,7 +81,7 @@ impl Watched {
 }
 
 /// Where a new module is compiled and tried out, beside the thread that applies.
-pub(crate) fn on_a_thread(work: oarlock_wasm::Work) -> std::io::Result<()> {
+pub(crate) fn on_a_thread(work: oarlock_wasm::PreparationTask) -> std::io::Result<()> {
     let thread = std::thread::Builder::new()
         .name("oarlock-upgrade".to_owned())
         .stack_size(oarlock_wasm::THREAD_STACK_BYTES);
@@ -88,7 +92,7 @@ pub(crate) fn on_a_thread(work: oarlock_wasm::Work) -> std::io::Result<()> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Next {
     /// This.
-    Say(UpgradeWord),
+    Say(UpgradeRecord),
     /// Nothing, until something changes or this time has come (milliseconds since 1970).
     WaitUntil(Option<u64>),
 }
@@ -136,10 +140,10 @@ pub(crate) async fn run(
 }
 
 /// Whether a word was taken, or can't be any more.
-async fn say(raft: &Raft<WasmMachine>, word: &UpgradeWord) -> bool {
+async fn say(raft: &Raft<WasmMachine>, word: &UpgradeRecord) -> bool {
     match raft.submit(Envelope::upgrade(word), TIMEOUT).await {
         Ok(applied) => match applied.reply {
-            Outcome::Upgrade(UpgradeAnswer::Refused(refusal)) => {
+            CommandOutcome::Upgrade(UpgradeOutcome::Refused(refusal)) => {
                 tracing::debug!(%refusal, "a word of the upgrade was refused");
                 false
             }
@@ -153,19 +157,24 @@ async fn say(raft: &Raft<WasmMachine>, word: &UpgradeWord) -> bool {
 }
 
 /// What this node has to say of the upgrade under way. `said` is what it said last.
-fn next(upgrades: &Upgrades, status: &Status, said: Option<&UpgradeWord>, now_ms: u64) -> Next {
+fn next(
+    upgrades: &UpgradeSummary,
+    status: &Status,
+    said: Option<&UpgradeRecord>,
+    now_ms: u64,
+) -> Next {
     let Some(pending) = &upgrades.pending else {
         return Next::WaitUntil(None);
     };
     let me = status.node_id.as_str();
-    if let Some(verdict) = upgrades.own_verdict()
+    if let Some(verdict) = upgrades.own_check()
         && pending.staged_at.is_some()
         && pending.reports.get(me) != Some(verdict)
     {
-        let report = UpgradeWord::Report {
+        let report = UpgradeRecord::Report {
             upgrade: pending.upgrade,
             node: me.to_owned(),
-            verdict: verdict.clone(),
+            result: verdict.clone(),
         };
         // Said already, and not kept: there are too many.
         if said != Some(&report) {
@@ -182,18 +191,26 @@ fn next(upgrades: &Upgrades, status: &Status, said: Option<&UpgradeWord>, now_ms
 }
 
 /// What the leader makes of the reports.
-fn decide(pending: &UpgradeStatus, voters: &[NodeId], now_ms: u64) -> Option<UpgradeWord> {
+fn decide(pending: &UpgradeStatus, voters: &[NodeId], now_ms: u64) -> Option<UpgradeRecord> {
     let upgrade = pending.upgrade;
-    let close = |end| Some(UpgradeWord::Close { upgrade, end });
-    let abandon = |cause, words| close(End::Abandoned { cause, words });
+    let close = |end| Some(UpgradeRecord::Close { upgrade, end });
+    let abandon = |cause, words| {
+        close(UpgradeEnd::Aborted {
+            cause,
+            message: words,
+        })
+    };
     let mut ready = Vec::new();
     let mut missing = Vec::new();
     for voter in voters {
         match pending.reports.get(voter.as_str()) {
-            Some(Verdict::Refused { words }) => {
-                return abandon(Cause::Refused, cut(format!("{}: {words}", voter.as_str())));
+            Some(CheckResult::Refused { message: words }) => {
+                return abandon(
+                    AbortCause::NodeRefused,
+                    cut(format!("{}: {words}", voter.as_str())),
+                );
             }
-            Some(Verdict::Ready {
+            Some(CheckResult::Ready {
                 tried_at,
                 route,
                 state,
@@ -207,17 +224,17 @@ fn decide(pending: &UpgradeStatus, voters: &[NodeId], now_ms: u64) -> Option<Upg
         }
     }
     if let Some(words) = difference(&ready) {
-        return abandon(Cause::Differs, cut(words));
+        return abandon(AbortCause::StatesDiffer, cut(words));
     }
     if pending.staged_at.is_some()
         && missing.is_empty()
         && let Some(first) = ready.first()
     {
         if pending.dry_run {
-            return close(End::TriedOut);
+            return close(UpgradeEnd::DryRunPassed);
         }
         let (route, state) = (first.route, first.state);
-        return Some(UpgradeWord::Activate {
+        return Some(UpgradeRecord::Activate {
             upgrade,
             route,
             state,
@@ -232,13 +249,13 @@ fn decide(pending: &UpgradeStatus, voters: &[NodeId], now_ms: u64) -> Option<Upg
         let (received, bytes) = (pending.received, pending.bytes);
         format!("{received} of {bytes} bytes of the module arrived")
     };
-    abandon(Cause::TimedOut, cut(words))
+    abandon(AbortCause::TimedOut, cut(words))
 }
 
 struct Ready<'a> {
     voter: &'a NodeId,
     tried_at: Index,
-    route: Route,
+    route: MigrationRoute,
     state: Sha256,
 }
 
@@ -247,7 +264,7 @@ struct Ready<'a> {
 fn difference(ready: &[Ready<'_>]) -> Option<String> {
     let first = ready.first()?;
     ready.iter().find_map(|other| {
-        let journal = [first, other].iter().any(|one| one.route == Route::Journal);
+        let journal = [first, other].iter().any(|one| one.route == MigrationRoute::Journal);
         let comparable = first.tried_at == other.tried_at || journal;
         let differ = first.route != other.route || (comparable && first.state != other.state);
         differ.then(|| {
@@ -272,13 +289,13 @@ struct Snapshots {
 }
 
 impl Snapshots {
-    fn new(upgrades: &Upgrades) -> Self {
+    fn new(upgrades: &UpgradeSummary) -> Self {
         Self {
             activated: last_activated(upgrades),
         }
     }
 
-    fn look(&mut self, upgrades: &Upgrades, raft: &Raft<WasmMachine>) {
+    fn look(&mut self, upgrades: &UpgradeSummary, raft: &Raft<WasmMachine>) {
         let activated = last_activated(upgrades);
         if activated > self.activated {
             self.activated = activated;
@@ -288,9 +305,9 @@ impl Snapshots {
     }
 }
 
-fn last_activated(upgrades: &Upgrades) -> Option<Index> {
+fn last_activated(upgrades: &UpgradeSummary) -> Option<Index> {
     let mut past = upgrades.past.iter().rev();
-    past.find(|past| past.end == End::Activated)
+    past.find(|past| past.end == UpgradeEnd::Activated)
         .map(|past| past.ended.index)
 }
 

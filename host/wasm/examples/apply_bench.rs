@@ -11,7 +11,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use oarlock_wasm::{Envelope, GuestEngine, GuestModule, MachineLimits, Outcome, WasmMachine};
+use oarlock_wasm::{
+    CommandOutcome, Envelope, GuestEngine, GuestModule, MachineLimits, WasmMachine,
+};
 use task_queue_raft::state_machine::{Moment, StateMachine};
 use task_queue_raft::types::Index;
 
@@ -97,7 +99,7 @@ fn run(
         let start = Instant::now();
         let outcomes = machine.apply(at, envelopes)?;
         let took = start.elapsed();
-        let accepted = |outcome: &Outcome| matches!(outcome, Outcome::Accepted(_));
+        let accepted = |outcome: &CommandOutcome| matches!(outcome, CommandOutcome::Accepted(_));
         if !outcomes.iter().all(accepted) {
             return Err("a command was not accepted".into());
         }

@@ -33,7 +33,7 @@ fn main() -> Result<(), Error> {
         ..MachineLimits::default()
     };
     let heavy = GuestModule::load(&engine, core::core_module(&heavy()), &limits)?;
-    println!("undone by {}", heavy.undo());
+    println!("undone by {}", heavy.rollback_method());
     println!(
         "state       commands/s  entry, longest  caught in  longest beside  written in  in all"
     );
@@ -101,7 +101,7 @@ impl Driven {
     fn new(module: &GuestModule, limits: &MachineLimits, threads: usize) -> Result<Self, Error> {
         let machine = WasmMachine::new(module.clone(), *limits, None)?;
         Ok(Self {
-            machine: machine.answering_on(threads)?,
+            machine: machine.with_query_threads(threads)?,
             index: 0,
             random: 1,
         })

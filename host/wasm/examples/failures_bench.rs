@@ -11,7 +11,9 @@ use std::path::Path;
 use std::time::Instant;
 
 use bytes::Bytes;
-use oarlock_wasm::{Envelope, GuestEngine, GuestModule, MachineLimits, Outcome, WasmMachine};
+use oarlock_wasm::{
+    CommandOutcome, Envelope, GuestEngine, GuestModule, MachineLimits, WasmMachine,
+};
 use task_queue_raft::state_machine::{Moment, StateMachine};
 use task_queue_raft::types::Index;
 
@@ -49,7 +51,7 @@ fn main() -> Result<(), Error> {
         one.failures + other.failures,
         one.entries + other.entries,
         one.rollbacks + other.rollbacks,
-        faulty.undo(),
+        faulty.rollback_method(),
         start.elapsed()
     );
     println!("state    undone by       before it     rollbacks      p50        p99        max");
@@ -58,7 +60,7 @@ fn main() -> Result<(), Error> {
         measure(&faulty, mib, "failures", rounds, 4)?;
         measure(&faulty, mib, "quiet", rounds / 5, 1_500)?;
     }
-    let replay = faulty.undone_by_replay();
+    let replay = faulty.without_memory_images();
     for (mib, rounds) in [(1, 200), (64, 20), (512, 3)] {
         measure(&replay, mib, "failures", rounds, 4)?;
     }
@@ -80,7 +82,7 @@ fn measure(
     };
     let mut machine = WasmMachine::new(module.clone(), limits, None)?;
     let mut index = 0;
-    let mut apply = |commands: &[Vec<u8>]| -> Result<(Vec<Outcome>, u64), Error> {
+    let mut apply = |commands: &[Vec<u8>]| -> Result<(Vec<CommandOutcome>, u64), Error> {
         index += 1;
         let at = Moment {
             index: Index(index),
@@ -101,7 +103,7 @@ fn measure(
             apply(&good)?;
         }
         let (outcomes, _) = apply(&[br#"{"half":{}}"#.to_vec()])?;
-        if !matches!(outcomes[0], Outcome::Failed(_)) {
+        if !matches!(outcomes[0], CommandOutcome::Failed(_)) {
             return Err("it was to fail".into());
         }
         took.push(apply(&good)?.1);
@@ -110,7 +112,7 @@ fn measure(
     let part = |percent: usize| format!("{} µs", took[(took.len() - 1) * percent / 100]);
     println!(
         "{mib:4} MiB {:<15} {what:<12} {:>10} {:>10} {:>10} {:>10}",
-        module.undo().name(),
+        module.rollback_method().name(),
         took.len(),
         part(50),
         part(99),

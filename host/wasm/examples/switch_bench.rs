@@ -11,8 +11,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use oarlock_wasm::{
-    Begin, Envelope, GuestEngine, GuestModule, MachineLimits, Outcome, UpgradeAnswer, UpgradeWord,
-    Verdict, WasmMachine,
+    CheckResult, CommandOutcome, Envelope, GuestEngine, GuestModule, MachineLimits, UpgradeBegin,
+    UpgradeOutcome, UpgradeRecord, WasmMachine,
 };
 use task_queue_raft::state_machine::{Moment, StateMachine};
 use task_queue_raft::types::Index;
@@ -26,7 +26,7 @@ struct Node {
 }
 
 impl Node {
-    fn apply(&mut self, envelope: Bytes) -> Result<Outcome, Box<dyn Error>> {
+    fn apply(&mut self, envelope: Bytes) -> Result<CommandOutcome, Box<dyn Error>> {
         self.applied += 1;
         let at = Moment {
             index: Index(self.applied),
@@ -39,9 +39,9 @@ impl Node {
             .ok_or_else(|| "no outcome".into())
     }
 
-    fn say(&mut self, word: &UpgradeWord) -> Result<UpgradeAnswer, Box<dyn Error>> {
+    fn say(&mut self, word: &UpgradeRecord) -> Result<UpgradeOutcome, Box<dyn Error>> {
         match self.apply(Envelope::upgrade(word))? {
-            Outcome::Upgrade(answer) => Ok(answer),
+            CommandOutcome::Upgrade(answer) => Ok(answer),
             other => Err(format!("{other:?} is no answer to {word:?}").into()),
         }
     }
@@ -64,7 +64,7 @@ fn measure(engine: &GuestEngine, state_mib: u64) -> Result<(), Box<dyn Error>> {
     }
     let new = another();
     let upgrade = Index(node.applied + 1);
-    node.say(&UpgradeWord::Begin(Begin {
+    node.say(&UpgradeRecord::Begin(UpgradeBegin {
         sha256: oarlock_wasm::Sha256::of(&new),
         bytes: new.len() as u64,
         wait_ms: 1_000_000,
@@ -78,34 +78,34 @@ fn measure(engine: &GuestEngine, state_mib: u64) -> Result<(), Box<dyn Error>> {
     });
     // Compiling and trying it out happen at once here; on a node they happen beside apply.
     let began = Instant::now();
-    node.say(&UpgradeWord::Chunk {
+    node.say(&UpgradeRecord::Chunk {
         upgrade,
         offset: 0,
         bytes: new,
     })?;
     let prepared = began.elapsed();
     let verdict = loop {
-        if let Some(verdict) = node.machine.status().upgrades().own_verdict() {
+        if let Some(verdict) = node.machine.status().upgrades().own_check() {
             break verdict.clone();
         }
         changes.recv()?;
     };
-    let Verdict::Ready { route, state, .. } = verdict else {
+    let CheckResult::Ready { route, state, .. } = verdict else {
         return Err(format!("{verdict:?}").into());
     };
-    node.say(&UpgradeWord::Report {
+    node.say(&UpgradeRecord::Report {
         upgrade,
         node: "node1".to_owned(),
-        verdict,
+        result: verdict,
     })?;
     let began = Instant::now();
-    let answer = node.say(&UpgradeWord::Activate {
+    let answer = node.say(&UpgradeRecord::Activate {
         upgrade,
         route,
         state,
     })?;
     let switched = began.elapsed();
-    assert_eq!(answer, UpgradeAnswer::Activated);
+    assert_eq!(answer, UpgradeOutcome::Activated);
     println!(
         "{state_mib:>8} {:>16.1} {:>12.1}",
         prepared.as_secs_f64() * 1000.0,

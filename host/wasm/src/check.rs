@@ -16,8 +16,8 @@ use wit_component::ComponentEncoder;
 use crate::engine::GuestEngine;
 use crate::guest_log::GuestLog;
 use crate::host::IMPORTS;
-use crate::images::{Undo, fit};
-use crate::instance::{Instance, StartError};
+use crate::images::{RollbackMethod, fit};
+use crate::instance::{Instance, InstantiateError};
 use crate::limits::{LimitsError, MachineLimits};
 use crate::module::{Description, GuestModule, Linked, Sha256};
 use crate::wasi;
@@ -46,7 +46,7 @@ const SCHEMA_BYTES: usize = 1 << 20;
 
 /// One reason why bytes are not a guest.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Reason {
+pub enum CheckReason {
     /// The limits themselves make no sense.
     #[error("the host's limits can't be used: {0}")]
     Limits(#[source] LimitsError),
@@ -149,7 +149,7 @@ pub enum Reason {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub struct CheckError {
     /// Every reason that was found, never empty. What comes after a fault that hides the rest is not in it.
-    pub reasons: Vec<Reason>,
+    pub reasons: Vec<CheckReason>,
 }
 
 impl fmt::Display for CheckError {
@@ -165,8 +165,8 @@ impl fmt::Display for CheckError {
     }
 }
 
-impl From<Reason> for CheckError {
-    fn from(reason: Reason) -> Self {
+impl From<CheckReason> for CheckError {
+    fn from(reason: CheckReason) -> Self {
         Self {
             reasons: vec![reason],
         }
@@ -179,7 +179,7 @@ pub(crate) fn check(
     bytes: Bytes,
     limits: &MachineLimits,
 ) -> Result<GuestModule, CheckError> {
-    limits.validate().map_err(Reason::Limits)?;
+    limits.validate().map_err(CheckReason::Limits)?;
     fits(&bytes, limits)?;
     let digest = Sha256::of(&bytes);
     // What is made of a text depends on its parser too, which no fingerprint knows.
@@ -201,14 +201,14 @@ pub(crate) fn check(
     let pre = match linked {
         Some(Ok(pre)) => pre,
         Some(Err(error)) => {
-            reasons.push(Reason::WrongImport {
+            reasons.push(CheckReason::WrongImport {
                 message: format!("{error:#}"),
             });
             return Err(CheckError { reasons });
         }
         None => return Err(CheckError { reasons }),
     };
-    let linked = Linked::new(pre).map_err(|error| Reason::WrongType {
+    let linked = Linked::new(pre).map_err(|error| CheckReason::WrongType {
         message: format!("{error:#}"),
     })?;
     let module = GuestModule::new(
@@ -230,10 +230,10 @@ pub(crate) fn check(
 }
 
 /// How a guest comes back after a call that failed.
-fn undo(engine: &GuestEngine, bytes: &Bytes) -> Result<Undo, Reason> {
+fn undo(engine: &GuestEngine, bytes: &Bytes) -> Result<RollbackMethod, CheckReason> {
     if !engine.has_images() {
         let because = "this system has no memory images".to_owned();
-        return Ok(Undo::Replay { because });
+        return Ok(RollbackMethod::Replay { because });
     }
     // What makes a component of a core module keeps no state, unless that is the adapter of WASI 0.1.
     let core = bytes.starts_with(MAGIC) && bytes.get(4..8) != Some(COMPONENT);
@@ -243,18 +243,18 @@ fn undo(engine: &GuestEngine, bytes: &Bytes) -> Result<Undo, Reason> {
         component_binary(engine.wasmtime(), bytes)?
     };
     Ok(match fit::fits(&binary) {
-        Ok(()) => Undo::Images,
-        Err(because) => Undo::Replay { because },
+        Ok(()) => RollbackMethod::Images,
+        Err(because) => RollbackMethod::Replay { because },
     })
 }
 
 /// Looks whether the bytes are there and not too many.
-fn fits(bytes: &Bytes, limits: &MachineLimits) -> Result<(), Reason> {
+fn fits(bytes: &Bytes, limits: &MachineLimits) -> Result<(), CheckReason> {
     if bytes.is_empty() {
-        return Err(Reason::Empty);
+        return Err(CheckReason::Empty);
     }
     if bytes.len() as u64 > limits.module_bytes {
-        return Err(Reason::TooLarge {
+        return Err(CheckReason::TooLarge {
             bytes: bytes.len() as u64,
             limit: limits.module_bytes,
         });
@@ -263,22 +263,22 @@ fn fits(bytes: &Bytes, limits: &MachineLimits) -> Result<(), Reason> {
 }
 
 /// Compiles what was given.
-fn compile(engine: &Engine, bytes: &Bytes) -> Result<Component, Reason> {
+fn compile(engine: &Engine, bytes: &Bytes) -> Result<Component, CheckReason> {
     let binary = component_binary(engine, bytes)?;
-    Component::from_binary(engine, &binary).map_err(|error| Reason::Invalid {
+    Component::from_binary(engine, &binary).map_err(|error| CheckReason::Invalid {
         message: format!("{error:#}"),
     })
 }
 
 /// Makes the bytes of a component from what was given.
-fn component_binary(engine: &Engine, bytes: &Bytes) -> Result<Bytes, Reason> {
+fn component_binary(engine: &Engine, bytes: &Bytes) -> Result<Bytes, CheckReason> {
     let binary = if bytes.starts_with(MAGIC) {
         bytes.clone()
     } else {
-        let text = std::str::from_utf8(bytes).map_err(|error| Reason::NotWasm {
+        let text = std::str::from_utf8(bytes).map_err(|error| CheckReason::NotWasm {
             message: error.to_string(),
         })?;
-        let parsed = wat::parse_str(text).map_err(|error| Reason::NotWasm {
+        let parsed = wat::parse_str(text).map_err(|error| CheckReason::NotWasm {
             message: error.to_string(),
         })?;
         parsed.into()
@@ -286,12 +286,12 @@ fn component_binary(engine: &Engine, bytes: &Bytes) -> Result<Bytes, Reason> {
     if binary.get(4..8) == Some(COMPONENT) {
         return Ok(binary);
     }
-    Module::validate(engine, &binary).map_err(|error| Reason::Invalid {
+    Module::validate(engine, &binary).map_err(|error| CheckReason::Invalid {
         message: format!("{error:#}"),
     })?;
     encode(&binary)
         .map(Bytes::from)
-        .map_err(|message| Reason::NotComponent { message })
+        .map_err(|message| CheckReason::NotComponent { message })
 }
 
 /// Makes a component of a core module.
@@ -328,7 +328,7 @@ pub(crate) fn encoder_sample() -> Vec<u8> {
 struct Surface {
     imports: Vec<String>,
     exports: Vec<String>,
-    faults: Vec<Reason>,
+    faults: Vec<CheckReason>,
 }
 
 impl Surface {
@@ -354,7 +354,7 @@ impl Surface {
                     surface.look_at_export(engine, name, functions, &item.ty);
                 }
                 None if interface == EXPORTS[0].0 => {
-                    surface.faults.push(Reason::MissingExport {
+                    surface.faults.push(CheckReason::MissingExport {
                         name: interface.to_owned(),
                     });
                 }
@@ -365,9 +365,10 @@ impl Surface {
     }
 
     fn look_at_import(&mut self, engine: &Engine, name: &str, item: &ComponentItem) {
-        let (Some(known), ComponentItem::ComponentInstance(instance)) = (Known::of(name), item)
+        let (Some(known), ComponentItem::ComponentInstance(instance)) =
+            (HostInterface::of(name), item)
         else {
-            self.faults.push(Reason::UnknownImport {
+            self.faults.push(CheckReason::UnknownImport {
                 name: name.to_owned(),
             });
             return;
@@ -375,7 +376,7 @@ impl Surface {
         for (function, item) in instance.exports(engine) {
             let is_type = matches!(item.ty, ComponentItem::Type(_));
             if !is_type && !known.has(function) {
-                self.faults.push(Reason::UnknownImport {
+                self.faults.push(CheckReason::UnknownImport {
                     name: format!("{name}#{function}"),
                 });
             }
@@ -397,7 +398,7 @@ impl Surface {
                 _ => None,
             };
             if !matches!(found, Some(ComponentItem::ComponentFunc(_))) {
-                self.faults.push(Reason::MissingExport {
+                self.faults.push(CheckReason::MissingExport {
                     name: format!("{name}#{function}"),
                 });
             }
@@ -406,12 +407,12 @@ impl Surface {
 }
 
 /// An interface that the host has.
-enum Known {
+enum HostInterface {
     Ours(&'static [&'static str]),
     Wasi(&'static wasi::surface::Interface),
 }
 
-impl Known {
+impl HostInterface {
     fn of(name: &str) -> Option<Self> {
         let ours = IMPORTS
             .iter()
@@ -458,7 +459,7 @@ fn try_out(module: GuestModule, limits: &MachineLimits) -> Result<GuestModule, C
     let mut instance = start(&module, limits, &log)?;
     let described = instance
         .describe()
-        .map_err(|error| Reason::DescribeFailed {
+        .map_err(|error| CheckReason::DescribeFailed {
             message: error.to_string(),
         })?;
     let description = described.unwrap_or_default();
@@ -466,7 +467,7 @@ fn try_out(module: GuestModule, limits: &MachineLimits) -> Result<GuestModule, C
     if !faults.is_empty() {
         return Err(CheckError { reasons: faults });
     }
-    let fails = |message: String| Reason::SnapshotFails { message };
+    let fails = |message: String| CheckReason::SnapshotFails { message };
     let chunks = instance
         .snapshot(Moment::default())
         .map_err(|error| fails(error.to_string()))?
@@ -482,23 +483,23 @@ fn start(
     module: &GuestModule,
     limits: &MachineLimits,
     log: &Arc<GuestLog>,
-) -> Result<Instance, Reason> {
+) -> Result<Instance, CheckReason> {
     Instance::start(module, limits, log).map_err(|error| match error {
-        StartError::WrongType { message } => Reason::WrongType { message },
-        StartError::Call(_) | StartError::Image(_) => Reason::DoesNotStart {
+        InstantiateError::WrongType { message } => CheckReason::WrongType { message },
+        InstantiateError::Call(_) | InstantiateError::Image(_) => CheckReason::DoesNotStart {
             message: error.to_string(),
         },
     })
 }
 
-fn faults_of(description: &Description) -> Vec<Reason> {
+fn faults_of(description: &Description) -> Vec<CheckReason> {
     let fields = [
         ("name", &description.name, 1, NAME_BYTES),
         ("codec", &description.codec, 1, NAME_BYTES),
         ("schema", &description.schema, 0, SCHEMA_BYTES),
     ];
     let fault = |(field, text, least, limit): (&'static str, &String, usize, usize)| {
-        (text.len() < least || text.len() > limit).then_some(Reason::BadDescription {
+        (text.len() < least || text.len() > limit).then_some(CheckReason::BadDescription {
             field,
             bytes: text.len(),
             limit,

@@ -13,12 +13,12 @@ pub(crate) const CHUNK_BYTES: usize = 1 << 20;
 
 /// A whole snapshot of a guest. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Chunks {
+pub(crate) struct SnapshotChunks {
     chunks: Arc<[Bytes]>,
     bytes: u64,
 }
 
-impl Chunks {
+impl SnapshotChunks {
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -90,11 +90,11 @@ impl ChunkWriter {
         Ok(())
     }
 
-    pub(crate) fn finish(mut self) -> Chunks {
+    pub(crate) fn finish(mut self) -> SnapshotChunks {
         if !self.partial.is_empty() {
             self.whole.push(self.partial.into());
         }
-        Chunks {
+        SnapshotChunks {
             chunks: self.whole.into(),
             bytes: self.bytes,
         }

@@ -14,15 +14,15 @@ use crate::audit::Audit;
 use crate::envelope::{Envelope, EnvelopeError};
 use crate::failure::GuestFailure;
 use crate::host::{Completion, Effects};
-use crate::instance::{Applied, Verdict};
-use crate::keys::{Answer, Known};
+use crate::instance::{CallOutput, ReplyKind};
+use crate::keys::{KeyLookup, StoredReply};
 use crate::limits::MachineLimits;
 use crate::machine::MachineFailure;
 use crate::module::Sha256;
-use crate::outcome::Outcome;
-use crate::recover::{RecoverableGuest, Work};
-use crate::snapshot::Replicated;
-use crate::upgrade::{Scene, UpgradeAnswer, UpgradeWord, Upgrader};
+use crate::outcome::CommandOutcome;
+use crate::recover::{RecoverableGuest, StateCall};
+use crate::snapshot::ReplicatedState;
+use crate::upgrade::{Scene, UpgradeOutcome, UpgradeRecord, Upgrader};
 
 /// Most bytes of commands in one call. A larger entry is cut; each node cuts it alike.
 const MAX_BATCH_BYTES: usize = 64 << 20;
@@ -31,35 +31,35 @@ const MAX_BATCH_BYTES: usize = 64 << 20;
 const MAX_ENTRY_BYTES: u64 = 512 << 20;
 
 /// A command that is to run.
-struct Pending {
+struct PendingCommand {
     position: usize,
     key: Option<(String, Sha256)>,
     body: Bytes,
 }
 
 /// See the module.
-pub(crate) struct Entry<'m> {
+pub(crate) struct EntryExecutor<'m> {
     guest: &'m mut RecoverableGuest,
-    replicated: &'m mut Replicated,
+    replicated: &'m mut ReplicatedState,
     upgrader: &'m mut Upgrader,
     audit: &'m mut Audit,
     limits: &'m MachineLimits,
     at: Moment,
-    outcomes: Vec<Option<Outcome>>,
+    outcomes: Vec<Option<CommandOutcome>>,
     effects: Effects,
     /// Bytes of outcomes and effects so far.
     bytes: u64,
-    pending: Vec<Pending>,
+    pending: Vec<PendingCommand>,
     pending_keys: HashSet<String>,
     pending_bytes: usize,
     /// Calls into the guest so far: tells them apart for `random`.
     calls: u32,
 }
 
-impl<'m> Entry<'m> {
+impl<'m> EntryExecutor<'m> {
     pub(crate) fn new(
         guest: &'m mut RecoverableGuest,
-        replicated: &'m mut Replicated,
+        replicated: &'m mut ReplicatedState,
         upgrader: &'m mut Upgrader,
         audit: &'m mut Audit,
         limits: &'m MachineLimits,
@@ -91,7 +91,7 @@ impl<'m> Entry<'m> {
     pub(crate) fn run(
         mut self,
         commands: &[Bytes],
-    ) -> Result<(Vec<Outcome>, Effects), MachineFailure> {
+    ) -> Result<(Vec<CommandOutcome>, Effects), MachineFailure> {
         self.outcomes.resize(commands.len(), None);
         self.replicated
             .keys
@@ -106,7 +106,7 @@ impl<'m> Entry<'m> {
                 }
                 Ok(Envelope::Runs(module)) => {
                     self.settle_module(module)?;
-                    self.outcomes[position] = Some(Outcome::Accepted(Bytes::new()));
+                    self.outcomes[position] = Some(CommandOutcome::Accepted(Bytes::new()));
                     // A node that starts says it. It gives states nothing to differ at, and a cluster that nobody asks
                     // anything writes nothing.
                     continue;
@@ -115,25 +115,25 @@ impl<'m> Entry<'m> {
                     // It comes between two batches: what stands before it is run by the module that was active then.
                     self.flush()?;
                     let answer = self.take_word(word)?;
-                    self.outcomes[position] = Some(Outcome::Upgrade(answer));
+                    self.outcomes[position] = Some(CommandOutcome::Upgrade(answer));
                 }
                 // What this node makes of it is not replicated: the outcome is the same everywhere.
                 Ok(Envelope::Audit(word)) => {
                     self.audit.take(self.at.index, word);
-                    self.outcomes[position] = Some(Outcome::Accepted(Bytes::new()));
+                    self.outcomes[position] = Some(CommandOutcome::Accepted(Bytes::new()));
                     continue;
                 }
                 // The other nodes may know it, so this one can't tell what becomes of it.
                 Err(error @ EnvelopeError::Version { .. }) => {
                     return Err(MachineFailure::Envelope(error));
                 }
-                Err(error) => self.outcomes[position] = Some(Outcome::Malformed(error)),
+                Err(error) => self.outcomes[position] = Some(CommandOutcome::Malformed(error)),
             }
             self.audit.is_due = true;
         }
         self.flush()?;
         self.settle_upgrade();
-        let outcomes: Option<Vec<Outcome>> = self.outcomes.into_iter().collect();
+        let outcomes: Option<Vec<CommandOutcome>> = self.outcomes.into_iter().collect();
         let outcomes = outcomes.unwrap_or_else(|| unreachable!("each command was answered"));
         self.replicated.events += self.effects.events.len() as u64;
         Ok((outcomes, self.effects))
@@ -145,7 +145,7 @@ impl<'m> Entry<'m> {
     /// A node may have been started with a module that the cluster has left behind, for it then has all that came after
     /// from the log or from a snapshot. Its own word tells one whose module the cluster never ran.
     fn settle_module(&mut self, module: Sha256) -> Result<(), MachineFailure> {
-        let Replicated {
+        let ReplicatedState {
             module: settled,
             history,
             ..
@@ -165,7 +165,7 @@ impl<'m> Entry<'m> {
         Ok(())
     }
 
-    fn take_word(&mut self, word: UpgradeWord) -> Result<UpgradeAnswer, MachineFailure> {
+    fn take_word(&mut self, word: UpgradeRecord) -> Result<UpgradeOutcome, MachineFailure> {
         let scene = Scene {
             guest: &mut *self.guest,
             replicated: &mut *self.replicated,
@@ -209,25 +209,25 @@ impl<'m> Entry<'m> {
         let key = key.map(|key| (key, Sha256::of(&body)));
         if let Some((key, digest)) = &key {
             match self.replicated.keys.look_up(key, *digest) {
-                Known::New => {}
-                Known::Same(answer) => {
+                KeyLookup::New => {}
+                KeyLookup::Same(answer) => {
                     let again = match answer.clone() {
-                        Answer::Accepted(reply) => Outcome::Accepted(reply),
-                        Answer::Rejected(refusal) => Outcome::Rejected(refusal),
-                        Answer::Deferred(token) => Outcome::Deferred(token),
+                        StoredReply::Accepted(reply) => CommandOutcome::Accepted(reply),
+                        StoredReply::Rejected(refusal) => CommandOutcome::Rejected(refusal),
+                        StoredReply::Deferred(token) => CommandOutcome::Deferred(token),
                     };
                     self.outcomes[position] = Some(again);
                     return Ok(());
                 }
-                Known::Other => {
-                    self.outcomes[position] = Some(Outcome::KeyReused);
+                KeyLookup::Other => {
+                    self.outcomes[position] = Some(CommandOutcome::KeyReused);
                     return Ok(());
                 }
             }
             self.pending_keys.insert(key.clone());
         }
         self.pending_bytes += body.len();
-        self.pending.push(Pending {
+        self.pending.push(PendingCommand {
             position,
             key,
             body,
@@ -244,7 +244,7 @@ impl<'m> Entry<'m> {
             return Ok(());
         }
         let bodies: Vec<&Bytes> = pending.iter().map(|pending| &pending.body).collect();
-        match self.call(Work::of(&bodies))? {
+        match self.call(StateCall::of(&bodies))? {
             Ok(applied) => self.keep(pending, applied),
             Err(failure) if pending.len() == 1 => {
                 self.fail(pending[0].position, failure);
@@ -252,7 +252,7 @@ impl<'m> Entry<'m> {
             Err(failure) => {
                 tracing::debug!(%failure, commands = pending.len(), "batch failed, running its commands one by one");
                 for one in pending {
-                    match self.call(Work::of(&[&one.body]))? {
+                    match self.call(StateCall::of(&[&one.body]))? {
                         Ok(applied) => self.keep(vec![one], applied),
                         Err(failure) => self.fail(one.position, failure),
                     }
@@ -264,30 +264,33 @@ impl<'m> Entry<'m> {
 
     /// Wakes the guest if its time has come. A wake-up that fails is not tried again: the guest would fail at it for
     /// ever. It can ask for another one at the next command.
-    fn wake(&mut self) -> Result<Outcome, MachineFailure> {
+    fn wake(&mut self) -> Result<CommandOutcome, MachineFailure> {
         let due = self.replicated.wake_at_ms;
         if due == 0 || self.at.time_ms < due {
-            return Ok(Outcome::Accepted(Bytes::new()));
+            return Ok(CommandOutcome::Accepted(Bytes::new()));
         }
         self.replicated.wake_at_ms = 0;
-        match self.call(Work::Wake)? {
+        match self.call(StateCall::Wake)? {
             Ok(applied) => {
                 self.keep(Vec::new(), applied);
-                Ok(Outcome::Accepted(Bytes::new()))
+                Ok(CommandOutcome::Accepted(Bytes::new()))
             }
             Err(failure) => {
                 self.replicated.failures += 1;
                 tracing::warn!(%failure, index = %self.at.index, "guest failed at a wake-up");
-                Ok(Outcome::Failed(failure))
+                Ok(CommandOutcome::Failed(failure))
             }
         }
     }
 
-    fn call(&mut self, work: Work) -> Result<Result<Applied, GuestFailure>, MachineFailure> {
+    fn call(
+        &mut self,
+        work: StateCall,
+    ) -> Result<Result<CallOutput, GuestFailure>, MachineFailure> {
         let number = self.calls;
         self.calls += 1;
         let (spent, deferred) = (self.bytes, &self.replicated.deferred);
-        let accept = |applied: &Applied| {
+        let accept = |applied: &CallOutput| {
             let bytes = spent + size(applied);
             if bytes > MAX_ENTRY_BYTES {
                 return Err(GuestFailure::TooLarge {
@@ -298,7 +301,7 @@ impl<'m> Entry<'m> {
             }
             let mut new = HashSet::new();
             for verdict in &applied.verdicts {
-                if let Verdict::Deferred(token) = verdict
+                if let ReplyKind::Deferred(token) = verdict
                     && (deferred.contains(*token) || !new.insert(*token))
                 {
                     return Err(GuestFailure::BadOutcomes {
@@ -318,21 +321,25 @@ impl<'m> Entry<'m> {
     }
 
     /// Takes over what a successful call gave.
-    fn keep(&mut self, pending: Vec<Pending>, applied: Applied) {
+    fn keep(&mut self, pending: Vec<PendingCommand>, applied: CallOutput) {
         self.bytes += size(&applied);
         for (one, verdict) in pending.into_iter().zip(applied.verdicts) {
             let (outcome, answer) = match verdict {
-                Verdict::Accepted(reply) => {
-                    (Outcome::Accepted(reply.clone()), Answer::Accepted(reply))
+                ReplyKind::Accepted(reply) => (
+                    CommandOutcome::Accepted(reply.clone()),
+                    StoredReply::Accepted(reply),
+                ),
+                ReplyKind::Rejected(refusal) => {
+                    let answer = StoredReply::Rejected(refusal.clone());
+                    (CommandOutcome::Rejected(refusal), answer)
                 }
-                Verdict::Rejected(refusal) => {
-                    let answer = Answer::Rejected(refusal.clone());
-                    (Outcome::Rejected(refusal), answer)
-                }
-                Verdict::Deferred(token) => {
+                ReplyKind::Deferred(token) => {
                     let key = one.key.as_ref().map(|(key, _)| key.clone());
                     self.replicated.deferred.wait(token, key);
-                    (Outcome::Deferred(token), Answer::Deferred(token))
+                    (
+                        CommandOutcome::Deferred(token),
+                        StoredReply::Deferred(token),
+                    )
                 }
             };
             self.outcomes[one.position] = Some(outcome);
@@ -363,9 +370,9 @@ impl<'m> Entry<'m> {
         if let Some(key) = key {
             let reply = completion.reply.clone();
             let answer = if completion.accepted {
-                Answer::Accepted(reply)
+                StoredReply::Accepted(reply)
             } else {
-                Answer::Rejected(reply)
+                StoredReply::Rejected(reply)
             };
             let keys = &mut self.replicated.keys;
             keys.complete(&key, completion.token, answer, self.limits);
@@ -375,14 +382,14 @@ impl<'m> Entry<'m> {
 
     fn fail(&mut self, position: usize, failure: GuestFailure) {
         self.replicated.failures += 1;
-        self.outcomes[position] = Some(Outcome::Failed(failure));
+        self.outcomes[position] = Some(CommandOutcome::Failed(failure));
     }
 }
 
-fn size(applied: &Applied) -> u64 {
+fn size(applied: &CallOutput) -> u64 {
     let replies = applied.verdicts.iter().map(|verdict| match verdict {
-        Verdict::Accepted(bytes) | Verdict::Rejected(bytes) => bytes.len(),
-        Verdict::Deferred(_) => 0,
+        ReplyKind::Accepted(bytes) | ReplyKind::Rejected(bytes) => bytes.len(),
+        ReplyKind::Deferred(_) => 0,
     });
     let events = &applied.effects.events;
     let events = events

@@ -16,9 +16,9 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use thiserror::Error;
 
-use crate::audit::{self, AuditWord};
+use crate::audit::{self, AuditRecord};
 use crate::module::Sha256;
-use crate::upgrade::UpgradeWord;
+use crate::upgrade::UpgradeRecord;
 
 /// Longest idempotency key, in bytes.
 pub const MAX_KEY_BYTES: usize = 256;
@@ -47,9 +47,9 @@ pub enum Envelope {
     /// that log is for; a node whose module the log never was for stops.
     Runs(Sha256),
     /// Something about another module that is to run.
-    Upgrade(UpgradeWord),
+    Upgrade(UpgradeRecord),
     /// A question for the nodes' hashes, or an answer.
-    Audit(AuditWord),
+    Audit(AuditRecord),
 }
 
 /// Why bytes are no envelope, or an envelope can't be made.
@@ -141,7 +141,7 @@ impl Envelope {
 
     /// The bytes of a word of an upgrade.
     #[must_use]
-    pub fn upgrade(word: &UpgradeWord) -> Bytes {
+    pub fn upgrade(word: &UpgradeRecord) -> Bytes {
         let word = word.encode();
         let mut bytes = BytesMut::with_capacity(1 + word.len());
         bytes.put_u8(UPGRADE_VERSION);
@@ -151,7 +151,7 @@ impl Envelope {
 
     /// The bytes of a word of the audit.
     #[must_use]
-    pub fn audit(word: &AuditWord) -> Bytes {
+    pub fn audit(word: &AuditRecord) -> Bytes {
         let mut bytes = BytesMut::new();
         bytes.put_u8(UPGRADE_VERSION);
         word.encode(&mut bytes);
@@ -169,11 +169,11 @@ impl Envelope {
         };
         if version == UPGRADE_VERSION {
             let word = bytes.slice_ref(rest);
-            if let Some(&(audit::ASK | audit::SAY)) = word.first() {
-                let word = AuditWord::decode(&word);
+            if let Some(&(audit::REQUEST | audit::REPORT)) = word.first() {
+                let word = AuditRecord::decode(&word);
                 return word.map(Self::Audit).ok_or(EnvelopeError::Upgrade);
             }
-            let word = UpgradeWord::decode(word);
+            let word = UpgradeRecord::decode(word);
             // What the reader says is a host's error, which is never replicated.
             return word.map(Self::Upgrade).map_err(|_| EnvelopeError::Upgrade);
         }

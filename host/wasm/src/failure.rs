@@ -93,7 +93,7 @@ impl GuestFailure {
 
 /// Why a call into a guest did not succeed: the guest's fault, or this node's.
 #[derive(Debug, Error)]
-pub(crate) enum CallError {
+pub(crate) enum GuestCallError {
     #[error(transparent)]
     Guest(GuestFailure),
     /// The system had no memory left although the guest was within its limit.
@@ -117,14 +117,14 @@ pub(crate) struct Circumstances {
 ///
 /// A guest whose allocation fails turns that into `unreachable`, so a refusal in this call makes any trap an
 /// [`GuestFailure::OutOfMemory`], except running out of fuel, which comes first and says what it is.
-pub(crate) fn classify(error: &wasmtime::Error, circumstances: Circumstances) -> CallError {
+pub(crate) fn classify(error: &wasmtime::Error, circumstances: Circumstances) -> GuestCallError {
     if circumstances.node_denied {
-        return CallError::NodeOutOfMemory;
+        return GuestCallError::NodeOutOfMemory;
     }
     if let Some(failure) = error.downcast_ref::<GuestFailure>() {
-        return CallError::Guest(failure.clone());
+        return GuestCallError::Guest(failure.clone());
     }
-    CallError::Guest(match error.downcast_ref::<Trap>() {
+    GuestCallError::Guest(match error.downcast_ref::<Trap>() {
         Some(Trap::OutOfFuel) => GuestFailure::OutOfFuel,
         Some(Trap::StackOverflow) => GuestFailure::StackOverflow,
         _ if circumstances.memory_denied => GuestFailure::OutOfMemory,

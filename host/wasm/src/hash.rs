@@ -7,7 +7,7 @@ use task_queue_raft::state_machine::Moment;
 
 use crate::host::Effects;
 use crate::module::Sha256;
-use crate::outcome::Outcome;
+use crate::outcome::CommandOutcome;
 use crate::wire::{put_bytes, put_u8, put_u64};
 
 /// A chain of SHA-256 digests, one link for each call of `apply`, whatever it did and even if it had no commands.
@@ -34,7 +34,7 @@ impl StateHash {
     pub(crate) fn extend(
         &mut self,
         at: Moment,
-        outcomes: &[Outcome],
+        outcomes: &[CommandOutcome],
         effects: &Effects,
         wake_at_ms: u64,
     ) {
@@ -62,7 +62,7 @@ impl io::Write for Link {
 fn write_link(
     link: &mut Link,
     at: Moment,
-    outcomes: &[Outcome],
+    outcomes: &[CommandOutcome],
     effects: &Effects,
     wake_at_ms: u64,
 ) -> io::Result<()> {
@@ -86,27 +86,27 @@ fn write_link(
     put_u64(link, wake_at_ms)
 }
 
-fn write_outcome(link: &mut Link, outcome: &Outcome) -> io::Result<()> {
+fn write_outcome(link: &mut Link, outcome: &CommandOutcome) -> io::Result<()> {
     match outcome {
-        Outcome::Accepted(reply) => {
+        CommandOutcome::Accepted(reply) => {
             put_u8(link, 0)?;
             put_bytes(link, reply)
         }
-        Outcome::Rejected(refusal) => {
+        CommandOutcome::Rejected(refusal) => {
             put_u8(link, 1)?;
             put_bytes(link, refusal)
         }
-        Outcome::Deferred(token) => {
+        CommandOutcome::Deferred(token) => {
             put_u8(link, 2)?;
             put_u64(link, *token)
         }
-        Outcome::Failed(failure) => {
+        CommandOutcome::Failed(failure) => {
             put_u8(link, 3)?;
             put_u8(link, failure.kind())
         }
-        Outcome::KeyReused => put_u8(link, 4),
-        Outcome::Malformed(_) => put_u8(link, 5),
-        Outcome::Upgrade(answer) => {
+        CommandOutcome::KeyReused => put_u8(link, 4),
+        CommandOutcome::Malformed(_) => put_u8(link, 5),
+        CommandOutcome::Upgrade(answer) => {
             put_u8(link, 6)?;
             put_u8(link, answer.kind())
         }

@@ -58,7 +58,7 @@ pub struct Source;
 
 /// Something that a guest published.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
+pub struct GuestEvent {
     /// What it is about.
     pub topic: String,
     /// What it says, opaque.
@@ -68,7 +68,7 @@ pub struct Event {
 /// The late answer to a command that was deferred.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Completion {
-    /// The token that [`Outcome::Deferred`](crate::Outcome::Deferred) named.
+    /// The token that [`CommandOutcome::Deferred`](crate::CommandOutcome::Deferred) named.
     pub token: u64,
     /// Carried out, or refused.
     pub accepted: bool,
@@ -80,7 +80,7 @@ pub struct Completion {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Effects {
     /// What the guest published. With the entry's index, the position in this list names an event.
-    pub events: Vec<Event>,
+    pub events: Vec<GuestEvent>,
     /// Deferred commands that now have their answer.
     pub completions: Vec<Completion>,
     /// When the guest asked to be woken, in milliseconds of replicated time, where it asked; 0: never.
@@ -89,18 +89,18 @@ pub struct Effects {
 
 /// Why a guest is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Purpose {
+pub(crate) enum CallPurpose {
     /// `apply` or `wake`: effects count.
     Change,
     /// `apply` or `wake` once more, to get back to a state: effects were had already.
     Replay,
     /// Anything else: no effects.
-    Look,
+    ReadOnly,
 }
 
 /// A call that runs: what it may do and what it did.
-pub(crate) struct Call {
-    purpose: Purpose,
+pub(crate) struct GuestCall {
+    purpose: CallPurpose,
     now_ms: u64,
     random: Random,
     effects: Effects,
@@ -112,10 +112,10 @@ pub(crate) struct Call {
     source: Option<ChunkReader>,
 }
 
-impl Call {
+impl GuestCall {
     /// A call for `commands` commands; `number` tells the calls of one entry apart.
     pub(crate) fn new(
-        purpose: Purpose,
+        purpose: CallPurpose,
         at: Moment,
         number: u32,
         commands: usize,
@@ -139,7 +139,7 @@ impl Call {
 
     /// One without effects.
     pub(crate) fn look(at: Moment, limits: &MachineLimits) -> Self {
-        Self::new(Purpose::Look, at, u32::MAX, 1, limits)
+        Self::new(CallPurpose::ReadOnly, at, u32::MAX, 1, limits)
     }
 
     pub(crate) fn with_sink(mut self, limit: u64) -> Self {
@@ -166,7 +166,7 @@ impl Call {
 
     /// Whether effects count, after checking that there is room for so many bytes of them.
     fn effect(&mut self, bytes: usize) -> Result<bool, GuestFailure> {
-        if self.purpose == Purpose::Look {
+        if self.purpose == CallPurpose::ReadOnly {
             return Ok(false);
         }
         self.effect_bytes += bytes as u64;
@@ -304,7 +304,7 @@ impl ResourceLimiter for Limiter {
 /// What belongs to one instance of a guest.
 pub(crate) struct HostState {
     pub(crate) limiter: Limiter,
-    pub(crate) call: Call,
+    pub(crate) call: GuestCall,
     /// Handles of WASI that the guest holds.
     pub(crate) handles: u32,
     console: Console,
@@ -315,7 +315,7 @@ impl HostState {
     pub(crate) fn new(limits: &MachineLimits, log: Arc<GuestLog>) -> Self {
         Self {
             limiter: Limiter::new(limits),
-            call: Call::look(Moment::default(), limits),
+            call: GuestCall::look(Moment::default(), limits),
             handles: 0,
             console: Console::default(),
             log,
@@ -348,9 +348,9 @@ impl HostState {
 
 /// A line of a standard stream. The last one that says anything on standard error is what a runtime says before it
 /// traps.
-fn say(log: &GuestLog, call: &mut Call, stream: Stream, line: &str) {
+fn say(log: &GuestLog, call: &mut GuestCall, stream: Stream, line: &str) {
     let line = guest_log::cut(line);
-    if call.purpose != Purpose::Replay {
+    if call.purpose != CallPurpose::Replay {
         log.write(stream.level(), line);
     }
     if stream == Stream::Error && !line.trim().is_empty() {
@@ -358,10 +358,10 @@ fn say(log: &GuestLog, call: &mut Call, stream: Stream, line: &str) {
     }
 }
 
-pub(crate) type Context<'a> = StoreContextMut<'a, HostState>;
+pub(crate) type HostContext<'a> = StoreContextMut<'a, HostState>;
 
 /// Takes the fuel for a call of the host that copies so many bytes.
-pub(crate) fn charge(store: &mut Context<'_>, bytes: usize) -> wasmtime::Result<()> {
+pub(crate) fn charge(store: &mut HostContext<'_>, bytes: usize) -> wasmtime::Result<()> {
     let cost = CALL_FUEL + bytes as u64;
     let left = store.get_fuel()?;
     store.set_fuel(left.saturating_sub(cost))?;
@@ -390,7 +390,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<
 }
 
 fn sink_write(
-    mut store: Context<'_>,
+    mut store: HostContext<'_>,
     (_sink, chunk): (Resource<Sink>, WasmList<u8>),
 ) -> wasmtime::Result<()> {
     let mut sink = store.data_mut().call.take_sink();
@@ -405,7 +405,7 @@ fn sink_write(
 }
 
 fn source_read(
-    mut store: Context<'_>,
+    mut store: HostContext<'_>,
     (_source, most): (Resource<Source>, u32),
 ) -> wasmtime::Result<(Vec<u8>,)> {
     if most == 0 {
@@ -420,13 +420,13 @@ fn source_read(
     Ok((chunk.to_vec(),))
 }
 
-fn log(mut store: Context<'_>, (level, message): (Level, WasmStr)) -> wasmtime::Result<()> {
+fn log(mut store: HostContext<'_>, (level, message): (Level, WasmStr)) -> wasmtime::Result<()> {
     let text = message.to_str(&store)?;
     let length = text.len();
     let line = guest_log::cut(&text).to_owned();
     charge(&mut store, length)?;
     let state = store.data_mut();
-    if state.call.purpose != Purpose::Replay {
+    if state.call.purpose != CallPurpose::Replay {
         state.log.write(level, &line);
     }
     if matches!(level, Level::Error) {
@@ -435,7 +435,10 @@ fn log(mut store: Context<'_>, (level, message): (Level, WasmStr)) -> wasmtime::
     Ok(())
 }
 
-fn emit(mut store: Context<'_>, (topic, payload): (WasmStr, WasmList<u8>)) -> wasmtime::Result<()> {
+fn emit(
+    mut store: HostContext<'_>,
+    (topic, payload): (WasmStr, WasmList<u8>),
+) -> wasmtime::Result<()> {
     let topic = topic.to_str(&store)?;
     let payload = payload.as_le_slice(&store);
     let (topic, payload) = (topic.into_owned(), Bytes::copy_from_slice(payload));
@@ -443,22 +446,22 @@ fn emit(mut store: Context<'_>, (topic, payload): (WasmStr, WasmList<u8>)) -> wa
     charge(&mut store, bytes)?;
     let call = &mut store.data_mut().call;
     if call.effect(bytes)? {
-        call.effects.events.push(Event { topic, payload });
+        call.effects.events.push(GuestEvent { topic, payload });
     }
     Ok(())
 }
 
-fn wake_at(mut store: Context<'_>, (time_ms,): (u64,)) -> wasmtime::Result<()> {
+fn wake_at(mut store: HostContext<'_>, (time_ms,): (u64,)) -> wasmtime::Result<()> {
     charge(&mut store, 0)?;
     let call = &mut store.data_mut().call;
-    if call.purpose != Purpose::Look {
+    if call.purpose != CallPurpose::ReadOnly {
         call.effects.wake_at_ms = Some(time_ms);
     }
     Ok(())
 }
 
 fn complete(
-    mut store: Context<'_>,
+    mut store: HostContext<'_>,
     (token, accepted, reply): (u64, bool, WasmList<u8>),
 ) -> wasmtime::Result<()> {
     let reply = Bytes::copy_from_slice(reply.as_le_slice(&store));
@@ -474,12 +477,12 @@ fn complete(
     Ok(())
 }
 
-fn random(mut store: Context<'_>, (length,): (u32,)) -> wasmtime::Result<(Vec<u8>,)> {
+fn random(mut store: HostContext<'_>, (length,): (u32,)) -> wasmtime::Result<(Vec<u8>,)> {
     Ok((draw(&mut store, u64::from(length))?,))
 }
 
 /// The next bytes of the call's generator.
-pub(crate) fn draw(store: &mut Context<'_>, length: u64) -> wasmtime::Result<Vec<u8>> {
+pub(crate) fn draw(store: &mut HostContext<'_>, length: u64) -> wasmtime::Result<Vec<u8>> {
     const MOST_BYTES: u64 = 1 << 20;
     if length > MOST_BYTES {
         return Err(GuestFailure::TooLarge {

@@ -35,7 +35,7 @@ const LEAST_WORK: Duration = Duration::from_micros(100);
 
 /// How the guest comes back after a call that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Undo {
+pub enum RollbackMethod {
     /// By an image of its memory and the few calls since.
     Images,
     /// By its last snapshot and the calls since.
@@ -45,7 +45,7 @@ pub enum Undo {
     },
 }
 
-impl Undo {
+impl RollbackMethod {
     /// As one word: `images` or `replay`.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -56,7 +56,7 @@ impl Undo {
     }
 }
 
-impl fmt::Display for Undo {
+impl fmt::Display for RollbackMethod {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Images => f.write_str("memory images"),
@@ -67,7 +67,7 @@ impl fmt::Display for Undo {
 
 /// When the next freeze is due.
 #[derive(Debug, Default)]
-pub(crate) struct Pace {
+pub(crate) struct FreezeSchedule {
     /// What the calls since the last one took.
     work: Duration,
     last_took: Duration,
@@ -76,7 +76,7 @@ pub(crate) struct Pace {
     alert: u32,
 }
 
-impl Pace {
+impl FreezeSchedule {
     /// A call that took so long succeeded, and the memory now has so many bytes. Says whether it is time.
     pub(crate) fn is_due_after(&mut self, took: Duration, bytes: u64) -> bool {
         self.work += took;

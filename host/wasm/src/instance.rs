@@ -13,12 +13,12 @@ use wasmtime::component::Resource;
 
 use crate::bindings::exports::oarlock::state_machine::{about, machine, queries, timers};
 use crate::bindings::oarlock::state_machine::types;
-use crate::chunks::{ChunkWriter, Chunks};
+use crate::chunks::{ChunkWriter, SnapshotChunks};
 use crate::engine::with_stack;
-use crate::failure::{self, CallError, Circumstances, GuestFailure};
+use crate::failure::{self, Circumstances, GuestCallError, GuestFailure};
 use crate::guest_log::GuestLog;
-use crate::host::{Call, Effects, HostState, Purpose};
-use crate::images::map::{self, Held, Image, Mapping};
+use crate::host::{CallPurpose, Effects, GuestCall, HostState};
+use crate::images::map::{self, HeldClone, Image, Mapping};
 use crate::limits::MachineLimits;
 use crate::module::{Description, GuestModule};
 
@@ -30,7 +30,7 @@ const LEAST_TRANSFER_BYTES: usize = 128 << 20;
 
 /// What a guest said of one command.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum ReplyKind {
     Accepted(Bytes),
     Rejected(Bytes),
     Deferred(u64),
@@ -38,8 +38,8 @@ pub(crate) enum Verdict {
 
 /// A call that changed the state: its outcomes, in order, and its effects.
 #[derive(Debug, Default)]
-pub(crate) struct Applied {
-    pub(crate) verdicts: Vec<Verdict>,
+pub(crate) struct CallOutput {
+    pub(crate) verdicts: Vec<ReplyKind>,
     pub(crate) effects: Effects,
     /// CRC-32C of the outcomes as the guest laid them out: a replay has to give the same.
     pub(crate) checksum: u32,
@@ -47,13 +47,13 @@ pub(crate) struct Applied {
 
 /// Why an instance could not be made.
 #[derive(Debug, Error)]
-pub(crate) enum StartError {
+pub(crate) enum InstantiateError {
     /// An export has not the type of the WIT.
     #[error("an export has another type than the contract's: {message}")]
     WrongType { message: String },
     /// Its memory is over the limit, or its start function failed.
     #[error(transparent)]
-    Call(#[from] CallError),
+    Call(#[from] GuestCallError),
     /// It can't be started over an image.
     #[error("the image of its memory can't be used: {0}")]
     Image(io::Error),
@@ -77,30 +77,30 @@ impl Instance {
     /// A new one, in its first state.
     ///
     /// # Errors
-    /// See [`StartError`].
+    /// See [`InstantiateError`].
     pub(crate) fn start(
         module: &GuestModule,
         limits: &MachineLimits,
         log: &Arc<GuestLog>,
-    ) -> Result<Self, StartError> {
+    ) -> Result<Self, InstantiateError> {
         Self::start_over(module, limits, log, None)
     }
 
     /// A new one in the state of an image. Whatever starting it writes to its memory is thrown away.
     ///
     /// # Errors
-    /// See [`StartError`].
+    /// See [`InstantiateError`].
     pub(crate) fn start_at(
         module: &GuestModule,
         limits: &MachineLimits,
         log: &Arc<GuestLog>,
         image: &Arc<Image>,
-    ) -> Result<Self, StartError> {
+    ) -> Result<Self, InstantiateError> {
         let mut instance = Self::start_over(module, limits, log, Some(image))?;
-        let wrong = |message: &str| StartError::Image(io::Error::other(message.to_owned()));
+        let wrong = |message: &str| InstantiateError::Image(io::Error::other(message.to_owned()));
         let mapping = instance.mapping.as_ref();
         let mapping = mapping.ok_or_else(|| wrong("it has no memory"))?;
-        mapping.throw_back().map_err(StartError::Image)?;
+        mapping.throw_back().map_err(InstantiateError::Image)?;
         let bytes = mapping.bytes();
         // The image itself may have grown meanwhile, where this is a copy.
         if mapping.has_grown() {
@@ -115,7 +115,7 @@ impl Instance {
         limits: &MachineLimits,
         log: &Arc<GuestLog>,
         image: Option<&Arc<Image>>,
-    ) -> Result<Self, StartError> {
+    ) -> Result<Self, InstantiateError> {
         let linked = module.linked();
         let mut store = Store::new(linked.pre.engine(), HostState::new(limits, Arc::clone(log)));
         store.limiter(|state| &mut state.limiter);
@@ -142,7 +142,7 @@ impl Instance {
                 about: exports.about,
                 mapping,
             }),
-            Err(error) => Err(StartError::WrongType {
+            Err(error) => Err(InstantiateError::WrongType {
                 message: format!("{error:#}"),
             }),
         }
@@ -151,23 +151,23 @@ impl Instance {
     /// Applies a batch. `number` tells the calls of one entry apart.
     pub(crate) fn apply(
         &mut self,
-        purpose: Purpose,
+        purpose: CallPurpose,
         at: Moment,
         number: u32,
         batch: &Batch,
-    ) -> Result<Applied, CallError> {
+    ) -> Result<CallOutput, GuestCallError> {
         let commands = batch.ends.len();
         let fuel = self.limits.fuel_per_command.saturating_mul(commands as u64);
         self.begin(
-            Call::new(purpose, at, number, commands, &self.limits),
+            GuestCall::new(purpose, at, number, commands, &self.limits),
             fuel_for(purpose, fuel),
         )?;
         let outcomes = with_stack(|| self.machine.call_apply(&mut self.store, wit(at), batch));
         let outcomes = self.end(outcomes)?;
         let checksum = checksum(&outcomes);
-        Ok(Applied {
+        Ok(CallOutput {
             verdicts: verdicts(outcomes, commands, self.limits.reply_bytes)
-                .map_err(CallError::Guest)?,
+                .map_err(GuestCallError::Guest)?,
             effects: self.store.data_mut().call.take_effects(),
             checksum,
         })
@@ -176,19 +176,19 @@ impl Instance {
     /// Wakes the guest. One that has no timers does nothing.
     pub(crate) fn wake(
         &mut self,
-        purpose: Purpose,
+        purpose: CallPurpose,
         at: Moment,
         number: u32,
-    ) -> Result<Applied, CallError> {
-        let call = Call::new(purpose, at, number, 1, &self.limits);
+    ) -> Result<CallOutput, GuestCallError> {
+        let call = GuestCall::new(purpose, at, number, 1, &self.limits);
         self.begin(call, fuel_for(purpose, self.limits.fuel_per_command))?;
         if let Some(timers) = &self.timers {
             let woken = with_stack(|| timers.call_wake(&mut self.store, wit(at)));
             self.end(woken)?;
         }
-        Ok(Applied {
+        Ok(CallOutput {
             effects: self.store.data_mut().call.take_effects(),
-            ..Applied::default()
+            ..CallOutput::default()
         })
     }
 
@@ -197,17 +197,20 @@ impl Instance {
         &mut self,
         at: Moment,
         request: &[u8],
-    ) -> Result<Option<Result<Bytes, Bytes>>, CallError> {
+    ) -> Result<Option<Result<Bytes, Bytes>>, GuestCallError> {
         let Some(queries) = &self.queries else {
             return Ok(None);
         };
         let queries = queries.clone();
-        self.begin(Call::look(at, &self.limits), self.limits.fuel_per_query)?;
+        self.begin(
+            GuestCall::look(at, &self.limits),
+            self.limits.fuel_per_query,
+        )?;
         let answer = with_stack(|| queries.call_query(&mut self.store, wit(at), request));
         let answer = self.end(answer)?;
         let bytes = answer.as_ref().map_or_else(Vec::len, Vec::len) as u64;
         if bytes > self.limits.reply_bytes {
-            return Err(CallError::Guest(GuestFailure::TooLarge {
+            return Err(GuestCallError::Guest(GuestFailure::TooLarge {
                 what: "the answer",
                 bytes,
                 limit: self.limits.reply_bytes,
@@ -217,8 +220,11 @@ impl Instance {
     }
 
     /// Writes the whole state. The inner error is the guest's refusal.
-    pub(crate) fn snapshot(&mut self, at: Moment) -> Result<Result<Chunks, String>, CallError> {
-        let call = Call::look(at, &self.limits).with_sink(self.limits.snapshot_bytes);
+    pub(crate) fn snapshot(
+        &mut self,
+        at: Moment,
+    ) -> Result<Result<SnapshotChunks, String>, GuestCallError> {
+        let call = GuestCall::look(at, &self.limits).with_sink(self.limits.snapshot_bytes);
         self.begin(call, self.limits.fuel_per_snapshot)?;
         let written = with_stack(|| {
             self.machine
@@ -233,9 +239,9 @@ impl Instance {
     pub(crate) fn restore(
         &mut self,
         written_by: u32,
-        chunks: &Chunks,
-    ) -> Result<Result<(), String>, CallError> {
-        let call = Call::look(Moment::default(), &self.limits).with_source(chunks.reader());
+        chunks: &SnapshotChunks,
+    ) -> Result<Result<(), String>, GuestCallError> {
+        let call = GuestCall::look(Moment::default(), &self.limits).with_source(chunks.reader());
         self.begin(call, self.limits.fuel_per_snapshot)?;
         let restored = with_stack(|| {
             self.machine
@@ -245,11 +251,11 @@ impl Instance {
     }
 
     /// What the guest says of itself, if it does.
-    pub(crate) fn describe(&mut self) -> Result<Option<Description>, CallError> {
+    pub(crate) fn describe(&mut self) -> Result<Option<Description>, GuestCallError> {
         let Some(about) = self.about.clone() else {
             return Ok(None);
         };
-        let call = Call::look(Moment::default(), &self.limits);
+        let call = GuestCall::look(Moment::default(), &self.limits);
         self.begin(call, self.limits.fuel_per_query)?;
         let description = with_stack(|| about.call_describe(&mut self.store));
         let description = self.end(description)?;
@@ -285,7 +291,7 @@ impl Instance {
     ///
     /// # Errors
     /// The image is of no use any more, or the system refuses.
-    pub(crate) fn hold(&mut self, image: &Arc<Image>) -> io::Result<Option<Held>> {
+    pub(crate) fn hold(&mut self, image: &Arc<Image>) -> io::Result<Option<HeldClone>> {
         let mapping = self.mapping.as_ref();
         let mapping = mapping.ok_or_else(|| io::Error::other("it has no memory of its own"))?;
         image.hold(mapping)
@@ -316,7 +322,7 @@ impl Instance {
         limiter.most_memory_bytes = limiter.memory_bytes.saturating_add(bytes);
     }
 
-    fn begin(&mut self, call: Call, fuel: u64) -> Result<(), CallError> {
+    fn begin(&mut self, call: GuestCall, fuel: u64) -> Result<(), GuestCallError> {
         let state = self.store.data_mut();
         state.call = call;
         state.limiter.begin();
@@ -325,11 +331,13 @@ impl Instance {
         self.end(given)
     }
 
-    fn end<T>(&mut self, result: wasmtime::Result<T>) -> Result<T, CallError> {
+    fn end<T>(&mut self, result: wasmtime::Result<T>) -> Result<T, GuestCallError> {
         self.store.data_mut().finish_output();
         match result {
             // A guest may get over a refusal, and would then do something else than on a node that has memory.
-            Ok(_) if self.store.data().limiter.node_denied() => Err(CallError::NodeOutOfMemory),
+            Ok(_) if self.store.data().limiter.node_denied() => {
+                Err(GuestCallError::NodeOutOfMemory)
+            }
             Ok(value) => Ok(value),
             Err(error) => Err(failed(&mut self.store, &error)),
         }
@@ -337,15 +345,15 @@ impl Instance {
 }
 
 /// A replay may cost other fuel than the call did, and it has to succeed where the call did.
-fn fuel_for(purpose: Purpose, fuel: u64) -> u64 {
-    if purpose == Purpose::Replay {
+fn fuel_for(purpose: CallPurpose, fuel: u64) -> u64 {
+    if purpose == CallPurpose::Replay {
         u64::MAX
     } else {
         fuel
     }
 }
 
-fn failed(store: &mut Store<HostState>, error: &wasmtime::Error) -> CallError {
+fn failed(store: &mut Store<HostState>, error: &wasmtime::Error) -> GuestCallError {
     let state = store.data_mut();
     failure::classify(
         error,
@@ -380,7 +388,7 @@ fn verdicts(
     outcomes: types::Outcomes,
     commands: usize,
     reply_bytes: u64,
-) -> Result<Vec<Verdict>, GuestFailure> {
+) -> Result<Vec<ReplyKind>, GuestFailure> {
     let bad = |reason: String| GuestFailure::BadOutcomes { reason };
     let (said, ended) = (outcomes.verdicts.len(), outcomes.ends.len());
     if said != commands || ended != commands {
@@ -409,9 +417,9 @@ fn verdicts(
             });
         }
         verdicts.push(match verdict {
-            types::Verdict::Accepted => Verdict::Accepted(reply),
-            types::Verdict::Rejected => Verdict::Rejected(reply),
-            types::Verdict::Deferred => Verdict::Deferred(token(&reply).ok_or_else(|| {
+            types::Verdict::Accepted => ReplyKind::Accepted(reply),
+            types::Verdict::Rejected => ReplyKind::Rejected(reply),
+            types::Verdict::Deferred => ReplyKind::Deferred(token(&reply).ok_or_else(|| {
                 bad(format!(
                     "the token of outcome {position} takes {} bytes instead of 8",
                     reply.len()

@@ -19,13 +19,13 @@ const ENTRY_BYTES: u64 = 160;
 
 /// An answer that can be given again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum StoredReply {
     Accepted(Bytes),
     Rejected(Bytes),
     Deferred(u64),
 }
 
-impl Answer {
+impl StoredReply {
     fn bytes(&self) -> u64 {
         match self {
             Self::Accepted(bytes) | Self::Rejected(bytes) => bytes.len() as u64,
@@ -44,20 +44,20 @@ impl Answer {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Spent {
+struct KeyRecord {
     body: Sha256,
-    answer: Answer,
+    answer: StoredReply,
     time_ms: u64,
 }
 
 /// What the table knows of a key.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Known<'a> {
+pub(crate) enum KeyLookup<'a> {
     /// Not spent, or forgotten.
     New,
-    /// Spent on the same body.
-    Same(&'a Answer),
-    /// Spent on another body.
+    /// KeyRecord on the same body.
+    Same(&'a StoredReply),
+    /// KeyRecord on another body.
     Other,
 }
 
@@ -65,7 +65,7 @@ pub(crate) enum Known<'a> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct KeyTable {
     /// Never iterated, for its order differs by node.
-    spent: HashMap<String, Spent>,
+    spent: HashMap<String, KeyRecord>,
     /// Oldest first. Time never runs backwards, so it is in order of time, too.
     order: VecDeque<String>,
     bytes: u64,
@@ -76,20 +76,20 @@ impl KeyTable {
         self.order.len()
     }
 
-    pub(crate) fn look_up(&self, key: &str, body: Sha256) -> Known<'_> {
+    pub(crate) fn look_up(&self, key: &str, body: Sha256) -> KeyLookup<'_> {
         match self.spent.get(key) {
-            None => Known::New,
-            Some(spent) if spent.body == body => Known::Same(&spent.answer),
-            Some(_) => Known::Other,
+            None => KeyLookup::New,
+            Some(spent) if spent.body == body => KeyLookup::Same(&spent.answer),
+            Some(_) => KeyLookup::Other,
         }
     }
 
-    /// Remembers the answer to a key that is [`Known::New`].
+    /// Remembers the answer to a key that is [`KeyLookup::New`].
     pub(crate) fn spend(
         &mut self,
         key: String,
         body: Sha256,
-        answer: Answer,
+        answer: StoredReply,
         time_ms: u64,
         limits: &MachineLimits,
     ) {
@@ -104,11 +104,11 @@ impl KeyTable {
         &mut self,
         key: &str,
         token: u64,
-        answer: Answer,
+        answer: StoredReply,
         limits: &MachineLimits,
     ) {
         if let Some(spent) = self.spent.get_mut(key)
-            && spent.answer == Answer::Deferred(token)
+            && spent.answer == StoredReply::Deferred(token)
         {
             let answer = answer.alone();
             self.bytes = self.bytes - spent.answer.bytes() + answer.bytes();
@@ -136,9 +136,9 @@ impl KeyTable {
         }
     }
 
-    fn insert(&mut self, key: String, body: Sha256, answer: Answer, time_ms: u64) {
+    fn insert(&mut self, key: String, body: Sha256, answer: StoredReply, time_ms: u64) {
         self.bytes += cost(&key, &answer);
-        let spent = Spent {
+        let spent = KeyRecord {
             body,
             answer,
             time_ms,
@@ -189,33 +189,33 @@ impl KeyTable {
     }
 }
 
-fn cost(key: &str, answer: &Answer) -> u64 {
+fn cost(key: &str, answer: &StoredReply) -> u64 {
     ENTRY_BYTES + 2 * key.len() as u64 + answer.bytes()
 }
 
-fn write_answer(to: &mut dyn Write, answer: &Answer) -> io::Result<()> {
+fn write_answer(to: &mut dyn Write, answer: &StoredReply) -> io::Result<()> {
     match answer {
-        Answer::Accepted(bytes) => {
+        StoredReply::Accepted(bytes) => {
             wire::put_u8(to, 0)?;
             wire::put_bytes(to, bytes)
         }
-        Answer::Rejected(bytes) => {
+        StoredReply::Rejected(bytes) => {
             wire::put_u8(to, 1)?;
             wire::put_bytes(to, bytes)
         }
-        Answer::Deferred(token) => {
+        StoredReply::Deferred(token) => {
             wire::put_u8(to, 2)?;
             wire::put_u64(to, *token)
         }
     }
 }
 
-fn read_answer(from: &mut dyn Read) -> io::Result<Answer> {
+fn read_answer(from: &mut dyn Read) -> io::Result<StoredReply> {
     let most = u64::from(u32::MAX);
     match wire::take_u8(from)? {
-        0 => Ok(Answer::Accepted(wire::take_bytes(from, most)?.into())),
-        1 => Ok(Answer::Rejected(wire::take_bytes(from, most)?.into())),
-        2 => Ok(Answer::Deferred(wire::take_u64(from)?)),
+        0 => Ok(StoredReply::Accepted(wire::take_bytes(from, most)?.into())),
+        1 => Ok(StoredReply::Rejected(wire::take_bytes(from, most)?.into())),
+        2 => Ok(StoredReply::Deferred(wire::take_u64(from)?)),
         tag => Err(wire::invalid(format!(
             "an answer has the unknown tag {tag}"
         ))),

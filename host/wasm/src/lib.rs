@@ -44,21 +44,21 @@ mod upgrade;
 mod wasi;
 mod wire;
 
-pub use audit::{Audit, AuditWord};
-pub use check::{CheckError, Reason};
+pub use audit::{Audit, AuditRecord};
+pub use check::{CheckError, CheckReason};
 pub use compiled::CompiledStore;
 pub use engine::{EngineError, GuestEngine, THREAD_STACK_BYTES};
 pub use envelope::{Envelope, EnvelopeError, MAX_KEY_BYTES};
 pub use failure::GuestFailure;
-pub use host::{Completion, Effects, Event};
-pub use images::Undo;
+pub use host::{Completion, Effects, GuestEvent};
+pub use images::RollbackMethod;
 pub use limits::{LimitsError, MachineLimits};
 pub use machine::{EffectsListener, MachineFailure, WasmMachine};
 pub use module::{Description, GuestModule, Sha256};
-pub use outcome::{Outcome, QueryError};
-pub use snapshot::SnapshotError;
-pub use status::{Counts, MachineStatus, QueryStatus, StatusHandle, Upgrades};
+pub use outcome::{CommandOutcome, GuestQueryError};
+pub use snapshot::MachineSnapshotError;
+pub use status::{MachineCounters, MachineStatus, QueryStatus, StatusHandle, UpgradeSummary};
 pub use upgrade::{
-    Aside, Begin, Cause, End, PastUpgrade, Route, UpgradeAnswer, UpgradeRefusal, UpgradeStatus,
-    UpgradeWord, Verdict, Work,
+    AbortCause, CheckResult, MigrationRoute, PastUpgrade, PreparationSpawner, PreparationTask,
+    UpgradeBegin, UpgradeEnd, UpgradeOutcome, UpgradeRecord, UpgradeRefusal, UpgradeStatus,
 };

@@ -9,18 +9,18 @@ use task_queue_raft::types::Index;
 use thiserror::Error;
 
 use crate::audit::Audit;
-use crate::entry::Entry;
+use crate::entry::EntryExecutor;
 use crate::envelope::EnvelopeError;
 use crate::host::Effects;
 use crate::limits::{LimitsError, MachineLimits};
 use crate::module::{GuestModule, Sha256};
-use crate::outcome::{Outcome, QueryError};
-use crate::readers::{self, Question, Readers};
+use crate::outcome::{CommandOutcome, GuestQueryError};
+use crate::readers::{self, QueryPool, ReplicaQuery};
 use crate::recover::RecoverableGuest;
-use crate::snapshot::{self, ModuleBytes, Replicated, SnapshotError};
-use crate::status::{Counts, StatusHandle};
-use crate::upgrade::state::Pending;
-use crate::upgrade::{Aside, Upgrader};
+use crate::snapshot::{self, MachineSnapshotError, ModuleBytes, ReplicatedState};
+use crate::status::{MachineCounters, StatusHandle};
+use crate::upgrade::state::PendingUpgrade;
+use crate::upgrade::{PreparationSpawner, Upgrader};
 
 /// Gets what each entry did beside its outcomes, on the thread that applies, after the entry and before its replies; and
 /// how many events were published before it since the beginning of the log. It is called with no effects after a
@@ -120,16 +120,16 @@ pub enum MachineFailure {
     #[error(
         "no snapshot is taken while an upgrade does without the old module's help; it is tried again after it"
     )]
-    UpgradeUnderWay,
+    SnapshotDuringUpgrade,
     /// A snapshot is damaged, or another machine's.
     #[error(transparent)]
-    Snapshot(#[from] SnapshotError),
+    Snapshot(#[from] MachineSnapshotError),
 }
 
 impl From<MachineFailure> for MachineError {
     fn from(failure: MachineFailure) -> Self {
         match failure {
-            MachineFailure::Snapshot(SnapshotError::Io(error)) => Self::Snapshot(error),
+            MachineFailure::Snapshot(MachineSnapshotError::Io(error)) => Self::Snapshot(error),
             failure => Self::Failed(Box::new(failure)),
         }
     }
@@ -137,25 +137,25 @@ impl From<MachineFailure> for MachineError {
 
 /// A guest as a replicated state machine, with idempotency keys and a running hash.
 ///
-/// Commands are [`Envelope`](crate::Envelope)s, replies are [`Outcome`]s.
+/// Commands are [`Envelope`](crate::Envelope)s, replies are [`CommandOutcome`]s.
 pub struct WasmMachine {
     guest: RecoverableGuest,
-    replicated: Replicated,
+    replicated: ReplicatedState,
     upgrader: Upgrader,
     audit: Audit,
     limits: MachineLimits,
     effects: Option<EffectsListener>,
     status: StatusHandle,
     /// Threads for questions; `None`: they are answered at once.
-    readers: Option<Readers>,
+    readers: Option<QueryPool>,
     /// Questions that wait until the guest is frozen: until there is nothing else to do, or enough was done since.
-    asked: Vec<Asked>,
+    asked: Vec<WaitingQuery>,
 }
 
-struct Asked {
+struct WaitingQuery {
     at: Moment,
     request: Bytes,
-    answer: Answering<Result<Bytes, QueryError>>,
+    answer: Answering<Result<Bytes, GuestQueryError>>,
 }
 
 impl WasmMachine {
@@ -171,7 +171,7 @@ impl WasmMachine {
         limits.validate()?;
         let status = StatusHandle::new(module.clone());
         let machine = Self {
-            replicated: Replicated::first(module.sha256()),
+            replicated: ReplicatedState::first(module.sha256()),
             upgrader: Upgrader::new(&module, &limits, status.clone()),
             audit: Audit::default(),
             status,
@@ -190,9 +190,9 @@ impl WasmMachine {
     ///
     /// # Errors
     /// The system has no threads.
-    pub fn answering_on(mut self, threads: usize) -> io::Result<Self> {
+    pub fn with_query_threads(mut self, threads: usize) -> io::Result<Self> {
         if threads > 0 {
-            self.readers = Some(Readers::start(threads, self.status.query_counts())?);
+            self.readers = Some(QueryPool::start(threads, self.status.query_counts())?);
             self.guest.write_beside();
         }
         Ok(self)
@@ -200,7 +200,7 @@ impl WasmMachine {
 
     /// Has the module of an upgrade prepared there, beside apply, instead of at once. What an entry does is the same.
     #[must_use]
-    pub fn preparing_on(mut self, aside: Aside) -> Self {
+    pub fn with_preparation_spawner(mut self, aside: PreparationSpawner) -> Self {
         self.upgrader.prepare_on(aside);
         self
     }
@@ -237,7 +237,7 @@ impl WasmMachine {
         &mut self,
         at: Moment,
         commands: &[Bytes],
-    ) -> Result<Vec<Outcome>, MachineFailure> {
+    ) -> Result<Vec<CommandOutcome>, MachineFailure> {
         let applied = self.replicated.applied.index;
         if at.index <= applied {
             return Err(MachineFailure::OutOfOrder {
@@ -245,7 +245,7 @@ impl WasmMachine {
                 applied,
             });
         }
-        let entry = Entry::new(
+        let entry = EntryExecutor::new(
             &mut self.guest,
             &mut self.replicated,
             &mut self.upgrader,
@@ -268,7 +268,7 @@ impl WasmMachine {
         self.publish();
         self.status.set_audit(&self.audit);
         // Between upgrades there is nothing new to say of them.
-        let is_word = |outcome: &Outcome| matches!(outcome, Outcome::Upgrade(_));
+        let is_word = |outcome: &CommandOutcome| matches!(outcome, CommandOutcome::Upgrade(_));
         if had_upgrade || outcomes.iter().any(is_word) {
             self.publish_upgrades();
             self.forget_copies();
@@ -282,12 +282,12 @@ impl WasmMachine {
         Ok(outcomes)
     }
 
-    fn ask(&mut self, at: Moment, request: &[u8]) -> Result<Bytes, QueryError> {
+    fn ask(&mut self, at: Moment, request: &[u8]) -> Result<Bytes, GuestQueryError> {
         if let Some(error) = readers::too_large(request, &self.limits) {
             return Err(error);
         }
         if !self.guest.module().has_queries() {
-            return Err(QueryError::NotSupported);
+            return Err(GuestQueryError::NotSupported);
         }
         let asked = self.guest.query(at, request);
         asked.unwrap_or_else(|failure| Err(readers::unavailable(&failure)))
@@ -298,7 +298,7 @@ impl WasmMachine {
         &mut self,
         at: Moment,
         request: Bytes,
-        answer: Answering<Result<Bytes, QueryError>>,
+        answer: Answering<Result<Bytes, GuestQueryError>>,
     ) {
         let askable = self.guest.module().has_queries()
             && readers::too_large(&request, &self.limits).is_none();
@@ -307,7 +307,7 @@ impl WasmMachine {
         }
         // Past this the readers refuse it.
         let is_full = self.asked.len() as u64 >= self.limits.queries_waiting;
-        self.asked.push(Asked {
+        self.asked.push(WaitingQuery {
             at,
             request,
             answer,
@@ -324,14 +324,14 @@ impl WasmMachine {
             return;
         };
         let subject = self.guest.subject(now);
-        for Asked {
+        for WaitingQuery {
             at,
             request,
             answer,
         } in asked
         {
             match (&subject, &self.readers) {
-                (Ok(Some(subject)), Some(readers)) => readers.ask(Question {
+                (Ok(Some(subject)), Some(readers)) => readers.ask(ReplicaQuery {
                     subject: Arc::clone(subject),
                     at,
                     request,
@@ -357,9 +357,9 @@ impl WasmMachine {
 
     fn refuse_snapshot(&self) -> Result<(), MachineFailure> {
         let upgrade = self.replicated.upgrade.as_ref();
-        if upgrade.is_some_and(Pending::goes_by_journal) {
+        if upgrade.is_some_and(PendingUpgrade::goes_by_journal) {
             // Whoever restored it would not have the calls that the new module is to make.
-            return Err(MachineFailure::UpgradeUnderWay);
+            return Err(MachineFailure::SnapshotDuringUpgrade);
         }
         Ok(())
     }
@@ -371,7 +371,7 @@ impl WasmMachine {
         let version = module.description().version;
         let module = ModuleBytes::from(module);
         snapshot::write(to, &module, version, &self.replicated, &guest)
-            .map_err(|error| SnapshotError::Io(error).into())
+            .map_err(|error| MachineSnapshotError::Io(error).into())
     }
 
     fn read_snapshot(&mut self, from: &mut dyn Read) -> Result<(), MachineFailure> {
@@ -407,7 +407,7 @@ impl WasmMachine {
         self.publish_upgrades();
         self.forget_copies();
         if let Some(listener) = &mut self.effects {
-            let Replicated {
+            let ReplicatedState {
                 applied, events, ..
             } = self.replicated;
             listener(applied, &Effects::default(), events);
@@ -430,7 +430,7 @@ impl WasmMachine {
 
     fn publish(&self) {
         let replicated = &self.replicated;
-        self.status.set(Counts {
+        self.status.set(MachineCounters {
             applied: replicated.applied,
             state_hash: replicated.hash.0,
             events: replicated.events,
@@ -446,24 +446,28 @@ impl WasmMachine {
 }
 
 impl StateMachine for WasmMachine {
-    type Reply = Outcome;
+    type Reply = CommandOutcome;
     type Query = Bytes;
-    type Answer = Result<Bytes, QueryError>;
+    type Answer = Result<Bytes, GuestQueryError>;
 
     /// Applies the commands of one entry: [`Envelope`](crate::Envelope)s.
     ///
     /// # Errors
-    /// A [`MachineFailure`] where this node can't go on; a command at which the guest fails is an [`Outcome`].
-    fn apply(&mut self, at: Moment, commands: &[Bytes]) -> Result<Vec<Outcome>, MachineError> {
+    /// A [`MachineFailure`] where this node can't go on; a command at which the guest fails is an [`CommandOutcome`].
+    fn apply(
+        &mut self,
+        at: Moment,
+        commands: &[Bytes],
+    ) -> Result<Vec<CommandOutcome>, MachineError> {
         Ok(self.apply_entry(at, commands)?)
     }
 
     /// Asks the guest. A query at which it fails leaves the state as it was.
-    fn query(&mut self, at: Moment, query: Bytes) -> Result<Bytes, QueryError> {
+    fn query(&mut self, at: Moment, query: Bytes) -> Result<Bytes, GuestQueryError> {
         self.ask(at, &query)
     }
 
-    /// Asks a copy of the guest on another thread, where [`Self::answering_on`] has made some.
+    /// Asks a copy of the guest on another thread, where [`Self::with_query_threads`] has made some.
     fn query_beside(&mut self, at: Moment, query: Bytes, answer: Answering<Self::Answer>) {
         self.ask_beside(at, query, answer);
     }

@@ -12,7 +12,7 @@ use crate::bindings::exports::oarlock::state_machine::{about, machine, queries, 
 use crate::check::{self, CheckError};
 use crate::engine::GuestEngine;
 use crate::host::HostState;
-use crate::images::Undo;
+use crate::images::RollbackMethod;
 use crate::limits::MachineLimits;
 
 /// A SHA-256 digest. Displayed as 64 hexadecimal digits.
@@ -79,7 +79,7 @@ struct Inner {
     exports: Vec<String>,
     imports: Vec<String>,
     linked: Linked,
-    undo: Undo,
+    rollback_method: RollbackMethod,
 }
 
 impl GuestModule {
@@ -114,7 +114,7 @@ impl GuestModule {
         exports: Vec<String>,
         imports: Vec<String>,
         linked: Linked,
-        undo: Undo,
+        rollback_method: RollbackMethod,
     ) -> Self {
         Self {
             inner: Arc::new(Inner {
@@ -125,7 +125,7 @@ impl GuestModule {
                 exports,
                 imports,
                 linked,
-                undo,
+                rollback_method,
             }),
         }
     }
@@ -140,9 +140,9 @@ impl GuestModule {
 
     /// The same guest without memory images, even where it fits them: to compare the two ways.
     #[must_use]
-    pub fn undone_by_replay(&self) -> Self {
+    pub fn without_memory_images(&self) -> Self {
         let mut inner = Inner::clone(&self.inner);
-        inner.undo = Undo::Replay {
+        inner.rollback_method = RollbackMethod::Replay {
             because: "asked for".to_owned(),
         };
         Self {
@@ -182,8 +182,8 @@ impl GuestModule {
 
     /// How it comes back after a call that failed.
     #[must_use]
-    pub fn undo(&self) -> &Undo {
-        &self.inner.undo
+    pub fn rollback_method(&self) -> &RollbackMethod {
+        &self.inner.rollback_method
     }
 
     /// Whether it imports anything of WASI, of which it gets the deterministic part.
@@ -236,7 +236,7 @@ pub(crate) struct Linked {
 }
 
 /// The exports of one instance.
-pub(crate) struct Exports {
+pub(crate) struct GuestExports {
     pub(crate) machine: machine::Guest,
     pub(crate) queries: Option<queries::Guest>,
     pub(crate) timers: Option<timers::Guest>,
@@ -264,11 +264,11 @@ impl Linked {
         &self,
         store: &mut Store<HostState>,
         instance: &Instance,
-    ) -> wasmtime::Result<Exports> {
+    ) -> wasmtime::Result<GuestExports> {
         let queries = self.queries.as_ref();
         let timers = self.timers.as_ref();
         let about = self.about.as_ref();
-        Ok(Exports {
+        Ok(GuestExports {
             machine: self.machine.load(&mut *store, instance)?,
             queries: queries
                 .map(|found| found.load(&mut *store, instance))

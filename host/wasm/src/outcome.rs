@@ -5,11 +5,11 @@ use thiserror::Error;
 
 use crate::envelope::EnvelopeError;
 use crate::failure::GuestFailure;
-use crate::upgrade::UpgradeAnswer;
+use crate::upgrade::UpgradeOutcome;
 
 /// What became of a command: the reply type of [`WasmMachine`](crate::WasmMachine).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum CommandOutcome {
     /// The guest carried it out; this is its reply.
     Accepted(Bytes),
     /// The guest refused it, and it changed nothing; these are its words.
@@ -24,12 +24,12 @@ pub enum Outcome {
     /// The log holds bytes that are no envelope, and they changed nothing.
     Malformed(EnvelopeError),
     /// It was no command but a word of an upgrade.
-    Upgrade(UpgradeAnswer),
+    Upgrade(UpgradeOutcome),
 }
 
 /// Why a query has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum QueryError {
+pub enum GuestQueryError {
     /// The guest refused it; these are its words.
     #[error("the guest refused the query: {}", String::from_utf8_lossy(.0))]
     Refused(Bytes),

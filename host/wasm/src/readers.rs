@@ -18,60 +18,60 @@ use bytes::Bytes;
 use task_queue_raft::state_machine::{Answering, Moment};
 
 use crate::engine::THREAD_STACK_BYTES;
-use crate::failure::{CallError, GuestFailure};
+use crate::failure::{GuestCallError, GuestFailure};
 use crate::guest_log::GuestLog;
-use crate::images::map::{Held, Image};
-use crate::instance::{Instance, StartError};
+use crate::images::map::{HeldClone, Image};
+use crate::instance::{Instance, InstantiateError};
 use crate::limits::MachineLimits;
 use crate::module::GuestModule;
-use crate::outcome::QueryError;
+use crate::outcome::GuestQueryError;
 
 /// How often a copy is made anew because the guest's memory grows all the time.
 const MOST_STARTS: u32 = 8;
 
 /// What can be asked: a guest's state as it was when it was last frozen.
-pub(crate) struct Subject {
+pub(crate) struct FrozenGuest {
     pub(crate) module: GuestModule,
     pub(crate) limits: MachineLimits,
     pub(crate) log: Arc<GuestLog>,
     pub(crate) image: Arc<Image>,
 }
 
-impl Subject {
+impl FrozenGuest {
     /// An instance in the state of the image, which it keeps as long as it is held.
-    pub(crate) fn copy(&self) -> Result<(Instance, Held), StartError> {
+    pub(crate) fn copy(&self) -> Result<(Instance, HeldClone), InstantiateError> {
         for _ in 0..MOST_STARTS {
             let mut copy = self.start()?;
-            if let Some(held) = copy.hold(&self.image).map_err(StartError::Image)? {
+            if let Some(held) = copy.hold(&self.image).map_err(InstantiateError::Image)? {
                 return Ok((copy, held));
             }
         }
         Err(self.restless())
     }
 
-    fn start(&self) -> Result<Instance, StartError> {
+    fn start(&self) -> Result<Instance, InstantiateError> {
         Instance::start_at(&self.module, &self.limits, &self.log, &self.image)
     }
 
-    fn restless(&self) -> StartError {
-        StartError::Image(io::Error::other("the guest's memory grows all the time"))
+    fn restless(&self) -> InstantiateError {
+        InstantiateError::Image(io::Error::other("the guest's memory grows all the time"))
     }
 }
 
 /// A copy of a guest for one question after the other.
 #[derive(Default)]
-pub(crate) struct Copy {
-    of: Option<Arc<Subject>>,
+pub(crate) struct QueryReplica {
+    of: Option<Arc<FrozenGuest>>,
     instance: Option<Instance>,
 }
 
-impl Copy {
+impl QueryReplica {
     /// Asks, and says at which moment.
     pub(crate) fn ask(
         &mut self,
-        subject: &Arc<Subject>,
+        subject: &Arc<FrozenGuest>,
         request: &[u8],
-    ) -> Result<(Moment, Result<Bytes, QueryError>), StartError> {
+    ) -> Result<(Moment, Result<Bytes, GuestQueryError>), InstantiateError> {
         if self.is_of_another(Some(subject)) {
             *self = Self {
                 of: Some(Arc::clone(subject)),
@@ -83,7 +83,10 @@ impl Copy {
                 Some(instance) => instance,
                 None => subject.start()?,
             };
-            let Some(held) = instance.hold(&subject.image).map_err(StartError::Image)? else {
+            let Some(held) = instance
+                .hold(&subject.image)
+                .map_err(InstantiateError::Image)?
+            else {
                 continue;
             };
             instance.limit_growth(subject.limits.memory_per_query);
@@ -97,7 +100,7 @@ impl Copy {
         Err(subject.restless())
     }
 
-    fn is_of_another(&self, subject: Option<&Arc<Subject>>) -> bool {
+    fn is_of_another(&self, subject: Option<&Arc<FrozenGuest>>) -> bool {
         match (&self.of, subject) {
             (Some(own), Some(subject)) => !Arc::ptr_eq(own, subject),
             (own, subject) => own.is_some() != subject.is_some(),
@@ -107,29 +110,29 @@ impl Copy {
 
 /// What a client is told of the guest's answer.
 pub(crate) fn answer(
-    answered: Result<Option<Result<Bytes, Bytes>>, CallError>,
-) -> Result<Bytes, QueryError> {
+    answered: Result<Option<Result<Bytes, Bytes>>, GuestCallError>,
+) -> Result<Bytes, GuestQueryError> {
     match answered {
-        Ok(Some(answer)) => answer.map_err(QueryError::Refused),
-        Ok(None) => Err(QueryError::NotSupported),
-        Err(CallError::Guest(failure)) => Err(QueryError::Failed(failure)),
-        Err(error @ CallError::NodeOutOfMemory) => Err(unavailable(&error)),
+        Ok(Some(answer)) => answer.map_err(GuestQueryError::Refused),
+        Ok(None) => Err(GuestQueryError::NotSupported),
+        Err(GuestCallError::Guest(failure)) => Err(GuestQueryError::Failed(failure)),
+        Err(error @ GuestCallError::NodeOutOfMemory) => Err(unavailable(&error)),
     }
 }
 
-pub(crate) fn unavailable(error: &dyn std::error::Error) -> QueryError {
+pub(crate) fn unavailable(error: &dyn std::error::Error) -> GuestQueryError {
     tracing::error!(%error, "the guest could not be asked");
-    QueryError::Unavailable {
+    GuestQueryError::Unavailable {
         reason: error.to_string(),
     }
 }
 
 /// A question, and who wants to know.
-pub(crate) struct Question {
-    pub(crate) subject: Arc<Subject>,
+pub(crate) struct ReplicaQuery {
+    pub(crate) subject: Arc<FrozenGuest>,
     pub(crate) at: Moment,
     pub(crate) request: Bytes,
-    pub(crate) answer: Answering<Result<Bytes, QueryError>>,
+    pub(crate) answer: Answering<Result<Bytes, GuestQueryError>>,
 }
 
 /// Counts of a pool, which others read.
@@ -141,25 +144,25 @@ pub(crate) struct QueryCounts {
 }
 
 /// Threads that answer.
-pub(crate) struct Readers {
-    shared: Arc<Shared>,
+pub(crate) struct QueryPool {
+    shared: Arc<PoolShared>,
 }
 
-struct Shared {
-    queue: Mutex<Queue>,
+struct PoolShared {
+    queue: Mutex<QueryQueue>,
     news: Condvar,
     counts: Arc<QueryCounts>,
 }
 
 #[derive(Default)]
-struct Queue {
-    questions: VecDeque<Question>,
+struct QueryQueue {
+    questions: VecDeque<ReplicaQuery>,
     /// What was asked last: copies of anything else are of no use.
-    subject: Option<Arc<Subject>>,
+    subject: Option<Arc<FrozenGuest>>,
     closed: bool,
 }
 
-impl Drop for Readers {
+impl Drop for QueryPool {
     /// Threads end with the question that they are at; those that wait have no answer.
     fn drop(&mut self) {
         let mut queue = self.shared.lock();
@@ -171,14 +174,14 @@ impl Drop for Readers {
     }
 }
 
-impl Readers {
+impl QueryPool {
     /// So many threads.
     ///
     /// # Errors
     /// The system has none.
     pub(crate) fn start(threads: usize, counts: Arc<QueryCounts>) -> io::Result<Self> {
         let readers = Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(PoolShared {
                 queue: Mutex::default(),
                 news: Condvar::new(),
                 counts,
@@ -196,7 +199,7 @@ impl Readers {
     }
 
     /// Has a question answered. Past the limit it is refused at once.
-    pub(crate) fn ask(&self, question: Question) {
+    pub(crate) fn ask(&self, question: ReplicaQuery) {
         let limit = question.subject.limits.queries_waiting;
         let mut queue = self.shared.lock();
         let waiting = queue.questions.len() as u64;
@@ -207,7 +210,7 @@ impl Readers {
                 .overloaded
                 .fetch_add(1, Ordering::Relaxed);
             let index = question.at.index;
-            return (question.answer)(index, Err(QueryError::Overloaded { waiting }));
+            return (question.answer)(index, Err(GuestQueryError::Overloaded { waiting }));
         }
         queue.see(Some(&question.subject), &self.shared.news);
         queue.questions.push_back(question);
@@ -225,8 +228,8 @@ impl Readers {
     }
 }
 
-impl Queue {
-    fn see(&mut self, subject: Option<&Arc<Subject>>, news: &Condvar) {
+impl QueryQueue {
+    fn see(&mut self, subject: Option<&Arc<FrozenGuest>>, news: &Condvar) {
         let same = match (&self.subject, subject) {
             (Some(known), Some(subject)) => Arc::ptr_eq(known, subject),
             (known, subject) => known.is_none() && subject.is_none(),
@@ -240,38 +243,38 @@ impl Queue {
 }
 
 /// What a thread is to do next.
-enum Next {
-    Answer(Question),
+enum ReaderStep {
+    Answer(ReplicaQuery),
     /// Its copy is of no use any more.
     LetGo,
     End,
 }
 
-impl Shared {
+impl PoolShared {
     fn run(&self) {
-        let mut copy = Copy::default();
+        let mut copy = QueryReplica::default();
         loop {
             match self.next(&copy) {
-                Next::Answer(question) => self.answer(&mut copy, question),
-                Next::LetGo => copy = Copy::default(),
-                Next::End => return,
+                ReaderStep::Answer(question) => self.answer(&mut copy, question),
+                ReaderStep::LetGo => copy = QueryReplica::default(),
+                ReaderStep::End => return,
             }
         }
     }
 
-    fn next(&self, copy: &Copy) -> Next {
+    fn next(&self, copy: &QueryReplica) -> ReaderStep {
         let mut queue = self.lock();
         loop {
             if queue.closed {
-                return Next::End;
+                return ReaderStep::End;
             }
             if let Some(question) = queue.questions.pop_front() {
                 let waiting = queue.questions.len() as u64;
                 self.counts.waiting.store(waiting, Ordering::Relaxed);
-                return Next::Answer(question);
+                return ReaderStep::Answer(question);
             }
             if copy.of.is_some() && copy.is_of_another(queue.subject.as_ref()) {
-                return Next::LetGo;
+                return ReaderStep::LetGo;
             }
             queue = self
                 .news
@@ -280,8 +283,8 @@ impl Shared {
         }
     }
 
-    fn answer(&self, copy: &mut Copy, question: Question) {
-        let Question {
+    fn answer(&self, copy: &mut QueryReplica, question: ReplicaQuery) {
+        let ReplicaQuery {
             subject,
             at,
             request,
@@ -293,7 +296,7 @@ impl Shared {
             Ok(Err(error)) => (at, Err(unavailable(&error))),
             Err(_) => {
                 // Whoever comes next gets another copy.
-                *copy = Copy::default();
+                *copy = QueryReplica::default();
                 let error = io::Error::other("answering panicked, which is a bug");
                 (at, Err(unavailable(&error)))
             }
@@ -303,15 +306,15 @@ impl Shared {
     }
 
     /// What is in the queue is whole at any time.
-    fn lock(&self) -> MutexGuard<'_, Queue> {
+    fn lock(&self) -> MutexGuard<'_, QueryQueue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A request over the limit of one.
-pub(crate) fn too_large(request: &[u8], limits: &MachineLimits) -> Option<QueryError> {
+pub(crate) fn too_large(request: &[u8], limits: &MachineLimits) -> Option<GuestQueryError> {
     let bytes = request.len() as u64;
-    (bytes > limits.command_bytes).then_some(QueryError::Failed(GuestFailure::TooLarge {
+    (bytes > limits.command_bytes).then_some(GuestQueryError::Failed(GuestFailure::TooLarge {
         what: "the query",
         bytes,
         limit: limits.command_bytes,

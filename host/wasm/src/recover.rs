@@ -19,18 +19,18 @@ use bytes::Bytes;
 use task_queue_raft::state_machine::Moment;
 use task_queue_raft::types::Index;
 
-use crate::chunks::Chunks;
-use crate::failure::{CallError, GuestFailure};
+use crate::chunks::SnapshotChunks;
+use crate::failure::{GuestCallError, GuestFailure};
 use crate::guest_log::GuestLog;
-use crate::host::Purpose;
+use crate::host::CallPurpose;
 use crate::images::stopwatch::Stopwatch;
-use crate::images::{Pace, Undo};
-use crate::instance::{Applied, Batch, Instance, StartError};
+use crate::images::{FreezeSchedule, RollbackMethod};
+use crate::instance::{Batch, CallOutput, Instance, InstantiateError};
 use crate::limits::MachineLimits;
 use crate::machine::MachineFailure;
 use crate::module::GuestModule;
-use crate::outcome::QueryError;
-use crate::readers::{self, Copy, Subject};
+use crate::outcome::GuestQueryError;
+use crate::readers::{self, FrozenGuest, QueryReplica};
 
 mod beside;
 mod journal;
@@ -38,16 +38,16 @@ mod journal;
 pub(crate) use beside::Caught;
 use beside::{CopyOfState, Mailbox, Mark, Writer};
 use journal::Journal;
-pub(crate) use journal::Record;
+pub(crate) use journal::JournalRecord;
 
 /// A call that changes the state.
 #[derive(Clone, Debug)]
-pub(crate) enum Work {
+pub(crate) enum StateCall {
     Apply(Batch),
     Wake,
 }
 
-impl Work {
+impl StateCall {
     /// The batch of some commands, laid end to end.
     pub(crate) fn of(commands: &[&Bytes]) -> Self {
         let mut batch = Batch {
@@ -65,10 +65,10 @@ impl Work {
     fn run(
         &self,
         instance: &mut Instance,
-        purpose: Purpose,
+        purpose: CallPurpose,
         at: Moment,
         number: u32,
-    ) -> Result<Applied, CallError> {
+    ) -> Result<CallOutput, GuestCallError> {
         match self {
             Self::Apply(batch) => instance.apply(purpose, at, number, batch),
             Self::Wake => instance.wake(purpose, at, number),
@@ -77,18 +77,18 @@ impl Work {
 }
 
 /// What the host still has to say to outcomes that are well-formed. An error counts as the guest's failure.
-pub(crate) type Accept<'a> = &'a dyn Fn(&Applied) -> Result<(), GuestFailure>;
+pub(crate) type Accept<'a> = &'a dyn Fn(&CallOutput) -> Result<(), GuestFailure>;
 
 /// A snapshot of the guest, and the version that wrote it.
 #[derive(Clone, Debug)]
 struct Checkpoint {
     written_by: u32,
-    chunks: Chunks,
+    chunks: SnapshotChunks,
 }
 
 /// The guest's memory as it was after some of the journal.
 struct Frozen {
-    subject: Arc<Subject>,
+    subject: Arc<FrozenGuest>,
     /// How many calls of the journal are in it.
     calls: usize,
 }
@@ -106,7 +106,7 @@ struct Shadow {
 /// How a guest came to its state: enough for another module to come to its own.
 pub(crate) struct Lineage {
     checkpoint: Option<Checkpoint>,
-    records: Vec<Record>,
+    records: Vec<JournalRecord>,
 }
 
 /// See the module.
@@ -123,11 +123,11 @@ pub(crate) struct RecoverableGuest {
     image: Option<Frozen>,
     /// Whether to have one.
     has_images: bool,
-    pace: Pace,
+    pace: FreezeSchedule,
     /// The last entry that is through, as far as this is told.
     settled: Moment,
     /// For questions that are answered at once.
-    copy: Copy,
+    copy: QueryReplica,
     shadow: Option<Shadow>,
     /// Whether checkpoints are written beside apply, and the one that is.
     is_beside: bool,
@@ -136,7 +136,7 @@ pub(crate) struct RecoverableGuest {
     /// The beginning of the journal.
     mark: Mark,
     /// Calls that another module will have to make as well, and their bytes.
-    kept: Option<(Vec<Record>, u64)>,
+    kept: Option<(Vec<JournalRecord>, u64)>,
     rollbacks: u64,
     /// How long the last one took, with what it took to throw the instance away.
     last_rollback: Duration,
@@ -149,11 +149,11 @@ impl RecoverableGuest {
         limits: &MachineLimits,
     ) -> Result<Self, MachineFailure> {
         let mut guest = Self {
-            has_images: *module.undo() == Undo::Images,
+            has_images: *module.rollback_method() == RollbackMethod::Images,
             image: None,
-            pace: Pace::default(),
+            pace: FreezeSchedule::default(),
             settled: Moment::default(),
-            copy: Copy::default(),
+            copy: QueryReplica::default(),
             shadow: None,
             is_beside: false,
             writer: None,
@@ -202,21 +202,21 @@ impl RecoverableGuest {
         &mut self,
         at: Moment,
         number: u32,
-        work: Work,
+        work: StateCall,
         accept: Accept<'_>,
-    ) -> Result<Result<Applied, GuestFailure>, MachineFailure> {
+    ) -> Result<Result<CallOutput, GuestFailure>, MachineFailure> {
         let instance = self.live()?;
         let start = Stopwatch::start();
-        let applied = work.run(instance, Purpose::Change, at, number);
+        let applied = work.run(instance, CallPurpose::Change, at, number);
         let took = start.elapsed();
         let (fuel, bytes) = (instance.fuel_spent(), instance.memory_bytes());
         let applied = applied.and_then(|applied| match accept(&applied) {
             Ok(()) => Ok(applied),
-            Err(failure) => Err(CallError::Guest(failure)),
+            Err(failure) => Err(GuestCallError::Guest(failure)),
         });
         match applied {
             Ok(applied) => {
-                let record = Record {
+                let record = JournalRecord {
                     at,
                     number,
                     work,
@@ -236,18 +236,21 @@ impl RecoverableGuest {
                 self.throw_away();
                 self.pace.failed();
                 match error {
-                    CallError::NodeOutOfMemory => Err(MachineFailure::NodeOutOfMemory),
-                    CallError::Guest(GuestFailure::StackOverflow) => {
+                    GuestCallError::NodeOutOfMemory => Err(MachineFailure::NodeOutOfMemory),
+                    GuestCallError::Guest(GuestFailure::StackOverflow) => {
                         Err(MachineFailure::StackOverflow { index: at.index })
                     }
-                    CallError::Guest(failure) => Ok(Err(failure)),
+                    GuestCallError::Guest(failure) => Ok(Err(failure)),
                 }
             }
         }
     }
 
     /// What questions are to be asked of, with all in it that was applied up to now; `None` where there is no image.
-    pub(crate) fn subject(&mut self, at: Moment) -> Result<Option<Arc<Subject>>, MachineFailure> {
+    pub(crate) fn subject(
+        &mut self,
+        at: Moment,
+    ) -> Result<Option<Arc<FrozenGuest>>, MachineFailure> {
         let calls = self.journal.records().len();
         match &self.image {
             Some(frozen) if frozen.calls == calls => frozen.subject.image.reaches(at),
@@ -279,7 +282,7 @@ impl RecoverableGuest {
         &mut self,
         at: Moment,
         request: &[u8],
-    ) -> Result<Result<Bytes, QueryError>, MachineFailure> {
+    ) -> Result<Result<Bytes, GuestQueryError>, MachineFailure> {
         let Some(subject) = self.subject(at)? else {
             return self.ask_shadow(at, request);
         };
@@ -294,7 +297,7 @@ impl RecoverableGuest {
         &mut self,
         at: Moment,
         request: &[u8],
-    ) -> Result<Result<Bytes, QueryError>, MachineFailure> {
+    ) -> Result<Result<Bytes, GuestQueryError>, MachineFailure> {
         let mut instance = match self.shadow.take().map(|shadow| self.follow_with(shadow)) {
             Some(Ok(instance)) => instance,
             // What a question changed has shown, or there was none yet.
@@ -322,7 +325,7 @@ impl RecoverableGuest {
     }
 
     /// Writes the guest's state, which becomes the checkpoint.
-    pub(crate) fn snapshot(&mut self, at: Moment) -> Result<Chunks, MachineFailure> {
+    pub(crate) fn snapshot(&mut self, at: Moment) -> Result<SnapshotChunks, MachineFailure> {
         let instance = self.live()?;
         let written = instance.snapshot(at);
         let fuel = instance.fuel_spent();
@@ -356,7 +359,7 @@ impl RecoverableGuest {
     /// Catches the state, to be written on any thread: as a copy where there is an image.
     pub(crate) fn begin_snapshot(&mut self, at: Moment) -> Result<Caught, MachineFailure> {
         match self.copy_of_state(at)? {
-            Some(copy) => Ok(Caught::Copy(Box::new(copy))),
+            Some(copy) => Ok(Caught::QueryReplica(Box::new(copy))),
             None => self.snapshot(at).map(Caught::Written),
         }
     }
@@ -443,7 +446,7 @@ impl RecoverableGuest {
     pub(crate) fn restore(
         &mut self,
         written_by: u32,
-        chunks: Chunks,
+        chunks: SnapshotChunks,
     ) -> Result<(), MachineFailure> {
         let mut instance = self.new_instance()?;
         let checkpoint = Checkpoint { written_by, chunks };
@@ -485,7 +488,7 @@ impl RecoverableGuest {
     }
 
     /// Makes the calls that another module made after the state that both have.
-    pub(crate) fn follow(&mut self, records: &[Record]) -> Result<(), MachineFailure> {
+    pub(crate) fn follow(&mut self, records: &[JournalRecord]) -> Result<(), MachineFailure> {
         let mut lineage = self.lineage();
         lineage.records.extend_from_slice(records);
         self.inherit(lineage)
@@ -500,7 +503,7 @@ impl RecoverableGuest {
         self.kept = None;
     }
 
-    pub(crate) fn kept_records(&self) -> &[Record] {
+    pub(crate) fn kept_records(&self) -> &[JournalRecord] {
         self.kept.as_ref().map_or(&[], |(records, _)| records)
     }
 
@@ -587,7 +590,7 @@ impl RecoverableGuest {
     fn forget_copies(&mut self) {
         self.mark.lineage += 1;
         self.image = None;
-        self.copy = Copy::default();
+        self.copy = QueryReplica::default();
         self.shadow = None;
     }
 
@@ -625,7 +628,7 @@ impl RecoverableGuest {
             Ok(image) => {
                 let calls = self.journal.records().len();
                 let subject = before.unwrap_or_else(|| {
-                    Arc::new(Subject {
+                    Arc::new(FrozenGuest {
                         module: self.module.clone(),
                         limits: self.limits,
                         log: Arc::clone(&self.log),
@@ -646,7 +649,9 @@ impl RecoverableGuest {
 
     fn new_instance(&self) -> Result<Instance, MachineFailure> {
         Instance::start(&self.module, &self.limits, &self.log).map_err(|error| match error {
-            StartError::Call(CallError::NodeOutOfMemory) => MachineFailure::NodeOutOfMemory,
+            InstantiateError::Call(GuestCallError::NodeOutOfMemory) => {
+                MachineFailure::NodeOutOfMemory
+            }
             error => MachineFailure::Rebuild {
                 message: error.to_string(),
             },
@@ -694,7 +699,7 @@ impl RecoverableGuest {
             let index = record.at.index;
             let applied = record
                 .work
-                .run(&mut instance, Purpose::Replay, record.at, record.number)
+                .run(&mut instance, CallPurpose::Replay, record.at, record.number)
                 .map_err(|error| {
                     let message = error.to_string();
                     of_this_node(&error, index).unwrap_or(MachineFailure::Replay { index, message })
@@ -727,13 +732,13 @@ fn restore_from(instance: &mut Instance, checkpoint: &Checkpoint) -> Result<(), 
 }
 
 /// What another node may not have met at the same call: nothing that is replicated may follow from it.
-fn of_this_node(error: &CallError, index: Index) -> Option<MachineFailure> {
+fn of_this_node(error: &GuestCallError, index: Index) -> Option<MachineFailure> {
     match error {
-        CallError::NodeOutOfMemory => Some(MachineFailure::NodeOutOfMemory),
-        CallError::Guest(GuestFailure::StackOverflow) => {
+        GuestCallError::NodeOutOfMemory => Some(MachineFailure::NodeOutOfMemory),
+        GuestCallError::Guest(GuestFailure::StackOverflow) => {
             Some(MachineFailure::StackOverflow { index })
         }
-        CallError::Guest(_) => None,
+        GuestCallError::Guest(_) => None,
     }
 }
 

@@ -17,18 +17,18 @@ use task_queue_raft::state_machine::Moment;
 use task_queue_raft::types::Index;
 use thiserror::Error;
 
-use crate::chunks::{ChunkReader, Chunks};
+use crate::chunks::{ChunkReader, SnapshotChunks};
 use crate::deferred::Deferred;
 use crate::hash::StateHash;
 use crate::keys::KeyTable;
 use crate::limits::MachineLimits;
 use crate::module::{GuestModule, Sha256};
-use crate::upgrade::state::{self, History, Pending};
+use crate::upgrade::state::{self, History, PendingUpgrade};
 use crate::wire;
 
 mod frames;
 
-use frames::{FrameReader, FrameWriter, Section};
+use frames::{Section, SnapshotFrameReader, SnapshotFrameWriter};
 
 const MAGIC: &[u8; 7] = b"OARSNAP";
 const VERSION: u8 = 2;
@@ -40,7 +40,7 @@ const TABLE_BYTES: u64 = 4 << 30;
 
 /// Why a snapshot can't be read, or not by this machine.
 #[derive(Debug, Error)]
-pub enum SnapshotError {
+pub enum MachineSnapshotError {
     /// Reading or writing failed, or the bytes contradict themselves.
     #[error(
         "the snapshot can't be read or written: {0}; if it is damaged, take another copy of it"
@@ -87,7 +87,7 @@ pub enum SnapshotError {
 
 /// The replicated state beside the guest's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Replicated {
+pub(crate) struct ReplicatedState {
     /// The last entry applied.
     pub(crate) applied: Moment,
     /// What the log is for, once a node has said so. A snapshot names it in its header.
@@ -99,13 +99,13 @@ pub(crate) struct Replicated {
     pub(crate) failures: u64,
     pub(crate) keys: KeyTable,
     pub(crate) deferred: Deferred,
-    /// Upgrades that have ended.
+    /// UpgradeSummary that have ended.
     pub(crate) history: History,
     /// The upgrade under way.
-    pub(crate) upgrade: Option<Pending>,
+    pub(crate) upgrade: Option<PendingUpgrade>,
 }
 
-impl Replicated {
+impl ReplicatedState {
     pub(crate) fn first(module: Sha256) -> Self {
         Self {
             applied: Moment::default(),
@@ -145,8 +145,8 @@ pub(crate) struct Snapshot {
     /// Its bytes. The first version of the format has none.
     pub(crate) module_bytes: Option<Bytes>,
     pub(crate) written_by: u32,
-    pub(crate) replicated: Replicated,
-    pub(crate) guest: Chunks,
+    pub(crate) replicated: ReplicatedState,
+    pub(crate) guest: SnapshotChunks,
 }
 
 /// Writes a snapshot.
@@ -154,12 +154,12 @@ pub(crate) fn write(
     to: &mut dyn Write,
     module: &ModuleBytes,
     written_by: u32,
-    replicated: &Replicated,
-    guest: &Chunks,
+    replicated: &ReplicatedState,
+    guest: &SnapshotChunks,
 ) -> io::Result<()> {
     to.write_all(MAGIC)?;
     to.write_all(&[VERSION])?;
-    let mut frames = FrameWriter::new(to);
+    let mut frames = SnapshotFrameWriter::new(to);
     let mut section = frames.section(Section::Header);
     write_header(&mut section, module.sha256, written_by, replicated)?;
     section.finish()?;
@@ -172,7 +172,7 @@ pub(crate) fn write(
     let mut section = frames.section(Section::Module);
     section.write_all(&module.bytes)?;
     let bytes = section.finish()?;
-    let mut section = frames.section(Section::Upgrades);
+    let mut section = frames.section(Section::UpgradeSummary);
     state::write(
         &mut section,
         &replicated.history,
@@ -197,9 +197,9 @@ pub(crate) fn read(
     from: &mut dyn Read,
     own: Sha256,
     limits: &MachineLimits,
-) -> Result<Snapshot, SnapshotError> {
+) -> Result<Snapshot, MachineSnapshotError> {
     let version = read_magic(from)?;
-    let mut frames = FrameReader::new(from);
+    let mut frames = SnapshotFrameReader::new(from);
     let header = frames.section(Section::Header, 1 << 20)?;
     let mut header = header.reader();
     let (module, written_by, mut replicated) = read_header(&mut header)?;
@@ -207,12 +207,12 @@ pub(crate) fn read(
     let keys = frames.section(Section::Keys, TABLE_BYTES)?;
     let deferred = frames.section(Section::Deferred, TABLE_BYTES)?;
     let bytes = frames.section(Section::Module, TABLE_BYTES)?;
-    let upgrades = frames.section(Section::Upgrades, TABLE_BYTES)?;
+    let upgrades = frames.section(Section::UpgradeSummary, TABLE_BYTES)?;
     let guest = frames.section(Section::Guest, limits.snapshot_bytes)?;
     let end = frames.section(Section::End, 1 << 10)?;
     frames.end()?;
     let mut end = end.reader();
-    let sections: &[&Chunks] = match version {
+    let sections: &[&SnapshotChunks] = match version {
         FIRST_VERSION => &[&keys, &deferred, &guest],
         _ => &[&keys, &deferred, &bytes, &upgrades, &guest],
     };
@@ -236,7 +236,7 @@ pub(crate) fn read(
         exhausted(&mut upgrades)?;
     }
     if module != own && !replicated.history.knows(own) {
-        return Err(SnapshotError::OtherModule {
+        return Err(MachineSnapshotError::OtherModule {
             found: module,
             expected: own,
         });
@@ -251,7 +251,7 @@ pub(crate) fn read(
 }
 
 /// The module in one piece, if it is the one that the header names.
-fn whole_module(chunks: &Chunks, module: Sha256) -> io::Result<Bytes> {
+fn whole_module(chunks: &SnapshotChunks, module: Sha256) -> io::Result<Bytes> {
     let mut bytes = Vec::new();
     for chunk in chunks.iter() {
         bytes.extend_from_slice(chunk);
@@ -270,12 +270,12 @@ fn exhausted(section: &mut ChunkReader) -> io::Result<()> {
     Err(wire::invalid("a section is longer than what it holds"))
 }
 
-fn read_magic(from: &mut dyn Read) -> Result<u8, SnapshotError> {
+fn read_magic(from: &mut dyn Read) -> Result<u8, MachineSnapshotError> {
     let start: [u8; 8] = wire::take(from)?;
     match start {
-        [magic @ .., _] if &magic != MAGIC => Err(SnapshotError::NotASnapshot),
+        [magic @ .., _] if &magic != MAGIC => Err(MachineSnapshotError::NotASnapshot),
         [.., version @ (FIRST_VERSION | VERSION)] => Ok(version),
-        [.., found] => Err(SnapshotError::Version { found }),
+        [.., found] => Err(MachineSnapshotError::Version { found }),
     }
 }
 
@@ -283,7 +283,7 @@ fn write_header(
     to: &mut dyn Write,
     module: Sha256,
     written_by: u32,
-    replicated: &Replicated,
+    replicated: &ReplicatedState,
 ) -> io::Result<()> {
     to.write_all(&module.0)?;
     wire::put_u32(to, written_by)?;
@@ -300,7 +300,7 @@ fn write_header(
     Ok(())
 }
 
-fn read_header(from: &mut dyn Read) -> io::Result<(Sha256, u32, Replicated)> {
+fn read_header(from: &mut dyn Read) -> io::Result<(Sha256, u32, ReplicatedState)> {
     let module = Sha256(wire::take(from)?);
     let written_by = wire::take_u32(from)?;
     let hash = StateHash(Sha256(wire::take(from)?));
@@ -311,7 +311,7 @@ fn read_header(from: &mut dyn Read) -> io::Result<(Sha256, u32, Replicated)> {
     Ok((
         module,
         written_by,
-        Replicated {
+        ReplicatedState {
             applied,
             // The machine settles it: it has taken the snapshot as its own.
             module: None,
@@ -319,7 +319,7 @@ fn read_header(from: &mut dyn Read) -> io::Result<(Sha256, u32, Replicated)> {
             wake_at_ms: wire::take_u64(from)?,
             events: wire::take_u64(from)?,
             failures: wire::take_u64(from)?,
-            ..Replicated::first(module)
+            ..ReplicatedState::first(module)
         },
     ))
 }

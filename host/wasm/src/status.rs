@@ -8,11 +8,11 @@ use task_queue_raft::state_machine::Moment;
 use task_queue_raft::types::Index;
 
 use crate::audit::Audit;
-use crate::images::Undo;
+use crate::images::RollbackMethod;
 use crate::module::{GuestModule, Sha256};
 use crate::readers::QueryCounts;
-use crate::upgrade::state::{History, Pending};
-use crate::upgrade::{PastUpgrade, UpgradeStatus, Verdict};
+use crate::upgrade::state::{History, PendingUpgrade};
+use crate::upgrade::{CheckResult, PastUpgrade, UpgradeStatus};
 
 /// A machine after the last entry that it applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,16 +24,16 @@ pub struct MachineStatus {
     /// Digest of the module.
     pub sha256: Sha256,
     /// How it comes back after a call that failed.
-    pub undo: Undo,
+    pub rollback_method: RollbackMethod,
     /// What changes with each entry.
-    pub counts: Counts,
+    pub counts: MachineCounters,
     /// Of questions.
     pub queries: QueryStatus,
 }
 
 /// The part of a status that changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct MachineCounters {
     /// The last entry that was applied.
     pub applied: Moment,
     /// The running hash over everything applied so far; displayed in hexadecimal. Equal on all nodes at an index.
@@ -59,23 +59,23 @@ pub struct Counts {
 
 /// What a machine knows of upgrades.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Upgrades {
+pub struct UpgradeSummary {
     /// Rises with each change.
     pub revision: u64,
     /// The one under way.
     pub pending: Option<UpgradeStatus>,
     /// What this node found when it tried a module out, and for which upgrade. It is said in the log by a report.
-    own: Option<(Index, Verdict)>,
+    own: Option<(Index, CheckResult)>,
     /// Those that have ended, the latest last.
     pub past: Vec<PastUpgrade>,
     /// The module that the log began with, once a node has said so.
     pub first: Option<Sha256>,
 }
 
-impl Upgrades {
+impl UpgradeSummary {
     /// What this node found when it tried out the module of the upgrade under way.
     #[must_use]
-    pub fn own_verdict(&self) -> Option<&Verdict> {
+    pub fn own_check(&self) -> Option<&CheckResult> {
         let upgrade = self.pending.as_ref()?.upgrade;
         let (found_for, verdict) = self.own.as_ref()?;
         (*found_for == upgrade).then_some(verdict)
@@ -97,26 +97,26 @@ pub struct QueryStatus {
     /// Those that wait for a copy of the guest.
     pub waiting: u64,
     /// Those that were answered, in whichever way.
-    pub answered: u64,
+    pub completed: u64,
     /// Those that were refused because too many waited.
     pub overloaded: u64,
 }
 
-type Listener = Box<dyn Fn() + Send + Sync>;
+type StatusListener = Box<dyn Fn() + Send + Sync>;
 
 /// Reads the status of a machine that runs on another thread. Cheap to clone; the locks behind it are only held to copy
 /// a little, so neither side ever waits for a guest.
 #[derive(Clone)]
 pub struct StatusHandle {
-    shared: Arc<Shared>,
+    shared: Arc<StatusShared>,
 }
 
-struct Shared {
+struct StatusShared {
     module: Mutex<GuestModule>,
-    counts: Mutex<Counts>,
-    upgrades: Mutex<Upgrades>,
+    counts: Mutex<MachineCounters>,
+    upgrades: Mutex<UpgradeSummary>,
     audit: Mutex<Audit>,
-    listener: OnceLock<Listener>,
+    listener: OnceLock<StatusListener>,
     queries: Arc<QueryCounts>,
 }
 
@@ -131,7 +131,7 @@ impl fmt::Debug for StatusHandle {
 impl StatusHandle {
     pub(crate) fn new(module: GuestModule) -> Self {
         Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(StatusShared {
                 module: Mutex::new(module),
                 counts: Mutex::default(),
                 upgrades: Mutex::default(),
@@ -152,7 +152,7 @@ impl StatusHandle {
             name: description.name.clone(),
             version: description.version,
             sha256: module.sha256(),
-            undo: module.undo().clone(),
+            rollback_method: module.rollback_method().clone(),
             counts: *lock(&self.shared.counts),
             queries: self.queries(),
         }
@@ -168,7 +168,7 @@ impl StatusHandle {
         let counts = &self.shared.queries;
         QueryStatus {
             waiting: counts.waiting.load(Ordering::Relaxed),
-            answered: counts.answered.load(Ordering::Relaxed),
+            completed: counts.answered.load(Ordering::Relaxed),
             overloaded: counts.overloaded.load(Ordering::Relaxed),
         }
     }
@@ -179,7 +179,7 @@ impl StatusHandle {
 
     /// What is known of upgrades.
     #[must_use]
-    pub fn upgrades(&self) -> Upgrades {
+    pub fn upgrades(&self) -> UpgradeSummary {
         lock(&self.shared.upgrades).clone()
     }
 
@@ -195,7 +195,7 @@ impl StatusHandle {
         let _ = self.shared.listener.set(Box::new(listener));
     }
 
-    pub(crate) fn set(&self, counts: Counts) {
+    pub(crate) fn set(&self, counts: MachineCounters) {
         *lock(&self.shared.counts) = counts;
     }
 
@@ -204,17 +204,17 @@ impl StatusHandle {
     }
 
     /// What an entry or a snapshot has left.
-    pub(crate) fn set_upgrades(&self, history: &History, pending: Option<&Pending>) {
+    pub(crate) fn set_upgrades(&self, history: &History, pending: Option<&PendingUpgrade>) {
         self.change(|upgrades| {
-            upgrades.pending = pending.map(Pending::status);
+            upgrades.pending = pending.map(PendingUpgrade::status);
             upgrades.past = history.past().cloned().collect();
             upgrades.first = history.first;
         });
     }
 
     /// What this node thinks of the module of an upgrade. It may be known before the entry that staged it is through.
-    pub(crate) fn set_verdict(&self, upgrade: Index, verdict: Verdict) {
-        self.change(|upgrades| upgrades.own = Some((upgrade, verdict)));
+    pub(crate) fn set_own_check(&self, upgrade: Index, result: CheckResult) {
+        self.change(|upgrades| upgrades.own = Some((upgrade, result)));
     }
 
     /// What an entry or a snapshot has left of the audit. Most entries leave it as it was.
@@ -229,7 +229,7 @@ impl StatusHandle {
         self.tell();
     }
 
-    fn change(&self, change: impl FnOnce(&mut Upgrades)) {
+    fn change(&self, change: impl FnOnce(&mut UpgradeSummary)) {
         {
             let mut upgrades = lock(&self.shared.upgrades);
             change(&mut upgrades);

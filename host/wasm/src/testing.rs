@@ -33,7 +33,7 @@ use crate::instance::Instance;
 use crate::limits::MachineLimits;
 use crate::machine::WasmMachine;
 use crate::module::GuestModule;
-use crate::outcome::Outcome;
+use crate::outcome::CommandOutcome;
 
 mod core;
 pub(crate) mod injected;

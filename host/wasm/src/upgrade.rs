@@ -36,18 +36,18 @@ use crate::limits::MachineLimits;
 use crate::machine::MachineFailure;
 use crate::module::{GuestModule, Sha256};
 use crate::recover::RecoverableGuest;
-use crate::snapshot::Replicated;
+use crate::snapshot::ReplicatedState;
 use crate::status::StatusHandle;
 
 mod prepare;
 pub(crate) mod state;
 pub(crate) mod words;
 
-pub use prepare::{Aside, Work};
 use prepare::{Base, Job, Preparation, Prepared};
-use state::Pending;
-pub use state::{Cause, End, PastUpgrade, UpgradeStatus};
-pub use words::{Begin, Route, UpgradeWord, Verdict};
+pub use prepare::{PreparationSpawner, PreparationTask};
+use state::PendingUpgrade;
+pub use state::{AbortCause, PastUpgrade, UpgradeEnd, UpgradeStatus};
+pub use words::{CheckResult, MigrationRoute, UpgradeBegin, UpgradeRecord};
 
 /// Most bytes of commands that are kept for a new module that does without the old one's help.
 pub(crate) const MAX_SINCE_BYTES: u64 = 64 << 20;
@@ -57,15 +57,15 @@ const MAX_REPORTS: usize = 64;
 
 /// What became of a word of an upgrade. Equal on every node.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum UpgradeAnswer {
+pub enum UpgradeOutcome {
     /// It has begun, and is named by the index of this entry.
     Begun,
     /// The bytes were added.
-    Taken,
+    ChunkAdded,
     /// These were the last bytes: every node prepares itself.
     Staged,
     /// The report is noted.
-    Noted,
+    ReportNoted,
     /// The new module runs from here on.
     Activated,
     /// The upgrade has ended without a switch.
@@ -74,14 +74,14 @@ pub enum UpgradeAnswer {
     Refused(UpgradeRefusal),
 }
 
-impl UpgradeAnswer {
+impl UpgradeOutcome {
     /// The kind as one byte, for the state hash.
     pub(crate) fn kind(&self) -> u8 {
         match self {
             Self::Begun => 0,
-            Self::Taken => 1,
+            Self::ChunkAdded => 1,
             Self::Staged => 2,
-            Self::Noted => 3,
+            Self::ReportNoted => 3,
             Self::Activated => 4,
             Self::Closed => 5,
             Self::Refused(_) => 6,
@@ -96,7 +96,7 @@ pub enum UpgradeRefusal {
     #[error(
         "the upgrade to {sha256}, begun at entry {upgrade}, is under way; wait for its end, or until its time is over"
     )]
-    UnderWay {
+    InProgress {
         /// The one under way.
         upgrade: Index,
         /// To which module.
@@ -120,7 +120,7 @@ pub enum UpgradeRefusal {
     },
     /// That upgrade has ended, or never began.
     #[error("the upgrade begun at entry {upgrade} is not under way; its history says how it ended")]
-    NotUnderWay {
+    NotInProgress {
         /// The one that the word is about.
         upgrade: Index,
     },
@@ -147,7 +147,7 @@ pub(crate) struct Upgrader {
     limits: MachineLimits,
     /// The module that the node was started with.
     started_with: GuestModule,
-    aside: Aside,
+    aside: PreparationSpawner,
     status: StatusHandle,
     preparation: Option<Preparation>,
 }
@@ -155,7 +155,7 @@ pub(crate) struct Upgrader {
 /// What the words of an upgrade change.
 pub(crate) struct Scene<'m> {
     pub(crate) guest: &'m mut RecoverableGuest,
-    pub(crate) replicated: &'m mut Replicated,
+    pub(crate) replicated: &'m mut ReplicatedState,
     pub(crate) at: Moment,
 }
 
@@ -175,7 +175,7 @@ impl Upgrader {
     }
 
     /// Has modules prepared there instead of at once.
-    pub(crate) fn prepare_on(&mut self, aside: Aside) {
+    pub(crate) fn prepare_on(&mut self, aside: PreparationSpawner) {
         self.aside = aside;
     }
 
@@ -216,42 +216,46 @@ impl Upgrader {
     /// This node can't follow where the others go.
     pub(crate) fn take(
         &mut self,
-        word: UpgradeWord,
+        word: UpgradeRecord,
         scene: Scene<'_>,
-    ) -> Result<UpgradeAnswer, MachineFailure> {
+    ) -> Result<UpgradeOutcome, MachineFailure> {
         let refused = match word {
-            UpgradeWord::Begin(begin) => self.begin(begin, scene),
-            UpgradeWord::Chunk {
+            UpgradeRecord::Begin(begin) => self.begin(begin, scene),
+            UpgradeRecord::Chunk {
                 upgrade,
                 offset,
                 bytes,
             } => self.add(upgrade, offset, &bytes, scene),
-            UpgradeWord::Report {
+            UpgradeRecord::Report {
                 upgrade,
                 node,
-                verdict,
-            } => note(upgrade, node, verdict, scene),
-            UpgradeWord::Activate {
+                result,
+            } => note(upgrade, node, result, scene),
+            UpgradeRecord::Activate {
                 upgrade,
                 route,
                 state,
             } => return self.activate(upgrade, route, state, scene),
-            UpgradeWord::Close { upgrade, end } => match pending(scene.replicated, upgrade) {
+            UpgradeRecord::Close { upgrade, end } => match pending(scene.replicated, upgrade) {
                 Ok(_) => Ok(self.close(end, scene)),
                 Err(refusal) => Err(refusal),
             },
         };
-        Ok(refused.unwrap_or_else(UpgradeAnswer::Refused))
+        Ok(refused.unwrap_or_else(UpgradeOutcome::Refused))
     }
 
-    fn begin(&self, begin: Begin, scene: Scene<'_>) -> Result<UpgradeAnswer, UpgradeRefusal> {
+    fn begin(
+        &self,
+        begin: UpgradeBegin,
+        scene: Scene<'_>,
+    ) -> Result<UpgradeOutcome, UpgradeRefusal> {
         let Scene {
             guest,
             replicated,
             at,
         } = scene;
         if let Some(pending) = &replicated.upgrade {
-            return Err(UpgradeRefusal::UnderWay {
+            return Err(UpgradeRefusal::InProgress {
                 upgrade: pending.upgrade,
                 sha256: pending.sha256,
             });
@@ -266,8 +270,8 @@ impl Upgrader {
         if bytes == 0 || bytes > limit {
             return Err(UpgradeRefusal::Size { bytes, limit });
         }
-        replicated.upgrade = Some(Pending::new(begin, at));
-        Ok(UpgradeAnswer::Begun)
+        replicated.upgrade = Some(PendingUpgrade::new(begin, at));
+        Ok(UpgradeOutcome::Begun)
     }
 
     fn add(
@@ -276,7 +280,7 @@ impl Upgrader {
         offset: u64,
         bytes: &[u8],
         scene: Scene<'_>,
-    ) -> Result<UpgradeAnswer, UpgradeRefusal> {
+    ) -> Result<UpgradeOutcome, UpgradeRefusal> {
         let pending = pending(scene.replicated, upgrade)?;
         let expected = pending.module.len() as u64;
         let fits = expected + bytes.len() as u64 <= pending.size;
@@ -285,13 +289,13 @@ impl Upgrader {
         }
         pending.module.extend_from_slice(bytes);
         if (pending.module.len() as u64) < pending.size {
-            return Ok(UpgradeAnswer::Taken);
+            return Ok(UpgradeOutcome::ChunkAdded);
         }
         if Sha256::of(&pending.module) != pending.sha256 {
-            return Ok(self.close(End::because(Cause::Damaged), scene));
+            return Ok(self.close(UpgradeEnd::because(AbortCause::ModuleCorrupt), scene));
         }
         self.stage(scene);
-        Ok(UpgradeAnswer::Staged)
+        Ok(UpgradeOutcome::Staged)
     }
 
     /// Step 3: the module has arrived.
@@ -308,15 +312,15 @@ impl Upgrader {
                     written_by: version,
                     chunks,
                 },
-                Route::Snapshot,
+                MigrationRoute::Snapshot,
             ),
             Err(MachineFailure::GuestSnapshot { message }) => {
                 tracing::warn!(%message, "the old module can't write its state: the new one is built without its help");
                 guest.keep_records();
-                (Base::Journal(guest.lineage()), Route::Journal)
+                (Base::Journal(guest.lineage()), MigrationRoute::Journal)
             }
             // A matter of this node, which then has to sit this one out.
-            Err(error) => (Base::None(error.to_string()), Route::Snapshot),
+            Err(error) => (Base::None(error.to_string()), MigrationRoute::Snapshot),
         };
         if let Some(pending) = &mut replicated.upgrade {
             pending.staged = Some((at.index, route));
@@ -324,7 +328,7 @@ impl Upgrader {
         }
     }
 
-    fn prepare(&mut self, pending: &Pending, base: Base, at: Moment) {
+    fn prepare(&mut self, pending: &PendingUpgrade, base: Base, at: Moment) {
         let job = Job {
             engine: self.engine.clone(),
             limits: self.limits,
@@ -334,7 +338,7 @@ impl Upgrader {
         };
         let before = self.preparation.take();
         let (upgrade, status) = (pending.upgrade, self.status.clone());
-        let done = move |verdict| status.set_verdict(upgrade, verdict);
+        let done = move |verdict| status.set_own_check(upgrade, verdict);
         self.preparation = Some(Preparation::start(
             &self.aside,
             upgrade,
@@ -348,13 +352,13 @@ impl Upgrader {
     fn activate(
         &mut self,
         upgrade: Index,
-        route: Route,
+        route: MigrationRoute,
         state: Sha256,
         mut scene: Scene<'_>,
-    ) -> Result<UpgradeAnswer, MachineFailure> {
+    ) -> Result<UpgradeOutcome, MachineFailure> {
         let pending = match pending(scene.replicated, upgrade) {
             Ok(pending) => pending,
-            Err(refusal) => return Ok(UpgradeAnswer::Refused(refusal)),
+            Err(refusal) => return Ok(UpgradeOutcome::Refused(refusal)),
         };
         let missing = match pending.staged {
             None => Some("its bytes have not all arrived"),
@@ -363,19 +367,21 @@ impl Upgrader {
             Some(_) => None,
         };
         if pending.dry_run {
-            return Ok(UpgradeAnswer::Refused(UpgradeRefusal::DryRun));
+            return Ok(UpgradeOutcome::Refused(UpgradeRefusal::DryRun));
         }
         if let Some(missing) = missing {
-            return Ok(UpgradeAnswer::Refused(UpgradeRefusal::NotReady { missing }));
+            return Ok(UpgradeOutcome::Refused(UpgradeRefusal::NotReady {
+                missing,
+            }));
         }
         let prepared = self.prepared(upgrade)?;
         let switched = match route {
-            Route::Snapshot => by_snapshot(prepared.module, &self.limits, &mut scene)?,
-            Route::Journal => by_journal(prepared, state, &scene)?,
+            MigrationRoute::Snapshot => by_snapshot(prepared.module, &self.limits, &mut scene)?,
+            MigrationRoute::Journal => by_journal(prepared, state, &scene)?,
         };
         match switched {
             Ok(guest) => Ok(self.switch(guest, scene)),
-            Err(cause) => Ok(self.close(End::because(cause), scene)),
+            Err(cause) => Ok(self.close(UpgradeEnd::because(cause), scene)),
         }
     }
 
@@ -389,7 +395,7 @@ impl Upgrader {
         outcome.map_err(|message| MachineFailure::Upgrade { message })
     }
 
-    fn switch(&mut self, new: RecoverableGuest, scene: Scene<'_>) -> UpgradeAnswer {
+    fn switch(&mut self, new: RecoverableGuest, scene: Scene<'_>) -> UpgradeOutcome {
         let Scene {
             guest,
             replicated,
@@ -400,34 +406,38 @@ impl Upgrader {
         replicated.module = Some(module.sha256());
         *guest = new.in_place_of(guest);
         if let Some(pending) = replicated.upgrade.take() {
-            let past = pending.ended(End::Activated, at, Some(module.description()));
+            let past = pending.ended(UpgradeEnd::Activated, at, Some(module.description()));
             replicated.history.push(past);
         }
         tracing::info!(%old, new = %module.sha256(), index = %at.index, "another module runs from here on");
         self.status.set_module(module);
-        UpgradeAnswer::Activated
+        UpgradeOutcome::Activated
     }
 
     /// Step 5, the other way.
-    fn close(&mut self, end: End, scene: Scene<'_>) -> UpgradeAnswer {
+    fn close(&mut self, end: UpgradeEnd, scene: Scene<'_>) -> UpgradeOutcome {
         scene.guest.forget_records();
         if let Some(pending) = scene.replicated.upgrade.take() {
             tracing::info!(upgrade = %pending.upgrade, %end, "upgrade ended without a switch");
             let past = pending.ended(end, scene.at, None);
             scene.replicated.history.push(past);
         }
-        UpgradeAnswer::Closed
+        UpgradeOutcome::Closed
     }
 
     /// Ends an upgrade for which more commands were kept than there is room for. Said after each entry.
     pub(crate) fn settle(&mut self, scene: Scene<'_>) {
         if scene.guest.kept_bytes() > MAX_SINCE_BYTES {
-            self.close(End::because(Cause::TooLong), scene);
+            self.close(UpgradeEnd::because(AbortCause::JournalTooLarge), scene);
         }
     }
 
     /// Takes up the upgrade of a snapshot, which may be at any step. The copy that is tried out is the snapshot's.
-    pub(crate) fn restored(&mut self, replicated: &Replicated, base: (u32, crate::chunks::Chunks)) {
+    pub(crate) fn restored(
+        &mut self,
+        replicated: &ReplicatedState,
+        base: (u32, crate::chunks::SnapshotChunks),
+    ) {
         let Some(pending) = &replicated.upgrade else {
             return;
         };
@@ -440,29 +450,32 @@ impl Upgrader {
 }
 
 /// The upgrade that a word is about, if it is the one under way.
-fn pending(replicated: &mut Replicated, upgrade: Index) -> Result<&mut Pending, UpgradeRefusal> {
+fn pending(
+    replicated: &mut ReplicatedState,
+    upgrade: Index,
+) -> Result<&mut PendingUpgrade, UpgradeRefusal> {
     let pending = replicated.upgrade.as_mut();
     pending
         .filter(|pending| pending.upgrade == upgrade)
-        .ok_or(UpgradeRefusal::NotUnderWay { upgrade })
+        .ok_or(UpgradeRefusal::NotInProgress { upgrade })
 }
 
 /// Step 4.
 fn note(
     upgrade: Index,
     node: String,
-    verdict: Verdict,
+    result: CheckResult,
     scene: Scene<'_>,
-) -> Result<UpgradeAnswer, UpgradeRefusal> {
+) -> Result<UpgradeOutcome, UpgradeRefusal> {
     let pending = pending(scene.replicated, upgrade)?;
     if pending.staged.is_none() {
         let missing = "its bytes have not all arrived";
         return Err(UpgradeRefusal::NotReady { missing });
     }
     if pending.reports.len() < MAX_REPORTS || pending.reports.contains_key(&node) {
-        pending.reports.insert(node, verdict);
+        pending.reports.insert(node, result);
     }
-    Ok(UpgradeAnswer::Noted)
+    Ok(UpgradeOutcome::ReportNoted)
 }
 
 /// A guest of the new module in the state that the old one writes now. The inner error is the same on every node.
@@ -470,17 +483,17 @@ fn by_snapshot(
     module: GuestModule,
     limits: &MachineLimits,
     scene: &mut Scene<'_>,
-) -> Result<Result<RecoverableGuest, Cause>, MachineFailure> {
+) -> Result<Result<RecoverableGuest, AbortCause>, MachineFailure> {
     let version = scene.guest.module().description().version;
     let chunks = match scene.guest.snapshot(scene.at) {
         Ok(chunks) => chunks,
-        Err(MachineFailure::GuestSnapshot { .. }) => return Ok(Err(Cause::OldSilent)),
+        Err(MachineFailure::GuestSnapshot { .. }) => return Ok(Err(AbortCause::OldSnapshotFailed)),
         Err(failure) => return Err(failure),
     };
     let mut new = RecoverableGuest::start(module, limits)?;
     match new.restore(version, chunks) {
         Ok(()) => Ok(Ok(new)),
-        Err(MachineFailure::GuestRestore { .. }) => Ok(Err(Cause::NewRefused)),
+        Err(MachineFailure::GuestRestore { .. }) => Ok(Err(AbortCause::NewRestoreFailed)),
         Err(failure) => Err(failure),
     }
 }
@@ -490,7 +503,7 @@ fn by_journal(
     prepared: Prepared,
     state: Sha256,
     scene: &Scene<'_>,
-) -> Result<Result<RecoverableGuest, Cause>, MachineFailure> {
+) -> Result<Result<RecoverableGuest, AbortCause>, MachineFailure> {
     if prepared.state != state {
         let own = prepared.state;
         return Err(MachineFailure::Upgrade {
@@ -503,7 +516,7 @@ fn by_journal(
     match new.follow(scene.guest.kept_records()) {
         Ok(()) => Ok(Ok(new)),
         Err(MachineFailure::Replay { .. } | MachineFailure::NotDeterministic { .. }) => {
-            Ok(Err(Cause::NewRefused))
+            Ok(Err(AbortCause::NewRestoreFailed))
         }
         Err(failure) => Err(failure),
     }

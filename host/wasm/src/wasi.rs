@@ -20,7 +20,7 @@ use wasmtime::component::{ComponentType, Lower, Resource, ResourceType, Val, Was
 use wasmtime::component::{Linker, LinkerInstance};
 
 use crate::failure::GuestFailure;
-use crate::host::{Context, HostState, charge, draw};
+use crate::host::{HostContext, HostState, charge, draw};
 
 pub(crate) mod console;
 pub(crate) mod surface;
@@ -40,7 +40,7 @@ struct OutputStream;
 /// Something to wait for; it has always come already.
 struct Pollable;
 /// The network, of which nothing can be reached.
-struct Network;
+struct WasiNetwork;
 /// What nobody ever gets.
 struct Never;
 
@@ -94,7 +94,10 @@ fn never(instance: &mut LinkerInstance<'_, HostState>, name: &str) -> wasmtime::
 }
 
 /// Takes one more handle into the guest's account.
-fn handle<T: 'static>(store: &mut Context<'_>, number: u32) -> wasmtime::Result<(Resource<T>,)> {
+fn handle<T: 'static>(
+    store: &mut HostContext<'_>,
+    number: u32,
+) -> wasmtime::Result<(Resource<T>,)> {
     charge(store, 0)?;
     let handles = &mut store.data_mut().handles;
     if *handles >= MOST_HANDLES {
@@ -123,18 +126,18 @@ fn poll(poll: &mut LinkerInstance<'_, HostState>) -> wasmtime::Result<()> {
     counted::<Pollable>(poll, "pollable")?;
     poll.func_wrap(
         "[method]pollable.ready",
-        |mut store: Context<'_>, (_,): (Resource<Pollable>,)| {
+        |mut store: HostContext<'_>, (_,): (Resource<Pollable>,)| {
             charge(&mut store, 0)?;
             Ok((true,))
         },
     )?;
     poll.func_wrap(
         "[method]pollable.block",
-        |mut store: Context<'_>, (_,): (Resource<Pollable>,)| charge(&mut store, 0),
+        |mut store: HostContext<'_>, (_,): (Resource<Pollable>,)| charge(&mut store, 0),
     )?;
     poll.func_wrap(
         "poll",
-        |mut store: Context<'_>, (asked,): (Vec<Resource<Pollable>>,)| {
+        |mut store: HostContext<'_>, (asked,): (Vec<Resource<Pollable>>,)| {
             charge(&mut store, 8 * asked.len())?;
             if asked.is_empty() {
                 wasmtime::bail!("`poll` was called with nothing to wait for");
@@ -157,7 +160,7 @@ fn input(streams: &mut LinkerInstance<'_, HostState>) -> wasmtime::Result<()> {
     for name in ["read", "blocking-read"] {
         streams.func_wrap(
             &format!("[method]input-stream.{name}"),
-            |mut store: Context<'_>, _: (Resource<InputStream>, u64)| -> Streamed<Vec<u8>> {
+            |mut store: HostContext<'_>, _: (Resource<InputStream>, u64)| -> Streamed<Vec<u8>> {
                 charge(&mut store, 0)?;
                 Ok((Err(StreamError::Closed),))
             },
@@ -166,7 +169,7 @@ fn input(streams: &mut LinkerInstance<'_, HostState>) -> wasmtime::Result<()> {
     for name in ["skip", "blocking-skip"] {
         streams.func_wrap(
             &format!("[method]input-stream.{name}"),
-            |mut store: Context<'_>, _: (Resource<InputStream>, u64)| -> Streamed<u64> {
+            |mut store: HostContext<'_>, _: (Resource<InputStream>, u64)| -> Streamed<u64> {
                 charge(&mut store, 0)?;
                 Ok((Err(StreamError::Closed),))
             },
@@ -174,14 +177,14 @@ fn input(streams: &mut LinkerInstance<'_, HostState>) -> wasmtime::Result<()> {
     }
     streams.func_wrap(
         "[method]input-stream.subscribe",
-        |mut store: Context<'_>, _: (Resource<InputStream>,)| handle::<Pollable>(&mut store, 0),
+        |mut store: HostContext<'_>, _: (Resource<InputStream>,)| handle::<Pollable>(&mut store, 0),
     )
 }
 
 fn output(streams: &mut LinkerInstance<'_, HostState>) -> wasmtime::Result<()> {
     streams.func_wrap(
         "[method]output-stream.check-write",
-        |mut store: Context<'_>, _: (Resource<OutputStream>,)| -> Streamed<u64> {
+        |mut store: HostContext<'_>, _: (Resource<OutputStream>,)| -> Streamed<u64> {
             charge(&mut store, 0)?;
             Ok((Ok(WRITE_BYTES as u64),))
         },
@@ -189,7 +192,7 @@ fn output(streams: &mut LinkerInstance<'_, HostState>) -> wasmtime::Result<()> {
     for name in ["write", "blocking-write-and-flush"] {
         streams.func_wrap(
             &format!("[method]output-stream.{name}"),
-            |mut store: Context<'_>,
+            |mut store: HostContext<'_>,
              (to, bytes): (Resource<OutputStream>, WasmList<u8>)|
              -> Streamed<()> {
                 let bytes = permitted(bytes.as_le_slice(&store))?.to_vec();
@@ -202,7 +205,7 @@ fn output(streams: &mut LinkerInstance<'_, HostState>) -> wasmtime::Result<()> {
     for name in ["flush", "blocking-flush"] {
         streams.func_wrap(
             &format!("[method]output-stream.{name}"),
-            |mut store: Context<'_>, _: (Resource<OutputStream>,)| -> Streamed<()> {
+            |mut store: HostContext<'_>, _: (Resource<OutputStream>,)| -> Streamed<()> {
                 charge(&mut store, 0)?;
                 Ok((Ok(()),))
             },
@@ -211,7 +214,9 @@ fn output(streams: &mut LinkerInstance<'_, HostState>) -> wasmtime::Result<()> {
     for name in ["write-zeroes", "blocking-write-zeroes-and-flush"] {
         streams.func_wrap(
             &format!("[method]output-stream.{name}"),
-            |mut store: Context<'_>, (to, count): (Resource<OutputStream>, u64)| -> Streamed<()> {
+            |mut store: HostContext<'_>,
+             (to, count): (Resource<OutputStream>, u64)|
+             -> Streamed<()> {
                 let count = usize::try_from(count).unwrap_or(usize::MAX);
                 let zeroes = [0; WRITE_BYTES];
                 let zeroes = zeroes.get(..count).ok_or_else(|| too_much(count))?;
@@ -224,7 +229,7 @@ fn output(streams: &mut LinkerInstance<'_, HostState>) -> wasmtime::Result<()> {
     for name in ["splice", "blocking-splice"] {
         streams.func_wrap(
             &format!("[method]output-stream.{name}"),
-            |mut store: Context<'_>,
+            |mut store: HostContext<'_>,
              _: (Resource<OutputStream>, Resource<InputStream>, u64)|
              -> Streamed<u64> {
                 charge(&mut store, 0)?;
@@ -234,7 +239,9 @@ fn output(streams: &mut LinkerInstance<'_, HostState>) -> wasmtime::Result<()> {
     }
     streams.func_wrap(
         "[method]output-stream.subscribe",
-        |mut store: Context<'_>, _: (Resource<OutputStream>,)| handle::<Pollable>(&mut store, 0),
+        |mut store: HostContext<'_>, _: (Resource<OutputStream>,)| {
+            handle::<Pollable>(&mut store, 0)
+        },
     )
 }
 
@@ -256,24 +263,25 @@ fn too_much(bytes: usize) -> wasmtime::Error {
 fn console_handles(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     linker
         .instance(surface::STDIN)?
-        .func_wrap("get-stdin", |mut store: Context<'_>, (): ()| {
+        .func_wrap("get-stdin", |mut store: HostContext<'_>, (): ()| {
             handle::<InputStream>(&mut store, 0)
         })?;
     linker.instance(surface::STDOUT)?.func_wrap(
         "get-stdout",
-        |mut store: Context<'_>, (): ()| {
+        |mut store: HostContext<'_>, (): ()| {
             handle::<OutputStream>(&mut store, Stream::Output.number())
         },
     )?;
-    linker
-        .instance(surface::STDERR)?
-        .func_wrap("get-stderr", |mut store: Context<'_>, (): ()| {
+    linker.instance(surface::STDERR)?.func_wrap(
+        "get-stderr",
+        |mut store: HostContext<'_>, (): ()| {
             handle::<OutputStream>(&mut store, Stream::Error.number())
-        })?;
+        },
+    )?;
     for (interface, name) in surface::TERMINALS {
         linker
             .instance(interface)?
-            .func_wrap(name, |mut store: Context<'_>, (): ()| {
+            .func_wrap(name, |mut store: HostContext<'_>, (): ()| {
                 charge(&mut store, 0)?;
                 Ok((None::<Resource<Never>>,))
             })?;
@@ -283,21 +291,21 @@ fn console_handles(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
 
 fn clocks(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     let mut monotonic = linker.instance(surface::MONOTONIC_CLOCK)?;
-    monotonic.func_wrap("now", |mut store: Context<'_>, (): ()| {
+    monotonic.func_wrap("now", |mut store: HostContext<'_>, (): ()| {
         charge(&mut store, 0)?;
         Ok((store.data().now_ms().saturating_mul(MILLISECOND_NS),))
     })?;
-    monotonic.func_wrap("resolution", |mut store: Context<'_>, (): ()| {
+    monotonic.func_wrap("resolution", |mut store: HostContext<'_>, (): ()| {
         charge(&mut store, 0)?;
         Ok((MILLISECOND_NS,))
     })?;
     for name in ["subscribe-instant", "subscribe-duration"] {
-        monotonic.func_wrap(name, |mut store: Context<'_>, (_,): (u64,)| {
+        monotonic.func_wrap(name, |mut store: HostContext<'_>, (_,): (u64,)| {
             handle::<Pollable>(&mut store, 0)
         })?;
     }
     let mut wall = linker.instance(surface::WALL_CLOCK)?;
-    wall.func_wrap("now", |mut store: Context<'_>, (): ()| {
+    wall.func_wrap("now", |mut store: HostContext<'_>, (): ()| {
         charge(&mut store, 0)?;
         let now_ms = store.data().now_ms();
         Ok((Datetime {
@@ -305,7 +313,7 @@ fn clocks(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
             nanoseconds: (now_ms % 1000) as u32 * MILLISECOND_NS as u32,
         },))
     })?;
-    wall.func_wrap("resolution", |mut store: Context<'_>, (): ()| {
+    wall.func_wrap("resolution", |mut store: HostContext<'_>, (): ()| {
         charge(&mut store, 0)?;
         Ok((Datetime {
             seconds: 0,
@@ -315,7 +323,7 @@ fn clocks(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
 }
 
 fn random(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
-    let number = |store: &mut Context<'_>| -> wasmtime::Result<u64> {
+    let number = |store: &mut HostContext<'_>| -> wasmtime::Result<u64> {
         let bytes = draw(store, 8)?;
         Ok(bytes
             .iter()
@@ -324,45 +332,44 @@ fn random(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     };
     for (interface, bytes, one) in surface::RANDOM {
         let mut random = linker.instance(interface)?;
-        random.func_wrap(bytes, |mut store: Context<'_>, (length,): (u64,)| {
+        random.func_wrap(bytes, |mut store: HostContext<'_>, (length,): (u64,)| {
             Ok((draw(&mut store, length)?,))
         })?;
-        random.func_wrap(one, move |mut store: Context<'_>, (): ()| {
+        random.func_wrap(one, move |mut store: HostContext<'_>, (): ()| {
             Ok((number(&mut store)?,))
         })?;
     }
-    linker
-        .instance(surface::INSECURE_SEED)?
-        .func_wrap("insecure-seed", move |mut store: Context<'_>, (): ()| {
-            Ok(((number(&mut store)?, number(&mut store)?),))
-        })
+    linker.instance(surface::INSECURE_SEED)?.func_wrap(
+        "insecure-seed",
+        move |mut store: HostContext<'_>, (): ()| Ok(((number(&mut store)?, number(&mut store)?),)),
+    )
 }
 
 fn process(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     let mut environment = linker.instance(surface::ENVIRONMENT)?;
-    environment.func_wrap("get-environment", |mut store: Context<'_>, (): ()| {
+    environment.func_wrap("get-environment", |mut store: HostContext<'_>, (): ()| {
         charge(&mut store, 0)?;
         Ok((Vec::<(String, String)>::new(),))
     })?;
-    environment.func_wrap("get-arguments", |mut store: Context<'_>, (): ()| {
+    environment.func_wrap("get-arguments", |mut store: HostContext<'_>, (): ()| {
         charge(&mut store, 0)?;
         Ok((Vec::<String>::new(),))
     })?;
-    environment.func_wrap("initial-cwd", |mut store: Context<'_>, (): ()| {
+    environment.func_wrap("initial-cwd", |mut store: HostContext<'_>, (): ()| {
         charge(&mut store, 0)?;
         Ok((None::<String>,))
     })?;
     let mut exit = linker.instance(surface::EXIT)?;
     exit.func_wrap(
         "exit",
-        |_: Context<'_>, (status,): (Result<(), ()>,)| -> wasmtime::Result<()> {
+        |_: HostContext<'_>, (status,): (Result<(), ()>,)| -> wasmtime::Result<()> {
             let status = if status.is_ok() { "success" } else { "failure" };
             wasmtime::bail!("the guest ended itself with {status}, which a guest must not")
         },
     )?;
     exit.func_wrap(
         "exit-with-code",
-        |_: Context<'_>, (code,): (u8,)| -> wasmtime::Result<()> {
+        |_: HostContext<'_>, (code,): (u8,)| -> wasmtime::Result<()> {
             wasmtime::bail!("the guest ended itself with code {code}, which a guest must not")
         },
     )
@@ -372,16 +379,16 @@ fn process(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
 fn nothing_outside(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     linker.instance(surface::PREOPENS)?.func_wrap(
         "get-directories",
-        |mut store: Context<'_>, (): ()| {
+        |mut store: HostContext<'_>, (): ()| {
             charge(&mut store, 0)?;
             Ok((Vec::<(Resource<Never>, String)>::new(),))
         },
     )?;
-    counted::<Network>(&mut linker.instance(surface::NETWORK)?, "network")?;
+    counted::<WasiNetwork>(&mut linker.instance(surface::NETWORK)?, "network")?;
     linker
         .instance(surface::INSTANCE_NETWORK)?
-        .func_wrap("instance-network", |mut store: Context<'_>, (): ()| {
-            handle::<Network>(&mut store, 0)
+        .func_wrap("instance-network", |mut store: HostContext<'_>, (): ()| {
+            handle::<WasiNetwork>(&mut store, 0)
         })?;
     for (interface, name) in surface::REFUSED {
         // By its values, not by its type, which would have to spell out all of WASI's error codes.

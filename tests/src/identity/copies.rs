@@ -1,6 +1,6 @@
 //! Three copies of one guest, and what is compared of them.
 
-use oarlock_wasm::{GuestModule, MachineFailure, MachineLimits, Outcome, WasmMachine};
+use oarlock_wasm::{CommandOutcome, GuestModule, MachineFailure, MachineLimits, WasmMachine};
 use task_queue_raft::state_machine::{MachineError, StateMachine};
 
 use super::history::Entry;
@@ -22,7 +22,7 @@ pub(super) struct Copies {
     restored: WasmMachine,
     /// What a node has on its disk: the last snapshot and the entries after it, with what they came to.
     base: Option<Vec<u8>>,
-    log: Vec<(Entry, Vec<Outcome>)>,
+    log: Vec<(Entry, Vec<CommandOutcome>)>,
     /// Commands until the next restore, and until the next replay.
     until_restore: u64,
     until_replay: u64,
@@ -71,7 +71,7 @@ impl Copies {
     }
 
     /// Applies an entry to the live copy and to the restored one.
-    pub(super) fn apply(&mut self, entry: Entry) -> Result<&[Outcome], Difference> {
+    pub(super) fn apply(&mut self, entry: Entry) -> Result<&[CommandOutcome], Difference> {
         self.entry = entry.at.index.0;
         let outcomes = self.live.apply(entry.at, &entry.commands);
         let outcomes = outcomes.map_err(|error| self.stopped("live", error))?;
@@ -157,7 +157,7 @@ impl Copies {
         Ok(machine)
     }
 
-    fn count(&mut self, entry: &Entry, outcomes: &[Outcome]) {
+    fn count(&mut self, entry: &Entry, outcomes: &[CommandOutcome]) {
         let report = &mut self.report;
         report.entries += 1;
         if entry.wakes {
@@ -167,8 +167,8 @@ impl Copies {
         for outcome in outcomes {
             report.commands += 1;
             match outcome {
-                Outcome::Accepted(_) => report.accepted += 1,
-                Outcome::Rejected(_) => report.refused += 1,
+                CommandOutcome::Accepted(_) => report.accepted += 1,
+                CommandOutcome::Rejected(_) => report.refused += 1,
                 _ => report.others += 1,
             }
         }
@@ -177,8 +177,8 @@ impl Copies {
     fn compare(
         &self,
         copy: &'static str,
-        live: &[Outcome],
-        other: &[Outcome],
+        live: &[CommandOutcome],
+        other: &[CommandOutcome],
     ) -> Result<(), Difference> {
         self.equal(copy, "the outcomes", live, other)
     }

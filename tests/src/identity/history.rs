@@ -1,7 +1,7 @@
 //! The log that the copies are given: entries of random size, at times that move on, with wake-ups where they are due.
 
 use bytes::Bytes;
-use oarlock_wasm::{Envelope, Outcome};
+use oarlock_wasm::{CommandOutcome, Envelope};
 use task_queue_raft::state_machine::Moment;
 use task_queue_raft::types::Index;
 
@@ -79,9 +79,9 @@ impl History {
     }
 
     /// What became of an entry.
-    pub(super) fn learn(&mut self, outcomes: &[Outcome]) {
+    pub(super) fn learn(&mut self, outcomes: &[CommandOutcome]) {
         for outcome in outcomes {
-            if let Outcome::Accepted(reply) = outcome {
+            if let CommandOutcome::Accepted(reply) = outcome {
                 self.commands.learn(reply);
             }
         }

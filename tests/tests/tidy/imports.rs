@@ -294,7 +294,7 @@ mod tests {
             "host/client/src/lib.rs",
             "use task_queue_raft::types::Term;",
         );
-        is_caught("guest-sdk/src/lib.rs", "use oarlock_wasm::Outcome;");
+        is_caught("guest-sdk/src/lib.rs", "use oarlock_wasm::CommandOutcome;");
         is_caught(
             "guest-sdk/src/lib.rs",
             "fn f() { g(task_queue_raft::create_raft()) }",

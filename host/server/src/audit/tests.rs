@@ -6,9 +6,9 @@ fn hash(text: &str) -> Sha256 {
 
 fn audit(own: Option<&str>, heard: &[(&str, &str)]) -> Audit {
     Audit {
-        asked: Some(Index(7)),
+        requested_at: Some(Index(7)),
         own: own.map(hash),
-        heard: heard
+        reports: heard
             .iter()
             .map(|(node, text)| ((*node).to_owned(), hash(text)))
             .collect(),
@@ -79,8 +79,8 @@ fn an_answer_is_given_once() {
     let say = answer(&audit(Some("s"), &[]), "node1");
     assert_eq!(
         say,
-        Some(AuditWord::Say {
-            asked: Index(7),
+        Some(AuditRecord::Report {
+            requested_at: Index(7),
             hash: hash("s"),
             node: "node1".to_owned()
         })

@@ -79,7 +79,7 @@ fn facts(module: &GuestModule, size: usize) -> Value {
         "imports": module.imports(),
         "wasi": module.uses_wasi(),
         "optional": optional(module),
-        "undo": module.undo().name(),
+        "undo": module.rollback_method().name(),
     })
 }
 
@@ -124,7 +124,7 @@ fn told(path: &Path, module: &GuestModule, size: usize) -> String {
                 optional.join(", ")
             },
         ),
-        ("undo by", module.undo().to_string()),
+        ("undo by", module.rollback_method().to_string()),
     ];
     let mut text = String::new();
     for (name, value) in lines {

@@ -2,8 +2,8 @@ use bytes::Bytes;
 
 use super::*;
 
-fn event(payload: &str) -> Event {
-    Event {
+fn event(payload: &str) -> GuestEvent {
+    GuestEvent {
         topic: "t".to_owned(),
         payload: Bytes::copy_from_slice(payload.as_bytes()),
     }

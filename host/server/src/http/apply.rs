@@ -9,7 +9,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
-use oarlock_wasm::{Envelope, Outcome};
+use oarlock_wasm::{CommandOutcome, Envelope};
 use task_queue_raft::Applied;
 use task_queue_raft::types::Index;
 use tokio::time::Instant;
@@ -77,16 +77,16 @@ pub(super) async fn carry_out(
 async fn answer(
     app: &App,
     index: Index,
-    outcome: Outcome,
+    outcome: CommandOutcome,
     deadline: Instant,
 ) -> Result<GuestWords, ApiError> {
     match outcome {
-        Outcome::Accepted(reply) => Ok(GuestWords::accepted(index, reply)),
-        Outcome::Rejected(words) => {
+        CommandOutcome::Accepted(reply) => Ok(GuestWords::accepted(index, reply)),
+        CommandOutcome::Rejected(words) => {
             app.metrics.refusals.inc();
             Ok(GuestWords::refused(index, words))
         }
-        Outcome::Deferred(token) => {
+        CommandOutcome::Deferred(token) => {
             let waiting = app.deferred.wait(token, index);
             match tokio::time::timeout_at(deadline, waiting).await {
                 Ok(Some(done)) if done.accepted => Ok(GuestWords::accepted(index, done.reply)),
@@ -100,14 +100,14 @@ async fn answer(
                 )),
             }
         }
-        Outcome::Failed(failure) => {
+        CommandOutcome::Failed(failure) => {
             app.metrics.guest_failures(&failure).inc();
             Err(ApiError::guest_failed(&failure))
         }
-        Outcome::KeyReused => Err(ApiError::key_reused()),
-        Outcome::Malformed(error) => Err(ApiError::internal(error.to_string())),
+        CommandOutcome::KeyReused => Err(ApiError::key_reused()),
+        CommandOutcome::Malformed(error) => Err(ApiError::internal(error.to_string())),
         // A client's command is never one: it travels in an envelope of its own.
-        Outcome::Upgrade(_) => Err(ApiError::internal(
+        CommandOutcome::Upgrade(_) => Err(ApiError::internal(
             "a command was taken for a word of an upgrade",
         )),
     }

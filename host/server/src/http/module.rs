@@ -13,8 +13,8 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
 use oarlock_wasm::{
-    Begin, Cause, End, Envelope, GuestModule, Outcome, PastUpgrade, UpgradeAnswer, UpgradeRefusal,
-    UpgradeStatus, UpgradeWord, Upgrades, Verdict,
+    AbortCause, CheckResult, CommandOutcome, Envelope, GuestModule, PastUpgrade, UpgradeBegin,
+    UpgradeEnd, UpgradeOutcome, UpgradeRecord, UpgradeRefusal, UpgradeStatus, UpgradeSummary,
 };
 use serde::{Deserialize, Serialize};
 use task_queue_raft::types::Index;
@@ -165,19 +165,19 @@ struct Asked<'a> {
 
 impl Asked<'_> {
     async fn carry_out(&self, wish: &Wish) -> Result<Json<Upgraded>, ApiError> {
-        let begin = Begin {
+        let begin = UpgradeBegin {
             sha256: self.module.sha256(),
             bytes: self.module.bytes().len() as u64,
             wait_ms: wish.wait_ms.unwrap_or(WAIT_MS),
             dry_run: wish.dry_run,
             by: wish.by.clone().unwrap_or_else(|| "http".to_owned()),
         };
-        let upgrade = match self.say(&UpgradeWord::Begin(begin)).await? {
-            (index, UpgradeAnswer::Begun) => index,
-            (_, UpgradeAnswer::Refused(UpgradeRefusal::Active { .. })) => {
+        let upgrade = match self.say(&UpgradeRecord::Begin(begin)).await? {
+            (index, UpgradeOutcome::Begun) => index,
+            (_, UpgradeOutcome::Refused(UpgradeRefusal::Active { .. })) => {
                 return Ok(Json(runs(self.app, self.module)));
             }
-            (_, UpgradeAnswer::Refused(refusal)) => self.join(wish, refusal)?,
+            (_, UpgradeOutcome::Refused(refusal)) => self.join(wish, refusal)?,
             (_, answer) => return Err(out_of_place(&answer)),
         };
         self.send_module(upgrade).await?;
@@ -192,12 +192,12 @@ impl Asked<'_> {
             pending.sha256 == self.module.sha256() && pending.dry_run == wish.dry_run
         };
         match (refusal, pending) {
-            (UpgradeRefusal::UnderWay { upgrade, .. }, Some(pending))
+            (UpgradeRefusal::InProgress { upgrade, .. }, Some(pending))
                 if pending.upgrade == upgrade && same(&pending) =>
             {
                 Ok(upgrade)
             }
-            (refusal @ UpgradeRefusal::UnderWay { .. }, _) => Err(refused(
+            (refusal @ UpgradeRefusal::InProgress { .. }, _) => Err(refused(
                 StatusCode::CONFLICT,
                 "upgrade_under_way",
                 refusal.to_string(),
@@ -218,27 +218,27 @@ impl Asked<'_> {
         let mut offset = 0;
         while offset < bytes.len() {
             let end = bytes.len().min(offset + CHUNK_BYTES);
-            let chunk = UpgradeWord::Chunk {
+            let chunk = UpgradeRecord::Chunk {
                 upgrade,
                 offset: offset as u64,
                 bytes: bytes.slice(offset..end),
             };
             offset = match self.say(&chunk).await?.1 {
-                UpgradeAnswer::Taken => end,
-                UpgradeAnswer::Refused(UpgradeRefusal::Offset { expected }) => {
+                UpgradeOutcome::ChunkAdded => end,
+                UpgradeOutcome::Refused(UpgradeRefusal::Offset { expected }) => {
                     usize::try_from(expected).unwrap_or(usize::MAX)
                 }
                 // All are there, or it has ended: the history says how.
-                UpgradeAnswer::Staged
-                | UpgradeAnswer::Closed
-                | UpgradeAnswer::Refused(UpgradeRefusal::NotUnderWay { .. }) => return Ok(()),
+                UpgradeOutcome::Staged
+                | UpgradeOutcome::Closed
+                | UpgradeOutcome::Refused(UpgradeRefusal::NotInProgress { .. }) => return Ok(()),
                 answer => return Err(out_of_place(&answer)),
             };
         }
         Ok(())
     }
 
-    async fn say(&self, word: &UpgradeWord) -> Result<(Index, UpgradeAnswer), ApiError> {
+    async fn say(&self, word: &UpgradeRecord) -> Result<(Index, UpgradeOutcome), ApiError> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         let said = self.app.raft.submit(Envelope::upgrade(word), left).await;
         let applied = said.map_err(|error| match ApiError::of_command(&error) {
@@ -246,7 +246,7 @@ impl Asked<'_> {
             error => error,
         })?;
         match applied.reply {
-            Outcome::Upgrade(answer) => Ok((applied.index, answer)),
+            CommandOutcome::Upgrade(answer) => Ok((applied.index, answer)),
             other => Err(ApiError::internal(format!(
                 "a word of an upgrade was answered as a command: {other:?}"
             ))),
@@ -256,10 +256,10 @@ impl Asked<'_> {
     fn answer(&self, past: &PastUpgrade) -> Result<Json<Upgraded>, ApiError> {
         let words = || format!("{}; the module before goes on", past.end);
         match &past.end {
-            End::Activated => Ok(Json(Upgraded::new(self.module, Some(past.ended.index.0)))),
-            End::TriedOut => Ok(Json(Upgraded::new(self.module, None))),
-            End::Abandoned {
-                cause: Cause::TimedOut,
+            UpgradeEnd::Activated => Ok(Json(Upgraded::new(self.module, Some(past.ended.index.0)))),
+            UpgradeEnd::DryRunPassed => Ok(Json(Upgraded::new(self.module, None))),
+            UpgradeEnd::Aborted {
+                cause: AbortCause::TimedOut,
                 ..
             } => Err(refused(
                 StatusCode::CONFLICT,
@@ -267,7 +267,7 @@ impl Asked<'_> {
                 words(),
                 "start or remove the nodes that it names, or give them more time with wait_ms, then send it again",
             )),
-            End::Abandoned { cause, .. } => Err(refused(
+            UpgradeEnd::Aborted { cause, .. } => Err(refused(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 code_of(*cause),
                 words(),
@@ -277,11 +277,14 @@ impl Asked<'_> {
     }
 }
 
-fn code_of(cause: Cause) -> &'static str {
+fn code_of(cause: AbortCause) -> &'static str {
     match cause {
-        Cause::Refused | Cause::NewRefused => "module_refused",
-        Cause::Differs => "states_differ",
-        Cause::Damaged | Cause::TimedOut | Cause::OldSilent | Cause::TooLong => "upgrade_abandoned",
+        AbortCause::NodeRefused | AbortCause::NewRestoreFailed => "module_refused",
+        AbortCause::StatesDiffer => "states_differ",
+        AbortCause::ModuleCorrupt
+        | AbortCause::TimedOut
+        | AbortCause::OldSnapshotFailed
+        | AbortCause::JournalTooLarge => "upgrade_abandoned",
     }
 }
 
@@ -298,7 +301,7 @@ fn unknown(why: &str) -> ApiError {
     )
 }
 
-fn out_of_place(answer: &UpgradeAnswer) -> ApiError {
+fn out_of_place(answer: &UpgradeOutcome) -> ApiError {
     ApiError::internal(format!("the upgrade was answered with {answer:?}"))
 }
 
@@ -346,11 +349,11 @@ struct NodeProgress {
 }
 
 impl NodeProgress {
-    fn of(verdict: Option<&Verdict>) -> Self {
+    fn of(verdict: Option<&CheckResult>) -> Self {
         let (state, hash, reason) = match verdict {
             None => ("waiting", None, None),
-            Some(Verdict::Ready { state, .. }) => ("ready", Some(state.to_string()), None),
-            Some(Verdict::Refused { words }) => ("refused", None, Some(words.clone())),
+            Some(CheckResult::Ready { state, .. }) => ("ready", Some(state.to_string()), None),
+            Some(CheckResult::Refused { message: words }) => ("refused", None, Some(words.clone())),
         };
         Self {
             state,
@@ -409,7 +412,7 @@ pub(super) async fn upgrades(
     })?;
     let timeout = request::timeout(request.headers())?;
     if let Some(after) = since.after {
-        let newer = |upgrades: &Upgrades| (upgrades.revision != after).then_some(());
+        let newer = |upgrades: &UpgradeSummary| (upgrades.revision != after).then_some(());
         // Where nothing came, what is known is the answer as well.
         let _ = tokio::time::timeout(timeout, app.upgrades.find(newer)).await;
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
-use oarlock_wasm::QueryError;
+use oarlock_wasm::GuestQueryError;
 use task_queue_raft::Consistency;
 use tokio::time::Instant;
 
@@ -50,13 +50,13 @@ pub(super) async fn ask(
     }
     match answer {
         Ok(answer) => Ok(GuestWords::accepted(index, answer)),
-        Err(QueryError::Refused(words)) => Ok(GuestWords::refused(index, words)),
-        Err(QueryError::Failed(failure)) => Err(ApiError::guest_failed(&failure)),
-        Err(error @ QueryError::NotSupported) => Err(ApiError::no_queries(error.to_string())),
-        Err(QueryError::Overloaded { .. }) => Err(ApiError::overloaded(
+        Err(GuestQueryError::Refused(words)) => Ok(GuestWords::refused(index, words)),
+        Err(GuestQueryError::Failed(failure)) => Err(ApiError::guest_failed(&failure)),
+        Err(error @ GuestQueryError::NotSupported) => Err(ApiError::no_queries(error.to_string())),
+        Err(GuestQueryError::Overloaded { .. }) => Err(ApiError::overloaded(
             "questions that wait for a copy of the state machine",
         )),
-        Err(error @ QueryError::Unavailable { .. }) => {
+        Err(error @ GuestQueryError::Unavailable { .. }) => {
             Err(ApiError::guest_unavailable(&error.to_string()))
         }
     }

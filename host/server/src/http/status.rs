@@ -119,7 +119,7 @@ impl From<MachineStatus> for ModuleStatus {
             name: machine.name,
             version: machine.version,
             sha256: machine.sha256.to_string(),
-            undo: machine.undo.name(),
+            undo: machine.rollback_method.name(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::PoisonError;
 
-use oarlock_wasm::{MachineStatus, Upgrades};
+use oarlock_wasm::{MachineStatus, UpgradeSummary};
 use prometheus::{IntCounter, IntGauge, IntGaugeVec, Registry, TextEncoder};
 use task_queue_raft::Status;
 use task_queue_raft::disk::DiskStats;
@@ -298,7 +298,7 @@ impl Sampled {
         status: &NodeStatus,
         raft: &Status,
         machine: &MachineStatus,
-        upgrades: &Upgrades,
+        upgrades: &UpgradeSummary,
         network: Option<&Network>,
         disk: Option<&DiskStats>,
     ) {
@@ -351,7 +351,7 @@ impl Sampled {
         self.deferred.set(number(machine.counts.deferred));
         set_counter(&self.rollbacks, machine.counts.rollbacks);
         self.queries_waiting.set(number(machine.queries.waiting));
-        set_counter(&self.replica_queries, machine.queries.answered);
+        set_counter(&self.replica_queries, machine.queries.completed);
         set_counter(&self.queries_overloaded, machine.queries.overloaded);
         self.last_rollback
             .set(number(machine.counts.last_rollback_us));
@@ -380,7 +380,7 @@ impl Metrics {
         status: &NodeStatus,
         raft: &Status,
         machine: &MachineStatus,
-        upgrades: &Upgrades,
+        upgrades: &UpgradeSummary,
         network: Option<&Network>,
         disk: Option<&DiskStats>,
     ) -> Result<String, prometheus::Error> {

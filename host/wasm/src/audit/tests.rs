@@ -1,9 +1,9 @@
 use super::*;
 use crate::envelope::{Envelope, EnvelopeError};
 
-fn say(asked: u64, node: &str) -> AuditWord {
-    AuditWord::Say {
-        asked: Index(asked),
+fn say(requested_at: u64, node: &str) -> AuditRecord {
+    AuditRecord::Report {
+        requested_at: Index(requested_at),
         hash: Sha256([7; 32]),
         node: node.to_owned(),
     }
@@ -11,7 +11,7 @@ fn say(asked: u64, node: &str) -> AuditWord {
 
 #[test]
 fn what_is_written_is_read_and_nothing_else_is() {
-    for word in [AuditWord::Ask, say(7, "node1"), say(7, "")] {
+    for word in [AuditRecord::Request, say(7, "node1"), say(7, "")] {
         let bytes = Envelope::audit(&word);
         assert_eq!(bytes[0], 2, "the version of the envelope");
         assert_eq!(Envelope::decode(&bytes), Ok(Envelope::Audit(word)));
@@ -28,24 +28,24 @@ fn what_is_written_is_read_and_nothing_else_is() {
 fn answers_belong_to_the_latest_question() {
     let mut audit = Audit::default();
     audit.take(Index(5), say(4, "node1"));
-    assert!(audit.heard.is_empty(), "nobody had asked");
-    audit.take(Index(6), AuditWord::Ask);
+    assert!(audit.reports.is_empty(), "nobody had asked");
+    audit.take(Index(6), AuditRecord::Request);
     audit.settle(Index(6), Sha256([1; 32]));
     audit.settle(Index(7), Sha256([2; 32]));
     assert_eq!(audit.own, Some(Sha256([1; 32])));
     audit.take(Index(7), say(6, "node1"));
     audit.take(Index(8), say(4, "node2"));
-    assert_eq!(audit.heard.len(), 1);
-    audit.take(Index(9), AuditWord::Ask);
-    assert!(audit.heard.is_empty() && audit.own.is_none());
+    assert_eq!(audit.reports.len(), 1);
+    audit.take(Index(9), AuditRecord::Request);
+    assert!(audit.reports.is_empty() && audit.own.is_none());
 }
 
 #[test]
 fn answers_have_a_limit() {
     let mut audit = Audit::default();
-    audit.take(Index(6), AuditWord::Ask);
+    audit.take(Index(6), AuditRecord::Request);
     for number in 0..2 * MAX_ANSWERS {
         audit.take(Index(7), say(6, &format!("node{number}")));
     }
-    assert_eq!(audit.heard.len(), MAX_ANSWERS);
+    assert_eq!(audit.reports.len(), MAX_ANSWERS);
 }

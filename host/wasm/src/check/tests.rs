@@ -3,7 +3,7 @@ use std::fmt::Write;
 use super::*;
 use crate::testing::{self, COUNTER, SCRIPTED, core_module, embedded_wit, engine, limits};
 
-fn reasons_of(bytes: impl Into<Bytes>) -> Vec<Reason> {
+fn reasons_of(bytes: impl Into<Bytes>) -> Vec<CheckReason> {
     let loaded = GuestModule::load(engine(), bytes, &limits());
     let refused = loaded.expect_err("it should be refused");
     for reason in &refused.reasons {
@@ -13,7 +13,7 @@ fn reasons_of(bytes: impl Into<Bytes>) -> Vec<Reason> {
 }
 
 /// The only reason.
-fn reason_of(bytes: impl Into<Bytes>) -> Reason {
+fn reason_of(bytes: impl Into<Bytes>) -> CheckReason {
     let mut reasons = reasons_of(bytes);
     assert_eq!(reasons.len(), 1, "{reasons:?}");
     reasons.remove(0)
@@ -85,7 +85,7 @@ fn a_core_module_for_wasi_0_1_is_accepted() {
     let unknown = import.replace("fd_write", "fd_unheard_of");
     let reason = reason_of(core_module(&SCRIPTED.replace(before, &unknown)));
     assert!(
-        matches!(&reason, Reason::NotComponent { message } if message.contains("fd_unheard_of")),
+        matches!(&reason, CheckReason::NotComponent { message } if message.contains("fd_unheard_of")),
         "{reason:?}"
     );
 }
@@ -122,7 +122,7 @@ fn text_is_accepted() {
 
 #[test]
 fn what_is_no_wasm_is_refused() {
-    assert_eq!(reason_of(""), Reason::Empty);
+    assert_eq!(reason_of(""), CheckReason::Empty);
     for bytes in [
         b"hello".as_slice(),
         b"(module",
@@ -131,7 +131,7 @@ fn what_is_no_wasm_is_refused() {
         b"(component (import \"x\"",
     ] {
         let reason = reason_of(bytes.to_vec());
-        assert!(matches!(reason, Reason::NotWasm { .. }), "{reason:?}");
+        assert!(matches!(reason, CheckReason::NotWasm { .. }), "{reason:?}");
     }
 }
 
@@ -144,7 +144,7 @@ fn a_module_over_the_limit_is_refused() {
     let refused = GuestModule::load(engine(), COUNTER, &limits).unwrap_err();
     assert_eq!(
         refused.reasons,
-        [Reason::TooLarge {
+        [CheckReason::TooLarge {
             bytes: COUNTER.len() as u64,
             limit: 1000
         }]
@@ -160,7 +160,7 @@ fn limits_that_make_no_sense_are_refused() {
     let refused = GuestModule::load(engine(), COUNTER, &limits).unwrap_err();
     assert_eq!(
         refused.reasons,
-        [Reason::Limits(LimitsError::Zero {
+        [CheckReason::Limits(LimitsError::Zero {
             name: "fuel_per_command"
         })]
     );
@@ -190,13 +190,13 @@ fn an_encoder_that_panics_is_a_refusal() {
 #[test]
 fn a_core_module_without_wit_is_refused() {
     let reason = reason_of("(module (func (export \"run\")))");
-    let Reason::MissingExport { name } = &reason else {
+    let CheckReason::MissingExport { name } = &reason else {
         panic!("{reason:?}");
     };
     assert_eq!(name, "oarlock:state-machine/machine@0.1.0");
     let reason = reason_of("(module (import \"env\" \"now\" (func (result i64))))");
     assert!(
-        matches!(&reason, Reason::NotComponent { message } if message.contains("env")),
+        matches!(&reason, CheckReason::NotComponent { message } if message.contains("env")),
         "{reason:?}"
     );
 }
@@ -208,7 +208,7 @@ fn a_core_module_that_lacks_a_function_is_refused_by_name() {
         "machine@0.1.0#renamed",
     ));
     assert!(
-        matches!(&reason, Reason::NotComponent { message } if message.contains("restore")),
+        matches!(&reason, CheckReason::NotComponent { message } if message.contains("restore")),
         "{reason:?}"
     );
 }
@@ -222,7 +222,7 @@ fn a_core_module_that_imports_from_elsewhere_is_refused_by_name() {
         let import = format!("(module (import \"{module}\" \"{function}\" (func (result i64)))");
         let reason = reason_of(scripted_with("(module\n", &import));
         assert!(
-            matches!(&reason, Reason::NotComponent { message } if message.contains(function)),
+            matches!(&reason, CheckReason::NotComponent { message } if message.contains(function)),
             "{reason:?}"
         );
     }
@@ -239,7 +239,7 @@ fn a_component_is_refused_with_all_reasons_at_once() {
                 (export "wake-at" (func (param "time-ms" u64)))))
             (import "launch" (func)))"#,
     );
-    let unknown = |name: &str| Reason::UnknownImport {
+    let unknown = |name: &str| CheckReason::UnknownImport {
         name: name.to_owned(),
     };
     assert_eq!(
@@ -249,7 +249,7 @@ fn a_component_is_refused_with_all_reasons_at_once() {
             unknown("wasi:cli/environment@0.2.0#set-environment"),
             unknown("oarlock:state-machine/host@0.1.0#now"),
             unknown("launch"),
-            Reason::MissingExport {
+            CheckReason::MissingExport {
                 name: "oarlock:state-machine/machine@0.1.0".to_owned()
             },
         ]
@@ -261,7 +261,7 @@ fn an_import_of_another_version_is_unknown() {
     for version in ["0.2.0", "1.0.0", "0.1.0-rc"] {
         let name = format!("oarlock:state-machine/host@{version}");
         let text = format!("(component (import \"{name}\" (instance)))");
-        assert_eq!(reasons_of(text)[0], Reason::UnknownImport { name });
+        assert_eq!(reasons_of(text)[0], CheckReason::UnknownImport { name });
     }
 }
 
@@ -279,7 +279,7 @@ fn machine_of(functions: &str) -> String {
 
 #[test]
 fn a_component_that_lacks_functions_is_refused_with_all_their_names() {
-    let missing = |function: &str| Reason::MissingExport {
+    let missing = |function: &str| CheckReason::MissingExport {
         name: format!("oarlock:state-machine/machine@0.1.0#{function}"),
     };
     assert_eq!(
@@ -293,7 +293,10 @@ fn a_component_whose_functions_have_other_types_is_refused() {
     let functions =
         r#"(export "apply" (func $f)) (export "snapshot" (func $f)) (export "restore" (func $f))"#;
     let reason = reason_of(machine_of(functions));
-    assert!(matches!(reason, Reason::WrongType { .. }), "{reason:?}");
+    assert!(
+        matches!(reason, CheckReason::WrongType { .. }),
+        "{reason:?}"
+    );
 }
 
 #[test]
@@ -310,7 +313,7 @@ fn an_import_with_another_type_is_refused() {
     );
     let reason = reason_of(text);
     assert!(
-        matches!(&reason, Reason::WrongImport { message } if message.contains("wake-at")),
+        matches!(&reason, CheckReason::WrongImport { message } if message.contains("wake-at")),
         "{reason:?}"
     );
 }
@@ -338,7 +341,7 @@ fn threads_and_relaxed_simd_are_refused() {
         let component = reasons_of(format!("(component (core module {body}))"));
         let core = reasons_of(format!("(module {body})"));
         for reason in [&component[0], &core[0]] {
-            assert!(matches!(reason, Reason::Invalid { .. }), "{reason:?}");
+            assert!(matches!(reason, CheckReason::Invalid { .. }), "{reason:?}");
             assert!(reason.to_string().contains(word), "{reason:?}");
         }
     }
@@ -350,22 +353,28 @@ fn a_guest_that_fails_at_its_start_is_refused() {
         "(table $table",
         "(func $fall unreachable) (start $fall) (table $table",
     ));
-    assert!(matches!(reason, Reason::DoesNotStart { .. }), "{reason:?}");
+    assert!(
+        matches!(reason, CheckReason::DoesNotStart { .. }),
+        "{reason:?}"
+    );
     let reason = reason_of(scripted_with(
         "(table $table",
         "(func $hang (loop $again (br $again))) (start $hang) (table $table",
     ));
     assert!(
-        matches!(&reason, Reason::DoesNotStart { message } if message.contains("fuel")),
+        matches!(&reason, CheckReason::DoesNotStart { message } if message.contains("fuel")),
         "{reason:?}"
     );
     let reason = reason_of(scripted_with("\"memory\") 5)", "\"memory\") 60000)"));
     assert!(
-        matches!(&reason, Reason::DoesNotStart { message } if message.contains("memory")),
+        matches!(&reason, CheckReason::DoesNotStart { message } if message.contains("memory")),
         "{reason:?}"
     );
     let reason = reason_of(scripted_with("(table $table 1", "(table $table 9000000"));
-    assert!(matches!(reason, Reason::DoesNotStart { .. }), "{reason:?}");
+    assert!(
+        matches!(reason, CheckReason::DoesNotStart { .. }),
+        "{reason:?}"
+    );
 }
 
 #[test]
@@ -373,7 +382,7 @@ fn a_guest_that_can_not_say_who_it_is_is_refused() {
     let start = "#describe\") (result i32)";
     let reason = reason_of(scripted_with(start, &format!("{start} unreachable")));
     assert!(
-        matches!(reason, Reason::DescribeFailed { .. }),
+        matches!(reason, CheckReason::DescribeFailed { .. }),
         "{reason:?}"
     );
     let name_of = |bytes: usize| {
@@ -387,7 +396,7 @@ fn a_guest_that_can_not_say_who_it_is_is_refused() {
     for bytes in [0, 129] {
         assert_eq!(
             reason_of(name_of(bytes)),
-            Reason::BadDescription {
+            CheckReason::BadDescription {
                 field: "name",
                 bytes,
                 limit: 128
@@ -402,7 +411,10 @@ fn a_guest_whose_first_state_does_not_survive_a_snapshot_is_refused() {
     let start =
         "#snapshot\") (param $sink i32) (result i32)\n    (local $left i32) (local $now i32)";
     let reason = reason_of(scripted_with(start, &format!("{start} unreachable")));
-    assert!(matches!(reason, Reason::SnapshotFails { .. }), "{reason:?}");
+    assert!(
+        matches!(reason, CheckReason::SnapshotFails { .. }),
+        "{reason:?}"
+    );
     // It refuses what it wrote.
     let reason = reason_of(scripted_with(
         "(i32.ne (local.get $total) (i32.load (i32.const 8)))",
@@ -410,7 +422,7 @@ fn a_guest_whose_first_state_does_not_survive_a_snapshot_is_refused() {
     ));
     assert_eq!(
         reason,
-        Reason::SnapshotFails {
+        CheckReason::SnapshotFails {
             message: "the snapshot is of another length".to_owned()
         }
     );

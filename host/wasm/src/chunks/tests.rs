@@ -1,6 +1,6 @@
 use super::*;
 
-fn read_all(chunks: &Chunks, most: usize) -> Vec<u8> {
+fn read_all(chunks: &SnapshotChunks, most: usize) -> Vec<u8> {
     let mut reader = chunks.reader();
     let mut all = Vec::new();
     loop {
@@ -45,5 +45,5 @@ fn one_byte_over_the_limit_is_refused() {
 
 #[test]
 fn an_empty_snapshot_is_at_its_end_at_once() {
-    assert!(Chunks::default().reader().next(10).is_empty());
+    assert!(SnapshotChunks::default().reader().next(10).is_empty());
 }

@@ -5,22 +5,22 @@ use bytes::Bytes;
 use super::*;
 use crate::envelope::EnvelopeError;
 use crate::failure::GuestFailure;
-use crate::host::{Completion, Event};
+use crate::host::{Completion, GuestEvent};
 use crate::testing::at;
 
-fn after(outcomes: &[Outcome], effects: &Effects, wake_at_ms: u64) -> StateHash {
+fn after(outcomes: &[CommandOutcome], effects: &Effects, wake_at_ms: u64) -> StateHash {
     let mut hash = StateHash::first(Sha256::default());
     hash.extend(at(1), outcomes, effects, wake_at_ms);
     hash
 }
 
-fn accepted(reply: &'static [u8]) -> Outcome {
-    Outcome::Accepted(Bytes::from_static(reply))
+fn accepted(reply: &'static [u8]) -> CommandOutcome {
+    CommandOutcome::Accepted(Bytes::from_static(reply))
 }
 
 fn event(topic: &str, payload: &'static [u8]) -> Effects {
     Effects {
-        events: vec![Event {
+        events: vec![GuestEvent {
             topic: topic.to_owned(),
             payload: Bytes::from_static(payload),
         }],
@@ -42,7 +42,7 @@ fn completion(token: u64, accepted: bool, reply: &'static [u8]) -> Effects {
 #[test]
 fn everything_that_was_applied_tells() {
     let none = Effects::default();
-    let rejected = Outcome::Rejected(Bytes::from_static(b"a"));
+    let rejected = CommandOutcome::Rejected(Bytes::from_static(b"a"));
     let hashes = [
         after(&[], &none, 0),
         after(&[], &none, 1),
@@ -52,12 +52,20 @@ fn everything_that_was_applied_tells() {
         after(&[accepted(b"ab"), accepted(b"")], &none, 0),
         after(&[accepted(b"a"), accepted(b"b")], &none, 0),
         after(&[accepted(b"b"), accepted(b"a")], &none, 0),
-        after(&[Outcome::Deferred(1)], &none, 0),
-        after(&[Outcome::Deferred(2)], &none, 0),
-        after(&[Outcome::KeyReused], &none, 0),
-        after(&[Outcome::Malformed(EnvelopeError::CutShort)], &none, 0),
-        after(&[Outcome::Failed(GuestFailure::OutOfFuel)], &none, 0),
-        after(&[Outcome::Failed(GuestFailure::OutOfMemory)], &none, 0),
+        after(&[CommandOutcome::Deferred(1)], &none, 0),
+        after(&[CommandOutcome::Deferred(2)], &none, 0),
+        after(&[CommandOutcome::KeyReused], &none, 0),
+        after(
+            &[CommandOutcome::Malformed(EnvelopeError::CutShort)],
+            &none,
+            0,
+        ),
+        after(&[CommandOutcome::Failed(GuestFailure::OutOfFuel)], &none, 0),
+        after(
+            &[CommandOutcome::Failed(GuestFailure::OutOfMemory)],
+            &none,
+            0,
+        ),
         after(&[], &event("t", b"p"), 0),
         after(&[], &event("tp", b""), 0),
         after(&[], &completion(1, true, b"r"), 0),
@@ -96,7 +104,7 @@ fn the_words_of_a_failure_do_not_tell() {
     let trap = |message: &str| {
         let message = message.to_owned();
         after(
-            &[Outcome::Failed(GuestFailure::Trap { message })],
+            &[CommandOutcome::Failed(GuestFailure::Trap { message })],
             &Effects::default(),
             0,
         )

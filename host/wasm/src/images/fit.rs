@@ -21,7 +21,7 @@ mod balance;
 
 /// Reads a component. The error says why its state can't be had as an image.
 pub(crate) fn fits(component: &[u8]) -> Result<(), String> {
-    let mut look = Look::default();
+    let mut look = Scanner::default();
     for payload in Parser::new(0).parse_all(component) {
         match payload {
             Ok(payload) => look.at(payload)?,
@@ -48,20 +48,20 @@ pub(crate) fn imports_from(name: &str, core: &[u8]) -> bool {
 
 /// What is being read: a component, or a core module in it.
 #[derive(Default)]
-struct Look<'a> {
+struct Scanner<'a> {
     /// From the outermost component inwards.
-    open: Vec<Open<'a>>,
+    open: Vec<OpenSection<'a>>,
     memories: usize,
 }
 
-enum Open<'a> {
+enum OpenSection<'a> {
     Component { instantiated: HashSet<u32> },
-    Module(Box<Core<'a>>),
+    Module(Box<CoreModule<'a>>),
 }
 
 /// A core module.
 #[derive(Default)]
-pub(super) struct Core<'a> {
+pub(super) struct CoreModule<'a> {
     pub(super) types: Vec<SubType>,
     /// The type of each function, the imported ones first.
     pub(super) functions: Vec<u32>,
@@ -71,59 +71,59 @@ pub(super) struct Core<'a> {
     bodies: Vec<FunctionBody<'a>>,
 }
 
-impl<'a> Look<'a> {
+impl<'a> Scanner<'a> {
     fn at(&mut self, payload: Payload<'a>) -> Result<(), String> {
         let unread = |error: BinaryReaderError| format!("it could not be read: {error}");
         match payload {
             Payload::Version { encoding, .. } => {
                 let open = match encoding {
-                    wasmparser::Encoding::Module => Open::Module(Box::default()),
-                    wasmparser::Encoding::Component => Open::Component {
+                    wasmparser::Encoding::Module => OpenSection::Module(Box::default()),
+                    wasmparser::Encoding::Component => OpenSection::Component {
                         instantiated: HashSet::new(),
                     },
                 };
                 self.open.push(open);
-                let modules = matches!(self.open.last(), Some(Open::Module(_)));
+                let modules = matches!(self.open.last(), Some(OpenSection::Module(_)));
                 if modules && self.open.len() > 2 {
                     return Err("a component within it has code of its own".to_owned());
                 }
                 Ok(())
             }
             Payload::End(_) => match self.open.pop() {
-                Some(Open::Module(core)) => core.check(),
+                Some(OpenSection::Module(core)) => core.check(),
                 _ => Ok(()),
             },
             payload => match self.open.last_mut() {
-                Some(Open::Module(core)) => core.at(payload, &mut self.memories),
-                Some(Open::Component { instantiated }) => component(payload, instantiated),
+                Some(OpenSection::Module(core)) => core.at(payload, &mut self.memories),
+                Some(OpenSection::Component { instantiated }) => component(payload, instantiated),
                 None => Ok(()),
             }
             .map_err(|error| match error {
-                Fault::Unread(error) => unread(error),
-                Fault::Unfit(reason) => reason,
+                ScanFault::Unread(error) => unread(error),
+                ScanFault::Unfit(reason) => reason,
             }),
         }
     }
 }
 
-enum Fault {
+enum ScanFault {
     Unread(BinaryReaderError),
     Unfit(String),
 }
 
-impl From<BinaryReaderError> for Fault {
+impl From<BinaryReaderError> for ScanFault {
     fn from(error: BinaryReaderError) -> Self {
         Self::Unread(error)
     }
 }
 
-impl From<&str> for Fault {
+impl From<&str> for ScanFault {
     fn from(reason: &str) -> Self {
         Self::Unfit(reason.to_owned())
     }
 }
 
-fn component(payload: Payload<'_>, instantiated: &mut HashSet<u32>) -> Result<(), Fault> {
+fn component(payload: Payload<'_>, instantiated: &mut HashSet<u32>) -> Result<(), ScanFault> {
     match payload {
         Payload::InstanceSection(instances) => {
             for instance in instances {
@@ -160,8 +160,8 @@ fn component(payload: Payload<'_>, instantiated: &mut HashSet<u32>) -> Result<()
     Ok(())
 }
 
-impl<'a> Core<'a> {
-    fn at(&mut self, payload: Payload<'a>, memories: &mut usize) -> Result<(), Fault> {
+impl<'a> CoreModule<'a> {
+    fn at(&mut self, payload: Payload<'a>, memories: &mut usize) -> Result<(), ScanFault> {
         match payload {
             Payload::TypeSection(groups) => {
                 for group in groups {

@@ -12,7 +12,7 @@
 //!
 //! # Why this is sound
 //! - **Nobody else unmaps or remaps the range.** [`Mapping`] reserves it whole, alone unmaps it (on drop), and remaps
-//!   only within it. wasmtime holds the mapping through [`Memory`], so it outlives the instance that uses it.
+//!   only within it. wasmtime holds the mapping through [`HostMemory`], so it outlives the instance that uses it.
 //! - **What is beyond the length stays without access**, up to the end of the guard that wasmtime asked for; length only
 //!   rises. The file is as long as the reservation, so that no access is behind its end.
 //! - **No Rust reference points into a guest's memory** from here: all access is by copying through raw pointers and the
@@ -52,7 +52,7 @@ const SCANNED_AT_ONCE: usize = 512;
 pub(crate) fn creator() -> Option<Arc<dyn MemoryCreator>> {
     // The one way to know is to try it.
     match probe() {
-        Ok(()) => Some(Arc::new(Creator)),
+        Ok(()) => Some(Arc::new(ImageMemoryCreator)),
         Err(error) => {
             tracing::warn!(%error, "no memory images on this system: a failed call is undone by replay");
             None
@@ -75,10 +75,10 @@ fn probe() -> io::Result<()> {
 
 thread_local! {
     /// The memory that this thread makes next, where the maker wants to know it.
-    static NEXT: RefCell<Option<Next>> = const { RefCell::new(None) };
+    static NEXT: RefCell<Option<NextMemory>> = const { RefCell::new(None) };
 }
 
-struct Next {
+struct NextMemory {
     image: Option<Arc<Image>>,
     mapping: Option<Arc<Mapping>>,
 }
@@ -89,7 +89,7 @@ pub(crate) fn made_by<R>(
     image: Option<&Arc<Image>>,
     make: impl FnOnce() -> R,
 ) -> (R, Option<Arc<Mapping>>) {
-    let next = Next {
+    let next = NextMemory {
         image: image.cloned(),
         mapping: None,
     };
@@ -99,11 +99,11 @@ pub(crate) fn made_by<R>(
     (made, next.and_then(|next| next.mapping))
 }
 
-struct Creator;
+struct ImageMemoryCreator;
 
 // SAFETY: a memory is reserved with its guard, zero-filled or, where this crate asked for it, filled from an image; see the
 // module on who touches it.
-unsafe impl MemoryCreator for Creator {
+unsafe impl MemoryCreator for ImageMemoryCreator {
     fn new_memory(
         &self,
         ty: MemoryType,
@@ -125,15 +125,15 @@ unsafe impl MemoryCreator for Creator {
                 next.mapping = Some(Arc::clone(&mapping));
             }
         });
-        Ok(Box::new(Memory(mapping)))
+        Ok(Box::new(HostMemory(mapping)))
     }
 }
 
 /// wasmtime's end of a mapping.
-struct Memory(Arc<Mapping>);
+struct HostMemory(Arc<Mapping>);
 
 // SAFETY: base and reservation never change, and what is below the length is readable and writable.
-unsafe impl LinearMemory for Memory {
+unsafe impl LinearMemory for HostMemory {
     fn byte_size(&self) -> usize {
         self.0.bytes()
     }
@@ -273,7 +273,7 @@ impl Mapping {
     /// # Errors
     /// The system has no memory, or does not tell what differs. The image then is of no use any more, and whoever was to
     /// go back to it can't.
-    pub(crate) fn freeze(&self, image: &Image, at: Moment) -> io::Result<Frozen> {
+    pub(crate) fn freeze(&self, image: &Image, at: Moment) -> io::Result<FreezeStats> {
         let mut state = image.lock();
         if state.broken {
             return Err(broken());
@@ -282,7 +282,7 @@ impl Mapping {
         state.broken = true;
         let (backed, bytes) = (self.backed.load(Ordering::Acquire), self.bytes());
         debug_assert_eq!(backed, state.bytes, "frozen into another's image");
-        let mut frozen = Frozen::default();
+        let mut frozen = FreezeStats::default();
         let mut clean = Vec::new();
         for run in self.private_runs(0..backed)? {
             self.update(image, &state, run, &mut frozen, &mut clean)?;
@@ -309,9 +309,9 @@ impl Mapping {
     fn update(
         &self,
         image: &Image,
-        state: &State,
+        state: &ImageState,
         run: Range<usize>,
-        frozen: &mut Frozen,
+        frozen: &mut FreezeStats,
         clean: &mut Vec<Range<usize>>,
     ) -> io::Result<()> {
         for page in pages(run) {
@@ -404,7 +404,7 @@ impl Mapping {
 
 /// What a freeze came upon.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Frozen {
+pub(crate) struct FreezeStats {
     /// Bytes that were looked at.
     pub(crate) private_bytes: u64,
     /// Bytes that were copied.
@@ -418,10 +418,10 @@ pub(crate) struct Image {
     /// no memory for a page that was never written, the process ends as it would at any other memory.
     view: NonNull<u8>,
     view_bytes: usize,
-    state: Mutex<State>,
+    state: Mutex<ImageState>,
 }
 
-struct State {
+struct ImageState {
     bytes: usize,
     /// Rises with each freeze.
     version: u64,
@@ -433,7 +433,7 @@ struct State {
     in_use: Vec<Arc<Mapping>>,
 }
 
-impl State {
+impl ImageState {
     fn reach(&mut self, at: Moment) {
         if self.at.index < at.index {
             self.at = at;
@@ -489,7 +489,7 @@ impl Image {
             file,
             view: mapped(view)?,
             view_bytes: bytes,
-            state: Mutex::new(State {
+            state: Mutex::new(ImageState {
                 bytes: 0,
                 version: 0,
                 broken: false,
@@ -505,7 +505,7 @@ impl Image {
     ///
     /// # Errors
     /// The image is of no use any more, or the system refuses.
-    pub(crate) fn hold(self: &Arc<Self>, clone: &Arc<Mapping>) -> io::Result<Option<Held>> {
+    pub(crate) fn hold(self: &Arc<Self>, clone: &Arc<Mapping>) -> io::Result<Option<HeldClone>> {
         let mut state = self.lock();
         if clone.version.load(Ordering::Relaxed) != state.version {
             // Not under the lock: it may take a while, and nobody touches the clone meanwhile.
@@ -527,7 +527,7 @@ impl Image {
         state.in_use.push(Arc::clone(clone));
         let at = state.at;
         drop(state);
-        Ok(Some(Held {
+        Ok(Some(HeldClone {
             at,
             image: Arc::clone(self),
             clone: Arc::clone(clone),
@@ -554,27 +554,27 @@ impl Image {
         unsafe { std::slice::from_raw_parts(self.view.as_ptr().add(part.start), part.len()) }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ImageState> {
         // What a panic left is marked as broken.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A clone that is in use.
-pub(crate) struct Held {
+pub(crate) struct HeldClone {
     at: Moment,
     image: Arc<Image>,
     clone: Arc<Mapping>,
 }
 
-impl Held {
+impl HeldClone {
     /// The moment that the clone's state is of.
     pub(crate) fn at(&self) -> Moment {
         self.at
     }
 }
 
-impl Drop for Held {
+impl Drop for HeldClone {
     fn drop(&mut self) {
         let mut state = self.image.lock();
         state

@@ -27,9 +27,9 @@ pub(crate) struct Mapping(Infallible);
 pub(crate) struct Image(Infallible);
 
 /// There is none.
-pub(crate) struct Held(Infallible);
+pub(crate) struct HeldClone(Infallible);
 
-impl Held {
+impl HeldClone {
     pub(crate) fn at(&self) -> Moment {
         match self.0 {}
     }
@@ -62,7 +62,7 @@ impl Image {
         match mapping.0 {}
     }
 
-    pub(crate) fn hold(self: &Arc<Self>, _clone: &Arc<Mapping>) -> io::Result<Option<Held>> {
+    pub(crate) fn hold(self: &Arc<Self>, _clone: &Arc<Mapping>) -> io::Result<Option<HeldClone>> {
         match self.0 {}
     }
 }

@@ -6,7 +6,7 @@ fn micros(count: u64) -> Duration {
 
 #[test]
 fn a_freeze_is_due_once_the_work_since_the_last_one_is_worth_it() {
-    let mut pace = Pace::default();
+    let mut pace = FreezeSchedule::default();
     assert!(!pace.is_due_after(micros(99), 0));
     assert!(pace.is_due_after(micros(1), 0), "there is a least of work");
     pace.frozen(Duration::from_micros(100), 0);
@@ -16,7 +16,7 @@ fn a_freeze_is_due_once_the_work_since_the_last_one_is_worth_it() {
 
 #[test]
 fn after_a_failure_it_is_due_earlier_for_a_while() {
-    let mut pace = Pace::default();
+    let mut pace = FreezeSchedule::default();
     pace.frozen(Duration::from_micros(500), 0);
     pace.failed();
     assert!(!pace.is_due_after(micros(99), 0));
@@ -33,7 +33,7 @@ fn after_a_failure_it_is_due_earlier_for_a_while() {
 
 #[test]
 fn after_a_long_freeze_the_next_one_is_due_earlier() {
-    let mut pace = Pace::default();
+    let mut pace = FreezeSchedule::default();
     pace.frozen(LONG, 0);
     assert!(!pace.is_due_after(micros(100_000), 0));
     assert!(pace.is_worth_it());
@@ -45,7 +45,7 @@ fn after_a_long_freeze_the_next_one_is_due_earlier() {
 
 #[test]
 fn a_memory_that_has_grown_is_frozen_whatever_the_work_was() {
-    let mut pace = Pace::default();
+    let mut pace = FreezeSchedule::default();
     pace.frozen(Duration::from_secs(1), 5);
     assert!(!pace.is_due_after(micros(1), GROWN_BYTES + 4));
     assert!(pace.is_due_after(micros(1), GROWN_BYTES + 5));
@@ -53,8 +53,8 @@ fn a_memory_that_has_grown_is_frozen_whatever_the_work_was() {
 
 #[test]
 fn it_says_which_way_a_guest_takes() {
-    assert_eq!(Undo::Images.to_string(), "memory images");
+    assert_eq!(RollbackMethod::Images.to_string(), "memory images");
     let because = "it has 2 memories".to_owned();
-    let replay = Undo::Replay { because };
+    let replay = RollbackMethod::Replay { because };
     assert_eq!(replay.to_string(), "replay (it has 2 memories)");
 }

@@ -1,6 +1,6 @@
 use super::*;
-use crate::host::Event;
-use crate::recover::Work;
+use crate::host::GuestEvent;
+use crate::recover::StateCall;
 use crate::testing::{FUEL, at, faulty, kv, limits, op, op_long, scripted, scripted_but, start};
 
 fn batch(commands: &[&[u8]]) -> Batch {
@@ -8,27 +8,27 @@ fn batch(commands: &[&[u8]]) -> Batch {
         .iter()
         .map(|command| Bytes::copy_from_slice(command))
         .collect();
-    let Work::Apply(batch) = Work::of(&commands.iter().collect::<Vec<_>>()) else {
+    let StateCall::Apply(batch) = StateCall::of(&commands.iter().collect::<Vec<_>>()) else {
         unreachable!("commands make a batch");
     };
     batch
 }
 
-fn apply(instance: &mut Instance, commands: &[&[u8]]) -> Result<Applied, CallError> {
-    instance.apply(Purpose::Change, at(1), 0, &batch(commands))
+fn apply(instance: &mut Instance, commands: &[&[u8]]) -> Result<CallOutput, GuestCallError> {
+    instance.apply(CallPurpose::Change, at(1), 0, &batch(commands))
 }
 
-fn accepted(applied: Applied) -> Vec<Bytes> {
+fn accepted(applied: CallOutput) -> Vec<Bytes> {
     let reply = |verdict| match verdict {
-        Verdict::Accepted(reply) => reply,
+        ReplyKind::Accepted(reply) => reply,
         other => panic!("{other:?} is not accepted"),
     };
     applied.verdicts.into_iter().map(reply).collect()
 }
 
-fn failure_of(result: Result<Applied, CallError>) -> GuestFailure {
+fn failure_of(result: Result<CallOutput, GuestCallError>) -> GuestFailure {
     match result {
-        Err(CallError::Guest(failure)) => failure,
+        Err(GuestCallError::Guest(failure)) => failure,
         other => panic!("{other:?} is no failure of the guest"),
     }
 }
@@ -46,14 +46,14 @@ fn a_batch_gives_its_outcomes_in_order() {
     assert_eq!(
         applied.verdicts,
         [
-            Verdict::Accepted(Bytes::from_static(&[1, 0, 0, 0, 0, 0, 0, 0])),
-            Verdict::Rejected(Bytes::from_static(b"no")),
-            Verdict::Deferred(7),
-            Verdict::Accepted(Bytes::new()),
-            Verdict::Accepted(Bytes::from_static(&[2, 0, 0, 0, 0, 0, 0, 0])),
+            ReplyKind::Accepted(Bytes::from_static(&[1, 0, 0, 0, 0, 0, 0, 0])),
+            ReplyKind::Rejected(Bytes::from_static(b"no")),
+            ReplyKind::Deferred(7),
+            ReplyKind::Accepted(Bytes::new()),
+            ReplyKind::Accepted(Bytes::from_static(&[2, 0, 0, 0, 0, 0, 0, 0])),
         ]
     );
-    let event = Event {
+    let event = GuestEvent {
         topic: "t".to_owned(),
         payload: Bytes::from_static(b"event"),
     };
@@ -221,7 +221,10 @@ fn a_reply_and_an_answer_have_a_limit() {
     assert!(instance.query(at(1), &op(b'z', 1000)).is_ok());
     assert!(matches!(
         instance.query(at(1), &op(b'z', 1001)),
-        Err(CallError::Guest(GuestFailure::TooLarge { bytes: 1001, .. }))
+        Err(GuestCallError::Guest(GuestFailure::TooLarge {
+            bytes: 1001,
+            ..
+        }))
     ));
 }
 
@@ -277,7 +280,7 @@ fn a_replay_gives_the_same_outcomes_whatever_fuel_it_costs() {
     };
     let mut again = start(&kv(), &limits);
     let replayed = again
-        .apply(Purpose::Replay, at(1), 0, &batch(&[put; 20]))
+        .apply(CallPurpose::Replay, at(1), 0, &batch(&[put; 20]))
         .unwrap();
     assert_eq!(replayed.checksum, applied.checksum);
     assert_eq!(replayed.verdicts, applied.verdicts);
@@ -309,7 +312,7 @@ fn a_snapshot_has_a_limit() {
     apply(&mut instance, &[&op(b'p', 985)]).unwrap();
     assert!(matches!(
         instance.snapshot(at(1)),
-        Err(CallError::Guest(GuestFailure::TooLarge {
+        Err(GuestCallError::Guest(GuestFailure::TooLarge {
             what: "the snapshot",
             bytes: 1001,
             limit: 1000

@@ -13,8 +13,8 @@ fn body(text: &str) -> Sha256 {
     Sha256::of(text.as_bytes())
 }
 
-fn accepted(reply: &str) -> Answer {
-    Answer::Accepted(Bytes::copy_from_slice(reply.as_bytes()))
+fn accepted(reply: &str) -> StoredReply {
+    StoredReply::Accepted(Bytes::copy_from_slice(reply.as_bytes()))
 }
 
 fn spend(table: &mut KeyTable, key: &str, reply: &str, time_ms: u64) {
@@ -28,20 +28,20 @@ fn spend(table: &mut KeyTable, key: &str, reply: &str, time_ms: u64) {
 }
 
 fn is_known(table: &KeyTable, key: &str) -> bool {
-    table.look_up(key, body(key)) != Known::New
+    table.look_up(key, body(key)) != KeyLookup::New
 }
 
 #[test]
 fn the_same_body_gets_the_first_answer_and_another_one_does_not() {
     let mut table = KeyTable::default();
-    assert_eq!(table.look_up("k", body("k")), Known::New);
+    assert_eq!(table.look_up("k", body("k")), KeyLookup::New);
     spend(&mut table, "k", "reply", 0);
     assert_eq!(
         table.look_up("k", body("k")),
-        Known::Same(&accepted("reply"))
+        KeyLookup::Same(&accepted("reply"))
     );
-    assert_eq!(table.look_up("k", body("other")), Known::Other);
-    assert_eq!(table.look_up("K", body("k")), Known::New);
+    assert_eq!(table.look_up("k", body("other")), KeyLookup::Other);
+    assert_eq!(table.look_up("K", body("k")), KeyLookup::New);
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn a_completion_replaces_the_answer_and_is_counted() {
         table.spend(
             key.to_owned(),
             body(key),
-            Answer::Deferred(token),
+            StoredReply::Deferred(token),
             0,
             &limits(),
         );
@@ -98,7 +98,7 @@ fn a_completion_replaces_the_answer_and_is_counted() {
     table.complete("k", 7, accepted("late"), &limits());
     assert_eq!(
         table.look_up("k", body("k")),
-        Known::Same(&accepted("late"))
+        KeyLookup::Same(&accepted("late"))
     );
     let mut at_once = KeyTable::default();
     spend(&mut at_once, "k", "late", 0);
@@ -116,7 +116,7 @@ fn a_completion_of_an_earlier_command_does_not_touch_the_key_of_a_later_one() {
     table.complete("unknown", 7, accepted(""), &limits());
     assert_eq!(
         table.look_up("k", body("k")),
-        Known::Same(&accepted("reply"))
+        KeyLookup::Same(&accepted("reply"))
     );
     assert_eq!(table.len(), 1);
 }
@@ -125,8 +125,8 @@ fn sample() -> KeyTable {
     let mut table = KeyTable::default();
     let answers = [
         accepted("yes"),
-        Answer::Rejected(Bytes::from_static(b"no")),
-        Answer::Deferred(7),
+        StoredReply::Rejected(Bytes::from_static(b"no")),
+        StoredReply::Deferred(7),
     ];
     for (position, answer) in answers.into_iter().enumerate() {
         let key = format!("key-{position}");

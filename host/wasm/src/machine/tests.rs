@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use super::*;
 use crate::envelope::Envelope;
 use crate::failure::GuestFailure;
-use crate::host::{Completion, Event};
+use crate::host::{Completion, GuestEvent};
 use crate::testing::{counter, faulty, kv, limits, op, op_long, queue, scripted};
 
 mod audit;
@@ -44,7 +44,7 @@ impl Node {
             listener.lock().unwrap().push((at, effects.clone()));
         });
         let machine = WasmMachine::new(module, limits, Some(listener)).unwrap();
-        let machine = machine.preparing_on(Box::new(|work| {
+        let machine = machine.with_preparation_spawner(Box::new(|work| {
             std::thread::spawn(work);
             Ok(())
         }));
@@ -70,27 +70,27 @@ impl Node {
     }
 
     /// One entry of envelopes.
-    fn entry(&mut self, envelopes: &[Bytes]) -> Vec<Outcome> {
+    fn entry(&mut self, envelopes: &[Bytes]) -> Vec<CommandOutcome> {
         let outcomes = self.machine.apply(self.next(), envelopes).unwrap();
         assert_eq!(outcomes.len(), envelopes.len());
         outcomes
     }
 
     /// One entry of commands without keys.
-    fn batch<C: AsRef<[u8]>>(&mut self, commands: &[C]) -> Vec<Outcome> {
+    fn batch<C: AsRef<[u8]>>(&mut self, commands: &[C]) -> Vec<CommandOutcome> {
         let envelopes: Vec<Bytes> = commands.iter().map(|body| plain(body.as_ref())).collect();
         self.entry(&envelopes)
     }
 
-    fn send(&mut self, command: impl AsRef<[u8]>) -> Outcome {
+    fn send(&mut self, command: impl AsRef<[u8]>) -> CommandOutcome {
         self.batch(&[command]).remove(0)
     }
 
-    fn send_with_key(&mut self, key: &str, command: impl AsRef<[u8]>) -> Outcome {
+    fn send_with_key(&mut self, key: &str, command: impl AsRef<[u8]>) -> CommandOutcome {
         self.entry(&[keyed(key, command.as_ref())]).remove(0)
     }
 
-    fn ask(&mut self, query: impl AsRef<[u8]>) -> Result<Bytes, QueryError> {
+    fn ask(&mut self, query: impl AsRef<[u8]>) -> Result<Bytes, GuestQueryError> {
         let at = self.counts().applied;
         self.machine
             .query(at, Bytes::copy_from_slice(query.as_ref()))
@@ -104,7 +104,7 @@ impl Node {
         value.strip_suffix('}').unwrap().to_owned()
     }
 
-    fn counts(&self) -> Counts {
+    fn counts(&self) -> MachineCounters {
         self.machine.status().get().counts
     }
 
@@ -126,7 +126,7 @@ impl Node {
         self.seen.lock().unwrap().clone()
     }
 
-    fn events(&self) -> Vec<Event> {
+    fn events(&self) -> Vec<GuestEvent> {
         let seen = self.seen();
         seen.into_iter()
             .flat_map(|(_, effects)| effects.events)
@@ -142,38 +142,38 @@ fn keyed(key: &str, body: &[u8]) -> Bytes {
     Envelope::command(Some(key), body).unwrap()
 }
 
-fn accepted(reply: impl AsRef<[u8]>) -> Outcome {
-    Outcome::Accepted(Bytes::copy_from_slice(reply.as_ref()))
+fn accepted(reply: impl AsRef<[u8]>) -> CommandOutcome {
+    CommandOutcome::Accepted(Bytes::copy_from_slice(reply.as_ref()))
 }
 
 fn add(by: i64) -> String {
     format!("{{\"add\":{{\"by\":{by}}}}}")
 }
 
-fn value(value: i64) -> Outcome {
+fn value(value: i64) -> CommandOutcome {
     accepted(format!("{{\"value\":{value}}}"))
 }
 
 /// The `code` of a failure, or what it was instead.
-fn code(outcome: &Outcome) -> &'static str {
+fn code(outcome: &CommandOutcome) -> &'static str {
     match outcome {
-        Outcome::Accepted(_) => "accepted",
-        Outcome::Rejected(_) => "rejected",
-        Outcome::Deferred(_) => "deferred",
-        Outcome::Failed(failure) => failure.code(),
-        Outcome::KeyReused => "key_reused",
-        Outcome::Malformed(_) => "malformed",
-        Outcome::Upgrade(_) => "upgrade",
+        CommandOutcome::Accepted(_) => "accepted",
+        CommandOutcome::Rejected(_) => "rejected",
+        CommandOutcome::Deferred(_) => "deferred",
+        CommandOutcome::Failed(failure) => failure.code(),
+        CommandOutcome::KeyReused => "key_reused",
+        CommandOutcome::Malformed(_) => "malformed",
+        CommandOutcome::Upgrade(_) => "upgrade",
     }
 }
 
-fn codes(outcomes: &[Outcome]) -> Vec<&'static str> {
+fn codes(outcomes: &[CommandOutcome]) -> Vec<&'static str> {
     outcomes.iter().map(code).collect()
 }
 
 /// Two machines show the same in all that is replicated, down to the bytes of their snapshots.
 fn assert_same(one: &mut Node, other: &mut Node) {
-    let replicated = |node: &Node| Counts {
+    let replicated = |node: &Node| MachineCounters {
         memory_bytes: 0,
         rollbacks: 0,
         last_rollback_us: 0,

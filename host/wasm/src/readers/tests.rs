@@ -7,7 +7,7 @@ use crate::machine::WasmMachine;
 use crate::testing::{at, faulty, limits, op, scripted, scripted_in_memory};
 use task_queue_raft::state_machine::StateMachine;
 
-type Answer = (Index, Result<Bytes, QueryError>);
+type Answer = (Index, Result<Bytes, GuestQueryError>);
 
 /// A machine with threads for questions, fed by hand.
 struct Node {
@@ -22,7 +22,7 @@ impl Node {
         let machine = WasmMachine::new(module, limits, None).unwrap();
         let (sender, answers) = mpsc::channel();
         Self {
-            machine: machine.answering_on(threads).unwrap(),
+            machine: machine.with_query_threads(threads).unwrap(),
             index: 0,
             sender,
             answers,
@@ -73,7 +73,7 @@ fn a_question_sees_all_that_was_applied_before_it() {
         let (index, value) = node.value();
         assert_eq!((index, value), (count, count));
     }
-    assert_eq!(node.machine.status().get().queries.answered, 201);
+    assert_eq!(node.machine.status().get().queries.completed, 201);
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn one_that_changes_something_changes_its_copy_alone() {
 #[test]
 fn without_an_image_it_changes_nothing_either() {
     let module = crate::testing::scripted_but(&[COUNTING]);
-    assert_eq!(module.undo().name(), "replay");
+    assert_eq!(module.rollback_method().name(), "replay");
     let mut node = Node::new(module.clone(), limits(), 2);
     let mut other = Node::new(module, limits(), 2);
     for count in 1..=20 {
@@ -135,7 +135,10 @@ fn one_that_fails_costs_its_copy_and_no_rollback() {
         for request in [b"t", b"v", b"s"] {
             node.ask(request);
             let (_, answer) = node.answer();
-            assert!(matches!(answer, Err(QueryError::Failed(_))), "{answer:?}");
+            assert!(
+                matches!(answer, Err(GuestQueryError::Failed(_))),
+                "{answer:?}"
+            );
             assert_eq!(node.value(), (1, 1));
         }
         assert_eq!(node.machine.status().get().counts.rollbacks, 0);
@@ -167,7 +170,7 @@ fn past_the_limit_questions_are_refused_at_once() {
     let answers: Vec<_> = (0..5).map(|_| node.answer().1).collect();
     let refused = answers
         .iter()
-        .filter(|answer| matches!(answer, Err(QueryError::Overloaded { waiting: 2 })))
+        .filter(|answer| matches!(answer, Err(GuestQueryError::Overloaded { waiting: 2 })))
         .count();
     assert!((2..=3).contains(&refused), "{answers:?}");
     let status = node.machine.status().get().queries;
@@ -189,7 +192,7 @@ fn the_limits_of_a_question_hold_on_a_copy() {
         assert!(
             matches!(
                 answer,
-                Err(QueryError::Failed(GuestFailure::TooLarge {
+                Err(GuestQueryError::Failed(GuestFailure::TooLarge {
                     limit: 100,
                     ..
                 }))

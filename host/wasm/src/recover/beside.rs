@@ -6,24 +6,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use super::{Checkpoint, of_this_node};
-use crate::chunks::Chunks;
+use crate::chunks::SnapshotChunks;
 use crate::engine::THREAD_STACK_BYTES;
-use crate::images::map::Held;
+use crate::images::map::HeldClone;
 use crate::instance::Instance;
 use crate::machine::MachineFailure;
 
 /// A state that was caught and is to be written.
 pub(crate) enum Caught {
     /// It was written at once.
-    Written(Chunks),
+    Written(SnapshotChunks),
     /// It is a copy that others don't change.
-    Copy(Box<CopyOfState>),
+    QueryReplica(Box<CopyOfState>),
 }
 
 /// A copy of a guest that does not change while it is held.
 pub(crate) struct CopyOfState {
     pub(super) instance: Instance,
-    pub(super) held: Held,
+    pub(super) held: HeldClone,
     pub(super) version: u32,
     pub(super) mark: Mark,
     pub(super) mailbox: Mailbox,
@@ -78,10 +78,10 @@ impl Caught {
     ///
     /// # Errors
     /// The guest can't write it.
-    pub(crate) fn write(self) -> Result<Chunks, MachineFailure> {
+    pub(crate) fn write(self) -> Result<SnapshotChunks, MachineFailure> {
         match self {
             Self::Written(chunks) => Ok(chunks),
-            Self::Copy(copy) => {
+            Self::QueryReplica(copy) => {
                 let mailbox = copy.mailbox.clone();
                 let arrived = copy.write()?;
                 let chunks = arrived.checkpoint.chunks.clone();

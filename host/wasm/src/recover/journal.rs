@@ -2,7 +2,7 @@
 
 use task_queue_raft::state_machine::Moment;
 
-use super::Work;
+use super::StateCall;
 
 /// The journal is due for a checkpoint past this many bytes, or past the size of the last checkpoint if that is more:
 /// so the bytes of all checkpoints together are no more than those of the commands.
@@ -22,21 +22,21 @@ const POSTPONED: u32 = 4;
 
 /// A call that succeeded.
 #[derive(Clone, Debug)]
-pub(crate) struct Record {
+pub(crate) struct JournalRecord {
     pub(super) at: Moment,
     pub(super) number: u32,
-    pub(super) work: Work,
+    pub(super) work: StateCall,
     /// Of its outcomes.
     pub(super) checksum: u32,
 }
 
-impl Record {
+impl JournalRecord {
     /// What it takes in memory, about.
     pub(super) fn bytes(&self) -> u64 {
         RECORD_BYTES
             + match &self.work {
-                Work::Apply(batch) => batch.data.len() as u64 + 4 * batch.ends.len() as u64,
-                Work::Wake => 0,
+                StateCall::Apply(batch) => batch.data.len() as u64 + 4 * batch.ends.len() as u64,
+                StateCall::Wake => 0,
             }
     }
 }
@@ -44,7 +44,7 @@ impl Record {
 /// Bounded: past its limits the guest gets a checkpoint or the machine stops.
 #[derive(Debug, Default)]
 pub(super) struct Journal {
-    records: Vec<Record>,
+    records: Vec<JournalRecord>,
     bytes: u64,
     fuel: u64,
     checkpoint_bytes: u64,
@@ -54,13 +54,13 @@ pub(super) struct Journal {
 
 impl Journal {
     /// Adds a call that took so much fuel.
-    pub(super) fn push(&mut self, record: Record, fuel: u64) {
+    pub(super) fn push(&mut self, record: JournalRecord, fuel: u64) {
         self.bytes += record.bytes();
         self.fuel = self.fuel.saturating_add(CALL_FUEL).saturating_add(fuel);
         self.records.push(record);
     }
 
-    pub(super) fn records(&self) -> &[Record] {
+    pub(super) fn records(&self) -> &[JournalRecord] {
         &self.records
     }
 
@@ -89,7 +89,7 @@ impl Journal {
         let all = self.records.len() + rest.len();
         let fuel = self.fuel.checked_div(all as u64).unwrap_or(0) * rest.len() as u64;
         *self = Self {
-            bytes: rest.iter().map(Record::bytes).sum(),
+            bytes: rest.iter().map(JournalRecord::bytes).sum(),
             fuel,
             records: rest,
             checkpoint_bytes,

@@ -1,5 +1,5 @@
 use super::*;
-use crate::instance::Verdict;
+use crate::instance::ReplyKind;
 use crate::testing::{
     at, limits, op, op_long, scripted, scripted_but_in_memory, scripted_in_memory,
 };
@@ -10,12 +10,16 @@ fn guest(limits: &MachineLimits) -> RecoverableGuest {
     RecoverableGuest::start(scripted(), limits).unwrap()
 }
 
-fn anything(_: &Applied) -> Result<(), GuestFailure> {
+fn anything(_: &CallOutput) -> Result<(), GuestFailure> {
     Ok(())
 }
 
-fn run(guest: &mut RecoverableGuest, index: u64, command: &[u8]) -> Result<Applied, GuestFailure> {
-    let work = Work::of(&[&Bytes::copy_from_slice(command)]);
+fn run(
+    guest: &mut RecoverableGuest,
+    index: u64,
+    command: &[u8],
+) -> Result<CallOutput, GuestFailure> {
+    let work = StateCall::of(&[&Bytes::copy_from_slice(command)]);
     guest.run(at(index), 0, work, &anything).unwrap()
 }
 
@@ -42,7 +46,7 @@ fn after_a_failure_the_calls_before_it_are_replayed() {
 #[test]
 fn outcomes_that_the_host_does_not_accept_are_undone() {
     let mut guest = guest(&limits());
-    let work = Work::of(&[&Bytes::from_static(b"a")]);
+    let work = StateCall::of(&[&Bytes::from_static(b"a")]);
     let refused = guest
         .run(at(1), 0, work, &|_| Err(GuestFailure::OutOfFuel))
         .unwrap();
@@ -140,10 +144,10 @@ fn goes_on_for_a_while(mut guest: RecoverableGuest) {
 fn a_replay_that_differs_is_found() {
     let mut guest = guest(&limits());
     run(&mut guest, 1, b"a").unwrap();
-    let record = Record {
+    let record = JournalRecord {
         at: at(2),
         number: 0,
-        work: Work::of(&[&Bytes::from_static(b"a")]),
+        work: StateCall::of(&[&Bytes::from_static(b"a")]),
         checksum: 12345,
     };
     guest.journal.push(record, 0);
@@ -157,10 +161,10 @@ fn a_replay_that_differs_is_found() {
 #[test]
 fn a_replay_that_fails_is_found() {
     let mut guest = guest(&limits());
-    let record = Record {
+    let record = JournalRecord {
         at: at(1),
         number: 0,
-        work: Work::of(&[&Bytes::from_static(b"t")]),
+        work: StateCall::of(&[&Bytes::from_static(b"t")]),
         checksum: 0,
     };
     guest.journal.push(record, 0);
@@ -184,7 +188,7 @@ fn a_replay_may_cost_more_fuel_than_the_limit() {
 
 /// The same guest, undone either way.
 fn both(module: &GuestModule, limits: &MachineLimits) -> [RecoverableGuest; 2] {
-    [module.clone(), module.undone_by_replay()]
+    [module.clone(), module.without_memory_images()]
         .map(|module| RecoverableGuest::start(module, limits).unwrap())
 }
 
@@ -224,7 +228,7 @@ fn a_memory_that_grew_comes_back_as_long_as_it_was() {
         assert_eq!(guest.memory_bytes(), more);
         // The limit counts as before: 12 MiB are 192 pages.
         let grown = run(&mut guest, 5, &op(b'g', 192)).unwrap();
-        let Verdict::Accepted(told) = &grown.verdicts[0] else {
+        let ReplyKind::Accepted(told) = &grown.verdicts[0] else {
             panic!("{grown:?}");
         };
         assert_eq!(told.as_ref(), &(-1_i32).to_le_bytes());
@@ -254,7 +258,7 @@ fn a_guest_that_grows_at_its_start_is_undone_by_replay() {
         "(func $done ",
         "(func $begin (drop (memory.grow (i32.const 1))))\n  (start $begin)\n  (func $done ",
     )]);
-    assert_eq!(*module.undo(), Undo::Images);
+    assert_eq!(*module.rollback_method(), RollbackMethod::Images);
     let mut guest = RecoverableGuest::start(module, &limits()).unwrap();
     run(&mut guest, 1, b"a").unwrap();
     assert!(run(&mut guest, 2, b"t").is_err());
@@ -262,7 +266,7 @@ fn a_guest_that_grows_at_its_start_is_undone_by_replay() {
     assert!(guest.image.is_none());
 }
 
-fn bytes(chunks: &Chunks) -> Vec<u8> {
+fn bytes(chunks: &SnapshotChunks) -> Vec<u8> {
     chunks.iter().flat_map(|chunk| chunk.to_vec()).collect()
 }
 

@@ -2,8 +2,8 @@
 
 use std::io::{self, Read, Write};
 
-use super::SnapshotError;
-use crate::chunks::{CHUNK_BYTES, ChunkWriter, Chunks};
+use super::MachineSnapshotError;
+use crate::chunks::{CHUNK_BYTES, ChunkWriter, SnapshotChunks};
 use crate::wire;
 
 /// What a frame belongs to.
@@ -16,7 +16,7 @@ pub(super) enum Section {
     Guest = 4,
     End = 5,
     Module = 6,
-    Upgrades = 7,
+    UpgradeSummary = 7,
 }
 
 /// Of a frame and its number, so that two frames can't change places.
@@ -28,12 +28,12 @@ fn checksum(number: u64, section: u8, payload: &[u8]) -> u32 {
 }
 
 /// Writes frames.
-pub(super) struct FrameWriter<'a> {
+pub(super) struct SnapshotFrameWriter<'a> {
     to: &'a mut dyn Write,
     frames: u64,
 }
 
-impl<'a> FrameWriter<'a> {
+impl<'a> SnapshotFrameWriter<'a> {
     pub(super) fn new(to: &'a mut dyn Write) -> Self {
         Self { to, frames: 0 }
     }
@@ -62,7 +62,7 @@ impl<'a> FrameWriter<'a> {
 
 /// Cuts what is written into frames of one section.
 pub(super) struct SectionWriter<'f, 'a> {
-    frames: &'f mut FrameWriter<'a>,
+    frames: &'f mut SnapshotFrameWriter<'a>,
     section: Section,
     frame: Vec<u8>,
     bytes: u64,
@@ -102,14 +102,14 @@ impl Write for SectionWriter<'_, '_> {
 }
 
 /// Reads frames, one ahead.
-pub(super) struct FrameReader<'a> {
+pub(super) struct SnapshotFrameReader<'a> {
     from: &'a mut dyn Read,
     /// A frame that was read and belongs to a later section.
     next: Option<(u8, Vec<u8>)>,
     frames: u64,
 }
 
-impl<'a> FrameReader<'a> {
+impl<'a> SnapshotFrameReader<'a> {
     pub(super) fn new(from: &'a mut dyn Read) -> Self {
         Self {
             from,
@@ -123,7 +123,7 @@ impl<'a> FrameReader<'a> {
         &mut self,
         section: Section,
         limit: u64,
-    ) -> Result<Chunks, SnapshotError> {
+    ) -> Result<SnapshotChunks, MachineSnapshotError> {
         let mut payloads = ChunkWriter::new(limit);
         loop {
             let frame = match self.next.take() {
@@ -133,7 +133,7 @@ impl<'a> FrameReader<'a> {
             match frame {
                 Some((found, payload)) if found == section as u8 => payloads
                     .write(&payload)
-                    .map_err(|_| SnapshotError::TooLarge { limit })?,
+                    .map_err(|_| MachineSnapshotError::TooLarge { limit })?,
                 other => {
                     self.next = other;
                     return Ok(payloads.finish());
@@ -143,7 +143,7 @@ impl<'a> FrameReader<'a> {
     }
 
     /// Nothing may be left.
-    pub(super) fn end(mut self) -> Result<(), SnapshotError> {
+    pub(super) fn end(mut self) -> Result<(), MachineSnapshotError> {
         let left = match self.next.take() {
             Some(frame) => Some(frame),
             None => self.read_frame()?,
@@ -154,15 +154,15 @@ impl<'a> FrameReader<'a> {
         }
     }
 
-    fn damaged(&self, fault: &'static str) -> SnapshotError {
-        SnapshotError::Damaged {
+    fn damaged(&self, fault: &'static str) -> MachineSnapshotError {
+        MachineSnapshotError::Damaged {
             frame: self.frames.saturating_sub(1),
             fault,
         }
     }
 
     /// The next frame, or `None` at the end of the bytes.
-    fn read_frame(&mut self) -> Result<Option<(u8, Vec<u8>)>, SnapshotError> {
+    fn read_frame(&mut self) -> Result<Option<(u8, Vec<u8>)>, MachineSnapshotError> {
         let mut section = [0];
         if self.from.take(1).read(&mut section)? == 0 {
             return Ok(None);

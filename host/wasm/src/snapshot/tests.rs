@@ -2,10 +2,10 @@ use bytes::Bytes;
 
 use super::*;
 use crate::chunks::ChunkWriter;
-use crate::keys::Answer;
+use crate::keys::StoredReply;
 use crate::module::Description;
 use crate::testing::at;
-use crate::upgrade::{Begin, Cause, End, Route, Verdict};
+use crate::upgrade::{AbortCause, CheckResult, MigrationRoute, UpgradeBegin, UpgradeEnd};
 
 fn module() -> Sha256 {
     Sha256::of(b"module")
@@ -22,15 +22,15 @@ fn limits() -> MachineLimits {
     MachineLimits::default()
 }
 
-fn replicated() -> Replicated {
-    let mut replicated = Replicated {
+fn replicated() -> ReplicatedState {
+    let mut replicated = ReplicatedState {
         applied: at(42),
         wake_at_ms: 77,
         events: 5,
         failures: 6,
-        ..Replicated::first(module())
+        ..ReplicatedState::first(module())
     };
-    let answer = Answer::Accepted(Bytes::from_static(b"reply"));
+    let answer = StoredReply::Accepted(Bytes::from_static(b"reply"));
     replicated
         .keys
         .spend("key".to_owned(), module(), answer, 41_000, &limits());
@@ -41,8 +41,8 @@ fn replicated() -> Replicated {
 }
 
 /// A history with each kind of end, and an upgrade that is staged.
-fn upgrades() -> (History, Option<Pending>) {
-    let begin = |sha256| Begin {
+fn upgrades() -> (History, Option<PendingUpgrade>) {
+    let begin = |sha256| UpgradeBegin {
         sha256,
         bytes: 3,
         wait_ms: 60_000,
@@ -51,50 +51,50 @@ fn upgrades() -> (History, Option<Pending>) {
     };
     let mut history = History::of(Sha256::of(b"the first"));
     let ends = [
-        (b"an older1", End::Activated),
-        (b"tried out", End::TriedOut),
-        (b"no good 1", End::because(Cause::Differs)),
+        (b"an older1", UpgradeEnd::Activated),
+        (b"tried out", UpgradeEnd::DryRunPassed),
+        (b"no good 1", UpgradeEnd::because(AbortCause::StatesDiffer)),
     ];
     for (index, (sha256, end)) in (1..).zip(ends) {
-        let pending = Pending::new(begin(Sha256::of(sha256)), at(index));
-        let description = (end == End::Activated).then(Description::default);
+        let pending = PendingUpgrade::new(begin(Sha256::of(sha256)), at(index));
+        let description = (end == UpgradeEnd::Activated).then(Description::default);
         history.push(pending.ended(end, at(index + 1), description.as_ref()));
     }
-    let mut pending = Pending::new(begin(Sha256::of(b"new")), at(40));
+    let mut pending = PendingUpgrade::new(begin(Sha256::of(b"new")), at(40));
     pending.module.extend_from_slice(b"new");
-    pending.staged = Some((Index(41), Route::Snapshot));
-    let ready = Verdict::Ready {
+    pending.staged = Some((Index(41), MigrationRoute::Snapshot));
+    let ready = CheckResult::Ready {
         tried_at: Index(41),
-        route: Route::Snapshot,
+        route: MigrationRoute::Snapshot,
         state: Sha256::of(b"state"),
     };
     pending.reports.insert("node1".to_owned(), ready);
     let words = "no room".to_owned();
-    let refused = Verdict::Refused { words };
+    let refused = CheckResult::Refused { message: words };
     pending.reports.insert("node2".to_owned(), refused);
     (history, Some(pending))
 }
 
-fn chunks(bytes: usize) -> Chunks {
+fn chunks(bytes: usize) -> SnapshotChunks {
     let mut writer = ChunkWriter::new(u64::MAX);
     let data: Vec<u8> = (0..bytes).map(|n| (n % 251) as u8).collect();
     writer.write(&data).unwrap();
     writer.finish()
 }
 
-fn written(replicated: &Replicated, guest: &Chunks) -> Vec<u8> {
+fn written(replicated: &ReplicatedState, guest: &SnapshotChunks) -> Vec<u8> {
     let mut bytes = Vec::new();
     write(&mut bytes, &module_bytes(), 3, replicated, guest).unwrap();
     bytes
 }
 
-fn read_back(bytes: &[u8]) -> Result<Snapshot, SnapshotError> {
+fn read_back(bytes: &[u8]) -> Result<Snapshot, MachineSnapshotError> {
     read(&mut &bytes[..], module(), &limits())
 }
 
 #[test]
 fn what_is_written_is_read() {
-    for replicated in [replicated(), Replicated::first(module())] {
+    for replicated in [replicated(), ReplicatedState::first(module())] {
         for length in [0, 1, 1 << 20, 2_500_000] {
             let guest = chunks(length);
             let bytes = written(&replicated, &guest);
@@ -135,7 +135,7 @@ fn a_snapshot_is_taken_by_whoever_was_started_with_a_module_that_came_before() {
     let tried_out = Sha256::of(b"tried out");
     assert!(matches!(
         read(&mut bytes.as_slice(), tried_out, &limits()),
-        Err(SnapshotError::OtherModule { .. })
+        Err(MachineSnapshotError::OtherModule { .. })
     ));
 }
 
@@ -160,9 +160,11 @@ fn each_changed_bit_is_found() {
             damaged[position] ^= 1 << bit;
             let error = read_back(&damaged).expect_err("it is damaged");
             match position {
-                0..7 => assert!(matches!(error, SnapshotError::NotASnapshot)),
+                0..7 => assert!(matches!(error, MachineSnapshotError::NotASnapshot)),
                 // A bit makes of version 2 one that is not known: 1 is two bits away.
-                7 => assert!(matches!(error, SnapshotError::Version { found } if found != 2)),
+                7 => {
+                    assert!(matches!(error, MachineSnapshotError::Version { found } if found != 2))
+                }
                 _ => {}
             }
         }
@@ -232,7 +234,7 @@ fn another_modules_snapshot_is_refused_by_name() {
     let bytes = written(&replicated(), &chunks(10));
     let other = Sha256::of(b"other");
     match read(&mut bytes.as_slice(), other, &limits()) {
-        Err(SnapshotError::OtherModule { found, expected }) => {
+        Err(MachineSnapshotError::OtherModule { found, expected }) => {
             assert_eq!((found, expected), (module(), other));
         }
         result => panic!("{result:?}"),
@@ -248,7 +250,7 @@ fn a_guests_part_over_the_limit_is_refused() {
     let bytes = written(&replicated(), &chunks(300));
     assert!(matches!(
         read(&mut bytes.as_slice(), module(), &limits),
-        Err(SnapshotError::TooLarge { limit: 299 })
+        Err(MachineSnapshotError::TooLarge { limit: 299 })
     ));
 }
 
@@ -258,7 +260,7 @@ fn a_frame_that_claims_to_be_huge_takes_no_memory() {
     bytes[9..13].copy_from_slice(&u32::MAX.to_le_bytes());
     assert!(matches!(
         read_back(&bytes),
-        Err(SnapshotError::Damaged { frame: 0, .. })
+        Err(MachineSnapshotError::Damaged { frame: 0, .. })
     ));
 }
 
@@ -274,7 +276,7 @@ fn sections_with_a_valid_checksum_that_hold_more_than_they_should_are_refused() 
     let mut bytes = Vec::new();
     bytes.extend_from_slice(MAGIC);
     bytes.push(VERSION);
-    let mut frames = FrameWriter::new(&mut bytes);
+    let mut frames = SnapshotFrameWriter::new(&mut bytes);
     let mut header = frames.section(Section::Header);
     write_header(&mut header, module(), 3, &replicated()).unwrap();
     header.write_all(b"more").unwrap();

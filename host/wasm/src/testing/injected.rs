@@ -2,7 +2,7 @@
 //! `failures_bench` has this file as well.
 
 use super::{
-    Envelope, GuestModule, Index, MachineLimits, Moment, Outcome, StateMachine, WasmMachine,
+    CommandOutcome, Envelope, GuestModule, Index, MachineLimits, Moment, StateMachine, WasmMachine,
 };
 
 type Error = Box<dyn std::error::Error>;
@@ -118,7 +118,7 @@ pub(crate) fn inject(
 ) -> Result<Injected, Error> {
     let new = |module: &GuestModule| WasmMachine::new(module.clone(), injected_limits(), None);
     let mut images = new(module)?;
-    let mut replayed = new(&module.undone_by_replay())?;
+    let mut replayed = new(&module.without_memory_images())?;
     let mut spared = new(module)?;
     let mut dice = Dice(seed);
     let mut done = Injected::default();
@@ -153,7 +153,8 @@ pub(crate) fn inject(
                 return Err(format!("an image and a replay differ at {at:?}").into());
             }
         }
-        let kept: Vec<&Outcome> = outcomes.iter().filter(|it| failure(it).is_none()).collect();
+        let kept: Vec<&CommandOutcome> =
+            outcomes.iter().filter(|it| failure(it).is_none()).collect();
         let expected = spared.apply(at, &good)?;
         if kept != expected.iter().collect::<Vec<_>>() {
             return Err(format!("a failure changed what {at:?} gives: {kept:?}").into());
@@ -168,13 +169,13 @@ pub(crate) fn inject(
     Ok(done)
 }
 
-fn failures_of(outcomes: &[Outcome]) -> Vec<Option<&'static str>> {
+fn failures_of(outcomes: &[CommandOutcome]) -> Vec<Option<&'static str>> {
     outcomes.iter().map(failure).collect()
 }
 
-fn failure(outcome: &Outcome) -> Option<&'static str> {
+fn failure(outcome: &CommandOutcome) -> Option<&'static str> {
     match outcome {
-        Outcome::Failed(failure) => Some(failure.code()),
+        CommandOutcome::Failed(failure) => Some(failure.code()),
         _ => None,
     }
 }

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use task_queue_raft::state_machine::Moment;
 use task_queue_raft::types::Index;
 
-use super::words::{MAX_WORDS_BYTES, Route, Verdict};
-use crate::chunks::Chunks;
+use super::words::{CheckResult, MAX_WORDS_BYTES, MigrationRoute};
+use crate::chunks::SnapshotChunks;
 use crate::engine::GuestEngine;
 use crate::limits::MachineLimits;
 use crate::machine::MachineFailure;
@@ -22,7 +22,7 @@ pub(super) enum Base {
         /// Its version.
         written_by: u32,
         /// Its words.
-        chunks: Chunks,
+        chunks: SnapshotChunks,
     },
     /// The last checkpoint and the calls after it.
     Journal(Lineage),
@@ -31,10 +31,10 @@ pub(super) enum Base {
 }
 
 impl Base {
-    fn route(&self) -> Route {
+    fn route(&self) -> MigrationRoute {
         match self {
-            Self::Snapshot { .. } | Self::None(_) => Route::Snapshot,
-            Self::Journal(_) => Route::Journal,
+            Self::Snapshot { .. } | Self::None(_) => MigrationRoute::Snapshot,
+            Self::Journal(_) => MigrationRoute::Journal,
         }
     }
 }
@@ -59,13 +59,13 @@ pub(super) struct Prepared {
 }
 
 /// Told the verdict once there is one.
-pub(super) type Done = Arc<dyn Fn(Verdict) + Send + Sync>;
+pub(super) type OnPrepared = Arc<dyn Fn(CheckResult) + Send + Sync>;
 
 /// Runs work aside: on a thread of its own, or at once. What it comes to is the same either way.
-pub type Aside = Box<dyn Fn(Work) -> io::Result<()> + Send>;
+pub type PreparationSpawner = Box<dyn Fn(PreparationTask) -> io::Result<()> + Send>;
 
 /// What is to run aside.
-pub type Work = Box<dyn FnOnce() + Send>;
+pub type PreparationTask = Box<dyn FnOnce() + Send>;
 
 /// A preparation under way.
 pub(super) struct Preparation {
@@ -76,11 +76,11 @@ pub(super) struct Preparation {
 impl Preparation {
     /// Has it done. The one before, if it still runs, is waited for first: there is one compiler at a time.
     pub(super) fn start(
-        aside: &Aside,
+        aside: &PreparationSpawner,
         upgrade: Index,
         job: Job,
         before: Option<Self>,
-        done: Done,
+        done: OnPrepared,
     ) -> Self {
         let (sender, outcome) = mpsc::channel();
         let (route, tried_at) = (job.base.route(), job.at.index);
@@ -88,23 +88,23 @@ impl Preparation {
         let work = move || {
             drop(before.map(Self::wait));
             let prepared = prepare(job);
-            let verdict = match &prepared {
-                Ok(prepared) => Verdict::Ready {
+            let result = match &prepared {
+                Ok(prepared) => CheckResult::Ready {
                     tried_at,
                     route,
                     state: prepared.state,
                 },
-                Err(words) => Verdict::refused(words),
+                Err(message) => CheckResult::refused(message),
             };
             // The machine may be gone. What it would wait for is there before the word of it is.
             let _ = sender.send(prepared);
-            done(verdict);
+            done(result);
         };
         if let Err(error) = aside(Box::new(work)) {
-            let words = format!("there is nothing to prepare it on: {error}");
-            told(Verdict::refused(&words));
+            let message = format!("there is nothing to prepare it on: {error}");
+            told(CheckResult::refused(&message));
             // The other end is here.
-            let _ = failed.send(Err(words));
+            let _ = failed.send(Err(message));
         }
         Self { upgrade, outcome }
     }
@@ -154,12 +154,12 @@ fn prepare(job: Job) -> Result<Prepared, String> {
     })
 }
 
-impl Verdict {
+impl CheckResult {
     /// A refusal with these words, cut to what a report may have.
-    pub(super) fn refused(words: &str) -> Self {
-        let end = words.floor_char_boundary(MAX_WORDS_BYTES);
+    pub(super) fn refused(message: &str) -> Self {
+        let end = message.floor_char_boundary(MAX_WORDS_BYTES);
         Self::Refused {
-            words: words[..end].to_owned(),
+            message: message[..end].to_owned(),
         }
     }
 }

@@ -7,11 +7,11 @@ use std::io::{self, Read, Write};
 use task_queue_raft::state_machine::Moment;
 use task_queue_raft::types::Index;
 
-use super::words::{self, Begin, MAX_NAME_BYTES, Route, Verdict};
+use super::words::{self, CheckResult, MAX_NAME_BYTES, MigrationRoute, UpgradeBegin};
 use crate::module::{Description, Sha256};
 use crate::wire;
 
-/// Upgrades that have ended and are remembered, the oldest forgotten first.
+/// UpgradeSummary that have ended and are remembered, the oldest forgotten first.
 const MAX_PAST: usize = 256;
 
 /// Longest module and longest name of one, as a snapshot may hold them: far over what limits allow.
@@ -20,32 +20,32 @@ const MAX_GUEST_NAME_BYTES: u64 = 1 << 16;
 
 /// Why an upgrade came to nothing. The old module goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
+pub enum AbortCause {
     /// A voter can't run the new module, or it does not take the state.
-    Refused = 1,
+    NodeRefused = 1,
     /// Not every voter was ready in time, or the bytes did not all arrive.
     TimedOut = 2,
     /// Two nodes came to different states.
-    Differs = 3,
+    StatesDiffer = 3,
     /// The bytes have another digest than was announced.
-    Damaged = 4,
+    ModuleCorrupt = 4,
     /// The old module could not write its state at the switch, though it could before.
-    OldSilent = 5,
+    OldSnapshotFailed = 5,
     /// The new module did not take the state at the switch, though it took the copy before.
-    NewRefused = 6,
+    NewRestoreFailed = 6,
     /// Without the old module's help, more commands came than are kept.
-    TooLong = 7,
+    JournalTooLarge = 7,
 }
 
-impl Cause {
+impl AbortCause {
     const ALL: [Self; 7] = [
-        Self::Refused,
+        Self::NodeRefused,
         Self::TimedOut,
-        Self::Differs,
-        Self::Damaged,
-        Self::OldSilent,
-        Self::NewRefused,
-        Self::TooLong,
+        Self::StatesDiffer,
+        Self::ModuleCorrupt,
+        Self::OldSnapshotFailed,
+        Self::NewRestoreFailed,
+        Self::JournalTooLarge,
     ];
 
     pub(super) fn from_byte(byte: u8) -> Option<Self> {
@@ -56,27 +56,27 @@ impl Cause {
     #[must_use]
     pub fn code(self) -> &'static str {
         match self {
-            Self::Refused => "refused",
+            Self::NodeRefused => "refused",
             Self::TimedOut => "timed_out",
-            Self::Differs => "differs",
-            Self::Damaged => "damaged",
-            Self::OldSilent => "old_silent",
-            Self::NewRefused => "new_refused",
-            Self::TooLong => "too_long",
+            Self::StatesDiffer => "differs",
+            Self::ModuleCorrupt => "damaged",
+            Self::OldSnapshotFailed => "old_silent",
+            Self::NewRestoreFailed => "new_refused",
+            Self::JournalTooLarge => "too_long",
         }
     }
 }
 
-impl fmt::Display for Cause {
+impl fmt::Display for AbortCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Refused => "a node refuses the new module",
+            Self::NodeRefused => "a node refuses the new module",
             Self::TimedOut => "not every voter was ready in time",
-            Self::Differs => "nodes came to different states with the new module",
-            Self::Damaged => "the bytes that arrived are not those that were announced",
-            Self::OldSilent => "the old module could not write its state at the switch",
-            Self::NewRefused => "the new module did not take the state at the switch",
-            Self::TooLong => {
+            Self::StatesDiffer => "nodes came to different states with the new module",
+            Self::ModuleCorrupt => "the bytes that arrived are not those that were announced",
+            Self::OldSnapshotFailed => "the old module could not write its state at the switch",
+            Self::NewRestoreFailed => "the new module did not take the state at the switch",
+            Self::JournalTooLarge => {
                 "more commands came than are kept for a new module that does without the old one's help"
             }
         })
@@ -85,27 +85,27 @@ impl fmt::Display for Cause {
 
 /// How an upgrade ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum UpgradeEnd {
     /// The new module runs.
     Activated,
     /// It was a dry run, and every voter was ready.
-    TriedOut,
+    DryRunPassed,
     /// The old module goes on.
-    Abandoned {
+    Aborted {
         /// Why.
-        cause: Cause,
+        cause: AbortCause,
         /// More about it, for people; may be empty.
-        words: String,
+        message: String,
     },
 }
 
-impl End {
+impl UpgradeEnd {
     /// Abandoned, with nothing more to say.
     #[must_use]
-    pub fn because(cause: Cause) -> Self {
-        Self::Abandoned {
+    pub fn because(cause: AbortCause) -> Self {
+        Self::Aborted {
             cause,
-            words: String::new(),
+            message: String::new(),
         }
     }
 
@@ -114,19 +114,19 @@ impl End {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Activated => "activated",
-            Self::TriedOut => "tried_out",
-            Self::Abandoned { cause, .. } => cause.code(),
+            Self::DryRunPassed => "tried_out",
+            Self::Aborted { cause, .. } => cause.code(),
         }
     }
 }
 
-impl fmt::Display for End {
+impl fmt::Display for UpgradeEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Activated => f.write_str("the new module runs"),
-            Self::TriedOut => f.write_str("every voter was ready; it was a dry run"),
-            Self::Abandoned { cause, words } if words.is_empty() => cause.fmt(f),
-            Self::Abandoned { cause, words } => write!(f, "{cause}: {words}"),
+            Self::DryRunPassed => f.write_str("every voter was ready; it was a dry run"),
+            Self::Aborted { cause, message } if message.is_empty() => cause.fmt(f),
+            Self::Aborted { cause, message } => write!(f, "{cause}: {message}"),
         }
     }
 }
@@ -145,7 +145,7 @@ pub struct PastUpgrade {
     /// The name and version of a module that was activated.
     pub module: Option<(String, u32)>,
     /// How it ended.
-    pub end: End,
+    pub end: UpgradeEnd,
 }
 
 /// An upgrade that is under way, as far as it is replicated.
@@ -168,12 +168,12 @@ pub struct UpgradeStatus {
     /// The entry with which all bytes were there.
     pub staged_at: Option<Index>,
     /// What nodes have reported.
-    pub reports: BTreeMap<String, Verdict>,
+    pub reports: BTreeMap<String, CheckResult>,
 }
 
 /// The upgrade under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Pending {
+pub(crate) struct PendingUpgrade {
     pub(crate) upgrade: Index,
     pub(crate) sha256: Sha256,
     pub(crate) size: u64,
@@ -183,12 +183,12 @@ pub(crate) struct Pending {
     /// What has arrived of the module.
     pub(crate) module: Vec<u8>,
     /// The entry with which all of it was there, and the way to the new state that was found then.
-    pub(crate) staged: Option<(Index, Route)>,
-    pub(crate) reports: BTreeMap<String, Verdict>,
+    pub(crate) staged: Option<(Index, MigrationRoute)>,
+    pub(crate) reports: BTreeMap<String, CheckResult>,
 }
 
-impl Pending {
-    pub(crate) fn new(begin: Begin, at: Moment) -> Self {
+impl PendingUpgrade {
+    pub(crate) fn new(begin: UpgradeBegin, at: Moment) -> Self {
         Self {
             upgrade: at.index,
             sha256: begin.sha256,
@@ -204,17 +204,17 @@ impl Pending {
 
     pub(crate) fn has_ready(&self) -> bool {
         let mut verdicts = self.reports.values();
-        verdicts.any(|verdict| matches!(verdict, Verdict::Ready { .. }))
+        verdicts.any(|verdict| matches!(verdict, CheckResult::Ready { .. }))
     }
 
     /// Whether the new module goes without the old one's help.
     pub(crate) fn goes_by_journal(&self) -> bool {
-        matches!(self.staged, Some((_, Route::Journal)))
+        matches!(self.staged, Some((_, MigrationRoute::Journal)))
     }
 
     pub(crate) fn ended(
         self,
-        end: End,
+        end: UpgradeEnd,
         ended: Moment,
         module: Option<&Description>,
     ) -> PastUpgrade {
@@ -261,7 +261,7 @@ impl Pending {
         wire::put_u64(to, self.reports.len() as u64)?;
         for (node, verdict) in &self.reports {
             wire::put_bytes(to, node.as_bytes())?;
-            words::write_verdict(to, verdict)?;
+            words::write_result(to, verdict)?;
         }
         Ok(())
     }
@@ -283,7 +283,7 @@ impl Pending {
         }
         for _ in 0..wire::take_u64(from)? {
             let node = wire::take_text(from, MAX_NAME_BYTES as u64)?;
-            let verdict = words::read_verdict(from)?;
+            let verdict = words::read_result(from)?;
             pending.reports.insert(node, verdict);
         }
         Ok(pending)
@@ -310,7 +310,8 @@ impl History {
 
     /// Whether the log was run by this module at some time, as far as is remembered.
     pub(crate) fn knows(&self, module: Sha256) -> bool {
-        let activated = |past: &PastUpgrade| past.end == End::Activated && past.sha256 == module;
+        let activated =
+            |past: &PastUpgrade| past.end == UpgradeEnd::Activated && past.sha256 == module;
         self.first == Some(module) || self.past.iter().any(activated)
     }
 
@@ -330,7 +331,7 @@ impl History {
 pub(crate) fn write(
     to: &mut dyn Write,
     history: &History,
-    pending: Option<&Pending>,
+    pending: Option<&PendingUpgrade>,
 ) -> io::Result<()> {
     wire::put_u8(to, history.first.is_some().into())?;
     if let Some(first) = history.first {
@@ -345,7 +346,7 @@ pub(crate) fn write(
 }
 
 /// Reads what [`write`] wrote.
-pub(crate) fn read(from: &mut dyn Read) -> io::Result<(History, Option<Pending>)> {
+pub(crate) fn read(from: &mut dyn Read) -> io::Result<(History, Option<PendingUpgrade>)> {
     let mut history = History::default();
     if words::read_bool(from)? {
         history.first = Some(Sha256(wire::take(from)?));
@@ -354,7 +355,7 @@ pub(crate) fn read(from: &mut dyn Read) -> io::Result<(History, Option<Pending>)
         history.push(read_past(from)?);
     }
     let pending = if words::read_bool(from)? {
-        Some(Pending::read(from)?)
+        Some(PendingUpgrade::read(from)?)
     } else {
         None
     };

@@ -18,7 +18,7 @@ use std::io::{self, Read, Write};
 use bytes::{Buf, Bytes};
 use task_queue_raft::types::Index;
 
-use super::state::{Cause, End};
+use super::state::{AbortCause, UpgradeEnd};
 use crate::module::Sha256;
 use crate::wire;
 
@@ -35,7 +35,7 @@ const CLOSE: u8 = 4;
 
 /// The first word of an upgrade.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Begin {
+pub struct UpgradeBegin {
     /// Digest of the new module.
     pub sha256: Sha256,
     /// Its length.
@@ -50,7 +50,7 @@ pub struct Begin {
 
 /// How the new module comes to its state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Route {
+pub enum MigrationRoute {
     /// It reads what the old one wrote.
     Snapshot,
     /// The old one can't write its state: it runs the commands again, from the last checkpoint on.
@@ -59,28 +59,28 @@ pub enum Route {
 
 /// What a node says of the new module.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum CheckResult {
     /// It runs here, and took a copy of the state.
     Ready {
         /// The last entry in that copy.
         tried_at: Index,
         /// How it came to it.
-        route: Route,
+        route: MigrationRoute,
         /// Digest of it, as the new module wrote it.
         state: Sha256,
     },
     /// It does not.
     Refused {
         /// Why, for people.
-        words: String,
+        message: String,
     },
 }
 
 /// What is said in the log about an upgrade. See the module [`upgrade`](crate::upgrade).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum UpgradeWord {
+pub enum UpgradeRecord {
     /// An operator wants one.
-    Begin(Begin),
+    Begin(UpgradeBegin),
     /// Bytes of the new module.
     Chunk {
         /// Index of the entry that began it.
@@ -97,14 +97,14 @@ pub enum UpgradeWord {
         /// Whose.
         node: String,
         /// What it says.
-        verdict: Verdict,
+        result: CheckResult,
     },
     /// The leader's: every voter is ready.
     Activate {
         /// Index of the entry that began it.
         upgrade: Index,
         /// The one that all of them took.
-        route: Route,
+        route: MigrationRoute,
         /// The state that all of them came to.
         state: Sha256,
     },
@@ -113,11 +113,11 @@ pub enum UpgradeWord {
         /// Index of the entry that began it.
         upgrade: Index,
         /// How it ends.
-        end: End,
+        end: UpgradeEnd,
     },
 }
 
-impl UpgradeWord {
+impl UpgradeRecord {
     /// Kind and content.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -145,12 +145,12 @@ impl UpgradeWord {
             Self::Report {
                 upgrade,
                 node,
-                verdict,
+                result,
             } => {
                 wire::put_u8(to, REPORT)?;
                 wire::put_u64(to, upgrade.0)?;
                 wire::put_bytes(to, node.as_bytes())?;
-                write_verdict(to, verdict)
+                write_result(to, result)
             }
             Self::Activate {
                 upgrade,
@@ -187,7 +187,7 @@ impl UpgradeWord {
             REPORT => Self::Report {
                 upgrade: read_index(from)?,
                 node: wire::take_text(from, MAX_NAME_BYTES as u64)?,
-                verdict: read_verdict(from)?,
+                result: read_result(from)?,
             },
             ACTIVATE => Self::Activate {
                 upgrade: read_index(from)?,
@@ -207,7 +207,7 @@ impl UpgradeWord {
     }
 }
 
-pub(super) fn write_begin(to: &mut dyn Write, begin: &Begin) -> io::Result<()> {
+pub(super) fn write_begin(to: &mut dyn Write, begin: &UpgradeBegin) -> io::Result<()> {
     to.write_all(&begin.sha256.0)?;
     wire::put_u64(to, begin.bytes)?;
     wire::put_u64(to, begin.wait_ms)?;
@@ -215,8 +215,8 @@ pub(super) fn write_begin(to: &mut dyn Write, begin: &Begin) -> io::Result<()> {
     wire::put_bytes(to, begin.by.as_bytes())
 }
 
-fn read_begin(from: &mut dyn Read) -> io::Result<Begin> {
-    Ok(Begin {
+fn read_begin(from: &mut dyn Read) -> io::Result<UpgradeBegin> {
+    Ok(UpgradeBegin {
         sha256: Sha256(wire::take(from)?),
         bytes: wire::take_u64(from)?,
         wait_ms: wire::take_u64(from)?,
@@ -237,17 +237,17 @@ pub(super) fn read_bool(from: &mut dyn Read) -> io::Result<bool> {
     }
 }
 
-pub(super) fn read_route(from: &mut dyn Read) -> io::Result<Route> {
+pub(super) fn read_route(from: &mut dyn Read) -> io::Result<MigrationRoute> {
     Ok(if read_bool(from)? {
-        Route::Journal
+        MigrationRoute::Journal
     } else {
-        Route::Snapshot
+        MigrationRoute::Snapshot
     })
 }
 
-pub(super) fn write_verdict(to: &mut dyn Write, verdict: &Verdict) -> io::Result<()> {
-    match verdict {
-        Verdict::Ready {
+pub(super) fn write_result(to: &mut dyn Write, result: &CheckResult) -> io::Result<()> {
+    match result {
+        CheckResult::Ready {
             tried_at,
             route,
             state,
@@ -257,47 +257,47 @@ pub(super) fn write_verdict(to: &mut dyn Write, verdict: &Verdict) -> io::Result
             wire::put_u8(to, *route as u8)?;
             to.write_all(&state.0)
         }
-        Verdict::Refused { words } => {
+        CheckResult::Refused { message } => {
             wire::put_u8(to, 1)?;
-            wire::put_bytes(to, words.as_bytes())
+            wire::put_bytes(to, message.as_bytes())
         }
     }
 }
 
-pub(super) fn read_verdict(from: &mut dyn Read) -> io::Result<Verdict> {
+pub(super) fn read_result(from: &mut dyn Read) -> io::Result<CheckResult> {
     if read_bool(from)? {
-        let words = wire::take_text(from, MAX_WORDS_BYTES as u64)?;
-        return Ok(Verdict::Refused { words });
+        let message = wire::take_text(from, MAX_WORDS_BYTES as u64)?;
+        return Ok(CheckResult::Refused { message });
     }
-    Ok(Verdict::Ready {
+    Ok(CheckResult::Ready {
         tried_at: read_index(from)?,
         route: read_route(from)?,
         state: Sha256(wire::take(from)?),
     })
 }
 
-pub(super) fn write_end(to: &mut dyn Write, end: &End) -> io::Result<()> {
+pub(super) fn write_end(to: &mut dyn Write, end: &UpgradeEnd) -> io::Result<()> {
     match end {
-        End::Activated => wire::put_u8(to, 0),
-        End::TriedOut => wire::put_u8(to, 1),
-        End::Abandoned { cause, words } => {
+        UpgradeEnd::Activated => wire::put_u8(to, 0),
+        UpgradeEnd::DryRunPassed => wire::put_u8(to, 1),
+        UpgradeEnd::Aborted { cause, message } => {
             wire::put_u8(to, 2)?;
             wire::put_u8(to, *cause as u8)?;
-            wire::put_bytes(to, words.as_bytes())
+            wire::put_bytes(to, message.as_bytes())
         }
     }
 }
 
-pub(super) fn read_end(from: &mut dyn Read) -> io::Result<End> {
+pub(super) fn read_end(from: &mut dyn Read) -> io::Result<UpgradeEnd> {
     match wire::take_u8(from)? {
-        0 => Ok(End::Activated),
-        1 => Ok(End::TriedOut),
+        0 => Ok(UpgradeEnd::Activated),
+        1 => Ok(UpgradeEnd::DryRunPassed),
         2 => {
             let cause = wire::take_u8(from)?;
-            let cause = Cause::from_byte(cause)
+            let cause = AbortCause::from_byte(cause)
                 .ok_or_else(|| wire::invalid(format!("an end has the unknown cause {cause}")))?;
-            let words = wire::take_text(from, MAX_WORDS_BYTES as u64)?;
-            Ok(End::Abandoned { cause, words })
+            let message = wire::take_text(from, MAX_WORDS_BYTES as u64)?;
+            Ok(UpgradeEnd::Aborted { cause, message })
         }
         other => Err(wire::invalid(format!("an end of the unknown kind {other}"))),
     }

@@ -9,11 +9,11 @@ use wit_parser::abi::{AbiVariant, WasmType};
 use wit_parser::{Interface as Published, Resolve, WorldItem};
 
 use super::*;
-use crate::failure::CallError;
-use crate::host::Purpose;
-use crate::instance::{Applied, Instance, Verdict};
+use crate::failure::GuestCallError;
+use crate::host::CallPurpose;
+use crate::instance::{CallOutput, Instance, ReplyKind};
 use crate::limits::MachineLimits;
-use crate::recover::Work;
+use crate::recover::StateCall;
 use crate::testing::{at, curious, engine, limits, start};
 
 /// WASI 0.2 as it was published, and a component that imports each of its functions.
@@ -120,26 +120,26 @@ fn any_0_2_links_and_no_other() {
     assert!(with(b"0.3.12").is_err());
 }
 
-fn apply(instance: &mut Instance, index: u64, command: &str) -> Result<Applied, CallError> {
-    apply_for(instance, Purpose::Change, index, command)
+fn apply(instance: &mut Instance, index: u64, command: &str) -> Result<CallOutput, GuestCallError> {
+    apply_for(instance, CallPurpose::Change, index, command)
 }
 
 fn apply_for(
     instance: &mut Instance,
-    purpose: Purpose,
+    purpose: CallPurpose,
     index: u64,
     command: &str,
-) -> Result<Applied, CallError> {
+) -> Result<CallOutput, GuestCallError> {
     let command = Bytes::copy_from_slice(command.as_bytes());
-    let Work::Apply(batch) = Work::of(&[&command]) else {
+    let StateCall::Apply(batch) = StateCall::of(&[&command]) else {
         unreachable!("a command makes a batch");
     };
     instance.apply(purpose, at(index), 0, &batch)
 }
 
-fn reply(applied: Applied) -> String {
+fn reply(applied: CallOutput) -> String {
     match &applied.verdicts[..] {
-        [Verdict::Accepted(reply)] => String::from_utf8(reply.to_vec()).unwrap(),
+        [ReplyKind::Accepted(reply)] => String::from_utf8(reply.to_vec()).unwrap(),
         other => panic!("{other:?}"),
     }
 }
@@ -148,9 +148,9 @@ fn looked(instance: &mut Instance, index: u64) -> String {
     reply(apply(instance, index, r#"{"look":{}}"#).unwrap())
 }
 
-fn trap_of(result: Result<Applied, CallError>) -> GuestFailure {
+fn trap_of(result: Result<CallOutput, GuestCallError>) -> GuestFailure {
     match result {
-        Err(CallError::Guest(failure)) => failure,
+        Err(GuestCallError::Guest(failure)) => failure,
         other => panic!("{other:?} is no failure of the guest"),
     }
 }

@@ -40,7 +40,7 @@ fn add(by: i64) -> String {
     format!(r#"{{"add":{{"by":{by}}}}}"#)
 }
 
-fn difference(result: Result<&[Outcome], Difference>) -> String {
+fn difference(result: Result<&[CommandOutcome], Difference>) -> String {
     match result {
         Err(difference @ Difference::Differ { .. }) => difference.to_string(),
         other => panic!("{other:?}"),

@@ -5,7 +5,9 @@ use std::io::{Read, Write};
 use std::sync::OnceLock;
 
 use bytes::Bytes;
-use oarlock_wasm::{Envelope, GuestEngine, GuestModule, MachineLimits, Outcome, WasmMachine};
+use oarlock_wasm::{
+    CommandOutcome, Envelope, GuestEngine, GuestModule, MachineLimits, WasmMachine,
+};
 use serde_json::{Value, json};
 use task_queue_raft::state_machine::{MachineError, Moment, StateMachine};
 
@@ -175,9 +177,9 @@ fn without_key(command: &Bytes) -> Bytes {
 }
 
 /// The client's view of a command's outcome.
-fn tell(command: &Bytes, outcome: &Outcome) -> Told {
+fn tell(command: &Bytes, outcome: &CommandOutcome) -> Told {
     let told = match outcome {
-        Outcome::Accepted(reply) => understood(command, reply),
+        CommandOutcome::Accepted(reply) => understood(command, reply),
         _ => None,
     };
     told.unwrap_or_else(|| Told::Nonsense(format!("{outcome:?}")))

@@ -24,10 +24,10 @@ fn a_guest_is_told_with_name_version_size_digest_and_interfaces() {
     assert_eq!(facts["size_bytes"], QUEUE.len());
     assert_eq!(facts["sha256"].as_str().unwrap().len(), 64);
     assert_eq!(facts["optional"], serde_json::json!(["queries", "timers"]));
-    assert_eq!(facts["undo"], module.undo().name());
+    assert_eq!(facts["undo"], module.rollback_method().name());
     let text = told(Path::new("queue.wasm"), &module, QUEUE.len());
     for word in [
-        &format!("undo by   {}", module.undo()),
+        &format!("undo by   {}", module.rollback_method()),
         "task-queue",
         facts["sha256"].as_str().unwrap(),
         "oarlock:state-machine/machine",

@@ -1,11 +1,11 @@
-use oarlock_wasm::Event;
+use oarlock_wasm::GuestEvent;
 
 use super::*;
 
 fn framed(topic: &str, payload: &[u8]) -> String {
     frame(&Placed {
         id: "12.3".parse().expect("an id"),
-        event: Event {
+        event: GuestEvent {
             topic: topic.to_owned(),
             payload: Bytes::copy_from_slice(payload),
         },

@@ -136,12 +136,12 @@ async fn nodes_are_compared_after_work() {
     let worked: u64 = answer.header("oarlock-index").parse().expect("a number");
     let app = running.node.app();
     let compared = |audit: &oarlock_wasm::Audit| {
-        let later = audit.asked.is_some_and(|asked| asked.0 > worked);
-        later && audit.heard.get("node1") == audit.own.as_ref()
+        let later = audit.requested_at.is_some_and(|asked| asked.0 > worked);
+        later && audit.reports.get("node1") == audit.own.as_ref()
     };
     let asked = app.upgrades.find(|_| {
         let audit = app.machine.audit();
-        compared(&audit).then_some(audit.asked)
+        compared(&audit).then_some(audit.requested_at)
     });
     let asked = asked.await.expect("it runs").map(|asked| asked.0);
     let mut changes = app.auditor.watch();

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use oarlock_wasm::{Begin, Envelope, Outcome, Sha256, UpgradeAnswer, UpgradeWord};
+use oarlock_wasm::{CommandOutcome, Envelope, Sha256, UpgradeBegin, UpgradeOutcome, UpgradeRecord};
 use serde_json::{Value, json};
 use task_queue_raft::types::Index;
 
@@ -153,15 +153,15 @@ async fn what_can_not_take_over_is_refused_with_its_reason_and_the_guest_goes_on
 async fn a_second_one_waits_for_its_turn_and_one_that_stops_coming_is_given_up() {
     let running = Running::start(Guest::Counter).await;
     let app = running.node.app();
-    let begin = Begin {
+    let begin = UpgradeBegin {
         sha256: Sha256::of(b"never sent"),
         bytes: 1_000,
         wait_ms: 600_000,
         dry_run: false,
         by: "bob".to_owned(),
     };
-    let upgrade = say(&running.node, &UpgradeWord::Begin(begin)).await;
-    assert_eq!(upgrade.1, UpgradeAnswer::Begun);
+    let upgrade = say(&running.node, &UpgradeRecord::Begin(begin)).await;
+    assert_eq!(upgrade.1, UpgradeOutcome::Begun);
     let second = counter_with("second");
     let answer = post(&running.client, "", &second).await;
     answer.assert_error(409, "upgrade_under_way");
@@ -174,21 +174,21 @@ async fn a_second_one_waits_for_its_turn_and_one_that_stops_coming_is_given_up()
         metrics.contains("oarlock_upgrade_in_progress 1"),
         "{metrics}"
     );
-    let close = UpgradeWord::Close {
+    let close = UpgradeRecord::Close {
         upgrade: upgrade.0,
-        end: oarlock_wasm::End::because(oarlock_wasm::Cause::TimedOut),
+        end: oarlock_wasm::UpgradeEnd::because(oarlock_wasm::AbortCause::TimedOut),
     };
-    assert_eq!(say(&running.node, &close).await.1, UpgradeAnswer::Closed);
+    assert_eq!(say(&running.node, &close).await.1, UpgradeOutcome::Closed);
 
     // Its time is over before its bytes have come: the leader says so by itself.
-    let short = Begin {
+    let short = UpgradeBegin {
         sha256: Sha256::of(b"never sent"),
         bytes: 1_000,
         wait_ms: 1,
         dry_run: false,
         by: "bob".to_owned(),
     };
-    let upgrade = say(&running.node, &UpgradeWord::Begin(short)).await.0;
+    let upgrade = say(&running.node, &UpgradeRecord::Begin(short)).await.0;
     let past = app.upgrades.end_of(upgrade).await.expect("it runs");
     assert!(past.end.to_string().contains("0 of 1000 bytes"), "{past:?}");
     assert_eq!(post(&running.client, "", &second).await.status, 200);
@@ -216,7 +216,7 @@ async fn a_question_about_upgrades_waits_for_news() {
 }
 
 /// Says one word in the log.
-async fn say(node: &Node, word: &UpgradeWord) -> (Index, UpgradeAnswer) {
+async fn say(node: &Node, word: &UpgradeRecord) -> (Index, UpgradeOutcome) {
     loop {
         let said = node
             .app()
@@ -224,7 +224,7 @@ async fn say(node: &Node, word: &UpgradeWord) -> (Index, UpgradeAnswer) {
             .submit(Envelope::upgrade(word), Duration::from_secs(30));
         match said.await {
             Ok(applied) => match applied.reply {
-                Outcome::Upgrade(answer) => return (applied.index, answer),
+                CommandOutcome::Upgrade(answer) => return (applied.index, answer),
                 other => panic!("{other:?}"),
             },
             Err(error) => assert!(error.to_string().contains("leader"), "{error}"),
@@ -387,7 +387,7 @@ async fn a_voter_that_is_away_is_waited_for_and_named_when_it_does_not_come() {
 
 /// Words of an upgrade, one after the other, up to one at which the leader goes away.
 async fn up_to(step: usize, node: &Node, module: &Bytes) {
-    let begin = Begin {
+    let begin = UpgradeBegin {
         sha256: Sha256::of(module),
         bytes: module.len() as u64,
         wait_ms: 600_000,
@@ -397,8 +397,8 @@ async fn up_to(step: usize, node: &Node, module: &Bytes) {
     if step == 0 {
         return;
     }
-    let (upgrade, answer) = say(node, &UpgradeWord::Begin(begin)).await;
-    assert_eq!(answer, UpgradeAnswer::Begun);
+    let (upgrade, answer) = say(node, &UpgradeRecord::Begin(begin)).await;
+    assert_eq!(answer, UpgradeOutcome::Begun);
     let chunks = module.chunks(CHUNK).enumerate();
     let chunks = chunks.take(match step {
         1 => 0,
@@ -408,7 +408,7 @@ async fn up_to(step: usize, node: &Node, module: &Bytes) {
     for (number, chunk) in chunks {
         say(
             node,
-            &UpgradeWord::Chunk {
+            &UpgradeRecord::Chunk {
                 upgrade,
                 offset: (number * CHUNK) as u64,
                 bytes: Bytes::copy_from_slice(chunk),

@@ -10,14 +10,14 @@ use wasmparser::{
     Operator, RefType, SubType,
 };
 
-use super::Core;
+use super::CoreModule;
 
 /// Runs through one function; loops within loops need as many as they are deep, and a few more.
 const MOST_RUNS: usize = 64;
 
 /// What is known of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Value {
+enum AbstractValue {
     /// The global at the beginning, plus this, as wrapping 64 bits; for an `i32` the low half counts.
     Entry(i64),
     Number(i64),
@@ -26,21 +26,23 @@ enum Value {
 
 /// What is known at one point of a function.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct State {
-    global: Value,
+struct FlowState {
+    global: AbstractValue,
     /// Locals that have something to do with the global, in order. All others may be anything.
     locals: Vec<(u32, i64)>,
 }
 
-impl State {
-    fn local(&self, local: u32) -> Value {
+impl FlowState {
+    fn local(&self, local: u32) -> AbstractValue {
         let found = self.locals.iter().find(|(known, _)| *known == local);
-        found.map_or(Value::Anything, |(_, plus)| Value::Entry(*plus))
+        found.map_or(AbstractValue::Anything, |(_, plus)| {
+            AbstractValue::Entry(*plus)
+        })
     }
 
-    fn set_local(&mut self, local: u32, value: Value) {
+    fn set_local(&mut self, local: u32, value: AbstractValue) {
         self.locals.retain(|(known, _)| *known != local);
-        if let Value::Entry(plus) = value {
+        if let AbstractValue::Entry(plus) = value {
             self.locals.push((local, plus));
             self.locals.sort_unstable();
         }
@@ -49,37 +51,37 @@ impl State {
     /// What holds on either way.
     fn meet(&mut self, other: &Self) {
         if self.global != other.global {
-            self.global = Value::Anything;
+            self.global = AbstractValue::Anything;
         }
         self.locals.retain(|known| other.locals.contains(known));
     }
 }
 
 /// A block that is open.
-struct Frame {
+struct ControlFrame {
     kind: FrameKind,
     ty: BlockType,
     /// Height of the stack below its operands.
     height: usize,
     /// What holds at the beginning, for a loop's or an `else`'s sake; `None` where the beginning is not reached.
-    beginning: Option<State>,
+    beginning: Option<FlowState>,
     /// What holds at the end, by the ways that jump there.
-    end: Option<State>,
+    end: Option<FlowState>,
     /// Number of the loop.
     number: usize,
 }
 
-struct Run<'c, 'a> {
-    core: &'c Core<'a>,
+struct FlowRun<'c, 'a> {
+    core: &'c CoreModule<'a>,
     global: u32,
     /// Type of the function.
     ty: u32,
-    frames: Vec<Frame>,
-    stack: Vec<Value>,
+    frames: Vec<ControlFrame>,
+    stack: Vec<AbstractValue>,
     /// `None` where it is not reached.
-    state: Option<State>,
+    state: Option<FlowState>,
     /// What holds at the beginning of each loop, as far as it is known.
-    loops: Vec<Option<State>>,
+    loops: Vec<Option<FlowState>>,
     loops_seen: usize,
     changed: bool,
     /// The global may be another one at an end.
@@ -88,14 +90,14 @@ struct Run<'c, 'a> {
 
 /// Whether a function of this type leaves the global as it found it, as far as can be told.
 pub(super) fn check(
-    core: &Core<'_>,
+    core: &CoreModule<'_>,
     ty: u32,
     body: &FunctionBody<'_>,
     global: u32,
 ) -> Result<bool, BinaryReaderError> {
     let mut loops = Vec::new();
     for _ in 0..MOST_RUNS {
-        let mut run = Run {
+        let mut run = FlowRun {
             core,
             global,
             ty,
@@ -121,14 +123,14 @@ pub(super) fn check(
     Ok(false)
 }
 
-impl Run<'_, '_> {
+impl FlowRun<'_, '_> {
     fn begin(&mut self) {
-        let state = State {
-            global: Value::Entry(0),
+        let state = FlowState {
+            global: AbstractValue::Entry(0),
             locals: Vec::new(),
         };
         self.state = Some(state.clone());
-        self.frames.push(Frame {
+        self.frames.push(ControlFrame {
             kind: FrameKind::Block,
             ty: BlockType::FuncType(self.ty),
             height: 0,
@@ -189,7 +191,7 @@ impl Run<'_, '_> {
         let result = match operator {
             Operator::LocalGet { local_index } => {
                 let state = self.state.as_ref();
-                state.map_or(Value::Anything, |state| state.local(*local_index))
+                state.map_or(AbstractValue::Anything, |state| state.local(*local_index))
             }
             Operator::LocalSet { local_index } => {
                 let value = self.pop();
@@ -207,7 +209,7 @@ impl Run<'_, '_> {
             }
             Operator::GlobalGet { global_index } if *global_index == self.global => {
                 let state = self.state.as_ref();
-                state.map_or(Value::Anything, |state| state.global)
+                state.map_or(AbstractValue::Anything, |state| state.global)
             }
             Operator::GlobalSet { global_index } if *global_index == self.global => {
                 let value = self.pop();
@@ -216,20 +218,20 @@ impl Run<'_, '_> {
                 }
                 return Some(());
             }
-            Operator::I32Const { value } => Value::Number(i64::from(*value)),
-            Operator::I64Const { value } => Value::Number(*value),
+            Operator::I32Const { value } => AbstractValue::Number(i64::from(*value)),
+            Operator::I64Const { value } => AbstractValue::Number(*value),
             Operator::I32Add | Operator::I64Add => match (self.pop(), self.pop()) {
-                (Value::Entry(plus), Value::Number(number))
-                | (Value::Number(number), Value::Entry(plus)) => {
-                    Value::Entry(plus.wrapping_add(number))
+                (AbstractValue::Entry(plus), AbstractValue::Number(number))
+                | (AbstractValue::Number(number), AbstractValue::Entry(plus)) => {
+                    AbstractValue::Entry(plus.wrapping_add(number))
                 }
-                _ => Value::Anything,
+                _ => AbstractValue::Anything,
             },
             Operator::I32Sub | Operator::I64Sub => match (self.pop(), self.pop()) {
-                (Value::Number(number), Value::Entry(plus)) => {
-                    Value::Entry(plus.wrapping_sub(number))
+                (AbstractValue::Number(number), AbstractValue::Entry(plus)) => {
+                    AbstractValue::Entry(plus.wrapping_sub(number))
                 }
-                _ => Value::Anything,
+                _ => AbstractValue::Anything,
             },
             operator => {
                 let (taken, given) = operator.operator_arity(self)?;
@@ -237,7 +239,7 @@ impl Run<'_, '_> {
                     self.pop();
                 }
                 for _ in 0..given {
-                    self.stack.push(Value::Anything);
+                    self.stack.push(AbstractValue::Anything);
                 }
                 return Some(());
             }
@@ -246,13 +248,13 @@ impl Run<'_, '_> {
         Some(())
     }
 
-    fn pop(&mut self) -> Value {
+    fn pop(&mut self) -> AbstractValue {
         let floor = self.frames.last().map_or(0, |frame| frame.height);
         if self.stack.len() > floor {
-            self.stack.pop().unwrap_or(Value::Anything)
+            self.stack.pop().unwrap_or(AbstractValue::Anything)
         } else {
             // Only where it is not reached: the module was validated.
-            Value::Anything
+            AbstractValue::Anything
         }
     }
 
@@ -266,7 +268,7 @@ impl Run<'_, '_> {
 
     fn push_any(&mut self, count: usize) {
         self.stack
-            .extend(std::iter::repeat_n(Value::Anything, count));
+            .extend(std::iter::repeat_n(AbstractValue::Anything, count));
     }
 
     fn open(&mut self, kind: FrameKind, ty: BlockType) -> Option<()> {
@@ -286,7 +288,7 @@ impl Run<'_, '_> {
                 self.state.clone_from(&self.loops[number]);
             }
         }
-        self.frames.push(Frame {
+        self.frames.push(ControlFrame {
             kind,
             ty,
             height: self.stack.len(),
@@ -372,9 +374,9 @@ impl Run<'_, '_> {
         Some(())
     }
 
-    fn is_entry(&self, value: Value) -> bool {
+    fn is_entry(&self, value: AbstractValue) -> bool {
         // An `i32` that differs by a multiple of 2^32 is none that a compiler writes.
-        value == Value::Entry(0)
+        value == AbstractValue::Entry(0)
     }
 
     fn stop(&mut self) -> Option<()> {
@@ -385,7 +387,7 @@ impl Run<'_, '_> {
     }
 }
 
-impl ModuleArity for Run<'_, '_> {
+impl ModuleArity for FlowRun<'_, '_> {
     fn sub_type_at(&self, ty: u32) -> Option<&SubType> {
         self.core.types.get(ty as usize)
     }

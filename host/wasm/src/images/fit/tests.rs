@@ -29,14 +29,18 @@ fn keeps(body: &str) -> bool {
 #[test]
 fn the_example_guests_fit() {
     for module in [counter(), kv(), queue(), faulty()] {
-        assert_eq!(*module.undo(), crate::Undo::Images, "{module:?}");
+        assert_eq!(
+            *module.rollback_method(),
+            crate::RollbackMethod::Images,
+            "{module:?}"
+        );
     }
 }
 
 #[test]
 fn a_guest_that_keeps_its_mood_in_a_global_does_not() {
     assert!(SCRIPTED.contains("(global $wrong (mut i32)"));
-    let undo = scripted().undo().to_string();
+    let undo = scripted().rollback_method().to_string();
     assert!(undo.contains("mutable global"), "{undo}");
 }
 

@@ -64,7 +64,7 @@ fn a_second_freeze_copies_only_what_changed() {
 
 #[test]
 fn a_memory_that_grew_is_frozen_whole_and_a_new_one_over_it_is_as_long() {
-    let mut memory = Memory(Arc::new(memory(1)));
+    let mut memory = HostMemory(Arc::new(memory(1)));
     put(&memory.0, 5, 1);
     let image = Image::of(&memory.0).unwrap();
     memory.0.freeze(&image, at(1)).unwrap();
@@ -76,7 +76,7 @@ fn a_memory_that_grew_is_frozen_whole_and_a_new_one_over_it_is_as_long() {
     let other = over(&image);
     assert_eq!(other.bytes(), 3 * PAGE);
     assert_eq!((get(&other, 5), get(&other, 3 * PAGE - 1)), (1, 7));
-    let mut other = Memory(other);
+    let mut other = HostMemory(other);
     other.grow_to(4 * PAGE).unwrap();
     assert_eq!(get(&other.0, 4 * PAGE - 1), 0);
     assert!(
@@ -117,7 +117,7 @@ fn a_clone_in_use_keeps_its_state_over_a_freeze_and_takes_the_new_one_after_it()
 
 #[test]
 fn a_clone_of_another_length_has_to_be_made_anew() {
-    let mut memory = Memory(Arc::new(memory(1)));
+    let mut memory = HostMemory(Arc::new(memory(1)));
     let image = Image::of(&memory.0).unwrap();
     memory.0.freeze(&image, at(1)).unwrap();
     let clone = over(&image);

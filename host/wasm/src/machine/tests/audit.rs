@@ -1,15 +1,15 @@
 //! Nodes say which hash they have, and nothing that is replicated depends on it.
 
 use super::*;
-use crate::audit::AuditWord;
+use crate::audit::AuditRecord;
 
 fn ask() -> Bytes {
-    Envelope::audit(&AuditWord::Ask)
+    Envelope::audit(&AuditRecord::Request)
 }
 
-fn say(asked: Index, hash: Sha256, node: &str) -> Bytes {
-    Envelope::audit(&AuditWord::Say {
-        asked,
+fn say(requested_at: Index, hash: Sha256, node: &str) -> Bytes {
+    Envelope::audit(&AuditRecord::Report {
+        requested_at,
         hash,
         node: node.to_owned(),
     })
@@ -23,7 +23,7 @@ fn a_node_knows_the_hash_that_it_had_after_the_question() {
     let (asked, hash) = (node.counts().applied.index, node.machine.state_hash());
     node.send(add(1));
     let audit = node.machine.status().audit();
-    assert_eq!((audit.asked, audit.own), (Some(asked), Some(hash)));
+    assert_eq!((audit.requested_at, audit.own), (Some(asked), Some(hash)));
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn whatever_is_said_the_nodes_stay_equal() {
     }
     assert_same(&mut one, &mut other);
     assert_same(&mut one, &mut late);
-    assert_eq!(one.machine.status().audit().heard.len(), 1);
+    assert_eq!(one.machine.status().audit().reports.len(), 1);
 }
 
 #[test]

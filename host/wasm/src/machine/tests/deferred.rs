@@ -26,7 +26,7 @@ fn a_deferred_command_waits_until_it_is_completed() {
     let mut node = Node::new(scripted());
     assert_eq!(
         node.batch(&[defer(7), defer(8)]),
-        [7, 8].map(Outcome::Deferred)
+        [7, 8].map(CommandOutcome::Deferred)
     );
     assert_eq!(node.counts().deferred, 2);
     node.batch(&[op_long(b'c', 7, b"yes"), op_long(b'x', 8, b"no")]);
@@ -66,14 +66,20 @@ fn deferred_commands_have_a_limit() {
     let outcomes = node.batch(&[defer(1), defer(2), defer(3)]);
     assert_eq!(codes(&outcomes), ["deferred", "deferred", "trap"]);
     node.send(op_long(b'c', 1, b""));
-    assert_eq!(node.send(defer(3)), Outcome::Deferred(3));
+    assert_eq!(node.send(defer(3)), CommandOutcome::Deferred(3));
 }
 
 #[test]
 fn a_key_gets_the_token_first_and_then_the_answer() {
     let mut node = Node::new(scripted());
-    assert_eq!(node.send_with_key("k", defer(7)), Outcome::Deferred(7));
-    assert_eq!(node.send_with_key("k", defer(7)), Outcome::Deferred(7));
+    assert_eq!(
+        node.send_with_key("k", defer(7)),
+        CommandOutcome::Deferred(7)
+    );
+    assert_eq!(
+        node.send_with_key("k", defer(7)),
+        CommandOutcome::Deferred(7)
+    );
     assert_eq!(node.counts().deferred, 1);
     let mut node = node.restored();
     assert_eq!(node.counts().deferred, 1);

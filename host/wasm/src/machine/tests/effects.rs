@@ -10,8 +10,8 @@ fn wake_at(time_ms: u64) -> String {
     format!("{{\"wake_at\":{{\"time_ms\":{time_ms}}}}}")
 }
 
-fn event(topic: &str, payload: &str) -> Event {
-    Event {
+fn event(topic: &str, payload: &str) -> GuestEvent {
+    GuestEvent {
         topic: topic.to_owned(),
         payload: Bytes::copy_from_slice(payload.as_bytes()),
     }

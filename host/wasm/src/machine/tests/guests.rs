@@ -41,8 +41,8 @@ fn the_queue_queues_and_wakes_itself() {
     assert_eq!(enqueued[0], accepted(r#"{"id":1,"duplicate":false}"#));
     assert_eq!(enqueued[1], accepted(r#"{"id":2,"duplicate":false}"#));
     let reserve = r#"{"reserve":{"queues":["email"],"worker":"w1","lease_ms":30000,"max":10}}"#;
-    let text = |outcome: &Outcome| match outcome {
-        Outcome::Accepted(reply) => String::from_utf8(reply.to_vec()).unwrap(),
+    let text = |outcome: &CommandOutcome| match outcome {
+        CommandOutcome::Accepted(reply) => String::from_utf8(reply.to_vec()).unwrap(),
         other => panic!("{other:?}"),
     };
     let first = text(&node.send(reserve));

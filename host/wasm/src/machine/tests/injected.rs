@@ -2,7 +2,7 @@
 //! `failures_bench` does the same a hundred thousand times.
 
 use super::*;
-use crate::images::Undo;
+use crate::images::RollbackMethod;
 use crate::testing::injected::{Faulty, Scripted, inject};
 use crate::testing::scripted_in_memory;
 
@@ -10,7 +10,7 @@ use crate::testing::scripted_in_memory;
 fn thousands_of_failures_leave_nothing_behind() {
     for seed in 0..2 {
         let module = scripted_in_memory();
-        assert_eq!(*module.undo(), Undo::Images);
+        assert_eq!(*module.rollback_method(), RollbackMethod::Images);
         let done = inject(&module, &Scripted, seed, 700, 2_000).unwrap();
         assert!(done.rollbacks >= 700, "{done:?}");
         inject(&faulty(), &Faulty, seed, 150, 2_000).unwrap();
@@ -19,6 +19,6 @@ fn thousands_of_failures_leave_nothing_behind() {
 
 #[test]
 fn a_guest_without_an_image_is_as_good() {
-    assert_ne!(*scripted().undo(), Undo::Images);
+    assert_ne!(*scripted().rollback_method(), RollbackMethod::Images);
     inject(&scripted(), &Scripted, 7, 200, 2_000).unwrap();
 }

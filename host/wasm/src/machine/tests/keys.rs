@@ -16,7 +16,7 @@ fn the_same_key_and_body_get_the_first_answer_again() {
 fn another_body_under_the_same_key_is_refused() {
     let mut node = Node::new(faulty());
     assert_eq!(node.send_with_key("k", add(5)), value(5));
-    assert_eq!(node.send_with_key("k", add(6)), Outcome::KeyReused);
+    assert_eq!(node.send_with_key("k", add(6)), CommandOutcome::KeyReused);
     assert_eq!(node.send_with_key("k", add(5)), value(5));
     assert_eq!(node.value(), "5");
     assert_eq!(node.counts().failures, 0);
@@ -28,7 +28,7 @@ fn a_refusal_spends_the_key_too() {
     let refused = node.send_with_key("k", r#"{"refuse":{}}"#);
     assert_eq!(code(&refused), "rejected");
     assert_eq!(node.send_with_key("k", r#"{"refuse":{}}"#), refused);
-    assert_eq!(node.send_with_key("k", add(1)), Outcome::KeyReused);
+    assert_eq!(node.send_with_key("k", add(1)), CommandOutcome::KeyReused);
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn a_failure_of_the_guest_spends_no_key() {
     for command in [r#"{"trap":{}}"#, r#"{"half":{}}"#, r#"{"spin":{}}"#] {
         for _ in 0..2 {
             let outcome = node.send_with_key("k", command);
-            assert!(matches!(outcome, Outcome::Failed(_)), "{outcome:?}");
+            assert!(matches!(outcome, CommandOutcome::Failed(_)), "{outcome:?}");
         }
     }
     assert_eq!(node.counts().keys, 0);
@@ -60,7 +60,7 @@ fn a_key_that_comes_twice_in_one_entry_is_carried_out_once() {
             value(1),
             value(11),
             value(1),
-            Outcome::KeyReused,
+            CommandOutcome::KeyReused,
             value(111)
         ]
     );
@@ -92,7 +92,7 @@ fn keys_survive_failures_and_snapshots() {
     assert_eq!(node.send_with_key("k", add(5)), value(5));
     let mut other = node.restored();
     assert_eq!(other.send_with_key("k", add(5)), value(5));
-    assert_eq!(other.send_with_key("k", add(6)), Outcome::KeyReused);
+    assert_eq!(other.send_with_key("k", add(6)), CommandOutcome::KeyReused);
     assert_eq!(other.value(), "5");
 }
 

@@ -20,7 +20,7 @@ fn a_question_is_answered_from_the_state() {
 fn a_question_that_the_guest_refuses_has_its_words() {
     let mut node = Node::new(counter());
     match node.ask(r#"{"got":{}}"#) {
-        Err(QueryError::Refused(words)) => {
+        Err(GuestQueryError::Refused(words)) => {
             assert!(String::from_utf8_lossy(&words).contains("got"));
         }
         other => panic!("{other:?}"),
@@ -37,7 +37,7 @@ fn a_question_at_which_the_guest_fails_costs_nothing_but_time() {
         (r#"{"spin":{}}"#, "out_of_fuel"),
     ] {
         match node.ask(query) {
-            Err(QueryError::Failed(failure)) => assert_eq!(failure.code(), code),
+            Err(GuestQueryError::Failed(failure)) => assert_eq!(failure.code(), code),
             other => panic!("{other:?}"),
         }
         assert_eq!(node.value(), "3");
@@ -49,7 +49,7 @@ fn a_question_at_which_the_guest_fails_costs_nothing_but_time() {
     node.send(b"a");
     assert_eq!(
         node.ask(b"s"),
-        Err(QueryError::Failed(GuestFailure::StackOverflow))
+        Err(GuestQueryError::Failed(GuestFailure::StackOverflow))
     );
     assert_eq!(node.send(b"a"), accepted([2, 0, 0, 0, 0, 0, 0, 0]));
 }
@@ -75,7 +75,7 @@ fn a_question_and_its_answer_have_limits() {
     for query in [vec![b'?'; 101], op(b'z', 101)] {
         assert!(matches!(
             node.ask(query),
-            Err(QueryError::Failed(GuestFailure::TooLarge {
+            Err(GuestQueryError::Failed(GuestFailure::TooLarge {
                 limit: 100,
                 ..
             }))

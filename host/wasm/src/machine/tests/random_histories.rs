@@ -116,7 +116,7 @@ fn play(seed: u64, entries: u64) {
     let mut plain = Node::with_limits(faulty(), limits);
     let mut restored = Node::with_limits(faulty(), limits);
     let mut asked = Node::with_limits(faulty(), limits);
-    let mut replayed = Node::with_limits(faulty().undone_by_replay(), limits);
+    let mut replayed = Node::with_limits(faulty().without_memory_images(), limits);
     for _ in 0..entries {
         let now_ms = plain.next().time_ms;
         let (envelopes, expected) = random_entry(&mut dice, &mut model, now_ms);

@@ -81,7 +81,7 @@ fn another_modules_snapshot_is_refused_by_name() {
     let failure = failure.downcast_ref::<MachineFailure>().unwrap();
     assert!(matches!(
         failure,
-        MachineFailure::Snapshot(SnapshotError::OtherModule { found, expected })
+        MachineFailure::Snapshot(MachineSnapshotError::OtherModule { found, expected })
             if *found == counter().sha256() && *expected == faulty().sha256()
     ));
 }
@@ -94,7 +94,7 @@ fn a_snapshot_that_the_guest_refuses_changes_nothing() {
     let mut chunks = crate::chunks::ChunkWriter::new(u64::MAX);
     chunks.write(&[1; 20]).unwrap();
     let module = scripted();
-    let replicated = Replicated::first(module.sha256());
+    let replicated = ReplicatedState::first(module.sha256());
     let module = ModuleBytes::from(&module);
     snapshot::write(&mut bytes, &module, 3, &replicated, &chunks.finish()).unwrap();
     let error = restore(&mut node, &bytes).unwrap_err();

@@ -3,7 +3,7 @@
 use super::*;
 
 /// What stopped the machine.
-fn stop(result: Result<Vec<Outcome>, MachineError>) -> MachineFailure {
+fn stop(result: Result<Vec<CommandOutcome>, MachineError>) -> MachineFailure {
     match result {
         Err(MachineError::Failed(failure)) => *failure.downcast().unwrap(),
         other => panic!("{other:?} is no stop"),

@@ -31,11 +31,11 @@ fn each_failure_is_undone_and_named() {
 #[test]
 fn a_refusal_costs_no_instance() {
     let mut node = Node::new(faulty());
-    let Outcome::Rejected(words) = node.send(REFUSE) else {
+    let CommandOutcome::Rejected(words) = node.send(REFUSE) else {
         panic!("it should be refused");
     };
     assert!(String::from_utf8_lossy(&words).contains("refused"));
-    let Outcome::Rejected(words) = node.send("no JSON") else {
+    let CommandOutcome::Rejected(words) = node.send("no JSON") else {
         panic!("it should be refused");
     };
     assert!(!words.is_empty());
@@ -146,7 +146,7 @@ fn a_command_over_the_limit_fails_alone() {
     assert_eq!(codes(&outcomes), ["accepted", "trap", "accepted"]);
     assert!(matches!(
         &outcomes[1],
-        Outcome::Failed(GuestFailure::TooLarge { limit: 100, .. })
+        CommandOutcome::Failed(GuestFailure::TooLarge { limit: 100, .. })
     ));
     assert_eq!(node.value(), "2");
 }

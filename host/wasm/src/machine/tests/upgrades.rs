@@ -3,7 +3,8 @@
 use super::*;
 use crate::testing::scripted_but;
 use crate::upgrade::{
-    Begin, Cause, End, MAX_SINCE_BYTES, Route, UpgradeAnswer, UpgradeRefusal, UpgradeWord, Verdict,
+    AbortCause, CheckResult, MAX_SINCE_BYTES, MigrationRoute, UpgradeBegin, UpgradeEnd,
+    UpgradeOutcome, UpgradeRecord, UpgradeRefusal,
 };
 
 mod journal;
@@ -34,12 +35,12 @@ fn modest(most: u64) -> GuestModule {
     scripted_but(&[(FITS, &check)])
 }
 
-fn number(value: u64) -> Outcome {
+fn number(value: u64) -> CommandOutcome {
     accepted(value.to_le_bytes())
 }
 
-fn begin(module: &GuestModule) -> Begin {
-    Begin {
+fn begin(module: &GuestModule) -> UpgradeBegin {
+    UpgradeBegin {
         sha256: module.sha256(),
         bytes: module.bytes().len() as u64,
         wait_ms: 60_000,
@@ -48,42 +49,45 @@ fn begin(module: &GuestModule) -> Begin {
     }
 }
 
-fn refused(cause: Cause) -> End {
-    End::because(cause)
+fn refused(cause: AbortCause) -> UpgradeEnd {
+    UpgradeEnd::because(cause)
 }
 
 impl Node {
-    fn say(&mut self, word: &UpgradeWord) -> UpgradeAnswer {
+    fn say(&mut self, word: &UpgradeRecord) -> UpgradeOutcome {
         match self.entry(&[Envelope::upgrade(word)]).remove(0) {
-            Outcome::Upgrade(answer) => answer,
+            CommandOutcome::Upgrade(answer) => answer,
             other => panic!("{other:?}"),
         }
     }
 
     /// Steps 1 and 2: every word with which the module comes.
-    fn stage(&mut self, begin: Begin, module: &[u8]) -> Index {
+    fn stage(&mut self, begin: UpgradeBegin, module: &[u8]) -> Index {
         let upgrade = self.next().index;
-        assert_eq!(self.say(&UpgradeWord::Begin(begin)), UpgradeAnswer::Begun);
+        assert_eq!(
+            self.say(&UpgradeRecord::Begin(begin)),
+            UpgradeOutcome::Begun
+        );
         let last = module.len().div_ceil(CHUNK) - 1;
         for (number, bytes) in module.chunks(CHUNK).enumerate() {
-            let answer = self.say(&UpgradeWord::Chunk {
+            let answer = self.say(&UpgradeRecord::Chunk {
                 upgrade,
                 offset: (number * CHUNK) as u64,
                 bytes: Bytes::copy_from_slice(bytes),
             });
             if number < last {
-                assert_eq!(answer, UpgradeAnswer::Taken);
+                assert_eq!(answer, UpgradeOutcome::ChunkAdded);
             } else {
-                assert_eq!(answer, UpgradeAnswer::Staged);
+                assert_eq!(answer, UpgradeOutcome::Staged);
             }
         }
         upgrade
     }
 
     /// Step 3: what this node found.
-    fn verdict(&self) -> Verdict {
+    fn verdict(&self) -> CheckResult {
         loop {
-            if let Some(verdict) = self.machine.status().upgrades().own_verdict() {
+            if let Some(verdict) = self.machine.status().upgrades().own_check() {
                 return verdict.clone();
             }
             self.changes.recv().expect("the machine is there");
@@ -91,18 +95,18 @@ impl Node {
     }
 
     /// Step 4: the report, and what the leader would make of it.
-    fn report(&mut self, upgrade: Index, node: &str) -> UpgradeWord {
+    fn report(&mut self, upgrade: Index, node: &str) -> UpgradeRecord {
         let verdict = self.verdict();
-        let Verdict::Ready { route, state, .. } = verdict else {
+        let CheckResult::Ready { route, state, .. } = verdict else {
             panic!("{verdict:?}");
         };
-        let report = UpgradeWord::Report {
+        let report = UpgradeRecord::Report {
             upgrade,
             node: node.to_owned(),
-            verdict,
+            result: verdict,
         };
-        assert_eq!(self.say(&report), UpgradeAnswer::Noted);
-        UpgradeWord::Activate {
+        assert_eq!(self.say(&report), UpgradeOutcome::ReportNoted);
+        UpgradeRecord::Activate {
             upgrade,
             route,
             state,
@@ -110,18 +114,18 @@ impl Node {
     }
 
     /// All steps but the last, whose word is returned.
-    fn all_but_the_switch(&mut self, module: &GuestModule) -> UpgradeWord {
+    fn all_but_the_switch(&mut self, module: &GuestModule) -> UpgradeRecord {
         let upgrade = self.stage(begin(module), module.bytes());
         self.report(upgrade, "node1")
     }
 
     fn upgrade(&mut self, module: &GuestModule) {
         let activate = self.all_but_the_switch(module);
-        assert_eq!(self.say(&activate), UpgradeAnswer::Activated);
+        assert_eq!(self.say(&activate), UpgradeOutcome::Activated);
     }
 
     /// How the latest upgrade ended.
-    fn end(&self) -> End {
+    fn end(&self) -> UpgradeEnd {
         let upgrades = self.machine.status().upgrades();
         assert_eq!(upgrades.pending, None, "it has ended");
         upgrades.past.last().expect("there was one").end.clone()
@@ -146,7 +150,7 @@ fn the_new_module_runs_from_one_entry_on_with_the_state_of_the_old_one() {
         outcomes,
         [
             number(4),
-            Outcome::Upgrade(UpgradeAnswer::Activated),
+            CommandOutcome::Upgrade(UpgradeOutcome::Activated),
             number(14)
         ],
         "what stands before the word is the old one's"
@@ -194,7 +198,7 @@ fn keys_deferred_commands_the_clock_and_the_hash_chain_go_on() {
     };
     assert_eq!(tokens(&node), [7, 8]);
     let late = node.send_with_key("late", op_long(b'd', 8, b""));
-    assert_eq!(late, Outcome::Rejected(Bytes::from_static(b"no")));
+    assert_eq!(late, CommandOutcome::Rejected(Bytes::from_static(b"no")));
     node.entry(&[Envelope::wake()]);
     assert_eq!(
         node.send(b"a"),
@@ -207,44 +211,44 @@ fn keys_deferred_commands_the_clock_and_the_hash_chain_go_on() {
 fn each_word_out_of_place_is_refused_by_name_and_changes_nothing() {
     let (old, new) = (scripted(), by_tens());
     let mut node = Node::new(old.clone());
-    let refusal = |node: &mut Node, word: UpgradeWord| match node.say(&word) {
-        UpgradeAnswer::Refused(refusal) => refusal,
+    let refusal = |node: &mut Node, word: UpgradeRecord| match node.say(&word) {
+        UpgradeOutcome::Refused(refusal) => refusal,
         answer => panic!("{answer:?}"),
     };
-    let size = |bytes| Begin {
+    let size = |bytes| UpgradeBegin {
         bytes,
         ..begin(&new)
     };
-    let chunk = |upgrade, offset, bytes: &[u8]| UpgradeWord::Chunk {
+    let chunk = |upgrade, offset, bytes: &[u8]| UpgradeRecord::Chunk {
         upgrade,
         offset,
         bytes: Bytes::copy_from_slice(bytes),
     };
-    let activate = |upgrade| UpgradeWord::Activate {
+    let activate = |upgrade| UpgradeRecord::Activate {
         upgrade,
-        route: Route::Snapshot,
+        route: MigrationRoute::Snapshot,
         state: Sha256::default(),
     };
 
     let limit = node.limits.module_bytes;
     for bytes in [0, limit + 1] {
-        let found = refusal(&mut node, UpgradeWord::Begin(size(bytes)));
+        let found = refusal(&mut node, UpgradeRecord::Begin(size(bytes)));
         assert_eq!(found, UpgradeRefusal::Size { bytes, limit });
     }
-    let found = refusal(&mut node, UpgradeWord::Begin(begin(&old)));
+    let found = refusal(&mut node, UpgradeRecord::Begin(begin(&old)));
     let sha256 = old.sha256();
     assert_eq!(found, UpgradeRefusal::Active { sha256 });
     let nothing = Index(1);
-    let not_under_way = |upgrade| UpgradeRefusal::NotUnderWay { upgrade };
+    let not_under_way = |upgrade| UpgradeRefusal::NotInProgress { upgrade };
     for word in [chunk(nothing, 0, b"x"), activate(nothing)] {
         assert_eq!(refusal(&mut node, word), not_under_way(nothing));
     }
 
     let upgrade = node.next().index;
-    node.say(&UpgradeWord::Begin(begin(&new)));
-    let found = refusal(&mut node, UpgradeWord::Begin(begin(&kv())));
+    node.say(&UpgradeRecord::Begin(begin(&new)));
+    let found = refusal(&mut node, UpgradeRecord::Begin(begin(&kv())));
     let sha256 = new.sha256();
-    assert_eq!(found, UpgradeRefusal::UnderWay { upgrade, sha256 });
+    assert_eq!(found, UpgradeRefusal::InProgress { upgrade, sha256 });
     node.say(&chunk(upgrade, 0, &new.bytes()[..10]));
     for (offset, bytes) in [
         (0, &b"x"[..]),
@@ -257,11 +261,11 @@ fn each_word_out_of_place_is_refused_by_name_and_changes_nothing() {
     }
     let not_ready = |found| matches!(found, UpgradeRefusal::NotReady { .. });
     assert!(not_ready(refusal(&mut node, activate(upgrade))));
-    let early = UpgradeWord::Report {
+    let early = UpgradeRecord::Report {
         upgrade,
         node: "node1".to_owned(),
-        verdict: Verdict::Refused {
-            words: String::new(),
+        result: CheckResult::Refused {
+            message: String::new(),
         },
     };
     assert!(not_ready(refusal(&mut node, early)));
@@ -277,20 +281,23 @@ fn each_word_out_of_place_is_refused_by_name_and_changes_nothing() {
 fn a_dry_run_does_all_but_the_switch() {
     let new = by_tens();
     let mut node = Node::new(scripted());
-    let dry = Begin {
+    let dry = UpgradeBegin {
         dry_run: true,
         ..begin(&new)
     };
     let upgrade = node.stage(dry, new.bytes());
     let activate = node.report(upgrade, "node1");
     let answer = node.say(&activate);
-    assert_eq!(answer, UpgradeAnswer::Refused(UpgradeRefusal::DryRun));
-    let close = UpgradeWord::Close {
+    assert_eq!(answer, UpgradeOutcome::Refused(UpgradeRefusal::DryRun));
+    let close = UpgradeRecord::Close {
         upgrade,
-        end: End::TriedOut,
+        end: UpgradeEnd::DryRunPassed,
     };
-    assert_eq!(node.say(&close), UpgradeAnswer::Closed);
-    assert_eq!((node.end(), node.send(b"a")), (End::TriedOut, number(1)));
+    assert_eq!(node.say(&close), UpgradeOutcome::Closed);
+    assert_eq!(
+        (node.end(), node.send(b"a")),
+        (UpgradeEnd::DryRunPassed, number(1))
+    );
     node.upgrade(&new);
     assert_eq!(node.send(b"a"), number(11));
 }
@@ -300,16 +307,16 @@ fn bytes_that_are_not_those_that_were_announced_end_it() {
     let new = by_tens();
     let mut node = Node::new(scripted());
     let upgrade = node.next().index;
-    node.say(&UpgradeWord::Begin(begin(&new)));
+    node.say(&UpgradeRecord::Begin(begin(&new)));
     let mut bytes = new.bytes().to_vec();
     bytes[100] ^= 1;
-    let answer = node.say(&UpgradeWord::Chunk {
+    let answer = node.say(&UpgradeRecord::Chunk {
         upgrade,
         offset: 0,
         bytes: bytes.into(),
     });
-    assert_eq!(answer, UpgradeAnswer::Closed);
-    assert_eq!(node.end(), refused(Cause::Damaged));
+    assert_eq!(answer, UpgradeOutcome::Closed);
+    assert_eq!(node.end(), refused(AbortCause::ModuleCorrupt));
     node.upgrade(&new);
 }
 
@@ -326,25 +333,25 @@ fn what_is_no_guest_or_takes_no_state_of_this_kind_is_found_before_the_switch() 
         (of_another, "not a snapshot of an oarlock guest"),
         (strict, "of another length"),
     ] {
-        let begin = Begin {
+        let begin = UpgradeBegin {
             sha256: Sha256::of(&module),
             bytes: module.len() as u64,
             ..begin(&foreign)
         };
         let upgrade = node.stage(begin, &module);
-        let Verdict::Refused { words } = node.verdict() else {
+        let CheckResult::Refused { message: words } = node.verdict() else {
             panic!("it was taken");
         };
         assert!(words.contains(reason), "{words}");
-        let end = End::Abandoned {
-            cause: Cause::Refused,
-            words,
+        let end = UpgradeEnd::Aborted {
+            cause: AbortCause::NodeRefused,
+            message: words,
         };
-        let close = UpgradeWord::Close {
+        let close = UpgradeRecord::Close {
             upgrade,
             end: end.clone(),
         };
-        assert_eq!(node.say(&close), UpgradeAnswer::Closed);
+        assert_eq!(node.say(&close), UpgradeOutcome::Closed);
         assert_eq!(node.end(), end);
     }
     assert_eq!(node.send(b"a"), number(2));
@@ -360,14 +367,14 @@ fn a_state_that_can_not_be_written_or_read_at_the_switch_leaves_the_old_one() {
     node.send(b"a");
     let activate = node.all_but_the_switch(&by_tens());
     node.send(op(b'p', 10_000));
-    assert_eq!(node.say(&activate), UpgradeAnswer::Closed);
-    assert_eq!(node.end(), refused(Cause::OldSilent));
+    assert_eq!(node.say(&activate), UpgradeOutcome::Closed);
+    assert_eq!(node.end(), refused(AbortCause::OldSnapshotFailed));
     node.send(op(b'p', 0));
 
     let activate = node.all_but_the_switch(&modest(1));
     node.send(b"a");
-    assert_eq!(node.say(&activate), UpgradeAnswer::Closed);
-    assert_eq!(node.end(), refused(Cause::NewRefused));
+    assert_eq!(node.say(&activate), UpgradeOutcome::Closed);
+    assert_eq!(node.end(), refused(AbortCause::NewRestoreFailed));
     assert_eq!(
         (node.runs(), node.send(b"a")),
         (scripted().sha256(), number(3))
@@ -380,20 +387,20 @@ fn a_node_that_can_not_follow_stops_and_says_why() {
     node.send(b"a");
     let module = modest(0);
     let upgrade = node.stage(begin(&module), module.bytes());
-    let ready = Verdict::Ready {
+    let ready = CheckResult::Ready {
         tried_at: Index(1),
-        route: Route::Snapshot,
+        route: MigrationRoute::Snapshot,
         state: Sha256::default(),
     };
     // Another node has nothing against it.
-    node.say(&UpgradeWord::Report {
+    node.say(&UpgradeRecord::Report {
         upgrade,
         node: "node2".to_owned(),
-        verdict: ready,
+        result: ready,
     });
-    let activate = UpgradeWord::Activate {
+    let activate = UpgradeRecord::Activate {
         upgrade,
-        route: Route::Snapshot,
+        route: MigrationRoute::Snapshot,
         state: Sha256::default(),
     };
     let at = node.next();
@@ -431,7 +438,7 @@ fn a_stack_that_overflows_at_the_switch_is_a_nodes_own_affair_and_no_end_for_all
     let mut node = Node::new(recursive(WRITES, 1));
     node.send(b"a");
     node.stage(begin(&by_tens()), by_tens().bytes());
-    let Verdict::Refused { words } = node.verdict() else {
+    let CheckResult::Refused { message: words } = node.verdict() else {
         panic!("it was taken");
     };
     assert!(words.contains("stack overflowed"), "{words}");
@@ -456,7 +463,7 @@ fn the_new_module_is_told_which_version_wrote_the_state() {
     assert_eq!(node.send(b"a"), number(2));
     let upgrade = version(5);
     node.stage(begin(&upgrade), upgrade.bytes());
-    let Verdict::Refused { .. } = node.verdict() else {
+    let CheckResult::Refused { .. } = node.verdict() else {
         panic!("version 5 takes no state of version 4");
     };
 }

@@ -3,11 +3,11 @@ use bytes::Bytes;
 use super::*;
 use crate::testing::at;
 
-fn record(index: u64, bytes: usize) -> Record {
-    Record {
+fn record(index: u64, bytes: usize) -> JournalRecord {
+    JournalRecord {
         at: at(index),
         number: 0,
-        work: Work::of(&[&Bytes::from(vec![0; bytes])]),
+        work: StateCall::of(&[&Bytes::from(vec![0; bytes])]),
         checksum: 0,
     }
 }

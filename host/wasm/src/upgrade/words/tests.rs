@@ -1,46 +1,46 @@
 use super::*;
 use crate::envelope::{Envelope, EnvelopeError};
 
-fn every_word() -> Vec<UpgradeWord> {
+fn every_word() -> Vec<UpgradeRecord> {
     let (upgrade, state) = (Index(7), Sha256([9; 32]));
-    let begin = Begin {
+    let begin = UpgradeBegin {
         sha256: Sha256([1; 32]),
         bytes: 300,
         wait_ms: 60_000,
         dry_run: true,
         by: "ann".to_owned(),
     };
-    let report = |verdict| UpgradeWord::Report {
+    let report = |result| UpgradeRecord::Report {
         upgrade,
         node: "node1".to_owned(),
-        verdict,
+        result,
     };
-    let close = |end| UpgradeWord::Close { upgrade, end };
+    let close = |end| UpgradeRecord::Close { upgrade, end };
     let words = "no room".to_owned();
     vec![
-        UpgradeWord::Begin(begin),
-        UpgradeWord::Chunk {
+        UpgradeRecord::Begin(begin),
+        UpgradeRecord::Chunk {
             upgrade,
             offset: 100,
             bytes: Bytes::from_static(b"bytes"),
         },
-        report(Verdict::Ready {
+        report(CheckResult::Ready {
             tried_at: Index(8),
-            route: Route::Journal,
+            route: MigrationRoute::Journal,
             state,
         }),
-        report(Verdict::Refused {
-            words: words.clone(),
+        report(CheckResult::Refused {
+            message: words.clone(),
         }),
-        UpgradeWord::Activate {
+        UpgradeRecord::Activate {
             upgrade,
-            route: Route::Snapshot,
+            route: MigrationRoute::Snapshot,
             state,
         },
-        close(End::TriedOut),
-        close(End::Abandoned {
-            cause: Cause::Differs,
-            words,
+        close(UpgradeEnd::DryRunPassed),
+        close(UpgradeEnd::Aborted {
+            cause: AbortCause::StatesDiffer,
+            message: words,
         }),
     ]
 }
@@ -56,15 +56,15 @@ fn what_is_written_is_read() {
 
 #[test]
 fn the_bytes_are_those_of_the_page() {
-    let close = UpgradeWord::Close {
+    let close = UpgradeRecord::Close {
         upgrade: Index(7),
-        end: End::because(Cause::TimedOut),
+        end: UpgradeEnd::because(AbortCause::TimedOut),
     };
     assert_eq!(
         Envelope::upgrade(&close)[..],
         *b"\x02\x04\x07\0\0\0\0\0\0\0\x02\x02\0\0\0\0\0\0\0\0"
     );
-    let chunk = UpgradeWord::Chunk {
+    let chunk = UpgradeRecord::Chunk {
         upgrade: Index(7),
         offset: 5,
         bytes: Bytes::from_static(b"xy"),
@@ -82,7 +82,7 @@ fn words_that_are_cut_or_too_long_or_unknown_are_refused() {
         let whole = Envelope::upgrade(&word);
         // The bytes of a chunk may be any number; the machine refuses an empty one.
         let least = match &word {
-            UpgradeWord::Chunk { bytes, .. } => whole.len() - bytes.len(),
+            UpgradeRecord::Chunk { bytes, .. } => whole.len() - bytes.len(),
             _ => whole.len(),
         };
         for length in 1..least {
@@ -99,17 +99,17 @@ fn words_that_are_cut_or_too_long_or_unknown_are_refused() {
 
 #[test]
 fn words_for_people_have_a_limit() {
-    let refused = Verdict::refused(&"ü".repeat(MAX_WORDS_BYTES));
-    let Verdict::Refused { words } = &refused else {
+    let refused = CheckResult::refused(&"ü".repeat(MAX_WORDS_BYTES));
+    let CheckResult::Refused { message: words } = &refused else {
         panic!("{refused:?}");
     };
     assert_eq!(words.len(), MAX_WORDS_BYTES);
     let report = |words: String| {
-        let verdict = Verdict::Refused { words };
-        Envelope::upgrade(&UpgradeWord::Report {
+        let result = CheckResult::Refused { message: words };
+        Envelope::upgrade(&UpgradeRecord::Report {
             upgrade: Index(1),
             node: "n".to_owned(),
-            verdict,
+            result,
         })
     };
     assert!(Envelope::decode(&report(words.clone())).is_ok());

@@ -31,15 +31,15 @@ fn stuck() -> Node {
 fn the_new_module_is_built_from_the_last_checkpoint_and_the_calls_after_it() {
     let mut node = stuck();
     let activate = node.all_but_the_switch(&slim());
-    let UpgradeWord::Activate { route, .. } = activate else {
+    let UpgradeRecord::Activate { route, .. } = activate else {
         panic!("{activate:?}");
     };
-    assert_eq!(route, Route::Journal);
+    assert_eq!(route, MigrationRoute::Journal);
     node.send_with_key("k", b"a");
     node.batch(&[b"a".to_vec(), b"t".to_vec()]);
     let error = node.machine.snapshot(&mut Vec::new()).unwrap_err();
     assert!(error.to_string().contains("without the old"), "{error}");
-    assert_eq!(node.say(&activate), UpgradeAnswer::Activated);
+    assert_eq!(node.say(&activate), UpgradeOutcome::Activated);
     assert_eq!(node.send(b"a"), number(8));
     assert_eq!(node.send_with_key("k", b"a"), number(6));
     // Now it can be written, and read.
@@ -64,7 +64,7 @@ fn nodes_with_checkpoints_at_different_entries_come_to_one_state() {
         let upgrade = node.stage(begin(&slim()), slim().bytes());
         let activate = node.report(upgrade, "node1");
         node.send(b"a");
-        assert_eq!(node.say(&activate), UpgradeAnswer::Activated);
+        assert_eq!(node.say(&activate), UpgradeOutcome::Activated);
         assert_eq!(node.send(b"a"), number(6));
     }
     assert_same(&mut one, &mut other);
@@ -76,7 +76,7 @@ fn a_module_that_would_answer_otherwise_is_refused() {
     let module = by_tens();
     node.stage(begin(&module), module.bytes());
     let verdict = node.verdict();
-    let Verdict::Refused { words } = &verdict else {
+    let CheckResult::Refused { message: words } = &verdict else {
         panic!("{verdict:?}");
     };
     assert!(
@@ -88,10 +88,10 @@ fn a_module_that_would_answer_otherwise_is_refused() {
 #[test]
 fn a_node_that_comes_to_another_state_than_the_others_stops() {
     let mut node = stuck();
-    let UpgradeWord::Activate { upgrade, route, .. } = node.all_but_the_switch(&slim()) else {
+    let UpgradeRecord::Activate { upgrade, route, .. } = node.all_but_the_switch(&slim()) else {
         unreachable!("it is that word");
     };
-    let activate = UpgradeWord::Activate {
+    let activate = UpgradeRecord::Activate {
         upgrade,
         route,
         state: Sha256::of(b"that of the others"),
@@ -113,10 +113,10 @@ fn more_commands_than_are_kept_end_it() {
         sent += 2 * large.len() as u64;
         assert!(sent < 2 * MAX_SINCE_BYTES, "it goes on for ever");
     }
-    assert_eq!(node.end(), refused(Cause::TooLong));
-    let UpgradeWord::Activate { upgrade, .. } = activate else {
+    assert_eq!(node.end(), refused(AbortCause::JournalTooLarge));
+    let UpgradeRecord::Activate { upgrade, .. } = activate else {
         unreachable!("it is that word");
     };
-    let gone = UpgradeRefusal::NotUnderWay { upgrade };
-    assert_eq!(node.say(&activate), UpgradeAnswer::Refused(gone));
+    let gone = UpgradeRefusal::NotInProgress { upgrade };
+    assert_eq!(node.say(&activate), UpgradeOutcome::Refused(gone));
 }

@@ -28,32 +28,32 @@ impl Recorder {
         self.log.push(entry);
     }
 
-    fn say(&mut self, word: &UpgradeWord) {
+    fn say(&mut self, word: &UpgradeRecord) {
         self.put(vec![Envelope::upgrade(word), plain(b"a")]);
     }
 
     /// Every step is an entry of its own, with a command after its word.
     fn upgrade(&mut self, module: &GuestModule) {
         let upgrade = self.node.next().index;
-        self.say(&UpgradeWord::Begin(begin(module)));
+        self.say(&UpgradeRecord::Begin(begin(module)));
         let half = module.bytes().len() / 2;
         for (offset, bytes) in [(0, ..half), (half, ..module.bytes().len())] {
-            self.say(&UpgradeWord::Chunk {
+            self.say(&UpgradeRecord::Chunk {
                 upgrade,
                 offset: offset as u64,
                 bytes: module.bytes().slice(offset..bytes.end),
             });
         }
         let verdict = self.node.verdict();
-        let Verdict::Ready { route, state, .. } = verdict else {
+        let CheckResult::Ready { route, state, .. } = verdict else {
             panic!("{verdict:?}");
         };
-        self.say(&UpgradeWord::Report {
+        self.say(&UpgradeRecord::Report {
             upgrade,
             node: "node1".to_owned(),
-            verdict,
+            result: verdict,
         });
-        self.say(&UpgradeWord::Activate {
+        self.say(&UpgradeRecord::Activate {
             upgrade,
             route,
             state,
@@ -95,8 +95,8 @@ fn a_report_is_made_once_more_from_the_state_of_a_snapshot() {
     node.batch(&[b"a", b"a"]);
     let other = node.restored_by(scripted());
     let tried = |node: &Node| match node.verdict() {
-        Verdict::Ready { tried_at, .. } => tried_at,
-        refused @ Verdict::Refused { .. } => panic!("{refused:?}"),
+        CheckResult::Ready { tried_at, .. } => tried_at,
+        refused @ CheckResult::Refused { .. } => panic!("{refused:?}"),
     };
     let pending = node.machine.status().upgrades().pending.unwrap();
     assert_eq!(Some(tried(&node)), pending.staged_at);
@@ -166,16 +166,16 @@ fn a_node_without_a_thread_to_prepare_on_reports_that() {
     let mut node = Node::new(scripted());
     let machine = WasmMachine::new(scripted(), limits(), None).unwrap();
     let none = || Err(io::Error::other("no threads left"));
-    node.machine = machine.preparing_on(Box::new(move |_| none()));
+    node.machine = machine.with_preparation_spawner(Box::new(move |_| none()));
     let upgrade = node.stage(begin(&module), module.bytes());
-    let Verdict::Refused { words } = node.verdict() else {
+    let CheckResult::Refused { message: words } = node.verdict() else {
         panic!("it was prepared");
     };
     assert!(words.contains("no threads left"), "{words}");
-    let close = UpgradeWord::Close {
+    let close = UpgradeRecord::Close {
         upgrade,
-        end: refused(Cause::TimedOut),
+        end: refused(AbortCause::TimedOut),
     };
-    assert_eq!(node.say(&close), UpgradeAnswer::Closed);
+    assert_eq!(node.say(&close), UpgradeOutcome::Closed);
     assert_eq!(node.send(b"a"), number(1));
 }

@@ -3,9 +3,9 @@
 //     {"add":{"by":5}}   ->  {"value":5}
 //     {"get":{}}         ->  {"value":5}
 //
-// The state is in the module's memory, as in any program. What makes it a replicated one is that `apply` is a function of
-// the state and the command alone. The exports are those of the world `service`; `service.h` and `service.c` are made
-// from `wit` by wit-bindgen when the guest is built.
+// The state is in the module's memory, as in any program. It can be replicated because `apply` is a function of the state
+// and the command alone. The exports are those of the world `service`. The build generates `service.h` and `service.c`
+// from `wit` with wit-bindgen.
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -28,14 +28,14 @@ static void put_value(struct text *out) {
   text_put(out, "}");
 }
 
-// Carries out one command and adds its reply, or its refusal, to `out`. A command that is refused has changed nothing.
+// Executes one command and appends its reply, or its refusal, to `out`. A refused command changes nothing.
 static bool apply(struct span command, struct text *out) {
   int64_t by;
   if (!json_message(command, "command", "add", "by", &by, out)) return false;
   int64_t sum;
   if (__builtin_add_overflow(value, by, &sum)) {
     char message[128];
-    snprintf(message, sizeof message, "%" PRId64 " and %" PRId64 " make more than 64 bits hold; the value stays", value, by);
+    snprintf(message, sizeof message, "%" PRId64 " + %" PRId64 " does not fit into 64 bits; the value did not change", value, by);
     refuse(out, "overflow", message, (struct span){"by", 2});
     return false;
   }
@@ -44,7 +44,7 @@ static bool apply(struct span command, struct text *out) {
   return true;
 }
 
-// What every guest exports: a state machine.
+// The state machine. Every guest exports it.
 
 void exports_oarlock_state_machine_machine_apply(
     exports_oarlock_state_machine_machine_moment_t *at, exports_oarlock_state_machine_machine_batch_t *commands,
@@ -93,40 +93,40 @@ bool exports_oarlock_state_machine_machine_restore(
     if (ended) break;
   }
   oarlock_state_machine_streams_source_drop_borrow(from);
-  bool whole = state.length == 8;
-  if (whole) {
+  bool complete = state.length == 8;
+  if (complete) {
     uint64_t read = 0;
     for (int i = 0; i < 8; i++) read |= (uint64_t)(uint8_t)state.bytes[i] << (8 * i);
     value = (int64_t)read;
   } else {
     char message[96];
-    snprintf(message, sizeof message, "the state of a counter has 8 bytes, and these are %zu", state.length);
+    snprintf(message, sizeof message, "the state of a counter has 8 bytes, the snapshot has %zu", state.length);
     service_string_dup(err, message);
   }
   text_free(&state);
-  return whole;
+  return complete;
 }
 
-// Questions, which change nothing and are not in the log.
+// Queries. They change nothing and are not in the log.
 
 bool exports_oarlock_state_machine_queries_query(
     exports_oarlock_state_machine_queries_moment_t *at, service_list_u8_t *request, service_list_u8_t *ret,
     service_list_u8_t *err) {
   (void)at;
   struct text out = {0};
-  struct span question = {(const char *)request->ptr, request->len};
-  bool known = json_message(question, "query", "get", NULL, NULL, &out);
+  struct span query = {(const char *)request->ptr, request->len};
+  bool known = json_message(query, "query", "get", NULL, NULL, &out);
   if (known) put_value(&out);
   service_list_u8_free(request);
   *(known ? ret : err) = (service_list_u8_t){(uint8_t *)out.bytes, out.length};
   return known;
 }
 
-// Time as an input. A counter never asks to be woken.
+// Timers. A counter never requests a wake-up.
 
 void exports_oarlock_state_machine_timers_wake(exports_oarlock_state_machine_timers_moment_t *at) { (void)at; }
 
-// Who this is.
+// The description of the guest.
 
 void exports_oarlock_state_machine_about_describe(exports_oarlock_state_machine_about_description_t *ret) {
   service_string_dup(&ret->name, "counter");

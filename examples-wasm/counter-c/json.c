@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
-// How deep arrays and objects may be in each other.
-#define DEEPEST 128
+// Deepest nesting of arrays and objects.
+#define MAX_DEPTH 128
 
 static const struct span NONE = {NULL, 0};
 
@@ -20,7 +20,7 @@ void refuse(struct text *out, const char *code, const char *message, struct span
   text_put(out, "\"}}");
 }
 
-// Where the reader is.
+// The unread part of a text.
 struct reader {
   const char *at, *end;
 };
@@ -48,7 +48,7 @@ static bool take_digits(struct reader *from) {
   return true;
 }
 
-// The inside of a string, escapes as they are.
+// Takes a string. `inside` is its content with the escapes unchanged.
 static bool take_string(struct reader *from, struct span *inside) {
   if (!take(from, '"')) return false;
   const char *start = from->at;
@@ -70,24 +70,24 @@ static bool take_string(struct reader *from, struct span *inside) {
   return false;
 }
 
-// A number, and whether it is a whole one of 64 bits.
-static bool take_number(struct reader *from, bool *whole, int64_t *number) {
+// Takes a number. `integer` tells whether it is a 64-bit integer.
+static bool take_number(struct reader *from, bool *integer, int64_t *number) {
   bool negative = take(from, '-');
   const char *digits = from->at;
   if (!take_digits(from) || (*digits == '0' && from->at - digits > 1)) return false;
-  *whole = true;
+  *integer = true;
   *number = 0;
   for (const char *at = digits; at < from->at; at++) {
     int64_t digit = negative ? '0' - *at : *at - '0';
-    if (__builtin_mul_overflow(*number, 10, number) || __builtin_add_overflow(*number, digit, number)) *whole = false;
+    if (__builtin_mul_overflow(*number, 10, number) || __builtin_add_overflow(*number, digit, number)) *integer = false;
   }
   if (from->at < from->end && *from->at == '.') {
-    *whole = false;
+    *integer = false;
     from->at++;
     if (!take_digits(from)) return false;
   }
   if (from->at < from->end && (*from->at == 'e' || *from->at == 'E')) {
-    *whole = false;
+    *integer = false;
     from->at++;
     if (from->at < from->end && (*from->at == '+' || *from->at == '-')) from->at++;
     if (!take_digits(from)) return false;
@@ -95,19 +95,19 @@ static bool take_number(struct reader *from, bool *whole, int64_t *number) {
   return true;
 }
 
-static bool take_word(struct reader *from, const char *word) {
-  size_t length = strlen(word);
-  if ((size_t)(from->end - from->at) < length || memcmp(from->at, word, length) != 0) return false;
+static bool take_literal(struct reader *from, const char *literal) {
+  size_t length = strlen(literal);
+  if ((size_t)(from->end - from->at) < length || memcmp(from->at, literal, length) != 0) return false;
   from->at += length;
   return true;
 }
 
-// Any value, so that what is no JSON at all is told from what is the wrong JSON.
+// Takes any value. So text that is not JSON gets another refusal than JSON of the wrong shape.
 static bool take_value(struct reader *from, int depth) {
   struct span string;
-  bool whole;
+  bool integer;
   int64_t number;
-  if (depth == DEEPEST) return false;
+  if (depth == MAX_DEPTH) return false;
   if (is_next(from, '"')) return take_string(from, &string);
   bool object = is_next(from, '{');
   if (object || is_next(from, '[')) {
@@ -120,8 +120,8 @@ static bool take_value(struct reader *from, int depth) {
     } while (take(from, ','));
     return take(from, close);
   }
-  if (take_word(from, "true") || take_word(from, "false") || take_word(from, "null")) return true;
-  return take_number(from, &whole, &number);
+  if (take_literal(from, "true") || take_literal(from, "false") || take_literal(from, "null")) return true;
+  return take_number(from, &integer, &number);
 }
 
 static bool is_utf8(struct span text) {
@@ -131,7 +131,7 @@ static bool is_utf8(struct span text) {
     if (first < 0x80) continue;
     int more = first >= 0xf0 ? 3 : first >= 0xe0 ? 2 : 1;
     if (first < 0xc2 || first > 0xf4 || end - at < more) return false;
-    // The second byte rules out what has a shorter form, half of a pair, and what lies past the last character.
+    // The second byte excludes overlong forms, surrogates, and code points above U+10FFFF.
     unsigned char least = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
     unsigned char most = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
     if (*at < least || *at > most) return false;
@@ -163,45 +163,45 @@ bool json_message(struct span text, const char *what, const char *name, const ch
     refuse(out, code, "this is not JSON", NONE);
     return false;
   }
-  // From here on the text is known to be JSON, and only its shape is in question.
+  // The text is valid JSON. From here on only its shape is checked.
   struct reader from = {text.start, text.start + text.length};
   if (!take(&from, '{') || !take_string(&from, &found)) {
-    refuse(out, code, "a message is an object with one field: its name", NONE);
+    refuse(out, code, "a message must be an object with one key: its name", NONE);
     return false;
   }
   if (!is_name(found, name)) {
-    refuse(out, code, "there is nothing of that name", found);
+    refuse(out, code, "unknown name", found);
     return false;
   }
   if (!take(&from, ':') || !take(&from, '{')) {
-    refuse(out, code, "its content is an object", found);
+    refuse(out, code, "the content must be an object", found);
     return false;
   }
-  bool there = field == NULL;
+  bool found_field = field == NULL;
   bool empty = take(&from, '}');
   while (!empty) {
     take_string(&from, &found);
     take(&from, ':');
     if (field == NULL || !is_name(found, field)) {
-      refuse(out, code, "it has no such field", found);
+      refuse(out, code, "unknown field", found);
       return false;
     }
-    bool whole = false, again = there;
+    bool integer = false, repeated = found_field;
     bool is_number = !is_next(&from, '"') && !is_next(&from, '{') && !is_next(&from, '[');
-    if (again || !is_number || !take_number(&from, &whole, number) || !whole) {
-      refuse(out, code, again ? "the field is there twice" : "the field is a whole number of 64 bits", found);
+    if (repeated || !is_number || !take_number(&from, &integer, number) || !integer) {
+      refuse(out, code, repeated ? "the field is given twice" : "the field must be a 64-bit integer", found);
       return false;
     }
-    there = true;
+    found_field = true;
     if (!take(&from, ',')) break;
   }
   if (!empty) take(&from, '}');
-  if (!there) {
-    refuse(out, code, "a field is missing", (struct span){field, strlen(field)});
+  if (!found_field) {
+    refuse(out, code, "missing field", (struct span){field, strlen(field)});
     return false;
   }
   if (!take(&from, '}')) {
-    refuse(out, code, "a message is an object with one field: its name", NONE);
+    refuse(out, code, "a message must be an object with one key: its name", NONE);
     return false;
   }
   return true;

@@ -1,21 +1,21 @@
-// Text that grows, and pieces of text that belong to somebody else.
+// Growing text, and borrowed pieces of text.
 #pragma once
 
 #include <stddef.h>
 
-// A piece of a text, without a NUL at its end.
+// A borrowed piece of a text, without a terminating NUL.
 struct span {
   const char *start;
   size_t length;
 };
 
-// A text that grows. `{0}` is an empty one.
+// A text that grows. `{0}` is empty.
 struct text {
   char *bytes;
   size_t length, capacity;
 };
 
-// So many bytes, or a trap: where there is no memory left, the host undoes the command.
+// Allocates memory. Traps if there is none left; the host then undoes the command.
 void *allocated(size_t bytes);
 
 void text_put(struct text *to, const char *more);

@@ -8,18 +8,18 @@ const CHUNK_BYTES = 1 << 20;
 const counter = new Counter();
 const utf8 = new TextEncoder();
 
-/** Lays byte arrays end to end. */
+/** Concatenates byte arrays. */
 function joined(parts) {
-  const whole = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
+  const bytes = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
   let end = 0;
   for (const part of parts) {
-    whole.set(part, end);
+    bytes.set(part, end);
     end += part.length;
   }
-  return whole;
+  return bytes;
 }
 
-/** The state machine: what every guest exports. */
+/** The state machine. Every guest exports it. */
 export const machine = {
   apply(at, { data, ends }) {
     const verdicts = [];
@@ -57,7 +57,7 @@ export const machine = {
   },
 };
 
-/** Questions, which change nothing and are not in the log. */
+/** Queries. They change nothing and are not in the log. */
 export const queries = {
   query(at, request) {
     try {
@@ -69,12 +69,12 @@ export const queries = {
   },
 };
 
-/** Time as an input. A counter never asks to be woken. */
+/** Timers. A counter never requests a wake-up. */
 export const timers = {
   wake() {},
 };
 
-/** Who this is. */
+/** The description of the guest. */
 export const about = {
   describe() {
     return { name: "counter", version: 1, codec: "json", schema: "" };

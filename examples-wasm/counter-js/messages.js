@@ -1,6 +1,6 @@
-// Commands and refusals in JSON, in the shape that all example guests speak.
+// Commands and refusals in JSON, in the shape of all example guests.
 
-/** Words for a command that is refused: a code for programs, a message for people, the field that is to blame. */
+/** A refusal: a code for programs, a message for people, and the field that is wrong. */
 export class Refusal extends Error {
   constructor(code, message, field) {
     super(message);
@@ -16,15 +16,15 @@ export class Refusal extends Error {
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** A number as it was written: a Number would lose what is past 53 bits, and whether it had a point. */
+/** The text of a number. A Number would lose digits past 53 bits, and the decimal point. */
 class Digits {
   constructor(text) {
     this.text = text;
   }
 }
 
-// How deep arrays and objects may be in each other. The engine recurses over what it reads, and that takes fuel and stack.
-const DEEPEST = 100;
+// Deepest nesting of arrays and objects. The engine's parser recurses, which uses fuel and stack.
+const MAX_DEPTH = 100;
 const STRING_OR_BRACKET = /"[^"\\]*(?:\\.[^"\\]*)*"|[[\]{}]/g;
 
 function refuseTooDeep(text) {
@@ -32,11 +32,11 @@ function refuseTooDeep(text) {
   for (const [found] of text.matchAll(STRING_OR_BRACKET)) {
     if (found === "[" || found === "{") depth += 1;
     if (found === "]" || found === "}") depth -= 1;
-    if (depth > DEEPEST) throw new SyntaxError(`it is more than ${DEEPEST} levels deep`);
+    if (depth > MAX_DEPTH) throw new SyntaxError(`the nesting exceeds ${MAX_DEPTH} levels`);
   }
 }
 
-/** Reads JSON. Objects come as maps; of a field that is there twice `JSON.parse` keeps the last. */
+/** Decodes JSON. Objects become maps. If a field is repeated, `JSON.parse` keeps the last one. */
 export function decode(bytes, what) {
   const code = `bad_${what}`;
   try {
@@ -52,19 +52,19 @@ export function decode(bytes, what) {
   }
 }
 
-/** The name and the content of a message such as `{"add":{"by":5}}`; `known` says which fields each has. */
+/** The name and the content of a message such as `{"add":{"by":5}}`. `known` maps each name to its fields. */
 export function onlyField(value, what, known) {
   const refuse = (message, field) => {
     throw new Refusal(`bad_${what}`, message, field);
   };
   if (!(value instanceof Map) || value.size !== 1) {
-    refuse(`a ${what} is an object with one field: its name`);
+    refuse(`a ${what} must be an object with one key: its name`);
   }
   const [[name, content]] = value;
   if (!Object.hasOwn(known, name)) {
     refuse(`there is no ${what} \`${name}\`; known are ${Object.keys(known).join(", ")}`, name);
   }
-  if (!(content instanceof Map)) refuse(`the content of \`${name}\` is an object`, name);
+  if (!(content instanceof Map)) refuse(`the content of \`${name}\` must be an object`, name);
   for (const field of content.keys()) {
     if (!known[name].includes(field)) refuse(`\`${name}\` has no field \`${field}\``, field);
   }
@@ -74,12 +74,12 @@ export function onlyField(value, what, known) {
   return [name, content];
 }
 
-const WHOLE = /^-?[0-9]{1,19}$/;
+const INTEGER = /^-?[0-9]{1,19}$/;
 
-export function wholeNumber(value, field) {
-  const number = value instanceof Digits && WHOLE.test(value.text) ? BigInt(value.text) : null;
+export function integer(value, field) {
+  const number = value instanceof Digits && INTEGER.test(value.text) ? BigInt(value.text) : null;
   if (number === null || BigInt.asIntN(64, number) !== number) {
-    throw new Refusal("bad_command", `\`${field}\` is a whole number of 64 bits`, field);
+    throw new Refusal("bad_command", `\`${field}\` must be a 64-bit integer`, field);
   }
   return number;
 }

@@ -13,7 +13,7 @@ counter = Counter()
 
 
 class Machine:
-    """The state machine: what every guest exports."""
+    """The state machine. Every guest exports it."""
 
     def apply(self, at: Moment, commands: Batch) -> Outcomes:
         verdicts, data, ends = [], bytearray(), []
@@ -44,7 +44,7 @@ class Machine:
 
 
 class Queries:
-    """Questions, which change nothing and are not in the log."""
+    """Queries. They change nothing and are not in the log."""
 
     def query(self, at: Moment, request: bytes) -> bytes:
         try:
@@ -54,14 +54,14 @@ class Queries:
 
 
 class Timers:
-    """Time as an input. A counter never asks to be woken."""
+    """Timers. A counter never requests a wake-up."""
 
     def wake(self, at: Moment) -> None:
         pass
 
 
 class About:
-    """Who this is."""
+    """The description of the guest."""
 
     def describe(self) -> Description:
         return Description(name="counter", version=1, codec="json", schema="")

@@ -3,42 +3,42 @@
     {"add":{"by":5}}   ->  {"value":5}
     {"get":{}}         ->  {"value":5}
 
-The state is in the module's memory, as in any Python program. What makes it a replicated one is that `apply` is a
-function of the state and the command alone: no clock, no `random`, no order of a `set`.
+The state is in the module's memory, as in any Python program. It can be replicated because `apply` is a function of the
+state and the command alone: no clock, no `random`, no iteration order of a `set`.
 """
 
-from messages import Refusal, only_field, whole_number
+from messages import Refusal, only_field, integer
 
 MIN, MAX = -(2**63), 2**63 - 1
 
 
 class Counter:
-    """The state, and what changes it."""
+    """The state and its commands."""
 
     def __init__(self) -> None:
         self.value = 0
 
     def apply(self, command: object) -> object:
-        """Carries out one command and gives its reply. A command that is refused has changed nothing."""
+        """Executes one command and returns its reply. A refused command changes nothing."""
         _, content = only_field(command, "command", {"add": ["by"]})
-        by = whole_number(content["by"], "by")
+        by = integer(content["by"], "by")
         if not MIN <= self.value + by <= MAX:
-            message = f"{self.value} and {by} make more than 64 bits hold; the value stays"
+            message = f"{self.value} + {by} does not fit into 64 bits; the value did not change"
             raise Refusal("overflow", message, "by")
         self.value += by
         return {"value": self.value}
 
-    def query(self, question: object) -> object:
-        """Answers a question, and changes nothing."""
-        only_field(question, "query", {"get": []})
+    def query(self, query: object) -> object:
+        """Evaluates a query. Changes nothing."""
+        only_field(query, "query", {"get": []})
         return {"value": self.value}
 
     def write(self) -> bytes:
-        """The state as bytes: what a snapshot holds."""
+        """The state as bytes, for a snapshot."""
         return self.value.to_bytes(8, "little", signed=True)
 
     def read(self, state: bytes) -> None:
-        """Replaces the state by what `write` gave."""
+        """Replaces the state with the bytes of `write`."""
         if len(state) != 8:
-            raise ValueError(f"the state of a counter has 8 bytes, and these are {len(state)}")
+            raise ValueError(f"the state of a counter has 8 bytes, the snapshot has {len(state)}")
         self.value = int.from_bytes(state, "little", signed=True)

@@ -1,39 +1,40 @@
-//! What a state machine sees of the world while it applies a command or answers a query.
+//! What a guest can see and do besides reading its own state: position in the log, random bytes, events, timers, logging.
 
 use std::fmt::Display;
 
-/// The point in the replicated log that a call belongs to; the same on every node.
+/// Position in the replicated log of the entry that a call belongs to. Equal on every node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Moment {
+pub(crate) struct LogPosition {
     pub(crate) index: u64,
+    /// Milliseconds since 1970-01-01 UTC, set by the leader.
     pub(crate) time_ms: u64,
 }
 
-/// How much a log line matters.
+/// Severity of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// Every step.
+    /// Single steps.
     Trace,
-    /// What helps to find a fault.
+    /// Details for debugging.
     Debug,
-    /// What an operator may want to know.
+    /// Normal operation.
     Info,
-    /// What an operator should look at.
+    /// An operator should look at it.
     Warn,
-    /// What went wrong.
+    /// Something failed.
     Error,
 }
 
-/// An event, as clients read it at `GET /v1/events`.
+/// An event that the guest published. Clients read it at `GET /v1/events`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// What it is about: one word, or words with dots between.
+    /// Name of the kind of event, for example `task.done`. Clients see it as the event's type.
     pub topic: String,
-    /// Its content; the host does not look inside.
+    /// Content. The host does not interpret it.
     pub payload: Vec<u8>,
 }
 
-/// What the host gives: the imports of a module, or the harness of a native test.
+/// The functions that the host provides: imports of a module, or the harness in a native test.
 pub(crate) trait Host {
     fn log(&self, level: Level, message: &str);
     fn emit(&self, event: Event);
@@ -41,51 +42,51 @@ pub(crate) trait Host {
     fn random(&self, length: u32) -> Vec<u8>;
 }
 
-/// What [`StateMachine::apply`](crate::StateMachine::apply) sees beside the state and the command.
+/// Context of [`StateMachine::apply`](crate::StateMachine::apply) and
+/// [`StateMachine::on_wake`](crate::StateMachine::on_wake).
 ///
-/// Everything it says is equal on every node. What is asked of it ([`emit`](Self::emit),
-/// [`wake_at`](Self::wake_at)) is kept until the command is accepted, and dropped if it is refused.
+/// Everything that it returns is equal on every node. The effects of [`emit`](Self::emit) and
+/// [`wake_at`](Self::wake_at) are buffered. They take effect when the command is accepted; a refusal drops them.
 pub struct Apply<'h> {
     host: &'h dyn Host,
-    moment: Moment,
+    position: LogPosition,
     events: Vec<Event>,
     wake_at: Option<u64>,
 }
 
 impl<'h> Apply<'h> {
-    pub(crate) fn new(host: &'h dyn Host, moment: Moment) -> Self {
+    pub(crate) fn new(host: &'h dyn Host, position: LogPosition) -> Self {
         Self {
             host,
-            moment,
+            position,
             events: Vec::new(),
             wake_at: None,
         }
     }
 
-    /// Index of the log entry, counted from 1. Commands that came in one batch share an entry, so the
-    /// index alone does not tell two commands apart.
+    /// Index of the log entry, counted from 1. All commands of a batch share one entry, so the index alone does not
+    /// identify a command.
     pub fn index(&self) -> u64 {
-        self.moment.index
+        self.position.index
     }
 
-    /// The replicated time in milliseconds since 1970-01-01 UTC. It never runs backwards, and it is the
-    /// only clock that a state machine may look at.
+    /// Replicated time in milliseconds since 1970-01-01 UTC. It never decreases. Use no other clock in a state machine.
     pub fn time_ms(&self) -> u64 {
-        self.moment.time_ms
+        self.position.time_ms
     }
 
-    /// Bytes that nobody could foretell before the entry was made, and that are equal on every node. They
-    /// are never fit for a secret: whoever reads the log can compute them.
+    /// Pseudo-random bytes, equal on every node. Clients cannot predict them before the entry is proposed. Do not use
+    /// them for secrets: everyone who can read the log can compute them.
     pub fn random(&mut self, length: u32) -> Vec<u8> {
         self.host.random(length)
     }
 
-    /// Writes a line to the log of this node. It is not replicated.
+    /// Writes a line to this node's log. Log lines are not replicated.
     pub fn log(&self, level: Level, message: impl Display) {
         self.host.log(level, &message.to_string());
     }
 
-    /// Publishes an event once the command is accepted.
+    /// Publishes an event when the command is accepted.
     pub fn emit(&mut self, topic: impl Into<String>, payload: impl Into<Vec<u8>>) {
         self.events.push(Event {
             topic: topic.into(),
@@ -93,15 +94,15 @@ impl<'h> Apply<'h> {
         });
     }
 
-    /// Asks for [`StateMachine::on_wake`](crate::StateMachine::on_wake) at or after a replicated time in
-    /// milliseconds. One time is kept: the last call wins, and 0 forgets it.
+    /// Requests a call of [`StateMachine::on_wake`](crate::StateMachine::on_wake) at or after a replicated time, in
+    /// milliseconds since 1970-01-01 UTC. There is one wake time: a later call replaces it, and 0 clears it.
     ///
-    /// The host keeps the time outside the state, so ask again in `on_wake` for whatever comes next.
+    /// The host stores the wake time outside of the state. Set the next one in `on_wake`.
     pub fn wake_at(&mut self, time_ms: u64) {
         self.wake_at = Some(time_ms);
     }
 
-    /// Hands on what was asked for. Called for an accepted command alone.
+    /// Passes the buffered effects to the host. Called only after the command was accepted.
     pub(crate) fn commit(self) {
         for event in self.events {
             self.host.emit(event);
@@ -112,29 +113,29 @@ impl<'h> Apply<'h> {
     }
 }
 
-/// What [`StateMachine::query`](crate::StateMachine::query) sees beside the state and the question.
+/// Context of [`StateMachine::query`](crate::StateMachine::query).
 pub struct Read<'h> {
     host: &'h dyn Host,
-    moment: Moment,
+    position: LogPosition,
 }
 
 impl<'h> Read<'h> {
-    pub(crate) fn new(host: &'h dyn Host, moment: Moment) -> Self {
-        Self { host, moment }
+    pub(crate) fn new(host: &'h dyn Host, position: LogPosition) -> Self {
+        Self { host, position }
     }
 
-    /// Index of the last entry applied.
+    /// Index of the last applied entry.
     pub fn index(&self) -> u64 {
-        self.moment.index
+        self.position.index
     }
 
-    /// Replicated time of the last entry applied, in milliseconds since 1970-01-01 UTC. It stands still
-    /// while nothing is applied.
+    /// Replicated time of the last applied entry, in milliseconds since 1970-01-01 UTC. It does not advance while no
+    /// entry is applied.
     pub fn time_ms(&self) -> u64 {
-        self.moment.time_ms
+        self.position.time_ms
     }
 
-    /// Writes a line to the log of this node.
+    /// Writes a line to this node's log.
     pub fn log(&self, level: Level, message: impl Display) {
         self.host.log(level, &message.to_string());
     }

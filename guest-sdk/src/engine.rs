@@ -1,18 +1,18 @@
-//! What runs a guest: the same code inside a module and under the harness.
+//! Calls a guest. A module and the test harness run the same code.
 
 use crate::codec::{Codec, EncodeError};
-use crate::context::{Apply, Host, Moment, Read};
-use crate::machine::Guest;
+use crate::context::{Apply, Host, LogPosition, Read};
+use crate::guest::Guest;
 
-/// Applies one command and adds its reply or refusal to `out`. Says whether it was accepted.
+/// Applies one command and appends its reply or refusal to `out`. Returns whether it was accepted.
 ///
 /// # Errors
 ///
-/// The reply has no form in bytes. The state may have changed: the caller traps.
+/// The codec cannot encode the result. The state may have changed, so the caller must trap.
 fn apply<M: Guest>(
     machine: &mut M,
     host: &dyn Host,
-    moment: Moment,
+    position: LogPosition,
     command: &[u8],
     out: &mut Vec<u8>,
 ) -> Result<bool, EncodeError> {
@@ -23,7 +23,7 @@ fn apply<M: Guest>(
             return Ok(false);
         }
     };
-    let mut cx = Apply::new(host, moment);
+    let mut cx = Apply::new(host, position);
     match machine.apply(&mut cx, command) {
         Ok(reply) => {
             M::Codec::encode_reply(&reply, out)?;
@@ -34,7 +34,7 @@ fn apply<M: Guest>(
     }
 }
 
-/// What became of the commands of one entry, laid end to end as in the WIT's `outcomes`.
+/// The outcomes of the commands of one entry, concatenated as in `outcomes` of the WIT.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outcomes {
     pub(crate) accepted: Vec<bool>,
@@ -42,18 +42,18 @@ pub(crate) struct Outcomes {
     pub(crate) ends: Vec<u32>,
 }
 
-/// Why a batch could not be applied. Neither is the command's fault, so both end in a trap.
+/// A batch cannot be applied. The caller traps.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BatchError {
     #[error(
-        "the host sent a batch whose offsets do not fit its {length} bytes (command {command} ends at {end}); the host is at fault"
+        "the offsets of the batch do not match its {length} bytes (command {command} ends at {end}); this is a bug of the host"
     )]
     Offsets {
         command: usize,
         end: u32,
         length: usize,
     },
-    #[error("the replies of one entry take more than 4 GiB; reply with less")]
+    #[error("the replies of one entry exceed 4 GiB; return smaller replies")]
     TooLarge,
     #[error(transparent)]
     Encode(#[from] EncodeError),
@@ -67,21 +67,21 @@ pub(crate) enum BatchError {
 pub(crate) fn apply_batch<M: Guest>(
     machine: &mut M,
     host: &dyn Host,
-    moment: Moment,
+    position: LogPosition,
     data: &[u8],
     ends: &[u32],
 ) -> Result<Outcomes, BatchError> {
     let mut outcomes = Outcomes::default();
     let mut start = 0;
     for (command, &end) in ends.iter().enumerate() {
-        let fault = BatchError::Offsets {
+        let error = BatchError::Offsets {
             command,
             end,
             length: data.len(),
         };
-        let bytes = data.get(start..end as usize).ok_or(fault)?;
+        let bytes = data.get(start..end as usize).ok_or(error)?;
         start = end as usize;
-        let accepted = apply(machine, host, moment, bytes, &mut outcomes.data)?;
+        let accepted = apply(machine, host, position, bytes, &mut outcomes.data)?;
         outcomes.accepted.push(accepted);
         outcomes
             .ends
@@ -98,22 +98,22 @@ pub(crate) fn apply_batch<M: Guest>(
     Ok(outcomes)
 }
 
-/// Calls the guest because its time has come.
-pub(crate) fn wake<M: Guest>(machine: &mut M, host: &dyn Host, moment: Moment) {
-    let mut cx = Apply::new(host, moment);
+/// Calls `on_wake`.
+pub(crate) fn wake<M: Guest>(machine: &mut M, host: &dyn Host, position: LogPosition) {
+    let mut cx = Apply::new(host, position);
     machine.on_wake(&mut cx);
     cx.commit();
 }
 
-/// Answers a query: the bytes of an answer, or of a refusal.
+/// Evaluates a query. Returns the encoded response, or the encoded refusal.
 ///
 /// # Errors
 ///
-/// The answer has no form in bytes.
+/// The codec cannot encode the result.
 pub(crate) fn query<M: Guest>(
     machine: &M,
     host: &dyn Host,
-    moment: Moment,
+    position: LogPosition,
     request: &[u8],
 ) -> Result<Result<Vec<u8>, Vec<u8>>, EncodeError> {
     let mut out = Vec::new();
@@ -124,8 +124,8 @@ pub(crate) fn query<M: Guest>(
             return Ok(Err(out));
         }
     };
-    match machine.query(&Read::new(host, moment), request) {
-        Ok(answer) => M::Codec::encode_answer(&answer, &mut out).map(|()| Ok(out)),
+    match machine.query(&Read::new(host, position), request) {
+        Ok(response) => M::Codec::encode_response(&response, &mut out).map(|()| Ok(out)),
         Err(refusal) => M::Codec::encode_refusal(&refusal, &mut out).map(|()| Err(out)),
     }
 }

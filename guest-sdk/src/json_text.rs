@@ -1,4 +1,4 @@
-//! Arbitrary JSON, kept as the text that it came as.
+//! Arbitrary JSON, kept as its original text.
 
 use std::fmt;
 
@@ -6,21 +6,21 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// Any JSON value, kept as its text: what came in goes out byte for byte (the order of keys, the digits of
-/// numbers), and the state holds it as a plain string.
+/// Any JSON value, kept as its original text. It is written byte for byte as it was read: the order of keys and the
+/// digits of numbers stay. In the state it is a plain string.
 ///
-/// Use it for content that the guest carries and does not read. A `serde_json::Value` cannot be in the
-/// state: a snapshot does not describe itself, so such a value could be written and never be read again.
+/// Use it for content that the guest stores but does not read. Do not put a `serde_json::Value` into the state: the
+/// encoding of a snapshot does not describe itself, so such a value can be written but not read.
 #[derive(Clone)]
 pub struct JsonText(Box<RawValue>);
 
 impl JsonText {
-    /// The text. It is valid JSON.
+    /// The text, which is valid JSON.
     pub fn as_str(&self) -> &str {
         self.0.get()
     }
 
-    /// Takes a text that is valid JSON.
+    /// Checks that the text is valid JSON and keeps it.
     ///
     /// # Errors
     ///
@@ -37,7 +37,7 @@ impl fmt::Debug for JsonText {
 }
 
 impl PartialEq for JsonText {
-    /// Equal texts; `1.0` and `1` are not.
+    /// Compares the texts, so `1.0` and `1` differ.
     fn eq(&self, other: &Self) -> bool {
         self.as_str() == other.as_str()
     }

@@ -6,7 +6,7 @@
 //! use oarlock_guest::{Apply, Read, Refusal, StateMachine, state_machine};
 //! use serde::{Deserialize, Serialize};
 //!
-//! // The state. What `Default` gives is the state of a cluster that has seen no command.
+//! // The state. Its default value is the state of a cluster without any command.
 //! #[derive(Default, Serialize, Deserialize)]
 //! struct Counter {
 //!     value: i64,
@@ -37,13 +37,13 @@
 //!     type Command = Command;
 //!     type Reply = Value;
 //!     type Query = Query;
-//!     type Answer = Value;
+//!     type Response = Value;
 //!     type Refusal = Refusal;
 //!
 //!     fn apply(&mut self, _cx: &mut Apply<'_>, command: Command) -> Result<Value, Refusal> {
 //!         let Command::Add { by } = command;
 //!         let value = self.value.checked_add(by);
-//!         // Decide first, change after: a refused command changes nothing.
+//!         // Check first, change after: a refused command must not change the state.
 //!         self.value = value.ok_or_else(|| Refusal::new("overflow", "the sum is too large").field("by"))?;
 //!         Ok(Value { value: self.value })
 //!     }
@@ -54,7 +54,7 @@
 //!     }
 //! }
 //!
-//! // Its tests need no cluster and no WebAssembly.
+//! // Tests need no cluster and no WebAssembly.
 //! use oarlock_guest::testing::{Harness, assert_live_and_restored_agree};
 //!
 //! let mut node = Harness::<Counter>::new();
@@ -64,7 +64,7 @@
 //! assert_live_and_restored_agree::<Counter>([r#"{"add":{"by":5}}"#, r#"{"add":{"by":-7}}"#]);
 //! ```
 //!
-//! `Cargo.toml` asks for a module beside the library that tests use, and for two crates:
+//! `Cargo.toml` builds both a module and the library that tests use. It needs two crates:
 //!
 //! ```toml
 //! [lib]
@@ -75,41 +75,40 @@
 //! serde = { version = "1", features = ["derive"] }
 //! ```
 //!
-//! `cargo test` runs it as plain Rust; `cargo build --release --target wasm32-unknown-unknown` makes the module
-//! that `oarlock serve --state-machine` takes. Nothing has to be done to it in between.
+//! `cargo test` runs the guest as native Rust. `cargo build --release --target wasm32-unknown-unknown` builds the module
+//! for `oarlock serve --state-machine`. No further step is needed.
 //!
-//! # The rules of a replicated state
+//! # Rules of a replicated state machine
 //!
-//! Every node runs the same commands in the same order and has to come to the same state, byte for byte. A
-//! module has no clock, no files, no network and no environment, so most of what could differ is out of reach.
-//! What is left to you:
+//! Every node applies the same commands in the same order. All nodes must reach the same state, byte for byte. A module
+//! has no clock, no files, no network and no environment, so most sources of nondeterminism are removed. These rules
+//! remain:
 //!
-//! - **Time and chance come from [`Apply`].** [`Apply::time_ms`] is replicated and never runs backwards.
-//! - **No `HashMap` or `HashSet` with their own hasher.** `RandomState` is seeded anew in each instance, so after
-//!   a restore the same map has another order: a node that was restored would answer in another order than
-//!   one that never stopped. Use `BTreeMap` and `BTreeSet`. The folder of this crate has a `clippy.toml` that
-//!   refuses the former; copy it next to your `Cargo.toml`.
-//! - **All state is in the struct.** A static or a `#[serde(skip)]` field is gone after a restore.
-//! - **A refused command changed nothing.** [`Harness`](testing::Harness) compares the states.
-//! - **A panic is a trap**: the host undoes the command completely, and the client reads the code `trap`. The
-//!   words of the panic are in the node's log.
-//! - **Bound what you keep.** A state that only grows ends at the host's limit on memory.
+//! - **Use time and randomness from [`Apply`] only.** [`Apply::time_ms`] is replicated and never decreases.
+//! - **Use no `HashMap` or `HashSet` with the default hasher.** `RandomState` has a new seed in each instance. After a
+//!   restore the same map iterates in another order, and the restored node returns other results. Use `BTreeMap` and
+//!   `BTreeSet`. This crate ships a `clippy.toml` that rejects the hash types; copy it next to your `Cargo.toml`.
+//! - **Keep all state in the struct.** Statics and `#[serde(skip)]` fields are lost after a restore.
+//! - **Change nothing when you refuse a command.** [`Harness`](testing::Harness) compares the states.
+//! - **A panic is a trap.** The host undoes the whole command, and the client gets the code `trap`. The panic message is
+//!   in the node's log.
+//! - **Bound the size of the state.** A state that only grows reaches the memory limit of the host.
 //!
-//! # Commands that do not decode
+//! # Malformed commands
 //!
-//! They never reach [`StateMachine::apply`]. With JSON the client reads a 422 that names what is wrong:
-//! `{"error":{"code":"bad_command","message":"command `add`: missing field `by`","field":"by"}}`, or `bad_query`.
-//! Give your own refusals the same shape with [`Refusal`]. Other codecs are in [`codec`].
+//! They never reach [`StateMachine::apply`]. With JSON the client gets status 422 and the field that is wrong:
+//! `{"error":{"code":"bad_command","message":"command `add`: missing field `by`","field":"by"}}`. For queries the code is
+//! `bad_query`. Give your own refusals the same shape with [`Refusal`]. Other codecs are in [`codec`].
 //!
 //! # Snapshots and new versions
 //!
-//! The state is written by serde in a compact form that does not describe itself
-//! ([postcard](https://postcard.jamesmunns.com)), with its version, length and checksum. So its types must not
-//! need that: no `serde_json::Value` (keep a [`JsonText`]), no `#[serde(untagged)]`, `tag`, `flatten` or
-//! `skip_serializing_if` in the state. (In commands and replies all of them are fine.)
+//! A snapshot is the state encoded by serde with [postcard](https://postcard.jamesmunns.com), plus version, length and
+//! checksum. Postcard is compact and does not describe itself. So the state must not contain a `serde_json::Value` (use
+//! [`JsonText`]), `#[serde(untagged)]`, `tag`, `flatten` or `skip_serializing_if`. Commands and replies may use all of
+//! them.
 //!
-//! When the type of the state changes, raise the version and write [`StateMachine::migrate`]; without it an
-//! older state is refused, and the old module goes on. A state of a newer version is refused always.
+//! When the type of the state changes, raise the version and write [`StateMachine::migrate`]. Without `migrate` an older
+//! state is refused, and the current module keeps running. A state of a newer version is always refused.
 
 extern crate self as oarlock_guest;
 
@@ -120,6 +119,7 @@ pub mod __wasm;
 pub mod codec;
 mod context;
 mod engine;
+mod guest;
 mod json_text;
 mod machine;
 mod refusal;
@@ -128,24 +128,25 @@ mod snapshot;
 pub mod testing;
 
 pub use context::{Apply, Event, Level, Read};
+pub use guest::Guest;
 pub use json_text::JsonText;
-pub use machine::{Guest, StateMachine};
+pub use machine::StateMachine;
 pub use refusal::Refusal;
 pub use snapshot::{MigrateError, OldState, RestoreError, SnapshotError};
 
-/// Makes an `impl StateMachine for X` a guest: gives it a name and, in a module, exports it.
+/// Makes an `impl StateMachine for X` a guest: adds the name and, in a module, the exports.
 ///
 /// ```text
 /// #[state_machine(name = "counter", version = 1)]
 /// #[state_machine(name = "counter", version = 2, codec = "bytes", schema = include_str!("schema.json"))]
 /// ```
 ///
-/// | argument | what it is |
+/// | argument | meaning |
 /// |---|---|
-/// | `name` | short and stable: 1 to 64 characters of a-z, 0-9 and - |
-/// | `version` | a whole number from 1 that rises when state or commands change; a snapshot names it |
-/// | `codec` | `"json"` (unless you say otherwise), `"bytes"`, or the path of a type that implements [`codec::Codec`] |
-/// | `schema` | JSON Schema of commands and queries, for people and tools; empty unless you give it |
+/// | `name` | short, stable name: 1 to 64 characters of a-z, 0-9 and - |
+/// | `version` | an integer from 1; raise it when state or commands change. A snapshot records it |
+/// | `codec` | `"json"` (default), `"bytes"`, or the path of a type that implements [`codec::Codec`] |
+/// | `schema` | JSON Schema of commands and queries, for people and tools; default: empty |
 ///
-/// A crate that is built as a module has one such impl, of a type without parameters.
+/// A crate that is built as a module has exactly one such impl. Its type has no generic parameters.
 pub use oarlock_guest_macros::state_machine;

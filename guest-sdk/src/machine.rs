@@ -1,96 +1,76 @@
-//! The trait that a guest's author implements, and the name card that the attribute adds to it.
+//! The trait that the author of a guest implements.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::codec::Codec;
 use crate::context::{Apply, Read};
-use crate::snapshot::{MigrateError, OldState};
+use crate::snapshot::error::MigrateError;
+use crate::snapshot::old_state::OldState;
 
-/// A replicated state machine: the state is `Self`, and commands change it.
+/// A replicated state machine. `Self` is the state, and commands change it.
 ///
-/// Every node applies the same commands in the same order, so [`apply`](Self::apply) has to be a function
-/// of the state, of what `cx` says and of the command, and of nothing else. See the crate page for what
-/// that rules out.
+/// Every node applies the same commands in the same order. So [`apply`](Self::apply) must be a function of the state, of
+/// `cx` and of the command, and of nothing else. The crate page lists what that forbids.
 ///
-/// The state is written and read by serde: `#[derive(Default, Serialize, Deserialize)]` is enough. Its
-/// default is the state of a cluster that has seen no command.
+/// Serde reads and writes the state: `#[derive(Default, Serialize, Deserialize)]` is enough. The default value is the
+/// state of a cluster without any command.
 pub trait StateMachine: Default + Serialize + DeserializeOwned + 'static {
-    /// What changes the state. With JSON, an enum with
-    /// `#[serde(rename_all = "snake_case", deny_unknown_fields)]` reads `{"add":{"by":5}}`.
+    /// A command changes the state. With JSON, an enum with
+    /// `#[serde(rename_all = "snake_case", deny_unknown_fields)]` decodes `{"add":{"by":5}}`.
     type Command;
-    /// What an accepted command is answered with.
+    /// Result of an accepted command, returned to the client.
     type Reply;
-    /// A question that changes nothing. It is not in the log.
+    /// A query reads the state and changes nothing. It is not in the log.
     type Query;
-    /// What a query is answered with.
-    type Answer;
-    /// The words of a refusal; [`crate::Refusal`] is ready-made.
+    /// Result of a query, returned to the client.
+    type Response;
+    /// Result of a refused command or query, returned to the client. [`crate::Refusal`] is ready to use.
     type Refusal;
 
     /// Applies one command.
     ///
     /// # Errors
     ///
-    /// A refusal. **A refused command changed nothing**: decide first, change after. The host does not
-    /// undo what a refused command did (it undoes a trap, which is dear); the harness of
-    /// [`crate::testing`] compares the state before and after each refusal and fails the test if they
-    /// differ. What a refused command emitted or asked for through `cx` is dropped.
+    /// A refusal. **A refused command must not change the state**: check first, change after. The host does not undo
+    /// the changes of a refused command. (It undoes a trap, at a higher cost.) The harness in [`crate::testing`] compares
+    /// the state before and after each refusal and fails the test if they differ. The host drops what a refused command
+    /// requested through `cx`.
     ///
     /// # Panics
     ///
-    /// A panic is a trap: the host undoes the command completely and answers with the code `trap`.
-    /// It is for what cannot happen, not for a command that is wrong.
+    /// A panic is a trap: the host undoes the whole command, and the client gets the error code `trap`. Use a panic for a
+    /// bug in the guest, not for an invalid command.
     fn apply(
         &mut self,
         cx: &mut Apply<'_>,
         command: Self::Command,
     ) -> Result<Self::Reply, Self::Refusal>;
 
-    /// Answers a question about the state as it stands.
+    /// Evaluates a query on the current state.
     ///
     /// # Errors
     ///
-    /// A refusal, for a question that has no answer.
-    fn query(&self, cx: &Read<'_>, query: Self::Query) -> Result<Self::Answer, Self::Refusal>;
+    /// A refusal, for a query that has no response.
+    fn query(&self, cx: &Read<'_>, query: Self::Query) -> Result<Self::Response, Self::Refusal>;
 
-    /// Called through the log, at or after the time that [`Apply::wake_at`] asked for. Like a command it
-    /// may change the state; unlike one it cannot be refused. Does nothing unless you write it.
+    /// Called through the log, at or after the time set with [`Apply::wake_at`]. It may change the state, but it cannot
+    /// refuse. The default does nothing.
     fn on_wake(&mut self, cx: &mut Apply<'_>) {
         let _ = cx;
     }
 
-    /// Reads a state that an older version of this guest wrote.
+    /// Converts a state that an older version of this guest wrote. Never called for a state of the current version.
     ///
-    /// If the layout is still the same, `old.decode()` is the whole method; if it is not, keep the old
-    /// type and convert it: `Ok(old.decode::<StateV1>()?.into())`. It is never called for a state of the
-    /// present version.
+    /// If the layout is unchanged, the whole method is `old.decode()`. Otherwise keep the old type and convert it:
+    /// `Ok(old.decode::<StateV1>()?.into())`.
     ///
     /// # Errors
     ///
-    /// Unless you write it, every older state is refused: the encoding does not describe itself, so a
-    /// changed layout could be read as nonsense that looks whole.
+    /// The default refuses every older state. The encoding does not describe itself, so bytes of another layout could
+    /// decode to a wrong state without an error.
     fn migrate(old: OldState<'_>) -> Result<Self, MigrateError> {
-        Err(MigrateError::NotWritten {
+        Err(MigrateError::NotImplemented {
             version: old.version(),
         })
     }
-}
-
-/// Who a guest is. Written by the [`state_machine`](crate::state_machine) attribute, not by hand.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is a state machine without a name",
-    label = "not a guest yet",
-    note = "put `#[state_machine(name = \"…\", version = 1)]` on its `impl StateMachine`"
-)]
-pub trait Guest: StateMachine {
-    /// Short and stable, such as `task-queue`.
-    const NAME: &'static str;
-    /// Rises with each release that changes the state or the commands. A snapshot names the version that
-    /// wrote it, and an older guest refuses it.
-    const VERSION: u32;
-    /// JSON Schema of commands and queries, or empty.
-    const SCHEMA: &'static str;
-    /// How commands, replies, queries and answers are written in bytes.
-    type Codec: Codec<Self>;
 }

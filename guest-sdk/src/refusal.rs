@@ -1,11 +1,11 @@
-//! A refusal in the shape that the host's own errors have.
+//! A ready-made refusal with the JSON shape of the host's own errors.
 
 use std::borrow::Cow;
 
 use serde::{Serialize, Serializer};
 
-/// Words for a command or query that is refused. As JSON:
-/// `{"error":{"code":"bad_command","message":"…","field":"by"}}`, without `field` where none is to blame.
+/// The reason why a guest refuses a command or a query. As JSON:
+/// `{"error":{"code":"bad_command","message":"…","field":"by"}}`; `field` is omitted if no field is wrong.
 ///
 /// ```
 /// use oarlock_guest::Refusal;
@@ -24,8 +24,8 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// A refusal with a code for programs (`snake_case`, stable) and a message for people (what happened,
-    /// why, what to do).
+    /// A refusal with a code for programs (`snake_case`, stable) and a message for people (what happened, why, what to
+    /// do).
     pub fn new(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self {
             code: code.into(),
@@ -34,7 +34,7 @@ impl Refusal {
         }
     }
 
-    /// Names the field that is to blame, as a path within the command: `by`, `queues[0]`.
+    /// Names the field that is wrong, as a path in the command: `by`, `queues[0]`.
     #[must_use]
     pub fn field(mut self, field: impl Into<String>) -> Self {
         self.field = Some(field.into());
@@ -51,35 +51,35 @@ impl Refusal {
         &self.message
     }
 
-    /// The field that is to blame, if one is.
+    /// Path of the field that is wrong, if there is one.
     pub fn named_field(&self) -> Option<&str> {
         self.field.as_deref()
     }
 
-    /// The refusal as JSON text.
+    /// The refusal as JSON.
     pub fn to_json(&self) -> String {
-        serde_json::to_string(self).expect("texts under fixed names always encode")
+        serde_json::to_string(self).expect("a struct of strings always encodes")
     }
 }
 
 impl Serialize for Refusal {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
-        struct Envelope<'a> {
-            error: Words<'a>,
+        struct RefusalBody<'a> {
+            error: RefusalFields<'a>,
         }
         #[derive(Serialize)]
-        struct Words<'a> {
+        struct RefusalFields<'a> {
             code: &'a str,
             message: &'a str,
             #[serde(skip_serializing_if = "Option::is_none")]
             field: Option<&'a str>,
         }
-        let error = Words {
+        let error = RefusalFields {
             code: &self.code,
             message: &self.message,
             field: self.field.as_deref(),
         };
-        Envelope { error }.serialize(serializer)
+        RefusalBody { error }.serialize(serializer)
     }
 }

@@ -1,10 +1,10 @@
-//! What the compiler says where `#[state_machine]` is used wrongly: it names what to write instead.
+//! Compiler errors for wrong uses of `#[state_machine]`. Each error names the fix.
 //!
-//! `TRYBUILD=overwrite cargo test -p oarlock-guest --test macros` writes the texts anew; read the difference before you
-//! keep it.
+//! `TRYBUILD=overwrite cargo test -p oarlock-guest --test macros` rewrites the expected errors. Review the diff before
+//! you commit it.
 
 #[test]
-fn wrong_uses_are_refused_with_words_that_help() {
+fn wrong_uses_are_rejected_with_a_hint() {
     let cases = trybuild::TestCases::new();
     cases.pass("tests/macros/right.rs");
     cases.compile_fail("tests/macros/wrong/*.rs");

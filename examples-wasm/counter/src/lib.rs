@@ -5,8 +5,8 @@
 //! {"get":{}}         →  {"value":5}
 //! ```
 //!
-//! `by` is a whole number of 64 bits and may be negative. A sum that does not fit is refused with the code
-//! `overflow`, and the value stays.
+//! `by` is a signed 64-bit integer. A sum that does not fit into 64 bits is refused with the code `overflow`, and the
+//! value does not change.
 
 use oarlock_guest::{Apply, Read, Refusal, StateMachine, state_machine};
 use serde::{Deserialize, Serialize};
@@ -17,18 +17,18 @@ pub struct Counter {
     value: i64,
 }
 
-/// What changes the counter.
+/// A command changes the value.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Command {
-    /// Adds to the value and replies with the sum.
+    /// Adds to the value. The reply is the sum.
     Add {
-        /// How much; may be negative.
+        /// Summand. May be negative.
         by: i64,
     },
 }
 
-/// What can be asked.
+/// A query reads the state and changes nothing.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Query {
@@ -36,10 +36,10 @@ pub enum Query {
     Get {},
 }
 
-/// Reply and answer.
+/// Reply and response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Value {
-    /// The value as it is now.
+    /// The current value.
     pub value: i64,
 }
 
@@ -48,17 +48,17 @@ impl StateMachine for Counter {
     type Command = Command;
     type Reply = Value;
     type Query = Query;
-    type Answer = Value;
+    type Response = Value;
     type Refusal = Refusal;
 
     fn apply(&mut self, _cx: &mut Apply<'_>, command: Command) -> Result<Value, Refusal> {
         let Command::Add { by } = command;
         let Some(value) = self.value.checked_add(by) else {
-            let words = format!(
-                "{} and {by} make more than 64 bits hold; the value stays",
+            let text = format!(
+                "{} + {by} does not fit into 64 bits; the value did not change",
                 self.value
             );
-            return Err(Refusal::new("overflow", words).field("by"));
+            return Err(Refusal::new("overflow", text).field("by"));
         };
         self.value = value;
         Ok(Value { value })

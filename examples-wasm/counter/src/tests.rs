@@ -9,16 +9,19 @@ fn adding_replies_with_the_sum() {
     let mut node = Node::new();
     assert_eq!(node.send(r#"{"add":{"by":5}}"#).text(), r#"{"value":5}"#);
     assert_eq!(node.send(r#"{"add":{"by":-7}}"#).text(), r#"{"value":-2}"#);
-    assert_eq!(node.ask(r#"{"get":{}}"#).text(), r#"{"value":-2}"#);
+    assert_eq!(node.send_query(r#"{"get":{}}"#).text(), r#"{"value":-2}"#);
 }
 
 #[test]
 fn a_new_counter_is_zero() {
-    assert_eq!(Node::new().ask(r#"{"get":{}}"#).text(), r#"{"value":0}"#);
+    assert_eq!(
+        Node::new().send_query(r#"{"get":{}}"#).text(),
+        r#"{"value":0}"#
+    );
 }
 
 #[test]
-fn a_sum_that_does_not_fit_is_refused_and_the_value_stays() {
+fn a_sum_that_does_not_fit_is_refused_and_changes_nothing() {
     let mut node = Node::new();
     node.apply(Command::Add { by: i64::MAX }).unwrap();
     let refusal = node.apply(Command::Add { by: 1 }).unwrap_err();
@@ -30,9 +33,9 @@ fn a_sum_that_does_not_fit_is_refused_and_the_value_stays() {
 }
 
 #[test]
-fn a_command_that_is_wrong_is_refused_by_name() {
+fn a_malformed_command_is_refused_with_the_field() {
     let mut node = Node::new();
-    for (command, named) in [
+    for (command, expected) in [
         (r#"{"add":{}}"#, r#""field":"by""#),
         (r#"{"add":{"by":"5"}}"#, r#""field":"by""#),
         (r#"{"add":{"by":5,"twice":true}}"#, r#""field":"twice""#),
@@ -41,11 +44,11 @@ fn a_command_that_is_wrong_is_refused_by_name() {
     ] {
         let outcome = node.send(command);
         assert!(
-            !outcome.accepted && outcome.text().contains(named),
+            !outcome.accepted && outcome.text().contains(expected),
             "{command}: {outcome:?}"
         );
     }
-    let outcome = node.ask(r#"{"peek":{}}"#);
+    let outcome = node.send_query(r#"{"peek":{}}"#);
     assert!(
         !outcome.accepted && outcome.text().contains(r#""field":"peek""#),
         "{outcome:?}"
@@ -53,7 +56,7 @@ fn a_command_that_is_wrong_is_refused_by_name() {
 }
 
 #[test]
-fn a_restored_counter_goes_on_as_the_live_one() {
+fn a_restored_counter_behaves_as_the_live_one() {
     assert_live_and_restored_agree::<Counter>([
         r#"{"add":{"by":5}}"#,
         r#"{"add":{"by":9223372036854775807}}"#,

@@ -7,17 +7,17 @@
 //! {"get":{"key":"k"}}  (query)                     →  {"value":"v"} or {"value":null}
 //! ```
 //!
-//! Keys and values are texts. `null` stands for a key that is not there; `expect` has to be written out. A
-//! `cas` that finds something else is accepted, changes nothing, and says what is there:
-//! `{"swapped":false,"current":"other"}`. A key has at most 4,096 bytes; a value is bounded by the host's
-//! limit on commands.
+//! Keys and values are strings. `null` means that the key does not exist. `cas` requires the field `expect`. If the
+//! current value differs from it, the command is accepted, changes nothing, and returns the current value:
+//! `{"swapped":false,"current":"other"}`. A key has at most 4,096 bytes. The host's limit on the size of a command bounds
+//! a value.
 
 use std::collections::BTreeMap;
 
 use oarlock_guest::{Apply, Read, Refusal, StateMachine, state_machine};
 use serde::{Deserialize, Serialize};
 
-/// Longest key, in bytes.
+/// Longest key, in bytes. A longer one is refused with `too_large`.
 pub const MAX_KEY_BYTES: usize = 4096;
 
 /// The state.
@@ -26,28 +26,28 @@ pub struct Store {
     values: BTreeMap<String, String>,
 }
 
-/// What changes the store.
+/// A command changes the store.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Command {
     /// Sets a key.
     Put {
-        /// Which key.
+        /// The key.
         key: String,
         /// Its new value.
         value: String,
     },
-    /// Removes a key; one that is not there is no error.
+    /// Removes a key. A missing key is not an error.
     Delete {
-        /// Which key.
+        /// The key.
         key: String,
     },
-    /// Sets a key if its value is the expected one.
+    /// Sets a key if its current value equals the expected one.
     Cas {
-        /// Which key.
+        /// The key.
         key: String,
-        /// The value that has to be there, or `null` for none. (Naming the reader makes serde insist on the
-        /// field; it takes an `Option` that is left out for `null`.)
+        /// Expected current value; `null` for a missing key. (Without `deserialize_with`, serde would accept a missing
+        /// field as `null`.)
         #[serde(deserialize_with = "Option::deserialize")]
         expect: Option<String>,
         /// Its new value.
@@ -63,39 +63,39 @@ impl Command {
     }
 }
 
-/// What a command is answered with.
+/// Reply to a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Reply {
-    /// Of `put` and `delete`.
+    /// To `put` and `delete`.
     Previous {
-        /// The value that was there.
+        /// The previous value, `null` if the key did not exist.
         previous: Option<String>,
     },
-    /// Of `cas`.
+    /// To `cas`.
     Swapped {
-        /// Whether the expected value was there.
+        /// Whether the value was set.
         swapped: bool,
-        /// The value that is there now.
+        /// The value after the command.
         current: Option<String>,
     },
 }
 
-/// What can be asked.
+/// A query reads the state and changes nothing.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Query {
     /// The value of a key.
     Get {
-        /// Which key.
+        /// The key.
         key: String,
     },
 }
 
-/// What a query is answered with.
+/// Response to a query.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Answer {
-    /// The value, or `null` if the key is not there.
+pub struct Response {
+    /// The value, or `null` if the key does not exist.
     pub value: Option<String>,
 }
 
@@ -104,7 +104,7 @@ impl StateMachine for Store {
     type Command = Command;
     type Reply = Reply;
     type Query = Query;
-    type Answer = Answer;
+    type Response = Response;
     type Refusal = Refusal;
 
     fn apply(&mut self, _cx: &mut Apply<'_>, command: Command) -> Result<Reply, Refusal> {
@@ -120,10 +120,10 @@ impl StateMachine for Store {
         })
     }
 
-    fn query(&self, _cx: &Read<'_>, query: Query) -> Result<Answer, Refusal> {
+    fn query(&self, _cx: &Read<'_>, query: Query) -> Result<Response, Refusal> {
         let Query::Get { key } = query;
         check_key(&key)?;
-        Ok(Answer {
+        Ok(Response {
             value: self.values.get(&key).cloned(),
         })
     }
@@ -150,11 +150,11 @@ fn check_key(key: &str) -> Result<(), Refusal> {
     if key.len() <= MAX_KEY_BYTES {
         return Ok(());
     }
-    let words = format!(
-        "the key has {} bytes and may have {MAX_KEY_BYTES}; use a shorter one",
+    let text = format!(
+        "the key has {} bytes, the limit is {MAX_KEY_BYTES}; use a shorter one",
         key.len()
     );
-    Err(Refusal::new("too_large", words).field("key"))
+    Err(Refusal::new("too_large", text).field("key"))
 }
 
 #[cfg(test)]

@@ -12,16 +12,16 @@ fn assert_exchange(node: &mut Node, command: &str, reply: &str) {
 }
 
 #[track_caller]
-fn assert_refused(node: &mut Node, command: &str, named: &str) {
+fn assert_refused(node: &mut Node, command: &str, expected: &str) {
     let outcome = node.send(command);
     assert!(
-        !outcome.accepted && outcome.text().contains(named),
+        !outcome.accepted && outcome.text().contains(expected),
         "{command}: {outcome:?}"
     );
 }
 
 #[test]
-fn put_and_delete_reply_with_what_was_there() {
+fn put_and_delete_reply_with_the_previous_value() {
     let mut node = Node::new();
     assert_exchange(
         &mut node,
@@ -46,21 +46,21 @@ fn put_and_delete_reply_with_what_was_there() {
 }
 
 #[test]
-fn get_answers_with_the_value_or_null() {
+fn get_returns_the_value_or_null() {
     let mut node = Node::new();
     assert_eq!(
-        node.ask(r#"{"get":{"key":"k"}}"#).text(),
+        node.send_query(r#"{"get":{"key":"k"}}"#).text(),
         r#"{"value":null}"#
     );
     node.send(r#"{"put":{"key":"k","value":"\"quoted\" ü"}}"#);
     assert_eq!(
-        node.ask(r#"{"get":{"key":"k"}}"#).text(),
+        node.send_query(r#"{"get":{"key":"k"}}"#).text(),
         r#"{"value":"\"quoted\" ü"}"#
     );
 }
 
 #[test]
-fn cas_swaps_only_what_it_expects_and_says_what_is_there() {
+fn cas_swaps_only_the_expected_value_and_returns_the_current_one() {
     let mut node = Node::new();
     assert_exchange(
         &mut node,
@@ -85,7 +85,7 @@ fn cas_swaps_only_what_it_expects_and_says_what_is_there() {
 }
 
 #[test]
-fn a_command_that_is_wrong_is_refused_by_name() {
+fn a_malformed_command_is_refused_with_the_field() {
     let mut node = Node::new();
     assert_refused(&mut node, r#"{"put":{"key":"k"}}"#, r#""field":"value""#);
     assert_refused(
@@ -109,7 +109,7 @@ fn a_command_that_is_wrong_is_refused_by_name() {
         r#""field":"ttl""#,
     );
     assert_refused(&mut node, r#"{"drop":{}}"#, r#""field":"drop""#);
-    assert!(!node.ask(r#"{"get":{}}"#).accepted);
+    assert!(!node.send_query(r#"{"get":{}}"#).accepted);
 }
 
 #[test]
@@ -127,13 +127,13 @@ fn a_key_has_a_limit() {
     );
     assert!(
         !node
-            .ask(format!(r#"{{"get":{{"key":"{at_limit}k"}}}}"#))
+            .send_query(format!(r#"{{"get":{{"key":"{at_limit}k"}}}}"#))
             .accepted
     );
 }
 
 #[test]
-fn a_restored_store_goes_on_as_the_live_one() {
+fn a_restored_store_behaves_as_the_live_one() {
     let mut seed = 7_u64;
     let mut draw = |below: u64| {
         seed ^= seed << 13;

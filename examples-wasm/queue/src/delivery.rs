@@ -1,4 +1,4 @@
-//! Delivering tasks, and what happens when their time comes.
+//! Delivery of tasks, and timers of delays and leases.
 
 use oarlock_guest::{Apply, Refusal};
 
@@ -16,11 +16,11 @@ impl Queues {
         reserve: &Reserve,
     ) -> Result<Reply, Refusal> {
         if !(1..=MAX_QUEUES_A_RESERVE).contains(&reserve.queues.len()) {
-            let words = format!(
+            let text = format!(
                 "a reserve names 1 to {MAX_QUEUES_A_RESERVE} queues, not {}",
                 reserve.queues.len()
             );
-            return Err(out_of_range("queues", words));
+            return Err(out_of_range("queues", text));
         }
         for (number, name) in reserve.queues.iter().enumerate() {
             check_name(&format!("queues[{number}]"), name)?;
@@ -28,7 +28,7 @@ impl Queues {
         check_name("worker", &reserve.worker)?;
         check_lease(reserve.lease_ms)?;
         check_range("max", reserve.max.into(), 1, MAX_DELIVERED.into())?;
-        // Nothing is refused from here on.
+        // All checks are done: nothing is refused after this line.
         let lanes: Vec<u32> = reserve
             .queues
             .iter()
@@ -73,7 +73,7 @@ impl Queues {
         }
     }
 
-    /// Moves the tasks of a queue whose time has come, in the order of (time, id), as many as the budget allows.
+    /// Fires the due timers of a queue, in the order of (time, id), up to the budget.
     fn sweep(&mut self, lane: u32, now_ms: u64, budget: &mut usize) {
         while *budget > 0
             && let Some((at_ms, id)) = self.lanes[lane as usize].first_timer()
@@ -84,9 +84,9 @@ impl Queues {
                 let was_leased = matches!(task.place, Place::Leased(_));
                 if was_leased && let Some(delivery) = &task.delivery {
                     let error = format!("the lease of worker {} ran out", delivery.worker);
-                    task.remember(&error);
+                    task.add_error(&error);
                 }
-                // The delivery stays: its token works until the next one.
+                // Keep the delivery: its token is valid until the next delivery.
                 if was_leased && task.is_spent() {
                     Place::Dead
                 } else {
@@ -96,7 +96,7 @@ impl Queues {
         }
     }
 
-    /// Moves the tasks of every queue whose time has come, as many as one waking may.
+    /// Fires the due timers of all queues, up to the limit of one wake-up.
     fn sweep_all(&mut self, now_ms: u64) {
         let mut budget = MAX_SWEPT;
         while budget > 0
@@ -107,29 +107,30 @@ impl Queues {
         }
     }
 
-    /// Asks the host for the next time that matters. A waking that turns out to be for nothing costs less than
-    /// asking anew at each acknowledgement, so a time that is to come and has moved away is left as it is.
-    pub(crate) fn ask_to_be_woken(&mut self, cx: &mut Apply<'_>) {
+    /// Requests a wake-up for the first timer. A request that is too early is kept: an unneeded wake-up costs less than a
+    /// new request at each acknowledgement.
+    pub(crate) fn request_wake_up(&mut self, cx: &mut Apply<'_>) {
         let Some(&(next_ms, _)) = self.alarms.first() else {
             return;
         };
-        let is_asked = self.asked_ms > cx.time_ms() && self.asked_ms <= next_ms;
-        if !is_asked {
-            self.asked_ms = next_ms;
+        let is_requested =
+            self.requested_wake_ms > cx.time_ms() && self.requested_wake_ms <= next_ms;
+        if !is_requested {
+            self.requested_wake_ms = next_ms;
             cx.wake_at(next_ms);
         }
     }
 
-    /// The host woke this guest: looks after what is due, and says what comes next, if anything does.
+    /// Handles a wake-up: fires the due timers and requests the next wake-up, if a timer is left.
     pub(crate) fn wake(&mut self, cx: &mut Apply<'_>) {
-        self.asked_ms = 0;
+        self.requested_wake_ms = 0;
         cx.wake_at(0);
         self.sweep_all(cx.time_ms());
-        self.ask_to_be_woken(cx);
+        self.request_wake_up(cx);
     }
 }
 
-/// Numbers for the tokens of one reserve: SplitMix64 (Steele, Lea and Flood, 2014) from a seed of the host's.
+/// Nonces for the tokens of one reserve: SplitMix64 (Steele, Lea and Flood, 2014), seeded by the host.
 struct Nonces {
     state: u64,
 }

@@ -1,4 +1,4 @@
-//! One queue: its indexes over the tasks, each ordered, so that nothing looks at every task.
+//! One queue: ordered indexes over its tasks, so that no operation scans all tasks.
 
 use std::collections::BTreeSet;
 
@@ -11,9 +11,9 @@ use crate::task::{Place, Task};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Lane {
     pub(crate) name: String,
-    /// (priority, id): an id is an age, because ids are given in the order of arrival.
+    /// (priority, id). Ids grow in the order of arrival, so a smaller id is an older task.
     ready: BTreeSet<(i64, u64)>,
-    /// (time, id) of delayed and leased tasks together, so that they fall due in one order.
+    /// (time, id) of delayed and leased tasks. One index for both gives one order of timers.
     timers: BTreeSet<(u64, u64)>,
     dead: BTreeSet<u64>,
     delayed: u64,
@@ -34,7 +34,7 @@ impl Lane {
         }
     }
 
-    /// Puts a task where its place says.
+    /// Adds a task to the index of its place.
     pub(crate) fn insert(&mut self, id: u64, task: &Task) {
         let added = match task.place {
             Place::Ready => self.ready.insert((task.priority, id)),
@@ -51,7 +51,7 @@ impl Lane {
         debug_assert!(added, "task {id} was in {} already", self.name);
     }
 
-    /// Takes a task from where its place says.
+    /// Removes a task from the index of its place.
     pub(crate) fn remove(&mut self, id: u64, task: &Task) {
         let removed = match task.place {
             Place::Ready => self.ready.remove(&(task.priority, id)),
@@ -68,12 +68,12 @@ impl Lane {
         debug_assert!(removed, "task {id} was not in {}", self.name);
     }
 
-    /// The ready task that goes first, as (priority, id).
+    /// The next task to deliver, as (priority, id).
     pub(crate) fn first_ready(&self) -> Option<(i64, u64)> {
         self.ready.first().copied()
     }
 
-    /// The task whose time comes first, as (time, id).
+    /// The first timer, as (time, id).
     pub(crate) fn first_timer(&self) -> Option<(u64, u64)> {
         self.timers.first().copied()
     }

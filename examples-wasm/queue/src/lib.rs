@@ -19,30 +19,29 @@
 //! # The life of a task
 //!
 //! A task is **ready**, or **delayed** until a time, or **leased** to a worker until a time, or **dead**.
-//! Acknowledging removes it: from then on it is a number in `completed`, and the query `task` answers `null`.
+//! `ack` removes it: from then on it only counts in `completed`, and the query `task` returns `null`.
 //!
-//! - **Order.** A smaller `priority` goes first, then the older task. A task that comes back, by `nack` or
-//!   because a lease ran out, keeps its age. A reserve of several queues takes from all of them in this order.
-//! - **Time** is that of the log and nothing else. Nothing happens early. What falls due together happens in
-//!   the order of (time, id), at the next `reserve` of the queue or when the host wakes the guest, whichever
-//!   comes first; at most [`limits::MAX_SWEPT`] tasks at a time, the rest right after.
-//! - **Attempts** are counted on delivery. A task that fails in its last attempt, by `nack` or because the
-//!   lease runs out, is dead. It is kept, with its errors, and never dropped in silence.
-//! - **A token** belongs to one delivery. It works until the task is acknowledged, given back or delivered
-//!   again, and so also after the lease ran out: whoever is late but was not replaced has done the work. A stale
-//!   token is refused and changes nothing.
-//! - **`nack`** without a delay makes the task due at once; it counts as delayed until the next reserve or
-//!   waking looks.
-//! - **`dedupe_key`** is per queue. While its task is there, dead ones included, and for
-//!   [`limits::DEDUPE_WINDOW_MS`] after it was acknowledged, another enqueue with the key answers with the id
-//!   of the first task and `"duplicate":true`. Keys of acknowledged tasks are bounded in number too; the
-//!   oldest are forgotten first.
+//! - **Order.** A smaller `priority` is delivered first, then the older task. After a `nack` or an expired lease a task
+//!   keeps its age. A reserve of several queues merges them in this order.
+//! - **Time** is the replicated time of the log. Nothing happens early. Timers that are due fire in the order of
+//!   (time, id), at the next `reserve` of the queue or at the next wake-up of the guest. One command or wake-up fires at
+//!   most [`limits::MAX_SWEPT`] timers; another wake-up follows for the rest.
+//! - **Attempts** are counted on delivery. If the last attempt fails, by `nack` or by an expired lease, the task is dead.
+//!   Dead tasks are kept, with their errors.
+//! - **A token** identifies one delivery. It is valid until the task is acknowledged, returned with `nack` or delivered
+//!   again. It stays valid after the lease expired: a late worker may still acknowledge if no other worker got the task. A
+//!   stale token is refused and changes nothing.
+//! - **`nack`** without a delay makes the task due immediately. It counts as delayed until the next reserve or wake-up.
+//! - **`dedupe_key`** is per queue. Another enqueue with the same key returns the id of the first task and
+//!   `"duplicate":true`. This holds while the first task exists (dead tasks included), and for
+//!   [`limits::DEDUPE_WINDOW_MS`] after it was acknowledged. The number of keys of acknowledged tasks is bounded; the
+//!   oldest are dropped first.
 //! - **Errors.** The last [`limits::MAX_ERRORS`] are kept, each cut to [`limits::MAX_ERROR_BYTES`] bytes.
-//! - **A queue** is made by its first task.
+//! - **A queue** is created by its first task.
 //!
-//! `wait_ms` is reserved: it is read and checked, and a reserve answers at once whatever it says.
+//! `wait_ms` is reserved: it is validated and ignored. A reserve always returns immediately.
 //!
-//! Every limit is in [`limits`]; what is over one is refused with its name.
+//! All limits are in [`limits`]. A value over a limit is refused; the refusal names the field.
 
 pub mod limits;
 pub mod messages;

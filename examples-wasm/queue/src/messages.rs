@@ -1,4 +1,4 @@
-//! Commands, queries and what they are answered with.
+//! Commands, queries, replies and responses.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::DEFAULT_ATTEMPTS;
 
-/// What changes the queues.
+/// A command changes the queues.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Command {
@@ -15,55 +15,55 @@ pub enum Command {
     Enqueue(Enqueue),
     /// Delivers tasks to a worker.
     Reserve(Reserve),
-    /// A task is done.
+    /// Acknowledges a task: it is done.
     Ack {
-        /// Which task.
+        /// Id of the task.
         id: u64,
-        /// Of the delivery.
+        /// Token of the delivery.
         token: String,
     },
-    /// A task failed.
+    /// Returns a task: the attempt failed.
     Nack {
-        /// Which task.
+        /// Id of the task.
         id: u64,
-        /// Of the delivery.
+        /// Token of the delivery.
         token: String,
-        /// Until the next attempt, in milliseconds.
+        /// Delay until the next attempt, in milliseconds.
         #[serde(default)]
         delay_ms: u64,
-        /// Why it failed.
+        /// Reason of the failure. It is added to the errors of the task.
         #[serde(default)]
         error: Option<String>,
     },
-    /// A worker needs longer.
+    /// Extends a lease.
     Extend {
-        /// Which task.
+        /// Id of the task.
         id: u64,
-        /// Of the delivery.
+        /// Token of the delivery.
         token: String,
-        /// From now, in milliseconds.
+        /// New length of the lease, in milliseconds from now.
         lease_ms: u64,
     },
 }
 
-/// A task to be added.
+/// Arguments of `enqueue`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Enqueue {
-    /// Which queue; made if it is not there.
+    /// Name of the queue. It is created if it does not exist.
     pub queue: String,
-    /// Any JSON; kept and given back as the text that it is.
+    /// Any JSON. It is stored and delivered as its original text.
     pub payload: JsonText,
-    /// Smaller goes first.
+    /// Smaller values are delivered first.
     #[serde(default)]
     pub priority: i64,
-    /// Before it is ready, in milliseconds.
+    /// Delay until it is ready, in milliseconds.
     #[serde(default)]
     pub delay_ms: u64,
-    /// Deliveries before it is dead; at least 1.
+    /// Deliveries until it is dead, at least 1.
     #[serde(default = "default_attempts")]
     pub max_attempts: u32,
-    /// Under which it is added only once.
+    /// Deduplication key: the queue adds one task per key.
     #[serde(default)]
     pub dedupe_key: Option<String>,
 }
@@ -72,20 +72,20 @@ fn default_attempts() -> u32 {
     DEFAULT_ATTEMPTS
 }
 
-/// A worker asking for tasks.
+/// Arguments of `reserve`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reserve {
-    /// From which queues; one that is not there is empty.
+    /// Names of the queues. A queue that does not exist is empty.
     pub queues: Vec<String>,
-    /// The worker's name, for the errors of a task whose lease ran out.
+    /// Name of the worker. It appears in the error of a lease that expires.
     pub worker: String,
-    /// How long the worker has, in milliseconds.
+    /// Length of the lease, in milliseconds.
     pub lease_ms: u64,
     /// Most tasks to deliver.
     #[serde(default = "one")]
     pub max: u32,
-    /// Reserved; a reserve answers at once.
+    /// Reserved. Ignored.
     #[serde(default)]
     pub wait_ms: u64,
 }
@@ -94,57 +94,57 @@ fn one() -> u32 {
     1
 }
 
-/// What a command is answered with.
+/// Reply to a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Reply {
-    /// Of `enqueue`.
+    /// To `enqueue`.
     Enqueued {
-        /// The task, or the first task under the same key.
+        /// Id of the new task, or of the first task with the same key.
         id: u64,
-        /// Whether the key was known and nothing was added.
+        /// True if a task with the key exists. Nothing was added.
         duplicate: bool,
     },
-    /// Of `reserve`.
+    /// To `reserve`.
     Reserved {
-        /// In the order of delivery.
+        /// The tasks, in the order of delivery.
         tasks: Vec<Delivered>,
     },
-    /// Of `ack`.
+    /// To `ack`.
     Acked {},
-    /// Of `nack`.
+    /// To `nack`.
     Nacked {
         /// `delayed` or `dead`.
         state: Stage,
     },
-    /// Of `extend`.
+    /// To `extend`.
     Extended {
-        /// When the lease runs out, in replicated milliseconds.
+        /// When the lease expires: replicated time, in milliseconds since 1970-01-01 UTC.
         lease_until_ms: u64,
     },
 }
 
-/// A task as a worker gets it.
+/// A task that is delivered to a worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Delivered {
-    /// Which task.
+    /// Id of the task.
     pub id: u64,
-    /// Its queue.
+    /// Name of its queue.
     pub queue: String,
-    /// What it was added with.
+    /// Its payload, unchanged.
     pub payload: JsonText,
     /// Number of this delivery, from 1.
     pub attempt: u32,
-    /// What `ack`, `nack` and `extend` have to name.
+    /// Token for `ack`, `nack` and `extend`.
     pub token: String,
-    /// When the lease runs out, in replicated milliseconds.
+    /// When the lease expires: replicated time, in milliseconds since 1970-01-01 UTC.
     pub lease_until_ms: u64,
 }
 
-/// Where a task is in its life.
+/// State of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the crate page says what they are")]
+#[expect(missing_docs, reason = "documented on the crate page")]
 pub enum Stage {
     Ready,
     Delayed,
@@ -152,62 +152,62 @@ pub enum Stage {
     Dead,
 }
 
-/// What can be asked.
+/// A query reads the state and changes nothing.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Query {
-    /// How many tasks each queue has.
+    /// The numbers of tasks in each queue.
     Stats {},
     /// One task.
     Task {
-        /// Which.
+        /// Id of the task.
         id: u64,
     },
 }
 
-/// What a query is answered with.
+/// Response to a query.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
-pub enum Answer {
-    /// Of `stats`.
+pub enum Response {
+    /// To `stats`.
     Stats {
-        /// By name.
+        /// The numbers of tasks, by name of the queue.
         queues: BTreeMap<String, Counts>,
     },
-    /// Of `task`.
+    /// To `task`.
     Task {
         /// Nothing if it is not there: never added, or acknowledged.
-        task: Option<Shown>,
+        task: Option<TaskInfo>,
     },
 }
 
-/// How many tasks a queue has.
+/// Numbers of tasks in a queue.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
-    /// Waiting for a worker.
+    /// Tasks that can be delivered.
     pub ready: u64,
-    /// Waiting for their time.
+    /// Tasks that become ready later.
     pub delayed: u64,
-    /// With a worker.
+    /// Tasks that a worker holds.
     pub leased: u64,
-    /// Failed for good, and kept.
+    /// Tasks whose last attempt failed. They are kept.
     pub dead: u64,
-    /// Acknowledged since the queue was made.
+    /// Tasks acknowledged since the queue was created.
     pub completed: u64,
 }
 
-/// A task as `task` shows it.
+/// A task in the response to `task`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Shown {
-    /// Which task.
+pub struct TaskInfo {
+    /// Id of the task.
     pub id: u64,
-    /// Its queue.
+    /// Name of its queue.
     pub queue: String,
-    /// Where it is in its life.
+    /// Its state.
     pub state: Stage,
     /// Deliveries so far.
     pub attempt: u32,
-    /// What it was added with.
+    /// Its payload, unchanged.
     pub payload: JsonText,
     /// The last errors, oldest first.
     pub errors: Vec<String>,

@@ -1,37 +1,37 @@
-//! Refusals, and the checks that lead to them.
+//! Refusals, and the checks that return them.
 
 use oarlock_guest::Refusal;
 
 use crate::limits::{MAX_LEASE_MS, MAX_NAME_BYTES};
 
-/// A value that is out of its range.
-pub(crate) fn out_of_range(field: &str, words: impl Into<String>) -> Refusal {
-    Refusal::new("out_of_range", words).field(field)
+/// A value is out of range.
+pub(crate) fn out_of_range(field: &str, text: impl Into<String>) -> Refusal {
+    Refusal::new("out_of_range", text).field(field)
 }
 
-/// A limit of the whole queue that is reached.
+/// A limit on tasks or queues is reached.
 pub(crate) fn full(what: &str, limit: usize) -> Refusal {
-    let words = format!(
-        "there are {limit} {what}, which is the limit; acknowledge or use what is there first"
+    let text = format!(
+        "there are {limit} {what}, which is the limit; acknowledge tasks or use an existing queue"
     );
-    Refusal::new("full", words).field("queue")
+    Refusal::new("full", text).field("queue")
 }
 
-/// An id that no task has.
+/// No task has this id.
 pub(crate) fn no_such_task(id: u64) -> Refusal {
-    let words = format!("there is no task {id}: it was never added, or it was acknowledged");
-    Refusal::new("no_such_task", words).field("id")
+    let text = format!("there is no task {id}: it was never added, or it was acknowledged");
+    Refusal::new("no_such_task", text).field("id")
 }
 
-/// A token that is not that of the task's last delivery.
+/// The token is not that of the last delivery of the task.
 pub(crate) fn stale_token(id: u64) -> Refusal {
-    let words = format!(
-        "the token is not that of the last delivery of task {id}, so nothing was changed; drop this delivery"
+    let text = format!(
+        "the token is not that of the last delivery of task {id}; nothing changed; drop this delivery"
     );
-    Refusal::new("stale_token", words).field("token")
+    Refusal::new("stale_token", text).field("token")
 }
 
-/// The name of a queue or worker, or a deduplication key.
+/// Checks a name of a queue or worker, or a deduplication key.
 pub(crate) fn check_name(field: &str, name: &str) -> Result<(), Refusal> {
     match name.len() {
         0 => Err(out_of_range(
@@ -39,27 +39,27 @@ pub(crate) fn check_name(field: &str, name: &str) -> Result<(), Refusal> {
             format!("{field} is empty; give it 1 to {MAX_NAME_BYTES} bytes"),
         )),
         length if length > MAX_NAME_BYTES => {
-            let words = format!(
-                "{field} has {length} bytes and may have {MAX_NAME_BYTES}; use a shorter one"
+            let text = format!(
+                "{field} has {length} bytes, the limit is {MAX_NAME_BYTES}; use a shorter one"
             );
-            Err(out_of_range(field, words))
+            Err(out_of_range(field, text))
         }
         _ => Ok(()),
     }
 }
 
-/// A number that has a smallest and a largest value.
+/// Checks that a number is in a range.
 pub(crate) fn check_range(field: &str, value: u64, least: u64, most: u64) -> Result<(), Refusal> {
     if (least..=most).contains(&value) {
         return Ok(());
     }
     Err(out_of_range(
         field,
-        format!("{field} is {value} and has to be {least} to {most}"),
+        format!("{field} is {value}; it must be {least} to {most}"),
     ))
 }
 
-/// The length of a lease.
+/// Checks the length of a lease.
 pub(crate) fn check_lease(lease_ms: u64) -> Result<(), Refusal> {
     check_range("lease_ms", lease_ms, 1, MAX_LEASE_MS)
 }

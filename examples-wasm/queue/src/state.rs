@@ -1,4 +1,4 @@
-//! The state, and its three simplest commands. Delivering is in [`crate::delivery`].
+//! The state, and the commands `enqueue`, `ack`, `nack` and `extend`. `reserve` is in [`crate::delivery`].
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -8,24 +8,24 @@ use serde::{Deserialize, Serialize};
 use crate::dedupe::Dedupe;
 use crate::lane::Lane;
 use crate::limits::{MAX_DELAY_MS, MAX_QUEUES, MAX_TASKS};
-use crate::messages::{Answer, Command, Enqueue, Query, Reply, Shown};
+use crate::messages::{Command, Enqueue, Query, Reply, Response, TaskInfo};
 use crate::refuse::{check_lease, check_name, check_range, full, no_such_task, stale_token};
 use crate::task::{Place, Task};
 
 /// All queues and their tasks.
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub struct Queues {
-    /// Id of the task that was added last; the first is 1.
+    /// Id of the last task; the first is 1.
     last_id: u64,
     pub(crate) tasks: BTreeMap<u64, Task>,
     pub(crate) lanes: Vec<Lane>,
-    /// Numbers of the queues by name.
+    /// Index in `lanes`, by name of the queue.
     names: BTreeMap<String, u32>,
     dedupe: Dedupe,
-    /// (time of its first timer, number) of each queue that has timers.
+    /// (time of its first timer, index in `lanes`) of each queue with timers.
     pub(crate) alarms: BTreeSet<(u64, u32)>,
-    /// What the host was asked to wake this guest at; 0 for nothing.
-    pub(crate) asked_ms: u64,
+    /// Wake time that was last requested from the host; 0 for none.
+    pub(crate) requested_wake_ms: u64,
 }
 
 #[state_machine(name = "task-queue", version = 1)]
@@ -33,7 +33,7 @@ impl StateMachine for Queues {
     type Command = Command;
     type Reply = Reply;
     type Query = Query;
-    type Answer = Answer;
+    type Response = Response;
     type Refusal = Refusal;
 
     fn apply(&mut self, cx: &mut Apply<'_>, command: Command) -> Result<Reply, Refusal> {
@@ -53,20 +53,20 @@ impl StateMachine for Queues {
                 lease_ms,
             } => self.extend(cx.time_ms(), id, &token, lease_ms),
         }?;
-        self.ask_to_be_woken(cx);
+        self.request_wake_up(cx);
         Ok(reply)
     }
 
-    fn query(&self, _cx: &Read<'_>, query: Query) -> Result<Answer, Refusal> {
+    fn query(&self, _cx: &Read<'_>, query: Query) -> Result<Response, Refusal> {
         Ok(match query {
             Query::Stats {} => {
                 let named = |lane: &Lane| (lane.name.clone(), lane.counts());
-                Answer::Stats {
+                Response::Stats {
                     queues: self.lanes.iter().map(named).collect(),
                 }
             }
-            Query::Task { id } => Answer::Task {
-                task: self.tasks.get(&id).map(|task| self.shown(id, task)),
+            Query::Task { id } => Response::Task {
+                task: self.tasks.get(&id).map(|task| self.task_info(id, task)),
             },
         })
     }
@@ -97,7 +97,7 @@ impl Queues {
         if known.is_none() && self.lanes.len() >= MAX_QUEUES {
             return Err(full("queues", MAX_QUEUES));
         }
-        // Nothing is refused from here on.
+        // All checks are done: nothing is refused after this line.
         let lane = known.unwrap_or_else(|| self.open(new.queue));
         self.last_id += 1;
         let id = self.last_id;
@@ -159,7 +159,7 @@ impl Queues {
         let place = self.change(id, |task| {
             task.delivery = None;
             if let Some(error) = error {
-                task.remember(error);
+                task.add_error(error);
             }
             if task.is_spent() {
                 Place::Dead
@@ -186,7 +186,7 @@ impl Queues {
         Ok(Reply::Extended { lease_until_ms })
     }
 
-    /// The token has to be that of the task's last delivery.
+    /// Checks that the token is that of the last delivery of the task.
     fn check_token(&self, id: u64, token: &str) -> Result<(), Refusal> {
         let task = self.tasks.get(&id).ok_or_else(|| no_such_task(id))?;
         if task.token().is_some_and(|current| current == token) {
@@ -196,8 +196,8 @@ impl Queues {
         }
     }
 
-    fn shown(&self, id: u64, task: &Task) -> Shown {
-        Shown {
+    fn task_info(&self, id: u64, task: &Task) -> TaskInfo {
+        TaskInfo {
             id,
             queue: self.lanes[task.lane as usize].name.clone(),
             state: task.place.stage(),
@@ -207,12 +207,12 @@ impl Queues {
         }
     }
 
-    /// Number of a queue, if it was made.
+    /// Index of a queue in `lanes`, if it exists.
     pub(crate) fn lane(&self, name: &str) -> Option<u32> {
         self.names.get(name).copied()
     }
 
-    /// Changes a task that is there, moves it to the place that `change` gives, and gives that place.
+    /// Changes a task that exists and moves it to the place that `change` returns. Returns that place.
     pub(crate) fn change(&mut self, id: u64, change: impl FnOnce(&mut Task) -> Place) -> Place {
         self.index(id, false);
         let task = self.tasks.get_mut(&id).expect("the caller found the task");
@@ -222,13 +222,13 @@ impl Queues {
         place
     }
 
-    /// Enters a task into the indexes of its queue, or takes it out, and keeps the queue's alarm right.
-    fn index(&mut self, id: u64, enter: bool) {
+    /// Adds a task to the indexes of its queue, or removes it, and updates the queue's entry in `alarms`.
+    fn index(&mut self, id: u64, add: bool) {
         let task = &self.tasks[&id];
         let number = task.lane;
         let lane = &mut self.lanes[number as usize];
         let before = lane.first_timer();
-        if enter {
+        if add {
             lane.insert(id, task);
         } else {
             lane.remove(id, task);
@@ -244,7 +244,7 @@ impl Queues {
         }
     }
 
-    /// How many keys are kept for acknowledged tasks.
+    /// Number of keys that are kept for acknowledged tasks.
     #[cfg(test)]
     pub(crate) fn spent_keys(&self) -> usize {
         self.dedupe.spent_count()

@@ -8,30 +8,30 @@ use serde::{Deserialize, Serialize};
 use crate::limits::{MAX_ERROR_BYTES, MAX_ERRORS};
 use crate::messages::Stage;
 
-/// A task, from when it is added until it is acknowledged.
+/// A task, until it is acknowledged.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Task {
-    /// Number of its queue.
+    /// Index of its queue in `Queues::lanes`.
     pub(crate) lane: u32,
     pub(crate) priority: i64,
     /// Deliveries so far.
     pub(crate) attempt: u32,
     pub(crate) max_attempts: u32,
     pub(crate) place: Place,
-    /// The last delivery, while its token works: also after the lease ran out, until the next one.
+    /// The last delivery while its token is valid: until the next delivery, also after the lease expired.
     pub(crate) delivery: Option<Delivery>,
     pub(crate) dedupe_key: Option<String>,
     pub(crate) errors: VecDeque<String>,
     pub(crate) payload: JsonText,
 }
 
-/// Where a task is, and so which index of its queue holds it.
+/// State of a task. It decides which index of the queue contains the task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Place {
     Ready,
-    /// Until this time.
+    /// Until this replicated time, in milliseconds.
     Delayed(u64),
-    /// Until this time.
+    /// Until this replicated time, in milliseconds.
     Leased(u64),
     Dead,
 }
@@ -47,29 +47,29 @@ impl Place {
     }
 }
 
-/// A task being with a worker.
+/// A delivery to a worker.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Delivery {
-    /// What makes the token one that nobody can guess.
+    /// Makes the token hard to guess.
     pub(crate) nonce: u64,
     pub(crate) worker: String,
 }
 
 impl Task {
-    /// The token of the last delivery, while it works. The attempt in it tells deliveries of a task apart
-    /// whatever the nonce is.
+    /// The token of the last delivery, if it is valid. The attempt in it makes the tokens of one task differ even if two
+    /// nonces are equal.
     pub(crate) fn token(&self) -> Option<String> {
         let delivery = self.delivery.as_ref()?;
         Some(format!("{}-{:016x}", self.attempt, delivery.nonce))
     }
 
-    /// Whether the attempt that ends now was the last.
+    /// Whether the current attempt is the last one.
     pub(crate) fn is_spent(&self) -> bool {
         self.attempt >= self.max_attempts
     }
 
-    /// Remembers an error, cut to its limit, and forgets the oldest beyond theirs.
-    pub(crate) fn remember(&mut self, error: &str) {
+    /// Adds an error, cut to its limit. Drops the oldest one if there are too many.
+    pub(crate) fn add_error(&mut self, error: &str) {
         if self.errors.len() == MAX_ERRORS {
             self.errors.pop_front();
         }

@@ -1,4 +1,4 @@
-//! Scenarios, in the JSON that clients speak.
+//! Scenarios in the JSON of clients.
 
 mod dedupe;
 mod leases;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::Queues;
 
-/// A queue and a clock, spoken to in JSON.
+/// A queue and a clock, used through JSON.
 struct Node(Harness<Queues>);
 
 impl Node {
@@ -42,10 +42,10 @@ impl Node {
     fn refused(&mut self, command: Value) -> (String, String) {
         let outcome = self.0.send(command.to_string());
         assert!(!outcome.accepted, "{command}: {outcome:?}");
-        let words: Value = serde_json::from_str(outcome.text()).unwrap();
-        let word = |key: &str| words["error"][key].as_str().unwrap_or_default().to_owned();
-        assert!(!word("message").is_empty());
-        (word("code"), word("field"))
+        let body: Value = serde_json::from_str(outcome.text()).unwrap();
+        let text = |key: &str| body["error"][key].as_str().unwrap_or_default().to_owned();
+        assert!(!text("message").is_empty());
+        (text("code"), text("field"))
     }
 
     #[track_caller]
@@ -83,19 +83,19 @@ impl Node {
     }
 
     #[track_caller]
-    fn ask(&self, query: Value) -> Value {
-        let outcome = self.0.ask(query.to_string());
+    fn query(&self, query: Value) -> Value {
+        let outcome = self.0.send_query(query.to_string());
         assert!(outcome.accepted, "{query}: {outcome:?}");
         serde_json::from_str(outcome.text()).unwrap()
     }
 
     fn task(&self, id: u64) -> Value {
-        self.ask(json!({"task": {"id": id}}))["task"].clone()
+        self.query(json!({"task": {"id": id}}))["task"].clone()
     }
 
     /// `[ready, delayed, leased, dead, completed]` of `q`.
     fn counts(&self) -> [u64; 5] {
-        let stats = self.ask(json!({"stats": {}}));
+        let stats = self.query(json!({"stats": {}}));
         ["ready", "delayed", "leased", "dead", "completed"]
             .map(|key| stats["queues"]["q"][key].as_u64().unwrap())
     }
@@ -131,21 +131,21 @@ fn a_task_goes_from_enqueue_to_ack_as_the_contract_shows() {
 
     let token = serde_json::from_str::<Value>(&delivered).unwrap()["tasks"][0]["token"].clone();
     let shown = r#"{"task":{"id":1,"queue":"q","state":"leased","attempt":1,"payload":{"z":1.50,  "a":[null]},"errors":[]}}"#;
-    assert_eq!(node.0.ask(r#"{"task":{"id":1}}"#).text(), shown);
+    assert_eq!(node.0.send_query(r#"{"task":{"id":1}}"#).text(), shown);
     assert_eq!(
         node.send(json!({"ack": {"id": 1, "token": token}})),
         json!({})
     );
     assert_eq!(
-        node.0.ask(r#"{"task":{"id":1}}"#).text(),
+        node.0.send_query(r#"{"task":{"id":1}}"#).text(),
         r#"{"task":null}"#
     );
     let stats = r#"{"queues":{"q":{"ready":0,"delayed":0,"leased":0,"dead":0,"completed":1}}}"#;
-    assert_eq!(node.0.ask(r#"{"stats":{}}"#).text(), stats);
+    assert_eq!(node.0.send_query(r#"{"stats":{}}"#).text(), stats);
 }
 
 #[test]
-fn everything_but_queue_and_payload_may_be_left_out() {
+fn all_fields_but_queue_and_payload_are_optional() {
     let mut node = Node::new();
     assert_eq!(
         node.0
@@ -163,8 +163,8 @@ fn everything_but_queue_and_payload_may_be_left_out() {
 }
 
 #[test]
-fn a_reserve_of_nothing_is_an_empty_list_and_makes_no_queue() {
+fn an_empty_reserve_returns_an_empty_list_and_creates_no_queue() {
     let mut node = Node::new();
     assert_eq!(node.reserve(&["q", "r"], 10), Vec::<Value>::new());
-    assert_eq!(node.ask(json!({"stats": {}})), json!({"queues": {}}));
+    assert_eq!(node.query(json!({"stats": {}})), json!({"queues": {}}));
 }

@@ -5,13 +5,13 @@ use quote::quote;
 use syn::parse::{Parse, ParseStream};
 use syn::{Expr, ExprLit, Ident, Lit, Token};
 
-/// Longest name of a guest, in bytes. It is shown in tables and written into every snapshot's record.
+/// Longest name of a guest, in bytes. Tables show it, and every snapshot contains it.
 const MAX_NAME_BYTES: usize = 64;
 
 const EXAMPLE: &str = r#"#[state_machine(name = "counter", version = 1)]"#;
 const KNOWN: &str = "`name`, `version`, `codec`, `schema`";
 
-/// What stands between the parentheses of `#[state_machine(…)]`, checked.
+/// The validated arguments of `#[state_machine(…)]`.
 pub(crate) struct Arguments {
     pub(crate) name: String,
     pub(crate) version: u32,
@@ -26,7 +26,7 @@ impl Parse for Arguments {
         let (mut name, mut version, mut codec, mut schema) = (None, None, None, None);
         while !input.is_empty() {
             let key: Ident = input.parse()?;
-            let again = match key.to_string().as_str() {
+            let repeated = match key.to_string().as_str() {
                 "name" => name.replace(value(&key, input)?).is_some(),
                 "version" => version.replace(value(&key, input)?).is_some(),
                 "codec" => codec.replace(value(&key, input)?).is_some(),
@@ -37,10 +37,10 @@ impl Parse for Arguments {
                     return Err(syn::Error::new(key.span(), message));
                 }
             };
-            if again {
+            if repeated {
                 return Err(syn::Error::new(
                     key.span(),
-                    format!("`{key}` is given twice: leave one of them"),
+                    format!("`{key}` is given twice: remove one of them"),
                 ));
             }
             if input.is_empty() {
@@ -56,7 +56,7 @@ impl Parse for Arguments {
             )?)?,
             version: checked_version(&required(
                 "version",
-                "a number that rises with each release",
+                "an integer that you raise with each release",
                 version,
             )?)?,
             codec: codec.map_or_else(
@@ -75,7 +75,7 @@ fn value(key: &Ident, input: ParseStream<'_>) -> syn::Result<Expr> {
         return Err(syn::Error::new(key.span(), message));
     }
     let mut value: Expr = input.parse()?;
-    // What a macro_rules! macro passes on comes wrapped.
+    // An expression from a macro_rules! macro is wrapped in a group.
     while let Expr::Group(group) = value {
         value = *group.expr;
     }
@@ -95,7 +95,7 @@ fn checked_name(value: &Expr) -> syn::Result<String> {
         ..
     }) = value
     else {
-        let message = r#"`name` is a text in quotes, as in name = "counter""#;
+        let message = r#"`name` is a string literal, as in name = "counter""#;
         return Err(syn::Error::new_spanned(value, message));
     };
     let name = text.value();
@@ -118,14 +118,14 @@ fn checked_version(value: &Expr) -> syn::Result<u32> {
     };
     number.filter(|number| *number > 0).ok_or_else(|| {
         let message = format!(
-            "`version` is a whole number from 1 to {}, as in version = 1; a snapshot names the version that wrote it",
+            "`version` is an integer from 1 to {}, as in version = 1; a snapshot records the version that wrote it",
             u32::MAX
         );
         syn::Error::new_spanned(value, message)
     })
 }
 
-/// `"json"` and `"bytes"` by name; any other codec by the path of its type.
+/// `"json"` and `"bytes"` are names; any other codec is the path of its type.
 fn codec_type(value: &Expr) -> syn::Result<TokenStream> {
     match value {
         Expr::Lit(ExprLit {

@@ -1,4 +1,4 @@
-//! What the attribute writes: the impl as it stood, the guest's name card, and for a module its exports.
+//! The expansion of the attribute: the unchanged impl, the impl of `Guest`, and the exports of a module.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote};
@@ -6,9 +6,9 @@ use syn::{Item, ItemImpl};
 
 use crate::arguments::Arguments;
 
-const WHERE: &str = "#[state_machine] stands on `impl StateMachine for YourType { … }`";
+const WHERE: &str = "#[state_machine] belongs on `impl StateMachine for YourType { … }`";
 
-/// The expansion, or an error that says what to write instead.
+/// The expansion, or an error that names the fix.
 pub(crate) fn state_machine(arguments: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
     let item = implementation(item)?;
     let Arguments {
@@ -33,14 +33,14 @@ pub(crate) fn state_machine(arguments: TokenStream, item: TokenStream) -> syn::R
     })
 }
 
-/// The item as an `impl StateMachine for X` of a type without parameters.
+/// Checks that the item is an `impl StateMachine for X` without generic parameters.
 fn implementation(item: TokenStream) -> syn::Result<ItemImpl> {
     let item = match syn::parse2::<Item>(item)? {
         Item::Impl(item) => item,
         other => return Err(not_an_impl(&other)),
     };
     let Some((path, _)) = &item.trait_ else {
-        let message = format!("{WHERE}, not on methods of its own: name the trait");
+        let message = format!("{WHERE}, not on inherent methods: name the trait");
         return Err(syn::Error::new_spanned(&item.self_ty, message));
     };
     if path
@@ -52,7 +52,7 @@ fn implementation(item: TokenStream) -> syn::Result<ItemImpl> {
         return Err(syn::Error::new_spanned(path, message));
     }
     if !item.generics.params.is_empty() {
-        let message = "a guest's type has no parameters: a module holds exactly one state machine. \
+        let message = "a guest's type has no generic parameters: a module contains exactly one state machine. \
                        Put the attribute on the impl for a concrete type";
         return Err(syn::Error::new_spanned(&item.generics, message));
     }

@@ -1,22 +1,23 @@
-//! Bytes as they are: for guests that read their messages themselves.
+//! The codec `bytes`: messages are passed through unchanged. The guest decodes them itself.
 
 use std::fmt::Display;
 
-use super::{Codec, EncodeError, Message};
-use crate::{Refusal, StateMachine};
+use super::api::{Codec, EncodeError, MessageKind};
+use crate::machine::StateMachine;
+use crate::refusal::Refusal;
 
-/// Messages are bytes. `Vec<u8>` works for each of them, and so does any type that is made from a
-/// `Vec<u8>` (commands and queries) or can be seen as bytes (the others).
+/// Messages are raw bytes. `Vec<u8>` works for all of them. Commands and queries may be any type that converts from
+/// `Vec<u8>`; replies, responses and refusals any type that can be borrowed as bytes.
 #[derive(Debug, Clone, Copy)]
 pub enum Bytes {}
 
-fn read<T: TryFrom<Vec<u8>>>(message: Message, bytes: &[u8]) -> Result<T, Refusal>
+fn decode<T: TryFrom<Vec<u8>>>(kind: MessageKind, bytes: &[u8]) -> Result<T, Refusal>
 where
     T::Error: Display,
 {
     T::try_from(bytes.to_vec()).map_err(|error| {
-        let words = format!("the {} cannot be read: {error}", message.noun());
-        Refusal::new(message.code(), words)
+        let text = format!("the {} cannot be decoded: {error}", kind.noun());
+        Refusal::new(kind.code(), text)
     })
 }
 
@@ -25,17 +26,17 @@ where
     M::Command: TryFrom<Vec<u8>, Error: Display>,
     M::Query: TryFrom<Vec<u8>, Error: Display>,
     M::Reply: AsRef<[u8]>,
-    M::Answer: AsRef<[u8]>,
+    M::Response: AsRef<[u8]>,
     M::Refusal: AsRef<[u8]>,
 {
     const NAME: &'static str = "bytes";
 
     fn decode_command(bytes: &[u8]) -> Result<M::Command, Refusal> {
-        read(Message::Command, bytes)
+        decode(MessageKind::Command, bytes)
     }
 
     fn decode_query(bytes: &[u8]) -> Result<M::Query, Refusal> {
-        read(Message::Query, bytes)
+        decode(MessageKind::Query, bytes)
     }
 
     fn encode_reply(reply: &M::Reply, out: &mut Vec<u8>) -> Result<(), EncodeError> {
@@ -43,8 +44,8 @@ where
         Ok(())
     }
 
-    fn encode_answer(answer: &M::Answer, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        out.extend_from_slice(answer.as_ref());
+    fn encode_response(response: &M::Response, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        out.extend_from_slice(response.as_ref());
         Ok(())
     }
 

@@ -1,18 +1,19 @@
-//! JSON text, with refusals that name the field.
+//! The codec `json`. A refusal of a malformed message names the field.
 
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
 use serde_path_to_error::{Path, Segment};
 
-use super::{Codec, EncodeError, Message};
-use crate::{Refusal, StateMachine};
+use super::api::{Codec, EncodeError, MessageKind};
+use crate::machine::StateMachine;
+use crate::refusal::Refusal;
 
-/// Longest text of a caller that a refusal repeats, in bytes.
+/// Most bytes of a client's text that a refusal repeats. Longer text is cut.
 const MAX_QUOTED_BYTES: usize = 200;
 
-/// Messages are JSON text by serde. With an externally tagged enum (serde's default) a command is an
-/// object with one key, the command's name.
+/// Messages are JSON, read and written by serde. With an externally tagged enum (the default of serde) a command is
+/// an object with one key: the name of the command.
 #[derive(Debug, Clone, Copy)]
 pub enum Json {}
 
@@ -21,25 +22,25 @@ where
     M::Command: DeserializeOwned,
     M::Query: DeserializeOwned,
     M::Reply: Serialize,
-    M::Answer: Serialize,
+    M::Response: Serialize,
     M::Refusal: Serialize,
 {
     const NAME: &'static str = "json";
 
     fn decode_command(bytes: &[u8]) -> Result<M::Command, Refusal> {
-        decode(Message::Command, bytes)
+        decode(MessageKind::Command, bytes)
     }
 
     fn decode_query(bytes: &[u8]) -> Result<M::Query, Refusal> {
-        decode(Message::Query, bytes)
+        decode(MessageKind::Query, bytes)
     }
 
     fn encode_reply(reply: &M::Reply, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         encode("reply", reply, out)
     }
 
-    fn encode_answer(answer: &M::Answer, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        encode("answer", answer, out)
+    fn encode_response(response: &M::Response, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        encode("response", response, out)
     }
 
     fn encode_refusal(refusal: &M::Refusal, out: &mut Vec<u8>) -> Result<(), EncodeError> {
@@ -59,88 +60,86 @@ fn encode<T: Serialize>(
     })
 }
 
-/// Reads a message. Following the path costs time, so that is done only for one that does not decode.
-fn decode<T: DeserializeOwned>(message: Message, bytes: &[u8]) -> Result<T, Refusal> {
+/// Decodes a message. Tracking the path costs time, so a message is decoded again with it only after an error.
+fn decode<T: DeserializeOwned>(kind: MessageKind, bytes: &[u8]) -> Result<T, Refusal> {
     serde_json::from_slice(bytes).map_err(|error| {
         let mut reader = serde_json::Deserializer::from_slice(bytes);
         match serde_path_to_error::deserialize::<_, T>(&mut reader) {
-            Err(found) => explain(message, bytes, found.inner(), found.path()),
-            // The value is whole, so what is wrong stands after it.
-            Ok(_) => refuse_syntax(message, bytes, &error),
+            Err(found) => explain(kind, bytes, found.inner(), found.path()),
+            // The value itself is valid, so the error is in what follows it.
+            Ok(_) => refuse_syntax(kind, bytes, &error),
         }
     })
 }
 
-fn explain(message: Message, bytes: &[u8], error: &serde_json::Error, path: &Path) -> Refusal {
+fn explain(kind: MessageKind, bytes: &[u8], error: &serde_json::Error, path: &Path) -> Refusal {
     if error.classify() != Category::Data {
-        return refuse_syntax(message, bytes, error);
+        return refuse_syntax(kind, bytes, error);
     }
     let text = error.to_string();
-    // The position is that of the decoder, and says less than the name of the field.
+    // The position is the decoder's. The name of the field is more useful.
     let text = text
         .rsplit_once(" at line ")
         .map_or(text.as_str(), |(before, _)| before);
     let mut segments = path.iter().peekable();
-    let mut called = None;
+    let mut name = None;
     if let Some(Segment::Enum { variant }) = segments.peek() {
-        called = Some(bounded(variant));
+        name = Some(bounded(variant));
         segments.next();
     }
     let place = join(segments);
-    let Some(called) = called else {
-        return refuse_whole(message, text, &place);
+    let Some(name) = name else {
+        return refuse_unknown(kind, text, &place);
     };
     let refusal = Refusal::new(
-        message.code(),
+        kind.code(),
         bounded(&format!(
-            "{} `{called}`: {}",
-            message.noun(),
-            told(text, &place)
+            "{} `{name}`: {}",
+            kind.noun(),
+            with_place(text, &place)
         )),
     );
-    match blamed(text, &place) {
+    match wrong_field(text, &place) {
         Some(field) => refusal.field(field),
         None => refusal,
     }
 }
 
-/// No command was recognized: its name is unknown, or there is no place for one.
-fn refuse_whole(message: Message, text: &str, place: &str) -> Refusal {
-    let noun = message.noun();
+/// No command was recognized: its name is unknown, or the message has no name.
+fn refuse_unknown(kind: MessageKind, text: &str, place: &str) -> Refusal {
+    let noun = kind.noun();
     if let Some(rest) = text.strip_prefix("unknown variant ") {
-        let words = bounded(&format!("there is no {noun} {rest}"));
-        let refusal = Refusal::new(message.code(), words);
+        let reason = bounded(&format!("there is no {noun} {rest}"));
+        let refusal = Refusal::new(kind.code(), reason);
         return match between_ticks(text) {
             Some(name) => refusal.field(bounded(name)),
             None => refusal,
         };
     }
-    let words = bounded(&format!(
-        "the {noun} does not have the form of one: {}",
-        told(text, place)
+    let reason = bounded(&format!(
+        "the {noun} has the wrong shape: {}",
+        with_place(text, place)
     ));
-    let refusal = Refusal::new(message.code(), words);
-    match blamed(text, place) {
+    let refusal = Refusal::new(kind.code(), reason);
+    match wrong_field(text, place) {
         Some(field) => refusal.field(field),
         None => refusal,
     }
 }
 
-/// Text that is not JSON, or is JSON and no object with one key where an enum needs that.
-fn refuse_syntax(message: Message, bytes: &[u8], error: &serde_json::Error) -> Refusal {
-    let noun = message.noun();
-    let words = if serde_json::from_slice::<IgnoredAny>(bytes).is_ok() {
-        format!(
-            "the {noun} does not have the form of one: {error}; send an object whose one key is its name"
-        )
+/// The text is not JSON, or it is JSON but not the object with one key that an enum needs.
+fn refuse_syntax(kind: MessageKind, bytes: &[u8], error: &serde_json::Error) -> Refusal {
+    let noun = kind.noun();
+    let text = if serde_json::from_slice::<IgnoredAny>(bytes).is_ok() {
+        format!("the {noun} has the wrong shape: {error}; send an object whose one key is its name")
     } else {
         format!("the {noun} is not JSON: {error}; send one JSON value that is one {noun}")
     };
-    Refusal::new(message.code(), bounded(&words))
+    Refusal::new(kind.code(), bounded(&text))
 }
 
-/// The decoder's words, with the place in front unless they name the field themselves.
-fn told(text: &str, place: &str) -> String {
+/// The decoder's message, with the path of the value in front if there is one.
+fn with_place(text: &str, place: &str) -> String {
     if place.is_empty() {
         text.to_owned()
     } else {
@@ -148,8 +147,8 @@ fn told(text: &str, place: &str) -> String {
     }
 }
 
-/// The path of the field that is to blame.
-fn blamed(text: &str, place: &str) -> Option<String> {
+/// The path of the field that is wrong, if the error names one.
+fn wrong_field(text: &str, place: &str) -> Option<String> {
     const NAMING: [&str; 3] = ["missing field ", "unknown field ", "duplicate field "];
     let named = NAMING
         .iter()
@@ -172,7 +171,7 @@ fn between_ticks(text: &str) -> Option<&str> {
     Some(&text[start..start + length])
 }
 
-/// `queues[0].name`, without the parts of the path that have no name.
+/// Joins the named parts of a path: `queues[0].name`.
 fn join<'a>(segments: impl Iterator<Item = &'a Segment>) -> String {
     let mut path = String::new();
     for segment in segments {
@@ -190,7 +189,7 @@ fn join<'a>(segments: impl Iterator<Item = &'a Segment>) -> String {
     path
 }
 
-/// At most [`MAX_QUOTED_BYTES`] of a text, cut between characters.
+/// The text, cut to at most [`MAX_QUOTED_BYTES`] at a character boundary.
 fn bounded(text: &str) -> String {
     if text.len() <= MAX_QUOTED_BYTES {
         return text.to_owned();

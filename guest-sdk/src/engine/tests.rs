@@ -5,7 +5,7 @@ use crate::codec::Bytes;
 use crate::testing::Harness;
 use crate::{Level, Read, Refusal, StateMachine, state_machine};
 
-/// Appends what it is sent, and refuses an exclamation mark.
+/// Appends its commands. Refuses an exclamation mark.
 #[derive(Default, Serialize, Deserialize)]
 struct Scroll {
     text: Vec<u8>,
@@ -16,7 +16,7 @@ impl StateMachine for Scroll {
     type Command = Vec<u8>;
     type Reply = Vec<u8>;
     type Query = Vec<u8>;
-    type Answer = Vec<u8>;
+    type Response = Vec<u8>;
     type Refusal = &'static [u8];
 
     fn apply(&mut self, cx: &mut Apply<'_>, command: Vec<u8>) -> Result<Vec<u8>, &'static [u8]> {
@@ -35,7 +35,7 @@ impl StateMachine for Scroll {
 
     fn query(&self, _cx: &Read<'_>, query: Vec<u8>) -> Result<Vec<u8>, &'static [u8]> {
         if query.is_empty() {
-            Err(b"ask something")
+            Err(b"empty query")
         } else {
             Ok(self.text.clone())
         }
@@ -47,9 +47,9 @@ impl StateMachine for Scroll {
     }
 }
 
-struct Deaf;
+struct NoHost;
 
-impl Host for Deaf {
+impl Host for NoHost {
     fn log(&self, _: Level, _: &str) {}
     fn emit(&self, _: crate::Event) {}
     fn wake_at(&self, _: u64) {}
@@ -61,8 +61,8 @@ impl Host for Deaf {
 fn batch(data: &[u8], ends: &[u32]) -> Result<Outcomes, BatchError> {
     apply_batch(
         &mut Scroll::default(),
-        &Deaf,
-        Moment {
+        &NoHost,
+        LogPosition {
             index: 1,
             time_ms: 1,
         },
@@ -72,7 +72,7 @@ fn batch(data: &[u8], ends: &[u32]) -> Result<Outcomes, BatchError> {
 }
 
 #[test]
-fn a_batch_is_cut_at_its_offsets_and_answered_in_order() {
+fn a_batch_is_split_at_its_offsets_and_outcomes_keep_the_order() {
     let outcomes = batch(b"ab!c", &[1, 3, 3, 4]).unwrap();
     assert_eq!(outcomes.accepted, [true, false, true, true]);
     assert_eq!(outcomes.data, b"aquietly, pleaseaac");
@@ -85,7 +85,7 @@ fn an_empty_batch_has_no_outcomes() {
 }
 
 #[test]
-fn offsets_that_do_not_fit_are_the_hosts_fault() {
+fn offsets_that_do_not_match_are_reported_as_a_bug_of_the_host() {
     for (data, ends) in [
         (&b"abc"[..], &[4][..]),
         (b"abc", &[2, 1, 3]),
@@ -97,15 +97,12 @@ fn offsets_that_do_not_fit_are_the_hosts_fault() {
             matches!(error, BatchError::Offsets { .. }),
             "{ends:?}: {error}"
         );
-        assert!(
-            error.to_string().contains("the host is at fault"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("a bug of the host"), "{error}");
     }
 }
 
 #[test]
-fn what_a_refused_command_asked_for_is_dropped() {
+fn effects_of_a_refused_command_are_dropped() {
     let mut scroll = Harness::<Scroll>::new();
     assert!(!scroll.send("hey!").accepted);
     assert_eq!((scroll.take_events(), scroll.wake_at()), (vec![], None));
@@ -119,19 +116,19 @@ fn what_a_refused_command_asked_for_is_dropped() {
 }
 
 #[test]
-fn waking_changes_the_state_and_may_forget_the_time() {
+fn a_wake_up_may_change_the_state_and_clear_the_wake_time() {
     let mut scroll = Harness::<Scroll>::new();
     scroll.send("hey");
     scroll.wake();
     assert_eq!(
-        (scroll.ask("?").body, scroll.wake_at()),
+        (scroll.send_query("?").body, scroll.wake_at()),
         (b"hey.".to_vec(), None)
     );
-    assert!(!scroll.ask("").accepted);
+    assert!(!scroll.send_query("").accepted);
 }
 
 #[test]
-fn a_codec_says_how_it_is_called() {
+fn a_codec_has_a_name() {
     assert_eq!(<Bytes as Codec<Scroll>>::NAME, "bytes");
     assert_eq!(
         (Scroll::NAME, Scroll::VERSION, Scroll::SCHEMA),
@@ -139,7 +136,7 @@ fn a_codec_says_how_it_is_called() {
     );
 }
 
-/// Replies with a map whose keys JSON has no form for.
+/// Replies with a map whose keys JSON cannot encode.
 #[derive(Default, Serialize, Deserialize)]
 struct Odd;
 
@@ -148,7 +145,7 @@ impl StateMachine for Odd {
     type Command = ();
     type Reply = std::collections::BTreeMap<Vec<u8>, u8>;
     type Query = ();
-    type Answer = ();
+    type Response = ();
     type Refusal = Refusal;
 
     fn apply(&mut self, _cx: &mut Apply<'_>, (): ()) -> Result<Self::Reply, Refusal> {
@@ -161,16 +158,16 @@ impl StateMachine for Odd {
 }
 
 #[test]
-fn a_reply_without_a_form_is_an_error_with_words() {
-    let moment = Moment {
+fn a_reply_that_the_codec_cannot_encode_is_an_error() {
+    let position = LogPosition {
         index: 1,
         time_ms: 1,
     };
-    let error = apply(&mut Odd, &Deaf, moment, b"null", &mut Vec::new()).unwrap_err();
+    let error = apply(&mut Odd, &NoHost, position, b"null", &mut Vec::new()).unwrap_err();
     assert!(
         error
             .to_string()
-            .starts_with("the reply has no form in the codec json: "),
+            .starts_with("the codec json cannot encode the reply: "),
         "{error}"
     );
 }

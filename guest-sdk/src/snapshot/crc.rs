@@ -1,6 +1,6 @@
-//! CRC-32C (Castagnoli, RFC 3720 appendix B.4), a byte at a time: small, because it is part of every module.
+//! CRC-32C (Castagnoli, RFC 3720 appendix B.4), one byte at a time. The table is small because every module contains it.
 
-/// The polynomial with its bits reversed.
+/// The polynomial, bit-reversed.
 const POLYNOMIAL: u32 = 0x82F6_3B78;
 
 const TABLE: [u32; 256] = table();
@@ -25,7 +25,7 @@ const fn table() -> [u32; 256] {
     table
 }
 
-/// A checksum in the making.
+/// A checksum that is computed incrementally.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Crc(u32);
 

@@ -1,56 +1,58 @@
-//! Why a state could not be written or read.
+//! Errors of writing and reading a state.
 
-/// Why a state could not be written.
+/// The state cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
-    /// A type in the state has no form in the encoding.
+    /// The encoding does not support a type in the state.
     #[error(
-        "the state has a part that cannot be written: {source}; a sequence or map in it does not know its length"
+        "the state cannot be encoded: {source}; a sequence or map in it must know its length before it is written"
     )]
     Encode {
-        /// What the encoder said.
+        /// Error of the encoder.
         #[source]
         source: postcard::Error,
     },
 }
 
-/// Why a snapshot was refused. The state that was there stays.
+/// A snapshot was refused. The current state is unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
-    /// It does not begin as a snapshot does.
+    /// The magic bytes are missing.
     #[error(
-        "these bytes are not a snapshot of an oarlock guest: they do not begin with its mark; give the file that `snapshot` wrote"
+        "these bytes are not a snapshot of an oarlock guest: the magic bytes are missing; give the bytes that `snapshot` wrote"
     )]
     NotASnapshot,
-    /// It ends before it should.
-    #[error("the snapshot is cut short: {length} bytes of at least {least}; fetch it again")]
-    CutShort {
-        /// Bytes there are.
+    /// Bytes are missing at the end.
+    #[error(
+        "the snapshot is truncated: it has {length} bytes, at least {minimum} are needed; fetch it again"
+    )]
+    Truncated {
+        /// Length found, in bytes.
         length: usize,
-        /// Bytes there have to be.
-        least: usize,
+        /// Least possible length, in bytes.
+        minimum: usize,
     },
     /// A newer SDK wrote it.
     #[error(
-        "the snapshot has form {found}, and this guest reads form {known}; use a guest built with a newer oarlock-guest"
+        "the snapshot has layout version {found}, and this guest reads version {supported}; use a guest built with a newer oarlock-guest"
     )]
-    UnknownForm {
-        /// Form of the snapshot.
+    UnknownLayout {
+        /// Layout version of the snapshot.
         found: u32,
-        /// Form that this SDK reads.
-        known: u32,
+        /// Layout version that this SDK reads.
+        supported: u32,
     },
-    /// The bytes are not those that were written.
-    #[error("the snapshot is damaged: {what}; fetch it again, or take another")]
-    Damaged {
-        /// What does not agree.
+    /// Length or checksum does not match.
+    #[error("the snapshot is corrupt: {what}; fetch it again, or use another one")]
+    Corrupt {
+        /// What does not match.
         what: &'static str,
     },
-    /// A newer guest wrote it.
+    /// A newer version of the guest wrote it.
     #[error(
-        "the snapshot was written by version {written_by} of {name}, and this is version {version}, which cannot know what is new in it; use version {written_by} or later"
+        "the snapshot was written by version {written_by} of {name}, and this is version {version}, which cannot read a newer state; use version {written_by} or later"
     )]
-    Newer {
+    NewerVersion {
         /// Name of this guest.
         name: &'static str,
         /// Version that wrote it.
@@ -58,71 +60,71 @@ pub enum RestoreError {
         /// Version of this guest.
         version: u32,
     },
-    /// The host and the snapshot do not name the same writer.
+    /// The host and the snapshot name different writers.
     #[error(
-        "the host says that version {told} wrote the snapshot, and the snapshot says {found}; one of them is not what it seems"
+        "the host names version {host} as the writer of the snapshot, and the snapshot names version {snapshot}; one of them is wrong, take another snapshot"
     )]
-    WriterDiffers {
-        /// What the host said.
-        told: u32,
-        /// What the snapshot says.
-        found: u32,
+    WriterMismatch {
+        /// Version that the host passed.
+        host: u32,
+        /// Version in the snapshot.
+        snapshot: u32,
     },
-    /// The snapshot is larger than this guest could hold.
+    /// The snapshot exceeds the size limit.
     #[error(
-        "the snapshot is larger than {limit} bytes, more than fits in a guest's memory beside the state"
+        "the snapshot is larger than {limit} bytes; a guest's memory cannot hold both it and the state"
     )]
     TooLarge {
         /// The limit, in bytes.
         limit: usize,
     },
-    /// The bytes are whole, and are not a state of this version.
+    /// The bytes are intact, but they are not a state of this version.
     #[error(
-        "the snapshot of version {version} cannot be read as the state: {source}; if the type of the state changed, the version has to rise and `migrate` has to read the old one"
+        "the snapshot of version {version} cannot be read as the state: {source}; if the type of the state changed, raise the version and read the old state in `migrate`"
     )]
     Decode {
         /// Version that wrote it.
         version: u32,
-        /// What the decoder said.
+        /// Error of the decoder.
         #[source]
         source: postcard::Error,
     },
-    /// An older state could not be brought forward.
-    #[error("the state of version {version} cannot be brought to version {to}: {source}")]
+    /// `migrate` failed.
+    #[error("the state of version {version} cannot be migrated to version {to}: {source}")]
     Migrate {
         /// Version that wrote it.
         version: u32,
         /// Version of this guest.
         to: u32,
-        /// Why.
+        /// Error of `migrate`.
         #[source]
         source: MigrateError,
     },
 }
 
-/// Why [`StateMachine::migrate`](crate::StateMachine::migrate) failed.
+/// [`StateMachine::migrate`](crate::StateMachine::migrate) failed.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
-    /// The guest does not say how.
+    /// The guest does not implement `migrate`.
     #[error(
-        "this guest has no `migrate`, so it cannot read the state of version {version}; write one (if the layout is the same, it is `old.decode()`)"
+        "this guest has no `migrate`, so it cannot read the state of version {version}; implement it (for an unchanged layout it is `old.decode()`)"
     )]
-    NotWritten {
+    NotImplemented {
         /// Version that wrote the state.
         version: u32,
     },
-    /// The bytes are not of the type that was asked for.
+    /// The bytes are not of the type that `migrate` decodes.
     #[error(
-        "the state of version {version} is not of the type that `migrate` reads it as: {source}"
+        "the state of version {version} cannot be decoded as the type that `migrate` names: {source}; use the state type of that version"
     )]
     Decode {
         /// Version that wrote the state.
         version: u32,
-        /// What the decoder said.
+        /// Error of the decoder.
         #[source]
         source: postcard::Error,
     },
-    /// The guest's own words.
+    /// The guest refused the state, with its own reason.
     #[error("{0}")]
     Refused(String),
 }

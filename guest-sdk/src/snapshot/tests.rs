@@ -1,10 +1,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::crc::Crc;
+use super::layout::CHUNK_BYTES;
 use super::*;
 use crate::{Apply, Read, Refusal, StateMachine, state_machine};
 
-/// Only the state matters here; commands do nothing.
+/// A guest whose commands do nothing. Only its state matters here.
 macro_rules! keeper {
     ($name:ident, $version:literal, $($migrate:item)?) => {
         #[state_machine(name = "keeper", version = $version)]
@@ -12,7 +13,7 @@ macro_rules! keeper {
             type Command = ();
             type Reply = ();
             type Query = ();
-            type Answer = ();
+            type Response = ();
             type Refusal = Refusal;
 
             fn apply(&mut self, _cx: &mut Apply<'_>, (): ()) -> Result<(), Refusal> {
@@ -30,13 +31,13 @@ macro_rules! keeper {
 
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
 struct Two {
-    words: Vec<String>,
+    names: Vec<String>,
 }
 keeper!(Two, 2,);
 
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Three {
-    words: Vec<String>,
+    names: Vec<String>,
     count: u64,
 }
 keeper!(
@@ -48,10 +49,10 @@ keeper!(
                 "version 1 was never released".to_owned(),
             ));
         }
-        let Two { words } = old.decode()?;
+        let Two { names } = old.decode()?;
         Ok(Self {
-            count: words.len() as u64,
-            words,
+            count: names.len() as u64,
+            names,
         })
     }
 );
@@ -66,7 +67,7 @@ keeper!(OtherTwo, 2,);
 
 fn two() -> Two {
     Two {
-        words: vec!["oar".into(), "lock".into()],
+        names: vec!["oar".into(), "lock".into()],
     }
 }
 
@@ -85,7 +86,7 @@ fn read_from<M: crate::Guest>(written_by: u32, bytes: &[u8]) -> Result<M, Restor
     })
 }
 
-/// Bytes with a checksum that agrees with them.
+/// The bytes with a matching checksum.
 fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
     let mut crc = Crc::new();
     let end = bytes.len() - 4;
@@ -103,7 +104,7 @@ fn the_checksum_is_crc_32c() {
 }
 
 #[test]
-fn the_form_is_the_documented_one() {
+fn the_layout_is_the_documented_one() {
     let bytes = chunks(&two()).concat();
     let state = b"\x02\x03oar\x04lock";
     assert_eq!(&bytes[..16], b"OARLOCKG\x01\0\0\0\x02\0\0\0");
@@ -114,16 +115,16 @@ fn the_form_is_the_documented_one() {
 }
 
 #[test]
-fn a_state_is_read_as_it_was_written() {
+fn a_state_survives_writing_and_reading() {
     let bytes = chunks(&two()).concat();
     assert_eq!(read_from::<Two>(2, &bytes).unwrap(), two());
     assert_eq!(read_from::<Two>(0, &bytes).unwrap(), two());
 }
 
 #[test]
-fn chunks_are_of_one_mebibyte_and_the_last_is_what_is_left() {
+fn chunks_have_one_mebibyte_and_the_last_has_the_rest() {
     let large = Two {
-        words: (0..700).map(|n| format!("{n:04}").repeat(1000)).collect(),
+        names: (0..700).map(|n| format!("{n:04}").repeat(1000)).collect(),
     };
     let chunks = chunks(&large);
     let lengths: Vec<_> = chunks.iter().map(Vec::len).collect();
@@ -134,7 +135,7 @@ fn chunks_are_of_one_mebibyte_and_the_last_is_what_is_left() {
 }
 
 #[test]
-fn every_flipped_bit_is_noticed() {
+fn every_flipped_bit_is_detected() {
     let bytes = chunks(&two()).concat();
     for bit in 0..bytes.len() * 8 {
         let mut bytes = bytes.clone();
@@ -152,13 +153,13 @@ fn every_shorter_or_longer_snapshot_is_refused() {
     let longer = [&bytes[..], b"x"].concat();
     assert!(matches!(
         read_from::<Two>(2, &longer),
-        Err(RestoreError::Damaged { .. })
+        Err(RestoreError::Corrupt { .. })
     ));
     assert!(matches!(
         read_from::<Two>(2, &bytes[..20]),
-        Err(RestoreError::CutShort {
+        Err(RestoreError::Truncated {
             length: 20,
-            least: 28
+            minimum: 28
         })
     ));
     assert!(matches!(
@@ -168,16 +169,19 @@ fn every_shorter_or_longer_snapshot_is_refused() {
 }
 
 #[test]
-fn a_length_that_differs_is_refused_though_the_checksum_agrees() {
+fn a_wrong_length_is_refused_even_with_a_matching_checksum() {
     let mut bytes = chunks(&two()).concat();
     let at = bytes.len() - 12;
     bytes[at] += 1;
     let error = read_from::<Two>(2, &sealed(bytes)).unwrap_err();
-    assert!(error.to_string().contains("its length is not"), "{error}");
+    assert!(
+        error.to_string().contains("the length does not match"),
+        "{error}"
+    );
 }
 
 #[test]
-fn a_newer_snapshot_is_refused_with_words() {
+fn a_snapshot_of_a_newer_version_is_refused() {
     let mut bytes = Vec::new();
     write(&Three::default(), &mut |chunk| {
         bytes.extend_from_slice(chunk);
@@ -186,46 +190,55 @@ fn a_newer_snapshot_is_refused_with_words() {
     let error = read_from::<Two>(3, &bytes).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the snapshot was written by version 3 of keeper, and this is version 2, which cannot know what is \
-         new in it; use version 3 or later"
+        "the snapshot was written by version 3 of keeper, and this is version 2, which cannot read a newer \
+         state; use version 3 or later"
     );
 }
 
 #[test]
-fn a_form_from_the_future_is_refused_with_words() {
+fn a_newer_layout_is_refused() {
     let mut bytes = chunks(&two()).concat();
     bytes[8] = 2;
     let error = read_from::<Two>(2, &sealed(bytes)).unwrap_err();
     assert!(
-        matches!(error, RestoreError::UnknownForm { found: 2, known: 1 }),
+        matches!(
+            error,
+            RestoreError::UnknownLayout {
+                found: 2,
+                supported: 1
+            }
+        ),
         "{error}"
     );
 }
 
 #[test]
-fn a_writer_that_the_host_names_otherwise_is_refused() {
+fn a_writer_that_differs_from_the_hosts_is_refused() {
     let bytes = chunks(&two()).concat();
     assert!(matches!(
         read_from::<Two>(1, &bytes),
-        Err(RestoreError::WriterDiffers { told: 1, found: 2 })
+        Err(RestoreError::WriterMismatch {
+            host: 1,
+            snapshot: 2
+        })
     ));
 }
 
 #[test]
-fn an_older_state_is_brought_forward() {
+fn an_older_state_is_migrated() {
     let bytes = chunks(&two()).concat();
     let three = read_from::<Three>(2, &bytes).unwrap();
     assert_eq!(
         three,
         Three {
-            words: two().words,
+            names: two().names,
             count: 2
         }
     );
 }
 
 #[test]
-fn an_older_state_that_nothing_brings_forward_is_refused_with_words() {
+fn an_older_state_without_a_migration_is_refused() {
     let mut bytes = chunks(&two()).concat();
     bytes[12] = 1;
     let bytes = sealed(bytes);

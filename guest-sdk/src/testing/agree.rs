@@ -1,30 +1,30 @@
-//! A node that was restored has to go on as one that never stopped.
+//! A restored replica must behave as one that never stopped.
 
-use super::TestCluster;
-use crate::machine::Guest;
+use super::cluster::TestCluster;
+use crate::guest::Guest;
 
-/// One entry of a run: what the clock does before it, and the command as a client sends it.
+/// One entry of a test run: how far the clock advances, then the command as a client sends it.
 #[derive(Debug, Clone)]
-pub struct Step {
-    /// How far the clock moves before the command, in milliseconds.
+pub struct TestStep {
+    /// Milliseconds by which the clock advances before the command.
     pub advance_ms: u64,
-    /// The command.
+    /// The encoded command.
     pub command: Vec<u8>,
 }
 
-impl From<&str> for Step {
+impl From<&str> for TestStep {
     fn from(command: &str) -> Self {
         Self::from((0, command))
     }
 }
 
-impl From<String> for Step {
+impl From<String> for TestStep {
     fn from(command: String) -> Self {
         Self::from((0, command))
     }
 }
 
-impl<T: Into<String>> From<(u64, T)> for Step {
+impl<T: Into<String>> From<(u64, T)> for TestStep {
     fn from((advance_ms, command): (u64, T)) -> Self {
         Self {
             advance_ms,
@@ -33,16 +33,18 @@ impl<T: Into<String>> From<(u64, T)> for Step {
     }
 }
 
-/// Runs the same entries through a machine that lives on and through one that is written and read again
-/// after every entry, and compares replies, events, wake time and snapshots byte for byte.
+/// Applies the entries to two replicas: one that never stops, and one that is restored from its own snapshot after every
+/// entry. Compares replies, events, wake time and snapshots byte for byte.
 ///
 /// # Panics
 ///
-/// The two differ; the message names the entry and shows both sides. See [`TestCluster`] for what may be the cause.
-pub fn assert_live_and_restored_agree<M: Guest>(steps: impl IntoIterator<Item = impl Into<Step>>) {
+/// The two replicas differ. The message names the entry and shows both sides. [`TestCluster`] lists common causes.
+pub fn assert_live_and_restored_agree<M: Guest>(
+    steps: impl IntoIterator<Item = impl Into<TestStep>>,
+) {
     let mut cluster = TestCluster::<M>::new();
     for step in steps {
-        let Step {
+        let TestStep {
             advance_ms,
             command,
         } = step.into();

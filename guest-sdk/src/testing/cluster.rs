@@ -1,20 +1,22 @@
-//! Several copies of one machine that get the same entries, as the nodes of a cluster do.
+//! Several replicas of one state machine that apply the same entries, as the nodes of a cluster do.
 
-use super::{Event, Harness, Outcome};
-use crate::machine::Guest;
+use super::harness::{Harness, TestOutcome};
+use crate::context::Event;
+use crate::guest::Guest;
 use crate::snapshot::RestoreError;
 
-/// A cluster in memory: copies of one machine that get the same entries and have to stay the same.
+/// A cluster in memory: replicas of one state machine that apply the same entries and must not diverge.
 ///
-/// | copy | is like the node that |
+/// | replica | stands for a node that |
 /// |---|---|
 /// | live | never stops |
-/// | restored | is written and read again after each entry |
-/// | migrated | was there before an [`upgrade`](Self::upgrade), from when on there is this copy |
+/// | restored | is restored from its own snapshot after each entry |
+/// | migrated | was restored from the restored replica at the [`upgrade`](Self::upgrade); exists only after one |
 ///
-/// After each entry it compares replies, events and wake time, the [hash](Self::hash) over all of them since the
-/// beginning, and the snapshots byte for byte. What differs after a restore is state that is not in the snapshot (a
-/// `#[serde(skip)]` field, a static), or an order that is not that of the state (a `HashMap` with a random seed).
+/// After each entry it compares replies, events, wake time, the [hash](Self::hash) over all of them since the start, and
+/// the snapshots byte for byte. A difference after a restore has two common causes: state that is not in the snapshot (a
+/// `#[serde(skip)]` field, a static), or an iteration order that does not depend on the state (a `HashMap` with a random
+/// seed).
 ///
 /// ```
 /// # use oarlock_guest::{Apply, MigrateError, OldState, Read, Refusal, StateMachine, state_machine};
@@ -27,7 +29,7 @@ use crate::snapshot::RestoreError;
 /// #     pub struct Bell { pub rung: u32 }
 /// #     #[state_machine(name = "bell", version = 1)]
 /// #     impl StateMachine for Bell {
-/// #         type Command = Command; type Reply = u32; type Query = (); type Answer = u32; type Refusal = Refusal;
+/// #         type Command = Command; type Reply = u32; type Query = (); type Response = u32; type Refusal = Refusal;
 /// #         fn apply(&mut self, _: &mut Apply<'_>, _: Command) -> Result<u32, Refusal> { self.rung += 1; Ok(self.rung) }
 /// #         fn query(&self, _: &Read<'_>, _: ()) -> Result<u32, Refusal> { Ok(self.rung) }
 /// #     }
@@ -38,7 +40,7 @@ use crate::snapshot::RestoreError;
 /// #     pub struct Bell { pub rung: u64, pub last_ms: u64 }
 /// #     #[state_machine(name = "bell", version = 2)]
 /// #     impl StateMachine for Bell {
-/// #         type Command = Command; type Reply = u64; type Query = (); type Answer = u64; type Refusal = Refusal;
+/// #         type Command = Command; type Reply = u64; type Query = (); type Response = u64; type Refusal = Refusal;
 /// #         fn apply(&mut self, cx: &mut Apply<'_>, _: Command) -> Result<u64, Refusal> {
 /// #             self.rung += 1;
 /// #             self.last_ms = cx.time_ms();
@@ -59,21 +61,22 @@ use crate::snapshot::RestoreError;
 /// // The next version reads the state of the one before, as in `oarlock upgrade`.
 /// let mut cluster = cluster.upgrade::<v2::Bell>().expect("version 2 has a migrate");
 /// assert_eq!(cluster.send(r#"{"ring":{}}"#).text(), "2");
-/// // And there is no way back: the old version does not know the new state.
+/// // Going back is refused: the old version cannot read the new state.
 /// assert!(cluster.upgrade::<v1::Bell>().is_err());
 /// # }
 /// ```
 pub struct TestCluster<M: Guest> {
-    copies: Vec<Copy<M>>,
+    nodes: Vec<TestNode<M>>,
     events: Vec<Event>,
 }
 
-struct Copy<M: Guest> {
+/// One replica.
+struct TestNode<M: Guest> {
     name: &'static str,
-    node: Harness<M>,
-    /// It is written and read again after each entry.
+    harness: Harness<M>,
+    /// It is restored from its own snapshot after each entry.
     restarts: bool,
-    hash: Chain,
+    hash: RunHash,
 }
 
 impl<M: Guest> Default for TestCluster<M> {
@@ -83,97 +86,97 @@ impl<M: Guest> Default for TestCluster<M> {
 }
 
 impl<M: Guest> TestCluster<M> {
-    /// Copies that have seen nothing.
+    /// Replicas without any command.
     pub fn new() -> Self {
-        let copy = |name, restarts, node| Copy {
+        let node = |name, restarts, harness| TestNode {
             name,
-            node,
+            harness,
             restarts,
-            hash: Chain::default(),
+            hash: RunHash::default(),
         };
         Self {
-            copies: vec![
-                copy("live", false, Harness::new()),
-                copy("restored", true, Harness::new().restored()),
+            nodes: vec![
+                node("live", false, Harness::new()),
+                node("restored", true, Harness::new().restored()),
             ],
             events: Vec::new(),
         }
     }
 
-    /// Moves the clock on, on all of them.
+    /// Advances the clock of all replicas.
     pub fn advance_ms(&mut self, by_ms: u64) -> &mut Self {
-        for copy in &mut self.copies {
-            copy.node.advance_ms(by_ms);
+        for node in &mut self.nodes {
+            node.harness.advance_ms(by_ms);
         }
         self
     }
 
-    /// Applies a command as a client sends it, as an entry of its own.
+    /// Applies an encoded command, as a client sends it, in its own entry.
     ///
     /// # Panics
     ///
-    /// Two copies differ; the message names the entry and shows both sides. Or a refused command changed the state.
-    pub fn send(&mut self, command: impl AsRef<[u8]>) -> Outcome {
+    /// Two replicas differ; the message names the entry and shows both sides. Or a refused command changed the state.
+    pub fn send(&mut self, command: impl AsRef<[u8]>) -> TestOutcome {
         let command = command.as_ref();
         let shown = String::from_utf8_lossy(command).into_owned();
-        let mut outcomes = self.entry(&shown, |node| vec![node.send(command)]);
+        let mut outcomes = self.entry(&shown, |harness| vec![harness.send(command)]);
         outcomes.remove(0)
     }
 
-    /// Applies several commands as one entry.
+    /// Applies several commands in one entry.
     ///
     /// # Panics
     ///
     /// As [`send`](Self::send).
-    pub fn send_batch(&mut self, commands: &[impl AsRef<[u8]>]) -> Vec<Outcome> {
+    pub fn send_batch(&mut self, commands: &[impl AsRef<[u8]>]) -> Vec<TestOutcome> {
         let shown = format!("{} commands", commands.len());
-        self.entry(&shown, |node| node.send_batch(commands))
+        self.entry(&shown, |harness| harness.send_batch(commands))
     }
 
-    /// Calls [`StateMachine::on_wake`](crate::StateMachine::on_wake) as an entry of its own.
+    /// Calls [`StateMachine::on_wake`](crate::StateMachine::on_wake) in its own entry.
     ///
     /// # Panics
     ///
     /// As [`send`](Self::send).
     pub fn wake(&mut self) {
-        self.entry("the wake-up", |node| {
-            node.wake();
+        self.entry("the wake-up", |harness| {
+            harness.wake();
             Vec::new()
         });
     }
 
-    /// The copy that never stops, to ask it.
+    /// The replica that never stops, for queries.
     pub fn live(&self) -> &Harness<M> {
-        &self.copies[0].node
+        &self.nodes[0].harness
     }
 
-    /// The events of accepted commands since this was last called.
+    /// The events of accepted commands since the last call.
     pub fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
     }
 
-    /// The hash over all entries so far: index, time, replies, events, wake time. Equal commands at equal times give
-    /// equal hashes, so a test may hold on to one. It is not the `state_hash` of a node, which covers more.
+    /// Hash over all entries so far: index, time, replies, events, wake time. Equal commands at equal times give equal
+    /// hashes, so a test may pin one. It is not the `state_hash` of a node, which covers more.
     pub fn hash(&self) -> u64 {
-        self.copies[0].hash.0
+        self.nodes[0].hash.0
     }
 
-    /// Has the version `N` take over, which reads the state of this one. From now on there is a copy that is made of what
-    /// a restored node had written, and all of them have to come to the same state.
+    /// Upgrades all replicas to the version `N`, which reads their states. Adds the replica `migrated`, made from the
+    /// snapshot of the restored one. All of them must reach the same state.
     ///
     /// # Errors
     ///
-    /// `N` refuses the state. In a cluster the old version then goes on.
+    /// `N` refuses the state. In a cluster the old version then keeps running.
     ///
     /// # Panics
     ///
-    /// The copies of `N` differ: its `migrate` is no function of the state alone.
+    /// The replicas of `N` differ: its `migrate` depends on more than the state.
     pub fn upgrade<N: Guest>(self) -> Result<TestCluster<N>, RestoreError> {
-        let migrated = self.copies.get(2).unwrap_or(&self.copies[1]);
+        let migrated = self.nodes.get(2).unwrap_or(&self.nodes[1]);
         let migrated = migrated.upgrade("migrated", false)?;
-        let [live, restored] = [&self.copies[0], &self.copies[1]];
+        let [live, restored] = [&self.nodes[0], &self.nodes[1]];
         let mut next = TestCluster {
-            copies: vec![
+            nodes: vec![
                 live.upgrade(live.name, live.restarts)?,
                 restored.upgrade(restored.name, restored.restarts)?,
                 migrated,
@@ -187,27 +190,22 @@ impl<M: Guest> TestCluster<M> {
     fn entry(
         &mut self,
         shown: &str,
-        mut apply: impl FnMut(&mut Harness<M>) -> Vec<Outcome>,
-    ) -> Vec<Outcome> {
-        let mut first: Option<(Vec<Outcome>, Vec<Event>, Option<u64>)> = None;
-        for copy in &mut self.copies {
-            let outcomes = apply(&mut copy.node);
-            let found = (outcomes, copy.node.take_events(), copy.node.wake_at());
-            copy.hash.entry(&copy.node, &found.0, &found.1);
+        mut apply: impl FnMut(&mut Harness<M>) -> Vec<TestOutcome>,
+    ) -> Vec<TestOutcome> {
+        let mut first: Option<(Vec<TestOutcome>, Vec<Event>, Option<u64>)> = None;
+        for node in &mut self.nodes {
+            let outcomes = apply(&mut node.harness);
+            let found = (outcomes, node.harness.take_events(), node.harness.wake_at());
+            node.hash.entry(&node.harness, &found.0, &found.1);
             let Some(first) = &first else {
                 first = Some(found);
                 continue;
             };
-            let (name, index) = (copy.name, copy.node.index());
+            let (name, index) = (node.name, node.harness.index());
             let differs = |what| format!("live and {name} {what} at entry {index}: {shown}");
-            assert_eq!(first.0, found.0, "{}", differs("answer differently"));
+            assert_eq!(first.0, found.0, "{}", differs("reply differently"));
             assert_eq!(first.1, found.1, "{}", differs("emit differently"));
-            assert_eq!(
-                first.2,
-                found.2,
-                "{}",
-                differs("want to be woken differently")
-            );
+            assert_eq!(first.2, found.2, "{}", differs("set different wake times"));
         }
         self.compare_states(shown);
         let (outcomes, events, _) = first.unwrap_or_default();
@@ -217,61 +215,70 @@ impl<M: Guest> TestCluster<M> {
 
     fn compare_states(&mut self, shown: &str) {
         let (state, hash) = (self.live().snapshot(), self.hash());
-        for copy in &mut self.copies {
-            let (name, index) = (copy.name, copy.node.index());
+        for node in &mut self.nodes {
+            let (name, index) = (node.name, node.harness.index());
             assert!(
-                copy.node.snapshot() == state,
+                node.harness.snapshot() == state,
                 "live and {name} write different snapshots after entry {index}: {shown}"
             );
             assert_eq!(
-                copy.hash.0, hash,
+                node.hash.0, hash,
                 "live and {name} have different hashes after entry {index}: {shown}"
             );
-            if copy.restarts {
-                copy.node = copy.node.restored();
+            if node.restarts {
+                node.harness = node.harness.restored();
                 assert!(
-                    copy.node.snapshot() == state,
-                    "reading a snapshot and writing it again gives other bytes after entry {index}: {shown}"
+                    node.harness.snapshot() == state,
+                    "a restored state writes a different snapshot after entry {index}: {shown}"
                 );
             }
         }
     }
 }
 
-impl<M: Guest> Copy<M> {
+impl<M: Guest> TestNode<M> {
     fn upgrade<N: Guest>(
         &self,
         name: &'static str,
         restarts: bool,
-    ) -> Result<Copy<N>, RestoreError> {
-        let mut node = Harness::<N>::new();
-        node.moment = self.node.moment;
-        node.restore(&self.node.snapshot())?;
-        if let Some(time_ms) = self.node.wake_at() {
-            node.wake_again_at(time_ms);
+    ) -> Result<TestNode<N>, RestoreError> {
+        let mut harness = Harness::<N>::new();
+        harness.set_position(&self.harness);
+        harness.restore(&self.harness.snapshot())?;
+        if let Some(time_ms) = self.harness.wake_at() {
+            harness.set_wake_time(time_ms);
         }
-        Ok(Copy {
+        Ok(TestNode {
             name,
-            node,
+            harness,
             restarts,
             hash: self.hash,
         })
     }
 }
 
-/// FNV-1a (Fowler, Noll, Vo), 64 bits.
+/// Hash over a run: FNV-1a (Fowler, Noll, Vo), 64 bits.
 #[derive(Clone, Copy)]
-struct Chain(u64);
+struct RunHash(u64);
 
-impl Default for Chain {
+impl Default for RunHash {
     fn default() -> Self {
         Self(0xcbf2_9ce4_8422_2325)
     }
 }
 
-impl Chain {
-    fn entry<M: Guest>(&mut self, node: &Harness<M>, outcomes: &[Outcome], events: &[Event]) {
-        for number in [node.index(), node.time_ms(), node.wake_at().unwrap_or(0)] {
+impl RunHash {
+    fn entry<M: Guest>(
+        &mut self,
+        harness: &Harness<M>,
+        outcomes: &[TestOutcome],
+        events: &[Event],
+    ) {
+        for number in [
+            harness.index(),
+            harness.time_ms(),
+            harness.wake_at().unwrap_or(0),
+        ] {
             self.add(&number.to_le_bytes());
         }
         for outcome in outcomes {

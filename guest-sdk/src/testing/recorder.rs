@@ -1,11 +1,19 @@
-//! A host that keeps what it is told.
+//! A host in memory that records log lines, events and the wake time.
 
 use std::cell::{Cell, RefCell};
 
-use super::LogLine;
 use crate::context::{Event, Host, Level};
 
-/// Keeps log and events, and draws its random bytes from the entry's index.
+/// A line that the guest wrote to the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    /// Its severity.
+    pub level: Level,
+    /// Its text.
+    pub message: String,
+}
+
+/// Records log lines and events. Its random bytes depend on the entry's index.
 #[derive(Debug, Default)]
 pub(super) struct Recorder {
     log: RefCell<Vec<LogLine>>,
@@ -15,7 +23,7 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    /// Begins an entry: the generator is seeded anew, as the host does it.
+    /// Begins an entry: seeds the generator with the index, as the host does.
     pub(super) fn enter(&self, index: u64) {
         self.random.set(index.wrapping_mul(0x9E37_79B9_7F4A_7C15));
     }

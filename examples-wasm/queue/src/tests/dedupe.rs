@@ -19,7 +19,7 @@ fn finish_one(node: &mut Node) {
 }
 
 #[test]
-fn a_known_key_gives_the_id_of_the_first_task() {
+fn a_known_key_returns_the_id_of_the_first_task() {
     let mut node = Node::new();
     assert_eq!(add(&mut node, "q", "k"), (1, false));
     assert_eq!(add(&mut node, "q", "k"), (1, true));
@@ -28,7 +28,7 @@ fn a_known_key_gives_the_id_of_the_first_task() {
 }
 
 #[test]
-fn keys_are_those_of_one_queue() {
+fn keys_are_per_queue() {
     let mut node = Node::new();
     assert_eq!(add(&mut node, "q", "k"), (1, false));
     assert_eq!(add(&mut node, "r", "k"), (2, false));
@@ -54,7 +54,7 @@ fn a_key_outlives_its_task_for_the_window_and_no_longer() {
 }
 
 #[test]
-fn a_key_is_known_as_long_as_its_task_is_there() {
+fn a_key_is_known_while_its_task_exists() {
     let mut node = Node::new();
     node.send(
         json!({"enqueue": {"queue": "q", "payload": 1, "dedupe_key": "k", "max_attempts": 1}}),
@@ -78,7 +78,7 @@ fn a_key_survives_a_restore() {
 }
 
 #[test]
-fn keys_whose_window_is_over_are_forgotten() {
+fn keys_whose_window_is_over_are_dropped() {
     let mut node = Node::new();
     for number in 0..100 {
         add(&mut node, "q", &format!("k{number}"));
@@ -95,7 +95,7 @@ fn keys_whose_window_is_over_are_forgotten() {
 }
 
 #[test]
-fn no_key_is_no_deduplication() {
+fn without_a_key_there_is_no_deduplication() {
     let mut node = Node::new();
     for id in 1..=2 {
         let reply =

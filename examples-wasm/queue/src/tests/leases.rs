@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{Node, pair};
 
 #[test]
-fn a_token_works_for_one_delivery() {
+fn a_token_is_valid_for_one_delivery() {
     let mut node = Node::new();
     node.enqueue("q", json!({}));
     let (id, first) = node.reserve_one();
@@ -44,14 +44,14 @@ fn tokens_of_one_entry_differ() {
 }
 
 #[test]
-fn a_token_works_after_the_lease_ran_out_until_the_next_delivery() {
+fn a_token_is_valid_after_the_lease_expired_until_the_next_delivery() {
     for seen_by_a_reserve in [false, true] {
         let mut node = Node::new();
         node.enqueue("q", json!({"priority": 2}));
         let (id, token) = node.reserve_one();
         node.advance_ms(5000);
         if seen_by_a_reserve {
-            // The task goes back, and another one is delivered.
+            // The task is ready again, and another one is delivered.
             node.enqueue("q", json!({"priority": 1}));
             assert_eq!(node.reserve_ids(&["q"], 1), [2]);
             assert_eq!(node.task(id)["state"], "ready");
@@ -70,7 +70,7 @@ fn a_token_works_after_the_lease_ran_out_until_the_next_delivery() {
 }
 
 #[test]
-fn a_late_worker_may_extend_or_give_back_what_nobody_else_got() {
+fn a_late_worker_may_extend_or_return_a_task_that_was_not_delivered_again() {
     let mut node = Node::new();
     node.enqueue("q", json!({"priority": 2}));
     let (id, token) = node.reserve_one();
@@ -90,7 +90,7 @@ fn a_late_worker_may_extend_or_give_back_what_nobody_else_got() {
 }
 
 #[test]
-fn a_lease_runs_out_at_its_time_and_not_before() {
+fn a_lease_expires_at_its_time_and_not_before() {
     let mut node = Node::new();
     node.enqueue("q", json!({}));
     node.reserve_one();
@@ -123,7 +123,7 @@ fn attempts_are_counted_on_delivery() {
 }
 
 #[test]
-fn a_task_given_back_waits_for_its_delay() {
+fn a_returned_task_waits_for_its_delay() {
     let mut node = Node::new();
     node.enqueue("q", json!({}));
     let (id, token) = node.reserve_one();
@@ -141,7 +141,7 @@ fn a_task_given_back_waits_for_its_delay() {
 }
 
 #[test]
-fn a_task_given_back_in_its_last_attempt_is_dead_and_kept() {
+fn a_task_returned_in_its_last_attempt_is_dead_and_kept() {
     let mut node = Node::new();
     node.enqueue("q", json!({"max_attempts": 2}));
     for (attempt, state) in [(1, "delayed"), (2, "dead")] {
@@ -161,7 +161,7 @@ fn a_task_given_back_in_its_last_attempt_is_dead_and_kept() {
 }
 
 #[test]
-fn a_task_whose_lease_runs_out_in_its_last_attempt_is_dead_and_kept() {
+fn a_task_whose_lease_expires_in_its_last_attempt_is_dead_and_kept() {
     let mut node = Node::new();
     node.enqueue("q", json!({"max_attempts": 1}));
     let (id, token) = node.reserve_one();
@@ -171,7 +171,7 @@ fn a_task_whose_lease_runs_out_in_its_last_attempt_is_dead_and_kept() {
         node.task(id)["errors"],
         json!(["the lease of worker w1 ran out"])
     );
-    // Nobody else got it, so the worker that was late has still done it.
+    // It was not delivered again, so the late worker may still acknowledge it.
     assert_eq!(
         node.send(json!({"ack": {"id": id, "token": token}})),
         json!({})
@@ -180,7 +180,7 @@ fn a_task_whose_lease_runs_out_in_its_last_attempt_is_dead_and_kept() {
 }
 
 #[test]
-fn a_task_remembers_its_last_errors_cut_to_their_limit() {
+fn a_task_keeps_its_last_errors_cut_to_their_limit() {
     let mut node = Node::new();
     node.enqueue("q", json!({}));
     for attempt in 1..=12 {

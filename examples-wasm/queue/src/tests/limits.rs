@@ -1,4 +1,4 @@
-//! What is refused, and by what name.
+//! Refusals and the fields that they name.
 
 use serde_json::{Value, json};
 
@@ -80,7 +80,7 @@ fn a_wrong_type_or_a_negative_time_is_named() {
         (json!({"task": {"id": "1"}}), "id"),
         (json!({"peek": {}}), "peek"),
     ] {
-        let outcome = node.0.ask(query.to_string());
+        let outcome = node.0.send_query(query.to_string());
         let named = format!(r#""field":"{field}""#);
         assert!(
             !outcome.accepted && outcome.text().contains(&named),

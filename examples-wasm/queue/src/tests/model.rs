@@ -1,13 +1,13 @@
-//! Random commands against a model that is too simple to be wrong: one list, looked through from end to end.
+//! Random commands, compared with a simple model: one list that is scanned from end to end.
 
-use oarlock_guest::testing::{Harness, Step, assert_live_and_restored_agree};
+use oarlock_guest::testing::{Harness, TestStep, assert_live_and_restored_agree};
 use serde_json::{Map, Value, json};
 
 use super::Node;
 use crate::Queues;
 use crate::limits::DEDUPE_WINDOW_MS;
 
-/// Marsaglia's xorshift, so that a run is known by its seed.
+/// Marsaglia's xorshift. A seed reproduces a run.
 struct Random(u64);
 
 impl Random {
@@ -177,7 +177,7 @@ struct Pair {
     node: Node,
     model: Model,
     random: Random,
-    /// Every token ever given, with its task.
+    /// All tokens that were delivered, with their tasks.
     tokens: Vec<(u64, String)>,
     seed: u64,
 }
@@ -207,14 +207,14 @@ impl Pair {
             _ => self.wake(),
         }
         assert_eq!(
-            self.node.ask(json!({"stats": {}})),
+            self.node.query(json!({"stats": {}})),
             self.model.stats(),
             "seed {}",
             self.seed
         );
         let id = 1 + self.random.below(self.model.entries.len() as u64 + 1);
         assert_eq!(
-            self.node.ask(json!({"task": {"id": id}})),
+            self.node.query(json!({"task": {"id": id}})),
             self.model.task(id),
             "seed {}",
             self.seed
@@ -284,7 +284,7 @@ impl Pair {
         }
     }
 
-    /// Acknowledges, gives back or extends with one of the tokens ever given, most of them stale.
+    /// Acknowledges, returns or extends with a recent token. Most of them are stale.
     fn finish(&mut self, command: &str) {
         let recent = self.tokens.len().min(8) as u64;
         if recent == 0 {
@@ -349,7 +349,7 @@ impl Pair {
 }
 
 #[test]
-fn the_queue_does_what_a_simple_model_does() {
+fn the_queue_behaves_as_the_simple_model() {
     for seed in 0..60 {
         let mut pair = Pair::new(seed);
         for _ in 0..250 {
@@ -359,14 +359,14 @@ fn the_queue_does_what_a_simple_model_does() {
 }
 
 #[test]
-fn a_restored_queue_goes_on_as_the_live_one() {
+fn a_restored_queue_behaves_as_the_live_one() {
     for seed in 100..106 {
         assert_live_and_restored_agree::<Queues>(recorded_run(seed));
     }
 }
 
-/// The entries of a run. Tokens follow from the entries before, so they mean the same to whoever runs them again.
-fn recorded_run(seed: u64) -> Vec<Step> {
+/// The entries of a run. Tokens depend only on earlier entries, so another run of the same entries has the same tokens.
+fn recorded_run(seed: u64) -> Vec<TestStep> {
     let mut queue = Harness::<Queues>::new();
     let mut random = Random(seed);
     let mut tokens = vec![(1, "none".to_owned())];
@@ -382,12 +382,12 @@ fn recorded_run(seed: u64) -> Vec<Step> {
                 task["token"].as_str().unwrap().to_owned(),
             ));
         }
-        steps.push(Step::from((pause_ms, command)));
+        steps.push(TestStep::from((pause_ms, command)));
     }
-    let done = queue.ask(r#"{"stats":{}}"#);
+    let done = queue.send_query(r#"{"stats":{}}"#);
     assert!(
         !done.text().contains(r#""completed":0"#),
-        "the run gets something done: {done:?}"
+        "the run completes tasks: {done:?}"
     );
     steps
 }

@@ -1,11 +1,11 @@
-//! Which task goes first.
+//! Order of delivery.
 
 use serde_json::json;
 
 use super::Node;
 
 #[test]
-fn a_smaller_priority_goes_first_and_then_the_older_task() {
+fn a_smaller_priority_is_delivered_first_then_the_older_task() {
     let mut node = Node::new();
     for priority in [5, -3, 5, 0, i64::MIN, i64::MAX, 0] {
         node.enqueue("q", json!({"priority": priority}));
@@ -14,7 +14,7 @@ fn a_smaller_priority_goes_first_and_then_the_older_task() {
 }
 
 #[test]
-fn a_task_that_comes_back_keeps_its_age() {
+fn a_returned_task_keeps_its_age() {
     let mut node = Node::new();
     for _ in 0..3 {
         node.enqueue("q", json!({}));
@@ -25,7 +25,7 @@ fn a_task_that_comes_back_keeps_its_age() {
     assert_eq!(
         node.advance_ms(1000).reserve_ids(&["q"], 3),
         [1, 2, 3],
-        "as do tasks whose lease ran out"
+        "tasks with an expired lease too"
     );
 }
 
@@ -38,7 +38,7 @@ fn a_delayed_task_keeps_the_age_of_its_arrival() {
 }
 
 #[test]
-fn several_queues_are_taken_from_in_one_order() {
+fn several_queues_are_merged_in_one_order() {
     let mut node = Node::new();
     for (queue, priority) in [("a", 2), ("b", 1), ("a", 1), ("c", 0), ("b", 2)] {
         node.enqueue(queue, json!({"priority": priority}));
@@ -48,7 +48,7 @@ fn several_queues_are_taken_from_in_one_order() {
 }
 
 #[test]
-fn a_reserve_takes_no_more_than_it_may() {
+fn a_reserve_delivers_at_most_max() {
     let mut node = Node::new();
     for _ in 0..5 {
         node.enqueue("q", json!({}));

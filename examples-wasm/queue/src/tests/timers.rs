@@ -1,4 +1,4 @@
-//! Being woken, so that nothing polls.
+//! Wake-ups.
 
 use serde_json::json;
 
@@ -6,11 +6,11 @@ use super::Node;
 use crate::limits::MAX_SWEPT;
 
 #[test]
-fn the_host_is_asked_for_the_next_time_that_matters() {
+fn the_wake_time_is_the_first_timer() {
     let mut node = Node::new();
     let start = node.now_ms();
     node.enqueue("q", json!({}));
-    assert_eq!(node.0.wake_at(), None, "a ready task waits for nothing");
+    assert_eq!(node.0.wake_at(), None, "a ready task has no timer");
     node.enqueue("q", json!({"delay_ms": 5000}));
     assert_eq!(node.0.wake_at(), Some(start + 5000));
     node.enqueue("r", json!({"delay_ms": 9000}));
@@ -19,12 +19,12 @@ fn the_host_is_asked_for_the_next_time_that_matters() {
     assert_eq!(
         node.0.wake_at(),
         Some(start + 1000),
-        "the lease runs out first"
+        "the lease expires first"
     );
 }
 
 #[test]
-fn waking_looks_after_what_is_due_in_every_queue_and_asks_for_the_next() {
+fn a_wake_up_fires_the_due_timers_of_all_queues_and_requests_the_next() {
     let mut node = Node::new();
     let start = node.now_ms();
     node.enqueue("q", json!({"max_attempts": 1}));
@@ -42,20 +42,20 @@ fn waking_looks_after_what_is_due_in_every_queue_and_asks_for_the_next() {
 }
 
 #[test]
-fn a_waking_that_comes_for_nothing_asks_for_the_right_time() {
+fn a_wake_up_without_due_timers_requests_the_next() {
     let mut node = Node::new();
     let start = node.now_ms();
     node.enqueue("q", json!({}));
     node.enqueue("q", json!({"delay_ms": 5000}));
     let (id, token) = node.reserve_one();
     node.send(json!({"ack": {"id": id, "token": token}}));
-    assert_eq!(node.0.wake_at(), Some(start + 1000), "not worth a call");
+    assert_eq!(node.0.wake_at(), Some(start + 1000), "the request is kept");
     node.advance_ms(1000).0.wake();
     assert_eq!(node.0.wake_at(), Some(start + 5000));
 }
 
 #[test]
-fn a_time_that_passed_without_a_waking_is_asked_for_anew() {
+fn a_wake_time_in_the_past_is_replaced() {
     let mut node = Node::new();
     node.enqueue("q", json!({"delay_ms": 1000}));
     node.advance_ms(2000)
@@ -65,7 +65,7 @@ fn a_time_that_passed_without_a_waking_is_asked_for_anew() {
 }
 
 #[test]
-fn more_than_one_waking_may_do_is_left_to_the_next() {
+fn timers_past_the_limit_of_one_wake_up_are_left_for_the_next() {
     let mut node = Node(oarlock_guest::testing::Harness::new().without_refusal_check());
     for _ in 0..=MAX_SWEPT {
         node.enqueue("q", json!({"delay_ms": 10}));
@@ -75,7 +75,7 @@ fn more_than_one_waking_may_do_is_left_to_the_next() {
     assert_eq!(
         node.0.wake_at(),
         Some(node.now_ms()),
-        "and that one is due at once"
+        "the next one is due immediately"
     );
     node.0.wake();
     assert_eq!(node.counts()[..2], [MAX_SWEPT as u64 + 1, 0]);

@@ -11,26 +11,30 @@ fn expansion_of(arguments: TokenStream) -> String {
 }
 
 #[track_caller]
-fn assert_refused(arguments: TokenStream, item: TokenStream, words: &str) {
+fn assert_refused(arguments: TokenStream, item: TokenStream, expected: &str) {
     let message = state_machine(arguments, item).unwrap_err().to_string();
     assert!(
-        message.contains(words),
-        "{message:?} does not say {words:?}"
+        message.contains(expected),
+        "{message:?} does not contain {expected:?}"
     );
 }
 
 #[track_caller]
-fn assert_arguments_refused(arguments: TokenStream, words: &str) {
-    assert_refused(arguments, quote!(impl StateMachine for Counter {}), words);
+fn assert_arguments_refused(arguments: TokenStream, expected: &str) {
+    assert_refused(
+        arguments,
+        quote!(impl StateMachine for Counter {}),
+        expected,
+    );
 }
 
 #[track_caller]
-fn assert_item_refused(item: TokenStream, words: &str) {
-    assert_refused(quote!(name = "counter", version = 1), item, words);
+fn assert_item_refused(item: TokenStream, expected: &str) {
+    assert_refused(quote!(name = "counter", version = 1), item, expected);
 }
 
 #[test]
-fn the_impl_stays_and_the_name_card_is_added() {
+fn the_impl_is_unchanged_and_the_guest_impl_is_added() {
     let text = expansion_of(quote!(name = "counter", version = 3));
     assert!(text.starts_with("implStateMachineforCounter{}"), "{text}");
     assert!(
@@ -45,7 +49,7 @@ fn the_impl_stays_and_the_name_card_is_added() {
 }
 
 #[test]
-fn the_exports_exist_for_wasm_alone() {
+fn the_exports_exist_only_for_wasm() {
     let text = expansion_of(quote!(name = "counter", version = 1));
     assert!(
         text.contains(r#"#[cfg(target_family="wasm")]::oarlock_guest::__export_guest!(Counter)"#),
@@ -65,7 +69,7 @@ fn a_codec_is_named_or_given_as_a_type() {
 }
 
 #[test]
-fn a_schema_may_be_any_constant_text() {
+fn a_schema_may_be_any_constant_string() {
     let text = expansion_of(quote!(
         name = "c",
         version = 1,
@@ -89,20 +93,14 @@ fn a_missing_argument_is_named_with_an_example() {
 
 #[test]
 fn an_argument_of_the_wrong_kind_is_named() {
-    assert_arguments_refused(quote!(name = 5, version = 1), "`name` is a text in quotes");
+    assert_arguments_refused(quote!(name = 5, version = 1), "`name` is a string literal");
     assert_arguments_refused(quote!(name = "My Guest", version = 1), r#"not "My Guest""#);
     assert_arguments_refused(quote!(name = "", version = 1), "1 to 64 characters");
-    assert_arguments_refused(
-        quote!(name = "c", version = "1"),
-        "`version` is a whole number",
-    );
-    assert_arguments_refused(
-        quote!(name = "c", version = 0),
-        "`version` is a whole number",
-    );
+    assert_arguments_refused(quote!(name = "c", version = "1"), "`version` is an integer");
+    assert_arguments_refused(quote!(name = "c", version = 0), "`version` is an integer");
     assert_arguments_refused(
         quote!(name = "c", version = 4294967296),
-        "`version` is a whole number",
+        "`version` is an integer",
     );
     assert_arguments_refused(quote!(name), "`name` needs a value");
 }
@@ -128,7 +126,7 @@ fn an_unknown_or_repeated_argument_is_named() {
 }
 
 #[test]
-fn an_item_that_is_not_the_impl_is_told_where_the_attribute_belongs() {
+fn an_item_that_is_not_the_impl_is_rejected_with_the_right_place() {
     assert_item_refused(
         quote!(
             struct Counter;
@@ -145,7 +143,7 @@ fn an_item_that_is_not_the_impl_is_told_where_the_attribute_belongs() {
         quote!(
             fn apply() {}
         ),
-        "stands on `impl StateMachine for YourType",
+        "belongs on `impl StateMachine for YourType",
     );
     assert_item_refused(quote!(impl Counter {}), "name the trait");
     assert_item_refused(
@@ -160,6 +158,6 @@ fn a_type_with_parameters_is_refused() {
         quote!(
             impl<T> StateMachine for Counter<T> {}
         ),
-        "has no parameters",
+        "has no generic parameters",
     );
 }

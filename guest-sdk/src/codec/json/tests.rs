@@ -2,7 +2,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::JsonText;
+use crate::json_text::JsonText;
 
 #[derive(Debug, Deserialize, PartialEq)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -28,28 +28,28 @@ enum Mode {
 }
 
 fn refusal_of(text: &str) -> Refusal {
-    decode::<Command>(Message::Command, text.as_bytes()).unwrap_err()
+    decode::<Command>(MessageKind::Command, text.as_bytes()).unwrap_err()
 }
 
 #[track_caller]
-fn assert_blames(text: &str, field: &str, words: &str) {
+fn assert_blames(text: &str, field: &str, expected: &str) {
     let refusal = refusal_of(text);
     assert_eq!(refusal.code(), "bad_command");
     assert_eq!(refusal.named_field(), Some(field), "{text}: {refusal}");
     assert!(
-        refusal.message().contains(words),
-        "{refusal} does not say {words:?}"
+        refusal.message().contains(expected),
+        "{refusal} does not contain {expected:?}"
     );
 }
 
 #[track_caller]
-fn assert_blames_the_whole(text: &str, words: &str) {
+fn assert_blames_no_field(text: &str, expected: &str) {
     let refusal = refusal_of(text);
     assert_eq!(refusal.code(), "bad_command");
     assert_eq!(refusal.named_field(), None, "{text}: {refusal}");
     assert!(
-        refusal.message().contains(words),
-        "{refusal} does not say {words:?}"
+        refusal.message().contains(expected),
+        "{refusal} does not contain {expected:?}"
     );
 }
 
@@ -64,7 +64,7 @@ fn a_missing_field_is_named() {
 }
 
 #[test]
-fn a_wrong_type_is_named_with_its_place() {
+fn a_wrong_type_is_named_with_its_path() {
     assert_blames(
         r#"{"add":{"by":"5"}}"#,
         "by",
@@ -99,7 +99,7 @@ fn a_wrong_type_is_named_with_its_place() {
 }
 
 #[test]
-fn a_negative_number_where_none_may_be_is_named() {
+fn a_negative_number_in_an_unsigned_field_is_named() {
     assert_blames(
         r#"{"reserve":{"queues":[],"lease_ms":-5}}"#,
         "lease_ms",
@@ -135,7 +135,7 @@ fn an_unknown_command_is_named() {
         "subtract",
         "there is no command `subtract`",
     );
-    let refusal = decode::<Command>(Message::Query, br#"{"see":{}}"#).unwrap_err();
+    let refusal = decode::<Command>(MessageKind::Query, br#"{"see":{}}"#).unwrap_err();
     assert_eq!(
         (refusal.code(), refusal.named_field()),
         ("bad_query", Some("see"))
@@ -152,25 +152,25 @@ fn an_unknown_variant_inside_a_command_blames_its_field() {
 }
 
 #[test]
-fn a_command_that_is_no_object_is_told_so() {
+fn a_command_that_is_not_an_object_is_refused() {
     for text in ["null", "5", "[]", "{}"] {
-        assert_blames_the_whole(text, "the command does not have the form of one");
+        assert_blames_no_field(text, "the command has the wrong shape");
     }
     for text in [r#"{"add":null}"#, r#"{"add":5}"#, r#""add""#] {
-        assert_blames_the_whole(text, "command `add`: ");
+        assert_blames_no_field(text, "command `add`: ");
     }
 }
 
 #[test]
-fn two_commands_in_one_are_refused() {
-    assert_blames_the_whole(
+fn two_commands_in_one_message_are_refused() {
+    assert_blames_no_field(
         r#"{"add":{"by":1},"stop":{}}"#,
         "send an object whose one key is its name",
     );
 }
 
 #[test]
-fn text_that_is_not_json_is_told_so() {
+fn text_that_is_not_json_is_refused() {
     for text in [
         "",
         "hello",
@@ -179,15 +179,18 @@ fn text_that_is_not_json_is_told_so() {
         "{\"add\":{\"by\":1}}}",
         "\u{feff}{}",
     ] {
-        assert_blames_the_whole(text, "the command is not JSON: ");
+        assert_blames_no_field(text, "the command is not JSON: ");
     }
-    let refusal =
-        decode::<Command>(Message::Command, b"{\"add\":{\"note\":\"\xff\",\"by\":1}}").unwrap_err();
+    let refusal = decode::<Command>(
+        MessageKind::Command,
+        b"{\"add\":{\"note\":\"\xff\",\"by\":1}}",
+    )
+    .unwrap_err();
     assert_eq!(refusal.code(), "bad_command");
 }
 
 #[test]
-fn long_texts_of_a_caller_are_not_repeated_at_length() {
+fn a_long_text_of_a_client_is_cut_in_the_refusal() {
     let name = "ü".repeat(5000);
     for text in [
         format!("{{\"{name}\":{{}}}}"),
@@ -204,10 +207,11 @@ fn long_texts_of_a_caller_are_not_repeated_at_length() {
 }
 
 #[test]
-fn json_inside_a_command_keeps_its_text() {
+fn json_text_inside_a_command_keeps_its_bytes() {
     let payload = r#"{"z": 1.50, "a": [1e400, "é\u00e9"],  "z":null}"#;
     let text = format!(r#"{{"place":{{"at":{{"x":1}},"payload":{payload}}}}}"#);
-    let Command::Place { payload: kept, .. } = decode(Message::Command, text.as_bytes()).unwrap()
+    let Command::Place { payload: kept, .. } =
+        decode(MessageKind::Command, text.as_bytes()).unwrap()
     else {
         panic!("not a place");
     };
@@ -220,7 +224,7 @@ fn json_inside_a_command_keeps_its_text() {
 }
 
 #[test]
-fn a_refusal_is_json_in_the_hosts_shape() {
+fn a_refusal_has_the_json_shape_of_host_errors() {
     let value: Value = serde_json::from_str(&refusal_of(r#"{"add":{}}"#).to_json()).unwrap();
     assert_eq!(
         value,

@@ -1,6 +1,6 @@
 #![expect(
     clippy::disallowed_types,
-    reason = "an order that is not the state's is to be found"
+    reason = "the test needs an order that does not depend on the state"
 )]
 
 use std::cell::Cell;
@@ -12,11 +12,11 @@ use super::*;
 use crate::{Apply, MigrateError, OldState, Read, Refusal, StateMachine, state_machine};
 
 thread_local! {
-    /// How often a state was migrated: nothing that a state may depend on.
+    /// Number of migrations. A state must not depend on it.
     static MIGRATED: Cell<u32> = const { Cell::new(0) };
 }
 
-/// What all of these are told.
+/// The commands of all machines here.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum Command {
@@ -25,7 +25,7 @@ enum Command {
     Refuse {},
 }
 
-/// A machine whose parts are given: its state, what a new key does to it, and how it answers.
+/// A machine with the given state, effect of a new key, and migration.
 macro_rules! machine {
     ($name:ident, $version:literal, { $($(#[$meta:meta])* $field:ident: $type:ty),* }, $put:expr, $migrate:expr) => {
         #[derive(Default, Serialize, Deserialize)]
@@ -36,7 +36,7 @@ macro_rules! machine {
             type Command = Command;
             type Reply = Vec<String>;
             type Query = ();
-            type Answer = ();
+            type Response = ();
             type Refusal = Refusal;
 
             fn apply(&mut self, cx: &mut Apply<'_>, command: Command) -> Result<Vec<String>, Refusal> {
@@ -49,7 +49,7 @@ macro_rules! machine {
                         cx.wake_at(at_ms);
                         Ok(Vec::new())
                     }
-                    Command::Refuse {} => Err(Refusal::new("refused", "as it was asked to be")),
+                    Command::Refuse {} => Err(Refusal::new("refused", "refused on request")),
                 }
             }
 
@@ -69,8 +69,8 @@ macro_rules! machine {
     };
 }
 
-fn not_written<T>(old: OldState<'_>) -> Result<T, MigrateError> {
-    Err(MigrateError::NotWritten {
+fn no_migration<T>(old: OldState<'_>) -> Result<T, MigrateError> {
+    Err(MigrateError::NotImplemented {
         version: old.version(),
     })
 }
@@ -78,7 +78,7 @@ fn not_written<T>(old: OldState<'_>) -> Result<T, MigrateError> {
 machine!(Keys, 1, { keys: Vec<String> }, |keys: &mut Keys, key| {
     keys.keys.push(key);
     keys.keys.clone()
-}, not_written);
+}, no_migration);
 
 machine!(Counted, 2, { keys: Vec<String>, count: u32 }, |counted: &mut Counted, key| {
     counted.keys.push(key);
@@ -93,12 +93,12 @@ machine!(Counted, 2, { keys: Vec<String>, count: u32 }, |counted: &mut Counted, 
 machine!(Forgetful, 1, { #[serde(skip)] keys: Vec<String> }, |keys: &mut Forgetful, key| {
     keys.keys.push(key);
     keys.keys.clone()
-}, not_written);
+}, no_migration);
 
 machine!(Unordered, 1, { keys: HashMap<String, u8> }, |keys: &mut Unordered, key| {
     keys.keys.insert(key, 0);
     Vec::<String>::new()
-}, not_written);
+}, no_migration);
 
 machine!(Chancy, 2, { count: u32 }, |_: &mut Chancy, key| vec![key], |_: OldState<'_>| {
     MIGRATED.set(MIGRATED.get() + 1);
@@ -110,7 +110,7 @@ fn put(key: &str) -> String {
 }
 
 #[test]
-fn copies_of_one_machine_stay_the_same() {
+fn replicas_of_one_machine_do_not_diverge() {
     let mut cluster = TestCluster::<Keys>::new();
     assert_eq!(cluster.send(put("a")).text(), r#"["a"]"#);
     let both = cluster
@@ -131,7 +131,7 @@ fn copies_of_one_machine_stay_the_same() {
 }
 
 #[test]
-fn the_hash_follows_from_what_was_done_and_when() {
+fn the_hash_depends_on_commands_and_times() {
     let hash = |keys: &[&str], by_ms| {
         let mut cluster = TestCluster::<Keys>::new();
         for key in keys {
@@ -150,17 +150,17 @@ fn the_hash_follows_from_what_was_done_and_when() {
 }
 
 #[test]
-#[should_panic(expected = "live and restored answer differently at entry 2")]
-fn state_that_is_not_in_the_snapshot_is_found() {
+#[should_panic(expected = "live and restored reply differently at entry 2")]
+fn state_that_is_not_in_the_snapshot_is_detected() {
     let mut cluster = TestCluster::<Forgetful>::new();
     cluster.send(put("a"));
     cluster.send(put("b"));
 }
 
-// Whichever copy comes to another order first: the restored one, or the one that it is restored to.
+// Either replica may have the other order first: the restored one, or its next restore.
 #[test]
 #[should_panic(expected = "snapshot")]
-fn an_order_that_is_not_that_of_the_state_is_found() {
+fn an_order_that_does_not_depend_on_the_state_is_detected() {
     let mut cluster = TestCluster::<Unordered>::new();
     for key in 0..20 {
         cluster.send(put(&key.to_string()));
@@ -168,33 +168,37 @@ fn an_order_that_is_not_that_of_the_state_is_found() {
 }
 
 #[test]
-fn the_next_version_goes_on_with_the_state_of_the_one_before() {
+fn the_next_version_continues_with_the_state_of_the_previous_one() {
     let mut cluster = TestCluster::<Keys>::new();
     cluster.send(put("a"));
     cluster.send(r#"{"wake":{"at_ms":7}}"#);
     let hash = cluster.hash();
-    let mut cluster = cluster.upgrade::<Counted>().expect("it is written");
+    let mut cluster = cluster.upgrade::<Counted>().expect("it has a migrate");
     assert_eq!((cluster.hash(), cluster.live().index()), (hash, 2));
-    assert_eq!(cluster.live().wake_at(), Some(7), "the host remembers that");
+    assert_eq!(
+        cluster.live().wake_at(),
+        Some(7),
+        "the host keeps the wake time"
+    );
     assert_eq!(cluster.send(put("b")).text(), r#"["2"]"#);
-    assert_eq!(cluster.copies.len(), 3);
-    assert_eq!(cluster.take_events().len(), 2, "none is lost on the way");
-    // Once more, as a release that changes nothing would.
+    assert_eq!(cluster.nodes.len(), 3);
+    assert_eq!(cluster.take_events().len(), 2, "no event is lost");
+    // An upgrade to the same version works too.
     let mut cluster = cluster.upgrade::<Counted>().expect("the same version");
     assert_eq!(cluster.send(put("c")).text(), r#"["3"]"#);
 }
 
 #[test]
-fn a_version_that_can_not_read_the_state_says_so() {
+fn a_version_that_cannot_read_the_state_is_an_error() {
     let mut cluster = TestCluster::<Counted>::new();
     cluster.send(put("a"));
     let back = cluster.upgrade::<Keys>().err().expect("a newer state");
-    assert!(matches!(back, RestoreError::Newer { .. }), "{back}");
+    assert!(matches!(back, RestoreError::NewerVersion { .. }), "{back}");
 }
 
 #[test]
 #[should_panic(expected = "different snapshots after entry 1: the upgrade")]
-fn a_migration_that_depends_on_more_than_the_state_is_found() {
+fn a_migration_that_depends_on_more_than_the_state_is_detected() {
     let mut cluster = TestCluster::<Keys>::new();
     cluster.send(put("a"));
     let _ = cluster.upgrade::<Chancy>();

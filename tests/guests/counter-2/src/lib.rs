@@ -35,7 +35,7 @@ pub enum Command {
     },
 }
 
-/// What can be asked.
+/// A query reads the state and changes nothing.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Query {
@@ -43,7 +43,7 @@ pub enum Query {
     Get {},
 }
 
-/// Reply and answer.
+/// Reply and response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Value {
     /// The value as it is now.
@@ -66,7 +66,7 @@ impl StateMachine for Counter {
     type Command = Command;
     type Reply = Value;
     type Query = Query;
-    type Answer = Value;
+    type Response = Value;
     type Refusal = Refusal;
 
     fn apply(&mut self, _cx: &mut Apply<'_>, command: Command) -> Result<Value, Refusal> {

@@ -7,7 +7,7 @@ impl StateMachine for First {
     type Command = Command;
     type Reply = i64;
     type Query = ();
-    type Answer = i64;
+    type Response = i64;
     type Refusal = Refusal;
 
     fn apply(&mut self, _cx: &mut Apply<'_>, command: Command) -> Result<i64, Refusal> {

@@ -5,7 +5,7 @@
 //! | `{"look":{}}` | replies with all that it sees: clocks, randomness, files, network; see [`Seen`] |
 //! | `{"print":{"text":"…","error":false}}` | writes to standard output or error |
 //! | `{"print_much":{"bytes":1}}` | writes so many bytes at once |
-//! | `{"say_and_trap":{"text":"…"}}` | writes a line to standard error, then traps |
+//! | `{"print_and_trap":{"text":"…"}}` | writes a line to standard error, then traps |
 //! | `{"exit":{"code":1}}` | ends itself |
 //! | `{"hold":{"handles":1}}` | takes handles and never drops them |
 //! | `{"drop":{"handles":1}}` | takes handles and drops each at once |
@@ -34,7 +34,7 @@ pub enum Command {
     Look {},
     Print { text: String, error: bool },
     PrintMuch { bytes: usize },
-    SayAndTrap { text: String },
+    PrintAndTrap { text: String },
     Exit { code: u8 },
     Hold { handles: u32 },
     Drop { handles: u32 },
@@ -121,7 +121,7 @@ impl StateMachine for Curious {
     type Command = Command;
     type Reply = Seen;
     type Query = Query;
-    type Answer = Seen;
+    type Response = Seen;
     type Refusal = Refusal;
 
     fn apply(&mut self, _cx: &mut Apply<'_>, command: Command) -> Result<Seen, Refusal> {
@@ -129,7 +129,7 @@ impl StateMachine for Curious {
             Command::Look {} => return Ok(look()),
             Command::Print { text, error } => print(text.as_bytes(), error),
             Command::PrintMuch { bytes } => print(&vec![b'.'; bytes], false),
-            Command::SayAndTrap { text } => {
+            Command::PrintAndTrap { text } => {
                 print(text.as_bytes(), true);
                 // No panic: it would write a message of its own.
                 std::process::abort();

@@ -13,7 +13,7 @@
 //! | `{"wake_at":{"time_ms":1}}` | asks to be woken; waking adds 1 |
 //! | `{"draw":{"length":8}}` | replies with random bytes: `{"bytes":[…]}` |
 //!
-//! Queries: `{"get":{}}` answers `{"value":5}`; `{"trap":{}}` and `{"spin":{}}` do as the commands.
+//! Queries: `{"get":{}}` returns `{"value":5}`; `{"trap":{}}` and `{"spin":{}}` act as the commands.
 
 use std::hint::black_box;
 
@@ -66,7 +66,7 @@ fn one() -> i64 {
     1
 }
 
-/// What can be asked.
+/// A query reads the state and changes nothing.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[expect(missing_docs, reason = "the table of the crate describes them")]
@@ -76,7 +76,7 @@ pub enum Query {
     Spin {},
 }
 
-/// Reply and answer.
+/// Reply and response.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 #[expect(missing_docs, reason = "the table of the crate describes them")]
@@ -90,7 +90,7 @@ impl StateMachine for Faulty {
     type Command = Command;
     type Reply = Reply;
     type Query = Query;
-    type Answer = Reply;
+    type Response = Reply;
     type Refusal = Refusal;
 
     fn apply(&mut self, cx: &mut Apply<'_>, command: Command) -> Result<Reply, Refusal> {

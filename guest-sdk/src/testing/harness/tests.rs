@@ -3,14 +3,15 @@ use std::cell::Cell;
 use serde::{Deserialize, Serialize};
 
 use super::*;
+use crate::testing::assert_live_and_restored_agree;
 use crate::{Refusal, StateMachine, state_machine};
 
 thread_local! {
-    /// State outside the state: what a guest must not have.
+    /// State outside of the state: forbidden for a guest.
     static ELSEWHERE: Cell<u64> = const { Cell::new(0) };
 }
 
-/// A guest that can be told to do wrong.
+/// A guest that breaks the rules on command.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Rogue {
     total: u64,
@@ -33,7 +34,7 @@ impl StateMachine for Rogue {
     type Command = Command;
     type Reply = Vec<u64>;
     type Query = ();
-    type Answer = u64;
+    type Response = u64;
     type Refusal = Refusal;
 
     fn apply(&mut self, cx: &mut Apply<'_>, command: Command) -> Result<Vec<u64>, Refusal> {
@@ -59,12 +60,12 @@ impl StateMachine for Rogue {
 }
 
 #[test]
-fn commands_are_given_as_values_or_as_text() {
+fn commands_are_typed_or_encoded() {
     let mut rogue = Harness::<Rogue>::new();
     assert_eq!(rogue.apply(Command::Add { by: 2 }), Ok(vec![2]));
     assert_eq!(rogue.send(r#"{"add":{"by":3}}"#).text(), "[5]");
     assert_eq!(rogue.query(()), Ok(5));
-    assert_eq!(rogue.ask("null").text(), "5");
+    assert_eq!(rogue.send_query("null").text(), "5");
     assert_eq!(rogue.index(), 2);
     assert_eq!(Harness::<Rogue>::encoded(&vec![5]), b"[5]");
     let wrong = rogue.send(r#"{"add":{}}"#);
@@ -96,25 +97,25 @@ fn random_bytes_follow_from_the_index() {
 }
 
 #[test]
-#[should_panic(expected = "was refused and changed the state of rogue")]
+#[should_panic(expected = "was refused but changed the state of rogue")]
 fn a_refusal_that_changed_something_fails_the_test() {
     let _ = Harness::<Rogue>::new().apply(Command::HalfDone {});
 }
 
 #[test]
-#[should_panic(expected = "was refused and changed the state of rogue")]
-fn a_refusal_of_a_text_that_changed_something_fails_the_test() {
+#[should_panic(expected = "was refused but changed the state of rogue")]
+fn a_refusal_of_an_encoded_command_that_changed_something_fails_the_test() {
     Harness::<Rogue>::new().send(r#"{"half_done":{}}"#);
 }
 
 #[test]
-fn the_check_of_refusals_can_be_left_out() {
+fn the_check_of_refusals_can_be_disabled() {
     let mut rogue = Harness::<Rogue>::new().without_refusal_check();
     assert!(rogue.apply(Command::HalfDone {}).is_err());
 }
 
 #[test]
-fn a_restored_copy_stands_where_the_first_stood() {
+fn a_restored_harness_has_the_same_position_and_state() {
     let mut rogue = Harness::<Rogue>::new();
     rogue.advance_ms(5).apply(Command::Add { by: 2 }).unwrap();
     let copy = rogue.restored();
@@ -126,17 +127,17 @@ fn a_restored_copy_stands_where_the_first_stood() {
 }
 
 #[test]
-fn a_refused_snapshot_leaves_the_state() {
+fn a_refused_snapshot_does_not_change_the_state() {
     let mut rogue = Harness::<Rogue>::new();
     rogue.apply(Command::Add { by: 2 }).unwrap();
-    let mut damaged = rogue.snapshot();
-    damaged[16] ^= 1;
-    rogue.restore(&damaged).unwrap_err();
+    let mut corrupt = rogue.snapshot();
+    corrupt[16] ^= 1;
+    rogue.restore(&corrupt).unwrap_err();
     assert_eq!(rogue.query(()), Ok(2));
 }
 
 #[test]
-fn agreement_is_found_where_there_is_some() {
+fn replicas_of_a_deterministic_run_agree() {
     assert_live_and_restored_agree::<Rogue>([
         (0, r#"{"add":{"by":2}}"#),
         (7, r#"{"draw":{}}"#),
@@ -145,13 +146,13 @@ fn agreement_is_found_where_there_is_some() {
 }
 
 #[test]
-#[should_panic(expected = "live and restored answer differently at entry 2: {\"forget\":{}}")]
-fn state_that_is_not_in_the_snapshot_is_found() {
+#[should_panic(expected = "live and restored reply differently at entry 2: {\"forget\":{}}")]
+fn state_that_is_not_in_the_snapshot_is_detected() {
     assert_live_and_restored_agree::<Rogue>([r#"{"forget":{}}"#, r#"{"forget":{}}"#]);
 }
 
 #[test]
-#[should_panic(expected = "live and restored answer differently at entry 1")]
-fn state_outside_the_state_is_found() {
+#[should_panic(expected = "live and restored reply differently at entry 1")]
+fn state_outside_the_state_is_detected() {
     assert_live_and_restored_agree::<Rogue>([r#"{"elsewhere":{}}"#]);
 }

@@ -11,7 +11,7 @@ impl StateMachine for Counter {
     type Command = i64;
     type Reply = i64;
     type Query = ();
-    type Answer = i64;
+    type Response = i64;
     type Refusal = Refusal;
 
     fn apply(&mut self, _cx: &mut Apply<'_>, command: i64) -> Result<i64, Refusal> {

@@ -10,6 +10,7 @@
 //! | [`disk`] | the log store against a plain append + fdatasync of the same bytes |
 //! | [`core_alone`] | the consensus core without disk and network |
 //! | [`apply`] | guests as WebAssembly against the same code native |
+//! | [`guests`] | guests in one process: commands, failures, snapshots, queries, upgrades |
 //! | [`compare`] | three nodes against three of etcd, or of another binary, under the same load |
 //! | [`trials`] | failover, transfer under load, restart, an idle cluster |
 //! | [`modules`] | upgrades under load; `oarlock check` |
@@ -24,6 +25,7 @@ mod core_alone;
 mod disk;
 mod draw;
 mod etcd;
+mod guests;
 mod load;
 mod modules;
 mod oarlock;
@@ -48,6 +50,14 @@ pub(crate) enum Part {
     Core,
     /// Guests as WebAssembly, against the same code native.
     Apply,
+    /// A command of a guest, by keys and batch.
+    Commands,
+    /// Failures of a guest, and how long their undo takes.
+    Failures,
+    /// How long a snapshot stops apply; queries on replicas.
+    Snapshots,
+    /// How long an upgrade stops apply.
+    Switch,
     /// Writes, against etcd.
     Writes,
     /// Writes with many requests in flight on each connection, against etcd.
@@ -89,6 +99,9 @@ pub(crate) struct Options {
     /// Send to all nodes in turn rather than to the leader alone.
     #[arg(long)]
     spread: bool,
+    /// How many failures of a guest are undone.
+    #[arg(long, default_value_t = 100_000)]
+    failures: u64,
     /// How many times a leader is killed.
     #[arg(long, default_value_t = 20)]
     trials: usize,
@@ -172,6 +185,18 @@ async fn measure(options: &Options, report: &mut Report) {
     }
     if options.wants(Part::Apply) {
         apply::measure(options, report);
+    }
+    if options.wants(Part::Commands) {
+        guests::commands::measure(options, report);
+    }
+    if options.wants(Part::Failures) {
+        guests::failures::measure(options, report);
+    }
+    if options.wants(Part::Snapshots) {
+        guests::snapshots::measure(options, report);
+    }
+    if options.wants(Part::Switch) {
+        guests::switch::measure(report);
     }
     compare::measure(options, report).await;
     if options.wants(Part::Transfer) {

@@ -16,7 +16,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use oarlock_tests::process::guest;
-use oarlock_wasm::{Envelope, GuestEngine, GuestModule, MachineLimits, Outcome, WasmMachine};
+use oarlock_wasm::{
+    CommandOutcome, Envelope, GuestEngine, GuestModule, MachineLimits, WasmMachine,
+};
 use task_queue_raft::state_machine::{Moment, StateMachine};
 use task_queue_raft::types::Index;
 
@@ -61,13 +63,13 @@ impl Driven {
     }
 
     /// Applies an entry with these commands.
-    fn apply<C: AsRef<[u8]>>(&mut self, commands: &[C]) -> (Vec<Outcome>, Duration) {
+    fn apply<C: AsRef<[u8]>>(&mut self, commands: &[C]) -> (Vec<CommandOutcome>, Duration) {
         let envelope = |body: &C| Envelope::command(None, body.as_ref()).expect("a short command");
         let envelopes: Vec<Bytes> = commands.iter().map(envelope).collect();
         self.apply_envelopes(&envelopes)
     }
 
-    fn apply_envelopes(&mut self, envelopes: &[Bytes]) -> (Vec<Outcome>, Duration) {
+    fn apply_envelopes(&mut self, envelopes: &[Bytes]) -> (Vec<CommandOutcome>, Duration) {
         self.index += 1;
         let at = self.at();
         let begun = Instant::now();

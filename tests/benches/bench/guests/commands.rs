@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use oarlock_wasm::{Envelope, GuestModule, MachineLimits, Outcome};
+use oarlock_wasm::{CommandOutcome, Envelope, GuestModule, MachineLimits};
 
 use super::{Driven, engine, load, micros};
 use crate::Options;
@@ -114,7 +114,7 @@ impl Commands<'_> {
         };
         let envelopes: Vec<Bytes> = (0..size).map(|_| envelope()).collect();
         let (outcomes, took) = driven.apply_envelopes(&envelopes);
-        let accepted = |outcome: &Outcome| matches!(outcome, Outcome::Accepted(_));
+        let accepted = |outcome: &CommandOutcome| matches!(outcome, CommandOutcome::Accepted(_));
         assert!(outcomes.iter().all(accepted), "{outcomes:?}");
         took
     }

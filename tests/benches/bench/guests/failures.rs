@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use oarlock_wasm::{GuestModule, MachineLimits, Outcome};
+use oarlock_wasm::{CommandOutcome, GuestModule, MachineLimits};
 
 use super::injected::{Faulty, Scripted, inject, injected_limits};
 use super::{Driven, SCRIPTED, core, engine, load};
@@ -31,10 +31,10 @@ pub(crate) fn measure(options: &Options, report: &mut Report) {
         one.failures + other.failures,
         one.entries + other.entries,
         one.rollbacks + other.rollbacks,
-        faulty.undo()
+        faulty.rollback_method()
     );
     report.line(&name, begun.elapsed().as_secs_f64(), "s");
-    let replay = faulty.undone_by_replay();
+    let replay = faulty.without_memory_images();
     for (mib, replayed) in STATES_MIB {
         undo(&faulty, mib, "after other failures", FAILURES, 4, report);
         undo(
@@ -74,13 +74,16 @@ fn undo(
             driven.apply(&good);
         }
         let (outcomes, _) = driven.apply(&[r#"{"half":{}}"#]);
-        assert!(matches!(outcomes[0], Outcome::Failed(_)), "{outcomes:?}");
+        assert!(
+            matches!(outcomes[0], CommandOutcome::Failed(_)),
+            "{outcomes:?}"
+        );
         driven.apply(&good);
         took_us.push(driven.machine.status().get().counts.last_rollback_us);
     }
     took_us.sort_unstable();
     let at = |percent: usize| took_us[(took_us.len() - 1) * percent / 100] as f64;
-    let by = module.undo().name();
+    let by = module.rollback_method().name();
     let name = format!("undo by {by}, state of {mib} MiB, {what}, p50");
     report.line(&name, at(50), "µs");
     report.line("  p99", at(99), "µs");

@@ -161,7 +161,7 @@ fn queries(
     every: u64,
 ) -> f64 {
     let (mut driven, mut random) = (Driven::new(module, limits), Random(1));
-    driven.machine = driven.machine.answering_on(threads).expect("threads");
+    driven.machine = driven.machine.with_query_threads(threads).expect("threads");
     let put = |key: u32| {
         let value = "v".repeat(200);
         format!(r#"{{"put":{{"key":"key-{key:08}","value":"{value}"}}}}"#)

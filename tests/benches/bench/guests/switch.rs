@@ -7,7 +7,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use oarlock_tests::process::guest;
 use oarlock_wasm::{
-    Begin, Envelope, MachineLimits, Outcome, Sha256, UpgradeAnswer, UpgradeWord, Verdict,
+    CheckResult, CommandOutcome, Envelope, MachineLimits, Sha256, UpgradeBegin, UpgradeOutcome,
+    UpgradeRecord,
 };
 use task_queue_raft::types::Index;
 
@@ -32,10 +33,10 @@ pub(crate) fn measure(report: &mut Report) {
     }
 }
 
-fn propose(driven: &mut Driven, record: &UpgradeWord) -> UpgradeAnswer {
+fn propose(driven: &mut Driven, record: &UpgradeRecord) -> UpgradeOutcome {
     let (mut outcomes, _) = driven.apply_envelopes(&[Envelope::upgrade(record)]);
     match outcomes.pop() {
-        Some(Outcome::Upgrade(response)) => response,
+        Some(CommandOutcome::Upgrade(response)) => response,
         other => panic!("{other:?} is no response to {record:?}"),
     }
 }
@@ -46,7 +47,7 @@ fn upgrade(driven: &mut Driven) -> (f64, f64) {
     module.extend([0, 2, 1, b'2']);
     let module = Bytes::from(module);
     let upgrade = Index(driven.index + 1);
-    let begin = UpgradeWord::Begin(Begin {
+    let begin = UpgradeRecord::Begin(UpgradeBegin {
         sha256: Sha256::of(&module),
         bytes: module.len() as u64,
         wait_ms: 1_000_000,
@@ -61,36 +62,36 @@ fn upgrade(driven: &mut Driven) -> (f64, f64) {
     });
     // Here the new module is compiled and tested at once; a node does that while it applies entries.
     let begun = Instant::now();
-    let chunk = UpgradeWord::Chunk {
+    let chunk = UpgradeRecord::Chunk {
         upgrade,
         offset: 0,
         bytes: module,
     };
     propose(driven, &chunk);
     let prepared = micros(begun.elapsed()) / 1e3;
-    let verdict = loop {
-        if let Some(verdict) = driven.machine.status().upgrades().own_verdict() {
-            break verdict.clone();
+    let result = loop {
+        if let Some(result) = driven.machine.status().upgrades().own_check() {
+            break result.clone();
         }
         changes.recv().expect("a change");
     };
-    let Verdict::Ready { route, state, .. } = verdict else {
-        panic!("{verdict:?}");
+    let CheckResult::Ready { route, state, .. } = result else {
+        panic!("{result:?}");
     };
-    let report = UpgradeWord::Report {
+    let report = UpgradeRecord::Report {
         upgrade,
         node: "node1".to_owned(),
-        verdict,
+        result,
     };
     propose(driven, &report);
     let begun = Instant::now();
-    let activate = UpgradeWord::Activate {
+    let activate = UpgradeRecord::Activate {
         upgrade,
         route,
         state,
     };
     let response = propose(driven, &activate);
     let switched = micros(begun.elapsed()) / 1e3;
-    assert_eq!(response, UpgradeAnswer::Activated);
+    assert_eq!(response, UpgradeOutcome::Activated);
     (prepared, switched)
 }

@@ -1,4 +1,4 @@
-//! Core modules from text, with the WIT that the counter embeds. An example has this file as well.
+//! Core modules from text, with the WIT that the counter embeds. The benchmarks include this file too.
 
 pub(crate) const COUNTER: &[u8] = include_bytes!("../../../../examples-wasm/dist/counter.wasm");
 

@@ -1,5 +1,5 @@
-//! Histories in which a guest fails at random points, and the same histories without the failures. The example
-//! `failures_bench` has this file as well.
+//! Histories in which a guest fails at random points, and the same histories without the failures. The
+//! benchmarks include this file too.
 
 use super::{
     CommandOutcome, Envelope, GuestModule, Index, MachineLimits, Moment, StateMachine, WasmMachine,

@@ -1,5 +1,5 @@
 //! Thousands of failures at random points: those that fail leave nothing, whichever way they are undone. The example
-//! `failures_bench` does the same a hundred thousand times.
+//! `bench --only failures` does the same a hundred thousand times.
 
 use super::*;
 use crate::images::RollbackMethod;

@@ -107,7 +107,7 @@ async fn heals_from_a_damaged_module(
     cluster.nodes[at].start();
     assert_eq!(cluster.nodes[at].wait().code(), Some(1));
     let log = cluster.nodes[at].log();
-    for text in ["damaged", "--repair"] {
+    for text in ["corrupt", "--repair"] {
         assert!(log.contains(text), "{text} is missing: {log}");
     }
     let args = cluster.nodes[at].options_mut().args.clone();
@@ -165,7 +165,7 @@ async fn a_damaged_log_stops_the_node_by_name_and_with_the_flag_it_heals_under_l
     cluster.nodes[victim].start();
     assert_eq!(cluster.nodes[victim].wait().code(), Some(1));
     let log = cluster.nodes[victim].log();
-    for text in ["raft.redb", "damaged", "--repair"] {
+    for text in ["raft.redb", "corrupt", "--repair"] {
         assert!(log.contains(text), "{text} is missing: {log}");
     }
     let aside = cluster.nodes[victim].data_dir().join("damaged-1");

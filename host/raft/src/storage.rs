@@ -1,4 +1,13 @@
-//! Where a node's log, vote and snapshots live: the trait of a store, and what can go wrong with one.
+//! The stores of a node: the traits of the log store and the snapshot store, and their errors.
+//!
+//! | module | what it has |
+//! |---|---|
+//! | [`redb`] | the log store on disk |
+//! | [`snapshot`] | the snapshot store on disk |
+//! | [`memory`] | both stores in memory |
+//! | [`repair`] | sets corrupt files aside |
+//! | `schema` | the bytes of every record |
+//! | `bounds`, `files`, `error` | checks of the log's range, file operations, errors |
 
 mod bounds;
 #[cfg(test)]
@@ -63,39 +72,39 @@ pub enum Memory {
     Lost,
 }
 
-/// A durable log with term and vote. One thread uses it; what it has returned from is on the disk.
+/// A durable log with term and vote. One thread uses it. When a method returns, its change is durable.
 pub trait LogStore: Send + 'static {
-    /// What is there. Called once, first.
+    /// Reads and checks the whole store. Called once, before every other method.
     ///
     /// # Errors
-    /// Where a record is damaged; nothing is repaired by forgetting.
+    /// [`StorageError::Corrupt`] for a corrupt record. Such a record is never dropped silently.
     fn load(&mut self) -> Result<StoredState, StorageError>;
 
     /// Makes a batch durable: one transaction, one fsync.
     ///
     /// # Errors
-    /// [`StorageError::Full`] leaves the store as it was. Any other is final: the caller stops using the store.
+    /// [`StorageError::Full`] leaves the store unchanged. After any other error the caller must not use the store.
     fn write(&mut self, batch: &WriteBatch) -> Result<(), StorageError>;
 
-    /// Entries from `from` on, in order: at least one, then as many as fit into `max_bytes` by
-    /// [`Entry::cost`], and none after `to`.
+    /// The entries from `from` to `to`, in order: the first one always, then as many as fit into `max_bytes`, each
+    /// counted with [`Entry::cost`].
     ///
     /// # Errors
-    /// [`StorageError::OutOfRange`] where `from` is not kept, [`StorageError::Corrupt`] where a checksum fails.
+    /// [`StorageError::OutOfRange`] if `from` is not in the log, [`StorageError::Corrupt`] if a checksum is wrong.
     fn read(&self, from: Index, to: Index, max_bytes: u64) -> Result<Vec<Entry>, StorageError>;
 
-    /// Forgets the entries up to and including `up_to`. Where the log ends before it or holds another entry
-    /// there, the whole log goes, and it continues behind `up_to`: that is how a snapshot is put in place.
+    /// Removes the entries up to and including `up_to`. If the log ends before `up_to` or has another entry there, all
+    /// entries are removed and the log continues after `up_to`: this is how a snapshot is installed.
     ///
     /// # Errors
-    /// [`StorageError::Full`] leaves a log that begins no later than asked, and is otherwise the same. Any other is final.
+    /// After [`StorageError::Full`] a part of these entries may remain; the rest of the log is unchanged. After any other
+    /// error the caller must not use the store.
     fn purge(&mut self, up_to: LogId) -> Result<(), StorageError>;
 
-    /// Notes to which cluster the data belongs, where that was not known. A store that doesn't know whose it is has
-    /// nothing to do.
+    /// Records the cluster id, if the store has none yet. The default does nothing, for a store without an identity.
     ///
     /// # Errors
-    /// Any of them is final.
+    /// After an error the caller must not use the store.
     fn set_cluster_id(&mut self, _cluster_id: &str) -> Result<(), StorageError> {
         Ok(())
     }
@@ -110,19 +119,20 @@ pub trait LogStore: Send + 'static {
     }
 }
 
-/// Snapshots of the state machine. Shared by the thread that applies (which takes and restores them) and the
-/// one that writes (which sends and receives them), so its methods take `&self`.
+/// Snapshots of the state machine. Two threads share it: the apply thread takes and restores snapshots, the disk thread
+/// sends and receives them. Therefore its methods take `&self`.
 pub trait SnapshotStore: Send + Sync + 'static {
-    /// The newest snapshot that arrived or was taken whole.
+    /// The newest complete snapshot, received or taken here.
     ///
     /// # Errors
-    /// Where the newest one is damaged: an older one is not quietly used in its place.
+    /// [`StorageError::Corrupt`] if the newest one is corrupt. An older one is never used instead.
     fn newest(&self) -> Result<Option<SnapshotMeta>, StorageError>;
 
-    /// Begins a snapshot of the state after `last`, when these were the members (none: those of the start). Nothing of it is seen before [`SnapshotWriter::finish`].
+    /// Starts a snapshot of the state after the entry `last`. `membership` is the configuration at that entry; `None`
+    /// means the initial members. The snapshot becomes visible with [`SnapshotWriter::finish`].
     ///
     /// # Errors
-    /// Where no file can be made.
+    /// The file can't be created.
     fn create(
         &self,
         last: LogId,
@@ -130,16 +140,16 @@ pub trait SnapshotStore: Send + Sync + 'static {
         membership: Option<&Membership>,
     ) -> Result<Box<dyn SnapshotWriter>, StorageError>;
 
-    /// Opens a snapshot for reading from its start, after checking all of its bytes.
+    /// Opens a snapshot for reading from its start, after checking the checksum of all bytes.
     ///
     /// # Errors
-    /// Where it is gone or damaged.
+    /// The snapshot was removed or is corrupt.
     fn open(&self, meta: &SnapshotMeta) -> Result<Box<dyn Read + Send>, StorageError>;
 
-    /// Reads up to `max_bytes` at `offset`, to be sent to a peer; empty at the end.
+    /// Reads up to `max_bytes` at `offset`, to send them to a peer; returns no bytes at the end.
     ///
     /// # Errors
-    /// Where it is gone or can't be read.
+    /// The snapshot was removed, is corrupt, or can't be read.
     fn read_chunk(
         &self,
         meta: &SnapshotMeta,
@@ -147,10 +157,11 @@ pub trait SnapshotStore: Send + Sync + 'static {
         max_bytes: usize,
     ) -> Result<Bytes, StorageError>;
 
-    /// Takes in a chunk from a peer and makes it durable. A transfer that was cut goes on where it stopped.
+    /// Stores a chunk from a peer and makes it durable. An interrupted transfer continues where it stopped.
     ///
     /// # Errors
-    /// Where it can't be written; after [`StorageError::Full`] the transfer goes on where it was. A chunk at the wrong offset is no error: see [`Received::Partial`].
+    /// The chunk can't be written; after [`StorageError::Full`] the transfer continues at the same offset. A chunk at a
+    /// wrong offset is not an error: see [`Received::Partial`].
     fn receive(
         &self,
         meta: &SnapshotMeta,
@@ -158,28 +169,28 @@ pub trait SnapshotStore: Send + Sync + 'static {
         data: &[u8],
     ) -> Result<Received, StorageError>;
 
-    /// Keeps a whole snapshot for somebody to look at, whatever becomes of it here. A bounded number is kept, the oldest
-    /// forgotten first. A store that nobody can look into has nothing to do.
+    /// Keeps a copy of a complete snapshot for an operator to analyze. The number of copies is limited; the oldest is
+    /// removed first. The default does nothing, for a store that an operator can't read.
     ///
     /// # Errors
-    /// Where it is gone, or can't be kept.
+    /// The snapshot was removed, or the copy can't be made.
     fn quarantine(&self, _meta: &SnapshotMeta) -> Result<(), StorageError> {
         Ok(())
     }
 
-    /// Removes every snapshot that is older than `keep`, and transfers that this one has overtaken.
+    /// Removes every snapshot that is older than `keep`, and unfinished transfers up to `keep`.
     ///
     /// # Errors
-    /// Where a file can't be removed.
+    /// A file can't be removed.
     fn retain(&self, keep: &SnapshotMeta) -> Result<(), StorageError>;
 }
 
-/// A snapshot that is being taken.
+/// The writer of a snapshot that is being taken.
 pub trait SnapshotWriter: Write + Send {
-    /// Makes it durable and visible, and returns what it is.
+    /// Makes the snapshot durable and visible; returns its description.
     ///
     /// # Errors
-    /// Where it can't be made durable; nothing of it is seen then.
+    /// The snapshot can't be made durable; it does not become visible.
     fn finish(self: Box<Self>) -> Result<SnapshotMeta, StorageError>;
 }
 

@@ -1,29 +1,29 @@
-//! From where to where a log reaches, and which requests fit that. Every store asks here, so all refuse alike.
+//! The first and last index of a log, and the checks of requests against them. All stores use the same checks.
 
 use super::{StorageError, WriteBatch, schema};
 use crate::types::{Entry, Index, LogId};
 
-/// From where to where a log reaches.
+/// The range of a log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct LogBounds {
-    /// The entry right before the first one kept.
+    /// The entry before the first one in the log: everything up to it was purged.
     pub(super) purged: LogId,
-    /// The last entry kept; equal to `purged` where none is.
+    /// The last entry in the log; equal to `purged` if the log is empty.
     pub(super) last: LogId,
 }
 
 impl LogBounds {
-    /// Where the first entry kept is, or would be.
+    /// The index of the first entry, or of the next one if the log is empty.
     pub(super) fn first(self) -> Index {
         self.purged.index.next()
     }
 
-    /// Whether the log keeps an entry at `index`.
+    /// Whether the log has an entry at `index`.
     pub(super) fn contains(self, index: Index) -> bool {
         self.first() <= index && index <= self.last.index
     }
 
-    /// Refuses to read an entry that is not kept.
+    /// Refuses to read an entry that is not in the log.
     pub(super) fn check_read(self, from: Index) -> Result<(), StorageError> {
         if self.contains(from) {
             Ok(())
@@ -32,7 +32,7 @@ impl LogBounds {
         }
     }
 
-    /// Refuses a batch that would leave a gap, cut the log where it doesn't reach, or hold too long an entry.
+    /// Refuses a batch that leaves a gap, truncates outside the log, or has an entry over the limit.
     pub(super) fn check_batch(self, batch: &WriteBatch) -> Result<(), StorageError> {
         let mut next = self.last.index.next();
         if let Some(from) = batch.truncate_from {
@@ -60,13 +60,13 @@ impl LogBounds {
     }
 }
 
-/// Refuses entries whose terms run backwards: no Raft log has them (Raft paper §5.3), and a store that took
-/// them would call itself damaged when it is opened again.
+/// Refuses entries with decreasing terms. A Raft log has none (Raft paper §5.3), and a store with such entries would be
+/// reported as corrupt at its next start.
 pub(super) fn check_terms(mut before: LogId, entries: &[Entry]) -> Result<(), StorageError> {
     for entry in entries {
         if entry.id.term < before.term {
             let reason = format!(
-                "entry {} was to follow {before}, and terms never decrease; this is a bug",
+                "entry {} would follow entry {before}, and terms never decrease; this is a bug, please report it",
                 entry.id
             );
             return Err(StorageError::Database {

@@ -1,6 +1,5 @@
-//! What every store must do, as checks that any [`LogStore`] and [`SnapshotStore`] can be put through.
-//!
-//! For whoever writes a store: call these from a test. They panic and say what was expected.
+//! The contract of a store, as checks for any [`LogStore`] and [`SnapshotStore`]. A check that fails panics with what was
+//! expected.
 
 mod log;
 mod random;
@@ -8,22 +7,22 @@ mod snapshots;
 
 use super::{LogStore, SnapshotStore};
 
-/// Puts a log store through its contract.
+/// Checks the contract of a log store.
 ///
-/// `open` opens the same store each time it is called, like a node that starts again; it is called only after
-/// the one from before was dropped. The first time the store must be empty.
+/// `open` opens the same store at each call, like a node that restarts. It is called only after the previous store was
+/// dropped. At the first call the store must be empty.
 ///
 /// # Panics
-/// Where the store breaks the contract.
+/// The store breaks the contract.
 pub(super) fn check_log_store(open: &mut dyn FnMut() -> Box<dyn LogStore>) {
     log::check(open);
     random::check(open);
 }
 
-/// Puts a snapshot store through its contract; `open` as in [`check_log_store`].
+/// Checks the contract of a snapshot store; `open` is as in [`check_log_store`].
 ///
 /// # Panics
-/// Where the store breaks the contract.
+/// The store breaks the contract.
 pub(super) fn check_snapshot_store(open: &mut dyn FnMut() -> Box<dyn SnapshotStore>) {
     snapshots::check(open);
 }

@@ -7,119 +7,121 @@ use thiserror::Error;
 
 use crate::types::Index;
 
-/// Why a store could not do what it was asked. All but [`StorageError::Full`] end the node: a write that failed once
-/// is never tried again as if nothing had happened (fsync reports an error only once).
+/// Why an operation of a store failed. Every error except [`StorageError::Full`] stops the node. A failed write is never
+/// retried, because fsync reports an error only once: a second fsync could succeed although the data is lost.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StorageError {
-    /// The operating system refused.
+    /// The operating system returned an error.
     #[error("{doing} {}: {source}", path.display())]
     Io {
-        /// What was tried, as in "cannot write".
+        /// The operation that failed, for example "cannot write".
         doing: &'static str,
-        /// On which file.
+        /// The file.
         path: PathBuf,
-        /// What the operating system says.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
-    /// The disk has no room. Nothing of the write is there, and the store goes on as it was before: the only error that
-    /// does not end the node.
-    #[error("{doing} {}: the disk is full ({source}); make room on it", path.display())]
+    /// The disk is full. Nothing of the write is stored, and the store is unchanged and usable: this is the only error
+    /// that does not stop the node.
+    #[error("{doing} {}: the disk is full ({source}); free space on it", path.display())]
     Full {
-        /// What was tried.
+        /// The operation that failed.
         doing: &'static str,
-        /// On which file.
+        /// The file.
         path: PathBuf,
-        /// What the operating system says.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
-    /// The database refused.
+    /// The database returned an error.
     #[error("the log database failed while {doing}: {source}")]
     Database {
-        /// What was tried, as in "appending entries".
+        /// The operation that failed, for example "appending entries".
         doing: &'static str,
-        /// What the database says.
+        /// The error of the database.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A record is not what was written.
+    /// A record differs from what was written: its checksum or its structure is wrong.
     #[error(
-        "{record} is damaged: {reason}; this node must not vote or serve from it: start it with --repair, and it sets its files aside and gets everything from its peers; or restore the data directory from a backup"
+        "{record} is corrupt: {reason}; the node must not vote or serve with it: start the node with --repair, so that it sets its files aside and rejoins as an empty node, or restore the data directory from a backup"
     )]
     Corrupt {
-        /// Which record, as in "entry 17".
+        /// The record, for example "entry 17".
         record: String,
-        /// What is wrong with it.
+        /// What is wrong with the record.
         reason: String,
     },
-    /// Damaged files were set aside before, as often as they are kept.
-    #[error("{} holds {limit} sets of damaged files already; remove those that nobody needs (damaged-1, …), then start again", path.display())]
+    /// Corrupt files were set aside before, and the limit of kept sets is reached.
+    #[error("{} already has {limit} sets of corrupt files; remove those that are not needed (damaged-1, …), then start the node again", path.display())]
     TooManySetAside {
-        /// Which directory.
+        /// The data directory.
         path: PathBuf,
-        /// How many are kept.
+        /// The most sets that are kept.
         limit: u32,
     },
-    /// Another program holds the store.
-    #[error("{} is in use by another process; stop that one first", path.display())]
+    /// Another process uses the store.
+    #[error("{} is in use by another process; stop that process first", path.display())]
     InUse {
-        /// Which file.
+        /// The file or directory.
         path: PathBuf,
     },
-    /// The store was made by a version that this one doesn't know.
-    #[error("{} has format {found}, and this version reads up to {known}: start a newer oarlock", path.display())]
+    /// The store was written by a later version.
+    #[error("{} has format {found}, and this version reads up to {known}: run a newer release of oarlock", path.display())]
     TooNew {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Its version.
+        /// The version of its format.
         found: u32,
-        /// The newest that is known.
+        /// The newest version that this program reads.
         known: u32,
     },
     /// The store belongs to another node or cluster.
     #[error("{} belongs to {what} {found}, not {expected}: each node needs its own data directory", path.display())]
     Foreign {
-        /// Which directory.
+        /// The data directory.
         path: PathBuf,
         /// "node" or "cluster".
         what: &'static str,
-        /// Whose it is.
+        /// The id in the store.
         found: String,
-        /// Whose it should be.
+        /// The configured id.
         expected: String,
     },
-    /// More bytes than a store takes.
+    /// An entry, name or snapshot is over the limit of the store.
     #[error("{what} has {bytes} bytes, and the limit is {limit}: make it smaller")]
     TooLarge {
-        /// What it is, as in "entry 17".
+        /// What is too large, for example "entry 17".
         what: String,
-        /// Its size.
+        /// Its size, in bytes.
         bytes: u64,
-        /// The most that is taken.
+        /// The limit, in bytes.
         limit: u64,
     },
-    /// The caller asked for something that the log does not hold: a fault of this program.
-    #[error("the log holds entries {first} to {last}, and {wanted} was asked for; this is a bug")]
+    /// The requested entry is not in the log: a bug in this program.
+    #[error(
+        "the log has the entries {first} to {last}, and entry {wanted} was requested; this is a bug, please report it"
+    )]
     OutOfRange {
-        /// First index kept.
+        /// The first index in the log.
         first: Index,
-        /// Last index kept.
+        /// The last index in the log.
         last: Index,
-        /// What was asked for.
+        /// The requested index.
         wanted: Index,
     },
 }
 
 impl StorageError {
-    /// Whether only room is missing, and the store goes on.
+    /// Whether the disk is full: the store is unchanged and usable.
     #[must_use]
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Full { .. })
     }
 
-    /// The same, where nobody may go on.
+    /// Converts [`StorageError::Full`] into an error that stops the node.
     pub(super) fn into_final(self) -> Self {
         match self {
             Self::Full {

@@ -1,4 +1,4 @@
-//! Small steps on files that both kinds of store take.
+//! File operations that the log store and the snapshot store share.
 
 use std::fs::{self, File};
 use std::io;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::StorageError;
 
-/// For `map_err`: says what was tried, and on which file.
+/// For `map_err`: adds the operation and the file to an IO error.
 pub(super) fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StorageError {
     move |source| StorageError::Io {
         doing,
@@ -15,7 +15,8 @@ pub(super) fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error)
     }
 }
 
-/// The same of a write, which a full disk refuses without harm. Not of a sync: what that leaves is unknown.
+/// As [`failed`], for a write: a full disk becomes [`StorageError::Full`]. Not for a sync, because the state of the file
+/// after a failed sync is unknown.
 pub(super) fn unwritten(
     doing: &'static str,
     path: &Path,
@@ -38,13 +39,13 @@ pub(super) fn unwritten(
     }
 }
 
-/// Whether the disk, or what this user may have of it, has no room.
+/// Whether the disk is full or the user's quota is used up.
 pub(super) fn is_full(error: &io::Error) -> bool {
     use io::ErrorKind::{QuotaExceeded, StorageFull};
     matches!(error.kind(), StorageFull | QuotaExceeded)
 }
 
-/// Makes the names in a directory durable: a new or renamed file can be lost without it.
+/// Syncs a directory. Without this, a crash can lose a new or renamed file.
 pub(super) fn sync_dir(dir: &Path) -> Result<(), StorageError> {
     File::open(dir)
         .and_then(|opened| opened.sync_all())
@@ -60,7 +61,7 @@ pub(super) fn publish(from: &Path, to: &Path) -> Result<(), StorageError> {
     }
 }
 
-/// Makes a directory, with its parents, unless it is there.
+/// Creates a directory and its parents, if they don't exist.
 pub(super) fn create_dir(dir: &Path) -> Result<(), StorageError> {
     if dir.is_dir() {
         return Ok(());
@@ -72,7 +73,7 @@ pub(super) fn create_dir(dir: &Path) -> Result<(), StorageError> {
     }
 }
 
-/// Removes a file that may be gone already.
+/// Removes a file, if it exists.
 pub(super) fn remove(path: &Path) -> Result<(), StorageError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -82,8 +83,8 @@ pub(super) fn remove(path: &Path) -> Result<(), StorageError> {
     }
 }
 
-/// A second name, in the directory `aside`, for a file that may lose its first one; a copy where the file system has no
-/// such thing.
+/// Keeps a file in the directory `aside`, whatever happens to the original: a hard link, or a copy if the file system
+/// has no links.
 pub(super) fn keep(file: &Path, aside: &Path) -> Result<(), StorageError> {
     let to = aside.join(file.file_name().unwrap_or_default());
     if fs::hard_link(file, &to).is_ok() {

@@ -1,4 +1,4 @@
-//! Stores in memory, for tests, simulations and examples. They forget everything with the last handle.
+//! Stores in memory, for tests, simulations and examples. The data is lost when the last handle is dropped.
 
 #[cfg(test)]
 mod tests;
@@ -18,7 +18,7 @@ use super::{
 use crate::raft::membership::Membership;
 use crate::types::{Entry, HardState, Index, LogId, Payload, SnapshotMeta};
 
-/// A log in memory. A clone is another handle to the same log: what a node finds when it is started again.
+/// A log in memory. A clone is another handle to the same log, so a test can restart a node on it.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
     log: Arc<Mutex<MemoryLog>>,
@@ -153,14 +153,14 @@ impl MemoryLog {
         }
     }
 
-    /// Where the entry at `index` is, or would be. Only for an index behind `purged` that was checked.
+    /// The position of the entry at `index`, which must be after `purged`.
     fn position(&self, index: Index) -> usize {
         usize::try_from(index.0 - self.purged.index.0 - 1)
             .unwrap_or_else(|_| unreachable!("memory has more bytes than it keeps entries"))
     }
 }
 
-/// Snapshots in memory. A clone is another handle to the same ones.
+/// Snapshots in memory. A clone is another handle to the same snapshots.
 #[derive(Clone, Debug, Default)]
 pub struct MemorySnapshots {
     table: Arc<Mutex<SnapshotTable>>,
@@ -174,15 +174,15 @@ struct SnapshotTable {
 }
 
 impl MemorySnapshots {
-    /// None yet.
+    /// An empty store.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The one that was set aside last, for tests.
+    /// The snapshot that was quarantined last, for tests.
     #[must_use]
-    pub fn last_set_aside(&self) -> Option<SnapshotMeta> {
+    pub fn last_quarantined(&self) -> Option<SnapshotMeta> {
         lock(&self.table).aside.clone()
     }
 
@@ -281,7 +281,7 @@ impl SnapshotStore for MemorySnapshots {
 }
 
 impl SnapshotTable {
-    /// Adds a chunk to the transfer under way, and puts it with the whole ones if it is its last.
+    /// Adds a chunk to the transfer in progress; the last chunk completes the snapshot.
     fn append_chunk(&mut self, offset: u64, data: &[u8]) -> Result<Received, StorageError> {
         let Some((meta, bytes)) = &mut self.transfer else {
             return Ok(Received::Partial { next_offset: 0 });
@@ -345,7 +345,7 @@ impl SnapshotWriter for MemorySnapshotWriter {
     }
 }
 
-/// A thread that panicked left the data whole: nothing here is changed in two steps that could be torn apart.
+/// Ignores poisoning: no change here consists of two steps that a panic could separate.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,7 +1,14 @@
 //! The log on disk: one redb database with entries, term and vote.
 //!
-//! A batch is one transaction and one fsync. Each record has a checksum of its own under the database's, so that
-//! damage is found when it is read, also where the database trusts its pages.
+//! A batch is one transaction and one fsync. Each record has its own checksum in addition to the database's. A corrupt
+//! record is detected when it is read, even if the database does not check the page.
+//!
+//! | module | what it has |
+//! |---|---|
+//! | `open` | creates and opens a database, locks the directory |
+//! | `tables` | the tables, and the records that every database has |
+//! | `backend` | the file below the database; opens it again after a full disk |
+//! | `error` | converts errors and panics of the database |
 
 mod backend;
 mod error;
@@ -24,21 +31,21 @@ pub use super::schema::{Birth, Identity};
 use super::{LogStore, Memory, StorageError, StoredState, WriteBatch, schema};
 use crate::types::{Entry, Index, LogId, Term};
 
-/// Entries that one transaction forgets. A purge of more takes several, so that none grows without bound.
+/// Most entries that one transaction removes. A purge of more takes several transactions, which limits the size of each.
 const PURGE_STEP: u64 = 16_384;
 
-/// A durable log in the directory of a node. It holds a lock on the directory as long as it lives.
+/// A durable log in the data directory of a node. It locks the directory until it is dropped.
 pub struct RedbStore {
-    // Before the lock, so that the database is closed when the lock is let go. None while it is opened again.
+    // Declared before the lock, so that it is closed before the lock is released. `None` while it is opened again.
     database: Option<Database>,
-    /// How it is opened again after the disk was full.
+    /// The file below the database, to open it again after a full disk.
     medium: Medium,
     path: PathBuf,
     identity: Identity,
     format: u32,
     birth: Birth,
     bounds: LogBounds,
-    /// A write failed, so nobody knows what the disk holds before it is opened and read again.
+    /// A write failed: the content of the disk is unknown until the store is opened and read again.
     broken: bool,
     _lock: Option<File>,
 }
@@ -124,13 +131,13 @@ impl LogStore for RedbStore {
 }
 
 impl RedbStore {
-    /// Whose data it is, as recorded when the store was made.
+    /// The identity that is recorded in the store.
     #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
 
-    /// Reads all of the log once, without keeping it.
+    /// Reads and checks the whole log; keeps no entry.
     fn scan(&self) -> Result<StoredState, StorageError> {
         const DOING: &str = "reading the log";
         let transaction = self
@@ -204,7 +211,7 @@ impl RedbStore {
         Ok(entries)
     }
 
-    /// Puts a batch into a transaction; returns the entry that is last then.
+    /// Writes a batch in a transaction; returns the last entry of the log after it.
     fn apply(
         &self,
         transaction: &WriteTransaction,
@@ -258,8 +265,8 @@ impl RedbStore {
         Ok(id)
     }
 
-    /// Forgets the entries up to one that is kept, from the front, a step a transaction. A crash between two
-    /// steps leaves a log that begins later and is otherwise the same.
+    /// Removes the entries up to `up_to`, which is in the log, in steps of one transaction each. After a crash between two
+    /// steps, the log starts later and is otherwise the same.
     fn purge_front(&mut self, up_to: LogId) -> Result<(), StorageError> {
         while self.bounds.purged.index < up_to.index {
             let step = Index(
@@ -288,8 +295,8 @@ impl RedbStore {
         Ok(())
     }
 
-    /// Forgets the whole log; it continues behind `up_to`. One transaction, since the entries that remained
-    /// between two would not fit the snapshot.
+    /// Removes all entries; the log continues after `up_to`. One transaction, because entries that remain after a crash
+    /// could contradict the snapshot.
     fn purge_all(&mut self, up_to: LogId) -> Result<(), StorageError> {
         self.change("replacing the log", |store, transaction| {
             const DOING: &str = "replacing the log";
@@ -309,22 +316,24 @@ impl RedbStore {
     }
 
     fn database(&self, doing: &'static str) -> Result<&Database, StorageError> {
-        let closed = || StorageError::Database {
+        let closed = || {
+            StorageError::Database {
             doing,
-            source: "it is closed: it could not be opened again after the disk was full".into(),
+            source: "it is closed, because it could not be opened again after the disk was full; start the node again".into(),
+        }
         };
         self.database.as_ref().ok_or_else(closed)
     }
 
-    /// The disk had no room for a transaction. The database does nothing more after such an error, so it is opened again:
-    /// it is as it was before, unless that error is not all that happened.
+    /// Opens the database again after the disk was full: redb refuses all further work after such an error. The log must be
+    /// unchanged; if it is not, another error happened.
     fn recover(&mut self) -> Result<(), StorageError> {
         self.database = None;
         let database = self.medium.open(&self.path)?;
         let found = read_state(&database, &self.path)?;
         if (&found.identity, &found.bounds) != (&self.identity, &self.bounds) {
             let source = format!(
-                "a write was refused, and yet the log holds {:?} where it held {:?}",
+                "the disk was full, but the log changed: it has {:?} and had {:?}; this is a bug, please report it",
                 found.bounds, self.bounds
             );
             return Err(StorageError::Database {
@@ -336,15 +345,15 @@ impl RedbStore {
         Ok(())
     }
 
-    /// Runs one durable transaction. After a failure the store refuses to be written, unless it is that the disk is full:
-    /// then it is as if nothing had been asked.
+    /// Runs one durable transaction. If the disk is full, the store is unchanged and usable. After any other error, the
+    /// store refuses further writes.
     fn change<T>(
         &mut self,
         doing: &'static str,
         change: impl FnOnce(&Self, &WriteTransaction) -> Result<T, StorageError>,
     ) -> Result<T, StorageError> {
         if self.broken {
-            let source = "an earlier write failed, so the store must be opened again first".into();
+            let source = "an earlier write failed, so the store must be opened again first; start the node again".into();
             return Err(StorageError::Database { doing, source });
         }
         let result = guarded(&self.path, || {
@@ -365,12 +374,12 @@ impl RedbStore {
         let Err(full @ StorageError::Full { .. }) = result else {
             return result;
         };
-        // What a sync that failed has left is unknown, whatever the reason.
+        // After a failed sync the content of the disk is unknown, for any reason.
         if self.medium.has_failed_to_sync() {
             return Err(full.into_final());
         }
         let path = self.path.clone();
-        // Where even that needs room, the store is of no use any more.
+        // If opening it also needs space, the store can't be used any more.
         guarded(&path, || self.recover()).map_err(StorageError::into_final)?;
         self.broken = false;
         Err(full)
@@ -400,7 +409,7 @@ impl RedbStore {
             .ok_or_else(|| missing(index))
     }
 
-    /// Takes from the record that should be the entry at `wanted` what `decode` takes of it.
+    /// Decodes the record that must be the entry at `wanted`.
     fn entry<T>(
         &self,
         wanted: Index,
@@ -414,7 +423,7 @@ impl RedbStore {
         decode(wanted, record).map_err(|error| error.of(format!("entry {wanted}"), &self.path))
     }
 
-    /// Reads a record that every store has from its first moment on.
+    /// Reads a record that every store has since its creation.
     fn record<T>(
         &self,
         table: &impl ReadableTable<&'static str, &'static [u8]>,
@@ -429,11 +438,11 @@ impl RedbStore {
     }
 }
 
-/// Counts one more entry in, in order.
+/// Adds the next entry to the state of the log.
 fn note(state: &mut StoredState, id: LogId) -> Result<(), StorageError> {
     if id.term < state.last.term {
         let reason = format!(
-            "its term {} is older than that of the entry before, {}",
+            "its term {} is lower than the term of the previous entry {}",
             id.term, state.last
         );
         return Err(StorageError::Corrupt {

@@ -17,12 +17,12 @@ use super::redb::{Birth, Identity, RedbStore};
 use super::snapshot::SnapshotFiles;
 use super::{Memory, StorageError};
 
-/// What was set aside is in `damaged-1`, `damaged-2`, …; no more than so many are kept.
+/// The most sets of files that are kept, in the directories `damaged-1`, `damaged-2`, …
 pub const MOST_SET_ASIDE: u32 = 4;
-/// What was wrong, in words.
+/// The file with the text of the error.
 const REASON: &str = "REASON.txt";
 
-/// Whether an error says that a file is not what was written: only that is repaired.
+/// Whether an error means that a file is corrupt. A repair handles only these.
 #[must_use]
 pub fn is_corrupt(error: &StorageError) -> bool {
     matches!(error, StorageError::Corrupt { .. })
@@ -49,9 +49,9 @@ pub fn set_aside(
         aside = free_place(dir)?;
         create_dir(&aside)?;
         write_reason(&aside, damage)?;
-        let snapshots = SnapshotFiles::place(dir);
+        let snapshots = SnapshotFiles::directory(dir);
         if snapshots.is_dir() {
-            let to = SnapshotFiles::place(&aside);
+            let to = SnapshotFiles::directory(&aside);
             fs::rename(&snapshots, &to).map_err(failed("cannot set aside", &snapshots))?;
         }
         if database.is_file() {

@@ -1,7 +1,8 @@
-//! Snapshots on disk: one file each, a checked header and then the bytes of the state machine.
+//! Snapshots on disk: one file per snapshot, a header with a checksum and then the bytes of the state machine.
 //!
-//! `<index>-<term>.snap` is whole. `….tmp` is being taken and goes when the store is opened again; `….part` is
-//! being received and goes on where it stopped. A file gets its final name only once its bytes are durable.
+//! `<index>-<term>.snap` is a complete snapshot. `….tmp` is being taken; it is removed when the store is opened.
+//! `….part` is being received; the transfer continues after a restart. A file gets its final name only when its bytes
+//! are durable.
 
 mod file;
 mod incoming;
@@ -25,37 +26,37 @@ use super::{Received, SnapshotStore, SnapshotWriter, StorageError, schema};
 use crate::raft::membership::Membership;
 use crate::types::{LogId, SnapshotMeta};
 
-/// The longest snapshot that a store takes unless told otherwise, in bytes of the state machine.
+/// Default limit of a snapshot, in bytes of the state machine.
 pub const DEFAULT_MAX_BYTES: u64 = 16 << 30;
 
 const DIRECTORY: &str = "snapshots";
-/// Where those are that were set aside, beside it.
-const ASIDE: &str = "quarantine";
-/// So many are kept there.
-const MOST_ASIDE: usize = 4;
-const WHOLE: &str = "snap";
+/// The directory of quarantined snapshots, in the same parent directory.
+const QUARANTINE: &str = "quarantine";
+/// The most snapshots that are kept there.
+const MAX_QUARANTINED: usize = 4;
+const COMPLETE: &str = "snap";
 const PART: &str = "part";
 const UNFINISHED: &str = "tmp";
 
-/// Snapshots in the directory of a node.
+/// The snapshots in the data directory of a node.
 #[derive(Debug)]
 pub struct SnapshotFiles {
     dir: PathBuf,
     max_bytes: u64,
-    /// Numbers the files that are being taken, so that two never share one.
+    /// Number of snapshots taken since the start: makes the names of unfinished files unique.
     taken: AtomicU64,
     transfer: Mutex<Option<IncomingSnapshot>>,
-    /// The snapshot whose last byte was sent to somebody.
+    /// The snapshot whose last byte was read for a peer most recently.
     sent: Mutex<Option<LogId>>,
 }
 
 impl SnapshotFiles {
-    /// Opens the snapshots in `dir/snapshots`, which is made where it is missing.
+    /// Opens the snapshots in `dir/snapshots`; creates the directory if it is missing. Removes unfinished files.
     ///
     /// # Errors
-    /// Where the directory can't be made or read, or what a crash left can't be removed.
+    /// The directory can't be created or read, or an unfinished file can't be removed.
     pub fn open(dir: &Path) -> Result<Self, StorageError> {
-        let dir = Self::place(dir);
+        let dir = Self::directory(dir);
         create_dir(&dir)?;
         let store = Self {
             dir,
@@ -75,13 +76,14 @@ impl SnapshotFiles {
         Ok(store)
     }
 
-    /// Where the snapshots of the node in `dir` are.
+    /// The directory of snapshots in the data directory `dir`.
     #[must_use]
-    pub fn place(dir: &Path) -> PathBuf {
+    pub fn directory(dir: &Path) -> PathBuf {
         dir.join(DIRECTORY)
     }
 
-    /// Takes no snapshot of more than `max_bytes` of the state machine; [`DEFAULT_MAX_BYTES`] unless this is called.
+    /// Limits a snapshot to `max_bytes` of the state machine. The default is [`DEFAULT_MAX_BYTES`]; a longer snapshot is
+    /// refused with an error.
     #[must_use]
     pub fn with_max_bytes(mut self, max_bytes: u64) -> Self {
         self.max_bytes = max_bytes;
@@ -96,7 +98,7 @@ impl SnapshotFiles {
         list_dir(&self.dir)
     }
 
-    /// Which entries there are files of this kind for. Files with other names are nobody's business.
+    /// The entries that have a file with this extension. Files with other names are ignored.
     fn list(&self, extension: &str) -> Result<Vec<LogId>, StorageError> {
         Ok(self
             .paths()?
@@ -105,37 +107,37 @@ impl SnapshotFiles {
             .collect())
     }
 
-    /// Opens the whole snapshot `meta`, right behind its header. One of the same entry with other bytes, as
-    /// another node may have made it, is not it.
+    /// Opens the complete snapshot `meta`, at the end of its header. A snapshot of the same entry with other bytes, made
+    /// by another node, does not match.
     fn find(&self, meta: &SnapshotMeta) -> Result<(File, PathBuf), StorageError> {
-        let path = self.path(meta.last, WHOLE);
+        let path = self.path(meta.last, COMPLETE);
         let mut file = File::open(&path).map_err(failed("cannot open", &path))?;
         let found = read_header(&mut file, &path)?;
         if found != *meta {
             let other = io::Error::new(
                 io::ErrorKind::NotFound,
-                "it was replaced by another snapshot of that entry",
+                "it was replaced by another snapshot of the same entry",
             );
             return Err(failed("cannot open", &path)(other));
         }
         Ok((file, path))
     }
 
-    fn is_whole(&self, meta: &SnapshotMeta) -> Result<bool, StorageError> {
+    fn is_complete(&self, meta: &SnapshotMeta) -> Result<bool, StorageError> {
         match self.find(meta) {
             Ok(_) => Ok(true),
             Err(StorageError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 Ok(false)
             }
-            // Receiving it again is the cure.
+            // Receiving the snapshot again replaces the corrupt file.
             Err(StorageError::Corrupt { .. }) => Ok(false),
             Err(error) => Err(error),
         }
     }
 
-    /// All of it was sent, and somebody begins anew: perhaps because its checksum was wrong there. Then nobody could
-    /// ever be given it, and this node should not go on with it either.
-    fn check_if_sent_again(
+    /// If a complete snapshot is read from the start again, checks its checksum: the peer may have found it corrupt. A
+    /// corrupt snapshot can never be sent, and this node must not use it either.
+    fn check_on_second_read(
         &self,
         meta: &SnapshotMeta,
         offset: u64,
@@ -147,7 +149,7 @@ impl SnapshotFiles {
         Ok(())
     }
 
-    /// Opens a snapshot whose bytes are all read and found right.
+    /// Opens a snapshot after reading all of its bytes and checking the checksum.
     fn open_checked(&self, meta: &SnapshotMeta, path: &Path) -> Result<File, StorageError> {
         let (mut file, _) = self.find(meta)?;
         let checksum = checksum(&mut file, meta.length).map_err(failed("cannot read", path))?;
@@ -162,11 +164,11 @@ impl SnapshotFiles {
     }
 
     fn transfer(&self) -> MutexGuard<'_, Option<IncomingSnapshot>> {
-        // A transfer is taken out while it is worked on, so after a panic there is none, and it is opened anew.
+        // A transfer is taken out of the slot while it is used. After a panic the slot is empty; it is loaded again.
         self.transfer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The transfer that is under way, from memory or from what an earlier run left.
+    /// The transfer in progress, from memory or from the file of an earlier run.
     fn resume(
         &self,
         slot: &mut Option<IncomingSnapshot>,
@@ -184,7 +186,7 @@ impl SnapshotFiles {
         }
     }
 
-    /// Begins a transfer. There is one at a time: what other ones left is removed.
+    /// Starts a transfer. There is one at a time: the files of other transfers are removed.
     fn begin(&self, meta: &SnapshotMeta) -> Result<IncomingSnapshot, StorageError> {
         for last in self.list(PART)? {
             remove(&self.path(last, PART))?;
@@ -196,13 +198,13 @@ impl SnapshotFiles {
 impl SnapshotStore for SnapshotFiles {
     fn newest(&self) -> Result<Option<SnapshotMeta>, StorageError> {
         let Some(last) = self
-            .list(WHOLE)?
+            .list(COMPLETE)?
             .into_iter()
             .max_by_key(|last| (last.index, last.term))
         else {
             return Ok(None);
         };
-        let path = self.path(last, WHOLE);
+        let path = self.path(last, COMPLETE);
         let mut file = File::open(&path).map_err(failed("cannot open", &path))?;
         let meta = read_header(&mut file, &path)?;
         if meta.last != last {
@@ -229,13 +231,17 @@ impl SnapshotStore for SnapshotFiles {
             checksum: 0,
             membership: membership.cloned(),
         };
-        let writer =
-            SnapshotFileWriter::create(unfinished, self.path(last, WHOLE), meta, self.max_bytes)?;
+        let writer = SnapshotFileWriter::create(
+            unfinished,
+            self.path(last, COMPLETE),
+            meta,
+            self.max_bytes,
+        )?;
         Ok(Box::new(writer))
     }
 
     fn open(&self, meta: &SnapshotMeta) -> Result<Box<dyn Read + Send>, StorageError> {
-        let path = self.path(meta.last, WHOLE);
+        let path = self.path(meta.last, COMPLETE);
         let mut file = self.open_checked(meta, &path)?;
         file.seek(SeekFrom::Start(schema::snapshot_header_bytes(meta)))
             .map_err(failed("cannot read", &path))?;
@@ -249,7 +255,7 @@ impl SnapshotStore for SnapshotFiles {
         max_bytes: usize,
     ) -> Result<Bytes, StorageError> {
         let (mut file, path) = self.find(meta)?;
-        self.check_if_sent_again(meta, offset, &path)?;
+        self.check_on_second_read(meta, offset, &path)?;
         let left = meta.length.saturating_sub(offset);
         let length = usize::try_from(left).unwrap_or(usize::MAX).min(max_bytes);
         if length == 0 {
@@ -275,7 +281,7 @@ impl SnapshotStore for SnapshotFiles {
     ) -> Result<Received, StorageError> {
         check_length(meta, self.max_bytes)?;
         let mut slot = self.transfer();
-        if self.is_whole(meta)? {
+        if self.is_complete(meta)? {
             return Ok(Received::Whole);
         }
         let mut transfer = match self.resume(&mut slot, meta)? {
@@ -300,23 +306,23 @@ impl SnapshotStore for SnapshotFiles {
             *slot = Some(transfer);
             return Ok(Received::Partial { next_offset });
         }
-        transfer.finish(&self.path(meta.last, WHOLE))
+        transfer.finish(&self.path(meta.last, COMPLETE))
     }
 
     fn quarantine(&self, meta: &SnapshotMeta) -> Result<(), StorageError> {
         let (_, path) = self.find(meta)?;
-        let aside = self.dir.with_file_name(ASIDE);
+        let aside = self.dir.with_file_name(QUARANTINE);
         create_dir(&aside)?;
-        // One of the same entry is of an earlier time, and this one is of now.
+        // Replaces an earlier snapshot of the same entry.
         remove(&aside.join(path.file_name().unwrap_or_default()))?;
         keep(&path, &aside)?;
         let kept = list_dir(&aside)?;
         let mut kept: Vec<_> = kept
             .iter()
-            .filter_map(|path| Some((parse_name(path, WHOLE)?, path)))
+            .filter_map(|path| Some((parse_name(path, COMPLETE)?, path)))
             .collect();
         kept.sort_unstable_by_key(|(last, _)| (last.index, last.term));
-        let superfluous = kept.len().saturating_sub(MOST_ASIDE);
+        let superfluous = kept.len().saturating_sub(MAX_QUARANTINED);
         for (_, path) in &kept[..superfluous] {
             remove(path)?;
         }
@@ -326,11 +332,11 @@ impl SnapshotStore for SnapshotFiles {
     fn retain(&self, keep: &SnapshotMeta) -> Result<(), StorageError> {
         let mut slot = self.transfer();
         for last in self
-            .list(WHOLE)?
+            .list(COMPLETE)?
             .into_iter()
             .filter(|last| last.index < keep.last.index)
         {
-            remove(&self.path(last, WHOLE))?;
+            remove(&self.path(last, COMPLETE))?;
         }
         for last in self
             .list(PART)?
@@ -349,7 +355,7 @@ impl SnapshotStore for SnapshotFiles {
     }
 }
 
-/// Refuses a snapshot that is longer than a store takes.
+/// Refuses a snapshot over the limit of the store.
 pub(super) fn check_length(meta: &SnapshotMeta, limit: u64) -> Result<(), StorageError> {
     if meta.length > limit {
         let what = format!("the snapshot of entry {}", meta.last);

@@ -241,7 +241,7 @@ impl Node {
 
     /// The snapshot that was set aside last.
     pub(super) fn set_aside(&self) -> Option<SnapshotMeta> {
-        self.snapshots.last_set_aside()
+        self.snapshots.last_quarantined()
     }
 
     pub(super) fn core(&self) -> &Core {

@@ -1,4 +1,4 @@
-//! The contract of a log store, a sentence a check. Each check starts behind what the one before left.
+//! The contract of a log store, one check per rule. Each check starts with the log that the previous one left.
 
 use std::collections::BTreeMap;
 
@@ -10,26 +10,26 @@ use crate::types::{Command, Entry, HardState, Index, LogId, NodeId, Payload, Ter
 
 type OpenLog<'a> = &'a mut dyn FnMut() -> Box<dyn LogStore>;
 
-/// Every check, in order.
+/// Runs every check, in order.
 pub(super) fn check(open: OpenLog<'_>) {
     a_new_store_is_empty(open);
     term_and_vote_survive(open);
-    what_was_appended_is_read_after_reopening(open);
+    appended_entries_are_read_after_reopening(open);
     an_append_must_follow_the_last_entry(open);
     a_refused_batch_changes_nothing(open);
     truncation_removes_the_tail(open);
     truncation_and_append_are_one_batch(open);
     truncation_outside_the_log_is_refused(open);
     terms_never_decrease(open);
-    reads_keep_to_their_limits(open);
+    reads_respect_their_limits(open);
     a_purge_inside_the_log_keeps_the_rest(open);
     a_purge_beyond_the_end_moves_the_log(open);
     a_purge_of_a_conflicting_entry_clears_the_log(open);
-    a_purge_of_what_is_gone_changes_nothing(open);
-    the_log_goes_on_behind_a_purge_of_everything(open);
+    a_repeated_purge_changes_nothing(open);
+    the_log_continues_after_a_purge_of_everything(open);
 }
 
-/// An entry whose contents tell its name.
+/// An entry whose content is derived from its term and index.
 pub(super) fn entry(term: u64, index: u64) -> Entry {
     let command = |sequence: u64| Command {
         session: term << 32 | index,
@@ -84,13 +84,16 @@ pub(super) fn read_all(store: &dyn LogStore, state: &StoredState) -> Vec<Entry> 
         .expect("the whole log is read")
 }
 
-/// Expects exactly these entries behind `purged`, now and after reopening.
+/// Expects exactly these entries after `purged`, now and after reopening.
 fn expect_log(open: OpenLog<'_>, purged: LogId, expected: &[Entry]) {
     for _ in 0..2 {
         let mut store = open();
         let state = load(&mut *store);
         let last = expected.last().map_or(purged, |entry| entry.id);
-        assert_eq!(state.purged, purged, "the entry before the first one kept");
+        assert_eq!(
+            state.purged, purged,
+            "the entry before the first one in the log"
+        );
         assert_eq!(state.last, last, "the last entry");
         assert_eq!(state.terms, term_runs(expected), "where each term starts");
         assert_eq!(
@@ -98,7 +101,11 @@ fn expect_log(open: OpenLog<'_>, purged: LogId, expected: &[Entry]) {
             memberships(expected),
             "the configurations"
         );
-        assert_eq!(read_all(&*store, &state), expected, "the entries kept");
+        assert_eq!(
+            read_all(&*store, &state),
+            expected,
+            "the entries in the log"
+        );
     }
 }
 
@@ -184,7 +191,7 @@ fn term_and_vote_survive(open: OpenLog<'_>) {
     assert_eq!(load(&mut *open()), before, "an empty batch changes nothing");
 }
 
-fn what_was_appended_is_read_after_reopening(open: OpenLog<'_>) {
+fn appended_entries_are_read_after_reopening(open: OpenLog<'_>) {
     let entries: Vec<Entry> = (1..=20).map(|index| entry(1 + index / 7, index)).collect();
     for part in entries.chunks(6) {
         write(&mut *open(), &append(part.to_vec()));
@@ -322,7 +329,7 @@ fn terms_never_decrease(open: OpenLog<'_>) {
     expect_log(open, id(1, base), &[entry(3, base + 1), entry(4, base + 2)]);
 }
 
-/// Writes, and opens the store again: after an error that is not about its range a store may refuse all else.
+/// Writes, then opens the store again: after an error other than out-of-range, a store may refuse everything else.
 fn open_and_write(
     open: OpenLog<'_>,
     mut store: Box<dyn LogStore>,
@@ -334,7 +341,7 @@ fn open_and_write(
     result
 }
 
-fn reads_keep_to_their_limits(open: OpenLog<'_>) {
+fn reads_respect_their_limits(open: OpenLog<'_>) {
     let (mut store, base) = cleared(open);
     let entries: Vec<Entry> = (1..=10).map(|n| entry(1, base + n)).collect();
     write(&mut *store, &append(entries.clone()));
@@ -433,7 +440,7 @@ fn a_purge_of_a_conflicting_entry_clears_the_log(open: OpenLog<'_>) {
     expect_log(open, id(3, base + 4), &[]);
 }
 
-fn a_purge_of_what_is_gone_changes_nothing(open: OpenLog<'_>) {
+fn a_repeated_purge_changes_nothing(open: OpenLog<'_>) {
     let (mut store, base) = cleared(open);
     write(
         &mut *store,
@@ -446,7 +453,7 @@ fn a_purge_of_what_is_gone_changes_nothing(open: OpenLog<'_>) {
     expect_log(open, id(1, base), &[entry(1, base + 1), entry(1, base + 2)]);
 }
 
-fn the_log_goes_on_behind_a_purge_of_everything(open: OpenLog<'_>) {
+fn the_log_continues_after_a_purge_of_everything(open: OpenLog<'_>) {
     let (mut store, base) = cleared(open);
     write(&mut *store, &append(vec![entry(4, base + 1)]));
     store.purge(id(4, base + 1)).expect("a purge of everything");

@@ -1,4 +1,4 @@
-//! A log store against a plain list: the same steps, drawn by random from a fixed seed, must give the same log.
+//! A log store against a plain list: the same random steps, from a fixed seed, must give the same log.
 
 use super::log::{entry, load, read_all, term_runs};
 use crate::storage::{LogStore, WriteBatch};
@@ -6,14 +6,14 @@ use crate::types::{Entry, HardState, Index, LogId, NodeId, Term};
 
 const STEPS: u64 = 150;
 
-/// What the store should hold.
+/// The expected content of the store.
 struct LogModel {
     hard_state: HardState,
     purged: LogId,
     entries: Vec<Entry>,
 }
 
-/// A linear congruential generator: random that is the same in every run.
+/// A linear congruential generator with a fixed seed.
 struct SeededRandom(u64);
 
 impl SeededRandom {
@@ -97,7 +97,7 @@ impl LogModel {
         found.map_or(self.purged, |entry| entry.id)
     }
 
-    /// Mostly an entry that is kept; now and then one beyond the end, one that conflicts, or one that is gone.
+    /// Mostly an entry in the log; sometimes one beyond the end, one that conflicts, or one that was purged.
     fn some_id(&self, random: &mut SeededRandom) -> LogId {
         let beyond = LogId::new(self.last().term, Index(self.last().index.0 + 5));
         let mut id = match self.entries.len() as u64 {

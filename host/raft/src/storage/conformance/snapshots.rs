@@ -1,4 +1,4 @@
-//! The contract of a snapshot store, a sentence a check. Each check uses later entries than the one before.
+//! The contract of a snapshot store, one check per rule. Each check uses later entries than the previous one.
 
 use std::io::{Read, Write};
 
@@ -7,29 +7,29 @@ use crate::types::{Index, LogId, SnapshotMeta, Term};
 
 type OpenSnapshots<'a> = &'a mut dyn FnMut() -> Box<dyn SnapshotStore>;
 
-/// Every check, in order.
+/// Runs every check, in order.
 pub(super) fn check(open: OpenSnapshots<'_>) {
-    a_new_store_has_none(open);
-    what_was_taken_is_read_after_reopening(open);
-    an_unfinished_one_is_never_seen(open);
-    the_newest_is_that_of_the_highest_index(open);
-    chunks_make_up_the_whole(open);
-    an_empty_one_is_one_too(open);
-    a_transfer_makes_it_whole(open);
-    a_cut_transfer_goes_on_where_it_stopped(open);
+    a_new_store_has_no_snapshot(open);
+    a_snapshot_is_read_after_reopening(open);
+    an_unfinished_snapshot_is_never_visible(open);
+    the_newest_snapshot_has_the_highest_index(open);
+    chunks_add_up_to_the_snapshot(open);
+    an_empty_snapshot_is_valid(open);
+    a_transfer_completes_the_snapshot(open);
+    an_interrupted_transfer_continues_where_it_stopped(open);
     a_chunk_at_the_wrong_offset_changes_nothing(open);
-    wrong_bytes_are_thrown_away(open);
-    another_transfer_takes_the_place_of_one_under_way(open);
-    too_long_a_snapshot_is_refused(open);
-    retaining_one_removes_what_is_older(open);
-    one_that_is_not_there_is_not_opened(open);
+    corrupt_bytes_are_discarded(open);
+    another_transfer_replaces_the_one_in_progress(open);
+    a_snapshot_over_the_limit_is_refused(open);
+    retaining_a_snapshot_removes_older_ones(open);
+    a_missing_snapshot_is_not_opened(open);
 }
 
 fn id(index: u64) -> LogId {
     LogId::new(Term(1 + index / 100), Index(index))
 }
 
-/// Bytes that differ from one seed to another.
+/// Bytes that depend on the seed.
 fn bytes(seed: u64, length: u64) -> Vec<u8> {
     let mut state = seed;
     let mut next = || {
@@ -84,22 +84,22 @@ fn newest(open: OpenSnapshots<'_>) -> Option<SnapshotMeta> {
 fn receive(store: &dyn SnapshotStore, meta: &SnapshotMeta, offset: u64, data: &[u8]) -> Received {
     store
         .receive(meta, offset, data)
-        .expect("a chunk is taken in")
+        .expect("a chunk is stored")
 }
 
 fn partial(next_offset: u64) -> Received {
     Received::Partial { next_offset }
 }
 
-fn a_new_store_has_none(open: OpenSnapshots<'_>) {
+fn a_new_store_has_no_snapshot(open: OpenSnapshots<'_>) {
     assert_eq!(
         newest(open),
         None,
-        "a new store holds nothing; was it really new?"
+        "a new store has no snapshot; is the store new?"
     );
 }
 
-fn what_was_taken_is_read_after_reopening(open: OpenSnapshots<'_>) {
+fn a_snapshot_is_read_after_reopening(open: OpenSnapshots<'_>) {
     let data = bytes(1, 200_000);
     let taken = take(&*open(), 10, &data);
     assert_eq!(newest(open), Some(taken.clone()), "after reopening");
@@ -110,13 +110,16 @@ fn what_was_taken_is_read_after_reopening(open: OpenSnapshots<'_>) {
     assert_eq!(
         newest(open),
         Some(replaced.clone()),
-        "a second one of the same entry takes the place of the first"
+        "a second snapshot of the same entry replaces the first"
     );
     expect_contents(&*open(), &replaced, &again);
-    assert!(open().open(&taken).is_err(), "the first one is gone then");
+    assert!(
+        open().open(&taken).is_err(),
+        "the first one is removed then"
+    );
 }
 
-fn an_unfinished_one_is_never_seen(open: OpenSnapshots<'_>) {
+fn an_unfinished_snapshot_is_never_visible(open: OpenSnapshots<'_>) {
     let before = newest(open);
     let store = open();
     let mut writer = store.create(id(20), 1, None).expect("a snapshot begins");
@@ -132,20 +135,20 @@ fn an_unfinished_one_is_never_seen(open: OpenSnapshots<'_>) {
     assert_eq!(
         store.newest().expect("the newest"),
         before,
-        "after it was given up"
+        "after it was dropped"
     );
     drop(store);
     assert_eq!(newest(open), before, "after reopening");
 }
 
-fn the_newest_is_that_of_the_highest_index(open: OpenSnapshots<'_>) {
+fn the_newest_snapshot_has_the_highest_index(open: OpenSnapshots<'_>) {
     let newer = take(&*open(), 130, &bytes(4, 50));
     let older = take(&*open(), 99, &bytes(5, 50));
     assert_eq!(newest(open), Some(newer), "not the one that was taken last");
     expect_contents(&*open(), &older, &bytes(5, 50));
 }
 
-fn chunks_make_up_the_whole(open: OpenSnapshots<'_>) {
+fn chunks_add_up_to_the_snapshot(open: OpenSnapshots<'_>) {
     let data = bytes(6, 10_000);
     let store = open();
     let taken = take(&*store, 140, &data);
@@ -174,19 +177,19 @@ fn chunks_make_up_the_whole(open: OpenSnapshots<'_>) {
     );
 }
 
-fn an_empty_one_is_one_too(open: OpenSnapshots<'_>) {
+fn an_empty_snapshot_is_valid(open: OpenSnapshots<'_>) {
     let taken = take(&*open(), 150, &[]);
     expect_contents(&*open(), &taken, &[]);
     let sent = meta(151, &[]);
     assert_eq!(
         receive(&*open(), &sent, 0, &[]),
         Received::Whole,
-        "an empty snapshot is whole at once"
+        "an empty snapshot is complete at once"
     );
     expect_contents(&*open(), &sent, &[]);
 }
 
-fn a_transfer_makes_it_whole(open: OpenSnapshots<'_>) {
+fn a_transfer_completes_the_snapshot(open: OpenSnapshots<'_>) {
     let data = bytes(7, 3_000);
     let sent = meta(160, &data);
     let store = open();
@@ -199,7 +202,7 @@ fn a_transfer_makes_it_whole(open: OpenSnapshots<'_>) {
     assert_eq!(
         store.newest().expect("the newest"),
         before,
-        "a part is no snapshot"
+        "a part is not a snapshot"
     );
     assert!(store.open(&sent).is_err(), "a part can't be opened");
     assert_eq!(
@@ -227,13 +230,13 @@ fn a_transfer_makes_it_whole(open: OpenSnapshots<'_>) {
     assert_eq!(newest(open), Some(sent), "after reopening");
 }
 
-fn a_cut_transfer_goes_on_where_it_stopped(open: OpenSnapshots<'_>) {
+fn an_interrupted_transfer_continues_where_it_stopped(open: OpenSnapshots<'_>) {
     let data = bytes(8, 5_000);
     let sent = meta(170, &data);
     assert_eq!(
         receive(&*open(), &sent, 0, &data[..2_000]),
         partial(2_000),
-        "before the cut"
+        "before the interruption"
     );
     let store = open();
     assert_eq!(
@@ -244,13 +247,13 @@ fn a_cut_transfer_goes_on_where_it_stopped(open: OpenSnapshots<'_>) {
     assert_eq!(
         receive(&*store, &sent, 2_000, &data[2_000..4_000]),
         partial(4_000),
-        "behind the cut"
+        "after the interruption"
     );
     drop(store);
     assert_eq!(
         receive(&*open(), &sent, 4_000, &data[4_000..]),
         Received::Whole,
-        "behind another cut"
+        "after another interruption"
     );
     expect_contents(&*open(), &sent, &data);
 }
@@ -297,7 +300,7 @@ fn a_chunk_at_the_wrong_offset_changes_nothing(open: OpenSnapshots<'_>) {
     expect_contents(&*store, &sent, &data);
 }
 
-fn wrong_bytes_are_thrown_away(open: OpenSnapshots<'_>) {
+fn corrupt_bytes_are_discarded(open: OpenSnapshots<'_>) {
     let data = bytes(10, 2_000);
     let sent = meta(190, &data);
     let store = open();
@@ -307,7 +310,7 @@ fn wrong_bytes_are_thrown_away(open: OpenSnapshots<'_>) {
     assert_eq!(
         receive(&*store, &sent, 0, &wrong[..1_000]),
         partial(1_000),
-        "the checksum is over the whole"
+        "the checksum covers all bytes"
     );
     assert_eq!(
         receive(&*store, &sent, 1_000, &wrong[1_000..]),
@@ -317,7 +320,7 @@ fn wrong_bytes_are_thrown_away(open: OpenSnapshots<'_>) {
     assert_eq!(
         store.newest().expect("the newest"),
         before,
-        "what is damaged is not kept"
+        "corrupt bytes are not kept"
     );
     assert_eq!(
         receive(&*store, &sent, 1_000, &data[1_000..]),
@@ -333,14 +336,14 @@ fn wrong_bytes_are_thrown_away(open: OpenSnapshots<'_>) {
     assert_eq!(
         receive(&*store, &sent, 0, &data),
         Received::Whole,
-        "right at last"
+        "correct in the end"
     );
     expect_contents(&*store, &sent, &data);
 }
 
-fn another_transfer_takes_the_place_of_one_under_way(open: OpenSnapshots<'_>) {
+fn another_transfer_replaces_the_one_in_progress(open: OpenSnapshots<'_>) {
     let (first, second) = (bytes(11, 2_000), bytes(12, 2_000));
-    // Of the same entry, as two leaders may have made it, and then of another one.
+    // First of the same entry, as two leaders may make it, then of another one.
     for other in [200, 201] {
         let (sent, newer) = (meta(200, &first), meta(other, &second));
         let store = open();
@@ -362,7 +365,7 @@ fn another_transfer_takes_the_place_of_one_under_way(open: OpenSnapshots<'_>) {
         assert_eq!(
             receive(&*store, &sent, 1_000, &first[1_000..]),
             partial(0),
-            "the first one was given up"
+            "the first one was discarded"
         );
         assert_eq!(
             receive(&*store, &newer, 500, &second[500..]),
@@ -373,7 +376,7 @@ fn another_transfer_takes_the_place_of_one_under_way(open: OpenSnapshots<'_>) {
     }
 }
 
-fn too_long_a_snapshot_is_refused(open: OpenSnapshots<'_>) {
+fn a_snapshot_over_the_limit_is_refused(open: OpenSnapshots<'_>) {
     let sent = SnapshotMeta {
         length: u64::MAX,
         ..meta(210, &[])
@@ -387,7 +390,7 @@ fn too_long_a_snapshot_is_refused(open: OpenSnapshots<'_>) {
     }
 }
 
-fn retaining_one_removes_what_is_older(open: OpenSnapshots<'_>) {
+fn retaining_a_snapshot_removes_older_ones(open: OpenSnapshots<'_>) {
     let data = bytes(13, 1_000);
     let store = open();
     let older = take(&*store, 220, &data);
@@ -400,13 +403,13 @@ fn retaining_one_removes_what_is_older(open: OpenSnapshots<'_>) {
         "a transfer"
     );
     store.retain(&kept).expect("older ones are removed");
-    assert!(store.open(&older).is_err(), "the older one is gone");
+    assert!(store.open(&older).is_err(), "the older one is removed");
     expect_contents(&*store, &kept, &data);
     expect_contents(&*store, &newer, &data);
     assert_eq!(
         receive(&*store, &overtaken, 10, &data[10..20]),
         partial(0),
-        "the overtaken transfer is gone"
+        "the older transfer is removed"
     );
 
     let ahead = meta(260, &data);
@@ -419,13 +422,13 @@ fn retaining_one_removes_what_is_older(open: OpenSnapshots<'_>) {
     assert_eq!(
         receive(&*store, &ahead, 10, &data[10..]),
         Received::Whole,
-        "it is not disturbed"
+        "it continues"
     );
     drop(store);
     assert_eq!(newest(open), Some(ahead), "after reopening");
 }
 
-fn one_that_is_not_there_is_not_opened(open: OpenSnapshots<'_>) {
+fn a_missing_snapshot_is_not_opened(open: OpenSnapshots<'_>) {
     let store = open();
     let absent = meta(300, b"never taken");
     assert!(

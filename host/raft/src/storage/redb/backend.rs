@@ -1,4 +1,4 @@
-//! What lies beneath the database, so that it can be opened again, and a sync that failed is never forgotten.
+//! The file below the database. It can be opened again, and it records every failed sync.
 
 use std::fs::File;
 use std::io;
@@ -13,10 +13,10 @@ use ::redb::{BackendError, Builder, Database, StorageBackend};
 use super::error::{corrupt, fault};
 use crate::storage::StorageError;
 
-/// Pages that the database keeps in memory, in bytes.
+/// Size of the database's page cache, in bytes.
 const CACHE_BYTES: usize = 64 << 20;
 
-/// Where the database is.
+/// The place of a database.
 #[derive(Debug)]
 pub(super) struct Medium {
     kind: MediumKind,
@@ -25,9 +25,9 @@ pub(super) struct Medium {
 
 #[derive(Debug)]
 enum MediumKind {
-    /// In the file of the store's name.
+    /// The file at the store's path.
     File,
-    /// On a backend of somebody's own.
+    /// A backend of the caller, for tests.
     Custom(Arc<dyn StorageBackend>),
 }
 
@@ -50,8 +50,8 @@ impl Medium {
         self.sync_failed.load(Ordering::Acquire)
     }
 
-    /// Opens the database that is there, and checks all of its pages: not only after a crash, so that a page that was
-    /// damaged since is found now, not when it is needed.
+    /// Opens an existing database and checks all of its pages, also after a clean shutdown: a corrupt page is detected
+    /// now, not when it is read.
     pub(super) fn open(&self, path: &Path) -> Result<Database, StorageError> {
         let backend = self.backend(path)?;
         let length = backend.len();
@@ -61,7 +61,7 @@ impl Medium {
         self.open_on(path, backend, true)
     }
 
-    /// Makes a database on an empty backend.
+    /// Creates a database on an empty backend.
     pub(super) fn create(&self, path: &Path) -> Result<Database, StorageError> {
         self.open_on(path, self.backend(path)?, false)
     }
@@ -103,7 +103,7 @@ fn wrong(path: &Path, error: impl Into<::redb::Error>) -> StorageError {
     fault(path, "opening it", error.into())
 }
 
-/// A backend that remembers whether a sync has failed.
+/// A backend that records whether a sync has failed.
 #[derive(Debug)]
 struct SyncWatcher {
     backend: Arc<dyn StorageBackend>,

@@ -1,4 +1,4 @@
-//! What an error or a panic of the database means for the store.
+//! Converts errors and panics of the database.
 
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
@@ -44,7 +44,7 @@ pub(super) fn corrupt(path: &Path, reason: String) -> StorageError {
     }
 }
 
-/// Turns a panic of the database into an error: that is how it reports some damage of its pages.
+/// Converts a panic of the database into an error: redb panics on some corrupt pages.
 pub(super) fn guarded<T>(
     path: &Path,
     call: impl FnOnce() -> Result<T, StorageError>,
@@ -53,8 +53,8 @@ pub(super) fn guarded<T>(
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text
             .or_else(|| panic.downcast_ref::<&str>().copied())
-            .unwrap_or("no reason given");
-        Err(corrupt(path, format!("the database gave up on it: {text}")))
+            .unwrap_or("no reason was given");
+        Err(corrupt(path, format!("the database panicked: {text}")))
     })
 }
 

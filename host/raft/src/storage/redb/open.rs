@@ -1,4 +1,4 @@
-//! How a database is made, opened and told from somebody else's.
+//! Creates and opens a database, locks its directory, and checks its identity.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -15,9 +15,9 @@ use crate::storage::schema::{Birth, Identity};
 
 /// The database.
 const DATABASE: &str = "raft.redb";
-/// A database that is being made. It gets its name when it is whole, so a crash in between leaves none.
+/// A database that is being created. It is renamed when it is complete, so a crash before that leaves no database.
 const UNFINISHED: &str = "raft.redb.new";
-/// Whose lock is held by the process that uses the directory.
+/// The process that uses the directory holds the lock of this file.
 const LOCK: &str = "raft.lock";
 
 impl RedbStore {
@@ -25,8 +25,8 @@ impl RedbStore {
     /// checked, here and in `load`.
     ///
     /// # Errors
-    /// [`StorageError::Foreign`] where it is another node's or cluster's, [`StorageError::InUse`] where another
-    /// process has it, [`StorageError::Corrupt`] and [`StorageError::TooNew`] where it can't be understood.
+    /// [`StorageError::Foreign`] if it belongs to another node or cluster, [`StorageError::InUse`] if another process uses
+    /// it, [`StorageError::Corrupt`] and [`StorageError::TooNew`] if it can't be read.
     pub fn open(dir: &Path, identity: &Identity) -> Result<Self, StorageError> {
         Self::open_or_create(dir, identity, Birth::default())
     }
@@ -50,11 +50,11 @@ impl RedbStore {
         Ok(store)
     }
 
-    /// Puts an empty log in the place of the one in `dir`, which may be damaged. `before` is told where that is, and does
-    /// what has to be done before it goes: the new one is whole and on the disk by then.
+    /// Replaces the log in `dir`, which may be corrupt, by an empty one. The new log is complete and durable before
+    /// `before` is called with the path of the old one, and replaces it after that call.
     ///
     /// # Errors
-    /// [`StorageError::InUse`] where another process has it; what `before` fails with; where the disk fails.
+    /// [`StorageError::InUse`] if another process uses it; the error of `before`; an error of the disk.
     pub fn replace(
         dir: &Path,
         identity: &Identity,
@@ -67,8 +67,8 @@ impl RedbStore {
         publish(dir)
     }
 
-    /// Opens the log in `dir` whosever it is, or returns none where there is none. For a program that learns
-    /// from the directory which node it is; see [`RedbStore::identity`].
+    /// Opens the log in `dir` of any node or cluster; `None` if there is none. For a program that takes the node id from
+    /// the directory; see [`RedbStore::identity`].
     ///
     /// # Errors
     /// As [`RedbStore::open`], but never [`StorageError::Foreign`].
@@ -80,7 +80,8 @@ impl RedbStore {
         Self::open_file(dir, lock).map(Some)
     }
 
-    /// Whose data is in `dir`, if any. Opens and closes the log; [`RedbStore::open_existing`] does so only once.
+    /// The identity of the log in `dir`; `None` if there is no log. Opens and closes the log, which reads all of it: to use
+    /// the log afterwards, prefer [`RedbStore::open_existing`].
     ///
     /// # Errors
     /// As [`RedbStore::open_existing`].
@@ -88,11 +89,11 @@ impl RedbStore {
         Ok(Self::open_existing(dir)?.map(|store| store.identity.clone()))
     }
 
-    /// Opens the log on a backend of one's own, such as one that fails or forgets in a test; makes an empty log
-    /// where the backend is empty. `name` stands for it in errors. It takes no lock of its own.
+    /// Opens the log on another backend, for example one that simulates disk failures; creates an empty log if the backend
+    /// is empty. Errors show `name` as the path. It locks no file.
     ///
     /// # Errors
-    /// As [`RedbStore::open`], but [`StorageError::InUse`] only where the backend has locks.
+    /// As [`RedbStore::open`], but [`StorageError::InUse`] only if the backend implements locks.
     pub fn open_on(
         backend: impl StorageBackend,
         name: &Path,
@@ -115,7 +116,7 @@ impl RedbStore {
             let length = backend.len();
             let length = length.map_err(|error| fault(name, "opening it", error.into()))?;
             let medium = Medium::of(backend);
-            // A new database needs no check, and has none of the tables yet.
+            // A new database needs no check and has no tables yet.
             let database = if length == 0 {
                 let database = medium.create(name)?;
                 fill(&database, name, identity, birth)?;
@@ -163,7 +164,7 @@ fn exists(path: &Path) -> Result<bool, StorageError> {
     path.try_exists().map_err(failed("cannot look for", path))
 }
 
-/// Takes the directory for this process until the file is closed.
+/// Locks the directory for this process until the file is closed.
 fn lock(dir: &Path) -> Result<File, StorageError> {
     let path = dir.join(LOCK);
     let mut options = File::options();
@@ -178,18 +179,18 @@ fn lock(dir: &Path) -> Result<File, StorageError> {
     }
 }
 
-/// Makes an empty database with all of its records under another name, then gives it its own.
+/// Creates an empty database under a temporary name, then renames it.
 fn create(dir: &Path, identity: &Identity, birth: Birth) -> Result<(), StorageError> {
     prepare(dir, identity, birth)?;
     publish(dir)
 }
 
-/// Makes an empty database under another name.
+/// Creates an empty database under a temporary name.
 fn prepare(dir: &Path, identity: &Identity, birth: Birth) -> Result<(), StorageError> {
     let unfinished = dir.join(UNFINISHED);
     remove(&unfinished)?;
     guarded(&unfinished, || {
-        let wrong = |error: ::redb::Error| fault(&unfinished, "making an empty log", error);
+        let wrong = |error: ::redb::Error| fault(&unfinished, "creating an empty log", error);
         let database = builder()
             .create(&unfinished)
             .map_err(|error| wrong(error.into()))?;

@@ -17,14 +17,14 @@ pub(super) const HARD_STATE: &str = "hard_state";
 pub(super) const PURGED: &str = "purged";
 pub(super) const MEMORY: &str = "memory";
 
-/// Writes all the records that a log has from its first moment on.
+/// Writes the records that every store has since its creation.
 pub(super) fn fill(
     database: &Database,
     path: &Path,
     identity: &Identity,
     birth: Birth,
 ) -> Result<(), StorageError> {
-    let wrong = |error: ::redb::Error| fault(path, "making an empty log", error);
+    let wrong = |error: ::redb::Error| fault(path, "creating an empty log", error);
     let mut transaction = database
         .begin_write()
         .map_err(|error| wrong(error.into()))?;
@@ -38,7 +38,7 @@ pub(super) fn fill(
         let mut meta = transaction
             .open_table(META)
             .map_err(|error| wrong(error.into()))?;
-        // All of them from the start: one that is missing later is damage, not a node that never voted.
+        // All records from the start: one that is missing later is corruption, not a node that never voted.
         let records = [
             (
                 IDENTITY,
@@ -59,7 +59,7 @@ pub(super) fn fill(
     transaction.commit().map_err(|error| wrong(error.into()))
 }
 
-/// What a database says of itself.
+/// The records of a database that are not entries, and the range of its log.
 pub(super) struct DatabaseState {
     pub(super) identity: Identity,
     pub(super) format: u32,
@@ -67,7 +67,7 @@ pub(super) struct DatabaseState {
     pub(super) bounds: LogBounds,
 }
 
-/// Whose it is, which store it is, and from where to where it reaches.
+/// Reads these records and the last entry.
 pub(super) fn read_state(database: &Database, path: &Path) -> Result<DatabaseState, StorageError> {
     let wrong = |error: ::redb::Error| fault(path, "opening it", error);
     let transaction = database.begin_read().map_err(|error| wrong(error.into()))?;
@@ -101,6 +101,7 @@ pub(super) fn read_state(database: &Database, path: &Path) -> Result<DatabaseSta
     })
 }
 
+/// Reads and decodes the record under `key`, which every database has.
 pub(super) fn meta_record<T>(
     path: &Path,
     table: &impl ReadableTable<&'static str, &'static [u8]>,

@@ -46,7 +46,7 @@ fn the_log_on_disk_conforms() {
 }
 
 #[test]
-fn a_store_keeps_which_one_it_is_and_forgets_that_it_was_empty_only_when_it_is_told() {
+fn a_store_keeps_its_id_and_is_complete_only_after_it_is_marked() {
     let dir = TempDir::new().unwrap();
     let birth = Birth {
         incarnation: 7,
@@ -70,7 +70,7 @@ fn a_store_keeps_which_one_it_is_and_forgets_that_it_was_empty_only_when_it_is_t
 }
 
 #[test]
-fn a_directory_is_made_where_it_is_missing() {
+fn a_missing_directory_is_created() {
     let dir = TempDir::new().unwrap();
     let deep = dir.path().join("data/node-1");
     drop(open(&deep));
@@ -78,7 +78,7 @@ fn a_directory_is_made_where_it_is_missing() {
 }
 
 #[test]
-fn a_second_open_is_refused_while_the_first_lasts() {
+fn a_second_open_is_refused_while_the_first_is_open() {
     let dir = TempDir::new().unwrap();
     let first = open(dir.path());
     let second = RedbStore::open(dir.path(), &identity());
@@ -96,7 +96,7 @@ fn a_second_open_is_refused_while_the_first_lasts() {
 }
 
 #[test]
-fn another_nodes_or_clusters_data_is_refused() {
+fn the_data_of_another_node_or_cluster_is_refused() {
     let dir = TempDir::new().unwrap();
     drop(open(dir.path()));
     let others = [
@@ -115,23 +115,23 @@ fn another_nodes_or_clusters_data_is_refused() {
             "cluster test, not other",
         ),
     ];
-    for (other, words) in others {
+    for (other, text) in others {
         let error = RedbStore::open(dir.path(), &other).unwrap_err();
         assert!(matches!(error, StorageError::Foreign { .. }), "{error}");
-        assert!(error.to_string().contains(words), "{error}");
+        assert!(error.to_string().contains(text), "{error}");
     }
     drop(open(dir.path()));
 }
 
 #[test]
-fn a_directory_tells_whose_it_is() {
+fn the_identity_of_a_directory_can_be_read() {
     let dir = TempDir::new().unwrap();
     assert_eq!(RedbStore::peek(dir.path()).unwrap(), None);
     assert!(RedbStore::open_existing(dir.path()).unwrap().is_none());
     assert_eq!(
         fs::read_dir(dir.path()).unwrap().count(),
         0,
-        "looking leaves nothing behind"
+        "reading the identity creates no file"
     );
 
     drop(open(dir.path()));
@@ -141,7 +141,7 @@ fn a_directory_tells_whose_it_is() {
 }
 
 #[test]
-fn a_database_that_was_never_finished_is_made_anew() {
+fn an_unfinished_database_is_replaced() {
     let dir = TempDir::new().unwrap();
     fs::write(dir.path().join("raft.redb.new"), b"half a header").unwrap();
     assert_eq!(RedbStore::peek(dir.path()).unwrap(), None);
@@ -151,7 +151,7 @@ fn a_database_that_was_never_finished_is_made_anew() {
 }
 
 #[test]
-fn a_name_too_long_to_record_is_refused_and_leaves_no_database() {
+fn a_node_id_over_the_limit_is_refused_and_leaves_no_database() {
     let dir = TempDir::new().unwrap();
     let long = Identity {
         node_id: "n".repeat(1025).into(),
@@ -164,7 +164,7 @@ fn a_name_too_long_to_record_is_refused_and_leaves_no_database() {
 }
 
 #[test]
-fn a_purge_of_many_entries_takes_several_steps_and_forgets_them_all() {
+fn a_purge_of_many_entries_takes_several_steps_and_removes_them_all() {
     let dir = TempDir::new().unwrap();
     let mut store = open(dir.path());
     let last = 2 * PURGE_STEP + 100;
@@ -188,7 +188,7 @@ fn a_purge_of_many_entries_takes_several_steps_and_forgets_them_all() {
 }
 
 #[test]
-fn after_a_failed_write_none_is_tried_until_it_is_opened_again() {
+fn after_a_failed_write_the_store_refuses_writes_until_it_is_opened_again() {
     let dir = TempDir::new().unwrap();
     let mut store = open(dir.path());
     store.write(&append(vec![noop(5, 1)])).unwrap();
@@ -205,7 +205,7 @@ fn after_a_failed_write_none_is_tried_until_it_is_opened_again() {
 }
 
 #[test]
-fn a_copy_taken_between_writes_opens_as_after_a_crash() {
+fn a_copy_of_the_file_between_writes_can_be_opened() {
     let dir = TempDir::new().unwrap();
     let copy = TempDir::new().unwrap();
     let mut store = open(dir.path());

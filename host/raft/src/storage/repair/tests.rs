@@ -11,8 +11,8 @@ fn identity() -> Identity {
     }
 }
 
-/// A log with an entry and a snapshot of it, damaged at the front.
-fn damaged() -> (TempDir, StorageError) {
+/// A data directory with one entry and a snapshot of it; the start of the database is corrupt.
+fn corrupt_directory() -> (TempDir, StorageError) {
     let dir = TempDir::new().unwrap();
     let id = LogId::new(Term(1), Index(1));
     let mut store = RedbStore::open(dir.path(), &identity()).unwrap();
@@ -34,21 +34,21 @@ fn damaged() -> (TempDir, StorageError) {
     let mut bytes = fs::read(&database).unwrap();
     bytes[0] ^= 1;
     fs::write(&database, bytes).unwrap();
-    let damage = RedbStore::open(dir.path(), &identity()).unwrap_err();
-    assert!(is_corrupt(&damage), "{damage}");
-    (dir, damage)
+    let corruption = RedbStore::open(dir.path(), &identity()).unwrap_err();
+    assert!(is_corrupt(&corruption), "{corruption}");
+    (dir, corruption)
 }
 
 #[test]
-fn what_is_set_aside_is_kept_with_its_reason_and_the_new_store_knows_that_it_is_not_new() {
-    let (dir, damage) = damaged();
+fn files_set_aside_are_kept_with_the_reason_and_the_new_store_is_not_new() {
+    let (dir, corruption) = corrupt_directory();
     let before = fs::read(dir.path().join("raft.redb")).unwrap();
-    let aside = set_aside(dir.path(), &identity(), 7, &damage).unwrap();
+    let aside = set_aside(dir.path(), &identity(), 7, &corruption).unwrap();
     assert_eq!(aside, dir.path().join("damaged-1"));
     assert_eq!(fs::read(aside.join("raft.redb")).unwrap(), before);
     assert_eq!(fs::read_dir(aside.join("snapshots")).unwrap().count(), 1);
     let reason = fs::read_to_string(aside.join(REASON)).unwrap();
-    assert_eq!(reason.trim(), damage.to_string());
+    assert_eq!(reason.trim(), corruption.to_string());
 
     let mut store = RedbStore::open(dir.path(), &identity()).unwrap();
     let stored = store.load().unwrap();
@@ -59,8 +59,8 @@ fn what_is_set_aside_is_kept_with_its_reason_and_the_new_store_knows_that_it_is_
 }
 
 #[test]
-fn a_repair_that_is_cut_short_leaves_the_damaged_log_where_it_was() {
-    let (dir, damage) = damaged();
+fn an_interrupted_repair_leaves_the_corrupt_log_in_place() {
+    let (dir, corruption) = corrupt_directory();
     let birth = Birth {
         incarnation: 7,
         memory: Memory::Lost,
@@ -73,31 +73,31 @@ fn a_repair_that_is_cut_short_leaves_the_damaged_log_where_it_was() {
     });
     assert!(cut.is_err());
     let again = RedbStore::open(dir.path(), &identity()).unwrap_err();
-    assert_eq!(again.to_string(), damage.to_string());
+    assert_eq!(again.to_string(), corruption.to_string());
     set_aside(dir.path(), &identity(), 8, &again).unwrap();
 }
 
 #[test]
-fn no_more_is_kept_than_there_is_room_for_and_then_nothing_is_touched() {
-    let (dir, damage) = damaged();
+fn a_repair_over_the_limit_of_kept_sets_changes_nothing() {
+    let (dir, corruption) = corrupt_directory();
     for number in 1..=MOST_SET_ASIDE {
         fs::create_dir(dir.path().join(format!("damaged-{number}"))).unwrap();
     }
-    let refused = set_aside(dir.path(), &identity(), 7, &damage).unwrap_err();
+    let refused = set_aside(dir.path(), &identity(), 7, &corruption).unwrap_err();
     assert!(refused.to_string().contains("remove those"), "{refused}");
     let again = RedbStore::open(dir.path(), &identity()).unwrap_err();
-    assert_eq!(again.to_string(), damage.to_string());
+    assert_eq!(again.to_string(), corruption.to_string());
 }
 
 #[test]
 fn a_directory_in_use_is_not_repaired() {
     let dir = TempDir::new().unwrap();
     let store = RedbStore::open(dir.path(), &identity()).unwrap();
-    let damage = StorageError::Corrupt {
+    let corruption = StorageError::Corrupt {
         record: "entry 1".to_owned(),
         reason: "it is missing".to_owned(),
     };
-    let refused = set_aside(dir.path(), &identity(), 7, &damage).unwrap_err();
+    let refused = set_aside(dir.path(), &identity(), 7, &corruption).unwrap_err();
     assert!(matches!(refused, StorageError::InUse { .. }), "{refused}");
     drop(store);
 }

@@ -18,7 +18,7 @@ const NOOP: u8 = 0;
 const COMMANDS: u8 = 1;
 const MEMBERSHIP: u8 = 2;
 
-/// Writes the record of an entry into `record`, in place of what is there.
+/// Encodes an entry into `record`, replacing its content.
 pub(in crate::storage) fn encode_entry(
     entry: &Entry,
     record: &mut Vec<u8>,
@@ -48,7 +48,7 @@ pub(in crate::storage) fn encode_entry(
     Ok(())
 }
 
-/// Reads the record of the entry at `index`.
+/// Decodes the record of the entry at `index`.
 pub(in crate::storage) fn decode_entry(index: Index, record: &[u8]) -> Result<Entry, RecordError> {
     let mut body = unseal(&entry_key(index), record)?;
     let term = Term(body.try_get_u64()?);
@@ -67,8 +67,8 @@ pub(in crate::storage) fn decode_entry(index: Index, record: &[u8]) -> Result<En
     })
 }
 
-/// Checks the record of the entry at `index` as [`decode_entry`] does, and keeps what a log is opened for: its id, and
-/// the members where it says who they are. A long log is read whole at every start, so no command is copied.
+/// Checks the record of the entry at `index` as strictly as [`decode_entry`], and returns only its id and, if it has one,
+/// its configuration. Every start reads the whole log with this function, so it copies no command.
 pub(in crate::storage) fn check_entry(
     index: Index,
     record: &[u8],
@@ -91,19 +91,19 @@ pub(in crate::storage) fn check_entry(
     Ok((id, None))
 }
 
-/// The key of an entry as its checksum covers it: a record in another one's place is damage.
+/// The key of an entry. The checksum covers it: a record under the key of another entry is corrupt.
 pub(super) fn entry_key(index: Index) -> [u8; 8] {
     index.0.to_be_bytes()
 }
 
-/// Refuses an entry whose record would be too long.
+/// Refuses an entry whose record is over [`MAX_ENTRY_BYTES`].
 pub(in crate::storage) fn check_entry_size(entry: &Entry) -> Result<(), StorageError> {
     check_size(record_bytes(entry), MAX_ENTRY_BYTES, || {
         format!("entry {}", entry.id.index)
     })
 }
 
-/// Length of an entry's record: version, term, time, kind and checksum, and the commands with their number.
+/// Length of an entry's record in bytes: version, term, time, kind, payload and checksum.
 pub(super) fn record_bytes(entry: &Entry) -> u64 {
     const ENTRY: u64 = 22;
     const COUNT: u64 = 4;
@@ -135,7 +135,7 @@ fn get_commands(body: &mut Bytes) -> Result<Vec<Command>, RecordError> {
         .collect()
 }
 
-/// Passes over the commands that [`get_commands`] would take.
+/// Checks and skips the commands that [`get_commands`] would decode.
 fn check_commands(body: &mut &[u8]) -> Result<(), RecordError> {
     for _ in 0..get_count(body)? {
         let _session = body.try_get_u64()?;
@@ -146,7 +146,7 @@ fn check_commands(body: &mut &[u8]) -> Result<(), RecordError> {
     Ok(())
 }
 
-/// How many commands follow. A count that can't be true must not reserve memory.
+/// Decodes the number of commands. It is checked against the remaining bytes before memory is reserved.
 fn get_count(body: &mut impl Buf) -> Result<usize, RecordError> {
     let count = body.try_get_u32()? as usize;
     if count > body.remaining() / COMMAND_BYTES as usize {

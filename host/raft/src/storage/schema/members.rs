@@ -18,11 +18,12 @@ use crate::types::NodeId;
 
 /// Length of a member without its id and address.
 const MEMBER_BYTES: usize = 4 + 4 + 8 + 1;
-/// The longest record of a configuration with its length and checksum: during a change there may be twice as many.
+/// Length in bytes of the longest configuration with its length and checksum. During a change, it has up to twice
+/// [`MAX_MEMBERS`].
 pub(super) const MAX_BYTES: usize =
     12 + 2 * MAX_MEMBERS * (MEMBER_BYTES + MAX_ID_BYTES + MAX_ADDRESS_BYTES);
 
-/// Length of what [`put`] writes.
+/// Length of an encoded configuration, in bytes.
 pub(super) fn length(membership: &Membership) -> usize {
     let member =
         |(id, member): (&NodeId, &Member)| MEMBER_BYTES + id.as_str().len() + member.address.len();
@@ -49,10 +50,10 @@ pub(super) fn put(record: &mut Vec<u8>, membership: &Membership) {
     }
 }
 
-/// Takes a configuration out of a record.
+/// Decodes a configuration from a record.
 pub(super) fn get(body: &mut Bytes) -> Result<Membership, RecordError> {
     let count = body.try_get_u32()? as usize;
-    // A count that can't be true must not be worked through.
+    // Checked against the remaining bytes, so that a false count can't cost time or memory.
     if count > body.len() / MEMBER_BYTES {
         return Err(RecordError::CutShort);
     }

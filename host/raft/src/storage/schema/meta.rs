@@ -12,12 +12,12 @@ pub(in crate::storage) const FORMAT: u32 = 2;
 /// The version of a log database without that record.
 pub(in crate::storage) const FORMAT_WITHOUT_MEMORY: u32 = 1;
 
-/// Whose data it is.
+/// The node and cluster that a store belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// The node that writes here.
+    /// Id of the node.
     pub node_id: NodeId,
-    /// The cluster that it is in.
+    /// Id of the cluster; empty for a node that has not joined one yet.
     pub cluster_id: String,
 }
 
@@ -30,7 +30,7 @@ pub struct Birth {
     pub memory: Memory,
 }
 
-/// Writes a record of term and vote.
+/// Encodes term and vote.
 pub(in crate::storage) fn encode_hard_state(
     key: &str,
     state: &HardState,
@@ -40,13 +40,13 @@ pub(in crate::storage) fn encode_hard_state(
     record.extend_from_slice(&state.term.0.to_be_bytes());
     record.push(u8::from(state.vote.is_some()));
     if let Some(vote) = &state.vote {
-        put_name(&mut record, "the name of a node", vote.as_str())?;
+        put_name(&mut record, "the node id", vote.as_str())?;
     }
     seal(key.as_bytes(), &mut record);
     Ok(record)
 }
 
-/// Reads a record of term and vote.
+/// Decodes term and vote.
 pub(in crate::storage) fn decode_hard_state(
     key: &str,
     record: &[u8],
@@ -62,7 +62,7 @@ pub(in crate::storage) fn decode_hard_state(
     Ok(HardState { term, vote })
 }
 
-/// Writes a record that names an entry.
+/// Encodes the id of an entry.
 pub(in crate::storage) fn encode_log_id(key: &str, id: LogId) -> Vec<u8> {
     let mut record = Vec::new();
     start(&mut record);
@@ -72,7 +72,7 @@ pub(in crate::storage) fn encode_log_id(key: &str, id: LogId) -> Vec<u8> {
     record
 }
 
-/// Reads a record that names an entry.
+/// Decodes the id of an entry.
 pub(in crate::storage) fn decode_log_id(key: &str, record: &[u8]) -> Result<LogId, RecordError> {
     let mut body = unseal(key.as_bytes(), record)?;
     let id = LogId::new(Term(body.try_get_u64()?), Index(body.try_get_u64()?));
@@ -80,7 +80,7 @@ pub(in crate::storage) fn decode_log_id(key: &str, record: &[u8]) -> Result<LogI
     Ok(id)
 }
 
-/// Writes the record that says whose database this is, and in which format.
+/// Encodes the identity of the store and the format of the database.
 pub(in crate::storage) fn encode_identity(
     key: &str,
     format: u32,
@@ -89,13 +89,13 @@ pub(in crate::storage) fn encode_identity(
     let mut record = Vec::new();
     start(&mut record);
     record.extend_from_slice(&format.to_be_bytes());
-    put_name(&mut record, "the name of a node", identity.node_id.as_str())?;
-    put_name(&mut record, "the name of a cluster", &identity.cluster_id)?;
+    put_name(&mut record, "the node id", identity.node_id.as_str())?;
+    put_name(&mut record, "the cluster id", &identity.cluster_id)?;
     seal(key.as_bytes(), &mut record);
     Ok(record)
 }
 
-/// Reads the record that says in which format this database is, and whose it is; refuses a newer format.
+/// Decodes the identity of the store and the format of the database; refuses a newer format.
 pub(in crate::storage) fn decode_identity(
     key: &str,
     record: &[u8],

@@ -18,18 +18,18 @@ const MAX_NAME_BYTES: u64 = 1024;
 pub(super) const CHECKSUM_BYTES: usize = 4;
 pub(super) const LENGTH_BYTES: usize = 4;
 
-/// What is wrong with a record.
+/// Why a record could not be decoded.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub(in crate::storage) enum RecordError {
     #[error("its checksum is wrong")]
     Checksum,
     #[error("it is not a snapshot file")]
     Magic,
-    #[error("it ends too soon")]
+    #[error("it is too short")]
     CutShort,
-    #[error("{0} bytes too many follow it")]
+    #[error("it has {0} extra bytes at its end")]
     LeftOver(usize),
-    #[error("it has a part of kind {0}, which doesn't exist")]
+    #[error("it has a field of the unknown kind {0}")]
     Kind(u8),
     #[error("a name in it is not UTF-8")]
     Name,
@@ -38,7 +38,7 @@ pub(in crate::storage) enum RecordError {
 }
 
 impl RecordError {
-    /// Says which record it is, and in which file.
+    /// Adds the name of the record and the file.
     pub(in crate::storage) fn of(self, record: impl Into<String>, path: &Path) -> StorageError {
         match self {
             Self::TooNew { found, known } => StorageError::TooNew {
@@ -46,9 +46,9 @@ impl RecordError {
                 found,
                 known,
             },
-            damage => StorageError::Corrupt {
+            corruption => StorageError::Corrupt {
                 record: record.into(),
-                reason: damage.to_string(),
+                reason: corruption.to_string(),
             },
         }
     }
@@ -86,7 +86,7 @@ pub(super) fn seal(key: &[u8], record: &mut Vec<u8>) {
     record.extend_from_slice(&checksum.to_be_bytes());
 }
 
-/// What a right checksum covers.
+/// Checks the checksum; returns the bytes that it covers.
 pub(super) fn checked<'a>(key: &[u8], record: &'a [u8]) -> Result<&'a [u8], RecordError> {
     let (covered, checksum) = record
         .split_last_chunk::<CHECKSUM_BYTES>()
@@ -97,12 +97,12 @@ pub(super) fn checked<'a>(key: &[u8], record: &'a [u8]) -> Result<&'a [u8], Reco
     Ok(covered)
 }
 
-/// The record between version and checksum, both found right, to be kept.
+/// As [`opened`], copied so that parts of it can be kept.
 pub(super) fn unseal(key: &[u8], record: &[u8]) -> Result<Bytes, RecordError> {
     Ok(Bytes::copy_from_slice(opened(key, record)?))
 }
 
-/// The record between version and checksum, both found right.
+/// Checks version and checksum; returns the bytes between them.
 pub(super) fn opened<'a>(key: &[u8], record: &'a [u8]) -> Result<&'a [u8], RecordError> {
     let mut body = checked(key, record)?;
     match body.try_get_u8()? {

@@ -21,7 +21,7 @@ pub(in crate::storage) const SNAPSHOT_HEADER_BYTES: usize = 52;
 pub(in crate::storage) const MAX_SNAPSHOT_HEADER_BYTES: usize =
     SNAPSHOT_HEADER_BYTES + members::MAX_BYTES;
 
-/// Writes the header of a snapshot file. Where it knows no members, it is that of the first version.
+/// Encodes the header of a snapshot file. A header without a configuration has version 1.
 pub(in crate::storage) fn encode_snapshot_header(meta: &SnapshotMeta) -> Vec<u8> {
     let version = match meta.membership {
         None => SNAPSHOT,
@@ -40,14 +40,14 @@ pub(in crate::storage) fn encode_snapshot_header(meta: &SnapshotMeta) -> Vec<u8>
         let mut record = Vec::new();
         put_length(&mut record, members::length(membership));
         members::put(&mut record, membership);
-        // Bound to the fields before it: the members of another snapshot are damage.
+        // The checksum covers the fields too: the configuration of another snapshot is detected as corrupt.
         seal(&header, &mut record);
         header.append(&mut record);
     }
     header
 }
 
-/// Length of a snapshot file's header: where the state machine's bytes begin.
+/// Length of a snapshot file's header in bytes; the state machine's bytes follow.
 pub(in crate::storage) fn snapshot_header_bytes(meta: &SnapshotMeta) -> u64 {
     let members = meta.membership.as_ref().map_or(0, |membership| {
         LENGTH_BYTES + members::length(membership) + CHECKSUM_BYTES
@@ -55,7 +55,7 @@ pub(in crate::storage) fn snapshot_header_bytes(meta: &SnapshotMeta) -> u64 {
     (SNAPSHOT_HEADER_BYTES + members) as u64
 }
 
-/// Reads the header of a snapshot file from the file's first bytes, which may be more than the header.
+/// Decodes the header of a snapshot file from the file's first bytes, which may be longer than the header.
 pub(in crate::storage) fn decode_snapshot_header(
     bytes: &[u8],
 ) -> Result<SnapshotMeta, RecordError> {

@@ -9,7 +9,7 @@ use crate::raft::membership::{MAX_ADDRESS_BYTES, MAX_MEMBERS, Member, Membership
 use crate::storage::Memory;
 use crate::types::{Command, Entry, HardState, Index, LogId, NodeId, Payload, SnapshotMeta, Term};
 
-/// The bytes as `host/docs/formats.md` shows them, made by another program.
+/// The bytes in `host/docs/formats.md`, made by another program.
 const ENTRY: &str = "
     01 0000000000000007 0000018bcfe5687b 01 00000002
     1122334455667788 0000000000000001 00000005 68656c6c6f
@@ -85,7 +85,7 @@ fn members_entry() -> Entry {
 }
 
 fn encoded(entry: &Entry) -> Vec<u8> {
-    let mut record = b"left over from before".to_vec();
+    let mut record = b"previous content".to_vec();
     encode_entry(entry, &mut record).unwrap();
     record
 }
@@ -100,7 +100,7 @@ fn snapshot() -> SnapshotMeta {
     }
 }
 
-/// A record with a right checksum, whatever is in it.
+/// A record with a valid checksum and any content.
 fn sealed(key: &[u8], content: &str) -> Vec<u8> {
     let mut record = hex(content);
     seal(key, &mut record);
@@ -135,7 +135,7 @@ fn the_purged_entry_has_the_documented_bytes() {
 }
 
 #[test]
-fn the_memory_has_the_documented_bytes() {
+fn the_store_state_has_the_documented_bytes() {
     let bytes = "01 1122334455667788 01 ec7e5522";
     let birth = Birth {
         incarnation: 0x1122_3344_5566_7788,
@@ -152,12 +152,12 @@ fn the_memory_has_the_documented_bytes() {
     assert_eq!(
         decode_memory("memory", &other),
         Err(RecordError::Kind(3)),
-        "what is not known is not taken for whole"
+        "an unknown value is not taken for complete"
     );
 }
 
 #[test]
-fn a_member_on_its_way_back_is_read_as_it_was_written() {
+fn a_rejoining_member_is_decoded() {
     let member = Member {
         address: "h:7101".to_owned(),
         incarnation: 7,
@@ -195,35 +195,35 @@ fn a_snapshot_header_has_the_documented_bytes() {
 }
 
 #[test]
-fn every_wrong_bit_of_a_record_is_found() {
+fn every_flipped_bit_of_a_record_is_detected() {
     let record = hex(ENTRY);
     for at in 0..record.len() {
         for bit in 0..8 {
-            let mut damaged = record.clone();
-            damaged[at] ^= 1 << bit;
-            let found = decode_entry(Index(300), &damaged);
+            let mut corrupt = record.clone();
+            corrupt[at] ^= 1 << bit;
+            let found = decode_entry(Index(300), &corrupt);
             assert_eq!(found, Err(RecordError::Checksum), "bit {bit} of byte {at}");
         }
     }
 }
 
 #[test]
-fn every_wrong_bit_of_a_snapshot_header_is_found() {
+fn every_flipped_bit_of_a_snapshot_header_is_detected() {
     let header = encode_snapshot_header(&snapshot());
     for at in 0..header.len() {
-        let mut damaged = header.clone();
-        damaged[at] ^= 0x10;
+        let mut corrupt = header.clone();
+        corrupt[at] ^= 0x10;
         let expected = if at < 8 {
             RecordError::Magic
         } else {
             RecordError::Checksum
         };
-        assert_eq!(decode_snapshot_header(&damaged), Err(expected), "byte {at}");
+        assert_eq!(decode_snapshot_header(&corrupt), Err(expected), "byte {at}");
     }
 }
 
 #[test]
-fn every_shorter_record_is_found() {
+fn every_truncated_record_is_detected() {
     let record = hex(ENTRY);
     for length in 0..record.len() {
         assert!(
@@ -234,7 +234,7 @@ fn every_shorter_record_is_found() {
 }
 
 #[test]
-fn a_record_is_not_read_under_another_key() {
+fn a_record_under_another_key_is_not_decoded() {
     assert_eq!(
         decode_entry(Index(301), &hex(ENTRY)),
         Err(RecordError::Checksum)
@@ -250,7 +250,7 @@ fn a_record_is_not_read_under_another_key() {
 }
 
 #[test]
-fn a_record_of_a_later_version_is_told_from_a_damaged_one() {
+fn a_record_of_a_later_version_is_not_reported_as_corrupt() {
     let later = sealed(&300_u64.to_be_bytes(), "02 0000");
     assert_eq!(
         decode_entry(Index(300), &later),
@@ -264,21 +264,21 @@ fn a_record_of_a_later_version_is_told_from_a_damaged_one() {
     let error = RecordError::TooNew { found: 2, known: 1 }.of("entry 300", Path::new("raft.redb"));
     assert_eq!(
         error.to_string(),
-        "raft.redb has format 2, and this version reads up to 1: start a newer oarlock"
+        "raft.redb has format 2, and this version reads up to 1: run a newer release of oarlock"
     );
 }
 
 #[test]
-fn what_a_right_checksum_covers_is_not_trusted_either() {
+fn content_with_a_valid_checksum_is_checked_too() {
     let key = 5_u64.to_be_bytes();
     let begin = "01 0000000000000001 0000000000000000";
     let cases = [
         ("03", RecordError::Kind(3)),
-        // A configuration of nobody knows whom.
+        // A configuration without its bytes.
         ("02", RecordError::CutShort),
         ("02 ffffffff", RecordError::CutShort),
         ("00 ff", RecordError::LeftOver(1)),
-        // Four thousand million commands in no bytes.
+        // 4 billion commands in 0 bytes.
         ("01 ffffffff", RecordError::CutShort),
         // One command whose data is longer than the record.
         (
@@ -304,7 +304,7 @@ fn what_a_right_checksum_covers_is_not_trusted_either() {
 }
 
 #[test]
-fn an_entry_is_checked_as_strictly_as_it_is_read() {
+fn an_entry_is_checked_as_strictly_as_it_is_decoded() {
     let read = |index, record: &[u8]| match decode_entry(index, record) {
         Ok(entry) => {
             let members = match entry.payload {
@@ -322,7 +322,7 @@ fn an_entry_is_checked_as_strictly_as_it_is_read() {
         let (index, record) = (entry.id.index, encoded(&entry));
         assert_eq!(check(index, &record), Ok(read(index, &record).unwrap()));
         let content = &record[..record.len() - CHECKSUM_BYTES];
-        // Whatever the bytes say, under a checksum that is right: each one changed, and all that are too few or too many.
+        // Any content under a valid checksum: each byte changed, every truncation, one extra byte.
         let changed = (0..content.len()).flat_map(|at| {
             [0_u8, 1, 2, 3, 0x80, 0xff].map(|byte| {
                 let mut content = content.to_vec();
@@ -343,13 +343,13 @@ fn an_entry_is_checked_as_strictly_as_it_is_read() {
 }
 
 #[test]
-fn the_size_of_an_entry_is_known_before_it_is_written() {
+fn the_computed_size_of_an_entry_is_right() {
     assert_eq!(record_bytes(&entry()), encoded(&entry()).len() as u64);
     assert_eq!(record_bytes(&noop()), encoded(&noop()).len() as u64);
 }
 
 #[test]
-fn an_entry_past_the_limit_is_refused_by_name() {
+fn an_entry_over_the_limit_is_refused_by_name() {
     let data = Bytes::from(vec![0; usize::try_from(MAX_ENTRY_BYTES).unwrap() / 4]);
     let commands = (0..4).map(|sequence| Command {
         session: 0,
@@ -387,25 +387,25 @@ fn a_snapshot_header_with_members_has_the_documented_bytes() {
     let header = encode_snapshot_header(&meta);
     assert_eq!(header, hex(MEMBERS_SNAPSHOT_HEADER));
     assert_eq!(snapshot_header_bytes(&meta), header.len() as u64);
-    // What follows it is the state machine's.
+    // The state machine's bytes follow the header.
     let file = [&header[..], b"state"].concat();
     assert_eq!(decode_snapshot_header(&file), Ok(meta));
 }
 
 #[test]
-fn every_wrong_bit_of_the_members_is_found_and_every_cut() {
+fn every_flipped_bit_and_truncation_of_the_members_is_detected() {
     let header = hex(MEMBERS_SNAPSHOT_HEADER);
     for at in SNAPSHOT_HEADER_BYTES..header.len() {
-        let mut damaged = header.clone();
-        damaged[at] ^= 0x10;
-        assert!(decode_snapshot_header(&damaged).is_err(), "byte {at}");
+        let mut corrupt = header.clone();
+        corrupt[at] ^= 0x10;
+        assert!(decode_snapshot_header(&corrupt).is_err(), "byte {at}");
         assert_eq!(
             decode_snapshot_header(&header[..at]),
             Err(RecordError::CutShort),
             "{at} bytes"
         );
     }
-    // The members of another snapshot do not fit.
+    // The configuration of another snapshot is refused.
     let mut other = encode_snapshot_header(&SnapshotMeta {
         membership: Some(members()),
         length: 6,
@@ -417,7 +417,7 @@ fn every_wrong_bit_of_the_members_is_found_and_every_cut() {
 }
 
 #[test]
-fn the_longest_members_fit_the_longest_header() {
+fn the_longest_configuration_fits_the_longest_header() {
     let member = |number| {
         let member = Member {
             address: "a".repeat(MAX_ADDRESS_BYTES),

@@ -9,6 +9,7 @@ use crate::storage::files::failed;
 use crate::storage::schema::{self, MAX_SNAPSHOT_HEADER_BYTES, SNAPSHOT_HEADER_BYTES};
 use crate::types::{Index, LogId, SnapshotMeta, Term};
 
+/// The error for a corrupt snapshot file.
 pub(super) fn corrupt(path: &Path, reason: String) -> StorageError {
     StorageError::Corrupt {
         record: path.display().to_string(),
@@ -25,24 +26,24 @@ fn stem(last: LogId) -> String {
     format!("{:020}-{:020}", last.index, last.term)
 }
 
-/// The entry that a file name of this kind names.
+/// The entry in a file name with this extension; `None` for any other name.
 pub(super) fn parse_name(path: &Path, extension: &str) -> Option<LogId> {
     let (name, found) = path.file_name()?.to_str()?.split_once('.')?;
     let (index, term) = name.split_once('-')?;
     let id = LogId::new(Term(term.parse().ok()?), Index(index.parse().ok()?));
-    // Only as this program writes it: another spelling of the same numbers would be another file.
+    // Only the exact name that this program writes: the same numbers without leading zeros are another file.
     let own = stem(id);
     (found == extension && name == own).then_some(id)
 }
 
-/// Reads the header of a whole snapshot and checks it, and the file's length against it.
+/// Reads and checks the header of a complete snapshot; checks the length of the file against it.
 pub(super) fn read_header(file: &mut File, path: &Path) -> Result<SnapshotMeta, StorageError> {
     let actual = file.metadata().map_err(failed("cannot read", path))?.len();
     let mut header = Vec::new();
     if actual < SNAPSHOT_HEADER_BYTES as u64 {
         return Err(corrupt(
             path,
-            format!("it has {actual} bytes, fewer than a header"),
+            format!("it has {actual} bytes, less than a header"),
         ));
     }
     file.take(MAX_SNAPSHOT_HEADER_BYTES as u64)
@@ -55,7 +56,7 @@ pub(super) fn read_header(file: &mut File, path: &Path) -> Result<SnapshotMeta, 
     if actual != expected {
         return Err(corrupt(
             path,
-            format!("it has {actual} bytes and should have {expected}"),
+            format!("it has {actual} bytes; {expected} are expected"),
         ));
     }
     file.seek(SeekFrom::Start(starts))
@@ -63,7 +64,7 @@ pub(super) fn read_header(file: &mut File, path: &Path) -> Result<SnapshotMeta, 
     Ok(meta)
 }
 
-/// CRC-32C of the next `length` bytes, or of those up to the end of the file.
+/// CRC-32C of the next `length` bytes, or up to the end of the file if that comes first.
 pub(super) fn checksum(file: &mut File, length: u64) -> io::Result<u32> {
     const STEP: usize = 1 << 16;
     let mut buffer = vec![0; STEP];

@@ -1,4 +1,4 @@
-//! A snapshot that is being received.
+//! Writes a snapshot file while the snapshot is received.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -9,7 +9,7 @@ use crate::storage::files::{failed, publish, remove, sync_dir, unwritten};
 use crate::storage::{Received, StorageError, schema};
 use crate::types::SnapshotMeta;
 
-/// The file of a transfer, open at its end. All of its bytes so far are durable.
+/// A snapshot in transfer: its file, open at the end. All bytes so far are durable.
 #[derive(Debug)]
 pub(super) struct IncomingSnapshot {
     meta: SnapshotMeta,
@@ -20,7 +20,7 @@ pub(super) struct IncomingSnapshot {
 }
 
 impl IncomingSnapshot {
-    /// Begins one with its header, in place of what is there.
+    /// Starts a transfer: writes the header, and replaces an existing file.
     pub(super) fn begin(path: PathBuf, meta: &SnapshotMeta) -> Result<Self, StorageError> {
         let write = || {
             let mut file = File::create(&path)?;
@@ -41,7 +41,8 @@ impl IncomingSnapshot {
         })
     }
 
-    /// Goes on with what an earlier run left of this very snapshot, if anything.
+    /// Continues a transfer of the same snapshot from an earlier run. `None` if there is none, or if its file is not
+    /// valid.
     pub(super) fn resume(path: PathBuf, meta: &SnapshotMeta) -> Result<Option<Self>, StorageError> {
         let mut file = match File::options().read(true).write(true).open(&path) {
             Ok(file) => file,
@@ -73,19 +74,19 @@ impl IncomingSnapshot {
         }))
     }
 
-    /// Which snapshot it is.
+    /// The snapshot in transfer.
     pub(super) fn meta(&self) -> &SnapshotMeta {
         &self.meta
     }
 
-    /// How many bytes of the state machine are here.
+    /// Bytes of the state machine that are stored.
     pub(super) fn next_offset(&self) -> u64 {
         self.next_offset
     }
 
-    /// Adds the next bytes and makes them durable.
+    /// Appends the next bytes and syncs them.
     pub(super) fn append(&mut self, data: &[u8]) -> Result<(), StorageError> {
-        // Where the disk is full, a part of it may be there. It is the right one, and the next attempt counts it in.
+        // If the disk is full, a part may be written. Its bytes are right, and the next attempt continues after them.
         let written = self.file.write_all(data);
         written.map_err(unwritten("cannot write", &self.path))?;
         let synced = self.file.sync_data();
@@ -95,21 +96,21 @@ impl IncomingSnapshot {
         Ok(())
     }
 
-    /// Puts it with the whole ones if its checksum is right, and throws it away if not.
-    pub(super) fn finish(self, whole: &Path) -> Result<Received, StorageError> {
+    /// Completes the transfer: renames the file if the checksum is right, else discards it.
+    pub(super) fn finish(self, complete: &Path) -> Result<Received, StorageError> {
         if self.checksum != self.meta.checksum {
             self.discard()?;
             return Ok(Received::Damaged);
         }
-        // What an earlier run wrote may have reached the file and not the disk.
+        // Bytes of an earlier run may not be synced yet.
         self.file
             .sync_all()
             .map_err(failed("cannot sync", &self.path))?;
-        publish(&self.path, whole)?;
+        publish(&self.path, complete)?;
         Ok(Received::Whole)
     }
 
-    /// Throws it away.
+    /// Removes the file.
     pub(super) fn discard(self) -> Result<(), StorageError> {
         remove(&self.path)
     }

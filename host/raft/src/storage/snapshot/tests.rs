@@ -53,7 +53,7 @@ fn a_file_has_the_documented_name_and_bytes() {
 }
 
 #[test]
-fn a_snapshot_that_was_damaged_since_is_found_when_a_peer_has_to_have_it_again() {
+fn a_corrupt_snapshot_is_detected_when_a_peer_reads_it_again() {
     let dir = TempDir::new().unwrap();
     let store = open(&dir);
     let meta = take(&store, b"state");
@@ -61,7 +61,7 @@ fn a_snapshot_that_was_damaged_since_is_found_when_a_peer_has_to_have_it_again()
     let mut bytes = fs::read(&path).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(&path, bytes).unwrap();
-    // The peer finds its checksum wrong, throws it away, and begins again.
+    // The peer finds the checksum wrong, discards the bytes and starts again.
     assert_eq!(store.read_chunk(&meta, 0, 100).unwrap().len(), 5);
     let error = store.read_chunk(&meta, 0, 100).unwrap_err();
     assert!(matches!(error, StorageError::Corrupt { .. }), "{error}");
@@ -69,7 +69,7 @@ fn a_snapshot_that_was_damaged_since_is_found_when_a_peer_has_to_have_it_again()
 }
 
 #[test]
-fn a_snapshot_is_given_to_one_peer_after_the_other() {
+fn a_snapshot_can_be_read_by_several_peers() {
     let dir = TempDir::new().unwrap();
     let store = open(&dir);
     let meta = take(&store, b"state");
@@ -80,7 +80,7 @@ fn a_snapshot_is_given_to_one_peer_after_the_other() {
 }
 
 #[test]
-fn what_a_crash_left_unfinished_is_removed_and_a_transfer_is_kept() {
+fn after_a_crash_unfinished_files_are_removed_and_a_transfer_is_kept() {
     let dir = TempDir::new().unwrap();
     let store = open(&dir);
     take(&store, b"state");
@@ -109,7 +109,7 @@ fn what_a_crash_left_unfinished_is_removed_and_a_transfer_is_kept() {
 }
 
 #[test]
-fn an_unfinished_one_leaves_no_file() {
+fn an_unfinished_snapshot_leaves_no_file() {
     let dir = TempDir::new().unwrap();
     let store = open(&dir);
     let mut writer = store.create(LAST, 0, None).unwrap();
@@ -120,16 +120,19 @@ fn an_unfinished_one_leaves_no_file() {
 }
 
 #[test]
-fn a_wrong_bit_anywhere_in_a_file_is_found_before_it_is_restored() {
+fn a_flipped_bit_anywhere_in_a_file_is_detected_before_it_is_restored() {
     let dir = TempDir::new().unwrap();
     let store = open(&dir);
     let meta = take(&store, &[9; 300]);
     let bytes = fs::read(file(&dir, "snap")).unwrap();
     for at in 0..bytes.len() {
-        let mut damaged = bytes.clone();
-        damaged[at] ^= 1 << (at % 8);
-        fs::write(file(&dir, "snap"), damaged).unwrap();
-        let error = store.open(&meta).err().expect("damage is found");
+        let mut corrupt = bytes.clone();
+        corrupt[at] ^= 1 << (at % 8);
+        fs::write(file(&dir, "snap"), corrupt).unwrap();
+        let error = store
+            .open(&meta)
+            .err()
+            .expect("the flipped bit is detected");
         assert!(
             matches!(error, StorageError::Corrupt { .. }),
             "byte {at}: {error}"
@@ -137,14 +140,14 @@ fn a_wrong_bit_anywhere_in_a_file_is_found_before_it_is_restored() {
         if at < 52 {
             assert!(
                 store.newest().is_err(),
-                "byte {at}: an older one is not quietly used"
+                "byte {at}: an older snapshot is not used instead"
             );
         }
     }
 }
 
 #[test]
-fn a_shortened_or_lengthened_file_is_damaged() {
+fn a_file_of_the_wrong_length_is_corrupt() {
     let dir = TempDir::new().unwrap();
     let store = open(&dir);
     let meta = take(&store, &[9; 100]);
@@ -167,11 +170,11 @@ fn a_shortened_or_lengthened_file_is_damaged() {
 }
 
 #[test]
-fn a_damaged_one_is_healed_by_receiving_it_again() {
+fn a_corrupt_snapshot_is_replaced_by_receiving_it_again() {
     let dir = TempDir::new().unwrap();
     let store = open(&dir);
     let meta = take(&store, &[9; 100]);
-    fs::write(file(&dir, "snap"), b"damage").unwrap();
+    fs::write(file(&dir, "snap"), b"garbage").unwrap();
     assert_eq!(store.receive(&meta, 0, &[9; 100]).unwrap(), Received::Whole);
     let mut found = Vec::new();
     store.open(&meta).unwrap().read_to_end(&mut found).unwrap();
@@ -179,7 +182,7 @@ fn a_damaged_one_is_healed_by_receiving_it_again() {
 }
 
 #[test]
-fn a_file_under_another_ones_name_is_damage() {
+fn a_file_under_another_name_is_corrupt() {
     let dir = TempDir::new().unwrap();
     let store = open(&dir);
     take(&store, b"state");
@@ -197,7 +200,7 @@ fn a_file_under_another_ones_name_is_damage() {
 }
 
 #[test]
-fn a_transfer_that_was_torn_or_damaged_starts_again_or_is_found_damaged() {
+fn a_truncated_or_corrupt_transfer_is_resumed_restarted_or_rejected() {
     let data = [5; 1000];
     let sent = SnapshotMeta {
         last: LAST,
@@ -210,7 +213,7 @@ fn a_transfer_that_was_torn_or_damaged_starts_again_or_is_found_damaged() {
     open(&dir).receive(&sent, 0, &data[..600]).unwrap();
     let bytes = fs::read(file(&dir, "part")).unwrap();
 
-    // The end is not there: it goes on from what is.
+    // The end of the file is missing: the transfer continues from the bytes that are there.
     fs::write(file(&dir, "part"), &bytes[..252]).unwrap();
     let next = open(&dir).receive(&sent, 600, &data[600..]).unwrap();
     assert_eq!(next, Received::Partial { next_offset: 200 });
@@ -220,17 +223,17 @@ fn a_transfer_that_was_torn_or_damaged_starts_again_or_is_found_damaged() {
     );
     fs::remove_file(file(&dir, "snap")).unwrap();
 
-    // The header is torn or wrong, or there is more than there can be: nothing of it counts.
+    // The header is truncated or wrong, or the file is too long: the transfer starts again.
     let mut wrong = bytes.clone();
     wrong[20] ^= 1;
     let longer = [&bytes[..], &[0; 401]].concat();
-    for damage in [&bytes[..30], &wrong, &longer] {
-        fs::write(file(&dir, "part"), damage).unwrap();
+    for wrong in [&bytes[..30], &wrong, &longer] {
+        fs::write(file(&dir, "part"), wrong).unwrap();
         let next = open(&dir).receive(&sent, 600, &data[600..]).unwrap();
         assert_eq!(next, Received::Partial { next_offset: 0 });
     }
 
-    // The length reached the disk and some bytes did not.
+    // The file has its length, but some bytes were not synced.
     let mut hole = bytes.clone();
     hole[500..600].fill(0);
     fs::write(file(&dir, "part"), hole).unwrap();
@@ -246,7 +249,7 @@ fn a_transfer_that_was_torn_or_damaged_starts_again_or_is_found_damaged() {
 }
 
 #[test]
-fn a_transfer_that_is_all_here_is_finished_by_any_chunk() {
+fn a_transfer_with_all_bytes_is_completed_by_any_chunk() {
     let data = [5; 100];
     let sent = SnapshotMeta {
         last: LAST,
@@ -256,7 +259,7 @@ fn a_transfer_that_is_all_here_is_finished_by_any_chunk() {
         membership: None,
     };
     let dir = TempDir::new().unwrap();
-    // As a crash leaves it between the last chunk and the final name.
+    // The file after a crash between the last chunk and the rename.
     let bytes = [&schema::encode_snapshot_header(&sent)[..], &data].concat();
     drop(open(&dir));
     fs::write(file(&dir, "part"), bytes).unwrap();
@@ -269,7 +272,7 @@ fn a_transfer_that_is_all_here_is_finished_by_any_chunk() {
 }
 
 #[test]
-fn the_limit_holds_for_what_is_taken_and_what_is_received() {
+fn the_limit_applies_to_taken_and_received_snapshots() {
     let dir = TempDir::new().unwrap();
     let store = open(&dir).with_max_bytes(100);
     let mut writer = store.create(LAST, 0, None).unwrap();
@@ -296,7 +299,7 @@ fn the_limit_holds_for_what_is_taken_and_what_is_received() {
     assert_eq!(names(&dir), [""; 0]);
 }
 
-/// A snapshot with members in its header.
+/// Takes a snapshot with a configuration in its header.
 fn take_with_members(store: &SnapshotFiles, data: &[u8]) -> SnapshotMeta {
     let ids = ["a".into(), "b".into()];
     let members = Membership::of_voters(&ids, &std::collections::BTreeMap::new());
@@ -308,7 +311,7 @@ fn take_with_members(store: &SnapshotFiles, data: &[u8]) -> SnapshotMeta {
 }
 
 #[test]
-fn a_snapshot_with_members_is_read_as_it_was_taken() {
+fn a_snapshot_with_members_is_read_back() {
     let dir = TempDir::new().unwrap();
     let data: Vec<u8> = (0..200).collect();
     let meta = take_with_members(&open(&dir), &data);
@@ -321,7 +324,7 @@ fn a_snapshot_with_members_is_read_as_it_was_taken() {
 }
 
 #[test]
-fn a_snapshot_with_members_that_is_received_goes_on_where_it_was_cut() {
+fn an_interrupted_transfer_of_a_snapshot_with_members_is_resumed() {
     let (from, to) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let data = [9; 100];
     let meta = take_with_members(&open(&from), &data);
@@ -332,7 +335,7 @@ fn a_snapshot_with_members_that_is_received_goes_on_where_it_was_cut() {
         Received::Whole
     );
     assert_eq!(open(&to).newest().unwrap(), Some(meta.clone()));
-    // The same bytes with other members are another snapshot.
+    // The same bytes with another configuration are another snapshot.
     let other = SnapshotMeta {
         membership: None,
         ..meta
@@ -341,7 +344,7 @@ fn a_snapshot_with_members_that_is_received_goes_on_where_it_was_cut() {
 }
 
 #[test]
-fn what_was_set_aside_stays_when_its_snapshot_goes_and_four_are_kept() {
+fn quarantined_snapshots_stay_and_four_are_kept() {
     let dir = TempDir::new().unwrap();
     let store = open(&dir);
     let take = |index: u64, data: &[u8]| {
@@ -365,7 +368,7 @@ fn what_was_set_aside_stays_when_its_snapshot_goes_and_four_are_kept() {
     assert_eq!(kept().len(), 4);
     assert!(kept().iter().all(|path| read(path) == b"state"));
     assert!(kept()[0].ends_with(format!("{:020}-{:020}.snap", 3, 3)));
-    // One of the same entry takes the place of the one before.
+    // A snapshot of the same entry replaces the previous one.
     store.quarantine(&take(6, b"later")).unwrap();
     assert_eq!((kept().len(), read(&kept()[3])), (4, b"later".to_vec()));
     let gone = store.quarantine(&meta_of_nothing()).unwrap_err();

@@ -1,4 +1,4 @@
-//! A snapshot that is being taken.
+//! Writes a snapshot file while the snapshot is taken.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
@@ -10,7 +10,7 @@ use crate::types::SnapshotMeta;
 
 const BUFFER_BYTES: usize = 1 << 16;
 
-/// Writes a snapshot under another name first. Dropped before it is finished, it removes what it wrote.
+/// Writes a snapshot under a temporary name. If it is dropped before it is finished, it removes the file.
 pub(super) struct SnapshotFileWriter {
     out: BufWriter<File>,
     unfinished: UnfinishedFile,
@@ -29,7 +29,7 @@ impl SnapshotFileWriter {
         let file = File::create_new(&unfinished).map_err(failed("cannot create", &unfinished))?;
         let unfinished = UnfinishedFile(Some(unfinished));
         let mut out = BufWriter::with_capacity(BUFFER_BYTES, file);
-        // Holds its place; length and checksum are known at the end.
+        // A placeholder; length and checksum are known at the end.
         out.write_all(&schema::encode_snapshot_header(&meta))
             .map_err(failed("cannot write", unfinished.path()))?;
         Ok(Self {
@@ -47,7 +47,7 @@ impl Write for SnapshotFileWriter {
         let left = self.max_bytes - self.meta.length;
         if data.len() as u64 > left {
             let reason = format!(
-                "the snapshot is longer than the limit of {} bytes",
+                "the snapshot is longer than the limit of {} bytes; make the state smaller",
                 self.max_bytes
             );
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
@@ -79,7 +79,7 @@ impl SnapshotWriter for SnapshotFileWriter {
     }
 }
 
-/// A file that goes when it is not wanted after all.
+/// Removes the unfinished file when dropped, unless the path was taken out.
 struct UnfinishedFile(Option<PathBuf>);
 
 impl UnfinishedFile {
@@ -93,8 +93,8 @@ impl Drop for UnfinishedFile {
         if let Some(path) = self.0.take()
             && let Err(error) = remove(&path)
         {
-            // Nobody is there to be told; the next start removes it.
-            tracing::warn!(%error, "unfinished snapshot left behind");
+            // `drop` can't return the error; the next start removes the file.
+            tracing::warn!(%error, "could not remove an unfinished snapshot; the next start removes it");
         }
     }
 }

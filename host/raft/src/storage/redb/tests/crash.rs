@@ -1,4 +1,4 @@
-//! Crashes and failing disks beneath the real database: what was acknowledged is there afterwards.
+//! The real database with crashes and failing disks: every acknowledged write is there afterwards.
 
 use std::io;
 use std::path::Path;
@@ -11,17 +11,17 @@ use crate::storage::redb::RedbStore;
 use crate::storage::{LogStore, StorageError, StoredState, WriteBatch};
 use crate::types::{HardState, Index, LogId, Term};
 
-/// What reaches the disk, in order.
+/// An operation on the disk.
 #[derive(Clone, Debug)]
 enum Operation {
     Write(u64, Vec<u8>),
     SetLength(u64),
     Sync,
-    /// Not the disk's: a step of the test was answered.
+    /// Not an operation of the disk: a step of the test was acknowledged.
     Acknowledged,
 }
 
-/// A disk in memory that remembers everything that was done to it. A clone is the same disk.
+/// A disk in memory that records every operation. A clone is the same disk.
 #[derive(Clone, Debug, Default)]
 struct RecordingDisk {
     inner: Arc<Mutex<RecordingDiskState>>,
@@ -176,7 +176,7 @@ fn life() -> (Vec<u8>, Vec<Operation>, Vec<StoredState>) {
     (start, operations, states)
 }
 
-/// A generator of chance that is the same in every run.
+/// A random generator with a fixed seed.
 struct CrashRandom(u64);
 
 impl CrashRandom {
@@ -189,8 +189,8 @@ impl CrashRandom {
     }
 }
 
-/// What may be on the disk after a crash: all that was synced, and of the rest each sector or not.
-fn after_crash(start: &[u8], operations: &[Operation], chance: &mut CrashRandom) -> Vec<u8> {
+/// A possible content of the disk after a crash: everything that was synced, and a random part of the other sectors.
+fn after_crash(start: &[u8], operations: &[Operation], random: &mut CrashRandom) -> Vec<u8> {
     const SECTOR: usize = 512;
     let is_sync = |operation: &Operation| matches!(operation, Operation::Sync);
     let synced = operations
@@ -205,7 +205,7 @@ fn after_crash(start: &[u8], operations: &[Operation], chance: &mut CrashRandom)
         match operation {
             Operation::Write(offset, data) => {
                 for (number, sector) in data.chunks(SECTOR).enumerate() {
-                    if chance.coin() {
+                    if random.coin() {
                         let at = offset + (number * SECTOR) as u64;
                         Operation::Write(at, sector.to_vec()).perform(&mut bytes);
                     }
@@ -223,28 +223,28 @@ fn a_crash_at_any_operation_keeps_what_was_acknowledged() {
     let (start, operations, states) = life();
     assert!(operations.len() > 50, "there are operations to crash at");
     for end in 0..=operations.len() {
-        let is_answer = |operation: &&Operation| matches!(operation, Operation::Acknowledged);
-        let answered = operations[..end].iter().filter(is_answer).count();
+        let is_acknowledged = |operation: &&Operation| matches!(operation, Operation::Acknowledged);
+        let acknowledged = operations[..end].iter().filter(is_acknowledged).count();
         for seed in 0..SEEDS {
-            let mut chance = CrashRandom(seed << 32 | end as u64);
-            let bytes = after_crash(&start, &operations[..end], &mut chance);
+            let mut random = CrashRandom(seed << 32 | end as u64);
+            let bytes = after_crash(&start, &operations[..end], &mut random);
             let found = RecordingDisk::with_bytes(bytes)
                 .open()
                 .and_then(|mut store| store.load());
             let found =
                 found.unwrap_or_else(|error| panic!("crash at {end}, seed {seed}: {error}"));
-            // The step that was under way counts wholly or not at all.
-            let allowed = &states[answered..states.len().min(answered + 2)];
+            // The step in progress is applied completely or not at all.
+            let allowed = &states[acknowledged..states.len().min(acknowledged + 2)];
             assert!(
                 allowed.contains(&found),
-                "crash at {end}, seed {seed}, {answered} steps answered: {found:?} is none of {allowed:?}"
+                "crash at {end}, seed {seed}, {acknowledged} steps acknowledged: {found:?} is none of {allowed:?}"
             );
         }
     }
 }
 
 #[test]
-fn a_disk_that_fails_at_any_operation_ends_the_store_and_loses_nothing() {
+fn after_a_disk_failure_at_any_operation_the_store_refuses_writes_and_loses_nothing() {
     let (start, operations, states) = life();
     let mut failures = 0;
     for (at, kind) in (0..operations.len()).zip(
@@ -254,17 +254,19 @@ fn a_disk_that_fails_at_any_operation_ends_the_store_and_loses_nothing() {
     ) {
         let disk = RecordingDisk::with_bytes(start.clone());
         let Ok(mut store) = disk.open() else {
-            panic!("the disk is whole")
+            panic!("the disk is intact")
         };
         disk.fail_after(at, kind);
-        let (answered, error) = run_until_failure(&mut store);
+        let (acknowledged, error) = run_until_failure(&mut store);
         let Some(error) = error else { continue };
         failures += 1;
         match &error {
             StorageError::Io { source, .. } | StorageError::Full { source, .. } => {
                 assert_eq!(source.kind(), kind, "{error}");
             }
-            other => panic!("operation {at}: the system's own error is wanted, not: {other}"),
+            other => {
+                panic!("operation {at}: expected the error of the operating system, got: {other}")
+            }
         }
         let again = store
             .write(&append(vec![noop(99, 1)]))
@@ -279,7 +281,7 @@ fn a_disk_that_fails_at_any_operation_ends_the_store_and_loses_nothing() {
             .unwrap()
             .load()
             .unwrap();
-        let allowed = &states[answered..states.len().min(answered + 2)];
+        let allowed = &states[acknowledged..states.len().min(acknowledged + 2)];
         assert!(
             allowed.contains(&found),
             "operation {at}: {found:?} is none of {allowed:?}"
@@ -289,9 +291,9 @@ fn a_disk_that_fails_at_any_operation_ends_the_store_and_loses_nothing() {
 }
 
 fn run_until_failure(store: &mut RedbStore) -> (usize, Option<StorageError>) {
-    for (answered, step) in steps().iter().enumerate() {
+    for (acknowledged, step) in steps().iter().enumerate() {
         if let Err(error) = step.take(store) {
-            return (answered, Some(error));
+            return (acknowledged, Some(error));
         }
     }
     (steps().len(), None)

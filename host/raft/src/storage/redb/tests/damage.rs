@@ -1,4 +1,4 @@
-//! A damaged file gives an error or the right contents, never wrong ones.
+//! A corrupt file gives an error or the right contents, never wrong contents.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ fn commands(term: u64, index: u64) -> Entry {
     }
 }
 
-/// A small log with a past: cut, purged, several terms. Returns its state and entries.
+/// A small log with several terms that was truncated and purged. Returns its state and entries.
 fn fill(dir: &Path) -> Contents {
     let mut store = open(dir);
     let hard_state = Some(HardState {
@@ -51,7 +51,7 @@ fn fill(dir: &Path) -> Contents {
 
 type Contents = (StoredState, Vec<Entry>);
 
-/// All that a node reads when it starts.
+/// Everything that a node reads at its start.
 fn contents(dir: &Path) -> Result<Contents, StorageError> {
     let mut store = RedbStore::open(dir, &identity())?;
     let state = store.load()?;
@@ -68,29 +68,29 @@ fn expect_error_or_right(result: Result<Contents, StorageError>, what: &str, rig
     match result {
         Ok(found) => assert!(found == *right, "{what}: wrong contents without an error"),
         Err(StorageError::Foreign { .. } | StorageError::InUse { .. }) => {
-            panic!("{what}: taken for somebody else's")
+            panic!("{what}: reported as foreign or in use")
         }
         Err(_) => {}
     }
 }
 
-/// Every byte of the database's header, which says what is valid, and then one in each 128.
-fn places(length: usize) -> impl Iterator<Item = usize> {
+/// Every byte of the database's header, which defines what is valid, and then one byte of every 128.
+fn positions(length: usize) -> impl Iterator<Item = usize> {
     const HEADER: usize = 512;
     const STEP: usize = 128;
-    // A different place in each step, so that all parts of a page get their turn.
+    // A different offset in each step, so that all parts of a page are covered.
     (0..HEADER).chain((HEADER / STEP..length / STEP).map(|step| step * STEP + step * 37 % STEP))
 }
 
-/// Opens the database with one bit wrong, for each place; returns how many of them were found out.
+/// Opens the database with one flipped bit, for each place; returns how many flips were detected.
 fn flip_bits(bytes: &[u8], check: impl Fn(Result<Contents, StorageError>, &str)) -> usize {
     let copy = TempDir::new().unwrap();
     let mut found = 0;
-    for at in places(bytes.len()) {
+    for at in positions(bytes.len()) {
         let bit = (at * 5 + at / 128) % 8;
-        let mut damaged = bytes.to_vec();
-        damaged[at] ^= 1 << bit;
-        let result = open_bytes(copy.path(), &damaged);
+        let mut corrupt = bytes.to_vec();
+        corrupt[at] ^= 1 << bit;
+        let result = open_bytes(copy.path(), &corrupt);
         found += usize::from(result.is_err());
         check(
             result,
@@ -101,20 +101,20 @@ fn flip_bits(bytes: &[u8], check: impl Fn(Result<Contents, StorageError>, &str))
 }
 
 #[test]
-fn a_flipped_bit_anywhere_is_never_taken_for_the_truth() {
+fn a_flipped_bit_anywhere_never_gives_wrong_contents() {
     let dir = TempDir::new().unwrap();
     let right = fill(dir.path());
     let bytes = fs::read(dir.path().join("raft.redb")).unwrap();
     let found = flip_bits(&bytes, |result, what| {
         expect_error_or_right(result, what, &right);
     });
-    assert!(found > 100, "only {found} flips hit what is used");
+    assert!(found > 100, "only {found} flips were detected");
 }
 
-/// After a crash the newest commit may be half on the disk, and the one before it counts; damage of the newest
-/// looks the same. A mixture of the two, or an older one, is never right.
+/// After a crash the newest commit may be incomplete, and then the previous one is valid. Corruption of the newest commit
+/// looks the same. A mixture of the two, or an older commit, is always wrong.
 #[test]
-fn a_flipped_bit_after_a_crash_gives_one_commit_or_the_other() {
+fn a_flipped_bit_after_a_crash_gives_the_last_commit_or_the_one_before() {
     let dir = TempDir::new().unwrap();
     let before = fill(dir.path());
     let mut store = open(dir.path());
@@ -130,11 +130,11 @@ fn a_flipped_bit_after_a_crash_gives_one_commit_or_the_other() {
             expect_error_or_right(result, what, &after);
         }
     });
-    assert!(found > 50, "only {found} flips hit what is used");
+    assert!(found > 50, "only {found} flips were detected");
 }
 
 #[test]
-fn a_torn_tail_is_never_taken_for_the_truth() {
+fn a_truncated_file_never_gives_wrong_contents() {
     let dir = TempDir::new().unwrap();
     let right = fill(dir.path());
     let bytes = fs::read(dir.path().join("raft.redb")).unwrap();
@@ -146,22 +146,22 @@ fn a_torn_tail_is_never_taken_for_the_truth() {
 }
 
 #[test]
-fn what_is_no_database_is_called_damaged() {
+fn a_file_that_is_not_a_database_is_reported_as_corrupt() {
     for bytes in [&b""[..], b"garbage", &[0; 100_000], &[0xff; 100_000]] {
         let dir = TempDir::new().unwrap();
         fs::write(dir.path().join("raft.redb"), bytes).unwrap();
         let error = RedbStore::open(dir.path(), &identity()).unwrap_err();
         assert!(matches!(error, StorageError::Corrupt { .. }), "{error}");
         assert!(
-            error.to_string().contains("raft.redb is damaged"),
+            error.to_string().contains("raft.redb is corrupt"),
             "{error}"
         );
         let kept = fs::read(dir.path().join("raft.redb")).unwrap();
-        assert!(kept == bytes, "what can't be read is left as it is");
+        assert!(kept == bytes, "the file is left unchanged");
     }
 }
 
-/// Changes the database behind the store's back.
+/// Changes the database without the store.
 fn tamper(dir: &Path, change: impl FnOnce(&Database)) {
     let path: PathBuf = dir.join("raft.redb");
     change(&Database::open(path).unwrap());
@@ -185,14 +185,14 @@ fn put_entry(database: &Database, index: u64, record: Option<&[u8]>) {
     transaction.commit().unwrap();
 }
 
-fn expect_damage(dir: &Path, words: &str) {
+fn expect_corruption(dir: &Path, text: &str) {
     let error = contents(dir).unwrap_err();
     assert!(matches!(error, StorageError::Corrupt { .. }), "{error}");
-    assert!(error.to_string().contains(words), "{error}");
+    assert!(error.to_string().contains(text), "{error}");
 }
 
 #[test]
-fn a_record_that_the_database_trusts_is_checked_all_the_same() {
+fn a_corrupt_record_in_a_valid_page_is_detected() {
     let dir = TempDir::new().unwrap();
     fill(dir.path());
     tamper(dir.path(), |database| {
@@ -200,35 +200,35 @@ fn a_record_that_the_database_trusts_is_checked_all_the_same() {
         record[40] ^= 4;
         put_entry(database, 17, Some(&record));
     });
-    expect_damage(dir.path(), "entry 17 is damaged: its checksum is wrong");
+    expect_corruption(dir.path(), "entry 17 is corrupt: its checksum is wrong");
 }
 
 #[test]
-fn a_record_in_another_ones_place_is_damage() {
+fn a_record_under_another_key_is_corrupt() {
     let dir = TempDir::new().unwrap();
     fill(dir.path());
     tamper(dir.path(), |database| {
         let record = entry_record(database, 16);
         put_entry(database, 17, Some(&record));
     });
-    expect_damage(dir.path(), "entry 17 is damaged: its checksum is wrong");
+    expect_corruption(dir.path(), "entry 17 is corrupt: its checksum is wrong");
 }
 
 #[test]
-fn a_missing_entry_is_damage() {
+fn a_missing_entry_is_corruption() {
     for index in [6, 17] {
         let dir = TempDir::new().unwrap();
         fill(dir.path());
         tamper(dir.path(), |database| put_entry(database, index, None));
-        expect_damage(
+        expect_corruption(
             dir.path(),
-            &format!("entry {index} is damaged: it is missing"),
+            &format!("entry {index} is corrupt: it is missing"),
         );
     }
 }
 
 #[test]
-fn a_missing_vote_is_damage_and_not_a_node_that_never_voted() {
+fn a_missing_vote_is_corruption_and_not_a_node_that_never_voted() {
     for key in ["hard_state", "purged", "identity"] {
         let dir = TempDir::new().unwrap();
         fill(dir.path());
@@ -237,12 +237,12 @@ fn a_missing_vote_is_damage_and_not_a_node_that_never_voted() {
             transaction.open_table(META).unwrap().remove(key).unwrap();
             transaction.commit().unwrap();
         });
-        expect_damage(dir.path(), &format!("{key:?}"));
+        expect_corruption(dir.path(), &format!("{key:?}"));
     }
 }
 
 #[test]
-fn a_missing_memory_is_damage_and_not_a_store_that_holds_all() {
+fn a_missing_store_state_is_corruption_and_not_a_complete_store() {
     let dir = TempDir::new().unwrap();
     fill(dir.path());
     tamper(dir.path(), |database| {
@@ -254,5 +254,5 @@ fn a_missing_memory_is_damage_and_not_a_store_that_holds_all() {
             .unwrap();
         transaction.commit().unwrap();
     });
-    expect_damage(dir.path(), "\"memory\"");
+    expect_corruption(dir.path(), "\"memory\"");
 }

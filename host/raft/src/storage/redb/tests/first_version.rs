@@ -1,5 +1,5 @@
-//! The directory of a node as the first version wrote it. Every later one has to read it; a version that writes
-//! something else adds a directory of its own beside it, and a test like this.
+//! A data directory that the first version wrote. Every later version must read it. A version with another format adds
+//! its own directory to `testdata`, and a test like this.
 
 use std::fs;
 use std::io::Read;
@@ -17,7 +17,7 @@ fn id(term: u64, index: u64) -> LogId {
     LogId::new(Term(term), Index(index))
 }
 
-/// What it wrote, before it purged the first three entries.
+/// The entries of that directory, before the first three were purged.
 pub(super) fn batch() -> WriteBatch {
     let command = |sequence, data: &'static [u8]| Command {
         session: 0x1122_3344_5566_7788,
@@ -37,7 +37,7 @@ pub(super) fn batch() -> WriteBatch {
     }
 }
 
-/// A copy to work on.
+/// A copy of that directory.
 fn copy() -> TempDir {
     let from = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata/v1");
     let dir = TempDir::new().unwrap();
@@ -77,7 +77,7 @@ fn the_log_of_the_first_version_is_read() {
 }
 
 #[test]
-fn the_log_of_the_first_version_is_written_on() {
+fn the_log_of_the_first_version_can_be_appended_to() {
     let dir = copy();
     let mut store = open(dir.path());
     store.load().unwrap();

@@ -1,4 +1,4 @@
-//! A full disk beneath the real database: what has no room leaves nothing behind, and the store goes on.
+//! The real database on a full disk: a write without space changes nothing, and the store stays usable.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -15,7 +15,8 @@ use crate::types::{Command, Entry, HardState, Index, LogId, Payload, Term};
 
 const BLOCK: u64 = 4096;
 
-/// A disk of so many blocks, in memory. Length costs nothing, as in a file with holes; a block costs once it is written.
+/// A disk in memory with a limited number of blocks. A block counts once it is written; length is free, as in a sparse
+/// file.
 #[derive(Clone, Debug, Default)]
 struct SmallDisk(Arc<Mutex<SmallDiskState>>);
 
@@ -24,9 +25,9 @@ struct SmallDiskState {
     bytes: Vec<u8>,
     taken: BTreeSet<u64>,
     blocks: usize,
-    /// It says that it is full only when it is asked to sync.
+    /// Writes succeed on a full disk, and the sync fails.
     late: bool,
-    /// Something was written that it has no room for.
+    /// A block over the limit was written.
     over: bool,
 }
 
@@ -80,7 +81,7 @@ impl StorageBackend for SmallDisk {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let inner = &mut *self.0.lock().unwrap();
-        // Block by block: what there is room for is written.
+        // Block by block: the blocks that fit are written.
         let mut done = 0;
         while done < data.len() {
             let at = offset + done as u64;
@@ -126,7 +127,7 @@ fn vote(term: u64) -> WriteBatch {
     }
 }
 
-/// Writes entries until there is no room; returns the last one that had some.
+/// Writes entries until the disk is full; returns the last one that was written.
 fn fill(store: &mut RedbStore, from: u64) -> u64 {
     for index in from..1000 {
         match store.write(&append(vec![large(index)])) {
@@ -139,12 +140,12 @@ fn fill(store: &mut RedbStore, from: u64) -> u64 {
 }
 
 #[test]
-fn what_has_no_room_leaves_nothing_behind_and_is_written_once_there_is_some() {
+fn a_write_to_a_full_disk_changes_nothing_and_succeeds_once_there_is_space() {
     for blocks in [900, 933, 961, 998] {
         let disk = SmallDisk::of_blocks(blocks);
         let mut store = disk.open();
         let last = fill(&mut store, 1);
-        assert!(last > 10, "{blocks} blocks have room for {last}");
+        assert!(last > 10, "{blocks} blocks have space for {last}");
         let full = store.load().unwrap();
         assert_eq!(full.last, LogId::new(Term(1), Index(last)));
         for _ in 0..3 {
@@ -167,7 +168,7 @@ fn what_has_no_room_leaves_nothing_behind_and_is_written_once_there_is_some() {
 }
 
 #[test]
-fn a_sync_that_finds_the_disk_full_is_never_taken_for_a_mere_lack_of_room() {
+fn a_sync_that_fails_on_a_full_disk_is_final() {
     let disk = SmallDisk::of_blocks(10_000);
     let mut store = disk.open();
     store.write(&append(vec![large(1)])).unwrap();
@@ -179,11 +180,11 @@ fn a_sync_that_finds_the_disk_full_is_never_taken_for_a_mere_lack_of_room() {
         "{failed:?}"
     );
     disk.set_blocks(10_000);
-    assert!(store.write(&vote(9)).is_err(), "it has to be opened anew");
+    assert!(store.write(&vote(9)).is_err(), "it must be opened again");
 }
 
 #[test]
-fn a_purge_that_has_no_room_can_be_made_later() {
+fn a_purge_on_a_full_disk_can_be_repeated_later() {
     let disk = SmallDisk::of_blocks(900);
     let mut store = disk.open();
     let last = fill(&mut store, 1);
@@ -195,5 +196,5 @@ fn a_purge_that_has_no_room_can_be_made_later() {
     let state = store.load().unwrap();
     assert_eq!((state.purged, state.last.index), (up_to, Index(last)));
     let next = fill(&mut store, last + 1);
-    assert!(next > last, "what was purged makes room");
+    assert!(next > last, "the purge frees space");
 }

@@ -1,12 +1,13 @@
-//! The client: what each operation sends, and what its answer means.
+//! The client: which request each operation sends, and how it reads the response.
 
-mod answer;
+mod admin;
 mod attempts;
-mod operate;
+pub(crate) mod response;
+mod state;
 mod upgrade;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,35 +18,15 @@ use tokio::time::Instant;
 use crate::endpoint::Endpoint;
 use crate::error::{ApplyError, ClientConfigError, QueryError, RequestError};
 use crate::options::{ApplyOptions, ClientOptions, Key, QueryOptions, ReadConsistency, key_header};
-use crate::retry::{Replay, random_bits};
+use crate::retry::Replay;
 use crate::status::NodeInfo;
-use crate::transport::{HttpCall, HttpReply, Transport};
+use crate::transport::{HttpCall, HttpReply};
 use attempts::{AttemptError, RetriesExhausted};
-pub use operate::{LeadershipMoved, MembersChanged};
-pub use upgrade::{
-    EndedUpgrade, UpgradeDone, UpgradeHistory, UpgradeNodeProgress, UpgradeOptions, UpgradeProgress,
-};
+use response::{ApplyResponse, QueryResponse};
+use state::ClientState;
 
-/// Longest module that is taken, in bytes.
+/// Largest module that [`Client::state_machine`] accepts, in bytes.
 const MAX_MODULE_BYTES: usize = 256 << 20;
-
-/// A command that was carried out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ApplyResponse {
-    /// Index of its entry in the log.
-    pub index: u64,
-    /// The guest's reply.
-    pub reply: Bytes,
-}
-
-/// A query that was answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QueryResponse {
-    /// The state that the answer describes is that after this entry.
-    pub index: u64,
-    /// The guest's answer.
-    pub response: Bytes,
-}
 
 /// A client of one cluster. Cheap to clone; clones share connections. It needs a tokio runtime.
 #[derive(Clone, Debug)]
@@ -53,33 +34,19 @@ pub struct Client {
     shared: Arc<ClientState>,
 }
 
-#[derive(Debug)]
-struct ClientState {
-    endpoints: Vec<Endpoint>,
-    options: ClientOptions,
-    transport: Transport,
-    /// Position of the endpoint that answered last: the one to begin with.
-    preferred: AtomicUsize,
-    /// Makes this client's keys differ from every other client's.
-    key_prefix: String,
-    /// Number of the next key.
-    next_key: AtomicU64,
-}
-
 impl Client {
-    /// A client with the default options. Any of the cluster's nodes will do; name all of them to survive the loss of
-    /// some.
+    /// A client with the default options. One endpoint is enough; give all of them to survive the loss of some nodes.
     ///
     /// # Errors
-    /// Where there is no endpoint.
+    /// There is no endpoint.
     pub fn new(endpoints: impl IntoIterator<Item = Endpoint>) -> Result<Self, ClientConfigError> {
         Self::with_options(endpoints, ClientOptions::default())
     }
 
-    /// A client.
+    /// A client with options.
     ///
     /// # Errors
-    /// Where there is no endpoint.
+    /// There is no endpoint.
     pub fn with_options(
         endpoints: impl IntoIterator<Item = Endpoint>,
         options: ClientOptions,
@@ -88,39 +55,31 @@ impl Client {
         if endpoints.is_empty() {
             return Err(ClientConfigError::NoEndpoints);
         }
-        let shared = ClientState {
-            endpoints,
-            transport: Transport::new(&options),
-            options,
-            preferred: AtomicUsize::new(0),
-            key_prefix: format!("{:016x}{:016x}", random_bits(1), random_bits(2)),
-            next_key: AtomicU64::new(1),
-        };
         Ok(Self {
-            shared: Arc::new(shared),
+            shared: Arc::new(ClientState::new(endpoints, options)),
         })
     }
 
-    /// The endpoints, in the order in which they were given.
+    /// The endpoints, in the order given.
     #[must_use]
     pub fn endpoints(&self) -> &[Endpoint] {
         &self.shared.endpoints
     }
 
-    /// Has a command carried out, and returns the guest's reply.
+    /// Applies a command and returns the guest's reply.
     ///
-    /// It tries other nodes while the deadline allows, and sends nothing again that could be carried out twice; see
-    /// the [crate's page](crate).
+    /// Tries other nodes until the timeout. It never sends a command again if that could apply it twice: see the
+    /// [crate's page](crate).
     ///
     /// # Errors
-    /// See [`ApplyError`]: each says whether the command was carried out.
+    /// See [`ApplyError`]: each variant states whether the command was applied.
     pub async fn apply(
         &self,
         command: impl Into<Bytes>,
         options: &ApplyOptions,
     ) -> Result<ApplyResponse, ApplyError> {
         let key = match &options.idempotency_key {
-            Key::Automatic => Some(self.make_key()),
+            Key::Automatic => Some(self.shared.make_key()),
             Key::Given(key) => Some(key.clone()),
             Key::None => None,
         };
@@ -137,7 +96,7 @@ impl Client {
             Replay::OnlyUnsent
         };
         match self.call(&call, options.timeout, replay).await {
-            Ok((endpoint, answer)) => answer::of_apply(&endpoint, answer, key),
+            Ok((endpoint, reply)) => response::of_apply(&endpoint, reply, key),
             Err(RetriesExhausted { error, doubt }) => Err(match doubt {
                 Some(cause) => ApplyError::OutcomeUnknown { key, cause },
                 None => ApplyError::NotApplied(error),
@@ -145,7 +104,7 @@ impl Client {
         }
     }
 
-    /// Asks the guest.
+    /// Sends a query and returns the guest's response.
     ///
     /// # Errors
     /// See [`QueryError`].
@@ -164,60 +123,60 @@ impl Client {
             body: query.into(),
             max_reply_bytes: self.shared.options.max_reply_bytes,
         };
-        let (endpoint, answer) = self
+        let (endpoint, reply) = self
             .call(&call, options.timeout, Replay::Safe)
             .await
             .map_err(|error| error.error)?;
-        answer::of_query(&endpoint, answer)
+        response::of_query(&endpoint, reply)
     }
 
-    /// What the first node that answers says of itself and its cluster.
+    /// The status of the first node that responds.
     ///
     /// # Errors
-    /// Where none answers.
+    /// No node responds.
     pub async fn status(&self) -> Result<NodeInfo, RequestError> {
         let call = get("/v1/status", self.shared.options.max_reply_bytes);
-        let (endpoint, answer) = self
+        let (endpoint, reply) = self
             .call(&call, self.shared.options.timeout, Replay::Safe)
             .await
             .map_err(|error| error.error)?;
-        answer::json(&endpoint, &answer::expect_ok(&endpoint, answer)?)
+        response::json(&endpoint, &response::expect_ok(&endpoint, reply)?)
     }
 
-    /// What the node at `endpoint` says of itself. It is asked once.
+    /// The status of the node at `endpoint`, in one attempt.
     ///
     /// # Errors
-    /// Where it does not answer.
+    /// The node does not respond.
     pub async fn status_of(&self, endpoint: &Endpoint) -> Result<NodeInfo, RequestError> {
         let call = get("/v1/status", self.shared.options.max_reply_bytes);
-        let answer = self
+        let reply = self
             .call_one(endpoint, &call)
             .await
             .map_err(|failed| self.error_of(failed))?;
-        answer::json(endpoint, &answer::expect_ok(endpoint, answer)?)
+        response::json(endpoint, &response::expect_ok(endpoint, reply)?)
     }
 
-    /// What each node says of itself, all asked at once, in the order of the endpoints.
+    /// The status of every node, requested concurrently, in the order of the endpoints.
     pub async fn status_of_all(&self) -> Vec<(Endpoint, Result<NodeInfo, RequestError>)> {
-        let mut asked = JoinSet::new();
+        let mut requests = JoinSet::new();
         for (position, endpoint) in self.shared.endpoints.iter().enumerate() {
             let (client, endpoint) = (self.clone(), endpoint.clone());
-            asked.spawn(async move { (position, client.status_of(&endpoint).await) });
+            requests.spawn(async move { (position, client.status_of(&endpoint).await) });
         }
-        let mut answers = asked.join_all().await;
-        answers.sort_by_key(|(position, _)| *position);
+        let mut statuses = requests.join_all().await;
+        statuses.sort_by_key(|(position, _)| *position);
         self.shared
             .endpoints
             .iter()
             .cloned()
-            .zip(answers.into_iter().map(|(_, status)| status))
+            .zip(statuses.into_iter().map(|(_, status)| status))
             .collect()
     }
 
-    /// Whether the node at `endpoint` says that it has a leader and has caught up (`GET /readyz`). It is asked once.
+    /// Whether the node at `endpoint` has a leader and has caught up (`GET /readyz`), in one attempt.
     ///
     /// # Errors
-    /// Where it does not answer.
+    /// The node does not respond.
     pub async fn is_ready(&self, endpoint: &Endpoint) -> Result<bool, RequestError> {
         match self
             .call_one(
@@ -226,21 +185,21 @@ impl Client {
             )
             .await
         {
-            Ok(answer) => Ok(answer.status == StatusCode::OK),
-            // It answers 503, whatever the reason that it gives.
+            Ok(reply) => Ok(reply.status == StatusCode::OK),
+            // A node that is not ready responds 503, with any code or none.
             Err(AttemptError::Declined(_) | AttemptError::Unclear(..)) => Ok(false),
             Err(failed) => Err(self.error_of(failed)),
         }
     }
 
-    /// Asks every endpoint who leads, and begins with that node from now on, which saves the way over another one.
-    /// Returns the leader's endpoint, if it is among those of this client.
+    /// Finds the leader and sends later requests to it first, which saves the forwarding by a follower.
+    /// Returns the leader's endpoint, or `None` if the leader is not among the endpoints.
     pub async fn prefer_leader(&self) -> Option<Endpoint> {
-        let answers = self.status_of_all().await;
+        let statuses = self.status_of_all().await;
         let leads =
             |status: &NodeInfo| status.leader_id.as_deref() == Some(status.node_id.as_str());
-        // A leader that was cut off may believe in itself for a while: the latest term is the true one.
-        let leader = answers
+        // A partitioned leader reports itself as the leader until its lease ends: the highest term decides.
+        let leader = statuses
             .into_iter()
             .enumerate()
             .filter_map(|(position, (endpoint, status))| {
@@ -251,42 +210,36 @@ impl Client {
         Some(leader.1)
     }
 
-    /// Has the node at `endpoint` take a snapshot now, and returns what it says of it: JSON.
+    /// Takes a snapshot on the node at `endpoint` and returns the node's response: JSON.
     ///
     /// # Errors
-    /// Where it does not answer, or could not take one.
+    /// The node does not respond, or the snapshot failed.
     pub async fn snapshot(&self, endpoint: &Endpoint) -> Result<Bytes, RequestError> {
         let call = HttpCall {
             method: Method::POST,
             ..get("/v1/snapshot", self.shared.options.max_reply_bytes)
         };
-        let answer = self
+        let reply = self
             .call_one(endpoint, &call)
             .await
             .map_err(|failed| self.error_of(failed))?;
-        answer::expect_ok(endpoint, answer)
+        response::expect_ok(endpoint, reply)
     }
 
-    /// The bytes of the module that runs.
+    /// The bytes of the active module.
     ///
     /// # Errors
-    /// Where no node answers.
+    /// No node responds.
     pub async fn state_machine(&self) -> Result<Bytes, RequestError> {
         let call = get("/v1/state-machine", MAX_MODULE_BYTES);
-        let (endpoint, answer) = self
+        let (endpoint, reply) = self
             .call(&call, self.shared.options.timeout, Replay::Safe)
             .await
             .map_err(|error| error.error)?;
-        answer::expect_ok(&endpoint, answer)
+        response::expect_ok(&endpoint, reply)
     }
 
-    /// A key that no other call of any client has.
-    fn make_key(&self) -> String {
-        let number = self.shared.next_key.fetch_add(1, Ordering::Relaxed);
-        format!("{}-{number}", self.shared.key_prefix)
-    }
-
-    /// Asks one node once.
+    /// Sends one request to one node.
     async fn call_one(
         &self,
         endpoint: &Endpoint,
@@ -301,12 +254,12 @@ impl Client {
         .await
     }
 
-    /// A failure of the one attempt that [`Self::call_one`] makes.
+    /// The error of a failed [`Self::call_one`].
     fn error_of(&self, failed: AttemptError) -> RequestError {
         failed.into_error(self.shared.options.timeout)
     }
 
-    /// Asks one node after the other until there is an answer that another attempt would not change.
+    /// Sends a request to one node after the other, until a response is final or `limit` is over.
     async fn call(
         &self,
         call: &HttpCall,

@@ -1,4 +1,4 @@
-//! Where a node takes requests of clients.
+//! Addresses of nodes.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,27 +10,31 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint(Authority);
 
-/// Text is no endpoint.
+/// A text is not an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum EndpointError {
-    /// There is none.
-    #[error("no endpoint is given; write host:port, several with commas between them")]
+    /// The list is empty.
+    #[error(
+        "the list of endpoints is empty; give at least one host:port, several separated by commas"
+    )]
     Empty,
-    /// It can't be read.
-    #[error("`{text}` is no endpoint: {reason}; write host:port, such as 127.0.0.1:8101")]
+    /// The text cannot be parsed.
+    #[error(
+        "the endpoint `{text}` is not valid: {reason}; write host:port, for example 127.0.0.1:8101"
+    )]
     Invalid {
-        /// What was given.
+        /// The text.
         text: String,
-        /// What is wrong with it.
+        /// Why it is not valid.
         reason: &'static str,
     },
 }
 
 impl Endpoint {
-    /// Reads a list with commas between its parts: `127.0.0.1:8101,127.0.0.1:8102`. One that is named twice counts once.
+    /// Parses a list separated by commas: `127.0.0.1:8101,127.0.0.1:8102`. Duplicates are dropped.
     ///
     /// # Errors
-    /// Where the list is empty or a part can't be read.
+    /// The list is empty, or a part cannot be parsed.
     pub fn parse_list(text: &str) -> Result<Vec<Self>, EndpointError> {
         let mut endpoints = Vec::new();
         for part in text
@@ -50,12 +54,11 @@ impl Endpoint {
         }
     }
 
-    /// It as a part of a URI.
     pub(crate) fn authority(&self) -> &Authority {
         &self.0
     }
 
-    /// It as text: `host:port`.
+    /// The text `host:port`.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.as_str()
@@ -65,29 +68,29 @@ impl Endpoint {
 impl FromStr for Endpoint {
     type Err = EndpointError;
 
-    /// Reads `host:port` or `http://host:port`.
+    /// Parses `host:port` or `http://host:port`.
     fn from_str(text: &str) -> Result<Self, EndpointError> {
         let invalid = |reason| EndpointError::Invalid {
             text: text.chars().take(100).collect(),
             reason,
         };
         if text.starts_with("https://") {
-            return Err(invalid("nodes speak HTTP without TLS"));
+            return Err(invalid("TLS is not supported"));
         }
         let bare = text.strip_prefix("http://").unwrap_or(text);
         let bare = bare.strip_suffix('/').unwrap_or(bare);
         let authority: Authority = bare
             .parse()
-            .map_err(|_| invalid("it is not of the form host:port"))?;
+            .map_err(|_| invalid("it does not have the form host:port"))?;
         if authority.as_str().contains('@') {
-            return Err(invalid("a user name has no meaning here"));
+            return Err(invalid("it contains a user name"));
         }
         if authority.host().is_empty() {
             return Err(invalid("the host is missing"));
         }
         match authority.port_u16() {
             None => Err(invalid("the port is missing or too large")),
-            Some(0) => Err(invalid("port 0 can't be reached")),
+            Some(0) => Err(invalid("port 0 cannot be reached")),
             Some(_) => Ok(Self(authority)),
         }
     }

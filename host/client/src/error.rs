@@ -1,4 +1,4 @@
-//! Why a request has no good answer. One type for each operation; what all requests may meet is [`RequestError`].
+//! Errors: one type for each operation. [`RequestError`] is common to all requests.
 
 use std::time::Duration;
 
@@ -8,83 +8,83 @@ use thiserror::Error;
 use crate::endpoint::Endpoint;
 use crate::options::KeyError;
 
-/// A client can't be made.
+/// A client cannot be created.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ClientConfigError {
-    /// It would have nobody to ask.
-    #[error("a client needs at least one endpoint; name the client address of a node")]
+    /// There is no endpoint.
+    #[error("the client has no endpoint; give the client address of at least one node")]
     NoEndpoints,
 }
 
-/// What any request may meet.
+/// An error that any request may return.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum RequestError {
-    /// No node took a connection, so nothing was sent.
+    /// No node accepted a connection. Nothing was sent.
     #[error(
-        "no node can be reached ({tried}); are the nodes running, and are these their client addresses?"
+        "no node is reachable ({tried}); check that the nodes are running and that these are their client addresses"
     )]
     Unreachable {
-        /// Each endpoint with what became of the last attempt there.
+        /// Each endpoint with the error of its last attempt.
         tried: String,
     },
-    /// The connection ended between the request and its answer.
-    #[error("the connection to {endpoint} broke before the answer came: {message}")]
+    /// The connection broke between the request and its response.
+    #[error("the connection to {endpoint} broke before the response arrived: {message}")]
     Broken {
-        /// Who was asked.
+        /// The node.
         endpoint: Endpoint,
-        /// What the connection says.
+        /// The error of the connection.
         message: String,
     },
-    /// The nodes found no leader in time (503).
+    /// The cluster has no leader (503).
     #[error("the cluster has no leader: {message}")]
     NoLeader {
-        /// What the node says.
+        /// The node's message and hint.
         message: String,
     },
-    /// Too much is under way (429).
+    /// Too many requests are in flight (429), or the disk is full (507).
     #[error("the cluster is overloaded: {message}")]
     Overloaded {
-        /// What the node says.
+        /// The node's message and hint.
         message: String,
     },
-    /// No answer came in time (504, or silence).
-    #[error("no answer came within {} ms: {message}", waited.as_millis())]
+    /// No response arrived in time, or the node timed out itself (504).
+    #[error("timed out after {} ms: {message}", waited.as_millis())]
     TimedOut {
-        /// How long this client waited in all.
+        /// Timeout of the request.
         waited: Duration,
-        /// What the node says, or who was silent.
+        /// The node's message, or the endpoint that did not respond.
         message: String,
     },
-    /// The request is over a limit of the node (413).
-    #[error("it is too large: {message}")]
+    /// The request exceeds a limit of the node (413).
+    #[error("the request is too large: {message}")]
     TooLarge {
-        /// What the node says, with the limit.
+        /// The node's message, with the limit.
         message: String,
     },
-    /// The node can't do anything with the request, or can't do it now.
-    #[error("the node refuses the request: {message} (HTTP {status}, {code})")]
+    /// The node refused the request.
+    #[error("the node refused the request: {message} (HTTP {status}, {code})")]
     Invalid {
-        /// Status of the answer.
+        /// HTTP status.
         status: u16,
-        /// The host's code.
+        /// The error code, for example `not_caught_up`.
         code: String,
-        /// What the node says, with its hint.
+        /// The node's message and hint.
         message: String,
     },
-    /// The answer is none that this client knows.
+    /// The response cannot be parsed.
     #[error(
-        "{endpoint} gave an answer that is not Oarlock's: {message}; is it the client address of a node?"
+        "{endpoint} did not respond like an Oarlock node: {message}; check that it is the client address of a node"
     )]
     Malformed {
-        /// Who answered.
+        /// The endpoint that responded.
         endpoint: Endpoint,
-        /// What is wrong with it.
+        /// Why the response cannot be parsed.
         message: String,
     },
 }
 
 impl RequestError {
-    /// Whether the cluster can't be reached or has no leader, rather than having decided against the request.
+    /// Whether the cluster is unreachable or has no leader. Otherwise it has refused the request.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
         match self {
@@ -103,64 +103,64 @@ impl RequestError {
 /// Why a command has no reply.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ApplyError {
-    /// The guest refused it, and nothing changed; these are its words.
-    #[error("the state machine refused the command: {}", String::from_utf8_lossy(.0))]
+    /// The guest rejected the command, and nothing changed. Contains the guest's refusal.
+    #[error("the state machine rejected the command: {}", String::from_utf8_lossy(.0))]
     Refused(Bytes),
-    /// The guest failed at it, and nothing changed.
-    #[error("the state machine failed at the command, and nothing changed: {message} ({code})")]
+    /// The guest failed: a trap or a limit. Nothing changed.
+    #[error("the state machine failed, and nothing changed: {message} ({code})")]
     Failed {
         /// `trap`, `out_of_fuel` or `out_of_memory`.
         code: String,
-        /// What the node says, with its hint.
+        /// The node's message and hint.
         message: String,
     },
-    /// The idempotency key was used for another command, and nothing changed.
-    #[error("the idempotency key was used for another command: {message}; take a new key")]
+    /// The idempotency key was used for another command. Nothing changed.
+    #[error("the idempotency key was used for another command: {message}; use a new key")]
     KeyReused {
-        /// What the node says.
+        /// The node's message and hint.
         message: String,
     },
-    /// The key can't be sent. Nothing was.
+    /// The idempotency key is not valid. Nothing was sent.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// It may or may not have been carried out.
+    /// The command may or may not have been applied.
     #[error("the outcome is unknown: {cause}; {}", advice(key.as_deref()))]
     OutcomeUnknown {
-        /// The key that it was sent with: the same command under the same key is safe to send again.
+        /// The idempotency key of the request. It is safe to send the same command with the same key again.
         key: Option<String>,
-        /// What happened.
+        /// The last attempt at which a node may have accepted the command.
         #[source]
         cause: RequestError,
     },
-    /// It was not carried out.
-    #[error("{0} (the command was not carried out)")]
+    /// The command was not applied.
+    #[error("{0} (the command was not applied)")]
     NotApplied(#[source] RequestError),
 }
 
 fn advice(key: Option<&str>) -> String {
     match key {
-        Some(key) => format!(
-            "send it again with the idempotency key {key}, which carries it out once at most"
-        ),
-        None => "look at the state before sending it again, or use an idempotency key".to_owned(),
+        Some(key) => {
+            format!("send it again with the idempotency key {key}: it is then applied at most once")
+        }
+        None => "check the state before you send it again, or use an idempotency key".to_owned(),
     }
 }
 
-/// Why a query has no answer.
+/// Why a query has no response.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum QueryError {
-    /// The guest refused it; these are its words.
-    #[error("the state machine refused the query: {}", String::from_utf8_lossy(.0))]
+    /// The guest rejected the query. Contains the guest's refusal.
+    #[error("the state machine rejected the query: {}", String::from_utf8_lossy(.0))]
     Refused(Bytes),
-    /// The guest failed at it.
-    #[error("the state machine failed at the query: {message} ({code})")]
+    /// The guest failed: a trap or a limit.
+    #[error("the state machine failed: {message} ({code})")]
     Failed {
         /// `trap`, `out_of_fuel` or `out_of_memory`.
         code: String,
-        /// What the node says, with its hint.
+        /// The node's message and hint.
         message: String,
     },
-    /// It could not be asked.
+    /// No node returned a result.
     #[error(transparent)]
     Request(#[from] RequestError),
 }

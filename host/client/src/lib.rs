@@ -1,4 +1,4 @@
-//! A client of an Oarlock cluster, over HTTP. It knows the public contract and nothing of the code behind it.
+//! A client of an Oarlock cluster over HTTP. It depends on the public HTTP API only, on no other crate of Oarlock.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -12,14 +12,14 @@
 //! ```
 //!
 //! # No command is applied twice
-//! A request whose connection breaks after it was sent may or may not have been carried out. Sending it again blindly
-//! could carry it out twice, so [`Client::apply`] gives each command an idempotency key of its own: nodes answer a key
-//! that they have seen with the first answer. With [`Key::None`] a command is sent again only while it is certain
-//! that no node took it, and else the error says that the outcome is unknown.
+//! If a connection breaks after a request was sent, the client cannot know whether the command was applied. A blind
+//! retry could apply it twice. [`Client::apply`] therefore gives each command its own idempotency key: a cluster that
+//! has seen a key returns the first response again. With [`Key::None`] the client retries only while it is certain that
+//! no node accepted the command. After that it returns [`ApplyError::OutcomeUnknown`].
 //!
-//! # Many at once
-//! A [`Client`] is cheap to clone and takes any number of requests at the same time; connections are kept and shared.
-//! Over [`Protocol::Http2`] all requests to a node travel on one connection.
+//! # Concurrent requests
+//! A [`Client`] is cheap to clone and sends any number of requests concurrently. Clones share a pool of connections.
+//! With [`Protocol::Http2`] all requests to a node share one connection.
 
 // A panic ends the process of the caller; return an error, or write in `unreachable!` why it cannot happen.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
@@ -33,15 +33,17 @@ mod options;
 mod retry;
 mod status;
 mod transport;
+mod upgrade;
 
-pub use client::{
-    ApplyResponse, Client, EndedUpgrade, LeadershipMoved, MembersChanged, QueryResponse,
-    UpgradeDone, UpgradeHistory, UpgradeNodeProgress, UpgradeOptions, UpgradeProgress,
-};
+pub use client::Client;
+pub use client::response::{ApplyResponse, QueryResponse};
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{ApplyError, ClientConfigError, QueryError, RequestError};
 pub use options::{
     ApplyOptions, ClientOptions, Key, KeyError, MAX_KEY_BYTES, Protocol, QueryOptions,
     ReadConsistency,
 };
-pub use status::{MemberInfo, ModuleInfo, NodeInfo, NodeRole};
+pub use status::{LeadershipMoved, MemberInfo, MembersChanged, ModuleInfo, NodeInfo, NodeRole};
+pub use upgrade::{
+    EndedUpgrade, UpgradeDone, UpgradeHistory, UpgradeNodeProgress, UpgradeOptions, UpgradeProgress,
+};

@@ -1,4 +1,4 @@
-//! What can be chosen for a client and for one request.
+//! Options of a client and of one request.
 
 use std::time::Duration;
 
@@ -8,31 +8,31 @@ use thiserror::Error;
 /// Longest idempotency key, in bytes.
 pub const MAX_KEY_BYTES: usize = 256;
 
-/// How long a request may take unless something else is said.
+/// Default timeout of a request.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How requests travel.
+/// The HTTP version.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Protocol {
-    /// HTTP/1.1 with keep-alive: one request at a time on a connection, as many connections as requests under way.
+    /// HTTP/1.1 with keep-alive: one request at a time on a connection, one connection for each request in flight.
     #[default]
     Http1,
     /// HTTP/2 without TLS: all requests to a node on one connection.
     Http2,
 }
 
-/// Choices for a whole client.
+/// Options of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientOptions {
-    /// How requests travel.
+    /// The HTTP version. Default: HTTP/1.1.
     pub protocol: Protocol,
-    /// Longest time to wait for a connection. Default: 1 s.
+    /// Timeout of one attempt to connect. Default: 1 s.
     pub connect_timeout: Duration,
-    /// How long requests without options of their own may take: status, snapshot, module. Default: 10 s.
+    /// Timeout of requests without their own options: status, snapshot, members, module. Default: 10 s.
     pub timeout: Duration,
-    /// Longest reply that is taken, in bytes. Default: 16 MiB.
+    /// Largest response body that is accepted, in bytes. A larger one is an error. Default: 16 MiB.
     pub max_reply_bytes: usize,
-    /// Gives up once every endpoint refused a connection, rather than trying until the deadline. Default: no.
+    /// Fail once every endpoint refused a connection, instead of retrying until the timeout. Default: no.
     pub fail_fast: bool,
 }
 
@@ -48,34 +48,32 @@ impl Default for ClientOptions {
     }
 }
 
-/// Under which idempotency key a command is sent.
+/// The idempotency key of a command.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Key {
-    /// A new one, made by the client: a retry within the same call carries the command out once at most.
+    /// A new random key. Retries within the call apply the command at most once.
     #[default]
     Automatic,
-    /// This one: also a later call with the same command and key gets the first answer.
+    /// This key. A later call with the same command and key gets the first response again.
     Given(String),
-    /// None: the cluster keeps no answer, and the command is never sent again once a node may have taken it.
+    /// No key. The command is never sent again after a node may have accepted it.
     None,
 }
 
-/// A key can't be sent.
+/// An idempotency key is not valid.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum KeyError {
     /// Too short or too long.
-    #[error(
-        "an idempotency key has 1 to {MAX_KEY_BYTES} bytes, and this one has {0}; choose another"
-    )]
+    #[error("the idempotency key is not valid: it has {0} bytes; use 1 to {MAX_KEY_BYTES} bytes")]
     Length(usize),
-    /// A byte that a header can't carry.
+    /// A byte that is not visible ASCII, at this position.
     #[error(
-        "an idempotency key consists of visible ASCII characters, and the one at position {0} is none; choose another"
+        "the idempotency key is not valid: byte {0} is not visible ASCII; use characters from `!` to `~`"
     )]
     Byte(usize),
 }
 
-/// Reads a key as the header that carries it.
+/// The header value of a key.
 pub(crate) fn key_header(key: &str) -> Result<HeaderValue, KeyError> {
     if key.is_empty() || key.len() > MAX_KEY_BYTES {
         return Err(KeyError::Length(key.len()));
@@ -86,12 +84,12 @@ pub(crate) fn key_header(key: &str) -> Result<HeaderValue, KeyError> {
     HeaderValue::from_str(key).map_err(|_| KeyError::Byte(0))
 }
 
-/// Choices for one command.
+/// Options of one command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApplyOptions {
-    /// Its idempotency key.
+    /// The idempotency key. Default: a new random one.
     pub idempotency_key: Key,
-    /// How long it may take in all, retries included. Default: 10 s.
+    /// Timeout, retries included. Default: 10 s.
     pub timeout: Duration,
 }
 
@@ -104,22 +102,22 @@ impl Default for ApplyOptions {
     }
 }
 
-/// How fresh an answer must be.
+/// Consistency of a query.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ReadConsistency {
-    /// It sees every command that was answered before the query was sent.
+    /// The query sees every command that was acknowledged before the query was sent.
     #[default]
     Linearizable,
-    /// What the node that is asked knows, which may be old. It needs no leader.
+    /// The query reads the state of the node that receives it, which may lag behind. It needs no leader.
     Stale,
 }
 
-/// Choices for one query.
+/// Options of one query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueryOptions {
-    /// How fresh the answer must be.
+    /// Default: linearizable.
     pub consistency: ReadConsistency,
-    /// How long it may take in all, retries included. Default: 10 s.
+    /// Timeout, retries included. Default: 10 s.
     pub timeout: Duration,
 }
 

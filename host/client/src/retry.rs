@@ -1,30 +1,30 @@
-//! When and where a request is sent again.
+//! Retries: which node is next, and after which pause.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-/// The first wait, after every endpoint was tried once.
+/// The first pause, after every endpoint was tried once.
 const FIRST_WAIT: Duration = Duration::from_millis(20);
 
-/// The longest wait.
+/// The longest pause.
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
 
-/// The least time that is given to an attempt when others may follow it.
+/// The shortest time for an attempt, if others may follow.
 const LEAST_SHARE: Duration = Duration::from_secs(1);
 
-/// With less time than this no further attempt is begun: it would end in silence, and so hide what the last one said.
+/// With less time left, no further attempt begins: it would time out and hide the error of the last one.
 pub(crate) const LEAST_ATTEMPT: Duration = Duration::from_millis(50);
 
-/// What may be sent again after a node may have taken it.
+/// Whether a request may be sent again after a node may have accepted it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Replay {
-    /// Anything: carrying it out twice is the same as once.
+    /// Yes: the request is idempotent.
     Safe,
-    /// Nothing: only what no node took is sent again.
+    /// No: only if no node accepted it.
     OnlyUnsent,
 }
 
-/// The order of endpoints and the waits between rounds, for one request.
+/// The order of the endpoints and the pauses between rounds, for one request. A round tries each endpoint once.
 #[derive(Debug)]
 pub(crate) struct Rounds {
     first: usize,
@@ -33,7 +33,7 @@ pub(crate) struct Rounds {
 }
 
 impl Rounds {
-    /// Begins with the endpoint at `first` of `endpoints` (at least 1).
+    /// Begins with the endpoint at position `first`. `endpoints`: their number, at least 1.
     pub(crate) fn new(first: usize, endpoints: usize) -> Self {
         let endpoints = endpoints.max(1);
         Self {
@@ -43,13 +43,13 @@ impl Rounds {
         }
     }
 
-    /// Position of the endpoint to ask now.
+    /// Position of the endpoint for the next attempt.
     pub(crate) fn position(&self) -> usize {
         (self.first + self.attempts) % self.endpoints
     }
 
-    /// Goes on to the next endpoint; says how long to wait before. Each round of endpoints goes without waits, then
-    /// the waits double, with jitter so that many clients don't come back at one moment.
+    /// Moves to the next endpoint and returns the pause before its attempt. There is no pause within a round. Between
+    /// rounds the pause doubles from 20 ms to 500 ms, with jitter so that clients do not retry all at once.
     pub(crate) fn advance(&mut self, jitter: u64) -> Duration {
         self.attempts = self.attempts.wrapping_add(1);
         if !self.attempts.is_multiple_of(self.endpoints) {
@@ -62,14 +62,14 @@ impl Rounds {
         half + Duration::from_micros(jitter % spread)
     }
 
-    /// Whether every endpoint has had its turn once.
-    pub(crate) fn all_were_asked(&self) -> bool {
+    /// Whether every endpoint was tried at least once.
+    pub(crate) fn all_were_tried(&self) -> bool {
         self.attempts >= self.endpoints
     }
 }
 
-/// How much of what remains one attempt may take. A node that hangs must leave time for another one, but only where
-/// there is another one and asking it is harmless.
+/// Timeout of one attempt. A node that hangs must leave time for another node, if there is one and the request may be
+/// sent again.
 pub(crate) fn share(remaining: Duration, endpoints: usize, replay: Replay) -> Duration {
     if replay == Replay::OnlyUnsent || endpoints < 2 {
         return remaining;
@@ -77,12 +77,12 @@ pub(crate) fn share(remaining: Duration, endpoints: usize, replay: Replay) -> Du
     (remaining / 2).max(LEAST_SHARE).min(remaining)
 }
 
-/// How long a node is told to wait, so that its answer is here before this client gives up.
+/// The timeout that is sent to the node: a little shorter, so that its response arrives before the client times out.
 pub(crate) fn node_timeout(share: Duration) -> Duration {
     share - (share / 10).min(Duration::from_millis(200))
 }
 
-/// 64 bits that nobody can guess: the operating system seeds each `RandomState`, and the number makes them differ.
+/// 64 random bits. The operating system seeds each `RandomState`; `number` makes several calls differ.
 pub(crate) fn random_bits(number: u64) -> u64 {
     RandomState::new().hash_one(number)
 }

@@ -1,23 +1,23 @@
-//! What a node says of itself at `GET /v1/status`.
+//! Data of `GET /v1/status` and of the member routes.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// What a node is in its cluster.
+/// Raft role of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NodeRole {
-    /// It takes commands and replicates them.
+    /// Accepts commands and replicates them.
     Leader,
-    /// It follows a leader.
+    /// Replicates the leader's log, and votes.
     Follower,
-    /// It asks for votes.
+    /// Requests votes.
     Candidate,
-    /// It follows without a vote.
+    /// Replicates the leader's log, without a vote.
     Learner,
-    /// One that this version of the client does not know.
+    /// A role that this version of the client does not know.
     #[serde(other)]
     Unknown,
 }
@@ -34,65 +34,83 @@ impl fmt::Display for NodeRole {
     }
 }
 
-/// A node of the cluster as another one sees it.
+/// A member of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberInfo {
-    /// Its name.
+    /// Node id.
     pub node_id: String,
-    /// Where its peers reach it.
+    /// `host:port` for its peers.
     pub peer_addr: String,
-    /// Where its clients reach it; `None` or empty as long as it has not been met.
+    /// `host:port` for clients. `None` or empty until the responding node has connected to this member.
     #[serde(default)]
     pub client_addr: Option<String>,
-    /// Whether it has a vote.
+    /// Whether the member votes. If not, it is a learner.
     pub voter: bool,
 }
 
-/// The module that a node runs.
+/// The active module of a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModuleInfo {
-    /// The guest's name for itself.
+    /// Name that the guest declares.
     pub name: String,
-    /// The guest's version of itself.
+    /// Version that the guest declares.
     pub version: u32,
-    /// Digest of the module's bytes, in hexadecimal.
+    /// SHA-256 of the module's bytes, in hexadecimal.
     pub sha256: String,
 }
 
-/// A node as it was when it answered.
+/// Status of a node at the time of its response.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NodeInfo {
-    /// Its name.
+    /// Node id.
     pub node_id: String,
-    /// What it is.
+    /// Raft role.
     pub role: NodeRole,
-    /// The latest term that it has seen.
+    /// Raft term.
     pub term: u64,
-    /// Who leads, where it knows.
+    /// Node id of the leader. `None`: no leader is known.
     #[serde(default)]
     pub leader_id: Option<String>,
-    /// Entries up to here are committed, as far as it knows.
+    /// Index of the last entry that this node knows to be committed.
     pub commit_index: u64,
-    /// Entries up to here are applied here.
+    /// Index of the last entry that this node has applied.
     pub applied_index: u64,
-    /// First entry kept in the log.
+    /// Index of the first entry in the log.
     pub first_log_index: u64,
-    /// Last entry in the log.
+    /// Index of the last entry in the log.
     pub last_log_index: u64,
-    /// The newest snapshot stands for entries up to here; 0: there is none.
+    /// Index of the last entry in the newest snapshot. 0: there is no snapshot.
     #[serde(default)]
     pub snapshot_index: Option<u64>,
-    /// Running hash over everything applied, in hexadecimal: equal on all nodes at an applied index.
+    /// Running hash over all applied entries, in hexadecimal. Equal on all nodes with the same `applied_index`.
     pub state_hash: String,
-    /// All nodes of the cluster.
+    /// All members of the cluster.
     pub members: Vec<MemberInfo>,
-    /// What runs on it.
+    /// The active module.
     pub state_machine: ModuleInfo,
-    /// How long it has been running, in milliseconds.
+    /// Time since the node started, in milliseconds.
     pub uptime_ms: u64,
-    /// Version of the host.
+    /// Version of `oarlock`.
     pub version: String,
-    /// What later versions add.
+    /// Fields that later versions add.
     #[serde(flatten)]
     pub other: Map<String, Value>,
+}
+
+/// A committed change of the members.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MembersChanged {
+    /// Log index at which the change is in force, or a later one.
+    pub index: u64,
+    /// The members as the responding node knows them. A follower may not have received the change yet.
+    pub members: Vec<MemberInfo>,
+}
+
+/// The result of a leadership transfer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeadershipMoved {
+    /// Node id of the new leader. `None`: the responding node does not know it yet.
+    pub leader_id: Option<String>,
+    /// Raft term of the new leader.
+    pub term: u64,
 }

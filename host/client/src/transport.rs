@@ -1,4 +1,4 @@
-//! One request to one node, and its whole answer.
+//! One request to one node, and its response.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -16,13 +16,14 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use crate::endpoint::Endpoint;
 use crate::options::{ClientOptions, Protocol};
 
-/// Header that says how long the node may take, in milliseconds.
+/// Header with the node's timeout, in milliseconds.
 const TIMEOUT_HEADER: HeaderName = HeaderName::from_static("oarlock-timeout-ms");
 
-/// A connection that was not used for this long is closed; less than what a node waits before it closes it.
+/// Idle connections are closed after this time. It is below the idle timeout of a node (75 s), so that the client closes
+/// first and does not send a request on a connection that the node is closing.
 const IDLE: Duration = Duration::from_secs(20);
 
-/// What is sent. The same for every attempt.
+/// A request. Every attempt sends the same one.
 #[derive(Clone, Debug)]
 pub(crate) struct HttpCall {
     pub(crate) method: Method,
@@ -30,11 +31,11 @@ pub(crate) struct HttpCall {
     pub(crate) target: Cow<'static, str>,
     pub(crate) key: Option<HeaderValue>,
     pub(crate) body: Bytes,
-    /// Longest answer that is taken, in bytes.
+    /// Largest response body that is accepted, in bytes.
     pub(crate) max_reply_bytes: usize,
 }
 
-/// What came back, of whatever status.
+/// A response, of any status.
 #[derive(Debug)]
 pub(crate) struct HttpReply {
     pub(crate) status: StatusCode,
@@ -42,20 +43,20 @@ pub(crate) struct HttpReply {
     pub(crate) body: Bytes,
 }
 
-/// Why nothing came back.
+/// Why there is no response.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ExchangeError {
-    /// There was no connection: the node has not seen the request.
+    /// No connection: the node did not receive the request.
     NotConnected(String),
-    /// The node may have seen the request.
+    /// The connection broke. The node may have received the request.
     Broken(String),
-    /// No answer in the time that there was. The node may have seen the request.
+    /// No response in time. The node may have received the request.
     Silent,
-    /// An answer came that can't be taken.
+    /// The response is too large.
     Unreadable(String),
 }
 
-/// Connections to nodes, kept while they are used.
+/// A pool of connections to nodes.
 #[derive(Clone, Debug)]
 pub(crate) struct Transport {
     http: HttpClient<HttpConnector, Full<Bytes>>,
@@ -76,7 +77,8 @@ impl Transport {
         }
     }
 
-    /// Sends `call` to `endpoint` and reads the answer to its end, within `limit`. The node is told `node_timeout`.
+    /// Sends `call` to `endpoint` and reads the whole response, within `limit`. `node_timeout` is sent to the node in a
+    /// header.
     pub(crate) async fn exchange(
         &self,
         endpoint: &Endpoint,
@@ -109,7 +111,9 @@ impl Transport {
             .await
             .map_err(|error| {
                 if error.is::<LengthLimitError>() {
-                    ExchangeError::Unreadable(format!("it takes more than {max_reply_bytes} bytes"))
+                    ExchangeError::Unreadable(format!(
+                        "its body has more than {max_reply_bytes} bytes"
+                    ))
                 } else {
                     ExchangeError::Broken(causes(error.as_ref()))
                 }
@@ -147,17 +151,17 @@ fn request(
     request.body(Full::new(call.body.clone())).map_err(not_sent)
 }
 
-/// The longest that a node may be told to wait, in milliseconds.
+/// Largest timeout that a node accepts, in milliseconds.
 const MAX_NODE_TIMEOUT_MS: u64 = 600_000;
 
-/// An error and what caused it, in one line. hyper names the cause only as a source.
+/// An error and its sources, in one line: hyper's own message does not contain its cause.
 fn causes(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
         let cause_text = cause.to_string();
         if !text.ends_with(&cause_text) {
-            // Writing to a string can't fail.
+            // Writing to a string cannot fail.
             let _ = write!(text, ": {cause_text}");
         }
         source = cause.source();
@@ -165,11 +169,25 @@ fn causes(error: &(dyn Error + 'static)) -> String {
     text
 }
 
-/// What is at the bottom of an error: for a connection that can't be made, the system's own words say it all.
+/// The innermost source of an error: for a failed connection, the error of the operating system.
 fn root_cause(error: &(dyn Error + 'static)) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {
         cause = source;
     }
     cause.to_string()
+}
+
+/// Encodes a name as one segment of a path (RFC 3986, section 2.1).
+pub(crate) fn percent_encoded(name: &str) -> String {
+    let mut path = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            path.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(path, "%{byte:02X}");
+        }
+    }
+    path
 }

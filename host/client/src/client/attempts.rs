@@ -1,4 +1,4 @@
-//! Trying one node after the other, within a deadline.
+//! Sends a request to one node after the other, within a deadline.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -6,7 +6,8 @@ use std::time::Duration;
 use hyper::StatusCode;
 use tokio::time::Instant;
 
-use super::{ClientState, answer};
+use super::response;
+use super::state::ClientState;
 use crate::endpoint::Endpoint;
 use crate::error::RequestError;
 use crate::retry::{LEAST_ATTEMPT, Replay, Rounds, node_timeout, random_bits, share};
@@ -15,9 +16,9 @@ use crate::transport::{ExchangeError, HttpCall, HttpReply, Transport};
 /// All attempts failed.
 #[derive(Debug)]
 pub(super) struct RetriesExhausted {
-    /// What says most about why.
+    /// The most informative failure.
     pub(super) error: RequestError,
-    /// The last attempt at which a node may have taken the request, if there was any.
+    /// The last attempt at which a node may have accepted the request. `None`: no node accepted it.
     pub(super) doubt: Option<RequestError>,
 }
 
@@ -26,17 +27,17 @@ pub(super) struct RetriesExhausted {
 pub(super) enum AttemptError {
     /// Nothing was sent.
     NotConnected(Endpoint, String),
-    /// It was sent, and the connection broke.
+    /// The request was sent, then the connection broke.
     Broken(Endpoint, String),
-    /// The node can't say what becomes of it.
+    /// The node responded, but its response does not tell the outcome.
     Unclear(Endpoint, String),
-    /// It was sent, and there was silence.
+    /// The request was sent, and no response arrived in time.
     Silent(Endpoint),
-    /// An answer came that can't be taken. Another node would give the same.
+    /// The response cannot be read. A retry would give the same.
     Malformed(Endpoint, String),
-    /// The node says that it did not take it, and that another moment may be better.
+    /// The node did not accept the request. A later attempt may succeed.
     Declined(RequestError),
-    /// The node gave up waiting for an outcome.
+    /// The node accepted the request and timed out waiting for its outcome.
     GaveUp(String),
 }
 
@@ -52,7 +53,7 @@ impl AttemptError {
         }
     }
 
-    /// As an error of a request that was given `waited` in all.
+    /// The error for the caller. `waited`: timeout of the whole request.
     pub(super) fn into_error(self, waited: Duration) -> RequestError {
         match self {
             Self::NotConnected(endpoint, message) => RequestError::Unreachable {
@@ -63,7 +64,7 @@ impl AttemptError {
             }
             Self::Silent(endpoint) => RequestError::TimedOut {
                 waited,
-                message: format!("{endpoint} is silent"),
+                message: format!("{endpoint} did not respond"),
             },
             Self::Malformed(endpoint, message) => RequestError::Malformed { endpoint, message },
             Self::Declined(error) => error,
@@ -72,18 +73,18 @@ impl AttemptError {
     }
 }
 
-/// Asks one node once, for at most `limit`.
+/// Sends a request to one node once, for at most `limit`.
 pub(super) async fn attempt(
     transport: &Transport,
     endpoint: &Endpoint,
     call: &HttpCall,
     limit: Duration,
 ) -> Result<HttpReply, AttemptError> {
-    let answer = match transport
+    let reply = match transport
         .exchange(endpoint, call, limit, node_timeout(limit))
         .await
     {
-        Ok(answer) => answer,
+        Ok(reply) => reply,
         Err(ExchangeError::NotConnected(message)) => {
             return Err(AttemptError::NotConnected(endpoint.clone(), message));
         }
@@ -95,34 +96,34 @@ pub(super) async fn attempt(
             return Err(AttemptError::Malformed(endpoint.clone(), message));
         }
     };
-    match answer.status {
+    match reply.status {
         StatusCode::SERVICE_UNAVAILABLE
         | StatusCode::TOO_MANY_REQUESTS
         | StatusCode::INSUFFICIENT_STORAGE
-        | StatusCode::GATEWAY_TIMEOUT => Err(declined(endpoint, answer)),
-        _ => Ok(answer),
+        | StatusCode::GATEWAY_TIMEOUT => Err(declined(endpoint, reply)),
+        _ => Ok(reply),
     }
 }
 
-fn declined(endpoint: &Endpoint, answer: HttpReply) -> AttemptError {
-    let Some(told) = answer::host_error(&answer.body) else {
+fn declined(endpoint: &Endpoint, reply: HttpReply) -> AttemptError {
+    let Some(error) = response::host_error(&reply.body) else {
         return AttemptError::Unclear(
             endpoint.clone(),
             format!(
-                "HTTP {} without an error of the host",
-                answer.status.as_u16()
+                "HTTP {} without an error object in the body",
+                reply.status.as_u16()
             ),
         );
     };
-    let message = told.text();
-    match (answer.status, told.code.as_str()) {
+    let message = error.text();
+    match (reply.status, error.code.as_str()) {
         (StatusCode::TOO_MANY_REQUESTS | StatusCode::INSUFFICIENT_STORAGE, _) => {
             AttemptError::Declined(RequestError::Overloaded { message })
         }
         (StatusCode::SERVICE_UNAVAILABLE, "no_leader") => {
             AttemptError::Declined(RequestError::NoLeader { message })
         }
-        // Stopping, say: the node took it, and what became of it is not known.
+        // For example `stopping`: the node accepted the request and does not know its outcome.
         (StatusCode::SERVICE_UNAVAILABLE, code) => {
             AttemptError::Unclear(endpoint.clone(), format!("{message} ({code})"))
         }
@@ -130,7 +131,7 @@ fn declined(endpoint: &Endpoint, answer: HttpReply) -> AttemptError {
     }
 }
 
-/// Asks one node after the other until there is an answer that another attempt would not change, or `deadline`.
+/// Sends a request to one node after the other, until a response is final or until `deadline`.
 pub(super) async fn call(
     shared: &ClientState,
     call: &HttpCall,
@@ -140,8 +141,8 @@ pub(super) async fn call(
 ) -> Result<(Endpoint, HttpReply), RetriesExhausted> {
     let endpoints = &shared.endpoints;
     let mut rounds = Rounds::new(shared.preferred.load(Ordering::Relaxed), endpoints.len());
-    let mut refusals = Refusals::new(endpoints.len());
-    let (mut words, mut doubt) = (None, None);
+    let mut unconnected = ConnectionFailures::new(endpoints.len());
+    let (mut last_response, mut doubt) = (None, None);
     loop {
         let position = rounds.position();
         let limit = share(
@@ -150,29 +151,30 @@ pub(super) async fn call(
             replay,
         );
         let failed = match attempt(&shared.transport, &endpoints[position], call, limit).await {
-            Ok(answer) => {
+            Ok(reply) => {
                 shared.preferred.store(position, Ordering::Relaxed);
-                return Ok((endpoints[position].clone(), answer));
+                return Ok((endpoints[position].clone(), reply));
             }
             Err(failed) => failed,
         };
-        refusals.note(position, &failed);
+        unconnected.note(position, &failed);
         if failed.may_be_carried_out() {
             doubt = Some(failed.clone());
         }
         let pause = rounds.advance(random_bits(position as u64));
-        let final_answer = matches!(failed, AttemptError::Malformed(..))
+        let is_final = matches!(failed, AttemptError::Malformed(..))
             || (doubt.is_some() && replay == Replay::OnlyUnsent);
-        let nobody_there =
-            shared.options.fail_fast && rounds.all_were_asked() && refusals.are_everywhere();
-        // A node that answered says more than one that is not there.
+        let all_unreachable =
+            shared.options.fail_fast && rounds.all_were_tried() && unconnected.are_everywhere();
+        // The error of a node that responded is more informative than a failed connection.
         if !matches!(failed, AttemptError::NotConnected(..)) {
-            words = Some(failed);
+            last_response = Some(failed);
         }
-        if final_answer || nobody_there || Instant::now() + pause + LEAST_ATTEMPT >= deadline {
-            let told = words.filter(|_| !refusals.are_everywhere());
+        if is_final || all_unreachable || Instant::now() + pause + LEAST_ATTEMPT >= deadline {
+            let reported = last_response.filter(|_| !unconnected.are_everywhere());
             return Err(RetriesExhausted {
-                error: told.map_or_else(|| refusals.error(), |failed| failed.into_error(waited)),
+                error: reported
+                    .map_or_else(|| unconnected.error(), |failed| failed.into_error(waited)),
                 doubt: doubt.map(|failed| failed.into_error(waited)),
             });
         }
@@ -180,10 +182,10 @@ pub(super) async fn call(
     }
 }
 
-/// Which endpoints refused a connection at their last attempt, and why.
-struct Refusals(Vec<Option<String>>);
+/// The endpoints whose last attempt failed to connect, with the reason.
+struct ConnectionFailures(Vec<Option<String>>);
 
-impl Refusals {
+impl ConnectionFailures {
     fn new(endpoints: usize) -> Self {
         Self(vec![None; endpoints])
     }
@@ -199,7 +201,7 @@ impl Refusals {
         self.0.iter().all(Option::is_some)
     }
 
-    /// The error that names them all.
+    /// The error that lists every endpoint.
     fn error(&self) -> RequestError {
         let tried: Vec<_> = self.0.iter().flatten().map(String::as_str).collect();
         RequestError::Unreachable {

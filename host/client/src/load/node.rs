@@ -69,10 +69,10 @@ impl Session for NodeSession {
             .exchange(endpoint, &self.call, limit, self.timeout)
             .await;
         let (kind, message) = match exchanged {
-            Ok(answer) if answer.status == StatusCode::OK => return Ok(1),
-            Ok(answer) => {
-                let status = answer.status.as_u16();
-                let body = &answer.body[..answer.body.len().min(MAX_MESSAGE_BYTES)];
+            Ok(reply) if reply.status == StatusCode::OK => return Ok(1),
+            Ok(reply) => {
+                let status = reply.status.as_u16();
+                let body = &reply.body[..reply.body.len().min(MAX_MESSAGE_BYTES)];
                 let body = String::from_utf8_lossy(body);
                 let message = format!("HTTP {status}: {body}");
                 (LoadErrorKind::of(status), message)

@@ -3,21 +3,21 @@ use std::time::Duration;
 use super::{LONGEST_WAIT, Replay, Rounds, node_timeout, random_bits, share};
 
 #[test]
-fn every_endpoint_is_asked_once_before_the_first_wait() {
+fn every_endpoint_is_tried_once_before_the_first_pause() {
     let mut rounds = Rounds::new(1, 3);
     assert_eq!(rounds.position(), 1);
     assert_eq!(rounds.advance(7), Duration::ZERO);
     assert_eq!(rounds.position(), 2);
     assert_eq!(rounds.advance(7), Duration::ZERO);
     assert_eq!(rounds.position(), 0);
-    assert!(!rounds.all_were_asked());
+    assert!(!rounds.all_were_tried());
     assert!(rounds.advance(7) > Duration::ZERO);
-    assert!(rounds.all_were_asked());
+    assert!(rounds.all_were_tried());
     assert_eq!(rounds.position(), 1);
 }
 
 #[test]
-fn waits_grow_and_stay_below_their_limit_whatever_the_jitter() {
+fn pauses_grow_up_to_their_limit_with_any_jitter() {
     for jitter in [0, 1, u64::MAX / 2, u64::MAX] {
         let mut rounds = Rounds::new(0, 1);
         let waits: Vec<_> = (0..1000).map(|_| rounds.advance(jitter)).collect();
@@ -32,7 +32,7 @@ fn waits_grow_and_stay_below_their_limit_whatever_the_jitter() {
 }
 
 #[test]
-fn an_attempt_leaves_time_for_another_endpoint_only_where_that_is_harmless() {
+fn an_attempt_leaves_time_for_another_endpoint_only_if_a_retry_is_safe() {
     let ten = Duration::from_secs(10);
     assert_eq!(share(ten, 3, Replay::Safe), Duration::from_secs(5));
     assert_eq!(share(ten, 1, Replay::Safe), ten);
@@ -44,7 +44,7 @@ fn an_attempt_leaves_time_for_another_endpoint_only_where_that_is_harmless() {
 }
 
 #[test]
-fn a_node_is_told_to_answer_before_the_client_gives_up() {
+fn the_nodes_timeout_ends_before_the_clients() {
     assert_eq!(
         node_timeout(Duration::from_secs(10)),
         Duration::from_millis(9800)

@@ -1,12 +1,12 @@
 use std::time::Duration;
 
-use super::support::{NO_LEADER, SHORT, ScriptedNode, Turn, client, client_with, nobody};
+use super::support::{NO_LEADER, SHORT, ScriptedNode, Turn, client, client_with, unreachable_node};
 use crate::{
     ApplyError, ApplyOptions, ClientConfigError, ClientOptions, Key, KeyError, Protocol,
     RequestError,
 };
 
-const OK: Turn = Turn::Answer(200, "done");
+const OK: Turn = Turn::Respond(200, "done");
 
 fn without_key() -> ApplyOptions {
     ApplyOptions {
@@ -16,7 +16,7 @@ fn without_key() -> ApplyOptions {
 }
 
 #[tokio::test]
-async fn a_command_gets_the_reply_and_the_index() {
+async fn a_command_returns_the_reply_and_the_index() {
     let node = ScriptedNode::start([OK]).await;
     let applied = client(&[&node.endpoint])
         .apply("a command", &ApplyOptions::default())
@@ -28,28 +28,28 @@ async fn a_command_gets_the_reply_and_the_index() {
         (seen.line.as_str(), &seen.body[..]),
         ("POST /v1/apply", &b"a command"[..])
     );
-    let told: u64 = seen.header("oarlock-timeout-ms").unwrap().parse().unwrap();
-    assert!((1..10_000).contains(&told), "{told}");
+    let timeout: u64 = seen.header("oarlock-timeout-ms").unwrap().parse().unwrap();
+    assert!((1..10_000).contains(&timeout), "{timeout}");
 }
 
 #[tokio::test]
-async fn every_command_has_a_key_of_its_own_and_keeps_it_when_it_is_sent_again() {
+async fn every_command_has_its_own_key_and_keeps_it_in_retries() {
     let broken = ScriptedNode::start([Turn::Close]).await;
     let node = ScriptedNode::start([OK]).await;
     let client = client(&[&broken.endpoint, &node.endpoint]);
     client.apply("one", &ApplyOptions::default()).await.unwrap();
     client.apply("two", &ApplyOptions::default()).await.unwrap();
-    let (first, answered) = (broken.seen(), node.seen());
+    let (first, second) = (broken.seen(), node.seen());
     let key = |seen: &super::support::Seen| seen.header("idempotency-key").unwrap().to_owned();
-    assert_eq!(key(&first[0]), key(&answered[0]));
-    assert_eq!(first[0].body, answered[0].body);
-    assert_ne!(key(&answered[0]), key(&answered[1]));
-    // The node that answered is asked first from then on.
-    assert_eq!((first.len(), answered.len()), (1, 2));
+    assert_eq!(key(&first[0]), key(&second[0]));
+    assert_eq!(first[0].body, second[0].body);
+    assert_ne!(key(&second[0]), key(&second[1]));
+    // The node that responded is tried first from now on.
+    assert_eq!((first.len(), second.len()), (1, 2));
 }
 
 #[tokio::test]
-async fn without_a_key_a_command_that_was_sent_is_not_sent_again() {
+async fn without_a_key_a_command_that_was_sent_is_not_retried() {
     let broken = ScriptedNode::start([Turn::Close]).await;
     let other = ScriptedNode::start([OK]).await;
     let error = client(&[&broken.endpoint, &other.endpoint])
@@ -66,17 +66,17 @@ async fn without_a_key_a_command_that_was_sent_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn without_a_key_a_command_that_no_node_took_is_sent_elsewhere() {
-    let (_socket, nobody) = nobody();
+async fn without_a_key_a_command_that_no_node_accepted_is_retried() {
+    let (_socket, unreachable) = unreachable_node();
     let leaderless = ScriptedNode::start([NO_LEADER]).await;
-    let busy = ScriptedNode::start([Turn::Answer(
+    let busy = ScriptedNode::start([Turn::Respond(
         429,
         r#"{"error":{"code":"overloaded","message":"busy","hint":""}}"#,
     )])
     .await;
     let node = ScriptedNode::start([OK]).await;
     let client = client(&[
-        &nobody,
+        &unreachable,
         &leaderless.endpoint,
         &busy.endpoint,
         &node.endpoint,
@@ -88,8 +88,8 @@ async fn without_a_key_a_command_that_no_node_took_is_sent_elsewhere() {
 }
 
 #[tokio::test]
-async fn a_node_that_stops_leaves_the_outcome_unknown() {
-    let stopping = ScriptedNode::start([Turn::Answer(
+async fn a_node_that_is_stopping_leaves_the_outcome_unknown() {
+    let stopping = ScriptedNode::start([Turn::Respond(
         503,
         r#"{"error":{"code":"stopping","message":"bye","hint":""}}"#,
     )])
@@ -102,7 +102,7 @@ async fn a_node_that_stops_leaves_the_outcome_unknown() {
         "{error:?}"
     );
     assert_eq!(other.seen().len(), 0);
-    // Under a key, the other node may be asked.
+    // With a key, the other node may be tried.
     assert_eq!(
         client
             .apply("x", &ApplyOptions::default())
@@ -114,8 +114,8 @@ async fn a_node_that_stops_leaves_the_outcome_unknown() {
 }
 
 #[tokio::test]
-async fn the_guests_refusal_comes_back_as_its_bytes() {
-    let node = ScriptedNode::start([Turn::Bare(422, "no such task")]).await;
+async fn the_guests_refusal_is_returned_unchanged() {
+    let node = ScriptedNode::start([Turn::WithoutIndex(422, "no such task")]).await;
     let error = client(&[&node.endpoint])
         .apply("x", &ApplyOptions::default())
         .await
@@ -126,7 +126,7 @@ async fn the_guests_refusal_comes_back_as_its_bytes() {
 #[tokio::test]
 async fn each_error_of_the_host_has_its_own_type() {
     let of = async |status, body| {
-        let node = ScriptedNode::start([Turn::Bare(status, body)]).await;
+        let node = ScriptedNode::start([Turn::WithoutIndex(status, body)]).await;
         client(&[&node.endpoint])
             .apply("x", &ApplyOptions::default())
             .await
@@ -204,8 +204,8 @@ async fn each_error_of_the_host_has_its_own_type() {
 }
 
 #[tokio::test]
-async fn a_timeout_says_that_the_outcome_is_unknown_and_under_which_key_to_ask_again() {
-    let node = ScriptedNode::start([Turn::Bare(
+async fn a_timeout_reports_an_unknown_outcome_and_the_key_for_a_retry() {
+    let node = ScriptedNode::start([Turn::WithoutIndex(
         504,
         r#"{"error":{"code":"timeout","message":"gave up","hint":""}}"#,
     )])
@@ -235,7 +235,7 @@ async fn a_timeout_says_that_the_outcome_is_unknown_and_under_which_key_to_ask_a
 }
 
 #[tokio::test]
-async fn a_silent_node_leaves_time_for_another_one() {
+async fn a_node_that_hangs_leaves_time_for_another_node() {
     let silent = ScriptedNode::start([Turn::Silence]).await;
     let node = ScriptedNode::start([OK]).await;
     let options = ApplyOptions {
@@ -251,7 +251,7 @@ async fn a_silent_node_leaves_time_for_another_one() {
 }
 
 #[tokio::test]
-async fn the_deadline_ends_it_and_the_last_reason_is_told() {
+async fn the_timeout_ends_the_retries_and_the_last_error_is_returned() {
     let leaderless = ScriptedNode::start([NO_LEADER]).await;
     let options = ApplyOptions {
         timeout: SHORT,
@@ -269,7 +269,7 @@ async fn the_deadline_ends_it_and_the_last_reason_is_told() {
 }
 
 #[tokio::test]
-async fn one_attempt_that_was_sent_keeps_the_outcome_unknown_to_the_end() {
+async fn after_one_attempt_that_was_sent_the_outcome_stays_unknown() {
     let node = ScriptedNode::start([Turn::Close, NO_LEADER]).await;
     let options = ApplyOptions {
         timeout: SHORT,
@@ -292,8 +292,8 @@ async fn one_attempt_that_was_sent_keeps_the_outcome_unknown_to_the_end() {
 }
 
 #[tokio::test]
-async fn where_nobody_listens_every_endpoint_is_named() {
-    let ((_one, first), (_two, second)) = (nobody(), nobody());
+async fn if_no_node_is_reachable_the_error_lists_every_endpoint() {
+    let ((_one, first), (_two, second)) = (unreachable_node(), unreachable_node());
     let patient = ApplyOptions {
         timeout: SHORT,
         ..ApplyOptions::default()
@@ -337,8 +337,8 @@ async fn where_nobody_listens_every_endpoint_is_named() {
 }
 
 #[tokio::test]
-async fn a_reply_over_the_limit_is_not_taken() {
-    let node = ScriptedNode::start([Turn::Answer(200, "eleven byte")]).await;
+async fn a_reply_over_the_limit_is_an_error() {
+    let node = ScriptedNode::start([Turn::Respond(200, "eleven byte")]).await;
     let small = ClientOptions {
         max_reply_bytes: 10,
         ..ClientOptions::default()
@@ -357,12 +357,12 @@ async fn a_reply_over_the_limit_is_not_taken() {
         ),
         "{error:?}"
     );
-    // Asking again would give the same.
+    // A retry would fail in the same way.
     assert_eq!(node.seen().len(), 1);
 }
 
 #[tokio::test]
-async fn over_http2_many_commands_share_the_way() {
+async fn over_http2_many_commands_share_a_connection() {
     let node = ScriptedNode::start([OK]).await;
     let options = ClientOptions {
         protocol: Protocol::Http2,
@@ -386,10 +386,10 @@ async fn over_http2_many_commands_share_the_way() {
 }
 
 #[tokio::test]
-async fn a_key_that_cannot_be_sent_is_refused_at_once() {
+async fn an_invalid_key_is_refused_before_anything_is_sent() {
     let node = ScriptedNode::start([OK]).await;
     let options = ApplyOptions {
-        idempotency_key: Key::Given("two words".into()),
+        idempotency_key: Key::Given("two parts".into()),
         ..ApplyOptions::default()
     };
     let error = client(&[&node.endpoint])
@@ -401,7 +401,7 @@ async fn a_key_that_cannot_be_sent_is_refused_at_once() {
 }
 
 #[test]
-fn a_client_without_endpoints_is_refused() {
+fn a_client_needs_an_endpoint() {
     assert_eq!(
         crate::Client::new([]).unwrap_err(),
         ClientConfigError::NoEndpoints
@@ -409,16 +409,16 @@ fn a_client_without_endpoints_is_refused() {
 }
 
 #[tokio::test]
-async fn a_node_that_answered_says_more_than_one_that_is_not_there() {
-    let (_socket, nobody) = nobody();
+async fn the_error_of_a_node_that_responded_wins_over_a_failed_connection() {
+    let (_socket, unreachable) = unreachable_node();
     let leaderless = ScriptedNode::start([NO_LEADER]).await;
     let options = ApplyOptions {
         timeout: SHORT,
         ..ApplyOptions::default()
     };
     for endpoints in [
-        [&nobody, &leaderless.endpoint],
-        [&leaderless.endpoint, &nobody],
+        [&unreachable, &leaderless.endpoint],
+        [&leaderless.endpoint, &unreachable],
     ] {
         let error = client(&endpoints).apply("x", &options).await.unwrap_err();
         assert!(

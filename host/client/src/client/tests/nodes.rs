@@ -1,13 +1,13 @@
-use super::support::{NO_LEADER, ScriptedNode, Turn, client, nobody};
+use super::support::{NO_LEADER, ScriptedNode, Turn, client, unreachable_node};
 use crate::{NodeRole, RequestError};
 
-/// The contract's example, with a field and a role of a later version.
+/// A status with a field and a role that a later version may add.
 const LATER: &str = r#"{"node_id":"n1","role":"observer","term":3,"leader_id":null,"commit_index":9,"applied_index":9,
     "first_log_index":1,"last_log_index":9,"snapshot_index":0,"state_hash":"00ff",
     "members":[{"node_id":"n1","peer_addr":"127.0.0.1:1","client_addr":null,"voter":true}],
     "state_machine":{"name":"kv","version":1,"sha256":"ab"},"uptime_ms":5,"version":"0.1.0","alarm":"none"}"#;
 
-/// A leader of an old term, and of the new one.
+/// A leader of an old term, and one of a new term.
 const OLD: &str = r#"{"node_id":"old","role":"leader","term":1,"leader_id":"old","commit_index":1,"applied_index":1,
     "first_log_index":1,"last_log_index":1,"snapshot_index":0,"state_hash":"","members":[],
     "state_machine":{"name":"kv","version":1,"sha256":""},"uptime_ms":5,"version":"0.1.0"}"#;
@@ -16,8 +16,8 @@ const NEW: &str = r#"{"node_id":"new","role":"leader","term":2,"leader_id":"new"
     "state_machine":{"name":"kv","version":1,"sha256":""},"uptime_ms":5,"version":"0.1.0"}"#;
 
 #[tokio::test]
-async fn a_status_of_a_later_version_is_read_and_nothing_of_it_is_lost() {
-    let node = ScriptedNode::start([Turn::Bare(200, LATER)]).await;
+async fn unknown_fields_and_roles_of_a_status_are_kept() {
+    let node = ScriptedNode::start([Turn::WithoutIndex(200, LATER)]).await;
     let status = client(&[&node.endpoint]).status().await.unwrap();
     assert_eq!(
         (status.role, status.term, status.leader_id.as_deref()),
@@ -28,8 +28,8 @@ async fn a_status_of_a_later_version_is_read_and_nothing_of_it_is_lost() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_no_status_is_an_error_that_names_the_endpoint() {
-    let node = ScriptedNode::start([Turn::Bare(200, "[]")]).await;
+async fn a_response_that_is_not_a_status_is_an_error_with_the_endpoint() {
+    let node = ScriptedNode::start([Turn::WithoutIndex(200, "[]")]).await;
     let error = client(&[&node.endpoint])
         .status_of(&node.endpoint)
         .await
@@ -41,33 +41,35 @@ async fn an_answer_that_is_no_status_is_an_error_that_names_the_endpoint() {
 }
 
 #[tokio::test]
-async fn all_nodes_are_asked_and_each_has_its_own_answer() {
-    let (_socket, nobody) = nobody();
-    let node = ScriptedNode::start([Turn::Bare(200, LATER)]).await;
-    let answers = client(&[&nobody, &node.endpoint]).status_of_all().await;
-    assert_eq!(answers[0].0, nobody);
+async fn every_node_has_its_own_status_or_error() {
+    let (_socket, unreachable) = unreachable_node();
+    let node = ScriptedNode::start([Turn::WithoutIndex(200, LATER)]).await;
+    let statuses = client(&[&unreachable, &node.endpoint])
+        .status_of_all()
+        .await;
+    assert_eq!(statuses[0].0, unreachable);
     assert!(
-        matches!(answers[0].1, Err(RequestError::Unreachable { .. })),
-        "{answers:?}"
+        matches!(statuses[0].1, Err(RequestError::Unreachable { .. })),
+        "{statuses:?}"
     );
-    assert_eq!(answers[1].1.as_ref().unwrap().node_id, "n1");
+    assert_eq!(statuses[1].1.as_ref().unwrap().node_id, "n1");
 }
 
 #[tokio::test]
 async fn the_leader_of_the_latest_term_is_preferred() {
-    let old = ScriptedNode::start([Turn::Bare(200, OLD)]).await;
-    let new = ScriptedNode::start([Turn::Bare(200, NEW)]).await;
+    let old = ScriptedNode::start([Turn::WithoutIndex(200, OLD)]).await;
+    let new = ScriptedNode::start([Turn::WithoutIndex(200, NEW)]).await;
     let client = client(&[&old.endpoint, &new.endpoint]);
     assert_eq!(client.prefer_leader().await.unwrap(), new.endpoint);
     assert_eq!(client.status().await.unwrap().node_id, "new");
 }
 
 #[tokio::test]
-async fn ready_is_what_the_node_says() {
+async fn readiness_is_the_status_of_readyz() {
     for (turn, ready) in [
-        (Turn::Bare(200, "ready"), true),
+        (Turn::WithoutIndex(200, "ready"), true),
         (NO_LEADER, false),
-        (Turn::Bare(503, "no"), false),
+        (Turn::WithoutIndex(503, "no"), false),
     ] {
         let node = ScriptedNode::start([turn]).await;
         assert_eq!(
@@ -75,16 +77,20 @@ async fn ready_is_what_the_node_says() {
             Ok(ready)
         );
     }
-    let (_socket, nobody) = nobody();
+    let (_socket, unreachable) = unreachable_node();
     assert!(matches!(
-        client(&[&nobody]).is_ready(&nobody).await,
+        client(&[&unreachable]).is_ready(&unreachable).await,
         Err(RequestError::Unreachable { .. })
     ));
 }
 
 #[tokio::test]
-async fn a_snapshot_and_the_module_are_asked_for_at_their_routes() {
-    let node = ScriptedNode::start([Turn::Bare(200, "{}"), Turn::Bare(200, "\0asm")]).await;
+async fn snapshot_and_module_have_their_routes() {
+    let node = ScriptedNode::start([
+        Turn::WithoutIndex(200, "{}"),
+        Turn::WithoutIndex(200, "\0asm"),
+    ])
+    .await;
     let client = client(&[&node.endpoint]);
     assert_eq!(client.snapshot(&node.endpoint).await.unwrap(), "{}");
     assert_eq!(client.state_machine().await.unwrap(), "\0asm");

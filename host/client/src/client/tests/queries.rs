@@ -1,15 +1,15 @@
-use super::support::{ScriptedNode, Turn, client, nobody};
+use super::support::{ScriptedNode, Turn, client, unreachable_node};
 use crate::{QueryError, QueryOptions, ReadConsistency, RequestError};
 
 #[tokio::test]
-async fn a_query_says_how_fresh_the_answer_must_be() {
-    let node = ScriptedNode::start([Turn::Answer(200, "42")]).await;
+async fn the_consistency_of_a_query_is_sent() {
+    let node = ScriptedNode::start([Turn::Respond(200, "42")]).await;
     let client = client(&[&node.endpoint]);
-    let answered = client
+    let result = client
         .query("what?", &QueryOptions::default())
         .await
         .unwrap();
-    assert_eq!((answered.index, &answered.response[..]), (7, &b"42"[..]));
+    assert_eq!((result.index, &answered.response[..]), (7, &b"42"[..]));
     let stale = QueryOptions {
         consistency: ReadConsistency::Stale,
         ..QueryOptions::default()
@@ -26,11 +26,11 @@ async fn a_query_says_how_fresh_the_answer_must_be() {
 }
 
 #[tokio::test]
-async fn a_query_is_asked_again_elsewhere_when_the_connection_breaks() {
-    let (_socket, nobody) = nobody();
+async fn a_query_is_retried_on_another_node_if_the_connection_breaks() {
+    let (_socket, unreachable) = unreachable_node();
     let broken = ScriptedNode::start([Turn::Close]).await;
-    let node = ScriptedNode::start([Turn::Answer(200, "42")]).await;
-    let client = client(&[&nobody, &broken.endpoint, &node.endpoint]);
+    let node = ScriptedNode::start([Turn::Respond(200, "42")]).await;
+    let client = client(&[&unreachable, &broken.endpoint, &node.endpoint]);
     assert_eq!(
         client
             .query("what?", &QueryOptions::default())
@@ -42,15 +42,18 @@ async fn a_query_is_asked_again_elsewhere_when_the_connection_breaks() {
 }
 
 #[tokio::test]
-async fn refusals_failures_and_bad_requests_differ() {
+async fn rejections_failures_and_bad_requests_have_their_own_errors() {
     let of = async |status, body| {
-        let node = ScriptedNode::start([Turn::Bare(status, body)]).await;
+        let node = ScriptedNode::start([Turn::WithoutIndex(status, body)]).await;
         client(&[&node.endpoint])
             .query("what?", &QueryOptions::default())
             .await
             .unwrap_err()
     };
-    assert_eq!(of(422, "words").await, QueryError::Refused("words".into()));
+    assert_eq!(
+        of(422, "no such key").await,
+        QueryError::Refused("no such key".into())
+    );
     let error = of(
         500,
         r#"{"error":{"code":"out_of_fuel","message":"too much work","hint":""}}"#,

@@ -1,4 +1,4 @@
-//! A node that answers as it is told to, over real sockets.
+//! A scripted node: it responds as a test prescribes, over real sockets.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -18,20 +18,20 @@ use tokio::net::{TcpListener, TcpSocket};
 
 use crate::{Client, ClientOptions, Endpoint};
 
-/// What a node does with a request.
+/// How the node handles a request.
 #[derive(Clone, Debug)]
 pub(super) enum Turn {
-    /// Answers with a status and a body, and with `Oarlock-Index: 7`.
-    Answer(u16, &'static str),
-    /// Answers without the index.
-    Bare(u16, &'static str),
-    /// Reads it, then closes the connection.
+    /// Responds with a status, a body and `Oarlock-Index: 7`.
+    Respond(u16, &'static str),
+    /// Responds with a status and a body, without an index.
+    WithoutIndex(u16, &'static str),
+    /// Reads the request, then closes the connection.
     Close,
-    /// Reads it, then says nothing.
+    /// Reads the request and never responds.
     Silence,
 }
 
-/// A request as a node saw it.
+/// A request that the node received.
 #[derive(Clone, Debug)]
 pub(super) struct Seen {
     pub(super) line: String,
@@ -46,7 +46,7 @@ impl Seen {
     }
 }
 
-/// A node with a script: each request takes the next turn, and the last turn is for all that follow.
+/// A node with a script: each request takes the next turn, and the last turn repeats.
 pub(super) struct ScriptedNode {
     pub(super) endpoint: Endpoint,
     seen: Arc<Mutex<Vec<Seen>>>,
@@ -67,7 +67,7 @@ impl ScriptedNode {
                     take_turn(request, Arc::clone(&turns), Arc::clone(&seen))
                 });
                 tokio::spawn(async move {
-                    // A connection that is closed on purpose ends with an error.
+                    // `Turn::Close` ends the connection with an error.
                     let _ = auto::Builder::new(TokioExecutor::new())
                         .serve_connection(TokioIo::new(stream), service)
                         .await;
@@ -113,12 +113,12 @@ async fn take_turn(
             .unwrap()
     };
     match turn {
-        Turn::Answer(status, body) => {
+        Turn::Respond(status, body) => {
             let mut response = response(status, body);
             response.headers_mut().insert("oarlock-index", 7.into());
             Ok(response)
         }
-        Turn::Bare(status, body) => Ok(response(status, body)),
+        Turn::WithoutIndex(status, body) => Ok(response(status, body)),
         Turn::Close => Err(std::io::Error::other("closed on purpose")),
         Turn::Silence => Ok(std::future::pending::<Result<_, Infallible>>()
             .await
@@ -126,8 +126,8 @@ async fn take_turn(
     }
 }
 
-/// An address that refuses connections as long as the socket lives: it is bound, and nobody listens.
-pub(super) fn nobody() -> (TcpSocket, Endpoint) {
+/// An address that refuses connections while the socket exists: the socket is bound and does not listen.
+pub(super) fn unreachable_node() -> (TcpSocket, Endpoint) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let endpoint = endpoint(socket.local_addr().unwrap());
@@ -152,7 +152,7 @@ pub(super) fn client_with(endpoints: &[&Endpoint], options: ClientOptions) -> Cl
 
 pub(super) const SHORT: Duration = Duration::from_millis(200);
 
-pub(super) const NO_LEADER: Turn = Turn::Answer(
+pub(super) const NO_LEADER: Turn = Turn::Respond(
     503,
     r#"{"error":{"code":"no_leader","message":"no leader was found","hint":"try again"}}"#,
 );

@@ -1,0 +1,94 @@
+//! Requests of an operator. Each states the wanted configuration, so it is safe to send it again after a lost response.
+
+use bytes::Bytes;
+use hyper::Method;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::{Client, response};
+use crate::error::RequestError;
+use crate::retry::Replay;
+use crate::status::{LeadershipMoved, MembersChanged};
+use crate::transport::{HttpCall, percent_encoded};
+
+impl Client {
+    /// Adds a node as a learner, or, with `voter`, as a voter once it has caught up. `peer_addr`: `host:port` for its
+    /// peers.
+    ///
+    /// # Errors
+    /// No node responds, or the leader refuses the change: see the code of [`RequestError::Invalid`], such as
+    /// `change_under_way`.
+    pub async fn add_member(
+        &self,
+        node_id: &str,
+        peer_addr: &str,
+        voter: bool,
+    ) -> Result<MembersChanged, RequestError> {
+        let body = json!({"node_id": node_id, "peer_addr": peer_addr, "voter": voter});
+        self.admin_request(Method::POST, "/v1/members".to_owned(), Some(body))
+            .await
+    }
+
+    /// Replaces the node `old` by the node `node_id` in one change, once the new node has caught up.
+    ///
+    /// # Errors
+    /// As [`Client::add_member`].
+    pub async fn replace_member(
+        &self,
+        old: &str,
+        node_id: &str,
+        peer_addr: &str,
+    ) -> Result<MembersChanged, RequestError> {
+        let body = json!({"node_id": node_id, "peer_addr": peer_addr, "replaces": old});
+        self.admin_request(Method::POST, "/v1/members".to_owned(), Some(body))
+            .await
+    }
+
+    /// Makes a learner that has caught up a voter.
+    ///
+    /// # Errors
+    /// As [`Client::add_member`]. Code `not_caught_up`: the message contains the lag.
+    pub async fn promote_member(&self, node_id: &str) -> Result<MembersChanged, RequestError> {
+        let target = format!("/v1/members/{}/promote", percent_encoded(node_id));
+        self.admin_request(Method::POST, target, None).await
+    }
+
+    /// Removes a node.
+    ///
+    /// # Errors
+    /// As [`Client::add_member`].
+    pub async fn remove_member(&self, node_id: &str) -> Result<MembersChanged, RequestError> {
+        let target = format!("/v1/members/{}", percent_encoded(node_id));
+        self.admin_request(Method::DELETE, target, None).await
+    }
+
+    /// Transfers leadership to `to`. `None`: to the voter with the most up-to-date log.
+    ///
+    /// # Errors
+    /// No node responds, or leadership did not move: code `transfer_failed`, for example.
+    pub async fn transfer_leader(&self, to: Option<&str>) -> Result<LeadershipMoved, RequestError> {
+        let body = json!({ "to": to });
+        self.admin_request(Method::POST, "/v1/leader/transfer".to_owned(), Some(body))
+            .await
+    }
+
+    async fn admin_request<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        target: String,
+        body: Option<Value>,
+    ) -> Result<T, RequestError> {
+        let call = HttpCall {
+            method,
+            target: target.into(),
+            key: None,
+            body: body.map_or_else(Bytes::new, |body| body.to_string().into()),
+            max_reply_bytes: self.shared.options.max_reply_bytes,
+        };
+        let (endpoint, reply) = self
+            .call(&call, self.shared.options.timeout, Replay::Safe)
+            .await
+            .map_err(|error| error.error)?;
+        response::json(&endpoint, &response::expect_ok(&endpoint, reply)?)
+    }
+}

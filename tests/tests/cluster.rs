@@ -12,12 +12,12 @@ fn enqueue(payload: u64) -> String {
 }
 
 async fn task(http: &Http, id: u64) -> Value {
-    let answer = http
+    let response = http
         .query(json!({"task": {"id": id}}).to_string())
         .await
-        .expect("an answer");
-    assert_eq!(answer.status, 200, "{answer:?}");
-    answer.json()["task"].clone()
+        .expect("a response");
+    assert_eq!(response.status, 200, "{response:?}");
+    response.json()["task"].clone()
 }
 
 /// Enqueues one task after another until told to stop; what was acknowledged, by its payload.
@@ -67,7 +67,7 @@ async fn a_task_is_enqueued_reserved_and_acknowledged_over_any_node() {
     cluster.leader().await;
     let [first, second, third] = [0, 1, 2].map(|at| cluster.nodes[at].http());
 
-    let reply = first.apply(enqueue(7)).await.expect("an answer");
+    let reply = first.apply(enqueue(7)).await.expect("a response");
     assert_eq!(
         (reply.status, reply.json()),
         (200, json!({"id": 1, "duplicate": false}))
@@ -82,7 +82,7 @@ async fn a_task_is_enqueued_reserved_and_acknowledged_over_any_node() {
     let reserved = second
         .apply(reserve.clone())
         .await
-        .expect("an answer")
+        .expect("a response")
         .json();
     let got = &reserved["tasks"][0];
     assert_eq!(
@@ -90,15 +90,15 @@ async fn a_task_is_enqueued_reserved_and_acknowledged_over_any_node() {
         (&json!(1), &json!(7), &json!(1))
     );
     assert_eq!(
-        third.apply(reserve).await.expect("an answer").json(),
+        third.apply(reserve).await.expect("a response").json(),
         json!({"tasks": []})
     );
 
     let ack = json!({"ack": {"id": 1, "token": got["token"]}}).to_string();
-    let acked = third.apply(ack.clone()).await.expect("an answer");
+    let acked = third.apply(ack.clone()).await.expect("a response");
     assert_eq!((acked.status, acked.json()), (200, json!({})));
     assert_eq!(
-        first.apply(ack).await.expect("an answer").status,
+        first.apply(ack).await.expect("a response").status,
         422,
         "the token is stale by now"
     );
@@ -107,7 +107,7 @@ async fn a_task_is_enqueued_reserved_and_acknowledged_over_any_node() {
         let stats = node
             .query(r#"{"stats":{}}"#)
             .await
-            .expect("an answer")
+            .expect("a response")
             .json();
         let email = &stats["queues"]["email"];
         assert_eq!(
@@ -176,7 +176,7 @@ async fn nothing_acknowledged_is_lost_when_the_leader_is_killed_and_the_node_cat
         .http()
         .query(r#"{"stats":{}}"#)
         .await
-        .expect("an answer")
+        .expect("a response")
         .json();
     assert_eq!(
         stats["queues"]["email"]["ready"],
@@ -233,7 +233,7 @@ async fn a_node_catches_up_by_snapshot_after_the_log_was_compacted_past_it() {
             r#"{"stats":{}}"#,
         )
         .await
-        .expect("an answer");
+        .expect("a response");
     assert_eq!(stats.json()["queues"]["email"]["ready"], json!(451));
 
     // What it got by snapshot is durable there: it starts again from it, and keys are remembered across it.
@@ -241,7 +241,7 @@ async fn a_node_catches_up_by_snapshot_after_the_log_was_compacted_past_it() {
     cluster.nodes[absent].start();
     cluster.converged().await;
     let again = cluster.apply_somewhere("k7", &enqueue(7)).await;
-    assert_eq!(again["id"], json!(8), "the first answer comes again");
+    assert_eq!(again["id"], json!(8), "the first response comes again");
     let other = cluster.nodes[absent].http();
     let reused = other
         .send(
@@ -251,7 +251,7 @@ async fn a_node_catches_up_by_snapshot_after_the_log_was_compacted_past_it() {
             enqueue(8),
         )
         .await
-        .expect("an answer");
+        .expect("a response");
     assert_eq!(
         (reused.status, reused.error_code().as_str()),
         (409, "key_reused")
@@ -284,7 +284,7 @@ async fn everything_acknowledged_is_there_after_all_nodes_are_killed_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_minority_answers_that_there_is_no_leader_and_stale_queries_still_work() {
+async fn a_minority_responds_that_there_is_no_leader_and_stale_queries_still_work() {
     let mut cluster = Cluster::start(3, "kv", &[]);
     let leader = cluster.leader().await;
     cluster
@@ -306,7 +306,7 @@ async fn a_minority_answers_that_there_is_no_leader_and_stale_queries_still_work
         &[("oarlock-timeout-ms", "500")],
         r#"{"put":{"key":"a","value":"2"}}"#,
     );
-    let write = write.await.expect("an answer");
+    let write = write.await.expect("a response");
     assert_eq!(
         (write.status, write.error_code().as_str()),
         (503, "no_leader")
@@ -316,7 +316,7 @@ async fn a_minority_answers_that_there_is_no_leader_and_stale_queries_still_work
     let read = http
         .send("POST", "/v1/query", &[("oarlock-timeout-ms", "500")], get)
         .await
-        .expect("an answer");
+        .expect("a response");
     assert_eq!(
         (read.status, read.error_code().as_str()),
         (503, "no_leader")
@@ -324,14 +324,14 @@ async fn a_minority_answers_that_there_is_no_leader_and_stale_queries_still_work
     let stale = http
         .send("POST", "/v1/query?consistency=stale", &[], get)
         .await
-        .expect("an answer");
+        .expect("a response");
     assert_eq!((stale.status, stale.json()), (200, json!({"value": "1"})));
-    assert_eq!(http.get("/healthz").await.expect("an answer").status, 200);
+    assert_eq!(http.get("/healthz").await.expect("a response").status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_binary_runs_another_guest_with_only_the_flag_changed() {
-    for (guest, name, command, reply, query, answer) in [
+    for (guest, name, command, reply, query, response) in [
         (
             "kv",
             "kv",
@@ -352,14 +352,14 @@ async fn the_same_binary_runs_another_guest_with_only_the_flag_changed() {
         let mut cluster = Cluster::start(3, guest, &[]);
         let leader = cluster.leader().await;
         let follower = cluster.nodes[(leader + 1) % 3].http();
-        let applied = follower.apply(command).await.expect("an answer");
+        let applied = follower.apply(command).await.expect("a response");
         assert_eq!((applied.status, applied.json()), (200, reply), "{guest}");
         let asked = cluster.nodes[(leader + 2) % 3]
             .http()
             .query(query)
             .await
-            .expect("an answer");
-        assert_eq!((asked.status, asked.json()), (200, answer), "{guest}");
+            .expect("a response");
+        assert_eq!((asked.status, asked.json()), (200, response), "{guest}");
         let status = follower.status().await.expect("it runs");
         assert_eq!(status["state_machine"]["name"], name);
     }
@@ -382,7 +382,7 @@ async fn a_leader_that_is_paused_is_replaced_and_rejoins_as_a_follower() {
         .http()
         .query(r#"{"get":{}}"#)
         .await
-        .expect("an answer");
+        .expect("a response");
     assert_eq!(
         read.json()["value"],
         json!(1),

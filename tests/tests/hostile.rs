@@ -1,4 +1,4 @@
-//! Bad input of every kind: it gets its documented answer, and nothing is lost.
+//! Bad input of every kind: it gets its documented response, and nothing is lost.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -9,24 +9,24 @@ use oarlock_tests::process::{Cluster, Http, Node, guest};
 use serde_json::json;
 
 async fn put(http: &Http, key: &str, value: &str) {
-    let answer = http
+    let response = http
         .apply(json!({"put": {"key": key, "value": value}}).to_string())
         .await
-        .expect("an answer");
-    assert_eq!(answer.status, 200, "{answer:?}");
+        .expect("a response");
+    assert_eq!(response.status, 200, "{response:?}");
 }
 
 async fn get(http: &Http, key: &str) -> serde_json::Value {
-    let answer = http
+    let response = http
         .query(json!({"get": {"key": key}}).to_string())
         .await
-        .expect("an answer");
-    assert_eq!(answer.status, 200, "{answer:?}");
-    answer.json()["value"].clone()
+        .expect("a response");
+    assert_eq!(response.status, 200, "{response:?}");
+    response.json()["value"].clone()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bad_requests_get_their_documented_answers_and_harm_nothing() {
+async fn bad_requests_get_their_documented_responses_and_harm_nothing() {
     let mut cluster = Cluster::start(3, "kv", &["--max-command-bytes", "1000"]);
     let leader = cluster.leader().await;
     let http = cluster.nodes[(leader + 1) % 3].http();
@@ -36,7 +36,7 @@ async fn bad_requests_get_their_documented_answers_and_harm_nothing() {
     let exact = json!({"put": {"key": "b", "value": filler}}).to_string();
     assert_eq!(exact.len(), 1000);
     assert_eq!(
-        http.apply(exact.clone()).await.expect("an answer").status,
+        http.apply(exact.clone()).await.expect("a response").status,
         200,
         "the limit itself is allowed"
     );
@@ -87,22 +87,22 @@ async fn bad_requests_get_their_documented_answers_and_harm_nothing() {
         ("GET", "/nothing/here", vec![], String::new(), 404, ""),
     ];
     for (method, path, headers, body, status, code) in refusals {
-        let answer = http
+        let response = http
             .send(method, path, &headers, body)
             .await
-            .expect("an answer");
-        assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
-        let found = answer.error_code();
+            .expect("a response");
+        assert_eq!(response.status, status, "{method} {path}: {response:?}");
+        let found = response.error_code();
         assert!(
             code.is_empty() || found == code,
-            "{method} {path}: {answer:?}"
+            "{method} {path}: {response:?}"
         );
         if status == 413 {
             assert!(
-                answer.json()["error"]["message"]
+                response.json()["error"]["message"]
                     .as_str()
                     .is_some_and(|text| text.contains("1000")),
-                "{answer:?}"
+                "{response:?}"
             );
         }
     }
@@ -113,11 +113,11 @@ async fn bad_requests_get_their_documented_answers_and_harm_nothing() {
         ("{", ""),
         ("\u{0}\u{1}", ""),
     ] {
-        let answer = http.apply(body).await.expect("an answer");
-        assert_eq!(answer.status, 422, "{body}: {answer:?}");
+        let response = http.apply(body).await.expect("a response");
+        assert_eq!(response.status, 422, "{body}: {response:?}");
         assert!(
-            String::from_utf8_lossy(&answer.body).contains(named),
-            "{body}: {answer:?}"
+            String::from_utf8_lossy(&response.body).contains(named),
+            "{body}: {response:?}"
         );
     }
     assert_eq!(get(&http, "a").await, json!("1"));
@@ -143,8 +143,8 @@ async fn garbage_on_either_port_closes_that_connection_and_harms_nothing() {
             stream.write_all(bytes).expect("it reads");
             // The node may have closed it by now. A reset is as good as an end: either way the connection is gone.
             let _ = stream.shutdown(Shutdown::Write);
-            let mut answer = Vec::new();
-            let _ = stream.read_to_end(&mut answer);
+            let mut response = Vec::new();
+            let _ = stream.read_to_end(&mut response);
         }
     }
     assert_eq!(
@@ -161,7 +161,7 @@ async fn garbage_on_either_port_closes_that_connection_and_harms_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_half_closed_connection_still_gets_its_answer() {
+async fn a_half_closed_connection_still_gets_its_response() {
     let mut cluster = Cluster::start(1, "kv", &[]);
     cluster.leader().await;
     let http = cluster.nodes[0].http();
@@ -174,12 +174,12 @@ async fn a_half_closed_connection_still_gets_its_answer() {
     )
     .expect("it reads");
     stream.shutdown(Shutdown::Write).expect("half-closed");
-    let mut answer = String::new();
+    let mut response = String::new();
     stream
-        .read_to_string(&mut answer)
-        .expect("an answer, then the end");
-    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-    assert!(answer.ends_with(r#"{"previous":null}"#), "{answer}");
+        .read_to_string(&mut response)
+        .expect("a response, then the end");
+    assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
+    assert!(response.ends_with(r#"{"previous":null}"#), "{response}");
 
     // Cut in the middle of the body: not a command.
     let mut stream = TcpStream::connect(&http.0).expect("it listens");
@@ -231,7 +231,7 @@ async fn a_data_directory_of_another_node_or_cluster_is_refused_with_the_reason(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_of_another_cluster_is_not_talked_to() {
+async fn a_node_of_another_cluster_gets_no_messages() {
     let mut cluster = Cluster::start(3, "kv", &[]);
     cluster.leader().await;
     cluster.nodes[2].kill();
@@ -249,7 +249,7 @@ async fn a_node_of_another_cluster_is_not_talked_to() {
     })
     .await;
     put(&cluster.nodes[0].http(), "a", "1").await;
-    let status = oarlock_tests::process::eventually("the stranger answers", async || {
+    let status = oarlock_tests::process::eventually("the other node responds", async || {
         stranger.status().await
     })
     .await;
@@ -315,7 +315,7 @@ fn largest_file(dir: &Path, extension: &str) -> std::path::PathBuf {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_data_file_is_never_trusted() {
+async fn a_corrupt_data_file_is_never_trusted() {
     let mut cluster = Cluster::start(
         3,
         "kv",

@@ -120,7 +120,7 @@ async fn meets_every_demand(name: &str) {
     let mut cluster = Cluster::start(3, name, &[&FUEL[..], &SNAPSHOTS[..], &kept()].concat());
     cluster.leader().await;
 
-    it_adds_and_answers(&cluster).await;
+    it_adds_and_replies(&cluster).await;
     what_is_wrong_is_refused_and_changes_nothing(&cluster).await;
     a_key_is_applied_once(&cluster).await;
     let value = many_at_once(&cluster).await;
@@ -133,25 +133,28 @@ async fn meets_every_demand(name: &str) {
 
 /// The guest's own message, not the host's.
 async fn sent(http: &Http, command: &str) -> HttpResponse {
-    http.apply(command.to_owned()).await.expect("an answer")
+    http.apply(command.to_owned()).await.expect("a response")
 }
 
 async fn accepted(http: &Http, command: &str, reply: &str) {
-    let answer = sent(http, command).await;
-    assert_eq!((answer.status, &answer.body[..]), (200, reply.as_bytes()));
+    let response = sent(http, command).await;
+    assert_eq!(
+        (response.status, &response.body[..]),
+        (200, reply.as_bytes())
+    );
 }
 
 async fn asked(http: &Http) -> Value {
-    let answer = http.query(GET).await.expect("an answer");
-    assert_eq!(answer.status, 200, "{answer:?}");
-    answer.json()["value"].clone()
+    let response = http.query(GET).await.expect("a response");
+    assert_eq!(response.status, 200, "{response:?}");
+    response.json()["value"].clone()
 }
 
-fn is_refusal(answer: &HttpResponse, code: &str, field: Option<&str>, of: &str) {
-    assert_eq!(answer.status, 422, "{of}: {answer:?}");
-    let error = &answer.json()["error"];
+fn is_refusal(response: &HttpResponse, code: &str, field: Option<&str>, of: &str) {
+    assert_eq!(response.status, 422, "{of}: {response:?}");
+    let error = &response.json()["error"];
     let named = (error["code"].as_str(), error["field"].as_str());
-    assert_eq!(named, (Some(code), field), "{of}: {answer:?}");
+    assert_eq!(named, (Some(code), field), "{of}: {response:?}");
     assert!(
         error["message"]
             .as_str()
@@ -159,7 +162,7 @@ fn is_refusal(answer: &HttpResponse, code: &str, field: Option<&str>, of: &str) 
     );
 }
 
-async fn it_adds_and_answers(cluster: &Cluster) {
+async fn it_adds_and_replies(cluster: &Cluster) {
     let [first, second, third] = [0, 1, 2].map(|at| cluster.nodes[at].http());
     assert_eq!(asked(&third).await, json!(0));
     accepted(&first, r#"{"add":{"by":5}}"#, r#"{"value":5}"#).await;
@@ -197,14 +200,14 @@ async fn what_is_wrong_is_refused_and_changes_nothing(cluster: &Cluster) {
     let http = cluster.nodes[0].http();
     let before = asked(&http).await;
     for (command, code, field) in REFUSED {
-        let answer = sent(&http, command).await;
-        is_refusal(&answer, code, field, command);
+        let response = sent(&http, command).await;
+        is_refusal(&response, code, field, command);
     }
     let broken = http
         .apply(Bytes::from_static(b"{\"add\":{\"\xff\":1}}"))
         .await;
     is_refusal(
-        &broken.expect("an answer"),
+        &broken.expect("a response"),
         "bad_command",
         None,
         "broken UTF-8",
@@ -218,8 +221,8 @@ async fn what_is_wrong_is_refused_and_changes_nothing(cluster: &Cluster) {
         (r#"{"peek":{}}"#, Some("peek")),
         (r#"{"get":{"more":1}}"#, Some("more")),
     ] {
-        let answer = http.query(question).await.expect("an answer");
-        is_refusal(&answer, "bad_query", field, question);
+        let response = http.query(question).await.expect("a response");
+        is_refusal(&response, "bad_query", field, question);
     }
     assert_eq!(asked(&http).await, before);
 }
@@ -231,10 +234,10 @@ async fn a_key_is_applied_once(cluster: &Cluster) {
         .expect("a value");
     let headers = [("idempotency-key", "once")];
     for node in &cluster.nodes {
-        let answer = node.http().send("POST", "/v1/apply", &headers, ADD).await;
-        let answer = answer.expect("an answer");
+        let response = node.http().send("POST", "/v1/apply", &headers, ADD).await;
+        let response = response.expect("a response");
         assert_eq!(
-            (answer.status, answer.json()),
+            (response.status, response.json()),
             (200, json!({"value": before + 1}))
         );
     }
@@ -242,7 +245,7 @@ async fn a_key_is_applied_once(cluster: &Cluster) {
         .http()
         .send("POST", "/v1/apply", &headers, r#"{"add":{"by":2}}"#)
         .await
-        .expect("an answer");
+        .expect("a response");
     assert_eq!(
         (other.status, other.error_code().as_str()),
         (409, "key_reused")
@@ -250,8 +253,8 @@ async fn a_key_is_applied_once(cluster: &Cluster) {
     let mut refusals = Vec::new();
     for node in &cluster.nodes {
         let http = node.http();
-        let answer = http.send("POST", "/v1/apply", &[("idempotency-key", "no")], "no");
-        refusals.push(answer.await.expect("an answer").body);
+        let response = http.send("POST", "/v1/apply", &[("idempotency-key", "no")], "no");
+        refusals.push(response.await.expect("a response").body);
     }
     assert!(refusals.iter().all(|refusal| *refusal == refusals[0]));
     assert_eq!(asked(&cluster.nodes[1].http()).await, json!(before + 1));
@@ -271,14 +274,18 @@ async fn many_at_once(cluster: &Cluster) -> i64 {
         clients.spawn(async move {
             start.wait().await;
             let is_good = client % 10 != 0;
-            let answer = sent(&http, if is_good { ADD } else { r#"{"add":{}}"# }).await;
-            assert_eq!(answer.status, if is_good { 200 } else { 422 }, "{answer:?}");
-            answer.json()["value"].as_i64()
+            let response = sent(&http, if is_good { ADD } else { r#"{"add":{}}"# }).await;
+            assert_eq!(
+                response.status,
+                if is_good { 200 } else { 422 },
+                "{response:?}"
+            );
+            response.json()["value"].as_i64()
         });
     }
     let mut values = Vec::new();
     while let Some(value) = clients.join_next().await {
-        values.extend(value.expect("it was answered"));
+        values.extend(value.expect("a response"));
     }
     values.sort_unstable();
     let expected: Vec<i64> = (1..=CLIENTS as i64 * 9 / 10)
@@ -317,15 +324,15 @@ async fn a_killed_node_catches_up(cluster: &mut Cluster, before: i64) -> i64 {
 async fn a_new_node_gets_a_snapshot(cluster: &mut Cluster, value: i64) {
     let at = cluster.join();
     let new = cluster.nodes[at].http();
-    eventually("the new node answers", async || new.status().await).await;
+    eventually("the new node responds", async || new.status().await).await;
     let member = json!({
         "node_id": cluster.nodes[at].id(), "peer_addr": cluster.nodes[at].peer_addr(), "voter": true
     });
     eventually("it is taken in", async || {
         let asked = cluster.nodes[0].http();
         let headers = [("oarlock-timeout-ms", "30000")];
-        let answer = asked.send("POST", "/v1/members", &headers, member.to_string());
-        (answer.await.ok()?.status == 200).then_some(())
+        let response = asked.send("POST", "/v1/members", &headers, member.to_string());
+        (response.await.ok()?.status == 200).then_some(())
     })
     .await;
     cluster.converged().await;
@@ -358,7 +365,7 @@ async fn a_cluster_goes_from_c_to_python_to_javascript_and_back() {
         let again = http
             .send("POST", "/v1/apply", &headers, ADD)
             .await
-            .expect("an answer");
+            .expect("a response");
         assert_eq!(again.json(), value, "the key outlives the module");
         assert_eq!(asked(&http).await, value["value"]);
     }
@@ -366,15 +373,15 @@ async fn a_cluster_goes_from_c_to_python_to_javascript_and_back() {
     assert_eq!(statuses[0]["state_machine"]["name"], "counter");
 }
 
-/// Has a module take over. That may take longer than a request may hang, so no answer is no failure yet.
+/// Has a module take over. That may take longer than a request may hang, so a missing response is no failure yet.
 async fn taken_over(cluster: &Cluster, http: &Http, module: Bytes) {
     let sha256 = oarlock_wasm::Sha256::of(&module).to_string();
     let headers = [("oarlock-timeout-ms", "55000")];
-    let answer = http
+    let response = http
         .send("POST", "/v1/state-machine", &headers, module)
         .await;
-    if let Ok(answer) = answer {
-        assert!([200, 504].contains(&answer.status), "{answer:?}");
+    if let Ok(response) = response {
+        assert!([200, 504].contains(&response.status), "{response:?}");
     }
     for node in &cluster.nodes {
         eventually("the node runs the new module", async || {

@@ -18,12 +18,12 @@ async fn order(http: &Http, method: &str, path: &str, body: Value) -> Value {
     } else {
         body.to_string()
     };
-    let answer = http
+    let response = http
         .send(method, path, &headers, body)
         .await
         .unwrap_or_else(|error| panic!("{method} {path}: {error}"));
-    assert_eq!(answer.status, 200, "{method} {path}: {answer:?}");
-    answer.json()
+    assert_eq!(response.status, 200, "{method} {path}: {response:?}");
+    response.json()
 }
 
 async fn add(cluster: &mut Cluster, asked: usize) -> usize {
@@ -32,7 +32,7 @@ async fn add(cluster: &mut Cluster, asked: usize) -> usize {
         cluster.nodes[at].id().to_owned(),
         cluster.nodes[at].peer_addr().to_owned(),
     );
-    let waiting = eventually("the new node answers", async || {
+    let waiting = eventually("the new node responds", async || {
         cluster.nodes[at].http().status().await
     })
     .await;
@@ -100,13 +100,13 @@ async fn a_cluster_grows_from_one_to_three_to_five_and_shrinks_again() {
     cluster.nodes[2].kill();
     cluster.leader().await;
     cluster.apply_somewhere("shrunk", &put(51)).await;
-    let answer = cluster.nodes[4]
+    let response = cluster.nodes[4]
         .http()
         .query(r#"{"get":{"key":"k7"}}"#)
         .await
-        .expect("an answer");
+        .expect("a response");
     assert_eq!(
-        answer.json(),
+        response.json(),
         json!({"value": "v"}),
         "what was there before it came"
     );
@@ -140,12 +140,12 @@ async fn a_dead_node_is_replaced_in_one_call_and_a_promotion_that_cannot_succeed
         json!({"node_id": "node5", "peer_addr": "127.0.0.1:9"}),
     )
     .await;
-    let answer = http
+    let response = http
         .send("POST", "/v1/members/node5/promote", &[], "")
         .await
-        .expect("an answer");
+        .expect("a response");
     assert_eq!(
-        (answer.status, answer.error_code().as_str()),
+        (response.status, response.error_code().as_str()),
         (409, "not_caught_up")
     );
     for (method, path, body, expected) in [
@@ -177,9 +177,12 @@ async fn a_dead_node_is_replaced_in_one_call_and_a_promotion_that_cannot_succeed
         ("POST", "/v1/leader/transfer", "[", (400, "malformed")),
         ("PUT", "/v1/members", "", (405, "method_not_allowed")),
     ] {
-        let answer = http.send(method, path, &[], body).await.expect("an answer");
+        let response = http
+            .send(method, path, &[], body)
+            .await
+            .expect("a response");
         assert_eq!(
-            (answer.status, answer.error_code().as_str()),
+            (response.status, response.error_code().as_str()),
             expected,
             "{method} {path} {body}"
         );
@@ -204,8 +207,8 @@ async fn leadership_moves_under_load_and_not_one_request_fails() {
         clients.spawn(async move {
             while !stop.load(Ordering::Acquire) {
                 // Without a key and sent once: nothing hides a refusal.
-                let answer = http.apply(put(client)).await.expect("an answer");
-                assert_eq!(answer.status, 200, "{answer:?}");
+                let response = http.apply(put(client)).await.expect("a response");
+                assert_eq!(response.status, 200, "{response:?}");
                 done.fetch_add(1, Ordering::Release);
             }
         });

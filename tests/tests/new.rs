@@ -56,8 +56,8 @@ async fn a_new_project_passes_its_tests_builds_and_serves() {
     let http = cluster.nodes[0].http();
     let ready = async || (http.get("/readyz").await.ok()?.status == 200).then_some(());
     eventually("the node is ready", ready).await;
-    let answer = http.apply(r#"{"add":{"name":"apples","by":5}}"#).await;
-    assert_eq!(answer.expect("an answer").json(), json!({"value": 5}));
+    let response = http.apply(r#"{"add":{"name":"apples","by":5}}"#).await;
+    assert_eq!(response.expect("a response").json(), json!({"value": 5}));
 }
 
 fn cargo_fmt(folder: &Path) -> Output {

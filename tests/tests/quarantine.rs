@@ -55,12 +55,12 @@ async fn with_an_odd_one(args: &[&str], missed: impl Fn(usize) -> String) -> Clu
 async fn put(cluster: &Cluster, number: usize, command: &str) {
     let key = format!("before-{number}");
     let headers = [("idempotency-key", key.as_str())];
-    eventually("a node answers", async || {
+    eventually("a node responds", async || {
         let http = cluster.nodes[0].http();
-        let answer = http.send("POST", "/v1/apply", &headers, command.to_owned());
-        let answer = answer.await.ok()?;
+        let response = http.send("POST", "/v1/apply", &headers, command.to_owned());
+        let response = response.await.ok()?;
         // Where the odd one leads, it may refuse what comes by way of it.
-        [200, 422].contains(&answer.status).then_some(())
+        [200, 422].contains(&response.status).then_some(())
     })
     .await;
 }
@@ -80,15 +80,15 @@ async fn serves_again(http: &Http) {
 
 async fn waiting(http: &Http) -> Value {
     let question = json!({"stats": {}}).to_string();
-    eventually("the node answers", async || {
-        let answer = http.query(question.clone()).await.ok()?;
-        (answer.status == 200).then(|| answer.json()["queues"]["before"]["ready"].clone())
+    eventually("the node responds", async || {
+        let response = http.query(question.clone()).await.ok()?;
+        (response.status == 200).then(|| response.json()["queues"]["before"]["ready"].clone())
     })
     .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_differs_is_given_the_state_of_the_others_under_load_and_serves_again() {
+async fn a_node_that_diverged_is_reinstalled_from_the_leader_under_load_and_serves_again() {
     // The recorder wants a queue of its own, so what the odd one has missed are refusals.
     let refused = |number| format!("no command {number} {}", "x".repeat(LONG));
     let mut cluster = with_an_odd_one(&[], refused).await;
@@ -125,12 +125,12 @@ async fn a_node_that_was_killed_in_quarantine_serves_no_request_until_it_has_a_l
     .await;
     cluster.nodes[ODD].kill();
     cluster.nodes[ODD].start();
-    // Its first answer already: it knows before it has compared anything.
-    let first = eventually("it answers", async || odd.get("/readyz").await.ok()).await;
+    // Its first response already: it knows before it has compared anything.
+    let first = eventually("it responds", async || odd.get("/readyz").await.ok()).await;
     assert_eq!(first.status, 503, "{first:?}");
     assert_eq!(first.error_code(), "quarantined");
     let command = enqueue(7);
-    let refused = odd.apply(command.clone()).await.expect("an answer");
+    let refused = odd.apply(command.clone()).await.expect("a response");
     assert_eq!(refused.error_code(), "quarantined", "{refused:?}");
     serves_again(&odd).await;
     assert_eq!(
@@ -138,7 +138,7 @@ async fn a_node_that_was_killed_in_quarantine_serves_no_request_until_it_has_a_l
         3,
         "the tasks that it had missed are there"
     );
-    let taken = odd.apply(command).await.expect("an answer");
+    let taken = odd.apply(command).await.expect("a response");
     assert_eq!(taken.status, 200, "{taken:?}");
     assert_eq!(waiting(&odd).await, 4);
     cluster.converged().await;

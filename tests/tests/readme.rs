@@ -165,7 +165,7 @@ fn cannot_build_modules(folder: &Path) -> Option<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_guest_of_the_readme_builds_passes_its_tests_and_answers_as_told() {
+async fn the_guest_of_the_readme_builds_passes_its_tests_and_replies_as_shown() {
     let folder = tempfile::tempdir().unwrap();
     write_guest(folder.path());
     let tested = cargo(folder.path(), &["test"]);

@@ -74,12 +74,12 @@ fn newest_snapshot(node: &Node) -> Option<PathBuf> {
 async fn upgrade(cluster: &mut Cluster) -> Value {
     let leader = cluster.leader().await;
     let http = cluster.nodes[leader].http();
-    let answer = http
+    let response = http
         .send("POST", "/v1/state-machine", &[], noted("counter", &NOTE))
         .await
-        .expect("an answer");
-    assert_eq!(answer.status, 200, "{answer:?}");
-    let sha256 = answer.json()["sha256"].clone();
+        .expect("a response");
+    assert_eq!(response.status, 200, "{response:?}");
+    let sha256 = response.json()["sha256"].clone();
     for node in &cluster.nodes {
         runs(node, &sha256).await;
     }
@@ -133,7 +133,7 @@ fn flip(file: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_whose_disk_was_wiped_comes_back_under_load_whether_it_led_or_not() {
+async fn a_node_whose_disk_was_wiped_rejoins_under_load_whether_it_led_or_not() {
     let mut cluster = Cluster::start(3, "queue", &quick_with_snapshots());
     cluster.leader().await;
     let recorder = Recorder::start(4, &targets(&cluster), 0);
@@ -153,7 +153,8 @@ async fn a_node_whose_disk_was_wiped_comes_back_under_load_whether_it_led_or_not
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_log_stops_the_node_by_name_and_with_the_flag_it_heals_under_load() {
+async fn a_corrupt_log_stops_the_node_with_its_name_and_with_the_flag_the_node_rejoins_under_load()
+{
     let mut cluster = Cluster::start(3, "queue", &quick_with_snapshots());
     cluster.leader().await;
     let recorder = Recorder::start(4, &targets(&cluster), 0);
@@ -185,7 +186,7 @@ async fn a_damaged_log_stops_the_node_by_name_and_with_the_flag_it_heals_under_l
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_module_that_is_damaged_in_the_log_stops_any_node_and_with_the_flag_it_gets_it_again() {
+async fn a_module_that_is_corrupt_in_the_log_stops_any_node_and_with_the_flag_it_is_reinstalled() {
     // It takes no snapshot, so the module stays where the upgrade has put it.
     let mut cluster = Cluster::start(3, "counter", &QUICK);
     let sha256 = upgrade(&mut cluster).await;
@@ -196,7 +197,7 @@ async fn a_module_that_is_damaged_in_the_log_stops_any_node_and_with_the_flag_it
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_module_that_is_damaged_in_a_snapshot_stops_any_node_and_with_the_flag_it_gets_it_again()
+async fn a_module_that_is_corrupt_in_a_snapshot_stops_any_node_and_with_the_flag_it_is_reinstalled()
 {
     let mut cluster = Cluster::start(3, "counter", &quick_with_snapshots());
     let sha256 = upgrade(&mut cluster).await;
@@ -275,7 +276,7 @@ async fn a_majority_with_wiped_disks_elects_no_leader_and_every_node_reports_it(
         "{whole}"
     );
     let metrics = cluster.nodes[2].http().get("/metrics").await;
-    let metrics = String::from_utf8(metrics.expect("an answer").body.to_vec()).expect("text");
+    let metrics = String::from_utf8(metrics.expect("a response").body.to_vec()).expect("text");
     for line in [
         "oarlock_raft_can_vote 1",
         "oarlock_raft_voters_without_data 2",
@@ -289,14 +290,14 @@ async fn a_majority_with_wiped_disks_elects_no_leader_and_every_node_reports_it(
     for node in &cluster.nodes {
         let http = node.http();
         let refused = http.send("POST", "/v1/apply", &headers, put.clone()).await;
-        assert_eq!(refused.expect("an answer").status, 503);
+        assert_eq!(refused.expect("a response").status, 503);
     }
     // Data that is not on the wiped disks alone is still there to recover from.
     assert!(cluster.nodes[2].data_dir().join("raft.redb").is_file());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_cluster_waits_for_all_of_its_nodes_and_then_begins_by_itself() {
+async fn a_new_cluster_waits_for_all_of_its_nodes_and_then_starts_by_itself() {
     let mut cluster = Cluster::prepare(3, "kv", &quick_with_snapshots());
     cluster.nodes[0].start();
     cluster.nodes[1].start();

@@ -40,7 +40,7 @@ async fn serve_without_flags_runs_one_node_with_the_built_in_queue_durable_in_oa
     let reply = http
         .apply(r#"{"enqueue":{"queue":"q","payload":{"n":1}}}"#)
         .await
-        .expect("an answer");
+        .expect("a response");
     assert_eq!(reply.json(), json!({"id": 1, "duplicate": false}));
     assert!(dir.path().join("oarlock-data").is_dir());
     first.kill().expect("it runs");
@@ -51,7 +51,7 @@ async fn serve_without_flags_runs_one_node_with_the_built_in_queue_durable_in_oa
     let task = http
         .query(r#"{"task":{"id":1}}"#)
         .await
-        .expect("an answer")
+        .expect("a response")
         .json();
     assert_eq!(task["task"]["payload"], json!({"n": 1}));
     second.kill().expect("it runs");
@@ -270,7 +270,7 @@ async fn an_interrupt_stops_a_node_cleanly_and_it_starts_again() {
         .http()
         .query(r#"{"get":{}}"#)
         .await
-        .expect("an answer")
+        .expect("a response")
         .json();
     assert_eq!(value["value"], json!(2));
 }
@@ -325,7 +325,7 @@ fn the_demo_runs_its_tour_and_exits_with_0() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_crash() {
+fn a_reader_that_closes_the_pipe_causes_no_crash() {
     let mut child = Command::new(oarlock())
         .args(["--help"])
         .stdout(Stdio::piped())

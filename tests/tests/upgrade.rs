@@ -40,8 +40,8 @@ async fn an_upgrade_and_the_one_back_under_load_lose_double_and_refuse_nothing()
         clients.spawn(async move {
             while !stop.load(Ordering::Acquire) {
                 // Without a key and sent once: nothing hides a refusal.
-                let answer = http.apply(ADD).await.expect("an answer");
-                assert_eq!(answer.status, 200, "{answer:?}");
+                let response = http.apply(ADD).await.expect("a response");
+                assert_eq!(response.status, 200, "{response:?}");
                 done.fetch_add(1, Ordering::AcqRel);
             }
         });
@@ -49,9 +49,9 @@ async fn an_upgrade_and_the_one_back_under_load_lose_double_and_refuse_nothing()
     let first = Bytes::from(std::fs::read(guest("counter")).expect("a module"));
     for (asked, module) in [counter_with(1), first].iter().enumerate() {
         let before = done.load(Ordering::Acquire);
-        let answer = upgrade(&[cluster.nodes[asked].http()], module).await;
-        assert_eq!(answer.status, 200, "{answer:?}");
-        all_run(&cluster, &answer.json()["sha256"]).await;
+        let response = upgrade(&[cluster.nodes[asked].http()], module).await;
+        assert_eq!(response.status, 200, "{response:?}");
+        all_run(&cluster, &response.json()["sha256"]).await;
         eventually("the clients go on", async || {
             (done.load(Ordering::Acquire) > before + 20).then_some(())
         })
@@ -61,8 +61,8 @@ async fn an_upgrade_and_the_one_back_under_load_lose_double_and_refuse_nothing()
     while let Some(client) = clients.join_next().await {
         client.expect("no request failed");
     }
-    let answer = cluster.nodes[2].http().query(r#"{"get":{}}"#).await;
-    let value = answer.expect("an answer").json();
+    let response = cluster.nodes[2].http().query(r#"{"get":{}}"#).await;
+    let value = response.expect("a response").json();
     assert_eq!(value, json!({"value": done.load(Ordering::Acquire)}));
     cluster.converged().await;
 }
@@ -93,7 +93,7 @@ async fn a_leader_that_is_killed_in_the_middle_leaves_one_module_everywhere_and_
         };
         after(&killed, changes).await;
         cluster.nodes[leader].kill();
-        // It may have had its answer just before.
+        // It may have had its response just before.
         let _ = sending.await.expect("it ends");
         cluster
             .apply_somewhere(&format!("between-{changes}"), ADD)
@@ -103,15 +103,15 @@ async fn a_leader_that_is_killed_in_the_middle_leaves_one_module_everywhere_and_
             cluster.nodes[(leader + 1) % 3].http(),
             cluster.nodes[(leader + 2) % 3].http(),
         ];
-        let answer = upgrade(&others, &module).await;
-        assert_eq!(answer.status, 200, "{answer:?}");
-        all_run(&cluster, &answer.json()["sha256"]).await;
+        let response = upgrade(&others, &module).await;
+        assert_eq!(response.status, 200, "{response:?}");
+        all_run(&cluster, &response.json()["sha256"]).await;
         cluster
             .apply_somewhere(&format!("before-{changes}"), ADD)
             .await;
     }
-    let answer = cluster.nodes[0].http().query(r#"{"get":{}}"#).await;
-    assert_eq!(answer.expect("an answer").json(), json!({"value": 8}));
+    let response = cluster.nodes[0].http().query(r#"{"get":{}}"#).await;
+    assert_eq!(response.expect("a response").json(), json!({"value": 8}));
     cluster.converged().await;
 }
 
@@ -120,11 +120,11 @@ async fn a_node_that_joins_later_gets_the_module_of_now() {
     let mut cluster = Cluster::start(1, "counter", &[]);
     cluster.leader().await;
     cluster.apply_somewhere("one", ADD).await;
-    let answer = upgrade(&[cluster.nodes[0].http()], &counter_with(1)).await;
-    let sha256 = answer.json()["sha256"].clone();
+    let response = upgrade(&[cluster.nodes[0].http()], &counter_with(1)).await;
+    let sha256 = response.json()["sha256"].clone();
     let http = cluster.nodes[0].http();
     let taken = http.send("POST", "/v1/snapshot", &[], "");
-    assert_eq!(taken.await.expect("an answer").status, 200);
+    assert_eq!(taken.await.expect("a response").status, 200);
     let at = cluster.join();
     let body = json!({
         "node_id": cluster.nodes[at].id(),
@@ -134,7 +134,7 @@ async fn a_node_that_joins_later_gets_the_module_of_now() {
     let headers = [("oarlock-timeout-ms", "50000")];
     let added = cluster.nodes[0].http();
     let added = added.send("POST", "/v1/members", &headers, body.to_string());
-    assert_eq!(added.await.expect("an answer").status, 200);
+    assert_eq!(added.await.expect("a response").status, 200);
     all_run(&cluster, &sha256).await;
     cluster.apply_somewhere("two", ADD).await;
     cluster.converged().await;

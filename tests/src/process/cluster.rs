@@ -219,7 +219,7 @@ impl Cluster {
         );
         let mut wanted = 0;
         for node in &self.nodes {
-            let status = eventually("the node answers", async || node.http().status().await).await;
+            let status = eventually("the node responds", async || node.http().status().await).await;
             wanted = wanted.max(status["commit_index"].as_u64().unwrap_or(0));
         }
         for node in &self.nodes {
@@ -265,9 +265,9 @@ async fn try_apply(target: &Http, key: &str, command: &str) -> Option<Value> {
         .send("POST", "/v1/apply", &headers, command.to_owned())
         .await
     {
-        Ok(answer) if answer.status == 200 => Some(answer.json()),
-        Ok(answer) if [429, 503, 504].contains(&answer.status) => None,
-        Ok(answer) => panic!("{command} was refused: {answer:?}"),
+        Ok(response) if response.status == 200 => Some(response.json()),
+        Ok(response) if [429, 503, 504].contains(&response.status) => None,
+        Ok(response) => panic!("{command} was refused: {response:?}"),
         Err(NoResponse { .. }) => None,
     }
 }

@@ -20,7 +20,7 @@ use crate::sim::machine::View;
 const QUEUE: &str = "list";
 /// How long a client waits for an outcome.
 const PATIENCE_MS: &str = "2000";
-/// After this long without an answer it goes on to the next node.
+/// After this long without a response it goes on to the next node.
 const GIVES_UP: Duration = Duration::from_secs(4);
 
 /// What the clients share.
@@ -137,26 +137,26 @@ impl Shared {
         let headers = [("oarlock-timeout-ms", PATIENCE_MS)];
         let asking = target.send("POST", path, &headers, body.to_string());
         // A paused process sends nothing.
-        let Ok(Ok(answer)) = tokio::time::timeout(GIVES_UP, asking).await else {
+        let Ok(Ok(response)) = tokio::time::timeout(GIVES_UP, asking).await else {
             return Outcome::Unknown;
         };
-        match (kind, answer.status) {
-            (Kind::Append, 200) => Outcome::Appended(place(&answer.json())),
+        match (kind, response.status) {
+            (Kind::Append, 200) => Outcome::Appended(place(&response.json())),
             (_, 200) => Outcome::Seen(View {
-                length: length(&answer.json()),
+                length: length(&response.json()),
                 ..View::default()
             }),
-            _ if is_refused(&answer) => Outcome::Refused,
+            _ if is_refused(&response) => Outcome::Refused,
             (_, 500..=599) => Outcome::Unknown,
-            _ => panic!("{kind:?} was answered with {answer:?}"),
+            _ => panic!("{kind:?} was answered with {response:?}"),
         }
     }
 }
 
 /// Whether the response excludes that the command was or will be carried out.
-fn is_refused(answer: &HttpResponse) -> bool {
-    [429, 503].contains(&answer.status)
-        && ["no_leader", "overloaded"].contains(&answer.error_code().as_str())
+fn is_refused(response: &HttpResponse) -> bool {
+    [429, 503].contains(&response.status)
+        && ["no_leader", "overloaded"].contains(&response.error_code().as_str())
 }
 
 fn place(reply: &Value) -> u64 {
@@ -181,9 +181,9 @@ async fn list(http: &Http) -> Vec<u64> {
 }
 
 async fn query(http: &Http, question: Value) -> Value {
-    eventually("the node answers a question", async || {
-        let answer = http.query(question.to_string()).await.ok()?;
-        (answer.status == 200).then(|| answer.json())
+    eventually("the node responds to a query", async || {
+        let response = http.query(question.to_string()).await.ok()?;
+        (response.status == 200).then(|| response.json())
     })
     .await
 }

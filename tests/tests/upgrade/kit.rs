@@ -11,10 +11,10 @@ pub(crate) async fn upgrade(targets: &[Http], module: &Bytes) -> HttpResponse {
     eventually("a node has the upgrade done", async || {
         for target in targets {
             let sent = target.send("POST", "/v1/state-machine", &headers, module.clone());
-            if let Ok(answer) = sent.await
-                && ![429, 503, 504].contains(&answer.status)
+            if let Ok(response) = sent.await
+                && ![429, 503, 504].contains(&response.status)
             {
-                return Some(answer);
+                return Some(response);
             }
         }
         None
@@ -38,14 +38,14 @@ pub(crate) fn sha256(module: &Bytes) -> String {
     oarlock_wasm::Sha256::of(module).to_string()
 }
 
-/// What a node tells of upgrades, once `find` finds something in it. It is asked to answer as soon as there is news.
+/// The upgrades that a node reports, once `find` finds something in them. The request waits for news.
 pub(crate) async fn told<T>(http: &Http, what: &str, find: impl Fn(&Value) -> Option<T>) -> T {
     let mut path = "/v1/upgrades".to_owned();
     eventually(what, async || {
         loop {
             let headers = [("oarlock-timeout-ms", "2000")];
-            let answer = http.send("GET", &path, &headers, "").await.ok()?;
-            let told = answer.json();
+            let response = http.send("GET", &path, &headers, "").await.ok()?;
+            let told = response.json();
             if let Some(found) = find(&told) {
                 return Some(found);
             }

@@ -22,9 +22,9 @@ async fn a_guest_with_another_layout_of_its_state_takes_over_and_the_way_back_is
         apply_somewhere(&targets, &format!("first-{number}"), ADD).await;
     }
     let (first, second) = (module("counter"), module("counter-2"));
-    let answer = upgrade(&targets[leader..], &second).await;
-    assert_eq!(answer.status, 200, "{answer:?}");
-    let runs = answer.json();
+    let response = upgrade(&targets[leader..], &second).await;
+    assert_eq!(response.status, 200, "{response:?}");
+    let runs = response.json();
     assert_eq!(
         (&runs["name"], &runs["version"]),
         (&json!("counter"), &json!(2))
@@ -60,12 +60,12 @@ async fn a_guest_with_another_layout_of_its_state_takes_over_and_the_way_back_is
     }
     cluster.leader().await;
     for target in &targets {
-        let answer = eventually("the node answers", async || {
-            let answer = target.query(GET).await.ok()?;
-            (answer.status == 200).then(|| answer.json())
+        let response = eventually("the node responds", async || {
+            let response = target.query(GET).await.ok()?;
+            (response.status == 200).then(|| response.json())
         })
         .await;
-        assert_eq!(answer, json!({"value": 20, "adds": 1}));
+        assert_eq!(response, json!({"value": 20, "adds": 1}));
     }
     cluster.converged().await;
 }

@@ -88,7 +88,7 @@ impl Try<'_> {
             Step::Trying | Step::Ready | Step::Activated => (self.stays, self.stays),
             Step::Switched | Step::Snapshot => (self.stays, self.victim),
         };
-        // Its answer, if there is one, is that of the request that follows.
+        // Its response, if there is one, is that of the request that follows.
         drop(ask(cluster.nodes[asked].http(), self.module.clone()));
         let least = wanted.min(Step::Activated);
         let http = cluster.nodes[watched].http();
@@ -103,7 +103,7 @@ impl Try<'_> {
         seen
     }
 
-    /// Sends the whole request and waits for no answer: the node looks at the module now.
+    /// Sends the whole request and waits for no response: the node looks at the module now.
     async fn ask_and_leave(&self, victim: &Http) {
         let mut stream = TcpStream::connect(&victim.0).await.expect("it listens");
         let head = format!(
@@ -189,10 +189,10 @@ async fn killed_at(step: Step, victim: Victim) {
         hit = trial.was_hit(&cluster, step, seen).await;
         recorder.progress(10).await;
         cluster.nodes[dies].start();
-        let answer = upgrade(&[targets[stays].clone()], &module).await;
-        assert_eq!(answer.status, 200, "{answer:?}");
-        assert_eq!(answer.json()["sha256"], sha256, "{answer:?}");
-        all_run(&cluster, &answer.json()["sha256"]).await;
+        let response = upgrade(&[targets[stays].clone()], &module).await;
+        assert_eq!(response.status, 200, "{response:?}");
+        assert_eq!(response.json()["sha256"], sha256, "{response:?}");
+        all_run(&cluster, &response.json()["sha256"]).await;
         recorder.progress(10).await;
         if hit {
             break;

@@ -49,12 +49,12 @@ async fn an_absent_node_is_waited_for_by_name_and_a_second_upgrade_waits_for_the
     recorder.progress(20).await;
 
     cluster.nodes[away].start();
-    let answer = waiting.await.expect("it ends").expect("an answer");
-    assert_eq!(answer.json()["sha256"], sha256(&first), "{answer:?}");
-    all_run(&cluster, &answer.json()["sha256"]).await;
-    let answer = upgrade(&[targets[leader].clone()], &second).await;
-    assert_eq!(answer.json()["sha256"], sha256(&second), "{answer:?}");
-    all_run(&cluster, &answer.json()["sha256"]).await;
+    let response = waiting.await.expect("it ends").expect("a response");
+    assert_eq!(response.json()["sha256"], sha256(&first), "{response:?}");
+    all_run(&cluster, &response.json()["sha256"]).await;
+    let response = upgrade(&[targets[leader].clone()], &second).await;
+    assert_eq!(response.json()["sha256"], sha256(&second), "{response:?}");
+    all_run(&cluster, &response.json()["sha256"]).await;
     recorder.progress(20).await;
     recorder.check(&targets[0]).await;
     cluster.converged().await;
@@ -79,8 +79,8 @@ async fn a_node_that_lags_behind_the_log_gets_the_module_with_a_snapshot() {
     let seen = status["last_log_index"].as_u64().expect("a number");
     cluster.nodes[lags].kill();
     cluster.nodes[third].start();
-    let answer = waiting.await.expect("it ends").expect("an answer");
-    assert_eq!(answer.status, 200, "{answer:?}");
+    let response = waiting.await.expect("it ends").expect("a response");
+    assert_eq!(response.status, 200, "{response:?}");
     eventually("the entries that it lacks are gone", async || {
         let mut firsts = Vec::new();
         for at in [leader, third] {
@@ -91,7 +91,7 @@ async fn a_node_that_lags_behind_the_log_gets_the_module_with_a_snapshot() {
     })
     .await;
     cluster.nodes[lags].start();
-    all_run(&cluster, &answer.json()["sha256"]).await;
+    all_run(&cluster, &response.json()["sha256"]).await;
     let status = targets[lags].status().await.expect("it runs");
     assert!(status["snapshot_index"].as_u64() > Some(seen), "{status:#}");
     let past = targets[lags]

@@ -21,7 +21,7 @@
 mod coverage;
 mod cuts;
 mod disk;
-mod ends;
+mod environment;
 pub(crate) mod history;
 mod hunt;
 mod invariants;

@@ -10,8 +10,8 @@ use oarlock_tests::process::{Cluster, TARGET, builds_modules, eventually, run, t
 use oarlock_wasm::{
     CommandOutcome, Envelope, GuestEngine, GuestModule, MachineLimits, WasmMachine,
 };
+use task_queue_raft::ids::Index;
 use task_queue_raft::state_machine::{Moment, StateMachine};
-use task_queue_raft::types::Index;
 
 const README: &str = include_str!("../../README.md");
 /// What the README calls the folder of the SDK.

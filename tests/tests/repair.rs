@@ -22,7 +22,10 @@ fn targets(cluster: &Cluster) -> Vec<Http> {
 async fn is_a_voter_again(cluster: &Cluster, at: usize) {
     let id = cluster.nodes[at].id().to_owned();
     eventually("the node votes again", async || {
-        if !cluster.nodes[at].log().contains("this node has its say") {
+        if !cluster.nodes[at]
+            .log()
+            .contains("this node is eligible to vote")
+        {
             return None;
         }
         for node in &cluster.nodes {
@@ -251,7 +254,7 @@ async fn a_majority_with_wiped_disks_elects_no_leader_and_every_node_reports_it(
     cluster.nodes[2].start();
     eventually("the node with the data names the lost ones", async || {
         let log = cluster.nodes[2].log();
-        log.contains("too many voters have lost their stores")
+        log.contains("quorum lost: too many voters have empty stores")
             .then_some(())
     })
     .await;

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-use crate::types::NodeId;
+use crate::ids::NodeId;
 
 #[cfg(test)]
 mod tests;

@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::entry::{Command, Entry, Payload, SnapshotMeta};
+use crate::ids::{Index, LogId};
 use crate::raft::membership::Membership;
 use crate::state_machine::{Answering, MachineError, Moment, SnapshotWork, StateMachine};
 use crate::storage::{SnapshotStore, StorageError};
-use crate::types::{Command, Entry, Index, LogId, Payload, SnapshotMeta};
 
 /// What became of a command: its place in the log and the machine's reply.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::entry::{Entry, SnapshotMeta};
+use crate::ids::{LogId, NodeId};
 use crate::raft::ready::{LogRead, ReadFor, WriteId};
 use crate::storage::{LogStore, Received, SnapshotStore, StorageError, WriteBatch};
-use crate::types::{Entry, LogId, NodeId, SnapshotMeta};
 
 pub use stats::DiskStats;
 
@@ -51,7 +52,7 @@ pub enum DiskTask {
     /// Note which cluster this node has joined.
     Join(String),
     /// Note that the store holds all that the node has promised.
-    Admit,
+    CompleteStore,
 }
 
 /// What the disk has done.
@@ -77,7 +78,7 @@ pub enum DiskDone {
     /// A chunk of a snapshot is durable.
     Received(SnapshotMeta, Received),
     /// The store has noted that it holds all that the node has promised.
-    Admitted,
+    StoreCompleted,
     /// Something that nobody waits for.
     Tidied,
 }
@@ -160,9 +161,9 @@ impl Disk {
                 self.log.set_cluster_id(&cluster_id)?;
                 Ok(DiskDone::Tidied)
             }
-            DiskTask::Admit => {
+            DiskTask::CompleteStore => {
                 self.log.mark_complete()?;
-                Ok(DiskDone::Admitted)
+                Ok(DiskDone::StoreCompleted)
             }
             DiskTask::SetAside(meta) => {
                 let kept = self.snapshots.quarantine(&meta);
@@ -188,8 +189,8 @@ impl Disk {
     fn read(
         &self,
         reader: ReadFor,
-        from: crate::types::Index,
-        to: crate::types::Index,
+        from: crate::ids::Index,
+        to: crate::ids::Index,
         max_bytes: u64,
     ) -> Result<DiskDone, StorageError> {
         match self.log.read(from, to, max_bytes) {

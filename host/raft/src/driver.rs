@@ -1,11 +1,11 @@
-//! Carries out what the core wants. Production and simulation run this same driver; they differ in its [`Ends`].
+//! Carries out what the core wants. Production and simulation run this same driver; they differ in its [`Environment`].
 //!
 //! [`Driver::turn`] is the only place where "persist before send, commit before apply, apply before reply" is
 //! written. Disk write, replication and apply overlap: the leader's entries leave before its own write is durable,
 //! and the core counts the leader itself only once it is.
 
+mod admin;
 mod forwarded;
-mod orders;
 mod proposals;
 mod queries;
 #[cfg(test)]
@@ -19,18 +19,19 @@ use thiserror::Error;
 
 use crate::applier::Reply;
 use crate::disk::{DiskDone, DiskTask};
-use crate::message::{Message, Order, OrderError, RaftRequest, RaftResponse};
-use crate::raft::ready::{Envelope, Ready, SnapshotTask, WriteId};
+use crate::entry::{Entry, SnapshotMeta};
+use crate::ids::{Index, NodeId, Term};
+use crate::message::{AdminError, AdminRequest, Message, RaftRequest, RaftResponse};
+use crate::raft::ready::{OutgoingMessage, Ready, SnapshotTask, WriteId};
 use crate::raft::{Core, Role};
 use crate::state_machine::StateMachine;
-use crate::types::{Entry, Index, NodeId, SnapshotMeta, Term};
+use admin::AdminRequests;
 use forwarded::Forwarded;
-use orders::Orders;
 use proposals::Proposals;
 use queries::Queries;
 
 /// Where the driver's work goes. None of these waits for the work to be done; [`Input`] tells when it is.
-pub trait Ends<M: StateMachine> {
+pub trait Environment<M: StateMachine> {
     /// Who waits for a command's outcome.
     type Waiter;
     /// Who asked a question.
@@ -49,7 +50,7 @@ pub trait Ends<M: StateMachine> {
     /// Tells a client that its question is not answered.
     fn refuse(&mut self, asker: Self::Asker, error: SubmitError);
     /// Tells an operator what became of an order: the index at which it is in force.
-    fn conclude(&mut self, operator: Self::Operator, outcome: Result<Index, OrderError>);
+    fn complete(&mut self, operator: Self::Operator, outcome: Result<Index, AdminError>);
     /// Whom to be connected with from now on, and where they are reached; an empty address is the one of the start
     /// configuration.
     fn contacts(&mut self, contacts: BTreeMap<NodeId, String>);
@@ -130,7 +131,7 @@ pub enum Consistency {
 }
 
 /// Something that happened.
-pub enum Input<M: StateMachine, E: Ends<M>> {
+pub enum Input<M: StateMachine, E: Environment<M>> {
     /// Time has passed.
     Tick,
     /// A message arrived.
@@ -172,9 +173,9 @@ pub enum Input<M: StateMachine, E: Ends<M>> {
     /// The node has joined the cluster of this name.
     Joined(String),
     /// An operator has an order.
-    Order {
+    Admin {
         /// Which.
-        order: Order,
+        order: AdminRequest,
         /// When the operator stops waiting.
         deadline: Duration,
         /// Who waits.
@@ -224,7 +225,7 @@ impl Default for DriverLimits {
 }
 
 /// A node's core with all that waits for it.
-pub struct Driver<M: StateMachine, E: Ends<M>> {
+pub struct Driver<M: StateMachine, E: Environment<M>> {
     core: Core,
     ends: E,
     limits: DriverLimits,
@@ -232,14 +233,14 @@ pub struct Driver<M: StateMachine, E: Ends<M>> {
     /// The last write that is durable.
     durable: WriteId,
     /// Messages that wait for a write, in its order.
-    held: VecDeque<Envelope>,
+    held: VecDeque<OutgoingMessage>,
     proposals: Proposals<E::Waiter>,
     forwarded: Forwarded,
     queries: Queries<M::Query, E::Asker>,
-    orders: Orders<E::Operator>,
+    admin: AdminRequests<E::Operator>,
 }
 
-impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
+impl<M: StateMachine, E: Environment<M>> Driver<M, E> {
     /// A driver for a core. `session` is a random number that no other run of any node has.
     pub fn new(core: Core, ends: E, limits: DriverLimits, session: u64) -> Self {
         Self {
@@ -252,7 +253,7 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
             proposals: Proposals::new(session),
             forwarded: Forwarded::default(),
             queries: Queries::new(session),
-            orders: Orders::new(session),
+            admin: AdminRequests::new(session),
         }
     }
 
@@ -285,7 +286,7 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
         let own = [
             self.proposals.next_deadline(),
             self.queries.next_deadline(),
-            self.orders.next_deadline(),
+            self.admin.next_deadline(),
         ];
         own.into_iter()
             .flatten()
@@ -317,11 +318,11 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
             Input::TakeSnapshot => self.core.take_snapshot(),
             Input::Reinstall => self.core.reinstall(now),
             Input::Joined(cluster_id) => self.ends.disk(DiskTask::Join(cluster_id)),
-            Input::Order {
+            Input::Admin {
                 order,
                 deadline,
                 operator,
-            } => self.on_order(order, deadline, operator),
+            } => self.on_admin(order, deadline, operator),
         }
     }
 
@@ -331,9 +332,9 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
             Message::Response(RaftResponse::Forward(answer)) => {
                 self.on_forward_response(from, &answer);
             }
-            Message::Request(RaftRequest::Order(request)) => self.on_order_request(from, request),
-            Message::Response(RaftResponse::Order(answer)) => {
-                self.on_order_response(from, answer);
+            Message::Request(RaftRequest::Admin(request)) => self.on_admin_request(from, request),
+            Message::Response(RaftResponse::Admin(answer)) => {
+                self.on_admin_response(from, answer);
             }
             message => self.core.step(self.now, from, message),
         }
@@ -356,7 +357,7 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
             DiskDone::Received(meta, received) => {
                 self.core.chunk_received(self.now, &meta, received);
             }
-            DiskDone::Admitted => self.core.admitted(self.now),
+            DiskDone::StoreCompleted => self.core.store_completed(self.now),
             DiskDone::Tidied => {}
         }
     }
@@ -401,8 +402,8 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
         if let Some((id, batch)) = ready.write {
             self.ends.disk(DiskTask::Write(id, batch));
         }
-        if ready.admit {
-            self.ends.disk(DiskTask::Admit);
+        if ready.complete_store {
+            self.ends.disk(DiskTask::CompleteStore);
         }
         for read in ready.log_reads {
             self.ends.disk(DiskTask::Read(read));
@@ -478,8 +479,8 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
         for asker in self.queries.drain() {
             self.ends.refuse(asker, SubmitError::Stopped);
         }
-        for operator in self.orders.drain() {
-            self.ends.conclude(operator, Err(OrderError::Stopped));
+        for operator in self.admin.drain() {
+            self.ends.complete(operator, Err(AdminError::Stopped));
         }
     }
 }

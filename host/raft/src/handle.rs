@@ -24,17 +24,18 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use crate::applier::ApplyError;
 use crate::disk::DiskStats;
 use crate::driver::{Applied, Consistency, Input, SubmitError};
-use crate::raft::admission::Say;
+use crate::entry::SnapshotMeta;
+use crate::ids::{Index, NodeId, Term};
+use crate::raft::admission::VotingStatus;
 use crate::raft::membership::Membership;
 use crate::raft::reinstall::Reinstall;
 use crate::raft::{Core, Role};
 use crate::state_machine::StateMachine;
 use crate::storage::StorageError;
-use crate::types::{Index, NodeId, SnapshotMeta, Term};
 
 pub use builder::RaftBuilder;
 pub use config::{ConfigError, RaftConfig};
-use runtime::{Runtime, ThreadEnds};
+use runtime::{Runtime, ThreadEnvironment};
 
 /// How long [`Raft::submit_command`] waits.
 const SUBMIT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -139,15 +140,15 @@ pub struct Status {
     /// For a leader: up to where each peer's disk holds its log.
     pub matched: Vec<(NodeId, Index)>,
     /// A leader that knows what is committed.
-    pub leads_with_knowledge: bool,
+    pub has_committed_in_term: bool,
     /// The disk had no room for the last write, which is tried again.
     pub disk_full: bool,
     /// A leader that answers linearizable questions without asking a majority, as of its last turn.
     pub has_lease: bool,
     /// Whether it votes where it is a voter, and if not, what it waits for.
-    pub say: Say,
+    pub voting: VotingStatus,
     /// Voters that have lost their stores, as far as this node has heard, and are not yet taken in again.
-    pub lost: Vec<NodeId>,
+    pub voters_without_data: Vec<NodeId>,
     /// How far the replacement of the machine's state by a leader's has come, if it is under way.
     pub reinstall: Option<Reinstall>,
     /// How often that was done since the node was started.
@@ -166,11 +167,14 @@ impl Status {
         news |= set(&mut self.first, log.purged().index.next());
         news |= set(&mut self.last, log.last().index);
         news |= set(&mut self.stable, log.stable());
-        news |= set(&mut self.leads_with_knowledge, core.leads_with_knowledge());
+        news |= set(
+            &mut self.has_committed_in_term,
+            core.has_committed_in_term(),
+        );
         news |= set(&mut self.disk_full, core.is_disk_full());
         news |= set(&mut self.has_lease, core.lease_until().is_some());
-        news |= set(&mut self.say, core.say());
-        news |= set(&mut self.lost, core.lost());
+        news |= set(&mut self.voting, core.voting_status());
+        news |= set(&mut self.voters_without_data, core.voters_without_data());
         news |= set(&mut self.reinstall, core.reinstalling());
         news |= set(&mut self.reinstalled, core.reinstalled());
         if self.node_id != *core.id() {
@@ -390,7 +394,7 @@ impl<M: StateMachine> Raft<M> {
         self.shared.epoch.elapsed().saturating_add(timeout)
     }
 
-    fn hand_in(&self, input: Input<M, ThreadEnds<M>>) -> Result<(), SubmitError> {
+    fn hand_in(&self, input: Input<M, ThreadEnvironment<M>>) -> Result<(), SubmitError> {
         self.shared
             .inbox
             .put(input)

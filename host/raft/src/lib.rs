@@ -74,7 +74,8 @@
 //! | [`node`] | peers over TCP |
 //! | [`address`] | how a peer is written |
 //! | [`handle`] | one running node: [`Raft`], [`RaftConfig`], [`create_raft`] |
-//! | [`types`] | node, term, index, entry |
+//! | [`entry`] | what the log holds: entries, commands, hard state |
+//! | [`ids`] | node, term, index, log id, store id |
 
 // A panic ends the process of the caller; return an error, or write in `unreachable!` why it cannot happen.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
@@ -83,14 +84,15 @@ pub mod address;
 pub mod applier;
 pub mod disk;
 pub mod driver;
+pub mod entry;
 pub mod handle;
+pub mod ids;
 pub mod log;
 pub mod message;
 pub mod node;
 pub mod raft;
 pub mod state_machine;
 pub mod storage;
-pub mod types;
 
 pub use driver::{Applied, Consistency, SubmitError};
 pub use handle::{

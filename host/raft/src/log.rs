@@ -9,7 +9,8 @@ mod tests;
 
 use std::collections::VecDeque;
 
-use crate::types::{Entry, Index, LogId, SnapshotMeta, Term};
+use crate::entry::{Entry, SnapshotMeta};
+use crate::ids::{Index, LogId, Term};
 
 /// Invariants, checked by [`RaftLog::check`] after every input in tests and simulation:
 /// `purged ≤ applied ≤ applying ≤ committed ≤ last` and `stable ≤ last`; `cache` holds the entries right up to `last`.

@@ -11,8 +11,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::entry::{Command, Entry, SnapshotMeta};
+use crate::ids::{Index, LogId, NodeId, Term};
 use crate::raft::membership::{Change, ChangeError, Membership};
-use crate::types::{Command, Entry, Index, LogId, NodeId, SnapshotMeta, Term};
 
 pub use check::MessageError;
 
@@ -34,11 +35,11 @@ pub enum RaftRequest {
     /// A chunk of a snapshot, and who belonged to the cluster then (dissertation §5.1).
     InstallMembers(InstallSnapshot, Membership),
     /// A follower hands an operator's order to the leader.
-    Order(OrderRequest),
+    Admin(ForwardedAdminRequest),
     /// A node whose store is empty asks whether the cluster is as new as itself.
-    Newborn(Newborn),
+    BootstrapProbe(BootstrapProbe),
     /// The leader tells a node that has lost its store that its answers count again as its log says.
-    Welcome(Welcome),
+    RejoinGranted(RejoinGranted),
 }
 
 /// Answers a request.
@@ -55,14 +56,14 @@ pub enum RaftResponse {
     /// Commands that the leader did not take. Those that it took are answered by being applied.
     Forward(ForwardResponse),
     /// What became of an order.
-    Order(OrderResponse),
+    Admin(AdminResponse),
     /// Whether the cluster is new.
-    Newborn(NewbornAnswer),
+    BootstrapProbe(BootstrapProbeResponse),
     /// The responder's store holds none of the promises that its node may have made: this is no acknowledgement.
-    Unadmitted(Unadmitted),
+    StoreMismatch(StoreMismatch),
     /// As `AppendEntries`, by a node that votes for nobody else for so many milliseconds after the request came
     /// (dissertation §6.4.1).
-    Promise(AppendEntriesResponse, u64),
+    LeaseGranted(AppendEntriesResponse, u64),
 }
 
 /// A message of either direction.
@@ -236,7 +237,7 @@ pub struct TimeoutNow {
 
 /// What an operator may ask of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Order {
+pub enum AdminRequest {
     /// Another membership.
     Change(Change),
     /// Another leader: this one, or whichever voter is the most up to date.
@@ -247,7 +248,7 @@ pub enum Order {
 
 /// Why an order was not carried out, or may not have been.
 #[derive(Clone, Debug, Error, PartialEq, Eq, Serialize, Deserialize)]
-pub enum OrderError {
+pub enum AdminError {
     /// The members stay as they are.
     #[error(transparent)]
     Change(#[from] ChangeError),
@@ -268,12 +269,12 @@ pub enum OrderError {
     Stopped,
     /// No snapshot is sent.
     #[error(transparent)]
-    Snapshot(#[from] SnapshotOrderError),
+    Snapshot(#[from] SendSnapshotError),
 }
 
 /// Why a node is sent no snapshot.
 #[derive(Clone, Debug, Error, PartialEq, Eq, Serialize, Deserialize)]
-pub enum SnapshotOrderError {
+pub enum SendSnapshotError {
     /// Only a leader sends any.
     #[error("this node does not lead")]
     NotLeader,
@@ -314,87 +315,87 @@ pub enum TransferError {
     },
 }
 
-/// See [`RaftRequest::Order`].
+/// See [`RaftRequest::Admin`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OrderRequest {
+pub struct ForwardedAdminRequest {
     /// The follower's term.
     pub term: Term,
     /// Number of the order at that node. Two runs of it never share one.
     pub id: u64,
     /// How long somebody waits for it, in milliseconds.
-    pub patience_ms: u64,
+    pub timeout_ms: u64,
     /// What is asked.
-    pub order: Order,
+    pub request: AdminRequest,
 }
 
-/// See [`RaftResponse::Order`].
+/// See [`RaftResponse::Admin`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OrderResponse {
+pub struct AdminResponse {
     /// The responder's term.
     pub term: Term,
     /// Number of the order.
     pub id: u64,
     /// The index at which it was in force, or why it is not.
-    pub outcome: Result<Index, OrderError>,
+    pub outcome: Result<Index, AdminError>,
 }
 
-/// See [`RaftRequest::Newborn`].
+/// See [`RaftRequest::BootstrapProbe`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Newborn {
+pub struct BootstrapProbe {
     /// Number of the asker's store.
-    pub incarnation: u64,
+    pub store_id: u64,
     /// Number of the asker's run: an answer to a former run is none to this one.
     pub run: u64,
     /// Whom it would found a cluster with, itself among them.
-    pub founders: Vec<NodeId>,
+    pub initial_members: Vec<NodeId>,
     /// The entry that its members are from; 0/0 where its log has not said anything of them.
     pub members_at: LogId,
 }
 
-/// See [`RaftResponse::Newborn`].
+/// See [`RaftResponse::BootstrapProbe`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NewbornAnswer {
+pub struct BootstrapProbeResponse {
     /// Number of the asker's store, as it asked.
-    pub to_incarnation: u64,
+    pub to_store_id: u64,
     /// Number of the asker's run, as it asked.
     pub to_run: u64,
     /// Number of the responder's store.
-    pub incarnation: u64,
+    pub store_id: u64,
     /// Number of the responder's run.
     pub run: u64,
     /// What the responder knows.
-    pub verdict: Verdict,
+    pub verdict: BootstrapVerdict,
 }
 
 /// Whether a cluster is new.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Verdict {
+pub enum BootstrapVerdict {
     /// As far as the responder knows: its own store is empty as well.
     New,
     /// It was founded with these members, and the asker's store is among theirs.
-    Founded(Membership),
+    Bootstrapped(Membership),
     /// It is not, and the entry that the asker's members are from is committed.
     Committed(LogId),
     /// It is not: the asker has been a member with another store.
-    Old,
+    NotNew,
     /// The responder would found another cluster, with other members.
-    Others,
+    OtherMembers,
 }
 
-/// See [`RaftRequest::Welcome`].
+/// See [`RaftRequest::RejoinGranted`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Welcome {
+pub struct RejoinGranted {
     /// The leader's term.
     pub term: Term,
     /// Number of the store that is welcome.
-    pub incarnation: u64,
+    pub store_id: u64,
 }
 
-/// See [`RaftResponse::Unadmitted`].
+/// See [`RaftResponse::StoreMismatch`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Unadmitted {
+pub struct StoreMismatch {
     /// The responder's term.
     pub term: Term,
     /// Number of the responder's store.
-    pub incarnation: u64,
+    pub store_id: u64,
 }

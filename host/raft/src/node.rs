@@ -35,8 +35,8 @@ use self::listener::PeerListener;
 use self::peers::NetworkContext;
 use self::task::OwnedTask;
 use crate::address::PeerAddress;
+use crate::ids::NodeId;
 use crate::message::Message;
-use crate::types::NodeId;
 
 pub use self::config::{NetworkConfig, NetworkStartError, PeerCheck};
 pub use self::event::{MessageSink, NetworkEvent};

@@ -14,7 +14,7 @@
 //! | [`Core::write_refused`] | the disk is full |
 //! | [`Core::snapshot_taken`], [`Core::chunk_read`], [`Core::chunk_received`] | a snapshot has moved on |
 //! | [`Core::reinstall`], [`Core::send_snapshot`] | a machine's state is to be replaced by a leader's |
-//! | [`Core::admitted`] | the store has noted that it holds all that the node has promised |
+//! | [`Core::store_completed`] | the store has noted that it holds all that the node has promised |
 //!
 //! After any of them [`Core::ready`] says what to do. The rules are those of the Raft paper (Ongaro, Ousterhout:
 //! "In Search of an Understandable Consensus Algorithm", extended version; "§" without a name means it) and of
@@ -22,6 +22,7 @@
 
 pub mod admission;
 mod digest;
+mod disk_full;
 mod election;
 mod lease;
 pub mod membership;
@@ -32,7 +33,6 @@ pub mod ready;
 pub mod reinstall;
 mod replication;
 mod rng;
-mod room;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -43,21 +43,22 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::entry::{Command, Entry, HardState, Payload, SnapshotMeta};
+use crate::ids::{Index, LogId, NodeId, Term};
 use crate::log::RaftLog;
 use crate::message::{Message, RaftRequest, RaftResponse};
 use crate::storage::{StoredState, WriteBatch};
-use crate::types::{Command, Entry, HardState, Index, LogId, NodeId, Payload, SnapshotMeta, Term};
 use admission::Admission;
+use disk_full::RefusedWrite;
 use lease::Lease;
 use membership::{Configurations, Membership};
 use progress::Progress;
 use read_index::Reads;
-use ready::{Envelope, LogRead, ReadFor, ReadState, Ready, SnapshotTask, WriteId};
+use ready::{LogRead, OutgoingMessage, ReadFor, ReadState, Ready, SnapshotTask, WriteId};
 use reinstall::Reinstall;
 use rng::Rng;
-use room::Taken;
-use snapshot::Pace;
-use transfer::Transfer;
+use snapshot::RateLimiter;
+use transfer::LeadershipTransfer;
 
 /// What the core is told once.
 #[derive(Clone, Debug)]
@@ -177,7 +178,7 @@ struct WriteInFlight {
     up_to: Index,
     since: Duration,
     /// What it has taken, to be taken again where the disk has no room for it.
-    taken: Taken,
+    taken: RefusedWrite,
 }
 
 /// The consensus state of one node.
@@ -188,11 +189,11 @@ pub struct Core {
     now: Duration,
 
     /// Number of this node's store; 0 where that has none.
-    incarnation: u64,
+    store_id: u64,
     /// The store does not hold what the node has promised: it has no say.
     admission: Option<Admission>,
     /// Peers that have said that their stores hold none of their promises, and the numbers of these stores.
-    strangers: BTreeMap<NodeId, u64>,
+    replaced_stores: BTreeMap<NodeId, u64>,
     hard_state: HardState,
     hard_state_written: bool,
     /// The write that holds it.
@@ -215,7 +216,7 @@ pub struct Core {
     /// The campaign was asked for by the leader.
     transfer: bool,
     /// The leader is giving its leadership away.
-    transferring: Option<Transfer>,
+    transferring: Option<LeadershipTransfer>,
     configurations: Configurations,
     /// Whom the network was told of last.
     contacts: BTreeMap<NodeId, String>,
@@ -234,7 +235,7 @@ pub struct Core {
     snapshot: Option<SnapshotMeta>,
     snapshot_under_way: bool,
     /// Of chunks to peers.
-    pace: Pace,
+    pace: RateLimiter,
     /// The machine is restoring this one; then the older ones may go.
     restoring: Option<SnapshotMeta>,
     /// No snapshot is asked for before this: the last try failed.
@@ -296,9 +297,9 @@ impl Core {
         let mut core = Self {
             rng: Rng::new(config.seed),
             now,
-            incarnation: stored.incarnation,
+            store_id: stored.store_id,
             admission: None,
-            strangers: BTreeMap::new(),
+            replaced_stores: BTreeMap::new(),
             hard_state: stored.hard_state.clone(),
             hard_state_written: true,
             hard_state_write: 0,
@@ -323,7 +324,7 @@ impl Core {
             lease: Lease::default(),
             snapshot,
             snapshot_under_way: false,
-            pace: Pace::default(),
+            pace: RateLimiter::default(),
             restoring: None,
             snapshot_retry_at: now,
             reinstall: None,
@@ -350,7 +351,7 @@ impl Core {
             core.abstain_at_first();
         }
         core.tell_contacts();
-        core.begin_admission(stored.memory);
+        core.begin_admission(stored.state);
         core
     }
 
@@ -428,7 +429,7 @@ impl Core {
 
     /// Whether a leader has committed an entry of its own term: only then does it know what is committed (§8).
     #[must_use]
-    pub fn leads_with_knowledge(&self) -> bool {
+    pub fn has_committed_in_term(&self) -> bool {
         self.role == Role::Leader && self.log.committed >= self.term_start
     }
 
@@ -500,26 +501,26 @@ impl Core {
                 chunk.meta.membership = Some(membership);
                 self.on_install_snapshot(from, chunk);
             }
-            RaftRequest::Newborn(question) => self.on_newborn(from, &question),
-            RaftRequest::Welcome(welcome) => self.on_welcome(from, &welcome),
+            RaftRequest::BootstrapProbe(question) => self.on_bootstrap_probe(from, &question),
+            RaftRequest::RejoinGranted(welcome) => self.on_rejoin_granted(from, &welcome),
             // The driver's: the core knows commands and orders only once they are asked of it here.
-            RaftRequest::Forward(_) | RaftRequest::Order(_) => {}
+            RaftRequest::Forward(_) | RaftRequest::Admin(_) => {}
         }
     }
 
     fn step_response(&mut self, from: &NodeId, response: RaftResponse) {
         match response {
             RaftResponse::AppendEntries(answer) => self.on_append_response(from, &answer),
-            RaftResponse::Promise(answer, ms) => {
-                self.on_promise(from, &answer, ms);
+            RaftResponse::LeaseGranted(answer, ms) => {
+                self.on_lease_granted(from, &answer, ms);
                 self.on_append_response(from, &answer);
             }
             RaftResponse::RequestVote(answer) => self.on_vote_response(from, &answer),
             RaftResponse::InstallSnapshot(answer) => self.on_snapshot_response(from, &answer),
             RaftResponse::ReadIndex(answer) => self.on_read_response(&answer),
-            RaftResponse::Newborn(answer) => self.on_newborn_answer(from, answer),
-            RaftResponse::Unadmitted(answer) => self.on_unadmitted(from, &answer),
-            RaftResponse::Forward(_) | RaftResponse::Order(_) => {}
+            RaftResponse::BootstrapProbe(answer) => self.on_bootstrap_response(from, answer),
+            RaftResponse::StoreMismatch(answer) => self.on_store_mismatch(from, &answer),
+            RaftResponse::Forward(_) | RaftResponse::Admin(_) => {}
         }
     }
 
@@ -584,7 +585,7 @@ impl Core {
         if self.role == Role::Leader {
             self.advance_commit();
         }
-        self.claim_say();
+        self.update_eligibility();
     }
 
     /// Entries that were asked for are here.
@@ -643,7 +644,7 @@ impl Core {
             id,
             up_to: self.log.last().index,
             since: self.now,
-            taken: Taken {
+            taken: RefusedWrite {
                 written,
                 truncate_from,
                 hard_state: hard_state.is_some(),
@@ -708,7 +709,7 @@ impl Core {
     }
 
     fn send(&mut self, to: &NodeId, message: Message, after: WriteId) {
-        self.out.messages.push(Envelope {
+        self.out.messages.push(OutgoingMessage {
             to: to.clone(),
             message,
             after,

@@ -8,7 +8,7 @@ use std::io::{self, Read, Write};
 use bytes::Bytes;
 use thiserror::Error;
 
-use crate::types::Index;
+use crate::ids::Index;
 
 /// The point in the log at which a state machine is called: the same on every node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -24,8 +24,9 @@ use std::io::{Read, Write};
 
 use bytes::Bytes;
 
+use crate::entry::{Entry, HardState, SnapshotMeta};
+use crate::ids::{Index, LogId, Term};
 use crate::raft::membership::Membership;
-use crate::types::{Entry, HardState, Index, LogId, SnapshotMeta, Term};
 
 pub use self::error::StorageError;
 
@@ -54,22 +55,22 @@ pub struct StoredState {
     /// The configurations among the entries kept, in order.
     pub memberships: Vec<(Index, Membership)>,
     /// Number of the store, drawn when it was made; 0 where it has none.
-    pub incarnation: u64,
+    pub store_id: u64,
     /// Whether it holds all that its node has promised.
-    pub memory: Memory,
+    pub state: StoreState,
 }
 
 /// Whether a store holds all that its node has promised: the votes that it has cast, the entries that it has
 /// acknowledged. Where it does not, the node has no say; see [`crate::raft::admission`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Memory {
+pub enum StoreState {
     /// All of it.
     #[default]
-    Whole,
+    Complete,
     /// The store was made empty. The node may be new, and have promised nothing; or its disk was wiped.
-    Empty,
+    New,
     /// The store was made in place of one that was damaged: the node is not new.
-    Lost,
+    Incomplete,
 }
 
 /// A durable log with term and vote. One thread uses it. When a method returns, its change is durable.
@@ -109,7 +110,7 @@ pub trait LogStore: Send + 'static {
         Ok(())
     }
 
-    /// Notes that the store holds all that its node has promised from now on: [`Memory::Whole`]. A store that always
+    /// Notes that the store holds all that its node has promised from now on: [`StoreState::Complete`]. A store that always
     /// does has nothing to do.
     ///
     /// # Errors
@@ -203,7 +204,7 @@ pub enum Received {
         next_offset: u64,
     },
     /// All bytes are here, and their checksum is right.
-    Whole,
+    Complete,
     /// All bytes were here, and their checksum was wrong: thrown away, start again at 0.
-    Damaged,
+    Corrupt,
 }

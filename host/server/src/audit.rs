@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use oarlock_wasm::{Audit, AuditRecord, Envelope, Sha256, StatusHandle, WasmMachine};
-use task_queue_raft::types::{Index, NodeId};
+use task_queue_raft::ids::{Index, NodeId};
 use task_queue_raft::{Leadership, Raft};
 use tokio::sync::watch;
 
@@ -160,7 +160,7 @@ pub(crate) async fn run(
             }
             continue;
         }
-        if auditor.is_quarantined() && status.leads_with_knowledge {
+        if auditor.is_quarantined() && status.has_committed_in_term {
             // Who leads answers for the cluster; where nobody else can lead, it is tried again.
             if let Err(error) = raft.transfer_leadership(None, TRANSFER_TIMEOUT).await {
                 tracing::warn!(%error, "leadership of a node in quarantine was not taken over");
@@ -171,7 +171,7 @@ pub(crate) async fn run(
         tokio::select! {
             changed = watched.changed() => if !changed { return },
             changed = leadership.changed() => if changed.is_err() { return },
-            _ = ticks.tick(), if status.leads_with_knowledge => asks = machine.audit().is_due,
+            _ = ticks.tick(), if status.has_committed_in_term => asks = machine.audit().is_due,
         }
     }
 }

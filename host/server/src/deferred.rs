@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use oarlock_wasm::Completion;
-use task_queue_raft::types::Index;
+use task_queue_raft::ids::Index;
 use tokio::sync::oneshot;
 
 /// Answers that are kept for a client that is about to wait for them.

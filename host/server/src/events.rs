@@ -9,7 +9,7 @@ use std::str::FromStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use oarlock_wasm::GuestEvent;
-use task_queue_raft::types::Index;
+use task_queue_raft::ids::Index;
 use tokio::sync::watch;
 
 /// Events that are kept, and their bytes.

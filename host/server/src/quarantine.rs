@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use oarlock_wasm::WasmMachine;
 use serde::{Deserialize, Serialize};
+use task_queue_raft::ids::Index;
 use task_queue_raft::raft::reinstall::Reinstall;
-use task_queue_raft::types::Index;
 use task_queue_raft::{Leadership, Raft, Status};
 use thiserror::Error;
 use tokio::sync::watch;

@@ -11,7 +11,7 @@ use oarlock_wasm::{
     StatusHandle, UpgradeEnd, UpgradeOutcome, UpgradeRecord, UpgradeStatus, UpgradeSummary,
     WasmMachine,
 };
-use task_queue_raft::types::{Index, NodeId};
+use task_queue_raft::ids::{Index, NodeId};
 use task_queue_raft::{Leadership, Raft, Status};
 use tokio::sync::watch;
 
@@ -181,7 +181,7 @@ fn next(
             return Next::Say(report);
         }
     }
-    if !status.leads_with_knowledge {
+    if !status.has_committed_in_term {
         return Next::WaitUntil(None);
     }
     match decide(pending, &status.voters, now_ms) {

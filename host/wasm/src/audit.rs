@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use task_queue_raft::types::Index;
+use task_queue_raft::ids::Index;
 
 use crate::module::Sha256;
 

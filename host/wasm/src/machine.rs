@@ -4,8 +4,8 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use task_queue_raft::ids::Index;
 use task_queue_raft::state_machine::{Answering, MachineError, Moment, SnapshotWork, StateMachine};
-use task_queue_raft::types::Index;
 use thiserror::Error;
 
 use crate::audit::Audit;

@@ -13,8 +13,8 @@
 use std::io::{self, Read, Write};
 
 use bytes::Bytes;
+use task_queue_raft::ids::Index;
 use task_queue_raft::state_machine::Moment;
-use task_queue_raft::types::Index;
 use thiserror::Error;
 
 use crate::chunks::{ChunkReader, SnapshotChunks};

@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use task_queue_raft::ids::Index;
 use task_queue_raft::state_machine::Moment;
-use task_queue_raft::types::Index;
 
 use crate::audit::Audit;
 use crate::images::RollbackMethod;

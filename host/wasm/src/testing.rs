@@ -23,8 +23,8 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use task_queue_raft::ids::Index;
 use task_queue_raft::state_machine::{Moment, StateMachine};
-use task_queue_raft::types::Index;
 
 use crate::engine::GuestEngine;
 use crate::envelope::Envelope;

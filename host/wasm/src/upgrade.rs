@@ -27,8 +27,8 @@
 
 use std::sync::Arc;
 
+use task_queue_raft::ids::Index;
 use task_queue_raft::state_machine::Moment;
-use task_queue_raft::types::Index;
 use thiserror::Error;
 
 use crate::engine::GuestEngine;

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use task_queue_raft::entry::Command;
+use task_queue_raft::ids::NodeId;
 use task_queue_raft::message::Message;
 use task_queue_raft::raft::{Core, CoreConfig, Limits, Role};
 use task_queue_raft::storage::StoredState;
-use task_queue_raft::types::{Command, NodeId};
 
 use super::Options;
 use super::report::Report;

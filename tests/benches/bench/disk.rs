@@ -6,9 +6,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use task_queue_raft::entry::{Command, Entry, Payload};
+use task_queue_raft::ids::{Index, LogId, NodeId, Term};
 use task_queue_raft::storage::redb::{Identity, RedbStore};
 use task_queue_raft::storage::{LogStore, WriteBatch};
-use task_queue_raft::types::{Command, Entry, Index, LogId, NodeId, Payload, Term};
 
 use super::Options;
 use super::report::{Report, Target};

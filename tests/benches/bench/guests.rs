@@ -19,8 +19,8 @@ use oarlock_tests::process::guest;
 use oarlock_wasm::{
     CommandOutcome, Envelope, GuestEngine, GuestModule, MachineLimits, WasmMachine,
 };
+use task_queue_raft::ids::Index;
 use task_queue_raft::state_machine::{Moment, StateMachine};
-use task_queue_raft::types::Index;
 
 /// Helpers of the tests of `oarlock-wasm`: core modules from text.
 #[path = "../../../host/wasm/src/testing/core.rs"]

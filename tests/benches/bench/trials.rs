@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use oarlock_tests::http::Http;
 use oarlock_tests::process::{Cluster, Node, eventually};
+use task_queue_raft::entry::Entry;
+use task_queue_raft::ids::Index;
 use task_queue_raft::storage::redb::RedbStore;
 use task_queue_raft::storage::{LogStore, WriteBatch};
-use task_queue_raft::types::{Entry, Index};
 use tokio::sync::watch;
 
 use super::Options;

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use oarlock_wasm::{CommandOutcome, Envelope};
+use task_queue_raft::ids::Index;
 use task_queue_raft::state_machine::Moment;
-use task_queue_raft::types::Index;
 
 use super::Plan;
 use super::commands::{Commands, Language};

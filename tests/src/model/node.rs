@@ -6,11 +6,12 @@ use std::hash::{DefaultHasher, Hasher};
 use std::time::Duration;
 
 use bytes::Bytes;
+use task_queue_raft::entry::{Command, Entry, HardState};
+use task_queue_raft::ids::{Index, NodeId, Term};
 use task_queue_raft::message::{Message, RaftRequest, RaftResponse, RequestVoteResponse};
-use task_queue_raft::raft::ready::{Envelope, ReadFor, WriteId};
+use task_queue_raft::raft::ready::{OutgoingMessage, ReadFor, WriteId};
 use task_queue_raft::raft::{Core, CoreConfig, Limits, Role};
 use task_queue_raft::storage::{StoredState, WriteBatch};
-use task_queue_raft::types::{Command, Entry, HardState, Index, NodeId, Term};
 
 use super::Planted;
 
@@ -103,7 +104,7 @@ pub(super) struct Node {
     now: Duration,
     writing: Option<(WriteId, WriteBatch)>,
     durable: WriteId,
-    held: Vec<Envelope>,
+    held: Vec<OutgoingMessage>,
     /// All of the above that decides its future, as a number.
     pub(super) digest: u64,
 }
@@ -253,7 +254,7 @@ impl Node {
     fn digested(&self) -> u64 {
         let mut digest = Digest(DefaultHasher::new());
         let held = self.held.iter().map(|envelope| {
-            let Envelope { to, message, after } = envelope;
+            let OutgoingMessage { to, message, after } = envelope;
             (to, message, after - self.durable)
         });
         let held: Vec<_> = held.collect();

@@ -1,8 +1,8 @@
 //! What must hold in each state, and what has to be seen somewhere for that to mean anything.
 
 use stateright::Property;
+use task_queue_raft::ids::Index;
 use task_queue_raft::raft::Role;
-use task_queue_raft::types::Index;
 
 use super::node::{NODES, Node};
 use super::{Bounds, State};

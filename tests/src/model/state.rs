@@ -6,9 +6,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use stateright::{Model, Property};
+use task_queue_raft::entry::Entry;
+use task_queue_raft::ids::{Index, NodeId, Term};
 use task_queue_raft::message::{AppendResult, Message, RaftRequest, RaftResponse};
 use task_queue_raft::raft::Role;
-use task_queue_raft::types::{Entry, Index, NodeId, Term};
 
 use super::node::{Digest, Done, NODES, Node, name};
 use super::{Bounds, Planted, properties};

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use task_queue_raft::raft::membership::{Change, Seat};
-use task_queue_raft::types::NodeId;
+use task_queue_raft::ids::NodeId;
+use task_queue_raft::raft::membership::{Change, MemberSpec};
 
 use super::command::Command;
 
@@ -36,11 +36,11 @@ pub(super) fn parse(command: &Command) -> Result<Change, String> {
     })
 }
 
-fn seats(command: &Command) -> Result<BTreeMap<NodeId, Seat>, String> {
-    let seats = |key, voter| -> Result<Vec<(NodeId, Seat)>, String> {
+fn seats(command: &Command) -> Result<BTreeMap<NodeId, MemberSpec>, String> {
+    let seats = |key, voter| -> Result<Vec<(NodeId, MemberSpec)>, String> {
         let seat = |id: u64| {
             let address = address(&name(id));
-            (name(id), Seat { address, voter })
+            (name(id), MemberSpec { address, voter })
         };
         Ok(command.list(key)?.into_iter().map(seat).collect())
     };

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use task_queue_raft::entry::Command as Order;
+use task_queue_raft::ids::{Index, NodeId};
 use task_queue_raft::message::Message;
-use task_queue_raft::raft::membership::Progressed;
+use task_queue_raft::raft::membership::ChangeProgress;
 use task_queue_raft::raft::{CoreConfig, Limits, Role};
 use task_queue_raft::storage::memory::{MemorySnapshots, MemoryStore};
-use task_queue_raft::types::{Command as Order, Index, NodeId};
 
 use super::change;
 use super::command::Command;
@@ -237,9 +238,9 @@ impl Cluster {
         let answer = node.core.change_members(node.now, 0, &change);
         let mut lines = self.gather(command.number(0)?)?;
         let answer = match answer {
-            Ok(Progressed::Done(Index(0))) => "has it so from the start".to_owned(),
-            Ok(Progressed::Done(index)) => format!("has it so since {index}"),
-            Ok(Progressed::UnderWay) => "has it under way".to_owned(),
+            Ok(ChangeProgress::Done(Index(0))) => "has it so from the start".to_owned(),
+            Ok(ChangeProgress::Done(index)) => format!("has it so since {index}"),
+            Ok(ChangeProgress::InProgress) => "has it under way".to_owned(),
             Err(error) => format!("refuses: {error}"),
         };
         lines.push(format!("{} {answer}", command.args[0]));

@@ -7,12 +7,13 @@ use std::time::Duration;
 use task_queue_raft::MemoryStateMachine;
 use task_queue_raft::applier::Applier;
 use task_queue_raft::disk::{Disk, DiskDone, DiskTask};
+use task_queue_raft::entry::Entry;
+use task_queue_raft::ids::{Index, NodeId};
 use task_queue_raft::message::Message;
-use task_queue_raft::raft::ready::{Envelope, Ready, SnapshotTask, WriteId};
+use task_queue_raft::raft::ready::{OutgoingMessage, Ready, SnapshotTask, WriteId};
 use task_queue_raft::raft::{Core, CoreConfig};
 use task_queue_raft::storage::memory::{MemorySnapshots, MemoryStore};
 use task_queue_raft::storage::{LogStore, Received, SnapshotStore};
-use task_queue_raft::types::{Entry, Index, NodeId};
 
 use super::print;
 
@@ -37,8 +38,8 @@ pub(super) struct Node {
     applier: Applier<MemoryStateMachine>,
     tasks: VecDeque<DiskTask>,
     durable: WriteId,
-    held: Vec<Envelope>,
-    standing: String,
+    held: Vec<OutgoingMessage>,
+    role: String,
     committed: Index,
     members: String,
 }
@@ -59,7 +60,7 @@ impl Node {
         }
         let core = Core::new(config.clone(), &stored, newest, 0, now);
         Ok(Self {
-            standing: print::standing(&core),
+            role: print::role(&core),
             committed: core.log().committed(),
             members: print::members(core.membership()),
             core,
@@ -118,10 +119,10 @@ impl Node {
     }
 
     fn tell_changes(&mut self) {
-        let standing = print::standing(&self.core);
-        if standing != self.standing {
-            self.print(format!("is {standing}"));
-            self.standing = standing;
+        let role = print::role(&self.core);
+        if role != self.role {
+            self.print(format!("is {role}"));
+            self.role = role;
         }
         let members = print::members(self.core.membership());
         if members != self.members {
@@ -166,8 +167,8 @@ impl Node {
             self.print(format!("{verb}{number}: {}", print::batch(&batch)));
             self.tasks.push_back(DiskTask::Write(id, batch));
         }
-        if ready.admit {
-            self.tasks.push_back(DiskTask::Admit);
+        if ready.complete_store {
+            self.tasks.push_back(DiskTask::CompleteStore);
         }
         for read in ready.log_reads {
             self.print(format!("reads {}..={} from its disk", read.from, read.to));
@@ -253,12 +254,12 @@ impl Node {
                 data,
             } => self.core.chunk_read(now, &to, &meta, offset, data),
             DiskDone::Received(meta, received) => {
-                if received == Received::Whole {
+                if received == Received::Complete {
                     self.print(format!("has the snapshot of {} whole", meta.last));
                 }
                 self.core.chunk_received(now, &meta, received);
             }
-            DiskDone::Admitted => self.core.admitted(self.now),
+            DiskDone::StoreCompleted => self.core.store_completed(self.now),
             DiskDone::Tidied => {}
         }
         Ok(true)

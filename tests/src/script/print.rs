@@ -1,14 +1,15 @@
 //! How states, messages, entries and snapshots are written in a script's output.
 
+use task_queue_raft::entry::{Entry, Payload};
+use task_queue_raft::ids::{Index, NodeId};
 use task_queue_raft::message::{
     AppendEntries, AppendEntriesResponse, AppendResult, InstallSnapshot, InstallSnapshotResponse,
     Message, RaftRequest, RaftResponse, RequestVote, RequestVoteResponse,
 };
-use task_queue_raft::raft::membership::{Member, Membership, Standing};
-use task_queue_raft::raft::progress::{Progress, State};
+use task_queue_raft::raft::membership::{Member, MemberRole, Membership};
+use task_queue_raft::raft::progress::{Progress, ProgressState};
 use task_queue_raft::raft::{Core, Role};
 use task_queue_raft::storage::WriteBatch;
-use task_queue_raft::types::{Entry, Index, NodeId, Payload};
 
 /// `1/3 "x" "y"`.
 pub(super) fn entry(entry: &Entry) -> String {
@@ -27,15 +28,15 @@ pub(super) fn entry(entry: &Entry) -> String {
 /// `members 1 2 3 4 (learner)`; who only votes has nothing behind its name.
 pub(super) fn members(membership: &Membership) -> String {
     let member = |(id, member): (&NodeId, &Member)| {
-        let standing = match member.standing {
-            Standing::Voter => "",
-            Standing::Learner => " (learner)",
-            Standing::Incoming => " (incoming)",
-            Standing::Leaving => " (leaving)",
-            Standing::Demoted => " (becomes a learner)",
-            Standing::Returning => " (returning)",
+        let role = match member.role {
+            MemberRole::Voter => "",
+            MemberRole::Learner => " (learner)",
+            MemberRole::Incoming => " (incoming)",
+            MemberRole::Leaving => " (leaving)",
+            MemberRole::Demoted => " (becomes a learner)",
+            MemberRole::Rejoining => " (returning)",
         };
-        format!("{id}{standing}")
+        format!("{id}{role}")
     };
     let all: Vec<_> = membership.members().iter().map(member).collect();
     format!("members {}", all.join(", "))
@@ -52,7 +53,7 @@ pub(super) fn message(message: &Message) -> String {
     match message {
         Message::Request(RaftRequest::AppendEntries(append)) => self::append(append),
         Message::Response(RaftResponse::AppendEntries(answer)) => appended(answer),
-        Message::Response(RaftResponse::Promise(answer, ms)) => {
+        Message::Response(RaftResponse::LeaseGranted(answer, ms)) => {
             format!("{}, promised {ms} ms", appended(answer))
         }
         Message::Request(RaftRequest::RequestVote(request)) => ask(request),
@@ -172,7 +173,7 @@ pub(super) fn name(node: Option<&NodeId>) -> &str {
 }
 
 /// Role, term, vote and leader: what an election changes.
-pub(super) fn standing(core: &Core) -> String {
+pub(super) fn role(core: &Core) -> String {
     let role = match core.role() {
         Role::Follower => "follower",
         Role::PreCandidate => "pre-candidate",
@@ -196,7 +197,7 @@ pub(super) fn state(core: &Core) -> Vec<String> {
     let mut lines = vec![format!(
         "{}: {}; log {}..{}, stable {}, committed {}, applied {}{snapshot}",
         core.id(),
-        standing(core),
+        role(core),
         log.purged(),
         log.last(),
         log.stable(),
@@ -221,12 +222,12 @@ pub(super) fn state(core: &Core) -> Vec<String> {
 
 fn progress(id: &NodeId, peer: &Progress) -> String {
     let how = match &peer.state {
-        State::Probe { under_way: None } => "probe".to_owned(),
-        State::Probe { under_way: Some(_) } => "probe, waits".to_owned(),
-        State::Replicate { in_flight, .. } => {
+        ProgressState::Probe { under_way: None } => "probe".to_owned(),
+        ProgressState::Probe { under_way: Some(_) } => "probe, waits".to_owned(),
+        ProgressState::Replicate { in_flight, .. } => {
             format!("replicate, {} in flight", in_flight.len())
         }
-        State::Snapshot(transfer) => {
+        ProgressState::Snapshot(transfer) => {
             format!(
                 "snapshot of {}, byte {} of {}",
                 transfer.meta.last, transfer.offset, transfer.meta.length

@@ -17,10 +17,11 @@ mod state_machine_safety;
 
 use std::time::Duration;
 
+use task_queue_raft::entry::{Entry, SnapshotMeta};
+use task_queue_raft::ids::{Index, LogId, NodeId};
 use task_queue_raft::message::{Message, RaftRequest};
 use task_queue_raft::raft::Core;
 use task_queue_raft::raft::membership::Change;
-use task_queue_raft::types::{Entry, Index, LogId, NodeId, SnapshotMeta};
 
 use super::history::OpId;
 use super::machine::{MachineKind, Seen, View};

@@ -11,14 +11,15 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use task_queue_raft::entry::{Entry, HardState, Payload, SnapshotMeta};
+use task_queue_raft::ids::{Index, LogId, NodeId, Term};
 use task_queue_raft::raft::membership::Membership;
 use task_queue_raft::storage::memory::{MemorySnapshots, MemoryStore};
-use task_queue_raft::storage::redb::{Birth, Identity, RedbStore};
+use task_queue_raft::storage::redb::{Identity, RedbStore, StoreInit};
 use task_queue_raft::storage::{
-    LogStore, Memory, Received, SnapshotStore, SnapshotWriter, StorageError, StoredState,
+    LogStore, Received, SnapshotStore, SnapshotWriter, StorageError, StoreState, StoredState,
     WriteBatch,
 };
-use task_queue_raft::types::{Entry, HardState, Index, LogId, NodeId, Payload, SnapshotMeta, Term};
 
 use super::disk::ByteDisk;
 use super::planted::Planted;
@@ -125,7 +126,7 @@ enum Engine {
         disk: ByteDisk,
         identity: Identity,
         /// What the next empty disk becomes.
-        birth: Birth,
+        init: StoreInit,
         /// It was made whole. What is left of one that was not is thrown away, as the product does with its file.
         made: bool,
     },
@@ -155,7 +156,7 @@ impl Engine {
             store,
             disk,
             identity,
-            birth,
+            init,
             made,
         } = self
         {
@@ -166,7 +167,7 @@ impl Engine {
             }
             let name = format!("disk of {}", identity.node_id);
             let path = Path::new(&name);
-            let opened = RedbStore::open_or_create_on(disk.clone(), path, identity, *birth)?;
+            let opened = RedbStore::open_or_create_on(disk.clone(), path, identity, *init)?;
             *store = Some(Box::new(opened));
             *made = true;
         }
@@ -181,19 +182,19 @@ impl Engine {
         }
     }
 
-    fn wipe(&mut self, new: Birth) {
+    fn wipe(&mut self, new: StoreInit) {
         match self {
-            Self::Memory(store) => *store = empty(new.incarnation),
+            Self::Memory(store) => *store = empty(new.store_id),
             Self::Database {
                 store,
                 disk,
-                birth,
+                init,
                 made,
                 ..
             } => {
                 *store = None;
                 disk.wipe();
-                *birth = new;
+                *init = new;
                 *made = false;
             }
         }
@@ -209,7 +210,7 @@ struct Platter {
     /// What was acknowledged and is not there any more.
     loss: Option<String>,
     /// Whether it holds all that its node has promised.
-    memory: Memory,
+    memory: StoreState,
     /// Done as far as the node knows, and gone after a crash. Only planted faults put anything here.
     unsynced: Vec<LogOp>,
     planted: Option<Planted>,
@@ -271,7 +272,7 @@ impl Platter {
         let mut found = Durable::of(stored);
         let acknowledged = std::mem::take(&mut self.durable);
         found.former.clone_from(&acknowledged.former);
-        self.memory = stored.memory;
+        self.memory = stored.state;
         let mut with_doubtful = acknowledged.clone();
         if let Some(op) = self.doubtful.take() {
             with_doubtful.take(&op);
@@ -282,16 +283,16 @@ impl Platter {
             ));
         }
         self.durable = found;
-        if self.memory == Memory::Whole {
+        if self.memory == StoreState::Complete {
             self.durable.former = None;
         }
     }
 
-    fn wipe(&mut self, birth: Birth, snapshot: Index) {
+    fn wipe(&mut self, init: StoreInit, snapshot: Index) {
         self.unsynced.clear();
         self.doubtful = None;
-        self.memory = birth.memory;
-        self.engine.wipe(birth);
+        self.memory = init.state;
+        self.engine.wipe(init);
         let former = std::mem::take(&mut self.durable);
         self.durable.former = Some((Box::new(former), snapshot));
     }
@@ -303,8 +304,8 @@ pub(crate) struct SimLog(Arc<Mutex<Platter>>);
 
 impl SimLog {
     /// In memory: an empty one of this number; 0 for one whose node has promised nothing.
-    pub(crate) fn new(planted: Option<Planted>, incarnation: u64) -> Self {
-        Self::on(Engine::Memory(empty(incarnation)), planted)
+    pub(crate) fn new(planted: Option<Planted>, store_id: u64) -> Self {
+        Self::on(Engine::Memory(empty(store_id)), planted)
     }
 
     /// In a database of this node, on a disk with chances of its own.
@@ -312,7 +313,7 @@ impl SimLog {
         node: &NodeId,
         rng: Rng,
         planted: Option<Planted>,
-        incarnation: u64,
+        store_id: u64,
     ) -> Self {
         let engine = Engine::Database {
             store: None,
@@ -321,7 +322,7 @@ impl SimLog {
                 node_id: node.clone(),
                 cluster_id: "simulation".to_owned(),
             },
-            birth: birth_of(incarnation, Memory::Empty),
+            init: init_of(store_id, StoreState::New),
             made: false,
         };
         Self::on(engine, planted)
@@ -333,7 +334,7 @@ impl SimLog {
             durable: Durable::default(),
             doubtful: None,
             loss: None,
-            memory: Memory::Empty,
+            memory: StoreState::New,
             unsynced: Vec::new(),
             planted,
             failing: None,
@@ -348,7 +349,7 @@ impl SimLog {
         let opened = platter.engine.open();
         let forgets = platter.planted == Some(Planted::DamageForgotten);
         if forgets && matches!(opened, Err(StorageError::Corrupt { .. })) {
-            platter.engine.wipe(Birth::default());
+            platter.engine.wipe(StoreInit::default());
             return platter.engine.open();
         }
         opened
@@ -415,18 +416,18 @@ impl SimLog {
     }
 
     /// The disk is replaced by an empty one.
-    pub(crate) fn wipe(&self, incarnation: u64, snapshot: Index) {
-        lock(&self.0).wipe(birth_of(incarnation, Memory::Empty), snapshot);
+    pub(crate) fn wipe(&self, store_id: u64, snapshot: Index) {
+        lock(&self.0).wipe(init_of(store_id, StoreState::New), snapshot);
     }
 
     /// The node has found damage, sets its files aside and begins with an empty store.
-    pub(crate) fn set_aside(&self, incarnation: u64, snapshot: Index) {
-        lock(&self.0).wipe(birth_of(incarnation, Memory::Lost), snapshot);
+    pub(crate) fn set_aside(&self, store_id: u64, snapshot: Index) {
+        lock(&self.0).wipe(init_of(store_id, StoreState::Incomplete), snapshot);
     }
 
     /// Whether it holds all that its node has promised.
     pub(crate) fn is_whole(&self) -> bool {
-        lock(&self.0).memory == Memory::Whole
+        lock(&self.0).memory == StoreState::Complete
     }
 
     /// The process is gone, and perhaps the power.
@@ -436,7 +437,7 @@ impl SimLog {
         platter.failing = None;
         platter.engine.crash();
         if platter.planted == Some(Planted::WipedDisk) {
-            platter.engine.wipe(Birth::default());
+            platter.engine.wipe(StoreInit::default());
             platter.durable = Durable::default();
             platter.doubtful = None;
         }
@@ -453,8 +454,8 @@ impl LogStore for SimLog {
         }
         if platter.planted == Some(Planted::ForgetsThatItForgot) {
             platter.engine.store()?.mark_complete()?;
-            stored.memory = Memory::Whole;
-            platter.memory = Memory::Whole;
+            stored.state = StoreState::Complete;
+            platter.memory = StoreState::Complete;
         }
         if platter.planted == Some(Planted::StartsWithoutMembers) {
             stored.memberships.clear();
@@ -505,7 +506,7 @@ impl LogStore for SimLog {
     fn mark_complete(&mut self) -> Result<(), StorageError> {
         let mut platter = lock(&self.0);
         platter.engine.store()?.mark_complete()?;
-        platter.memory = Memory::Whole;
+        platter.memory = StoreState::Complete;
         platter.durable.former = None;
         if let Some(disk) = platter.engine.disk() {
             disk.committed();
@@ -515,20 +516,17 @@ impl LogStore for SimLog {
 }
 
 /// A store of this number; one without a number belongs to a node that has promised nothing.
-fn birth_of(incarnation: u64, memory: Memory) -> Birth {
-    match incarnation {
-        0 => Birth::default(),
-        incarnation => Birth {
-            incarnation,
-            memory,
-        },
+fn init_of(store_id: u64, memory: StoreState) -> StoreInit {
+    match store_id {
+        0 => StoreInit::default(),
+        store_id => StoreInit { store_id, memory },
     }
 }
 
-fn empty(incarnation: u64) -> MemoryStore {
-    match incarnation {
+fn empty(store_id: u64) -> MemoryStore {
+    match store_id {
         0 => MemoryStore::new(),
-        number => MemoryStore::of_incarnation(number),
+        number => MemoryStore::with_store_id(number),
     }
 }
 

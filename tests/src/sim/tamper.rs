@@ -1,12 +1,13 @@
 //! Planted faults that show in messages: a message is changed on its way as if its sender or its receiver had the
 //! fault.
 
+use task_queue_raft::entry::Payload;
+use task_queue_raft::ids::{Index, LogId, NodeId};
 use task_queue_raft::message::{
-    AppendEntriesResponse, AppendResult, Forward, ForwardRefusal, ForwardResponse, Message,
-    OrderResponse, RaftRequest, RaftResponse, TimeoutNow, Welcome,
+    AdminResponse, AppendEntriesResponse, AppendResult, Forward, ForwardRefusal, ForwardResponse,
+    Message, RaftRequest, RaftResponse, RejoinGranted, TimeoutNow,
 };
 use task_queue_raft::raft::Core;
-use task_queue_raft::types::{Index, LogId, NodeId, Payload};
 
 use super::planted::Planted;
 
@@ -38,15 +39,15 @@ pub(crate) fn tamper(
     if let (Message::Request(RaftRequest::AppendEntries(append)), Planted::WelcomedTooEarly) =
         (&message, planted)
     {
-        let welcome = RaftRequest::Welcome(Welcome {
+        let welcome = RaftRequest::RejoinGranted(RejoinGranted {
             term: append.term,
-            incarnation: core.incarnation(),
+            store_id: core.store_id(),
         });
         return vec![(from, Message::Request(welcome)), (from, message)];
     }
     let double = match (&message, planted) {
         (
-            Message::Response(RaftResponse::AppendEntries(_) | RaftResponse::Promise(..)),
+            Message::Response(RaftResponse::AppendEntries(_) | RaftResponse::LeaseGranted(..)),
             Planted::LearnerCounts,
         ) if core
             .membership()
@@ -123,8 +124,8 @@ pub(crate) fn imagined_answer(
                 result: AppendResult::Matched(Index(last)),
             })
         }
-        (Message::Request(RaftRequest::Order(request)), Planted::OrderDoneTooEarly) => {
-            RaftResponse::Order(OrderResponse {
+        (Message::Request(RaftRequest::Admin(request)), Planted::OrderDoneTooEarly) => {
+            RaftResponse::Admin(AdminResponse {
                 term: request.term,
                 id: request.id,
                 outcome: Ok(core.log().committed()),
@@ -184,7 +185,7 @@ fn tamper_response(planted: Planted, response: &mut RaftResponse) {
             answer.installed = true;
         }
         (
-            RaftResponse::AppendEntries(answer) | RaftResponse::Promise(answer, _),
+            RaftResponse::AppendEntries(answer) | RaftResponse::LeaseGranted(answer, _),
             Planted::AcknowledgesTooMuch,
         ) => {
             if let AppendResult::Matched(index) = &mut answer.result {

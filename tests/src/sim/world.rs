@@ -10,7 +10,7 @@ mod work;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use task_queue_raft::types::NodeId;
+use task_queue_raft::ids::NodeId;
 
 use self::clients::{Client, Retry};
 use self::node::Node;
@@ -134,7 +134,7 @@ impl World {
         });
         for (index, id) in world.ids.iter().enumerate() {
             let skew = world.rng.below(world.profile.clock_skew_ms);
-            let incarnation = if world.profile.new_stores {
+            let store_id = if world.profile.new_stores {
                 world.rng.number() | 1
             } else {
                 0
@@ -146,9 +146,9 @@ impl World {
                 _ => world.rng.between(1000, fastest),
             };
             let log = if world.profile.database {
-                SimLog::database(id, world.rng.fork(), config.planted, incarnation)
+                SimLog::database(id, world.rng.fork(), config.planted, store_id)
             } else {
-                SimLog::new(config.planted, incarnation)
+                SimLog::new(config.planted, store_id)
             };
             let snapshots = SimSnapshots::new(world.profile.chunk_bytes, config.planted);
             world

@@ -290,10 +290,7 @@ mod tests {
         is_caught("host/raft/src/log.rs", "use oarlock_wasm::Envelope;");
         is_caught("host/raft/src/log.rs", "fn f() -> hyper::Method { g() }");
         is_caught("host/wasm/src/host.rs", "use axum::Router;");
-        is_caught(
-            "host/client/src/lib.rs",
-            "use task_queue_raft::types::Term;",
-        );
+        is_caught("host/client/src/lib.rs", "use task_queue_raft::ids::Term;");
         is_caught("guest-sdk/src/lib.rs", "use oarlock_wasm::CommandOutcome;");
         is_caught(
             "guest-sdk/src/lib.rs",

@@ -1,7 +1,7 @@
 use super::*;
+use crate::ids::Term;
 use crate::state_machine::MemoryStateMachine;
 use crate::storage::memory::MemorySnapshots;
-use crate::types::Term;
 use std::io::{self, Read, Write};
 
 fn command(session: u64, sequence: u64, data: &'static str) -> Command {

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::entry::{Entry, Payload};
 use crate::storage::WriteBatch;
-use crate::types::{Entry, Payload};
 
 /// Counters of a [`Disk`](super::Disk) since its start. They only grow.
 ///

@@ -1,6 +1,7 @@
 use super::*;
+use crate::entry::{HardState, Payload};
+use crate::ids::{Index, Term};
 use crate::storage::memory::{MemorySnapshots, MemoryStore};
-use crate::types::{HardState, Index, Payload, Term};
 use std::io::Write;
 
 fn id(index: u64) -> LogId {
@@ -112,7 +113,7 @@ fn a_snapshot_is_sent_and_received_in_chunks() {
         };
         match receiver.run(task).unwrap() {
             DiskDone::Received(_, Received::Partial { next_offset }) => offset = next_offset,
-            DiskDone::Received(_, Received::Whole) => break,
+            DiskDone::Received(_, Received::Complete) => break,
             other => panic!("{other:?}"),
         }
     }

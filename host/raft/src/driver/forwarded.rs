@@ -7,10 +7,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::{Driver, Ends};
+use super::{Driver, Environment};
+use crate::entry::Command;
+use crate::ids::{NodeId, Term};
 use crate::message::{Forward, ForwardRefusal, ForwardResponse, Message, RaftResponse};
 use crate::state_machine::StateMachine;
-use crate::types::{Command, NodeId, Term};
 
 /// Sessions whose commands are remembered: each node has one, and a new one when it restarts.
 const SESSIONS: usize = 64;
@@ -78,7 +79,7 @@ impl Forwarded {
     }
 }
 
-impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
+impl<M: StateMachine, E: Environment<M>> Driver<M, E> {
     /// A follower's clients have commands.
     pub(super) fn on_forward(&mut self, from: &NodeId, forward: Forward) {
         if !self.core.membership().contains(from) {
@@ -88,7 +89,7 @@ impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
         if forward.term != self.forwarded.term {
             return;
         }
-        self.core.hurry(from);
+        self.core.note_client_activity(from);
         let Forward { commands, .. } = forward;
         let limit = self.limits.command_bytes;
         let news: Vec<Command> = commands

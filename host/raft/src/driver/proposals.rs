@@ -16,12 +16,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Applied, Driver, Ends, SubmitError};
+use super::{Applied, Driver, Environment, SubmitError};
 use crate::applier::Reply;
+use crate::entry::{Command, SnapshotMeta};
+use crate::ids::{Index, NodeId, Term};
 use crate::message::{Forward, ForwardRefusal, ForwardResponse, Message, RaftRequest};
 use crate::raft::ProposeError;
 use crate::state_machine::StateMachine;
-use crate::types::{Command, Index, NodeId, SnapshotMeta, Term};
 
 /// A command whose client waits.
 struct Waiting<W> {
@@ -303,7 +304,7 @@ impl<W> Proposals<W> {
     }
 }
 
-impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
+impl<M: StateMachine, E: Environment<M>> Driver<M, E> {
     pub(super) fn on_propose(
         &mut self,
         data: Bytes,

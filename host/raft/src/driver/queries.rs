@@ -6,10 +6,10 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Consistency, Driver, Ends, MachineTask, SubmitError};
+use super::{Consistency, Driver, Environment, MachineTask, SubmitError};
+use crate::ids::{Index, NodeId, Term};
 use crate::raft::ready::ReadState;
 use crate::state_machine::StateMachine;
-use crate::types::{Index, NodeId, Term};
 
 struct Asked<Q, A> {
     query: Q,
@@ -100,7 +100,7 @@ impl<Q, A> Queries<Q, A> {
     }
 }
 
-impl<M: StateMachine, E: Ends<M>> Driver<M, E> {
+impl<M: StateMachine, E: Environment<M>> Driver<M, E> {
     pub(super) fn on_query(
         &mut self,
         query: M::Query,

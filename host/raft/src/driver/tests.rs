@@ -1,7 +1,7 @@
+mod admin;
 mod forwarding;
 mod kit;
 mod ordering;
-mod orders;
 mod proposals;
 mod reads;
 mod reinstall;

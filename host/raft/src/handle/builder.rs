@@ -12,12 +12,12 @@ use super::runtime::{Inbox, News, Receiver};
 use super::{Leadership, Raft, RaftConfig, Shared, Status};
 use crate::address::PeerAddress;
 use crate::driver::DriverLimits;
+use crate::ids::{Index, Term};
 use crate::node::NetworkLimits;
-use crate::raft::admission::Say;
+use crate::raft::admission::VotingStatus;
 use crate::raft::membership::Membership;
 use crate::raft::{Limits, Role};
 use crate::state_machine::StateMachine;
-use crate::types::{Index, Term};
 
 /// Far below what anyone notices on a node whose clients do nothing, and long enough for the next entries to come first
 /// where there is any load: that halves the messages.
@@ -211,11 +211,11 @@ fn unstarted(config: &RaftConfig, join: bool) -> Status {
         voters: membership.voters().cloned().collect(),
         membership,
         matched: Vec::new(),
-        leads_with_knowledge: false,
+        has_committed_in_term: false,
         disk_full: false,
         has_lease: false,
-        say: Say::Has,
-        lost: Vec::new(),
+        voting: VotingStatus::Eligible,
+        voters_without_data: Vec::new(),
         reinstall: None,
         reinstalled: 0,
     }

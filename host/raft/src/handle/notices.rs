@@ -1,56 +1,59 @@
-//! What an operator is told about a node's say: once when it changes, in the log.
+//! Log messages for the operator about this node's right to vote: one message per change.
 
 use super::Status;
-use crate::raft::admission::Say;
-use crate::types::NodeId;
+use crate::ids::NodeId;
+use crate::raft::admission::VotingStatus;
 
-/// Tells what has changed of a node's say and of the lost, where somebody should know.
-pub(super) fn tell(say: &Say, lost: &[NodeId], now: &Status) {
-    if *say != now.say {
-        tell_say(say, &now.say);
+/// Logs what has changed since the status before: this node's voting status, and the voters without data.
+pub(super) fn tell(voting: &VotingStatus, without_data: &[NodeId], now: &Status) {
+    if *voting != now.voting {
+        tell_voting_status(voting, &now.voting);
     }
-    if lost != now.lost && !now.lost.is_empty() {
-        tell_lost(now);
+    if without_data != now.voters_without_data && !now.voters_without_data.is_empty() {
+        tell_voters_without_data(now);
     }
 }
 
-fn tell_say(before: &Say, say: &Say) {
-    match say {
-        Say::Has if *before != Say::Has => {
-            tracing::info!("this node has its say: it votes where it is a voter");
+fn tell_voting_status(before: &VotingStatus, voting: &VotingStatus) {
+    match voting {
+        VotingStatus::Eligible if *before != VotingStatus::Eligible => {
+            tracing::info!("this node is eligible to vote");
         }
-        Say::Founding { missing } if !missing.is_empty() => tracing::info!(
-            waits_for = %names(missing),
-            "the store is empty: a new cluster begins once all of its nodes have said that theirs are. One that is to \
-             come later is left out of --cluster and added with `oarlock members add`"
+        VotingStatus::Bootstrapping { missing } if !missing.is_empty() => tracing::info!(
+            blocked_on = %names(missing),
+            "the store is empty: a new cluster starts once all initial members are up with empty stores. To add a \
+             node later, leave it out of --cluster and run `oarlock members add`"
         ),
-        Say::Disagreed { with } => tracing::error!(
+        VotingStatus::BootstrapMismatch { with } => tracing::error!(
             %with,
-            "that node was started with other members: give every node of a new cluster the same --cluster"
+            "that node was started with different initial members: give every node of a new cluster the same --cluster"
         ),
-        Say::Returning => tracing::warn!(
+        VotingStatus::Rejoining => tracing::warn!(
             "the store is empty, or was set aside, and the cluster is not new: this node does not vote until the \
-             others have given it everything. If that does not happen, too few of them run"
+             leader has sent it the state. If this does not end, too few of the other voters are running"
         ),
-        Say::Has | Say::Soon | Say::Founding { .. } | Say::Joining => {}
+        VotingStatus::Eligible
+        | VotingStatus::AwaitingCommit
+        | VotingStatus::Bootstrapping { .. }
+        | VotingStatus::Joining => {}
     }
 }
 
-fn tell_lost(now: &Status) {
+fn tell_voters_without_data(now: &Status) {
     let voters = now.voters.len();
-    let left = voters.saturating_sub(now.lost.len());
+    let left = voters.saturating_sub(now.voters_without_data.len());
     if left > voters / 2 {
         tracing::warn!(
-            nodes = %names(&now.lost),
-            "voters have come back with empty stores: they get everything from the others and vote again then"
+            nodes = %names(&now.voters_without_data),
+            "voters restarted with empty stores: the leader sends them the state, and then they vote again"
         );
     } else {
         tracing::error!(
-            nodes = %names(&now.lost),
+            nodes = %names(&now.voters_without_data),
             left,
             voters,
-            "too many voters have lost their stores: the rest is no majority, and nothing is made up. Put back a data \
-             directory that is whole, or stop all nodes and begin a new cluster from a backup or from what this node holds"
+            "quorum lost: too many voters have empty stores, and no leader can be elected. Restore one of their data \
+             directories, or stop all nodes and start a new cluster from a backup or from the data of this node"
         );
     }
 }

@@ -11,12 +11,13 @@ use super::StartError;
 use super::runtime::random;
 use crate::applier::{Applier, ApplyError};
 use crate::disk::Disk;
+use crate::entry::SnapshotMeta;
+use crate::ids::Index;
 use crate::state_machine::StateMachine;
 use crate::storage::memory::{MemorySnapshots, MemoryStore};
-use crate::storage::redb::{Birth, Identity, RedbStore};
+use crate::storage::redb::{Identity, RedbStore, StoreInit};
 use crate::storage::snapshot::SnapshotFiles;
-use crate::storage::{LogStore, Memory, SnapshotStore, StorageError, StoredState, repair};
-use crate::types::{Index, SnapshotMeta};
+use crate::storage::{LogStore, SnapshotStore, StorageError, StoreState, StoredState, repair};
 
 /// What a store held when it was opened.
 pub(super) struct Opened<M> {
@@ -61,7 +62,7 @@ pub(super) fn open<M: StateMachine>(
     machine: M,
 ) -> Result<Opened<M>, StartError> {
     let Some(dir) = data_dir else {
-        let log = Box::new(MemoryStore::of_incarnation(new_number()));
+        let log = Box::new(MemoryStore::with_store_id(new_number()));
         let stores = read(log, Arc::new(MemorySnapshots::new()))?;
         return restore(stores, machine).map_err(|failed| failed.error);
     };
@@ -102,11 +103,11 @@ fn open_files<M: StateMachine>(
     machine: M,
 ) -> Result<Opened<M>, Failed<M>> {
     // Whether an empty directory is that of a new node or of one whose disk was wiped, its peers will tell.
-    let birth = Birth {
-        incarnation: new_number(),
-        memory: Memory::Empty,
+    let init = StoreInit {
+        store_id: new_number(),
+        state: StoreState::New,
     };
-    let stores = RedbStore::open_or_create(dir, identity, birth).and_then(|log| {
+    let stores = RedbStore::open_or_create(dir, identity, init).and_then(|log| {
         let snapshots = SnapshotFiles::open(dir)?;
         read(Box::new(log), Arc::new(snapshots))
     });

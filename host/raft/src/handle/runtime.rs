@@ -21,14 +21,14 @@ use super::{Fault, Leadership, StartError, Status, notices};
 use crate::address::PeerAddress;
 use crate::applier::Applier;
 use crate::disk::{Disk, DiskDone, DiskStats, DiskTask};
-use crate::driver::{Applied, Driver, Ends, Input, MachineTask, SubmitError};
-use crate::message::{Message, OrderError};
+use crate::driver::{Applied, Driver, Environment, Input, MachineTask, SubmitError};
+use crate::ids::{Index, NodeId};
+use crate::message::{AdminError, Message};
 use crate::node::{Network, NetworkConfig, NetworkEvent, PeerCheck};
 use crate::raft::{Core, CoreConfig};
 use crate::state_machine::StateMachine;
 use crate::storage::redb::{Identity, RedbStore};
 use crate::storage::repair::is_corrupt;
-use crate::types::{Index, NodeId};
 
 /// Messages from peers that wait for the driver, in pages: each message takes at least one. Past 64 MiB, or 16,384
 /// messages, the peers' connections are no longer read.
@@ -39,7 +39,7 @@ const INPUTS_A_TURN: usize = 1024;
 
 /// Something for the driver's thread.
 pub(super) enum Event<M: StateMachine> {
-    Input(Input<M, ThreadEnds<M>>, Option<OwnedSemaphorePermit>),
+    Input(Input<M, ThreadEnvironment<M>>, Option<OwnedSemaphorePermit>),
     Fault(Fault),
     Stop,
 }
@@ -81,7 +81,7 @@ impl<M: StateMachine> Inbox<M> {
         )
     }
 
-    pub(super) fn put(&self, input: Input<M, ThreadEnds<M>>) -> Result<(), Closed> {
+    pub(super) fn put(&self, input: Input<M, ThreadEnvironment<M>>) -> Result<(), Closed> {
         if !self.open.load(Ordering::Acquire) {
             return Err(Closed);
         }
@@ -129,7 +129,7 @@ type Answered<M> = (
 );
 
 /// The driver's ends as queues to the other threads and to the network.
-pub(super) struct ThreadEnds<M: StateMachine> {
+pub(super) struct ThreadEnvironment<M: StateMachine> {
     /// Where the clients' tasks run.
     tokio: tokio::runtime::Handle,
     /// Clients that are answered at the end of the turn.
@@ -145,10 +145,10 @@ type Asker<M> = oneshot::Sender<Result<(Index, <M as StateMachine>::Answer), Sub
 
 /// A thread that is gone has said why through a fault; a client that is gone wants no answer. So the results of
 /// sending are of no use here.
-impl<M: StateMachine> Ends<M> for ThreadEnds<M> {
+impl<M: StateMachine> Environment<M> for ThreadEnvironment<M> {
     type Waiter = oneshot::Sender<Result<Applied<M::Reply>, SubmitError>>;
     type Asker = Asker<M>;
-    type Operator = oneshot::Sender<Result<Index, OrderError>>;
+    type Operator = oneshot::Sender<Result<Index, AdminError>>;
 
     fn disk(&mut self, task: DiskTask) {
         let _ = self.disk.send(task);
@@ -170,7 +170,7 @@ impl<M: StateMachine> Ends<M> for ThreadEnds<M> {
         let _ = asker.send(Err(error));
     }
 
-    fn conclude(&mut self, operator: Self::Operator, outcome: Result<Index, OrderError>) {
+    fn complete(&mut self, operator: Self::Operator, outcome: Result<Index, AdminError>) {
         let _ = operator.send(outcome);
     }
 
@@ -193,7 +193,7 @@ impl<M: StateMachine> Ends<M> for ThreadEnds<M> {
     }
 }
 
-impl<M: StateMachine> ThreadEnds<M> {
+impl<M: StateMachine> ThreadEnvironment<M> {
     /// Answers the clients of this turn. Waking a task from outside of the runtime takes a lock, and may take a system
     /// call; so where there are many, one task is woken that wakes the others from within.
     fn answer(&mut self) {
@@ -281,7 +281,7 @@ impl<M: StateMachine> Runtime<M> {
         let stats = opened.disk.stats();
         let (disk, disk_tasks) = mpsc::channel();
         let (machine, machine_tasks) = mpsc::channel();
-        let ends = ThreadEnds {
+        let ends = ThreadEnvironment {
             tokio: tokio::runtime::Handle::current(),
             answered: Vec::new(),
             disk,
@@ -455,7 +455,7 @@ fn thread<M: StateMachine>(
 }
 
 fn run_driver<M: StateMachine>(
-    mut driver: Driver<M, ThreadEnds<M>>,
+    mut driver: Driver<M, ThreadEnvironment<M>>,
     inputs: &Receiver<M>,
     news: &News,
     epoch: Instant,
@@ -502,7 +502,7 @@ pub(super) struct News {
 impl News {
     fn publish(&self, core: &Core) {
         self.status.send_if_modified(|status| {
-            let before = (status.say.clone(), status.lost.clone());
+            let before = (status.voting.clone(), status.voters_without_data.clone());
             let news = status.follow(core);
             if news {
                 notices::tell(&before.0, &before.1, status);
@@ -512,12 +512,12 @@ impl News {
         self.leadership.send_if_modified(|leadership| {
             let same = leadership.term == core.term()
                 && leadership.leader.as_ref() == core.leader()
-                && leadership.is_own == core.leads_with_knowledge();
+                && leadership.is_own == core.has_committed_in_term();
             if !same {
                 *leadership = Leadership {
                     leader: core.leader().cloned(),
                     term: core.term(),
-                    is_own: core.leads_with_knowledge(),
+                    is_own: core.has_committed_in_term(),
                 };
             }
             !same

@@ -1,5 +1,5 @@
 use super::*;
-use crate::types::{Command, Payload};
+use crate::entry::{Command, Payload};
 use bytes::Bytes;
 
 fn id(term: u64, index: u64) -> LogId {

@@ -3,11 +3,12 @@
 use thiserror::Error;
 
 use super::{
-    AppendEntries, AppendEntriesResponse, AppendResult, InstallSnapshot, Message, RaftRequest,
-    RaftResponse, Verdict,
+    AppendEntries, AppendEntriesResponse, AppendResult, BootstrapVerdict, InstallSnapshot, Message,
+    RaftRequest, RaftResponse,
 };
+use crate::entry::Payload;
+use crate::ids::{Index, LogId, Term};
 use crate::raft::membership::{MAX_MEMBERS, Membership};
-use crate::types::{Index, LogId, Payload, Term};
 
 /// No term or index gets here by honest work, and sums of two such numbers don't overflow.
 const HIGHEST: u64 = 1 << 62;
@@ -66,13 +67,13 @@ impl RaftRequest {
             Self::Forward(forward) => within(forward.term.0),
             Self::TimeoutNow(order) => within(order.term.0),
             Self::InstallMembers(chunk, membership) => chunk.check().and(sound(membership)),
-            Self::Order(order) => within(order.term.0),
+            Self::Admin(order) => within(order.term.0),
             // Numbers of stores and runs are names: nothing is counted by them.
-            Self::Newborn(question) if question.founders.len() <= 2 * MAX_MEMBERS => {
+            Self::BootstrapProbe(question) if question.initial_members.len() <= 2 * MAX_MEMBERS => {
                 id(question.members_at)
             }
-            Self::Newborn(_) => Err(MessageError::Membership),
-            Self::Welcome(welcome) => within(welcome.term.0),
+            Self::BootstrapProbe(_) => Err(MessageError::Membership),
+            Self::RejoinGranted(welcome) => within(welcome.term.0),
         }
     }
 }
@@ -85,7 +86,7 @@ impl RaftResponse {
     pub fn check(&self) -> Result<(), MessageError> {
         match self {
             Self::AppendEntries(answer) => answer.check(),
-            Self::Promise(answer, ms) => answer.check().and(within(*ms)),
+            Self::LeaseGranted(answer, ms) => answer.check().and(within(*ms)),
             Self::RequestVote(answer) => within(answer.term.0),
             Self::InstallSnapshot(answer) => within(answer.term.0)
                 .and(id(answer.last))
@@ -94,14 +95,16 @@ impl RaftResponse {
                 within(answer.term.0).and(within(answer.index.unwrap_or_default().0))
             }
             Self::Forward(answer) => within(answer.term.0),
-            Self::Order(answer) => within(answer.term.0)
+            Self::Admin(answer) => within(answer.term.0)
                 .and(within(answer.outcome.as_ref().map_or(0, |index| index.0))),
-            Self::Newborn(answer) => match &answer.verdict {
-                Verdict::Founded(membership) => sound(membership),
-                Verdict::Committed(at) => id(*at),
-                Verdict::New | Verdict::Old | Verdict::Others => Ok(()),
+            Self::BootstrapProbe(answer) => match &answer.verdict {
+                BootstrapVerdict::Bootstrapped(membership) => sound(membership),
+                BootstrapVerdict::Committed(at) => id(*at),
+                BootstrapVerdict::New
+                | BootstrapVerdict::NotNew
+                | BootstrapVerdict::OtherMembers => Ok(()),
             },
-            Self::Unadmitted(answer) => within(answer.term.0),
+            Self::StoreMismatch(answer) => within(answer.term.0),
         }
     }
 }

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::types::Payload;
+use crate::entry::Payload;
 
 fn id(term: u64, index: u64) -> LogId {
     LogId::new(Term(term), Index(index))

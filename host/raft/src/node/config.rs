@@ -7,7 +7,7 @@ use thiserror::Error;
 use super::hello::{MAX_CLIENT_ADDR_BYTES, MAX_CLUSTER_ID_BYTES};
 use super::limits::NetworkLimits;
 use crate::address::{PeerAddress, is_valid_id};
-use crate::types::NodeId;
+use crate::ids::NodeId;
 
 /// Which nodes may connect to this one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

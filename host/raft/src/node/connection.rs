@@ -100,7 +100,7 @@ impl WireMessage for RaftRequest {
         const COMMAND: usize = 24;
         let data = match self {
             Self::AppendEntries(append) => {
-                let cost: u64 = append.entries.iter().map(crate::types::Entry::cost).sum();
+                let cost: u64 = append.entries.iter().map(crate::entry::Entry::cost).sum();
                 usize::try_from(cost).unwrap_or(usize::MAX)
             }
             Self::InstallSnapshot(install) | Self::InstallMembers(install, _) => install.data.len(),
@@ -112,9 +112,9 @@ impl WireMessage for RaftRequest {
             Self::RequestVote(_)
             | Self::ReadIndex(_)
             | Self::TimeoutNow(_)
-            | Self::Order(_)
-            | Self::Newborn(_)
-            | Self::Welcome(_) => 0,
+            | Self::Admin(_)
+            | Self::BootstrapProbe(_)
+            | Self::RejoinGranted(_) => 0,
         };
         data.saturating_add(MESSAGE_COST)
     }

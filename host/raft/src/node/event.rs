@@ -1,7 +1,7 @@
 //! The events that the network delivers to its node.
 
+use crate::ids::NodeId;
 use crate::message::Message;
-use crate::types::NodeId;
 
 /// An event of the network.
 #[derive(Clone, Debug, PartialEq, Eq)]

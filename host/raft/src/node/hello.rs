@@ -19,7 +19,7 @@ use thiserror::Error;
 
 use super::frame::{CHECKSUM_BYTES, LENGTH_BYTES};
 use crate::address::is_valid_id;
-use crate::types::NodeId;
+use crate::ids::NodeId;
 
 #[cfg(test)]
 mod tests;

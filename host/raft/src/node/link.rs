@@ -20,8 +20,8 @@ use super::event::{MessageSink, NetworkEvent};
 use super::hello::{Handshake, HelloRefusal};
 use super::peers::{NetworkContext, Outbox};
 use super::task::OwnedTask;
+use crate::ids::NodeId;
 use crate::message::{Message, RaftRequest, RaftResponse};
-use crate::types::NodeId;
 
 #[cfg(test)]
 mod tests;

@@ -20,8 +20,8 @@ use super::hello::{Handshake, Hello, HelloRefusal, HelloRefusalReason};
 use super::peers::NetworkContext;
 use super::queue::SendQueue;
 use super::task::OwnedTask;
+use crate::ids::NodeId;
 use crate::message::{Message, RaftRequest, RaftResponse};
-use crate::types::NodeId;
 
 /// Pause after a failed accept, for example when the process has no free file descriptor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -13,8 +13,8 @@ use super::limits::NetworkLimits;
 use super::queue::{NotQueued, SendQueue};
 use super::stats::NetworkStats;
 use crate::address::PeerAddress;
+use crate::ids::NodeId;
 use crate::message::{Message, RaftRequest, RaftResponse};
-use crate::types::NodeId;
 
 /// The state that all tasks of a network share.
 pub(super) struct NetworkContext {

@@ -1,10 +1,10 @@
-//! Stores without a memory: how a cluster is founded, and how a node whose disk was wiped comes back.
+//! Stores without a state: how a cluster is founded, and how a node whose disk was wiped comes back.
 //!
 //! A vote and an acknowledgement are promises, and a node keeps them on its disk (Raft paper, Figure 2). A node that
 //! returns under its old name with an empty disk has forgotten them: it could vote a second time in a term, vote for
 //! somebody who lacks what it had acknowledged, or acknowledge to a leader that it had helped to depose. So each store
-//! has a number, drawn when it was made, its *incarnation*, and says whether it holds all that its node has promised:
-//! its [`Memory`]. A node whose store does not has no say. It neither votes nor campaigns nor counts, and it gets its
+//! has a number, drawn when it was made, its *store_id*, and says whether it holds all that its node has promised:
+//! its [`StoreState`]. A node whose store does not has no say. It neither votes nor campaigns nor counts, and it gets its
 //! say in one of two ways.
 //!
 //! **A new cluster is founded.** All of its founders have to be there and to say that their stores are empty. One of
@@ -17,27 +17,29 @@
 //!
 //! **A member comes back.** It answers whoever leads with its store's number instead of an acknowledgement. The leader
 //! forgets what the peer's former store was known to hold, and takes it out of the voters by one entry, as
-//! [`Standing::Returning`]: one server less, so old and new majorities overlap (dissertation §4.1). From then on
+//! [`MemberRole::Rejoining`]: one server less, so old and new majorities overlap (dissertation §4.1). From then on
 //! nothing is committed without a majority of the others, so acknowledgements of the new store do no harm and the
-//! leader [welcomes](Welcome) it. Once it has caught up, the leader makes it a voter again by a change of the members,
+//! leader [welcomes](RejoinGranted) it. Once it has caught up, the leader makes it a voter again by a change of the members,
 //! which notes the number of its store. It gets its say as soon as it knows that a configuration is committed in which
 //! it votes by that number: no leader that its former self has voted for, and no entry that its former self has
 //! acknowledged, can be missing from that log.
 //!
-//! If more members are gone than a majority can spare, nobody is elected, and nothing is made up: [`Core::lost`] tells
+//! If more members are gone than a majority can spare, nobody is elected, and nothing is made up: [`Core::voters_without_data`] tells
 //! who they are.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::membership::{Member, Membership, Standing};
+use super::membership::{Member, MemberRole, Membership};
 use super::progress::Progress;
 use super::{Core, Role};
+use crate::entry::{Entry, Payload};
+use crate::ids::{Index, LogId, NodeId, Term};
 use crate::message::{
-    Newborn, NewbornAnswer, RaftRequest, RaftResponse, Unadmitted, Verdict, Welcome,
+    BootstrapProbe, BootstrapProbeResponse, BootstrapVerdict, RaftRequest, RaftResponse,
+    RejoinGranted, StoreMismatch,
 };
-use crate::storage::Memory;
-use crate::types::{Entry, Index, LogId, NodeId, Payload, Term};
+use crate::storage::StoreState;
 
 /// The place of the founding configuration.
 const FOUNDING: LogId = LogId {
@@ -63,7 +65,7 @@ pub(super) struct Admission {
     /// The store of the first founder that was last told that this one is empty.
     promised: Option<u64>,
     /// Somebody has said that the cluster is not new, or has other founders.
-    verdict: Option<(NodeId, Verdict)>,
+    verdict: Option<(NodeId, BootstrapVerdict)>,
     /// The store is being told.
     claiming: bool,
     /// This node has made the founding configuration.
@@ -72,50 +74,48 @@ pub(super) struct Admission {
 
 /// Whether a node votes, and if not, what it waits for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Say {
+pub enum VotingStatus {
     /// It votes where it is a voter.
     #[default]
-    Has,
+    Eligible,
     /// It would found a new cluster, once these have said that their stores are empty.
-    Founding {
+    Bootstrapping {
         /// Those that have not.
         missing: Vec<NodeId>,
     },
     /// This one was started with other founders.
-    Disagreed {
+    BootstrapMismatch {
         /// Which.
         with: NodeId,
     },
     /// The others count it by its store, and it waits only until it knows that this is committed and on its disk.
-    Soon,
+    AwaitingCommit,
     /// It belongs to no cluster yet, and waits to be added to one.
     Joining,
     /// It was a member with another store, and waits until the others have taken it in again.
-    Returning,
+    Rejoining,
 }
 
 impl Membership {
     /// Number of the store that a member votes by; 0 where that is not known, or the node is no member.
     #[must_use]
-    pub fn incarnation(&self, id: &NodeId) -> u64 {
-        self.members()
-            .get(id)
-            .map_or(0, |member| member.incarnation)
+    pub fn store_id(&self, id: &NodeId) -> u64 {
+        self.members().get(id).map_or(0, |member| member.store_id)
     }
 
     /// Whether this node votes, by this store.
     #[must_use]
-    pub fn votes_by(&self, id: &NodeId, incarnation: u64) -> bool {
-        self.is_voter(id) && self.incarnation(id) == incarnation
+    pub fn votes_by(&self, id: &NodeId, store_id: u64) -> bool {
+        self.is_voter(id) && self.store_id(id) == store_id
     }
 
     /// This settled configuration when a voter has lost its store, and comes back with the one of this number.
     #[must_use]
-    pub fn without_store_of(&self, id: &NodeId, incarnation: u64) -> Self {
+    pub fn without_store_of(&self, id: &NodeId, store_id: u64) -> Self {
         let mut members = self.members().clone();
         if let Some(member) = members.get_mut(id) {
-            member.standing = Standing::Returning;
-            member.incarnation = incarnation;
+            member.role = MemberRole::Rejoining;
+            member.store_id = store_id;
         }
         Self::new(members)
     }
@@ -124,8 +124,8 @@ impl Membership {
     fn with_returned(&self, ready: impl Fn(&NodeId) -> bool) -> Self {
         let returned = |(id, member): (&NodeId, &Member)| {
             let mut member = member.clone();
-            if member.standing == Standing::Returning && ready(id) {
-                member.standing = Standing::Voter;
+            if member.role == MemberRole::Rejoining && ready(id) {
+                member.role = MemberRole::Voter;
             }
             (id.clone(), member)
         };
@@ -138,25 +138,29 @@ impl Core {
 
     /// Whether this node votes where it is a voter.
     #[must_use]
-    pub fn has_say(&self) -> bool {
+    pub fn can_vote(&self) -> bool {
         self.admission.is_none()
     }
 
     /// Whether this node votes, and if not, what it waits for.
     #[must_use]
-    pub fn say(&self) -> Say {
+    pub fn voting_status(&self) -> VotingStatus {
         let Some(admission) = &self.admission else {
-            return Say::Has;
+            return VotingStatus::Eligible;
         };
         match &admission.verdict {
-            _ if self.is_admitted_soon() || self.votes_by_its_store() => Say::Soon,
-            _ if self.leader.is_some() || !admission.newborn || !self.knows_nothing() => {
-                Say::Returning
+            _ if self.is_admitted_soon() || self.votes_by_its_store() => {
+                VotingStatus::AwaitingCommit
             }
-            _ if self.config.voters.is_empty() => Say::Joining,
-            Some((_, Verdict::Old)) => Say::Returning,
-            Some((with, Verdict::Others)) => Say::Disagreed { with: with.clone() },
-            _ => Say::Founding {
+            _ if self.leader.is_some() || !admission.newborn || !self.knows_nothing() => {
+                VotingStatus::Rejoining
+            }
+            _ if self.config.voters.is_empty() => VotingStatus::Joining,
+            Some((_, BootstrapVerdict::NotNew)) => VotingStatus::Rejoining,
+            Some((with, BootstrapVerdict::OtherMembers)) => {
+                VotingStatus::BootstrapMismatch { with: with.clone() }
+            }
+            _ => VotingStatus::Bootstrapping {
                 missing: self.missing_founders(admission),
             },
         }
@@ -164,30 +168,30 @@ impl Core {
 
     /// Voters that have lost their stores, as far as this node has heard from them, and are not yet taken in again.
     #[must_use]
-    pub fn lost(&self) -> Vec<NodeId> {
-        let lost = |(id, incarnation): (&NodeId, &u64)| {
-            self.membership().is_voter(id) && self.membership().incarnation(id) != *incarnation
+    pub fn voters_without_data(&self) -> Vec<NodeId> {
+        let lost = |(id, store_id): (&NodeId, &u64)| {
+            self.membership().is_voter(id) && self.membership().store_id(id) != *store_id
         };
-        let heard = self.strangers.iter().filter(|heard| lost(*heard));
+        let heard = self.replaced_stores.iter().filter(|heard| lost(*heard));
         heard.map(|(id, _)| id.clone()).collect()
     }
 
     /// Number of this node's store.
     #[must_use]
-    pub fn incarnation(&self) -> u64 {
-        self.incarnation
+    pub fn store_id(&self) -> u64 {
+        self.store_id
     }
 
     // ----- beginning -----
 
     /// What a store that has forgotten, or never known, what its node has promised begins with.
-    pub(super) fn begin_admission(&mut self, memory: Memory) {
-        if memory == Memory::Whole {
+    pub(super) fn begin_admission(&mut self, state: StoreState) {
+        if state == StoreState::Complete {
             return;
         }
         self.admission = Some(Admission {
             run: self.rng.below(u64::MAX),
-            newborn: memory == Memory::Empty,
+            newborn: state == StoreState::New,
             ask_at: self.now,
             welcomed: None,
             newborns: BTreeMap::new(),
@@ -198,11 +202,11 @@ impl Core {
             founds: false,
         });
         let alone = self.membership().members().keys().eq([&self.config.id]);
-        if memory == Memory::Empty && alone && self.knows_nothing() {
+        if state == StoreState::New && alone && self.knows_nothing() {
             // Nobody else has to be asked, and nobody else could know better.
             self.claim();
         }
-        self.claim_say();
+        self.update_eligibility();
     }
 
     /// Whether the log has never held anything.
@@ -245,14 +249,14 @@ impl Core {
             return;
         }
         let run = admission.run;
-        let question = Newborn {
-            incarnation: self.incarnation,
+        let question = BootstrapProbe {
+            store_id: self.store_id,
             run,
-            founders: self.config.voters.iter().cloned().collect(),
+            initial_members: self.config.voters.iter().cloned().collect(),
             members_at: self.members_at(),
         };
         for peer in self.all_others() {
-            self.request(&peer, RaftRequest::Newborn(question.clone()), 0);
+            self.request(&peer, RaftRequest::BootstrapProbe(question.clone()), 0);
         }
     }
 
@@ -274,97 +278,97 @@ impl Core {
     // ----- founding -----
 
     /// A node with an empty store asks whether the cluster is new.
-    pub(super) fn on_newborn(&mut self, from: &NodeId, question: &Newborn) {
+    pub(super) fn on_bootstrap_probe(&mut self, from: &NodeId, question: &BootstrapProbe) {
         if !self.membership().contains(from) {
             return;
         }
         let verdict = self.judge(from, question);
-        if verdict == Verdict::Old {
-            self.note_stranger(from, question.incarnation);
+        if verdict == BootstrapVerdict::NotNew {
+            self.note_replaced_store(from, question.store_id);
         }
-        self.answer_newborn(from, (question.incarnation, question.run), verdict);
+        self.answer_newborn(from, (question.store_id, question.run), verdict);
     }
 
-    fn judge(&mut self, from: &NodeId, question: &Newborn) -> Verdict {
-        if let Some(founding) = self.founding_for(from, question.incarnation) {
-            return Verdict::Founded(founding);
+    fn judge(&mut self, from: &NodeId, question: &BootstrapProbe) -> BootstrapVerdict {
+        if let Some(founding) = self.founding_for(from, question.store_id) {
+            return BootstrapVerdict::Bootstrapped(founding);
         }
         if self.is_known_to_be_committed(question.members_at) {
-            return Verdict::Committed(question.members_at);
+            return BootstrapVerdict::Committed(question.members_at);
         }
         let is_first = self.first_founder() == Some(from);
-        let same = self.config.voters.iter().eq(&question.founders);
+        let same = self.config.voters.iter().eq(&question.initial_members);
         let nothing = self.knows_nothing();
         let Some(admission) = self
             .admission
             .as_mut()
             .filter(|admission| admission.newborn && nothing)
         else {
-            return Verdict::Old;
+            return BootstrapVerdict::NotNew;
         };
         if !same {
-            return Verdict::Others;
+            return BootstrapVerdict::OtherMembers;
         }
-        let asker = (question.incarnation, question.run);
+        let asker = (question.store_id, question.run);
         admission.askers.insert(from.clone(), asker);
         if is_first {
-            admission.promised = Some(question.incarnation);
+            admission.promised = Some(question.store_id);
         }
-        Verdict::New
+        BootstrapVerdict::New
     }
 
     /// Whether this entry about the members is committed, as this node's log shows.
     fn is_known_to_be_committed(&self, id: LogId) -> bool {
         let settled_since = !self.membership().is_joint() && id.index < self.membership_index();
         id.index > Index::ZERO
-            && self.has_say()
+            && self.can_vote()
             && self.log.holds(id)
             && (id.index <= self.log.committed || settled_since)
     }
 
     /// The founding configuration, where it is known and names the asker's store.
-    fn founding_for(&self, id: &NodeId, incarnation: u64) -> Option<Membership> {
+    fn founding_for(&self, id: &NodeId, store_id: u64) -> Option<Membership> {
         let founding = self.configurations.at(FOUNDING.index)?;
-        founding.votes_by(id, incarnation).then(|| founding.clone())
+        founding.votes_by(id, store_id).then(|| founding.clone())
     }
 
-    fn answer_newborn(&mut self, to: &NodeId, asker: (u64, u64), verdict: Verdict) {
+    fn answer_newborn(&mut self, to: &NodeId, asker: (u64, u64), verdict: BootstrapVerdict) {
         let run = self.admission.as_ref().map_or(0, |admission| admission.run);
-        let answer = NewbornAnswer {
-            to_incarnation: asker.0,
+        let answer = BootstrapProbeResponse {
+            to_store_id: asker.0,
             to_run: asker.1,
-            incarnation: self.incarnation,
+            store_id: self.store_id,
             run,
             verdict,
         };
         // A founding that is handed on is durable here first.
-        self.respond(to, RaftResponse::Newborn(answer));
+        self.respond(to, RaftResponse::BootstrapProbe(answer));
     }
 
     /// Somebody says whether the cluster is new.
-    pub(super) fn on_newborn_answer(&mut self, from: &NodeId, answer: NewbornAnswer) {
-        let (own, nothing) = (self.incarnation, self.knows_nothing());
+    pub(super) fn on_bootstrap_response(&mut self, from: &NodeId, answer: BootstrapProbeResponse) {
+        let (own, nothing) = (self.store_id, self.knows_nothing());
         let members_at = self.members_at();
         let Some(admission) = self.admission.as_mut().filter(|admission| {
-            answer.to_incarnation == own && answer.to_run == admission.run && !admission.claiming
+            answer.to_store_id == own && answer.to_run == admission.run && !admission.claiming
         }) else {
             return;
         };
         match answer.verdict {
-            Verdict::New if nothing && admission.newborn => {
+            BootstrapVerdict::New if nothing && admission.newborn => {
                 admission.verdict.take_if(|(by, _)| by == from);
-                admission.newborns.insert(from.clone(), answer.incarnation);
-                let asker = (answer.incarnation, answer.run);
+                admission.newborns.insert(from.clone(), answer.store_id);
+                let asker = (answer.store_id, answer.run);
                 admission.askers.insert(from.clone(), asker);
                 self.found_if_all_are_there();
             }
-            Verdict::Founded(founding) => self.adopt(founding),
+            BootstrapVerdict::Bootstrapped(founding) => self.adopt(founding),
             // The same entry has the same log before it, here and there.
-            Verdict::Committed(id) if id == members_at => self.claim_by(true),
-            verdict @ (Verdict::Old | Verdict::Others) => {
+            BootstrapVerdict::Committed(id) if id == members_at => self.claim_by(true),
+            verdict @ (BootstrapVerdict::NotNew | BootstrapVerdict::OtherMembers) => {
                 admission.verdict = Some((from.clone(), verdict));
             }
-            Verdict::New | Verdict::Committed(_) => {}
+            BootstrapVerdict::New | BootstrapVerdict::Committed(_) => {}
         }
     }
 
@@ -383,8 +387,8 @@ impl Core {
             let member = Member {
                 // Each node has its own idea of how to reach the others, and keeps to it.
                 address: String::new(),
-                incarnation: newborn.unwrap_or(self.incarnation),
-                standing: Standing::Voter,
+                store_id: newborn.unwrap_or(self.store_id),
+                role: MemberRole::Voter,
             };
             (id.clone(), member)
         };
@@ -396,23 +400,21 @@ impl Core {
         self.begin_log_with(founding.clone());
         for (id, asker) in askers {
             if founding.votes_by(&id, asker.0) {
-                self.answer_newborn(&id, asker, Verdict::Founded(founding.clone()));
+                self.answer_newborn(&id, asker, BootstrapVerdict::Bootstrapped(founding.clone()));
             }
         }
     }
 
     /// The others have founded the cluster, with this node's store.
     fn adopt(&mut self, founding: Membership) {
-        let first = self
-            .first_founder()
-            .map(|first| founding.incarnation(first));
+        let first = self.first_founder().map(|first| founding.store_id(first));
         let Some(admission) = &self.admission else {
             return;
         };
         let by_the_right_one = admission
             .promised
             .is_none_or(|promised| first == Some(promised));
-        let ours = founding.votes_by(&self.config.id, self.incarnation);
+        let ours = founding.votes_by(&self.config.id, self.store_id);
         if ours && by_the_right_one && admission.newborn && self.knows_nothing() {
             self.begin_log_with(founding);
         }
@@ -426,7 +428,7 @@ impl Core {
             payload: Payload::Membership(founding),
         });
         self.members_changed();
-        self.claim_say();
+        self.update_eligibility();
     }
 
     // ----- coming back, as the one that does -----
@@ -447,27 +449,27 @@ impl Core {
     }
 
     fn name_store(&mut self, leader: &NodeId) {
-        let answer = Unadmitted {
+        let answer = StoreMismatch {
             term: self.hard_state.term,
-            incarnation: self.incarnation,
+            store_id: self.store_id,
         };
-        self.respond_in_term(leader, RaftResponse::Unadmitted(answer));
+        self.respond_in_term(leader, RaftResponse::StoreMismatch(answer));
     }
 
     /// A welcomed node that has what its leader has committed, and finds itself a voter by a store that is not its own,
     /// names its own again: a late word of an earlier store may have come to the leader after it, and nothing in two
     /// numbers says which is the newer one. A leader that knows better already just welcomes it again.
     pub(super) fn object_to_another_store(&mut self, leader: &NodeId) {
-        let (id, own) = (&self.config.id, self.incarnation);
+        let (id, own) = (&self.config.id, self.store_id);
         if self.admission.is_some() && self.counts_by_another_store(id, own) {
             self.name_store(leader);
         }
     }
 
     /// The leader counts this node's answers as its log says.
-    pub(super) fn on_welcome(&mut self, from: &NodeId, welcome: &Welcome) {
+    pub(super) fn on_rejoin_granted(&mut self, from: &NodeId, welcome: &RejoinGranted) {
         self.observe_term(welcome.term);
-        let ours = welcome.term == self.hard_state.term && welcome.incarnation == self.incarnation;
+        let ours = welcome.term == self.hard_state.term && welcome.store_id == self.store_id;
         if let Some(admission) = self.admission.as_mut().filter(|_| ours) {
             admission.welcomed = Some((from.clone(), welcome.term));
         }
@@ -478,7 +480,7 @@ impl Core {
     ///
     /// Where that is a settled one, the joint one before it, which made this node a voter, is committed: else no leader
     /// would have ended it.
-    pub(super) fn claim_say(&mut self) {
+    pub(super) fn update_eligibility(&mut self) {
         if self.admission.is_some() {
             let index = self.membership_index();
             let settled = index > Index::ZERO && !self.membership().is_joint();
@@ -497,19 +499,18 @@ impl Core {
     }
 
     fn votes_by_its_store(&self) -> bool {
-        self.membership()
-            .votes_by(&self.config.id, self.incarnation)
+        self.membership().votes_by(&self.config.id, self.store_id)
     }
 
     fn claim(&mut self) {
         if let Some(admission) = &mut self.admission {
             admission.claiming = true;
-            self.out.admit = true;
+            self.out.complete_store = true;
         }
     }
 
     /// The store holds all promises from now on: the node has its say.
-    pub fn admitted(&mut self, now: Duration) {
+    pub fn store_completed(&mut self, now: Duration) {
         self.now = self.now.max(now);
         let founds = self
             .admission
@@ -530,7 +531,7 @@ impl Core {
     // ----- coming back, as the leader -----
 
     /// A peer says that its store is another one than this leader may know.
-    pub(super) fn on_unadmitted(&mut self, from: &NodeId, answer: &Unadmitted) {
+    pub(super) fn on_store_mismatch(&mut self, from: &NodeId, answer: &StoreMismatch) {
         self.observe_term(answer.term);
         if self.role != Role::Leader || answer.term != self.hard_state.term {
             return;
@@ -539,42 +540,42 @@ impl Core {
         let Some(peer) = self.peers.get_mut(from) else {
             return;
         };
-        if peer.incarnation != Some(answer.incarnation) {
+        if peer.store_id != Some(answer.store_id) {
             // What its former store held is gone, and so is what was under way to it.
             *peer = Progress {
                 heard_at: peer.heard_at,
                 leaves: peer.leaves,
-                incarnation: Some(answer.incarnation),
+                store_id: Some(answer.store_id),
                 ..Progress::new(last, now)
             };
         }
-        self.note_stranger(from, answer.incarnation);
-        if self.counts_by_another_store(from, answer.incarnation) {
-            self.take_out(from, answer.incarnation);
+        self.note_replaced_store(from, answer.store_id);
+        if self.counts_by_another_store(from, answer.store_id) {
+            self.take_out(from, answer.store_id);
         }
-        if !self.counts_by_another_store(from, answer.incarnation) {
-            let welcome = Welcome {
+        if !self.counts_by_another_store(from, answer.store_id) {
+            let welcome = RejoinGranted {
                 term: self.hard_state.term,
-                incarnation: answer.incarnation,
+                store_id: answer.store_id,
             };
-            self.request(from, RaftRequest::Welcome(welcome), 0);
+            self.request(from, RaftRequest::RejoinGranted(welcome), 0);
         }
     }
 
-    fn note_stranger(&mut self, id: &NodeId, incarnation: u64) {
+    fn note_replaced_store(&mut self, id: &NodeId, store_id: u64) {
         let members = self.configurations.current();
-        self.strangers.retain(|id, _| members.contains(id));
-        self.strangers.insert(id.clone(), incarnation);
+        self.replaced_stores.retain(|id, _| members.contains(id));
+        self.replaced_stores.insert(id.clone(), store_id);
     }
 
-    fn counts_by_another_store(&self, id: &NodeId, incarnation: u64) -> bool {
-        self.membership().is_voter(id) && self.membership().incarnation(id) != incarnation
+    fn counts_by_another_store(&self, id: &NodeId, store_id: u64) -> bool {
+        self.membership().is_voter(id) && self.membership().store_id(id) != store_id
     }
 
     /// Takes a voter that has lost its store out of the voters, as soon as that is allowed: with its next answer it is
     /// tried again.
-    fn take_out(&mut self, id: &NodeId, incarnation: u64) {
-        let next = self.membership().without_store_of(id, incarnation);
+    fn take_out(&mut self, id: &NodeId, store_id: u64) {
+        let next = self.membership().without_store_of(id, store_id);
         if self.may_change_members() && next.is_sound() && self.check_bounds().is_ok() {
             self.append_own(0, Payload::Membership(next));
         }
@@ -583,7 +584,7 @@ impl Core {
     /// Makes those voters again that have come back and caught up.
     pub(super) fn take_in_returned(&mut self) {
         let settled = self.membership();
-        let returning = |member: &Member| member.standing == Standing::Returning;
+        let returning = |member: &Member| member.role == MemberRole::Rejoining;
         if self.role != Role::Leader
             || !settled.members().values().any(returning)
             || !self.may_change_members()
@@ -601,9 +602,9 @@ impl Core {
     pub(super) fn by_their_stores(&self, next: Membership) -> Membership {
         let number = |(id, member): (&NodeId, &Member)| {
             let mut member = member.clone();
-            let announced = self.peers.get(id).and_then(|peer| peer.incarnation);
-            if let (Standing::Incoming, Some(incarnation)) = (member.standing, announced) {
-                member.incarnation = incarnation;
+            let announced = self.peers.get(id).and_then(|peer| peer.store_id);
+            if let (MemberRole::Incoming, Some(store_id)) = (member.role, announced) {
+                member.store_id = store_id;
             }
             (id.clone(), member)
         };

@@ -5,7 +5,7 @@ use std::fmt::{Result, Write};
 use std::time::Duration;
 
 use crate::raft::Core;
-use crate::raft::transfer::Transfer;
+use crate::raft::transfer::LeadershipTransfer;
 
 impl Core {
     /// Writes it to `out`, in a form that is for comparing alone.
@@ -23,9 +23,9 @@ impl Core {
             config: _,
             rng: _,
             now,
-            incarnation,
+            store_id,
             admission,
-            strangers,
+            replaced_stores,
             hard_state,
             hard_state_written,
             hard_state_write,
@@ -71,10 +71,10 @@ impl Core {
             out,
             "{snapshot:?}{snapshot_under_way}{restoring:?}{reinstall:?}{apply_read_under_way}{handed:?}{wanted:?}"
         )?;
-        let to = transferring.as_ref().map(Transfer::to);
+        let to = transferring.as_ref().map(LeadershipTransfer::to);
         write!(
             out,
-            "{to:?}{configurations:?}{incarnation}{admission:?}{strangers:?}"
+            "{to:?}{configurations:?}{store_id}{admission:?}{replaced_stores:?}"
         )?;
         write!(
             out,

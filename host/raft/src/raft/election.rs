@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
+use crate::entry::{HardState, Payload};
+use crate::ids::{NodeId, Term};
 use crate::message::{RaftRequest, RaftResponse, RequestVote, RequestVoteResponse};
-use crate::raft::quorum::Tally;
+use crate::raft::quorum::VoteResult;
 use crate::raft::{Core, Role};
-use crate::types::{HardState, NodeId, Payload, Term};
 
 impl Core {
     /// No leader was heard for long enough.
@@ -27,7 +28,7 @@ impl Core {
     fn may_be_elected(&self) -> bool {
         let committed = self.configurations.committed(self.log.committed);
         let votes = [self.membership(), committed].map(|members| members.is_voter(&self.config.id));
-        votes.contains(&true) && self.has_say()
+        votes.contains(&true) && self.can_vote()
     }
 
     /// Whether the write under way takes longer than a leader may be silent.
@@ -43,7 +44,7 @@ impl Core {
         self.role = Role::PreCandidate;
         self.ask_for_votes(true);
         self.votes.insert(self.config.id.clone(), true);
-        self.conclude_vote();
+        self.count_votes();
     }
 
     /// Enters a new term, votes for itself and asks all others (§5.2).
@@ -93,15 +94,15 @@ impl Core {
     pub(super) fn count_own_vote(&mut self) {
         if self.role == Role::Candidate {
             self.votes.insert(self.config.id.clone(), true);
-            self.conclude_vote();
+            self.count_votes();
         }
     }
 
-    fn conclude_vote(&mut self) {
-        match (self.membership().tally(&self.votes), self.role) {
-            (Tally::Won, Role::PreCandidate) => self.start_election(false),
-            (Tally::Won, Role::Candidate) => self.become_leader(),
-            (Tally::Lost, _) => self.become_follower(self.hard_state.term, None),
+    fn count_votes(&mut self) {
+        match (self.membership().vote_result(&self.votes), self.role) {
+            (VoteResult::Won, Role::PreCandidate) => self.start_election(false),
+            (VoteResult::Won, Role::Candidate) => self.become_leader(),
+            (VoteResult::Lost, _) => self.become_follower(self.hard_state.term, None),
             _ => {}
         }
     }
@@ -123,7 +124,7 @@ impl Core {
 
     /// A vote is asked for (§5.2, §5.4.1).
     pub(super) fn on_request_vote(&mut self, from: &NodeId, request: &RequestVote) {
-        if !self.has_say() {
+        if !self.can_vote() {
             // It may have voted in this term with a store that is gone.
             return;
         }
@@ -197,7 +198,7 @@ impl Core {
             self.role == role && (answer.term == term || answer.pre_vote && !answer.granted);
         if about_this {
             self.votes.insert(from.clone(), answer.granted);
-            self.conclude_vote();
+            self.count_votes();
         }
     }
 

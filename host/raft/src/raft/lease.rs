@@ -25,9 +25,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::ids::NodeId;
 use crate::message::AppendEntriesResponse;
 use crate::raft::{Core, Role};
-use crate::types::NodeId;
 
 /// Rounds whose beginning is remembered. The answer to an older one gives no lease, and a newer one will.
 const MOST_ROUNDS: usize = 256;
@@ -40,19 +40,19 @@ pub(super) struct Lease {
     /// As a leader: when the last rounds of this term began, in order.
     rounds: VecDeque<(u64, Duration)>,
     /// As a leader: somebody was told to campaign in this term.
-    given_away: bool,
+    invalidated: bool,
 }
 
 impl Lease {
     /// A new term is led: what was known of another one is void.
     pub(super) fn begin_term(&mut self) {
         self.rounds.clear();
-        self.given_away = false;
+        self.invalidated = false;
     }
 
     /// Somebody is told to campaign.
-    pub(super) fn give_away(&mut self) {
-        self.given_away = true;
+    pub(super) fn invalidate(&mut self) {
+        self.invalidated = true;
     }
 
     fn began(&self, round: u64) -> Option<Duration> {
@@ -97,7 +97,12 @@ impl Core {
     }
 
     /// A follower has answered, and promised.
-    pub(super) fn on_promise(&mut self, from: &NodeId, answer: &AppendEntriesResponse, ms: u64) {
+    pub(super) fn on_lease_granted(
+        &mut self,
+        from: &NodeId,
+        answer: &AppendEntriesResponse,
+        ms: u64,
+    ) {
         let current = self.role == Role::Leader && answer.term == self.hard_state.term;
         let began = self.lease.began(answer.round).filter(|_| current);
         let (Some(drift), Some(began)) = (self.config.lease_drift_percent, began) else {
@@ -115,8 +120,8 @@ impl Core {
     #[must_use]
     pub fn lease_until(&self) -> Option<Duration> {
         self.config.lease_drift_percent?;
-        let void = self.lease.given_away || self.transferring.is_some();
-        if void || !self.leads_with_knowledge() {
+        let void = self.lease.invalidated || self.transferring.is_some();
+        if void || !self.has_committed_in_term() {
             return None;
         }
         let until = self.membership().reached(|voter| {

@@ -14,10 +14,11 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use crate::raft::quorum::{Tally, reached, tally};
-use crate::types::{Index, NodeId, SnapshotMeta};
+use crate::entry::SnapshotMeta;
+use crate::ids::{Index, NodeId};
+use crate::raft::quorum::{VoteResult, reached, vote_result};
 
-pub use change::{Change, ChangeError, Progressed, Seat};
+pub use change::{Change, ChangeError, ChangeProgress, MemberSpec};
 
 /// The most nodes that a cluster may have, learners included.
 pub const MAX_MEMBERS: usize = 64;
@@ -26,7 +27,7 @@ pub const MAX_ADDRESS_BYTES: usize = 512;
 
 /// What a member is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Standing {
+pub enum MemberRole {
     /// Gets the log, and neither votes nor counts.
     Learner,
     /// Votes and counts. During a change: among the old voters and the new ones.
@@ -39,16 +40,16 @@ pub enum Standing {
     Demoted,
     /// Was a voter, and lost its store. Gets the log, and neither votes nor counts; once it has caught up the leader
     /// makes it a voter again.
-    Returning,
+    Rejoining,
 }
 
-impl Standing {
+impl MemberRole {
     fn is_new_voter(self) -> bool {
         matches!(self, Self::Voter | Self::Incoming)
     }
 
     fn votes(self) -> bool {
-        !matches!(self, Self::Learner | Self::Returning)
+        !matches!(self, Self::Learner | Self::Rejoining)
     }
 
     fn is_old_voter(self) -> bool {
@@ -64,7 +65,7 @@ impl Standing {
         match self {
             Self::Voter | Self::Incoming => Some(Self::Voter),
             Self::Learner | Self::Demoted => Some(Self::Learner),
-            Self::Returning => Some(Self::Returning),
+            Self::Rejoining => Some(Self::Rejoining),
             Self::Leaving => None,
         }
     }
@@ -76,9 +77,9 @@ pub struct Member {
     /// Where its peers reach it, `host:port`; empty where only the start configuration knows.
     pub address: String,
     /// Number of the store that it votes by; 0 where that is not known. A learner's is noted once it becomes a voter.
-    pub incarnation: u64,
+    pub store_id: u64,
     /// What it is.
-    pub standing: Standing,
+    pub role: MemberRole,
 }
 
 /// A configuration of the cluster.
@@ -102,8 +103,8 @@ impl Membership {
         let member = |id: &NodeId| {
             let member = Member {
                 address: addresses.get(id).cloned().unwrap_or_default(),
-                incarnation: 0,
-                standing: Standing::Voter,
+                store_id: 0,
+                role: MemberRole::Voter,
             };
             (id.clone(), member)
         };
@@ -133,43 +134,41 @@ impl Membership {
 
     /// Those who may vote and be elected: during a change the old voters and the new ones.
     pub fn voters(&self) -> impl Iterator<Item = &NodeId> {
-        self.with(Standing::votes)
+        self.with(MemberRole::votes)
     }
 
     /// Those who only get the log.
     pub fn learners(&self) -> impl Iterator<Item = &NodeId> {
-        self.with(|standing| !standing.votes())
+        self.with(|role| !role.votes())
     }
 
     /// Whether this node may vote and be elected.
     #[must_use]
     pub fn is_voter(&self, id: &NodeId) -> bool {
-        self.standing(id).is_some_and(Standing::votes)
+        self.role(id).is_some_and(MemberRole::votes)
     }
 
     /// Whether this node votes once the change under way is through.
     #[must_use]
     pub fn is_new_voter(&self, id: &NodeId) -> bool {
-        self.standing(id).is_some_and(Standing::is_new_voter)
+        self.role(id).is_some_and(MemberRole::is_new_voter)
     }
 
     /// Whether a change of voters is under way: old and new ones have to agree.
     #[must_use]
     pub fn is_joint(&self) -> bool {
-        self.members
-            .values()
-            .any(|member| member.standing.is_joint())
+        self.members.values().any(|member| member.role.is_joint())
     }
 
     /// The configuration that ends a change under way; itself if none is.
     #[must_use]
     pub fn settled(&self) -> Self {
         let settle = |(id, member): (&NodeId, &Member)| {
-            let standing = member.standing.settled()?;
+            let role = member.role.settled()?;
             Some((
                 id.clone(),
                 Member {
-                    standing,
+                    role,
                     ..member.clone()
                 },
             ))
@@ -180,10 +179,10 @@ impl Membership {
     /// The highest value that a majority has reached; during a change, a majority of the old voters and one of the
     /// new ones. The default where there are no voters.
     pub fn reached<T: Ord + Copy + Default>(&self, value: impl Fn(&NodeId) -> T) -> T {
-        let of = |counts: fn(Standing) -> bool| reached(self.with(counts).map(&value).collect());
-        let new = of(Standing::is_new_voter);
+        let of = |counts: fn(MemberRole) -> bool| reached(self.with(counts).map(&value).collect());
+        let new = of(MemberRole::is_new_voter);
         if self.is_joint() {
-            new.min(of(Standing::is_old_voter))
+            new.min(of(MemberRole::is_old_voter))
         } else {
             new
         }
@@ -191,43 +190,43 @@ impl Membership {
 
     /// How a vote stands. Votes of others than voters don't count.
     #[must_use]
-    pub fn tally(&self, votes: &BTreeMap<NodeId, bool>) -> Tally {
-        let of = |counts: fn(Standing) -> bool| {
+    pub fn vote_result(&self, votes: &BTreeMap<NodeId, bool>) -> VoteResult {
+        let of = |counts: fn(MemberRole) -> bool| {
             let voters: Vec<&NodeId> = self.with(counts).collect();
             let said = |what: bool| {
                 let said = voters.iter().filter(|id| votes.get(**id) == Some(&what));
                 said.count()
             };
-            tally(voters.len(), said(true), said(false))
+            vote_result(voters.len(), said(true), said(false))
         };
-        let new = of(Standing::is_new_voter);
+        let new = of(MemberRole::is_new_voter);
         if !self.is_joint() {
             return new;
         }
-        match (new, of(Standing::is_old_voter)) {
-            (Tally::Won, Tally::Won) => Tally::Won,
-            (Tally::Lost, _) | (_, Tally::Lost) => Tally::Lost,
-            _ => Tally::Open,
+        match (new, of(MemberRole::is_old_voter)) {
+            (VoteResult::Won, VoteResult::Won) => VoteResult::Won,
+            (VoteResult::Lost, _) | (_, VoteResult::Lost) => VoteResult::Lost,
+            _ => VoteResult::Pending,
         }
     }
 
     /// Whether it can be a cluster's: somebody votes, before and after the change, and it keeps the bounds.
     #[must_use]
     pub fn is_sound(&self) -> bool {
-        let votes = |counts: fn(Standing) -> bool| self.with(counts).next().is_some();
+        let votes = |counts: fn(MemberRole) -> bool| self.with(counts).next().is_some();
         let short = |member: &Member| member.address.len() <= MAX_ADDRESS_BYTES;
-        votes(Standing::is_new_voter)
-            && votes(Standing::is_old_voter)
+        votes(MemberRole::is_new_voter)
+            && votes(MemberRole::is_old_voter)
             && self.members.len() <= 2 * MAX_MEMBERS
             && self.members.values().all(short)
     }
 
-    fn standing(&self, id: &NodeId) -> Option<Standing> {
-        self.members.get(id).map(|member| member.standing)
+    fn role(&self, id: &NodeId) -> Option<MemberRole> {
+        self.members.get(id).map(|member| member.role)
     }
 
-    fn with(&self, wanted: impl Fn(Standing) -> bool) -> impl Iterator<Item = &NodeId> {
-        let wanted = move |(id, member): (_, &Member)| wanted(member.standing).then_some(id);
+    fn with(&self, wanted: impl Fn(MemberRole) -> bool) -> impl Iterator<Item = &NodeId> {
+        let wanted = move |(id, member): (_, &Member)| wanted(member.role).then_some(id);
         self.members.iter().filter_map(wanted)
     }
 }

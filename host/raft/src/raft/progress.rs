@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::types::{Index, SnapshotMeta};
+use crate::entry::SnapshotMeta;
+use crate::ids::Index;
 
 /// How the leader sends entries to a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum ProgressState {
     /// It doesn't know where the logs agree: one message at a time until one is accepted.
     Probe {
         /// The message under way: its last index and its size in bytes.
@@ -21,13 +22,13 @@ pub enum State {
         bytes: u64,
     },
     /// The entries that the peer needs are gone: it gets a snapshot, chunk by chunk.
-    Snapshot(Transfer),
+    Snapshot(SnapshotTransfer),
 }
 
 /// A snapshot on its way to a peer: some chunks follow each other without waiting, and where one is lost all behind it
 /// are sent again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Transfer {
+pub struct SnapshotTransfer {
     /// Which one.
     pub meta: SnapshotMeta,
     /// How many of its bytes the peer has.
@@ -44,7 +45,7 @@ pub struct Transfer {
     pub moved_at: Duration,
 }
 
-impl Transfer {
+impl SnapshotTransfer {
     /// Nothing of it was sent yet.
     #[must_use]
     pub fn new(meta: SnapshotMeta, now: Duration) -> Self {
@@ -113,7 +114,7 @@ pub struct Progress {
     /// The next entry to send.
     pub next: Index,
     /// How to send.
-    pub state: State,
+    pub state: ProgressState,
     /// When the peer last answered.
     pub heard_at: Duration,
     /// The newest heartbeat round that it answered in this term.
@@ -129,7 +130,7 @@ pub struct Progress {
     /// It was removed by the entry at this index, and is told so until this time.
     pub leaves: Option<(Index, Duration)>,
     /// Number of its store, where it has said that this holds none of its former promises.
-    pub incarnation: Option<u64>,
+    pub store_id: Option<u64>,
 }
 
 impl Progress {
@@ -139,7 +140,7 @@ impl Progress {
         Self {
             matched: Index::ZERO,
             next: last.next(),
-            state: State::Probe { under_way: None },
+            state: ProgressState::Probe { under_way: None },
             heard_at: now,
             round: 0,
             promised_until: Duration::ZERO,
@@ -147,19 +148,19 @@ impl Progress {
             told_commit: Index::ZERO,
             eager_until: Duration::ZERO,
             leaves: None,
-            incarnation: None,
+            store_id: None,
         }
     }
 
     /// Goes back to asking where the logs agree, from `next`.
     pub fn probe(&mut self, next: Index) {
         self.next = next.max(self.matched.next());
-        self.state = State::Probe { under_way: None };
+        self.state = ProgressState::Probe { under_way: None };
     }
 
     /// Gets a snapshot from now on.
     pub fn transfer(&mut self, meta: SnapshotMeta, now: Duration) {
-        self.state = State::Snapshot(Transfer::new(meta, now));
+        self.state = ProgressState::Snapshot(SnapshotTransfer::new(meta, now));
     }
 
     /// The peer holds all up to `index`. Says whether that is news.
@@ -168,7 +169,7 @@ impl Progress {
         self.matched = self.matched.max(index);
         self.next = self.next.max(self.matched.next());
         match &mut self.state {
-            State::Probe { under_way } if index.next() >= self.next => {
+            ProgressState::Probe { under_way } if index.next() >= self.next => {
                 // A heartbeat may say so before the probe does: what that holds is on its way and not sent again.
                 let in_flight: VecDeque<_> = under_way
                     .take()
@@ -179,14 +180,14 @@ impl Progress {
                 if let Some((last, _)) = in_flight.back() {
                     self.next = last.next();
                 }
-                self.state = State::Replicate { in_flight, bytes };
+                self.state = ProgressState::Replicate { in_flight, bytes };
             }
-            State::Replicate { in_flight, bytes } => {
+            ProgressState::Replicate { in_flight, bytes } => {
                 while in_flight.front().is_some_and(|&(last, _)| last <= index) {
                     *bytes -= in_flight.pop_front().map_or(0, |(_, size)| size);
                 }
             }
-            State::Probe { .. } | State::Snapshot(_) => {}
+            ProgressState::Probe { .. } | ProgressState::Snapshot(_) => {}
         }
         news
     }
@@ -195,24 +196,24 @@ impl Progress {
     #[must_use]
     pub fn has_room(&self, max_messages: usize, max_bytes: u64) -> bool {
         match &self.state {
-            State::Probe { under_way } => under_way.is_none(),
-            State::Replicate { in_flight, bytes } => {
+            ProgressState::Probe { under_way } => under_way.is_none(),
+            ProgressState::Replicate { in_flight, bytes } => {
                 in_flight.len() < max_messages && *bytes < max_bytes
             }
-            State::Snapshot(_) => false,
+            ProgressState::Snapshot(_) => false,
         }
     }
 
     /// A message with entries up to `last` leaves.
     pub fn sent(&mut self, last: Index, size: u64) {
         match &mut self.state {
-            State::Probe { under_way } => *under_way = Some((last, size)),
-            State::Replicate { in_flight, bytes } => {
+            ProgressState::Probe { under_way } => *under_way = Some((last, size)),
+            ProgressState::Replicate { in_flight, bytes } => {
                 in_flight.push_back((last, size));
                 *bytes += size;
                 self.next = last.next();
             }
-            State::Snapshot(_) => {}
+            ProgressState::Snapshot(_) => {}
         }
     }
 }

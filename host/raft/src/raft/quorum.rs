@@ -18,24 +18,24 @@ pub fn reached<T: Ord + Copy + Default>(mut values: Vec<T>) -> T {
 
 /// How a vote stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tally {
+pub enum VoteResult {
     /// A majority said yes.
     Won,
     /// A majority can no longer say yes.
     Lost,
     /// Neither yet.
-    Open,
+    Pending,
 }
 
 /// Counts a vote among `voters`.
 #[must_use]
-pub fn tally(voters: usize, yes: usize, no: usize) -> Tally {
+pub fn vote_result(voters: usize, yes: usize, no: usize) -> VoteResult {
     if yes >= majority(voters) {
-        Tally::Won
+        VoteResult::Won
     } else if voters - no < majority(voters) {
-        Tally::Lost
+        VoteResult::Lost
     } else {
-        Tally::Open
+        VoteResult::Pending
     }
 }
 
@@ -59,9 +59,9 @@ mod tests {
 
     #[test]
     fn a_vote_is_lost_once_a_majority_is_out_of_reach() {
-        assert_eq!(tally(3, 2, 0), Tally::Won);
-        assert_eq!(tally(3, 1, 1), Tally::Open);
-        assert_eq!(tally(3, 1, 2), Tally::Lost);
-        assert_eq!(tally(4, 2, 2), Tally::Lost);
+        assert_eq!(vote_result(3, 2, 0), VoteResult::Won);
+        assert_eq!(vote_result(3, 1, 1), VoteResult::Pending);
+        assert_eq!(vote_result(3, 1, 2), VoteResult::Lost);
+        assert_eq!(vote_result(4, 2, 2), VoteResult::Lost);
     }
 }

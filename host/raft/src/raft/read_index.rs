@@ -7,10 +7,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use crate::ids::{Index, NodeId};
 use crate::message::{RaftRequest, RaftResponse, ReadIndex, ReadIndexResponse};
 use crate::raft::ready::ReadState;
 use crate::raft::{Core, Role};
-use crate::types::{Index, NodeId};
 
 /// Who wants to read.
 #[derive(Clone, Debug)]
@@ -117,7 +117,7 @@ impl Core {
         if self.lease_until().is_some() {
             return self.answer_read(reader, Some(self.log.committed));
         }
-        let index = self.leads_with_knowledge().then_some(self.log.committed);
+        let index = self.has_committed_in_term().then_some(self.log.committed);
         let idle = self.reads.confirmed == self.reads.round;
         let round = self.reads.round + 1;
         self.reads.pending.push_back(Pending {
@@ -133,7 +133,7 @@ impl Core {
 
     /// Settles the reads that a majority has confirmed, and begins a round for those that came later.
     pub(super) fn confirm_reads(&mut self) {
-        if self.role != Role::Leader || !self.leads_with_knowledge() {
+        if self.role != Role::Leader || !self.has_committed_in_term() {
             return;
         }
         let confirmed = self.membership().reached(|voter| {
@@ -183,7 +183,7 @@ impl Core {
     pub(super) fn on_read_index(&mut self, from: &NodeId, read: &ReadIndex) {
         let full = self.reads.pending.len() >= self.config.limits.pending_reads;
         let reader = Reader::Peer(from.clone(), read.id);
-        self.hurry(from);
+        self.note_client_activity(from);
         if self.role == Role::Leader && read.term == self.hard_state.term && !full {
             self.queue_read(reader);
         } else {

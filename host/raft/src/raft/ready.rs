@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+use crate::entry::{Entry, SnapshotMeta};
+use crate::ids::{Index, LogId, NodeId};
 use crate::message::Message;
 use crate::storage::WriteBatch;
-use crate::types::{Entry, Index, LogId, NodeId, SnapshotMeta};
 
 /// Number of a write, counted from 1; 0 stands for "nothing to wait for".
 pub type WriteId = u64;
 
 /// A message, and the write that must be on the disk before it may leave.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Envelope {
+pub struct OutgoingMessage {
     /// For whom.
     pub to: NodeId,
     /// What.
@@ -90,7 +91,7 @@ pub struct Ready {
     /// Make this durable, as the write of this number. Only one is under way at a time.
     pub write: Option<(WriteId, WriteBatch)>,
     /// Send these.
-    pub messages: Vec<Envelope>,
+    pub messages: Vec<OutgoingMessage>,
     /// Hand these to the state machine, in order.
     pub apply: Vec<Entry>,
     /// Read these back.
@@ -104,7 +105,7 @@ pub struct Ready {
     /// Whom to be connected with from now on, and where they are reached (empty: where the start configuration says).
     pub contacts: Option<BTreeMap<NodeId, String>>,
     /// Note in the store, behind the write before, that it holds all of the node's promises from now on.
-    pub admit: bool,
+    pub complete_store: bool,
 }
 
 impl Ready {
@@ -119,6 +120,6 @@ impl Ready {
             && self.snapshots.is_empty()
             && self.reads.is_empty()
             && self.contacts.is_none()
-            && !self.admit
+            && !self.complete_store
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! 1. nothing more is applied; once the machine is done with what it was handed, its state is written as a snapshot and
 //!    [set aside](crate::storage::SnapshotStore::quarantine) for whoever wants to look at it;
-//! 2. a snapshot that reaches further is wanted. The node asks for it by an [`Order`](crate::message::Order), and the
+//! 2. a snapshot that reaches further is wanted. The node asks for it by an [`AdminRequest`](crate::message::AdminRequest), and the
 //!    leader takes one if it has none and sends it;
 //! 3. it is installed and restored as any other, and the entries behind it are applied.
 //!
@@ -15,11 +15,12 @@
 
 use std::time::Duration;
 
-use crate::message::SnapshotOrderError;
-use crate::raft::progress::State;
+use crate::entry::{Entry, Payload, SnapshotMeta};
+use crate::ids::{Index, NodeId};
+use crate::message::SendSnapshotError;
+use crate::raft::progress::ProgressState;
 use crate::raft::ready::SnapshotTask;
 use crate::raft::{Core, Role};
-use crate::types::{Entry, Index, NodeId, Payload, SnapshotMeta};
 
 /// A log that grows to so many times its bound while nothing is applied is the end of a reinstallation.
 const MOST_LOGS: u64 = 2;
@@ -135,14 +136,14 @@ impl Core {
         now: Duration,
         to: &NodeId,
         from: Index,
-    ) -> Result<Option<Index>, SnapshotOrderError> {
+    ) -> Result<Option<Index>, SendSnapshotError> {
         self.now = self.now.max(now);
         if self.role != Role::Leader {
-            return Err(SnapshotOrderError::NotLeader);
+            return Err(SendSnapshotError::NotLeader);
         }
-        let unknown = || SnapshotOrderError::UnknownNode { node: to.clone() };
+        let unknown = || SendSnapshotError::UnknownNode { node: to.clone() };
         let peer = self.peers.get(to).ok_or_else(unknown)?;
-        if let State::Snapshot(transfer) = &peer.state
+        if let ProgressState::Snapshot(transfer) = &peer.state
             && transfer.meta.last.index >= from
         {
             return Ok(Some(transfer.meta.last.index));

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use crate::entry::{Entry, Payload};
+use crate::ids::{Index, LogId, NodeId, Term};
 use crate::message::{
     AppendEntries, AppendEntriesResponse, AppendResult, RaftRequest, RaftResponse,
 };
-use crate::raft::progress::{Progress, State};
+use crate::raft::progress::{Progress, ProgressState};
 use crate::raft::ready::{LogRead, ReadFor};
 use crate::raft::{Core, Role};
-use crate::types::{Entry, Index, LogId, NodeId, Payload, Term};
 
 impl Core {
     // ----- as a leader -----
@@ -16,7 +17,7 @@ impl Core {
     pub(super) fn tick_leader(&mut self) {
         if self.disk_hangs() {
             // The others may have what it can't write down: one of them takes over, and nobody waits for a timeout.
-            return self.resign();
+            return self.step_down();
         }
         if self.now >= self.election_deadline {
             self.election_deadline = self.now + self.config.election_timeout_min;
@@ -51,7 +52,7 @@ impl Core {
             self.retry_snapshot_chunk(&peer);
             self.send_heartbeat(&peer);
         }
-        self.hurry_transfer();
+        self.advance_transfer();
         self.take_in_returned();
         self.confirm_reads();
     }
@@ -63,11 +64,11 @@ impl Core {
         // Where a probe is under way, the answer to this says as much as that to the probe, which may have been lost. But
         // where the log no longer reaches back to it, none would help.
         let known = self.log.term_at(peer.next.previous()).is_some();
-        if let State::Probe { under_way } = &mut peer.state {
+        if let ProgressState::Probe { under_way } = &mut peer.state {
             *under_way = under_way.filter(|_| known);
         }
         let previous = match peer.state {
-            State::Snapshot(_) => peer.matched,
+            ProgressState::Snapshot(_) => peer.matched,
             _ => peer.next.previous(),
         };
         // Where the log no longer knows that entry, the purge point says that this node leads, and no more.
@@ -113,7 +114,7 @@ impl Core {
     }
 
     /// This peer's clients have sent a command or asked a question: it is told of commits at once for a while.
-    pub fn hurry(&mut self, peer: &NodeId) {
+    pub fn note_client_activity(&mut self, peer: &NodeId) {
         let until = self.now + self.config.election_timeout_min;
         if let Some(peer) = self.peers.get_mut(peer) {
             peer.eager_until = until;
@@ -137,7 +138,7 @@ impl Core {
         };
         if from > last {
             // Nothing new; a probe asks all the same, once.
-            if matches!(peer.state, State::Probe { .. }) {
+            if matches!(peer.state, ProgressState::Probe { .. }) {
                 peer.sent(last, 0);
                 self.send_entries(to, LogId::new(term, from.previous()), Vec::new());
             }
@@ -194,7 +195,8 @@ impl Core {
         let Some(peer) = self.peers.get(to) else {
             return false;
         };
-        let behind = matches!(peer.state, State::Replicate { .. }) && peer.told_commit < committed;
+        let behind =
+            matches!(peer.state, ProgressState::Replicate { .. }) && peer.told_commit < committed;
         if !behind || peer.next <= committed {
             return false;
         }
@@ -286,7 +288,7 @@ impl Core {
             AppendResult::Ignored => {}
         }
         self.confirm_reads();
-        self.hurry_transfer();
+        self.advance_transfer();
         self.forget_removed();
     }
 
@@ -296,14 +298,14 @@ impl Core {
         let Some(peer) = self.peers.get_mut(from) else {
             return;
         };
-        if peer.incarnation.is_some() && rejected.index <= peer.matched {
+        if peer.store_id.is_some() && rejected.index <= peer.matched {
             // Its former store had acknowledged that, and the word came late. To take too little for granted is safe.
             peer.matched = Index::ZERO;
         }
         let late = match peer.state {
-            State::Probe { .. } => rejected.index != peer.next.previous(),
-            State::Replicate { .. } => rejected.index <= peer.matched,
-            State::Snapshot(_) => true,
+            ProgressState::Probe { .. } => rejected.index != peer.next.previous(),
+            ProgressState::Replicate { .. } => rejected.index <= peer.matched,
+            ProgressState::Snapshot(_) => true,
         };
         if !late {
             peer.probe(agreement.index.min(rejected.index.previous()).next());
@@ -365,7 +367,7 @@ impl Core {
         };
         let response = match promise {
             None => RaftResponse::AppendEntries(answer),
-            Some(ms) => RaftResponse::Promise(answer, ms),
+            Some(ms) => RaftResponse::LeaseGranted(answer, ms),
         };
         match result {
             AppendResult::Matched(index) if index > self.log.stable() => self.respond(to, response),
@@ -398,7 +400,7 @@ impl Core {
         }
         self.log.committed = self.log.committed.max(leader_commit.min(last));
         self.configurations.compact(self.log.committed);
-        self.claim_say();
+        self.update_eligibility();
         AppendResult::Matched(last.max(self.log.committed))
     }
 

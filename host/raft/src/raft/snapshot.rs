@@ -7,16 +7,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::entry::SnapshotMeta;
+use crate::ids::{Index, LogId, NodeId};
 use crate::message::{InstallSnapshot, InstallSnapshotResponse, RaftRequest, RaftResponse};
-use crate::raft::progress::{Progress, State, Transfer};
+use crate::raft::progress::{Progress, ProgressState, SnapshotTransfer};
 use crate::raft::ready::SnapshotTask;
 use crate::raft::{Core, Role};
 use crate::storage::Received;
-use crate::types::{Index, LogId, NodeId, SnapshotMeta};
 
 /// How fast chunks leave, for all peers together.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Pace {
+pub(super) struct RateLimiter {
     /// The next chunk leaves no earlier than this.
     due: Duration,
     /// Chunks that are being read. Where there is a rate it is one at a time: what it costs is known once it is here.
@@ -25,7 +26,7 @@ pub(super) struct Pace {
     served: Option<NodeId>,
 }
 
-impl Pace {
+impl RateLimiter {
     fn is_due(&self, now: Duration) -> bool {
         self.reading == 0 && self.due <= now
     }
@@ -97,7 +98,7 @@ impl Core {
         let threshold = self.config.snapshot_threshold;
         let room = self.config.max_log_entries.saturating_sub(threshold);
         let travelling = self.peers.values().filter_map(|peer| match &peer.state {
-            State::Snapshot(transfer) => Some(transfer.meta.clone()),
+            ProgressState::Snapshot(transfer) => Some(transfer.meta.clone()),
             _ => None,
         });
         let oldest = travelling.min_by_key(|meta| meta.last);
@@ -132,7 +133,7 @@ impl Core {
     /// Asks the disk for the chunks that may leave, for each peer in its turn, within the rate that all have together.
     pub(super) fn gather_chunks(&mut self) {
         while let Some(to) = self.next_for_chunk() {
-            let Some(State::Snapshot(transfer)) =
+            let Some(ProgressState::Snapshot(transfer)) =
                 self.peers.get_mut(&to).map(|peer| &mut peer.state)
             else {
                 return;
@@ -164,7 +165,7 @@ impl Core {
 
     fn waiting_for_chunks(&self) -> impl Iterator<Item = &NodeId> {
         let window = self.config.limits.in_flight_chunks;
-        let wants = move |peer: &Progress| matches!(&peer.state, State::Snapshot(transfer) if transfer.wants_chunk(window));
+        let wants = move |peer: &Progress| matches!(&peer.state, ProgressState::Snapshot(transfer) if transfer.wants_chunk(window));
         let peers = self.peers.iter();
         peers.filter(move |(_, peer)| wants(peer)).map(|(id, _)| id)
     }
@@ -192,7 +193,7 @@ impl Core {
             return;
         };
         let gone = now.saturating_sub(peer.heard_at) >= patience;
-        let State::Snapshot(transfer) = &mut peer.state else {
+        let ProgressState::Snapshot(transfer) = &mut peer.state else {
             return;
         };
         if transfer.in_flight.is_empty() || now.saturating_sub(transfer.moved_at) < patience {
@@ -203,7 +204,7 @@ impl Core {
         transfer.again(now);
         let newer = |newest: &&SnapshotMeta| gone && newest.last > transfer.meta.last;
         if let Some(newest) = self.snapshot.as_ref().filter(newer).cloned() {
-            *transfer = Transfer::new(newest, now);
+            *transfer = SnapshotTransfer::new(newest, now);
             self.compact();
         }
     }
@@ -220,7 +221,7 @@ impl Core {
         self.now = self.now.max(now);
         let bytes = data.as_ref().map_or(0, |data| data.len() as u64);
         let wanted = self.peers.get_mut(to).filter(|peer| {
-            matches!(&peer.state, State::Snapshot(transfer)
+            matches!(&peer.state, ProgressState::Snapshot(transfer)
                 if transfer.reading && transfer.meta == *chunk_of && transfer.next == offset)
         });
         let rate = self.config.limits.snapshot_bytes_per_second;
@@ -232,7 +233,7 @@ impl Core {
         // Nothing where there should be something: it can't be read either.
         let readable = data.filter(|data| !data.is_empty() || chunk_of.length == 0);
         match (readable, &mut peer.state) {
-            (Some(data), State::Snapshot(transfer)) => {
+            (Some(data), ProgressState::Snapshot(transfer)) => {
                 transfer.sent(bytes, self.now);
                 self.send_chunk(to, chunk_of, offset, data);
             }
@@ -269,7 +270,7 @@ impl Core {
             return;
         };
         peer.heard_at = now;
-        let State::Snapshot(transfer) = &mut peer.state else {
+        let ProgressState::Snapshot(transfer) = &mut peer.state else {
             return;
         };
         if transfer.meta.last != answer.last {
@@ -309,7 +310,7 @@ impl Core {
     /// A chunk from the leader is on the disk.
     pub fn chunk_received(&mut self, now: Duration, meta: &SnapshotMeta, received: Received) {
         self.now = self.now.max(now);
-        let whole = received == Received::Whole;
+        let whole = received == Received::Complete;
         if whole && (meta.last.index > self.log.committed || self.wants_state_of(meta)) {
             self.install(meta);
         }
@@ -322,8 +323,8 @@ impl Core {
         };
         let next_offset = match received {
             Received::Partial { next_offset } => next_offset,
-            Received::Whole => meta.length,
-            Received::Damaged => 0,
+            Received::Complete => meta.length,
+            Received::Corrupt => 0,
         };
         self.answer_snapshot(&leader, meta.last, next_offset, whole);
     }
@@ -344,7 +345,7 @@ impl Core {
         self.snapshot_task(SnapshotTask::Restore(meta.clone()));
         self.restoring = Some(meta.clone());
         self.reinstall_restores(meta);
-        self.claim_say();
+        self.update_eligibility();
     }
 
     /// Removes the snapshots before the last one installed, once the machine has restored that: until then it may

@@ -1,6 +1,7 @@
 mod admission;
 mod check_quorum;
 mod digest;
+mod disk_full;
 mod hostile;
 mod kit;
 mod lease;
@@ -10,7 +11,6 @@ mod paper_replication;
 mod pipelining;
 mod pre_vote;
 mod read_index;
-mod room;
 mod single_node;
 mod snapshots;
 mod transfer;

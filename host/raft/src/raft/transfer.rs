@@ -6,19 +6,19 @@
 
 use std::time::Duration;
 
+use crate::ids::NodeId;
 use crate::message::{RaftRequest, TimeoutNow, TransferError};
 use crate::raft::{Core, Role};
-use crate::types::NodeId;
 
 /// Leadership on its way.
 #[derive(Clone, Debug)]
-pub(super) struct Transfer {
+pub(super) struct LeadershipTransfer {
     to: NodeId,
     /// When the leader gives up.
     pub(super) deadline: Duration,
 }
 
-impl Transfer {
+impl LeadershipTransfer {
     /// Who is to take over.
     pub(super) fn to(&self) -> &NodeId {
         &self.to
@@ -57,11 +57,11 @@ impl Core {
             None => self.successor().ok_or(TransferError::NoOtherVoter)?,
         };
         let deadline = self.now + self.config.election_timeout_min;
-        self.transferring = Some(Transfer {
+        self.transferring = Some(LeadershipTransfer {
             to: to.clone(),
             deadline,
         });
-        self.hurry_transfer();
+        self.advance_transfer();
         Ok(to)
     }
 
@@ -82,20 +82,20 @@ impl Core {
     }
 
     /// Tells the target to campaign once it has all of the log. Said again with every heartbeat: it may be lost.
-    pub(super) fn hurry_transfer(&mut self) {
+    pub(super) fn advance_transfer(&mut self) {
         let Some(to) = self.transferring_to().cloned() else {
             return;
         };
         let last = self.log.last().index;
         if self.peers.get(&to).is_some_and(|peer| peer.matched == last) {
-            self.order_campaign(&to);
+            self.send_timeout_now(&to);
         }
     }
 
-    fn order_campaign(&mut self, to: &NodeId) {
+    fn send_timeout_now(&mut self, to: &NodeId) {
         let term = self.hard_state.term;
         // The others vote for it whatever they have promised this leader.
-        self.lease.give_away();
+        self.lease.invalidate();
         self.request(to, RaftRequest::TimeoutNow(TimeoutNow { term }), 0);
     }
 
@@ -108,9 +108,9 @@ impl Core {
 
     /// This leader is no voter any more, by an entry that is committed (dissertation §4.2.2), or its disk hangs: it leads
     /// nobody. The one that has the most of the log is told, so that nobody has to wait for a timeout.
-    pub(super) fn resign(&mut self) {
+    pub(super) fn step_down(&mut self) {
         if let Some(to) = self.successor() {
-            self.order_campaign(&to);
+            self.send_timeout_now(&to);
         }
         self.become_follower(self.hard_state.term, None);
     }

@@ -1,7 +1,8 @@
 //! The first and last index of a log, and the checks of requests against them. All stores use the same checks.
 
 use super::{StorageError, WriteBatch, schema};
-use crate::types::{Entry, Index, LogId};
+use crate::entry::Entry;
+use crate::ids::{Index, LogId};
 
 /// The range of a log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::types::Index;
+use crate::ids::Index;
 
 /// Why an operation of a store failed. Every error except [`StorageError::Full`] stops the node. A failed write is never
 /// retried, because fsync reports an error only once: a second fsync could succeed although the data is lost.

@@ -12,11 +12,12 @@ use bytes::Bytes;
 use super::bounds::{self, LogBounds};
 use super::snapshot::{DEFAULT_MAX_BYTES, check_length};
 use super::{
-    LogStore, Memory, Received, SnapshotStore, SnapshotWriter, StorageError, StoredState,
+    LogStore, Received, SnapshotStore, SnapshotWriter, StorageError, StoreState, StoredState,
     WriteBatch,
 };
+use crate::entry::{Entry, HardState, Payload, SnapshotMeta};
+use crate::ids::{Index, LogId};
 use crate::raft::membership::Membership;
-use crate::types::{Entry, HardState, Index, LogId, Payload, SnapshotMeta};
 
 /// A log in memory. A clone is another handle to the same log, so a test can restart a node on it.
 #[derive(Clone, Debug, Default)]
@@ -29,8 +30,8 @@ struct MemoryLog {
     hard_state: HardState,
     purged: LogId,
     entries: VecDeque<Entry>,
-    incarnation: u64,
-    memory: Memory,
+    store_id: u64,
+    state: StoreState,
 }
 
 impl MemoryStore {
@@ -42,19 +43,19 @@ impl MemoryStore {
 
     /// An empty log of this number, whose node may have promised what it does not hold.
     #[must_use]
-    pub fn of_incarnation(incarnation: u64) -> Self {
+    pub fn with_store_id(store_id: u64) -> Self {
         let store = Self::default();
         {
             let mut log = lock(&store.log);
-            log.incarnation = incarnation;
-            log.memory = Memory::Empty;
+            log.store_id = store_id;
+            log.state = StoreState::New;
         }
         store
     }
 
     /// Makes it another kind of store, as a repair does.
-    pub fn set_memory(&self, memory: Memory) {
-        lock(&self.log).memory = memory;
+    pub fn set_state(&self, state: StoreState) {
+        lock(&self.log).state = state;
     }
 }
 
@@ -78,8 +79,8 @@ impl LogStore for MemoryStore {
             last,
             terms,
             memberships,
-            incarnation: log.incarnation,
-            memory: log.memory,
+            store_id: log.store_id,
+            state: log.state,
         })
     }
 
@@ -139,7 +140,7 @@ impl LogStore for MemoryStore {
     }
 
     fn mark_complete(&mut self) -> Result<(), StorageError> {
-        lock(&self.log).memory = Memory::Whole;
+        lock(&self.log).state = StoreState::Complete;
         Ok(())
     }
 }
@@ -247,7 +248,7 @@ impl SnapshotStore for MemorySnapshots {
     ) -> Result<Received, StorageError> {
         check_length(meta, DEFAULT_MAX_BYTES)?;
         if self.find(meta).is_ok() {
-            return Ok(Received::Whole);
+            return Ok(Received::Complete);
         }
         let mut table = lock(&self.table);
         let known = table.transfer.as_ref().is_some_and(|(of, _)| of == meta);
@@ -293,7 +294,7 @@ impl SnapshotTable {
         let now = here + data.len() as u64;
         if now > meta.length {
             self.transfer = None;
-            return Ok(Received::Damaged);
+            return Ok(Received::Corrupt);
         }
         bytes.extend_from_slice(data);
         if now < meta.length {
@@ -302,10 +303,10 @@ impl SnapshotTable {
         let whole = (meta.clone(), Bytes::from(std::mem::take(bytes)));
         self.transfer = None;
         if crc32c::crc32c(&whole.1) != whole.0.checksum {
-            return Ok(Received::Damaged);
+            return Ok(Received::Corrupt);
         }
         self.whole.insert(whole.0.last.index, whole);
-        Ok(Received::Whole)
+        Ok(Received::Complete)
     }
 }
 

@@ -27,9 +27,10 @@ use self::error::{fault, guarded, missing};
 use self::tables::{ENTRIES, HARD_STATE, IDENTITY, MEMORY, META, PURGED, meta_record, read_state};
 use super::bounds::{self, LogBounds};
 
-pub use super::schema::{Birth, Identity};
-use super::{LogStore, Memory, StorageError, StoredState, WriteBatch, schema};
-use crate::types::{Entry, Index, LogId, Term};
+pub use super::schema::{Identity, StoreInit};
+use super::{LogStore, StorageError, StoreState, StoredState, WriteBatch, schema};
+use crate::entry::Entry;
+use crate::ids::{Index, LogId, Term};
 
 /// Most entries that one transaction removes. A purge of more takes several transactions, which limits the size of each.
 const PURGE_STEP: u64 = 16_384;
@@ -43,7 +44,7 @@ pub struct RedbStore {
     path: PathBuf,
     identity: Identity,
     format: u32,
-    birth: Birth,
+    init: StoreInit,
     bounds: LogBounds,
     /// A write failed: the content of the disk is unknown until the store is opened and read again.
     broken: bool,
@@ -114,18 +115,18 @@ impl LogStore for RedbStore {
     }
 
     fn mark_complete(&mut self) -> Result<(), StorageError> {
-        let birth = Birth {
-            memory: Memory::Whole,
-            ..self.birth
+        let init = StoreInit {
+            state: StoreState::Complete,
+            ..self.init
         };
-        if birth == self.birth {
+        if init == self.init {
             return Ok(());
         }
-        let record = schema::encode_memory(MEMORY, birth);
+        let record = schema::encode_memory(MEMORY, init);
         self.change("noting that its node has its say", |store, transaction| {
             store.put_meta(transaction, MEMORY, &record)
         })?;
-        self.birth = birth;
+        self.init = init;
         Ok(())
     }
 }
@@ -156,8 +157,8 @@ impl RedbStore {
             last: purged,
             terms: Vec::new(),
             memberships: Vec::new(),
-            incarnation: self.birth.incarnation,
-            memory: self.birth.memory,
+            store_id: self.init.store_id,
+            state: self.init.state,
         };
         let entries = transaction
             .open_table(ENTRIES)

@@ -1,7 +1,7 @@
 //! Damaged files are set aside and kept, and an empty store takes their place: the node then gets everything from its
 //! peers, as one whose disk was wiped ([`crate::raft::admission`]).
 //!
-//! The new store says [`Memory::Lost`] from its first moment on. It is never taken for that of a new node, so a cluster
+//! The new store says [`StoreState::Incomplete`] from its first moment on. It is never taken for that of a new node, so a cluster
 //! whose nodes are all damaged at once does not begin anew without its data: it stands still, and all the files are
 //! there. A crash at any step leaves either the damaged log where it was, or the new one with everything else aside.
 
@@ -13,9 +13,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::files::{create_dir, failed, keep, sync_dir};
-use super::redb::{Birth, Identity, RedbStore};
+use super::redb::{Identity, RedbStore, StoreInit};
 use super::snapshot::SnapshotFiles;
-use super::{Memory, StorageError};
+use super::{StorageError, StoreState};
 
 /// The most sets of files that are kept, in the directories `damaged-1`, `damaged-2`, …
 pub const MOST_SET_ASIDE: u32 = 4;
@@ -29,7 +29,7 @@ pub fn is_corrupt(error: &StorageError) -> bool {
 }
 
 /// Sets aside the log and the snapshots in `dir`, because of `damage`, and makes an empty log of the number
-/// `incarnation` in their place. Returns where they are now.
+/// `store_id` in their place. Returns where they are now.
 ///
 /// # Errors
 /// Where another process uses the directory, where as much as may be kept was set aside before, or where the disk
@@ -37,15 +37,15 @@ pub fn is_corrupt(error: &StorageError) -> bool {
 pub fn set_aside(
     dir: &Path,
     identity: &Identity,
-    incarnation: u64,
+    store_id: u64,
     damage: &StorageError,
 ) -> Result<PathBuf, StorageError> {
-    let birth = Birth {
-        incarnation,
-        memory: Memory::Lost,
+    let init = StoreInit {
+        store_id,
+        state: StoreState::Incomplete,
     };
     let mut aside = PathBuf::new();
-    RedbStore::replace(dir, identity, birth, |database| {
+    RedbStore::replace(dir, identity, init, |database| {
         aside = free_place(dir)?;
         create_dir(&aside)?;
         write_reason(&aside, damage)?;

@@ -20,11 +20,11 @@ mod snapshot_header;
 mod tests;
 
 pub(super) use self::entry::{check_entry, check_entry_size, decode_entry, encode_entry};
-pub use self::meta::{Birth, Identity};
 pub(super) use self::meta::{
     FORMAT, FORMAT_WITHOUT_MEMORY, decode_hard_state, decode_identity, decode_log_id,
     decode_memory, encode_hard_state, encode_identity, encode_log_id, encode_memory,
 };
+pub use self::meta::{Identity, StoreInit};
 pub(super) use self::record::RecordError;
 pub(super) use self::snapshot_header::{
     MAX_SNAPSHOT_HEADER_BYTES, SNAPSHOT_HEADER_BYTES, decode_snapshot_header,

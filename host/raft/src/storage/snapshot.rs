@@ -23,8 +23,9 @@ use self::incoming::IncomingSnapshot;
 use self::writer::SnapshotFileWriter;
 use super::files::{create_dir, failed, keep, remove, sync_dir};
 use super::{Received, SnapshotStore, SnapshotWriter, StorageError, schema};
+use crate::entry::SnapshotMeta;
+use crate::ids::LogId;
 use crate::raft::membership::Membership;
-use crate::types::{LogId, SnapshotMeta};
 
 /// Default limit of a snapshot, in bytes of the state machine.
 pub const DEFAULT_MAX_BYTES: u64 = 16 << 30;
@@ -282,7 +283,7 @@ impl SnapshotStore for SnapshotFiles {
         check_length(meta, self.max_bytes)?;
         let mut slot = self.transfer();
         if self.is_complete(meta)? {
-            return Ok(Received::Whole);
+            return Ok(Received::Complete);
         }
         let mut transfer = match self.resume(&mut slot, meta)? {
             Some(transfer) => transfer,
@@ -297,7 +298,7 @@ impl SnapshotStore for SnapshotFiles {
             }
             if data.len() as u64 > meta.length - here {
                 transfer.discard()?;
-                return Ok(Received::Damaged);
+                return Ok(Received::Corrupt);
             }
             transfer.append(data)?;
         }

@@ -11,7 +11,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use oarlock_wasm::{CommandOutcome, Envelope};
 use task_queue_raft::Applied;
-use task_queue_raft::types::Index;
+use task_queue_raft::ids::Index;
 use tokio::time::Instant;
 
 use super::App;

@@ -11,9 +11,9 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use task_queue_raft::Status;
-use task_queue_raft::message::{OrderError, TransferError};
+use task_queue_raft::ids::NodeId;
+use task_queue_raft::message::{AdminError, TransferError};
 use task_queue_raft::raft::membership::{Change, ChangeError};
-use task_queue_raft::types::NodeId;
 
 use super::App;
 use super::error::ApiError;
@@ -171,34 +171,34 @@ async fn read<T: DeserializeOwned>(app: &App, body: Body, shape: &str) -> Result
 }
 
 /// Why an order was not carried out.
-fn of_order(error: &OrderError) -> ApiError {
+fn of_order(error: &AdminError) -> ApiError {
     let conflict = |code, hint: &str| {
         ApiError::of_operator(StatusCode::CONFLICT, code, error.to_string(), hint)
     };
     match error {
-        OrderError::Change(change) => of_change(change),
-        OrderError::Transfer(TransferError::NotLeader) | OrderError::NoLeader => {
+        AdminError::Change(change) => of_change(change),
+        AdminError::Transfer(TransferError::NotLeader) | AdminError::NoLeader => {
             ApiError::no_leader()
         }
-        OrderError::Transfer(TransferError::NotAVoter { .. } | TransferError::NoOtherVoter) => {
+        AdminError::Transfer(TransferError::NotAVoter { .. } | TransferError::NoOtherVoter) => {
             conflict("not_a_voter", "GET /v1/status names the members that vote")
         }
-        OrderError::Transfer(TransferError::Busy { .. }) => {
+        AdminError::Transfer(TransferError::Busy { .. }) => {
             conflict("transfer_under_way", "wait until it is done")
         }
-        OrderError::Transfer(TransferError::GaveUp { .. }) => conflict(
+        AdminError::Transfer(TransferError::GaveUp { .. }) => conflict(
             "transfer_failed",
             "the leader is the one from before; look whether the other node runs and is up to date",
         ),
-        OrderError::TimedOut | OrderError::Stopped => ApiError::of_operator(
+        AdminError::TimedOut | AdminError::Stopped => ApiError::of_operator(
             StatusCode::GATEWAY_TIMEOUT,
             "timeout",
             error.to_string(),
             "send it again: it changes nothing that is so already; raise Oarlock-Timeout-Ms to wait longer",
         ),
         // No operator's order is one for a snapshot.
-        OrderError::Snapshot(_) => ApiError::internal(error.to_string()),
-        OrderError::Overloaded => ApiError::overloaded("orders of operators"),
+        AdminError::Snapshot(_) => ApiError::internal(error.to_string()),
+        AdminError::Overloaded => ApiError::overloaded("orders of operators"),
     }
 }
 

@@ -17,7 +17,7 @@ use oarlock_wasm::{
     UpgradeEnd, UpgradeOutcome, UpgradeRecord, UpgradeRefusal, UpgradeStatus, UpgradeSummary,
 };
 use serde::{Deserialize, Serialize};
-use task_queue_raft::types::Index;
+use task_queue_raft::ids::Index;
 use tokio::time::Instant;
 
 use super::App;

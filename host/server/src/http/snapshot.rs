@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::{Request, State};
 use serde::Serialize;
 use task_queue_raft::Status;
-use task_queue_raft::types::Index;
+use task_queue_raft::ids::Index;
 
 use super::App;
 use super::error::ApiError;

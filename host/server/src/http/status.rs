@@ -7,9 +7,9 @@ use axum::extract::State;
 use oarlock_wasm::MachineStatus;
 use serde::Serialize;
 use task_queue_raft::Status;
+use task_queue_raft::ids::NodeId;
 use task_queue_raft::raft::Role;
-use task_queue_raft::raft::admission::Say;
-use task_queue_raft::types::NodeId;
+use task_queue_raft::raft::admission::VotingStatus;
 
 use super::App;
 
@@ -128,15 +128,15 @@ impl From<&Status> for VotingInfo {
     fn from(raft: &Status) -> Self {
         let names = |nodes: &[NodeId]| nodes.iter().map(|id| id.as_str().to_owned()).collect();
         let (blocked_on, nodes) = match &raft.say {
-            Say::Has => (None, Vec::new()),
-            Say::Founding { missing } => (Some("bootstrap"), names(missing)),
-            Say::Disagreed { with } => (
+            VotingStatus::Eligible => (None, Vec::new()),
+            VotingStatus::Bootstrapping { missing } => (Some("bootstrap"), names(missing)),
+            VotingStatus::BootstrapMismatch { with } => (
                 Some("bootstrap_mismatch"),
                 names(std::slice::from_ref(with)),
             ),
-            Say::Soon => (Some("commit"), Vec::new()),
-            Say::Joining => (Some("join"), Vec::new()),
-            Say::Returning => (Some("rejoin"), Vec::new()),
+            VotingStatus::AwaitingCommit => (Some("commit"), Vec::new()),
+            VotingStatus::Joining => (Some("join"), Vec::new()),
+            VotingStatus::Rejoining => (Some("rejoin"), Vec::new()),
         };
         Self {
             eligible: blocked_on.is_none(),

@@ -6,8 +6,8 @@ use oarlock_wasm::{MachineStatus, UpgradeSummary};
 use prometheus::{IntCounter, IntGauge, IntGaugeVec, Registry, TextEncoder};
 use task_queue_raft::Status;
 use task_queue_raft::disk::DiskStats;
+use task_queue_raft::ids::Index;
 use task_queue_raft::node::{Network, NetworkStats};
-use task_queue_raft::types::Index;
 
 use super::{Metrics, counter, gauge, gauge_vec};
 use crate::http::status::NodeStatus;

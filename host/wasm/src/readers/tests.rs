@@ -1,6 +1,6 @@
 use std::sync::mpsc;
 
-use task_queue_raft::types::Index;
+use task_queue_raft::ids::Index;
 
 use super::*;
 use crate::machine::WasmMachine;

@@ -4,8 +4,8 @@ use std::io;
 use std::sync::{Arc, mpsc};
 
 use bytes::Bytes;
+use task_queue_raft::ids::Index;
 use task_queue_raft::state_machine::Moment;
-use task_queue_raft::types::Index;
 
 use super::words::{CheckResult, MAX_WORDS_BYTES, MigrationRoute};
 use crate::chunks::SnapshotChunks;

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io::{self, Read, Write};
 
+use task_queue_raft::ids::Index;
 use task_queue_raft::state_machine::Moment;
-use task_queue_raft::types::Index;
 
 use super::words::{self, CheckResult, MAX_NAME_BYTES, MigrationRoute, UpgradeBegin};
 use crate::module::{Description, Sha256};

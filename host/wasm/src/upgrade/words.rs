@@ -16,7 +16,7 @@
 use std::io::{self, Read, Write};
 
 use bytes::{Buf, Bytes};
-use task_queue_raft::types::Index;
+use task_queue_raft::ids::Index;
 
 use super::state::{AbortCause, UpgradeEnd};
 use crate::module::Sha256;

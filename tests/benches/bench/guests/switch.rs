@@ -10,7 +10,7 @@ use oarlock_wasm::{
     CheckResult, CommandOutcome, Envelope, MachineLimits, Sha256, UpgradeBegin, UpgradeOutcome,
     UpgradeRecord,
 };
-use task_queue_raft::types::Index;
+use task_queue_raft::ids::Index;
 
 use super::{Driven, engine, load, micros};
 use crate::report::Report;

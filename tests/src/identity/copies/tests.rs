@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use oarlock_wasm::{Envelope, GuestEngine};
+use task_queue_raft::ids::Index;
 use task_queue_raft::state_machine::Moment;
-use task_queue_raft::types::Index;
 
 use super::*;
 use crate::identity::Language;

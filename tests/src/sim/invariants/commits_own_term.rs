@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use task_queue_raft::ids::{Index, Term};
 use task_queue_raft::raft::{Core, Role};
-use task_queue_raft::types::{Index, Term};
 
 use crate::sim::violation::{Violation, ensure};
 

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use task_queue_raft::ids::{Index, LogId, NodeId, Term};
 use task_queue_raft::raft::Core;
 use task_queue_raft::raft::membership::Membership;
-use task_queue_raft::types::{Index, LogId, NodeId, Term};
 
 use super::DiskView;
 use crate::sim::violation::{Violation, ensure};

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use task_queue_raft::ids::{NodeId, Term};
 use task_queue_raft::message::{Message, RaftRequest, RaftResponse};
 use task_queue_raft::raft::{Core, Role};
-use task_queue_raft::types::{NodeId, Term};
 
 use crate::sim::violation::{Violation, ensure};
 

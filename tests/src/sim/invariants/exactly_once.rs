@@ -4,7 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use task_queue_raft::types::{Entry, LogId, Payload};
+use task_queue_raft::entry::{Entry, Payload};
+use task_queue_raft::ids::LogId;
 
 use crate::sim::machine::MachineKind;
 use crate::sim::violation::{Violation, ensure};

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use task_queue_raft::ids::{LogId, Term};
 use task_queue_raft::raft::{Core, Role};
-use task_queue_raft::types::{LogId, Term};
 
 use crate::sim::violation::{Violation, ensure};
 

@@ -1,8 +1,8 @@
 //! If an entry is committed in a given term, it is present in the logs of the leaders of all higher terms (§5.4,
 //! Figure 3).
 
+use task_queue_raft::ids::Term;
 use task_queue_raft::raft::{Core, Role};
-use task_queue_raft::types::Term;
 
 use super::committed_on_quorum::Committed;
 use crate::sim::violation::{Violation, ensure};

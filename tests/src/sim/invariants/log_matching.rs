@@ -6,7 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use task_queue_raft::types::{Entry, LogId, Payload};
+use task_queue_raft::entry::{Entry, Payload};
+use task_queue_raft::ids::LogId;
 
 use crate::sim::trace::Hash;
 use crate::sim::violation::{Violation, ensure};

@@ -4,9 +4,10 @@
 
 use std::collections::BTreeMap;
 
+use task_queue_raft::entry::{Entry, Payload};
+use task_queue_raft::ids::{Index, LogId, NodeId, Term};
 use task_queue_raft::raft::membership::{Change, Membership};
 use task_queue_raft::raft::{Core, Role};
-use task_queue_raft::types::{Entry, Index, LogId, NodeId, Payload, Term};
 
 use crate::sim::violation::{Violation, ensure};
 
@@ -103,7 +104,7 @@ impl Members {
             let lost = before
                 .members()
                 .keys()
-                .any(|id| before.without_store_of(id, next.incarnation(id)) == *next);
+                .any(|id| before.without_store_of(id, next.store_id(id)) == *next);
             voters(before) == voters(next) || lost
         };
         ensure(
@@ -151,7 +152,7 @@ impl Members {
 fn without_stores(members: &Membership) -> Membership {
     let without = members.members().iter().map(|(id, member)| {
         let mut member = member.clone();
-        member.incarnation = 0;
+        member.store_id = 0;
         (id.clone(), member)
     });
     Membership::new(without.collect())

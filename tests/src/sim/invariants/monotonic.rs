@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use task_queue_raft::ids::{Index, NodeId, Term};
 use task_queue_raft::raft::Core;
-use task_queue_raft::types::{Index, NodeId, Term};
 
 use crate::sim::violation::{Violation, ensure};
 

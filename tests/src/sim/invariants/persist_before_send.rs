@@ -4,8 +4,10 @@
 //! A leader may send entries while it writes them (dissertation §10.2.1), and messages without such a claim may be sent at
 //! any time: pre-votes, ReadIndex requests, forwarded commands.
 
-use task_queue_raft::message::{AppendResult, Message, RaftRequest, RaftResponse, Verdict};
-use task_queue_raft::types::{Index, NodeId, Term};
+use task_queue_raft::ids::{Index, NodeId, Term};
+use task_queue_raft::message::{
+    AppendResult, BootstrapVerdict, Message, RaftRequest, RaftResponse,
+};
 
 use super::DiskView;
 use crate::sim::violation::{Violation, ensure};
@@ -63,7 +65,7 @@ fn claim<'a>(from: &'a NodeId, to: &'a NodeId, message: &Message) -> Option<Clai
             ..Claim::default()
         },
         Message::Response(
-            RaftResponse::AppendEntries(answer) | RaftResponse::Promise(answer, _),
+            RaftResponse::AppendEntries(answer) | RaftResponse::LeaseGranted(answer, _),
         ) => {
             let log_up_to = match answer.result {
                 AppendResult::Matched(index) => index,
@@ -87,16 +89,16 @@ fn claim<'a>(from: &'a NodeId, to: &'a NodeId, message: &Message) -> Option<Clai
                 ..Claim::default()
             }
         }
-        Message::Request(RaftRequest::Welcome(welcome)) => Claim {
+        Message::Request(RaftRequest::RejoinGranted(welcome)) => Claim {
             term: welcome.term,
             ..Claim::default()
         },
-        Message::Response(RaftResponse::Unadmitted(answer)) => Claim {
+        Message::Response(RaftResponse::StoreMismatch(answer)) => Claim {
             term: answer.term,
             ..Claim::default()
         },
-        Message::Response(RaftResponse::Newborn(answer))
-            if matches!(answer.verdict, Verdict::Founded(_)) =>
+        Message::Response(RaftResponse::BootstrapProbe(answer))
+            if matches!(answer.verdict, BootstrapVerdict::Bootstrapped(_)) =>
         {
             Claim {
                 log_up_to: Index(1),

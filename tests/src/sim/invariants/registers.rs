@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use task_queue_raft::types::Index;
+use task_queue_raft::ids::Index;
 
 use crate::sim::history::OpId;
 use crate::sim::machine::{Deed, MachineKind};

@@ -1,7 +1,8 @@
 //! If a server has applied a log entry at a given index to its state machine, no other server will ever apply a
 //! different log entry for the same index (§5.4.3, Figure 3); and the states agree, also after a snapshot (§7).
 
-use task_queue_raft::types::{Entry, Index, LogId, Payload, SnapshotMeta};
+use task_queue_raft::entry::{Entry, Payload, SnapshotMeta};
+use task_queue_raft::ids::{Index, LogId};
 
 use super::log_matching::hash_of;
 use super::registers::Registers;

@@ -29,7 +29,7 @@ pub(super) struct Client {
 /// How something is asked for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asking {
-    patience_ms: u64,
+    timeout_ms: u64,
     /// The node may hand it to the leader.
     forward: bool,
     register: u8,
@@ -40,9 +40,9 @@ pub(super) struct Asking {
 
 impl Asking {
     /// As simple as can be.
-    pub(super) fn probe(patience_ms: u64) -> Self {
+    pub(super) fn probe(timeout_ms: u64) -> Self {
         Self {
-            patience_ms,
+            timeout_ms,
             forward: true,
             register: 0,
             keyed: false,
@@ -89,7 +89,7 @@ impl World {
     fn think(&mut self, client: usize) -> Asking {
         let rng = &mut self.client_rng;
         let mut asking = Asking {
-            patience_ms: rng.pick(&[50, 400, 3000]),
+            timeout_ms: rng.pick(&[50, 400, 3000]),
             forward: rng.chance(900),
             register: 0,
             keyed: false,
@@ -129,7 +129,7 @@ impl World {
 
     /// When the client stops waiting, by the node's clock.
     fn deadline(&self, node: usize, asking: Asking) -> Duration {
-        let end = self.now + Duration::from_millis(asking.patience_ms);
+        let end = self.now + Duration::from_millis(asking.timeout_ms);
         self.nodes[node].clock(end)
     }
 

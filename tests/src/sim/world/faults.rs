@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use task_queue_raft::driver::Input;
+use task_queue_raft::ids::Index;
 use task_queue_raft::raft::{Core, Role};
-use task_queue_raft::types::Index;
 
 use super::node::Node;
 use super::{Event, World};
@@ -132,18 +132,18 @@ impl World {
             && !cores[0].membership().is_joint()
             && cores
                 .iter()
-                .all(|core| core.has_say() && core.membership() == cores[0].membership())
+                .all(|core| core.can_vote() && core.membership() == cores[0].membership())
     }
 
     /// A node has another store from now on, which is empty.
     pub(super) fn lose_disk(&mut self, node: usize, lose: impl FnOnce(&SimLog, u64, Index)) {
-        let incarnation = self.fault_rng.number() | 1;
+        let store_id = self.fault_rng.number() | 1;
         let state = &self.nodes[node];
-        lose(&state.log, incarnation, state.snapshots.reach());
+        lose(&state.log, store_id, state.snapshots.reach());
         state.snapshots.wipe();
         self.invariants.forget(&state.id);
-        self.trace.note(self.now, node, incarnation, || {
-            format!("has an empty disk now, store {incarnation}")
+        self.trace.note(self.now, node, store_id, || {
+            format!("has an empty disk now, store {store_id}")
         });
     }
 

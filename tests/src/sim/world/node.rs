@@ -7,12 +7,13 @@ use std::time::Duration;
 use task_queue_raft::applier::Applier;
 use task_queue_raft::disk::{Disk, DiskTask};
 use task_queue_raft::driver::Driver;
+use task_queue_raft::entry::SnapshotMeta;
+use task_queue_raft::ids::{Index, NodeId};
 use task_queue_raft::raft::{Core, CoreConfig};
 use task_queue_raft::storage::{LogStore, SnapshotStore, StorageError, StoredState};
-use task_queue_raft::types::{Index, NodeId, SnapshotMeta};
 
 use super::{Event, World};
-use crate::sim::ends::{Output, SimDriver, SimEnds, SimInput, SimMachineTask};
+use crate::sim::environment::{Output, SimDriver, SimEnvironment, SimInput, SimMachineTask};
 use crate::sim::invariants::{DiskView, Invariants};
 use crate::sim::machine::SimMachine;
 use crate::sim::planted::Planted;
@@ -236,7 +237,7 @@ impl World {
         );
         let driver = Driver::new(
             core,
-            SimEnds::default(),
+            SimEnvironment::default(),
             self.profile.driver_limits.clone(),
             session,
         );
@@ -287,7 +288,7 @@ impl World {
         }
     }
 
-    /// Ends a process at once. What waits for the disk is lost; what the disk is busy with may still be done.
+    /// Environment a process at once. What waits for the disk is lost; what the disk is busy with may still be done.
     pub(super) fn crash(&mut self, node: usize, down: Duration) -> Result<(), Violation> {
         let Some(mut live) = self.nodes[node].live.take() else {
             return Ok(());

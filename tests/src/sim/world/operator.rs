@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use task_queue_raft::driver::Input;
-use task_queue_raft::message::{Order, OrderError};
-use task_queue_raft::raft::membership::{Change, Seat};
+use task_queue_raft::ids::{Index, NodeId};
+use task_queue_raft::message::{AdminError, AdminRequest};
+use task_queue_raft::raft::membership::{Change, MemberSpec};
 use task_queue_raft::raft::reinstall::Reinstall;
 use task_queue_raft::raft::{Core, Role};
-use task_queue_raft::types::{Index, NodeId};
 
 use super::{Event, World};
 use crate::sim::violation::Violation;
@@ -17,7 +17,7 @@ use crate::sim::violation::Violation;
 #[derive(Debug, Default)]
 pub(super) struct Operator {
     next: u64,
-    open: BTreeMap<u64, (usize, Order)>,
+    open: BTreeMap<u64, (usize, AdminRequest)>,
     /// Which spare node takes the place of a damaged one.
     instead: BTreeMap<usize, usize>,
     /// Damaged nodes that are members no more.
@@ -25,7 +25,7 @@ pub(super) struct Operator {
 }
 
 impl Operator {
-    pub(super) fn open(&self) -> impl Iterator<Item = (&u64, &(usize, Order))> {
+    pub(super) fn open(&self) -> impl Iterator<Item = (&u64, &(usize, AdminRequest))> {
         self.open.iter()
     }
 
@@ -63,17 +63,17 @@ impl World {
             },
             _ => Change::Set(self.draw_members()),
         };
-        self.order(Order::Change(change));
+        self.order(AdminRequest::Change(change));
     }
 
     /// Any members but no voters at all: a cluster keeps one.
-    fn draw_members(&mut self) -> BTreeMap<NodeId, Seat> {
+    fn draw_members(&mut self) -> BTreeMap<NodeId, MemberSpec> {
         let mut seats = BTreeMap::new();
         for id in &self.ids {
             if self.fault_rng.chance(700) {
                 let voter = self.fault_rng.chance(800);
                 let address = address_of(id);
-                seats.insert(id.clone(), Seat { address, voter });
+                seats.insert(id.clone(), MemberSpec { address, voter });
             }
         }
         seats
@@ -92,7 +92,7 @@ impl World {
             return;
         }
         let (old_id, new_id) = (self.ids[old].clone(), self.ids[new].clone());
-        let waits = |(_, order): &(usize, Order)| matches!(order, Order::Change(Change::Replace { old, .. }) if *old == old_id);
+        let waits = |(_, order): &(usize, AdminRequest)| matches!(order, AdminRequest::Change(Change::Replace { old, .. }) if *old == old_id);
         if !self.operator.open.values().any(waits) {
             let address = address_of(&new_id);
             let at = self.whom_to_ask();
@@ -101,7 +101,7 @@ impl World {
                 new: new_id,
                 address,
             };
-            self.order_at(at, Order::Change(change));
+            self.order_at(at, AdminRequest::Change(change));
         }
         self.schedule(Duration::from_millis(300), Event::Replace { node: old });
     }
@@ -120,7 +120,7 @@ impl World {
     pub(super) fn order_transfer(&mut self) {
         let to = self.fault_rng.place(self.nodes.len());
         let to = self.fault_rng.chance(500).then(|| self.ids[to].clone());
-        self.order(Order::Transfer(to));
+        self.order(AdminRequest::Transfer(to));
     }
 
     /// In the storm an operator asks anybody, after it those who belong to the cluster: no spare passes an order on.
@@ -154,11 +154,11 @@ impl World {
             return self.crash(node, Duration::from_millis(1));
         }
         if leads && stage.is_some() {
-            self.order_at(node, Order::Transfer(None));
+            self.order_at(node, AdminRequest::Transfer(None));
         } else if let Some(Reinstall::Wants(from)) = stage
             && led
         {
-            let order = Order::SendSnapshot(self.ids[node].clone(), from);
+            let order = AdminRequest::SendSnapshot(self.ids[node].clone(), from);
             self.order_at(node, order);
         }
         if stage.is_some() || self.now < least {
@@ -168,12 +168,12 @@ impl World {
         Ok(())
     }
 
-    fn order(&mut self, order: Order) {
+    fn order(&mut self, order: AdminRequest) {
         let node = self.fault_rng.place(self.nodes.len());
         self.order_at(node, order);
     }
 
-    fn order_at(&mut self, node: usize, order: Order) {
+    fn order_at(&mut self, node: usize, order: AdminRequest) {
         if self.nodes[node].live.is_none() {
             return;
         }
@@ -187,7 +187,7 @@ impl World {
         self.operator.open.insert(number, (node, order.clone()));
         self.put(
             node,
-            Input::Order {
+            Input::Admin {
                 order,
                 deadline,
                 operator: number,
@@ -199,21 +199,21 @@ impl World {
         &mut self,
         node: usize,
         number: u64,
-        outcome: &Result<Index, OrderError>,
+        outcome: &Result<Index, AdminError>,
     ) -> Result<(), Violation> {
         self.trace.note(self.now, node, number, || {
             format!("order {number} ends: {outcome:?}")
         });
         let done = u64::from(outcome.is_ok());
         match self.operator.open.remove(&number) {
-            Some((_, Order::Change(change))) => {
+            Some((_, AdminRequest::Change(change))) => {
                 self.coverage.changes += done;
                 if let Ok(index) = outcome {
                     return self.invariants.on_changed(node, &change, *index);
                 }
             }
-            Some((_, Order::Transfer(_))) => self.coverage.transfers += done,
-            Some((_, Order::SendSnapshot(..))) => self.coverage.reinstalls += done,
+            Some((_, AdminRequest::Transfer(_))) => self.coverage.transfers += done,
+            Some((_, AdminRequest::SendSnapshot(..))) => self.coverage.reinstalls += done,
             None => {}
         }
         Ok(())

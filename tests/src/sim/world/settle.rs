@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use task_queue_raft::raft::membership::{Member, Standing};
-use task_queue_raft::types::{Index, NodeId};
+use task_queue_raft::ids::{Index, NodeId};
+use task_queue_raft::raft::membership::{Member, MemberRole};
 
 use super::World;
 use super::clients::Asking;
@@ -61,7 +61,7 @@ impl World {
         if led.membership().is_joint() || !led.is_membership_committed() {
             return Some(format!("a change of members is under way at n{leader}"));
         }
-        let returning = |member: &Member| member.standing == Standing::Returning;
+        let returning = |member: &Member| member.role == MemberRole::Rejoining;
         if led.membership().members().values().any(returning) {
             return Some(format!("{:?} is on its way back", led.membership()));
         }
@@ -74,8 +74,12 @@ impl World {
             let Some(core) = node.core() else {
                 return Some(format!("{} is down", node.id));
             };
-            if !core.has_say() && led.membership().is_voter(&node.id) {
-                return Some(format!("{} has no say: {:?}", node.id, core.say()));
+            if !core.can_vote() && led.membership().is_voter(&node.id) {
+                return Some(format!(
+                    "{} has no say: {:?}",
+                    node.id,
+                    core.voting_status()
+                ));
             }
             if core.leader() != Some(led.id()) || core.term() != led.term() {
                 let (role, term, follows) = (core.role(), core.term(), core.leader());

@@ -2,11 +2,11 @@
 
 use task_queue_raft::disk::{Disk, DiskDone, DiskTask};
 use task_queue_raft::driver::{Input, MachineTask};
+use task_queue_raft::ids::LogId;
 use task_queue_raft::message::Message;
-use task_queue_raft::types::LogId;
 
 use super::{Event, World};
-use crate::sim::ends::{Output, SimInput, SimMachineTask};
+use crate::sim::environment::{Output, SimInput, SimMachineTask};
 use crate::sim::history::Outcome;
 use crate::sim::machine::Told;
 use crate::sim::network::Frame;
@@ -288,7 +288,7 @@ impl World {
     fn send(
         &mut self,
         from: usize,
-        to: &task_queue_raft::types::NodeId,
+        to: &task_queue_raft::ids::NodeId,
         message: Message,
     ) -> Result<(), Violation> {
         let node = &self.nodes[from];

@@ -2,22 +2,22 @@ use std::time::Duration;
 
 use crate::disk::DiskTask;
 use crate::driver::{
-    Applied, Consistency, Driver, DriverLimits, Ends, Input, MachineTask, SubmitError,
+    Applied, Consistency, Driver, DriverLimits, Environment, Input, MachineTask, SubmitError,
 };
-use crate::message::{AppendEntries, Message, OrderError, RaftRequest};
+use crate::ids::{Index, LogId, NodeId, Term};
+use crate::message::{AdminError, AppendEntries, Message, RaftRequest};
 use crate::raft::{Core, CoreConfig, Limits};
 use crate::state_machine::MemoryStateMachine;
 use crate::storage::StoredState;
-use crate::types::{Index, LogId, NodeId, Term};
 use bytes::Bytes;
 
 const NOW: Duration = Duration::ZERO;
 
-/// Ends that only keep the numbers of the questions asked of the leader.
+/// An environment that only keeps the numbers of the questions asked of the leader.
 #[derive(Default)]
 struct Questions(Vec<u64>);
 
-impl Ends<MemoryStateMachine> for Questions {
+impl Environment<MemoryStateMachine> for Questions {
     type Waiter = ();
     type Asker = ();
     type Operator = ();
@@ -31,7 +31,7 @@ impl Ends<MemoryStateMachine> for Questions {
     }
     fn reply(&mut self, (): (), _: Result<Applied<Bytes>, SubmitError>) {}
     fn refuse(&mut self, (): (), _: SubmitError) {}
-    fn conclude(&mut self, (): (), _: Result<Index, OrderError>) {}
+    fn complete(&mut self, (): (), _: Result<Index, AdminError>) {}
     fn contacts(&mut self, _: std::collections::BTreeMap<NodeId, String>) {}
     fn wall_ms(&mut self) -> u64 {
         0

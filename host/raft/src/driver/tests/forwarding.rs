@@ -2,8 +2,9 @@
 
 use super::kit::*;
 use crate::driver::*;
+use crate::entry::*;
+use crate::ids::*;
 use crate::message::*;
-use crate::types::*;
 
 fn is_forward(message: &Message) -> bool {
     matches!(message, Message::Request(RaftRequest::Forward(_)))

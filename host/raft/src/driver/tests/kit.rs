@@ -9,12 +9,13 @@ use bytes::Bytes;
 use crate::applier::Applier;
 use crate::disk::{Disk, DiskTask};
 use crate::driver::*;
+use crate::entry::*;
+use crate::ids::*;
 use crate::message::*;
 use crate::raft::{Core, CoreConfig, Limits, Role};
 use crate::state_machine::MemoryStateMachine;
 use crate::storage::memory::{MemorySnapshots, MemoryStore};
 use crate::storage::{LogStore, SnapshotStore};
-use crate::types::*;
 
 pub(super) const MIN: Duration = Duration::from_millis(1000);
 pub(super) const MAX: Duration = Duration::from_millis(2000);
@@ -26,7 +27,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 pub(super) type Outcome = Result<Applied<Bytes>, SubmitError>;
 type Machine = MemoryStateMachine;
 
-/// Ends that keep what they are given.
+/// Environment that keep what they are given.
 #[derive(Default)]
 pub(super) struct Queues {
     pub(super) disk: VecDeque<DiskTask>,
@@ -34,11 +35,11 @@ pub(super) struct Queues {
     pub(super) sent: Vec<(NodeId, Message)>,
     pub(super) outcomes: BTreeMap<u32, Outcome>,
     pub(super) answers: BTreeMap<u32, Result<(Index, Option<Bytes>), SubmitError>>,
-    pub(super) orders: BTreeMap<u32, Result<Index, OrderError>>,
+    pub(super) orders: BTreeMap<u32, Result<Index, AdminError>>,
     pub(super) contacts: BTreeMap<NodeId, String>,
 }
 
-impl Ends<Machine> for Queues {
+impl Environment<Machine> for Queues {
     type Waiter = u32;
     type Asker = u32;
     type Operator = u32;
@@ -66,7 +67,7 @@ impl Ends<Machine> for Queues {
             "{asker} was answered before"
         );
     }
-    fn conclude(&mut self, operator: u32, outcome: Result<Index, OrderError>) {
+    fn complete(&mut self, operator: u32, outcome: Result<Index, AdminError>) {
         assert_eq!(
             self.orders.insert(operator, outcome),
             None,
@@ -288,9 +289,9 @@ impl Node {
         });
     }
 
-    pub(super) fn order(&mut self, operator: u32, order: Order) {
+    pub(super) fn order(&mut self, operator: u32, order: AdminRequest) {
         let deadline = self.now + DEADLINE;
-        self.handle(Input::Order {
+        self.handle(Input::Admin {
             order,
             deadline,
             operator,
@@ -298,7 +299,7 @@ impl Node {
     }
 
     /// What became of an order, if that is known.
-    pub(super) fn concluded(&self, operator: u32) -> Option<&Result<Index, OrderError>> {
+    pub(super) fn concluded(&self, operator: u32) -> Option<&Result<Index, AdminError>> {
         self.driver.ends().orders.get(&operator)
     }
 

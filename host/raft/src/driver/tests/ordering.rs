@@ -3,16 +3,17 @@
 use super::kit::*;
 use crate::disk::DiskTask;
 use crate::driver::*;
+use crate::entry::*;
+use crate::ids::*;
 use crate::message::*;
 use crate::state_machine::MemoryStateMachine;
-use crate::types::*;
 
 fn kinds(node: &Node) -> Vec<&'static str> {
     let tasks = node.driver.ends().disk.iter();
     tasks
         .map(|task| match task {
             DiskTask::Join(_) => "join",
-            DiskTask::Admit => "admit",
+            DiskTask::CompleteStore => "admit",
             DiskTask::Write(..) => "write",
             DiskTask::Purge(_) => "purge",
             DiskTask::Read(_) => "read",

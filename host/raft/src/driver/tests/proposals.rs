@@ -5,7 +5,8 @@ use bytes::Bytes;
 use super::kit::*;
 use crate::disk::DiskTask;
 use crate::driver::*;
-use crate::types::*;
+use crate::entry::*;
+use crate::ids::*;
 
 fn alone() -> Cluster {
     let mut cluster = Cluster::of("a");

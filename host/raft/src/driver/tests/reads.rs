@@ -4,8 +4,8 @@ use bytes::Bytes;
 
 use super::kit::*;
 use crate::driver::*;
+use crate::ids::*;
 use crate::message::*;
-use crate::types::*;
 use Consistency::{Linearizable, Stale};
 
 type Answer = Result<(Index, Option<Bytes>), SubmitError>;

@@ -2,10 +2,10 @@
 
 use super::kit::*;
 use crate::driver::Input;
+use crate::ids::Index;
 use crate::message::*;
 use crate::raft::Role;
 use crate::raft::reinstall::Reinstall;
-use crate::types::Index;
 
 /// a leads a, b, c; the machine of c came to another state after three commands.
 fn cluster() -> Cluster {
@@ -32,7 +32,7 @@ fn stopped(cluster: &mut Cluster) -> Index {
 }
 
 fn ask(cluster: &mut Cluster, operator: u32, from: Index) {
-    let order = Order::SendSnapshot("c".into(), from);
+    let order = AdminRequest::SendSnapshot("c".into(), from);
     cluster.node("c").order(operator, order);
     // What it waits for may have to be committed first.
     cluster.pass(HEARTBEAT * 2);
@@ -146,7 +146,7 @@ fn a_leader_whose_own_state_is_in_doubt_gives_nobody_a_copy() {
     // Another leader has what is wanted.
     cluster
         .node("b")
-        .order(1, Order::Transfer(Some("b".into())));
+        .order(1, AdminRequest::Transfer(Some("b".into())));
     cluster.pass(MIN);
     assert_eq!(cluster.node("b").core().role(), Role::Leader);
     cluster.pass(MIN);

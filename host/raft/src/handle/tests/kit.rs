@@ -186,7 +186,10 @@ impl Cluster {
                 until(behind, |status| *status != before).await;
                 continue;
             };
-            let status = until(node, |s| s.leads_with_knowledge || s.role == Role::Follower).await;
+            let status = until(node, |s| {
+                s.has_committed_in_term || s.role == Role::Follower
+            })
+            .await;
             if status.role == Role::Leader {
                 return leader.as_str().to_owned();
             }

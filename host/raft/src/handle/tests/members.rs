@@ -2,8 +2,8 @@
 
 use super::kit::*;
 use crate::handle::*;
-use crate::message::OrderError;
-use crate::raft::membership::{ChangeError, Seat};
+use crate::message::AdminError;
+use crate::raft::membership::{ChangeError, MemberSpec};
 
 fn voters(status: &Status) -> Vec<&str> {
     status.voters.iter().map(NodeId::as_str).collect()
@@ -87,7 +87,7 @@ async fn leadership_goes_round_under_load_and_no_command_is_refused() {
             .transfer_leadership(Some(to.into()), AMPLE)
             .await;
         assert!(given.is_ok(), "{given:?}");
-        until(cluster.node(to), |status| status.leads_with_knowledge).await;
+        until(cluster.node(to), |status| status.has_committed_in_term).await;
     }
     stop.send(true).unwrap();
     // A command that was refused has panicked its client.
@@ -111,7 +111,7 @@ async fn what_makes_no_sense_is_refused_by_the_leader_with_the_reason() {
     let node = NodeId::from("n9");
     assert_eq!(
         follower.promote(node.clone(), AMPLE).await,
-        Err(OrderError::Change(ChangeError::UnknownNode {
+        Err(AdminError::Change(ChangeError::UnknownNode {
             node: node.clone()
         }))
     );
@@ -123,7 +123,7 @@ async fn what_makes_no_sense_is_refused_by_the_leader_with_the_reason() {
         .unwrap();
     let refused = follower.promote(node.clone(), AMPLE).await;
     assert!(
-        matches!(&refused, Err(OrderError::Change(ChangeError::NotCaughtUp { behind, .. })) if *behind > 0),
+        matches!(&refused, Err(AdminError::Change(ChangeError::NotCaughtUp { behind, .. })) if *behind > 0),
         "{refused:?}"
     );
     until(follower, |status| status.membership.contains(&node)).await;
@@ -132,7 +132,7 @@ async fn what_makes_no_sense_is_refused_by_the_leader_with_the_reason() {
         ["n1", "n2", "n3"],
         "a learner is no voter"
     );
-    let seat = Seat {
+    let seat = MemberSpec {
         address: String::new(),
         voter: true,
     };

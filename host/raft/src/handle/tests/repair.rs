@@ -8,8 +8,8 @@ use ::redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::kit::*;
 use crate::handle::*;
-use crate::raft::admission::Say;
-use crate::raft::membership::Standing;
+use crate::raft::admission::VotingStatus;
+use crate::raft::membership::MemberRole;
 
 const ENTRIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("entries");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
@@ -183,7 +183,8 @@ async fn fill(cluster: &Cluster, from: usize, to: usize) {
 async fn has_returned(cluster: &Cluster, id: &str, commands: usize) {
     until(cluster.node(id), |status| {
         let member = status.membership.members().get(&NodeId::from(id));
-        status.say == Say::Has && member.is_some_and(|member| member.standing == Standing::Voter)
+        status.voting == VotingStatus::Eligible
+            && member.is_some_and(|member| member.role == MemberRole::Voter)
     })
     .await;
     let last = format!("command {}", commands - 1);
@@ -312,7 +313,10 @@ async fn a_cluster_whose_nodes_are_all_damaged_stands_still_and_keeps_every_file
         cluster.try_restart(id, true).await.unwrap();
     }
     for id in &ids {
-        until(cluster.node(id), |status| status.say == Say::Returning).await;
+        until(cluster.node(id), |status| {
+            status.voting == VotingStatus::Rejoining
+        })
+        .await;
         let refused = cluster
             .node(id)
             .submit("command".into(), Duration::from_millis(100))

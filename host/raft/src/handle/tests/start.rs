@@ -13,7 +13,7 @@ async fn a_node_alone_elects_itself_and_answers() {
     let node = node(alone()).listener(socket()).build();
     assert_eq!(node.status().node_id.as_str(), "alone");
     node.start().await.unwrap();
-    let status = until(&node, |status| status.leads_with_knowledge).await;
+    let status = until(&node, |status| status.has_committed_in_term).await;
     assert_eq!((status.role, status.term), (Role::Leader, Term(1)));
     assert_eq!(status.voters, [NodeId::from("alone")]);
     assert_eq!(node.submit_command("x").await, RaftResult::Success(2));

@@ -141,7 +141,7 @@ impl StateMachine for Broken {
 async fn broken() -> Raft<Broken> {
     let node = Raft::builder(alone(), Broken).listener(socket()).build();
     node.start().await.unwrap();
-    until(&node, |status| status.leads_with_knowledge).await;
+    until(&node, |status| status.has_committed_in_term).await;
     node
 }
 

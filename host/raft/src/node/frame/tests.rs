@@ -1,9 +1,10 @@
 use bytes::Bytes;
 
 use super::*;
+use crate::entry::{Command, Entry, Payload, SnapshotMeta};
+use crate::ids::{Index, LogId, NodeId, Term};
 use crate::message::*;
-use crate::raft::membership::{Change, ChangeError, Member, Membership, Standing};
-use crate::types::{Command, Entry, Index, LogId, NodeId, Payload, SnapshotMeta, Term};
+use crate::raft::membership::{Change, ChangeError, Member, MemberRole, Membership};
 
 /// A small generator with a fixed seed (xorshift64*), so that a failure repeats.
 struct Random(u64);
@@ -32,8 +33,8 @@ fn command(sequence: u64, data: &'static [u8]) -> Command {
 fn members() -> Membership {
     let voter = Member {
         address: "h:1".to_owned(),
-        incarnation: 300,
-        standing: Standing::Voter,
+        store_id: 300,
+        role: MemberRole::Voter,
     };
     Membership::new([("n2".into(), voter)].into())
 }
@@ -95,27 +96,27 @@ fn requests() -> Vec<RaftRequest> {
         }),
         RaftRequest::TimeoutNow(TimeoutNow { term: Term(4) }),
         RaftRequest::InstallMembers(chunk, members()),
-        RaftRequest::Order(OrderRequest {
+        RaftRequest::Admin(ForwardedAdminRequest {
             term: Term(4),
             id: 9,
-            patience_ms: 1000,
-            order: Order::Change(Change::Replace {
+            timeout_ms: 1000,
+            request: AdminRequest::Change(Change::Replace {
                 old: "n1".into(),
                 new: "n2".into(),
                 address: "h:1".to_owned(),
             }),
         }),
-        RaftRequest::Order(OrderRequest {
+        RaftRequest::Admin(ForwardedAdminRequest {
             term: Term(4),
             id: 10,
-            patience_ms: 1000,
-            order: Order::Transfer(None),
+            timeout_ms: 1000,
+            request: AdminRequest::Transfer(None),
         }),
-        RaftRequest::Order(OrderRequest {
+        RaftRequest::Admin(ForwardedAdminRequest {
             term: Term(4),
             id: 11,
-            patience_ms: 1000,
-            order: Order::SendSnapshot("n1".into(), Index(7)),
+            timeout_ms: 1000,
+            request: AdminRequest::SendSnapshot("n1".into(), Index(7)),
         }),
     ]
 }
@@ -158,12 +159,12 @@ fn responses() -> Vec<RaftResponse> {
             sequences: vec![1, 2, 300],
             reason: ForwardRefusal::Overloaded,
         }),
-        RaftResponse::Order(OrderResponse {
+        RaftResponse::Admin(AdminResponse {
             term: Term(4),
             id: 9,
             outcome: Ok(Index(300)),
         }),
-        RaftResponse::Order(OrderResponse {
+        RaftResponse::Admin(AdminResponse {
             term: Term(4),
             id: 9,
             outcome: Err(ChangeError::NotCaughtUp {
@@ -242,15 +243,15 @@ fn later_messages_have_the_documented_bytes() {
     let frame = frame_of(&RaftRequest::AppendEntries(append));
     assert_eq!(frame[LENGTH_BYTES..], sealed(&message.concat()));
 
-    let order = OrderRequest {
+    let order = ForwardedAdminRequest {
         term: Term(4),
         id: 9,
-        patience_ms: 100,
-        order: Order::Transfer(Some("n2".into())),
+        timeout_ms: 100,
+        request: AdminRequest::Transfer(Some("n2".into())),
     };
     let message = [7, 4, 9, 100, 1, 1, 2, b'n', b'2'];
     assert_eq!(
-        frame_of(&RaftRequest::Order(order))[LENGTH_BYTES..],
+        frame_of(&RaftRequest::Admin(order))[LENGTH_BYTES..],
         sealed(&message)
     );
 }
@@ -457,11 +458,11 @@ const REQUESTS: [&str; 10] = [
     "00000006 05 04 6bd31966",
     // InstallMembers: the InstallSnapshot above, and the one voter n2 at h:1 with store 300.
     "0000002c 06 04 056e6f646531 03 fc70110100 05 09 fcefbeadde 03 056368756e6b 01 026e32 03683a31 fb2c01 01 cb6ce3be",
-    // Order 9 of term 4, a timeout of 1000 ms: replace n1 by n2 at h:1.
+    // Request 9 of term 4, a timeout of 1000 ms: replace n1 by n2 at h:1.
     "00000016 07 04 09 fbe803 00 04 026e31 026e32 03683a31 a01f9427",
-    // Order 10: transfer, to anyone.
+    // Request 10: transfer, to anyone.
     "0000000c 07 04 0a fbe803 01 00 09dda321",
-    // Order 11: a snapshot for n1, of entry 7 or of a later one.
+    // Request 11: a snapshot for n1, of entry 7 or of a later one.
     "0000000f 07 04 0b fbe803 02 026e31 07 b3b8ce3e",
 ];
 const RESPONSES: [&str; 9] = [
@@ -477,9 +478,9 @@ const RESPONSES: [&str; 9] = [
     "00000009 03 04 08 01 03 4ec0a274",
     // Forward: term 4, session 1, three sequences, overloaded.
     "0000000e 04 04 01 03 01 02 fb2c01 01 857758ef",
-    // Order 9 of term 4: in force at 300.
+    // Request 9 of term 4: in force at 300.
     "0000000b 05 04 09 00 fb2c01 68fb9de9",
-    // Order 9 of term 4: n2 is 12 behind.
+    // Request 9 of term 4: n2 is 12 behind.
     "0000000e 05 04 09 01 00 02 026e32 0c 9ce1cb34",
 ];
 

@@ -17,10 +17,11 @@ use tracing::{Level, Metadata, Subscriber, span};
 use std::io;
 
 use super::super::*;
+use crate::entry::{Command, SnapshotMeta};
+use crate::ids::{LogId, Term};
 use crate::message::*;
 use crate::node::frame::{LENGTH_BYTES, encode_request};
 use crate::node::hello::{Handshake, Hello, HelloRefusal};
-use crate::types::{Command, LogId, SnapshotMeta, Term};
 
 pub(super) const CLUSTER: &str = "test-cluster";
 

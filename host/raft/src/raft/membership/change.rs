@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{MAX_ADDRESS_BYTES, MAX_MEMBERS, Member, Membership, Standing};
+use super::{MAX_ADDRESS_BYTES, MAX_MEMBERS, Member, MemberRole, Membership};
 use crate::address::{PeerAddress, is_valid_id};
-use crate::types::{Index, NodeId};
+use crate::ids::{Index, NodeId};
 
 /// A member as an operator wants it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seat {
+pub struct MemberSpec {
     /// Where its peers reach it, `host:port`; empty for a member whose address stays.
     pub address: String,
     /// Whether it votes.
@@ -58,7 +58,7 @@ pub enum Change {
         address: String,
     },
     /// Makes these the members. New voters catch up as learners first.
-    Set(BTreeMap<NodeId, Seat>),
+    Set(BTreeMap<NodeId, MemberSpec>),
 }
 
 /// Why a membership stays as it is.
@@ -119,11 +119,11 @@ pub enum ChangeError {
 
 /// How far a change has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progressed {
+pub enum ChangeProgress {
     /// It is committed, by the entry at this index or before.
     Done(Index),
     /// An entry of it waits for a majority.
-    UnderWay,
+    InProgress,
 }
 
 impl Change {
@@ -144,40 +144,40 @@ impl Change {
                 put(&mut members, id, address, None)?;
             }
             Self::AddVoter { id, address } => {
-                put(&mut members, id, address, Some(Standing::Voter))?;
+                put(&mut members, id, address, Some(MemberRole::Voter))?;
             }
             Self::Promote { id } => {
                 let member = members
                     .get_mut(id)
                     .ok_or_else(|| ChangeError::UnknownNode { node: id.clone() })?;
-                member.standing = Standing::Voter;
+                member.role = MemberRole::Voter;
             }
             Self::Remove { id } => {
                 members.remove(id);
             }
             Self::Replace { old, new, address } => {
-                let standing = members.remove(old).map(|old| old.standing);
+                let role = members.remove(old).map(|old| old.role);
                 // Where it was done before, the old one is gone and the new one keeps what it is.
-                if standing.is_none() && !members.contains_key(new) {
+                if role.is_none() && !members.contains_key(new) {
                     return Err(ChangeError::UnknownNode { node: old.clone() });
                 }
-                put(&mut members, new, address, standing)?;
+                put(&mut members, new, address, role)?;
             }
             Self::Set(seats) => {
                 members.retain(|id, _| seats.contains_key(id));
                 for (id, seat) in seats {
-                    let standing = if seat.voter {
-                        Standing::Voter
+                    let role = if seat.voter {
+                        MemberRole::Voter
                     } else {
-                        Standing::Learner
+                        MemberRole::Learner
                     };
-                    put(&mut members, id, &seat.address, Some(standing))?;
+                    put(&mut members, id, &seat.address, Some(role))?;
                 }
             }
         }
         if !members
             .values()
-            .any(|member| member.standing == Standing::Voter)
+            .any(|member| member.role == MemberRole::Voter)
         {
             return Err(ChangeError::LastVoter);
         }
@@ -193,21 +193,21 @@ impl Membership {
     /// differ, it is `target` itself.
     #[must_use]
     pub fn joint_with(&self, target: &Self) -> Self {
-        let was_voter = |id: &NodeId| self.standing(id) == Some(Standing::Voter);
+        let was_voter = |id: &NodeId| self.role(id) == Some(MemberRole::Voter);
         let mut members = target.members.clone();
         for (id, member) in &mut members {
-            member.standing = match (was_voter(id), member.standing) {
-                (true, Standing::Voter) => Standing::Voter,
-                (false, Standing::Voter) => Standing::Incoming,
-                (true, _) => Standing::Demoted,
-                (false, standing) => standing,
+            member.role = match (was_voter(id), member.role) {
+                (true, MemberRole::Voter) => MemberRole::Voter,
+                (false, MemberRole::Voter) => MemberRole::Incoming,
+                (true, _) => MemberRole::Demoted,
+                (false, role) => role,
             };
         }
         for (id, member) in &self.members {
             if was_voter(id) && !members.contains_key(id) {
-                let standing = Standing::Leaving;
+                let role = MemberRole::Leaving;
                 let leaving = Member {
-                    standing,
+                    role,
                     ..member.clone()
                 };
                 members.insert(id.clone(), leaving);
@@ -221,9 +221,9 @@ impl Membership {
     pub fn with_learners_of(&self, target: &Self) -> Self {
         let mut members = self.members.clone();
         for (id, member) in &target.members {
-            let standing = Standing::Learner;
+            let role = MemberRole::Learner;
             let learner = Member {
-                standing,
+                role,
                 ..member.clone()
             };
             members.entry(id.clone()).or_insert(learner);
@@ -232,12 +232,12 @@ impl Membership {
     }
 }
 
-/// Makes `id` a member. Its standing stays where none is wanted; a new one is a learner then.
+/// Makes `id` a member. Its role stays where none is wanted; a new one is a learner then.
 fn put(
     members: &mut BTreeMap<NodeId, Member>,
     id: &NodeId,
     address: &str,
-    standing: Option<Standing>,
+    role: Option<MemberRole>,
 ) -> Result<(), ChangeError> {
     if !is_valid_id(id.as_str()) {
         let node = id.as_str().to_owned();
@@ -248,14 +248,14 @@ fn put(
         Some(member) if address.is_empty() => member.address.clone(),
         _ => checked_address(id, address)?,
     };
-    let standing = standing
-        .or(known.map(|member| member.standing))
-        .unwrap_or(Standing::Learner);
-    let incarnation = known.map_or(0, |member| member.incarnation);
+    let role = role
+        .or(known.map(|member| member.role))
+        .unwrap_or(MemberRole::Learner);
+    let store_id = known.map_or(0, |member| member.store_id);
     let member = Member {
         address,
-        incarnation,
-        standing,
+        store_id,
+        role,
     };
     members.insert(id.clone(), member);
     Ok(())

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Change, ChangeError, Membership, Progressed};
+use super::{Change, ChangeError, ChangeProgress, Membership};
+use crate::entry::Payload;
+use crate::ids::{Index, NodeId};
 use crate::raft::progress::Progress;
 use crate::raft::{Core, ProposeError, Role};
-use crate::types::{Index, NodeId, Payload};
 
 impl Core {
     /// Brings a change of the membership one step further: first what it adds become learners, then, once they have
@@ -20,7 +21,7 @@ impl Core {
         now: Duration,
         wall_ms: u64,
         change: &Change,
-    ) -> Result<Progressed, ChangeError> {
+    ) -> Result<ChangeProgress, ChangeError> {
         self.now = self.now.max(now);
         if self.role != Role::Leader {
             return Err(ChangeError::NotLeader);
@@ -51,7 +52,7 @@ impl Core {
             ProposeError::NotLeader | ProposeError::Transferring => ChangeError::Busy,
         })?;
         self.append_own(wall_ms, Payload::Membership(next));
-        Ok(Progressed::UnderWay)
+        Ok(ChangeProgress::InProgress)
     }
 
     /// One change at a time, and none before this leader has committed in its own term: what an earlier leader left
@@ -59,15 +60,15 @@ impl Core {
     pub(in crate::raft) fn may_change_members(&self) -> bool {
         !self.membership().is_joint()
             && self.is_membership_committed()
-            && self.leads_with_knowledge()
+            && self.has_committed_in_term()
             && self.transferring.is_none()
     }
 
-    fn settled_progress(&self) -> Progressed {
+    fn settled_progress(&self) -> ChangeProgress {
         if self.is_membership_committed() && !self.membership().is_joint() {
-            Progressed::Done(self.membership_index())
+            ChangeProgress::Done(self.membership_index())
         } else {
-            Progressed::UnderWay
+            ChangeProgress::InProgress
         }
     }
 
@@ -123,7 +124,7 @@ impl Core {
             self.append_own(0, Payload::Membership(settled));
         } else if !self.membership().is_voter(&self.config.id) {
             self.tell_removed();
-            self.resign();
+            self.step_down();
         } else {
             self.take_in_returned();
         }

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::types::{LogId, Term};
+use crate::ids::{LogId, Term};
 
 fn voters(names: &str) -> Membership {
     let ids: Vec<NodeId> = names.split_whitespace().map(NodeId::from).collect();
@@ -33,8 +33,8 @@ fn joint() -> Membership {
     let mut target = voters("c d e").members().clone();
     let learner = Member {
         address: String::new(),
-        incarnation: 0,
-        standing: Standing::Learner,
+        store_id: 0,
+        role: MemberRole::Learner,
     };
     target.insert("a".into(), learner);
     voters("a b c").joint_with(&Membership::new(target))
@@ -45,15 +45,15 @@ fn during_a_change_old_and_new_voters_each_have_to_agree() {
     let joint = joint();
     assert!(joint.is_joint());
     for (yes, no, expected) in [
-        ("a b d e", "", Tally::Won),
-        ("a b c", "", Tally::Open),
-        ("c d e", "", Tally::Open),
-        ("c d a", "", Tally::Won),
-        ("c d e", "a b", Tally::Lost),
-        ("a b", "d e", Tally::Lost),
-        ("x y z", "", Tally::Open),
+        ("a b d e", "", VoteResult::Won),
+        ("a b c", "", VoteResult::Pending),
+        ("c d e", "", VoteResult::Pending),
+        ("c d a", "", VoteResult::Won),
+        ("c d e", "a b", VoteResult::Lost),
+        ("a b", "d e", VoteResult::Lost),
+        ("x y z", "", VoteResult::Pending),
     ] {
-        assert_eq!(joint.tally(&votes(yes, no)), expected, "{yes} | {no}");
+        assert_eq!(joint.vote_result(&votes(yes, no)), expected, "{yes} | {no}");
     }
 }
 
@@ -81,8 +81,11 @@ fn a_change_that_is_through_leaves_the_new_voters_and_the_demoted_as_learners() 
 #[test]
 fn learners_neither_vote_nor_count() {
     let with_learner = add("x").apply(&voters("a b c")).unwrap();
-    assert_eq!(with_learner.tally(&votes("a x", "")), Tally::Open);
-    assert_eq!(with_learner.tally(&votes("a b", "")), Tally::Won);
+    assert_eq!(
+        with_learner.vote_result(&votes("a x", "")),
+        VoteResult::Pending
+    );
+    assert_eq!(with_learner.vote_result(&votes("a b", "")), VoteResult::Won);
     let has = |id: &NodeId| u64::from(matches!(id.as_str(), "a" | "x"));
     assert_eq!(with_learner.reached(has), 0);
     assert!(!voters("a b c").joint_with(&with_learner).is_joint());
@@ -91,7 +94,7 @@ fn learners_neither_vote_nor_count() {
 #[test]
 fn without_voters_nothing_is_won_and_nothing_reached() {
     let none = Membership::default();
-    assert_ne!(none.tally(&votes("a b c", "")), Tally::Won);
+    assert_ne!(none.vote_result(&votes("a b c", "")), VoteResult::Won);
     assert_eq!(none.reached(|_| 7_u64), 0);
     assert!(!none.is_sound());
 }
@@ -99,10 +102,10 @@ fn without_voters_nothing_is_won_and_nothing_reached() {
 #[test]
 fn every_change_asked_again_is_none() {
     let start = voters("a b c");
-    let mut seats: BTreeMap<NodeId, Seat> = BTreeMap::new();
+    let mut seats: BTreeMap<NodeId, MemberSpec> = BTreeMap::new();
     for (id, voter) in [("a", true), ("d", true), ("e", false)] {
         let address = format!("{id}.example:7101");
-        seats.insert(id.into(), Seat { address, voter });
+        seats.insert(id.into(), MemberSpec { address, voter });
     }
     for change in [
         add("d"),

@@ -1,9 +1,10 @@
 use std::time::Duration;
 
+use crate::entry::{Entry, HardState, Payload, SnapshotMeta};
+use crate::ids::{Index, LogId, NodeId, Term};
 use crate::raft::ready::{ReadFor, SnapshotTask};
 use crate::raft::{Core, CoreConfig, Limits};
 use crate::storage::{Received, StoredState};
-use crate::types::{Entry, HardState, Index, LogId, NodeId, Payload, SnapshotMeta, Term};
 
 const NOW: Duration = Duration::ZERO;
 
@@ -57,7 +58,7 @@ fn snapshot(index: u64) -> SnapshotMeta {
 
 /// What the core wants done with snapshots once this one is whole.
 fn installs(core: &mut Core, meta: &SnapshotMeta) -> Vec<SnapshotTask> {
-    core.chunk_received(NOW, meta, Received::Whole);
+    core.chunk_received(NOW, meta, Received::Complete);
     core.ready().snapshots
 }
 

@@ -2,11 +2,11 @@
 
 use super::kit::*;
 use crate::message::*;
-use crate::raft::admission::Say;
-use crate::raft::membership::{Change, Membership, Standing};
+use crate::raft::admission::VotingStatus;
+use crate::raft::membership::{Change, MemberRole, Membership};
 use crate::raft::*;
 use crate::storage::memory::{MemorySnapshots, MemoryStore};
-use crate::storage::{LogStore, Memory};
+use crate::storage::{LogStore, StoreState};
 
 const ABC: &str = "a b c";
 
@@ -21,8 +21,8 @@ fn newborns(names: &str) -> Cluster {
     Cluster::new(names.split(' ').map(node))
 }
 
-fn newborn(id: &str, names: &str, incarnation: u64) -> Node {
-    let log = MemoryStore::of_incarnation(incarnation);
+fn newborn(id: &str, names: &str, store_id: u64) -> Node {
+    let log = MemoryStore::with_store_id(store_id);
     Node::start(
         config(id, names),
         log,
@@ -40,17 +40,17 @@ fn founded(names: &str) -> Cluster {
     cluster
 }
 
-fn standing(node: &Node, id: &str) -> Standing {
-    node.core.membership().members()[&NodeId::from(id)].standing
+fn role(node: &Node, id: &str) -> MemberRole {
+    node.core.membership().members()[&NodeId::from(id)].role
 }
 
-fn memory(node: &mut Node) -> Memory {
-    node.log.load().unwrap().memory
+fn store_state(node: &mut Node) -> StoreState {
+    node.log.load().unwrap().state
 }
 
 fn unadmitted(node: &mut Node) -> usize {
     let sent = node.sent().into_iter();
-    sent.filter(|(_, message)| matches!(message, Message::Response(RaftResponse::Unadmitted(_))))
+    sent.filter(|(_, message)| matches!(message, Message::Response(RaftResponse::StoreMismatch(_))))
         .count()
 }
 
@@ -63,18 +63,18 @@ fn new_nodes_found_a_cluster_once_all_of_them_are_there() {
     cluster.pass(MAX * 5);
     assert_eq!(cluster.leaders(), Vec::<&str>::new());
     let missing = vec![NodeId::from("c")];
-    assert_eq!(cluster.node("a").core.say(), Say::Founding { missing });
+    assert_eq!(
+        cluster.node("a").core.voting_status(),
+        VotingStatus::Bootstrapping { missing }
+    );
     cluster.heal();
     cluster.pass(MAX);
     assert_eq!(cluster.leaders(), ["a"]);
     for id in ["a", "b", "c"] {
         let node = cluster.node(id);
-        assert_eq!(node.core.say(), Say::Has, "{id}");
-        assert_eq!(memory(node), Memory::Whole, "{id}");
-        assert_eq!(
-            node.core.membership().incarnation(&id.into()),
-            first_store(id)
-        );
+        assert_eq!(node.core.voting_status(), VotingStatus::Eligible, "{id}");
+        assert_eq!(store_state(node), StoreState::Complete, "{id}");
+        assert_eq!(node.core.membership().store_id(&id.into()), first_store(id));
         assert_eq!(node.stored()[0], super::kit::id(0, 1), "{id}");
     }
 }
@@ -85,7 +85,7 @@ fn a_new_node_alone_needs_nobody() {
     node.run();
     node.pass(Duration::ZERO);
     assert_eq!(node.core.role(), Role::Leader);
-    assert_eq!(memory(&mut node), Memory::Whole);
+    assert_eq!(store_state(&mut node), StoreState::Complete);
 }
 
 #[test]
@@ -93,11 +93,11 @@ fn a_founder_has_no_say_before_its_store_has_noted_it() {
     let mut cluster = newborns(ABC);
     cluster.node("a").disk_works = false;
     cluster.pass(MAX * 3);
-    assert!(!cluster.node("a").core.has_say());
+    assert!(!cluster.node("a").core.can_vote());
     assert_eq!(cluster.leaders(), Vec::<&str>::new());
-    let b = cluster.node("b").core.say();
+    let b = cluster.node("b").core.voting_status();
     assert!(
-        matches!(b, Say::Founding { .. }),
+        matches!(b, VotingStatus::Bootstrapping { .. }),
         "what is not durable is not handed on: {b:?}"
     );
     cluster.node("a").disk_works = true;
@@ -119,10 +119,17 @@ fn a_founder_that_was_absent_when_the_others_took_it_in_gets_the_founding_from_a
     }
     cluster.settle();
     cluster.wipe("c", ABC, first_store("c"));
-    assert_eq!(cluster.node("b").core.say(), Say::Has);
+    assert_eq!(
+        cluster.node("b").core.voting_status(),
+        VotingStatus::Eligible
+    );
     cluster.cut_off("a");
     cluster.pass(MAX * 4);
-    assert_eq!(cluster.node("c").core.say(), Say::Has, "b has told it");
+    assert_eq!(
+        cluster.node("c").core.voting_status(),
+        VotingStatus::Eligible,
+        "b has told it"
+    );
     assert_eq!(cluster.leaders().len(), 1);
 }
 
@@ -133,7 +140,10 @@ fn founders_that_were_told_of_other_founders_found_nothing_and_say_so() {
     cluster.pass(MAX * 4);
     assert_eq!(cluster.leaders(), Vec::<&str>::new());
     let with = "b".into();
-    assert_eq!(cluster.node("a").core.say(), Say::Disagreed { with });
+    assert_eq!(
+        cluster.node("a").core.voting_status(),
+        VotingStatus::BootstrapMismatch { with }
+    );
 }
 
 #[test]
@@ -141,40 +151,43 @@ fn a_founding_of_a_former_run_is_not_taken_in() {
     let mut node = newborn("b", ABC, 2);
     node.pass(Duration::ZERO);
     let run = match &node.sent()[..] {
-        [(_, Message::Request(RaftRequest::Newborn(question))), ..] => question.run,
+        [
+            (_, Message::Request(RaftRequest::BootstrapProbe(question))),
+            ..,
+        ] => question.run,
         other => panic!("a question was expected, not {other:?}"),
     };
-    let founding = |run, incarnation| {
+    let founding = |run, store_id| {
         let members = Membership::of_voters(&config("b", ABC).voters, &BTreeMap::new());
         let numbered = members.members().iter().map(|(id, member)| {
             let mut member = member.clone();
-            member.incarnation = if *id == "b".into() { 2 } else { incarnation };
+            member.store_id = if *id == "b".into() { 2 } else { store_id };
             (id.clone(), member)
         });
-        Message::Response(RaftResponse::Newborn(NewbornAnswer {
-            to_incarnation: 2,
+        Message::Response(RaftResponse::BootstrapProbe(BootstrapProbeResponse {
+            to_store_id: 2,
             to_run: run,
-            incarnation,
+            store_id,
             run: 9,
-            verdict: Verdict::Founded(Membership::new(numbered.collect())),
+            verdict: BootstrapVerdict::Bootstrapped(Membership::new(numbered.collect())),
         }))
     };
     node.step("a", founding(run.wrapping_add(1), 1));
-    assert!(!node.core.has_say(), "an answer to another run");
-    let question = Newborn {
-        incarnation: 5,
+    assert!(!node.core.can_vote(), "an answer to another run");
+    let question = BootstrapProbe {
+        store_id: 5,
         run: 1,
-        founders: config("b", ABC).voters.into_iter().collect(),
+        initial_members: config("b", ABC).voters.into_iter().collect(),
         members_at: LogId::default(),
     };
-    node.step("a", Message::Request(RaftRequest::Newborn(question)));
+    node.step("a", Message::Request(RaftRequest::BootstrapProbe(question)));
     node.step("a", founding(run, 1));
     assert!(
-        !node.core.has_say(),
+        !node.core.can_vote(),
         "a founding by the store that the first founder had before"
     );
     node.step("a", founding(run, 5));
-    assert!(node.core.has_say());
+    assert!(node.core.can_vote());
 }
 
 // ----- coming back -----
@@ -224,9 +237,9 @@ fn a_wiped_node_acknowledges_nothing_to_a_leader_that_counts_its_former_self() {
     node.step("a", append("a", 3, id(3, 3), &[], 3));
     assert_eq!(unadmitted(&mut node), 1);
     let welcome = |term| {
-        Message::Request(RaftRequest::Welcome(Welcome {
+        Message::Request(RaftRequest::RejoinGranted(RejoinGranted {
             term: Term(term),
-            incarnation: 2,
+            store_id: 2,
         }))
     };
     node.step("a", welcome(3));
@@ -244,23 +257,26 @@ fn a_wiped_node_comes_back_as_a_learner_and_is_a_voter_again_by_itself() {
     let memberships = cluster.node("a").log.load().unwrap().memberships;
     let way = memberships
         .iter()
-        .map(|(_, membership)| membership.members()[&NodeId::from("b")].standing);
+        .map(|(_, membership)| membership.members()[&NodeId::from("b")].role);
     assert_eq!(
         way.collect::<Vec<_>>(),
         [
-            Standing::Voter,
-            Standing::Returning,
-            Standing::Incoming,
-            Standing::Voter
+            MemberRole::Voter,
+            MemberRole::Rejoining,
+            MemberRole::Incoming,
+            MemberRole::Voter
         ]
     );
     for id in ["a", "b", "c"] {
         let node = cluster.node(id);
-        assert_eq!(standing(node, "b"), Standing::Voter, "{id}");
-        assert_eq!(node.core.membership().incarnation(&"b".into()), 70, "{id}");
+        assert_eq!(role(node, "b"), MemberRole::Voter, "{id}");
+        assert_eq!(node.core.membership().store_id(&"b".into()), 70, "{id}");
     }
-    assert_eq!(cluster.node("b").core.say(), Say::Has);
-    assert_eq!(memory(cluster.node("b")), Memory::Whole);
+    assert_eq!(
+        cluster.node("b").core.voting_status(),
+        VotingStatus::Eligible
+    );
+    assert_eq!(store_state(cluster.node("b")), StoreState::Complete);
     cluster.cut_off("c");
     let made = cluster.propose("a", "two");
     assert_eq!(
@@ -278,7 +294,10 @@ fn a_leader_with_a_wiped_disk_comes_back_under_another_one() {
     cluster.pass(MAX * 4);
     assert_eq!(cluster.leaders().len(), 1);
     assert_ne!(cluster.leaders(), ["a"]);
-    assert_eq!(cluster.node("a").core.say(), Say::Has);
+    assert_eq!(
+        cluster.node("a").core.voting_status(),
+        VotingStatus::Eligible
+    );
     assert!(cluster.node("a").core.log().holds(last));
 }
 
@@ -290,8 +309,8 @@ fn every_disk_of_a_cluster_may_be_replaced_one_after_the_other() {
         cluster.wipe(id, "a b c d e", 1000 + round as u64);
         cluster.pass(MAX * 5);
         assert_eq!(
-            cluster.node(id).core.say(),
-            Say::Has,
+            cluster.node(id).core.voting_status(),
+            VotingStatus::Eligible,
             "{id} in round {round}"
         );
         assert!(cluster.node(id).core.log().holds(made), "{id}");
@@ -311,12 +330,18 @@ fn a_node_that_is_wiped_again_on_its_way_back_begins_again() {
     cluster.wipe("b", ABC, 71);
     cluster.pass(MAX * 3);
     let b = NodeId::from("b");
-    assert_eq!(cluster.node("a").core.membership().incarnation(&b), 71);
-    assert_eq!(cluster.node("b").core.say(), Say::Has);
+    assert_eq!(cluster.node("a").core.membership().store_id(&b), 71);
+    assert_eq!(
+        cluster.node("b").core.voting_status(),
+        VotingStatus::Eligible
+    );
     cluster.wipe("b", ABC, 72);
     cluster.pass(MAX * 3);
-    assert_eq!(cluster.node("a").core.membership().incarnation(&b), 72);
-    assert_eq!(cluster.node("b").core.say(), Say::Has);
+    assert_eq!(cluster.node("a").core.membership().store_id(&b), 72);
+    assert_eq!(
+        cluster.node("b").core.voting_status(),
+        VotingStatus::Eligible
+    );
 }
 
 #[test]
@@ -325,19 +350,22 @@ fn a_late_word_of_a_store_that_is_gone_keeps_no_node_from_its_say() {
     cluster.cut_off("c");
     cluster.wipe("b", ABC, 71);
     cluster.pass(HEARTBEAT * 2);
-    assert_eq!(standing(cluster.node("b"), "b"), Standing::Returning);
+    assert_eq!(role(cluster.node("b"), "b"), MemberRole::Rejoining);
     // From the store before this one, which was wiped in turn; the network had kept it.
-    let late = Unadmitted {
+    let late = StoreMismatch {
         term: cluster.node("a").core.term(),
-        incarnation: 70,
+        store_id: 70,
     };
-    let late = Message::Response(RaftResponse::Unadmitted(late));
+    let late = Message::Response(RaftResponse::StoreMismatch(late));
     cluster.node("a").step("b", late);
     cluster.heal();
     cluster.pass(MAX * 3);
     let b = NodeId::from("b");
-    assert_eq!(cluster.node("b").core.say(), Say::Has);
-    assert_eq!(cluster.node("a").core.membership().incarnation(&b), 71);
+    assert_eq!(
+        cluster.node("b").core.voting_status(),
+        VotingStatus::Eligible
+    );
+    assert_eq!(cluster.node("a").core.membership().store_id(&b), 71);
     assert_eq!(cluster.leaders(), ["a"], "nobody had to lead instead");
 }
 
@@ -347,7 +375,7 @@ fn a_wiped_node_that_restarts_on_its_way_back_goes_on() {
     cluster.cut_off("c");
     cluster.wipe("b", ABC, 70);
     cluster.pass(HEARTBEAT * 2);
-    assert_eq!(standing(cluster.node("b"), "b"), Standing::Returning);
+    assert_eq!(role(cluster.node("b"), "b"), MemberRole::Rejoining);
     assert!(
         cluster.node("a").core.log().committed() < cluster.node("a").core.membership_index(),
         "it does not count towards its own way back"
@@ -355,9 +383,12 @@ fn a_wiped_node_that_restarts_on_its_way_back_goes_on() {
     cluster.restart("b", ABC);
     cluster.heal();
     cluster.pass(MAX * 3);
-    assert_eq!(cluster.node("b").core.say(), Say::Has);
+    assert_eq!(
+        cluster.node("b").core.voting_status(),
+        VotingStatus::Eligible
+    );
     let b = NodeId::from("b");
-    assert_eq!(cluster.node("a").core.membership().incarnation(&b), 70);
+    assert_eq!(cluster.node("a").core.membership().store_id(&b), 70);
 }
 
 #[test]
@@ -369,7 +400,7 @@ fn a_new_voter_that_missed_the_end_of_the_change_hears_of_it_from_any_other() {
     let joint = c.log.load().unwrap().memberships;
     let (joint, settled) = (joint[2].0, joint[3].0);
     // As if it had stopped when it had the joint configuration and no more, and the leader with it.
-    let log = MemoryStore::of_incarnation(70);
+    let log = MemoryStore::with_store_id(70);
     let batch = WriteBatch {
         entries: c.log.read(Index(1), joint, u64::MAX).unwrap(),
         ..WriteBatch::default()
@@ -378,11 +409,14 @@ fn a_new_voter_that_missed_the_end_of_the_change_hears_of_it_from_any_other() {
     assert!(cluster.node("b").core.log().last().index >= settled);
     let now = cluster.now;
     let node = Node::start(config("c", ABC), log, MemorySnapshots::new(), now);
-    assert!(!node.core.has_say());
+    assert!(!node.core.can_vote());
     cluster.nodes.insert("c".to_owned(), node);
     cluster.cut_off("a");
     cluster.pass(MAX * 4);
-    assert_eq!(cluster.node("c").core.say(), Say::Has);
+    assert_eq!(
+        cluster.node("c").core.voting_status(),
+        VotingStatus::Eligible
+    );
     assert!(cluster.leaders().iter().any(|leader| *leader != "a"));
 }
 
@@ -393,14 +427,14 @@ fn what_the_former_store_has_acknowledged_and_comes_late_does_not_keep_a_node_fr
     cluster.wipe("b", ABC, 70);
     // The leader has heard of the new store when the former one's answer comes.
     let term = cluster.node("a").core.term();
-    let unadmitted = RaftResponse::Unadmitted(Unadmitted {
-        term,
-        incarnation: 70,
-    });
+    let unadmitted = RaftResponse::StoreMismatch(StoreMismatch { term, store_id: 70 });
     cluster.node("a").step("b", Message::Response(unadmitted));
     cluster.node("a").step("b", matched(term.0, last.0));
     cluster.pass(MAX * 2);
-    assert_eq!(cluster.node("b").core.say(), Say::Has);
+    assert_eq!(
+        cluster.node("b").core.voting_status(),
+        VotingStatus::Eligible
+    );
 }
 
 #[test]
@@ -418,13 +452,16 @@ fn a_learner_with_a_wiped_disk_stays_a_learner() {
     cluster.wipe("d", "", 5);
     cluster.pass(MAX);
     assert_eq!(cluster.node("d").core.log().last(), last);
-    assert_eq!(standing(cluster.node("a"), "d"), Standing::Learner);
+    assert_eq!(role(cluster.node("a"), "d"), MemberRole::Learner);
     let promote = Change::Promote { id: "d".into() };
     cluster.change("a", &promote).unwrap();
     cluster.pass(HEARTBEAT * 2);
-    assert_eq!(cluster.node("d").core.say(), Say::Has);
+    assert_eq!(
+        cluster.node("d").core.voting_status(),
+        VotingStatus::Eligible
+    );
     let d = NodeId::from("d");
-    assert_eq!(cluster.node("a").core.membership().incarnation(&d), 5);
+    assert_eq!(cluster.node("a").core.membership().store_id(&d), 5);
 }
 
 #[test]
@@ -435,8 +472,11 @@ fn a_wiped_node_of_a_cluster_without_numbers_comes_back_as_well() {
     cluster.propose("a", "one");
     cluster.wipe("b", ABC, 70);
     cluster.pass(MAX * 2);
-    assert_eq!(cluster.node("b").core.say(), Say::Has);
-    assert_eq!(standing(cluster.node("a"), "b"), Standing::Voter);
+    assert_eq!(
+        cluster.node("b").core.voting_status(),
+        VotingStatus::Eligible
+    );
+    assert_eq!(role(cluster.node("a"), "b"), MemberRole::Voter);
 }
 
 #[test]
@@ -450,7 +490,10 @@ fn a_wiped_node_gets_what_it_missed_by_a_snapshot_too() {
     assert!(cluster.node("a").core.log().purged().index > Index(1));
     cluster.wipe("c", ABC, 70);
     cluster.pass(MAX * 3);
-    assert_eq!(cluster.node("c").core.say(), Say::Has);
+    assert_eq!(
+        cluster.node("c").core.voting_status(),
+        VotingStatus::Eligible
+    );
     assert!(!cluster.node("c").restored.is_empty());
 }
 
@@ -468,7 +511,7 @@ fn a_disk_that_is_put_back_makes_its_node_a_voter_again() {
     let node = Node::start(config("b", ABC), log, snapshots, now);
     cluster.nodes.insert("b".to_owned(), node);
     cluster.pass(MAX * 2);
-    assert_eq!(standing(cluster.node("a"), "b"), Standing::Voter);
+    assert_eq!(role(cluster.node("a"), "b"), MemberRole::Voter);
 }
 
 // ----- too many -----
@@ -484,11 +527,15 @@ fn a_majority_with_wiped_disks_founds_nothing_and_the_rest_says_who_is_lost() {
     cluster.pass(MAX * 6);
     assert_eq!(cluster.leaders(), Vec::<&str>::new());
     for id in ["b", "c"] {
-        assert_eq!(cluster.node(id).core.say(), Say::Returning, "{id}");
+        assert_eq!(
+            cluster.node(id).core.voting_status(),
+            VotingStatus::Rejoining,
+            "{id}"
+        );
         assert_eq!(cluster.node(id).stored(), [], "{id}");
     }
     let lost: Vec<NodeId> = vec!["b".into(), "c".into()];
-    assert_eq!(cluster.node("a").core.lost(), lost);
+    assert_eq!(cluster.node("a").core.voters_without_data(), lost);
 }
 
 #[test]
@@ -500,14 +547,17 @@ fn a_majority_with_wiped_disks_founds_nothing_while_the_rest_is_away() {
     cluster.pass(MAX * 10);
     assert_eq!(cluster.leaders(), Vec::<&str>::new());
     let missing = vec![NodeId::from("c")];
-    assert_eq!(cluster.node("a").core.say(), Say::Founding { missing });
+    assert_eq!(
+        cluster.node("a").core.voting_status(),
+        VotingStatus::Bootstrapping { missing }
+    );
 }
 
 #[test]
 fn a_store_made_in_place_of_a_damaged_one_founds_nothing() {
     let mut cluster = newborns(ABC);
-    let log = MemoryStore::of_incarnation(70);
-    log.set_memory(Memory::Lost);
+    let log = MemoryStore::with_store_id(70);
+    log.set_state(StoreState::Incomplete);
     let b = Node::start(
         config("b", ABC),
         log,
@@ -517,5 +567,9 @@ fn a_store_made_in_place_of_a_damaged_one_founds_nothing() {
     cluster.nodes.insert("b".to_owned(), b);
     cluster.pass(MAX * 5);
     assert_eq!(cluster.leaders(), Vec::<&str>::new());
-    assert_eq!(cluster.node("a").core.say(), Say::Returning, "b is not new");
+    assert_eq!(
+        cluster.node("a").core.voting_status(),
+        VotingStatus::Rejoining,
+        "b is not new"
+    );
 }

@@ -8,14 +8,15 @@ use bytes::Bytes;
 
 use crate::applier::Applier;
 use crate::disk::{Disk, DiskDone, DiskTask};
+use crate::entry::*;
+use crate::ids::*;
 use crate::message::*;
-use crate::raft::membership::{Change, ChangeError, Progressed};
+use crate::raft::membership::{Change, ChangeError, ChangeProgress};
 use crate::raft::ready::*;
 use crate::raft::*;
 use crate::state_machine::MemoryStateMachine;
 use crate::storage::memory::{MemorySnapshots, MemoryStore};
 use crate::storage::{LogStore, SnapshotStore};
-use crate::types::*;
 
 pub(super) const MIN: Duration = Duration::from_millis(1000);
 pub(super) const MAX: Duration = Duration::from_millis(2000);
@@ -144,7 +145,7 @@ pub(super) struct Node {
     disk: Disk,
     applier: Applier<MemoryStateMachine>,
     durable: WriteId,
-    held: Vec<Envelope>,
+    held: Vec<OutgoingMessage>,
     sent: Vec<(NodeId, Message)>,
 }
 
@@ -230,7 +231,8 @@ impl Node {
         self.tasks.extend(ready.purge.map(DiskTask::Purge));
         self.tasks
             .extend(ready.write.map(|(id, batch)| DiskTask::Write(id, batch)));
-        self.tasks.extend(ready.admit.then_some(DiskTask::Admit));
+        self.tasks
+            .extend(ready.complete_store.then_some(DiskTask::CompleteStore));
         self.tasks
             .extend(ready.log_reads.into_iter().map(DiskTask::Read));
         for task in ready.snapshots {
@@ -301,7 +303,7 @@ impl Node {
                 self.core.chunk_read(now, &to, &meta, offset, data);
             }
             DiskDone::Received(meta, received) => self.core.chunk_received(now, &meta, received),
-            DiskDone::Admitted => self.core.admitted(self.now),
+            DiskDone::StoreCompleted => self.core.store_completed(self.now),
             DiskDone::Tidied => {}
         }
         true
@@ -402,7 +404,7 @@ impl Node {
             .collect()
     }
 
-    pub(super) fn change(&mut self, change: &Change) -> Result<Progressed, ChangeError> {
+    pub(super) fn change(&mut self, change: &Change) -> Result<ChangeProgress, ChangeError> {
         let result = self.core.change_members(self.now, 0, change);
         self.run();
         result
@@ -541,16 +543,16 @@ impl Cluster {
     pub(super) fn change(&mut self, id: &str, change: &Change) -> Result<Index, ChangeError> {
         for _ in 0..10 {
             match self.node(id).change(change)? {
-                Progressed::Done(index) => return Ok(index),
-                Progressed::UnderWay => self.settle(),
+                ChangeProgress::Done(index) => return Ok(index),
+                ChangeProgress::InProgress => self.settle(),
             }
         }
         panic!("{change:?} never ends");
     }
 
     /// The disk of a node is wiped: it starts again with an empty store of this number.
-    pub(super) fn wipe(&mut self, id: &str, names: &str, incarnation: u64) {
-        let log = MemoryStore::of_incarnation(incarnation);
+    pub(super) fn wipe(&mut self, id: &str, names: &str, store_id: u64) {
+        let log = MemoryStore::with_store_id(store_id);
         let node = Node::start(config(id, names), log, MemorySnapshots::new(), self.now);
         self.nodes.insert(id.to_owned(), node);
     }

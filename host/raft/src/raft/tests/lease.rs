@@ -1,10 +1,11 @@
 //! Leader lease: dissertation §6.4.1.
 
 use super::kit::*;
+use crate::entry::*;
+use crate::ids::*;
 use crate::message::*;
 use crate::raft::membership::Change;
 use crate::raft::*;
-use crate::types::*;
 
 /// 1,000 ms that were promised count for so long where clocks may differ by a quarter.
 const COUNTS: Duration = Duration::from_millis(800);
@@ -22,7 +23,7 @@ fn promised(term: u64, round: u64) -> Message {
         round,
         result: AppendResult::Matched(Index(1)),
     };
-    Message::Response(RaftResponse::Promise(answer, 1000))
+    Message::Response(RaftResponse::LeaseGranted(answer, 1000))
 }
 
 /// a leads a, b and c, and has begun round 1.
@@ -88,10 +89,10 @@ fn a_promise_to_an_unknown_round_or_in_another_term_gives_nothing() {
 #[test]
 fn a_peer_can_not_stretch_a_lease_by_promising_more_than_anybody_would() {
     let mut node = leader();
-    let Message::Response(RaftResponse::Promise(answer, _)) = promised(1, 1) else {
+    let Message::Response(RaftResponse::LeaseGranted(answer, _)) = promised(1, 1) else {
         unreachable!("that is what it makes");
     };
-    let forever = RaftResponse::Promise(answer, 1 << 62);
+    let forever = RaftResponse::LeaseGranted(answer, 1 << 62);
     node.step("b", Message::Response(forever));
     assert_eq!(node.core.lease_until(), Some(node.now + COUNTS));
 }
@@ -130,7 +131,10 @@ fn a_leader_that_does_not_know_what_is_committed_has_no_lease() {
         round: 1,
         result: AppendResult::Ignored,
     };
-    node.step("b", Message::Response(RaftResponse::Promise(answer, 1000)));
+    node.step(
+        "b",
+        Message::Response(RaftResponse::LeaseGranted(answer, 1000)),
+    );
     assert_eq!(node.core.lease_until(), None);
     node.step("b", matched(1, 1));
     assert!(node.core.lease_until().is_some());
@@ -142,7 +146,7 @@ fn during_a_change_of_voters_both_majorities_have_to_promise() {
     node.step("b", promised(1, 1));
     node.step("c", promised(1, 1));
     let seats = ["a", "d", "e"].map(|id| {
-        let seat = membership::Seat {
+        let seat = membership::MemberSpec {
             address: format!("{id}.example:7101"),
             voter: true,
         };
@@ -170,7 +174,7 @@ fn a_follower_that_has_promised_votes_for_nobody_else_but_at_its_leaders_wish() 
     assert!(
         matches!(
             &sent[..],
-            [(_, Message::Response(RaftResponse::Promise(_, 1000)))]
+            [(_, Message::Response(RaftResponse::LeaseGranted(_, 1000)))]
         ),
         "{sent:?}"
     );

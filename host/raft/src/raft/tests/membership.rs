@@ -2,7 +2,7 @@
 
 use super::kit::*;
 use crate::message::*;
-use crate::raft::membership::{Change, ChangeError, Progressed};
+use crate::raft::membership::{Change, ChangeError, ChangeProgress};
 use crate::raft::*;
 
 fn address(id: &str) -> String {
@@ -152,7 +152,7 @@ fn a_second_change_is_refused_while_one_is_under_way() {
     cluster.cut_off("c");
     assert_eq!(
         cluster.node("a").change(&remove("c")),
-        Ok(Progressed::UnderWay)
+        Ok(ChangeProgress::InProgress)
     );
     assert_eq!(
         cluster.node("a").change(&remove("b")),
@@ -160,7 +160,7 @@ fn a_second_change_is_refused_while_one_is_under_way() {
     );
     assert_eq!(
         cluster.node("a").change(&remove("c")),
-        Ok(Progressed::UnderWay),
+        Ok(ChangeProgress::InProgress),
         "the same one"
     );
 }
@@ -171,7 +171,7 @@ fn a_new_leader_changes_nothing_before_it_has_committed_in_its_own_term() {
     node.elect();
     assert_eq!(node.change(&learner("d")), Err(ChangeError::Busy));
     node.step("b", matched(1, 1));
-    assert_eq!(node.change(&learner("d")), Ok(Progressed::UnderWay));
+    assert_eq!(node.change(&learner("d")), Ok(ChangeProgress::InProgress));
 }
 
 #[test]
@@ -281,7 +281,7 @@ fn during_a_change_no_one_is_elected_by_one_of_the_two_majorities() {
         cluster.change("a", &learner(id)).unwrap();
     }
     cluster.settle();
-    let seat = |voter| membership::Seat {
+    let seat = |voter| membership::MemberSpec {
         address: String::new(),
         voter,
     };

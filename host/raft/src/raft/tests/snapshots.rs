@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::kit::*;
 use crate::message::*;
 use crate::raft::membership::Change;
-use crate::raft::progress::State;
+use crate::raft::progress::ProgressState;
 use crate::raft::ready::{ReadFor, SnapshotTask};
 use crate::raft::*;
 use crate::storage::{LogStore, Received, SnapshotStore};
@@ -198,7 +198,7 @@ fn sender() -> (Node, SnapshotMeta) {
 fn is_sending(node: &Node) -> bool {
     matches!(
         node.core.peers()[&NodeId::from("b")].state,
-        State::Snapshot(_)
+        ProgressState::Snapshot(_)
     )
 }
 
@@ -365,7 +365,7 @@ fn peers_get_their_chunks_in_turn() {
         node.pass(Duration::from_millis(10));
         let to = asked_for(&mut node);
         assert_eq!(to.len(), 1, "one at a time: {to:?}");
-        let State::Snapshot(transfer) = &node.core.peers()[&to[0]].state else {
+        let ProgressState::Snapshot(transfer) = &node.core.peers()[&to[0]].state else {
             panic!("{to:?} gets no snapshot");
         };
         let (next, data) = (transfer.next, Bytes::from_static(b"0123456789"));
@@ -493,7 +493,7 @@ fn a_follower_that_is_gone_for_long_keeps_no_old_snapshot_from_being_removed() {
         node.step("c", matched(1, 20));
     }
     let newest = node.core.snapshot().cloned().unwrap();
-    let State::Snapshot(transfer) = &node.core.peers()[&NodeId::from("b")].state else {
+    let ProgressState::Snapshot(transfer) = &node.core.peers()[&NodeId::from("b")].state else {
         panic!("b still needs one");
     };
     assert_eq!((newest.last, &transfer.meta), (id(1, 20), &newest));
@@ -599,7 +599,7 @@ fn a_node_that_stopped_between_a_snapshot_and_its_log_goes_on_behind_the_snapsho
     let (meta, bytes) = foreign(id(2, 20));
     assert_eq!(
         node.snapshots.receive(&meta, 0, &bytes).unwrap(),
-        Received::Whole
+        Received::Complete
     );
     let (log, snapshots) = (node.log.clone(), node.snapshots.clone());
     node = Node::start(small("a", "a b c"), log, snapshots, node.now);

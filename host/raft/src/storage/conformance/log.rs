@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+use crate::entry::{Command, Entry, HardState, Payload};
+use crate::ids::{Index, LogId, NodeId, Term};
 use crate::raft::membership::Membership;
 use crate::storage::{LogStore, StorageError, StoredState, WriteBatch};
-use crate::types::{Command, Entry, HardState, Index, LogId, NodeId, Payload, Term};
 
 type OpenLog<'a> = &'a mut dyn FnMut() -> Box<dyn LogStore>;
 

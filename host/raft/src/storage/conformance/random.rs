@@ -1,8 +1,9 @@
 //! A log store against a plain list: the same random steps, from a fixed seed, must give the same log.
 
 use super::log::{entry, load, read_all, term_runs};
+use crate::entry::{Entry, HardState};
+use crate::ids::{Index, LogId, NodeId, Term};
 use crate::storage::{LogStore, WriteBatch};
-use crate::types::{Entry, HardState, Index, LogId, NodeId, Term};
 
 const STEPS: u64 = 150;
 

@@ -2,8 +2,9 @@
 
 use std::io::{Read, Write};
 
+use crate::entry::SnapshotMeta;
+use crate::ids::{Index, LogId, Term};
 use crate::storage::{Received, SnapshotStore, StorageError};
-use crate::types::{Index, LogId, SnapshotMeta, Term};
 
 type OpenSnapshots<'a> = &'a mut dyn FnMut() -> Box<dyn SnapshotStore>;
 
@@ -183,7 +184,7 @@ fn an_empty_snapshot_is_valid(open: OpenSnapshots<'_>) {
     let sent = meta(151, &[]);
     assert_eq!(
         receive(&*open(), &sent, 0, &[]),
-        Received::Whole,
+        Received::Complete,
         "an empty snapshot is complete at once"
     );
     expect_contents(&*open(), &sent, &[]);
@@ -212,17 +213,17 @@ fn a_transfer_completes_the_snapshot(open: OpenSnapshots<'_>) {
     );
     assert_eq!(
         receive(&*store, &sent, 2_500, &data[2_500..]),
-        Received::Whole,
+        Received::Complete,
         "after the last"
     );
     assert_eq!(
         receive(&*store, &sent, 2_500, &data[2_500..]),
-        Received::Whole,
+        Received::Complete,
         "the last one once more"
     );
     assert_eq!(
         receive(&*store, &sent, 0, &data[..10]),
-        Received::Whole,
+        Received::Complete,
         "the first one once more"
     );
     expect_contents(&*store, &sent, &data);
@@ -252,7 +253,7 @@ fn an_interrupted_transfer_continues_where_it_stopped(open: OpenSnapshots<'_>) {
     drop(store);
     assert_eq!(
         receive(&*open(), &sent, 4_000, &data[4_000..]),
-        Received::Whole,
+        Received::Complete,
         "after another interruption"
     );
     expect_contents(&*open(), &sent, &data);
@@ -294,7 +295,7 @@ fn a_chunk_at_the_wrong_offset_changes_nothing(open: OpenSnapshots<'_>) {
     );
     assert_eq!(
         receive(&*store, &sent, 1_000, &data[1_000..]),
-        Received::Whole,
+        Received::Complete,
         "the rest"
     );
     expect_contents(&*store, &sent, &data);
@@ -314,7 +315,7 @@ fn corrupt_bytes_are_discarded(open: OpenSnapshots<'_>) {
     );
     assert_eq!(
         receive(&*store, &sent, 1_000, &wrong[1_000..]),
-        Received::Damaged,
+        Received::Corrupt,
         "one bit is wrong"
     );
     assert_eq!(
@@ -330,12 +331,12 @@ fn corrupt_bytes_are_discarded(open: OpenSnapshots<'_>) {
     let longer = [&data[..], b"more"].concat();
     assert_eq!(
         receive(&*store, &sent, 0, &longer),
-        Received::Damaged,
+        Received::Corrupt,
         "more bytes than it has"
     );
     assert_eq!(
         receive(&*store, &sent, 0, &data),
-        Received::Whole,
+        Received::Complete,
         "correct in the end"
     );
     expect_contents(&*store, &sent, &data);
@@ -369,7 +370,7 @@ fn another_transfer_replaces_the_one_in_progress(open: OpenSnapshots<'_>) {
         );
         assert_eq!(
             receive(&*store, &newer, 500, &second[500..]),
-            Received::Whole,
+            Received::Complete,
             "the other one"
         );
         expect_contents(&*store, &newer, &second);
@@ -421,7 +422,7 @@ fn retaining_a_snapshot_removes_older_ones(open: OpenSnapshots<'_>) {
     store.retain(&newer).expect("older ones are removed");
     assert_eq!(
         receive(&*store, &ahead, 10, &data[10..]),
-        Received::Whole,
+        Received::Complete,
         "it continues"
     );
     drop(store);

@@ -3,9 +3,9 @@
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 
+use crate::ids::Index;
 use crate::storage::StorageError;
 use crate::storage::files::is_full;
-use crate::types::Index;
 
 /// Converts an error of the database.
 pub(super) fn fault(path: &Path, doing: &'static str, error: ::redb::Error) -> StorageError {

@@ -11,7 +11,7 @@ use super::error::{fault, guarded};
 use super::tables::{fill, read_state};
 use crate::storage::StorageError;
 use crate::storage::files::{self, create_dir, failed, remove};
-use crate::storage::schema::{Birth, Identity};
+use crate::storage::schema::{Identity, StoreInit};
 
 /// The database.
 const DATABASE: &str = "raft.redb";
@@ -28,22 +28,22 @@ impl RedbStore {
     /// [`StorageError::Foreign`] if it belongs to another node or cluster, [`StorageError::InUse`] if another process uses
     /// it, [`StorageError::Corrupt`] and [`StorageError::TooNew`] if it can't be read.
     pub fn open(dir: &Path, identity: &Identity) -> Result<Self, StorageError> {
-        Self::open_or_create(dir, identity, Birth::default())
+        Self::open_or_create(dir, identity, StoreInit::default())
     }
 
-    /// Opens the log in `dir`, or makes an empty one as `birth` says.
+    /// Opens the log in `dir`, or makes an empty one as `init` says.
     ///
     /// # Errors
     /// As [`RedbStore::open`].
     pub fn open_or_create(
         dir: &Path,
         identity: &Identity,
-        birth: Birth,
+        init: StoreInit,
     ) -> Result<Self, StorageError> {
         create_dir(dir)?;
         let lock = lock(dir)?;
         if !exists(&dir.join(DATABASE))? {
-            create(dir, identity, birth)?;
+            create(dir, identity, init)?;
         }
         let store = Self::open_file(dir, lock)?;
         check_identity(dir, &store.identity, identity)?;
@@ -58,11 +58,11 @@ impl RedbStore {
     pub fn replace(
         dir: &Path,
         identity: &Identity,
-        birth: Birth,
+        init: StoreInit,
         before: impl FnOnce(&Path) -> Result<(), StorageError>,
     ) -> Result<(), StorageError> {
         let _lock = lock(dir)?;
-        prepare(dir, identity, birth)?;
+        prepare(dir, identity, init)?;
         before(&dir.join(DATABASE))?;
         publish(dir)
     }
@@ -99,10 +99,10 @@ impl RedbStore {
         name: &Path,
         identity: &Identity,
     ) -> Result<Self, StorageError> {
-        Self::open_or_create_on(backend, name, identity, Birth::default())
+        Self::open_or_create_on(backend, name, identity, StoreInit::default())
     }
 
-    /// As [`RedbStore::open_on`]; an empty log is made as `birth` says.
+    /// As [`RedbStore::open_on`]; an empty log is made as `init` says.
     ///
     /// # Errors
     /// As [`RedbStore::open_on`].
@@ -110,7 +110,7 @@ impl RedbStore {
         backend: impl StorageBackend,
         name: &Path,
         identity: &Identity,
-        birth: Birth,
+        init: StoreInit,
     ) -> Result<Self, StorageError> {
         let store = guarded(name, || {
             let length = backend.len();
@@ -119,7 +119,7 @@ impl RedbStore {
             // A new database needs no check and has no tables yet.
             let database = if length == 0 {
                 let database = medium.create(name)?;
-                fill(&database, name, identity, birth)?;
+                fill(&database, name, identity, init)?;
                 database
             } else {
                 medium.open(name)?
@@ -152,7 +152,7 @@ impl RedbStore {
             path,
             identity: found.identity,
             format: found.format,
-            birth: found.birth,
+            init: found.init,
             bounds: found.bounds,
             broken: false,
             _lock: lock,
@@ -180,13 +180,13 @@ fn lock(dir: &Path) -> Result<File, StorageError> {
 }
 
 /// Creates an empty database under a temporary name, then renames it.
-fn create(dir: &Path, identity: &Identity, birth: Birth) -> Result<(), StorageError> {
-    prepare(dir, identity, birth)?;
+fn create(dir: &Path, identity: &Identity, init: StoreInit) -> Result<(), StorageError> {
+    prepare(dir, identity, init)?;
     publish(dir)
 }
 
 /// Creates an empty database under a temporary name.
-fn prepare(dir: &Path, identity: &Identity, birth: Birth) -> Result<(), StorageError> {
+fn prepare(dir: &Path, identity: &Identity, init: StoreInit) -> Result<(), StorageError> {
     let unfinished = dir.join(UNFINISHED);
     remove(&unfinished)?;
     guarded(&unfinished, || {
@@ -194,7 +194,7 @@ fn prepare(dir: &Path, identity: &Identity, birth: Birth) -> Result<(), StorageE
         let database = builder()
             .create(&unfinished)
             .map_err(|error| wrong(error.into()))?;
-        fill(&database, &unfinished, identity, birth)?;
+        fill(&database, &unfinished, identity, init)?;
         database.close().map_err(|error| wrong(error.into()))
     })
 }

@@ -5,10 +5,11 @@ use std::path::Path;
 use ::redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::error::fault;
+use crate::entry::HardState;
+use crate::ids::{Index, LogId};
 use crate::storage::bounds::LogBounds;
-use crate::storage::schema::{self, Birth, Identity};
+use crate::storage::schema::{self, Identity, StoreInit};
 use crate::storage::{StorageError, schema::RecordError};
-use crate::types::{HardState, Index, LogId};
 
 pub(super) const ENTRIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("entries");
 pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
@@ -22,7 +23,7 @@ pub(super) fn fill(
     database: &Database,
     path: &Path,
     identity: &Identity,
-    birth: Birth,
+    init: StoreInit,
 ) -> Result<(), StorageError> {
     let wrong = |error: ::redb::Error| fault(path, "creating an empty log", error);
     let mut transaction = database
@@ -49,7 +50,7 @@ pub(super) fn fill(
                 schema::encode_hard_state(HARD_STATE, &HardState::default())?,
             ),
             (PURGED, schema::encode_log_id(PURGED, LogId::default())),
-            (MEMORY, schema::encode_memory(MEMORY, birth)),
+            (MEMORY, schema::encode_memory(MEMORY, init)),
         ];
         for (key, record) in &records {
             meta.insert(*key, record.as_slice())
@@ -63,7 +64,7 @@ pub(super) fn fill(
 pub(super) struct DatabaseState {
     pub(super) identity: Identity,
     pub(super) format: u32,
-    pub(super) birth: Birth,
+    pub(super) init: StoreInit,
     pub(super) bounds: LogBounds,
 }
 
@@ -75,10 +76,10 @@ pub(super) fn read_state(database: &Database, path: &Path) -> Result<DatabaseSta
         .open_table(META)
         .map_err(|error| wrong(error.into()))?;
     let (format, identity) = meta_record(path, &meta, IDENTITY, schema::decode_identity)?;
-    let birth = if format > schema::FORMAT_WITHOUT_MEMORY {
+    let init = if format > schema::FORMAT_WITHOUT_MEMORY {
         meta_record(path, &meta, MEMORY, schema::decode_memory)?
     } else {
-        Birth::default()
+        StoreInit::default()
     };
     let purged = meta_record(path, &meta, PURGED, schema::decode_log_id)?;
     let entries = transaction
@@ -96,7 +97,7 @@ pub(super) fn read_state(database: &Database, path: &Path) -> Result<DatabaseSta
     Ok(DatabaseState {
         identity,
         format,
-        birth,
+        init,
         bounds: LogBounds { purged, last },
     })
 }

@@ -8,10 +8,11 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use super::{Birth, Identity, PURGE_STEP, RedbStore};
+use super::{Identity, PURGE_STEP, RedbStore, StoreInit};
+use crate::entry::{Entry, HardState, Payload};
+use crate::ids::{Index, LogId, Term};
 use crate::storage::conformance::check_log_store;
-use crate::storage::{LogStore, Memory, StorageError, WriteBatch};
-use crate::types::{Entry, HardState, Index, LogId, Payload, Term};
+use crate::storage::{LogStore, StorageError, StoreState, WriteBatch};
 
 fn identity() -> Identity {
     Identity {
@@ -48,25 +49,22 @@ fn the_log_on_disk_conforms() {
 #[test]
 fn a_store_keeps_its_id_and_is_complete_only_after_it_is_marked() {
     let dir = TempDir::new().unwrap();
-    let birth = Birth {
-        incarnation: 7,
-        memory: Memory::Empty,
+    let init = StoreInit {
+        store_id: 7,
+        state: StoreState::New,
     };
-    let start = |incarnation| {
-        let birth = Birth {
-            incarnation,
-            ..birth
-        };
-        RedbStore::open_or_create(dir.path(), &identity(), birth).unwrap()
+    let start = |store_id| {
+        let init = StoreInit { store_id, ..init };
+        RedbStore::open_or_create(dir.path(), &identity(), init).unwrap()
     };
     drop(start(7));
     let mut store = start(8);
     let stored = store.load().unwrap();
-    assert_eq!((stored.incarnation, stored.memory), (7, Memory::Empty));
+    assert_eq!((stored.store_id, stored.state), (7, StoreState::New));
     store.mark_complete().unwrap();
     drop(store);
     let stored = start(9).load().unwrap();
-    assert_eq!((stored.incarnation, stored.memory), (7, Memory::Whole));
+    assert_eq!((stored.store_id, stored.state), (7, StoreState::Complete));
 }
 
 #[test]

@@ -1,8 +1,9 @@
 use tempfile::TempDir;
 
 use super::*;
+use crate::entry::{Entry, Payload};
+use crate::ids::{Index, LogId, Term};
 use crate::storage::{LogStore, SnapshotStore, WriteBatch};
-use crate::types::{Entry, Index, LogId, Payload, Term};
 
 fn identity() -> Identity {
     Identity {
@@ -52,7 +53,7 @@ fn files_set_aside_are_kept_with_the_reason_and_the_new_store_is_not_new() {
 
     let mut store = RedbStore::open(dir.path(), &identity()).unwrap();
     let stored = store.load().unwrap();
-    assert_eq!((stored.memory, stored.incarnation), (Memory::Lost, 7));
+    assert_eq!((stored.state, stored.store_id), (StoreState::Incomplete, 7));
     assert_eq!(stored.last, LogId::default());
     let snapshots = SnapshotFiles::open(dir.path()).unwrap();
     assert_eq!(snapshots.newest().unwrap(), None);
@@ -61,11 +62,11 @@ fn files_set_aside_are_kept_with_the_reason_and_the_new_store_is_not_new() {
 #[test]
 fn an_interrupted_repair_leaves_the_corrupt_log_in_place() {
     let (dir, corruption) = corrupt_directory();
-    let birth = Birth {
-        incarnation: 7,
-        memory: Memory::Lost,
+    let init = StoreInit {
+        store_id: 7,
+        state: StoreState::Incomplete,
     };
-    let cut = RedbStore::replace(dir.path(), &identity(), birth, |_| {
+    let cut = RedbStore::replace(dir.path(), &identity(), init, |_| {
         Err(StorageError::TooManySetAside {
             path: dir.path().to_owned(),
             limit: 0,

@@ -6,9 +6,10 @@ use super::members;
 use super::record::{
     RecordError, check_size, finished, get_bytes, opened, put_length, seal, start, unseal,
 };
+use crate::entry::{Command, Entry, Payload};
+use crate::ids::{Index, LogId, Term};
 use crate::raft::membership::Membership;
 use crate::storage::StorageError;
-use crate::types::{Command, Entry, Index, LogId, Payload, Term};
 
 /// The longest entry record, in bytes.
 pub(super) const MAX_ENTRY_BYTES: u64 = 256 << 20;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! count u32, then for each member, in the order of their ids:
-//! id (u32 of bytes, UTF-8) · address (u32 of bytes, UTF-8) · incarnation u64 · standing u8
+//! id (u32 of bytes, UTF-8) · address (u32 of bytes, UTF-8) · store_id u64 · role u8
 //! ```
 //!
 //! Standings: 0 learner, 1 voter, 2 incoming, 3 leaving, 4 demoted, 5 returning.
@@ -13,8 +13,8 @@ use bytes::{Buf, Bytes};
 
 use super::record::{RecordError, get_name, put_length};
 use crate::address::MAX_ID_BYTES;
-use crate::raft::membership::{MAX_ADDRESS_BYTES, MAX_MEMBERS, Member, Membership, Standing};
-use crate::types::NodeId;
+use crate::ids::NodeId;
+use crate::raft::membership::{MAX_ADDRESS_BYTES, MAX_MEMBERS, Member, MemberRole, Membership};
 
 /// Length of a member without its id and address.
 const MEMBER_BYTES: usize = 4 + 4 + 8 + 1;
@@ -38,14 +38,14 @@ pub(super) fn put(record: &mut Vec<u8>, membership: &Membership) {
             put_length(record, text.len());
             record.extend_from_slice(text.as_bytes());
         }
-        record.extend_from_slice(&member.incarnation.to_be_bytes());
-        record.push(match member.standing {
-            Standing::Learner => 0,
-            Standing::Voter => 1,
-            Standing::Incoming => 2,
-            Standing::Leaving => 3,
-            Standing::Demoted => 4,
-            Standing::Returning => 5,
+        record.extend_from_slice(&member.store_id.to_be_bytes());
+        record.push(match member.role {
+            MemberRole::Learner => 0,
+            MemberRole::Voter => 1,
+            MemberRole::Incoming => 2,
+            MemberRole::Leaving => 3,
+            MemberRole::Demoted => 4,
+            MemberRole::Rejoining => 5,
         });
     }
 }
@@ -61,20 +61,20 @@ pub(super) fn get(body: &mut Bytes) -> Result<Membership, RecordError> {
     for _ in 0..count {
         let id = NodeId::from(get_name(body)?);
         let address = get_name(body)?;
-        let incarnation = body.try_get_u64()?;
-        let standing = match body.try_get_u8()? {
-            0 => Standing::Learner,
-            1 => Standing::Voter,
-            2 => Standing::Incoming,
-            3 => Standing::Leaving,
-            4 => Standing::Demoted,
-            5 => Standing::Returning,
+        let store_id = body.try_get_u64()?;
+        let role = match body.try_get_u8()? {
+            0 => MemberRole::Learner,
+            1 => MemberRole::Voter,
+            2 => MemberRole::Incoming,
+            3 => MemberRole::Leaving,
+            4 => MemberRole::Demoted,
+            5 => MemberRole::Rejoining,
             kind => return Err(RecordError::Kind(kind)),
         };
         let member = Member {
             address,
-            incarnation,
-            standing,
+            store_id,
+            role,
         };
         members.insert(id, member);
     }

@@ -3,8 +3,9 @@
 use bytes::Buf;
 
 use super::record::{RecordError, finished, get_name, put_name, seal, start, unseal};
-use crate::storage::{Memory, StorageError};
-use crate::types::{HardState, Index, LogId, NodeId, Term};
+use crate::entry::HardState;
+use crate::ids::{Index, LogId, NodeId, Term};
+use crate::storage::{StorageError, StoreState};
 
 /// The version of the log database as a whole: which tables and records there are. Since version 2 there is a record
 /// of the store's state. A program that ignores that record could vote twice in one term, so it must refuse version 2.
@@ -23,11 +24,11 @@ pub struct Identity {
 
 /// What a store is made as.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Birth {
+pub struct StoreInit {
     /// Its number, which no other store has; 0 for one that has none.
-    pub incarnation: u64,
+    pub store_id: u64,
     /// Whether it holds all that its node has promised.
-    pub memory: Memory,
+    pub state: StoreState,
 }
 
 /// Encodes term and vote.
@@ -119,32 +120,32 @@ pub(in crate::storage) fn decode_identity(
 }
 
 /// Writes the record that says which store this is, and whether it holds all that its node has promised.
-pub(in crate::storage) fn encode_memory(key: &str, birth: Birth) -> Vec<u8> {
+pub(in crate::storage) fn encode_memory(key: &str, init: StoreInit) -> Vec<u8> {
     let mut record = Vec::new();
     start(&mut record);
-    record.extend_from_slice(&birth.incarnation.to_be_bytes());
-    record.push(match birth.memory {
-        Memory::Whole => 0,
-        Memory::Empty => 1,
-        Memory::Lost => 2,
+    record.extend_from_slice(&init.store_id.to_be_bytes());
+    record.push(match init.state {
+        StoreState::Complete => 0,
+        StoreState::New => 1,
+        StoreState::Incomplete => 2,
     });
     seal(key.as_bytes(), &mut record);
     record
 }
 
 /// Reads the record that says which store this is, and whether it holds all that its node has promised.
-pub(in crate::storage) fn decode_memory(key: &str, record: &[u8]) -> Result<Birth, RecordError> {
+pub(in crate::storage) fn decode_memory(
+    key: &str,
+    record: &[u8],
+) -> Result<StoreInit, RecordError> {
     let mut body = unseal(key.as_bytes(), record)?;
-    let incarnation = body.try_get_u64()?;
-    let memory = match body.try_get_u8()? {
-        0 => Memory::Whole,
-        1 => Memory::Empty,
-        2 => Memory::Lost,
+    let store_id = body.try_get_u64()?;
+    let state = match body.try_get_u8()? {
+        0 => StoreState::Complete,
+        1 => StoreState::New,
+        2 => StoreState::Incomplete,
         kind => return Err(RecordError::Kind(kind)),
     };
     finished(&body)?;
-    Ok(Birth {
-        incarnation,
-        memory,
-    })
+    Ok(StoreInit { store_id, state })
 }

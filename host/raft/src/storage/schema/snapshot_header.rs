@@ -6,8 +6,9 @@ use super::members;
 use super::record::{
     CHECKSUM_BYTES, LENGTH_BYTES, RecordError, checked, finished, put_length, seal,
 };
+use crate::entry::SnapshotMeta;
+use crate::ids::{Index, LogId, Term};
 use crate::raft::membership::Membership;
-use crate::types::{Index, LogId, SnapshotMeta, Term};
 
 /// First bytes of a snapshot file.
 const SNAPSHOT_MAGIC: [u8; 8] = *b"OARLSNAP";

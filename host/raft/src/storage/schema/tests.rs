@@ -5,9 +5,10 @@ use bytes::Bytes;
 use super::entry::{MAX_ENTRY_BYTES, entry_key, record_bytes};
 use super::record::{CHECKSUM_BYTES, seal};
 use super::*;
-use crate::raft::membership::{MAX_ADDRESS_BYTES, MAX_MEMBERS, Member, Membership, Standing};
-use crate::storage::Memory;
-use crate::types::{Command, Entry, HardState, Index, LogId, NodeId, Payload, SnapshotMeta, Term};
+use crate::entry::{Command, Entry, HardState, Payload, SnapshotMeta};
+use crate::ids::{Index, LogId, NodeId, Term};
+use crate::raft::membership::{MAX_ADDRESS_BYTES, MAX_MEMBERS, Member, MemberRole, Membership};
+use crate::storage::StoreState;
 
 /// The bytes in `host/docs/formats.md`, made by another program.
 const ENTRY: &str = "
@@ -66,13 +67,13 @@ fn noop() -> Entry {
 }
 
 fn members() -> Membership {
-    let member = |address: &str, incarnation, standing| Member {
+    let member = |address: &str, store_id, role| Member {
         address: address.to_owned(),
-        incarnation,
-        standing,
+        store_id,
+        role,
     };
-    let voter = member("h:7101", 0x1122_3344_5566_7788, Standing::Voter);
-    let learner = member("", 0, Standing::Learner);
+    let voter = member("h:7101", 0x1122_3344_5566_7788, MemberRole::Voter);
+    let learner = member("", 0, MemberRole::Learner);
     Membership::new([("n1".into(), voter), ("n2".into(), learner)].into())
 }
 
@@ -137,16 +138,16 @@ fn the_purged_entry_has_the_documented_bytes() {
 #[test]
 fn the_store_state_has_the_documented_bytes() {
     let bytes = "01 1122334455667788 01 ec7e5522";
-    let birth = Birth {
-        incarnation: 0x1122_3344_5566_7788,
-        memory: Memory::Empty,
+    let init = StoreInit {
+        store_id: 0x1122_3344_5566_7788,
+        state: StoreState::New,
     };
-    assert_eq!(encode_memory("memory", birth), hex(bytes));
-    assert_eq!(decode_memory("memory", &hex(bytes)), Ok(birth));
-    for memory in [Memory::Whole, Memory::Lost] {
-        let birth = Birth { memory, ..birth };
-        let record = encode_memory("memory", birth);
-        assert_eq!(decode_memory("memory", &record), Ok(birth));
+    assert_eq!(encode_memory("memory", init), hex(bytes));
+    assert_eq!(decode_memory("memory", &hex(bytes)), Ok(init));
+    for state in [StoreState::Complete, StoreState::Incomplete] {
+        let init = StoreInit { state, ..init };
+        let record = encode_memory("memory", init);
+        assert_eq!(decode_memory("memory", &record), Ok(init));
     }
     let other = sealed(b"memory", "01 1122334455667788 03");
     assert_eq!(
@@ -160,8 +161,8 @@ fn the_store_state_has_the_documented_bytes() {
 fn a_rejoining_member_is_decoded() {
     let member = Member {
         address: "h:7101".to_owned(),
-        incarnation: 7,
-        standing: Standing::Returning,
+        store_id: 7,
+        role: MemberRole::Rejoining,
     };
     let returning = Membership::new([("n1".into(), member)].into());
     let entry = Entry {
@@ -421,8 +422,8 @@ fn the_longest_configuration_fits_the_longest_header() {
     let member = |number| {
         let member = Member {
             address: "a".repeat(MAX_ADDRESS_BYTES),
-            incarnation: u64::MAX,
-            standing: Standing::Voter,
+            store_id: u64::MAX,
+            role: MemberRole::Voter,
         };
         (NodeId::from(format!("{number:0>255}")), member)
     };

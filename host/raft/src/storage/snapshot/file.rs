@@ -4,10 +4,11 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
+use crate::entry::SnapshotMeta;
+use crate::ids::{Index, LogId, Term};
 use crate::storage::StorageError;
 use crate::storage::files::failed;
 use crate::storage::schema::{self, MAX_SNAPSHOT_HEADER_BYTES, SNAPSHOT_HEADER_BYTES};
-use crate::types::{Index, LogId, SnapshotMeta, Term};
 
 /// The error for a corrupt snapshot file.
 pub(super) fn corrupt(path: &Path, reason: String) -> StorageError {

@@ -5,9 +5,9 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::file::checksum;
+use crate::entry::SnapshotMeta;
 use crate::storage::files::{failed, publish, remove, sync_dir, unwritten};
 use crate::storage::{Received, StorageError, schema};
-use crate::types::SnapshotMeta;
 
 /// A snapshot in transfer: its file, open at the end. All bytes so far are durable.
 #[derive(Debug)]
@@ -100,14 +100,14 @@ impl IncomingSnapshot {
     pub(super) fn finish(self, complete: &Path) -> Result<Received, StorageError> {
         if self.checksum != self.meta.checksum {
             self.discard()?;
-            return Ok(Received::Damaged);
+            return Ok(Received::Corrupt);
         }
         // Bytes of an earlier run may not be synced yet.
         self.file
             .sync_all()
             .map_err(failed("cannot sync", &self.path))?;
         publish(&self.path, complete)?;
-        Ok(Received::Whole)
+        Ok(Received::Complete)
     }
 
     /// Removes the file.

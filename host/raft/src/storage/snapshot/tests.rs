@@ -3,9 +3,9 @@ use std::fs;
 use tempfile::TempDir;
 
 use super::*;
+use crate::ids::{Index, Term};
 use crate::storage::conformance::check_snapshot_store;
 use crate::storage::schema::SNAPSHOT_HEADER_BYTES;
-use crate::types::{Index, Term};
 
 const LAST: LogId = LogId {
     term: Term(3),
@@ -105,7 +105,7 @@ fn after_a_crash_unfinished_files_are_removed_and_a_transfer_is_kept() {
         [format!("{NAME}.snap"), part, "notes.txt".to_owned()]
     );
     let next = store.receive(&sent, 60, &data[60..]).unwrap();
-    assert_eq!(next, Received::Whole);
+    assert_eq!(next, Received::Complete);
 }
 
 #[test]
@@ -175,7 +175,10 @@ fn a_corrupt_snapshot_is_replaced_by_receiving_it_again() {
     let store = open(&dir);
     let meta = take(&store, &[9; 100]);
     fs::write(file(&dir, "snap"), b"garbage").unwrap();
-    assert_eq!(store.receive(&meta, 0, &[9; 100]).unwrap(), Received::Whole);
+    assert_eq!(
+        store.receive(&meta, 0, &[9; 100]).unwrap(),
+        Received::Complete
+    );
     let mut found = Vec::new();
     store.open(&meta).unwrap().read_to_end(&mut found).unwrap();
     assert_eq!(found, [9; 100]);
@@ -219,7 +222,7 @@ fn a_truncated_or_corrupt_transfer_is_resumed_restarted_or_rejected() {
     assert_eq!(next, Received::Partial { next_offset: 200 });
     assert_eq!(
         open(&dir).receive(&sent, 200, &data[200..]).unwrap(),
-        Received::Whole
+        Received::Complete
     );
     fs::remove_file(file(&dir, "snap")).unwrap();
 
@@ -239,12 +242,12 @@ fn a_truncated_or_corrupt_transfer_is_resumed_restarted_or_rejected() {
     fs::write(file(&dir, "part"), hole).unwrap();
     assert_eq!(
         open(&dir).receive(&sent, 600, &data[600..]).unwrap(),
-        Received::Damaged
+        Received::Corrupt
     );
     assert_eq!(names(&dir), [""; 0]);
     assert_eq!(
         open(&dir).receive(&sent, 0, &data).unwrap(),
-        Received::Whole
+        Received::Complete
     );
 }
 
@@ -265,7 +268,7 @@ fn a_transfer_with_all_bytes_is_completed_by_any_chunk() {
     fs::write(file(&dir, "part"), bytes).unwrap();
     assert_eq!(
         open(&dir).receive(&sent, 0, &data[..10]).unwrap(),
-        Received::Whole
+        Received::Complete
     );
     assert_eq!(open(&dir).newest().unwrap(), Some(sent));
     assert_eq!(names(&dir), [format!("{NAME}.snap")]);
@@ -332,7 +335,7 @@ fn an_interrupted_transfer_of_a_snapshot_with_members_is_resumed() {
     assert_eq!(half, Received::Partial { next_offset: 50 });
     assert_eq!(
         open(&to).receive(&meta, 50, &data[50..]).unwrap(),
-        Received::Whole
+        Received::Complete
     );
     assert_eq!(open(&to).newest().unwrap(), Some(meta.clone()));
     // The same bytes with another configuration are another snapshot.

@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use crate::entry::SnapshotMeta;
 use crate::storage::files::{failed, publish, remove};
 use crate::storage::{SnapshotWriter, StorageError, schema};
-use crate::types::SnapshotMeta;
 
 const BUFFER_BYTES: usize = 1 << 16;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use oarlock_wasm::{CommandOutcome, Envelope, Sha256, UpgradeBegin, UpgradeOutcome, UpgradeRecord};
 use serde_json::{Value, json};
-use task_queue_raft::types::Index;
+use task_queue_raft::ids::Index;
 
 use super::support::{Answer, Client, Guest, Running, alone, anywhere};
 use crate::node::{Node, Sockets};

@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex};
 use ::redb::StorageBackend;
 
 use super::{append, identity, noop};
+use crate::entry::HardState;
+use crate::ids::{Index, LogId, Term};
 use crate::storage::redb::RedbStore;
 use crate::storage::{LogStore, StorageError, StoredState, WriteBatch};
-use crate::types::{HardState, Index, LogId, Term};
 
 /// An operation on the disk.
 #[derive(Clone, Debug)]

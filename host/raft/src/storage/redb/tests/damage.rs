@@ -7,10 +7,11 @@ use ::redb::{Database, ReadableDatabase};
 use tempfile::TempDir;
 
 use super::{append, identity, open};
+use crate::entry::{Command, Entry, HardState, Payload};
+use crate::ids::{Index, LogId, Term};
 use crate::storage::redb::RedbStore;
 use crate::storage::redb::tables::{ENTRIES, META};
 use crate::storage::{LogStore, StorageError, StoredState, WriteBatch};
-use crate::types::{Command, Entry, HardState, Index, LogId, Payload, Term};
 
 fn commands(term: u64, index: u64) -> Entry {
     let data = format!("command {index} ").repeat(20).into();

@@ -9,9 +9,9 @@ use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::*;
+use crate::entry::{Command, SnapshotMeta};
 use crate::storage::snapshot::SnapshotFiles;
 use crate::storage::{SnapshotStore, StoredState};
-use crate::types::{Command, SnapshotMeta};
 
 fn id(term: u64, index: u64) -> LogId {
     LogId::new(Term(term), Index(index))

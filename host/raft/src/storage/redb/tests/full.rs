@@ -9,9 +9,10 @@ use ::redb::StorageBackend;
 use bytes::Bytes;
 
 use super::{append, identity};
+use crate::entry::{Command, Entry, HardState, Payload};
+use crate::ids::{Index, LogId, Term};
 use crate::storage::redb::RedbStore;
 use crate::storage::{LogStore, StorageError, WriteBatch};
-use crate::types::{Command, Entry, HardState, Index, LogId, Payload, Term};
 
 const BLOCK: u64 = 4096;
 

@@ -7,13 +7,13 @@
 
 use std::time::Duration;
 
+use crate::ids::Index;
 use crate::raft::ready::WriteId;
 use crate::raft::{Core, Role};
-use crate::types::Index;
 
 /// What a write has taken.
 #[derive(Clone, Debug)]
-pub(super) struct Taken {
+pub(super) struct RefusedWrite {
     /// Entries up to here had been handed to writes before.
     pub(super) written: Index,
     /// Entries from here on were to be removed.
@@ -35,7 +35,7 @@ impl Core {
         let Some(write) = self.write_in_flight.take_if(|write| write.id == id) else {
             return;
         };
-        let Taken {
+        let RefusedWrite {
             written,
             truncate_from,
             hard_state,

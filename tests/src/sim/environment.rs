@@ -4,15 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use task_queue_raft::disk::DiskTask;
-use task_queue_raft::driver::{Applied, Driver, Ends, Input, MachineTask, SubmitError};
-use task_queue_raft::message::{Message, OrderError};
-use task_queue_raft::types::{Index, NodeId};
+use task_queue_raft::driver::{Applied, Driver, Environment, Input, MachineTask, SubmitError};
+use task_queue_raft::ids::{Index, NodeId};
+use task_queue_raft::message::{AdminError, Message};
 
 use super::history::OpId;
 use super::machine::{SimMachine, Told};
 
-pub(crate) type SimDriver = Driver<SimMachine, SimEnds>;
-pub(crate) type SimInput = Input<SimMachine, SimEnds>;
+pub(crate) type SimDriver = Driver<SimMachine, SimEnvironment>;
+pub(crate) type SimInput = Input<SimMachine, SimEnvironment>;
 pub(crate) type SimMachineTask = MachineTask<SimMachine, OpId>;
 
 /// Something that the driver wants done.
@@ -22,19 +22,19 @@ pub(crate) enum Output {
     Send(NodeId, Message),
     Reply(OpId, Result<Applied<Told>, SubmitError>),
     Refuse(OpId, SubmitError),
-    Conclude(u64, Result<Index, OrderError>),
+    Conclude(u64, Result<Index, AdminError>),
 }
 
 /// What a turn of the driver has brought, in order.
 #[derive(Default)]
-pub(crate) struct SimEnds {
+pub(crate) struct SimEnvironment {
     pub(crate) outputs: Vec<Output>,
     pub(crate) wall_ms: u64,
     /// Whom the network knows.
     contacts: BTreeSet<NodeId>,
 }
 
-impl Ends<SimMachine> for SimEnds {
+impl Environment<SimMachine> for SimEnvironment {
     type Waiter = OpId;
     type Asker = OpId;
     type Operator = u64;
@@ -63,7 +63,7 @@ impl Ends<SimMachine> for SimEnds {
         self.outputs.push(Output::Refuse(asker, error));
     }
 
-    fn conclude(&mut self, operator: u64, outcome: Result<Index, OrderError>) {
+    fn complete(&mut self, operator: u64, outcome: Result<Index, AdminError>) {
         self.outputs.push(Output::Conclude(operator, outcome));
     }
 

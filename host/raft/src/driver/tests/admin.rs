@@ -9,15 +9,15 @@ fn address(id: &str) -> String {
     format!("{id}.example:7101")
 }
 
-fn add_voter(id: &str) -> Order {
-    Order::Change(Change::AddVoter {
+fn add_voter(id: &str) -> AdminRequest {
+    AdminRequest::Change(Change::AddVoter {
         id: id.into(),
         address: address(id),
     })
 }
 
-fn remove(id: &str) -> Order {
-    Order::Change(Change::Remove { id: id.into() })
+fn remove(id: &str) -> AdminRequest {
+    AdminRequest::Change(Change::Remove { id: id.into() })
 }
 
 /// a leads a, b, c; d waits to be added.
@@ -70,13 +70,13 @@ fn one_that_has_to_catch_up_is_waited_for_and_at_last_the_error_says_how_far_it_
     cluster.settle();
     assert_eq!(
         cluster.node("a").concluded(2),
-        Some(&Err(OrderError::Change(ChangeError::Busy))),
+        Some(&Err(AdminError::Change(ChangeError::Busy))),
         "one at a time"
     );
     cluster.pass(DEADLINE);
     assert!(matches!(
         cluster.node("a").concluded(1),
-        Some(Err(OrderError::Change(ChangeError::NotCaughtUp { .. })))
+        Some(Err(AdminError::Change(ChangeError::NotCaughtUp { .. })))
     ));
 }
 
@@ -120,7 +120,7 @@ fn without_a_leader_an_order_is_refused_in_its_time() {
     cluster.pass(DEADLINE);
     assert_eq!(
         cluster.node("b").concluded(1),
-        Some(&Err(OrderError::NoLeader))
+        Some(&Err(AdminError::NoLeader))
     );
 }
 
@@ -128,7 +128,9 @@ fn without_a_leader_an_order_is_refused_in_its_time() {
 fn leadership_moves_and_commands_that_come_meanwhile_are_all_carried_out() {
     for at in ["a", "b", "c"] {
         let mut cluster = cluster();
-        cluster.node(at).order(1, Order::Transfer(Some("b".into())));
+        cluster
+            .node(at)
+            .order(1, AdminRequest::Transfer(Some("b".into())));
         // Before anybody has heard of it, and while it is under way.
         cluster.node("a").propose(10, "first");
         cluster.node("c").propose(11, "second");
@@ -151,7 +153,7 @@ fn a_target_that_is_gone_is_given_up_and_no_command_is_refused() {
     cluster.cut_off("b");
     cluster
         .node("a")
-        .order(1, Order::Transfer(Some("b".into())));
+        .order(1, AdminRequest::Transfer(Some("b".into())));
     cluster.node("a").propose(10, "waits");
     cluster.settle();
     assert_eq!(cluster.node("a").outcome(10), None);
@@ -159,7 +161,7 @@ fn a_target_that_is_gone_is_given_up_and_no_command_is_refused() {
     let to = "b".into();
     assert_eq!(
         cluster.node("a").concluded(1),
-        Some(&Err(OrderError::Transfer(TransferError::GaveUp { to })))
+        Some(&Err(AdminError::Transfer(TransferError::GaveUp { to })))
     );
     assert!(cluster.node("a").was_done(10, "waits"));
 }
@@ -177,7 +179,7 @@ fn more_orders_than_may_wait_are_refused() {
     assert_eq!(cluster.node("a").concluded(0), None);
     assert_eq!(
         cluster.node("a").concluded(64),
-        Some(&Err(OrderError::Overloaded))
+        Some(&Err(AdminError::Overloaded))
     );
 }
 
@@ -190,21 +192,21 @@ fn those_who_wait_are_told_when_the_node_stops() {
     cluster.node("a").driver.stop();
     assert_eq!(
         cluster.node("a").concluded(1),
-        Some(&Err(OrderError::Stopped))
+        Some(&Err(AdminError::Stopped))
     );
 }
 
 #[test]
 fn an_order_of_a_stranger_is_not_carried_out() {
     let mut cluster = cluster();
-    let request = OrderRequest {
+    let request = ForwardedAdminRequest {
         term: cluster.node("a").core().term(),
         id: 1,
-        patience_ms: 1000,
-        order: remove("c"),
+        timeout_ms: 1000,
+        request: remove("c"),
     };
     let to = "a".into();
-    cluster.deliver("x", &to, Message::Request(RaftRequest::Order(request)));
+    cluster.deliver("x", &to, Message::Request(RaftRequest::Admin(request)));
     cluster.settle();
     assert_eq!(voters(&mut cluster, "a"), ["a", "b", "c"]);
 }
@@ -212,7 +214,7 @@ fn an_order_of_a_stranger_is_not_carried_out() {
 #[test]
 fn a_follower_that_has_itself_removed_says_that_it_is_done() {
     let mut cluster = cluster();
-    cluster.keep = |message| matches!(message, Message::Response(RaftResponse::Order(_)));
+    cluster.keep = |message| matches!(message, Message::Response(RaftResponse::Admin(_)));
     cluster.node("c").order(1, remove("c"));
     cluster.settle();
     cluster.pass(HEARTBEAT);

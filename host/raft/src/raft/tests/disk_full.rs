@@ -1,10 +1,11 @@
 //! A full disk: what was refused is kept, nothing is said that would need it, and it is tried again.
 
 use super::kit::*;
+use crate::entry::*;
+use crate::ids::*;
 use crate::message::*;
 use crate::raft::*;
 use crate::storage::LogStore;
-use crate::types::*;
 
 /// The number of the write that waits for the disk.
 fn write_under_way(node: &mut Node) -> u64 {
@@ -194,7 +195,7 @@ fn where_the_refused_entries_were_replaced_by_a_snapshot_nothing_is_written_anew
         ..SnapshotMeta::default()
     };
     node.core
-        .chunk_received(node.now, &meta, crate::storage::Received::Whole);
+        .chunk_received(node.now, &meta, crate::storage::Received::Complete);
     let ready = node.core.ready();
     assert_eq!((ready.write, ready.purge), (None, Some(meta.last)));
     assert!(!node.core.is_disk_full(), "nothing waits for room");

@@ -210,7 +210,7 @@ struct Platter {
     /// What was acknowledged and is not there any more.
     loss: Option<String>,
     /// Whether it holds all that its node has promised.
-    memory: StoreState,
+    store_state: StoreState,
     /// Done as far as the node knows, and gone after a crash. Only planted faults put anything here.
     unsynced: Vec<LogOp>,
     planted: Option<Planted>,
@@ -272,7 +272,7 @@ impl Platter {
         let mut found = Durable::of(stored);
         let acknowledged = std::mem::take(&mut self.durable);
         found.former.clone_from(&acknowledged.former);
-        self.memory = stored.state;
+        self.store_state = stored.state;
         let mut with_doubtful = acknowledged.clone();
         if let Some(op) = self.doubtful.take() {
             with_doubtful.take(&op);
@@ -283,7 +283,7 @@ impl Platter {
             ));
         }
         self.durable = found;
-        if self.memory == StoreState::Complete {
+        if self.store_state == StoreState::Complete {
             self.durable.former = None;
         }
     }
@@ -291,7 +291,7 @@ impl Platter {
     fn wipe(&mut self, init: StoreInit, snapshot: Index) {
         self.unsynced.clear();
         self.doubtful = None;
-        self.memory = init.state;
+        self.store_state = init.state;
         self.engine.wipe(init);
         let former = std::mem::take(&mut self.durable);
         self.durable.former = Some((Box::new(former), snapshot));
@@ -334,7 +334,7 @@ impl SimLog {
             durable: Durable::default(),
             doubtful: None,
             loss: None,
-            memory: StoreState::New,
+            store_state: StoreState::New,
             unsynced: Vec::new(),
             planted,
             failing: None,
@@ -427,7 +427,7 @@ impl SimLog {
 
     /// Whether it holds all that its node has promised.
     pub(crate) fn is_whole(&self) -> bool {
-        lock(&self.0).memory == StoreState::Complete
+        lock(&self.0).store_state == StoreState::Complete
     }
 
     /// The process is gone, and perhaps the power.
@@ -455,7 +455,7 @@ impl LogStore for SimLog {
         if platter.planted == Some(Planted::ForgetsThatItForgot) {
             platter.engine.store()?.mark_complete()?;
             stored.state = StoreState::Complete;
-            platter.memory = StoreState::Complete;
+            platter.store_state = StoreState::Complete;
         }
         if platter.planted == Some(Planted::StartsWithoutMembers) {
             stored.memberships.clear();
@@ -506,7 +506,7 @@ impl LogStore for SimLog {
     fn mark_complete(&mut self) -> Result<(), StorageError> {
         let mut platter = lock(&self.0);
         platter.engine.store()?.mark_complete()?;
-        platter.memory = StoreState::Complete;
+        platter.store_state = StoreState::Complete;
         platter.durable.former = None;
         if let Some(disk) = platter.engine.disk() {
             disk.committed();
@@ -516,10 +516,10 @@ impl LogStore for SimLog {
 }
 
 /// A store of this number; one without a number belongs to a node that has promised nothing.
-fn init_of(store_id: u64, memory: StoreState) -> StoreInit {
+fn init_of(store_id: u64, state: StoreState) -> StoreInit {
     match store_id {
         0 => StoreInit::default(),
-        store_id => StoreInit { store_id, memory },
+        store_id => StoreInit { store_id, state },
     }
 }
 

@@ -127,7 +127,7 @@ impl From<MachineStatus> for ModuleStatus {
 impl From<&Status> for VotingInfo {
     fn from(raft: &Status) -> Self {
         let names = |nodes: &[NodeId]| nodes.iter().map(|id| id.as_str().to_owned()).collect();
-        let (blocked_on, nodes) = match &raft.say {
+        let (blocked_on, nodes) = match &raft.voting {
             VotingStatus::Eligible => (None, Vec::new()),
             VotingStatus::Bootstrapping { missing } => (Some("bootstrap"), names(missing)),
             VotingStatus::BootstrapMismatch { with } => (
@@ -142,7 +142,7 @@ impl From<&Status> for VotingInfo {
             eligible: blocked_on.is_none(),
             blocked_on,
             nodes,
-            voters_without_data: names(&raft.lost),
+            voters_without_data: names(&raft.voters_without_data),
         }
     }
 }

@@ -9,7 +9,7 @@ async fn the_consistency_of_a_query_is_sent() {
         .query("what?", &QueryOptions::default())
         .await
         .unwrap();
-    assert_eq!((result.index, &answered.response[..]), (7, &b"42"[..]));
+    assert_eq!((result.index, &result.response[..]), (7, &b"42"[..]));
     let stale = QueryOptions {
         consistency: ReadConsistency::Stale,
         ..QueryOptions::default()

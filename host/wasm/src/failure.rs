@@ -1,145 +1,131 @@
-//! How a guest fails.
+//! Why a machine stops.
 
+use task_queue_raft::ids::Index;
+use task_queue_raft::state_machine::MachineError;
 use thiserror::Error;
-use wasmtime::Trap;
 
-/// A guest failed at a command, a query or a start. Whatever it had done in that call is undone.
-///
-/// [`Self::StackOverflow`] is never the outcome of a command: how deep a guest can recurse depends on compiler and
-/// processor, so two nodes could differ; a node that meets one while applying stops instead.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum GuestFailure {
-    /// It trapped: a panic, an access out of bounds, a division by zero, …
-    #[error("the guest trapped: {message}; look for a bug in the guest")]
-    Trap {
-        /// What the engine says, and the guest's last line at level error, if it logged one. For people: it is not
-        /// part of the replicated state.
-        message: String,
-    },
-    /// It used more fuel than it was given.
-    #[error(
-        "the guest ran out of fuel: it did too much work at once; do less in a command or raise the limit of fuel"
-    )]
-    OutOfFuel,
-    /// It asked for more memory than it may have, and did not get over the refusal.
-    #[error(
-        "the guest ran out of memory; keep less state in it or raise the limit of memory on every node"
-    )]
-    OutOfMemory,
-    /// It recursed too deep.
-    #[error(
-        "the guest's stack overflowed: it recursed too deep; look for recursion without an end"
-    )]
-    StackOverflow,
-    /// Its outcomes don't belong to the commands that it was given.
-    #[error(
-        "the guest's outcomes make no sense: {reason}; it is not built to this version of the contract"
-    )]
-    BadOutcomes {
-        /// What is wrong with them.
-        reason: String,
-    },
-    /// Something that it wrote, or a command for it, is over its limit.
-    #[error(
-        "{what} takes {bytes} bytes, but {limit} is the limit; make it smaller or raise the limit on every node"
-    )]
-    TooLarge {
-        /// What it is: a reply, a command, …
-        what: &'static str,
-        /// How large it is.
-        bytes: u64,
-        /// How large it may be.
-        limit: u64,
-    },
-    /// It did something more often than it may.
-    #[error("there are more than {limit} {what}; have fewer or raise the limit on every node")]
-    TooMany {
-        /// What it is: events of a command, …
-        what: &'static str,
-        /// How many there may be.
-        limit: u64,
-    },
-}
+use crate::guest::failure::GuestCallError;
+use crate::guest::limits::LimitsError;
+use crate::records::digest::Sha256;
+use crate::records::envelope::EnvelopeError;
+use crate::records::failure::GuestFailure;
+use crate::records::snapshot_error::MachineSnapshotError;
 
-impl GuestFailure {
-    /// The code of a reply over HTTP: `trap`, `out_of_fuel` or `out_of_memory`. What has no code of its own in the
-    /// contract counts as a trap.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::OutOfFuel => "out_of_fuel",
-            Self::OutOfMemory => "out_of_memory",
-            Self::Trap { .. }
-            | Self::StackOverflow
-            | Self::BadOutcomes { .. }
-            | Self::TooLarge { .. }
-            | Self::TooMany { .. } => "trap",
-        }
-    }
-
-    /// The kind as one byte, for the state hash: the words are for people and not part of it.
-    pub(crate) fn kind(&self) -> u8 {
-        match self {
-            Self::Trap { .. } => 1,
-            Self::OutOfFuel => 2,
-            Self::OutOfMemory => 3,
-            Self::StackOverflow => 4,
-            Self::BadOutcomes { .. } => 5,
-            Self::TooLarge { .. } => 6,
-            Self::TooMany { .. } => 7,
-        }
-    }
-}
-
-/// Why a call into a guest did not succeed: the guest's fault, or this node's.
+/// The machine can't continue, and the node stops. None of these is the outcome of a command.
 #[derive(Debug, Error)]
-pub(crate) enum GuestCallError {
-    #[error(transparent)]
-    Guest(GuestFailure),
-    /// The system had no memory left although the guest was within its limit.
+pub enum MachineFailure {
+    /// The limits are invalid.
+    #[error("the limits of the machine are invalid: {0}")]
+    Limits(#[from] LimitsError),
+    /// An entry was delivered twice or out of order.
     #[error(
-        "this machine has no memory left for the guest, which is within its limit; give the machine more memory or lower the limit on every node"
+        "entry {found} was delivered after entry {applied}; this is a bug of the host, please report it"
+    )]
+    OutOfOrder {
+        /// The delivered entry.
+        found: Index,
+        /// The last applied entry.
+        applied: Index,
+    },
+    /// The log belongs to another module. If this node continued, its state would diverge from the others.
+    #[error(
+        "this log belongs to the state machine with SHA-256 {settled}, but this node was started with {own}, which never ran in its cluster; start it with the module of its cluster, or with another data directory and cluster"
+    )]
+    OtherModule {
+        /// The module that the log belongs to.
+        settled: Sha256,
+        /// The module of this node.
+        own: Sha256,
+    },
+    /// The log contains a command of a later version.
+    #[error(transparent)]
+    Envelope(EnvelopeError),
+    /// The guest's stack overflowed. The possible depth depends on compiler and processor, so this can't be an outcome.
+    #[error(
+        "the guest's stack overflowed at entry {index}; repair the recursion in the guest, then start the node again"
+    )]
+    StackOverflow {
+        /// The entry.
+        index: Index,
+    },
+    /// The operating system has no memory for a guest that is within its limit.
+    #[error(
+        "this machine has no memory left for the guest, which is within its limit; give the machine more memory, then start the node again"
     )]
     NodeOutOfMemory,
+    /// A new instance could not be created.
+    #[error("the guest could not be started again: {message}")]
+    Rebuild {
+        /// The error.
+        message: String,
+    },
+    /// A call that succeeded before failed in a replay.
+    #[error(
+        "entry {index} could not be replayed after a failure: {message}; the guest is not deterministic, repair it"
+    )]
+    Replay {
+        /// The entry.
+        index: Index,
+        /// How it failed.
+        message: String,
+    },
+    /// A call had other outcomes in a replay.
+    #[error(
+        "entry {index} had other outcomes when it was replayed after a failure; the guest is not deterministic, repair it"
+    )]
+    NotDeterministic {
+        /// The entry.
+        index: Index,
+    },
+    /// The guest did not write its state.
+    #[error("the guest did not write a snapshot: {message}; repair its `snapshot`")]
+    GuestSnapshot {
+        /// The guest's message, or how it failed.
+        message: String,
+    },
+    /// The guest did not restore its state.
+    #[error("the guest did not restore a snapshot: {message}; repair its `restore`")]
+    GuestRestore {
+        /// The guest's message, or how it failed.
+        message: String,
+    },
+    /// The cluster has switched to a module that does not run on this node.
+    #[error(
+        "the cluster has switched to a module that does not run on this node: {message}; remove the cause, then start the node again"
+    )]
+    Upgrade {
+        /// The cause.
+        message: String,
+    },
+    /// No snapshot is possible while a new module is built from the journal.
+    #[error(
+        "no snapshot is taken during an upgrade without the old module's snapshot; it is retried after the upgrade"
+    )]
+    SnapshotDuringUpgrade,
+    /// A snapshot is corrupt, or belongs to another machine.
+    #[error(transparent)]
+    Snapshot(#[from] MachineSnapshotError),
 }
 
-/// What is known of a failed call beside the engine's error.
-pub(crate) struct Circumstances {
-    /// The limiter refused memory or table elements in this call.
-    pub(crate) memory_denied: bool,
-    /// The system refused memory that the limiter had granted.
-    pub(crate) node_denied: bool,
-    /// The guest's last words at level error.
-    pub(crate) last_words: Option<String>,
-}
-
-/// Tells the kinds of failure apart.
-///
-/// A guest whose allocation fails turns that into `unreachable`, so a refusal in this call makes any trap an
-/// [`GuestFailure::OutOfMemory`], except running out of fuel, which comes first and says what it is.
-pub(crate) fn classify(error: &wasmtime::Error, circumstances: Circumstances) -> GuestCallError {
-    if circumstances.node_denied {
-        return GuestCallError::NodeOutOfMemory;
+impl MachineFailure {
+    /// The failure of this node behind a failed call, if it is one: other nodes may not have had it at the same call,
+    /// so no replicated result may depend on it. `None`: the guest failed, as it does on every node.
+    pub(crate) fn of_node(error: &GuestCallError, index: Index) -> Option<Self> {
+        match error {
+            GuestCallError::NodeOutOfMemory => Some(Self::NodeOutOfMemory),
+            GuestCallError::Guest(GuestFailure::StackOverflow) => {
+                Some(Self::StackOverflow { index })
+            }
+            GuestCallError::Guest(_) => None,
+        }
     }
-    if let Some(failure) = error.downcast_ref::<GuestFailure>() {
-        return GuestCallError::Guest(failure.clone());
-    }
-    GuestCallError::Guest(match error.downcast_ref::<Trap>() {
-        Some(Trap::OutOfFuel) => GuestFailure::OutOfFuel,
-        Some(Trap::StackOverflow) => GuestFailure::StackOverflow,
-        _ if circumstances.memory_denied => GuestFailure::OutOfMemory,
-        Some(trap) => GuestFailure::Trap {
-            message: with_last_words(&trap.to_string(), circumstances.last_words),
-        },
-        None => GuestFailure::Trap {
-            message: with_last_words(&format!("{error:#}"), circumstances.last_words),
-        },
-    })
 }
 
-fn with_last_words(message: &str, last_words: Option<String>) -> String {
-    match last_words {
-        Some(words) => format!("{message} ({words})"),
-        None => message.to_owned(),
+impl From<MachineFailure> for MachineError {
+    fn from(failure: MachineFailure) -> Self {
+        match failure {
+            MachineFailure::Snapshot(MachineSnapshotError::Io(error)) => Self::Snapshot(error),
+            failure => Self::Failed(Box::new(failure)),
+        }
     }
 }

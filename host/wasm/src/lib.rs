@@ -1,64 +1,59 @@
-//! A WebAssembly component as the replicated state machine of Oarlock.
+//! Runs a WebAssembly component as the replicated state machine of Oarlock.
 //!
-//! The way in: [`GuestEngine`] compiles, [`GuestModule`] is a guest that was checked, [`WasmMachine`] is one that
-//! runs as a [`StateMachine`](task_queue_raft::state_machine::StateMachine). Commands travel in an [`Envelope`].
+//! [`GuestEngine`] compiles; [`GuestModule`] is a checked guest; [`WasmMachine`] runs a guest as a
+//! [`StateMachine`](task_queue_raft::state_machine::StateMachine). Commands stand in the log as [`Envelope`]s.
 //!
-//! What holds everywhere here:
-//! - nothing that a guest sees or that a client gets depends on this node: no clock, no randomness, no address;
-//! - a command that fails changes nothing, and says how it failed ([`GuestFailure`]);
-//! - bytes from a guest, from the log and from a snapshot are not trusted: each has a limit and a typed refusal;
-//! - the only `unsafe` is in `images/map.rs` and `compiled.rs`, which say why it is sound.
+//! The modules are layers. A module uses only modules below it:
+//!
+//! ```text
+//! machine    WasmMachine: executes entries; idempotency keys, deferred commands, state hash, audit, queries, snapshots
+//! upgrade    switching to another module: protocol, preparation, replicated state
+//! rollback   a guest that is rolled back after a failed call: journal, checkpoints, memory image, query replicas
+//! failure    why a machine stops
+//! guest      one guest: engine, checks, module, instance, functions of the host, WASI, limits. Knows no log
+//! images     memory images
+//! records    what log and snapshots contain: envelope, outcomes, upgrade and audit records, digests, frames, chunks
+//! ```
+//!
+//! Invariants:
+//! - Nothing that a guest observes or that a client receives depends on this node: no clock, no random numbers, no address.
+//! - A failed command changes nothing, and its outcome contains the kind of failure ([`GuestFailure`]).
+//! - Bytes from a guest, from the log and from a snapshot are not trusted: each has a limit and a typed error.
+//! - `unsafe` is allowed only in `images/map.rs` and `guest/compiled.rs`, which explain why it is sound.
 
-// A panic ends the process of the caller; return an error, or write in `unreachable!` why it cannot happen.
-#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
 #![deny(unsafe_code)]
 
-mod audit;
-mod bindings;
-mod check;
-mod chunks;
-mod compiled;
-mod deferred;
-mod engine;
-mod entry;
-mod envelope;
 mod failure;
-mod guest_log;
-mod hash;
-mod host;
+mod guest;
 mod images;
-mod instance;
-mod keys;
-mod limits;
 mod machine;
-mod module;
-mod outcome;
-mod random;
-mod readers;
-mod recover;
-mod snapshot;
-mod status;
+mod records;
+mod rollback;
 #[cfg(test)]
 mod testing;
 mod upgrade;
-mod wasi;
-mod wire;
 
-pub use audit::{Audit, AuditRecord};
-pub use check::{CheckError, CheckReason};
-pub use compiled::CompiledStore;
-pub use engine::{EngineError, GuestEngine, THREAD_STACK_BYTES};
-pub use envelope::{Envelope, EnvelopeError, MAX_KEY_BYTES};
-pub use failure::GuestFailure;
-pub use host::{Completion, Effects, GuestEvent};
+pub use failure::MachineFailure;
+pub use guest::check::{CheckError, CheckReason};
+pub use guest::compiled::CompiledStore;
+pub use guest::effects::{Completion, Effects, GuestEvent};
+pub use guest::engine::{EngineError, GuestEngine, THREAD_STACK_BYTES};
+pub use guest::limits::{LimitsError, MachineLimits};
+pub use guest::module::{Description, GuestModule};
 pub use images::RollbackMethod;
-pub use limits::{LimitsError, MachineLimits};
-pub use machine::{EffectsListener, MachineFailure, WasmMachine};
-pub use module::{Description, GuestModule, Sha256};
-pub use outcome::{CommandOutcome, GuestQueryError};
-pub use snapshot::MachineSnapshotError;
-pub use status::{MachineCounters, MachineStatus, QueryStatus, StatusHandle, UpgradeSummary};
-pub use upgrade::{
-    AbortCause, CheckResult, MigrationRoute, PastUpgrade, PreparationSpawner, PreparationTask,
-    UpgradeBegin, UpgradeEnd, UpgradeOutcome, UpgradeRecord, UpgradeRefusal, UpgradeStatus,
+pub use machine::audit::Audit;
+pub use machine::status::{
+    MachineCounters, MachineStatus, QueryStatus, StatusHandle, UpgradeSummary,
 };
+pub use machine::{EffectsListener, WasmMachine};
+pub use records::audit::AuditRecord;
+pub use records::digest::Sha256;
+pub use records::envelope::{Envelope, EnvelopeError, MAX_KEY_BYTES};
+pub use records::failure::GuestFailure;
+pub use records::outcome::{CommandOutcome, GuestQueryError, UpgradeOutcome, UpgradeRefusal};
+pub use records::snapshot_error::MachineSnapshotError;
+pub use records::upgrade::{
+    AbortCause, CheckResult, MigrationRoute, UpgradeBegin, UpgradeEnd, UpgradeRecord,
+};
+pub use upgrade::prepare::{PreparationSpawner, PreparationTask};
+pub use upgrade::state::{PastUpgrade, UpgradeStatus};

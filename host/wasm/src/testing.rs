@@ -1,23 +1,24 @@
 //! Guests and helpers for the tests of this crate.
 //!
-//! `scripted.wat` is a guest whose commands are a letter and what belongs to it:
+//! `scripted.wat` is a guest whose commands are a letter and parameters:
 //!
 //! | command | what it does |
 //! |---|---|
 //! | `a` | adds 1 and replies with the value, 8 bytes |
-//! | `r…` `d…` | is refused with these words; is deferred under this token |
-//! | `c` `x`, 8 bytes of token, reply | completes a deferred command: accepted, refused |
-//! | `e…` | emits this under the topic `t` |
+//! | `r…` `d…` | is rejected with this text; is deferred under this token |
+//! | `c` `x`, 8 bytes of token, reply | completes a deferred command: accepted, rejected |
+//! | `e…` | emits this payload under the topic `t` |
 //! | `k` n | emits n events |
 //! | `l…` `u…` | logs at level error; does so and traps |
-//! | `w` time | asks to be woken; waking adds 100 |
+//! | `w` time | requests a wake-up, which adds 100 |
 //! | `t` `v` `s` | traps; never ends; recurses without end |
-//! | `g` n, `b` n | grows its memory by pages, its table by elements; replies with what it was told, 4 bytes |
+//! | `g` n, `b` n | grows its memory by pages, its table by elements; replies with the result of the growth, 4 bytes |
 //! | `z` n | replies with n bytes |
-//! | `p` n | sets how many zeros follow in a snapshot |
-//! | `o1` to `o6` | makes nonsense of all outcomes from now on |
+//! | `p` n | sets the number of zeros at the end of a snapshot |
+//! | `o1` to `o6` | makes all outcomes invalid from now on |
 //!
-//! Queries: anything answers the value; `r…` is refused; `t`, `v`, `s`, `z` as above; `e` emits and asks to be woken.
+//! Queries: any other letter returns the value; `r…` is rejected; `t`, `v`, `s`, `z` as above; `e` emits and requests a
+//! wake-up.
 //! Numbers are little-endian.
 
 use std::sync::{Arc, OnceLock};
@@ -26,14 +27,14 @@ use bytes::Bytes;
 use task_queue_raft::ids::Index;
 use task_queue_raft::state_machine::{Moment, StateMachine};
 
-use crate::engine::GuestEngine;
-use crate::envelope::Envelope;
-use crate::guest_log::GuestLog;
-use crate::instance::Instance;
-use crate::limits::MachineLimits;
+use crate::guest::engine::GuestEngine;
+use crate::guest::guest_log::GuestLog;
+use crate::guest::instance::Instance;
+use crate::guest::limits::MachineLimits;
+use crate::guest::module::GuestModule;
 use crate::machine::WasmMachine;
-use crate::module::GuestModule;
-use crate::outcome::CommandOutcome;
+use crate::records::envelope::Envelope;
+use crate::records::outcome::CommandOutcome;
 
 mod core;
 pub(crate) mod injected;
@@ -46,10 +47,10 @@ const FAULTY: &[u8] = include_bytes!("../../../tests/guests/faulty.wasm");
 const CURIOUS: &[u8] = include_bytes!("../../../tests/guests/curious.wasm");
 pub(crate) const SCRIPTED: &str = include_str!("testing/scripted.wat");
 
-/// Fuel that any honest command of the test guests stays far below, and that is spent within a moment.
+/// More fuel than any valid command of the test guests needs, but used up quickly by an endless one.
 pub(crate) const FUEL: u64 = 20_000_000;
 
-/// Limits that a failure reaches soon.
+/// Limits that a failing command reaches quickly.
 pub(crate) fn limits() -> MachineLimits {
     MachineLimits {
         fuel_per_command: FUEL,
@@ -88,7 +89,7 @@ pub(crate) fn faulty() -> GuestModule {
     MODULE.get_or_init(|| load(FAULTY)).clone()
 }
 
-/// See `tests/guests/curious`: it looks outside by way of WASI.
+/// A guest that observes its surroundings through WASI: `tests/guests/curious`.
 pub(crate) fn curious() -> GuestModule {
     static MODULE: OnceLock<GuestModule> = OnceLock::new();
     MODULE.get_or_init(|| load(CURIOUS)).clone()
@@ -99,18 +100,18 @@ pub(crate) fn scripted() -> GuestModule {
     MODULE.get_or_init(|| load(core_module(SCRIPTED))).clone()
 }
 
-/// `scripted` with other text in some places.
+/// `scripted` with some of its text replaced.
 pub(crate) fn scripted_but(changes: &[(&str, &str)]) -> GuestModule {
     load(core_module(&changed(changes)))
 }
 
-/// `scripted` with all of its state in its memory, so that it can have an image.
+/// `scripted` with all of its state in memory, so that it can have an image.
 pub(crate) fn scripted_in_memory() -> GuestModule {
     static MODULE: OnceLock<GuestModule> = OnceLock::new();
     MODULE.get_or_init(|| scripted_but_in_memory(&[])).clone()
 }
 
-/// The same with other text in some places.
+/// The same with some of its text replaced.
 pub(crate) fn scripted_but_in_memory(changes: &[(&str, &str)]) -> GuestModule {
     load(core_module(&in_memory(&changed(changes))))
 }
@@ -135,14 +136,14 @@ pub(crate) fn at(index: u64) -> Moment {
     }
 }
 
-/// A letter and a number of four bytes.
+/// A command: a letter and a number of four bytes.
 pub(crate) fn op(letter: u8, number: u32) -> Vec<u8> {
     let mut command = vec![letter];
     command.extend_from_slice(&number.to_le_bytes());
     command
 }
 
-/// A letter, a number of eight bytes and more.
+/// A command: a letter, a number of eight bytes and further bytes.
 pub(crate) fn op_long(letter: u8, number: u64, more: &[u8]) -> Vec<u8> {
     let mut command = vec![letter];
     command.extend_from_slice(&number.to_le_bytes());

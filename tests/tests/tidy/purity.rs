@@ -26,11 +26,11 @@ const REPLICATED: &str = "host/wasm/src/";
 /// mapped, and the duration of a freeze decides when the next one comes; queries and snapshots run on threads, each with
 /// a copy.
 const EXCEPT: [&str; 5] = [
-    "host/wasm/src/guest_log.rs",
+    "host/wasm/src/guest/guest_log.rs",
     "host/wasm/src/images/map.rs",
-    "host/wasm/src/images/stopwatch.rs",
-    "host/wasm/src/readers.rs",
-    "host/wasm/src/recover/beside.rs",
+    "host/wasm/src/rollback/stopwatch.rs",
+    "host/wasm/src/rollback/query_pool.rs",
+    "host/wasm/src/rollback/checkpoint.rs",
 ];
 
 /// Differs between two runs, or reaches out of the process.
@@ -200,14 +200,14 @@ mod tests {
     #[test]
     fn what_computes_the_replicated_state_has_no_clock_either() {
         let text = "use std::time::SystemTime;";
-        assert_eq!(planted("host/wasm/src/entry.rs", text), 1);
+        assert_eq!(planted("host/wasm/src/machine/entry.rs", text), 1);
         assert_eq!(
-            planted("host/wasm/src/recover/journal.rs", "use std::fs;"),
+            planted("host/wasm/src/rollback/journal.rs", "use std::fs;"),
             1
         );
-        assert_eq!(planted("host/wasm/src/guest_log.rs", text), 0);
+        assert_eq!(planted("host/wasm/src/guest/guest_log.rs", text), 0);
         let map = "use std::collections::HashMap;";
-        assert_eq!(planted("host/wasm/src/keys.rs", map), 0);
+        assert_eq!(planted("host/wasm/src/machine/keys.rs", map), 0);
     }
 
     #[test]

@@ -1,41 +1,46 @@
-//! Whether a guest's state between two calls is in its memory alone.
+//! Whether a guest's state between two calls is in its linear memory alone.
 //!
-//! An image has the linear memory. A new instance over it is in the state of the old one if everything else is as it is
-//! in any new instance: mutable globals, tables, segments, handles. That is decided by reading the code, not by
-//! names, which may be stripped and may lie:
+//! An image contains the linear memory. A new instance over it has the state of the old one only if everything else is
+//! as in any new instance: mutable globals, tables, segments, handles. This is decided from the code, not from names,
+//! which may be stripped or false:
 //!
-//! - one memory, of one instance of its module;
-//! - no instruction that changes a table or drops a segment;
-//! - no resources of its own, and of the canonical functions those that call and that drop what was borrowed;
-//! - each mutable global is neither imported nor exported, and has at the end of every function the value that it had at
-//!   its beginning ([`balance`]). That is so for the `__stack_pointer` of LLVM's compilers, and for nothing that is kept.
+//! - one memory, and one instance of its module;
+//! - no instruction changes a table or drops a segment;
+//! - no resources of its own, and of the canonical functions only those that call or that drop borrowed handles;
+//! - each mutable global is neither imported nor exported, and has the same value at the end of every function as at its
+//!   beginning ([`balance`]). That holds for the `__stack_pointer` of LLVM, but not for a global that keeps state.
 
 use std::collections::HashSet;
 
 use wasmparser::{
-    BinaryReaderError, CanonicalFunction, ComponentType, ExternalKind, FunctionBody, Instance,
-    Operator, Parser, Payload, SubType, TypeRef,
+    BinaryReaderError, CanonicalFunction, ComponentType, FunctionBody, Instance, Operator, Parser,
+    Payload,
 };
 
 mod balance;
+mod core_module;
+mod fault;
 
-/// Reads a component. The error says why its state can't be had as an image.
+use core_module::CoreModule;
+use fault::ScanFault;
+
+/// Scans a component. The error is the reason why images are not possible.
 pub(crate) fn fits(component: &[u8]) -> Result<(), String> {
-    let mut look = Scanner::default();
+    let mut scanner = Scanner::default();
     for payload in Parser::new(0).parse_all(component) {
         match payload {
-            Ok(payload) => look.at(payload)?,
+            Ok(payload) => scanner.read(payload)?,
             Err(error) => return Err(format!("it could not be read: {error}")),
         }
     }
-    match look.memories {
+    match scanner.memories {
         1 => Ok(()),
         0 => Err("it has no memory".to_owned()),
         memories => Err(format!("it has {memories} memories")),
     }
 }
 
-/// Whether a core module imports anything of a module of that name. One that can't be read imports nothing.
+/// Whether a core module imports from the module `name`. `false` if the bytes can't be parsed.
 pub(crate) fn imports_from(name: &str, core: &[u8]) -> bool {
     let sections = Parser::new(0).parse_all(core);
     let imports = sections.filter_map(|payload| match payload {
@@ -46,10 +51,10 @@ pub(crate) fn imports_from(name: &str, core: &[u8]) -> bool {
     all.any(|import| import.is_ok_and(|import| import.module == name))
 }
 
-/// What is being read: a component, or a core module in it.
+/// The state of the scan.
 #[derive(Default)]
 struct Scanner<'a> {
-    /// From the outermost component inwards.
+    /// Open components and modules, from the outermost inwards.
     open: Vec<OpenSection<'a>>,
     memories: usize,
 }
@@ -59,20 +64,8 @@ enum OpenSection<'a> {
     Module(Box<CoreModule<'a>>),
 }
 
-/// A core module.
-#[derive(Default)]
-pub(super) struct CoreModule<'a> {
-    pub(super) types: Vec<SubType>,
-    /// The type of each function, the imported ones first.
-    pub(super) functions: Vec<u32>,
-    imported_functions: usize,
-    /// Whether each global is mutable, the imported ones first.
-    globals: Vec<bool>,
-    bodies: Vec<FunctionBody<'a>>,
-}
-
 impl<'a> Scanner<'a> {
-    fn at(&mut self, payload: Payload<'a>) -> Result<(), String> {
+    fn read(&mut self, payload: Payload<'a>) -> Result<(), String> {
         let unread = |error: BinaryReaderError| format!("it could not be read: {error}");
         match payload {
             Payload::Version { encoding, .. } => {
@@ -90,11 +83,11 @@ impl<'a> Scanner<'a> {
                 Ok(())
             }
             Payload::End(_) => match self.open.pop() {
-                Some(OpenSection::Module(core)) => core.check(),
+                Some(OpenSection::Module(core)) => check_code(&core),
                 _ => Ok(()),
             },
             payload => match self.open.last_mut() {
-                Some(OpenSection::Module(core)) => core.at(payload, &mut self.memories),
+                Some(OpenSection::Module(core)) => core.read(payload, &mut self.memories),
                 Some(OpenSection::Component { instantiated }) => component(payload, instantiated),
                 None => Ok(()),
             }
@@ -103,23 +96,6 @@ impl<'a> Scanner<'a> {
                 ScanFault::Unfit(reason) => reason,
             }),
         }
-    }
-}
-
-enum ScanFault {
-    Unread(BinaryReaderError),
-    Unfit(String),
-}
-
-impl From<BinaryReaderError> for ScanFault {
-    fn from(error: BinaryReaderError) -> Self {
-        Self::Unread(error)
-    }
-}
-
-impl From<&str> for ScanFault {
-    fn from(reason: &str) -> Self {
-        Self::Unfit(reason.to_owned())
     }
 }
 
@@ -160,94 +136,29 @@ fn component(payload: Payload<'_>, instantiated: &mut HashSet<u32>) -> Result<()
     Ok(())
 }
 
-impl<'a> CoreModule<'a> {
-    fn at(&mut self, payload: Payload<'a>, memories: &mut usize) -> Result<(), ScanFault> {
-        match payload {
-            Payload::TypeSection(groups) => {
-                for group in groups {
-                    self.types.extend(group?.into_types());
-                }
-            }
-            Payload::ImportSection(imports) => {
-                for import in imports.into_imports() {
-                    match import?.ty {
-                        TypeRef::Func(ty) | TypeRef::FuncExact(ty) => self.functions.push(ty),
-                        TypeRef::Global(ty) if ty.mutable => {
-                            return Err("two of its modules share a mutable global".into());
-                        }
-                        TypeRef::Global(_) => self.globals.push(false),
-                        _ => {}
-                    }
-                }
-                self.imported_functions = self.functions.len();
-            }
-            Payload::FunctionSection(functions) => {
-                for ty in functions {
-                    self.functions.push(ty?);
-                }
-            }
-            Payload::MemorySection(section) => {
-                for memory in section {
-                    if memory?.shared {
-                        return Err("its memory is shared".into());
-                    }
-                    *memories += 1;
-                }
-            }
-            Payload::GlobalSection(globals) => {
-                for global in globals {
-                    self.globals.push(global?.ty.mutable);
-                }
-            }
-            Payload::ExportSection(exports) => {
-                for export in exports {
-                    let export = export?;
-                    if export.kind == ExternalKind::Global
-                        && self.globals.get(export.index as usize) != Some(&false)
-                    {
-                        return Err("it exports a mutable global".into());
-                    }
-                }
-            }
-            Payload::CodeSectionEntry(body) => self.bodies.push(body),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// Looks at the code.
-    fn check(&self) -> Result<(), String> {
-        let mutable: Vec<u32> = (0..)
-            .zip(&self.globals)
-            .filter_map(|(global, mutable)| mutable.then_some(global))
-            .collect();
-        for (number, body) in self.bodies.iter().enumerate() {
-            let function = self.imported_functions + number;
-            let written = written(body)?;
-            for global in mutable.iter().filter(|global| written.contains(global)) {
-                let kept = balance::check(self, self.functions[function], body, *global)
-                    .map_err(|error| format!("it could not be read: {error}"))?;
-                if !kept {
-                    return Err(format!(
-                        "it may keep something in the mutable global {global}, which function {function} changes"
-                    ));
-                }
+/// Checks that no function of a module changes state outside of memory.
+fn check_code(module: &CoreModule<'_>) -> Result<(), String> {
+    let mutable: Vec<u32> = (0..)
+        .zip(&module.globals)
+        .filter_map(|(global, mutable)| mutable.then_some(global))
+        .collect();
+    for (number, body) in module.bodies.iter().enumerate() {
+        let function = module.imported_functions + number;
+        let written = written(body)?;
+        for global in mutable.iter().filter(|global| written.contains(global)) {
+            let kept = balance::check(module, module.functions[function], body, *global)
+                .map_err(|error| format!("it could not be read: {error}"))?;
+            if !kept {
+                return Err(format!(
+                    "it may keep something in the mutable global {global}, which function {function} changes"
+                ));
             }
         }
-        Ok(())
     }
-
-    pub(super) fn arity(&self, ty: u32) -> Option<(usize, usize)> {
-        match &self.types.get(ty as usize)?.composite_type.inner {
-            wasmparser::CompositeInnerType::Func(ty) => {
-                Some((ty.params().len(), ty.results().len()))
-            }
-            _ => None,
-        }
-    }
+    Ok(())
 }
 
-/// Which globals a function writes, where it changes nothing else that outlives a call.
+/// The globals that a function writes. The error is a change of other state that outlives the call.
 fn written(body: &FunctionBody<'_>) -> Result<HashSet<u32>, String> {
     let mut written = HashSet::new();
     let unread = |error: BinaryReaderError| format!("it could not be read: {error}");

@@ -1,9 +1,9 @@
-//! Linear memory that can be frozen, thrown back and cloned: all of this crate's `unsafe`.
+//! Linear memory that can be frozen, reset and cloned. Almost all `unsafe` of this crate is here.
 //!
-//! Every linear memory of the engine is made here ([`creator`]). It begins as private zeros. An [`Image`] is a file in
-//! memory; *freezing* a memory copies what differs into the image and from then on maps the image under it, private to
-//! this mapping, so that a later write copies its page first. Another mapping of the same image is in the frozen state
-//! from its first moment on, whatever became of the memory that was frozen.
+//! [`creator`] creates every linear memory of the engine. A memory starts as private zeros. An [`Image`] is an
+//! in-memory file. *Freezing* a memory copies the changed pages to the image, and maps the image under the memory as a
+//! private mapping, so that a later write copies its page first. Another mapping of the same image starts in the frozen
+//! state, whatever is written to the first memory after the freeze.
 //!
 //! ```text
 //!  base            image's length         length                                   end
@@ -11,20 +11,20 @@
 //! ```
 //!
 //! # Why this is sound
-//! - **Nobody else unmaps or remaps the range.** [`Mapping`] reserves it whole, alone unmaps it (on drop), and remaps
-//!   only within it. wasmtime holds the mapping through [`HostMemory`], so it outlives the instance that uses it.
-//! - **What is beyond the length stays without access**, up to the end of the guard that wasmtime asked for; length only
-//!   rises. The file is as long as the reservation, so that no access is behind its end.
-//! - **No Rust reference points into a guest's memory** from here: all access is by copying through raw pointers and the
-//!   system's calls. wasmtime holds none between calls either.
-//! - **Nobody runs on a memory that is frozen or thrown back.** Both take the [`Mapping`] of an
-//!   [`Instance`](crate::instance::Instance), which keeps it beside its store and calls them through `&mut self`; a call
-//!   into the guest takes the same `&mut`.
-//! - **A clone that runs on another thread keeps its state.** Linux shows a private mapping what is written to the file
-//!   later, for pages that it has not copied. So before a page of the image changes, the system gives each clone that is
-//!   in use its own copy (`MADV_POPULATE_WRITE`), whatever runs on it meanwhile. A clone that is not in use is thrown back
-//!   before it is used again.
-//! - Contents are no matter of soundness: to wasmtime any bytes are a memory.
+//! - **No other code unmaps or remaps the range.** [`Mapping`] reserves the whole range, unmaps it on drop, and remaps only
+//!   within it. wasmtime owns the mapping through [`HostMemory`], so it outlives the instance that uses it.
+//! - **Addresses past the length stay inaccessible**, up to the end of the guard that wasmtime requested. The length only
+//!   grows. The file is as long as the reservation, so no access is past its end.
+//! - **No Rust reference from here outlives a copy or a comparison.** Other access is through raw pointers and system calls.
+//!   wasmtime keeps no reference between calls either.
+//! - **No guest code runs on a memory while it is frozen or reset.** Both operations take the [`Mapping`] of an
+//!   [`Instance`](crate::guest::instance::Instance), which keeps it next to its store and calls them through `&mut self`. A call
+//!   into the guest needs the same `&mut`.
+//! - **A clone that runs on another thread keeps its state.** For pages that a private mapping has not copied yet, Linux shows
+//!   later writes to the file. So before a page of the image changes, each clone in use gets its own copy of the page
+//!   (`MADV_POPULATE_WRITE`), which is safe while guest code runs on the clone. A clone that is not in use is reset before
+//!   it is used again.
+//! - The contents do not matter for soundness: wasmtime accepts any bytes as memory.
 
 #![allow(unsafe_code)]
 
@@ -41,20 +41,21 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use task_queue_raft::state_machine::Moment;
 use wasmtime::{LinearMemory, MemoryCreator, MemoryType};
 
-/// Address space of a memory with 64-bit addresses, in bytes: past every limit of memory and what may be added to it
-/// while a state is read back.
+/// Address space of a memory with 64-bit addresses, in bytes: above the largest memory limit, with the extra that is
+/// allowed while a state is restored.
 const WIDE_RESERVATION: usize = 16 << 30;
 
-/// Ranges that one call of `PAGEMAP_SCAN` tells.
-const SCANNED_AT_ONCE: usize = 512;
+/// Largest number of ranges that one `PAGEMAP_SCAN` returns.
+const RANGES_PER_SCAN: usize = 512;
 
-/// Makes the linear memories of an engine, or `None` where this system can't tell which pages of a mapping are private.
+/// Creates the linear memories of an engine; `None` if this system does not report which pages of a mapping are
+/// private.
 pub(crate) fn creator() -> Option<Arc<dyn MemoryCreator>> {
-    // The one way to know is to try it.
+    // Support can only be found out by trying.
     match probe() {
         Ok(()) => Some(Arc::new(ImageMemoryCreator)),
         Err(error) => {
-            tracing::warn!(%error, "no memory images on this system: a failed call is undone by replay");
+            tracing::warn!(%error, "this system does not support memory images: failed calls are rolled back by replay");
             None
         }
     }
@@ -69,12 +70,12 @@ fn probe() -> io::Result<()> {
     mapping.own(2 * page..3 * page)?;
     match mapping.private_runs(0..4 * page)?.as_slice() {
         [run] if *run == (2 * page..3 * page) => Ok(()),
-        _ => Err(io::Error::other("private pages are not told apart")),
+        _ => Err(io::Error::other("the system does not report private pages")),
     }
 }
 
 thread_local! {
-    /// The memory that this thread makes next, where the maker wants to know it.
+    /// How this thread creates its next memory, and that memory. Set while `made_by` runs.
     static NEXT: RefCell<Option<NextMemory>> = const { RefCell::new(None) };
 }
 
@@ -83,8 +84,8 @@ struct NextMemory {
     mapping: Option<Arc<Mapping>>,
 }
 
-/// Has `make` make an instance with one memory, over an image where one is given. The mapping is `None` where no memory
-/// was made.
+/// Runs `make`, which creates an instance with one memory, over `image` if one is given. The mapping is `None` if
+/// `make` created no memory.
 pub(crate) fn made_by<R>(
     image: Option<&Arc<Image>>,
     make: impl FnOnce() -> R,
@@ -101,8 +102,8 @@ pub(crate) fn made_by<R>(
 
 struct ImageMemoryCreator;
 
-// SAFETY: a memory is reserved with its guard, zero-filled or, where this crate asked for it, filled from an image; see the
-// module on who touches it.
+// SAFETY: a memory is reserved with its guard, and filled with zeros or, if this crate requested it, from an image. The
+// module documentation lists all code that accesses it.
 unsafe impl MemoryCreator for ImageMemoryCreator {
     fn new_memory(
         &self,
@@ -129,10 +130,10 @@ unsafe impl MemoryCreator for ImageMemoryCreator {
     }
 }
 
-/// wasmtime's end of a mapping.
+/// A mapping, as wasmtime owns it.
 struct HostMemory(Arc<Mapping>);
 
-// SAFETY: base and reservation never change, and what is below the length is readable and writable.
+// SAFETY: base and reservation never change, and all bytes below the length are readable and writable.
 unsafe impl LinearMemory for HostMemory {
     fn byte_size(&self) -> usize {
         self.0.bytes()
@@ -154,27 +155,27 @@ unsafe impl LinearMemory for HostMemory {
 /// The memory of one instance.
 pub(crate) struct Mapping {
     base: NonNull<u8>,
-    /// Bytes that it may grow to.
+    /// Largest length in bytes.
     reserved: usize,
-    /// Bytes of address space, with the guard.
-    whole: usize,
-    /// Bytes that are accessible.
+    /// Address space in bytes, including the guard.
+    address_bytes: usize,
+    /// Accessible length in bytes.
     bytes: AtomicUsize,
-    /// Of which so many are backed by the image.
+    /// Number of bytes, from the beginning, that the image backs.
     backed: AtomicUsize,
-    /// Of the image's state that it shows, for a clone.
+    /// For a clone: version of the image state that it shows.
     version: AtomicU64,
 }
 
-// SAFETY: it owns the range, and what can be done to it from two threads at once is done by the system.
+// SAFETY: the mapping owns the range, and concurrent operations on it are system calls, which the system synchronizes.
 unsafe impl Send for Mapping {}
-// SAFETY: as above; see the module on guests that run.
+// SAFETY: as above; the module documentation covers guests that run.
 unsafe impl Sync for Mapping {}
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: nobody else knows the range any more.
-        let unmapped = unsafe { libc::munmap(self.base.as_ptr().cast(), self.whole) };
+        // SAFETY: this was the last reference to the range.
+        let unmapped = unsafe { libc::munmap(self.base.as_ptr().cast(), self.address_bytes) };
         debug_assert_eq!(unmapped, 0, "{}", io::Error::last_os_error());
     }
 }
@@ -188,17 +189,26 @@ impl Mapping {
     ) -> io::Result<Self> {
         let page = page_bytes();
         let reserved = reserved.next_multiple_of(page).max(page);
-        let whole = reserved
+        let address_bytes = reserved
             .checked_add(guard.next_multiple_of(page))
             .ok_or(io::ErrorKind::OutOfMemory)?;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-        // SAFETY: a new mapping somewhere.
-        let base = unsafe { libc::mmap(ptr::null_mut(), whole, libc::PROT_NONE, flags, -1, 0) };
+        // SAFETY: a new mapping at an address that the system chooses.
+        let base = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                address_bytes,
+                libc::PROT_NONE,
+                flags,
+                -1,
+                0,
+            )
+        };
         let base = mapped(base)?;
         let mapping = Self {
             base,
             reserved,
-            whole,
+            address_bytes,
             bytes: AtomicUsize::new(0),
             backed: AtomicUsize::new(0),
             version: AtomicU64::new(u64::MAX),
@@ -213,12 +223,12 @@ impl Mapping {
         Ok(mapping)
     }
 
-    /// Its length in bytes.
+    /// Length in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Acquire)
     }
 
-    /// Whether it is longer than what an image backs.
+    /// Whether the memory is longer than the part that the image backs.
     pub(crate) fn has_grown(&self) -> bool {
         self.bytes() > self.backed.load(Ordering::Acquire)
     }
@@ -230,7 +240,7 @@ impl Mapping {
         }
         let start = before.max(self.backed.load(Ordering::Acquire));
         if bytes > start {
-            // SAFETY: within the reservation and beyond all that is in use.
+            // SAFETY: within the reservation, and past all bytes in use.
             let done = unsafe {
                 libc::mprotect(
                     self.base.as_ptr().add(start).cast(),
@@ -246,7 +256,7 @@ impl Mapping {
         Ok(())
     }
 
-    /// Maps that part of the image, which is page by page the same as what was there or is not in use yet.
+    /// Maps a part of the image. Each of its pages equals the page that it replaces, or that page is not in use yet.
     fn back_by(&self, image: &Image, part: Range<usize>) -> io::Result<()> {
         if !part.is_empty() {
             let offset = libc::off_t::try_from(part.start).map_err(io::Error::other)?;
@@ -267,21 +277,24 @@ impl Mapping {
         Ok(())
     }
 
-    /// Copies all that differs into the image, which then backs it; the image is of the moment `at` or a later one. The
-    /// memory has to be this image's, or nobody's yet.
+    /// Copies all changed pages to the image, which then backs the memory. `at` is the last entry that the memory
+    /// contains. The memory must be backed by this image, or by none yet.
     ///
     /// # Errors
-    /// The system has no memory, or does not tell what differs. The image then is of no use any more, and whoever was to
-    /// go back to it can't.
+    /// The system has no memory, or does not report changed pages. Then the image is broken, and can't be used for a
+    /// rollback any more.
     pub(crate) fn freeze(&self, image: &Image, at: Moment) -> io::Result<FreezeStats> {
         let mut state = image.lock();
         if state.broken {
             return Err(broken());
         }
-        // Until all of it is there.
+        // Reset below, once the copy is complete.
         state.broken = true;
         let (backed, bytes) = (self.backed.load(Ordering::Acquire), self.bytes());
-        debug_assert_eq!(backed, state.bytes, "frozen into another's image");
+        debug_assert_eq!(
+            backed, state.bytes,
+            "frozen into the image of another memory"
+        );
         let mut frozen = FreezeStats::default();
         let mut clean = Vec::new();
         for run in self.private_runs(0..backed)? {
@@ -289,12 +302,12 @@ impl Mapping {
         }
         for run in self.private_runs(backed..bytes)? {
             frozen.copied_bytes += run.len() as u64;
-            // SAFETY: below the length, and nobody writes to it meanwhile.
+            // SAFETY: below the length, and no guest code runs on the memory now.
             let source = unsafe { self.slice(run.clone()) };
             image.file.write_all_at(source, run.start as u64)?;
         }
         self.back_by(image, backed..bytes)?;
-        // A page that is private and did not change since the last time is not worth to be looked at again.
+        // A private page without changes would be compared again at every freeze, so it is unmapped.
         for run in clean {
             self.drop_private(run)?;
         }
@@ -305,7 +318,7 @@ impl Mapping {
         Ok(frozen)
     }
 
-    /// Copies the pages of a run that differ from the image, and notes those that don't.
+    /// Copies the changed pages of a run to the image, and adds the unchanged ones to `clean`.
     fn update(
         &self,
         image: &Image,
@@ -315,7 +328,7 @@ impl Mapping {
         clean: &mut Vec<Range<usize>>,
     ) -> io::Result<()> {
         for page in pages(run) {
-            // SAFETY: both are mapped that far, and nobody writes to either meanwhile.
+            // SAFETY: both are mapped up to there, and nothing writes to either now.
             let is_same = unsafe { self.slice(page.clone()) == image.slice(page.clone()) };
             frozen.private_bytes += page.len() as u64;
             if is_same {
@@ -331,7 +344,8 @@ impl Mapping {
                 }
             }
             frozen.copied_bytes += page.len() as u64;
-            // SAFETY: both are mapped that far, and are not the same; whoever else has mapped the page was seen to.
+            // SAFETY: both are mapped up to there, and do not overlap. Clones that map the page have their own copy
+            // now.
             unsafe {
                 let from = self.base.as_ptr().add(page.start);
                 let to = image.view.as_ptr().add(page.start);
@@ -341,11 +355,11 @@ impl Mapping {
         Ok(())
     }
 
-    /// Throws away what was written since the image was mapped.
+    /// Discards all writes since the image was mapped.
     ///
     /// # Errors
-    /// The system refuses. The contents are then neither the old nor the new ones.
-    pub(crate) fn throw_back(&self) -> io::Result<()> {
+    /// The system refuses. Then the contents are undefined.
+    pub(crate) fn discard_changes(&self) -> io::Result<()> {
         self.drop_private(0..self.backed.load(Ordering::Acquire))
     }
 
@@ -353,7 +367,7 @@ impl Mapping {
         if run.is_empty() {
             return Ok(());
         }
-        // SAFETY: this part is backed by the image, so it stays accessible and shows what the image has.
+        // SAFETY: the image backs this part, so it stays accessible and shows the image's contents.
         let done = unsafe {
             libc::madvise(
                 self.base.as_ptr().add(run.start).cast(),
@@ -368,10 +382,10 @@ impl Mapping {
         }
     }
 
-    /// Has the mapping own its copy of some pages, whose contents stay. (Linux 5.14. To write a byte back as it was would
-    /// do, if it were not what a compiler leaves out.)
+    /// Gives the mapping private copies of some pages, with the same contents. Needs Linux 5.14. (Writing a byte back
+    /// unchanged would have the same effect, but a compiler removes such a write.)
     fn own(&self, run: Range<usize>) -> io::Result<()> {
-        // SAFETY: below the length, and no content changes.
+        // SAFETY: below the length, and the contents do not change.
         let done = unsafe {
             libc::madvise(
                 self.base.as_ptr().add(run.start).cast(),
@@ -386,36 +400,36 @@ impl Mapping {
         }
     }
 
-    /// Bytes of a part.
+    /// The bytes of a part.
     ///
     /// # Safety
-    /// The part is below the length, and nobody writes to it as long as the slice lives.
+    /// The part must be below the length, and nothing may write to it while the slice exists.
     unsafe fn slice(&self, part: Range<usize>) -> &[u8] {
         debug_assert!(part.end <= self.bytes());
-        // SAFETY: as the caller says.
+        // SAFETY: guaranteed by the caller.
         unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(part.start), part.len()) }
     }
 
-    /// Which pages of a part this mapping has of its own.
+    /// The pages of a part that are private to this mapping.
     fn private_runs(&self, part: Range<usize>) -> io::Result<Vec<Range<usize>>> {
         private_runs(self.base.as_ptr() as usize, part)
     }
 }
 
-/// What a freeze came upon.
+/// Statistics of a freeze.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct FreezeStats {
-    /// Bytes that were looked at.
+    /// Compared bytes.
     pub(crate) private_bytes: u64,
-    /// Bytes that were copied.
+    /// Copied bytes.
     pub(crate) copied_bytes: u64,
 }
 
-/// A memory as it was when it was last frozen.
+/// The contents of a memory at its last freeze.
 pub(crate) struct Image {
     file: File,
-    /// All of the file. To write to it here takes a quarter of what a call of the system for each page takes; where it has
-    /// no memory for a page that was never written, the process ends as it would at any other memory.
+    /// Mapping of the whole file. Writing here takes a quarter of the time of one system call for each page. If the
+    /// system has no memory for a new page, the process is killed, as with any other memory.
     view: NonNull<u8>,
     view_bytes: usize,
     state: Mutex<ImageState>,
@@ -423,13 +437,13 @@ pub(crate) struct Image {
 
 struct ImageState {
     bytes: usize,
-    /// Rises with each freeze.
+    /// Incremented by each freeze.
     version: u64,
-    /// A freeze ended in the middle.
+    /// A freeze failed in the middle.
     broken: bool,
-    /// The last moment that is known to be in it. A part of the next entry may be in it as well.
+    /// The last entry known to be contained. Some calls of the next entry may be contained as well.
     at: Moment,
-    /// Clones that run.
+    /// Clones in use.
     in_use: Vec<Arc<Mapping>>,
 }
 
@@ -441,30 +455,30 @@ impl ImageState {
     }
 }
 
-// SAFETY: it owns the file and its view, which is used under the lock alone.
+// SAFETY: the image owns the file and its view, and uses the view only under the lock.
 unsafe impl Send for Image {}
 // SAFETY: as above.
 unsafe impl Sync for Image {}
 
 impl Drop for Image {
     fn drop(&mut self) {
-        // SAFETY: nobody else knows the view any more.
+        // SAFETY: this was the last reference to the view.
         let unmapped = unsafe { libc::munmap(self.view.as_ptr().cast(), self.view_bytes) };
         debug_assert_eq!(unmapped, 0, "{}", io::Error::last_os_error());
     }
 }
 
 impl Image {
-    /// An empty one for this memory.
+    /// Creates an empty image for a memory.
     ///
     /// # Errors
-    /// The system has no file descriptor or no address space for it.
+    /// The system has no file descriptor or no address space left.
     pub(crate) fn of(mapping: &Mapping) -> io::Result<Arc<Self>> {
         Self::new(mapping.reserved).map(Arc::new)
     }
 
     fn new(bytes: usize) -> io::Result<Self> {
-        // SAFETY: the name ends with a zero, and the descriptor is nobody else's.
+        // SAFETY: the name ends with a zero, and the new descriptor has no other owner.
         let file = unsafe {
             let descriptor = libc::memfd_create(c"oarlock-guest".as_ptr(), libc::MFD_CLOEXEC);
             if descriptor < 0 {
@@ -474,7 +488,8 @@ impl Image {
         };
         file.set_len(bytes as u64)?;
         let flags = libc::MAP_SHARED | libc::MAP_NORESERVE;
-        // SAFETY: a new mapping somewhere, of a file that is that long and is never cut.
+        // SAFETY: a new mapping at an address that the system chooses, of a file that has this length and is never
+        // truncated.
         let view = unsafe {
             libc::mmap(
                 ptr::null_mut(),
@@ -499,18 +514,18 @@ impl Image {
         })
     }
 
-    /// Takes a clone into use: it shows the image as it is now, and keeps showing it until it is let go. What the clone
-    /// had written since the image last changed stays. `None` where the memory has grown since the clone was made, so
-    /// that another one is needed.
+    /// Marks a clone as in use. It then shows the image's current state, and keeps it until the result is dropped.
+    /// Writes of the clone since the image last changed are kept. `None`: the memory has grown since the clone was
+    /// created, so a new clone is needed.
     ///
     /// # Errors
-    /// The image is of no use any more, or the system refuses.
+    /// The image is broken, or the system refuses.
     pub(crate) fn hold(self: &Arc<Self>, clone: &Arc<Mapping>) -> io::Result<Option<HeldClone>> {
         let mut state = self.lock();
         if clone.version.load(Ordering::Relaxed) != state.version {
-            // Not under the lock: it may take a while, and nobody touches the clone meanwhile.
+            // Without the lock, because it may take long. Only this thread uses the clone.
             drop(state);
-            // Page by page: what it has only read is the image's, and shows what that has now.
+            // Only private pages: other pages are the image's, and show its current contents already.
             for run in clone.private_runs(0..clone.backed.load(Ordering::Acquire))? {
                 clone.drop_private(run)?;
             }
@@ -519,7 +534,7 @@ impl Image {
         if state.broken {
             return Err(broken());
         }
-        // One that has grown by itself to the length of the image has zeros where that has something else.
+        // A clone that grew on its own to the image's length has zeros where the image may have other contents.
         if (clone.backed.load(Ordering::Acquire), clone.bytes()) != (state.bytes, state.bytes) {
             return Ok(None);
         }
@@ -534,7 +549,7 @@ impl Image {
         }))
     }
 
-    /// Nothing that is in the memory has changed up to this moment.
+    /// Records that the memory did not change up to the entry `at`.
     pub(crate) fn reaches(&self, at: Moment) {
         self.lock().reach(at);
     }
@@ -544,23 +559,23 @@ impl Image {
         self.lock().broken = true;
     }
 
-    /// Bytes of the image.
+    /// The bytes of a part of the image.
     ///
     /// # Safety
-    /// The part is within the file, and nobody writes to it as long as the slice lives.
+    /// The part must be within the file, and nothing may write to it while the slice exists.
     unsafe fn slice(&self, part: Range<usize>) -> &[u8] {
         debug_assert!(part.end <= self.view_bytes);
-        // SAFETY: as the caller says.
+        // SAFETY: guaranteed by the caller.
         unsafe { std::slice::from_raw_parts(self.view.as_ptr().add(part.start), part.len()) }
     }
 
     fn lock(&self) -> MutexGuard<'_, ImageState> {
-        // What a panic left is marked as broken.
+        // If a panic interrupted a freeze, the state is marked as broken.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A clone that is in use.
+/// A clone in use; it is released on drop.
 pub(crate) struct HeldClone {
     at: Moment,
     image: Arc<Image>,
@@ -568,7 +583,7 @@ pub(crate) struct HeldClone {
 }
 
 impl HeldClone {
-    /// The moment that the clone's state is of.
+    /// The last entry in the clone's state.
     pub(crate) fn at(&self) -> Moment {
         self.at
     }
@@ -584,7 +599,7 @@ impl Drop for HeldClone {
 }
 
 fn broken() -> io::Error {
-    io::Error::other("an earlier freeze of this image ended in the middle")
+    io::Error::other("an earlier freeze of this image failed in the middle")
 }
 
 fn mapped(at: *mut libc::c_void) -> io::Result<NonNull<u8>> {
@@ -594,11 +609,11 @@ fn mapped(at: *mut libc::c_void) -> io::Result<NonNull<u8>> {
     NonNull::new(at.cast()).ok_or_else(|| io::Error::other("mapped at address 0"))
 }
 
-/// Size of a page of this machine.
+/// Page size of this machine, in bytes.
 fn page_bytes() -> usize {
     static BYTES: OnceLock<usize> = OnceLock::new();
     *BYTES.get_or_init(|| {
-        // SAFETY: asks for a number.
+        // SAFETY: reads a system constant.
         let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
         usize::try_from(bytes).unwrap_or(4096)
     })
@@ -609,7 +624,7 @@ fn pages(run: Range<usize>) -> impl Iterator<Item = Range<usize>> {
     run.step_by(page).map(move |start| start..start + page)
 }
 
-/// This process's table of pages.
+/// The page table of this process.
 fn pagemap() -> io::Result<&'static File> {
     static FILE: OnceLock<File> = OnceLock::new();
     if let Some(file) = FILE.get() {
@@ -630,9 +645,9 @@ fn private_runs(base: usize, part: Range<usize>) -> io::Result<Vec<Range<usize>>
                 let _ = HAS_SCAN.set(true);
                 return Ok(runs);
             }
-            // Linux before 6.7 has no such call.
+            // Linux before 6.7 lacks this call.
             Err(error) if HAS_SCAN.get().is_none() => {
-                tracing::debug!(%error, "no PAGEMAP_SCAN, reading the table of pages instead");
+                tracing::debug!(%error, "PAGEMAP_SCAN is not available; reading the page table instead");
                 let _ = HAS_SCAN.set(false);
             }
             Err(error) => return Err(error),
@@ -673,11 +688,11 @@ const IS_PRESENT: u64 = 1 << 3;
 const IS_SWAPPED: u64 = 1 << 4;
 const IS_ZERO: u64 = 1 << 5;
 
-/// Asks `PAGEMAP_SCAN` (Linux 6.7).
+/// Finds private pages with `PAGEMAP_SCAN` (Linux 6.7).
 fn scan(base: usize, part: Range<usize>) -> io::Result<Vec<Range<usize>>> {
     const PAGEMAP_SCAN: libc::Ioctl =
         (3 << 30 | (size_of::<ScanArguments>() << 16) | (b'f' as usize) << 8 | 16) as libc::Ioctl;
-    let mut regions = [PageRegion::default(); SCANNED_AT_ONCE];
+    let mut regions = [PageRegion::default(); RANGES_PER_SCAN];
     let mut runs: Vec<Range<usize>> = Vec::new();
     let end = (base + part.end.next_multiple_of(page_bytes())) as u64;
     let mut start = (base + part.start) as u64;
@@ -687,14 +702,14 @@ fn scan(base: usize, part: Range<usize>) -> io::Result<Vec<Range<usize>>> {
             start,
             end,
             vec: regions.as_mut_ptr() as u64,
-            vec_len: SCANNED_AT_ONCE as u64,
+            vec_len: RANGES_PER_SCAN as u64,
             category_inverted: IS_FILE | IS_ZERO,
             category_mask: IS_FILE | IS_ZERO,
             category_anyof_mask: IS_PRESENT | IS_SWAPPED,
             return_mask: IS_PRESENT | IS_SWAPPED,
             ..ScanArguments::default()
         };
-        // SAFETY: the arguments and the regions live as long as the call, and say how long they are.
+        // SAFETY: the arguments and the regions outlive the call, and the arguments contain their sizes.
         let found = unsafe {
             libc::ioctl(
                 pagemap()?.as_raw_fd(),
@@ -710,14 +725,14 @@ fn scan(base: usize, part: Range<usize>) -> io::Result<Vec<Range<usize>>> {
             );
         }
         if arguments.walk_end <= start {
-            return Err(io::Error::other("the table of pages was not walked"));
+            return Err(io::Error::other("PAGEMAP_SCAN made no progress"));
         }
         start = arguments.walk_end;
     }
     Ok(runs)
 }
 
-/// Reads the table itself: eight bytes for each page (Linux's `pagemap.rst`).
+/// Finds private pages in the page table itself: eight bytes for each page (Linux's `pagemap.rst`).
 fn read_pagemap(base: usize, part: Range<usize>) -> io::Result<Vec<Range<usize>>> {
     const ENTRIES: usize = 4096;
     let page = page_bytes();

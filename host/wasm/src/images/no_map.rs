@@ -1,4 +1,4 @@
-//! Memory images are for Linux, whose table of pages tells what was written. Elsewhere there are none.
+//! The counterpart of `map.rs` for systems other than Linux: there are no memory images.
 
 use std::convert::Infallible;
 use std::io;
@@ -7,12 +7,12 @@ use std::sync::Arc;
 use task_queue_raft::state_machine::Moment;
 use wasmtime::MemoryCreator;
 
-/// None: the engine makes memories as it likes.
+/// `None`: the engine creates memories by itself.
 pub(crate) fn creator() -> Option<Arc<dyn MemoryCreator>> {
     None
 }
 
-/// Without an image there is no mapping to tell of.
+/// Runs `make`. There is no mapping to return.
 pub(crate) fn made_by<R>(
     _image: Option<&Arc<Image>>,
     make: impl FnOnce() -> R,
@@ -20,13 +20,13 @@ pub(crate) fn made_by<R>(
     (make(), None)
 }
 
-/// There is none.
+/// Never exists.
 pub(crate) struct Mapping(Infallible);
 
-/// There is none.
+/// Never exists.
 pub(crate) struct Image(Infallible);
 
-/// There is none.
+/// Never exists.
 pub(crate) struct HeldClone(Infallible);
 
 impl HeldClone {
@@ -48,7 +48,7 @@ impl Mapping {
         match self.0 {}
     }
 
-    pub(crate) fn throw_back(&self) -> io::Result<()> {
+    pub(crate) fn discard_changes(&self) -> io::Result<()> {
         match self.0 {}
     }
 }

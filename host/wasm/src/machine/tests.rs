@@ -1,11 +1,14 @@
-//! A machine as Raft sees it, with real guests.
+//! Tests of the machine with real guests.
 
 use std::sync::{Arc, Mutex, mpsc};
 
+use task_queue_raft::ids::Index;
+
 use super::*;
-use crate::envelope::Envelope;
-use crate::failure::GuestFailure;
-use crate::host::{Completion, GuestEvent};
+use crate::guest::effects::{Completion, GuestEvent};
+use crate::guest::limits::LimitsError;
+use crate::records::envelope::{Envelope, EnvelopeError};
+use crate::records::failure::GuestFailure;
 use crate::testing::{counter, faulty, kv, limits, op, op_long, queue, scripted};
 
 mod audit;
@@ -15,20 +18,21 @@ mod guests;
 mod injected;
 mod keys;
 mod queries;
+mod query_threads;
 mod random_histories;
+mod rollback;
 mod snapshots;
 mod stops;
-mod undo;
 mod upgrades;
 
 type Seen = Arc<Mutex<Vec<(Moment, Effects)>>>;
 
-/// A machine that is fed entries one after the other, a second apart.
+/// A machine to which entries are applied one after the other, a second apart.
 struct Node {
     machine: WasmMachine,
     limits: MachineLimits,
     seen: Seen,
-    /// Something of an upgrade has changed.
+    /// One message for each change of an upgrade.
     changes: mpsc::Receiver<()>,
 }
 
@@ -50,7 +54,7 @@ impl Node {
         }));
         let (changed, changes) = mpsc::channel();
         machine.status().on_upgrade(move || {
-            // A test that has ended wants to know nothing.
+            // The test may have ended.
             let _ = changed.send(());
         });
         Self {
@@ -69,14 +73,14 @@ impl Node {
         }
     }
 
-    /// One entry of envelopes.
+    /// Applies an entry of envelopes.
     fn entry(&mut self, envelopes: &[Bytes]) -> Vec<CommandOutcome> {
         let outcomes = self.machine.apply(self.next(), envelopes).unwrap();
         assert_eq!(outcomes.len(), envelopes.len());
         outcomes
     }
 
-    /// One entry of commands without keys.
+    /// Applies an entry of commands without keys.
     fn batch<C: AsRef<[u8]>>(&mut self, commands: &[C]) -> Vec<CommandOutcome> {
         let envelopes: Vec<Bytes> = commands.iter().map(|body| plain(body.as_ref())).collect();
         self.entry(&envelopes)
@@ -90,7 +94,7 @@ impl Node {
         self.entry(&[keyed(key, command.as_ref())]).remove(0)
     }
 
-    fn ask(&mut self, query: impl AsRef<[u8]>) -> Result<Bytes, GuestQueryError> {
+    fn query(&mut self, query: impl AsRef<[u8]>) -> Result<Bytes, GuestQueryError> {
         let at = self.counts().applied;
         self.machine
             .query(at, Bytes::copy_from_slice(query.as_ref()))
@@ -98,8 +102,8 @@ impl Node {
 
     /// The value of the faulty guest or of the counter.
     fn value(&mut self) -> String {
-        let answer = self.ask(r#"{"get":{}}"#).unwrap();
-        let text = std::str::from_utf8(&answer).unwrap();
+        let response = self.query(r#"{"get":{}}"#).unwrap();
+        let text = std::str::from_utf8(&response).unwrap();
         let value = text.strip_prefix("{\"value\":").unwrap();
         value.strip_suffix('}').unwrap().to_owned()
     }
@@ -114,7 +118,7 @@ impl Node {
         bytes
     }
 
-    /// Another machine with the same state, by way of a snapshot.
+    /// Another machine that restored a snapshot of this one.
     fn restored(&mut self) -> Self {
         let snapshot = self.snapshot();
         let mut other = Self::with_limits(self.machine.module().clone(), self.limits);
@@ -154,7 +158,7 @@ fn value(value: i64) -> CommandOutcome {
     accepted(format!("{{\"value\":{value}}}"))
 }
 
-/// The `code` of a failure, or what it was instead.
+/// The `code` of a failure, or the kind of another outcome.
 fn code(outcome: &CommandOutcome) -> &'static str {
     match outcome {
         CommandOutcome::Accepted(_) => "accepted",
@@ -171,7 +175,7 @@ fn codes(outcomes: &[CommandOutcome]) -> Vec<&'static str> {
     outcomes.iter().map(code).collect()
 }
 
-/// Two machines show the same in all that is replicated, down to the bytes of their snapshots.
+/// Checks that the replicated state of two machines is equal, including the bytes of their snapshots.
 fn assert_same(one: &mut Node, other: &mut Node) {
     let replicated = |node: &Node| MachineCounters {
         memory_bytes: 0,

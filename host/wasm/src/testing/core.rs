@@ -2,8 +2,8 @@
 
 pub(crate) const COUNTER: &[u8] = include_bytes!("../../../../examples-wasm/dist/counter.wasm");
 
-/// The text of `scripted.wat` with its globals in memory, where an image has them: at 16 and 20. Its table does not
-/// grow.
+/// The text of `scripted.wat` with its globals in memory, at 16 and 20, where an image contains them. Its table does
+/// not grow.
 pub(crate) fn in_memory(scripted: &str) -> String {
     let mut text = scripted.to_owned();
     for (global, address, value) in [("top", 16, "262144"), ("wrong", 20, "0")] {
@@ -20,7 +20,7 @@ pub(crate) fn in_memory(scripted: &str) -> String {
                 &format!("(i32.store (i32.const {address}) "),
             );
     }
-    assert!(!text.contains("global"), "a global is left");
+    assert!(!text.contains("global"), "there is another global");
     let grow = "(table.grow $table (ref.null func) (i32.load (local.get $rest)))";
     assert!(text.contains(grow), "{grow}");
     text = text.replace(grow, "(i32.const -1)");

@@ -1,5 +1,5 @@
 //! Histories in which a guest fails at random points, and the same histories without the failures. The
-//! benchmarks include this file too.
+//! benchmarks include this file.
 
 use super::{
     CommandOutcome, Envelope, GuestModule, Index, MachineLimits, Moment, StateMachine, WasmMachine,
@@ -7,7 +7,7 @@ use super::{
 
 type Error = Box<dyn std::error::Error>;
 
-/// Dice that fall the same for a seed (SplitMix64).
+/// Dice with a seed (SplitMix64).
 pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
@@ -20,15 +20,15 @@ impl Dice {
     }
 }
 
-/// How a guest is made to fail, and how it is made to do something.
+/// Commands for a guest.
 pub(crate) trait Script {
     /// A command that succeeds.
-    fn good(&self, dice: &mut Dice) -> Vec<u8>;
-    /// A command that fails, and its code.
-    fn bad(&self, dice: &mut Dice) -> (Vec<u8>, &'static str);
+    fn valid(&self, dice: &mut Dice) -> Vec<u8>;
+    /// A command that fails, and the code of its failure.
+    fn failing(&self, dice: &mut Dice) -> (Vec<u8>, &'static str);
 }
 
-/// Limits that a failure reaches soon.
+/// Limits that a failing command reaches quickly.
 pub(crate) fn injected_limits() -> MachineLimits {
     MachineLimits {
         fuel_per_command: 4_000_000,
@@ -48,7 +48,7 @@ fn op(letter: u8, number: u32) -> Vec<u8> {
 }
 
 impl Script for Scripted {
-    fn good(&self, dice: &mut Dice) -> Vec<u8> {
+    fn valid(&self, dice: &mut Dice) -> Vec<u8> {
         match dice.roll(20) {
             0 => b"eevent".to_vec(),
             1 => b"rrefused".to_vec(),
@@ -59,15 +59,15 @@ impl Script for Scripted {
         }
     }
 
-    fn bad(&self, dice: &mut Dice) -> (Vec<u8>, &'static str) {
+    fn failing(&self, dice: &mut Dice) -> (Vec<u8>, &'static str) {
         match dice.roll(20) {
             0..6 => (b"t".to_vec(), "trap"),
-            6..9 => (b"uwords".to_vec(), "trap"),
+            6..9 => (b"utext".to_vec(), "trap"),
             9 => (b"v".to_vec(), "out_of_fuel"),
             10 | 11 => (op(b'z', 64 << 20), "out_of_memory"),
             // Over the limit of a reply.
             12 | 13 => (op(b'z', 65 << 10), "trap"),
-            // Too few verdicts, too few offsets, and other nonsense.
+            // Too few verdicts, too few offsets, and other invalid outcomes.
             _ => (vec![b'o', b'1' + dice.roll(6) as u8], "trap"),
         }
     }
@@ -77,17 +77,17 @@ impl Script for Scripted {
 pub(crate) struct Faulty;
 
 impl Script for Faulty {
-    fn good(&self, dice: &mut Dice) -> Vec<u8> {
+    fn valid(&self, dice: &mut Dice) -> Vec<u8> {
         let text = match dice.roll(11) {
             0 => r#"{"emit":{"topic":"t","payload":"p"}}"#.to_owned(),
-            // What a draw gives depends on the calls before it in the same entry, so there is none.
+            // No draws: their results depend on earlier calls in the same entry.
             1 => r#"{"refuse":{}}"#.to_owned(),
             _ => format!(r#"{{"add":{{"by":{}}}}}"#, dice.roll(1_000)),
         };
         text.into_bytes()
     }
 
-    fn bad(&self, dice: &mut Dice) -> (Vec<u8>, &'static str) {
+    fn failing(&self, dice: &mut Dice) -> (Vec<u8>, &'static str) {
         let (text, code) = match dice.roll(20) {
             0..8 => (r#"{"trap":{}}"#, "trap"),
             8..18 => (r#"{"half":{"by":7}}"#, "trap"),
@@ -98,7 +98,7 @@ impl Script for Faulty {
     }
 }
 
-/// What an injection came to.
+/// Counts of an injection.
 #[derive(Debug, Default)]
 pub(crate) struct Injected {
     pub(crate) failures: u64,
@@ -106,9 +106,10 @@ pub(crate) struct Injected {
     pub(crate) rollbacks: u64,
 }
 
-/// Runs entries of one to eight commands until so many of them failed, on a machine that has images, on one that goes by
-/// replay, and without the commands that fail on a third one. The first two have to agree on everything, down to the
-/// running hash after each entry, for the first `compared` failures, for a replay takes long; and the third has to give the same for all other commands and to end in the same state.
+/// Applies entries of one to eight commands until `failures` of them have failed: on a machine with images, on one that
+/// uses replay, and, without the failing commands, on a third one. The first two must have the same outcomes and the
+/// same running hash after each entry, for the first `compared` failures, because a replay takes long. The third must
+/// have the same outcomes for all other commands and end in the same state.
 pub(crate) fn inject(
     module: &GuestModule,
     script: &dyn Script,
@@ -119,7 +120,7 @@ pub(crate) fn inject(
     let new = |module: &GuestModule| WasmMachine::new(module.clone(), injected_limits(), None);
     let mut images = new(module)?;
     let mut replayed = new(&module.without_memory_images())?;
-    let mut spared = new(module)?;
+    let mut reference = new(module)?;
     let mut dice = Dice(seed);
     let mut done = Injected::default();
     while done.failures < failures {
@@ -131,12 +132,12 @@ pub(crate) fn inject(
         let (mut all, mut good, mut codes) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..=dice.roll(8) {
             if dice.roll(3) == 0 {
-                let (command, code) = script.bad(&mut dice);
+                let (command, code) = script.failing(&mut dice);
                 all.push(Envelope::command(None, &command)?);
                 codes.push(Some(code));
                 done.failures += 1;
             } else {
-                let command = Envelope::command(None, &script.good(&mut dice))?;
+                let command = Envelope::command(None, &script.valid(&mut dice))?;
                 all.push(command.clone());
                 good.push(command);
                 codes.push(None);
@@ -145,26 +146,29 @@ pub(crate) fn inject(
         let outcomes = images.apply(at, &all)?;
         let kinds: Vec<_> = outcomes.iter().map(failure).collect();
         if kinds != codes {
-            return Err(format!("entry {at:?} was to fail as {codes:?}, not {kinds:?}").into());
+            return Err(format!(
+                "entry {at:?} should fail with {codes:?}, but failed with {kinds:?}"
+            )
+            .into());
         }
         if done.failures <= compared {
             let same = replayed.apply(at, &all)?;
             if replayed.state_hash() != images.state_hash() || kinds != failures_of(&same) {
-                return Err(format!("an image and a replay differ at {at:?}").into());
+                return Err(format!("image and replay differ at {at:?}").into());
             }
         }
         let kept: Vec<&CommandOutcome> =
             outcomes.iter().filter(|it| failure(it).is_none()).collect();
-        let expected = spared.apply(at, &good)?;
+        let expected = reference.apply(at, &good)?;
         if kept != expected.iter().collect::<Vec<_>>() {
-            return Err(format!("a failure changed what {at:?} gives: {kept:?}").into());
+            return Err(format!("a failure changed the outcomes of {at:?}: {kept:?}").into());
         }
     }
     done.rollbacks = images.status().get().counts.rollbacks;
     let digest = images.guest_digest()?;
     let differs = done.failures <= compared && digest != replayed.guest_digest()?;
-    if differs || digest != spared.guest_digest()? {
-        return Err("the states at the end differ".into());
+    if differs || digest != reference.guest_digest()? {
+        return Err("the final states differ".into());
     }
     Ok(done)
 }

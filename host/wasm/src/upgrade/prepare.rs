@@ -1,4 +1,4 @@
-//! Step 3 of an upgrade, beside apply: the new module is compiled and tried on a copy of the state.
+//! Step 3 of an upgrade, concurrently with apply: the new module is compiled and tried on a copy of the state.
 
 use std::io;
 use std::sync::{Arc, mpsc};
@@ -7,84 +7,84 @@ use bytes::Bytes;
 use task_queue_raft::ids::Index;
 use task_queue_raft::state_machine::Moment;
 
-use super::words::{CheckResult, MAX_WORDS_BYTES, MigrationRoute};
-use crate::chunks::SnapshotChunks;
-use crate::engine::GuestEngine;
-use crate::limits::MachineLimits;
-use crate::machine::MachineFailure;
-use crate::module::{GuestModule, Sha256};
-use crate::recover::{Lineage, RecoverableGuest};
+use crate::failure::MachineFailure;
+use crate::guest::engine::GuestEngine;
+use crate::guest::limits::MachineLimits;
+use crate::guest::module::GuestModule;
+use crate::records::chunks::SnapshotChunks;
+use crate::records::digest::Sha256;
+use crate::records::upgrade::{CheckResult, MigrationRoute};
+use crate::rollback::recoverable::{Lineage, RecoverableGuest};
 
-/// What the new module's first state is made of.
-pub(super) enum Base {
-    /// What the old module wrote.
+/// What the new module's state is built from.
+pub(super) enum MigrationBase {
+    /// The old module's snapshot.
     Snapshot {
-        /// Its version.
+        /// Version of the old module.
         written_by: u32,
-        /// Its words.
         chunks: SnapshotChunks,
     },
-    /// The last checkpoint and the calls after it.
+    /// The last checkpoint, and the calls after it.
     Journal(Lineage),
-    /// Nothing, for this reason of this node's own.
-    None(String),
+    /// Nothing, because of this failure of this node.
+    Missing(String),
 }
 
-impl Base {
+impl MigrationBase {
     fn route(&self) -> MigrationRoute {
         match self {
-            Self::Snapshot { .. } | Self::None(_) => MigrationRoute::Snapshot,
+            Self::Snapshot { .. } | Self::Missing(_) => MigrationRoute::Snapshot,
             Self::Journal(_) => MigrationRoute::Journal,
         }
     }
 }
 
-/// What is to be done.
-pub(super) struct Job {
+/// Input of a preparation.
+pub(super) struct PreparationJob {
     pub(super) engine: GuestEngine,
     pub(super) limits: MachineLimits,
     pub(super) module: Bytes,
-    pub(super) base: Base,
+    pub(super) base: MigrationBase,
     /// The last entry in the state.
     pub(super) at: Moment,
 }
 
-/// A module that works here.
-pub(super) struct Prepared {
+/// A module that runs on this node.
+pub(super) struct PreparedModule {
     pub(super) module: GuestModule,
-    /// One in the state of the base.
+    /// A guest in the state of the base.
     pub(super) guest: RecoverableGuest,
-    /// Digest of that state as it writes it.
+    /// Digest of that state, as the new module wrote it.
     pub(super) state: Sha256,
 }
 
-/// Told the verdict once there is one.
-pub(super) type OnPrepared = Arc<dyn Fn(CheckResult) + Send + Sync>;
+/// Called with the result of a preparation, and the index of the entry that began the upgrade.
+pub(crate) type OnPrepared = Arc<dyn Fn(Index, CheckResult) + Send + Sync>;
 
-/// Runs work aside: on a thread of its own, or at once. What it comes to is the same either way.
+/// Runs a preparation: on a new thread, or at once. The result is the same.
 pub type PreparationSpawner = Box<dyn Fn(PreparationTask) -> io::Result<()> + Send>;
 
-/// What is to run aside.
+/// The work of a preparation.
 pub type PreparationTask = Box<dyn FnOnce() + Send>;
 
-/// A preparation under way.
+/// A preparation in progress.
 pub(super) struct Preparation {
     upgrade: Index,
-    outcome: mpsc::Receiver<Result<Prepared, String>>,
+    outcome: mpsc::Receiver<Result<PreparedModule, String>>,
 }
 
 impl Preparation {
-    /// Has it done. The one before, if it still runs, is waited for first: there is one compiler at a time.
+    /// Starts a preparation. It first waits for the one before, so that only one module is compiled at a time.
     pub(super) fn start(
-        aside: &PreparationSpawner,
+        spawner: &PreparationSpawner,
         upgrade: Index,
-        job: Job,
+        job: PreparationJob,
         before: Option<Self>,
-        done: OnPrepared,
+        on_prepared: OnPrepared,
     ) -> Self {
         let (sender, outcome) = mpsc::channel();
         let (route, tried_at) = (job.base.route(), job.at.index);
-        let (failed, told) = (sender.clone(), Arc::clone(&done));
+        let (failed_sender, on_failed) = (sender.clone(), Arc::clone(&on_prepared));
         let work = move || {
             drop(before.map(Self::wait));
             let prepared = prepare(job);
@@ -96,15 +96,16 @@ impl Preparation {
                 },
                 Err(message) => CheckResult::refused(message),
             };
-            // The machine may be gone. What it would wait for is there before the word of it is.
+            // The machine may have been dropped. The module is sent before the result is reported, because the report
+            // leads to the switch, which waits for the module.
             let _ = sender.send(prepared);
-            done(result);
+            on_prepared(upgrade, result);
         };
-        if let Err(error) = aside(Box::new(work)) {
-            let message = format!("there is nothing to prepare it on: {error}");
-            told(CheckResult::refused(&message));
-            // The other end is here.
-            let _ = failed.send(Err(message));
+        if let Err(error) = spawner(Box::new(work)) {
+            let message = format!("no thread could be started to prepare the module: {error}");
+            on_failed(upgrade, CheckResult::refused(&message));
+            // The receiver is `outcome` below.
+            let _ = failed_sender.send(Err(message));
         }
         Self { upgrade, outcome }
     }
@@ -113,53 +114,45 @@ impl Preparation {
         self.upgrade
     }
 
-    /// Waits for its end.
-    pub(super) fn wait(self) -> Result<Prepared, String> {
-        let panicked = |_| Err("preparing it panicked, which is a bug".to_owned());
+    /// Waits for the end of the preparation.
+    pub(super) fn wait(self) -> Result<PreparedModule, String> {
+        let panicked = |_| Err("the preparation panicked in the host, which is a bug".to_owned());
         self.outcome.recv().unwrap_or_else(panicked)
     }
 }
 
-fn prepare(job: Job) -> Result<Prepared, String> {
-    let Job {
+fn prepare(job: PreparationJob) -> Result<PreparedModule, String> {
+    let PreparationJob {
         engine,
         limits,
         module,
         base,
         at,
     } = job;
-    let refused = |failure: MachineFailure| failure.to_string();
+    let message = |failure: MachineFailure| failure.to_string();
     let module = GuestModule::load(&engine, module, &limits).map_err(|error| error.to_string())?;
-    let mut guest = RecoverableGuest::start(module.clone(), &limits).map_err(refused)?;
+    let mut guest = RecoverableGuest::start(module.clone(), &limits).map_err(message)?;
     match base {
-        Base::Snapshot { written_by, chunks } => {
-            guest.restore(written_by, chunks).map_err(refused)?;
+        MigrationBase::Snapshot { written_by, chunks } => {
+            guest.restore(written_by, chunks).map_err(message)?;
         }
-        Base::Journal(lineage) => guest.inherit(lineage).map_err(|failure| match failure {
-            MachineFailure::NotDeterministic { index } => {
-                format!(
-                    "it answers the commands of entry {index} otherwise than they were answered"
-                )
-            }
-            failure => failure.to_string(),
-        })?,
-        Base::None(words) => return Err(words),
+        MigrationBase::Journal(lineage) => {
+            guest.inherit(lineage).map_err(|failure| match failure {
+                MachineFailure::NotDeterministic { index } => {
+                    format!(
+                        "its outcomes of the commands of entry {index} differ from the old module's"
+                    )
+                }
+                failure => failure.to_string(),
+            })?
+        }
+        MigrationBase::Missing(message) => return Err(message),
     }
-    let chunks = guest.snapshot(at).map_err(refused)?;
+    let chunks = guest.snapshot(at).map_err(message)?;
     let state = chunks.digest(module.description().version);
-    Ok(Prepared {
+    Ok(PreparedModule {
         module,
         guest,
         state,
     })
-}
-
-impl CheckResult {
-    /// A refusal with these words, cut to what a report may have.
-    pub(super) fn refused(message: &str) -> Self {
-        let end = message.floor_char_boundary(MAX_WORDS_BYTES);
-        Self::Refused {
-            message: message[..end].to_owned(),
-        }
-    }
 }

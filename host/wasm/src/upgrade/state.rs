@@ -1,177 +1,76 @@
-//! What upgrades leave in the replicated state: the one under way, and those that have ended.
+//! The replicated state of upgrades: the module that runs, the upgrade in progress, and those that have ended.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
 use std::io::{self, Read, Write};
 
 use task_queue_raft::ids::Index;
 use task_queue_raft::state_machine::Moment;
 
-use super::words::{self, CheckResult, MAX_NAME_BYTES, MigrationRoute, UpgradeBegin};
-use crate::module::{Description, Sha256};
-use crate::wire;
+use crate::guest::module::Description;
+use crate::records::digest::Sha256;
+use crate::records::upgrade::{
+    self, CheckResult, MAX_NAME_BYTES, MigrationRoute, UpgradeBegin, UpgradeEnd,
+};
+use crate::records::wire;
 
-/// UpgradeSummary that have ended and are remembered, the oldest forgotten first.
+/// Ended upgrades that are kept. The oldest are dropped first.
 const MAX_PAST: usize = 256;
 
-/// Longest module and longest name of one, as a snapshot may hold them: far over what limits allow.
+/// Largest module and longest guest name in a snapshot, in bytes: far above any configured limit.
 const MAX_MODULE_BYTES: u64 = 1 << 32;
 const MAX_GUEST_NAME_BYTES: u64 = 1 << 16;
 
-/// Why an upgrade came to nothing. The old module goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AbortCause {
-    /// A voter can't run the new module, or it does not take the state.
-    NodeRefused = 1,
-    /// Not every voter was ready in time, or the bytes did not all arrive.
-    TimedOut = 2,
-    /// Two nodes came to different states.
-    StatesDiffer = 3,
-    /// The bytes have another digest than was announced.
-    ModuleCorrupt = 4,
-    /// The old module could not write its state at the switch, though it could before.
-    OldSnapshotFailed = 5,
-    /// The new module did not take the state at the switch, though it took the copy before.
-    NewRestoreFailed = 6,
-    /// Without the old module's help, more commands came than are kept.
-    JournalTooLarge = 7,
+/// Everything about modules that is replicated.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct UpgradeState {
+    /// The module that the log is for at this point; `None` until the first node has recorded its module.
+    pub(crate) module: Option<Sha256>,
+    pub(crate) history: History,
+    /// The upgrade in progress.
+    pub(crate) pending: Option<PendingUpgrade>,
 }
 
-impl AbortCause {
-    const ALL: [Self; 7] = [
-        Self::NodeRefused,
-        Self::TimedOut,
-        Self::StatesDiffer,
-        Self::ModuleCorrupt,
-        Self::OldSnapshotFailed,
-        Self::NewRestoreFailed,
-        Self::JournalTooLarge,
-    ];
-
-    pub(super) fn from_byte(byte: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|cause| *cause as u8 == byte)
-    }
-
-    /// One word, for programs.
-    #[must_use]
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::NodeRefused => "refused",
-            Self::TimedOut => "timed_out",
-            Self::StatesDiffer => "differs",
-            Self::ModuleCorrupt => "damaged",
-            Self::OldSnapshotFailed => "old_silent",
-            Self::NewRestoreFailed => "new_refused",
-            Self::JournalTooLarge => "too_long",
-        }
-    }
-}
-
-impl fmt::Display for AbortCause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NodeRefused => "a node refuses the new module",
-            Self::TimedOut => "not every voter was ready in time",
-            Self::StatesDiffer => "nodes came to different states with the new module",
-            Self::ModuleCorrupt => "the bytes that arrived are not those that were announced",
-            Self::OldSnapshotFailed => "the old module could not write its state at the switch",
-            Self::NewRestoreFailed => "the new module did not take the state at the switch",
-            Self::JournalTooLarge => {
-                "more commands came than are kept for a new module that does without the old one's help"
-            }
-        })
-    }
-}
-
-/// How an upgrade ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum UpgradeEnd {
-    /// The new module runs.
-    Activated,
-    /// It was a dry run, and every voter was ready.
-    DryRunPassed,
-    /// The old module goes on.
-    Aborted {
-        /// Why.
-        cause: AbortCause,
-        /// More about it, for people; may be empty.
-        message: String,
-    },
-}
-
-impl UpgradeEnd {
-    /// Abandoned, with nothing more to say.
-    #[must_use]
-    pub fn because(cause: AbortCause) -> Self {
-        Self::Aborted {
-            cause,
-            message: String::new(),
-        }
-    }
-
-    /// One word, for programs.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Activated => "activated",
-            Self::DryRunPassed => "tried_out",
-            Self::Aborted { cause, .. } => cause.code(),
-        }
-    }
-}
-
-impl fmt::Display for UpgradeEnd {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Activated => f.write_str("the new module runs"),
-            Self::DryRunPassed => f.write_str("every voter was ready; it was a dry run"),
-            Self::Aborted { cause, message } if message.is_empty() => cause.fmt(f),
-            Self::Aborted { cause, message } => write!(f, "{cause}: {message}"),
-        }
-    }
-}
-
-/// An upgrade that has ended.
+/// An ended upgrade.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PastUpgrade {
-    /// Index of the entry that began it.
+    /// Index of the entry that began the upgrade.
     pub upgrade: Index,
-    /// The entry that ended it, and its time. An activated module runs from there on.
+    /// The entry that ended the upgrade, and its time. An activated module runs from there on.
     pub ended: Moment,
-    /// Who asked for it.
-    pub by: String,
-    /// Digest of the module that it was about.
-    pub sha256: Sha256,
-    /// The name and version of a module that was activated.
-    pub module: Option<(String, u32)>,
-    /// How it ended.
-    pub end: UpgradeEnd,
-}
-
-/// An upgrade that is under way, as far as it is replicated.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UpgradeStatus {
-    /// Index of the entry that began it.
-    pub upgrade: Index,
-    /// Who asked for it.
+    /// Name of the operator who requested it.
     pub by: String,
     /// Digest of the new module.
     pub sha256: Sha256,
-    /// Length of the new module.
+    /// Name and version of the new module, if it was activated.
+    pub module: Option<(String, u32)>,
+    /// How the upgrade ended.
+    pub end: UpgradeEnd,
+}
+
+/// The replicated status of the upgrade in progress.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpgradeStatus {
+    /// Index of the entry that began the upgrade.
+    pub upgrade: Index,
+    /// Name of the operator who requested it.
+    pub by: String,
+    /// Digest of the new module.
+    pub sha256: Sha256,
+    /// Size of the new module, in bytes.
     pub bytes: u64,
-    /// How many of them have arrived.
+    /// Bytes received so far.
     pub received: u64,
-    /// When the leader gives it up, in milliseconds of replicated time.
+    /// When the leader aborts the upgrade, in milliseconds of replicated time.
     pub deadline_ms: u64,
-    /// Nothing is activated.
+    /// The upgrade ends without a switch.
     pub dry_run: bool,
-    /// The entry with which all bytes were there.
+    /// The entry that completed the module; `None` before.
     pub staged_at: Option<Index>,
-    /// What nodes have reported.
+    /// Reports by node name. At most 64.
     pub reports: BTreeMap<String, CheckResult>,
 }
 
-/// The upgrade under way.
+/// The upgrade in progress.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PendingUpgrade {
     pub(crate) upgrade: Index,
@@ -180,9 +79,9 @@ pub(crate) struct PendingUpgrade {
     pub(crate) deadline_ms: u64,
     pub(crate) dry_run: bool,
     pub(crate) by: String,
-    /// What has arrived of the module.
+    /// The bytes of the module received so far.
     pub(crate) module: Vec<u8>,
-    /// The entry with which all of it was there, and the way to the new state that was found then.
+    /// The entry that completed the module, and the route to the new state that was chosen there.
     pub(crate) staged: Option<(Index, MigrationRoute)>,
     pub(crate) reports: BTreeMap<String, CheckResult>,
 }
@@ -202,13 +101,14 @@ impl PendingUpgrade {
         }
     }
 
+    /// Whether a node has reported ready.
     pub(crate) fn has_ready(&self) -> bool {
-        let mut verdicts = self.reports.values();
-        verdicts.any(|verdict| matches!(verdict, CheckResult::Ready { .. }))
+        let mut results = self.reports.values();
+        results.any(|result| matches!(result, CheckResult::Ready { .. }))
     }
 
-    /// Whether the new module goes without the old one's help.
-    pub(crate) fn goes_by_journal(&self) -> bool {
+    /// Whether the new module is built from the journal, without the old module's snapshot.
+    pub(crate) fn uses_journal(&self) -> bool {
         matches!(self.staged, Some((_, MigrationRoute::Journal)))
     }
 
@@ -259,47 +159,47 @@ impl PendingUpgrade {
             }
         }
         wire::put_u64(to, self.reports.len() as u64)?;
-        for (node, verdict) in &self.reports {
+        for (node, result) in &self.reports {
             wire::put_bytes(to, node.as_bytes())?;
-            words::write_result(to, verdict)?;
+            upgrade::write_result(to, result)?;
         }
         Ok(())
     }
 
     fn read(from: &mut dyn Read) -> io::Result<Self> {
         let mut pending = Self {
-            upgrade: words::read_index(from)?,
+            upgrade: upgrade::read_index(from)?,
             sha256: Sha256(wire::take(from)?),
             size: wire::take_u64(from)?,
             deadline_ms: wire::take_u64(from)?,
-            dry_run: words::read_bool(from)?,
+            dry_run: upgrade::read_bool(from)?,
             by: wire::take_text(from, MAX_NAME_BYTES as u64)?,
             module: wire::take_bytes(from, MAX_MODULE_BYTES)?,
             staged: None,
             reports: BTreeMap::new(),
         };
-        if words::read_bool(from)? {
-            pending.staged = Some((words::read_index(from)?, words::read_route(from)?));
+        if upgrade::read_bool(from)? {
+            pending.staged = Some((upgrade::read_index(from)?, upgrade::read_route(from)?));
         }
         for _ in 0..wire::take_u64(from)? {
             let node = wire::take_text(from, MAX_NAME_BYTES as u64)?;
-            let verdict = words::read_result(from)?;
-            pending.reports.insert(node, verdict);
+            let result = upgrade::read_result(from)?;
+            pending.reports.insert(node, result);
         }
         Ok(pending)
     }
 }
 
-/// The modules that this log was run by.
+/// The modules that have run this log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct History {
-    /// The one before the first upgrade, once it is known.
+    /// The module before the first upgrade, once it is known.
     pub(crate) first: Option<Sha256>,
     past: VecDeque<PastUpgrade>,
 }
 
 impl History {
-    /// One in which no upgrade has ended yet.
+    /// A history without ended upgrades.
     #[cfg(test)]
     pub(crate) fn of(first: Sha256) -> Self {
         Self {
@@ -308,8 +208,8 @@ impl History {
         }
     }
 
-    /// Whether the log was run by this module at some time, as far as is remembered.
-    pub(crate) fn knows(&self, module: Sha256) -> bool {
+    /// Whether this module has run the log, as far as the history goes back.
+    pub(crate) fn contains(&self, module: Sha256) -> bool {
         let activated =
             |past: &PastUpgrade| past.end == UpgradeEnd::Activated && past.sha256 == module;
         self.first == Some(module) || self.past.iter().any(activated)
@@ -327,7 +227,7 @@ impl History {
     }
 }
 
-/// Writes the section of a snapshot: history, and the upgrade under way.
+/// Writes the section of a snapshot: the history and the upgrade in progress.
 pub(crate) fn write(
     to: &mut dyn Write,
     history: &History,
@@ -348,13 +248,13 @@ pub(crate) fn write(
 /// Reads what [`write`] wrote.
 pub(crate) fn read(from: &mut dyn Read) -> io::Result<(History, Option<PendingUpgrade>)> {
     let mut history = History::default();
-    if words::read_bool(from)? {
+    if upgrade::read_bool(from)? {
         history.first = Some(Sha256(wire::take(from)?));
     }
     for _ in 0..wire::take_u64(from)? {
         history.push(read_past(from)?);
     }
-    let pending = if words::read_bool(from)? {
+    let pending = if upgrade::read_bool(from)? {
         Some(PendingUpgrade::read(from)?)
     } else {
         None
@@ -373,18 +273,18 @@ fn write_past(to: &mut dyn Write, past: &PastUpgrade) -> io::Result<()> {
         wire::put_bytes(to, name.as_bytes())?;
         wire::put_u32(to, *version)?;
     }
-    words::write_end(to, &past.end)
+    upgrade::write_end(to, &past.end)
 }
 
 fn read_past(from: &mut dyn Read) -> io::Result<PastUpgrade> {
-    let upgrade = words::read_index(from)?;
+    let upgrade = upgrade::read_index(from)?;
     let ended = Moment {
-        index: words::read_index(from)?,
+        index: upgrade::read_index(from)?,
         time_ms: wire::take_u64(from)?,
     };
     let by = wire::take_text(from, MAX_NAME_BYTES as u64)?;
     let sha256 = Sha256(wire::take(from)?);
-    let module = if words::read_bool(from)? {
+    let module = if upgrade::read_bool(from)? {
         Some((
             wire::take_text(from, MAX_GUEST_NAME_BYTES)?,
             wire::take_u32(from)?,
@@ -398,6 +298,6 @@ fn read_past(from: &mut dyn Read) -> io::Result<PastUpgrade> {
         by,
         sha256,
         module,
-        end: words::read_end(from)?,
+        end: upgrade::read_end(from)?,
     })
 }

@@ -1,34 +1,34 @@
-//! Whether a function leaves a global as it found it.
+//! Whether a function restores a global to its initial value.
 //!
-//! The function is run with stand-ins for values: what the global had at the beginning plus a known number, a known
-//! number, or anything. Where two ways meet, what they don't agree on is anything. A loop is run again until its
-//! beginning agrees with all ways back to it. Functions that are called are taken to leave the global as it is: each of
-//! them is checked in the same way, and a call that does not return does not matter, for its instance is thrown away.
+//! The function is executed on abstract values: the global's initial value plus a constant, a constant, or anything.
+//! Where control flow joins, values that differ become "anything". A loop is executed again until the state at its
+//! beginning is stable. Called functions are assumed to restore the global: each of them is checked in the same way,
+//! and if a call traps, the instance is dropped.
 
 use wasmparser::{
     BinaryReaderError, BlockType, ContType, FrameKind, FuncType, FunctionBody, ModuleArity,
     Operator, RefType, SubType,
 };
 
-use super::CoreModule;
+use super::core_module::CoreModule;
 
-/// Runs through one function; loops within loops need as many as they are deep, and a few more.
-const MOST_RUNS: usize = 64;
+/// Limit on executions of one function. Nested loops need as many as they are deep, and a few more.
+const MAX_RUNS: usize = 64;
 
-/// What is known of a value.
+/// An abstract value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum AbstractValue {
-    /// The global at the beginning, plus this, as wrapping 64 bits; for an `i32` the low half counts.
+    /// The global's initial value plus this constant, in wrapping 64-bit arithmetic; for an `i32` the low half counts.
     Entry(i64),
     Number(i64),
     Anything,
 }
 
-/// What is known at one point of a function.
+/// The abstract state at one point of a function.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct FlowState {
     global: AbstractValue,
-    /// Locals that have something to do with the global, in order. All others may be anything.
+    /// Locals derived from the global's initial value, in order. All others may be anything.
     locals: Vec<(u32, i64)>,
 }
 
@@ -48,8 +48,8 @@ impl FlowState {
         }
     }
 
-    /// What holds on either way.
-    fn meet(&mut self, other: &Self) {
+    /// Joins two states: keeps what holds in both.
+    fn join(&mut self, other: &Self) {
         if self.global != other.global {
             self.global = AbstractValue::Anything;
         }
@@ -57,15 +57,15 @@ impl FlowState {
     }
 }
 
-/// A block that is open.
+/// An open block.
 struct ControlFrame {
     kind: FrameKind,
     ty: BlockType,
-    /// Height of the stack below its operands.
+    /// Height of the operand stack below the block's operands.
     height: usize,
-    /// What holds at the beginning, for a loop's or an `else`'s sake; `None` where the beginning is not reached.
+    /// State at the beginning, for a loop or an `else`; `None`: unreachable.
     beginning: Option<FlowState>,
-    /// What holds at the end, by the ways that jump there.
+    /// Joined state of the jumps to the end.
     end: Option<FlowState>,
     /// Number of the loop.
     number: usize,
@@ -78,17 +78,17 @@ struct FlowRun<'c, 'a> {
     ty: u32,
     frames: Vec<ControlFrame>,
     stack: Vec<AbstractValue>,
-    /// `None` where it is not reached.
+    /// `None`: the current point is unreachable.
     state: Option<FlowState>,
-    /// What holds at the beginning of each loop, as far as it is known.
+    /// Joined state at the beginning of each loop, so far.
     loops: Vec<Option<FlowState>>,
     loops_seen: usize,
     changed: bool,
-    /// The global may be another one at an end.
+    /// The global has its initial value at every exit so far.
     kept: bool,
 }
 
-/// Whether a function of this type leaves the global as it found it, as far as can be told.
+/// Whether a function of this type restores the global. `false` if that can't be proved.
 pub(super) fn check(
     core: &CoreModule<'_>,
     ty: u32,
@@ -96,7 +96,7 @@ pub(super) fn check(
     global: u32,
 ) -> Result<bool, BinaryReaderError> {
     let mut loops = Vec::new();
-    for _ in 0..MOST_RUNS {
+    for _ in 0..MAX_RUNS {
         let mut run = FlowRun {
             core,
             global,
@@ -140,7 +140,7 @@ impl FlowRun<'_, '_> {
         });
     }
 
-    /// Takes one instruction; `None` where it is one that can't be followed.
+    /// Executes one instruction; `None` if it is not supported.
     fn step(&mut self, operator: &Operator<'_>) -> Option<()> {
         match operator {
             Operator::Block { blockty } => self.open(FrameKind::Block, *blockty),
@@ -149,7 +149,7 @@ impl FlowRun<'_, '_> {
                 self.pop();
                 self.open(FrameKind::If, *blockty)
             }
-            Operator::Else => self.otherwise(),
+            Operator::Else => self.enter_else(),
             Operator::End => self.close(),
             Operator::Br { relative_depth } => {
                 self.jump(*relative_depth)?;
@@ -186,7 +186,7 @@ impl FlowRun<'_, '_> {
         }
     }
 
-    /// Instructions that go on with the next one.
+    /// Instructions without control flow.
     fn compute(&mut self, operator: &Operator<'_>) -> Option<()> {
         let result = match operator {
             Operator::LocalGet { local_index } => {
@@ -253,7 +253,7 @@ impl FlowRun<'_, '_> {
         if self.stack.len() > floor {
             self.stack.pop().unwrap_or(AbstractValue::Anything)
         } else {
-            // Only where it is not reached: the module was validated.
+            // Only in unreachable code, because the module was validated.
             AbstractValue::Anything
         }
     }
@@ -283,7 +283,7 @@ impl FlowRun<'_, '_> {
             if self.loops.len() == number {
                 self.loops.push(None);
             }
-            self.meet_loop(number);
+            self.join_loop(number);
             if self.state.is_some() {
                 self.state.clone_from(&self.loops[number]);
             }
@@ -300,13 +300,13 @@ impl FlowRun<'_, '_> {
         Some(())
     }
 
-    /// Adds what holds now to what is known of a loop's beginning.
-    fn meet_loop(&mut self, number: usize) {
+    /// Joins the current state into the beginning of a loop.
+    fn join_loop(&mut self, number: usize) {
         let Some(state) = &self.state else { return };
         match &mut self.loops[number] {
             Some(known) => {
                 let before = known.clone();
-                known.meet(state);
+                known.join(state);
                 self.changed |= before != *known;
             }
             known => {
@@ -316,7 +316,7 @@ impl FlowRun<'_, '_> {
         }
     }
 
-    fn otherwise(&mut self) -> Option<()> {
+    fn enter_else(&mut self) -> Option<()> {
         self.jump(0)?;
         let frame = self.frames.last_mut()?;
         frame.kind = FrameKind::Else;
@@ -329,7 +329,7 @@ impl FlowRun<'_, '_> {
     }
 
     fn close(&mut self) -> Option<()> {
-        // A loop's label is its beginning, which falling out of it is no way to.
+        // The label of a loop is its beginning, so leaving the loop is not a jump to it.
         let is_loop = self.frames.last()?.kind == FrameKind::Loop;
         if !is_loop {
             self.jump(0)?;
@@ -339,9 +339,9 @@ impl FlowRun<'_, '_> {
             self.state = frame.end;
         }
         if frame.kind == FrameKind::If {
-            // Without an `else` the block may be passed over.
+            // Without an `else` the block may be skipped.
             match (&mut self.state, frame.beginning) {
-                (Some(state), Some(beginning)) => state.meet(&beginning),
+                (Some(state), Some(beginning)) => state.join(&beginning),
                 (state @ None, beginning) => *state = beginning,
                 (Some(_), None) => {}
             }
@@ -352,7 +352,7 @@ impl FlowRun<'_, '_> {
         Some(())
     }
 
-    /// What holds now holds at a label as well.
+    /// Joins the current state into a label.
     fn jump(&mut self, depth: u32) -> Option<()> {
         let position = self.frames.len().checked_sub(1 + depth as usize)?;
         let Some(state) = &self.state else {
@@ -364,18 +364,18 @@ impl FlowRun<'_, '_> {
         let frame = &mut self.frames[position];
         if frame.kind == FrameKind::Loop {
             let number = frame.number;
-            self.meet_loop(number);
+            self.join_loop(number);
             return Some(());
         }
         match &mut frame.end {
-            Some(end) => end.meet(state),
+            Some(end) => end.join(state),
             end => *end = Some(state.clone()),
         }
         Some(())
     }
 
     fn is_entry(&self, value: AbstractValue) -> bool {
-        // An `i32` that differs by a multiple of 2^32 is none that a compiler writes.
+        // For an `i32` a difference of 2^32 would be the same value, but no compiler emits that.
         value == AbstractValue::Entry(0)
     }
 

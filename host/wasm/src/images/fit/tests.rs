@@ -1,8 +1,8 @@
 use super::*;
 use crate::testing::{SCRIPTED, counter, faulty, kv, queue, scripted};
 
-/// Whether the core module with these functions and globals fits, as the only one of a component.
-fn of(text: &str) -> Result<(), String> {
+/// Scans a component whose only core module has these functions and globals.
+fn scan(text: &str) -> Result<(), String> {
     fits(
         &wat::parse_str(format!(
             "(component (core module $m {text}) (core instance (instantiate $m)))"
@@ -11,9 +11,9 @@ fn of(text: &str) -> Result<(), String> {
     )
 }
 
-/// Whether a function of this body leaves a global as it found it.
-fn keeps(body: &str) -> bool {
-    let fit = of(&format!(
+/// Whether a function with this body restores a global.
+fn restores(body: &str) -> bool {
+    let fit = scan(&format!(
         "(memory 1) (global $sp (mut i32) (i32.const 1024)) (func $other)
          (func (param $n i32) (result i32) (local $old i32) (local $new i32) {body})"
     ));
@@ -27,7 +27,7 @@ fn keeps(body: &str) -> bool {
 }
 
 #[test]
-fn the_example_guests_fit() {
+fn the_example_guests_can_have_images() {
     for module in [counter(), kv(), queue(), faulty()] {
         assert_eq!(
             *module.rollback_method(),
@@ -38,22 +38,22 @@ fn the_example_guests_fit() {
 }
 
 #[test]
-fn a_guest_that_keeps_its_mood_in_a_global_does_not() {
+fn a_guest_with_state_in_a_global_can_not_have_images() {
     assert!(SCRIPTED.contains("(global $wrong (mut i32)"));
-    let undo = scripted().rollback_method().to_string();
-    assert!(undo.contains("mutable global"), "{undo}");
+    let method = scripted().rollback_method().to_string();
+    assert!(method.contains("mutable global"), "{method}");
 }
 
 #[test]
-fn a_stack_pointer_that_is_put_back_keeps_nothing() {
-    assert!(keeps(
+fn a_restored_stack_pointer_is_accepted() {
+    assert!(restores(
         "(global.set $sp (local.tee $new (i32.sub (global.get $sp) (i32.const 16))))
          (call $other)
          (global.set $sp (i32.add (local.get $new) (i32.const 16)))
          (local.get $n)"
     ));
-    // As for an array whose length is not known before.
-    assert!(keeps(
+    // As for an array of dynamic length.
+    assert!(restores(
         "(local.set $old (global.get $sp))
          (global.set $sp (i32.sub (global.get $sp) (local.get $n)))
          (call $other)
@@ -63,8 +63,8 @@ fn a_stack_pointer_that_is_put_back_keeps_nothing() {
 }
 
 #[test]
-fn it_is_followed_through_branches_and_loops() {
-    assert!(keeps(
+fn branches_and_loops_are_followed() {
+    assert!(restores(
         "(local.set $new (i32.sub (global.get $sp) (i32.const 16)))
          (global.set $sp (local.get $new))
          (block $done
@@ -75,7 +75,7 @@ fn it_is_followed_through_branches_and_loops() {
          (global.set $sp (i32.add (local.get $new) (i32.const 16)))
          (local.get $n)"
     ));
-    assert!(keeps(
+    assert!(restores(
         "(global.set $sp (local.tee $new (i32.sub (global.get $sp) (i32.const 16))))
          (block $b (block $a (br_table $a $b (local.get $n))) unreachable)
          (global.set $sp (i32.add (local.get $new) (i32.const 16)))
@@ -84,7 +84,7 @@ fn it_is_followed_through_branches_and_loops() {
 }
 
 #[test]
-fn a_way_out_that_leaves_it_changed_is_found() {
+fn an_exit_with_a_changed_global_is_found() {
     for body in [
         // Always.
         "(global.set $sp (local.get $n)) (local.get $n)",
@@ -94,10 +94,10 @@ fn a_way_out_that_leaves_it_changed_is_found() {
          (if (local.get $n) (then (return (i32.const 1))))
          (global.set $sp (i32.add (local.get $new) (i32.const 16)))
          (local.get $n)",
-        // On one of two ways.
+        // On one of two branches.
         "(if (local.get $n) (then (global.set $sp (i32.const 7)))) (local.get $n)",
         "(if (local.get $n) (then (call $other)) (else (global.set $sp (i32.const 7)))) (local.get $n)",
-        // From the second round of a loop on.
+        // From the second iteration of a loop on.
         "(local.set $old (global.get $sp))
          (block $done
            (loop $again
@@ -110,22 +110,22 @@ fn a_way_out_that_leaves_it_changed_is_found() {
         "(global.set $sp (i32.const 3)) (br 0 (local.get $n))",
         "(global.set $sp (i32.const 3)) (br_table 0 0 (local.get $n) (local.get $n))",
     ] {
-        assert!(!keeps(body), "{body}");
+        assert!(!restores(body), "{body}");
     }
 }
 
 #[test]
-fn one_that_is_changed_in_code_that_is_never_reached_is_as_it_was() {
-    assert!(keeps(
+fn a_change_in_unreachable_code_does_not_count() {
+    assert!(restores(
         "(return (local.get $n)) (global.set $sp (i32.const 7)) (local.get $n)"
     ));
 }
 
 #[test]
-fn whatever_else_outlives_a_call_does_not_fit() {
-    let why = |text: &str, words: &str| {
-        let reason = of(text).unwrap_err();
-        assert!(reason.contains(words), "{reason}");
+fn other_state_that_outlives_a_call_is_refused() {
+    let why = |text: &str, expected: &str| {
+        let reason = scan(text).unwrap_err();
+        assert!(reason.contains(expected), "{reason}");
     };
     why("", "no memory");
     why("(memory 1) (memory 1)", "2 memories");
@@ -146,14 +146,14 @@ fn whatever_else_outlives_a_call_does_not_fit() {
         "(memory 1) (data $d \"x\") (func (data.drop $d))",
         "drops a segment",
     );
-    of("(memory 1) (global i32 (i32.const 0)) (global (mut i64) (i64.const 0))").unwrap();
+    scan("(memory 1) (global i32 (i32.const 0)) (global (mut i64) (i64.const 0))").unwrap();
 }
 
 #[test]
-fn parts_of_a_component_that_keep_a_state_do_not_fit() {
-    let why = |text: &str, words: &str| {
+fn component_parts_with_state_are_refused() {
+    let why = |text: &str, expected: &str| {
         let reason = fits(&wat::parse_str(text).unwrap()).unwrap_err();
-        assert!(reason.contains(words), "{reason}");
+        assert!(reason.contains(expected), "{reason}");
     };
     why(
         "(component (core module $m (memory 1))

@@ -13,7 +13,7 @@ fn over(image: &Arc<Image>) -> Arc<Mapping> {
 
 fn put(mapping: &Mapping, at: usize, byte: u8) {
     assert!(at < mapping.bytes());
-    // SAFETY: below the length, and this thread alone uses it.
+    // SAFETY: below the length, and only this thread uses the memory.
     unsafe { mapping.base.as_ptr().add(at).write_volatile(byte) }
 }
 
@@ -32,14 +32,14 @@ fn this_system_has_images_and_a_new_memory_is_zeros() {
 }
 
 #[test]
-fn what_was_written_since_the_freeze_is_thrown_back() {
+fn writes_since_the_freeze_are_discarded() {
     let memory = memory(2);
     put(&memory, 10, 1);
     let image = Image::of(&memory).unwrap();
     memory.freeze(&image, at(1)).unwrap();
     put(&memory, 10, 2);
     put(&memory, PAGE + 10, 2);
-    memory.throw_back().unwrap();
+    memory.discard_changes().unwrap();
     assert_eq!((get(&memory, 10), get(&memory, PAGE + 10)), (1, 0));
 }
 
@@ -53,7 +53,7 @@ fn a_second_freeze_copies_only_what_changed() {
     let system_page = page_bytes() as u64;
     let frozen = memory.freeze(&image, at(1)).unwrap();
     assert_eq!(frozen.copied_bytes, system_page);
-    // It is private still, and looked at once more; then no longer.
+    // The page is still private, so it is compared once more; then no longer.
     let frozen = memory.freeze(&image, at(1)).unwrap();
     assert_eq!(frozen.private_bytes, system_page);
     assert_eq!(frozen.copied_bytes, 0);
@@ -63,7 +63,7 @@ fn a_second_freeze_copies_only_what_changed() {
 }
 
 #[test]
-fn a_memory_that_grew_is_frozen_whole_and_a_new_one_over_it_is_as_long() {
+fn a_memory_that_grew_is_frozen_in_full_length() {
     let mut memory = HostMemory(Arc::new(memory(1)));
     put(&memory.0, 5, 1);
     let image = Image::of(&memory.0).unwrap();
@@ -81,12 +81,12 @@ fn a_memory_that_grew_is_frozen_whole_and_a_new_one_over_it_is_as_long() {
     assert_eq!(get(&other.0, 4 * PAGE - 1), 0);
     assert!(
         other.grow_to(65 * PAGE).is_err(),
-        "it is beyond the reservation"
+        "it is past the reservation"
     );
 }
 
 #[test]
-fn what_one_mapping_writes_no_other_one_sees() {
+fn writes_of_one_mapping_are_not_visible_in_another() {
     let memory = memory(1);
     let image = Image::of(&memory).unwrap();
     memory.freeze(&image, at(1)).unwrap();
@@ -97,7 +97,7 @@ fn what_one_mapping_writes_no_other_one_sees() {
 }
 
 #[test]
-fn a_clone_in_use_keeps_its_state_over_a_freeze_and_takes_the_new_one_after_it() {
+fn a_clone_in_use_keeps_its_state_during_a_freeze_and_shows_the_new_one_after_release() {
     let memory = memory(2);
     put(&memory, 7, 1);
     let image = Image::of(&memory).unwrap();
@@ -116,7 +116,7 @@ fn a_clone_in_use_keeps_its_state_over_a_freeze_and_takes_the_new_one_after_it()
 }
 
 #[test]
-fn a_clone_of_another_length_has_to_be_made_anew() {
+fn a_clone_of_another_length_has_to_be_replaced() {
     let mut memory = HostMemory(Arc::new(memory(1)));
     let image = Image::of(&memory.0).unwrap();
     memory.0.freeze(&image, at(1)).unwrap();
@@ -128,13 +128,13 @@ fn a_clone_of_another_length_has_to_be_made_anew() {
 }
 
 #[test]
-fn a_clone_that_has_grown_by_itself_to_the_length_of_the_image_has_to_be_made_anew() {
+fn a_clone_that_grew_to_the_length_of_the_image_has_to_be_replaced() {
     let memory = memory(1);
     let image = Image::of(&memory).unwrap();
     memory.freeze(&image, at(1)).unwrap();
     let clone = over(&image);
     drop(image.hold(&clone).unwrap().unwrap());
-    // A question needed room, and so did the next command.
+    // Both a query and the next command grow the memory.
     clone.grow_to(2 * PAGE).unwrap();
     memory.grow_to(2 * PAGE).unwrap();
     put(&memory, PAGE + 10, 1);
@@ -144,7 +144,7 @@ fn a_clone_that_has_grown_by_itself_to_the_length_of_the_image_has_to_be_made_an
 }
 
 #[test]
-fn a_freeze_that_ended_in_the_middle_leaves_nothing_to_go_back_to() {
+fn after_a_failed_freeze_the_image_can_not_be_used() {
     let memory = memory(1);
     let image = Image::of(&memory).unwrap();
     memory.freeze(&image, at(1)).unwrap();
@@ -155,7 +155,7 @@ fn a_freeze_that_ended_in_the_middle_leaves_nothing_to_go_back_to() {
 }
 
 #[test]
-fn both_ways_to_ask_for_private_pages_agree() {
+fn both_methods_find_the_same_private_pages() {
     let memory = memory(8);
     let image = Image::of(&memory).unwrap();
     memory.freeze(&image, at(1)).unwrap();
@@ -168,7 +168,7 @@ fn both_ways_to_ask_for_private_pages_agree() {
     let read = read_pagemap(base, 0..memory.bytes()).unwrap();
     assert_eq!(read.len(), 4);
     assert_eq!(read[0], 0..3 * page);
-    // Linux before 6.7 has only the one.
+    // Linux before 6.7 has only the page table.
     if let Ok(scanned) = scan(base, 0..memory.bytes()) {
         assert_eq!(scanned, read);
     }

@@ -1,13 +1,13 @@
-//! Nodes say which hash they have, and nothing that is replicated depends on it.
+//! Audit of state hashes: no replicated state depends on it.
 
 use super::*;
-use crate::audit::AuditRecord;
+use crate::records::audit::AuditRecord;
 
-fn ask() -> Bytes {
+fn request() -> Bytes {
     Envelope::audit(&AuditRecord::Request)
 }
 
-fn say(requested_at: Index, hash: Sha256, node: &str) -> Bytes {
+fn report(requested_at: Index, hash: Sha256, node: &str) -> Bytes {
     Envelope::audit(&AuditRecord::Report {
         requested_at,
         hash,
@@ -16,18 +16,21 @@ fn say(requested_at: Index, hash: Sha256, node: &str) -> Bytes {
 }
 
 #[test]
-fn a_node_knows_the_hash_that_it_had_after_the_question() {
+fn a_node_keeps_its_hash_after_the_request() {
     let mut node = Node::new(counter());
     node.send(add(1));
-    assert_eq!(node.entry(&[ask(), plain(add(1).as_bytes())]).len(), 2);
-    let (asked, hash) = (node.counts().applied.index, node.machine.state_hash());
+    assert_eq!(node.entry(&[request(), plain(add(1).as_bytes())]).len(), 2);
+    let (requested_at, hash) = (node.counts().applied.index, node.machine.state_hash());
     node.send(add(1));
     let audit = node.machine.status().audit();
-    assert_eq!((audit.requested_at, audit.own), (Some(asked), Some(hash)));
+    assert_eq!(
+        (audit.requested_at, audit.own),
+        (Some(requested_at), Some(hash))
+    );
 }
 
 #[test]
-fn whatever_is_said_the_nodes_stay_equal() {
+fn audit_records_do_not_make_states_differ() {
     let mut one = Node::new(counter());
     let mut other = Node::new(counter());
     one.send(add(1));
@@ -35,11 +38,11 @@ fn whatever_is_said_the_nodes_stay_equal() {
     one.snapshot();
     let mut late = one.restored();
     for node in [&mut one, &mut other, &mut late] {
-        let asked = node.next().index;
-        node.entry(&[ask()]);
+        let requested_at = node.next().index;
+        node.entry(&[request()]);
         node.entry(&[
-            say(asked, Sha256::default(), "node1"),
-            say(Index(1), Sha256::default(), "node2"),
+            report(requested_at, Sha256::default(), "node1"),
+            report(Index(1), Sha256::default(), "node2"),
         ]);
         assert_eq!(node.send(add(1)), value(2));
     }
@@ -49,29 +52,35 @@ fn whatever_is_said_the_nodes_stay_equal() {
 }
 
 #[test]
-fn only_work_is_a_reason_to_ask_again() {
+fn only_commands_make_another_audit_due() {
     let mut node = Node::new(counter());
     let is_due = |node: &Node| node.machine.status().audit().is_due;
     assert!(!is_due(&node));
     node.entry(&[Envelope::runs(counter().sha256())]);
-    assert!(!is_due(&node), "a cluster that begins is quiet");
+    assert!(!is_due(&node), "a new cluster is idle");
     node.send(add(1));
     assert!(is_due(&node));
-    node.entry(&[ask()]);
-    let (asked, hash) = (node.counts().applied.index, node.machine.state_hash());
-    node.entry(&[say(asked, hash, "node1"), say(asked, hash, "node2")]);
+    node.entry(&[request()]);
+    let (requested_at, hash) = (node.counts().applied.index, node.machine.state_hash());
+    node.entry(&[
+        report(requested_at, hash, "node1"),
+        report(requested_at, hash, "node2"),
+    ]);
     node.entry(&[]);
-    assert!(!is_due(&node), "a quiet cluster stays quiet");
+    assert!(!is_due(&node), "an idle cluster stays idle");
     node.entry(&[Envelope::wake()]);
     assert!(is_due(&node));
 }
 
 #[test]
-fn a_node_that_was_restored_after_the_question_has_nothing_to_say() {
+fn a_node_that_was_restored_after_the_request_has_no_hash_for_it() {
     let mut node = Node::new(counter());
-    node.entry(&[ask()]);
+    node.entry(&[request()]);
     let restored = node.restored();
     let audit = restored.machine.status().audit();
     assert_eq!(audit.own, None);
-    assert!(audit.is_due, "its state may be its own alone");
+    assert!(
+        audit.is_due,
+        "the restored state may differ from the others"
+    );
 }

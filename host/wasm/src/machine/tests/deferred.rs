@@ -1,4 +1,4 @@
-//! Commands whose answer comes later.
+//! Deferred commands.
 
 use super::*;
 
@@ -38,7 +38,7 @@ fn a_deferred_command_waits_until_it_is_completed() {
 }
 
 #[test]
-fn a_completion_that_nobody_waits_for_is_dropped() {
+fn a_completion_without_a_deferred_command_is_dropped() {
     let mut node = Node::new(scripted());
     node.batch(&[op_long(b'c', 7, b"yes")]);
     node.send(defer(7));
@@ -47,7 +47,7 @@ fn a_completion_that_nobody_waits_for_is_dropped() {
 }
 
 #[test]
-fn two_commands_can_not_wait_under_one_token() {
+fn two_commands_can_not_use_the_same_token() {
     let mut node = Node::new(scripted());
     let outcomes = node.batch(&[defer(7), b"a".to_vec(), defer(7)]);
     assert_eq!(codes(&outcomes), ["deferred", "accepted", "trap"]);
@@ -70,7 +70,7 @@ fn deferred_commands_have_a_limit() {
 }
 
 #[test]
-fn a_key_gets_the_token_first_and_then_the_answer() {
+fn a_key_returns_the_token_first_and_then_the_reply() {
     let mut node = Node::new(scripted());
     assert_eq!(
         node.send_with_key("k", defer(7)),
@@ -90,7 +90,7 @@ fn a_key_gets_the_token_first_and_then_the_answer() {
 }
 
 #[test]
-fn a_key_that_was_forgotten_and_spent_again_keeps_its_later_answer() {
+fn a_key_that_was_dropped_and_used_again_keeps_its_later_reply() {
     let limits = MachineLimits {
         keys: 1,
         ..limits()
@@ -105,7 +105,7 @@ fn a_key_that_was_forgotten_and_spent_again_keeps_its_later_answer() {
 }
 
 #[test]
-fn a_completion_by_a_command_that_fails_is_undone() {
+fn a_completion_by_a_failed_command_is_rolled_back() {
     let mut node = Node::new(scripted());
     node.send(defer(7));
     let outcomes = node.batch(&[b"a".to_vec(), op_long(b'c', 7, b"yes"), b"t".to_vec()]);

@@ -18,14 +18,18 @@ fn event(topic: &str, payload: &str) -> GuestEvent {
 }
 
 #[test]
-fn the_listener_gets_events_with_their_entry_and_in_order() {
+fn the_listener_receives_events_in_order_with_their_entry() {
     let mut node = Node::new(faulty());
     node.batch(&[emit("1"), add(1), emit("2")]);
     node.send(add(1));
     node.send(emit("3"));
     let seen = node.seen();
     let indexes: Vec<u64> = seen.iter().map(|(at, _)| at.index.0).collect();
-    assert_eq!(indexes, [1, 3], "entries without effects are left out");
+    assert_eq!(
+        indexes,
+        [1, 3],
+        "the listener is not called for entries without effects"
+    );
     assert_eq!(
         node.events(),
         [event("t", "1"), event("t", "2"), event("t", "3")]
@@ -34,11 +38,10 @@ fn the_listener_gets_events_with_their_entry_and_in_order() {
 }
 
 #[test]
-fn the_listener_hears_how_many_events_came_before() {
+fn the_listener_receives_the_number_of_earlier_events() {
     let before = Arc::new(Mutex::new(Vec::new()));
-    let heard = Arc::clone(&before);
-    let listener: EffectsListener =
-        Box::new(move |_, _, before| heard.lock().unwrap().push(before));
+    let sink = Arc::clone(&before);
+    let listener: EffectsListener = Box::new(move |_, _, before| sink.lock().unwrap().push(before));
     let mut node = Node::new(faulty());
     node.machine = WasmMachine::new(faulty(), limits(), Some(listener)).unwrap();
     node.batch(&[emit("1"), emit("2")]);
@@ -56,7 +59,7 @@ fn an_event_is_part_of_the_hash() {
 }
 
 #[test]
-fn a_guest_is_woken_once_its_time_has_come() {
+fn a_guest_is_woken_once_after_its_time() {
     let mut node = Node::new(faulty());
     node.send(wake_at(4_000));
     assert_eq!(node.counts().wake_at_ms, 4_000);
@@ -71,12 +74,12 @@ fn a_guest_is_woken_once_its_time_has_come() {
     assert_eq!(outcomes, [accepted("")]);
     assert_eq!((node.value().as_str(), node.counts().wake_at_ms), ("1", 0));
     node.entry(&[Envelope::wake()]);
-    assert_eq!(node.value(), "1", "nobody asked for a second time");
+    assert_eq!(node.value(), "1", "there was one request");
     assert_eq!(node.events(), [event("woken", "1")]);
 }
 
 #[test]
-fn a_wake_up_takes_its_place_among_the_commands() {
+fn a_wake_up_runs_in_the_order_of_the_entry() {
     let mut node = Node::new(faulty());
     let outcomes = node.entry(&[
         plain(wake_at(1).as_bytes()),
@@ -92,7 +95,7 @@ fn a_wake_up_takes_its_place_among_the_commands() {
 }
 
 #[test]
-fn the_last_wish_to_be_woken_counts_and_0_takes_it_back() {
+fn the_last_wake_up_request_counts_and_0_cancels_it() {
     let mut node = Node::new(faulty());
     node.batch(&[wake_at(9_000), wake_at(5_000)]);
     assert_eq!(node.counts().wake_at_ms, 5_000);
@@ -101,7 +104,7 @@ fn the_last_wish_to_be_woken_counts_and_0_takes_it_back() {
 }
 
 #[test]
-fn a_wish_to_be_woken_survives_failures_and_snapshots() {
+fn a_wake_up_request_survives_rollbacks_and_snapshots() {
     let mut node = Node::new(faulty());
     node.send(wake_at(3_000));
     assert_eq!(code(&node.send(r#"{"trap":{}}"#)), "trap");
@@ -115,7 +118,7 @@ fn a_wish_to_be_woken_survives_failures_and_snapshots() {
 }
 
 #[test]
-fn a_wake_up_is_replayed_after_a_failure() {
+fn a_wake_up_is_replayed_in_a_rollback() {
     let mut node = Node::new(faulty());
     node.send(wake_at(1));
     node.entry(&[Envelope::wake()]);
@@ -125,7 +128,7 @@ fn a_wake_up_is_replayed_after_a_failure() {
 }
 
 #[test]
-fn what_the_host_did_not_write_is_answered_and_changes_nothing() {
+fn malformed_envelopes_have_an_outcome_and_change_nothing() {
     let mut node = Node::new(faulty());
     let outcomes = node.entry(&[
         plain(add(1).as_bytes()),
@@ -148,7 +151,7 @@ fn what_the_host_did_not_write_is_answered_and_changes_nothing() {
 }
 
 #[test]
-fn an_entry_without_commands_counts() {
+fn an_entry_without_commands_extends_the_hash() {
     let mut node = Node::new(faulty());
     let before = node.machine.state_hash();
     assert_eq!(node.entry(&[]), []);

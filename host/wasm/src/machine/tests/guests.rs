@@ -1,4 +1,4 @@
-//! The example guests behind the machine, with the words of their page.
+//! The example guests, with the commands of their documentation.
 
 use super::*;
 
@@ -27,7 +27,7 @@ fn the_store_stores() {
             accepted(r#"{"previous":"w"}"#),
         ]
     );
-    let gone = node.ask(r#"{"get":{"key":"k"}}"#).unwrap();
+    let gone = node.query(r#"{"get":{"key":"k"}}"#).unwrap();
     assert_eq!(gone[..], *br#"{"value":null}"#);
 }
 
@@ -62,7 +62,7 @@ fn the_queue_queues_and_wakes_itself() {
 }
 
 #[test]
-fn the_status_tells_who_runs_and_how_far_it_is() {
+fn the_status_contains_the_module_and_the_applied_entry() {
     let mut node = Node::new(queue());
     let handle = node.machine.status();
     node.send(r#"{"enqueue":{"queue":"q","payload":1}}"#);

@@ -1,4 +1,4 @@
-//! Thousands of failures at random points: those that fail leave nothing, whichever way they are undone. The example
+//! Thousands of failures at random points, with both methods of rollback: failed commands leave no trace.
 //! `bench --only failures` does the same a hundred thousand times.
 
 use super::*;
@@ -7,7 +7,7 @@ use crate::testing::injected::{Faulty, Scripted, inject};
 use crate::testing::scripted_in_memory;
 
 #[test]
-fn thousands_of_failures_leave_nothing_behind() {
+fn thousands_of_failures_leave_no_trace() {
     for seed in 0..2 {
         let module = scripted_in_memory();
         assert_eq!(*module.rollback_method(), RollbackMethod::Images);
@@ -18,7 +18,7 @@ fn thousands_of_failures_leave_nothing_behind() {
 }
 
 #[test]
-fn a_guest_without_an_image_is_as_good() {
+fn failures_leave_no_trace_without_an_image_either() {
     assert_ne!(*scripted().rollback_method(), RollbackMethod::Images);
     inject(&scripted(), &Scripted, 7, 200, 2_000).unwrap();
 }

@@ -1,9 +1,9 @@
-//! Idempotency keys: a command with a key is carried out once.
+//! Idempotency keys: a command with a key is executed once.
 
 use super::*;
 
 #[test]
-fn the_same_key_and_body_get_the_first_answer_again() {
+fn the_same_key_and_body_return_the_first_reply_again() {
     let mut node = Node::new(faulty());
     assert_eq!(node.send_with_key("k", add(5)), value(5));
     assert_eq!(node.send(add(1)), value(6));
@@ -23,16 +23,16 @@ fn another_body_under_the_same_key_is_refused() {
 }
 
 #[test]
-fn a_refusal_spends_the_key_too() {
+fn a_rejection_uses_the_key_up() {
     let mut node = Node::new(faulty());
-    let refused = node.send_with_key("k", r#"{"refuse":{}}"#);
-    assert_eq!(code(&refused), "rejected");
-    assert_eq!(node.send_with_key("k", r#"{"refuse":{}}"#), refused);
+    let rejected = node.send_with_key("k", r#"{"refuse":{}}"#);
+    assert_eq!(code(&rejected), "rejected");
+    assert_eq!(node.send_with_key("k", r#"{"refuse":{}}"#), rejected);
     assert_eq!(node.send_with_key("k", add(1)), CommandOutcome::KeyReused);
 }
 
 #[test]
-fn a_failure_of_the_guest_spends_no_key() {
+fn a_failure_does_not_use_the_key_up() {
     let mut node = Node::new(faulty());
     for command in [r#"{"trap":{}}"#, r#"{"half":{}}"#, r#"{"spin":{}}"#] {
         for _ in 0..2 {
@@ -45,7 +45,7 @@ fn a_failure_of_the_guest_spends_no_key() {
 }
 
 #[test]
-fn a_key_that_comes_twice_in_one_entry_is_carried_out_once() {
+fn a_key_twice_in_one_entry_is_executed_once() {
     let mut node = Node::new(faulty());
     let outcomes = node.entry(&[
         keyed("k", add(1).as_bytes()),
@@ -85,7 +85,7 @@ fn a_failed_command_and_its_retry_may_share_an_entry() {
 }
 
 #[test]
-fn keys_survive_failures_and_snapshots() {
+fn keys_survive_rollbacks_and_snapshots() {
     let mut node = Node::new(faulty());
     assert_eq!(node.send_with_key("k", add(5)), value(5));
     assert_eq!(code(&node.send(r#"{"trap":{}}"#)), "trap");
@@ -97,7 +97,7 @@ fn keys_survive_failures_and_snapshots() {
 }
 
 #[test]
-fn keys_are_bounded_by_count() {
+fn keys_are_limited_by_count() {
     let limits = MachineLimits {
         keys: 2,
         ..limits()
@@ -108,11 +108,15 @@ fn keys_are_bounded_by_count() {
     }
     assert_eq!(node.counts().keys, 2);
     assert_eq!(node.send_with_key("c", add(1)), value(3));
-    assert_eq!(node.send_with_key("a", add(1)), value(4), "forgotten");
+    assert_eq!(
+        node.send_with_key("a", add(1)),
+        value(4),
+        "the key was dropped"
+    );
 }
 
 #[test]
-fn keys_are_bounded_by_bytes() {
+fn keys_are_limited_by_bytes() {
     let limits = MachineLimits {
         key_bytes: 10_000,
         ..limits()
@@ -125,7 +129,7 @@ fn keys_are_bounded_by_bytes() {
 }
 
 #[test]
-fn keys_are_bounded_by_replicated_time() {
+fn keys_are_limited_by_replicated_time() {
     let limits = MachineLimits {
         key_ttl_ms: 5_000,
         ..limits()
@@ -136,6 +140,10 @@ fn keys_are_bounded_by_replicated_time() {
         assert_eq!(node.counts().keys, 1);
         node.entry(&[]);
     }
-    assert_eq!(node.counts().keys, 1, "as old as the limit");
-    assert_eq!(node.send_with_key("k", add(1)), value(2), "forgotten");
+    assert_eq!(node.counts().keys, 1, "the key is as old as the limit");
+    assert_eq!(
+        node.send_with_key("k", add(1)),
+        value(2),
+        "the key was dropped"
+    );
 }

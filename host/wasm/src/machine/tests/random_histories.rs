@@ -1,12 +1,12 @@
-//! Random histories of good and bad commands: every machine that applies one ends the same, however often it failed,
-//! was restored or was asked in between; and it ends as a simple model says.
+//! Random histories of valid and failing commands. All machines that apply the same history end in the same state, and
+//! in the state of a simple model, regardless of rollbacks, restores and queries.
 
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::random::Random;
+use crate::guest::random::Random;
 
-/// Dice that fall the same for a seed.
+/// Dice with a seed.
 struct Dice(Random);
 
 impl Dice {
@@ -16,7 +16,7 @@ impl Dice {
     }
 }
 
-/// What the faulty guest should do.
+/// A model of the faulty guest.
 #[derive(Default)]
 struct Model {
     value: i64,
@@ -29,16 +29,17 @@ impl Model {
         if let Some((body, first)) = key.and_then(|key| self.keys.get(key)) {
             return if body == command { first } else { "key_reused" };
         }
-        let said = self.carry_out(command);
+        let outcome = self.execute(command);
         if let Some(key) = key
-            && (said == "accepted" || said == "rejected")
+            && (outcome == "accepted" || outcome == "rejected")
         {
-            self.keys.insert(key.to_owned(), (command.to_owned(), said));
+            self.keys
+                .insert(key.to_owned(), (command.to_owned(), outcome));
         }
-        said
+        outcome
     }
 
-    fn carry_out(&mut self, command: &str) -> &'static str {
+    fn execute(&mut self, command: &str) -> &'static str {
         let number = || -> i64 {
             let digits = |c: char| !c.is_ascii_digit() && c != '-';
             command.trim_matches(digits).parse().unwrap()
@@ -82,7 +83,7 @@ fn random_command(dice: &mut Dice, now_ms: u64) -> String {
     }
 }
 
-/// One entry, and the outcomes that the model gives.
+/// A random entry, and the outcomes of the model.
 fn random_entry(
     dice: &mut Dice,
     model: &mut Model,
@@ -115,7 +116,7 @@ fn play(seed: u64, entries: u64) {
     let mut model = Model::default();
     let mut plain = Node::with_limits(faulty(), limits);
     let mut restored = Node::with_limits(faulty(), limits);
-    let mut asked = Node::with_limits(faulty(), limits);
+    let mut queried = Node::with_limits(faulty(), limits);
     let mut replayed = Node::with_limits(faulty().without_memory_images(), limits);
     for _ in 0..entries {
         let now_ms = plain.next().time_ms;
@@ -123,37 +124,37 @@ fn play(seed: u64, entries: u64) {
         let outcomes = plain.entry(&envelopes);
         assert_eq!(codes(&outcomes), expected, "seed {seed}");
         assert_eq!(restored.entry(&envelopes), outcomes, "seed {seed}");
-        assert_eq!(asked.entry(&envelopes), outcomes, "seed {seed}");
+        assert_eq!(queried.entry(&envelopes), outcomes, "seed {seed}");
         assert_eq!(replayed.entry(&envelopes), outcomes, "seed {seed}");
         if dice.roll(8) == 0 {
             restored = restored.restored();
         }
         match dice.roll(6) {
-            0 => assert!(asked.ask(r#"{"trap":{}}"#).is_err()),
-            1 => drop(asked.snapshot()),
-            2 => assert_eq!(asked.value(), model.value.to_string()),
+            0 => assert!(queried.query(r#"{"trap":{}}"#).is_err()),
+            1 => drop(queried.snapshot()),
+            2 => assert_eq!(queried.value(), model.value.to_string()),
             _ => {}
         }
         let hash = plain.machine.state_hash();
         assert_eq!(restored.machine.state_hash(), hash, "seed {seed}");
-        assert_eq!(asked.machine.state_hash(), hash, "seed {seed}");
+        assert_eq!(queried.machine.state_hash(), hash, "seed {seed}");
         assert_eq!(replayed.machine.state_hash(), hash, "seed {seed}");
     }
     assert_eq!(plain.value(), model.value.to_string(), "seed {seed}");
     assert_eq!(plain.counts().wake_at_ms, model.wake_at_ms, "seed {seed}");
     assert_same(&mut plain, &mut restored);
-    assert_same(&mut plain, &mut asked);
+    assert_same(&mut plain, &mut queried);
     assert_same(&mut plain, &mut replayed);
 }
 
 #[test]
-fn machines_with_the_same_history_are_the_same() {
+fn machines_with_the_same_history_have_the_same_state() {
     for seed in 0..40 {
         play(seed, 25);
     }
 }
 
 #[test]
-fn so_they_are_after_a_long_history() {
+fn machines_have_the_same_state_after_a_long_history() {
     play(1_000, 400);
 }

@@ -1,4 +1,4 @@
-//! The whole state, written and read.
+//! Snapshots of the complete state.
 
 use super::*;
 
@@ -7,7 +7,7 @@ fn restore(node: &mut Node, mut bytes: &[u8]) -> Result<(), MachineError> {
 }
 
 #[test]
-fn a_snapshot_carries_everything() {
+fn a_snapshot_contains_the_complete_state() {
     let mut node = Node::new(faulty());
     node.batch(&[add(5), r#"{"keep":{"mib":2}}"#.to_owned()]);
     node.send_with_key("k", add(1));
@@ -35,7 +35,7 @@ fn writing_a_snapshot_changes_nothing() {
 }
 
 #[test]
-fn a_snapshot_replaces_what_was_there() {
+fn a_restore_replaces_the_state() {
     let mut node = Node::new(faulty());
     node.send(add(5));
     let snapshot = node.snapshot();
@@ -46,13 +46,13 @@ fn a_snapshot_replaces_what_was_there() {
     restore(&mut other, &snapshot).unwrap();
     assert_same(&mut node, &mut other);
     assert_eq!(other.send_with_key("k", add(1)), value(6));
-    // A failure after it comes back to it, and not to what was before.
+    // A later rollback restores the new state, not the one before.
     assert_eq!(code(&other.send(r#"{"half":{}}"#)), "trap");
     assert_eq!(other.value(), "6");
 }
 
 #[test]
-fn a_damaged_snapshot_is_refused_and_changes_nothing() {
+fn a_corrupt_snapshot_is_refused_and_changes_nothing() {
     let mut node = Node::new(faulty());
     node.send_with_key("k", add(5));
     let snapshot = node.snapshot();
@@ -61,9 +61,9 @@ fn a_damaged_snapshot_is_refused_and_changes_nothing() {
     let before = other.snapshot();
     let step = (snapshot.len() / 200).max(1);
     for position in (0..snapshot.len()).step_by(step) {
-        let mut damaged = snapshot.clone();
-        damaged[position] ^= 0x10;
-        assert!(restore(&mut other, &damaged).is_err(), "byte {position}");
+        let mut corrupt = snapshot.clone();
+        corrupt[position] ^= 0x10;
+        assert!(restore(&mut other, &corrupt).is_err(), "byte {position}");
         assert!(restore(&mut other, &snapshot[..position]).is_err());
     }
     assert!(other.snapshot() == before);
@@ -91,7 +91,7 @@ fn a_snapshot_that_the_guest_refuses_changes_nothing() {
     let mut node = Node::new(scripted());
     node.send(b"a");
     let mut bytes = Vec::new();
-    let mut chunks = crate::chunks::ChunkWriter::new(u64::MAX);
+    let mut chunks = crate::records::chunks::ChunkWriter::new(u64::MAX);
     chunks.write(&[1; 20]).unwrap();
     let module = scripted();
     let replicated = ReplicatedState::first(module.sha256());
@@ -103,7 +103,7 @@ fn a_snapshot_that_the_guest_refuses_changes_nothing() {
 }
 
 #[test]
-fn a_state_of_many_chunks_goes_through() {
+fn a_state_of_many_chunks_is_restored() {
     let mut node = Node::new(kv());
     for number in 0..12 {
         let value = "v".repeat(200_000);
@@ -114,12 +114,12 @@ fn a_state_of_many_chunks_goes_through() {
     let mut other = node.restored();
     assert_same(&mut node, &mut other);
     let get = r#"{"get":{"key":"key-11"}}"#;
-    assert_eq!(node.ask(get), other.ask(get));
+    assert_eq!(node.query(get), other.query(get));
 }
 
-/// Reading a state takes the memory of the state and of its bytes, side by side.
+/// Restoring a state needs memory for the state and for its bytes at the same time.
 #[test]
-fn a_state_that_fills_most_of_the_memory_comes_back_from_a_snapshot_and_a_failure() {
+fn a_state_that_fills_most_of_the_memory_survives_a_restore_and_a_rollback() {
     let limits = MachineLimits {
         fuel_per_command: 10 * limits().fuel_per_command,
         ..limits()
@@ -132,7 +132,7 @@ fn a_state_that_fills_most_of_the_memory_comes_back_from_a_snapshot_and_a_failur
         assert_eq!(node.send(add(1)), value(1));
     }
     assert_same(&mut node, &mut other);
-    // The limit holds again afterwards.
+    // Afterwards the limit applies again.
     for node in [&mut node, &mut other] {
         assert_eq!(code(&node.send(r#"{"keep":{"mib":60}}"#)), "out_of_memory");
     }

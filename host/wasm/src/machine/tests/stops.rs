@@ -1,17 +1,17 @@
-//! Where a node stops instead of guessing.
+//! Conditions in which the machine stops.
 
 use super::*;
 
-/// What stopped the machine.
+/// The failure that stopped the machine.
 fn stop(result: Result<Vec<CommandOutcome>, MachineError>) -> MachineFailure {
     match result {
         Err(MachineError::Failed(failure)) => *failure.downcast().unwrap(),
-        other => panic!("{other:?} is no stop"),
+        other => panic!("{other:?} is not a stop"),
     }
 }
 
 #[test]
-fn a_stack_that_overflows_is_no_outcome() {
+fn a_stack_overflow_stops_the_machine() {
     let mut node = Node::new(scripted());
     node.send(b"a");
     let at = node.next();
@@ -23,7 +23,7 @@ fn a_stack_that_overflows_is_no_outcome() {
 }
 
 #[test]
-fn an_entry_that_comes_twice_or_late_is_no_outcome() {
+fn an_entry_twice_or_out_of_order_stops_the_machine() {
     let mut node = Node::new(counter());
     node.send(add(1));
     node.send(add(1));
@@ -50,7 +50,7 @@ fn indexes_may_have_gaps() {
 }
 
 #[test]
-fn a_command_of_a_later_version_is_no_outcome() {
+fn a_command_of_a_later_version_stops_the_machine() {
     let mut node = Node::new(counter());
     let at = node.next();
     let failure = stop(node.machine.apply(at, &[Bytes::from_static(b"\x03\x00")]));
@@ -61,7 +61,7 @@ fn a_command_of_a_later_version_is_no_outcome() {
 }
 
 #[test]
-fn limits_that_make_no_sense_start_nothing() {
+fn a_machine_does_not_start_with_invalid_limits() {
     let limits = MachineLimits {
         memory_bytes: 1 << 33,
         ..limits()
@@ -77,7 +77,7 @@ fn limits_that_make_no_sense_start_nothing() {
 }
 
 #[test]
-fn a_guest_that_needs_more_memory_than_there_may_be_starts_nothing() {
+fn a_machine_does_not_start_if_the_guest_needs_more_memory_than_its_limit() {
     let limits = MachineLimits {
         memory_bytes: 1 << 16,
         ..limits()
@@ -89,7 +89,7 @@ fn a_guest_that_needs_more_memory_than_there_may_be_starts_nothing() {
 }
 
 #[test]
-fn a_snapshot_that_the_guest_can_not_write_is_an_error_and_the_machine_goes_on() {
+fn a_failed_snapshot_is_an_error_and_the_machine_continues() {
     let limits = MachineLimits {
         snapshot_bytes: 1_000,
         ..limits()
@@ -106,7 +106,7 @@ fn a_snapshot_that_the_guest_can_not_write_is_an_error_and_the_machine_goes_on()
 }
 
 #[test]
-fn a_log_that_is_for_another_module_is_no_outcome() {
+fn a_log_of_another_module_stops_the_machine() {
     let mut node = Node::new(counter());
     let at = node.next();
     let entry = [Envelope::runs(kv().sha256()), plain(add(1).as_bytes())];
@@ -119,7 +119,7 @@ fn a_log_that_is_for_another_module_is_no_outcome() {
 }
 
 #[test]
-fn the_first_word_settles_the_module_and_a_later_one_stops_only_who_said_it() {
+fn the_first_record_settles_the_module_and_a_later_one_stops_only_its_own_node() {
     let settled = Envelope::runs(counter().sha256());
     let foreign = Envelope::runs(kv().sha256());
     let mut node = Node::new(counter());
@@ -127,7 +127,7 @@ fn the_first_word_settles_the_module_and_a_later_one_stops_only_who_said_it() {
     node.entry(std::slice::from_ref(&foreign));
     assert_eq!(node.send(add(1)), value(1));
 
-    // A snapshot is as good as the word that came before it.
+    // A snapshot settles the module as well.
     let mut restored = node.restored();
     restored.entry(std::slice::from_ref(&foreign));
     node.entry(std::slice::from_ref(&foreign));

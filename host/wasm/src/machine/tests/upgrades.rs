@@ -1,11 +1,12 @@
-//! Another module takes over, at one entry, on every node.
+//! Upgrades: every node switches to another module at the same entry.
 
 use super::*;
-use crate::testing::scripted_but;
-use crate::upgrade::{
-    AbortCause, CheckResult, MAX_SINCE_BYTES, MigrationRoute, UpgradeBegin, UpgradeEnd,
-    UpgradeOutcome, UpgradeRecord, UpgradeRefusal,
+use crate::records::outcome::{UpgradeOutcome, UpgradeRefusal};
+use crate::records::upgrade::{
+    AbortCause, CheckResult, MigrationRoute, UpgradeBegin, UpgradeEnd, UpgradeRecord,
 };
+use crate::testing::scripted_but;
+use crate::upgrade::MAX_KEPT_BYTES;
 
 mod journal;
 mod restarts;
@@ -16,7 +17,7 @@ const ADDS_10: &str = "(i64.add (i64.load (i32.const 0)) (i64.const 10))";
 const FITS: &str =
     "(i32.store8 (i32.const 32) (i32.ne (local.get $total) (i32.load (i32.const 8))))";
 
-/// Adds 10 where `scripted` adds 1, and is the version after it.
+/// Adds 10 where `scripted` adds 1; the next version.
 fn by_tens() -> GuestModule {
     scripted_but(&[
         (ADDS_1, ADDS_10),
@@ -27,10 +28,10 @@ fn by_tens() -> GuestModule {
     ])
 }
 
-/// Takes no state with a value above this one.
-fn modest(most: u64) -> GuestModule {
+/// Refuses to restore a value above `max`.
+fn modest(max: u64) -> GuestModule {
     let check = format!(
-        "(i32.store8 (i32.const 32) (i64.gt_u (i64.load (i32.const 0)) (i64.const {most})))"
+        "(i32.store8 (i32.const 32) (i64.gt_u (i64.load (i32.const 0)) (i64.const {max})))"
     );
     scripted_but(&[(FITS, &check)])
 }
@@ -54,58 +55,58 @@ fn refused(cause: AbortCause) -> UpgradeEnd {
 }
 
 impl Node {
-    fn say(&mut self, word: &UpgradeRecord) -> UpgradeOutcome {
-        match self.entry(&[Envelope::upgrade(word)]).remove(0) {
-            CommandOutcome::Upgrade(answer) => answer,
+    fn propose(&mut self, record: &UpgradeRecord) -> UpgradeOutcome {
+        match self.entry(&[Envelope::upgrade(record)]).remove(0) {
+            CommandOutcome::Upgrade(outcome) => outcome,
             other => panic!("{other:?}"),
         }
     }
 
-    /// Steps 1 and 2: every word with which the module comes.
+    /// Steps 1 and 2: begins the upgrade and sends the module.
     fn stage(&mut self, begin: UpgradeBegin, module: &[u8]) -> Index {
         let upgrade = self.next().index;
         assert_eq!(
-            self.say(&UpgradeRecord::Begin(begin)),
+            self.propose(&UpgradeRecord::Begin(begin)),
             UpgradeOutcome::Begun
         );
         let last = module.len().div_ceil(CHUNK) - 1;
         for (number, bytes) in module.chunks(CHUNK).enumerate() {
-            let answer = self.say(&UpgradeRecord::Chunk {
+            let outcome = self.propose(&UpgradeRecord::Chunk {
                 upgrade,
                 offset: (number * CHUNK) as u64,
                 bytes: Bytes::copy_from_slice(bytes),
             });
             if number < last {
-                assert_eq!(answer, UpgradeOutcome::ChunkAdded);
+                assert_eq!(outcome, UpgradeOutcome::ChunkAdded);
             } else {
-                assert_eq!(answer, UpgradeOutcome::Staged);
+                assert_eq!(outcome, UpgradeOutcome::Staged);
             }
         }
         upgrade
     }
 
-    /// Step 3: what this node found.
-    fn verdict(&self) -> CheckResult {
+    /// Step 3: waits for this node's result.
+    fn check_result(&self) -> CheckResult {
         loop {
-            if let Some(verdict) = self.machine.status().upgrades().own_check() {
-                return verdict.clone();
+            if let Some(result) = self.machine.status().upgrades().own_check() {
+                return result.clone();
             }
-            self.changes.recv().expect("the machine is there");
+            self.changes.recv().expect("the machine exists");
         }
     }
 
-    /// Step 4: the report, and what the leader would make of it.
+    /// Step 4: reports the result. Returns the record that a leader would propose next.
     fn report(&mut self, upgrade: Index, node: &str) -> UpgradeRecord {
-        let verdict = self.verdict();
-        let CheckResult::Ready { route, state, .. } = verdict else {
-            panic!("{verdict:?}");
+        let result = self.check_result();
+        let CheckResult::Ready { route, state, .. } = result else {
+            panic!("{result:?}");
         };
         let report = UpgradeRecord::Report {
             upgrade,
             node: node.to_owned(),
-            result: verdict,
+            result,
         };
-        assert_eq!(self.say(&report), UpgradeOutcome::ReportNoted);
+        assert_eq!(self.propose(&report), UpgradeOutcome::ReportNoted);
         UpgradeRecord::Activate {
             upgrade,
             route,
@@ -113,22 +114,27 @@ impl Node {
         }
     }
 
-    /// All steps but the last, whose word is returned.
-    fn all_but_the_switch(&mut self, module: &GuestModule) -> UpgradeRecord {
+    /// All steps except the switch. Returns its record.
+    fn prepare_switch(&mut self, module: &GuestModule) -> UpgradeRecord {
         let upgrade = self.stage(begin(module), module.bytes());
         self.report(upgrade, "node1")
     }
 
     fn upgrade(&mut self, module: &GuestModule) {
-        let activate = self.all_but_the_switch(module);
-        assert_eq!(self.say(&activate), UpgradeOutcome::Activated);
+        let activate = self.prepare_switch(module);
+        assert_eq!(self.propose(&activate), UpgradeOutcome::Activated);
     }
 
     /// How the latest upgrade ended.
     fn end(&self) -> UpgradeEnd {
         let upgrades = self.machine.status().upgrades();
-        assert_eq!(upgrades.pending, None, "it has ended");
-        upgrades.past.last().expect("there was one").end.clone()
+        assert_eq!(upgrades.pending, None, "the upgrade has ended");
+        upgrades
+            .past
+            .last()
+            .expect("there was an upgrade")
+            .end
+            .clone()
     }
 
     fn runs(&self) -> Sha256 {
@@ -139,12 +145,16 @@ impl Node {
 }
 
 #[test]
-fn the_new_module_runs_from_one_entry_on_with_the_state_of_the_old_one() {
+fn the_new_module_continues_with_the_state_of_the_old_one_from_one_entry_on() {
     let (old, new) = (scripted(), by_tens());
     let mut node = Node::new(old.clone());
     node.batch(&[b"a", b"a"]);
-    let activate = node.all_but_the_switch(&new);
-    assert_eq!(node.send(b"a"), number(3), "until then the old one serves");
+    let activate = node.prepare_switch(&new);
+    assert_eq!(
+        node.send(b"a"),
+        number(3),
+        "the old module serves until the switch"
+    );
     let outcomes = node.entry(&[plain(b"a"), Envelope::upgrade(&activate), plain(b"a")]);
     assert_eq!(
         outcomes,
@@ -153,7 +163,7 @@ fn the_new_module_runs_from_one_entry_on_with_the_state_of_the_old_one() {
             CommandOutcome::Upgrade(UpgradeOutcome::Activated),
             number(14)
         ],
-        "what stands before the word is the old one's"
+        "commands before the record run on the old module"
     );
     assert_eq!(node.runs(), new.sha256());
     assert_eq!(node.machine.status().get().version, 4);
@@ -163,29 +173,29 @@ fn the_new_module_runs_from_one_entry_on_with_the_state_of_the_old_one() {
     assert_eq!(past.ended, node.counts().applied);
     assert_eq!(past.module, Some(("scripted".to_owned(), 4)));
 
-    // And back: that is an upgrade as any other.
+    // Going back is an upgrade like any other.
     node.upgrade(&old);
     assert_eq!((node.runs(), node.send(b"a")), (old.sha256(), number(15)));
     assert_eq!(node.machine.status().upgrades().past.len(), 2);
-    // A failure of the new one comes back to the new one.
+    // A rollback of the new module stays on the new module.
     node.upgrade(&new);
     assert_eq!(code(&node.send(b"t")), "trap");
     assert_eq!(node.send(b"a"), number(25));
 }
 
 #[test]
-fn keys_deferred_commands_the_clock_and_the_hash_chain_go_on() {
+fn keys_deferred_commands_wake_ups_and_the_hash_chain_continue() {
     let mut node = Node::new(scripted());
-    let mut plainly = Node::new(scripted());
-    for node in [&mut node, &mut plainly] {
+    let mut without = Node::new(scripted());
+    for node in [&mut node, &mut without] {
         assert_eq!(node.send_with_key("k", b"a"), number(1));
         node.send(op_long(b'd', 7, b""));
         node.send_with_key("late", op_long(b'd', 8, b""));
         node.send(op_long(b'w', 1, b""));
     }
     node.upgrade(&by_tens());
-    assert_ne!(node.machine.state_hash(), plainly.machine.state_hash());
-    assert_eq!(node.send_with_key("k", b"a"), number(1), "the first answer");
+    assert_ne!(node.machine.state_hash(), without.machine.state_hash());
+    assert_eq!(node.send_with_key("k", b"a"), number(1), "the first reply");
     assert_eq!(code(&node.send_with_key("k", b"e")), "key_reused");
     assert_eq!(node.counts().deferred, 2);
     node.batch(&[op_long(b'c', 7, b"yes"), op_long(b'x', 8, b"no")]);
@@ -208,12 +218,12 @@ fn keys_deferred_commands_the_clock_and_the_hash_chain_go_on() {
 }
 
 #[test]
-fn each_word_out_of_place_is_refused_by_name_and_changes_nothing() {
+fn each_record_out_of_order_is_refused_with_the_reason_and_changes_nothing() {
     let (old, new) = (scripted(), by_tens());
     let mut node = Node::new(old.clone());
-    let refusal = |node: &mut Node, word: UpgradeRecord| match node.say(&word) {
+    let refusal = |node: &mut Node, record: UpgradeRecord| match node.propose(&record) {
         UpgradeOutcome::Refused(refusal) => refusal,
-        answer => panic!("{answer:?}"),
+        outcome => panic!("{outcome:?}"),
     };
     let size = |bytes| UpgradeBegin {
         bytes,
@@ -239,17 +249,17 @@ fn each_word_out_of_place_is_refused_by_name_and_changes_nothing() {
     let sha256 = old.sha256();
     assert_eq!(found, UpgradeRefusal::Active { sha256 });
     let nothing = Index(1);
-    let not_under_way = |upgrade| UpgradeRefusal::NotInProgress { upgrade };
-    for word in [chunk(nothing, 0, b"x"), activate(nothing)] {
-        assert_eq!(refusal(&mut node, word), not_under_way(nothing));
+    let not_in_progress = |upgrade| UpgradeRefusal::NotInProgress { upgrade };
+    for record in [chunk(nothing, 0, b"x"), activate(nothing)] {
+        assert_eq!(refusal(&mut node, record), not_in_progress(nothing));
     }
 
     let upgrade = node.next().index;
-    node.say(&UpgradeRecord::Begin(begin(&new)));
+    node.propose(&UpgradeRecord::Begin(begin(&new)));
     let found = refusal(&mut node, UpgradeRecord::Begin(begin(&kv())));
     let sha256 = new.sha256();
     assert_eq!(found, UpgradeRefusal::InProgress { upgrade, sha256 });
-    node.say(&chunk(upgrade, 0, &new.bytes()[..10]));
+    node.propose(&chunk(upgrade, 0, &new.bytes()[..10]));
     for (offset, bytes) in [
         (0, &b"x"[..]),
         (11, b"x"),
@@ -269,16 +279,16 @@ fn each_word_out_of_place_is_refused_by_name_and_changes_nothing() {
         },
     };
     assert!(not_ready(refusal(&mut node, early)));
-    node.say(&chunk(upgrade, 10, &new.bytes()[10..]));
+    node.propose(&chunk(upgrade, 10, &new.bytes()[10..]));
     assert!(
         not_ready(refusal(&mut node, activate(upgrade))),
-        "nobody has reported"
+        "there is no report"
     );
     assert_eq!((node.runs(), node.send(b"a")), (old.sha256(), number(1)));
 }
 
 #[test]
-fn a_dry_run_does_all_but_the_switch() {
+fn a_dry_run_does_everything_except_the_switch() {
     let new = by_tens();
     let mut node = Node::new(scripted());
     let dry = UpgradeBegin {
@@ -287,13 +297,13 @@ fn a_dry_run_does_all_but_the_switch() {
     };
     let upgrade = node.stage(dry, new.bytes());
     let activate = node.report(upgrade, "node1");
-    let answer = node.say(&activate);
-    assert_eq!(answer, UpgradeOutcome::Refused(UpgradeRefusal::DryRun));
+    let outcome = node.propose(&activate);
+    assert_eq!(outcome, UpgradeOutcome::Refused(UpgradeRefusal::DryRun));
     let close = UpgradeRecord::Close {
         upgrade,
         end: UpgradeEnd::DryRunPassed,
     };
-    assert_eq!(node.say(&close), UpgradeOutcome::Closed);
+    assert_eq!(node.propose(&close), UpgradeOutcome::Closed);
     assert_eq!(
         (node.end(), node.send(b"a")),
         (UpgradeEnd::DryRunPassed, number(1))
@@ -303,33 +313,33 @@ fn a_dry_run_does_all_but_the_switch() {
 }
 
 #[test]
-fn bytes_that_are_not_those_that_were_announced_end_it() {
+fn bytes_with_another_digest_abort_the_upgrade() {
     let new = by_tens();
     let mut node = Node::new(scripted());
     let upgrade = node.next().index;
-    node.say(&UpgradeRecord::Begin(begin(&new)));
+    node.propose(&UpgradeRecord::Begin(begin(&new)));
     let mut bytes = new.bytes().to_vec();
     bytes[100] ^= 1;
-    let answer = node.say(&UpgradeRecord::Chunk {
+    let outcome = node.propose(&UpgradeRecord::Chunk {
         upgrade,
         offset: 0,
         bytes: bytes.into(),
     });
-    assert_eq!(answer, UpgradeOutcome::Closed);
+    assert_eq!(outcome, UpgradeOutcome::Closed);
     assert_eq!(node.end(), refused(AbortCause::ModuleCorrupt));
     node.upgrade(&new);
 }
 
 #[test]
-fn what_is_no_guest_or_takes_no_state_of_this_kind_is_found_before_the_switch() {
+fn a_module_that_is_not_a_guest_or_does_not_restore_the_state_is_found_before_the_switch() {
     let mut node = Node::new(scripted());
     node.send(b"a");
-    let nonsense = b"\0asm not at all".to_vec();
+    let invalid = b"\0asm not at all".to_vec();
     let foreign = kv();
     let of_another = foreign.bytes().to_vec();
     let strict = modest(0).bytes().to_vec();
     for (module, reason) in [
-        (nonsense, "refuses this module"),
+        (invalid, "refuses this module"),
         (of_another, "not a snapshot of an oarlock guest"),
         (strict, "of another length"),
     ] {
@@ -339,41 +349,41 @@ fn what_is_no_guest_or_takes_no_state_of_this_kind_is_found_before_the_switch() 
             ..begin(&foreign)
         };
         let upgrade = node.stage(begin, &module);
-        let CheckResult::Refused { message: words } = node.verdict() else {
-            panic!("it was taken");
+        let CheckResult::Refused { message } = node.check_result() else {
+            panic!("the module was accepted");
         };
-        assert!(words.contains(reason), "{words}");
+        assert!(message.contains(reason), "{message}");
         let end = UpgradeEnd::Aborted {
             cause: AbortCause::NodeRefused,
-            message: words,
+            message,
         };
         let close = UpgradeRecord::Close {
             upgrade,
             end: end.clone(),
         };
-        assert_eq!(node.say(&close), UpgradeOutcome::Closed);
+        assert_eq!(node.propose(&close), UpgradeOutcome::Closed);
         assert_eq!(node.end(), end);
     }
     assert_eq!(node.send(b"a"), number(2));
 }
 
 #[test]
-fn a_state_that_can_not_be_written_or_read_at_the_switch_leaves_the_old_one() {
+fn if_the_state_can_not_be_written_or_restored_at_the_switch_the_old_module_stays() {
     let limits = MachineLimits {
         snapshot_bytes: 1_000,
         ..limits()
     };
     let mut node = Node::with_limits(scripted(), limits);
     node.send(b"a");
-    let activate = node.all_but_the_switch(&by_tens());
+    let activate = node.prepare_switch(&by_tens());
     node.send(op(b'p', 10_000));
-    assert_eq!(node.say(&activate), UpgradeOutcome::Closed);
+    assert_eq!(node.propose(&activate), UpgradeOutcome::Closed);
     assert_eq!(node.end(), refused(AbortCause::OldSnapshotFailed));
     node.send(op(b'p', 0));
 
-    let activate = node.all_but_the_switch(&modest(1));
+    let activate = node.prepare_switch(&modest(1));
     node.send(b"a");
-    assert_eq!(node.say(&activate), UpgradeOutcome::Closed);
+    assert_eq!(node.propose(&activate), UpgradeOutcome::Closed);
     assert_eq!(node.end(), refused(AbortCause::NewRestoreFailed));
     assert_eq!(
         (node.runs(), node.send(b"a")),
@@ -382,7 +392,7 @@ fn a_state_that_can_not_be_written_or_read_at_the_switch_leaves_the_old_one() {
 }
 
 #[test]
-fn a_node_that_can_not_follow_stops_and_says_why() {
+fn a_node_that_can_not_switch_stops_with_the_reason() {
     let mut node = Node::new(scripted());
     node.send(b"a");
     let module = modest(0);
@@ -392,8 +402,8 @@ fn a_node_that_can_not_follow_stops_and_says_why() {
         route: MigrationRoute::Snapshot,
         state: Sha256::default(),
     };
-    // Another node has nothing against it.
-    node.say(&UpgradeRecord::Report {
+    // Another node is ready.
+    node.propose(&UpgradeRecord::Report {
         upgrade,
         node: "node2".to_owned(),
         result: ready,
@@ -409,7 +419,7 @@ fn a_node_that_can_not_follow_stops_and_says_why() {
     assert!(error.contains("does not run on this node"), "{error}");
 }
 
-/// Overflows its stack where it writes a state with this value, or reads one.
+/// Overflows its stack when it writes or restores a state with this value.
 fn recursive(at: &str, value: u64) -> GuestModule {
     let overflow = format!(
         "(if (i64.eq (i64.load (i32.const 0)) (i64.const {value})) (then (drop (call $overflow (i32.const 0))))) {at}"
@@ -418,7 +428,7 @@ fn recursive(at: &str, value: u64) -> GuestModule {
 }
 
 #[test]
-fn a_stack_that_overflows_at_the_switch_is_a_nodes_own_affair_and_no_end_for_all() {
+fn a_stack_overflow_at_the_switch_stops_the_node_and_does_not_end_the_upgrade() {
     const WRITES: &str = "(call $write (local.get $sink) (i32.const 0) (i32.const 16))";
     const HAS_READ: &str = "(call $drop_source (local.get $source))";
     for (old, new) in [
@@ -427,26 +437,26 @@ fn a_stack_that_overflows_at_the_switch_is_a_nodes_own_affair_and_no_end_for_all
     ] {
         let mut node = Node::new(old);
         node.send(b"a");
-        let activate = node.all_but_the_switch(&new);
+        let activate = node.prepare_switch(&new);
         node.send(b"a");
         let at = node.next();
         let stopped = node.machine.apply(at, &[Envelope::upgrade(&activate)]);
         let error = stopped.unwrap_err().to_string();
         assert!(error.contains("stack"), "{error}");
     }
-    // Where it shows before, this node alone refuses, whatever the others say.
+    // If it happens in the preparation, only this node refuses.
     let mut node = Node::new(recursive(WRITES, 1));
     node.send(b"a");
     node.stage(begin(&by_tens()), by_tens().bytes());
-    let CheckResult::Refused { message: words } = node.verdict() else {
-        panic!("it was taken");
+    let CheckResult::Refused { message } = node.check_result() else {
+        panic!("the module was accepted");
     };
-    assert!(words.contains("stack overflowed"), "{words}");
+    assert!(message.contains("stack overflowed"), "{message}");
 }
 
 #[test]
-fn the_new_module_is_told_which_version_wrote_the_state() {
-    // Takes a state that is not the first one from version 3 alone, as one that migrates would look at it.
+fn the_new_module_receives_the_version_that_wrote_the_state() {
+    // Restores a state other than the initial one only from version 3, like a module that migrates.
     let check = "(i32.store8 (i32.const 32) (i32.and (i64.ne (i64.load (i32.const 0)) (i64.const 0)) (i32.ne (local.get $by) (i32.const 3))))";
     let version = |number: u32| {
         let described = format!("(i32.store (i32.const 40) (i32.const {number}))");
@@ -458,12 +468,12 @@ fn the_new_module_is_told_which_version_wrote_the_state() {
     let mut node = Node::new(scripted());
     node.send(b"a");
     let module = version(4);
-    // It writes its copy as version 4, and never has to read that here.
+    // It writes its state as version 4, and does not have to restore that here.
     node.upgrade(&module);
     assert_eq!(node.send(b"a"), number(2));
     let upgrade = version(5);
     node.stage(begin(&upgrade), upgrade.bytes());
-    let CheckResult::Refused { .. } = node.verdict() else {
-        panic!("version 5 takes no state of version 4");
+    let CheckResult::Refused { .. } = node.check_result() else {
+        panic!("version 5 does not restore a state of version 4");
     };
 }

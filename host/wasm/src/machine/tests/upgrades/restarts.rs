@@ -1,8 +1,8 @@
-//! Nodes that are killed at any step, that come late, or that were started with another module.
+//! Upgrades of nodes that are killed at any step, that catch up, or that were started with another module.
 
 use super::*;
 
-/// An upgrade and the way back with commands all around, entry by entry, as the log has them.
+/// The log of an upgrade and of the upgrade back, with commands before, between and after.
 fn log() -> Vec<Vec<Bytes>> {
     let mut node = Recorder {
         node: Node::new(scripted()),
@@ -28,32 +28,32 @@ impl Recorder {
         self.log.push(entry);
     }
 
-    fn say(&mut self, word: &UpgradeRecord) {
-        self.put(vec![Envelope::upgrade(word), plain(b"a")]);
+    fn propose(&mut self, record: &UpgradeRecord) {
+        self.put(vec![Envelope::upgrade(record), plain(b"a")]);
     }
 
-    /// Every step is an entry of its own, with a command after its word.
+    /// Each step is an entry of its own, with a command after the record.
     fn upgrade(&mut self, module: &GuestModule) {
         let upgrade = self.node.next().index;
-        self.say(&UpgradeRecord::Begin(begin(module)));
+        self.propose(&UpgradeRecord::Begin(begin(module)));
         let half = module.bytes().len() / 2;
         for (offset, bytes) in [(0, ..half), (half, ..module.bytes().len())] {
-            self.say(&UpgradeRecord::Chunk {
+            self.propose(&UpgradeRecord::Chunk {
                 upgrade,
                 offset: offset as u64,
                 bytes: module.bytes().slice(offset..bytes.end),
             });
         }
-        let verdict = self.node.verdict();
-        let CheckResult::Ready { route, state, .. } = verdict else {
-            panic!("{verdict:?}");
+        let result = self.node.check_result();
+        let CheckResult::Ready { route, state, .. } = result else {
+            panic!("{result:?}");
         };
-        self.say(&UpgradeRecord::Report {
+        self.propose(&UpgradeRecord::Report {
             upgrade,
             node: "node1".to_owned(),
-            result: verdict,
+            result,
         });
-        self.say(&UpgradeRecord::Activate {
+        self.propose(&UpgradeRecord::Activate {
             upgrade,
             route,
             state,
@@ -68,33 +68,33 @@ fn replay(node: &mut Node, entries: &[Vec<Bytes>]) {
 }
 
 #[test]
-fn a_node_that_is_killed_after_any_entry_ends_where_the_others_do() {
+fn a_node_killed_after_any_entry_ends_in_the_same_state() {
     let log = log();
-    let mut whole = Node::new(scripted());
-    replay(&mut whole, &log);
-    assert_eq!(whole.send(b"a"), number(69));
+    let mut reference = Node::new(scripted());
+    replay(&mut reference, &log);
+    assert_eq!(reference.send(b"a"), number(69));
     for killed in 0..=log.len() {
-        // It has its log and no snapshot.
+        // A restart with the log and without a snapshot.
         let mut again = Node::new(scripted());
         replay(&mut again, &log[..killed]);
-        // Its snapshot at that entry is all that is left of the first life, or what another node gets.
+        // A restart with a snapshot of that entry, or another node that gets it.
         let mut restored = again.restored_by(scripted());
         drop(again);
         replay(&mut restored, &log[killed..]);
         restored.send(b"a");
-        assert_same(&mut whole, &mut restored);
+        assert_same(&mut reference, &mut restored);
     }
 }
 
 #[test]
-fn a_report_is_made_once_more_from_the_state_of_a_snapshot() {
+fn after_a_restore_the_module_is_prepared_again_from_the_snapshot() {
     let module = by_tens();
     let mut node = Node::new(scripted());
     node.send(b"a");
     node.stage(begin(&module), module.bytes());
     node.batch(&[b"a", b"a"]);
     let other = node.restored_by(scripted());
-    let tried = |node: &Node| match node.verdict() {
+    let tried = |node: &Node| match node.check_result() {
         CheckResult::Ready { tried_at, .. } => tried_at,
         refused @ CheckResult::Refused { .. } => panic!("{refused:?}"),
     };
@@ -104,7 +104,7 @@ fn a_report_is_made_once_more_from_the_state_of_a_snapshot() {
 }
 
 #[test]
-fn a_node_that_was_started_with_a_module_of_before_gets_the_one_of_now_from_the_snapshot() {
+fn a_node_started_with_an_earlier_module_gets_the_active_one_from_the_snapshot() {
     let (old, new) = (scripted(), by_tens());
     let mut node = Node::new(old.clone());
     node.entry(&[Envelope::runs(old.sha256())]);
@@ -112,7 +112,7 @@ fn a_node_that_was_started_with_a_module_of_before_gets_the_one_of_now_from_the_
     for started_with in [old.clone(), new.clone()] {
         let mut other = node.restored_by(started_with.clone());
         assert_eq!(other.runs(), new.sha256());
-        // Its own word is taken, also by the others.
+        // The record of its own module is accepted, on the others as well.
         for node in [&mut node, &mut other] {
             node.entry(&[Envelope::runs(started_with.sha256())]);
             assert_eq!(code(&node.send(b"a")), "accepted");
@@ -131,7 +131,7 @@ fn a_node_with_a_module_that_the_cluster_never_ran_stops() {
     let error = foreign.machine.restore(&mut bytes.as_slice()).unwrap_err();
     assert!(error.to_string().contains("never ran"), "{error}");
 
-    // From the log: one that was started with what comes later can't run what came before.
+    // With the log alone: a node started with a later module can't execute the entries before it.
     let mut early = Node::new(new.clone());
     let at = early.next();
     let settled = [Envelope::runs(old.sha256())];
@@ -140,7 +140,7 @@ fn a_node_with_a_module_that_the_cluster_never_ran_stops() {
 }
 
 impl Node {
-    /// A node that was started with this module and got the snapshot of this one.
+    /// A node that was started with `started_with` and restored a snapshot of this one.
     fn restored_by(&mut self, started_with: GuestModule) -> Self {
         let snapshot = self.snapshot();
         let mut other = Self::with_limits(started_with, self.limits);
@@ -150,14 +150,14 @@ impl Node {
 }
 
 #[test]
-fn what_a_node_prepares_at_once_is_what_others_prepare_aside() {
+fn a_preparation_at_once_has_the_same_result_as_on_a_thread() {
     let log = log();
-    let mut aside = Node::new(scripted());
-    replay(&mut aside, &log);
+    let mut on_thread = Node::new(scripted());
+    replay(&mut on_thread, &log);
     let mut at_once = Node::new(scripted());
     at_once.machine = WasmMachine::new(scripted(), limits(), None).unwrap();
     replay(&mut at_once, &log);
-    assert_same(&mut aside, &mut at_once);
+    assert_same(&mut on_thread, &mut at_once);
 }
 
 #[test]
@@ -168,14 +168,14 @@ fn a_node_without_a_thread_to_prepare_on_reports_that() {
     let none = || Err(io::Error::other("no threads left"));
     node.machine = machine.with_preparation_spawner(Box::new(move |_| none()));
     let upgrade = node.stage(begin(&module), module.bytes());
-    let CheckResult::Refused { message: words } = node.verdict() else {
-        panic!("it was prepared");
+    let CheckResult::Refused { message } = node.check_result() else {
+        panic!("the module was prepared");
     };
-    assert!(words.contains("no threads left"), "{words}");
+    assert!(message.contains("no threads left"), "{message}");
     let close = UpgradeRecord::Close {
         upgrade,
         end: refused(AbortCause::TimedOut),
     };
-    assert_eq!(node.say(&close), UpgradeOutcome::Closed);
+    assert_eq!(node.propose(&close), UpgradeOutcome::Closed);
     assert_eq!(node.send(b"a"), number(1));
 }

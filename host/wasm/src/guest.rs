@@ -1,0 +1,20 @@
+//! One guest: its module and its instances. Nothing here depends on the log or on other nodes.
+
+pub(crate) mod bindings;
+pub(crate) mod call;
+pub(crate) mod check;
+pub(crate) mod compiled;
+pub(crate) mod effects;
+pub(crate) mod encoder;
+pub(crate) mod engine;
+pub(crate) mod failure;
+pub(crate) mod guest_log;
+pub(crate) mod host;
+pub(crate) mod instance;
+pub(crate) mod limiter;
+pub(crate) mod limits;
+pub(crate) mod load;
+pub(crate) mod module;
+pub(crate) mod random;
+pub(crate) mod streams;
+pub(crate) mod wasi;

@@ -1,0 +1,116 @@
+//! The state of one call into a guest: what the guest may do in it, and what it has done so far.
+
+use task_queue_raft::state_machine::Moment;
+
+use crate::guest::effects::Effects;
+use crate::guest::limits::MachineLimits;
+use crate::guest::random::Random;
+use crate::records::chunks::{ChunkReader, ChunkWriter};
+use crate::records::failure::GuestFailure;
+
+/// Why a guest is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CallPurpose {
+    /// `apply` or `wake`: effects count.
+    Change,
+    /// `apply` or `wake` again, to rebuild a state. Its effects are discarded, because they took place before.
+    Replay,
+    /// Any other call: it must have no effects.
+    ReadOnly,
+}
+
+/// A call in progress.
+pub(crate) struct GuestCall {
+    pub(super) purpose: CallPurpose,
+    pub(super) now_ms: u64,
+    pub(super) random: Random,
+    pub(super) effects: Effects,
+    effect_bytes: u64,
+    max_effect_bytes: u64,
+    max_effects: u64,
+    /// The guest's last line at level error.
+    pub(super) last_error_line: Option<String>,
+    pub(super) sink: Option<ChunkWriter>,
+    pub(super) source: Option<ChunkReader>,
+}
+
+impl GuestCall {
+    /// A call for `commands` commands; `number` distinguishes the calls of one entry.
+    pub(crate) fn new(
+        purpose: CallPurpose,
+        at: Moment,
+        number: u32,
+        commands: usize,
+        limits: &MachineLimits,
+    ) -> Self {
+        // A batch has the limits of up to 16 commands in total. A batch that exceeds them runs command by command.
+        let share = commands.clamp(1, 16) as u64;
+        Self {
+            purpose,
+            now_ms: at.time_ms,
+            random: Random::new(at.index.0, number),
+            effects: Effects::default(),
+            effect_bytes: 0,
+            max_effect_bytes: limits.event_bytes.saturating_mul(share),
+            max_effects: u64::from(limits.events).saturating_mul(share),
+            last_error_line: None,
+            sink: None,
+            source: None,
+        }
+    }
+
+    /// A call that must have no effects.
+    pub(crate) fn read_only(at: Moment, limits: &MachineLimits) -> Self {
+        Self::new(CallPurpose::ReadOnly, at, u32::MAX, 1, limits)
+    }
+
+    /// Lets the guest write a snapshot of at most `limit` bytes.
+    pub(crate) fn with_sink(mut self, limit: u64) -> Self {
+        self.sink = Some(ChunkWriter::new(limit));
+        self
+    }
+
+    /// Lets the guest read a snapshot.
+    pub(crate) fn with_source(mut self, source: ChunkReader) -> Self {
+        self.source = Some(source);
+        self
+    }
+
+    pub(crate) fn take_effects(&mut self) -> Effects {
+        std::mem::take(&mut self.effects)
+    }
+
+    pub(crate) fn take_sink(&mut self) -> Option<ChunkWriter> {
+        self.sink.take()
+    }
+
+    pub(crate) fn take_last_error_line(&mut self) -> Option<String> {
+        self.last_error_line.take()
+    }
+
+    /// Reserves room for an effect of `bytes` bytes. `false`: effects do not count in this call.
+    ///
+    /// # Errors
+    /// The effect is over the limits of the call.
+    pub(super) fn reserve_effect(&mut self, bytes: usize) -> Result<bool, GuestFailure> {
+        if self.purpose == CallPurpose::ReadOnly {
+            return Ok(false);
+        }
+        self.effect_bytes += bytes as u64;
+        if self.effect_bytes > self.max_effect_bytes {
+            return Err(GuestFailure::TooLarge {
+                what: "what a command emits and completes",
+                bytes: self.effect_bytes,
+                limit: self.max_effect_bytes,
+            });
+        }
+        let effects = self.effects.events.len() + self.effects.completions.len();
+        if effects as u64 >= self.max_effects {
+            return Err(GuestFailure::TooMany {
+                what: "events and completions of a command",
+                limit: self.max_effects,
+            });
+        }
+        Ok(true)
+    }
+}

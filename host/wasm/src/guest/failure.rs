@@ -1,0 +1,59 @@
+//! Why a call into a guest did not succeed.
+
+use thiserror::Error;
+use wasmtime::Trap;
+
+use crate::records::failure::GuestFailure;
+
+/// A failed call: the guest failed, or this node did.
+#[derive(Debug, Error)]
+pub(crate) enum GuestCallError {
+    #[error(transparent)]
+    Guest(GuestFailure),
+    /// The operating system refused memory although the guest was within its limit.
+    #[error(
+        "this machine has no memory left for the guest, which is within its limit; give the machine more memory, or lower the memory limit on every node"
+    )]
+    NodeOutOfMemory,
+}
+
+/// What is known about a failed call besides the engine's error.
+pub(crate) struct Circumstances {
+    /// The limiter refused memory or table elements in this call.
+    pub(crate) memory_denied: bool,
+    /// The operating system refused memory that the limiter had granted.
+    pub(crate) node_denied: bool,
+    /// The guest's last line at level error.
+    pub(crate) last_error_line: Option<String>,
+}
+
+/// Classifies a failed call.
+///
+/// A guest whose allocation fails usually traps with `unreachable`. So if the limiter refused memory in this call, any
+/// trap counts as [`GuestFailure::OutOfMemory`], except running out of fuel, which is exact.
+pub(crate) fn classify(error: &wasmtime::Error, circumstances: Circumstances) -> GuestCallError {
+    if circumstances.node_denied {
+        return GuestCallError::NodeOutOfMemory;
+    }
+    if let Some(failure) = error.downcast_ref::<GuestFailure>() {
+        return GuestCallError::Guest(failure.clone());
+    }
+    GuestCallError::Guest(match error.downcast_ref::<Trap>() {
+        Some(Trap::OutOfFuel) => GuestFailure::OutOfFuel,
+        Some(Trap::StackOverflow) => GuestFailure::StackOverflow,
+        _ if circumstances.memory_denied => GuestFailure::OutOfMemory,
+        Some(trap) => GuestFailure::Trap {
+            message: with_last_line(&trap.to_string(), circumstances.last_error_line),
+        },
+        None => GuestFailure::Trap {
+            message: with_last_line(&format!("{error:#}"), circumstances.last_error_line),
+        },
+    })
+}
+
+fn with_last_line(message: &str, last_error_line: Option<String>) -> String {
+    match last_error_line {
+        Some(line) => format!("{message} ({line})"),
+        None => message.to_owned(),
+    }
+}

@@ -1,0 +1,451 @@
+//! One running instance of a guest: a store, and typed calls into it.
+//!
+//! Any trap leaves the store poisoned, so the instance must be dropped after a failed call.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use task_queue_raft::state_machine::Moment;
+use thiserror::Error;
+use wasmtime::Store;
+use wasmtime::component::Resource;
+
+use crate::guest::bindings::exports::oarlock::state_machine::{about, machine, queries, timers};
+use crate::guest::bindings::oarlock::state_machine::types;
+use crate::guest::call::{CallPurpose, GuestCall};
+use crate::guest::effects::Effects;
+use crate::guest::engine::with_stack;
+use crate::guest::failure::{self, Circumstances, GuestCallError};
+use crate::guest::guest_log::GuestLog;
+use crate::guest::host::HostState;
+use crate::guest::limits::MachineLimits;
+use crate::guest::module::{Description, GuestModule};
+use crate::images::map::{self, HeldClone, Image, Mapping};
+use crate::records::chunks::{ChunkWriter, SnapshotChunks};
+use crate::records::failure::GuestFailure;
+
+pub(crate) use types::Batch;
+
+/// Smallest limit on the bytes that one call may pass to the host at once: a chunk of a snapshot, the outcomes of a
+/// batch. A batch whose outcomes are larger fails, and its commands run one by one.
+const MIN_TRANSFER_BYTES: usize = 128 << 20;
+
+/// A guest's outcome of one command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ReplyKind {
+    Accepted(Bytes),
+    Rejected(Bytes),
+    Deferred(u64),
+}
+
+/// Result of a call that changed the state: outcomes in the order of the commands, and effects.
+#[derive(Debug, Default)]
+pub(crate) struct CallOutput {
+    pub(crate) replies: Vec<ReplyKind>,
+    pub(crate) effects: Effects,
+    /// CRC-32C of the outcomes as the guest encoded them. A replay must have the same.
+    pub(crate) checksum: u32,
+}
+
+/// Why an instance could not be created.
+#[derive(Debug, Error)]
+pub(crate) enum InstantiateError {
+    /// An export has another type than in the WIT.
+    #[error("an export has another type than in the contract: {message}")]
+    WrongType { message: String },
+    /// The memory is over the limit, or the start function failed.
+    #[error(transparent)]
+    Call(#[from] GuestCallError),
+    /// The instance can't be started over a memory image.
+    #[error("the memory image can't be used: {0}")]
+    Image(io::Error),
+}
+
+/// A running guest.
+pub(crate) struct Instance {
+    store: Store<HostState>,
+    limits: MachineLimits,
+    /// Fuel given to the last call.
+    fuel_given: u64,
+    machine: machine::Guest,
+    queries: Option<queries::Guest>,
+    timers: Option<timers::Guest>,
+    about: Option<about::Guest>,
+    /// The linear memory, if the module has exactly one and this system supports images.
+    mapping: Option<Arc<Mapping>>,
+}
+
+impl Instance {
+    /// Creates an instance in the initial state.
+    ///
+    /// # Errors
+    /// See [`InstantiateError`].
+    pub(crate) fn start(
+        module: &GuestModule,
+        limits: &MachineLimits,
+        log: &Arc<GuestLog>,
+    ) -> Result<Self, InstantiateError> {
+        Self::start_over(module, limits, log, None)
+    }
+
+    /// Creates an instance in the state of an image. Whatever the start writes to memory is discarded.
+    ///
+    /// # Errors
+    /// See [`InstantiateError`].
+    pub(crate) fn start_at(
+        module: &GuestModule,
+        limits: &MachineLimits,
+        log: &Arc<GuestLog>,
+        image: &Arc<Image>,
+    ) -> Result<Self, InstantiateError> {
+        let mut instance = Self::start_over(module, limits, log, Some(image))?;
+        let wrong = |message: &str| InstantiateError::Image(io::Error::other(message.to_owned()));
+        let mapping = instance.mapping.as_ref();
+        let mapping = mapping.ok_or_else(|| wrong("the guest has no memory"))?;
+        mapping.discard_changes().map_err(InstantiateError::Image)?;
+        let bytes = mapping.bytes();
+        // Another thread may freeze a larger memory into the image meanwhile, so compare with what this mapping shows.
+        if mapping.has_grown() {
+            return Err(wrong("the guest grows its memory when it starts"));
+        }
+        instance.store.data_mut().limiter.memory_bytes = bytes as u64;
+        Ok(instance)
+    }
+
+    fn start_over(
+        module: &GuestModule,
+        limits: &MachineLimits,
+        log: &Arc<GuestLog>,
+        image: Option<&Arc<Image>>,
+    ) -> Result<Self, InstantiateError> {
+        let linked = module.linked();
+        let mut store = Store::new(linked.pre.engine(), HostState::new(limits, Arc::clone(log)));
+        store.limiter(|state| &mut state.limiter);
+        let transfer = usize::try_from(limits.reply_bytes).unwrap_or(usize::MAX);
+        store.set_hostcall_fuel(transfer.max(MIN_TRANSFER_BYTES));
+        if let Err(error) = store.set_fuel(limits.fuel_per_query) {
+            return Err(failed(&mut store, &error).into());
+        }
+        let make = || with_stack(|| linked.pre.instantiate(&mut store));
+        let (instance, mapping) = map::made_by(image, make);
+        store.data_mut().finish_output();
+        let instance = match instance {
+            Ok(instance) => instance,
+            Err(error) => return Err(failed(&mut store, &error).into()),
+        };
+        match linked.load(&mut store, &instance) {
+            Ok(exports) => Ok(Self {
+                store,
+                limits: *limits,
+                fuel_given: limits.fuel_per_query,
+                machine: exports.machine,
+                queries: exports.queries,
+                timers: exports.timers,
+                about: exports.about,
+                mapping,
+            }),
+            Err(error) => Err(InstantiateError::WrongType {
+                message: format!("{error:#}"),
+            }),
+        }
+    }
+
+    /// Applies a batch. `number` distinguishes the calls of one entry.
+    pub(crate) fn apply(
+        &mut self,
+        purpose: CallPurpose,
+        at: Moment,
+        number: u32,
+        batch: &Batch,
+    ) -> Result<CallOutput, GuestCallError> {
+        let commands = batch.ends.len();
+        let fuel = self.limits.fuel_per_command.saturating_mul(commands as u64);
+        self.begin(
+            GuestCall::new(purpose, at, number, commands, &self.limits),
+            fuel_for(purpose, fuel),
+        )?;
+        let outcomes = with_stack(|| self.machine.call_apply(&mut self.store, wit(at), batch));
+        let outcomes = self.end(outcomes)?;
+        let checksum = checksum(&outcomes);
+        Ok(CallOutput {
+            replies: replies(outcomes, commands, self.limits.reply_bytes)
+                .map_err(GuestCallError::Guest)?,
+            effects: self.store.data_mut().call.take_effects(),
+            checksum,
+        })
+    }
+
+    /// Wakes the guest. Does nothing if the guest has no timers.
+    pub(crate) fn wake(
+        &mut self,
+        purpose: CallPurpose,
+        at: Moment,
+        number: u32,
+    ) -> Result<CallOutput, GuestCallError> {
+        let call = GuestCall::new(purpose, at, number, 1, &self.limits);
+        self.begin(call, fuel_for(purpose, self.limits.fuel_per_command))?;
+        if let Some(timers) = &self.timers {
+            let woken = with_stack(|| timers.call_wake(&mut self.store, wit(at)));
+            self.end(woken)?;
+        }
+        Ok(CallOutput {
+            effects: self.store.data_mut().call.take_effects(),
+            ..CallOutput::default()
+        })
+    }
+
+    /// Runs a query. The result is a response, a rejection (the inner error), or `None` if the guest has no queries.
+    pub(crate) fn query(
+        &mut self,
+        at: Moment,
+        request: &[u8],
+    ) -> Result<Option<Result<Bytes, Bytes>>, GuestCallError> {
+        let Some(queries) = &self.queries else {
+            return Ok(None);
+        };
+        let queries = queries.clone();
+        self.begin(
+            GuestCall::read_only(at, &self.limits),
+            self.limits.fuel_per_query,
+        )?;
+        let response = with_stack(|| queries.call_query(&mut self.store, wit(at), request));
+        let response = self.end(response)?;
+        let bytes = response.as_ref().map_or_else(Vec::len, Vec::len) as u64;
+        if bytes > self.limits.reply_bytes {
+            return Err(GuestCallError::Guest(GuestFailure::TooLarge {
+                what: "the query response",
+                bytes,
+                limit: self.limits.reply_bytes,
+            }));
+        }
+        Ok(Some(response.map(Bytes::from).map_err(Bytes::from)))
+    }
+
+    /// Has the guest write a snapshot. The inner error is the guest's own.
+    pub(crate) fn snapshot(
+        &mut self,
+        at: Moment,
+    ) -> Result<Result<SnapshotChunks, String>, GuestCallError> {
+        let call = GuestCall::read_only(at, &self.limits).with_sink(self.limits.snapshot_bytes);
+        self.begin(call, self.limits.fuel_per_snapshot)?;
+        let written = with_stack(|| {
+            self.machine
+                .call_snapshot(&mut self.store, Resource::new_own(0))
+        });
+        let written = self.end(written)?;
+        let chunks = self.store.data_mut().call.take_sink();
+        Ok(written.map(|()| chunks.map(ChunkWriter::finish).unwrap_or_default()))
+    }
+
+    /// Has the guest restore a snapshot. The inner error is the guest's own.
+    pub(crate) fn restore(
+        &mut self,
+        written_by: u32,
+        chunks: &SnapshotChunks,
+    ) -> Result<Result<(), String>, GuestCallError> {
+        let call =
+            GuestCall::read_only(Moment::default(), &self.limits).with_source(chunks.reader());
+        self.begin(call, self.limits.fuel_per_snapshot)?;
+        let restored = with_stack(|| {
+            self.machine
+                .call_restore(&mut self.store, written_by, Resource::new_own(0))
+        });
+        self.end(restored)
+    }
+
+    /// Reads the guest's description; `None` if it exports none.
+    pub(crate) fn describe(&mut self) -> Result<Option<Description>, GuestCallError> {
+        let Some(about) = self.about.clone() else {
+            return Ok(None);
+        };
+        let call = GuestCall::read_only(Moment::default(), &self.limits);
+        self.begin(call, self.limits.fuel_per_query)?;
+        let description = with_stack(|| about.call_describe(&mut self.store));
+        let description = self.end(description)?;
+        Ok(Some(Description {
+            name: description.name,
+            version: description.version,
+            codec: description.codec,
+            schema: description.schema,
+        }))
+    }
+
+    /// Freezes the memory into `image`, or into a new image if there is none.
+    ///
+    /// # Errors
+    /// The operating system refuses. Then neither the instance nor the image may be used any more.
+    pub(crate) fn freeze(
+        &mut self,
+        image: Option<Arc<Image>>,
+        at: Moment,
+    ) -> io::Result<Arc<Image>> {
+        let mapping = self.mapping.as_ref();
+        let mapping =
+            mapping.ok_or_else(|| io::Error::other("the guest has no memory of its own"))?;
+        let image = match image {
+            Some(image) => image,
+            None => Image::of(mapping)?,
+        };
+        mapping.freeze(&image, at)?;
+        Ok(image)
+    }
+
+    /// Updates an instance that was started over `image` to the image's current state, and keeps that state until the
+    /// result is dropped. `None`: the memory has grown, so a new instance is needed.
+    ///
+    /// # Errors
+    /// The image is broken, or the operating system refuses.
+    pub(crate) fn hold(&mut self, image: &Arc<Image>) -> io::Result<Option<HeldClone>> {
+        let mapping = self.mapping.as_ref();
+        let mapping =
+            mapping.ok_or_else(|| io::Error::other("the guest has no memory of its own"))?;
+        image.hold(mapping)
+    }
+
+    /// Total size of the linear memories, in bytes.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.store.data().limiter.memory_bytes
+    }
+
+    /// Fuel that the last call used.
+    pub(crate) fn fuel_spent(&self) -> u64 {
+        // Fuel is always enabled, so this never fails; if it did, all of it counts as used.
+        let left = self.store.get_fuel().unwrap_or(0);
+        self.fuel_given.saturating_sub(left)
+    }
+
+    /// Raises the memory limit by `bytes`, while an earlier state is rebuilt: a call that succeeded before must succeed
+    /// again.
+    pub(crate) fn set_headroom(&mut self, bytes: u64) {
+        let max = self.limits.memory_bytes.saturating_add(bytes);
+        self.store.data_mut().limiter.max_memory_bytes = max;
+    }
+
+    /// Limits further growth of memory to `bytes`.
+    pub(crate) fn limit_growth(&mut self, bytes: u64) {
+        let limiter = &mut self.store.data_mut().limiter;
+        limiter.max_memory_bytes = limiter.memory_bytes.saturating_add(bytes);
+    }
+
+    fn begin(&mut self, call: GuestCall, fuel: u64) -> Result<(), GuestCallError> {
+        let state = self.store.data_mut();
+        state.call = call;
+        state.limiter.begin();
+        self.fuel_given = fuel;
+        let given = self.store.set_fuel(fuel);
+        self.end(given)
+    }
+
+    fn end<T>(&mut self, result: wasmtime::Result<T>) -> Result<T, GuestCallError> {
+        self.store.data_mut().finish_output();
+        match result {
+            // The guest may have recovered from the refusal, but then its result could differ from that of a node with
+            // more memory.
+            Ok(_) if self.store.data().limiter.node_denied() => {
+                Err(GuestCallError::NodeOutOfMemory)
+            }
+            Ok(value) => Ok(value),
+            Err(error) => Err(failed(&mut self.store, &error)),
+        }
+    }
+}
+
+/// A replay must succeed like the call before, but may use more fuel.
+fn fuel_for(purpose: CallPurpose, fuel: u64) -> u64 {
+    if purpose == CallPurpose::Replay {
+        u64::MAX
+    } else {
+        fuel
+    }
+}
+
+fn failed(store: &mut Store<HostState>, error: &wasmtime::Error) -> GuestCallError {
+    let state = store.data_mut();
+    failure::classify(
+        error,
+        Circumstances {
+            memory_denied: state.limiter.denied(),
+            node_denied: state.limiter.node_denied(),
+            last_error_line: state.call.take_last_error_line(),
+        },
+    )
+}
+
+fn wit(at: Moment) -> types::Moment {
+    types::Moment {
+        index: at.index.0,
+        time_ms: at.time_ms,
+    }
+}
+
+fn checksum(outcomes: &types::Outcomes) -> u32 {
+    let mut checksum = crc32c::crc32c(&outcomes.data);
+    for end in &outcomes.ends {
+        checksum = crc32c::crc32c_append(checksum, &end.to_le_bytes());
+    }
+    for verdict in &outcomes.verdicts {
+        checksum = crc32c::crc32c_append(checksum, &[*verdict as u8]);
+    }
+    checksum
+}
+
+/// Splits and checks the outcomes of a batch.
+fn replies(
+    outcomes: types::Outcomes,
+    commands: usize,
+    reply_bytes: u64,
+) -> Result<Vec<ReplyKind>, GuestFailure> {
+    let bad = |reason: String| GuestFailure::BadOutcomes { reason };
+    let (kinds, ends) = (outcomes.verdicts.len(), outcomes.ends.len());
+    if kinds != commands || ends != commands {
+        return Err(bad(format!(
+            "{commands} commands were passed, but {kinds} verdicts and {ends} offsets were returned"
+        )));
+    }
+    let data = Bytes::from(outcomes.data);
+    let mut start = 0;
+    let mut replies = Vec::with_capacity(commands);
+    for (position, (verdict, end)) in outcomes.verdicts.iter().zip(outcomes.ends).enumerate() {
+        let end = end as usize;
+        if end < start || end > data.len() {
+            return Err(bad(format!(
+                "outcome {position} ends at {end}, but it starts at {start} and there are {} bytes",
+                data.len()
+            )));
+        }
+        let reply = data.slice(start..end);
+        start = end;
+        if reply.len() as u64 > reply_bytes {
+            return Err(GuestFailure::TooLarge {
+                what: "the reply",
+                bytes: reply.len() as u64,
+                limit: reply_bytes,
+            });
+        }
+        replies.push(match verdict {
+            types::Verdict::Accepted => ReplyKind::Accepted(reply),
+            types::Verdict::Rejected => ReplyKind::Rejected(reply),
+            types::Verdict::Deferred => ReplyKind::Deferred(token(&reply).ok_or_else(|| {
+                bad(format!(
+                    "the token of outcome {position} has {} bytes instead of 8",
+                    reply.len()
+                ))
+            })?),
+        });
+    }
+    if start != data.len() {
+        return Err(bad(format!(
+            "{} bytes follow the last outcome",
+            data.len() - start
+        )));
+    }
+    Ok(replies)
+}
+
+fn token(reply: &[u8]) -> Option<u64> {
+    Some(u64::from_le_bytes(reply.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,131 @@
+//! Resource limits of a guest.
+
+use thiserror::Error;
+
+const MIB: u64 = 1 << 20;
+
+/// Largest linear memory that a 32-bit guest can address.
+const ADDRESSABLE_BYTES: u64 = 1 << 32;
+
+/// Limits of a guest. Limits of commands decide outcomes, so they must be equal on every node of a cluster.
+///
+/// They are safety nets; set them far above what a command needs. A heap that was restored from a snapshot uses other
+/// fuel and has other free memory than one that grew, so the outcome of a command *near* a limit may differ between
+/// nodes. The state hash detects that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MachineLimits {
+    /// Fuel for one command, about one for each wasm instruction. A batch of n commands has n times as much.
+    pub fuel_per_command: u64,
+    /// Fuel for one query.
+    pub fuel_per_query: u64,
+    /// Memory that a query may allocate besides the state, in bytes.
+    pub memory_per_query: u64,
+    /// Queries that may wait for a replica of the guest. Further queries are refused as overloaded.
+    pub queries_waiting: u64,
+    /// Fuel for writing or reading one snapshot.
+    pub fuel_per_snapshot: u64,
+    /// Linear memory of the guest, in bytes. While the guest reads a snapshot it may use more: four times the snapshot
+    /// and a quarter of this limit, because it holds the state and the snapshot's bytes at the same time.
+    pub memory_bytes: u64,
+    /// Elements in all tables of the guest.
+    pub table_elements: u64,
+    /// Size of one command or query, in bytes.
+    pub command_bytes: u64,
+    /// Size of one reply, rejection or query response, in bytes.
+    pub reply_bytes: u64,
+    /// Topics and payloads of the events of one command, in bytes.
+    pub event_bytes: u64,
+    /// Events and completions of one command.
+    pub events: u32,
+    /// Size of the guest's part of a snapshot, in bytes.
+    pub snapshot_bytes: u64,
+    /// Size of a module's file, in bytes.
+    pub module_bytes: u64,
+    /// Number of idempotency keys that are kept. The oldest are dropped first.
+    pub keys: u64,
+    /// Total size of keys and their replies, in bytes.
+    pub key_bytes: u64,
+    /// How long a key is kept, in milliseconds of replicated time.
+    pub key_ttl_ms: u64,
+    /// Number of deferred commands that may wait for their completion.
+    pub deferred: u64,
+}
+
+impl Default for MachineLimits {
+    fn default() -> Self {
+        Self {
+            fuel_per_command: 1_000_000_000,
+            fuel_per_query: 10_000_000_000,
+            memory_per_query: 64 * MIB,
+            queries_waiting: 4096,
+            fuel_per_snapshot: 1_000_000_000_000,
+            memory_bytes: 1024 * MIB,
+            table_elements: 1_000_000,
+            command_bytes: MIB,
+            reply_bytes: 4 * MIB,
+            event_bytes: MIB,
+            events: 1_000,
+            snapshot_bytes: 2048 * MIB,
+            module_bytes: 64 * MIB,
+            keys: 100_000,
+            key_bytes: 64 * MIB,
+            key_ttl_ms: 24 * 60 * 60 * 1000,
+            deferred: 100_000,
+        }
+    }
+}
+
+/// Why limits are invalid.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum LimitsError {
+    /// A limit is zero, so no guest could run.
+    #[error("the limit `{name}` is 0, so no guest could run; set it above 0")]
+    Zero {
+        /// The field of [`MachineLimits`].
+        name: &'static str,
+    },
+    /// A limit is over the maximum of the format or of the engine.
+    #[error("the limit `{name}` is {value}, but {max} is the maximum; lower it")]
+    TooLarge {
+        /// The field of [`MachineLimits`].
+        name: &'static str,
+        /// The configured value.
+        value: u64,
+        /// The largest possible value.
+        max: u64,
+    },
+}
+
+impl MachineLimits {
+    /// Checks the limits.
+    ///
+    /// # Errors
+    /// [`LimitsError`] names the first invalid limit.
+    pub fn validate(&self) -> Result<(), LimitsError> {
+        let max_each = u64::from(u32::MAX) / 4;
+        let bounded = [
+            ("fuel_per_command", self.fuel_per_command, u64::MAX),
+            ("fuel_per_query", self.fuel_per_query, u64::MAX),
+            ("queries_waiting", self.queries_waiting, max_each),
+            ("fuel_per_snapshot", self.fuel_per_snapshot, u64::MAX),
+            ("memory_bytes", self.memory_bytes, ADDRESSABLE_BYTES),
+            ("table_elements", self.table_elements, max_each),
+            ("command_bytes", self.command_bytes, max_each),
+            ("reply_bytes", self.reply_bytes, max_each),
+            ("snapshot_bytes", self.snapshot_bytes, u64::MAX),
+            ("module_bytes", self.module_bytes, max_each),
+        ];
+        for (name, value, max) in bounded {
+            if value == 0 {
+                return Err(LimitsError::Zero { name });
+            }
+            if value > max {
+                return Err(LimitsError::TooLarge { name, value, max });
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,230 @@
+//! Loads a guest: checks, compiles and starts what was given.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use task_queue_raft::state_machine::Moment;
+use wasmtime::component::Component;
+use wasmtime::{Engine, Module};
+
+use crate::guest::check::{CheckError, CheckReason, Surface};
+use crate::guest::encoder::{self, PREVIEW1};
+use crate::guest::engine::GuestEngine;
+use crate::guest::guest_log::GuestLog;
+use crate::guest::instance::{Instance, InstantiateError};
+use crate::guest::limits::MachineLimits;
+use crate::guest::module::{Description, GuestModule, Linked};
+use crate::images::{RollbackMethod, fit};
+use crate::records::digest::Sha256;
+
+/// First bytes of a wasm binary, and the bytes after them that mark a component.
+const MAGIC: &[u8] = b"\0asm";
+const COMPONENT: &[u8] = &[0x0d, 0, 1, 0];
+
+/// Longest name and codec of a guest, and longest schema, in bytes.
+const NAME_BYTES: usize = 128;
+const SCHEMA_BYTES: usize = 1 << 20;
+
+impl GuestModule {
+    /// Checks and compiles a guest: a component, a core module with embedded WIT, or the text format of either. Starts
+    /// it once, to read its description and to restore a snapshot of its initial state.
+    ///
+    /// # Errors
+    /// [`CheckError`] with every reason that was found.
+    pub fn load(
+        engine: &GuestEngine,
+        bytes: impl Into<Bytes>,
+        limits: &MachineLimits,
+    ) -> Result<Self, CheckError> {
+        load(engine, bytes.into(), limits)
+    }
+
+    /// Loads another guest with the engine of this one, for an upgrade.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_another(
+        &self,
+        bytes: impl Into<Bytes>,
+        limits: &MachineLimits,
+    ) -> Result<Self, CheckError> {
+        Self::load(self.engine(), bytes, limits)
+    }
+}
+
+fn load(
+    engine: &GuestEngine,
+    bytes: Bytes,
+    limits: &MachineLimits,
+) -> Result<GuestModule, CheckError> {
+    limits.validate().map_err(CheckReason::Limits)?;
+    check_size(&bytes, limits)?;
+    let digest = Sha256::of(&bytes);
+    // The binary of a text depends on the parser as well, which the fingerprint does not cover.
+    let store = engine
+        .compiled
+        .as_ref()
+        .filter(|_| bytes.starts_with(MAGIC));
+    let cached = store.and_then(|store| store.find(engine.wasmtime(), digest));
+    let is_cached = cached.is_some();
+    let component = cached.map_or_else(|| compile(engine.wasmtime(), &bytes), Ok)?;
+    let method = rollback_method(engine, &bytes)?;
+    let surface = Surface::of(engine.wasmtime(), &component);
+    let mut reasons = surface.faults;
+    let linked = if reasons.is_empty() {
+        Some(engine.linker().instantiate_pre(&component))
+    } else {
+        None
+    };
+    let pre = match linked {
+        Some(Ok(pre)) => pre,
+        Some(Err(error)) => {
+            reasons.push(CheckReason::WrongImport {
+                message: format!("{error:#}"),
+            });
+            return Err(CheckError { reasons });
+        }
+        None => return Err(CheckError { reasons }),
+    };
+    let linked = Linked::new(pre).map_err(|error| CheckReason::WrongType {
+        message: format!("{error:#}"),
+    })?;
+    let module = GuestModule::new(
+        engine.clone(),
+        bytes,
+        digest,
+        surface.exports,
+        surface.imports,
+        linked,
+        method,
+    );
+    let module = try_out(module, limits)?;
+    if let Some(store) = store
+        && !is_cached
+    {
+        store.keep(digest, &component);
+    }
+    Ok(module)
+}
+
+/// How a guest is rolled back after a failed call.
+fn rollback_method(engine: &GuestEngine, bytes: &Bytes) -> Result<RollbackMethod, CheckReason> {
+    if !engine.has_images() {
+        let because = "this system does not support memory images".to_owned();
+        return Ok(RollbackMethod::Replay { because });
+    }
+    // The encoder adds no code with state of its own, except for the adapter of WASI 0.1.
+    let core = bytes.starts_with(MAGIC) && bytes.get(4..8) != Some(COMPONENT);
+    let binary = if core && !fit::imports_from(PREVIEW1, bytes) {
+        bytes.clone()
+    } else {
+        component_binary(engine.wasmtime(), bytes)?
+    };
+    Ok(match fit::fits(&binary) {
+        Ok(()) => RollbackMethod::Images,
+        Err(because) => RollbackMethod::Replay { because },
+    })
+}
+
+fn check_size(bytes: &Bytes, limits: &MachineLimits) -> Result<(), CheckReason> {
+    if bytes.is_empty() {
+        return Err(CheckReason::Empty);
+    }
+    if bytes.len() as u64 > limits.module_bytes {
+        return Err(CheckReason::TooLarge {
+            bytes: bytes.len() as u64,
+            limit: limits.module_bytes,
+        });
+    }
+    Ok(())
+}
+
+/// Compiles a component, a core module or text.
+fn compile(engine: &Engine, bytes: &Bytes) -> Result<Component, CheckReason> {
+    let binary = component_binary(engine, bytes)?;
+    Component::from_binary(engine, &binary).map_err(|error| CheckReason::Invalid {
+        message: format!("{error:#}"),
+    })
+}
+
+/// The binary of the component: as given, parsed from text, or encoded from a core module.
+fn component_binary(engine: &Engine, bytes: &Bytes) -> Result<Bytes, CheckReason> {
+    let binary = if bytes.starts_with(MAGIC) {
+        bytes.clone()
+    } else {
+        let text = std::str::from_utf8(bytes).map_err(|error| CheckReason::NotWasm {
+            message: error.to_string(),
+        })?;
+        let parsed = wat::parse_str(text).map_err(|error| CheckReason::NotWasm {
+            message: error.to_string(),
+        })?;
+        parsed.into()
+    };
+    if binary.get(4..8) == Some(COMPONENT) {
+        return Ok(binary);
+    }
+    Module::validate(engine, &binary).map_err(|error| CheckReason::Invalid {
+        message: format!("{error:#}"),
+    })?;
+    encoder::encode(&binary)
+        .map(Bytes::from)
+        .map_err(|message| CheckReason::NotComponent { message })
+}
+
+/// Starts a guest, reads its description, and restores a snapshot of its initial state into another instance.
+fn try_out(module: GuestModule, limits: &MachineLimits) -> Result<GuestModule, CheckError> {
+    let log = Arc::new(GuestLog::new());
+    let mut instance = start(&module, limits, &log)?;
+    let described = instance
+        .describe()
+        .map_err(|error| CheckReason::DescribeFailed {
+            message: error.to_string(),
+        })?;
+    let description = described.unwrap_or_default();
+    let faults = faults_of(&description);
+    if !faults.is_empty() {
+        return Err(CheckError { reasons: faults });
+    }
+    let fails = |message: String| CheckReason::SnapshotFails { message };
+    let chunks = instance
+        .snapshot(Moment::default())
+        .map_err(|error| fails(error.to_string()))?
+        .map_err(fails)?;
+    start(&module, limits, &log)?
+        .restore(description.version, &chunks)
+        .map_err(|error| fails(error.to_string()))?
+        .map_err(fails)?;
+    Ok(module.with_description(description))
+}
+
+fn start(
+    module: &GuestModule,
+    limits: &MachineLimits,
+    log: &Arc<GuestLog>,
+) -> Result<Instance, CheckReason> {
+    Instance::start(module, limits, log).map_err(|error| match error {
+        InstantiateError::WrongType { message } => CheckReason::WrongType { message },
+        InstantiateError::Call(_) | InstantiateError::Image(_) => CheckReason::DoesNotStart {
+            message: error.to_string(),
+        },
+    })
+}
+
+fn faults_of(description: &Description) -> Vec<CheckReason> {
+    let fields = [
+        ("name", &description.name, 1, NAME_BYTES),
+        ("codec", &description.codec, 1, NAME_BYTES),
+        ("schema", &description.schema, 0, SCHEMA_BYTES),
+    ];
+    let fault = |(field, text, least, limit): (&'static str, &String, usize, usize)| {
+        (text.len() < least || text.len() > limit).then_some(CheckReason::BadDescription {
+            field,
+            bytes: text.len(),
+            limit,
+        })
+    };
+    fields.into_iter().filter_map(fault).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,234 @@
+//! A guest's module, checked, compiled and linked.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use wasmtime::Store;
+use wasmtime::component::{Instance, InstancePre};
+
+use crate::guest::bindings::exports::oarlock::state_machine::{about, machine, queries, timers};
+use crate::guest::engine::GuestEngine;
+use crate::guest::host::HostState;
+use crate::images::RollbackMethod;
+use crate::records::digest::Sha256;
+
+/// A guest's description of itself: what `describe` returns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// Short and stable, for example `task-queue`. 1 to 128 bytes.
+    pub name: String,
+    /// Version of the guest's state and commands. A snapshot contains the version that wrote it.
+    pub version: u32,
+    /// Encoding of commands and replies, for example `json`. 1 to 128 bytes.
+    pub codec: String,
+    /// JSON Schema of commands and queries, or empty. At most 1 MiB.
+    pub schema: String,
+}
+
+impl Default for Description {
+    /// The description of a guest that does not export `describe`.
+    fn default() -> Self {
+        Self {
+            name: "unnamed".to_owned(),
+            version: 0,
+            codec: "bytes".to_owned(),
+            schema: String::new(),
+        }
+    }
+}
+
+/// A guest that passed the host's checks. Cheap to clone; machines share it.
+#[derive(Clone)]
+pub struct GuestModule {
+    inner: Arc<ModuleInner>,
+}
+
+#[derive(Clone)]
+struct ModuleInner {
+    engine: GuestEngine,
+    sha256: Sha256,
+    bytes: Bytes,
+    description: Description,
+    exports: Vec<String>,
+    imports: Vec<String>,
+    linked: Linked,
+    rollback_method: RollbackMethod,
+}
+
+impl GuestModule {
+    pub(crate) fn new(
+        engine: GuestEngine,
+        bytes: Bytes,
+        sha256: Sha256,
+        exports: Vec<String>,
+        imports: Vec<String>,
+        linked: Linked,
+        rollback_method: RollbackMethod,
+    ) -> Self {
+        Self {
+            inner: Arc::new(ModuleInner {
+                engine,
+                sha256,
+                bytes,
+                description: Description::default(),
+                exports,
+                imports,
+                linked,
+                rollback_method,
+            }),
+        }
+    }
+
+    pub(crate) fn with_description(self, description: Description) -> Self {
+        let mut inner = ModuleInner::clone(&self.inner);
+        inner.description = description;
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// The same guest, rolled back by replay even if memory images are possible: for comparison.
+    #[must_use]
+    pub fn without_memory_images(&self) -> Self {
+        let mut inner = ModuleInner::clone(&self.inner);
+        inner.rollback_method = RollbackMethod::Replay {
+            because: "requested".to_owned(),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Digest of the file's bytes.
+    #[must_use]
+    pub fn sha256(&self) -> Sha256 {
+        self.inner.sha256
+    }
+
+    /// The file's bytes. These are replicated, never compiled code.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        &self.inner.bytes
+    }
+
+    /// The guest's description of itself.
+    #[must_use]
+    pub fn description(&self) -> &Description {
+        &self.inner.description
+    }
+
+    /// Names of the exported interfaces.
+    #[must_use]
+    pub fn exports(&self) -> &[String] {
+        &self.inner.exports
+    }
+
+    /// Names of the imported interfaces.
+    #[must_use]
+    pub fn imports(&self) -> &[String] {
+        &self.inner.imports
+    }
+
+    /// How the guest is rolled back after a failed call.
+    #[must_use]
+    pub fn rollback_method(&self) -> &RollbackMethod {
+        &self.inner.rollback_method
+    }
+
+    /// Whether the guest imports WASI. It gets the deterministic part of it.
+    #[must_use]
+    pub fn uses_wasi(&self) -> bool {
+        self.imports().iter().any(|name| name.starts_with("wasi:"))
+    }
+
+    /// Whether the guest has queries.
+    #[must_use]
+    pub fn has_queries(&self) -> bool {
+        self.inner.linked.queries.is_some()
+    }
+
+    /// Whether the guest can be woken.
+    #[must_use]
+    pub fn has_timers(&self) -> bool {
+        self.inner.linked.timers.is_some()
+    }
+
+    /// The engine that compiled the module.
+    pub(crate) fn engine(&self) -> &GuestEngine {
+        &self.inner.engine
+    }
+
+    pub(crate) fn linked(&self) -> &Linked {
+        &self.inner.linked
+    }
+}
+
+impl fmt::Debug for GuestModule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GuestModule")
+            .field("sha256", &self.inner.sha256)
+            .field("description", &self.inner.description)
+            .field("exports", &self.inner.exports)
+            .field("imports", &self.inner.imports)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A compiled guest with resolved imports and located exports.
+#[derive(Clone)]
+pub(crate) struct Linked {
+    pub(crate) pre: InstancePre<HostState>,
+    machine: Arc<machine::GuestIndices>,
+    queries: Option<Arc<queries::GuestIndices>>,
+    timers: Option<Arc<timers::GuestIndices>>,
+    about: Option<Arc<about::GuestIndices>>,
+}
+
+/// The exports of one instance.
+pub(crate) struct InstanceExports {
+    pub(crate) machine: machine::Guest,
+    pub(crate) queries: Option<queries::Guest>,
+    pub(crate) timers: Option<timers::Guest>,
+    pub(crate) about: Option<about::Guest>,
+}
+
+impl Linked {
+    /// Locates the exports. An optional interface is `None` if the component does not export it.
+    pub(crate) fn new(pre: InstancePre<HostState>) -> wasmtime::Result<Self> {
+        let machine = Arc::new(machine::GuestIndices::new(&pre)?);
+        let queries = queries::GuestIndices::new(&pre).ok().map(Arc::new);
+        let timers = timers::GuestIndices::new(&pre).ok().map(Arc::new);
+        let about = about::GuestIndices::new(&pre).ok().map(Arc::new);
+        Ok(Self {
+            pre,
+            machine,
+            queries,
+            timers,
+            about,
+        })
+    }
+
+    /// Loads the exports of an instance, and checks their types.
+    pub(crate) fn load(
+        &self,
+        store: &mut Store<HostState>,
+        instance: &Instance,
+    ) -> wasmtime::Result<InstanceExports> {
+        let queries = self.queries.as_ref();
+        let timers = self.timers.as_ref();
+        let about = self.about.as_ref();
+        Ok(InstanceExports {
+            machine: self.machine.load(&mut *store, instance)?,
+            queries: queries
+                .map(|found| found.load(&mut *store, instance))
+                .transpose()?,
+            timers: timers
+                .map(|found| found.load(&mut *store, instance))
+                .transpose()?,
+            about: about
+                .map(|found| found.load(&mut *store, instance))
+                .transpose()?,
+        })
+    }
+}

@@ -1,0 +1,62 @@
+//! The latest audit: which state hashes the nodes have reported for it.
+//!
+//! None of this is replicated state. Each node evaluates the reports on its own, because the node whose state diverged
+//! can't be relied on to agree.
+
+use std::collections::BTreeMap;
+
+use task_queue_raft::ids::Index;
+
+use crate::records::audit::AuditRecord;
+use crate::records::digest::Sha256;
+
+/// Most nodes whose reports are kept. Further reports are dropped.
+const MAX_REPORTS: usize = 64;
+
+/// The latest audit request and its reports, as this node has applied them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Audit {
+    /// Index of the request's entry; `None` before the first request.
+    pub requested_at: Option<Index>,
+    /// This node's own hash after that entry. `None` if this node did not apply the entry itself but restored a
+    /// snapshot since.
+    pub own: Option<Sha256>,
+    /// Reported hashes by node name, this node's own included. At most 64.
+    pub reports: BTreeMap<String, Sha256>,
+    /// An entry was applied since the last request that could make states differ, so another audit is due.
+    pub is_due: bool,
+}
+
+impl Audit {
+    /// Applies a record of the entry at `at`. A report for another request than the latest is dropped.
+    pub(crate) fn take(&mut self, at: Index, record: AuditRecord) {
+        match record {
+            AuditRecord::Request => {
+                *self = Self {
+                    requested_at: Some(at),
+                    ..Self::default()
+                };
+            }
+            AuditRecord::Report {
+                requested_at,
+                hash,
+                node,
+            } => {
+                let has_room = self.reports.len() < MAX_REPORTS || self.reports.contains_key(&node);
+                if self.requested_at == Some(requested_at) && has_room {
+                    self.reports.insert(node, hash);
+                }
+            }
+        }
+    }
+
+    /// Records this node's hash after the entry at `at`, if the audit was requested there.
+    pub(crate) fn settle(&mut self, at: Index, hash: Sha256) {
+        if self.requested_at == Some(at) {
+            self.own = Some(hash);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,140 @@
+//! Queries of a machine: on threads of their own if there are any, and on the applying thread otherwise.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use task_queue_raft::state_machine::{Answering, Moment};
+
+use crate::guest::limits::MachineLimits;
+use crate::records::failure::GuestFailure;
+use crate::records::outcome::GuestQueryError;
+use crate::rollback::query_pool::{QueryCounts, QueryPool, ReplicaQuery};
+use crate::rollback::recoverable::RecoverableGuest;
+use crate::rollback::replica::unavailable;
+
+/// A query that waits for the next freeze of the guest.
+struct WaitingQuery {
+    at: Moment,
+    request: Bytes,
+    respond: Answering<Result<Bytes, GuestQueryError>>,
+}
+
+/// The threads for queries, and the queries that wait for the next freeze. One freeze serves all waiting queries; it
+/// comes when the machine is idle, or when enough calls were made since the last one.
+#[derive(Default)]
+pub(super) struct QueryDispatcher {
+    /// `None`: queries run on the applying thread.
+    pool: Option<QueryPool>,
+    waiting: Vec<WaitingQuery>,
+}
+
+impl QueryDispatcher {
+    /// Starts threads for queries.
+    ///
+    /// # Errors
+    /// The operating system can't start a thread.
+    pub(super) fn start_threads(
+        &mut self,
+        threads: usize,
+        counts: Arc<QueryCounts>,
+    ) -> io::Result<()> {
+        self.pool = Some(QueryPool::start(threads, counts)?);
+        Ok(())
+    }
+
+    /// Runs a query on another thread, if there are threads and the guest has an image; otherwise on this thread.
+    pub(super) fn submit(
+        &mut self,
+        guest: &mut RecoverableGuest,
+        limits: &MachineLimits,
+        at: Moment,
+        request: Bytes,
+        respond: Answering<Result<Bytes, GuestQueryError>>,
+    ) {
+        let is_valid = guest.module().has_queries() && too_large(&request, limits).is_none();
+        if !is_valid || self.pool.is_none() {
+            return respond(at.index, query_now(guest, limits, at, &request));
+        }
+        // The pool refuses queries over the limit.
+        let is_full = self.waiting.len() as u64 >= limits.queries_waiting;
+        self.waiting.push(WaitingQuery {
+            at,
+            request,
+            respond,
+        });
+        if is_full || guest.is_ready_for_queries() {
+            self.dispatch(guest, limits);
+        }
+    }
+
+    /// Dispatches the waiting queries if a freeze is cheap or worth it now.
+    pub(super) fn dispatch_if_ready(
+        &mut self,
+        guest: &mut RecoverableGuest,
+        limits: &MachineLimits,
+    ) {
+        if !self.waiting.is_empty() && guest.is_ready_for_queries() {
+            self.dispatch(guest, limits);
+        }
+    }
+
+    /// Freezes the guest, and submits the waiting queries to the threads.
+    pub(super) fn dispatch(&mut self, guest: &mut RecoverableGuest, limits: &MachineLimits) {
+        let waiting = std::mem::take(&mut self.waiting);
+        let Some(now) = waiting.last().map(|last| last.at) else {
+            return;
+        };
+        let frozen = guest.frozen(now);
+        for WaitingQuery {
+            at,
+            request,
+            respond,
+        } in waiting
+        {
+            match (&frozen, &self.pool) {
+                (Ok(Some(frozen)), Some(pool)) => pool.submit(ReplicaQuery {
+                    guest: Arc::clone(frozen),
+                    at,
+                    request,
+                    respond,
+                }),
+                (Err(failure), _) => respond(at.index, Err(unavailable(failure))),
+                _ => respond(now.index, query_now(guest, limits, now, &request)),
+            }
+        }
+    }
+
+    /// Drops the replicas of the guest that was replaced, so that its memory is freed.
+    pub(super) fn drop_replicas(&self) {
+        if let Some(pool) = &self.pool {
+            pool.drop_replicas();
+        }
+    }
+}
+
+/// Runs a query on this thread.
+pub(super) fn query_now(
+    guest: &mut RecoverableGuest,
+    limits: &MachineLimits,
+    at: Moment,
+    request: &[u8],
+) -> Result<Bytes, GuestQueryError> {
+    if let Some(error) = too_large(request, limits) {
+        return Err(error);
+    }
+    if !guest.module().has_queries() {
+        return Err(GuestQueryError::NotSupported);
+    }
+    let response = guest.query(at, request);
+    response.unwrap_or_else(|failure| Err(unavailable(&failure)))
+}
+
+fn too_large(request: &[u8], limits: &MachineLimits) -> Option<GuestQueryError> {
+    let bytes = request.len() as u64;
+    (bytes > limits.command_bytes).then_some(GuestQueryError::Failed(GuestFailure::TooLarge {
+        what: "the query",
+        bytes,
+        limit: limits.command_bytes,
+    }))
+}

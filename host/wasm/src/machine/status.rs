@@ -1,0 +1,254 @@
+//! The status of a machine, for other threads.
+
+use std::fmt;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use task_queue_raft::ids::Index;
+use task_queue_raft::state_machine::Moment;
+
+use crate::guest::module::GuestModule;
+use crate::images::RollbackMethod;
+use crate::machine::audit::Audit;
+use crate::records::digest::Sha256;
+use crate::records::upgrade::CheckResult;
+use crate::rollback::query_pool::QueryCounts;
+use crate::upgrade::state::{PastUpgrade, UpgradeStatus};
+use crate::upgrade::state::{PendingUpgrade, UpgradeState};
+
+/// The status after the last applied entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MachineStatus {
+    /// The guest's name, from its description.
+    pub name: String,
+    /// The guest's version, from its description.
+    pub version: u32,
+    /// Digest of the module.
+    pub sha256: Sha256,
+    /// How the guest is rolled back after a failed call.
+    pub rollback_method: RollbackMethod,
+    /// Values that change with each entry.
+    pub counts: MachineCounters,
+    /// Queries on other threads.
+    pub queries: QueryStatus,
+}
+
+/// The part of a status that changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MachineCounters {
+    /// The last applied entry.
+    pub applied: Moment,
+    /// The running hash over everything applied so far. Equal on all nodes at the same index.
+    pub state_hash: Sha256,
+    /// Events published since the beginning of the log. Equal on all nodes.
+    pub events: u64,
+    /// Failed commands and wake-ups since the beginning of the log. Equal on all nodes.
+    pub failures: u64,
+    /// Stored idempotency keys.
+    pub keys: u64,
+    /// Deferred commands without a completion.
+    pub deferred: u64,
+    /// When the guest wants to be woken, in milliseconds of replicated time; 0: never. The leader then proposes
+    /// [`Envelope::wake`](crate::Envelope::wake).
+    pub wake_at_ms: u64,
+    /// Linear memory of the guest on this node, in bytes; 0 between a failure and the rollback.
+    pub memory_bytes: u64,
+    /// Rollbacks on this node since its start.
+    pub rollbacks: u64,
+    /// Duration of the last rollback, in microseconds; 0: there was none.
+    pub last_rollback_us: u64,
+}
+
+/// Upgrades, as this node has applied them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UpgradeSummary {
+    /// Incremented with each change.
+    pub revision: u64,
+    /// The upgrade in progress.
+    pub pending: Option<UpgradeStatus>,
+    /// This node's result of preparing a module, and the upgrade that it belongs to. The node then proposes it as a
+    /// report.
+    own: Option<(Index, CheckResult)>,
+    /// Ended upgrades, the latest last.
+    pub past: Vec<PastUpgrade>,
+    /// The module that the log began with, once a node has recorded it.
+    pub first: Option<Sha256>,
+}
+
+impl UpgradeSummary {
+    /// This node's result of preparing the module of the upgrade in progress.
+    #[must_use]
+    pub fn own_check(&self) -> Option<&CheckResult> {
+        let upgrade = self.pending.as_ref()?.upgrade;
+        let (of, result) = self.own.as_ref()?;
+        (*of == upgrade).then_some(result)
+    }
+
+    /// The latest activated upgrade, if its module has this digest.
+    #[must_use]
+    pub fn activated(&self, sha256: Sha256) -> Option<&PastUpgrade> {
+        let mut activated = self.past.iter().rev();
+        activated
+            .find(|past| past.module.is_some())
+            .filter(|past| past.sha256 == sha256)
+    }
+}
+
+/// Queries that run concurrently with apply, on this node since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueryStatus {
+    /// Queries that wait for a thread.
+    pub waiting: u64,
+    /// Queries that have ended, with or without success.
+    pub completed: u64,
+    /// Queries that were refused because too many were waiting.
+    pub overloaded: u64,
+}
+
+type StatusListener = Box<dyn Fn() + Send + Sync>;
+
+/// Reads the status of a machine on another thread. Cheap to clone. Its locks are held only for short copies, so no
+/// thread waits for a guest.
+#[derive(Clone)]
+pub struct StatusHandle {
+    shared: Arc<StatusShared>,
+}
+
+struct StatusShared {
+    module: Mutex<GuestModule>,
+    counts: Mutex<MachineCounters>,
+    upgrades: Mutex<UpgradeSummary>,
+    audit: Mutex<Audit>,
+    listener: OnceLock<StatusListener>,
+    queries: Arc<QueryCounts>,
+}
+
+impl fmt::Debug for StatusHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StatusHandle")
+            .field("status", &self.get())
+            .finish_non_exhaustive()
+    }
+}
+
+impl StatusHandle {
+    pub(crate) fn new(module: GuestModule) -> Self {
+        Self {
+            shared: Arc::new(StatusShared {
+                module: Mutex::new(module),
+                counts: Mutex::default(),
+                upgrades: Mutex::default(),
+                audit: Mutex::default(),
+                listener: OnceLock::new(),
+                queries: Arc::default(),
+            }),
+        }
+    }
+
+    /// The status now.
+    #[must_use]
+    pub fn get(&self) -> MachineStatus {
+        // The module is read first, so that a new module comes with counters that are at least as new.
+        let module = self.module();
+        let description = module.description();
+        MachineStatus {
+            name: description.name.clone(),
+            version: description.version,
+            sha256: module.sha256(),
+            rollback_method: module.rollback_method().clone(),
+            counts: *lock(&self.shared.counts),
+            queries: self.queries(),
+        }
+    }
+
+    /// The module that runs.
+    #[must_use]
+    pub fn module(&self) -> GuestModule {
+        lock(&self.shared.module).clone()
+    }
+
+    fn queries(&self) -> QueryStatus {
+        let counts = &self.shared.queries;
+        QueryStatus {
+            waiting: counts.waiting.load(Ordering::Relaxed),
+            completed: counts.completed.load(Ordering::Relaxed),
+            overloaded: counts.overloaded.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(crate) fn query_counts(&self) -> Arc<QueryCounts> {
+        Arc::clone(&self.shared.queries)
+    }
+
+    /// The upgrades.
+    #[must_use]
+    pub fn upgrades(&self) -> UpgradeSummary {
+        lock(&self.shared.upgrades).clone()
+    }
+
+    /// The latest audit.
+    #[must_use]
+    pub fn audit(&self) -> Audit {
+        lock(&self.shared.audit).clone()
+    }
+
+    /// Sets a listener that is called after each change of [`Self::upgrades`] and of [`Self::audit`], on the applying
+    /// thread or on one that prepares a module. Only the first listener is kept.
+    pub fn on_upgrade(&self, listener: impl Fn() + Send + Sync + 'static) {
+        let _ = self.shared.listener.set(Box::new(listener));
+    }
+
+    pub(crate) fn set(&self, counts: MachineCounters) {
+        *lock(&self.shared.counts) = counts;
+    }
+
+    pub(crate) fn set_module(&self, module: GuestModule) {
+        *lock(&self.shared.module) = module;
+    }
+
+    /// Publishes the upgrades after an entry or a restore.
+    pub(crate) fn set_upgrades(&self, state: &UpgradeState) {
+        self.change(|upgrades| {
+            upgrades.pending = state.pending.as_ref().map(PendingUpgrade::status);
+            upgrades.past = state.history.past().cloned().collect();
+            upgrades.first = state.history.first;
+        });
+    }
+
+    /// Publishes this node's result of a preparation. It may come before the entry that staged the module has ended.
+    pub(crate) fn set_own_check(&self, upgrade: Index, result: CheckResult) {
+        self.change(|upgrades| upgrades.own = Some((upgrade, result)));
+    }
+
+    /// Publishes the audit after an entry or a restore. Most entries do not change it.
+    pub(crate) fn set_audit(&self, audit: &Audit) {
+        {
+            let mut published = lock(&self.shared.audit);
+            if *published == *audit {
+                return;
+            }
+            published.clone_from(audit);
+        }
+        self.notify();
+    }
+
+    fn change(&self, change: impl FnOnce(&mut UpgradeSummary)) {
+        {
+            let mut upgrades = lock(&self.shared.upgrades);
+            change(&mut upgrades);
+            upgrades.revision += 1;
+        }
+        self.notify();
+    }
+
+    fn notify(&self) {
+        if let Some(listener) = self.shared.listener.get() {
+            listener();
+        }
+    }
+}
+
+/// A panic under one of these locks leaves consistent values.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

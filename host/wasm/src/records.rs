@@ -1,0 +1,13 @@
+//! What the log and snapshots contain, byte by byte: the lowest layer of this crate. `host/docs/formats.md` describes
+//! the formats.
+
+pub(crate) mod audit;
+pub(crate) mod chunks;
+pub(crate) mod digest;
+pub(crate) mod envelope;
+pub(crate) mod failure;
+pub(crate) mod frames;
+pub(crate) mod outcome;
+pub(crate) mod snapshot_error;
+pub(crate) mod upgrade;
+pub(crate) mod wire;

@@ -1,0 +1,73 @@
+//! Audit records: how nodes compare their state hashes through the log.
+//!
+//! The leader proposes a request, and every node proposes a report with its own state hash after the request's entry.
+//! All nodes apply the same reports for the same request, whichever node leads.
+//!
+//! ```text
+//! kind 5 request   nothing
+//! kind 6 report    u64 index of the request's entry · 32 the hash after it · the rest: name of the node, UTF-8
+//! ```
+
+use bytes::{BufMut, Bytes, BytesMut};
+use task_queue_raft::ids::Index;
+
+use crate::records::digest::Sha256;
+
+pub(crate) const REQUEST: u8 = 5;
+pub(crate) const REPORT: u8 = 6;
+
+/// Longest name of a node, in bytes.
+pub(crate) const MAX_NAME_BYTES: usize = 256;
+
+/// A record of the audit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuditRecord {
+    /// The leader requests the state hash after this entry.
+    Request,
+    /// A node reports its hash.
+    Report {
+        /// Index of the request's entry.
+        requested_at: Index,
+        /// The node's state hash after that entry.
+        hash: Sha256,
+        /// The node's name, at most 256 bytes.
+        node: String,
+    },
+}
+
+impl AuditRecord {
+    /// Appends kind and content.
+    pub(crate) fn encode(&self, to: &mut BytesMut) {
+        match self {
+            Self::Request => to.put_u8(REQUEST),
+            Self::Report {
+                requested_at,
+                hash,
+                node,
+            } => {
+                to.put_u8(REPORT);
+                to.put_u64_le(requested_at.0);
+                to.put_slice(&hash.0);
+                to.put_slice(node.as_bytes());
+            }
+        }
+    }
+
+    /// Reads what [`Self::encode`] wrote; `None` for anything else.
+    pub(crate) fn decode(bytes: &Bytes) -> Option<Self> {
+        match bytes.split_first()? {
+            (&REQUEST, []) => Some(Self::Request),
+            (&REPORT, rest) => {
+                let (requested_at, rest) = rest.split_first_chunk()?;
+                let (hash, node) = rest.split_first_chunk()?;
+                let node = std::str::from_utf8(node).ok()?;
+                (node.len() <= MAX_NAME_BYTES).then(|| Self::Report {
+                    requested_at: Index(u64::from_le_bytes(*requested_at)),
+                    hash: Sha256(*hash),
+                    node: node.to_owned(),
+                })
+            }
+            _ => None,
+        }
+    }
+}

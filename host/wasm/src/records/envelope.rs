@@ -1,0 +1,230 @@
+//! The envelope: how a command stands in the log.
+//!
+//! ```text
+//! byte 0   version: 1, or 2 for upgrade and audit records
+//! byte 1   version 1: 0 a command, 1 a command with an idempotency key, 2 a wake-up, 3 the digest of the module that a
+//!          node was started with
+//! kind 1   two bytes: length of the key, little-endian; then the key, UTF-8
+//! kind 3   32 bytes: SHA-256 of the module
+//! the rest the command's bytes, opaque; kinds 2 and 3 have none
+//! ```
+//!
+//! Upgrade and audit records have a version of their own because a host that does not know them must stop there: it
+//! would return "malformed" for them, and not switch modules where other nodes do. [`upgrade`](super::upgrade) and
+//! [`audit`](super::audit) describe their bytes from byte 1 on.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use thiserror::Error;
+
+use crate::records::audit::{self, AuditRecord};
+use crate::records::digest::Sha256;
+use crate::records::upgrade::UpgradeRecord;
+
+/// Longest idempotency key, in bytes.
+pub const MAX_KEY_BYTES: usize = 256;
+
+const VERSION: u8 = 1;
+const RECORD_VERSION: u8 = 2;
+const PLAIN: u8 = 0;
+const KEYED: u8 = 1;
+const WAKE: u8 = 2;
+const RUNS: u8 = 3;
+
+/// One proposed command, or a record of the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Envelope {
+    /// A command of a client.
+    Command {
+        /// `Idempotency-Key`, 1 to [`MAX_KEY_BYTES`] bytes.
+        key: Option<String>,
+        /// The command's bytes, passed to the guest.
+        body: Bytes,
+    },
+    /// The leader's record that the guest's wake-up time has passed. It has no effect if the time has not passed by the
+    /// entry's own clock, or if an earlier wake-up came first.
+    Wake,
+    /// A node's record of the module that it was started with, by digest. The first one in a log settles which module
+    /// the log belongs to. A node whose module never ran this log stops.
+    Runs(Sha256),
+    /// A record of an upgrade to another module.
+    Upgrade(UpgradeRecord),
+    /// A record of the state hash audit.
+    Audit(AuditRecord),
+}
+
+/// Why bytes are not an envelope, or an envelope can't be made.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum EnvelopeError {
+    /// There are fewer bytes than the envelope needs, or none.
+    #[error("the envelope of a command is truncated; the log or its sender is corrupt")]
+    Truncated,
+    /// A later version wrote the envelope.
+    #[error(
+        "the envelope of a command has version {found}, but this node supports versions 1 and 2; update the node"
+    )]
+    Version {
+        /// The version in the envelope.
+        found: u8,
+    },
+    /// The kind is unknown.
+    #[error("the envelope of a command has the unknown kind {found}; update the node")]
+    Kind {
+        /// The kind in the envelope.
+        found: u8,
+    },
+    /// The idempotency key is empty or too long.
+    #[error(
+        "an idempotency key takes {bytes} bytes, but 1 to {MAX_KEY_BYTES} are allowed; choose another"
+    )]
+    KeyLength {
+        /// Length in bytes.
+        bytes: usize,
+    },
+    /// The idempotency key is not UTF-8.
+    #[error("the idempotency key is not UTF-8; the log or its sender is corrupt")]
+    KeyNotText,
+    /// A digest has the wrong length.
+    #[error("a digest takes {bytes} bytes, but 32 are needed; the log or its sender is corrupt")]
+    Digest {
+        /// Length in bytes.
+        bytes: usize,
+    },
+    /// A wake-up has content.
+    #[error(
+        "a wake-up has {bytes} bytes of content, but must have none; the log or its sender is corrupt"
+    )]
+    Trailing {
+        /// Length in bytes.
+        bytes: usize,
+    },
+    /// An upgrade or audit record can't be decoded.
+    #[error("an upgrade or audit record can't be decoded; the log or its sender is corrupt")]
+    Upgrade,
+}
+
+impl Envelope {
+    /// Encodes a command, with or without a key.
+    ///
+    /// # Errors
+    /// [`EnvelopeError::KeyLength`].
+    pub fn command(key: Option<&str>, body: &[u8]) -> Result<Bytes, EnvelopeError> {
+        let mut bytes = BytesMut::with_capacity(4 + key.map_or(0, str::len) + body.len());
+        bytes.put_u8(VERSION);
+        match key {
+            None => bytes.put_u8(PLAIN),
+            Some(key) => {
+                check_key(key.len())?;
+                bytes.put_u8(KEYED);
+                // `check_key` has limited it to MAX_KEY_BYTES.
+                bytes.put_u16_le(key.len() as u16);
+                bytes.put_slice(key.as_bytes());
+            }
+        }
+        bytes.put_slice(body);
+        Ok(bytes.freeze())
+    }
+
+    /// Encodes a wake-up.
+    #[must_use]
+    pub fn wake() -> Bytes {
+        Bytes::from_static(&[VERSION, WAKE])
+    }
+
+    /// Encodes the record that a node was started with this module.
+    #[must_use]
+    pub fn runs(module: Sha256) -> Bytes {
+        let mut bytes = BytesMut::with_capacity(2 + module.0.len());
+        bytes.put_slice(&[VERSION, RUNS]);
+        bytes.put_slice(&module.0);
+        bytes.freeze()
+    }
+
+    /// Encodes an upgrade record.
+    #[must_use]
+    pub fn upgrade(record: &UpgradeRecord) -> Bytes {
+        let record = record.encode();
+        let mut bytes = BytesMut::with_capacity(1 + record.len());
+        bytes.put_u8(RECORD_VERSION);
+        bytes.put_slice(&record);
+        bytes.freeze()
+    }
+
+    /// Encodes an audit record.
+    #[must_use]
+    pub fn audit(record: &AuditRecord) -> Bytes {
+        let mut bytes = BytesMut::new();
+        bytes.put_u8(RECORD_VERSION);
+        record.encode(&mut bytes);
+        bytes.freeze()
+    }
+
+    /// Decodes an envelope. The body shares the buffer, it is not copied.
+    ///
+    /// # Errors
+    /// [`EnvelopeError`] for anything that [`Self::command`], [`Self::wake`], [`Self::runs`], [`Self::upgrade`] and
+    /// [`Self::audit`] don't write.
+    pub fn decode(bytes: &Bytes) -> Result<Self, EnvelopeError> {
+        let &[version, ref rest @ ..] = bytes.as_ref() else {
+            return Err(EnvelopeError::Truncated);
+        };
+        if version == RECORD_VERSION {
+            let record = bytes.slice_ref(rest);
+            if let Some(&(audit::REQUEST | audit::REPORT)) = record.first() {
+                let record = AuditRecord::decode(&record);
+                return record.map(Self::Audit).ok_or(EnvelopeError::Upgrade);
+            }
+            let record = UpgradeRecord::decode(record);
+            // Only the kind of an error is replicated, never its text.
+            return record
+                .map(Self::Upgrade)
+                .map_err(|_| EnvelopeError::Upgrade);
+        }
+        if version != VERSION {
+            return Err(EnvelopeError::Version { found: version });
+        }
+        let &[kind, ref rest @ ..] = rest else {
+            return Err(EnvelopeError::Truncated);
+        };
+        match kind {
+            PLAIN => Ok(Self::Command {
+                key: None,
+                body: bytes.slice_ref(rest),
+            }),
+            KEYED => {
+                let (key, body) = split_key(rest)?;
+                Ok(Self::Command {
+                    key: Some(key.to_owned()),
+                    body: bytes.slice_ref(body),
+                })
+            }
+            WAKE if rest.is_empty() => Ok(Self::Wake),
+            WAKE => Err(EnvelopeError::Trailing { bytes: rest.len() }),
+            RUNS => match rest.try_into() {
+                Ok(digest) => Ok(Self::Runs(Sha256(digest))),
+                Err(_) => Err(EnvelopeError::Digest { bytes: rest.len() }),
+            },
+            found => Err(EnvelopeError::Kind { found }),
+        }
+    }
+}
+
+fn split_key(rest: &[u8]) -> Result<(&str, &[u8]), EnvelopeError> {
+    let (length, rest) = rest.split_first_chunk().ok_or(EnvelopeError::Truncated)?;
+    let length = usize::from(u16::from_le_bytes(*length));
+    check_key(length)?;
+    let (key, body) = rest
+        .split_at_checked(length)
+        .ok_or(EnvelopeError::Truncated)?;
+    let key = std::str::from_utf8(key).map_err(|_| EnvelopeError::KeyNotText)?;
+    Ok((key, body))
+}
+
+fn check_key(bytes: usize) -> Result<(), EnvelopeError> {
+    if bytes == 0 || bytes > MAX_KEY_BYTES {
+        return Err(EnvelopeError::KeyLength { bytes });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+use super::*;
+
+fn decode(bytes: &[u8]) -> Result<Envelope, EnvelopeError> {
+    Envelope::decode(&Bytes::copy_from_slice(bytes))
+}
+
+#[test]
+fn the_bytes_are_as_documented() {
+    assert_eq!(
+        Envelope::command(None, b"body").unwrap()[..],
+        *b"\x01\x00body"
+    );
+    assert_eq!(
+        Envelope::command(Some("key"), b"body").unwrap()[..],
+        *b"\x01\x01\x03\x00keybody"
+    );
+    assert_eq!(Envelope::wake()[..], *b"\x01\x02");
+    let digest = Sha256([7; 32]);
+    assert_eq!(Envelope::runs(digest)[..2], *b"\x01\x03");
+    assert_eq!(Envelope::runs(digest)[2..], [7; 32]);
+}
+
+#[test]
+fn a_digest_must_be_32_bytes() {
+    let bytes = Envelope::runs(Sha256::of(b"module"));
+    assert_eq!(
+        Envelope::decode(&bytes),
+        Ok(Envelope::Runs(Sha256::of(b"module")))
+    );
+    for length in [0, 31, 33] {
+        let mut bytes = vec![1, 3];
+        bytes.resize(2 + length, 0);
+        assert_eq!(decode(&bytes), Err(EnvelopeError::Digest { bytes: length }));
+    }
+}
+
+#[test]
+fn an_encoded_envelope_decodes_to_the_same() {
+    let longest = "k".repeat(MAX_KEY_BYTES);
+    for key in [None, Some("k"), Some("schlüssel"), Some(longest.as_str())] {
+        for body in [b"".as_slice(), b"body", &[0xff; 1000]] {
+            let bytes = Envelope::command(key, body).unwrap();
+            assert_eq!(
+                Envelope::decode(&bytes),
+                Ok(Envelope::Command {
+                    key: key.map(str::to_owned),
+                    body: Bytes::copy_from_slice(body)
+                })
+            );
+        }
+    }
+    assert_eq!(Envelope::decode(&Envelope::wake()), Ok(Envelope::Wake));
+}
+
+#[test]
+fn the_body_shares_the_buffer() {
+    let bytes = Envelope::command(Some("key"), b"body").unwrap();
+    let Ok(Envelope::Command { body, .. }) = Envelope::decode(&bytes) else {
+        panic!("it is a command");
+    };
+    assert_eq!(body.as_ptr(), bytes[7..].as_ptr());
+}
+
+#[test]
+fn an_empty_or_too_long_key_is_refused_when_encoding_and_decoding() {
+    let too_long = "k".repeat(MAX_KEY_BYTES + 1);
+    for key in ["", &too_long] {
+        let error = EnvelopeError::KeyLength { bytes: key.len() };
+        assert_eq!(Envelope::command(Some(key), b"body"), Err(error.clone()));
+        let mut bytes = vec![1, 1];
+        bytes.extend_from_slice(&(key.len() as u16).to_le_bytes());
+        bytes.extend_from_slice(key.as_bytes());
+        assert_eq!(decode(&bytes), Err(error));
+    }
+}
+
+#[test]
+fn corrupt_bytes_are_refused_with_the_matching_error() {
+    assert_eq!(decode(b""), Err(EnvelopeError::Truncated));
+    assert_eq!(decode(b"\x01"), Err(EnvelopeError::Truncated));
+    assert_eq!(
+        decode(b"\x00\x00x"),
+        Err(EnvelopeError::Version { found: 0 })
+    );
+    assert_eq!(
+        decode(b"\x03\x00x"),
+        Err(EnvelopeError::Version { found: 3 })
+    );
+    assert_eq!(decode(b"\x01\x04x"), Err(EnvelopeError::Kind { found: 4 }));
+    assert_eq!(
+        decode(b"\x01\x02x"),
+        Err(EnvelopeError::Trailing { bytes: 1 })
+    );
+    assert_eq!(
+        decode(b"\x01\x01\x02\x00\xff\xffbody"),
+        Err(EnvelopeError::KeyNotText)
+    );
+    let complete = Envelope::command(Some("key"), b"").unwrap();
+    for length in 1..complete.len() {
+        assert_eq!(
+            decode(&complete[..length]),
+            Err(EnvelopeError::Truncated),
+            "{length} bytes"
+        );
+    }
+}

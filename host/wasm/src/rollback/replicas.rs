@@ -1,0 +1,82 @@
+//! Instances for queries that run on the applying thread.
+//!
+//! A query never runs on the serving instance. It runs on a replica over the memory image, or, if the guest has none,
+//! on the *shadow*: a second instance that makes the same calls. So a query that changes state, which it must not,
+//! changes nothing that counts.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use task_queue_raft::state_machine::Moment;
+
+use crate::guest::instance::Instance;
+use crate::records::outcome::GuestQueryError;
+use crate::rollback::replica::{FrozenGuest, QueryReplica, response, unavailable};
+
+/// A second instance of a guest without an image. It makes the calls of the journal before a query.
+pub(super) struct ShadowInstance {
+    pub(super) instance: Instance,
+    /// Number of calls of the journal that it has made.
+    pub(super) calls: usize,
+    /// Whether it ran a query since the last checkpoint.
+    was_queried: bool,
+}
+
+/// The replica and the shadow of a guest. At most one of them is in use.
+#[derive(Default)]
+pub(super) struct QueryReplicas {
+    replica: QueryReplica,
+    shadow: Option<ShadowInstance>,
+}
+
+impl QueryReplicas {
+    /// Runs a query on the replica.
+    pub(super) fn query(
+        &mut self,
+        guest: &Arc<FrozenGuest>,
+        request: &[u8],
+    ) -> Result<Bytes, GuestQueryError> {
+        match self.replica.query(guest, request) {
+            Ok((_, response)) => response,
+            Err(error) => Err(unavailable(&error)),
+        }
+    }
+
+    /// Runs a query on an instance that has made `calls` calls of the journal. The instance becomes the shadow, unless
+    /// the query failed.
+    pub(super) fn query_shadow(
+        &mut self,
+        mut instance: Instance,
+        calls: usize,
+        at: Moment,
+        request: &[u8],
+    ) -> Result<Bytes, GuestQueryError> {
+        let result = instance.query(at, request);
+        if result.is_ok() {
+            self.shadow = Some(ShadowInstance {
+                instance,
+                calls,
+                was_queried: true,
+            });
+        }
+        response(result)
+    }
+
+    pub(super) fn take_shadow(&mut self) -> Option<ShadowInstance> {
+        self.shadow.take()
+    }
+
+    /// Takes the shadow if it ran a query since the last checkpoint, and drops it otherwise.
+    pub(super) fn take_queried_shadow(&mut self) -> Option<ShadowInstance> {
+        self.shadow.take().filter(|shadow| shadow.was_queried)
+    }
+
+    /// Keeps an instance as the shadow at the beginning of an empty journal.
+    pub(super) fn set_shadow(&mut self, instance: Option<Instance>) {
+        self.shadow = instance.map(|instance| ShadowInstance {
+            instance,
+            calls: 0,
+            was_queried: false,
+        });
+    }
+}

@@ -23,6 +23,7 @@
 pub mod admission;
 mod digest;
 mod disk_full;
+pub mod durable;
 mod election;
 mod lease;
 pub mod membership;
@@ -47,9 +48,10 @@ use crate::entry::{Command, Entry, HardState, Payload, SnapshotMeta};
 use crate::ids::{Index, LogId, NodeId, Term};
 use crate::log::RaftLog;
 use crate::message::{Message, RaftRequest, RaftResponse};
-use crate::storage::{StoredState, WriteBatch};
+
 use admission::Admission;
 use disk_full::RefusedWrite;
+use durable::{StoredState, WriteBatch};
 use lease::Lease;
 use membership::{Configurations, Membership};
 use progress::Progress;

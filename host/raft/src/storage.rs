@@ -24,54 +24,12 @@ use std::io::{Read, Write};
 
 use bytes::Bytes;
 
-use crate::entry::{Entry, HardState, SnapshotMeta};
-use crate::ids::{Index, LogId, Term};
+use crate::entry::{Entry, SnapshotMeta};
+use crate::ids::{Index, LogId};
 use crate::raft::membership::Membership;
 
 pub use self::error::StorageError;
-
-/// What one write makes durable, all of it or nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct WriteBatch {
-    /// New term and vote.
-    pub hard_state: Option<HardState>,
-    /// Entries from here on are removed before `entries` is appended: they conflicted with the leader's.
-    pub truncate_from: Option<Index>,
-    /// Appended behind what is there, without a gap.
-    pub entries: Vec<Entry>,
-}
-
-/// What a node finds when it opens its store.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct StoredState {
-    /// Term and vote, as last written.
-    pub hard_state: HardState,
-    /// The entry right before the first one kept: what the log was purged up to.
-    pub purged: LogId,
-    /// The last entry kept; equal to `purged` where none is.
-    pub last: LogId,
-    /// Where each term starts among the entries kept, in order.
-    pub terms: Vec<(Index, Term)>,
-    /// The configurations among the entries kept, in order.
-    pub memberships: Vec<(Index, Membership)>,
-    /// Number of the store, drawn when it was made; 0 where it has none.
-    pub store_id: u64,
-    /// Whether it holds all that its node has promised.
-    pub state: StoreState,
-}
-
-/// Whether a store holds all that its node has promised: the votes that it has cast, the entries that it has
-/// acknowledged. Where it does not, the node has no say; see [`crate::raft::admission`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum StoreState {
-    /// All of it.
-    #[default]
-    Complete,
-    /// The store was made empty. The node may be new, and have promised nothing; or its disk was wiped.
-    New,
-    /// The store was made in place of one that was damaged: the node is not new.
-    Incomplete,
-}
+pub use crate::raft::durable::{Received, StoreState, StoredState, WriteBatch};
 
 /// A durable log with term and vote. One thread uses it. When a method returns, its change is durable.
 pub trait LogStore: Send + 'static {
@@ -110,11 +68,10 @@ pub trait LogStore: Send + 'static {
         Ok(())
     }
 
-    /// Notes that the store holds all that its node has promised from now on: [`StoreState::Complete`]. A store that always
-    /// does has nothing to do.
+    /// Records that the store is [`StoreState::Complete`] from now on. The default does nothing, for a store that always is.
     ///
     /// # Errors
-    /// Any of them is final.
+    /// After an error the caller must not use the store.
     fn mark_complete(&mut self) -> Result<(), StorageError> {
         Ok(())
     }
@@ -193,18 +150,4 @@ pub trait SnapshotWriter: Write + Send {
     /// # Errors
     /// The snapshot can't be made durable; it does not become visible.
     fn finish(self: Box<Self>) -> Result<SnapshotMeta, StorageError>;
-}
-
-/// How far a transfer has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Received {
-    /// The next chunk has to start here.
-    Partial {
-        /// Bytes that are here and durable.
-        next_offset: u64,
-    },
-    /// All bytes are here, and their checksum is right.
-    Complete,
-    /// All bytes were here, and their checksum was wrong: thrown away, start again at 0.
-    Corrupt,
 }

@@ -30,6 +30,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::durable::StoreState;
 use super::membership::{Member, MemberRole, Membership};
 use super::progress::Progress;
 use super::{Core, Role};
@@ -39,7 +40,6 @@ use crate::message::{
     BootstrapProbe, BootstrapProbeResponse, BootstrapVerdict, RaftRequest, RaftResponse,
     RejoinGranted, StoreMismatch,
 };
-use crate::storage::StoreState;
 
 /// The place of the founding configuration.
 const FOUNDING: LogId = LogId {

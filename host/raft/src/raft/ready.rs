@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+use super::durable::WriteBatch;
 use crate::entry::{Entry, SnapshotMeta};
 use crate::ids::{Index, LogId, NodeId};
 use crate::message::Message;
-use crate::storage::WriteBatch;
 
 /// Number of a write, counted from 1; 0 stands for "nothing to wait for".
 pub type WriteId = u64;

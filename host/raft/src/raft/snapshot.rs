@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::durable::Received;
 use crate::entry::SnapshotMeta;
 use crate::ids::{Index, LogId, NodeId};
 use crate::message::{InstallSnapshot, InstallSnapshotResponse, RaftRequest, RaftResponse};
 use crate::raft::progress::{Progress, ProgressState, SnapshotTransfer};
 use crate::raft::ready::SnapshotTask;
 use crate::raft::{Core, Role};
-use crate::storage::Received;
 
 /// How fast chunks leave, for all peers together.
 #[derive(Clone, Debug, Default)]

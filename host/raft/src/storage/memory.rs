@@ -35,13 +35,13 @@ struct MemoryLog {
 }
 
 impl MemoryStore {
-    /// An empty log whose node has promised nothing yet.
+    /// An empty, complete log for a node that has never voted; it has no store id.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// An empty log of this number, whose node may have promised what it does not hold.
+    /// An empty log with this store id, in the state [`StoreState::New`].
     #[must_use]
     pub fn with_store_id(store_id: u64) -> Self {
         let store = Self::default();
@@ -53,7 +53,7 @@ impl MemoryStore {
         store
     }
 
-    /// Makes it another kind of store, as a repair does.
+    /// Changes the state of the store, for example to simulate a repair.
     pub fn set_state(&self, state: StoreState) {
         lock(&self.log).state = state;
     }

@@ -6,6 +6,7 @@
 //! | module | what it has |
 //! |---|---|
 //! | `open` | creates and opens a database, locks the directory |
+//! | `read`, `write` | reads, and writes within a transaction |
 //! | `tables` | the tables, and the records that every database has |
 //! | `backend` | the file below the database; opens it again after a full disk |
 //! | `error` | converts errors and panics of the database |
@@ -13,27 +14,26 @@
 mod backend;
 mod error;
 mod open;
+mod read;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod write;
 
 use std::fs::File;
 use std::path::PathBuf;
 
-use ::redb::{Database, Durability, ReadableDatabase, ReadableTable, Table, WriteTransaction};
+use ::redb::{Database, Durability, WriteTransaction};
 
 use self::backend::Medium;
-use self::error::{fault, guarded, missing};
-use self::tables::{ENTRIES, HARD_STATE, IDENTITY, MEMORY, META, PURGED, meta_record, read_state};
-use super::bounds::{self, LogBounds};
+use self::error::{fault, guarded};
+use self::tables::{IDENTITY, STORE_INIT, read_state};
+use super::bounds::LogBounds;
 
 pub use super::schema::{Identity, StoreInit};
 use super::{LogStore, StorageError, StoreState, StoredState, WriteBatch, schema};
 use crate::entry::Entry;
-use crate::ids::{Index, LogId, Term};
-
-/// Most entries that one transaction removes. A purge of more takes several transactions, which limits the size of each.
-const PURGE_STEP: u64 = 16_384;
+use crate::ids::{Index, LogId};
 
 /// A durable log in the data directory of a node. It locks the directory until it is dropped.
 pub struct RedbStore {
@@ -122,10 +122,11 @@ impl LogStore for RedbStore {
         if init == self.init {
             return Ok(());
         }
-        let record = schema::encode_memory(MEMORY, init);
-        self.change("noting that its node has its say", |store, transaction| {
-            store.put_meta(transaction, MEMORY, &record)
-        })?;
+        let record = schema::encode_store_init(STORE_INIT, init);
+        self.change(
+            "recording that the store is complete",
+            |store, transaction| store.put_meta(transaction, STORE_INIT, &record),
+        )?;
         self.init = init;
         Ok(())
     }
@@ -138,190 +139,10 @@ impl RedbStore {
         &self.identity
     }
 
-    /// Reads and checks the whole log; keeps no entry.
-    fn scan(&self) -> Result<StoredState, StorageError> {
-        const DOING: &str = "reading the log";
-        let transaction = self
-            .database(DOING)?
-            .begin_read()
-            .map_err(|error| self.fault(DOING, error))?;
-        let meta = transaction
-            .open_table(META)
-            .map_err(|error| self.fault(DOING, error))?;
-        let hard_state = self.record(&meta, HARD_STATE, schema::decode_hard_state)?;
-        let purged = self.record(&meta, PURGED, schema::decode_log_id)?;
-
-        let mut state = StoredState {
-            hard_state,
-            purged,
-            last: purged,
-            terms: Vec::new(),
-            memberships: Vec::new(),
-            store_id: self.init.store_id,
-            state: self.init.state,
-        };
-        let entries = transaction
-            .open_table(ENTRIES)
-            .map_err(|error| self.fault(DOING, error))?;
-        for item in entries.iter().map_err(|error| self.fault(DOING, error))? {
-            let (key, record) = item.map_err(|error| self.fault(DOING, error))?;
-            let wanted = state.last.index.next();
-            let (id, members) =
-                self.entry(wanted, key.value(), record.value(), schema::check_entry)?;
-            note(&mut state, id)?;
-            if let Some(members) = members {
-                state.memberships.push((id.index, members));
-            }
-        }
-        Ok(state)
-    }
-
-    fn read_range(
-        &self,
-        from: Index,
-        to: Index,
-        max_bytes: u64,
-    ) -> Result<Vec<Entry>, StorageError> {
-        const DOING: &str = "reading entries";
-        let transaction = self
-            .database(DOING)?
-            .begin_read()
-            .map_err(|error| self.fault(DOING, error))?;
-        let table = transaction
-            .open_table(ENTRIES)
-            .map_err(|error| self.fault(DOING, error))?;
-        let mut range = table
-            .range(from.0..=to.0)
-            .map_err(|error| self.fault(DOING, error))?;
-        let mut budget = max_bytes;
-        let mut entries = Vec::new();
-        let mut next = from;
-        while next <= to {
-            let (key, record) = match range.next() {
-                Some(item) => item.map_err(|error| self.fault(DOING, error))?,
-                None => return Err(missing(next)),
-            };
-            let entry = self.entry(next, key.value(), record.value(), schema::decode_entry)?;
-            if entry.cost() > budget && !entries.is_empty() {
-                break;
-            }
-            budget = budget.saturating_sub(entry.cost());
-            entries.push(entry);
-            next = next.next();
-        }
-        Ok(entries)
-    }
-
-    /// Writes a batch in a transaction; returns the last entry of the log after it.
-    fn apply(
-        &self,
-        transaction: &WriteTransaction,
-        batch: &WriteBatch,
-    ) -> Result<LogId, StorageError> {
-        const DOING: &str = "appending entries";
-        let mut last = self.bounds.last;
-        if batch.truncate_from.is_some() || !batch.entries.is_empty() {
-            let mut table = transaction
-                .open_table(ENTRIES)
-                .map_err(|error| self.fault(DOING, error))?;
-            if let Some(from) = batch.truncate_from {
-                last = self.truncate(&mut table, from)?;
-            }
-            bounds::check_terms(last, &batch.entries)?;
-            let mut record = Vec::new();
-            for entry in &batch.entries {
-                schema::encode_entry(entry, &mut record)?;
-                table
-                    .insert(entry.id.index.0, record.as_slice())
-                    .map_err(|error| self.fault(DOING, error))?;
-                last = entry.id;
-            }
-        }
-        if let Some(hard_state) = &batch.hard_state {
-            let record = schema::encode_hard_state(HARD_STATE, hard_state)?;
-            self.put_meta(transaction, HARD_STATE, &record)?;
-        }
-        Ok(last)
-    }
-
-    /// Removes the entries from `from` on; returns the one before it.
-    fn truncate(
-        &self,
-        table: &mut Table<'_, u64, &'static [u8]>,
-        from: Index,
-    ) -> Result<LogId, StorageError> {
-        const DOING: &str = "removing conflicting entries";
-        table
-            .retain_in(from.0.., |_, _| false)
-            .map_err(|error| self.fault(DOING, error))?;
-        let before = from.previous();
-        if before == self.bounds.purged.index {
-            return Ok(self.bounds.purged);
-        }
-        let record = table
-            .get(before.0)
-            .map_err(|error| self.fault(DOING, error))?
-            .ok_or_else(|| missing(before))?;
-        let (id, _) = self.entry(before, before.0, record.value(), schema::check_entry)?;
-        Ok(id)
-    }
-
-    /// Removes the entries up to `up_to`, which is in the log, in steps of one transaction each. After a crash between two
-    /// steps, the log starts later and is otherwise the same.
-    fn purge_front(&mut self, up_to: LogId) -> Result<(), StorageError> {
-        while self.bounds.purged.index < up_to.index {
-            let step = Index(
-                up_to
-                    .index
-                    .0
-                    .min(self.bounds.purged.index.0.saturating_add(PURGE_STEP)),
-            );
-            let id = if step == up_to.index {
-                up_to
-            } else {
-                self.id_at(step)?
-            };
-            self.change("purging entries", |store, transaction| {
-                const DOING: &str = "purging entries";
-                let mut table = transaction
-                    .open_table(ENTRIES)
-                    .map_err(|error| store.fault(DOING, error))?;
-                table
-                    .retain_in(..=step.0, |_, _| false)
-                    .map_err(|error| store.fault(DOING, error))?;
-                store.put_meta(transaction, PURGED, &schema::encode_log_id(PURGED, id))
-            })?;
-            self.bounds.purged = id;
-        }
-        Ok(())
-    }
-
-    /// Removes all entries; the log continues after `up_to`. One transaction, because entries that remain after a crash
-    /// could contradict the snapshot.
-    fn purge_all(&mut self, up_to: LogId) -> Result<(), StorageError> {
-        self.change("replacing the log", |store, transaction| {
-            const DOING: &str = "replacing the log";
-            transaction
-                .delete_table(ENTRIES)
-                .map_err(|error| store.fault(DOING, error))?;
-            transaction
-                .open_table(ENTRIES)
-                .map_err(|error| store.fault(DOING, error))?;
-            store.put_meta(transaction, PURGED, &schema::encode_log_id(PURGED, up_to))
-        })?;
-        self.bounds = LogBounds {
-            purged: up_to,
-            last: up_to,
-        };
-        Ok(())
-    }
-
     fn database(&self, doing: &'static str) -> Result<&Database, StorageError> {
-        let closed = || {
-            StorageError::Database {
+        let closed = || StorageError::Database {
             doing,
-            source: "it is closed, because it could not be opened again after the disk was full; start the node again".into(),
-        }
+            source: "it could not be opened again after the disk was full; restart the node".into(),
         };
         self.database.as_ref().ok_or_else(closed)
     }
@@ -354,7 +175,9 @@ impl RedbStore {
         change: impl FnOnce(&Self, &WriteTransaction) -> Result<T, StorageError>,
     ) -> Result<T, StorageError> {
         if self.broken {
-            let source = "an earlier write failed, so the store must be opened again first; start the node again".into();
+            let source =
+                "an earlier write failed, so it must be opened again first; restart the node"
+                    .into();
             return Err(StorageError::Database { doing, source });
         }
         let result = guarded(&self.path, || {
@@ -386,75 +209,7 @@ impl RedbStore {
         Err(full)
     }
 
-    fn put_meta(
-        &self,
-        transaction: &WriteTransaction,
-        key: &str,
-        record: &[u8],
-    ) -> Result<(), StorageError> {
-        const DOING: &str = "writing its state";
-        let mut table = transaction
-            .open_table(META)
-            .map_err(|error| self.fault(DOING, error))?;
-        table
-            .insert(key, record)
-            .map_err(|error| self.fault(DOING, error))?;
-        Ok(())
-    }
-
-    fn id_at(&self, index: Index) -> Result<LogId, StorageError> {
-        let entries = self.read(index, index, 0)?;
-        entries
-            .first()
-            .map(|entry| entry.id)
-            .ok_or_else(|| missing(index))
-    }
-
-    /// Decodes the record that must be the entry at `wanted`.
-    fn entry<T>(
-        &self,
-        wanted: Index,
-        key: u64,
-        record: &[u8],
-        decode: fn(Index, &[u8]) -> Result<T, schema::RecordError>,
-    ) -> Result<T, StorageError> {
-        if key != wanted.0 {
-            return Err(missing(wanted));
-        }
-        decode(wanted, record).map_err(|error| error.of(format!("entry {wanted}"), &self.path))
-    }
-
-    /// Reads a record that every store has since its creation.
-    fn record<T>(
-        &self,
-        table: &impl ReadableTable<&'static str, &'static [u8]>,
-        key: &str,
-        decode: fn(&str, &[u8]) -> Result<T, schema::RecordError>,
-    ) -> Result<T, StorageError> {
-        meta_record(&self.path, table, key, decode)
-    }
-
     fn fault(&self, doing: &'static str, error: impl Into<::redb::Error>) -> StorageError {
         fault(&self.path, doing, error.into())
     }
-}
-
-/// Adds the next entry to the state of the log.
-fn note(state: &mut StoredState, id: LogId) -> Result<(), StorageError> {
-    if id.term < state.last.term {
-        let reason = format!(
-            "its term {} is lower than the term of the previous entry {}",
-            id.term, state.last
-        );
-        return Err(StorageError::Corrupt {
-            record: format!("entry {}", id.index),
-            reason,
-        });
-    }
-    let run: Option<Term> = state.terms.last().map(|(_, term)| *term);
-    if run != Some(id.term) {
-        state.terms.push((id.index, id.term));
-    }
-    state.last = id;
-    Ok(())
 }

@@ -1,9 +1,10 @@
-//! Damaged files are set aside and kept, and an empty store takes their place: the node then gets everything from its
-//! peers, as one whose disk was wiped ([`crate::raft::admission`]).
+//! Sets corrupt files aside and creates an empty store in their place. The node then rejoins and gets the data from its
+//! peers, like a node whose disk was wiped.
 //!
-//! The new store says [`StoreState::Incomplete`] from its first moment on. It is never taken for that of a new node, so a cluster
-//! whose nodes are all damaged at once does not begin anew without its data: it stands still, and all the files are
-//! there. A crash at any step leaves either the damaged log where it was, or the new one with everything else aside.
+//! The new store is [`StoreState::Incomplete`] from its creation on, so it is never mistaken for the store of a new node.
+//! A cluster whose nodes are all corrupt at once therefore does not start again without its data: it has no quorum, and
+//! the files are kept. After a crash at any step, either the corrupt log is still in place, or the new one is and all
+//! other files are set aside.
 
 #[cfg(test)]
 mod tests;
@@ -18,7 +19,7 @@ use super::snapshot::SnapshotFiles;
 use super::{StorageError, StoreState};
 
 /// The most sets of files that are kept, in the directories `damaged-1`, `damaged-2`, …
-pub const MOST_SET_ASIDE: u32 = 4;
+pub const MAX_SET_ASIDE: u32 = 4;
 /// The file with the text of the error.
 const REASON: &str = "REASON.txt";
 
@@ -28,17 +29,16 @@ pub fn is_corrupt(error: &StorageError) -> bool {
     matches!(error, StorageError::Corrupt { .. })
 }
 
-/// Sets aside the log and the snapshots in `dir`, because of `damage`, and makes an empty log of the number
-/// `store_id` in their place. Returns where they are now.
+/// Sets aside the log and the snapshots in `dir` because of the error `corruption`; creates an empty log with the id
+/// `store_id` in their place. Returns the directory of the files that were set aside.
 ///
 /// # Errors
-/// Where another process uses the directory, where as much as may be kept was set aside before, or where the disk
-/// does not take it.
+/// Another process uses the directory, [`MAX_SET_ASIDE`] sets are kept already, or the disk returns an error.
 pub fn set_aside(
     dir: &Path,
     identity: &Identity,
     store_id: u64,
-    damage: &StorageError,
+    corruption: &StorageError,
 ) -> Result<PathBuf, StorageError> {
     let init = StoreInit {
         store_id,
@@ -46,9 +46,9 @@ pub fn set_aside(
     };
     let mut aside = PathBuf::new();
     RedbStore::replace(dir, identity, init, |database| {
-        aside = free_place(dir)?;
+        aside = free_directory(dir)?;
         create_dir(&aside)?;
-        write_reason(&aside, damage)?;
+        write_reason(&aside, corruption)?;
         let snapshots = SnapshotFiles::directory(dir);
         if snapshots.is_dir() {
             let to = SnapshotFiles::directory(&aside);
@@ -63,20 +63,20 @@ pub fn set_aside(
     Ok(aside)
 }
 
-fn free_place(dir: &Path) -> Result<PathBuf, StorageError> {
-    let places = (1..=MOST_SET_ASIDE).map(|number| dir.join(format!("damaged-{number}")));
-    let mut free = places.filter(|place| !place.exists());
+fn free_directory(dir: &Path) -> Result<PathBuf, StorageError> {
+    let candidates = (1..=MAX_SET_ASIDE).map(|number| dir.join(format!("damaged-{number}")));
+    let mut free = candidates.filter(|candidate| !candidate.exists());
     free.next().ok_or_else(|| StorageError::TooManySetAside {
         path: dir.to_owned(),
-        limit: MOST_SET_ASIDE,
+        limit: MAX_SET_ASIDE,
     })
 }
 
-fn write_reason(aside: &Path, damage: &StorageError) -> Result<(), StorageError> {
+fn write_reason(aside: &Path, corruption: &StorageError) -> Result<(), StorageError> {
     let path = aside.join(REASON);
     let write = || {
         let mut file = fs::File::create(&path)?;
-        writeln!(file, "{damage}")?;
+        writeln!(file, "{corruption}")?;
         file.sync_all()
     };
     write().map_err(failed("cannot write", &path))

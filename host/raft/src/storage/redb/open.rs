@@ -21,8 +21,8 @@ const UNFINISHED: &str = "raft.redb.new";
 const LOCK: &str = "raft.lock";
 
 impl RedbStore {
-    /// Opens the log in `dir`, or makes an empty one whose node has promised nothing. Every page and record of it is
-    /// checked, here and in `load`.
+    /// Opens the log in `dir`, or creates an empty one for a node that has never voted. Every page and record is checked,
+    /// here and in `load`.
     ///
     /// # Errors
     /// [`StorageError::Foreign`] if it belongs to another node or cluster, [`StorageError::InUse`] if another process uses
@@ -31,7 +31,7 @@ impl RedbStore {
         Self::open_or_create(dir, identity, StoreInit::default())
     }
 
-    /// Opens the log in `dir`, or makes an empty one as `init` says.
+    /// Opens the log in `dir`, or creates an empty one with the store id and state of `init`.
     ///
     /// # Errors
     /// As [`RedbStore::open`].
@@ -102,7 +102,7 @@ impl RedbStore {
         Self::open_or_create_on(backend, name, identity, StoreInit::default())
     }
 
-    /// As [`RedbStore::open_on`]; an empty log is made as `init` says.
+    /// As [`RedbStore::open_on`]; an empty log is created with the store id and state of `init`.
     ///
     /// # Errors
     /// As [`RedbStore::open_on`].

@@ -16,7 +16,7 @@ pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("
 pub(super) const IDENTITY: &str = "identity";
 pub(super) const HARD_STATE: &str = "hard_state";
 pub(super) const PURGED: &str = "purged";
-pub(super) const MEMORY: &str = "memory";
+pub(super) const STORE_INIT: &str = "memory";
 
 /// Writes the records that every store has since its creation.
 pub(super) fn fill(
@@ -50,7 +50,7 @@ pub(super) fn fill(
                 schema::encode_hard_state(HARD_STATE, &HardState::default())?,
             ),
             (PURGED, schema::encode_log_id(PURGED, LogId::default())),
-            (MEMORY, schema::encode_memory(MEMORY, init)),
+            (STORE_INIT, schema::encode_store_init(STORE_INIT, init)),
         ];
         for (key, record) in &records {
             meta.insert(*key, record.as_slice())
@@ -76,8 +76,8 @@ pub(super) fn read_state(database: &Database, path: &Path) -> Result<DatabaseSta
         .open_table(META)
         .map_err(|error| wrong(error.into()))?;
     let (format, identity) = meta_record(path, &meta, IDENTITY, schema::decode_identity)?;
-    let init = if format > schema::FORMAT_WITHOUT_MEMORY {
-        meta_record(path, &meta, MEMORY, schema::decode_memory)?
+    let init = if format > schema::FORMAT_WITHOUT_STORE_INIT {
+        meta_record(path, &meta, STORE_INIT, schema::decode_store_init)?
     } else {
         StoreInit::default()
     };

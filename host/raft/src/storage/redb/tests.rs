@@ -8,7 +8,8 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use super::{Identity, PURGE_STEP, RedbStore, StoreInit};
+use super::write::PURGE_STEP;
+use super::{Identity, RedbStore, StoreInit};
 use crate::entry::{Entry, HardState, Payload};
 use crate::ids::{Index, LogId, Term};
 use crate::storage::conformance::check_log_store;

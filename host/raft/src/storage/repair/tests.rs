@@ -81,7 +81,7 @@ fn an_interrupted_repair_leaves_the_corrupt_log_in_place() {
 #[test]
 fn a_repair_over_the_limit_of_kept_sets_changes_nothing() {
     let (dir, corruption) = corrupt_directory();
-    for number in 1..=MOST_SET_ASIDE {
+    for number in 1..=MAX_SET_ASIDE {
         fs::create_dir(dir.path().join(format!("damaged-{number}"))).unwrap();
     }
     let refused = set_aside(dir.path(), &identity(), 7, &corruption).unwrap_err();

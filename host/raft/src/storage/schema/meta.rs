@@ -11,7 +11,7 @@ use crate::storage::{StorageError, StoreState};
 /// of the store's state. A program that ignores that record could vote twice in one term, so it must refuse version 2.
 pub(in crate::storage) const FORMAT: u32 = 2;
 /// The version of a log database without that record.
-pub(in crate::storage) const FORMAT_WITHOUT_MEMORY: u32 = 1;
+pub(in crate::storage) const FORMAT_WITHOUT_STORE_INIT: u32 = 1;
 
 /// The node and cluster that a store belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,12 +22,12 @@ pub struct Identity {
     pub cluster_id: String,
 }
 
-/// What a store is made as.
+/// The properties of a new store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StoreInit {
-    /// Its number, which no other store has; 0 for one that has none.
+    /// Id of the store, drawn at random when it is created; 0 for a store without an id.
     pub store_id: u64,
-    /// Whether it holds all that its node has promised.
+    /// Whether the store contains all votes and acknowledgements of its node.
     pub state: StoreState,
 }
 
@@ -119,8 +119,8 @@ pub(in crate::storage) fn decode_identity(
     Ok((format, identity))
 }
 
-/// Writes the record that says which store this is, and whether it holds all that its node has promised.
-pub(in crate::storage) fn encode_memory(key: &str, init: StoreInit) -> Vec<u8> {
+/// Encodes the store id and the state of the store.
+pub(in crate::storage) fn encode_store_init(key: &str, init: StoreInit) -> Vec<u8> {
     let mut record = Vec::new();
     start(&mut record);
     record.extend_from_slice(&init.store_id.to_be_bytes());
@@ -133,8 +133,8 @@ pub(in crate::storage) fn encode_memory(key: &str, init: StoreInit) -> Vec<u8> {
     record
 }
 
-/// Reads the record that says which store this is, and whether it holds all that its node has promised.
-pub(in crate::storage) fn decode_memory(
+/// Decodes the store id and the state of the store.
+pub(in crate::storage) fn decode_store_init(
     key: &str,
     record: &[u8],
 ) -> Result<StoreInit, RecordError> {

@@ -142,16 +142,16 @@ fn the_store_state_has_the_documented_bytes() {
         store_id: 0x1122_3344_5566_7788,
         state: StoreState::New,
     };
-    assert_eq!(encode_memory("memory", init), hex(bytes));
-    assert_eq!(decode_memory("memory", &hex(bytes)), Ok(init));
+    assert_eq!(encode_store_init("memory", init), hex(bytes));
+    assert_eq!(decode_store_init("memory", &hex(bytes)), Ok(init));
     for state in [StoreState::Complete, StoreState::Incomplete] {
         let init = StoreInit { state, ..init };
-        let record = encode_memory("memory", init);
-        assert_eq!(decode_memory("memory", &record), Ok(init));
+        let record = encode_store_init("memory", init);
+        assert_eq!(decode_store_init("memory", &record), Ok(init));
     }
     let other = sealed(b"memory", "01 1122334455667788 03");
     assert_eq!(
-        decode_memory("memory", &other),
+        decode_store_init("memory", &other),
         Err(RecordError::Kind(3)),
         "an unknown value is not taken for complete"
     );

@@ -1,8 +1,8 @@
-//! Compares this node's state with the others': a node that came to another one than the majority stops serving.
+//! Compares the states of the nodes, and quarantines this node if its state differs from the majority's.
 //!
-//! The leader asks now and then, every node answers (`oarlock_wasm`, module `audit`), and each node judges for itself
-//! from what all of them said. Where nothing was applied since the last question there is none: a quiet cluster stays
-//! quiet.
+//! The leader proposes an audit at regular intervals, and every node proposes its state hash in response (`oarlock_wasm`,
+//! module `audit`). Each node evaluates the committed hashes by itself. Without a new command since the last audit there
+//! is no audit, so an idle cluster writes no entries.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,119 +13,116 @@ use task_queue_raft::ids::{Index, NodeId};
 use task_queue_raft::{Leadership, Raft};
 use tokio::sync::watch;
 
+use crate::quarantine::state::Quarantine;
+#[cfg(test)]
+use crate::quarantine::state::QuarantineState;
 use crate::retry::RETRY_PAUSE;
-use crate::upgrades::Watched;
+use crate::upgrades::UpgradeWatch;
 
-/// How long a word may take to be applied.
+/// Timeout of one proposal.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// How long leadership may take to be handed over.
+/// Timeout of a leadership transfer.
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What the latest question has shown, for everyone who asks.
+/// The result of the latest audit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Findings {
-    /// The entry after which hashes were compared.
+    /// The entry after which the hashes were compared.
     pub(crate) asked: Option<Index>,
-    /// How many voters had the hash that most have.
+    /// Number of voters with the most frequent hash.
     pub(crate) agreeing: usize,
-    /// Nodes that had another one.
+    /// Nodes whose hash differs from that of the majority.
     pub(crate) differing: Vec<String>,
-    /// More than one hash, and none that a majority has.
+    /// There are different hashes, and none is that of a majority.
     pub(crate) undecided: bool,
 }
 
-/// Whether this node's state is the cluster's. Cheap to clone.
+/// The findings, and whether this node is in quarantine. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Auditor {
-    /// Rises with each quarantine and with the end of each: an odd number is one.
-    turns: watch::Sender<u64>,
-    /// What was asked up to this entry was about a state that is gone.
-    judged_after: Arc<AtomicU64>,
-    given_up: watch::Sender<bool>,
-    lifted: Arc<AtomicU64>,
+    quarantine: watch::Sender<Quarantine>,
+    /// Audits up to this entry compared a state that has been replaced since.
+    ignored_up_to: Arc<AtomicU64>,
     findings: watch::Sender<Findings>,
 }
 
 impl Auditor {
-    /// This node came to another state than the majority: nothing of it may be served.
-    pub(crate) fn is_quarantined(&self) -> bool {
-        !self.turns.borrow().is_multiple_of(2)
-    }
-
-    /// A node that was in quarantine when it stopped is in quarantine.
+    /// The auditor of a starting node. A node that stopped in quarantine starts in quarantine.
     pub(crate) fn starting(quarantined: bool) -> Self {
         let auditor = Self::default();
-        auditor.turns.send_replace(quarantined.into());
+        if quarantined {
+            auditor.quarantine.send_modify(|now| {
+                now.enter();
+            });
+        }
         auditor
     }
 
-    /// Returns once the node is in quarantine.
+    /// The current state of quarantine.
+    pub(crate) fn quarantine(&self) -> Quarantine {
+        *self.quarantine.borrow()
+    }
+
+    /// Whether this node serves no requests because its state differs from the majority's.
+    pub(crate) fn is_quarantined(&self) -> bool {
+        !self.quarantine().is_serving()
+    }
+
+    /// Whether the node has served requests without interruption since `before`, a value of [`Self::quarantine`]. Only then
+    /// may a reply of its guest be sent to a client.
+    pub(crate) fn has_served_since(&self, before: Quarantine) -> bool {
+        before.is_serving() && self.quarantine() == before
+    }
+
+    /// Waits until the node is in quarantine.
     pub(crate) async fn quarantined(&self) {
-        let mut turns = self.turns.subscribe();
-        // The sender is `self`, so it is not gone.
-        let _ = turns.wait_for(|turns| !turns.is_multiple_of(2)).await;
+        self.wait_for(|now| !now.is_serving()).await;
     }
 
-    /// For [`Auditor::served_since`].
-    pub(crate) fn turns(&self) -> u64 {
-        *self.turns.borrow()
-    }
-
-    /// Whether the node has served all the time since then: what its guest said may be passed on.
-    pub(crate) fn served_since(&self, turns: u64) -> bool {
-        turns.is_multiple_of(2) && self.turns() == turns
-    }
-
-    /// How often the state was replaced by a leader's, since the node was started.
-    pub(crate) fn reinstalls(&self) -> u64 {
-        self.lifted.load(Ordering::Acquire)
-    }
-
-    /// The machine has a leader's state, as of this entry.
-    pub(crate) fn lift(&self, index: Index) {
-        self.judged_after.store(index.0, Ordering::Release);
-        self.lifted.fetch_add(1, Ordering::AcqRel);
-        // What was found is of before.
+    /// Ends a quarantine: the machine has the leader's state after the entry at `index`.
+    pub(crate) fn leave_quarantine(&self, index: Index) {
+        // Before the state changes: an audit of the old state must not quarantine the node again.
+        self.ignored_up_to.store(index.0, Ordering::Release);
         self.findings.send_replace(Findings::default());
-        self.turns.send_modify(|turns| *turns += 1);
+        self.quarantine.send_modify(Quarantine::leave);
     }
 
-    /// The node stays in quarantine until somebody has looked at it.
+    /// Makes the quarantine permanent.
     pub(crate) fn give_up(&self) {
-        self.given_up.send_replace(true);
+        self.quarantine.send_modify(Quarantine::give_up);
     }
 
-    /// Whether it does.
-    pub(crate) fn has_given_up(&self) -> bool {
-        *self.given_up.borrow()
-    }
-
-    /// What was found last.
+    /// The result of the latest audit.
     pub(crate) fn findings(&self) -> Findings {
         self.findings.borrow().clone()
     }
 
-    /// Tells of what is found.
+    async fn wait_for(&self, condition: impl FnMut(&Quarantine) -> bool) {
+        let mut quarantine = self.quarantine.subscribe();
+        // `self` holds the sender, so the channel stays open.
+        let _ = quarantine.wait_for(condition).await;
+    }
+
+    /// Notifies of new findings.
     #[cfg(test)]
     pub(crate) fn watch(&self) -> watch::Receiver<Findings> {
         self.findings.subscribe()
     }
 
-    /// Returns once the node stays in quarantine.
+    /// Waits until the quarantine is permanent.
     #[cfg(test)]
     pub(crate) async fn given_up(&self) {
-        let mut given_up = self.given_up.subscribe();
-        let _ = given_up.wait_for(|given_up| *given_up).await;
+        self.wait_for(|now| now.state == QuarantineState::GivenUp)
+            .await;
     }
 
-    /// Returns once the node is in quarantine no more.
+    /// Waits until the node serves requests.
     #[cfg(test)]
-    pub(crate) async fn lifted(&self) {
-        let mut turns = self.turns.subscribe();
-        let _ = turns.wait_for(|turns| turns.is_multiple_of(2)).await;
+    pub(crate) async fn serving(&self) {
+        self.wait_for(|now| now.is_serving()).await;
     }
 
-    /// Returns once something was found about these.
+    /// Waits until an audit finds that exactly these nodes differ.
     #[cfg(test)]
     pub(crate) async fn found_differing(&self, nodes: &[&str]) {
         let mut findings = self.findings.subscribe();
@@ -135,35 +132,37 @@ impl Auditor {
     }
 }
 
-/// Runs for as long as the node does. The leader asks every `interval`.
+/// Takes part in audits until the node stops. The leader proposes one every `interval`.
 pub(crate) async fn run(
     raft: Raft<WasmMachine>,
     machine: StatusHandle,
-    mut watched: Watched,
+    mut watched: UpgradeWatch,
     mut leadership: watch::Receiver<Leadership>,
     auditor: Auditor,
     interval: Duration,
 ) {
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut asks = false;
+    let mut is_due = false;
     loop {
         watched.mark_unchanged();
         let (audit, status) = (machine.audit(), raft.status());
         let me = status.node_id.as_str();
-        auditor.judge(&audit, &status.voters, me);
-        if let Some(word) = answer(&audit, me).or_else(|| asks.then_some(AuditRecord::Request)) {
-            asks = false;
-            if let Err(error) = raft.submit(Envelope::audit(&word), TIMEOUT).await {
-                tracing::debug!(%error, "a word of the audit was not taken");
+        auditor.evaluate(&audit, &status.voters, me);
+        if let Some(record) =
+            response(&audit, me).or_else(|| is_due.then_some(AuditRecord::Request))
+        {
+            is_due = false;
+            if let Err(error) = raft.submit(Envelope::audit(&record), TIMEOUT).await {
+                tracing::debug!(%error, "audit record was not committed, retrying");
                 tokio::time::sleep(RETRY_PAUSE).await;
             }
             continue;
         }
         if auditor.is_quarantined() && status.has_committed_in_term {
-            // Who leads answers for the cluster; where nobody else can lead, it is tried again.
+            // A leader answers linearizable queries from its own state, so a diverged node must not lead.
             if let Err(error) = raft.transfer_leadership(None, TRANSFER_TIMEOUT).await {
-                tracing::warn!(%error, "leadership of a node in quarantine was not taken over");
+                tracing::warn!(%error, "this node leads while in quarantine, and the leadership transfer failed, retrying");
                 tokio::time::sleep(RETRY_PAUSE).await;
             }
             continue;
@@ -171,13 +170,13 @@ pub(crate) async fn run(
         tokio::select! {
             changed = watched.changed() => if !changed { return },
             changed = leadership.changed() => if changed.is_err() { return },
-            _ = ticks.tick(), if status.has_committed_in_term => asks = machine.audit().is_due,
+            _ = ticks.tick(), if status.has_committed_in_term => is_due = machine.audit().is_due,
         }
     }
 }
 
-/// What this node has to say, if it has not been heard.
-fn answer(audit: &Audit, me: &str) -> Option<AuditRecord> {
+/// The record with this node's hash, unless it is in the log already or the node has no hash.
+fn response(audit: &Audit, me: &str) -> Option<AuditRecord> {
     let (asked, hash) = (audit.requested_at?, audit.own?);
     (!audit.reports.contains_key(me)).then(|| AuditRecord::Report {
         requested_at: asked,
@@ -187,53 +186,45 @@ fn answer(audit: &Audit, me: &str) -> Option<AuditRecord> {
 }
 
 impl Auditor {
-    fn judge(&self, audit: &Audit, voters: &[NodeId], me: &str) {
-        let gone = Index(self.judged_after.load(Ordering::Acquire));
-        if audit.requested_at.is_none_or(|asked| asked <= gone) {
+    /// Compares the committed hashes, and starts a quarantine if this node differs from a majority of the voters.
+    fn evaluate(&self, audit: &Audit, voters: &[NodeId], me: &str) {
+        let ignored = Index(self.ignored_up_to.load(Ordering::Acquire));
+        if audit.requested_at.is_none_or(|asked| asked <= ignored) {
             return;
         }
         let (findings, majority) = compare(audit, voters);
         let differs = majority.is_some_and(|hash| audit.own.is_some_and(|own| own != hash));
-        if differs && self.enter() {
+        if differs && self.quarantine.send_if_modified(Quarantine::enter) {
             tracing::error!(
                 node = me,
                 index = audit.requested_at.map_or(0, |asked| asked.0),
-                "this node came to another state than the majority and stops serving; what it holds is kept in \
-                 `quarantine` in its data directory, and a leader's state takes its place"
+                "quarantine: the state of this node differs from the majority, so it stops serving requests; it copies its \
+                 state to `quarantine` in its data directory and installs a snapshot of the leader"
             );
         }
         self.findings.send_if_modified(|before| {
-            let news = *before != findings;
-            if news && (!findings.differing.is_empty() || findings.undecided) {
-                tracing::error!(?findings, "nodes came to different states");
+            let changed = *before != findings;
+            if changed && (!findings.differing.is_empty() || findings.undecided) {
+                tracing::error!(?findings, "audit: the states of the nodes differ");
             }
             *before = findings;
-            news
+            changed
         });
-    }
-
-    /// Says whether the node was not in quarantine before.
-    fn enter(&self) -> bool {
-        self.turns.send_if_modified(|turns| {
-            let serves = turns.is_multiple_of(2);
-            *turns += u64::from(serves);
-            serves
-        })
     }
 }
 
-/// What the answers say, and the hash that a majority of the voters has.
+/// The findings, and the hash of a majority of the voters, if there is one.
 fn compare(audit: &Audit, voters: &[NodeId]) -> (Findings, Option<Sha256>) {
-    let heard = |voter: &NodeId| audit.reports.get(voter.as_str());
+    let hash_of = |voter: &NodeId| audit.reports.get(voter.as_str());
     let count = |hash: &Sha256| {
         voters
             .iter()
-            .filter(|voter| heard(voter) == Some(hash))
+            .filter(|voter| hash_of(voter) == Some(hash))
             .count()
     };
     let best = voters
         .iter()
-        .filter_map(heard)
+        .filter_map(hash_of)
         .max_by_key(|hash| count(hash));
     let agreeing = best.map_or(0, count);
     let majority = best.copied().filter(|_| 2 * agreeing > voters.len());

@@ -1,8 +1,8 @@
-//! Compiled code on this node's disk: `compiled` in the data directory, or the directory of `--compiled-dir`.
+//! A cache of compiled code on disk: `compiled` in the data directory, or the directory of `--compiled-dir`.
 //!
-//! The directory belongs to this user alone (mode 0700) and is never replicated, backed up or sent. It may be removed at
-//! any time: what is missing is compiled again. Files are written whole under another name first; they have checksums, so
-//! nothing waits for the disk.
+//! Only this user has access to the directory (mode 0700). It is never replicated, backed up or sent, and may be removed
+//! at any time: missing code is compiled again. A file is written under a temporary name and then renamed. Files have
+//! checksums, so writes need no sync.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -11,33 +11,33 @@ use std::time::SystemTime;
 
 use oarlock_wasm::CompiledStore;
 
-/// Bytes that the directory may hold. A module of Python compiles to about 60 MB.
-const MOST_BYTES: u64 = 512 << 20;
-/// How the names of its files end, half-written ones included. `--compiled-dir` may name a directory that holds other
-/// files, and those are nobody's business here.
-const ENDING: &str = ".code";
+/// Most bytes in the directory; the least recently used files are removed. A Python module compiles to about 60 MB.
+const MAX_BYTES: u64 = 512 << 20;
+/// Suffix of the cache's files, including temporary ones. All other files in the directory are ignored, because
+/// `--compiled-dir` may name a directory that the user uses for other files too.
+const SUFFIX: &str = ".code";
 
-/// See the module.
+/// The cache.
 #[derive(Debug)]
 pub(crate) struct CompiledDir {
     dir: PathBuf,
-    most_bytes: u64,
+    max_bytes: u64,
 }
 
 impl CompiledDir {
-    /// That directory. Nothing is made before something is to be kept.
+    /// A cache in this directory. The directory is created with the first write.
     pub(crate) fn new(dir: PathBuf) -> Self {
         Self {
             dir,
-            most_bytes: MOST_BYTES,
+            max_bytes: MAX_BYTES,
         }
     }
 
-    /// Makes sure that only this user can write there: whoever can't change the mode doesn't own it.
-    fn take_possession(&self) -> io::Result<()> {
+    /// Ensures that only this user has access: setting the mode fails unless this user owns the directory.
+    fn restrict_access(&self) -> io::Result<()> {
         if !fs::symlink_metadata(&self.dir)?.is_dir() {
-            let words = "it is no directory; remove it, and compiled code is kept there again";
-            return Err(io::Error::new(ErrorKind::NotADirectory, words));
+            let message = "not a directory; remove it to use the cache again";
+            return Err(io::Error::new(ErrorKind::NotADirectory, message));
         }
         #[cfg(unix)]
         {
@@ -48,14 +48,14 @@ impl CompiledDir {
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.dir.join(format!("{name}{ENDING}"))
+        self.dir.join(format!("{name}{SUFFIX}"))
     }
 
     fn try_read(&self, name: &str) -> io::Result<Vec<u8>> {
-        self.take_possession()?;
+        self.restrict_access()?;
         let path = self.path(name);
         let bytes = fs::read(&path)?;
-        // What is used stays longest. That it can't be noted does no harm.
+        // The modification time is the time of the last use. An error only affects the order of removal.
         if let Ok(file) = File::options().append(true).open(&path) {
             let _ = file.set_modified(SystemTime::now());
         }
@@ -63,29 +63,30 @@ impl CompiledDir {
     }
 
     fn try_write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let room = self.most_bytes.checked_sub(bytes.len() as u64);
+        let room = self.max_bytes.checked_sub(bytes.len() as u64);
         let Some(room) = room else {
-            let words = "it alone is larger than all compiled code may be";
-            return Err(io::Error::new(ErrorKind::FileTooLarge, words));
+            let message =
+                "the compiled code of this module alone is larger than the limit of the cache";
+            return Err(io::Error::new(ErrorKind::FileTooLarge, message));
         };
         fs::create_dir_all(&self.dir)?;
-        self.take_possession()?;
+        self.restrict_access()?;
         self.make_room(room)?;
         let mut file = tempfile::Builder::new()
-            .suffix(ENDING)
+            .suffix(SUFFIX)
             .tempfile_in(&self.dir)?;
         io::Write::write_all(&mut file, bytes)?;
         file.persist(self.path(name))?;
         Ok(())
     }
 
-    /// Removes what was not used for longest, half-written files of a node that was killed among it, until so many bytes
-    /// are left at most.
-    fn make_room(&self, most_bytes: u64) -> io::Result<()> {
+    /// Removes the least recently used files until at most `max_bytes` are left. This also removes temporary files of a
+    /// process that was killed.
+    fn make_room(&self, max_bytes: u64) -> io::Result<()> {
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
             let entry = entry?;
-            if !entry.file_name().to_string_lossy().ends_with(ENDING) {
+            if !entry.file_name().to_string_lossy().ends_with(SUFFIX) {
                 continue;
             }
             let metadata = entry.metadata()?;
@@ -94,7 +95,7 @@ impl CompiledDir {
         files.sort();
         let mut held: u64 = files.iter().map(|(_, bytes, _)| bytes).sum();
         for (_, bytes, path) in files {
-            if held <= most_bytes {
+            if held <= max_bytes {
                 break;
             }
             fs::remove_file(path)?;
@@ -104,17 +105,20 @@ impl CompiledDir {
     }
 }
 
-#[allow(unsafe_code, reason = "the promise that a store makes")]
-// SAFETY: the directory belongs to this user with mode 0700, which each access
-// makes sure of before anything is read, so nobody else writes there; and this program writes there what it is told to.
-// Whoever acts as this user, or as root, can replace the program itself.
+#[allow(
+    unsafe_code,
+    reason = "the trait is unsafe: only trusted code may be returned"
+)]
+// SAFETY: `read` returns only bytes that this user wrote. Each access first ensures that this user owns the directory and
+// that its mode is 0700, so other users can't write to it. A process that runs as this user, or as root, could replace
+// the program itself.
 unsafe impl CompiledStore for CompiledDir {
     fn read(&self, name: &str) -> Option<Vec<u8>> {
         match self.try_read(name) {
             Ok(bytes) => Some(bytes),
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             Err(error) => {
-                tracing::warn!(%error, dir = %self.dir.display(), "compiled code can't be read, compiling");
+                tracing::warn!(%error, dir = %self.dir.display(), "cannot read compiled code, compiling the module again");
                 None
             }
         }
@@ -122,13 +126,13 @@ unsafe impl CompiledStore for CompiledDir {
 
     fn write(&self, name: &str, bytes: &[u8]) {
         if let Err(error) = self.try_write(name, bytes) {
-            tracing::warn!(%error, dir = %self.dir.display(), "compiled code can't be kept, the next start compiles again");
+            tracing::warn!(%error, dir = %self.dir.display(), "cannot write compiled code, the next start compiles the module again");
         }
     }
 
     fn discard(&self, name: &str) {
         if let Err(error) = fs::remove_file(self.path(name)) {
-            tracing::warn!(%error, dir = %self.dir.display(), "damaged compiled code can't be removed");
+            tracing::warn!(%error, dir = %self.dir.display(), "cannot remove corrupt compiled code");
         }
     }
 }

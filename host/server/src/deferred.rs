@@ -1,4 +1,4 @@
-//! Commands whose answer the guest gives later: who waits for which, on this node.
+//! Deferred replies: a guest may complete a command in a later entry. The clients of this node wait here.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,55 +7,54 @@ use oarlock_wasm::Completion;
 use task_queue_raft::ids::Index;
 use tokio::sync::oneshot;
 
-/// Answers that are kept for a client that is about to wait for them.
+/// Most completed replies that are kept for clients that start to wait after the completion; the oldest are dropped.
 const KEPT: usize = 1024;
-/// … and their bytes.
+/// Most bytes of completed replies.
 const KEPT_BYTES: usize = 16 << 20;
 
-/// Waiting clients by the token that the guest gave. Their number is bounded by that of requests under way.
+/// Waiting clients by the guest's token. Each request in flight has at most one waiter.
 #[derive(Default)]
-pub(crate) struct Deferred {
-    state: Mutex<State>,
+pub(crate) struct DeferredReplies {
+    table: Mutex<ReplyTable>,
 }
 
 #[derive(Default)]
-struct State {
-    waiting: HashMap<u64, Vec<Waiting>>,
-    /// The latest answers, in the order of the log.
+struct ReplyTable {
+    waiting: HashMap<u64, Vec<Waiter>>,
+    /// The latest completed replies, in the order of the log.
     kept: VecDeque<(Index, Completion)>,
     kept_bytes: usize,
     next_id: u64,
 }
 
-struct Waiting {
+struct Waiter {
     id: u64,
-    answer: oneshot::Sender<Completion>,
+    reply: oneshot::Sender<Completion>,
 }
 
-impl Deferred {
-    /// An entry gave these answers. Called on the thread that applies, in the order of the log.
+impl DeferredReplies {
+    /// Delivers the replies that the entry at `index` completed. Called on the apply thread, in the order of the log.
     pub(crate) fn complete(&self, index: Index, completions: &[Completion]) {
         if completions.is_empty() {
             return;
         }
-        let mut state = self.lock();
+        let mut table = self.lock();
         for completion in completions {
-            for Waiting { answer, .. } in
-                state.waiting.remove(&completion.token).unwrap_or_default()
+            for Waiter { reply, .. } in table.waiting.remove(&completion.token).unwrap_or_default()
             {
-                // A client that is gone wants no answer.
-                let _ = answer.send(completion.clone());
+                // An error means that the client has disconnected.
+                let _ = reply.send(completion.clone());
             }
-            state.keep(index, completion.clone());
+            table.keep(index, completion.clone());
         }
     }
 
-    /// Waits for the answer under a token that the entry at `deferred_at` gave.
+    /// Waits for the reply to a command that was deferred in the entry at `deferred_at`. `None` if the node is stopping.
     pub(crate) async fn wait(&self, token: u64, deferred_at: Index) -> Option<Completion> {
-        let (answer, receiver) = oneshot::channel();
+        let (reply, receiver) = oneshot::channel();
         let id = {
-            let mut state = self.lock();
-            let kept = state
+            let mut table = self.lock();
+            let kept = table
                 .kept
                 .iter()
                 .rev()
@@ -63,16 +62,16 @@ impl Deferred {
             if let Some((_, completion)) = kept {
                 return Some(completion.clone());
             }
-            let id = state.next_id;
-            state.next_id += 1;
-            state
+            let id = table.next_id;
+            table.next_id += 1;
+            table
                 .waiting
                 .entry(token)
                 .or_default()
-                .push(Waiting { id, answer });
+                .push(Waiter { id, reply });
             id
         };
-        let _forget = Forget {
+        let _guard = WaiterGuard {
             deferred: self,
             token,
             id,
@@ -80,13 +79,13 @@ impl Deferred {
         receiver.await.ok()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing here is left half-done by a panic.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, ReplyTable> {
+        // No method leaves the table inconsistent when it panics.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl ReplyTable {
     fn keep(&mut self, index: Index, completion: Completion) {
         self.kept_bytes += completion.reply.len();
         self.kept.push_back((index, completion));
@@ -99,20 +98,20 @@ impl State {
     }
 }
 
-/// Takes a client off the list that stopped waiting.
-struct Forget<'d> {
-    deferred: &'d Deferred,
+/// Removes a waiter when its request ends, for example by a timeout.
+struct WaiterGuard<'d> {
+    deferred: &'d DeferredReplies,
     token: u64,
     id: u64,
 }
 
-impl Drop for Forget<'_> {
+impl Drop for WaiterGuard<'_> {
     fn drop(&mut self) {
-        let mut state = self.deferred.lock();
-        if let Some(waiting) = state.waiting.get_mut(&self.token) {
+        let mut table = self.deferred.lock();
+        if let Some(waiting) = table.waiting.get_mut(&self.token) {
             waiting.retain(|one| one.id != self.id);
             if waiting.is_empty() {
-                state.waiting.remove(&self.token);
+                table.waiting.remove(&self.token);
             }
         }
     }

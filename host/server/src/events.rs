@@ -1,7 +1,7 @@
-//! What the guest has published, kept for a while for clients that listen.
+//! The latest events of the guest, stored in memory for the clients of `GET /v1/events`.
 //!
-//! Nothing waits for a listener: the latest events are kept up to a number and a size, each listener reads on from its own
-//! place at its own pace, and one that falls so far behind that events it has not seen are gone is told so.
+//! The apply thread never waits for a client. Each client reads the stored events at its own speed. A client that falls
+//! so far behind that an event is dropped before it has read it receives a gap notice.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -12,13 +12,14 @@ use oarlock_wasm::GuestEvent;
 use task_queue_raft::ids::Index;
 use tokio::sync::watch;
 
-/// Events that are kept, and their bytes.
+/// Most stored events; the oldest are dropped.
 const KEPT: usize = 10_000;
+/// Most bytes of stored events, including [`EVENT_BYTES`] for each.
 const KEPT_BYTES: usize = 16 << 20;
-/// What an event costs beside its own bytes, about.
+/// Approximate memory per event in addition to topic and payload, in bytes.
 const EVENT_BYTES: usize = 96;
 
-/// An event's place in the log: the index of its entry, and its number there. The same on every node.
+/// The position of an event in the log: the index of its entry, and its number in this entry. Equal on every node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct EventId {
     index: u64,
@@ -47,98 +48,99 @@ impl FromStr for EventId {
     }
 }
 
-/// An event with its place.
+/// An event with its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Placed {
+pub(crate) struct StoredEvent {
     pub(crate) id: EventId,
     pub(crate) event: GuestEvent,
 }
 
-/// What comes next for a listener.
+/// The next item for a client.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Next {
-    /// This.
-    Event(Placed),
-    /// Events after its place may be gone; those after this one are not.
+pub(crate) enum NextEvent {
+    /// The next event.
+    Event(StoredEvent),
+    /// Events up to this position may have been dropped. Later ones are stored.
     Gap(EventId),
-    /// Nothing yet.
-    Nothing,
+    /// There is no later event yet.
+    None,
 }
 
-/// The latest events.
+/// The latest events of the guest.
 pub(crate) struct Events {
-    state: Mutex<State>,
-    /// True: there is something new. False, at the end of the node.
+    store: Mutex<EventStore>,
+    /// Notifies of new events; `false` when the node stops.
     changes: watch::Sender<bool>,
 }
 
 #[derive(Default)]
-struct State {
-    kept: VecDeque<Placed>,
+struct EventStore {
+    kept: VecDeque<StoredEvent>,
     bytes: usize,
-    /// How many were published since the beginning of the log, as far as this node has seen.
+    /// Number of events since the beginning of the log, up to the last stored event.
     published: u64,
-    /// Events up to here may be gone.
+    /// Events up to this position may have been dropped.
     lost: Option<EventId>,
 }
 
 impl Default for Events {
     fn default() -> Self {
         Self {
-            state: Mutex::default(),
+            store: Mutex::default(),
             changes: watch::Sender::new(true),
         }
     }
 }
 
 impl Events {
-    /// An entry published these, after `before` others since the beginning of the log. Called on the thread that applies,
-    /// in the order of the log; and with nothing after a snapshot, which has the state and not the events.
+    /// Stores the events of the entry at `index`. `before` is the number of earlier events since the beginning of the log.
+    /// Called on the apply thread, in the order of the log. Also called without events after a snapshot is installed: a
+    /// snapshot holds the number of events, but not the events.
     pub(crate) fn publish(&self, index: Index, events: &[GuestEvent], before: u64) {
         if self.lock().publish(index.0, events, before) {
             self.changes.send_modify(|_| {});
         }
     }
 
-    /// What follows a place.
-    pub(crate) fn after(&self, place: EventId) -> Next {
+    /// The first item after a position.
+    pub(crate) fn after(&self, place: EventId) -> NextEvent {
         self.lock().after(place)
     }
 
-    /// The place from which on there is nothing yet.
+    /// The position of the latest event, where a client without a position starts.
     pub(crate) fn latest(&self) -> EventId {
-        let state = self.lock();
-        let kept = state.kept.back().map(|kept| kept.id);
-        kept.max(state.lost).unwrap_or_default()
+        let store = self.lock();
+        let kept = store.kept.back().map(|kept| kept.id);
+        kept.max(store.lost).unwrap_or_default()
     }
 
-    /// Tells of changes; gives `false` at the end.
+    /// Notifies of new events. The value becomes `false` when the node stops.
     pub(crate) fn watch(&self) -> watch::Receiver<bool> {
         self.changes.subscribe()
     }
 
-    /// The node stops: who listens is let go.
+    /// Ends all streams, because the node is stopping.
     pub(crate) fn close(&self) {
         self.changes.send_replace(false);
     }
 
-    /// How many listen.
+    /// Number of open streams.
     pub(crate) fn listeners(&self) -> usize {
         self.changes.receiver_count()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing here is left half-done by a panic.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, EventStore> {
+        // No method leaves the store inconsistent when it panics.
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
-    /// Whether there is anything new.
+impl EventStore {
+    /// Returns whether there is a new event or gap.
     fn publish(&mut self, index: u64, events: &[GuestEvent], before: u64) -> bool {
         let skipped = before != self.published;
         if skipped {
-            // What lies between came in a snapshot.
+            // The events in between are missing: their entries came in a snapshot.
             self.kept.clear();
             self.bytes = 0;
             self.lost = Some(EventId {
@@ -150,7 +152,7 @@ impl State {
         for (number, event) in (0..).zip(events) {
             let id = EventId { index, number };
             self.bytes += cost(event);
-            self.kept.push_back(Placed {
+            self.kept.push_back(StoredEvent {
                 id,
                 event: event.clone(),
             });
@@ -165,14 +167,14 @@ impl State {
         skipped || !events.is_empty()
     }
 
-    fn after(&self, place: EventId) -> Next {
+    fn after(&self, place: EventId) -> NextEvent {
         if let Some(lost) = self.lost.filter(|lost| place < *lost) {
-            return Next::Gap(lost);
+            return NextEvent::Gap(lost);
         }
         let first = self.kept.partition_point(|kept| kept.id <= place);
         match self.kept.get(first) {
-            Some(next) => Next::Event(next.clone()),
-            None => Next::Nothing,
+            Some(next) => NextEvent::Event(next.clone()),
+            None => NextEvent::None,
         }
     }
 }

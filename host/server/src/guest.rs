@@ -1,4 +1,4 @@
-//! Where a node's guest comes from, and how it is loaded.
+//! Loads the guest with which a node starts.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,48 +10,48 @@ use thiserror::Error;
 use crate::compiled::CompiledDir;
 use crate::settings::GuestSource;
 
-/// The task queue that is part of the binary.
+/// The task queue in this binary.
 const BUILT_IN_QUEUE: &[u8] = include_bytes!("../../../examples-wasm/dist/queue.wasm");
 
-/// Why there is no guest.
+/// Why the guest can't be loaded.
 #[derive(Debug, Error)]
 pub(crate) enum GuestError {
-    /// Its file can't be read.
-    #[error("cannot read the state machine {}: {source}; name a .wasm file with --state-machine, or leave the flag out for the built-in queue", path.display())]
+    /// The file can't be read.
+    #[error("cannot read the state machine {}: {source}; set --state-machine to a .wasm file, or omit it for the built-in task queue", path.display())]
     Read {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What the operating system says.
+        /// The error of the operating system.
         #[source]
         source: std::io::Error,
     },
-    /// Its file is larger than any module may be.
-    #[error("the state machine {} has {bytes} bytes, and {limit} are the most; build it for release", path.display())]
+    /// The file is larger than the limit for modules.
+    #[error("the state machine {} has {bytes} bytes, more than the limit of {limit}; build it in release mode", path.display())]
     TooLarge {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Its size.
+        /// Size of the file, in bytes.
         bytes: u64,
-        /// How large it may be.
+        /// The limit, in bytes.
         limit: u64,
     },
-    /// It is no guest.
+    /// The module fails the check.
     #[error(
-        "{name} can't be the state machine:{}\n`oarlock check FILE` says the same without starting a node",
+        "{name} is not a valid state machine:{}\n`oarlock check FILE` runs the same check without a node",
         reasons(source)
     )]
     Refused {
-        /// The file, or what it is.
+        /// The file, or a description of the built-in module.
         name: String,
         /// Every reason.
         #[source]
         source: CheckError,
     },
-    /// The engine can't run here.
+    /// The WebAssembly engine can't be created.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// Loading it panicked.
-    #[error("loading the state machine failed: {0}; this is a bug")]
+    /// Loading the module panicked.
+    #[error("loading the state machine panicked: {0}; this is a bug, please report it")]
     Panicked(#[source] tokio::task::JoinError),
 }
 
@@ -63,11 +63,11 @@ fn reasons(error: &CheckError) -> String {
         .collect()
 }
 
-/// Reads, checks and compiles a guest, or finds what was compiled before, where there is a directory for that. Takes a
-/// while, so it works on a thread of its own.
+/// Reads, checks and compiles a guest on a blocking thread. With a directory for compiled code, it uses the code from an
+/// earlier start.
 ///
 /// # Errors
-/// It can't be read, or the host refuses it: with every reason.
+/// The file can't be read, or the module fails the check, with every reason.
 pub(crate) async fn load(
     source: GuestSource,
     limits: MachineLimits,
@@ -98,11 +98,11 @@ fn load_now(
 }
 
 fn read(path: &Path, limit: u64) -> Result<Bytes, GuestError> {
-    let failed = |source| GuestError::Read {
+    let read_error = |source| GuestError::Read {
         path: path.to_owned(),
         source,
     };
-    let bytes = std::fs::metadata(path).map_err(failed)?.len();
+    let bytes = std::fs::metadata(path).map_err(read_error)?.len();
     if bytes > limit {
         return Err(GuestError::TooLarge {
             path: path.to_owned(),
@@ -110,5 +110,5 @@ fn read(path: &Path, limit: u64) -> Result<Bytes, GuestError> {
             limit,
         });
     }
-    std::fs::read(path).map(Bytes::from).map_err(failed)
+    std::fs::read(path).map(Bytes::from).map_err(read_error)
 }

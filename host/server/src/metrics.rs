@@ -1,31 +1,34 @@
-//! What a node counts, for Prometheus. `host/docs/metrics.md` lists all of it; a test compares the two.
+//! The metrics of a node, for Prometheus. `host/docs/metrics.md` lists all of them; a test compares this list with the
+//! response of a node.
 
 mod http;
+mod register;
 mod sample;
 
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use oarlock_wasm::GuestFailure;
-use prometheus::core::Collector;
-use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
 
-pub(crate) use http::{HttpMetrics, Route};
+pub(crate) use http::{HttpMetrics, HttpRoute};
+use register::{counter, counter_vec, gauge};
+pub(crate) use sample::Sample;
 use sample::Sampled;
 
-/// All metrics of a node. Each node has its own, also where several run in one process.
+/// All metrics of a node. Nodes in the same process have separate metrics.
 pub(crate) struct Metrics {
     registry: Registry,
     /// Commands that clients sent to this node.
     pub(crate) proposals: IntCounter,
-    /// Commands of this node's clients that the guest refused.
+    /// Commands from clients of this node that the guest rejected.
     pub(crate) refusals: IntCounter,
     guest_failures: IntCounterVec,
     connections: IntGauge,
-    /// Clients that listen to events.
+    /// Open streams of `GET /v1/events`.
     pub(crate) event_listeners: IntGauge,
-    /// Connections that were closed because there were too many.
+    /// Connections that were closed because of `HttpSettings::max_connections`.
     pub(crate) rejected_connections: IntCounter,
-    /// Requests by route and status.
+    /// Requests by route and status, with their duration.
     pub(crate) http: HttpMetrics,
     sampled: Mutex<Sampled>,
 }
@@ -40,10 +43,10 @@ impl Drop for OpenConnection {
 }
 
 impl Metrics {
-    /// All at zero.
+    /// Creates all metrics, with the value 0.
     ///
     /// # Errors
-    /// Two have one name, which is a bug.
+    /// Two metrics have the same name, which is a bug.
     pub(crate) fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         Ok(Self {
@@ -55,28 +58,28 @@ impl Metrics {
             refusals: counter(
                 &registry,
                 "oarlock_refusals_total",
-                "Commands of this node's clients that the guest refused.",
+                "Commands from clients of this node that the guest rejected.",
             )?,
             guest_failures: counter_vec(
                 &registry,
                 "oarlock_command_failures_total",
-                "Commands of this node's clients at which the guest failed, by code.",
+                "Commands from clients of this node on which the guest failed, by error code.",
                 &["code"],
             )?,
             connections: gauge(
                 &registry,
                 "oarlock_http_connections",
-                "Connections of clients that are open.",
+                "Open client connections.",
             )?,
             event_listeners: gauge(
                 &registry,
                 "oarlock_event_listeners",
-                "Clients that listen at /v1/events.",
+                "Open streams of GET /v1/events.",
             )?,
             rejected_connections: counter(
                 &registry,
                 "oarlock_http_connections_rejected_total",
-                "Connections that were closed at once because there were too many.",
+                "Client connections that were closed because the connection limit was reached.",
             )?,
             http: HttpMetrics::new(&registry)?,
             sampled: Mutex::new(Sampled::new(&registry)?),
@@ -90,42 +93,19 @@ impl Metrics {
         OpenConnection(self.connections.clone())
     }
 
-    /// Commands at which the guest failed in this way.
+    /// The counter for a kind of guest failure.
     pub(crate) fn guest_failures(&self, failure: &GuestFailure) -> IntCounter {
         self.guest_failures.with_label_values(&[failure.code()])
     }
-}
 
-fn register<C: Collector + Clone + 'static>(
-    registry: &Registry,
-    metric: C,
-) -> Result<C, prometheus::Error> {
-    registry.register(Box::new(metric.clone()))?;
-    Ok(metric)
-}
-
-fn counter(registry: &Registry, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
-    register(registry, IntCounter::new(name, help)?)
-}
-
-fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
-    register(registry, IntGauge::new(name, help)?)
-}
-
-fn counter_vec(
-    registry: &Registry,
-    name: &str,
-    help: &str,
-    labels: &[&str],
-) -> Result<IntCounterVec, prometheus::Error> {
-    register(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
-}
-
-fn gauge_vec(
-    registry: &Registry,
-    name: &str,
-    help: &str,
-    labels: &[&str],
-) -> Result<IntGaugeVec, prometheus::Error> {
-    register(registry, IntGaugeVec::new(Opts::new(name, help), labels)?)
+    /// Updates the sampled metrics, and returns all metrics in the text format of Prometheus.
+    ///
+    /// # Errors
+    /// A metric can't be encoded, which is a bug.
+    pub(crate) fn render(&self, sample: &Sample<'_>) -> Result<String, prometheus::Error> {
+        // The lock prevents that two requests mix their samples. A panic under it leaves only plain numbers.
+        let sampled = self.sampled.lock().unwrap_or_else(PoisonError::into_inner);
+        sampled.set(sample);
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
 }

@@ -1,4 +1,5 @@
-//! One running node: a guest, Raft around it, and HTTP before it. `oarlock serve` runs one, `oarlock demo` several.
+//! A running node: the guest, its replication with Raft, background tasks and the HTTP server. `oarlock serve` runs one
+//! node, `oarlock demo` several.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,80 +17,83 @@ use tokio::task::AbortHandle;
 
 use crate::audit::{self, Auditor};
 use crate::compiled::CompiledDir;
-use crate::deferred::Deferred;
+use crate::deferred::DeferredReplies;
 use crate::events::Events;
 use crate::guest::{self, GuestError};
-use crate::http::{self, App, Server};
+use crate::http::{App, BodyBudget, Server};
 use crate::metrics::Metrics;
-use crate::quarantine::{self, Record, RecordError};
+use crate::quarantine;
+use crate::quarantine::record::{QuarantineRecord, QuarantineRecordError};
 use crate::readiness::{self, Readiness};
 use crate::settings::cluster::ClusterPeer;
 use crate::settings::{HostPort, ServeSettings};
 use crate::timekeeper::{self, Alarm};
-use crate::upgrades::{self, Watched};
+use crate::upgrades::{self, UpgradeWatch};
 
-/// Connections that wait to be accepted: a thousand clients may come at once.
+/// Most connections that wait for `accept`. Sized for thousands of clients that connect at the same time.
 const BACKLOG: u32 = 4096;
 
-/// Why a node did not start.
+/// Why a node could not start.
 #[derive(Debug, Error)]
-pub(crate) enum StartError {
-    /// There is no guest to run.
+pub(crate) enum NodeStartError {
+    /// The guest can't be loaded.
     #[error(transparent)]
     Guest(#[from] GuestError),
-    /// The guest can't be started.
+    /// The guest can't be instantiated.
     #[error(transparent)]
     Machine(#[from] MachineFailure),
-    /// The system has no threads for questions.
-    #[error("the system has no thread left ({0}); let the node have more of them")]
-    Threads(std::io::Error),
-    /// An address can't be listened on.
+    /// The threads for queries can't be started.
     #[error(
-        "cannot listen for {whom} on {addr}: {source}; stop what uses that address, or choose another with --{flag}"
+        "cannot start the threads for queries: {0}; raise the limit of threads of this process"
+    )]
+    Threads(std::io::Error),
+    /// The node can't listen on an address.
+    #[error(
+        "cannot listen for {whom} on {addr}: {source}; stop the process that uses this address, or set another one with --{flag}"
     )]
     Listen {
-        /// Who would connect there.
+        /// `peers` or `clients`.
         whom: &'static str,
-        /// Where.
+        /// The address.
         addr: HostPort,
-        /// What the operating system says.
+        /// The error of the operating system.
         #[source]
         source: std::io::Error,
-        /// The flag that sets it.
+        /// The flag that sets the address.
         flag: &'static str,
     },
-    /// The data directory is another node's or another cluster's.
+    /// The data directory belongs to another node or another cluster.
     #[error(
-        "{0}; name this node's own with --data-dir, and the cluster that it belongs to with --cluster or --cluster-id"
+        "{0}; set --data-dir to the directory of this node, and --cluster or --cluster-id to its cluster"
     )]
     Foreign(#[source] RaftStartError),
-    /// Raft did not start.
-    #[error("the node can't start on {}: {source}", data_dir.display())]
+    /// Raft could not start.
+    #[error("cannot start the node on {}: {source}", data_dir.display())]
     Raft {
-        /// Where its data is.
+        /// The data directory.
         data_dir: std::path::PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: RaftStartError,
     },
-    /// It is not known whether its state is the cluster's.
+    /// The record of quarantines can't be read.
     #[error(transparent)]
-    Quarantine(#[from] RecordError),
-    /// The metrics can't be set up.
-    #[error("the metrics can't be set up: {0}; this is a bug")]
+    Quarantine(#[from] QuarantineRecordError),
+    /// A metric can't be registered.
+    #[error("cannot register the metrics: {0}; this is a bug, please report it")]
     Metrics(#[from] prometheus::Error),
 }
 
-/// Sockets that are bound already. Those that are missing are bound by the node.
+/// Sockets that the caller has bound. The node binds those that are missing.
 #[derive(Debug, Default)]
 pub(crate) struct Sockets {
-    /// For peers.
+    /// For connections from peers.
     pub(crate) peers: Option<std::net::TcpListener>,
-    /// For clients.
+    /// For connections from clients.
     pub(crate) clients: Option<std::net::TcpListener>,
 }
 
-/// A running node. It stops with [`Node::shutdown`].
+/// A running node. Stop it with [`Node::shutdown`].
 pub(crate) struct Node {
     app: Arc<App>,
     server: Server,
@@ -98,27 +102,27 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Starts a node: when this returns, it serves clients, though it may not have a leader yet.
+    /// Starts a node. It accepts clients when this function returns, but may not have a leader yet.
     ///
     /// # Errors
-    /// The guest is refused, an address is taken, or the data directory can't be used.
-    pub(crate) async fn start(settings: ServeSettings) -> Result<Self, StartError> {
+    /// The guest is invalid, an address is in use, or the data directory can't be used.
+    pub(crate) async fn start(settings: ServeSettings) -> Result<Self, NodeStartError> {
         Self::start_on(settings, Sockets::default()).await
     }
 
-    /// The same, on sockets that are bound already.
+    /// The same, on sockets that the caller has bound.
     ///
     /// # Errors
     /// As [`Node::start`].
     pub(crate) async fn start_on(
         settings: ServeSettings,
         sockets: Sockets,
-    ) -> Result<Self, StartError> {
+    ) -> Result<Self, NodeStartError> {
         let started = Instant::now();
-        // The guest first: one that is refused leaves nothing behind, not even a directory.
+        // First of all, so that an invalid guest does not create a data directory.
         let compiled = CompiledDir::new(settings.compiled_dir.clone());
         let module = guest::load(settings.guest.clone(), settings.limits, Some(compiled)).await?;
-        let record = Record::read(&settings.data_dir)?;
+        let record = QuarantineRecord::read(&settings.data_dir)?;
         let peers = bind(sockets.peers, &settings.peer_addr, "peers", "peer-addr").await?;
         let clients = bind(
             sockets.clients,
@@ -134,25 +138,25 @@ impl Node {
         let members = members(&settings, peer_addr);
         let announced = announced(&settings, client_addr);
 
-        let (alarm, deferred) = (Alarm::default(), Arc::new(Deferred::default()));
+        let (alarm, deferred) = (Alarm::default(), Arc::new(DeferredReplies::default()));
         let events = Arc::new(Events::default());
         let listener = effects_listener(alarm.clone(), Arc::clone(&deferred), Arc::clone(&events));
         let machine = WasmMachine::new(module.clone(), settings.limits, Some(listener))?;
-        let machine = machine.with_preparation_spawner(Box::new(upgrades::on_a_thread));
+        let machine = machine.with_preparation_spawner(Box::new(upgrades::spawn_preparation));
         let machine = machine
             .with_query_threads(query_threads())
-            .map_err(StartError::Threads)?;
+            .map_err(NodeStartError::Threads)?;
         let status = machine.status();
-        let watched = Watched::new(status.clone());
+        let watched = UpgradeWatch::new(status.clone());
         let config = raft_config(&settings, peer_addr);
-        let patience = config.election_timeout_max * 2;
+        let leader_timeout = config.election_timeout_max * 2;
         let raft = Raft::builder(config, machine)
             .cluster_id(settings.cluster_id.clone())
             .client_addr(announced.clone())
             .data_dir(&settings.data_dir)
             .repair(settings.repair)
             .driver_limits(DriverLimits {
-                leader_patience: patience,
+                leader_patience: leader_timeout,
                 ..DriverLimits::default()
             })
             .limits(Limits {
@@ -223,11 +227,11 @@ impl Node {
             client_addr: announced,
             limits: settings.limits,
             http: settings.http.clone(),
-            leader_patience: patience,
+            leader_timeout,
             started,
             readiness,
             deferred,
-            bodies: http::BodyBudget::new(settings.http.body_budget_bytes),
+            bodies: BodyBudget::new(settings.http.body_budget_bytes),
         });
         let server = Server::start(clients, Arc::clone(&app))
             .map_err(|source| cannot_serve(source, settings.client_addr))?;
@@ -239,43 +243,43 @@ impl Node {
         })
     }
 
-    /// Where it serves clients.
+    /// The address on which the node listens for clients.
     pub(crate) fn client_addr(&self) -> SocketAddr {
         self.server.addr()
     }
 
-    /// Where it listens for peers.
+    /// The address on which the node listens for peers.
     pub(crate) fn peer_addr(&self) -> SocketAddr {
         self.peer_addr
     }
 
-    /// The cluster that it is in, and the names of its members as far as this node knows.
+    /// The name of the cluster, and the ids of its members in this node's log.
     pub(crate) fn cluster(&self) -> (String, Vec<String>) {
         let members = self.app.raft.status().membership;
         let names = members.members().keys().map(ToString::to_string).collect();
         (self.app.cluster_id(), names)
     }
 
-    /// The guest that it runs.
+    /// The active module.
     pub(crate) fn module(&self) -> GuestModule {
         self.app.machine.module()
     }
 
-    /// What its requests reach.
+    /// The state of the request handlers.
     #[cfg(test)]
     pub(crate) fn app(&self) -> &App {
         &self.app
     }
 
-    /// Waits until the node can't go on, and says why.
+    /// Waits until the node fails, and returns the cause.
     pub(crate) async fn failed(&self) -> Fault {
         self.app.raft.failed().await
     }
 
-    /// Stops it: no new connections, requests under way are answered within the grace period, then Raft ends.
-    /// When this returns, addresses and data directory are free.
+    /// Stops the node: it accepts no more connections, waits up to `HttpSettings::shutdown_grace` for requests in flight,
+    /// and then stops Raft. Addresses and data directory are free when this function returns.
     pub(crate) async fn shutdown(self) {
-        // Those who listen would listen for ever.
+        // Event streams would otherwise stay open for the whole grace period.
         self.app.events.close();
         self.server.stop().await;
         self.tasks.iter().for_each(AbortHandle::abort);
@@ -283,10 +287,11 @@ impl Node {
     }
 }
 
-/// What the machine tells after an entry: what the guest published, deferred commands that now have their answer, and when to wake the guest.
+/// Receives the effects of each applied entry: events, completed replies of deferred commands, and the time of the next
+/// wake-up.
 fn effects_listener(
     alarm: Alarm,
-    deferred: Arc<Deferred>,
+    deferred: Arc<DeferredReplies>,
     events: Arc<Events>,
 ) -> oarlock_wasm::EffectsListener {
     Box::new(move |at, effects, events_before| {
@@ -298,22 +303,22 @@ fn effects_listener(
     })
 }
 
-fn start_error(source: RaftStartError, settings: &ServeSettings) -> StartError {
+fn start_error(source: RaftStartError, settings: &ServeSettings) -> NodeStartError {
     match source {
-        RaftStartError::Storage(StorageError::Foreign { .. }) => StartError::Foreign(source),
-        source => StartError::Raft {
+        RaftStartError::Storage(StorageError::Foreign { .. }) => NodeStartError::Foreign(source),
+        source => NodeStartError::Raft {
             data_dir: settings.data_dir.clone(),
             source,
         },
     }
 }
 
-/// Threads for questions: as many as there are processors, within reason.
+/// Number of threads for queries: one per processor, 4 at most.
 fn query_threads() -> usize {
     std::thread::available_parallelism().map_or(1, |processors| processors.get().min(4))
 }
 
-/// The settings of Raft with the names and addresses of all nodes.
+/// The settings of Raft, with the ids and addresses of all members.
 fn raft_config(settings: &ServeSettings, peer_addr: SocketAddr) -> RaftConfig {
     let others = settings
         .cluster
@@ -329,7 +334,8 @@ fn raft_config(settings: &ServeSettings, peer_addr: SocketAddr) -> RaftConfig {
     }
 }
 
-/// Where this node's peers reach it: as the cluster's list has it, since it may listen everywhere.
+/// The address under which peers reach this node. It comes from `--cluster`, because the node may listen on an unspecified
+/// address such as 0.0.0.0.
 fn own_addr(settings: &ServeSettings, peer_addr: SocketAddr) -> String {
     members(settings, peer_addr)
         .into_iter()
@@ -337,7 +343,7 @@ fn own_addr(settings: &ServeSettings, peer_addr: SocketAddr) -> String {
         .map_or_else(|| peer_addr.to_string(), |member| member.addr.to_string())
 }
 
-/// All nodes; where this one's port was left to the operating system, the one that it got.
+/// All members in the settings. If the port of this node is 0, the port that the operating system has chosen.
 fn members(settings: &ServeSettings, peer_addr: SocketAddr) -> Vec<ClusterPeer> {
     let mut members = settings.cluster.members().to_vec();
     for member in members
@@ -349,8 +355,8 @@ fn members(settings: &ServeSettings, peer_addr: SocketAddr) -> Vec<ClusterPeer> 
     members
 }
 
-/// Where clients reach this node, as others are told. A node that listens everywhere is reached where its peers
-/// reach it.
+/// The address that this node announces to clients. A node that listens on an unspecified address such as 0.0.0.0
+/// announces the host of its peer address.
 fn announced(settings: &ServeSettings, client_addr: SocketAddr) -> String {
     let host = match settings.cluster.address_of(&settings.node_id) {
         Some(addr) if client_addr.ip().is_unspecified() => addr.host.clone(),
@@ -368,27 +374,28 @@ async fn bind(
     addr: &HostPort,
     whom: &'static str,
     flag: &'static str,
-) -> Result<std::net::TcpListener, StartError> {
+) -> Result<std::net::TcpListener, NodeStartError> {
     if let Some(listener) = given {
         return Ok(listener);
     }
-    let failed = |source| StartError::Listen {
+    let listen_error = |source| NodeStartError::Listen {
         whom,
         addr: addr.clone(),
         source,
         flag,
     };
-    let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "the host has no address");
+    let mut last =
+        std::io::Error::new(std::io::ErrorKind::NotFound, "the host name has no address");
     for resolved in tokio::net::lookup_host((addr.host.as_str(), addr.port))
         .await
-        .map_err(failed)?
+        .map_err(listen_error)?
     {
         match listen(resolved) {
             Ok(listener) => return Ok(listener),
             Err(error) => last = error,
         }
     }
-    Err(failed(last))
+    Err(listen_error(last))
 }
 
 fn listen(addr: SocketAddr) -> std::io::Result<std::net::TcpListener> {
@@ -397,7 +404,7 @@ fn listen(addr: SocketAddr) -> std::io::Result<std::net::TcpListener> {
     } else {
         TcpSocket::new_v6()?
     };
-    // Connections of a former run may linger; they are no reason not to start.
+    // Otherwise connections of the previous process in TIME_WAIT would prevent a restart.
     socket.set_reuseaddr(true)?;
     socket.bind(addr)?;
     socket.listen(BACKLOG)?.into_std()
@@ -406,14 +413,14 @@ fn listen(addr: SocketAddr) -> std::io::Result<std::net::TcpListener> {
 fn local_addr(
     listener: &std::net::TcpListener,
     settings: &ServeSettings,
-) -> Result<SocketAddr, StartError> {
+) -> Result<SocketAddr, NodeStartError> {
     listener
         .local_addr()
         .map_err(|source| cannot_serve(source, settings.client_addr.clone()))
 }
 
-fn cannot_serve(source: std::io::Error, addr: HostPort) -> StartError {
-    StartError::Listen {
+fn cannot_serve(source: std::io::Error, addr: HostPort) -> NodeStartError {
+    NodeStartError::Listen {
         whom: "clients",
         addr,
         source,

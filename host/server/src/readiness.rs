@@ -1,8 +1,9 @@
-//! Whether the node has caught up with its leader: whether it may be sent traffic.
+//! Whether the node has caught up with its leader, so that `GET /readyz` succeeds.
 //!
-//! A node that has just heard of a leader can't tell from its own log how far behind it is. So it has its word
-//! committed which module it runs: once it has applied that itself, it had applied everything that was committed when
-//! it asked. The same word keeps a node that was started with another module from going on.
+//! A node that has just found a leader can't tell from its own log how far behind it is. So it proposes an entry with the
+//! digest of the module that it was started with. Once it has applied this entry, it has also applied all entries that
+//! were committed before the proposal. The same entry stops a node that was started with a module that is not the
+//! cluster's.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use tokio::sync::watch;
 
 use crate::retry::RETRY_PAUSE;
 
-/// How long one attempt may take; a node that needs longer to catch up asks again.
+/// Timeout of one proposal. A node that needs more time to catch up proposes again.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Whether the node has caught up. Cheap to clone.
@@ -20,16 +21,16 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) struct Readiness(watch::Sender<bool>);
 
 impl Readiness {
-    /// Whether it has, under the leader that it has now.
+    /// Whether it has caught up with its current leader.
     pub(crate) fn has_caught_up(&self) -> bool {
         *self.0.borrow()
     }
 
-    /// Returns once it has.
+    /// Waits until it has caught up.
     #[cfg(test)]
     pub(crate) async fn caught_up(&self) {
         let mut receiver = self.0.subscribe();
-        // The sender is `self`, so it is not gone.
+        // `self` is the sender, so the channel stays open.
         let _ = receiver.wait_for(|caught_up| *caught_up).await;
     }
 
@@ -38,7 +39,7 @@ impl Readiness {
     }
 }
 
-/// Runs for as long as the node does.
+/// Updates `ready` after each change of the leader, until the node stops.
 pub(crate) async fn run(
     raft: Raft<WasmMachine>,
     module: Sha256,
@@ -47,29 +48,29 @@ pub(crate) async fn run(
 ) {
     loop {
         let now = leadership.borrow_and_update().clone();
-        // Leading with or without knowledge of what is committed makes no difference here.
-        let other = |next: &Leadership| (&next.leader, next.term) != (&now.leader, now.term);
+        // Only a new leader or term matters, not whether an entry of the term is committed.
+        let is_other = |next: &Leadership| (&next.leader, next.term) != (&now.leader, now.term);
         ready.set(false);
         let caught_up = tokio::select! {
             () = catch_up(&raft, module), if now.leader.is_some() => true,
-            changed = leadership.wait_for(other) => match changed {
+            changed = leadership.wait_for(is_other) => match changed {
                 Ok(_) => false,
                 Err(_) => return,
             },
         };
         if caught_up {
             ready.set(true);
-            if leadership.wait_for(other).await.is_err() {
+            if leadership.wait_for(is_other).await.is_err() {
                 return;
             }
         }
     }
 }
 
-/// Returns once this node has applied what was committed when it asked.
+/// Returns once this node has applied all entries that were committed at the time of the call.
 async fn catch_up(raft: &Raft<WasmMachine>, module: Sha256) {
     while let Err(error) = raft.submit(Envelope::runs(module), TIMEOUT).await {
-        tracing::debug!(%error, "not caught up yet");
+        tracing::debug!(%error, "not caught up yet, retrying");
         tokio::time::sleep(RETRY_PAUSE).await;
     }
 }

@@ -1,4 +1,4 @@
-//! `oarlock serve`: runs one node until it is told to stop.
+//! `oarlock serve`: runs one node until a signal stops it.
 
 use std::io::{IsTerminal, Write};
 
@@ -11,10 +11,10 @@ use crate::logging;
 use crate::node::Node;
 use crate::settings::ServeSettings;
 
-/// Runs a node until SIGTERM, Ctrl-C, or a failure of its own.
+/// Runs a node until SIGTERM, Ctrl-C, or a failure.
 ///
 /// # Errors
-/// The settings make no sense, the node does not start, or it can't go on.
+/// The settings are invalid, the node can't start, or it fails later.
 pub(crate) fn serve(args: ServeArgs, origins: &Origins) -> Result<(), Failure> {
     logging::start(&args.log, origins)?;
     let settings = ServeSettings::from_args(args, origins)?;
@@ -23,56 +23,56 @@ pub(crate) fn serve(args: ServeArgs, origins: &Origins) -> Result<(), Failure> {
         .build();
     let runtime = runtime.map_err(|error| {
         Failure::failed(format!(
-            "the system gives no threads: {error}; stop other programs or raise its limits"
+            "cannot start the threads of the runtime: {error}; stop other programs, or raise the limit of threads"
         ))
     })?;
     let outcome = runtime.block_on(run(settings));
-    // After a second signal nothing is waited for.
+    // After a second signal, don't wait for tasks.
     runtime.shutdown_background();
     outcome
 }
 
 async fn run(settings: ServeSettings) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
-    let facts = Facts::of(&settings);
+    let banner = Banner::of(&settings);
     let node = tokio::select! {
         started = Node::start(settings) => started.map_err(Failure::failed)?,
         () = signals.next() => return Ok(()),
     };
-    facts.print(&node);
+    banner.print(&node);
     tokio::select! {
         fault = node.failed() => {
             let failure = Failure::failed(format!(
-                "the node stops: {fault}; what it acknowledged is on its disk: remove the cause, then start it again"
+                "the node has stopped: {fault}; all acknowledged commands are on its disk; fix the cause, then start the node again"
             ));
             node.shutdown().await;
             return Err(failure);
         }
         () = signals.next() => {}
     }
-    tracing::info!("stopping: requests under way are finished first; a second signal ends at once");
+    tracing::info!("stopping: waiting for requests in flight; a second signal stops at once");
     tokio::select! {
         () = node.shutdown() => Ok(()),
-        () = signals.next() => Err(Failure::failed("stopped at once by a second signal; what was acknowledged is safe")),
+        () = signals.next() => Err(Failure::failed("stopped at once by a second signal; all acknowledged commands are on disk")),
     }
 }
 
-/// The signals that ask a process to stop.
+/// SIGINT and SIGTERM.
 pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Signals {
-    /// Listens from now on.
+    /// Replaces the default handlers of the signals, which end the process.
     ///
     /// # Errors
-    /// The system has no room for it.
+    /// The operating system rejects a handler.
     pub(crate) fn new() -> Result<Self, Failure> {
         let listen = |kind| {
             signal(kind).map_err(|error| {
                 Failure::failed(format!(
-                    "cannot listen for signals: {error}; the system is out of resources"
+                    "cannot install signal handlers: {error}; free system resources, then start the node again"
                 ))
             })
         };
@@ -82,7 +82,7 @@ impl Signals {
         })
     }
 
-    /// Waits for the next of them.
+    /// Waits for the next signal.
     pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
@@ -91,13 +91,13 @@ impl Signals {
     }
 }
 
-/// What is told of a node when it has started.
-struct Facts {
+/// The lines that a started node prints.
+struct Banner {
     node_id: String,
     data_dir: String,
 }
 
-impl Facts {
+impl Banner {
     fn of(settings: &ServeSettings) -> Self {
         Self {
             node_id: settings.node_id.clone(),
@@ -105,11 +105,12 @@ impl Facts {
         }
     }
 
-    /// Which cluster it is in, by what its log says.
+    /// The cluster of the node, according to its log.
     fn cluster(&self, node: &Node) -> String {
         let (cluster_id, members) = node.cluster();
         if !members.contains(&self.node_id) {
-            return "none: its members take this node in with `oarlock members add`".to_owned();
+            return "none yet: add this node on a member of the cluster with `oarlock members add`"
+                .to_owned();
         }
         match &members[..] {
             [_] => format!("{cluster_id} (this node alone)"),
@@ -153,7 +154,7 @@ impl Facts {
             text.push_str(&format!("  {label}{name:<14}{label:#} {value}\n"));
         }
         text.push_str("  Ctrl-C stops it\n");
-        // A reader that went away is no reason to stop serving.
+        // The node keeps running if standard output is closed.
         let mut stdout = anstream::stdout().lock();
         let _ = stdout
             .write_all(text.as_bytes())

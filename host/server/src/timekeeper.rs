@@ -1,7 +1,7 @@
-//! Wakes the guest: when the time has come for which it asked, the leader puts a wake-up into the log.
+//! Wakes the guest: at the time that the guest requested, the leader proposes a wake-up entry.
 //!
-//! The guest's time is that of the log, so the wake-up itself decides nothing: whether the guest is woken depends on
-//! the time of its entry, and that is the same on every node. A wake-up too many does nothing.
+//! The guest's clock is the time of the log's entries. Whether an entry wakes the guest depends on the time of that entry,
+//! which is the same on every node. A superfluous wake-up has no effect.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,25 +13,25 @@ use tokio::sync::{Notify, watch};
 use crate::retry::RETRY_PAUSE;
 use crate::wall_clock;
 
-/// Longest wait before the clock is looked at again: it may have been set.
+/// Longest sleep before the wall clock is read again, because an operator may set it.
 const MAX_WAIT: Duration = Duration::from_secs(60);
-/// Shortest time between two wake-ups: a guest that always asks for the past would fill the log with them.
+/// Shortest time between two wake-ups. It limits the entries of a guest that always requests a time in the past.
 const MIN_PAUSE: Duration = Duration::from_millis(5);
-/// How long a wake-up may take to be applied.
+/// Timeout of one proposal.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Tells the timekeeper that the guest has asked for another time.
+/// Notifies the timekeeper that the guest has requested another time. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Alarm(Arc<Notify>);
 
 impl Alarm {
-    /// The guest has asked.
+    /// The guest has requested another time.
     pub(crate) fn changed(&self) {
         self.0.notify_one();
     }
 }
 
-/// Runs for as long as the node does.
+/// Proposes wake-ups while this node is the leader, until the node stops.
 pub(crate) async fn run(
     raft: Raft<WasmMachine>,
     machine: StatusHandle,
@@ -48,7 +48,7 @@ pub(crate) async fn run(
         }
         let wait = due_in(machine.get().counts.wake_at_ms, wall_clock::now_ms());
         tokio::select! {
-            // A future leader looks for itself.
+            // A new leader runs its own timer.
             changed = leadership.changed() => if changed.is_err() { return },
             () = alarm.0.notified() => {}
             () = tokio::time::sleep(wait.unwrap_or(MAX_WAIT).min(MAX_WAIT)), if wait.is_some() => {
@@ -64,14 +64,14 @@ async fn wake(raft: &Raft<WasmMachine>) {
     let pause = match raft.submit(Envelope::wake(), TIMEOUT).await {
         Ok(_) => MIN_PAUSE,
         Err(error) => {
-            tracing::debug!(%error, "guest not woken, trying again");
+            tracing::debug!(%error, "wake-up of the guest was not committed, retrying");
             RETRY_PAUSE
         }
     };
     tokio::time::sleep(pause).await;
 }
 
-/// How long until the guest is to be woken, at the time `now_ms`; none where it did not ask.
+/// Time from `now_ms` to the requested wake-up; `None` without a request (`wake_at_ms` is 0).
 fn due_in(wake_at_ms: u64, now_ms: u64) -> Option<Duration> {
     (wake_at_ms != 0).then(|| Duration::from_millis(wake_at_ms.saturating_sub(now_ms)))
 }

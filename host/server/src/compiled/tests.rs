@@ -13,14 +13,14 @@ fn within(data_dir: &Path) -> CompiledDir {
     CompiledDir::new(data_dir.join("compiled"))
 }
 
-fn of_bytes(data_dir: &Path, most_bytes: u64) -> CompiledDir {
+fn limited_to(data_dir: &Path, max_bytes: u64) -> CompiledDir {
     CompiledDir {
-        most_bytes,
+        max_bytes,
         ..within(data_dir)
     }
 }
 
-/// Sets a file's age, as if it had last been used that long ago.
+/// Sets the time since the last use of a file.
 fn age(dir: &CompiledDir, name: &str, seconds: u64) {
     let file = File::options().append(true).open(dir.path(name));
     let then = SystemTime::now() - Duration::from_secs(seconds);
@@ -28,7 +28,7 @@ fn age(dir: &CompiledDir, name: &str, seconds: u64) {
 }
 
 #[test]
-fn what_is_written_is_read_again_and_nothing_is_made_before() {
+fn written_code_is_read_back_and_the_directory_is_created_by_the_first_write() {
     let data_dir = tempfile::tempdir().unwrap();
     let dir = within(data_dir.path());
     assert_eq!(dir.read("a"), None);
@@ -42,39 +42,42 @@ fn what_is_written_is_read_again_and_nothing_is_made_before() {
 }
 
 #[test]
-fn the_directory_holds_no_more_than_it_may_and_what_is_used_stays() {
+fn the_least_recently_used_files_are_removed_at_the_limit() {
     let data_dir = tempfile::tempdir().unwrap();
-    let dir = of_bytes(data_dir.path(), 100);
-    for (name, seconds) in [("a", 40), ("b", 30), (".tmp-half-written", 20), ("c", 10)] {
+    let dir = limited_to(data_dir.path(), 100);
+    for (name, seconds) in [("a", 40), ("b", 30), (".tmp-incomplete", 20), ("c", 10)] {
         dir.write(name, &[7; 25]);
         age(&dir, name, seconds);
     }
-    assert!(dir.read("a").is_some(), "used now, though it is the oldest");
+    assert!(dir.read("a").is_some(), "written first, and used now");
     dir.write("d", &[7; 50]);
     let held = |name: &str| dir.path(name).exists();
     assert!(held("a") && held("c") && held("d"));
-    assert!(!held("b") && !held(".tmp-half-written"));
+    assert!(!held("b") && !held(".tmp-incomplete"));
     dir.write("too-large", &[7; 101]);
     assert!(!held("too-large") && held("a") && held("d"));
 }
 
 #[test]
-fn files_of_others_in_the_directory_stay() {
+fn files_that_are_not_of_the_cache_stay() {
     let data_dir = tempfile::tempdir().unwrap();
-    let dir = of_bytes(data_dir.path(), 100);
+    let dir = limited_to(data_dir.path(), 100);
     dir.write("a", &[7; 50]);
-    let theirs = dir.dir.join("thesis.txt");
-    fs::write(&theirs, [7; 200]).unwrap();
+    let other = dir.dir.join("thesis.txt");
+    fs::write(&other, [7; 200]).unwrap();
     fs::create_dir(dir.dir.join("photos")).unwrap();
     dir.write("b", &[7; 50]);
     assert_eq!(dir.read("b"), Some(vec![7; 50]));
-    assert!(dir.read("a").is_some(), "they count for nothing either");
-    assert!(theirs.exists());
+    assert!(
+        dir.read("a").is_some(),
+        "other files don't count towards the limit"
+    );
+    assert!(other.exists());
 }
 
 #[cfg(unix)]
 #[test]
-fn a_directory_that_others_may_write_to_is_closed_before_anything_is_read() {
+fn a_read_first_removes_the_access_of_other_users() {
     use std::os::unix::fs::PermissionsExt;
     let data_dir = tempfile::tempdir().unwrap();
     let dir = within(data_dir.path());
@@ -87,7 +90,7 @@ fn a_directory_that_others_may_write_to_is_closed_before_anything_is_read() {
 
 #[cfg(unix)]
 #[test]
-fn what_only_points_to_a_directory_is_not_used() {
+fn a_symbolic_link_to_a_directory_is_not_used() {
     let data_dir = tempfile::tempdir().unwrap();
     let elsewhere = tempfile::tempdir().unwrap();
     fs::write(elsewhere.path().join("a.code"), b"forged").unwrap();
@@ -99,16 +102,20 @@ fn what_only_points_to_a_directory_is_not_used() {
 }
 
 #[test]
-fn a_disk_that_takes_nothing_costs_no_more_than_compiling() {
+fn a_cache_that_can_not_be_written_is_ignored() {
     let data_dir = tempfile::tempdir().unwrap();
-    fs::write(data_dir.path().join("compiled"), b"in the way").unwrap();
+    fs::write(
+        data_dir.path().join("compiled"),
+        b"a file instead of a directory",
+    )
+    .unwrap();
     let dir = within(data_dir.path());
     dir.write("a", b"code");
     assert_eq!(dir.read("a"), None);
 }
 
 #[test]
-fn an_engine_finds_what_one_before_it_compiled() {
+fn an_engine_uses_the_code_that_an_earlier_engine_compiled() {
     let data_dir = tempfile::tempdir().unwrap();
     let load = || {
         let store = Arc::new(within(data_dir.path()));
@@ -129,14 +136,18 @@ fn an_engine_finds_what_one_before_it_compiled() {
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;
-        assert_eq!(written.ino(), found.ino(), "it was not written again");
+        assert_eq!(written.ino(), found.ino(), "the file was not written again");
     }
     assert_eq!(written.len(), found.len());
-    // A bit that tips over on the disk.
+    // One corrupt bit on disk.
     let mut bytes = fs::read(image).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(image, &bytes).unwrap();
     assert_eq!(load().description(), first.description());
-    assert_ne!(fs::read(image).unwrap(), bytes, "it was compiled again");
+    assert_ne!(
+        fs::read(image).unwrap(),
+        bytes,
+        "the module was compiled again"
+    );
 }

@@ -1,5 +1,3 @@
-//! Late answers find those who wait for them.
-
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,31 +13,31 @@ fn done(token: u64, reply: &'static str) -> Completion {
 }
 
 #[tokio::test]
-async fn all_who_wait_for_a_token_get_its_answer() {
-    let deferred = Arc::new(Deferred::default());
+async fn all_clients_that_wait_for_a_token_receive_its_reply() {
+    let deferred = Arc::new(DeferredReplies::default());
     let waiters = [1, 2].map(|_| {
         let deferred = Arc::clone(&deferred);
         tokio::spawn(async move { deferred.wait(7, Index(3)).await })
     });
     tokio::task::yield_now().await;
-    deferred.complete(Index(4), &[done(8, "other"), done(7, "answer")]);
+    deferred.complete(Index(4), &[done(8, "other"), done(7, "reply")]);
     for waiter in waiters {
-        let answer = waiter.await.expect("it ends").expect("an answer");
-        assert_eq!(&answer.reply[..], b"answer");
+        let completion = waiter.await.expect("it ends").expect("a reply");
+        assert_eq!(&completion.reply[..], b"reply");
     }
     assert!(deferred.lock().waiting.is_empty());
 }
 
 #[tokio::test]
-async fn an_answer_that_came_first_is_found() {
-    let deferred = Deferred::default();
-    deferred.complete(Index(4), &[done(7, "answer")]);
-    assert_eq!(deferred.wait(7, Index(4)).await, Some(done(7, "answer")));
+async fn a_reply_that_was_completed_before_the_wait_is_found() {
+    let deferred = DeferredReplies::default();
+    deferred.complete(Index(4), &[done(7, "reply")]);
+    assert_eq!(deferred.wait(7, Index(4)).await, Some(done(7, "reply")));
 }
 
 #[tokio::test]
-async fn the_answer_to_an_earlier_command_under_the_same_token_is_not_taken() {
-    let deferred = Deferred::default();
+async fn a_reply_to_an_earlier_command_with_the_same_token_is_ignored() {
+    let deferred = DeferredReplies::default();
     deferred.complete(Index(4), &[done(7, "old")]);
     let mut waiting = std::pin::pin!(deferred.wait(7, Index(5)));
     assert!(
@@ -51,8 +49,8 @@ async fn the_answer_to_an_earlier_command_under_the_same_token_is_not_taken() {
 }
 
 #[tokio::test]
-async fn who_stops_waiting_is_forgotten() {
-    let deferred = Deferred::default();
+async fn a_cancelled_wait_leaves_no_waiter() {
+    let deferred = DeferredReplies::default();
     {
         let mut waiting = std::pin::pin!(deferred.wait(7, Index(5)));
         assert!(
@@ -67,8 +65,8 @@ async fn who_stops_waiting_is_forgotten() {
 }
 
 #[test]
-fn what_is_kept_is_bounded() {
-    let deferred = Deferred::default();
+fn the_stored_replies_are_limited_in_number_and_size() {
+    let deferred = DeferredReplies::default();
     for token in 0..(KEPT as u64 + 10) {
         deferred.complete(Index(token), &[done(token, "x")]);
     }
@@ -79,6 +77,6 @@ fn what_is_kept_is_bounded() {
         reply: Bytes::from(vec![0; KEPT_BYTES + 1]),
     };
     deferred.complete(Index(9999), &[large]);
-    let state = deferred.lock();
-    assert_eq!((state.kept.len(), state.kept_bytes), (0, 0));
+    let table = deferred.lock();
+    assert_eq!((table.kept.len(), table.kept_bytes), (0, 0));
 }

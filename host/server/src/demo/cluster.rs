@@ -15,7 +15,7 @@ use super::ports::{self, Pair};
 use crate::compiled::CompiledDir;
 use crate::exit::Failure;
 use crate::guest;
-use crate::node::{Node, Sockets, StartError};
+use crate::node::{Node, NodeStartError, Sockets};
 use crate::settings::cluster::{ClusterPeer, ClusterSpec};
 use crate::settings::{COMPILED_DIR, GuestSource, HostPort, ServeSettings};
 
@@ -278,9 +278,9 @@ impl DemoCluster {
 }
 
 /// A node does not start. Its directory may be an earlier demo's on other ports.
-fn start_failure(node_id: &str, error: StartError) -> Failure {
+fn start_failure(node_id: &str, error: NodeStartError) -> Failure {
     match error {
-        StartError::Foreign(source) => Failure::failed(format!(
+        NodeStartError::Foreign(source) => Failure::failed(format!(
             "{node_id} does not start: {source}; a demo's data belong to its ports and its number of nodes, so \
              choose the --base-port and --nodes of that time, or another --data-dir"
         )),

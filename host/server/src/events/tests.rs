@@ -13,26 +13,26 @@ fn id(text: &str) -> EventId {
     text.parse().expect("an id")
 }
 
-/// The payloads after a place, up to a gap or the end.
+/// The payloads after a position, with `gap` for each gap.
 fn after(events: &Events, place: &str) -> Vec<String> {
     let (mut place, mut found) = (id(place), Vec::new());
     loop {
         match events.after(place) {
-            Next::Event(Placed { id, event }) => {
+            NextEvent::Event(StoredEvent { id, event }) => {
                 found.push(String::from_utf8_lossy(&event.payload).into_owned());
                 place = id;
             }
-            Next::Gap(lost) => {
+            NextEvent::Gap(lost) => {
                 found.push("gap".to_owned());
                 place = lost;
             }
-            Next::Nothing => return found,
+            NextEvent::None => return found,
         }
     }
 }
 
 #[test]
-fn a_listener_reads_on_from_its_place() {
+fn a_client_reads_from_its_position() {
     let events = Events::default();
     events.publish(Index(3), &[event("a"), event("b")], 0);
     events.publish(Index(7), &[], 2);
@@ -46,7 +46,7 @@ fn a_listener_reads_on_from_its_place() {
 }
 
 #[test]
-fn what_is_over_the_limits_is_gone_and_who_missed_it_is_told_once() {
+fn events_over_the_limits_are_dropped_and_reported_once_as_a_gap() {
     let events = Events::default();
     for index in 1..=KEPT as u64 + 5 {
         events.publish(Index(index), &[event("e")], index - 1);
@@ -56,7 +56,7 @@ fn what_is_over_the_limits_is_gone_and_who_missed_it_is_told_once() {
     assert_eq!(
         after(&events, "5.0").len(),
         KEPT,
-        "it has seen what is gone"
+        "it has read all dropped events"
     );
 
     let large = "x".repeat(KEPT_BYTES / 4);
@@ -76,7 +76,7 @@ fn events_that_came_in_a_snapshot_are_a_gap() {
     assert_eq!(after(&events, "3.0"), ["gap", "z"]);
     assert_eq!(after(&events, "0.0"), ["gap", "z"]);
     assert!(after(&events, "50.0").is_empty());
-    // A snapshot without an event since then is none.
+    // A snapshot without a new event is no gap.
     events.publish(Index(60), &[], 8);
     assert!(after(&events, "50.0").is_empty());
     events.publish(Index(70), &[], 9);
@@ -85,18 +85,18 @@ fn events_that_came_in_a_snapshot_are_a_gap() {
 }
 
 #[test]
-fn whoever_listens_from_now_on_has_missed_nothing() {
+fn a_client_that_starts_at_the_latest_position_has_no_gap() {
     let events = Events::default();
     events.publish(Index(70), &[], 9);
     let now = events.latest();
-    assert_eq!(events.after(now), Next::Nothing);
+    assert_eq!(events.after(now), NextEvent::None);
     events.publish(Index(71), &[event("a")], 9);
-    assert!(matches!(events.after(now), Next::Event(_)));
+    assert!(matches!(events.after(now), NextEvent::Event(_)));
     assert_eq!(events.latest(), id("71.0"));
 }
 
 #[test]
-fn an_id_is_two_numbers_with_a_dot() {
+fn an_id_is_two_integers_and_a_dot() {
     assert_eq!(id("12.3").to_string(), "12.3");
     for wrong in [
         "",
@@ -114,15 +114,15 @@ fn an_id_is_two_numbers_with_a_dot() {
 }
 
 #[tokio::test]
-async fn who_waits_is_woken_and_let_go_at_the_end() {
+async fn a_waiting_stream_is_notified_and_ends_with_the_node() {
     let events = Events::default();
     let mut changes = events.watch();
     changes.mark_unchanged();
     events.publish(Index(1), &[event("a")], 0);
-    changes.changed().await.expect("it goes on");
+    changes.changed().await.expect("an open channel");
     assert!(*changes.borrow_and_update());
     assert_eq!(events.listeners(), 1);
     events.close();
-    changes.changed().await.expect("it is told");
+    changes.changed().await.expect("a notification");
     assert!(!*changes.borrow());
 }

@@ -3,10 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
 use oarlock_wasm::{CommandOutcome, Envelope};
@@ -14,11 +11,12 @@ use task_queue_raft::Applied;
 use task_queue_raft::ids::Index;
 use tokio::time::Instant;
 
-use super::App;
+use super::app::App;
 use super::error::ApiError;
-use super::request::{self, INDEX};
+use super::reply::{GuestReply, ReplyResult};
+use super::request;
 
-/// Has a command replicated and applied, and answers as the guest does.
+/// Replicates and applies one command, and responds with the guest's reply.
 pub(super) async fn apply(
     State(app): State<Arc<App>>,
     request: Request,
@@ -30,73 +28,72 @@ pub(super) async fn apply(
     let (body, _share) = request::body(&app, &parts.headers, body).await?;
     let envelope = envelope(key, &body)?;
     drop(body);
-    let words = carry_out(&app, envelope, deadline).await?;
-    Ok(words.into_response(&app))
+    let reply = submit(&app, envelope, deadline).await?;
+    Ok(reply.into_response(&app))
 }
 
-/// A command as it travels in the log.
+/// A command in the format of the log.
 ///
 /// # Errors
-/// The key is none.
+/// 400 if the idempotency key is invalid.
 pub(super) fn envelope(key: Option<&str>, body: &[u8]) -> Result<Bytes, ApiError> {
     Envelope::command(key, body).map_err(|error| {
-        ApiError::malformed(error.to_string(), "give another Idempotency-Key, or none")
+        ApiError::malformed(
+            error.to_string(),
+            "send another Idempotency-Key, or leave the header out",
+        )
     })
 }
 
-/// Has a command replicated and applied.
+/// Replicates and applies one command.
 ///
 /// # Errors
-/// The host's; what the guest refuses is no error here.
-pub(super) async fn carry_out(
-    app: &App,
-    envelope: Bytes,
-    deadline: Instant,
-) -> Result<GuestWords, ApiError> {
+/// Errors of the host, and failures of the guest. A rejection by the guest is a reply, not an error.
+pub(super) async fn submit(app: &App, envelope: Bytes, deadline: Instant) -> ReplyResult {
     app.metrics.proposals.inc();
-    // A body that was slow in coming has used some of the time; a little is left in any case.
+    // A slow body may have used up the time; the command is submitted all the same.
     let left = deadline
         .saturating_duration_since(Instant::now())
         .max(Duration::from_millis(1));
-    let turns = app.auditor.turns();
-    if app.auditor.is_quarantined() {
+    let before = app.auditor.quarantine();
+    if !before.is_serving() {
         return Err(ApiError::quarantined());
     }
     let applied = app.raft.submit(envelope, left).await;
     let Applied { index, reply } = applied.map_err(|error| ApiError::of_command(&error))?;
-    let words = answer(app, index, reply, deadline).await;
-    // The command is in the log, and what this node's guest says of it is not what the others' say.
-    if !app.auditor.served_since(turns) {
+    let reply = reply_to(app, index, reply, deadline).await;
+    // The command is committed, but the reply of a diverged guest can differ from that of the majority.
+    if !app.auditor.has_served_since(before) {
         return Err(ApiError::outcome_unknown(
-            "this node's state is not the cluster's",
+            "the state of this node differs from the state of the majority",
         ));
     }
-    words
+    reply
 }
 
-async fn answer(
+async fn reply_to(
     app: &App,
     index: Index,
     outcome: CommandOutcome,
     deadline: Instant,
-) -> Result<GuestWords, ApiError> {
+) -> ReplyResult {
     match outcome {
-        CommandOutcome::Accepted(reply) => Ok(GuestWords::accepted(index, reply)),
-        CommandOutcome::Rejected(words) => {
+        CommandOutcome::Accepted(body) => Ok(GuestReply::accepted(index, body)),
+        CommandOutcome::Rejected(body) => {
             app.metrics.refusals.inc();
-            Ok(GuestWords::refused(index, words))
+            Ok(GuestReply::rejected(index, body))
         }
         CommandOutcome::Deferred(token) => {
-            let waiting = app.deferred.wait(token, index);
-            match tokio::time::timeout_at(deadline, waiting).await {
-                Ok(Some(done)) if done.accepted => Ok(GuestWords::accepted(index, done.reply)),
+            let reply = app.deferred.wait(token, index);
+            match tokio::time::timeout_at(deadline, reply).await {
+                Ok(Some(done)) if done.accepted => Ok(GuestReply::accepted(index, done.reply)),
                 Ok(Some(done)) => {
                     app.metrics.refusals.inc();
-                    Ok(GuestWords::refused(index, done.reply))
+                    Ok(GuestReply::rejected(index, done.reply))
                 }
                 Ok(None) => Err(ApiError::outcome_unknown("this node is stopping")),
                 Err(_) => Err(ApiError::outcome_unknown(
-                    "the guest has deferred its answer and not given it in time",
+                    "the guest deferred its reply and did not complete it in time",
                 )),
             }
         }
@@ -106,60 +103,9 @@ async fn answer(
         }
         CommandOutcome::KeyReused => Err(ApiError::key_reused()),
         CommandOutcome::Malformed(error) => Err(ApiError::internal(error.to_string())),
-        // A client's command is never one: it travels in an envelope of its own.
+        // A client's command has its own kind of envelope.
         CommandOutcome::Upgrade(_) => Err(ApiError::internal(
-            "a command was taken for a word of an upgrade",
+            "a command was decoded as a record of an upgrade",
         )),
-    }
-}
-
-/// What a guest said, as it said it.
-#[derive(Debug)]
-pub(super) struct GuestWords {
-    pub(super) status: StatusCode,
-    /// After which entry.
-    pub(super) index: Index,
-    pub(super) words: Bytes,
-}
-
-impl GuestWords {
-    pub(super) fn accepted(index: Index, words: Bytes) -> Self {
-        Self {
-            status: StatusCode::OK,
-            index,
-            words,
-        }
-    }
-
-    pub(super) fn refused(index: Index, words: Bytes) -> Self {
-        Self {
-            status: StatusCode::UNPROCESSABLE_ENTITY,
-            index,
-            words,
-        }
-    }
-
-    pub(super) fn into_response(self, app: &App) -> Response {
-        let mut response = Response::new(Body::from(self.words));
-        *response.status_mut() = self.status;
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type(app)));
-        headers.insert(INDEX, HeaderValue::from(self.index.0));
-        response
-    }
-}
-
-/// In what the guest speaks.
-pub(super) fn content_type(app: &App) -> &'static str {
-    if app
-        .machine
-        .module()
-        .description()
-        .codec
-        .eq_ignore_ascii_case("json")
-    {
-        "application/json"
-    } else {
-        "application/octet-stream"
     }
 }

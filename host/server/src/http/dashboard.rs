@@ -1,4 +1,4 @@
-//! `GET /`: one page that shows the node, by asking `/v1/status` and `/metrics` again and again.
+//! `GET /`: a page that shows the node. It polls `/v1/status` and `/metrics`.
 
 use axum::http::HeaderValue;
 use axum::http::header::{
@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 
 const PAGE: &str = include_str!("dashboard.html");
 
-/// The page may run its own script and ask its own node, and nothing else.
+/// The page may run its inline script and connect to its own node only.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 pub(super) async fn dashboard() -> Response {

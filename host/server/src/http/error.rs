@@ -1,6 +1,7 @@
-//! Every error of the host: a status, and `{"error":{"code","message","hint"}}`.
+//! Errors of the host: an HTTP status, and the body `{"error":{"code","message","hint"}}`.
 //!
-//! A guest's refusal is not among them: its words are the body as they are.
+//! `message` tells what happened and why, `hint` what to do. A rejection by the guest is not an error of this kind: the
+//! guest's reply is the body of that response.
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
@@ -10,10 +11,10 @@ use oarlock_wasm::GuestFailure;
 use serde::Serialize;
 use task_queue_raft::SubmitError;
 
-/// Longest part of a request that an error repeats, in characters.
+/// Longest part of a request that an error message repeats, in characters.
 const ECHO_CHARS: usize = 100;
 
-/// An error as a client gets it.
+/// An error response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ApiError {
     status: StatusCode,
@@ -23,19 +24,20 @@ pub(crate) struct ApiError {
 }
 
 #[derive(Serialize)]
-struct ErrorBody<'e> {
-    error: Words<'e>,
+struct ErrorResponse<'e> {
+    error: ErrorFields<'e>,
 }
 
 #[derive(Serialize)]
-struct Words<'e> {
+struct ErrorFields<'e> {
     code: &'e str,
     message: &'e str,
     hint: &'e str,
 }
 
 impl ApiError {
-    fn new(
+    /// An error with its own status and code. Prefer the constructors below for errors that several routes return.
+    pub(super) fn new(
         status: StatusCode,
         code: &'static str,
         message: impl Into<String>,
@@ -49,133 +51,127 @@ impl ApiError {
         }
     }
 
-    /// 400: the request itself makes no sense.
+    /// 400: the request is invalid.
     pub(crate) fn malformed(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "malformed", message, hint)
     }
 
-    /// 404.
+    /// 404: no route has this path.
     pub(crate) fn not_found(path: &str) -> Self {
         let path: String = path.chars().take(ECHO_CHARS).collect();
-        let message = format!("there is nothing at {path}");
         Self::new(
             StatusCode::NOT_FOUND,
             "not_found",
-            message,
-            "send commands to POST /v1/apply and queries to POST /v1/query; GET / shows a dashboard",
+            format!("there is no resource at {path}"),
+            "send commands to POST /v1/apply and queries to POST /v1/query; GET / serves the dashboard",
         )
     }
 
-    /// 405. The router adds `Allow`.
+    /// 405: the path exists, with other methods. The router adds the header `Allow`.
     pub(crate) fn method_not_allowed(method: &Method, path: &str) -> Self {
         let method: String = method.as_str().chars().take(ECHO_CHARS).collect();
-        let message = format!("{path} does not take {method}");
         Self::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "method_not_allowed",
-            message,
-            "use one of the methods in the header Allow",
+            format!("{path} does not support the method {method}"),
+            "use one of the methods in the header Allow of this response",
         )
     }
 
-    /// 409: an idempotency key was used for another body.
+    /// 409: an idempotency key was used for a command with another body.
     pub(crate) fn key_reused() -> Self {
-        let message = "this Idempotency-Key was used for a command with another body; this command was not carried out";
         Self::new(
             StatusCode::CONFLICT,
             "key_reused",
-            message,
-            "use a new key for each new command, and the same one only to send the same command again",
+            "this Idempotency-Key was used before, for a command with another body; this command was not applied",
+            "use a new key for each new command; use the same key only to send the same command again",
         )
     }
 
-    /// 413.
+    /// 413: the body has more than `limit` bytes.
     pub(crate) fn too_large(limit: u64) -> Self {
-        let message =
-            format!("the body is larger than the limit of {limit} bytes; nothing was carried out");
         Self::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "too_large",
-            message,
-            "send less at once, or start every node with a higher --max-command-bytes",
+            format!("the body is larger than the limit of {limit} bytes; nothing was applied"),
+            "send a smaller body, or start every node with a higher --max-command-bytes",
         )
     }
 
-    /// 429.
+    /// 429: `what` names the limit that was reached, in the plural, as in "request bodies in memory".
     pub(crate) fn overloaded(what: &str) -> Self {
-        let message = format!("too much is under way ({what}); nothing was carried out");
         Self::new(
             StatusCode::TOO_MANY_REQUESTS,
             "overloaded",
-            message,
-            "try again after the time in Retry-After, with fewer requests at once",
+            format!("this node is overloaded (too many {what}); nothing was applied"),
+            "retry after the time in the header Retry-After, with fewer concurrent requests",
         )
     }
 
-    /// 503: there is nobody to take the request.
+    /// 503: no leader was known in time.
     pub(crate) fn no_leader() -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "no_leader",
-            "this node knows of no leader; nothing was carried out",
-            "try again after the time in Retry-After, here or at another node; if it lasts, look whether a majority of the nodes runs, and at a cluster's very first start all of them",
+            "this node has found no leader of the cluster; nothing was applied",
+            "retry after the time in the header Retry-After, on this node or on another one; if the error persists, check \
+             that a majority of the voters is running; the first start of a cluster needs all of its initial members",
         )
     }
 
-    /// 503: it has a leader and is behind.
+    /// 503: the node has a leader, and has not yet applied the entries that were committed when it found the leader.
     pub(crate) fn not_ready() -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "not_ready",
-            "this node has not caught up with its leader yet",
-            "try again after the time in Retry-After, or use another node meanwhile",
+            "this node has not caught up with the leader yet",
+            "retry after the time in the header Retry-After, or use another node",
         )
     }
 
-    /// 503: its state is not the cluster's.
+    /// 503: an audit has found that this node's state differs from the majority's.
     pub(crate) fn quarantined() -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "quarantined",
-            "this node came to another state than the majority and serves nobody",
-            "use another node; this one gets a leader's state and serves again, unless GET /v1/status says that it has given up",
+            "the state of this node differs from the state of the majority, so this node serves no requests",
+            "use another node; this node installs a snapshot of the leader and then serves again, unless `given_up` is true \
+             in GET /v1/status",
         )
     }
 
-    /// 504 for a command: nobody knows what became of it.
+    /// 504 for a command. `why` tells why there is no outcome.
     pub(crate) fn outcome_unknown(why: &str) -> Self {
-        let message = format!(
-            "{why}: the outcome is unknown, the command may or may not have been carried out"
-        );
         Self::new(
             StatusCode::GATEWAY_TIMEOUT,
             "timeout",
-            message,
-            "send it again with the same Idempotency-Key, or look with a query before you send it again without one; raise Oarlock-Timeout-Ms to wait longer",
+            format!("{why}: the outcome is unknown, the command may or may not have been applied"),
+            "send the command again with the same Idempotency-Key; without a key, check its effect with a query first; to \
+             wait longer, raise Oarlock-Timeout-Ms",
         )
     }
 
-    /// 504 for something that changes nothing.
-    pub(crate) fn no_answer(why: &str) -> Self {
-        let message = format!("{why}; nothing was changed");
+    /// 504 for a request that changes nothing. `why` tells why there is no response.
+    pub(crate) fn no_response(why: &str) -> Self {
         Self::new(
             StatusCode::GATEWAY_TIMEOUT,
             "timeout",
-            message,
-            "try again, here or at another node; raise Oarlock-Timeout-Ms to wait longer",
+            format!("{why}; nothing was changed"),
+            "retry, on this node or on another one; to wait longer, raise Oarlock-Timeout-Ms",
         )
     }
 
-    /// 500: the guest failed, and nothing changed.
+    /// 500: the guest failed. Its state is rolled back to the state before the command.
     pub(crate) fn guest_failed(failure: &GuestFailure) -> Self {
         let hint = match failure.code() {
             "out_of_fuel" => {
-                "nothing was changed; do less in one command, or start every node with a higher --fuel-per-command or --fuel-per-query"
+                "nothing was changed; do less work in one command, or start every node with a higher --fuel-per-command or \
+                 --fuel-per-query"
             }
             "out_of_memory" => {
                 "nothing was changed; keep less state, or start every node with a higher --guest-memory-bytes"
             }
-            _ => "nothing was changed; repair the guest",
+            _ => "nothing was changed; fix the error in the guest",
         };
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -185,97 +181,82 @@ impl ApiError {
         )
     }
 
-    /// 500: this node can't ask its guest.
+    /// 500: this node can't run queries.
     pub(crate) fn guest_unavailable(reason: &str) -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "guest_unavailable",
             reason,
-            "ask another node, and look at this one's log",
+            "send the query to another node, and read the log of this node",
         )
     }
 
-    /// 422: the guest has no queries at all.
-    pub(crate) fn no_queries(words: String) -> Self {
+    /// 422: the guest doesn't export the interface `queries`.
+    pub(crate) fn no_queries(message: String) -> Self {
         Self::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             "no_queries",
-            words,
-            "have a command reply with what you need, or export the interface `queries` from the guest",
+            message,
+            "return the data in the reply of a command, or export the interface `queries` from the guest",
         )
     }
 
-    /// 507: the leader can't write anything down, and no other node could take over.
+    /// 507: the leader can't write its log, and no other voter can become leader.
     fn disk_full() -> Self {
         Self::new(
             StatusCode::INSUFFICIENT_STORAGE,
             "disk_full",
-            "the leader's disk is full, and no other node could take over; the command was not carried out",
-            "make room on that disk: the node finds out by itself; queries are answered meanwhile",
+            "the disk of the leader is full, and no other node could become leader; the command was not applied",
+            "free space on that disk; the leader then accepts commands again by itself; queries are still served",
         )
     }
 
-    /// 500: something in this program broke.
+    /// 500: a bug in this program.
     pub(crate) fn internal(message: impl Into<String>) -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "internal",
             message,
-            "this is a bug: please report it with this node's log",
+            "this is a bug: please report it with the log of this node",
         )
     }
 
-    /// Why an operator's order was not carried out.
-    pub(super) fn of_operator(
-        status: StatusCode,
-        code: &'static str,
-        message: String,
-        hint: &str,
-    ) -> Self {
-        Self::new(status, code, message, hint)
-    }
-
-    /// Why a command has no outcome.
+    /// The error of a command without an outcome.
     pub(crate) fn of_command(error: &SubmitError) -> Self {
         match error {
             SubmitError::NotLeader { .. } | SubmitError::NoLeader => Self::no_leader(),
             SubmitError::Overloaded { what } => Self::overloaded(what),
             SubmitError::DiskFull => Self::disk_full(),
             SubmitError::TooLarge { limit, .. } => Self::too_large(*limit),
-            SubmitError::TimedOut => Self::outcome_unknown("no outcome in time"),
+            SubmitError::TimedOut => Self::outcome_unknown("the command timed out"),
             SubmitError::Stopped => Self::outcome_unknown("this node is stopping"),
         }
     }
 
-    /// Why a question has no answer.
+    /// The error of a query without a response.
     pub(crate) fn of_query(error: &SubmitError) -> Self {
         match error {
             SubmitError::NotLeader { .. } | SubmitError::NoLeader => Self::no_leader(),
             SubmitError::Overloaded { what } => Self::overloaded(what),
             SubmitError::DiskFull => Self::disk_full(),
             SubmitError::TooLarge { limit, .. } => Self::too_large(*limit),
-            SubmitError::TimedOut => Self::no_answer("no answer in time"),
-            SubmitError::Stopped => Self::no_answer("this node is stopping"),
+            SubmitError::TimedOut => Self::no_response("the query timed out"),
+            SubmitError::Stopped => Self::no_response("this node is stopping"),
         }
     }
 
-    /// Whether nobody knows what became of it.
-    pub(super) fn is_timeout(&self) -> bool {
-        self.status == StatusCode::GATEWAY_TIMEOUT
-    }
-
-    /// The body.
+    /// The body of the response.
     pub(super) fn json(&self) -> Vec<u8> {
-        let words = Words {
+        let error = ErrorFields {
             code: self.code,
             message: &self.message,
             hint: &self.hint,
         };
-        // Three texts are always JSON.
-        serde_json::to_vec(&ErrorBody { error: words }).unwrap_or_default()
+        // Serializing three strings can't fail.
+        serde_json::to_vec(&ErrorResponse { error }).unwrap_or_default()
     }
 
-    /// Whether the answer says when to try again.
+    /// Whether the response has the header `Retry-After`.
     pub(super) fn is_worth_a_retry(&self) -> bool {
         matches!(
             self.status,
@@ -283,7 +264,7 @@ impl ApiError {
         )
     }
 
-    /// The code.
+    /// The code in the body.
     #[cfg(test)]
     pub(crate) fn code(&self) -> &'static str {
         self.code

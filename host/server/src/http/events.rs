@@ -1,4 +1,4 @@
-//! `GET /v1/events`: what the guest publishes, as server-sent events (HTML standard, section 9.2).
+//! `GET /v1/events`: the guest's events, as server-sent events (HTML standard, section 9.2).
 
 use std::convert::Infallible;
 use std::fmt::Write;
@@ -15,55 +15,59 @@ use bytes::Bytes;
 use http_body_util::channel::{Channel, Sender};
 use serde::Deserialize;
 
-use super::App;
+use super::app::App;
 use super::error::ApiError;
-use super::serve::Streaming;
-use crate::events::{EventId, Events, Next, Placed};
+use crate::events::{EventId, Events, NextEvent, StoredEvent};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-/// A line without meaning goes out this often where there is nothing else, so that a client that is gone is noticed.
-const STILL_HERE: Duration = Duration::from_secs(15);
-/// Frames under way to one client; past that the client is waited for.
+/// Interval of comment lines on an idle stream. Without them a closed connection would stay undetected.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Most buffered frames for one client. At the limit, the task waits for the client to read.
 const FRAMES: usize = 16;
-/// The name of the event that says that others are gone. Guests' topics may be anything else.
+/// Topic of the event that reports a gap.
 const GAP: &str = "oarlock.gap";
 
-/// Which events, and from where on.
+/// The query string.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Wanted {
-    /// As the header `Last-Event-ID`, for clients that can't set one.
+pub(super) struct EventsParams {
+    /// As the header `Last-Event-ID`, for clients that can't set headers.
     #[serde(default)]
     after: Option<String>,
+    /// Only events of this topic.
     #[serde(default)]
     topic: Option<String>,
 }
 
+/// Marks a response with an endless body, so that the server does not count its connection as idle.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Streaming;
+
+/// Streams events until the client disconnects or the node stops.
 pub(super) async fn events(
     State(app): State<Arc<App>>,
-    wanted: Result<Query<Wanted>, QueryRejection>,
+    params: Result<Query<EventsParams>, QueryRejection>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let Query(wanted) = wanted.map_err(|error| {
+    let Query(params) = params.map_err(|error| {
         ApiError::malformed(
             format!(
-                "the address of the request makes no sense: {}",
+                "the query string of the URL is invalid: {}",
                 error.body_text()
             ),
-            "give any of after=INDEX.N and topic=NAME after a question mark, or nothing",
+            "use the parameters after=INDEX.N and topic=NAME, both optional",
         )
     })?;
-    let place = place(request.headers(), wanted.after.as_deref())?;
+    let place = place(request.headers(), params.after.as_deref())?;
     let place = place.unwrap_or_else(|| app.events.latest());
     let (sender, body) = Channel::<Bytes, Infallible>::new(FRAMES);
-    let listener = Listener {
+    let stream = EventStream {
         events: Arc::clone(&app.events),
-        topic: wanted.topic,
+        topic: params.topic,
         place,
         sender,
     };
-    // It ends with the client or with the node.
-    tokio::spawn(listener.run());
+    tokio::spawn(stream.run());
     let mut response = Response::new(Body::new(body));
     response.extensions_mut().insert(Streaming);
     let headers = response.headers_mut();
@@ -72,30 +76,30 @@ pub(super) async fn events(
     Ok(response)
 }
 
-/// From where on: what the client has seen last, if it says so.
+/// The last event that the client has received, if the request names one. The stream starts after it.
 fn place(headers: &HeaderMap, after: Option<&str>) -> Result<Option<EventId>, ApiError> {
     let header = headers.get(LAST_EVENT_ID);
     let header = header.map(|value| value.to_str().unwrap_or_default());
-    // A browser that has seen no id yet sends an empty one.
+    // A browser that has not received an id yet sends an empty header.
     let Some(text) = header.filter(|text| !text.is_empty()).or(after) else {
         return Ok(None);
     };
     text.parse().map(Some).map_err(|()| {
         ApiError::malformed(
-            "the last event is not named as events are",
-            "give the id of an event, as in 120.0: the index of its entry and its number there",
+            "the id of the last event is not of the form INDEX.N",
+            "send the id of an event, for example 120.0: the index of its entry, and its number in this entry",
         )
     })
 }
 
-struct Listener {
+struct EventStream {
     events: Arc<Events>,
     topic: Option<String>,
     place: EventId,
     sender: Sender<Bytes>,
 }
 
-impl Listener {
+impl EventStream {
     async fn run(mut self) {
         let mut changes = self.events.watch();
         let begun = self.send(": events of the guest\n\n".to_owned()).await;
@@ -104,70 +108,74 @@ impl Listener {
         }
         loop {
             changes.mark_unchanged();
-            if !*changes.borrow() || self.tell_all().await.is_err() {
+            if !*changes.borrow() || self.send_all().await.is_err() {
                 return;
             }
-            let silence = tokio::select! {
+            let idle = tokio::select! {
                 changed = changes.changed() => match changed {
                     Ok(()) => false,
                     Err(_) => return,
                 },
-                () = tokio::time::sleep(STILL_HERE) => true,
+                () = tokio::time::sleep(KEEP_ALIVE) => true,
             };
-            if silence && self.send(": still here\n\n".to_owned()).await.is_err() {
+            if idle && self.send(": keep-alive\n\n".to_owned()).await.is_err() {
                 return;
             }
         }
     }
 
-    /// Tells everything that is there after its place.
-    async fn tell_all(&mut self) -> Result<(), Gone> {
+    /// Sends all stored events after `place`.
+    async fn send_all(&mut self) -> Result<(), Disconnected> {
         loop {
             let text = match self.events.after(self.place) {
-                Next::Nothing => return Ok(()),
-                Next::Gap(lost) => {
+                NextEvent::None => return Ok(()),
+                NextEvent::Gap(lost) => {
                     let text = gap(self.place, lost);
                     self.place = lost;
                     text
                 }
-                Next::Event(placed) => {
-                    self.place = placed.id;
-                    let wanted = self.topic.as_ref();
-                    if wanted.is_some_and(|topic| *topic != placed.event.topic) {
+                NextEvent::Event(stored) => {
+                    self.place = stored.id;
+                    let only = self.topic.as_ref();
+                    if only.is_some_and(|topic| *topic != stored.event.topic) {
                         continue;
                     }
-                    frame(&placed)
+                    frame(&stored)
                 }
             };
             self.send(text).await?;
         }
     }
 
-    async fn send(&mut self, text: String) -> Result<(), Gone> {
-        self.sender.send_data(text.into()).await.map_err(|_| Gone)
+    async fn send(&mut self, text: String) -> Result<(), Disconnected> {
+        self.sender
+            .send_data(text.into())
+            .await
+            .map_err(|_| Disconnected)
     }
 }
 
-/// The client has gone away.
-struct Gone;
+/// The client has disconnected.
+struct Disconnected;
 
 fn gap(place: EventId, lost: EventId) -> String {
     format!(
-        "event: {GAP}\ndata: {{\"after\":\"{place}\",\"message\":\"events may be missing here: they are no longer kept by this node\"}}\nid: {lost}\n\n"
+        "event: {GAP}\ndata: {{\"after\":\"{place}\",\"message\":\"events may be missing here: this node no longer stores them\"}}\nid: {lost}\n\n"
     )
 }
 
-/// An event in the form of the standard. What is no text of lines travels as JSON with its bytes in hexadecimal.
-fn frame(placed: &Placed) -> String {
-    let topic: String = placed
+/// An event in the format of the standard. A payload that is not UTF-8, or that holds a carriage return, becomes
+/// `{"hex":"…"}`.
+fn frame(stored: &StoredEvent) -> String {
+    let topic: String = stored
         .event
         .topic
         .chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
         .collect();
     let mut frame = format!("event: {topic}\n");
-    match std::str::from_utf8(&placed.event.payload) {
-        // The standard takes a carriage return for the end of a line, too.
+    match std::str::from_utf8(&stored.event.payload) {
+        // In the standard, a carriage return ends a line too.
         Ok(text) if !text.contains('\r') => {
             for line in text.split('\n') {
                 let _ = writeln!(frame, "data: {line}");
@@ -175,13 +183,13 @@ fn frame(placed: &Placed) -> String {
         }
         _ => {
             frame.push_str("data: {\"hex\":\"");
-            for byte in &placed.event.payload {
+            for byte in &stored.event.payload {
                 let _ = write!(frame, "{byte:02x}");
             }
             frame.push_str("\"}\n");
         }
     }
-    let _ = write!(frame, "id: {}\n\n", placed.id);
+    let _ = write!(frame, "id: {}\n\n", stored.id);
     frame
 }
 

@@ -1,12 +1,13 @@
-//! The short way: commands and questions over HTTP/1.1, read and answered without what they don't need.
+//! The fast path: small commands and queries over HTTP/1.1, parsed and answered without hyper.
 //!
-//! Nearly all that a node is asked is `POST /v1/apply` and `POST /v1/query` with a small body. On this way such a
-//! request costs one read and one write of the socket, and little between them. A client may send further requests
-//! before the first is answered (RFC 9112 §9.3.2): all of them are under way at once, and the answers leave in the
-//! order of the requests, as many in one write as are there.
+//! Nearly all requests are `POST /v1/apply` and `POST /v1/query` with a small body. On the fast path such a request
+//! costs one read and one write of the socket, and few allocations. A client may pipeline requests (RFC 9112 §9.3.2): all
+//! of them are processed concurrently. Responses are sent in the order of the requests, as many in one write as are
+//! complete.
 //!
-//! Whatever else comes – another route, HTTP/2, a body in chunks, a large one – takes the long way: the connection is
-//! handed over to hyper with the bytes that were read, once what came before it is answered, and stays there.
+//! Anything else takes the slow path: another route, HTTP/2, a chunked body, a large body. Once the responses to all
+//! earlier requests are sent, the connection is handed to hyper together with the unprocessed bytes. It never returns to
+//! the fast path.
 
 mod parse;
 mod rewind;
@@ -25,69 +26,67 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::App;
-use super::apply::{self, GuestWords};
+use super::app::App;
+use super::apply;
 use super::error::ApiError;
 use super::query;
+use super::reply::ReplyResult;
 use super::request;
-use crate::metrics::Route;
-use parse::{Parsed, Target, Wanted};
+use crate::metrics::HttpRoute;
+use parse::{ParseResult, ParsedRequest, Target};
 pub(super) use rewind::Rewind;
 
-/// Requests under way on one connection; more are read once the first of them is answered.
-const MAX_UNDER_WAY: usize = 256;
-/// Bytes that are asked for at a time: few for a connection with small requests, more for one that fills them.
+/// Most requests in flight on one connection. At the limit, the connection is not read until the oldest one completes.
+const MAX_IN_FLIGHT: usize = 256;
+/// Smallest and largest buffer for one read, in bytes. The size adapts to the traffic of the connection.
 const MIN_READ: usize = 4 << 10;
 const MAX_READ: usize = 64 << 10;
 
-type Outcome = Result<GuestWords, ApiError>;
-
-/// A request whose turn to be answered has not come.
-struct UnderWay {
-    outcome: Pin<Box<dyn Future<Output = Outcome> + Send>>,
-    /// It is there, and waits for those before it.
-    done: Option<Outcome>,
-    route: Route,
+/// A request whose response is not written yet.
+struct InFlight {
+    reply: Pin<Box<dyn Future<Output = ReplyResult> + Send>>,
+    /// The result of `reply`, while earlier requests are not complete.
+    done: Option<ReplyResult>,
+    route: HttpRoute,
     begun: Instant,
 }
 
-impl UnderWay {
-    /// Lets it go on. Says whether it is done.
+impl InFlight {
+    /// Polls the request. Returns whether it is complete.
     fn poll(&mut self, context: &mut std::task::Context<'_>) -> bool {
         if self.done.is_none()
-            && let Poll::Ready(outcome) = self.outcome.as_mut().poll(context)
+            && let Poll::Ready(reply) = self.reply.as_mut().poll(context)
         {
-            self.done = Some(outcome);
+            self.done = Some(reply);
         }
         self.done.is_some()
     }
 }
 
-/// Why no further request is taken.
+/// Why no further request was taken from the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
-    /// The bytes that are here are those of no whole request.
-    Read,
-    /// As many as may are under way.
-    Wait,
-    /// Something for the long way.
-    LongWay,
+enum Intake {
+    /// The input holds no complete request.
+    NeedsBytes,
+    /// [`MAX_IN_FLIGHT`] requests are in flight, or the connection is closing.
+    Paused,
+    /// The next request needs the slow path.
+    SlowPath,
 }
 
-/// What has happened on a connection.
-enum Event {
-    /// The first request under way is done.
+/// An event on a connection.
+enum ConnectionEvent {
+    /// The oldest request in flight is complete.
     Done,
-    /// Bytes have come.
+    /// A read returned.
     Read(std::io::Result<usize>),
-    /// The node stops.
+    /// The node is stopping.
     Stop,
-    /// Nothing has happened for a while.
-    Alarm,
+    /// The idle timer expired.
+    Timer,
 }
 
-/// Serves a connection for as long as this way is enough. What comes back is the connection for the long way; none if
-/// it has ended.
+/// Serves a connection on the fast path. Returns the connection if it needs the slow path, and `None` if it has ended.
 pub(super) async fn run(
     app: &Arc<App>,
     stream: TcpStream,
@@ -97,11 +96,11 @@ pub(super) async fn run(
         app,
         stream,
         input: BytesMut::new(),
-        step: MIN_READ,
-        under_way: VecDeque::new(),
+        read_size: MIN_READ,
+        in_flight: VecDeque::new(),
         out: Vec::new(),
         ended: false,
-        calm_since: Instant::now(),
+        idle_since: Instant::now(),
     };
     express.run(stopping).await
 }
@@ -109,83 +108,86 @@ pub(super) async fn run(
 struct Express<'a> {
     app: &'a Arc<App>,
     stream: TcpStream,
+    /// Bytes that are read and not parsed yet.
     input: BytesMut,
-    /// Bytes that the next read asks for.
-    step: usize,
-    under_way: VecDeque<UnderWay>,
+    /// Bytes to reserve for the next read.
+    read_size: usize,
+    /// In the order of their arrival.
+    in_flight: VecDeque<InFlight>,
+    /// Buffer for responses, empty between writes.
     out: Vec<u8>,
-    /// The client sends nothing more.
+    /// The client has closed its half of the connection.
     ended: bool,
-    /// When a request last came whole, began to come, or was answered.
-    calm_since: Instant,
+    /// When the last request arrived, began to arrive, or was answered.
+    idle_since: Instant,
 }
 
 impl Express<'_> {
     async fn run(mut self, mut stopping: watch::Receiver<bool>) -> Option<Rewind<TcpStream>> {
         let stop = async {
-            // Without a sender there is nobody to say it.
+            // An error means that the server is gone, which is a stop too.
             let _ = stopping.wait_for(|stop| *stop).await;
         };
         tokio::pin!(stop);
         let mut closing = false;
-        let alarm = sleep(self.app.http.idle_timeout);
-        tokio::pin!(alarm);
+        let timer = sleep(self.app.http.idle_timeout);
+        tokio::pin!(timer);
         let mut partial = false;
         loop {
-            let next = if closing {
-                Next::Wait
+            let intake = if closing {
+                Intake::Paused
             } else {
                 self.take_requests().await
             };
             if partial == self.input.is_empty() {
                 partial = !partial;
-                self.calm_since = Instant::now();
-                alarm
+                self.idle_since = Instant::now();
+                timer
                     .as_mut()
-                    .reset((self.calm_since + self.patience()).into());
+                    .reset((self.idle_since + self.timeout()).into());
             }
-            if self.under_way.is_empty() {
-                match next {
-                    // A request that will never be whole is told so there.
-                    Next::LongWay => return Some(self.hand_over()),
-                    Next::Read if self.ended && !self.input.is_empty() => {
+            if self.in_flight.is_empty() {
+                match intake {
+                    Intake::SlowPath => return Some(self.hand_over()),
+                    // The request will never be complete: the slow path sends the error response.
+                    Intake::NeedsBytes if self.ended && !self.input.is_empty() => {
                         return Some(self.hand_over());
                     }
-                    Next::Read if self.ended => return None,
-                    Next::Wait => return None,
-                    Next::Read => {}
+                    Intake::NeedsBytes if self.ended => return None,
+                    Intake::Paused => return None,
+                    Intake::NeedsBytes => {}
                 }
             }
-            let reads = next == Next::Read && !self.ended;
-            self.input.reserve(if reads { self.step } else { 0 });
+            let reads = intake == Intake::NeedsBytes && !self.ended;
+            self.input.reserve(if reads { self.read_size } else { 0 });
             let event = tokio::select! {
                 biased;
-                () = first_done(&mut self.under_way), if !self.under_way.is_empty() => Event::Done,
-                read = self.stream.read_buf(&mut self.input), if reads => Event::Read(read),
-                () = &mut stop, if !closing => Event::Stop,
-                () = &mut alarm => Event::Alarm,
+                () = first_done(&mut self.in_flight), if !self.in_flight.is_empty() => ConnectionEvent::Done,
+                read = self.stream.read_buf(&mut self.input), if reads => ConnectionEvent::Read(read),
+                () = &mut stop, if !closing => ConnectionEvent::Stop,
+                () = &mut timer => ConnectionEvent::Timer,
             };
             match event {
-                Event::Done => self.write_answers(closing).await?,
-                Event::Read(read) => self.note_read(read.ok()?),
-                Event::Stop => closing = true,
-                Event::Alarm => {
-                    if !self.under_way.is_empty() {
-                        self.calm_since = Instant::now();
-                    } else if self.calm_since.elapsed() >= self.patience() {
-                        // What is there of a request has come too slowly: the long way says so.
+                ConnectionEvent::Done => self.write_responses(closing).await?,
+                ConnectionEvent::Read(read) => self.note_read(read.ok()?),
+                ConnectionEvent::Stop => closing = true,
+                ConnectionEvent::Timer => {
+                    if !self.in_flight.is_empty() {
+                        self.idle_since = Instant::now();
+                    } else if self.idle_since.elapsed() >= self.timeout() {
+                        // An incomplete request timed out: the slow path sends the error response.
                         return partial.then(|| self.hand_over());
                     }
-                    alarm
+                    timer
                         .as_mut()
-                        .reset((self.calm_since + self.patience()).into());
+                        .reset((self.idle_since + self.timeout()).into());
                 }
             }
         }
     }
 
-    /// How long nothing may happen: without a request, or to the rest of one.
-    fn patience(&self) -> Duration {
+    /// How long the connection may stay idle: between requests, or within an incomplete request.
+    fn timeout(&self) -> Duration {
         let http = &self.app.http;
         if self.input.is_empty() {
             http.idle_timeout
@@ -194,13 +196,14 @@ impl Express<'_> {
         }
     }
 
-    /// Asks for more next time where a read has filled what there was room for. No bytes are the end of the stream.
+    /// Adapts the size of the next read: doubles it after a read that filled the buffer. A read of 0 bytes is the end of
+    /// the stream.
     fn note_read(&mut self, bytes: usize) {
         self.ended = bytes == 0;
         if self.input.len() == self.input.capacity() {
-            self.step = (self.step * 2).min(MAX_READ);
-        } else if bytes < self.step / 4 {
-            self.step = (self.step / 2).max(MIN_READ);
+            self.read_size = (self.read_size * 2).min(MAX_READ);
+        } else if bytes < self.read_size / 4 {
+            self.read_size = (self.read_size / 2).max(MIN_READ);
         }
     }
 
@@ -208,90 +211,91 @@ impl Express<'_> {
         Rewind::new(self.input.freeze(), self.stream)
     }
 
-    /// Takes the requests that are whole, and begins with them.
-    async fn take_requests(&mut self) -> Next {
+    /// Starts every complete request in the input.
+    async fn take_requests(&mut self) -> Intake {
         loop {
-            if self.under_way.len() >= MAX_UNDER_WAY {
-                return Next::Wait;
+            if self.in_flight.len() >= MAX_IN_FLIGHT {
+                return Intake::Paused;
             }
-            let wanted = match parse::request(&self.input, self.app.limits.command_bytes) {
-                Parsed::Partial => return Next::Read,
-                Parsed::Other => return Next::LongWay,
-                Parsed::Request(wanted) => wanted,
+            let parsed = match parse::request(&self.input, self.app.limits.command_bytes) {
+                ParseResult::Incomplete => return Intake::NeedsBytes,
+                ParseResult::SlowPath => return Intake::SlowPath,
+                ParseResult::Request(parsed) => parsed,
             };
-            let mut begun = self.begin(&wanted);
-            self.input.advance(wanted.length);
-            self.calm_since = begun.begun;
-            // The first look hands it in; from then on it is under way.
+            let mut begun = self.begin(&parsed);
+            self.input.advance(parsed.length);
+            self.idle_since = begun.begun;
+            // The first poll submits the command, so that commands enter the log in the order of the requests.
             poll_fn(|context| Poll::Ready(begun.poll(context))).await;
-            self.under_way.push_back(begun);
+            self.in_flight.push_back(begun);
         }
     }
 
-    fn begin(&self, wanted: &Wanted) -> UnderWay {
+    fn begin(&self, parsed: &ParsedRequest) -> InFlight {
         let begun = Instant::now();
-        let body = &self.input[wanted.body.clone()];
-        let outcome = match self.prepared(wanted, body, begun) {
-            Ok(outcome) => outcome,
+        let body = &self.input[parsed.body.clone()];
+        let reply = match self.prepare(parsed, body, begun) {
+            Ok(reply) => reply,
             Err(error) => Box::pin(std::future::ready(Err(error))),
         };
-        UnderWay {
-            outcome,
+        InFlight {
+            reply,
             done: None,
-            route: self.app.metrics.http.route(wanted.target.path()),
+            route: self.app.metrics.http.route(parsed.target.path()),
             begun,
         }
     }
 
-    fn prepared(
+    fn prepare(
         &self,
-        wanted: &Wanted,
+        parsed: &ParsedRequest,
         body: &[u8],
         begun: Instant,
-    ) -> Result<Pin<Box<dyn Future<Output = Outcome> + Send>>, ApiError> {
-        let deadline = tokio::time::Instant::from_std(begun) + request::timeout(&wanted.headers)?;
+    ) -> Result<Pin<Box<dyn Future<Output = ReplyResult> + Send>>, ApiError> {
+        let deadline = tokio::time::Instant::from_std(begun) + request::timeout(&parsed.headers)?;
         let share = self.app.bodies.take(body.len() as u64)?;
         let app = Arc::clone(self.app);
-        match wanted.target {
+        match parsed.target {
             Target::Apply => {
-                let key = request::idempotency_key(&wanted.headers)?;
+                let key = request::idempotency_key(&parsed.headers)?;
                 let envelope = apply::envelope(key, body)?;
                 Ok(Box::pin(async move {
-                    let outcome = apply::carry_out(&app, envelope, deadline).await;
+                    let reply = apply::submit(&app, envelope, deadline).await;
                     drop(share);
-                    outcome
+                    reply
                 }))
             }
             Target::Query(consistency) => {
                 let body = Bytes::copy_from_slice(body);
                 Ok(Box::pin(async move {
-                    let outcome = query::ask(&app, body, consistency, deadline).await;
+                    let reply = query::run(&app, body, consistency, deadline).await;
                     drop(share);
-                    outcome
+                    reply
                 }))
             }
         }
     }
 
-    /// Writes the answers that are there, up to the first one that is not. None if the client is gone.
-    async fn write_answers(&mut self, closing: bool) -> Option<()> {
+    /// Writes the responses of all complete requests before the first incomplete one. `None` if the client has closed the
+    /// connection.
+    async fn write_responses(&mut self, closing: bool) -> Option<()> {
         poll_fn(|context| {
             while self
-                .under_way
+                .in_flight
                 .front_mut()
                 .is_some_and(|first| first.poll(context))
             {
-                let Some(UnderWay {
-                    done: Some(outcome),
+                let Some(InFlight {
+                    done: Some(reply),
                     route,
                     begun,
                     ..
-                }) = self.under_way.pop_front()
+                }) = self.in_flight.pop_front()
                 else {
                     break;
                 };
-                let last = closing && self.under_way.is_empty();
-                let status = write::answer(&mut self.out, self.app, outcome, last);
+                let last = closing && self.in_flight.is_empty();
+                let status = write::response(&mut self.out, self.app, reply, last);
                 self.app
                     .metrics
                     .http
@@ -301,7 +305,7 @@ impl Express<'_> {
         })
         .await;
         let written = self.stream.write_all(&self.out).await;
-        self.calm_since = Instant::now();
+        self.idle_since = Instant::now();
         self.out.clear();
         if self.out.capacity() > 4 * MAX_READ {
             self.out = Vec::new();
@@ -310,11 +314,11 @@ impl Express<'_> {
     }
 }
 
-/// Waits for the first of them.
-async fn first_done(under_way: &mut VecDeque<UnderWay>) {
+/// Waits until the oldest request is complete.
+async fn first_done(in_flight: &mut VecDeque<InFlight>) {
     poll_fn(|context| {
-        let done = |first: &mut UnderWay| first.poll(context);
-        if under_way.front_mut().is_some_and(done) {
+        let done = |first: &mut InFlight| first.poll(context);
+        if in_flight.front_mut().is_some_and(done) {
             Poll::Ready(())
         } else {
             Poll::Pending

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use axum::extract::State;
 
-use super::App;
+use super::app::App;
 use super::error::ApiError;
 
-/// The process is alive: it answers.
+/// 200 while the process runs.
 pub(super) async fn alive() -> &'static str {
     "alive\n"
 }
 
-/// It has a leader and has caught up with it.
+/// 200 if the node has a leader, has caught up with it, and is not quarantined; else 503.
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Result<&'static str, ApiError> {
     if app.auditor.is_quarantined() {
         return Err(ApiError::quarantined());

@@ -1,5 +1,5 @@
-//! `/v1/members` and `/v1/leader/transfer`: who belongs to the cluster, and who leads it. Any node takes these and
-//! hands them to the leader. All of them say how the cluster is to be, so they may be sent again.
+//! `/v1/members` and `/v1/leader/transfer`: membership changes and leadership transfer. A follower forwards them to the
+//! leader. All of them are idempotent: each request names the state to reach.
 
 use std::sync::Arc;
 
@@ -15,60 +15,61 @@ use task_queue_raft::ids::NodeId;
 use task_queue_raft::message::{AdminError, TransferError};
 use task_queue_raft::raft::membership::{Change, ChangeError};
 
-use super::App;
+use super::app::App;
 use super::error::ApiError;
 use super::request;
-use super::status::MemberStatus;
+use crate::status::MemberStatus;
 
-/// The longest body that is taken here, in bytes.
+/// Longest body of these requests, in bytes.
 const MAX_BODY_BYTES: usize = 64 << 10;
 
-/// The members.
+/// The response to `GET /v1/members`.
 #[derive(Debug, Serialize)]
-pub(super) struct Members {
+pub(super) struct MembersResponse {
     members: Vec<MemberStatus>,
 }
 
-/// A change that is committed.
+/// The response to a membership change, once it is committed.
 #[derive(Debug, Serialize)]
-pub(super) struct Changed {
-    /// The entry by which it is in force, or a later one.
+pub(super) struct ChangeResponse {
+    /// An entry at or after the one that completed the change.
     index: u64,
-    /// The members as this node knows them now: a follower may hear of the change a moment later.
+    /// The members in this node's log. A follower may receive the change after this response.
     members: Vec<MemberStatus>,
 }
 
-/// Leadership that was transferred.
+/// The response to a leadership transfer.
 #[derive(Debug, Serialize)]
-pub(super) struct Transferred {
+pub(super) struct TransferResponse {
     leader_id: Option<String>,
     term: u64,
 }
 
-/// A node to be added.
+/// The body of `POST /v1/members`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Addition {
+struct AddMember {
     node_id: String,
     peer_addr: String,
-    /// Once it has caught up, it votes.
+    /// Make the node a voter once it has caught up. Without it, the node stays a learner.
     #[serde(default)]
     voter: bool,
-    /// It takes the place of this one.
+    /// The member that the new node replaces, in one change.
     #[serde(default)]
     replaces: Option<String>,
 }
 
-/// Who is to lead.
+/// The body of `POST /v1/leader/transfer`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Successor {
+struct TransferLeadership {
+    /// The new leader; without it, the most up-to-date voter. `node_id` is accepted as well.
     #[serde(default, alias = "node_id")]
     to: Option<String>,
 }
 
-pub(super) async fn list(State(app): State<Arc<App>>) -> Json<Members> {
-    Json(Members {
+pub(super) async fn list(State(app): State<Arc<App>>) -> Json<MembersResponse> {
+    Json(MembersResponse {
         members: app.member_list(),
     })
 }
@@ -76,10 +77,10 @@ pub(super) async fn list(State(app): State<Arc<App>>) -> Json<Members> {
 pub(super) async fn add(
     State(app): State<Arc<App>>,
     request: Request,
-) -> Result<Json<Changed>, ApiError> {
-    const SHAPE: &str = r#"send {"node_id":"node4","peer_addr":"host:port"}, and "voter":true for a vote once it has caught up, or "replaces":"node3""#;
+) -> Result<Json<ChangeResponse>, ApiError> {
+    const SHAPE: &str = r#"send {"node_id":"node4","peer_addr":"host:port"}; add "voter":true to make it a voter once it has caught up, or "replaces":"node3" to replace a member"#;
     let (parts, body) = request.into_parts();
-    let addition: Addition = read(&app, body, SHAPE).await?;
+    let addition: AddMember = read(&app, body, SHAPE).await?;
     let (id, address) = (NodeId::from(addition.node_id), addition.peer_addr);
     let change = match addition.replaces {
         Some(old) => Change::Replace {
@@ -97,7 +98,7 @@ pub(super) async fn promote(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
     request: Request,
-) -> Result<Json<Changed>, ApiError> {
+) -> Result<Json<ChangeResponse>, ApiError> {
     let id = NodeId::from(id);
     change_members(&app, request.headers(), Change::Promote { id }).await
 }
@@ -106,7 +107,7 @@ pub(super) async fn remove(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
     request: Request,
-) -> Result<Json<Changed>, ApiError> {
+) -> Result<Json<ChangeResponse>, ApiError> {
     let id = NodeId::from(id);
     change_members(&app, request.headers(), Change::Remove { id }).await
 }
@@ -115,11 +116,11 @@ async fn change_members(
     app: &App,
     headers: &axum::http::HeaderMap,
     change: Change,
-) -> Result<Json<Changed>, ApiError> {
+) -> Result<Json<ChangeResponse>, ApiError> {
     let timeout = request::timeout(headers)?;
     let changed = app.raft.change_members(change, timeout).await;
     let index = changed.map_err(|error| of_order(&error))?.0;
-    Ok(Json(Changed {
+    Ok(Json(ChangeResponse {
         index,
         members: app.member_list(),
     }))
@@ -128,34 +129,40 @@ async fn change_members(
 pub(super) async fn transfer(
     State(app): State<Arc<App>>,
     request: Request,
-) -> Result<Json<Transferred>, ApiError> {
-    const SHAPE: &str = r#"send {"to":"node2"}, or nothing to take the most up-to-date voter"#;
+) -> Result<Json<TransferResponse>, ApiError> {
+    const SHAPE: &str =
+        r#"send {"to":"node2"}, or an empty body to select the most up-to-date voter"#;
     let (parts, body) = request.into_parts();
     let timeout = request::timeout(&parts.headers)?;
-    let successor: Successor = read(&app, body, SHAPE).await?;
-    let to = successor.to.map(NodeId::from);
+    let transfer: TransferLeadership = read(&app, body, SHAPE).await?;
+    let to = transfer.to.map(NodeId::from);
     let before = app.raft.status().leader;
-    let given = app.raft.transfer_leadership(to.clone(), timeout).await;
-    given.map_err(|error| of_order(&error))?;
-    // It is done; this node may hear of the new leader a moment later, or of the next one already.
-    let heard = |status: &Status| match &to {
+    let transferred = app.raft.transfer_leadership(to.clone(), timeout).await;
+    transferred.map_err(|error| of_order(&error))?;
+    // The transfer is complete, but this node may learn of the new leader later, or already of its successor.
+    let is_new = |status: &Status| match &to {
         Some(_) => status.leader == to,
         None => status.leader.is_some() && status.leader != before,
     };
     let mut statuses = app.raft.watch_status();
-    let hearing = tokio::time::timeout(app.leader_patience, statuses.wait_for(heard)).await;
-    drop(hearing);
+    let seen = tokio::time::timeout(app.leader_timeout, statuses.wait_for(is_new)).await;
+    drop(seen);
     let status = app.raft.status();
-    Ok(Json(Transferred {
+    Ok(Json(TransferResponse {
         leader_id: status.leader.map(|leader| leader.as_str().to_owned()),
         term: status.term.0,
     }))
 }
 
-/// Reads a small body of JSON; an empty one is an empty object.
+/// Reads a small JSON body. An empty body counts as `{}`.
 async fn read<T: DeserializeOwned>(app: &App, body: Body, shape: &str) -> Result<T, ApiError> {
     let reading = axum::body::to_bytes(body, MAX_BODY_BYTES);
-    let late = |_| ApiError::malformed("the body did not arrive in time", "send it at once");
+    let late = |_| {
+        ApiError::malformed(
+            "the body did not arrive in time",
+            "send the complete body at once",
+        )
+    };
     let bytes = tokio::time::timeout(app.http.body_timeout, reading)
         .await
         .map_err(late)?
@@ -165,64 +172,65 @@ async fn read<T: DeserializeOwned>(app: &App, body: Body, shape: &str) -> Result
     } else {
         bytes
     };
-    serde_json::from_slice(&bytes).map_err(|error| {
-        ApiError::malformed(format!("the body is not what is needed: {error}"), shape)
-    })
+    serde_json::from_slice(&bytes)
+        .map_err(|error| ApiError::malformed(format!("the body is invalid: {error}"), shape))
 }
 
-/// Why an order was not carried out.
+/// The error of a membership change or a leadership transfer.
 fn of_order(error: &AdminError) -> ApiError {
-    let conflict = |code, hint: &str| {
-        ApiError::of_operator(StatusCode::CONFLICT, code, error.to_string(), hint)
-    };
+    let conflict =
+        |code, hint: &str| ApiError::new(StatusCode::CONFLICT, code, error.to_string(), hint);
     match error {
         AdminError::Change(change) => of_change(change),
         AdminError::Transfer(TransferError::NotLeader) | AdminError::NoLeader => {
             ApiError::no_leader()
         }
         AdminError::Transfer(TransferError::NotAVoter { .. } | TransferError::NoOtherVoter) => {
-            conflict("not_a_voter", "GET /v1/status names the members that vote")
+            conflict("not_a_voter", "choose one of the voters in GET /v1/status")
         }
         AdminError::Transfer(TransferError::Busy { .. }) => {
-            conflict("transfer_under_way", "wait until it is done")
+            conflict("transfer_under_way", "retry after the current transfer")
         }
         AdminError::Transfer(TransferError::GaveUp { .. }) => conflict(
             "transfer_failed",
-            "the leader is the one from before; look whether the other node runs and is up to date",
+            "the leader has not changed; check that the other node is running and has caught up",
         ),
-        AdminError::TimedOut | AdminError::Stopped => ApiError::of_operator(
+        AdminError::TimedOut | AdminError::Stopped => ApiError::new(
             StatusCode::GATEWAY_TIMEOUT,
             "timeout",
             error.to_string(),
-            "send it again: it changes nothing that is so already; raise Oarlock-Timeout-Ms to wait longer",
+            "send the request again, which is safe; to wait longer, raise Oarlock-Timeout-Ms",
         ),
-        // No operator's order is one for a snapshot.
+        // No route sends a request of this kind.
         AdminError::Snapshot(_) => ApiError::internal(error.to_string()),
-        AdminError::Overloaded => ApiError::overloaded("orders of operators"),
+        AdminError::Overloaded => ApiError::overloaded("admin requests that wait for the leader"),
     }
 }
 
 fn of_change(error: &ChangeError) -> ApiError {
-    let words = error.to_string();
+    let message = error.to_string();
     let conflict =
-        |code, hint: &str| ApiError::of_operator(StatusCode::CONFLICT, code, words.clone(), hint);
+        |code, hint: &str| ApiError::new(StatusCode::CONFLICT, code, message.clone(), hint);
     match error {
         ChangeError::NotLeader => ApiError::no_leader(),
-        ChangeError::Busy => conflict("change_under_way", "there is one change at a time"),
+        ChangeError::Busy => conflict(
+            "change_under_way",
+            "retry after the current membership change",
+        ),
         ChangeError::NotCaughtUp { .. } => conflict(
             "not_caught_up",
-            "look whether that node runs and is reached at the address that was given for it",
+            "check that the node is running and that the leader can connect to its peer address",
         ),
-        ChangeError::UnknownNode { .. } => ApiError::of_operator(
+        ChangeError::UnknownNode { .. } => ApiError::new(
             StatusCode::NOT_FOUND,
             "unknown_node",
-            words,
-            "GET /v1/status names the members; add the node with POST /v1/members",
+            message,
+            "choose one of the members in GET /v1/status, or add the node with POST /v1/members",
         ),
         ChangeError::LastVoter => conflict("last_voter", "add another voter first"),
-        ChangeError::TooMany { .. } => conflict("too_many_members", "remove one first"),
+        ChangeError::TooMany { .. } => conflict("too_many_members", "remove a member first"),
         ChangeError::BadId { .. } | ChangeError::BadAddress { .. } => {
-            ApiError::malformed(words, "correct it and send it again")
+            ApiError::malformed(message, "correct the value and send the request again")
         }
         ChangeError::Overloaded { what } => ApiError::overloaded(what),
     }

@@ -1,4 +1,4 @@
-//! `GET /metrics`: counters and gauges for Prometheus.
+//! `GET /metrics`: counters and gauges in the text format of Prometheus.
 
 use std::sync::Arc;
 
@@ -8,8 +8,9 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use prometheus::TEXT_FORMAT;
 
-use super::App;
+use super::app::App;
 use super::error::ApiError;
+use crate::metrics::Sample;
 
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
     let status = app.status();
@@ -18,16 +19,16 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Api
     let listeners = i64::try_from(app.events.listeners()).unwrap_or(i64::MAX);
     app.metrics.event_listeners.set(listeners);
     let (machine, upgrades) = (app.machine.get(), app.upgrades.now());
-    let text = app.metrics.sample(
-        &status,
-        &raft,
-        &machine,
-        &upgrades,
-        network.as_deref(),
-        disk.as_deref(),
-    );
+    let text = app.metrics.render(&Sample {
+        status: &status,
+        raft: &raft,
+        machine: &machine,
+        upgrades: &upgrades,
+        network: network.as_deref(),
+        disk: disk.as_deref(),
+    });
     let text =
-        text.map_err(|error| ApiError::internal(format!("the metrics can't be written: {error}")))?;
+        text.map_err(|error| ApiError::internal(format!("cannot encode the metrics: {error}")))?;
     Ok((
         [(CONTENT_TYPE, HeaderValue::from_static(TEXT_FORMAT))],
         text,

@@ -1,4 +1,4 @@
-//! `POST /v1/query`: one question.
+//! `POST /v1/query`: one query.
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use oarlock_wasm::GuestQueryError;
 use task_queue_raft::Consistency;
 use tokio::time::Instant;
 
-use super::App;
-use super::apply::GuestWords;
+use super::app::App;
 use super::error::ApiError;
+use super::reply::{GuestReply, ReplyResult};
 use super::request;
 
-/// Asks the guest, and answers as it does.
+/// Sends one query to the guest, and responds with its reply.
 pub(super) async fn query(
     State(app): State<Arc<App>>,
     request: Request,
@@ -24,37 +24,37 @@ pub(super) async fn query(
     let timeout = request::timeout(&parts.headers)?;
     let deadline = Instant::now() + timeout;
     let (body, _share) = request::body(&app, &parts.headers, body).await?;
-    let words = ask(&app, body, consistency, deadline).await?;
-    Ok(words.into_response(&app))
+    let reply = run(&app, body, consistency, deadline).await?;
+    Ok(reply.into_response(&app))
 }
 
-/// Asks the guest.
+/// Runs one query.
 ///
 /// # Errors
-/// The host's, and those of a guest that can't answer; what the guest refuses is no error here.
-pub(super) async fn ask(
+/// Errors of the host, and failures of the guest. A rejection by the guest is a reply, not an error.
+pub(super) async fn run(
     app: &App,
     body: Bytes,
     consistency: Consistency,
     deadline: Instant,
-) -> Result<GuestWords, ApiError> {
+) -> ReplyResult {
     if consistency == Consistency::Linearizable {
         wait_for_leader(app, deadline).await?;
     }
-    let turns = app.auditor.turns();
+    let before = app.auditor.quarantine();
     let left = deadline.saturating_duration_since(Instant::now());
-    let asked = app.raft.query(body, consistency, left).await;
-    let (index, answer) = asked.map_err(|error| ApiError::of_query(&error))?;
-    if !app.auditor.served_since(turns) {
+    let response = app.raft.query(body, consistency, left).await;
+    let (index, response) = response.map_err(|error| ApiError::of_query(&error))?;
+    if !app.auditor.has_served_since(before) {
         return Err(ApiError::quarantined());
     }
-    match answer {
-        Ok(answer) => Ok(GuestWords::accepted(index, answer)),
-        Err(GuestQueryError::Refused(words)) => Ok(GuestWords::refused(index, words)),
+    match response {
+        Ok(body) => Ok(GuestReply::accepted(index, body)),
+        Err(GuestQueryError::Refused(body)) => Ok(GuestReply::rejected(index, body)),
         Err(GuestQueryError::Failed(failure)) => Err(ApiError::guest_failed(&failure)),
         Err(error @ GuestQueryError::NotSupported) => Err(ApiError::no_queries(error.to_string())),
         Err(GuestQueryError::Overloaded { .. }) => Err(ApiError::overloaded(
-            "questions that wait for a copy of the state machine",
+            "queries that wait for a replica of the guest",
         )),
         Err(error @ GuestQueryError::Unavailable { .. }) => {
             Err(ApiError::guest_unavailable(&error.to_string()))
@@ -62,22 +62,22 @@ pub(super) async fn ask(
     }
 }
 
-/// A node without a leader waits for one as long as it would for a command, and no longer.
+/// Waits for a leader up to `App::leader_timeout`, as a command does, and not beyond the deadline of the request.
 async fn wait_for_leader(app: &App, deadline: Instant) -> Result<(), ApiError> {
     let mut status = app.raft.watch_status();
     if status.borrow().leader.is_some() {
         return Ok(());
     }
-    let patience = deadline.min(Instant::now() + app.leader_patience);
+    let deadline = deadline.min(Instant::now() + app.leader_timeout);
     let found = status.wait_for(|status| status.leader.is_some());
-    match tokio::time::timeout_at(patience, found).await {
+    match tokio::time::timeout_at(deadline, found).await {
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(_)) => Err(ApiError::no_answer("this node is stopping")),
+        Ok(Err(_)) => Err(ApiError::no_response("this node is stopping")),
         Err(_) => Err(ApiError::no_leader()),
     }
 }
 
-/// Reads `consistency=…`; nothing else may be there.
+/// Parses a query string: at most one `consistency=…`, nothing else.
 pub(super) fn consistency(query: &str) -> Result<Consistency, ApiError> {
     let mut found = None;
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -95,8 +95,8 @@ pub(super) fn consistency(query: &str) -> Result<Consistency, ApiError> {
 
 fn unknown_parameter() -> ApiError {
     ApiError::malformed(
-        "the address of the query holds something else than one consistency",
-        "give ?consistency=linearizable or ?consistency=stale, or nothing for linearizable",
+        "the query string of the URL holds something other than one consistency level",
+        "use ?consistency=linearizable or ?consistency=stale; the default is linearizable",
     )
 }
 

@@ -1,7 +1,5 @@
-//! What requests bring along, checked: how long to wait, under which key, and the body.
+//! Validates the headers of requests and reads their bodies.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -11,32 +9,31 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use oarlock_wasm::MAX_KEY_BYTES;
 
-use super::App;
+use super::app::App;
+use super::body_budget::BodyShare;
 use super::error::ApiError;
 
-/// The header with the log's index in answers.
-pub(crate) const INDEX: HeaderName = HeaderName::from_static("oarlock-index");
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const TIMEOUT: HeaderName = HeaderName::from_static("oarlock-timeout-ms");
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_TIMEOUT_MS: u64 = 600_000;
 
-/// How much of a body that is too large is read and thrown away, in bytes, so that its sender gets to read the answer
-/// instead of a broken connection.
+/// How much of an oversized body is read and discarded, in bytes. A client that still sends its body while the server
+/// closes the connection gets a reset and can't read the error response.
 const DISCARD_BYTES: u64 = 64 << 20;
-/// … and for how long.
+/// How long an oversized body is read and discarded.
 const DISCARD_TIME: Duration = Duration::from_secs(5);
 
-/// How long the client wants to wait.
+/// The value of the header `Oarlock-Timeout-Ms`; 10 seconds without the header.
 ///
 /// # Errors
-/// The header says something else than a number from 1 to 600,000.
+/// 400 if the value is not an integer from 1 to 600,000.
 pub(crate) fn timeout(headers: &HeaderMap) -> Result<Duration, ApiError> {
     timeout_or(headers, DEFAULT_TIMEOUT)
 }
 
-/// The same for a request that may take longer where the client says nothing.
+/// The same with another default.
 ///
 /// # Errors
 /// As [`timeout`].
@@ -45,20 +42,23 @@ pub(crate) fn timeout_or(headers: &HeaderMap, default: Duration) -> Result<Durat
         return Ok(default);
     };
     let text = value.to_str().unwrap_or_default();
+    // `parse` would accept a plus sign.
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     match text.parse::<u64>() {
         Ok(ms @ 1..=MAX_TIMEOUT_MS) if digits => Ok(Duration::from_millis(ms)),
         _ => Err(ApiError::malformed(
-            "the header Oarlock-Timeout-Ms is not a whole number of milliseconds in its range",
-            format!("give a number from 1 to {MAX_TIMEOUT_MS}, or leave the header out for 10000"),
+            format!(
+                "the header Oarlock-Timeout-Ms is not an integer from 1 to {MAX_TIMEOUT_MS} (milliseconds)"
+            ),
+            "send a value in this range, or leave the header out for 10000",
         )),
     }
 }
 
-/// The idempotency key, if there is one.
+/// The value of the header `Idempotency-Key`, if the request has one.
 ///
 /// # Errors
-/// It is empty, too long, or holds something else than visible ASCII characters.
+/// 400 if the key is empty, too long, or holds anything but visible ASCII characters.
 pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
     let Some(value) = single(headers, &KEY)? else {
         return Ok(None);
@@ -68,10 +68,10 @@ pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiEr
     match value.to_str() {
         Ok(key) if fits => Ok(Some(key)),
         _ => Err(ApiError::malformed(
-            "the header Idempotency-Key is not a key",
             format!(
-                "give 1 to {MAX_KEY_BYTES} visible ASCII characters without spaces, a UUID say"
+                "the header Idempotency-Key does not hold 1 to {MAX_KEY_BYTES} visible ASCII characters"
             ),
+            "send a key without spaces, for example a UUID",
         )),
     }
 }
@@ -84,71 +84,26 @@ fn single<'h>(
     match (values.next(), values.next()) {
         (value, None) => Ok(value),
         _ => Err(ApiError::malformed(
-            format!("the header {name} is there more than once"),
-            "send it once",
+            format!("the request has the header {name} more than once"),
+            "send the header once",
         )),
     }
 }
 
-/// Bytes of bodies that are in memory, over all connections.
-#[derive(Clone, Debug)]
-pub(crate) struct BodyBudget {
-    taken: Arc<AtomicU64>,
-    limit: u64,
-}
-
-/// Bytes of the budget; given back when dropped.
-#[derive(Debug)]
-pub(crate) struct Share {
-    budget: BodyBudget,
-    bytes: u64,
-}
-
-impl BodyBudget {
-    /// So many bytes at a time.
-    pub(crate) fn new(limit: u64) -> Self {
-        Self {
-            taken: Arc::default(),
-            limit,
-        }
-    }
-
-    /// Takes a share for a body.
-    ///
-    /// # Errors
-    /// There is not so much left.
-    pub(super) fn take(&self, bytes: u64) -> Result<Share, ApiError> {
-        let before = self.taken.fetch_add(bytes, Ordering::Relaxed);
-        let share = Share {
-            budget: self.clone(),
-            bytes,
-        };
-        if before.saturating_add(bytes) > self.limit {
-            return Err(ApiError::overloaded("bodies of requests"));
-        }
-        Ok(share)
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        self.budget.taken.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
-
-/// Reads a command or a query: 1 byte to `limits.command_bytes`. The share goes when the request is answered.
+/// Reads the body of a command or a query: 1 to `MachineLimits::command_bytes` bytes. Hold the share until the request
+/// is done.
 ///
 /// # Errors
-/// It is empty, too large, cut short, or does not come in time.
+/// 400 if the body is empty, incomplete or late; 413 if it is too large; 429 if the body budget is used up.
 pub(crate) async fn body(
     app: &App,
     headers: &HeaderMap,
     body: Body,
-) -> Result<(Bytes, Share), ApiError> {
+) -> Result<(Bytes, BodyShare), ApiError> {
     body_up_to(app, headers, body, app.limits.command_bytes).await
 }
 
-/// The same with another limit.
+/// The same with a limit of `limit` bytes.
 ///
 /// # Errors
 /// As [`body`].
@@ -157,12 +112,12 @@ pub(crate) async fn body_up_to(
     headers: &HeaderMap,
     body: Body,
     limit: u64,
-) -> Result<(Bytes, Share), ApiError> {
+) -> Result<(Bytes, BodyShare), ApiError> {
     let declared = headers
         .get(CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if declared.is_some_and(|length| length > limit) {
-        // A client that waits for a word before it sends gets none, and sends nothing.
+        // A client with `Expect: 100-continue` has not sent its body yet, and sends none after an error.
         if !headers.contains_key(EXPECT) {
             discard(body).await;
         }
@@ -173,8 +128,8 @@ pub(crate) async fn body_up_to(
     let late = || {
         let seconds = app.http.body_timeout.as_secs();
         ApiError::malformed(
-            format!("the body did not arrive within {seconds} seconds; nothing was carried out"),
-            "send the whole body at once",
+            format!("the body did not arrive within {seconds} seconds; nothing was applied"),
+            "send the complete body at once",
         )
     };
     let bytes = tokio::time::timeout(app.http.body_timeout, reading)
@@ -183,7 +138,7 @@ pub(crate) async fn body_up_to(
     if bytes.is_empty() {
         return Err(ApiError::malformed(
             "the body is empty",
-            "send one command or query, as the guest wants it",
+            "send one command or query, in the format of the guest",
         ));
     }
     Ok((bytes, share))
@@ -193,13 +148,13 @@ async fn read(mut body: Body, limit: u64, declared: Option<u64>) -> Result<Bytes
     let mut first = Bytes::new();
     let mut more: Option<BytesMut> = None;
     while let Some(frame) = body.frame().await {
-        let cut = |error: axum::Error| {
+        let incomplete = |error: axum::Error| {
             ApiError::malformed(
-                format!("the body was cut short: {error}; nothing was carried out"),
-                "send it again",
+                format!("the body is incomplete: {error}; nothing was applied"),
+                "send the request again",
             )
         };
-        let Ok(data) = frame.map_err(cut)?.into_data() else {
+        let Ok(data) = frame.map_err(incomplete)?.into_data() else {
             continue;
         };
         let so_far = more.as_ref().map_or(first.len(), BytesMut::len);
@@ -210,7 +165,7 @@ async fn read(mut body: Body, limit: u64, declared: Option<u64>) -> Result<Bytes
         if let Some(gathered) = &mut more {
             gathered.extend_from_slice(&data);
         } else if first.is_empty() {
-            // Most bodies come in one piece, which is then not copied.
+            // Most bodies arrive in one frame, which needs no copy.
             first = data;
         } else {
             let expected = declared
@@ -225,7 +180,7 @@ async fn read(mut body: Body, limit: u64, declared: Option<u64>) -> Result<Bytes
     Ok(more.map_or(first, BytesMut::freeze))
 }
 
-/// Reads on without keeping anything, within bounds.
+/// Reads and discards a body, up to [`DISCARD_BYTES`] and [`DISCARD_TIME`].
 async fn discard(mut body: Body) {
     let reading = async {
         let mut left = DISCARD_BYTES;
@@ -237,7 +192,7 @@ async fn discard(mut body: Body) {
             left -= length;
         }
     };
-    // Whether all of it came makes no difference: it is refused.
+    // The request fails in any case, so a timeout makes no difference.
     let _ = tokio::time::timeout(DISCARD_TIME, reading).await;
 }
 

@@ -1,8 +1,8 @@
-//! Connections of clients: accepted, bounded in number and in time, ended in order.
+//! Client connections: accepts them, limits their number and idle time, shuts them down.
 //!
-//! HTTP/1.1 with keep-alive, and HTTP/2 by prior knowledge: the first bytes of a connection tell which. A client that
-//! closes its half after the request gets its answer all the same. A connection begins on the short way (see
-//! [`express`](super::express)) and goes on with hyper once something else comes.
+//! HTTP/1.1 with keep-alive, and HTTP/2 with prior knowledge: the first bytes of a connection select the protocol. A
+//! client may close its half of the connection after the request; it still receives the response. Each connection starts
+//! on the fast path (see [`express`](super::express)) and moves to hyper with the first request that needs it.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -24,18 +24,21 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tower::Service;
 
-use super::{App, express, router};
+use super::app::App;
+use super::events::Streaming;
+use super::express;
+use super::routes::router;
 
-/// Bytes of a connection that are read ahead, and the longest head of a request.
+/// Read buffer of a connection, in bytes, which also limits the head of a request.
 const READ_BYTES: usize = 64 << 10;
-/// Requests at a time on one connection of HTTP/2.
+/// Most concurrent requests on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 1024;
-/// Bytes that may be on their way on one connection of HTTP/2, and in one of its requests.
+/// Flow-control window of an HTTP/2 connection, and of each of its requests, in bytes.
 const WINDOW_BYTES: u32 = 1 << 20;
-/// Pause after the operating system gave no connection: it has no more descriptors, say.
+/// Pause after `accept` failed, for example because the process has no free file descriptor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// What serves clients.
+/// The running HTTP server.
 pub(crate) struct Server {
     addr: SocketAddr,
     grace: Duration,
@@ -44,10 +47,10 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Accepts connections on a bound socket.
+    /// Starts to accept connections on a bound socket.
     ///
     /// # Errors
-    /// The socket can't be used.
+    /// The operating system rejects an operation on the socket.
     pub(crate) fn start(listener: std::net::TcpListener, app: Arc<App>) -> std::io::Result<Self> {
         listener.set_nonblocking(true)?;
         let addr = listener.local_addr()?;
@@ -63,14 +66,15 @@ impl Server {
         })
     }
 
-    /// Where it listens.
+    /// The address on which the server listens.
     pub(crate) fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Stops accepting, lets requests under way finish within the grace period, and ends all connections.
+    /// Stops accepting connections, waits up to `HttpSettings::shutdown_grace` for requests in flight, then closes all
+    /// connections.
     pub(crate) async fn stop(self) {
-        // Without receivers there is nothing to stop.
+        // An error means that the server task has already ended.
         let _ = self.stop.send(true);
         let Ok(mut connections) = self.accepting.await else {
             return;
@@ -79,14 +83,14 @@ impl Server {
         if tokio::time::timeout(self.grace, all_ended).await.is_err() {
             tracing::warn!(
                 connections = connections.len(),
-                "clients cut off: they did not finish in time"
+                "shutdown grace period is over: closing connections with requests in flight"
             );
         }
         connections.shutdown().await;
     }
 }
 
-/// Accepts until told to stop, then hands over the connections that are left.
+/// Accepts connections until the server stops, then returns those that are still open.
 async fn accept(
     listener: TcpListener,
     app: Arc<App>,
@@ -103,19 +107,19 @@ async fn accept(
         let stream = match accepted {
             Ok((stream, _)) => stream,
             Err(error) => {
-                tracing::warn!(%error, "connection not accepted");
+                tracing::warn!(%error, "cannot accept a client connection, retrying");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        // Those that have ended since the last one came don't count.
+        // Connections that have ended must not count.
         while connections.try_join_next().is_some() {}
         if connections.len() >= app.http.max_connections as usize {
             app.metrics.rejected_connections.inc();
             drop(stream);
             continue;
         }
-        let connection = Connection {
+        let connection = ClientConnection {
             app: Arc::clone(&app),
             routes: routes.clone(),
             builder: builder.clone(),
@@ -132,7 +136,7 @@ fn builder(idle_timeout: Duration) -> auto::Builder<TokioExecutor> {
         .http1()
         .timer(TokioTimer::new())
         .half_close(true)
-        // It counts from the end of the request before, so it ends idle connections too.
+        // Measured from the end of the previous request, so it also closes idle connections.
         .header_read_timeout(idle_timeout)
         .max_buf_size(READ_BYTES);
     builder
@@ -145,31 +149,31 @@ fn builder(idle_timeout: Duration) -> auto::Builder<TokioExecutor> {
     builder
 }
 
-/// What a connection is busy with.
+/// Counts the requests of one connection, to detect that it is idle.
 #[derive(Debug, Default)]
 struct Activity {
-    under_way: AtomicU64,
+    active: AtomicU64,
     begun: AtomicU64,
 }
 
-/// A request that is under way, until dropped.
-struct UnderWay(Arc<Activity>);
+/// A request in flight, until dropped.
+struct ActiveRequest(Arc<Activity>);
 
-impl UnderWay {
+impl ActiveRequest {
     fn begin(activity: &Arc<Activity>) -> Self {
-        activity.under_way.fetch_add(1, Ordering::Relaxed);
+        activity.active.fetch_add(1, Ordering::Relaxed);
         activity.begun.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(activity))
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for ActiveRequest {
     fn drop(&mut self) {
-        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+        self.0.active.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-struct Connection {
+struct ClientConnection {
     app: Arc<App>,
     routes: Router,
     builder: auto::Builder<TokioExecutor>,
@@ -177,11 +181,11 @@ struct Connection {
     stopping: watch::Receiver<bool>,
 }
 
-impl Connection {
+impl ClientConnection {
     async fn serve(self, stream: TcpStream) {
-        // An answer is one small packet: it goes out at once.
+        // A response is usually one small packet; Nagle's algorithm would delay it.
         if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "connection without TCP_NODELAY");
+            tracing::debug!(%error, "cannot set TCP_NODELAY on a client connection");
         }
         let Self {
             app,
@@ -195,8 +199,8 @@ impl Connection {
             return;
         };
         let service = service_fn(|request| {
-            let under_way = UnderWay::begin(&activity);
-            answer(Arc::clone(&app), routes.clone(), request, under_way)
+            let active = ActiveRequest::begin(&activity);
+            respond(Arc::clone(&app), routes.clone(), request, active)
         });
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
@@ -206,7 +210,7 @@ impl Connection {
             tokio::select! {
                 ended = connection.as_mut() => {
                     if let Err(error) = ended {
-                        tracing::debug!(error, "connection ended early");
+                        tracing::debug!(error, "client connection failed");
                     }
                     return;
                 }
@@ -216,7 +220,7 @@ impl Connection {
                 }
                 () = tokio::time::sleep(app.http.idle_timeout) => {
                     let begun = activity.begun.load(Ordering::Relaxed);
-                    let idle = activity.under_way.load(Ordering::Relaxed) == 0 && begun == seen;
+                    let idle = activity.active.load(Ordering::Relaxed) == 0 && begun == seen;
                     seen = begun;
                     if idle && ending {
                         return;
@@ -231,7 +235,7 @@ impl Connection {
     }
 }
 
-/// Lets a connection end once the requests under way are answered.
+/// Closes a connection once the responses to its requests in flight are sent.
 fn end<I, S, E, B>(connection: Pin<&mut auto::Connection<'_, I, S, E>>)
 where
     S: hyper::service::Service<Request<Incoming>, Response = Response<B>>,
@@ -245,16 +249,12 @@ where
     connection.graceful_shutdown();
 }
 
-/// Marks a response whose body goes on for as long as the client listens.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Streaming;
-
-/// Answers one request, and counts it.
-async fn answer(
+/// Handles one request and records it in the metrics.
+async fn respond(
     app: Arc<App>,
     mut routes: Router,
     request: Request<Incoming>,
-    under_way: UnderWay,
+    active: ActiveRequest,
 ) -> Result<Response<Body>, Infallible> {
     let begun = Instant::now();
     let route = app.metrics.http.route(request.uri().path());
@@ -263,10 +263,10 @@ async fn answer(
         .http
         .answered(route, response.status(), begun.elapsed());
     if response.extensions_mut().remove::<Streaming>().is_some() {
-        // As long as there is more to come, the connection is not idle.
+        // The request counts as active until the body ends, so that the connection is not closed as idle.
         response = response.map(|body| {
             Body::new(body.map_frame(move |frame| {
-                let _busy = &under_way;
+                let _active = &active;
                 frame
             }))
         });

@@ -1,4 +1,4 @@
-//! `POST /v1/snapshot`: takes a snapshot of this node's state now.
+//! `POST /v1/snapshot`: takes a snapshot of this node's state.
 
 use std::sync::Arc;
 
@@ -8,19 +8,19 @@ use serde::Serialize;
 use task_queue_raft::Status;
 use task_queue_raft::ids::Index;
 
-use super::App;
+use super::app::App;
 use super::error::ApiError;
 use super::request;
 
-/// What was done.
+/// The response.
 #[derive(Debug, Serialize)]
 pub(super) struct SnapshotTaken {
     node_id: String,
-    /// The newest snapshot holds the state after this entry.
+    /// The last entry in the newest snapshot.
     snapshot_index: u64,
 }
 
-/// Answers once a snapshot holds everything that was applied when the request came.
+/// Responds once a snapshot holds all entries that were applied when the request arrived.
 pub(super) async fn snapshot(
     State(app): State<Arc<App>>,
     request: Request,
@@ -28,7 +28,9 @@ pub(super) async fn snapshot(
     let timeout = request::timeout(request.headers())?;
     let taking = tokio::time::timeout(timeout, take(&app)).await;
     let snapshot_index = taking.map_err(|_| {
-        ApiError::no_answer("no snapshot was finished in time; it may still be, and this node's log says if it can't be")
+        ApiError::no_response(
+            "the snapshot was not complete in time; it may still complete, and the log of this node shows errors",
+        )
     })??;
     Ok(Json(SnapshotTaken {
         node_id: app.raft.status().node_id.as_str().to_owned(),
@@ -37,15 +39,15 @@ pub(super) async fn snapshot(
 }
 
 async fn take(app: &App) -> Result<u64, ApiError> {
-    let stopping = || ApiError::no_answer("this node is stopping");
+    let stopping = || ApiError::no_response("this node is stopping");
     let mut status = app.raft.watch_status();
-    let wanted = status.borrow_and_update().applied;
+    let applied = status.borrow_and_update().applied;
     loop {
         let newest = newest(&status.borrow());
-        if newest >= wanted {
+        if newest >= applied {
             return Ok(newest.0);
         }
-        // One that is under way already may have begun before the request came; then another is needed.
+        // A snapshot in progress may have started before the request arrived. Then a second one is needed.
         app.raft.request_snapshot().map_err(|_| stopping())?;
         let changed = status
             .wait_for(|status| self::newest(status) > newest)

@@ -1,161 +1,30 @@
-//! `GET /v1/status`: the node as it is.
+//! `GET /v1/status`: the status of this node.
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 use oarlock_wasm::MachineStatus;
-use serde::Serialize;
 use task_queue_raft::Status;
 use task_queue_raft::ids::NodeId;
-use task_queue_raft::raft::Role;
-use task_queue_raft::raft::admission::VotingStatus;
 
-use super::App;
-
-/// A node as it is, in the words of the contract.
-#[derive(Debug, Serialize)]
-pub(crate) struct NodeStatus {
-    pub(crate) node_id: String,
-    pub(crate) role: &'static str,
-    pub(crate) term: u64,
-    pub(crate) leader_id: Option<String>,
-    pub(crate) commit_index: u64,
-    pub(crate) applied_index: u64,
-    pub(crate) first_log_index: u64,
-    pub(crate) last_log_index: u64,
-    pub(crate) snapshot_index: u64,
-    pub(crate) state_hash: String,
-    pub(crate) members: Vec<MemberStatus>,
-    pub(crate) state_machine: ModuleStatus,
-    pub(crate) uptime_ms: u64,
-    pub(crate) version: &'static str,
-    pub(crate) cluster_id: String,
-    pub(crate) ready: bool,
-    pub(crate) audit: AuditStatus,
-    pub(crate) voting: VotingInfo,
-}
-
-/// A node as this one knows it.
-#[derive(Debug, Serialize)]
-pub(crate) struct MemberStatus {
-    pub(crate) node_id: String,
-    pub(crate) peer_addr: String,
-    /// Null until that node has said so.
-    pub(crate) client_addr: Option<String>,
-    pub(crate) voter: bool,
-}
-
-/// What comparing the nodes' states has shown.
-#[derive(Debug, Serialize)]
-pub(crate) struct AuditStatus {
-    /// The entry after which they were compared last; null: they were not yet.
-    pub(crate) index: Option<u64>,
-    /// Voters that have the state that most have.
-    pub(crate) agreeing: usize,
-    /// Nodes that have another one.
-    pub(crate) differing: Vec<String>,
-    /// There are several states, and a majority for none.
-    pub(crate) undecided: bool,
-    /// This node is one that differs: it serves nobody.
-    pub(crate) quarantined: bool,
-    /// How often this node was given a leader's state in place of its own, since it was started.
-    pub(crate) reinstalls: u64,
-    /// It has differed so often that it stays in quarantine until somebody has looked at it.
-    pub(crate) given_up: bool,
-}
-
-/// Whether this node may vote, and what keeps it from voting.
-#[derive(Debug, Serialize)]
-pub(crate) struct VotingInfo {
-    /// True if this node votes when it is a voter.
-    pub(crate) eligible: bool,
-    /// Why the node does not vote yet; null if it does. One of `bootstrap` (other initial members have not responded yet),
-    /// `bootstrap_mismatch` (a node was started with other initial members), `commit` (the bootstrap configuration is not
-    /// committed yet), `join` (the node was started with `--join` and waits to be added), `rejoin` (the store of the node
-    /// is new, and the leader has not readmitted the node yet).
-    pub(crate) blocked_on: Option<&'static str>,
-    /// The nodes that `blocked_on` is about: those that have not responded, or the one with other initial members.
-    pub(crate) nodes: Vec<String>,
-    /// Voters whose stores were lost and that have not rejoined yet. Known only from their own messages, so a node that
-    /// has not been contacted by such a voter does not list it.
-    pub(crate) voters_without_data: Vec<String>,
-}
-
-/// The guest.
-#[derive(Debug, Serialize)]
-pub(crate) struct ModuleStatus {
-    pub(crate) name: String,
-    pub(crate) version: u32,
-    pub(crate) sha256: String,
-    /// How a command that fails is undone: `images` or `replay`.
-    pub(crate) undo: &'static str,
-}
-
-/// What a node is called: one without a vote that doesn't lead is a learner, or waits to be one.
-fn role_of(raft: &Status) -> &'static str {
-    match raft.role {
-        Role::Follower if !raft.voters.contains(&raft.node_id) => "learner",
-        role => role_name(role),
-    }
-}
-
-/// What a node's role is called.
-pub(crate) fn role_name(role: Role) -> &'static str {
-    match role {
-        Role::Leader => "leader",
-        Role::Follower => "follower",
-        Role::PreCandidate | Role::Candidate => "candidate",
-    }
-}
+use super::app::App;
+use crate::quarantine::state::QuarantineState;
+use crate::status::{AuditStatus, MemberStatus, NodeStatus, VotingInfo, status_role};
 
 pub(super) async fn status(State(app): State<Arc<App>>) -> Json<NodeStatus> {
     Json(app.status())
 }
 
-impl From<MachineStatus> for ModuleStatus {
-    fn from(machine: MachineStatus) -> Self {
-        Self {
-            name: machine.name,
-            version: machine.version,
-            sha256: machine.sha256.to_string(),
-            undo: machine.rollback_method.name(),
-        }
-    }
-}
-
-impl From<&Status> for VotingInfo {
-    fn from(raft: &Status) -> Self {
-        let names = |nodes: &[NodeId]| nodes.iter().map(|id| id.as_str().to_owned()).collect();
-        let (blocked_on, nodes) = match &raft.voting {
-            VotingStatus::Eligible => (None, Vec::new()),
-            VotingStatus::Bootstrapping { missing } => (Some("bootstrap"), names(missing)),
-            VotingStatus::BootstrapMismatch { with } => (
-                Some("bootstrap_mismatch"),
-                names(std::slice::from_ref(with)),
-            ),
-            VotingStatus::AwaitingCommit => (Some("commit"), Vec::new()),
-            VotingStatus::Joining => (Some("join"), Vec::new()),
-            VotingStatus::Rejoining => (Some("rejoin"), Vec::new()),
-        };
-        Self {
-            eligible: blocked_on.is_none(),
-            blocked_on,
-            nodes,
-            voters_without_data: names(&raft.voters_without_data),
-        }
-    }
-}
-
 impl App {
-    /// The node as it is.
+    /// The current status of this node.
     pub(crate) fn status(&self) -> NodeStatus {
-        // In this order: see `applied_and_hash`.
+        // Raft first, then the machine: see `applied_and_hash`.
         let raft = self.raft.status();
         let machine = self.machine.get();
         let (applied_index, state_hash) = applied_and_hash(&raft, &machine);
         NodeStatus {
-            role: role_of(&raft),
+            role: status_role(&raft),
             term: raft.term.0,
             leader_id: raft
                 .leader
@@ -183,14 +52,15 @@ impl App {
 
     fn audit_status(&self) -> AuditStatus {
         let findings = self.auditor.findings();
+        let quarantine = self.auditor.quarantine();
         AuditStatus {
             index: findings.asked.map(|asked| asked.0),
             agreeing: findings.agreeing,
             differing: findings.differing,
             undecided: findings.undecided,
-            quarantined: self.auditor.is_quarantined(),
-            reinstalls: self.auditor.reinstalls(),
-            given_up: self.auditor.has_given_up(),
+            quarantined: !quarantine.is_serving(),
+            reinstalls: quarantine.reinstalls,
+            given_up: quarantine.state == QuarantineState::GivenUp,
         }
     }
 
@@ -204,12 +74,12 @@ impl App {
         };
         let members = raft.membership.members().iter().map(|(id, member)| {
             let mut configured = self.members.iter();
-            let known = configured
+            let configured = configured
                 .find(|member| member.node_id == id.as_str())
                 .map(|member| member.addr.to_string());
             let address = Some(member.address.clone()).filter(|address| !address.is_empty());
             MemberStatus {
-                peer_addr: address.or(known).unwrap_or_default(),
+                peer_addr: address.or(configured).unwrap_or_default(),
                 client_addr: client_addr(id),
                 voter: raft.membership.is_voter(id),
                 node_id: id.as_str().to_owned(),
@@ -218,23 +88,23 @@ impl App {
         members.collect()
     }
 
-    /// Who belongs to the cluster, as far as this node knows.
+    /// The members of the cluster in this node's log.
     pub(super) fn member_list(&self) -> Vec<MemberStatus> {
         self.member_statuses(&self.raft.status())
     }
 
-    /// Name of the cluster; empty for a node that waits to be added to one.
+    /// The name of the cluster; empty for a node that waits to be added to one.
     pub(crate) fn cluster_id(&self) -> String {
         let network = self.raft.network();
         network.map_or_else(String::new, |network| network.cluster_id().to_owned())
     }
 }
 
-/// Up to where entries are applied, and the hash over exactly those.
+/// The last applied entry, and the state hash after exactly this entry.
 ///
-/// The machine sees no entries without commands and leaves the hash alone at them, so it may lag behind Raft; and it
-/// may be ahead, as Raft hears of what it does a moment later. With Raft's status taken first, the larger of the two
-/// indexes is right for the hash: had the machine applied a command up to there since, its own index would say so.
+/// The machine may lag behind Raft: it does not see entries without commands, which don't change the hash. It may also
+/// be ahead, because Raft records its progress later. Since Raft's status is read first, the larger index matches the
+/// hash: a command that was applied in between would have raised the machine's own index.
 fn applied_and_hash(raft: &Status, machine: &MachineStatus) -> (u64, String) {
     let applied = raft.applied.max(machine.counts.applied.index);
     (applied.0, machine.counts.state_hash.to_string())

@@ -1,7 +1,7 @@
-//! Requests by route and status, and how long they took.
+//! Counts requests by route and status, and measures their duration.
 //!
-//! A request costs no look-up by label: its route and status are places in a table whose counters are made when they
-//! are first needed.
+//! A request needs no lookup by label: route and status are indexes into tables of counters. Each counter is created
+//! when it is first needed.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -9,9 +9,9 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Registry};
 
-use super::{counter_vec, register};
+use super::register::{counter_vec, register};
 
-/// Routes that are told apart; the last one stands for all others.
+/// Values of the label `route`. The last one stands for all other routes.
 const ROUTES: [&str; 12] = [
     "/v1/apply",
     "/v1/query",
@@ -27,22 +27,22 @@ const ROUTES: [&str; 12] = [
     "other",
 ];
 
-/// Statuses that are answered; the last one stands for all others.
+/// Values of the label `status`. The last one stands for all other statuses.
 const STATUSES: [&str; 12] = [
     "200", "400", "404", "405", "409", "413", "422", "429", "500", "503", "504", "other",
 ];
 
-/// Upper bounds of the buckets, in seconds: from a fast local commit to the longest usual timeout.
+/// Upper bounds of the histogram's buckets, in seconds: from a fast commit on one node to beyond the default timeout.
 const BUCKETS: [f64; 16] = [
     0.000_5, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0,
     16.0,
 ];
 
-/// A place in the table of routes.
+/// An index into [`ROUTES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Route(usize);
+pub(crate) struct HttpRoute(usize);
 
-/// See the module.
+/// The metrics of the HTTP server.
 pub(crate) struct HttpMetrics {
     requests: IntCounterVec,
     seconds: HistogramVec,
@@ -57,14 +57,14 @@ struct RouteMetrics {
 
 impl HttpMetrics {
     pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let help = "How long requests took from their head to their answer, in seconds.";
+        let help = "Duration of requests from the end of the head to the start of the response, in seconds.";
         let opts =
             HistogramOpts::new("oarlock_http_request_seconds", help).buckets(BUCKETS.to_vec());
         Ok(Self {
             requests: counter_vec(
                 registry,
                 "oarlock_http_requests_total",
-                "Requests that were answered, by route and status.",
+                "Completed requests, by route and status.",
                 &["route", "status"],
             )?,
             seconds: register(registry, HistogramVec::new(opts, &["route"])?)?,
@@ -72,9 +72,9 @@ impl HttpMetrics {
         })
     }
 
-    /// The route that a path belongs to.
-    pub(crate) fn route(&self, path: &str) -> Route {
-        Route(
+    /// The route of a path.
+    pub(crate) fn route(&self, path: &str) -> HttpRoute {
+        HttpRoute(
             ROUTES
                 .iter()
                 .position(|route| *route == path)
@@ -82,8 +82,8 @@ impl HttpMetrics {
         )
     }
 
-    /// A request was answered.
-    pub(crate) fn answered(&self, Route(route): Route, status: StatusCode, took: Duration) {
+    /// Records a completed request.
+    pub(crate) fn answered(&self, HttpRoute(route): HttpRoute, status: StatusCode, took: Duration) {
         let known = STATUSES.iter().position(|known| *known == status.as_str());
         let status = known.unwrap_or(STATUSES.len() - 1);
         let metrics = &self.routes[route];

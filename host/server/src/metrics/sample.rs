@@ -1,87 +1,85 @@
-//! Metrics that are counted elsewhere, and looked at when somebody asks for them.
-
-use std::sync::PoisonError;
+//! Metrics whose values are counted elsewhere. They are updated for each request of `GET /metrics`.
 
 use oarlock_wasm::{MachineStatus, UpgradeSummary};
-use prometheus::{IntCounter, IntGauge, IntGaugeVec, Registry, TextEncoder};
+use prometheus::{IntCounter, IntGauge, IntGaugeVec, Registry};
 use task_queue_raft::Status;
 use task_queue_raft::disk::DiskStats;
 use task_queue_raft::ids::Index;
 use task_queue_raft::node::{Network, NetworkStats};
 
-use super::{Metrics, counter, gauge, gauge_vec};
-use crate::http::status::NodeStatus;
+use super::register::{counter, gauge, gauge_vec};
+use crate::status::NodeStatus;
 
-/// What a node may be, for the gauge with one of these at 1.
+/// Values of the label `role`. One of them has the value 1.
 const ROLES: [&str; 4] = ["leader", "follower", "candidate", "learner"];
 
 type NetworkCount = fn(&NetworkStats) -> u64;
 type DiskCount = fn(&DiskStats) -> u64;
 
-/// The network's counters: name, help, where it is counted.
+/// Counters of the network: name, help text, source.
 const NETWORK: [(&str, &str, NetworkCount); 11] = [
     (
         "oarlock_peer_frames_received_total",
-        "Messages from peers.",
+        "Messages received from peers.",
         NetworkStats::frames_in,
     ),
     (
         "oarlock_peer_frames_sent_total",
-        "Messages to peers.",
+        "Messages sent to peers.",
         NetworkStats::frames_out,
     ),
     (
         "oarlock_peer_bytes_received_total",
-        "Bytes from peers.",
+        "Bytes received from peers.",
         NetworkStats::bytes_in,
     ),
     (
         "oarlock_peer_bytes_sent_total",
-        "Bytes to peers.",
+        "Bytes sent to peers.",
         NetworkStats::bytes_out,
     ),
     (
         "oarlock_peer_requests_dropped_total",
-        "Requests to peers that found no connection or a full queue.",
+        "Requests to peers that were dropped: no connection, or a full queue.",
         NetworkStats::dropped_requests,
     ),
     (
         "oarlock_peer_responses_dropped_total",
-        "Responses to peers that found no connection or a full queue.",
+        "Responses to peers that were dropped: no connection, or a full queue.",
         NetworkStats::dropped_responses,
     ),
     (
         "oarlock_peer_connections_refused_total",
-        "Connections that were refused: another cluster, an unknown node or version, garbage.",
+        "Incoming peer connections that were refused: another cluster, an unknown node or version, or invalid data.",
         NetworkStats::refused_connections,
     ),
     (
         "oarlock_peer_connections_accepted_total",
-        "Connections that peers opened.",
+        "Connections that were accepted from peers.",
         NetworkStats::connections_in,
     ),
     (
         "oarlock_peer_connections_opened_total",
-        "Connections to peers.",
+        "Connections that were opened to peers.",
         NetworkStats::connections_out,
     ),
     (
         "oarlock_peer_dials_failed_total",
-        "Connections to peers that came to nothing.",
+        "Failed attempts to connect to a peer.",
         NetworkStats::failed_dials,
     ),
     (
         "oarlock_peer_connections_lost_total",
-        "Connections with peers that broke.",
+        "Connections with peers that failed.",
         NetworkStats::lost_connections,
     ),
 ];
 
-/// The disk's counters, likewise.
+/// Counters of the disk: name, help text, source.
 const DISK: [(&str, &str, DiskCount); 3] = [
     (
         "oarlock_log_writes_total",
-        "Durable writes of the log, each of them one sync.",
+        "Durable writes of the log. Each is one sync.",
         DiskStats::writes,
     ),
     (
@@ -96,7 +94,18 @@ const DISK: [(&str, &str, DiskCount); 3] = [
     ),
 ];
 
-/// Gauges and counters that are set when they are asked for.
+/// The values from which the metrics are updated.
+pub(crate) struct Sample<'a> {
+    pub(crate) status: &'a NodeStatus,
+    pub(crate) raft: &'a Status,
+    pub(crate) machine: &'a MachineStatus,
+    pub(crate) upgrades: &'a UpgradeSummary,
+    /// `None` before the node is started.
+    pub(crate) network: Option<&'a Network>,
+    pub(crate) disk: Option<&'a DiskStats>,
+}
+
+/// The metrics.
 pub(super) struct Sampled {
     build: IntGaugeVec,
     upgrade_in_progress: IntGauge,
@@ -145,142 +154,133 @@ impl Sampled {
             build: gauge_vec(
                 registry,
                 "oarlock_build_info",
-                "Always 1; the labels say which version runs which guest.",
+                "Always 1. The labels are the version of this program, and the name and digest of the active module.",
                 &["version", "state_machine", "sha256"],
             )?,
             upgrade_in_progress: gauge(
                 "oarlock_upgrade_in_progress",
-                "1 while another guest is about to take over.",
+                "1 while an upgrade of the guest is in progress.",
             )?,
             audit_index: gauge(
                 "oarlock_audit_index",
-                "The entry after which the nodes' states were compared last; 0: they were not yet.",
+                "The entry after which the latest audit compared the state hashes; 0 before the first audit.",
             )?,
             differing_nodes: gauge(
                 "oarlock_audit_differing_nodes",
-                "Nodes that came to another state than the majority.",
+                "Nodes whose state differs from the majority.",
             )?,
             undecided: gauge(
                 "oarlock_audit_undecided",
-                "1 if nodes came to several states, and a majority to none.",
+                "1 if the states of the nodes differ and no state is that of a majority.",
             )?,
             quarantined: gauge(
                 "oarlock_quarantined",
-                "1 if this node came to another state than the majority and serves nobody.",
+                "1 while this node is in quarantine: its state differs from the majority, so it serves no requests.",
             )?,
             given_up: gauge(
                 "oarlock_quarantine_given_up",
-                "1 if this node differed so often that it stays in quarantine.",
+                "1 if this node has diverged too often and stays in quarantine.",
             )?,
             reinstalls: counter(
                 "oarlock_reinstalls_total",
-                "How often this node was given a leader's state in place of its own.",
+                "Snapshots of the leader that this node installed to leave quarantine.",
             )?,
-            term: gauge(
-                "oarlock_raft_term",
-                "The latest term that this node has seen.",
-            )?,
+            term: gauge("oarlock_raft_term", "The current term of this node.")?,
             role: gauge_vec(
                 registry,
                 "oarlock_raft_role",
-                "1 at the role that this node has.",
+                "1 for the current role of this node, 0 for the others.",
                 &["role"],
             )?,
-            has_leader: gauge(
-                "oarlock_raft_has_leader",
-                "1 if this node knows of a leader.",
-            )?,
+            has_leader: gauge("oarlock_raft_has_leader", "1 if this node has a leader.")?,
             ready: gauge(
                 "oarlock_ready",
                 "1 if this node has a leader and has caught up with it.",
             )?,
             commit_index: gauge(
                 "oarlock_raft_commit_index",
-                "Entries up to here are committed, as far as this node knows.",
+                "The last entry that this node knows to be committed.",
             )?,
-            applied_index: gauge(
-                "oarlock_raft_applied_index",
-                "Entries up to here are applied.",
-            )?,
+            applied_index: gauge("oarlock_raft_applied_index", "The last applied entry.")?,
             first_log_index: gauge(
                 "oarlock_raft_first_log_index",
-                "First entry that the log holds.",
+                "The first entry of the log.",
             )?,
-            last_log_index: gauge("oarlock_raft_last_log_index", "Last entry of the log.")?,
+            last_log_index: gauge("oarlock_raft_last_log_index", "The last entry of the log.")?,
             durable_index: gauge(
                 "oarlock_raft_durable_index",
-                "Entries up to here are on this node's disk.",
+                "The last entry that is durable on this node's disk.",
             )?,
             disk_full: gauge(
                 "oarlock_raft_disk_full",
-                "1 while the disk has no room for the log.",
+                "1 while the disk of this node is too full to write its log.",
             )?,
             has_lease: gauge(
                 "oarlock_raft_has_lease",
-                "1 at a leader that answers queries without asking a majority.",
+                "1 if this node is the leader and holds a lease, so that linearizable queries need no messages.",
             )?,
             can_vote: gauge(
                 "oarlock_raft_can_vote",
-                "1 if this node votes where it is a voter; 0 while it is new, or its store was wiped or set aside.",
+                "1 if this node is eligible to vote; 0 while it waits for a bootstrap, to be added, or to rejoin with a new store.",
             )?,
             voters_without_data: gauge(
                 "oarlock_raft_voters_without_data",
-                "Voters that have lost their stores and are not taken in again yet, as far as this node has heard.",
+                "Voters whose stores were lost and that have not rejoined, as far as this node knows.",
             )?,
             snapshot_index: gauge(
                 "oarlock_raft_snapshot_index",
-                "The newest snapshot holds the state after this entry; 0: there is none.",
+                "The last entry in the newest snapshot; 0 without a snapshot.",
             )?,
             peer_lag: gauge_vec(
                 registry,
                 "oarlock_raft_peer_lag_entries",
-                "At the leader: entries that a peer's disk is behind.",
+                "On the leader: entries that are not durable on the peer's disk yet.",
                 &["peer"],
             )?,
             uptime_seconds: gauge(
                 "oarlock_uptime_seconds",
-                "How long this node has been running.",
+                "Seconds since this node was started.",
             )?,
             applied: counter(
                 "oarlock_applied_entries_total",
-                "Entries that the cluster has applied since its beginning, as this node knows it.",
+                "Entries applied since the beginning of the log.",
             )?,
-            guest_memory: gauge("oarlock_guest_memory_bytes", "Linear memory of the guest.")?,
-            keys: gauge(
-                "oarlock_idempotency_keys",
-                "Idempotency keys that are remembered.",
+            guest_memory: gauge(
+                "oarlock_guest_memory_bytes",
+                "Linear memory of the guest, in bytes; 0 while the guest is being rebuilt.",
             )?,
+            keys: gauge("oarlock_idempotency_keys", "Stored idempotency keys.")?,
             deferred: gauge(
                 "oarlock_deferred_commands",
-                "Commands whose answer the guest has put off.",
+                "Commands whose reply the guest has deferred.",
             )?,
             rollbacks: counter(
                 "oarlock_guest_rollbacks_total",
-                "How often this node undid a failure of the guest.",
+                "Rollbacks of the guest's state on this node, each after a failure of the guest.",
             )?,
             queries_waiting: gauge(
                 "oarlock_queries_waiting",
-                "Queries that wait for a copy of the guest.",
+                "Queries that wait for a replica of the guest.",
             )?,
             replica_queries: counter(
                 "oarlock_replica_queries_total",
-                "Queries that were answered by a copy of the guest, beside apply.",
+                "Queries that a replica of the guest answered, concurrently with apply.",
             )?,
             queries_overloaded: counter(
                 "oarlock_queries_overloaded_total",
-                "Queries that were refused because too many waited for a copy of the guest.",
+                "Queries that were rejected because too many waited for a replica of the guest.",
             )?,
             last_rollback: gauge(
                 "oarlock_guest_last_rollback_microseconds",
-                "How long it took to undo the guest's last failure.",
+                "Duration of the latest rollback, in microseconds; 0 before the first one.",
             )?,
             events: counter(
                 "oarlock_guest_events_total",
-                "Events that the guest has published since the beginning of the log.",
+                "Events that the guest published since the beginning of the log.",
             )?,
             failures: counter(
                 "oarlock_guest_failures_total",
-                "Commands and wake-ups at which the guest failed since the beginning of the log.",
+                "Commands and wake-ups on which the guest failed since the beginning of the log.",
             )?,
             network: NETWORK
                 .iter()
@@ -293,15 +293,16 @@ impl Sampled {
         })
     }
 
-    fn set(
-        &self,
-        status: &NodeStatus,
-        raft: &Status,
-        machine: &MachineStatus,
-        upgrades: &UpgradeSummary,
-        network: Option<&Network>,
-        disk: Option<&DiskStats>,
-    ) {
+    /// Updates all metrics.
+    pub(super) fn set(&self, sample: &Sample<'_>) {
+        let Sample {
+            status,
+            raft,
+            machine,
+            upgrades,
+            network,
+            disk,
+        } = *sample;
         self.build.reset();
         let sha256 = machine.sha256.to_string();
         self.build
@@ -336,7 +337,7 @@ impl Sampled {
         self.voters_without_data
             .set(number(status.voting.voters_without_data.len() as u64));
         self.snapshot_index.set(number(status.snapshot_index));
-        // A node that leads no more knows nothing of its peers.
+        // Only a leader knows the progress of its peers.
         self.peer_lag.reset();
         for (peer, matched) in &raft.matched {
             let Index(behind) = Index(raft.last.0.saturating_sub(matched.0));
@@ -370,28 +371,7 @@ impl Sampled {
     }
 }
 
-impl Metrics {
-    /// Everything as text, as of now.
-    ///
-    /// # Errors
-    /// A metric can't be written, which is a bug.
-    pub(crate) fn sample(
-        &self,
-        status: &NodeStatus,
-        raft: &Status,
-        machine: &MachineStatus,
-        upgrades: &UpgradeSummary,
-        network: Option<&Network>,
-        disk: Option<&DiskStats>,
-    ) -> Result<String, prometheus::Error> {
-        // The lock makes a sample one moment. A thread that panicked here left plain numbers.
-        let sampled = self.sampled.lock().unwrap_or_else(PoisonError::into_inner);
-        sampled.set(status, raft, machine, upgrades, network, disk);
-        TextEncoder::new().encode_to_string(&self.registry.gather())
-    }
-}
-
-/// Gives a counter the value that is counted elsewhere.
+/// Sets a counter to a value that is counted elsewhere.
 fn set_counter(counter: &IntCounter, value: u64) {
     counter.reset();
     counter.inc_by(value);

@@ -1,11 +1,11 @@
-//! Which error becomes which status and code.
+//! Status and code of each error.
 
 use axum::body::to_bytes;
 
 use super::*;
 
 #[test]
-fn each_reason_why_a_command_has_no_outcome_has_its_status() {
+fn each_submit_error_has_its_status_and_code() {
     let leader = Some("node2".into());
     for (error, status, code) in [
         (SubmitError::NotLeader { leader }, 503, "no_leader"),
@@ -31,7 +31,7 @@ fn each_reason_why_a_command_has_no_outcome_has_its_status() {
 }
 
 #[test]
-fn a_command_without_an_outcome_in_time_is_said_to_be_unknown_and_a_query_is_not() {
+fn the_outcome_is_unknown_after_the_timeout_of_a_command_but_not_of_a_query() {
     assert!(
         ApiError::of_command(&SubmitError::TimedOut)
             .message
@@ -50,7 +50,7 @@ fn a_command_without_an_outcome_in_time_is_said_to_be_unknown_and_a_query_is_not
 }
 
 #[test]
-fn each_failure_of_a_guest_has_its_code() {
+fn each_guest_failure_has_its_code() {
     let trap = GuestFailure::Trap {
         message: "unreachable".to_owned(),
     };
@@ -78,17 +78,17 @@ async fn an_error_is_json_with_code_message_and_hint() {
     assert!(
         json["error"]["message"]
             .as_str()
-            .is_some_and(|words| words.contains("1000"))
+            .is_some_and(|message| message.contains("1000"))
     );
     assert!(
         json["error"]["hint"]
             .as_str()
-            .is_some_and(|words| !words.is_empty())
+            .is_some_and(|hint| !hint.is_empty())
     );
 }
 
 #[test]
-fn who_may_come_back_is_told_when() {
+fn errors_that_are_worth_a_retry_have_the_header_retry_after() {
     for error in [
         ApiError::no_leader(),
         ApiError::not_ready(),
@@ -105,7 +105,7 @@ fn who_may_come_back_is_told_when() {
 }
 
 #[test]
-fn a_long_path_is_not_repeated_whole() {
+fn a_long_path_is_shortened() {
     let error = ApiError::not_found(&"/x".repeat(5000));
     assert!(error.message.len() < 300, "{}", error.message.len());
 }

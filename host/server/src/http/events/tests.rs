@@ -3,7 +3,7 @@ use oarlock_wasm::GuestEvent;
 use super::*;
 
 fn framed(topic: &str, payload: &[u8]) -> String {
-    frame(&Placed {
+    frame(&StoredEvent {
         id: "12.3".parse().expect("an id"),
         event: GuestEvent {
             topic: topic.to_owned(),
@@ -22,7 +22,7 @@ fn an_event_has_topic_data_and_id() {
 }
 
 #[test]
-fn lines_stay_lines_and_bytes_stay_bytes() {
+fn each_line_is_a_data_field_and_binary_payloads_are_hexadecimal() {
     assert_eq!(
         framed("t", b"one\ntwo\n"),
         "event: t\ndata: one\ndata: two\ndata: \nid: 12.3\n\n"
@@ -34,7 +34,7 @@ fn lines_stay_lines_and_bytes_stay_bytes() {
 }
 
 #[test]
-fn a_topic_can_not_forge_another_event() {
+fn a_topic_can_not_inject_another_event() {
     let forged = framed("t\nid: 99.0\n\nevent: other", b"x");
     assert_eq!(
         forged
@@ -47,7 +47,7 @@ fn a_topic_can_not_forge_another_event() {
 }
 
 #[test]
-fn the_place_comes_from_the_header_or_else_from_the_address() {
+fn the_position_comes_from_the_header_or_else_from_the_url() {
     let mut headers = HeaderMap::new();
     let id = |text: &str| text.parse::<EventId>().expect("an id");
     assert_eq!(place(&headers, None).expect("none"), None);
@@ -57,5 +57,8 @@ fn the_place_comes_from_the_header_or_else_from_the_address() {
     headers.insert(LAST_EVENT_ID, HeaderValue::from_static("5.1"));
     assert_eq!(place(&headers, Some("3.0")).expect("one"), Some(id("5.1")));
     headers.insert(LAST_EVENT_ID, HeaderValue::from_static("five"));
-    assert_eq!(place(&headers, None).expect_err("none").code(), "malformed");
+    assert_eq!(
+        place(&headers, None).expect_err("an invalid id").code(),
+        "malformed"
+    );
 }

@@ -1,4 +1,4 @@
-//! Whether the bytes at hand begin with a request for the short way.
+//! Parses requests for the fast path.
 
 use std::ops::Range;
 
@@ -7,13 +7,13 @@ use task_queue_raft::Consistency;
 
 use crate::http::query;
 
-/// The longest head; a longer one takes the long way, as does one with more headers.
+/// Longest head, in bytes, and most headers; a request beyond either limit takes the slow path.
 const MAX_HEAD: usize = 8 << 10;
 const MAX_HEADERS: usize = 32;
-/// The longest body.
+/// Longest body, in bytes; a longer one takes the slow path.
 const MAX_BODY: usize = 64 << 10;
 
-/// What is asked.
+/// The route of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Target {
     Apply,
@@ -32,68 +32,68 @@ impl Target {
         match target.split_once('?') {
             None if target == "/v1/apply" => Some(Self::Apply),
             None if target == "/v1/query" => Some(Self::Query(Consistency::default())),
-            Some(("/v1/query", words)) => query::consistency(words).ok().map(Self::Query),
+            Some(("/v1/query", parameters)) => query::consistency(parameters).ok().map(Self::Query),
             _ => None,
         }
     }
 }
 
-/// A request that is all there.
+/// A complete request.
 #[derive(Debug)]
-pub(super) struct Wanted {
+pub(super) struct ParsedRequest {
     pub(super) target: Target,
-    /// Only those that say something of a command or a question.
+    /// Only `Oarlock-Timeout-Ms` and `Idempotency-Key`.
     pub(super) headers: HeaderMap,
-    /// Where its body is.
+    /// Position of the body in the input.
     pub(super) body: Range<usize>,
-    /// Of all of it.
+    /// Length of head and body, in bytes.
     pub(super) length: usize,
 }
 
-/// What the bytes begin with.
+/// What the input starts with.
 #[derive(Debug)]
-pub(super) enum Parsed {
-    /// It may become one.
-    Partial,
-    /// Something else.
-    Other,
-    /// It.
-    Request(Wanted),
+pub(super) enum ParseResult {
+    /// The start of a request; more bytes are needed.
+    Incomplete,
+    /// Something that the slow path must handle.
+    SlowPath,
+    /// A complete request for the fast path.
+    Request(ParsedRequest),
 }
 
-/// Looks at the bytes. `limit` is the longest body that the node takes.
-pub(super) fn request(bytes: &[u8], limit: u64) -> Parsed {
+/// Parses the start of the input. `limit` is the node's limit for a body, in bytes.
+pub(super) fn request(bytes: &[u8], limit: u64) -> ParseResult {
     if bytes.is_empty() {
-        return Parsed::Partial;
+        return ParseResult::Incomplete;
     }
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut headers);
     let head = match request.parse(bytes) {
         Ok(httparse::Status::Complete(head)) => head,
         Ok(httparse::Status::Partial) if bytes.len() <= MAX_HEAD => {
-            let hopeless = request.method.is_some_and(|method| method != "POST");
-            return if hopeless {
-                Parsed::Other
+            let other_method = request.method.is_some_and(|method| method != "POST");
+            return if other_method {
+                ParseResult::SlowPath
             } else {
-                Parsed::Partial
+                ParseResult::Incomplete
             };
         }
-        Ok(httparse::Status::Partial) | Err(_) => return Parsed::Other,
+        Ok(httparse::Status::Partial) | Err(_) => return ParseResult::SlowPath,
     };
     let target = request.path.and_then(Target::of);
     let (Some("POST"), Some(1), Some(target)) = (request.method, request.version, target) else {
-        return Parsed::Other;
+        return ParseResult::SlowPath;
     };
-    let Some((length, headers)) = known(request.headers) else {
-        return Parsed::Other;
+    let Some((length, headers)) = read_headers(request.headers) else {
+        return ParseResult::SlowPath;
     };
     if length == 0 || length > MAX_BODY || length as u64 > limit {
-        return Parsed::Other;
+        return ParseResult::SlowPath;
     }
     if bytes.len() - head < length {
-        return Parsed::Partial;
+        return ParseResult::Incomplete;
     }
-    Parsed::Request(Wanted {
+    ParseResult::Request(ParsedRequest {
         target,
         headers,
         body: head..head + length,
@@ -101,9 +101,9 @@ pub(super) fn request(bytes: &[u8], limit: u64) -> Parsed {
     })
 }
 
-/// Length of the body, and the headers that matter; none where one says something that only the long way knows.
-fn known(headers: &[httparse::Header<'_>]) -> Option<(usize, HeaderMap)> {
-    let (mut length, mut known) = (None, HeaderMap::new());
+/// The length of the body and the headers that handlers read. `None` if a header requires the slow path.
+fn read_headers(headers: &[httparse::Header<'_>]) -> Option<(usize, HeaderMap)> {
+    let (mut length, mut kept) = (None, HeaderMap::new());
     for header in headers {
         let is = |name: &str| header.name.eq_ignore_ascii_case(name);
         if is("content-length") {
@@ -117,68 +117,71 @@ fn known(headers: &[httparse::Header<'_>]) -> Option<(usize, HeaderMap)> {
             }
         } else if is("oarlock-timeout-ms") || is("idempotency-key") {
             let name = HeaderName::from_bytes(header.name.as_bytes()).ok()?;
-            known.append(name, HeaderValue::from_bytes(header.value).ok()?);
+            kept.append(name, HeaderValue::from_bytes(header.value).ok()?);
         } else if is("transfer-encoding") || is("expect") || is("upgrade") {
             return None;
         }
     }
-    Some((length?, known))
+    Some((length?, kept))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn whole(head: &str, body: &str) -> Vec<u8> {
+    fn complete(head: &str, body: &str) -> Vec<u8> {
         format!("POST {head}content-length: {}\r\n\r\n{body}", body.len()).into_bytes()
     }
 
-    fn is_other(bytes: &[u8]) -> bool {
-        matches!(request(bytes, 1 << 20), Parsed::Other)
+    fn is_slow(bytes: &[u8]) -> bool {
+        matches!(request(bytes, 1 << 20), ParseResult::SlowPath)
     }
 
     #[test]
-    fn a_command_is_taken_when_all_of_it_is_there_and_no_byte_behind_it() {
-        let bytes = whole(
+    fn a_command_is_parsed_once_it_is_complete_and_later_bytes_stay() {
+        let bytes = complete(
             "/v1/apply HTTP/1.1\r\nHost: x\r\nIdempotency-Key: k\r\n",
             "abc",
         );
         for cut in 0..bytes.len() {
-            let parsed = request(&bytes[..cut], 1 << 20);
-            assert!(matches!(parsed, Parsed::Partial), "{cut} bytes: {parsed:?}");
+            let result = request(&bytes[..cut], 1 << 20);
+            assert!(
+                matches!(result, ParseResult::Incomplete),
+                "{cut} bytes: {result:?}"
+            );
         }
         let two = [&bytes[..], &bytes[..]].concat();
-        let Parsed::Request(wanted) = request(&two, 1 << 20) else {
-            panic!("it is whole");
+        let ParseResult::Request(parsed) = request(&two, 1 << 20) else {
+            panic!("it is complete");
         };
         assert_eq!(
-            (wanted.length, &two[wanted.body]),
+            (parsed.length, &two[parsed.body]),
             (bytes.len(), &b"abc"[..])
         );
-        assert_eq!(wanted.target, Target::Apply);
-        assert_eq!(wanted.headers["idempotency-key"], "k");
+        assert_eq!(parsed.target, Target::Apply);
+        assert_eq!(parsed.headers["idempotency-key"], "k");
     }
 
     #[test]
-    fn a_question_says_how_fresh_its_answer_must_be() {
+    fn the_consistency_of_a_query_comes_from_the_url() {
         for (target, consistency) in [
             ("/v1/query", Consistency::Linearizable),
             ("/v1/query?consistency=stale", Consistency::Stale),
         ] {
-            let bytes = whole(&format!("{target} HTTP/1.1\r\n"), "q");
-            let Parsed::Request(wanted) = request(&bytes, 1 << 20) else {
+            let bytes = complete(&format!("{target} HTTP/1.1\r\n"), "q");
+            let ParseResult::Request(parsed) = request(&bytes, 1 << 20) else {
                 panic!("{target}");
             };
-            assert_eq!(wanted.target, Target::Query(consistency));
+            assert_eq!(parsed.target, Target::Query(consistency));
         }
-        assert!(is_other(&whole(
+        assert!(is_slow(&complete(
             "/v1/query?consistency=odd HTTP/1.1\r\n",
             "q"
         )));
     }
 
     #[test]
-    fn whatever_else_comes_takes_the_long_way() {
+    fn all_other_requests_take_the_slow_path() {
         for bytes in [
             &b"GET /v1/status HTTP/1.1\r\n\r\n"[..],
             b"GET /v1/sta",
@@ -191,7 +194,7 @@ mod tests {
             b"POST /v1/apply HTTP/1.1\r\ncontent-length: 99999999999999999999\r\n\r\na",
             b"POST /v1/apply HTTP/1.1\r\n\r\n",
         ] {
-            assert!(is_other(bytes), "{}", String::from_utf8_lossy(bytes));
+            assert!(is_slow(bytes), "{}", String::from_utf8_lossy(bytes));
         }
         for header in [
             "transfer-encoding: chunked",
@@ -200,19 +203,19 @@ mod tests {
             "connection: upgrade",
             "upgrade: h2c",
         ] {
-            let bytes = whole(&format!("/v1/apply HTTP/1.1\r\n{header}\r\n"), "abc");
-            assert!(is_other(&bytes), "{header}");
+            let bytes = complete(&format!("/v1/apply HTTP/1.1\r\n{header}\r\n"), "abc");
+            assert!(is_slow(&bytes), "{header}");
         }
-        let large = whole("/v1/apply HTTP/1.1\r\n", &"x".repeat(MAX_BODY + 1));
-        assert!(is_other(&large));
+        let large = complete("/v1/apply HTTP/1.1\r\n", &"x".repeat(MAX_BODY + 1));
+        assert!(is_slow(&large));
         assert!(
             matches!(
-                request(&whole("/v1/apply HTTP/1.1\r\n", "abc"), 2),
-                Parsed::Other
+                request(&complete("/v1/apply HTTP/1.1\r\n", "abc"), 2),
+                ParseResult::SlowPath
             ),
-            "over the node's limit"
+            "above the limit of the node"
         );
         let long = format!("POST /v1/apply HTTP/1.1\r\nx: {}", "y".repeat(MAX_HEAD));
-        assert!(is_other(long.as_bytes()));
+        assert!(is_slow(long.as_bytes()));
     }
 }

@@ -1,4 +1,4 @@
-//! A stream whose first bytes were read already, and are read again.
+//! A stream that returns bytes which were already read from it once more.
 
 use std::io;
 use std::pin::Pin;
@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// See the module.
+/// A connection with its unprocessed input, for hyper.
 #[derive(Debug)]
 pub(crate) struct Rewind<S> {
     first: Bytes,
@@ -15,7 +15,7 @@ pub(crate) struct Rewind<S> {
 }
 
 impl<S> Rewind<S> {
-    /// Gives `first`, then what the stream has.
+    /// Reads return `first`, then the bytes of `stream`.
     pub(super) fn new(first: Bytes, stream: S) -> Self {
         Self { first, stream }
     }

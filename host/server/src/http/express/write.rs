@@ -1,4 +1,4 @@
-//! An answer as bytes of HTTP/1.1.
+//! Writes responses in HTTP/1.1.
 
 use std::cell::RefCell;
 use std::io::Write;
@@ -6,21 +6,20 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::http::StatusCode;
 
-use super::Outcome;
-use crate::http::App;
-use crate::http::apply::{GuestWords, content_type};
+use crate::http::app::App;
+use crate::http::reply::{GuestReply, ReplyResult, content_type};
 
-/// Appends an answer; the `last` one says that the connection ends. Returns its status.
-pub(super) fn answer(out: &mut Vec<u8>, app: &App, outcome: Outcome, last: bool) -> StatusCode {
-    match outcome {
-        Ok(GuestWords {
+/// Appends a response to `out`. The `last` response of a connection has `Connection: close`. Returns its status.
+pub(super) fn response(out: &mut Vec<u8>, app: &App, reply: ReplyResult, last: bool) -> StatusCode {
+    match reply {
+        Ok(GuestReply {
             status,
             index,
-            words,
+            body,
         }) => {
             start(out, status, content_type(app));
             put(out, format_args!("oarlock-index: {index}\r\n"));
-            end(out, last, &words);
+            end(out, last, &body);
             status
         }
         Err(error) => {
@@ -62,23 +61,23 @@ fn end(out: &mut Vec<u8>, last: bool, body: &[u8]) {
     out.extend_from_slice(body);
 }
 
-fn put(out: &mut Vec<u8>, words: std::fmt::Arguments<'_>) {
+fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
     // Writing to a vector can't fail.
-    let _ = out.write_fmt(words);
+    let _ = out.write_fmt(text);
 }
 
-/// The date, which is put into words once a second and thread.
+/// The date. Each thread formats it once per second.
 fn put_date(out: &mut Vec<u8>) {
     thread_local! {
         static LATEST: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
     }
     let now = SystemTime::now();
     let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    LATEST.with_borrow_mut(|(at, words)| {
-        if *at != seconds || words.is_empty() {
+    LATEST.with_borrow_mut(|(at, text)| {
+        if *at != seconds || text.is_empty() {
             *at = seconds;
-            *words = httpdate::fmt_http_date(now);
+            *text = httpdate::fmt_http_date(now);
         }
-        out.extend_from_slice(words.as_bytes());
+        out.extend_from_slice(text.as_bytes());
     });
 }

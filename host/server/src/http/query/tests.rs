@@ -1,9 +1,9 @@
-//! How the freshness of an answer is asked for.
+//! The parameter `consistency`.
 
 use super::*;
 
 #[test]
-fn nothing_means_linearizable() {
+fn the_default_is_linearizable() {
     assert_eq!(consistency(""), Ok(Consistency::Linearizable));
     assert_eq!(
         consistency("consistency=linearizable"),
@@ -13,7 +13,7 @@ fn nothing_means_linearizable() {
 }
 
 #[test]
-fn anything_else_is_malformed() {
+fn other_parameters_are_malformed() {
     for query in [
         "consistency=",
         "consistency=Stale",

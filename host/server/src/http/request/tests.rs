@@ -13,7 +13,7 @@ fn headers(name: &HeaderName, values: &[&[u8]]) -> HeaderMap {
 }
 
 #[test]
-fn a_timeout_is_a_number_from_1_to_600000() {
+fn a_timeout_is_an_integer_from_1_to_600000() {
     assert_eq!(timeout(&HeaderMap::new()), Ok(Duration::from_secs(10)));
     assert_eq!(
         timeout(&headers(&TIMEOUT, &[b"1"])),
@@ -63,10 +63,10 @@ fn a_key_has_1_to_256_visible_bytes() {
     assert!(idempotency_key(&headers(&KEY, &[b"a", b"b"])).is_err());
 }
 
-/// A body that comes in pieces, or breaks off.
-struct Pieces(std::collections::VecDeque<Result<&'static str, std::io::Error>>);
+/// A body in several frames, which may end with an error.
+struct Frames(std::collections::VecDeque<Result<&'static str, std::io::Error>>);
 
-impl hyper::body::Body for Pieces {
+impl hyper::body::Body for Frames {
     type Data = Bytes;
     type Error = std::io::Error;
 
@@ -74,39 +74,39 @@ impl hyper::body::Body for Pieces {
         mut self: std::pin::Pin<&mut Self>,
         _cx: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
-        let piece = self.0.pop_front();
+        let next = self.0.pop_front();
         std::task::Poll::Ready(
-            piece.map(|piece| piece.map(|text| Frame::data(Bytes::from_static(text.as_bytes())))),
+            next.map(|frame| frame.map(|text| Frame::data(Bytes::from_static(text.as_bytes())))),
         )
     }
 }
 
-fn pieces(pieces: &[&'static str]) -> Body {
-    Body::new(Pieces(pieces.iter().map(|piece| Ok(*piece)).collect()))
+fn frames(frames: &[&'static str]) -> Body {
+    Body::new(Frames(frames.iter().map(|text| Ok(*text)).collect()))
 }
 
 #[tokio::test]
-async fn a_body_in_pieces_is_put_together() {
-    for (parts, whole) in [
+async fn the_frames_of_a_body_are_joined() {
+    for (parts, expected) in [
         (&[][..], ""),
         (&["ab"], "ab"),
         (&["a", "", "b", "c"], "abc"),
         (&["", "abc"], "abc"),
     ] {
         assert_eq!(
-            read(pieces(parts), 3, None)
+            read(frames(parts), 3, None)
                 .await
                 .expect("within the limit"),
-            whole
+            expected
         );
     }
 }
 
 #[tokio::test]
-async fn a_body_over_the_limit_is_refused_wherever_it_passes_it() {
+async fn a_body_over_the_limit_is_an_error_in_whichever_frame_it_exceeds_it() {
     for parts in [&["abcd"][..], &["abc", "d"], &["a", "b", "c", "d"]] {
         assert_eq!(
-            read(pieces(parts), 3, None)
+            read(frames(parts), 3, None)
                 .await
                 .expect_err("too large")
                 .code(),
@@ -117,21 +117,11 @@ async fn a_body_over_the_limit_is_refused_wherever_it_passes_it() {
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_is_no_command() {
+async fn an_incomplete_body_is_malformed() {
     let parts = [Ok("ab"), Err(std::io::Error::other("gone"))];
-    let body = Body::new(Pieces(parts.into_iter().collect()));
+    let body = Body::new(Frames(parts.into_iter().collect()));
     assert_eq!(
         read(body, 100, Some(4)).await.expect_err("cut").code(),
         "malformed"
     );
-}
-
-#[test]
-fn the_budget_of_bodies_is_given_back() {
-    let budget = BodyBudget::new(10);
-    let first = budget.take(6).expect("room");
-    assert_eq!(budget.take(5).expect_err("no room").code(), "overloaded");
-    let second = budget.take(4).expect("room");
-    drop((first, second));
-    assert_eq!(budget.taken.load(Ordering::Relaxed), 0);
 }

@@ -1,4 +1,4 @@
-//! What a node says of itself.
+//! Status, metrics, module and dashboard.
 
 use std::collections::BTreeSet;
 
@@ -47,7 +47,7 @@ async fn the_status_has_every_field_of_the_contract() {
 }
 
 #[tokio::test]
-async fn hash_and_index_are_the_same_after_a_snapshot_and_a_restart() {
+async fn the_state_hash_is_the_same_after_a_snapshot_and_a_restart() {
     let running = Running::start(Guest::Counter).await;
     for _ in 0..3 {
         running.client.apply(r#"{"add":{"by":5}}"#).await;
@@ -57,12 +57,12 @@ async fn hash_and_index_are_the_same_after_a_snapshot_and_a_restart() {
     let before = running.client.get("/v1/status").await.json();
     assert_eq!(taken.json()["snapshot_index"], before["snapshot_index"]);
     assert!(before["snapshot_index"].as_u64() >= Some(4), "{before:#}");
-    // Nothing was applied since: the snapshot that is there will do.
+    // No entry was applied since, so the existing snapshot is sufficient.
     let again = running.client.send("POST", "/v1/snapshot", &[], "").await;
     assert_eq!(again.json()["snapshot_index"], before["applied_index"]);
 
     let mut settings = alone(Guest::Counter, running.dir.path()).await;
-    // No leader for as long as the test looks: nothing new is applied.
+    // The node stays without a leader during the test, so no entry is applied.
     settings.raft.election_timeout_min = std::time::Duration::from_secs(3000);
     settings.raft.election_timeout_max = std::time::Duration::from_secs(3000);
     let Running { node, dir, .. } = running;
@@ -79,7 +79,7 @@ async fn hash_and_index_are_the_same_after_a_snapshot_and_a_restart() {
 }
 
 #[tokio::test]
-async fn the_module_is_handed_out_as_it_was_given() {
+async fn the_active_module_is_returned_unchanged() {
     let running = Running::start(Guest::Counter).await;
     let answer = running.client.get("/v1/state-machine").await;
     assert_eq!(answer.header("content-type"), "application/wasm");
@@ -91,7 +91,7 @@ async fn the_module_is_handed_out_as_it_was_given() {
 }
 
 #[tokio::test]
-async fn a_node_is_ready_once_it_has_caught_up() {
+async fn a_node_that_has_caught_up_is_ready() {
     let running = Running::start(Guest::Counter).await;
     assert_eq!(running.client.get("/readyz").await.status, 200);
     assert_eq!(running.client.get("/healthz").await.status, 200);
@@ -99,7 +99,7 @@ async fn a_node_is_ready_once_it_has_caught_up() {
 }
 
 #[tokio::test]
-async fn the_metrics_count_what_was_done() {
+async fn the_metrics_count_commands_and_requests() {
     let running = Running::start(Guest::Counter).await;
     running.client.apply(r#"{"add":{"by":5}}"#).await;
     running.client.apply(r#"{"add":{}}"#).await;
@@ -127,9 +127,9 @@ async fn the_metrics_count_what_was_done() {
 }
 
 #[tokio::test]
-async fn every_metric_is_listed_in_the_documentation_and_no_other() {
+async fn the_documentation_lists_exactly_the_metrics_of_a_node() {
     let running = Running::start(Guest::Faulty).await;
-    // Those with labels are there once something has happened.
+    // Metrics with labels appear with their first value.
     running.client.apply(r#"{"trap":{}}"#).await;
     let metrics = running.client.get("/metrics").await;
     let text = String::from_utf8_lossy(&metrics.body);
@@ -142,7 +142,7 @@ async fn every_metric_is_listed_in_the_documentation_and_no_other() {
         .lines()
         .filter_map(|line| line.strip_prefix("| `")?.split(['`', '{']).next())
         .collect();
-    // Only a leader of others knows how far they are behind.
+    // Only a leader with followers has this metric.
     let mut expected = found;
     expected.insert("oarlock_raft_peer_lag_entries");
     assert_eq!(documented, expected);
@@ -150,14 +150,17 @@ async fn every_metric_is_listed_in_the_documentation_and_no_other() {
 }
 
 #[tokio::test]
-async fn the_dashboard_is_one_page_that_needs_nobody_else() {
+async fn the_dashboard_is_one_page_that_loads_nothing_from_other_hosts() {
     let running = Running::start(Guest::Counter).await;
     let answer = running.client.get("/").await;
     assert_eq!(answer.header("content-type"), "text/html; charset=utf-8");
     let page = String::from_utf8_lossy(&answer.body);
-    assert!(page.contains("fetch(\"/v1/status\")"), "it asks its node");
+    assert!(
+        page.contains("fetch(\"/v1/status\")"),
+        "the page polls its node"
+    );
     for foreign in ["src=", "@import", "url(", "<link"] {
-        assert!(!page.contains(foreign), "it holds {foreign}");
+        assert!(!page.contains(foreign), "the page contains {foreign}");
     }
     assert!(
         answer

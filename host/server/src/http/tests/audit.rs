@@ -1,4 +1,4 @@
-//! A node that comes to another state than the others is found out.
+//! A node whose state diverges is quarantined and reinstalled.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use super::upgrades::Three;
 
 const ADD: &str = r#"{"add":{"by":5}}"#;
 
-/// Three nodes, of which the last takes no command of the length of [`ADD`], which the others do: the outcomes differ.
-async fn with_an_odd_one() -> Three {
+/// Three nodes. The last one has a lower limit and rejects commands as long as [`ADD`], so that its state diverges.
+async fn with_a_diverging_node() -> Three {
     Three::start_with(|at, settings| {
         settings.audit_interval = Duration::from_millis(50);
         if at == 2 {
@@ -20,10 +20,10 @@ async fn with_an_odd_one() -> Three {
     .await
 }
 
-/// Adds, by way of a node that agrees with the others.
+/// Sends [`ADD`] to the first node until it is applied.
 async fn add(three: &Three) {
     loop {
-        // The odd one may lead until it is found out, and is then followed by another one.
+        // The diverging node may lead until it is quarantined.
         let answer = three.client(0).apply(ADD).await;
         if answer.status == 200 {
             break;
@@ -41,42 +41,46 @@ async fn metrics(client: &Client) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_differs_gets_a_leaders_state_in_place_of_its_own_and_serves_again() {
-    let three = with_an_odd_one().await;
+async fn a_node_that_diverges_installs_a_snapshot_of_the_leader_and_serves_again() {
+    let three = with_a_diverging_node().await;
     add(&three).await;
     let auditor = &three.node(2).app().auditor;
     auditor.quarantined().await;
-    auditor.lifted().await;
-    let odd = three.client(2);
-    let answer = odd.query(r#"{"get":{}}"#).await;
+    auditor.serving().await;
+    let diverged = three.client(2);
+    let answer = diverged.query(r#"{"get":{}}"#).await;
     assert_eq!(answer.json(), json!({"value": 5}), "{answer:?}");
-    // A command that it takes as the others do.
-    let answer = odd.apply(r#"{"a":1}"#).await;
+    // A command within its limit.
+    let answer = diverged.apply(r#"{"a":1}"#).await;
     assert_eq!(answer.status, 422, "{answer:?}");
-    let status = odd.get("/v1/status").await.json();
+    let status = diverged.get("/v1/status").await.json();
     assert_eq!(status["audit"]["reinstalls"], 1, "{status:#}");
     assert_eq!(status["audit"]["quarantined"], false, "{status:#}");
-    assert!(metrics(&odd).await.contains("oarlock_reinstalls_total 1"));
-    // The next comparison finds all of one mind.
+    assert!(
+        metrics(&diverged)
+            .await
+            .contains("oarlock_reinstalls_total 1")
+    );
+    // The next audit finds no difference.
     let mut changes = auditor.watch();
     let agreed =
         changes.wait_for(|findings| findings.agreeing == 3 && findings.differing.is_empty());
     agreed.await.expect("it runs");
     let kept = three.data_dir(2).join("quarantine");
-    let kept = std::fs::read_dir(kept).expect("its own state is kept");
+    let kept = std::fs::read_dir(kept).expect("the diverged state is kept");
     assert_eq!(kept.count(), 1);
     three.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_differs_again_and_again_stays_in_quarantine_and_serves_nobody() {
-    let mut three = with_an_odd_one().await;
+async fn a_node_that_diverges_again_and_again_stays_in_quarantine() {
+    let mut three = with_a_diverging_node().await;
     for time in 1..=4 {
         add(&three).await;
         let auditor = &three.node(2).app().auditor;
         auditor.quarantined().await;
         if time < 4 {
-            auditor.lifted().await;
+            auditor.serving().await;
         } else {
             auditor.given_up().await;
         }
@@ -86,34 +90,42 @@ async fn a_node_that_differs_again_and_again_stays_in_quarantine_and_serves_nobo
         auditor.found_differing(&["node3"]).await;
         assert!(!auditor.is_quarantined());
     }
-    let (one, odd) = (three.client(0), three.client(2));
-    odd.query(r#"{"get":{}}"#)
+    let (one, diverged) = (three.client(0), three.client(2));
+    diverged
+        .query(r#"{"get":{}}"#)
         .await
         .assert_error(503, "quarantined");
-    odd.apply(r#"{"a":1}"#)
+    diverged
+        .apply(r#"{"a":1}"#)
         .await
         .assert_error(503, "quarantined");
-    odd.get("/readyz").await.assert_error(503, "quarantined");
-    let status = odd.get("/v1/status").await.json();
+    diverged
+        .get("/readyz")
+        .await
+        .assert_error(503, "quarantined");
+    let status = diverged.get("/v1/status").await.json();
     assert_eq!(status["audit"]["quarantined"], true, "{status:#}");
     assert_eq!(status["audit"]["given_up"], true, "{status:#}");
     assert_eq!(status["audit"]["reinstalls"], 3, "{status:#}");
     assert_eq!(status["audit"]["differing"], json!(["node3"]));
     for (client, metric) in [
-        (&odd, "oarlock_quarantined 1"),
-        (&odd, "oarlock_quarantine_given_up 1"),
+        (&diverged, "oarlock_quarantined 1"),
+        (&diverged, "oarlock_quarantine_given_up 1"),
         (&one, "oarlock_audit_differing_nodes 1"),
     ] {
         let metrics = metrics(client).await;
         assert!(metrics.contains(metric), "{metric}: {metrics}");
     }
-    assert_eq!(serves(&one).await, 200, "two of three go on");
+    assert_eq!(serves(&one).await, 200, "two of three nodes serve");
 
-    // It is still so after a restart.
+    // Also after a restart.
     three.restart(2).await;
     three.node(2).app().auditor.given_up().await;
-    let odd = three.client(2);
-    odd.get("/readyz").await.assert_error(503, "quarantined");
+    let diverged = three.client(2);
+    diverged
+        .get("/readyz")
+        .await
+        .assert_error(503, "quarantined");
     three.shutdown().await;
 }
 
@@ -127,16 +139,16 @@ async fn serves(client: &Client) -> u16 {
 }
 
 #[tokio::test]
-async fn nodes_are_compared_after_work() {
+async fn an_audit_follows_a_command() {
     let running = Running::start_with(Guest::Counter, |settings| {
         settings.audit_interval = Duration::from_millis(5);
     })
     .await;
     let answer = running.client.apply(ADD).await;
-    let worked: u64 = answer.header("oarlock-index").parse().expect("a number");
+    let index: u64 = answer.header("oarlock-index").parse().expect("a number");
     let app = running.node.app();
     let compared = |audit: &oarlock_wasm::Audit| {
-        let later = audit.requested_at.is_some_and(|asked| asked.0 > worked);
+        let later = audit.requested_at.is_some_and(|asked| asked.0 > index);
         later && audit.reports.get("node1") == audit.own.as_ref()
     };
     let asked = app.upgrades.find(|_| {
@@ -145,11 +157,11 @@ async fn nodes_are_compared_after_work() {
     });
     let asked = asked.await.expect("it runs").map(|asked| asked.0);
     let mut changes = app.auditor.watch();
-    // It is in the log before it has been judged.
-    let told = changes.wait_for(|findings| {
+    // The findings are updated after the hashes are in the log.
+    let found = changes.wait_for(|findings| {
         findings.agreeing == 1 && findings.asked.map(|asked| asked.0) >= asked
     });
-    told.await.expect("it runs");
+    found.await.expect("it runs");
     let status = running.client.get("/v1/status").await.json();
     assert_eq!(status["audit"]["quarantined"], false, "{status:#}");
     running.node.shutdown().await;

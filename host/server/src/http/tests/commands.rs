@@ -1,4 +1,4 @@
-//! Commands and queries: every answer that a guest can lead to.
+//! Commands and queries: every response that depends on the guest.
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ const ADD: &str = r#"{"add":{"by":5}}"#;
 const GET: &str = r#"{"get":{}}"#;
 
 #[tokio::test]
-async fn a_command_is_answered_with_the_guests_reply_and_its_index() {
+async fn the_response_to_a_command_is_the_guests_reply_with_its_index() {
     let running = Running::start(Guest::Counter).await;
     let first = running.client.apply(ADD).await;
     assert_eq!(
@@ -19,12 +19,12 @@ async fn a_command_is_answered_with_the_guests_reply_and_its_index() {
     let second = running.client.apply(ADD).await;
     let index = |header: &str| header.parse::<u64>().expect("a number");
     assert!(index(second.header("oarlock-index")) > index(first.header("oarlock-index")));
-    let asked = running.client.query(GET).await;
+    let query = running.client.query(GET).await;
     assert_eq!(
-        (asked.status.as_u16(), asked.json()),
+        (query.status.as_u16(), query.json()),
         (200, json!({"value": 10}))
     );
-    assert!(index(asked.header("oarlock-index")) >= index(second.header("oarlock-index")));
+    assert!(index(query.header("oarlock-index")) >= index(second.header("oarlock-index")));
     let stale = running
         .client
         .send("POST", "/v1/query?consistency=stale", &[], GET)
@@ -37,7 +37,7 @@ async fn a_command_is_answered_with_the_guests_reply_and_its_index() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_422_with_the_guests_words() {
+async fn a_rejection_is_422_with_the_guests_reply() {
     let running = Running::start(Guest::Counter).await;
     for body in [
         r#"{"add":{}}"#,
@@ -61,8 +61,8 @@ async fn a_refusal_is_422_with_the_guests_words() {
 }
 
 #[tokio::test]
-async fn a_guest_that_fails_is_500_with_how_and_nothing_has_changed() {
-    // Enough to load and to add, and little enough to be used up soon.
+async fn a_guest_failure_is_500_with_its_code_and_changes_nothing() {
+    // Enough fuel for `add`, and little enough to run out soon.
     let running = Running::start_with(Guest::Faulty, |settings| {
         settings.limits.fuel_per_command = 500_000_000;
         settings.limits.fuel_per_query = 500_000_000;
@@ -106,7 +106,7 @@ async fn a_guest_that_fails_is_500_with_how_and_nothing_has_changed() {
 }
 
 #[tokio::test]
-async fn the_same_key_gets_the_first_answer_and_with_another_body_409() {
+async fn a_repeated_key_returns_the_first_reply_and_409_for_another_body() {
     let running = Running::start(Guest::Counter).await;
     let key = [("idempotency-key", "once")];
     let first = running.client.apply_with(&key, ADD).await;
@@ -127,9 +127,9 @@ async fn the_same_key_gets_the_first_answer_and_with_another_body_409() {
 }
 
 #[tokio::test]
-async fn a_command_without_an_outcome_in_time_is_504_and_says_that_nobody_knows() {
+async fn a_command_that_times_out_is_504_with_an_unknown_outcome() {
     let running = Running::start(Guest::Faulty).await;
-    // The fuel of a whole command takes far longer than this.
+    // Using up the fuel of one command takes far longer than this timeout.
     let answer = running
         .client
         .apply_with(&[("oarlock-timeout-ms", "30")], r#"{"spin":{}}"#)
@@ -138,13 +138,13 @@ async fn a_command_without_an_outcome_in_time_is_504_and_says_that_nobody_knows(
     assert!(
         answer.json()["error"]["message"]
             .as_str()
-            .is_some_and(|words| words.contains("unknown"))
+            .is_some_and(|message| message.contains("unknown"))
     );
     running.node.shutdown().await;
 }
 
 #[tokio::test]
-async fn without_a_leader_commands_and_queries_are_503_and_stale_queries_work() {
+async fn without_a_leader_only_stale_queries_succeed() {
     let dir = tempfile::tempdir().expect("a directory");
     let settings = without_majority(Guest::Counter, dir.path()).await;
     let running = Running::start_in(dir, settings).await.expect("it starts");
@@ -157,16 +157,16 @@ async fn without_a_leader_commands_and_queries_are_503_and_stale_queries_work() 
         .send("POST", "/v1/query", &soon, GET)
         .await
         .assert_error(503, "no_leader");
-    // It is told so as soon as a leader could have been found, however long it would wait.
-    let patient = [("oarlock-timeout-ms", "600000")];
+    // The error comes after two election timeouts, however long the timeout of the request is.
+    let long = [("oarlock-timeout-ms", "600000")];
     running
         .client
-        .apply_with(&patient, ADD)
+        .apply_with(&long, ADD)
         .await
         .assert_error(503, "no_leader");
     running
         .client
-        .send("POST", "/v1/query", &patient, GET)
+        .send("POST", "/v1/query", &long, GET)
         .await
         .assert_error(503, "no_leader");
     let ready = running.client.get("/readyz").await;
@@ -185,7 +185,7 @@ async fn without_a_leader_commands_and_queries_are_503_and_stale_queries_work() 
 }
 
 #[tokio::test]
-async fn too_much_at_once_is_429() {
+async fn a_body_over_the_body_budget_is_429() {
     let running = Running::start_with(Guest::Counter, |settings| {
         settings.http.body_budget_bytes = 10;
     })
@@ -197,7 +197,7 @@ async fn too_much_at_once_is_429() {
 }
 
 #[tokio::test]
-async fn a_guest_is_woken_when_it_asked_to_be() {
+async fn a_guest_is_woken_at_the_requested_time() {
     let running = Running::start(Guest::Faulty).await;
     assert_eq!(
         running
@@ -208,7 +208,7 @@ async fn a_guest_is_woken_when_it_asked_to_be() {
         200
     );
     let mut status = running.node.app().raft.watch_status();
-    // Waking publishes an event, and adds 1.
+    // A wake-up publishes an event and adds 1.
     let woken = status.wait_for(|_| running.node.app().machine.get().counts.events == 1);
     woken.await.expect("it runs");
     assert_eq!(running.client.query(GET).await.json(), json!({"value": 1}));

@@ -1,4 +1,4 @@
-//! Connections: both protocols, half-closed, kept alive, too many, idle, and at the end of the node.
+//! Connections: both protocols, half-closed, kept alive, too many, idle, and at shutdown.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::support::{Answer, Guest, Running, request};
 
 #[tokio::test]
-async fn http2_by_prior_knowledge_is_served_on_the_same_port() {
+async fn http2_with_prior_knowledge_is_served_on_the_same_port() {
     let running = Running::start(Guest::Counter).await;
     let answer = running
         .client
@@ -39,7 +39,7 @@ async fn http2_by_prior_knowledge_is_served_on_the_same_port() {
 }
 
 #[tokio::test]
-async fn a_connection_is_kept_for_the_next_request() {
+async fn a_connection_serves_several_requests() {
     let running = Running::start(Guest::Counter).await;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(running.client.connect().await))
@@ -56,12 +56,12 @@ async fn a_connection_is_kept_for_the_next_request() {
         assert_eq!(Answer::of(answer).await.json(), json!({"value": value}));
     }
     drop(sender);
-    connection.await.expect("it ends").expect("in order");
+    connection.await.expect("it ends").expect("a clean close");
     running.node.shutdown().await;
 }
 
 #[tokio::test]
-async fn a_client_that_closed_its_half_gets_its_answer() {
+async fn a_client_that_closed_its_half_receives_the_response() {
     let running = Running::start(Guest::Counter).await;
     let mut stream = running.client.connect().await;
     let body = r#"{"add":{"by":5}}"#;
@@ -75,7 +75,7 @@ async fn a_client_that_closed_its_half_gets_its_answer() {
     stream
         .read_to_string(&mut answer)
         .await
-        .expect("an answer, then the end");
+        .expect("a response, then the end");
     assert!(
         answer.starts_with("HTTP/1.1 200 ") && answer.ends_with(r#"{"value":5}"#),
         "{answer}"
@@ -84,7 +84,7 @@ async fn a_client_that_closed_its_half_gets_its_answer() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_cut_short_is_no_command() {
+async fn an_incomplete_body_is_not_applied() {
     let running = Running::start(Guest::Counter).await;
     let mut stream = running.client.connect().await;
     stream
@@ -103,7 +103,7 @@ async fn a_body_that_is_cut_short_is_no_command() {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_come_is_given_up() {
+async fn a_body_that_does_not_arrive_times_out() {
     let running = Running::start_with(Guest::Counter, |settings| {
         settings.http.body_timeout = Duration::from_millis(50);
     })
@@ -117,7 +117,7 @@ async fn a_body_that_does_not_come_is_given_up() {
     stream
         .read_to_string(&mut answer)
         .await
-        .expect("an answer, then the end");
+        .expect("a response, then the end");
     assert!(
         answer.starts_with("HTTP/1.1 400 ") && answer.contains("did not arrive"),
         "{answer}"
@@ -126,7 +126,7 @@ async fn a_body_that_does_not_come_is_given_up() {
 }
 
 #[tokio::test]
-async fn one_connection_too_many_is_closed_and_counted() {
+async fn a_connection_over_the_limit_is_closed_and_counted() {
     let running =
         Running::start_with(Guest::Counter, |settings| settings.http.max_connections = 1).await;
     let mut first = running.client.connect().await;
@@ -139,7 +139,7 @@ async fn one_connection_too_many_is_closed_and_counted() {
     assert_eq!(&head, b"HTTP/1.1 200");
     let mut second = running.client.connect().await;
     let mut rest = Vec::new();
-    // A reset is as good as an end.
+    // A reset counts as the end too.
     let _ = second.read_to_end(&mut rest).await;
     assert!(rest.is_empty());
     assert_eq!(running.node.app().metrics.rejected_connections.get(), 1);
@@ -147,7 +147,7 @@ async fn one_connection_too_many_is_closed_and_counted() {
 }
 
 #[tokio::test]
-async fn a_connection_that_says_nothing_is_closed() {
+async fn an_idle_connection_is_closed() {
     let running = Running::start_with(Guest::Counter, |settings| {
         settings.http.idle_timeout = Duration::from_millis(50);
     })
@@ -156,14 +156,14 @@ async fn a_connection_that_says_nothing_is_closed() {
         let mut stream = running.client.connect().await;
         stream.write_all(opening).await.expect("it reads");
         let mut answer = Vec::new();
-        // It ends, one way or the other: that is what is tested.
+        // The test passes as soon as the connection ends, with or without a response.
         let _ = stream.read_to_end(&mut answer).await;
     }
     running.node.shutdown().await;
 }
 
 #[tokio::test]
-async fn a_node_that_stops_answers_what_is_under_way_and_frees_its_port() {
+async fn a_node_that_stops_completes_requests_in_flight_and_frees_its_port() {
     let running = Running::start_with(Guest::Faulty, |settings| {
         settings.limits.fuel_per_command = 100_000_000;
     })
@@ -171,7 +171,7 @@ async fn a_node_that_stops_answers_what_is_under_way_and_frees_its_port() {
     let client = running.client.clone();
     let mut status = running.node.app().raft.watch_status();
     let before = status.borrow_and_update().last;
-    let asking = tokio::spawn({
+    let request = tokio::spawn({
         let client = client.clone();
         async move { client.apply(r#"{"spin":{}}"#).await }
     });
@@ -181,7 +181,7 @@ async fn a_node_that_stops_answers_what_is_under_way_and_frees_its_port() {
         .expect("the command is in the log");
     let idle = client.connect().await;
     running.node.shutdown().await;
-    asking
+    request
         .await
         .expect("it ends")
         .assert_error(500, "out_of_fuel");

@@ -1,4 +1,4 @@
-//! What the guest publishes reaches those who listen.
+//! Event streams on a real node.
 
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
@@ -10,42 +10,47 @@ fn emit(payload: &str) -> String {
     format!("{{\"emit\":{{\"topic\":\"t\",\"payload\":\"{payload}\"}}}}")
 }
 
-/// Someone who listens.
-struct Listening {
+/// An open event stream.
+struct Stream {
     body: Incoming,
     text: String,
 }
 
-impl Listening {
-    async fn at(client: &Client, path: &str, headers: &[(&str, &str)]) -> Self {
+impl Stream {
+    async fn open(client: &Client, path: &str, headers: &[(&str, &str)]) -> Self {
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(client.connect().await))
                 .await
                 .expect("HTTP/1.1");
         tokio::spawn(connection);
-        let asked = request(
+        let request = request(
             &client.0,
             "GET",
             path,
             headers,
             Empty::<bytes::Bytes>::new(),
         );
-        let response = sender.send_request(asked).await.expect("an answer");
+        let response = sender.send_request(request).await.expect("an answer");
         assert_eq!(response.status(), 200, "{response:?}");
         assert_eq!(response.headers()["content-type"], "text/event-stream");
-        let mut listening = Self {
+        let mut stream = Self {
             body: response.into_body(),
             text: String::new(),
         };
-        // The first line is there once everything from now on is heard.
-        listening.hears(": events of the guest").await;
-        listening
+        // After the first line, the stream carries all new events.
+        stream.read_to(": events of the guest").await;
+        stream
     }
 
-    /// Reads on until this was heard, and returns all that was heard up to there.
-    async fn hears(&mut self, what: &str) -> String {
+    /// Reads until `what` arrives. Returns everything that has arrived so far.
+    async fn read_to(&mut self, what: &str) -> String {
         while !self.text.contains(what) {
-            let frame = self.body.frame().await.expect("it goes on").expect("whole");
+            let frame = self
+                .body
+                .frame()
+                .await
+                .expect("an open stream")
+                .expect("a frame");
             let data = frame.into_data().expect("data");
             self.text
                 .push_str(std::str::from_utf8(&data).expect("text"));
@@ -55,65 +60,62 @@ impl Listening {
 }
 
 #[tokio::test]
-async fn events_come_in_order_to_everyone_and_who_comes_back_reads_on() {
+async fn all_streams_carry_the_events_in_order_and_resume_after_the_last_id() {
     let running = Running::start(Guest::Faulty).await;
     let client = &running.client;
     client.apply(emit("before")).await;
-    let mut one = Listening::at(client, "/v1/events", &[]).await;
-    let mut other = Listening::at(client, "/v1/events?topic=other", &[]).await;
+    let mut one = Stream::open(client, "/v1/events", &[]).await;
+    let mut other = Stream::open(client, "/v1/events?topic=other", &[]).await;
     client.apply(emit("first")).await;
     client.apply(emit("second")).await;
     client
         .apply(r#"{"emit":{"topic":"other","payload":"third"}}"#)
         .await;
-    let heard = one.hears("third").await;
-    assert!(!heard.contains("before"), "{heard}");
-    let at = |what: &str| heard.find(what).expect(what);
+    let text = one.read_to("third").await;
+    assert!(!text.contains("before"), "{text}");
+    let at = |what: &str| text.find(what).expect(what);
     assert!(
         at("event: t\ndata: first\nid: ") < at("data: second"),
-        "{heard}"
+        "{text}"
     );
-    let heard_other = other.hears("data: third").await;
-    assert!(!heard_other.contains("first"), "{heard_other}");
+    let text_other = other.read_to("data: third").await;
+    assert!(!text_other.contains("first"), "{text_other}");
 
-    let id = heard[at("data: first")..].lines().nth(1).expect("a line");
+    let id = text[at("data: first")..].lines().nth(1).expect("a line");
     let id = id.strip_prefix("id: ").expect("an id");
-    let mut again = Listening::at(client, "/v1/events", &[("last-event-id", id)]).await;
-    let heard = again.hears("third").await;
-    assert!(
-        heard.contains("second") && !heard.contains("first"),
-        "{heard}"
-    );
+    let mut again = Stream::open(client, "/v1/events", &[("last-event-id", id)]).await;
+    let text = again.read_to("third").await;
+    assert!(text.contains("second") && !text.contains("first"), "{text}");
     let metrics = client.get("/metrics").await.body;
     let metrics = String::from_utf8_lossy(&metrics);
     assert!(metrics.contains("oarlock_event_listeners 3"), "{metrics}");
-    // Nobody who listens keeps a node from stopping.
+    // Open streams don't delay the shutdown.
     running.node.shutdown().await;
 }
 
 #[tokio::test]
-async fn whoever_missed_events_that_are_gone_is_told() {
+async fn a_client_that_missed_dropped_events_receives_a_gap() {
     let running = Running::start(Guest::Faulty).await;
     running
         .client
-        .apply(emit("kept in the snapshot's count only"))
+        .apply(emit("only counted in the snapshot"))
         .await;
     let taken = running.client.send("POST", "/v1/snapshot", &[], "").await;
     assert_eq!(taken.status, 200, "{taken:?}");
     let settings = super::support::alone(Guest::Faulty, running.dir.path()).await;
     let running = running.restart(settings).await;
-    let mut late = Listening::at(&running.client, "/v1/events?after=0.0", &[]).await;
-    let mut fresh = Listening::at(&running.client, "/v1/events", &[]).await;
+    let mut late = Stream::open(&running.client, "/v1/events?after=0.0", &[]).await;
+    let mut fresh = Stream::open(&running.client, "/v1/events", &[]).await;
     running.client.apply(emit("new")).await;
-    let heard = late.hears("data: new").await;
-    assert!(heard.contains("event: oarlock.gap"), "{heard}");
-    let heard = fresh.hears("data: new").await;
-    assert!(!heard.contains("oarlock.gap"), "{heard}");
+    let text = late.read_to("data: new").await;
+    assert!(text.contains("event: oarlock.gap"), "{text}");
+    let text = fresh.read_to("data: new").await;
+    assert!(!text.contains("oarlock.gap"), "{text}");
     running.node.shutdown().await;
 }
 
 #[tokio::test]
-async fn a_question_for_events_that_makes_no_sense_is_refused() {
+async fn invalid_parameters_are_malformed() {
     let running = Running::start(Guest::Faulty).await;
     for path in ["/v1/events?after=five", "/v1/events?colour=red"] {
         running

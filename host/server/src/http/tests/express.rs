@@ -1,4 +1,4 @@
-//! Requests on the short way, and connections that leave it.
+//! Requests on the fast path, and connections that move to the slow path.
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,8 +15,8 @@ fn add(by: u64) -> String {
     post("/v1/apply", &format!(r#"{{"add":{{"by":{by}}}}}"#))
 }
 
-/// Reads one answer: its status and its body.
-async fn answer(stream: &mut TcpStream) -> (u16, String) {
+/// Reads one response: its status and its body.
+async fn response(stream: &mut TcpStream) -> (u16, String) {
     let mut bytes = Vec::new();
     loop {
         let text = String::from_utf8_lossy(&bytes).into_owned();
@@ -33,19 +33,19 @@ async fn answer(stream: &mut TcpStream) -> (u16, String) {
                 return (status, body.to_owned());
             }
         }
-        // One byte at a time, so that nothing of the next answer is taken.
-        bytes.push(stream.read_u8().await.expect("more of the answer"));
+        // One byte at a time, to leave the next response in the socket.
+        bytes.push(stream.read_u8().await.expect("the rest of the response"));
     }
 }
 
 #[tokio::test]
-async fn requests_that_follow_each_other_unasked_are_answered_in_their_order() {
+async fn pipelined_requests_are_answered_in_their_order() {
     let running = Running::start(Guest::Counter).await;
     let mut stream = running.client.connect().await;
     let mut sent = String::new();
     for by in 1..=50 {
         sent += &add(by);
-        sent += &post("/v1/query?consistency=stale", "no question");
+        sent += &post("/v1/query?consistency=stale", "no query");
     }
     sent += &post("/v1/query", r#"{"get":{}}"#);
     stream.write_all(sent.as_bytes()).await.expect("it reads");
@@ -53,22 +53,22 @@ async fn requests_that_follow_each_other_unasked_are_answered_in_their_order() {
     for by in 1..=50 {
         sum += by;
         assert_eq!(
-            answer(&mut stream).await,
+            response(&mut stream).await,
             (200, json!({"value": sum}).to_string())
         );
         assert_eq!(
-            answer(&mut stream).await.0,
+            response(&mut stream).await.0,
             422,
-            "the guest refuses what it does not know"
+            "the guest rejects an unknown query"
         );
     }
-    let (status, _) = answer(&mut stream).await;
+    let (status, _) = response(&mut stream).await;
     assert_eq!(status, 200);
     running.node.shutdown().await;
 }
 
 #[tokio::test]
-async fn a_request_may_come_byte_by_byte() {
+async fn a_request_may_arrive_byte_by_byte() {
     let running = Running::start(Guest::Counter).await;
     let mut stream = running.client.connect().await;
     stream.set_nodelay(true).expect("a socket");
@@ -78,7 +78,7 @@ async fn a_request_may_come_byte_by_byte() {
             stream.flush().await.expect("it reads");
         }
         assert_eq!(
-            answer(&mut stream).await,
+            response(&mut stream).await,
             (200, json!({"value": value}).to_string())
         );
     }
@@ -86,10 +86,10 @@ async fn a_request_may_come_byte_by_byte() {
 }
 
 #[tokio::test]
-async fn what_the_short_way_does_not_know_is_answered_on_the_same_connection() {
+async fn other_requests_are_served_on_the_same_connection() {
     let running = Running::start(Guest::Counter).await;
     let mut stream = running.client.connect().await;
-    // All at once: the first two are under way when the third turns out to be something else.
+    // In one write: the first two are in flight when the third one needs the slow path.
     let sent = [
         add(1),
         add(2),
@@ -110,8 +110,8 @@ async fn what_the_short_way_does_not_know_is_answered_on_the_same_connection() {
         (200, Some(10)),
         (400, None),
     ] {
-        let (said, body) = answer(&mut stream).await;
-        assert_eq!(said, status, "{body}");
+        let (found, body) = response(&mut stream).await;
+        assert_eq!(found, status, "{body}");
         if let Some(value) = value {
             assert_eq!(body, json!({"value": value}).to_string());
         }
@@ -120,9 +120,9 @@ async fn what_the_short_way_does_not_know_is_answered_on_the_same_connection() {
 }
 
 #[tokio::test]
-async fn both_ways_say_the_same() {
+async fn both_paths_return_the_same_responses() {
     let running = Running::start(Guest::Counter).await;
-    let long = "connection: keep-alive, te\r\nte: trailers\r\n";
+    let slow = "connection: keep-alive, te\r\nte: trailers\r\n";
     for body in [r#"{"add":{"by":0}}"#, "no JSON", r#"{"add":{}}"#] {
         for key in [
             "",
@@ -130,8 +130,8 @@ async fn both_ways_say_the_same() {
             "oarlock-timeout-ms: soon\r\n",
             "idempotency-key: a\r\nidempotency-key: b\r\n",
         ] {
-            let mut said = Vec::new();
-            for more in ["", long] {
+            let mut responses = Vec::new();
+            for more in ["", slow] {
                 let mut stream = running.client.connect().await;
                 let request = post("/v1/apply", body).replacen(
                     "host: x\r\n",
@@ -142,25 +142,22 @@ async fn both_ways_say_the_same() {
                     .write_all(request.as_bytes())
                     .await
                     .expect("it reads");
-                said.push(answer(&mut stream).await);
+                responses.push(response(&mut stream).await);
             }
-            assert_eq!(said[0], said[1], "{body} with {key:?}");
+            assert_eq!(responses[0], responses[1], "{body} with {key:?}");
         }
     }
     running.node.shutdown().await;
 }
 
 #[tokio::test]
-async fn a_node_that_stops_answers_what_is_under_way_and_ends_the_connection() {
+async fn a_node_that_stops_closes_the_connection_cleanly() {
     let running = Running::start(Guest::Counter).await;
     let mut stream = running.client.connect().await;
     stream.write_all(add(5).as_bytes()).await.expect("it reads");
-    assert_eq!(answer(&mut stream).await.0, 200);
+    assert_eq!(response(&mut stream).await.0, 200);
     running.node.shutdown().await;
     let mut rest = Vec::new();
-    stream
-        .read_to_end(&mut rest)
-        .await
-        .expect("it ends in order");
+    stream.read_to_end(&mut rest).await.expect("a clean close");
     assert!(rest.is_empty(), "{}", String::from_utf8_lossy(&rest));
 }

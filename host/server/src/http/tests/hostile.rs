@@ -1,11 +1,11 @@
-//! Requests that make no sense, and bodies at the limit.
+//! Invalid requests, and bodies at the limit.
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::support::{Client, Guest, Running};
 
-/// A command of so many bytes: spaces in front change nothing for JSON.
+/// A command with this number of bytes, padded with spaces, which JSON ignores.
 fn padded(bytes: usize) -> String {
     let command = r#"{"add":{"by":1}}"#;
     " ".repeat(bytes - command.len()) + command
@@ -19,7 +19,7 @@ async fn limited() -> Running {
 }
 
 #[tokio::test]
-async fn a_body_of_exactly_the_limit_passes_and_one_byte_more_is_413_naming_the_limit() {
+async fn a_body_of_exactly_the_limit_passes_and_one_byte_more_is_413_with_the_limit() {
     let running = limited().await;
     assert_eq!(
         running.client.apply(padded(1000)).await.json(),
@@ -31,10 +31,10 @@ async fn a_body_of_exactly_the_limit_passes_and_one_byte_more_is_413_naming_the_
         assert!(
             answer.json()["error"]["message"]
                 .as_str()
-                .is_some_and(|words| words.contains("1000"))
+                .is_some_and(|message| message.contains("1000"))
         );
     }
-    // Far more than the sockets hold: the answer is read all the same.
+    // Far more than the socket buffers hold. The client can still read the response.
     running
         .client
         .apply(padded(20 << 20))
@@ -47,7 +47,7 @@ async fn a_body_of_exactly_the_limit_passes_and_one_byte_more_is_413_naming_the_
     running.node.shutdown().await;
 }
 
-/// Writes bytes and reads until the other end closes.
+/// Writes bytes, then reads until the node closes the connection.
 async fn exchange(client: &Client, bytes: &[u8]) -> String {
     let mut stream = client.connect().await;
     stream.write_all(bytes).await.expect("it reads");
@@ -55,17 +55,17 @@ async fn exchange(client: &Client, bytes: &[u8]) -> String {
     stream
         .read_to_end(&mut answer)
         .await
-        .expect("an answer, then the end");
+        .expect("a response, then the end");
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-fn chunked(path: &str, pieces: &[&str]) -> Vec<u8> {
+fn chunked(path: &str, chunks: &[&str]) -> Vec<u8> {
     let mut bytes = format!(
         "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
     )
     .into_bytes();
-    for piece in pieces {
-        bytes.extend_from_slice(format!("{:x}\r\n{piece}\r\n", piece.len()).as_bytes());
+    for chunk in chunks {
+        bytes.extend_from_slice(format!("{:x}\r\n{chunk}\r\n", chunk.len()).as_bytes());
     }
     bytes.extend_from_slice(b"0\r\n\r\n");
     bytes
@@ -93,7 +93,7 @@ async fn chunked_bodies_have_the_same_limit() {
 }
 
 #[tokio::test]
-async fn requests_that_make_no_sense_are_400_404_or_405() {
+async fn invalid_requests_are_400_404_or_405() {
     let running = Running::start(Guest::Counter).await;
     let add = r#"{"add":{"by":1}}"#;
     for (headers, body) in [
@@ -153,17 +153,17 @@ async fn requests_that_make_no_sense_are_400_404_or_405() {
 }
 
 #[tokio::test]
-async fn garbage_ends_its_connection_and_nothing_else() {
+async fn invalid_bytes_only_close_their_connection() {
     let running = Running::start(Guest::Counter).await;
     for garbage in [
         &[0xff_u8; 64][..],
         b"GET / HTTP/9.9\r\n\r\n",
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nrubbish-and-more-of-it",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\ninvalid-frames-after-it",
     ] {
         let mut stream = running.client.connect().await;
         stream.write_all(garbage).await.expect("it reads");
         let mut answer = Vec::new();
-        // A reset is as good as an end.
+        // A reset counts as the end too.
         let _ = stream.read_to_end(&mut answer).await;
     }
     assert_eq!(

@@ -1,16 +1,16 @@
-//! Starts that are refused, restarts that lose nothing, and three nodes together.
+//! Failed starts, restarts, and a cluster of three nodes.
 
 use serde_json::json;
 
 use super::support::{Client, Guest, Running, alone, anywhere};
-use crate::node::{Node, Sockets, StartError};
+use crate::node::{Node, NodeStartError, Sockets};
 use crate::settings::cluster::ClusterPeer;
 use crate::settings::{ClusterSpec, GuestSource, ServeSettings};
 
 const ADD: &str = r#"{"add":{"by":5}}"#;
 const GET: &str = r#"{"get":{}}"#;
 
-async fn refusal(settings: ServeSettings) -> String {
+async fn start_error(settings: ServeSettings) -> String {
     match Node::start(settings).await {
         Err(error) => error.to_string(),
         Ok(node) => {
@@ -21,7 +21,7 @@ async fn refusal(settings: ServeSettings) -> String {
 }
 
 #[tokio::test]
-async fn what_was_acknowledged_is_there_after_a_restart_and_keys_are_remembered() {
+async fn acknowledged_commands_and_keys_survive_a_restart() {
     let running = Running::start(Guest::Counter).await;
     let key = [("idempotency-key", "once")];
     running.client.apply_with(&key, ADD).await;
@@ -41,19 +41,19 @@ async fn what_was_acknowledged_is_there_after_a_restart_and_keys_are_remembered(
 }
 
 #[tokio::test]
-async fn a_directory_of_another_node_or_cluster_or_in_use_is_refused() {
+async fn a_data_directory_in_use_or_of_another_node_or_cluster_is_an_error() {
     let running = Running::start(Guest::Counter).await;
-    let in_use = refusal(alone(Guest::Counter, running.dir.path()).await).await;
+    let in_use = start_error(alone(Guest::Counter, running.dir.path()).await).await;
     assert!(in_use.contains("in use"), "{in_use}");
     let Running { node, dir, .. } = running;
     node.shutdown().await;
 
     let mut other_cluster = alone(Guest::Counter, dir.path()).await;
     other_cluster.cluster_id = "another".to_owned();
-    let words = refusal(other_cluster).await;
+    let message = start_error(other_cluster).await;
     assert!(
-        words.contains("another") && words.contains("test") && words.contains("--data-dir"),
-        "{words}"
+        message.contains("another") && message.contains("test") && message.contains("--data-dir"),
+        "{message}"
     );
 
     let cluster = ClusterSpec::alone("node2", anywhere());
@@ -62,15 +62,15 @@ async fn a_directory_of_another_node_or_cluster_or_in_use_is_refused() {
         ServeSettings::of_cluster(cluster, "node2", anywhere(), dir.path().to_owned(), guest)
             .expect("a node of its cluster");
     other_node.cluster_id = "test".to_owned();
-    let words = refusal(other_node).await;
+    let message = start_error(other_node).await;
     assert!(
-        words.contains("node1") && words.contains("node2"),
-        "{words}"
+        message.contains("node1") && message.contains("node2"),
+        "{message}"
     );
 }
 
 #[tokio::test]
-async fn an_address_that_is_taken_is_named_with_the_flag_that_changes_it() {
+async fn an_address_in_use_is_named_with_its_flag() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let addr = taken.local_addr().expect("bound").to_string();
     let dir = tempfile::tempdir().expect("a directory");
@@ -80,17 +80,20 @@ async fn an_address_that_is_taken_is_named_with_the_flag_that_changes_it() {
             "--client-addr" => settings.client_addr = addr.parse().expect("an address"),
             _ => settings.peer_addr = addr.parse().expect("an address"),
         }
-        let words = refusal(settings).await;
-        assert!(words.contains(&addr) && words.contains(flag), "{words}");
+        let message = start_error(settings).await;
+        assert!(
+            message.contains(&addr) && message.contains(flag),
+            "{message}"
+        );
     }
     assert!(
         !dir.path().join("data").exists(),
-        "a refused start leaves nothing behind"
+        "a failed start creates no directory"
     );
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_guest_is_refused_with_every_reason() {
+async fn an_invalid_guest_is_an_error_with_every_reason() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("guest.wat");
     let wrong = br#"(component (import "wasi:http/outgoing-handler@0.2.0" (instance (export "now" (func (result u64))))))"#;
@@ -105,34 +108,34 @@ async fn a_file_that_is_no_guest_is_refused_with_every_reason() {
         std::fs::write(&file, bytes).expect("writable");
         let mut settings = alone(Guest::Counter, &dir.path().join("data")).await;
         settings.guest = GuestSource::File(file.clone());
-        let words = refusal(settings).await;
+        let message = start_error(settings).await;
         for reason in reasons {
-            assert!(words.contains(reason), "{words}");
+            assert!(message.contains(reason), "{message}");
         }
-        assert!(words.contains("guest.wat"), "{words}");
+        assert!(message.contains("guest.wat"), "{message}");
     }
     let mut settings = alone(Guest::Counter, &dir.path().join("data")).await;
     settings.guest = GuestSource::File(dir.path().join("not-there.wasm"));
-    let words = refusal(settings).await;
-    assert!(words.contains("not-there.wasm"), "{words}");
+    let message = start_error(settings).await;
+    assert!(message.contains("not-there.wasm"), "{message}");
     assert!(
         !dir.path().join("data").exists(),
-        "a refused start leaves nothing behind"
+        "a failed start creates no directory"
     );
 }
 
 #[tokio::test]
-async fn limits_that_make_no_sense_are_refused() {
+async fn invalid_limits_are_an_error() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut settings = alone(Guest::Counter, &dir.path().join("data")).await;
     settings.limits.memory_bytes = 0;
     assert!(matches!(
         Node::start(settings).await,
-        Err(StartError::Machine(_))
+        Err(NodeStartError::Machine(_))
     ));
 }
 
-/// Three nodes on ports that the system chose.
+/// Three nodes on ports that the operating system has chosen.
 async fn three(dir: &std::path::Path) -> Vec<Node> {
     let sockets: Vec<std::net::TcpListener> = (0..3)
         .map(|_| std::net::TcpListener::bind("127.0.0.1:0").expect("a port"))
@@ -166,7 +169,7 @@ async fn three(dir: &std::path::Path) -> Vec<Node> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn three_nodes_answer_alike_over_any_of_them_and_know_each_other() {
+async fn three_nodes_return_the_same_results_and_list_each_other() {
     let dir = tempfile::tempdir().expect("a directory");
     let nodes = three(dir.path()).await;
     for node in &nodes {
@@ -185,7 +188,7 @@ async fn three_nodes_answer_alike_over_any_of_them_and_know_each_other() {
         assert_eq!(
             client.query(GET).await.json(),
             json!({"value": 15}),
-            "linearizable at each"
+            "linearizable on each node"
         );
         let status = client.get("/v1/status").await.json();
         hashes.push((

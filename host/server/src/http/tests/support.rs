@@ -1,4 +1,4 @@
-//! A node in a temporary directory, and a client of one connection.
+//! A node in a temporary directory, and an HTTP client.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -14,11 +14,11 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 use crate::guest;
-use crate::node::{Node, StartError};
+use crate::node::{Node, NodeStartError};
 use crate::settings::cluster::ClusterPeer;
 use crate::settings::{ClusterSpec, GuestSource, HostPort, ServeSettings};
 
-/// Compiled once for all tests.
+/// Guests of the tests. Each is compiled once.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Guest {
     Counter,
@@ -55,12 +55,12 @@ impl Guest {
     }
 }
 
-/// Any free port of loopback.
+/// Any free port of the loopback interface.
 pub(super) fn anywhere() -> HostPort {
     "127.0.0.1:0".parse().expect("an address")
 }
 
-/// Settings of a node that is alone.
+/// Settings of a cluster of one node.
 pub(super) async fn alone(guest: Guest, data_dir: &Path) -> ServeSettings {
     let cluster = ClusterSpec::alone("node1", anywhere());
     let guest = guest.load().await;
@@ -68,14 +68,14 @@ pub(super) async fn alone(guest: Guest, data_dir: &Path) -> ServeSettings {
         ServeSettings::of_cluster(cluster, "node1", anywhere(), data_dir.to_owned(), guest)
             .expect("a node of its cluster");
     settings.cluster_id = "test".to_owned();
-    // Nobody else stands for election: there is nothing to wait for.
+    // Short timeouts are safe with one voter.
     settings.raft.heartbeat_interval = Duration::from_millis(10);
     settings.raft.election_timeout_min = Duration::from_millis(30);
     settings.raft.election_timeout_max = Duration::from_millis(60);
     settings
 }
 
-/// Settings of a node whose only peer does not exist: it never has a leader.
+/// Settings of a node whose only peer does not exist, so that it never has a leader.
 pub(super) async fn without_majority(guest: Guest, data_dir: &Path) -> ServeSettings {
     let member = |node_id: &str, addr: &str| ClusterPeer {
         node_id: node_id.to_owned(),
@@ -90,7 +90,7 @@ pub(super) async fn without_majority(guest: Guest, data_dir: &Path) -> ServeSett
     settings
 }
 
-/// A node, its directory, and a client of it.
+/// A node with its directory and a client.
 pub(super) struct Running {
     pub(super) node: Node,
     pub(super) client: Client,
@@ -98,12 +98,12 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// A node that has a leader: itself.
+    /// Starts a node and waits until it leads.
     pub(super) async fn start(guest: Guest) -> Self {
         Self::start_with(guest, |_| {}).await
     }
 
-    /// The same, with other settings.
+    /// The same with changed settings.
     pub(super) async fn start_with(guest: Guest, change: impl FnOnce(&mut ServeSettings)) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let mut settings = alone(guest, dir.path()).await;
@@ -113,17 +113,17 @@ impl Running {
         running
     }
 
-    /// Starts with these settings, whoever leads.
+    /// Starts a node, without waiting for a leader.
     pub(super) async fn start_in(
         dir: TempDir,
         settings: ServeSettings,
-    ) -> Result<Self, StartError> {
+    ) -> Result<Self, NodeStartError> {
         let node = Node::start(settings).await?;
         let client = Client(node.client_addr().to_string());
         Ok(Self { node, client, dir })
     }
 
-    /// Waits until the node leads and has applied all that it will apply by itself.
+    /// Waits until the node leads and has caught up.
     pub(super) async fn leads(&self) {
         self.node.app().readiness.caught_up().await;
     }
@@ -140,7 +140,7 @@ impl Running {
     }
 }
 
-/// An answer.
+/// A response.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
@@ -151,7 +151,7 @@ pub(super) struct Answer {
 impl Answer {
     pub(super) async fn of(response: Response<hyper::body::Incoming>) -> Self {
         let (parts, body) = response.into_parts();
-        let body = body.collect().await.expect("a whole body").to_bytes();
+        let body = body.collect().await.expect("a complete body").to_bytes();
         Self {
             status: parts.status,
             headers: parts.headers,
@@ -169,7 +169,7 @@ impl Answer {
             .map_or("", |value| value.to_str().expect("text"))
     }
 
-    /// Checks that it is an error of the host with this status and code.
+    /// Asserts that this is an error of the host with this status and code.
     #[track_caller]
     pub(super) fn assert_error(&self, status: u16, code: &str) {
         assert_eq!(self.status, status, "{self:?}");
@@ -178,14 +178,14 @@ impl Answer {
         assert_eq!(error["code"], code, "{error:#}");
         for field in ["message", "hint"] {
             assert!(
-                error[field].as_str().is_some_and(|words| !words.is_empty()),
+                error[field].as_str().is_some_and(|text| !text.is_empty()),
                 "no {field}: {error:#}"
             );
         }
     }
 }
 
-/// Sends each request on a connection of its own.
+/// Sends each request on a new connection.
 #[derive(Clone, Debug)]
 pub(super) struct Client(pub(super) String);
 
@@ -210,7 +210,7 @@ impl Client {
         Answer::of(sender.send_request(request).await.expect("an answer")).await
     }
 
-    /// Over HTTP/2 by prior knowledge.
+    /// Sends a request over HTTP/2 with prior knowledge.
     pub(super) async fn send_http2(
         &self,
         method: &str,

@@ -1,4 +1,4 @@
-//! Another guest takes over while clients are served.
+//! Upgrades while clients are served.
 
 use std::path::Path;
 use std::time::Duration;
@@ -17,10 +17,10 @@ const ADD: &str = r#"{"add":{"by":5}}"#;
 const GET: &str = r#"{"get":{}}"#;
 const CHUNK: usize = 64 << 10;
 
-/// The counter with a note in it: another module that does the same.
+/// The counter with a note in a custom section: another module with the same behavior.
 fn counter_with(note: &str) -> Bytes {
     let mut module = std::fs::read(Guest::Counter.path()).expect("a module");
-    // A custom section: its kind, its length, the length of its name, its name.
+    // A custom section: id, length, length of its name, name.
     module.extend_from_slice(&[0, note.len() as u8 + 1, note.len() as u8]);
     module.extend_from_slice(note.as_bytes());
     module.into()
@@ -45,7 +45,7 @@ async fn history(client: &Client) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn another_guest_takes_over_with_state_and_keys_and_so_does_the_first_again() {
+async fn an_upgrade_keeps_state_and_keys_and_so_does_the_way_back() {
     let running = Running::start(Guest::Counter).await;
     let client = &running.client;
     let key = [("idempotency-key", "once")];
@@ -72,9 +72,9 @@ async fn another_guest_takes_over_with_state_and_keys_and_so_does_the_first_agai
     assert_eq!(client.get("/v1/state-machine").await.body, second);
     assert_eq!(client.query(GET).await.json(), json!({"value": 5}));
     let again = client.apply_with(&key, ADD).await.json();
-    assert_eq!(again, json!({"value": 5}), "the first answer");
+    assert_eq!(again, json!({"value": 5}), "the first reply");
     assert_eq!(client.apply(ADD).await.json(), json!({"value": 10}));
-    // Once more is no second time.
+    // The same request again changes nothing.
     assert_eq!(post(client, "", &second).await.json(), upgraded);
 
     let past = history(client).await;
@@ -89,12 +89,12 @@ async fn another_guest_takes_over_with_state_and_keys_and_so_does_the_first_agai
 }
 
 #[tokio::test]
-async fn a_node_comes_up_with_the_guest_of_its_cluster_whatever_it_is_started_with() {
+async fn a_node_starts_with_the_active_module_of_its_cluster_whichever_module_it_is_given() {
     let running = Running::start(Guest::Counter).await;
     let (second, file) = (counter_with("second"), "second.wasm");
     running.client.apply(ADD).await;
     assert_eq!(post(&running.client, "", &second).await.status, 200);
-    // With it any module of the cluster will do.
+    // With a snapshot, the node can be started with any module of the cluster.
     let taken = running.client.send("POST", "/v1/snapshot", &[], "").await;
     assert_eq!(taken.status, 200, "{taken:?}");
     let path = running.dir.path().join(file);
@@ -108,19 +108,19 @@ async fn a_node_comes_up_with_the_guest_of_its_cluster_whatever_it_is_started_wi
     assert_eq!(runs(&running.client).await, sha256(&second));
     assert_eq!(running.client.query(GET).await.json(), json!({"value": 5}));
 
-    // One that has nothing to do with this cluster does not.
+    // A module that was never active in this cluster is an error.
     let Running { node, dir, .. } = running;
     node.shutdown().await;
     let foreign = alone(Guest::Faulty, dir.path()).await;
     let Err(error) = Node::start(foreign).await else {
         panic!("it started");
     };
-    let words = error.to_string();
-    assert!(words.contains("never ran"), "{words}");
+    let message = error.to_string();
+    assert!(message.contains("never ran"), "{message}");
 }
 
 #[tokio::test]
-async fn what_can_not_take_over_is_refused_with_its_reason_and_the_guest_goes_on() {
+async fn an_invalid_module_is_refused_with_its_reason_and_the_current_one_stays_active() {
     let running = Running::start(Guest::Counter).await;
     let client = &running.client;
     client.apply(ADD).await;
@@ -134,8 +134,8 @@ async fn what_can_not_take_over_is_refused_with_its_reason_and_the_guest_goes_on
     ] {
         let answer = post(client, "", &module).await;
         answer.assert_error(422, "module_refused");
-        let words = answer.json()["error"]["message"].to_string();
-        assert!(words.contains(reason), "{words}");
+        let message = answer.json()["error"]["message"].to_string();
+        assert!(message.contains(reason), "{message}");
     }
     for query in ["?dry_run=maybe", "?wait_ms=0", "?colour=red", "?by=%0a"] {
         let answer = post(client, query, &counter_with("second")).await;
@@ -150,7 +150,7 @@ async fn what_can_not_take_over_is_refused_with_its_reason_and_the_guest_goes_on
 }
 
 #[tokio::test]
-async fn a_second_one_waits_for_its_turn_and_one_that_stops_coming_is_given_up() {
+async fn there_is_one_upgrade_at_a_time_and_an_incomplete_one_is_aborted_at_its_deadline() {
     let running = Running::start(Guest::Counter).await;
     let app = running.node.app();
     let begin = UpgradeBegin {
@@ -160,14 +160,14 @@ async fn a_second_one_waits_for_its_turn_and_one_that_stops_coming_is_given_up()
         dry_run: false,
         by: "bob".to_owned(),
     };
-    let upgrade = say(&running.node, &UpgradeRecord::Begin(begin)).await;
+    let upgrade = propose(&running.node, &UpgradeRecord::Begin(begin)).await;
     assert_eq!(upgrade.1, UpgradeOutcome::Begun);
     let second = counter_with("second");
     let answer = post(&running.client, "", &second).await;
     answer.assert_error(409, "upgrade_under_way");
-    let told = running.client.get("/v1/upgrades").await.json();
-    assert_eq!(told["upgrade"]["by"], "bob");
-    assert_eq!(told["upgrade"]["nodes"]["node1"]["state"], "waiting");
+    let shown = running.client.get("/v1/upgrades").await.json();
+    assert_eq!(shown["upgrade"]["by"], "bob");
+    assert_eq!(shown["upgrade"]["nodes"]["node1"]["state"], "waiting");
     let metrics = running.client.get("/metrics").await.body;
     let metrics = String::from_utf8_lossy(&metrics);
     assert!(
@@ -178,9 +178,12 @@ async fn a_second_one_waits_for_its_turn_and_one_that_stops_coming_is_given_up()
         upgrade: upgrade.0,
         end: oarlock_wasm::UpgradeEnd::because(oarlock_wasm::AbortCause::TimedOut),
     };
-    assert_eq!(say(&running.node, &close).await.1, UpgradeOutcome::Closed);
+    assert_eq!(
+        propose(&running.node, &close).await.1,
+        UpgradeOutcome::Closed
+    );
 
-    // Its time is over before its bytes have come: the leader says so by itself.
+    // The deadline is over before the module is complete: the leader aborts the upgrade.
     let short = UpgradeBegin {
         sha256: Sha256::of(b"never sent"),
         bytes: 1_000,
@@ -188,7 +191,7 @@ async fn a_second_one_waits_for_its_turn_and_one_that_stops_coming_is_given_up()
         dry_run: false,
         by: "bob".to_owned(),
     };
-    let upgrade = say(&running.node, &UpgradeRecord::Begin(short)).await.0;
+    let upgrade = propose(&running.node, &UpgradeRecord::Begin(short)).await.0;
     let past = app.upgrades.end_of(upgrade).await.expect("it runs");
     assert!(past.end.to_string().contains("0 of 1000 bytes"), "{past:?}");
     assert_eq!(post(&running.client, "", &second).await.status, 200);
@@ -196,7 +199,7 @@ async fn a_second_one_waits_for_its_turn_and_one_that_stops_coming_is_given_up()
 }
 
 #[tokio::test]
-async fn a_question_about_upgrades_waits_for_news() {
+async fn the_list_of_upgrades_waits_for_another_revision() {
     let running = Running::start(Guest::Counter).await;
     let now = running.client.get("/v1/upgrades").await.json();
     let later = {
@@ -215,14 +218,14 @@ async fn a_question_about_upgrades_waits_for_news() {
     running.node.shutdown().await;
 }
 
-/// Says one word in the log.
-async fn say(node: &Node, word: &UpgradeRecord) -> (Index, UpgradeOutcome) {
+/// Commits one record.
+async fn propose(node: &Node, record: &UpgradeRecord) -> (Index, UpgradeOutcome) {
     loop {
-        let said = node
+        let applied = node
             .app()
             .raft
-            .submit(Envelope::upgrade(word), Duration::from_secs(30));
-        match said.await {
+            .submit(Envelope::upgrade(record), Duration::from_secs(30));
+        match applied.await {
             Ok(applied) => match applied.reply {
                 CommandOutcome::Upgrade(answer) => return (applied.index, answer),
                 other => panic!("{other:?}"),
@@ -232,7 +235,7 @@ async fn say(node: &Node, word: &UpgradeRecord) -> (Index, UpgradeOutcome) {
     }
 }
 
-/// Three nodes that may stop and come back.
+/// Three nodes that can be stopped and restarted.
 pub(super) struct Three {
     dir: tempfile::TempDir,
     cluster: ClusterSpec,
@@ -245,7 +248,7 @@ impl Three {
         Self::start_with(|_, _| {}).await
     }
 
-    /// The same, with other settings for some.
+    /// The same with changed settings for some nodes.
     pub(super) async fn start_with(change: fn(usize, &mut ServeSettings)) -> Self {
         let sockets: Vec<std::net::TcpListener> = (0..3)
             .map(|_| std::net::TcpListener::bind("127.0.0.1:0").expect("a port"))
@@ -297,13 +300,13 @@ impl Three {
         self.nodes[at].take().expect("it runs").shutdown().await;
     }
 
-    /// Stops a node and starts it again on its data.
+    /// Stops a node and starts it again on its data directory.
     pub(super) async fn restart(&mut self, at: usize) {
         self.stop(at).await;
         self.start_on(at, None).await;
     }
 
-    /// Where a node keeps its data.
+    /// The data directory of a node.
     pub(super) fn data_dir(&self, at: usize) -> std::path::PathBuf {
         self.dir.path().join(format!("node{}", at + 1))
     }
@@ -321,9 +324,9 @@ impl Three {
         Client(node.client_addr().to_string())
     }
 
-    /// The position of the leader that the node at `asked` knows.
-    async fn leader(&self, asked: usize) -> usize {
-        let node = self.nodes[asked].as_ref().expect("it runs");
+    /// The position of the leader, according to the node at `at`.
+    async fn leader(&self, at: usize) -> usize {
+        let node = self.nodes[at].as_ref().expect("it runs");
         let mut status = node.app().raft.watch_status();
         let known = status
             .wait_for(|status| status.leader.is_some())
@@ -335,7 +338,7 @@ impl Three {
             .expect("one of three")
     }
 
-    /// Waits until every node runs this module.
+    /// Waits until this module is active on every node.
     async fn all_run(&self, module: &[u8]) {
         let wanted = Sha256::of(module);
         for node in self.running() {
@@ -356,36 +359,39 @@ impl Three {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_voter_that_is_away_is_waited_for_and_named_when_it_does_not_come() {
+async fn an_upgrade_waits_for_a_stopped_voter_and_names_it_at_the_deadline() {
     let mut three = Three::start().await;
-    let away = (three.leader(0).await + 1) % 3;
-    let asked = (away + 1) % 3;
-    three.stop(away).await;
+    let stopped = (three.leader(0).await + 1) % 3;
+    let other = (stopped + 1) % 3;
+    three.stop(stopped).await;
     let second = counter_with("second");
-    let answer = post(&three.client(asked), "?wait_ms=200", &second).await;
+    let answer = post(&three.client(other), "?wait_ms=200", &second).await;
     answer.assert_error(409, "voters_not_ready");
-    let words = answer.json()["error"]["message"].to_string();
-    assert!(words.contains(&format!("node{}", away + 1)), "{words}");
+    let message = answer.json()["error"]["message"].to_string();
+    assert!(
+        message.contains(&format!("node{}", stopped + 1)),
+        "{message}"
+    );
 
-    let client = three.client(asked);
+    let client = three.client(other);
     let waiting = {
         let (client, second) = (client.clone(), second.clone());
         tokio::spawn(async move { post(&client, "", &second).await })
     };
-    let app = three.nodes[asked].as_ref().expect("it runs").app();
+    let app = three.nodes[other].as_ref().expect("it runs").app();
     let two_ready = app.upgrades.find(|upgrades| {
         let pending = upgrades.pending.as_ref()?;
         (pending.reports.len() == 2).then_some(())
     });
     two_ready.await.expect("it runs");
     assert_eq!(client.apply(ADD).await.json(), json!({"value": 5}));
-    three.start_on(away, None).await;
+    three.start_on(stopped, None).await;
     assert_eq!(waiting.await.expect("an answer").status, 200);
     three.all_run(&second).await;
     three.shutdown().await;
 }
 
-/// Words of an upgrade, one after the other, up to one at which the leader goes away.
+/// Commits the first records of an upgrade. `step` is how many kinds of them.
 async fn up_to(step: usize, node: &Node, module: &Bytes) {
     let begin = UpgradeBegin {
         sha256: Sha256::of(module),
@@ -397,7 +403,7 @@ async fn up_to(step: usize, node: &Node, module: &Bytes) {
     if step == 0 {
         return;
     }
-    let (upgrade, answer) = say(node, &UpgradeRecord::Begin(begin)).await;
+    let (upgrade, answer) = propose(node, &UpgradeRecord::Begin(begin)).await;
     assert_eq!(answer, UpgradeOutcome::Begun);
     let chunks = module.chunks(CHUNK).enumerate();
     let chunks = chunks.take(match step {
@@ -406,7 +412,7 @@ async fn up_to(step: usize, node: &Node, module: &Bytes) {
         _ => usize::MAX,
     });
     for (number, chunk) in chunks {
-        say(
+        propose(
             node,
             &UpgradeRecord::Chunk {
                 upgrade,
@@ -419,23 +425,23 @@ async fn up_to(step: usize, node: &Node, module: &Bytes) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_goes_away_at_whichever_step_the_cluster_ends_on_one_module_and_loses_nothing() {
+async fn when_a_node_stops_at_any_step_all_nodes_activate_the_same_module_and_lose_no_command() {
     let mut three = Three::start().await;
     let mut value = 0;
     for step in 0..=4 {
-        // The leader at each step; at the last one a follower instead.
+        // Stops the leader; at the last step a follower.
         let leader = three.leader(0).await;
-        let goes = if step == 4 { (leader + 1) % 3 } else { leader };
-        let stays = (goes + 1) % 3;
+        let stops = if step == 4 { (leader + 1) % 3 } else { leader };
+        let stays = (stops + 1) % 3;
         let module = counter_with(&format!("step {step}"));
-        up_to(step, three.nodes[goes].as_ref().expect("it runs"), &module).await;
-        three.stop(goes).await;
+        up_to(step, three.nodes[stops].as_ref().expect("it runs"), &module).await;
+        three.stop(stops).await;
         let client = three.client(stays);
         let upgraded = {
             let (client, module) = (client.clone(), module.clone());
             let wait = [("oarlock-timeout-ms", "120000")];
             tokio::spawn(async move {
-                // Another leader has to be found first.
+                // Until the new leader is elected.
                 loop {
                     let answer = client.send("POST", "/v1/state-machine", &wait, module.clone());
                     match answer.await {
@@ -458,7 +464,7 @@ async fn whoever_goes_away_at_whichever_step_the_cluster_ends_on_one_module_and_
                 break;
             }
         }
-        three.start_on(goes, None).await;
+        three.start_on(stops, None).await;
         let answer = upgraded.await.expect("an answer");
         assert_eq!(answer.status, 200, "step {step}: {answer:?}");
         three.all_run(&module).await;

@@ -1,4 +1,4 @@
-//! What the leader and the others say, for each state of things.
+//! The decisions of the leader for different reports.
 
 use std::collections::BTreeMap;
 
@@ -18,16 +18,16 @@ fn ready(state: &str) -> CheckResult {
     ready_at(8, MigrationRoute::Snapshot, state)
 }
 
-fn refused(words: &str) -> CheckResult {
+fn refused(reason: &str) -> CheckResult {
     CheckResult::Refused {
-        message: words.to_owned(),
+        message: reason.to_owned(),
     }
 }
 
 fn pending(reports: &[(&str, CheckResult)]) -> UpgradeStatus {
     let reports: BTreeMap<String, CheckResult> = reports
         .iter()
-        .map(|(node, verdict)| ((*node).to_owned(), verdict.clone()))
+        .map(|(node, result)| ((*node).to_owned(), result.clone()))
         .collect();
     UpgradeStatus {
         upgrade: Index(7),
@@ -47,13 +47,13 @@ fn decided(pending: &UpgradeStatus, now_ms: u64) -> Option<UpgradeRecord> {
     decide(pending, &voters, now_ms)
 }
 
-/// How it is closed.
+/// The end with which the leader closes an upgrade, and its text.
 fn closed(pending: &UpgradeStatus, now_ms: u64) -> (UpgradeEnd, String) {
     match decided(pending, now_ms) {
         Some(UpgradeRecord::Close { end, upgrade }) => {
             assert_eq!(upgrade, pending.upgrade);
-            let words = end.to_string();
-            (end, words)
+            let text = end.to_string();
+            (end, text)
         }
         other => panic!("{other:?}"),
     }
@@ -67,10 +67,10 @@ fn cause(end: &UpgradeEnd) -> Option<AbortCause> {
 }
 
 #[test]
-fn it_is_activated_once_every_voter_is_ready_and_not_before() {
+fn the_leader_activates_once_all_voters_are_ready() {
     let mut some = pending(&[("node1", ready("s")), ("node3", ready("s"))]);
     assert_eq!(decided(&some, 0), None);
-    // One that does not vote is not waited for, nor does it stand in for one that does.
+    // The report of a learner has no effect.
     some.reports.insert("learner".to_owned(), refused("no"));
     assert_eq!(decided(&some, 0), None);
     some.reports.insert("node2".to_owned(), ready("s"));
@@ -83,47 +83,47 @@ fn it_is_activated_once_every_voter_is_ready_and_not_before() {
 }
 
 #[test]
-fn a_dry_run_ends_where_another_would_be_activated() {
-    let verdicts = ["node1", "node2", "node3"].map(|node| (node, ready("s")));
-    let mut all = pending(&verdicts);
+fn a_dry_run_ends_once_all_voters_are_ready() {
+    let results = ["node1", "node2", "node3"].map(|node| (node, ready("s")));
+    let mut all = pending(&results);
     all.dry_run = true;
     assert_eq!(closed(&all, 0).0, UpgradeEnd::DryRunPassed);
 }
 
 #[test]
-fn one_voter_that_refuses_is_enough_and_is_named() {
+fn one_voter_that_refuses_ends_the_upgrade_and_is_named() {
     let one = pending(&[("node2", refused("it imports a clock"))]);
-    let (end, words) = closed(&one, 0);
+    let (end, text) = closed(&one, 0);
     assert_eq!(cause(&end), Some(AbortCause::NodeRefused));
-    assert!(words.contains("node2: it imports a clock"), "{words}");
+    assert!(text.contains("node2: it imports a clock"), "{text}");
 }
 
 #[test]
-fn who_is_not_heard_of_in_time_is_named() {
+fn voters_without_a_report_are_named_at_the_deadline() {
     let one = pending(&[("node2", ready("s"))]);
     assert_eq!(decided(&one, DEADLINE_MS - 1), None);
-    let (end, words) = closed(&one, DEADLINE_MS);
+    let (end, text) = closed(&one, DEADLINE_MS);
     assert_eq!(cause(&end), Some(AbortCause::TimedOut));
-    assert!(words.contains("node1, node3"), "{words}");
-    let cut_short = UpgradeStatus {
+    assert!(text.contains("node1, node3"), "{text}");
+    let incomplete = UpgradeStatus {
         received: 3,
         staged_at: None,
         ..pending(&[])
     };
-    assert_eq!(decided(&cut_short, 0), None);
-    let (_, words) = closed(&cut_short, DEADLINE_MS);
-    assert!(words.contains("3 of 10 bytes"), "{words}");
+    assert_eq!(decided(&incomplete, 0), None);
+    let (_, text) = closed(&incomplete, DEADLINE_MS);
+    assert!(text.contains("3 of 10 bytes"), "{text}");
 }
 
 #[test]
-fn voters_that_come_to_different_states_end_it() {
+fn different_states_on_two_voters_end_the_upgrade() {
     let differ = |one: CheckResult, other: CheckResult| {
         let two = pending(&[("node1", one), ("node3", other)]);
         decided(&two, 0).map(|_| cause(&closed(&two, 0).0))
     };
     let differs = Some(Some(AbortCause::StatesDiffer));
     assert_eq!(differ(ready("s"), ready("t")), differs);
-    // A copy of another entry's state is another one.
+    // States after different entries are not compared.
     assert_eq!(
         differ(ready("s"), ready_at(9, MigrationRoute::Snapshot, "t")),
         None
@@ -138,11 +138,11 @@ fn voters_that_come_to_different_states_end_it() {
 }
 
 #[test]
-fn words_are_cut_to_what_the_log_takes() {
+fn a_long_reason_is_cut_to_the_limit_of_the_log() {
     let long = pending(&[("node1", refused(&"ü".repeat(4_000)))]);
-    let Some(word) = decided(&long, 0) else {
-        panic!("it is refused");
+    let Some(record) = decided(&long, 0) else {
+        panic!("no decision");
     };
-    let decoded = Envelope::decode(&Envelope::upgrade(&word));
-    assert_eq!(decoded, Ok(Envelope::Upgrade(word)));
+    let decoded = Envelope::decode(&Envelope::upgrade(&record));
+    assert_eq!(decoded, Ok(Envelope::Upgrade(record)));
 }

@@ -1,0 +1,51 @@
+//! The state that request handlers share.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use oarlock_wasm::{MachineLimits, StatusHandle, WasmMachine};
+use task_queue_raft::Raft;
+
+use super::body_budget::BodyBudget;
+use crate::audit::Auditor;
+use crate::deferred::DeferredReplies;
+use crate::events::Events;
+use crate::metrics::Metrics;
+use crate::readiness::Readiness;
+use crate::settings::HttpSettings;
+use crate::settings::cluster::ClusterPeer;
+use crate::upgrades::UpgradeWatch;
+
+/// One per node. Handlers get it as `State<Arc<App>>`.
+pub(crate) struct App {
+    /// The handle of the replicated log.
+    pub(crate) raft: Raft<WasmMachine>,
+    /// Counters, active module and audit of the state machine.
+    pub(crate) machine: StatusHandle,
+    /// The upgrade in progress and past upgrades.
+    pub(crate) upgrades: UpgradeWatch,
+    /// The members in the node's settings. Addresses of members that the log does not have yet come from here.
+    pub(crate) members: Vec<ClusterPeer>,
+    /// The address that this node announces to clients, as `host:port`.
+    pub(crate) client_addr: String,
+    /// Limits of the guest and of commands.
+    pub(crate) limits: MachineLimits,
+    /// Limits and timeouts of the HTTP server.
+    pub(crate) http: HttpSettings,
+    /// How long a request waits for a leader before the response is 503 `no_leader`: two election timeouts.
+    pub(crate) leader_timeout: Duration,
+    /// When the node was started, for `uptime_ms`.
+    pub(crate) started: Instant,
+    /// Whether the node has caught up with the current leader.
+    pub(crate) readiness: Readiness,
+    /// The result of the latest audit, and whether this node is quarantined.
+    pub(crate) auditor: Auditor,
+    /// The latest events of the guest.
+    pub(crate) events: Arc<Events>,
+    /// Clients that wait for a deferred reply.
+    pub(crate) deferred: Arc<DeferredReplies>,
+    /// Limits the memory for request bodies.
+    pub(crate) bodies: BodyBudget,
+    /// Counters for Prometheus.
+    pub(crate) metrics: Metrics,
+}

@@ -1,0 +1,373 @@
+//! `/v1/state-machine`: the active module and upgrades. `/v1/upgrades`: the upgrade in progress and past upgrades.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, Request, State};
+use axum::http::header::{CONTENT_TYPE, ETAG};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+use oarlock_wasm::{
+    AbortCause, CheckResult, GuestModule, PastUpgrade, UpgradeRefusal, UpgradeStatus,
+    UpgradeSummary,
+};
+use serde::{Deserialize, Serialize};
+use task_queue_raft::SubmitError;
+use tokio::time::Instant;
+
+use super::app::App;
+use super::error::ApiError;
+use super::request;
+use crate::status::ModuleStatus;
+use crate::upgrades::{Upgrade, UpgradeError, UpgradeOptions, load_module};
+
+/// Default and maximum of `wait_ms`, in milliseconds.
+const DEFAULT_WAIT_MS: u64 = 60_000;
+const MAX_WAIT_MS: u64 = 3_600_000;
+/// How much longer than `wait_ms` the response may take, unless the request has its own timeout.
+const GRACE: Duration = Duration::from_secs(10);
+/// Longest `by`, in bytes.
+const MAX_BY_BYTES: usize = 128;
+
+/// Returns the bytes of the active module. The `ETag` is its SHA-256 digest.
+pub(super) async fn module(State(app): State<Arc<App>>) -> Response {
+    let module = app.machine.module();
+    let mut response = Response::new(Body::from(module.bytes().clone()));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/wasm"));
+    // Hexadecimal digits in quotes are always a valid header.
+    if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", module.sha256())) {
+        headers.insert(ETAG, tag);
+    }
+    response
+}
+
+/// The query string of `POST /v1/state-machine`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UpgradeParams {
+    /// Check the module on all voters, and don't activate it.
+    #[serde(default)]
+    dry_run: bool,
+    /// How long the voters may take to prepare, in milliseconds: 1 to 3,600,000, by default 60,000.
+    #[serde(default)]
+    wait_ms: Option<u64>,
+    /// Who requested the upgrade, for the history: up to 128 bytes, by default `http`.
+    #[serde(default)]
+    by: Option<String>,
+}
+
+impl UpgradeParams {
+    fn into_options(self) -> Result<UpgradeOptions, ApiError> {
+        let by = self.by.unwrap_or_else(|| "http".to_owned());
+        let fits = by.len() <= MAX_BY_BYTES && !by.chars().any(char::is_control);
+        let wait_ms = self.wait_ms.unwrap_or(DEFAULT_WAIT_MS);
+        if fits && (1..=MAX_WAIT_MS).contains(&wait_ms) {
+            return Ok(UpgradeOptions {
+                dry_run: self.dry_run,
+                wait_ms,
+                by,
+            });
+        }
+        Err(invalid_params(&format!(
+            "wait_ms must be 1 to {MAX_WAIT_MS}, and by at most {MAX_BY_BYTES} bytes without control characters"
+        )))
+    }
+}
+
+fn invalid_params(why: &str) -> ApiError {
+    ApiError::malformed(
+        format!("the query string of the URL is invalid: {why}"),
+        "use the parameters dry_run=true, wait_ms=60000 and by=NAME, all optional",
+    )
+}
+
+/// The response to an upgrade: the module that is active, or that passed the dry run.
+#[derive(Debug, Serialize)]
+pub(super) struct UpgradeResponse {
+    sha256: String,
+    name: String,
+    version: u32,
+    /// The entry that activated the module; 0 for the first module of the cluster, null after a dry run.
+    activated_index: Option<u64>,
+    dry_run: bool,
+}
+
+impl UpgradeResponse {
+    fn new(module: &GuestModule, activated_index: Option<u64>) -> Self {
+        let description = module.description();
+        Self {
+            sha256: module.sha256().to_string(),
+            name: description.name.clone(),
+            version: description.version,
+            activated_index,
+            dry_run: activated_index.is_none(),
+        }
+    }
+}
+
+/// Activates another module, and responds once it is active on this node. A second request for the same module waits for
+/// the upgrade in progress.
+pub(super) async fn upgrade(
+    State(app): State<Arc<App>>,
+    params: Result<Query<UpgradeParams>, QueryRejection>,
+    request: Request,
+) -> Result<Json<UpgradeResponse>, ApiError> {
+    let Query(params) = params.map_err(|error| invalid_params(&error.body_text()))?;
+    let options = params.into_options()?;
+    let (parts, body) = request.into_parts();
+    let wait = Duration::from_millis(options.wait_ms);
+    let timeout = request::timeout_or(&parts.headers, wait + GRACE)?;
+    let deadline = Instant::now() + timeout;
+    let limit = app.limits.module_bytes;
+    let (body, _share) = request::body_up_to(&app, &parts.headers, body, limit).await?;
+    let active = app.machine.module();
+    let module = load_module(active.clone(), body, app.limits)
+        .await
+        .map_err(of_upgrade)?;
+    let upgrade = Upgrade {
+        raft: &app.raft,
+        upgrades: &app.upgrades,
+        module: &module,
+        options,
+        deadline,
+    };
+    let activated_index = if module.sha256() == active.sha256() {
+        Some(upgrade.active_since())
+    } else {
+        tokio::time::timeout_at(deadline, upgrade.run())
+            .await
+            .unwrap_or(Err(UpgradeError::TimedOut))
+            .map_err(of_upgrade)?
+    };
+    let activated_index = activated_index.map(|index| index.0);
+    Ok(Json(UpgradeResponse::new(&module, activated_index)))
+}
+
+/// The error response of an upgrade.
+fn of_upgrade(error: UpgradeError) -> ApiError {
+    let message = error.to_string();
+    let refused = |code, hint: &str| {
+        ApiError::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            code,
+            message.clone(),
+            hint,
+        )
+    };
+    let conflict =
+        |code, hint: &str| ApiError::new(StatusCode::CONFLICT, code, message.clone(), hint);
+    match &error {
+        UpgradeError::InvalidModule(_) => refused(
+            "module_refused",
+            "`oarlock check FILE` runs the same check without a cluster",
+        ),
+        UpgradeError::Refused(UpgradeRefusal::InProgress { .. }) => conflict(
+            "upgrade_under_way",
+            "GET /v1/upgrades shows its progress and its deadline",
+        ),
+        UpgradeError::Refused(_) => refused("module_refused", "the current module stays active"),
+        UpgradeError::Aborted { cause, .. } => match cause {
+            AbortCause::TimedOut => conflict(
+                "voters_not_ready",
+                "start or remove the nodes that the message names, or raise wait_ms; then send the request again",
+            ),
+            AbortCause::NodeRefused | AbortCause::NewRestoreFailed => {
+                refused("module_refused", FIX_MODULE)
+            }
+            AbortCause::StatesDiffer => refused("states_differ", FIX_MODULE),
+            AbortCause::ModuleCorrupt
+            | AbortCause::OldSnapshotFailed
+            | AbortCause::JournalTooLarge => refused("upgrade_abandoned", FIX_MODULE),
+        },
+        UpgradeError::Submit(SubmitError::TimedOut) => {
+            outcome_unknown("a record of the upgrade was not committed in time")
+        }
+        UpgradeError::Submit(SubmitError::Stopped) => outcome_unknown("this node is stopping"),
+        UpgradeError::Submit(error) => ApiError::of_command(error),
+        UpgradeError::TimedOut | UpgradeError::Stopping => outcome_unknown(&message),
+        UpgradeError::CheckPanicked(_) | UpgradeError::UnexpectedReply(_) => {
+            ApiError::internal(message)
+        }
+    }
+}
+
+const FIX_MODULE: &str = "fix the module, and test it with dry_run=true first";
+
+fn outcome_unknown(why: &str) -> ApiError {
+    ApiError::new(
+        StatusCode::GATEWAY_TIMEOUT,
+        "timeout",
+        format!("{why}: the upgrade may still be activated or aborted"),
+        "GET /v1/upgrades shows its progress; to wait for it, send the request again",
+    )
+}
+
+/// The query string of `GET /v1/upgrades`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UpgradesParams {
+    /// Wait for another revision than this one.
+    #[serde(default)]
+    after: Option<u64>,
+}
+
+/// The response of `GET /v1/upgrades`.
+#[derive(Debug, Serialize)]
+pub(super) struct UpgradesResponse {
+    /// Changes with every change of the other fields; see `after`.
+    revision: u64,
+    state_machine: ModuleStatus,
+    upgrade: Option<UpgradeInProgress>,
+    /// Latest first.
+    history: Vec<HistoryRecord>,
+}
+
+/// The upgrade in progress.
+#[derive(Debug, Serialize)]
+struct UpgradeInProgress {
+    /// The entry that began it.
+    index: u64,
+    sha256: String,
+    by: String,
+    dry_run: bool,
+    /// Size of the module.
+    bytes: u64,
+    /// Bytes of the module that are in the log.
+    received_bytes: u64,
+    /// When the upgrade is aborted unless all voters are ready, in milliseconds since 1970.
+    deadline_ms: u64,
+    /// All voters, and other nodes that have reported.
+    nodes: BTreeMap<String, NodeReport>,
+}
+
+/// The progress of one node.
+#[derive(Debug, Serialize)]
+struct NodeReport {
+    /// `waiting`, `ready` or `refused`.
+    state: &'static str,
+    /// If ready: digest of the state that the new module wrote.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hash: Option<String>,
+    /// If refused: why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+impl NodeReport {
+    fn of(result: Option<&CheckResult>) -> Self {
+        let (state, hash, reason) = match result {
+            None => ("waiting", None, None),
+            Some(CheckResult::Ready { state, .. }) => ("ready", Some(state.to_string()), None),
+            Some(CheckResult::Refused { message }) => ("refused", None, Some(message.clone())),
+        };
+        Self {
+            state,
+            hash,
+            reason,
+        }
+    }
+}
+
+/// A past upgrade.
+#[derive(Debug, Serialize)]
+struct HistoryRecord {
+    /// The entry that began it.
+    index: u64,
+    /// The entry that ended it. An activated module is active from here on.
+    ended_index: u64,
+    /// When it ended, in milliseconds since 1970.
+    time_ms: u64,
+    by: String,
+    sha256: String,
+    /// Null unless the module was activated.
+    name: Option<String>,
+    /// Null unless the module was activated.
+    version: Option<u32>,
+    /// `activated`, `tried_out` (a dry run), or the cause for which it was aborted.
+    end: &'static str,
+    /// The same as a sentence, with details.
+    message: String,
+}
+
+impl From<&PastUpgrade> for HistoryRecord {
+    fn from(past: &PastUpgrade) -> Self {
+        let module = past.module.as_ref();
+        Self {
+            index: past.upgrade.0,
+            ended_index: past.ended.index.0,
+            time_ms: past.ended.time_ms,
+            by: past.by.clone(),
+            sha256: past.sha256.to_string(),
+            name: module.map(|(name, _)| name.clone()),
+            version: module.map(|(_, version)| *version),
+            end: past.end.code(),
+            message: past.end.to_string(),
+        }
+    }
+}
+
+/// Responds at once. With `?after=REVISION`, responds as soon as there is another revision, or at the timeout of the
+/// request.
+pub(super) async fn upgrades(
+    State(app): State<Arc<App>>,
+    params: Result<Query<UpgradesParams>, QueryRejection>,
+    request: Request,
+) -> Result<Json<UpgradesResponse>, ApiError> {
+    let params = params.map_err(|error| {
+        ApiError::malformed(
+            format!(
+                "the query string of the URL is invalid: {}",
+                error.body_text()
+            ),
+            "use ?after=REVISION to wait for another revision, or no parameter",
+        )
+    })?;
+    let timeout = request::timeout(request.headers())?;
+    if let Some(after) = params.after {
+        let changed = |upgrades: &UpgradeSummary| (upgrades.revision != after).then_some(());
+        // After a timeout the response shows the same revision.
+        let _ = tokio::time::timeout(timeout, app.upgrades.find(changed)).await;
+    }
+    Ok(Json(app.upgrades_response()))
+}
+
+impl App {
+    fn upgrades_response(&self) -> UpgradesResponse {
+        let upgrades = self.upgrades.now();
+        let voters = self.raft.status().voters;
+        let in_progress = |pending: &UpgradeStatus| {
+            let reported = pending.reports.keys().cloned();
+            let voters = voters.iter().map(|voter| voter.as_str().to_owned());
+            let nodes = voters.chain(reported).map(|node| {
+                let report = NodeReport::of(pending.reports.get(&node));
+                (node, report)
+            });
+            UpgradeInProgress {
+                index: pending.upgrade.0,
+                sha256: pending.sha256.to_string(),
+                by: pending.by.clone(),
+                dry_run: pending.dry_run,
+                bytes: pending.bytes,
+                received_bytes: pending.received,
+                deadline_ms: pending.deadline_ms,
+                nodes: nodes.collect(),
+            }
+        };
+        UpgradesResponse {
+            revision: upgrades.revision,
+            state_machine: self.machine.get().into(),
+            upgrade: upgrades.pending.as_ref().map(in_progress),
+            history: upgrades
+                .past
+                .iter()
+                .rev()
+                .map(HistoryRecord::from)
+                .collect(),
+        }
+    }
+}

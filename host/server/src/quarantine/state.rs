@@ -1,0 +1,48 @@
+//! The states of quarantine.
+
+/// Whether a node serves requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum QuarantineState {
+    /// No audit has found a difference from the majority since the node's state was last replaced.
+    #[default]
+    Serving,
+    /// The node's state differs from the majority's. It serves no requests until a snapshot of the leader is installed.
+    Quarantined,
+    /// The node has diverged too often. It serves no requests until an operator replaces its data directory.
+    GivenUp,
+}
+
+/// The state, with a counter that distinguishes successive periods of serving.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Quarantine {
+    pub(crate) state: QuarantineState,
+    /// How often a snapshot has ended a quarantine, since the node was started.
+    pub(crate) reinstalls: u64,
+}
+
+impl Quarantine {
+    /// Whether requests are served.
+    pub(crate) fn is_serving(self) -> bool {
+        self.state == QuarantineState::Serving
+    }
+
+    /// Starts a quarantine. Returns `false` if the node was in quarantine already.
+    pub(crate) fn enter(&mut self) -> bool {
+        let enters = self.is_serving();
+        if enters {
+            self.state = QuarantineState::Quarantined;
+        }
+        enters
+    }
+
+    /// Ends a quarantine after a reinstall.
+    pub(crate) fn leave(&mut self) {
+        self.state = QuarantineState::Serving;
+        self.reinstalls += 1;
+    }
+
+    /// Makes a quarantine permanent.
+    pub(crate) fn give_up(&mut self) {
+        self.state = QuarantineState::GivenUp;
+    }
+}

@@ -1,0 +1,144 @@
+//! The status of a node, as `GET /v1/status` returns it. The metrics are derived from the same values.
+
+use oarlock_wasm::MachineStatus;
+use serde::Serialize;
+use task_queue_raft::Status;
+use task_queue_raft::ids::NodeId;
+use task_queue_raft::raft::Role;
+use task_queue_raft::raft::admission::VotingStatus;
+
+/// The status of a node.
+#[derive(Debug, Serialize)]
+pub(crate) struct NodeStatus {
+    pub(crate) node_id: String,
+    /// `leader`, `follower`, `candidate` or `learner`.
+    pub(crate) role: &'static str,
+    pub(crate) term: u64,
+    pub(crate) leader_id: Option<String>,
+    pub(crate) commit_index: u64,
+    pub(crate) applied_index: u64,
+    pub(crate) first_log_index: u64,
+    pub(crate) last_log_index: u64,
+    /// The last entry in the newest snapshot; 0 without a snapshot.
+    pub(crate) snapshot_index: u64,
+    /// Hash over all applied commands. Equal on nodes with the same `applied_index`.
+    pub(crate) state_hash: String,
+    pub(crate) members: Vec<MemberStatus>,
+    pub(crate) state_machine: ModuleStatus,
+    pub(crate) uptime_ms: u64,
+    /// Version of this program.
+    pub(crate) version: &'static str,
+    /// Empty while the node waits to be added to a cluster.
+    pub(crate) cluster_id: String,
+    /// As `GET /readyz`.
+    pub(crate) ready: bool,
+    pub(crate) audit: AuditStatus,
+    pub(crate) voting: VotingInfo,
+}
+
+/// A member of the cluster, as this node knows it.
+#[derive(Debug, Serialize)]
+pub(crate) struct MemberStatus {
+    pub(crate) node_id: String,
+    pub(crate) peer_addr: String,
+    /// Null until that member has connected to this node and announced its address.
+    pub(crate) client_addr: Option<String>,
+    pub(crate) voter: bool,
+}
+
+/// The result of the latest audit: the comparison of the nodes' state hashes.
+#[derive(Debug, Serialize)]
+pub(crate) struct AuditStatus {
+    /// The entry after which the hashes were compared; null before the first audit.
+    pub(crate) index: Option<u64>,
+    /// Number of voters with the most frequent hash.
+    pub(crate) agreeing: usize,
+    /// Nodes whose hash differs from that of the majority.
+    pub(crate) differing: Vec<String>,
+    /// True if there are different hashes, and none is that of a majority.
+    pub(crate) undecided: bool,
+    /// True if this node differs from the majority, so that it serves no requests.
+    pub(crate) quarantined: bool,
+    /// Number of snapshots that this node installed to leave quarantine, since it was started.
+    pub(crate) reinstalls: u64,
+    /// True if this node has diverged too often. It stays in quarantine until an operator replaces its data directory.
+    pub(crate) given_up: bool,
+}
+
+/// Whether this node may vote, and what keeps it from voting.
+#[derive(Debug, Serialize)]
+pub(crate) struct VotingInfo {
+    /// True if this node votes when it is a voter.
+    pub(crate) eligible: bool,
+    /// Why the node does not vote yet; null if it does. One of `bootstrap` (other initial members have not responded yet),
+    /// `bootstrap_mismatch` (a node was started with other initial members), `commit` (the bootstrap configuration is not
+    /// committed yet), `join` (the node was started with `--join` and waits to be added), `rejoin` (the store of the node
+    /// is new, and the leader has not readmitted the node yet).
+    pub(crate) blocked_on: Option<&'static str>,
+    /// The nodes that `blocked_on` is about: those that have not responded, or the one with other initial members.
+    pub(crate) nodes: Vec<String>,
+    /// Voters whose stores were lost and that have not rejoined yet. Known only from their own messages, so a node that
+    /// has not been contacted by such a voter does not list it.
+    pub(crate) voters_without_data: Vec<String>,
+}
+
+/// The active module.
+#[derive(Debug, Serialize)]
+pub(crate) struct ModuleStatus {
+    pub(crate) name: String,
+    pub(crate) version: u32,
+    pub(crate) sha256: String,
+    /// How the effects of a failed command are undone: `images` (memory images) or `replay` (from the last checkpoint).
+    pub(crate) undo: &'static str,
+}
+
+/// The role of a node in its status: a follower without a vote is a `learner`.
+pub(crate) fn status_role(raft: &Status) -> &'static str {
+    match raft.role {
+        Role::Follower if !raft.voters.contains(&raft.node_id) => "learner",
+        role => role_name(role),
+    }
+}
+
+/// The name of a role in the contract.
+pub(crate) fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Leader => "leader",
+        Role::Follower => "follower",
+        Role::PreCandidate | Role::Candidate => "candidate",
+    }
+}
+
+impl From<MachineStatus> for ModuleStatus {
+    fn from(machine: MachineStatus) -> Self {
+        Self {
+            name: machine.name,
+            version: machine.version,
+            sha256: machine.sha256.to_string(),
+            undo: machine.rollback_method.name(),
+        }
+    }
+}
+
+impl From<&Status> for VotingInfo {
+    fn from(raft: &Status) -> Self {
+        let names = |nodes: &[NodeId]| nodes.iter().map(|id| id.as_str().to_owned()).collect();
+        let (blocked_on, nodes) = match &raft.voting {
+            VotingStatus::Eligible => (None, Vec::new()),
+            VotingStatus::Bootstrapping { missing } => (Some("bootstrap"), names(missing)),
+            VotingStatus::BootstrapMismatch { with } => (
+                Some("bootstrap_mismatch"),
+                names(std::slice::from_ref(with)),
+            ),
+            VotingStatus::AwaitingCommit => (Some("commit"), Vec::new()),
+            VotingStatus::Joining => (Some("join"), Vec::new()),
+            VotingStatus::Rejoining => (Some("rejoin"), Vec::new()),
+        };
+        Self {
+            eligible: blocked_on.is_none(),
+            blocked_on,
+            nodes,
+            voters_without_data: names(&raft.voters_without_data),
+        }
+    }
+}

@@ -48,7 +48,7 @@ pub(crate) fn picture_of(file: &Path) -> Result<String, String> {
         loads.iter().map(pair).collect()
     };
     Ok(draw(&[
-        ("Requests a second (longer is better)", pairs("rate", 1.0)),
+        ("Requests per second (longer is better)", pairs("rate", 1.0)),
         (
             "Median latency, ms (shorter is better)",
             pairs("p50_us", 1e-3),

@@ -1,4 +1,4 @@
-//! `oarlock new`: a guest that builds and passes its tests, to go on from.
+//! `oarlock new`: creates a project for a guest that builds and passes its tests.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,13 +9,12 @@ use super::output::{write_json, write_out};
 use crate::cli::NewArgs;
 use crate::exit::Failure;
 
-/// Files of a project, and what is in them. `{{name}}`, `{{module}}` and `{{sdk}}` are filled in.
+/// Files of a project and their contents. `{{name}}`, `{{module}}` and `{{sdk}}` are placeholders.
 const FILES: [(&str, &str); 6] = [
     ("Cargo.toml", include_str!("new/template/Cargo.toml.txt")),
     ("src/lib.rs", include_str!("new/template/lib.rs.txt")),
     ("src/tests.rs", include_str!("new/template/tests.rs.txt")),
     ("README.md", include_str!("new/template/README.md.txt")),
-    // What differs between nodes, or does not exist in a module.
     (
         "clippy.toml",
         include_str!("../../../../guest-sdk/clippy.toml"),
@@ -23,11 +22,11 @@ const FILES: [(&str, &str); 6] = [
     (".gitignore", "/target\n"),
 ];
 
-/// Longest name of a guest, as the SDK has it.
+/// Longest name of a guest, in bytes. The SDK has the same limit.
 const MAX_NAME_BYTES: usize = 64;
 
-/// Names that cargo or the compiler keep for themselves.
-const KEPT_NAMES: [&str; 48] = [
+/// Names that cargo or the compiler reserve.
+const RESERVED_NAMES: [&str; 48] = [
     "abstract", "alloc", "as", "async", "await", "become", "box", "break", "const", "continue",
     "core", "crate", "do", "dyn", "else", "enum", "extern", "false", "final", "fn", "for", "gen",
     "if", "impl", "in", "let", "loop", "macro", "match", "mod", "move", "mut", "override", "priv",
@@ -35,10 +34,10 @@ const KEPT_NAMES: [&str; 48] = [
     "try", "type", "use",
 ];
 
-/// Writes a project into a new folder, and says what to do with it.
+/// Writes a project into a new folder and prints the next steps.
 ///
 /// # Errors
-/// The name is none for a guest, the folder is there already, or it can't be written.
+/// The name is invalid, the folder exists, or it cannot be written.
 pub(crate) fn new(args: NewArgs) -> Result<(), Failure> {
     check_name(&args.name)?;
     let folder = args.dir.join(&args.name);
@@ -57,7 +56,7 @@ pub(crate) fn new(args: NewArgs) -> Result<(), Failure> {
         return write_json(std::io::stdout().lock(), &made);
     }
     let text = format!(
-        "{shown} is a guest with tests; go on with\n  cd {shown}\n  cargo test\n  cargo build --release --target wasm32-unknown-unknown\n  oarlock serve --state-machine target/wasm32-unknown-unknown/release/{module}.wasm\n"
+        "created {shown}, a guest with tests; next steps:\n  cd {shown}\n  cargo test\n  cargo build --release --target wasm32-unknown-unknown\n  oarlock serve --state-machine target/wasm32-unknown-unknown/release/{module}.wasm\n"
     );
     write_out(std::io::stdout().lock(), text.as_bytes())
 }
@@ -69,18 +68,18 @@ fn check_name(name: &str) -> Result<(), Failure> {
         && name.chars().all(plain);
     if !fits {
         return Err(Failure::usage(format!(
-            "{name:?} is no name for a guest: give 1 to {MAX_NAME_BYTES} characters of a-z, 0-9 and -, beginning with a letter"
+            "{name:?} is not a valid name for a guest; use 1 to {MAX_NAME_BYTES} characters of a-z, 0-9 and -, starting with a letter"
         )));
     }
-    if KEPT_NAMES.contains(&name) {
+    if RESERVED_NAMES.contains(&name) {
         return Err(Failure::usage(format!(
-            "{name:?} means something to the compiler; give another name"
+            "{name:?} is a reserved name of cargo or the compiler; use another name"
         )));
     }
     Ok(())
 }
 
-/// How the project finds the SDK: where the flag says, beside the program's own sources, or in the registry.
+/// The dependency on the SDK: the folder of `--sdk`, the sources of this program, or the registry.
 fn sdk(given: Option<&Path>) -> Result<String, Failure> {
     let found = match given {
         Some(folder) => Some(named_sdk(folder)?),
@@ -88,7 +87,7 @@ fn sdk(given: Option<&Path>) -> Result<String, Failure> {
     };
     Ok(match found {
         Some(folder) => {
-            // A path is written as TOML, which escapes as JSON does.
+            // JSON and TOML strings have the same escapes.
             let path = json!(folder.display().to_string());
             format!("{{ path = {path} }}")
         }
@@ -101,12 +100,12 @@ fn named_sdk(folder: &Path) -> Result<PathBuf, Failure> {
     let folder = folder.canonicalize().ok().filter(is_sdk);
     folder.ok_or_else(|| {
         Failure::usage(
-            "--sdk names no folder with a Cargo.toml; give that of guest-sdk, or leave it out",
+            "the folder of --sdk has no Cargo.toml; give the folder guest-sdk, or omit the flag",
         )
     })
 }
 
-/// The SDK of the sources that this program was built from, where it still lies among them.
+/// The SDK in the sources of this program, if the program is still in their build folder.
 fn own_sdk() -> Option<PathBuf> {
     let program = std::env::current_exe().ok()?.canonicalize().ok()?;
     let folders = program.ancestors().map(|folder| folder.join("guest-sdk"));
@@ -114,14 +113,14 @@ fn own_sdk() -> Option<PathBuf> {
     folders.next()
 }
 
-/// Writes all files into a folder that is not there yet.
+/// Writes all files into a new folder.
 fn write(folder: &Path, fill: impl Fn(&str) -> String) -> Result<(), Failure> {
     let failed = |path: &Path, error: std::io::Error| {
         Failure::failed(format!("{} cannot be written: {error}", path.display()))
     };
     fs::create_dir(folder).map_err(|error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => Failure::failed(format!(
-            "{} is there already, and nothing in it was changed; give another name",
+            "{} exists, and nothing in it was changed; use another name",
             folder.display()
         )),
         _ => failed(folder, error),

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn names_that_are_none_are_refused_before_anything_is_written() {
+fn invalid_names_are_refused() {
     for name in ["counter", "my-guest-2", "a"] {
         assert!(check_name(name).is_ok(), "{name}");
     }
@@ -14,19 +14,19 @@ fn names_that_are_none_are_refused_before_anything_is_written() {
 }
 
 #[test]
-fn a_folder_that_is_there_is_left_alone() {
+fn an_existing_folder_is_not_changed() {
     let dir = tempfile::tempdir().unwrap();
     let args = || NewArgs::of("seats", dir.path(), None);
     new(args()).unwrap();
     let manifest = dir.path().join("seats/Cargo.toml");
     fs::write(&manifest, "mine").unwrap();
     let refused = new(args()).unwrap_err().to_string();
-    assert!(refused.contains("is there already"), "{refused}");
+    assert!(refused.contains("exists, and nothing in it was changed"), "{refused}");
     assert_eq!(fs::read_to_string(&manifest).unwrap(), "mine");
 }
 
 #[test]
-fn every_place_is_filled_in() {
+fn every_placeholder_is_replaced() {
     let dir = tempfile::tempdir().unwrap();
     new(NewArgs::of("my-seats", dir.path(), None)).unwrap();
     for (name, _) in FILES {
@@ -38,7 +38,7 @@ fn every_place_is_filled_in() {
 }
 
 #[test]
-fn an_sdk_that_is_none_is_refused() {
+fn a_folder_without_an_sdk_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let args = NewArgs::of("seats", dir.path(), Some(dir.path()));
     assert!(new(args).is_err());

@@ -21,7 +21,10 @@ fn an_existing_folder_is_not_changed() {
     let manifest = dir.path().join("seats/Cargo.toml");
     fs::write(&manifest, "mine").unwrap();
     let refused = new(args()).unwrap_err().to_string();
-    assert!(refused.contains("exists, and nothing in it was changed"), "{refused}");
+    assert!(
+        refused.contains("exists, and nothing in it was changed"),
+        "{refused}"
+    );
     assert_eq!(fs::read_to_string(&manifest).unwrap(), "mine");
 }
 

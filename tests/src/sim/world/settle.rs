@@ -59,11 +59,11 @@ impl World {
             return Some(format!("there is no response to order {order}: {what:?}"));
         }
         if led.membership().is_joint() || !led.is_membership_committed() {
-            return Some(format!("a change of members is under way at n{leader}"));
+            return Some(format!("a membership change is in progress at n{leader}"));
         }
         let returning = |member: &Member| member.role == MemberRole::Rejoining;
         if led.membership().members().values().any(returning) {
-            return Some(format!("{:?} is on its way back", led.membership()));
+            return Some(format!("{:?} is rejoining", led.membership()));
         }
         let end = led.log().last().index;
         for node in self
@@ -76,7 +76,7 @@ impl World {
             };
             if !core.can_vote() && led.membership().is_voter(&node.id) {
                 return Some(format!(
-                    "{} has no say: {:?}",
+                    "{} may not vote: {:?}",
                     node.id,
                     core.voting_status()
                 ));

@@ -1,8 +1,8 @@
 //! Model check: every order of events that three real cores can meet, within small bounds.
 //!
-//! A state holds three [`Core`](task_queue_raft::raft::Core)s, what their disks hold, and what is under way between
+//! A state holds three [`Core`](task_queue_raft::raft::Core)s, what their disks hold, and what is in flight between
 //! them. From each state every possible event is tried: a node's election timeout passes, a leader without a majority steps down,
-//! a client proposes, a disk finishes a write, any one message under way arrives, a node crashes before or after its
+//! a client proposes, a disk finishes a write, any one message in flight arrives, a node crashes before or after its
 //! write is done. A message that never arrives is a lost one, so that each history with losses is the beginning of one
 //! that is explored.
 //!

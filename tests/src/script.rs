@@ -19,7 +19,7 @@
 //! | command | does |
 //! |---|---|
 //! | `nodes 3 [option=N …]` | starts a cluster of voters 1, 2, 3; options see [`cluster::Options`] |
-//! | `campaign N` | the patience of N ends: its clock moves to the end of its election timeout |
+//! | `campaign N` | the election timeout of N passes: its clock moves to its end |
 //! | `tick N` | the clock of N moves to its next deadline |
 //! | `elapse MS [N …]` | time passes unnoticed, on all nodes or those named |
 //! | `propose N text …` | one proposal with a command for each text |
@@ -28,8 +28,8 @@
 //! | `change N members voters=(1,2) learners=(3)` | the same: these are to be the members |
 //! | `transfer N [M]` | N gives its leadership to M, or to whom it finds best |
 //! | `forget N` | N gives up its leader |
-//! | `deliver [N …] [from=(…)] [drop=(…)] [count=C]` | delivers what is under way to N, loses what is under way to those in `drop` |
-//! | `stabilize [N …]` | delivers among these until nothing is under way to them |
+//! | `deliver [N …] [from=(…)] [drop=(…)] [count=C]` | delivers what is in flight to N, loses what is in flight to those in `drop` |
+//! | `stabilize [N …]` | delivers among these until nothing is in flight to them |
 //! | `disk N slow` or `fast` | slow: tasks of the disk wait for `persist` |
 //! | `persist N [C]` | the disk of N finishes a task, or C of them |
 //! | `compact N` | N takes a snapshot now |

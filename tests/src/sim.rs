@@ -2,7 +2,7 @@
 //!
 //! The nodes are the production [`Driver`](task_queue_raft::driver::Driver), consensus core, disk task and applier;
 //! only what lies behind the driver's ends is simulated: a network that loses, doubles, delays and cuts off frames, a
-//! disk that loses what it had not done when the power went, processes that crash and stand still, clocks that jump.
+//! disk that loses what it had not done when the power went, processes that crash and pause, clocks that jump.
 //! Clients append to a list and read it. After a storm of faults the weather is calm, and all must come right.
 //!
 //! Everything follows from one number, the seed: the same seed gives the same run to the last byte.

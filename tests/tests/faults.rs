@@ -63,7 +63,7 @@ async fn pause_leaders(cluster: &mut Cluster, recorder: &Recorder) {
         let rest = others(3, leader);
         leader_among(cluster, &rest).await;
         recorder.progress(20).await;
-        // It believes that it leads, until it hears of the others.
+        // It acts as leader until a message of the others arrives.
         cluster.nodes[leader].signal("CONT");
     }
     recorder.progress(20).await;

@@ -260,7 +260,7 @@ async fn a_key_is_applied_once(cluster: &Cluster) {
     assert_eq!(asked(&cluster.nodes[1].http()).await, json!(before + 1));
 }
 
-/// Commands that wait while others are under way become one batch; one in ten of these is refused.
+/// Commands that wait while others are in flight become one batch; one in ten of these is refused.
 async fn many_at_once(cluster: &Cluster) -> i64 {
     const CLIENTS: usize = 200;
     let before = asked(&cluster.nodes[0].http())

@@ -13,7 +13,7 @@ use super::report::{Report, Target};
 use super::{Options, Part};
 use oarlock_client::load::generator::Session;
 
-/// Connections of the pipelined load, and requests under way on each.
+/// Connections of the pipelined load, and requests in flight on each.
 const PIPELINED: (usize, usize) = (16, 64);
 /// Connections of the readers.
 const READERS: usize = 256;
@@ -84,7 +84,7 @@ enum Side {
     Etcd(Etcd),
 }
 
-/// Whom Oarlock is compared with, if there is anyone.
+/// The cluster that Oarlock is compared with, if any.
 async fn other_side(options: &Options, report: &mut Report) -> Option<Side> {
     if let Some(binary) = &options.against {
         report.other = Some(binary.display().to_string());
@@ -181,7 +181,7 @@ async fn open_all<C>(
     clients
 }
 
-/// As many clients on each connection as requests may be under way there.
+/// As many clients on each connection as requests may be in flight there.
 fn shared<C: Session + Clone>(connections: Vec<C>) -> Vec<C> {
     connections
         .iter()

@@ -27,7 +27,7 @@ pub(crate) fn measure(options: &Options, report: &mut Report) {
             done += cluster.commit(entries, commands);
         }
         let rate = done as f64 / begun.elapsed().as_secs_f64();
-        let name = format!("core alone, {entries} entries under way, {commands} commands each");
+        let name = format!("core alone, {entries} entries in flight, {commands} commands each");
         report.line(&name, rate, "commands/s");
     }
 }

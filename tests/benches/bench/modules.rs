@@ -1,4 +1,4 @@
-//! What the plug promises: another module takes over while clients write; a file is checked.
+//! Upgrades while clients write, and `oarlock check`.
 
 use std::time::{Duration, Instant};
 

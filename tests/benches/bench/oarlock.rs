@@ -8,7 +8,7 @@ use oarlock_tests::process::{Cluster, Node};
 
 use super::sessions::{Http1Session, Http2Session, MakeBody};
 
-/// Keys that are written, and read again: so many that no two requests under way share one, so few that the state
+/// Keys that are written, and read again: so many that no two requests in flight share one, so few that the state
 /// stays small on both sides.
 pub(crate) const KEYS: u64 = 10_000;
 

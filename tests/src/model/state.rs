@@ -14,7 +14,7 @@ use task_queue_raft::raft::Role;
 use super::node::{Digest, Done, NODES, Node, name};
 use super::{Bounds, Planted, properties};
 
-/// A message under way.
+/// A message in flight.
 pub(super) struct Packet {
     from: NodeId,
     to: usize,
@@ -27,7 +27,7 @@ pub(super) struct Packet {
 /// What may happen next.
 #[derive(Clone)]
 pub enum Event {
-    /// A node's patience ends.
+    /// A node's election timeout passes.
     Campaign(usize),
     /// A leader finds that it has no contact to a majority.
     StepDown(usize),
@@ -37,7 +37,7 @@ pub enum Event {
     Propose(usize),
     /// A disk is done with a write.
     Persist(usize),
-    /// A node loses its memory, with its write under way done or not.
+    /// A node loses its memory, with its write in flight done or not.
     Crash(usize, bool),
     /// A message arrives.
     Deliver(Delivery),
@@ -89,7 +89,7 @@ pub(super) struct Committed {
     pub(super) in_term: Term,
 }
 
-/// Three nodes, what is under way, and what history has to be remembered for the properties.
+/// Three nodes, what is in flight, and what history has to be remembered for the properties.
 #[derive(Clone)]
 pub struct State {
     pub(super) nodes: [Arc<Node>; NODES],

@@ -73,7 +73,7 @@ impl Wires {
         self.cuts[&(from, to)].send_replace(true);
     }
 
-    /// Everything reaches everybody again.
+    /// All connections work again.
     pub fn heal(&self) {
         for cut in self.cuts.values() {
             cut.send_replace(false);

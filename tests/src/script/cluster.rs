@@ -1,4 +1,4 @@
-//! The nodes of a script, what is under way between them, and the commands.
+//! The nodes of a script, what is in flight between them, and the commands.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use super::print;
 /// What `nodes` can be told.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Options {
-    /// `inflight`: messages with entries under way to one peer.
+    /// `inflight`: messages with entries in flight to one peer.
     pub in_flight: usize,
     /// `message`: entries of one message, in bytes of their cost. 64 and less: one entry each.
     pub message_bytes: u64,
@@ -82,14 +82,14 @@ fn name(id: u64) -> NodeId {
     id.to_string().into()
 }
 
-/// A message under way.
+/// A message in flight.
 struct Packet {
     from: NodeId,
     to: NodeId,
     message: Message,
 }
 
-/// The nodes, by name, and the messages under way, in the order in which they were sent.
+/// The nodes, by name, and the messages in flight, in the order in which they were sent.
 #[derive(Default)]
 pub struct Cluster {
     nodes: BTreeMap<NodeId, Node>,
@@ -240,7 +240,7 @@ impl Cluster {
         let answer = match answer {
             Ok(ChangeProgress::Done(Index(0))) => "has it so from the start".to_owned(),
             Ok(ChangeProgress::Done(index)) => format!("has it so since {index}"),
-            Ok(ChangeProgress::InProgress) => "has it under way".to_owned(),
+            Ok(ChangeProgress::InProgress) => "reports it in progress".to_owned(),
             Err(error) => format!("refuses: {error}"),
         };
         lines.push(format!("{} {answer}", command.args[0]));

@@ -65,7 +65,7 @@ impl Frame {
     }
 }
 
-/// Who hears whom, and how badly.
+/// Which nodes receive messages of which, and how unreliably.
 #[derive(Debug)]
 pub(crate) struct Network {
     profile: NetworkProfile,

@@ -12,7 +12,7 @@ pub enum Planted {
     WrittenTooEarly,
     /// A node returns from a crash with an empty disk under its old name.
     WipedDisk,
-    /// A node whose disk was wiped takes its empty store for one that holds all that it has promised.
+    /// A node whose disk was wiped takes its empty store for one that holds all its votes and acknowledgements.
     ForgetsThatItForgot,
     /// A node that comes back with an empty disk acknowledges what a leader sends that counts its former self.
     WelcomedTooEarly,

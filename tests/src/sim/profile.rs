@@ -80,15 +80,15 @@ pub enum FaultKind {
     Crash,
     /// Several at once.
     PowerLoss,
-    /// Two groups don't hear each other.
+    /// No message passes between two groups.
     Partition,
-    /// One node hears another, which doesn't hear it.
+    /// Messages between two nodes pass in one direction only.
     OneWay,
     /// The leader is cut off.
     IsolateLeader,
     /// All can talk again.
     Heal,
-    /// A process stands still.
+    /// A process is paused.
     Pause,
     /// A disk takes long.
     DiskHang,
@@ -102,13 +102,13 @@ pub enum FaultKind {
     ClockJump,
     /// No snapshot can be taken for a while.
     SnapshotFailure,
-    /// Someone asks for a snapshot.
+    /// A snapshot is requested.
     SnapshotOrder,
-    /// Someone takes a machine's state for wrong.
+    /// A machine's state is reported as wrong.
     Reinstall,
-    /// Someone wants other members.
+    /// The members are changed.
     ChangeMembers,
-    /// Someone wants another leader.
+    /// Leadership is transferred.
     Transfer,
     /// One node's disk is replaced by an empty one.
     WipeDisk,
@@ -199,7 +199,7 @@ impl Profile {
             lease_drift_percent: None,
         }
         .with_clocks(rng);
-        // The snapshot of a guest holds its module: in small chunks it would travel longer than anyone waits.
+        // The snapshot of a guest holds its module: in small chunks its transfer would exceed every timeout.
         if profile.machine == MachineKind::Guest {
             profile.chunk_bytes = rng.pick(&[20_000, 50_000, 200_000]);
             let rate = &mut profile.limits.snapshot_bytes_per_second;

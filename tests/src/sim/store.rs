@@ -1,7 +1,7 @@
 //! The stores of a simulated node, with the faults of a disk in front of them or beneath.
 //!
 //! In most runs the log is the production memory store: what it has returned from is durable, a crash loses the tasks
-//! that still wait for the disk, and the one under way is lost wholly or done wholly. In the other runs it is the
+//! that still wait for the disk, and the one in flight is lost wholly or done wholly. In the other runs it is the
 //! production database on a disk of bytes, which may stop in the middle of a write. Either way this module knows what
 //! was acknowledged, and a log that is opened again must hold that. Planted faults break the promise.
 
@@ -209,7 +209,7 @@ struct Platter {
     doubtful: Option<LogOp>,
     /// What was acknowledged and is not there any more.
     loss: Option<String>,
-    /// Whether it holds all that its node has promised.
+    /// Whether it holds all votes and acknowledgements of its node.
     store_state: StoreState,
     /// Done as far as the node knows, and gone after a crash. Only planted faults put anything here.
     unsynced: Vec<LogOp>,
@@ -267,7 +267,7 @@ impl Platter {
         Ok(())
     }
 
-    /// Compares what the log holds with what was acknowledged: nothing else than what was under way may differ.
+    /// Compares what the log holds with what was acknowledged: nothing else than what was in flight may differ.
     fn settle(&mut self, stored: &StoredState) {
         let mut found = Durable::of(stored);
         let acknowledged = std::mem::take(&mut self.durable);
@@ -279,7 +279,7 @@ impl Platter {
         }
         if found != acknowledged && found != with_doubtful {
             self.loss = Some(format!(
-                "it holds {found:?}, and {acknowledged:?} was acknowledged; {with_doubtful:?} was under way"
+                "it holds {found:?}, and {acknowledged:?} was acknowledged; {with_doubtful:?} was in flight"
             ));
         }
         self.durable = found;
@@ -303,7 +303,7 @@ impl Platter {
 pub(crate) struct SimLog(Arc<Mutex<Platter>>);
 
 impl SimLog {
-    /// In memory: an empty one of this number; 0 for one whose node has promised nothing.
+    /// In memory: an empty one of this number; 0 for one whose node has acknowledged nothing.
     pub(crate) fn new(planted: Option<Planted>, store_id: u64) -> Self {
         Self::on(Engine::Memory(empty(store_id)), planted)
     }
@@ -425,7 +425,7 @@ impl SimLog {
         lock(&self.0).wipe(init_of(store_id, StoreState::Incomplete), snapshot);
     }
 
-    /// Whether it holds all that its node has promised.
+    /// Whether it holds all votes and acknowledgements of its node.
     pub(crate) fn is_whole(&self) -> bool {
         lock(&self.0).store_state == StoreState::Complete
     }
@@ -515,7 +515,7 @@ impl LogStore for SimLog {
     }
 }
 
-/// A store of this number; one without a number belongs to a node that has promised nothing.
+/// A store of this number; one without a number belongs to a node that has acknowledged nothing.
 fn init_of(store_id: u64, state: StoreState) -> StoreInit {
     match store_id {
         0 => StoreInit::default(),

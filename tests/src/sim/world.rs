@@ -263,7 +263,7 @@ impl World {
         }
     }
 
-    /// Whether a node's event may happen now. A process that stands still does it when it goes on.
+    /// Whether a node's event may happen now. A paused process does it when it continues.
     fn is_awake(&mut self, node: usize, run: u32, event: Event) -> bool {
         let state = &self.nodes[node];
         if state.run != run || state.live.is_none() {

@@ -137,7 +137,7 @@ impl Try<'_> {
                 step_of(&told, self.sha256, victim.id()) == Step::Check
             }
             Step::Switched | Step::Snapshot => {
-                // The one that stays hears of it from the next leader at the latest.
+                // The other one receives it from the next leader at the latest.
                 let switched = told(&others, "the switch stands in the history", |told| {
                     let past = &told["history"][0];
                     let index = past["ended_index"].as_u64();

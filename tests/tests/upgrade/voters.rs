@@ -41,7 +41,7 @@ async fn an_absent_node_is_waited_for_by_name_and_a_second_upgrade_waits_for_the
         "{nodes:#}"
     );
 
-    // Another module is refused as long as the first is under way, by whom and until when can be asked.
+    // Another module is refused as long as the first is in progress, by whom and until when can be asked.
     let refused = upgrade(&[targets[leader].clone()], &second).await;
     assert_eq!(refused.status, 409, "{refused:?}");
     assert_eq!(refused.error_code(), "upgrade_under_way");

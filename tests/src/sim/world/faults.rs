@@ -85,7 +85,7 @@ impl World {
                 let event = Event::Reinstall {
                     node,
                     run: self.nodes[node].run,
-                    // Longer than a process stands still, which then hears of it.
+                    // Longer than a process is paused, which then receives it.
                     least: self.now + Duration::from_secs(3),
                 };
                 self.schedule(Duration::from_millis(20), event);
@@ -116,7 +116,7 @@ impl World {
         }
     }
 
-    /// Whether one disk may be lost: all hold what their nodes have promised, and no change of the members is under
+    /// Whether one disk may be lost: all contain what their nodes have acknowledged, and no change of the members is under
     /// way in which two of them would be needed.
     fn may_lose_a_disk(&self) -> bool {
         let cores: Option<Vec<&Core>> = self.nodes.iter().map(Node::core).collect();
@@ -206,13 +206,13 @@ impl World {
         *epoch = (*epoch + jump).saturating_sub(self.profile.clock_skew_ms.max(100));
     }
 
-    /// The storm is over: everybody runs, talks and writes.
+    /// The storm is over: all nodes run, send and write.
     pub(super) fn calm_down(&mut self) -> Result<(), Violation> {
         self.calm = true;
         self.trace
             .note(self.now, 0, 0, || "the storm is over".to_owned());
         self.network.calm();
-        // Where it takes many slow chunks, a snapshot would travel longer than anyone waits here.
+        // Where it takes many slow chunks, the transfer of a snapshot would exceed the timeouts here.
         self.profile.disk_max_us = self.profile.disk_max_us.min(1000);
         self.profile.inbox_max_us = self.profile.inbox_max_us.min(1000);
         for node in 0..self.nodes.len() {

@@ -1,4 +1,4 @@
-//! After the storm: within a bounded time there is a leader, everybody who waits is answered, and all nodes are in
+//! After the storm: within a bounded time there is a leader, every client that waits has a response, and all nodes are in
 //! the same state. Then the whole history is checked.
 
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::sim::history::{Kind, Outcome};
 use crate::sim::violation::{Violation, ensure};
 
 /// More than ten of the longest election timeouts, and longer than any client waits.
-const PATIENCE: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(10);
 const STEP: Duration = Duration::from_millis(50);
 const PROBE_MS: u64 = 4000;
 const REST: Duration = Duration::from_millis(500);
@@ -32,12 +32,12 @@ impl World {
     }
 
     fn wait_until_settled(&mut self) -> Result<(), Violation> {
-        let end = self.now + PATIENCE;
+        let end = self.now + LIMIT;
         while let Some(unrest) = self.unrest() {
             ensure(
                 self.now < end,
                 "a healed cluster settles (§5.4.3, §5.6)",
-                || format!("after {PATIENCE:?}: {unrest}"),
+                || format!("after {LIMIT:?}: {unrest}"),
             )?;
             self.run_until(self.now + STEP)?;
         }
@@ -119,9 +119,9 @@ impl World {
             .collect()
     }
 
-    /// What others have left under way may meet a bound and keep it out at first: then it is asked again.
+    /// What others have left in flight may meet a bound and keep it out at first: then it is asked again.
     fn probe_node(&mut self, node: usize, kind: Kind) -> Result<(), Violation> {
-        let end = self.now + PATIENCE;
+        let end = self.now + LIMIT;
         loop {
             let op = self.begin(0, node, kind, Asking::probe(PROBE_MS));
             self.run_until(self.now + STEP)?;
@@ -164,7 +164,7 @@ impl World {
 
     /// A disk that hung in the storm continues at its time; a node that is no member may still have one that hangs.
     fn let_disks_finish(&mut self) -> Result<(), Violation> {
-        let end = self.now + PATIENCE;
+        let end = self.now + LIMIT;
         let is_busy = |live: &super::node::Live| !live.disk_tasks.is_empty();
         while self
             .nodes
@@ -172,7 +172,7 @@ impl World {
             .any(|node| node.live.as_ref().is_some_and(is_busy))
         {
             ensure(self.now < end, "a disk ends what it was given", || {
-                format!("after {PATIENCE:?} one still works")
+                format!("after {LIMIT:?} one still works")
             })?;
             self.run_until(self.now + STEP)?;
         }

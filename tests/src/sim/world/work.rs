@@ -90,7 +90,7 @@ impl World {
     pub(super) fn disk_step(&mut self, node: usize) -> Result<(), Violation> {
         let run = self.nodes[node].run;
         if self.nodes[node].disk_hangs_until > self.now {
-            // It began to hang while this was under way.
+            // It began to hang while this was in flight.
             self.schedule_at(self.nodes[node].disk_hangs_until, Event::Disk { node, run });
             return Ok(());
         }

@@ -1,5 +1,5 @@
-;; A guest whose commands are scripts of one letter, for what a well-behaved guest never does.
-;; The table of commands is in the module `testing`. The state is `value` and `pad`; a snapshot is both, then `pad` zeros.
+;; A guest whose commands are single letters, for tests of failures that other guests never cause.
+;; The table of commands is in the module `testing`. The state is `value` and `pad`; a snapshot contains both, then `pad` zeros.
 (module
   (import "oarlock:state-machine/host@0.1.0" "log" (func $log (param i32 i32 i32)))
   (import "oarlock:state-machine/host@0.1.0" "emit" (func $emit (param i32 i32 i32 i32)))
@@ -10,15 +10,15 @@
   (import "oarlock:state-machine/streams@0.1.0" "[resource-drop]sink" (func $drop_sink (param i32)))
   (import "oarlock:state-machine/streams@0.1.0" "[resource-drop]source" (func $drop_source (param i32)))
 
-  ;; 0: value, 8: pad, 32: results, 128: texts; the heap is from 262144 on, and what lies before it is zeros.
+  ;; 0: value, 8: pad, 32: results, 128: texts; the heap starts at 262144, and the memory before it is zeros.
   (memory (export "memory") 5)
   (data (i32.const 128) "scripted" "bytes" "t" "the snapshot is of another length")
   (table $table 1 funcref)
   (global $top (mut i32) (i32.const 262144))
-  ;; How the next outcomes are to be wrong: 0 not at all.
+  ;; How the next outcomes are made invalid; 0: they are valid.
   (global $wrong (mut i32) (i32.const 0))
 
-  ;; Takes bytes of the heap; a new page where that is needed, and a trap where there is none.
+  ;; Allocates on the heap. Grows the memory if needed, and traps if that fails.
   (func $take (param $size i32) (result i32)
     (local $at i32)
     (local.set $at (i32.and (i32.add (global.get $top) (i32.const 7)) (i32.const -8)))
@@ -33,7 +33,7 @@
   (func (export "cabi_realloc") (param i32 i32 i32) (param $size i32) (result i32)
     (call $take (local.get $size)))
 
-  ;; All that a call took is free once the host has read what it returned.
+  ;; Frees all memory of a call, after the host has read the results.
   (func $done (global.set $top (i32.const 262144)))
 
   (func $overflow (param $depth i32) (result i32)
@@ -48,7 +48,7 @@
       (local.set $times (i32.sub (local.get $times) (i32.const 1)))
       (br $again))))
 
-  ;; Puts a reply after those before it.
+  ;; Appends a reply to those before it.
   (func $reply (param $from i32) (param $length i32)
     (local $at i32)
     (local.set $at (global.get $top))
@@ -60,7 +60,7 @@
     (global.set $top (i32.add (local.get $at) (local.get $length)))
     (memory.copy (local.get $at) (local.get $from) (local.get $length)))
 
-  ;; Carries one command out: its verdict.
+  ;; Executes one command and returns its verdict.
   (func $run (param $at i32) (param $length i32) (result i32)
     (local $op i32) (local $rest i32) (local $size i32)
     (local.set $op (i32.load8_u (local.get $at)))
@@ -141,7 +141,7 @@
       (i32.store (i32.const 44) (i32.add (i32.const 1) (i32.load (i32.const 44))))))
     (if (i32.eq (global.get $wrong) (i32.const 53)) (then ;; an unknown verdict
       (i32.store8 (local.get $verdicts) (i32.const 9))))
-    (if (i32.eq (global.get $wrong) (i32.const 54)) (then ;; outside of the memory
+    (if (i32.eq (global.get $wrong) (i32.const 54)) (then ;; outside of memory
       (i32.store (i32.const 40) (i32.const -16)) (i32.store (i32.const 44) (i32.const 8))))
     (call $done)
     (i32.const 32))

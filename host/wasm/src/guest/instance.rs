@@ -72,7 +72,7 @@ pub(crate) struct Instance {
     queries: Option<queries::Guest>,
     timers: Option<timers::Guest>,
     about: Option<about::Guest>,
-    /// The linear memory, if the module has exactly one and this system supports images.
+    /// The linear memory, if this system supports images. Only used for guests with exactly one memory.
     mapping: Option<Arc<Mapping>>,
 }
 

@@ -278,7 +278,7 @@ impl Backoff {
 /// A random pause between half of `pause` and `pause`. It keeps nodes that lost connections together from
 /// reconnecting all at once.
 fn jittered(pause: Duration) -> Duration {
-    // A new RandomState hashes with a new key: enough randomness for this, and no crate for it.
+    // A new RandomState has a random key. That is enough for jitter, without a generator and its state.
     let random = RandomState::new().hash_one(pause) >> 32;
     let share = random as f64 / f64::from(u32::MAX);
     pause.mul_f64(0.5 + share / 2.0)

@@ -169,9 +169,9 @@ pub struct MemorySnapshots {
 
 #[derive(Debug, Default)]
 struct SnapshotTable {
-    whole: BTreeMap<Index, (SnapshotMeta, Bytes)>,
+    complete: BTreeMap<Index, (SnapshotMeta, Bytes)>,
     transfer: Option<(SnapshotMeta, Vec<u8>)>,
-    aside: Option<SnapshotMeta>,
+    quarantined: Option<SnapshotMeta>,
 }
 
 impl MemorySnapshots {
@@ -184,11 +184,11 @@ impl MemorySnapshots {
     /// The snapshot that was quarantined last, for tests.
     #[must_use]
     pub fn last_quarantined(&self) -> Option<SnapshotMeta> {
-        lock(&self.table).aside.clone()
+        lock(&self.table).quarantined.clone()
     }
 
     fn find(&self, meta: &SnapshotMeta) -> Result<Bytes, StorageError> {
-        match lock(&self.table).whole.get(&meta.last.index) {
+        match lock(&self.table).complete.get(&meta.last.index) {
             Some((found, bytes)) if found == meta => Ok(bytes.clone()),
             _ => Err(StorageError::Io {
                 doing: "cannot open the snapshot of entry",
@@ -202,7 +202,7 @@ impl MemorySnapshots {
 impl SnapshotStore for MemorySnapshots {
     fn newest(&self) -> Result<Option<SnapshotMeta>, StorageError> {
         Ok(lock(&self.table)
-            .whole
+            .complete
             .last_key_value()
             .map(|(_, (meta, _))| meta.clone()))
     }
@@ -263,13 +263,13 @@ impl SnapshotStore for MemorySnapshots {
 
     fn quarantine(&self, meta: &SnapshotMeta) -> Result<(), StorageError> {
         self.find(meta)?;
-        lock(&self.table).aside = Some(meta.clone());
+        lock(&self.table).quarantined = Some(meta.clone());
         Ok(())
     }
 
     fn retain(&self, keep: &SnapshotMeta) -> Result<(), StorageError> {
         let mut table = lock(&self.table);
-        table.whole.retain(|index, _| *index >= keep.last.index);
+        table.complete.retain(|index, _| *index >= keep.last.index);
         if table
             .transfer
             .as_ref()
@@ -300,12 +300,12 @@ impl SnapshotTable {
         if now < meta.length {
             return Ok(Received::Partial { next_offset: now });
         }
-        let whole = (meta.clone(), Bytes::from(std::mem::take(bytes)));
+        let complete = (meta.clone(), Bytes::from(std::mem::take(bytes)));
         self.transfer = None;
-        if crc32c::crc32c(&whole.1) != whole.0.checksum {
+        if crc32c::crc32c(&complete.1) != complete.0.checksum {
             return Ok(Received::Corrupt);
         }
-        self.whole.insert(whole.0.last.index, whole);
+        self.complete.insert(complete.0.last.index, complete);
         Ok(Received::Complete)
     }
 }
@@ -340,7 +340,7 @@ impl SnapshotWriter for MemorySnapshotWriter {
         };
         check_length(&meta, DEFAULT_MAX_BYTES)?;
         lock(&self.to.table)
-            .whole
+            .complete
             .insert(meta.last.index, (meta.clone(), bytes));
         Ok(meta)
     }

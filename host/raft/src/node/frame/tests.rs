@@ -7,9 +7,9 @@ use crate::message::*;
 use crate::raft::membership::{Change, ChangeError, Member, MemberRole, Membership};
 
 /// A small generator with a fixed seed (xorshift64*), so that a failure repeats.
-struct Random(u64);
+struct Xorshift(u64);
 
-impl Random {
+impl Xorshift {
     fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
@@ -368,7 +368,7 @@ fn bytes_after_the_message_are_an_error() {
 
 #[test]
 fn random_bytes_with_a_valid_checksum_are_an_error_or_a_valid_message() {
-    let mut random = Random(0x0a71_0c4b);
+    let mut random = Xorshift(0x0a71_0c4b);
     let (mut refused, mut read) = (0, 0);
     for _ in 0..20_000 {
         let length = (random.next() % 200) as usize;

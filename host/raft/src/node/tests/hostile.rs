@@ -9,8 +9,8 @@ use crate::node::{NetworkConfig, NetworkLimits};
 
 /// A connected pair whose connections must stay open, and the log since its start.
 struct HealthyPair {
-    a: TestNode,
-    b: TestNode,
+    a: NetworkNode,
+    b: NetworkNode,
     log: CapturedLog,
     _guard: tracing::subscriber::DefaultGuard,
     exchanged: u64,
@@ -69,7 +69,7 @@ impl HealthyPair {
 }
 
 /// A pair where `b` has a second peer `c`. The tests act as `c`. It has no listener, so `b` dials it all the time.
-async fn pair_with_absent_c() -> (TestNode, TestNode) {
+async fn pair_with_absent_c() -> (NetworkNode, NetworkNode) {
     let (a, b) = (socket("a"), socket("b"));
     let (at_a, at_b) = (a.address.clone(), b.address.clone());
     let (mut a, mut b) = (start(a, &[&at_b]), start(b, &[&at_a, &absent("c")]));

@@ -147,6 +147,6 @@ async fn an_unlisted_node_of_the_cluster_is_accepted_if_so_configured() {
     assert_eq!(refusal.reason, HelloRefusalReason::OtherCluster);
 }
 
-fn address(node: &TestNode) -> crate::address::PeerAddress {
+fn address(node: &NetworkNode) -> crate::address::PeerAddress {
     format!("{}@{}", node.id, node.addr()).parse().unwrap()
 }

@@ -69,7 +69,7 @@ pub(super) fn absent(id: &str) -> PeerAddress {
     socket(id).address
 }
 
-pub(super) struct TestNode {
+pub(super) struct NetworkNode {
     pub(super) id: NodeId,
     pub(super) net: Network,
     pub(super) events: mpsc::Receiver<NetworkEvent>,
@@ -98,22 +98,22 @@ pub(super) fn config(socket: BoundSocket, peers: &[&PeerAddress]) -> NetworkConf
     }
 }
 
-pub(super) fn start_with(config: NetworkConfig) -> TestNode {
+pub(super) fn start_with(config: NetworkConfig) -> NetworkNode {
     let (sender, events) = mpsc::channel(64);
     let id = config.node_id.clone();
-    TestNode {
+    NetworkNode {
         id,
         net: Network::start(config, EventSender(sender)).unwrap(),
         events,
     }
 }
 
-pub(super) fn start(socket: BoundSocket, peers: &[&PeerAddress]) -> TestNode {
+pub(super) fn start(socket: BoundSocket, peers: &[&PeerAddress]) -> NetworkNode {
     start_with(config(socket, peers))
 }
 
 /// Two peers, connected in both directions.
-pub(super) async fn pair() -> (TestNode, TestNode) {
+pub(super) async fn pair() -> (NetworkNode, NetworkNode) {
     let (a, b) = (socket("a"), socket("b"));
     let (at_a, at_b) = (a.address.clone(), b.address.clone());
     let (mut a, mut b) = (start(a, &[&at_b]), start(b, &[&at_a]));
@@ -122,7 +122,7 @@ pub(super) async fn pair() -> (TestNode, TestNode) {
     (a, b)
 }
 
-impl TestNode {
+impl NetworkNode {
     pub(super) async fn next(&mut self) -> NetworkEvent {
         soon(self.events.recv()).await.expect("the network ended")
     }

@@ -119,7 +119,7 @@ pub(super) fn memberships(entries: &[Entry]) -> Vec<(Index, Membership)> {
     entries.iter().filter_map(membership).collect()
 }
 
-/// Where each term starts.
+/// The first index of each term.
 pub(super) fn term_runs(entries: &[Entry]) -> Vec<(Index, Term)> {
     let mut runs: Vec<(Index, Term)> = entries
         .iter()
@@ -129,7 +129,7 @@ pub(super) fn term_runs(entries: &[Entry]) -> Vec<(Index, Term)> {
     runs
 }
 
-/// Opens the store with a log that was cleared and begins behind the entry returned.
+/// Opens the store with a log that was cleared and starts after the returned entry.
 fn cleared(open: OpenLog<'_>) -> (Box<dyn LogStore>, u64) {
     let mut store = open();
     let before = load(&mut *store).last;
@@ -233,7 +233,7 @@ fn a_refused_batch_changes_nothing(open: OpenLog<'_>) {
         truncate_from: Some(Index(base + 2)),
         entries: vec![entry(1, base + 3)],
     };
-    expect_out_of_range(store.write(&batch), "a batch with a gap behind its cut");
+    expect_out_of_range(store.write(&batch), "a batch with a gap after its truncation");
     assert_eq!(load(&mut *store), before, "all of a batch or nothing");
     drop(store);
     expect_log(open, id(1, base), &[entry(1, base + 1), entry(1, base + 2)]);
@@ -293,11 +293,11 @@ fn truncation_outside_the_log_is_refused(open: OpenLog<'_>) {
     write(&mut *store, &append(vec![entry(1, base + 1)]));
     expect_out_of_range(
         store.write(&truncate(base, Vec::new())),
-        "a cut before the first entry kept",
+        "a truncation before the first entry",
     );
     expect_out_of_range(
         store.write(&truncate(base + 3, Vec::new())),
-        "a cut beyond the end",
+        "a truncation beyond the end",
     );
     drop(store);
     expect_log(open, id(1, base), &[entry(1, base + 1)]);
@@ -323,7 +323,7 @@ fn terms_never_decrease(open: OpenLog<'_>) {
     let cut = truncate(base + 2, vec![entry(2, base + 2)]);
     assert!(
         open_and_write(open, store, &cut).is_err(),
-        "term 2 after term 3, behind a cut"
+        "term 2 after term 3, after a truncation"
     );
     expect_log(open, id(1, base), &[entry(3, base + 1), entry(5, base + 2)]);
     write(&mut *open(), &truncate(base + 2, vec![entry(4, base + 2)]));
@@ -389,7 +389,7 @@ fn reads_respect_their_limits(open: OpenLog<'_>) {
     );
     expect_out_of_range(
         store.read(Index(base + 11), Index(base + 12), 1),
-        "an entry behind the last",
+        "an entry after the last one",
     );
 }
 
@@ -421,7 +421,7 @@ fn a_purge_beyond_the_end_moves_the_log(open: OpenLog<'_>) {
         .expect("a purge beyond the end");
     expect_out_of_range(
         store.write(&append(vec![entry(9, base + 3)])),
-        "an append where the log ended before",
+        "an append at the old end of the log",
     );
     write(&mut *store, &append(vec![entry(9, base + 51)]));
     drop(store);

@@ -1,5 +1,5 @@
+mod corruption;
 mod crash;
-mod damage;
 mod first_version;
 mod full;
 

@@ -118,12 +118,12 @@ impl StorageBackend for RecordingDisk {
 }
 
 /// One step of a node's life.
-enum Step {
+enum StoreStep {
     Write(WriteBatch),
     Purge(LogId),
 }
 
-fn steps() -> Vec<Step> {
+fn steps() -> Vec<StoreStep> {
     let vote = |term, vote: &str| {
         Some(HardState {
             term: Term(term),
@@ -137,22 +137,22 @@ fn steps() -> Vec<Step> {
         entries: (from..=to).map(|index| noop(term, index)).collect(),
     };
     vec![
-        Step::Write(WriteBatch {
+        StoreStep::Write(WriteBatch {
             hard_state: vote(1, "node-1"),
             ..WriteBatch::default()
         }),
-        Step::Write(append((1..=3).map(|index| noop(1, index)).collect())),
-        Step::Write(append((4..=300).map(|index| noop(1, index)).collect())),
-        Step::Purge(id(1, 150)),
-        Step::Write(cut(2, 280, 290)),
-        Step::Write(append(vec![noop(2, 291)])),
-        Step::Write(cut(3, 151, 160)),
-        Step::Purge(id(9, 500)),
-        Step::Write(append(vec![noop(9, 501)])),
+        StoreStep::Write(append((1..=3).map(|index| noop(1, index)).collect())),
+        StoreStep::Write(append((4..=300).map(|index| noop(1, index)).collect())),
+        StoreStep::Purge(id(1, 150)),
+        StoreStep::Write(cut(2, 280, 290)),
+        StoreStep::Write(append(vec![noop(2, 291)])),
+        StoreStep::Write(cut(3, 151, 160)),
+        StoreStep::Purge(id(9, 500)),
+        StoreStep::Write(append(vec![noop(9, 501)])),
     ]
 }
 
-impl Step {
+impl StoreStep {
     fn take(&self, store: &mut RedbStore) -> Result<(), StorageError> {
         match self {
             Self::Write(batch) => store.write(batch),

@@ -1,16 +1,17 @@
 //! A running node: the guest, its replication with Raft, background tasks and the HTTP server. `oarlock serve` runs one
 //! node, `oarlock demo` several.
 
+#[cfg(test)]
+mod tests;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use oarlock_wasm::{GuestModule, MachineFailure, WasmMachine};
-use task_queue_raft::driver::DriverLimits;
 use task_queue_raft::handle::Fault;
-use task_queue_raft::raft::Limits;
 use task_queue_raft::storage::StorageError;
-use task_queue_raft::{Raft, RaftConfig, StartError as RaftStartError};
+use task_queue_raft::{Raft, RaftBuilder, RaftConfig, StartError as RaftStartError, StateMachine};
 use thiserror::Error;
 use tokio::net::TcpSocket;
 use tokio::task::AbortHandle;
@@ -150,25 +151,10 @@ impl Node {
         let watched = UpgradeWatch::new(status.clone());
         let config = raft_config(&settings, peer_addr);
         let leader_timeout = config.election_timeout_max * 2;
-        let raft = Raft::builder(config, machine)
-            .cluster_id(settings.cluster_id.clone())
+        let raft = raft_builder(&settings, config, machine)
             .client_addr(announced.clone())
-            .data_dir(&settings.data_dir)
-            .repair(settings.repair)
-            .driver_limits(DriverLimits {
-                leader_patience: leader_timeout,
-                ..DriverLimits::default()
-            })
-            .limits(Limits {
-                snapshot_bytes_per_second: settings.replication.snapshot_bytes_per_second,
-                ..Limits::default()
-            })
-            .listener(peers);
-        let raft = match settings.replication.lease_drift_percent {
-            Some(percent) => raft.leader_lease(percent),
-            None => raft,
-        };
-        let raft = if settings.join { raft.join() } else { raft }.build();
+            .listener(peers)
+            .build();
         raft.start()
             .await
             .map_err(|source| start_error(source, &settings))?;
@@ -316,6 +302,28 @@ fn start_error(source: RaftStartError, settings: &ServeSettings) -> NodeStartErr
 /// Number of threads for queries: one per processor, 4 at most.
 fn query_threads() -> usize {
     std::thread::available_parallelism().map_or(1, |processors| processors.get().min(4))
+}
+
+/// The builder of the node that `oarlock serve` runs, without its socket and its address for clients.
+fn raft_builder<M: StateMachine>(
+    settings: &ServeSettings,
+    config: RaftConfig,
+    machine: M,
+) -> RaftBuilder<M> {
+    let builder = Raft::builder(config, machine)
+        .cluster_id(settings.cluster_id.clone())
+        .data_dir(&settings.data_dir)
+        .repair(settings.repair)
+        .snapshot_bytes_per_second(settings.replication.snapshot_bytes_per_second);
+    let builder = match settings.replication.lease_drift_percent {
+        Some(percent) => builder.leader_lease(percent),
+        None => builder,
+    };
+    if settings.join {
+        builder.join()
+    } else {
+        builder
+    }
 }
 
 /// The settings of Raft, with the ids and addresses of all members.

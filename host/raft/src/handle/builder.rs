@@ -1,5 +1,6 @@
 //! What can be set of a node beside the seed's [`RaftConfig`].
 
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -8,15 +9,14 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, watch};
 
-use super::runtime::{Inbox, News, Receiver};
-use super::{Leadership, Raft, RaftConfig, Shared, Status};
+use super::runtime::{Inbox, News, Receiver, random};
+use super::{ConfigError, Leadership, Raft, RaftConfig, Shared, Status};
 use crate::address::PeerAddress;
 use crate::driver::DriverLimits;
-use crate::ids::{Index, Term};
-use crate::node::NetworkLimits;
+use crate::ids::{Index, NodeId, Term};
 use crate::raft::admission::VotingStatus;
 use crate::raft::membership::Membership;
-use crate::raft::{Limits, Role};
+use crate::raft::{CoreConfig, Limits, Role};
 use crate::state_machine::StateMachine;
 
 /// Far below what anyone notices on a node whose clients do nothing, and long enough for the next entries to come first
@@ -33,7 +33,6 @@ pub struct RaftBuilder<M: StateMachine> {
     pub(super) listener: Option<TcpListener>,
     pub(super) limits: Limits,
     pub(super) driver_limits: DriverLimits,
-    pub(super) network_limits: NetworkLimits,
     pub(super) join: bool,
     pub(super) repair: bool,
     pub(super) lease_drift_percent: Option<u32>,
@@ -65,7 +64,6 @@ impl<M: StateMachine> RaftBuilder<M> {
                 leader_patience: patience,
                 ..DriverLimits::default()
             },
-            network_limits: NetworkLimits::default(),
             join: false,
             repair: false,
             lease_drift_percent: None,
@@ -128,25 +126,63 @@ impl<M: StateMachine> RaftBuilder<M> {
         self
     }
 
-    /// Bounds of the core's memory and messages.
+    /// Bytes of snapshots that this node sends per second, to all peers together. `None`: no limit. Default: `None`.
     #[must_use]
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
+    pub fn snapshot_bytes_per_second(mut self, limit: Option<u64>) -> Self {
+        self.limits.snapshot_bytes_per_second = limit;
         self
     }
 
-    /// Bounds of what clients may have under way.
+    /// How long a leader may hold back the news of a commit from a peer whose clients wait for nothing. The next entries
+    /// carry it if they come earlier. Zero: it is sent at once. Default: 3 ms.
     #[must_use]
-    pub fn driver_limits(mut self, limits: DriverLimits) -> Self {
-        self.driver_limits = limits;
+    pub fn commit_delay(mut self, delay: Duration) -> Self {
+        self.limits.commit_delay = delay;
         self
     }
 
-    /// Bounds of the network.
+    /// Commands that may wait for an outcome at this node, and as many queries. Further ones are refused as overload.
+    /// Default: 65,536.
     #[must_use]
-    pub fn network_limits(mut self, limits: NetworkLimits) -> Self {
-        self.network_limits = limits;
+    pub fn max_waiting(mut self, requests: usize) -> Self {
+        self.driver_limits.waiting = requests;
         self
+    }
+
+    /// Largest command, in bytes. Set the same on every node, and far below the largest frame. Default: 16 MiB.
+    #[must_use]
+    pub fn max_command_bytes(mut self, bytes: u64) -> Self {
+        self.driver_limits.command_bytes = bytes;
+        self
+    }
+
+    /// What the consensus core of this node is configured with.
+    ///
+    /// # Errors
+    /// A setting is not valid.
+    pub fn core_config(&self) -> Result<CoreConfig, ConfigError> {
+        let (own, peers) = self.config.validate()?;
+        let all = || peers.iter().chain([&own]);
+        let voters: BTreeSet<NodeId> = if self.join {
+            BTreeSet::new()
+        } else {
+            all().map(|address| address.id.clone()).collect()
+        };
+        Ok(CoreConfig {
+            id: own.id.clone(),
+            voters,
+            addresses: all()
+                .map(|address| (address.id.clone(), address.host_port()))
+                .collect(),
+            election_timeout_min: self.config.election_timeout_min,
+            election_timeout_max: self.config.election_timeout_max,
+            heartbeat_interval: self.config.heartbeat_interval,
+            max_log_entries: self.config.max_log_entries as u64,
+            snapshot_threshold: self.config.snapshot_threshold as u64,
+            lease_drift_percent: self.lease_drift_percent,
+            limits: self.limits.clone(),
+            seed: random(),
+        })
     }
 
     /// The node, not yet started.

@@ -3,7 +3,7 @@
 //! The driver's thread decides and never waits for anything but its inputs. The disk's thread writes, the
 //! machine's thread applies; both do one task after another, in the order in which they were given.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::{SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,8 +24,8 @@ use crate::disk::{Disk, DiskDone, DiskStats, DiskTask};
 use crate::driver::{Applied, Driver, Environment, Input, MachineTask, SubmitError};
 use crate::ids::{Index, NodeId};
 use crate::message::{AdminError, Message};
-use crate::node::{Network, NetworkConfig, NetworkEvent, PeerCheck};
-use crate::raft::{Core, CoreConfig};
+use crate::node::{Network, NetworkConfig, NetworkEvent, NetworkLimits, PeerCheck};
+use crate::raft::Core;
 use crate::state_machine::StateMachine;
 use crate::storage::redb::{Identity, RedbStore};
 use crate::storage::repair::is_corrupt;
@@ -244,7 +244,7 @@ impl<M: StateMachine> Runtime<M> {
         let peer_addr = listener
             .local_addr()
             .map_err(|source| cannot_listen(&own, source))?;
-        let core_config = core_config(&builder, &own, &peers);
+        let core_config = builder.core_config()?;
         let (data_dir, machine) = (builder.data_dir.take(), builder.machine);
         let on_damage = match (builder.repair, peers.is_empty() && !builder.join) {
             (false, _) => OnDamage::Stop,
@@ -267,7 +267,7 @@ impl<M: StateMachine> Runtime<M> {
             } else {
                 PeerCheck::Cluster
             },
-            limits: builder.network_limits,
+            limits: NetworkLimits::default(),
         };
         let core = Core::new(
             core_config,
@@ -349,35 +349,6 @@ impl<M: StateMachine> Runtime<M> {
 impl<M: StateMachine> Drop for Runtime<M> {
     fn drop(&mut self) {
         self.inbox.tell(Event::Stop);
-    }
-}
-
-fn core_config<M: StateMachine>(
-    builder: &RaftBuilder<M>,
-    own: &PeerAddress,
-    peers: &[PeerAddress],
-) -> CoreConfig {
-    let (config, limits) = (&builder.config, &builder.limits);
-    let all = || peers.iter().chain([own]);
-    let voters: BTreeSet<NodeId> = if builder.join {
-        BTreeSet::new()
-    } else {
-        all().map(|address| address.id.clone()).collect()
-    };
-    CoreConfig {
-        id: own.id.clone(),
-        voters,
-        addresses: all()
-            .map(|address| (address.id.clone(), address.host_port()))
-            .collect(),
-        election_timeout_min: config.election_timeout_min,
-        election_timeout_max: config.election_timeout_max,
-        heartbeat_interval: config.heartbeat_interval,
-        max_log_entries: config.max_log_entries as u64,
-        snapshot_threshold: config.snapshot_threshold as u64,
-        lease_drift_percent: builder.lease_drift_percent,
-        limits: limits.clone(),
-        seed: random(),
     }
 }
 

@@ -88,11 +88,7 @@ async fn a_node_that_is_dropped_lets_its_directory_go() {
 async fn more_requests_than_places_are_refused_at_once() {
     let peers = vec!["x@127.0.0.1:1".to_owned(), "y@127.0.0.1:1".to_owned()];
     let config = RaftConfig { peers, ..alone() };
-    let limits = crate::driver::DriverLimits {
-        waiting: 1,
-        ..Default::default()
-    };
-    let builder = Raft::builder(config, MemoryStateMachine::new()).driver_limits(limits);
+    let builder = Raft::builder(config, MemoryStateMachine::new()).max_waiting(1);
     let node = builder.listener(socket()).build();
     node.start().await.unwrap();
     let first = node.submit(Bytes::from_static(b"x"), AMPLE);
@@ -189,11 +185,7 @@ async fn a_node_that_can_take_no_snapshot_goes_on() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_command_that_is_too_large_is_refused_and_harms_nothing() {
     let builder = Raft::builder(alone(), MemoryStateMachine::new());
-    let limits = crate::driver::DriverLimits {
-        command_bytes: 1000,
-        ..Default::default()
-    };
-    let node = builder.listener(socket()).driver_limits(limits).build();
+    let node = builder.listener(socket()).max_command_bytes(1000).build();
     node.start().await.unwrap();
     let outcome = node.submit(Bytes::from(vec![0; 1001]), AMPLE).await;
     assert_eq!(
@@ -213,14 +205,10 @@ async fn a_disk_that_fails_stops_the_node() {
     let builder = Raft::builder(alone(), MemoryStateMachine::new());
     // More than the store takes in one entry: what it refuses once it never takes again.
     let bytes = (256 << 20) + 1;
-    let limits = crate::driver::DriverLimits {
-        command_bytes: bytes,
-        ..Default::default()
-    };
     let node = builder
         .listener(socket())
         .data_dir(dir.path())
-        .driver_limits(limits)
+        .max_command_bytes(bytes)
         .build();
     node.start().await.unwrap();
     submit(&node, "x").await;

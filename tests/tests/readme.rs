@@ -11,7 +11,7 @@ use oarlock_wasm::{
     CommandOutcome, Envelope, GuestEngine, GuestModule, MachineLimits, WasmMachine,
 };
 use task_queue_raft::ids::Index;
-use task_queue_raft::state_machine::{Moment, StateMachine};
+use task_queue_raft::state_machine::{Moment, ReplicatedStateMachine};
 
 const README: &str = include_str!("../../README.md");
 /// What the README calls the folder of the SDK.

@@ -11,7 +11,9 @@ use bytes::Bytes;
 use crate::entry::{Command, Entry, Payload, SnapshotMeta};
 use crate::ids::{Index, LogId};
 use crate::raft::membership::Membership;
-use crate::state_machine::{Answering, MachineError, Moment, SnapshotWork, StateMachine};
+use crate::state_machine::{
+    MachineError, Moment, QueryCallback, ReplicatedStateMachine, SnapshotWork,
+};
 use crate::storage::{SnapshotStore, StorageError};
 
 /// What became of a command: its place in the log and the machine's reply.
@@ -29,7 +31,7 @@ pub struct Reply<R> {
 
 /// Why a machine can't go on.
 #[derive(Debug, thiserror::Error)]
-pub enum ApplyError {
+pub enum ApplierError {
     /// The machine itself.
     #[error("entry {index} could not be applied: {source}")]
     Machine {
@@ -66,7 +68,7 @@ pub enum ApplyError {
 }
 
 /// A snapshot that is to be written.
-pub struct Snapshotting {
+pub struct SnapshotJob {
     snapshots: Arc<dyn SnapshotStore>,
     last: LogId,
     time_ms: u64,
@@ -74,15 +76,15 @@ pub struct Snapshotting {
     work: SnapshotWork,
 }
 
-impl Snapshotting {
+impl SnapshotJob {
     /// Writes it. It takes no part in what the machine does meanwhile, and runs on any thread.
     ///
     /// # Errors
     /// Where it can't be written; nothing of it is seen then.
-    pub fn run(self) -> Result<SnapshotMeta, ApplyError> {
+    pub fn run(self) -> Result<SnapshotMeta, ApplierError> {
         let membership = self.membership.as_ref();
         let mut writer = self.snapshots.create(self.last, self.time_ms, membership)?;
-        (self.work)(&mut *writer).map_err(|source| ApplyError::Machine {
+        (self.work)(&mut *writer).map_err(|source| ApplierError::Machine {
             index: self.last.index,
             source,
         })?;
@@ -100,7 +102,7 @@ pub struct Applier<M> {
     membership: Option<Membership>,
 }
 
-impl<M: StateMachine> Applier<M> {
+impl<M: ReplicatedStateMachine> Applier<M> {
     /// A machine in its first state.
     #[must_use]
     pub fn new(machine: M, snapshots: Arc<dyn SnapshotStore>) -> Self {
@@ -140,7 +142,7 @@ impl<M: StateMachine> Applier<M> {
         &mut self,
         session: u64,
         entries: Vec<Entry>,
-    ) -> Result<Vec<Reply<M::Reply>>, ApplyError> {
+    ) -> Result<Vec<Reply<M::Reply>>, ApplierError> {
         let mut wanted = Vec::new();
         for entry in entries {
             assert_eq!(
@@ -166,7 +168,7 @@ impl<M: StateMachine> Applier<M> {
         session: u64,
         commands: &[Command],
         wanted: &mut Vec<Reply<M::Reply>>,
-    ) -> Result<(), ApplyError> {
+    ) -> Result<(), ApplierError> {
         let index = self.last.index;
         let data: Vec<Bytes> = commands
             .iter()
@@ -175,9 +177,9 @@ impl<M: StateMachine> Applier<M> {
         let replies = self
             .machine
             .apply(self.moment(), &data)
-            .map_err(|source| ApplyError::Machine { index, source })?;
+            .map_err(|source| ApplierError::Machine { index, source })?;
         if replies.len() != commands.len() {
-            return Err(ApplyError::Replies {
+            return Err(ApplierError::Replies {
                 index,
                 commands: commands.len(),
                 replies: replies.len(),
@@ -204,25 +206,25 @@ impl<M: StateMachine> Applier<M> {
     }
 
     /// Answers a question, and says after which entry.
-    pub fn query(&mut self, query: M::Query) -> (Index, M::Answer) {
+    pub fn query(&mut self, query: M::Query) -> (Index, M::Response) {
         (self.last.index, self.machine.query(self.moment(), query))
     }
 
     /// Has a question answered, now or beside what comes next, with the entry after which it is so.
-    pub fn query_beside(&mut self, query: M::Query, answer: Answering<M::Answer>) {
-        self.machine.query_beside(self.moment(), query, answer);
+    pub fn query_async(&mut self, query: M::Query, answer: QueryCallback<M::Response>) {
+        self.machine.query_async(self.moment(), query, answer);
     }
 
     /// There is nothing else to do just now.
-    pub fn rest(&mut self) {
-        self.machine.rest();
+    pub fn on_idle(&mut self) {
+        self.machine.on_idle();
     }
 
     /// Takes a snapshot of the state as it is.
     ///
     /// # Errors
     /// Where it can't be written; the machine goes on.
-    pub fn take_snapshot(&mut self) -> Result<SnapshotMeta, ApplyError> {
+    pub fn take_snapshot(&mut self) -> Result<SnapshotMeta, ApplierError> {
         self.begin_snapshot()?.run()
     }
 
@@ -230,16 +232,16 @@ impl<M: StateMachine> Applier<M> {
     ///
     /// # Errors
     /// Where it can't be written; the machine goes on.
-    pub fn begin_snapshot(&mut self) -> Result<Snapshotting, ApplyError> {
+    pub fn begin_snapshot(&mut self) -> Result<SnapshotJob, ApplierError> {
         let last = self.last;
         let work = self
             .machine
             .begin_snapshot()
-            .map_err(|source| ApplyError::Machine {
+            .map_err(|source| ApplierError::Machine {
                 index: last.index,
                 source,
             })?;
-        Ok(Snapshotting {
+        Ok(SnapshotJob {
             snapshots: Arc::clone(&self.snapshots),
             last,
             time_ms: self.time_ms,
@@ -252,11 +254,11 @@ impl<M: StateMachine> Applier<M> {
     ///
     /// # Errors
     /// Where it can't be read, or is not this machine's.
-    pub fn restore(&mut self, meta: &SnapshotMeta) -> Result<(), ApplyError> {
+    pub fn restore(&mut self, meta: &SnapshotMeta) -> Result<(), ApplierError> {
         let mut reader = self.snapshots.open(meta)?;
         self.machine
             .restore(&mut *reader)
-            .map_err(|source| ApplyError::Restore {
+            .map_err(|source| ApplierError::Restore {
                 last: meta.last,
                 source,
             })?;

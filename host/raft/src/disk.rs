@@ -80,7 +80,7 @@ pub enum DiskDone {
     /// The store has noted that it holds all that the node has promised.
     StoreCompleted,
     /// Something that nobody waits for.
-    Tidied,
+    NoReply,
 }
 
 /// A node's disk: its log and its snapshots.
@@ -129,7 +129,7 @@ impl Disk {
                 self.owed = Some(up_to);
                 let purged = self.purge_owed();
                 unless_full(purged, "the log is not purged yet")?;
-                Ok(DiskDone::Tidied)
+                Ok(DiskDone::NoReply)
             }
             DiskTask::Read(LogRead {
                 reader,
@@ -153,13 +153,13 @@ impl Disk {
                 let received = self.snapshots.receive(&meta, offset, &data);
                 // The leader hears nothing, and sends it again after a while.
                 let received = unless_full(received, "a snapshot is not taken in")?;
-                Ok(received.map_or(DiskDone::Tidied, |received| {
+                Ok(received.map_or(DiskDone::NoReply, |received| {
                     DiskDone::Received(meta, received)
                 }))
             }
             DiskTask::Join(cluster_id) => {
                 self.log.set_cluster_id(&cluster_id)?;
-                Ok(DiskDone::Tidied)
+                Ok(DiskDone::NoReply)
             }
             DiskTask::CompleteStore => {
                 self.log.mark_complete()?;
@@ -168,11 +168,11 @@ impl Disk {
             DiskTask::SetAside(meta) => {
                 let kept = self.snapshots.quarantine(&meta);
                 unless_full(kept, "the state of the machine is not kept for inspection")?;
-                Ok(DiskDone::Tidied)
+                Ok(DiskDone::NoReply)
             }
             DiskTask::Retain(meta) => {
                 self.snapshots.retain(&meta)?;
-                Ok(DiskDone::Tidied)
+                Ok(DiskDone::NoReply)
             }
         }
     }

@@ -24,42 +24,46 @@ use crate::ids::{Index, NodeId, Term};
 use crate::message::{AdminError, AdminRequest, Message, RaftRequest, RaftResponse};
 use crate::raft::ready::{OutgoingMessage, Ready, SnapshotTask, WriteId};
 use crate::raft::{Core, Role};
-use crate::state_machine::StateMachine;
+use crate::state_machine::ReplicatedStateMachine;
 use admin::AdminRequests;
 use forwarded::Forwarded;
 use proposals::Proposals;
 use queries::Queries;
 
 /// Where the driver's work goes. None of these waits for the work to be done; [`Input`] tells when it is.
-pub trait Environment<M: StateMachine> {
+pub trait Environment<M: ReplicatedStateMachine> {
     /// Who waits for a command's outcome.
-    type Waiter;
+    type CommandClient;
     /// Who asked a question.
-    type Asker;
+    type QueryClient;
     /// Who gave an order.
     type Operator;
 
     /// Queues work for the disk, in order.
     fn disk(&mut self, task: DiskTask);
     /// Queues work for the state machine, in order.
-    fn machine(&mut self, task: MachineTask<M, Self::Asker>);
+    fn machine(&mut self, task: MachineTask<M, Self::QueryClient>);
     /// Sends a message. It may be lost.
     fn send(&mut self, to: &NodeId, message: Message);
     /// Tells a client what became of its command.
-    fn reply(&mut self, waiter: Self::Waiter, outcome: Result<Applied<M::Reply>, SubmitError>);
+    fn reply(
+        &mut self,
+        client: Self::CommandClient,
+        outcome: Result<Applied<M::Reply>, SubmitError>,
+    );
     /// Tells a client that its question is not answered.
-    fn refuse(&mut self, asker: Self::Asker, error: SubmitError);
+    fn reject_query(&mut self, client: Self::QueryClient, error: SubmitError);
     /// Tells an operator what became of an order: the index at which it is in force.
     fn complete(&mut self, operator: Self::Operator, outcome: Result<Index, AdminError>);
     /// Whom to be connected with from now on, and where they are reached; an empty address is the one of the start
     /// configuration.
-    fn contacts(&mut self, contacts: BTreeMap<NodeId, String>);
+    fn set_peers(&mut self, contacts: BTreeMap<NodeId, String>);
     /// The wall clock, in milliseconds since 1970; the core makes it monotonic in the log.
     fn wall_ms(&mut self) -> u64;
 }
 
 /// Work for the state machine.
-pub enum MachineTask<M: StateMachine, A> {
+pub enum MachineTask<M: ReplicatedStateMachine, A> {
     /// Apply these, in order.
     Apply(Vec<Entry>),
     /// Answer a question as of now.
@@ -131,7 +135,7 @@ pub enum Consistency {
 }
 
 /// Something that happened.
-pub enum Input<M: StateMachine, E: Environment<M>> {
+pub enum Input<M: ReplicatedStateMachine, E: Environment<M>> {
     /// Time has passed.
     Tick,
     /// A message arrived.
@@ -145,7 +149,7 @@ pub enum Input<M: StateMachine, E: Environment<M>> {
         /// Hand it to the leader if this node isn't it.
         forward: bool,
         /// Who waits.
-        waiter: E::Waiter,
+        client: E::CommandClient,
     },
     /// A client has a question.
     Query {
@@ -156,7 +160,7 @@ pub enum Input<M: StateMachine, E: Environment<M>> {
         /// When the client stops waiting.
         deadline: Duration,
         /// Who asks.
-        asker: E::Asker,
+        client: E::QueryClient,
     },
     /// The disk is done with a task.
     Disk(DiskDone),
@@ -198,9 +202,9 @@ pub struct DriverLimits {
     pub batch_commands: usize,
     /// Entries that a leader has under way before it lets further commands gather: two keep disk and network busy,
     /// and more only make the entries smaller.
-    pub entries_under_way: usize,
+    pub entries_in_flight: usize,
     /// How long a command waits for a leader to appear.
-    pub leader_patience: Duration,
+    pub leader_timeout: Duration,
     /// How long after a leader could not vouch for a read it is asked again.
     pub read_retry: Duration,
     /// Messages that wait for a write. More are lost, as the network may lose any: the disk hangs then. It has room
@@ -216,8 +220,8 @@ impl Default for DriverLimits {
             queued_bytes: 64 << 20,
             batch_bytes: 1 << 20,
             batch_commands: 4096,
-            entries_under_way: 2,
-            leader_patience: Duration::from_secs(4),
+            entries_in_flight: 2,
+            leader_timeout: Duration::from_secs(4),
             read_retry: Duration::from_millis(100),
             held_messages: 65_536,
         }
@@ -225,27 +229,27 @@ impl Default for DriverLimits {
 }
 
 /// A node's core with all that waits for it.
-pub struct Driver<M: StateMachine, E: Environment<M>> {
+pub struct Driver<M: ReplicatedStateMachine, E: Environment<M>> {
     core: Core,
-    ends: E,
+    env: E,
     limits: DriverLimits,
     now: Duration,
     /// The last write that is durable.
     durable: WriteId,
     /// Messages that wait for a write, in its order.
     held: VecDeque<OutgoingMessage>,
-    proposals: Proposals<E::Waiter>,
+    proposals: Proposals<E::CommandClient>,
     forwarded: Forwarded,
-    queries: Queries<M::Query, E::Asker>,
+    queries: Queries<M::Query, E::QueryClient>,
     admin: AdminRequests<E::Operator>,
 }
 
-impl<M: StateMachine, E: Environment<M>> Driver<M, E> {
+impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
     /// A driver for a core. `session` is a random number that no other run of any node has.
-    pub fn new(core: Core, ends: E, limits: DriverLimits, session: u64) -> Self {
+    pub fn new(core: Core, env: E, limits: DriverLimits, session: u64) -> Self {
         Self {
             core,
-            ends,
+            env,
             limits,
             now: Duration::ZERO,
             durable: 0,
@@ -265,13 +269,13 @@ impl<M: StateMachine, E: Environment<M>> Driver<M, E> {
 
     /// The ends, to look at.
     #[must_use]
-    pub fn ends(&self) -> &E {
-        &self.ends
+    pub fn env(&self) -> &E {
+        &self.env
     }
 
     /// The ends, for a simulation that takes out what was queued.
-    pub fn ends_mut(&mut self) -> &mut E {
-        &mut self.ends
+    pub fn env_mut(&mut self) -> &mut E {
+        &mut self.env
     }
 
     /// Number of this run of the node.
@@ -303,21 +307,21 @@ impl<M: StateMachine, E: Environment<M>> Driver<M, E> {
                 data,
                 deadline,
                 forward,
-                waiter,
-            } => self.on_propose(data, deadline, forward, waiter),
+                client,
+            } => self.on_propose(data, deadline, forward, client),
             Input::Query {
                 query,
                 consistency,
                 deadline,
-                asker,
-            } => self.on_query(query, consistency, deadline, asker),
+                client,
+            } => self.on_query(query, consistency, deadline, client),
             Input::Disk(done) => self.on_disk(done),
             Input::Applied(index, replies) => self.on_applied(index, replies),
             Input::Restored(meta) => self.on_restored(&meta),
             Input::SnapshotTaken(meta) => self.core.snapshot_taken(now, meta),
             Input::TakeSnapshot => self.core.take_snapshot(),
             Input::Reinstall => self.core.reinstall(now),
-            Input::Joined(cluster_id) => self.ends.disk(DiskTask::Join(cluster_id)),
+            Input::Joined(cluster_id) => self.env.disk(DiskTask::Join(cluster_id)),
             Input::Admin {
                 order,
                 deadline,
@@ -358,7 +362,7 @@ impl<M: StateMachine, E: Environment<M>> Driver<M, E> {
                 self.core.chunk_received(self.now, &meta, received);
             }
             DiskDone::StoreCompleted => self.core.store_completed(self.now),
-            DiskDone::Tidied => {}
+            DiskDone::NoReply => {}
         }
     }
 
@@ -371,7 +375,7 @@ impl<M: StateMachine, E: Environment<M>> Driver<M, E> {
     pub fn turn(&mut self) {
         self.core.tick(self.now);
         self.expire();
-        self.carry_on_orders();
+        self.advance_admin_requests();
         self.propose_waiting();
         self.retry_reads();
         loop {
@@ -386,34 +390,34 @@ impl<M: StateMachine, E: Environment<M>> Driver<M, E> {
 
     fn carry_out(&mut self, ready: Ready) {
         if let Some(contacts) = ready.contacts {
-            self.ends.contacts(contacts);
+            self.env.set_peers(contacts);
         }
         for envelope in ready.messages {
             if envelope.after <= self.durable {
-                self.ends.send(&envelope.to, envelope.message);
+                self.env.send(&envelope.to, envelope.message);
             } else if self.held.len() < self.limits.held_messages {
                 self.held.push_back(envelope);
             }
         }
         // Before the write: where a snapshot replaces the log, the entries of the write stand behind it.
         if let Some(up_to) = ready.purge {
-            self.ends.disk(DiskTask::Purge(up_to));
+            self.env.disk(DiskTask::Purge(up_to));
         }
         if let Some((id, batch)) = ready.write {
-            self.ends.disk(DiskTask::Write(id, batch));
+            self.env.disk(DiskTask::Write(id, batch));
         }
         if ready.complete_store {
-            self.ends.disk(DiskTask::CompleteStore);
+            self.env.disk(DiskTask::CompleteStore);
         }
         for read in ready.log_reads {
-            self.ends.disk(DiskTask::Read(read));
+            self.env.disk(DiskTask::Read(read));
         }
         // Before the entries: those to be applied stand behind a snapshot that is to be restored.
         for task in ready.snapshots {
             self.snapshot_task(task);
         }
         if !ready.apply.is_empty() {
-            self.ends.machine(MachineTask::Apply(ready.apply));
+            self.env.machine(MachineTask::Apply(ready.apply));
         }
         for read in ready.reads {
             self.on_read_state(read);
@@ -428,23 +432,23 @@ impl<M: StateMachine, E: Environment<M>> Driver<M, E> {
             .is_some_and(|envelope| envelope.after <= self.durable)
         {
             if let Some(envelope) = self.held.pop_front() {
-                self.ends.send(&envelope.to, envelope.message);
+                self.env.send(&envelope.to, envelope.message);
             }
         }
     }
 
     fn snapshot_task(&mut self, task: SnapshotTask) {
         match task {
-            SnapshotTask::Take => self.ends.machine(MachineTask::TakeSnapshot),
-            SnapshotTask::Restore(meta) => self.ends.machine(MachineTask::Restore(meta)),
+            SnapshotTask::Take => self.env.machine(MachineTask::TakeSnapshot),
+            SnapshotTask::Restore(meta) => self.env.machine(MachineTask::Restore(meta)),
             SnapshotTask::ReadChunk { to, meta, offset } => {
-                self.ends.disk(DiskTask::ReadChunk { to, meta, offset });
+                self.env.disk(DiskTask::ReadChunk { to, meta, offset });
             }
             SnapshotTask::Receive { meta, offset, data } => {
-                self.ends.disk(DiskTask::Receive { meta, offset, data });
+                self.env.disk(DiskTask::Receive { meta, offset, data });
             }
-            SnapshotTask::Retain(meta) => self.ends.disk(DiskTask::Retain(meta)),
-            SnapshotTask::SetAside(meta) => self.ends.disk(DiskTask::SetAside(meta)),
+            SnapshotTask::Retain(meta) => self.env.disk(DiskTask::Retain(meta)),
+            SnapshotTask::SetAside(meta) => self.env.disk(DiskTask::SetAside(meta)),
         }
     }
 
@@ -463,24 +467,24 @@ impl<M: StateMachine, E: Environment<M>> Driver<M, E> {
         let has_leader = self.core.leader().is_some();
         let stuck = self.core.uncommitted_entries() > 0;
         self.proposals.note_committed(self.core.log().committed());
-        for (waiter, error) in self.proposals.expire(self.now, has_leader, stuck) {
-            self.ends.reply(waiter, Err(error));
+        for (client, error) in self.proposals.expire(self.now, has_leader, stuck) {
+            self.env.reply(client, Err(error));
         }
-        for (asker, error) in self.queries.expire(self.now, has_leader) {
-            self.ends.refuse(asker, error);
+        for (client, error) in self.queries.expire(self.now, has_leader) {
+            self.env.reject_query(client, error);
         }
     }
 
     /// Tells all who wait that the node is stopping.
     pub fn stop(&mut self) {
-        for waiter in self.proposals.drain() {
-            self.ends.reply(waiter, Err(SubmitError::Stopped));
+        for client in self.proposals.drain() {
+            self.env.reply(client, Err(SubmitError::Stopped));
         }
-        for asker in self.queries.drain() {
-            self.ends.refuse(asker, SubmitError::Stopped);
+        for client in self.queries.drain() {
+            self.env.reject_query(client, SubmitError::Stopped);
         }
         for operator in self.admin.drain() {
-            self.ends.complete(operator, Err(AdminError::Stopped));
+            self.env.complete(operator, Err(AdminError::Stopped));
         }
     }
 }

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
-use crate::applier::ApplyError;
+use crate::applier::ApplierError;
 use crate::disk::DiskStats;
 use crate::driver::{Applied, Consistency, Input, SubmitError};
 use crate::entry::SnapshotMeta;
@@ -30,7 +30,7 @@ use crate::raft::admission::VotingStatus;
 use crate::raft::membership::Membership;
 use crate::raft::reinstall::Reinstall;
 use crate::raft::{Core, Role};
-use crate::state_machine::StateMachine;
+use crate::state_machine::ReplicatedStateMachine;
 use crate::storage::StorageError;
 
 pub use builder::RaftBuilder;
@@ -70,7 +70,7 @@ pub enum StartError {
     NobodyToHealFrom(#[source] Box<StartError>),
     /// The newest snapshot can't be restored.
     #[error(transparent)]
-    Restore(#[from] ApplyError),
+    Restore(#[from] ApplierError),
     /// The address can't be listened on.
     #[error("cannot listen for peers on {address}: {source}; is another node running there?")]
     Listen {
@@ -93,13 +93,13 @@ pub enum StartError {
 
 /// Why a node stopped by itself. What it holds on disk is what it acknowledged.
 #[derive(Clone, Debug, Error)]
-pub enum Fault {
+pub enum FatalError {
     /// The disk failed: after that it is unknown what is on it, so nothing more is promised.
     #[error("{0}")]
     Storage(Arc<StorageError>),
     /// The state machine failed.
     #[error("{0}")]
-    Machine(Arc<ApplyError>),
+    Machine(Arc<ApplierError>),
     /// A thread panicked: a bug.
     #[error("{thread} panicked: {message}; this is a bug")]
     Panic {
@@ -224,23 +224,23 @@ pub struct Leadership {
 }
 
 /// One node of a cluster. Cheap to clone; the node stops when [`Raft::shutdown`] is called or the last clone goes.
-pub struct Raft<M: StateMachine> {
+pub struct Raft<M: ReplicatedStateMachine> {
     shared: Arc<Shared<M>>,
 }
 
-struct Shared<M: StateMachine> {
+struct Shared<M: ReplicatedStateMachine> {
     prepared: Mutex<Option<RaftBuilder<M>>>,
     runtime: Mutex<Option<Runtime<M>>>,
     inbox: runtime::Inbox<M>,
     status: watch::Receiver<Status>,
     leadership: watch::Receiver<Leadership>,
-    fault: watch::Receiver<Option<Fault>>,
+    fault: watch::Receiver<Option<FatalError>>,
     /// One for each command and question under way.
     places: Arc<Semaphore>,
     epoch: std::time::Instant,
 }
 
-impl<M: StateMachine> Clone for Raft<M> {
+impl<M: ReplicatedStateMachine> Clone for Raft<M> {
     fn clone(&self) -> Self {
         Self {
             shared: Arc::clone(&self.shared),
@@ -248,7 +248,7 @@ impl<M: StateMachine> Clone for Raft<M> {
     }
 }
 
-impl<M: StateMachine> fmt::Debug for Raft<M> {
+impl<M: ReplicatedStateMachine> fmt::Debug for Raft<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Raft")
             .field("status", &*self.shared.status.borrow())
@@ -259,7 +259,7 @@ impl<M: StateMachine> fmt::Debug for Raft<M> {
 /// A node whose log is in memory, with the default settings, talking to `peers` over TCP.
 ///
 /// Ids are `id`, `host:port` or `id@host:port`; a bare id is a host name with the default port.
-pub fn create_raft<M: StateMachine>(
+pub fn create_raft<M: ReplicatedStateMachine>(
     node_id: String,
     peers: Vec<String>,
     state_machine: M,
@@ -274,7 +274,7 @@ pub fn create_raft<M: StateMachine>(
     )
 }
 
-impl<M: StateMachine> Raft<M> {
+impl<M: ReplicatedStateMachine> Raft<M> {
     /// A node whose log is in memory. [`Raft::builder`] makes one with a disk.
     #[must_use]
     pub fn new(config: RaftConfig, state_machine: M) -> Self {
@@ -331,13 +331,13 @@ impl<M: StateMachine> Raft<M> {
         forward: bool,
     ) -> Result<Applied<M::Reply>, SubmitError> {
         let _place = self.place()?;
-        let (waiter, outcome) = oneshot::channel();
+        let (client, outcome) = oneshot::channel();
         let deadline = self.deadline(timeout);
         self.hand_in(Input::Propose {
             data,
             deadline,
             forward,
-            waiter,
+            client,
         })?;
         outcome.await.unwrap_or(Err(SubmitError::Stopped))
     }
@@ -351,15 +351,15 @@ impl<M: StateMachine> Raft<M> {
         query: M::Query,
         consistency: Consistency,
         timeout: Duration,
-    ) -> Result<(Index, M::Answer), SubmitError> {
+    ) -> Result<(Index, M::Response), SubmitError> {
         let _place = self.place()?;
-        let (asker, answer) = oneshot::channel();
+        let (client, answer) = oneshot::channel();
         let deadline = self.deadline(timeout);
         self.hand_in(Input::Query {
             query,
             consistency,
             deadline,
-            asker,
+            client,
         })?;
         answer.await.unwrap_or(Err(SubmitError::Stopped))
     }
@@ -373,7 +373,7 @@ impl<M: StateMachine> Raft<M> {
     }
 
     /// Has the machine's state, whatever it is, replaced by a leader's. It stops being applied to, its state is set aside,
-    /// and [`Status::reinstall`] says from which entry on a snapshot is wanted: [`Raft::send_me_snapshot`] asks for it.
+    /// and [`Status::reinstall`] says from which entry on a snapshot is wanted: [`Raft::request_leader_snapshot`] asks for it.
     ///
     /// # Errors
     /// Where the node is stopping.
@@ -449,7 +449,7 @@ impl<M: StateMachine> Raft<M> {
     }
 
     /// Waits until the node stops by itself, and says why.
-    pub async fn failed(&self) -> Fault {
+    pub async fn failed(&self) -> FatalError {
         let mut fault = self.shared.fault.clone();
         loop {
             if let Some(fault) = fault.borrow_and_update().clone() {

@@ -98,4 +98,4 @@ pub use driver::{Applied, Consistency, SubmitError};
 pub use handle::{
     Leadership, Raft, RaftBuilder, RaftConfig, RaftResult, StartError, Status, create_raft,
 };
-pub use state_machine::{MemoryStateMachine, StateMachine};
+pub use state_machine::{MemoryStateMachine, ReplicatedStateMachine};

@@ -32,20 +32,20 @@ pub enum MachineError {
 }
 
 /// Takes the answer to a question, and the entry after which it is so.
-pub type Answering<A> = Box<dyn FnOnce(Index, A) + Send>;
+pub type QueryCallback<A> = Box<dyn FnOnce(Index, A) + Send>;
 
 /// Writes a state that was caught.
 pub type SnapshotWork = Box<dyn FnOnce(&mut dyn Write) -> Result<(), MachineError> + Send>;
 
 /// Logic to be replicated. A function of its state, the moment and the commands: no clock, no randomness, no
 /// order of a hash map, nothing that could differ between two nodes.
-pub trait StateMachine: Send + 'static {
+pub trait ReplicatedStateMachine: Send + 'static {
     /// What a client gets for a command.
     type Reply: Send + 'static;
     /// A question that changes nothing.
     type Query: Send + 'static;
     /// What a client gets for a question.
-    type Answer: Send + 'static;
+    type Response: Send + 'static;
 
     /// Applies the commands of one entry and returns as many replies, in order.
     ///
@@ -54,17 +54,22 @@ pub trait StateMachine: Send + 'static {
     fn apply(&mut self, at: Moment, commands: &[Bytes]) -> Result<Vec<Self::Reply>, MachineError>;
 
     /// Answers a question from the state after the entry at `at`.
-    fn query(&mut self, at: Moment, query: Self::Query) -> Self::Answer;
+    fn query(&mut self, at: Moment, query: Self::Query) -> Self::Response;
 
     /// Answers a question now, or beside what comes next: from the state after the entry at `at` or after a later one,
     /// which it names. `answer` is called once, on any thread; if it is dropped instead, the machine is gone. It may wait
     /// for what follows, up to [`Self::rest`].
-    fn query_beside(&mut self, at: Moment, query: Self::Query, answer: Answering<Self::Answer>) {
+    fn query_async(
+        &mut self,
+        at: Moment,
+        query: Self::Query,
+        answer: QueryCallback<Self::Response>,
+    ) {
         answer(at.index, self.query(at, query));
     }
 
     /// There is nothing else to do just now: what was put off is to be done.
-    fn rest(&mut self) {}
+    fn on_idle(&mut self) {}
 
     /// Writes the whole state.
     ///
@@ -109,10 +114,10 @@ impl MemoryStateMachine {
     }
 }
 
-impl StateMachine for MemoryStateMachine {
+impl ReplicatedStateMachine for MemoryStateMachine {
     type Reply = Bytes;
     type Query = usize;
-    type Answer = Option<Bytes>;
+    type Response = Option<Bytes>;
 
     /// Each command's reply is the command itself.
     fn apply(&mut self, _at: Moment, commands: &[Bytes]) -> Result<Vec<Bytes>, MachineError> {

@@ -9,9 +9,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use oarlock_wasm::{GuestModule, MachineFailure, WasmMachine};
-use task_queue_raft::handle::Fault;
+use task_queue_raft::handle::FatalError;
 use task_queue_raft::storage::StorageError;
-use task_queue_raft::{Raft, RaftBuilder, RaftConfig, StartError as RaftStartError, StateMachine};
+use task_queue_raft::{
+    Raft, RaftBuilder, RaftConfig, ReplicatedStateMachine, StartError as RaftStartError,
+};
 use thiserror::Error;
 use tokio::net::TcpSocket;
 use tokio::task::AbortHandle;
@@ -258,7 +260,7 @@ impl Node {
     }
 
     /// Waits until the node fails, and returns the cause.
-    pub(crate) async fn failed(&self) -> Fault {
+    pub(crate) async fn failed(&self) -> FatalError {
         self.app.raft.failed().await
     }
 
@@ -305,7 +307,7 @@ fn query_threads() -> usize {
 }
 
 /// The builder of the node that `oarlock serve` runs, without its socket and its address for clients.
-fn raft_builder<M: StateMachine>(
+fn raft_builder<M: ReplicatedStateMachine>(
     settings: &ServeSettings,
     config: RaftConfig,
     machine: M,

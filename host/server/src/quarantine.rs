@@ -115,7 +115,7 @@ async fn reinstall(
             None => return Some(ReinstallResult::NotInstalled),
             Some(Reinstall::Wants(from)) => {
                 leadership.wait_for(has_intact_leader).await.ok()?;
-                if let Err(error) = raft.send_me_snapshot(from, SEND_TIMEOUT).await {
+                if let Err(error) = raft.request_leader_snapshot(from, SEND_TIMEOUT).await {
                     tracing::debug!(%error, "quarantine: the leader sends no snapshot yet, retrying");
                     tokio::time::sleep(RETRY_PAUSE).await;
                     continue;

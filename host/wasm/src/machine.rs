@@ -4,7 +4,9 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use task_queue_raft::state_machine::{Answering, MachineError, Moment, SnapshotWork, StateMachine};
+use task_queue_raft::state_machine::{
+    MachineError, Moment, QueryCallback, ReplicatedStateMachine, SnapshotWork,
+};
 
 use crate::failure::MachineFailure;
 use crate::guest::effects::Effects;
@@ -280,10 +282,10 @@ impl WasmMachine {
     }
 }
 
-impl StateMachine for WasmMachine {
+impl ReplicatedStateMachine for WasmMachine {
     type Reply = CommandOutcome;
     type Query = Bytes;
-    type Answer = Result<Bytes, GuestQueryError>;
+    type Response = Result<Bytes, GuestQueryError>;
 
     /// Applies the commands of one entry: [`Envelope`](crate::Envelope)s.
     ///
@@ -303,12 +305,12 @@ impl StateMachine for WasmMachine {
     }
 
     /// Runs a query on another thread, if [`Self::with_query_threads`] has started any.
-    fn query_beside(&mut self, at: Moment, query: Bytes, answer: Answering<Self::Answer>) {
+    fn query_async(&mut self, at: Moment, query: Bytes, answer: QueryCallback<Self::Response>) {
         self.queries
             .submit(&mut self.guest, &self.limits, at, query, answer);
     }
 
-    fn rest(&mut self) {
+    fn on_idle(&mut self) {
         self.queries.dispatch(&mut self.guest, &self.limits);
     }
 

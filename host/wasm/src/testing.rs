@@ -25,7 +25,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use task_queue_raft::ids::Index;
-use task_queue_raft::state_machine::{Moment, StateMachine};
+use task_queue_raft::state_machine::{Moment, ReplicatedStateMachine};
 
 use crate::guest::engine::GuestEngine;
 use crate::guest::guest_log::GuestLog;

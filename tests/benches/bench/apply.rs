@@ -8,7 +8,7 @@ use oarlock_guest::testing::Harness;
 use oarlock_tests::process::guest;
 use oarlock_wasm::{Envelope, GuestEngine, GuestModule, MachineLimits, WasmMachine};
 use task_queue_raft::ids::Index;
-use task_queue_raft::state_machine::{Moment, StateMachine as _};
+use task_queue_raft::state_machine::{Moment, ReplicatedStateMachine as _};
 
 use super::Options;
 use super::oarlock::{key, payload};

@@ -20,7 +20,7 @@ use oarlock_wasm::{
     CommandOutcome, Envelope, GuestEngine, GuestModule, MachineLimits, WasmMachine,
 };
 use task_queue_raft::ids::Index;
-use task_queue_raft::state_machine::{Moment, StateMachine};
+use task_queue_raft::state_machine::{Moment, ReplicatedStateMachine};
 
 /// Helpers of the tests of `oarlock-wasm`: core modules from text.
 #[path = "../../../host/wasm/src/testing/core.rs"]

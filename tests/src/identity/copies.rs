@@ -1,7 +1,7 @@
 //! Three copies of one guest, and what is compared of them.
 
 use oarlock_wasm::{CommandOutcome, GuestModule, MachineFailure, MachineLimits, WasmMachine};
-use task_queue_raft::state_machine::{MachineError, StateMachine};
+use task_queue_raft::state_machine::{MachineError, ReplicatedStateMachine};
 
 use super::history::Entry;
 use super::{Difference, Guest, Plan, Report};

@@ -260,7 +260,7 @@ impl Node {
                 self.core.chunk_received(now, &meta, received);
             }
             DiskDone::StoreCompleted => self.core.store_completed(self.now),
-            DiskDone::Tidied => {}
+            DiskDone::NoReply => {}
         }
         Ok(true)
     }

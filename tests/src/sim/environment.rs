@@ -35,8 +35,8 @@ pub(crate) struct SimEnvironment {
 }
 
 impl Environment<SimMachine> for SimEnvironment {
-    type Waiter = OpId;
-    type Asker = OpId;
+    type CommandClient = OpId;
+    type QueryClient = OpId;
     type Operator = u64;
 
     fn disk(&mut self, task: DiskTask) {
@@ -55,19 +55,19 @@ impl Environment<SimMachine> for SimEnvironment {
         self.outputs.push(Output::Send(to.clone(), message));
     }
 
-    fn reply(&mut self, waiter: OpId, outcome: Result<Applied<Told>, SubmitError>) {
-        self.outputs.push(Output::Reply(waiter, outcome));
+    fn reply(&mut self, client: OpId, outcome: Result<Applied<Told>, SubmitError>) {
+        self.outputs.push(Output::Reply(client, outcome));
     }
 
-    fn refuse(&mut self, asker: OpId, error: SubmitError) {
-        self.outputs.push(Output::Refuse(asker, error));
+    fn reject_query(&mut self, client: OpId, error: SubmitError) {
+        self.outputs.push(Output::Refuse(client, error));
     }
 
     fn complete(&mut self, operator: u64, outcome: Result<Index, AdminError>) {
         self.outputs.push(Output::Conclude(operator, outcome));
     }
 
-    fn contacts(&mut self, contacts: BTreeMap<NodeId, String>) {
+    fn set_peers(&mut self, contacts: BTreeMap<NodeId, String>) {
         self.contacts = contacts.into_keys().collect();
     }
 

@@ -11,7 +11,7 @@ mod list;
 use std::io::{Read, Write};
 
 use bytes::Bytes;
-use task_queue_raft::state_machine::{MachineError, Moment, StateMachine};
+use task_queue_raft::state_machine::{MachineError, Moment, ReplicatedStateMachine};
 
 pub(crate) use guest::{GuestMachine, REGISTERS};
 pub(crate) use list::ListMachine;
@@ -126,11 +126,11 @@ impl SimMachine {
     }
 }
 
-impl StateMachine for SimMachine {
+impl ReplicatedStateMachine for SimMachine {
     type Reply = Told;
     /// A register.
     type Query = u8;
-    type Answer = Seen;
+    type Response = Seen;
 
     fn apply(&mut self, at: Moment, commands: &[Bytes]) -> Result<Vec<Told>, MachineError> {
         match self {

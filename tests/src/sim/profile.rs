@@ -281,8 +281,8 @@ fn draw_driver_limits(rng: &mut Rng, election_max: u64) -> DriverLimits {
         queued_bytes: rng.pick(&[100, 1 << 20]),
         batch_bytes: rng.pick(&[50, 1000, 1 << 20]),
         batch_commands: rng.pick(&[1, 3, 1000]),
-        entries_under_way: rng.pick(&[1, 2, 8]),
-        leader_patience: Duration::from_millis(election_max * rng.between(1, 6)),
+        entries_in_flight: rng.pick(&[1, 2, 8]),
+        leader_timeout: Duration::from_millis(election_max * rng.between(1, 6)),
         read_retry: Duration::from_millis(rng.between(5, 100)),
         // A candidate's requests wait together for its own vote: with less room, some voters would never be asked.
         held_messages: rng.pick(&[10, 65_536]),

@@ -340,7 +340,7 @@ mod tests {
         assert!(
             planted(
                 "host/wasm/src/machine.rs",
-                "use task_queue_raft::StateMachine;"
+                "use task_queue_raft::ReplicatedStateMachine;"
             )
             .is_empty()
         );

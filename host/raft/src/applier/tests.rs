@@ -28,7 +28,7 @@ fn noop(index: u64) -> Entry {
     }
 }
 
-fn applier<M: StateMachine>(machine: M) -> Applier<M> {
+fn applier<M: ReplicatedStateMachine>(machine: M) -> Applier<M> {
     Applier::new(machine, Arc::new(MemorySnapshots::new()))
 }
 
@@ -40,10 +40,10 @@ struct Odd {
     snapshots_fail: bool,
 }
 
-impl StateMachine for Odd {
+impl ReplicatedStateMachine for Odd {
     type Reply = ();
     type Query = ();
-    type Answer = Moment;
+    type Response = Moment;
 
     fn apply(&mut self, at: Moment, commands: &[Bytes]) -> Result<Vec<()>, MachineError> {
         self.moments.push(at);
@@ -145,7 +145,7 @@ fn too_few_or_too_many_replies_are_an_error() {
             .apply(1, vec![entry(1, 0, vec![command(1, 1, "a")])])
             .unwrap_err();
         assert!(
-            matches!(error, ApplyError::Replies { commands: 1, replies: found, .. } if found == replies)
+            matches!(error, ApplierError::Replies { commands: 1, replies: found, .. } if found == replies)
         );
     }
 }
@@ -183,7 +183,7 @@ fn a_snapshot_that_could_not_be_taken_is_seen_by_nobody_and_the_machine_goes_on(
     applier.apply(1, vec![noop(1)]).unwrap();
     assert!(matches!(
         applier.take_snapshot(),
-        Err(ApplyError::Machine { .. })
+        Err(ApplierError::Machine { .. })
     ));
     assert_eq!(snapshots.newest().unwrap(), None);
     applier.apply(1, vec![noop(2)]).unwrap();
@@ -200,7 +200,7 @@ fn a_snapshot_of_another_machine_or_one_that_is_gone_is_an_error() {
     let mut applier = Applier::new(Odd::default(), snapshots);
     assert!(matches!(
         applier.restore(&meta),
-        Err(ApplyError::Restore { .. })
+        Err(ApplierError::Restore { .. })
     ));
     let gone = SnapshotMeta {
         last: LogId::new(Term(1), Index(5)),
@@ -208,7 +208,7 @@ fn a_snapshot_of_another_machine_or_one_that_is_gone_is_an_error() {
     };
     assert!(matches!(
         applier.restore(&gone),
-        Err(ApplyError::Storage(_))
+        Err(ApplierError::Storage(_))
     ));
     assert_eq!(applier.last(), LogId::default());
 }

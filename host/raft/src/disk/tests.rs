@@ -75,7 +75,7 @@ fn entries_that_were_purged_since_they_were_asked_for_are_no_error() {
     disk.run(DiskTask::Write(1, batch(1..=5))).unwrap();
     assert!(matches!(
         disk.run(DiskTask::Purge(id(3))).unwrap(),
-        DiskDone::Tidied
+        DiskDone::NoReply
     ));
     assert_eq!(read(&mut disk, 2, 5), []);
     assert_eq!(read(&mut disk, 4, 5), entries(4..=5));
@@ -132,7 +132,7 @@ fn a_snapshot_that_is_gone_has_no_chunk_and_is_no_error() {
     }
     assert!(matches!(
         disk.run(DiskTask::Retain(metas[1].clone())).unwrap(),
-        DiskDone::Tidied
+        DiskDone::NoReply
     ));
     let mut chunk = |meta: &SnapshotMeta| {
         let task = DiskTask::ReadChunk {

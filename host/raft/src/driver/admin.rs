@@ -12,7 +12,7 @@ use crate::message::{
     RaftResponse, SendSnapshotError, TransferError,
 };
 use crate::raft::membership::{Change, ChangeError, ChangeProgress};
-use crate::state_machine::StateMachine;
+use crate::state_machine::ReplicatedStateMachine;
 
 /// Requests that may wait at one node.
 const MOST: usize = 64;
@@ -123,7 +123,7 @@ enum Step {
     Done(Result<Index, AdminError>),
 }
 
-impl<M: StateMachine, E: Environment<M>> Driver<M, E> {
+impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
     pub(super) fn on_admin(
         &mut self,
         request: AdminRequest,
@@ -131,7 +131,7 @@ impl<M: StateMachine, E: Environment<M>> Driver<M, E> {
         operator: E::Operator,
     ) {
         if self.admin.pending.len() >= MOST {
-            return self.ends.complete(operator, Err(AdminError::Overloaded));
+            return self.env.complete(operator, Err(AdminError::Overloaded));
         }
         let members_at = self.core.membership_index();
         self.admin
@@ -173,7 +173,7 @@ impl<M: StateMachine, E: Environment<M>> Driver<M, E> {
             id,
             outcome,
         };
-        self.ends
+        self.env
             .send(to, Message::Response(RaftResponse::Admin(answer)));
     }
 
@@ -201,14 +201,14 @@ impl<M: StateMachine, E: Environment<M>> Driver<M, E> {
 
     fn finish_admin(&mut self, id: u64, outcome: Result<Index, AdminError>) {
         match self.admin.pending.remove(&id).map(|pending| pending.origin) {
-            Some(RequestOrigin::Here(operator)) => self.ends.complete(operator, outcome),
+            Some(RequestOrigin::Here(operator)) => self.env.complete(operator, outcome),
             Some(RequestOrigin::Peer(node, id)) => self.respond_admin(&node, id, outcome),
             None => {}
         }
     }
 
     /// Brings every order as far as it goes at present.
-    pub(super) fn carry_on_orders(&mut self) {
+    pub(super) fn advance_admin_requests(&mut self) {
         let ids: Vec<u64> = self.admin.pending.keys().copied().collect();
         for id in ids {
             let Some(pending) = self.admin.pending.get(&id) else {
@@ -260,7 +260,7 @@ impl<M: StateMachine, E: Environment<M>> Driver<M, E> {
         if !begun && self.admin.changes_otherwise(change) {
             return Step::Done(Err(ChangeError::Busy.into()));
         }
-        let wall_ms = self.ends.wall_ms();
+        let wall_ms = self.env.wall_ms();
         let going_on = Step::Stays(Stage::Begun(self.core.term()));
         match self.core.change_members(self.now, wall_ms, change) {
             Ok(ChangeProgress::Done(index)) => Step::Done(Ok(index)),
@@ -353,7 +353,7 @@ impl<M: StateMachine, E: Environment<M>> Driver<M, E> {
             timeout_ms: u64::try_from(patience.as_millis()).unwrap_or(u64::MAX),
             request: pending.request.clone(),
         };
-        self.ends
+        self.env
             .send(&leader, Message::Request(RaftRequest::Admin(request)));
         Step::Stays(asked)
     }

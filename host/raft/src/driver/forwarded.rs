@@ -11,7 +11,7 @@ use super::{Driver, Environment};
 use crate::entry::Command;
 use crate::ids::{NodeId, Term};
 use crate::message::{Forward, ForwardRefusal, ForwardResponse, Message, RaftResponse};
-use crate::state_machine::StateMachine;
+use crate::state_machine::ReplicatedStateMachine;
 
 /// Sessions whose commands are remembered: each node has one, and a new one when it restarts.
 const SESSIONS: usize = 64;
@@ -79,7 +79,7 @@ impl Forwarded {
     }
 }
 
-impl<M: StateMachine, E: Environment<M>> Driver<M, E> {
+impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
     /// A follower's clients have commands.
     pub(super) fn on_forward(&mut self, from: &NodeId, forward: Forward) {
         if !self.core.membership().contains(from) {
@@ -127,7 +127,7 @@ impl<M: StateMachine, E: Environment<M>> Driver<M, E> {
                 sequences,
                 reason,
             };
-            self.ends
+            self.env
                 .send(node, Message::Response(RaftResponse::Forward(answer)));
         }
     }

@@ -22,11 +22,11 @@ use crate::entry::{Command, SnapshotMeta};
 use crate::ids::{Index, NodeId, Term};
 use crate::message::{Forward, ForwardRefusal, ForwardResponse, Message, RaftRequest};
 use crate::raft::ProposeError;
-use crate::state_machine::StateMachine;
+use crate::state_machine::ReplicatedStateMachine;
 
 /// A command whose client waits.
 struct Waiting<W> {
-    waiter: W,
+    client: W,
     data: Bytes,
     /// When the client stops waiting.
     deadline: Duration,
@@ -140,7 +140,7 @@ impl<W> Proposals<W> {
     }
 
     /// Queues a command whose client waits until `deadline`, and for a leader to appear until `patience`.
-    fn enqueue(&mut self, waiter: W, data: Bytes, deadline: Duration, patience: Duration) {
+    fn enqueue(&mut self, client: W, data: Bytes, deadline: Duration, patience: Duration) {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
         let due = patience.min(deadline);
@@ -152,7 +152,7 @@ impl<W> Proposals<W> {
             data: data.clone(),
         });
         let waiting = Waiting {
-            waiter,
+            client,
             data,
             deadline,
             due,
@@ -186,14 +186,14 @@ impl<W> Proposals<W> {
 
     /// Forgets a command that is not in the queue, and returns who waits for it.
     fn finish(&mut self, sequence: u64) -> Option<W> {
-        self.remove(sequence).map(|waiting| waiting.waiter)
+        self.remove(sequence).map(|waiting| waiting.client)
     }
 
     /// Queues a command again that is in no log and never will be, under a new number: whatever still travels
     /// under the old one means nothing any more.
     fn requeue(&mut self, sequence: u64, patience: Duration) {
         if let Some(old) = self.remove(sequence) {
-            self.enqueue(old.waiter, old.data, old.deadline, patience);
+            self.enqueue(old.client, old.data, old.deadline, patience);
         }
     }
 
@@ -258,7 +258,7 @@ impl<W> Proposals<W> {
             if queued {
                 unqueued.insert(sequence);
             }
-            expired.extend(self.finish(sequence).map(|waiter| (waiter, error)));
+            expired.extend(self.finish(sequence).map(|client| (client, error)));
         }
         self.drop_queued(&unqueued);
         expired
@@ -299,38 +299,38 @@ impl<W> Proposals<W> {
         self.deadlines.clear();
         std::mem::take(&mut self.waiting)
             .into_values()
-            .map(|waiting| waiting.waiter)
+            .map(|waiting| waiting.client)
             .collect()
     }
 }
 
-impl<M: StateMachine, E: Environment<M>> Driver<M, E> {
+impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
     pub(super) fn on_propose(
         &mut self,
         data: Bytes,
         deadline: Duration,
         forward: bool,
-        waiter: E::Waiter,
+        client: E::CommandClient,
     ) {
         let (bytes, limit) = (data.len() as u64, self.limits.command_bytes);
         if bytes > limit {
             return self
-                .ends
-                .reply(waiter, Err(SubmitError::TooLarge { bytes, limit }));
+                .env
+                .reply(client, Err(SubmitError::TooLarge { bytes, limit }));
         }
         if let Some(what) = self.bound_met() {
             return self
-                .ends
-                .reply(waiter, Err(SubmitError::Overloaded { what }));
+                .env
+                .reply(client, Err(SubmitError::Overloaded { what }));
         }
         if !forward && !self.leads() {
             let leader = self.core.leader().cloned();
             return self
-                .ends
-                .reply(waiter, Err(SubmitError::NotLeader { leader }));
+                .env
+                .reply(client, Err(SubmitError::NotLeader { leader }));
         }
         let patience = self.patience();
-        self.proposals.enqueue(waiter, data, deadline, patience);
+        self.proposals.enqueue(client, data, deadline, patience);
     }
 
     /// The bound that keeps a further command out, if one does.
@@ -349,7 +349,7 @@ impl<M: StateMachine, E: Environment<M>> Driver<M, E> {
 
     /// Until when a command that is queued now waits for a leader.
     fn patience(&self) -> Duration {
-        self.now + self.limits.leader_patience
+        self.now + self.limits.leader_timeout
     }
 
     /// Puts waiting commands into the log, or sends them to the leader.
@@ -378,7 +378,7 @@ impl<M: StateMachine, E: Environment<M>> Driver<M, E> {
                 .proposals
                 .take_batch(self.core.term(), max_bytes, max_commands);
             self.proposals.last_batch = batch.len();
-            let wall_ms = self.ends.wall_ms();
+            let wall_ms = self.env.wall_ms();
             if let Err(error) = self.core.propose(self.now, wall_ms, batch) {
                 unreachable!("the core said that it has room: {error}");
             }
@@ -388,8 +388,8 @@ impl<M: StateMachine, E: Environment<M>> Driver<M, E> {
     /// Nothing more goes into the log until there is room on this leader's disk: who waits for that is told at once.
     fn refuse_queued(&mut self) {
         self.refuse_foreign(ForwardRefusal::DiskFull);
-        for waiter in self.proposals.take_queued() {
-            self.ends.reply(waiter, Err(SubmitError::DiskFull));
+        for client in self.proposals.take_queued() {
+            self.env.reply(client, Err(SubmitError::DiskFull));
         }
     }
 
@@ -401,7 +401,7 @@ impl<M: StateMachine, E: Environment<M>> Driver<M, E> {
         let holds_as_much = proposals.queue.len()
             >= proposals.last_batch.min(limits.batch_commands)
             || proposals.queue_bytes >= limits.batch_bytes;
-        under_way == 0 || (under_way < limits.entries_under_way && holds_as_much)
+        under_way == 0 || (under_way < limits.entries_in_flight && holds_as_much)
     }
 
     fn forward_waiting(&mut self, leader: &NodeId, term: Term) {
@@ -413,7 +413,7 @@ impl<M: StateMachine, E: Environment<M>> Driver<M, E> {
             let (max_bytes, max_commands) = (self.limits.batch_bytes, self.limits.batch_commands);
             let commands = self.proposals.take_batch(term, max_bytes, max_commands);
             let forward = RaftRequest::Forward(Forward { term, commands });
-            self.ends.send(leader, Message::Request(forward));
+            self.env.send(leader, Message::Request(forward));
         }
     }
 
@@ -437,15 +437,15 @@ impl<M: StateMachine, E: Environment<M>> Driver<M, E> {
                     self.proposals.requeue(sequence, patience);
                 }
                 (ForwardRefusal::DiskFull, _) => {
-                    if let Some(waiter) = self.proposals.finish(sequence) {
-                        self.ends.reply(waiter, Err(SubmitError::DiskFull));
+                    if let Some(client) = self.proposals.finish(sequence) {
+                        self.env.reply(client, Err(SubmitError::DiskFull));
                     }
                 }
                 (ForwardRefusal::Overloaded, _) => {
-                    if let Some(waiter) = self.proposals.finish(sequence) {
+                    if let Some(client) = self.proposals.finish(sequence) {
                         let what = "commands at the leader";
-                        self.ends
-                            .reply(waiter, Err(SubmitError::Overloaded { what }));
+                        self.env
+                            .reply(client, Err(SubmitError::Overloaded { what }));
                     }
                 }
             }
@@ -461,8 +461,8 @@ impl<M: StateMachine, E: Environment<M>> Driver<M, E> {
             ..
         } in replies
         {
-            if let Some(waiter) = self.proposals.finish(sequence) {
-                self.ends.reply(waiter, Ok(Applied { index, reply }));
+            if let Some(client) = self.proposals.finish(sequence) {
+                self.env.reply(client, Ok(Applied { index, reply }));
             }
         }
         let term = self.core.log().term_at(index).unwrap_or_default();

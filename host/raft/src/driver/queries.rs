@@ -9,11 +9,11 @@ use std::time::Duration;
 use super::{Consistency, Driver, Environment, MachineTask, SubmitError};
 use crate::ids::{Index, NodeId, Term};
 use crate::raft::ready::ReadState;
-use crate::state_machine::StateMachine;
+use crate::state_machine::ReplicatedStateMachine;
 
 struct Asked<Q, A> {
     query: Q,
-    asker: A,
+    client: A,
     deadline: Duration,
     state: State,
 }
@@ -84,7 +84,7 @@ impl<Q, A> Queries<Q, A> {
             } else {
                 SubmitError::NoLeader
             };
-            expired.extend(self.remove(id).map(|asked| (asked.asker, error)));
+            expired.extend(self.remove(id).map(|asked| (asked.client, error)));
         }
         expired
     }
@@ -95,25 +95,25 @@ impl<Q, A> Queries<Q, A> {
         self.parked.clear();
         std::mem::take(&mut self.asked)
             .into_values()
-            .map(|asked| asked.asker)
+            .map(|asked| asked.client)
             .collect()
     }
 }
 
-impl<M: StateMachine, E: Environment<M>> Driver<M, E> {
+impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
     pub(super) fn on_query(
         &mut self,
         query: M::Query,
         consistency: Consistency,
         deadline: Duration,
-        asker: E::Asker,
+        client: E::QueryClient,
     ) {
         if consistency == Consistency::Stale {
-            return self.ends.machine(MachineTask::Query(query, asker));
+            return self.env.machine(MachineTask::Query(query, client));
         }
         if self.queries.asked.len() >= self.limits.waiting {
-            return self.ends.refuse(
-                asker,
+            return self.env.reject_query(
+                client,
                 SubmitError::Overloaded {
                     what: "questions that wait for an answer",
                 },
@@ -126,7 +126,7 @@ impl<M: StateMachine, E: Environment<M>> Driver<M, E> {
             id,
             Asked {
                 query,
-                asker,
+                client,
                 deadline,
                 state: State::Asking,
             },
@@ -166,8 +166,8 @@ impl<M: StateMachine, E: Environment<M>> Driver<M, E> {
             .filter(|(index, _)| *index <= handed)
         {
             if let Some(asked) = self.queries.remove(id) {
-                self.ends
-                    .machine(MachineTask::Query(asked.query, asked.asker));
+                self.env
+                    .machine(MachineTask::Query(asked.query, asked.client));
             }
         }
     }

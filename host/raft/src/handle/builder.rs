@@ -17,14 +17,14 @@ use crate::ids::{Index, NodeId, Term};
 use crate::raft::admission::VotingStatus;
 use crate::raft::membership::Membership;
 use crate::raft::{CoreConfig, Limits, Role};
-use crate::state_machine::StateMachine;
+use crate::state_machine::ReplicatedStateMachine;
 
 /// Far below what anyone notices on a node whose clients do nothing, and long enough for the next entries to come first
 /// where there is any load: that halves the messages.
 const COMMIT_DELAY: Duration = Duration::from_millis(3);
 
 /// A node before it is built. Made by [`Raft::builder`].
-pub struct RaftBuilder<M: StateMachine> {
+pub struct RaftBuilder<M: ReplicatedStateMachine> {
     pub(super) config: RaftConfig,
     pub(super) machine: M,
     pub(super) cluster_id: String,
@@ -41,12 +41,12 @@ pub struct RaftBuilder<M: StateMachine> {
 }
 
 /// The ends of the channels that the running node keeps.
-pub(super) struct Plumbing<M: StateMachine> {
+pub(super) struct Plumbing<M: ReplicatedStateMachine> {
     pub(super) inputs: Receiver<M>,
     pub(super) news: News,
 }
 
-impl<M: StateMachine> RaftBuilder<M> {
+impl<M: ReplicatedStateMachine> RaftBuilder<M> {
     pub(super) fn new(config: RaftConfig, machine: M) -> Self {
         let patience = config.election_timeout_max * 2;
         Self {
@@ -61,7 +61,7 @@ impl<M: StateMachine> RaftBuilder<M> {
                 ..Limits::default()
             },
             driver_limits: DriverLimits {
-                leader_patience: patience,
+                leader_timeout: patience,
                 ..DriverLimits::default()
             },
             join: false,

@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use super::StartError;
 use super::runtime::random;
-use crate::applier::{Applier, ApplyError};
+use crate::applier::{Applier, ApplierError};
 use crate::disk::Disk;
 use crate::entry::SnapshotMeta;
 use crate::ids::Index;
-use crate::state_machine::StateMachine;
+use crate::state_machine::ReplicatedStateMachine;
 use crate::storage::memory::{MemorySnapshots, MemoryStore};
 use crate::storage::redb::{Identity, RedbStore, StoreInit};
 use crate::storage::snapshot::SnapshotFiles;
@@ -55,7 +55,7 @@ struct Failed<M> {
 }
 
 /// Opens the stores and brings the machine to where the newest snapshot is.
-pub(super) fn open<M: StateMachine>(
+pub(super) fn open<M: ReplicatedStateMachine>(
     data_dir: Option<PathBuf>,
     identity: &Identity,
     on_damage: OnDamage,
@@ -90,14 +90,14 @@ pub(super) fn open<M: StateMachine>(
 /// The damage of a file that keeps a node from starting, if that is the reason.
 fn damage_of(error: &StartError) -> Option<&StorageError> {
     match error {
-        StartError::Storage(error) | StartError::Restore(ApplyError::Storage(error)) => {
+        StartError::Storage(error) | StartError::Restore(ApplierError::Storage(error)) => {
             Some(error).filter(|error| repair::is_corrupt(error))
         }
         _ => None,
     }
 }
 
-fn open_files<M: StateMachine>(
+fn open_files<M: ReplicatedStateMachine>(
     dir: &Path,
     identity: &Identity,
     machine: M,
@@ -157,7 +157,7 @@ fn read(
 }
 
 /// Brings the machine to where the snapshot is. Its bytes are checked before the machine sees any of them.
-fn restore<M: StateMachine>(stores: Stores, machine: M) -> Result<Opened<M>, Failed<M>> {
+fn restore<M: ReplicatedStateMachine>(stores: Stores, machine: M) -> Result<Opened<M>, Failed<M>> {
     let mut applier = Applier::new(machine, Arc::clone(&stores.snapshots));
     if let Some(meta) = &stores.snapshot
         && let Err(error) = applier.restore(meta)

@@ -11,9 +11,9 @@ use crate::driver::Input;
 use crate::ids::{Index, NodeId};
 use crate::message::{AdminError, AdminRequest};
 use crate::raft::membership::{Change, MemberSpec};
-use crate::state_machine::StateMachine;
+use crate::state_machine::ReplicatedStateMachine;
 
-impl<M: StateMachine> Raft<M> {
+impl<M: ReplicatedStateMachine> Raft<M> {
     /// Adds a node that gets the log and does not vote (dissertation §4.2.1). Its peers reach it at `address`,
     /// `host:port`. Returns the index at which that is committed, as the other calls do.
     ///
@@ -116,7 +116,7 @@ impl<M: StateMachine> Raft<M> {
     ///
     /// # Errors
     /// See [`AdminError`].
-    pub async fn send_me_snapshot(
+    pub async fn request_leader_snapshot(
         &self,
         from: Index,
         timeout: Duration,

@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::builder::{Plumbing, RaftBuilder};
 use super::open::{OnDamage, open};
-use super::{Fault, Leadership, StartError, Status, notices};
+use super::{FatalError, Leadership, StartError, Status, notices};
 use crate::address::PeerAddress;
 use crate::applier::Applier;
 use crate::disk::{Disk, DiskDone, DiskStats, DiskTask};
@@ -26,7 +26,7 @@ use crate::ids::{Index, NodeId};
 use crate::message::{AdminError, Message};
 use crate::node::{Network, NetworkConfig, NetworkEvent, NetworkLimits, PeerCheck};
 use crate::raft::Core;
-use crate::state_machine::StateMachine;
+use crate::state_machine::ReplicatedStateMachine;
 use crate::storage::redb::{Identity, RedbStore};
 use crate::storage::repair::is_corrupt;
 
@@ -38,9 +38,9 @@ const PAGE_BYTES: usize = 4096;
 const INPUTS_A_TURN: usize = 1024;
 
 /// Something for the driver's thread.
-pub(super) enum Event<M: StateMachine> {
+pub(super) enum Event<M: ReplicatedStateMachine> {
     Input(Input<M, ThreadEnvironment<M>>, Option<OwnedSemaphorePermit>),
-    Fault(Fault),
+    FatalError(FatalError),
     Stop,
 }
 
@@ -48,14 +48,14 @@ pub(super) type Receiver<M> = mpsc::Receiver<Event<M>>;
 
 /// Where inputs for the driver are put. Its length is bounded by those who put: clients have places, peers
 /// permits, disk and machine answer only what they were asked.
-pub(super) struct Inbox<M: StateMachine> {
+pub(super) struct Inbox<M: ReplicatedStateMachine> {
     events: mpsc::Sender<Event<M>>,
     permits: Arc<Semaphore>,
     /// The node runs.
     open: Arc<AtomicBool>,
 }
 
-impl<M: StateMachine> Clone for Inbox<M> {
+impl<M: ReplicatedStateMachine> Clone for Inbox<M> {
     fn clone(&self) -> Self {
         Self {
             events: self.events.clone(),
@@ -68,7 +68,7 @@ impl<M: StateMachine> Clone for Inbox<M> {
 /// The node doesn't run.
 pub(super) struct Closed;
 
-impl<M: StateMachine> Inbox<M> {
+impl<M: ReplicatedStateMachine> Inbox<M> {
     pub(super) fn new(open: Arc<AtomicBool>) -> (Self, Receiver<M>) {
         let (events, receiver) = mpsc::channel();
         (
@@ -96,7 +96,7 @@ impl<M: StateMachine> Inbox<M> {
     }
 }
 
-impl<M: StateMachine> crate::node::MessageSink for Inbox<M> {
+impl<M: ReplicatedStateMachine> crate::node::MessageSink for Inbox<M> {
     async fn deliver(&self, event: NetworkEvent) -> bool {
         let (from, message, bytes) = match event {
             NetworkEvent::Message {
@@ -124,37 +124,38 @@ const ANSWERED_SINGLY: usize = 4;
 
 /// A client and what became of its command.
 type Answered<M> = (
-    oneshot::Sender<Result<Applied<<M as StateMachine>::Reply>, SubmitError>>,
-    Result<Applied<<M as StateMachine>::Reply>, SubmitError>,
+    oneshot::Sender<Result<Applied<<M as ReplicatedStateMachine>::Reply>, SubmitError>>,
+    Result<Applied<<M as ReplicatedStateMachine>::Reply>, SubmitError>,
 );
 
 /// The driver's ends as queues to the other threads and to the network.
-pub(super) struct ThreadEnvironment<M: StateMachine> {
+pub(super) struct ThreadEnvironment<M: ReplicatedStateMachine> {
     /// Where the clients' tasks run.
     tokio: tokio::runtime::Handle,
     /// Clients that are answered at the end of the turn.
     answered: Vec<Answered<M>>,
     disk: mpsc::Sender<DiskTask>,
-    machine: mpsc::Sender<MachineTask<M, Asker<M>>>,
+    machine: mpsc::Sender<MachineTask<M, QueryClient<M>>>,
     network: Arc<Network>,
     /// Where the settings say that the others are reached.
     configured: BTreeMap<NodeId, PeerAddress>,
 }
 
-type Asker<M> = oneshot::Sender<Result<(Index, <M as StateMachine>::Answer), SubmitError>>;
+type QueryClient<M> =
+    oneshot::Sender<Result<(Index, <M as ReplicatedStateMachine>::Response), SubmitError>>;
 
 /// A thread that is gone has said why through a fault; a client that is gone wants no answer. So the results of
 /// sending are of no use here.
-impl<M: StateMachine> Environment<M> for ThreadEnvironment<M> {
-    type Waiter = oneshot::Sender<Result<Applied<M::Reply>, SubmitError>>;
-    type Asker = Asker<M>;
+impl<M: ReplicatedStateMachine> Environment<M> for ThreadEnvironment<M> {
+    type CommandClient = oneshot::Sender<Result<Applied<M::Reply>, SubmitError>>;
+    type QueryClient = QueryClient<M>;
     type Operator = oneshot::Sender<Result<Index, AdminError>>;
 
     fn disk(&mut self, task: DiskTask) {
         let _ = self.disk.send(task);
     }
 
-    fn machine(&mut self, task: MachineTask<M, Self::Asker>) {
+    fn machine(&mut self, task: MachineTask<M, Self::QueryClient>) {
         let _ = self.machine.send(task);
     }
 
@@ -162,19 +163,23 @@ impl<M: StateMachine> Environment<M> for ThreadEnvironment<M> {
         self.network.send(to, message);
     }
 
-    fn reply(&mut self, waiter: Self::Waiter, outcome: Result<Applied<M::Reply>, SubmitError>) {
-        self.answered.push((waiter, outcome));
+    fn reply(
+        &mut self,
+        client: Self::CommandClient,
+        outcome: Result<Applied<M::Reply>, SubmitError>,
+    ) {
+        self.answered.push((client, outcome));
     }
 
-    fn refuse(&mut self, asker: Self::Asker, error: SubmitError) {
-        let _ = asker.send(Err(error));
+    fn reject_query(&mut self, client: Self::QueryClient, error: SubmitError) {
+        let _ = client.send(Err(error));
     }
 
     fn complete(&mut self, operator: Self::Operator, outcome: Result<Index, AdminError>) {
         let _ = operator.send(outcome);
     }
 
-    fn contacts(&mut self, contacts: BTreeMap<NodeId, String>) {
+    fn set_peers(&mut self, contacts: BTreeMap<NodeId, String>) {
         let address = |(id, address): (NodeId, String)| {
             let known = format!("{id}@{address}").parse().ok();
             // An entry that was made where nobody knew the address leaves it open.
@@ -193,12 +198,12 @@ impl<M: StateMachine> Environment<M> for ThreadEnvironment<M> {
     }
 }
 
-impl<M: StateMachine> ThreadEnvironment<M> {
+impl<M: ReplicatedStateMachine> ThreadEnvironment<M> {
     /// Answers the clients of this turn. Waking a task from outside of the runtime takes a lock, and may take a system
     /// call; so where there are many, one task is woken that wakes the others from within.
     fn answer(&mut self) {
         // A client that is gone wants no answer.
-        let answer = |(waiter, outcome): Answered<M>| drop(waiter.send(outcome));
+        let answer = |(client, outcome): Answered<M>| drop(client.send(outcome));
         if self.answered.len() <= ANSWERED_SINGLY {
             self.answered.drain(..).for_each(answer);
         } else {
@@ -210,7 +215,7 @@ impl<M: StateMachine> ThreadEnvironment<M> {
 }
 
 /// The threads of a node, and how to end them.
-pub(super) struct Runtime<M: StateMachine> {
+pub(super) struct Runtime<M: ReplicatedStateMachine> {
     inbox: Inbox<M>,
     network: Arc<Network>,
     disk: Arc<DiskStats>,
@@ -218,7 +223,7 @@ pub(super) struct Runtime<M: StateMachine> {
     threads: Vec<JoinHandle<()>>,
 }
 
-impl<M: StateMachine> Runtime<M> {
+impl<M: ReplicatedStateMachine> Runtime<M> {
     pub(super) async fn start(
         mut builder: RaftBuilder<M>,
         inbox: &Inbox<M>,
@@ -346,7 +351,7 @@ impl<M: StateMachine> Runtime<M> {
     }
 }
 
-impl<M: StateMachine> Drop for Runtime<M> {
+impl<M: ReplicatedStateMachine> Drop for Runtime<M> {
     fn drop(&mut self) {
         self.inbox.tell(Event::Stop);
     }
@@ -402,7 +407,7 @@ fn cannot_listen(own: &PeerAddress, source: std::io::Error) -> StartError {
 const STACK_BYTES: usize = 64 << 20;
 
 /// Starts a thread whose panic becomes a fault of the node.
-fn thread<M: StateMachine>(
+fn thread<M: ReplicatedStateMachine>(
     name: &'static str,
     inbox: &Inbox<M>,
     run: impl FnOnce(&Inbox<M>) + Send + 'static,
@@ -417,7 +422,7 @@ fn thread<M: StateMachine>(
                 let text =
                     text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
                 let message = text.unwrap_or_else(|| "no words".to_owned());
-                inbox.tell(Event::Fault(Fault::Panic {
+                inbox.tell(Event::FatalError(FatalError::Panic {
                     thread: name,
                     message,
                 }));
@@ -425,7 +430,7 @@ fn thread<M: StateMachine>(
         })
 }
 
-fn run_driver<M: StateMachine>(
+fn run_driver<M: ReplicatedStateMachine>(
     mut driver: Driver<M, ThreadEnvironment<M>>,
     inputs: &Receiver<M>,
     news: &News,
@@ -443,22 +448,22 @@ fn run_driver<M: StateMachine>(
         for event in first.into_iter().chain(waiting) {
             match event {
                 Event::Input(input, _permit) => driver.handle(epoch.elapsed(), input),
-                Event::Fault(reason) => {
+                Event::FatalError(reason) => {
                     tracing::error!(%reason, "the node stops");
                     driver.stop();
-                    driver.ends_mut().answer();
+                    driver.env_mut().answer();
                     let _ = news.fault.send(Some(reason));
                     return;
                 }
                 Event::Stop => {
                     driver.stop();
-                    driver.ends_mut().answer();
+                    driver.env_mut().answer();
                     return;
                 }
             }
         }
         driver.turn();
-        driver.ends_mut().answer();
+        driver.env_mut().answer();
         news.publish(driver.core());
     }
 }
@@ -467,7 +472,7 @@ fn run_driver<M: StateMachine>(
 pub(super) struct News {
     pub(super) status: watch::Sender<Status>,
     pub(super) leadership: watch::Sender<Leadership>,
-    pub(super) fault: watch::Sender<Option<Fault>>,
+    pub(super) fault: watch::Sender<Option<FatalError>>,
 }
 
 impl News {
@@ -496,20 +501,26 @@ impl News {
     }
 }
 
-fn run_disk<M: StateMachine>(mut disk: Disk, tasks: &mpsc::Receiver<DiskTask>, inbox: &Inbox<M>) {
+fn run_disk<M: ReplicatedStateMachine>(
+    mut disk: Disk,
+    tasks: &mpsc::Receiver<DiskTask>,
+    inbox: &Inbox<M>,
+) {
     for task in tasks {
         match disk.run(task) {
-            Ok(DiskDone::Tidied) => {}
+            Ok(DiskDone::NoReply) => {}
             Ok(done) => inbox.tell(Event::Input(Input::Disk(done), None)),
-            Err(error) => return inbox.tell(Event::Fault(Fault::Storage(Arc::new(error)))),
+            Err(error) => {
+                return inbox.tell(Event::FatalError(FatalError::Storage(Arc::new(error))));
+            }
         }
     }
 }
 
-fn run_machine<M: StateMachine>(
+fn run_machine<M: ReplicatedStateMachine>(
     mut applier: Applier<M>,
     session: u64,
-    tasks: &mpsc::Receiver<MachineTask<M, Asker<M>>>,
+    tasks: &mpsc::Receiver<MachineTask<M, QueryClient<M>>>,
     inbox: &Inbox<M>,
 ) {
     let mut writer = None;
@@ -518,12 +529,12 @@ fn run_machine<M: StateMachine>(
             MachineTask::Apply(entries) => applier
                 .apply(session, entries)
                 .map(|replies| Input::Applied(applier.last().index, replies)),
-            MachineTask::Query(query, asker) => {
+            MachineTask::Query(query, client) => {
                 let answer = move |index, answer| {
                     // A client that is gone wants no answer.
-                    let _ = asker.send(Ok((index, answer)));
+                    let _ = client.send(Ok((index, answer)));
                 };
-                applier.query_beside(query, Box::new(answer));
+                applier.query_async(query, Box::new(answer));
                 continue;
             }
             MachineTask::TakeSnapshot => {
@@ -545,7 +556,7 @@ fn run_machine<M: StateMachine>(
         match done {
             Ok(input) => inbox.tell(Event::Input(input, None)),
             Err(error) => {
-                inbox.tell(Event::Fault(Fault::Machine(Arc::new(error))));
+                inbox.tell(Event::FatalError(FatalError::Machine(Arc::new(error))));
                 break;
             }
         }
@@ -555,15 +566,15 @@ fn run_machine<M: StateMachine>(
 }
 
 /// The next task, for which the machine rests first if there is none yet; `None` at the end.
-fn next_task<M: StateMachine>(
+fn next_task<M: ReplicatedStateMachine>(
     applier: &mut Applier<M>,
-    tasks: &mpsc::Receiver<MachineTask<M, Asker<M>>>,
-) -> Option<MachineTask<M, Asker<M>>> {
+    tasks: &mpsc::Receiver<MachineTask<M, QueryClient<M>>>,
+) -> Option<MachineTask<M, QueryClient<M>>> {
     match tasks.try_recv() {
         Ok(task) => Some(task),
         Err(mpsc::TryRecvError::Disconnected) => None,
         Err(mpsc::TryRecvError::Empty) => {
-            applier.rest();
+            applier.on_idle();
             tasks.recv().ok()
         }
     }
@@ -575,7 +586,7 @@ fn join(thread: Option<JoinHandle<()>>) {
 }
 
 /// Has a snapshot of the state as it is written on a thread of its own, which tells when that is done.
-fn write_beside<M: StateMachine>(
+fn write_beside<M: ReplicatedStateMachine>(
     applier: &mut Applier<M>,
     inbox: &Inbox<M>,
 ) -> Result<JoinHandle<()>, Box<dyn std::error::Error>> {

@@ -8,7 +8,7 @@ use std::task::Poll;
 use oarlock_client::{Client, Endpoint};
 use oarlock_wasm::{GuestModule, MachineLimits};
 use task_queue_raft::RaftConfig;
-use task_queue_raft::handle::Fault;
+use task_queue_raft::handle::FatalError;
 use tempfile::TempDir;
 
 use super::ports::{self, Pair};
@@ -233,7 +233,7 @@ impl DemoCluster {
     }
 
     /// Waits until a node can't go on, and says which and why.
-    pub(super) async fn failed(&self) -> (String, Fault) {
+    pub(super) async fn failed(&self) -> (String, FatalError) {
         let running = self
             .nodes
             .iter()

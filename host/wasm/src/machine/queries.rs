@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use task_queue_raft::state_machine::{Answering, Moment};
+use task_queue_raft::state_machine::{Moment, QueryCallback};
 
 use crate::guest::limits::MachineLimits;
 use crate::records::failure::GuestFailure;
@@ -17,7 +17,7 @@ use crate::rollback::replica::unavailable;
 struct WaitingQuery {
     at: Moment,
     request: Bytes,
-    respond: Answering<Result<Bytes, GuestQueryError>>,
+    respond: QueryCallback<Result<Bytes, GuestQueryError>>,
 }
 
 /// The threads for queries, and the queries that wait for the next freeze. One freeze serves all waiting queries; it
@@ -50,7 +50,7 @@ impl QueryDispatcher {
         limits: &MachineLimits,
         at: Moment,
         request: Bytes,
-        respond: Answering<Result<Bytes, GuestQueryError>>,
+        respond: QueryCallback<Result<Bytes, GuestQueryError>>,
     ) {
         let is_valid = guest.module().has_queries() && too_large(&request, limits).is_none();
         if !is_valid || self.pool.is_none() {

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use task_queue_raft::state_machine::{Answering, Moment};
+use task_queue_raft::state_machine::{Moment, QueryCallback};
 
 use crate::guest::engine::THREAD_STACK_BYTES;
 use crate::records::outcome::GuestQueryError;
@@ -23,7 +23,7 @@ pub(crate) struct ReplicaQuery {
     /// The last applied entry when the query was submitted.
     pub(crate) at: Moment,
     pub(crate) request: Bytes,
-    pub(crate) respond: Answering<Result<Bytes, GuestQueryError>>,
+    pub(crate) respond: QueryCallback<Result<Bytes, GuestQueryError>>,
 }
 
 /// Counters of a pool, read by other threads.

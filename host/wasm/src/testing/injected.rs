@@ -2,7 +2,8 @@
 //! benchmarks include this file.
 
 use super::{
-    CommandOutcome, Envelope, GuestModule, Index, MachineLimits, Moment, StateMachine, WasmMachine,
+    CommandOutcome, Envelope, GuestModule, Index, MachineLimits, Moment, ReplicatedStateMachine,
+    WasmMachine,
 };
 
 type Error = Box<dyn std::error::Error>;

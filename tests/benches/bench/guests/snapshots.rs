@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use oarlock_wasm::{GuestModule, MachineLimits};
-use task_queue_raft::state_machine::StateMachine;
+use task_queue_raft::state_machine::ReplicatedStateMachine;
 
 use super::{Driven, SCRIPTED, core, engine, load, micros};
 use crate::Options;
@@ -181,20 +181,20 @@ fn queries(
             // The last ones are not received.
             let _ = respond.send(response);
         });
-        driven.machine.query_beside(driven.at(), query, respond);
+        driven.machine.query_async(driven.at(), query, respond);
         sent += 1;
         if every > 0 && sent % every == 0 {
             let key = random.below(KEYS);
             driven.apply(&[put(key)]);
         }
         while sent - received >= QUERIES {
-            driven.machine.rest();
+            driven.machine.on_idle();
             let response = responses.recv().expect("a response");
             response.expect("a reply");
             received += 1;
         }
     }
-    driven.machine.rest();
+    driven.machine.on_idle();
     while received < sent {
         let response = responses.recv().expect("a response");
         response.expect("a reply");

@@ -9,7 +9,7 @@ use oarlock_wasm::{
     CommandOutcome, Envelope, GuestEngine, GuestModule, MachineLimits, WasmMachine,
 };
 use serde_json::{Value, json};
-use task_queue_raft::state_machine::{MachineError, Moment, StateMachine};
+use task_queue_raft::state_machine::{MachineError, Moment, ReplicatedStateMachine};
 
 use super::{Deed, Told, View};
 use crate::sim::history::OpId;

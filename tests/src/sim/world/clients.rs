@@ -121,7 +121,7 @@ impl World {
             query: asking.register,
             consistency,
             deadline: self.deadline(node, asking),
-            asker: op,
+            client: op,
         };
         self.put(node, input);
         op
@@ -161,7 +161,7 @@ impl World {
             data,
             deadline: self.deadline(node, asking),
             forward: asking.forward,
-            waiter: op,
+            client: op,
         };
         self.put(node, input);
     }

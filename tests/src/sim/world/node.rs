@@ -363,7 +363,7 @@ impl World {
             return Ok(());
         }
         live.turn_at = None;
-        live.driver.ends_mut().wall_ms = wall_ms;
+        live.driver.env_mut().wall_ms = wall_ms;
         let inputs = if few {
             live.inbox.len().min(1)
         } else {
@@ -374,7 +374,7 @@ impl World {
             live.driver.handle(clock, input);
         }
         live.driver.turn();
-        let outputs = std::mem::take(&mut live.driver.ends_mut().outputs);
+        let outputs = std::mem::take(&mut live.driver.env_mut().outputs);
         let (more, due) = (!live.inbox.is_empty(), live.driver.next_deadline());
         live.idle_turns = if inputs == 0 && outputs.is_empty() && due <= clock {
             live.idle_turns + 1

@@ -132,7 +132,7 @@ impl World {
             (self.planted, &done),
             (Some(Planted::WrittenTooEarly), DiskDone::Written(_))
         );
-        if !told && !matches!(done, DiskDone::Tidied) {
+        if !told && !matches!(done, DiskDone::NoReply) {
             self.put(node, Input::Disk(done));
         }
     }

@@ -18,8 +18,8 @@ const NOW: Duration = Duration::ZERO;
 struct Questions(Vec<u64>);
 
 impl Environment<MemoryStateMachine> for Questions {
-    type Waiter = ();
-    type Asker = ();
+    type CommandClient = ();
+    type QueryClient = ();
     type Operator = ();
 
     fn disk(&mut self, _: DiskTask) {}
@@ -30,9 +30,9 @@ impl Environment<MemoryStateMachine> for Questions {
         }
     }
     fn reply(&mut self, (): (), _: Result<Applied<Bytes>, SubmitError>) {}
-    fn refuse(&mut self, (): (), _: SubmitError) {}
+    fn reject_query(&mut self, (): (), _: SubmitError) {}
     fn complete(&mut self, (): (), _: Result<Index, AdminError>) {}
-    fn contacts(&mut self, _: std::collections::BTreeMap<NodeId, String>) {}
+    fn set_peers(&mut self, _: std::collections::BTreeMap<NodeId, String>) {}
     fn wall_ms(&mut self) -> u64 {
         0
     }
@@ -77,12 +77,12 @@ fn numbers_asked(session: u64) -> Vec<u64> {
                 query,
                 consistency,
                 deadline,
-                asker: (),
+                client: (),
             },
         );
     }
     driver.turn();
-    driver.ends().0.clone()
+    driver.env().0.clone()
 }
 
 #[test]

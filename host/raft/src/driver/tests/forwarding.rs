@@ -32,7 +32,7 @@ fn a_follower_forwards_and_answers_its_own_client() {
     let mut cluster = led_by_a();
     cluster.propose("b", 1, "x");
     assert!(cluster.node("b").was_done(1, "x"));
-    assert_eq!(cluster.node("a").driver.ends().outcomes.len(), 0);
+    assert_eq!(cluster.node("a").driver.env().outcomes.len(), 0);
     for id in ["a", "b", "c"] {
         assert_eq!(cluster.node(id).applied(), ["x"]);
     }
@@ -104,11 +104,11 @@ fn a_leader_with_too_much_under_way_refuses_and_the_client_hears_it_at_once() {
     cluster.cut_off("c");
     cluster.keep = |message| matches!(message, Message::Response(RaftResponse::AppendEntries(_)));
     // Two entries under way, and two more commands in the leader's queue.
-    for waiter in 0..2 {
-        cluster.propose("a", waiter, "a");
+    for client in 0..2 {
+        cluster.propose("a", client, "a");
     }
-    for waiter in 0..2 {
-        cluster.propose("b", waiter, "b");
+    for client in 0..2 {
+        cluster.propose("b", client, "b");
     }
     assert_eq!(cluster.node("b").outcome(0), None);
     cluster.propose("b", 7, "one too many");
@@ -131,7 +131,7 @@ fn a_leader_that_stepped_down_refuses_and_the_command_waits_for_the_next_one() {
     let refused = cluster
         .node("a")
         .driver
-        .ends()
+        .env()
         .sent
         .iter()
         .any(|(_, message)| is_refusal(message));
@@ -310,8 +310,8 @@ fn a_command_whose_entry_a_snapshot_may_hold_is_not_sent_again() {
     cluster.cut_off("c");
     cluster.deliver(&from, &to, forward);
     cluster.settle();
-    for waiter in 10..40 {
-        cluster.propose("a", waiter, "y");
+    for client in 10..40 {
+        cluster.propose("a", client, "y");
     }
     cluster.heal();
     cluster.pass(MAX);

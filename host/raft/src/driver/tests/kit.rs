@@ -40,8 +40,8 @@ pub(super) struct Queues {
 }
 
 impl Environment<Machine> for Queues {
-    type Waiter = u32;
-    type Asker = u32;
+    type CommandClient = u32;
+    type QueryClient = u32;
     type Operator = u32;
 
     fn disk(&mut self, task: DiskTask) {
@@ -53,18 +53,18 @@ impl Environment<Machine> for Queues {
     fn send(&mut self, to: &NodeId, message: Message) {
         self.sent.push((to.clone(), message));
     }
-    fn reply(&mut self, waiter: u32, outcome: Outcome) {
+    fn reply(&mut self, client: u32, outcome: Outcome) {
         assert_eq!(
-            self.outcomes.insert(waiter, outcome),
+            self.outcomes.insert(client, outcome),
             None,
-            "{waiter} was answered before"
+            "{client} was answered before"
         );
     }
-    fn refuse(&mut self, asker: u32, error: SubmitError) {
+    fn reject_query(&mut self, client: u32, error: SubmitError) {
         assert_eq!(
-            self.answers.insert(asker, Err(error)),
+            self.answers.insert(client, Err(error)),
             None,
-            "{asker} was answered before"
+            "{client} was answered before"
         );
     }
     fn complete(&mut self, operator: u32, outcome: Result<Index, AdminError>) {
@@ -74,7 +74,7 @@ impl Environment<Machine> for Queues {
             "{operator} was answered before"
         );
     }
-    fn contacts(&mut self, contacts: BTreeMap<NodeId, String>) {
+    fn set_peers(&mut self, contacts: BTreeMap<NodeId, String>) {
         self.contacts = contacts;
     }
     fn wall_ms(&mut self) -> u64 {
@@ -104,7 +104,7 @@ pub(super) fn setup(id: &str, voters: &str) -> Setup {
             seed: id.bytes().map(u64::from).sum(),
         },
         driver: DriverLimits {
-            leader_patience: PATIENCE,
+            leader_timeout: PATIENCE,
             ..DriverLimits::default()
         },
     }
@@ -196,7 +196,7 @@ impl Node {
     }
 
     pub(super) fn finish_disk_task(&mut self) -> bool {
-        let Some(task) = self.driver.ends_mut().disk.pop_front() else {
+        let Some(task) = self.driver.env_mut().disk.pop_front() else {
             return false;
         };
         let done = self.disk.run(task).unwrap();
@@ -205,7 +205,7 @@ impl Node {
     }
 
     pub(super) fn finish_machine_task(&mut self) -> bool {
-        let Some(task) = self.driver.ends_mut().machine.pop_front() else {
+        let Some(task) = self.driver.env_mut().machine.pop_front() else {
             return false;
         };
         match task {
@@ -213,9 +213,9 @@ impl Node {
                 let replies = self.applier.apply(self.driver.session(), entries).unwrap();
                 self.handle(Input::Applied(self.applier.last().index, replies));
             }
-            MachineTask::Query(position, asker) => {
+            MachineTask::Query(position, client) => {
                 let answer = self.applier.query(position);
-                self.driver.ends_mut().answers.insert(asker, Ok(answer));
+                self.driver.env_mut().answers.insert(client, Ok(answer));
             }
             MachineTask::TakeSnapshot => {
                 let taken = self.applier.take_snapshot().ok();
@@ -249,13 +249,13 @@ impl Node {
         self.driver.core()
     }
 
-    pub(super) fn propose(&mut self, waiter: u32, data: &'static str) {
-        self.submit(waiter, data, true, DEADLINE);
+    pub(super) fn propose(&mut self, client: u32, data: &'static str) {
+        self.submit(client, data, true, DEADLINE);
     }
 
     pub(super) fn submit(
         &mut self,
-        waiter: u32,
+        client: u32,
         data: &'static str,
         forward: bool,
         wait: Duration,
@@ -265,17 +265,17 @@ impl Node {
             data,
             deadline,
             forward,
-            waiter,
+            client,
         });
     }
 
-    pub(super) fn query(&mut self, asker: u32, query: usize, consistency: Consistency) {
-        self.query_for(asker, query, consistency, DEADLINE);
+    pub(super) fn query(&mut self, client: u32, query: usize, consistency: Consistency) {
+        self.query_for(client, query, consistency, DEADLINE);
     }
 
     pub(super) fn query_for(
         &mut self,
-        asker: u32,
+        client: u32,
         query: usize,
         consistency: Consistency,
         wait: Duration,
@@ -285,7 +285,7 @@ impl Node {
             query,
             consistency,
             deadline,
-            asker,
+            client,
         });
     }
 
@@ -300,16 +300,16 @@ impl Node {
 
     /// What became of an order, if that is known.
     pub(super) fn concluded(&self, operator: u32) -> Option<&Result<Index, AdminError>> {
-        self.driver.ends().orders.get(&operator)
+        self.driver.env().orders.get(&operator)
     }
 
-    pub(super) fn outcome(&self, waiter: u32) -> Option<&Outcome> {
-        self.driver.ends().outcomes.get(&waiter)
+    pub(super) fn outcome(&self, client: u32) -> Option<&Outcome> {
+        self.driver.env().outcomes.get(&client)
     }
 
     /// Whether a client got its reply, which is its command.
-    pub(super) fn was_done(&self, waiter: u32, data: &'static str) -> bool {
-        matches!(self.outcome(waiter), Some(Ok(applied)) if applied.reply == data)
+    pub(super) fn was_done(&self, client: u32, data: &'static str) -> bool {
+        matches!(self.outcome(client), Some(Ok(applied)) if applied.reply == data)
     }
 
     /// What the machine has applied, in order.
@@ -374,7 +374,7 @@ impl Cluster {
             for (from, node) in &mut self.nodes {
                 node.now = self.now;
                 node.run();
-                let sent = std::mem::take(&mut node.driver.ends_mut().sent).into_iter();
+                let sent = std::mem::take(&mut node.driver.env_mut().sent).into_iter();
                 mail.extend(sent.map(|(to, message)| (from.clone(), to, message)));
             }
             if mail.is_empty() {
@@ -437,11 +437,11 @@ impl Cluster {
     }
 
     /// Proposes at a node and lets it run its course.
-    pub(super) fn propose(&mut self, id: &str, waiter: u32, data: &'static str) {
+    pub(super) fn propose(&mut self, id: &str, client: u32, data: &'static str) {
         let now = self.now;
         let node = self.node(id);
         node.now = now;
-        node.propose(waiter, data);
+        node.propose(client, data);
         self.settle();
     }
 }

@@ -9,7 +9,7 @@ use crate::message::*;
 use crate::state_machine::MemoryStateMachine;
 
 fn kinds(node: &Node) -> Vec<&'static str> {
-    let tasks = node.driver.ends().disk.iter();
+    let tasks = node.driver.env().disk.iter();
     tasks
         .map(|task| match task {
             DiskTask::Join(_) => "join",
@@ -46,10 +46,10 @@ fn an_answer_leaves_once_what_it_vouches_for_is_on_the_disk() {
     node.handle(vote_for("b", 1));
     node.run();
     assert_eq!(kinds(&node), ["write"]);
-    assert_eq!(node.driver.ends().sent, []);
+    assert_eq!(node.driver.env().sent, []);
     node.finish_disk_task();
     node.run();
-    assert_eq!(node.driver.ends().sent.len(), 1);
+    assert_eq!(node.driver.env().sent.len(), 1);
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn a_hanging_disk_does_not_make_answers_pile_up_without_bound() {
     node.run();
     node.disk_works = true;
     node.run();
-    assert_eq!(node.driver.ends().sent.len(), 3);
+    assert_eq!(node.driver.env().sent.len(), 3);
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn entries_of_a_leader_leave_beside_its_own_write() {
     node.propose(1, "x");
     node.run();
     assert_eq!(kinds(node), ["write"]);
-    let appends = node.driver.ends().sent.iter();
+    let appends = node.driver.env().sent.iter();
     let with_entries = appends.filter(|(_, message)| {
         matches!(message, Message::Request(RaftRequest::AppendEntries(append)) if !append.entries.is_empty())
     });
@@ -95,8 +95,8 @@ fn after_a_snapshot_the_log_is_moved_before_it_is_written_and_restored_before_it
     }));
     cluster.elect("a");
     cluster.cut_off("c");
-    for waiter in 0..20 {
-        cluster.propose("a", waiter, "x");
+    for client in 0..20 {
+        cluster.propose("a", client, "x");
     }
     cluster.heal();
     cluster.keep = |message| matches!(message, Message::Response(RaftResponse::InstallSnapshot(_)));
@@ -123,7 +123,7 @@ fn after_a_snapshot_the_log_is_moved_before_it_is_written_and_restored_before_it
         Message::Request(RaftRequest::AppendEntries(append)),
     ));
     c.run();
-    let machine = c.driver.ends().machine.iter();
+    let machine = c.driver.env().machine.iter();
     let order: Vec<&str> = machine
         .map(|task| match task {
             MachineTask::Restore(_) => "restore",

@@ -16,7 +16,7 @@ fn alone() -> Cluster {
 
 /// Sizes, in commands, of the entries that a node has handed to its disk.
 fn entries_to_disk(node: &Node) -> Vec<usize> {
-    let tasks = node.driver.ends().disk.iter();
+    let tasks = node.driver.env().disk.iter();
     let entries = tasks.flat_map(|task| match task {
         DiskTask::Write(_, batch) => batch.entries.clone(),
         _ => Vec::new(),
@@ -54,8 +54,8 @@ fn commands_that_come_together_go_into_one_entry() {
     let mut cluster = alone();
     let node = cluster.node("a");
     node.disk_works = false;
-    for waiter in 0..5 {
-        node.propose(waiter, "x");
+    for client in 0..5 {
+        node.propose(client, "x");
     }
     node.run();
     assert_eq!(entries_to_disk(node), [5]);
@@ -68,8 +68,8 @@ fn an_entry_that_goes_beside_another_holds_as_much_as_that_one() {
     node.disk_works = false;
     let before = node.core().log().last().index.0;
     for (waiters, entries) in [(0..5, 1), (5..9, 1), (9..10, 2), (10..30, 2)] {
-        for waiter in waiters {
-            node.propose(waiter, "x");
+        for client in waiters {
+            node.propose(client, "x");
         }
         node.run();
         assert_eq!(node.core().log().last().index.0, before + entries);
@@ -77,7 +77,7 @@ fn an_entry_that_goes_beside_another_holds_as_much_as_that_one() {
     node.disk_works = true;
     node.run();
     assert_eq!(node.core().log().last().index.0, before + 3);
-    assert!((0..30).all(|waiter| node.was_done(waiter, "x")));
+    assert!((0..30).all(|client| node.was_done(client, "x")));
 }
 
 #[test]
@@ -85,8 +85,8 @@ fn commands_gather_while_entries_are_under_way() {
     let mut cluster = alone();
     let node = cluster.node("a");
     node.disk_works = false;
-    for waiter in 0..10 {
-        node.propose(waiter, "x");
+    for client in 0..10 {
+        node.propose(client, "x");
         node.run();
     }
     node.disk_works = true;
@@ -95,7 +95,7 @@ fn commands_gather_while_entries_are_under_way() {
     // One by one into the first two entries, and all others into the third.
     assert_eq!(log.last().index, Index(4));
     assert_eq!(node.applied().len(), 10);
-    assert!((0..10).all(|waiter| node.was_done(waiter, "x")));
+    assert!((0..10).all(|client| node.was_done(client, "x")));
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn an_entry_is_bounded_in_commands_and_in_bytes() {
     let mut setup = setup("a", "a");
     setup.driver.batch_commands = 3;
     setup.driver.batch_bytes = 8;
-    setup.driver.entries_under_way = 100;
+    setup.driver.entries_in_flight = 100;
     let mut cluster = Cluster::with([setup].into_iter());
     cluster.elect("a");
     let node = cluster.node("a");
@@ -118,8 +118,8 @@ fn an_entry_is_bounded_in_commands_and_in_bytes() {
         "more than eight bytes",
         "8",
     ];
-    for (waiter, data) in data.into_iter().enumerate() {
-        node.propose(waiter as u32, data);
+    for (client, data) in data.into_iter().enumerate() {
+        node.propose(client as u32, data);
     }
     node.run();
     node.disk_works = true;
@@ -135,17 +135,17 @@ fn clients_past_the_bounds_are_refused_at_once() {
     let mut cluster = Cluster::with([limited].into_iter());
     cluster.elect("a");
     let node = cluster.node("a");
-    for waiter in 0..5 {
-        node.propose(waiter, "x");
+    for client in 0..5 {
+        node.propose(client, "x");
     }
-    let refused = |node: &Node, waiter| {
+    let refused = |node: &Node, client| {
         matches!(
-            node.outcome(waiter),
+            node.outcome(client),
             Some(Err(SubmitError::Overloaded { .. }))
         )
     };
     assert_eq!(
-        [0, 1, 2, 3, 4].map(|waiter| refused(node, waiter)),
+        [0, 1, 2, 3, 4].map(|client| refused(node, client)),
         [false, false, false, true, true]
     );
     node.run();
@@ -158,11 +158,11 @@ fn clients_past_the_bounds_are_refused_at_once() {
     let mut cluster = Cluster::with([limited].into_iter());
     cluster.elect("a");
     let node = cluster.node("a");
-    for waiter in 0..4 {
-        node.propose(waiter, "six by");
+    for client in 0..4 {
+        node.propose(client, "six by");
     }
     assert_eq!(
-        [0, 1, 2, 3].map(|waiter| refused(node, waiter)),
+        [0, 1, 2, 3].map(|client| refused(node, client)),
         [false, false, true, true]
     );
 }
@@ -245,16 +245,16 @@ fn a_command_whose_turn_never_came_was_not_carried_out() {
     let node = cluster.node("a");
     // Without a machine there is no snapshot, and without that no room in the log.
     node.machine_works = false;
-    for waiter in 0..5 {
-        node.submit(waiter, "x", true, MIN);
+    for client in 0..5 {
+        node.submit(client, "x", true, MIN);
         node.run();
     }
     assert_eq!(node.core().log().len(), 3);
     cluster.pass(MIN);
     let node = cluster.node("a");
     assert!(matches!(node.outcome(0), Some(Err(SubmitError::TimedOut))));
-    for waiter in 2..5 {
-        let outcome = node.outcome(waiter);
+    for client in 2..5 {
+        let outcome = node.outcome(client);
         assert!(
             matches!(outcome, Some(Err(SubmitError::Overloaded { .. }))),
             "{outcome:?}"
@@ -272,8 +272,8 @@ fn a_leader_without_a_majority_does_not_take_its_silence_for_load() {
     cluster.cut_off("b");
     cluster.cut_off("c");
     // Two entries are under way, which nobody else gets: the third command waits for its turn.
-    for waiter in 0..2 {
-        cluster.node("a").submit(waiter, "x", true, MIN * 10);
+    for client in 0..2 {
+        cluster.node("a").submit(client, "x", true, MIN * 10);
         cluster.settle();
     }
     cluster.node("a").submit(2, "y", true, MIN / 2);
@@ -293,10 +293,10 @@ fn a_log_that_was_full_takes_commands_again_once_a_snapshot_has_made_room() {
     limited.core.snapshot_threshold = 2;
     let mut cluster = Cluster::with([limited].into_iter());
     cluster.elect("a");
-    for waiter in 0..50 {
-        cluster.propose("a", waiter, "x");
+    for client in 0..50 {
+        cluster.propose("a", client, "x");
     }
-    assert!((0..50).all(|waiter| cluster.node("a").was_done(waiter, "x")));
+    assert!((0..50).all(|client| cluster.node("a").was_done(client, "x")));
 }
 
 #[test]
@@ -309,7 +309,7 @@ fn those_who_wait_are_told_that_the_node_stops() {
     node.driver.stop();
     assert_eq!(node.outcome(1), Some(&Err(SubmitError::Stopped)));
     assert_eq!(
-        node.driver.ends().answers.get(&2),
+        node.driver.env().answers.get(&2),
         Some(&Err(SubmitError::Stopped))
     );
 }
@@ -356,7 +356,7 @@ fn a_restarted_node_does_not_answer_for_its_former_self() {
     let node = cluster.node("a");
     assert_eq!(node.applied(), ["x", "y"]);
     assert!(node.was_done(1, "y"));
-    assert_eq!(node.driver.ends().outcomes.len(), 1);
+    assert_eq!(node.driver.env().outcomes.len(), 1);
 }
 
 #[test]
@@ -368,7 +368,7 @@ fn clients_of_a_leader_whose_disk_is_full_hear_it_at_once_and_others_are_served_
     node.disk_works = false;
     node.propose(1, "x");
     node.run();
-    let Some(DiskTask::Write(id, batch)) = node.driver.ends_mut().disk.pop_front() else {
+    let Some(DiskTask::Write(id, batch)) = node.driver.env_mut().disk.pop_front() else {
         panic!("the entry is to be written");
     };
     assert_eq!(batch.entries.len(), 1);
@@ -385,7 +385,7 @@ fn clients_of_a_leader_whose_disk_is_full_hear_it_at_once_and_others_are_served_
     node.query(1, 0, Consistency::Linearizable);
     node.run();
     assert!(
-        node.driver.ends().answers.contains_key(&1),
+        node.driver.env().answers.contains_key(&1),
         "reads are answered"
     );
     node.disk_works = true;

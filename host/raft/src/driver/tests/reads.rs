@@ -8,9 +8,9 @@ use crate::ids::*;
 use crate::message::*;
 use Consistency::{Linearizable, Stale};
 
-type Answer = Result<(Index, Option<Bytes>), SubmitError>;
+type QueryOutcome = Result<(Index, Option<Bytes>), SubmitError>;
 
-fn answer(index: u64, command: Option<&'static str>) -> Answer {
+fn answer(index: u64, command: Option<&'static str>) -> QueryOutcome {
     Ok((
         Index(index),
         command.map(|command| Bytes::from_static(command.as_bytes())),
@@ -25,16 +25,16 @@ fn led_by_a() -> Cluster {
 }
 
 impl Cluster {
-    fn ask(&mut self, id: &str, asker: u32, consistency: Consistency) {
+    fn ask(&mut self, id: &str, client: u32, consistency: Consistency) {
         let now = self.now;
         let node = self.node(id);
         node.now = now;
-        node.query(asker, 0, consistency);
+        node.query(client, 0, consistency);
         self.settle();
     }
 
-    fn answer(&self, id: &str, asker: u32) -> Option<&Answer> {
-        self.nodes[id].driver.ends().answers.get(&asker)
+    fn answer(&self, id: &str, client: u32) -> Option<&QueryOutcome> {
+        self.nodes[id].driver.env().answers.get(&client)
     }
 }
 
@@ -137,10 +137,10 @@ fn questions_past_the_bound_are_refused_at_once() {
     let mut limited = setup("a", "a b c");
     limited.driver.waiting = 2;
     let mut node = Node::new(limited);
-    for asker in 0..3 {
-        node.query(asker, 0, Linearizable);
+    for client in 0..3 {
+        node.query(client, 0, Linearizable);
     }
-    let answers = &node.driver.ends().answers;
+    let answers = &node.driver.env().answers;
     assert_eq!(answers.len(), 1);
     assert!(matches!(answers[&2], Err(SubmitError::Overloaded { .. })));
 }
@@ -152,11 +152,11 @@ fn a_client_reads_its_own_write_on_any_node() {
         cluster.propose(writer, 10, "mine");
         let position = round + 1;
         for reader in ["a", "b", "c"] {
-            let asker = (round * 10 + reader.len()) as u32;
+            let client = (round * 10 + reader.len()) as u32;
             let node = cluster.node(reader);
-            node.query(asker, position, Linearizable);
+            node.query(client, position, Linearizable);
             cluster.settle();
-            let found = cluster.answer(reader, asker);
+            let found = cluster.answer(reader, client);
             assert!(
                 matches!(found, Some(Ok((_, Some(found)))) if found == "mine"),
                 "{found:?}"

@@ -11,8 +11,8 @@ use crate::raft::reinstall::Reinstall;
 fn cluster() -> Cluster {
     let mut cluster = Cluster::of("a b c");
     cluster.elect("a");
-    for (waiter, data) in [(1, "one"), (2, "two"), (3, "three")] {
-        cluster.propose("a", waiter, data);
+    for (client, data) in [(1, "one"), (2, "two"), (3, "three")] {
+        cluster.propose("a", client, data);
     }
     // What is committed is heard of with the next heartbeat.
     cluster.pass(HEARTBEAT);
@@ -195,8 +195,8 @@ fn it_is_given_up_where_the_log_grows_past_its_bound() {
     cluster.pass(HEARTBEAT);
     cluster.node("c").spoil("other");
     stopped(&mut cluster);
-    for waiter in 1..40 {
-        cluster.propose("a", waiter, "more");
+    for client in 1..40 {
+        cluster.propose("a", client, "more");
         cluster.pass(HEARTBEAT);
         assert!(cluster.node("c").core().log().len() <= 21);
     }

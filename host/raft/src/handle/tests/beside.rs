@@ -6,20 +6,20 @@ use std::sync::mpsc;
 use super::kit::*;
 use crate::handle::*;
 use crate::state_machine::{
-    Answering, MachineError, MemoryStateMachine, Moment, SnapshotWork, StateMachine,
+    MachineError, MemoryStateMachine, Moment, QueryCallback, ReplicatedStateMachine, SnapshotWork,
 };
 
 /// Writes a snapshot once it is told to, and answers when the next command has come.
 struct Patient {
     inner: MemoryStateMachine,
     go: Option<mpsc::Receiver<()>>,
-    asked: Vec<(Index, Option<Bytes>, Answering<Option<Bytes>>)>,
+    asked: Vec<(Index, Option<Bytes>, QueryCallback<Option<Bytes>>)>,
 }
 
-impl StateMachine for Patient {
+impl ReplicatedStateMachine for Patient {
     type Reply = Bytes;
     type Query = usize;
-    type Answer = Option<Bytes>;
+    type Response = Option<Bytes>;
 
     fn apply(&mut self, at: Moment, commands: &[Bytes]) -> Result<Vec<Bytes>, MachineError> {
         for (index, found, answer) in self.asked.drain(..) {
@@ -32,7 +32,7 @@ impl StateMachine for Patient {
         self.inner.query(at, position)
     }
 
-    fn query_beside(&mut self, at: Moment, position: usize, answer: Answering<Option<Bytes>>) {
+    fn query_async(&mut self, at: Moment, position: usize, answer: QueryCallback<Option<Bytes>>) {
         let found = self.query(at, position);
         self.asked.push((at.index, found, answer));
     }

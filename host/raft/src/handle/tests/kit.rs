@@ -38,7 +38,7 @@ pub(super) fn socket() -> TcpListener {
 }
 
 /// Waits until a node is as it should be.
-pub(super) async fn until<M: StateMachine>(
+pub(super) async fn until<M: ReplicatedStateMachine>(
     node: &Raft<M>,
     wanted: impl Fn(&Status) -> bool,
 ) -> Status {

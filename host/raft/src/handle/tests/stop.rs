@@ -109,10 +109,10 @@ async fn more_requests_than_places_are_refused_at_once() {
 /// Does what a command tells it to.
 struct Broken;
 
-impl StateMachine for Broken {
+impl ReplicatedStateMachine for Broken {
     type Reply = ();
     type Query = ();
-    type Answer = ();
+    type Response = ();
 
     fn apply(&mut self, _at: Moment, commands: &[Bytes]) -> Result<Vec<()>, MachineError> {
         match &commands[0][..] {
@@ -215,6 +215,6 @@ async fn a_disk_that_fails_stops_the_node() {
     let huge = Bytes::from(vec![0; usize::try_from(bytes).unwrap()]);
     assert_eq!(node.submit(huge, AMPLE).await, Err(SubmitError::Stopped));
     let fault = tokio::time::timeout(AMPLE, node.failed()).await.unwrap();
-    assert!(matches!(fault, Fault::Storage(_)), "{fault}");
+    assert!(matches!(fault, FatalError::Storage(_)), "{fault}");
     node.shutdown().await;
 }

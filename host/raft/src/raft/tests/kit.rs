@@ -304,7 +304,7 @@ impl Node {
             }
             DiskDone::Received(meta, received) => self.core.chunk_received(now, &meta, received),
             DiskDone::StoreCompleted => self.core.store_completed(self.now),
-            DiskDone::Tidied => {}
+            DiskDone::NoReply => {}
         }
         true
     }

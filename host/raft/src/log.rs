@@ -1,8 +1,8 @@
-//! The log as the core sees it: which terms stand where, the newest entries themselves, and the marks
+//! The core's view of the log: the terms of all entries, the newest entries in memory, and the positions
 //! purged ≤ applied ≤ applying ≤ committed, stable ≤ last.
 //!
-//! Entries are kept in memory up to a budget of bytes. Older ones are only on the disk: a follower that is far
-//! behind, or a node that has just started, has them read from there.
+//! Entries are kept in memory up to a limit of bytes. Older entries are read from the disk, for a follower that lags or
+//! after a restart.
 
 #[cfg(test)]
 mod tests;
@@ -13,37 +13,39 @@ use crate::entry::{Entry, SnapshotMeta};
 use crate::ids::{Index, LogId, Term};
 
 /// Invariants, checked by [`RaftLog::check`] after every input in tests and simulation:
-/// `purged ≤ applied ≤ applying ≤ committed ≤ last` and `stable ≤ last`; `cache` holds the entries right up to `last`.
+/// `purged ≤ applied ≤ applying ≤ committed ≤ last` and `stable ≤ written ≤ last`; `cache` ends with the entry `last`.
 #[derive(Clone, Debug)]
 pub struct RaftLog {
-    /// The entry right before the first one kept.
+    /// The entry before the first one in the log: everything up to it was purged.
     purged: LogId,
     /// The last entry.
     last: LogId,
-    /// Time of the last entry.
+    /// Time of the last entry, in milliseconds since 1970. Never decreases.
     last_time_ms: u64,
-    /// Where each term starts among the entries kept.
+    /// The first index of each term in the log, in ascending order.
     terms: VecDeque<(Index, Term)>,
-    /// The newest entries, without a gap up to `last`.
+    /// The newest entries, without a gap, up to `last`.
     cache: VecDeque<Entry>,
+    /// Sum of [`Entry::cost`] in `cache`.
     cache_bytes: u64,
+    /// Above this limit, durable entries are evicted from `cache`.
     cache_limit_bytes: u64,
-    /// Entries up to here are on the disk.
+    /// Entries up to this index are durable on this node.
     stable: Index,
-    /// Entries up to here have been handed to a write that is under way or done.
+    /// Entries up to this index are part of the write in progress or of a completed one.
     written: Index,
-    /// Entries from here on are to be removed from the disk by the next write.
+    /// The next write removes the entries from this index on from the disk.
     truncate_from: Option<Index>,
-    /// Entries up to here are on a majority's disks and never change.
+    /// Entries up to this index are durable on a majority and never change.
     pub(crate) committed: Index,
-    /// Entries up to here were handed to the state machine.
+    /// Entries up to this index were handed to the state machine.
     pub(crate) applying: Index,
-    /// Entries up to here were applied by it.
+    /// Entries up to this index were applied by the state machine.
     pub(crate) applied: Index,
 }
 
 impl RaftLog {
-    /// The log of a node that starts: from what its store holds and the snapshot that its state machine restores.
+    /// The log of a node at its start: `applied` is the last index of the snapshot that its state machine restores.
     #[must_use]
     pub fn new(
         purged: LogId,
@@ -82,43 +84,43 @@ impl RaftLog {
         self.last_time_ms
     }
 
-    /// The entry right before the first one kept.
+    /// The entry before the first one in the log: everything up to it was purged.
     #[must_use]
     pub fn purged(&self) -> LogId {
         self.purged
     }
 
-    /// Entries up to here are on the disk.
+    /// Entries up to this index are durable on this node.
     #[must_use]
     pub fn stable(&self) -> Index {
         self.stable
     }
 
-    /// Entries up to here are committed.
+    /// Entries up to this index are committed.
     #[must_use]
     pub fn committed(&self) -> Index {
         self.committed
     }
 
-    /// Entries up to here are applied.
+    /// Entries up to this index are applied.
     #[must_use]
     pub fn applied(&self) -> Index {
         self.applied
     }
 
-    /// Number of entries kept.
+    /// Number of entries in the log.
     #[must_use]
     pub fn len(&self) -> u64 {
         self.last.index.0 - self.purged.index.0
     }
 
-    /// Whether no entry is kept.
+    /// Whether the log has no entry.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Term of the entry at `index`; none where it is not kept (the purge point itself is known).
+    /// Term of the entry at `index`; `None` outside the log. The term of the purged entry is defined too.
     #[must_use]
     pub fn term_at(&self, index: Index) -> Option<Term> {
         if index == self.purged.index {
@@ -131,14 +133,14 @@ impl RaftLog {
         run.checked_sub(1).map(|run| self.terms[run].1)
     }
 
-    /// Whether the log holds this very entry.
+    /// Whether the log has an entry with this index and term.
     #[must_use]
     pub fn holds(&self, id: LogId) -> bool {
         self.term_at(id.index) == Some(id.term)
     }
 
-    /// The last entry that is neither behind `id` nor of a later term: where two logs may still agree
-    /// (Raft paper §5.3, last paragraphs; both sides skip whole terms).
+    /// The last entry with an index and a term that are not higher than those of `id`: the highest entry where two logs
+    /// can match. Both sides skip whole terms (Raft paper §5.3, last paragraphs).
     #[must_use]
     pub fn agreement_below(&self, id: LogId) -> LogId {
         let mut index = id.index.min(self.last.index);
@@ -159,7 +161,7 @@ impl RaftLog {
             .map_or(self.purged.index, |&(start, _)| start)
     }
 
-    /// Appends an entry behind the last one. Its index must be the next.
+    /// Appends an entry. Its index must be the next one; a gap is a bug and panics.
     pub fn append(&mut self, entry: Entry) {
         assert_eq!(
             entry.id.index,
@@ -175,7 +177,8 @@ impl RaftLog {
         self.cache.push_back(entry);
     }
 
-    /// Removes the entries from `from` on: they conflict with the leader's. Committed ones never do.
+    /// Removes the entries from `from` on, which conflict with the leader's. Removing a committed entry is a bug and
+    /// panics.
     pub fn truncate(&mut self, from: Index) {
         assert!(
             from > self.committed,
@@ -205,7 +208,7 @@ impl RaftLog {
         self.stable = self.stable.min(index);
     }
 
-    /// The next write: what to remove, then what to append. Marks it as under way.
+    /// The next write: the index to truncate from, then the entries to append. They count as written from now on.
     pub fn take_write(&mut self) -> (Option<Index>, Vec<Entry>) {
         let entries = self
             .cached(self.written.next(), self.last.index, u64::MAX)
@@ -214,18 +217,17 @@ impl RaftLog {
         (self.truncate_from.take(), entries)
     }
 
-    /// Entries up to here have been handed to a write.
+    /// Entries up to this index are part of the write in progress or of a completed one.
     #[must_use]
     pub fn written(&self) -> Index {
         self.written
     }
 
-    /// The write that was under way has left nothing on the disk. `written` is what [`RaftLog::written`] was before it,
-    /// `truncated` what it was to remove: that is to be done again, but for what a truncation or a snapshot has made
-    /// void meanwhile.
+    /// The write in progress was refused and changed nothing on the disk. `written` is the value of [`RaftLog::written`]
+    /// before it, `truncated` its truncation. Both are repeated, except for what a later truncation or snapshot replaced.
     pub fn write_undone(&mut self, written: Index, truncated: Option<Index>) {
         let again = truncated.filter(|from| *from > self.purged.index);
-        // Of what stands behind it the disk has nothing, unless that was to be removed.
+        // The disk has no entries after `written`, except those that the refused truncation was to remove.
         let later = self
             .truncate_from
             .filter(|from| *from <= written || again.is_some());
@@ -236,20 +238,20 @@ impl RaftLog {
         self.written = written.min(self.written).max(self.purged.index);
     }
 
-    /// Whether the disk lacks something.
+    /// Whether the disk lacks entries or a truncation.
     #[must_use]
     pub fn needs_write(&self) -> bool {
         self.written < self.last.index || self.truncate_from.is_some()
     }
 
-    /// The write that was under way is on the disk. Only one is at a time, so all that was written is; what
-    /// was truncated meanwhile has lowered `written` already.
+    /// The write in progress is durable. There is one at a time, so everything up to `written` is durable. A truncation in
+    /// the meantime has lowered `written`.
     pub fn write_done(&mut self, up_to: Index) {
         self.stable = self.stable.max(up_to.min(self.written));
         self.evict();
     }
 
-    /// Entries `from..=to` up to a budget (at least one), if they are in memory.
+    /// The entries from `from` to `to` if they are in memory: at least one, then as many as fit into `max_bytes`.
     #[must_use]
     pub fn cached(&self, from: Index, to: Index, max_bytes: u64) -> Option<Vec<Entry>> {
         let first = self.cache.front()?.id.index;
@@ -269,7 +271,7 @@ impl RaftLog {
         Some(entries)
     }
 
-    /// Forgets the entries up to `up_to`, which a snapshot stands for.
+    /// Removes the entries up to `up_to`, which a snapshot contains.
     pub fn purge(&mut self, up_to: LogId) {
         if up_to.index <= self.purged.index {
             return;
@@ -297,12 +299,12 @@ impl RaftLog {
         }
     }
 
-    /// Continues behind a snapshot from the leader. What the log holds behind that same entry stays.
+    /// Continues after a snapshot of the leader. If the log has the snapshot's last entry, its later entries stay.
     pub fn install(&mut self, meta: &SnapshotMeta) {
         let last = meta.last;
         if self.holds(last) {
             self.purge(last);
-            // The disk holds another entry there, so all of its log goes with the purge.
+            // If a truncation before it is pending, the disk has another entry there, and its purge removes the whole log.
             self.truncate_from = self.truncate_from.filter(|from| *from > last.index);
         } else {
             self.cache.clear();
@@ -321,8 +323,8 @@ impl RaftLog {
         self.applying = self.applying.max(last.index);
     }
 
-    /// Drops what is on the disk from memory, oldest first, while memory is over its budget. What is wanted again
-    /// is read back.
+    /// Evicts durable entries from memory, oldest first, while the memory is over its limit. They are read from the disk
+    /// when they are needed again.
     pub fn evict(&mut self) {
         while self.cache_bytes > self.cache_limit_bytes
             && self
@@ -334,7 +336,7 @@ impl RaftLog {
         }
     }
 
-    /// Stops the program where an invariant of the type does not hold.
+    /// Panics if an invariant of the type is broken.
     pub fn check(&self) {
         assert!(
             self.applied <= self.applying && self.applying <= self.committed,

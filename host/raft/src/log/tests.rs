@@ -14,7 +14,7 @@ fn entry(term: u64, index: u64) -> Entry {
     }
 }
 
-/// A log of these terms, from entry 1 on, not yet written.
+/// A log with entries of these terms, from index 1 on, not written yet.
 fn fresh(terms: &[u64]) -> RaftLog {
     let mut log = RaftLog::new(id(0, 0), id(0, 0), 0, &[], Index(0), u64::MAX);
     for (&term, index) in terms.iter().zip(1..) {
@@ -24,7 +24,7 @@ fn fresh(terms: &[u64]) -> RaftLog {
     log
 }
 
-/// The same, on the disk.
+/// As [`fresh`], with all entries durable.
 fn written(terms: &[u64]) -> RaftLog {
     let mut log = fresh(terms);
     log.take_write();
@@ -60,7 +60,7 @@ fn a_new_log_is_empty() {
     assert_eq!(
         log.term_at(Index(0)),
         Some(Term(0)),
-        "the place before the first entry is known"
+        "the term before the first entry is defined"
     );
     assert_eq!(log.term_at(Index(1)), None);
 }
@@ -74,7 +74,7 @@ fn each_entry_keeps_its_term() {
 }
 
 #[test]
-fn a_log_is_what_its_store_says() {
+fn a_log_starts_with_the_state_of_its_store() {
     let runs = [(Index(6), Term(2)), (Index(8), Term(5))];
     let log = RaftLog::new(id(2, 5), id(5, 9), 70, &runs, Index(7), 100);
     log.check();
@@ -90,26 +90,26 @@ fn a_log_is_what_its_store_says() {
     assert_eq!(
         log.cached(Index(6), Index(9), u64::MAX),
         None,
-        "it is on the disk alone"
+        "it is only on the disk"
     );
 }
 
 #[test]
 #[should_panic(expected = "without a gap")]
-fn an_entry_that_leaves_a_gap_stops_the_program() {
+fn an_entry_that_leaves_a_gap_panics() {
     fresh(&[1]).append(entry(1, 3));
 }
 
 #[test]
 #[should_panic(expected = "must not be removed")]
-fn the_removal_of_a_committed_entry_stops_the_program() {
+fn the_removal_of_a_committed_entry_panics() {
     let mut log = written(&[1, 1, 1]);
     log.committed = Index(2);
     log.truncate(Index(2));
 }
 
 #[test]
-fn truncation_removes_the_tail_and_others_take_its_place() {
+fn truncation_removes_the_tail_and_new_entries_replace_it() {
     let mut log = written(&[1, 1, 2, 2, 3]);
     log.truncate(Index(4));
     log.check();
@@ -131,14 +131,14 @@ fn a_log_can_be_truncated_to_nothing() {
 }
 
 #[test]
-fn what_was_never_written_needs_no_removal_on_the_disk() {
+fn entries_that_were_never_written_need_no_truncation_on_the_disk() {
     let mut log = fresh(&[1, 1, 1]);
     log.truncate(Index(2));
     assert_eq!(log.take_write(), (None, vec![entry(1, 1)]));
 }
 
 #[test]
-fn two_truncations_become_one_that_reaches_as_far_back() {
+fn two_truncations_are_merged() {
     let mut log = written(&[1, 1, 1, 1]);
     log.truncate(Index(3));
     log.append(entry(2, 3));
@@ -149,7 +149,7 @@ fn two_truncations_become_one_that_reaches_as_far_back() {
 }
 
 #[test]
-fn a_write_that_is_done_vouches_only_for_what_still_stands() {
+fn a_completed_write_makes_only_current_entries_durable() {
     let mut log = fresh(&[1, 1, 1]);
     log.take_write();
     log.truncate(Index(2));
@@ -162,7 +162,7 @@ fn a_write_that_is_done_vouches_only_for_what_still_stands() {
 }
 
 #[test]
-fn agreement_is_sought_by_whole_terms() {
+fn the_search_for_a_match_skips_whole_terms() {
     let log = fresh(&[1, 1, 2, 2, 4, 4, 4]);
     let cases = [
         (id(4, 6), id(4, 6)),
@@ -178,9 +178,9 @@ fn agreement_is_sought_by_whole_terms() {
     }
 }
 
-/// A follower's tail may be older than all that the leader still has. The search ended up going round in circles.
+/// A follower's tail may be older than all entries in the leader's log. The search must end.
 #[test]
-fn agreement_is_not_sought_behind_the_purge_point() {
+fn the_search_for_a_match_stops_at_the_purge_position() {
     let mut log = written(&[1, 2, 5, 5, 5, 6]);
     (log.committed, log.applying, log.applied) = (Index(6), Index(6), Index(6));
     log.purge(id(5, 4));
@@ -191,7 +191,7 @@ fn agreement_is_not_sought_behind_the_purge_point() {
 }
 
 #[test]
-fn a_purged_log_still_knows_the_entry_before_its_first() {
+fn a_purged_log_keeps_the_id_of_the_entry_before_its_first() {
     let mut log = written(&[1, 1, 2, 2, 3]);
     (log.committed, log.applying, log.applied) = (Index(5), Index(5), Index(5));
     log.purge(id(2, 3));
@@ -208,7 +208,7 @@ fn a_purged_log_still_knows_the_entry_before_its_first() {
 }
 
 #[test]
-fn a_log_that_was_purged_whole_goes_on() {
+fn a_completely_purged_log_continues() {
     for last in [1, 2, 3] {
         let mut log = written(&[1, 2, 2][..last]);
         let end = log.last();
@@ -246,7 +246,7 @@ fn a_snapshot_ahead_of_the_log_replaces_it() {
 }
 
 #[test]
-fn a_snapshot_of_another_entry_at_a_place_in_the_log_replaces_all_of_it() {
+fn a_snapshot_of_a_conflicting_entry_replaces_the_whole_log() {
     let mut log = written(&[1, 1, 1, 1]);
     log.install(&meta(id(2, 2)));
     log.check();
@@ -257,7 +257,7 @@ fn a_snapshot_of_another_entry_at_a_place_in_the_log_replaces_all_of_it() {
 }
 
 #[test]
-fn a_snapshot_of_an_entry_in_the_log_keeps_what_stands_behind_it() {
+fn a_snapshot_of_an_entry_in_the_log_keeps_the_later_entries() {
     let mut log = fresh(&[1, 1, 2, 2]);
     log.install(&meta(id(1, 2)));
     log.check();
@@ -265,9 +265,9 @@ fn a_snapshot_of_an_entry_in_the_log_keeps_what_stands_behind_it() {
     assert_eq!(log.take_write(), (None, vec![entry(2, 3), entry(2, 4)]));
 }
 
-/// On the disk stands an older log, which goes with the purge: nothing is left there to be truncated.
+/// The disk has an older log. The purge removes it, so nothing is left to truncate.
 #[test]
-fn a_snapshot_ends_a_truncation_before_it() {
+fn a_snapshot_cancels_an_earlier_truncation() {
     let mut log = written(&[1, 1, 1, 1]);
     log.truncate(Index(2));
     for index in 2..=5 {
@@ -284,7 +284,7 @@ fn a_snapshot_ends_a_truncation_before_it() {
     assert_eq!(
         log.take_write(),
         (Some(Index(4)), vec![entry(2, 4)]),
-        "one behind it stays"
+        "a truncation after it remains"
     );
 }
 
@@ -303,7 +303,7 @@ fn large(index: u64) -> Entry {
 }
 
 #[test]
-fn entries_are_taken_up_to_a_budget_and_at_least_one() {
+fn entries_are_returned_up_to_a_budget_and_at_least_one() {
     let mut log = fresh(&[]);
     (1..=5).for_each(|index| log.append(large(index)));
     let cost = large(1).cost();
@@ -318,7 +318,7 @@ fn entries_are_taken_up_to_a_budget_and_at_least_one() {
 }
 
 #[test]
-fn memory_past_the_budget_is_given_back_once_the_disk_has_the_entries() {
+fn memory_over_the_budget_is_freed_once_the_entries_are_durable() {
     let cost = large(1).cost();
     let mut log = RaftLog::new(id(0, 0), id(0, 0), 0, &[], Index(0), 2 * cost);
     (1..=4).for_each(|index| log.append(large(index)));

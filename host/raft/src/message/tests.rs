@@ -40,13 +40,13 @@ fn chunk(length: u64, offset: u64, data: &'static [u8]) -> Message {
 }
 
 #[test]
-fn entries_that_follow_each_other_make_sense() {
+fn consecutive_entries_are_valid() {
     assert_eq!(append(3, id(1, 4), &[id(1, 5), id(3, 6)]).check(), Ok(()));
     assert_eq!(append(3, id(0, 0), &[]).check(), Ok(()));
 }
 
 #[test]
-fn a_gap_between_entries_makes_no_sense() {
+fn a_gap_between_entries_is_invalid() {
     let gap = |expected, found| {
         Err(MessageError::Gap {
             expected: Index(expected),
@@ -62,7 +62,7 @@ fn a_gap_between_entries_makes_no_sense() {
 }
 
 #[test]
-fn terms_that_run_backwards_or_ahead_of_the_leader_make_no_sense() {
+fn decreasing_terms_and_terms_above_the_leaders_are_invalid() {
     let older = append(3, id(2, 4), &[id(1, 5)]);
     assert_eq!(older.check(), Err(MessageError::Term(id(1, 5))));
     let newer = append(3, id(2, 4), &[id(4, 5)]);
@@ -72,7 +72,7 @@ fn terms_that_run_backwards_or_ahead_of_the_leader_make_no_sense() {
 }
 
 #[test]
-fn numbers_that_would_overflow_make_no_sense() {
+fn overflowing_numbers_are_invalid() {
     let over = Err(MessageError::Range(u64::MAX));
     assert_eq!(append(u64::MAX, id(0, 0), &[]).check(), over);
     assert_eq!(append(1, id(1, u64::MAX), &[]).check(), over);
@@ -102,7 +102,7 @@ fn numbers_that_would_overflow_make_no_sense() {
 }
 
 #[test]
-fn a_chunk_behind_the_end_of_its_snapshot_makes_no_sense() {
+fn a_chunk_beyond_the_end_of_its_snapshot_is_invalid() {
     assert_eq!(chunk(5, 0, b"12345").check(), Ok(()));
     assert_eq!(chunk(5, 5, b"").check(), Ok(()));
     assert_eq!(chunk(5, 1, b"12345").check(), Err(MessageError::Chunk));

@@ -41,7 +41,7 @@ fn joint() -> Membership {
 }
 
 #[test]
-fn during_a_change_old_and_new_voters_each_have_to_agree() {
+fn during_a_change_old_and_new_voters_each_need_a_majority() {
     let joint = joint();
     assert!(joint.is_joint());
     for (yes, no, expected) in [
@@ -58,7 +58,7 @@ fn during_a_change_old_and_new_voters_each_have_to_agree() {
 }
 
 #[test]
-fn during_a_change_an_index_is_reached_where_both_majorities_have_it() {
+fn during_a_change_an_index_is_reached_with_both_majorities() {
     let has = |id: &NodeId| match id.as_str() {
         "a" | "b" => 9_u64,
         "c" => 5,
@@ -71,7 +71,7 @@ fn during_a_change_an_index_is_reached_where_both_majorities_have_it() {
 }
 
 #[test]
-fn a_change_that_is_through_leaves_the_new_voters_and_the_demoted_as_learners() {
+fn a_completed_change_leaves_the_new_voters_and_demoted_learners() {
     let settled = joint().settled();
     assert!(!settled.is_joint());
     assert_eq!(names(settled.voters()), "c d e");
@@ -100,7 +100,7 @@ fn without_voters_nothing_is_won_and_nothing_reached() {
 }
 
 #[test]
-fn every_change_asked_again_is_none() {
+fn every_repeated_change_is_empty() {
     let start = voters("a b c");
     let mut seats: BTreeMap<NodeId, MemberSpec> = BTreeMap::new();
     for (id, voter) in [("a", true), ("d", true), ("e", false)] {
@@ -128,7 +128,7 @@ fn every_change_asked_again_is_none() {
 }
 
 #[test]
-fn a_change_that_makes_no_sense_is_refused_with_the_reason() {
+fn an_invalid_change_is_refused_with_the_reason() {
     let start = voters("a");
     let node = || NodeId::from("x");
     let add_at = |id: &str, address: &str| Change::AddLearner {
@@ -169,7 +169,7 @@ fn a_change_that_makes_no_sense_is_refused_with_the_reason() {
 }
 
 #[test]
-fn a_cluster_has_a_largest_size() {
+fn a_cluster_has_a_maximum_size() {
     let mut membership = voters("a");
     for number in 1..MAX_MEMBERS {
         membership = add(&format!("n{number}")).apply(&membership).unwrap();
@@ -182,7 +182,7 @@ fn a_cluster_has_a_largest_size() {
 }
 
 #[test]
-fn where_the_log_is_cut_the_configuration_before_is_in_force_again() {
+fn after_a_truncation_the_previous_configuration_is_active_again() {
     let mut all = Configurations::new(voters("a b c"), None, &[]);
     all.append(Index(4), voters("a b"));
     all.append(Index(7), voters("a"));
@@ -194,7 +194,7 @@ fn where_the_log_is_cut_the_configuration_before_is_in_force_again() {
 }
 
 #[test]
-fn what_is_committed_is_kept_only_as_far_as_it_is_needed() {
+fn committed_configurations_are_kept_only_while_needed() {
     let mut all = Configurations::new(voters("a b c"), None, &[]);
     for index in 1..=9 {
         all.append(Index(index), voters("a b"));
@@ -206,7 +206,7 @@ fn what_is_committed_is_kept_only_as_far_as_it_is_needed() {
 }
 
 #[test]
-fn a_store_that_names_the_members_counts_more_than_the_start() {
+fn the_members_in_the_store_override_the_initial_members() {
     let meta = SnapshotMeta {
         last: LogId::new(Term(1), Index(5)),
         membership: Some(voters("x y z")),

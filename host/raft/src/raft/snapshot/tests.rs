@@ -56,7 +56,7 @@ fn snapshot(index: u64) -> SnapshotMeta {
     }
 }
 
-/// What the core wants done with snapshots once this one is whole.
+/// The snapshot tasks of the core once this snapshot is complete.
 fn installs(core: &mut Core, meta: &SnapshotMeta) -> Vec<SnapshotTask> {
     core.chunk_received(NOW, meta, Received::Complete);
     core.ready().snapshots
@@ -68,14 +68,14 @@ fn applied(core: &mut Core, index: u64) -> Vec<SnapshotTask> {
 }
 
 #[test]
-fn a_snapshot_is_kept_until_the_machine_has_restored_it_or_a_newer_one() {
+fn a_snapshot_is_kept_until_it_or_a_newer_one_is_restored() {
     let (older, newer) = (snapshot(5), snapshot(9));
     let mut core = follower();
     assert_eq!(
         installs(&mut core, &older),
         [SnapshotTask::Restore(older.clone())]
     );
-    // The machine has not opened the older one yet when the newer one arrives.
+    // The newer snapshot arrives before the state machine has opened the older one.
     assert_eq!(
         installs(&mut core, &newer),
         [SnapshotTask::Restore(newer.clone())]
@@ -86,16 +86,16 @@ fn a_snapshot_is_kept_until_the_machine_has_restored_it_or_a_newer_one() {
 }
 
 #[test]
-fn a_purge_that_a_crash_has_swallowed_is_made_up_for_on_start() {
+fn a_purge_lost_in_a_crash_is_repeated_at_the_start() {
     let mut core = restarted(config(&["a", "b", "c"]), 18, 12);
-    // Half of the threshold stays for slow followers.
+    // Half of the threshold is kept for slow followers.
     let up_to = LogId::new(Term(1), Index(7));
     assert_eq!(core.ready().purge, Some(up_to));
     assert_eq!(core.log().purged(), up_to);
 }
 
 #[test]
-fn a_full_log_is_reason_enough_for_a_snapshot() {
+fn a_full_log_triggers_a_snapshot() {
     let mut core = restarted(
         CoreConfig {
             max_log_entries: 12,
@@ -105,8 +105,8 @@ fn a_full_log_is_reason_enough_for_a_snapshot() {
         12,
     );
     assert_eq!(core.ready().purge, Some(LogId::new(Term(1), Index(10))));
-    // It elects itself, and its first entry is applied, as are those up to 21 then: 9 since the snapshot, where
-    // the threshold is 10, in a log of 11.
+    // It elects itself, and the entries up to 21 are applied: 9 since the snapshot, with a threshold of 10, in a log
+    // of 11.
     core.tick(Duration::from_secs(3));
     let elected = core.ready().write.map(|(id, _)| id);
     core.persisted(NOW, elected.unwrap_or_default());

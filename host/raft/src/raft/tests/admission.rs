@@ -1,4 +1,4 @@
-//! Stores without a memory: founding a cluster, and coming back with an empty disk (`raft/admission.rs`).
+//! Bootstrap of a new cluster, and rejoin of a node with an empty disk.
 
 use super::kit::*;
 use crate::message::*;
@@ -10,18 +10,18 @@ use crate::storage::{LogStore, StoreState};
 
 const ABC: &str = "a b c";
 
-/// The number of a node's first store.
+/// The id of a node's first store.
 fn first_store(id: &str) -> u64 {
     id.bytes().map(u64::from).sum()
 }
 
-/// Nodes whose stores are new.
-fn newborns(names: &str) -> Cluster {
-    let node = |id: &str| newborn(id, names, first_store(id));
+/// Nodes with new stores.
+fn new_nodes(names: &str) -> Cluster {
+    let node = |id: &str| new_node(id, names, first_store(id));
     Cluster::new(names.split(' ').map(node))
 }
 
-fn newborn(id: &str, names: &str, store_id: u64) -> Node {
+fn new_node(id: &str, names: &str, store_id: u64) -> Node {
     let log = MemoryStore::with_store_id(store_id);
     Node::start(
         config(id, names),
@@ -31,11 +31,15 @@ fn newborn(id: &str, names: &str, store_id: u64) -> Node {
     )
 }
 
-/// A cluster that has founded itself, led by a, with a command committed.
-fn founded(names: &str) -> Cluster {
-    let mut cluster = newborns(names);
+/// A bootstrapped cluster, led by a, with one committed command.
+fn bootstrapped(names: &str) -> Cluster {
+    let mut cluster = new_nodes(names);
     cluster.pass(MAX * 2);
-    assert_eq!(cluster.leaders(), ["a"], "the first founder begins");
+    assert_eq!(
+        cluster.leaders(),
+        ["a"],
+        "the first initial member starts the bootstrap"
+    );
     cluster.propose("a", "one");
     cluster
 }
@@ -48,17 +52,17 @@ fn store_state(node: &mut Node) -> StoreState {
     node.log.load().unwrap().state
 }
 
-fn unadmitted(node: &mut Node) -> usize {
+fn store_mismatches(node: &mut Node) -> usize {
     let sent = node.sent().into_iter();
     sent.filter(|(_, message)| matches!(message, Message::Response(RaftResponse::StoreMismatch(_))))
         .count()
 }
 
-// ----- founding -----
+// ----- bootstrap -----
 
 #[test]
-fn new_nodes_found_a_cluster_once_all_of_them_are_there() {
-    let mut cluster = newborns(ABC);
+fn new_nodes_bootstrap_once_all_initial_members_are_reachable() {
+    let mut cluster = new_nodes(ABC);
     cluster.cut_off("c");
     cluster.pass(MAX * 5);
     assert_eq!(cluster.leaders(), Vec::<&str>::new());
@@ -80,8 +84,8 @@ fn new_nodes_found_a_cluster_once_all_of_them_are_there() {
 }
 
 #[test]
-fn a_new_node_alone_needs_nobody() {
-    let mut node = newborn("a", "a", 7);
+fn a_new_single_node_bootstraps_alone() {
+    let mut node = new_node("a", "a", 7);
     node.run();
     node.pass(Duration::ZERO);
     assert_eq!(node.core.role(), Role::Leader);
@@ -89,8 +93,8 @@ fn a_new_node_alone_needs_nobody() {
 }
 
 #[test]
-fn a_founder_has_no_say_before_its_store_has_noted_it() {
-    let mut cluster = newborns(ABC);
+fn an_initial_member_can_not_vote_before_its_store_is_marked_complete() {
+    let mut cluster = new_nodes(ABC);
     cluster.node("a").disk_works = false;
     cluster.pass(MAX * 3);
     assert!(!cluster.node("a").core.can_vote());
@@ -98,7 +102,7 @@ fn a_founder_has_no_say_before_its_store_has_noted_it() {
     let b = cluster.node("b").core.voting_status();
     assert!(
         matches!(b, VotingStatus::Bootstrapping { .. }),
-        "what is not durable is not handed on: {b:?}"
+        "state that is not durable is not sent: {b:?}"
     );
     cluster.node("a").disk_works = true;
     cluster.pass(MAX * 3);
@@ -106,9 +110,9 @@ fn a_founder_has_no_say_before_its_store_has_noted_it() {
 }
 
 #[test]
-fn a_founder_that_was_absent_when_the_others_took_it_in_gets_the_founding_from_any_of_them() {
-    let mut cluster = newborns(ABC);
-    // All have said that they are new when the first founder stops in the middle of telling.
+fn an_initial_member_that_missed_the_bootstrap_gets_it_from_any_other() {
+    let mut cluster = new_nodes(ABC);
+    // All nodes have reported that they are new. Then the first one stops while it sends the bootstrap configuration.
     cluster.now += HEARTBEAT;
     for id in ["a", "b", "c"] {
         let now = cluster.now;
@@ -128,15 +132,15 @@ fn a_founder_that_was_absent_when_the_others_took_it_in_gets_the_founding_from_a
     assert_eq!(
         cluster.node("c").core.voting_status(),
         VotingStatus::Eligible,
-        "b has told it"
+        "b has sent it"
     );
     assert_eq!(cluster.leaders().len(), 1);
 }
 
 #[test]
-fn founders_that_were_told_of_other_founders_found_nothing_and_say_so() {
-    let mut cluster = Cluster::new([newborn("a", "a b", 1), newborn("b", ABC, 2)]);
-    cluster.nodes.insert("c".to_owned(), newborn("c", ABC, 3));
+fn nodes_with_different_initial_members_do_not_bootstrap_and_report_it() {
+    let mut cluster = Cluster::new([new_node("a", "a b", 1), new_node("b", ABC, 2)]);
+    cluster.nodes.insert("c".to_owned(), new_node("c", ABC, 3));
     cluster.pass(MAX * 4);
     assert_eq!(cluster.leaders(), Vec::<&str>::new());
     let with = "b".into();
@@ -147,15 +151,15 @@ fn founders_that_were_told_of_other_founders_found_nothing_and_say_so() {
 }
 
 #[test]
-fn a_founding_of_a_former_run_is_not_taken_in() {
-    let mut node = newborn("b", ABC, 2);
+fn a_bootstrap_message_from_an_earlier_run_is_ignored() {
+    let mut node = new_node("b", ABC, 2);
     node.pass(Duration::ZERO);
     let run = match &node.sent()[..] {
         [
             (_, Message::Request(RaftRequest::BootstrapProbe(question))),
             ..,
         ] => question.run,
-        other => panic!("a question was expected, not {other:?}"),
+        other => panic!("expected a bootstrap probe, got {other:?}"),
     };
     let founding = |run, store_id| {
         let members = Membership::of_voters(&config("b", ABC).voters, &BTreeMap::new());
@@ -173,7 +177,7 @@ fn a_founding_of_a_former_run_is_not_taken_in() {
         }))
     };
     node.step("a", founding(run.wrapping_add(1), 1));
-    assert!(!node.core.can_vote(), "an answer to another run");
+    assert!(!node.core.can_vote(), "a response to an earlier run");
     let question = BootstrapProbe {
         store_id: 5,
         run: 1,
@@ -184,17 +188,17 @@ fn a_founding_of_a_former_run_is_not_taken_in() {
     node.step("a", founding(run, 1));
     assert!(
         !node.core.can_vote(),
-        "a founding by the store that the first founder had before"
+        "a bootstrap message by an earlier store of the first member"
     );
     node.step("a", founding(run, 5));
     assert!(node.core.can_vote());
 }
 
-// ----- coming back -----
+// ----- rejoin -----
 
 #[test]
-fn a_node_with_a_wiped_disk_gives_no_vote() {
-    let mut node = newborn("b", ABC, 2);
+fn a_node_with_a_wiped_disk_does_not_vote() {
+    let mut node = new_node("b", ABC, 2);
     for transfer in [false, true] {
         let request = RequestVote {
             transfer,
@@ -215,8 +219,8 @@ fn a_node_with_a_wiped_disk_gives_no_vote() {
 }
 
 #[test]
-fn a_node_with_a_wiped_disk_does_not_campaign_though_the_leader_orders_it() {
-    let mut cluster = founded(ABC);
+fn a_node_with_a_wiped_disk_does_not_campaign_even_for_a_transfer() {
+    let mut cluster = bootstrapped(ABC);
     cluster.wipe("b", ABC, 70);
     let term = cluster.node("a").core.term();
     cluster
@@ -228,14 +232,14 @@ fn a_node_with_a_wiped_disk_does_not_campaign_though_the_leader_orders_it() {
 }
 
 #[test]
-fn a_wiped_node_acknowledges_nothing_to_a_leader_that_counts_its_former_self() {
-    // It may have helped to depose this leader, and would now confirm it.
-    let mut node = newborn("b", ABC, 2);
+fn a_wiped_node_acknowledges_nothing_to_a_leader_that_expects_its_former_store() {
+    // Its former store may have elected a newer leader, and now it would confirm this one.
+    let mut node = new_node("b", ABC, 2);
     node.step("a", append("a", 3, id(0, 0), &[1, 2, 3], 3));
     assert_eq!(node.stored(), []);
-    assert_eq!(unadmitted(&mut node), 1);
+    assert_eq!(store_mismatches(&mut node), 1);
     node.step("a", append("a", 3, id(3, 3), &[], 3));
-    assert_eq!(unadmitted(&mut node), 1);
+    assert_eq!(store_mismatches(&mut node), 1);
     let welcome = |term| {
         Message::Request(RaftRequest::RejoinGranted(RejoinGranted {
             term: Term(term),
@@ -244,14 +248,21 @@ fn a_wiped_node_acknowledges_nothing_to_a_leader_that_counts_its_former_self() {
     };
     node.step("a", welcome(3));
     node.step("a", append("a", 3, id(0, 0), &[1, 2, 3], 3));
-    assert_eq!(node.append_answer().result, AppendResult::Matched(Index(3)));
+    assert_eq!(
+        node.append_response_sent().result,
+        AppendResult::Matched(Index(3))
+    );
     node.step("c", append("c", 4, id(3, 3), &[4], 3));
-    assert_eq!(unadmitted(&mut node), 1, "another leader counts anew");
+    assert_eq!(
+        store_mismatches(&mut node),
+        1,
+        "another leader checks its store again"
+    );
 }
 
 #[test]
-fn a_wiped_node_comes_back_as_a_learner_and_is_a_voter_again_by_itself() {
-    let mut cluster = founded(ABC);
+fn a_wiped_node_rejoins_as_a_learner_and_becomes_a_voter_again_by_itself() {
+    let mut cluster = bootstrapped(ABC);
     cluster.wipe("b", ABC, 70);
     cluster.pass(MAX * 2);
     let memberships = cluster.node("a").log.load().unwrap().memberships;
@@ -282,13 +293,13 @@ fn a_wiped_node_comes_back_as_a_learner_and_is_a_voter_again_by_itself() {
     assert_eq!(
         cluster.node("a").core.log().committed(),
         made.index,
-        "it counts again"
+        "it counts as a voter again"
     );
 }
 
 #[test]
-fn a_leader_with_a_wiped_disk_comes_back_under_another_one() {
-    let mut cluster = founded(ABC);
+fn a_leader_with_a_wiped_disk_rejoins_under_another_leader() {
+    let mut cluster = bootstrapped(ABC);
     let last = cluster.node("a").core.log().last();
     cluster.wipe("a", ABC, 70);
     cluster.pass(MAX * 4);
@@ -302,8 +313,8 @@ fn a_leader_with_a_wiped_disk_comes_back_under_another_one() {
 }
 
 #[test]
-fn every_disk_of_a_cluster_may_be_replaced_one_after_the_other() {
-    let mut cluster = founded("a b c d e");
+fn every_disk_of_a_cluster_can_be_replaced_one_after_another() {
+    let mut cluster = bootstrapped("a b c d e");
     let made = cluster.node("a").core.log().last();
     for (round, id) in ["a", "c", "b", "e", "d", "a"].iter().enumerate() {
         cluster.wipe(id, "a b c d e", 1000 + round as u64);
@@ -319,12 +330,12 @@ fn every_disk_of_a_cluster_may_be_replaced_one_after_the_other() {
         cluster.restart(id, "a b c d e");
     }
     cluster.pass(MAX * 4);
-    assert_eq!(cluster.leaders().len(), 1, "all have kept their say");
+    assert_eq!(cluster.leaders().len(), 1, "all nodes can vote");
 }
 
 #[test]
-fn a_node_that_is_wiped_again_on_its_way_back_begins_again() {
-    let mut cluster = founded(ABC);
+fn a_node_that_is_wiped_again_while_it_rejoins_starts_over() {
+    let mut cluster = bootstrapped(ABC);
     cluster.wipe("b", ABC, 70);
     cluster.pass(HEARTBEAT);
     cluster.wipe("b", ABC, 71);
@@ -345,13 +356,13 @@ fn a_node_that_is_wiped_again_on_its_way_back_begins_again() {
 }
 
 #[test]
-fn a_late_word_of_a_store_that_is_gone_keeps_no_node_from_its_say() {
-    let mut cluster = founded(ABC);
+fn a_late_message_from_a_replaced_store_does_not_stop_the_rejoin() {
+    let mut cluster = bootstrapped(ABC);
     cluster.cut_off("c");
     cluster.wipe("b", ABC, 71);
     cluster.pass(HEARTBEAT * 2);
     assert_eq!(role(cluster.node("b"), "b"), MemberRole::Rejoining);
-    // From the store before this one, which was wiped in turn; the network had kept it.
+    // A delayed message of the previous store, which was wiped too.
     let late = StoreMismatch {
         term: cluster.node("a").core.term(),
         store_id: 70,
@@ -366,19 +377,19 @@ fn a_late_word_of_a_store_that_is_gone_keeps_no_node_from_its_say() {
         VotingStatus::Eligible
     );
     assert_eq!(cluster.node("a").core.membership().store_id(&b), 71);
-    assert_eq!(cluster.leaders(), ["a"], "nobody had to lead instead");
+    assert_eq!(cluster.leaders(), ["a"], "no other node had to take over");
 }
 
 #[test]
-fn a_wiped_node_that_restarts_on_its_way_back_goes_on() {
-    let mut cluster = founded(ABC);
+fn a_wiped_node_that_restarts_while_it_rejoins_continues() {
+    let mut cluster = bootstrapped(ABC);
     cluster.cut_off("c");
     cluster.wipe("b", ABC, 70);
     cluster.pass(HEARTBEAT * 2);
     assert_eq!(role(cluster.node("b"), "b"), MemberRole::Rejoining);
     assert!(
         cluster.node("a").core.log().committed() < cluster.node("a").core.membership_index(),
-        "it does not count towards its own way back"
+        "it does not count for its own rejoin"
     );
     cluster.restart("b", ABC);
     cluster.heal();
@@ -392,14 +403,14 @@ fn a_wiped_node_that_restarts_on_its_way_back_goes_on() {
 }
 
 #[test]
-fn a_new_voter_that_missed_the_end_of_the_change_hears_of_it_from_any_other() {
-    let mut cluster = founded(ABC);
+fn a_new_voter_that_missed_the_end_of_the_change_gets_it_from_any_other() {
+    let mut cluster = bootstrapped(ABC);
     cluster.wipe("c", ABC, 70);
     cluster.pass(MAX * 2);
     let c = cluster.node("c");
     let joint = c.log.load().unwrap().memberships;
     let (joint, settled) = (joint[2].0, joint[3].0);
-    // As if it had stopped when it had the joint configuration and no more, and the leader with it.
+    // As if it and the leader had stopped right after it got the joint configuration.
     let log = MemoryStore::with_store_id(70);
     let batch = WriteBatch {
         entries: c.log.read(Index(1), joint, u64::MAX).unwrap(),
@@ -421,14 +432,16 @@ fn a_new_voter_that_missed_the_end_of_the_change_hears_of_it_from_any_other() {
 }
 
 #[test]
-fn what_the_former_store_has_acknowledged_and_comes_late_does_not_keep_a_node_from_catching_up() {
-    let mut cluster = founded(ABC);
+fn a_late_acknowledgement_of_the_former_store_does_not_stop_the_catch_up() {
+    let mut cluster = bootstrapped(ABC);
     let last = cluster.node("a").core.log().last().index;
     cluster.wipe("b", ABC, 70);
-    // The leader has heard of the new store when the former one's answer comes.
+    // The leader has the new store id when the response of the former store arrives.
     let term = cluster.node("a").core.term();
-    let unadmitted = RaftResponse::StoreMismatch(StoreMismatch { term, store_id: 70 });
-    cluster.node("a").step("b", Message::Response(unadmitted));
+    let store_mismatches = RaftResponse::StoreMismatch(StoreMismatch { term, store_id: 70 });
+    cluster
+        .node("a")
+        .step("b", Message::Response(store_mismatches));
     cluster.node("a").step("b", matched(term.0, last.0));
     cluster.pass(MAX * 2);
     assert_eq!(
@@ -439,7 +452,7 @@ fn what_the_former_store_has_acknowledged_and_comes_late_does_not_keep_a_node_fr
 
 #[test]
 fn a_learner_with_a_wiped_disk_stays_a_learner() {
-    let mut cluster = founded(ABC);
+    let mut cluster = bootstrapped(ABC);
     cluster.wipe("d", "", 4);
     let add = Change::AddLearner {
         id: "d".into(),
@@ -465,8 +478,8 @@ fn a_learner_with_a_wiped_disk_stays_a_learner() {
 }
 
 #[test]
-fn a_wiped_node_of_a_cluster_without_numbers_comes_back_as_well() {
-    // Stores that were made by an earlier version have none.
+fn a_wiped_node_of_a_cluster_without_store_ids_rejoins() {
+    // Stores of earlier versions have no id.
     let mut cluster = Cluster::of(ABC);
     cluster.elect("a");
     cluster.propose("a", "one");
@@ -480,8 +493,8 @@ fn a_wiped_node_of_a_cluster_without_numbers_comes_back_as_well() {
 }
 
 #[test]
-fn a_wiped_node_gets_what_it_missed_by_a_snapshot_too() {
-    let mut cluster = founded(ABC);
+fn a_wiped_node_can_catch_up_by_snapshot() {
+    let mut cluster = bootstrapped(ABC);
     cluster.node("a").core.take_snapshot();
     cluster.settle();
     for _ in 0..600 {
@@ -498,8 +511,8 @@ fn a_wiped_node_gets_what_it_missed_by_a_snapshot_too() {
 }
 
 #[test]
-fn a_disk_that_is_put_back_makes_its_node_a_voter_again() {
-    let mut cluster = founded(ABC);
+fn a_node_whose_original_disk_is_restored_is_a_voter_again() {
+    let mut cluster = bootstrapped(ABC);
     let (log, snapshots) = {
         let b = cluster.node("b");
         (b.log.clone(), b.snapshots.clone())
@@ -514,11 +527,11 @@ fn a_disk_that_is_put_back_makes_its_node_a_voter_again() {
     assert_eq!(role(cluster.node("a"), "b"), MemberRole::Voter);
 }
 
-// ----- too many -----
+// ----- quorum lost -----
 
 #[test]
-fn a_majority_with_wiped_disks_founds_nothing_and_the_rest_says_who_is_lost() {
-    let mut cluster = founded(ABC);
+fn a_majority_with_wiped_disks_does_not_bootstrap_and_the_rest_names_the_voters_without_data() {
+    let mut cluster = bootstrapped(ABC);
     cluster.cut_off("a");
     cluster.pass(MAX * 2);
     cluster.wipe("b", ABC, 70);
@@ -539,8 +552,8 @@ fn a_majority_with_wiped_disks_founds_nothing_and_the_rest_says_who_is_lost() {
 }
 
 #[test]
-fn a_majority_with_wiped_disks_founds_nothing_while_the_rest_is_away() {
-    let mut cluster = founded(ABC);
+fn a_majority_with_wiped_disks_does_not_bootstrap_while_the_rest_is_unreachable() {
+    let mut cluster = bootstrapped(ABC);
     cluster.wipe("a", ABC, 70);
     cluster.wipe("b", ABC, 71);
     cluster.cut_off("c");
@@ -554,8 +567,8 @@ fn a_majority_with_wiped_disks_founds_nothing_while_the_rest_is_away() {
 }
 
 #[test]
-fn a_store_made_in_place_of_a_damaged_one_founds_nothing() {
-    let mut cluster = newborns(ABC);
+fn a_store_that_replaced_a_corrupt_one_does_not_bootstrap() {
+    let mut cluster = new_nodes(ABC);
     let log = MemoryStore::with_store_id(70);
     log.set_state(StoreState::Incomplete);
     let b = Node::start(

@@ -1,11 +1,11 @@
-//! A leader that can't commit gives up; one that can is left alone (dissertation §6.2, §4.2.3).
+//! A leader that can't commit steps down, and one that can is not disturbed (dissertation §6.2, §4.2.3).
 
 use super::kit::*;
 use crate::message::*;
 use crate::raft::*;
 
 #[test]
-fn a_leader_that_hears_no_majority_steps_down() {
+fn a_leader_without_responses_of_a_majority_steps_down() {
     let mut cluster = Cluster::of("a b c");
     cluster.elect("a");
     cluster.cut_off("a");
@@ -18,7 +18,7 @@ fn a_leader_that_hears_no_majority_steps_down() {
 }
 
 #[test]
-fn a_leader_that_hears_a_majority_stays() {
+fn a_leader_with_responses_of_a_majority_stays() {
     let mut cluster = Cluster::of("a b c d e");
     cluster.elect("a");
     cluster.cut_off("b");
@@ -48,7 +48,7 @@ fn the_majority_elects_another_leader_and_the_old_one_follows_it() {
 }
 
 #[test]
-fn who_hears_a_leader_does_not_vote_against_it() {
+fn a_node_with_a_live_leader_does_not_vote_for_another() {
     let mut node = Node::at("a", 1, &[]);
     node.step("b", append("b", 1, id(0, 0), &[], 0));
     node.sent();
@@ -59,14 +59,14 @@ fn who_hears_a_leader_does_not_vote_against_it() {
         (Term(1), Some(&"b".into()))
     );
 
-    // After as long as an election timeout it does.
+    // After an election timeout it does.
     node.now += MIN;
     node.step("c", ask(vote_request("c", 2, id(9, 9))));
-    assert!(node.vote_answer().granted);
+    assert!(node.vote_response_sent().granted);
 }
 
 #[test]
-fn a_campaign_that_the_leader_asked_for_is_voted_on_at_once() {
+fn a_campaign_by_leadership_transfer_gets_votes_at_once() {
     let mut node = Node::at("a", 1, &[]);
     node.step("b", append("b", 1, id(0, 0), &[], 0));
     node.sent();
@@ -75,11 +75,11 @@ fn a_campaign_that_the_leader_asked_for_is_voted_on_at_once() {
         ..vote_request("c", 2, id(0, 0))
     };
     node.step("c", ask(request));
-    assert!(node.vote_answer().granted);
+    assert!(node.vote_response_sent().granted);
 }
 
 #[test]
-fn the_order_to_campaign_is_taken_from_the_leader_alone() {
+fn timeout_now_is_accepted_from_the_leader_only() {
     let order = |term| Message::Request(RaftRequest::TimeoutNow(TimeoutNow { term: Term(term) }));
     let mut node = Node::at("a", 1, &[]);
     node.step("b", append("b", 1, id(0, 0), &[], 0));
@@ -95,14 +95,14 @@ fn the_order_to_campaign_is_taken_from_the_leader_alone() {
     assert_eq!(sent.len(), 2);
     for (_, message) in sent {
         let Message::Request(RaftRequest::RequestVote(vote)) = message else {
-            panic!("a vote was expected, not {message:?}");
+            panic!("expected a vote, got {message:?}");
         };
         assert!(vote.transfer && !vote.pre_vote);
     }
 }
 
 #[test]
-fn a_leader_whose_disk_hangs_is_deposed() {
+fn a_leader_whose_disk_hangs_is_replaced() {
     let mut cluster = Cluster::of("a b c");
     cluster.elect("a");
     let before = cluster.propose("a", "before");
@@ -114,14 +114,18 @@ fn a_leader_whose_disk_hangs_is_deposed() {
     assert_eq!(
         cluster.node("a").core.role(),
         Role::Follower,
-        "it gives up by itself"
+        "it steps down by itself"
     );
-    assert_eq!(cluster.leaders().len(), 1, "another one has been told");
+    assert_eq!(
+        cluster.leaders().len(),
+        1,
+        "another node has received the transfer"
+    );
     assert_ne!(cluster.leaders(), ["a"]);
     cluster.pass(MAX * 3);
     assert_ne!(cluster.leaders(), ["a"]);
 
-    // Once its disk answers, it follows, with all that was committed meanwhile.
+    // When its disk works again, it follows, with all entries that were committed in the meantime.
     cluster.node("a").disk_works = true;
     cluster.settle();
     cluster.pass(HEARTBEAT * 2);

@@ -1,4 +1,4 @@
-//! What of a core decides its future.
+//! The digest of a core: the part of its state that affects its later behavior.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ fn digest(node: &Node) -> String {
 }
 
 #[test]
-fn two_cores_that_differ_in_time_and_numbers_of_writes_alone_are_the_same() {
+fn cores_that_differ_only_in_time_and_write_numbers_have_the_same_digest() {
     let (mut early, mut late) = (Node::new("a"), Node::new("a"));
     late.now += Duration::from_secs(60);
-    // One write more: a vote for the term before.
+    // One more write: a vote in the previous term.
     late.step("b", ask(vote_request("b", 1, id(0, 0))));
     early.step("b", append("b", 2, id(0, 0), &[2], 0));
     late.step("b", append("b", 2, id(0, 0), &[2], 0));
@@ -22,7 +22,7 @@ fn two_cores_that_differ_in_time_and_numbers_of_writes_alone_are_the_same() {
 }
 
 #[test]
-fn whatever_decides_what_a_core_does_next_makes_another_one_of_it() {
+fn every_state_that_affects_later_behavior_changes_the_digest() {
     let plain = Node::new("a");
     let mut seen = vec![digest(&plain)];
     let mut expect_new = |node: &Node| {

@@ -1,4 +1,4 @@
-//! A full disk: what was refused is kept, nothing is said that would need it, and it is tried again.
+//! A full disk: the refused write is kept and repeated, and no message is sent that depends on it.
 
 use super::kit::*;
 use crate::entry::*;
@@ -7,8 +7,8 @@ use crate::message::*;
 use crate::raft::*;
 use crate::storage::LogStore;
 
-/// The number of the write that waits for the disk.
-fn write_under_way(node: &mut Node) -> u64 {
+/// The number of the write that the disk has to execute.
+fn current_write(node: &mut Node) -> u64 {
     let tasks = node.tasks.drain(..);
     let writes: Vec<u64> = tasks
         .filter_map(|task| match task {
@@ -20,9 +20,9 @@ fn write_under_way(node: &mut Node) -> u64 {
     writes[0]
 }
 
-/// The disk has no room for what it is asked to write.
+/// The disk refuses the current write: it is full.
 fn refuse(node: &mut Node) {
-    let id = write_under_way(node);
+    let id = current_write(node);
     node.core.write_refused(node.now, id);
     node.run();
 }
@@ -38,12 +38,12 @@ fn full_follower() -> Node {
 }
 
 #[test]
-fn a_follower_with_a_full_disk_acknowledges_nothing_that_is_not_there() {
+fn a_follower_with_a_full_disk_acknowledges_only_stored_entries() {
     let mut node = full_follower();
     assert!(node.core.is_disk_full());
     assert_eq!(node.sent(), vec![]);
     node.step("b", append("b", 1, id(1, 3), &[], 3));
-    let answer = node.append_answer();
+    let answer = node.append_response_sent();
     assert_eq!(
         answer.result,
         AppendResult::Matched(Index(1)),
@@ -53,10 +53,10 @@ fn a_follower_with_a_full_disk_acknowledges_nothing_that_is_not_there() {
 }
 
 #[test]
-fn what_a_full_disk_has_refused_is_written_once_there_is_room() {
+fn a_refused_write_is_repeated_and_succeeds_once_there_is_space() {
     let mut node = full_follower();
     node.step("b", append("b", 1, id(1, 3), &[1], 1));
-    assert_eq!(node.tasks.len(), 0, "not before it is time");
+    assert_eq!(node.tasks.len(), 0, "not before the retry is due");
     assert_eq!(
         node.core.next_deadline(),
         node.now + MAX.min(node.core.next_deadline())
@@ -82,13 +82,13 @@ fn what_a_full_disk_has_refused_is_written_once_there_is_room() {
 }
 
 #[test]
-fn while_a_write_is_tried_again_the_node_waits_for_the_disk_alone() {
+fn while_a_write_is_repeated_the_node_waits_only_for_the_disk() {
     let mut node = full_follower();
     for _ in 0..4 {
         node.pass(MAX / 4);
         node.step("b", append("b", 1, id(1, 3), &[], 1));
     }
-    assert_eq!(node.tasks.len(), 1, "it is being tried");
+    assert_eq!(node.tasks.len(), 1, "the write is repeated");
     assert!(node.core.next_deadline() > node.now);
 }
 
@@ -101,16 +101,16 @@ fn a_node_with_a_full_disk_neither_votes_nor_campaigns_in_a_new_term() {
     node.step("c", ask(vote_request("c", 5, id(1, 3))));
     assert_eq!(node.sent(), vec![], "the vote is not on the disk");
     node.pass(MAX);
-    let id = write_under_way(&mut node);
+    let id = current_write(&mut node);
     node.core.persisted(node.now, id);
     node.pass(Duration::ZERO);
     let (term, vote) = (node.core.term(), node.core.vote().cloned());
     assert_eq!((term, vote), (Term(5), Some("c".into())));
 }
 
-/// The refused write was to remove entries; meanwhile others have come in their place, twice.
+/// The refused write removes entries. In the meantime they are replaced twice.
 #[test]
-fn entries_that_a_refused_write_was_to_remove_are_removed_by_the_next_one() {
+fn entries_to_remove_by_a_refused_write_are_removed_by_the_next_one() {
     let mut node = Node::at("a", 1, &[1, 1, 1, 1]);
     node.disk_works = false;
     node.step("b", append("b", 2, id(1, 2), &[2, 2], 0));
@@ -123,7 +123,7 @@ fn entries_that_a_refused_write_was_to_remove_are_removed_by_the_next_one() {
 }
 
 #[test]
-fn a_leader_with_a_full_disk_hands_over_to_the_most_up_to_date_voter() {
+fn a_leader_with_a_full_disk_transfers_leadership_to_the_most_up_to_date_voter() {
     let mut node = Node::new("a");
     node.lead();
     node.disk_works = false;
@@ -134,11 +134,11 @@ fn a_leader_with_a_full_disk_hands_over_to_the_most_up_to_date_voter() {
     let ordered = node.sent().into_iter().any(|(to, message)| {
         to == "b".into() && matches!(message, Message::Request(RaftRequest::TimeoutNow(_)))
     });
-    assert!(ordered, "b has all of the log, and is told at once");
+    assert!(ordered, "b has the whole log and gets TimeoutNow at once");
 }
 
 #[test]
-fn a_leader_to_whom_nobody_comes_to_help_refuses_proposals_and_answers_reads() {
+fn a_leader_with_a_full_disk_and_no_successor_refuses_proposals_and_serves_reads() {
     let mut node = Node::new("a");
     node.lead();
     node.disk_works = false;
@@ -158,7 +158,7 @@ fn a_leader_to_whom_nobody_comes_to_help_refuses_proposals_and_answers_reads() {
         node.reads.last().map(|read| read.index),
         Some(Some(Index(1)))
     );
-    // There is room again.
+    // The disk has space again.
     node.disk_works = true;
     for _ in 0..7 {
         node.pass(HEARTBEAT);
@@ -169,7 +169,7 @@ fn a_leader_to_whom_nobody_comes_to_help_refuses_proposals_and_answers_reads() {
 }
 
 #[test]
-fn a_node_that_is_alone_takes_commands_again_once_its_disk_has_room() {
+fn a_single_node_accepts_commands_again_once_its_disk_has_space() {
     let mut node = Node::with(config("a", "a"), HardState::default(), &[]);
     node.pass(Duration::ZERO);
     node.disk_works = false;
@@ -188,7 +188,7 @@ fn a_node_that_is_alone_takes_commands_again_once_its_disk_has_room() {
 }
 
 #[test]
-fn where_the_refused_entries_were_replaced_by_a_snapshot_nothing_is_written_anew() {
+fn refused_entries_that_a_snapshot_replaced_are_not_written_again() {
     let mut node = full_follower();
     let meta = SnapshotMeta {
         last: id(1, 9),
@@ -198,5 +198,5 @@ fn where_the_refused_entries_were_replaced_by_a_snapshot_nothing_is_written_anew
         .chunk_received(node.now, &meta, crate::storage::Received::Complete);
     let ready = node.core.ready();
     assert_eq!((ready.write, ready.purge), (None, Some(meta.last)));
-    assert!(!node.core.is_disk_full(), "nothing waits for room");
+    assert!(!node.core.is_disk_full(), "no write waits for space");
 }

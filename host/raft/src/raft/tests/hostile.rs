@@ -1,11 +1,11 @@
-//! Messages that no peer of sound mind sends: they change nothing and break nothing.
+//! Messages that no correct peer sends: they change nothing and break nothing.
 
 use super::kit::*;
 use crate::message::*;
 use crate::raft::*;
 
 #[test]
-fn answers_of_strangers_and_echoes_of_oneself_are_not_listened_to() {
+fn messages_from_unknown_nodes_and_from_the_node_itself_are_ignored() {
     let mut node = Node::at("a", 1, &[]);
     node.step("a", append("a", 5, id(0, 0), &[5], 1));
     node.step("a", ask(vote_request("a", 5, id(9, 9))));
@@ -16,7 +16,7 @@ fn answers_of_strangers_and_echoes_of_oneself_are_not_listened_to() {
 }
 
 #[test]
-fn another_leader_of_the_own_term_is_not_followed() {
+fn a_second_leader_of_the_same_term_is_not_followed() {
     let mut node = Node::new("a");
     node.lead();
     node.step("b", append("b", 1, id(0, 0), &[1, 1, 1], 3));
@@ -39,7 +39,7 @@ fn another_leader_of_the_own_term_is_not_followed() {
 }
 
 #[test]
-fn entries_with_gaps_and_numbers_that_overflow_are_not_taken() {
+fn entries_with_gaps_or_overflowing_numbers_are_ignored() {
     let mut node = Node::at("a", 1, &[1]);
     let mut gap = append("b", 1, id(1, 1), &[1, 1], 0);
     if let Message::Request(RaftRequest::AppendEntries(append)) = &mut gap {
@@ -58,14 +58,14 @@ fn entries_with_gaps_and_numbers_that_overflow_are_not_taken() {
 }
 
 #[test]
-fn a_commit_index_from_the_future_commits_no_more_than_is_there() {
+fn a_commit_index_beyond_the_log_commits_only_the_log() {
     let mut node = Node::at("a", 1, &[]);
     node.step("b", append("b", 1, id(0, 0), &[1], 1 << 40));
     assert_eq!(node.core.log().committed(), Index(1));
 }
 
 #[test]
-fn an_acknowledgement_of_entries_that_do_not_exist_counts_for_those_that_do() {
+fn an_acknowledgement_beyond_the_log_counts_only_for_the_log() {
     let mut node = Node::new("a");
     node.lead();
     node.step("b", matched(1, 1 << 40));
@@ -75,7 +75,7 @@ fn an_acknowledgement_of_entries_that_do_not_exist_counts_for_those_that_do() {
 }
 
 #[test]
-fn answers_to_questions_that_nobody_asked_change_nothing() {
+fn unexpected_responses_change_nothing() {
     let mut node = Node::at("a", 3, &[]);
     node.step("b", vote(3, true));
     node.step("c", vote(3, true));

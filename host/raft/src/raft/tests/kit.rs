@@ -1,4 +1,4 @@
-//! A core with a disk and a state machine at hand, alone or in a cluster that delivers messages at once.
+//! A core with a disk and a state machine, alone or in a cluster that delivers messages at once.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -133,12 +133,12 @@ pub(super) struct Node {
     pub(super) now: Duration,
     pub(super) log: MemoryStore,
     pub(super) snapshots: MemorySnapshots,
-    /// Otherwise tasks wait for [`Node::finish_task`].
+    /// If false, disk tasks wait for [`Node::finish_task`].
     pub(super) disk_works: bool,
-    /// Otherwise entries and snapshots are handed over, and the machine is never done with them.
+    /// If false, the state machine gets entries and snapshots and never reports that it is done.
     pub(super) machine_works: bool,
     pub(super) tasks: VecDeque<DiskTask>,
-    /// Handed to the machine, in order.
+    /// The entries that the state machine got, in order.
     pub(super) applied: Vec<LogId>,
     pub(super) reads: Vec<ReadState>,
     pub(super) restored: Vec<LogId>,
@@ -178,7 +178,7 @@ impl Node {
         Self::start(config, log, MemorySnapshots::new(), Duration::ZERO)
     }
 
-    /// A node that starts from what its stores hold.
+    /// A node that starts with the content of its stores.
     pub(super) fn start(
         config: CoreConfig,
         mut log: MemoryStore,
@@ -211,7 +211,7 @@ impl Node {
         }
     }
 
-    /// Does what the core wants until it wants nothing more.
+    /// Executes every `Ready` until the core has no more work.
     pub(super) fn run(&mut self) {
         loop {
             self.core.check();
@@ -280,7 +280,7 @@ impl Node {
             .extend(released.map(|envelope| (envelope.to, envelope.message)));
     }
 
-    /// Lets the disk do one task. Says whether there was one.
+    /// Lets the disk execute one task; returns false if there was none.
     pub(super) fn finish_task(&mut self) -> bool {
         let Some(task) = self.tasks.pop_front() else {
             return false;
@@ -309,12 +309,12 @@ impl Node {
         true
     }
 
-    /// What was sent since this was asked last.
+    /// The messages sent since the last call.
     pub(super) fn sent(&mut self) -> Vec<(NodeId, Message)> {
         std::mem::take(&mut self.sent)
     }
 
-    /// The AppendEntries among what was sent, with their receivers.
+    /// The AppendEntries requests sent since the last call, with their receivers.
     pub(super) fn sent_appends(&mut self) -> Vec<(String, AppendEntries)> {
         let sent = self.sent().into_iter();
         sent.filter_map(|(to, message)| match message {
@@ -326,23 +326,23 @@ impl Node {
         .collect()
     }
 
-    /// The one answer to an AppendEntries that was sent.
-    pub(super) fn append_answer(&mut self) -> AppendEntriesResponse {
-        let mut answers: Vec<_> = self
+    /// The only AppendEntries response sent since the last call.
+    pub(super) fn append_response_sent(&mut self) -> AppendEntriesResponse {
+        let mut responses: Vec<_> = self
             .sent()
             .into_iter()
             .filter_map(append_response)
             .collect();
-        assert_eq!(answers.len(), 1, "{answers:?}");
-        answers.remove(0)
+        assert_eq!(responses.len(), 1, "{responses:?}");
+        responses.remove(0)
     }
 
-    /// The one answer to a RequestVote that was sent.
-    pub(super) fn vote_answer(&mut self) -> RequestVoteResponse {
+    /// The only RequestVote response sent since the last call.
+    pub(super) fn vote_response_sent(&mut self) -> RequestVoteResponse {
         let sent = self.sent();
         match &sent[..] {
             [(_, Message::Response(RaftResponse::RequestVote(answer)))] => answer.clone(),
-            other => panic!("one vote was expected, not {other:?}"),
+            other => panic!("expected one vote, got {other:?}"),
         }
     }
 
@@ -357,13 +357,13 @@ impl Node {
         self.run();
     }
 
-    /// Lets the election timeout pass.
+    /// Advances the time past the election timeout.
     pub(super) fn time_out(&mut self) {
         let wait = self.core.election_deadline().saturating_sub(self.now);
         self.pass(wait);
     }
 
-    /// Makes it a candidate: its timeout passes, and the others say that it could win.
+    /// Makes it a candidate: its election timeout passes, and the others grant their pre-votes.
     pub(super) fn campaign(&mut self) {
         let term = self.core.term().0 + 1;
         self.time_out();
@@ -385,7 +385,7 @@ impl Node {
         assert_eq!(self.core.role(), Role::Leader);
     }
 
-    /// Makes it the leader, with its first entry on all disks.
+    /// Makes it the leader, with its first entry durable on all nodes.
     pub(super) fn lead(&mut self) {
         self.elect();
         let (term, last) = (self.core.term().0, self.core.log().last().index.0);
@@ -421,7 +421,7 @@ impl Node {
         self.run();
     }
 
-    /// The terms of the entries on its disk, with the index of the first.
+    /// The ids of the entries on its disk.
     pub(super) fn stored(&mut self) -> Vec<LogId> {
         let state = self.log.load().unwrap();
         if state.last == state.purged {
@@ -441,7 +441,7 @@ pub(super) fn append_response(sent: (NodeId, Message)) -> Option<AppendEntriesRe
     }
 }
 
-/// Nodes whose messages arrive at once, unless a link is cut.
+/// Nodes that exchange messages without delay, unless a link is cut.
 pub(super) struct Cluster {
     pub(super) nodes: BTreeMap<String, Node>,
     pub(super) now: Duration,
@@ -480,7 +480,7 @@ impl Cluster {
         self.cut.clear();
     }
 
-    /// Runs all nodes and delivers what they send until nobody sends anything.
+    /// Runs all nodes and delivers their messages until no node sends any.
     pub(super) fn settle(&mut self) {
         loop {
             let mut mail = Vec::new();
@@ -501,7 +501,7 @@ impl Cluster {
         }
     }
 
-    /// Lets time pass on all nodes.
+    /// Advances the time on all nodes.
     pub(super) fn pass(&mut self, time: Duration) {
         let end = self.now + time;
         loop {
@@ -522,7 +522,7 @@ impl Cluster {
         }
     }
 
-    /// Lets one node's patience end, after a time in which nobody has heard of a leader.
+    /// Lets the election timeout of one node pass, when no node has a leader any more.
     pub(super) fn elect(&mut self, id: &str) {
         self.now += MAX * 2;
         let now = self.now;
@@ -539,7 +539,7 @@ impl Cluster {
         made
     }
 
-    /// Asks for a change, and delivers everything until it is done or refused.
+    /// Requests a change and delivers all messages until it is done or refused.
     pub(super) fn change(&mut self, id: &str, change: &Change) -> Result<Index, ChangeError> {
         for _ in 0..10 {
             match self.node(id).change(change)? {
@@ -550,14 +550,14 @@ impl Cluster {
         panic!("{change:?} never ends");
     }
 
-    /// The disk of a node is wiped: it starts again with an empty store of this number.
+    /// Wipes the disk of a node: it restarts with an empty store with this store id.
     pub(super) fn wipe(&mut self, id: &str, names: &str, store_id: u64) {
         let log = MemoryStore::with_store_id(store_id);
         let node = Node::start(config(id, names), log, MemorySnapshots::new(), self.now);
         self.nodes.insert(id.to_owned(), node);
     }
 
-    /// A node starts again from what its stores hold.
+    /// Restarts a node with the content of its stores.
     pub(super) fn restart(&mut self, id: &str, names: &str) {
         let before = self.node(id);
         let (log, snapshots) = (before.log.clone(), before.snapshots.clone());
@@ -565,7 +565,7 @@ impl Cluster {
         self.nodes.insert(id.to_owned(), node);
     }
 
-    /// A node that is to be added.
+    /// Starts a node that is not a member yet.
     pub(super) fn join(&mut self, id: &str) {
         let node = Node::with(config(id, ""), HardState::default(), &[]);
         self.nodes.insert(id.to_owned(), node);

@@ -40,7 +40,7 @@ fn led() -> Cluster {
     cluster
 }
 
-/// The same with the learner d, which has caught up.
+/// As [`led`], with the learner d, which has caught up.
 fn with_learner() -> Cluster {
     let mut cluster = led();
     cluster.join("d");
@@ -50,7 +50,7 @@ fn with_learner() -> Cluster {
 }
 
 #[test]
-fn a_learner_gets_the_log_and_does_not_count() {
+fn a_learner_gets_the_log_and_does_not_count_for_the_majority() {
     let mut cluster = with_learner();
     assert_eq!(
         cluster.node("d").core.log().last(),
@@ -78,14 +78,14 @@ fn a_learner_never_campaigns() {
 }
 
 #[test]
-fn a_node_that_waits_to_be_added_does_nothing_by_itself() {
+fn a_node_that_is_not_added_yet_does_nothing_by_itself() {
     let mut node = Node::with(config("d", ""), HardState::default(), &[]);
     node.pass(MAX * 10);
     assert_eq!((node.core.term(), node.sent()), (Term(0), vec![]));
 }
 
 #[test]
-fn a_learner_becomes_a_voter_by_way_of_both_majorities() {
+fn a_learner_becomes_a_voter_with_both_majorities() {
     let mut cluster = with_learner();
     let before = cluster.node("a").core.log().last().index;
     cluster.change("a", &promote("d")).unwrap();
@@ -106,12 +106,12 @@ fn a_learner_becomes_a_voter_by_way_of_both_majorities() {
     let two = cluster.propose("a", "three");
     assert!(
         cluster.node("a").core.log().committed() < two.index,
-        "two of four are no majority"
+        "two of four are not a majority"
     );
 }
 
 #[test]
-fn a_learner_that_lacks_the_log_is_not_promoted_and_the_error_says_how_far_it_is_behind() {
+fn a_learner_that_lags_is_not_promoted_and_the_error_names_its_lag() {
     let mut cluster = led();
     cluster.node("a").change(&learner("d")).unwrap();
     cluster.join("d");
@@ -129,7 +129,7 @@ fn a_learner_that_lacks_the_log_is_not_promoted_and_the_error_says_how_far_it_is
 }
 
 #[test]
-fn a_configuration_is_in_force_once_it_is_appended_and_no_longer_once_it_is_truncated() {
+fn a_configuration_is_active_once_it_is_appended_until_it_is_truncated() {
     let mut cluster = led();
     cluster.cut_off("a");
     cluster.node("a").change(&remove("c")).unwrap();
@@ -146,7 +146,7 @@ fn a_configuration_is_in_force_once_it_is_appended_and_no_longer_once_it_is_trun
 }
 
 #[test]
-fn a_second_change_is_refused_while_one_is_under_way() {
+fn a_second_change_is_refused_while_one_is_in_progress() {
     let mut cluster = led();
     cluster.cut_off("b");
     cluster.cut_off("c");
@@ -166,7 +166,7 @@ fn a_second_change_is_refused_while_one_is_under_way() {
 }
 
 #[test]
-fn a_new_leader_changes_nothing_before_it_has_committed_in_its_own_term() {
+fn a_new_leader_refuses_changes_until_it_has_committed_in_its_term() {
     let mut node = Node::new("a");
     node.elect();
     assert_eq!(node.change(&learner("d")), Err(ChangeError::Busy));
@@ -189,7 +189,7 @@ fn a_leader_that_is_removed_leads_until_that_is_committed_and_then_steps_down() 
     assert_eq!(
         cluster.leaders().len(),
         1,
-        "it told another one to take over at once"
+        "it sent TimeoutNow to another voter"
     );
     assert_ne!(cluster.leaders(), ["a"]);
     let leader = cluster.leaders()[0].to_owned();
@@ -199,7 +199,7 @@ fn a_leader_that_is_removed_leads_until_that_is_committed_and_then_steps_down() 
 }
 
 #[test]
-fn a_removed_node_hears_of_it_and_disturbs_nobody() {
+fn a_removed_node_that_knows_of_it_does_not_disturb_the_cluster() {
     let mut cluster = led();
     cluster.change("a", &remove("c")).unwrap();
     cluster.pass(HEARTBEAT);
@@ -220,7 +220,7 @@ fn a_removed_node_hears_of_it_and_disturbs_nobody() {
 }
 
 #[test]
-fn a_removed_node_that_never_hears_of_it_disturbs_nobody() {
+fn a_removed_node_that_does_not_know_of_it_does_not_disturb_the_cluster() {
     let mut cluster = led();
     cluster.cut_off("c");
     cluster.change("a", &remove("c")).unwrap();
@@ -231,7 +231,7 @@ fn a_removed_node_that_never_hears_of_it_disturbs_nobody() {
             .core
             .peers()
             .contains_key(&NodeId::from("c")),
-        "it had its time"
+        "it had time to campaign"
     );
     cluster.heal();
     let term = cluster.node("a").core.term();
@@ -243,7 +243,7 @@ fn a_removed_node_that_never_hears_of_it_disturbs_nobody() {
 }
 
 #[test]
-fn a_dead_node_is_replaced_in_one_call() {
+fn a_dead_node_is_replaced_with_one_change() {
     let mut cluster = led();
     cluster.cut_off("c");
     cluster.join("d");
@@ -258,10 +258,10 @@ fn a_dead_node_is_replaced_in_one_call() {
 }
 
 #[test]
-fn a_new_leader_ends_the_change_that_its_predecessor_began() {
+fn a_new_leader_completes_the_change_of_its_predecessor() {
     let mut cluster = with_learner();
     cluster.node("a").change(&promote("d")).unwrap();
-    // The joint entry arrives everywhere, and the leader is gone before it is committed.
+    // All nodes get the joint entry, and the leader stops before it is committed.
     let sent = cluster.node("a").sent();
     cluster.cut_off("a");
     for (to, message) in sent {
@@ -273,7 +273,7 @@ fn a_new_leader_ends_the_change_that_its_predecessor_began() {
 }
 
 #[test]
-fn during_a_change_no_one_is_elected_by_one_of_the_two_majorities() {
+fn during_a_change_one_of_the_two_majorities_can_not_elect_a_leader() {
     let mut cluster = Cluster::of("a b c");
     cluster.elect("a");
     for id in ["d", "e"] {
@@ -293,7 +293,7 @@ fn during_a_change_no_one_is_elected_by_one_of_the_two_majorities() {
     for (to, message) in sent {
         cluster.node(to.as_str()).step("a", message);
     }
-    // d and e would do for the new voters, and b and c for the old ones: neither pair is elected alone.
+    // d and e are a majority of the new voters, b and c of the old ones: neither is enough alone.
     for id in ["a", "b", "c"] {
         cluster.cut_off(id);
     }
@@ -313,7 +313,7 @@ fn during_a_change_no_one_is_elected_by_one_of_the_two_majorities() {
 }
 
 #[test]
-fn a_node_that_restarts_knows_the_members_from_its_log_and_its_snapshot() {
+fn a_node_that_restarts_reads_the_members_from_its_log_and_its_snapshot() {
     let mut cluster = with_learner();
     cluster.change("a", &promote("d")).unwrap();
     cluster.change("a", &remove("b")).unwrap();
@@ -333,7 +333,7 @@ fn a_node_that_restarts_knows_the_members_from_its_log_and_its_snapshot() {
 }
 
 #[test]
-fn a_new_node_learns_the_members_from_the_snapshot_that_it_gets() {
+fn a_new_node_gets_the_members_from_a_snapshot() {
     let mut settings = config("a", "a b c");
     settings.snapshot_threshold = 5;
     settings.max_log_entries = 8;
@@ -359,7 +359,7 @@ fn a_new_node_learns_the_members_from_the_snapshot_that_it_gets() {
 }
 
 #[test]
-fn a_leader_that_a_node_does_not_know_yet_is_followed() {
+fn a_leader_outside_the_nodes_configuration_is_followed() {
     let mut node = Node::at("a", 1, &[]);
     node.step("x", append("x", 5, id(0, 0), &[5], 1));
     assert_eq!(node.core.leader(), Some(&"x".into()));
@@ -367,7 +367,7 @@ fn a_leader_that_a_node_does_not_know_yet_is_followed() {
 }
 
 #[test]
-fn the_network_is_told_of_every_member_and_where_it_is() {
+fn the_network_gets_the_address_of_every_member() {
     let mut cluster = led();
     cluster.cut_off("d");
     cluster
@@ -382,25 +382,25 @@ fn the_network_is_told_of_every_member_and_where_it_is() {
 }
 
 #[test]
-fn a_configuration_that_can_be_nobodys_is_not_taken() {
+fn an_impossible_configuration_is_ignored() {
     let mut node = Node::at("a", 1, &[]);
     let Message::Request(RaftRequest::AppendEntries(mut append)) =
         append("b", 1, id(0, 0), &[1], 0)
     else {
-        unreachable!("that is what it makes");
+        unreachable!("the helper returns this message");
     };
     append.entries[0].payload = Payload::Membership(Membership::default());
     node.step("b", Message::Request(RaftRequest::AppendEntries(append)));
     assert!(node.core.log().is_empty());
 }
 
-/// The others may lack it, and need this node's vote by the configuration that they have; but its log is longer.
+/// The others may not have the entry. In their configuration they need this node's vote, but its log is longer.
 #[test]
 fn a_node_that_is_removed_by_an_entry_that_may_not_be_committed_still_campaigns() {
     let mut cluster = Cluster::of("a b c");
     cluster.elect("a");
     cluster.change("a", &remove("c")).unwrap();
-    // a and b are left; a removes itself, and b does not hear how that ends.
+    // a and b are left. a removes itself, and b does not get the commit of that.
     cluster.node("a").change(&remove("a")).unwrap();
     let sent = cluster.node("a").sent();
     for (to, message) in sent {
@@ -415,11 +415,15 @@ fn a_node_that_is_removed_by_an_entry_that_may_not_be_committed_still_campaigns(
     assert_eq!((voters(old), old.core.role()), (vec!["b"], Role::Leader));
     assert!(!old.core.is_membership_committed());
     cluster.pass(MAX * 2);
-    assert_eq!(cluster.leaders(), [""; 0], "nobody hears a majority");
+    assert_eq!(cluster.leaders(), [""; 0], "no node gets a majority");
     assert!(cluster.node("b").core.log().last() < cluster.node("a").core.log().last());
     cluster.heal();
     cluster.pass(MAX * 4);
-    assert_eq!(cluster.leaders(), ["b"], "a led it there, and left");
+    assert_eq!(
+        cluster.leaders(),
+        ["b"],
+        "a completed the change and stepped down"
+    );
     assert_eq!(voters(cluster.node("b")), ["b"]);
     assert!(cluster.node("b").core.is_membership_committed());
 }

@@ -6,7 +6,7 @@ use super::kit::*;
 use crate::message::*;
 use crate::raft::*;
 
-/// Messages of a newer term, each of a kind that names its sender's term.
+/// Messages of a newer term, one of each kind that carries a term.
 fn news(term: u64) -> Vec<Message> {
     vec![
         append("b", term, id(0, 0), &[], 0),
@@ -52,7 +52,8 @@ fn a_leader_updates_its_term_from_a_message_and_steps_back() {
         node.lead();
         let is_vote = matches!(message, Message::Request(RaftRequest::RequestVote(_)));
         node.step("b", message);
-        // Whoever asks for votes has not heard the leader; it steps back for a new leader, or for lack of a majority.
+        // A vote request is no reason: the candidate may only be partitioned. A leader steps back for a new leader, or
+        // for lack of a majority.
         let expected = if is_vote {
             (Term(1), Role::Leader)
         } else {
@@ -66,7 +67,7 @@ fn a_leader_updates_its_term_from_a_message_and_steps_back() {
 fn a_message_of_an_older_term_is_rejected() {
     let mut node = Node::at("a", 3, &[1, 2]);
     node.step("b", append("b", 2, id(2, 2), &[2], 2));
-    let answer = node.append_answer();
+    let answer = node.append_response_sent();
     assert_eq!(
         (answer.term, answer.result),
         (Term(3), AppendResult::Ignored)
@@ -78,12 +79,12 @@ fn a_message_of_an_older_term_is_rejected() {
     assert_eq!(node.core.leader(), None);
 
     node.step("b", ask(vote_request("b", 2, id(9, 9))));
-    let answer = node.vote_answer();
+    let answer = node.vote_response_sent();
     assert_eq!((answer.term, answer.granted), (Term(3), false));
 }
 
 #[test]
-fn an_answer_of_an_older_term_is_ignored() {
+fn a_response_of_an_older_term_is_ignored() {
     let mut node = Node::at("a", 4, &[]);
     node.campaign();
     node.step("b", vote(4, true));
@@ -131,7 +132,7 @@ fn votes_asked_of(node: &mut Node) -> Vec<(String, RequestVote)> {
 }
 
 #[test]
-fn a_follower_that_hears_no_leader_starts_an_election() {
+fn a_follower_without_a_leader_starts_an_election() {
     let mut node = Node::at("a", 1, &[]);
     node.campaign();
     assert_eq!(
@@ -172,7 +173,7 @@ fn a_leader_is_elected_in_one_round_by_a_majority() {
         // Refused by a majority.
         ("a b c", "", "b c", Role::Follower),
         ("a b c d e", "b", "c d e", Role::Follower),
-        // Too few have answered.
+        // Too few have responded.
         ("a b c", "", "", Role::Candidate),
         ("a b c d e", "b", "", Role::Candidate),
         ("a b c d e", "b", "c d", Role::Candidate),
@@ -196,7 +197,7 @@ fn a_leader_is_elected_in_one_round_by_a_majority() {
 }
 
 #[test]
-fn a_vote_that_comes_twice_counts_once() {
+fn a_repeated_vote_counts_once() {
     let mut node = Node::with(config("a", "a b c d e"), HardState::default(), &[]);
     node.campaign();
     node.step("b", vote(1, true));
@@ -219,7 +220,7 @@ fn a_node_votes_for_at_most_one_candidate_in_a_term() {
         let mut node = Node::with(config("a", "a b c"), hard_state, &[]);
         node.step(candidate, ask(vote_request(candidate, 1, id(0, 0))));
         assert_eq!(
-            node.vote_answer().granted,
+            node.vote_response_sent().granted,
             granted,
             "{voted:?} and then {candidate}"
         );
@@ -227,14 +228,14 @@ fn a_node_votes_for_at_most_one_candidate_in_a_term() {
 }
 
 #[test]
-fn a_vote_outlives_a_restart() {
+fn a_vote_survives_a_restart() {
     let mut node = Node::new("a");
     node.step("b", ask(vote_request("b", 1, id(0, 0))));
-    assert!(node.vote_answer().granted);
+    assert!(node.vote_response_sent().granted);
     let (log, snapshots) = (node.log.clone(), node.snapshots.clone());
     let mut node = Node::start(config("a", "a b c"), log, snapshots, node.now);
     node.step("c", ask(vote_request("c", 1, id(0, 0))));
-    assert!(!node.vote_answer().granted);
+    assert!(!node.vote_response_sent().granted);
 }
 
 #[test]
@@ -251,7 +252,7 @@ fn a_candidate_falls_back_before_a_leader_of_its_term_or_a_newer_one() {
     }
 }
 
-/// Timeouts of fifty rounds, in which something is done to start each.
+/// The timeouts of fifty rounds; `begin` starts each round.
 fn timeouts(node: &mut Node, mut begin: impl FnMut(&mut Node)) -> BTreeSet<Duration> {
     let rounds = (0..50).map(|_| {
         begin(node);
@@ -285,7 +286,7 @@ fn the_election_timeout_of_a_candidate_is_randomized() {
     check_spread(&timeouts(&mut node, Node::campaign));
 }
 
-/// How often, of a thousand times, no node of five times out within a heartbeat of the first.
+/// In how many of 1,000 rounds no second node of five times out within one heartbeat of the first.
 fn conflict_free(mut begin: impl FnMut(&mut Node)) -> usize {
     let names = ["a", "b", "c", "d", "e"];
     let mut nodes: Vec<Node> = names
@@ -299,7 +300,7 @@ fn conflict_free(mut begin: impl FnMut(&mut Node)) -> usize {
             deadlines.push(node.core.election_deadline() - node.now);
         }
         deadlines.sort();
-        // A round trip of 10 ms is ample on a LAN.
+        // 10 ms is a generous round trip time for a LAN.
         deadlines[1] - deadlines[0] > Duration::from_millis(10)
     });
     rounds.count()
@@ -351,7 +352,7 @@ fn a_voter_refuses_a_candidate_whose_log_is_older_than_its_own() {
         let mut node = Node::at("a", 3, terms);
         node.step("b", ask(vote_request("b", 3, last)));
         assert_eq!(
-            node.vote_answer().granted,
+            node.vote_response_sent().granted,
             granted,
             "log {terms:?}, candidate {last}"
         );

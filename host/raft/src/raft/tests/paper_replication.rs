@@ -38,7 +38,7 @@ fn a_leader_starts_replication_of_a_proposal_to_all() {
 }
 
 #[test]
-fn a_leader_commits_what_a_majority_holds_applies_it_and_tells_the_others() {
+fn a_leader_commits_and_applies_entries_of_a_majority_and_sends_the_commit_index() {
     let mut node = Node::new("a");
     node.lead();
     let made = node.propose("x");
@@ -79,7 +79,7 @@ fn a_proposal_is_committed_once_a_majority_has_acknowledged_it() {
 }
 
 #[test]
-fn an_acknowledgement_that_comes_twice_counts_once() {
+fn a_repeated_acknowledgement_counts_once() {
     let mut node = Node::with(config("a", "a b c d e"), HardState::default(), &[]);
     node.lead();
     let made = node.propose("x");
@@ -97,7 +97,7 @@ fn a_leader_commits_all_entries_before_one_of_its_own_term() {
         assert_eq!(
             node.applied,
             [],
-            "nothing of this term yet, behind {terms:?}"
+            "no entry of this term yet, after {terms:?}"
         );
         node.step("b", matched(3, terms.len() as u64 + 1));
         let terms: Vec<u64> = terms.iter().copied().chain([3]).collect();
@@ -118,16 +118,16 @@ fn a_follower_commits_and_applies_in_order_what_the_leader_has_committed() {
 }
 
 #[test]
-fn a_follower_does_not_commit_beyond_what_it_knows_to_agree() {
+fn a_follower_does_not_commit_beyond_the_entries_that_match() {
     let mut node = Node::at("a", 1, &[1, 1, 1]);
     node.step("b", append("b", 2, id(1, 1), &[], 3));
     assert_eq!(node.core.log().committed(), Index(1));
 }
 
 #[test]
-fn a_follower_checks_that_it_holds_the_entry_before_the_new_ones() {
+fn a_follower_checks_the_entry_before_the_new_ones() {
     let cases = [
-        // Previous entry; what is answered.
+        // The previous entry, the expected response.
         (id(0, 0), AppendResult::Matched(Index(1))),
         (id(1, 1), AppendResult::Matched(Index(1))),
         (id(2, 2), AppendResult::Matched(Index(2))),
@@ -156,7 +156,7 @@ fn a_follower_checks_that_it_holds_the_entry_before_the_new_ones() {
     for (previous, expected) in cases {
         let mut node = Node::at("a", 2, &[1, 2]);
         node.step("b", append("b", 3, previous, &[], 1));
-        let answer = node.append_answer();
+        let answer = node.append_response_sent();
         let expected = match expected {
             AppendResult::Matched(index) => AppendResult::Matched(index.min(previous.index)),
             mismatch => mismatch,
@@ -171,9 +171,9 @@ fn a_follower_checks_that_it_holds_the_entry_before_the_new_ones() {
 }
 
 #[test]
-fn a_follower_replaces_what_conflicts_and_keeps_what_agrees() {
+fn a_follower_replaces_conflicting_entries_and_keeps_matching_ones() {
     let cases = [
-        // Previous, entries, the log then.
+        // The previous entry, the new entries, the expected log.
         (id(2, 2), &[3][..], &[1, 2, 3][..]),
         (id(1, 1), &[3, 4], &[1, 3, 4]),
         (id(0, 0), &[1], &[1, 2]),
@@ -187,7 +187,10 @@ fn a_follower_replaces_what_conflicts_and_keeps_what_agrees() {
         assert_eq!(node.stored(), expected, "{new:?} behind {previous}");
         assert_eq!(node.core.log().last(), *expected.last().unwrap());
         let last = Index(previous.index.0 + new.len() as u64);
-        assert_eq!(node.append_answer().result, AppendResult::Matched(last));
+        assert_eq!(
+            node.append_response_sent().result,
+            AppendResult::Matched(last)
+        );
     }
 }
 
@@ -197,13 +200,16 @@ fn an_old_message_does_not_shorten_the_log() {
     node.step("b", append("b", 1, id(0, 0), &[1, 1, 1], 0));
     node.sent();
     node.step("b", append("b", 1, id(0, 0), &[1], 0));
-    assert_eq!(node.append_answer().result, AppendResult::Matched(Index(1)));
+    assert_eq!(
+        node.append_response_sent().result,
+        AppendResult::Matched(Index(1))
+    );
     assert_eq!(node.stored(), [id(1, 1), id(1, 2), id(1, 3)]);
 }
 
-/// Figure 7 of the paper: the leader of term 8, and what its followers may look like.
+/// Figure 7 of the paper: the leader of term 8, and possible logs of its followers.
 #[test]
-fn a_leader_brings_the_log_of_each_follower_in_line() {
+fn a_leader_makes_the_log_of_each_follower_match() {
     let leader = [1, 1, 1, 4, 4, 5, 5, 6, 6, 6];
     let followers: [(&str, &[u64]); 6] = [
         ("a", &[1, 1, 1, 4, 4, 5, 5, 6, 6]),
@@ -219,7 +225,7 @@ fn a_leader_brings_the_log_of_each_follower_in_line() {
             vote: None,
         };
         let node = |id, terms| Node::with(config(id, "f l v"), voted(7), terms);
-        // The third node only votes: it has heard of nothing.
+        // The third node only votes; its log is empty.
         let mut cluster = Cluster::new([node("l", &leader), node("f", terms), node("v", &[])]);
         cluster.elect("l");
         assert_eq!(cluster.node("l").core.term(), Term(8));
@@ -228,11 +234,7 @@ fn a_leader_brings_the_log_of_each_follower_in_line() {
         let expected: Vec<u64> = leader.into_iter().chain([8, 8]).collect();
         let expected: Vec<LogId> = entries(1, &expected).iter().map(|entry| entry.id).collect();
         assert_eq!(cluster.node("f").stored(), expected, "follower ({name})");
-        assert_eq!(
-            cluster.node("v").stored(),
-            expected,
-            "beside follower ({name})"
-        );
+        assert_eq!(cluster.node("v").stored(), expected, "follower ({name})");
         assert_eq!(cluster.node("f").applied, expected);
     }
 }
@@ -248,7 +250,7 @@ fn only_entries_of_the_own_term_are_committed_by_counting() {
         assert_eq!(
             node.core.log().committed(),
             Index(committed),
-            "{acknowledged} on all disks"
+            "{acknowledged} durable on all nodes"
         );
     }
 }

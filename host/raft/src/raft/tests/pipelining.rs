@@ -1,10 +1,10 @@
-//! How a leader feeds its followers: probing, a window of messages under way, skipping of terms (§5.3).
+//! Replication to followers: probes, a window of messages in flight, skipping of terms (§5.3).
 
 use super::kit::*;
 use crate::message::*;
 use crate::raft::*;
 
-/// One entry a message.
+/// One entry per message.
 fn narrow() -> CoreConfig {
     let mut config = config("a", "a b");
     config.limits.message_bytes = 1;
@@ -17,15 +17,15 @@ fn sent_to_b(node: &mut Node) -> Vec<(Index, usize)> {
         .collect()
 }
 
-/// The commits that the messages to `b` told of, and how many entries they carried.
-fn told_to_b(node: &mut Node) -> Vec<(Index, usize)> {
+/// The commit indexes in the messages to `b`, and the numbers of their entries.
+fn commits_sent_to_b(node: &mut Node) -> Vec<(Index, usize)> {
     let sent = node.sent_appends().into_iter();
     sent.map(|(_, append)| (append.leader_commit, append.entries.len()))
         .collect()
 }
 
 #[test]
-fn a_peer_that_waits_for_nothing_hears_of_a_commit_with_the_next_entries_or_a_little_later() {
+fn a_commit_index_is_sent_with_the_next_entries_or_after_a_short_delay() {
     let delay = Duration::from_millis(3);
     let mut config = config("a", "a b");
     config.limits.commit_delay = delay;
@@ -36,23 +36,31 @@ fn a_peer_that_waits_for_nothing_hears_of_a_commit_with_the_next_entries_or_a_li
 
     node.propose("x");
     node.step("b", matched(1, 2));
-    assert_eq!(told_to_b(&mut node), [(Index(1), 1)], "the commit has time");
+    assert_eq!(
+        commits_sent_to_b(&mut node),
+        [(Index(1), 1)],
+        "the commit index is not urgent"
+    );
     node.propose("y");
     assert_eq!(
-        told_to_b(&mut node),
+        commits_sent_to_b(&mut node),
         [(Index(2), 1)],
-        "the next entry tells of it"
+        "the next entry carries it"
     );
     node.step("b", matched(1, 3));
-    assert_eq!(told_to_b(&mut node), []);
+    assert_eq!(commits_sent_to_b(&mut node), []);
     node.pass(delay);
-    assert_eq!(told_to_b(&mut node), [(Index(3), 0)], "nothing followed");
+    assert_eq!(
+        commits_sent_to_b(&mut node),
+        [(Index(3), 0)],
+        "nothing followed"
+    );
     node.pass(delay);
-    assert_eq!(told_to_b(&mut node), [], "it is told once");
+    assert_eq!(commits_sent_to_b(&mut node), [], "it is sent once");
 }
 
 #[test]
-fn a_peer_whose_clients_have_asked_is_told_of_a_commit_at_once() {
+fn a_peer_with_waiting_clients_gets_the_commit_index_at_once() {
     let mut config = config("a", "a b");
     config.limits.commit_delay = Duration::from_secs(3600);
     let mut node = Node::with(config, HardState::default(), &[]);
@@ -65,7 +73,7 @@ fn a_peer_whose_clients_have_asked_is_told_of_a_commit_at_once() {
     node.sent();
     node.propose("x");
     node.step("b", matched(1, 2));
-    assert_eq!(told_to_b(&mut node), [(Index(1), 1), (Index(2), 0)]);
+    assert_eq!(commits_sent_to_b(&mut node), [(Index(1), 1), (Index(2), 0)]);
 }
 
 #[test]
@@ -80,14 +88,14 @@ fn a_new_leader_probes_with_one_message_at_a_time() {
 }
 
 #[test]
-fn heartbeats_do_not_repeat_a_probe_that_a_slow_disk_has_yet_to_answer() {
+fn heartbeats_do_not_repeat_a_probe_while_a_slow_disk_delays_the_response() {
     let mut node = Node::with(narrow(), HardState::default(), &[]);
     node.elect();
     assert_eq!(sent_to_b(&mut node), [(Index(0), 1)]);
     for _ in 0..3 {
         node.pass(HEARTBEAT);
         assert_eq!(sent_to_b(&mut node), [(Index(0), 0)]);
-        // What its disk has: not yet the entry that it was sent.
+        // Its disk does not have the entry yet.
         let round = node.core.reads.round();
         node.step("b", appended(1, round, AppendResult::Matched(Index(0))));
         assert_eq!(sent_to_b(&mut node), []);
@@ -97,11 +105,15 @@ fn heartbeats_do_not_repeat_a_probe_that_a_slow_disk_has_yet_to_answer() {
     }
     node.step("b", matched(1, 1));
     assert_eq!(node.core.log().committed(), Index(1));
-    assert_eq!(sent_to_b(&mut node), [(Index(1), 0)], "the commit alone");
+    assert_eq!(
+        sent_to_b(&mut node),
+        [(Index(1), 0)],
+        "only the commit index"
+    );
 }
 
 #[test]
-fn a_probe_that_was_lost_is_sent_again_once_a_heartbeat_has_found_that_out() {
+fn a_lost_probe_is_sent_again_after_a_heartbeat_detects_the_loss() {
     let mut node = Node::with(narrow(), HardState::default(), &[]);
     node.elect();
     assert_eq!(sent_to_b(&mut node), [(Index(0), 1)]);
@@ -121,7 +133,7 @@ fn a_probe_that_was_lost_is_sent_again_once_a_heartbeat_has_found_that_out() {
 }
 
 #[test]
-fn messages_follow_each_other_within_a_window_of_messages() {
+fn messages_are_pipelined_within_a_window_of_messages() {
     let mut config = narrow();
     config.limits.in_flight_messages = 2;
     let mut node = Node::with(config, HardState::default(), &[]);
@@ -139,7 +151,7 @@ fn messages_follow_each_other_within_a_window_of_messages() {
 }
 
 #[test]
-fn messages_follow_each_other_within_a_window_of_bytes() {
+fn messages_are_pipelined_within_a_window_of_bytes() {
     let mut config = narrow();
     config.limits.in_flight_bytes = 100;
     let mut node = Node::with(config, HardState::default(), &[]);
@@ -147,12 +159,12 @@ fn messages_follow_each_other_within_a_window_of_bytes() {
     for data in ["1", "2", "3", "4"] {
         node.propose(data);
     }
-    // 89 bytes each: the second one goes while less than 100 are under way.
+    // 89 bytes each: the second one is sent while fewer than 100 bytes are in flight.
     assert_eq!(sent_to_b(&mut node), [(Index(1), 1), (Index(2), 1)]);
 }
 
 #[test]
-fn entries_travel_together_up_to_the_size_of_a_message() {
+fn entries_are_batched_up_to_the_size_of_a_message() {
     let mut config = config("a", "a b");
     config.limits.message_bytes = 89 * 3;
     let mut node = Node::with(config, HardState::default(), &[]);
@@ -168,10 +180,10 @@ fn entries_travel_together_up_to_the_size_of_a_message() {
 }
 
 #[test]
-fn a_heartbeat_finds_out_that_a_message_was_lost() {
+fn a_heartbeat_detects_a_lost_message() {
     let mut cluster = Cluster::of("a b c");
     cluster.elect("a");
-    cluster.node("a").propose("lost on the way to all");
+    cluster.node("a").propose("lost in transit to all");
     cluster.node("a").sent();
     cluster.pass(HEARTBEAT * 2);
     assert_eq!(cluster.node("a").core.log().committed(), Index(2));
@@ -181,7 +193,7 @@ fn a_heartbeat_finds_out_that_a_message_was_lost() {
 #[test]
 fn a_rejection_names_the_last_entry_that_can_agree() {
     let cases = [
-        // The follower's log, the entry that it lacks, the hint.
+        // The follower's log, the missing entry, the hint.
         (&[1, 1, 2, 2, 2][..], id(3, 5), id(2, 4)),
         (&[1, 1, 4, 4, 4], id(3, 5), id(1, 2)),
         (&[4, 4, 4, 4, 4], id(3, 5), id(0, 0)),
@@ -195,12 +207,12 @@ fn a_rejection_names_the_last_entry_that_can_agree() {
             rejected: previous,
             hint,
         };
-        assert_eq!(node.append_answer().result, expected, "{terms:?}");
+        assert_eq!(node.append_response_sent().result, expected, "{terms:?}");
     }
 }
 
 #[test]
-fn a_leader_skips_all_terms_that_the_follower_can_not_have() {
+fn a_leader_skips_the_terms_that_the_follower_can_not_have() {
     let mut node = Node::at("a", 6, &[1, 1, 3, 3, 5, 5, 5]);
     node.elect();
     node.sent();
@@ -222,7 +234,7 @@ fn a_leader_skips_all_terms_that_the_follower_can_not_have() {
 }
 
 #[test]
-fn very_different_logs_are_brought_in_line_within_a_few_messages() {
+fn very_different_logs_match_after_a_few_messages() {
     let old = |id, terms: &[u64]| {
         Node::with(
             config(id, "f l v"),
@@ -270,7 +282,7 @@ fn very_different_logs_are_brought_in_line_within_a_few_messages() {
 }
 
 #[test]
-fn a_rejection_that_comes_late_changes_nothing() {
+fn a_late_rejection_changes_nothing() {
     let mut node = Node::at("a", 1, &[1, 1, 1]);
     node.lead();
     let late = AppendResult::Mismatch {
@@ -310,7 +322,7 @@ fn entries_that_are_no_longer_in_memory_are_read_from_the_disk() {
 }
 
 #[test]
-fn a_machine_that_is_behind_the_memory_gets_its_entries_from_the_disk() {
+fn a_state_machine_that_lags_gets_its_entries_from_the_disk() {
     let mut config = config("a", "a");
     config.limits.cache_bytes = 0;
     config.limits.unapplied_entries = 2;
@@ -330,7 +342,7 @@ fn a_machine_that_is_behind_the_memory_gets_its_entries_from_the_disk() {
 }
 
 #[test]
-fn the_news_of_a_commit_does_not_wait_for_a_heartbeat() {
+fn a_commit_index_is_sent_before_the_next_heartbeat() {
     let mut cluster = Cluster::of("a b c");
     cluster.elect("a");
     let made = cluster.propose("a", "x");
@@ -340,7 +352,7 @@ fn the_news_of_a_commit_does_not_wait_for_a_heartbeat() {
 }
 
 #[test]
-fn time_in_the_log_never_runs_backwards() {
+fn time_in_the_log_never_decreases() {
     let mut node = Node::at("a", 1, &[1, 1]);
     node.lead();
     let mut times = Vec::new();

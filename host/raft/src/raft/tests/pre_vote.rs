@@ -1,4 +1,4 @@
-//! A node asks whether it could win before it disturbs anyone by a new term (dissertation §9.6).
+//! Pre-vote: a node checks whether it can win before it starts a new term (dissertation §9.6).
 
 use super::kit::*;
 use crate::message::*;
@@ -12,7 +12,7 @@ fn request(from: &str, term: u64, last: LogId) -> Message {
 }
 
 #[test]
-fn a_node_that_was_cut_off_does_not_disturb_the_others_when_it_returns() {
+fn a_node_that_was_partitioned_does_not_disturb_the_others_when_it_reconnects() {
     let mut cluster = Cluster::of("a b c");
     cluster.elect("a");
     cluster.cut_off("c");
@@ -32,7 +32,7 @@ fn a_pre_vote_changes_nothing_at_the_voter() {
     node.disk_works = false;
     for candidate in ["b", "c"] {
         node.step(candidate, request(candidate, 2, id(1, 1)));
-        let answer = node.vote_answer();
+        let answer = node.vote_response_sent();
         assert_eq!(
             (answer.granted, answer.pre_vote, answer.term),
             (true, true, Term(2))
@@ -48,7 +48,7 @@ fn a_pre_vote_is_denied_to_an_older_log_and_to_an_older_term() {
     let mut node = Node::at("a", 3, &[1, 2]);
     for (term, last) in [(4, id(1, 9)), (4, id(2, 1)), (3, id(2, 2)), (2, id(9, 9))] {
         node.step("b", request("b", term, last));
-        let answer = node.vote_answer();
+        let answer = node.vote_response_sent();
         assert_eq!(
             (answer.granted, answer.term),
             (false, Term(3)),
@@ -56,11 +56,11 @@ fn a_pre_vote_is_denied_to_an_older_log_and_to_an_older_term() {
         );
     }
     node.step("b", request("b", 4, id(2, 2)));
-    assert!(node.vote_answer().granted);
+    assert!(node.vote_response_sent().granted);
 }
 
 #[test]
-fn who_hears_a_leader_does_not_answer_a_pre_vote() {
+fn a_node_with_a_live_leader_does_not_respond_to_a_pre_vote() {
     let mut node = Node::at("a", 1, &[]);
     node.step("b", append("b", 1, id(0, 0), &[], 0));
     node.sent();
@@ -73,7 +73,7 @@ fn who_hears_a_leader_does_not_answer_a_pre_vote() {
 }
 
 #[test]
-fn a_node_that_asks_for_pre_votes_stays_in_its_term_until_a_majority_agrees() {
+fn a_pre_candidate_stays_in_its_term_until_a_majority_grants_its_pre_vote() {
     let mut node = Node::with(config("a", "a b c d e"), HardState::default(), &[]);
     node.time_out();
     assert_eq!(
@@ -104,7 +104,7 @@ fn a_node_whose_pre_vote_is_lost_follows_again() {
 }
 
 #[test]
-fn a_denied_pre_vote_tells_of_a_newer_term() {
+fn a_denied_pre_vote_carries_a_newer_term() {
     let mut node = Node::new("a");
     node.time_out();
     node.step("b", pre_vote(7, false));
@@ -115,7 +115,7 @@ fn a_denied_pre_vote_tells_of_a_newer_term() {
 }
 
 #[test]
-fn votes_and_pre_votes_are_not_mistaken_for_each_other() {
+fn votes_and_pre_votes_are_counted_separately() {
     let mut node = Node::with(config("a", "a b c d e"), HardState::default(), &[]);
     node.time_out();
     node.step("b", vote(0, true));
@@ -133,18 +133,22 @@ fn votes_and_pre_votes_are_not_mistaken_for_each_other() {
 }
 
 #[test]
-fn a_follower_that_gives_up_its_leader_votes_at_once() {
+fn a_follower_whose_election_timeout_has_passed_votes_at_once() {
     let mut node = Node::new("a");
     node.step("b", append("b", 1, id(0, 0), &[], 0));
     node.sent();
     let mut request = vote_request("c", 2, id(0, 0));
     request.pre_vote = true;
     node.step("c", ask(request.clone()));
-    assert_eq!(node.sent(), vec![], "it hears a leader");
+    assert_eq!(node.sent(), vec![], "it has a live leader");
     node.core.forget_leader(node.now);
     assert_eq!((node.core.leader(), node.core.term()), (None, Term(1)));
     node.step("c", ask(request));
-    assert!(node.vote_answer().granted);
+    assert!(node.vote_response_sent().granted);
     node.step("b", append("b", 1, id(0, 0), &[], 0));
-    assert_eq!(node.core.leader(), Some(&"b".into()), "it was told wrongly");
+    assert_eq!(
+        node.core.leader(),
+        Some(&"b".into()),
+        "it follows the leader again"
+    );
 }

@@ -29,7 +29,7 @@ fn newest_round(node: &mut Node) -> u64 {
 }
 
 #[test]
-fn a_leader_answers_a_read_once_a_majority_has_confirmed_that_it_leads() {
+fn a_leader_serves_a_read_once_a_majority_has_confirmed_its_leadership() {
     let mut node = Node::new("a");
     node.lead();
     node.read(7);
@@ -59,7 +59,7 @@ fn a_confirmation_of_an_earlier_round_does_not_count() {
     node.pass(HEARTBEAT);
     let before = newest_round(&mut node);
     node.read(1);
-    assert_eq!(node.sent(), [], "a round is under way");
+    assert_eq!(node.sent(), [], "a round is in progress");
     node.step("b", heard(1, before));
     assert_eq!(node.reads, []);
     let after = newest_round(&mut node);
@@ -69,7 +69,7 @@ fn a_confirmation_of_an_earlier_round_does_not_count() {
 }
 
 #[test]
-fn a_read_does_not_wait_for_ever_for_a_round_that_was_lost() {
+fn a_read_does_not_wait_forever_for_a_lost_round() {
     let mut node = Node::new("a");
     node.lead();
     node.pass(HEARTBEAT);
@@ -82,7 +82,7 @@ fn a_read_does_not_wait_for_ever_for_a_round_that_was_lost() {
 }
 
 #[test]
-fn a_round_that_has_not_begun_is_confirmed_by_nobody() {
+fn a_confirmation_of_a_round_that_has_not_started_is_ignored() {
     let mut node = Node::new("a");
     node.lead();
     node.step("b", heard(1, u64::MAX));
@@ -94,7 +94,7 @@ fn a_round_that_has_not_begun_is_confirmed_by_nobody() {
 }
 
 #[test]
-fn a_leader_answers_nothing_before_it_has_committed_in_its_own_term() {
+fn a_leader_serves_no_read_before_it_has_committed_in_its_term() {
     let mut node = Node::at("a", 2, &[1, 2]);
     node.elect();
     node.read(1);
@@ -106,7 +106,7 @@ fn a_leader_answers_nothing_before_it_has_committed_in_its_own_term() {
     assert_eq!(
         node.reads,
         [],
-        "it leads, and does not know what is committed"
+        "it leads, but its commit index may be too low"
     );
     node.sent();
     node.step("b", matched(3, 3));
@@ -116,7 +116,7 @@ fn a_leader_answers_nothing_before_it_has_committed_in_its_own_term() {
 }
 
 #[test]
-fn reads_that_come_while_a_round_is_under_way_share_the_next_one() {
+fn reads_during_a_round_share_the_next_one() {
     let mut node = Node::new("a");
     node.lead();
     node.read(1);
@@ -133,7 +133,7 @@ fn reads_that_come_while_a_round_is_under_way_share_the_next_one() {
 }
 
 #[test]
-fn a_leader_that_is_cut_off_answers_no_read() {
+fn a_partitioned_leader_serves_no_read() {
     let mut cluster = Cluster::of("a b c");
     cluster.elect("a");
     cluster.cut_off("a");
@@ -144,12 +144,12 @@ fn a_leader_that_is_cut_off_answers_no_read() {
     assert_eq!(
         cluster.node("a").reads,
         [failed(1)],
-        "it says so once it steps down"
+        "it fails the read when it steps down"
     );
 }
 
 #[test]
-fn a_follower_asks_its_leader() {
+fn a_follower_forwards_a_read_to_its_leader() {
     let mut cluster = Cluster::of("a b c");
     cluster.elect("a");
     cluster.node("c").read(5);
@@ -175,7 +175,7 @@ fn answer(term: u64, id: u64, index: Option<u64>) -> Message {
 }
 
 #[test]
-fn an_answer_belongs_to_a_term_and_a_number() {
+fn a_response_is_matched_by_term_and_number() {
     let mut node = Node::at("a", 2, &[]);
     node.step("b", append("b", 2, id(0, 0), &[], 0));
     node.read(1);
@@ -188,19 +188,23 @@ fn an_answer_belongs_to_a_term_and_a_number() {
 }
 
 #[test]
-fn an_answer_from_before_a_change_of_leader_is_dropped() {
+fn a_response_from_before_a_change_of_leader_is_dropped() {
     let mut node = Node::at("a", 2, &[]);
     node.step("b", append("b", 2, id(0, 0), &[], 0));
     node.read(1);
     node.step("c", append("c", 3, id(0, 0), &[], 0));
-    assert_eq!(node.reads, [failed(1)], "another leader has to be asked");
+    assert_eq!(
+        node.reads,
+        [failed(1)],
+        "the read must be sent to the new leader"
+    );
     node.read(1);
     node.step("b", answer(2, 1, Some(4)));
     assert_eq!(node.reads.len(), 1);
 }
 
 #[test]
-fn a_leader_that_was_elected_anew_is_asked_anew() {
+fn after_a_re_election_of_the_leader_a_read_is_sent_again() {
     let mut node = Node::at("a", 2, &[]);
     node.step("b", append("b", 2, id(0, 0), &[], 0));
     node.read(1);
@@ -209,7 +213,7 @@ fn a_leader_that_was_elected_anew_is_asked_anew() {
 }
 
 #[test]
-fn a_question_whose_answer_was_lost_is_given_up() {
+fn a_read_whose_response_was_lost_fails_after_a_timeout() {
     let mut node = Node::at("a", 2, &[]);
     node.step("b", append("b", 2, id(0, 0), &[], 0));
     node.read(1);
@@ -219,11 +223,11 @@ fn a_question_whose_answer_was_lost_is_given_up() {
     node.pass(MIN / 2);
     assert_eq!(node.reads, [failed(1)]);
     node.step("b", answer(2, 1, Some(4)));
-    assert_eq!(node.reads.len(), 1, "a late answer is not wanted any more");
+    assert_eq!(node.reads.len(), 1, "a late response is ignored");
 }
 
 #[test]
-fn a_node_that_does_not_lead_vouches_for_nothing() {
+fn a_node_that_does_not_lead_confirms_no_read() {
     let mut node = Node::at("a", 2, &[]);
     let question = |term| {
         Message::Request(RaftRequest::ReadIndex(ReadIndex {
@@ -243,7 +247,7 @@ fn a_node_that_does_not_lead_vouches_for_nothing() {
 }
 
 #[test]
-fn a_leader_answers_a_follower_by_its_number_once_a_majority_has_confirmed() {
+fn a_leader_responds_to_a_forwarded_read_once_a_majority_has_confirmed() {
     let mut node = Node::new("a");
     node.lead();
     node.step(
@@ -259,7 +263,7 @@ fn a_leader_answers_a_follower_by_its_number_once_a_majority_has_confirmed() {
 }
 
 #[test]
-fn a_read_sees_what_was_committed_before_it_was_asked() {
+fn a_read_sees_every_earlier_commit() {
     let mut cluster = Cluster::of("a b c");
     cluster.elect("a");
     let made = cluster.propose("a", "x");
@@ -269,7 +273,7 @@ fn a_read_sees_what_was_committed_before_it_was_asked() {
 }
 
 #[test]
-fn reads_past_the_bound_are_not_kept() {
+fn reads_over_the_limit_are_refused() {
     let mut config = config("a", "a b c");
     config.limits.pending_reads = 2;
     let mut node = Node::with(config, HardState::default(), &[]);

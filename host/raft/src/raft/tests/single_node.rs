@@ -22,7 +22,7 @@ fn it_elects_itself_at_once() {
 }
 
 #[test]
-fn it_leads_only_once_its_own_vote_is_on_its_disk() {
+fn it_leads_only_after_its_own_vote_is_durable() {
     let mut node = alone();
     node.disk_works = false;
     node.time_out();
@@ -33,7 +33,7 @@ fn it_leads_only_once_its_own_vote_is_on_its_disk() {
 }
 
 #[test]
-fn it_commits_what_is_on_its_disk() {
+fn it_commits_durable_entries() {
     let mut node = alone();
     node.lead();
     node.disk_works = false;
@@ -48,7 +48,7 @@ fn it_commits_what_is_on_its_disk() {
 }
 
 #[test]
-fn it_answers_reads_by_itself() {
+fn it_serves_reads_by_itself() {
     let mut node = alone();
     node.read(1);
     assert_eq!(node.reads, [ReadState { id: 1, index: None }]);
@@ -64,7 +64,7 @@ fn it_answers_reads_by_itself() {
 }
 
 #[test]
-fn it_leads_for_ever_and_writes_nothing_when_idle() {
+fn it_stays_leader_and_writes_nothing_when_idle() {
     let mut node = alone();
     node.lead();
     node.disk_works = false;
@@ -76,7 +76,7 @@ fn it_leads_for_ever_and_writes_nothing_when_idle() {
 }
 
 #[test]
-fn it_goes_on_after_a_restart_with_all_it_had() {
+fn it_continues_with_all_data_after_a_restart() {
     let mut node = alone();
     node.lead();
     let made = node.propose("x");

@@ -1,4 +1,4 @@
-//! Compaction, and snapshots for those whose entries are gone (§7).
+//! Log compaction, and snapshots for followers that need purged entries (§7).
 
 use bytes::Bytes;
 
@@ -10,7 +10,7 @@ use crate::raft::ready::{ReadFor, SnapshotTask};
 use crate::raft::*;
 use crate::storage::{LogStore, Received, SnapshotStore};
 
-/// Snapshots every ten entries, at most thirty in the log.
+/// A snapshot every 10 entries, at most 30 entries in the log.
 fn small(id: &str, voters: &str) -> CoreConfig {
     let mut config = config(id, voters);
     config.snapshot_threshold = 10;
@@ -52,11 +52,11 @@ fn reached(term: u64, last: LogId, next_offset: u64, installed: bool) -> Message
     Message::Response(RaftResponse::InstallSnapshot(answer))
 }
 
-/// A snapshot as another node made it: what it is, and its bytes.
+/// A snapshot of another node: its description and its bytes.
 fn foreign(last: LogId) -> (SnapshotMeta, Bytes) {
     let shelf = crate::storage::memory::MemorySnapshots::new();
     let mut writer = shelf.create(last, last.index.0, None).unwrap();
-    // One command of the machine in memory, as it writes it.
+    // One command, as the state machine in memory writes it.
     writer
         .write_all(&[0, 0, 0, 0, 0, 0, 0, 3, b'o', b'l', b'd'])
         .unwrap();
@@ -66,7 +66,7 @@ fn foreign(last: LogId) -> (SnapshotMeta, Bytes) {
 }
 
 #[test]
-fn a_snapshot_is_taken_past_the_threshold_and_the_log_is_purged_behind_it() {
+fn a_snapshot_is_taken_at_the_threshold_and_the_log_before_it_is_purged() {
     let mut node = Node::with(small("a", "a"), HardState::default(), &[]);
     node.lead();
     for _ in 0..8 {
@@ -78,7 +78,7 @@ fn a_snapshot_is_taken_past_the_threshold_and_the_log_is_purged_behind_it() {
     assert_eq!(
         node.core.log().purged(),
         id(1, 5),
-        "half a threshold stays for slow followers"
+        "half of the threshold is kept for slow followers"
     );
     assert_eq!(
         node.stored(),
@@ -91,7 +91,7 @@ fn a_snapshot_is_taken_past_the_threshold_and_the_log_is_purged_behind_it() {
 }
 
 #[test]
-fn the_log_never_holds_more_than_its_bound_and_always_gets_room_again() {
+fn the_log_never_exceeds_its_limit_and_always_gets_space_again() {
     let mut node = Node::with(small("a", "a"), HardState::default(), &[]);
     node.lead();
     for _ in 0..500 {
@@ -101,7 +101,7 @@ fn the_log_never_holds_more_than_its_bound_and_always_gets_room_again() {
 }
 
 #[test]
-fn a_snapshot_that_could_not_be_taken_is_tried_again_after_a_while() {
+fn a_failed_snapshot_is_retried_later() {
     let mut core = Node::with(small("a", "a"), HardState::default(), &[1; 12]).core;
     let asks = |core: &mut Core| core.ready().snapshots.contains(&SnapshotTask::Take);
     core.log.committed = Index(12);
@@ -111,9 +111,9 @@ fn a_snapshot_that_could_not_be_taken_is_tried_again_after_a_while() {
     assert!(!asks(&mut core));
     core.applied(Duration::ZERO, Index(12));
     assert!(asks(&mut core));
-    assert!(!asks(&mut core), "one is under way");
+    assert!(!asks(&mut core), "a snapshot is being taken");
     core.snapshot_taken(Duration::ZERO, None);
-    assert!(!asks(&mut core), "it just failed");
+    assert!(!asks(&mut core), "the last one has just failed");
     core.tick(MAX);
     assert!(asks(&mut core));
     core.snapshot_taken(MAX, Some(meta(1, 12, 5)));
@@ -121,7 +121,7 @@ fn a_snapshot_that_could_not_be_taken_is_tried_again_after_a_while() {
 }
 
 #[test]
-fn a_follower_whose_entries_are_gone_gets_a_snapshot_and_goes_on_behind_it() {
+fn a_follower_that_needs_purged_entries_gets_a_snapshot_and_continues_after_it() {
     let mut cluster = Cluster::new(["a", "b", "c"].map(node));
     cluster.elect("a");
     cluster.cut_off("c");
@@ -142,7 +142,7 @@ fn a_follower_whose_entries_are_gone_gets_a_snapshot_and_goes_on_behind_it() {
     assert_eq!(cluster.node("c").applied.last(), Some(&made));
 }
 
-/// Its last uncommitted entries reach past the leader's purge point, and are all of an older term than any there.
+/// Its uncommitted entries reach beyond the leader's purge position and have older terms than all entries there.
 #[test]
 fn a_follower_with_a_long_wrong_tail_gets_a_snapshot() {
     let mut cluster = Cluster::new(["a", "b", "c"].map(node));
@@ -169,7 +169,7 @@ fn a_follower_with_a_long_wrong_tail_gets_a_snapshot() {
     assert_eq!(c.core.log().last(), last);
 }
 
-/// A leader that has a snapshot of 10 entries and 81 bytes, and the entries behind 5; it sends it to b.
+/// A leader with a snapshot of 10 entries and 81 bytes, and the entries after 5. It sends the snapshot to b.
 fn sender() -> (Node, SnapshotMeta) {
     let mut node = Node::with(small("a", "a b c"), HardState::default(), &[]);
     node.lead();
@@ -181,7 +181,7 @@ fn sender() -> (Node, SnapshotMeta) {
     assert_eq!(meta.last, id(1, 10));
     node.disk_works = false;
     node.sent();
-    // It lacks the last entry, and then also the oldest that is left.
+    // b lacks the last entry, and then also the oldest entry in the leader's log.
     for rejected in [id(1, 10), id(1, 5)] {
         let mismatch = AppendResult::Mismatch {
             rejected,
@@ -194,7 +194,7 @@ fn sender() -> (Node, SnapshotMeta) {
     (node, meta)
 }
 
-/// Whether b is being sent a snapshot.
+/// Whether the leader is sending a snapshot to b.
 fn is_sending(node: &Node) -> bool {
     matches!(
         node.core.peers()[&NodeId::from("b")].state,
@@ -202,8 +202,8 @@ fn is_sending(node: &Node) -> bool {
     )
 }
 
-/// Where the chunks begin that the disk is asked for.
-fn chunks_asked(node: &mut Node) -> Vec<u64> {
+/// The offsets of the chunks requested from the disk.
+fn chunks_requested(node: &mut Node) -> Vec<u64> {
     let asked = node.tasks.drain(..).filter_map(|task| match task {
         crate::disk::DiskTask::ReadChunk { offset, .. } => Some(offset),
         _ => None,
@@ -233,76 +233,80 @@ fn read_chunk(node: &mut Node, meta: &SnapshotMeta, offset: u64) {
 }
 
 #[test]
-fn the_first_chunk_asks_where_the_follower_stands_and_then_some_follow_without_waiting() {
+fn the_first_chunk_probes_the_offset_and_the_next_ones_are_pipelined() {
     let (mut node, meta) = sender();
-    assert_eq!(chunks_asked(&mut node), [0]);
+    assert_eq!(chunks_requested(&mut node), [0]);
     read_chunk(&mut node, &meta, 0);
     assert_eq!(chunks_sent(&mut node), [(0, 10)]);
-    assert_eq!(chunks_asked(&mut node), [], "nobody has answered yet");
-    // It has some of it from before.
+    assert_eq!(chunks_requested(&mut node), [], "no response yet");
+    // b has a part of it from an earlier transfer.
     node.step("b", reached(1, meta.last, 5, false));
     for offset in [5, 15, 25] {
-        assert_eq!(chunks_asked(&mut node), [offset], "one is read at a time");
+        assert_eq!(
+            chunks_requested(&mut node),
+            [offset],
+            "one is read at a time"
+        );
         read_chunk(&mut node, &meta, offset);
         assert_eq!(chunks_sent(&mut node), [(offset, 10)]);
     }
-    assert_eq!(chunks_asked(&mut node), [35]);
+    assert_eq!(chunks_requested(&mut node), [35]);
 }
 
 #[test]
-fn chunks_under_way_to_a_follower_are_bounded() {
+fn chunks_in_flight_to_a_follower_are_limited() {
     let (mut node, meta) = sender();
     node.core.limit_chunks(2, None);
-    chunks_asked(&mut node);
+    chunks_requested(&mut node);
     node.step("b", reached(1, meta.last, 1, false));
     for offset in [1, 11] {
-        assert_eq!(chunks_asked(&mut node), [offset]);
+        assert_eq!(chunks_requested(&mut node), [offset]);
         read_chunk(&mut node, &meta, offset);
     }
-    assert_eq!(chunks_asked(&mut node), []);
+    assert_eq!(chunks_requested(&mut node), []);
     node.step("b", reached(1, meta.last, 11, false));
-    assert_eq!(chunks_asked(&mut node), [21]);
+    assert_eq!(chunks_requested(&mut node), [21]);
 }
 
 #[test]
-fn a_follower_that_has_lost_what_it_had_gets_it_again() {
+fn a_follower_that_lost_its_chunks_gets_them_again() {
     let (mut node, meta) = sender();
-    chunks_asked(&mut node);
+    chunks_requested(&mut node);
     node.step("b", reached(1, meta.last, 20, false));
-    assert_eq!(chunks_asked(&mut node), [20]);
-    // All of it was there, and damaged.
+    assert_eq!(chunks_requested(&mut node), [20]);
+    // All chunks arrived and were corrupt.
     node.step("b", reached(1, meta.last, 0, false));
-    assert_eq!(chunks_asked(&mut node), [0]);
+    assert_eq!(chunks_requested(&mut node), [0]);
 }
 
 #[test]
-fn an_answer_that_comes_twice_does_not_double_the_traffic() {
+fn a_repeated_response_does_not_double_the_traffic() {
     let (mut node, meta) = sender();
     node.step("b", reached(1, meta.last, 5, false));
-    chunks_asked(&mut node);
+    chunks_requested(&mut node);
     node.step("b", reached(1, meta.last, 5, false));
-    assert_eq!(chunks_asked(&mut node), []);
+    assert_eq!(chunks_requested(&mut node), []);
 }
 
 #[test]
-fn a_chunk_that_was_lost_is_sent_again_and_so_are_those_behind_it() {
+fn a_lost_chunk_and_the_chunks_after_it_are_sent_again() {
     let (mut node, meta) = sender();
-    chunks_asked(&mut node);
+    chunks_requested(&mut node);
     node.step("b", reached(1, meta.last, 5, false));
     for offset in [5, 15] {
-        chunks_asked(&mut node);
+        chunks_requested(&mut node);
         read_chunk(&mut node, &meta, offset);
     }
-    // The first of the two is lost, and the second one does not fit.
+    // The first of the two is lost, and the second one has the wrong offset.
     node.step("b", reached(1, meta.last, 5, false));
-    chunks_asked(&mut node);
+    chunks_requested(&mut node);
     read_chunk(&mut node, &meta, 25);
     let mut asked = Vec::new();
     for _ in 0..4 {
-        assert_eq!(asked, [0; 0], "an answer may be on its way");
+        assert_eq!(asked, [0; 0], "a response may be in flight");
         node.pass(HEARTBEAT);
         node.step("c", matched(1, 10));
-        asked = chunks_asked(&mut node)
+        asked = chunks_requested(&mut node)
             .into_iter()
             .filter(|offset| *offset == 5)
             .collect();
@@ -311,20 +315,20 @@ fn a_chunk_that_was_lost_is_sent_again_and_so_are_those_behind_it() {
 }
 
 #[test]
-fn chunks_leave_no_faster_than_the_rate_that_all_peers_have_together() {
+fn chunks_are_sent_within_the_rate_limit_of_all_peers() {
     let (mut node, meta) = sender();
     node.core.limit_chunks(4, Some(100));
-    chunks_asked(&mut node);
+    chunks_requested(&mut node);
     read_chunk(&mut node, &meta, 0);
     node.step("b", reached(1, meta.last, 10, false));
     let (began, tenth) = (node.now, Duration::from_millis(100));
-    assert_eq!(chunks_asked(&mut node), [], "ten bytes have just left");
+    assert_eq!(chunks_requested(&mut node), [], "ten bytes were just sent");
     assert_eq!(node.core.next_deadline(), began + tenth);
     node.pass(tenth - Duration::from_millis(1));
-    assert_eq!(chunks_asked(&mut node), []);
+    assert_eq!(chunks_requested(&mut node), []);
     node.pass(Duration::from_millis(1));
-    assert_eq!(chunks_asked(&mut node), [10]);
-    // While it is read, nothing is due.
+    assert_eq!(chunks_requested(&mut node), [10]);
+    // While a chunk is read, nothing is due.
     assert!(node.core.next_deadline() > node.now);
     read_chunk(&mut node, &meta, 10);
     assert_eq!(node.core.next_deadline(), began + tenth * 2);
@@ -366,7 +370,7 @@ fn peers_get_their_chunks_in_turn() {
         let to = asked_for(&mut node);
         assert_eq!(to.len(), 1, "one at a time: {to:?}");
         let ProgressState::Snapshot(transfer) = &node.core.peers()[&to[0]].state else {
-            panic!("{to:?} gets no snapshot");
+            panic!("{to:?} does not get a snapshot");
         };
         let (next, data) = (transfer.next, Bytes::from_static(b"0123456789"));
         node.core
@@ -377,7 +381,7 @@ fn peers_get_their_chunks_in_turn() {
 }
 
 #[test]
-fn a_restore_that_outlasts_every_timeout_does_not_begin_anew() {
+fn a_restore_that_takes_longer_than_every_timeout_is_not_restarted() {
     let mut cluster = Cluster::new(["a", "b", "c"].map(node));
     cluster.elect("a");
     cluster.cut_off("c");
@@ -397,8 +401,12 @@ fn a_restore_that_outlasts_every_timeout_does_not_begin_anew() {
     let now = cluster.now;
     let c = cluster.node("c");
     assert_eq!(c.restored.len(), 1, "it is restoring the first one");
-    assert_eq!(c.core.log().last(), last, "the log goes on meanwhile");
-    // It is done, and catches up.
+    assert_eq!(
+        c.core.log().last(),
+        last,
+        "the log continues in the meantime"
+    );
+    // The restore ends, and the node catches up.
     c.machine_works = true;
     let restored = c.restored[0].index;
     c.core.applied(now, restored);
@@ -410,23 +418,23 @@ fn a_restore_that_outlasts_every_timeout_does_not_begin_anew() {
 }
 
 #[test]
-fn an_answer_about_another_snapshot_or_of_another_term_is_ignored() {
+fn a_response_for_another_snapshot_or_term_is_ignored() {
     let (mut node, meta) = sender();
-    chunks_asked(&mut node);
+    chunks_requested(&mut node);
     node.step("b", reached(1, id(1, 9), 5, false));
     node.step("b", reached(0, meta.last, 5, false));
     node.step("b", reached(1, id(1, 9), 5, true));
-    assert_eq!(chunks_asked(&mut node), []);
+    assert_eq!(chunks_requested(&mut node), []);
     assert!(is_sending(&node));
 }
 
 #[test]
-fn a_snapshot_that_can_no_longer_be_read_begins_anew() {
+fn a_transfer_of_a_snapshot_that_can_not_be_read_starts_over() {
     let (mut node, meta) = sender();
-    chunks_asked(&mut node);
+    chunks_requested(&mut node);
     node.core.chunk_read(node.now, &"b".into(), &meta, 0, None);
     node.run();
-    // It probes: the last entry first, then the oldest that is left.
+    // It probes: first with the last entry, then with the oldest one in the log.
     for expected in [id(1, 10), id(1, 5)] {
         let sent = node.sent_appends();
         assert_eq!(
@@ -441,11 +449,11 @@ fn a_snapshot_that_can_no_longer_be_read_begins_anew() {
         };
         node.step("b", appended(1, 0, mismatch));
     }
-    assert_eq!(chunks_asked(&mut node), [0]);
+    assert_eq!(chunks_requested(&mut node), [0]);
 }
 
 #[test]
-fn after_the_snapshot_the_entries_behind_it_follow() {
+fn after_the_snapshot_the_later_entries_follow() {
     let (mut node, meta) = sender();
     let made = node.core.propose(node.now, 0, command("y")).unwrap();
     node.run();
@@ -461,7 +469,7 @@ fn after_the_snapshot_the_entries_behind_it_follow() {
 }
 
 #[test]
-fn while_a_snapshot_travels_it_is_kept_and_so_are_the_entries_behind_it() {
+fn a_snapshot_in_transfer_and_the_later_entries_are_kept() {
     let (mut node, old) = sender();
     node.disk_works = true;
     for index in 11..=20 {
@@ -479,7 +487,7 @@ fn while_a_snapshot_travels_it_is_kept_and_so_are_the_entries_behind_it() {
 }
 
 #[test]
-fn a_follower_that_is_gone_for_long_keeps_no_old_snapshot_from_being_removed() {
+fn an_unreachable_follower_does_not_keep_an_old_snapshot() {
     let (mut node, old) = sender();
     node.disk_works = true;
     node.run();
@@ -497,18 +505,18 @@ fn a_follower_that_is_gone_for_long_keeps_no_old_snapshot_from_being_removed() {
         panic!("b still needs one");
     };
     assert_eq!((newest.last, &transfer.meta), (id(1, 20), &newest));
-    assert!(node.snapshots.open(&old).is_err(), "nobody needs it");
+    assert!(node.snapshots.open(&old).is_err(), "no peer needs it");
 }
 
 #[test]
-fn a_log_that_was_purged_past_the_snapshot_on_its_way_does_no_harm() {
+fn a_purge_beyond_a_snapshot_in_transfer_is_harmless() {
     let mut cluster = Cluster::new(["a", "b", "c"].map(node));
     cluster.elect("a");
     cluster.cut_off("c");
     for _ in 0..40 {
         cluster.propose("a", "x");
     }
-    // The first chunk has been asked for; nothing more happens until much more is purged.
+    // The first chunk was requested; nothing else happens until many more entries are purged.
     cluster.heal();
     let a = cluster.node("a");
     a.disk_works = false;
@@ -541,7 +549,7 @@ fn a_log_that_was_purged_past_the_snapshot_on_its_way_does_no_harm() {
 }
 
 #[test]
-fn a_follower_that_has_a_snapshots_entries_needs_no_snapshot() {
+fn a_follower_with_all_entries_of_a_snapshot_does_not_install_it() {
     let mut node = node("a");
     node.step("b", append("b", 1, id(0, 0), &[1, 1, 1], 3));
     node.sent();
@@ -553,12 +561,12 @@ fn a_follower_that_has_a_snapshots_entries_needs_no_snapshot() {
 }
 
 #[test]
-fn a_follower_says_how_far_a_snapshot_has_come_and_restores_it_once_it_is_whole() {
+fn a_follower_reports_its_offset_and_restores_the_complete_snapshot() {
     let mut node = node("a");
     let (meta, bytes) = foreign(id(2, 20));
     node.step("b", chunk("b", 3, &meta, 0, &bytes.slice(..4)));
     assert_eq!(node.sent(), [("b".into(), reached(3, meta.last, 4, false))]);
-    // A chunk that doesn't fit.
+    // A chunk with the wrong offset.
     node.step("b", chunk("b", 3, &meta, 6, &bytes.slice(6..)));
     assert_eq!(node.sent(), [("b".into(), reached(3, meta.last, 4, false))]);
     node.step("b", chunk("b", 3, &meta, 4, &bytes.slice(4..)));
@@ -575,7 +583,7 @@ fn a_follower_says_how_far_a_snapshot_has_come_and_restores_it_once_it_is_whole(
 }
 
 #[test]
-fn a_damaged_snapshot_is_received_again() {
+fn a_corrupt_snapshot_is_received_again() {
     let mut node = node("a");
     let (mut meta, bytes) = foreign(id(2, 20));
     meta.checksum ^= 1;
@@ -585,7 +593,7 @@ fn a_damaged_snapshot_is_received_again() {
 }
 
 #[test]
-fn a_snapshot_of_an_older_term_is_not_taken() {
+fn a_snapshot_of_an_older_term_is_ignored() {
     let mut node = Node::at("a", 5, &[]);
     let (meta, bytes) = foreign(id(2, 20));
     node.step("b", chunk("b", 4, &meta, 0, &bytes));
@@ -594,7 +602,7 @@ fn a_snapshot_of_an_older_term_is_not_taken() {
 }
 
 #[test]
-fn a_node_that_stopped_between_a_snapshot_and_its_log_goes_on_behind_the_snapshot() {
+fn a_node_that_stopped_between_snapshot_and_log_continues_after_the_snapshot() {
     let mut node = Node::with(small("a", "a b c"), HardState::default(), &[1, 1, 1]);
     let (meta, bytes) = foreign(id(2, 20));
     assert_eq!(
@@ -632,16 +640,16 @@ fn a_node_is_never_in_an_older_term_than_its_log() {
     assert_eq!(node.log.load().unwrap().hard_state.term, Term(4));
 }
 
-/// The log holds the snapshot's last entry, and entries behind it that are not on the disk yet.
+/// The log has the snapshot's last entry, and later entries that are not durable yet.
 #[test]
-fn entries_behind_a_snapshot_are_written_after_the_log_was_moved_behind_it() {
+fn entries_after_a_snapshot_are_written_after_the_log_was_moved() {
     let mut node = node("a");
     let (meta, bytes) = foreign(id(1, 9));
     node.disk_works = false;
     node.step("b", append("b", 1, id(0, 0), &[1, 1], 0));
     node.step("b", append("b", 1, id(1, 2), &[1; 10], 0));
     assert_eq!(node.core.log().last(), id(1, 12));
-    // The first two entries reach the disk; the snapshot arrives before anything more is asked of it.
+    // The first two entries become durable; the snapshot arrives before the next disk task.
     let received = node.snapshots.receive(&meta, 0, &bytes).unwrap();
     assert!(node.finish_task());
     node.core.chunk_received(node.now, &meta, received);
@@ -650,9 +658,9 @@ fn entries_behind_a_snapshot_are_written_after_the_log_was_moved_behind_it() {
     assert_eq!(node.stored(), [id(1, 10), id(1, 11), id(1, 12)]);
 }
 
-/// The leader knows that more is committed, and tells so in the moment in which the snapshot has arrived.
+/// The leader's commit index is higher, and arrives at the same time as the end of the snapshot.
 #[test]
-fn entries_behind_a_snapshot_are_applied_after_it_was_restored() {
+fn entries_after_a_snapshot_are_applied_after_it_was_restored() {
     let mut node = node("a");
     let (meta, bytes) = foreign(id(1, 9));
     node.step("b", append("b", 1, id(0, 0), &[1; 12], 0));
@@ -663,9 +671,9 @@ fn entries_behind_a_snapshot_are_applied_after_it_was_restored() {
     assert_eq!(node.applied, [id(1, 10), id(1, 11), id(1, 12)]);
 }
 
-/// Some entries were handed over in the same moment, and stand in the snapshot as well.
+/// Some entries were handed to the state machine at the same time, and the snapshot contains them too.
 #[test]
-fn what_a_snapshot_holds_is_not_applied_on_top_of_it() {
+fn entries_in_a_snapshot_are_not_applied_again() {
     let mut node = node("a");
     let (meta, bytes) = foreign(id(1, 9));
     node.step("b", append("b", 1, id(0, 0), &[1; 12], 0));
@@ -682,13 +690,13 @@ fn what_a_snapshot_holds_is_not_applied_on_top_of_it() {
     );
 }
 
-/// Entries of an older leader stand on the disk where the snapshot's last entry belongs.
+/// The disk has entries of an older leader at the index of the snapshot's last entry.
 #[test]
-fn a_snapshot_replaces_a_log_on_the_disk_that_was_to_be_truncated() {
+fn a_snapshot_replaces_a_log_with_a_pending_truncation() {
     let mut node = Node::with(small("a", "a b c"), HardState::default(), &[1; 12]);
     let (meta, bytes) = foreign(id(2, 9));
     node.disk_works = false;
-    // The new term is being written, so the truncation waits.
+    // The new term is being written, so the truncation has to wait.
     node.step("b", append("b", 2, id(1, 12), &[], 0));
     node.step("b", append("b", 2, id(1, 4), &[2; 8], 0));
     let received = node.snapshots.receive(&meta, 0, &bytes).unwrap();

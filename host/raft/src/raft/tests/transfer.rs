@@ -12,7 +12,7 @@ fn orders(node: &mut Node) -> Vec<String> {
 }
 
 #[test]
-fn a_caught_up_target_takes_over_at_once_although_all_hear_the_leader() {
+fn a_caught_up_target_takes_over_at_once_although_the_leader_is_alive() {
     let mut cluster = Cluster::of("a b c");
     cluster.elect("a");
     cluster.propose("a", "one");
@@ -57,7 +57,7 @@ fn a_target_that_lags_is_brought_up_to_date_first() {
 }
 
 #[test]
-fn no_proposal_is_taken_meanwhile_and_they_are_again_once_the_leader_gives_up() {
+fn proposals_are_refused_during_a_transfer_and_accepted_after_it_is_cancelled() {
     let mut node = Node::new("a");
     node.lead();
     node.core
@@ -77,7 +77,7 @@ fn no_proposal_is_taken_meanwhile_and_they_are_again_once_the_leader_gives_up() 
 }
 
 #[test]
-fn the_order_is_given_again_with_each_heartbeat_for_it_may_be_lost() {
+fn timeout_now_is_repeated_with_each_heartbeat() {
     let mut node = Node::new("a");
     node.lead();
     node.core
@@ -124,7 +124,7 @@ fn an_impossible_target_is_refused() {
 }
 
 #[test]
-fn members_stay_while_leadership_moves() {
+fn members_can_not_change_during_a_transfer() {
     let mut node = Node::new("a");
     node.lead();
     node.core
@@ -135,7 +135,7 @@ fn members_stay_while_leadership_moves() {
 }
 
 #[test]
-fn a_learner_that_is_told_to_campaign_does_not() {
+fn a_learner_ignores_timeout_now() {
     let mut node = Node::with(config("d", "a b c"), HardState::default(), &[]);
     node.step("a", append("a", 1, id(0, 0), &[1], 0));
     node.step(

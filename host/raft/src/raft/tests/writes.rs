@@ -1,4 +1,4 @@
-//! What may leave before the disk is done, and what may not (dissertation §10.2.1).
+//! Which messages may be sent before a write is durable, and which may not (dissertation §10.2.1).
 
 use super::kit::*;
 use crate::disk::DiskTask;
@@ -7,37 +7,43 @@ use crate::raft::*;
 use crate::storage::LogStore;
 
 #[test]
-fn a_follower_acknowledges_entries_only_once_they_are_on_its_disk() {
+fn a_follower_acknowledges_entries_only_once_they_are_durable() {
     let mut node = Node::at("a", 1, &[]);
     node.disk_works = false;
     node.step("b", append("b", 1, id(0, 0), &[1], 0));
     assert_eq!(node.sent(), []);
     node.finish_task();
     node.run();
-    assert_eq!(node.append_answer().result, AppendResult::Matched(Index(1)));
+    assert_eq!(
+        node.append_response_sent().result,
+        AppendResult::Matched(Index(1))
+    );
 }
 
 #[test]
-fn a_follower_answers_heartbeats_while_its_disk_is_busy_with_what_is_on_it() {
+fn a_follower_responds_to_heartbeats_with_its_durable_entries_while_its_disk_is_busy() {
     let mut node = Node::at("a", 1, &[1]);
     node.disk_works = false;
     node.step("b", append("b", 1, id(1, 1), &[1], 0));
     node.step("b", append("b", 1, id(1, 2), &[], 0));
-    assert_eq!(node.append_answer().result, AppendResult::Matched(Index(1)));
+    assert_eq!(
+        node.append_response_sent().result,
+        AppendResult::Matched(Index(1))
+    );
 }
 
 #[test]
-fn a_vote_leaves_only_once_it_is_on_the_disk() {
+fn a_vote_is_sent_only_once_it_is_durable() {
     let mut node = Node::new("a");
     node.disk_works = false;
     node.step("b", ask(vote_request("b", 1, id(0, 0))));
     assert_eq!(node.sent(), []);
     node.finish_task();
-    assert!(node.vote_answer().granted);
+    assert!(node.vote_response_sent().granted);
 }
 
 #[test]
-fn a_vote_waits_for_the_write_after_the_one_under_way() {
+fn a_vote_waits_for_the_write_after_the_current_one() {
     let mut node = Node::at("a", 1, &[]);
     node.disk_works = false;
     node.step("b", append("b", 1, id(0, 0), &[1], 0));
@@ -57,7 +63,7 @@ fn a_vote_waits_for_the_write_after_the_one_under_way() {
 }
 
 #[test]
-fn a_candidate_asks_for_votes_only_once_its_own_is_on_its_disk() {
+fn a_candidate_requests_votes_only_once_its_own_is_durable() {
     let mut node = Node::new("a");
     node.time_out();
     node.sent();
@@ -70,7 +76,7 @@ fn a_candidate_asks_for_votes_only_once_its_own_is_on_its_disk() {
 }
 
 #[test]
-fn a_candidate_counts_its_own_vote_once_the_write_that_holds_it_is_done() {
+fn a_candidate_counts_its_own_vote_once_it_is_durable() {
     let mut node = Node::at("a", 1, &[]);
     node.disk_works = false;
     node.step("c", append("c", 1, id(0, 0), &[1], 0));
@@ -95,21 +101,29 @@ fn a_candidate_counts_its_own_vote_once_the_write_that_holds_it_is_done() {
 }
 
 #[test]
-fn a_leader_sends_beside_its_own_write_and_counts_itself_once_that_is_done() {
+fn a_leader_sends_during_its_own_write_and_counts_itself_once_it_is_durable() {
     let mut node = Node::new("a");
     node.lead();
     node.disk_works = false;
     node.propose("x");
     assert_eq!(node.sent_appends().len(), 2);
     node.step("b", matched(1, 2));
-    assert_eq!(node.core.log().committed(), Index(1), "one disk of three");
+    assert_eq!(
+        node.core.log().committed(),
+        Index(1),
+        "durable on one of three nodes"
+    );
     node.finish_task();
     node.run();
-    assert_eq!(node.core.log().committed(), Index(2), "two disks of three");
+    assert_eq!(
+        node.core.log().committed(),
+        Index(2),
+        "durable on two of three nodes"
+    );
 }
 
 #[test]
-fn a_leader_commits_what_a_majority_of_others_holds_and_applies_it_once_it_holds_it_itself() {
+fn a_leader_commits_with_a_majority_of_others_and_applies_once_its_own_write_is_durable() {
     let mut node = Node::new("a");
     node.lead();
     node.disk_works = false;
@@ -124,7 +138,7 @@ fn a_leader_commits_what_a_majority_of_others_holds_and_applies_it_once_it_holds
 }
 
 #[test]
-fn proposals_gather_while_a_write_is_under_way_and_go_into_the_next_one_together() {
+fn proposals_during_a_write_are_batched_into_the_next_one() {
     let mut node = Node::new("a");
     node.lead();
     node.disk_works = false;
@@ -134,15 +148,15 @@ fn proposals_gather_while_a_write_is_under_way_and_go_into_the_next_one_together
     node.finish_task();
     node.run();
     let Some(DiskTask::Write(_, batch)) = node.tasks.front() else {
-        panic!("a write was expected, not {:?}", node.tasks);
+        panic!("expected a write, got {:?}", node.tasks);
     };
     assert_eq!(batch.entries.len(), 3);
 }
 
-/// An entry of an old leader is being written, is replaced, and is replaced again by one at the same place: the
-/// write that ends last says nothing of the entry that stands there now.
+/// An entry of an old leader is being written; it is replaced, and replaced again at the same index. The end of the
+/// first write does not make the current entry durable.
 #[test]
-fn a_write_that_was_overtaken_does_not_vouch_for_what_replaced_its_entries() {
+fn a_superseded_write_does_not_make_the_replacing_entries_durable() {
     let mut node = Node::at("a", 1, &[]);
     node.disk_works = false;
     node.step("b", append("b", 1, id(0, 0), &[1, 1, 1], 0));
@@ -167,7 +181,7 @@ fn a_write_that_was_overtaken_does_not_vouch_for_what_replaced_its_entries() {
 }
 
 #[test]
-fn a_node_that_repeats_itself_writes_nothing() {
+fn a_repeated_message_causes_no_write() {
     let mut node = Node::at("a", 1, &[1]);
     node.disk_works = false;
     node.step("b", append("b", 1, id(0, 0), &[1], 1));
@@ -180,7 +194,7 @@ fn a_node_that_repeats_itself_writes_nothing() {
 }
 
 #[test]
-fn the_machine_gets_no_more_than_its_bounds_allow() {
+fn the_state_machine_gets_entries_within_its_limits() {
     let mut config = config("a", "a");
     config.limits.unapplied_entries = 3;
     let mut node = Node::with(config.clone(), HardState::default(), &[]);
@@ -205,14 +219,14 @@ fn the_machine_gets_no_more_than_its_bounds_allow() {
     node.machine_works = false;
     node.propose("x");
     node.propose("y");
-    assert_eq!(node.applied.len(), 2, "one always fits");
+    assert_eq!(node.applied.len(), 2, "one entry always fits");
     node.core.applied(node.now, Index(2));
     node.run();
     assert_eq!(node.applied.len(), 3);
 }
 
 #[test]
-fn proposals_are_refused_past_the_bounds() {
+fn proposals_over_the_limits_are_refused() {
     let mut config = config("a", "a b c");
     config.limits.uncommitted_bytes = 200;
     let mut node = Node::with(config.clone(), HardState::default(), &[]);

@@ -233,7 +233,10 @@ fn a_refused_batch_changes_nothing(open: OpenLog<'_>) {
         truncate_from: Some(Index(base + 2)),
         entries: vec![entry(1, base + 3)],
     };
-    expect_out_of_range(store.write(&batch), "a batch with a gap after its truncation");
+    expect_out_of_range(
+        store.write(&batch),
+        "a batch with a gap after its truncation",
+    );
     assert_eq!(load(&mut *store), before, "all of a batch or nothing");
     drop(store);
     expect_log(open, id(1, base), &[entry(1, base + 1), entry(1, base + 2)]);

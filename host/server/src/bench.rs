@@ -43,7 +43,7 @@ pub(crate) fn bench(args: BenchArgs) -> Result<(), Failure> {
 }
 
 async fn run(args: BenchArgs) -> Result<(), Failure> {
-    let client = connect(&args.endpoint)?;
+    let client = connect(&args.client)?;
     // Before the load, which would slow it down.
     let disk = args.disk.as_deref().map(disk::probe).transpose()?;
     let status = client
@@ -51,9 +51,9 @@ async fn run(args: BenchArgs) -> Result<(), Failure> {
         .await
         .map_err(|error| refused(&error, &error))?;
     let plan = plan(&args, &client, &status)?;
-    let tally = load::run(&plan, args.json).await;
+    let tally = load::run(&plan, args.client.output.json).await;
     let report = Report::new(&plan, &status, tally, disk);
-    let text = if args.json {
+    let text = if args.client.output.json {
         report.as_json()
     } else {
         report.as_text()
@@ -73,7 +73,7 @@ fn plan(args: &BenchArgs, client: &Client, status: &NodeInfo) -> Result<LoadPlan
         endpoints: client.endpoints().to_vec(),
         clients: args.clients,
         duration: Duration::from_secs(args.duration),
-        timeout: Duration::from_millis(args.endpoint.timeout_ms),
+        timeout: Duration::from_millis(args.client.timeout_ms),
         query: args.query,
         size,
         template: Template::parse(text, size),

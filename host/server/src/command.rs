@@ -1,6 +1,6 @@
-//! Commands that talk to a running cluster, or look at a file. Each has a module.
+//! The commands that send requests to a cluster or read a file. Each has a module.
 //!
-//! What a command prints is built first and written at once; a reader that has gone away is no error.
+//! A command builds its whole output, then writes it. A closed standard output is not an error.
 
 mod apply;
 mod check;

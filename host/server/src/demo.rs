@@ -1,15 +1,17 @@
-//! `oarlock demo`: a cluster in this process, a tour of what it does, commands to try.
+//! `oarlock demo`: a cluster in this process, a tour of its features, and commands to try.
 //!
-//! | module | holds |
+//! | module | contents |
 //! |---|---|
-//! | [`ports`] | the sockets that the nodes get |
-//! | [`cluster`] | the nodes: started, stopped and started again |
-//! | [`screen`] | what is printed |
-//! | [`tour`] | the steps; each one checks what it shows |
+//! | [`ports`] | the sockets of the nodes |
+//! | [`cluster`] | the nodes: start, stop, restart |
+//! | [`screen`] | output |
+//! | [`stop`] | why the demo ends early |
+//! | [`tour`] | the steps; each checks its result |
 
 pub(crate) mod cluster;
 mod ports;
 mod screen;
+mod stop;
 mod tour;
 
 use std::io::Write;
@@ -22,32 +24,12 @@ use crate::serve::Signals;
 use crate::settings::GuestSource;
 use cluster::{DemoCluster, DemoPlan};
 use screen::Screen;
+use stop::Stop;
 
-/// How the demo ends before its end.
-#[derive(Debug, PartialEq, Eq)]
-enum Stop {
-    /// Nobody reads what it prints.
-    Closed,
-    /// Something did not work.
-    Failed(Failure),
-}
-
-impl From<crate::command::OutputClosed> for Stop {
-    fn from(_: crate::command::OutputClosed) -> Self {
-        Self::Closed
-    }
-}
-
-impl From<Failure> for Stop {
-    fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
-    }
-}
-
-/// Runs the demo until its tour is over (`--script`), or until Ctrl-C.
+/// Runs the demo until the tour ends (`--script`), or until Ctrl-C.
 ///
 /// # Errors
-/// A port is taken, the guest is refused, or a step of the tour does not do what it should.
+/// A port is in use, the guest is refused, or a step of the tour fails.
 pub(crate) fn demo(args: DemoArgs, origins: &Origins) -> Result<(), Failure> {
     logging::start(&args.log, origins)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -55,11 +37,11 @@ pub(crate) fn demo(args: DemoArgs, origins: &Origins) -> Result<(), Failure> {
         .build()
         .map_err(|error| {
             Failure::failed(format!(
-                "the system gives no threads: {error}; close other programs or raise its limits"
+                "cannot start threads: {error}; stop other programs or raise the limit of processes (`ulimit -u`)"
             ))
         })?;
     let outcome = runtime.block_on(run(args));
-    // After a second signal nothing is waited for.
+    // After a second signal the process ends at once.
     runtime.shutdown_background();
     outcome
 }
@@ -83,21 +65,21 @@ async fn run(args: DemoArgs) -> Result<(), Failure> {
     let outcome = tokio::select! {
         outcome = show(&mut cluster, &mut screen, args.script) => outcome,
         () = signals.next() => {
-            if args.script { Err(Failure::failed("the tour was interrupted before its end").into()) } else { Ok(()) }
+            if args.script { Err(Failure::failed("the tour was interrupted by a signal; run it again").into()) } else { Ok(()) }
         }
     };
     let stopped = tokio::select! {
         stopped = cluster.shutdown() => stopped,
-        () = signals.next() => Err(Failure::failed("stopped at once by a second signal; what was acknowledged is safe")),
+        () = signals.next() => Err(Failure::failed("stopped at once by a second signal; acknowledged commands are on disk")),
     };
     match outcome {
         Err(Stop::Failed(failure)) => Err(failure),
-        // A reader that has gone away wants no more, and that is all right.
+        // Standard output was closed: not an error.
         Ok(()) | Err(Stop::Closed) => stopped,
     }
 }
 
-/// The tour, then the commands to try, then waiting for the end.
+/// Runs the tour, prints commands to try, then waits until a node fails.
 async fn show(
     cluster: &mut DemoCluster,
     screen: &mut Screen<impl Write>,
@@ -106,15 +88,15 @@ async fn show(
     tour::introduce(cluster, screen)?;
     tour::run(cluster, screen).await?;
     if script {
-        screen.say("The tour is over, and every step of it did what it should.")?;
+        screen.line("The tour is complete: every step succeeded.")?;
         return Ok(());
     }
     tour::suggest(cluster, screen)?;
     let (node_id, fault) = cluster.failed().await;
-    Err(Failure::failed(format!("{node_id} stopped by itself: {fault}")).into())
+    Err(Failure::failed(format!("{node_id} stopped: {fault}; start the demo again")).into())
 }
 
-/// How this program was called, for commands that can be copied.
+/// The path by which this program was called, for the commands to copy.
 fn program() -> String {
     let called = std::env::args_os()
         .next()

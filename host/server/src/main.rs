@@ -1,14 +1,14 @@
-//! The binary `oarlock`: runs nodes and talks to them.
+//! The binary `oarlock`: runs nodes and sends requests to them.
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`cli`] | what can be called, with which flags, from arguments, environment and file |
-//! | [`settings`] | the settings of a node, checked |
+//! | [`cli`] | commands and flags, from arguments, environment and settings file |
+//! | [`settings`] | the validated settings of a node |
 //! | [`node`] | one running node: guest, Raft, HTTP |
-//! | [`http`] | what the node says to clients |
+//! | [`http`] | the HTTP API of a node |
 //! | [`serve`] | the command `oarlock serve` |
-//! | [`command`] | the commands that talk to a running cluster, or look at a file |
-//! | [`compiled`] | compiled code on this node's disk |
+//! | [`command`] | the commands that send requests to a cluster or read a file |
+//! | [`compiled`] | compiled code on disk |
 //! | [`bench`] | the command `oarlock bench` |
 //! | [`demo`] | the command `oarlock demo` |
 //! | [`exit`] | exit codes and the errors that lead to them |
@@ -46,8 +46,8 @@ use std::process::ExitCode;
 use cli::{CliCommand, Invocation, ParseError};
 use exit::Failure;
 
-/// A node allocates in many threads at once, a little for each command. With the system's own allocator a put takes a
-/// seventh more of the processors (`host/docs/performance.md`).
+/// A node allocates on many threads, a little for each command. The system allocator costs 14 % more processor time for
+/// each put: `host/docs/performance.md`, decision record 0014.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -56,7 +56,7 @@ fn main() -> ExitCode {
         Ok(invocation) => run(invocation),
         Err(ParseError::Settings(failure)) => Err(failure),
         Err(ParseError::Clap(error)) => {
-            // A reader that went away wants no words.
+            // Standard output may be closed: that is not an error.
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
@@ -70,7 +70,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Each command makes the kind of runtime that suits it: a node many threads, a client one.
+/// Each command creates its own runtime: a node needs many threads, a client one.
 fn run(invocation: Invocation) -> Result<(), Failure> {
     let Invocation { command, origins } = invocation;
     match command {

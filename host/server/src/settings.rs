@@ -1,4 +1,4 @@
-//! The settings of a node, checked once. Each part of the node is given only its own.
+//! The validated settings of a node. Each part of the node receives only its own settings.
 
 pub(crate) mod address;
 pub(crate) mod cluster;
@@ -19,40 +19,40 @@ use crate::exit::Failure;
 pub(crate) use address::{HostPort, ListenAddressError};
 pub(crate) use cluster::{ClusterError, ClusterSpec};
 
-/// Name of a node that is alone and was given none.
+/// Node id of a single-node cluster, if none is set.
 const LONE_NODE: &str = "node1";
-/// Where a node listens for peers if nothing else is said.
+/// Default address for peers.
 const PEER_ADDR: &str = "127.0.0.1:7101";
-/// How often nodes compare their states, where there is anything new.
+/// Default interval of state audits.
 const AUDIT_INTERVAL: Duration = Duration::from_secs(10);
-/// Where compiled code is in the data directory if nothing else is said.
+/// Default directory of compiled code, in the data directory.
 pub(crate) const COMPILED_DIR: &str = "compiled";
-/// Longest name of a cluster, in bytes: as the protocol between nodes has it.
+/// Longest cluster id, in bytes: a limit of the protocol between nodes.
 const MAX_CLUSTER_ID_BYTES: usize = 255;
 
-/// Where a node's guest comes from.
+/// Source of a node's guest.
 #[derive(Clone, Debug)]
 pub(crate) enum GuestSource {
-    /// The task queue that is part of the binary.
+    /// The task queue in the binary.
     BuiltInQueue,
-    /// A file.
+    /// A WebAssembly file.
     File(PathBuf),
-    /// One that was loaded before: several nodes in a process share what was compiled.
+    /// A loaded module: several nodes in one process share the compiled code.
     Loaded(GuestModule),
 }
 
-/// Bounds of what clients may do to a node.
+/// Limits for clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct HttpSettings {
-    /// Connections at a time.
+    /// Maximum number of connections. Further ones are closed at once.
     pub(crate) max_connections: u32,
-    /// A connection without a request under way is closed after this long; a head of a request takes no longer.
+    /// A connection without a request in flight is closed after this time. Also the timeout for the head of a request.
     pub(crate) idle_timeout: Duration,
-    /// The body of a request arrives within this time.
+    /// Timeout for the body of a request.
     pub(crate) body_timeout: Duration,
-    /// Bodies of requests in memory, in bytes, over all connections.
+    /// Maximum memory for request bodies, in bytes, over all connections. Further requests get 429.
     pub(crate) body_budget_bytes: u64,
-    /// How long a stopping node waits for requests under way.
+    /// How long a stopping node waits for requests in flight.
     pub(crate) shutdown_grace: Duration,
 }
 
@@ -68,51 +68,51 @@ impl Default for HttpSettings {
     }
 }
 
-/// What the seed's [`RaftConfig`] has no place for.
+/// Replication settings that [`RaftConfig`] does not have: its public API is kept stable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Replication {
-    /// Bytes of snapshots that leave in a second, to all peers together.
+    /// Rate limit for sending snapshots, in bytes per second, for all peers together. `None`: no limit.
     pub(crate) snapshot_bytes_per_second: Option<u64>,
-    /// Clocks differ by no more than this, and the leader may rely on it.
+    /// Leader leases: the largest difference in speed between the clocks of two nodes, in percent. `None`: no leases.
     pub(crate) lease_drift_percent: Option<u32>,
 }
 
-/// Everything that a node needs to know.
+/// The settings of a node.
 #[derive(Clone, Debug)]
 pub(crate) struct ServeSettings {
-    /// This node's name.
+    /// Node id.
     pub(crate) node_id: String,
-    /// Where it listens for peers.
+    /// Address for peers.
     pub(crate) peer_addr: HostPort,
-    /// Where it serves clients.
+    /// Address for clients.
     pub(crate) client_addr: HostPort,
-    /// All nodes, this one among them.
+    /// The initial members, including this node.
     pub(crate) cluster: ClusterSpec,
-    /// Name of the cluster; empty for a node that learns it when it is added.
+    /// Cluster id. Empty: the node receives it when it is added to a cluster.
     pub(crate) cluster_id: String,
-    /// It waits to be added.
+    /// Wait to be added to a cluster instead of bootstrapping one.
     pub(crate) join: bool,
-    /// It sets damaged files aside and gets everything from the others.
+    /// Set corrupt files aside and rejoin as an empty node.
     pub(crate) repair: bool,
-    /// Where it keeps its data.
+    /// Directory of log, vote and snapshots.
     pub(crate) data_dir: PathBuf,
-    /// Where it keeps compiled code.
+    /// Directory of compiled code.
     pub(crate) compiled_dir: PathBuf,
-    /// What it replicates for.
+    /// The guest.
     pub(crate) guest: GuestSource,
-    /// Timing and log. `node_id` and `peers` are filled in from the above when the node starts.
+    /// Timeouts and log size. The node sets `node_id` and `peers` from the fields above when it starts.
     pub(crate) raft: RaftConfig,
-    /// What else is said of replication.
+    /// More replication settings.
     pub(crate) replication: Replication,
-    /// What the guest may use.
+    /// Limits of the guest.
     pub(crate) limits: MachineLimits,
-    /// How often the leader has the nodes compare their states.
+    /// Interval of state audits.
     pub(crate) audit_interval: Duration,
-    /// What clients may do.
+    /// Limits for clients.
     pub(crate) http: HttpSettings,
 }
 
-/// Why settings make no sense together, or one of them alone. Each variant belongs to one flag.
+/// A setting is not valid. Each variant belongs to one flag.
 #[derive(Debug, Error)]
 pub(crate) enum SettingsError {
     /// `--cluster`.
@@ -121,64 +121,62 @@ pub(crate) enum SettingsError {
     /// `--peer-addr` or `--client-addr`.
     #[error(transparent)]
     Address(#[from] ListenAddressError),
-    /// `--node-id`: missing where there is a cluster.
+    /// `--node-id` is missing, and the cluster has several nodes.
     #[error(
-        "there are {nodes} nodes in the cluster, and none is named as this one; add --node-id with one of {known}"
+        "the node id is missing, and the cluster has {nodes} nodes; set --node-id to one of {known}"
     )]
     NoNodeId {
-        /// How many nodes.
+        /// Number of nodes.
         nodes: usize,
-        /// Their names.
+        /// Their ids.
         known: String,
     },
-    /// `--node-id`: missing for a node that is to be added.
+    /// `--node-id` is missing for a node that joins a cluster.
     #[error(
-        "a node that waits to be added needs a name of its own; add --node-id, and --peer-addr where the others reach it"
+        "--join needs a node id; set --node-id, and --peer-addr to an address that the other nodes can reach"
     )]
     NamelessJoin,
-    /// `--node-id`: not one of the cluster.
+    /// `--node-id` is not in the cluster.
     #[error(
-        "the node {node_id:?} is not in the cluster, which has {known}; choose one of these, or add it to --cluster on every node"
+        "the node {node_id:?} is not in the cluster of {known}; use one of these ids, or add the node to --cluster on every node"
     )]
     NotInCluster {
-        /// The name.
+        /// The node id.
         node_id: String,
-        /// Names that would do.
+        /// The ids in the cluster.
         known: String,
     },
-    /// `--node-id`: not a name.
+    /// `--node-id` is not valid.
     #[error(
         "the node id {0:?} is not valid; use 1 to 255 visible ASCII characters other than `@`, `,` and `=`"
     )]
     NodeId(String),
-    /// `--cluster-id`: not a name.
+    /// `--cluster-id` is not valid.
     #[error(
         "the cluster id is not valid; use 1 to {MAX_CLUSTER_ID_BYTES} bytes without control characters"
     )]
     ClusterId,
-    /// Two timeouts, or two counts, in the wrong order.
-    #[error(
-        "{low_name} is {low}, and {high_name} is {high}; {low_name} must be {rule} {high_name}"
-    )]
+    /// Two timeouts or two counts are in the wrong order.
+    #[error("{low_name} is {low} and {high_name} is {high}; set {low_name} {rule} {high_name}")]
     Order {
-        /// The one that should be lower.
+        /// Flag of the lower value.
         low_name: &'static str,
-        /// Its value.
+        /// Value of that flag.
         low: u64,
-        /// The one that should be higher.
+        /// Flag of the higher value.
         high_name: &'static str,
-        /// Its value.
+        /// Value of that flag.
         high: u64,
-        /// How they must be related.
+        /// `below` or `to at most`.
         rule: &'static str,
     },
 }
 
 impl ServeSettings {
-    /// A node of a cluster, with the defaults for everything else.
+    /// A node of a cluster, with default settings.
     ///
     /// # Errors
-    /// The cluster has no node of that name.
+    /// The node is not in the cluster.
     pub(crate) fn of_cluster(
         cluster: ClusterSpec,
         node_id: &str,
@@ -213,12 +211,12 @@ impl ServeSettings {
         })
     }
 
-    /// The settings that the flags of `oarlock serve` stand for.
+    /// Validates the flags of `oarlock serve`.
     ///
     /// # Errors
-    /// The failure names the setting and where it came from.
+    /// A setting is not valid. The error names the setting and where it was set.
     pub(crate) fn from_args(args: ServeArgs, origins: &Origins) -> Result<Self, Failure> {
-        let raft = raft_config(&args).map_err(|(flag, error)| blame(flag, origins)(error))?;
+        let raft = raft_config(&args).map_err(|(flag, error)| with_origin(flag, origins)(error))?;
         let replication = Replication {
             snapshot_bytes_per_second: args.raft.snapshot_bytes_per_second,
             lease_drift_percent: args.raft.lease_drift_percent,
@@ -228,12 +226,12 @@ impl ServeSettings {
             .client_addr
             .parse()
             .map_err(SettingsError::from)
-            .map_err(blame("client-addr", origins))?;
+            .map_err(with_origin("client-addr", origins))?;
         let peer_addr: Option<HostPort> = match &args.peer_addr {
             Some(text) => Some(
                 text.parse()
                     .map_err(SettingsError::from)
-                    .map_err(blame("peer-addr", origins))?,
+                    .map_err(with_origin("peer-addr", origins))?,
             ),
             None => None,
         };
@@ -243,26 +241,27 @@ impl ServeSettings {
                 let cluster: ClusterSpec = list
                     .parse()
                     .map_err(SettingsError::from)
-                    .map_err(blame("cluster", origins))?;
+                    .map_err(with_origin("cluster", origins))?;
                 let node_id = args.node_id.as_deref();
                 let listed = node_id.and_then(|id| cluster.address_of(id)).cloned();
-                joining(node_id, peer_addr.clone().or(listed)).map_err(blame("node-id", origins))?
+                joining(node_id, peer_addr.clone().or(listed))
+                    .map_err(with_origin("node-id", origins))?
             }
             None if args.join => joining(args.node_id.as_deref(), peer_addr.clone())
-                .map_err(blame("node-id", origins))?,
+                .map_err(with_origin("node-id", origins))?,
             None => alone_cluster(args.node_id.as_deref(), peer_addr.clone())
-                .map_err(blame("node-id", origins))?,
+                .map_err(with_origin("node-id", origins))?,
             Some(list) => {
                 let cluster: ClusterSpec = list
                     .parse()
                     .map_err(SettingsError::from)
-                    .map_err(blame("cluster", origins))?;
+                    .map_err(with_origin("cluster", origins))?;
                 let node_id = choose_node(args.node_id.as_deref(), &cluster)
-                    .map_err(blame("node-id", origins))?;
+                    .map_err(with_origin("node-id", origins))?;
                 (node_id, cluster)
             }
         };
-        // A node that is alone may move to another port: its data stay its own.
+        // The id of a single-node cluster does not contain its address, so the node may change its port.
         let derived = if alone {
             format!("oarlock-{node_id}-alone")
         } else {
@@ -278,13 +277,13 @@ impl ServeSettings {
             || cluster_id.len() > MAX_CLUSTER_ID_BYTES
             || cluster_id.chars().any(char::is_control)
         {
-            return Err(blame("cluster-id", origins)(SettingsError::ClusterId));
+            return Err(with_origin("cluster-id", origins)(SettingsError::ClusterId));
         }
         let guest = args
             .state_machine
             .map_or(GuestSource::BuiltInQueue, GuestSource::File);
         let settings = Self::of_cluster(cluster, &node_id, client_addr, args.data_dir, guest);
-        let settings = settings.map_err(blame("node-id", origins))?;
+        let settings = settings.map_err(with_origin("node-id", origins))?;
         Ok(Self {
             peer_addr: peer_addr.unwrap_or(settings.peer_addr),
             compiled_dir: args.compiled_dir.unwrap_or(settings.compiled_dir),
@@ -304,8 +303,11 @@ impl ServeSettings {
     }
 }
 
-/// Makes an error about a flag name the place where its value came from.
-fn blame<'o>(flag: &'static str, origins: &'o Origins) -> impl Fn(SettingsError) -> Failure + 'o {
+/// Adds to an error where the flag was set.
+fn with_origin<'o>(
+    flag: &'static str,
+    origins: &'o Origins,
+) -> impl Fn(SettingsError) -> Failure + 'o {
     move |error| Failure::usage(format!("{}: {error}", origins.of(flag)))
 }
 
@@ -324,7 +326,7 @@ fn alone_cluster(
     Ok((node_id.to_owned(), ClusterSpec::alone(node_id, peer_addr)))
 }
 
-/// A node that waits to be added has a name and an address of its own, and knows nobody.
+/// A node that joins has an id and an address. It does not know the members yet.
 fn joining(
     node_id: Option<&str>,
     peer_addr: Option<HostPort>,
@@ -374,7 +376,7 @@ fn raft_config(args: &ServeArgs) -> Result<RaftConfig, (&'static str, SettingsEr
         let error = order(
             "election-timeout-min-ms",
             min,
-            "at most",
+            "to at most",
             "election-timeout-max-ms",
             max,
         );
@@ -391,7 +393,7 @@ fn raft_config(args: &ServeArgs) -> Result<RaftConfig, (&'static str, SettingsEr
         );
         return Err(("snapshot-threshold", error));
     }
-    // The flags' ranges keep both far below what `usize` holds.
+    // The ranges of the flags keep both far below the maximum of `usize`.
     let count = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
     Ok(RaftConfig {
         election_timeout_min: Duration::from_millis(min),

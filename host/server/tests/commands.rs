@@ -1,4 +1,4 @@
-//! The commands as a shell sees them: what they print, where, and how they exit.
+//! The commands as processes: standard output, standard error and exit codes.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 fn oarlock() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_oarlock"));
-    // Settings of whoever runs the tests are none of theirs.
+    // Do not inherit settings from the environment of the test run.
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("OARLOCK_") {
             command.env_remove(name);
@@ -22,7 +22,7 @@ fn oarlock() -> Command {
     command
 }
 
-/// How a command ended and what it printed.
+/// Exit code and output of a command.
 #[derive(Debug)]
 struct Ended {
     code: Option<i32>,
@@ -63,7 +63,7 @@ fn end(child: Child) -> Ended {
     }
 }
 
-/// One node with the built-in queue, on ports that the system chooses. It is killed with the value.
+/// A node with the built-in queue, on any free ports. Killed on drop.
 struct Serving {
     child: Child,
     endpoint: String,
@@ -100,7 +100,7 @@ impl Serving {
                         .to_owned(),
                 )
             })
-            .expect("the node says where its clients reach it");
+            .expect("the node prints its client address");
         Self {
             child,
             endpoint,
@@ -108,15 +108,15 @@ impl Serving {
         }
     }
 
-    /// Runs a command that asks this node.
-    fn ask(&self, arguments: &[&str]) -> Ended {
+    /// Runs a command with this node as its endpoint.
+    fn run(&self, arguments: &[&str]) -> Ended {
         run(&[arguments, &["--endpoints", &self.endpoint]].concat())
     }
 }
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        // One that has ended already can't be killed, and that is fine.
+        // Fails if the process has exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -129,8 +129,8 @@ fn dist(name: &str) -> String {
     )
 }
 
-/// An address that refuses connections as long as the socket lives: it is bound, and nobody listens.
-fn nobody() -> (tokio::net::TcpSocket, String) {
+/// An address that refuses connections while the socket exists: the socket is bound and does not listen.
+fn unreachable_address() -> (tokio::net::TcpSocket, String) {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = socket.local_addr().unwrap().to_string();
@@ -138,10 +138,10 @@ fn nobody() -> (tokio::net::TcpSocket, String) {
 }
 
 #[test]
-fn a_command_is_applied_from_words_a_pipe_or_a_file_and_the_reply_is_printed() {
+fn a_command_comes_from_an_argument_a_pipe_or_a_file_and_the_reply_is_printed() {
     let node = Serving::start();
     let command = r#"{"enqueue":{"queue":"email","payload":{"to":"ann"}}}"#;
-    let ended = node.ask(&["apply", command]);
+    let ended = node.run(&["apply", command]);
     assert_eq!(
         (ended.code, ended.stdout.as_str()),
         (Some(0), "{\"id\":1,\"duplicate\":false}\n"),
@@ -159,12 +159,12 @@ fn a_command_is_applied_from_words_a_pipe_or_a_file_and_the_reply_is_printed() {
     let dir = tempfile::tempdir().unwrap();
     let path: PathBuf = dir.path().join("command.json");
     std::fs::write(&path, command).unwrap();
-    let ended = node.ask(&["apply", "--file", path.to_str().unwrap(), "--json"]);
+    let ended = node.run(&["apply", "--file", path.to_str().unwrap(), "--json"]);
     assert_eq!(ended.json()["reply"], json!({"id": 3, "duplicate": false}));
     assert!(ended.json()["index"].as_u64().unwrap() > 0);
-    let ended = node.ask(&["query", r#"{"stats":{}}"#, "--json"]);
+    let ended = node.run(&["query", r#"{"stats":{}}"#, "--json"]);
     assert_eq!(ended.json()["answer"]["queues"]["email"]["ready"], 3);
-    let ended = node.ask(&["query", r#"{"stats":{}}"#, "--consistency", "stale"]);
+    let ended = node.run(&["query", r#"{"stats":{}}"#, "--consistency", "stale"]);
     assert!(
         ended.code == Some(0) && ended.stdout.contains("\"ready\":3"),
         "{ended:?}"
@@ -172,45 +172,47 @@ fn a_command_is_applied_from_words_a_pipe_or_a_file_and_the_reply_is_printed() {
 }
 
 #[test]
-fn a_refusal_goes_to_standard_error_with_exit_code_1() {
+fn a_rejection_is_printed_on_standard_error_with_exit_code_1() {
     let node = Serving::start();
     for arguments in [
         ["apply", r#"{"enqueue":{"queue":"email"}}"#],
-        ["query", "no JSON"],
+        ["query", "not JSON"],
     ] {
-        let ended = node.ask(&arguments);
+        let ended = node.run(&arguments);
         assert_eq!(
             (ended.code, ended.stdout.as_str()),
             (Some(1), ""),
             "{ended:?}"
         );
         assert!(
-            ended.stderr.starts_with("error: the state machine refused"),
+            ended
+                .stderr
+                .starts_with("error: the state machine rejected"),
             "{ended:?}"
         );
     }
 }
 
 #[test]
-fn a_key_gets_the_first_answer_again_and_refuses_another_command() {
+fn a_key_returns_the_first_reply_again_and_refuses_another_command() {
     let node = Serving::start();
     let apply = |payload: u32| {
         let command = json!({"enqueue": {"queue": "q", "payload": payload}}).to_string();
-        node.ask(&["apply", &command, "--idempotency-key", "order-7"])
+        node.run(&["apply", &command, "--idempotency-key", "order-7"])
     };
     let (first, again, other) = (apply(1), apply(1), apply(2));
     assert_eq!((first.code, &first.stdout), (Some(0), &again.stdout));
     assert_eq!(other.code, Some(1));
     assert!(other.stderr.contains("key"), "{other:?}");
-    let ended = node.ask(&["apply", "{}", "--idempotency-key", "two words"]);
+    let ended = node.run(&["apply", "{}", "--idempotency-key", "two parts"]);
     assert_eq!(ended.code, Some(2), "{ended:?}");
 }
 
 #[test]
-fn the_status_is_a_table_for_people_and_an_object_for_programs() {
+fn status_prints_a_table_or_with_json_an_object() {
     let node = Serving::start();
-    node.ask(&["apply", r#"{"enqueue":{"queue":"q","payload":1}}"#]);
-    let ended = node.ask(&["status"]);
+    node.run(&["apply", r#"{"enqueue":{"queue":"q","payload":1}}"#]);
+    let ended = node.run(&["status"]);
     let lines: Vec<_> = ended.stdout.lines().collect();
     assert!(
         lines[0].starts_with("NODE") && lines[1].starts_with("node1  leader"),
@@ -220,7 +222,7 @@ fn the_status_is_a_table_for_people_and_an_object_for_programs() {
         !ended.stdout.contains('\u{1b}'),
         "there are colours in a pipe"
     );
-    let json = node.ask(&["status", "--json"]).json();
+    let json = node.run(&["status", "--json"]).json();
     assert_eq!(json["leader_id"], "node1");
     assert_eq!(
         json["nodes"][0]["status"]["state_machine"]["name"],
@@ -229,7 +231,7 @@ fn the_status_is_a_table_for_people_and_an_object_for_programs() {
 }
 
 #[test]
-fn a_snapshot_is_taken_and_its_index_told() {
+fn snapshot_prints_the_index() {
     let node = Serving::start();
     let applied = node
         .ask(&[
@@ -238,7 +240,7 @@ fn a_snapshot_is_taken_and_its_index_told() {
             "--json",
         ])
         .json();
-    let json = node.ask(&["snapshot", "--json"]).json();
+    let json = node.run(&["snapshot", "--json"]).json();
     let index = json["nodes"][0]["snapshot"]["snapshot_index"]
         .as_u64()
         .unwrap();
@@ -246,7 +248,7 @@ fn a_snapshot_is_taken_and_its_index_told() {
 }
 
 #[test]
-fn a_short_measurement_prints_figures_for_programs() {
+fn bench_prints_figures_as_json() {
     let node = Serving::start();
     let json = node
         .ask(&[
@@ -268,8 +270,8 @@ fn a_short_measurement_prints_figures_for_programs() {
 }
 
 #[test]
-fn where_nobody_listens_the_exit_code_is_3_and_the_address_is_named() {
-    let (_socket, address) = nobody();
+fn if_no_node_is_reachable_the_exit_code_is_3_and_the_address_is_named() {
+    let (_socket, address) = unreachable_address();
     for arguments in [
         &["apply", "x"][..],
         &["query", "x"],
@@ -307,7 +309,17 @@ fn wrong_usage_has_exit_code_2() {
 #[test]
 fn every_command_has_help_with_an_example() {
     for command in [
-        "demo", "serve", "apply", "query", "status", "check", "bench", "snapshot",
+        "demo",
+        "serve",
+        "apply",
+        "query",
+        "status",
+        "check",
+        "bench",
+        "snapshot",
+        "new",
+        "upgrade",
+        "transfer-leader",
     ] {
         let ended = run(&[command, "--help"]);
         assert_eq!(ended.code, Some(0), "{ended:?}");
@@ -322,7 +334,7 @@ fn every_command_has_help_with_an_example() {
 }
 
 #[test]
-fn a_module_is_checked_and_one_that_is_none_is_refused() {
+fn check_describes_a_module_and_refuses_an_invalid_one() {
     let ended = run(&["check", &dist("kv")]);
     assert!(
         ended.code == Some(0) && ended.stdout.contains("name      kv"),
@@ -349,31 +361,31 @@ fn a_module_is_checked_and_one_that_is_none_is_refused() {
 }
 
 #[test]
-fn another_guest_takes_over_and_the_history_names_it() {
+fn upgrade_activates_a_module_and_the_history_lists_it() {
     let node = Serving::start();
-    node.ask(&["apply", r#"{"enqueue":{"queue":"email","payload":1}}"#]);
+    node.run(&["apply", r#"{"enqueue":{"queue":"email","payload":1}}"#]);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("queue-2.wasm");
-    // The same guest with a custom section without content is another module.
+    // The same guest with an empty custom section has another hash.
     let mut module = std::fs::read(dist("queue")).unwrap();
     module.extend_from_slice(&[0, 2, 1, b'2']);
     std::fs::write(&path, module).unwrap();
     let path = path.to_str().unwrap();
 
-    let tried = node.ask(&["upgrade", path, "--dry-run"]);
+    let tried = node.run(&["upgrade", path, "--dry-run"]);
     assert!(
-        tried.code == Some(0) && tried.stdout.contains("dry run"),
+        tried.code == Some(0) && tried.stdout.contains("dry run passed"),
         "{tried:?}"
     );
-    let upgraded = node.ask(&["upgrade", path, "--by", "ann", "--json"]);
+    let upgraded = node.run(&["upgrade", path, "--by", "ann", "--json"]);
     assert_eq!(upgraded.code, Some(0), "{upgraded:?}");
     assert!(upgraded.json()["activated_index"].as_u64().unwrap() > 0);
-    let again = node.ask(&["upgrade", path]);
+    let again = node.run(&["upgrade", path]);
     assert!(
-        again.code == Some(0) && again.stdout.contains("runs from entry"),
+        again.code == Some(0) && again.stdout.contains("is active from entry"),
         "{again:?}"
     );
-    let history = node.ask(&["upgrade", "--history"]);
+    let history = node.run(&["upgrade", "--history"]);
     assert!(
         history.code == Some(0) && history.stdout.contains("ann"),
         "{history:?}"
@@ -382,19 +394,19 @@ fn another_guest_takes_over_and_the_history_names_it() {
         !history.stdout.contains('\u{1b}'),
         "no colours in a pipe: {history:?}"
     );
-    let stats = node.ask(&["query", r#"{"stats":{}}"#]);
+    let stats = node.run(&["query", r#"{"stats":{}}"#]);
     assert!(stats.stdout.contains(r#""ready":1"#), "{stats:?}");
 
-    // A guest of another kind takes no state of this one.
-    let refused = node.ask(&["upgrade", &dist("counter")]);
+    // Another guest cannot read the state of this one.
+    let refused = node.run(&["upgrade", &dist("counter")]);
     assert!(
-        refused.code == Some(1) && refused.stderr.contains("the module before goes on"),
+        refused.code == Some(1) && refused.stderr.contains("HTTP 422"),
         "{refused:?}"
     );
 }
 
 #[test]
-fn a_reader_that_has_gone_away_is_met_with_silence() {
+fn a_closed_output_is_not_an_error() {
     let node = Serving::start();
     let kv = dist("kv");
     for arguments in [
@@ -421,7 +433,8 @@ fn the_demo_runs_its_tour_and_exits() {
     let ended = run(&["demo", "--script", "--base-port", "0"]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(
-        ended.stdout.contains("Nothing is lost") && ended.stdout.contains("The tour is over"),
+        ended.stdout.contains("No acknowledged task is lost")
+            && ended.stdout.contains("The tour is complete"),
         "{ended:?}"
     );
     assert!(
@@ -451,7 +464,7 @@ fn the_demo_runs_until_it_is_interrupted_and_stops_cleanly() {
         })
         .unwrap();
     assert!(
-        lines.any(|line| line.contains("Ctrl-C stops all nodes")),
+        lines.any(|line| line.contains("press Ctrl-C to stop all nodes")),
         "the demo ended by itself"
     );
     assert!(PathBuf::from(&dir).exists());
@@ -473,10 +486,10 @@ fn the_demo_runs_until_it_is_interrupted_and_stops_cleanly() {
 }
 
 #[test]
-fn a_port_that_the_demo_cannot_have_is_named() {
+fn a_port_in_use_is_an_error_of_the_demo_that_names_it() {
     let bind = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = |listener: &std::net::TcpListener| listener.local_addr().unwrap().port();
-    // One that can be the first after a base; those that are higher are kept, so that another one comes.
+    // Bind ports until one is a valid base + 1. The higher ones stay bound, so that the next bind differs.
     let taken: Vec<_> = std::iter::repeat_with(bind)
         .scan(false, |found, listener| {
             let was_found = std::mem::replace(found, port(&listener) <= 64_000);

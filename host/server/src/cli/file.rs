@@ -1,4 +1,5 @@
-//! The file of `--config`: what it says is put among the arguments, unless these or the environment say otherwise.
+//! The settings file of `--config`. Its settings are added to the arguments, unless an argument or an environment
+//! variable sets them too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -7,16 +8,16 @@ use std::path::{Path, PathBuf};
 use super::origin::{Origins, key, variable};
 use crate::exit::Failure;
 
-/// Longest file of settings that is read, in bytes.
+/// Largest settings file, in bytes.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// The name of the flag that names the file.
+/// The flag that names the file.
 const CONFIG: &str = "config";
 
-/// Arguments with the settings of the file, and where each comes from.
+/// The arguments with the settings of the file, and where each was set.
 ///
 /// # Errors
-/// The file can't be read, or holds something that is no setting.
+/// The file cannot be read, is not TOML, or contains an unknown key.
 pub(super) fn add_settings(
     definition: &clap::Command,
     mut arguments: Vec<OsString>,
@@ -50,13 +51,13 @@ pub(super) fn add_settings(
     Ok((arguments, origins))
 }
 
-/// A setting of the file, as arguments.
+/// One setting of the file, as arguments.
 struct Setting {
     flag: String,
     values: Vec<String>,
 }
 
-/// The flags that the arguments name, and the value of `--config`.
+/// The flags among the arguments, and the value of `--config`.
 fn flags_of(arguments: &[OsString]) -> (BTreeSet<String>, Option<PathBuf>) {
     let mut flags = BTreeSet::new();
     let mut config = None;
@@ -91,7 +92,7 @@ fn read(path: &Path, definition: &clap::Command) -> Result<Vec<Setting>, Failure
     let shown = path.display();
     let failed = |why: &dyn std::fmt::Display| {
         Failure::usage(format!(
-            "cannot read the settings in {shown}: {why}; give another file to --config"
+            "cannot read the settings file {shown}: {why}; pass another file to --config"
         ))
     };
     let length = std::fs::metadata(path)
@@ -99,12 +100,14 @@ fn read(path: &Path, definition: &clap::Command) -> Result<Vec<Setting>, Failure
         .len();
     if length > MAX_FILE_BYTES {
         return Err(failed(&format!(
-            "it has {length} bytes, and {MAX_FILE_BYTES} are the most"
+            "it has {length} bytes, the limit is {MAX_FILE_BYTES}"
         )));
     }
     let text = std::fs::read_to_string(path).map_err(|error| failed(&error))?;
     let table: toml::Table = text.parse().map_err(|error| {
-        Failure::usage(format!("{shown} is not TOML: {error}; correct it there"))
+        Failure::usage(format!(
+            "the settings file {shown} is not TOML: {error}; correct the file"
+        ))
     })?;
     let known: BTreeSet<&str> = definition.get_subcommands().flat_map(long_flags).collect();
     table
@@ -126,14 +129,14 @@ fn setting(
             .iter()
             .map(|flag| key(flag))
             .find(|key| key.starts_with(name) || name.starts_with(key.as_str()));
-        let near = near.map_or_else(String::new, |near| format!(", perhaps `{near}`"));
+        let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
         return Err(Failure::usage(format!(
-            "`{name}` in {shown} is no setting{near}; see `oarlock serve --help`: each flag is a key, with underscores"
+            "unknown key `{name}` in {shown}{near}; each flag is a key, with underscores: see `oarlock serve --help`"
         )));
     }
     let wrong = |kind: &str| {
         Failure::usage(format!(
-            "`{name}` in {shown} is {kind}; write a text, a number, true or false, or a list of texts"
+            "the value of `{name}` in {shown} is {kind}; use a string, a number, true, false, or a list of strings"
         ))
     };
     let values = match value {
@@ -147,7 +150,7 @@ fn setting(
                 toml::Value::Array(values) => {
                     let texts: Option<Vec<&str>> = values.iter().map(toml::Value::as_str).collect();
                     texts
-                        .ok_or_else(|| wrong("a list of something else than texts"))?
+                        .ok_or_else(|| wrong("a list with values that are not strings"))?
                         .join(",")
                 }
                 toml::Value::Table(_) => return Err(wrong("a table")),

@@ -1,9 +1,8 @@
 //! Flags of `oarlock members` and `oarlock transfer-leader`.
 
-use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Subcommand};
 
-use super::{CommonArgs, EndpointArgs};
+use super::common::ClientArgs;
 
 /// Flags of `oarlock members`.
 #[derive(Debug, Args)]
@@ -14,55 +13,48 @@ pub(crate) struct MembersArgs {
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: MembersCommand,
-    /// Where and how long to ask.
+    /// The cluster.
     #[command(flatten)]
-    pub(crate) endpoint: EndpointArgs,
-    /// Print one JSON object.
-    #[arg(long, global = true, env = "OARLOCK_JSON", action = ArgAction::SetTrue)]
-    #[arg(value_parser = FalseyValueParser::new())]
-    pub(crate) json: bool,
-    /// Flags of every command.
-    #[command(flatten)]
-    pub(crate) common: CommonArgs,
+    pub(crate) client: ClientArgs,
 }
 
-/// What can be done with the members of a cluster.
+/// Subcommands of `oarlock members`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum MembersCommand {
-    /// Show who belongs to the cluster, and who votes.
+    /// List the members with their roles and addresses.
     #[command(after_help = "Example:\n  oarlock members list --json")]
     List,
-    /// Add a node that was started with `oarlock serve --join`: it gets the log, and a vote only with --voter.
+    /// Add a node that runs with `oarlock serve --join`, as a learner or, with --voter, as a voter.
     #[command(after_help = "Example:\n  oarlock members add node4=127.0.0.1:7104 --voter")]
     Add {
-        /// Its name, and where its peers reach it.
+        /// Node id, and its address for peers.
         #[arg(value_name = "ID=HOST:PORT")]
         node: String,
-        /// Give it a vote as soon as it has caught up.
+        /// Make the node a voter once it has caught up.
         #[arg(long, action = ArgAction::SetTrue)]
         voter: bool,
     },
-    /// Give a learner that has caught up a vote.
+    /// Make a learner that has caught up a voter.
     #[command(after_help = "Example:\n  oarlock members promote node4")]
     Promote {
-        /// Its name.
+        /// Node id.
         #[arg(value_name = "ID")]
         node: String,
     },
-    /// Remove a node; stop its process afterwards.
+    /// Remove a node from the cluster. Stop its process afterwards.
     #[command(after_help = "Example:\n  oarlock members remove node3")]
     Remove {
-        /// Its name.
+        /// Node id.
         #[arg(value_name = "ID")]
         node: String,
     },
-    /// Put a new node in the place of another one, which may be dead: one change, once the new one has caught up.
+    /// Replace a node, which may be down, by a new one: one change, once the new node has caught up.
     #[command(after_help = "Example:\n  oarlock members replace node3 node4=127.0.0.1:7104")]
     Replace {
-        /// Who goes.
+        /// Node id of the node to remove.
         #[arg(value_name = "OLD")]
         old: String,
-        /// Who comes, and where its peers reach it.
+        /// Node id of the new node, and its address for peers.
         #[arg(value_name = "ID=HOST:PORT")]
         node: String,
     },
@@ -72,17 +64,10 @@ pub(crate) enum MembersCommand {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  oarlock transfer-leader\n  oarlock transfer-leader node2")]
 pub(crate) struct TransferArgs {
-    /// Who is to lead. Default: the most up-to-date other voter.
+    /// Node id of the new leader. Default: the other voter with the most up-to-date log.
     #[arg(value_name = "ID")]
     pub(crate) node: Option<String>,
-    /// Where and how long to ask.
+    /// The cluster.
     #[command(flatten)]
-    pub(crate) endpoint: EndpointArgs,
-    /// Print one JSON object.
-    #[arg(long, env = "OARLOCK_JSON", action = ArgAction::SetTrue)]
-    #[arg(value_parser = FalseyValueParser::new())]
-    pub(crate) json: bool,
-    /// Flags of every command.
-    #[command(flatten)]
-    pub(crate) common: CommonArgs,
+    pub(crate) client: ClientArgs,
 }

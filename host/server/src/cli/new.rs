@@ -2,31 +2,26 @@
 
 use std::path::PathBuf;
 
-use clap::builder::FalseyValueParser;
-use clap::{ArgAction, Args};
+use clap::Args;
 
-use super::CommonArgs;
+use super::common::OutputArgs;
 
 /// Flags of `oarlock new`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  oarlock new seats\n  cd seats && cargo test")]
 pub(crate) struct NewArgs {
-    /// Name of the guest and of its folder: a-z, 0-9 and -.
+    /// Name of the guest and of its directory: up to 64 characters a-z, 0-9 and -, the first a letter.
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
-    /// Where the folder is made.
+    /// Parent directory of the new directory.
     #[arg(long, value_name = "DIR", default_value = ".", env = "OARLOCK_DIR")]
     pub(crate) dir: PathBuf,
-    /// The folder of the guest SDK. Default: that beside this program's own sources, else the published one.
+    /// Directory of the guest SDK. Default: guest-sdk in the source tree of this program, or else the published crate.
     #[arg(long, value_name = "DIR", env = "OARLOCK_SDK")]
     pub(crate) sdk: Option<PathBuf>,
-    /// Print one JSON object.
-    #[arg(long, env = "OARLOCK_JSON", action = ArgAction::SetTrue)]
-    #[arg(value_parser = FalseyValueParser::new())]
-    pub(crate) json: bool,
-    /// Flags of every command.
+    /// How to print the result.
     #[command(flatten)]
-    pub(crate) common: CommonArgs,
+    pub(crate) output: OutputArgs,
 }
 
 #[cfg(test)]
@@ -37,8 +32,10 @@ impl NewArgs {
             name: name.to_owned(),
             dir: dir.to_owned(),
             sdk: sdk.map(std::path::Path::to_owned),
-            json: true,
-            common: CommonArgs { config: None },
+            output: OutputArgs {
+                json: true,
+                ..OutputArgs::default()
+            },
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Where a setting came from, so that an error about it can say where to change it.
+//! Where a setting was set, so that an error can name the place to correct it.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -6,28 +6,27 @@ use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue};
 
-use super::ParseError;
 use crate::exit::Failure;
 
-/// Where settings came from.
+/// Where the settings of a command line were set.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Origins {
-    /// Flags that the command line names, without dashes.
+    /// Flags on the command line, without dashes.
     pub(super) flags: BTreeSet<String>,
-    /// The file of `--config`, and the flags that it gave.
+    /// The file of `--config`, and the flags that it sets.
     pub(super) file: Option<(PathBuf, BTreeSet<String>)>,
-    /// The variables of the environment that stand for flags.
+    /// Environment variables that begin with [`PREFIX`].
     pub(super) variables: BTreeSet<String>,
 }
 
-/// The place where one setting came from. Its display names setting and place.
+/// Where one setting was set. Its display names the setting and the place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
     /// The command line.
     Flag(String),
-    /// A variable of the environment.
+    /// An environment variable.
     Environment(String),
-    /// A file.
+    /// A key in a settings file.
     File(String, PathBuf),
 }
 
@@ -41,21 +40,30 @@ impl fmt::Display for Origin {
     }
 }
 
-/// How the names of all variables begin.
+/// Why a command line was not parsed.
+#[derive(Debug)]
+pub(crate) enum ParseError {
+    /// Help, version, or an error that clap formats.
+    Clap(clap::Error),
+    /// The settings file, or a setting from a file or the environment, is not valid.
+    Settings(Failure),
+}
+
+/// Prefix of all environment variables.
 pub(super) const PREFIX: &str = "OARLOCK_";
 
-/// The variable that stands for a flag.
+/// The environment variable of a flag.
 pub(super) fn variable(flag: &str) -> String {
     format!("{PREFIX}{}", flag.replace('-', "_").to_uppercase())
 }
 
-/// The key of a file that stands for a flag.
+/// The key of a flag in a settings file.
 pub(super) fn key(flag: &str) -> String {
     flag.replace('-', "_")
 }
 
 impl Origins {
-    /// Where the setting of `flag` came from; the flag itself where it was not set at all.
+    /// Where `flag` was set. A flag that was not set counts as set on the command line.
     pub(crate) fn of(&self, flag: &str) -> Origin {
         if self.flags.contains(flag) {
             return Origin::Flag(flag.to_owned());
@@ -70,7 +78,7 @@ impl Origins {
         Origin::Flag(flag.to_owned())
     }
 
-    /// An error of clap about a value that is not from the command line says where it is from.
+    /// Adds the origin to an error of clap, if the value was not set on the command line.
     pub(super) fn explain(&self, error: clap::Error) -> ParseError {
         let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else {
             return ParseError::Clap(error);
@@ -85,9 +93,9 @@ impl Origins {
             origin => {
                 let text = error.to_string();
                 let first = text.lines().next().unwrap_or_default();
-                let words = first.strip_prefix("error: ").unwrap_or(first);
+                let message = first.strip_prefix("error: ").unwrap_or(first);
                 ParseError::Settings(Failure::usage(format!(
-                    "{words}; the value comes from {origin}: correct it there"
+                    "{message}; the value was set by {origin}: correct it there"
                 )))
             }
         }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args};
 
-use super::CommonArgs;
+use super::common::ConfigArgs;
 
 /// Flags of `oarlock serve`.
 #[derive(Debug, Args)]
@@ -13,33 +13,36 @@ use super::CommonArgs;
     after_help = "Example:\n  oarlock serve\n  oarlock serve --node-id node1 --peer-addr 127.0.0.1:7101 --client-addr 127.0.0.1:8101 \\\n      --cluster node1=127.0.0.1:7101,node2=127.0.0.1:7102,node3=127.0.0.1:7103 \\\n      --data-dir data/node1 --state-machine examples-wasm/dist/queue.wasm\n  oarlock serve --join --node-id node4 --peer-addr 127.0.0.1:7104 --client-addr 127.0.0.1:8104 --data-dir data/node4"
 )]
 pub(crate) struct ServeArgs {
-    /// Name of this node in the cluster. Default: node1, for a node that is alone.
+    /// Id of this node, 1 to 255 visible ASCII characters other than `@`, `,` and `=`. Default: node1, for a single-node
+    /// cluster.
     #[arg(long, value_name = "ID", env = "OARLOCK_NODE_ID")]
     pub(crate) node_id: Option<String>,
-    /// Where this node listens for its peers. Default: its address in --cluster, or 127.0.0.1:7101.
+    /// Address for peers. Default: the node's address in --cluster, or 127.0.0.1:7101.
     #[arg(long, value_name = "HOST:PORT", env = "OARLOCK_PEER_ADDR")]
     pub(crate) peer_addr: Option<String>,
-    /// Where this node serves clients over HTTP.
+    /// Address for clients (HTTP).
     #[arg(long, value_name = "HOST:PORT", env = "OARLOCK_CLIENT_ADDR")]
     #[arg(default_value = "127.0.0.1:8101")]
     pub(crate) client_addr: String,
-    /// All nodes of the cluster, the same list on each: node1=host:port,node2=host:port,… Default: this node alone.
+    /// Initial members with their addresses for peers, the same list on every node: node1=host:port,node2=host:port,…
+    /// Default: this node only.
     #[arg(long, value_name = "ID=HOST:PORT,…", env = "OARLOCK_CLUSTER")]
     pub(crate) cluster: Option<String>,
-    /// Name of the cluster; nodes of another one are refused. Default: derived from --cluster.
+    /// Cluster id. Connections from nodes with another cluster id are refused. Default: derived from --cluster.
     #[arg(long, value_name = "NAME", env = "OARLOCK_CLUSTER_ID")]
     pub(crate) cluster_id: Option<String>,
-    /// Start empty and wait to be added to a cluster (`oarlock members add`), whose name the node learns then. What the
-    /// data directory says of an earlier run counts more.
+    /// Start without a cluster and wait for `oarlock members add`, which also gives the node its cluster id. Ignored if
+    /// the data directory already belongs to a cluster.
     #[arg(long, env = "OARLOCK_JOIN", action = ArgAction::SetTrue)]
     #[arg(value_parser = FalseyValueParser::new())]
     pub(crate) join: bool,
-    /// If files in the data directory are damaged, set them aside (they are kept in damaged-1, damaged-2, …) and get
-    /// everything from the other nodes. This node does not vote until it has. Without the flag it stops and names them.
+    /// If files in the data directory are corrupt, move them to a directory damaged-1, damaged-2, … and rejoin as an empty
+    /// node: snapshot and log come from the leader, and the node does not vote until it has caught up. Without the flag,
+    /// a node with corrupt files lists them and exits.
     #[arg(long, env = "OARLOCK_REPAIR", action = ArgAction::SetTrue)]
     #[arg(value_parser = FalseyValueParser::new())]
     pub(crate) repair: bool,
-    /// Where log, vote and snapshots are kept; each node has its own.
+    /// Directory for log, vote and snapshots. Each node needs its own.
     #[arg(
         long,
         value_name = "DIR",
@@ -47,19 +50,20 @@ pub(crate) struct ServeArgs {
         default_value = "./oarlock-data"
     )]
     pub(crate) data_dir: PathBuf,
-    /// Where this node keeps what it compiled, so that it compiles a guest once and not at every start: a directory of this
-    /// user alone, which several nodes on one machine may share. Default: `compiled` in the data directory.
+    /// Directory for compiled code, so that a node compiles a guest once and not at every start. It must belong to this
+    /// user only (mode 0700). Several nodes of one machine may share it. Default: `compiled` in the data directory.
     #[arg(long, value_name = "DIR", env = "OARLOCK_COMPILED_DIR")]
     pub(crate) compiled_dir: Option<PathBuf>,
-    /// How often the leader has the nodes compare their states, in milliseconds, where anything has been applied since. A
-    /// node that differs from the majority stops serving.
+    /// How often the leader makes all nodes compare their state hashes, in milliseconds, if entries were applied since. A
+    /// node whose state differs from the majority stops serving and reinstalls its state from the leader.
     #[arg(long, value_name = "MS", env = "OARLOCK_AUDIT_INTERVAL_MS")]
     #[arg(default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
     pub(crate) audit_interval_ms: u64,
-    /// The guest: a component, a core module with embedded WIT, or the text of either. Default: the built-in task queue.
+    /// State machine: a WebAssembly component, a core module with embedded WIT, or either in text format. Default: the
+    /// built-in task queue. After an upgrade, any module that the cluster has run is accepted; the active one runs.
     #[arg(long, value_name = "FILE", env = "OARLOCK_STATE_MACHINE")]
     pub(crate) state_machine: Option<PathBuf>,
-    /// Connections of clients at a time; more are closed at once.
+    /// Maximum number of client connections. Further connections are closed at once.
     #[arg(
         long,
         value_name = "N",
@@ -68,7 +72,7 @@ pub(crate) struct ServeArgs {
     )]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) max_connections: u32,
-    /// What to log: a level, or a filter as in `info,task_queue_raft=debug`.
+    /// Log level or filter, for example `info,task_queue_raft=debug`.
     #[arg(
         long,
         value_name = "FILTER",
@@ -76,78 +80,78 @@ pub(crate) struct ServeArgs {
         default_value = "info"
     )]
     pub(crate) log: String,
-    /// Timing and log.
+    /// Timeouts and log size.
     #[command(flatten)]
     pub(crate) raft: RaftArgs,
-    /// What the guest may use.
+    /// Limits of the guest.
     #[command(flatten)]
     pub(crate) guest: GuestArgs,
     /// Flags of every command.
     #[command(flatten)]
-    pub(crate) common: CommonArgs,
+    pub(crate) common: ConfigArgs,
 }
 
-/// Timing and log of Raft.
+/// Timeouts and log size of Raft.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Replication")]
 pub(crate) struct RaftArgs {
-    /// A follower waits at least this long for its leader before it stands for election, in milliseconds.
+    /// Shortest election timeout, in milliseconds: a follower without a heartbeat for this long starts an election.
     #[arg(long, value_name = "MS", env = "OARLOCK_ELECTION_TIMEOUT_MIN_MS")]
     #[arg(default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
     pub(crate) election_timeout_min_ms: u64,
-    /// … and at most this long, in milliseconds.
+    /// Longest election timeout, in milliseconds. Each timeout is random between the two.
     #[arg(long, value_name = "MS", env = "OARLOCK_ELECTION_TIMEOUT_MAX_MS")]
     #[arg(default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
     pub(crate) election_timeout_max_ms: u64,
-    /// A leader is heard at least this often, in milliseconds.
+    /// Interval of the leader's heartbeats, in milliseconds. Must be below the shortest election timeout.
     #[arg(long, value_name = "MS", env = "OARLOCK_HEARTBEAT_INTERVAL_MS")]
     #[arg(default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
     pub(crate) heartbeat_interval_ms: u64,
-    /// Entries that the log holds at most.
+    /// Maximum number of entries in the log. When it is reached, commands wait until a snapshot makes room.
     #[arg(long, value_name = "N", env = "OARLOCK_MAX_LOG_ENTRIES")]
     #[arg(default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(2..=1_000_000_000))]
     pub(crate) max_log_entries: u64,
-    /// A snapshot is taken after this many entries.
+    /// Number of applied entries after which a snapshot is taken. Must be below --max-log-entries.
     #[arg(long, value_name = "N", env = "OARLOCK_SNAPSHOT_THRESHOLD")]
     #[arg(default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     pub(crate) snapshot_threshold: u64,
-    /// Bytes of snapshots that this node sends in a second, to all peers together. Default: no limit.
+    /// Rate limit for sending snapshots, in bytes per second, for all peers together. Default: no limit.
     #[arg(long, value_name = "BYTES", env = "OARLOCK_SNAPSHOT_BYTES_PER_SECOND")]
     #[arg(value_parser = clap::value_parser!(u64).range(1024..))]
     pub(crate) snapshot_bytes_per_second: Option<u64>,
-    /// Let the leader answer linearizable queries without asking a majority for each, trusting that no two nodes' clocks
-    /// differ in speed by more than this many percent and that none stands still while its node runs on (as in a virtual
-    /// machine that is paused). Set it on every node. Default: the leader asks, and no clock matters.
+    /// Enable leader leases: the leader serves linearizable queries without a round to a majority. This assumes that the
+    /// clocks of any two nodes differ in speed by at most this percentage, and that no clock stops while its node runs
+    /// (as in a paused virtual machine). Set it on every node. Default: off; no clock matters.
     #[arg(long, value_name = "PERCENT", env = "OARLOCK_LEASE_DRIFT_PERCENT")]
     #[arg(value_parser = clap::value_parser!(u32).range(0..=100))]
     pub(crate) lease_drift_percent: Option<u32>,
 }
 
-/// What a guest may use. These decide about outcomes, so they must be equal on every node.
+/// Limits of the guest. They influence outcomes, so they must be equal on all nodes.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Limits of the guest (the same on every node)")]
+#[command(next_help_heading = "Guest limits (must be equal on all nodes)")]
 pub(crate) struct GuestArgs {
-    /// Size of a command or a query, in bytes; larger ones are refused.
+    /// Maximum size of a command or query, in bytes. Larger ones are refused (HTTP 413).
     #[arg(long, value_name = "BYTES", env = "OARLOCK_MAX_COMMAND_BYTES")]
     #[arg(default_value_t = 1_048_576, value_parser = clap::value_parser!(u64).range(1..=33_554_432))]
     pub(crate) max_command_bytes: u64,
-    /// Fuel for one command, about one for each instruction of the guest.
+    /// Fuel for one command, about 1 per WebAssembly instruction. A command that exceeds it fails (`out_of_fuel`).
     #[arg(long, value_name = "FUEL", env = "OARLOCK_FUEL_PER_COMMAND")]
     #[arg(default_value_t = 1_000_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) fuel_per_command: u64,
-    /// Fuel for one query.
+    /// Fuel for one query. A query that exceeds it fails (`out_of_fuel`).
     #[arg(long, value_name = "FUEL", env = "OARLOCK_FUEL_PER_QUERY")]
     #[arg(default_value_t = 10_000_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) fuel_per_query: u64,
-    /// Memory of the guest, in bytes.
+    /// Maximum memory of the guest, in bytes.
     #[arg(long, value_name = "BYTES", env = "OARLOCK_GUEST_MEMORY_BYTES")]
     #[arg(default_value_t = 1_073_741_824, value_parser = clap::value_parser!(u64).range(65_536..=4_294_967_296))]
     pub(crate) guest_memory_bytes: u64,
-    /// Idempotency keys that are remembered.
+    /// Maximum number of idempotency keys that are kept. The oldest are dropped first.
     #[arg(long, value_name = "N", env = "OARLOCK_MAX_IDEMPOTENCY_KEYS")]
     #[arg(default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(0..=100_000_000))]
     pub(crate) max_idempotency_keys: u64,
-    /// How long an idempotency key is remembered, in milliseconds.
+    /// How long an idempotency key is kept, in milliseconds.
     #[arg(long, value_name = "MS", env = "OARLOCK_IDEMPOTENCY_TTL_MS")]
     #[arg(default_value_t = 86_400_000, value_parser = clap::value_parser!(u64).range(0..=31_536_000_000))]
     pub(crate) idempotency_ttl_ms: u64,

@@ -1,11 +1,12 @@
-//! Where settings come from, and what is said about wrong ones.
+//! Sources of settings, and errors about invalid ones.
 
 use std::fs;
+use std::path::PathBuf;
 
 use super::*;
 
-fn arguments(words: &[&str]) -> Vec<OsString> {
-    words.iter().map(OsString::from).collect()
+fn arguments(texts: &[&str]) -> Vec<OsString> {
+    texts.iter().map(OsString::from).collect()
 }
 
 fn environment(variables: &[(&str, &str)]) -> BTreeMap<String, OsString> {
@@ -15,41 +16,41 @@ fn environment(variables: &[(&str, &str)]) -> BTreeMap<String, OsString> {
         .collect()
 }
 
-/// The arguments with those of a file of settings.
+/// The arguments with the settings of a file.
 fn with_file(
-    words: &[&str],
+    given: &[&str],
     file: &str,
     variables: &[(&str, &str)],
 ) -> Result<(Vec<String>, Origins), Failure> {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("oarlock.toml");
     fs::write(&path, file).expect("writable");
-    let mut words = arguments(words);
-    words.extend(arguments(&["--config", path.to_str().expect("UTF-8")]));
-    let (arguments, origins) = file::add_settings(&Cli::command(), words, &environment(variables))?;
+    let mut given = arguments(given);
+    given.extend(arguments(&["--config", path.to_str().expect("UTF-8")]));
+    let (arguments, origins) = file::add_settings(&Cli::command(), given, &environment(variables))?;
     Ok((
         arguments
             .into_iter()
-            .map(|word| word.into_string().expect("UTF-8"))
+            .map(|argument| argument.into_string().expect("UTF-8"))
             .collect(),
         origins,
     ))
 }
 
-fn serve_args(words: Vec<String>) -> ServeArgs {
-    match Cli::try_parse_from(words).expect("valid").command {
+fn serve_args(arguments: Vec<String>) -> ServeArgs {
+    match Cli::try_parse_from(arguments).expect("valid").command {
         CliCommand::Serve(args) => *args,
         other => panic!("{other:?}"),
     }
 }
 
 #[test]
-fn the_definition_is_consistent() {
+fn clap_accepts_the_definition() {
     Cli::command().debug_assert();
 }
 
 #[test]
-fn the_defaults_are_those_of_the_contract() {
+fn the_defaults_are_the_documented_ones() {
     let args = serve_args(vec!["oarlock".to_owned(), "serve".to_owned()]);
     assert_eq!(
         (
@@ -69,7 +70,7 @@ fn the_defaults_are_those_of_the_contract() {
 }
 
 #[test]
-fn a_file_gives_what_neither_flags_nor_environment_give() {
+fn flags_and_environment_take_precedence_over_the_file() {
     let file = r#"
         node_id = "file"
         data_dir = "from-file"
@@ -77,17 +78,17 @@ fn a_file_gives_what_neither_flags_nor_environment_give() {
         cluster = ["node1=a:1", "node2=b:2"]
         endpoints = ["ignored-by-serve:1"]
     "#;
-    let (words, origins) = with_file(
+    let (parsed, origins) = with_file(
         &["oarlock", "serve", "--node-id", "flag"],
         file,
         &[("OARLOCK_DATA_DIR", "env")],
     )
     .expect("valid");
     assert!(
-        !words
+        !parsed
             .iter()
-            .any(|word| word.contains("from-file") || word.contains("ignored")),
-        "{words:?}"
+            .any(|text| text.contains("from-file") || text.contains("ignored")),
+        "{parsed:?}"
     );
     assert_eq!(
         origins.of("node-id"),
@@ -105,28 +106,28 @@ fn a_file_gives_what_neither_flags_nor_environment_give() {
         "{}",
         origins.of("cluster")
     );
-    let args = serve_args(words);
+    let args = serve_args(parsed);
     assert_eq!(args.node_id.as_deref(), Some("flag"));
     assert_eq!(args.raft.heartbeat_interval_ms, 111);
     assert_eq!(args.cluster.as_deref(), Some("node1=a:1,node2=b:2"));
 }
 
 #[test]
-fn settings_of_a_file_reach_client_commands_too() {
+fn a_file_sets_flags_of_client_commands_too() {
     let file = "endpoints = \"a:1,b:2\"\njson = true\ntimeout_ms = 5";
-    let (words, _) = with_file(&["oarlock", "status"], file, &[]).expect("valid");
-    match Cli::try_parse_from(words).expect("valid").command {
+    let (parsed, _) = with_file(&["oarlock", "status"], file, &[]).expect("valid");
+    match Cli::try_parse_from(parsed).expect("valid").command {
         CliCommand::Status(args) => {
-            assert_eq!(args.endpoint.endpoints, ["a:1", "b:2"]);
-            assert_eq!(args.endpoint.timeout_ms, 5);
-            assert!(args.json);
+            assert_eq!(args.client.endpoints, ["a:1", "b:2"]);
+            assert_eq!(args.client.timeout_ms, 5);
+            assert!(args.client.output.json);
         }
         other => panic!("{other:?}"),
     }
 }
 
 #[test]
-fn an_unknown_key_is_refused_by_name() {
+fn an_unknown_key_is_an_error_with_its_name() {
     for (file, named) in [
         ("node_idd = \"x\"", "node_idd"),
         ("node-id = \"x\"", "node-id"),
@@ -144,7 +145,7 @@ fn an_unknown_key_is_refused_by_name() {
 }
 
 #[test]
-fn a_value_of_the_wrong_kind_is_refused_by_name() {
+fn a_value_of_the_wrong_type_is_an_error_with_the_key() {
     for file in [
         "node_id = { a = 1 }",
         "node_id = [1, 2]",
@@ -156,7 +157,7 @@ fn a_value_of_the_wrong_kind_is_refused_by_name() {
 }
 
 #[test]
-fn a_file_that_is_not_there_or_not_toml_is_named() {
+fn a_missing_file_or_one_that_is_not_toml_is_named() {
     let missing = arguments(&["oarlock", "serve", "--config", "not/there.toml"]);
     let failure =
         file::add_settings(&Cli::command(), missing, &environment(&[])).expect_err("not there");
@@ -166,7 +167,7 @@ fn a_file_that_is_not_there_or_not_toml_is_named() {
 }
 
 #[test]
-fn the_environment_names_a_file_as_well() {
+fn the_environment_can_name_the_file() {
     let variables = environment(&[("OARLOCK_CONFIG", "not/there.toml")]);
     let failure = file::add_settings(
         &Cli::command(),
@@ -182,20 +183,20 @@ fn the_environment_names_a_file_as_well() {
 }
 
 #[test]
-fn an_error_about_a_value_of_a_file_says_where_it_stands() {
-    let (words, origins) = with_file(
+fn an_error_about_a_value_in_a_file_names_key_and_file() {
+    let (parsed, origins) = with_file(
         &["oarlock", "serve"],
         "heartbeat_interval_ms = \"soon\"",
         &[],
     )
-    .expect("a text is read");
-    let error = Cli::try_parse_from(words).expect_err("no number");
+    .expect("a string is read");
+    let error = Cli::try_parse_from(parsed).expect_err("not a number");
     match origins.explain(error) {
         ParseError::Settings(failure) => {
-            let words = failure.to_string();
+            let message = failure.to_string();
             assert!(
-                words.contains("soon") && words.contains("`heartbeat_interval_ms` in "),
-                "{words}"
+                message.contains("soon") && message.contains("`heartbeat_interval_ms` in "),
+                "{message}"
             );
         }
         ParseError::Clap(error) => panic!("{error}"),
@@ -203,11 +204,11 @@ fn an_error_about_a_value_of_a_file_says_where_it_stands() {
 }
 
 #[test]
-fn an_error_about_a_flag_is_shown_as_it_is() {
-    let words = arguments(&["oarlock", "serve", "--max-log-entries", "many"]);
-    let (words, origins) =
-        file::add_settings(&Cli::command(), words, &environment(&[])).expect("no file");
-    let error = Cli::try_parse_from(words).expect_err("no number");
+fn an_error_about_a_flag_is_not_changed() {
+    let given = arguments(&["oarlock", "serve", "--max-log-entries", "many"]);
+    let (parsed, origins) =
+        file::add_settings(&Cli::command(), given, &environment(&[])).expect("no file");
+    let error = Cli::try_parse_from(parsed).expect_err("not a number");
     assert!(matches!(origins.explain(error), ParseError::Clap(_)));
 }
 
@@ -241,12 +242,12 @@ fn every_command_has_an_example_and_every_flag_a_variable() {
 }
 
 #[test]
-fn a_command_or_a_file_is_needed_and_not_both() {
-    for words in [
+fn apply_needs_a_command_or_a_file_and_not_both() {
+    for arguments in [
         &["oarlock", "apply"][..],
         &["oarlock", "apply", "{}", "--file", "f"],
     ] {
-        assert!(Cli::try_parse_from(words).is_err(), "{words:?}");
+        assert!(Cli::try_parse_from(arguments).is_err(), "{arguments:?}");
     }
     assert!(Cli::try_parse_from(["oarlock", "apply", "-"]).is_ok());
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args};
 
-use super::{CommonArgs, EndpointArgs};
+use super::common::ClientArgs;
 
 /// Flags of `oarlock upgrade`.
 #[derive(Debug, Args)]
@@ -14,18 +14,19 @@ use super::{CommonArgs, EndpointArgs};
     after_help = "Example:\n  oarlock upgrade queue-v2.wasm --dry-run\n  oarlock upgrade queue-v2.wasm --endpoints 127.0.0.1:8101,127.0.0.1:8102\n  oarlock upgrade --history"
 )]
 pub(crate) struct UpgradeArgs {
-    /// The new guest: a component, a core module with embedded WIT, or the text of either.
+    /// New module: a WebAssembly component, a core module with embedded WIT, or either in text format.
     #[arg(value_name = "NEW.wasm")]
     pub(crate) file: Option<PathBuf>,
-    /// Show what has run when, and what is under way.
+    /// Show the active module, the upgrade in progress and past upgrades.
     #[arg(long, env = "OARLOCK_HISTORY", action = ArgAction::SetTrue)]
     #[arg(value_parser = FalseyValueParser::new())]
     pub(crate) history: bool,
-    /// Do everything but the switch.
+    /// Run every check on every voter, but do not activate the module.
     #[arg(long, env = "OARLOCK_DRY_RUN", action = ArgAction::SetTrue)]
     #[arg(value_parser = FalseyValueParser::new())]
     pub(crate) dry_run: bool,
-    /// How long to wait for voters that are behind or away, in milliseconds; then the old guest goes on.
+    /// How long to wait until every voter is ready, in milliseconds, 1 to 3600000. After that the upgrade is aborted and
+    /// the current module keeps running.
     #[arg(
         long,
         value_name = "MS",
@@ -34,7 +35,7 @@ pub(crate) struct UpgradeArgs {
     )]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
     pub(crate) wait_ms: u64,
-    /// Who asks for it, for the history.
+    /// Who requests the upgrade, for the history.
     #[arg(
         long,
         value_name = "NAME",
@@ -42,14 +43,7 @@ pub(crate) struct UpgradeArgs {
         env = "OARLOCK_BY"
     )]
     pub(crate) by: String,
-    /// Where and how long to ask.
+    /// The cluster.
     #[command(flatten)]
-    pub(crate) endpoint: EndpointArgs,
-    /// Print one JSON object.
-    #[arg(long, env = "OARLOCK_JSON", action = ArgAction::SetTrue)]
-    #[arg(value_parser = FalseyValueParser::new())]
-    pub(crate) json: bool,
-    /// Flags of every command.
-    #[command(flatten)]
-    pub(crate) common: CommonArgs,
+    pub(crate) client: ClientArgs,
 }

@@ -1,4 +1,4 @@
-//! `oarlock apply`: one command, replicated and applied.
+//! `oarlock apply`: applies one command.
 
 use std::time::Duration;
 
@@ -9,20 +9,20 @@ use super::{input, output};
 use crate::cli::ApplyArgs;
 use crate::exit::Failure;
 
-/// Has the command applied and prints the guest's reply.
+/// Applies a command and prints the guest's reply.
 ///
 /// # Errors
-/// It was not applied, or nobody knows whether it was.
+/// The command was not applied, or the outcome is unknown.
 pub(crate) fn apply(args: ApplyArgs) -> Result<(), Failure> {
     block_on(run(args))
 }
 
 async fn run(args: ApplyArgs) -> Result<(), Failure> {
     let command = input::read(args.command, args.file.as_deref(), std::io::stdin().lock())?;
-    let client = connect(&args.endpoint)?;
+    let client = connect(&args.client)?;
     let options = ApplyOptions {
         idempotency_key: args.idempotency_key.map_or(Key::Automatic, Key::Given),
-        timeout: Duration::from_millis(args.endpoint.timeout_ms),
+        timeout: Duration::from_millis(args.client.timeout_ms),
     };
     let applied = client
         .apply(command, &options)
@@ -33,7 +33,7 @@ async fn run(args: ApplyArgs) -> Result<(), Failure> {
         "reply",
         applied.index,
         &applied.reply,
-        args.json,
+        args.client.output.json,
     )
 }
 

@@ -1,4 +1,4 @@
-//! `oarlock check`: what a module is, or every reason why a node would refuse it.
+//! `oarlock check`: describes a module, or lists every reason why a node would refuse it.
 
 use std::fmt::Write;
 use std::io::Read;
@@ -13,10 +13,10 @@ use crate::cli::CheckArgs;
 use crate::compiled::CompiledDir;
 use crate::exit::Failure;
 
-/// Checks a file as a node does at its start, and prints what it found.
+/// Checks a file as a node does at its start, and prints the result.
 ///
 /// # Errors
-/// The file can't be read, or a node would refuse it.
+/// The file cannot be read, or a node would refuse it.
 pub(crate) fn check(args: CheckArgs) -> Result<(), Failure> {
     let limits = MachineLimits::default();
     let bytes = read(&args.file, limits.module_bytes)?;
@@ -26,13 +26,15 @@ pub(crate) fn check(args: CheckArgs) -> Result<(), Failure> {
         engine = engine.with_store(Arc::new(CompiledDir::new(dir)));
     }
     match GuestModule::load(&engine, bytes, &limits) {
-        Ok(module) if args.json => write_json(std::io::stdout().lock(), &facts(&module, size)),
+        Ok(module) if args.output.json => {
+            write_json(std::io::stdout().lock(), &facts(&module, size))
+        }
         Ok(module) => write_out(
             std::io::stdout().lock(),
-            told(&args.file, &module, size).as_bytes(),
+            describe(&args.file, &module, size).as_bytes(),
         ),
         Err(error) => {
-            if args.json {
+            if args.output.json {
                 write_json(std::io::stdout().lock(), &refusal(&error))?;
             }
             Err(Failure::failed(reasons(&args.file, &error)))
@@ -40,11 +42,11 @@ pub(crate) fn check(args: CheckArgs) -> Result<(), Failure> {
     }
 }
 
-/// The file's bytes, one more at most than a module may have: the check then says that it is too large.
+/// Reads the file, up to one byte over the limit: the check then reports that it is too large.
 fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
     let unreadable = |error: std::io::Error| {
         Failure::failed(format!(
-            "{} cannot be read: {error}; name the file that the build wrote",
+            "cannot read {}: {error}; pass the .wasm file that your build wrote",
             path.display()
         ))
     };
@@ -88,7 +90,7 @@ fn refusal(error: &CheckError) -> Value {
     json!({ "ok": false, "reasons": reasons })
 }
 
-fn told(path: &Path, module: &GuestModule, size: usize) -> String {
+fn describe(path: &Path, module: &GuestModule, size: usize) -> String {
     let description = module.description();
     let list = |names: &[String]| {
         if names.is_empty() {
@@ -103,7 +105,9 @@ fn told(path: &Path, module: &GuestModule, size: usize) -> String {
     let wasi = match module.imports().len() - ours.len() {
         0 => "none".to_owned(),
         interfaces => {
-            format!("{interfaces} interfaces: the log's time and randomness, no files, no network")
+            format!(
+                "{interfaces} interfaces: deterministic time and randomness, no files, no network"
+            )
         }
     };
     let lines = [
@@ -130,14 +134,14 @@ fn told(path: &Path, module: &GuestModule, size: usize) -> String {
     for (name, value) in lines {
         let _ = writeln!(text, "{name:<9} {}", print_safely(&value));
     }
-    text.push_str("a node would take it\n");
+    text.push_str("a node accepts this module\n");
     text
 }
 
 fn reasons(path: &Path, error: &CheckError) -> String {
     let mut text = format!("a node would refuse {}:", path.display());
     for reason in &error.reasons {
-        // A reason of the engine may have several lines.
+        // A reason from the engine may have several lines.
         let _ = write!(text, "\n  - {}", reason.to_string().replace('\n', "\n    "));
     }
     text

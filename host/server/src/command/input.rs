@@ -1,37 +1,37 @@
-//! Where a command's or a query's bytes come from.
+//! Reads a command or query from the command line, a file or standard input.
 
 use std::io::Read;
 use std::path::Path;
 
 use crate::exit::Failure;
 
-/// Most that is read, in bytes. A node takes less; this keeps an endless input from filling the memory.
+/// Maximum input, in bytes. Larger than any node accepts; it keeps an endless input from filling the memory.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// The bytes to send: the words themselves, standard input for `-`, or a file.
+/// The bytes to send: `argument` itself, standard input for `-`, or the file.
 ///
 /// # Errors
-/// They can't be read, or there are too many.
+/// The input cannot be read, or is larger than [`MAX_BYTES`].
 pub(super) fn read(
-    words: Option<String>,
+    argument: Option<String>,
     file: Option<&Path>,
     stdin: impl Read,
 ) -> Result<Vec<u8>, Failure> {
-    match (words, file) {
+    match (argument, file) {
         (_, Some(path)) => {
             let unreadable = |error| {
                 Failure::failed(format!(
-                    "{} cannot be read: {error}; name a file that can be",
+                    "cannot read {}: {error}; pass a file that exists and is readable",
                     path.display()
                 ))
             };
             let file = std::fs::File::open(path).map_err(unreadable)?;
             bounded(file, &path.display().to_string())
         }
-        (Some(words), None) if words == "-" => bounded(stdin, "standard input"),
-        (Some(words), None) => Ok(words.into_bytes()),
+        (Some(argument), None) if argument == "-" => bounded(stdin, "standard input"),
+        (Some(argument), None) => Ok(argument.into_bytes()),
         (None, None) => Err(Failure::usage(
-            "there is nothing to send; give the words, --file FILE, or - for standard input",
+            "there is nothing to send; pass the text, --file FILE, or - for standard input",
         )),
     }
 }
@@ -40,10 +40,10 @@ fn bounded(from: impl Read, name: &str) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     from.take(MAX_BYTES + 1)
         .read_to_end(&mut bytes)
-        .map_err(|error| Failure::failed(format!("{name} cannot be read: {error}")))?;
+        .map_err(|error| Failure::failed(format!("cannot read {name}: {error}")))?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err(Failure::failed(format!(
-            "{name} holds more than {MAX_BYTES} bytes; send less at once"
+            "{name} has more than {MAX_BYTES} bytes; send less at once"
         )));
     }
     Ok(bytes)

@@ -9,18 +9,18 @@ use super::table::{Align, Table, Tone};
 use crate::cli::{MembersArgs, MembersCommand, TransferArgs};
 use crate::exit::Failure;
 
-/// Shows or changes the members, and prints what became of it.
+/// Lists or changes the members, and prints the result.
 ///
 /// # Errors
-/// No node answers, or the leader refuses.
+/// No node responds, or the leader refuses the change.
 pub(crate) fn members(args: MembersArgs) -> Result<(), Failure> {
     block_on(run(args))
 }
 
 async fn run(args: MembersArgs) -> Result<(), Failure> {
-    let client = connect(&args.endpoint)?;
+    let client = connect(&args.client)?;
     let changed = match &args.command {
-        MembersCommand::List => return list(&client, args.json).await,
+        MembersCommand::List => return list(&client, args.client.output.json).await,
         MembersCommand::Add { node, voter } => {
             let (id, addr) = named_address(node)?;
             client.add_member(id, addr, *voter).await
@@ -33,27 +33,27 @@ async fn run(args: MembersArgs) -> Result<(), Failure> {
         }
     };
     let changed = changed.map_err(|error| refused(&error, &error))?;
-    if args.json {
+    if args.client.output.json {
         return write_json(std::io::stdout().lock(), &changed);
     }
-    let line = format!("{}\n", words(&args.command, &changed));
+    let line = format!("{}\n", summary(&args.command, &changed));
     write_out(std::io::stdout().lock(), line.as_bytes())
 }
 
-fn words(command: &MembersCommand, changed: &MembersChanged) -> String {
+fn summary(command: &MembersCommand, changed: &MembersChanged) -> String {
     let index = changed.index;
     match command {
         MembersCommand::List => String::new(),
         MembersCommand::Add { node, voter } => {
             let what = if *voter { "a voter" } else { "a learner" };
-            format!("{node} is {what} (entry {index})")
+            format!("added {node} as {what} (entry {index})")
         }
-        MembersCommand::Promote { node } => format!("{node} votes (entry {index})"),
+        MembersCommand::Promote { node } => format!("promoted {node} to voter (entry {index})"),
         MembersCommand::Remove { node } => {
-            format!("{node} is removed (entry {index}); stop its process")
+            format!("removed {node} (entry {index}); stop its process")
         }
         MembersCommand::Replace { old, node } => {
-            format!("{node} has taken the place of {old} (entry {index})")
+            format!("replaced {old} by {node} (entry {index}); stop the process of {old}")
         }
     }
 }
@@ -76,8 +76,8 @@ fn table(members: &[MemberInfo], leader: Option<&str>) -> Table {
     let mut table = Table::new(&[
         ("NODE", Align::Left),
         ("ROLE", Align::Left),
-        ("PEERS AT", Align::Left),
-        ("CLIENTS AT", Align::Left),
+        ("PEER ADDRESS", Align::Left),
+        ("CLIENT ADDRESS", Align::Left),
     ]);
     for member in members {
         let role = match member.voter {
@@ -100,31 +100,35 @@ fn table(members: &[MemberInfo], leader: Option<&str>) -> Table {
     table
 }
 
-/// Splits `ID=HOST:PORT`.
+/// Parses `ID=HOST:PORT`.
 fn named_address(text: &str) -> Result<(&str, &str), Failure> {
     text.split_once('=')
         .filter(|(id, addr)| !id.is_empty() && !addr.is_empty())
         .ok_or_else(|| {
             Failure::usage(format!(
-                "{text:?} does not say which node and where; write it as in node4=127.0.0.1:7104"
+                "{text:?} is not a node id with an address; write ID=HOST:PORT, for example node4=127.0.0.1:7104"
             ))
         })
 }
 
-/// Moves leadership, and prints who leads now.
+/// Transfers leadership, and prints the new leader.
 ///
 /// # Errors
-/// No node answers, or leadership stays where it was.
+/// No node responds, or leadership did not move.
 pub(crate) fn transfer_leader(args: TransferArgs) -> Result<(), Failure> {
     block_on(async {
-        let client = connect(&args.endpoint)?;
-        let given = client.transfer_leader(args.node.as_deref()).await;
-        let given = given.map_err(|error| refused(&error, &error))?;
-        if args.json {
-            return write_json(std::io::stdout().lock(), &given);
+        let client = connect(&args.client)?;
+        let moved = client.transfer_leader(args.node.as_deref()).await;
+        let moved = moved.map_err(|error| refused(&error, &error))?;
+        if args.client.output.json {
+            return write_json(std::io::stdout().lock(), &moved);
         }
-        let leader = given.leader_id.as_deref().unwrap_or("another node");
-        let line = format!("{} leads term {}\n", print_safely(leader), given.term);
+        let leader = moved.leader_id.as_deref().unwrap_or("another node");
+        let line = format!(
+            "{} is the leader in term {}\n",
+            print_safely(leader),
+            moved.term
+        );
         write_out(std::io::stdout().lock(), line.as_bytes())
     })
 }

@@ -1,4 +1,4 @@
-//! `oarlock new`: creates a project for a guest that builds and passes its tests.
+//! `oarlock new`: creates a guest project that builds and passes its tests.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,12 +9,13 @@ use super::output::{write_json, write_out};
 use crate::cli::NewArgs;
 use crate::exit::Failure;
 
-/// Files of a project and their contents. `{{name}}`, `{{module}}` and `{{sdk}}` are placeholders.
+/// Paths and contents of the project's files. `{{name}}`, `{{module}}` and `{{sdk}}` are placeholders.
 const FILES: [(&str, &str); 6] = [
     ("Cargo.toml", include_str!("new/template/Cargo.toml.txt")),
     ("src/lib.rs", include_str!("new/template/lib.rs.txt")),
     ("src/tests.rs", include_str!("new/template/tests.rs.txt")),
     ("README.md", include_str!("new/template/README.md.txt")),
+    // Forbids functions that are not deterministic or do not exist in a module.
     (
         "clippy.toml",
         include_str!("../../../../guest-sdk/clippy.toml"),
@@ -34,10 +35,10 @@ const RESERVED_NAMES: [&str; 48] = [
     "try", "type", "use",
 ];
 
-/// Writes a project into a new folder and prints the next steps.
+/// Creates a project in a new directory, and prints the next steps.
 ///
 /// # Errors
-/// The name is invalid, the folder exists, or it cannot be written.
+/// The name is not valid, the directory exists already, or it cannot be written.
 pub(crate) fn new(args: NewArgs) -> Result<(), Failure> {
     check_name(&args.name)?;
     let folder = args.dir.join(&args.name);
@@ -50,13 +51,13 @@ pub(crate) fn new(args: NewArgs) -> Result<(), Failure> {
     };
     write(&folder, fill)?;
     let shown = folder.display().to_string();
-    if args.json {
+    if args.output.json {
         let files = FILES.map(|(name, _)| name);
         let made = json!({"name": args.name, "folder": shown, "files": files});
         return write_json(std::io::stdout().lock(), &made);
     }
     let text = format!(
-        "created {shown}, a guest with tests; next steps:\n  cd {shown}\n  cargo test\n  cargo build --release --target wasm32-unknown-unknown\n  oarlock serve --state-machine target/wasm32-unknown-unknown/release/{module}.wasm\n"
+        "created the guest project {shown}; next steps:\n  cd {shown}\n  cargo test\n  cargo build --release --target wasm32-unknown-unknown\n  oarlock serve --state-machine target/wasm32-unknown-unknown/release/{module}.wasm\n"
     );
     write_out(std::io::stdout().lock(), text.as_bytes())
 }
@@ -68,18 +69,18 @@ fn check_name(name: &str) -> Result<(), Failure> {
         && name.chars().all(plain);
     if !fits {
         return Err(Failure::usage(format!(
-            "{name:?} is not a valid name for a guest; use 1 to {MAX_NAME_BYTES} characters of a-z, 0-9 and -, starting with a letter"
+            "the name {name:?} is not valid; use 1 to {MAX_NAME_BYTES} characters a-z, 0-9 and -, the first a letter"
         )));
     }
     if RESERVED_NAMES.contains(&name) {
         return Err(Failure::usage(format!(
-            "{name:?} is a reserved name of cargo or the compiler; use another name"
+            "the name {name:?} is reserved by cargo or the Rust compiler; choose another name"
         )));
     }
     Ok(())
 }
 
-/// The dependency on the SDK: the folder of `--sdk`, the sources of this program, or the registry.
+/// The dependency on the SDK: the directory of `--sdk`, the SDK in the source tree of this program, or the registry.
 fn sdk(given: Option<&Path>) -> Result<String, Failure> {
     let found = match given {
         Some(folder) => Some(named_sdk(folder)?),
@@ -87,7 +88,7 @@ fn sdk(given: Option<&Path>) -> Result<String, Failure> {
     };
     Ok(match found {
         Some(folder) => {
-            // JSON and TOML strings have the same escapes.
+            // A TOML string has the same escapes as a JSON string.
             let path = json!(folder.display().to_string());
             format!("{{ path = {path} }}")
         }
@@ -100,12 +101,12 @@ fn named_sdk(folder: &Path) -> Result<PathBuf, Failure> {
     let folder = folder.canonicalize().ok().filter(is_sdk);
     folder.ok_or_else(|| {
         Failure::usage(
-            "the folder of --sdk has no Cargo.toml; give the folder guest-sdk, or omit the flag",
+            "--sdk is not a directory with a Cargo.toml; pass the directory guest-sdk, or omit the flag",
         )
     })
 }
 
-/// The SDK in the sources of this program, if the program is still in their build folder.
+/// The SDK in the source tree that this program was built in, if it is still there.
 fn own_sdk() -> Option<PathBuf> {
     let program = std::env::current_exe().ok()?.canonicalize().ok()?;
     let folders = program.ancestors().map(|folder| folder.join("guest-sdk"));
@@ -113,14 +114,17 @@ fn own_sdk() -> Option<PathBuf> {
     folders.next()
 }
 
-/// Writes all files into a new folder.
+/// Writes all files into a new directory.
 fn write(folder: &Path, fill: impl Fn(&str) -> String) -> Result<(), Failure> {
     let failed = |path: &Path, error: std::io::Error| {
-        Failure::failed(format!("{} cannot be written: {error}", path.display()))
+        Failure::failed(format!(
+            "cannot write {}: {error}; choose a writable directory with --dir",
+            path.display()
+        ))
     };
     fs::create_dir(folder).map_err(|error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => Failure::failed(format!(
-            "{} exists, and nothing in it was changed; use another name",
+            "{} already exists, and nothing in it was changed; choose another name or --dir",
             folder.display()
         )),
         _ => failed(folder, error),

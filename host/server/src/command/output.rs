@@ -1,4 +1,4 @@
-//! Standard output, whose reader may go away, as `head` does.
+//! Standard output. Its reader may close it early, as `head` does.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -11,17 +11,17 @@ use serde_json::value::RawValue;
 
 use crate::exit::Failure;
 
-/// The reader has gone away: there is nobody to tell anything more.
+/// The output cannot be written: usually the reader has closed the pipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OutputClosed;
 
-/// Lines for a reader who may go away in between.
+/// Writes lines until the reader closes the output.
 pub(crate) struct Output<W> {
     to: W,
 }
 
 impl<W: Write> Output<W> {
-    /// Writes to `to`, which decides about colours.
+    /// Writes to `to`, which keeps or drops colours.
     pub(crate) fn new(to: W) -> Self {
         Self { to }
     }
@@ -29,29 +29,28 @@ impl<W: Write> Output<W> {
     /// Writes one line.
     ///
     /// # Errors
-    /// The reader has gone away.
+    /// The reader has closed the output.
     pub(crate) fn line(&mut self, text: impl Display) -> Result<(), OutputClosed> {
-        // Whatever keeps words from being written, nobody reads them.
         writeln!(self.to, "{text}")
             .and_then(|()| self.to.flush())
             .map_err(|_| OutputClosed)
     }
 }
 
-/// Writes all of what a command prints.
+/// Writes the whole output of a command.
 ///
 /// # Errors
-/// It can't be written, for another reason than that the reader has gone away.
+/// The output cannot be written, for another reason than that the reader has closed it.
 pub(crate) fn write_out(mut to: impl Write, bytes: &[u8]) -> Result<(), Failure> {
     match to.write_all(bytes).and_then(|()| to.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::failed(format!(
-            "the result could not be written to standard output: {error}"
+            "cannot write the result to standard output: {error}; check the disk or device that it is redirected to"
         ))),
         _ => Ok(()),
     }
 }
 
-/// Prints text that may have colours, which only a terminal gets. Whatever holds a table goes this way.
+/// Prints text with colours. They are dropped unless standard output is a terminal.
 ///
 /// # Errors
 /// As [`write_out`].
@@ -59,7 +58,7 @@ pub(super) fn print_coloured(text: &str) -> Result<(), Failure> {
     write_out(anstream::stdout().lock(), text.as_bytes())
 }
 
-/// Prints what a guest said and the end of its line, or an object with the log's index.
+/// Prints the guest's bytes and a newline, or with `json` an object with the log index.
 pub(super) fn write_reply(
     to: impl Write,
     name: &str,
@@ -80,14 +79,14 @@ pub(super) fn write_reply(
 pub(super) fn write_json(to: impl Write, value: &impl Serialize) -> Result<(), Failure> {
     let mut line = serde_json::to_vec(value).map_err(|error| {
         Failure::failed(format!(
-            "the result is not to be written as JSON: {error}; this is a bug"
+            "cannot encode the result as JSON: {error}; this is a bug, please report it"
         ))
     })?;
     line.push(b'\n');
     write_out(to, &line)
 }
 
-/// What a guest said, and after which entry.
+/// The guest's bytes with a log index.
 struct Indexed<'a> {
     name: &'a str,
     index: u64,
@@ -95,7 +94,8 @@ struct Indexed<'a> {
 }
 
 impl Serialize for Indexed<'_> {
-    /// The guest's JSON as it is; else its text under `<name>_text`; else its bytes under `<name>_hex`.
+    /// JSON is embedded under `<name>`, other UTF-8 is a string under `<name>_text`, and other bytes are hexadecimal
+    /// under `<name>_hex`.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { name, index, bytes } = self;
         let mut map = serializer.serialize_map(Some(2))?;
@@ -116,13 +116,13 @@ fn hex(bytes: &[u8]) -> String {
     bytes
         .iter()
         .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            // Writing to a string can't fail.
+            // Writing to a string cannot fail.
             let _ = write!(text, "{byte:02x}");
             text
         })
 }
 
-/// Text from a node or a guest, without characters that would move a terminal's cursor.
+/// Text from a node or guest, with control characters replaced: they could move the cursor of a terminal.
 pub(crate) fn print_safely(text: &str) -> Cow<'_, str> {
     if text.chars().any(char::is_control) {
         text.chars()
@@ -134,7 +134,7 @@ pub(crate) fn print_safely(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Endpoints as `--endpoints` takes them.
+/// Endpoints in the format of `--endpoints`.
 pub(crate) fn endpoint_list(endpoints: &[Endpoint]) -> String {
     endpoints
         .iter()

@@ -1,4 +1,4 @@
-//! `oarlock query`: one question to the guest.
+//! `oarlock query`: sends one query.
 
 use std::time::Duration;
 
@@ -9,34 +9,34 @@ use super::{input, output};
 use crate::cli::{ConsistencyArg, QueryArgs};
 use crate::exit::Failure;
 
-/// Asks the guest and prints its answer.
+/// Sends a query and prints the guest's response.
 ///
 /// # Errors
-/// There is no answer.
+/// The guest rejected the query or failed, or no node returned a result.
 pub(crate) fn query(args: QueryArgs) -> Result<(), Failure> {
     block_on(run(args))
 }
 
 async fn run(args: QueryArgs) -> Result<(), Failure> {
     let query = input::read(args.query, args.file.as_deref(), std::io::stdin().lock())?;
-    let client = connect(&args.endpoint)?;
+    let client = connect(&args.client)?;
     let options = QueryOptions {
         consistency: match args.consistency {
             ConsistencyArg::Linearizable => ReadConsistency::Linearizable,
             ConsistencyArg::Stale => ReadConsistency::Stale,
         },
-        timeout: Duration::from_millis(args.endpoint.timeout_ms),
+        timeout: Duration::from_millis(args.client.timeout_ms),
     };
-    let answered = client
+    let result = client
         .query(query, &options)
         .await
         .map_err(|error| failure(&error))?;
     output::write_reply(
         std::io::stdout().lock(),
         "answer",
-        answered.index,
-        &answered.response,
-        args.json,
+        result.index,
+        &result.response,
+        args.client.output.json,
     )
 }
 

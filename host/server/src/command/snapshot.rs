@@ -1,4 +1,4 @@
-//! `oarlock snapshot`: each of the named nodes takes one now.
+//! `oarlock snapshot`: takes a snapshot on each node of `--endpoints`.
 
 use oarlock_client::{Client, Endpoint, RequestError};
 use serde_json::{Value, json};
@@ -8,23 +8,23 @@ use super::output::{print_safely, write_json, write_out};
 use crate::cli::SnapshotArgs;
 use crate::exit::Failure;
 
-/// Has each node of `--endpoints` take a snapshot, one after the other, and prints what each says.
+/// Takes a snapshot on each node of `--endpoints`, one after the other, and prints the indexes.
 ///
 /// # Errors
-/// A node did not take one; the words name it, and which nodes did before.
+/// A node did not take a snapshot. Nodes that did are printed before.
 pub(crate) fn snapshot(args: SnapshotArgs) -> Result<(), Failure> {
     block_on(run(args))
 }
 
 async fn run(args: SnapshotArgs) -> Result<(), Failure> {
-    let client = connect(&args.endpoint)?;
+    let client = connect(&args.client)?;
     let taken = take(&client).await;
     let (done, failed): (Vec<_>, Vec<_>) = taken.into_iter().partition(|(_, taken)| taken.is_ok());
     let done: Vec<_> = done
         .into_iter()
         .filter_map(|(endpoint, taken)| Some((endpoint, taken.ok()?)))
         .collect();
-    if args.json {
+    if args.client.output.json {
         write_json(std::io::stdout().lock(), &as_json(&done))?;
     } else {
         write_out(std::io::stdout().lock(), lines(&done).as_bytes())?;
@@ -37,11 +37,11 @@ async fn run(args: SnapshotArgs) -> Result<(), Failure> {
         Some((endpoint, error)) => {
             let more = match failures.count() {
                 0 => String::new(),
-                more => format!(" (and {more} more did not either)"),
+                more => format!(" ({more} more nodes failed)"),
             };
             Err(refused(
                 &error,
-                format!("{endpoint} took no snapshot: {error}{more}"),
+                format!("no snapshot on {endpoint}: {error}{more}"),
             ))
         }
     }
@@ -51,7 +51,7 @@ async fn take(client: &Client) -> Vec<(Endpoint, Result<Value, RequestError>)> {
     let mut taken = Vec::new();
     for endpoint in client.endpoints() {
         let result = client.snapshot(endpoint).await.map(|body| {
-            // Words in another form are shown as they are.
+            // A body that is not JSON is shown as text.
             serde_json::from_slice(&body)
                 .unwrap_or_else(|_| String::from_utf8_lossy(&body).into_owned().into())
         });
@@ -63,18 +63,18 @@ async fn take(client: &Client) -> Vec<(Endpoint, Result<Value, RequestError>)> {
 fn as_json(done: &[(Endpoint, Value)]) -> Value {
     let nodes: Vec<_> = done
         .iter()
-        .map(|(endpoint, said)| json!({"endpoint": endpoint.as_str(), "snapshot": said}))
+        .map(|(endpoint, snapshot)| json!({"endpoint": endpoint.as_str(), "snapshot": snapshot}))
         .collect();
     json!({ "nodes": nodes })
 }
 
 fn lines(done: &[(Endpoint, Value)]) -> String {
-    let line = |(endpoint, said): &(Endpoint, Value)| match said
+    let line = |(endpoint, snapshot): &(Endpoint, Value)| match snapshot
         .get("snapshot_index")
         .and_then(Value::as_u64)
     {
-        Some(index) => format!("{endpoint}: snapshot of everything up to entry {index}\n"),
-        None => format!("{endpoint}: {}\n", print_safely(&said.to_string())),
+        Some(index) => format!("{endpoint}: snapshot up to entry {index}\n"),
+        None => format!("{endpoint}: {}\n", print_safely(&snapshot.to_string())),
     };
     done.iter().map(line).collect()
 }

@@ -1,4 +1,4 @@
-//! `oarlock status`: every node of a cluster in one table.
+//! `oarlock status`: a table of all nodes of a cluster.
 
 mod gather;
 mod show;
@@ -8,28 +8,28 @@ use super::output::{print_coloured, write_json};
 use crate::cli::StatusArgs;
 use crate::exit::Failure;
 
-/// Asks every node that the endpoints or their answers name, and prints a line for each.
+/// Requests the status of every node in `--endpoints` and of every member that they report, and prints a table.
 ///
 /// # Errors
-/// No node answers.
+/// No node responds.
 pub(crate) fn status(args: StatusArgs) -> Result<(), Failure> {
     block_on(run(args))
 }
 
 async fn run(args: StatusArgs) -> Result<(), Failure> {
-    let client = connect(&args.endpoint)?;
+    let client = connect(&args.client)?;
     let cluster = gather(&client).await;
-    if args.json {
+    if args.client.output.json {
         write_json(std::io::stdout().lock(), &show::as_json(&cluster))?;
-    } else if cluster.anyone_answered() {
+    } else if cluster.any_responded() {
         print_coloured(&as_text(&cluster))?;
     }
-    if cluster.anyone_answered() {
+    if cluster.any_responded() {
         return Ok(());
     }
     Err(Failure::unreachable(format!(
-        "no node answers:\n{}are the nodes running, and are these their client addresses?",
-        show::silent(&cluster)
+        "no node responds:\n{}check that the nodes are running and that these are their client addresses",
+        show::unreachable(&cluster)
     )))
 }
 

@@ -1,24 +1,24 @@
-//! Aligned columns of text.
+//! Tables of aligned text.
 
 use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
 
-/// How a cell is meant. Shown as a colour on a terminal, and as nothing in a pipe.
+/// Meaning of a cell. A colour on a terminal, nothing in a pipe.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Tone {
-    /// Nothing special.
+    /// No colour.
     #[default]
     Plain,
-    /// A heading.
+    /// Bold.
     Heading,
-    /// A command that one could type.
+    /// A command to copy.
     Command,
-    /// As it should be.
+    /// Healthy.
     Good,
-    /// Worth a look.
+    /// Needs attention.
     Attention,
-    /// Not as it should be.
+    /// Broken.
     Bad,
 }
 
@@ -35,29 +35,30 @@ impl Tone {
         }
     }
 
-    /// The text in that colour, with escape codes that `anstream` drops in a pipe.
+    /// The text with escape codes, which `anstream` drops in a pipe.
     pub(crate) fn paint(self, text: &str) -> String {
         let style = self.style();
         format!("{style}{text}{style:#}")
     }
 }
 
-/// Most letters of a cell.
+/// Longest cell, in characters. Longer texts are cut.
 const CELL: usize = 72;
 
-/// Which way a column is aligned.
+/// Alignment of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Align {
-    /// Words.
+    /// For text.
     Left,
-    /// Numbers.
+    /// For numbers.
     Right,
 }
 
-/// A table under construction.
+/// A table.
 #[derive(Debug)]
 pub(crate) struct Table {
     columns: Vec<(&'static str, Align)>,
+    has_cut_cells: bool,
     rows: Vec<Vec<(String, Tone)>>,
 }
 
@@ -66,20 +67,29 @@ impl Table {
     pub(crate) fn new(columns: &[(&'static str, Align)]) -> Self {
         Self {
             columns: columns.to_vec(),
+            has_cut_cells: false,
             rows: Vec::new(),
         }
     }
 
-    /// Adds a row. Cells that are missing are empty, those beyond the last column are dropped, and long ones are cut:
-    /// `--json` has all of their words.
+    /// Adds a row. Missing cells are empty, surplus cells are dropped, and long cells are cut.
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = (String, Tone)>) {
-        let cells = cells.into_iter().map(|(text, tone)| (cut(text), tone));
-        let mut row: Vec<_> = cells.take(self.columns.len()).collect();
+        let mut row = Vec::with_capacity(self.columns.len());
+        for (text, tone) in cells.into_iter().take(self.columns.len()) {
+            let (text, was_cut) = cut(text);
+            self.has_cut_cells |= was_cut;
+            row.push((text, tone));
+        }
         row.resize(self.columns.len(), (String::new(), Tone::Plain));
         self.rows.push(row);
     }
 
-    /// The table as lines, two spaces between columns and none at the end of a line.
+    /// Whether a cell was cut.
+    pub(crate) fn has_cut_cells(&self) -> bool {
+        self.has_cut_cells
+    }
+
+    /// The table as lines, with two spaces between columns and no spaces at the end of a line.
     pub(crate) fn render(&self) -> String {
         let heading = self
             .columns
@@ -125,15 +135,15 @@ impl Table {
     }
 }
 
-/// A text as it fits into a cell.
-fn cut(text: String) -> String {
+/// The text, cut to the size of a cell, and whether it was cut.
+fn cut(text: String) -> (String, bool) {
     match text.char_indices().nth(CELL) {
-        None => text,
-        Some((end, _)) => format!("{}…", text[..end].trim_end()),
+        None => (text, false),
+        Some((end, _)) => (format!("{}…", text[..end].trim_end()), true),
     }
 }
 
-/// Columns of a terminal that a text takes, for names and numbers: one for each character.
+/// Width on a terminal, in columns. Exact for names and numbers: one column for each character.
 fn width(text: &str) -> usize {
     text.chars().count()
 }

@@ -1,4 +1,4 @@
-//! `oarlock upgrade`: another guest takes over while clients are served.
+//! `oarlock upgrade`: upgrades the cluster to another module, or shows past upgrades.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,22 +16,22 @@ use super::table::{Align, Table, Tone};
 use crate::cli::UpgradeArgs;
 use crate::exit::Failure;
 
-/// Digits of a digest in tables and lines.
+/// Digits of a hash in tables and lines.
 const SHORT: usize = 12;
 
-/// Hands a module to the cluster, tells how far each node is, and prints from where on it runs.
+/// Upgrades the cluster and prints the progress of each node, then the entry that activated the module.
 ///
 /// # Errors
-/// The file can't be read, no node answers, or the module is refused: the old one then goes on.
+/// The file cannot be read, no node responds, or the upgrade was refused. The current module keeps running.
 pub(crate) fn upgrade(args: UpgradeArgs) -> Result<(), Failure> {
     block_on(run(args))
 }
 
 async fn run(args: UpgradeArgs) -> Result<(), Failure> {
-    let client = connect(&args.endpoint)?;
+    let client = connect(&args.client)?;
     match &args.file {
         Some(file) => carry_out(&client, &args, file).await,
-        None => history(&client, args.json).await,
+        None => history(&client, args.client.output.json).await,
     }
 }
 
@@ -46,18 +46,18 @@ async fn carry_out(client: &Client, args: &UpgradeArgs, file: &Path) -> Result<(
     tokio::pin!(upgrading);
     let upgraded = tokio::select! {
         upgraded = &mut upgrading => upgraded,
-        // It never ends: it only tells of the way. A program that reads JSON wants the end alone.
-        () = tell_progress(client), if !args.json => upgrading.await,
+        // Never completes. With --json only the result is printed.
+        () = print_progress(client), if !args.client.output.json => upgrading.await,
     };
     let upgraded = upgraded.map_err(|error| refused(&error, &error))?;
-    if args.json {
+    if args.client.output.json {
         return write_json(std::io::stdout().lock(), &upgraded);
     }
-    let line = format!("{}\n", words(&upgraded));
+    let line = format!("{}\n", summary(&upgraded));
     write_out(std::io::stdout().lock(), line.as_bytes())
 }
 
-fn words(upgraded: &UpgradeDone) -> String {
+fn summary(upgraded: &UpgradeDone) -> String {
     let module = format!(
         "{} version {} ({})",
         print_safely(&upgraded.name),
@@ -66,10 +66,10 @@ fn words(upgraded: &UpgradeDone) -> String {
     );
     match upgraded.activated_index {
         None => {
-            format!("every voter is ready for {module}; it was a dry run, nothing was switched")
+            format!("dry run passed: every voter is ready for {module}; nothing was activated")
         }
-        Some(0) => format!("{module} runs since the beginning of the log"),
-        Some(index) => format!("{module} runs from entry {index} on"),
+        Some(0) => format!("{module} has been active since the start of the log"),
+        Some(index) => format!("{module} is active from entry {index} on"),
     }
 }
 
@@ -77,8 +77,8 @@ fn short(sha256: &str) -> &str {
     sha256.get(..SHORT).unwrap_or(sha256)
 }
 
-/// Says on standard error whenever a node is further than before. What can't be heard is not told.
-async fn tell_progress(client: &Client) {
+/// Prints progress on standard error. Stops, without an error, if no node responds or the output is closed.
+async fn print_progress(client: &Client) {
     let mut out = Output::new(anstream::stderr());
     let (mut revision, mut before) = (None, None);
     loop {
@@ -86,7 +86,7 @@ async fn tell_progress(client: &Client) {
             return std::future::pending().await;
         };
         revision = Some(upgrades.revision);
-        for line in news(before.as_ref(), upgrades.upgrade.as_ref()) {
+        for line in changes(before.as_ref(), upgrades.upgrade.as_ref()) {
             if out.line(line).is_err() {
                 return std::future::pending().await;
             }
@@ -95,8 +95,8 @@ async fn tell_progress(client: &Client) {
     }
 }
 
-/// What to tell of an upgrade, after it was as `before` the last time.
-fn news(before: Option<&UpgradeProgress>, now: Option<&UpgradeProgress>) -> Vec<String> {
+/// Lines for what changed since `before`.
+fn changes(before: Option<&UpgradeProgress>, now: Option<&UpgradeProgress>) -> Vec<String> {
     let Some(now) = now else {
         return Vec::new();
     };
@@ -105,13 +105,13 @@ fn news(before: Option<&UpgradeProgress>, now: Option<&UpgradeProgress>) -> Vec<
     if before.is_none() {
         let (index, bytes) = (now.index, now.bytes);
         lines.push(format!(
-            "begun at entry {index}: {bytes} bytes to every node"
+            "upgrade began at entry {index}: sending {bytes} bytes to every node"
         ));
     }
     let all = |progress: &UpgradeProgress| progress.received_bytes == progress.bytes;
     if all(now) && !before.is_some_and(all) {
         lines.push(
-            "the module has arrived; each node compiles it and tries it on a copy of the state"
+            "module received; every node compiles it and tries it on a copy of the state"
                 .to_owned(),
         );
     }
@@ -119,7 +119,7 @@ fn news(before: Option<&UpgradeProgress>, now: Option<&UpgradeProgress>) -> Vec<
     let known = before.map_or(&nothing, |before| &before.nodes);
     for (node, progress) in &now.nodes {
         if known.get(node) != Some(progress)
-            && let Some(line) = told(node, progress)
+            && let Some(line) = node_line(node, progress)
         {
             lines.push(line);
         }
@@ -127,19 +127,15 @@ fn news(before: Option<&UpgradeProgress>, now: Option<&UpgradeProgress>) -> Vec<
     lines
 }
 
-fn told(node: &str, progress: &UpgradeNodeProgress) -> Option<String> {
+fn node_line(node: &str, progress: &UpgradeNodeProgress) -> Option<String> {
     let node = print_safely(node);
     let hash = progress.hash.as_deref().unwrap_or_default();
     match progress.state.as_str() {
         "waiting" => None,
-        "ready" => Some(format!("{node} is ready (state {})", short(hash))),
+        "ready" => Some(format!("{node}: ready (state hash {})", short(hash))),
         state => {
-            let reason = progress.reason.as_deref().unwrap_or_default();
-            Some(format!(
-                "{node}: {} {}",
-                print_safely(state),
-                print_safely(reason)
-            ))
+            let reason = one_line(progress.reason.as_deref().unwrap_or_default());
+            Some(format!("{node}: {}: {reason}", print_safely(state)))
         }
     }
 }
@@ -150,20 +146,20 @@ async fn history(client: &Client, json: bool) -> Result<(), Failure> {
     if json {
         return write_json(std::io::stdout().lock(), &upgrades);
     }
-    print_coloured(&shown(&upgrades))
+    print_coloured(&as_text(&upgrades))
 }
 
-fn shown(upgrades: &UpgradeHistory) -> String {
+fn as_text(upgrades: &UpgradeHistory) -> String {
     let module = &upgrades.state_machine;
     let mut text = format!(
-        "{} version {} ({}) runs\n",
+        "active module: {} version {} ({})\n",
         print_safely(&module.name),
         module.version,
         module.sha256
     );
     if let Some(upgrade) = &upgrades.upgrade {
         text.push_str(&format!(
-            "{} is under way since entry {}, asked for by {}\n",
+            "in progress: module {} since entry {}, requested by {}\n",
             short(&upgrade.sha256),
             upgrade.index,
             print_safely(&upgrade.by)
@@ -171,11 +167,15 @@ fn shown(upgrades: &UpgradeHistory) -> String {
         let lines = upgrade
             .nodes
             .iter()
-            .filter_map(|(node, progress)| told(node, progress));
+            .filter_map(|(node, progress)| node_line(node, progress));
         lines.for_each(|line| text.push_str(&format!("  {line}\n")));
     }
     if !upgrades.history.is_empty() {
-        text.push_str(&table(&upgrades.history).render());
+        let table = table(&upgrades.history);
+        text.push_str(&table.render());
+        if table.has_cut_cells() {
+            text.push_str("some cells are cut (…); --json prints them in full\n");
+        }
     }
     text
 }
@@ -183,10 +183,10 @@ fn shown(upgrades: &UpgradeHistory) -> String {
 fn table(history: &[EndedUpgrade]) -> Table {
     let mut table = Table::new(&[
         ("ENTRY", Align::Right),
-        ("TIME (UTC)", Align::Left),
+        ("TIME", Align::Left),
         ("MODULE", Align::Left),
-        ("BY", Align::Left),
-        ("END", Align::Left),
+        ("REQUESTED BY", Align::Left),
+        ("RESULT", Align::Left),
     ]);
     for record in history {
         let module = match (&record.name, record.version) {
@@ -197,29 +197,35 @@ fn table(history: &[EndedUpgrade]) -> Table {
         };
         let cells = [
             record.ended_index.to_string(),
-            time(record.time_ms),
+            utc(record.time_ms),
             module,
             record.by.clone(),
             record.message.clone(),
         ];
-        table.row(cells.map(|cell| (print_safely(&cell).into_owned(), Tone::Plain)));
+        table.row(cells.map(|cell| (one_line(&cell), Tone::Plain)));
     }
     table
 }
 
-/// A time of the log, to the second; the number itself where no calendar has it.
-fn time(time_ms: u64) -> String {
-    /// The year 10000.
+/// A text in one line: an error of a guest may have several.
+fn one_line(text: &str) -> String {
+    let joined = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    print_safely(&joined).into_owned()
+}
+
+/// A time as in RFC 3339, in UTC, to the second: `2026-11-24T18:28:21Z`. Times after the year 9999 stay milliseconds.
+fn utc(time_ms: u64) -> String {
+    /// Begin of the year 10000.
     const END_MS: u64 = 253_402_300_800_000;
+    const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
     if time_ms >= END_MS {
         return format!("{time_ms} ms");
     }
+    // Always 29 ASCII characters, as in `Tue, 24 Nov 2026 18:28:21 GMT`.
     let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_millis(time_ms));
-    // As in `Thu, 01 Jan 1970 00:00:01 GMT`.
-    let date = date.trim_end_matches(" GMT");
-    date.split_once(", ")
-        .map_or(date, |(_, date)| date)
-        .to_owned()
+    let month = MONTHS.find(&date[8..11]).map_or(0, |at| at / 3 + 1);
+    let (day, year, time) = (&date[5..7], &date[12..16], &date[17..25]);
+    format!("{year}-{month:02}-{day}T{time}Z")
 }
 
 #[cfg(test)]

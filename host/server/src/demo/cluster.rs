@@ -1,4 +1,4 @@
-//! The demo's nodes, all in this process.
+//! The nodes of the demo, all in this process.
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
@@ -15,30 +15,30 @@ use super::ports::{self, Pair};
 use crate::compiled::CompiledDir;
 use crate::exit::Failure;
 use crate::guest;
-use crate::node::{Node, NodeStartError, Sockets};
+use crate::node::{Node, Sockets, NodeStartError};
 use crate::settings::cluster::{ClusterPeer, ClusterSpec};
 use crate::settings::{COMPILED_DIR, GuestSource, HostPort, ServeSettings};
 
-/// What is wanted.
+/// Settings of the demo.
 #[derive(Debug)]
 pub(super) struct DemoPlan {
-    /// How many nodes.
+    /// Number of nodes.
     pub(super) nodes: u16,
-    /// Where their ports begin; without one, the system chooses.
+    /// First port. `None`: any free ports.
     pub(super) base_port: Option<u16>,
-    /// What they replicate for.
+    /// The guest.
     pub(super) guest: GuestSource,
-    /// Where they keep their data; without one, in a directory that is removed at the end.
+    /// Directory for the data of all nodes. `None`: a temporary directory, removed at the end.
     pub(super) data_dir: Option<PathBuf>,
-    /// Timing and log.
+    /// Timeouts and log size.
     pub(super) raft: RaftConfig,
 }
 
-/// Where the nodes keep their data.
+/// Directory for the data of all nodes.
 #[derive(Debug)]
 enum DataDir {
     Kept(PathBuf),
-    /// Removed when it is dropped.
+    /// Removed on drop.
     Temporary(TempDir),
 }
 
@@ -51,7 +51,7 @@ impl DataDir {
     }
 }
 
-/// One node, running or not.
+/// One node, running or stopped.
 struct DemoNode {
     settings: ServeSettings,
     peer_addr: SocketAddr,
@@ -59,7 +59,7 @@ struct DemoNode {
     running: Option<Node>,
 }
 
-/// All nodes.
+/// The nodes of the demo.
 pub(crate) struct DemoCluster {
     nodes: Vec<DemoNode>,
     module: GuestModule,
@@ -67,10 +67,10 @@ pub(crate) struct DemoCluster {
 }
 
 impl DemoCluster {
-    /// Starts all nodes. They may not have a leader yet when this returns.
+    /// Starts all nodes. There may be no leader yet when this returns.
     ///
     /// # Errors
-    /// A port is taken, the guest is refused, or the data directory can't be used.
+    /// A port is in use, the guest is refused, or the data directory cannot be used.
     pub(super) async fn start(plan: DemoPlan) -> Result<Self, Failure> {
         let pairs = ports::take(plan.base_port, plan.nodes)?;
         // Compiled once for all nodes.
@@ -85,7 +85,7 @@ impl DemoCluster {
             Some(path) => DataDir::Kept(path),
             None => DataDir::Temporary(tempfile::tempdir().map_err(|error| {
                 Failure::failed(format!(
-                    "no temporary directory can be made: {error}; name one with --data-dir"
+                    "cannot create a temporary directory: {error}; choose a directory with --data-dir"
                 ))
             })?),
         };
@@ -96,15 +96,15 @@ impl DemoCluster {
                 node_id: name(position),
                 addr: host_port(pair.peer_addr),
             });
-        let who = ClusterSpec::new(members.collect()).map_err(Failure::failed)?;
+        let spec = ClusterSpec::new(members.collect()).map_err(Failure::failed)?;
         let mut cluster = Self {
             nodes: Vec::new(),
             module,
             data_dir,
         };
         for (position, pair) in pairs.into_iter().enumerate() {
-            if let Err(failure) = cluster.add(position, pair, &who, &plan.raft).await {
-                // The nodes before it stop properly, so that their data stay whole.
+            if let Err(failure) = cluster.add(position, pair, &spec, &plan.raft).await {
+                // Stop the nodes that are running, so that they close their stores.
                 cluster.shutdown().await?;
                 return Err(failure);
             }
@@ -116,7 +116,7 @@ impl DemoCluster {
         &mut self,
         position: usize,
         pair: Pair,
-        who: &ClusterSpec,
+        spec: &ClusterSpec,
         raft: &RaftConfig,
     ) -> Result<(), Failure> {
         let node_id = name(position);
@@ -128,7 +128,7 @@ impl DemoCluster {
         let guest = GuestSource::Loaded(self.module.clone());
         let dir = self.data_dir.path().join(&node_id);
         let settings = ServeSettings::of_cluster(
-            who.clone(),
+            spec.clone(),
             &node_id,
             host_port(pair.client_addr),
             dir,
@@ -153,12 +153,12 @@ impl DemoCluster {
         Ok(())
     }
 
-    /// What they run.
+    /// The guest that the nodes run.
     pub(super) fn module(&self) -> &GuestModule {
         &self.module
     }
 
-    /// Where they keep their data, and whether that goes away at the end.
+    /// The data directory, and whether it is temporary.
     pub(super) fn data_dir(&self) -> (&Path, bool) {
         (
             self.data_dir.path(),
@@ -166,7 +166,7 @@ impl DemoCluster {
         )
     }
 
-    /// Name, address for peers and endpoint of each node.
+    /// Id, address for peers and endpoint of each node.
     pub(super) fn nodes(&self) -> impl ExactSizeIterator<Item = (&str, SocketAddr, &Endpoint)> {
         self.nodes.iter().map(|node| {
             (
@@ -177,7 +177,7 @@ impl DemoCluster {
         })
     }
 
-    /// Where the nodes that run are reached.
+    /// Endpoints of the running nodes.
     pub(super) fn endpoints(&self) -> Vec<Endpoint> {
         self.nodes
             .iter()
@@ -186,10 +186,10 @@ impl DemoCluster {
             .collect()
     }
 
-    /// A client of all nodes that run.
+    /// A client of all running nodes.
     ///
     /// # Errors
-    /// None runs.
+    /// No node is running.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
         Client::new(self.endpoints()).map_err(Failure::failed)
     }
@@ -197,7 +197,7 @@ impl DemoCluster {
     /// Stops one node.
     ///
     /// # Errors
-    /// There is none of that name, or it does not run.
+    /// The node does not exist or is not running.
     pub(super) async fn stop(&mut self, node_id: &str) -> Result<(), Failure> {
         let node = self.find(node_id)?;
         match node.running.take() {
@@ -206,21 +206,22 @@ impl DemoCluster {
                 Ok(())
             }
             None => Err(Failure::failed(format!(
-                "{node_id} does not run, so it can't be stopped"
+                "cannot stop {node_id}: it is not running"
             ))),
         }
     }
 
-    /// Starts a node again that was stopped, with the data that it has.
+    /// Restarts a stopped node with its data.
     ///
     /// # Errors
-    /// There is none of that name, or it does not start.
+    /// The node does not exist or does not start.
     pub(super) async fn restart(&mut self, node_id: &str) -> Result<(), Failure> {
         let node = self.find(node_id)?;
         let started = Node::start(node.settings.clone()).await;
-        node.running = Some(started.map_err(|error| {
-            Failure::failed(format!("{node_id} does not start again: {error}"))
-        })?);
+        node.running = Some(
+            started
+                .map_err(|error| Failure::failed(format!("{node_id} did not restart: {error}")))?,
+        );
         Ok(())
     }
 
@@ -232,7 +233,7 @@ impl DemoCluster {
         found.ok_or_else(|| Failure::failed(format!("there is no node {node_id} in the demo")))
     }
 
-    /// Waits until a node can't go on, and says which and why.
+    /// Waits until a node fails. Returns its id and the fault.
     pub(super) async fn failed(&self) -> (String, FatalError) {
         let running = self
             .nodes
@@ -255,9 +256,9 @@ impl DemoCluster {
     /// Stops all nodes and removes a temporary directory.
     ///
     /// # Errors
-    /// It can't be removed.
+    /// The directory cannot be removed.
     pub(crate) async fn shutdown(mut self) -> Result<(), Failure> {
-        // A leader that goes first makes the others elect a new one only to stop it too: all go at once.
+        // All at once: otherwise each stopped leader causes an election.
         let mut stopping = tokio::task::JoinSet::new();
         for running in self.nodes.iter_mut().filter_map(|node| node.running.take()) {
             stopping.spawn(running.shutdown());
@@ -268,23 +269,21 @@ impl DemoCluster {
             DataDir::Temporary(dir) => {
                 let path = dir.path().display().to_string();
                 dir.close().map_err(|error| {
-                    Failure::failed(format!(
-                        "{path} can't be removed: {error}; remove it by hand"
-                    ))
+                    Failure::failed(format!("cannot remove {path}: {error}; remove it by hand"))
                 })
             }
         }
     }
 }
 
-/// A node does not start. Its directory may be an earlier demo's on other ports.
+/// Explains why a node did not start. The directory may belong to an earlier demo with other ports.
 fn start_failure(node_id: &str, error: NodeStartError) -> Failure {
     match error {
         NodeStartError::Foreign(source) => Failure::failed(format!(
-            "{node_id} does not start: {source}; a demo's data belong to its ports and its number of nodes, so \
-             choose the --base-port and --nodes of that time, or another --data-dir"
+            "{node_id} did not start: {source}; the data of a demo belong to its ports and number of nodes: use the \
+             same --base-port and --nodes as before, or another --data-dir"
         )),
-        error => Failure::failed(format!("{node_id} does not start: {error}")),
+        error => Failure::failed(format!("{node_id} did not start: {error}")),
     }
 }
 

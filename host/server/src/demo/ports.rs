@@ -1,4 +1,4 @@
-//! The sockets of the demo's nodes, taken before anything is started.
+//! The sockets of the nodes, bound before any node starts.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
 
@@ -6,11 +6,11 @@ use tokio::net::TcpSocket;
 
 use crate::exit::Failure;
 
-/// From the base to the first port for peers, and to the first port for clients.
+/// Offset of the first port for peers, and of the first port for clients.
 const PEERS: u16 = 1;
 const CLIENTS: u16 = 1001;
 
-/// Connections that wait to be accepted.
+/// Length of the queue of connections to accept.
 const BACKLOG: u32 = 4096;
 
 /// The two sockets of a node.
@@ -22,10 +22,10 @@ pub(super) struct Pair {
     pub(super) client_addr: SocketAddr,
 }
 
-/// Takes the ports of so many nodes on loopback. Without a base, the system chooses.
+/// Binds the ports of `nodes` nodes on loopback. Without a base, any free ports.
 ///
 /// # Errors
-/// One is taken; the words name it and say how to choose others.
+/// A port is in use.
 pub(super) fn take(base: Option<u16>, nodes: u16) -> Result<Vec<Pair>, Failure> {
     (0..nodes).map(|position| pair(base, position)).collect()
 }
@@ -41,7 +41,7 @@ fn pair(base: Option<u16>, position: u16) -> Result<Pair, Failure> {
     })
 }
 
-/// 0, which lets the system choose, where there is no base.
+/// Port 0 lets the operating system choose.
 fn port(base: Option<u16>, offset: u16, position: u16) -> u16 {
     base.map_or(0, |base| {
         base.saturating_add(offset).saturating_add(position)
@@ -52,7 +52,7 @@ fn listen(port: u16, base: Option<u16>) -> Result<(TcpListener, SocketAddr), Fai
     let address = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port));
     let open = || {
         let socket = TcpSocket::new_v4()?;
-        // Connections of a former run may linger; they are no reason not to start.
+        // Connections of an earlier run may be in TIME_WAIT.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         let listener = socket.listen(BACKLOG)?.into_std()?;
@@ -62,8 +62,8 @@ fn listen(port: u16, base: Option<u16>) -> Result<(TcpListener, SocketAddr), Fai
     open().map_err(|error: std::io::Error| {
         let other = if base.is_some_and(|base| base < 30_000) { base.unwrap_or(0) + 20_000 } else { 9100 };
         Failure::failed(format!(
-            "the demo needs the port {port} of 127.0.0.1 and can't have it: {error}; stop what uses it, or choose \
-             other ports with --base-port {other}"
+            "cannot listen on 127.0.0.1:{port}: {error}; stop the program that uses the port, or choose other ports \
+             with --base-port {other}"
         ))
     })
 }

@@ -1,4 +1,4 @@
-//! What the demo prints: coloured on a terminal, plain in a pipe.
+//! Output of the demo: coloured on a terminal, plain in a pipe.
 
 use std::fmt::Display;
 use std::io::Write;
@@ -7,7 +7,7 @@ use oarlock_client::Endpoint;
 
 use crate::command::{Output, OutputClosed, Tone, endpoint_list, print_safely};
 
-/// Where the tour is told.
+/// Prints the tour.
 pub(super) struct Screen<W> {
     out: Output<W>,
     program: String,
@@ -15,7 +15,7 @@ pub(super) struct Screen<W> {
 }
 
 impl<W: Write> Screen<W> {
-    /// Prints to `to`; commands that can be copied begin with `program`.
+    /// Prints to `to`. Commands to copy begin with `program`.
     pub(super) fn new(to: W, program: String) -> Self {
         Self {
             out: Output::new(to),
@@ -24,69 +24,69 @@ impl<W: Write> Screen<W> {
         }
     }
 
-    /// The headline of the next step.
+    /// Prints the numbered heading of the next step.
     ///
     /// # Errors
-    /// Nobody reads any more; so with all of these.
-    pub(super) fn step(&mut self, words: impl Display) -> Result<(), OutputClosed> {
+    /// The reader has closed the output. The same holds for all methods.
+    pub(super) fn step(&mut self, text: impl Display) -> Result<(), OutputClosed> {
         self.step += 1;
-        let heading = Tone::Heading.paint(&format!("{}. {words}", self.step));
+        let heading = Tone::Heading.paint(&format!("{}. {text}", self.step));
         self.out.line("")?;
         self.out.line(heading)
     }
 
-    /// A headline without a number.
-    pub(super) fn heading(&mut self, words: &str) -> Result<(), OutputClosed> {
+    /// Prints a heading without a number.
+    pub(super) fn heading(&mut self, text: &str) -> Result<(), OutputClosed> {
         self.out.line("")?;
-        self.out.line(Tone::Heading.paint(words))
+        self.out.line(Tone::Heading.paint(text))
     }
 
-    /// A sentence.
-    pub(super) fn say(&mut self, words: impl Display) -> Result<(), OutputClosed> {
-        self.out.line(format_args!("   {words}"))
+    /// Prints an indented line.
+    pub(super) fn line(&mut self, text: impl Display) -> Result<(), OutputClosed> {
+        self.out.line(format_args!("   {text}"))
     }
 
-    /// Something that was checked.
-    pub(super) fn good(&mut self, words: impl Display) -> Result<(), OutputClosed> {
+    /// Prints a check that passed.
+    pub(super) fn good(&mut self, text: impl Display) -> Result<(), OutputClosed> {
         let mark = Tone::Good.paint("ok");
-        self.out.line(format_args!("   {mark} {words}"))
+        self.out.line(format_args!("   {mark} {text}"))
     }
 
-    /// Lines that are aligned already.
+    /// Prints lines as they are, indented.
     pub(super) fn block(&mut self, text: &str) -> Result<(), OutputClosed> {
         text.lines()
             .try_for_each(|line| self.out.line(format_args!("   {line}")))
     }
 
-    /// A command as one would type it, and what the guest said.
+    /// Prints a command line to copy, and the guest's response.
     pub(super) fn exchange(
         &mut self,
         verb: &str,
-        words: &str,
+        argument: &str,
         at: &[Endpoint],
-        answer: &[u8],
+        response: &[u8],
     ) -> Result<(), OutputClosed> {
-        self.command(verb, words, at)?;
+        self.command(verb, argument, at)?;
         self.out.line(format_args!(
             "   {}",
-            print_safely(&String::from_utf8_lossy(answer))
+            print_safely(&String::from_utf8_lossy(response))
         ))
     }
 
-    /// A command as one would type it. Words without a single quote, which all of the tour's are, are quoted.
+    /// Prints a command line to copy. `argument` must not contain a single quote: it is printed between two.
     pub(super) fn command(
         &mut self,
         verb: &str,
-        words: &str,
+        argument: &str,
         at: &[Endpoint],
     ) -> Result<(), OutputClosed> {
-        let words = if words.is_empty() {
+        let argument = if argument.is_empty() {
             String::new()
         } else {
-            format!(" '{words}'")
+            format!(" '{argument}'")
         };
         let line = format!(
-            "$ {} {verb}{words} --endpoints {}",
+            "$ {} {verb}{argument} --endpoints {}",
             self.program,
             endpoint_list(at)
         );

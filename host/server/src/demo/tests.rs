@@ -6,10 +6,11 @@ use task_queue_raft::RaftConfig;
 
 use super::cluster::{DemoCluster, DemoPlan};
 use super::screen::Screen;
-use super::{Stop, show, tour};
+use super::stop::Stop;
+use super::{show, tour};
 use crate::settings::GuestSource;
 
-/// Nodes that elect faster than a real cluster does, on ports that the system chooses.
+/// Nodes with short election timeouts on any free ports.
 pub(crate) async fn start(nodes: u16, guest: GuestSource) -> DemoCluster {
     DemoCluster::start(plan(nodes, guest, None)).await.unwrap()
 }
@@ -30,21 +31,24 @@ fn plan(nodes: u16, guest: GuestSource, data_dir: Option<PathBuf>) -> DemoPlan {
     }
 }
 
-/// One of the guests that are part of the repository.
+/// A guest of the repository.
 pub(crate) fn guest(name: &str) -> GuestSource {
     let dist = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples-wasm/dist");
     GuestSource::File(format!("{dist}/{name}.wasm").into())
 }
 
-/// The whole tour as it is in a pipe.
+/// The output of the whole tour, as in a pipe.
 async fn tour_of(cluster: &mut DemoCluster) -> String {
-    let mut told = Vec::new();
-    let mut screen = Screen::new(anstream::StripStream::new(&mut told), "oarlock".to_owned());
+    let mut printed = Vec::new();
+    let mut screen = Screen::new(
+        anstream::StripStream::new(&mut printed),
+        "oarlock".to_owned(),
+    );
     tour::introduce(cluster, &mut screen).unwrap();
     tour::run(cluster, &mut screen).await.unwrap();
     tour::suggest(cluster, &mut screen).unwrap();
     drop(screen);
-    String::from_utf8(told).unwrap()
+    String::from_utf8(printed).unwrap()
 }
 
 #[track_caller]
@@ -66,16 +70,16 @@ async fn three_nodes_lose_their_leader_and_no_task() {
     let phrases = [
         "3 nodes in this process, running task-queue v1",
         "1. The nodes elect a leader",
-        "2. 5 tasks are enqueued",
+        "2. 5 tasks are enqueued through",
         r#"$ oarlock apply '{"enqueue":{"queue":"demo","payload":{"task":1}}}' --endpoints 127.0.0.1:"#,
         r#"{"id":5,"duplicate":false}"#,
         "3. One task is reserved",
         "4. node",
         ", the leader, is stopped",
-        "the next command was answered",
-        "5. Nothing is lost",
-        "every task that was acknowledged is there",
-        "starts again and catches up",
+        "the next command was applied",
+        "5. No acknowledged task is lost",
+        "every acknowledged task is there",
+        "is restarted and catches up",
         "the same state hash",
         "$ oarlock status --endpoints",
         "dashboard: http://127.0.0.1:",
@@ -88,14 +92,14 @@ async fn three_nodes_lose_their_leader_and_no_task() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_guest_that_is_no_queue_is_shown_what_works_for_any() {
+async fn another_guest_gets_the_steps_that_work_for_any() {
     let mut cluster = start(3, guest("kv")).await;
     let text = tour_of(&mut cluster).await;
     let phrases = [
         "running kv v1",
         "elect a leader",
         "is stopped",
-        "the others agreed on it",
+        "the other nodes had a new leader",
         "the same state hash",
         r#"{"put":"#,
     ];
@@ -105,21 +109,21 @@ async fn a_guest_that_is_no_queue_is_shown_what_works_for_any() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_is_alone_starts_again_with_everything() {
+async fn a_single_node_is_restarted_with_its_data() {
     let mut cluster = start(1, GuestSource::BuiltInQueue).await;
     let text = tour_of(&mut cluster).await;
     assert_in_order(
         &text,
         &[
             "1 node in this process",
-            "stopped and started again",
-            "every task that was acknowledged",
+            "the leader, is restarted",
+            "every acknowledged task",
         ],
     );
     cluster.shutdown().await.unwrap();
 }
 
-/// A reader that takes so many lines and goes.
+/// A reader that closes the pipe after this many lines.
 struct Lines(usize);
 
 impl Write for Lines {
@@ -139,7 +143,7 @@ impl Write for Lines {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_that_goes_away_ends_it_without_a_word() {
+async fn a_closed_output_ends_the_demo_without_an_error() {
     let mut cluster = start(1, GuestSource::BuiltInQueue).await;
     let mut screen = Screen::new(Lines(3), "oarlock".to_owned());
     assert_eq!(
@@ -150,7 +154,7 @@ async fn a_reader_that_goes_away_ends_it_without_a_word() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_data_of_an_earlier_tour_are_found_again_and_those_of_other_nodes_refused() {
+async fn the_data_of_an_earlier_tour_are_used_and_those_of_another_cluster_refused() {
     let dir = tempfile::tempdir().unwrap();
     let plan = || plan(1, GuestSource::BuiltInQueue, Some(dir.path().to_owned()));
     let mut cluster = DemoCluster::start(plan()).await.unwrap();
@@ -160,14 +164,14 @@ async fn the_data_of_an_earlier_tour_are_found_again_and_those_of_other_nodes_re
             &text,
             &[
                 &format!(r#"{{"id":{first_id},"duplicate":false}}"#),
-                "every task that was acknowledged is there",
+                "every acknowledged task is there",
             ],
         );
     }
     cluster.shutdown().await.unwrap();
-    // Other ports make another cluster.
+    // Other ports are another cluster.
     let Err(failure) = DemoCluster::start(plan()).await else {
-        panic!("another cluster's directory was taken");
+        panic!("another cluster's directory was accepted");
     };
     assert!(failure.to_string().contains("--base-port"), "{failure}");
     assert!(dir.path().join("node1").exists());

@@ -1,4 +1,4 @@
-//! The tour: each step does something, shows it, and checks it.
+//! The tour: each step does something, prints it, and checks the result.
 
 mod queue;
 mod steps;
@@ -6,15 +6,15 @@ mod wait;
 
 use std::io::Write;
 
-use super::Stop;
 use super::cluster::DemoCluster;
 use super::screen::Screen;
+use super::stop::Stop;
 use crate::command::{Align, OutputClosed, Table, Tone};
 
-/// What was started, and where.
+/// Prints the nodes and their addresses.
 ///
 /// # Errors
-/// Nobody reads it.
+/// The reader has closed the output.
 pub(super) fn introduce(
     cluster: &DemoCluster,
     screen: &mut Screen<impl Write>,
@@ -29,8 +29,8 @@ pub(super) fn introduce(
     ))?;
     let mut table = Table::new(&[
         ("NODE", Align::Left),
-        ("PEERS", Align::Left),
-        ("CLIENTS AND DASHBOARD", Align::Left),
+        ("PEER ADDRESS", Align::Left),
+        ("CLIENTS, DASHBOARD", Align::Left),
     ]);
     for (node_id, peer_addr, endpoint) in cluster.nodes() {
         table.row(
@@ -48,13 +48,13 @@ pub(super) fn introduce(
     } else {
         ""
     };
-    screen.say(format_args!("data in {}{end}", dir.display()))
+    screen.line(format_args!("data in {}{end}", dir.display()))
 }
 
-/// The steps that fit the guest.
+/// Runs the steps: those for any guest, and for the task queue those of the queue.
 ///
 /// # Errors
-/// A step did not do what it should.
+/// A step failed.
 pub(super) async fn run(
     cluster: &mut DemoCluster,
     screen: &mut Screen<impl Write>,
@@ -64,7 +64,7 @@ pub(super) async fn run(
         "task-queue" => Some(queue::TourWork::begin(cluster, screen).await?),
         _ => None,
     };
-    // A cluster of one or two has no majority without its leader.
+    // One or two nodes have no majority without the leader.
     if cluster.nodes().len() < 3 {
         steps::restart_alone(cluster, screen, &leader).await?;
     } else {
@@ -79,16 +79,16 @@ pub(super) async fn run(
     Ok(())
 }
 
-/// Commands to try.
+/// Prints commands to try.
 ///
 /// # Errors
-/// Nobody reads it.
+/// The reader has closed the output.
 pub(super) fn suggest(
     cluster: &DemoCluster,
     screen: &mut Screen<impl Write>,
 ) -> Result<(), OutputClosed> {
     let endpoints = cluster.endpoints();
-    screen.heading("The nodes go on running. To try, from another terminal:")?;
+    screen.heading("The nodes keep running. Try these commands in another terminal:")?;
     screen.command("status", "", &endpoints)?;
     let (commands, query) = examples(&cluster.module().description().name);
     for command in commands {
@@ -99,12 +99,12 @@ pub(super) fn suggest(
     }
     screen.command("bench --clients 16 --duration 5", "", &endpoints)?;
     if let Some((_, _, endpoint)) = cluster.nodes().next() {
-        screen.say(format_args!("dashboard: http://{endpoint}/"))?;
+        screen.line(format_args!("dashboard: http://{endpoint}/"))?;
     }
-    screen.say("Ctrl-C stops all nodes")
+    screen.line("press Ctrl-C to stop all nodes")
 }
 
-/// Commands and a query that a guest of that name understands.
+/// Example commands and a query for a guest of that name.
 fn examples(module: &str) -> (&'static [&'static str], Option<&'static str>) {
     match module {
         "task-queue" => (

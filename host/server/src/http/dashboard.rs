@@ -1,4 +1,4 @@
-//! `GET /`: a page that shows the node. It polls `/v1/status` and `/metrics`.
+//! `GET /`: the dashboard, one page that polls `/v1/status` and `/metrics` every second.
 
 use axum::http::HeaderValue;
 use axum::http::header::{
@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 
 const PAGE: &str = include_str!("dashboard.html");
 
-/// The page may run its inline script and connect to its own node only.
+/// The page may run its inline script and send requests to its own node only.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 pub(super) async fn dashboard() -> Response {

@@ -1,4 +1,4 @@
-//! An address to listen on: `host:port`.
+//! Addresses to listen on: `host:port`.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -18,20 +18,18 @@ pub(crate) struct HostPort {
     pub(crate) port: u16,
 }
 
-/// A text is no address.
+/// A text is not an address.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(crate) enum ListenAddressError {
-    /// There is no port.
-    #[error("the address {0:?} has no port; write host:port, as in 127.0.0.1:8101")]
+    /// The port is missing.
+    #[error("the address {0:?} has no port; write host:port, for example 127.0.0.1:8101")]
     NoPort(String),
-    /// The port is no number, or too large.
-    #[error(
-        "the address {0:?} has no valid port; use a number from 0 to 65535, where 0 takes any free one"
-    )]
+    /// The port is not a number, or too large.
+    #[error("the address {0:?} has no valid port; use a number from 0 to 65535 (0: any free port)")]
     BadPort(String),
-    /// The host is no host.
+    /// The host is not valid.
     #[error(
-        "the address {0:?} has no valid host; write a name, an IPv4 address, or an IPv6 address in brackets"
+        "the address {0:?} has no valid host; use a host name, an IPv4 address, or an IPv6 address in brackets"
     )]
     BadHost(String),
 }
@@ -59,7 +57,7 @@ impl FromStr for HostPort {
         if host.is_empty() || host.len() > MAX_HOST_BYTES || !(plain || bracketed) {
             return Err(bad_host());
         }
-        // `u16::from_str` takes "+80".
+        // `u16::from_str` accepts "+80".
         let digits = port.bytes().all(|byte| byte.is_ascii_digit());
         match port.parse() {
             Ok(port) if digits => Ok(Self {

@@ -1,4 +1,4 @@
-//! Who the nodes of a cluster are: `id=host:port,id=host:port,…`.
+//! The initial members of a cluster: `id=host:port,id=host:port,…`.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -9,69 +9,71 @@ use thiserror::Error;
 
 use super::address::{HostPort, ListenAddressError};
 
-/// Most nodes that a cluster may have.
+/// Maximum number of nodes in a cluster.
 const MAX_NODES: usize = 64;
 
-/// One node of a cluster.
+/// One member of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ClusterPeer {
-    /// Its name.
+    /// Node id.
     pub(crate) node_id: String,
-    /// Where its peers reach it.
+    /// Address for its peers.
     pub(crate) addr: HostPort,
 }
 
-/// All nodes of a cluster, in the order in which they were given: at least one, no two of one name or address.
+/// The initial members, in the order given: 1 to 64, with distinct ids and addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ClusterSpec {
     members: Vec<ClusterPeer>,
 }
 
-/// A list is no cluster.
+/// A list of members is not valid.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(crate) enum ClusterError {
-    /// Nothing in it, or nothing between two commas.
+    /// The list or one of its items is empty.
     #[error(
-        "the list of nodes has an empty place; write id=host:port,id=host:port,… without a comma at the end"
+        "the list of nodes has an empty item; write id=host:port,id=host:port,… without a comma at the end"
     )]
     Empty,
-    /// No `=`.
-    #[error("the node {0:?} has no address; write id=host:port, as in node1=127.0.0.1:7101")]
+    /// An item without `=`.
+    #[error("the node {0:?} has no address; write id=host:port, for example node1=127.0.0.1:7101")]
     NoAddress(String),
-    /// Not a name.
+    /// A node id is not valid.
     #[error(
         "the node id {0:?} is not valid; use 1 to 255 visible ASCII characters other than `@`, `,` and `=`"
     )]
     BadId(String),
-    /// Not an address.
-    #[error("the node {node_id} can't be reached there: {source}")]
+    /// An address is not valid.
+    #[error("the address of the node {node_id} is not valid: {source}")]
     BadAddress {
-        /// Which node.
+        /// The node.
         node_id: String,
-        /// Why.
+        /// Why it is not valid.
         #[source]
         source: ListenAddressError,
     },
-    /// Port 0 is for listening only.
-    #[error("the node {0} has port 0, where nobody can reach it; give it a port from 1 to 65535")]
-    PortZero(String),
-    /// Two nodes of one name.
-    #[error("the node {0} is in the list twice; each node has a name of its own")]
-    DuplicateId(String),
-    /// Two nodes at one address.
+    /// Port 0, which is for listening only.
     #[error(
-        "the nodes {first} and {second} have the same address {addr}; each node has an address of its own"
+        "the node {0} has port 0, which its peers cannot connect to; use a port from 1 to 65535"
+    )]
+    PortZero(String),
+    /// Two nodes with the same id.
+    #[error("the node {0} is in the list twice; give each node its own id")]
+    DuplicateId(String),
+    /// Two nodes with the same address.
+    #[error(
+        "the nodes {first} and {second} have the same address {addr}; give each node its own address"
     )]
     DuplicateAddress {
-        /// The one.
+        /// The first of them.
         first: String,
-        /// The other.
+        /// The second of them.
         second: String,
-        /// Where both are.
+        /// Their address.
         addr: HostPort,
     },
-    /// Too many.
-    #[error("the list has {0} nodes, and {MAX_NODES} are the most; 3, 5 or 7 are usual")]
+    /// More than 64 nodes.
+    #[error("the list has {0} nodes, the limit is {MAX_NODES}; use 3, 5 or 7 nodes")]
     TooMany(usize),
 }
 
@@ -109,10 +111,10 @@ fn member(text: &str) -> Result<ClusterPeer, ClusterError> {
 }
 
 impl ClusterSpec {
-    /// These nodes.
+    /// A cluster of these members.
     ///
     /// # Errors
-    /// None, too many, or two that can't be told apart.
+    /// The list is empty, too long, or has duplicate ids or addresses.
     pub(crate) fn new(members: Vec<ClusterPeer>) -> Result<Self, ClusterError> {
         if members.is_empty() {
             return Err(ClusterError::Empty);
@@ -138,7 +140,7 @@ impl ClusterSpec {
         Ok(Self { members })
     }
 
-    /// One node that is a cluster by itself.
+    /// A single-node cluster.
     pub(crate) fn alone(node_id: &str, addr: HostPort) -> Self {
         Self {
             members: vec![ClusterPeer {
@@ -148,12 +150,12 @@ impl ClusterSpec {
         }
     }
 
-    /// The nodes.
+    /// The members.
     pub(crate) fn members(&self) -> &[ClusterPeer] {
         &self.members
     }
 
-    /// Where the peers of a node reach it.
+    /// Address of a node for its peers.
     pub(crate) fn address_of(&self, node_id: &str) -> Option<&HostPort> {
         self.members
             .iter()
@@ -161,7 +163,7 @@ impl ClusterSpec {
             .map(|member| &member.addr)
     }
 
-    /// All names, for people.
+    /// All node ids, for error messages.
     pub(crate) fn names(&self) -> String {
         let names: Vec<&str> = self
             .members
@@ -171,7 +173,8 @@ impl ClusterSpec {
         names.join(", ")
     }
 
-    /// A name for the cluster that follows from who is in it: two clusters that differ in a node don't mix.
+    /// A cluster id derived from ids and addresses of all members, in any order. Clusters with different members have
+    /// different ids and refuse each other's connections.
     pub(crate) fn derived_id(&self) -> String {
         let mut nodes: Vec<String> = self
             .members

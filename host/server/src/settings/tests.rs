@@ -1,4 +1,4 @@
-//! Settings that make sense, and what is said about those that don't.
+//! Valid settings, and the errors about invalid ones.
 
 use clap::Parser;
 
@@ -6,18 +6,15 @@ use super::*;
 use crate::cli::{Cli, CliCommand};
 
 fn settings(flags: &[&str]) -> Result<ServeSettings, Failure> {
-    let words = ["oarlock", "serve"].iter().chain(flags);
-    match Cli::try_parse_from(words)
-        .expect("flags of the right form")
-        .command
-    {
+    let arguments = ["oarlock", "serve"].iter().chain(flags);
+    match Cli::try_parse_from(arguments).expect("valid flags").command {
         CliCommand::Serve(args) => ServeSettings::from_args(*args, &Origins::default()),
         other => panic!("{other:?}"),
     }
 }
 
-fn refusal(flags: &[&str]) -> String {
-    let failure = settings(flags).expect_err("it makes no sense");
+fn error_of(flags: &[&str]) -> String {
+    let failure = settings(flags).expect_err("not valid");
     assert_eq!(failure.code(), 2);
     failure.to_string()
 }
@@ -25,8 +22,8 @@ fn refusal(flags: &[&str]) -> String {
 const THREE: &str = "node1=127.0.0.1:7101,node2=127.0.0.1:7102,node3=127.0.0.1:7103";
 
 #[test]
-fn without_flags_a_node_is_alone_on_loopback() {
-    let settings = settings(&[]).expect("it makes sense");
+fn without_flags_a_node_is_a_single_node_cluster_on_loopback() {
+    let settings = settings(&[]).expect("valid");
     assert_eq!(settings.node_id, "node1");
     assert_eq!(settings.peer_addr.to_string(), "127.0.0.1:7101");
     assert_eq!(settings.client_addr.to_string(), "127.0.0.1:8101");
@@ -37,8 +34,8 @@ fn without_flags_a_node_is_alone_on_loopback() {
 }
 
 #[test]
-fn a_lease_and_a_rate_of_snapshots_are_there_only_where_they_are_asked_for() {
-    let plain = settings(&[]).expect("it makes sense");
+fn leases_and_the_snapshot_rate_limit_are_off_by_default() {
+    let plain = settings(&[]).expect("valid");
     assert_eq!(plain.replication, Replication::default());
     let flags = [
         "--lease-drift-percent",
@@ -46,17 +43,17 @@ fn a_lease_and_a_rate_of_snapshots_are_there_only_where_they_are_asked_for() {
         "--snapshot-bytes-per-second",
         "1048576",
     ];
-    let asked = settings(&flags).expect("it makes sense");
-    let wanted = Replication {
+    let set = settings(&flags).expect("valid");
+    let expected = Replication {
         snapshot_bytes_per_second: Some(1 << 20),
         lease_drift_percent: Some(10),
     };
-    assert_eq!(asked.replication, wanted);
+    assert_eq!(set.replication, expected);
 }
 
 #[test]
-fn a_node_of_a_cluster_listens_where_the_list_says_unless_told_otherwise() {
-    let listed = settings(&["--cluster", THREE, "--node-id", "node2"]).expect("it makes sense");
+fn the_peer_address_defaults_to_the_nodes_address_in_the_list() {
+    let listed = settings(&["--cluster", THREE, "--node-id", "node2"]).expect("valid");
     assert_eq!(listed.peer_addr.to_string(), "127.0.0.1:7102");
     let flags = [
         "--cluster",
@@ -67,16 +64,13 @@ fn a_node_of_a_cluster_listens_where_the_list_says_unless_told_otherwise() {
         "0.0.0.0:9",
     ];
     assert_eq!(
-        settings(&flags)
-            .expect("it makes sense")
-            .peer_addr
-            .to_string(),
+        settings(&flags).expect("valid").peer_addr.to_string(),
         "0.0.0.0:9"
     );
 }
 
 #[test]
-fn the_order_of_the_list_makes_no_other_cluster_and_a_node_more_does() {
+fn the_cluster_id_depends_on_the_members_and_not_on_their_order() {
     let id = |list: &str| list.parse::<ClusterSpec>().expect("a cluster").derived_id();
     assert_eq!(id("a=h:1,b=h:2"), id("b=h:2,a=h:1"));
     assert_ne!(id("a=h:1,b=h:2"), id("a=h:1,b=h:3"));
@@ -84,20 +78,16 @@ fn the_order_of_the_list_makes_no_other_cluster_and_a_node_more_does() {
 }
 
 #[test]
-fn a_lone_node_may_change_its_port_and_stays_the_same_cluster() {
-    let id = |addr| {
-        settings(&["--peer-addr", addr])
-            .expect("it makes sense")
-            .cluster_id
-    };
+fn a_single_node_cluster_keeps_its_id_on_another_port() {
+    let id = |addr| settings(&["--peer-addr", addr]).expect("valid").cluster_id;
     assert_eq!(id("127.0.0.1:1"), id("127.0.0.1:2"));
 }
 
 #[test]
-fn a_list_that_is_no_cluster_is_refused_with_the_reason() {
+fn an_invalid_list_is_refused_with_the_reason() {
     for (list, reason) in [
-        ("", "empty place"),
-        ("node1=127.0.0.1:7101,", "empty place"),
+        ("", "empty item"),
+        ("node1=127.0.0.1:7101,", "empty item"),
         ("node1", "no address"),
         ("node1=127.0.0.1", "no port"),
         ("node1=127.0.0.1:0", "port 0"),
@@ -108,23 +98,23 @@ fn a_list_that_is_no_cluster_is_refused_with_the_reason() {
         ("node1=127.0.0.1:1,node1=127.0.0.1:2", "twice"),
         ("node1=127.0.0.1:1,node2=127.0.0.1:1", "same address"),
     ] {
-        let words = refusal(&["--node-id", "node1", "--cluster", list]);
+        let error = error_of(&["--node-id", "node1", "--cluster", list]);
         assert!(
-            words.starts_with("--cluster: ") && words.contains(reason),
-            "{list}: {words}"
+            error.starts_with("--cluster: ") && error.contains(reason),
+            "{list}: {error}"
         );
     }
 }
 
 #[test]
-fn a_node_that_is_not_in_the_list_is_refused_with_the_names_that_are() {
-    let words = refusal(&["--cluster", THREE, "--node-id", "node4"]);
+fn a_node_that_is_not_in_the_list_is_refused_with_the_ids_in_the_list() {
+    let error = error_of(&["--cluster", THREE, "--node-id", "node4"]);
     assert!(
-        words.contains("node4") && words.contains("node1, node2, node3"),
-        "{words}"
+        error.contains("node4") && error.contains("node1, node2, node3"),
+        "{error}"
     );
-    let words = refusal(&["--cluster", THREE]);
-    assert!(words.contains("--node-id"), "{words}");
+    let error = error_of(&["--cluster", THREE]);
+    assert!(error.contains("--node-id"), "{error}");
 }
 
 #[test]
@@ -134,30 +124,30 @@ fn timeouts_and_counts_in_the_wrong_order_are_refused() {
         ["--election-timeout-min-ms", "2001"],
         ["--snapshot-threshold", "10000"],
     ] {
-        let words = refusal(&flags);
-        assert!(words.starts_with(flags[0]), "{words}");
-        assert!(words.contains(flags[1]), "{words}");
+        let error = error_of(&flags);
+        assert!(error.starts_with(flags[0]), "{error}");
+        assert!(error.contains(flags[1]), "{error}");
     }
 }
 
 #[test]
-fn names_and_addresses_that_are_none_are_refused() {
+fn invalid_ids_and_addresses_are_refused() {
     for (flags, reason) in [
         (["--node-id", "a,b"], "not valid"),
         (["--client-addr", "8101"], "no port"),
         (["--peer-addr", "::1:80"], "no valid host"),
         (["--cluster-id", ""], "not valid"),
     ] {
-        let words = refusal(&flags);
+        let error = error_of(&flags);
         assert!(
-            words.starts_with(flags[0]) && words.contains(reason),
-            "{words}"
+            error.starts_with(flags[0]) && error.contains(reason),
+            "{error}"
         );
     }
 }
 
 #[test]
-fn addresses_read_back_as_they_were_written() {
+fn addresses_are_displayed_as_they_were_parsed() {
     for text in ["127.0.0.1:80", "[::1]:80", "host-1.example:0"] {
         assert_eq!(
             text.parse::<HostPort>().expect("an address").to_string(),

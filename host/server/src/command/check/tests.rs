@@ -2,7 +2,7 @@ use std::path::Path;
 
 use oarlock_wasm::{GuestEngine, GuestModule, MachineLimits};
 
-use super::{facts, read, reasons, refusal, told};
+use super::{describe, facts, read, reasons, refusal};
 
 const CURIOUS: &[u8] = include_bytes!("../../../../../tests/guests/curious.wasm");
 const QUEUE: &[u8] = include_bytes!("../../../../../examples-wasm/dist/queue.wasm");
@@ -16,7 +16,7 @@ fn load(bytes: &[u8]) -> Result<GuestModule, oarlock_wasm::CheckError> {
 }
 
 #[test]
-fn a_guest_is_told_with_name_version_size_digest_and_interfaces() {
+fn a_guest_is_described_by_name_version_size_digest_and_interfaces() {
     let module = load(QUEUE).unwrap();
     let facts = facts(&module, QUEUE.len());
     assert_eq!(facts["ok"], true);
@@ -25,31 +25,31 @@ fn a_guest_is_told_with_name_version_size_digest_and_interfaces() {
     assert_eq!(facts["sha256"].as_str().unwrap().len(), 64);
     assert_eq!(facts["optional"], serde_json::json!(["queries", "timers"]));
     assert_eq!(facts["undo"], module.rollback_method().name());
-    let text = told(Path::new("queue.wasm"), &module, QUEUE.len());
-    for word in [
+    let text = describe(Path::new("queue.wasm"), &module, QUEUE.len());
+    for text_part in [
         &format!("undo by   {}", module.rollback_method()),
         "task-queue",
         facts["sha256"].as_str().unwrap(),
         "oarlock:state-machine/machine",
         "wasi      none",
-        "a node would take it",
+        "a node accepts this module",
     ] {
-        assert!(text.contains(word), "{word} is not in {text}");
+        assert!(text.contains(text_part), "{text_part} is not in {text}");
     }
 }
 
 #[test]
-fn a_guest_that_uses_wasi_is_told_as_such() {
+fn a_guest_that_uses_wasi_is_described_as_such() {
     let module = load(CURIOUS).unwrap();
     assert_eq!(facts(&module, CURIOUS.len())["wasi"], true);
-    let text = told(Path::new("curious.wasm"), &module, CURIOUS.len());
-    assert!(text.contains("interfaces: the log's time"), "{text}");
+    let text = describe(Path::new("curious.wasm"), &module, CURIOUS.len());
+    assert!(text.contains("interfaces: deterministic time"), "{text}");
     assert!(!text.contains("wasi:"), "{text}");
 }
 
 #[test]
-fn a_module_that_is_none_is_refused_with_every_reason() {
-    // It lacks the export and wants to send requests.
+fn an_invalid_module_is_refused_with_every_reason() {
+    // It lacks the export, and its import would let it send HTTP requests.
     let error =
         load(br#"(component (import "wasi:http/outgoing-handler@0.2.0" (instance)))"#).unwrap_err();
     assert!(error.reasons.len() >= 2, "{error}");
@@ -74,7 +74,7 @@ fn a_module_that_is_none_is_refused_with_every_reason() {
 }
 
 #[test]
-fn a_file_is_read_a_little_over_the_limit_and_one_that_is_not_there_is_named() {
+fn a_file_is_read_one_byte_over_the_limit_and_a_missing_one_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("large.wasm");
     std::fs::write(&path, [0; 100]).unwrap();

@@ -3,11 +3,11 @@ use std::io::{Read, empty, repeat};
 use super::read;
 
 #[test]
-fn words_a_file_and_standard_input_are_sent_as_they_are() {
+fn an_argument_a_file_and_standard_input_are_sent_unchanged() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("command");
     std::fs::write(&path, b"from a file\n").unwrap();
-    assert_eq!(read(Some("words".into()), None, empty()).unwrap(), b"words");
+    assert_eq!(read(Some("text".into()), None, empty()).unwrap(), b"text");
     assert_eq!(read(None, Some(&path), empty()).unwrap(), b"from a file\n");
     assert_eq!(
         read(Some("-".into()), None, &b"from a pipe\n"[..]).unwrap(),
@@ -16,7 +16,7 @@ fn words_a_file_and_standard_input_are_sent_as_they_are() {
 }
 
 #[test]
-fn a_file_that_is_not_there_is_named() {
+fn a_missing_file_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let failure = read(None, Some(&dir.path().join("missing")), empty()).unwrap_err();
     assert!(failure.to_string().contains("missing"), "{failure}");

@@ -14,17 +14,14 @@ fn invalid_names_are_refused() {
 }
 
 #[test]
-fn an_existing_folder_is_not_changed() {
+fn an_existing_directory_is_not_changed() {
     let dir = tempfile::tempdir().unwrap();
     let args = || NewArgs::of("seats", dir.path(), None);
     new(args()).unwrap();
     let manifest = dir.path().join("seats/Cargo.toml");
     fs::write(&manifest, "mine").unwrap();
     let refused = new(args()).unwrap_err().to_string();
-    assert!(
-        refused.contains("exists, and nothing in it was changed"),
-        "{refused}"
-    );
+    assert!(refused.contains("already exists"), "{refused}");
     assert_eq!(fs::read_to_string(&manifest).unwrap(), "mine");
 }
 
@@ -41,7 +38,7 @@ fn every_placeholder_is_replaced() {
 }
 
 #[test]
-fn a_folder_without_an_sdk_is_refused() {
+fn a_directory_that_is_not_an_sdk_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let args = NewArgs::of("seats", dir.path(), Some(dir.path()));
     assert!(new(args).is_err());

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Output, OutputClosed, print_safely, write_out, write_reply};
 
-/// A reader that fails in one way.
+/// A writer that fails with one kind of error.
 struct Failing(ErrorKind);
 
 impl Write for Failing {
@@ -18,25 +18,25 @@ impl Write for Failing {
 }
 
 #[test]
-fn a_reader_that_went_away_is_no_error_and_a_full_disk_is_one() {
-    assert_eq!(write_out(Failing(ErrorKind::BrokenPipe), b"words"), Ok(()));
-    let failure = write_out(Failing(ErrorKind::StorageFull), b"words").unwrap_err();
+fn a_closed_pipe_is_not_an_error_and_a_full_disk_is() {
+    assert_eq!(write_out(Failing(ErrorKind::BrokenPipe), b"text"), Ok(()));
+    let failure = write_out(Failing(ErrorKind::StorageFull), b"text").unwrap_err();
     assert_eq!(failure.code(), 1);
     assert_eq!(
-        Output::new(Failing(ErrorKind::BrokenPipe)).line("words"),
+        Output::new(Failing(ErrorKind::BrokenPipe)).line("text"),
         Err(OutputClosed)
     );
 }
 
 #[test]
-fn a_reply_is_printed_as_its_bytes_and_the_end_of_the_line() {
+fn a_reply_is_printed_as_its_bytes_and_a_newline() {
     let mut printed = Vec::new();
     write_reply(&mut printed, "reply", 9, b"\xff{}", false).unwrap();
     assert_eq!(printed, b"\xff{}\n");
 }
 
 #[test]
-fn json_holds_the_guests_json_or_its_text_or_its_bytes() {
+fn json_output_contains_the_guests_json_or_text_or_bytes() {
     let print = |bytes: &[u8]| -> Value {
         let mut printed = Vec::new();
         write_reply(&mut printed, "reply", 9, bytes, true).unwrap();
@@ -56,7 +56,7 @@ fn json_holds_the_guests_json_or_its_text_or_its_bytes() {
 }
 
 #[test]
-fn names_from_the_network_cannot_move_the_cursor() {
+fn text_from_the_network_cannot_move_the_cursor() {
     assert_eq!(print_safely("node1"), "node1");
     assert_eq!(print_safely("a\u{1b}[2Jb\n"), "a\u{fffd}[2Jb\u{fffd}");
 }

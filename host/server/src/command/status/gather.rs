@@ -1,4 +1,4 @@
-//! Asking everyone.
+//! Requests the status of every node.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -6,52 +6,53 @@ use std::net::SocketAddr;
 use oarlock_client::{Client, Endpoint, MemberInfo, NodeInfo, RequestError};
 use tokio::task::JoinSet;
 
-/// Most nodes that are asked beside those that were named: answers of strangers are not trusted.
+/// Maximum number of nodes that are discovered in responses, in addition to `--endpoints`: a response may come from a
+/// program that is not a node of the cluster.
 const MAX_DISCOVERED: usize = 64;
 
-/// How a node is.
+/// Health of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Health {
-    /// It has a leader and has caught up.
+    /// The node has a leader and has caught up.
     Ready,
-    /// It answers, and says that it is not ready.
+    /// The node responds and is not ready.
     NotReady,
-    /// It answers, and came to another state than the majority: it serves nobody.
+    /// The node's state diverged from that of the majority. The node serves no clients.
     Quarantined {
-        /// It differed too often, and stays so until somebody has looked at it.
+        /// The node diverged too often and does not reinstall its state any more: an operator must act.
         given_up: bool,
     },
-    /// It answers, and belongs to no cluster: it was removed, or waits to be added.
+    /// The node responds and is not a member: it was removed, or has not been added yet.
     NoMember,
-    /// It does not answer.
-    Silent(String),
-    /// Nobody knows where it takes requests.
+    /// The node does not respond, for this reason.
+    Unreachable(String),
+    /// The node's client address is unknown.
     NoAddress,
 }
 
-/// What is known of a node.
+/// Status of one node.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct NodeReport {
-    /// Where it was asked.
+    /// The endpoint of the request.
     pub(crate) endpoint: Option<Endpoint>,
-    /// Its name, from itself or from the others.
+    /// Node id, from its own status or that of another node.
     pub(crate) node_id: Option<String>,
-    /// How it is.
+    /// Health.
     pub(crate) health: Health,
-    /// What it said.
+    /// The node's response.
     pub(crate) status: Option<NodeInfo>,
 }
 
-/// What is known of a cluster.
+/// Status of a cluster.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ClusterReport {
-    /// Its nodes, by name; those without a name at the end.
+    /// The nodes, ordered by id. Those without an id are last.
     pub(crate) nodes: Vec<NodeReport>,
 }
 
 impl ClusterReport {
-    /// Whether any node answered.
-    pub(crate) fn anyone_answered(&self) -> bool {
+    /// Whether any node responded.
+    pub(crate) fn any_responded(&self) -> bool {
         self.statuses().next().is_some()
     }
 
@@ -59,15 +60,15 @@ impl ClusterReport {
         self.nodes.iter().filter_map(|node| node.status.as_ref())
     }
 
-    /// Who leads, by the word of the latest term.
+    /// The leader of the highest term that any node reports.
     pub(crate) fn leader_id(&self) -> Option<&str> {
-        let knows = self.statuses().filter(|status| status.leader_id.is_some());
-        knows
+        let with_leader = self.statuses().filter(|status| status.leader_id.is_some());
+        with_leader
             .max_by_key(|status| status.term)
             .and_then(|status| status.leader_id.as_deref())
     }
 
-    /// How many committed entries a node has not applied.
+    /// Number of committed entries that the node has not applied.
     pub(crate) fn lag(&self, status: &NodeInfo) -> u64 {
         let committed = self
             .statuses()
@@ -78,9 +79,9 @@ impl ClusterReport {
     }
 }
 
-/// Asks the client's endpoints, then the members that they name and that were not asked yet.
+/// Requests the status of the client's endpoints, then of the other members that they report.
 pub(crate) async fn gather(client: &Client) -> ClusterReport {
-    let mut nodes = ask(client, client.endpoints()).await;
+    let mut nodes = request_all(client, client.endpoints()).await;
     let known: BTreeSet<_> = nodes
         .iter()
         .filter_map(|node| node.node_id.clone())
@@ -105,12 +106,12 @@ pub(crate) async fn gather(client: &Client) -> ClusterReport {
             missing.push((member.node_id, endpoint));
         }
     }
-    // A silent endpoint that a member calls its own gets its name instead of a second question.
+    // An unreachable endpoint that is the address of a member gets the member's id instead of a second request.
     missing.retain(|(node_id, endpoint)| {
-        let silent = nodes.iter_mut().find(|node| {
+        let unreachable = nodes.iter_mut().find(|node| {
             node.node_id.is_none() && endpoint.is_some() && node.endpoint == *endpoint
         });
-        let Some(node) = silent else { return true };
+        let Some(node) = unreachable else { return true };
         node.node_id = Some(node_id.clone());
         false
     });
@@ -118,7 +119,7 @@ pub(crate) async fn gather(client: &Client) -> ClusterReport {
         .iter()
         .filter_map(|(_, endpoint)| endpoint.clone())
         .collect();
-    let mut discovered = ask(client, &endpoints).await;
+    let mut discovered = request_all(client, &endpoints).await;
     for (node_id, endpoint) in missing {
         match discovered
             .iter()
@@ -137,7 +138,7 @@ pub(crate) async fn gather(client: &Client) -> ClusterReport {
             }),
         }
     }
-    // One node under two addresses is one node.
+    // A node may have two addresses.
     let mut seen = BTreeSet::new();
     nodes.retain(|node| {
         node.status
@@ -150,7 +151,7 @@ pub(crate) async fn gather(client: &Client) -> ClusterReport {
     ClusterReport { nodes }
 }
 
-/// An address that a node gave for itself, unless it means "every interface", which nobody can reach from elsewhere.
+/// The client address of a node, unless it is unspecified (0.0.0.0 or [::]), which is not reachable from elsewhere.
 fn reachable(client_addr: &str) -> Option<Endpoint> {
     if client_addr
         .parse::<SocketAddr>()
@@ -161,26 +162,26 @@ fn reachable(client_addr: &str) -> Option<Endpoint> {
     client_addr.parse().ok()
 }
 
-/// Asks all of these at once; the answers are in their order.
-async fn ask(client: &Client, endpoints: &[Endpoint]) -> Vec<NodeReport> {
-    let mut asked = JoinSet::new();
+/// Requests the status of these endpoints concurrently. The results are in the same order.
+async fn request_all(client: &Client, endpoints: &[Endpoint]) -> Vec<NodeReport> {
+    let mut requests = JoinSet::new();
     for (position, endpoint) in endpoints.iter().enumerate() {
         let (client, endpoint) = (client.clone(), endpoint.clone());
-        asked.spawn(async move { (position, ask_one(&client, endpoint).await) });
+        requests.spawn(async move { (position, request_one(&client, endpoint).await) });
     }
-    let mut answers = asked.join_all().await;
-    answers.sort_by_key(|(position, _)| *position);
-    answers.into_iter().map(|(_, report)| report).collect()
+    let mut reports = requests.join_all().await;
+    reports.sort_by_key(|(position, _)| *position);
+    reports.into_iter().map(|(_, report)| report).collect()
 }
 
-async fn ask_one(client: &Client, endpoint: Endpoint) -> NodeReport {
+async fn request_one(client: &Client, endpoint: Endpoint) -> NodeReport {
     let status = match client.status_of(&endpoint).await {
         Ok(status) => status,
         Err(error) => {
             return NodeReport {
                 endpoint: Some(endpoint),
                 node_id: None,
-                health: Health::Silent(short(&error)),
+                health: Health::Unreachable(short(&error)),
                 status: None,
             };
         }
@@ -191,12 +192,12 @@ async fn ask_one(client: &Client, endpoint: Endpoint) -> NodeReport {
         .any(|member| member.node_id == status.node_id);
     let health = match client.is_ready(&endpoint).await {
         Ok(_) if !is_member => Health::NoMember,
-        Ok(_) if says(&status, "quarantined") => Health::Quarantined {
-            given_up: says(&status, "given_up"),
+        Ok(_) if audit_flag(&status, "quarantined") => Health::Quarantined {
+            given_up: audit_flag(&status, "given_up"),
         },
         Ok(true) => Health::Ready,
         Ok(false) => Health::NotReady,
-        Err(error) => Health::Silent(short(&error)),
+        Err(error) => Health::Unreachable(short(&error)),
     };
     NodeReport {
         endpoint: Some(endpoint),
@@ -206,19 +207,19 @@ async fn ask_one(client: &Client, endpoint: Endpoint) -> NodeReport {
     }
 }
 
-/// Whether a node says so of itself, where states are compared.
-fn says(status: &NodeInfo, what: &str) -> bool {
+/// A flag in the `audit` object of a status.
+fn audit_flag(status: &NodeInfo, name: &str) -> bool {
     let audit = status.other.get("audit");
-    audit.is_some_and(|audit| audit[what] == true)
+    audit.is_some_and(|audit| audit[name] == true)
 }
 
-/// Why a node does not answer, without the advice that stands below the table.
+/// A short reason for the table.
 fn short(error: &RequestError) -> String {
     match error {
         RequestError::Unreachable { tried } => {
             tried.rsplit(": ").next().unwrap_or(tried).to_owned()
         }
-        RequestError::TimedOut { .. } => "it is silent".to_owned(),
+        RequestError::TimedOut { .. } => "timed out".to_owned(),
         other => other.to_string(),
     }
 }

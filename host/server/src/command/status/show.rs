@@ -1,4 +1,4 @@
-//! The table and the JSON.
+//! Formats the status as a table or JSON.
 
 use std::fmt::Write;
 
@@ -9,7 +9,6 @@ use super::gather::{ClusterReport, Health, NodeReport};
 use crate::command::output::print_safely;
 use crate::command::table::{Align, Table, Tone};
 
-/// The columns of the contract, and where the node is.
 const COLUMNS: [(&str, Align); 9] = [
     ("NODE", Align::Left),
     ("ROLE", Align::Left),
@@ -31,7 +30,7 @@ pub(crate) fn as_text(cluster: &ClusterReport) -> String {
     let mut text = table.render();
     if cluster.leader_id().is_none() {
         text.push_str(
-            "no leader is known; a majority of the voters must run and reach each other, and at the very first start all of them\n",
+            "no leader: a majority of the voters must run and reach each other; at the first start, all initial members must\n",
         );
     }
     text
@@ -76,33 +75,31 @@ fn health(health: &Health) -> (String, Tone) {
     match health {
         Health::Ready => ("ok".to_owned(), Tone::Good),
         Health::NotReady => ("not ready".to_owned(), Tone::Attention),
-        Health::Quarantined { given_up: false } => {
-            ("another state, gets a leader's".to_owned(), Tone::Bad)
-        }
-        Health::Quarantined { given_up: true } => {
-            ("another state, waits for an operator".to_owned(), Tone::Bad)
-        }
-        Health::NoMember => ("not a member".to_owned(), Tone::Attention),
-        Health::Silent(reason) => (format!("unreachable: {reason}"), Tone::Bad),
-        Health::NoAddress => (
-            "unreachable: its client address is not known".to_owned(),
+        Health::Quarantined { given_up: false } => (
+            "diverged: reinstalling from the leader".to_owned(),
             Tone::Bad,
         ),
+        Health::Quarantined { given_up: true } => {
+            ("diverged: operator action needed".to_owned(), Tone::Bad)
+        }
+        Health::NoMember => ("not a member".to_owned(), Tone::Attention),
+        Health::Unreachable(reason) => (format!("unreachable: {reason}"), Tone::Bad),
+        Health::NoAddress => ("unreachable: client address unknown".to_owned(), Tone::Bad),
     }
 }
 
-/// One line for each node that did not answer.
-pub(super) fn silent(cluster: &ClusterReport) -> String {
+/// One line for each node that did not respond.
+pub(super) fn unreachable(cluster: &ClusterReport) -> String {
     let mut text = String::new();
     for node in &cluster.nodes {
-        if let (Health::Silent(reason), Some(endpoint)) = (&node.health, &node.endpoint) {
+        if let (Health::Unreachable(reason), Some(endpoint)) = (&node.health, &node.endpoint) {
             let _ = writeln!(text, "  {endpoint}: {}", print_safely(reason));
         }
     }
     text
 }
 
-/// The cluster as JSON: what each node said stands under `status`, with all that it said.
+/// The cluster as JSON. `status` is the node's response, including fields unknown to this version.
 pub(super) fn as_json(cluster: &ClusterReport) -> Value {
     let nodes: Vec<_> = cluster
         .nodes
@@ -113,18 +110,18 @@ pub(super) fn as_json(cluster: &ClusterReport) -> Value {
 }
 
 fn node_json(cluster: &ClusterReport, node: &NodeReport) -> Value {
-    let (word, error) = match &node.health {
+    let (health, error) = match &node.health {
         Health::Ready => ("ok", None),
         Health::NotReady => ("not_ready", None),
         Health::Quarantined { .. } => ("quarantined", None),
         Health::NoMember => ("no_member", None),
-        Health::Silent(reason) => ("unreachable", Some(reason.as_str())),
-        Health::NoAddress => ("unreachable", Some("its client address is not known")),
+        Health::Unreachable(reason) => ("unreachable", Some(reason.as_str())),
+        Health::NoAddress => ("unreachable", Some("client address unknown")),
     };
     json!({
         "node_id": node.node_id,
         "endpoint": node.endpoint.as_ref().map(Endpoint::as_str),
-        "health": word,
+        "health": health,
         "error": error,
         "lag": node.status.as_ref().map(|status| cluster.lag(status)),
         "status": node.status,

@@ -2,7 +2,7 @@ use oarlock_client::{Endpoint, NodeInfo};
 use serde_json::json;
 
 use super::gather::{ClusterReport, Health, NodeReport};
-use super::show::{as_json, as_text, silent};
+use super::show::{as_json, as_text, unreachable};
 
 fn endpoint(text: &str) -> Endpoint {
     text.parse().unwrap()
@@ -25,7 +25,7 @@ fn status(
     .unwrap()
 }
 
-fn answered(address: &str, health: Health, status: NodeInfo) -> NodeReport {
+fn report(address: &str, health: Health, status: NodeInfo) -> NodeReport {
     let node_id = Some(status.node_id.clone());
     NodeReport {
         endpoint: Some(endpoint(address)),
@@ -36,15 +36,15 @@ fn answered(address: &str, health: Health, status: NodeInfo) -> NodeReport {
 }
 
 fn cluster() -> ClusterReport {
-    let silent = Health::Silent("connection refused".into());
+    let refused = Health::Unreachable("connection refused".into());
     ClusterReport {
         nodes: vec![
-            answered(
+            report(
                 "127.0.0.1:8101",
                 Health::Ready,
                 status("n1", "leader", 3, 120, 120, Some("n1")),
             ),
-            answered(
+            report(
                 "127.0.0.1:8102",
                 Health::NotReady,
                 status("n2", "follower", 3, 110, 100, Some("n1")),
@@ -52,7 +52,7 @@ fn cluster() -> ClusterReport {
             NodeReport {
                 endpoint: Some(endpoint("127.0.0.1:8103")),
                 node_id: Some("n3".into()),
-                health: silent,
+                health: refused,
                 status: None,
             },
             NodeReport {
@@ -66,20 +66,20 @@ fn cluster() -> ClusterReport {
 }
 
 #[test]
-fn every_node_has_a_line_with_its_lag_and_health() {
+fn every_node_has_a_row_with_lag_and_health() {
     let text = anstream::adapter::strip_str(&as_text(&cluster())).to_string();
     let expected = "\
-NODE  ROLE      TERM  COMMIT  APPLIED  LAG  MODULE  HEALTH                                        ADDRESS
-n1    leader       3     120      120    0  kv v2   ok                                            127.0.0.1:8101
-n2    follower     3     110      100   20  kv v2   not ready                                     127.0.0.1:8102
-n3    -            -       -        -    -  -       unreachable: connection refused               127.0.0.1:8103
-n4    -            -       -        -    -  -       unreachable: its client address is not known  -
+NODE  ROLE      TERM  COMMIT  APPLIED  LAG  MODULE  HEALTH                               ADDRESS
+n1    leader       3     120      120    0  kv v2   ok                                   127.0.0.1:8101
+n2    follower     3     110      100   20  kv v2   not ready                            127.0.0.1:8102
+n3    -            -       -        -    -  -       unreachable: connection refused      127.0.0.1:8103
+n4    -            -       -        -    -  -       unreachable: client address unknown  -
 ";
     assert_eq!(text, expected);
 }
 
 #[test]
-fn json_says_the_same_and_keeps_what_each_node_said() {
+fn json_contains_the_same_and_each_nodes_whole_status() {
     let json = as_json(&cluster());
     assert_eq!(json["leader_id"], "n1");
     assert_eq!(json["nodes"][1]["lag"], 20);
@@ -90,44 +90,44 @@ fn json_says_the_same_and_keeps_what_each_node_said() {
 }
 
 #[test]
-fn the_word_of_the_latest_term_decides_who_leads() {
-    let old = answered(
+fn the_leader_of_the_highest_term_is_shown() {
+    let old = report(
         "127.0.0.1:1",
         Health::NotReady,
         status("old", "leader", 1, 5, 5, Some("old")),
     );
-    let new = answered(
+    let new = report(
         "127.0.0.1:2",
         Health::Ready,
         status("new", "leader", 2, 6, 6, Some("new")),
     );
-    let report = ClusterReport {
+    let cluster = ClusterReport {
         nodes: vec![old.clone(), new],
     };
-    assert_eq!(report.leader_id(), Some("new"));
-    let nobody = ClusterReport {
-        nodes: vec![answered(
+    assert_eq!(cluster.leader_id(), Some("new"));
+    let leaderless = ClusterReport {
+        nodes: vec![report(
             "127.0.0.1:1",
             Health::NotReady,
             status("n", "candidate", 1, 0, 0, None),
         )],
     };
-    assert!(as_text(&nobody).contains("no leader is known"));
+    assert!(as_text(&leaderless).contains("no leader:"));
 }
 
 #[test]
-fn where_nobody_answers_each_address_is_named_with_its_reason() {
-    let report = ClusterReport {
+fn if_no_node_responds_each_address_is_listed_with_the_reason() {
+    let cluster = ClusterReport {
         nodes: vec![NodeReport {
             endpoint: Some(endpoint("127.0.0.1:8101")),
             node_id: None,
-            health: Health::Silent("connection \u{1b}[2Jrefused".into()),
+            health: Health::Unreachable("connection \u{1b}[2Jrefused".into()),
             status: None,
         }],
     };
-    assert!(!report.anyone_answered());
+    assert!(!cluster.any_responded());
     assert_eq!(
-        silent(&report),
+        unreachable(&cluster),
         "  127.0.0.1:8101: connection \u{fffd}[2Jrefused\n"
     );
 }

@@ -1,6 +1,6 @@
 use super::{Align, CELL, Table, Tone};
 
-/// The table as it is in a pipe: without escape codes.
+/// The table without escape codes, as in a pipe.
 fn plain(table: &Table) -> String {
     anstream::adapter::strip_str(&table.render()).to_string()
 }
@@ -10,7 +10,7 @@ fn cells<const N: usize>(texts: [&str; N]) -> impl Iterator<Item = (String, Tone
 }
 
 #[test]
-fn columns_are_aligned_whatever_stands_in_them() {
+fn columns_are_aligned() {
     let mut table = Table::new(&[
         ("NAME", Align::Left),
         ("COUNT", Align::Right),
@@ -28,7 +28,7 @@ fn columns_are_aligned_whatever_stands_in_them() {
 }
 
 #[test]
-fn a_row_has_as_many_cells_as_there_are_columns_and_no_line_ends_in_spaces() {
+fn missing_cells_are_empty_and_no_line_ends_in_spaces() {
     let mut table = Table::new(&[("A", Align::Left), ("B", Align::Right), ("C", Align::Left)]);
     table.row(cells(["only one"]));
     table.row(cells(["", "", "3", "too many"]));
@@ -37,7 +37,7 @@ fn a_row_has_as_many_cells_as_there_are_columns_and_no_line_ends_in_spaces() {
 }
 
 #[test]
-fn colours_are_there_for_a_terminal() {
+fn cells_have_colours_for_a_terminal() {
     let mut table = Table::new(&[("A", Align::Left)]);
     table.row([("bad".to_owned(), Tone::Bad)]);
     assert!(
@@ -50,14 +50,15 @@ fn colours_are_there_for_a_terminal() {
 #[test]
 fn a_long_cell_is_cut() {
     let shown = |text: String| {
-        let mut table = Table::new(&[("WORDS", Align::Left)]);
+        let mut table = Table::new(&[("TEXT", Align::Left)]);
         table.row([(text, Tone::Plain)]);
-        table.render().lines().nth(1).unwrap_or_default().to_owned()
+        let cell = table.render().lines().nth(1).unwrap_or_default().to_owned();
+        (cell, table.has_cut_cells())
     };
-    assert_eq!(shown("as it is".to_owned()), "as it is");
-    assert_eq!(shown("€".repeat(CELL)), "€".repeat(CELL));
+    assert_eq!(shown("short".to_owned()), ("short".to_owned(), false));
+    assert_eq!(shown("€".repeat(CELL)), ("€".repeat(CELL), false));
     assert_eq!(
         shown("€".repeat(CELL + 1)),
-        format!("{}…", "€".repeat(CELL))
+        (format!("{}…", "€".repeat(CELL)), true)
     );
 }

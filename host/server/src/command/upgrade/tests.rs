@@ -23,7 +23,7 @@ fn progress(received_bytes: u64, nodes: &[(&str, &str)]) -> UpgradeProgress {
 }
 
 #[test]
-fn each_step_is_told_once() {
+fn each_step_is_printed_once() {
     let steps = [
         progress(0, &[("node1", "waiting"), ("node2", "waiting")]),
         progress(100, &[("node1", "waiting"), ("node2", "waiting")]),
@@ -31,22 +31,25 @@ fn each_step_is_told_once() {
         progress(100, &[("node1", "ready"), ("node2", "refused")]),
     ];
     let mut before = None;
-    let mut told = Vec::new();
+    let mut printed = Vec::new();
     for step in &steps {
-        told.push(news(before, Some(step)));
-        assert!(news(Some(step), Some(step)).is_empty());
+        printed.push(changes(before, Some(step)));
+        assert!(changes(Some(step), Some(step)).is_empty());
         before = Some(step);
     }
-    assert_eq!(told[0], ["begun at entry 7: 100 bytes to every node"]);
-    assert!(told[1][0].contains("has arrived"), "{told:?}");
-    assert_eq!(told[2], ["node1 is ready (state 0123456789ab)"]);
-    assert_eq!(told[3].len(), 1);
-    assert!(!told[3][0].contains('\n'), "{told:?}");
-    assert!(news(before, None).is_empty());
+    assert_eq!(
+        printed[0],
+        ["upgrade began at entry 7: sending 100 bytes to every node"]
+    );
+    assert!(printed[1][0].contains("module received"), "{printed:?}");
+    assert_eq!(printed[2], ["node1: ready (state hash 0123456789ab)"]);
+    assert_eq!(printed[3].len(), 1);
+    assert!(!printed[3][0].contains('\n'), "{printed:?}");
+    assert!(changes(before, None).is_empty());
 }
 
 #[test]
-fn the_end_says_from_where_on_the_module_runs() {
+fn the_result_names_the_entry_that_activated_the_module() {
     let upgraded = |activated_index| UpgradeDone {
         sha256: "fedcba9876543210".to_owned(),
         name: "counter".to_owned(),
@@ -56,15 +59,15 @@ fn the_end_says_from_where_on_the_module_runs() {
     };
     let module = "counter version 2 (fedcba987654)";
     assert_eq!(
-        words(&upgraded(Some(9))),
-        format!("{module} runs from entry 9 on")
+        summary(&upgraded(Some(9))),
+        format!("{module} is active from entry 9 on")
     );
-    assert!(words(&upgraded(Some(0))).contains("since the beginning"));
-    assert!(words(&upgraded(None)).contains("dry run"));
+    assert!(summary(&upgraded(Some(0))).contains("since the start"));
+    assert!(summary(&upgraded(None)).contains("dry run"));
 }
 
 #[test]
-fn the_history_names_what_ran_and_what_was_given_up() {
+fn the_history_lists_activated_and_aborted_upgrades() {
     let record = |name: Option<&str>, end: &str| EndedUpgrade {
         index: 7,
         ended_index: 12,
@@ -89,23 +92,46 @@ fn the_history_names_what_ran_and_what_was_given_up() {
             record(Some("counter"), "activated"),
         ],
     };
-    let text = shown(&upgrades);
-    for words in [
-        "counter version 2 (fedcba9876543210) runs",
-        "under way since entry 7",
-        "node1 is ready",
+    let text = as_text(&upgrades);
+    for phrase in [
+        "active module: counter version 2 (fedcba9876543210)",
+        "in progress: module fedcba987654 since entry 7",
+        "node1: ready",
         "counter version 2 (fedcba987654)",
+        "1970-01-01T00:00:01Z",
         "refused",
     ] {
-        assert!(text.contains(words), "{words}: {text}");
+        assert!(text.contains(phrase), "{phrase}: {text}");
     }
 }
 
 #[test]
-fn times_are_those_of_a_calendar() {
-    assert_eq!(time(0), "01 Jan 1970 00:00:00");
-    assert_eq!(time(1_795_544_901_347), "24 Nov 2026 18:28:21");
-    assert_eq!(time(253_402_300_799_999), "31 Dec 9999 23:59:59");
-    assert_eq!(time(253_402_300_800_000), "253402300800000 ms");
-    assert_eq!(time(u64::MAX), format!("{} ms", u64::MAX));
+fn a_long_error_is_one_cut_line_in_the_history_and_complete_in_json() {
+    let error = format!("node2: it imports\na clock {}", "and more ".repeat(20));
+    let record = EndedUpgrade {
+        index: 7,
+        ended_index: 12,
+        time_ms: 0,
+        by: "ann".to_owned(),
+        sha256: String::new(),
+        name: None,
+        version: None,
+        end: "refused".to_owned(),
+        message: error.clone(),
+    };
+    let table = table(std::slice::from_ref(&record));
+    assert!(table.has_cut_cells());
+    let text = table.render();
+    assert_eq!(text.lines().count(), 2, "{text}");
+    assert!(text.contains("node2: it imports a clock"), "{text}");
+    assert_eq!(serde_json::to_value(&record).unwrap()["message"], error);
+}
+
+#[test]
+fn times_have_the_format_of_rfc_3339() {
+    assert_eq!(utc(0), "1970-01-01T00:00:00Z");
+    assert_eq!(utc(1_795_544_901_347), "2026-11-24T18:28:21Z");
+    assert_eq!(utc(253_402_300_799_999), "9999-12-31T23:59:59Z");
+    assert_eq!(utc(253_402_300_800_000), "253402300800000 ms");
+    assert_eq!(utc(u64::MAX), format!("{} ms", u64::MAX));
 }

@@ -1,7 +1,7 @@
 use super::take;
 
 #[tokio::test]
-async fn a_port_that_is_taken_is_named_with_the_way_out() {
+async fn a_port_in_use_is_an_error_that_names_the_flag() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let failure = take(Some(port - 1), 1).unwrap_err();
@@ -14,7 +14,7 @@ async fn a_port_that_is_taken_is_named_with_the_way_out() {
 }
 
 #[tokio::test]
-async fn without_a_base_every_node_gets_ports_of_its_own() {
+async fn without_a_base_every_node_gets_its_own_ports() {
     let pairs = take(None, 9).unwrap();
     let mut ports: Vec<_> = pairs
         .iter()

@@ -6,36 +6,36 @@ use bytes::Bytes;
 use oarlock_client::{ApplyError, ApplyOptions, Client, Endpoint, QueryError, QueryOptions};
 use serde_json::{Value, json};
 
-use super::wait::PATIENCE;
-use crate::demo::Stop;
+use super::wait::STEP_TIMEOUT;
 use crate::demo::cluster::DemoCluster;
 use crate::demo::screen::Screen;
+use crate::demo::stop::Stop;
 use crate::exit::Failure;
 
-/// The queue that the tour works with.
+/// Name of the tour's queue.
 const QUEUE: &str = "demo";
 
-/// How many tasks it enqueues at first.
+/// Number of tasks that the tour enqueues first.
 const TASKS: u64 = 5;
 
-/// How long a lease is, in milliseconds: longer than the tour.
+/// Duration of a lease, in milliseconds: longer than the tour.
 const LEASE_MS: u64 = 600_000;
 
-/// What the tour has done so far, and so must find again.
+/// Tasks that the tour has enqueued and acknowledged, and must find again.
 #[derive(Debug)]
 pub(super) struct TourWork {
-    /// Tasks that were in the queue, in whatever state, before the tour.
+    /// Number of tasks before the tour, in any state.
     before: u64,
-    /// How many the tour enqueued.
+    /// Number of tasks that the tour enqueued.
     added: u64,
-    /// Those of them that must still be in the queue.
+    /// Ids of the tour's tasks that must still be in the queue.
     kept: Vec<u64>,
-    /// Those of any time that were completed.
+    /// Number of completed tasks, including those before the tour.
     completed: u64,
 }
 
 impl TourWork {
-    /// Enqueues tasks over different nodes, and works one off.
+    /// Enqueues tasks through different nodes, and completes one.
     pub(super) async fn begin(
         cluster: &DemoCluster,
         screen: &mut Screen<impl Write>,
@@ -49,13 +49,13 @@ impl TourWork {
             completed: counts.completed,
         };
         screen.step(format_args!(
-            "{TASKS} tasks are enqueued, over one node after the other"
+            "{TASKS} tasks are enqueued through different nodes"
         ))?;
         for (number, endpoint) in (1..=TASKS).zip(all.iter().cycle()) {
             work.enqueue(number, std::slice::from_ref(endpoint), screen)
                 .await?;
         }
-        screen.step("One task is reserved over one node and acknowledged over another")?;
+        screen.step("One task is reserved through one node and acknowledged through another")?;
         let (first, last) = (&all[..1], &all[all.len() - 1..]);
         let reserve = format!(
             r#"{{"reserve":{{"queues":["{QUEUE}"],"worker":"tour","lease_ms":{LEASE_MS}}}}}"#
@@ -72,7 +72,7 @@ impl TourWork {
         )
         .await?;
         work.completed += 1;
-        // Where the data are those of an earlier run, it may be one of its tasks.
+        // With data of an earlier run, this may be an older task.
         work.kept.retain(|kept| *kept != id);
         Ok(work)
     }
@@ -96,8 +96,8 @@ impl TourWork {
         }
     }
 
-    /// Enqueues one more, over whoever is there.
-    pub(super) async fn go_on(
+    /// Enqueues one more task through the running nodes.
+    pub(super) async fn enqueue_another(
         &mut self,
         cluster: &DemoCluster,
         screen: &mut Screen<impl Write>,
@@ -105,23 +105,22 @@ impl TourWork {
         self.enqueue(TASKS + 1, &cluster.endpoints(), screen).await
     }
 
-    /// Looks for every task that was acknowledged.
+    /// Checks that every acknowledged task exists.
     pub(super) async fn check_nothing_is_lost(
         &self,
         cluster: &DemoCluster,
         screen: &mut Screen<impl Write>,
     ) -> Result<(), Stop> {
-        screen.step("Nothing is lost")?;
+        screen.step("No acknowledged task is lost")?;
         let client = cluster.client()?;
         let (endpoints, query) = (cluster.endpoints(), r#"{"stats":{}}"#);
-        let answer = ask(&client, query).await?;
-        screen.exchange("query", query, &endpoints, &answer)?;
-        let answer = parse(query, &answer)?;
-        let counts = QueueCounts::of(&answer);
+        let response = send_query(&client, query).await?;
+        screen.exchange("query", query, &endpoints, &response)?;
+        let counts = QueueCounts::of(&parse(query, &response)?);
         let expected = self.before + self.added;
         if counts.total() != expected || counts.completed != self.completed {
             return Err(Failure::failed(format!(
-                "the queue holds {} tasks, {} of them completed, where {expected} and {} were acknowledged",
+                "the queue has {} tasks, {} of them completed; expected {expected} tasks, {} of them completed",
                 counts.total(),
                 counts.completed,
                 self.completed
@@ -130,20 +129,20 @@ impl TourWork {
         }
         for id in &self.kept {
             let query = format!(r#"{{"task":{{"id":{id}}}}}"#);
-            let answer = parse(&query, &ask(&client, &query).await?)?;
-            if answer["task"]["id"].as_u64() != Some(*id) {
+            let response = parse(&query, &send_query(&client, &query).await?)?;
+            if response["task"]["id"].as_u64() != Some(*id) {
                 return Err(Failure::failed(format!(
-                    "task {id} was acknowledged and is gone: {answer}"
+                    "the acknowledged task {id} is missing: {response}"
                 ))
                 .into());
             }
         }
-        screen.good("every task that was acknowledged is there")?;
+        screen.good("every acknowledged task is there")?;
         Ok(())
     }
 }
 
-/// The tour's queue in numbers.
+/// Task counts of the tour's queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct QueueCounts {
     waiting: u64,
@@ -170,21 +169,24 @@ impl QueueCounts {
 
 async fn stats(client: &Client) -> Result<QueueCounts, Failure> {
     let query = r#"{"stats":{}}"#;
-    Ok(QueueCounts::of(&parse(query, &ask(client, query).await?)?))
+    Ok(QueueCounts::of(&parse(
+        query,
+        &send_query(client, query).await?,
+    )?))
 }
 
-async fn ask(client: &Client, query: &str) -> Result<Bytes, Failure> {
+async fn send_query(client: &Client, query: &str) -> Result<Bytes, Failure> {
     let options = QueryOptions {
-        timeout: PATIENCE,
+        timeout: STEP_TIMEOUT,
         ..QueryOptions::default()
     };
-    let answered = client.query(query.to_owned(), &options).await;
-    let answered =
-        answered.map_err(|error: QueryError| Failure::failed(format!("{query}: {error}")))?;
-    Ok(answered.response)
+    let result = client.query(query.to_owned(), &options).await;
+    let result =
+        result.map_err(|error: QueryError| Failure::failed(format!("{query}: {error}")))?;
+    Ok(result.response)
 }
 
-/// Has a command applied over these nodes and shows both.
+/// Applies a command through these nodes, and prints command and reply.
 async fn apply(
     at: &[Endpoint],
     command: &str,
@@ -192,7 +194,7 @@ async fn apply(
 ) -> Result<Value, Stop> {
     let client = Client::new(at.to_vec()).map_err(Failure::failed)?;
     let options = ApplyOptions {
-        timeout: PATIENCE,
+        timeout: STEP_TIMEOUT,
         ..ApplyOptions::default()
     };
     let applied = client.apply(command.to_owned(), &options).await;
@@ -205,7 +207,7 @@ async fn apply(
 fn parse(request: &str, reply: &[u8]) -> Result<Value, Failure> {
     serde_json::from_slice(reply).map_err(|error| {
         Failure::failed(format!(
-            "the answer to {request} is no JSON ({error}): {}",
+            "the response to {request} is not JSON ({error}): {}",
             String::from_utf8_lossy(reply)
         ))
     })

@@ -1,14 +1,14 @@
 use serde_json::json;
 
 use super::{QueueCounts, TourWork};
-use crate::demo::Stop;
 use crate::demo::screen::Screen;
+use crate::demo::stop::Stop;
 use crate::demo::tests::{guest, start};
 use crate::demo::tour::steps::elect;
 use crate::settings::GuestSource;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_task_that_is_missing_fails_the_tour() {
+async fn a_missing_task_fails_the_tour() {
     let cluster = start(1, GuestSource::BuiltInQueue).await;
     let mut screen = Screen::new(std::io::sink(), "oarlock".to_owned());
     elect(&cluster, &mut screen).await.unwrap();
@@ -16,7 +16,7 @@ async fn a_task_that_is_missing_fails_the_tour() {
     work.check_nothing_is_lost(&cluster, &mut screen)
         .await
         .unwrap();
-    // The right number of tasks, but one of them is another one.
+    // The right number of tasks, with one wrong id.
     let id = std::mem::replace(&mut work.kept[0], 999);
     let missing = work
         .check_nothing_is_lost(&cluster, &mut screen)
@@ -26,7 +26,7 @@ async fn a_task_that_is_missing_fails_the_tour() {
         matches!(&missing, Stop::Failed(failure) if failure.to_string().contains("999")),
         "{missing:?}"
     );
-    // The right tasks, but there should be one more.
+    // The right ids, with one task too few.
     work.kept[0] = id;
     work.before += 1;
     let fewer = work
@@ -41,7 +41,7 @@ async fn a_task_that_is_missing_fails_the_tour() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_guest_that_refuses_the_commands_fails_the_tour() {
+async fn a_guest_that_rejects_the_commands_fails_the_tour() {
     let cluster = start(1, guest("kv")).await;
     let mut screen = Screen::new(std::io::sink(), "oarlock".to_owned());
     elect(&cluster, &mut screen).await.unwrap();
@@ -51,7 +51,7 @@ async fn a_guest_that_refuses_the_commands_fails_the_tour() {
 }
 
 #[test]
-fn all_states_of_a_task_count() {
+fn tasks_in_all_states_are_counted() {
     let stats = json!({"queues": {
         "demo": {"ready": 1, "delayed": 2, "leased": 3, "dead": 4, "completed": 5},
         "other": {"ready": 100, "delayed": 0, "leased": 0, "dead": 0, "completed": 0},

@@ -100,7 +100,6 @@ pub struct EndedUpgrade {
     pub version: Option<u32>,
     /// `activated`, `tried_out` for a dry run, or a code for the reason of the abort.
     pub end: String,
-    /// Why the upgrade ended this way, as text. Older nodes send it as `words`.
-    #[serde(alias = "words")]
+    /// Why the upgrade ended this way, as text.
     pub message: String,
 }

@@ -234,7 +234,7 @@ fn status_prints_a_table_or_with_json_an_object() {
 fn snapshot_prints_the_index() {
     let node = Serving::start();
     let applied = node
-        .ask(&[
+        .run(&[
             "apply",
             r#"{"enqueue":{"queue":"q","payload":1}}"#,
             "--json",
@@ -251,7 +251,7 @@ fn snapshot_prints_the_index() {
 fn bench_prints_figures_as_json() {
     let node = Serving::start();
     let json = node
-        .ask(&[
+        .run(&[
             "bench",
             "--clients",
             "2",

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::*;
+use crate::exit::Failure;
 
 fn arguments(texts: &[&str]) -> Vec<OsString> {
     texts.iter().map(OsString::from).collect()

@@ -15,7 +15,7 @@ use super::ports::{self, Pair};
 use crate::compiled::CompiledDir;
 use crate::exit::Failure;
 use crate::guest;
-use crate::node::{Node, Sockets, NodeStartError};
+use crate::node::{Node, NodeStartError, Sockets};
 use crate::settings::cluster::{ClusterPeer, ClusterSpec};
 use crate::settings::{COMPILED_DIR, GuestSource, HostPort, ServeSettings};
 

@@ -49,7 +49,7 @@ fn a_key_outlives_its_task_for_the_window_and_no_longer() {
     assert_eq!(
         add(node.advance_ms(DEDUPE_WINDOW_MS - 1), "q", "k"),
         (2, true),
-        "the window begins anew"
+        "the window starts again"
     );
 }
 

@@ -1,7 +1,8 @@
 //! Runs a WebAssembly component as the replicated state machine of Oarlock.
 //!
 //! [`GuestEngine`] compiles; [`GuestModule`] is a checked guest; [`WasmMachine`] runs a guest as a
-//! [`ReplicatedStateMachine`](task_queue_raft::state_machine::ReplicatedStateMachine). Commands stand in the log as [`Envelope`]s.
+//! [`ReplicatedStateMachine`](task_queue_raft::state_machine::ReplicatedStateMachine). Commands stand in the log as
+//! [`Envelope`]s.
 //!
 //! The modules are layers. A module uses only modules below it:
 //!

@@ -305,9 +305,9 @@ impl ReplicatedStateMachine for WasmMachine {
     }
 
     /// Runs a query on another thread, if [`Self::with_query_threads`] has started any.
-    fn query_async(&mut self, at: Moment, query: Bytes, answer: QueryCallback<Self::Response>) {
+    fn query_async(&mut self, at: Moment, query: Bytes, respond: QueryCallback<Self::Response>) {
         self.queries
-            .submit(&mut self.guest, &self.limits, at, query, answer);
+            .submit(&mut self.guest, &self.limits, at, query, respond);
     }
 
     fn on_idle(&mut self) {

@@ -10,9 +10,9 @@ mod recorder;
 
 pub use crate::http::connection::HttpResponse;
 pub use crate::http::{Http, NoResponse};
-pub use binary::{built_guest, guest, oarlock, run, run_in};
+pub use binary::{guest, oarlock, run, run_in};
 pub use cluster::{Cluster, apply_somewhere, eventually, free_ports};
-pub use module::{TARGET, builds_modules, noted, text};
+pub use module::{TARGET, noted, require_wasm_target, text};
 pub use node::{Node, NodeOptions, QUICK};
 pub use places::{Mount, NetNamespaces, Unavailable};
 pub use proxy::Wires;

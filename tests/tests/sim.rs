@@ -1,9 +1,8 @@
-//! The deterministic simulation: that it finds nothing in the code as it is, that it would find what is planted, and
-//! that a seed replays.
+//! The deterministic simulation over a few seeds. `long/simulation.rs` runs hundreds, and finds planted faults.
 
 use std::sync::Once;
 
-use oarlock_tests::sim::{self, Coverage, Cuts, Failure, Planted, SimConfig};
+use oarlock_tests::sim::{self, Coverage, SimConfig};
 
 fn quiet() {
     static QUIET: Once = Once::new();
@@ -11,33 +10,16 @@ fn quiet() {
 }
 
 #[test]
-fn two_hundred_seeds_break_no_invariant() {
+fn twenty_seeds_break_no_invariant() {
     quiet();
-    let configs: Vec<_> = (0..200).map(SimConfig::of_seed).collect();
-    let (mut failures, mut coverage) = (Vec::new(), Coverage::default());
+    // Not those of the long test.
+    let configs: Vec<_> = (1000..1020).map(SimConfig::of_seed).collect();
+    let mut failures = Vec::new();
     sim::run_many(&configs, |result| {
-        match result {
-            Ok(report) => coverage += report.coverage,
-            Err(failure) => failures.push(failure.to_string()),
-        }
+        failures.extend(result.err().map(|failure| failure.to_string()));
         true
     });
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
-    for (what, count) in coverage.counts() {
-        // These happen only where disks are of bytes, in a fifth of the runs, and there seldom.
-        let rare = [
-            "torn writes",
-            "lost writes",
-            "nodes out of service",
-            "nodes that healed",
-            "nodes replaced",
-        ];
-        let least = if rare.contains(&what) { 3 } else { 20 };
-        assert!(
-            count >= least,
-            "{count} {what} in 200 runs: they prove little of it"
-        );
-    }
 }
 
 #[test]
@@ -79,64 +61,4 @@ fn two_seeds_differ() {
             .map_err(|failure| failure.to_string())
     };
     assert_ne!(hash(1), hash(7));
-}
-
-#[test]
-fn every_planted_fault_is_caught() {
-    quiet();
-    let mut missed = Vec::new();
-    for &planted in Planted::ALL {
-        let hunt = sim::hunt(planted, 0..1000);
-        match hunt.caught {
-            Some(failure) => println!(
-                "{planted:?}: seed {}: {}",
-                failure.config.seed, failure.violation
-            ),
-            None => missed.push(planted),
-        }
-    }
-    assert!(
-        missed.is_empty(),
-        "not caught within 1,000 seeds: {missed:?}"
-    );
-}
-
-/// The first failure that a planted fault leads to.
-fn failure_of(planted: Planted) -> Box<Failure> {
-    let caught = sim::hunt(planted, 0..1000).caught;
-    caught.unwrap_or_else(|| panic!("{planted:?} is not caught"))
-}
-
-#[test]
-fn a_failure_is_told_by_a_shorter_run_that_breaks_the_same_invariant() {
-    quiet();
-    let failure = failure_of(Planted::OneNodeSkips);
-    let (invariant, length, faults) = (failure.violation.invariant, failure.length, failure.faults);
-    let shorter = sim::shrink(failure, 40);
-    assert_eq!(shorter.violation.invariant, invariant);
-    assert!(
-        shorter.length < length && shorter.faults <= faults,
-        "{} events and {} faults are not fewer than {length} and {faults}",
-        shorter.length,
-        shorter.faults
-    );
-}
-
-/// The command is run as a reader of the failure would run it.
-#[test]
-fn the_command_of_a_failure_replays_it_to_the_same_byte() {
-    quiet();
-    let failure = sim::shrink(failure_of(Planted::OneNodeSkips), 10);
-    assert_ne!(failure.config.cuts, Cuts::default(), "something is cut");
-    let command = failure.command();
-    let (_, arguments) = command.split_once(" -- ").expect("it runs the simulation");
-    let replayed = std::process::Command::new(env!("CARGO_BIN_EXE_sim"))
-        .args(arguments.split_whitespace())
-        .output()
-        .expect("the simulation can be started");
-    let told = String::from_utf8_lossy(&replayed.stdout).into_owned();
-    assert_eq!(replayed.status.code(), Some(1), "{told}");
-    let hash = format!("hash {:016x}", failure.hash);
-    let broken = format!("broken: {}", failure.violation);
-    assert!(told.contains(&hash) && told.contains(&broken), "{told}");
 }

@@ -77,11 +77,6 @@ pub fn guest(name: &str) -> PathBuf {
         .unwrap_or_else(|| dirs[0].join(&file))
 }
 
-/// A guest that may not have been built here.
-pub fn built_guest(name: &str) -> Option<PathBuf> {
-    Some(guest(name)).filter(|module| module.exists())
-}
-
 /// Runs `oarlock` to its end, with nothing on its standard input.
 pub fn run<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Output {
     run_in(Path::new("."), args)

@@ -1,4 +1,4 @@
-//! Modules of tests: another one that does the same, and whether this machine can build any.
+//! Modules of tests: another one that does the same, and whether the toolchain can build any.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -28,17 +28,21 @@ pub fn noted(name: &str, note: &[u8]) -> Bytes {
     module.into()
 }
 
-/// Whether this machine has the standard library for modules, as the cargo in that folder sees it.
+/// Checks that the toolchain used in that folder can build modules.
 ///
 /// # Panics
-/// If there is no rustc.
-pub fn builds_modules(folder: &Path) -> bool {
+/// If it can't.
+pub fn require_wasm_target(folder: &Path) {
     let mut rustc = Command::new("rustc");
     rustc
         .current_dir(folder)
         .args(["--print", "target-libdir", "--target", TARGET]);
     let library = rustc.output().expect("rustc can be started");
-    Path::new(String::from_utf8_lossy(&library.stdout).trim()).is_dir()
+    let library = String::from_utf8_lossy(&library.stdout).trim().to_owned();
+    assert!(
+        Path::new(&library).is_dir(),
+        "{TARGET} is not installed; `cargo xtask wasm-target` installs it"
+    );
 }
 
 /// Everything that a program printed.

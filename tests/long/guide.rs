@@ -5,7 +5,9 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use oarlock_tests::process::{Http, TARGET, builds_modules, eventually, free_ports, oarlock, text};
+use oarlock_tests::process::{
+    Http, TARGET, eventually, free_ports, oarlock, require_wasm_target, text,
+};
 
 const GUIDE: &str = include_str!("../../host/docs/writing-a-guest.md");
 /// What the guide's ports begin with: peers', clients'.
@@ -162,11 +164,7 @@ impl Drop for Reader {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_guide_leads_to_a_cluster_of_three_and_its_next_version() {
-    if !builds_modules(&root()) {
-        // The gate installs it first, so there this runs.
-        eprintln!("NOT TESTED HERE: the guide, because {TARGET} is not installed");
-        return;
-    }
+    require_wasm_target(&root());
     let mut reader = Reader::new();
     let (mut commands, mut files) = (0, 0);
     for block in blocks(GUIDE) {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use bytes::Bytes;
-use oarlock_tests::process::{Cluster, TARGET, builds_modules, eventually, run, text};
+use oarlock_tests::process::{Cluster, TARGET, eventually, require_wasm_target, run, text};
 use oarlock_wasm::{
     CommandOutcome, Envelope, GuestEngine, GuestModule, MachineLimits, WasmMachine,
 };
@@ -139,31 +139,6 @@ fn built() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("readme")
 }
 
-/// Why this machine can't build modules, if it can't: the target or a package is not there.
-fn cannot_build_modules(folder: &Path) -> Option<String> {
-    if !builds_modules(folder) {
-        return Some(format!(
-            "{TARGET} is not installed (`cargo xtask wasm-target` does that)"
-        ));
-    }
-    let probe = [
-        "metadata",
-        "--format-version",
-        "1",
-        "--filter-platform",
-        TARGET,
-        "--offline",
-    ];
-    let probed = Command::new(env!("CARGO"))
-        .current_dir(folder)
-        .args(probe)
-        .output()
-        .expect("cargo can be started");
-    let missing = text(&probed);
-    (!probed.status.success())
-        .then(|| format!("a package for modules was never fetched: {missing}"))
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_guest_of_the_readme_builds_passes_its_tests_and_replies_as_shown() {
     let folder = tempfile::tempdir().unwrap();
@@ -174,11 +149,7 @@ async fn the_guest_of_the_readme_builds_passes_its_tests_and_replies_as_shown() 
         tested.status.success() && output.contains("test tests::a_seat_is_sold_once ... ok"),
         "{output}"
     );
-    if let Some(why) = cannot_build_modules(folder.path()) {
-        // The gate installs both first, so there this half runs too.
-        eprintln!("not built to WebAssembly: {why}");
-        return;
-    }
+    require_wasm_target(folder.path());
     let module = cargo(folder.path(), &["build", "--release", "--target", TARGET]);
     assert!(module.status.success(), "{}", text(&module));
     let module = built().join(TARGET).join("release/seats.wasm");

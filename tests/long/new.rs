@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use oarlock_tests::process::{Cluster, TARGET, builds_modules, eventually, run_in, text};
+use oarlock_tests::process::{Cluster, TARGET, eventually, require_wasm_target, run_in, text};
 use serde_json::json;
 
 fn root() -> PathBuf {
@@ -44,11 +44,7 @@ async fn a_new_project_passes_its_tests_builds_and_serves() {
     );
     let formatted = cargo_fmt(&folder);
     assert!(formatted.status.success(), "{}", text(&formatted));
-    if !builds_modules(&folder) {
-        // The gate installs it first, so there this half runs too.
-        eprintln!("not built to WebAssembly: {TARGET} is not installed");
-        return;
-    }
+    require_wasm_target(&folder);
     let module = cargo(&folder, &["build", "--release", "--target", TARGET]);
     assert!(module.status.success(), "{}", text(&module));
     let module = built().join(TARGET).join("release/my_counters");

@@ -1,13 +1,11 @@
-//! The same counter in every language on the same cluster of real processes, with one list of demands. Rust is always
-//! tested; C, Python and JavaScript where `cargo xtask guests --languages` has built them.
-//!
-//! `OARLOCK_TEST_LANGUAGES=all` demands all four, as the gate does.
+//! The same counter in every language on the same cluster of real processes, with one list of demands. Before it,
+//! `cargo xtask guests --languages` has to build those in C, Python and JavaScript.
 
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use oarlock_tests::process::{
-    Cluster, Http, HttpResponse, apply_somewhere, built_guest, eventually, guest, run,
+    Cluster, Http, HttpResponse, apply_somewhere, eventually, guest, run,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -80,21 +78,6 @@ async fn the_counter_in_javascript_meets_every_demand() {
     meets_every_demand("counter-js").await;
 }
 
-/// Whether a guest is there.
-///
-/// # Panics
-/// If it isn't and has to be.
-fn is_built(name: &str) -> bool {
-    let built = built_guest(name).is_some();
-    let demanded = std::env::var_os("OARLOCK_TEST_LANGUAGES").is_some_and(|value| value == "all");
-    let how = "`cargo xtask guests --languages` builds it";
-    assert!(built || !demanded, "{name} is not built; {how}");
-    if !built {
-        eprintln!("{name} is not built, so this test proves nothing; {how}");
-    }
-    built
-}
-
 /// Where the nodes of these tests keep what they compile.
 fn kept() -> [&'static str; 2] {
     static DIR: OnceLock<TempDir> = OnceLock::new();
@@ -107,14 +90,12 @@ fn compiled(names: &[&str]) {
     for name in names {
         let module = guest(name).display().to_string();
         let checked = run([&["check", &module][..], &kept()].concat());
-        assert!(checked.status.success(), "{checked:?}");
+        let hint = "`cargo xtask guests --languages` builds it";
+        assert!(checked.status.success(), "{name}; {hint}: {checked:?}");
     }
 }
 
 async fn meets_every_demand(name: &str) {
-    if !is_built(name) {
-        return;
-    }
     let _alone = ONE_AT_A_TIME.lock().await;
     compiled(&[name]);
     let mut cluster = Cluster::start(3, name, &[&FUEL[..], &SNAPSHOTS[..], &kept()].concat());
@@ -349,16 +330,13 @@ async fn a_new_node_gets_a_snapshot(cluster: &mut Cluster, value: i64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_goes_from_c_to_python_to_javascript_and_back() {
     let steps = ["counter-python", "counter-js", "counter-c"];
-    if !steps.iter().all(|name| is_built(name)) {
-        return;
-    }
     let _alone = ONE_AT_A_TIME.lock().await;
     compiled(&steps);
     let mut cluster = Cluster::start(3, "counter-c", &[&FUEL[..], &kept()].concat());
     cluster.leader().await;
     for (asked_node, name) in steps.into_iter().enumerate() {
         let value = cluster.apply_somewhere(name, ADD).await;
-        let module = Bytes::from(std::fs::read(built_guest(name).expect("built")).expect("read"));
+        let module = Bytes::from(std::fs::read(guest(name)).expect("read"));
         let http = cluster.nodes[asked_node].http();
         taken_over(&cluster, &http, module).await;
         let headers = [("idempotency-key", name)];

@@ -6,12 +6,13 @@
 
 mod admin;
 mod forwarded;
+pub mod held;
 mod proposals;
 mod queries;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,11 +23,12 @@ use crate::disk::{DiskDone, DiskTask};
 use crate::entry::{Entry, SnapshotMeta};
 use crate::ids::{Index, NodeId, Term};
 use crate::message::{AdminError, AdminRequest, Message, RaftRequest, RaftResponse};
-use crate::raft::ready::{OutgoingMessage, Ready, SnapshotTask, WriteId};
+use crate::raft::ready::{Ready, SnapshotTask};
 use crate::raft::{Core, Role};
 use crate::state_machine::ReplicatedStateMachine;
 use admin::AdminRequests;
 use forwarded::Forwarded;
+use held::HeldMessages;
 use proposals::Proposals;
 use queries::Queries;
 
@@ -234,10 +236,7 @@ pub struct Driver<M: ReplicatedStateMachine, E: Environment<M>> {
     env: E,
     limits: DriverLimits,
     now: Duration,
-    /// The last write that is durable.
-    durable: WriteId,
-    /// Messages that wait for a write, in its order.
-    held: VecDeque<OutgoingMessage>,
+    held: HeldMessages,
     proposals: Proposals<E::CommandClient>,
     forwarded: Forwarded,
     queries: Queries<M::Query, E::QueryClient>,
@@ -252,8 +251,7 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
             env,
             limits,
             now: Duration::ZERO,
-            durable: 0,
-            held: VecDeque::new(),
+            held: HeldMessages::default(),
             proposals: Proposals::new(session),
             forwarded: Forwarded::default(),
             queries: Queries::new(session),
@@ -347,7 +345,7 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
     fn on_disk(&mut self, done: DiskDone) {
         match done {
             DiskDone::Written(id) => {
-                self.durable = id;
+                self.held.written(id);
                 self.core.persisted(self.now, id);
             }
             DiskDone::Full(id) => self.core.write_refused(self.now, id),
@@ -392,11 +390,9 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
         if let Some(contacts) = ready.contacts {
             self.env.set_peers(contacts);
         }
-        for envelope in ready.messages {
-            if envelope.after <= self.durable {
-                self.env.send(&envelope.to, envelope.message);
-            } else if self.held.len() < self.limits.held_messages {
-                self.held.push_back(envelope);
+        for message in ready.messages {
+            if let Some(message) = self.held.hold(message, self.limits.held_messages) {
+                self.env.send(&message.to, message.message);
             }
         }
         // Before the write: where a snapshot replaces the log, the entries of the write stand behind it.
@@ -426,14 +422,8 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
     }
 
     fn release_held(&mut self) {
-        while self
-            .held
-            .front()
-            .is_some_and(|envelope| envelope.after <= self.durable)
-        {
-            if let Some(envelope) = self.held.pop_front() {
-                self.env.send(&envelope.to, envelope.message);
-            }
+        while let Some(message) = self.held.release() {
+            self.env.send(&message.to, message.message);
         }
     }
 

@@ -93,6 +93,8 @@ pub mod node;
 pub mod raft;
 pub mod state_machine;
 pub mod storage;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use driver::{Applied, Consistency, SubmitError};
 pub use handle::{

@@ -6,10 +6,11 @@ use std::hash::{DefaultHasher, Hasher};
 use std::time::Duration;
 
 use bytes::Bytes;
+use task_queue_raft::driver::held::HeldMessages;
 use task_queue_raft::entry::{Command, Entry, HardState};
 use task_queue_raft::ids::{Index, NodeId, Term};
 use task_queue_raft::message::{Message, RaftRequest, RaftResponse, RequestVoteResponse};
-use task_queue_raft::raft::ready::{OutgoingMessage, ReadFor, WriteId};
+use task_queue_raft::raft::ready::{ReadFor, WriteId};
 use task_queue_raft::raft::{Core, CoreConfig, Limits, Role};
 use task_queue_raft::storage::{StoredState, WriteBatch};
 
@@ -103,8 +104,7 @@ pub(super) struct Node {
     place: usize,
     now: Duration,
     writing: Option<(WriteId, WriteBatch)>,
-    durable: WriteId,
-    held: Vec<OutgoingMessage>,
+    held: HeldMessages,
     /// All of the above that decides its future, as a number.
     pub(super) digest: u64,
 }
@@ -122,8 +122,7 @@ impl Node {
             place,
             now: Duration::ZERO,
             writing: None,
-            durable: 0,
-            held: Vec::new(),
+            held: HeldMessages::default(),
             digest: 0,
         };
         node.digest = node.digested();
@@ -194,7 +193,7 @@ impl Node {
     pub(super) fn persist(&mut self) {
         if let Some((id, batch)) = self.writing.take() {
             self.stored.write(&batch);
-            self.durable = id;
+            self.held.written(id);
             self.core.persisted(self.now, id);
         }
     }
@@ -218,13 +217,14 @@ impl Node {
             self.core.check();
             let ready = self.core.ready();
             let idle = ready.is_empty();
-            self.held.extend(ready.messages);
-            let durable = self.durable;
-            let released = self
-                .held
-                .extract_if(.., |envelope| envelope.after <= durable)
-                .map(|envelope| (envelope.to, envelope.message));
-            done.sent.extend(released);
+            while let Some(message) = self.held.release() {
+                done.sent.push((message.to, message.message));
+            }
+            for message in ready.messages {
+                if let Some(message) = self.held.hold(message, usize::MAX) {
+                    done.sent.push((message.to, message.message));
+                }
+            }
             if ready.write.is_some() {
                 self.writing = ready.write;
             }
@@ -253,10 +253,8 @@ impl Node {
 
     fn digested(&self) -> u64 {
         let mut digest = Digest(DefaultHasher::new());
-        let held = self.held.iter().map(|envelope| {
-            let OutgoingMessage { to, message, after } = envelope;
-            (to, message, after - self.durable)
-        });
+        let held = self.held.waiting();
+        let held = held.map(|(held, writes)| (&held.to, &held.message, writes));
         let held: Vec<_> = held.collect();
         let written = write!(
             digest,

@@ -110,14 +110,14 @@ impl Cluster {
             "propose" => self.propose(command),
             "read" => {
                 let (id, node) = (command.number(1)?, self.node(command.number(0)?)?);
-                node.core.read(node.now, id);
+                node.inner.core.read(node.inner.now, id);
                 self.gather(command.number(0)?)
             }
             "change" => self.change(command),
             "transfer" => self.transfer(command),
             "forget" => {
                 let node = self.node(command.number(0)?)?;
-                node.core.forget_leader(node.now);
+                node.inner.core.forget_leader(node.inner.now);
                 self.gather(command.number(0)?)
             }
             "deliver" => self.deliver(command),
@@ -125,12 +125,12 @@ impl Cluster {
             "disk" => self.disk(command),
             "persist" => self.persist(command),
             "compact" => {
-                self.node(command.number(0)?)?.core.take_snapshot();
+                self.node(command.number(0)?)?.inner.core.take_snapshot();
                 self.gather(command.number(0)?)
             }
             "restart" => {
                 let node = self.node(command.number(0)?)?;
-                *node = node.restarted()?;
+                *node = node.restarted();
                 self.gather(command.number(0)?)
             }
             "show" => self.show(command),
@@ -149,7 +149,7 @@ impl Cluster {
         }
         for id in 1..=count + options.spare {
             let (log, snapshots) = (MemoryStore::new(), MemorySnapshots::new());
-            let node = Node::start(options.config(id, count), log, snapshots, Duration::ZERO)?;
+            let node = Node::start(options.config(id, count), log, snapshots, Duration::ZERO);
             self.nodes.insert(name(id), node);
         }
         Ok(Vec::new())
@@ -163,8 +163,8 @@ impl Cluster {
     /// The nodes from this argument on; all where there is none.
     fn named(&self, command: &Command, at: usize) -> Result<Vec<NodeId>, String> {
         let named: Vec<_> = command.numbers_from(at)?.into_iter().map(name).collect();
-        if let Some(stranger) = named.iter().find(|id| !self.nodes.contains_key(id)) {
-            return Err(format!("there is no node {stranger}"));
+        if let Some(unknown) = named.iter().find(|id| !self.nodes.contains_key(id)) {
+            return Err(format!("there is no node {unknown}"));
         }
         Ok(if named.is_empty() {
             self.nodes.keys().cloned().collect()
@@ -176,11 +176,8 @@ impl Cluster {
     /// Lets a node carry out its requests, and collects its lines and messages.
     fn gather(&mut self, id: u64) -> Result<Vec<String>, String> {
         let node = self.node(id)?;
-        node.run()?;
-        let (lines, sent) = (
-            std::mem::take(&mut node.lines),
-            std::mem::take(&mut node.sent),
-        );
+        node.run();
+        let (lines, sent) = (node.take_lines(), node.take_sent());
         let packets = sent.into_iter().map(|(to, message)| Packet {
             from: name(id),
             to,
@@ -192,18 +189,18 @@ impl Cluster {
 
     fn campaign(&mut self, command: &Command) -> Result<Vec<String>, String> {
         let node = self.node(command.number(0)?)?;
-        if node.core.role() == Role::Leader {
+        if node.inner.core.role() == Role::Leader {
             return Err("a leader does not campaign".to_owned());
         }
-        node.now = node.now.max(node.core.election_deadline());
-        node.core.tick(node.now);
+        node.inner.now = node.inner.now.max(node.inner.core.election_deadline());
+        node.inner.core.tick(node.inner.now);
         self.gather(command.number(0)?)
     }
 
     fn tick(&mut self, command: &Command) -> Result<Vec<String>, String> {
         let node = self.node(command.number(0)?)?;
-        node.now = node.now.max(node.core.next_deadline());
-        node.core.tick(node.now);
+        node.inner.now = node.inner.now.max(node.inner.core.next_deadline());
+        node.inner.core.tick(node.inner.now);
         self.gather(command.number(0)?)
     }
 
@@ -211,7 +208,7 @@ impl Cluster {
         let time = Duration::from_millis(command.number(0)?);
         for id in self.named(command, 1)? {
             if let Some(node) = self.nodes.get_mut(&id) {
-                node.now += time;
+                node.inner.now += time;
             }
         }
         Ok(Vec::new())
@@ -225,7 +222,11 @@ impl Cluster {
             sequence,
             data: Bytes::copy_from_slice(text.as_bytes()),
         });
-        let refused = node.core.propose(node.now, 0, orders.collect()).err();
+        let refused = node
+            .inner
+            .core
+            .propose(node.inner.now, 0, orders.collect())
+            .err();
         let mut lines = self.gather(command.number(0)?)?;
         lines.extend(refused.map(|why| format!("{} refuses: {why}", command.args[0])));
         Ok(lines)
@@ -235,28 +236,28 @@ impl Cluster {
     fn change(&mut self, command: &Command) -> Result<Vec<String>, String> {
         let change = change::parse(command)?;
         let node = self.node(command.number(0)?)?;
-        let answer = node.core.change_members(node.now, 0, &change);
+        let response = node.inner.core.change_members(node.inner.now, 0, &change);
         let mut lines = self.gather(command.number(0)?)?;
-        let answer = match answer {
+        let response = match response {
             Ok(ChangeProgress::Done(Index(0))) => "has it so from the start".to_owned(),
             Ok(ChangeProgress::Done(index)) => format!("has it so since {index}"),
             Ok(ChangeProgress::InProgress) => "reports it in progress".to_owned(),
             Err(error) => format!("refuses: {error}"),
         };
-        lines.push(format!("{} {answer}", command.args[0]));
+        lines.push(format!("{} {response}", command.args[0]));
         Ok(lines)
     }
 
     fn transfer(&mut self, command: &Command) -> Result<Vec<String>, String> {
         let to = command.numbers_from(1)?.first().copied().map(name);
         let node = self.node(command.number(0)?)?;
-        let answer = node.core.transfer_leadership(node.now, to);
+        let response = node.inner.core.transfer_leadership(node.inner.now, to);
         let mut lines = self.gather(command.number(0)?)?;
-        let answer = match answer {
+        let response = match response {
             Ok(to) => format!("gives its leadership to {to}"),
             Err(error) => format!("refuses: {error}"),
         };
-        lines.push(format!("{} {answer}", command.args[0]));
+        lines.push(format!("{} {response}", command.args[0]));
         Ok(lines)
     }
 
@@ -264,7 +265,7 @@ impl Cluster {
         command.check_options(&["from", "drop", "count"])?;
         let names = |numbers: Vec<u64>| numbers.into_iter().map(name).collect::<Vec<_>>();
         let (from, drop) = (names(command.list("from")?), names(command.list("drop")?));
-        // Who only loses messages gets none.
+        // A command that only loses messages delivers none.
         let to = match (command.args.is_empty(), drop.is_empty()) {
             (true, false) => Vec::new(),
             _ => self.named(command, 0)?,
@@ -295,7 +296,7 @@ impl Cluster {
             .nodes
             .get_mut(&to)
             .ok_or_else(|| format!("there is no node {to}"))?;
-        node.core.step(node.now, &from, message);
+        node.inner.core.step(node.inner.now, &from, message);
         let id = to.as_str().parse().map_err(|_| "nodes have numbers")?;
         lines.extend(self.gather(id)?);
         Ok(lines)
@@ -316,7 +317,7 @@ impl Cluster {
             let packet = self.network.remove(next);
             lines.extend(self.hand_over(packet)?);
         }
-        Err(format!("the nodes still talk after {MOST} messages"))
+        Err(format!("the nodes still send after {MOST} messages"))
     }
 
     fn disk(&mut self, command: &Command) -> Result<Vec<String>, String> {
@@ -325,7 +326,7 @@ impl Cluster {
             "slow" => false,
             other => return Err(format!("a disk is fast or slow, not {other}")),
         };
-        self.node(command.number(0)?)?.disk_is_fast = fast;
+        self.node(command.number(0)?)?.set_disk_works(fast);
         self.gather(command.number(0)?)
     }
 
@@ -337,7 +338,7 @@ impl Cluster {
         };
         let mut lines = Vec::new();
         for _ in 0..count {
-            if !self.node(command.number(0)?)?.finish_task()? {
+            if !self.node(command.number(0)?)?.finish_task() {
                 return Err("the disk has nothing to do".to_owned());
             }
             lines.extend(self.gather(command.number(0)?)?);
@@ -350,7 +351,9 @@ impl Cluster {
         let nodes = self
             .nodes
             .values()
-            .filter(|node| named.contains(node.core.id()));
-        Ok(nodes.flat_map(|node| print::state(&node.core)).collect())
+            .filter(|node| named.contains(node.inner.core.id()));
+        Ok(nodes
+            .flat_map(|node| print::state(&node.inner.core))
+            .collect())
     }
 }

@@ -1,22 +1,17 @@
 //! A core with a disk and a state machine, alone or in a cluster that delivers messages at once.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::applier::Applier;
-use crate::disk::{Disk, DiskDone, DiskTask};
 use crate::entry::*;
 use crate::ids::*;
 use crate::message::*;
 use crate::raft::membership::{Change, ChangeError, ChangeProgress};
-use crate::raft::ready::*;
 use crate::raft::*;
-use crate::state_machine::MemoryStateMachine;
 use crate::storage::memory::{MemorySnapshots, MemoryStore};
-use crate::storage::{LogStore, SnapshotStore};
+use crate::storage::LogStore;
 
 pub(super) const MIN: Duration = Duration::from_millis(1000);
 pub(super) const MAX: Duration = Duration::from_millis(2000);
@@ -127,27 +122,7 @@ pub(super) fn pre_vote(term: u64, granted: bool) -> Message {
     Message::Response(RaftResponse::RequestVote(answer))
 }
 
-/// One node: its core, and the production disk and applier on stores in memory.
-pub(super) struct Node {
-    pub(super) core: Core,
-    pub(super) now: Duration,
-    pub(super) log: MemoryStore,
-    pub(super) snapshots: MemorySnapshots,
-    /// If false, disk tasks wait for [`Node::finish_task`].
-    pub(super) disk_works: bool,
-    /// If false, the state machine gets entries and snapshots and never reports that it is done.
-    pub(super) machine_works: bool,
-    pub(super) tasks: VecDeque<DiskTask>,
-    /// The entries that the state machine got, in order.
-    pub(super) applied: Vec<LogId>,
-    pub(super) reads: Vec<ReadState>,
-    pub(super) restored: Vec<LogId>,
-    disk: Disk,
-    applier: Applier<MemoryStateMachine>,
-    durable: WriteId,
-    held: Vec<OutgoingMessage>,
-    sent: Vec<(NodeId, Message)>,
-}
+pub(super) use crate::testing::TestNode as Node;
 
 impl Node {
     /// A node of the cluster a, b, c that has never run.
@@ -185,128 +160,8 @@ impl Node {
         snapshots: MemorySnapshots,
         now: Duration,
     ) -> Self {
-        let stored = log.load().unwrap();
-        let newest = snapshots.newest().unwrap();
-        let shelf: Arc<dyn SnapshotStore> = Arc::new(snapshots.clone());
-        let mut applier = Applier::new(MemoryStateMachine::new(), Arc::clone(&shelf));
-        if let Some(meta) = &newest {
-            applier.restore(meta).unwrap();
-        }
-        Self {
-            core: Core::new(config, &stored, newest, stored.last.index.0, now),
-            now,
-            disk: Disk::new(Box::new(log.clone()), shelf),
-            log,
-            snapshots,
-            disk_works: true,
-            machine_works: true,
-            tasks: VecDeque::new(),
-            applied: Vec::new(),
-            reads: Vec::new(),
-            restored: Vec::new(),
-            applier,
-            durable: 0,
-            held: Vec::new(),
-            sent: Vec::new(),
-        }
-    }
-
-    /// Executes every `Ready` until the core has no more work.
-    pub(super) fn run(&mut self) {
-        loop {
-            self.core.check();
-            let ready = self.core.ready();
-            let idle = ready.is_empty();
-            self.carry_out(ready);
-            let worked = self.disk_works && self.finish_task();
-            if idle && !worked {
-                break;
-            }
-        }
-    }
-
-    fn carry_out(&mut self, ready: Ready) {
-        self.held.extend(ready.messages);
-        self.release();
-        self.tasks.extend(ready.purge.map(DiskTask::Purge));
-        self.tasks
-            .extend(ready.write.map(|(id, batch)| DiskTask::Write(id, batch)));
-        self.tasks
-            .extend(ready.complete_store.then_some(DiskTask::CompleteStore));
-        self.tasks
-            .extend(ready.log_reads.into_iter().map(DiskTask::Read));
-        for task in ready.snapshots {
-            match task {
-                SnapshotTask::Take => {
-                    let meta = self.applier.take_snapshot().unwrap();
-                    self.core.snapshot_taken(self.now, Some(meta));
-                }
-                SnapshotTask::Restore(meta) => {
-                    self.applier.restore(&meta).unwrap();
-                    self.restored.push(meta.last);
-                    if self.machine_works {
-                        self.core.applied(self.now, meta.last.index);
-                    }
-                }
-                SnapshotTask::ReadChunk { to, meta, offset } => {
-                    self.tasks
-                        .push_back(DiskTask::ReadChunk { to, meta, offset });
-                }
-                SnapshotTask::Receive { meta, offset, data } => {
-                    self.tasks
-                        .push_back(DiskTask::Receive { meta, offset, data });
-                }
-                SnapshotTask::Retain(meta) => self.tasks.push_back(DiskTask::Retain(meta)),
-                SnapshotTask::SetAside(meta) => self.tasks.push_back(DiskTask::SetAside(meta)),
-            }
-        }
-        if let Some(last) = ready.apply.last().map(|entry| entry.id.index) {
-            self.applied
-                .extend(ready.apply.iter().map(|entry| entry.id));
-            self.applier.apply(1, ready.apply).unwrap();
-            if self.machine_works {
-                self.core.applied(self.now, last);
-            }
-        }
-        self.reads.extend(ready.reads);
-    }
-
-    fn release(&mut self) {
-        let durable = self.durable;
-        let released = self
-            .held
-            .extract_if(.., |envelope| envelope.after <= durable);
-        self.sent
-            .extend(released.map(|envelope| (envelope.to, envelope.message)));
-    }
-
-    /// Lets the disk execute one task; returns false if there was none.
-    pub(super) fn finish_task(&mut self) -> bool {
-        let Some(task) = self.tasks.pop_front() else {
-            return false;
-        };
-        let now = self.now;
-        match self.disk.run(task).unwrap() {
-            DiskDone::Written(id) => {
-                self.durable = id;
-                self.core.persisted(now, id);
-                self.release();
-            }
-            DiskDone::Full(id) => self.core.write_refused(now, id),
-            DiskDone::Read(reader, entries) => self.core.entries_read(now, &reader, entries),
-            DiskDone::Chunk {
-                to,
-                meta,
-                offset,
-                data,
-            } => {
-                self.core.chunk_read(now, &to, &meta, offset, data);
-            }
-            DiskDone::Received(meta, received) => self.core.chunk_received(now, &meta, received),
-            DiskDone::StoreCompleted => self.core.store_completed(self.now),
-            DiskDone::NoReply => {}
-        }
-        true
+        let last_time_ms = log.load().unwrap().last.index.0;
+        Self::from_stores(config, log, snapshots, last_time_ms, now)
     }
 
     /// The messages sent since the last call.

@@ -10,8 +10,8 @@ use crate::ids::*;
 use crate::message::*;
 use crate::raft::membership::{Change, ChangeError, ChangeProgress};
 use crate::raft::*;
-use crate::storage::memory::{MemorySnapshots, MemoryStore};
 use crate::storage::LogStore;
+use crate::storage::memory::{MemorySnapshots, MemoryStore};
 
 pub(super) const MIN: Duration = Duration::from_millis(1000);
 pub(super) const MAX: Duration = Duration::from_millis(2000);

@@ -216,7 +216,7 @@ fn exit_is_a_trap() {
 #[test]
 fn a_trap_contains_the_last_line_of_standard_error() {
     let mut instance = start(&curious(), &limits());
-    let command = r#"{"say_and_trap":{"text":"Traceback\nValueError: no\n\n"}}"#;
+    let command = r#"{"print_and_trap":{"text":"Traceback\nValueError: no\n\n"}}"#;
     let failure = trap_of(apply(&mut instance, 1, command));
     assert!(failure.to_string().contains("ValueError: no"), "{failure}");
 }

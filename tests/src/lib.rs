@@ -1,4 +1,6 @@
-//! The tests that look at the whole of Oarlock: simulation, clusters of real processes, the tree itself.
+//! What the tests of Oarlock as a whole share: simulation, model, scenario scripts, clusters of real processes.
+//!
+//! Tests in `tests/` belong to `cargo test --workspace`. Those in `long/` take minutes, and `.ci/run` runs them.
 
 pub mod http;
 pub mod identity;

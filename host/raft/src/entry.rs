@@ -1,4 +1,4 @@
-//! What the log holds and what a node keeps durable: entries, hard state, the description of a snapshot.
+//! The content of the log, and the other durable state of a node: entries, hard state, the description of a snapshot.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -6,41 +6,41 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{LogId, NodeId, Term};
 use crate::raft::membership::{Member, Membership};
 
-/// One opaque command, and who waits for its outcome.
+/// One opaque command, with the number by which its client is found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {
-    /// Random number of the node's run that proposed it: a restarted node doesn't answer for its former self.
+    /// Random number of the run of the node that proposed it. A restarted node has a new one, and so no client for old commands.
     pub session: u64,
-    /// Number of the command within the session. That node finds the waiting client by it when it applies the entry.
+    /// Number of the command within the session. The node finds the waiting client by it when it applies the entry.
     pub sequence: u64,
-    /// The bytes for the state machine.
+    /// The input of the state machine.
     pub data: Bytes,
 }
 
-/// What an entry carries.
+/// The content of an entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Payload {
-    /// Nothing. A new leader's first entry, by which it commits those before it (Raft paper §5.4.2, §8).
+    /// Nothing. The first entry of a new leader, which commits the entries before it (Raft paper §5.4.2, §8).
     Noop,
-    /// The commands that waited when the leader made the entry; the state machine gets them in one call.
+    /// A batch of commands. The state machine receives it in one call.
     Commands(Vec<Command>),
-    /// Who belongs to the cluster from this entry on (dissertation §4.1).
+    /// The configuration from this entry on (dissertation §4.1).
     Membership(Membership),
 }
 
-/// One record of the replicated log.
+/// One entry of the replicated log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Its name.
+    /// Term and index.
     pub id: LogId,
-    /// The leader's clock when it made the entry, in milliseconds since 1970; never less than the entry before.
+    /// The leader's clock when it created the entry, in milliseconds since 1970. Never less than in the entry before.
     pub time_ms: u64,
-    /// What it carries.
+    /// The content.
     pub payload: Payload,
 }
 
 impl Entry {
-    /// Its size for budgets of memory and of messages, in bytes: the data and an allowance for the rest.
+    /// Its size for limits of memory and of messages, in bytes: the data, and an estimate of the overhead.
     #[must_use]
     pub fn cost(&self) -> u64 {
         const ENTRY: u64 = 64;
@@ -65,28 +65,28 @@ impl Entry {
     }
 }
 
-/// What a node must not forget between answers (Raft paper, Figure 2: persistent state, without the log).
+/// Term and vote: the persistent state of a node besides the log (Raft paper, Figure 2).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HardState {
     /// The latest term that the node has seen.
     pub term: Term,
-    /// Whom it voted for in that term.
+    /// The candidate that received its vote in that term.
     pub vote: Option<NodeId>,
 }
 
-/// What a snapshot stands for: the state after the entry `last`.
+/// Describes a snapshot: the state after the entry `last`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotMeta {
-    /// The last entry that it includes.
+    /// The last entry that it contains.
     pub last: LogId,
-    /// That entry's time, so that time never runs backwards after it.
+    /// The time of that entry. Later entries are not older.
     pub time_ms: u64,
-    /// Length of the state machine's bytes.
+    /// Length of the state machine's data, in bytes.
     pub length: u64,
-    /// CRC-32C of the state machine's bytes.
+    /// CRC-32C of the state machine's data.
     pub checksum: u32,
-    /// Who belonged to the cluster at that entry; none where the log had not said so yet, and the start
-    /// configuration held. Travels beside it, not in it.
+    /// The configuration at that entry; none if the log contained none until then. It is stored and sent separately, so it is
+    /// not serialized here.
     #[serde(skip)]
     pub membership: Option<Membership>,
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// Name of a node, unique in its cluster. Cheap to clone.
+/// Name of a node, unique in its cluster. A clone shares the text.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NodeId(Arc<str>);
 
@@ -48,7 +48,7 @@ macro_rules! counter {
         pub struct $name(pub u64);
 
         impl $name {
-            /// Before the first one.
+            /// The value before the first one.
             pub const ZERO: Self = Self(0);
 
             /// The next one.
@@ -57,7 +57,7 @@ macro_rules! counter {
                 Self(self.0 + 1)
             }
 
-            /// The one before; zero has none and stays zero.
+            /// The one before; zero stays zero.
             #[must_use]
             pub fn previous(self) -> Self {
                 Self(self.0.saturating_sub(1))
@@ -79,27 +79,27 @@ macro_rules! counter {
 }
 
 counter! {
-    /// A period with at most one leader, counted from 1 (Raft paper §5.1). 0: before any election.
+    /// A term, with at most one leader. Terms start at 1 (Raft paper §5.1); 0 is the time before any election.
     Term
 }
 counter! {
-    /// Position in the log, counted from 1. 0: before the first entry.
+    /// Position in the log. Indexes start at 1; 0 is the position before the first entry.
     Index
 }
 
-/// An entry's name: no two different entries share one (Log Matching, Raft paper §5.3).
+/// Identifies an entry: two entries with the same id are equal (Log Matching, Raft paper §5.3).
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 pub struct LogId {
-    /// Term of the leader that made the entry. First, so that the order is "more up to date" (§5.4.1).
+    /// Term of the leader that created the entry. It is the first field, so that the order is "more up to date" (§5.4.1).
     pub term: Term,
     /// Position of the entry.
     pub index: Index,
 }
 
 impl LogId {
-    /// Names the entry of `term` at `index`.
+    /// The entry of `term` at `index`.
     #[must_use]
     pub fn new(term: Term, index: Index) -> Self {
         Self { term, index }
@@ -109,5 +109,26 @@ impl LogId {
 impl fmt::Display for LogId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.term, self.index)
+    }
+}
+
+/// Identifies a store. It is a random number, drawn when the store is created. A node whose disk was wiped has a new one.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct StoreId(pub u64);
+
+impl StoreId {
+    /// Stands for a store without an id, and for an id that is not known.
+    pub const NONE: Self = Self(0);
+}
+
+impl fmt::Display for StoreId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for StoreId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }

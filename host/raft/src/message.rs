@@ -1,9 +1,11 @@
-//! What nodes say to each other: the seed's three requests and their responses, and what this project adds.
+//! The messages between nodes.
 //!
-//! Requests travel from the node that opened a connection, responses back on the same one.
-//! Each message names its sender's term; one from an older term is answered so that its sender learns of the newer one.
+//! A request is sent by the node that opened the connection, and its response returns on the same connection. A message carries
+//! the term of its sender. The response to a message of an older term carries the newer term.
+//!
+//! Messages are encoded by position: the order of variants and fields is part of the wire format.
 
-mod check;
+pub mod check;
 #[cfg(test)]
 mod tests;
 
@@ -12,108 +14,107 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::entry::{Command, Entry, SnapshotMeta};
-use crate::ids::{Index, LogId, NodeId, Term};
-use crate::raft::membership::{Change, ChangeError, Membership};
+use crate::ids::{Index, LogId, NodeId, StoreId, Term};
+use crate::raft::membership::Membership;
+use crate::raft::membership::change::{Change, ChangeError};
 
-pub use check::MessageError;
-
-/// Asks something of a peer.
+/// A request to a peer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RaftRequest {
     /// Heartbeat and replication (Raft paper §5.3).
     AppendEntries(AppendEntries),
-    /// A candidate, or one that would like to be, asks for a vote (§5.2; pre-vote: dissertation §9.6).
+    /// A candidate or pre-candidate requests a vote (§5.2; pre-vote: dissertation §9.6).
     RequestVote(RequestVote),
     /// A chunk of a snapshot (§7).
     InstallSnapshot(InstallSnapshot),
-    /// A follower asks from which index a read is linearizable (dissertation §6.4).
+    /// A follower requests the index from which a read is linearizable (dissertation §6.4).
     ReadIndex(ReadIndex),
-    /// A follower hands its clients' commands to the leader.
+    /// A follower sends commands of its clients to the leader.
     Forward(Forward),
-    /// The leader tells a caught-up peer to campaign at once (dissertation §3.10).
+    /// The leader requests that a peer campaigns at once (dissertation §3.10).
     TimeoutNow(TimeoutNow),
-    /// A chunk of a snapshot, and who belonged to the cluster then (dissertation §5.1).
+    /// A chunk of a snapshot, with the configuration at its last entry (dissertation §5.1).
     InstallMembers(InstallSnapshot, Membership),
-    /// A follower hands an operator's order to the leader.
+    /// A follower sends the request of an operator to the leader.
     Admin(ForwardedAdminRequest),
-    /// A node whose store is empty asks whether the cluster is as new as itself.
+    /// A node that is not eligible to vote asks whether the cluster is new.
     BootstrapProbe(BootstrapProbe),
-    /// The leader tells a node that has lost its store that its answers count again as its log says.
+    /// The leader counts the acknowledgements of a node that has lost its store.
     RejoinGranted(RejoinGranted),
 }
 
-/// Answers a request.
+/// The response to a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RaftResponse {
-    /// Success, or failure with mismatch info.
+    /// Success, or the point of mismatch.
     AppendEntries(AppendEntriesResponse),
     /// Granted or denied.
     RequestVote(RequestVoteResponse),
-    /// How far the snapshot has come.
+    /// The progress of the transfer.
     InstallSnapshot(InstallSnapshotResponse),
-    /// The index that the read has to wait for.
+    /// The index from which the read is linearizable.
     ReadIndex(ReadIndexResponse),
-    /// Commands that the leader did not take. Those that it took are answered by being applied.
+    /// Commands that the leader rejected. There is no response for accepted ones: the follower applies them itself.
     Forward(ForwardResponse),
-    /// What became of an order.
+    /// The result of an operator's request.
     Admin(AdminResponse),
     /// Whether the cluster is new.
     BootstrapProbe(BootstrapProbeResponse),
-    /// The responder's store holds none of the promises that its node may have made: this is no acknowledgement.
+    /// The store of the sender lacks its earlier votes and acknowledgements. This is no acknowledgement.
     StoreMismatch(StoreMismatch),
-    /// As `AppendEntries`, by a node that votes for nobody else for so many milliseconds after the request came
-    /// (dissertation §6.4.1).
+    /// As `AppendEntries`, and the sender does not vote for another node for this number of milliseconds after it received the
+    /// request (dissertation §6.4.1).
     LeaseGranted(AppendEntriesResponse, u64),
 }
 
 /// A message of either direction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
-    /// From the node that opened the connection.
+    /// Sent by the node that opened the connection.
     Request(RaftRequest),
-    /// Back to it.
+    /// Sent back on the same connection.
     Response(RaftResponse),
 }
 
 /// See [`RaftRequest::AppendEntries`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppendEntries {
-    /// The leader's term.
+    /// The term of the leader.
     pub term: Term,
-    /// Who leads it.
+    /// The leader.
     pub leader_id: NodeId,
-    /// The entry right before `entries`.
+    /// The entry before `entries`.
     pub previous: LogId,
-    /// New entries, in order and without a gap; none for a heartbeat.
+    /// New entries, in order and without a gap. Empty for a heartbeat.
     pub entries: Vec<Entry>,
-    /// How far the leader has committed.
+    /// The commit index of the leader.
     pub leader_commit: Index,
-    /// Number of the leader's heartbeat round, which the response repeats: it proves leadership for reads.
+    /// The leader's heartbeat round. The response repeats it, which confirms the leadership for reads.
     pub round: u64,
 }
 
 /// See [`RaftResponse::AppendEntries`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppendEntriesResponse {
-    /// The responder's term.
+    /// The term of the sender.
     pub term: Term,
     /// The round of the request.
     pub round: u64,
-    /// What became of it.
+    /// The result.
     pub result: AppendResult,
 }
 
-/// What became of an AppendEntries.
+/// The result of an AppendEntries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AppendResult {
-    /// The follower's log equals the leader's up to here, on its disk.
+    /// The follower's log is equal to the leader's up to this index, and durable.
     Matched(Index),
-    /// The follower's log does not hold `rejected`.
+    /// The follower's log does not contain `rejected`.
     Mismatch {
-        /// `previous` of the request, so that a late answer is known as such.
+        /// `previous` of the request. It identifies a late response.
         rejected: LogId,
-        /// Where to try next: no entry after this one can match. The follower has skipped the whole
-        /// conflicting term (Raft paper §5.3, last paragraphs).
+        /// The next entry to try: no later one can match. The follower skips a whole conflicting term (Raft paper §5.3, last
+        /// paragraphs).
         hint: LogId,
     },
     /// The request is from an older term.
@@ -123,194 +124,199 @@ pub enum AppendResult {
 /// See [`RaftRequest::RequestVote`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestVote {
-    /// The term that the candidate asks to lead; in a pre-vote the one it would ask for.
+    /// The term of the candidate; in a pre-vote, the next term.
     pub term: Term,
-    /// Who asks.
+    /// The candidate.
     pub candidate_id: NodeId,
-    /// The candidate's last entry.
+    /// The last entry of the candidate.
     pub last: LogId,
-    /// Only asks whether it could win. Changes nothing at the voter.
+    /// A pre-vote. It does not change the state of the voter.
     pub pre_vote: bool,
-    /// The leader asked for this campaign, so voters don't hold on to it.
+    /// The leader requested the election, so voters do not protect it.
     pub transfer: bool,
 }
 
 /// See [`RaftResponse::RequestVote`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestVoteResponse {
-    /// The voter's term; in a granted pre-vote the term of the request.
+    /// The term of the voter; in a granted pre-vote, the term of the request.
     pub term: Term,
-    /// Whether it is a yes.
+    /// Whether the vote is granted.
     pub granted: bool,
-    /// Answers a pre-vote.
+    /// The request was a pre-vote.
     pub pre_vote: bool,
 }
 
 /// See [`RaftRequest::InstallSnapshot`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstallSnapshot {
-    /// The leader's term.
+    /// The term of the leader.
     pub term: Term,
-    /// Who leads it.
+    /// The leader.
     pub leader_id: NodeId,
-    /// Which snapshot.
+    /// The snapshot.
     pub meta: SnapshotMeta,
-    /// Where `data` belongs.
+    /// Offset of `data`, in bytes.
     pub offset: u64,
-    /// A part of its bytes.
+    /// The bytes of the chunk.
     pub data: Bytes,
 }
 
 /// See [`RaftResponse::InstallSnapshot`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstallSnapshotResponse {
-    /// The responder's term.
+    /// The term of the sender.
     pub term: Term,
-    /// Which snapshot.
+    /// The snapshot.
     pub last: LogId,
-    /// How many of its bytes are on the responder's disk: the next chunk starts here.
+    /// Number of durable bytes: the next chunk starts here.
     pub next_offset: u64,
-    /// The snapshot is in place, and the log continues behind it.
+    /// The snapshot is installed, and the log continues behind it.
     pub installed: bool,
 }
 
 /// See [`RaftRequest::ReadIndex`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadIndex {
-    /// The follower's term.
+    /// The term of the follower.
     pub term: Term,
-    /// Number of the request. Two runs of the follower never share one: a late answer to the former run is none
-    /// to this one.
+    /// Number of the request. Numbers of two runs of a follower differ, so a late response to an earlier run is ignored.
     pub id: u64,
 }
 
 /// See [`RaftResponse::ReadIndex`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadIndexResponse {
-    /// The leader's term.
+    /// The term of the leader.
     pub term: Term,
     /// Number of the request.
     pub id: u64,
-    /// The read may be answered once this index is applied; none if the responder can't vouch for it.
+    /// The read is linearizable once this index is applied. None: the sender cannot confirm it.
     pub index: Option<Index>,
 }
 
 /// See [`RaftRequest::Forward`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Forward {
-    /// The follower's term.
+    /// The term of the follower.
     pub term: Term,
-    /// What its clients ask for.
+    /// The commands.
     pub commands: Vec<Command>,
 }
 
 /// See [`RaftResponse::Forward`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ForwardResponse {
-    /// The responder's term.
+    /// The term of the sender.
     pub term: Term,
     /// Session of the commands.
     pub session: u64,
-    /// Those that it did not take.
+    /// Sequence numbers of the rejected commands.
     pub sequences: Vec<u64>,
-    /// Why.
+    /// The reason.
     pub reason: ForwardRefusal,
 }
 
-/// Why a leader did not take a forwarded command. It is not in the log and never will be.
+/// Why a leader rejected a forwarded command. The command is not in the log and will not be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ForwardRefusal {
-    /// It no longer leads.
+    /// The node is not the leader.
     NotLeader,
-    /// It has as much under way as it allows.
+    /// A limit of the leader is reached.
     Overloaded,
-    /// Its disk is full, and nobody else leads.
+    /// The disk of the leader is full, and no other node is leader.
     DiskFull,
 }
 
 /// See [`RaftRequest::TimeoutNow`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TimeoutNow {
-    /// The leader's term.
+    /// The term of the leader.
     pub term: Term,
 }
 
-/// What an operator may ask of a cluster.
+/// A request of an operator to the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AdminRequest {
-    /// Another membership.
+    /// Change the members.
     Change(Change),
-    /// Another leader: this one, or whichever voter is the most up to date.
+    /// Transfer leadership to this node; `None`: to the voter with the most complete log.
     Transfer(Option<NodeId>),
-    /// A snapshot for this node, of this entry or of a later one: its machine is to get another state.
+    /// Send this node a snapshot of this entry or of a later one. Its machine replaces its state with it.
     SendSnapshot(NodeId, Index),
 }
 
-/// Why an order was not carried out, or may not have been.
+/// Why a request of an operator failed, or may have failed.
 #[derive(Clone, Debug, Error, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AdminError {
-    /// The members stay as they are.
+    /// The members are unchanged.
     #[error(transparent)]
     Change(#[from] ChangeError),
-    /// The leader stays.
+    /// The leader is unchanged.
     #[error(transparent)]
     Transfer(#[from] TransferError),
-    /// No leader was found in time. Nothing was changed.
-    #[error("no leader was found in time; nothing was changed: try again shortly")]
+    /// No leader was found before the timeout. Nothing has changed.
+    #[error("no leader was found before the timeout, and nothing has changed; try again shortly")]
     NoLeader,
-    /// No outcome in time.
-    #[error("no outcome in time; it may still be carried out: asking again does no harm")]
+    /// No result before the timeout.
+    #[error(
+        "no result before the timeout; the request may still take effect, and repeating it is safe"
+    )]
     TimedOut,
-    /// As many orders wait as may.
-    #[error("too many orders wait for an outcome; try again shortly")]
+    /// Too many requests wait.
+    #[error("too many requests of operators wait; try again shortly")]
     Overloaded,
     /// The node is stopping.
-    #[error("the node is stopping; it may still be carried out: asking again does no harm")]
+    #[error(
+        "the node is stopping; the request may still take effect, and repeating it on another node is safe"
+    )]
     Stopped,
     /// No snapshot is sent.
     #[error(transparent)]
     Snapshot(#[from] SendSnapshotError),
 }
 
-/// Why a node is sent no snapshot.
+/// Why no snapshot is sent to a node.
 #[derive(Clone, Debug, Error, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SendSnapshotError {
-    /// Only a leader sends any.
-    #[error("this node does not lead")]
+    /// Only a leader sends snapshots.
+    #[error("this node is not the leader")]
     NotLeader,
-    /// It is no peer of the leader.
+    /// The node is not a peer of the leader.
     #[error("{node} is not a member; add it first")]
     UnknownNode {
-        /// Which node.
+        /// The node.
         node: NodeId,
     },
 }
 
-/// Why leadership stays where it is.
+/// Why leadership was not transferred.
 #[derive(Clone, Debug, Error, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TransferError {
-    /// Only a leader gives leadership away.
-    #[error("this node does not lead")]
+    /// Only a leader transfers leadership.
+    #[error("this node is not the leader")]
     NotLeader,
-    /// It could not be elected.
-    #[error("{node} is not a voter; name one, or none to take the most up-to-date one")]
+    /// The target is not a voter.
+    #[error("{node} is not a voter; name a voter, or none for the one with the most complete log")]
     NotAVoter {
-        /// Which node.
+        /// The node.
         node: NodeId,
     },
-    /// There is nobody else.
+    /// There is no other voter.
     #[error("there is no other voter; add one first")]
     NoOtherVoter,
-    /// Leadership is on its way to another one.
+    /// A transfer to another node is in progress.
     #[error("leadership is being transferred to {to} already; wait until it is done")]
     Busy {
-        /// To whom.
+        /// Its target.
         to: NodeId,
     },
-    /// It took longer than an election timeout. The leader takes commands again.
-    #[error("{to} did not take over within an election timeout; is it running, and up to date?")]
+    /// The transfer took longer than an election timeout. The leader accepts commands again.
+    #[error(
+        "{to} did not become leader within an election timeout; check that it runs and has caught up"
+    )]
     GaveUp {
-        /// Who should have.
+        /// The target.
         to: NodeId,
     },
 }
@@ -318,84 +324,84 @@ pub enum TransferError {
 /// See [`RaftRequest::Admin`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ForwardedAdminRequest {
-    /// The follower's term.
+    /// The term of the follower.
     pub term: Term,
-    /// Number of the order at that node. Two runs of it never share one.
+    /// Number of the request at that node. Numbers of two runs differ.
     pub id: u64,
-    /// How long somebody waits for it, in milliseconds.
+    /// How long the operator waits for the result, in milliseconds.
     pub timeout_ms: u64,
-    /// What is asked.
+    /// The request.
     pub request: AdminRequest,
 }
 
 /// See [`RaftResponse::Admin`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AdminResponse {
-    /// The responder's term.
+    /// The term of the sender.
     pub term: Term,
-    /// Number of the order.
+    /// Number of the request.
     pub id: u64,
-    /// The index at which it was in force, or why it is not.
+    /// The index at which it took effect, or the error.
     pub outcome: Result<Index, AdminError>,
 }
 
 /// See [`RaftRequest::BootstrapProbe`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BootstrapProbe {
-    /// Number of the asker's store.
-    pub store_id: u64,
-    /// Number of the asker's run: an answer to a former run is none to this one.
+    /// Id of the sender's store.
+    pub store_id: StoreId,
+    /// Number of the sender's run. A response to an earlier run is ignored.
     pub run: u64,
-    /// Whom it would found a cluster with, itself among them.
+    /// The initial members in its settings, including itself.
     pub initial_members: Vec<NodeId>,
-    /// The entry that its members are from; 0/0 where its log has not said anything of them.
+    /// The entry of the configuration in its log; 0/0 if there is none.
     pub members_at: LogId,
 }
 
 /// See [`RaftResponse::BootstrapProbe`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BootstrapProbeResponse {
-    /// Number of the asker's store, as it asked.
-    pub to_store_id: u64,
-    /// Number of the asker's run, as it asked.
+    /// Store id of the probe.
+    pub to_store_id: StoreId,
+    /// Run of the probe.
     pub to_run: u64,
-    /// Number of the responder's store.
-    pub store_id: u64,
-    /// Number of the responder's run.
+    /// Id of the sender's store.
+    pub store_id: StoreId,
+    /// Number of the sender's run.
     pub run: u64,
-    /// What the responder knows.
+    /// What the sender knows.
     pub verdict: BootstrapVerdict,
 }
 
-/// Whether a cluster is new.
+/// Whether a cluster is new, as far as the sender knows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BootstrapVerdict {
-    /// As far as the responder knows: its own store is empty as well.
+    /// It may be: the store of the sender is empty as well.
     New,
-    /// It was founded with these members, and the asker's store is among theirs.
+    /// It was bootstrapped with this configuration, which contains the store of the probe.
     Bootstrapped(Membership),
-    /// It is not, and the entry that the asker's members are from is committed.
+    /// It is not, and this entry, which the probe named, is committed.
     Committed(LogId),
-    /// It is not: the asker has been a member with another store.
+    /// It is not: the prober was a member with another store.
     NotNew,
-    /// The responder would found another cluster, with other members.
+    /// The sender was started with other initial members.
     OtherMembers,
 }
 
 /// See [`RaftRequest::RejoinGranted`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RejoinGranted {
-    /// The leader's term.
+    /// The term of the leader.
     pub term: Term,
-    /// Number of the store that is welcome.
-    pub store_id: u64,
+    /// Id of the store whose acknowledgements count.
+    pub store_id: StoreId,
 }
 
 /// See [`RaftResponse::StoreMismatch`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreMismatch {
-    /// The responder's term.
+    /// The term of the sender.
     pub term: Term,
-    /// Number of the responder's store.
-    pub store_id: u64,
+    /// Id of the sender's store.
+    pub store_id: StoreId,
 }

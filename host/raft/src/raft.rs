@@ -1,268 +1,197 @@
-//! The consensus core: what happened goes in, what is to be done comes out.
+//! The consensus core: Raft as a pure state machine.
 //!
-//! [`Core`] is a pure function of its inputs. Time is an argument, randomness a seeded generator, and disk,
-//! network and state machine are asked for in a [`Ready`] and answer as inputs:
+//! [`Core`] does no IO and reads no clock. Time is an argument, and randomness comes from a seeded generator. Disk, network
+//! and state machine are requested in a [`Ready`] and report their results as inputs. The rules are those of the Raft paper
+//! (Ongaro, Ousterhout: "In Search of an Understandable Consensus Algorithm", extended version) and of Ongaro's
+//! dissertation. "§" without a name refers to the paper.
 //!
-//! | input | when |
+//! # Order of calls
+//!
+//! Call one or more inputs, then [`Core::ready`], and carry out what it returns; repeat. When nothing happens, call
+//! [`Core::tick`] at [`Core::next_deadline`]. Every input takes `now`, which must not decrease.
+//!
+//! | class | methods |
 //! |---|---|
-//! | [`Core::tick`] | the time that [`Core::next_deadline`] named has come |
-//! | [`Core::step`] | a message arrived |
-//! | [`Core::propose`], [`Core::read`] | a client asks |
-//! | [`Core::change_members`], [`Core::transfer_leadership`] | an operator asks |
-//! | [`Core::forget_leader`] | someone knows that the leader is gone |
-//! | [`Core::persisted`], [`Core::entries_read`], [`Core::applied`] | the disk or the state machine is done |
-//! | [`Core::write_refused`] | the disk is full |
-//! | [`Core::snapshot_taken`], [`Core::chunk_read`], [`Core::chunk_received`] | a snapshot has moved on |
-//! | [`Core::reinstall`], [`Core::send_snapshot`] | a machine's state is to be replaced by a leader's |
-//! | [`Core::store_completed`] | the store has noted that it holds all that the node has promised |
+//! | time | [`Core::tick`] |
+//! | messages | [`Core::step`] |
+//! | requests of clients | [`Core::propose`], [`Core::read`], [`Core::note_client_activity`] |
+//! | requests of operators | [`Core::change_members`], [`Core::transfer_leadership`], [`Core::send_snapshot`], [`Core::reinstall`], [`Core::take_snapshot`], [`Core::forget_leader`] |
+//! | results of the disk | [`Core::persisted`], [`Core::write_refused`], [`Core::entries_read`], [`Core::chunk_read`], [`Core::chunk_received`], [`Core::store_completed`] |
+//! | results of the state machine | [`Core::applied`], [`Core::snapshot_taken`] |
+//! | output | [`Core::ready`], [`Core::next_deadline`] |
+//! | observation | all methods that take `&self` |
 //!
-//! After any of them [`Core::ready`] says what to do. The rules are those of the Raft paper (Ongaro, Ousterhout:
-//! "In Search of an Understandable Consensus Algorithm", extended version; "§" without a name means it) and of
-//! Ongaro's dissertation.
+//! # Where to read on
+//!
+//! | module | content |
+//! |---|---|
+//! | [`role`] | the four roles, and the state of each |
+//! | `election` | pre-vote, votes, becoming a leader (§5.2, §5.4.1) |
+//! | `replication`, `follower` | AppendEntries on both sides, commitment (§5.3, §5.4.2) |
+//! | [`progress`] | what a leader knows of a peer |
+//! | [`membership`], `configurations`, `reconfiguration` | members and joint consensus (dissertation §4) |
+//! | `read_index`, `lease` | linearizable reads without log entries (dissertation §6.4) |
+//! | `compaction`, `snapshot` | log compaction and snapshot transfer (§7) |
+//! | `transfer` | leadership transfer (dissertation §3.10) |
+//! | [`voting`], `bootstrap`, `rejoin` | nodes whose stores do not contain their earlier votes |
+//! | [`reinstall`] | a state machine that has diverged |
+//! | `disk_full` | writes for which the disk has no room |
 
-pub mod admission;
+mod bootstrap;
+mod compaction;
+mod config;
+mod configurations;
 mod digest;
 mod disk_full;
 pub mod durable;
 mod election;
+mod eligibility;
+mod follower;
 mod lease;
 pub mod membership;
+mod outstanding;
 pub mod progress;
 pub mod quorum;
+mod rate_limiter;
 mod read_index;
+mod reads;
 pub mod ready;
+mod reconfiguration;
 pub mod reinstall;
+mod rejoin;
+mod rejoining;
+mod replace_state;
 mod replication;
 mod rng;
+pub mod role;
 mod snapshot;
 #[cfg(test)]
 mod tests;
 mod transfer;
+pub mod voting;
+mod writes;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use thiserror::Error;
 
 use crate::entry::{Command, Entry, HardState, Payload, SnapshotMeta};
-use crate::ids::{Index, LogId, NodeId, Term};
+use crate::ids::{Index, LogId, NodeId, StoreId, Term};
 use crate::log::RaftLog;
 use crate::message::{Message, RaftRequest, RaftResponse};
-
-use admission::Admission;
-use disk_full::RefusedWrite;
+use configurations::Configurations;
 use durable::{StoredState, WriteBatch};
-use lease::Lease;
-use membership::{Configurations, Membership};
+use membership::Membership;
+use outstanding::Outstanding;
 use progress::Progress;
-use read_index::Reads;
+use rate_limiter::RateLimiter;
+use reads::ForwardedReads;
 use ready::{LogRead, OutgoingMessage, ReadFor, ReadState, Ready, SnapshotTask, WriteId};
-use reinstall::Reinstall;
+use reinstall::Reinstallation;
+use rejoin::ReplacedStores;
 use rng::Rng;
-use snapshot::RateLimiter;
-use transfer::LeadershipTransfer;
+use role::{KnownLeader, RoleState};
+use voting::Ineligible;
+use writes::{RefusedWrite, Writes};
 
-/// What the core is told once.
-#[derive(Clone, Debug)]
-pub struct CoreConfig {
-    /// This node.
-    pub id: NodeId,
-    /// The voters that a new cluster begins with, this node among them; none for a node that waits to be added.
-    /// Once the log or a snapshot names the members, those count.
-    pub voters: BTreeSet<NodeId>,
-    /// Where they are reached, as far as that is known.
-    pub addresses: BTreeMap<NodeId, String>,
-    /// A follower waits between this long …
-    pub election_timeout_min: Duration,
-    /// … and this long for a leader before it campaigns.
-    pub election_timeout_max: Duration,
-    /// A leader is heard at least this often.
-    pub heartbeat_interval: Duration,
-    /// The log never holds more entries than this; past it proposals are refused until a snapshot has made room.
-    pub max_log_entries: u64,
-    /// A snapshot is taken after this many applied entries.
-    pub snapshot_threshold: u64,
-    /// A leader that a majority has promised not to vote for another one answers reads without asking it again, where
-    /// no two nodes' clocks differ in speed by more than this many percent. None: it asks for each read.
-    pub lease_drift_percent: Option<u32>,
-    /// Bounds of memory and of messages.
-    pub limits: Limits,
-    /// Seed of the generator that draws election timeouts.
-    pub seed: u64,
-}
+pub use config::{CoreConfig, Limits};
+pub use role::Role;
 
-/// Bounds of memory and of messages.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// Entries of one AppendEntries, in bytes of [`Entry::cost`]; a larger single entry travels alone.
-    pub message_bytes: u64,
-    /// Messages with entries under way to one peer.
-    pub in_flight_messages: usize,
-    /// Their entries together, in bytes.
-    pub in_flight_bytes: u64,
-    /// Entries that a leader has appended and not yet committed, in bytes.
-    pub uncommitted_bytes: u64,
-    /// Entries kept in memory that could be read from the disk as well, in bytes.
-    pub cache_bytes: u64,
-    /// Entries handed to the state machine and not yet applied.
-    pub unapplied_entries: u64,
-    /// The same, in bytes. One entry always fits.
-    pub unapplied_bytes: u64,
-    /// Reads that wait for the leader's confirmation.
-    pub pending_reads: usize,
-    /// A learner that lacks no more committed entries than this has caught up.
-    pub promote_lag: u64,
-    /// Chunks of a snapshot under way to one peer.
-    pub in_flight_chunks: usize,
-    /// Bytes of snapshots that leave in a second, to all peers together. None: as fast as they are taken.
-    pub snapshot_bytes_per_second: Option<u64>,
-    /// A peer that waits for no commit hears of one with the next entries, or so much later. Zero: at once.
-    pub commit_delay: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        const MIB: u64 = 1 << 20;
-        Self {
-            message_bytes: MIB,
-            in_flight_messages: 64,
-            in_flight_bytes: 16 * MIB,
-            uncommitted_bytes: 64 * MIB,
-            cache_bytes: 64 * MIB,
-            unapplied_entries: 1024,
-            unapplied_bytes: 64 * MIB,
-            pending_reads: 65_536,
-            promote_lag: 64,
-            in_flight_chunks: 4,
-            snapshot_bytes_per_second: None,
-            commit_delay: Duration::ZERO,
-        }
-    }
-}
-
-/// What a node is at the moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Follows a leader or waits for one.
-    Follower,
-    /// Asks whether it could win an election (dissertation §9.6).
-    PreCandidate,
-    /// Asks for votes.
-    Candidate,
-    /// Leads.
-    Leader,
-}
-
-/// Why a proposal was not taken. It is not in the log.
+/// Why a proposal was rejected. The commands are not in the log.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum ProposeError {
-    /// Only a leader takes proposals.
-    #[error("this node does not lead")]
+    /// Only a leader accepts proposals.
+    #[error("this node is not the leader")]
     NotLeader,
-    /// Another node is about to lead.
+    /// The leader hands leadership to another node.
     #[error("leadership is being transferred")]
     Transferring,
-    /// This leader's disk has no room, and no other node has taken over.
+    /// The disk of the leader is full, and no other node has become leader.
     #[error("the leader's disk is full")]
     DiskFull,
-    /// As much as allowed is under way.
-    #[error("too much is under way: {what}; try again shortly")]
+    /// A limit is reached.
+    #[error("overloaded: too many {what}; try again shortly")]
     Overloaded {
-        /// Which bound was met.
+        /// What there is too much of.
         what: &'static str,
     },
 }
 
-/// A write that the disk is busy with.
-#[derive(Clone, Debug)]
-struct WriteInFlight {
-    id: WriteId,
-    up_to: Index,
-    since: Duration,
-    /// What it has taken, to be taken again where the disk has no room for it.
-    taken: RefusedWrite,
-}
-
-/// The consensus state of one node.
+/// The consensus state of one node. The module's docs give the order of calls.
 #[derive(Clone, Debug)]
 pub struct Core {
+    /// Settings. Constant.
     config: CoreConfig,
+    /// Draws election timeouts.
     rng: Rng,
+    /// The latest time that an input brought. Never decreases.
     now: Duration,
 
-    /// Number of this node's store; 0 where that has none.
-    store_id: u64,
-    /// The store does not hold what the node has promised: it has no say.
-    admission: Option<Admission>,
-    /// Peers that have said that their stores hold none of their promises, and the numbers of these stores.
-    replaced_stores: BTreeMap<NodeId, u64>,
+    // ----- persistent state (Raft paper, Figure 2) -----
+    /// Current term and vote, as they are or will be on the disk. The term never decreases, and within a term the vote is
+    /// set at most once.
     hard_state: HardState,
+    /// Whether a write contains the current `hard_state`.
     hard_state_written: bool,
-    /// The write that holds it.
+    /// The write that contains it, if `hard_state_written`; 0 if it was on the disk at the start.
     hard_state_write: WriteId,
+    /// The log. Committed entries never change.
     log: RaftLog,
-    role: Role,
-    leader: Option<NodeId>,
-
-    /// When a follower or candidate gives up waiting; for a leader, when it next checks that it has a majority.
-    election_deadline: Duration,
-    /// When a follower last heard from its leader.
-    leader_heard_at: Option<Duration>,
-    /// When a leader speaks next.
-    heartbeat_deadline: Duration,
-
-    /// Who answered the candidate, and how.
-    votes: BTreeMap<NodeId, bool>,
-    /// The write that holds the candidate's vote for itself; it counts once that is durable.
-    own_vote_after: Option<WriteId>,
-    /// The campaign was asked for by the leader.
-    transfer: bool,
-    /// The leader is giving its leadership away.
-    transferring: Option<LeadershipTransfer>,
+    /// The configurations in the log. The last one is in force, committed or not.
     configurations: Configurations,
-    /// Whom the network was told of last.
+    /// Id of this node's store. Constant.
+    store_id: StoreId,
+    /// None once the store contains all of this node's votes and acknowledgements. Until then, the node does not vote.
+    ineligible: Option<Ineligible>,
+
+    // ----- role -----
+    /// The role, and the state that exists only in it.
+    role: RoleState,
+    /// When a node that is not the leader starts its next pre-vote. A leader does not use it.
+    election_deadline: Duration,
+    /// This node has granted a lease: it does not vote before this time, except in a leadership transfer.
+    lease_granted_until: Duration,
+    /// The last heartbeat round. Grows over all terms of this run, so a round belongs to one term only.
+    round: u64,
+    /// Reads that this node sent to its leader. A node that becomes the leader by a transfer keeps them until they time out.
+    forwarded_reads: ForwardedReads,
+    /// Members that reported a store other than the one in the configuration.
+    replaced_stores: ReplacedStores,
+    /// The peers that the network was last told to connect to.
     contacts: BTreeMap<NodeId, String>,
 
-    /// The peers, as a leader sees them.
-    peers: BTreeMap<NodeId, Progress>,
-    /// When those peers are told of a commit that have not heard of it by then.
-    tell_commit_at: Option<Duration>,
-    /// First index of the leader's own term.
-    term_start: Index,
-    uncommitted: VecDeque<(Index, u64)>,
-    uncommitted_bytes: u64,
-    reads: Reads,
-    lease: Lease,
+    // ----- disk -----
+    /// The writes to the log store; at most one is in flight.
+    writes: Writes,
 
+    // ----- state machine and snapshots -----
+    /// Entries that the state machine has received and not yet applied: those in `log.applied..log.applying`.
+    unapplied: Outstanding,
+    /// Entries for the state machine are being read from the disk.
+    apply_read_in_flight: bool,
+    /// The newest complete snapshot, taken or received. The log is purged at most up to it.
     snapshot: Option<SnapshotMeta>,
-    snapshot_under_way: bool,
-    /// Of chunks to peers.
-    pace: RateLimiter,
-    /// The machine is restoring this one; then the older ones may go.
-    restoring: Option<SnapshotMeta>,
-    /// No snapshot is asked for before this: the last try failed.
+    /// A snapshot of this node's state is being taken.
+    taking_snapshot: bool,
+    /// The last snapshot failed. No other is taken before this time.
     snapshot_retry_at: Duration,
-    /// The machine's state is to be replaced by a leader's, and how often it was.
-    reinstall: Option<Reinstall>,
-    reinstalled: u64,
-    apply_read_under_way: bool,
-    /// Last index and size in bytes of what the state machine has been handed and has not yet applied.
-    handed: VecDeque<(Index, u64)>,
-    handed_bytes: u64,
+    /// The snapshot that the machine is restoring. Older ones are kept until it is done.
+    restoring: Option<SnapshotMeta>,
+    /// Limits the snapshot chunks that this node sends.
+    chunk_rate: RateLimiter,
+    /// The replacement of a diverged state.
+    reinstallation: Reinstallation,
 
-    write_in_flight: Option<WriteInFlight>,
-    next_write: WriteId,
-    /// The disk was full at the last write, which is tried again then.
-    full_until: Option<Duration>,
-
+    /// What the next [`Core::ready`] returns.
     out: Ready,
 }
 
 impl Core {
-    /// A node that starts as a follower, from what its disk holds (§5.2).
+    /// A node that starts as a follower (§5.2), from the content of its disk.
     ///
-    /// `snapshot` is the newest one; the state machine has been restored from it. `last_time_ms` is the time of
-    /// the last entry in the log.
+    /// `snapshot` is the newest snapshot; the state machine must have restored it. `last_time_ms` is the time of the last
+    /// entry in the log.
     #[must_use]
     pub fn new(
         config: CoreConfig,
@@ -290,7 +219,7 @@ impl Core {
             .as_ref()
             .filter(|meta| !log.holds(meta.last) && meta.last.index > stored.purged.index)
         {
-            // The node stopped between receiving a snapshot and putting its log behind it.
+            // The node stopped after it received a snapshot and before it purged its log.
             log.install(meta);
             configurations.install(meta, false);
             log.applied = meta.last.index;
@@ -299,63 +228,49 @@ impl Core {
         let mut core = Self {
             rng: Rng::new(config.seed),
             now,
-            store_id: stored.store_id,
-            admission: None,
-            replaced_stores: BTreeMap::new(),
             hard_state: stored.hard_state.clone(),
             hard_state_written: true,
             hard_state_write: 0,
             log,
-            role: Role::Follower,
-            leader: None,
-            election_deadline: now,
-            leader_heard_at: None,
-            heartbeat_deadline: now,
-            votes: BTreeMap::new(),
-            own_vote_after: None,
-            transfer: false,
-            transferring: None,
             configurations,
+            store_id: stored.store_id,
+            ineligible: None,
+            role: RoleState::Follower { leader: None },
+            election_deadline: now,
+            lease_granted_until: Duration::ZERO,
+            round: 0,
+            forwarded_reads: ForwardedReads::default(),
+            replaced_stores: ReplacedStores::default(),
             contacts: BTreeMap::new(),
-            peers: BTreeMap::new(),
-            tell_commit_at: None,
-            term_start: Index::ZERO,
-            uncommitted: VecDeque::new(),
-            uncommitted_bytes: 0,
-            reads: Reads::default(),
-            lease: Lease::default(),
+            writes: Writes::default(),
+            unapplied: Outstanding::default(),
+            apply_read_in_flight: false,
             snapshot,
-            snapshot_under_way: false,
-            pace: RateLimiter::default(),
-            restoring: None,
+            taking_snapshot: false,
             snapshot_retry_at: now,
-            reinstall: None,
-            reinstalled: 0,
-            apply_read_under_way: false,
-            handed: VecDeque::new(),
-            handed_bytes: 0,
-            write_in_flight: None,
-            next_write: 1,
-            full_until: None,
+            restoring: None,
+            chunk_rate: RateLimiter::default(),
+            reinstallation: Reinstallation::default(),
             out: Ready {
                 purge,
                 ..Ready::default()
             },
             config,
         };
-        // A snapshot can reach the disk before the term that it came with.
+        // A snapshot can reach the disk before the term of its leader does.
         core.observe_term(core.log.last().term);
-        // The node may have stopped between taking a snapshot and purging the log behind it.
+        // The node may have stopped after it took a snapshot and before it purged its log.
         core.compact();
-        if core.membership().members().keys().ne([&core.config.id]) {
-            // Alone, there is no leader to wait for.
+        if !core.is_alone() {
             core.rearm_election();
-            core.abstain_at_first();
+            core.withhold_vote_at_start();
         }
-        core.tell_contacts();
-        core.begin_admission(stored.state);
+        core.update_contacts();
+        core.check_store_state(stored.state);
         core
     }
+
+    // ----- observation -----
 
     /// This node.
     #[must_use]
@@ -363,43 +278,47 @@ impl Core {
         &self.config.id
     }
 
-    /// What it is.
+    /// The role of this node.
     #[must_use]
     pub fn role(&self) -> Role {
-        self.role
+        self.role.kind()
     }
 
-    /// The latest term that it has seen.
+    /// The latest term that this node has seen.
     #[must_use]
     pub fn term(&self) -> Term {
         self.hard_state.term
     }
 
-    /// Whom it voted for in that term.
+    /// The candidate that received this node's vote in the current term.
     #[must_use]
     pub fn vote(&self) -> Option<&NodeId> {
         self.hard_state.vote.as_ref()
     }
 
-    /// Who leads, as far as it knows.
+    /// The leader of the current term, if this node knows it.
     #[must_use]
     pub fn leader(&self) -> Option<&NodeId> {
-        self.leader.as_ref()
+        match &self.role {
+            RoleState::Follower { leader } => leader.as_ref().map(|leader| &leader.id),
+            RoleState::PreCandidate { .. } | RoleState::Candidate { .. } => None,
+            RoleState::Leader(_) => Some(&self.config.id),
+        }
     }
 
-    /// Its log.
+    /// The log.
     #[must_use]
     pub fn log(&self) -> &RaftLog {
         &self.log
     }
 
-    /// The members of the cluster, as the last entry about them says, committed or not.
+    /// The configuration in force: the last one in the log, committed or not.
     #[must_use]
     pub fn membership(&self) -> &Membership {
         self.configurations.current()
     }
 
-    /// Index of the entry that the membership is from; 0 where the log has not said anything of it.
+    /// Index of the entry of that configuration; 0 if the log contains none.
     #[must_use]
     pub fn membership_index(&self) -> Index {
         self.configurations.index()
@@ -417,73 +336,98 @@ impl Core {
         self.snapshot.as_ref()
     }
 
-    /// The peers as this leader sees them; empty elsewhere.
+    /// The peers of a leader; empty on another node.
     #[must_use]
     pub fn peers(&self) -> &BTreeMap<NodeId, Progress> {
-        &self.peers
+        static NONE: BTreeMap<NodeId, Progress> = BTreeMap::new();
+        self.role.as_leader().map_or(&NONE, |leader| &leader.peers)
     }
 
-    /// Entries of a leader that wait for a majority, in number.
+    /// Number of uncommitted entries of a leader; 0 on another node.
     #[must_use]
     pub fn uncommitted_entries(&self) -> usize {
-        self.uncommitted.len()
+        let leader = self.role.as_leader();
+        leader.map_or(0, |leader| leader.uncommitted.len())
     }
 
-    /// Whether a leader has committed an entry of its own term: only then does it know what is committed (§8).
+    /// Whether this node is a leader that has committed an entry of its term. Only then does it know which entries are
+    /// committed (§8).
     #[must_use]
     pub fn has_committed_in_term(&self) -> bool {
-        self.role == Role::Leader && self.log.committed >= self.term_start
+        let leader = self.role.as_leader();
+        leader.is_some_and(|leader| self.log.committed >= leader.term_start)
     }
+
+    /// When this follower starts its next election; for tests.
+    #[must_use]
+    pub fn election_deadline(&self) -> Duration {
+        self.election_deadline
+    }
+
+    /// Panics if an invariant is broken; for tests and simulation.
+    pub fn check(&self) {
+        self.log.check();
+        assert!(self.peers().values().all(|peer| peer.matched < peer.next));
+        assert!(!self.peers().contains_key(&self.config.id));
+    }
+
+    /// Whether this node is the only member.
+    fn is_alone(&self) -> bool {
+        self.membership().members().keys().eq([&self.config.id])
+    }
+
+    // ----- time -----
 
     /// When [`Core::tick`] is due.
     #[must_use]
     pub fn next_deadline(&self) -> Duration {
         let own = self.role_deadline();
-        // While it is tried again there is nothing to do but wait for the disk.
-        let retry = self.full_until.filter(|_| self.write_in_flight.is_none());
-        retry.map_or(own, |until| own.min(until))
+        let retry = self.writes.retry_deadline();
+        retry.map_or(own, |at| own.min(at))
     }
 
     fn role_deadline(&self) -> Duration {
-        match self.role {
-            Role::Leader => {
-                let transfer = self.transferring.as_ref().map(|transfer| transfer.deadline);
-                let own = self.heartbeat_deadline.min(self.election_deadline);
-                let others = [transfer, self.tell_commit_at, self.chunk_deadline()];
-                others.into_iter().flatten().fold(own, Duration::min)
-            }
-            _ => {
-                let question = self.next_question();
-                question.map_or(self.election_deadline, |at| self.election_deadline.min(at))
-            }
-        }
+        let Some(leader) = self.role.as_leader() else {
+            let probe = self.probe_deadline();
+            return probe.map_or(self.election_deadline, |at| self.election_deadline.min(at));
+        };
+        let transfer = leader.transfer.as_ref().map(|transfer| transfer.deadline);
+        let own = leader.heartbeat_deadline.min(leader.quorum_check_deadline);
+        let others = [
+            transfer,
+            leader.commit_notice_deadline,
+            self.chunk_deadline(leader),
+        ];
+        others.into_iter().flatten().fold(own, Duration::min)
     }
 
-    /// Lets time pass.
+    /// Time has passed.
     pub fn tick(&mut self, now: Duration) {
         self.now = self.now.max(now);
-        self.reads.expire(
+        self.forwarded_reads.expire(
             self.now,
             self.config.election_timeout_min,
             &mut self.out.reads,
         );
-        if self.role == Role::Leader {
+        if self.role.is_leader() {
             self.tick_leader();
         } else if self.now >= self.election_deadline {
             self.campaign_or_wait();
         }
-        self.ask_whether_new();
+        self.send_bootstrap_probes();
     }
 
-    /// Takes a message in.
+    // ----- messages -----
+
+    /// A message has arrived. An invalid message is dropped.
     pub fn step(&mut self, now: Duration, from: &NodeId, message: Message) {
         self.now = self.now.max(now);
-        // A request may come from a node that this one does not know yet (dissertation §4.1); an answer is one to a
-        // question that was asked of a member.
-        let stranger = matches!(message, Message::Response(_))
+        // A request may come from a node that is not in this node's configuration yet (dissertation §4.1). A response comes
+        // from a member, or from a peer that was removed a moment ago.
+        let unexpected = matches!(message, Message::Response(_))
             && !self.membership().contains(from)
-            && !self.peers.contains_key(from);
-        if stranger || *from == self.config.id || message.check().is_err() {
+            && self.role.peer(from).is_none();
+        if unexpected || *from == self.config.id || message.check().is_err() {
             return;
         }
         match message {
@@ -498,38 +442,41 @@ impl Core {
             RaftRequest::RequestVote(vote) => self.on_request_vote(from, &vote),
             RaftRequest::InstallSnapshot(chunk) => self.on_install_snapshot(from, chunk),
             RaftRequest::ReadIndex(read) => self.on_read_index(from, &read),
-            RaftRequest::TimeoutNow(order) => self.on_timeout_now(from, order.term),
+            RaftRequest::TimeoutNow(request) => self.on_timeout_now(from, request.term),
             RaftRequest::InstallMembers(mut chunk, membership) => {
                 chunk.meta.membership = Some(membership);
                 self.on_install_snapshot(from, chunk);
             }
-            RaftRequest::BootstrapProbe(question) => self.on_bootstrap_probe(from, &question),
-            RaftRequest::RejoinGranted(welcome) => self.on_rejoin_granted(from, &welcome),
-            // The driver's: the core knows commands and orders only once they are asked of it here.
+            RaftRequest::BootstrapProbe(probe) => self.on_bootstrap_probe(from, &probe),
+            RaftRequest::RejoinGranted(granted) => self.on_rejoin_granted(from, &granted),
+            // The driver handles these. They reach the core as `propose`, `change_members` and so on.
             RaftRequest::Forward(_) | RaftRequest::Admin(_) => {}
         }
     }
 
     fn step_response(&mut self, from: &NodeId, response: RaftResponse) {
         match response {
-            RaftResponse::AppendEntries(answer) => self.on_append_response(from, &answer),
-            RaftResponse::LeaseGranted(answer, ms) => {
-                self.on_lease_granted(from, &answer, ms);
-                self.on_append_response(from, &answer);
+            RaftResponse::AppendEntries(response) => self.on_append_response(from, &response),
+            RaftResponse::LeaseGranted(response, ms) => {
+                self.on_lease_granted(from, &response, ms);
+                self.on_append_response(from, &response);
             }
-            RaftResponse::RequestVote(answer) => self.on_vote_response(from, &answer),
-            RaftResponse::InstallSnapshot(answer) => self.on_snapshot_response(from, &answer),
-            RaftResponse::ReadIndex(answer) => self.on_read_response(&answer),
-            RaftResponse::BootstrapProbe(answer) => self.on_bootstrap_response(from, answer),
-            RaftResponse::StoreMismatch(answer) => self.on_store_mismatch(from, &answer),
+            RaftResponse::RequestVote(response) => self.on_vote_response(from, &response),
+            RaftResponse::InstallSnapshot(response) => self.on_snapshot_response(from, &response),
+            RaftResponse::ReadIndex(response) => self.on_read_response(&response),
+            RaftResponse::BootstrapProbe(response) => self.on_bootstrap_response(from, response),
+            RaftResponse::StoreMismatch(response) => self.on_store_mismatch(from, &response),
             RaftResponse::Forward(_) | RaftResponse::Admin(_) => {}
         }
     }
 
-    /// Appends an entry with these commands to a leader's log, stamped with its clock made monotonic.
+    // ----- proposals -----
+
+    /// Appends an entry with these commands to the leader's log. Its time is `wall_ms`, or the time of the entry before it
+    /// if that is later.
     ///
     /// # Errors
-    /// Where this node doesn't lead, or a bound is met.
+    /// If this node is not the leader, or a limit is reached.
     pub fn propose(
         &mut self,
         now: Duration,
@@ -541,141 +488,139 @@ impl Core {
         Ok(self.append_own(wall_ms, Payload::Commands(commands)))
     }
 
-    /// Whether a proposal would be taken.
+    /// Whether [`Core::propose`] would accept a proposal now.
     ///
     /// # Errors
     /// As [`Core::propose`].
     pub fn check_room(&self) -> Result<(), ProposeError> {
-        if self.role != Role::Leader {
-            return Err(ProposeError::NotLeader);
-        }
-        if self.transferring.is_some() {
+        let leader = self.role.as_leader().ok_or(ProposeError::NotLeader)?;
+        if leader.transfer.is_some() {
             return Err(ProposeError::Transferring);
         }
         self.check_bounds()
     }
 
+    /// Whether the log has room for another entry of this leader.
     fn check_bounds(&self) -> Result<(), ProposeError> {
         if self.is_disk_full() {
             return Err(ProposeError::DiskFull);
         }
-        if self.uncommitted_bytes >= self.config.limits.uncommitted_bytes {
+        let leader = self.role.as_leader();
+        let uncommitted = leader.map_or(0, |leader| leader.uncommitted.bytes());
+        if uncommitted >= self.config.limits.uncommitted_bytes {
             return Err(ProposeError::Overloaded {
-                what: "entries that wait for a majority",
+                what: "uncommitted entries",
             });
         }
         if self.log.len() >= self.config.max_log_entries {
             return Err(ProposeError::Overloaded {
-                what: "entries that wait for a snapshot",
+                what: "entries since the last snapshot",
             });
         }
         Ok(())
     }
 
-    /// The write of this number is on the disk.
+    // ----- results of the disk and of the state machine -----
+
+    /// The write of this number is durable.
     pub fn persisted(&mut self, now: Duration, id: WriteId) {
         self.now = self.now.max(now);
-        let Some(write) = self.write_in_flight.take_if(|write| write.id == id) else {
+        let Some(write) = self.writes.end(id) else {
             return;
         };
-        self.full_until = None;
+        self.writes.full_until = None;
         self.log.write_done(write.up_to);
-        if self.own_vote_after.is_some_and(|needed| needed <= id) {
-            self.own_vote_after = None;
-            self.count_own_vote();
-        }
-        if self.role == Role::Leader {
+        self.count_durable_vote(id);
+        if self.role.is_leader() {
             self.advance_commit();
         }
         self.update_eligibility();
     }
 
-    /// Entries that were asked for are here.
+    /// Entries that [`Ready::log_reads`] requested have been read.
     pub fn entries_read(&mut self, now: Duration, reader: &ReadFor, entries: Vec<Entry>) {
         self.now = self.now.max(now);
         match reader {
             ReadFor::Apply => {
-                self.apply_read_under_way = false;
-                // A snapshot may have overtaken the read.
-                if self.applies_next(&entries) {
-                    self.hand_over(entries);
+                self.apply_read_in_flight = false;
+                // A snapshot may have been installed since the read began.
+                let next = self.log.applying.next();
+                let wanted = entries.first().is_some_and(|entry| entry.id.index == next);
+                if wanted && !self.reinstallation.awaits_state() {
+                    self.hand_to_machine(entries);
                 }
             }
             ReadFor::Peer(peer) => self.send_read_entries(peer, entries),
         }
     }
 
-    /// The state machine has applied all entries up to here, or restored a snapshot of them.
+    /// The state machine has applied all entries up to `index`, or restored a snapshot that contains them.
     pub fn applied(&mut self, now: Duration, index: Index) {
         self.now = self.now.max(now);
         self.log.applied = self.log.applied.max(index.min(self.log.applying));
-        while self.handed.front().is_some_and(|&(last, _)| last <= index) {
-            self.handed_bytes -= self.handed.pop_front().map_or(0, |(_, size)| size);
-        }
+        self.unapplied.complete(index);
         self.retain_restored(index);
-        self.reinstall_applied(index);
+        self.reinstallation.applied(index);
     }
 
-    /// What is to be done now.
+    // ----- output -----
+
+    /// What the driver must do now. It must carry out all of it, in the order that the driver documents.
     pub fn ready(&mut self) -> Ready {
         self.replicate_to_all();
-        self.gather_reinstall();
-        self.gather_apply();
-        self.gather_snapshot();
-        self.gather_chunks();
-        if self.write_in_flight.is_none() && self.has_room_for_write() {
-            self.out.write = self.gather_write();
+        self.advance_reinstall();
+        self.collect_entries_to_apply();
+        self.take_snapshot_if_due();
+        self.collect_chunks();
+        if self.writes.in_flight.is_none() && self.may_write() {
+            self.out.write = self.begin_write();
         }
         std::mem::take(&mut self.out)
     }
 
-    fn gather_write(&mut self) -> Option<(WriteId, WriteBatch)> {
+    /// The next write: term and vote if they changed, and the entries that are not on the disk.
+    fn begin_write(&mut self) -> Option<(WriteId, WriteBatch)> {
         if !self.needs_write() {
             return None;
         }
         let written = self.log.written();
         let (truncate_from, entries) = self.log.take_write();
         let hard_state = (!self.hard_state_written).then(|| self.hard_state.clone());
-        let id = self.next_write;
-        self.next_write += 1;
+        let undo = RefusedWrite {
+            written,
+            truncate_from,
+            hard_state: hard_state.is_some(),
+        };
+        let id = self.writes.begin(self.log.last().index, self.now, undo);
         if hard_state.is_some() {
             self.hard_state_written = true;
             self.hard_state_write = id;
         }
-        self.write_in_flight = Some(WriteInFlight {
-            id,
-            up_to: self.log.last().index,
-            since: self.now,
-            taken: RefusedWrite {
-                written,
-                truncate_from,
-                hard_state: hard_state.is_some(),
-            },
-        });
-        Some((
-            id,
-            WriteBatch {
-                hard_state,
-                truncate_from,
-                entries,
-            },
-        ))
+        let batch = WriteBatch {
+            hard_state,
+            truncate_from,
+            entries,
+        };
+        Some((id, batch))
     }
 
-    /// Hands what is committed and on this disk to the state machine, within a bound.
-    fn gather_apply(&mut self) {
+    /// Gives committed and durable entries to the state machine, up to a limit.
+    fn collect_entries_to_apply(&mut self) {
         let limits = &self.config.limits;
         let limit = Index(self.log.applied.0 + limits.unapplied_entries);
         let to = self.log.committed.min(self.log.stable()).min(limit);
         let from = self.log.applying.next();
-        let room = limits.unapplied_bytes.saturating_sub(self.handed_bytes);
-        if from > to || room == 0 || self.apply_read_under_way || self.awaits_state() {
+        let room = limits
+            .unapplied_bytes
+            .saturating_sub(self.unapplied.bytes());
+        let blocked = self.apply_read_in_flight || self.reinstallation.awaits_state();
+        if from > to || room == 0 || blocked {
             return;
         }
         if let Some(entries) = self.log.cached(from, to, room) {
-            self.hand_over(entries);
+            self.hand_to_machine(entries);
         } else {
-            self.apply_read_under_way = true;
+            self.apply_read_in_flight = true;
             let max_bytes = limits.message_bytes.min(room);
             self.out.log_reads.push(LogRead {
                 reader: ReadFor::Apply,
@@ -686,27 +631,27 @@ impl Core {
         }
     }
 
-    fn hand_over(&mut self, entries: Vec<Entry>) {
+    fn hand_to_machine(&mut self, entries: Vec<Entry>) {
         if let Some(last) = entries.last() {
             self.log.applying = last.id.index;
             let size = entries.iter().map(Entry::cost).sum();
-            self.handed.push_back((last.id.index, size));
-            self.handed_bytes += size;
+            self.unapplied.push(last.id.index, size);
         }
         self.out.apply.extend(entries);
     }
 
-    /// Whether something is to be made durable.
+    /// Whether term, vote or log differ from what was given to the disk.
     fn needs_write(&self) -> bool {
         !self.hard_state_written || self.log.needs_write()
     }
 
-    /// The write that everything said so far depends on.
+    /// The first write after which the current state is durable.
     fn durable_after(&self) -> WriteId {
         if self.needs_write() {
-            self.next_write
+            self.writes.next
         } else {
-            self.write_in_flight.as_ref().map_or(0, |write| write.id)
+            let write = self.writes.in_flight.as_ref();
+            write.map_or(0, |write| write.id)
         }
     }
 
@@ -718,62 +663,65 @@ impl Core {
         });
     }
 
+    /// Sends a request once the write `after` is durable; 0 means at once.
     fn request(&mut self, to: &NodeId, request: RaftRequest, after: WriteId) {
         self.send(to, Message::Request(request), after);
     }
 
-    /// Answers once all that this node has accepted so far is durable.
+    /// Sends a response once the whole current state is durable.
     fn respond(&mut self, to: &NodeId, response: RaftResponse) {
         let after = self.durable_after();
         self.send(to, Message::Response(response), after);
     }
 
-    /// Answers once the term is durable. The answer vouches for nothing in the log that is not.
+    /// Sends a response once the current term is durable. It must not acknowledge an entry that is not durable.
     fn respond_in_term(&mut self, to: &NodeId, response: RaftResponse) {
         let after = if self.hard_state_written {
             self.hard_state_write
         } else {
-            self.next_write
+            self.writes.next
         };
         self.send(to, Message::Response(response), after);
     }
 
-    /// Learns of a term: a newer one makes any node a follower (§5.1).
+    fn resolve_read(&mut self, id: u64, index: Option<Index>) {
+        self.out.reads.push(ReadState { id, index });
+    }
+
+    fn add_snapshot_task(&mut self, task: SnapshotTask) {
+        self.out.snapshots.push(task);
+    }
+
+    // ----- terms and roles -----
+
+    /// A message carries this term. A newer term makes any node a follower (§5.1).
     fn observe_term(&mut self, term: Term) {
         if term > self.hard_state.term {
             self.become_follower(term, None);
         }
     }
 
-    fn become_follower(&mut self, term: Term, leader: Option<NodeId>) {
-        if self.role == Role::Leader || self.leader != leader || term > self.hard_state.term {
-            self.reads.fail_all(&mut self.out.reads);
+    /// Follows `leader` in `term`, which is the current term or a newer one; without a leader, waits for one or for the
+    /// election timeout.
+    fn become_follower(&mut self, term: Term, leader: Option<KnownLeader>) {
+        let is_new_term = term > self.hard_state.term;
+        let same_leader = self.leader() == leader.as_ref().map(|leader| &leader.id);
+        if self.role.is_leader() || !same_leader || is_new_term {
+            self.fail_reads();
         }
-        if term > self.hard_state.term {
+        if is_new_term {
             self.hard_state = HardState { term, vote: None };
             self.hard_state_written = false;
         }
-        if self.role != Role::Follower {
-            self.role = Role::Follower;
-            self.forget_leadership();
+        let was_follower = self.role() == Role::Follower;
+        self.role = RoleState::Follower { leader };
+        if !was_follower {
+            self.update_contacts();
             self.rearm_election();
         }
-        self.leader = leader;
     }
 
-    fn forget_leadership(&mut self) {
-        self.votes.clear();
-        self.own_vote_after = None;
-        self.transfer = false;
-        self.transferring = None;
-        self.peers.clear();
-        self.tell_commit_at = None;
-        self.uncommitted.clear();
-        self.uncommitted_bytes = 0;
-        self.tell_contacts();
-    }
-
-    /// Draws a new timeout at random, so that two nodes seldom campaign at once (§5.2).
+    /// Draws a random election timeout, so that two nodes rarely campaign at the same time (§5.2).
     fn rearm_election(&mut self) {
         let (min, max) = (
             self.config.election_timeout_min,
@@ -782,21 +730,5 @@ impl Core {
         let spread = u64::try_from(max.saturating_sub(min).as_micros()).unwrap_or(u64::MAX);
         self.election_deadline =
             self.now + min + Duration::from_micros(self.rng.below(spread.saturating_add(1)));
-    }
-
-    /// The settled reads and everything else are consistent; for tests and simulation.
-    pub fn check(&self) {
-        self.log.check();
-        assert!(self.role != Role::Leader || self.leader.as_ref() == Some(&self.config.id));
-        assert!(self.peers.values().all(|peer| peer.matched < peer.next));
-    }
-
-    /// Reads whose number this node gave out.
-    fn settle(&mut self, id: u64, index: Option<Index>) {
-        self.out.reads.push(ReadState { id, index });
-    }
-
-    fn snapshot_task(&mut self, task: SnapshotTask) {
-        self.out.snapshots.push(task);
     }
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use task_queue_raft::Status;
 use task_queue_raft::ids::NodeId;
 use task_queue_raft::raft::Role;
-use task_queue_raft::raft::admission::VotingStatus;
+use task_queue_raft::raft::voting::VotingStatus;
 
 /// The status of a node.
 #[derive(Debug, Serialize)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use task_queue_raft::ids::NodeId;
-use task_queue_raft::raft::membership::{Change, MemberSpec};
+use task_queue_raft::raft::membership::change::{Change, MemberSpec};
 
 use super::command::Command;
 

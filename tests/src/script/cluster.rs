@@ -7,7 +7,7 @@ use bytes::Bytes;
 use task_queue_raft::entry::Command as Order;
 use task_queue_raft::ids::{Index, NodeId};
 use task_queue_raft::message::Message;
-use task_queue_raft::raft::membership::ChangeProgress;
+use task_queue_raft::raft::membership::change::ChangeProgress;
 use task_queue_raft::raft::{CoreConfig, Limits, Role};
 use task_queue_raft::storage::memory::{MemorySnapshots, MemoryStore};
 

@@ -222,8 +222,8 @@ pub(super) fn state(core: &Core) -> Vec<String> {
 
 fn progress(id: &NodeId, peer: &Progress) -> String {
     let how = match &peer.state {
-        ProgressState::Probe { under_way: None } => "probe".to_owned(),
-        ProgressState::Probe { under_way: Some(_) } => "probe, waits".to_owned(),
+        ProgressState::Probe { in_flight: None } => "probe".to_owned(),
+        ProgressState::Probe { in_flight: Some(_) } => "probe, waits".to_owned(),
         ProgressState::Replicate { in_flight, .. } => {
             format!("replicate, {} in flight", in_flight.len())
         }
@@ -236,6 +236,6 @@ fn progress(id: &NodeId, peer: &Progress) -> String {
     };
     format!(
         "   {id}: {how}; matched {}, next {}, told commit {}",
-        peer.matched, peer.next, peer.told_commit
+        peer.matched, peer.next, peer.sent_commit
     )
 }

@@ -21,7 +21,7 @@ use task_queue_raft::entry::{Entry, SnapshotMeta};
 use task_queue_raft::ids::{Index, LogId, NodeId};
 use task_queue_raft::message::{Message, RaftRequest};
 use task_queue_raft::raft::Core;
-use task_queue_raft::raft::membership::Change;
+use task_queue_raft::raft::membership::change::Change;
 
 use super::history::OpId;
 use super::machine::{MachineKind, Seen, View};

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use task_queue_raft::entry::{Entry, HardState, Payload, SnapshotMeta};
-use task_queue_raft::ids::{Index, LogId, NodeId, Term};
+use task_queue_raft::ids::{Index, LogId, NodeId, StoreId, Term};
 use task_queue_raft::raft::membership::Membership;
 use task_queue_raft::storage::memory::{MemorySnapshots, MemoryStore};
 use task_queue_raft::storage::redb::{Identity, RedbStore, StoreInit};
@@ -184,7 +184,7 @@ impl Engine {
 
     fn wipe(&mut self, new: StoreInit) {
         match self {
-            Self::Memory(store) => *store = empty(new.store_id),
+            Self::Memory(store) => *store = empty(new.store_id.0),
             Self::Database {
                 store,
                 disk,
@@ -519,14 +519,17 @@ impl LogStore for SimLog {
 fn init_of(store_id: u64, state: StoreState) -> StoreInit {
     match store_id {
         0 => StoreInit::default(),
-        store_id => StoreInit { store_id, state },
+        store_id => StoreInit {
+            store_id: StoreId(store_id),
+            state,
+        },
     }
 }
 
 fn empty(store_id: u64) -> MemoryStore {
     match store_id {
         0 => MemoryStore::new(),
-        number => MemoryStore::with_store_id(number),
+        number => MemoryStore::with_store_id(StoreId(number)),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::message::{
     AdminError, AdminRequest, AdminResponse, ForwardedAdminRequest, Message, RaftRequest,
     RaftResponse, SendSnapshotError, TransferError,
 };
-use crate::raft::membership::{Change, ChangeError, ChangeProgress};
+use crate::raft::membership::change::{Change, ChangeError, ChangeProgress};
 use crate::state_machine::ReplicatedStateMachine;
 
 /// Requests that may wait at one node.

@@ -14,8 +14,8 @@ use super::{ConfigError, Leadership, Raft, RaftConfig, Shared, Status};
 use crate::address::PeerAddress;
 use crate::driver::DriverLimits;
 use crate::ids::{Index, NodeId, Term};
-use crate::raft::admission::VotingStatus;
 use crate::raft::membership::Membership;
+use crate::raft::voting::VotingStatus;
 use crate::raft::{CoreConfig, Limits, Role};
 use crate::state_machine::ReplicatedStateMachine;
 

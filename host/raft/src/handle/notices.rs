@@ -2,7 +2,7 @@
 
 use super::Status;
 use crate::ids::NodeId;
-use crate::raft::admission::VotingStatus;
+use crate::raft::voting::VotingStatus;
 
 /// Logs what has changed since the status before: this node's voting status, and the voters without data.
 pub(super) fn tell(voting: &VotingStatus, without_data: &[NodeId], now: &Status) {

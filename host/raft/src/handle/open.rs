@@ -12,7 +12,7 @@ use super::runtime::random;
 use crate::applier::{Applier, ApplierError};
 use crate::disk::Disk;
 use crate::entry::SnapshotMeta;
-use crate::ids::Index;
+use crate::ids::{Index, StoreId};
 use crate::state_machine::ReplicatedStateMachine;
 use crate::storage::memory::{MemorySnapshots, MemoryStore};
 use crate::storage::redb::{Identity, RedbStore, StoreInit};
@@ -62,7 +62,7 @@ pub(super) fn open<M: ReplicatedStateMachine>(
     machine: M,
 ) -> Result<Opened<M>, StartError> {
     let Some(dir) = data_dir else {
-        let log = Box::new(MemoryStore::with_store_id(new_number()));
+        let log = Box::new(MemoryStore::with_store_id(new_store_id()));
         let stores = read(log, Arc::new(MemorySnapshots::new()))?;
         return restore(stores, machine).map_err(|failed| failed.error);
     };
@@ -78,7 +78,7 @@ pub(super) fn open<M: ReplicatedStateMachine>(
         OnDamage::NobodyElse => return Err(StartError::NobodyToHealFrom(Box::new(failed.error))),
         OnDamage::SetAside => {}
     }
-    let aside = repair::set_aside(&dir, identity, new_number(), damage)?;
+    let aside = repair::set_aside(&dir, identity, new_store_id(), damage)?;
     tracing::error!(
         %damage,
         kept_in = %aside.display(),
@@ -104,7 +104,7 @@ fn open_files<M: ReplicatedStateMachine>(
 ) -> Result<Opened<M>, Failed<M>> {
     // Whether an empty directory is that of a new node or of one whose disk was wiped, its peers will tell.
     let init = StoreInit {
-        store_id: new_number(),
+        store_id: new_store_id(),
         state: StoreState::New,
     };
     let stores = RedbStore::open_or_create(dir, identity, init).and_then(|log| {
@@ -176,7 +176,7 @@ fn restore<M: ReplicatedStateMachine>(stores: Stores, machine: M) -> Result<Open
     })
 }
 
-/// A number for a store that no other one has.
-fn new_number() -> u64 {
-    random().max(1)
+/// A random store id; never [`StoreId::NONE`].
+fn new_store_id() -> StoreId {
+    StoreId(random().max(1))
 }

@@ -10,7 +10,7 @@ use super::Raft;
 use crate::driver::Input;
 use crate::ids::{Index, NodeId};
 use crate::message::{AdminError, AdminRequest};
-use crate::raft::membership::{Change, MemberSpec};
+use crate::raft::membership::change::{Change, MemberSpec};
 use crate::state_machine::ReplicatedStateMachine;
 
 impl<M: ReplicatedStateMachine> Raft<M> {

@@ -1,4 +1,4 @@
-//! What no peer of sound mind says: checked once, so that nothing behind it has to mistrust a message.
+//! The validity check of a message. It is done once, so later code may rely on it.
 
 use thiserror::Error;
 
@@ -10,39 +10,39 @@ use crate::entry::Payload;
 use crate::ids::{Index, LogId, Term};
 use crate::raft::membership::{MAX_MEMBERS, Membership};
 
-/// No term or index gets here by honest work, and sums of two such numbers don't overflow.
+/// Largest valid term, index or offset. No cluster reaches it, and the sum of two such numbers does not overflow.
 const HIGHEST: u64 = 1 << 62;
 
-/// Why a message makes no sense, whoever sent it.
+/// Why a message is invalid.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum MessageError {
-    /// A number so high that it would overflow.
-    #[error("a term, an index or an offset is {0}, and nothing counts that far")]
+    /// A number is too large.
+    #[error("a term, an index or an offset is {0}, which is too large")]
     Range(u64),
-    /// Entries that don't follow each other.
-    #[error("entry {found} stands where {expected} belongs")]
+    /// The entries have a gap.
+    #[error("entry {found} is where entry {expected} must be")]
     Gap {
-        /// What its place should be.
+        /// The index by position.
         expected: Index,
-        /// What its index says.
+        /// The index of the entry.
         found: Index,
     },
-    /// An entry of an older term than the one before it, or of a newer one than its leader's.
-    #[error("entry {0} is of a term that can't stand there")]
+    /// The term of an entry is lower than in the entry before, or higher than the leader's.
+    #[error("the term of entry {0} is invalid at its position")]
     Term(LogId),
-    /// A chunk that reaches past the end of its snapshot.
+    /// A chunk is not within its snapshot.
     #[error("a chunk ends behind the end of its snapshot")]
     Chunk,
-    /// A configuration in which nobody votes, or with more than a cluster may have.
-    #[error("a configuration can't be that of a cluster")]
+    /// A configuration has no voters, or too many members.
+    #[error("a configuration has no voters or too many members")]
     Membership,
 }
 
 impl Message {
-    /// Whether its numbers fit together.
+    /// Checks the numbers in the message.
     ///
     /// # Errors
-    /// What doesn't.
+    /// The first number or combination that is invalid.
     pub fn check(&self) -> Result<(), MessageError> {
         match self {
             Self::Request(request) => request.check(),
@@ -52,10 +52,10 @@ impl Message {
 }
 
 impl RaftRequest {
-    /// Whether its numbers fit together.
+    /// Checks the numbers in the message.
     ///
     /// # Errors
-    /// What doesn't.
+    /// The first number or combination that is invalid.
     pub fn check(&self) -> Result<(), MessageError> {
         match self {
             Self::AppendEntries(append) => append.check(),
@@ -65,12 +65,12 @@ impl RaftRequest {
             Self::InstallSnapshot(chunk) => chunk.check(),
             Self::ReadIndex(read) => within(read.term.0),
             Self::Forward(forward) => within(forward.term.0),
-            Self::TimeoutNow(order) => within(order.term.0),
-            Self::InstallMembers(chunk, membership) => chunk.check().and(sound(membership)),
-            Self::Admin(order) => within(order.term.0),
-            // Numbers of stores and runs are names: nothing is counted by them.
-            Self::BootstrapProbe(question) if question.initial_members.len() <= 2 * MAX_MEMBERS => {
-                id(question.members_at)
+            Self::TimeoutNow(request) => within(request.term.0),
+            Self::InstallMembers(chunk, membership) => chunk.check().and(valid(membership)),
+            Self::Admin(request) => within(request.term.0),
+            // Store ids and runs are random, so every value is valid.
+            Self::BootstrapProbe(probe) if probe.initial_members.len() <= 2 * MAX_MEMBERS => {
+                id(probe.members_at)
             }
             Self::BootstrapProbe(_) => Err(MessageError::Membership),
             Self::RejoinGranted(welcome) => within(welcome.term.0),
@@ -79,32 +79,32 @@ impl RaftRequest {
 }
 
 impl RaftResponse {
-    /// Whether its numbers fit together.
+    /// Checks the numbers in the message.
     ///
     /// # Errors
-    /// What doesn't.
+    /// The first number or combination that is invalid.
     pub fn check(&self) -> Result<(), MessageError> {
         match self {
-            Self::AppendEntries(answer) => answer.check(),
-            Self::LeaseGranted(answer, ms) => answer.check().and(within(*ms)),
-            Self::RequestVote(answer) => within(answer.term.0),
-            Self::InstallSnapshot(answer) => within(answer.term.0)
-                .and(id(answer.last))
-                .and(within(answer.next_offset)),
-            Self::ReadIndex(answer) => {
-                within(answer.term.0).and(within(answer.index.unwrap_or_default().0))
+            Self::AppendEntries(response) => response.check(),
+            Self::LeaseGranted(response, ms) => response.check().and(within(*ms)),
+            Self::RequestVote(response) => within(response.term.0),
+            Self::InstallSnapshot(response) => within(response.term.0)
+                .and(id(response.last))
+                .and(within(response.next_offset)),
+            Self::ReadIndex(response) => {
+                within(response.term.0).and(within(response.index.unwrap_or_default().0))
             }
-            Self::Forward(answer) => within(answer.term.0),
-            Self::Admin(answer) => within(answer.term.0)
-                .and(within(answer.outcome.as_ref().map_or(0, |index| index.0))),
-            Self::BootstrapProbe(answer) => match &answer.verdict {
-                BootstrapVerdict::Bootstrapped(membership) => sound(membership),
+            Self::Forward(response) => within(response.term.0),
+            Self::Admin(response) => within(response.term.0)
+                .and(within(response.outcome.as_ref().map_or(0, |index| index.0))),
+            Self::BootstrapProbe(response) => match &response.verdict {
+                BootstrapVerdict::Bootstrapped(membership) => valid(membership),
                 BootstrapVerdict::Committed(at) => id(*at),
                 BootstrapVerdict::New
                 | BootstrapVerdict::NotNew
                 | BootstrapVerdict::OtherMembers => Ok(()),
             },
-            Self::StoreMismatch(answer) => within(answer.term.0),
+            Self::StoreMismatch(response) => within(response.term.0),
         }
     }
 }
@@ -127,7 +127,7 @@ impl AppendEntries {
                 return Err(MessageError::Term(entry.id));
             }
             if let Payload::Membership(membership) = &entry.payload {
-                sound(membership)?;
+                valid(membership)?;
             }
             before = entry.id;
         }
@@ -162,8 +162,8 @@ impl InstallSnapshot {
     }
 }
 
-fn sound(membership: &Membership) -> Result<(), MessageError> {
-    if membership.is_sound() {
+fn valid(membership: &Membership) -> Result<(), MessageError> {
+    if membership.is_valid() {
         Ok(())
     } else {
         Err(MessageError::Membership)

@@ -1,5 +1,6 @@
 use bytes::Bytes;
 
+use super::check::MessageError;
 use super::*;
 use crate::entry::Payload;
 

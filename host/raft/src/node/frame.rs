@@ -17,7 +17,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use crate::message::{MessageError, RaftRequest, RaftResponse};
+use crate::message::check::MessageError;
+use crate::message::{RaftRequest, RaftResponse};
 
 #[cfg(test)]
 mod tests;

@@ -1,91 +1,86 @@
-//! What of a core decides its future: two cores that say the same here do the same from here on. A model check
-//! explores states by it, and would otherwise never see one twice, for clocks and counters only grow.
+//! The part of a core that decides its future behaviour. A model checker compares states by it. Without it, no two states
+//! would be equal, because clocks and counters only grow.
 
 use std::fmt::{Result, Write};
 use std::time::Duration;
 
 use crate::raft::Core;
-use crate::raft::transfer::LeadershipTransfer;
+use crate::raft::role::{Leader, RoleState};
 
 impl Core {
-    /// Writes it to `out`, in a form that is for comparing alone.
+    /// Writes the digest to `out`, in a form that is only good for comparison.
     ///
-    /// Left out are counters, deadlines, times, leases, the pace of chunks and the generator of timeouts: whoever compares
-    /// cores chooses each `now` so that it decides. Numbers of writes count from the next one. Rounds count only while a
-    /// read waits for them.
+    /// Not included: counters, deadlines, times, leases, the rate of chunks and the generator of timeouts. The caller controls
+    /// their effects, because it chooses each `now`. Numbers of writes count relative to the next one. Rounds count only
+    /// while a read waits for them.
     ///
-    /// All fields are named, so that a new one does not compile before someone has decided where it belongs.
+    /// All fields are named, so a new field does not compile until its place is decided.
     ///
     /// # Errors
-    /// Where `out` takes no more.
+    /// If `out` returns an error.
     pub fn digest(&self, out: &mut impl Write) -> Result {
         let Self {
             config: _,
             rng: _,
             now,
-            store_id,
-            admission,
-            replaced_stores,
             hard_state,
             hard_state_written,
             hard_state_write,
             log,
-            role,
-            leader,
-            election_deadline: _,
-            leader_heard_at: _,
-            heartbeat_deadline: _,
-            votes,
-            own_vote_after,
-            transfer,
-            transferring,
             configurations,
+            store_id,
+            ineligible,
+            role,
+            election_deadline: _,
+            lease_granted_until: _,
+            round: _,
+            forwarded_reads,
+            replaced_stores,
             contacts: _,
-            peers,
-            tell_commit_at: _,
-            term_start,
-            uncommitted,
-            uncommitted_bytes: _,
-            reads,
-            lease: _,
+            writes,
+            unapplied,
+            apply_read_in_flight,
             snapshot,
-            snapshot_under_way,
-            pace: _,
-            restoring,
-            reinstall,
-            reinstalled: _,
+            taking_snapshot,
             snapshot_retry_at: _,
-            apply_read_under_way,
-            handed,
-            handed_bytes: _,
-            write_in_flight,
-            next_write,
-            full_until,
+            restoring,
+            chunk_rate: _,
+            reinstallation,
             out: wanted,
         } = self;
+        let leader = self.leader();
         write!(
             out,
-            "{hard_state:?}{hard_state_written}{log:?}{role:?}{leader:?}{votes:?}{transfer}{term_start}{uncommitted:?}"
+            "{hard_state:?}{hard_state_written}{log:?}{:?}{leader:?}",
+            role.kind()
         )?;
         write!(
             out,
-            "{snapshot:?}{snapshot_under_way}{restoring:?}{reinstall:?}{apply_read_under_way}{handed:?}{wanted:?}"
-        )?;
-        let to = transferring.as_ref().map(LeadershipTransfer::to);
-        write!(
-            out,
-            "{to:?}{configurations:?}{store_id}{admission:?}{replaced_stores:?}"
+            "{snapshot:?}{taking_snapshot}{restoring:?}{:?}{apply_read_in_flight}{unapplied:?}{wanted:?}",
+            reinstallation.step
         )?;
         write!(
             out,
-            "{:?}",
-            own_vote_after.map(|needed| next_write - needed)
+            "{configurations:?}{store_id}{ineligible:?}{replaced_stores:?}"
         )?;
-        if full_until.is_some() {
+        match role {
+            RoleState::Follower { leader: _ } => {}
+            RoleState::PreCandidate { votes } => write!(out, "{votes:?}")?,
+            RoleState::Candidate {
+                votes,
+                own_vote_after,
+                by_transfer,
+            } => {
+                let own_vote_after = own_vote_after.map(|needed| writes.next - needed);
+                write!(out, "{votes:?}{own_vote_after:?}{by_transfer}")?;
+            }
+            RoleState::Leader(leader) => self.digest_leader(leader, out)?,
+        }
+        if writes.full_until.is_some() {
             write!(out, "full")?;
         }
-        if let Some(write) = write_in_flight {
-            // Whether it hangs is asked for; how much longer it has hung is not.
+        if let Some(write) = &writes.in_flight {
+            // Only whether the write hangs decides, not for how long.
             let hangs = self.config.election_timeout_min + Duration::from_nanos(1);
             let age = now.saturating_sub(write.since).min(hangs);
             write!(
@@ -95,16 +90,36 @@ impl Core {
                 write.id == *hard_state_write
             )?;
         }
+        if !forwarded_reads.is_empty() {
+            write!(out, "{forwarded_reads:?}")?;
+        }
+        Ok(())
+    }
+
+    fn digest_leader(&self, leader: &Leader, out: &mut impl Write) -> Result {
+        let Leader {
+            peers,
+            term_start,
+            uncommitted,
+            reads,
+            lease: _,
+            transfer,
+            heartbeat_deadline: _,
+            quorum_check_deadline: _,
+            commit_notice_deadline: _,
+        } = leader;
+        let to = transfer.as_ref().map(|transfer| &transfer.to);
+        write!(out, "{term_start}{uncommitted:?}{to:?}")?;
         for (id, peer) in peers {
             write!(
                 out,
                 "{id}{}{}{:?}{}{}",
-                peer.matched, peer.next, peer.state, peer.reading, peer.told_commit
+                peer.matched, peer.next, peer.state, peer.reading, peer.sent_commit
             )?;
         }
-        if reads.are_waiting() {
+        if !reads.queue.is_empty() {
             let rounds: Vec<u64> = peers.values().map(|peer| peer.round).collect();
-            write!(out, "{reads:?}{rounds:?}")?;
+            write!(out, "{}{reads:?}{rounds:?}", self.round)?;
         }
         Ok(())
     }

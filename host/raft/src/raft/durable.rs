@@ -1,7 +1,7 @@
 //! What the core writes to its stores and reads back from them.
 
 use crate::entry::{Entry, HardState};
-use crate::ids::{Index, LogId, Term};
+use crate::ids::{Index, LogId, StoreId, Term};
 use crate::raft::membership::Membership;
 
 /// One atomic write: either all of it becomes durable or nothing.
@@ -28,8 +28,8 @@ pub struct StoredState {
     pub terms: Vec<(Index, Term)>,
     /// The configurations in the log, in ascending order.
     pub memberships: Vec<(Index, Membership)>,
-    /// Id of the store, drawn at random when it was created; 0 for a store without an id.
-    pub store_id: u64,
+    /// Id of the store, drawn at random when it was created; [`StoreId::NONE`] for a store without an id.
+    pub store_id: StoreId,
     /// Whether the store is complete.
     pub state: StoreState,
 }

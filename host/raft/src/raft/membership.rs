@@ -1,44 +1,40 @@
-//! Who belongs to the cluster: a configuration is an entry of the log, and holds from the moment a node appends it
-//! (Raft paper §6, dissertation §4.1).
+//! The members of a cluster. A configuration is an entry of the log, and is in force as soon as a node appends it (Raft paper §6,
+//! dissertation §4.1).
 //!
-//! Voters change by joint consensus (dissertation §4.3): while a change of voters is under way, both the old and the
-//! new ones have to agree, each by a majority of its own, on elections and on entries. The leader makes the second
-//! entry, which ends that state, by itself. Learners get the log and neither vote nor count.
+//! Voters change by joint consensus (dissertation §4.3): during the change, elections and commits need a majority of the old
+//! voters and a majority of the new voters. The leader appends the second entry, which ends the joint configuration.
+//! Learners receive the log, but neither vote nor count.
 
-mod change;
-mod leader;
+pub mod change;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::entry::SnapshotMeta;
-use crate::ids::{Index, NodeId};
+use crate::ids::{NodeId, StoreId};
 use crate::raft::quorum::{VoteResult, reached, vote_result};
 
-pub use change::{Change, ChangeError, ChangeProgress, MemberSpec};
-
-/// The most nodes that a cluster may have, learners included.
+/// Most members of a cluster, including learners.
 pub const MAX_MEMBERS: usize = 64;
-/// The longest address of a member, in bytes.
+/// Longest address of a member, in bytes.
 pub const MAX_ADDRESS_BYTES: usize = 512;
 
-/// What a member is.
+/// The role of a member in a configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MemberRole {
-    /// Gets the log, and neither votes nor counts.
+    /// Receives the log, but neither votes nor counts.
     Learner,
-    /// Votes and counts. During a change: among the old voters and the new ones.
+    /// Votes and counts. In a joint configuration: among the old and the new voters.
     Voter,
-    /// Among the new voters only: the change makes it one.
+    /// Joint configuration: among the new voters only. It becomes a voter.
     Incoming,
-    /// Among the old voters only: the change removes it.
+    /// Joint configuration: among the old voters only. It is removed.
     Leaving,
-    /// Among the old voters only: the change makes it a learner.
+    /// Joint configuration: among the old voters only. It becomes a learner.
     Demoted,
-    /// Was a voter, and lost its store. Gets the log, and neither votes nor counts; once it has caught up the leader
+    /// A voter that has lost its store. It receives the log, but neither votes nor counts. Once it has caught up, the leader
     /// makes it a voter again.
     Rejoining,
 }
@@ -56,7 +52,7 @@ impl MemberRole {
         matches!(self, Self::Voter | Self::Leaving | Self::Demoted)
     }
 
-    /// Whether a change of voters is under way where someone has it.
+    /// Whether the role exists only in a joint configuration.
     fn is_joint(self) -> bool {
         matches!(self, Self::Incoming | Self::Leaving | Self::Demoted)
     }
@@ -71,18 +67,18 @@ impl MemberRole {
     }
 }
 
-/// A node of the cluster.
+/// A member of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
-    /// Where its peers reach it, `host:port`; empty where only the start configuration knows.
+    /// Its peer address, `host:port`. Empty: each node uses the address from its own settings.
     pub address: String,
-    /// Number of the store that it votes by; 0 where that is not known. A learner's is noted once it becomes a voter.
-    pub store_id: u64,
-    /// What it is.
+    /// Id of the store by which it votes; [`StoreId::NONE`] if unknown. A learner gets it when it becomes a voter.
+    pub store_id: StoreId,
+    /// Its role.
     pub role: MemberRole,
 }
 
-/// A configuration of the cluster.
+/// A configuration of the cluster: its members and their roles.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Membership {
     members: BTreeMap<NodeId, Member>,
@@ -95,7 +91,7 @@ impl Membership {
         Self { members }
     }
 
-    /// A configuration in which all of these vote. An address that is missing is left open.
+    /// A configuration in which all of these vote. A missing address stays empty.
     pub fn of_voters<'a>(
         voters: impl IntoIterator<Item = &'a NodeId>,
         addresses: &BTreeMap<NodeId, String>,
@@ -103,7 +99,7 @@ impl Membership {
         let member = |id: &NodeId| {
             let member = Member {
                 address: addresses.get(id).cloned().unwrap_or_default(),
-                store_id: 0,
+                store_id: StoreId::NONE,
                 role: MemberRole::Voter,
             };
             (id.clone(), member)
@@ -111,7 +107,7 @@ impl Membership {
         Self::new(voters.into_iter().map(member).collect())
     }
 
-    /// Says where those are reached of whom that was left open.
+    /// Fills in the empty addresses, as far as they are known.
     pub(super) fn fill_in_addresses(&mut self, addresses: &BTreeMap<NodeId, String>) {
         for (id, member) in &mut self.members {
             if let Some(known) = addresses.get(id).filter(|_| member.address.is_empty()) {
@@ -120,47 +116,47 @@ impl Membership {
         }
     }
 
-    /// All nodes of the cluster.
+    /// All members.
     #[must_use]
     pub fn members(&self) -> &BTreeMap<NodeId, Member> {
         &self.members
     }
 
-    /// Whether it names this node.
+    /// Whether this node is a member.
     #[must_use]
     pub fn contains(&self, id: &NodeId) -> bool {
         self.members.contains_key(id)
     }
 
-    /// Those who may vote and be elected: during a change the old voters and the new ones.
+    /// The voters; in a joint configuration, the old and the new ones.
     pub fn voters(&self) -> impl Iterator<Item = &NodeId> {
         self.with(MemberRole::votes)
     }
 
-    /// Those who only get the log.
+    /// The members that only receive the log.
     pub fn learners(&self) -> impl Iterator<Item = &NodeId> {
         self.with(|role| !role.votes())
     }
 
-    /// Whether this node may vote and be elected.
+    /// Whether this node may vote and be elected in this configuration.
     #[must_use]
     pub fn is_voter(&self, id: &NodeId) -> bool {
-        self.role(id).is_some_and(MemberRole::votes)
+        self.role_of(id).is_some_and(MemberRole::votes)
     }
 
-    /// Whether this node votes once the change under way is through.
+    /// Whether this node is a voter after the change in progress.
     #[must_use]
     pub fn is_new_voter(&self, id: &NodeId) -> bool {
-        self.role(id).is_some_and(MemberRole::is_new_voter)
+        self.role_of(id).is_some_and(MemberRole::is_new_voter)
     }
 
-    /// Whether a change of voters is under way: old and new ones have to agree.
+    /// Whether this is a joint configuration: majorities of the old and the new voters must agree.
     #[must_use]
     pub fn is_joint(&self) -> bool {
         self.members.values().any(|member| member.role.is_joint())
     }
 
-    /// The configuration that ends a change under way; itself if none is.
+    /// The configuration that ends a joint one; itself if it is not joint.
     #[must_use]
     pub fn settled(&self) -> Self {
         let settle = |(id, member): (&NodeId, &Member)| {
@@ -176,8 +172,8 @@ impl Membership {
         Self::new(self.members.iter().filter_map(settle).collect())
     }
 
-    /// The highest value that a majority has reached; during a change, a majority of the old voters and one of the
-    /// new ones. The default where there are no voters.
+    /// The highest value that a majority has reached; in a joint configuration, a majority of the old voters and one of the
+    /// new voters. The default value if there are no voters.
     pub fn reached<T: Ord + Copy + Default>(&self, value: impl Fn(&NodeId) -> T) -> T {
         let of = |counts: fn(MemberRole) -> bool| reached(self.with(counts).map(&value).collect());
         let new = of(MemberRole::is_new_voter);
@@ -188,16 +184,16 @@ impl Membership {
         }
     }
 
-    /// How a vote stands. Votes of others than voters don't count.
+    /// The result of a vote. Only votes of voters count.
     #[must_use]
     pub fn vote_result(&self, votes: &BTreeMap<NodeId, bool>) -> VoteResult {
         let of = |counts: fn(MemberRole) -> bool| {
             let voters: Vec<&NodeId> = self.with(counts).collect();
-            let said = |what: bool| {
-                let said = voters.iter().filter(|id| votes.get(**id) == Some(&what));
-                said.count()
+            let count = |granted: bool| {
+                let voted = voters.iter().filter(|id| votes.get(**id) == Some(&granted));
+                voted.count()
             };
-            vote_result(voters.len(), said(true), said(false))
+            vote_result(voters.len(), count(true), count(false))
         };
         let new = of(MemberRole::is_new_voter);
         if !self.is_joint() {
@@ -210,9 +206,9 @@ impl Membership {
         }
     }
 
-    /// Whether it can be a cluster's: somebody votes, before and after the change, and it keeps the bounds.
+    /// Whether the configuration is valid: it has voters, before and after a change in progress, and keeps the limits.
     #[must_use]
-    pub fn is_sound(&self) -> bool {
+    pub fn is_valid(&self) -> bool {
         let votes = |counts: fn(MemberRole) -> bool| self.with(counts).next().is_some();
         let short = |member: &Member| member.address.len() <= MAX_ADDRESS_BYTES;
         votes(MemberRole::is_new_voter)
@@ -221,100 +217,53 @@ impl Membership {
             && self.members.values().all(short)
     }
 
-    fn role(&self, id: &NodeId) -> Option<MemberRole> {
+    /// Id of the store by which a member votes; [`StoreId::NONE`] if it is unknown, or the node is not a member.
+    #[must_use]
+    pub fn store_id(&self, id: &NodeId) -> StoreId {
+        let member = self.members.get(id);
+        member.map_or(StoreId::NONE, |member| member.store_id)
+    }
+
+    /// Whether this node is a voter by this store.
+    #[must_use]
+    pub fn votes_by(&self, id: &NodeId, store_id: StoreId) -> bool {
+        self.is_voter(id) && self.store_id(id) == store_id
+    }
+
+    /// Whether this node is a voter by another store than this one.
+    pub(super) fn votes_by_another(&self, id: &NodeId, store_id: StoreId) -> bool {
+        self.is_voter(id) && self.store_id(id) != store_id
+    }
+
+    /// This configuration, after a voter has lost its store and returned with the store of this id.
+    #[must_use]
+    pub fn without_store_of(&self, id: &NodeId, store_id: StoreId) -> Self {
+        let mut members = self.members.clone();
+        if let Some(member) = members.get_mut(id) {
+            member.role = MemberRole::Rejoining;
+            member.store_id = store_id;
+        }
+        Self::new(members)
+    }
+
+    /// This configuration, with each rejoining member as a voter for which `ready` is true.
+    pub(super) fn with_rejoined(&self, ready: impl Fn(&NodeId) -> bool) -> Self {
+        let rejoined = |(id, member): (&NodeId, &Member)| {
+            let mut member = member.clone();
+            if member.role == MemberRole::Rejoining && ready(id) {
+                member.role = MemberRole::Voter;
+            }
+            (id.clone(), member)
+        };
+        Self::new(self.members.iter().map(rejoined).collect())
+    }
+
+    fn role_of(&self, id: &NodeId) -> Option<MemberRole> {
         self.members.get(id).map(|member| member.role)
     }
 
     fn with(&self, wanted: impl Fn(MemberRole) -> bool) -> impl Iterator<Item = &NodeId> {
         let wanted = move |(id, member): (_, &Member)| wanted(member.role).then_some(id);
         self.members.iter().filter_map(wanted)
-    }
-}
-
-/// The configurations that a log holds. The last one is in force, committed or not; where it is truncated, the one
-/// before it is again (dissertation §4.1).
-#[derive(Clone, Debug)]
-pub(super) struct Configurations {
-    /// Of a cluster whose log has never said anything else.
-    start: Membership,
-    /// What was in force at the snapshot, or the start's.
-    base: (Index, Membership),
-    later: VecDeque<(Index, Membership)>,
-}
-
-impl Configurations {
-    /// From what a store holds. The start configuration counts only where the log and the snapshot say nothing.
-    pub(super) fn new(
-        start: Membership,
-        snapshot: Option<&SnapshotMeta>,
-        stored: &[(Index, Membership)],
-    ) -> Self {
-        let mut configurations = Self {
-            base: (Index::ZERO, start.clone()),
-            start,
-            later: stored.iter().cloned().collect(),
-        };
-        if let Some(meta) = snapshot {
-            configurations.install(meta, true);
-        }
-        configurations
-    }
-
-    /// The one in force.
-    pub(super) fn current(&self) -> &Membership {
-        self.later.back().map_or(&self.base.1, |(_, last)| last)
-    }
-
-    /// The last one among the entries up to `committed`.
-    pub(super) fn committed(&self, committed: Index) -> &Membership {
-        let known = self.later.iter().rev();
-        let known = known.skip_while(|(index, _)| *index > committed);
-        known
-            .map(|(_, membership)| membership)
-            .next()
-            .unwrap_or(&self.base.1)
-    }
-
-    /// Index of its entry; 0 for the start's.
-    pub(super) fn index(&self) -> Index {
-        self.later.back().map_or(self.base.0, |(index, _)| *index)
-    }
-
-    /// The one whose entry is at this index, where it is known.
-    pub(super) fn at(&self, index: Index) -> Option<&Membership> {
-        let mut known = [&self.base].into_iter().chain(&self.later);
-        known
-            .find(|(at, _)| *at == index && index > Index::ZERO)
-            .map(|(_, membership)| membership)
-    }
-
-    pub(super) fn append(&mut self, index: Index, membership: Membership) {
-        self.later.push_back((index, membership));
-    }
-
-    /// The entries from `from` on are gone.
-    pub(super) fn truncate(&mut self, from: Index) {
-        while self.later.back().is_some_and(|(index, _)| *index >= from) {
-            self.later.pop_back();
-        }
-    }
-
-    /// The log continues behind a snapshot; what it holds behind that stays if `keeps_later`.
-    pub(super) fn install(&mut self, meta: &SnapshotMeta, keeps_later: bool) {
-        let at = meta.last.index;
-        match &meta.membership {
-            Some(membership) => self.base = (at, membership.clone()),
-            None => self.base = (Index::ZERO, self.start.clone()),
-        }
-        self.later.retain(|(index, _)| keeps_later && *index > at);
-    }
-
-    /// Entries up to here never change: the last configuration among them is all that is needed of them.
-    pub(super) fn compact(&mut self, up_to: Index) {
-        while self.later.get(1).is_some_and(|(index, _)| *index <= up_to) {
-            if let Some(oldest) = self.later.pop_front() {
-                self.base = oldest;
-            }
-        }
     }
 }

@@ -1,52 +1,51 @@
-//! What a leader knows of a peer, and how it sends to it.
+//! What a leader knows of a peer, and how it sends entries to it.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::entry::SnapshotMeta;
-use crate::ids::Index;
+use crate::ids::{Index, StoreId};
 
 /// How the leader sends entries to a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProgressState {
-    /// It doesn't know where the logs agree: one message at a time until one is accepted.
+    /// It is not known up to which entry the logs agree: one message at a time, until one is accepted.
     Probe {
-        /// The message under way: its last index and its size in bytes.
-        under_way: Option<(Index, u64)>,
+        /// The message in flight: its last index and its size in bytes.
+        in_flight: Option<(Index, u64)>,
     },
-    /// The logs agree: messages follow each other without waiting, within a window.
+    /// The logs agree: messages are pipelined within a window.
     Replicate {
-        /// Last index and size in bytes of each message under way.
+        /// Last index and size in bytes of each message in flight.
         in_flight: VecDeque<(Index, u64)>,
-        /// Their size together.
+        /// Sum of the sizes.
         bytes: u64,
     },
-    /// The entries that the peer needs are gone: it gets a snapshot, chunk by chunk.
+    /// The entries that the peer needs are purged: it receives a snapshot, chunk by chunk.
     Snapshot(SnapshotTransfer),
 }
 
-/// A snapshot on its way to a peer: some chunks follow each other without waiting, and where one is lost all behind it
-/// are sent again.
+/// A snapshot transfer to a peer. Chunks are pipelined within a window; after a loss, all chunks behind it are sent again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SnapshotTransfer {
-    /// Which one.
+    /// The snapshot.
     pub meta: SnapshotMeta,
-    /// How many of its bytes the peer has.
+    /// Number of bytes that the peer has confirmed.
     pub offset: u64,
-    /// Where the next chunk to be sent starts.
+    /// Offset of the next chunk.
     pub next: u64,
-    /// Where each chunk under way ends.
+    /// End offset of each chunk in flight.
     pub in_flight: VecDeque<u64>,
-    /// That chunk is being read from the disk.
+    /// The next chunk is being read from the disk.
     pub reading: bool,
-    /// The peer has said where it stands: a transfer that was cut goes on there.
-    pub answered: bool,
-    /// When something was last sent or answered.
+    /// The peer has confirmed an offset: an interrupted transfer continues there.
+    pub confirmed: bool,
+    /// When a chunk was last sent or confirmed.
     pub moved_at: Duration,
 }
 
 impl SnapshotTransfer {
-    /// Nothing of it was sent yet.
+    /// A transfer that has not begun.
     #[must_use]
     pub fn new(meta: SnapshotMeta, now: Duration) -> Self {
         Self {
@@ -55,21 +54,21 @@ impl SnapshotTransfer {
             next: 0,
             in_flight: VecDeque::new(),
             reading: false,
-            answered: false,
+            confirmed: false,
             moved_at: now,
         }
     }
 
-    /// Whether another chunk may be read, with so many under way at most.
+    /// Whether another chunk may be read, with at most `window` in flight.
     #[must_use]
     pub fn wants_chunk(&self, window: usize) -> bool {
-        // The first one asks where the peer stands.
-        let window = if self.answered { window.max(1) } else { 1 };
+        // The response to the first chunk carries the offset of the peer.
+        let window = if self.confirmed { window.max(1) } else { 1 };
         let more = self.next < self.meta.length || self.next == 0;
         more && !self.reading && self.in_flight.len() < window
     }
 
-    /// A chunk of so many bytes leaves.
+    /// A chunk of this size is sent.
     pub fn sent(&mut self, bytes: u64, now: Duration) {
         self.reading = false;
         self.next += bytes;
@@ -79,8 +78,8 @@ impl SnapshotTransfer {
 
     /// The peer has bytes up to `offset`.
     pub fn reached(&mut self, offset: u64, now: Duration) {
-        self.answered = true;
-        // The same as before is said of a chunk behind a lost one, and by an answer that came twice.
+        self.confirmed = true;
+        // A chunk behind a lost one, or a duplicated response, repeats the offset.
         if offset == self.offset {
             return;
         }
@@ -88,13 +87,13 @@ impl SnapshotTransfer {
         self.offset = offset;
         match self.in_flight.iter().position(|&end| end == offset) {
             Some(place) => drop(self.in_flight.drain(..=place)),
-            // It had more than was thought, or less.
+            // The peer has more or fewer bytes than expected.
             None => self.go_on_from(offset),
         }
     }
 
-    /// Chunks or answers were lost: all from where the peer stands is sent again.
-    pub fn again(&mut self, now: Duration) {
+    /// Chunks or responses were lost: everything behind the confirmed offset is sent again.
+    pub fn restart(&mut self, now: Duration) {
         self.moved_at = now;
         self.go_on_from(self.offset);
     }
@@ -106,81 +105,84 @@ impl SnapshotTransfer {
     }
 }
 
-/// A peer as its leader sees it.
+/// The state of a peer, as its leader knows it.
 #[derive(Clone, Debug)]
 pub struct Progress {
-    /// The peer's disk holds the leader's entries up to here.
+    /// The disk of the peer contains the leader's entries up to here. Always less than `next`.
     pub matched: Index,
     /// The next entry to send.
     pub next: Index,
-    /// How to send.
+    /// How entries are sent.
     pub state: ProgressState,
-    /// When the peer last answered.
+    /// When the last response arrived.
     pub heard_at: Duration,
-    /// The newest heartbeat round that it answered in this term.
+    /// The newest heartbeat round of this term to which the peer has responded.
     pub round: u64,
-    /// Until then it has promised not to vote for another leader, on the leader's clock.
-    pub promised_until: Duration,
-    /// Entries for it are being read from the disk.
+    /// End of the lease that the peer has granted, on the leader's clock.
+    pub lease_until: Duration,
+    /// Entries for the peer are being read from the disk.
     pub reading: bool,
-    /// The commit index that it was told last.
-    pub told_commit: Index,
-    /// Until then its clients are likely to wait for a commit: they have lately sent a command or asked a question.
+    /// The commit index that was last sent to the peer.
+    pub sent_commit: Index,
+    /// Until then, clients of the peer probably wait for a commit: they have sent a command or a read.
     pub eager_until: Duration,
-    /// It was removed by the entry at this index, and is told so until this time.
-    pub leaves: Option<(Index, Duration)>,
-    /// Number of its store, where it has said that this holds none of its former promises.
-    pub store_id: Option<u64>,
+    /// The peer was removed by the entry at this index, and still receives entries until this time.
+    pub removed: Option<(Index, Duration)>,
+    /// Id of its store, if it has reported that this store lacks its earlier votes and acknowledgements.
+    pub store_id: Option<StoreId>,
 }
 
 impl Progress {
-    /// A peer of a leader that has just been elected: presumed to be up to date, not yet asked.
+    /// A peer that is assumed to have the entries up to `last`, until a probe shows it.
     #[must_use]
     pub fn new(last: Index, now: Duration) -> Self {
         Self {
             matched: Index::ZERO,
             next: last.next(),
-            state: ProgressState::Probe { under_way: None },
+            state: ProgressState::Probe { in_flight: None },
             heard_at: now,
             round: 0,
-            promised_until: Duration::ZERO,
+            lease_until: Duration::ZERO,
             reading: false,
-            told_commit: Index::ZERO,
+            sent_commit: Index::ZERO,
             eager_until: Duration::ZERO,
-            leaves: None,
+            removed: None,
             store_id: None,
         }
     }
 
-    /// Goes back to asking where the logs agree, from `next`.
+    /// Returns to probing, from `next`.
     pub fn probe(&mut self, next: Index) {
         self.next = next.max(self.matched.next());
-        self.state = ProgressState::Probe { under_way: None };
+        self.state = ProgressState::Probe { in_flight: None };
     }
 
-    /// Gets a snapshot from now on.
+    /// Begins a snapshot transfer.
     pub fn transfer(&mut self, meta: SnapshotMeta, now: Duration) {
         self.state = ProgressState::Snapshot(SnapshotTransfer::new(meta, now));
     }
 
-    /// The peer holds all up to `index`. Says whether that is news.
+    /// The peer has acknowledged all entries up to `index`. Returns whether this is new.
     pub fn matched_up_to(&mut self, index: Index) -> bool {
         let news = index > self.matched;
         self.matched = self.matched.max(index);
         self.next = self.next.max(self.matched.next());
         match &mut self.state {
-            ProgressState::Probe { under_way } if index.next() >= self.next => {
-                // A heartbeat may say so before the probe does: what that holds is on its way and not sent again.
-                let in_flight: VecDeque<_> = under_way
+            ProgressState::Probe { in_flight } if index.next() >= self.next => {
+                // The response to a heartbeat may arrive first: the entries of the probe are still in flight.
+                let pending: VecDeque<_> = in_flight
                     .take()
                     .filter(|&(last, _)| last > index)
                     .into_iter()
                     .collect();
-                let bytes = in_flight.iter().map(|(_, size)| size).sum();
-                if let Some((last, _)) = in_flight.back() {
+                let bytes = pending.iter().map(|(_, size)| size).sum();
+                if let Some((last, _)) = pending.back() {
                     self.next = last.next();
                 }
-                self.state = ProgressState::Replicate { in_flight, bytes };
+                self.state = ProgressState::Replicate {
+                    in_flight: pending,
+                    bytes,
+                };
             }
             ProgressState::Replicate { in_flight, bytes } => {
                 while in_flight.front().is_some_and(|&(last, _)| last <= index) {
@@ -196,7 +198,7 @@ impl Progress {
     #[must_use]
     pub fn has_room(&self, max_messages: usize, max_bytes: u64) -> bool {
         match &self.state {
-            ProgressState::Probe { under_way } => under_way.is_none(),
+            ProgressState::Probe { in_flight } => in_flight.is_none(),
             ProgressState::Replicate { in_flight, bytes } => {
                 in_flight.len() < max_messages && *bytes < max_bytes
             }
@@ -204,10 +206,10 @@ impl Progress {
         }
     }
 
-    /// A message with entries up to `last` leaves.
+    /// A message with entries up to `last` is sent.
     pub fn sent(&mut self, last: Index, size: u64) {
         match &mut self.state {
-            ProgressState::Probe { under_way } => *under_way = Some((last, size)),
+            ProgressState::Probe { in_flight } => *in_flight = Some((last, size)),
             ProgressState::Replicate { in_flight, bytes } => {
                 in_flight.push_back((last, size));
                 *bytes += size;

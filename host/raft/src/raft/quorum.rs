@@ -1,12 +1,12 @@
 //! Majorities.
 
-/// How many of `voters` are more than half.
+/// The smallest number that is more than half of `voters`.
 #[must_use]
 pub fn majority(voters: usize) -> usize {
     voters / 2 + 1
 }
 
-/// The highest value that a majority has reached; the default where there are no voters.
+/// The highest value that a majority has reached; the default value if there are no voters.
 #[must_use]
 pub fn reached<T: Ord + Copy + Default>(mut values: Vec<T>) -> T {
     values.sort_unstable();
@@ -16,23 +16,23 @@ pub fn reached<T: Ord + Copy + Default>(mut values: Vec<T>) -> T {
         .map_or_else(T::default, |place| values[place])
 }
 
-/// How a vote stands.
+/// The result of a vote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VoteResult {
-    /// A majority said yes.
+    /// A majority has granted the vote.
     Won,
-    /// A majority can no longer say yes.
+    /// A majority is no longer possible.
     Lost,
-    /// Neither yet.
+    /// Votes that decide are missing.
     Pending,
 }
 
-/// Counts a vote among `voters`.
+/// The result of a vote among this number of `voters`.
 #[must_use]
-pub fn vote_result(voters: usize, yes: usize, no: usize) -> VoteResult {
-    if yes >= majority(voters) {
+pub fn vote_result(voters: usize, granted: usize, denied: usize) -> VoteResult {
+    if granted >= majority(voters) {
         VoteResult::Won
-    } else if voters - no < majority(voters) {
+    } else if voters - denied < majority(voters) {
         VoteResult::Lost
     } else {
         VoteResult::Pending

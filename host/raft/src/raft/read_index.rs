@@ -1,201 +1,204 @@
-//! Linearizable reads without the log: ReadIndex (dissertation §6.4).
+//! Linearizable reads without log entries: ReadIndex (dissertation §6.4).
 //!
-//! A leader answers with the commit index at the time of the question, once a majority has confirmed, in a round
-//! that began after the question, that it still leads; one with a lease ([`super::lease`]) knows it already. A follower
-//! asks its leader. Answers belong to a term and to a number, so that a late one can't be taken for another.
+//! A leader records the commit index when a read arrives. The read may be served from this index once a majority has
+//! responded to a heartbeat round that began after the read arrived: that proves that no other leader had committed a later
+//! entry. A leader with a [lease](super::lease) needs no round. A follower sends the read to its leader. Responses carry the
+//! term and a number, so a late one is never taken for another.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::ids::{Index, NodeId};
-use crate::message::{RaftRequest, RaftResponse, ReadIndex, ReadIndexResponse};
-use crate::raft::ready::ReadState;
-use crate::raft::{Core, Role};
-
-/// Who wants to read.
-#[derive(Clone, Debug)]
-enum Reader {
-    Here(u64),
-    Peer(NodeId, u64),
-}
-
-/// A read that waits for the leader's majority.
-#[derive(Clone, Debug)]
-struct Pending {
-    reader: Reader,
-    /// Commit index when it was asked; none while the leader has not committed in its own term.
-    index: Option<Index>,
-    /// The first round that began after it was asked.
-    round: u64,
-}
-
-/// Reads under way.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Reads {
-    /// Heartbeat rounds of this leader, counted over all of its terms.
-    round: u64,
-    confirmed: u64,
-    pending: VecDeque<Pending>,
-    /// What a follower asked its leader, and when.
-    asked: BTreeMap<u64, Duration>,
-    /// None of these was asked before this.
-    oldest_asked: Duration,
-}
-
-impl Reads {
-    pub(super) fn round(&self) -> u64 {
-        self.round
-    }
-
-    /// Whether anyone waits for an answer.
-    pub(super) fn are_waiting(&self) -> bool {
-        !self.pending.is_empty() || !self.asked.is_empty()
-    }
-
-    pub(super) fn next_round(&mut self) {
-        self.round += 1;
-    }
-
-    pub(super) fn begin_term(&mut self) {
-        self.confirmed = self.round;
-    }
-
-    /// No leader vouches for these any more.
-    pub(super) fn fail_all(&mut self, out: &mut Vec<ReadState>) {
-        let asked = std::mem::take(&mut self.asked).into_keys();
-        let here = self.pending.drain(..).filter_map(|read| match read.reader {
-            Reader::Here(id) => Some(id),
-            Reader::Peer(..) => None,
-        });
-        out.extend(asked.chain(here).map(|id| ReadState { id, index: None }));
-    }
-
-    /// The leader's answer to these was lost.
-    pub(super) fn expire(&mut self, now: Duration, patience: Duration, out: &mut Vec<ReadState>) {
-        // Time passes often, and seldom far enough.
-        if now.saturating_sub(self.oldest_asked) < patience {
-            return;
-        }
-        self.oldest_asked = now;
-        self.asked.retain(|&id, &mut at| {
-            let waits = now.saturating_sub(at) < patience;
-            self.oldest_asked = if waits {
-                self.oldest_asked.min(at)
-            } else {
-                self.oldest_asked
-            };
-            if !waits {
-                out.push(ReadState { id, index: None });
-            }
-            waits
-        });
-    }
-}
+use crate::message::{
+    AppendEntriesResponse, RaftRequest, RaftResponse, ReadIndex, ReadIndexResponse,
+};
+use crate::raft::Core;
+use crate::raft::reads::{PendingRead, Reader};
 
 impl Core {
-    /// Asks from which index on a read is linearizable. The answer comes as a [`ReadState`] of this number.
+    /// Requests the index from which a read is linearizable. The result is a [`ReadState`](super::ready::ReadState) with this
+    /// `id`.
     pub fn read(&mut self, now: Duration, id: u64) {
         self.now = self.now.max(now);
-        if self.reads.pending.len() + self.reads.asked.len() >= self.config.limits.pending_reads {
-            return self.settle(id, None);
+        if self.pending_reads() + self.forwarded_reads.len() >= self.config.limits.pending_reads {
+            return self.resolve_read(id, None);
         }
-        if self.role == Role::Leader {
-            return self.queue_read(Reader::Here(id));
+        if self.role.is_leader() {
+            return self.queue_read(Reader::Local(id));
         }
-        let Some(leader) = self.leader.clone() else {
-            return self.settle(id, None);
+        let Some(leader) = self.leader().cloned() else {
+            return self.resolve_read(id, None);
         };
-        if self.reads.asked.is_empty() {
-            self.reads.oldest_asked = self.now;
-        }
-        self.reads.asked.insert(id, self.now);
+        self.forwarded_reads.insert(id, self.now);
         let term = self.hard_state.term;
         self.request(&leader, RaftRequest::ReadIndex(ReadIndex { term, id }), 0);
     }
 
+    fn pending_reads(&self) -> usize {
+        let leader = self.role.as_leader();
+        leader.map_or(0, |leader| leader.reads.queue.len())
+    }
+
     fn queue_read(&mut self, reader: Reader) {
         if self.lease_until().is_some() {
-            return self.answer_read(reader, Some(self.log.committed));
+            return self.respond_to_read(reader, Some(self.log.committed));
         }
         let index = self.has_committed_in_term().then_some(self.log.committed);
-        let idle = self.reads.confirmed == self.reads.round;
-        let round = self.reads.round + 1;
-        self.reads.pending.push_back(Pending {
+        let Some(leader) = self.role.as_leader_mut() else {
+            return;
+        };
+        let idle = leader.reads.confirmed_round == self.round;
+        leader.reads.queue.push_back(PendingRead {
             reader,
             index,
-            round,
+            round: self.round + 1,
         });
-        // While a round is under way, the next one takes along all that have come meanwhile.
+        // While a round is in flight, further reads wait for it and share the next one.
         if idle && index.is_some() {
             self.broadcast_heartbeat();
         }
     }
 
-    /// Settles the reads that a majority has confirmed, and begins a round for those that came later.
+    /// Resolves the reads that a majority has confirmed, and begins a round for those that arrived later.
     pub(super) fn confirm_reads(&mut self) {
-        if self.role != Role::Leader || !self.has_committed_in_term() {
+        if !self.has_committed_in_term() {
             return;
         }
         let confirmed = self.membership().reached(|voter| {
             if *voter == self.config.id {
-                return self.reads.round;
+                return self.round;
             }
-            self.peers.get(voter).map_or(0, |peer| peer.round)
+            self.role.peer(voter).map_or(0, |peer| peer.round)
         });
-        self.reads.confirmed = self.reads.confirmed.max(confirmed);
-        let committed = self.log.committed;
-        while self
-            .reads
-            .pending
-            .front()
-            .is_some_and(|read| read.round <= self.reads.confirmed)
-        {
-            if let Some(read) = self.reads.pending.pop_front() {
-                // Asked before this leader knew what was committed: all that is now, was then or is newer.
-                self.answer_read(read.reader, Some(read.index.unwrap_or(committed)));
-            }
+        let Some(leader) = self.role.as_leader_mut() else {
+            return;
+        };
+        leader.reads.confirmed_round = leader.reads.confirmed_round.max(confirmed);
+        while let Some(read) = self.next_confirmed_read() {
+            // A read without an index arrived before the leader knew the commit index. The current one includes it.
+            let index = read.index.unwrap_or(self.log.committed);
+            self.respond_to_read(read.reader, Some(index));
         }
-        let waiting = self
-            .reads
-            .pending
-            .front()
-            .is_some_and(|read| read.round > self.reads.round);
-        if waiting && self.reads.confirmed == self.reads.round {
+        let round = self.round;
+        let needs_round = self.role.as_leader().is_some_and(|leader| {
+            let waiting = leader.reads.queue.front();
+            waiting.is_some_and(|read| read.round > round) && leader.reads.confirmed_round == round
+        });
+        if needs_round {
             self.broadcast_heartbeat();
         }
     }
 
-    fn answer_read(&mut self, reader: Reader, index: Option<Index>) {
+    fn next_confirmed_read(&mut self) -> Option<PendingRead> {
+        let reads = &mut self.role.as_leader_mut()?.reads;
+        let confirmed = reads.confirmed_round;
+        reads.queue.pop_front_if(|read| read.round <= confirmed)
+    }
+
+    fn respond_to_read(&mut self, reader: Reader, index: Option<Index>) {
         match reader {
-            Reader::Here(id) => self.settle(id, index),
+            Reader::Local(id) => self.resolve_read(id, index),
             Reader::Peer(peer, id) => {
-                let answer = ReadIndexResponse {
+                let response = ReadIndexResponse {
                     term: self.hard_state.term,
                     id,
                     index,
                 };
-                self.respond_in_term(&peer, RaftResponse::ReadIndex(answer));
+                self.respond_in_term(&peer, RaftResponse::ReadIndex(response));
             }
         }
     }
 
-    /// A follower asks.
+    /// A follower sends a read.
     pub(super) fn on_read_index(&mut self, from: &NodeId, read: &ReadIndex) {
-        let full = self.reads.pending.len() >= self.config.limits.pending_reads;
+        let full = self.pending_reads() >= self.config.limits.pending_reads;
         let reader = Reader::Peer(from.clone(), read.id);
         self.note_client_activity(from);
-        if self.role == Role::Leader && read.term == self.hard_state.term && !full {
+        if self.role.is_leader() && read.term == self.hard_state.term && !full {
             self.queue_read(reader);
         } else {
-            self.answer_read(reader, None);
+            self.respond_to_read(reader, None);
         }
     }
 
-    /// The leader has answered.
-    pub(super) fn on_read_response(&mut self, answer: &ReadIndexResponse) {
-        self.observe_term(answer.term);
-        if answer.term == self.hard_state.term && self.reads.asked.remove(&answer.id).is_some() {
-            self.settle(answer.id, answer.index);
+    /// The leader has responded to a read.
+    pub(super) fn on_read_response(&mut self, response: &ReadIndexResponse) {
+        self.observe_term(response.term);
+        if response.term == self.hard_state.term && self.forwarded_reads.remove(response.id) {
+            self.resolve_read(response.id, response.index);
         }
+    }
+
+    /// The leader has changed or steps down: no read that waits can be confirmed.
+    pub(super) fn fail_reads(&mut self) {
+        self.forwarded_reads.fail(&mut self.out.reads);
+        if let Some(leader) = self.role.as_leader_mut() {
+            leader.reads.fail(&mut self.out.reads);
+        }
+    }
+
+    // ----- leases -----
+
+    /// A node that starts may have granted a lease just before.
+    pub(super) fn withhold_vote_at_start(&mut self) {
+        if self.config.lease_drift_percent.is_some() {
+            self.lease_granted_until = self.now + self.config.election_timeout_min;
+        }
+    }
+
+    /// Whether a lease keeps this node from voting.
+    pub(super) fn has_granted_lease(&self) -> bool {
+        self.now < self.lease_granted_until
+    }
+
+    /// Grants the leader a lease that starts now. Returns its length in milliseconds; none if leases are off.
+    pub(super) fn grant_lease(&mut self) -> Option<u64> {
+        self.config.lease_drift_percent?;
+        let length = self.config.election_timeout_min;
+        self.lease_granted_until = self.lease_granted_until.max(self.now + length);
+        u64::try_from(length.as_millis()).ok()
+    }
+
+    /// A follower has granted a lease.
+    pub(super) fn on_lease_granted(
+        &mut self,
+        from: &NodeId,
+        response: &AppendEntriesResponse,
+        ms: u64,
+    ) {
+        let Some(drift) = self.config.lease_drift_percent else {
+            return;
+        };
+        let current = response.term == self.hard_state.term;
+        let Some(leader) = self.role.as_leader_mut().filter(|_| current) else {
+            return;
+        };
+        let Some(began) = leader.lease.began(response.round) else {
+            return;
+        };
+        // No lease counts for longer than this node would grant: a wrong number from a peer cannot extend it.
+        let length = Duration::from_millis(ms).min(self.config.election_timeout_min);
+        let counts = length * 100 / (100 + drift);
+        if let Some(peer) = leader.peers.get_mut(from) {
+            peer.lease_until = peer.lease_until.max(began + counts);
+        }
+    }
+
+    /// Until when no other node can be elected, on this leader's clock; none without a lease.
+    #[must_use]
+    pub fn lease_until(&self) -> Option<Duration> {
+        self.config.lease_drift_percent?;
+        let leader = self.role.as_leader()?;
+        let invalid = leader.lease.is_invalidated() || leader.transfer.is_some();
+        if invalid || !self.has_committed_in_term() {
+            return None;
+        }
+        let until = self.membership().reached(|voter| {
+            if *voter == self.config.id {
+                return Duration::MAX;
+            }
+            let peer = leader.peers.get(voter);
+            peer.map_or(Duration::ZERO, |peer| peer.lease_until)
+        });
+        (self.now < until).then_some(until)
     }
 }

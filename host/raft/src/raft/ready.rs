@@ -1,29 +1,29 @@
-//! What the core wants done: returned by [`Raft core`](crate::raft::Core::ready), carried out by the driver.
+//! The output of the core: returned by [`Core::ready`](crate::raft::Core::ready), carried out by the driver.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::durable::WriteBatch;
 use crate::entry::{Entry, SnapshotMeta};
 use crate::ids::{Index, LogId, NodeId};
 use crate::message::Message;
+use crate::raft::durable::WriteBatch;
 
-/// Number of a write, counted from 1; 0 stands for "nothing to wait for".
+/// Number of a write. Numbers start at 1; 0 means "no write".
 pub type WriteId = u64;
 
-/// A message, and the write that must be on the disk before it may leave.
+/// A message, and the write that must be durable before it is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutgoingMessage {
-    /// For whom.
+    /// The receiver.
     pub to: NodeId,
-    /// What.
+    /// The message.
     pub message: Message,
-    /// Not before this write is durable.
+    /// The write that must be durable first; 0: none.
     pub after: WriteId,
 }
 
-/// For whom entries are read back from the disk.
+/// The receiver of entries that are read from the disk.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ReadFor {
     /// The state machine of this node.
@@ -32,79 +32,79 @@ pub enum ReadFor {
     Peer(NodeId),
 }
 
-/// Entries to be read from the disk.
+/// A range of entries to read from the disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogRead {
-    /// For whom.
+    /// The receiver of the entries.
     pub reader: ReadFor,
-    /// First one.
+    /// The first entry.
     pub from: Index,
-    /// Last one at most.
+    /// The last entry; fewer may be read.
     pub to: Index,
-    /// Budget, in bytes of [`Entry::cost`].
+    /// Most bytes, by [`Entry::cost`]. One entry is always read.
     pub max_bytes: u64,
 }
 
-/// Something to be done with a snapshot.
+/// A task for the snapshot store or the state machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SnapshotTask {
-    /// Take one of the state as it is once all that was handed over is applied.
+    /// Take a snapshot, once the machine has applied all entries that it has received.
     Take,
-    /// Read a chunk that a peer needs.
+    /// Read a chunk for a peer.
     ReadChunk {
-        /// Who needs it.
+        /// The peer.
         to: NodeId,
-        /// Of which snapshot.
+        /// The snapshot.
         meta: SnapshotMeta,
-        /// From where.
+        /// Offset of the chunk, in bytes.
         offset: u64,
     },
-    /// Write down a chunk that the leader sent.
+    /// Write a chunk from the leader.
     Receive {
-        /// Of which snapshot.
+        /// The snapshot.
         meta: SnapshotMeta,
-        /// Where it belongs.
+        /// Offset of the chunk, in bytes.
         offset: u64,
-        /// Its bytes.
+        /// The bytes of the chunk.
         data: Bytes,
     },
-    /// Replace the machine's state by this one.
+    /// Replace the state of the machine with this snapshot.
     Restore(SnapshotMeta),
-    /// Remove the older ones.
+    /// Delete all snapshots that are older than this one.
     Retain(SnapshotMeta),
-    /// Keep this one beside the others, for somebody to look at.
+    /// Keep a copy of this snapshot for inspection.
     SetAside(SnapshotMeta),
 }
 
-/// A read whose index is known, or which can't be vouched for.
+/// The result of [`Core::read`](crate::raft::Core::read).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadState {
-    /// Number under which it was asked for.
+    /// Number of the read.
     pub id: u64,
-    /// It may be answered once this is applied. None: no leader could be reached; ask again.
+    /// The read is linearizable once this entry is applied. `None`: there is no leader that could confirm it; retry.
     pub index: Option<Index>,
 }
 
-/// All that is to be done now. The order in which the driver may do it is written there.
+/// Everything that the driver must do now. The driver documents the order.
 #[derive(Clone, Debug, Default)]
 pub struct Ready {
-    /// Make this durable, as the write of this number. Only one is under way at a time.
+    /// Make this batch durable, as the write of this number. At most one is in flight.
     pub write: Option<(WriteId, WriteBatch)>,
-    /// Send these.
+    /// Messages to send.
     pub messages: Vec<OutgoingMessage>,
-    /// Hand these to the state machine, in order.
+    /// Committed entries for the state machine, in order.
     pub apply: Vec<Entry>,
-    /// Read these back.
+    /// Entries to read from the disk.
     pub log_reads: Vec<LogRead>,
-    /// Forget entries up to here, behind the writes before it.
+    /// Purge the log up to this entry, after the writes before.
     pub purge: Option<LogId>,
-    /// Snapshot work, in order.
+    /// Snapshot tasks, in order.
     pub snapshots: Vec<SnapshotTask>,
-    /// Reads that are settled.
+    /// Results of reads.
     pub reads: Vec<ReadState>,
-    /// Whom to be connected with from now on, and where they are reached (empty: where the start configuration says).
+    /// The peers to connect to from now on, with their addresses (empty: use the address from the settings).
     pub contacts: Option<BTreeMap<NodeId, String>>,
-    /// Note in the store, behind the write before, that it holds all of the node's promises from now on.
+    /// Mark the store as [complete](crate::raft::durable::StoreState::Complete), after the writes before.
     pub complete_store: bool,
 }
 

@@ -1,5 +1,5 @@
 //! The core's generator: SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
-//! Small, seeded, and the same everywhere; it only has to keep nodes from campaigning at once.
+//! It only has to keep nodes from campaigning at the same time.
 
 #[derive(Clone, Debug)]
 pub(super) struct Rng(u64);
@@ -9,7 +9,7 @@ impl Rng {
         Self(seed)
     }
 
-    /// A number below `bound`; 0 where `bound` is 0.
+    /// A number below `bound`; 0 if `bound` is 0.
     pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;

@@ -1,7 +1,7 @@
-mod admission;
 mod check_quorum;
 mod digest;
 mod disk_full;
+mod eligibility;
 mod hostile;
 mod kit;
 mod lease;

@@ -16,7 +16,7 @@ use super::{
     WriteBatch,
 };
 use crate::entry::{Entry, HardState, Payload, SnapshotMeta};
-use crate::ids::{Index, LogId};
+use crate::ids::{Index, LogId, StoreId};
 use crate::raft::membership::Membership;
 
 /// A log in memory. A clone is another handle to the same log, so a test can restart a node on it.
@@ -30,7 +30,7 @@ struct MemoryLog {
     hard_state: HardState,
     purged: LogId,
     entries: VecDeque<Entry>,
-    store_id: u64,
+    store_id: StoreId,
     state: StoreState,
 }
 
@@ -43,7 +43,7 @@ impl MemoryStore {
 
     /// An empty log with this store id, in the state [`StoreState::New`].
     #[must_use]
-    pub fn with_store_id(store_id: u64) -> Self {
+    pub fn with_store_id(store_id: StoreId) -> Self {
         let store = Self::default();
         {
             let mut log = lock(&store.log);

@@ -17,6 +17,7 @@ use super::files::{create_dir, failed, keep, sync_dir};
 use super::redb::{Identity, RedbStore, StoreInit};
 use super::snapshot::SnapshotFiles;
 use super::{StorageError, StoreState};
+use crate::ids::StoreId;
 
 /// The most sets of files that are kept, in the directories `damaged-1`, `damaged-2`, …
 pub const MAX_SET_ASIDE: u32 = 4;
@@ -37,7 +38,7 @@ pub fn is_corrupt(error: &StorageError) -> bool {
 pub fn set_aside(
     dir: &Path,
     identity: &Identity,
-    store_id: u64,
+    store_id: StoreId,
     corruption: &StorageError,
 ) -> Result<PathBuf, StorageError> {
     let init = StoreInit {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use task_queue_raft::Status;
 use task_queue_raft::ids::NodeId;
 use task_queue_raft::message::{AdminError, TransferError};
-use task_queue_raft::raft::membership::{Change, ChangeError};
+use task_queue_raft::raft::membership::change::{Change, ChangeError};
 
 use super::app::App;
 use super::error::ApiError;

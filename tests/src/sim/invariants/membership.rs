@@ -5,8 +5,9 @@
 use std::collections::BTreeMap;
 
 use task_queue_raft::entry::{Entry, Payload};
-use task_queue_raft::ids::{Index, LogId, NodeId, Term};
-use task_queue_raft::raft::membership::{Change, Membership};
+use task_queue_raft::ids::{Index, LogId, NodeId, StoreId, Term};
+use task_queue_raft::raft::membership::Membership;
+use task_queue_raft::raft::membership::change::Change;
 use task_queue_raft::raft::{Core, Role};
 
 use crate::sim::violation::{Violation, ensure};
@@ -152,7 +153,7 @@ impl Members {
 fn without_stores(members: &Membership) -> Membership {
     let without = members.members().iter().map(|(id, member)| {
         let mut member = member.clone();
-        member.store_id = 0;
+        member.store_id = StoreId::NONE;
         (id.clone(), member)
     });
     Membership::new(without.collect())

@@ -6,7 +6,7 @@ use std::time::Duration;
 use task_queue_raft::driver::Input;
 use task_queue_raft::ids::{Index, NodeId};
 use task_queue_raft::message::{AdminError, AdminRequest};
-use task_queue_raft::raft::membership::{Change, MemberSpec};
+use task_queue_raft::raft::membership::change::{Change, MemberSpec};
 use task_queue_raft::raft::reinstall::Reinstall;
 use task_queue_raft::raft::{Core, Role};
 

@@ -3,7 +3,7 @@
 use super::kit::*;
 use crate::message::*;
 use crate::raft::Role;
-use crate::raft::membership::{Change, ChangeError};
+use crate::raft::membership::change::{Change, ChangeError};
 
 fn address(id: &str) -> String {
     format!("{id}.example:7101")

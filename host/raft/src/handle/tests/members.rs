@@ -3,7 +3,7 @@
 use super::kit::*;
 use crate::handle::*;
 use crate::message::AdminError;
-use crate::raft::membership::{ChangeError, MemberSpec};
+use crate::raft::membership::change::{ChangeError, MemberSpec};
 
 fn voters(status: &Status) -> Vec<&str> {
     status.voters.iter().map(NodeId::as_str).collect()

@@ -8,8 +8,8 @@ use ::redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::kit::*;
 use crate::handle::*;
-use crate::raft::admission::VotingStatus;
 use crate::raft::membership::MemberRole;
+use crate::raft::voting::VotingStatus;
 
 const ENTRIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("entries");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");

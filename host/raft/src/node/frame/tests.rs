@@ -2,9 +2,11 @@ use bytes::Bytes;
 
 use super::*;
 use crate::entry::{Command, Entry, Payload, SnapshotMeta};
-use crate::ids::{Index, LogId, NodeId, Term};
+use crate::ids::{Index, LogId, NodeId, StoreId, Term};
+use crate::message::check::MessageError;
 use crate::message::*;
-use crate::raft::membership::{Change, ChangeError, Member, MemberRole, Membership};
+use crate::raft::membership::change::{Change, ChangeError};
+use crate::raft::membership::{Member, MemberRole, Membership};
 
 /// A small generator with a fixed seed (xorshift64*), so that a failure repeats.
 struct Xorshift(u64);
@@ -33,7 +35,7 @@ fn command(sequence: u64, data: &'static [u8]) -> Command {
 fn members() -> Membership {
     let voter = Member {
         address: "h:1".to_owned(),
-        store_id: 300,
+        store_id: StoreId(300),
         role: MemberRole::Voter,
     };
     Membership::new([("n2".into(), voter)].into())

@@ -1,7 +1,7 @@
-//! What an operator asks of the membership, and what it means for a configuration.
+//! Changes of the membership that an operator requests.
 //!
-//! Every change is idempotent: it says how the cluster is to be, and asking again for what is so already does
-//! nothing. So a request whose answer was lost may be sent again.
+//! Every change is idempotent: it describes the target, and has no effect if the target is reached. So a request whose
+//! response was lost may be sent again.
 
 use std::collections::BTreeMap;
 
@@ -10,133 +10,133 @@ use thiserror::Error;
 
 use super::{MAX_ADDRESS_BYTES, MAX_MEMBERS, Member, MemberRole, Membership};
 use crate::address::{PeerAddress, is_valid_id};
-use crate::ids::{Index, NodeId};
+use crate::ids::{Index, NodeId, StoreId};
 
-/// A member as an operator wants it.
+/// A member as requested by an operator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberSpec {
-    /// Where its peers reach it, `host:port`; empty for a member whose address stays.
+    /// Its peer address, `host:port`. Empty keeps the address of an existing member.
     pub address: String,
-    /// Whether it votes.
+    /// Whether it is a voter.
     pub voter: bool,
 }
 
-/// A change of the membership.
+/// A requested change of the membership.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
-    /// Makes a node a learner, unless it is a member already.
+    /// Adds a node as a learner. No effect on an existing member.
     AddLearner {
-        /// Which node.
+        /// The node.
         id: NodeId,
-        /// Where its peers reach it, `host:port`.
+        /// Its peer address, `host:port`.
         address: String,
     },
-    /// Makes a node a learner and, once it has caught up, a voter.
+    /// Adds a node as a learner and makes it a voter once it has caught up.
     AddVoter {
-        /// Which node.
+        /// The node.
         id: NodeId,
-        /// Where its peers reach it, `host:port`.
+        /// Its peer address, `host:port`.
         address: String,
     },
-    /// Makes a learner that has caught up a voter.
+    /// Makes a learner a voter. Rejected if it has not caught up.
     Promote {
-        /// Which node.
+        /// The node.
         id: NodeId,
     },
     /// Removes a node.
     Remove {
-        /// Which node.
+        /// The node.
         id: NodeId,
     },
-    /// Puts a node in the place of another: adds it, lets it catch up, and swaps the two in one change.
+    /// Replaces a node: adds the new one, waits until it has caught up, and swaps the two in one change.
     Replace {
-        /// Who goes.
+        /// The node to remove.
         old: NodeId,
-        /// Who comes.
+        /// The node to add.
         new: NodeId,
-        /// Where the new one's peers reach it, `host:port`.
+        /// Peer address of the new node, `host:port`.
         address: String,
     },
-    /// Makes these the members. New voters catch up as learners first.
+    /// Sets all members. New voters catch up as learners first.
     Set(BTreeMap<NodeId, MemberSpec>),
 }
 
-/// Why a membership stays as it is.
+/// Why a change was rejected. The members stay as they are.
 #[derive(Clone, Debug, Error, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ChangeError {
     /// Only a leader changes the membership.
-    #[error("this node does not lead")]
+    #[error("this node is not the leader")]
     NotLeader,
-    /// There is one at a time.
-    #[error("another change of the members is under way; wait until it is done")]
+    /// Only one change at a time is possible.
+    #[error("another change of the members is in progress; wait until it is done")]
     Busy,
-    /// It would vote without knowing the log.
+    /// The node lacks too many entries to become a voter.
     #[error("{node} is {behind} entries behind; wait until it has caught up")]
     NotCaughtUp {
-        /// Which node.
+        /// The node.
         node: NodeId,
-        /// How many committed entries it lacks.
+        /// Number of committed entries that it lacks.
         behind: u64,
     },
-    /// No such member.
+    /// The node is not a member.
     #[error("{node} is not a member; add it first")]
     UnknownNode {
-        /// Which node.
+        /// The node.
         node: NodeId,
     },
-    /// Nobody would be left to vote.
+    /// No voter would be left.
     #[error("the cluster would have no voter left; add another one first")]
     LastVoter,
-    /// A name that can't be one.
+    /// The id is invalid.
     #[error(
         "{node:?} is not a node's id: use 1 to 255 visible ASCII characters other than `@` and `,`"
     )]
     BadId {
-        /// What it says.
+        /// The id.
         node: String,
     },
-    /// An address that can't be dialled.
+    /// The address is invalid.
     #[error("{address:?} is not an address of {node}: write host:port")]
     BadAddress {
-        /// Which node.
+        /// The node.
         node: NodeId,
-        /// What it says.
+        /// The address.
         address: String,
     },
-    /// More than a cluster may have.
+    /// The cluster would have too many members.
     #[error("the cluster would have more than {limit} members; remove one first")]
     TooMany {
-        /// The most that it may have.
+        /// The limit.
         limit: usize,
     },
-    /// The log has no room.
-    #[error("too much is under way: {what}; try again shortly")]
+    /// A limit of the leader is reached.
+    #[error("overloaded: too many {what}; try again shortly")]
     Overloaded {
-        /// Which bound was met.
+        /// What there is too much of.
         what: String,
     },
 }
 
-/// How far a change has come.
+/// The progress of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChangeProgress {
-    /// It is committed, by the entry at this index or before.
+    /// The target is committed, by the entry at this index or before.
     Done(Index),
-    /// An entry of it waits for a majority.
+    /// An entry of the change is not committed yet.
     InProgress,
 }
 
 impl Change {
-    /// Whether it waits for a node to catch up, rather than be refused.
+    /// Whether the change waits until its nodes have caught up. Otherwise it is rejected before.
     #[must_use]
     pub fn waits(&self) -> bool {
         !matches!(self, Self::Promote { .. })
     }
 
-    /// What a settled configuration becomes by it.
+    /// The target of the change. `to` must not be a joint configuration.
     ///
     /// # Errors
-    /// Where it makes no sense, or leaves no voter.
+    /// If the change is invalid, or leaves no voter.
     pub fn apply(&self, to: &Membership) -> Result<Membership, ChangeError> {
         let mut members = to.members().clone();
         match self {
@@ -157,21 +157,21 @@ impl Change {
             }
             Self::Replace { old, new, address } => {
                 let role = members.remove(old).map(|old| old.role);
-                // Where it was done before, the old one is gone and the new one keeps what it is.
+                // In a repeated request, the old node is gone, and the new one keeps its role.
                 if role.is_none() && !members.contains_key(new) {
                     return Err(ChangeError::UnknownNode { node: old.clone() });
                 }
                 put(&mut members, new, address, role)?;
             }
-            Self::Set(seats) => {
-                members.retain(|id, _| seats.contains_key(id));
-                for (id, seat) in seats {
-                    let role = if seat.voter {
+            Self::Set(specs) => {
+                members.retain(|id, _| specs.contains_key(id));
+                for (id, spec) in specs {
+                    let role = if spec.voter {
                         MemberRole::Voter
                     } else {
                         MemberRole::Learner
                     };
-                    put(&mut members, id, &seat.address, Some(role))?;
+                    put(&mut members, id, &spec.address, Some(role))?;
                 }
             }
         }
@@ -189,11 +189,11 @@ impl Change {
 }
 
 impl Membership {
-    /// The configuration in which the voters of this settled one and of `target` have to agree. Where only learners
-    /// differ, it is `target` itself.
+    /// The joint configuration from this one to `target`. If only learners differ, it is `target` itself. Neither may be
+    /// joint.
     #[must_use]
     pub fn joint_with(&self, target: &Self) -> Self {
-        let was_voter = |id: &NodeId| self.role(id) == Some(MemberRole::Voter);
+        let was_voter = |id: &NodeId| self.role_of(id) == Some(MemberRole::Voter);
         let mut members = target.members.clone();
         for (id, member) in &mut members {
             member.role = match (was_voter(id), member.role) {
@@ -216,7 +216,7 @@ impl Membership {
         Self::new(members)
     }
 
-    /// This settled configuration with the members of `target` that it lacks, as learners.
+    /// This configuration, with the missing members of `target` as learners. It must not be joint.
     #[must_use]
     pub fn with_learners_of(&self, target: &Self) -> Self {
         let mut members = self.members.clone();
@@ -232,7 +232,7 @@ impl Membership {
     }
 }
 
-/// Makes `id` a member. Its role stays where none is wanted; a new one is a learner then.
+/// Makes `id` a member. Without a `role`, an existing member keeps its role, and a new one is a learner.
 fn put(
     members: &mut BTreeMap<NodeId, Member>,
     id: &NodeId,
@@ -251,7 +251,7 @@ fn put(
     let role = role
         .or(known.map(|member| member.role))
         .unwrap_or(MemberRole::Learner);
-    let store_id = known.map_or(0, |member| member.store_id);
+    let store_id = known.map_or(StoreId::NONE, |member| member.store_id);
     let member = Member {
         address,
         store_id,

@@ -146,13 +146,13 @@ fn a_leader_with_a_full_disk_and_no_successor_refuses_proposals_and_serves_reads
     refuse(&mut node);
     for _ in 0..4 {
         node.pass(HEARTBEAT);
-        let round = node.core.reads.round();
+        let round = node.core.round;
         node.step("b", appended(1, round, AppendResult::Matched(Index(1))));
     }
     assert_eq!(node.core.transferring_to(), None, "b did not take over");
     assert_eq!(node.core.check_room(), Err(ProposeError::DiskFull));
     node.read(7);
-    let round = node.core.reads.round();
+    let round = node.core.round;
     node.step("b", appended(1, round, AppendResult::Matched(Index(1))));
     assert_eq!(
         node.reads.last().map(|read| read.index),

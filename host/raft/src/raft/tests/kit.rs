@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::entry::*;
 use crate::ids::*;
 use crate::message::*;
-use crate::raft::membership::{Change, ChangeError, ChangeProgress};
+use crate::raft::membership::change::{Change, ChangeError, ChangeProgress};
 use crate::raft::*;
 use crate::storage::LogStore;
 use crate::storage::memory::{MemorySnapshots, MemoryStore};
@@ -407,7 +407,7 @@ impl Cluster {
 
     /// Wipes the disk of a node: it restarts with an empty store with this store id.
     pub(super) fn wipe(&mut self, id: &str, names: &str, store_id: u64) {
-        let log = MemoryStore::with_store_id(store_id);
+        let log = MemoryStore::with_store_id(StoreId(store_id));
         let node = Node::start(config(id, names), log, MemorySnapshots::new(), self.now);
         self.nodes.insert(id.to_owned(), node);
     }

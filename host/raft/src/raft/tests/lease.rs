@@ -4,7 +4,7 @@ use super::kit::*;
 use crate::entry::*;
 use crate::ids::*;
 use crate::message::*;
-use crate::raft::membership::Change;
+use crate::raft::membership::change::Change;
 use crate::raft::*;
 
 /// The lease for an election timeout of 1,000 ms and a clock drift of 25 %.
@@ -126,7 +126,7 @@ fn a_lease_ends_with_a_transfer_and_does_not_return_when_the_transfer_is_cancell
     node.elect();
     node.step("b", matched(3, 2));
     node.pass(HEARTBEAT);
-    let round = node.core.reads.round();
+    let round = node.core.round;
     node.step("b", acknowledged(3, round));
     assert!(serves_read_at_once(&mut node), "that was another term");
 }
@@ -156,7 +156,7 @@ fn during_a_change_of_voters_a_lease_needs_both_majorities() {
     node.step("b", acknowledged(1, 1));
     node.step("c", acknowledged(1, 1));
     let seats = ["a", "d", "e"].map(|id| {
-        let seat = membership::MemberSpec {
+        let seat = membership::change::MemberSpec {
             address: format!("{id}.example:7101"),
             voter: true,
         };
@@ -233,12 +233,12 @@ fn a_response_to_an_old_round_gives_no_lease() {
     for round in 0..300 {
         // Without a lease each read starts a round.
         node.read(round);
-        let round = node.core.reads.round();
+        let round = node.core.round;
         node.step("b", appended(1, round, AppendResult::Matched(Index(1))));
     }
     node.step("b", acknowledged(1, 1));
     assert_eq!(node.core.lease_until(), None);
-    let round = node.core.reads.round();
+    let round = node.core.round;
     node.step("b", acknowledged(1, round));
     assert!(node.core.lease_until().is_some());
 }

@@ -2,7 +2,7 @@
 
 use super::kit::*;
 use crate::message::*;
-use crate::raft::membership::{Change, ChangeError, ChangeProgress};
+use crate::raft::membership::change::{Change, ChangeError, ChangeProgress};
 use crate::raft::*;
 
 fn address(id: &str) -> String {
@@ -281,7 +281,7 @@ fn during_a_change_one_of_the_two_majorities_can_not_elect_a_leader() {
         cluster.change("a", &learner(id)).unwrap();
     }
     cluster.settle();
-    let seat = |voter| membership::MemberSpec {
+    let seat = |voter| membership::change::MemberSpec {
         address: String::new(),
         voter,
     };

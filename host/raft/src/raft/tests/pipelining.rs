@@ -96,7 +96,7 @@ fn heartbeats_do_not_repeat_a_probe_while_a_slow_disk_delays_the_response() {
         node.pass(HEARTBEAT);
         assert_eq!(sent_to_b(&mut node), [(Index(0), 0)]);
         // Its disk does not have the entry yet.
-        let round = node.core.reads.round();
+        let round = node.core.round;
         node.step("b", appended(1, round, AppendResult::Matched(Index(0))));
         assert_eq!(sent_to_b(&mut node), []);
         if node.core.peers()[&NodeId::from("b")].next == Index(2) {

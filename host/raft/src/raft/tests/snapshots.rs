@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::kit::*;
 use crate::message::*;
-use crate::raft::membership::Change;
+use crate::raft::membership::change::Change;
 use crate::raft::progress::ProgressState;
 use crate::raft::ready::{ReadFor, SnapshotTask};
 use crate::raft::*;

@@ -130,8 +130,11 @@ fn members_can_not_change_during_a_transfer() {
     node.core
         .transfer_leadership(node.now, Some("b".into()))
         .unwrap();
-    let change = membership::Change::Remove { id: "c".into() };
-    assert_eq!(node.change(&change), Err(membership::ChangeError::Busy));
+    let change = membership::change::Change::Remove { id: "c".into() };
+    assert_eq!(
+        node.change(&change),
+        Err(membership::change::ChangeError::Busy)
+    );
 }
 
 #[test]

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::write::PURGE_STEP;
 use super::{Identity, RedbStore, StoreInit};
 use crate::entry::{Entry, HardState, Payload};
-use crate::ids::{Index, LogId, Term};
+use crate::ids::{Index, LogId, StoreId, Term};
 use crate::storage::conformance::check_log_store;
 use crate::storage::{LogStore, StorageError, StoreState, WriteBatch};
 
@@ -51,21 +51,30 @@ fn the_log_on_disk_conforms() {
 fn a_store_keeps_its_id_and_is_complete_only_after_it_is_marked() {
     let dir = TempDir::new().unwrap();
     let init = StoreInit {
-        store_id: 7,
+        store_id: StoreId(7),
         state: StoreState::New,
     };
     let start = |store_id| {
-        let init = StoreInit { store_id, ..init };
+        let init = StoreInit {
+            store_id: StoreId(store_id),
+            ..init
+        };
         RedbStore::open_or_create(dir.path(), &identity(), init).unwrap()
     };
     drop(start(7));
     let mut store = start(8);
     let stored = store.load().unwrap();
-    assert_eq!((stored.store_id, stored.state), (7, StoreState::New));
+    assert_eq!(
+        (stored.store_id, stored.state),
+        (StoreId(7), StoreState::New)
+    );
     store.mark_complete().unwrap();
     drop(store);
     let stored = start(9).load().unwrap();
-    assert_eq!((stored.store_id, stored.state), (7, StoreState::Complete));
+    assert_eq!(
+        (stored.store_id, stored.state),
+        (StoreId(7), StoreState::Complete)
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::entry::{Entry, Payload};
-use crate::ids::{Index, LogId, Term};
+use crate::ids::{Index, LogId, StoreId, Term};
 use crate::storage::{LogStore, SnapshotStore, WriteBatch};
 
 fn identity() -> Identity {
@@ -44,7 +44,7 @@ fn corrupt_directory() -> (TempDir, StorageError) {
 fn files_set_aside_are_kept_with_the_reason_and_the_new_store_is_not_new() {
     let (dir, corruption) = corrupt_directory();
     let before = fs::read(dir.path().join("raft.redb")).unwrap();
-    let aside = set_aside(dir.path(), &identity(), 7, &corruption).unwrap();
+    let aside = set_aside(dir.path(), &identity(), StoreId(7), &corruption).unwrap();
     assert_eq!(aside, dir.path().join("damaged-1"));
     assert_eq!(fs::read(aside.join("raft.redb")).unwrap(), before);
     assert_eq!(fs::read_dir(aside.join("snapshots")).unwrap().count(), 1);
@@ -53,7 +53,10 @@ fn files_set_aside_are_kept_with_the_reason_and_the_new_store_is_not_new() {
 
     let mut store = RedbStore::open(dir.path(), &identity()).unwrap();
     let stored = store.load().unwrap();
-    assert_eq!((stored.state, stored.store_id), (StoreState::Incomplete, 7));
+    assert_eq!(
+        (stored.state, stored.store_id),
+        (StoreState::Incomplete, StoreId(7))
+    );
     assert_eq!(stored.last, LogId::default());
     let snapshots = SnapshotFiles::open(dir.path()).unwrap();
     assert_eq!(snapshots.newest().unwrap(), None);
@@ -63,7 +66,7 @@ fn files_set_aside_are_kept_with_the_reason_and_the_new_store_is_not_new() {
 fn an_interrupted_repair_leaves_the_corrupt_log_in_place() {
     let (dir, corruption) = corrupt_directory();
     let init = StoreInit {
-        store_id: 7,
+        store_id: StoreId(7),
         state: StoreState::Incomplete,
     };
     let cut = RedbStore::replace(dir.path(), &identity(), init, |_| {
@@ -75,7 +78,7 @@ fn an_interrupted_repair_leaves_the_corrupt_log_in_place() {
     assert!(cut.is_err());
     let again = RedbStore::open(dir.path(), &identity()).unwrap_err();
     assert_eq!(again.to_string(), corruption.to_string());
-    set_aside(dir.path(), &identity(), 8, &again).unwrap();
+    set_aside(dir.path(), &identity(), StoreId(8), &again).unwrap();
 }
 
 #[test]
@@ -84,7 +87,7 @@ fn a_repair_over_the_limit_of_kept_sets_changes_nothing() {
     for number in 1..=MAX_SET_ASIDE {
         fs::create_dir(dir.path().join(format!("damaged-{number}"))).unwrap();
     }
-    let refused = set_aside(dir.path(), &identity(), 7, &corruption).unwrap_err();
+    let refused = set_aside(dir.path(), &identity(), StoreId(7), &corruption).unwrap_err();
     assert!(refused.to_string().contains("remove those"), "{refused}");
     let again = RedbStore::open(dir.path(), &identity()).unwrap_err();
     assert_eq!(again.to_string(), corruption.to_string());
@@ -98,7 +101,7 @@ fn a_directory_in_use_is_not_repaired() {
         record: "entry 1".to_owned(),
         reason: "it is missing".to_owned(),
     };
-    let refused = set_aside(dir.path(), &identity(), 7, &corruption).unwrap_err();
+    let refused = set_aside(dir.path(), &identity(), StoreId(7), &corruption).unwrap_err();
     assert!(matches!(refused, StorageError::InUse { .. }), "{refused}");
     drop(store);
 }

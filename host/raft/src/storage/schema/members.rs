@@ -13,7 +13,7 @@ use bytes::{Buf, Bytes};
 
 use super::record::{RecordError, get_name, put_length};
 use crate::address::MAX_ID_BYTES;
-use crate::ids::NodeId;
+use crate::ids::{NodeId, StoreId};
 use crate::raft::membership::{MAX_ADDRESS_BYTES, MAX_MEMBERS, Member, MemberRole, Membership};
 
 /// Length of a member without its id and address.
@@ -38,7 +38,7 @@ pub(super) fn put(record: &mut Vec<u8>, membership: &Membership) {
             put_length(record, text.len());
             record.extend_from_slice(text.as_bytes());
         }
-        record.extend_from_slice(&member.store_id.to_be_bytes());
+        record.extend_from_slice(&member.store_id.0.to_be_bytes());
         record.push(match member.role {
             MemberRole::Learner => 0,
             MemberRole::Voter => 1,
@@ -61,7 +61,7 @@ pub(super) fn get(body: &mut Bytes) -> Result<Membership, RecordError> {
     for _ in 0..count {
         let id = NodeId::from(get_name(body)?);
         let address = get_name(body)?;
-        let store_id = body.try_get_u64()?;
+        let store_id = StoreId(body.try_get_u64()?);
         let role = match body.try_get_u8()? {
             0 => MemberRole::Learner,
             1 => MemberRole::Voter,

@@ -4,7 +4,7 @@ use bytes::Buf;
 
 use super::record::{RecordError, finished, get_name, put_name, seal, start, unseal};
 use crate::entry::HardState;
-use crate::ids::{Index, LogId, NodeId, Term};
+use crate::ids::{Index, LogId, NodeId, StoreId, Term};
 use crate::storage::{StorageError, StoreState};
 
 /// The version of the log database as a whole: which tables and records there are. Since version 2 there is a record
@@ -26,7 +26,7 @@ pub struct Identity {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StoreInit {
     /// Id of the store, drawn at random when it is created; 0 for a store without an id.
-    pub store_id: u64,
+    pub store_id: StoreId,
     /// Whether the store contains all votes and acknowledgements of its node.
     pub state: StoreState,
 }
@@ -123,7 +123,7 @@ pub(in crate::storage) fn decode_identity(
 pub(in crate::storage) fn encode_store_init(key: &str, init: StoreInit) -> Vec<u8> {
     let mut record = Vec::new();
     start(&mut record);
-    record.extend_from_slice(&init.store_id.to_be_bytes());
+    record.extend_from_slice(&init.store_id.0.to_be_bytes());
     record.push(match init.state {
         StoreState::Complete => 0,
         StoreState::New => 1,
@@ -139,7 +139,7 @@ pub(in crate::storage) fn decode_store_init(
     record: &[u8],
 ) -> Result<StoreInit, RecordError> {
     let mut body = unseal(key.as_bytes(), record)?;
-    let store_id = body.try_get_u64()?;
+    let store_id = StoreId(body.try_get_u64()?);
     let state = match body.try_get_u8()? {
         0 => StoreState::Complete,
         1 => StoreState::New,

@@ -6,7 +6,7 @@ use super::entry::{MAX_ENTRY_BYTES, entry_key, record_bytes};
 use super::record::{CHECKSUM_BYTES, seal};
 use super::*;
 use crate::entry::{Command, Entry, HardState, Payload, SnapshotMeta};
-use crate::ids::{Index, LogId, NodeId, Term};
+use crate::ids::{Index, LogId, NodeId, StoreId, Term};
 use crate::raft::membership::{MAX_ADDRESS_BYTES, MAX_MEMBERS, Member, MemberRole, Membership};
 use crate::storage::StoreState;
 
@@ -72,8 +72,8 @@ fn members() -> Membership {
         store_id,
         role,
     };
-    let voter = member("h:7101", 0x1122_3344_5566_7788, MemberRole::Voter);
-    let learner = member("", 0, MemberRole::Learner);
+    let voter = member("h:7101", StoreId(0x1122_3344_5566_7788), MemberRole::Voter);
+    let learner = member("", StoreId::NONE, MemberRole::Learner);
     Membership::new([("n1".into(), voter), ("n2".into(), learner)].into())
 }
 
@@ -139,7 +139,7 @@ fn the_purged_entry_has_the_documented_bytes() {
 fn the_store_state_has_the_documented_bytes() {
     let bytes = "01 1122334455667788 01 ec7e5522";
     let init = StoreInit {
-        store_id: 0x1122_3344_5566_7788,
+        store_id: StoreId(0x1122_3344_5566_7788),
         state: StoreState::New,
     };
     assert_eq!(encode_store_init("memory", init), hex(bytes));
@@ -161,7 +161,7 @@ fn the_store_state_has_the_documented_bytes() {
 fn a_rejoining_member_is_decoded() {
     let member = Member {
         address: "h:7101".to_owned(),
-        store_id: 7,
+        store_id: StoreId(7),
         role: MemberRole::Rejoining,
     };
     let returning = Membership::new([("n1".into(), member)].into());
@@ -422,7 +422,7 @@ fn the_longest_configuration_fits_the_longest_header() {
     let member = |number| {
         let member = Member {
             address: "a".repeat(MAX_ADDRESS_BYTES),
-            store_id: u64::MAX,
+            store_id: StoreId(u64::MAX),
             role: MemberRole::Voter,
         };
         (NodeId::from(format!("{number:0>255}")), member)

@@ -2,8 +2,9 @@
 
 use super::kit::*;
 use crate::message::*;
-use crate::raft::admission::VotingStatus;
-use crate::raft::membership::{Change, MemberRole, Membership};
+use crate::raft::membership::change::Change;
+use crate::raft::membership::{MemberRole, Membership};
+use crate::raft::voting::VotingStatus;
 use crate::raft::*;
 use crate::storage::memory::{MemorySnapshots, MemoryStore};
 use crate::storage::{LogStore, StoreState};
@@ -22,7 +23,7 @@ fn new_nodes(names: &str) -> Cluster {
 }
 
 fn new_node(id: &str, names: &str, store_id: u64) -> Node {
-    let log = MemoryStore::with_store_id(store_id);
+    let log = MemoryStore::with_store_id(StoreId(store_id));
     Node::start(
         config(id, names),
         log,
@@ -78,7 +79,10 @@ fn new_nodes_bootstrap_once_all_initial_members_are_reachable() {
         let node = cluster.node(id);
         assert_eq!(node.core.voting_status(), VotingStatus::Eligible, "{id}");
         assert_eq!(store_state(node), StoreState::Complete, "{id}");
-        assert_eq!(node.core.membership().store_id(&id.into()), first_store(id));
+        assert_eq!(
+            node.core.membership().store_id(&id.into()),
+            StoreId(first_store(id))
+        );
         assert_eq!(node.stored()[0], super::kit::id(0, 1), "{id}");
     }
 }
@@ -165,13 +169,13 @@ fn a_bootstrap_message_from_an_earlier_run_is_ignored() {
         let members = Membership::of_voters(&config("b", ABC).voters, &BTreeMap::new());
         let numbered = members.members().iter().map(|(id, member)| {
             let mut member = member.clone();
-            member.store_id = if *id == "b".into() { 2 } else { store_id };
+            member.store_id = StoreId(if *id == "b".into() { 2 } else { store_id });
             (id.clone(), member)
         });
         Message::Response(RaftResponse::BootstrapProbe(BootstrapProbeResponse {
-            to_store_id: 2,
+            to_store_id: StoreId(2),
             to_run: run,
-            store_id,
+            store_id: StoreId(store_id),
             run: 9,
             verdict: BootstrapVerdict::Bootstrapped(Membership::new(numbered.collect())),
         }))
@@ -179,7 +183,7 @@ fn a_bootstrap_message_from_an_earlier_run_is_ignored() {
     node.step("a", founding(run.wrapping_add(1), 1));
     assert!(!node.core.can_vote(), "a response to an earlier run");
     let question = BootstrapProbe {
-        store_id: 5,
+        store_id: StoreId(5),
         run: 1,
         initial_members: config("b", ABC).voters.into_iter().collect(),
         members_at: LogId::default(),
@@ -243,7 +247,7 @@ fn a_wiped_node_acknowledges_nothing_to_a_leader_that_expects_its_former_store()
     let welcome = |term| {
         Message::Request(RaftRequest::RejoinGranted(RejoinGranted {
             term: Term(term),
-            store_id: 2,
+            store_id: StoreId(2),
         }))
     };
     node.step("a", welcome(3));
@@ -281,7 +285,11 @@ fn a_wiped_node_rejoins_as_a_learner_and_becomes_a_voter_again_by_itself() {
     for id in ["a", "b", "c"] {
         let node = cluster.node(id);
         assert_eq!(role(node, "b"), MemberRole::Voter, "{id}");
-        assert_eq!(node.core.membership().store_id(&"b".into()), 70, "{id}");
+        assert_eq!(
+            node.core.membership().store_id(&"b".into()),
+            StoreId(70),
+            "{id}"
+        );
     }
     assert_eq!(
         cluster.node("b").core.voting_status(),
@@ -341,14 +349,20 @@ fn a_node_that_is_wiped_again_while_it_rejoins_starts_over() {
     cluster.wipe("b", ABC, 71);
     cluster.pass(MAX * 3);
     let b = NodeId::from("b");
-    assert_eq!(cluster.node("a").core.membership().store_id(&b), 71);
+    assert_eq!(
+        cluster.node("a").core.membership().store_id(&b),
+        StoreId(71)
+    );
     assert_eq!(
         cluster.node("b").core.voting_status(),
         VotingStatus::Eligible
     );
     cluster.wipe("b", ABC, 72);
     cluster.pass(MAX * 3);
-    assert_eq!(cluster.node("a").core.membership().store_id(&b), 72);
+    assert_eq!(
+        cluster.node("a").core.membership().store_id(&b),
+        StoreId(72)
+    );
     assert_eq!(
         cluster.node("b").core.voting_status(),
         VotingStatus::Eligible
@@ -365,7 +379,7 @@ fn a_late_message_from_a_replaced_store_does_not_stop_the_rejoin() {
     // A delayed message of the previous store, which was wiped too.
     let late = StoreMismatch {
         term: cluster.node("a").core.term(),
-        store_id: 70,
+        store_id: StoreId(70),
     };
     let late = Message::Response(RaftResponse::StoreMismatch(late));
     cluster.node("a").step("b", late);
@@ -376,7 +390,10 @@ fn a_late_message_from_a_replaced_store_does_not_stop_the_rejoin() {
         cluster.node("b").core.voting_status(),
         VotingStatus::Eligible
     );
-    assert_eq!(cluster.node("a").core.membership().store_id(&b), 71);
+    assert_eq!(
+        cluster.node("a").core.membership().store_id(&b),
+        StoreId(71)
+    );
     assert_eq!(cluster.leaders(), ["a"], "no other node had to take over");
 }
 
@@ -399,7 +416,10 @@ fn a_wiped_node_that_restarts_while_it_rejoins_continues() {
         VotingStatus::Eligible
     );
     let b = NodeId::from("b");
-    assert_eq!(cluster.node("a").core.membership().store_id(&b), 70);
+    assert_eq!(
+        cluster.node("a").core.membership().store_id(&b),
+        StoreId(70)
+    );
 }
 
 #[test]
@@ -411,7 +431,7 @@ fn a_new_voter_that_missed_the_end_of_the_change_gets_it_from_any_other() {
     let joint = c.log.load().unwrap().memberships;
     let (joint, settled) = (joint[2].0, joint[3].0);
     // As if it and the leader had stopped right after it got the joint configuration.
-    let log = MemoryStore::with_store_id(70);
+    let log = MemoryStore::with_store_id(StoreId(70));
     let batch = WriteBatch {
         entries: c.log.read(Index(1), joint, u64::MAX).unwrap(),
         ..WriteBatch::default()
@@ -438,7 +458,10 @@ fn a_late_acknowledgement_of_the_former_store_does_not_stop_the_catch_up() {
     cluster.wipe("b", ABC, 70);
     // The leader has the new store id when the response of the former store arrives.
     let term = cluster.node("a").core.term();
-    let store_mismatches = RaftResponse::StoreMismatch(StoreMismatch { term, store_id: 70 });
+    let store_mismatches = RaftResponse::StoreMismatch(StoreMismatch {
+        term,
+        store_id: StoreId(70),
+    });
     cluster
         .node("a")
         .step("b", Message::Response(store_mismatches));
@@ -474,7 +497,7 @@ fn a_learner_with_a_wiped_disk_stays_a_learner() {
         VotingStatus::Eligible
     );
     let d = NodeId::from("d");
-    assert_eq!(cluster.node("a").core.membership().store_id(&d), 5);
+    assert_eq!(cluster.node("a").core.membership().store_id(&d), StoreId(5));
 }
 
 #[test]
@@ -569,7 +592,7 @@ fn a_majority_with_wiped_disks_does_not_bootstrap_while_the_rest_is_unreachable(
 #[test]
 fn a_store_that_replaced_a_corrupt_one_does_not_bootstrap() {
     let mut cluster = new_nodes(ABC);
-    let log = MemoryStore::with_store_id(70);
+    let log = MemoryStore::with_store_id(StoreId(70));
     log.set_state(StoreState::Incomplete);
     let b = Node::start(
         config("b", ABC),

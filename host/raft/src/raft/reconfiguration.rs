@@ -1,21 +1,21 @@
-//! How a leader changes the membership, and how any node takes a change in.
+//! How a leader changes the membership, and what follows from a change on every node (dissertation §4).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Change, ChangeError, ChangeProgress, Membership};
 use crate::entry::Payload;
 use crate::ids::{Index, NodeId};
+use crate::raft::membership::Membership;
+use crate::raft::membership::change::{Change, ChangeError, ChangeProgress};
 use crate::raft::progress::Progress;
-use crate::raft::{Core, ProposeError, Role};
+use crate::raft::{Core, ProposeError};
 
 impl Core {
-    /// Brings a change of the membership one step further: first what it adds become learners, then, once they have
-    /// caught up, old and new voters decide together, then the new ones alone. Asked again until it is done.
+    /// Takes the next step of a change: new members become learners; once they have caught up, a joint configuration follows,
+    /// then the target. Repeat the call until it returns [`ChangeProgress::Done`].
     ///
     /// # Errors
-    /// Where this node does not lead, another change is under way, the change makes no sense, or somebody who is to
-    /// vote has yet to catch up.
+    /// If this node is not the leader, another change is in progress, the change is invalid, or a new voter has not caught up.
     pub fn change_members(
         &mut self,
         now: Duration,
@@ -23,7 +23,7 @@ impl Core {
         change: &Change,
     ) -> Result<ChangeProgress, ChangeError> {
         self.now = self.now.max(now);
-        if self.role != Role::Leader {
+        if !self.role.is_leader() {
             return Err(ChangeError::NotLeader);
         }
         let settled = self.membership().settled();
@@ -40,14 +40,14 @@ impl Core {
             settled.with_learners_of(&target)
         } else {
             self.check_caught_up(&settled, &target)?;
-            self.by_their_stores(settled.joint_with(&target))
+            self.with_store_ids(settled.joint_with(&target))
         };
         self.check_bounds().map_err(|error| match error {
             ProposeError::Overloaded { what } => ChangeError::Overloaded {
                 what: what.to_owned(),
             },
             ProposeError::DiskFull => ChangeError::Overloaded {
-                what: "entries for which the leader's disk has no room".to_owned(),
+                what: "entries for the leader's full disk".to_owned(),
             },
             ProposeError::NotLeader | ProposeError::Transferring => ChangeError::Busy,
         })?;
@@ -55,13 +55,14 @@ impl Core {
         Ok(ChangeProgress::InProgress)
     }
 
-    /// One change at a time, and none before this leader has committed in its own term: what an earlier leader left
-    /// uncommitted could otherwise meet a majority that it does not overlap.
-    pub(in crate::raft) fn may_change_members(&self) -> bool {
+    /// Whether the leader may append a configuration. Only one change at a time is possible, and none before the leader has
+    /// committed an entry of its term: an uncommitted configuration of an earlier leader could otherwise win a majority that
+    /// does not overlap with the new one.
+    pub(super) fn may_change_members(&self) -> bool {
         !self.membership().is_joint()
             && self.is_membership_committed()
             && self.has_committed_in_term()
-            && self.transferring.is_none()
+            && self.transferring_to().is_none()
     }
 
     fn settled_progress(&self) -> ChangeProgress {
@@ -72,7 +73,7 @@ impl Core {
         }
     }
 
-    /// Whether the committed configuration is as this change wants it. Any node can say so.
+    /// Whether the target of this change is committed. Valid on every node.
     #[must_use]
     pub fn is_changed(&self, change: &Change) -> bool {
         let membership = self.membership();
@@ -83,7 +84,7 @@ impl Core {
                 .is_ok_and(|target| target == *membership)
     }
 
-    /// A new voter that lacks much of the log would hold up every commit that needs it (dissertation §4.2.1).
+    /// A new voter that lacks many entries would delay every commit that needs it (dissertation §4.2.1).
     fn check_caught_up(
         &self,
         settled: &Membership,
@@ -99,101 +100,101 @@ impl Core {
         Ok(())
     }
 
-    /// Whether a peer has said to this leader that it holds all but a few of the committed entries.
-    pub(in crate::raft) fn has_caught_up(&self, id: &NodeId) -> bool {
+    /// Whether a peer has acknowledged all but a few of the committed entries.
+    pub(super) fn has_caught_up(&self, id: &NodeId) -> bool {
         self.matched(id) > Index::ZERO && self.behind(id) <= self.config.limits.promote_lag
     }
 
     fn matched(&self, id: &NodeId) -> Index {
-        self.peers.get(id).map_or(Index::ZERO, |peer| peer.matched)
+        self.role.peer(id).map_or(Index::ZERO, |peer| peer.matched)
     }
 
     fn behind(&self, id: &NodeId) -> u64 {
         self.log.committed.0.saturating_sub(self.matched(id).0)
     }
 
-    /// More is committed: a leader ends the joint state once both sides have agreed to it, and steps down where it is
-    /// no voter any more (dissertation §4.3).
-    pub(in crate::raft) fn after_commit(&mut self) {
+    /// The commit index has grown. A leader ends a joint configuration once it is committed, and steps down if it is no longer
+    /// a voter (dissertation §4.3).
+    pub(super) fn after_commit(&mut self) {
         self.configurations.compact(self.log.committed);
-        if self.role != Role::Leader || !self.is_membership_committed() {
+        if !self.role.is_leader() || !self.is_membership_committed() {
             return;
         }
         if self.membership().is_joint() {
             let settled = self.membership().settled();
             self.append_own(0, Payload::Membership(settled));
         } else if !self.membership().is_voter(&self.config.id) {
-            self.tell_removed();
+            // The others learn at once that the entry which removes this leader is committed.
+            self.broadcast_heartbeat();
             self.step_down();
         } else {
-            self.take_in_returned();
+            self.promote_rejoined();
         }
     }
 
-    /// Another configuration may be in force.
-    pub(in crate::raft) fn members_changed(&mut self) {
-        if self.role == Role::Leader {
-            self.update_peers(self.log.last().index.previous());
-        }
-        self.tell_contacts();
+    /// The configuration in force may have changed.
+    pub(super) fn on_members_changed(&mut self) {
+        self.update_peers(self.log.last().index.previous());
+        self.update_contacts();
     }
 
-    /// A leader replicates to all members, presuming that they hold its entries up to `last`. One that was removed is
-    /// told so before it is forgotten.
-    pub(in crate::raft) fn update_peers(&mut self, last: Index) {
+    /// A leader replicates to all members. It assumes that a new peer has the entries up to `last`. A removed peer stays for a
+    /// while, so that it receives the entry that removes it.
+    pub(super) fn update_peers(&mut self, last: Index) {
         let now = self.now;
         let membership = self.configurations.current();
         let own = &self.config.id;
+        let Some(leader) = self.role.as_leader_mut() else {
+            return;
+        };
         for id in membership.members().keys().filter(|id| *id != own) {
-            let peer = self.peers.entry(id.clone());
-            peer.or_insert_with(|| Progress::new(last, now)).leaves = None;
+            let peer = leader.peers.entry(id.clone());
+            peer.or_insert_with(|| Progress::new(last, now)).removed = None;
         }
         let until = (
             self.configurations.index(),
             now + self.config.election_timeout_max,
         );
-        for (id, peer) in &mut self.peers {
+        for (id, peer) in &mut leader.peers {
             if !membership.contains(id) {
-                peer.leaves.get_or_insert(until);
+                peer.removed.get_or_insert(until);
             }
         }
     }
 
-    /// Lets those go that were removed and know it, or had time to learn it.
-    pub(in crate::raft) fn forget_removed(&mut self) {
+    /// Drops the removed peers that know of their removal, or had time to learn it.
+    pub(super) fn forget_removed(&mut self) {
         let (now, committed) = (self.now, self.log.committed);
         let gone = |peer: &Progress| {
-            peer.leaves.is_some_and(|(index, until)| {
+            peer.removed.is_some_and(|(index, until)| {
                 now >= until
-                    || peer.matched >= index && committed >= index && peer.told_commit >= index
+                    || peer.matched >= index && committed >= index && peer.sent_commit >= index
             })
         };
-        if self.peers.values().any(gone) {
-            self.peers.retain(|_, peer| !gone(peer));
-            self.tell_contacts();
+        let Some(leader) = self.role.as_leader_mut() else {
+            return;
+        };
+        if leader.peers.values().any(gone) {
+            leader.peers.retain(|_, peer| !gone(peer));
+            self.update_contacts();
         }
     }
 
-    /// Says at once that the entry that removes this leader is committed.
-    fn tell_removed(&mut self) {
-        self.broadcast_heartbeat();
+    /// The ids of the leader's peers; empty on another node.
+    pub(super) fn peer_ids(&self) -> Vec<NodeId> {
+        self.peers().keys().cloned().collect()
     }
 
-    /// All whom this node sends requests to as a leader.
-    pub(in crate::raft) fn others(&self) -> Vec<NodeId> {
-        self.peers.keys().cloned().collect()
-    }
-
-    /// Tells the network whom to be connected with, where that has changed.
-    pub(in crate::raft) fn tell_contacts(&mut self) {
+    /// Tells the network which peers to connect to, if that has changed.
+    pub(super) fn update_contacts(&mut self) {
         let members = self.configurations.current().members();
         let mut contacts: BTreeMap<NodeId, String> = members
             .iter()
             .filter(|(id, _)| **id != self.config.id)
             .map(|(id, member)| (id.clone(), member.address.clone()))
             .collect();
-        for id in self.peers.keys().filter(|id| !members.contains_key(*id)) {
-            // On its way out; its address is the one that it had.
+        for id in self.peers().keys().filter(|id| !members.contains_key(*id)) {
+            // A removed peer keeps the address that it had.
             if let Some(address) = self.contacts.get(id) {
                 contacts.insert(id.clone(), address.clone());
             }

@@ -1,0 +1,85 @@
+//! The settings of the core and its bounds on memory.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::ids::NodeId;
+
+/// The settings of a [`Core`](crate::raft::Core). They do not change while it runs.
+#[derive(Clone, Debug)]
+pub struct CoreConfig {
+    /// This node.
+    pub id: NodeId,
+    /// The initial members of a new cluster, including this node. Empty for a node that is added later. Ignored once the
+    /// log or a snapshot contains a configuration.
+    pub voters: BTreeSet<NodeId>,
+    /// Addresses of the members, as far as this node was given them.
+    pub addresses: BTreeMap<NodeId, String>,
+    /// Lower bound of the random election timeout.
+    pub election_timeout_min: Duration,
+    /// Upper bound of the random election timeout.
+    pub election_timeout_max: Duration,
+    /// A leader sends to each peer at least once in this interval.
+    pub heartbeat_interval: Duration,
+    /// Most entries in the log. At the limit, proposals are rejected until a snapshot allows compaction.
+    pub max_log_entries: u64,
+    /// A snapshot is taken after this number of applied entries.
+    pub snapshot_threshold: u64,
+    /// Turns on lease reads. The value is the largest assumed difference in speed between two clocks, in percent. `None`:
+    /// each read needs a round of heartbeats.
+    pub lease_drift_percent: Option<u32>,
+    /// Bounds of memory and of messages.
+    pub limits: Limits,
+    /// Seed of the generator that draws election timeouts.
+    pub seed: u64,
+}
+
+/// Bounds of memory and of messages.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Most bytes of entries in one AppendEntries, by [`Entry::cost`](crate::entry::Entry::cost). A larger single entry is
+    /// sent alone.
+    pub message_bytes: u64,
+    /// Most messages with entries in flight to one peer.
+    pub in_flight_messages: usize,
+    /// Most bytes of entries in flight to one peer.
+    pub in_flight_bytes: u64,
+    /// Most bytes of uncommitted entries on a leader. At the limit, proposals are rejected.
+    pub uncommitted_bytes: u64,
+    /// Most bytes of durable entries that the log caches in memory.
+    pub cache_bytes: u64,
+    /// Most entries that the state machine has received and not yet applied.
+    pub unapplied_entries: u64,
+    /// Most bytes of such entries. One entry is always allowed.
+    pub unapplied_bytes: u64,
+    /// Most reads that wait for a confirmation of leadership. At the limit, a read fails at once.
+    pub pending_reads: usize,
+    /// A learner has caught up if it lacks at most this number of committed entries.
+    pub promote_lag: u64,
+    /// Most snapshot chunks in flight to one peer.
+    pub in_flight_chunks: usize,
+    /// Most bytes of snapshots sent per second, to all peers together. `None`: no limit.
+    pub snapshot_bytes_per_second: Option<u64>,
+    /// How long a leader may delay the commit index for a peer whose clients wait for nothing. Zero: no delay.
+    pub commit_delay: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        const MIB: u64 = 1 << 20;
+        Self {
+            message_bytes: MIB,
+            in_flight_messages: 64,
+            in_flight_bytes: 16 * MIB,
+            uncommitted_bytes: 64 * MIB,
+            cache_bytes: 64 * MIB,
+            unapplied_entries: 1024,
+            unapplied_bytes: 64 * MIB,
+            pending_reads: 65_536,
+            promote_lag: 64,
+            in_flight_chunks: 4,
+            snapshot_bytes_per_second: None,
+            commit_delay: Duration::ZERO,
+        }
+    }
+}

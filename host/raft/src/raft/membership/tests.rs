@@ -96,7 +96,7 @@ fn without_voters_nothing_is_won_and_nothing_reached() {
     let none = Membership::default();
     assert_ne!(none.vote_result(&votes("a b c", "")), VoteResult::Won);
     assert_eq!(none.reached(|_| 7_u64), 0);
-    assert!(!none.is_sound());
+    assert!(!none.is_valid());
 }
 
 #[test]

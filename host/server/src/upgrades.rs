@@ -14,7 +14,7 @@ mod request;
 mod watch;
 
 pub(crate) use coordinator::run;
-pub(crate) use request::{Upgrade, UpgradeError, UpgradeOptions, load_module};
+pub(crate) use request::{Upgrade, UpgradeError, UpgradeRequestOptions, load_module};
 pub(crate) use watch::UpgradeWatch;
 
 /// Runs the preparation of a new module on a thread of its own, while other entries are applied.

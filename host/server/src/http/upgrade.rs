@@ -23,7 +23,7 @@ use super::app::App;
 use super::error::ApiError;
 use super::request;
 use crate::status::ModuleStatus;
-use crate::upgrades::{Upgrade, UpgradeError, UpgradeOptions, load_module};
+use crate::upgrades::{Upgrade, UpgradeError, UpgradeRequestOptions, load_module};
 
 /// Default and maximum of `wait_ms`, in milliseconds.
 const DEFAULT_WAIT_MS: u64 = 60_000;
@@ -62,12 +62,12 @@ pub(super) struct UpgradeParams {
 }
 
 impl UpgradeParams {
-    fn into_options(self) -> Result<UpgradeOptions, ApiError> {
+    fn into_options(self) -> Result<UpgradeRequestOptions, ApiError> {
         let by = self.by.unwrap_or_else(|| "http".to_owned());
         let fits = by.len() <= MAX_BY_BYTES && !by.chars().any(char::is_control);
         let wait_ms = self.wait_ms.unwrap_or(DEFAULT_WAIT_MS);
         if fits && (1..=MAX_WAIT_MS).contains(&wait_ms) {
-            return Ok(UpgradeOptions {
+            return Ok(UpgradeRequestOptions {
                 dry_run: self.dry_run,
                 wait_ms,
                 by,

@@ -18,7 +18,7 @@ const CHUNK_BYTES: usize = 256 << 10;
 
 /// What the client asks for.
 #[derive(Clone, Debug)]
-pub(crate) struct UpgradeOptions {
+pub(crate) struct UpgradeRequestOptions {
     /// Check the module on all voters, and don't activate it.
     pub(crate) dry_run: bool,
     /// How long the voters may take to prepare, in milliseconds of replicated time.
@@ -81,7 +81,7 @@ pub(crate) struct Upgrade<'a> {
     pub(crate) raft: &'a Raft<WasmMachine>,
     pub(crate) upgrades: &'a UpgradeWatch,
     pub(crate) module: &'a GuestModule,
-    pub(crate) options: UpgradeOptions,
+    pub(crate) options: UpgradeRequestOptions,
     /// No record is submitted after this time.
     pub(crate) deadline: Instant,
 }

@@ -280,7 +280,7 @@ async fn the_commands_change_members_and_leader() {
 
     let moved = oarlock(&["transfer-leader", "node2"]);
     assert!(
-        moved.0 == Some(0) && moved.1.contains("node2 leads term"),
+        moved.0 == Some(0) && moved.1.contains("node2 is the leader in term"),
         "{moved:?}"
     );
     let table = oarlock(&["members", "list"]);

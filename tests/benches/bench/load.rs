@@ -42,7 +42,9 @@ impl Turn {
 
 /// Lets the sessions run for a while; `pids` are the nodes.
 pub(crate) async fn run<S: Session>(sessions: Vec<S>, time: Duration, pids: &[u32]) -> Turn {
-    run_during(sessions, tokio::time::sleep(time), pids).await.0
+    // Its time begins when it is polled first, which is after the warm-up.
+    let work = async { tokio::time::sleep(time).await };
+    run_during(sessions, work, pids).await.0
 }
 
 /// Lets the sessions run until `work` is complete, and returns its result too.

@@ -72,8 +72,8 @@ impl Load {
         (tally.done(), tally.failed())
     }
 
-    /// Lets the sessions run, for `warm_up` without counting and then as long as `measured` takes. A request counts
-    /// if it ends within that time.
+    /// Lets the sessions run, for `warm_up` without counting and then as long as `measured` takes, which is polled
+    /// first after the warm-up. A request counts if it ends within that time.
     pub async fn run<S: Session, T>(
         &self,
         sessions: Vec<S>,

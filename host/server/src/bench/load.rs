@@ -57,7 +57,8 @@ pub(super) async fn run(plan: &LoadPlan, quiet: bool) -> LoadTally {
         .collect();
     let load = Load::default();
     let progress = tokio::spawn(show_progress(load.clone(), plan.duration, quiet));
-    let measured = tokio::time::sleep(plan.duration);
+    // Its time begins when it is polled first, which is after the warm-up.
+    let measured = async { tokio::time::sleep(plan.duration).await };
     let (tally, ()) = load.run(sessions, WARM_UP, measured).await;
     progress.abort();
     // It was aborted.

@@ -25,7 +25,7 @@
 //!
 //! | module | content |
 //! |---|---|
-//! | [`role`] | the four roles, and the state of each |
+//! | `role` | the four roles, and the state of each |
 //! | `election` | pre-vote, votes, becoming a leader (§5.2, §5.4.1) |
 //! | `replication`, `follower` | AppendEntries on both sides, commitment (§5.3, §5.4.2) |
 //! | [`progress`] | what a leader knows of a peer |
@@ -63,7 +63,7 @@ mod rejoining;
 mod replace_state;
 mod replication;
 mod rng;
-pub mod role;
+mod role;
 mod snapshot;
 #[cfg(test)]
 mod tests;

@@ -171,7 +171,7 @@ pub struct InstallSnapshotResponse {
     pub last: LogId,
     /// Number of durable bytes: the next chunk starts here.
     pub next_offset: u64,
-    /// The snapshot is installed, and the log continues behind it.
+    /// The snapshot is installed, and the log continues after it.
     pub installed: bool,
 }
 

@@ -23,7 +23,7 @@ use crate::state_machine::MemoryStateMachine;
 use crate::storage::memory::{MemorySnapshots, MemoryStore};
 use crate::storage::{LogStore, Received, SnapshotStore};
 
-/// Something that a node does, told before it does it.
+/// An action of a node, reported before the node executes it.
 #[derive(Debug)]
 pub enum TestEvent<'a> {
     /// The core has new requests.
@@ -52,7 +52,7 @@ pub enum TestEvent<'a> {
     HasReceived(&'a SnapshotMeta),
 }
 
-/// See the module.
+/// A node for tests, see the module.
 pub struct TestNode {
     /// The core.
     pub core: Core,
@@ -123,7 +123,7 @@ impl TestNode {
         self.run_observed(&mut |_, _| {});
     }
 
-    /// The same, and tells each event.
+    /// The same; reports each event.
     pub fn run_observed(&mut self, observe: &mut dyn FnMut(&Core, TestEvent<'_>)) {
         loop {
             self.core.check();
@@ -219,7 +219,7 @@ impl TestNode {
         self.finish_task_observed(&mut |_, _| {})
     }
 
-    /// The same, and tells each event.
+    /// The same; reports each event.
     ///
     /// # Panics
     /// If a store fails.

@@ -31,7 +31,7 @@ pub enum MessageError {
     #[error("the term of entry {0} is invalid at its position")]
     Term(LogId),
     /// A chunk is not within its snapshot.
-    #[error("a chunk ends behind the end of its snapshot")]
+    #[error("a chunk ends after the end of its snapshot")]
     Chunk,
     /// A configuration has no voters, or too many members.
     #[error("a configuration has no voters or too many members")]

@@ -1,4 +1,4 @@
-//! This node's own snapshots, and compaction of the log behind them: §7.
+//! This node's own snapshots, and compaction of the log before them: §7.
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ impl Core {
         }
     }
 
-    /// Purges the log behind the newest snapshot, except for some entries that slow followers may still need.
+    /// Purges the log up to the newest snapshot, except for some entries that slow followers may still need.
     pub(super) fn compact(&mut self) {
         let Some(meta) = self.snapshot.clone() else {
             return;
@@ -64,7 +64,7 @@ impl Core {
             _ => None,
         });
         let oldest = in_transfer.min_by_key(|meta| meta.last).cloned();
-        // The entries behind a snapshot in transfer should still be in the log when it arrives.
+        // The entries after a snapshot in transfer should still be in the log when it arrives.
         let trailing = if oldest.is_some() {
             room
         } else {

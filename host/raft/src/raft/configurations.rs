@@ -17,7 +17,7 @@ pub(super) struct Configurations {
     start: Membership,
     /// In force at the snapshot, with the index of its entry.
     base: (Index, Membership),
-    /// The entries behind `base`; their indexes increase.
+    /// The entries after `base`, in ascending order.
     later: VecDeque<(Index, Membership)>,
 }
 
@@ -78,7 +78,7 @@ impl Configurations {
         }
     }
 
-    /// The log continues behind a snapshot. Later entries stay if `keeps_later`.
+    /// The log continues after a snapshot. Later entries stay if `keeps_later`.
     pub(super) fn install(&mut self, meta: &SnapshotMeta, keeps_later: bool) {
         let at = meta.last.index;
         match &meta.membership {

@@ -1,6 +1,6 @@
 //! A full disk.
 //!
-//! A write for which the disk has no room leaves nothing behind. It is retried after a maximum election timeout, together
+//! A write for which the disk has no space changes nothing. It is retried after a maximum election timeout, together
 //! with everything that has accumulated, until it succeeds.
 //!
 //! Until then the node sends nothing that depends on the write: it grants no vote in a new term, acknowledges no entry and

@@ -25,7 +25,7 @@ pub enum ProgressState {
     Snapshot(SnapshotTransfer),
 }
 
-/// A snapshot transfer to a peer. Chunks are pipelined within a window; after a loss, all chunks behind it are sent again.
+/// A snapshot transfer to a peer. Chunks are pipelined within a window; after a loss, all later chunks are sent again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SnapshotTransfer {
     /// The snapshot.
@@ -79,7 +79,7 @@ impl SnapshotTransfer {
     /// The peer has bytes up to `offset`.
     pub fn reached(&mut self, offset: u64, now: Duration) {
         self.confirmed = true;
-        // A chunk behind a lost one, or a duplicated response, repeats the offset.
+        // A chunk after a lost one, or a duplicated response, repeats the offset.
         if offset == self.offset {
             return;
         }
@@ -92,7 +92,7 @@ impl SnapshotTransfer {
         }
     }
 
-    /// Chunks or responses were lost: everything behind the confirmed offset is sent again.
+    /// Chunks or responses were lost: everything after the confirmed offset is sent again.
     pub fn restart(&mut self, now: Duration) {
         self.moved_at = now;
         self.go_on_from(self.offset);

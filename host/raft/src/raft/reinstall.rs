@@ -7,10 +7,10 @@
 //!    snapshot and [set aside](crate::raft::ready::SnapshotTask::SetAside) for inspection.
 //! 2. The node sends the leader an [`AdminRequest`](crate::message::AdminRequest) for a snapshot of a later entry. The
 //!    leader takes one if it has none, and sends it.
-//! 3. The snapshot is installed and restored like any other, and the entries behind it are applied.
+//! 3. The snapshot is installed and restored like any other, and the entries after it are applied.
 //!
-//! An older snapshot would do, but the log may no longer contain the entries behind it; and so the applied index never
-//! decreases. A snapshot of the same entry would have the name of the node's own snapshot, and could not be told from it: the
+//! An older snapshot is not enough: the log may no longer contain the entries after it, and the applied index would
+//! decrease. A snapshot of the same entry would have the name of the node's own snapshot, and could not be distinguished from it: the
 //! CRC of data that ends with its own CRC is a constant, so two snapshots of one length have the same checksum.
 
 use crate::ids::Index;

@@ -67,7 +67,7 @@ pub(super) struct Leader {
     pub(super) peers: BTreeMap<NodeId, Progress>,
     /// Index of the first entry of this term. Until it is committed, the leader does not know the commit index (§8).
     pub(super) term_start: Index,
-    /// Own entries behind the commit index, with their size.
+    /// Own entries after the commit index, with their size.
     pub(super) uncommitted: Outstanding,
     /// Reads that wait for a confirmation of leadership.
     pub(super) reads: PendingReads,

@@ -232,7 +232,7 @@ impl Core {
         self.respond_to_chunk(&leader, meta.last, next_offset, complete);
     }
 
-    /// A snapshot is complete and durable: the log continues behind it, and the machine restores it.
+    /// A snapshot is complete and durable: the log continues after it, and the state machine restores it.
     fn install(&mut self, meta: &SnapshotMeta) {
         let keeps_later = self.log.holds(meta.last);
         self.log.install(meta);

@@ -20,12 +20,12 @@ fn names<'a>(ids: impl Iterator<Item = &'a NodeId>) -> String {
 }
 
 fn votes(yes: &str, no: &str) -> BTreeMap<NodeId, bool> {
-    let said = |names: &'static str, what| {
+    let ballots = |names: &'static str, what| {
         let ids = names.split_whitespace().map(NodeId::from);
         ids.map(move |id| (id, what))
     };
     let (yes, no) = (yes.to_owned().leak(), no.to_owned().leak());
-    said(yes, true).chain(said(no, false)).collect()
+    ballots(yes, true).chain(ballots(no, false)).collect()
 }
 
 /// From a, b, c to c, d, e; a becomes a learner.

@@ -52,7 +52,7 @@ fn a_node_with_a_live_leader_does_not_vote_for_another() {
     let mut node = Node::at("a", 1, &[]);
     node.step("b", append("b", 1, id(0, 0), &[], 0));
     node.sent();
-    node.step("c", ask(vote_request("c", 2, id(9, 9))));
+    node.step("c", vote_message(vote_request("c", 2, id(9, 9))));
     assert_eq!(node.sent(), []);
     assert_eq!(
         (node.core.term(), node.core.leader()),
@@ -61,7 +61,7 @@ fn a_node_with_a_live_leader_does_not_vote_for_another() {
 
     // After an election timeout it does.
     node.now += MIN;
-    node.step("c", ask(vote_request("c", 2, id(9, 9))));
+    node.step("c", vote_message(vote_request("c", 2, id(9, 9))));
     assert!(node.vote_response_sent().granted);
 }
 
@@ -74,7 +74,7 @@ fn a_campaign_by_leadership_transfer_gets_votes_at_once() {
         transfer: true,
         ..vote_request("c", 2, id(0, 0))
     };
-    node.step("c", ask(request));
+    node.step("c", vote_message(request));
     assert!(node.vote_response_sent().granted);
 }
 

@@ -15,7 +15,7 @@ fn cores_that_differ_only_in_time_and_write_numbers_have_the_same_digest() {
     let (mut early, mut late) = (Node::new("a"), Node::new("a"));
     late.now += Duration::from_secs(60);
     // One more write: a vote in the previous term.
-    late.step("b", ask(vote_request("b", 1, id(0, 0))));
+    late.step("b", vote_message(vote_request("b", 1, id(0, 0))));
     early.step("b", append("b", 2, id(0, 0), &[2], 0));
     late.step("b", append("b", 2, id(0, 0), &[2], 0));
     assert_eq!(digest(&early), digest(&late));
@@ -32,7 +32,7 @@ fn every_state_that_affects_later_behavior_changes_the_digest() {
     };
     let mut node = Node::new("a");
     node.disk_works = false;
-    node.step("b", ask(vote_request("b", 1, id(0, 0))));
+    node.step("b", vote_message(vote_request("b", 1, id(0, 0))));
     expect_new(&node);
     node.finish_task();
     expect_new(&node);

@@ -43,9 +43,9 @@ fn a_follower_with_a_full_disk_acknowledges_only_stored_entries() {
     assert!(node.core.is_disk_full());
     assert_eq!(node.sent(), vec![]);
     node.step("b", append("b", 1, id(1, 3), &[], 3));
-    let answer = node.append_response_sent();
+    let response = node.append_response_sent();
     assert_eq!(
-        answer.result,
+        response.result,
         AppendResult::Matched(Index(1)),
         "it is alive"
     );
@@ -74,7 +74,7 @@ fn a_refused_write_is_repeated_and_succeeds_once_there_is_space() {
         (1..=4).map(|index| id(1, index)).collect::<Vec<_>>()
     );
     let acknowledged = node.sent().into_iter().filter_map(append_response);
-    let last = acknowledged.filter_map(|answer| match answer.result {
+    let last = acknowledged.filter_map(|response| match response.result {
         AppendResult::Matched(index) => Some(index),
         _ => None,
     });
@@ -98,7 +98,7 @@ fn a_node_with_a_full_disk_neither_votes_nor_campaigns_in_a_new_term() {
     node.pass(MAX * 3);
     refuse(&mut node);
     assert_eq!(node.core.role(), Role::Follower);
-    node.step("c", ask(vote_request("c", 5, id(1, 3))));
+    node.step("c", vote_message(vote_request("c", 5, id(1, 3))));
     assert_eq!(node.sent(), vec![], "the vote is not on the disk");
     node.pass(MAX);
     let id = current_write(&mut node);

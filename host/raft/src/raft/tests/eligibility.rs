@@ -160,12 +160,12 @@ fn a_bootstrap_message_from_an_earlier_run_is_ignored() {
     node.pass(Duration::ZERO);
     let run = match &node.sent()[..] {
         [
-            (_, Message::Request(RaftRequest::BootstrapProbe(question))),
+            (_, Message::Request(RaftRequest::BootstrapProbe(request))),
             ..,
-        ] => question.run,
+        ] => request.run,
         other => panic!("expected a bootstrap probe, got {other:?}"),
     };
-    let founding = |run, store_id| {
+    let bootstrap_message = |run, store_id| {
         let members = Membership::of_voters(&config("b", ABC).voters, &BTreeMap::new());
         let numbered = members.members().iter().map(|(id, member)| {
             let mut member = member.clone();
@@ -180,21 +180,21 @@ fn a_bootstrap_message_from_an_earlier_run_is_ignored() {
             verdict: BootstrapVerdict::Bootstrapped(Membership::new(numbered.collect())),
         }))
     };
-    node.step("a", founding(run.wrapping_add(1), 1));
+    node.step("a", bootstrap_message(run.wrapping_add(1), 1));
     assert!(!node.core.can_vote(), "a response to an earlier run");
-    let question = BootstrapProbe {
+    let request = BootstrapProbe {
         store_id: StoreId(5),
         run: 1,
         initial_members: config("b", ABC).voters.into_iter().collect(),
         members_at: LogId::default(),
     };
-    node.step("a", Message::Request(RaftRequest::BootstrapProbe(question)));
-    node.step("a", founding(run, 1));
+    node.step("a", Message::Request(RaftRequest::BootstrapProbe(request)));
+    node.step("a", bootstrap_message(run, 1));
     assert!(
         !node.core.can_vote(),
         "a bootstrap message by an earlier store of the first member"
     );
-    node.step("a", founding(run, 5));
+    node.step("a", bootstrap_message(run, 5));
     assert!(node.core.can_vote());
 }
 
@@ -208,12 +208,12 @@ fn a_node_with_a_wiped_disk_does_not_vote() {
             transfer,
             ..vote_request("a", 5, id(4, 9))
         };
-        node.step("a", ask(request.clone()));
+        node.step("a", vote_message(request.clone()));
         let pre_vote = RequestVote {
             pre_vote: true,
             ..request
         };
-        node.step("a", ask(pre_vote));
+        node.step("a", vote_message(pre_vote));
     }
     let votes = node
         .sent()

@@ -8,7 +8,7 @@ use crate::raft::*;
 fn messages_from_unknown_nodes_and_from_the_node_itself_are_ignored() {
     let mut node = Node::at("a", 1, &[]);
     node.step("a", append("a", 5, id(0, 0), &[5], 1));
-    node.step("a", ask(vote_request("a", 5, id(9, 9))));
+    node.step("a", vote_message(vote_request("a", 5, id(9, 9))));
     node.step("x", vote(5, true));
     node.step("x", matched(5, 1));
     assert_eq!((node.core.term(), node.sent()), (Term(1), vec![]));
@@ -47,7 +47,7 @@ fn entries_with_gaps_or_overflowing_numbers_are_ignored() {
     }
     node.step("b", gap);
     node.step("b", append("b", u64::MAX, id(0, 0), &[], 0));
-    node.step("b", ask(vote_request("b", u64::MAX, id(9, 9))));
+    node.step("b", vote_message(vote_request("b", u64::MAX, id(9, 9))));
     node.step("b", vote(u64::MAX, false));
     node.step("b", append("b", 1, id(1, u64::MAX), &[], 0));
     assert_eq!(

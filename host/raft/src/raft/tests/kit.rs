@@ -78,12 +78,12 @@ pub(super) fn append(
 }
 
 pub(super) fn appended(term: u64, round: u64, result: AppendResult) -> Message {
-    let answer = AppendEntriesResponse {
+    let response = AppendEntriesResponse {
         term: Term(term),
         round,
         result,
     };
-    Message::Response(RaftResponse::AppendEntries(answer))
+    Message::Response(RaftResponse::AppendEntries(response))
 }
 
 pub(super) fn matched(term: u64, index: u64) -> Message {
@@ -100,26 +100,26 @@ pub(super) fn vote_request(from: &str, term: u64, last: LogId) -> RequestVote {
     }
 }
 
-pub(super) fn ask(vote: RequestVote) -> Message {
+pub(super) fn vote_message(vote: RequestVote) -> Message {
     Message::Request(RaftRequest::RequestVote(vote))
 }
 
 pub(super) fn vote(term: u64, granted: bool) -> Message {
-    let answer = RequestVoteResponse {
+    let response = RequestVoteResponse {
         term: Term(term),
         granted,
         pre_vote: false,
     };
-    Message::Response(RaftResponse::RequestVote(answer))
+    Message::Response(RaftResponse::RequestVote(response))
 }
 
 pub(super) fn pre_vote(term: u64, granted: bool) -> Message {
-    let answer = RequestVoteResponse {
+    let response = RequestVoteResponse {
         term: Term(term),
         granted,
         pre_vote: true,
     };
-    Message::Response(RaftResponse::RequestVote(answer))
+    Message::Response(RaftResponse::RequestVote(response))
 }
 
 pub(super) use crate::testing::TestNode as Node;
@@ -196,7 +196,7 @@ impl Node {
     pub(super) fn vote_response_sent(&mut self) -> RequestVoteResponse {
         let sent = self.sent();
         match &sent[..] {
-            [(_, Message::Response(RaftResponse::RequestVote(answer)))] => answer.clone(),
+            [(_, Message::Response(RaftResponse::RequestVote(response)))] => response.clone(),
             other => panic!("expected one vote, got {other:?}"),
         }
     }
@@ -291,7 +291,7 @@ impl Node {
 
 pub(super) fn append_response(sent: (NodeId, Message)) -> Option<AppendEntriesResponse> {
     match sent.1 {
-        Message::Response(RaftResponse::AppendEntries(answer)) => Some(answer),
+        Message::Response(RaftResponse::AppendEntries(response)) => Some(response),
         _ => None,
     }
 }

@@ -18,12 +18,12 @@ fn leased(id: &str, voters: &str) -> CoreConfig {
 }
 
 fn acknowledged(term: u64, round: u64) -> Message {
-    let answer = AppendEntriesResponse {
+    let response = AppendEntriesResponse {
         term: Term(term),
         round,
         result: AppendResult::Matched(Index(1)),
     };
-    Message::Response(RaftResponse::LeaseGranted(answer, 1000))
+    Message::Response(RaftResponse::LeaseGranted(response, 1000))
 }
 
 /// a leads a, b and c, and has started round 1.
@@ -92,10 +92,10 @@ fn an_acknowledgement_of_an_unknown_round_or_another_term_gives_no_lease() {
 #[test]
 fn a_peer_can_not_extend_a_lease_beyond_the_election_timeout() {
     let mut node = leader();
-    let Message::Response(RaftResponse::LeaseGranted(answer, _)) = acknowledged(1, 1) else {
+    let Message::Response(RaftResponse::LeaseGranted(response, _)) = acknowledged(1, 1) else {
         unreachable!("the helper returns this message");
     };
-    let forever = RaftResponse::LeaseGranted(answer, 1 << 62);
+    let forever = RaftResponse::LeaseGranted(response, 1 << 62);
     node.step("b", Message::Response(forever));
     assert_eq!(node.core.lease_until(), Some(node.now + COUNTS));
 }
@@ -136,14 +136,14 @@ fn a_leader_that_has_not_committed_in_its_term_has_no_lease() {
     let mut node = Node::with(leased("a", "a b c"), HardState::default(), &[]);
     node.elect();
     node.pass(HEARTBEAT);
-    let answer = AppendEntriesResponse {
+    let response = AppendEntriesResponse {
         term: Term(1),
         round: 1,
         result: AppendResult::Ignored,
     };
     node.step(
         "b",
-        Message::Response(RaftResponse::LeaseGranted(answer, 1000)),
+        Message::Response(RaftResponse::LeaseGranted(response, 1000)),
     );
     assert_eq!(node.core.lease_until(), None);
     node.step("b", matched(1, 1));
@@ -196,23 +196,23 @@ fn a_follower_within_a_lease_votes_for_another_only_after_a_transfer() {
     );
     let mut request = vote_request("c", 2, id(1, 1));
     node.pass(MIN - Duration::from_millis(1));
-    node.step("c", ask(request.clone()));
+    node.step("c", vote_message(request.clone()));
     assert_eq!(node.sent(), vec![]);
     request.transfer = true;
-    node.step("c", ask(request));
+    node.step("c", vote_message(request));
     assert!(node.vote_response_sent().granted);
 }
 
 #[test]
 fn after_a_restart_a_node_does_not_vote_until_a_possible_lease_has_expired() {
     let mut node = Node::with(leased("a", "a b c"), HardState::default(), &[]);
-    node.step("c", ask(vote_request("c", 2, id(0, 0))));
+    node.step("c", vote_message(vote_request("c", 2, id(0, 0))));
     assert_eq!(node.sent(), vec![]);
     node.pass(MIN);
-    node.step("c", ask(vote_request("c", 2, id(0, 0))));
+    node.step("c", vote_message(vote_request("c", 2, id(0, 0))));
     assert!(node.vote_response_sent().granted);
     let mut without = Node::new("a");
-    without.step("c", ask(vote_request("c", 2, id(0, 0))));
+    without.step("c", vote_message(vote_request("c", 2, id(0, 0))));
     assert!(
         without.vote_response_sent().granted,
         "without leases it votes"

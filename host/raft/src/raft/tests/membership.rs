@@ -406,9 +406,9 @@ fn a_node_that_is_removed_by_an_entry_that_may_not_be_committed_still_campaigns(
     for (to, message) in sent {
         cluster.node(to.as_str()).step("a", message);
     }
-    let answers = cluster.node("b").sent();
+    let responses = cluster.node("b").sent();
     cluster.cut_off("b");
-    for (to, message) in answers {
+    for (to, message) in responses {
         cluster.node(to.as_str()).step("b", message);
     }
     let old = cluster.node("a");

@@ -11,7 +11,7 @@ fn news(term: u64) -> Vec<Message> {
     vec![
         append("b", term, id(0, 0), &[], 0),
         matched(term, 0),
-        ask(vote_request("b", term, id(term, 9))),
+        vote_message(vote_request("b", term, id(term, 9))),
         vote(term, false),
     ]
 }
@@ -67,9 +67,9 @@ fn a_leader_updates_its_term_from_a_message_and_steps_back() {
 fn a_message_of_an_older_term_is_rejected() {
     let mut node = Node::at("a", 3, &[1, 2]);
     node.step("b", append("b", 2, id(2, 2), &[2], 2));
-    let answer = node.append_response_sent();
+    let response = node.append_response_sent();
     assert_eq!(
-        (answer.term, answer.result),
+        (response.term, response.result),
         (Term(3), AppendResult::Ignored)
     );
     assert_eq!(
@@ -78,9 +78,9 @@ fn a_message_of_an_older_term_is_rejected() {
     );
     assert_eq!(node.core.leader(), None);
 
-    node.step("b", ask(vote_request("b", 2, id(9, 9))));
-    let answer = node.vote_response_sent();
-    assert_eq!((answer.term, answer.granted), (Term(3), false));
+    node.step("b", vote_message(vote_request("b", 2, id(9, 9))));
+    let response = node.vote_response_sent();
+    assert_eq!((response.term, response.granted), (Term(3), false));
 }
 
 #[test]
@@ -118,8 +118,8 @@ fn a_leader_sends_heartbeats_to_all() {
     }
 }
 
-fn votes_asked_of(node: &mut Node) -> Vec<(String, RequestVote)> {
-    let asked = node
+fn vote_requests_of(node: &mut Node) -> Vec<(String, RequestVote)> {
+    let requested = node
         .sent()
         .into_iter()
         .filter_map(|(to, message)| match message {
@@ -128,7 +128,7 @@ fn votes_asked_of(node: &mut Node) -> Vec<(String, RequestVote)> {
             }
             _ => None,
         });
-    asked.collect()
+    requested.collect()
 }
 
 #[test]
@@ -140,10 +140,10 @@ fn a_follower_without_a_leader_starts_an_election() {
         (Term(2), Role::Candidate)
     );
     assert_eq!(node.core.vote(), Some(&"a".into()));
-    let asked = votes_asked_of(&mut node);
-    let to: Vec<&str> = asked.iter().map(|(to, _)| to.as_str()).collect();
+    let requested = vote_requests_of(&mut node);
+    let to: Vec<&str> = requested.iter().map(|(to, _)| to.as_str()).collect();
     assert_eq!(to, ["b", "c"]);
-    assert!(asked.iter().all(|(_, vote)| vote.term == Term(2)));
+    assert!(requested.iter().all(|(_, vote)| vote.term == Term(2)));
 }
 
 #[test]
@@ -156,9 +156,9 @@ fn a_candidate_without_a_majority_starts_a_new_election() {
         (node.core.term(), node.core.role()),
         (Term(3), Role::Candidate)
     );
-    let asked = votes_asked_of(&mut node);
-    assert_eq!(asked.len(), 2);
-    assert!(asked.iter().all(|(_, vote)| vote.term == Term(3)));
+    let requested = vote_requests_of(&mut node);
+    assert_eq!(requested.len(), 2);
+    assert!(requested.iter().all(|(_, vote)| vote.term == Term(3)));
 }
 
 #[test]
@@ -218,7 +218,10 @@ fn a_node_votes_for_at_most_one_candidate_in_a_term() {
             vote: voted.map(NodeId::from),
         };
         let mut node = Node::with(config("a", "a b c"), hard_state, &[]);
-        node.step(candidate, ask(vote_request(candidate, 1, id(0, 0))));
+        node.step(
+            candidate,
+            vote_message(vote_request(candidate, 1, id(0, 0))),
+        );
         assert_eq!(
             node.vote_response_sent().granted,
             granted,
@@ -230,11 +233,11 @@ fn a_node_votes_for_at_most_one_candidate_in_a_term() {
 #[test]
 fn a_vote_survives_a_restart() {
     let mut node = Node::new("a");
-    node.step("b", ask(vote_request("b", 1, id(0, 0))));
+    node.step("b", vote_message(vote_request("b", 1, id(0, 0))));
     assert!(node.vote_response_sent().granted);
     let (log, snapshots) = (node.log.clone(), node.snapshots.clone());
     let mut node = Node::start(config("a", "a b c"), log, snapshots, node.now);
-    node.step("c", ask(vote_request("c", 1, id(0, 0))));
+    node.step("c", vote_message(vote_request("c", 1, id(0, 0))));
     assert!(!node.vote_response_sent().granted);
 }
 
@@ -328,8 +331,8 @@ fn a_vote_request_names_the_candidate_its_term_and_its_last_entry() {
     ] {
         let mut node = Node::at("a", 4, terms);
         node.campaign();
-        for (to, asked) in votes_asked_of(&mut node) {
-            assert_eq!(asked, vote_request("a", 5, last), "to {to}");
+        for (to, requested) in vote_requests_of(&mut node) {
+            assert_eq!(requested, vote_request("a", 5, last), "to {to}");
         }
     }
 }
@@ -350,7 +353,7 @@ fn a_voter_refuses_a_candidate_whose_log_is_older_than_its_own() {
     ];
     for (terms, last, granted) in cases {
         let mut node = Node::at("a", 3, terms);
-        node.step("b", ask(vote_request("b", 3, last)));
+        node.step("b", vote_message(vote_request("b", 3, last)));
         assert_eq!(
             node.vote_response_sent().granted,
             granted,

@@ -156,13 +156,13 @@ fn a_follower_checks_the_entry_before_the_new_ones() {
     for (previous, expected) in cases {
         let mut node = Node::at("a", 2, &[1, 2]);
         node.step("b", append("b", 3, previous, &[], 1));
-        let answer = node.append_response_sent();
+        let response = node.append_response_sent();
         let expected = match expected {
             AppendResult::Matched(index) => AppendResult::Matched(index.min(previous.index)),
             mismatch => mismatch,
         };
         assert_eq!(
-            (answer.term, answer.result),
+            (response.term, response.result),
             (Term(3), expected),
             "previous {previous}"
         );
@@ -184,7 +184,7 @@ fn a_follower_replaces_conflicting_entries_and_keeps_matching_ones() {
         let mut node = Node::at("a", 2, &[1, 2]);
         node.step("b", append("b", 4, previous, new, 0));
         let expected: Vec<LogId> = entries(1, expected).iter().map(|entry| entry.id).collect();
-        assert_eq!(node.stored(), expected, "{new:?} behind {previous}");
+        assert_eq!(node.stored(), expected, "{new:?} after {previous}");
         assert_eq!(node.core.log().last(), *expected.last().unwrap());
         let last = Index(previous.index.0 + new.len() as u64);
         assert_eq!(

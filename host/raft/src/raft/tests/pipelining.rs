@@ -65,11 +65,11 @@ fn a_peer_with_waiting_clients_gets_the_commit_index_at_once() {
     config.limits.commit_delay = Duration::from_secs(3600);
     let mut node = Node::with(config, HardState::default(), &[]);
     node.lead();
-    let question = RaftRequest::ReadIndex(ReadIndex {
+    let request = RaftRequest::ReadIndex(ReadIndex {
         term: Term(1),
         id: 7,
     });
-    node.step("b", Message::Request(question));
+    node.step("b", Message::Request(request));
     node.sent();
     node.propose("x");
     node.step("b", matched(1, 2));
@@ -268,8 +268,8 @@ fn very_different_logs_match_after_a_few_messages() {
             cluster.node("f").step("l", message);
         }
         for (_, message) in cluster.node("f").sent() {
-            if let Message::Response(RaftResponse::AppendEntries(answer)) = &message {
-                rejections += u32::from(matches!(answer.result, AppendResult::Mismatch { .. }));
+            if let Message::Response(RaftResponse::AppendEntries(response)) = &message {
+                rejections += u32::from(matches!(response.result, AppendResult::Mismatch { .. }));
             }
             cluster.node("l").step("f", message);
         }

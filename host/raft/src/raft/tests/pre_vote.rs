@@ -5,7 +5,7 @@ use crate::message::*;
 use crate::raft::*;
 
 fn request(from: &str, term: u64, last: LogId) -> Message {
-    ask(RequestVote {
+    vote_message(RequestVote {
         pre_vote: true,
         ..vote_request(from, term, last)
     })
@@ -32,9 +32,9 @@ fn a_pre_vote_changes_nothing_at_the_voter() {
     node.disk_works = false;
     for candidate in ["b", "c"] {
         node.step(candidate, request(candidate, 2, id(1, 1)));
-        let answer = node.vote_response_sent();
+        let response = node.vote_response_sent();
         assert_eq!(
-            (answer.granted, answer.pre_vote, answer.term),
+            (response.granted, response.pre_vote, response.term),
             (true, true, Term(2))
         );
     }
@@ -48,9 +48,9 @@ fn a_pre_vote_is_denied_to_an_older_log_and_to_an_older_term() {
     let mut node = Node::at("a", 3, &[1, 2]);
     for (term, last) in [(4, id(1, 9)), (4, id(2, 1)), (3, id(2, 2)), (2, id(9, 9))] {
         node.step("b", request("b", term, last));
-        let answer = node.vote_response_sent();
+        let response = node.vote_response_sent();
         assert_eq!(
-            (answer.granted, answer.term),
+            (response.granted, response.term),
             (false, Term(3)),
             "{term} with {last}"
         );
@@ -139,11 +139,11 @@ fn a_follower_whose_election_timeout_has_passed_votes_at_once() {
     node.sent();
     let mut request = vote_request("c", 2, id(0, 0));
     request.pre_vote = true;
-    node.step("c", ask(request.clone()));
+    node.step("c", vote_message(request.clone()));
     assert_eq!(node.sent(), vec![], "it has a live leader");
     node.core.forget_leader(node.now);
     assert_eq!((node.core.leader(), node.core.term()), (None, Term(1)));
-    node.step("c", ask(request));
+    node.step("c", vote_message(request));
     assert!(node.vote_response_sent().granted);
     node.step("b", append("b", 1, id(0, 0), &[], 0));
     assert_eq!(

@@ -16,7 +16,7 @@ fn failed(id: u64) -> ReadState {
     ReadState { id, index: None }
 }
 
-fn heard(term: u64, round: u64) -> Message {
+fn confirmed(term: u64, round: u64) -> Message {
     appended(term, round, AppendResult::Matched(Index(1)))
 }
 
@@ -35,7 +35,7 @@ fn a_leader_serves_a_read_once_a_majority_has_confirmed_its_leadership() {
     node.read(7);
     assert_eq!(node.reads, []);
     let round = newest_round(&mut node);
-    node.step("b", heard(1, round));
+    node.step("b", confirmed(1, round));
     assert_eq!(node.reads, [settled(7, 1)]);
 }
 
@@ -45,10 +45,10 @@ fn in_a_cluster_of_five_one_confirmation_is_not_enough() {
     node.lead();
     node.read(1);
     let round = newest_round(&mut node);
-    node.step("b", heard(1, round));
-    node.step("b", heard(1, round));
+    node.step("b", confirmed(1, round));
+    node.step("b", confirmed(1, round));
     assert_eq!(node.reads, []);
-    node.step("c", heard(1, round));
+    node.step("c", confirmed(1, round));
     assert_eq!(node.reads, [settled(1, 1)]);
 }
 
@@ -60,11 +60,11 @@ fn a_confirmation_of_an_earlier_round_does_not_count() {
     let before = newest_round(&mut node);
     node.read(1);
     assert_eq!(node.sent(), [], "a round is in progress");
-    node.step("b", heard(1, before));
+    node.step("b", confirmed(1, before));
     assert_eq!(node.reads, []);
     let after = newest_round(&mut node);
     assert!(before < after);
-    node.step("b", heard(1, after));
+    node.step("b", confirmed(1, after));
     assert_eq!(node.reads, [settled(1, 1)]);
 }
 
@@ -77,7 +77,7 @@ fn a_read_does_not_wait_forever_for_a_lost_round() {
     node.read(1);
     node.pass(HEARTBEAT);
     let round = newest_round(&mut node);
-    node.step("b", heard(1, round));
+    node.step("b", confirmed(1, round));
     assert_eq!(node.reads, [settled(1, 1)]);
 }
 
@@ -85,11 +85,11 @@ fn a_read_does_not_wait_forever_for_a_lost_round() {
 fn a_confirmation_of_a_round_that_has_not_started_is_ignored() {
     let mut node = Node::new("a");
     node.lead();
-    node.step("b", heard(1, u64::MAX));
+    node.step("b", confirmed(1, u64::MAX));
     node.read(1);
     assert_eq!(node.reads, []);
     let round = newest_round(&mut node);
-    node.step("c", heard(1, round));
+    node.step("c", confirmed(1, round));
     assert_eq!(node.reads, [settled(1, 1)]);
 }
 
@@ -124,11 +124,11 @@ fn reads_during_a_round_share_the_next_one() {
     node.read(2);
     node.read(3);
     assert_eq!(node.sent(), []);
-    node.step("b", heard(1, first));
+    node.step("b", confirmed(1, first));
     assert_eq!(node.reads, [settled(1, 1)]);
     let second = newest_round(&mut node);
     assert_eq!(second, first + 1);
-    node.step("b", heard(1, second));
+    node.step("b", confirmed(1, second));
     assert_eq!(node.reads[1..], [settled(2, 1), settled(3, 1)]);
 }
 
@@ -164,14 +164,14 @@ fn a_follower_without_a_leader_can_not_read() {
     assert_eq!(node.reads, [failed(5)]);
 }
 
-fn answer(term: u64, id: u64, index: Option<u64>) -> Message {
+fn index_response(term: u64, id: u64, index: Option<u64>) -> Message {
     let index = index.map(Index);
-    let answer = ReadIndexResponse {
+    let response = ReadIndexResponse {
         term: Term(term),
         id,
         index,
     };
-    Message::Response(RaftResponse::ReadIndex(answer))
+    Message::Response(RaftResponse::ReadIndex(response))
 }
 
 #[test]
@@ -179,11 +179,11 @@ fn a_response_is_matched_by_term_and_number() {
     let mut node = Node::at("a", 2, &[]);
     node.step("b", append("b", 2, id(0, 0), &[], 0));
     node.read(1);
-    node.step("b", answer(2, 9, Some(1)));
-    node.step("b", answer(1, 1, Some(1)));
+    node.step("b", index_response(2, 9, Some(1)));
+    node.step("b", index_response(1, 1, Some(1)));
     assert_eq!(node.reads, []);
-    node.step("b", answer(2, 1, Some(4)));
-    node.step("b", answer(2, 1, Some(5)));
+    node.step("b", index_response(2, 1, Some(4)));
+    node.step("b", index_response(2, 1, Some(5)));
     assert_eq!(node.reads, [settled(1, 4)]);
 }
 
@@ -199,7 +199,7 @@ fn a_response_from_before_a_change_of_leader_is_dropped() {
         "the read must be sent to the new leader"
     );
     node.read(1);
-    node.step("b", answer(2, 1, Some(4)));
+    node.step("b", index_response(2, 1, Some(4)));
     assert_eq!(node.reads.len(), 1);
 }
 
@@ -222,26 +222,26 @@ fn a_read_whose_response_was_lost_fails_after_a_timeout() {
     assert_eq!(node.reads, []);
     node.pass(MIN / 2);
     assert_eq!(node.reads, [failed(1)]);
-    node.step("b", answer(2, 1, Some(4)));
+    node.step("b", index_response(2, 1, Some(4)));
     assert_eq!(node.reads.len(), 1, "a late response is ignored");
 }
 
 #[test]
 fn a_node_that_does_not_lead_confirms_no_read() {
     let mut node = Node::at("a", 2, &[]);
-    let question = |term| {
+    let request = |term| {
         Message::Request(RaftRequest::ReadIndex(ReadIndex {
             term: Term(term),
             id: 3,
         }))
     };
-    node.step("b", question(2));
-    assert_eq!(node.sent(), [("b".into(), answer(2, 3, None))]);
+    node.step("b", request(2));
+    assert_eq!(node.sent(), [("b".into(), index_response(2, 3, None))]);
     node.lead();
-    node.step("b", question(2));
+    node.step("b", request(2));
     assert_eq!(
         node.sent(),
-        [("b".into(), answer(3, 3, None))],
+        [("b".into(), index_response(3, 3, None))],
         "of an older term"
     );
 }
@@ -258,8 +258,8 @@ fn a_leader_responds_to_a_forwarded_read_once_a_majority_has_confirmed() {
         })),
     );
     let round = newest_round(&mut node);
-    node.step("c", heard(1, round));
-    assert_eq!(node.sent(), [("b".into(), answer(1, 3, Some(1)))]);
+    node.step("c", confirmed(1, round));
+    assert_eq!(node.sent(), [("b".into(), index_response(1, 3, Some(1)))]);
 }
 
 #[test]
@@ -290,5 +290,5 @@ fn reads_over_the_limit_are_refused() {
             id: 4,
         })),
     );
-    assert_eq!(node.sent(), [("b".into(), answer(1, 4, None))]);
+    assert_eq!(node.sent(), [("b".into(), index_response(1, 4, None))]);
 }

@@ -43,13 +43,13 @@ fn chunk(from: &str, term: u64, meta: &SnapshotMeta, offset: u64, data: &Bytes) 
 }
 
 fn reached(term: u64, last: LogId, next_offset: u64, installed: bool) -> Message {
-    let answer = InstallSnapshotResponse {
+    let response = InstallSnapshotResponse {
         term: Term(term),
         last,
         next_offset,
         installed,
     };
-    Message::Response(RaftResponse::InstallSnapshot(answer))
+    Message::Response(RaftResponse::InstallSnapshot(response))
 }
 
 /// A snapshot of another node: its description and its bytes.
@@ -103,21 +103,21 @@ fn the_log_never_exceeds_its_limit_and_always_gets_space_again() {
 #[test]
 fn a_failed_snapshot_is_retried_later() {
     let mut core = Node::with(small("a", "a"), HardState::default(), &[1; 12]).core;
-    let asks = |core: &mut Core| core.ready().snapshots.contains(&SnapshotTask::Take);
+    let wants_snapshot = |core: &mut Core| core.ready().snapshots.contains(&SnapshotTask::Take);
     core.log.committed = Index(12);
     let handed = core.ready().log_reads;
     assert_eq!(handed.len(), 1);
     core.entries_read(Duration::ZERO, &ReadFor::Apply, entries(1, &[1; 12]));
-    assert!(!asks(&mut core));
+    assert!(!wants_snapshot(&mut core));
     core.applied(Duration::ZERO, Index(12));
-    assert!(asks(&mut core));
-    assert!(!asks(&mut core), "a snapshot is being taken");
+    assert!(wants_snapshot(&mut core));
+    assert!(!wants_snapshot(&mut core), "a snapshot is being taken");
     core.snapshot_taken(Duration::ZERO, None);
-    assert!(!asks(&mut core), "the last one has just failed");
+    assert!(!wants_snapshot(&mut core), "the last one has just failed");
     core.tick(MAX);
-    assert!(asks(&mut core));
+    assert!(wants_snapshot(&mut core));
     core.snapshot_taken(MAX, Some(meta(1, 12, 5)));
-    assert!(!asks(&mut core));
+    assert!(!wants_snapshot(&mut core));
 }
 
 #[test]
@@ -204,11 +204,11 @@ fn is_sending(node: &Node) -> bool {
 
 /// The offsets of the chunks requested from the disk.
 fn chunks_requested(node: &mut Node) -> Vec<u64> {
-    let asked = node.tasks.drain(..).filter_map(|task| match task {
+    let requested = node.tasks.drain(..).filter_map(|task| match task {
         crate::disk::DiskTask::ReadChunk { offset, .. } => Some(offset),
         _ => None,
     });
-    asked.collect()
+    requested.collect()
 }
 
 fn chunks_sent(node: &mut Node) -> Vec<(u64, usize)> {
@@ -301,17 +301,17 @@ fn a_lost_chunk_and_the_chunks_after_it_are_sent_again() {
     node.step("b", reached(1, meta.last, 5, false));
     chunks_requested(&mut node);
     read_chunk(&mut node, &meta, 25);
-    let mut asked = Vec::new();
+    let mut requested = Vec::new();
     for _ in 0..4 {
-        assert_eq!(asked, [0; 0], "a response may be in flight");
+        assert_eq!(requested, [0; 0], "a response may be in flight");
         node.pass(HEARTBEAT);
         node.step("c", matched(1, 10));
-        asked = chunks_requested(&mut node)
+        requested = chunks_requested(&mut node)
             .into_iter()
             .filter(|offset| *offset == 5)
             .collect();
     }
-    assert_eq!(asked, [5], "after an election timeout");
+    assert_eq!(requested, [5], "after an election timeout");
 }
 
 #[test]

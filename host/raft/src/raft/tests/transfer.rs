@@ -98,10 +98,10 @@ fn an_impossible_target_is_refused() {
         Err(TransferError::NotLeader)
     );
     node.lead();
-    let stranger = NodeId::from("x");
+    let unknown = NodeId::from("x");
     assert_eq!(
-        node.core.transfer_leadership(now, Some(stranger.clone())),
-        Err(TransferError::NotAVoter { node: stranger })
+        node.core.transfer_leadership(now, Some(unknown.clone())),
+        Err(TransferError::NotAVoter { node: unknown })
     );
     assert_eq!(
         node.core.transfer_leadership(now, Some("a".into())),

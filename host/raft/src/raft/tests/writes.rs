@@ -36,7 +36,7 @@ fn a_follower_responds_to_heartbeats_with_its_durable_entries_while_its_disk_is_
 fn a_vote_is_sent_only_once_it_is_durable() {
     let mut node = Node::new("a");
     node.disk_works = false;
-    node.step("b", ask(vote_request("b", 1, id(0, 0))));
+    node.step("b", vote_message(vote_request("b", 1, id(0, 0))));
     assert_eq!(node.sent(), []);
     node.finish_task();
     assert!(node.vote_response_sent().granted);
@@ -48,18 +48,18 @@ fn a_vote_waits_for_the_write_after_the_current_one() {
     node.disk_works = false;
     node.step("b", append("b", 1, id(0, 0), &[1], 0));
     node.now += MIN;
-    node.step("c", ask(vote_request("c", 2, id(1, 1))));
+    node.step("c", vote_message(vote_request("c", 2, id(1, 1))));
     assert_eq!(node.tasks.len(), 1, "one write at a time");
     node.finish_task();
     node.run();
-    let answered = |sent: &[(NodeId, Message)]| {
+    let responded = |sent: &[(NodeId, Message)]| {
         sent.iter()
             .any(|(_, m)| matches!(m, Message::Response(RaftResponse::RequestVote(_))))
     };
-    assert!(!answered(&node.sent()));
+    assert!(!responded(&node.sent()));
     node.finish_task();
     node.run();
-    assert!(answered(&node.sent()));
+    assert!(responded(&node.sent()));
 }
 
 #[test]

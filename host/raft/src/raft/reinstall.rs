@@ -10,8 +10,9 @@
 //! 3. The snapshot is installed and restored like any other, and the entries after it are applied.
 //!
 //! An older snapshot is not enough: the log may no longer contain the entries after it, and the applied index would
-//! decrease. A snapshot of the same entry would have the name of the node's own snapshot, and could not be distinguished from it: the
-//! CRC of data that ends with its own CRC is a constant, so two snapshots of one length have the same checksum.
+//! decrease. A snapshot of the same entry would have the name of the node's own snapshot, and could not be distinguished
+//! from it: the CRC of data that ends with its own CRC is a constant, so two snapshots of one length have the same
+//! checksum.
 
 use crate::ids::Index;
 

@@ -28,7 +28,7 @@ const TRANSFER_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Findings {
     /// The entry after which the hashes were compared.
-    pub(crate) asked: Option<Index>,
+    pub(crate) index: Option<Index>,
     /// Number of voters with the most frequent hash.
     pub(crate) agreeing: usize,
     /// Nodes whose hash differs from that of the majority.
@@ -177,9 +177,9 @@ pub(crate) async fn run(
 
 /// The record with this node's hash, unless it is in the log already or the node has no hash.
 fn response(audit: &Audit, me: &str) -> Option<AuditRecord> {
-    let (asked, hash) = (audit.requested_at?, audit.own?);
+    let (requested_at, hash) = (audit.requested_at?, audit.own?);
     (!audit.reports.contains_key(me)).then(|| AuditRecord::Report {
-        requested_at: asked,
+        requested_at,
         hash,
         node: me.to_owned(),
     })
@@ -189,7 +189,7 @@ impl Auditor {
     /// Compares the committed hashes, and starts a quarantine if this node differs from a majority of the voters.
     fn evaluate(&self, audit: &Audit, voters: &[NodeId], me: &str) {
         let ignored = Index(self.ignored_up_to.load(Ordering::Acquire));
-        if audit.requested_at.is_none_or(|asked| asked <= ignored) {
+        if audit.requested_at.is_none_or(|index| index <= ignored) {
             return;
         }
         let (findings, majority) = compare(audit, voters);
@@ -197,7 +197,7 @@ impl Auditor {
         if differs && self.quarantine.send_if_modified(Quarantine::enter) {
             tracing::error!(
                 node = me,
-                index = audit.requested_at.map_or(0, |asked| asked.0),
+                index = audit.requested_at.map_or(0, |index| index.0),
                 "quarantine: the state of this node differs from the majority, so it stops serving requests; it copies its \
                  state to `quarantine` in its data directory and installs a snapshot of the leader"
             );
@@ -240,7 +240,7 @@ fn compare(audit: &Audit, voters: &[NodeId]) -> (Findings, Option<Sha256>) {
     let first = hashes.next();
     let undecided = majority.is_none() && hashes.any(|hash| Some(hash) != first);
     let findings = Findings {
-        asked: audit.requested_at,
+        index: audit.requested_at,
         agreeing,
         differing,
         undecided,

@@ -6,9 +6,9 @@ mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use oarlock_wasm::{GuestModule, MachineFailure, WasmMachine};
+use oarlock_wasm::{GuestModule, MachineFailure, Sha256, WasmMachine};
 use task_queue_raft::handle::FatalError;
 use task_queue_raft::storage::StorageError;
 use task_queue_raft::{
@@ -161,66 +161,30 @@ impl Node {
             .await
             .map_err(|source| start_error(source, &settings))?;
 
-        let leadership = raft.watch_leadership();
-        let (readiness, auditor) = (
-            Readiness::default(),
-            Auditor::starting(record.is_quarantined()),
-        );
-        let tasks = vec![
-            tokio::spawn(timekeeper::run(
-                raft.clone(),
-                status.clone(),
-                alarm,
-                leadership.clone(),
-            ))
-            .abort_handle(),
-            tokio::spawn(audit::run(
-                raft.clone(),
-                status.clone(),
-                watched.clone(),
-                leadership.clone(),
-                auditor.clone(),
-                settings.audit_interval,
-            ))
-            .abort_handle(),
-            tokio::spawn(quarantine::run(
-                raft.clone(),
-                auditor.clone(),
-                leadership.clone(),
-                record,
-            ))
-            .abort_handle(),
-            tokio::spawn(upgrades::run(
-                raft.clone(),
-                watched.clone(),
-                leadership.clone(),
-            ))
-            .abort_handle(),
-            tokio::spawn(readiness::run(
-                raft.clone(),
-                module.sha256(),
-                readiness.clone(),
-                leadership,
-            ))
-            .abort_handle(),
-        ];
         let app = Arc::new(App {
             metrics: Metrics::new()?,
             raft,
             machine: status,
             upgrades: watched,
             events,
-            auditor,
+            auditor: Auditor::starting(record.is_quarantined()),
             members,
             client_addr: announced,
             limits: settings.limits,
             http: settings.http.clone(),
             leader_timeout,
             started,
-            readiness,
+            readiness: Readiness::default(),
             deferred,
             bodies: BodyBudget::new(settings.http.body_budget_bytes),
         });
+        let tasks = spawn_tasks(
+            &app,
+            alarm,
+            record,
+            module.sha256(),
+            settings.audit_interval,
+        );
         let server = Server::start(clients, Arc::clone(&app))
             .map_err(|source| cannot_serve(source, settings.client_addr))?;
         Ok(Self {
@@ -273,6 +237,47 @@ impl Node {
         self.tasks.iter().for_each(AbortHandle::abort);
         self.app.raft.shutdown().await;
     }
+}
+
+/// Starts the background tasks. Each runs until it is aborted, or until Raft stops.
+fn spawn_tasks(
+    app: &App,
+    alarm: Alarm,
+    record: QuarantineRecord,
+    started_with: Sha256,
+    audit_interval: Duration,
+) -> Vec<AbortHandle> {
+    let (raft, machine) = (&app.raft, &app.machine);
+    let leadership = raft.watch_leadership();
+    let timekeeper = timekeeper::run(raft.clone(), machine.clone(), alarm, leadership.clone());
+    let audit = audit::run(
+        raft.clone(),
+        machine.clone(),
+        app.upgrades.clone(),
+        leadership.clone(),
+        app.auditor.clone(),
+        audit_interval,
+    );
+    let quarantine = quarantine::run(
+        raft.clone(),
+        app.auditor.clone(),
+        leadership.clone(),
+        record,
+    );
+    let upgrades = upgrades::run(raft.clone(), app.upgrades.clone(), leadership.clone());
+    let readiness = readiness::run(
+        raft.clone(),
+        started_with,
+        app.readiness.clone(),
+        leadership,
+    );
+    vec![
+        tokio::spawn(timekeeper).abort_handle(),
+        tokio::spawn(audit).abort_handle(),
+        tokio::spawn(quarantine).abort_handle(),
+        tokio::spawn(upgrades).abort_handle(),
+        tokio::spawn(readiness).abort_handle(),
+    ]
 }
 
 /// Receives the effects of each applied entry: events, completed replies of deferred commands, and the time of the next

@@ -42,7 +42,7 @@ async fn a_guest_with_another_layout_of_its_state_takes_over_and_the_way_back_is
     assert_eq!(back.error_code(), "module_refused");
     let message = back.json()["error"]["message"].to_string();
     assert!(
-        message.contains("version 2") && message.contains("goes on"),
+        message.contains("version 2") && message.contains("stays active"),
         "{message}"
     );
     all_run(&cluster, &json!(sha256(&second))).await;

@@ -299,7 +299,7 @@ impl Express<'_> {
                 self.app
                     .metrics
                     .http
-                    .answered(route, status, begun.elapsed());
+                    .completed(route, status, begun.elapsed());
             }
             Poll::Ready(())
         })

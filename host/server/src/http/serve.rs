@@ -261,7 +261,7 @@ async fn respond(
     let mut response = routes.call(request.map(Body::new)).await?;
     app.metrics
         .http
-        .answered(route, response.status(), begun.elapsed());
+        .completed(route, response.status(), begun.elapsed());
     if response.extensions_mut().remove::<Streaming>().is_some() {
         // The request counts as active until the body ends, so that the connection is not closed as idle.
         response = response.map(|body| {

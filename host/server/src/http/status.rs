@@ -54,7 +54,7 @@ impl App {
         let findings = self.auditor.findings();
         let quarantine = self.auditor.quarantine();
         AuditStatus {
-            index: findings.asked.map(|asked| asked.0),
+            index: findings.index.map(|index| index.0),
             agreeing: findings.agreeing,
             differing: findings.differing,
             undecided: findings.undecided,

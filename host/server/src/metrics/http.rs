@@ -83,7 +83,12 @@ impl HttpMetrics {
     }
 
     /// Records a completed request.
-    pub(crate) fn answered(&self, HttpRoute(route): HttpRoute, status: StatusCode, took: Duration) {
+    pub(crate) fn completed(
+        &self,
+        HttpRoute(route): HttpRoute,
+        status: StatusCode,
+        took: Duration,
+    ) {
         let known = STATUSES.iter().position(|known| *known == status.as_str());
         let status = known.unwrap_or(STATUSES.len() - 1);
         let metrics = &self.routes[route];

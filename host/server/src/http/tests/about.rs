@@ -8,9 +8,9 @@ use super::support::{Guest, Running, alone};
 async fn the_status_has_every_field_of_the_contract() {
     let running = Running::start(Guest::Counter).await;
     running.client.apply(r#"{"add":{"by":5}}"#).await;
-    let answer = running.client.get("/v1/status").await;
-    assert_eq!(answer.header("content-type"), "application/json");
-    let status = answer.json();
+    let response = running.client.get("/v1/status").await;
+    assert_eq!(response.header("content-type"), "application/json");
+    let status = response.json();
     assert_eq!(status["node_id"], "node1");
     assert_eq!(status["role"], "leader");
     assert_eq!(status["leader_id"], "node1");
@@ -81,10 +81,10 @@ async fn the_state_hash_is_the_same_after_a_snapshot_and_a_restart() {
 #[tokio::test]
 async fn the_active_module_is_returned_unchanged() {
     let running = Running::start(Guest::Counter).await;
-    let answer = running.client.get("/v1/state-machine").await;
-    assert_eq!(answer.header("content-type"), "application/wasm");
+    let response = running.client.get("/v1/state-machine").await;
+    assert_eq!(response.header("content-type"), "application/wasm");
     assert_eq!(
-        answer.body,
+        response.body,
         std::fs::read(Guest::Counter.path()).expect("a file")
     );
     running.node.shutdown().await;
@@ -103,12 +103,12 @@ async fn the_metrics_count_commands_and_requests() {
     let running = Running::start(Guest::Counter).await;
     running.client.apply(r#"{"add":{"by":5}}"#).await;
     running.client.apply(r#"{"add":{}}"#).await;
-    let answer = running.client.get("/metrics").await;
+    let response = running.client.get("/metrics").await;
     assert!(
-        answer.header("content-type").starts_with("text/plain"),
-        "{answer:?}"
+        response.header("content-type").starts_with("text/plain"),
+        "{response:?}"
     );
-    let text = String::from_utf8_lossy(&answer.body);
+    let text = String::from_utf8_lossy(&response.body);
     for line in [
         "oarlock_proposals_total 2",
         "oarlock_refusals_total 1",
@@ -152,9 +152,9 @@ async fn the_documentation_lists_exactly_the_metrics_of_a_node() {
 #[tokio::test]
 async fn the_dashboard_is_one_page_that_loads_nothing_from_other_hosts() {
     let running = Running::start(Guest::Counter).await;
-    let answer = running.client.get("/").await;
-    assert_eq!(answer.header("content-type"), "text/html; charset=utf-8");
-    let page = String::from_utf8_lossy(&answer.body);
+    let response = running.client.get("/").await;
+    assert_eq!(response.header("content-type"), "text/html; charset=utf-8");
+    let page = String::from_utf8_lossy(&response.body);
     assert!(
         page.contains("fetch(\"/v1/status\")"),
         "the page polls its node"
@@ -163,7 +163,7 @@ async fn the_dashboard_is_one_page_that_loads_nothing_from_other_hosts() {
         assert!(!page.contains(foreign), "the page contains {foreign}");
     }
     assert!(
-        answer
+        response
             .header("content-security-policy")
             .contains("default-src 'none'")
     );

@@ -24,13 +24,13 @@ async fn with_a_diverging_node() -> Three {
 async fn add(three: &Three) {
     loop {
         // The diverging node may lead until it is quarantined.
-        let answer = three.client(0).apply(ADD).await;
-        if answer.status == 200 {
+        let response = three.client(0).apply(ADD).await;
+        if response.status == 200 {
             break;
         }
         assert!(
-            [413, 500, 503, 504].contains(&answer.status.as_u16()),
-            "{answer:?}"
+            [413, 500, 503, 504].contains(&response.status.as_u16()),
+            "{response:?}"
         );
     }
 }
@@ -48,11 +48,11 @@ async fn a_node_that_diverges_installs_a_snapshot_of_the_leader_and_serves_again
     auditor.quarantined().await;
     auditor.serving().await;
     let diverged = three.client(2);
-    let answer = diverged.query(r#"{"get":{}}"#).await;
-    assert_eq!(answer.json(), json!({"value": 5}), "{answer:?}");
+    let response = diverged.query(r#"{"get":{}}"#).await;
+    assert_eq!(response.json(), json!({"value": 5}), "{response:?}");
     // A command within its limit.
-    let answer = diverged.apply(r#"{"a":1}"#).await;
-    assert_eq!(answer.status, 422, "{answer:?}");
+    let response = diverged.apply(r#"{"a":1}"#).await;
+    assert_eq!(response.status, 422, "{response:?}");
     let status = diverged.get("/v1/status").await.json();
     assert_eq!(status["audit"]["reinstalls"], 1, "{status:#}");
     assert_eq!(status["audit"]["quarantined"], false, "{status:#}");
@@ -131,9 +131,9 @@ async fn a_node_that_diverges_again_and_again_stays_in_quarantine() {
 
 async fn serves(client: &Client) -> u16 {
     loop {
-        let answer = client.apply(ADD).await;
-        if answer.status != 503 {
-            return answer.status.as_u16();
+        let response = client.apply(ADD).await;
+        if response.status != 503 {
+            return response.status.as_u16();
         }
     }
 }
@@ -144,22 +144,27 @@ async fn an_audit_follows_a_command() {
         settings.audit_interval = Duration::from_millis(5);
     })
     .await;
-    let answer = running.client.apply(ADD).await;
-    let index: u64 = answer.header("oarlock-index").parse().expect("a number");
+    let response = running.client.apply(ADD).await;
+    let index: u64 = response.header("oarlock-index").parse().expect("a number");
     let app = running.node.app();
     let compared = |audit: &oarlock_wasm::Audit| {
-        let later = audit.requested_at.is_some_and(|asked| asked.0 > index);
+        let later = audit
+            .requested_at
+            .is_some_and(|requested| requested.0 > index);
         later && audit.reports.get("node1") == audit.own.as_ref()
     };
-    let asked = app.upgrades.find(|_| {
+    let requested = app.upgrades.find(|_| {
         let audit = app.machine.audit();
         compared(&audit).then_some(audit.requested_at)
     });
-    let asked = asked.await.expect("it runs").map(|asked| asked.0);
+    let requested = requested
+        .await
+        .expect("it runs")
+        .map(|requested| requested.0);
     let mut changes = app.auditor.watch();
     // The findings are updated after the hashes are in the log.
     let found = changes.wait_for(|findings| {
-        findings.agreeing == 1 && findings.asked.map(|asked| asked.0) >= asked
+        findings.agreeing == 1 && findings.index.map(|index| index.0) >= requested
     });
     found.await.expect("it runs");
     let status = running.client.get("/v1/status").await.json();

@@ -46,9 +46,9 @@ async fn a_rejection_is_422_with_the_guests_reply() {
         "{",
         "\0",
     ] {
-        let answer = running.client.apply(body).await;
-        assert_eq!(answer.status, 422, "{body}: {answer:?}");
-        assert!(!answer.body.is_empty());
+        let response = running.client.apply(body).await;
+        assert_eq!(response.status, 422, "{body}: {response:?}");
+        assert!(!response.body.is_empty());
     }
     let named = running.client.apply(r#"{"add":{}}"#).await;
     assert!(
@@ -130,13 +130,13 @@ async fn a_repeated_key_returns_the_first_reply_and_409_for_another_body() {
 async fn a_command_that_times_out_is_504_with_an_unknown_outcome() {
     let running = Running::start(Guest::Faulty).await;
     // Using up the fuel of one command takes far longer than this timeout.
-    let answer = running
+    let response = running
         .client
         .apply_with(&[("oarlock-timeout-ms", "30")], r#"{"spin":{}}"#)
         .await;
-    answer.assert_error(504, "timeout");
+    response.assert_error(504, "timeout");
     assert!(
-        answer.json()["error"]["message"]
+        response.json()["error"]["message"]
             .as_str()
             .is_some_and(|message| message.contains("unknown"))
     );
@@ -190,9 +190,9 @@ async fn a_body_over_the_body_budget_is_429() {
         settings.http.body_budget_bytes = 10;
     })
     .await;
-    let answer = running.client.apply(ADD).await;
-    answer.assert_error(429, "overloaded");
-    assert_eq!(answer.header("retry-after"), "1");
+    let response = running.client.apply(ADD).await;
+    response.assert_error(429, "overloaded");
+    assert_eq!(response.header("retry-after"), "1");
     running.node.shutdown().await;
 }
 

@@ -8,20 +8,20 @@ use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::support::{Answer, Guest, Running, request};
+use super::support::{Guest, ReceivedResponse, Running, request};
 
 #[tokio::test]
 async fn http2_with_prior_knowledge_is_served_on_the_same_port() {
     let running = Running::start(Guest::Counter).await;
-    let answer = running
+    let response = running
         .client
         .send_http2("POST", "/v1/apply", r#"{"add":{"by":5}}"#)
         .await;
     assert_eq!(
-        (answer.status.as_u16(), answer.json()),
+        (response.status.as_u16(), response.json()),
         (200, json!({"value": 5}))
     );
-    assert!(!answer.header("oarlock-index").is_empty());
+    assert!(!response.header("oarlock-index").is_empty());
     running
         .client
         .send_http2("POST", "/v1/apply", "")
@@ -49,11 +49,14 @@ async fn a_connection_serves_several_requests() {
     for value in 1..=3 {
         let body = Full::new(Bytes::from_static(br#"{"add":{"by":1}}"#));
         sender.ready().await.expect("the connection is kept");
-        let answer = sender
+        let response = sender
             .send_request(request("x", "POST", "/v1/apply", &[], body))
             .await
-            .expect("an answer");
-        assert_eq!(Answer::of(answer).await.json(), json!({"value": value}));
+            .expect("a response");
+        assert_eq!(
+            ReceivedResponse::of(response).await.json(),
+            json!({"value": value})
+        );
     }
     drop(sender);
     connection.await.expect("it ends").expect("a clean close");
@@ -71,14 +74,14 @@ async fn a_client_that_closed_its_half_receives_the_response() {
     );
     stream.write_all(head.as_bytes()).await.expect("it reads");
     stream.shutdown().await.expect("half-closed");
-    let mut answer = String::new();
+    let mut response = String::new();
     stream
-        .read_to_string(&mut answer)
+        .read_to_string(&mut response)
         .await
         .expect("a response, then the end");
     assert!(
-        answer.starts_with("HTTP/1.1 200 ") && answer.ends_with(r#"{"value":5}"#),
-        "{answer}"
+        response.starts_with("HTTP/1.1 200 ") && response.ends_with(r#"{"value":5}"#),
+        "{response}"
     );
     running.node.shutdown().await;
 }
@@ -92,9 +95,9 @@ async fn an_incomplete_body_is_not_applied() {
         .await
         .expect("it reads");
     stream.shutdown().await.expect("half-closed");
-    let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer).await;
-    assert!(!String::from_utf8_lossy(&answer).contains("200 OK"));
+    let mut response = Vec::new();
+    let _ = stream.read_to_end(&mut response).await;
+    assert!(!String::from_utf8_lossy(&response).contains("200 OK"));
     assert_eq!(
         running.client.query(r#"{"get":{}}"#).await.json(),
         json!({"value": 0})
@@ -113,14 +116,14 @@ async fn a_body_that_does_not_arrive_times_out() {
         .write_all(b"POST /v1/apply HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
         .await
         .expect("it reads");
-    let mut answer = String::new();
+    let mut response = String::new();
     stream
-        .read_to_string(&mut answer)
+        .read_to_string(&mut response)
         .await
         .expect("a response, then the end");
     assert!(
-        answer.starts_with("HTTP/1.1 400 ") && answer.contains("did not arrive"),
-        "{answer}"
+        response.starts_with("HTTP/1.1 400 ") && response.contains("did not arrive"),
+        "{response}"
     );
     running.node.shutdown().await;
 }
@@ -135,7 +138,7 @@ async fn a_connection_over_the_limit_is_closed_and_counted() {
         .await
         .expect("it reads");
     let mut head = [0; 12];
-    first.read_exact(&mut head).await.expect("an answer");
+    first.read_exact(&mut head).await.expect("a response");
     assert_eq!(&head, b"HTTP/1.1 200");
     let mut second = running.client.connect().await;
     let mut rest = Vec::new();
@@ -155,9 +158,9 @@ async fn an_idle_connection_is_closed() {
     for opening in [&b""[..], b"GET /he", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
         let mut stream = running.client.connect().await;
         stream.write_all(opening).await.expect("it reads");
-        let mut answer = Vec::new();
+        let mut response = Vec::new();
         // The test passes as soon as the connection ends, with or without a response.
-        let _ = stream.read_to_end(&mut answer).await;
+        let _ = stream.read_to_end(&mut response).await;
     }
     running.node.shutdown().await;
 }

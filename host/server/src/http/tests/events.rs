@@ -30,7 +30,7 @@ impl Stream {
             headers,
             Empty::<bytes::Bytes>::new(),
         );
-        let response = sender.send_request(request).await.expect("an answer");
+        let response = sender.send_request(request).await.expect("a response");
         assert_eq!(response.status(), 200, "{response:?}");
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         let mut stream = Self {

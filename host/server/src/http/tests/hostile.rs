@@ -26,10 +26,10 @@ async fn a_body_of_exactly_the_limit_passes_and_one_byte_more_is_413_with_the_li
         json!({"value": 1})
     );
     for path in ["/v1/apply", "/v1/query"] {
-        let answer = running.client.send("POST", path, &[], padded(1001)).await;
-        answer.assert_error(413, "too_large");
+        let response = running.client.send("POST", path, &[], padded(1001)).await;
+        response.assert_error(413, "too_large");
         assert!(
-            answer.json()["error"]["message"]
+            response.json()["error"]["message"]
                 .as_str()
                 .is_some_and(|message| message.contains("1000"))
         );
@@ -51,12 +51,12 @@ async fn a_body_of_exactly_the_limit_passes_and_one_byte_more_is_413_with_the_li
 async fn exchange(client: &Client, bytes: &[u8]) -> String {
     let mut stream = client.connect().await;
     stream.write_all(bytes).await.expect("it reads");
-    let mut answer = Vec::new();
+    let mut response = Vec::new();
     stream
-        .read_to_end(&mut answer)
+        .read_to_end(&mut response)
         .await
         .expect("a response, then the end");
-    String::from_utf8_lossy(&answer).into_owned()
+    String::from_utf8_lossy(&response).into_owned()
 }
 
 fn chunked(path: &str, chunks: &[&str]) -> Vec<u8> {
@@ -76,15 +76,15 @@ async fn chunked_bodies_have_the_same_limit() {
     let running = limited().await;
     let command = padded(1000);
     let (left, right) = command.split_at(600);
-    let answer = exchange(&running.client, &chunked("/v1/apply", &[left, right])).await;
-    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-    let answer = exchange(&running.client, &chunked("/v1/apply", &[left, right, " "])).await;
+    let response = exchange(&running.client, &chunked("/v1/apply", &[left, right])).await;
+    assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
+    let response = exchange(&running.client, &chunked("/v1/apply", &[left, right, " "])).await;
     assert!(
-        answer.starts_with("HTTP/1.1 413 ") && answer.contains("too_large"),
-        "{answer}"
+        response.starts_with("HTTP/1.1 413 ") && response.contains("too_large"),
+        "{response}"
     );
-    let answer = exchange(&running.client, &chunked("/v1/apply", &[])).await;
-    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    let response = exchange(&running.client, &chunked("/v1/apply", &[])).await;
+    assert!(response.starts_with("HTTP/1.1 400 "), "{response}");
     assert_eq!(
         running.client.query(r#"{"get":{}}"#).await.json(),
         json!({"value": 1})
@@ -138,11 +138,11 @@ async fn invalid_requests_are_400_404_or_405() {
         ("POST", "/healthz", "GET"),
         ("GET", "/v1/snapshot", "POST"),
     ] {
-        let answer = running.client.send(method, path, &[], "").await;
-        answer.assert_error(405, "method_not_allowed");
+        let response = running.client.send(method, path, &[], "").await;
+        response.assert_error(405, "method_not_allowed");
         assert!(
-            answer.header("allow").contains(allowed),
-            "{path}: {answer:?}"
+            response.header("allow").contains(allowed),
+            "{path}: {response:?}"
         );
     }
     assert_eq!(
@@ -162,9 +162,9 @@ async fn invalid_bytes_only_close_their_connection() {
     ] {
         let mut stream = running.client.connect().await;
         stream.write_all(garbage).await.expect("it reads");
-        let mut answer = Vec::new();
+        let mut response = Vec::new();
         // A reset counts as the end too.
-        let _ = stream.read_to_end(&mut answer).await;
+        let _ = stream.read_to_end(&mut response).await;
     }
     assert_eq!(
         running.client.apply(r#"{"add":{"by":1}}"#).await.json(),

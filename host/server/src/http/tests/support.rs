@@ -142,13 +142,13 @@ impl Running {
 
 /// A response.
 #[derive(Clone, Debug)]
-pub(super) struct Answer {
+pub(super) struct ReceivedResponse {
     pub(super) status: StatusCode,
     pub(super) headers: hyper::HeaderMap,
     pub(super) body: Bytes,
 }
 
-impl Answer {
+impl ReceivedResponse {
     pub(super) async fn of(response: Response<hyper::body::Incoming>) -> Self {
         let (parts, body) = response.into_parts();
         let body = body.collect().await.expect("a complete body").to_bytes();
@@ -200,14 +200,14 @@ impl Client {
         path: &str,
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
-    ) -> Answer {
+    ) -> ReceivedResponse {
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(self.connect().await))
                 .await
                 .expect("HTTP/1.1");
         tokio::spawn(connection);
         let request = request(&self.0, method, path, headers, Full::new(body.into()));
-        Answer::of(sender.send_request(request).await.expect("an answer")).await
+        ReceivedResponse::of(sender.send_request(request).await.expect("a response")).await
     }
 
     /// Sends a request over HTTP/2 with prior knowledge.
@@ -216,7 +216,7 @@ impl Client {
         method: &str,
         path: &str,
         body: impl Into<Bytes>,
-    ) -> Answer {
+    ) -> ReceivedResponse {
         let io = TokioIo::new(self.connect().await);
         let (mut sender, connection) =
             hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
@@ -225,23 +225,27 @@ impl Client {
         tokio::spawn(connection);
         let path = format!("http://{}{path}", self.0);
         let request = request(&self.0, method, &path, &[], Full::new(body.into()));
-        Answer::of(sender.send_request(request).await.expect("an answer")).await
+        ReceivedResponse::of(sender.send_request(request).await.expect("a response")).await
     }
 
-    pub(super) async fn get(&self, path: &str) -> Answer {
+    pub(super) async fn get(&self, path: &str) -> ReceivedResponse {
         self.send("GET", path, &[], "").await
     }
 
-    pub(super) async fn apply(&self, command: impl Into<Bytes>) -> Answer {
+    pub(super) async fn apply(&self, command: impl Into<Bytes>) -> ReceivedResponse {
         self.send("POST", "/v1/apply", &[], command).await
     }
 
-    pub(super) async fn apply_with(&self, headers: &[(&str, &str)], command: &str) -> Answer {
+    pub(super) async fn apply_with(
+        &self,
+        headers: &[(&str, &str)],
+        command: &str,
+    ) -> ReceivedResponse {
         self.send("POST", "/v1/apply", headers, command.to_owned())
             .await
     }
 
-    pub(super) async fn query(&self, query: impl Into<Bytes>) -> Answer {
+    pub(super) async fn query(&self, query: impl Into<Bytes>) -> ReceivedResponse {
         self.send("POST", "/v1/query", &[], query).await
     }
 }

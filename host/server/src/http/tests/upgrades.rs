@@ -8,7 +8,7 @@ use oarlock_wasm::{CommandOutcome, Envelope, Sha256, UpgradeBegin, UpgradeOutcom
 use serde_json::{Value, json};
 use task_queue_raft::ids::Index;
 
-use super::support::{Answer, Client, Guest, Running, alone, anywhere};
+use super::support::{Client, Guest, ReceivedResponse, Running, alone, anywhere};
 use crate::node::{Node, Sockets};
 use crate::settings::cluster::ClusterPeer;
 use crate::settings::{ClusterSpec, GuestSource, ServeSettings};
@@ -30,7 +30,7 @@ fn sha256(module: &[u8]) -> String {
     Sha256::of(module).to_string()
 }
 
-async fn post(client: &Client, query: &str, module: &Bytes) -> Answer {
+async fn post(client: &Client, query: &str, module: &Bytes) -> ReceivedResponse {
     let target = format!("/v1/state-machine{query}");
     client.send("POST", &target, &[], module.clone()).await
 }
@@ -59,9 +59,9 @@ async fn an_upgrade_keeps_state_and_keys_and_so_does_the_way_back() {
     assert_eq!(tried["activated_index"], Value::Null, "{tried}");
     assert_eq!(runs(client).await, sha256(&first));
 
-    let answer = post(client, "?by=ann", &second).await;
-    assert_eq!(answer.status, 200, "{answer:?}");
-    let upgraded = answer.json();
+    let response = post(client, "?by=ann", &second).await;
+    assert_eq!(response.status, 200, "{response:?}");
+    let upgraded = response.json();
     let activated_index = upgraded["activated_index"].as_u64().expect("a number");
     assert_eq!(upgraded["sha256"], sha256(&second));
     assert_eq!(
@@ -132,14 +132,14 @@ async fn an_invalid_module_is_refused_with_its_reason_and_the_current_one_stays_
         ),
         (foreign, "cannot be read as the state"),
     ] {
-        let answer = post(client, "", &module).await;
-        answer.assert_error(422, "module_refused");
-        let message = answer.json()["error"]["message"].to_string();
+        let response = post(client, "", &module).await;
+        response.assert_error(422, "module_refused");
+        let message = response.json()["error"]["message"].to_string();
         assert!(message.contains(reason), "{message}");
     }
     for query in ["?dry_run=maybe", "?wait_ms=0", "?colour=red", "?by=%0a"] {
-        let answer = post(client, query, &counter_with("second")).await;
-        answer.assert_error(400, "malformed");
+        let response = post(client, query, &counter_with("second")).await;
+        response.assert_error(400, "malformed");
     }
     post(client, "", &Bytes::new())
         .await
@@ -163,8 +163,8 @@ async fn there_is_one_upgrade_at_a_time_and_an_incomplete_one_is_aborted_at_its_
     let upgrade = propose(&running.node, &UpgradeRecord::Begin(begin)).await;
     assert_eq!(upgrade.1, UpgradeOutcome::Begun);
     let second = counter_with("second");
-    let answer = post(&running.client, "", &second).await;
-    answer.assert_error(409, "upgrade_under_way");
+    let response = post(&running.client, "", &second).await;
+    response.assert_error(409, "upgrade_under_way");
     let shown = running.client.get("/v1/upgrades").await.json();
     assert_eq!(shown["upgrade"]["by"], "bob");
     assert_eq!(shown["upgrade"]["nodes"]["node1"]["state"], "waiting");
@@ -213,7 +213,7 @@ async fn the_list_of_upgrades_waits_for_another_revision() {
             .status,
         200
     );
-    let later = later.await.expect("an answer");
+    let later = later.await.expect("a response");
     assert_ne!(later["revision"], now["revision"]);
     running.node.shutdown().await;
 }
@@ -227,7 +227,7 @@ async fn propose(node: &Node, record: &UpgradeRecord) -> (Index, UpgradeOutcome)
             .submit(Envelope::upgrade(record), Duration::from_secs(30));
         match applied.await {
             Ok(applied) => match applied.reply {
-                CommandOutcome::Upgrade(answer) => return (applied.index, answer),
+                CommandOutcome::Upgrade(response) => return (applied.index, response),
                 other => panic!("{other:?}"),
             },
             Err(error) => assert!(error.to_string().contains("leader"), "{error}"),
@@ -365,9 +365,9 @@ async fn an_upgrade_waits_for_a_stopped_voter_and_names_it_at_the_deadline() {
     let other = (stopped + 1) % 3;
     three.stop(stopped).await;
     let second = counter_with("second");
-    let answer = post(&three.client(other), "?wait_ms=200", &second).await;
-    answer.assert_error(409, "voters_not_ready");
-    let message = answer.json()["error"]["message"].to_string();
+    let response = post(&three.client(other), "?wait_ms=200", &second).await;
+    response.assert_error(409, "voters_not_ready");
+    let message = response.json()["error"]["message"].to_string();
     assert!(
         message.contains(&format!("node{}", stopped + 1)),
         "{message}"
@@ -386,7 +386,7 @@ async fn an_upgrade_waits_for_a_stopped_voter_and_names_it_at_the_deadline() {
     two_ready.await.expect("it runs");
     assert_eq!(client.apply(ADD).await.json(), json!({"value": 5}));
     three.start_on(stopped, None).await;
-    assert_eq!(waiting.await.expect("an answer").status, 200);
+    assert_eq!(waiting.await.expect("a response").status, 200);
     three.all_run(&second).await;
     three.shutdown().await;
 }
@@ -403,8 +403,8 @@ async fn up_to(step: usize, node: &Node, module: &Bytes) {
     if step == 0 {
         return;
     }
-    let (upgrade, answer) = propose(node, &UpgradeRecord::Begin(begin)).await;
-    assert_eq!(answer, UpgradeOutcome::Begun);
+    let (upgrade, response) = propose(node, &UpgradeRecord::Begin(begin)).await;
+    assert_eq!(response, UpgradeOutcome::Begun);
     let chunks = module.chunks(CHUNK).enumerate();
     let chunks = chunks.take(match step {
         1 => 0,
@@ -443,10 +443,10 @@ async fn when_a_node_stops_at_any_step_all_nodes_activate_the_same_module_and_lo
             tokio::spawn(async move {
                 // Until the new leader is elected.
                 loop {
-                    let answer = client.send("POST", "/v1/state-machine", &wait, module.clone());
-                    match answer.await {
-                        answer if answer.status == 503 => {}
-                        answer => return answer,
+                    let response = client.send("POST", "/v1/state-machine", &wait, module.clone());
+                    match response.await {
+                        response if response.status == 503 => {}
+                        response => return response,
                     }
                 }
             })
@@ -458,15 +458,15 @@ async fn when_a_node_stops_at_any_step_all_nodes_activate_the_same_module_and_lo
             ("oarlock-timeout-ms", "60000"),
         ];
         loop {
-            let answer = client.apply_with(&headers, ADD).await;
-            if answer.status != 503 {
-                assert_eq!(answer.json(), json!({"value": value}), "{answer:?}");
+            let response = client.apply_with(&headers, ADD).await;
+            if response.status != 503 {
+                assert_eq!(response.json(), json!({"value": value}), "{response:?}");
                 break;
             }
         }
         three.start_on(stops, None).await;
-        let answer = upgraded.await.expect("an answer");
-        assert_eq!(answer.status, 200, "step {step}: {answer:?}");
+        let response = upgraded.await.expect("a response");
+        assert_eq!(response.status, 200, "step {step}: {response:?}");
         three.all_run(&module).await;
         let again = client.apply_with(&headers, ADD).await.json();
         assert_eq!(again, json!({"value": value}), "keys survive step {step}");

@@ -1,8 +1,8 @@
 //! Compares the states of the nodes, and quarantines this node if its state differs from the majority's.
 //!
-//! The leader proposes an audit at regular intervals, and every node proposes its state hash in response (`oarlock_wasm`,
-//! module `audit`). Each node evaluates the committed hashes by itself. Without a new command since the last audit there
-//! is no audit, so an idle cluster writes no entries.
+//! The leader proposes an audit at regular intervals, and every node proposes its state hash in response
+//! (`oarlock_wasm`, module `audit`). Each node evaluates the committed hashes by itself. Without a new command since
+//! the last audit there is no audit, so an idle cluster writes no entries.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -68,8 +68,8 @@ impl Auditor {
         !self.quarantine().is_serving()
     }
 
-    /// Whether the node has served requests without interruption since `before`, a value of [`Self::quarantine`]. Only then
-    /// may a reply of its guest be sent to a client.
+    /// Whether the node has served requests without interruption since `before`, a value of [`Self::quarantine`].
+    /// Only then may a reply of its guest be sent to a client.
     pub(crate) fn has_served_since(&self, before: Quarantine) -> bool {
         before.is_serving() && self.quarantine() == before
     }

@@ -1,8 +1,8 @@
 //! A cache of compiled code on disk: `compiled` in the data directory, or the directory of `--compiled-dir`.
 //!
-//! Only this user has access to the directory (mode 0700). It is never replicated, backed up or sent, and may be removed
-//! at any time: missing code is compiled again. A file is written under a temporary name and then renamed. Files have
-//! checksums, so writes need no sync.
+//! Only this user has access to the directory (mode 0700). It is never replicated, backed up or sent, and may be
+//! removed at any time: missing code is compiled again. A file is written under a temporary name and then renamed.
+//! Files have checksums, so writes need no sync.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -109,9 +109,9 @@ impl CompiledDir {
     unsafe_code,
     reason = "the trait is unsafe: only trusted code may be returned"
 )]
-// SAFETY: `read` returns only bytes that this user wrote. Each access first ensures that this user owns the directory and
-// that its mode is 0700, so other users can't write to it. A process that runs as this user, or as root, could replace
-// the program itself.
+// SAFETY: `read` returns only bytes that this user wrote. Each access first ensures that this user owns the directory
+// and that its mode is 0700, so other users can't write to it. A process that runs as this user, or as root, could
+// replace the program itself.
 unsafe impl CompiledStore for CompiledDir {
     fn read(&self, name: &str) -> Option<Vec<u8>> {
         match self.try_read(name) {

@@ -49,7 +49,8 @@ impl DeferredReplies {
         }
     }
 
-    /// Waits for the reply to a command that was deferred in the entry at `deferred_at`. `None` if the node is stopping.
+    /// Waits for the reply to a command that was deferred in the entry at `deferred_at`. `None` if the node is
+    /// stopping.
     pub(crate) async fn wait(&self, token: u64, deferred_at: Index) -> Option<Completion> {
         let (reply, receiver) = oneshot::channel();
         let id = {

@@ -93,9 +93,9 @@ impl Default for Events {
 }
 
 impl Events {
-    /// Stores the events of the entry at `index`. `before` is the number of earlier events since the beginning of the log.
-    /// Called on the apply thread, in the order of the log. Also called without events after a snapshot is installed: a
-    /// snapshot holds the number of events, but not the events.
+    /// Stores the events of the entry at `index`. `before` is the number of earlier events since the beginning of the
+    /// log. Called on the apply thread, in the order of the log. Also called without events after a snapshot is
+    /// installed: a snapshot holds the number of events, but not the events.
     pub(crate) fn publish(&self, index: Index, events: &[GuestEvent], before: u64) {
         if self.lock().publish(index.0, events, before) {
             self.changes.send_modify(|_| {});

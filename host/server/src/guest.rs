@@ -63,8 +63,8 @@ fn reasons(error: &CheckError) -> String {
         .collect()
 }
 
-/// Reads, checks and compiles a guest on a blocking thread. With a directory for compiled code, it uses the code from an
-/// earlier start.
+/// Reads, checks and compiles a guest on a blocking thread. With a directory for compiled code, it uses the code from
+/// an earlier start.
 ///
 /// # Errors
 /// The file can't be read, or the module fails the check, with every reason.

@@ -228,10 +228,10 @@ impl Node {
         self.app.raft.failed().await
     }
 
-    /// Stops the node: it accepts no more connections, waits up to `HttpSettings::shutdown_grace` for requests in flight,
-    /// and then stops Raft. Addresses and data directory are free when this function returns.
+    /// Stops the node: it accepts no more connections, waits up to `HttpSettings::shutdown_grace` for requests in
+    /// flight, and then stops Raft. Addresses and data directory are free when this function returns.
     pub(crate) async fn shutdown(self) {
-        // Event streams would otherwise stay open for the whole grace period.
+        // Event streams would otherwise stay open until the grace period ends.
         self.app.events.close();
         self.server.stop().await;
         self.tasks.iter().for_each(AbortHandle::abort);
@@ -349,8 +349,8 @@ fn raft_config(settings: &ServeSettings, peer_addr: SocketAddr) -> RaftConfig {
     }
 }
 
-/// The address under which peers reach this node. It comes from `--cluster`, because the node may listen on an unspecified
-/// address such as 0.0.0.0.
+/// The address under which peers reach this node. It comes from `--cluster`, because the node may listen on an
+/// unspecified address such as 0.0.0.0.
 fn own_addr(settings: &ServeSettings, peer_addr: SocketAddr) -> String {
     members(settings, peer_addr)
         .into_iter()

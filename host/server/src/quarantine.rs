@@ -90,7 +90,8 @@ async fn reinstall(
         let status = status.borrow();
         (status.node_id.clone(), status.reinstalled)
     };
-    // A leader that differs from the majority has the wrong state. It transfers its leadership, so wait for the next one.
+    // A leader that differs from the majority has the wrong state. It transfers its leadership, so wait for the next
+    // one.
     let differing = auditor.findings().differing;
     let has_intact_leader = |leadership: &Leadership| {
         let leader = leadership.leader.as_ref();

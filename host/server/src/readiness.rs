@@ -1,9 +1,9 @@
 //! Whether the node has caught up with its leader, so that `GET /readyz` succeeds.
 //!
-//! A node that has just found a leader can't tell from its own log how far behind it is. So it proposes an entry with the
-//! digest of the module that it was started with. Once it has applied this entry, it has also applied all entries that
-//! were committed before the proposal. The same entry stops a node that was started with a module that is not the
-//! cluster's.
+//! A node that has just found a leader can't tell from its own log how far behind it is. So it proposes an entry with
+//! the digest of the module that it was started with. Once it has applied this entry, it has also applied all entries
+//! that were committed before the proposal. The same entry stops a node that was started with a module that is not
+//! the cluster's.
 
 use std::time::Duration;
 

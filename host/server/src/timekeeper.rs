@@ -1,7 +1,7 @@
 //! Wakes the guest: at the time that the guest requested, the leader proposes a wake-up entry.
 //!
-//! The guest's clock is the time of the log's entries. Whether an entry wakes the guest depends on the time of that entry,
-//! which is the same on every node. A superfluous wake-up has no effect.
+//! The guest's clock is the time of the log's entries. Whether an entry wakes the guest depends on the time of that
+//! entry, which is the same on every node. A superfluous wake-up has no effect.
 
 use std::sync::Arc;
 use std::time::Duration;

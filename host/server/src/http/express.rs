@@ -1,13 +1,13 @@
 //! The fast path: small commands and queries over HTTP/1.1, parsed and answered without hyper.
 //!
 //! Nearly all requests are `POST /v1/apply` and `POST /v1/query` with a small body. On the fast path such a request
-//! costs one read and one write of the socket, and few allocations. A client may pipeline requests (RFC 9112 §9.3.2): all
-//! of them are processed concurrently. Responses are sent in the order of the requests, as many in one write as are
-//! complete.
+//! costs one read and one write of the socket, and few allocations. A client may pipeline requests (RFC 9112 §9.3.2):
+//! all of them are processed concurrently. Responses are sent in the order of the requests, as many in one write as
+//! are complete.
 //!
 //! Anything else takes the slow path: another route, HTTP/2, a chunked body, a large body. Once the responses to all
-//! earlier requests are sent, the connection is handed to hyper together with the unprocessed bytes. It never returns to
-//! the fast path.
+//! earlier requests are sent, the connection is handed to hyper together with the unprocessed bytes. It never returns
+//! to the fast path.
 
 mod parse;
 mod rewind;
@@ -196,8 +196,8 @@ impl Express<'_> {
         }
     }
 
-    /// Adapts the size of the next read: doubles it after a read that filled the buffer. A read of 0 bytes is the end of
-    /// the stream.
+    /// Adapts the size of the next read: doubles it after a read that filled the buffer. A read of 0 bytes is the end
+    /// of the stream.
     fn note_read(&mut self, bytes: usize) {
         self.ended = bytes == 0;
         if self.input.len() == self.input.capacity() {
@@ -276,8 +276,8 @@ impl Express<'_> {
         }
     }
 
-    /// Writes the responses of all complete requests before the first incomplete one. `None` if the client has closed the
-    /// connection.
+    /// Writes the responses of all complete requests before the first incomplete one. `None` if the client has closed
+    /// the connection.
     async fn write_responses(&mut self, closing: bool) -> Option<()> {
         poll_fn(|context| {
             while self

@@ -1,8 +1,8 @@
 //! Client connections: accepts them, limits their number and idle time, shuts them down.
 //!
 //! HTTP/1.1 with keep-alive, and HTTP/2 with prior knowledge: the first bytes of a connection select the protocol. A
-//! client may close its half of the connection after the request; it still receives the response. Each connection starts
-//! on the fast path (see [`express`](super::express)) and moves to hyper with the first request that needs it.
+//! client may close its half of the connection after the request; it still receives the response. Each connection
+//! starts on the fast path (see [`express`](super::express)) and moves to hyper with the first request that needs it.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

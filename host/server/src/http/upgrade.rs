@@ -110,8 +110,8 @@ impl UpgradeResponse {
     }
 }
 
-/// Activates another module, and responds once it is active on this node. A second request for the same module waits for
-/// the upgrade in progress.
+/// Activates another module, and responds once it is active on this node. A second request for the same module waits
+/// for the upgrade in progress.
 pub(super) async fn upgrade(
     State(app): State<Arc<App>>,
     params: Result<Query<UpgradeParams>, QueryRejection>,

@@ -119,8 +119,8 @@ impl Upgrade<'_> {
         result_of(past.ok_or(UpgradeError::Stopping)?)
     }
 
-    /// Joins the upgrade in progress if it is for the same module. So a client can repeat its request, for example after
-    /// a timeout.
+    /// Joins the upgrade in progress if it is for the same module. So a client can repeat its request, for example
+    /// after a timeout.
     fn join(&self, refusal: UpgradeRefusal) -> Result<Index, UpgradeError> {
         let pending = self.upgrades.now().pending;
         let is_same = |pending: &UpgradeStatus| {

@@ -1,6 +1,5 @@
 //! Retries: which node is next, and after which pause.
 
-use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 /// The first pause, after every endpoint was tried once.
@@ -82,9 +81,10 @@ pub(crate) fn node_timeout(share: Duration) -> Duration {
     share - (share / 10).min(Duration::from_millis(200))
 }
 
-/// 64 random bits. The operating system seeds each `RandomState`; `number` makes several calls differ.
-pub(crate) fn random_bits(number: u64) -> u64 {
-    RandomState::new().hash_one(number)
+/// 64 random bits of the operating system.
+pub(crate) fn random_bits() -> u64 {
+    getrandom::u64()
+        .unwrap_or_else(|error| panic!("the operating system has no randomness: {error}"))
 }
 
 #[cfg(test)]

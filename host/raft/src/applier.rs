@@ -1,5 +1,5 @@
-//! The state machine's end of the driver: applies committed entries in order, answers queries between them, takes
-//! and restores snapshots. One thread runs it.
+//! Runs the tasks of the state machine: applies committed entries in order, responds to queries between them, takes and
+//! restores snapshots. One thread runs it.
 
 #[cfg(test)]
 mod tests;
@@ -16,58 +16,58 @@ use crate::state_machine::{
 };
 use crate::storage::{SnapshotStore, StorageError};
 
-/// What became of a command: its place in the log and the machine's reply.
+/// The state machine's reply to a command of this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply<R> {
-    /// Session of the node that proposed it.
+    /// Session of the command.
     pub session: u64,
-    /// Its number within that session.
+    /// Sequence number of the command within its session.
     pub sequence: u64,
     /// Index of its entry.
     pub index: Index,
-    /// What the machine says.
+    /// The reply.
     pub reply: R,
 }
 
-/// Why a machine can't go on.
+/// Why the state machine can't continue. The node stops.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplierError {
-    /// The machine itself.
+    /// The machine failed.
     #[error("entry {index} could not be applied: {source}")]
     Machine {
-        /// At which entry.
+        /// Index of the entry.
         index: Index,
-        /// Why.
+        /// Error of the machine.
         #[source]
         source: MachineError,
     },
-    /// It gave too few or too many replies.
+    /// The machine returned a wrong number of replies.
     #[error(
         "entry {index} holds {commands} commands, and the state machine gave {replies} replies; this is a bug in the machine"
     )]
     Replies {
-        /// At which entry.
+        /// Index of the entry.
         index: Index,
-        /// How many it should have given.
+        /// Replies expected: one for each command.
         commands: usize,
-        /// How many it gave.
+        /// Replies returned.
         replies: usize,
     },
-    /// A snapshot could not be restored.
+    /// The machine could not restore a snapshot.
     #[error("snapshot {last} could not be restored: {source}")]
     Restore {
-        /// Which one.
+        /// Last entry of the snapshot.
         last: LogId,
-        /// Why.
+        /// Error of the machine.
         #[source]
         source: MachineError,
     },
-    /// A snapshot could not be read.
+    /// A snapshot could not be read or written.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
 
-/// A snapshot that is to be written.
+/// A captured state that is to be written as a snapshot.
 pub struct SnapshotJob {
     snapshots: Arc<dyn SnapshotStore>,
     last: LogId,
@@ -77,10 +77,10 @@ pub struct SnapshotJob {
 }
 
 impl SnapshotJob {
-    /// Writes it. It takes no part in what the machine does meanwhile, and runs on any thread.
+    /// Writes the snapshot. Runs on any thread, while the machine applies later entries.
     ///
     /// # Errors
-    /// Where it can't be written; nothing of it is seen then.
+    /// The snapshot can't be written. Nothing of it is visible then.
     pub fn run(self) -> Result<SnapshotMeta, ApplierError> {
         let membership = self.membership.as_ref();
         let mut writer = self.snapshots.create(self.last, self.time_ms, membership)?;
@@ -92,18 +92,18 @@ impl SnapshotJob {
     }
 }
 
-/// A state machine and how far it has come.
+/// A state machine, and the last entry that it has applied.
 pub struct Applier<M> {
     machine: M,
     snapshots: Arc<dyn SnapshotStore>,
     last: LogId,
     time_ms: u64,
-    /// Who the members are after that entry; none until the log has said so.
+    /// The membership after that entry; `None` until an entry or a snapshot has set one.
     membership: Option<Membership>,
 }
 
 impl<M: ReplicatedStateMachine> Applier<M> {
-    /// A machine in its first state.
+    /// A state machine that has applied nothing.
     #[must_use]
     pub fn new(machine: M, snapshots: Arc<dyn SnapshotStore>) -> Self {
         Self {
@@ -115,35 +115,35 @@ impl<M: ReplicatedStateMachine> Applier<M> {
         }
     }
 
-    /// The last entry applied.
+    /// The last applied entry.
     #[must_use]
     pub fn last(&self) -> LogId {
         self.last
     }
 
-    /// The machine, for tests.
+    /// The state machine, for tests.
     #[must_use]
     pub fn machine(&self) -> &M {
         &self.machine
     }
 
-    /// Gives the machine back.
+    /// Returns the state machine.
     #[must_use]
     pub fn into_machine(self) -> M {
         self.machine
     }
 
-    /// Applies entries that follow the last one. The replies to commands of `session` are wanted; the others go to
-    /// clients of other nodes, which apply the same entries.
+    /// Applies the entries that follow the last one. Returns the replies to commands of `session`, which is this node's. The
+    /// other replies are dropped: the nodes of those clients apply the same entries.
     ///
     /// # Errors
-    /// Where the machine can't go on.
+    /// The machine can't continue.
     pub fn apply(
         &mut self,
         session: u64,
         entries: Vec<Entry>,
     ) -> Result<Vec<Reply<M::Reply>>, ApplierError> {
-        let mut wanted = Vec::new();
+        let mut replies = Vec::new();
         for entry in entries {
             assert_eq!(
                 entry.id.index,
@@ -155,19 +155,19 @@ impl<M: ReplicatedStateMachine> Applier<M> {
             match entry.payload {
                 Payload::Noop => {}
                 Payload::Commands(commands) => {
-                    self.apply_commands(session, &commands, &mut wanted)?;
+                    self.apply_commands(session, &commands, &mut replies)?;
                 }
                 Payload::Membership(membership) => self.membership = Some(membership),
             }
         }
-        Ok(wanted)
+        Ok(replies)
     }
 
     fn apply_commands(
         &mut self,
         session: u64,
         commands: &[Command],
-        wanted: &mut Vec<Reply<M::Reply>>,
+        own_replies: &mut Vec<Reply<M::Reply>>,
     ) -> Result<(), ApplierError> {
         let index = self.last.index;
         let data: Vec<Bytes> = commands
@@ -189,7 +189,7 @@ impl<M: ReplicatedStateMachine> Applier<M> {
             .iter()
             .zip(replies)
             .filter(|(command, _)| command.session == session);
-        wanted.extend(own.map(|(command, reply)| Reply {
+        own_replies.extend(own.map(|(command, reply)| Reply {
             session,
             sequence: command.sequence,
             index,
@@ -205,33 +205,33 @@ impl<M: ReplicatedStateMachine> Applier<M> {
         }
     }
 
-    /// Answers a question, and says after which entry.
+    /// Responds to a query, with the index of the last applied entry.
     pub fn query(&mut self, query: M::Query) -> (Index, M::Response) {
         (self.last.index, self.machine.query(self.moment(), query))
     }
 
-    /// Has a question answered, now or beside what comes next, with the entry after which it is so.
-    pub fn query_async(&mut self, query: M::Query, answer: QueryCallback<M::Response>) {
-        self.machine.query_async(self.moment(), query, answer);
+    /// Responds to a query now or later, concurrently with apply. See [`ReplicatedStateMachine::query_async`].
+    pub fn query_async(&mut self, query: M::Query, respond: QueryCallback<M::Response>) {
+        self.machine.query_async(self.moment(), query, respond);
     }
 
-    /// There is nothing else to do just now.
+    /// No task is queued: the machine does what it held back.
     pub fn on_idle(&mut self) {
         self.machine.on_idle();
     }
 
-    /// Takes a snapshot of the state as it is.
+    /// Takes a snapshot of the current state.
     ///
     /// # Errors
-    /// Where it can't be written; the machine goes on.
+    /// The snapshot can't be written. The machine can continue.
     pub fn take_snapshot(&mut self) -> Result<SnapshotMeta, ApplierError> {
         self.begin_snapshot()?.run()
     }
 
-    /// Catches the state as it is, for a snapshot that is written beside what comes next.
+    /// Captures the current state, for a snapshot that is written concurrently with apply.
     ///
     /// # Errors
-    /// Where it can't be written; the machine goes on.
+    /// The state can't be captured. The machine can continue.
     pub fn begin_snapshot(&mut self) -> Result<SnapshotJob, ApplierError> {
         let last = self.last;
         let work = self
@@ -253,7 +253,7 @@ impl<M: ReplicatedStateMachine> Applier<M> {
     /// Replaces the state by that of a snapshot.
     ///
     /// # Errors
-    /// Where it can't be read, or is not this machine's.
+    /// The snapshot can't be read, or is not of this machine.
     pub fn restore(&mut self, meta: &SnapshotMeta) -> Result<(), ApplierError> {
         let mut reader = self.snapshots.open(meta)?;
         self.machine

@@ -1,4 +1,4 @@
-//! What the driver asks of the disk, and the one place that does it. One thread runs the tasks in order.
+//! The tasks that the driver gives to the disk, and their execution. One thread runs them in order.
 
 mod stats;
 #[cfg(test)]
@@ -9,125 +9,128 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::entry::{Entry, SnapshotMeta};
-use crate::ids::{LogId, NodeId};
+use crate::ids::{Index, LogId, NodeId};
 use crate::raft::ready::{LogRead, ReadFor, WriteId};
 use crate::storage::{LogStore, Received, SnapshotStore, StorageError, WriteBatch};
 
 pub use stats::DiskStats;
 
-/// Bytes of a snapshot that travel in one message.
+/// Bytes of a snapshot in one message.
 pub const CHUNK_BYTES: usize = 512 * 1024;
 
-/// Something for the disk to do.
+/// A task for the disk.
 #[derive(Clone, Debug)]
 pub enum DiskTask {
-    /// Make this durable.
+    /// Make this batch durable.
     Write(WriteId, WriteBatch),
-    /// Forget entries up to here.
+    /// Remove the entries up to this one.
     Purge(LogId),
-    /// Read entries back.
+    /// Read entries that are no longer in memory.
     Read(LogRead),
-    /// Read a chunk of a snapshot.
+    /// Read a chunk of a snapshot, to send it to a peer.
     ReadChunk {
-        /// Who needs it.
+        /// The peer.
         to: NodeId,
-        /// Of which snapshot.
+        /// The snapshot.
         meta: SnapshotMeta,
-        /// From where.
+        /// First byte.
         offset: u64,
     },
-    /// Write down a chunk of a snapshot.
+    /// Write a chunk of a snapshot that the leader has sent.
     Receive {
-        /// Of which snapshot.
+        /// The snapshot.
         meta: SnapshotMeta,
-        /// Where it belongs.
+        /// First byte.
         offset: u64,
-        /// Its bytes.
+        /// The bytes.
         data: Bytes,
     },
-    /// Remove older snapshots.
+    /// Remove all snapshots older than this one.
     Retain(SnapshotMeta),
-    /// Keep this snapshot beside the others.
+    /// Keep this snapshot for inspection, apart from the others.
     SetAside(SnapshotMeta),
-    /// Note which cluster this node has joined.
+    /// Store the name of the cluster that the node has joined.
     Join(String),
-    /// Note that the store holds all that the node has promised.
+    /// Store that the store is complete: it contains all votes and acknowledgements of the node.
     CompleteStore,
 }
 
-/// What the disk has done.
+/// The result of a task.
 #[derive(Clone, Debug)]
 pub enum DiskDone {
-    /// The write of this number is durable.
+    /// The write of this id is durable.
     Written(WriteId),
-    /// The disk is full: nothing of the write of this number is there.
+    /// The disk is full. Nothing of the write of this id is stored.
     Full(WriteId),
-    /// Entries, for whom they were read.
+    /// The entries that were read.
     Read(ReadFor, Vec<Entry>),
-    /// A chunk; none where the snapshot is gone.
+    /// A chunk of a snapshot was read.
     Chunk {
-        /// Who needs it.
+        /// The peer.
         to: NodeId,
-        /// Of which snapshot.
+        /// The snapshot.
         meta: SnapshotMeta,
-        /// From where.
+        /// First byte.
         offset: u64,
-        /// Its bytes.
+        /// The bytes; `None` if the snapshot is gone.
         data: Option<Bytes>,
     },
-    /// A chunk of a snapshot is durable.
+    /// A received chunk of a snapshot is durable.
     Received(SnapshotMeta, Received),
-    /// The store has noted that it holds all that the node has promised.
+    /// It is stored that the store is complete.
     StoreCompleted,
-    /// Something that nobody waits for.
+    /// The task is done, and the core needs no result of it.
     NoReply,
 }
 
-/// A node's disk: its log and its snapshots.
+/// The disk of a node: its log and its snapshots.
 pub struct Disk {
     log: Box<dyn LogStore>,
     snapshots: Arc<dyn SnapshotStore>,
     stats: Arc<DiskStats>,
-    /// A purge for which a full disk had no room. It is done before anything is written again.
-    owed: Option<LogId>,
+    /// A purge that failed because the disk was full. It runs before the next write.
+    pending_purge: Option<LogId>,
 }
 
 impl Disk {
-    /// Of these two.
+    /// A disk with this log and these snapshots.
     #[must_use]
     pub fn new(log: Box<dyn LogStore>, snapshots: Arc<dyn SnapshotStore>) -> Self {
         Self {
             log,
             snapshots,
             stats: Arc::default(),
-            owed: None,
+            pending_purge: None,
         }
     }
 
-    /// What it counts, for others to look at.
+    /// The counters of this disk.
     #[must_use]
     pub fn stats(&self) -> Arc<DiskStats> {
         Arc::clone(&self.stats)
     }
 
-    /// Does one task.
+    /// Runs one task.
     ///
     /// # Errors
-    /// All of them end the node: what a failed write left on the disk is unknown. That the disk is full is none of them.
+    /// Each of them must stop the node: what the disk holds after a failed write is unknown. A full disk is no error; it is
+    /// reported as [`DiskDone::Full`].
     pub fn run(&mut self, task: DiskTask) -> Result<DiskDone, StorageError> {
         match task {
             DiskTask::Write(id, batch) => {
-                let written = self.purge_owed().and_then(|()| self.log.write(&batch));
-                let full = unless_full(written, "nothing is written")?.is_none();
+                let written = self
+                    .run_pending_purge()
+                    .and_then(|()| self.log.write(&batch));
+                let full = unless_full(written, "the write is retried")?.is_none();
                 if full {
                     return Ok(DiskDone::Full(id));
                 }
-                self.stats.wrote(&batch);
+                self.stats.record_write(&batch);
                 Ok(DiskDone::Written(id))
             }
             DiskTask::Purge(up_to) => {
-                self.owed = Some(up_to);
-                let purged = self.purge_owed();
+                self.pending_purge = Some(up_to);
+                let purged = self.run_pending_purge();
                 unless_full(purged, "the log is not purged yet")?;
                 Ok(DiskDone::NoReply)
             }
@@ -151,8 +154,8 @@ impl Disk {
             }
             DiskTask::Receive { meta, offset, data } => {
                 let received = self.snapshots.receive(&meta, offset, &data);
-                // The leader hears nothing, and sends it again after a while.
-                let received = unless_full(received, "a snapshot is not taken in")?;
+                // On a full disk the leader gets no acknowledgement, and sends the chunk again later.
+                let received = unless_full(received, "the chunk of a snapshot is dropped")?;
                 Ok(received.map_or(DiskDone::NoReply, |received| {
                     DiskDone::Received(meta, received)
                 }))
@@ -177,20 +180,20 @@ impl Disk {
         }
     }
 
-    fn purge_owed(&mut self) -> Result<(), StorageError> {
-        if let Some(up_to) = self.owed {
+    fn run_pending_purge(&mut self) -> Result<(), StorageError> {
+        if let Some(up_to) = self.pending_purge {
             self.log.purge(up_to)?;
-            self.owed = None;
+            self.pending_purge = None;
         }
         Ok(())
     }
 
-    /// An entry that was purged or replaced since it was asked for is no error: the core asks anew.
+    /// Entries that were purged or replaced since the request are no error: the core requests again.
     fn read(
         &self,
         reader: ReadFor,
-        from: crate::ids::Index,
-        to: crate::ids::Index,
+        from: Index,
+        to: Index,
         max_bytes: u64,
     ) -> Result<DiskDone, StorageError> {
         match self.log.read(from, to, max_bytes) {
@@ -201,7 +204,7 @@ impl Disk {
     }
 }
 
-/// None where the disk is full; any other error stays one.
+/// `None` if the disk is full. Any other error is returned.
 fn unless_full<T>(
     result: Result<T, StorageError>,
     consequence: &'static str,

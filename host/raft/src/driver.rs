@@ -1,250 +1,70 @@
-//! Carries out what the core wants. Production and simulation run this same driver; they differ in its [`Environment`].
+//! Executes what the consensus core decides. Production and simulation run this same driver; they differ in the
+//! [`Environment`].
 //!
-//! [`Driver::turn`] is the only place where "persist before send, commit before apply, apply before reply" is
-//! written. Disk write, replication and apply overlap: the leader's entries leave before its own write is durable,
-//! and the core counts the leader itself only once it is.
+//! [`Driver::turn`] is the only place that orders the work: persist before send, commit before apply, apply before reply.
+//! Disk write, replication and apply overlap. The leader sends entries before its own write is durable, and the core
+//! counts the leader itself only once it is.
+//!
+//! | file | content |
+//! |---|---|
+//! | `environment`, `input`, `outcome`, `limits` | what the driver is called with, and what it calls |
+//! | `proposals`, `forwarded`, `queries`, `admin`, [`held`] | what waits: plain data, without the driver |
+//! | `commands`, `forwarding`, `reads`, `operations` | the driver's methods for each of these |
 
 mod admin;
+mod commands;
+mod environment;
 mod forwarded;
+mod forwarding;
 pub mod held;
+mod input;
+mod limits;
+mod operations;
+mod outcome;
 mod proposals;
 mod queries;
+mod reads;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bytes::Bytes;
-use thiserror::Error;
-
-use crate::applier::Reply;
 use crate::disk::{DiskDone, DiskTask};
-use crate::entry::{Entry, SnapshotMeta};
-use crate::ids::{Index, NodeId, Term};
-use crate::message::{AdminError, AdminRequest, Message, RaftRequest, RaftResponse};
+use crate::ids::{NodeId, Term};
+use crate::message::{AdminError, Message, RaftRequest, RaftResponse};
 use crate::raft::ready::{Ready, SnapshotTask};
 use crate::raft::{Core, Role};
 use crate::state_machine::ReplicatedStateMachine;
 use admin::AdminRequests;
-use forwarded::Forwarded;
+use forwarded::ForwardedCommands;
 use held::HeldMessages;
 use proposals::Proposals;
 use queries::Queries;
 
-/// Where the driver's work goes. None of these waits for the work to be done; [`Input`] tells when it is.
-pub trait Environment<M: ReplicatedStateMachine> {
-    /// Who waits for a command's outcome.
-    type CommandClient;
-    /// Who asked a question.
-    type QueryClient;
-    /// Who gave an order.
-    type Operator;
+pub use environment::{Environment, MachineTask};
+pub use input::Input;
+pub use limits::DriverLimits;
+pub use outcome::{Applied, Consistency, SubmitError};
 
-    /// Queues work for the disk, in order.
-    fn disk(&mut self, task: DiskTask);
-    /// Queues work for the state machine, in order.
-    fn machine(&mut self, task: MachineTask<M, Self::QueryClient>);
-    /// Sends a message. It may be lost.
-    fn send(&mut self, to: &NodeId, message: Message);
-    /// Tells a client what became of its command.
-    fn reply(
-        &mut self,
-        client: Self::CommandClient,
-        outcome: Result<Applied<M::Reply>, SubmitError>,
-    );
-    /// Tells a client that its question is not answered.
-    fn reject_query(&mut self, client: Self::QueryClient, error: SubmitError);
-    /// Tells an operator what became of an order: the index at which it is in force.
-    fn complete(&mut self, operator: Self::Operator, outcome: Result<Index, AdminError>);
-    /// Whom to be connected with from now on, and where they are reached; an empty address is the one of the start
-    /// configuration.
-    fn set_peers(&mut self, contacts: BTreeMap<NodeId, String>);
-    /// The wall clock, in milliseconds since 1970; the core makes it monotonic in the log.
-    fn wall_ms(&mut self) -> u64;
-}
-
-/// Work for the state machine.
-pub enum MachineTask<M: ReplicatedStateMachine, A> {
-    /// Apply these, in order.
-    Apply(Vec<Entry>),
-    /// Answer a question as of now.
-    Query(M::Query, A),
-    /// Take a snapshot.
-    TakeSnapshot,
-    /// Replace the state.
-    Restore(SnapshotMeta),
-}
-
-/// A command that was carried out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Applied<R> {
-    /// Index of its entry.
-    pub index: Index,
-    /// The machine's reply.
-    pub reply: R,
-}
-
-/// Why a command or a question has no answer.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum SubmitError {
-    /// This node does not lead, and was asked not to forward.
-    #[error("this node does not lead; {}", leader.as_ref().map_or_else(|| "no leader is known".to_owned(), |leader| format!("{leader} does")))]
-    NotLeader {
-        /// Who does, if anyone is known to.
-        leader: Option<NodeId>,
-    },
-    /// No leader was found in time, or none that a majority follows. The command was not carried out.
-    #[error(
-        "no leader was found in time that a majority follows; the command was not carried out: try again shortly"
-    )]
-    NoLeader,
-    /// Too much is under way. The command was not carried out.
-    #[error("too much is under way ({what}); the command was not carried out: try again shortly")]
-    Overloaded {
-        /// Which bound was met.
-        what: &'static str,
-    },
-    /// More bytes than a command may have. It was not carried out.
-    #[error("the command has {bytes} bytes, and the limit is {limit}: make it smaller")]
-    TooLarge {
-        /// Its size.
-        bytes: u64,
-        /// The most that is taken.
-        limit: u64,
-    },
-    /// The leader's disk has no room, and no other node has taken over. The command was not carried out.
-    #[error(
-        "the leader's disk is full and no other node could take over; the command was not carried out: make room on it, and try again"
-    )]
-    DiskFull,
-    /// No outcome in time. The command may or may not be carried out.
-    #[error("no outcome in time; the command may or may not have been carried out")]
-    TimedOut,
-    /// The node is stopping.
-    #[error("the node is stopping; the command may or may not have been carried out")]
-    Stopped,
-}
-
-/// How fresh an answer must be.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Consistency {
-    /// As if all questions and commands were one sequence: sees every command that was answered before.
-    #[default]
-    Linearizable,
-    /// What this node knows, which may be old.
-    Stale,
-}
-
-/// Something that happened.
-pub enum Input<M: ReplicatedStateMachine, E: Environment<M>> {
-    /// Time has passed.
-    Tick,
-    /// A message arrived.
-    Message(NodeId, Message),
-    /// A client has a command.
-    Propose {
-        /// The command.
-        data: Bytes,
-        /// When the client stops waiting.
-        deadline: Duration,
-        /// Hand it to the leader if this node isn't it.
-        forward: bool,
-        /// Who waits.
-        client: E::CommandClient,
-    },
-    /// A client has a question.
-    Query {
-        /// The question.
-        query: M::Query,
-        /// How fresh the answer must be.
-        consistency: Consistency,
-        /// When the client stops waiting.
-        deadline: Duration,
-        /// Who asks.
-        client: E::QueryClient,
-    },
-    /// The disk is done with a task.
-    Disk(DiskDone),
-    /// The machine has applied entries up to here; these are the replies to this node's commands.
-    Applied(Index, Vec<Reply<M::Reply>>),
-    /// The machine has restored a snapshot.
-    Restored(SnapshotMeta),
-    /// The machine has taken a snapshot, or could not.
-    SnapshotTaken(Option<SnapshotMeta>),
-    /// Someone wants a snapshot taken.
-    TakeSnapshot,
-    /// The machine's state is wrong: a leader's is to take its place.
-    Reinstall,
-    /// The node has joined the cluster of this name.
-    Joined(String),
-    /// An operator has an order.
-    Admin {
-        /// Which.
-        order: AdminRequest,
-        /// When the operator stops waiting.
-        deadline: Duration,
-        /// Who waits.
-        operator: E::Operator,
-    },
-}
-
-/// Bounds of what clients may have under way at one node.
-#[derive(Clone, Debug)]
-pub struct DriverLimits {
-    /// Commands that wait for an outcome, and as many questions.
-    pub waiting: usize,
-    /// One command, in bytes. Far below the largest frame, or it could not travel; the same on every node.
-    pub command_bytes: u64,
-    /// Commands that wait for their turn or for an outcome, in bytes.
-    pub queued_bytes: u64,
-    /// Commands of one entry, in bytes.
-    pub batch_bytes: u64,
-    /// Commands of one entry, in number.
-    pub batch_commands: usize,
-    /// Entries that a leader has under way before it lets further commands gather: two keep disk and network busy,
-    /// and more only make the entries smaller.
-    pub entries_in_flight: usize,
-    /// How long a command waits for a leader to appear.
-    pub leader_timeout: Duration,
-    /// How long after a leader could not vouch for a read it is asked again.
-    pub read_retry: Duration,
-    /// Messages that wait for a write. More are lost, as the network may lose any: the disk hangs then. It has room
-    /// for one to each peer, or some voters would never be asked for their votes.
-    pub held_messages: usize,
-}
-
-impl Default for DriverLimits {
-    fn default() -> Self {
-        Self {
-            waiting: 65_536,
-            command_bytes: 16 << 20,
-            queued_bytes: 64 << 20,
-            batch_bytes: 1 << 20,
-            batch_commands: 4096,
-            entries_in_flight: 2,
-            leader_timeout: Duration::from_secs(4),
-            read_retry: Duration::from_millis(100),
-            held_messages: 65_536,
-        }
-    }
-}
-
-/// A node's core with all that waits for it.
+/// The core of one node, and the requests that wait for it.
+///
+/// Call [`Driver::handle`] for each input, then [`Driver::turn`] once for all of them, and again at
+/// [`Driver::next_deadline`].
 pub struct Driver<M: ReplicatedStateMachine, E: Environment<M>> {
     core: Core,
     env: E,
     limits: DriverLimits,
+    /// The time of the last input. Never goes back.
     now: Duration,
     held: HeldMessages,
     proposals: Proposals<E::CommandClient>,
-    forwarded: Forwarded,
+    forwarded: ForwardedCommands,
     queries: Queries<M::Query, E::QueryClient>,
     admin: AdminRequests<E::Operator>,
 }
 
 impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
-    /// A driver for a core. `session` is a random number that no other run of any node has.
+    /// A driver for a core. `session` is a random number: no other run of any node has the same.
     pub fn new(core: Core, env: E, limits: DriverLimits, session: u64) -> Self {
         Self {
             core,
@@ -253,36 +73,36 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
             now: Duration::ZERO,
             held: HeldMessages::default(),
             proposals: Proposals::new(session),
-            forwarded: Forwarded::default(),
+            forwarded: ForwardedCommands::default(),
             queries: Queries::new(session),
             admin: AdminRequests::new(session),
         }
     }
 
-    /// The core, to look at.
+    /// The consensus core.
     #[must_use]
     pub fn core(&self) -> &Core {
         &self.core
     }
 
-    /// The ends, to look at.
+    /// The environment.
     #[must_use]
     pub fn env(&self) -> &E {
         &self.env
     }
 
-    /// The ends, for a simulation that takes out what was queued.
+    /// The environment, from which a simulation takes the work that was queued.
     pub fn env_mut(&mut self) -> &mut E {
         &mut self.env
     }
 
-    /// Number of this run of the node.
+    /// Random number of this run of the node.
     #[must_use]
     pub fn session(&self) -> u64 {
         self.proposals.session
     }
 
-    /// When [`Input::Tick`] is due.
+    /// When [`Driver::turn`] must run again, even without an input.
     #[must_use]
     pub fn next_deadline(&self) -> Duration {
         let own = [
@@ -295,7 +115,7 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
             .fold(self.core.next_deadline(), Duration::min)
     }
 
-    /// Takes in something that happened. [`Driver::turn`] then acts on it, and on all that came with it.
+    /// Records an input. [`Driver::turn`] acts on it afterwards.
     pub fn handle(&mut self, now: Duration, input: Input<M, E>) {
         self.now = self.now.max(now);
         match input {
@@ -321,22 +141,22 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
             Input::Reinstall => self.core.reinstall(now),
             Input::Joined(cluster_id) => self.env.disk(DiskTask::Join(cluster_id)),
             Input::Admin {
-                order,
+                request,
                 deadline,
                 operator,
-            } => self.on_admin(order, deadline, operator),
+            } => self.on_admin(request, deadline, operator),
         }
     }
 
     fn on_message(&mut self, from: &NodeId, message: Message) {
         match message {
             Message::Request(RaftRequest::Forward(forward)) => self.on_forward(from, forward),
-            Message::Response(RaftResponse::Forward(answer)) => {
-                self.on_forward_response(from, &answer);
+            Message::Response(RaftResponse::Forward(response)) => {
+                self.on_forward_response(from, &response);
             }
             Message::Request(RaftRequest::Admin(request)) => self.on_admin_request(from, request),
-            Message::Response(RaftResponse::Admin(answer)) => {
-                self.on_admin_response(from, answer);
+            Message::Response(RaftResponse::Admin(response)) => {
+                self.on_admin_response(from, response);
             }
             message => self.core.step(self.now, from, message),
         }
@@ -364,38 +184,38 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
         }
     }
 
-    /// Acts on all that was taken in. The order is what makes Raft safe:
+    /// Acts on all recorded inputs. The order of the work is what makes Raft safe:
     ///
-    /// 1. a leader's entries leave at once, beside its own write;
-    /// 2. what vouches for durable state (a vote, an acknowledgement) leaves only once that write is done;
-    /// 3. the machine gets only committed entries, and
-    /// 4. a client hears of its command only after the machine has applied it ([`Input::Applied`]).
+    /// 1. A leader's entries are sent at once, in parallel with its own write.
+    /// 2. A vote or an acknowledgement vouches for durable state: it is sent only once that write is durable.
+    /// 3. The state machine gets only committed entries.
+    /// 4. A client gets its reply only after the state machine has applied its command ([`Input::Applied`]).
     pub fn turn(&mut self) {
         self.core.tick(self.now);
         self.expire();
         self.advance_admin_requests();
-        self.propose_waiting();
+        self.propose_queued();
         self.retry_reads();
         loop {
             let ready = self.core.ready();
             if ready.is_empty() {
                 break;
             }
-            self.carry_out(ready);
+            self.execute(ready);
         }
         self.release_held();
     }
 
-    fn carry_out(&mut self, ready: Ready) {
-        if let Some(contacts) = ready.contacts {
-            self.env.set_peers(contacts);
+    fn execute(&mut self, ready: Ready) {
+        if let Some(peers) = ready.contacts {
+            self.env.set_peers(peers);
         }
         for message in ready.messages {
             if let Some(message) = self.held.hold(message, self.limits.held_messages) {
                 self.env.send(&message.to, message.message);
             }
         }
-        // Before the write: where a snapshot replaces the log, the entries of the write stand behind it.
+        // Before the write: where a snapshot replaces the log, the entries of the write follow the snapshot.
         if let Some(up_to) = ready.purge {
             self.env.disk(DiskTask::Purge(up_to));
         }
@@ -408,7 +228,7 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
         for read in ready.log_reads {
             self.env.disk(DiskTask::Read(read));
         }
-        // Before the entries: those to be applied stand behind a snapshot that is to be restored.
+        // Before apply: where a snapshot is to be restored, the entries to apply follow it.
         for task in ready.snapshots {
             self.snapshot_task(task);
         }
@@ -421,6 +241,7 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
         self.hand_over_queries();
     }
 
+    /// Sends the held messages whose write is durable by now.
     fn release_held(&mut self) {
         while let Some(message) = self.held.release() {
             self.env.send(&message.to, message.message);
@@ -442,7 +263,7 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
         }
     }
 
-    /// Whom commands go to at present.
+    /// The leader that this node follows, or itself, and the term.
     fn leadership(&self) -> Option<(NodeId, Term)> {
         self.core
             .leader()
@@ -453,11 +274,12 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
         self.core.role() == Role::Leader
     }
 
+    /// Fails the requests whose deadline has passed.
     fn expire(&mut self) {
         let has_leader = self.core.leader().is_some();
-        let stuck = self.core.uncommitted_entries() > 0;
+        let is_stuck = self.core.uncommitted_entries() > 0;
         self.proposals.note_committed(self.core.log().committed());
-        for (client, error) in self.proposals.expire(self.now, has_leader, stuck) {
+        for (client, error) in self.proposals.expire(self.now, has_leader, is_stuck) {
             self.env.reply(client, Err(error));
         }
         for (client, error) in self.queries.expire(self.now, has_leader) {
@@ -465,7 +287,7 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
         }
     }
 
-    /// Tells all who wait that the node is stopping.
+    /// Completes all requests with the error that the node is stopping.
     pub fn stop(&mut self) {
         for client in self.proposals.drain() {
             self.env.reply(client, Err(SubmitError::Stopped));

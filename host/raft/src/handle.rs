@@ -1,243 +1,91 @@
-//! The public handle: one node as an application uses it.
+//! The public handle of a node: [`Raft`].
 //!
-//! Behind it run three threads (driver, disk, state machine) and the network's tasks. They hand work to each other
-//! through queues whose length the driver bounds; nothing polls.
+//! Three threads run behind it (driver, disk and state machine), and the network's tasks. They pass work to each other
+//! through queues whose length the driver bounds. Nothing polls.
+//!
+//! | file | content |
+//! |---|---|
+//! | `config`, `builder`, `node_config` | settings: as users write them, and validated |
+//! | `error`, `status` | what a node reports |
+//! | `channels`, `environment` | events to the driver, and the work that it gives out |
+//! | `open` | opens and checks the stores |
+//! | `threads`, `runtime` | the running node |
+//! | `admin` | calls of operators |
 
+mod admin;
 mod builder;
+mod channels;
 mod config;
-mod notices;
+mod environment;
+mod error;
+mod node_config;
 mod open;
-mod operate;
 mod runtime;
+mod status;
+mod status_log;
 #[cfg(test)]
 mod tests;
+mod threads;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
-use crate::applier::ApplierError;
 use crate::disk::DiskStats;
 use crate::driver::{Applied, Consistency, Input, SubmitError};
-use crate::entry::SnapshotMeta;
-use crate::ids::{Index, NodeId, Term};
-use crate::raft::membership::Membership;
-use crate::raft::reinstall::Reinstall;
-use crate::raft::voting::VotingStatus;
-use crate::raft::{Core, Role};
+use crate::ids::Index;
+use crate::raft::Role;
 use crate::state_machine::ReplicatedStateMachine;
-use crate::storage::StorageError;
+use channels::{Inbox, NodeInput, Published, Publisher};
+use runtime::{Prepared, Runtime};
 
 pub use builder::RaftBuilder;
 pub use config::{ConfigError, RaftConfig};
-use runtime::{Runtime, ThreadEnvironment};
+pub use error::{FatalError, StartError};
+pub use node_config::NodeConfig;
+pub use status::{Leadership, Status};
 
 /// How long [`Raft::submit_command`] waits.
 const SUBMIT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What became of a command given to [`Raft::submit_command`].
+/// Outcome of [`Raft::submit_command`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RaftResult {
-    /// It is committed, at this index, and applied here.
+    /// The command is committed at this index, and applied on this node.
     Success(u64),
-    /// This node does not lead; that one does, if any is known to.
+    /// This node is not the leader.
     NotLeader {
-        /// Id of the leader.
+        /// Id of the leader, if one is known.
         leader_id: Option<String>,
     },
-    /// It has no outcome; the error says whether it may still be carried out.
+    /// The command failed. The error states whether it may still be applied.
     Error(SubmitError),
 }
 
-/// Why a node could not start.
-#[derive(Debug, Error)]
-pub enum StartError {
-    /// A setting makes no sense.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The data directory can't be used.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-    /// Files are damaged, and this node is alone: nobody can give it what they held.
-    #[error(
-        "{0}. This node is alone, so there are no peers to heal from: restore its data directory from a backup; or, where its cluster has other members, start it with --join"
-    )]
-    NobodyToHealFrom(#[source] Box<StartError>),
-    /// The newest snapshot can't be restored.
-    #[error(transparent)]
-    Restore(#[from] ApplierError),
-    /// The address can't be listened on.
-    #[error("cannot listen for peers on {address}: {source}; is another node running there?")]
-    Listen {
-        /// Which address.
-        address: String,
-        /// What the operating system says.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The network can't be set up.
-    #[error(transparent)]
-    Network(#[from] crate::node::NetworkStartError),
-    /// It runs already, or has been stopped.
-    #[error("this node was started before; make a new one")]
-    StartedBefore,
-    /// The operating system gives no thread.
-    #[error("a thread could not be started: {0}")]
-    Thread(#[source] std::io::Error),
-}
-
-/// Why a node stopped by itself. What it holds on disk is what it acknowledged.
-#[derive(Clone, Debug, Error)]
-pub enum FatalError {
-    /// The disk failed: after that it is unknown what is on it, so nothing more is promised.
-    #[error("{0}")]
-    Storage(Arc<StorageError>),
-    /// The state machine failed.
-    #[error("{0}")]
-    Machine(Arc<ApplierError>),
-    /// A thread panicked: a bug.
-    #[error("{thread} panicked: {message}; this is a bug")]
-    Panic {
-        /// Which one.
-        thread: &'static str,
-        /// What it said.
-        message: String,
-    },
-}
-
-/// A node as it was a moment ago.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Status {
-    /// Its name.
-    pub node_id: NodeId,
-    /// What it is.
-    pub role: Role,
-    /// The latest term that it has seen.
-    pub term: Term,
-    /// Who leads.
-    pub leader: Option<NodeId>,
-    /// Entries up to here are committed, as far as this node knows.
-    pub commit: Index,
-    /// Entries up to here are applied.
-    pub applied: Index,
-    /// First entry kept in the log.
-    pub first: Index,
-    /// Last entry.
-    pub last: Index,
-    /// Entries up to here are on this node's disk.
-    pub stable: Index,
-    /// The newest snapshot stands for entries up to here.
-    pub snapshot: Option<SnapshotMeta>,
-    /// All voters.
-    pub voters: Vec<NodeId>,
-    /// All members, with what they are and where they are reached.
-    pub membership: Membership,
-    /// For a leader: up to where each peer's disk holds its log.
-    pub matched: Vec<(NodeId, Index)>,
-    /// A leader that knows what is committed.
-    pub has_committed_in_term: bool,
-    /// The disk had no room for the last write, which is tried again.
-    pub disk_full: bool,
-    /// A leader that answers linearizable questions without asking a majority, as of its last turn.
-    pub has_lease: bool,
-    /// Whether it votes where it is a voter, and if not, what it waits for.
-    pub voting: VotingStatus,
-    /// Voters that have lost their stores, as far as this node has heard, and are not yet taken in again.
-    pub voters_without_data: Vec<NodeId>,
-    /// How far the replacement of the machine's state by a leader's has come, if it is under way.
-    pub reinstall: Option<Reinstall>,
-    /// How often that was done since the node was started.
-    pub reinstalled: u64,
-}
-
-impl Status {
-    /// Takes over what has changed, and says whether anything has. It is called after every turn of the driver, so what
-    /// seldom changes is compared and not copied.
-    fn follow(&mut self, core: &Core) -> bool {
-        let log = core.log();
-        let mut news = set(&mut self.role, core.role());
-        news |= set(&mut self.term, core.term());
-        news |= set(&mut self.commit, log.committed());
-        news |= set(&mut self.applied, log.applied());
-        news |= set(&mut self.first, log.purged().index.next());
-        news |= set(&mut self.last, log.last().index);
-        news |= set(&mut self.stable, log.stable());
-        news |= set(
-            &mut self.has_committed_in_term,
-            core.has_committed_in_term(),
-        );
-        news |= set(&mut self.disk_full, core.is_disk_full());
-        news |= set(&mut self.has_lease, core.lease_until().is_some());
-        news |= set(&mut self.voting, core.voting_status());
-        news |= set(&mut self.voters_without_data, core.voters_without_data());
-        news |= set(&mut self.reinstall, core.reinstalling());
-        news |= set(&mut self.reinstalled, core.reinstalled());
-        if self.node_id != *core.id() {
-            self.node_id.clone_from(core.id());
-            news = true;
-        }
-        if self.leader.as_ref() != core.leader() {
-            self.leader = core.leader().cloned();
-            news = true;
-        }
-        if self.snapshot.as_ref() != core.snapshot() {
-            self.snapshot = core.snapshot().cloned();
-            news = true;
-        }
-        if self.membership != *core.membership() {
-            self.membership = core.membership().clone();
-            self.voters = self.membership.voters().cloned().collect();
-            news = true;
-        }
-        let matched = || core.peers().iter().map(|(id, peer)| (id, peer.matched));
-        if !matched().eq(self.matched.iter().map(|(id, matched)| (id, *matched))) {
-            self.matched = matched()
-                .map(|(id, matched)| (id.clone(), matched))
-                .collect();
-            news = true;
-        }
-        news
-    }
-}
-
-/// Says whether it is another value.
-fn set<T: PartialEq>(place: &mut T, value: T) -> bool {
-    let news = *place != value;
-    *place = value;
-    news
-}
-
-/// Who leads, as far as a node knows.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Leadership {
-    /// The leader, if one is known.
-    pub leader: Option<NodeId>,
-    /// In which term.
-    pub term: Term,
-    /// It is this node, and it knows what is committed.
-    pub is_own: bool,
-}
-
-/// One node of a cluster. Cheap to clone; the node stops when [`Raft::shutdown`] is called or the last clone goes.
+/// One node of a cluster. Cheap to clone. The node stops when [`Raft::shutdown`] is called or the last clone is dropped.
 pub struct Raft<M: ReplicatedStateMachine> {
     shared: Arc<Shared<M>>,
 }
 
 struct Shared<M: ReplicatedStateMachine> {
-    prepared: Mutex<Option<RaftBuilder<M>>>,
-    runtime: Mutex<Option<Runtime<M>>>,
-    inbox: runtime::Inbox<M>,
-    status: watch::Receiver<Status>,
-    leadership: watch::Receiver<Leadership>,
-    fault: watch::Receiver<Option<FatalError>>,
-    /// One for each command and question under way.
-    places: Arc<Semaphore>,
-    epoch: std::time::Instant,
+    lifecycle: Mutex<Lifecycle<M>>,
+    inbox: Inbox<M>,
+    published: Published,
+    /// One permit for each command, query and admin request in flight.
+    permits: Arc<Semaphore>,
+    /// Zero of the node's clock.
+    epoch: Instant,
+}
+
+enum Lifecycle<M: ReplicatedStateMachine> {
+    Prepared(Box<Prepared<M>>),
+    Running(Runtime<M>),
+    /// Starting, stopped, or failed to start. A node starts once.
+    Inactive,
 }
 
 impl<M: ReplicatedStateMachine> Clone for Raft<M> {
@@ -251,14 +99,14 @@ impl<M: ReplicatedStateMachine> Clone for Raft<M> {
 impl<M: ReplicatedStateMachine> fmt::Debug for Raft<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Raft")
-            .field("status", &*self.shared.status.borrow())
+            .field("status", &*self.shared.published.status.borrow())
             .finish_non_exhaustive()
     }
 }
 
-/// A node whose log is in memory, with the default settings, talking to `peers` over TCP.
+/// A node with the default settings and its log in memory, which connects to `peers` over TCP.
 ///
-/// Ids are `id`, `host:port` or `id@host:port`; a bare id is a host name with the default port.
+/// Ids are `id`, `host:port` or `id@host:port`. A bare id is a host name with the default port.
 pub fn create_raft<M: ReplicatedStateMachine>(
     node_id: String,
     peers: Vec<String>,
@@ -274,33 +122,74 @@ pub fn create_raft<M: ReplicatedStateMachine>(
     )
 }
 
+impl<M: ReplicatedStateMachine> RaftBuilder<M> {
+    /// Builds the node. [`Raft::start`] starts it, and reports settings that are not valid.
+    #[must_use]
+    pub fn build(self) -> Raft<M> {
+        let config = self.node_config();
+        let permits = self.max_waiting_requests();
+        let status = Status::before_start(&self.config, self.join);
+        let (inbox, events) = Inbox::new();
+        let (publisher, published) = Publisher::new(status);
+        let epoch = Instant::now();
+        let prepared = Prepared {
+            config,
+            machine: self.machine,
+            listener: self.listener,
+            events,
+            publisher,
+            epoch,
+        };
+        Raft {
+            shared: Arc::new(Shared {
+                lifecycle: Mutex::new(Lifecycle::Prepared(Box::new(prepared))),
+                inbox,
+                published,
+                permits: Arc::new(Semaphore::new(permits)),
+                epoch,
+            }),
+        }
+    }
+}
+
 impl<M: ReplicatedStateMachine> Raft<M> {
-    /// A node whose log is in memory. [`Raft::builder`] makes one with a disk.
+    /// A node whose log is in memory. [`Raft::builder`] builds one with a data directory.
     #[must_use]
     pub fn new(config: RaftConfig, state_machine: M) -> Self {
         Self::builder(config, state_machine).build()
     }
 
-    /// A node with everything that can be set beside [`RaftConfig`].
+    /// A builder for a node, with setters for the settings beyond [`RaftConfig`].
     #[must_use]
     pub fn builder(config: RaftConfig, state_machine: M) -> RaftBuilder<M> {
         RaftBuilder::new(config, state_machine)
     }
 
-    /// Opens the store, restores the newest snapshot, listens, and takes part.
+    /// Opens the store, restores the newest snapshot, listens for peers, and takes part in the cluster.
     ///
     /// # Errors
-    /// Where a setting makes no sense, the disk can't be used, or the address is taken.
+    /// A setting is not valid, the data directory can't be used, or the address is in use.
     pub async fn start(&self) -> Result<(), StartError> {
-        let prepared = lock(&self.shared.prepared)
-            .take()
-            .ok_or(StartError::StartedBefore)?;
-        let runtime = Runtime::start(prepared, &self.shared.inbox, self.shared.epoch).await?;
-        *lock(&self.shared.runtime) = Some(runtime);
+        let Some(prepared) = self.take_prepared() else {
+            return Err(StartError::StartedBefore);
+        };
+        let runtime = Runtime::start(*prepared, &self.shared.inbox).await?;
+        *lock(&self.shared.lifecycle) = Lifecycle::Running(runtime);
         Ok(())
     }
 
-    /// Replicates a command and waits until it is applied here. Only a leader takes it.
+    fn take_prepared(&self) -> Option<Box<Prepared<M>>> {
+        let mut lifecycle = lock(&self.shared.lifecycle);
+        match std::mem::replace(&mut *lifecycle, Lifecycle::Inactive) {
+            Lifecycle::Prepared(prepared) => Some(prepared),
+            other => {
+                *lifecycle = other;
+                None
+            }
+        }
+    }
+
+    /// Submits a command and waits until it is applied on this node. Only the leader accepts it.
     pub async fn submit_command(&self, command: impl AsRef<[u8]>) -> RaftResult {
         let data = Bytes::copy_from_slice(command.as_ref());
         match self.propose(data, SUBMIT_TIMEOUT, false).await {
@@ -312,10 +201,10 @@ impl<M: ReplicatedStateMachine> Raft<M> {
         }
     }
 
-    /// Replicates a command, over the leader if this node isn't it, and waits until it is applied here.
+    /// Submits a command and waits until it is applied on this node. A node that is not the leader forwards it.
     ///
     /// # Errors
-    /// See [`SubmitError`]: each says whether the command may still be carried out.
+    /// See [`SubmitError`]: each variant states whether the command may still be applied.
     pub async fn submit(
         &self,
         data: Bytes,
@@ -330,10 +219,10 @@ impl<M: ReplicatedStateMachine> Raft<M> {
         timeout: Duration,
         forward: bool,
     ) -> Result<Applied<M::Reply>, SubmitError> {
-        let _place = self.place()?;
+        let _permit = self.request_permit()?;
         let (client, outcome) = oneshot::channel();
         let deadline = self.deadline(timeout);
-        self.hand_in(Input::Propose {
+        self.submit_input(Input::Propose {
             data,
             deadline,
             forward,
@@ -342,48 +231,49 @@ impl<M: ReplicatedStateMachine> Raft<M> {
         outcome.await.unwrap_or(Err(SubmitError::Stopped))
     }
 
-    /// Asks the state machine, and says after which entry it answered.
+    /// Queries the state machine. Returns the response, and the index of the entry after which the state was read.
     ///
     /// # Errors
-    /// Where no leader could vouch for the answer in time.
+    /// No leader confirmed the read in time, or the node is overloaded or stopping.
     pub async fn query(
         &self,
         query: M::Query,
         consistency: Consistency,
         timeout: Duration,
     ) -> Result<(Index, M::Response), SubmitError> {
-        let _place = self.place()?;
-        let (client, answer) = oneshot::channel();
+        let _permit = self.request_permit()?;
+        let (client, response) = oneshot::channel();
         let deadline = self.deadline(timeout);
-        self.hand_in(Input::Query {
+        self.submit_input(Input::Query {
             query,
             consistency,
             deadline,
             client,
         })?;
-        answer.await.unwrap_or(Err(SubmitError::Stopped))
+        response.await.unwrap_or(Err(SubmitError::Stopped))
     }
 
-    /// Asks for a snapshot now.
+    /// Requests a snapshot of the state machine now, whatever the threshold.
     ///
     /// # Errors
-    /// Where the node is stopping.
+    /// The node is not running.
     pub fn request_snapshot(&self) -> Result<(), SubmitError> {
-        self.hand_in(Input::TakeSnapshot)
+        self.submit_input(Input::TakeSnapshot)
     }
 
-    /// Has the machine's state, whatever it is, replaced by a leader's. It stops being applied to, its state is set aside,
-    /// and [`Status::reinstall`] says from which entry on a snapshot is wanted: [`Raft::request_leader_snapshot`] asks for it.
+    /// Replaces the state of the machine by the leader's, because it has diverged. The machine applies nothing more, its
+    /// state is set aside, and [`Status::reinstall`] names the first entry at which a snapshot is needed. Then call
+    /// [`Raft::request_leader_snapshot`].
     ///
     /// # Errors
-    /// Where the node is stopping.
+    /// The node is not running.
     pub fn reinstall(&self) -> Result<(), SubmitError> {
-        self.hand_in(Input::Reinstall)
+        self.submit_input(Input::Reinstall)
     }
 
-    fn place(&self) -> Result<OwnedSemaphorePermit, SubmitError> {
-        let places = Arc::clone(&self.shared.places);
-        places
+    fn request_permit(&self) -> Result<OwnedSemaphorePermit, SubmitError> {
+        let permits = Arc::clone(&self.shared.permits);
+        permits
             .try_acquire_owned()
             .map_err(|_| SubmitError::Overloaded {
                 what: "requests at this node",
@@ -394,14 +284,14 @@ impl<M: ReplicatedStateMachine> Raft<M> {
         self.shared.epoch.elapsed().saturating_add(timeout)
     }
 
-    fn hand_in(&self, input: Input<M, ThreadEnvironment<M>>) -> Result<(), SubmitError> {
+    fn submit_input(&self, input: NodeInput<M>) -> Result<(), SubmitError> {
         self.shared
             .inbox
-            .put(input)
+            .submit(input)
             .map_err(|_| SubmitError::Stopped)
     }
 
-    /// Whether this node leads.
+    /// Whether this node is the leader.
     pub async fn is_leader(&self) -> bool {
         self.status().role == Role::Leader
     }
@@ -411,67 +301,85 @@ impl<M: ReplicatedStateMachine> Raft<M> {
         self.status().term.0
     }
 
-    /// The node as it was a moment ago.
+    /// State of the node after the last turn of its driver.
     #[must_use]
     pub fn status(&self) -> Status {
-        self.shared.status.borrow().clone()
+        self.shared.published.status.borrow().clone()
     }
 
-    /// Tells of every change of the status.
+    /// Notifies of each change of the status.
     #[must_use]
     pub fn watch_status(&self) -> watch::Receiver<Status> {
-        self.shared.status.clone()
+        self.shared.published.status.clone()
     }
 
-    /// Tells of every change of who leads. Unlike the status, that is not another one after every entry, so whoever
-    /// follows it is not woken by load.
+    /// Notifies of each change of leadership. Unlike the status, it does not change with each entry, so load does not wake
+    /// the receiver.
     #[must_use]
     pub fn watch_leadership(&self) -> watch::Receiver<Leadership> {
-        self.shared.leadership.clone()
+        self.shared.published.leadership.clone()
     }
 
-    /// The address that it listens on for peers, once started.
+    /// Reads something of the running node. `None` while it does not run.
+    fn running<T>(&self, read: impl FnOnce(&Runtime<M>) -> T) -> Option<T> {
+        match &*lock(&self.shared.lifecycle) {
+            Lifecycle::Running(runtime) => Some(read(runtime)),
+            Lifecycle::Prepared(_) | Lifecycle::Inactive => None,
+        }
+    }
+
+    /// The address that the node listens on for peers. `None` while it does not run.
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        lock(&self.shared.runtime).as_ref().map(Runtime::peer_addr)
+        self.running(Runtime::peer_addr)
     }
 
-    /// What the network has seen, once started.
+    /// The network of the node, with its counters. `None` while it does not run.
     #[must_use]
     pub fn network(&self) -> Option<Arc<crate::node::Network>> {
-        lock(&self.shared.runtime).as_ref().map(Runtime::network)
+        self.running(Runtime::network)
     }
 
-    /// What the disk has done, once started.
+    /// Counters of the disk. `None` while the node does not run.
     #[must_use]
     pub fn disk(&self) -> Option<Arc<DiskStats>> {
-        lock(&self.shared.runtime).as_ref().map(Runtime::disk)
+        self.running(Runtime::disk)
     }
 
-    /// Waits until the node stops by itself, and says why.
+    /// Waits until an error stops the node, and returns it. Waits forever on a node that is shut down.
     pub async fn failed(&self) -> FatalError {
-        let mut fault = self.shared.fault.clone();
+        let mut fatal = self.shared.published.fatal.clone();
         loop {
-            if let Some(fault) = fault.borrow_and_update().clone() {
-                return fault;
+            if let Some(error) = fatal.borrow_and_update().clone() {
+                return error;
             }
-            if fault.changed().await.is_err() {
-                // Stopped on purpose: there will be no fault.
+            if fatal.changed().await.is_err() {
+                // Shut down: there will be no error.
                 std::future::pending::<()>().await;
             }
         }
     }
 
-    /// Stops the node: those who wait are told, what is being written is finished, all threads end.
+    /// Stops the node: completes requests in flight with an error, finishes the write in progress, and ends all threads.
     pub async fn shutdown(&self) {
-        let runtime = lock(&self.shared.runtime).take();
-        if let Some(runtime) = runtime {
+        if let Some(runtime) = self.take_running() {
             runtime.stop().await;
+        }
+    }
+
+    fn take_running(&self) -> Option<Runtime<M>> {
+        let mut lifecycle = lock(&self.shared.lifecycle);
+        match std::mem::replace(&mut *lifecycle, Lifecycle::Inactive) {
+            Lifecycle::Running(runtime) => Some(runtime),
+            other => {
+                *lifecycle = other;
+                None
+            }
         }
     }
 }
 
-/// A poisoned lock holds what it held: nothing here is left half-done under one.
+/// Locks a mutex. A poisoned one is used as it is: no code leaves the value half-changed under the lock.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

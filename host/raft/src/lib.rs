@@ -33,14 +33,14 @@
 //! // Get current term
 //! let term = raft.get_term().await;
 //! println!("Current term: {}", term);
-//! # // Without the other two it can't have become the leader of anything.
+//! # // Without the other two nodes it can't be elected.
 //! # assert_eq!(raft.submit_command("x").await, RaftResult::NotLeader { leader_id: None });
 //! # raft.shutdown().await;
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! Everything that can be set of it, as far as the cluster has to agree:
+//! All settings of [`RaftConfig`]:
 //!
 //! ```
 //! use std::time::Duration;
@@ -60,25 +60,26 @@
 //! # assert_eq!(raft.status().node_id.as_str(), "node1");
 //! ```
 //!
-//! A log and snapshots on disk, a socket, another cluster's name and all bounds are set on [`Raft::builder`].
+//! [`Raft::builder`] has setters for the other settings: data directory, socket, name of the cluster, limits.
 //!
-//! | module | holds |
+//! # Modules
+//!
+//! In the order of the layers, lowest first:
+//!
+//! | module | content |
 //! |---|---|
-//! | [`raft`] | the consensus core: inputs in, [`Ready`](raft::ready::Ready) out. No clock, no IO |
+//! | [`ids`] | node, term, index, log position |
+//! | [`entry`] | entries of the log, commands, snapshot metadata |
+//! | [`message`] | the messages between nodes |
 //! | [`log`] | the log as the core sees it |
-//! | [`message`] | what nodes say to each other |
-//! | [`state_machine`] | the trait of a state machine, and one in memory |
-//! | [`storage`] | the trait of a log store and of a snapshot store; redb, files, memory |
-//! | [`driver`] | carries out what the core wants, in the one order that is safe |
-//! | [`disk`], [`applier`] | the two ends of the driver that do the work: on the disk, on the machine |
+//! | [`raft`] | the consensus core: inputs in, [`Ready`](raft::ready::Ready) out. No clock, no IO |
+//! | [`storage`] | the traits of the log store and of the snapshot store, and their implementations: redb, files, memory |
+//! | [`state_machine`] | the trait of a replicated state machine, and one in memory |
+//! | [`disk`], [`applier`] | run the tasks of the disk and of the state machine |
+//! | [`driver`] | executes what the core decides, in the one safe order |
+//! | [`address`] | addresses of peers |
 //! | [`node`] | peers over TCP |
-//! | [`address`] | how a peer is written |
-//! | [`handle`] | one running node: [`Raft`], [`RaftConfig`], [`create_raft`] |
-//! | [`entry`] | what the log holds: entries, commands, hard state |
-//! | [`ids`] | node, term, index, log id, store id |
-
-// A panic ends the process of the caller; return an error, or write in `unreachable!` why it cannot happen.
-#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
+//! | [`handle`] | a running node: [`Raft`], [`RaftConfig`], [`create_raft`] |
 
 pub mod address;
 pub mod applier;
@@ -91,6 +92,7 @@ pub mod log;
 pub mod message;
 pub mod node;
 pub mod raft;
+mod random;
 pub mod state_machine;
 pub mod storage;
 #[cfg(any(test, feature = "testing"))]

@@ -1,4 +1,4 @@
-//! What Raft replicates commands for: the trait of a state machine, and one in memory for tests and examples.
+//! The trait of a replicated state machine, and one in memory for tests and examples.
 
 #[cfg(test)]
 mod tests;
@@ -10,77 +10,80 @@ use thiserror::Error;
 
 use crate::ids::Index;
 
-/// The point in the log at which a state machine is called: the same on every node.
+/// The point in the log at which a state machine is called. It is the same on every node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moment {
     /// Index of the entry.
     pub index: Index,
-    /// The leader's clock, milliseconds since 1970, never running backwards.
+    /// Time of the entry: the leader's clock when it was proposed, in milliseconds since 1970. Never decreases.
     pub time_ms: u64,
 }
 
-/// A state machine that can't go on. The node stops applying and says why; a command that a machine merely
-/// refuses is a reply, not an error.
+/// A state machine that can't continue: the node stops. A command that the machine rejects is no error; it gets a reply.
 #[derive(Debug, Error)]
 pub enum MachineError {
-    /// Reading or writing a snapshot failed.
+    /// A snapshot could not be read or written.
     #[error("the snapshot could not be read or written: {0}")]
     Snapshot(#[from] io::Error),
-    /// Something else, which differs by machine.
+    /// Any other reason.
     #[error("the state machine failed: {0}")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Takes the answer to a question, and the entry after which it is so.
-pub type QueryCallback<A> = Box<dyn FnOnce(Index, A) + Send>;
+/// Receives the response to a query, and the index of the entry after which the state was read.
+pub type QueryCallback<R> = Box<dyn FnOnce(Index, R) + Send>;
 
-/// Writes a state that was caught.
+/// Writes a captured state.
 pub type SnapshotWork = Box<dyn FnOnce(&mut dyn Write) -> Result<(), MachineError> + Send>;
 
-/// Logic to be replicated. A function of its state, the moment and the commands: no clock, no randomness, no
-/// order of a hash map, nothing that could differ between two nodes.
+/// The logic that Raft replicates.
+///
+/// It must be deterministic: its state and replies depend only on its state before, the [`Moment`] and the commands. So it
+/// uses no clock, no randomness, no iteration over a hash map, and nothing else that differs between two nodes.
 pub trait ReplicatedStateMachine: Send + 'static {
-    /// What a client gets for a command.
+    /// Reply to a command.
     type Reply: Send + 'static;
-    /// A question that changes nothing.
+    /// A query. It changes nothing.
     type Query: Send + 'static;
-    /// What a client gets for a question.
+    /// Response to a query.
     type Response: Send + 'static;
 
-    /// Applies the commands of one entry and returns as many replies, in order.
+    /// Applies the commands of one entry. Returns one reply for each command, in the same order.
     ///
     /// # Errors
-    /// Only where the node can't go on at all.
+    /// The machine can't continue. The node stops.
     fn apply(&mut self, at: Moment, commands: &[Bytes]) -> Result<Vec<Self::Reply>, MachineError>;
 
-    /// Answers a question from the state after the entry at `at`.
+    /// Responds to a query from the state after the entry at `at`.
     fn query(&mut self, at: Moment, query: Self::Query) -> Self::Response;
 
-    /// Answers a question now, or beside what comes next: from the state after the entry at `at` or after a later one,
-    /// which it names. `answer` is called once, on any thread; if it is dropped instead, the machine is gone. It may wait
-    /// for what follows, up to [`Self::rest`].
+    /// Responds to a query now, or on another thread while later entries are applied. The response is from the state after
+    /// the entry at `at` or a later one; `respond` receives its index. Call `respond` once, on any thread. If it is dropped
+    /// instead, the client gets the error that the node is stopping. The machine may hold the query back until
+    /// [`Self::on_idle`].
     fn query_async(
         &mut self,
         at: Moment,
         query: Self::Query,
-        answer: QueryCallback<Self::Response>,
+        respond: QueryCallback<Self::Response>,
     ) {
-        answer(at.index, self.query(at, query));
+        respond(at.index, self.query(at, query));
     }
 
-    /// There is nothing else to do just now: what was put off is to be done.
+    /// Called when no task is queued: do now what was held back.
     fn on_idle(&mut self) {}
 
     /// Writes the whole state.
     ///
     /// # Errors
-    /// Where it can't be written. The node goes on and tries later.
+    /// The state could not be written. The node continues, and retries later.
     fn snapshot(&mut self, to: &mut dyn Write) -> Result<(), MachineError>;
 
-    /// Catches the state as it is, and returns what writes it: on any thread, while the machine goes on.
+    /// Captures the current state, and returns the work that writes it. The work may run on any thread, while later entries
+    /// are applied.
     ///
     /// # Errors
-    /// Where it can't be written. The node goes on and tries later.
+    /// The state could not be captured. The node continues, and retries later.
     fn begin_snapshot(&mut self) -> Result<SnapshotWork, MachineError> {
         let mut bytes = Vec::new();
         self.snapshot(&mut bytes)?;
@@ -90,24 +93,24 @@ pub trait ReplicatedStateMachine: Send + 'static {
     /// Replaces the state by that of a snapshot.
     ///
     /// # Errors
-    /// Where it is not one of this machine's. The node stops.
+    /// The bytes are not a snapshot of this machine. The node stops.
     fn restore(&mut self, from: &mut dyn Read) -> Result<(), MachineError>;
 }
 
-/// A state machine that remembers its commands, in memory. For tests and examples.
+/// A state machine that keeps all of its commands in memory. For tests and examples.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MemoryStateMachine {
     commands: Vec<Bytes>,
 }
 
 impl MemoryStateMachine {
-    /// One that remembers nothing yet.
+    /// A state machine without commands.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// What was applied, in order.
+    /// The applied commands, in order.
     #[must_use]
     pub fn commands(&self) -> &[Bytes] {
         &self.commands
@@ -119,13 +122,13 @@ impl ReplicatedStateMachine for MemoryStateMachine {
     type Query = usize;
     type Response = Option<Bytes>;
 
-    /// Each command's reply is the command itself.
+    /// The reply to a command is the command itself.
     fn apply(&mut self, _at: Moment, commands: &[Bytes]) -> Result<Vec<Bytes>, MachineError> {
         self.commands.extend_from_slice(commands);
         Ok(commands.to_vec())
     }
 
-    /// The command at a position.
+    /// Responds with the command at this position, counted from 0.
     fn query(&mut self, _at: Moment, position: usize) -> Option<Bytes> {
         self.commands.get(position).cloned()
     }
@@ -151,9 +154,9 @@ impl ReplicatedStateMachine for MemoryStateMachine {
     }
 }
 
-/// Cuts the first command off a snapshot: eight bytes of length, big-endian, then as many bytes.
+/// Splits the first command off a snapshot: its length in eight bytes, big-endian, then its bytes.
 fn take_command(rest: &mut Bytes) -> Result<Bytes, io::Error> {
-    let cut_short = || io::Error::new(io::ErrorKind::UnexpectedEof, "a command is cut short");
+    let cut_short = || io::Error::new(io::ErrorKind::UnexpectedEof, "a command is truncated");
     let (length, _) = rest.split_first_chunk::<8>().ok_or_else(cut_short)?;
     let length = usize::try_from(u64::from_be_bytes(*length)).map_err(|_| cut_short())?;
     let _ = rest.split_to(8);

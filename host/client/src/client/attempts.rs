@@ -161,7 +161,7 @@ pub(super) async fn call(
         if failed.may_be_carried_out() {
             doubt = Some(failed.clone());
         }
-        let pause = rounds.advance(random_bits(position as u64));
+        let pause = rounds.advance(random_bits());
         let is_final = matches!(failed, AttemptError::Malformed(..))
             || (doubt.is_some() && replay == Replay::OnlyUnsent);
         let all_unreachable =

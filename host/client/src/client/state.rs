@@ -27,7 +27,7 @@ impl ClientState {
             transport: Transport::new(&options),
             options,
             preferred: AtomicUsize::new(0),
-            key_prefix: format!("{:016x}{:016x}", random_bits(1), random_bits(2)),
+            key_prefix: format!("{:016x}{:016x}", random_bits(), random_bits()),
             next_key: AtomicU64::new(1),
         }
     }

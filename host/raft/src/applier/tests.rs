@@ -32,7 +32,7 @@ fn applier<M: ReplicatedStateMachine>(machine: M) -> Applier<M> {
     Applier::new(machine, Arc::new(MemorySnapshots::new()))
 }
 
-/// Gives as many replies as it is told to, notes when it is called, and fails on "fail".
+/// Returns a given number of replies, records the moments of its calls, and fails on "fail".
 #[derive(Default)]
 struct Odd {
     replies: Option<usize>,
@@ -76,7 +76,7 @@ impl ReplicatedStateMachine for Odd {
 }
 
 #[test]
-fn only_the_commands_of_the_own_session_are_answered() {
+fn only_commands_of_the_own_session_have_replies() {
     let mut applier = applier(MemoryStateMachine::new());
     let mixed = vec![command(1, 7, "a"), command(2, 7, "b"), command(1, 9, "c")];
     let replies = applier.apply(1, vec![noop(1), entry(2, 0, mixed)]).unwrap();
@@ -90,7 +90,7 @@ fn only_the_commands_of_the_own_session_are_answered() {
 }
 
 #[test]
-fn the_commands_of_an_entry_come_in_one_call_with_its_index_and_time() {
+fn the_commands_of_an_entry_are_applied_in_one_call_with_its_index_and_time() {
     let mut applier = applier(Odd::default());
     let entries = vec![
         entry(1, 500, vec![command(1, 1, "a"), command(1, 2, "b")]),
@@ -105,7 +105,7 @@ fn the_commands_of_an_entry_come_in_one_call_with_its_index_and_time() {
     assert_eq!(
         applier.machine().moments,
         [moment(1, 500), moment(3, 500)],
-        "time never runs back"
+        "time never decreases"
     );
     assert_eq!(applier.query(()), (Index(3), moment(3, 500)));
 }
@@ -124,7 +124,7 @@ fn a_gap_stops_the_machine() {
 }
 
 #[test]
-fn a_machine_that_fails_is_named_with_the_entry() {
+fn the_error_of_a_machine_names_the_entry() {
     let error = applier(Odd::default())
         .apply(1, vec![entry(1, 0, vec![command(1, 1, "fail")])])
         .unwrap_err();
@@ -173,7 +173,7 @@ fn a_snapshot_brings_another_machine_to_the_same_point() {
 }
 
 #[test]
-fn a_snapshot_that_could_not_be_taken_is_seen_by_nobody_and_the_machine_goes_on() {
+fn a_failed_snapshot_is_not_visible_and_the_machine_continues() {
     let snapshots = Arc::new(MemorySnapshots::new());
     let machine = Odd {
         snapshots_fail: true,
@@ -190,7 +190,7 @@ fn a_snapshot_that_could_not_be_taken_is_seen_by_nobody_and_the_machine_goes_on(
 }
 
 #[test]
-fn a_snapshot_of_another_machine_or_one_that_is_gone_is_an_error() {
+fn a_snapshot_of_another_machine_or_a_missing_one_is_an_error() {
     let snapshots: Arc<dyn SnapshotStore> = Arc::new(MemorySnapshots::new());
     let mut writer = snapshots
         .create(LogId::new(Term(1), Index(4)), 0, None)

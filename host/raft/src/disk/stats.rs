@@ -1,4 +1,4 @@
-//! What the disk counts.
+//! Counters of the disk.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,7 +7,7 @@ use crate::storage::WriteBatch;
 
 /// Counters of a [`Disk`](super::Disk) since its start. They only grow.
 ///
-/// Entries and commands over writes say how much one sync makes durable: the more, the cheaper each command is.
+/// Entries and commands per write show how much one sync makes durable. The higher, the cheaper each command is.
 #[derive(Debug, Default)]
 pub struct DiskStats {
     writes: AtomicU64,
@@ -16,25 +16,25 @@ pub struct DiskStats {
 }
 
 impl DiskStats {
-    /// Durable writes of the log: each is one sync.
+    /// Durable writes of the log. Each is one sync.
     #[must_use]
     pub fn writes(&self) -> u64 {
         self.writes.load(Ordering::Relaxed)
     }
 
-    /// Entries that they held.
+    /// Entries in these writes.
     #[must_use]
     pub fn entries(&self) -> u64 {
         self.entries.load(Ordering::Relaxed)
     }
 
-    /// Commands that those held.
+    /// Commands in these entries.
     #[must_use]
     pub fn commands(&self) -> u64 {
         self.commands.load(Ordering::Relaxed)
     }
 
-    pub(super) fn wrote(&self, batch: &WriteBatch) {
+    pub(super) fn record_write(&self, batch: &WriteBatch) {
         let commands = |entry: &Entry| match &entry.payload {
             Payload::Commands(commands) => commands.len() as u64,
             Payload::Noop | Payload::Membership(_) => 0,

@@ -54,7 +54,7 @@ fn read(disk: &mut Disk, from: u64, to: u64) -> Vec<Entry> {
 }
 
 #[test]
-fn what_was_written_is_there_and_the_write_is_named() {
+fn a_written_batch_can_be_read_and_its_id_is_reported() {
     let (mut disk, mut log, _) = disk();
     let done = disk.run(DiskTask::Write(7, batch(1..=3))).unwrap();
     assert!(matches!(done, DiskDone::Written(7)));
@@ -70,7 +70,7 @@ fn a_write_that_does_not_fit_the_log_is_an_error() {
 }
 
 #[test]
-fn entries_that_were_purged_since_they_were_asked_for_are_no_error() {
+fn entries_that_were_purged_since_the_request_are_no_error() {
     let (mut disk, _, _) = disk();
     disk.run(DiskTask::Write(1, batch(1..=5))).unwrap();
     assert!(matches!(
@@ -122,7 +122,7 @@ fn a_snapshot_is_sent_and_received_in_chunks() {
 }
 
 #[test]
-fn a_snapshot_that_is_gone_has_no_chunk_and_is_no_error() {
+fn a_missing_snapshot_has_no_chunk_and_is_no_error() {
     let (mut disk, _, shelf) = disk();
     let mut metas = Vec::new();
     for index in [3, 6] {

@@ -1,53 +1,51 @@
-//! Questions: a linearizable one waits for the index that the leader vouches for, then for the machine to get there.
-
-#[cfg(test)]
-mod tests;
+//! Linearizable queries, until the state machine gets them.
+//!
+//! Such a query first waits until the leader has confirmed a read index, and then until the state machine has the entries
+//! up to it (dissertation §6.4).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Consistency, Driver, Environment, MachineTask, SubmitError};
+use super::outcome::SubmitError;
 use crate::ids::{Index, NodeId, Term};
-use crate::raft::ready::ReadState;
-use crate::state_machine::ReplicatedStateMachine;
 
-struct Asked<Q, A> {
+struct PendingQuery<Q, C> {
     query: Q,
-    client: A,
+    client: C,
     deadline: Duration,
-    state: State,
+    state: QueryState,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// The leader is being asked.
-    Asking,
-    /// No leader could vouch; asks again once there is another, or a little later.
+enum QueryState {
+    /// The leader has been asked for a read index.
+    ReadIndexRequested,
+    /// No leader could confirm a read index. The request is repeated under another leader, or after a pause.
     Parked,
-    /// The machine has to get there first.
+    /// The state machine does not have the entries up to the read index yet.
     WaitsFor(Index),
 }
 
-/// Questions that are not yet with the machine.
-pub(super) struct Queries<Q, A> {
+/// Queries that the state machine does not have yet.
+pub(super) struct Queries<Q, C> {
     next_id: u64,
-    asked: BTreeMap<u64, Asked<Q, A>>,
+    pending: BTreeMap<u64, PendingQuery<Q, C>>,
     deadlines: BTreeSet<(Duration, u64)>,
     by_index: BTreeSet<(Index, u64)>,
     parked: BTreeSet<u64>,
-    /// Under whom the parked ones were refused.
+    /// The leader under which the parked queries were refused.
     refused_by: Option<(NodeId, Term)>,
-    /// When the same leader is asked again: its answer may have been lost.
+    /// When the parked queries are retried with the same leader: its response may have been lost.
     retry_at: Duration,
 }
 
-impl<Q, A> Queries<Q, A> {
-    /// None yet. They are numbered from `session` on, a random number of this run: the leader's answer to a
-    /// question of this node's former run, in the same term, must not answer one of this run (it is too old).
+impl<Q, C> Queries<Q, C> {
+    /// No queries. Ids start at `session`, the random number of this run: a late response to a query of an earlier run,
+    /// in the same term, must not confirm one of this run, because its read index is too old.
     pub(super) fn new(session: u64) -> Self {
         Self {
             next_id: session,
-            asked: BTreeMap::new(),
+            pending: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             by_index: BTreeSet::new(),
             parked: BTreeSet::new(),
@@ -65,18 +63,92 @@ impl<Q, A> Queries<Q, A> {
         })
     }
 
-    fn remove(&mut self, id: u64) -> Option<Asked<Q, A>> {
-        let asked = self.asked.remove(&id)?;
-        self.deadlines.remove(&(asked.deadline, id));
-        self.parked.remove(&id);
-        if let State::WaitsFor(index) = asked.state {
-            self.by_index.remove(&(index, id));
-        }
-        Some(asked)
+    /// Pending queries.
+    pub(super) fn len(&self) -> usize {
+        self.pending.len()
     }
 
-    /// Clients whose time is up.
-    pub(super) fn expire(&mut self, now: Duration, has_leader: bool) -> Vec<(A, SubmitError)> {
+    /// Adds a query, and returns the id under which to request a read index.
+    pub(super) fn insert(&mut self, query: Q, client: C, deadline: Duration) -> u64 {
+        let id = self.next_id;
+        self.next_id = id.wrapping_add(1);
+        self.deadlines.insert((deadline, id));
+        let pending = PendingQuery {
+            query,
+            client,
+            deadline,
+            state: QueryState::ReadIndexRequested,
+        };
+        self.pending.insert(id, pending);
+        id
+    }
+
+    /// The leader has confirmed a read index.
+    pub(super) fn confirm(&mut self, id: u64, index: Index) {
+        if let Some(pending) = self.pending.get_mut(&id) {
+            pending.state = QueryState::WaitsFor(index);
+            self.by_index.insert((index, id));
+        }
+    }
+
+    /// No leader could confirm a read index. `leadership` is the one of now.
+    pub(super) fn park(&mut self, id: u64, leadership: Option<(NodeId, Term)>, retry_at: Duration) {
+        if let Some(pending) = self.pending.get_mut(&id) {
+            pending.state = QueryState::Parked;
+            self.parked.insert(id);
+            self.retry_at = retry_at;
+            self.refused_by = leadership;
+        }
+    }
+
+    /// Removes a query whose read index is `handed` or below it.
+    pub(super) fn take_ready(&mut self, handed: Index) -> Option<(Q, C)> {
+        let &(_, id) = self
+            .by_index
+            .first()
+            .filter(|(index, _)| *index <= handed)?;
+        self.remove(id)
+            .map(|pending| (pending.query, pending.client))
+    }
+
+    pub(super) fn has_parked(&self) -> bool {
+        !self.parked.is_empty()
+    }
+
+    /// Ids to request a read index for again, where it is time or the leader is another one. They are no longer parked.
+    pub(super) fn take_retries(
+        &mut self,
+        now: Duration,
+        leadership: Option<&(NodeId, Term)>,
+        next_retry: Duration,
+    ) -> BTreeSet<u64> {
+        let is_new = leadership.is_some() && self.refused_by.as_ref() != leadership;
+        if !is_new && now < self.retry_at {
+            return BTreeSet::new();
+        }
+        self.retry_at = next_retry;
+        let mut retries = std::mem::take(&mut self.parked);
+        retries.retain(|id| {
+            let pending = self.pending.get_mut(id);
+            pending
+                .map(|pending| pending.state = QueryState::ReadIndexRequested)
+                .is_some()
+        });
+        retries
+    }
+
+    fn remove(&mut self, id: u64) -> Option<PendingQuery<Q, C>> {
+        let pending = self.pending.remove(&id)?;
+        self.deadlines.remove(&(pending.deadline, id));
+        self.parked.remove(&id);
+        if let QueryState::WaitsFor(index) = pending.state {
+            self.by_index.remove(&(index, id));
+        }
+        Some(pending)
+    }
+
+    /// Removes the queries whose deadline has passed.
+    pub(super) fn expire(&mut self, now: Duration, has_leader: bool) -> Vec<(C, SubmitError)> {
         let mut expired = Vec::new();
         while let Some(&(_, id)) = self.deadlines.first().filter(|(due, _)| *due <= now) {
             let error = if has_leader {
@@ -84,111 +156,19 @@ impl<Q, A> Queries<Q, A> {
             } else {
                 SubmitError::NoLeader
             };
-            expired.extend(self.remove(id).map(|asked| (asked.client, error)));
+            expired.extend(self.remove(id).map(|pending| (pending.client, error)));
         }
         expired
     }
 
-    pub(super) fn drain(&mut self) -> Vec<A> {
+    /// Removes all queries, and returns the clients.
+    pub(super) fn drain(&mut self) -> Vec<C> {
         self.deadlines.clear();
         self.by_index.clear();
         self.parked.clear();
-        std::mem::take(&mut self.asked)
+        std::mem::take(&mut self.pending)
             .into_values()
-            .map(|asked| asked.client)
+            .map(|pending| pending.client)
             .collect()
-    }
-}
-
-impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
-    pub(super) fn on_query(
-        &mut self,
-        query: M::Query,
-        consistency: Consistency,
-        deadline: Duration,
-        client: E::QueryClient,
-    ) {
-        if consistency == Consistency::Stale {
-            return self.env.machine(MachineTask::Query(query, client));
-        }
-        if self.queries.asked.len() >= self.limits.waiting {
-            return self.env.reject_query(
-                client,
-                SubmitError::Overloaded {
-                    what: "questions that wait for an answer",
-                },
-            );
-        }
-        let id = self.queries.next_id;
-        self.queries.next_id = id.wrapping_add(1);
-        self.queries.deadlines.insert((deadline, id));
-        self.queries.asked.insert(
-            id,
-            Asked {
-                query,
-                client,
-                deadline,
-                state: State::Asking,
-            },
-        );
-        self.core.read(self.now, id);
-    }
-
-    /// The leader vouches for an index, or nobody does.
-    pub(super) fn on_read_state(&mut self, read: ReadState) {
-        let Some(asked) = self.queries.asked.get_mut(&read.id) else {
-            return;
-        };
-        match read.index {
-            Some(index) => {
-                asked.state = State::WaitsFor(index);
-                self.queries.by_index.insert((index, read.id));
-            }
-            None => {
-                asked.state = State::Parked;
-                self.queries.parked.insert(read.id);
-                self.queries.retry_at = self.now + self.limits.read_retry;
-                self.queries.refused_by = self
-                    .core
-                    .leader()
-                    .map(|leader| (leader.clone(), self.core.term()));
-            }
-        }
-    }
-
-    /// Hands over the questions whose entries the machine has been given.
-    pub(super) fn hand_over_queries(&mut self) {
-        let handed = self.core.log().applying;
-        while let Some(&(_, id)) = self
-            .queries
-            .by_index
-            .first()
-            .filter(|(index, _)| *index <= handed)
-        {
-            if let Some(asked) = self.queries.remove(id) {
-                self.env
-                    .machine(MachineTask::Query(asked.query, asked.client));
-            }
-        }
-    }
-
-    /// Asks again on behalf of those that nobody vouched for, once there is someone else to ask.
-    pub(super) fn retry_reads(&mut self) {
-        if self.queries.parked.is_empty() {
-            return;
-        }
-        let news = self
-            .leadership()
-            .is_some_and(|leadership| self.queries.refused_by.as_ref() != Some(&leadership));
-        if !news && self.now < self.queries.retry_at {
-            return;
-        }
-        self.queries.retry_at = self.now + self.limits.read_retry;
-        for id in std::mem::take(&mut self.queries.parked) {
-            if let Some(asked) = self.queries.asked.get_mut(&id) {
-                asked.state = State::Asking;
-                self.core.read(self.now, id);
-            }
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! The seed's settings.
+//! The settings that all users of the library know.
 
 use std::time::Duration;
 
@@ -6,23 +6,23 @@ use thiserror::Error;
 
 use crate::address::{AddressError, PeerAddress};
 
-/// Settings of a node, as users of the library know them. Everything else is set on
-/// [`RaftBuilder`](crate::RaftBuilder).
+/// Settings of a node. Public API: kept stable. All others are set on [`RaftBuilder`](crate::RaftBuilder).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RaftConfig {
     /// This node: `id`, `host:port` or `id@host:port`. A bare id is a host name with the default port.
     pub node_id: String,
-    /// The other nodes, written likewise.
+    /// The other nodes, in the same form.
     pub peers: Vec<String>,
-    /// A follower waits at least this long for its leader before it campaigns. Default: 1 s.
+    /// Shortest time without a leader after which a follower starts an election. Default: 1 s.
     pub election_timeout_min: Duration,
-    /// … and at most this long. Default: 2 s.
+    /// Longest time without a leader after which a follower starts an election. Each one is drawn at random between the
+    /// two. Default: 2 s.
     pub election_timeout_max: Duration,
-    /// A leader is heard at least this often. Default: 300 ms.
+    /// A leader sends each follower a message at least this often. Default: 300 ms.
     pub heartbeat_interval: Duration,
-    /// The log never holds more entries than this. Default: 10,000.
+    /// Largest number of entries in the log. Past it, proposals are refused until a snapshot makes room. Default: 10,000.
     pub max_log_entries: usize,
-    /// A snapshot is taken after this many entries. Default: 5,000.
+    /// Applied entries after which the node takes a snapshot. Default: 5,000.
     pub snapshot_threshold: usize,
 }
 
@@ -40,17 +40,17 @@ impl Default for RaftConfig {
     }
 }
 
-/// A setting that makes no sense.
+/// A setting that is not valid.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// An address can't be read.
+    /// An address can't be parsed.
     #[error(transparent)]
     Address(#[from] AddressError),
-    /// Two nodes have one name.
-    #[error("{0} is named twice among this node and its peers; each node has a name of its own")]
+    /// Two nodes have the same id.
+    #[error("{0} is named twice among this node and its peers; give each node an id of its own")]
     Duplicate(String),
-    /// The timeouts are in no order.
+    /// The timeouts are in the wrong order.
     #[error(
         "heartbeat_interval ({heartbeat:?}) must be shorter than election_timeout_min ({min:?}), \
          and that not longer than election_timeout_max ({max:?})"
@@ -63,7 +63,7 @@ pub enum ConfigError {
         /// `election_timeout_max`.
         max: Duration,
     },
-    /// The log would fill up before a snapshot makes room.
+    /// The log would be full before a snapshot makes room.
     #[error(
         "snapshot_threshold ({threshold}) must be at least 1 and below max_log_entries ({entries})"
     )]
@@ -76,10 +76,10 @@ pub enum ConfigError {
 }
 
 impl RaftConfig {
-    /// This node's and its peers' addresses, once all settings make sense.
+    /// Checks all settings, and returns the addresses of this node and of its peers.
     ///
     /// # Errors
-    /// Where they don't.
+    /// A setting is not valid.
     pub fn validate(&self) -> Result<(PeerAddress, Vec<PeerAddress>), ConfigError> {
         let own: PeerAddress = self.node_id.parse()?;
         let peers = self

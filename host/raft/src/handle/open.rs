@@ -1,45 +1,46 @@
-//! Opens what a node keeps on its disk, and checks that it fits together.
+//! Opens the stores of a node, and checks that they fit together.
 //!
-//! A node starts only from files that are what was written: every record of the log is read, and so is all of the
-//! newest snapshot. Where one is damaged, the node stops and names it; or, if it was told to repair itself, sets all of
-//! its files aside and begins with an empty store, which its peers fill.
+//! A node starts only from intact files: it reads each record of the log, and all of the newest snapshot. If one is
+//! corrupt, the node refuses to start and names it. With repair, it sets all of its files aside and starts with an empty
+//! store, which its peers fill.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::StartError;
-use super::runtime::random;
+use super::error::StartError;
 use crate::applier::{Applier, ApplierError};
 use crate::disk::Disk;
 use crate::entry::SnapshotMeta;
 use crate::ids::{Index, StoreId};
+use crate::random::random_u64;
 use crate::state_machine::ReplicatedStateMachine;
 use crate::storage::memory::{MemorySnapshots, MemoryStore};
 use crate::storage::redb::{Identity, RedbStore, StoreInit};
 use crate::storage::snapshot::SnapshotFiles;
 use crate::storage::{LogStore, SnapshotStore, StorageError, StoreState, StoredState, repair};
 
-/// What a store held when it was opened.
+/// The opened stores, and the state machine at the newest snapshot.
 pub(super) struct Opened<M> {
     pub(super) disk: Disk,
     pub(super) applier: Applier<M>,
     pub(super) stored: StoredState,
     pub(super) snapshot: Option<SnapshotMeta>,
+    /// Time of the last entry in the log.
     pub(super) last_time_ms: u64,
 }
 
-/// What is to be done about damaged files.
+/// What to do about corrupt files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum OnDamage {
-    /// Stop, and say what is damaged.
-    Stop,
-    /// Set everything aside, and come back with an empty store.
+pub(super) enum OnCorruption {
+    /// Refuse to start.
+    Refuse,
+    /// Set all files aside, and start with an empty store.
     SetAside,
-    /// The same was asked for, and there is nobody who could fill it.
-    NobodyElse,
+    /// Repair was requested, but there are no peers to fill an empty store: refuse to start.
+    NoPeers,
 }
 
-/// The stores of a node, read and found in order.
+/// The intact stores of a node.
 struct Stores {
     log: Box<dyn LogStore>,
     snapshots: Arc<dyn SnapshotStore>,
@@ -48,17 +49,17 @@ struct Stores {
     last_time_ms: u64,
 }
 
-/// It did not come about; the machine is as it was.
-struct Failed<M> {
+/// The stores could not be opened. The state machine is unchanged.
+struct OpenFailed<M> {
     error: StartError,
     machine: M,
 }
 
-/// Opens the stores and brings the machine to where the newest snapshot is.
+/// Opens the stores, and restores the newest snapshot.
 pub(super) fn open<M: ReplicatedStateMachine>(
     data_dir: Option<PathBuf>,
     identity: &Identity,
-    on_damage: OnDamage,
+    on_corruption: OnCorruption,
     machine: M,
 ) -> Result<Opened<M>, StartError> {
     let Some(dir) = data_dir else {
@@ -70,25 +71,27 @@ pub(super) fn open<M: ReplicatedStateMachine>(
         Ok(opened) => return Ok(opened),
         Err(failed) => failed,
     };
-    let Some(damage) = damage_of(&failed.error) else {
+    let Some(corruption) = corruption_of(&failed.error) else {
         return Err(failed.error);
     };
-    match on_damage {
-        OnDamage::Stop => return Err(failed.error),
-        OnDamage::NobodyElse => return Err(StartError::NobodyToHealFrom(Box::new(failed.error))),
-        OnDamage::SetAside => {}
+    match on_corruption {
+        OnCorruption::Refuse => return Err(failed.error),
+        OnCorruption::NoPeers => {
+            return Err(StartError::NoPeersToRepairFrom(Box::new(failed.error)));
+        }
+        OnCorruption::SetAside => {}
     }
-    let aside = repair::set_aside(&dir, identity, new_store_id(), damage)?;
+    let aside = repair::set_aside(&dir, identity, new_store_id(), corruption)?;
     tracing::error!(
-        %damage,
+        %corruption,
         kept_in = %aside.display(),
-        "damaged files are set aside; this node votes again once its peers have given it everything"
+        "corrupt files are set aside; this node votes again once its peers have sent it the log and the state"
     );
     open_files(&dir, identity, failed.machine).map_err(|failed| failed.error)
 }
 
-/// The damage of a file that keeps a node from starting, if that is the reason.
-fn damage_of(error: &StartError) -> Option<&StorageError> {
+/// The corruption of a file that keeps a node from starting, if that is the reason.
+fn corruption_of(error: &StartError) -> Option<&StorageError> {
     match error {
         StartError::Storage(error) | StartError::Restore(ApplierError::Storage(error)) => {
             Some(error).filter(|error| repair::is_corrupt(error))
@@ -101,8 +104,8 @@ fn open_files<M: ReplicatedStateMachine>(
     dir: &Path,
     identity: &Identity,
     machine: M,
-) -> Result<Opened<M>, Failed<M>> {
-    // Whether an empty directory is that of a new node or of one whose disk was wiped, its peers will tell.
+) -> Result<Opened<M>, OpenFailed<M>> {
+    // An empty directory may be that of a new node or of one whose disk was wiped: the node asks its peers which.
     let init = StoreInit {
         store_id: new_store_id(),
         state: StoreState::New,
@@ -113,28 +116,28 @@ fn open_files<M: ReplicatedStateMachine>(
     });
     match stores {
         Ok(stores) => restore(stores, machine),
-        Err(error) => Err(Failed {
+        Err(error) => Err(OpenFailed {
             error: error.into(),
             machine,
         }),
     }
 }
 
-/// Reads all of the log and which snapshot is the newest.
+/// Reads the log, and finds the newest snapshot.
 fn read(
     mut log: Box<dyn LogStore>,
     snapshots: Arc<dyn SnapshotStore>,
 ) -> Result<Stores, StorageError> {
     let stored = log.load()?;
     let snapshot = snapshots.newest()?;
-    let reaches = snapshot
+    let snapshot_index = snapshot
         .as_ref()
         .map_or(Index::ZERO, |meta| meta.last.index);
-    if reaches < stored.purged.index {
+    if snapshot_index < stored.purged.index {
         return Err(StorageError::Corrupt {
             record: "the newest snapshot".to_owned(),
             reason: format!(
-                "it reaches entry {reaches}, and the log begins behind entry {}: what lies between is gone",
+                "it ends at entry {snapshot_index}, and the log starts after entry {}: the entries between them are missing",
                 stored.purged.index
             ),
         });
@@ -156,13 +159,16 @@ fn read(
     })
 }
 
-/// Brings the machine to where the snapshot is. Its bytes are checked before the machine sees any of them.
-fn restore<M: ReplicatedStateMachine>(stores: Stores, machine: M) -> Result<Opened<M>, Failed<M>> {
+/// Restores the newest snapshot. Its bytes are verified before the state machine reads any of them.
+fn restore<M: ReplicatedStateMachine>(
+    stores: Stores,
+    machine: M,
+) -> Result<Opened<M>, OpenFailed<M>> {
     let mut applier = Applier::new(machine, Arc::clone(&stores.snapshots));
     if let Some(meta) = &stores.snapshot
         && let Err(error) = applier.restore(meta)
     {
-        return Err(Failed {
+        return Err(OpenFailed {
             error: error.into(),
             machine: applier.into_machine(),
         });
@@ -176,7 +182,7 @@ fn restore<M: ReplicatedStateMachine>(stores: Stores, machine: M) -> Result<Open
     })
 }
 
-/// A random store id; never [`StoreId::NONE`].
+/// A random store id. Never [`StoreId::NONE`].
 fn new_store_id() -> StoreId {
-    StoreId(random().max(1))
+    StoreId(random_u64().max(1))
 }

@@ -1,4 +1,4 @@
-mod beside;
+mod async_work;
 mod cluster;
 mod kit;
 mod members;

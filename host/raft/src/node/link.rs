@@ -1,7 +1,6 @@
 //! The connection that this node opens to a peer: requests out, responses in.
 
 use std::error::Error;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -22,6 +21,7 @@ use super::peers::{NetworkContext, Outbox};
 use super::task::OwnedTask;
 use crate::ids::NodeId;
 use crate::message::{Message, RaftRequest, RaftResponse};
+use crate::random::random_u64;
 
 #[cfg(test)]
 mod tests;
@@ -278,8 +278,7 @@ impl Backoff {
 /// A random pause between half of `pause` and `pause`. It keeps nodes that lost connections together from
 /// reconnecting all at once.
 fn jittered(pause: Duration) -> Duration {
-    // A new RandomState has a random key. That is enough for jitter, without a generator and its state.
-    let random = RandomState::new().hash_one(pause) >> 32;
+    let random = random_u64() >> 32;
     let share = random as f64 / f64::from(u32::MAX);
     pause.mul_f64(0.5 + share / 2.0)
 }

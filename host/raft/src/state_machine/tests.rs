@@ -13,7 +13,7 @@ fn snapshot_of(machine: &mut MemoryStateMachine) -> Vec<u8> {
 }
 
 #[test]
-fn commands_are_remembered_in_order_and_given_back() {
+fn commands_are_kept_in_order_and_can_be_read() {
     let mut machine = MemoryStateMachine::new();
     let replies = machine
         .apply(Moment::default(), &commands(&["a", "", "c"]))
@@ -29,7 +29,7 @@ fn commands_are_remembered_in_order_and_given_back() {
 }
 
 #[test]
-fn a_snapshot_restores_the_state_in_place_of_what_was_there() {
+fn a_snapshot_replaces_the_state() {
     let mut machine = MemoryStateMachine::new();
     machine
         .apply(Moment::default(), &commands(&["a", "", "ccc"]))
@@ -43,7 +43,7 @@ fn a_snapshot_restores_the_state_in_place_of_what_was_there() {
 }
 
 #[test]
-fn a_snapshot_that_is_cut_short_changes_nothing() {
+fn a_truncated_snapshot_changes_nothing() {
     let mut machine = MemoryStateMachine::new();
     machine
         .apply(Moment::default(), &commands(&["abc"]))
@@ -61,7 +61,7 @@ fn a_snapshot_that_is_cut_short_changes_nothing() {
     }
     assert!(
         other.restore(&mut &[255; 8][..]).is_err(),
-        "a length that nothing has"
+        "a length past the end"
     );
     assert_eq!(other.commands(), commands(&["kept"]));
 }

@@ -39,8 +39,14 @@ fn core(name: &str) -> Core {
     let peer_addr = "127.0.0.1:7101".parse().expect("an address");
     let config = raft_config(&settings, peer_addr);
     let builder = raft_builder(&settings, config, MemoryStateMachine::new());
-    let config = builder.core_config().expect("valid settings");
-    Core::new(config, &StoredState::default(), None, 0, Duration::ZERO)
+    let config = builder.node_config().expect("valid settings");
+    Core::new(
+        config.core,
+        &StoredState::default(),
+        None,
+        0,
+        Duration::ZERO,
+    )
 }
 
 /// Three nodes. The first one leads; the others' clients send nothing.

@@ -188,7 +188,7 @@ impl World {
         self.put(
             node,
             Input::Admin {
-                order,
+                request: order,
                 deadline,
                 operator: number,
             },

@@ -1,4 +1,4 @@
-//! Orders of operators, given to any node.
+//! Admin requests, submitted to any node.
 
 use super::kit::*;
 use crate::message::*;
@@ -20,7 +20,7 @@ fn remove(id: &str) -> AdminRequest {
     AdminRequest::Change(Change::Remove { id: id.into() })
 }
 
-/// a leads a, b, c; d waits to be added.
+/// a leads a, b, c. d waits to be added.
 fn cluster() -> Cluster {
     let mut cluster = Cluster::with(
         [("a", "a b c"), ("b", "a b c"), ("c", "a b c"), ("d", "")]
@@ -43,100 +43,100 @@ fn voters(cluster: &mut Cluster, id: &str) -> Vec<String> {
 fn a_voter_is_added_in_one_call_at_any_node() {
     for at in ["a", "b"] {
         let mut cluster = cluster();
-        cluster.node(at).order(1, add_voter("d"));
+        cluster.node(at).admin(1, add_voter("d"));
         cluster.settle();
         assert!(
-            matches!(cluster.node(at).concluded(1), Some(Ok(_))),
+            matches!(cluster.node(at).completed(1), Some(Ok(_))),
             "at {at}"
         );
         assert_eq!(voters(&mut cluster, "d"), ["a", "b", "c", "d"]);
-        cluster.node(at).order(2, add_voter("d"));
+        cluster.node(at).admin(2, add_voter("d"));
         cluster.settle();
         assert!(
-            matches!(cluster.node(at).concluded(2), Some(Ok(_))),
+            matches!(cluster.node(at).completed(2), Some(Ok(_))),
             "again"
         );
     }
 }
 
 #[test]
-fn one_that_has_to_catch_up_is_waited_for_and_at_last_the_error_says_how_far_it_is() {
+fn a_change_waits_for_a_node_to_catch_up_and_the_error_at_the_deadline_states_its_lag() {
     let mut cluster = cluster();
     cluster.cut_off("d");
-    cluster.node("a").order(1, add_voter("d"));
+    cluster.node("a").admin(1, add_voter("d"));
     cluster.settle();
-    assert_eq!(cluster.node("a").concluded(1), None);
-    cluster.node("a").order(2, remove("b"));
+    assert_eq!(cluster.node("a").completed(1), None);
+    cluster.node("a").admin(2, remove("b"));
     cluster.settle();
     assert_eq!(
-        cluster.node("a").concluded(2),
+        cluster.node("a").completed(2),
         Some(&Err(AdminError::Change(ChangeError::Busy))),
         "one at a time"
     );
     cluster.pass(DEADLINE);
     assert!(matches!(
-        cluster.node("a").concluded(1),
+        cluster.node("a").completed(1),
         Some(Err(AdminError::Change(ChangeError::NotCaughtUp { .. })))
     ));
 }
 
 #[test]
-fn a_leader_that_is_told_to_remove_itself_says_that_it_is_done() {
+fn a_leader_that_removes_itself_reports_success() {
     let mut cluster = cluster();
-    cluster.node("a").order(1, remove("a"));
+    cluster.node("a").admin(1, remove("a"));
     cluster.settle();
-    assert!(matches!(cluster.node("a").concluded(1), Some(Ok(_))));
+    assert!(matches!(cluster.node("a").completed(1), Some(Ok(_))));
     assert_ne!(cluster.node("a").core().role(), Role::Leader);
     cluster.pass(MAX);
     assert_eq!(voters(&mut cluster, "b"), ["b", "c"]);
 }
 
 #[test]
-fn an_order_survives_a_change_of_leader() {
+fn an_admin_request_survives_a_change_of_leader() {
     let mut cluster = cluster();
     cluster.cut_off("a");
-    cluster.node("b").order(1, remove("c"));
+    cluster.node("b").admin(1, remove("c"));
     cluster.settle();
     assert_eq!(
-        cluster.node("b").concluded(1),
+        cluster.node("b").completed(1),
         None,
-        "it was sent to one that is gone"
+        "it was forwarded to a node that is gone"
     );
     cluster.elect("b");
     cluster.heal();
     cluster.pass(MIN);
-    assert!(matches!(cluster.node("b").concluded(1), Some(Ok(_))));
+    assert!(matches!(cluster.node("b").completed(1), Some(Ok(_))));
     assert_eq!(voters(&mut cluster, "b"), ["a", "b"]);
 }
 
 #[test]
-fn without_a_leader_an_order_is_refused_in_its_time() {
+fn without_a_leader_an_admin_request_fails_at_its_deadline() {
     let mut cluster = cluster();
     for id in ["a", "b", "c"] {
         cluster.cut_off(id);
     }
     cluster.pass(MAX * 3);
-    cluster.node("b").order(1, remove("c"));
+    cluster.node("b").admin(1, remove("c"));
     cluster.pass(DEADLINE);
     assert_eq!(
-        cluster.node("b").concluded(1),
+        cluster.node("b").completed(1),
         Some(&Err(AdminError::NoLeader))
     );
 }
 
 #[test]
-fn leadership_moves_and_commands_that_come_meanwhile_are_all_carried_out() {
+fn commands_that_arrive_during_a_leadership_transfer_are_all_applied() {
     for at in ["a", "b", "c"] {
         let mut cluster = cluster();
         cluster
             .node(at)
-            .order(1, AdminRequest::Transfer(Some("b".into())));
-        // Before anybody has heard of it, and while it is under way.
+            .admin(1, AdminRequest::Transfer(Some("b".into())));
+        // Before other nodes know of the transfer, and while it is in progress.
         cluster.node("a").propose(10, "first");
         cluster.node("c").propose(11, "second");
         cluster.settle();
         assert!(
-            matches!(cluster.node(at).concluded(1), Some(Ok(_))),
+            matches!(cluster.node(at).completed(1), Some(Ok(_))),
             "at {at}"
         );
         assert_eq!(cluster.node("b").core().role(), Role::Leader);
@@ -148,56 +148,56 @@ fn leadership_moves_and_commands_that_come_meanwhile_are_all_carried_out() {
 }
 
 #[test]
-fn a_target_that_is_gone_is_given_up_and_no_command_is_refused() {
+fn a_transfer_to_a_node_that_is_down_is_abandoned_and_no_command_is_refused() {
     let mut cluster = cluster();
     cluster.cut_off("b");
     cluster
         .node("a")
-        .order(1, AdminRequest::Transfer(Some("b".into())));
+        .admin(1, AdminRequest::Transfer(Some("b".into())));
     cluster.node("a").propose(10, "waits");
     cluster.settle();
     assert_eq!(cluster.node("a").outcome(10), None);
     cluster.pass(MIN);
     let to = "b".into();
     assert_eq!(
-        cluster.node("a").concluded(1),
+        cluster.node("a").completed(1),
         Some(&Err(AdminError::Transfer(TransferError::GaveUp { to })))
     );
     assert!(cluster.node("a").was_done(10, "waits"));
 }
 
 #[test]
-fn more_orders_than_may_wait_are_refused() {
+fn admin_requests_past_the_limit_are_refused() {
     let mut cluster = cluster();
     for id in ["b", "c"] {
         cluster.cut_off(id);
     }
     for operator in 0..65 {
-        cluster.node("a").order(operator, remove("c"));
+        cluster.node("a").admin(operator, remove("c"));
     }
     cluster.settle();
-    assert_eq!(cluster.node("a").concluded(0), None);
+    assert_eq!(cluster.node("a").completed(0), None);
     assert_eq!(
-        cluster.node("a").concluded(64),
+        cluster.node("a").completed(64),
         Some(&Err(AdminError::Overloaded))
     );
 }
 
 #[test]
-fn those_who_wait_are_told_when_the_node_stops() {
+fn pending_admin_requests_fail_when_the_node_stops() {
     let mut cluster = cluster();
     cluster.cut_off("a");
-    cluster.node("a").order(1, remove("c"));
+    cluster.node("a").admin(1, remove("c"));
     cluster.node("a").run();
     cluster.node("a").driver.stop();
     assert_eq!(
-        cluster.node("a").concluded(1),
+        cluster.node("a").completed(1),
         Some(&Err(AdminError::Stopped))
     );
 }
 
 #[test]
-fn an_order_of_a_stranger_is_not_carried_out() {
+fn an_admin_request_of_a_non_member_is_ignored() {
     let mut cluster = cluster();
     let request = ForwardedAdminRequest {
         term: cluster.node("a").core().term(),
@@ -212,14 +212,14 @@ fn an_order_of_a_stranger_is_not_carried_out() {
 }
 
 #[test]
-fn a_follower_that_has_itself_removed_says_that_it_is_done() {
+fn a_follower_that_is_removed_by_its_own_request_reports_success() {
     let mut cluster = cluster();
     cluster.keep = |message| matches!(message, Message::Response(RaftResponse::Admin(_)));
-    cluster.node("c").order(1, remove("c"));
+    cluster.node("c").admin(1, remove("c"));
     cluster.settle();
     cluster.pass(HEARTBEAT);
     assert!(
-        matches!(cluster.node("c").concluded(1), Some(Ok(_))),
-        "the leader's answer does not reach it any more"
+        matches!(cluster.node("c").completed(1), Some(Ok(_))),
+        "the response of the leader does not reach it any more"
     );
 }

@@ -1,4 +1,6 @@
-//! Commands on their way from a follower to its leader.
+//! Commands that a follower forwards to the leader.
+
+use bytes::Bytes;
 
 use super::kit::*;
 use crate::driver::*;
@@ -20,7 +22,7 @@ fn led_by_a() -> Cluster {
     cluster
 }
 
-/// The forward that was kept on its way, of which there must be one.
+/// The forward message that was held back. There must be exactly one.
 fn kept(cluster: &mut Cluster) -> (String, NodeId, Message) {
     let mut kept = std::mem::take(&mut cluster.kept);
     assert_eq!(kept.len(), 1, "{kept:?}");
@@ -28,7 +30,7 @@ fn kept(cluster: &mut Cluster) -> (String, NodeId, Message) {
 }
 
 #[test]
-fn a_follower_forwards_and_answers_its_own_client() {
+fn a_follower_forwards_a_command_and_replies_to_its_own_client() {
     let mut cluster = led_by_a();
     cluster.propose("b", 1, "x");
     assert!(cluster.node("b").was_done(1, "x"));
@@ -59,7 +61,7 @@ fn commands_of_several_nodes_go_into_one_entry() {
 }
 
 #[test]
-fn a_forward_that_comes_twice_is_carried_out_once() {
+fn a_forward_that_arrives_twice_is_applied_once() {
     let mut cluster = led_by_a();
     cluster.keep = is_forward;
     cluster.propose("b", 1, "x");
@@ -74,7 +76,7 @@ fn a_forward_that_comes_twice_is_carried_out_once() {
 }
 
 #[test]
-fn forwards_that_overtake_each_other_are_both_carried_out() {
+fn reordered_forwards_are_all_applied() {
     let mut cluster = led_by_a();
     cluster.keep = is_forward;
     cluster.propose("b", 1, "first");
@@ -90,7 +92,7 @@ fn forwards_that_overtake_each_other_are_both_carried_out() {
 }
 
 #[test]
-fn a_leader_with_too_much_under_way_refuses_and_the_client_hears_it_at_once() {
+fn an_overloaded_leader_refuses_and_the_client_gets_the_error_at_once() {
     let names = "a b c";
     let mut cluster = Cluster::with(names.split(' ').map(|id| {
         let mut setup = setup(id, names);
@@ -103,7 +105,7 @@ fn a_leader_with_too_much_under_way_refuses_and_the_client_hears_it_at_once() {
     cluster.node("a").disk_works = false;
     cluster.cut_off("c");
     cluster.keep = |message| matches!(message, Message::Response(RaftResponse::AppendEntries(_)));
-    // Two entries under way, and two more commands in the leader's queue.
+    // Two entries are in flight, and two more commands are in the leader's queue.
     for client in 0..2 {
         cluster.propose("a", client, "a");
     }
@@ -120,13 +122,13 @@ fn a_leader_with_too_much_under_way_refuses_and_the_client_hears_it_at_once() {
 }
 
 #[test]
-fn a_leader_that_stepped_down_refuses_and_the_command_waits_for_the_next_one() {
+fn a_leader_that_stepped_down_refuses_and_the_command_waits_for_the_next_leader() {
     let mut cluster = led_by_a();
     cluster.keep = is_forward;
     cluster.propose("b", 1, "x");
     let (from, to, forward) = kept(&mut cluster);
     cluster.keep = |_| false;
-    cluster.depose("a");
+    cluster.step_down("a");
     cluster.deliver(&from, &to, forward);
     let refused = cluster
         .node("a")
@@ -139,13 +141,13 @@ fn a_leader_that_stepped_down_refuses_and_the_command_waits_for_the_next_one() {
     cluster.pass(MAX * 3);
     assert!(
         cluster.node("b").was_done(1, "x"),
-        "its client was not troubled with that"
+        "its client gets no error"
     );
     assert_eq!(cluster.node("c").applied(), ["x"]);
 }
 
 #[test]
-fn a_refused_command_is_given_up_if_no_leader_appears() {
+fn a_refused_command_fails_if_no_leader_appears() {
     let mut cluster = led_by_a();
     cluster.keep = is_forward;
     cluster.propose("b", 1, "x");
@@ -170,12 +172,12 @@ fn a_refused_command_is_given_up_if_no_leader_appears() {
         &"b".into(),
         Message::Response(RaftResponse::Forward(refusal.clone())),
     );
-    cluster.pass(PATIENCE + MAX);
+    cluster.pass(LEADER_TIMEOUT + MAX);
     assert_eq!(
         cluster.node("b").outcome(1),
         Some(&Err(SubmitError::NoLeader))
     );
-    // A refusal that comes late, or of another run, finds nobody.
+    // A late refusal, or one for another session, has no effect.
     for session in [session, session + 1] {
         let refusal = ForwardResponse {
             session,
@@ -190,11 +192,11 @@ fn a_refused_command_is_given_up_if_no_leader_appears() {
 }
 
 #[test]
-fn a_deposed_leader_gives_the_commands_in_its_queue_back() {
+fn a_leader_that_steps_down_refuses_the_forwarded_commands_in_its_queue() {
     let mut cluster = led_by_a();
     cluster.node("a").disk_works = false;
     cluster.keep = |message| matches!(message, Message::Response(RaftResponse::AppendEntries(_)));
-    // Two entries of its own are under way, so those of others wait in its queue.
+    // Two entries of its own are in flight, so the commands of other nodes wait in its queue.
     cluster.propose("a", 1, "own 1");
     cluster.propose("a", 2, "own 2");
     cluster.propose("b", 3, "x");
@@ -212,9 +214,9 @@ fn a_deposed_leader_gives_the_commands_in_its_queue_back() {
     );
 }
 
-/// The forward was lost with the leader: nobody says so. The next leader's first entry does.
+/// The forward message was lost with the leader, and no node reports that. The first entry of the next leader shows it.
 #[test]
-fn a_command_that_was_lost_on_its_way_is_sent_again_after_a_change_of_leader() {
+fn a_lost_forward_is_sent_again_after_a_change_of_leader() {
     let mut cluster = led_by_a();
     cluster.keep = is_forward;
     cluster.propose("b", 1, "x");
@@ -222,7 +224,7 @@ fn a_command_that_was_lost_on_its_way_is_sent_again_after_a_change_of_leader() {
     cluster.keep = |_| false;
     cluster.elect("c");
     assert!(cluster.node("b").was_done(1, "x"));
-    // And where it was only late, it is too late.
+    // If the message was only late, it has no effect any more.
     cluster.deliver(&from, &to, late);
     cluster.settle();
     cluster.pass(MAX);
@@ -232,9 +234,9 @@ fn a_command_that_was_lost_on_its_way_is_sent_again_after_a_change_of_leader() {
 }
 
 #[test]
-fn a_command_that_the_old_leader_took_is_not_sent_again() {
+fn a_command_that_the_old_leader_accepted_is_not_sent_again() {
     let mut cluster = led_by_a();
-    // The entry reaches c alone, with nothing acknowledged.
+    // The entry reaches only c, and its acknowledgement is lost.
     cluster.keep = |message| matches!(message, Message::Response(RaftResponse::AppendEntries(_)));
     cluster.propose("b", 1, "x");
     cluster.keep = |_| false;
@@ -246,9 +248,9 @@ fn a_command_that_the_old_leader_took_is_not_sent_again() {
     }
 }
 
-/// It may have taken the command before it stopped, and no longer know.
+/// It may have accepted the command before it stopped, and has no record of it any more.
 #[test]
-fn a_leader_that_restarted_does_not_say_that_it_did_not_take_a_command() {
+fn a_leader_that_restarted_does_not_refuse_a_command_of_its_term() {
     let mut cluster = led_by_a();
     cluster.keep = is_forward;
     cluster.propose("b", 1, "x");
@@ -264,15 +266,15 @@ fn a_leader_that_restarted_does_not_say_that_it_did_not_take_a_command() {
     assert_eq!(cluster.node("a").applied(), ["x"]);
 }
 
-/// The refusal from between two terms arrives when the same node leads again.
+/// The refusal was sent between two terms, and arrives when the same node leads again.
 #[test]
-fn a_leader_elected_anew_is_given_commands_although_it_refused_some_in_between() {
+fn a_node_elected_again_receives_commands_though_it_refused_some_in_between() {
     let mut cluster = led_by_a();
     cluster.keep = is_forward;
     cluster.propose("b", 1, "x");
     let (from, to, forward) = kept(&mut cluster);
     cluster.keep = is_refusal;
-    cluster.depose("a");
+    cluster.step_down("a");
     cluster.deliver(&from, &to, forward);
     cluster.node("b").machine_works = false;
     cluster.elect("a");
@@ -288,7 +290,7 @@ fn a_leader_elected_anew_is_given_commands_although_it_refused_some_in_between()
 }
 
 #[test]
-fn a_command_whose_entry_a_snapshot_may_hold_is_not_sent_again() {
+fn a_command_that_a_snapshot_may_contain_is_not_sent_again() {
     let names = "a b c";
     let mut cluster = Cluster::with(names.split(' ').map(|id| {
         let mut setup = setup(id, names);
@@ -298,7 +300,7 @@ fn a_command_whose_entry_a_snapshot_may_hold_is_not_sent_again() {
     }));
     cluster.elect("a");
     cluster.propose("c", 0, "before");
-    // The command goes out, and then c is alone for long.
+    // The command is sent, and then c is partitioned for a long time.
     cluster.keep = is_forward;
     let now = cluster.now;
     let c = cluster.node("c");
@@ -334,7 +336,7 @@ fn a_command_whose_entry_a_snapshot_may_hold_is_not_sent_again() {
 }
 
 #[test]
-fn strangers_have_nothing_to_forward() {
+fn forwards_of_non_members_are_ignored() {
     let mut cluster = led_by_a();
     let commands = vec![Command {
         session: 9,

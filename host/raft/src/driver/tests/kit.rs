@@ -1,4 +1,4 @@
-//! Drivers whose ends are queues in memory, with the production disk and applier behind them.
+//! Drivers with queues in memory as their environment, and the production disk and applier behind these.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -20,14 +20,14 @@ use crate::storage::{LogStore, SnapshotStore};
 pub(super) const MIN: Duration = Duration::from_millis(1000);
 pub(super) const MAX: Duration = Duration::from_millis(2000);
 pub(super) const HEARTBEAT: Duration = Duration::from_millis(300);
-/// How long the clients of these tests wait unless they say otherwise.
+/// Default timeout of a client in these tests.
 pub(super) const DEADLINE: Duration = Duration::from_secs(60);
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const LEADER_TIMEOUT: Duration = Duration::from_secs(20);
 
 pub(super) type Outcome = Result<Applied<Bytes>, SubmitError>;
 type Machine = MemoryStateMachine;
 
-/// Environment that keep what they are given.
+/// An environment that keeps the work it is given.
 #[derive(Default)]
 pub(super) struct Queues {
     pub(super) disk: VecDeque<DiskTask>,
@@ -35,8 +35,8 @@ pub(super) struct Queues {
     pub(super) sent: Vec<(NodeId, Message)>,
     pub(super) outcomes: BTreeMap<u32, Outcome>,
     pub(super) answers: BTreeMap<u32, Result<(Index, Option<Bytes>), SubmitError>>,
-    pub(super) orders: BTreeMap<u32, Result<Index, AdminError>>,
-    pub(super) contacts: BTreeMap<NodeId, String>,
+    pub(super) admin: BTreeMap<u32, Result<Index, AdminError>>,
+    pub(super) peers: BTreeMap<NodeId, String>,
 }
 
 impl Environment<Machine> for Queues {
@@ -57,25 +57,25 @@ impl Environment<Machine> for Queues {
         assert_eq!(
             self.outcomes.insert(client, outcome),
             None,
-            "{client} was answered before"
+            "{client} was completed before"
         );
     }
     fn reject_query(&mut self, client: u32, error: SubmitError) {
         assert_eq!(
             self.answers.insert(client, Err(error)),
             None,
-            "{client} was answered before"
+            "{client} was completed before"
         );
     }
     fn complete(&mut self, operator: u32, outcome: Result<Index, AdminError>) {
         assert_eq!(
-            self.orders.insert(operator, outcome),
+            self.admin.insert(operator, outcome),
             None,
-            "{operator} was answered before"
+            "{operator} was completed before"
         );
     }
-    fn set_peers(&mut self, contacts: BTreeMap<NodeId, String>) {
-        self.contacts = contacts;
+    fn set_peers(&mut self, peers: BTreeMap<NodeId, String>) {
+        self.peers = peers;
     }
     fn wall_ms(&mut self) -> u64 {
         1_700_000_000_000
@@ -104,7 +104,7 @@ pub(super) fn setup(id: &str, voters: &str) -> Setup {
             seed: id.bytes().map(u64::from).sum(),
         },
         driver: DriverLimits {
-            leader_timeout: PATIENCE,
+            leader_timeout: LEADER_TIMEOUT,
             ..DriverLimits::default()
         },
     }
@@ -113,9 +113,9 @@ pub(super) fn setup(id: &str, voters: &str) -> Setup {
 pub(super) struct Node {
     pub(super) driver: Driver<Machine, Queues>,
     pub(super) now: Duration,
-    /// Otherwise its tasks wait.
+    /// If false, its tasks wait.
     pub(super) disk_works: bool,
-    /// Otherwise its tasks wait.
+    /// If false, its tasks wait.
     pub(super) machine_works: bool,
     pub(super) applier: Applier<Machine>,
     setup: Setup,
@@ -166,7 +166,7 @@ impl Node {
         }
     }
 
-    /// Stops it and starts it again, with what its disk holds and as a new run.
+    /// Restarts the node, with the data on its disk and a new session.
     pub(super) fn restart(&mut self) {
         let (log, snapshots) = (self.log.clone(), self.snapshots.clone());
         *self = Self::start(
@@ -182,7 +182,7 @@ impl Node {
         self.driver.handle(self.now, input);
     }
 
-    /// Takes turns until there is nothing more to do.
+    /// Takes turns until there is no more work.
     pub(super) fn run(&mut self) {
         loop {
             self.driver.turn();
@@ -229,7 +229,7 @@ impl Node {
         true
     }
 
-    /// Has its machine come to a state in which it knows this command and no other, and its newest snapshot as well.
+    /// Replaces the state of its machine, and its newest snapshot, by one that holds only this command.
     pub(super) fn spoil(&mut self, command: &str) {
         let last = self.applier.last();
         let mut writer = self.snapshots.create(last, 0, None).unwrap();
@@ -240,7 +240,7 @@ impl Node {
         self.applier.restore(&meta).unwrap();
     }
 
-    /// The snapshot that was set aside last.
+    /// The snapshot that was set aside last, if any.
     pub(super) fn set_aside(&self) -> Option<SnapshotMeta> {
         self.snapshots.last_quarantined()
     }
@@ -289,30 +289,30 @@ impl Node {
         });
     }
 
-    pub(super) fn order(&mut self, operator: u32, order: AdminRequest) {
+    pub(super) fn admin(&mut self, operator: u32, request: AdminRequest) {
         let deadline = self.now + DEADLINE;
         self.handle(Input::Admin {
-            order,
+            request,
             deadline,
             operator,
         });
     }
 
-    /// What became of an order, if that is known.
-    pub(super) fn concluded(&self, operator: u32) -> Option<&Result<Index, AdminError>> {
-        self.driver.env().orders.get(&operator)
+    /// The outcome of an admin request, if it is known.
+    pub(super) fn completed(&self, operator: u32) -> Option<&Result<Index, AdminError>> {
+        self.driver.env().admin.get(&operator)
     }
 
     pub(super) fn outcome(&self, client: u32) -> Option<&Outcome> {
         self.driver.env().outcomes.get(&client)
     }
 
-    /// Whether a client got its reply, which is its command.
+    /// Whether a client has its reply, which is its command.
     pub(super) fn was_done(&self, client: u32, data: &'static str) -> bool {
         matches!(self.outcome(client), Some(Ok(applied)) if applied.reply == data)
     }
 
-    /// What the machine has applied, in order.
+    /// The commands that the machine has applied, in order.
     pub(super) fn applied(&self) -> Vec<&str> {
         let commands = self.applier.machine().commands().iter();
         commands
@@ -321,12 +321,12 @@ impl Node {
     }
 }
 
-/// Nodes whose messages arrive at once, unless they are lost or kept.
+/// Nodes whose messages arrive at once, unless they are lost or held back.
 pub(super) struct Cluster {
     pub(super) nodes: BTreeMap<String, Node>,
     pub(super) now: Duration,
     cut: BTreeSet<String>,
-    /// Messages of this kind don't arrive, and are put into `kept`.
+    /// Messages that this selects do not arrive, and are put into `kept`.
     pub(super) keep: fn(&Message) -> bool,
     pub(super) kept: Vec<(String, NodeId, Message)>,
 }
@@ -367,7 +367,7 @@ impl Cluster {
         node.run();
     }
 
-    /// Runs all nodes and delivers what they send until nobody sends anything.
+    /// Runs all nodes and delivers their messages, until none sends any more.
     pub(super) fn settle(&mut self) {
         loop {
             let mut mail = Vec::new();
@@ -414,7 +414,7 @@ impl Cluster {
         }
     }
 
-    /// Makes a node the leader: its patience ends after a time in which nobody has heard of one.
+    /// Makes a node the leader: its election timeout ends while no leader sends heartbeats.
     pub(super) fn elect(&mut self, id: &str) {
         self.now += MAX * 2;
         let now = self.now;
@@ -425,8 +425,8 @@ impl Cluster {
         assert_eq!(self.node(id).core().role(), Role::Leader);
     }
 
-    /// Makes a leader step down for lack of a majority, before anybody else does anything.
-    pub(super) fn depose(&mut self, id: &str) {
+    /// Makes a leader step down for lack of a majority, before any other node acts.
+    pub(super) fn step_down(&mut self, id: &str) {
         self.now += MIN * 2;
         let now = self.now;
         let node = self.node(id);
@@ -436,7 +436,7 @@ impl Cluster {
         assert_eq!(node.core().role(), Role::Follower);
     }
 
-    /// Proposes at a node and lets it run its course.
+    /// Proposes at a node, and runs the cluster until there is no more work.
     pub(super) fn propose(&mut self, id: &str, client: u32, data: &'static str) {
         let now = self.now;
         let node = self.node(id);

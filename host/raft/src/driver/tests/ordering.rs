@@ -40,7 +40,7 @@ fn vote_for(candidate: &str, term: u64) -> Input<MemoryStateMachine, Queues> {
 }
 
 #[test]
-fn an_answer_leaves_once_what_it_vouches_for_is_on_the_disk() {
+fn a_response_is_sent_once_the_write_it_vouches_for_is_durable() {
     let mut node = Node::new(setup("a", "a b c"));
     node.disk_works = false;
     node.handle(vote_for("b", 1));
@@ -53,7 +53,7 @@ fn an_answer_leaves_once_what_it_vouches_for_is_on_the_disk() {
 }
 
 #[test]
-fn a_hanging_disk_does_not_make_answers_pile_up_without_bound() {
+fn held_responses_are_bounded_while_the_disk_hangs() {
     let mut limited = setup("a", "a b c");
     limited.driver.held_messages = 3;
     let mut node = Node::new(limited);
@@ -68,7 +68,7 @@ fn a_hanging_disk_does_not_make_answers_pile_up_without_bound() {
 }
 
 #[test]
-fn entries_of_a_leader_leave_beside_its_own_write() {
+fn a_leader_sends_entries_in_parallel_with_its_own_write() {
     let mut cluster = Cluster::of("a b c");
     cluster.elect("a");
     let node = cluster.node("a");
@@ -83,9 +83,10 @@ fn entries_of_a_leader_leave_beside_its_own_write() {
     assert_eq!(with_entries.count(), 2);
 }
 
-/// A snapshot arrives; in the same turn the leader says that more is committed, and sends more.
+/// A snapshot arrives. In the same turn, the leader sends more entries and a higher commit index.
 #[test]
-fn after_a_snapshot_the_log_is_moved_before_it_is_written_and_restored_before_it_goes_on() {
+fn after_a_snapshot_the_log_is_purged_before_it_is_written_and_the_snapshot_restored_before_entries_are_applied()
+ {
     let names = "a b c";
     let mut cluster = Cluster::with(names.split(' ').map(|id| {
         let mut setup = setup(id, names);
@@ -105,7 +106,7 @@ fn after_a_snapshot_the_log_is_moved_before_it_is_written_and_restored_before_it
     cluster.pass(HEARTBEAT * 2);
     let snapshot = cluster.node("c").core().snapshot().cloned().unwrap();
     let c = cluster.node("c");
-    // Messages that meet the node in the middle of it all.
+    // These messages arrive before the snapshot is restored.
     let append = AppendEntries {
         term: Term(1),
         leader_id: "a".into(),

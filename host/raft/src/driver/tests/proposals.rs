@@ -1,4 +1,4 @@
-//! Commands on their way through the node that leads.
+//! Commands at the leader.
 
 use bytes::Bytes;
 
@@ -14,7 +14,7 @@ fn alone() -> Cluster {
     cluster
 }
 
-/// Sizes, in commands, of the entries that a node has handed to its disk.
+/// The sizes, in commands, of the entries that a node has given to its disk.
 fn entries_to_disk(node: &Node) -> Vec<usize> {
     let tasks = node.driver.env().disk.iter();
     let entries = tasks.flat_map(|task| match task {
@@ -29,7 +29,7 @@ fn entries_to_disk(node: &Node) -> Vec<usize> {
 }
 
 #[test]
-fn a_client_is_answered_once_its_command_is_applied() {
+fn a_client_gets_its_reply_once_its_command_is_applied() {
     let mut cluster = alone();
     let node = cluster.node("a");
     node.machine_works = false;
@@ -50,7 +50,7 @@ fn a_client_is_answered_once_its_command_is_applied() {
 }
 
 #[test]
-fn commands_that_come_together_go_into_one_entry() {
+fn commands_that_arrive_together_go_into_one_entry() {
     let mut cluster = alone();
     let node = cluster.node("a");
     node.disk_works = false;
@@ -62,7 +62,7 @@ fn commands_that_come_together_go_into_one_entry() {
 }
 
 #[test]
-fn an_entry_that_goes_beside_another_holds_as_much_as_that_one() {
+fn an_entry_proposed_while_another_is_in_flight_holds_as_many_commands() {
     let mut cluster = alone();
     let node = cluster.node("a");
     node.disk_works = false;
@@ -81,7 +81,7 @@ fn an_entry_that_goes_beside_another_holds_as_much_as_that_one() {
 }
 
 #[test]
-fn commands_gather_while_entries_are_under_way() {
+fn commands_gather_while_entries_are_in_flight() {
     let mut cluster = alone();
     let node = cluster.node("a");
     node.disk_works = false;
@@ -92,14 +92,14 @@ fn commands_gather_while_entries_are_under_way() {
     node.disk_works = true;
     node.run();
     let log = node.core().log();
-    // One by one into the first two entries, and all others into the third.
+    // The first two entries hold one command each, and the third holds all others.
     assert_eq!(log.last().index, Index(4));
     assert_eq!(node.applied().len(), 10);
     assert!((0..10).all(|client| node.was_done(client, "x")));
 }
 
 #[test]
-fn an_entry_is_bounded_in_commands_and_in_bytes() {
+fn an_entry_is_limited_in_commands_and_in_bytes() {
     let mut setup = setup("a", "a");
     setup.driver.batch_commands = 3;
     setup.driver.batch_bytes = 8;
@@ -125,11 +125,11 @@ fn an_entry_is_bounded_in_commands_and_in_bytes() {
     node.disk_works = true;
     assert_eq!(entries_to_disk(node), [3, 2, 1, 1, 1]);
     node.run();
-    assert_eq!(node.applied(), data, "in the order in which they came");
+    assert_eq!(node.applied(), data, "in the order of their arrival");
 }
 
 #[test]
-fn clients_past_the_bounds_are_refused_at_once() {
+fn commands_past_the_limits_are_refused_at_once() {
     let mut limited = setup("a", "a");
     limited.driver.waiting = 3;
     let mut cluster = Cluster::with([limited].into_iter());
@@ -168,7 +168,7 @@ fn clients_past_the_bounds_are_refused_at_once() {
 }
 
 #[test]
-fn a_follower_that_is_asked_not_to_forward_names_the_leader() {
+fn a_follower_that_must_not_forward_names_the_leader() {
     let mut cluster = Cluster::of("a b c");
     cluster.node("b").submit(1, "x", false, DEADLINE);
     let not_leader = |leader: Option<&str>| {
@@ -195,20 +195,20 @@ fn a_command_waits_for_a_leader_to_appear() {
 }
 
 #[test]
-fn a_command_is_given_up_once_no_leader_has_appeared_for_long_enough() {
+fn a_command_fails_when_no_leader_appears_in_time() {
     let mut cluster = Cluster::of("a b c");
     for id in ["a", "b", "c"] {
         cluster.cut_off(id);
     }
     cluster.propose("b", 1, "x");
-    cluster.pass(PATIENCE - HEARTBEAT);
+    cluster.pass(LEADER_TIMEOUT - HEARTBEAT);
     assert_eq!(cluster.node("b").outcome(1), None);
     cluster.pass(HEARTBEAT);
     assert_eq!(
         cluster.node("b").outcome(1),
         Some(&Err(SubmitError::NoLeader))
     );
-    // It is gone for good.
+    // It is not queued any more.
     cluster.heal();
     cluster.elect("b");
     cluster.propose("b", 2, "y");
@@ -216,7 +216,7 @@ fn a_command_is_given_up_once_no_leader_has_appeared_for_long_enough() {
 }
 
 #[test]
-fn a_command_without_an_outcome_in_time_may_or_may_not_be_carried_out() {
+fn a_command_that_times_out_may_or_may_not_be_applied() {
     let mut cluster = Cluster::of("a b c");
     cluster.elect("a");
     cluster.cut_off("b");
@@ -236,14 +236,14 @@ fn a_command_without_an_outcome_in_time_may_or_may_not_be_carried_out() {
 }
 
 #[test]
-fn a_command_whose_turn_never_came_was_not_carried_out() {
+fn a_command_that_never_left_the_queue_is_not_applied() {
     let mut limited = setup("a", "a");
     limited.core.max_log_entries = 3;
     limited.core.snapshot_threshold = 2;
     let mut cluster = Cluster::with([limited].into_iter());
     cluster.elect("a");
     let node = cluster.node("a");
-    // Without a machine there is no snapshot, and without that no room in the log.
+    // Without a state machine there is no snapshot, and so no room in the log.
     node.machine_works = false;
     for client in 0..5 {
         node.submit(client, "x", true, MIN);
@@ -266,12 +266,12 @@ fn a_command_whose_turn_never_came_was_not_carried_out() {
 }
 
 #[test]
-fn a_leader_without_a_majority_does_not_take_its_silence_for_load() {
+fn a_leader_without_a_majority_does_not_report_overload() {
     let mut cluster = Cluster::of("a b c");
     cluster.elect("a");
     cluster.cut_off("b");
     cluster.cut_off("c");
-    // Two entries are under way, which nobody else gets: the third command waits for its turn.
+    // Two entries are in flight, and no other node receives them: the third command stays in the queue.
     for client in 0..2 {
         cluster.node("a").submit(client, "x", true, MIN * 10);
         cluster.settle();
@@ -287,7 +287,7 @@ fn a_leader_without_a_majority_does_not_take_its_silence_for_load() {
 }
 
 #[test]
-fn a_log_that_was_full_takes_commands_again_once_a_snapshot_has_made_room() {
+fn a_full_log_accepts_commands_again_after_a_snapshot() {
     let mut limited = setup("a", "a");
     limited.core.max_log_entries = 3;
     limited.core.snapshot_threshold = 2;
@@ -300,7 +300,7 @@ fn a_log_that_was_full_takes_commands_again_once_a_snapshot_has_made_room() {
 }
 
 #[test]
-fn those_who_wait_are_told_that_the_node_stops() {
+fn pending_commands_fail_when_the_node_stops() {
     let mut cluster = Cluster::of("a b c");
     let node = cluster.node("a");
     node.propose(1, "x");
@@ -315,7 +315,7 @@ fn those_who_wait_are_told_that_the_node_stops() {
 }
 
 #[test]
-fn a_command_that_a_new_leader_has_overwritten_is_proposed_again_and_carried_out_once() {
+fn a_command_that_a_new_leader_has_overwritten_is_proposed_again_and_applied_once() {
     let mut cluster = Cluster::of("a b c");
     cluster.elect("a");
     cluster.cut_off("a");
@@ -332,10 +332,10 @@ fn a_command_that_a_new_leader_has_overwritten_is_proposed_again_and_carried_out
 }
 
 #[test]
-fn a_command_that_outlived_its_leader_is_answered_by_its_own_node() {
+fn a_command_that_survived_its_leader_is_completed_by_its_own_node() {
     let mut cluster = Cluster::of("a b c");
     cluster.elect("a");
-    // It reaches the others, and their acknowledgements are lost.
+    // The entry reaches the others, and their acknowledgements are lost.
     cluster.keep = |message| matches!(message, Message::Response(RaftResponse::AppendEntries(_)));
     cluster.propose("a", 1, "x");
     assert_eq!(cluster.node("a").outcome(1), None);
@@ -347,7 +347,7 @@ fn a_command_that_outlived_its_leader_is_answered_by_its_own_node() {
 }
 
 #[test]
-fn a_restarted_node_does_not_answer_for_its_former_self() {
+fn a_restarted_node_does_not_complete_commands_of_its_earlier_run() {
     let mut cluster = alone();
     cluster.propose("a", 1, "x");
     cluster.node("a").restart();
@@ -360,7 +360,7 @@ fn a_restarted_node_does_not_answer_for_its_former_self() {
 }
 
 #[test]
-fn clients_of_a_leader_whose_disk_is_full_hear_it_at_once_and_others_are_served_again_once_it_has_room()
+fn clients_of_a_leader_with_a_full_disk_get_the_error_at_once_and_commands_work_again_once_it_has_room()
  {
     let mut cluster = Cluster::of("a");
     cluster.elect("a");
@@ -377,7 +377,7 @@ fn clients_of_a_leader_whose_disk_is_full_hear_it_at_once_and_others_are_served_
     assert_eq!(
         node.outcome(1),
         None,
-        "it is in the log, and may be carried out"
+        "it is in the log, and may be applied"
     );
     node.propose(2, "y");
     node.run();
@@ -386,7 +386,7 @@ fn clients_of_a_leader_whose_disk_is_full_hear_it_at_once_and_others_are_served_
     node.run();
     assert!(
         node.driver.env().answers.contains_key(&1),
-        "reads are answered"
+        "queries still work"
     );
     node.disk_works = true;
     cluster.pass(MAX);

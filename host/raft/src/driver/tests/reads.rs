@@ -1,4 +1,4 @@
-//! Questions to the state machine.
+//! Queries to the state machine.
 
 use bytes::Bytes;
 
@@ -39,7 +39,7 @@ impl Cluster {
 }
 
 #[test]
-fn every_node_answers_a_linearizable_question() {
+fn every_node_responds_to_a_linearizable_query() {
     let mut cluster = led_by_a();
     for id in ["a", "b", "c"] {
         cluster.ask(id, 1, Linearizable);
@@ -52,7 +52,7 @@ fn every_node_answers_a_linearizable_question() {
 }
 
 #[test]
-fn a_linearizable_answer_waits_for_the_machine() {
+fn a_linearizable_query_waits_until_the_machine_has_applied_the_read_index() {
     let mut cluster = led_by_a();
     cluster.node("b").machine_works = false;
     cluster.propose("a", 2, "y");
@@ -64,7 +64,7 @@ fn a_linearizable_answer_waits_for_the_machine() {
 }
 
 #[test]
-fn a_stale_question_is_answered_without_a_leader() {
+fn a_stale_query_needs_no_leader() {
     let mut cluster = led_by_a();
     cluster.cut_off("b");
     cluster.pass(MAX * 3);
@@ -74,7 +74,7 @@ fn a_stale_question_is_answered_without_a_leader() {
 }
 
 #[test]
-fn a_linearizable_question_waits_for_a_leader() {
+fn a_linearizable_query_waits_for_a_leader() {
     let mut cluster = led_by_a();
     cluster.cut_off("b");
     cluster.pass(MAX * 3);
@@ -87,7 +87,7 @@ fn a_linearizable_question_waits_for_a_leader() {
 }
 
 #[test]
-fn a_question_outlives_a_change_of_leader() {
+fn a_query_survives_a_change_of_leader() {
     let mut cluster = led_by_a();
     cluster.keep = |message| matches!(message, Message::Response(RaftResponse::ReadIndex(_)));
     cluster.ask("b", 1, Linearizable);
@@ -99,7 +99,7 @@ fn a_question_outlives_a_change_of_leader() {
 }
 
 #[test]
-fn a_question_whose_answer_was_lost_is_asked_again() {
+fn a_read_index_whose_response_was_lost_is_requested_again() {
     let mut cluster = led_by_a();
     cluster.keep = |message| matches!(message, Message::Response(RaftResponse::ReadIndex(_)));
     cluster.ask("b", 1, Linearizable);
@@ -109,7 +109,7 @@ fn a_question_whose_answer_was_lost_is_asked_again() {
 }
 
 #[test]
-fn a_leader_without_a_majority_answers_no_linearizable_question() {
+fn a_leader_without_a_majority_serves_no_linearizable_query() {
     let mut cluster = led_by_a();
     cluster.cut_off("a");
     cluster.node("a").query_for(1, 0, Linearizable, MAX * 4);
@@ -120,7 +120,7 @@ fn a_leader_without_a_majority_answers_no_linearizable_question() {
 }
 
 #[test]
-fn a_question_is_given_up_when_its_time_is_over() {
+fn a_query_fails_at_its_deadline() {
     let mut cluster = led_by_a();
     cluster.keep = |message| matches!(message, Message::Response(RaftResponse::ReadIndex(_)));
     let now = cluster.now;
@@ -133,7 +133,7 @@ fn a_question_is_given_up_when_its_time_is_over() {
 }
 
 #[test]
-fn questions_past_the_bound_are_refused_at_once() {
+fn queries_past_the_limit_are_refused_at_once() {
     let mut limited = setup("a", "a b c");
     limited.driver.waiting = 2;
     let mut node = Node::new(limited);
@@ -166,7 +166,7 @@ fn a_client_reads_its_own_write_on_any_node() {
 }
 
 #[test]
-fn a_leader_with_a_lease_answers_though_nobody_can_be_asked_until_the_lease_ends() {
+fn a_leader_with_a_lease_serves_reads_without_peers_until_the_lease_ends() {
     let leased = |id| {
         let mut setup = setup(id, "a b c");
         setup.core.lease_drift_percent = Some(10);
@@ -183,5 +183,9 @@ fn a_leader_with_a_lease_answers_though_nobody_can_be_asked_until_the_lease_ends
     assert_eq!(cluster.answer("a", 1), Some(&answer(2, Some("x"))));
     cluster.pass(MIN - Duration::from_millis(1));
     cluster.ask("a", 2, Linearizable);
-    assert_eq!(cluster.answer("a", 2), None, "it has to ask, and can't");
+    assert_eq!(
+        cluster.answer("a", 2),
+        None,
+        "it has to ask a majority, and can't"
+    );
 }

@@ -1,4 +1,4 @@
-//! A machine that came to another state than the others' gets a leader's.
+//! A diverged state machine gets the leader's state.
 
 use super::kit::*;
 use crate::driver::Input;
@@ -7,21 +7,21 @@ use crate::message::*;
 use crate::raft::Role;
 use crate::raft::reinstall::Reinstall;
 
-/// a leads a, b, c; the machine of c came to another state after three commands.
+/// a leads a, b, c. The state machine of c has diverged after three commands.
 fn cluster() -> Cluster {
     let mut cluster = Cluster::of("a b c");
     cluster.elect("a");
     for (client, data) in [(1, "one"), (2, "two"), (3, "three")] {
         cluster.propose("a", client, data);
     }
-    // What is committed is heard of with the next heartbeat.
+    // The next heartbeat carries the commit index.
     cluster.pass(HEARTBEAT);
     cluster.node("c").spoil("other");
     assert_eq!(cluster.node("c").applied(), ["other"]);
     cluster
 }
 
-/// Stops the machine of c; returns the entry from which on a snapshot would do.
+/// Stops the machine of c. Returns the first entry at which a snapshot is needed.
 fn stopped(cluster: &mut Cluster) -> Index {
     cluster.node("c").handle(Input::Reinstall);
     cluster.settle();
@@ -31,14 +31,14 @@ fn stopped(cluster: &mut Cluster) -> Index {
     }
 }
 
-fn ask(cluster: &mut Cluster, operator: u32, from: Index) {
-    let order = AdminRequest::SendSnapshot("c".into(), from);
-    cluster.node("c").order(operator, order);
-    // What it waits for may have to be committed first.
+fn request_snapshot(cluster: &mut Cluster, operator: u32, from: Index) {
+    let request = AdminRequest::SendSnapshot("c".into(), from);
+    cluster.node("c").admin(operator, request);
+    // The snapshot may have to wait for a commit.
     cluster.pass(HEARTBEAT * 2);
 }
 
-fn as_a_is(cluster: &mut Cluster, id: &str) -> bool {
+fn equals_a(cluster: &mut Cluster, id: &str) -> bool {
     let a: Vec<String> = cluster
         .node("a")
         .applied()
@@ -49,12 +49,12 @@ fn as_a_is(cluster: &mut Cluster, id: &str) -> bool {
 }
 
 #[test]
-fn it_gets_the_leaders_state_and_what_comes_after_it() {
+fn it_gets_the_leaders_state_and_the_entries_after_it() {
     let mut cluster = cluster();
     let from = stopped(&mut cluster);
     let applied = cluster.node("c").core().log().applied();
     assert_eq!(from, applied.next());
-    // It holds and acknowledges what comes, and applies none of it.
+    // It stores and acknowledges new entries, and applies none of them.
     cluster.propose("a", 4, "four");
     cluster.pass(HEARTBEAT);
     let last = cluster.node("a").core().log().last();
@@ -63,15 +63,15 @@ fn it_gets_the_leaders_state_and_what_comes_after_it() {
     assert_eq!(core.log().committed(), last.index);
     assert_eq!(cluster.node("c").applied(), ["other"]);
 
-    ask(&mut cluster, 9, from);
-    assert!(matches!(cluster.node("c").concluded(9), Some(Ok(index)) if *index >= from));
+    request_snapshot(&mut cluster, 9, from);
+    assert!(matches!(cluster.node("c").completed(9), Some(Ok(index)) if *index >= from));
     assert_eq!(cluster.node("c").core().reinstalling(), None);
-    assert!(as_a_is(&mut cluster, "c"));
+    assert!(equals_a(&mut cluster, "c"));
     assert_eq!(cluster.node("c").applied(), ["one", "two", "three", "four"]);
     cluster.propose("c", 5, "five");
     assert!(cluster.node("c").was_done(5, "five"));
     cluster.pass(HEARTBEAT);
-    assert!(as_a_is(&mut cluster, "c") && as_a_is(&mut cluster, "b"));
+    assert!(equals_a(&mut cluster, "c") && equals_a(&mut cluster, "b"));
 }
 
 #[test]
@@ -81,20 +81,20 @@ fn its_own_snapshot_is_set_aside_and_never_restored() {
     let own = cluster.node("c").core().snapshot().cloned();
     assert_eq!(own.as_ref().map(|meta| meta.last.index.next()), Some(from));
     assert_eq!(cluster.node("c").set_aside(), own);
-    // Nor is it taken once more.
+    // It takes no snapshot either.
     cluster.node("c").handle(Input::TakeSnapshot);
     cluster.settle();
-    ask(&mut cluster, 9, from);
-    assert!(as_a_is(&mut cluster, "c"));
+    request_snapshot(&mut cluster, 9, from);
+    assert!(equals_a(&mut cluster, "c"));
     assert_ne!(cluster.node("c").core().snapshot(), own.as_ref());
     cluster.node("c").restart();
     cluster.pass(HEARTBEAT * 2);
-    assert!(as_a_is(&mut cluster, "c"));
+    assert!(equals_a(&mut cluster, "c"));
 }
 
-/// The checksum of a snapshot whose parts end with their own does not tell it from another one of the same length.
+/// Two snapshots of the same entry and the same length can have the same checksum, if their parts end with checksums.
 #[test]
-fn a_snapshot_of_the_same_entry_is_not_taken_for_its_own() {
+fn a_snapshot_of_the_same_entry_is_not_mistaken_for_its_own() {
     let ends_with_its_crc = |text: &str| {
         let crc = crc32c::crc32c(text.as_bytes());
         crc32c::crc32c(&[text.as_bytes(), &crc.to_le_bytes()].concat())
@@ -104,19 +104,19 @@ fn a_snapshot_of_the_same_entry_is_not_taken_for_its_own() {
     let mut cluster = cluster();
     let from = stopped(&mut cluster);
     let own = cluster.node("c").core().snapshot().cloned().expect("one");
-    // The leader has one of that entry, and nothing has happened since.
+    // The leader has a snapshot of the same entry, and no entry has followed.
     cluster.node("a").handle(Input::TakeSnapshot);
     cluster.settle();
     let theirs = cluster.node("a").core().snapshot().cloned().expect("one");
     assert_eq!(theirs.last, own.last);
-    ask(&mut cluster, 9, from);
+    request_snapshot(&mut cluster, 9, from);
     cluster.pass(HEARTBEAT * 2);
-    assert!(matches!(cluster.node("c").concluded(9), Some(Ok(index)) if *index > own.last.index));
-    assert!(as_a_is(&mut cluster, "c"));
+    assert!(matches!(cluster.node("c").completed(9), Some(Ok(index)) if *index > own.last.index));
+    assert!(equals_a(&mut cluster, "c"));
 }
 
 #[test]
-fn a_snapshot_of_before_is_none_for_it() {
+fn an_older_snapshot_is_not_accepted() {
     let mut cluster = cluster();
     cluster.node("a").handle(Input::TakeSnapshot);
     cluster.settle();
@@ -125,37 +125,37 @@ fn a_snapshot_of_before_is_none_for_it() {
     cluster.pass(HEARTBEAT);
     let from = stopped(&mut cluster);
     assert!(old.last.index < from);
-    ask(&mut cluster, 9, from);
-    let sent = cluster.node("c").concluded(9).cloned();
+    request_snapshot(&mut cluster, 9, from);
+    let sent = cluster.node("c").completed(9).cloned();
     assert!(matches!(sent, Some(Ok(index)) if index >= from), "{sent:?}");
-    assert!(as_a_is(&mut cluster, "c"));
+    assert!(equals_a(&mut cluster, "c"));
 }
 
 #[test]
-fn a_leader_whose_own_state_is_in_doubt_gives_nobody_a_copy() {
+fn a_leader_that_is_itself_reinstalling_sends_no_snapshot() {
     let mut cluster = cluster();
     cluster.node("a").handle(Input::Reinstall);
     let from = stopped(&mut cluster);
-    ask(&mut cluster, 9, from);
+    request_snapshot(&mut cluster, 9, from);
     cluster.pass(HEARTBEAT * 3);
-    assert_eq!(cluster.node("c").concluded(9), None, "it waits");
+    assert_eq!(cluster.node("c").completed(9), None, "it waits");
     assert_eq!(
         cluster.node("c").core().reinstalling(),
         Some(Reinstall::Wants(from))
     );
-    // Another leader has what is wanted.
+    // Another leader has the snapshot.
     cluster
         .node("b")
-        .order(1, AdminRequest::Transfer(Some("b".into())));
+        .admin(1, AdminRequest::Transfer(Some("b".into())));
     cluster.pass(MIN);
     assert_eq!(cluster.node("b").core().role(), Role::Leader);
     cluster.pass(MIN);
-    assert!(matches!(cluster.node("c").concluded(9), Some(Ok(_))));
+    assert!(matches!(cluster.node("c").completed(9), Some(Ok(_))));
     assert_eq!(cluster.node("c").applied(), ["one", "two", "three"]);
 }
 
 #[test]
-fn a_leader_that_goes_in_between_is_followed_by_one_that_is_asked_again() {
+fn after_a_change_of_leader_the_snapshot_is_requested_from_the_new_one() {
     let mut cluster = cluster();
     let from = stopped(&mut cluster);
     cluster.keep = |message| {
@@ -164,10 +164,10 @@ fn a_leader_that_goes_in_between_is_followed_by_one_that_is_asked_again() {
             Message::Request(RaftRequest::InstallSnapshot(_) | RaftRequest::InstallMembers(..))
         )
     };
-    ask(&mut cluster, 9, from);
+    request_snapshot(&mut cluster, 9, from);
     assert!(
-        matches!(cluster.node("c").concluded(9), Some(Ok(_))),
-        "it is on its way"
+        matches!(cluster.node("c").completed(9), Some(Ok(_))),
+        "the snapshot is in flight"
     );
     assert_eq!(
         cluster.node("c").core().reinstalling(),
@@ -176,13 +176,13 @@ fn a_leader_that_goes_in_between_is_followed_by_one_that_is_asked_again() {
     cluster.cut_off("a");
     cluster.keep = |_| false;
     cluster.elect("b");
-    ask(&mut cluster, 10, from);
-    assert!(matches!(cluster.node("c").concluded(10), Some(Ok(_))));
+    request_snapshot(&mut cluster, 10, from);
+    assert!(matches!(cluster.node("c").completed(10), Some(Ok(_))));
     assert_eq!(cluster.node("c").applied(), ["one", "two", "three"]);
 }
 
 #[test]
-fn it_is_given_up_where_the_log_grows_past_its_bound() {
+fn a_reinstall_is_abandoned_when_the_log_reaches_its_limit() {
     let small = |id: &str| {
         let mut setup = setup(id, "a b c");
         setup.core.max_log_entries = 10;
@@ -204,12 +204,12 @@ fn it_is_given_up_where_the_log_grows_past_its_bound() {
     assert_eq!(
         cluster.node("c").applied().first(),
         Some(&"other"),
-        "it goes on with what it has"
+        "it continues with its own state"
     );
 }
 
 #[test]
-fn a_node_that_is_alone_goes_on() {
+fn a_node_without_peers_continues() {
     let mut cluster = Cluster::of("a");
     cluster.propose("a", 1, "one");
     cluster.node("a").handle(Input::Reinstall);

@@ -10,7 +10,7 @@ async fn a_leader_commits_commands_and_every_node_applies_them() {
     let applied = submit(cluster.node(&leader), "one").await;
     assert_eq!(applied.reply, "one");
     let RaftResult::Success(index) = cluster.node(&leader).submit_command(b"two").await else {
-        panic!("the leader takes commands");
+        panic!("the leader accepts commands");
     };
     assert!(index > applied.index.0);
     for (id, node) in cluster.nodes() {
@@ -50,7 +50,7 @@ async fn a_follower_names_the_leader_or_forwards_to_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_clients_on_all_nodes_are_all_answered_and_each_command_is_applied_once() {
+async fn many_clients_on_all_nodes_all_get_replies_and_each_command_is_applied_once() {
     let cluster = Cluster::start().await;
     cluster.leader().await;
     let mut clients = tokio::task::JoinSet::new();
@@ -74,7 +74,7 @@ async fn many_clients_on_all_nodes_are_all_answered_and_each_command_is_applied_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn when_the_leader_is_gone_the_others_go_on_and_it_catches_up_once_it_is_back() {
+async fn when_the_leader_stops_the_others_continue_and_it_catches_up_once_it_restarts() {
     let mut cluster = Cluster::start().await;
     let old = cluster.leader().await;
     submit(cluster.node(&old), "before").await;
@@ -92,18 +92,18 @@ async fn when_the_leader_is_gone_the_others_go_on_and_it_catches_up_once_it_is_b
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_command_given_to_a_follower_outlives_the_leader() {
+async fn a_command_submitted_to_a_follower_survives_the_leader() {
     let mut cluster = Cluster::start().await;
     let old = cluster.leader().await;
     let follower = cluster.node(cluster.a_follower_of(&old)).clone();
-    let waiting = tokio::spawn(async move { submit(&follower, "patient").await.reply });
+    let waiting = tokio::spawn(async move { submit(&follower, "delayed").await.reply });
     cluster.stop(&old).await;
-    assert_eq!(waiting.await.unwrap(), "patient");
+    assert_eq!(waiting.await.unwrap(), "delayed");
     cluster.stop_all().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn all_nodes_keep_what_was_answered_over_a_restart_of_all() {
+async fn applied_commands_survive_a_restart_of_all_nodes() {
     let mut cluster = Cluster::start().await;
     for number in 0..5 {
         submit(cluster.node("n1"), &number.to_string()).await;
@@ -126,12 +126,12 @@ async fn all_nodes_keep_what_was_answered_over_a_restart_of_all() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_whose_entries_are_gone_catches_up_by_a_snapshot() {
+async fn a_node_whose_next_entries_were_purged_catches_up_by_a_snapshot() {
     let mut cluster = Cluster::start_with_snapshots_after(10).await;
     let leader = cluster.leader().await;
     let behind = cluster.a_follower_of(&leader).to_owned();
     cluster.stop(&behind).await;
-    // One by one, so that each is an entry of its own.
+    // One at a time, so that each gets an entry of its own.
     let mut last = Index::ZERO;
     for number in 0..60 {
         last = submit(cluster.node(&leader), &number.to_string())
@@ -149,7 +149,7 @@ async fn a_node_whose_entries_are_gone_catches_up_by_a_snapshot() {
         let expected = Bytes::from(position.to_string());
         assert_eq!(ask(cluster.node(&behind), position).await, Some(expected));
     }
-    // And over a restart from that snapshot.
+    // It also restarts from that snapshot.
     cluster.stop(&behind).await;
     cluster.restart(&behind).await;
     assert_eq!(
@@ -160,7 +160,7 @@ async fn a_node_whose_entries_are_gone_catches_up_by_a_snapshot() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_snapshot_is_taken_when_asked_for() {
+async fn a_snapshot_is_taken_on_request() {
     let cluster = Cluster::start().await;
     let node = cluster.node("n2");
     let applied = submit(node, "x").await;

@@ -1,4 +1,4 @@
-//! Real nodes on loopback, each with a directory of its own.
+//! Real nodes on loopback, each with its own directory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener};
@@ -13,7 +13,7 @@ use crate::state_machine::MemoryStateMachine;
 
 pub(super) type Node = Raft<MemoryStateMachine>;
 
-/// Ample for a machine with a slow disk and much else to do. A test that waits this long has failed.
+/// Long enough for a loaded machine with a slow disk. A test that waits this long has failed.
 pub(super) const AMPLE: Duration = Duration::from_secs(60);
 
 pub(super) fn timing(config: RaftConfig) -> RaftConfig {
@@ -37,7 +37,7 @@ pub(super) fn socket() -> TcpListener {
     TcpListener::bind(("127.0.0.1", 0)).unwrap()
 }
 
-/// Waits until a node is as it should be.
+/// Waits until the status of a node fulfils a condition.
 pub(super) async fn until<M: ReplicatedStateMachine>(
     node: &Raft<M>,
     wanted: impl Fn(&Status) -> bool,
@@ -47,7 +47,7 @@ pub(super) async fn until<M: ReplicatedStateMachine>(
     match found {
         Ok(Ok(status)) => status.clone(),
         Ok(Err(_)) => panic!("the node stopped: {:?}", node.status()),
-        Err(_) => panic!("it never came: {:?}", node.status()),
+        Err(_) => panic!("the condition was never fulfilled: {:?}", node.status()),
     }
 }
 
@@ -57,7 +57,7 @@ pub(super) struct Cluster {
     dir: TempDir,
     snapshot_threshold: usize,
     running: BTreeMap<String, Node>,
-    /// Those that were no members at the start.
+    /// Nodes that were not initial members.
     joining: BTreeSet<String>,
 }
 
@@ -71,7 +71,7 @@ impl Cluster {
     }
 
     pub(super) async fn start_of(ids: &[&str], snapshot_threshold: usize) -> Self {
-        // All at once, so that none gets the port of another.
+        // All before the first node starts, so that no node gets the port of another.
         let sockets: Vec<(String, TcpListener)> =
             ids.iter().map(|id| ((*id).to_owned(), socket())).collect();
         let addresses = sockets
@@ -98,7 +98,7 @@ impl Cluster {
         self.dir.path().join(id)
     }
 
-    /// Starts a node that waits to be added, and says where its peers reach it.
+    /// Starts a node that waits to be added, and returns its address for peers.
     pub(super) async fn join(&mut self, id: &str) -> String {
         let socket = socket();
         let address = socket.local_addr().unwrap();
@@ -119,11 +119,11 @@ impl Cluster {
         repair: bool,
     ) -> Result<(), StartError> {
         let joins = self.joining.contains(id);
-        let founders = self
+        let initial_members = self
             .addresses
             .keys()
             .filter(|id| !self.joining.contains(*id));
-        let others = founders.filter(|other| *other != id && !joins);
+        let others = initial_members.filter(|other| *other != id && !joins);
         let config = timing(RaftConfig {
             node_id: self.written(id),
             peers: others.map(|other| self.written(other)).collect(),
@@ -143,13 +143,13 @@ impl Cluster {
         Ok(())
     }
 
-    /// Starts a node again where it was, and lets it repair itself or not.
+    /// Restarts a node on its address, with repair or without.
     pub(super) async fn try_restart(&mut self, id: &str, repair: bool) -> Result<(), StartError> {
         let socket = TcpListener::bind(self.addresses[id]).unwrap();
         self.try_start(id, socket, repair).await
     }
 
-    /// Starts a node again where it was.
+    /// Restarts a node on its address.
     pub(super) async fn restart(&mut self, id: &str) {
         let socket = TcpListener::bind(self.addresses[id]).unwrap();
         self.start_node(id, socket).await;
@@ -168,7 +168,7 @@ impl Cluster {
         self.running.iter()
     }
 
-    /// The node that leads and knows it, once all that run agree.
+    /// The leader, once it has committed an entry of its term and all running nodes follow it.
     pub(super) async fn leader(&self) -> String {
         loop {
             let mut named = Vec::new();
@@ -180,7 +180,7 @@ impl Cluster {
             };
             let agreed = named.iter().all(|name| name.as_ref() == Some(&leader));
             let Some(node) = self.running.get(leader.as_str()).filter(|_| agreed) else {
-                // One of them still follows a node that is gone, or is behind: until it hears of another one.
+                // A node still follows a leader that has stopped, or is behind: wait until its status changes.
                 let behind = self.running.values().next().unwrap();
                 let before = behind.status();
                 until(behind, |status| *status != before).await;

@@ -1,7 +1,8 @@
-//! Members and leaders that change under real nodes, over TCP and with logs on a disk.
+//! Changes of members and of leadership with real nodes, over TCP and with logs on a disk.
 
 use super::kit::*;
 use crate::handle::*;
+use crate::ids::NodeId;
 use crate::message::AdminError;
 use crate::raft::membership::change::{ChangeError, MemberSpec};
 
@@ -13,7 +14,7 @@ fn voters(status: &Status) -> Vec<&str> {
 async fn a_cluster_of_one_grows_to_three_and_shrinks_to_the_new_ones() {
     let mut cluster = Cluster::start_of(&["n1"], 20).await;
     for number in 0..50 {
-        // Past the first snapshots, so that the new ones get one.
+        // Past the first snapshots, so that the new nodes receive one.
         submit(cluster.node("n1"), &number.to_string()).await;
     }
     for id in ["n2", "n3"] {
@@ -31,7 +32,7 @@ async fn a_cluster_of_one_grows_to_three_and_shrinks_to_the_new_ones() {
     let removed = cluster.node("n2").remove("n1".into(), AMPLE).await;
     assert!(
         removed.is_ok(),
-        "a follower hands it to the leader, which is the one to go: {removed:?}"
+        "a follower forwards it to the leader, which is the node to remove: {removed:?}"
     );
     cluster.stop("n1").await;
     submit(cluster.node("n3"), "after").await;
@@ -40,7 +41,7 @@ async fn a_cluster_of_one_grows_to_three_and_shrinks_to_the_new_ones() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_dead_node_is_replaced_and_the_new_one_knows_the_members_when_it_restarts() {
+async fn a_node_that_is_down_is_replaced_and_the_new_one_has_the_members_after_a_restart() {
     let mut cluster = Cluster::start().await;
     cluster.leader().await;
     submit(cluster.node("n1"), "before").await;
@@ -57,7 +58,7 @@ async fn a_dead_node_is_replaced_and_the_new_one_knows_the_members_when_it_resta
         voters(status) == ["n1", "n2", "n4"]
     })
     .await;
-    // It counts: with it, one of the other two is a majority.
+    // It is a voter: with it, one of the other two is a majority.
     cluster.stop("n1").await;
     submit(cluster.node("n4"), "after").await;
     assert_eq!(ask(cluster.node("n2"), 1).await, Some("after".into()));
@@ -65,7 +66,7 @@ async fn a_dead_node_is_replaced_and_the_new_one_knows_the_members_when_it_resta
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn leadership_goes_round_under_load_and_no_command_is_refused() {
+async fn leadership_moves_under_load_and_no_command_is_refused() {
     let cluster = Cluster::start().await;
     cluster.leader().await;
     let (stop, stopped) = watch::channel(false);
@@ -90,21 +91,21 @@ async fn leadership_goes_round_under_load_and_no_command_is_refused() {
         until(cluster.node(to), |status| status.has_committed_in_term).await;
     }
     stop.send(true).unwrap();
-    // A command that was refused has panicked its client.
+    // A refused command would have made its client panic.
     let done: usize = clients.join_all().await.into_iter().sum();
     assert!(done > 0);
     until(cluster.node("n1"), |status| status.applied == status.last).await;
     assert_eq!(
         ask(cluster.node("n1"), done).await,
         None,
-        "each command once"
+        "each command is applied once"
     );
     assert!(ask(cluster.node("n1"), done - 1).await.is_some());
     cluster.stop_all().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_makes_no_sense_is_refused_by_the_leader_with_the_reason() {
+async fn invalid_changes_are_refused_by_the_leader_with_a_reason() {
     let cluster = Cluster::start().await;
     let leader = cluster.leader().await;
     let follower = cluster.node(cluster.a_follower_of(&leader));
@@ -115,7 +116,7 @@ async fn what_makes_no_sense_is_refused_by_the_leader_with_the_reason() {
             node: node.clone()
         }))
     );
-    // Nobody listens there, so it never catches up.
+    // No node listens there, so it never catches up.
     let nowhere = "127.0.0.1:9".to_owned();
     follower
         .add_learner(node.clone(), nowhere, AMPLE)
@@ -130,7 +131,7 @@ async fn what_makes_no_sense_is_refused_by_the_leader_with_the_reason() {
     assert_eq!(
         voters(&follower.status()),
         ["n1", "n2", "n3"],
-        "a learner is no voter"
+        "a learner is not a voter"
     );
     let seat = MemberSpec {
         address: String::new(),

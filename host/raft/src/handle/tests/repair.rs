@@ -1,5 +1,5 @@
-//! Damaged files and empty directories under real nodes: each is noticed, nothing is served or voted from it, and the
-//! node gets everything from its peers.
+//! Corrupt files and empty directories of real nodes. Each is detected; the node neither serves nor votes from it, and its
+//! peers send it the log and the state.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,13 +8,14 @@ use ::redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::kit::*;
 use crate::handle::*;
+use crate::ids::NodeId;
 use crate::raft::membership::MemberRole;
 use crate::raft::voting::VotingStatus;
 
 const ENTRIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("entries");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 
-/// Something that a node keeps, and that can be damaged.
+/// A part of a node's files that can be corrupt.
 #[derive(Clone, Copy, Debug)]
 enum Class {
     /// A page of the database in the middle of the file.
@@ -23,23 +24,23 @@ enum Class {
     Header,
     /// The end of the file is gone.
     Length,
-    /// The record of an entry, in a page that is right.
+    /// The record of an entry, in an intact page.
     Entry,
-    /// An entry that is gone, in a page that is right.
+    /// A missing entry, in an intact page.
     MissingEntry,
     /// Term and vote.
     HardState,
-    /// Whose store it is.
+    /// The identity: node and cluster.
     Identity,
-    /// Which store it is, and whether it may vote.
+    /// The store id, and whether the store is complete.
     Memory,
-    /// Up to where the log was purged.
+    /// The index up to which the log is purged.
     Purged,
     /// The first bytes of the newest snapshot.
     SnapshotHeader,
     /// The state in the newest snapshot.
     SnapshotBody,
-    /// The snapshot that the log begins behind is gone.
+    /// The snapshot before the first entry of the log is missing.
     MissingSnapshot,
 }
 
@@ -59,7 +60,7 @@ impl Class {
         Self::MissingSnapshot,
     ];
 
-    /// What the error has to name.
+    /// What the error must name.
     fn names(self) -> &'static str {
         match self {
             Self::Page | Self::Header | Self::Length => "raft.redb",
@@ -73,7 +74,7 @@ impl Class {
         }
     }
 
-    fn damage(self, dir: &Path) {
+    fn corrupt(self, dir: &Path) {
         let database = dir.join("raft.redb");
         match self {
             Self::Page => flip_used_page(&database),
@@ -83,12 +84,12 @@ impl Class {
                 file.set_len(fs::metadata(&database).unwrap().len() / 2)
                     .unwrap();
             }
-            Self::Entry => rewrite_entry(&database, |record| Some(spoilt(record))),
+            Self::Entry => rewrite_entry(&database, |record| Some(corrupted(record))),
             Self::MissingEntry => rewrite_entry(&database, |_| None),
-            Self::HardState => spoil_meta(&database, "hard_state"),
-            Self::Identity => spoil_meta(&database, "identity"),
-            Self::Memory => spoil_meta(&database, "memory"),
-            Self::Purged => spoil_meta(&database, "purged"),
+            Self::HardState => corrupt_meta(&database, "hard_state"),
+            Self::Identity => corrupt_meta(&database, "identity"),
+            Self::Memory => corrupt_meta(&database, "memory"),
+            Self::Purged => corrupt_meta(&database, "purged"),
             Self::SnapshotHeader => flip(&newest_snapshot(dir), 20),
             Self::SnapshotBody => {
                 let file = newest_snapshot(dir);
@@ -105,7 +106,7 @@ fn flip(file: &Path, at: u64) {
     fs::write(file, bytes).unwrap();
 }
 
-/// Flips a byte of an entry's data where it lies in the file: the page's own checksum sees it.
+/// Flips a byte of an entry's data in the file. The checksum of the page detects it.
 fn flip_used_page(database: &Path) {
     let bytes = fs::read(database).unwrap();
     let newest = last_entry(database);
@@ -114,7 +115,7 @@ fn flip_used_page(database: &Path) {
         .enumerate()
         .filter(|(_, window)| *window == newest.as_slice())
         .map(|(at, _)| at);
-    // Pages that were freed may hold copies.
+    // Freed pages may hold copies.
     for at in at.collect::<Vec<_>>() {
         flip(database, at as u64 + 3);
     }
@@ -128,14 +129,14 @@ fn last_entry(database: &Path) -> Vec<u8> {
     last.1.value().to_vec()
 }
 
-fn spoilt(record: &[u8]) -> Vec<u8> {
+fn corrupted(record: &[u8]) -> Vec<u8> {
     let mut record = record.to_vec();
     let middle = record.len() / 2;
     record[middle] ^= 0x10;
     record
 }
 
-/// Changes the last entry but one, as a program with a fault or a misdirected write would.
+/// Changes the last entry but one, as a faulty program or a misdirected write would.
 fn rewrite_entry(database: &Path, change: impl Fn(&[u8]) -> Option<Vec<u8>>) {
     let opened = Database::open(database).unwrap();
     let transaction = opened.begin_write().unwrap();
@@ -152,13 +153,13 @@ fn rewrite_entry(database: &Path, change: impl Fn(&[u8]) -> Option<Vec<u8>>) {
     transaction.commit().unwrap();
 }
 
-fn spoil_meta(database: &Path, key: &str) {
+fn corrupt_meta(database: &Path, key: &str) {
     let opened = Database::open(database).unwrap();
     let transaction = opened.begin_write().unwrap();
     {
         let mut table = transaction.open_table(META).unwrap();
         let record = table.get(key).unwrap().unwrap().value().to_vec();
-        table.insert(key, spoilt(&record).as_slice()).unwrap();
+        table.insert(key, corrupted(&record).as_slice()).unwrap();
     }
     transaction.commit().unwrap();
 }
@@ -171,7 +172,7 @@ fn newest_snapshot(dir: &Path) -> PathBuf {
     files.pop().unwrap()
 }
 
-/// Enough commands that every node has taken snapshots, and has entries behind them.
+/// Enough commands for every node to take snapshots, and to have entries after them.
 async fn fill(cluster: &Cluster, from: usize, to: usize) {
     let leader = cluster.leader().await;
     for number in from..to {
@@ -179,8 +180,8 @@ async fn fill(cluster: &Cluster, from: usize, to: usize) {
     }
 }
 
-/// Waits until a node has all of the log, votes, and is said to by the leader.
-async fn has_returned(cluster: &Cluster, id: &str, commands: usize) {
+/// Waits until a node has all of the log and is eligible to vote, also in the view of the leader.
+async fn has_rejoined(cluster: &Cluster, id: &str, commands: usize) {
     until(cluster.node(id), |status| {
         let member = status.membership.members().get(&NodeId::from(id));
         status.voting == VotingStatus::Eligible
@@ -197,8 +198,8 @@ fn set_aside(dir: &Path) -> Vec<PathBuf> {
     places.filter(|place| place.exists()).collect()
 }
 
-/// Damages one class of record on a leader and on a follower, in turn.
-async fn heals(cluster: &mut Cluster, class: Class, leads: bool, commands: usize) {
+/// Corrupts one class of record, on the leader or on a follower, and repairs the node.
+async fn repairs(cluster: &mut Cluster, class: Class, leads: bool, commands: usize) {
     let leader = cluster.leader().await;
     let victim = if leads {
         leader.clone()
@@ -207,13 +208,13 @@ async fn heals(cluster: &mut Cluster, class: Class, leads: bool, commands: usize
     };
     let what = format!("{class:?} on {victim}, leads: {leads}");
     let dir = cluster.data_dir(&victim);
-    // Whoever takes a snapshot stops with one and with entries behind it.
+    // The node stops with a snapshot and with entries after it.
     until(cluster.node(&victim), |status| {
         status.snapshot.is_some() && status.stable == status.last && status.applied == status.commit
     })
     .await;
     cluster.stop(&victim).await;
-    class.damage(&dir);
+    class.corrupt(&dir);
 
     let refused = cluster.try_restart(&victim, false).await;
     let error = refused.expect_err(&what).to_string();
@@ -223,23 +224,23 @@ async fn heals(cluster: &mut Cluster, class: Class, leads: bool, commands: usize
 
     let started = cluster.try_restart(&victim, true).await;
     assert!(started.is_ok(), "{what}: {started:?}");
-    has_returned(cluster, &victim, commands).await;
+    has_rejoined(cluster, &victim, commands).await;
     let aside = set_aside(&dir);
     let reason = fs::read_to_string(aside[0].join("REASON.txt")).unwrap();
     assert!(reason.contains(class.names()), "{what}: {reason}");
     assert!(aside[0].join("raft.redb").is_file(), "{what}");
-    // An operator has looked at it.
+    // The operator has inspected the files.
     fs::remove_dir_all(&aside[0]).unwrap();
 }
 
-async fn heals_everywhere(classes: &[Class]) {
+async fn repairs_everywhere(classes: &[Class]) {
     let mut cluster = Cluster::start_with_snapshots_after(10).await;
     let mut commands = 0;
     for class in classes {
         for leads in [false, true] {
             fill(&cluster, commands, commands + 25).await;
             commands += 25;
-            heals(&mut cluster, *class, leads, commands).await;
+            repairs(&mut cluster, *class, leads, commands).await;
         }
     }
     for (id, node) in cluster.nodes() {
@@ -250,37 +251,37 @@ async fn heals_everywhere(classes: &[Class]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn damage_of_the_databases_pages_is_named_and_heals_on_a_follower_and_on_the_leader() {
-    heals_everywhere(&Class::ALL[..3]).await;
+async fn corrupt_database_pages_are_named_and_repaired_on_a_follower_and_on_the_leader() {
+    repairs_everywhere(&Class::ALL[..3]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn damage_of_any_record_of_the_log_is_named_and_heals_on_a_follower_and_on_the_leader() {
-    heals_everywhere(&Class::ALL[3..9]).await;
+async fn any_corrupt_record_of_the_log_is_named_and_repaired_on_a_follower_and_on_the_leader() {
+    repairs_everywhere(&Class::ALL[3..9]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn damage_of_a_snapshot_is_named_and_heals_on_a_follower_and_on_the_leader() {
-    heals_everywhere(&Class::ALL[9..]).await;
+async fn a_corrupt_snapshot_is_named_and_repaired_on_a_follower_and_on_the_leader() {
+    repairs_everywhere(&Class::ALL[9..]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_left_of_a_snapshot_that_was_being_received_does_no_harm() {
+async fn a_partly_received_snapshot_does_no_harm() {
     let mut cluster = Cluster::start_with_snapshots_after(10).await;
     fill(&cluster, 0, 25).await;
     let leader = cluster.leader().await;
     let victim = cluster.a_follower_of(&leader).to_owned();
     cluster.stop(&victim).await;
     let part = newest_snapshot(&cluster.data_dir(&victim)).with_extension("part");
-    fs::write(&part, b"half of a snapshot, and not that one").unwrap();
+    fs::write(&part, b"half of another snapshot").unwrap();
     cluster.try_restart(&victim, false).await.unwrap();
     fill(&cluster, 25, 50).await;
-    has_returned(&cluster, &victim, 50).await;
+    has_rejoined(&cluster, &victim, 50).await;
     cluster.stop_all().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_whose_directory_was_emptied_comes_back_by_itself_whether_it_led_or_not() {
+async fn a_node_whose_directory_was_emptied_rejoins_by_itself_whether_it_led_or_not() {
     let mut cluster = Cluster::start_with_snapshots_after(10).await;
     let mut commands = 0;
     for leads in [false, true, true] {
@@ -295,19 +296,19 @@ async fn a_node_whose_directory_was_emptied_comes_back_by_itself_whether_it_led_
         cluster.stop(&victim).await;
         fs::remove_dir_all(cluster.data_dir(&victim)).unwrap();
         cluster.restart(&victim).await;
-        has_returned(&cluster, &victim, commands).await;
+        has_rejoined(&cluster, &victim, commands).await;
     }
     cluster.stop_all().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cluster_whose_nodes_are_all_damaged_stands_still_and_keeps_every_file() {
+async fn a_cluster_whose_nodes_are_all_corrupt_elects_no_leader_and_keeps_every_file() {
     let mut cluster = Cluster::start().await;
     fill(&cluster, 0, 5).await;
     let ids: Vec<String> = cluster.nodes().map(|(id, _)| id.clone()).collect();
     for id in &ids {
         cluster.stop(id).await;
-        Class::Header.damage(&cluster.data_dir(id));
+        Class::Header.corrupt(&cluster.data_dir(id));
     }
     for id in &ids {
         cluster.try_restart(id, true).await.unwrap();
@@ -329,7 +330,7 @@ async fn a_cluster_whose_nodes_are_all_damaged_stands_still_and_keeps_every_file
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_that_is_alone_does_not_set_its_data_aside() {
+async fn a_node_without_peers_does_not_set_its_data_aside() {
     let dir = tempfile::tempdir().unwrap();
     let start = async |repair| {
         let builder = Raft::builder(alone(), crate::MemoryStateMachine::new());
@@ -343,10 +344,10 @@ async fn a_node_that_is_alone_does_not_set_its_data_aside() {
     let node = start(false).await.unwrap();
     submit(&node, "command 0").await;
     node.shutdown().await;
-    Class::Header.damage(dir.path());
+    Class::Header.corrupt(dir.path());
     let refused = start(true).await.map(|_| ());
     assert!(
-        matches!(refused, Err(StartError::NobodyToHealFrom(_))),
+        matches!(refused, Err(StartError::NoPeersToRepairFrom(_))),
         "{refused:?}"
     );
     assert_eq!(set_aside(dir.path()), Vec::<PathBuf>::new());

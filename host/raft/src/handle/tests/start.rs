@@ -1,15 +1,17 @@
-//! What it takes to start, and what a node says where that is missing.
+//! How a node starts, and the errors if it can't.
 
 use super::kit::*;
 use crate::handle::*;
+use crate::ids::{NodeId, Term};
 use crate::state_machine::MemoryStateMachine;
+use crate::storage::StorageError;
 
 fn node(config: RaftConfig) -> RaftBuilder<MemoryStateMachine> {
     Raft::builder(config, MemoryStateMachine::new())
 }
 
 #[tokio::test]
-async fn a_node_alone_elects_itself_and_answers() {
+async fn a_node_alone_elects_itself_and_serves_clients() {
     let node = node(alone()).listener(socket()).build();
     assert_eq!(node.status().node_id.as_str(), "alone");
     node.start().await.unwrap();
@@ -54,7 +56,7 @@ async fn a_node_starts_once() {
 }
 
 #[tokio::test]
-async fn settings_that_make_no_sense_are_refused_with_a_reason() {
+async fn invalid_settings_are_refused_with_a_reason() {
     let cases = [
         (
             RaftConfig {
@@ -122,7 +124,7 @@ async fn settings_that_make_no_sense_are_refused_with_a_reason() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_taken_is_named() {
+async fn an_address_in_use_is_named() {
     let taken = socket();
     let address = taken.local_addr().unwrap();
     let config = RaftConfig {
@@ -215,13 +217,15 @@ async fn a_log_without_the_snapshot_that_it_continues_is_refused() {
         "{error}"
     );
     assert!(
-        error.to_string().contains("what lies between is gone"),
+        error
+            .to_string()
+            .contains("the entries between them are missing"),
         "{error}"
     );
 }
 
 #[tokio::test]
-async fn a_node_that_was_not_started_takes_nothing() {
+async fn a_node_that_was_not_started_accepts_nothing() {
     let node = node(alone()).build();
     assert_eq!(
         node.submit_command("x").await,

@@ -1,4 +1,4 @@
-//! How a node ends: because it is told to, or because it can't go on.
+//! How a node stops: on request, or because it can't continue.
 
 use std::io::{Read, Write};
 
@@ -6,8 +6,8 @@ use super::kit::*;
 use crate::handle::*;
 use crate::state_machine::{MachineError, MemoryStateMachine, Moment};
 
-/// A node of three whose peers don't exist.
-async fn lonely() -> Node {
+/// One node of three. Its peers do not exist.
+async fn without_peers() -> Node {
     let peers = vec!["x@127.0.0.1:1".to_owned(), "y@127.0.0.1:1".to_owned()];
     let config = RaftConfig { peers, ..alone() };
     let node = Raft::builder(config, MemoryStateMachine::new())
@@ -18,8 +18,8 @@ async fn lonely() -> Node {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn those_who_wait_are_told_when_the_node_is_shut_down() {
-    let node = lonely().await;
+async fn pending_requests_fail_when_the_node_is_shut_down() {
+    let node = without_peers().await;
     let (a, b) = (node.clone(), node.clone());
     let command = tokio::spawn(async move { a.submit(Bytes::from_static(b"x"), AMPLE).await });
     let question = tokio::spawn(async move { b.query(0, Consistency::Linearizable, AMPLE).await });
@@ -35,8 +35,8 @@ async fn those_who_wait_are_told_when_the_node_is_shut_down() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_a_majority_there_is_no_leader_and_commands_are_not_carried_out() {
-    let node = lonely().await;
+async fn without_a_majority_there_is_no_leader_and_commands_are_not_applied() {
+    let node = without_peers().await;
     assert_eq!(
         node.submit_command("x").await,
         RaftResult::NotLeader { leader_id: None }
@@ -59,7 +59,7 @@ async fn without_a_majority_there_is_no_leader_and_commands_are_not_carried_out(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_that_is_dropped_lets_its_directory_go() {
+async fn a_node_that_is_dropped_releases_its_directory() {
     let dir = tempfile::tempdir().unwrap();
     let node = || {
         let builder = Raft::builder(alone(), MemoryStateMachine::new());
@@ -70,7 +70,7 @@ async fn a_node_that_is_dropped_lets_its_directory_go() {
     submit(&first, "x").await;
     let mut status = first.watch_status();
     drop(first);
-    // The driver ends, and with it all that it holds.
+    // The driver's thread ends, and drops all that it holds.
     while status.changed().await.is_ok() {}
     let second = loop {
         let second = node();
@@ -85,7 +85,7 @@ async fn a_node_that_is_dropped_lets_its_directory_go() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn more_requests_than_places_are_refused_at_once() {
+async fn requests_past_the_limit_are_refused_at_once() {
     let peers = vec!["x@127.0.0.1:1".to_owned(), "y@127.0.0.1:1".to_owned()];
     let config = RaftConfig { peers, ..alone() };
     let builder = Raft::builder(config, MemoryStateMachine::new()).max_waiting(1);
@@ -93,7 +93,7 @@ async fn more_requests_than_places_are_refused_at_once() {
     node.start().await.unwrap();
     let first = node.submit(Bytes::from_static(b"x"), AMPLE);
     let mut first = std::pin::pin!(first);
-    // Polled once, it has taken the only place.
+    // Polled once, it holds the only permit.
     let polled =
         std::future::poll_fn(|context| std::task::Poll::Ready(first.as_mut().poll(context)));
     assert!(polled.await.is_pending());
@@ -106,7 +106,7 @@ async fn more_requests_than_places_are_refused_at_once() {
     assert_eq!(first.await, Err(SubmitError::Stopped));
 }
 
-/// Does what a command tells it to.
+/// Fails as the command demands.
 struct Broken;
 
 impl ReplicatedStateMachine for Broken {
@@ -126,7 +126,9 @@ impl ReplicatedStateMachine for Broken {
     fn query(&mut self, _at: Moment, (): ()) {}
 
     fn snapshot(&mut self, _to: &mut dyn Write) -> Result<(), MachineError> {
-        Err(MachineError::Failed("no snapshots here".into()))
+        Err(MachineError::Failed(
+            "this machine takes no snapshots".into(),
+        ))
     }
 
     fn restore(&mut self, _from: &mut dyn Read) -> Result<(), MachineError> {
@@ -142,7 +144,7 @@ async fn broken() -> Raft<Broken> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_whose_machine_fails_stops_and_says_why() {
+async fn a_node_whose_machine_fails_stops_and_reports_the_error() {
     let cases = [
         (
             "fail",
@@ -171,7 +173,7 @@ async fn a_node_whose_machine_fails_stops_and_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_that_can_take_no_snapshot_goes_on() {
+async fn a_node_that_can_take_no_snapshot_continues() {
     let node = broken().await;
     node.request_snapshot().unwrap();
     node.submit(Bytes::from_static(b"x"), AMPLE).await.unwrap();
@@ -203,7 +205,7 @@ async fn a_command_that_is_too_large_is_refused_and_harms_nothing() {
 async fn a_disk_that_fails_stops_the_node() {
     let dir = tempfile::tempdir().unwrap();
     let builder = Raft::builder(alone(), MemoryStateMachine::new());
-    // More than the store takes in one entry: what it refuses once it never takes again.
+    // More than the store accepts in one entry. After that error, the disk is not used any more.
     let bytes = (256 << 20) + 1;
     let node = builder
         .listener(socket())

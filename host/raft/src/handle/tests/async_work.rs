@@ -1,4 +1,4 @@
-//! What a machine does beside applying: it writes a snapshot and answers questions.
+//! Work that is concurrent with apply: snapshots and queries.
 
 use std::io::{Read, Write};
 use std::sync::mpsc;
@@ -9,21 +9,21 @@ use crate::state_machine::{
     MachineError, MemoryStateMachine, Moment, QueryCallback, ReplicatedStateMachine, SnapshotWork,
 };
 
-/// Writes a snapshot once it is told to, and answers when the next command has come.
-struct Patient {
+/// Writes a snapshot once the test permits it, and responds to a query once the next command is applied.
+struct Deferring {
     inner: MemoryStateMachine,
     go: Option<mpsc::Receiver<()>>,
-    asked: Vec<(Index, Option<Bytes>, QueryCallback<Option<Bytes>>)>,
+    queries: Vec<(Index, Option<Bytes>, QueryCallback<Option<Bytes>>)>,
 }
 
-impl ReplicatedStateMachine for Patient {
+impl ReplicatedStateMachine for Deferring {
     type Reply = Bytes;
     type Query = usize;
     type Response = Option<Bytes>;
 
     fn apply(&mut self, at: Moment, commands: &[Bytes]) -> Result<Vec<Bytes>, MachineError> {
-        for (index, found, answer) in self.asked.drain(..) {
-            answer(index, found);
+        for (index, found, respond) in self.queries.drain(..) {
+            respond(index, found);
         }
         self.inner.apply(at, commands)
     }
@@ -32,9 +32,9 @@ impl ReplicatedStateMachine for Patient {
         self.inner.query(at, position)
     }
 
-    fn query_async(&mut self, at: Moment, position: usize, answer: QueryCallback<Option<Bytes>>) {
+    fn query_async(&mut self, at: Moment, position: usize, respond: QueryCallback<Option<Bytes>>) {
         let found = self.query(at, position);
-        self.asked.push((at.index, found, answer));
+        self.queries.push((at.index, found, respond));
     }
 
     fn snapshot(&mut self, to: &mut dyn Write) -> Result<(), MachineError> {
@@ -44,7 +44,7 @@ impl ReplicatedStateMachine for Patient {
     fn begin_snapshot(&mut self) -> Result<SnapshotWork, MachineError> {
         let (mut caught, go) = (self.inner.clone(), self.go.take());
         Ok(Box::new(move |to| {
-            let go = go.ok_or_else(|| std::io::Error::other("nobody waits for a second one"))?;
+            let go = go.ok_or_else(|| std::io::Error::other("the test permits one snapshot"))?;
             go.recv().map_err(std::io::Error::other)?;
             caught.snapshot(to)
         }))
@@ -55,29 +55,29 @@ impl ReplicatedStateMachine for Patient {
     }
 }
 
-async fn patient() -> (Raft<Patient>, mpsc::Sender<()>) {
+async fn deferring() -> (Raft<Deferring>, mpsc::Sender<()>) {
     let (go, told) = mpsc::channel();
-    let machine = Patient {
+    let machine = Deferring {
         inner: MemoryStateMachine::new(),
         go: Some(told),
-        asked: Vec::new(),
+        queries: Vec::new(),
     };
     let node = Raft::builder(alone(), machine).listener(socket()).build();
     node.start().await.unwrap();
     (node, go)
 }
 
-async fn submit(node: &Raft<Patient>, command: &'static str) -> Index {
+async fn submit(node: &Raft<Deferring>, command: &'static str) -> Index {
     let command = Bytes::from_static(command.as_bytes());
     node.submit(command, AMPLE).await.unwrap().index
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commands_are_applied_while_a_snapshot_is_written() {
-    let (node, go) = patient().await;
+    let (node, go) = deferring().await;
     let before = submit(&node, "before").await;
     node.request_snapshot().unwrap();
-    // Behind the order for the snapshot.
+    // Queued after the request for the snapshot.
     let after = submit(&node, "after").await;
     assert!(after > before);
     assert_eq!(node.status().snapshot, None);
@@ -88,8 +88,8 @@ async fn commands_are_applied_while_a_snapshot_is_written() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_stops_once_its_snapshot_is_written_or_given_up() {
-    let (node, go) = patient().await;
+async fn a_node_stops_once_its_snapshot_is_written_or_abandoned() {
+    let (node, go) = deferring().await;
     submit(&node, "x").await;
     node.request_snapshot().unwrap();
     submit(&node, "y").await;
@@ -99,13 +99,13 @@ async fn a_node_stops_once_its_snapshot_is_written_or_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_question_may_be_answered_later_than_what_comes_after_it() {
-    let (node, _go) = patient().await;
+async fn a_query_may_complete_after_later_commands() {
+    let (node, _go) = deferring().await;
     let index = submit(&node, "first").await;
     let asking = node.clone();
     let question =
         tokio::spawn(async move { asking.query(0, Consistency::Linearizable, AMPLE).await });
-    // Whenever the question arrives, a later command has it answered.
+    // Whenever the query arrives, a later command completes it.
     while !question.is_finished() {
         submit(&node, "next").await;
     }

@@ -1,20 +1,20 @@
 //! Log messages for the operator about this node's right to vote: one message per change.
 
-use super::Status;
+use super::status::Status;
 use crate::ids::NodeId;
 use crate::raft::voting::VotingStatus;
 
 /// Logs what has changed since the status before: this node's voting status, and the voters without data.
-pub(super) fn tell(voting: &VotingStatus, without_data: &[NodeId], now: &Status) {
+pub(super) fn log_changes(voting: &VotingStatus, without_data: &[NodeId], now: &Status) {
     if *voting != now.voting {
-        tell_voting_status(voting, &now.voting);
+        log_voting_status(voting, &now.voting);
     }
     if without_data != now.voters_without_data && !now.voters_without_data.is_empty() {
-        tell_voters_without_data(now);
+        log_voters_without_data(now);
     }
 }
 
-fn tell_voting_status(before: &VotingStatus, voting: &VotingStatus) {
+fn log_voting_status(before: &VotingStatus, voting: &VotingStatus) {
     match voting {
         VotingStatus::Eligible if *before != VotingStatus::Eligible => {
             tracing::info!("this node is eligible to vote");
@@ -39,7 +39,7 @@ fn tell_voting_status(before: &VotingStatus, voting: &VotingStatus) {
     }
 }
 
-fn tell_voters_without_data(now: &Status) {
+fn log_voters_without_data(now: &Status) {
     let voters = now.voters.len();
     let left = voters.saturating_sub(now.voters_without_data.len());
     if left > voters / 2 {

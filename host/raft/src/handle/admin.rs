@@ -1,5 +1,5 @@
-//! What an operator may ask of a running node. Every call works on any node, which hands it to the leader; every one
-//! says how the cluster is to be, so asking again does no harm.
+//! Admin requests: change the members, move leadership. Each call works on any node: the node forwards the request to the
+//! leader. A request describes the target state of the cluster, so it is safe to send it again.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,11 +14,11 @@ use crate::raft::membership::change::{Change, MemberSpec};
 use crate::state_machine::ReplicatedStateMachine;
 
 impl<M: ReplicatedStateMachine> Raft<M> {
-    /// Adds a node that gets the log and does not vote (dissertation §4.2.1). Its peers reach it at `address`,
-    /// `host:port`. Returns the index at which that is committed, as the other calls do.
+    /// Adds a learner: it receives the log and does not vote (dissertation §4.2.1). `address` is its `host:port` for peers.
+    /// Returns the index at which the change is committed, as the other calls do.
     ///
     /// # Errors
-    /// See [`AdminError`]: each says whether it may still come true.
+    /// See [`AdminError`]: each variant states whether the request may still take effect.
     pub async fn add_learner(
         &self,
         id: NodeId,
@@ -29,7 +29,7 @@ impl<M: ReplicatedStateMachine> Raft<M> {
             .await
     }
 
-    /// Adds a node, waits until it has caught up, and lets it vote.
+    /// Adds a node as a learner, waits until it has caught up, and makes it a voter.
     ///
     /// # Errors
     /// See [`AdminError`].
@@ -43,15 +43,15 @@ impl<M: ReplicatedStateMachine> Raft<M> {
             .await
     }
 
-    /// Lets a learner vote that has caught up.
+    /// Makes a learner a voter.
     ///
     /// # Errors
-    /// See [`AdminError`]; one that is too far behind is refused, and the error says how far.
+    /// See [`AdminError`]. A learner that is too far behind is refused; the error states its lag.
     pub async fn promote(&self, id: NodeId, timeout: Duration) -> Result<Index, AdminError> {
         self.change_members(Change::Promote { id }, timeout).await
     }
 
-    /// Removes a node. A leader that removes itself steps down once that is committed.
+    /// Removes a node. A leader that removes itself steps down once the change is committed.
     ///
     /// # Errors
     /// See [`AdminError`].
@@ -59,8 +59,8 @@ impl<M: ReplicatedStateMachine> Raft<M> {
         self.change_members(Change::Remove { id }, timeout).await
     }
 
-    /// Puts the node `new` in the place of `old`, which may be dead: adds it, waits until it has caught up, and swaps
-    /// the two in one change (dissertation §4.3).
+    /// Replaces the node `old`, which may be down, by `new`: adds `new`, waits until it has caught up, and swaps the two in
+    /// one change (dissertation §4.3).
     ///
     /// # Errors
     /// See [`AdminError`].
@@ -75,7 +75,7 @@ impl<M: ReplicatedStateMachine> Raft<M> {
             .await
     }
 
-    /// Makes these the members, whoever they are now. New voters catch up as learners first.
+    /// Replaces the whole set of members. New voters catch up as learners first.
     ///
     /// # Errors
     /// See [`AdminError`].
@@ -87,7 +87,7 @@ impl<M: ReplicatedStateMachine> Raft<M> {
         self.change_members(Change::Set(target), timeout).await
     }
 
-    /// Carries out any change of the membership.
+    /// Executes any change of the membership.
     ///
     /// # Errors
     /// See [`AdminError`].
@@ -96,23 +96,25 @@ impl<M: ReplicatedStateMachine> Raft<M> {
         change: Change,
         timeout: Duration,
     ) -> Result<Index, AdminError> {
-        self.order(AdminRequest::Change(change), timeout).await
+        self.submit_admin(AdminRequest::Change(change), timeout)
+            .await
     }
 
-    /// Makes `to` the leader, or the most up-to-date other voter (dissertation §3.10). Commands that come meanwhile
-    /// wait and are served by the new leader.
+    /// Transfers leadership to `to`, or to the most up-to-date other voter (dissertation §3.10). Commands that arrive
+    /// meanwhile wait for the new leader.
     ///
     /// # Errors
-    /// See [`AdminError`]; where the target does not take over within an election timeout, the old leader goes on.
+    /// See [`AdminError`]. If the target does not take over within an election timeout, the old leader continues.
     pub async fn transfer_leadership(
         &self,
         to: Option<NodeId>,
         timeout: Duration,
     ) -> Result<Index, AdminError> {
-        self.order(AdminRequest::Transfer(to), timeout).await
+        self.submit_admin(AdminRequest::Transfer(to), timeout).await
     }
 
-    /// Has the leader send this node a snapshot of the entry `from` or of a later one. Returns which one is on its way.
+    /// Requests a snapshot from the leader, of entry `from` or of a later one. Returns the index of the one that the leader
+    /// sends.
     ///
     /// # Errors
     /// See [`AdminError`].
@@ -122,20 +124,24 @@ impl<M: ReplicatedStateMachine> Raft<M> {
         timeout: Duration,
     ) -> Result<Index, AdminError> {
         let me = self.status().node_id;
-        self.order(AdminRequest::SendSnapshot(me, from), timeout)
+        self.submit_admin(AdminRequest::SendSnapshot(me, from), timeout)
             .await
     }
 
-    async fn order(&self, order: AdminRequest, timeout: Duration) -> Result<Index, AdminError> {
-        let _place = self.place().map_err(|_| AdminError::Overloaded)?;
+    async fn submit_admin(
+        &self,
+        request: AdminRequest,
+        timeout: Duration,
+    ) -> Result<Index, AdminError> {
+        let _permit = self.request_permit().map_err(|_| AdminError::Overloaded)?;
         let (operator, outcome) = oneshot::channel();
         let deadline = self.deadline(timeout);
         let input = Input::Admin {
-            order,
+            request,
             deadline,
             operator,
         };
-        self.hand_in(input).map_err(|_| AdminError::Stopped)?;
+        self.submit_input(input).map_err(|_| AdminError::Stopped)?;
         outcome.await.unwrap_or(Err(AdminError::Stopped))
     }
 }

@@ -13,11 +13,11 @@ use bytes::Bytes;
 
 const NOW: Duration = Duration::ZERO;
 
-/// An environment that only keeps the numbers of the questions asked of the leader.
+/// An environment that keeps only the ids of the read-index requests.
 #[derive(Default)]
-struct Questions(Vec<u64>);
+struct ReadIds(Vec<u64>);
 
-impl Environment<MemoryStateMachine> for Questions {
+impl Environment<MemoryStateMachine> for ReadIds {
     type CommandClient = ();
     type QueryClient = ();
     type Operator = ();
@@ -39,7 +39,7 @@ impl Environment<MemoryStateMachine> for Questions {
 }
 
 /// A follower of `b`, in a run of its own.
-fn follower(session: u64) -> Driver<MemoryStateMachine, Questions> {
+fn follower(session: u64) -> Driver<MemoryStateMachine, ReadIds> {
     let config = CoreConfig {
         id: "a".into(),
         voters: ["a", "b"].map(NodeId::from).into(),
@@ -54,7 +54,7 @@ fn follower(session: u64) -> Driver<MemoryStateMachine, Questions> {
         seed: 1,
     };
     let core = Core::new(config, &StoredState::default(), None, 0, NOW);
-    let mut driver = Driver::new(core, Questions::default(), DriverLimits::default(), session);
+    let mut driver = Driver::new(core, ReadIds::default(), DriverLimits::default(), session);
     let heartbeat = RaftRequest::AppendEntries(AppendEntries {
         term: Term(1),
         leader_id: "b".into(),
@@ -67,7 +67,7 @@ fn follower(session: u64) -> Driver<MemoryStateMachine, Questions> {
     driver
 }
 
-fn numbers_asked(session: u64) -> Vec<u64> {
+fn requested_ids(session: u64) -> Vec<u64> {
     let mut driver = follower(session);
     for query in 0..2 {
         let (consistency, deadline) = (Consistency::Linearizable, Duration::from_secs(9));
@@ -86,8 +86,8 @@ fn numbers_asked(session: u64) -> Vec<u64> {
 }
 
 #[test]
-fn an_answer_to_a_former_run_answers_no_question_of_this_one() {
-    let (former, this) = (numbers_asked(0x51), numbers_asked(u64::MAX));
+fn a_response_to_an_earlier_run_confirms_no_query_of_this_run() {
+    let (former, this) = (requested_ids(0x51), requested_ids(u64::MAX));
     assert_eq!((former.len(), this.len()), (2, 2));
     assert!(
         this.iter().all(|number| !former.contains(number)),

@@ -1,0 +1,68 @@
+//! What happens to a node.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::environment::Environment;
+use super::outcome::Consistency;
+use crate::applier::Reply;
+use crate::disk::DiskDone;
+use crate::entry::SnapshotMeta;
+use crate::ids::{Index, NodeId};
+use crate::message::{AdminRequest, Message};
+use crate::state_machine::ReplicatedStateMachine;
+
+/// An event for the driver. Deadlines are on the same clock as the `now` of [`Driver::handle`](super::Driver::handle).
+pub enum Input<M: ReplicatedStateMachine, E: Environment<M>> {
+    /// Time has passed.
+    Tick,
+    /// A message arrived from this node.
+    Message(NodeId, Message),
+    /// A client submits a command.
+    Propose {
+        /// The command.
+        data: Bytes,
+        /// When the client stops waiting.
+        deadline: Duration,
+        /// Forward the command to the leader if this node is not the leader.
+        forward: bool,
+        /// Receives the outcome.
+        client: E::CommandClient,
+    },
+    /// A client submits a query.
+    Query {
+        /// The query.
+        query: M::Query,
+        /// How recent the state must be.
+        consistency: Consistency,
+        /// When the client stops waiting.
+        deadline: Duration,
+        /// Receives the response.
+        client: E::QueryClient,
+    },
+    /// The disk has finished a task.
+    Disk(DiskDone),
+    /// The state machine has applied the entries up to this index. The replies are those to commands of this node's
+    /// clients.
+    Applied(Index, Vec<Reply<M::Reply>>),
+    /// The state machine has restored this snapshot.
+    Restored(SnapshotMeta),
+    /// The state machine has taken a snapshot; `None` if that failed.
+    SnapshotTaken(Option<SnapshotMeta>),
+    /// Take a snapshot now.
+    TakeSnapshot,
+    /// Replace the state of the machine by the leader's: it has diverged.
+    Reinstall,
+    /// The node has joined the cluster of this name.
+    Joined(String),
+    /// An operator submits an admin request.
+    Admin {
+        /// The request.
+        request: AdminRequest,
+        /// When the operator stops waiting.
+        deadline: Duration,
+        /// Receives the outcome.
+        operator: E::Operator,
+    },
+}

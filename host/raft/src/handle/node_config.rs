@@ -1,0 +1,34 @@
+//! All settings of one node, validated.
+
+use std::path::PathBuf;
+
+use crate::address::PeerAddress;
+use crate::driver::DriverLimits;
+use crate::raft::CoreConfig;
+
+/// All settings of one node, validated. Made by [`RaftBuilder::node_config`](super::RaftBuilder::node_config).
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// This node.
+    pub address: PeerAddress,
+    /// The configured node id is an id alone, without host and port. Where it is not the name of a host, the node listens
+    /// on a free port of loopback.
+    pub is_bare_id: bool,
+    /// The other nodes.
+    pub peers: Vec<PeerAddress>,
+    /// Name of the cluster. Empty only where `join` is set: then the store has the name, or the first node that connects
+    /// brings it.
+    pub cluster_id: String,
+    /// Where clients reach this node. May be empty.
+    pub client_addr: String,
+    /// Where log, vote and snapshots are stored. `None`: in memory.
+    pub data_dir: Option<PathBuf>,
+    /// The node is not an initial member, and waits to be added.
+    pub join: bool,
+    /// Corrupt files are set aside, and the node rejoins with an empty store.
+    pub repair: bool,
+    /// Settings of the consensus core.
+    pub core: CoreConfig,
+    /// Limits of the driver.
+    pub driver: DriverLimits,
+}

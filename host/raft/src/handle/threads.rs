@@ -1,0 +1,183 @@
+//! The threads of a node: driver, disk and state machine.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use super::channels::{DriverEvent, EventReceiver, Inbox, Publisher};
+use super::environment::{QuerySender, ThreadEnvironment};
+use super::error::FatalError;
+use crate::applier::Applier;
+use crate::disk::{Disk, DiskDone, DiskTask};
+use crate::driver::{Driver, Input, MachineTask};
+use crate::state_machine::ReplicatedStateMachine;
+
+/// Inputs that the driver handles before one turn.
+const INPUTS_PER_TURN: usize = 1024;
+/// Stack of a thread, in bytes: a state machine may recurse deep. Pages that are never used take no memory.
+const STACK_BYTES: usize = 64 << 20;
+
+/// Starts a thread. If it panics, the node stops with that as its fatal error.
+pub(super) fn spawn<M: ReplicatedStateMachine>(
+    name: &'static str,
+    inbox: &Inbox<M>,
+    run: impl FnOnce(&Inbox<M>) + Send + 'static,
+) -> std::io::Result<JoinHandle<()>> {
+    let inbox = inbox.clone();
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .stack_size(STACK_BYTES)
+        .spawn(move || {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(&inbox))) {
+                let text = panic.downcast_ref::<String>().cloned();
+                let text =
+                    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+                let message = text.unwrap_or_else(|| "no message".to_owned());
+                inbox.notify(DriverEvent::Fatal(FatalError::Panic {
+                    thread: name,
+                    message,
+                }));
+            }
+        })
+}
+
+/// Handles inputs and takes turns, until the node stops. Waits only for inputs and deadlines.
+pub(super) fn run_driver<M: ReplicatedStateMachine>(
+    mut driver: Driver<M, ThreadEnvironment<M>>,
+    events: &EventReceiver<M>,
+    publisher: &Publisher,
+    epoch: Instant,
+) {
+    loop {
+        let wait = driver.next_deadline().saturating_sub(epoch.elapsed());
+        let first = match events.recv_timeout(wait) {
+            Ok(event) => Some(event),
+            Err(mpsc::RecvTimeoutError::Timeout) => None,
+            Err(mpsc::RecvTimeoutError::Disconnected) => Some(DriverEvent::Stop),
+        };
+        driver.handle(epoch.elapsed(), Input::Tick);
+        let waiting = std::iter::from_fn(|| events.try_recv().ok()).take(INPUTS_PER_TURN);
+        for event in first.into_iter().chain(waiting) {
+            match event {
+                DriverEvent::Input(input, _permit) => driver.handle(epoch.elapsed(), input),
+                DriverEvent::Fatal(error) => {
+                    tracing::error!(%error, "the node stops");
+                    driver.stop();
+                    driver.env_mut().flush_replies();
+                    let _ = publisher.fatal.send(Some(error));
+                    return;
+                }
+                DriverEvent::Stop => {
+                    driver.stop();
+                    driver.env_mut().flush_replies();
+                    return;
+                }
+            }
+        }
+        driver.turn();
+        driver.env_mut().flush_replies();
+        publisher.publish(driver.core());
+    }
+}
+
+/// Runs the disk's tasks in order, until the driver ends or the disk fails.
+pub(super) fn run_disk<M: ReplicatedStateMachine>(
+    mut disk: Disk,
+    tasks: &mpsc::Receiver<DiskTask>,
+    inbox: &Inbox<M>,
+) {
+    for task in tasks {
+        match disk.run(task) {
+            Ok(DiskDone::NoReply) => {}
+            Ok(done) => inbox.notify(DriverEvent::Input(Input::Disk(done), None)),
+            Err(error) => {
+                return inbox.notify(DriverEvent::Fatal(FatalError::Storage(Arc::new(error))));
+            }
+        }
+    }
+}
+
+/// Runs the state machine's tasks in order, until the driver ends or the machine fails.
+pub(super) fn run_machine<M: ReplicatedStateMachine>(
+    mut applier: Applier<M>,
+    session: u64,
+    tasks: &mpsc::Receiver<MachineTask<M, QuerySender<M>>>,
+    inbox: &Inbox<M>,
+) {
+    let mut writer = None;
+    while let Some(task) = next_task(&mut applier, tasks) {
+        let done = match task {
+            MachineTask::Apply(entries) => applier
+                .apply(session, entries)
+                .map(|replies| Input::Applied(applier.last().index, replies)),
+            MachineTask::Query(query, client) => {
+                let respond = move |index, response| {
+                    // An error means that the client has gone.
+                    let _ = client.send(Ok((index, response)));
+                };
+                applier.query_async(query, Box::new(respond));
+                continue;
+            }
+            MachineTask::TakeSnapshot => {
+                // The previous writer has finished: the core requests one snapshot at a time.
+                join(writer.take());
+                match spawn_snapshot_writer(&mut applier, inbox) {
+                    Ok(thread) => {
+                        writer = Some(thread);
+                        continue;
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "the snapshot failed");
+                        Ok(Input::SnapshotTaken(None))
+                    }
+                }
+            }
+            MachineTask::Restore(meta) => applier.restore(&meta).map(|()| Input::Restored(meta)),
+        };
+        match done {
+            Ok(input) => inbox.notify(DriverEvent::Input(input, None)),
+            Err(error) => {
+                inbox.notify(DriverEvent::Fatal(FatalError::Machine(Arc::new(error))));
+                break;
+            }
+        }
+    }
+    // A stopped node writes nothing more.
+    join(writer);
+}
+
+/// The next task; `None` when the driver has ended. Where none is queued, the machine first does what it put off.
+fn next_task<M: ReplicatedStateMachine>(
+    applier: &mut Applier<M>,
+    tasks: &mpsc::Receiver<MachineTask<M, QuerySender<M>>>,
+) -> Option<MachineTask<M, QuerySender<M>>> {
+    match tasks.try_recv() {
+        Ok(task) => Some(task),
+        Err(mpsc::TryRecvError::Disconnected) => None,
+        Err(mpsc::TryRecvError::Empty) => {
+            applier.on_idle();
+            tasks.recv().ok()
+        }
+    }
+}
+
+fn join(thread: Option<JoinHandle<()>>) {
+    // A panic of the thread was reported already.
+    let _ = thread.map(JoinHandle::join);
+}
+
+/// Starts a thread that writes a snapshot of the current state, and reports when it is done.
+fn spawn_snapshot_writer<M: ReplicatedStateMachine>(
+    applier: &mut Applier<M>,
+    inbox: &Inbox<M>,
+) -> Result<JoinHandle<()>, Box<dyn std::error::Error>> {
+    let snapshot = applier.begin_snapshot()?;
+    let write = move |inbox: &Inbox<M>| {
+        let taken = snapshot
+            .run()
+            .inspect_err(|error| tracing::warn!(%error, "the snapshot failed"));
+        inbox.notify(DriverEvent::Input(Input::SnapshotTaken(taken.ok()), None));
+    };
+    Ok(spawn("raft-snapshot", inbox, write)?)
+}

@@ -1,0 +1,10 @@
+//! Random numbers of the operating system.
+
+/// 64 random bits: a session, a store id, a seed. Two nodes, or two runs of one, never draw the same.
+///
+/// # Panics
+/// The operating system has no randomness. Linux, macOS and Windows always have some.
+pub(crate) fn random_u64() -> u64 {
+    getrandom::u64()
+        .unwrap_or_else(|error| panic!("the operating system has no randomness: {error}"))
+}

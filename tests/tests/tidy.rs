@@ -5,6 +5,7 @@
 //! | `imports` | which package may import which |
 //! | `cycles` | no files of a package import each other in a circle |
 //! | `type_names` | no two shared types have the same name |
+//! | `builders` | a setter of a builder takes one value, not a struct with defaults of its own |
 //! | `purity` | the consensus core has no clock, randomness, IO or threads |
 //! | `waits` | no test is switched off, and no test sleeps |
 //! | `language` | the vocabulary of the old private language is rare |
@@ -17,6 +18,7 @@
 #[path = "tidy"]
 mod rules {
     pub(crate) mod acceptance;
+    pub(crate) mod builders;
     pub(crate) mod cycles;
     pub(crate) mod facts;
     pub(crate) mod imports;
@@ -30,7 +32,7 @@ mod rules {
 }
 
 use rules::tree::{Finding, Tree};
-use rules::{acceptance, imports, layout, machine_paths, purity, waits};
+use rules::{acceptance, builders, imports, layout, machine_paths, purity, waits};
 
 /// Reads the tree, applies a rule and fails with all findings.
 fn hold(rule: impl Fn(&Tree) -> Vec<Finding>) {
@@ -42,6 +44,11 @@ fn hold(rule: impl Fn(&Tree) -> Vec<Finding>) {
 #[test]
 fn every_package_imports_only_what_the_import_table_allows() {
     hold(imports::check);
+}
+
+#[test]
+fn no_setter_of_a_builder_takes_a_struct_with_defaults_of_its_own() {
+    hold(builders::check);
 }
 
 #[test]

@@ -180,7 +180,7 @@ fn try_out(module: GuestModule, limits: &MachineLimits) -> Result<GuestModule, C
         .map_err(|error| CheckReason::DescribeFailed {
             message: error.to_string(),
         })?;
-    let description = described.unwrap_or_default();
+    let description = described.unwrap_or_else(Description::unnamed);
     let faults = faults_of(&description);
     if !faults.is_empty() {
         return Err(CheckError { reasons: faults });

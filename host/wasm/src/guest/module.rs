@@ -26,9 +26,9 @@ pub struct Description {
     pub schema: String,
 }
 
-impl Default for Description {
+impl Description {
     /// The description of a guest that does not export `describe`.
-    fn default() -> Self {
+    pub(crate) fn unnamed() -> Self {
         Self {
             name: "unnamed".to_owned(),
             version: 0,
@@ -71,7 +71,7 @@ impl GuestModule {
                 engine,
                 sha256,
                 bytes,
-                description: Description::default(),
+                description: Description::unnamed(),
                 exports,
                 imports,
                 linked,

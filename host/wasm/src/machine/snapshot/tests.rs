@@ -58,7 +58,7 @@ fn upgrades() -> (History, Option<PendingUpgrade>) {
     ];
     for (index, (sha256, end)) in (1..).zip(ends) {
         let pending = PendingUpgrade::new(begin(Sha256::of(sha256)), at(index));
-        let description = (end == UpgradeEnd::Activated).then(Description::default);
+        let description = (end == UpgradeEnd::Activated).then(Description::unnamed);
         history.push(pending.ended(end, at(index + 1), description.as_ref()));
     }
     let mut pending = PendingUpgrade::new(begin(Sha256::of(b"new")), at(40));

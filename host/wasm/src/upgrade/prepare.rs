@@ -144,7 +144,7 @@ fn prepare(job: PreparationJob) -> Result<PreparedModule, String> {
                     )
                 }
                 failure => failure.to_string(),
-            })?
+            })?;
         }
         MigrationBase::Missing(message) => return Err(message),
     }

@@ -164,7 +164,7 @@ fn each_changed_bit_is_detected() {
                 0..7 => assert!(matches!(error, MachineSnapshotError::NotASnapshot)),
                 // One changed bit of version 2 gives an unknown version; version 1 differs in two bits.
                 7 => {
-                    assert!(matches!(error, MachineSnapshotError::Version { found } if found != 2))
+                    assert!(matches!(error, MachineSnapshotError::Version { found } if found != 2));
                 }
                 _ => {}
             }

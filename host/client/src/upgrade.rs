@@ -98,7 +98,7 @@ pub struct EndedUpgrade {
     pub name: Option<String>,
     /// Version of the module, if it was activated.
     pub version: Option<u32>,
-    /// `activated`, `tried_out` for a dry run, or a code for the reason of the abort.
+    /// `activated`, `dry_run_passed` for a dry run, or a code for the reason of the abort.
     pub end: String,
     /// Why the upgrade ended this way, as text.
     pub message: String,

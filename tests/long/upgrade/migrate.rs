@@ -51,7 +51,7 @@ async fn a_guest_with_another_layout_of_its_state_takes_over_and_the_way_back_is
         .await
         .expect("it runs")
         .json();
-    assert_eq!(past["history"][0]["end"], "refused", "{past:#}");
+    assert_eq!(past["history"][0]["end"], "module_refused", "{past:#}");
 
     // From its snapshot and from its log alike, a node comes back as it was.
     for at in 0..3 {

@@ -288,7 +288,7 @@ struct HistoryRecord {
     name: Option<String>,
     /// Null unless the module was activated.
     version: Option<u32>,
-    /// `activated`, `tried_out` (a dry run), or the cause for which it was aborted.
+    /// `activated`, `dry_run_passed` (a dry run), or the cause for which it was aborted.
     end: &'static str,
     /// The same as a sentence, with details.
     message: String,

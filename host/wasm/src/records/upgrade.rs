@@ -125,13 +125,13 @@ impl AbortCause {
     #[must_use]
     pub fn code(self) -> &'static str {
         match self {
-            Self::NodeRefused => "refused",
+            Self::NodeRefused => "module_refused",
             Self::TimedOut => "timed_out",
-            Self::StatesDiffer => "differs",
-            Self::ModuleCorrupt => "damaged",
-            Self::OldSnapshotFailed => "old_silent",
-            Self::NewRestoreFailed => "new_refused",
-            Self::JournalTooLarge => "too_long",
+            Self::StatesDiffer => "states_differ",
+            Self::ModuleCorrupt => "module_corrupt",
+            Self::OldSnapshotFailed => "snapshot_failed",
+            Self::NewRestoreFailed => "restore_failed",
+            Self::JournalTooLarge => "journal_too_large",
         }
     }
 }
@@ -183,7 +183,7 @@ impl UpgradeEnd {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Activated => "activated",
-            Self::DryRunPassed => "tried_out",
+            Self::DryRunPassed => "dry_run_passed",
             Self::Aborted { cause, .. } => cause.code(),
         }
     }

@@ -88,7 +88,7 @@ fn the_history_lists_activated_and_aborted_upgrades() {
         },
         upgrade: Some(progress(100, &[("node1", "ready")])),
         history: vec![
-            record(None, "refused"),
+            record(None, "module_refused"),
             record(Some("counter"), "activated"),
         ],
     };
@@ -99,7 +99,7 @@ fn the_history_lists_activated_and_aborted_upgrades() {
         "node1: ready",
         "counter version 2 (fedcba987654)",
         "1970-01-01T00:00:01Z",
-        "refused",
+        "module_refused",
     ] {
         assert!(text.contains(phrase), "{phrase}: {text}");
     }
@@ -116,7 +116,7 @@ fn a_long_error_is_one_cut_line_in_the_history_and_complete_in_json() {
         sha256: String::new(),
         name: None,
         version: None,
-        end: "refused".to_owned(),
+        end: "module_refused".to_owned(),
         message: error.clone(),
     };
     let table = table(std::slice::from_ref(&record));

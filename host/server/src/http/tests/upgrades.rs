@@ -79,7 +79,7 @@ async fn an_upgrade_keeps_state_and_keys_and_so_does_the_way_back() {
 
     let past = history(client).await;
     let ends: Vec<&Value> = past.iter().map(|record| &record["end"]).collect();
-    assert_eq!(ends, ["activated", "tried_out"]);
+    assert_eq!(ends, ["activated", "dry_run_passed"]);
     assert_eq!(past[0]["by"], "ann");
     assert_eq!(past[0]["ended_index"], activated_index);
 
@@ -145,7 +145,7 @@ async fn an_invalid_module_is_refused_with_its_reason_and_the_current_one_stays_
         .await
         .assert_error(400, "malformed");
     assert_eq!(client.apply(ADD).await.json(), json!({"value": 10}));
-    assert_eq!(history(client).await[0]["end"], "refused");
+    assert_eq!(history(client).await[0]["end"], "module_refused");
     running.node.shutdown().await;
 }
 

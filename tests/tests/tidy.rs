@@ -32,7 +32,10 @@ mod rules {
 }
 
 use rules::tree::{Finding, Tree};
-use rules::{acceptance, builders, imports, layout, machine_paths, purity, waits};
+use rules::{
+    acceptance, builders, cycles, imports, language, layout, machine_paths, purity, type_names,
+    waits,
+};
 
 /// Reads the tree, applies a rule and fails with all findings.
 fn hold(rule: impl Fn(&Tree) -> Vec<Finding>) {
@@ -74,4 +77,19 @@ fn the_layout_of_the_repository_is_kept() {
 #[test]
 fn every_test_that_the_acceptance_table_names_exists() {
     hold(acceptance::check);
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    hold(cycles::check);
+}
+
+#[test]
+fn every_shared_type_has_a_name_of_its_own() {
+    hold(type_names::check);
+}
+
+#[test]
+fn the_old_vocabulary_is_rare() {
+    hold(language::check);
 }

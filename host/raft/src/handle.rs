@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `config`, `builder`, `node_config` | settings: as users write them, and validated |
 //! | `error`, `status` | what a node reports |
-//! | `channels`, `environment` | events to the driver, and the work that it gives out |
+//! | `channels`, `environment` | events to the driver, and its work for others |
 //! | `open` | opens and checks the stores |
 //! | `threads`, `runtime` | the running node |
 //! | `admin` | calls of operators |

@@ -9,7 +9,7 @@ use crate::ids::{Index, NodeId};
 use crate::message::{AdminError, Message};
 use crate::state_machine::ReplicatedStateMachine;
 
-/// Receives the work that the driver gives out. No method waits until the work is done: an
+/// Receives the work of the driver. No method waits until the work is done: an
 /// [`Input`](super::Input) reports that.
 ///
 /// In production these are queues to threads and to the network. A simulation records the calls and decides itself when

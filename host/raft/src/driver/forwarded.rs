@@ -1,6 +1,6 @@
 //! Which forwarded commands this node has accepted or refused as the leader of one term.
 //!
-//! A follower may send a command again once it knows that the first attempt had no effect, so both sides must agree on
+//! A follower may send a command again once it has proof that the first attempt had no effect, so both sides must agree on
 //! what that means. Three rules give that:
 //!
 //! - A command is accepted only by the leader of the term that it was sent in.

@@ -1,7 +1,7 @@
 //! Commands between a client and the log.
 //!
 //! Commands gather while entries are in flight, and then go into one entry together. On a follower they are forwarded to
-//! the leader. Each client is answered by its own node, once that node has applied the entry; so a command survives a
+//! the leader. Each client gets its reply from its own node, once that node has applied the entry; so a command survives a
 //! change of leader.
 //!
 //! The outcome of a command that was proposed or forwarded is open until one of these happens:

@@ -34,7 +34,7 @@ pub(super) struct Queues {
     pub(super) machine: VecDeque<MachineTask<Machine, u32>>,
     pub(super) sent: Vec<(NodeId, Message)>,
     pub(super) outcomes: BTreeMap<u32, Outcome>,
-    pub(super) answers: BTreeMap<u32, Result<(Index, Option<Bytes>), SubmitError>>,
+    pub(super) responses: BTreeMap<u32, Result<(Index, Option<Bytes>), SubmitError>>,
     pub(super) admin: BTreeMap<u32, Result<Index, AdminError>>,
     pub(super) peers: BTreeMap<NodeId, String>,
 }
@@ -62,7 +62,7 @@ impl Environment<Machine> for Queues {
     }
     fn reject_query(&mut self, client: u32, error: SubmitError) {
         assert_eq!(
-            self.answers.insert(client, Err(error)),
+            self.responses.insert(client, Err(error)),
             None,
             "{client} was completed before"
         );
@@ -214,8 +214,8 @@ impl Node {
                 self.handle(Input::Applied(self.applier.last().index, replies));
             }
             MachineTask::Query(position, client) => {
-                let answer = self.applier.query(position);
-                self.driver.env_mut().answers.insert(client, Ok(answer));
+                let response = self.applier.query(position);
+                self.driver.env_mut().responses.insert(client, Ok(response));
             }
             MachineTask::TakeSnapshot => {
                 let taken = self.applier.take_snapshot().ok();

@@ -309,7 +309,7 @@ fn pending_commands_fail_when_the_node_stops() {
     node.driver.stop();
     assert_eq!(node.outcome(1), Some(&Err(SubmitError::Stopped)));
     assert_eq!(
-        node.driver.env().answers.get(&2),
+        node.driver.env().responses.get(&2),
         Some(&Err(SubmitError::Stopped))
     );
 }
@@ -385,7 +385,7 @@ fn clients_of_a_leader_with_a_full_disk_get_the_error_at_once_and_commands_work_
     node.query(1, 0, Consistency::Linearizable);
     node.run();
     assert!(
-        node.driver.env().answers.contains_key(&1),
+        node.driver.env().responses.contains_key(&1),
         "queries still work"
     );
     node.disk_works = true;

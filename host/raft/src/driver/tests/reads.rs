@@ -10,7 +10,7 @@ use Consistency::{Linearizable, Stale};
 
 type QueryOutcome = Result<(Index, Option<Bytes>), SubmitError>;
 
-fn answer(index: u64, command: Option<&'static str>) -> QueryOutcome {
+fn response(index: u64, command: Option<&'static str>) -> QueryOutcome {
     Ok((
         Index(index),
         command.map(|command| Bytes::from_static(command.as_bytes())),
@@ -25,7 +25,7 @@ fn led_by_a() -> Cluster {
 }
 
 impl Cluster {
-    fn ask(&mut self, id: &str, client: u32, consistency: Consistency) {
+    fn submit_query(&mut self, id: &str, client: u32, consistency: Consistency) {
         let now = self.now;
         let node = self.node(id);
         node.now = now;
@@ -33,8 +33,8 @@ impl Cluster {
         self.settle();
     }
 
-    fn answer(&self, id: &str, client: u32) -> Option<&QueryOutcome> {
-        self.nodes[id].driver.env().answers.get(&client)
+    fn response(&self, id: &str, client: u32) -> Option<&QueryOutcome> {
+        self.nodes[id].driver.env().responses.get(&client)
     }
 }
 
@@ -42,10 +42,10 @@ impl Cluster {
 fn every_node_responds_to_a_linearizable_query() {
     let mut cluster = led_by_a();
     for id in ["a", "b", "c"] {
-        cluster.ask(id, 1, Linearizable);
+        cluster.submit_query(id, 1, Linearizable);
         assert_eq!(
-            cluster.answer(id, 1),
-            Some(&answer(2, Some("x"))),
+            cluster.response(id, 1),
+            Some(&response(2, Some("x"))),
             "on {id}"
         );
     }
@@ -56,11 +56,11 @@ fn a_linearizable_query_waits_until_the_machine_has_applied_the_read_index() {
     let mut cluster = led_by_a();
     cluster.node("b").machine_works = false;
     cluster.propose("a", 2, "y");
-    cluster.ask("b", 1, Linearizable);
-    assert_eq!(cluster.answer("b", 1), None);
+    cluster.submit_query("b", 1, Linearizable);
+    assert_eq!(cluster.response("b", 1), None);
     cluster.node("b").machine_works = true;
     cluster.settle();
-    assert_eq!(cluster.answer("b", 1), Some(&answer(3, Some("x"))));
+    assert_eq!(cluster.response("b", 1), Some(&response(3, Some("x"))));
 }
 
 #[test]
@@ -69,8 +69,8 @@ fn a_stale_query_needs_no_leader() {
     cluster.cut_off("b");
     cluster.pass(MAX * 3);
     cluster.propose("a", 2, "y");
-    cluster.ask("b", 1, Stale);
-    assert_eq!(cluster.answer("b", 1), Some(&answer(2, Some("x"))));
+    cluster.submit_query("b", 1, Stale);
+    assert_eq!(cluster.response("b", 1), Some(&response(2, Some("x"))));
 }
 
 #[test]
@@ -78,34 +78,34 @@ fn a_linearizable_query_waits_for_a_leader() {
     let mut cluster = led_by_a();
     cluster.cut_off("b");
     cluster.pass(MAX * 3);
-    cluster.ask("b", 1, Linearizable);
-    assert_eq!(cluster.answer("b", 1), None);
+    cluster.submit_query("b", 1, Linearizable);
+    assert_eq!(cluster.response("b", 1), None);
     cluster.propose("a", 2, "y");
     cluster.heal();
     cluster.pass(MAX);
-    assert_eq!(cluster.answer("b", 1), Some(&answer(3, Some("x"))));
+    assert_eq!(cluster.response("b", 1), Some(&response(3, Some("x"))));
 }
 
 #[test]
 fn a_query_survives_a_change_of_leader() {
     let mut cluster = led_by_a();
     cluster.keep = |message| matches!(message, Message::Response(RaftResponse::ReadIndex(_)));
-    cluster.ask("b", 1, Linearizable);
-    assert_eq!(cluster.answer("b", 1), None);
+    cluster.submit_query("b", 1, Linearizable);
+    assert_eq!(cluster.response("b", 1), None);
     cluster.keep = |_| false;
     cluster.elect("c");
     cluster.pass(HEARTBEAT);
-    assert_eq!(cluster.answer("b", 1), Some(&answer(3, Some("x"))));
+    assert_eq!(cluster.response("b", 1), Some(&response(3, Some("x"))));
 }
 
 #[test]
 fn a_read_index_whose_response_was_lost_is_requested_again() {
     let mut cluster = led_by_a();
     cluster.keep = |message| matches!(message, Message::Response(RaftResponse::ReadIndex(_)));
-    cluster.ask("b", 1, Linearizable);
+    cluster.submit_query("b", 1, Linearizable);
     cluster.keep = |_| false;
     cluster.pass(MIN * 2);
-    assert_eq!(cluster.answer("b", 1), Some(&answer(2, Some("x"))));
+    assert_eq!(cluster.response("b", 1), Some(&response(2, Some("x"))));
 }
 
 #[test]
@@ -114,9 +114,9 @@ fn a_leader_without_a_majority_serves_no_linearizable_query() {
     cluster.cut_off("a");
     cluster.node("a").query_for(1, 0, Linearizable, MAX * 4);
     cluster.settle();
-    assert_eq!(cluster.answer("a", 1), None);
+    assert_eq!(cluster.response("a", 1), None);
     cluster.pass(MAX * 4);
-    assert_eq!(cluster.answer("a", 1), Some(&Err(SubmitError::NoLeader)));
+    assert_eq!(cluster.response("a", 1), Some(&Err(SubmitError::NoLeader)));
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn a_query_fails_at_its_deadline() {
     b.query_for(1, 0, Linearizable, MIN);
     cluster.settle();
     cluster.pass(MIN);
-    assert_eq!(cluster.answer("b", 1), Some(&Err(SubmitError::TimedOut)));
+    assert_eq!(cluster.response("b", 1), Some(&Err(SubmitError::TimedOut)));
 }
 
 #[test]
@@ -140,9 +140,9 @@ fn queries_past_the_limit_are_refused_at_once() {
     for client in 0..3 {
         node.query(client, 0, Linearizable);
     }
-    let answers = &node.driver.env().answers;
-    assert_eq!(answers.len(), 1);
-    assert!(matches!(answers[&2], Err(SubmitError::Overloaded { .. })));
+    let responses = &node.driver.env().responses;
+    assert_eq!(responses.len(), 1);
+    assert!(matches!(responses[&2], Err(SubmitError::Overloaded { .. })));
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn a_client_reads_its_own_write_on_any_node() {
             let node = cluster.node(reader);
             node.query(client, position, Linearizable);
             cluster.settle();
-            let found = cluster.answer(reader, client);
+            let found = cluster.response(reader, client);
             assert!(
                 matches!(found, Some(Ok((_, Some(found)))) if found == "mine"),
                 "{found:?}"
@@ -179,12 +179,12 @@ fn a_leader_with_a_lease_serves_reads_without_peers_until_the_lease_ends() {
     for id in ["b", "c"] {
         cluster.cut_off(id);
     }
-    cluster.ask("a", 1, Linearizable);
-    assert_eq!(cluster.answer("a", 1), Some(&answer(2, Some("x"))));
+    cluster.submit_query("a", 1, Linearizable);
+    assert_eq!(cluster.response("a", 1), Some(&response(2, Some("x"))));
     cluster.pass(MIN - Duration::from_millis(1));
-    cluster.ask("a", 2, Linearizable);
+    cluster.submit_query("a", 2, Linearizable);
     assert_eq!(
-        cluster.answer("a", 2),
+        cluster.response("a", 2),
         None,
         "it has to ask a majority, and can't"
     );

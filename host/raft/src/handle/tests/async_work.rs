@@ -56,10 +56,10 @@ impl ReplicatedStateMachine for Deferring {
 }
 
 async fn deferring() -> (Raft<Deferring>, mpsc::Sender<()>) {
-    let (go, told) = mpsc::channel();
+    let (go, permitted) = mpsc::channel();
     let machine = Deferring {
         inner: MemoryStateMachine::new(),
-        go: Some(told),
+        go: Some(permitted),
         queries: Vec::new(),
     };
     let node = Raft::builder(alone(), machine).listener(socket()).build();
@@ -103,14 +103,14 @@ async fn a_query_may_complete_after_later_commands() {
     let (node, _go) = deferring().await;
     let index = submit(&node, "first").await;
     let asking = node.clone();
-    let question =
+    let query =
         tokio::spawn(async move { asking.query(0, Consistency::Linearizable, AMPLE).await });
     // Whenever the query arrives, a later command completes it.
-    while !question.is_finished() {
+    while !query.is_finished() {
         submit(&node, "next").await;
     }
-    let (as_of, answer) = question.await.unwrap().unwrap();
+    let (as_of, response) = query.await.unwrap().unwrap();
     assert!(as_of >= index);
-    assert_eq!(answer, Some(Bytes::from_static(b"first")));
+    assert_eq!(response, Some(Bytes::from_static(b"first")));
     node.shutdown().await;
 }

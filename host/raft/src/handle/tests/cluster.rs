@@ -15,9 +15,9 @@ async fn a_leader_commits_commands_and_every_node_applies_them() {
     assert!(index > applied.index.0);
     for (id, node) in cluster.nodes() {
         until(node, |status| status.applied >= Index(index)).await;
-        let (seen, answer) = node.query(1, Consistency::Stale, AMPLE).await.unwrap();
+        let (seen, response) = node.query(1, Consistency::Stale, AMPLE).await.unwrap();
         assert_eq!(
-            (seen, answer),
+            (seen, response),
             (Index(index), Some(Bytes::from_static(b"two"))),
             "on {id}"
         );
@@ -40,7 +40,7 @@ async fn a_follower_names_the_leader_or_forwards_to_it() {
     assert_eq!(submit(follower, "forwarded").await.reply, "forwarded");
     for (id, node) in cluster.nodes() {
         assert_eq!(
-            ask(node, 0).await,
+            read_at(node, 0).await,
             Some(Bytes::from_static(b"forwarded")),
             "on {id}"
         );
@@ -65,11 +65,11 @@ async fn many_clients_on_all_nodes_all_get_replies_and_each_command_is_applied_o
     replies.sort();
     let mut applied = Vec::new();
     for position in 0..90 {
-        applied.extend(ask(cluster.node("n1"), position).await);
+        applied.extend(read_at(cluster.node("n1"), position).await);
     }
     applied.sort();
     assert_eq!(applied, replies);
-    assert_eq!(ask(cluster.node("n1"), 90).await, None);
+    assert_eq!(read_at(cluster.node("n1"), 90).await, None);
     cluster.stop_all().await;
 }
 
@@ -84,7 +84,7 @@ async fn when_the_leader_stops_the_others_continue_and_it_catches_up_once_it_res
     submit(cluster.node(cluster.a_follower_of(&new)), "without it").await;
     cluster.restart(&old).await;
     assert_eq!(
-        ask(cluster.node(&old), 1).await,
+        read_at(cluster.node(&old), 1).await,
         Some(Bytes::from_static(b"without it"))
     );
     assert_eq!(submit(cluster.node(&old), "with it").await.reply, "with it");
@@ -116,11 +116,11 @@ async fn applied_commands_survive_a_restart_of_all_nodes() {
     }
     for (id, node) in cluster.nodes() {
         assert_eq!(
-            ask(node, 4).await,
+            read_at(node, 4).await,
             Some(Bytes::from_static(b"4")),
             "on {id}"
         );
-        assert_eq!(ask(node, 5).await, None, "on {id}");
+        assert_eq!(read_at(node, 5).await, None, "on {id}");
     }
     cluster.stop_all().await;
 }
@@ -147,13 +147,16 @@ async fn a_node_whose_next_entries_were_purged_catches_up_by_a_snapshot() {
     assert!(status.snapshot.is_some());
     for position in [0, 30, 59] {
         let expected = Bytes::from(position.to_string());
-        assert_eq!(ask(cluster.node(&behind), position).await, Some(expected));
+        assert_eq!(
+            read_at(cluster.node(&behind), position).await,
+            Some(expected)
+        );
     }
     // It also restarts from that snapshot.
     cluster.stop(&behind).await;
     cluster.restart(&behind).await;
     assert_eq!(
-        ask(cluster.node(&behind), 59).await,
+        read_at(cluster.node(&behind), 59).await,
         Some(Bytes::from_static(b"59"))
     );
     cluster.stop_all().await;

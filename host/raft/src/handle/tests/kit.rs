@@ -213,7 +213,7 @@ pub(super) async fn submit(node: &Node, data: &str) -> Applied<Bytes> {
         .unwrap()
 }
 
-pub(super) async fn ask(node: &Node, position: usize) -> Option<Bytes> {
+pub(super) async fn read_at(node: &Node, position: usize) -> Option<Bytes> {
     node.query(position, Consistency::Linearizable, AMPLE)
         .await
         .unwrap()

@@ -27,7 +27,7 @@ async fn a_cluster_of_one_grows_to_three_and_shrinks_to_the_new_ones() {
     }
     for (id, node) in cluster.nodes() {
         until(node, |status| voters(status) == ["n1", "n2", "n3"]).await;
-        assert_eq!(ask(node, 49).await, Some("49".into()), "on {id}");
+        assert_eq!(read_at(node, 49).await, Some("49".into()), "on {id}");
     }
     let removed = cluster.node("n2").remove("n1".into(), AMPLE).await;
     assert!(
@@ -36,7 +36,7 @@ async fn a_cluster_of_one_grows_to_three_and_shrinks_to_the_new_ones() {
     );
     cluster.stop("n1").await;
     submit(cluster.node("n3"), "after").await;
-    assert_eq!(ask(cluster.node("n2"), 50).await, Some("after".into()));
+    assert_eq!(read_at(cluster.node("n2"), 50).await, Some("after".into()));
     cluster.stop_all().await;
 }
 
@@ -61,7 +61,7 @@ async fn a_node_that_is_down_is_replaced_and_the_new_one_has_the_members_after_a
     // It is a voter: with it, one of the other two is a majority.
     cluster.stop("n1").await;
     submit(cluster.node("n4"), "after").await;
-    assert_eq!(ask(cluster.node("n2"), 1).await, Some("after".into()));
+    assert_eq!(read_at(cluster.node("n2"), 1).await, Some("after".into()));
     cluster.stop_all().await;
 }
 
@@ -96,11 +96,11 @@ async fn leadership_moves_under_load_and_no_command_is_refused() {
     assert!(done > 0);
     until(cluster.node("n1"), |status| status.applied == status.last).await;
     assert_eq!(
-        ask(cluster.node("n1"), done).await,
+        read_at(cluster.node("n1"), done).await,
         None,
         "each command is applied once"
     );
-    assert!(ask(cluster.node("n1"), done - 1).await.is_some());
+    assert!(read_at(cluster.node("n1"), done - 1).await.is_some());
     cluster.stop_all().await;
 }
 

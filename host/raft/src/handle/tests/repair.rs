@@ -189,7 +189,7 @@ async fn has_rejoined(cluster: &Cluster, id: &str, commands: usize) {
     })
     .await;
     let last = format!("command {}", commands - 1);
-    let found = ask(cluster.node(id), commands - 1).await;
+    let found = read_at(cluster.node(id), commands - 1).await;
     assert_eq!(found, Some(last.into()), "{id} serves what was lost");
 }
 

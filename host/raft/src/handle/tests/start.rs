@@ -19,7 +19,7 @@ async fn a_node_alone_elects_itself_and_serves_clients() {
     assert_eq!((status.role, status.term), (Role::Leader, Term(1)));
     assert_eq!(status.voters, [NodeId::from("alone")]);
     assert_eq!(node.submit_command("x").await, RaftResult::Success(2));
-    assert_eq!(ask(&node, 0).await, Some(Bytes::from_static(b"x")));
+    assert_eq!(read_at(&node, 0).await, Some(Bytes::from_static(b"x")));
     assert!(node.peer_addr().unwrap().ip().is_loopback());
     node.shutdown().await;
 }
@@ -36,7 +36,7 @@ async fn a_node_alone_keeps_its_data_over_a_restart() {
         let applied = submit(&node, &run.to_string()).await;
         for position in 0..=run {
             assert_eq!(
-                ask(&node, position).await,
+                read_at(&node, position).await,
                 Some(Bytes::from(position.to_string()))
             );
         }

@@ -22,10 +22,10 @@ async fn pending_requests_fail_when_the_node_is_shut_down() {
     let node = without_peers().await;
     let (a, b) = (node.clone(), node.clone());
     let command = tokio::spawn(async move { a.submit(Bytes::from_static(b"x"), AMPLE).await });
-    let question = tokio::spawn(async move { b.query(0, Consistency::Linearizable, AMPLE).await });
+    let query = tokio::spawn(async move { b.query(0, Consistency::Linearizable, AMPLE).await });
     node.shutdown().await;
     assert_eq!(command.await.unwrap(), Err(SubmitError::Stopped));
-    assert_eq!(question.await.unwrap(), Err(SubmitError::Stopped));
+    assert_eq!(query.await.unwrap(), Err(SubmitError::Stopped));
     assert_eq!(
         node.submit_command("y").await,
         RaftResult::Error(SubmitError::Stopped)
@@ -47,10 +47,10 @@ async fn without_a_majority_there_is_no_leader_and_commands_are_not_applied() {
         Err(SubmitError::NoLeader),
         "after twice the longest election timeout"
     );
-    let answer = node
+    let response = node
         .query(0, Consistency::Linearizable, Duration::from_millis(10))
         .await;
-    assert_eq!(answer, Err(SubmitError::NoLeader));
+    assert_eq!(response, Err(SubmitError::NoLeader));
     assert_eq!(
         node.query(0, Consistency::Stale, AMPLE).await,
         Ok((Index(0), None))
@@ -80,7 +80,7 @@ async fn a_node_that_is_dropped_releases_its_directory() {
             Err(error) => panic!("{error}"),
         }
     };
-    assert_eq!(ask(&second, 0).await, Some(Bytes::from_static(b"x")));
+    assert_eq!(read_at(&second, 0).await, Some(Bytes::from_static(b"x")));
     second.shutdown().await;
 }
 

@@ -20,11 +20,7 @@ pub(super) fn corrupt(path: &Path, reason: String) -> StorageError {
 
 /// The file name of the snapshot of the entry `last`: `<index>-<term>.<extension>`.
 pub(super) fn file_name(last: LogId, extension: &str) -> String {
-    format!("{}.{extension}", stem(last))
-}
-
-fn stem(last: LogId) -> String {
-    format!("{:020}-{:020}", last.index, last.term)
+    format!("{:020}-{:020}.{extension}", last.index, last.term)
 }
 
 /// The entry in a file name with this extension; `None` for any other name.
@@ -33,7 +29,7 @@ pub(super) fn parse_name(path: &Path, extension: &str) -> Option<LogId> {
     let (index, term) = name.split_once('-')?;
     let id = LogId::new(Term(term.parse().ok()?), Index(index.parse().ok()?));
     // Only the exact name that this program writes: the same numbers without leading zeros are another file.
-    let own = stem(id);
+    let own = format!("{:020}-{:020}", id.index, id.term);
     (found == extension && name == own).then_some(id)
 }
 

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use super::kit::*;
 use crate::handle::*;
 use crate::state_machine::{MachineError, MemoryStateMachine, Moment};
+use crate::storage::StorageError;
 
 /// One node of three. Its peers do not exist.
 async fn without_peers() -> Node {

@@ -63,7 +63,7 @@ async fn invalid_settings_are_refused_with_a_reason() {
                 peers: vec!["alone@127.0.0.1:2".to_owned()],
                 ..alone()
             },
-            "alone is named twice among this node and its peers; each node has a name of its own",
+            "alone is named twice among this node and its peers; give each node an id of its own",
         ),
         (
             RaftConfig {

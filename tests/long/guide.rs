@@ -5,9 +5,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use oarlock_tests::process::{
-    Http, TARGET, eventually, free_ports, oarlock, require_wasm_target, text,
-};
+use oarlock_tests::process::{Http, eventually, free_ports, oarlock, require_wasm_target, text};
 
 const GUIDE: &str = include_str!("../../host/docs/writing-a-guest.md");
 /// What the guide's ports begin with: peers', clients'.

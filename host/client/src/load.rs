@@ -1,4 +1,4 @@
-//! A load generator: sessions that send their next request when the response to an earlier one is there, measured.
+//! A load generator: sessions that send their next request after the response to an earlier one, with measurements.
 //!
 //! `oarlock bench` and the project's own benchmarks use it. It needs the feature `load`.
 //!

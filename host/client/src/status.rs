@@ -100,7 +100,7 @@ pub struct NodeInfo {
 /// A committed change of the members.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MembersChanged {
-    /// Log index at which the change is in force, or a later one.
+    /// Log index at which the change is in effect, or a later one.
     pub index: u64,
     /// The members as the responding node knows them. A follower may not have received the change yet.
     pub members: Vec<MemberInfo>,

@@ -72,7 +72,7 @@ pub enum DiskDone {
         meta: SnapshotMeta,
         /// First byte.
         offset: u64,
-        /// The bytes; `None` if the snapshot is gone.
+        /// The bytes; `None` if the snapshot was deleted.
         data: Option<Bytes>,
     },
     /// A received chunk of a snapshot is durable.

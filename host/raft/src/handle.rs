@@ -253,7 +253,7 @@ impl<M: ReplicatedStateMachine> Raft<M> {
         response.await.unwrap_or(Err(SubmitError::Stopped))
     }
 
-    /// Requests a snapshot of the state machine now, whatever the threshold.
+    /// Requests a snapshot of the state machine now, independently of the threshold.
     ///
     /// # Errors
     /// The node is not running.

@@ -117,7 +117,7 @@ impl fmt::Display for LogId {
 pub struct StoreId(pub u64);
 
 impl StoreId {
-    /// Stands for a store without an id, and for an id that is not known.
+    /// A store without an id, or an unknown id.
     pub const NONE: Self = Self(0);
 }
 

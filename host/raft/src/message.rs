@@ -37,7 +37,7 @@ pub enum RaftRequest {
     InstallMembers(InstallSnapshot, Membership),
     /// A follower sends the request of an operator to the leader.
     Admin(ForwardedAdminRequest),
-    /// A node that is not eligible to vote asks whether the cluster is new.
+    /// The probe of a node that is not eligible to vote, which finds out whether the cluster is new.
     BootstrapProbe(BootstrapProbe),
     /// The leader counts the acknowledgements of a node that has lost its store.
     RejoinGranted(RejoinGranted),

@@ -222,7 +222,7 @@ impl Network {
         }
     }
 
-    /// Tells all tasks to end and returns them.
+    /// Requests all tasks to end and returns them.
     fn stop(&self) -> Vec<OwnedTask> {
         let mut running = self.tasks.lock();
         // The listener first: a connection that finishes its handshake later then closes its own queue.

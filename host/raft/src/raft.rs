@@ -7,7 +7,7 @@
 //!
 //! # Order of calls
 //!
-//! Call one or more inputs, then [`Core::ready`], and carry out what it returns; repeat. When nothing happens, call
+//! Call one or more inputs, then [`Core::ready`], and execute what it returns; repeat. When nothing happens, call
 //! [`Core::tick`] at [`Core::next_deadline`]. Every input takes `now`, which must not decrease.
 //!
 //! | class | methods |
@@ -21,21 +21,22 @@
 //! | output | [`Core::ready`], [`Core::next_deadline`] |
 //! | observation | all methods that take `&self` |
 //!
-//! # Where to read on
+//! # Modules
 //!
 //! | module | content |
 //! |---|---|
 //! | `role` | the four roles, and the state of each |
 //! | `election` | pre-vote, votes, becoming a leader (§5.2, §5.4.1) |
 //! | `replication`, `follower` | AppendEntries on both sides, commitment (§5.3, §5.4.2) |
-//! | [`progress`] | what a leader knows of a peer |
+//! | [`progress`] | the leader's record of a peer's log |
 //! | [`membership`], `configurations`, `reconfiguration` | members and joint consensus (dissertation §4) |
 //! | `read_index`, `lease` | linearizable reads without log entries (dissertation §6.4) |
 //! | `compaction`, `snapshot` | log compaction and snapshot transfer (§7) |
 //! | `transfer` | leadership transfer (dissertation §3.10) |
-//! | [`voting`], `bootstrap`, `rejoin` | nodes whose stores do not contain their earlier votes |
-//! | [`reinstall`] | a state machine that has diverged |
-//! | `disk_full` | writes for which the disk has no room |
+//! | [`voting`], `bootstrap`, `rejoin` | the rules for nodes whose stores do not contain their earlier votes |
+//! | `eligibility`, `rejoining` | the code of these rules |
+//! | [`reinstall`], `replace_state` | replaces the state of a state machine that has diverged |
+//! | `writes`, `disk_full` | writes to the log store; a full disk |
 
 mod bootstrap;
 mod compaction;
@@ -104,7 +105,7 @@ pub enum ProposeError {
     /// Only a leader accepts proposals.
     #[error("this node is not the leader")]
     NotLeader,
-    /// The leader hands leadership to another node.
+    /// The leader is transferring leadership to another node.
     #[error("leadership is being transferred")]
     Transferring,
     /// The disk of the leader is full, and no other node has become leader.
@@ -113,7 +114,7 @@ pub enum ProposeError {
     /// A limit is reached.
     #[error("overloaded: too many {what}; try again shortly")]
     Overloaded {
-        /// What there is too much of.
+        /// The limited resource, for the error text.
         what: &'static str,
     },
 }
@@ -125,7 +126,7 @@ pub struct Core {
     config: CoreConfig,
     /// Draws election timeouts.
     rng: Rng,
-    /// The latest time that an input brought. Never decreases.
+    /// Time of the latest input. Never decreases.
     now: Duration,
 
     // ----- persistent state (Raft paper, Figure 2) -----
@@ -138,7 +139,7 @@ pub struct Core {
     hard_state_write: WriteId,
     /// The log. Committed entries never change.
     log: RaftLog,
-    /// The configurations in the log. The last one is in force, committed or not.
+    /// The configurations in the log. The last one is in effect, committed or not.
     configurations: Configurations,
     /// Id of this node's store. Constant.
     store_id: StoreId,
@@ -158,7 +159,7 @@ pub struct Core {
     forwarded_reads: ForwardedReads,
     /// Members that reported a store other than the one in the configuration.
     replaced_stores: ReplacedStores,
-    /// The peers that the network was last told to connect to.
+    /// Addresses of the peers, as last given to the network.
     contacts: BTreeMap<NodeId, String>,
 
     // ----- disk -----
@@ -183,7 +184,7 @@ pub struct Core {
     /// The replacement of a diverged state.
     reinstallation: Reinstallation,
 
-    /// What the next [`Core::ready`] returns.
+    /// The output that the next [`Core::ready`] returns.
     out: Ready,
 }
 
@@ -312,7 +313,7 @@ impl Core {
         &self.log
     }
 
-    /// The configuration in force: the last one in the log, committed or not.
+    /// The configuration in effect: the last one in the log, committed or not.
     #[must_use]
     pub fn membership(&self) -> &Membership {
         self.configurations.current()
@@ -500,7 +501,7 @@ impl Core {
         self.check_bounds()
     }
 
-    /// Whether the log has room for another entry of this leader.
+    /// Whether the limits allow another entry of this leader.
     fn check_bounds(&self) -> Result<(), ProposeError> {
         if self.is_disk_full() {
             return Err(ProposeError::DiskFull);
@@ -565,7 +566,7 @@ impl Core {
 
     // ----- output -----
 
-    /// What the driver must do now. It must carry out all of it, in the order that the driver documents.
+    /// Returns the work of the driver. The driver must do all of it, in the order that its documentation gives.
     pub fn ready(&mut self) -> Ready {
         self.replicate_to_all();
         self.advance_reinstall();
@@ -663,7 +664,7 @@ impl Core {
         });
     }
 
-    /// Sends a request once the write `after` is durable; 0 means at once.
+    /// Sends a request once the write `after` is durable; 0 means immediately.
     fn request(&mut self, to: &NodeId, request: RaftRequest, after: WriteId) {
         self.send(to, Message::Request(request), after);
     }

@@ -42,7 +42,7 @@ pub enum TestEvent<'a> {
     Reads(&'a LogRead),
     /// Entries are applied.
     Applies(&'a [Entry]),
-    /// A read may be answered, or not.
+    /// A read may get a response, or not.
     DecidesRead(&'a ReadState),
     /// A snapshot was taken.
     HasTakenSnapshot(&'a SnapshotMeta),

@@ -160,7 +160,7 @@ pub(crate) async fn run(
             continue;
         }
         if auditor.is_quarantined() && status.has_committed_in_term {
-            // A leader answers linearizable queries from its own state, so a diverged node must not lead.
+            // A leader serves linearizable queries from its own state, so a diverged node must not lead.
             if let Err(error) = raft.transfer_leadership(None, TRANSFER_TIMEOUT).await {
                 tracing::warn!(%error, "this node leads while in quarantine, and the leadership transfer failed, retrying");
                 tokio::time::sleep(RETRY_PAUSE).await;

@@ -1,8 +1,8 @@
 //! `oarlock bench`: throughput and latency of a running cluster.
 //!
-//! The loop is closed: each connection sends its next request when the response to the last one is there. Latency is
+//! The loop is closed: each connection sends its next request when it has received the response to the last one. Latency is
 //! that of the whole request, from before it is sent until its response has been read. Responses within the measured
-//! time count, after one second of warming up; refusals and errors are counted apart.
+//! time count, after one second of warming up; refusals and errors are counted separately.
 
 mod disk;
 mod load;

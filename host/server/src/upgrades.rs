@@ -1,7 +1,7 @@
 //! Upgrades of the guest, on this node: requests of clients, and the node's part in the upgrade protocol.
 //!
-//! `oarlock_wasm` replicates the upgrade itself: its module `upgrade` describes the steps. This room holds what is not
-//! replicated.
+//! `oarlock_wasm` replicates the upgrade itself: its module `upgrade` describes the steps. This module contains the parts
+//! that are not replicated.
 //!
 //! | module | what it does |
 //! |---|---|

@@ -1,7 +1,7 @@
 //! Runs a WebAssembly component as the replicated state machine of Oarlock.
 //!
 //! [`GuestEngine`] compiles; [`GuestModule`] is a checked guest; [`WasmMachine`] runs a guest as a
-//! [`ReplicatedStateMachine`](task_queue_raft::state_machine::ReplicatedStateMachine). Commands stand in the log as
+//! [`ReplicatedStateMachine`](task_queue_raft::state_machine::ReplicatedStateMachine). The log contains commands as
 //! [`Envelope`]s.
 //!
 //! The modules are layers. A module uses only modules below it:
@@ -11,7 +11,7 @@
 //! upgrade    switching to another module: protocol, preparation, replicated state
 //! rollback   a guest that is rolled back after a failed call: journal, checkpoints, memory image, query replicas
 //! failure    why a machine stops
-//! guest      one guest: engine, checks, module, instance, functions of the host, WASI, limits. Knows no log
+//! guest      one guest: engine, checks, module, instance, functions of the host, WASI, limits. Independent of the log
 //! images     memory images
 //! records    what log and snapshots contain: envelope, outcomes, upgrade and audit records, digests, frames, chunks
 //! ```

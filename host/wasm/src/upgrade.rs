@@ -17,8 +17,8 @@
 //!
 //! **The state at the switch** is the old module's snapshot at that entry, restored by the new module. If the old
 //! module can't write a snapshot at step 3, the new module is built from the last checkpoint and the journal instead.
-//! The checkpoints of two nodes may be at different entries, so all nodes must get the same state, which the reports
-//! contain. The new module must also have the same outcomes as the old one for the replayed commands, because clients
+//! The checkpoints of two nodes may be at different entries, so all nodes must get the same state, whose digest the
+//! reports contain. The new module must also have the same outcomes as the old one for the replayed commands, because clients
 //! have received those. The commands between step 3 and the switch are kept, and the new module executes them in the
 //! same way. Such an upgrade is aborted when more commands arrive than are kept ([`MAX_KEPT_BYTES`]).
 //!

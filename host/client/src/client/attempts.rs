@@ -29,7 +29,7 @@ pub(super) enum AttemptError {
     NotConnected(Endpoint, String),
     /// The request was sent, then the connection broke.
     Broken(Endpoint, String),
-    /// The node responded, but its response does not tell the outcome.
+    /// The node responded, but its response does not contain the outcome.
     Unclear(Endpoint, String),
     /// The request was sent, and no response arrived in time.
     Silent(Endpoint),

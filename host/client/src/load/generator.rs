@@ -103,7 +103,7 @@ impl Load {
     }
 }
 
-/// One session: every response makes room for the next request.
+/// One session: each response allows the next request.
 async fn drive<S: Session>(mut session: S, shared: Arc<LoadState>) {
     let mut sent: VecDeque<Instant> = VecDeque::new();
     while !shared.over.load(Ordering::Relaxed) {

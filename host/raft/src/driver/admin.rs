@@ -44,7 +44,7 @@ pub(super) struct PendingAdminRequest<O> {
     pub(super) obstacle: Option<ChangeError>,
     /// The target of a leadership transfer, once chosen.
     pub(super) successor: Option<NodeId>,
-    /// Index of the membership entry in force when the request arrived.
+    /// Index of the membership entry in effect when the request arrived.
     pub(super) members_at: Index,
 }
 

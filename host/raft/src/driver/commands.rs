@@ -98,7 +98,8 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
         }
     }
 
-    /// This leader's disk is full: nothing enters the log until there is room. Clients get the error at once.
+    /// This leader's disk is full: nothing is appended to the log until there is space. Clients get the error
+    /// immediately.
     fn refuse_queued(&mut self) {
         self.refuse_foreign(ForwardRefusal::DiskFull);
         for client in self.proposals.take_queued() {

@@ -1,4 +1,4 @@
-//! What happens to a node.
+//! The inputs of the driver.
 
 use std::time::Duration;
 

@@ -40,7 +40,7 @@ pub(super) enum CommandState {
     Queued,
     /// Proposed or forwarded to the leader of this term, which may be this node.
     Sent(Term),
-    /// A snapshot has replaced the entries that it may have been in. This node can't learn its outcome.
+    /// A snapshot has replaced the entries that it may have been in. This node can't find out its outcome.
     Unknown,
 }
 
@@ -59,7 +59,8 @@ pub(super) struct Proposals<C> {
     deadlines: BTreeSet<(Duration, u64)>,
     /// Commands in the newest entry.
     pub(super) last_batch: usize,
-    /// A node that refused commands as not the leader of this term: no more are forwarded to it in that term.
+    /// A node that refused commands because it was not the leader of this term. No further commands are forwarded to it
+    /// in that term.
     pub(super) not_leading: Option<(NodeId, Term)>,
     /// Term of the last entry applied here.
     pub(super) applied_term: Term,

@@ -1,4 +1,4 @@
-//! Linearizable queries, until the state machine gets them.
+//! Linearizable queries, until the state machine receives them.
 //!
 //! Such a query first waits until the leader has confirmed a read index, and then until the state machine has the entries
 //! up to it (dissertation §6.4).
@@ -18,7 +18,7 @@ struct PendingQuery<Q, C> {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum QueryState {
-    /// The leader has been asked for a read index.
+    /// A read index was requested from the leader.
     ReadIndexRequested,
     /// No leader could confirm a read index. The request is repeated under another leader, or after a pause.
     Parked,

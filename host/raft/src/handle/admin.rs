@@ -104,7 +104,7 @@ impl<M: ReplicatedStateMachine> Raft<M> {
     /// meanwhile wait for the new leader.
     ///
     /// # Errors
-    /// See [`AdminError`]. If the target does not take over within an election timeout, the old leader continues.
+    /// See [`AdminError`]. If the target does not become leader within an election timeout, the old leader continues.
     pub async fn transfer_leadership(
         &self,
         to: Option<NodeId>,

@@ -107,7 +107,7 @@ impl<M: ReplicatedStateMachine> RaftBuilder<M> {
 
     /// Enables leader leases: a leader serves linearizable queries without a message to a majority, while a majority has
     /// granted not to vote for another node. That is safe only where the clocks of two nodes never differ in speed by more
-    /// than `drift_percent`, and a clock stands still only while its node does: see
+    /// than `drift_percent`, and no clock stops while its node runs: see
     /// [`CoreConfig`](crate::raft::CoreConfig). Only nodes that have this set grant leases. Default: off; the leader asks a
     /// majority for each read, and safety does not depend on clocks.
     #[must_use]

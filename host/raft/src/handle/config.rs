@@ -20,7 +20,7 @@ pub struct RaftConfig {
     pub election_timeout_max: Duration,
     /// A leader sends each follower a message at least this often. Default: 300 ms.
     pub heartbeat_interval: Duration,
-    /// Largest number of entries in the log. Past it, proposals are refused until a snapshot makes room. Default: 10,000.
+    /// Largest number of entries in the log. Past it, proposals are refused until a snapshot frees space. Default: 10,000.
     pub max_log_entries: usize,
     /// Applied entries after which the node takes a snapshot. Default: 5,000.
     pub snapshot_threshold: usize,
@@ -63,7 +63,7 @@ pub enum ConfigError {
         /// `election_timeout_max`.
         max: Duration,
     },
-    /// The log would be full before a snapshot makes room.
+    /// The log would be full before a snapshot frees space.
     #[error(
         "snapshot_threshold ({threshold}) must be at least 1 and below max_log_entries ({entries})"
     )]

@@ -105,7 +105,7 @@ fn open_files<M: ReplicatedStateMachine>(
     identity: &Identity,
     machine: M,
 ) -> Result<Opened<M>, OpenFailed<M>> {
-    // An empty directory may be that of a new node or of one whose disk was wiped: the node asks its peers which.
+    // An empty directory may be that of a new node or of one whose disk was wiped: the node finds out from its peers.
     let init = StoreInit {
         store_id: new_store_id(),
         state: StoreState::New,

@@ -85,7 +85,7 @@ impl<M: ReplicatedStateMachine> Runtime<M> {
             listener,
             peers: config.peers.clone(),
             client_addr: config.client_addr,
-            // A follower may learn of a change of members only from a leader that it does not know yet.
+            // A change of members may reach a follower from a leader that is not in its configuration yet.
             peer_check: if config.join {
                 PeerCheck::Join
             } else {

@@ -322,7 +322,7 @@ impl<'a, W: AsyncWrite + Unpin> FrameWriter<'a, W> {
                 }
             };
             if !open {
-                // Tells the peer that no more frames follow. An error is harmless: the connection is over anyway.
+                // Signals to the peer that no more frames follow. An error is harmless: the connection ends anyway.
                 return Ok(self.stream.shutdown().await?);
             }
             while !waiting.messages.is_empty() || !self.buffer.is_empty() {

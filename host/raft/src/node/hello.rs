@@ -193,7 +193,7 @@ impl HelloRefusalReason {
 }
 
 impl Hello {
-    /// Whether the node `own` of `cluster_id` accepts this hello. `is_peer` tells whether an id is one of its peers.
+    /// Whether the node `own` of `cluster_id` accepts this hello. `is_peer` returns whether an id is one of its peers.
     ///
     /// # Errors
     /// The refusal to send back: another cluster, the node's own id, meant for another node, or not a peer.

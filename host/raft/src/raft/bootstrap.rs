@@ -1,13 +1,13 @@
 //! Bootstrap: how a new cluster agrees on its first configuration.
 //!
 //! Every initial member must be up and must confirm that its store is empty. The first of them by name collects these
-//! confirmations by [`BootstrapProbe`] and creates the bootstrap configuration: the members, and the id of the store by which
-//! each of them votes. It is the first entry of every log, entry 1 of term 0. No leader proposes it; it is committed because
-//! all members agreed to it. A node that misses it receives it from any other as the response to its probe.
+//! confirmations by [`BootstrapProbe`] and creates the bootstrap configuration: the members and their store ids. It is the
+//! first entry of every log, entry 1 of term 0. No leader proposes it; it is committed because all members agreed to it. A
+//! node that does not have it receives it from any other node, as the response to its probe.
 //!
 //! There is never a second bootstrap configuration among nodes that vote. A node accepts one only in response to a probe of
 //! its current run, and only from the store to which it last confirmed that its own is empty. A majority is not enough: two
-//! of three nodes that are wiped at once while the third is down look exactly like two new nodes.
+//! of three nodes that are wiped at once while the third is down cannot be distinguished from two new nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -29,7 +29,7 @@ pub(super) struct Prober {
     pub(super) run: u64,
 }
 
-/// What a node that is not yet eligible to vote knows of the other initial members.
+/// The responses of the other initial members, on a node that is not yet eligible to vote.
 #[derive(Clone, Debug)]
 pub(super) struct Bootstrap {
     /// Random number of this run. A response to an earlier run is ignored.

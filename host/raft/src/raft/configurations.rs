@@ -9,13 +9,13 @@ use crate::entry::SnapshotMeta;
 use crate::ids::Index;
 use crate::raft::membership::Membership;
 
-/// The configurations that a log contains, in order. The last one is in force, committed or not. After a truncation, the one
-/// before it is in force again (dissertation §4.1).
+/// The configurations that a log contains, in order. The last one is in effect, committed or not. After a truncation, the one
+/// before it is in effect again (dissertation §4.1).
 #[derive(Clone, Debug)]
 pub(super) struct Configurations {
-    /// In force while neither log nor snapshot contains a configuration.
+    /// In effect while neither log nor snapshot contains a configuration.
     start: Membership,
-    /// In force at the snapshot, with the index of its entry.
+    /// In effect at the snapshot, with the index of its entry.
     base: (Index, Membership),
     /// The entries after `base`, in ascending order.
     later: VecDeque<(Index, Membership)>,
@@ -39,7 +39,7 @@ impl Configurations {
         configurations
     }
 
-    /// The configuration in force.
+    /// The configuration in effect.
     pub(super) fn current(&self) -> &Membership {
         self.later.back().map_or(&self.base.1, |(_, last)| last)
     }

@@ -4,8 +4,8 @@
 //! with everything that has accumulated, until it succeeds.
 //!
 //! Until then the node sends nothing that depends on the write: it grants no vote in a new term, acknowledges no entry and
-//! does not campaign. A leader rejects proposals and transfers leadership to the voter with the most complete log. If no node
-//! takes over, because all disks are full, it stays leader and serves reads.
+//! does not campaign. A leader rejects proposals and transfers leadership to the voter with the most complete log. If no
+//! other node becomes leader, because all disks are full, it stays leader and serves reads.
 
 use std::time::Duration;
 
@@ -14,13 +14,13 @@ use crate::raft::ready::WriteId;
 use crate::raft::writes::RefusedWrite;
 
 impl Core {
-    /// Whether the disk had no room for the last write.
+    /// Whether the disk had no space for the last write.
     #[must_use]
     pub fn is_disk_full(&self) -> bool {
         self.writes.full_until.is_some()
     }
 
-    /// The disk has no room for the write of this number. Nothing of it is on the disk.
+    /// The disk has no space for the write of this number. Nothing of it is on the disk.
     pub fn write_refused(&mut self, now: Duration, id: WriteId) {
         self.now = self.now.max(now);
         let Some(write) = self.writes.end(id) else {

@@ -26,7 +26,7 @@ impl Core {
         self.start_pre_vote();
     }
 
-    /// Whether this node may become leader: it is eligible to vote, and a voter in the configuration in force or in the last
+    /// Whether this node may become leader: it is eligible to vote, and a voter in the configuration in effect or in the last
     /// committed one. The second matters while the entry that removes this node is uncommitted: the other nodes may lack that
     /// entry, and then only this node can be elected (dissertation §4.2.2).
     fn may_be_elected(&self) -> bool {
@@ -40,7 +40,7 @@ impl Core {
         self.writes.hang(self.now, self.config.election_timeout_min)
     }
 
-    /// Asks the voters whether they would vote for this node, without entering a new term.
+    /// Sends pre-votes: requests that do not start a new term.
     fn start_pre_vote(&mut self) {
         self.become_follower(self.hard_state.term, None);
         self.request_votes(self.hard_state.term.next(), true, false, 0);
@@ -166,7 +166,7 @@ impl Core {
             return;
         }
         if !request.transfer && (self.has_live_leader() || self.has_granted_lease()) {
-            // A candidate that cannot reach the leader must not replace it. If its term is old, it still learns the new one.
+            // A candidate that cannot reach the leader must not replace it. If its term is old, the response carries the new one.
             if request.term < self.hard_state.term {
                 self.respond_to_vote(from, request, false);
             }
@@ -219,7 +219,7 @@ impl Core {
         }
     }
 
-    /// Makes a follower forget its leader: it grants votes at once, as if an election timeout had passed. The term does not
+    /// Clears the leader of a follower: it grants votes immediately, as if an election timeout had passed. The term does not
     /// change, and it follows the leader again after the next message from it. For a caller that knows that the leader is
     /// down. A node that has granted a lease does nothing.
     pub fn forget_leader(&mut self, now: Duration) {

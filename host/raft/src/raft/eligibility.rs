@@ -68,7 +68,7 @@ impl Core {
             completing_store: false,
         });
         if may_be_new && self.is_alone() && self.has_empty_log() {
-            // A cluster of one: there is no other node to ask.
+            // A cluster of one: there is no other node to probe.
             self.complete_store();
         }
         self.update_eligibility();
@@ -144,7 +144,7 @@ impl Core {
         (!ineligible.completing_store).then_some(ineligible.bootstrap.probe_at())
     }
 
-    /// Asks all other members whether the cluster is new. A node that knows a leader does not need to.
+    /// Probes all other members to find out whether the cluster is new. A node with a leader does not need to.
     pub(super) fn send_bootstrap_probes(&mut self) {
         let (now, interval) = (self.now, self.config.heartbeat_interval);
         let Some(ineligible) = &mut self.ineligible else {
@@ -168,7 +168,7 @@ impl Core {
         }
     }
 
-    /// The entry of the configuration in force, as far as the log still contains its term.
+    /// The entry of the configuration in effect, as far as the log still contains its term.
     fn members_at(&self) -> LogId {
         let index = self.membership_index();
         let term = self.log.term_at(index).unwrap_or_default();
@@ -183,7 +183,7 @@ impl Core {
             .collect()
     }
 
-    /// A node with an empty store asks whether the cluster is new.
+    /// The probe of a node with an empty store, which finds out whether the cluster is new.
     pub(super) fn on_bootstrap_probe(&mut self, from: &NodeId, probe: &BootstrapProbe) {
         if !self.membership().contains(from) {
             return;

@@ -103,7 +103,7 @@ impl Core {
     }
 
     /// Keeps an entry that agrees, replaces one that conflicts, appends one that is new. An entry that agrees is never removed:
-    /// the message may be old, and later entries may already be acknowledged (§5.3). Returns whether the configuration in force
+    /// the message may be old, and later entries may already be acknowledged (§5.3). Returns whether the configuration in effect
     /// may have changed.
     fn accept_entry(&mut self, entry: Entry) -> bool {
         if entry.id.index <= self.log.committed || self.log.holds(entry.id) {
@@ -120,7 +120,7 @@ impl Core {
         members_change
     }
 
-    /// A configuration is in force as soon as it is appended, committed or not (dissertation §4.1). Returns whether the entry
+    /// A configuration is in effect as soon as it is appended, committed or not (dissertation §4.1). Returns whether the entry
     /// contains one.
     pub(super) fn adopt_configuration(&mut self, entry: &Entry) -> bool {
         let Payload::Membership(membership) = &entry.payload else {

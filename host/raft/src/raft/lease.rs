@@ -3,9 +3,9 @@
 //! A follower that acknowledges an AppendEntries grants a lease: until the lease ends, it neither campaigns nor votes for
 //! another node. The lease lasts for the minimum election timeout, from the moment the request arrived, on the follower's
 //! clock. It is leader stickiness (§4.2.3), made explicit in the response. While a majority has granted a lease, no other node
-//! can be elected, so no other node commits an entry, and the leader serves reads from its own commit index.
+//! can be elected, and no other node can commit an entry. So the leader serves reads from its own commit index.
 //!
-//! Why this is sound:
+//! Why this is safe:
 //!
 //! 1. The leader counts a lease from the *start* of the heartbeat round that was acknowledged. The follower received the
 //!    request after that. The leader counts 1 / (1 + drift) of the length. So the lease ends later at the follower than at
@@ -18,7 +18,7 @@
 //! 5. Only a granted lease counts. A node with this option off grants none. Without a majority of leases, the leader falls
 //!    back to a heartbeat round for each read.
 //!
-//! The remaining assumptions are the drift, and that a clock that stands still also stops the node. A virtual machine that
+//! Two assumptions remain: the bound on the drift, and that no clock stops while its node runs. A virtual machine that
 //! is paused or migrated breaks them. So the lease is off unless an operator turns it on.
 
 use std::collections::VecDeque;
@@ -27,7 +27,7 @@ use std::time::Duration;
 /// Rounds whose start is remembered. A response to an older round grants no lease; a response to a newer one will.
 const MAX_ROUNDS: usize = 256;
 
-/// What a leader remembers of its heartbeat rounds, to date the leases that followers grant.
+/// The start times of the leader's heartbeat rounds, from which the leases of followers count.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lease {
     /// The last rounds of this term and when each began, in order.

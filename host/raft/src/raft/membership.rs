@@ -1,4 +1,4 @@
-//! The members of a cluster. A configuration is an entry of the log, and is in force as soon as a node appends it (Raft paper §6,
+//! The members of a cluster. A configuration is an entry of the log, and is in effect as soon as a node appends it (Raft paper §6,
 //! dissertation §4.1).
 //!
 //! Voters change by joint consensus (dissertation §4.3): during the change, elections and commits need a majority of the old

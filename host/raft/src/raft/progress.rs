@@ -1,4 +1,4 @@
-//! What a leader knows of a peer, and how it sends entries to it.
+//! The leader's record of a peer's log, and how it sends entries to the peer.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -1,9 +1,9 @@
 //! Linearizable reads without log entries: ReadIndex (dissertation §6.4).
 //!
 //! A leader records the commit index when a read arrives. The read may be served from this index once a majority has
-//! responded to a heartbeat round that began after the read arrived: that proves that no other leader had committed a later
+//! responded to a heartbeat round that began after the read arrived. This proves that no other leader had committed a later
 //! entry. A leader with a [lease](super::lease) needs no round. A follower sends the read to its leader. Responses carry the
-//! term and a number, so a late one is never taken for another.
+//! term and a number, so a late response is never taken for that of another read.
 
 use std::time::Duration;
 

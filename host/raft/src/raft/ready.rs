@@ -1,4 +1,4 @@
-//! The output of the core: returned by [`Core::ready`](crate::raft::Core::ready), carried out by the driver.
+//! The output of the core: returned by [`Core::ready`](crate::raft::Core::ready), executed by the driver.
 
 use std::collections::BTreeMap;
 

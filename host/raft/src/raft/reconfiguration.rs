@@ -124,7 +124,7 @@ impl Core {
             let settled = self.membership().settled();
             self.append_own(0, Payload::Membership(settled));
         } else if !self.membership().is_voter(&self.config.id) {
-            // The others learn at once that the entry which removes this leader is committed.
+            // Informs the other members immediately that the entry which removes this leader is committed.
             self.broadcast_heartbeat();
             self.step_down();
         } else {
@@ -132,7 +132,7 @@ impl Core {
         }
     }
 
-    /// The configuration in force may have changed.
+    /// The configuration in effect may have changed.
     pub(super) fn on_members_changed(&mut self) {
         self.update_peers(self.log.last().index.previous());
         self.update_contacts();
@@ -162,7 +162,7 @@ impl Core {
         }
     }
 
-    /// Drops the removed peers that know of their removal, or had time to learn it.
+    /// Drops the removed peers that have received the commit of their removal, or had enough time for it.
     pub(super) fn forget_removed(&mut self) {
         let (now, committed) = (self.now, self.log.committed);
         let gone = |peer: &Progress| {
@@ -185,7 +185,7 @@ impl Core {
         self.peers().keys().cloned().collect()
     }
 
-    /// Tells the network which peers to connect to, if that has changed.
+    /// Gives the network the list of peers to connect to, if it has changed.
     pub(super) fn update_contacts(&mut self) {
         let members = self.configurations.current().members();
         let mut contacts: BTreeMap<NodeId, String> = members

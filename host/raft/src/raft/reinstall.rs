@@ -11,7 +11,7 @@
 //!
 //! An older snapshot is not enough: the log may no longer contain the entries after it, and the applied index would
 //! decrease. A snapshot of the same entry would have the name of the node's own snapshot, and could not be distinguished
-//! from it: the CRC of data that ends with its own CRC is a constant, so two snapshots of one length have the same
+//! from it. The CRC of data that ends with its own CRC is a constant, so two snapshots of one length have the same
 //! checksum.
 
 use crate::ids::Index;
@@ -61,7 +61,7 @@ impl Reinstallation {
         writing
     }
 
-    /// A snapshot is installed: it replaces the machine's state, whichever step was reached.
+    /// A snapshot is installed: it replaces the machine's state, at any step.
     pub(super) fn restoring(&mut self, index: Index) {
         if self.step.is_some() {
             self.step = Some(Reinstall::Restoring(index));

@@ -2,16 +2,17 @@
 //!
 //! 1. The node responds to the leader's AppendEntries with [`StoreMismatch`](crate::message::StoreMismatch), which carries
 //!    its store id. This is no acknowledgement.
-//! 2. The leader forgets what the former store acknowledged. One entry takes the node out of the voters, as
+//! 2. The leader discards the acknowledgements of the former store. One entry removes the node from the voters and makes it
 //!    [`MemberRole::Rejoining`](super::membership::MemberRole::Rejoining). The configuration differs by one server, so old
 //!    and new majorities overlap (dissertation §4.1).
-//! 3. From then on every commit needs a majority of the others, so acknowledgements of the new store do no harm. The leader
+//! 3. From then on every commit needs a majority of the others, so acknowledgements of the new store are safe. The leader
 //!    sends [`RejoinGranted`](crate::message::RejoinGranted), and the node acknowledges entries.
 //! 4. Once the node has caught up, the leader makes it a voter again. The configuration contains the id of its new store.
-//! 5. The node is eligible to vote once it knows that a configuration is committed in which it votes by that store. That log
-//!    contains every entry that its former self acknowledged, and the entries of each leader for which it voted.
+//! 5. The node is eligible to vote once it has received proof that a configuration is committed in which it votes with that
+//!    store. That log contains every entry that the node acknowledged with its former store, and the entries of each leader
+//!    for which it voted.
 //!
-//! If more voters have lost their stores than a majority can spare, no leader is elected:
+//! If the voters that have not lost their stores are fewer than a majority, no leader is elected:
 //! [`Core::voters_without_data`](crate::raft::Core::voters_without_data) lists them.
 
 use std::collections::BTreeMap;

@@ -76,7 +76,7 @@ impl Core {
             return;
         };
         if peer.store_id != Some(response.store_id) {
-            // The entries of its former store are gone, and so are the messages in flight.
+            // The entries of its former store are lost, and so are the messages in flight.
             *peer = Progress {
                 heard_at: peer.heard_at,
                 removed: peer.removed,

@@ -10,7 +10,8 @@ use crate::raft::ready::{LogRead, ReadFor};
 impl Core {
     pub(super) fn tick_leader(&mut self) {
         if self.disk_hangs() {
-            // The other nodes may have entries that this one cannot write: one of them takes over without a timeout.
+            // The other nodes may have entries that this one cannot write: one of them can become leader without an
+            // election timeout.
             return self.step_down();
         }
         let (now, timeout) = (self.now, self.config.election_timeout_min);
@@ -67,8 +68,8 @@ impl Core {
         let Some(peer) = self.role.peer_mut(to) else {
             return;
         };
-        // A response to this heartbeat answers a probe as well, and the probe may be lost. But the probe goes on if the log no
-        // longer contains the entry before `next`.
+        // A response to this heartbeat also serves as the response to a probe, which may be lost. If the log no longer
+        // contains the entry before `next`, it does not, and the probe is sent again.
         let known = self.log.term_at(peer.next.previous()).is_some();
         if let ProgressState::Probe { in_flight } = &mut peer.state {
             *in_flight = in_flight.filter(|_| known);

@@ -1,12 +1,13 @@
 //! Whether a node is eligible to vote.
 //!
 //! A node votes only if its store contains all of its earlier votes and acknowledgements (Raft paper, Figure 2). A node that
-//! restarts with an empty disk has lost them. It could vote twice in a term, vote for a candidate that lacks an entry that
-//! the node had acknowledged, or acknowledge entries of a leader that it had helped to replace. So each store has a random
+//! restarts with an empty disk has lost them. It could vote twice in a term. It could vote for a candidate that lacks an entry
+//! that the node had acknowledged. Or it could acknowledge entries of an old leader after it voted for a newer one. So each store
+//! has a random
 //! [`StoreId`](crate::ids::StoreId) and a [`StoreState`](super::durable::StoreState), and a node whose store is not complete
 //! neither votes, nor campaigns, nor counts. It becomes eligible in one of two ways: a new cluster is bootstrapped
 //! (`raft/bootstrap.rs`), or an existing one lets the member rejoin (`raft/rejoin.rs`). An empty store does not show which of
-//! the two applies, so the node takes part in both until one succeeds.
+//! the two applies, so the node tries both until one succeeds.
 
 use crate::ids::NodeId;
 use crate::raft::bootstrap::Bootstrap;

@@ -23,7 +23,7 @@ pub(super) struct WriteInFlight {
     pub(super) up_to: Index,
     /// When it began.
     pub(super) since: Duration,
-    /// How to undo its bookkeeping if the disk has no room for it.
+    /// How to undo its bookkeeping if the disk has no space for it.
     pub(super) undo: RefusedWrite,
 }
 

@@ -83,7 +83,7 @@ pub(super) fn remove(path: &Path) -> Result<(), StorageError> {
     }
 }
 
-/// Keeps a file in the directory `aside`, whatever happens to the original: a hard link, or a copy if the file system
+/// Keeps a file in the directory `aside`, even if the original is removed: a hard link, or a copy if the file system
 /// has no links.
 pub(super) fn keep(file: &Path, aside: &Path) -> Result<(), StorageError> {
     let to = aside.join(file.file_name().unwrap_or_default());

@@ -51,7 +51,7 @@ pub(super) fn envelope(key: Option<&str>, body: &[u8]) -> Result<Bytes, ApiError
 /// Errors of the host, and failures of the guest. A rejection by the guest is a reply, not an error.
 pub(super) async fn submit(app: &App, envelope: Bytes, deadline: Instant) -> ReplyResult {
     app.metrics.proposals.inc();
-    // A slow body may have used up the time; the command is submitted all the same.
+    // A slow body may have used up the time; the command is submitted anyway.
     let left = deadline
         .saturating_duration_since(Instant::now())
         .max(Duration::from_millis(1));

@@ -1,6 +1,6 @@
 //! Errors of the host: an HTTP status, and the body `{"error":{"code","message","hint"}}`.
 //!
-//! `message` tells what happened and why, `hint` what to do. A rejection by the guest is not an error of this kind: the
+//! `message` contains what happened and why, `hint` what to do. A rejection by the guest is not an error of this kind: the
 //! guest's reply is the body of that response.
 
 use axum::body::Body;
@@ -140,7 +140,7 @@ impl ApiError {
         )
     }
 
-    /// 504 for a command. `why` tells why there is no outcome.
+    /// 504 for a command. `why` is the reason why there is no outcome.
     pub(crate) fn outcome_unknown(why: &str) -> Self {
         Self::new(
             StatusCode::GATEWAY_TIMEOUT,
@@ -151,7 +151,7 @@ impl ApiError {
         )
     }
 
-    /// 504 for a request that changes nothing. `why` tells why there is no response.
+    /// 504 for a request that changes nothing. `why` is the reason why there is no response.
     pub(crate) fn no_response(why: &str) -> Self {
         Self::new(
             StatusCode::GATEWAY_TIMEOUT,

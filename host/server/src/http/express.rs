@@ -1,4 +1,4 @@
-//! The fast path: small commands and queries over HTTP/1.1, parsed and answered without hyper.
+//! The fast path: small commands and queries over HTTP/1.1, parsed and processed without hyper.
 //!
 //! Nearly all requests are `POST /v1/apply` and `POST /v1/query` with a small body. On the fast path such a request
 //! costs one read and one write of the socket, and few allocations. A client may pipeline requests (RFC 9112 §9.3.2):
@@ -118,14 +118,14 @@ struct Express<'a> {
     out: Vec<u8>,
     /// The client has closed its half of the connection.
     ended: bool,
-    /// When the last request arrived, began to arrive, or was answered.
+    /// Time of the last activity: bytes of a request arrived, or a response was sent.
     idle_since: Instant,
 }
 
 impl Express<'_> {
     async fn run(mut self, mut stopping: watch::Receiver<bool>) -> Option<Rewind<TcpStream>> {
         let stop = async {
-            // An error means that the server is gone, which is a stop too.
+            // An error means that the server has been dropped, which is a stop too.
             let _ = stopping.wait_for(|stop| *stop).await;
         };
         tokio::pin!(stop);

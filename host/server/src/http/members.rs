@@ -139,7 +139,8 @@ pub(super) async fn transfer(
     let before = app.raft.status().leader;
     let transferred = app.raft.transfer_leadership(to.clone(), timeout).await;
     transferred.map_err(|error| of_order(&error))?;
-    // The transfer is complete, but this node may learn of the new leader later, or already of its successor.
+    // The transfer is complete, but this node may not have received a message from the new leader yet, or may
+    // already have a later leader.
     let is_new = |status: &Status| match &to {
         Some(_) => status.leader == to,
         None => status.leader.is_some() && status.leader != before,

@@ -27,7 +27,7 @@ pub(super) struct GuestReply {
 }
 
 impl GuestReply {
-    /// The guest accepted the command or answered the query.
+    /// The guest accepted the command or responded to the query.
     pub(super) fn accepted(index: Index, body: Bytes) -> Self {
         Self {
             status: StatusCode::OK,

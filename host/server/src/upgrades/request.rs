@@ -16,7 +16,7 @@ use super::watch::UpgradeWatch;
 /// Most bytes of a module in one entry of the log.
 const CHUNK_BYTES: usize = 256 << 10;
 
-/// What the client asks for.
+/// Options of an upgrade request.
 #[derive(Clone, Debug)]
 pub(crate) struct UpgradeRequestOptions {
     /// Check the module on all voters, and don't activate it.

@@ -88,7 +88,7 @@ impl GuestCall {
         self.last_error_line.take()
     }
 
-    /// Reserves room for an effect of `bytes` bytes. `false`: effects do not count in this call.
+    /// Reserves space for an effect of `bytes` bytes. `false`: effects do not count in this call.
     ///
     /// # Errors
     /// The effect is over the limits of the call.

@@ -89,7 +89,7 @@ impl Instance {
         Self::start_over(module, limits, log, None)
     }
 
-    /// Creates an instance in the state of an image. Whatever the start writes to memory is discarded.
+    /// Creates an instance in the state of an image. Writes of the start to memory are discarded.
     ///
     /// # Errors
     /// See [`InstantiateError`].

@@ -18,7 +18,7 @@ pub struct MachineLimits {
     pub fuel_per_command: u64,
     /// Fuel for one query.
     pub fuel_per_query: u64,
-    /// Memory that a query may allocate besides the state, in bytes.
+    /// Memory that a query may allocate in addition to the state, in bytes.
     pub memory_per_query: u64,
     /// Queries that may wait for a replica of the guest. Further queries are refused as overloaded.
     pub queries_waiting: u64,

@@ -3,7 +3,7 @@
 //! [`creator`] creates every linear memory of the engine. A memory starts as private zeros. An [`Image`] is an
 //! in-memory file. *Freezing* a memory copies the changed pages to the image, and maps the image under the memory as a
 //! private mapping, so that a later write copies its page first. Another mapping of the same image starts in the frozen
-//! state, whatever is written to the first memory after the freeze.
+//! state, independently of later writes to the first memory.
 //!
 //! ```text
 //!  base            image's length         length                                   end

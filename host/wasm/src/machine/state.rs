@@ -14,7 +14,7 @@ pub(crate) struct ReplicatedState {
     /// The last applied entry.
     pub(crate) applied: Moment,
     pub(crate) hash: StateHash,
-    /// When the guest wants to be woken, in milliseconds of replicated time; 0: never.
+    /// The wake time that the guest requested, in milliseconds of replicated time; 0: never.
     pub(crate) wake_at_ms: u64,
     /// Events published since the beginning of the log.
     pub(crate) events: u64,

@@ -48,7 +48,7 @@ pub struct MachineCounters {
     pub keys: u64,
     /// Deferred commands without a completion.
     pub deferred: u64,
-    /// When the guest wants to be woken, in milliseconds of replicated time; 0: never. The leader then proposes
+    /// The wake time that the guest requested, in milliseconds of replicated time; 0: never. The leader then proposes
     /// [`Envelope::wake`](crate::Envelope::wake).
     pub wake_at_ms: u64,
     /// Linear memory of the guest on this node, in bytes; 0 between a failure and the rollback.

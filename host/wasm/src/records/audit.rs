@@ -1,7 +1,7 @@
 //! Audit records: how nodes compare their state hashes through the log.
 //!
 //! The leader proposes a request, and every node proposes a report with its own state hash after the request's entry.
-//! All nodes apply the same reports for the same request, whichever node leads.
+//! All nodes apply the same reports for the same request, independently of the leader.
 //!
 //! ```text
 //! kind 5 request   nothing

@@ -1,4 +1,4 @@
-//! The envelope: how a command stands in the log.
+//! The envelope: the encoding of a command in the log.
 //!
 //! ```text
 //! byte 0   version: 1, or 2 for upgrade and audit records

@@ -1,4 +1,4 @@
-//! How a guest fails: the part of a failure that stands in outcomes.
+//! How a guest fails: the part of a failure that outcomes contain.
 
 use thiserror::Error;
 

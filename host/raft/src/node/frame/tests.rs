@@ -480,7 +480,7 @@ const RESPONSES: [&str; 9] = [
     "00000009 03 04 08 01 03 4ec0a274",
     // Forward: term 4, session 1, three sequences, overloaded.
     "0000000e 04 04 01 03 01 02 fb2c01 01 857758ef",
-    // Request 9 of term 4: in force at 300.
+    // Request 9 of term 4: in effect at 300.
     "0000000b 05 04 09 00 fb2c01 68fb9de9",
     // Request 9 of term 4: n2 is 12 behind.
     "0000000e 05 04 09 01 00 02 026e32 0c 9ce1cb34",

@@ -112,7 +112,7 @@ pub enum ChangeError {
     /// A limit of the leader is reached.
     #[error("overloaded: too many {what}; try again shortly")]
     Overloaded {
-        /// What there is too much of.
+        /// The limited resource, for the error text.
         what: String,
     },
 }
@@ -157,7 +157,7 @@ impl Change {
             }
             Self::Replace { old, new, address } => {
                 let role = members.remove(old).map(|old| old.role);
-                // In a repeated request, the old node is gone, and the new one keeps its role.
+                // In a repeated request, the old node is already removed, and the new one keeps its role.
                 if role.is_none() && !members.contains_key(new) {
                     return Err(ChangeError::UnknownNode { node: old.clone() });
                 }

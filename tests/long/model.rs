@@ -71,6 +71,18 @@ fn a_crash_at_any_time_breaks_nothing() {
 }
 
 #[test]
+fn a_leader_that_loses_its_majority_steps_down_and_breaks_nothing() {
+    let bounds = Bounds {
+        entries: 1,
+        steps_down: true,
+        ..Bounds::small()
+    };
+    let report = explore(bounds, 150_000);
+    assert!(report.states >= 30_000, "{report:?}");
+    assert!(saw(&report, "a leader of each term"), "{report:?}");
+}
+
+#[test]
 fn a_planted_fault_is_found() {
     for (planted, wanted) in [
         (Planted::VoteForgotten, "election safety"),

@@ -359,10 +359,13 @@ impl Core {
         leader.is_some_and(|leader| self.log.committed >= leader.term_start)
     }
 
-    /// When this follower starts its next election; for tests.
+    /// When this node starts its next election, or, as the leader, next checks that it has a majority; for tests.
     #[must_use]
     pub fn election_deadline(&self) -> Duration {
-        self.election_deadline
+        let leader = self.role.as_leader();
+        leader.map_or(self.election_deadline, |leader| {
+            leader.quorum_check_deadline
+        })
     }
 
     /// Panics if an invariant is broken; for tests and simulation.

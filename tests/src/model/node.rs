@@ -162,6 +162,7 @@ impl Node {
     pub(super) fn step_down(&mut self) {
         self.now = self.now.max(self.core.election_deadline());
         self.core.tick(self.now);
+        assert_ne!(self.core.role(), Role::Leader, "it steps down");
     }
 
     pub(super) fn heartbeat(&mut self) {

@@ -80,6 +80,8 @@ impl Load {
         warm_up: Duration,
         measured: impl Future<Output = T>,
     ) -> (LoadTally, T) {
+        self.0.over.store(false, Ordering::Relaxed);
+        *self.0.tally() = LoadTally::default();
         let mut tasks = JoinSet::new();
         for session in sessions {
             tasks.spawn(drive(session, Arc::clone(&self.0)));

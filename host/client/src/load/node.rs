@@ -62,7 +62,14 @@ impl Session for NodeSession {
     }
 
     async fn complete(&mut self) -> Result<usize, RequestFailure> {
-        let endpoint = &self.endpoints[self.at % self.endpoints.len()];
+        let at = self.at % self.endpoints.len().max(1);
+        let Some(endpoint) = self.endpoints.get(at) else {
+            return Err(RequestFailure {
+                kind: LoadErrorKind::Connection,
+                message: "the session has no endpoint".to_owned(),
+                connection_lost: true,
+            });
+        };
         let limit = self.timeout + GRACE;
         let exchanged = self
             .transport

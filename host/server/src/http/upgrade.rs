@@ -125,8 +125,7 @@ pub(super) async fn upgrade(
     let deadline = Instant::now() + timeout;
     let limit = app.limits.module_bytes;
     let (body, _share) = request::body_up_to(&app, &parts.headers, body, limit).await?;
-    let active = app.machine.module();
-    let module = load_module(active.clone(), body, app.limits)
+    let module = load_module(app.machine.module(), body, app.limits)
         .await
         .map_err(of_upgrade)?;
     let upgrade = Upgrade {
@@ -136,7 +135,8 @@ pub(super) async fn upgrade(
         options,
         deadline,
     };
-    let activated_index = if module.sha256() == active.sha256() {
+    // Another upgrade may have ended while this module was compiled.
+    let activated_index = if module.sha256() == app.machine.module().sha256() {
         Some(upgrade.active_since())
     } else {
         tokio::time::timeout_at(deadline, upgrade.run())

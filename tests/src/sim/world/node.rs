@@ -288,7 +288,7 @@ impl World {
         }
     }
 
-    /// Environment a process at once. What waits for the disk is lost; what the disk is busy with may still be done.
+    /// Ends a process at once. What waits for the disk is lost; what the disk is busy with may still be done.
     pub(super) fn crash(&mut self, node: usize, down: Duration) -> Result<(), Violation> {
         let Some(mut live) = self.nodes[node].live.take() else {
             return Ok(());

@@ -5,7 +5,7 @@
 //! id (u32 of bytes, UTF-8) · address (u32 of bytes, UTF-8) · store_id u64 · role u8
 //! ```
 //!
-//! Standings: 0 learner, 1 voter, 2 incoming, 3 leaving, 4 demoted, 5 returning.
+//! Roles: 0 learner, 1 voter, 2 incoming, 3 leaving, 4 demoted, 5 rejoining.
 
 use std::collections::BTreeMap;
 

@@ -54,7 +54,7 @@ pub struct Driver<M: ReplicatedStateMachine, E: Environment<M>> {
     core: Core,
     env: E,
     limits: DriverLimits,
-    /// The time of the last input. Never goes back.
+    /// The time of the last input. Never decreases.
     now: Duration,
     held: HeldMessages,
     proposals: Proposals<E::CommandClient>,
@@ -187,7 +187,7 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
     /// Acts on all recorded inputs. The order of the work is what makes Raft safe:
     ///
     /// 1. A leader's entries are sent at once, in parallel with its own write.
-    /// 2. A vote or an acknowledgement vouches for durable state: it is sent only once that write is durable.
+    /// 2. A vote or an acknowledgement is sent only once the write that it depends on is durable.
     /// 3. The state machine gets only committed entries.
     /// 4. A client gets its reply only after the state machine has applied its command ([`Input::Applied`]).
     pub fn turn(&mut self) {

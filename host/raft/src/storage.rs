@@ -53,7 +53,7 @@ pub trait LogStore: Send + 'static {
     fn read(&self, from: Index, to: Index, max_bytes: u64) -> Result<Vec<Entry>, StorageError>;
 
     /// Removes the entries up to and including `up_to`. If the log ends before `up_to` or has another entry there, all
-    /// entries are removed and the log continues after `up_to`: this is how a snapshot is installed.
+    /// entries are removed and the log continues after `up_to`, as for an installed snapshot.
     ///
     /// # Errors
     /// After [`StorageError::Full`] a part of these entries may remain; the rest of the log is unchanged. After any other

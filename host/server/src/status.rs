@@ -70,7 +70,7 @@ pub(crate) struct AuditStatus {
 pub(crate) struct VotingInfo {
     /// True if this node votes when it is a voter.
     pub(crate) eligible: bool,
-    /// Why the node does not vote yet; null if it does. One of `bootstrap` (other initial members have not responded
+    /// Why the node does not vote yet; null if it does. One of: `bootstrap` (other initial members have not responded
     /// yet), `bootstrap_mismatch` (a node was started with other initial members), `commit` (the bootstrap
     /// configuration is not committed yet), `join` (the node was started with `--join` and waits to be added),
     /// `rejoin` (the store of the node is new, and the leader has not readmitted the node yet).

@@ -40,8 +40,8 @@ use status::{MachineCounters, StatusHandle};
 /// Receives the effects of each entry, on the applying thread, after the entry and before its replies. The number is
 /// the count of events published before it since the beginning of the log.
 ///
-/// It is called only for entries with effects, in the order of the log, and with empty effects after a restore, so that
-/// it can find out from the count whether it missed events. After a restart the log is applied again from the last
+/// It is called only for entries with effects, in the order of the log. After a restore it is called with empty effects:
+/// the count shows whether it missed events. After a restart the log is applied again from the last
 /// snapshot on, so the same effects are delivered again: the entry's index and the position identify an event.
 pub type EffectsListener = Box<dyn FnMut(Moment, &Effects, u64) + Send>;
 

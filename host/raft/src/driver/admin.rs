@@ -55,8 +55,8 @@ pub(super) struct AdminRequests<O> {
 }
 
 impl<O> AdminRequests<O> {
-    /// No requests. Ids start at `session`, the random number of this run: a late response to a request of an earlier
-    /// run must not match one of this run.
+    /// No requests. Ids start at `session`, the random number of this run. So a late response to a request of an earlier
+    /// run does not match a request of this run.
     pub(super) fn new(session: u64) -> Self {
         Self {
             next_id: session,

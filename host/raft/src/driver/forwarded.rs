@@ -1,7 +1,7 @@
 //! Which forwarded commands this node has accepted or refused as the leader of one term.
 //!
-//! A follower may send a command again once it has proof that the first attempt had no effect, so both sides must agree on
-//! what that means. Three rules give that:
+//! A follower may send a command again once it has proof that the first attempt had no effect. Three rules provide this
+//! proof:
 //!
 //! - A command is accepted only by the leader of the term that it was sent in.
 //! - A leader accepts each command once, however often it arrives.
@@ -13,9 +13,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::entry::Command;
 use crate::ids::{NodeId, Term};
 
-/// Sessions that are recorded. Each run of a node is one session.
+/// Most sessions that are recorded. Each run of a node is one session.
 const SESSIONS: usize = 64;
-/// Commands that are recorded of each session. Older ones count as accepted.
+/// Most commands that are recorded of each session. Older ones count as accepted.
 const COMMANDS: usize = 65_536;
 
 /// The decisions of this node in the term that it led last.

@@ -176,7 +176,7 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
 
     fn transfer_step(&mut self, id: u64, to: Option<NodeId>, stage: Stage) -> Step {
         let leader = self.core.leader().cloned();
-        // The leader of a later term has taken over from the one that got the request.
+        // A later leader has replaced the one that received the request.
         let before = match &stage {
             Stage::Started(term) => Some((self.core.id().clone(), *term)),
             Stage::Forwarded(leader, term) => Some((leader.clone(), *term)),
@@ -212,7 +212,7 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
         }
     }
 
-    /// Done once the leader starts to send the snapshot: the receiver sees itself whether it arrives.
+    /// Done once the leader starts to send the snapshot. Only the receiver can observe whether it arrives.
     fn snapshot_step(&mut self, id: u64, to: &NodeId, from: Index, stage: Stage) -> Step {
         if !self.leads() {
             return self.forward_admin(id, stage);

@@ -40,8 +40,8 @@ pub(super) struct Queries<Q, C> {
 }
 
 impl<Q, C> Queries<Q, C> {
-    /// No queries. Ids start at `session`, the random number of this run: a late response to a query of an earlier run,
-    /// in the same term, must not confirm one of this run, because its read index is too old.
+    /// No queries. Ids start at `session`, the random number of this run. So a late response to a query of an earlier run
+    /// in the same term, whose read index is too old, does not confirm a query of this run.
     pub(super) fn new(session: u64) -> Self {
         Self {
             next_id: session,

@@ -105,11 +105,10 @@ impl<M: ReplicatedStateMachine> RaftBuilder<M> {
         self
     }
 
-    /// Enables leader leases: a leader serves linearizable queries without a message to a majority, while a majority has
-    /// granted not to vote for another node. That is safe only where the clocks of two nodes never differ in speed by more
-    /// than `drift_percent`, and no clock stops while its node runs: see
-    /// [`CoreConfig`](crate::raft::CoreConfig). Only nodes that have this set grant leases. Default: off; the leader asks a
-    /// majority for each read, and safety does not depend on clocks.
+    /// Enables leader leases: a leader serves linearizable queries without a message to a majority, while leases of a
+    /// majority last. That is safe only if the clocks of two nodes never differ in speed by more than `drift_percent`, and
+    /// no clock stops while its node runs. See [`CoreConfig`](crate::raft::CoreConfig). Only nodes with this setting grant
+    /// leases. Default: off; each read needs a round to a majority, and safety does not depend on clocks.
     #[must_use]
     pub fn leader_lease(mut self, drift_percent: u32) -> Self {
         self.lease_drift_percent = Some(drift_percent);

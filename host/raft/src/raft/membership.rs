@@ -107,7 +107,7 @@ impl Membership {
         Self::new(voters.into_iter().map(member).collect())
     }
 
-    /// Fills in the empty addresses, as far as they are known.
+    /// Sets the empty addresses, where they are known.
     pub(super) fn fill_in_addresses(&mut self, addresses: &BTreeMap<NodeId, String>) {
         for (id, member) in &mut self.members {
             if let Some(known) = addresses.get(id).filter(|_| member.address.is_empty()) {

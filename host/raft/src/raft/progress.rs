@@ -105,7 +105,7 @@ impl SnapshotTransfer {
     }
 }
 
-/// The state of a peer, as its leader knows it.
+/// The leader's record of a peer.
 #[derive(Clone, Debug)]
 pub struct Progress {
     /// The disk of the peer contains the leader's entries up to here. Always less than `next`.

@@ -56,8 +56,8 @@ impl Core {
     }
 
     /// Whether the leader may append a configuration. Only one change at a time is possible, and none before the leader has
-    /// committed an entry of its term: an uncommitted configuration of an earlier leader could otherwise win a majority that
-    /// does not overlap with the new one.
+    /// committed an entry of its term. Otherwise an uncommitted configuration of an earlier leader could win a majority
+    /// that does not overlap with the new one.
     pub(super) fn may_change_members(&self) -> bool {
         !self.membership().is_joint()
             && self.is_membership_committed()

@@ -123,7 +123,7 @@ impl Core {
         }
     }
 
-    /// Clients of this peer have sent a command or a read: for a minimum election timeout, the peer receives every commit
+    /// Clients of this peer have sent a command or a read. For a minimum election timeout, the peer receives every commit
     /// index without [`Limits::commit_delay`](crate::raft::Limits::commit_delay).
     pub fn note_client_activity(&mut self, peer: &NodeId) {
         let until = self.now + self.config.election_timeout_min;
@@ -241,8 +241,8 @@ impl Core {
         id
     }
 
-    /// Commits the entries that a majority has on its disks, if an entry of this term is among them: an older one could
-    /// still be overwritten (§5.4.2, Figure 8).
+    /// Commits the entries that a majority has on its disks, if an entry of this term is among them. Without one, an older
+    /// entry could still be overwritten (§5.4.2, Figure 8).
     pub(super) fn advance_commit(&mut self) {
         let index = self.membership().reached(|voter| {
             if *voter == self.config.id {

@@ -1,10 +1,9 @@
-//! Sets corrupt files aside and creates an empty store in their place. The node then rejoins and gets the data from its
+//! Sets corrupt files aside and creates an empty store. The node then rejoins and gets the data from its
 //! peers, like a node whose disk was wiped.
 //!
-//! The new store is [`StoreState::Incomplete`] from its creation on, so it is never mistaken for the store of a new node.
-//! A cluster whose nodes are all corrupt at once therefore does not start again without its data: it has no quorum, and
-//! the files are kept. After a crash at any step, either the corrupt log is still in place, or the new one is and all
-//! other files are set aside.
+//! The new store is [`StoreState::Incomplete`] from its creation on, so it never counts as the store of a new node. So a
+//! cluster whose nodes are all corrupt at once does not start again without its data: it has no quorum, and the files are
+//! kept. After a crash at any step there is either the corrupt log, or the new one with all other files set aside.
 
 #[cfg(test)]
 mod tests;

@@ -37,7 +37,7 @@ pub(crate) struct ServeArgs {
     #[arg(value_parser = FalseyValueParser::new())]
     pub(crate) join: bool,
     /// If files in the data directory are corrupt, move them to a directory damaged-1, damaged-2, … and rejoin as an empty
-    /// node: snapshot and log come from the leader, and the node does not vote until it has caught up. Without the flag,
+    /// node. Snapshot and log come from the leader, and the node does not vote until it has caught up. Without the flag,
     /// a node with corrupt files lists them and exits.
     #[arg(long, env = "OARLOCK_REPAIR", action = ArgAction::SetTrue)]
     #[arg(value_parser = FalseyValueParser::new())]
@@ -107,7 +107,7 @@ pub(crate) struct RaftArgs {
     #[arg(long, value_name = "MS", env = "OARLOCK_HEARTBEAT_INTERVAL_MS")]
     #[arg(default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
     pub(crate) heartbeat_interval_ms: u64,
-    /// Maximum number of entries in the log. When it is reached, commands wait until a snapshot makes room.
+    /// Maximum number of entries in the log. When it is reached, commands wait until a snapshot frees space.
     #[arg(long, value_name = "N", env = "OARLOCK_MAX_LOG_ENTRIES")]
     #[arg(default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(2..=1_000_000_000))]
     pub(crate) max_log_entries: u64,

@@ -10,7 +10,7 @@ const ADDRESSABLE_BYTES: u64 = 1 << 32;
 /// Limits of a guest. Limits of commands decide outcomes, so they must be equal on every node of a cluster.
 ///
 /// They are safety nets; set them far above what a command needs. A heap that was restored from a snapshot uses other
-/// fuel and has other free memory than one that grew, so the outcome of a command *near* a limit may differ between
+/// fuel and has other free memory than one that grew. So the outcome of a command *near* a limit may differ between
 /// nodes. The state hash detects that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MachineLimits {

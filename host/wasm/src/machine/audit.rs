@@ -1,7 +1,7 @@
 //! The latest audit: which state hashes the nodes have reported for it.
 //!
-//! None of this is replicated state. Each node evaluates the reports on its own, because the node whose state diverged
-//! can't be relied on to agree.
+//! None of this is replicated state. Each node evaluates the reports itself, because a node whose state diverged may get
+//! another result.
 
 use std::collections::BTreeMap;
 

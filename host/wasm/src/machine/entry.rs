@@ -3,7 +3,7 @@
 //! The commands go to the guest as a batch in one call, in order. A command whose reply is stored under its idempotency
 //! key is left out. The batch ends before a wake-up, and before a command with the same key as an earlier one of the
 //! batch, so that the earlier reply is stored when the key is looked up. If the call fails, the whole batch is rolled
-//! back and its commands run one by one, each with its own limits: failed ones are rolled back, the others keep their
+//! back. Its commands then run one by one, each with its own limits. Failed ones are rolled back, the others keep their
 //! effects.
 
 use std::collections::HashSet;
@@ -143,7 +143,7 @@ impl<'m> EntryExecutor<'m> {
         Ok((outcomes, self.effects))
     }
 
-    /// The first record settles which module the log is for. The outcome of later records must not depend on this
+    /// The first record determines the first module of the log. The outcome of later records must not depend on this
     /// node's own module, so it is the same on every node; a node with another module stops instead.
     ///
     /// A node may have been started with an earlier module of the log, because it gets the later ones from the log or

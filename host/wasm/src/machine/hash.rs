@@ -17,8 +17,8 @@ use crate::records::wire::{put_bytes, put_u8, put_u64};
 /// and byte strings follow their length. The chain continues when the module changes: the record that activates it is
 /// an outcome like others.
 ///
-/// Not covered: messages of failures, which are for people; and fuel, because a heap that was restored from a snapshot
-/// uses other fuel than one that grew, although both have the same state.
+/// It does not cover the messages of failures, which are for people. It does not cover fuel either: a heap that was
+/// restored from a snapshot uses other fuel than one that grew, although both have the same state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StateHash(pub(crate) Sha256);
 

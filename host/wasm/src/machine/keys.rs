@@ -1,8 +1,8 @@
 //! Idempotency keys and the replies stored for them: part of the replicated state.
 //!
-//! An outcome of the guest uses a key up: accepted, rejected or deferred. If the guest *failed*, nothing changed and
-//! the key is not used up: the client may send the command again, and it is executed once the guest is repaired. A
-//! command that is refused because of its key does not use the key up either.
+//! A key is stored with an outcome of the guest: accepted, rejected or deferred. If the guest *failed*, nothing changed and
+//! the key is not stored. The client may send the command again, and it is executed once the guest is repaired. A
+//! command that is refused because of its key does not store it either.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, Read, Write};

@@ -96,8 +96,8 @@ impl Checkpoints {
         self.latest.replace(checkpoint)
     }
 
-    /// Memory that rebuilding the state needs besides the state itself, in bytes: four times the snapshot, because the
-    /// guest may hold it in a buffer that grows by doubling; and a quarter of the memory limit, because a rebuilt heap
+    /// Memory that rebuilding the state needs in addition to the state itself, in bytes. Four times the snapshot, because
+    /// the guest may hold it in a buffer that grows by doubling, and a quarter of the memory limit, because a rebuilt heap
     /// may have another layout.
     pub(super) fn headroom(&self, memory_limit: u64) -> u64 {
         let snapshot = self

@@ -1,8 +1,8 @@
 //! Instances for queries that run on the applying thread.
 //!
 //! A query never runs on the serving instance. It runs on a replica over the memory image, or, if the guest has none,
-//! on the *shadow*: a second instance that makes the same calls. So a query that changes state, which it must not,
-//! changes nothing that counts.
+//! on the *shadow*: a second instance that makes the same calls. A query must not change the state;
+//! if it does, the serving instance is not affected.
 
 use std::sync::Arc;
 

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use oarlock_client::{Client, Endpoint, MemberInfo, NodeInfo, RequestError};
 use tokio::task::JoinSet;
 
-/// Maximum number of nodes that are discovered in responses, in addition to `--endpoints`: a response may come from a
-/// program that is not a node of the cluster.
+/// Maximum number of nodes that are discovered in responses, in addition to `--endpoints`. It is a limit because a
+/// response may come from a program that is not a node of the cluster.
 const MAX_DISCOVERED: usize = 64;
 
 /// Health of a node.

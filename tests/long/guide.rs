@@ -1,4 +1,4 @@
-//! `host/docs/writing-a-guest.md` is right: its files are written and its commands run in an empty folder, one after the
+//! `host/docs/writing-a-guest.md` is correct: its files are written and its commands run in an empty folder, one after the
 //! other, and print the output that the page shows.
 
 use std::net::TcpListener;
@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use oarlock_tests::process::{Http, eventually, free_ports, oarlock, require_wasm_target, text};
 
 const GUIDE: &str = include_str!("../../host/docs/writing-a-guest.md");
-/// What the guide's ports begin with: peers', clients'.
+/// Prefixes of the guide's ports: peers, clients.
 const PORTS: [&str; 2] = ["710", "810"];
 
 fn root() -> PathBuf {
@@ -17,7 +17,7 @@ fn root() -> PathBuf {
         .expect("this package stands in the repository")
 }
 
-/// What builds leave is kept for the next time.
+/// The build results are kept for the next run.
 fn built() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("guide")
 }
@@ -27,7 +27,7 @@ fn built() -> PathBuf {
 enum Block {
     /// Commands of a shell.
     Commands(String),
-    /// A file and what is in it.
+    /// A file and its content.
     File(String, String),
 }
 
@@ -53,7 +53,7 @@ fn blocks(page: &str) -> Vec<Block> {
     blocks
 }
 
-/// A script that fails at the first command that fails, or prints something else than the page shows.
+/// A script that fails at the first command that fails, or whose output differs from the page.
 fn script(commands: &str) -> String {
     let mut script = "set -eu\n".to_owned();
     for line in commands.lines() {

@@ -1,4 +1,4 @@
-//! The README is right: its guest, written verbatim into a folder outside the repository, builds, passes its tests and
+//! The README is correct: its guest, written verbatim into a folder outside the repository, builds, passes its tests and
 //! serves; its commands get the replies that the README shows; its flags exist.
 
 use std::fs;
@@ -14,7 +14,7 @@ use task_queue_raft::ids::Index;
 use task_queue_raft::state_machine::{Moment, ReplicatedStateMachine};
 
 const README: &str = include_str!("../../README.md");
-/// What the README calls the folder of the SDK.
+/// The path to the SDK in the README.
 const SDK: &str = "../oarlock/guest-sdk";
 
 fn root() -> PathBuf {
@@ -106,7 +106,7 @@ fn load(module: Vec<u8>) -> GuestModule {
     GuestModule::load(&engine, module, &MachineLimits::default()).unwrap()
 }
 
-/// Writes the guest of the README to a folder, as a reader would; only the way to the SDK is another.
+/// Writes the guest of the README to a folder, as a reader would; only the path to the SDK differs.
 fn write_guest(folder: &Path) {
     let manifest = block("toml");
     assert_eq!(
@@ -123,7 +123,7 @@ fn write_guest(folder: &Path) {
     fs::copy(root().join("Cargo.lock"), folder.join("Cargo.lock")).unwrap();
 }
 
-/// Runs cargo in the guest's folder. What it builds is kept for the next time.
+/// Runs cargo in the guest's folder. The build results are kept for the next run.
 fn cargo(folder: &Path, arguments: &[&str]) -> Output {
     let mut cargo = Command::new(env!("CARGO"));
     cargo

@@ -1,9 +1,9 @@
-//! The same commands through three copies of a guest, as the product runs it: one that lives on, one that is written and
-//! restored every so often, and one that begins anew from a snapshot and replays the log. Whatever they do, they do alike:
-//! outcome for outcome, hash for hash, and snapshot for snapshot to the last byte.
+//! Runs the same commands on three copies of a guest, with the production host. One keeps running, one is restored from time
+//! to time, and one restores a snapshot and replays the log. Their outcomes, state hashes and snapshots must be equal, byte
+//! for byte.
 //!
-//! Commands are plausible and malformed ([`commands`]), come in batches of any size, some under idempotency keys, at
-//! times that move on, and with wake-ups in between, as a leader would propose them.
+//! Commands are valid and malformed ([`commands`]), in batches of any size, some with idempotency keys. Their times
+//! increase, and wake-ups are between them, as a leader would propose them.
 
 mod commands;
 mod copies;
@@ -95,7 +95,7 @@ pub enum Difference {
         #[source]
         source: CheckError,
     },
-    /// A copy could not go on.
+    /// A copy could not continue.
     #[error("{guest}, seed {seed}, entry {entry}: the {copy} copy can't go on: {source}")]
     Stopped {
         /// Which guest.

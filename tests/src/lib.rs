@@ -1,4 +1,4 @@
-//! What the tests of Oarlock as a whole share: simulation, model, scenario scripts, clusters of real processes.
+//! Shared parts of the tests of the whole system: simulation, model, scenario scripts, clusters of real processes.
 //!
 //! Tests in `tests/` belong to `cargo test --workspace`. Those in `long/` take minutes, and `.ci/run` runs them.
 

@@ -1,24 +1,24 @@
-//! Model check: every order of events that three real cores can meet, within small bounds.
+//! Model check: explores every order of events of three real cores, within small bounds.
 //!
-//! A state holds three [`Core`](task_queue_raft::raft::Core)s, what their disks hold, and what is in flight between
-//! them. From each state every possible event is tried: a node's election timeout passes, a leader without a majority steps down,
-//! a client proposes, a disk finishes a write, any one message in flight arrives, a node crashes before or after its
-//! write is done. A message that never arrives is a lost one, so that each history with losses is the beginning of one
-//! that is explored.
+//! A state contains three [`Core`](task_queue_raft::raft::Core)s, the content of their disks, and the messages in flight
+//! between them. From each state every possible event is tried: a node's election timeout passes, a leader without a
+//! majority steps down, a client proposes, a disk finishes a write, any one message in flight arrives, a node crashes
+//! before or after its write is done. A message that never arrives is a lost one, so that each history with losses is the
+//! beginning of one that is explored.
 //!
 //! Clocks are left out of it: in an event, time passes as far as the event needs. So each decision that depends on a
-//! clock is a choice of events here, as if every clock ran as it liked. Pre-votes are always won: they decide only
-//! whether a node campaigns, and here it may at any time. Snapshots, reads and membership are not in this model.
+//! clock is a choice of events here, as if every clock ran at any speed. Pre-votes always succeed: they decide only
+//! whether a node campaigns, and here it may do so at any time. Snapshots, reads and membership are not in this model.
 //!
 //! What must hold in each state:
 //!
 //! | property | meaning |
 //! |---|---|
 //! | election safety | at most one leader in a term (Raft paper §5.2) |
-//! | log matching | logs that hold the same entry hold the same entries before it (§5.3) |
-//! | leader completeness | a leader holds all that was committed in earlier terms (§5.4) |
+//! | log matching | logs that contain the same entry contain the same entries before it (§5.3) |
+//! | leader completeness | a leader has all entries that were committed in earlier terms (§5.4) |
 //! | state machine safety | no two nodes apply different entries at one index (§5.4.3) |
-//! | committed never lost | a committed entry is on a majority's disks, and no node commits another in its place |
+//! | committed never lost | a committed entry is on a majority's disks, and no node commits another entry at its index |
 
 mod node;
 mod properties;
@@ -52,7 +52,7 @@ pub struct Bounds {
 /// Faults planted on purpose, outside the core, to prove that the model finds them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Planted {
-    /// A crash forgets term and vote (Raft paper, Figure 2: persistent state).
+    /// A crash loses term and vote (Raft paper, Figure 2: persistent state).
     VoteForgotten,
     /// A denied vote arrives as a granted one (§5.2, §5.4.1).
     DenialBecomesGrant,

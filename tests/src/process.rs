@@ -1,4 +1,4 @@
-//! Real `oarlock` processes: started, killed and asked over HTTP as a user would.
+//! Real `oarlock` processes: started, killed, and used over HTTP.
 
 mod binary;
 mod cluster;

@@ -1,4 +1,4 @@
-//! Scenario scripts: a few commands to a small cluster of real cores, and below each what the nodes did.
+//! Scenario scripts: commands to a small cluster of real cores, and below each the actions of the nodes.
 //!
 //! A script is a text file under `tests/scripts`. A line that begins with `#` is a comment, a line that begins with
 //! two spaces is output, any other line is a command:
@@ -13,8 +13,8 @@
 //! ```
 //!
 //! A run leaves comments and commands as they are and writes the output anew. The test compares the result with the
-//! file, so that the file is both the scenario and what is known to be right about it. Nothing in a run depends on
-//! the machine: time is each node's own and moves by commands alone.
+//! file, so the file is both the scenario and its expected output. No part of a run depends on the machine: each node
+//! has its own time, which advances only by commands.
 //!
 //! | command | does |
 //! |---|---|
@@ -26,17 +26,17 @@
 //! | `read N ID` | a linearizable read |
 //! | `change N learner 4`, `voter 4`, `promote 4`, `remove 3`, `replace 3 4` | one step of a change of the members |
 //! | `change N members voters=(1,2) learners=(3)` | the same: these are to be the members |
-//! | `transfer N [M]` | N gives its leadership to M, or to whom it finds best |
-//! | `forget N` | N gives up its leader |
+//! | `transfer N [M]` | N transfers its leadership to M, or to the most up-to-date voter |
+//! | `forget N` | N clears its leader |
 //! | `deliver [N …] [from=(…)] [drop=(…)] [count=C]` | delivers what is in flight to N, loses what is in flight to those in `drop` |
-//! | `stabilize [N …]` | delivers among these until nothing is in flight to them |
+//! | `stabilize [N …]` | delivers messages among these until none is in flight to them |
 //! | `disk N slow` or `fast` | slow: tasks of the disk wait for `persist` |
 //! | `persist N [C]` | the disk of N finishes a task, or C of them |
 //! | `compact N` | N takes a snapshot now |
 //! | `restart N` | N loses its memory and what its disk has not finished, and starts again |
 //! | `show [N …]`, `log N` | prints state, or the entries on the disk |
 //!
-//! `quiet` before a command keeps its output to itself.
+//! `quiet` before a command hides its output.
 
 mod change;
 mod cluster;

@@ -1,21 +1,21 @@
 //! Deterministic simulation: a whole cluster in one thread and in virtual time.
 //!
 //! The nodes are the production [`Driver`](task_queue_raft::driver::Driver), consensus core, disk task and applier;
-//! only what lies behind the driver's ends is simulated: a network that loses, doubles, delays and cuts off frames, a
-//! disk that loses what it had not done when the power went, processes that crash and pause, clocks that jump.
-//! Clients append to a list and read it. After a storm of faults the weather is calm, and all must come right.
+//! only the driver's environment is simulated. The network loses, duplicates, delays and cuts off frames. The disk loses
+//! unsynced writes at a power failure. Processes crash and pause, and clocks jump. Clients append to a list and read it.
+//! A run begins with a phase of faults (the storm). After it, the cluster must recover.
 //!
-//! Everything follows from one number, the seed: the same seed gives the same run to the last byte.
+//! A run is determined by one number, the seed: the same seed gives the same run, byte for byte.
 //!
-//! | module | holds |
+//! | module | content |
 //! |---|---|
 //! | `world` | the queue of events; nodes, clients, faults, the time after the storm |
 //! | `invariants` | what must hold at every step, one file for each property of the Raft paper |
-//! | `history` | what clients saw, and the check that it is linearizable |
-//! | `profile` | what a seed's run is like |
-//! | `ends`, `store`, `disk`, `network`, `machine` | the simulated ends of the driver |
+//! | `history` | the results that clients observed, and the check that they are linearizable |
+//! | `profile` | the faults and limits of a seed's run |
+//! | `environment`, `store`, `disk`, `network`, `machine` | the simulated environment of the driver |
 //! | `planted`, `tamper`, `hunt` | faults planted on purpose: the simulation must catch them |
-//! | `cuts`, `shrink` | what a failing run can do without: the shortest trace that still fails |
+//! | `cuts`, `shrink` | shorten a failing run to the shortest trace that still fails |
 //! | `coverage` | what happened, counted |
 
 mod coverage;
@@ -61,18 +61,18 @@ use world::World;
 /// One run.
 #[derive(Clone, Debug)]
 pub struct SimConfig {
-    /// From which all else follows.
+    /// Determines the whole run.
     pub seed: u64,
     /// How many nodes there are.
     pub nodes: usize,
-    /// A fault to be caught.
+    /// The planted fault, which the run must detect.
     pub planted: Option<Planted>,
-    /// What is left out.
+    /// Parts of the run that are omitted.
     pub cuts: Cuts,
 }
 
 impl SimConfig {
-    /// The run of a seed: with 3, 5 or 7 nodes, as the seed has it.
+    /// The run of a seed, with 3, 5 or 7 nodes; the seed decides.
     #[must_use]
     pub fn of_seed(seed: u64) -> Self {
         let nodes = [3, 5, 3, 7, 5, 3][usize::try_from(seed % 6).unwrap_or(0)];
@@ -111,7 +111,7 @@ impl SimConfig {
         if let Some(planted) = self.planted {
             profile.suit(planted);
         }
-        // One to take the place of each that may be damaged.
+        // One to replace each node that may become corrupt.
         profile.spares = profile.spares.max(profile.damaged_max(self.nodes));
         self.cuts.apply(&mut profile);
         (profile, rng)
@@ -181,15 +181,15 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Runs a seed. A failure is run once more to tell its last events.
+/// Runs a seed. A failure is run once more to print its last events.
 ///
 /// # Errors
-/// Where an invariant is broken, or the production code panics.
+/// If an invariant is broken, or the production code panics.
 pub fn run(config: &SimConfig) -> Result<Report, Box<Failure>> {
     run_once(config, TraceLines::None).map_err(told)
 }
 
-/// Runs a failure again, to tell its last events.
+/// Runs a failure again, to print its last events.
 #[must_use]
 pub fn told(failure: Box<Failure>) -> Box<Failure> {
     const LAST: usize = 60;
@@ -210,7 +210,7 @@ pub fn told(failure: Box<Failure>) -> Box<Failure> {
     }
 }
 
-/// Runs a seed and keeps the lines that are asked for.
+/// Runs a seed and keeps the requested lines of the trace.
 ///
 /// # Errors
 /// As [`run`].
@@ -303,7 +303,7 @@ impl<F: FnMut(Result<Report, Box<Failure>>) -> bool> InOrder<F> {
     }
 }
 
-/// Keeps panics of simulated nodes off the screen: a failure tells of them. Other threads' are shown as ever.
+/// Hides panics of simulated nodes: the failure reports them. Panics of other threads are printed as usual.
 pub fn quiet_panics() {
     let show = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {

@@ -1,7 +1,7 @@
 //! Three nodes against three of etcd: the same machine, the same load, in turn.
 //!
-//! Both clusters run all the time, and only one is asked at a time. Writes are puts of new values under a fixed set of
-//! keys, durable on a majority before they are answered; reads are linearizable.
+//! Both clusters run all the time, and only one gets requests at a time. Writes are puts of new values under a fixed set of
+//! keys, durable on a majority before the response; reads are linearizable.
 
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ pub(crate) async fn measure(options: &Options, report: &mut Report) {
         let (mut our_turns, mut their_turns, mut plain) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..options.rounds {
             if let Kind::Writes(1) = kind {
-                // A disk is another one every minute: it is asked right before.
+                // The speed of the disk drifts: it is measured directly before.
                 plain.extend(disk::plain_appends());
             }
             our_turns.push(ours.ask(options, kind).await);
@@ -78,7 +78,7 @@ pub(crate) async fn measure(options: &Options, report: &mut Report) {
     }
 }
 
-/// A cluster that is asked.
+/// A cluster under load.
 enum Side {
     Oarlock(Oarlock),
     Etcd(Etcd),

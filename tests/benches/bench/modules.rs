@@ -13,7 +13,7 @@ use super::report::{Report, Target};
 
 /// Connections of the load under which modules change.
 const CONNECTIONS: usize = 64;
-/// How often a module takes over under each size of the state.
+/// Number of upgrades for each size of the state.
 const UPGRADES: u8 = 4;
 /// Sizes of the state, in MiB.
 const STATES_MIB: [usize; 3] = [0, 16, 60];
@@ -24,7 +24,7 @@ const BETWEEN: Duration = Duration::from_millis(500);
 /// A file is checked so often.
 const CHECKS: usize = 5;
 
-/// Has modules take over while clients write: no request may fail, and none may wait long.
+/// Upgrades modules while clients write: no request may fail, and none may wait long.
 pub(crate) async fn upgrade(options: &Options, report: &mut Report) {
     let ours = Oarlock::start(&[], options.binary.as_deref()).await;
     let nodes: Vec<Http> = ours.cluster.nodes.iter().map(Node::http).collect();

@@ -64,7 +64,7 @@ impl Commands {
         }
     }
 
-    /// What the queue has answered: it may have given out tasks.
+    /// A reply of the queue: it may contain tasks.
     pub(super) fn learn(&mut self, reply: &[u8]) {
         if self.language != Language::Queue {
             return;
@@ -116,7 +116,7 @@ impl Commands {
                 "worker": format!("w{}", self.rng.below(3)),
                 "lease_ms": 1 + self.rng.below(20_000),
                 "max": 1 + self.rng.below(5),
-                // A worker that waits is answered later, or not at all.
+                // A worker that waits gets its reply later, or never.
                 "wait_ms": if self.rng.chance(100) { self.rng.below(5000) } else { 0 },
             }}),
             6..=10 => {
@@ -178,7 +178,7 @@ impl Commands {
         match self.rng.below(6) {
             // Cut off.
             0 => bytes.truncate(self.rng.place(bytes.len())),
-            // A byte that is another one, which may still be a command.
+            // A changed byte; the result may still be a valid command.
             1 => {
                 let place = self.rng.place(bytes.len());
                 bytes[place] = self.rng.number() as u8;

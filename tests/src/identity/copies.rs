@@ -1,4 +1,4 @@
-//! Three copies of one guest, and what is compared of them.
+//! Three copies of one guest, and their comparison.
 
 use oarlock_wasm::{CommandOutcome, GuestModule, MachineFailure, MachineLimits, WasmMachine};
 use task_queue_raft::state_machine::{MachineError, ReplicatedStateMachine};

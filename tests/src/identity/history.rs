@@ -32,7 +32,7 @@ pub(super) struct History {
     rng: Rng,
     left: u64,
     at: Moment,
-    /// Commands that have a key, so that they may be asked for again.
+    /// Commands with a key, which may be sent again.
     keyed: Vec<(String, Vec<u8>)>,
 }
 

@@ -1,4 +1,4 @@
-//! One node of the model: the real core and what its disk holds.
+//! One node of the model: the real core and the content of its disk.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};

@@ -1,4 +1,4 @@
-//! What must hold in each state, and what has to be seen somewhere for that to mean anything.
+//! The properties of each state, and the events that must occur in some state, so that the check is not empty.
 
 use stateright::Property;
 use task_queue_raft::ids::Index;

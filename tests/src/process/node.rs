@@ -33,7 +33,7 @@ pub struct NodeOptions {
     pub data_dir: PathBuf,
     /// Everything else.
     pub args: Vec<String>,
-    /// What stands before the command, as `ip netns exec NAME`; it becomes the command.
+    /// The prefix of the command, such as `ip netns exec NAME`; it becomes the command.
     pub within: Vec<String>,
 }
 

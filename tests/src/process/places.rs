@@ -1,5 +1,5 @@
-//! What only root may set up: file systems of a few MiB, and network namespaces. Where it is not permitted, the test
-//! gets an error and prints it.
+//! Test environments that need root: file systems of a few MiB, and network namespaces. Without permission the test gets an
+//! error and prints it.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ fn system(args: &[&str]) -> Result<(), Unavailable> {
     Err(Unavailable(format!("{line}: {}", stderr.trim())))
 }
 
-/// A file system in memory, of a given size; gone when dropped.
+/// A file system in memory, of a given size; unmounted on drop.
 pub struct Mount(PathBuf);
 
 impl Mount {
@@ -58,14 +58,14 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        // A process that still writes there keeps it busy: let go of it all the same.
+        // A process that still writes there keeps it busy: detach it anyway.
         if let Err(error) = system(&["umount", "-l", &self.0.display().to_string()]) {
             eprintln!("a file system is left behind: {error}");
         }
     }
 }
 
-/// Networks of their own for several nodes, on one bridge; gone when dropped.
+/// Separate network namespaces for several nodes, on one bridge; removed on drop.
 pub struct NetNamespaces {
     name: String,
     subnet: u32,
@@ -124,7 +124,7 @@ impl NetNamespaces {
         self.address_of(at + 1)
     }
 
-    /// What stands before a command that runs there.
+    /// The prefix of a command that runs there.
     pub fn within(&self, at: usize) -> Vec<String> {
         ["ip", "netns", "exec", &self.namespace(at)]
             .map(str::to_owned)

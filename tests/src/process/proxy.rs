@@ -1,5 +1,5 @@
-//! A wire between each two nodes that can be cut in one direction, as a firewall would that drops packets: what was sent
-//! waits, and arrives if the cut heals before one side closes the connection.
+//! A connection between each two nodes that can be cut in one direction, like a firewall that drops packets. Sent bytes wait,
+//! and arrive if the cut ends before one side closes the connection.
 
 use std::collections::BTreeMap;
 
@@ -89,6 +89,6 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut cut: watch::
             break;
         }
     }
-    // The other end learns that nothing more comes; that it may be gone already is no loss.
+    // Signals the end to the other side. It may be closed already, which is harmless.
     let _ = to.shutdown().await;
 }

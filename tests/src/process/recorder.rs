@@ -1,8 +1,7 @@
-//! Clients of real processes whose history is recorded, for the simulation's check that all of it could have happened
-//! one thing after another.
+//! Clients of real processes. They record their history for the simulation's check of linearizability.
 //!
-//! The object is one queue of the task queue, from which nothing is taken: enqueueing appends and tells the place, and the
-//! number of tasks is the length.
+//! The object is one queue of the task queue, from which no task is reserved: enqueueing appends and returns the place, and
+//! the number of tasks is the length.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,7 +19,7 @@ use crate::sim::machine::View;
 const QUEUE: &str = "list";
 /// How long a client waits for an outcome.
 const PATIENCE_MS: &str = "2000";
-/// After this long without a response it goes on to the next node.
+/// After this time without a response it continues with the next node.
 const GIVES_UP: Duration = Duration::from_secs(4);
 
 /// What the clients share.
@@ -39,7 +38,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Sets clients to work, each of which asks one node after the other. A command is longer by `padding` bytes.
+    /// Starts clients, each of which sends to one node after the other. A command is longer by `padding` bytes.
     pub fn start(clients: usize, targets: &[Http], padding: usize) -> Self {
         let shared = Arc::new(Shared {
             started: Instant::now(),

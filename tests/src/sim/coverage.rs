@@ -1,4 +1,4 @@
-//! What happened in runs, counted: a simulation in which nothing happens proves nothing.
+//! Counts of the events in runs: a simulation without events proves nothing.
 
 use std::ops::AddAssign;
 
@@ -78,15 +78,15 @@ counts! {
     reinstalls "reinstalls",
     /// Snapshots taken.
     snapshots "snapshots",
-    /// Snapshots from a leader that a machine took over.
+    /// Snapshots from a leader that a machine restored.
     restores "restores",
     /// Runs whose state machine was the wasm guest.
     guests "runs of the wasm guest",
-    /// Commands that clients asked for again under their idempotency key.
+    /// Commands that clients sent again with their idempotency key.
     retries "retries under a key",
     /// Commands that clients got a reply to.
     replies "replies",
-    /// Questions that were answered linearizably.
+    /// Linearizable queries with a response.
     answers "answers",
     /// Operations that were refused.
     refused "refused",

@@ -1,4 +1,4 @@
-//! What is left out of a seed's run, so that a failure has a shorter trace.
+//! Parts of a seed's run that are omitted, so that a failure has a shorter trace.
 //!
 //! A cut is a part of the run's configuration like its seed: the same seed with the same cuts gives the same run.
 //! What a profile draws is drawn before anything is cut, so a cut changes only what it names, and what follows from it.
@@ -118,7 +118,7 @@ impl Part {
     }
 }
 
-/// What a run is without. Nothing, unless told otherwise.
+/// The omitted parts of a run. Default: none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cuts {
     /// How many clients, instead of the seed's choice.

@@ -1,9 +1,8 @@
-//! A disk of bytes beneath the production log database, with what disks do: they lose what was not synced, sector by
-//! sector; they tear a write in two; they report errors, and are full; bits flip, a write lands on another one's place,
-//! another was never done.
+//! A simulated disk under the production log database, with the faults of disks. Unsynced sectors are lost one by one, and
+//! writes are torn. Operations fail, and the disk can be full. Bits flip, and writes are misdirected or missing.
 //!
-//! What is damaged at rest is never what the last commits wrote: damage of that can't be told from a write that
-//! the power cut in two, by no store that syncs once a commit, and the database takes the commit before for the newest.
+//! Corruption never hits the writes of the last commits. A store that syncs once per commit can't distinguish it from a torn
+//! write, and the database uses the commit before as the newest one (decision 0022).
 
 #[cfg(test)]
 mod tests;
@@ -16,11 +15,11 @@ use redb::StorageBackend;
 
 use super::rng::Rng;
 
-/// What a disk writes as a whole.
+/// The unit that a disk writes atomically.
 const SECTOR: usize = 512;
-/// What the database writes as a whole.
+/// The unit that the database writes.
 const PAGE: usize = 4096;
-/// So many earlier contents of a sector are kept.
+/// Number of earlier contents of a sector that are kept.
 const VERSIONS: usize = 8;
 /// Commits for which a sector counts as just written: the last one, and the one that it would be taken for.
 const FRESH: u64 = 2;
@@ -28,17 +27,17 @@ const FRESH: u64 = 2;
 /// What happened to a disk, counted.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct DiskCounts {
-    /// Times at which the power went and unsynced sectors were there in part.
+    /// Power failures after which some unsynced sectors were kept.
     pub(crate) torn: u64,
-    /// Times at which it went and all of them were lost.
+    /// Power failures after which all of them were lost.
     pub(crate) lost: u64,
-    /// Operations that ended in an error.
+    /// Operations that failed.
     pub(crate) errors: u64,
-    /// Bits flipped, writes that landed elsewhere, writes that were never done.
+    /// Flipped bits, misdirected writes, missing writes.
     pub(crate) damages: u64,
 }
 
-/// A disk. A clone is the same one.
+/// A disk. A clone is a handle to the same disk.
 #[derive(Clone, Debug)]
 pub(crate) struct ByteDisk(Arc<Mutex<Sectors>>);
 
@@ -54,10 +53,10 @@ struct Sectors {
     written: BTreeMap<usize, (u64, Vec<u8>)>,
     /// So many operations go well, and the next one fails.
     failing_in: Option<u64>,
-    /// The power goes with the next crash.
+    /// The next crash is a power failure.
     power_goes: bool,
     full: bool,
-    /// The process that used it is gone: whatever it still wants is not done.
+    /// The process that used it has ended: its operations are ignored.
     dead: bool,
     /// An error was reported since it was opened.
     blamed: bool,
@@ -67,7 +66,7 @@ struct Sectors {
 }
 
 impl ByteDisk {
-    /// An empty one. One that forgets syncs reports that everything is written, and it is not: a planted fault.
+    /// An empty disk. If it ignores syncs, it reports success without syncing: a planted fault.
     pub(crate) fn new(rng: Rng, forgets_syncs: bool) -> Self {
         Self(Arc::new(Mutex::new(Sectors {
             bytes: Vec::new(),
@@ -94,14 +93,14 @@ impl ByteDisk {
         sectors.blamed = false;
     }
 
-    /// The process is gone at once, in the middle of whatever it does.
+    /// The process ends immediately, at any operation.
     pub(crate) fn die(&self) {
         let mut sectors = self.lock();
         sectors.dead = true;
         sectors.failing_in = None;
     }
 
-    /// The process is gone, and perhaps the power with it: then each sector that was not synced is there or not.
+    /// The process has crashed. At a power failure each unsynced sector is kept or lost.
     pub(crate) fn crash(&self) {
         let mut sectors = self.lock();
         if sectors.rng.chance(500) || sectors.power_goes {
@@ -110,12 +109,12 @@ impl ByteDisk {
         }
     }
 
-    /// What was written so far was acknowledged as a whole.
+    /// Everything written so far was acknowledged.
     pub(crate) fn committed(&self) {
         self.lock().commits += 1;
     }
 
-    /// Another disk stands in its place, sound and empty.
+    /// Replaces the disk by an intact, empty one.
     pub(crate) fn wipe(&self) {
         let mut sectors = self.lock();
         sectors.bytes.clear();
@@ -126,7 +125,7 @@ impl ByteDisk {
         sectors.damaged = false;
     }
 
-    /// One of the next operations fails, or is the last one before the power goes.
+    /// One of the next operations fails, or is the last one before a power failure.
     pub(crate) fn fail_soon(&self) {
         let mut sectors = self.lock();
         sectors.power_goes = sectors.rng.chance(600);
@@ -138,7 +137,7 @@ impl ByteDisk {
         self.lock().full = full;
     }
 
-    /// No error is to come any more. What is damaged stays so.
+    /// No further errors occur. Corruption remains.
     pub(crate) fn mend(&self) {
         let mut sectors = self.lock();
         sectors.failing_in = None;
@@ -151,12 +150,12 @@ impl ByteDisk {
         self.lock().blamed
     }
 
-    /// Whether something on it is not what was written.
+    /// Whether its content differs from what was written.
     pub(crate) fn is_damaged(&self) -> bool {
         self.lock().damaged
     }
 
-    /// Corrupts some of what was written a while ago; returns a description, or none where nothing is that old.
+    /// Corrupts older content; returns a description, or `None` if there is none.
     pub(crate) fn rot(&self) -> Option<String> {
         let mut sectors = self.lock();
         let times = sectors.rng.between(4, 16);
@@ -231,7 +230,7 @@ impl Sectors {
         self.synced_length = self.bytes.len();
     }
 
-    /// What was not synced is there, or what stood there at any time since the last sync.
+    /// Each unsynced sector gets its newest content or one since the last sync.
     fn lose_power(&mut self) {
         let unsynced = std::mem::take(&mut self.unsynced);
         let (mut kept, mut lost) = (0, 0);
@@ -285,7 +284,7 @@ impl Sectors {
         format!("bit {bit} of byte {at} flips")
     }
 
-    /// A page lands where another one stands, as far as that one is old.
+    /// A page overwrites another one, if that one is old.
     fn overwrite(&mut self, sector: usize, old: &[usize]) -> String {
         const SECTORS: usize = PAGE / SECTOR;
         let page = sector / SECTORS;
@@ -329,7 +328,7 @@ impl StorageBackend for ByteDisk {
         Ok(())
     }
 
-    /// Where it fails, what was to be synced may be gone, and the next sync succeeds, as on Linux.
+    /// If it fails, the data to be synced may be lost, and the next sync succeeds, as on Linux.
     fn sync_data(&self) -> io::Result<()> {
         let mut sectors = self.lock();
         if let Err(error) = sectors.admit() {

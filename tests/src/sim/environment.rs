@@ -1,5 +1,5 @@
-//! The driver's ends in a simulation: they only write down what the driver wants done. The world does it later, or
-//! crashes first.
+//! The environment of a driver in a simulation. It only records the driver's requests. The world executes them later, or the
+//! node crashes before.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,7 +47,7 @@ impl Environment<SimMachine> for SimEnvironment {
         self.outputs.push(Output::Machine(task));
     }
 
-    /// Requests go only to those whom the network was told of; the answer to one goes back where it came from.
+    /// Requests are sent only to the peers that were given to the network; a response is sent to the origin of its request.
     fn send(&mut self, to: &NodeId, message: Message) {
         if matches!(message, Message::Request(_)) && !self.contacts.contains(to) {
             return;

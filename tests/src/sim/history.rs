@@ -1,14 +1,14 @@
-//! What the clients of a run did and saw, and the check that it could have happened one thing after another.
+//! The history of the clients of a run, and the check that it is linearizable (Herlihy, Wing 1990).
 //!
-//! The object is a list: a command appends its number and learns its place, a question learns the length. Each
-//! operation that took effect therefore has its place in the one order of all: an append at place `p`
-//! comes before a read of length `n` exactly if `p < n`. Such a history is linearizable (Herlihy, Wing 1990) if and
-//! only if that order agrees with real time: what began after another had ended never stands before it. Reads of
-//! the same length take the order of their beginnings. One sweep over time checks it; no search is needed.
+//! The object is a list. A command appends its number and returns its place; a query returns the length. So each operation
+//! that took effect has a place in one total order: an append at place `p` comes before a read of length `n` exactly if
+//! `p < n`. The history is linearizable if and only if that order agrees with real time: an operation that began after
+//! another had ended never precedes it. Reads of the same length are ordered by their start. One sweep over time checks
+//! this; no search is needed.
 //!
-//! A register whose writes return what they replaced is such a list too: a write stands right behind
-//! the one that it replaced, and a read right behind the one that it found. A compare-and-swap that was not carried
-//! out is a read. Each register is checked by itself: linearizability is local.
+//! A register whose writes return the replaced value is such a list too: a write follows the write that it replaced, and a
+//! read follows the write that it found. A compare-and-swap without effect is a read. Each register is checked separately,
+//! because linearizability is local.
 
 #[cfg(test)]
 mod tests;
@@ -23,7 +23,7 @@ use super::violation::Violation;
 /// Number of an operation; an append's is the number that it appends.
 pub(crate) type OpId = u64;
 
-/// What a client asked for.
+/// The request of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// To a list; or a write to a register.
@@ -60,7 +60,7 @@ pub(crate) enum Outcome {
 const LOST: &str = "acknowledged commands are never lost";
 
 impl Outcome {
-    /// Whether the client got what it asked for.
+    /// Whether the client received a result.
     pub(crate) fn is_answer(self) -> bool {
         match self {
             Self::Appended(_) | Self::Seen(_) => true,
@@ -116,7 +116,7 @@ impl History {
         self.ops.len() as u64 - 1
     }
 
-    /// Ends an operation. A second end is ignored: the client has gone.
+    /// Ends an operation. A second end is ignored.
     pub(crate) fn end(&mut self, now: Duration, id: OpId, outcome: Outcome) -> Option<Op> {
         let op = self.ops.get_mut(usize::try_from(id).ok()?)?;
         if op.outcome != Outcome::Open {
@@ -127,7 +127,7 @@ impl History {
         Some(*op)
     }
 
-    /// The client asks another node for the same.
+    /// The client sends the same request to another node.
     pub(crate) fn ask_again(&mut self, id: OpId, node: usize) {
         if let Some(op) = usize::try_from(id).ok().and_then(|id| self.ops.get_mut(id)) {
             op.node = node;

@@ -13,13 +13,13 @@ pub struct Hunt {
     pub planted: Planted,
     /// How many seeds were tried.
     pub tried: u64,
-    /// The run that told; none if all went well, which is bad.
+    /// The run that detected it; `None` if no run failed, so that the fault was not detected.
     pub caught: Option<Box<Failure>>,
     /// How long all of them took, in their own time.
     pub virtual_time: Duration,
 }
 
-/// Runs seeds with the fault planted, until one tells that it is there.
+/// Runs seeds with the planted fault, until one detects it.
 #[must_use]
 pub fn hunt(planted: Planted, seeds: Range<u64>) -> Hunt {
     let configs: Vec<_> = seeds

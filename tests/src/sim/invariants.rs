@@ -1,5 +1,5 @@
-//! What must hold at every step of every run: one file for each property, with the place in the Raft paper that
-//! promises it. The world tells them what it sees; the first one that is broken ends the run.
+//! The invariants that hold at every step of every run: one file for each property, with its place in the Raft paper. The
+//! world reports each event to them. The first broken invariant ends the run.
 
 mod commits_own_term;
 mod committed_on_quorum;
@@ -74,17 +74,17 @@ impl Invariants {
         }
     }
 
-    /// These are the first members.
+    /// The initial members.
     pub(crate) fn found<'a>(&mut self, founders: impl Iterator<Item = &'a NodeId>) {
         self.members.found(founders);
     }
 
-    /// A node has lost its disk: what it does from now on, another one does under its name.
+    /// A node has lost its disk. From now on it counts as another node with the same name.
     pub(crate) fn forget(&mut self, node: &NodeId) {
         self.elections.forget(node);
     }
 
-    /// A node's driver has taken a turn; nothing of what it wants done has been done yet.
+    /// A node's driver has taken a turn. None of its requests has been executed yet.
     pub(crate) fn after_turn(
         &mut self,
         node: usize,
@@ -102,14 +102,14 @@ impl Invariants {
         self.committed.check(node, run, core, disks)
     }
 
-    /// Any node may have taken a turn: all of them, each with what its clock shows.
+    /// Any node may have taken a turn: all nodes, each with the time of its clock.
     pub(crate) fn on_leases<'a>(
         nodes: impl Iterator<Item = (&'a Core, Duration)>,
     ) -> Result<(), Violation> {
         lease::check(nodes)
     }
 
-    /// A message is about to leave.
+    /// A message is about to be sent.
     pub(crate) fn on_send(
         &mut self,
         from: &NodeId,
@@ -126,7 +126,7 @@ impl Invariants {
         Ok(())
     }
 
-    /// A disk has written entries behind `previous`.
+    /// A disk has written entries after `previous`.
     pub(crate) fn on_written(
         &mut self,
         previous: LogId,
@@ -152,7 +152,7 @@ impl Invariants {
         Ok(())
     }
 
-    /// A machine stands behind the entry at `index`.
+    /// A machine has applied the entry at `index`.
     pub(crate) fn on_state(
         &mut self,
         node: usize,
@@ -162,7 +162,7 @@ impl Invariants {
         self.machine.on_state(node, index, view)
     }
 
-    /// A machine answers a question.
+    /// A machine responds to a query.
     pub(crate) fn on_answer(
         &mut self,
         node: usize,
@@ -183,7 +183,7 @@ impl Invariants {
         self.machine.on_restored(node, meta, view)
     }
 
-    /// An operator was told that the members are as it wants them.
+    /// An operator received success for a change of members.
     pub(crate) fn on_changed(
         &self,
         node: usize,

@@ -1,9 +1,8 @@
 //! The state machines of the simulation: a list in plain Rust, and the example guest `kv` as the product runs it.
 //!
-//! Both are registers that only ever grow a chain. The list is one: a command appends its number and learns the place
-//! it got. In the guest each key is one: a command puts its number and learns which number it replaced, so that the
-//! replies link each command to the one before it. Either way the replies to commands and queries show in which
-//! order everything took effect.
+//! Both are registers whose writes form a chain. The list is one register: a command appends its number and returns its
+//! place. In the guest each key is a register: a command puts its number and returns the number that it replaced. So the
+//! replies to commands and queries show the order in which everything took effect.
 
 mod guest;
 mod list;
@@ -34,7 +33,7 @@ impl View {
     }
 }
 
-/// Which machine the nodes of a run have.
+/// The machine of the nodes of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MachineKind {
     List,
@@ -46,7 +45,7 @@ pub(crate) enum MachineKind {
 pub(crate) struct Deed {
     pub(crate) number: OpId,
     pub(crate) register: u8,
-    /// It has an idempotency key, so it may be asked for again.
+    /// It has an idempotency key, so it may be sent again.
     pub(crate) keyed: bool,
     /// Only if this number stands there, or none at all.
     pub(crate) expect: Option<Option<OpId>>,
@@ -86,11 +85,11 @@ impl MachineKind {
 /// A client's view of its command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Told {
-    /// It stands at this place of the list.
+    /// It is at this place of the list.
     Place(u64),
-    /// It stands in its register, where this stood before.
+    /// It is in its register, and replaced this value.
     Replaced(Option<OpId>),
-    /// It did not find what it expected, but this.
+    /// It found this value, which it did not expect.
     Kept(Option<OpId>),
     /// The machine failed at it, or returned something impossible.
     Nonsense(String),
@@ -100,7 +99,7 @@ pub(crate) enum Told {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) view: View,
-    /// What stands in the register that was asked for; the list has none.
+    /// The value of the requested register; the list has none.
     pub(crate) register: Option<Result<Option<OpId>, String>>,
 }
 

@@ -1,4 +1,4 @@
-//! The simulated network: frames as they travel on the wire, lost, doubled, late, and cut off.
+//! The simulated network: it loses, duplicates, delays and cuts off frames in their wire format.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -55,7 +55,7 @@ impl Frame {
         }
     }
 
-    /// Its length and its checksum, which is at its end: enough to tell it from another.
+    /// Its length and its checksum, which is at its end: enough to distinguish it from others.
     pub(crate) fn fingerprint(&self) -> u64 {
         let checksum = self
             .bytes

@@ -1,43 +1,43 @@
-//! Faults planted on purpose, to prove that the simulation would catch them. They sit in the simulated ends (disk,
-//! network, machine, clients) and make a node look as if its code had the fault; the production code has no switch.
+//! Planted faults, which prove that the simulation detects such faults. They are in the simulated environment (disk,
+//! network, machine, clients) and make a node behave as if its code had the fault. The production code has no switch.
 
-/// A fault to be caught.
+/// A planted fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Planted {
-    /// Term and vote are not synced: a crash forgets them (Raft paper, Figure 2: persistent state).
+    /// Term and vote are not synced: a crash loses them (Raft paper, Figure 2: persistent state).
     VoteNotSynced,
-    /// Entries are not synced: a crash forgets them (Figure 2).
+    /// Entries are not synced: a crash loses them (Figure 2).
     EntriesNotSynced,
     /// The disk reports a write as done before it is.
     WrittenTooEarly,
-    /// A node returns from a crash with an empty disk under its old name.
+    /// A node restarts with an empty disk under its old name.
     WipedDisk,
-    /// A node whose disk was wiped takes its empty store for one that holds all its votes and acknowledgements.
+    /// A node whose disk was wiped marks its empty store as complete.
     ForgetsThatItForgot,
-    /// A node that comes back with an empty disk acknowledges what a leader sends that counts its former self.
+    /// A node with a wiped disk acknowledges entries to a leader that counts its former store.
     WelcomedTooEarly,
     /// A node that starts doesn't read its term and vote.
     StartsWithoutVote,
     /// A snapshot is not synced before the log is purged behind it.
     SnapshotNotSynced,
-    /// The disk gives back another entry than was written.
+    /// The disk returns an entry that differs from the written one.
     ReadsAnotherEntry,
     /// A vote is counted twice (§5.2).
     VoteCountedTwice,
-    /// A voter grants what it should deny (§5.2, §5.4.1).
+    /// A voter grants a vote that it must deny (§5.2, §5.4.1).
     DenialBecomesGrant,
     /// A candidate claims a longer log than it has (§5.4.1).
     CandidateBoasts,
-    /// The leader tells its followers that all it has sent is committed (§5.3).
+    /// The leader's commit index covers all entries that it has sent (§5.3).
     CommitTooEarly,
-    /// A follower acknowledges an entry more than it has (§5.3).
+    /// A follower acknowledges one entry more than it has (§5.3).
     AcknowledgesTooMuch,
-    /// A follower accepts entries whose predecessor it doesn't hold (§5.3).
+    /// A follower accepts entries although it lacks the entry before them (§5.3).
     AcceptsAnyPredecessor,
-    /// A leader takes a heartbeat as answered that was lost, so that it keeps leading and answers reads without a
-    /// majority (dissertation §6.2, §6.4).
+    /// A leader counts a lost heartbeat as acknowledged. So it stays leader and serves reads without a majority
+    /// (dissertation §6.2, §6.4).
     NeedsNoAnswer,
-    /// The leader's answer to a ReadIndex is older than the question (dissertation §6.4).
+    /// The leader's response to a ReadIndex is from before the request (dissertation §6.4).
     ReadIndexTooLow,
     /// A leader sends one peer other commands than the rest (§5.3).
     EntriesDiffer,
@@ -47,59 +47,59 @@ pub enum Planted {
     SnapshotHoldsMore,
     /// A follower reports a snapshot as installed after its first chunk (§7).
     InstalledTooEarly,
-    /// A leader takes a forwarded command again that it has taken before.
+    /// A leader proposes a forwarded command twice.
     ForwardedAnew,
     /// A leader refuses a forwarded command and appends it.
     RefusesWhatItTakes,
-    /// A linearizable question is answered from what the node happens to know.
+    /// A linearizable query is served from the local state.
     ReadsAreStale,
-    /// A question overtakes the entries that it was to wait for.
+    /// A query runs before the entries that it must wait for.
     QueryOvertakesEntries,
     /// The replies to two clients are mixed up.
     RepliesMixedUp,
-    /// A client whose time is up is told that its command was not carried out.
+    /// A client whose command timed out receives the error that it was not applied.
     TimeoutToldAsRefusal,
-    /// The machine gets its entries in another order.
+    /// The machine receives its entries in a wrong order.
     EntriesOvertake,
-    /// All nodes carry a command out twice.
+    /// All nodes apply a command twice.
     AppliesTwice,
-    /// One node carries a command out twice.
+    /// One node applies a command twice.
     OneNodeAppliesTwice,
-    /// One node leaves a command out.
+    /// One node skips a command.
     OneNodeSkips,
     /// A restored snapshot lacks its last command.
     RestoreLosesTheLast,
-    /// A node that starts doesn't read who the members are from its log (dissertation §4.1).
+    /// A node that starts doesn't read the configuration from its log (dissertation §4.1).
     StartsWithoutMembers,
-    /// A snapshot doesn't keep who the members were (dissertation §5.1).
+    /// A snapshot doesn't contain the configuration (dissertation §5.1).
     SnapshotForgetsMembers,
-    /// A snapshot travels without the members.
+    /// A snapshot is sent without the configuration.
     ChunkForgetsMembers,
     /// A learner's acknowledgement counts as a voter's (dissertation §4.2.1).
     LearnerCounts,
-    /// During a change, the old voters that are to go count as if they had agreed (dissertation §4.3).
+    /// In joint consensus, acknowledgements of the old voters are assumed (dissertation §4.3).
     OldVotersIgnored,
-    /// An operator is told that an order was carried out before it was.
+    /// An operator receives success for an admin request before it took effect.
     OrderDoneTooEarly,
-    /// A leader that has told another node to campaign answers reads from its lease as before (dissertation §6.4.1).
+    /// A leader that has sent TimeoutNow still serves reads by its lease (dissertation §6.4.1).
     LeaseKeptAfterTransfer,
-    /// A lease lasts as long as it was promised, though clocks differ in speed (§6.4.1).
+    /// A leader counts the full length of a lease and ignores the drift of clocks (§6.4.1).
     LeaseIgnoresDrift,
-    /// A voter grants a vote that it has promised not to (§6.4.1).
+    /// A voter grants a vote during a lease that it has granted (§6.4.1).
     PromiseBroken,
-    /// A node that starts votes at once, whatever it has promised before (§6.4.1).
+    /// A restarted node votes immediately, although it may have granted a lease (§6.4.1).
     StartsWithoutPromise,
-    /// A write for which a full disk had no room is taken for done.
+    /// A write that a full disk has refused counts as done.
     FullDiskForgotten,
-    /// All nodes carry a command out again that comes again under its idempotency key.
+    /// All nodes apply a command again that is sent again with its idempotency key.
     KeysForgotten,
-    /// One node does.
+    /// One node does so.
     OneNodeForgetsKeys,
-    /// A node that has restored a snapshot no longer knows which keys were spent.
+    /// A node that has restored a snapshot has lost the idempotency keys.
     RestoreForgetsKeys,
-    /// The disk of bytes reports everything as synced, and it is not.
+    /// The simulated disk reports success for a sync without syncing.
     SyncForgotten,
-    /// A node that finds its disk damaged begins again with an empty one, under its old name.
+    /// A node with a corrupt disk continues with an empty one, under its old name.
     DamageForgotten,
 }
 
@@ -156,7 +156,7 @@ impl Planted {
         Self::DamageForgotten,
     ];
 
-    /// Whether it shows only where the machine is the guest.
+    /// Whether only runs with the guest as the machine can detect it.
     pub(crate) fn is_of_guests(self) -> bool {
         matches!(
             self,
@@ -164,12 +164,12 @@ impl Planted {
         )
     }
 
-    /// Whether it shows only where disks are of bytes.
+    /// Whether only runs with simulated disks can detect it.
     pub(crate) fn is_of_disks(self) -> bool {
         matches!(self, Self::SyncForgotten | Self::DamageForgotten)
     }
 
-    /// Whether it shows only where leaders have leases.
+    /// Whether only runs with leases can detect it.
     pub(crate) fn is_of_leases(self) -> bool {
         matches!(
             self,

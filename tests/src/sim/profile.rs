@@ -1,5 +1,5 @@
-//! What a seed's run is like: each draws which faults it has and how many, and every bound of the nodes. Runs that
-//! differ much find more than many that are alike.
+//! The profile of a seed's run: the kinds of faults, their number, and all limits of the nodes. Runs that differ much find
+//! more faults than runs that are similar.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub(crate) struct Profile {
     pub(crate) driver_limits: DriverLimits,
     pub(crate) chunk_bytes: usize,
 
-    /// How long faults go on.
+    /// Duration of the phase of faults.
     pub(crate) storm: Duration,
     pub(crate) clients: usize,
     pub(crate) think_max_ms: u64,

@@ -1,4 +1,4 @@
-//! What some runs come to on every machine, so that what fails on one can be looked at on another.
+//! The results of some runs, which are equal on every machine. So a failure on one machine can be debugged on another.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ const SEEDS: [u64; 6] = [1, 2, 3, 7, 28, 40];
 /// Faults whose first failure is recorded.
 const PLANTED: [Planted; 2] = [Planted::OneNodeSkips, Planted::VoteNotSynced];
 
-/// Runs them, and tells a line for each: what was run, how many events there were, the hash of all.
+/// Runs them, and returns a line for each: the run, the number of events, and their hash.
 #[must_use]
 pub fn record() -> String {
     let mut lines = String::new();

@@ -1,9 +1,9 @@
-//! The stores of a simulated node, with the faults of a disk in front of them or beneath.
+//! The stores of a simulated node, with the faults of a disk.
 //!
-//! In most runs the log is the production memory store: what it has returned from is durable, a crash loses the tasks
-//! that still wait for the disk, and the one in flight is lost wholly or done wholly. In the other runs it is the
-//! production database on a disk of bytes, which may stop in the middle of a write. Either way this module knows what
-//! was acknowledged, and a log that is opened again must hold that. Planted faults break the promise.
+//! In most runs the log is the production memory store. A finished operation is durable. A crash loses the waiting tasks;
+//! the one in flight is either done or lost. In the other runs the log is the production database on a simulated disk, which
+//! may stop in the middle of a write. In both cases this module records what was acknowledged, and a reopened log must
+//! contain it. Planted faults violate this.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
@@ -80,7 +80,7 @@ impl Durable {
         Some(LogId::new(*term, index))
     }
 
-    /// Whether the entry is here, or was and stands in a snapshot.
+    /// Whether the entry is in the log or in a snapshot.
     pub(crate) fn holds(&self, id: LogId) -> bool {
         let former = self.former.as_ref();
         let held = former.is_some_and(|(log, snapshot)| *snapshot >= id.index || log.holds(id));
@@ -205,13 +205,13 @@ impl Engine {
 struct Platter {
     engine: Engine,
     durable: Durable,
-    /// Under way when an error or a crash came: done or not.
+    /// In flight at an error or a crash: done or not.
     doubtful: Option<LogOp>,
     /// What was acknowledged and is not there any more.
     loss: Option<String>,
     /// Whether it holds all votes and acknowledgements of its node.
     store_state: StoreState,
-    /// Done as far as the node knows, and gone after a crash. Only planted faults put anything here.
+    /// Reported as done, but lost at a crash. Only planted faults have such operations.
     unsynced: Vec<LogOp>,
     planted: Option<Planted>,
     /// The next write ends in an error: done or not.
@@ -430,7 +430,7 @@ impl SimLog {
         lock(&self.0).store_state == StoreState::Complete
     }
 
-    /// The process is gone, and perhaps the power.
+    /// The process has crashed, perhaps with a power failure.
     pub(crate) fn crash(&self) {
         let mut platter = lock(&self.0);
         platter.unsynced.clear();

@@ -1,5 +1,4 @@
-//! Planted faults that show in messages: a message is changed on its way as if its sender or its receiver had the
-//! fault.
+//! Planted faults in messages: a message is changed in transit, as if its sender or its receiver had the fault.
 
 use task_queue_raft::entry::Payload;
 use task_queue_raft::ids::{Index, LogId, NodeId};
@@ -14,7 +13,7 @@ use super::planted::Planted;
 /// A message that arrives, and from whom it seems to be.
 pub(crate) type Arrival = (usize, Message);
 
-/// What arrives at node `to` in place of a message from node `from`.
+/// The messages that arrive at node `to` instead of one from node `from`.
 pub(crate) fn tamper(
     planted: Option<Planted>,
     nodes: usize,
@@ -87,7 +86,7 @@ pub(crate) fn tamper(
         .collect()
 }
 
-/// The same commands under other numbers: the leader can't tell that it has them.
+/// The same commands under other numbers: the leader can't recognize them as duplicates.
 fn renumbered(forward: &Forward) -> Message {
     let mut forward = forward.clone();
     for command in &mut forward.commands {

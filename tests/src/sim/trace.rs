@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// FNV-1a over 64-bit numbers: enough to tell two runs apart.
+/// FNV-1a over 64-bit numbers: enough to distinguish two runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Hash(pub(crate) u64);
 

@@ -28,17 +28,17 @@ use super::trace::{Trace, TraceLines};
 use super::violation::Violation;
 use super::{Report, SimConfig};
 
-/// A run with more events than this doesn't end by itself.
+/// A run with more events than this is considered endless.
 const MAX_EVENTS: u64 = 500_000;
 
-/// Something that happens at its time. Those of a node belong to one run of it: a crash makes them void.
+/// An event at its time. Events of a node belong to one run of it: a crash cancels them.
 #[derive(Debug)]
 enum Event {
-    /// The driver takes in what waits for it, and acts.
+    /// The driver handles its waiting inputs and takes a turn.
     Turn { node: usize, run: u32 },
-    /// The disk is done with its first task.
+    /// The disk has finished its first task.
     Disk { node: usize, run: u32 },
-    /// The state machine is done with its first task.
+    /// The state machine has finished its first task.
     Machine { node: usize, run: u32 },
     /// A message arrives.
     Arrival {
@@ -46,15 +46,15 @@ enum Event {
         to: usize,
         frame: Frame,
     },
-    /// A process comes back.
+    /// A process restarts or continues.
     Restart { node: usize, run: u32 },
-    /// A client thinks of something.
+    /// A client begins a request.
     Client { client: usize },
-    /// A client asks again for what it got no outcome of.
+    /// A client repeats a request without an outcome.
     Again { op: OpId },
-    /// The operator replaces a node that is damaged.
+    /// The operator replaces a node with a corrupt disk.
     Replace { node: usize },
-    /// A node whose machine is to get another state asks for it.
+    /// A node whose state is to be reinstalled requests a snapshot.
     Reinstall {
         node: usize,
         run: u32,
@@ -62,7 +62,7 @@ enum Event {
     },
     /// The next fault is due.
     Fault,
-    /// Nothing: time only passes up to here.
+    /// No effect: time passes up to here.
     Mark,
 }
 
@@ -80,12 +80,12 @@ pub(crate) struct World {
     nodes: Vec<Node>,
     network: Network,
     clients: Vec<Client>,
-    /// Commands that may be asked for again.
+    /// Commands that may be sent again.
     retries: BTreeMap<OpId, Retry>,
     history: History,
     invariants: Invariants,
     coverage: Coverage,
-    /// Writes that nodes have asked their disks for.
+    /// Writes that nodes have requested from their disks.
     writes: u64,
     pub(crate) trace: Trace,
     /// Draws of nodes (delays, sessions), of faults and of clients.
@@ -160,7 +160,7 @@ impl World {
         world
     }
 
-    /// The whole run: a storm of faults, then calm weather in which all must come right.
+    /// The whole run: a phase of faults (the storm), then a phase without faults in which the cluster must recover.
     pub(crate) fn run(&mut self) -> Result<Report, Violation> {
         for node in 0..self.nodes.len() {
             self.start(node)?;

@@ -57,7 +57,7 @@ fn upgrade(driven: &mut Driven) -> (f64, f64) {
     propose(driven, &begin);
     let (changed, changes) = mpsc::channel();
     driven.machine.status().on_upgrade(move || {
-        // The receiver is gone when the measurement is complete.
+        // The receiver is dropped when the measurement is complete.
         let _ = changed.send(());
     });
     // Here the new module is compiled and tested at once; a node does that while it applies entries.

@@ -1,5 +1,5 @@
-//! What a node takes as committed is on the disks of a majority of the voters at that moment, and is the same on every node that
-//! ever takes that index as committed (§5.3, §5.4).
+//! An entry that a node treats as committed is on the disks of a majority of the voters at that moment. It is the same entry
+//! on every node that ever treats its index as committed (§5.3, §5.4).
 
 use std::collections::BTreeMap;
 

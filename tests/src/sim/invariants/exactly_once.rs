@@ -1,6 +1,6 @@
-//! A command that a client has submitted once is carried out at most once, whatever becomes of its answer (§8 asks
-//! it of the service; here the driver never submits a command of its own accord). One with an idempotency key may
-//! be in the log more than once: that it takes effect once is seen by its replies and by the state.
+//! A command that a client has submitted once is applied at most once, also if its reply is lost (§8 requires this of the
+//! service; here the driver never submits a command without a client). A command with an idempotency key may be in the log
+//! more than once: its replies and the state show that it takes effect once.
 
 use std::collections::BTreeMap;
 

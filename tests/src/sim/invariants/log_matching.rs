@@ -1,8 +1,8 @@
 //! If two logs contain an entry with the same index and term, then the logs are identical in all entries up
 //! through that index (§5.3, Figure 3).
 //!
-//! It is enough to know of each entry what it holds and which one stands before it: if both are the same wherever
-//! the entry is seen, on any disk or on its way, then by induction all before it are.
+//! It is enough to record the content of each entry and the entry before it. If both are the same on all disks and in all
+//! messages, then by induction all earlier entries are the same.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
-//! Who the members are: the last configuration in a node's log is in force there (dissertation §4.1); the committed
-//! ones follow each other as joint consensus has it (§4.3); only a voter leads; and an operator who is told that a
-//! change is done finds it so.
+//! Membership: the last configuration in a node's log is in effect there (dissertation §4.1). Committed configurations
+//! follow each other by the rules of joint consensus (§4.3). Only a voter leads. A change that was reported to an operator
+//! as done is in effect.
 
 use std::collections::BTreeMap;
 

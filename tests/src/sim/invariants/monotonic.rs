@@ -1,5 +1,5 @@
-//! Terms increase monotonically, a vote is not changed within its term, and commit and apply only go forward
-//! (§5.1, Figure 2). The marks of the log keep their order.
+//! Terms increase monotonically, a vote is not changed within its term, and commit and applied index never
+//! decrease (§5.1, Figure 2). The positions of the log keep their order.
 
 use std::collections::BTreeMap;
 

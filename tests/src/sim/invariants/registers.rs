@@ -1,6 +1,6 @@
-//! What a right machine makes of the log: for each register the list of the commands that set it, in order. A command
-//! with an idempotency key takes effect once however often it is in the log, and a compare-and-swap only where it
-//! finds what it expects.
+//! The state that a correct machine computes from the log: for each register the list of the commands that set it, in
+//! order. A command with an idempotency key takes effect once however often it is in the log, and a compare-and-swap only
+//! where it finds what it expects.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ pub(crate) struct Registers {
     lists: Vec<Vec<OpId>>,
     /// By which entry each one of `lists` was set.
     entries: Vec<Vec<Index>>,
-    /// Commands with a key that were carried out, with whatever outcome.
+    /// Commands with a key that were executed, with any outcome.
     keys: BTreeSet<OpId>,
 }
 

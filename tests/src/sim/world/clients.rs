@@ -1,5 +1,5 @@
-//! Clients: each does one thing after another, at one node for a while and then at another. What a client asks of the
-//! guest under an idempotency key, it asks again elsewhere where it got no outcome.
+//! Clients: each sends one request after another, to one node for some time and then to another. A command with an
+//! idempotency key is sent again to another node if it had no outcome.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::sim::planted::Planted;
 
 /// After so many operations in a run, clients take their time: what happens then is no longer new.
 const MANY: usize = 1500;
-/// How often a client asks for the same before it gives up.
+/// Most attempts of a client for one command.
 const RETRIES: u32 = 4;
 /// Where an operation is while its client has no connection.
 const NOWHERE: usize = usize::MAX;
@@ -51,7 +51,7 @@ impl Asking {
     }
 }
 
-/// A command that may be asked for again.
+/// A command that may be sent again.
 #[derive(Clone, Debug)]
 pub(super) struct Retry {
     data: Bytes,
@@ -184,7 +184,7 @@ impl World {
         self.end(op, outcome);
     }
 
-    /// The node is gone, and with it every connection.
+    /// The node has crashed, so every connection to it is lost.
     pub(super) fn clients_lose(&mut self, node: usize) {
         let lost: Vec<OpId> = self
             .history

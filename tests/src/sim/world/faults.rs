@@ -1,4 +1,4 @@
-//! The storm: faults that come and go.
+//! The storm: faults that begin and end.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A node: what survives a crash, and what doesn't.
+//! A node: the parts that survive a crash, and those that don't.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -172,7 +172,7 @@ impl World {
         Ok(())
     }
 
-    /// A process that could not start is gone.
+    /// A process that could not start has ended.
     fn abandon(&mut self, node: usize) {
         self.nodes[node].log.crash();
         self.nodes[node].run += 1;

@@ -39,7 +39,7 @@ impl Operator {
         self.instead.values().any(|used| *used == spare)
     }
 
-    /// The node is gone, and with it the connection to it.
+    /// The node has crashed, so the connection to it is lost.
     pub(super) fn lose(&mut self, node: usize) {
         self.open.retain(|_, (at, _)| *at != node);
     }

@@ -1,4 +1,4 @@
-//! What the driver's ends do: the disk, the state machine and the network, each in its own time and in order.
+//! Executes the requests of the driver: disk, state machine and network, each with its own delays and in order.
 
 use task_queue_raft::disk::{Disk, DiskDone, DiskTask};
 use task_queue_raft::driver::{Input, MachineTask};

@@ -1,5 +1,5 @@
-//! Real processes under real faults, with clients at work whose history is checked: nothing acknowledged is lost, nothing
-//! refused is carried out, and all of it could have happened one thing after another.
+//! Real processes under real faults. The history of their clients is checked: no acknowledged command is lost, no refused
+//! command is applied, and the history is linearizable.
 
 use oarlock_tests::process::{
     Cluster, Http, Mount, NetNamespaces, Node, QUICK, Recorder, Unavailable, Wires, eventually,
@@ -54,7 +54,7 @@ async fn the_history_is_linearizable_while_leaders_are_killed() {
     recorder.check(&cluster.nodes[0].http()).await;
 }
 
-/// Stops leaders in the middle of their work until others lead, then has them go on.
+/// Pauses leaders until other nodes lead, then resumes them.
 async fn pause_leaders(cluster: &mut Cluster, recorder: &Recorder) {
     for _ in 0..2 {
         recorder.progress(20).await;

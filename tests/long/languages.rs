@@ -1,4 +1,4 @@
-//! The same counter in every language on the same cluster of real processes, with one list of demands. Before it,
+//! The same counter in every language on the same cluster of real processes, with one test suite. Before it,
 //! `cargo xtask guests --languages` has to build those in C, Python and JavaScript.
 
 use std::sync::{Arc, OnceLock};
@@ -326,7 +326,7 @@ async fn a_new_node_gets_a_snapshot(cluster: &mut Cluster, value: i64) {
     assert_eq!(reply, json!({"value": value + 1}));
 }
 
-/// Their snapshots are the same eight bytes, so one takes over from another while the cluster runs.
+/// Their snapshots are the same eight bytes, so the cluster can be upgraded from one to another.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_goes_from_c_to_python_to_javascript_and_back() {
     let steps = ["counter-python", "counter-js", "counter-c"];
@@ -351,7 +351,7 @@ async fn a_cluster_goes_from_c_to_python_to_javascript_and_back() {
     assert_eq!(statuses[0]["state_machine"]["name"], "counter");
 }
 
-/// Has a module take over. That may take longer than a request may hang, so a missing response is no failure yet.
+/// Upgrades to a module. That may take longer than the timeout of a request, so a missing response is no failure yet.
 async fn taken_over(cluster: &Cluster, http: &Http, module: Bytes) {
     let sha256 = oarlock_wasm::Sha256::of(&module).to_string();
     let headers = [("oarlock-timeout-ms", "55000")];

@@ -102,7 +102,7 @@ async fn a_node_that_diverged_is_reinstalled_from_the_leader_under_load_and_serv
     let odd = cluster.nodes[ODD].http();
     serves_again(&odd).await;
     recorder.progress(50).await;
-    // All that was done meanwhile, as the odd one tells it.
+    // All commands of that time, as the reinstalled node returns them.
     recorder.check(&odd).await;
     cluster.converged().await;
     let kept = std::fs::read_dir(cluster.nodes[ODD].data_dir().join("quarantine"));

@@ -1,4 +1,4 @@
-//! Another guest takes over on real processes: under load, and with nodes killed in the middle.
+//! Upgrades on real processes: under load, and with nodes that are killed during the upgrade.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -78,7 +78,7 @@ pub enum ScriptError {
 /// Runs a script, and returns it with the output that it has now.
 ///
 /// # Errors
-/// Where a line is no command, or a command can't be carried out.
+/// If a line is no command, or a command fails.
 pub fn run(text: &str) -> Result<String, ScriptError> {
     let mut cluster = Cluster::default();
     let mut written = String::new();
@@ -137,7 +137,7 @@ pub enum Verdict {
     Differs(usize, String, String),
 }
 
-/// Runs a script file; where `rewrite` is asked for, its output is replaced by what the nodes do now.
+/// Runs a script file. With `rewrite`, its output is replaced by the current one.
 ///
 /// # Errors
 /// As [`run`], or where the file can't be read or written.

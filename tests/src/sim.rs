@@ -283,7 +283,8 @@ pub fn run_many(
 
 const THREAD: &str = "simulation-";
 
-/// Results that come in any order and are given on in one. Few wait: a run is bounded, so no thread gets far ahead.
+/// Results that arrive in any order and are returned in the order of the configurations. Few wait, because a run is bounded
+/// and no thread gets far ahead.
 struct InOrder<F> {
     done: F,
     wanted: bool,
@@ -292,7 +293,7 @@ struct InOrder<F> {
 }
 
 impl<F: FnMut(Result<Report, Box<Failure>>) -> bool> InOrder<F> {
-    /// Returns whether more are wanted.
+    /// Returns whether to continue.
     fn take(&mut self, number: usize, result: Result<Report, Box<Failure>>) -> bool {
         self.early.insert(number, result);
         while let Some(result) = self.early.remove(&self.next) {

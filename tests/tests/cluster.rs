@@ -20,7 +20,7 @@ async fn task(http: &Http, id: u64) -> Value {
     response.json()["task"].clone()
 }
 
-/// Enqueues one task after another until told to stop; what was acknowledged, by its payload.
+/// Enqueues one task after another until stopped. Returns the acknowledged ones by their payload.
 async fn enqueue_until(
     stop: Arc<AtomicBool>,
     done: Arc<AtomicU64>,

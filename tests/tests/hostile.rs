@@ -141,7 +141,7 @@ async fn garbage_on_either_port_closes_that_connection_and_harms_nothing() {
         for addr in [cluster.nodes[leader].peer_addr(), http.0.as_str()] {
             let mut stream = TcpStream::connect(addr).expect("it listens");
             stream.write_all(bytes).expect("it reads");
-            // The node may have closed it by now. A reset is as good as an end: either way the connection is gone.
+            // The node may have closed it by now. A reset is equivalent to an end: the connection is closed.
             let _ = stream.shutdown(Shutdown::Write);
             let mut response = Vec::new();
             let _ = stream.read_to_end(&mut response);

@@ -1,4 +1,4 @@
-//! Real processes come and go: a cluster grows, shrinks, replaces a dead node, and moves its leadership under load.
+//! Membership of real processes: a cluster grows, shrinks, replaces a dead node, and moves its leadership under load.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,7 +10,7 @@ fn put(number: u64) -> String {
     json!({"put": {"key": format!("k{number}"), "value": "v"}}).to_string()
 }
 
-/// Sends an order that has to be carried out.
+/// Sends an admin request that must succeed.
 async fn order(http: &Http, method: &str, path: &str, body: Value) -> Value {
     let headers = [("oarlock-timeout-ms", "60000")];
     let body = if body.is_null() {
@@ -299,7 +299,7 @@ async fn the_commands_change_members_and_leader() {
     );
     let health = oarlock(&["status"]);
     assert!(health.1.contains("not a member"), "{health:?}");
-    // The node that is asked belongs to no cluster any more, and finds no leader.
+    // The node that receives the request belongs to no cluster any more, and finds no leader.
     let refused = patiently(&["members", "promote", "node9"], "1000");
     assert!(refused.0 == Some(3) && !refused.2.is_empty(), "{refused:?}");
     let wrong = oarlock(&["members", "add", "node2"]);

@@ -1,4 +1,4 @@
-//! What a stranger does: starts the binary in every way, right and wrong.
+//! Starts the binary in every way, with valid and invalid arguments.
 
 use std::fs;
 use std::path::Path;

@@ -41,7 +41,7 @@ pub(crate) async fn upgrade(options: &Options, report: &mut Report) {
 }
 
 async fn under_load(options: &Options, report: &mut Report, ours: &Oarlock, mib: usize) {
-    // What a leader beats with unless it is told otherwise.
+    // The default heartbeat interval.
     let heartbeat = RaftConfig::default().heartbeat_interval;
     let clients = ours.writers(CONNECTIONS, options.payload).await;
     let work = async {

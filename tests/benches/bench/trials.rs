@@ -93,7 +93,7 @@ pub(crate) async fn failover(options: &Options, report: &mut Report) {
     );
 }
 
-/// Writes one value after the other until told to stop; returns the longest time between two acknowledgements.
+/// Writes one value after the other until stopped; returns the longest time between two acknowledgements.
 async fn longest_silence(
     address: String,
     payload: usize,

@@ -1,4 +1,4 @@
-//! Upgrades that a test asks for, and how far an upgrade is as a node tells it.
+//! Requests of upgrades by a test, and the progress of an upgrade as a node reports it.
 
 use bytes::Bytes;
 use oarlock_tests::process::{Cluster, Http, HttpResponse, NoResponse, eventually};
@@ -55,7 +55,7 @@ pub(crate) async fn told<T>(http: &Http, what: &str, find: impl Fn(&Value) -> Op
     .await
 }
 
-/// Sends the upgrade to one node, once, while the test goes on.
+/// Sends the upgrade to one node, once, while the test continues.
 pub(crate) fn ask(target: Http, module: Bytes) -> JoinHandle<Result<HttpResponse, NoResponse>> {
     tokio::spawn(async move {
         let headers = [("oarlock-timeout-ms", "50000")];

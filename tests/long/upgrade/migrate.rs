@@ -1,4 +1,4 @@
-//! A guest that makes its state of the one before takes over on real processes, and does not give it back.
+//! An upgrade to a guest that migrates the state of the previous version, on real processes. Going back is refused.
 
 use bytes::Bytes;
 use oarlock_tests::process::{Cluster, Node, QUICK, apply_somewhere, eventually, guest};

@@ -66,7 +66,7 @@ enum Victim {
     Follower,
 }
 
-/// A try: who is killed, who stays, and the module that they are asked to run.
+/// An attempt: the node to kill, the other nodes, and the new module.
 struct Try<'a> {
     victim: usize,
     stays: usize,
@@ -75,7 +75,7 @@ struct Try<'a> {
 }
 
 impl Try<'_> {
-    /// Asks for the upgrade and returns once it is at this step or past it, with where it was seen.
+    /// Requests the upgrade. Returns once it has reached this step, with the step that was observed.
     async fn reach(&self, cluster: &Cluster, wanted: Step) -> Step {
         let victim = cluster.nodes[self.victim].id();
         if wanted == Step::Check {

@@ -41,7 +41,7 @@ async fn an_absent_node_is_waited_for_by_name_and_a_second_upgrade_waits_for_the
         "{nodes:#}"
     );
 
-    // Another module is refused as long as the first is in progress, by whom and until when can be asked.
+    // Another module is refused while the first upgrade is in progress; the status shows its requester and deadline.
     let refused = upgrade(&[targets[leader].clone()], &second).await;
     assert_eq!(refused.status, 409, "{refused:?}");
     assert_eq!(refused.error_code(), "upgrade_under_way");
@@ -86,7 +86,7 @@ async fn a_node_that_lags_behind_the_log_gets_the_module_with_a_snapshot() {
         for at in [leader, third] {
             firsts.push(targets[at].status().await?["first_log_index"].as_u64()?);
         }
-        // What it had when it was asked is the least that it has.
+        // `seen` was its last index when it was queried: it has at least these entries.
         firsts.iter().all(|first| *first > seen + 100).then_some(())
     })
     .await;

@@ -1,4 +1,4 @@
-//! Runs the scenario scripts, and refreshes their output where that is asked for.
+//! Runs the scenario scripts, and refreshes their output on request.
 //!
 //! `cargo run -p oarlock-tests --bin scripts -- --rewrite`
 

@@ -20,22 +20,22 @@ pub(super) struct Packet {
     to: usize,
     message: Message,
     term: Term,
-    /// Stands for all of it.
+    /// A digest of the other fields.
     key: u64,
 }
 
-/// What may happen next.
+/// An event that may happen next.
 #[derive(Clone)]
 pub enum Event {
     /// A node's election timeout passes.
     Campaign(usize),
-    /// A leader finds that it has no contact to a majority.
+    /// A leader detects that it has no contact to a majority.
     StepDown(usize),
-    /// A leader speaks.
+    /// A leader sends a heartbeat.
     Heartbeat(usize),
-    /// A client asks a leader.
+    /// A client proposes to a leader.
     Propose(usize),
-    /// A disk is done with a write.
+    /// A disk has finished a write.
     Persist(usize),
     /// A node loses its memory, with its write in flight done or not.
     Crash(usize, bool),
@@ -121,7 +121,7 @@ impl State {
         }
     }
 
-    /// Takes over what a node has done, and notes what the properties are about.
+    /// Adopts the results of a node, and records the data for the properties.
     fn note(&mut self, place: usize, node: Node, done: Done) {
         for (to, message) in done.sent {
             self.post(node.core.id(), &to, message);
@@ -147,8 +147,9 @@ impl State {
         self.forget_the_obsolete(place);
     }
 
-    /// Of an older term than its receiver's, a response is ignored, and a request only tells its sender of the newer
-    /// term. Both count as lost, or each state would exist once with and once without each of them.
+    /// Drops the messages to a node whose term is older than the node's. It would ignore a response, and a request would
+    /// only return the newer term to its sender. Both count as lost, or each state would exist once with and once without
+    /// each of them.
     fn forget_the_obsolete(&mut self, to: usize) {
         let term = self.nodes[to].core.term();
         self.network
@@ -157,7 +158,7 @@ impl State {
 
     fn post(&mut self, from: &NodeId, to: &NodeId, mut message: Message) {
         match &mut message {
-            // Always won, without being asked for.
+            // Always granted, without messages.
             Message::Request(RaftRequest::RequestVote(vote)) if vote.pre_vote => return,
             // Counts only for reads, which are not in this model.
             Message::Request(RaftRequest::AppendEntries(append)) => append.round = 0,

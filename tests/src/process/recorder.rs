@@ -152,7 +152,7 @@ impl Shared {
     }
 }
 
-/// Whether the response excludes that the command was or will be carried out.
+/// Whether the response proves that the command was not and will not be applied.
 fn is_refused(response: &HttpResponse) -> bool {
     [429, 503].contains(&response.status)
         && ["no_leader", "overloaded"].contains(&response.error_code().as_str())

@@ -16,7 +16,7 @@ use super::command::Command;
 use super::node::Node;
 use super::print;
 
-/// What `nodes` can be told.
+/// Options of `nodes`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Options {
     /// `inflight`: messages with entries in flight to one peer.
@@ -232,7 +232,7 @@ impl Cluster {
         Ok(lines)
     }
 
-    /// One step of a change: what a driver would ask again and again until it is done.
+    /// One step of a change, which a driver would repeat until it is done.
     fn change(&mut self, command: &Command) -> Result<Vec<String>, String> {
         let change = change::parse(command)?;
         let node = self.node(command.number(0)?)?;

@@ -70,7 +70,7 @@ counts! {
     replaced "nodes replaced",
     /// Writes that removed entries which conflicted with the leader's.
     truncations "truncations",
-    /// Changes of the members that were carried out.
+    /// Changes of the members that took effect.
     changes "changes of members",
     /// Leaders that gave their leadership away.
     transfers "transfers",

@@ -29,7 +29,7 @@ pub enum Part {
     Leases,
     /// Nodes that wait to be added.
     Spares,
-    /// Questions.
+    /// Queries.
     Reads,
     /// The wasm guest: the nodes have the list in its place.
     Guest,

@@ -41,19 +41,19 @@ pub(crate) enum Outcome {
     Open,
     /// Appended at this place.
     Appended(u64),
-    /// The list as it was seen.
+    /// The observed list.
     Seen(View),
-    /// Written to a register in which this stood.
+    /// Written to a register, and replaced this value.
     Replaced(Option<OpId>),
-    /// Not written to a register, for this stands in it.
+    /// Not written to a register, because it contained this value.
     Kept(Option<OpId>),
-    /// What was found in a register.
+    /// The value that was read from a register.
     Found(Option<OpId>),
-    /// The machine's reply was none that belongs to the operation.
+    /// The machine's reply does not match the operation.
     Nonsense,
-    /// Not carried out, and never will be.
+    /// Not applied, and never will be.
     Refused,
-    /// Carried out or not, then or later.
+    /// Unknown: applied or not, then or later.
     Unknown,
 }
 
@@ -215,12 +215,12 @@ impl History {
             .filter(move |(_, op)| op.register == register)
     }
 
-    /// Where an operation stands in the one order: between whole numbers for reads, so that reads of one length
-    /// share a place. None if it left no trace.
+    /// Position of an operation in the total order: between whole numbers for reads, so that reads of one length
+    /// share a position. `None` if it had no effect.
     fn rank(id: OpId, op: &Op, places: &BTreeMap<u64, u64>) -> Option<u64> {
         match (op.kind, op.outcome) {
             (Kind::Append, Outcome::Refused) | (Kind::StaleRead, _) => None,
-            // What the client was told, and for an open outcome what became of it.
+            // The result that the client received; for an unknown outcome, the actual result.
             (Kind::Append, Outcome::Appended(place)) => Some(2 * place + 1),
             (Kind::Append, Outcome::Replaced(before)) => {
                 behind(before, places).map(|place| 2 * place + 1)

@@ -47,7 +47,7 @@ pub(crate) struct Deed {
     pub(crate) register: u8,
     /// It has an idempotency key, so it may be sent again.
     pub(crate) keyed: bool,
-    /// Only if this number stands there, or none at all.
+    /// Only if the register contains this number; `Some(None)`: only if it is empty.
     pub(crate) expect: Option<Option<OpId>>,
 }
 

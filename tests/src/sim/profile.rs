@@ -26,7 +26,7 @@ pub(crate) struct Profile {
     pub(crate) storm: Duration,
     pub(crate) clients: usize,
     pub(crate) think_max_ms: u64,
-    /// Of 1,000 operations so many are questions.
+    /// Number of queries in 1,000 operations.
     pub(crate) reads_per_mille: u64,
     pub(crate) padding_max: u64,
 
@@ -139,9 +139,9 @@ impl FaultKind {
 }
 
 impl Profile {
-    /// How many of the first members may be damaged at once: the rest is a majority.
+    /// Most initial members that may be corrupt at once: the others are a majority.
     pub(crate) fn damaged_max(&self, founders: usize) -> usize {
-        // Where stores are new, a damaged node comes back under its own name.
+        // If stores are new, a corrupt node returns under its own name.
         if self.faults.contains(&FaultKind::Rot) && !self.new_stores {
             (founders - 1) / 2
         } else {
@@ -245,7 +245,7 @@ impl Profile {
             self.drift_percent = 50;
             let known = planted != Planted::LeaseIgnoresDrift;
             self.lease_drift_percent = Some(if known { self.drift_percent } else { 0 });
-            // Leaders that are cut off while others vote, and voters that forget.
+            // Leaders that are cut off while others vote, and voters that lose their vote.
             self.faults = match planted {
                 Planted::StartsWithoutPromise => vec![OneWay, OneWay, Crash, Crash, Heal],
                 Planted::LeaseKeptAfterTransfer => vec![OneWay, OneWay, Heal],
@@ -284,7 +284,7 @@ fn draw_driver_limits(rng: &mut Rng, election_max: u64) -> DriverLimits {
         entries_in_flight: rng.pick(&[1, 2, 8]),
         leader_timeout: Duration::from_millis(election_max * rng.between(1, 6)),
         read_retry: Duration::from_millis(rng.between(5, 100)),
-        // A candidate's requests wait together for its own vote: with less room, some voters would never be asked.
+        // A candidate's requests wait together for its own vote: with less space, some voters would never receive one.
         held_messages: rng.pick(&[10, 65_536]),
     }
 }
@@ -353,8 +353,8 @@ fn draw_faults(rng: &mut Rng, database: bool) -> Vec<FaultKind> {
             Crash, Crash, PowerLoss, DiskError, DiskError, DiskError, DiskFull,
         ]);
         if rng.chance(600) {
-            // A node that is damaged is out for good. With other changes of the members, those that are left might
-            // be too few; so there is only the one that replaces it.
+            // A corrupt node does not return. With other changes of the members, too few nodes might be left. So the only
+            // change is the one that replaces it.
             faults.retain(|fault| *fault != ChangeMembers);
             faults.extend([Rot, Rot, Rot, Rot]);
         }

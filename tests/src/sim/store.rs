@@ -375,7 +375,7 @@ impl SimLog {
         own || self.disk().is_some_and(|disk| disk.is_to_blame())
     }
 
-    /// Whether this error is right: it reports corruption, and something is corrupt.
+    /// Whether this error is correct: it reports corruption, and the content is corrupt.
     pub(crate) fn is_corrupt(&self, error: &StorageError) -> bool {
         matches!(error, StorageError::Corrupt { .. })
             && self.disk().is_some_and(|disk| disk.is_damaged())

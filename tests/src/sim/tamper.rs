@@ -95,7 +95,7 @@ fn renumbered(forward: &Forward) -> Message {
     Message::Request(RaftRequest::Forward(forward))
 }
 
-/// What a node that needs no answer takes as the answer to its own message.
+/// The response that a node assumes to its own message without receiving one.
 pub(crate) fn imagined_answer(
     planted: Option<Planted>,
     core: &Core,

@@ -1,4 +1,4 @@
-//! The acceptance table is right: each test and each file in it exists, each line names one or `none yet` with a
+//! The acceptance table is correct: each test and each file in it exists, each line names one or `none yet` with a
 //! reason, and every scenario script is in it.
 
 use super::tree::{Finding, Source, Tree};

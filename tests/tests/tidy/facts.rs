@@ -1,4 +1,4 @@
-//! What a Rust file names, calls and defines: the facts that the rules check.
+//! The names, calls and definitions in a Rust file: the facts that the rules check.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use super::tree::{Finding, Source};
 /// Something in a Rust file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Fact {
-    /// A path of more than one part, with the names that `use` gave put back: `std::time::Instant::now`. What is of
+    /// A path of more than one part, with the names of `use` resolved: `std::time::Instant::now`. A path in
     /// this package begins with `crate`.
     Path(String),
     /// A method that is called.
@@ -52,7 +52,7 @@ pub(crate) fn of(source: &Source) -> Result<Vec<Seen>, Finding> {
 
 /// Names of the modules that a file declares and only tests include.
 pub(crate) fn test_modules(source: &Source) -> Vec<String> {
-    // What is no Rust is told by the rules.
+    // The rules report a file that is not valid Rust.
     let items = parse(source).map_or_else(|_| Vec::new(), |file| file.items);
     let for_tests = items.iter().filter_map(|item| match item {
         Item::Mod(item) if item.content.is_none() && item.attrs.iter().any(is_test) => {
@@ -91,7 +91,7 @@ impl Reader {
         });
     }
 
-    /// Learns the modules that the file declares and the names that its `use` lines give.
+    /// Records the modules that the file declares and the names that its `use` lines define.
     fn learn(&mut self, items: &[Item]) {
         for item in items {
             if let Item::Mod(item) = item {
@@ -157,7 +157,7 @@ impl Reader {
         }
     }
 
-    /// Tokens of a macro are not parsed; paths, method calls and macros in them are found all the same.
+    /// Tokens of a macro are not parsed; paths, method calls and macros in them are found anyway.
     fn scan(&mut self, tokens: TokenStream) {
         let tokens: Vec<TokenTree> = tokens.into_iter().collect();
         let mut at = 0;

@@ -1,4 +1,4 @@
-//! The name of a type that more than one file can use stands for one thing in the host and the SDK.
+//! The name of a type that more than one file can use is unique in the host and the SDK.
 
 use std::collections::BTreeMap;
 

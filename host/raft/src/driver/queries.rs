@@ -115,7 +115,8 @@ impl<Q, C> Queries<Q, C> {
         !self.parked.is_empty()
     }
 
-    /// Ids to request a read index for again, where it is time or the leader is another one. They are no longer parked.
+    /// Ids whose read index must be requested again, because it is time or the leader has changed. They are no longer
+    /// parked.
     pub(super) fn take_retries(
         &mut self,
         now: Duration,

@@ -1,4 +1,4 @@
-//! Plants each fault in turn, and tells which seed catches it.
+//! Plants each fault in turn, and prints the seed that detects it.
 
 use oarlock_tests::sim::{self, Hunt, Planted};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Runs seeds, and tells what was exercised and what failed.
+//! Runs seeds, and prints coverage and failures.
 
 use std::time::Duration;
 

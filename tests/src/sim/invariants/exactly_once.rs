@@ -10,7 +10,7 @@ use task_queue_raft::ids::LogId;
 use crate::sim::machine::MachineKind;
 use crate::sim::violation::{Violation, ensure};
 
-/// By which entry each command was carried out.
+/// The entry by which each command was applied.
 #[derive(Debug, Default)]
 pub(crate) struct ExactlyOnce {
     commands: BTreeMap<u64, LogId>,

@@ -7,15 +7,15 @@ use task_queue_raft::raft::{Core, Role};
 use super::committed_on_quorum::Committed;
 use crate::sim::violation::{Violation, ensure};
 
-/// Remembers whose log was looked at.
+/// Records which logs were checked.
 #[derive(Debug, Default)]
 pub(crate) struct LeaderCompleteness {
     checked: std::collections::BTreeSet<Term>,
 }
 
 impl LeaderCompleteness {
-    /// Looks at each leader once, when it is new: what is committed in earlier terms by then, its log must hold.
-    /// (What is committed later in an earlier term must be, too: the committed logs of both would differ.)
+    /// Checks each leader once, when it is new: its log must contain the entries that were committed in earlier terms.
+    /// (It must also contain what is committed later in an earlier term, or the committed logs of both would differ.)
     pub(crate) fn check(&mut self, core: &Core, committed: &[Committed]) -> Result<(), Violation> {
         if core.role() != Role::Leader || !self.checked.insert(core.term()) {
             return Ok(());

@@ -12,7 +12,7 @@ use task_queue_raft::ids::LogId;
 use crate::sim::trace::Hash;
 use crate::sim::violation::{Violation, ensure};
 
-/// Each entry ever seen: what stands before it, and a hash of what it holds.
+/// Each entry ever seen: the entry before it, and a hash of its content.
 #[derive(Debug, Default)]
 pub(crate) struct LogMatching {
     entries: BTreeMap<LogId, (LogId, Hash)>,

@@ -56,7 +56,7 @@ impl Registers {
         true
     }
 
-    /// What stands in a register after the entry at `index`.
+    /// The value of a register after the entry at `index`.
     pub(crate) fn after(&self, index: Index, register: u8) -> Option<OpId> {
         let register = usize::from(register);
         let set = self.entries.get(register)?;

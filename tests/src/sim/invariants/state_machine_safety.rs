@@ -133,7 +133,7 @@ impl StateMachineSafety {
         )
     }
 
-    /// A node answers a question about a register.
+    /// A node responds to a query of a register.
     pub(crate) fn on_answer(
         &mut self,
         node: usize,

@@ -107,7 +107,7 @@ impl GuestMachine {
         }
     }
 
-    /// The running hash stands for the whole of it.
+    /// The running hash represents the whole state.
     pub(super) fn view(&self) -> View {
         let hash = self.machine.state_hash().0;
         let first = hash

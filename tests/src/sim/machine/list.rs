@@ -50,7 +50,7 @@ impl ListMachine {
         self.view.push(number);
     }
 
-    /// How often a command is carried out: once, unless a fault is planted.
+    /// How often a command is applied: once, unless a fault is planted.
     fn times(&self, number: u64) -> u32 {
         match self.planted {
             Some(Planted::AppliesTwice) if number % 16 == 7 => 2,

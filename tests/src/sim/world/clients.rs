@@ -26,7 +26,7 @@ pub(super) struct Client {
     seen: [Option<OpId>; REGISTERS as usize],
 }
 
-/// How something is asked for.
+/// How a request is sent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asking {
     timeout_ms: u64,

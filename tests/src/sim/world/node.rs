@@ -34,11 +34,11 @@ pub(crate) struct Node {
     pub(super) live: Option<Live>,
     pub(super) paused_until: Duration,
     pub(super) disk_hangs_until: Duration,
-    /// Its wall clock, when the simulation began.
+    /// Its wall clock at the start of the simulation.
     pub(super) epoch_ms: u64,
     /// Milliseconds that its monotonic clock counts in a second.
     speed: u64,
-    /// It has found its disk damaged, and stays away.
+    /// It has detected a corrupt disk, and stays down.
     pub(super) out_of_service: bool,
 }
 
@@ -253,7 +253,7 @@ impl World {
         })
     }
 
-    /// A node that takes its last promise for one of long ago makes no use of the time in which it should abstain.
+    /// The clock when a node starts. With the planted fault it is early, so that the node does not wait before it votes.
     fn clock_at_start(&self, node: usize) -> Duration {
         let now = self.nodes[node].clock(self.now);
         if self.planted == Some(Planted::StartsWithoutPromise) {

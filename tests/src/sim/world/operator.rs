@@ -1,4 +1,4 @@
-//! An operator who changes the members and moves leadership, in the middle of the storm.
+//! An operator who changes the members and transfers leadership during the storm.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,14 +13,14 @@ use task_queue_raft::raft::{Core, Role};
 use super::{Event, World};
 use crate::sim::violation::Violation;
 
-/// Orders that wait for an outcome: at which node each was given.
+/// Admin requests without an outcome, and the node that received each.
 #[derive(Debug, Default)]
 pub(super) struct Operator {
     next: u64,
     open: BTreeMap<u64, (usize, AdminRequest)>,
-    /// Which spare node takes the place of a damaged one.
+    /// The spare node that replaces a corrupt node.
     instead: BTreeMap<usize, usize>,
-    /// Damaged nodes that are members no more.
+    /// Corrupt nodes that were removed.
     replaced: BTreeSet<usize>,
 }
 
@@ -29,7 +29,7 @@ impl Operator {
         self.open.iter()
     }
 
-    /// Whether a node was damaged, and is no member any more.
+    /// Whether a node was corrupt and has been removed.
     pub(super) fn has_replaced(&self, node: usize) -> bool {
         self.replaced.contains(&node)
     }
@@ -79,7 +79,7 @@ impl World {
         seats
     }
 
-    /// The operator has another node take the place of one that is damaged, and comes back until that is done.
+    /// The operator replaces a corrupt node, and retries until that is done.
     pub(super) fn replace(&mut self, old: usize) {
         let spare = (self.founders..self.nodes.len()).find(|spare| !self.operator.has_used(*spare));
         let Some(new) = self.operator.instead.get(&old).copied().or(spare) else {
@@ -123,7 +123,7 @@ impl World {
         self.order(AdminRequest::Transfer(to));
     }
 
-    /// In the storm an operator asks anybody, after it those who belong to the cluster: no spare passes an order on.
+    /// In the storm an operator sends to any node, after it only to members: a spare node forwards no admin request.
     fn whom_to_ask(&mut self) -> usize {
         let members = self.members();
         if self.calm && !members.is_empty() {
@@ -133,8 +133,8 @@ impl World {
         }
     }
 
-    /// A node asks for a snapshot, again and again, until its machine has another state, and gives leadership away before
-    /// that. One that has crashed meanwhile has forgotten that it wants any.
+    /// A node requests a snapshot repeatedly until its machine's state is replaced. It transfers leadership before that. A
+    /// crash ends the requests.
     pub(super) fn carry_on_reinstall(
         &mut self,
         node: usize,
@@ -147,10 +147,10 @@ impl World {
         let core = self.nodes[node].core();
         let leads = core.is_some_and(|core| core.role() == Role::Leader);
         let stage = core.and_then(Core::reinstalling);
-        // One that was removed may not know it.
+        // A removed node may not have received its removal.
         let led = core.is_some_and(|core| core.leader().is_some());
         if leads && stage.is_some() && self.calm {
-            // No other node could lead, because it alone has what they lack: it is started again and goes on.
+            // No other node could lead, because only this node has some entries: it is restarted and continues.
             return self.crash(node, Duration::from_millis(1));
         }
         if leads && stage.is_some() {

@@ -100,7 +100,7 @@ impl World {
         None
     }
 
-    /// Every node takes a command and a question, and answers both.
+    /// Every node accepts a command and a query, and responds to both.
     fn probe(&mut self) -> Result<(), Violation> {
         for node in self.members() {
             for kind in [Kind::Append, Kind::Read] {
@@ -110,7 +110,7 @@ impl World {
         Ok(())
     }
 
-    /// The nodes that belong to the cluster by now.
+    /// The current members.
     pub(super) fn members(&self) -> Vec<usize> {
         let led = self.leader().and_then(|leader| self.nodes[leader].core());
         let member = |id: &NodeId| led.is_some_and(|led| led.membership().contains(id));
@@ -119,7 +119,7 @@ impl World {
             .collect()
     }
 
-    /// What others have left in flight may meet a bound and keep it out at first: then it is asked again.
+    /// Earlier requests in flight may reach a limit, so that it is refused at first: then it is sent again.
     fn probe_node(&mut self, node: usize, kind: Kind) -> Result<(), Violation> {
         let end = self.now + LIMIT;
         loop {
@@ -141,19 +141,19 @@ impl World {
 
     /// With nothing to do, a cluster sends heartbeats and writes nothing.
     fn rest(&mut self) -> Result<(), Violation> {
-        // A command that was late in the storm is carried out when it arrives.
+        // A command that was delayed in the storm is applied when it arrives.
         let latest =
             self.profile.storm + Duration::from_millis(self.profile.network.late_max_ms.max(300));
         self.run_until(latest.max(self.now) + REST)?;
         self.let_disks_finish()?;
         let (events, writes) = (self.trace.events(), self.writes);
-        // A command that was late in the storm is carried out when it arrives.
+        // A command that was delayed in the storm is applied when it arrives.
         let latest =
             self.profile.storm + Duration::from_millis(self.profile.network.late_max_ms.max(300));
         self.run_until(latest.max(self.now) + REST)?;
         let (events, writes) = (self.trace.events() - events, self.writes - writes);
         let rounds = REST.as_millis() / self.profile.heartbeat_interval.as_millis() + 2;
-        // Each peer: sent, arrived, taken in, answered, arrived, taken in.
+        // Each peer: sent, arrived, handled, response sent, arrived, handled.
         let most = u64::try_from(rounds).unwrap_or(u64::MAX) * self.nodes.len() as u64 * 8;
         ensure(
             writes == 0 && events <= most,

@@ -9,8 +9,13 @@ pub(crate) mod fit;
 #[cfg(target_os = "linux")]
 pub(crate) mod map;
 #[cfg(not(target_os = "linux"))]
-#[path = "images/no_map.rs"]
-pub(crate) mod map;
+mod no_map;
+#[cfg(not(target_os = "linux"))]
+pub(crate) mod map {
+    pub(crate) use super::no_map::{
+        NoHeldClone as HeldClone, NoImage as Image, NoMapping as Mapping, creator, made_by,
+    };
+}
 
 /// How a guest is rolled back after a failed call.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,12 +7,6 @@ use super::tree::{Finding, Source, Tree};
 
 const PACKAGES: [&str; 2] = ["host/", "guest-sdk/"];
 
-/// Files of which a build has one only: they define the same names.
-const TWINS: [&[&str]; 1] = [&[
-    "host/wasm/src/images/map.rs",
-    "host/wasm/src/images/no_map.rs",
-]];
-
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut names: BTreeMap<String, Vec<(&str, usize)>> = BTreeMap::new();
@@ -27,9 +21,7 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
         for seen in facts.into_iter().filter(|seen| !seen.in_test) {
             if let Fact::SharedType(name) = seen.fact {
                 let places = names.entry(name).or_default();
-                if !places.iter().any(|(file, _)| are_twins(file, &source.path)) {
-                    places.push((&source.path, seen.line));
-                }
+                places.push((&source.path, seen.line));
             }
         }
     }
@@ -49,13 +41,6 @@ fn is_product(source: &Source) -> bool {
     PACKAGES.iter().any(|start| source.path.starts_with(start))
         && source.path.contains("/src/")
         && !source.is_test()
-}
-
-fn are_twins(one: &str, other: &str) -> bool {
-    one != other
-        && TWINS
-            .iter()
-            .any(|twins| twins.contains(&one) && twins.contains(&other))
 }
 
 mod tests {
@@ -98,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn private_types_tests_and_twins_are_left_out() {
+    fn private_types_and_tests_are_left_out() {
         let first = ("host/raft/src/a.rs", "pub struct Entry;");
         for (file, text) in [
             ("host/wasm/src/b.rs", "struct Entry;"),
@@ -112,7 +97,5 @@ mod tests {
         ] {
             assert_eq!(planted(&[first, (file, text)]), [""; 0], "{file}: {text}");
         }
-        let [one, other] = [TWINS[0][0], TWINS[0][1]].map(|file| (file, "pub struct Image;"));
-        assert_eq!(planted(&[one, other]), [""; 0]);
     }
 }

@@ -22,7 +22,7 @@ pub struct RequestFailure {
     pub kind: LoadErrorKind,
     /// What happened.
     pub message: String,
-    /// Whether the other requests in flight in this session are lost with it.
+    /// Whether the other requests in flight in that session are lost with it.
     pub connection_lost: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The counterpart of `map.rs` for systems other than Linux: there are no memory images.
+//! The counterpart of `map.rs` for systems other than Linux: there are no memory images. Its types never have a value.
 
 use std::convert::Infallible;
 use std::io;
@@ -14,28 +14,28 @@ pub(crate) fn creator() -> Option<Arc<dyn MemoryCreator>> {
 
 /// Runs `make`. There is no mapping to return.
 pub(crate) fn made_by<R>(
-    _image: Option<&Arc<Image>>,
+    _image: Option<&Arc<NoImage>>,
     make: impl FnOnce() -> R,
-) -> (R, Option<Arc<Mapping>>) {
+) -> (R, Option<Arc<NoMapping>>) {
     (make(), None)
 }
 
 /// Never exists.
-pub(crate) struct Mapping(Infallible);
+pub(crate) struct NoMapping(Infallible);
 
 /// Never exists.
-pub(crate) struct Image(Infallible);
+pub(crate) struct NoImage(Infallible);
 
 /// Never exists.
-pub(crate) struct HeldClone(Infallible);
+pub(crate) struct NoHeldClone(Infallible);
 
-impl HeldClone {
+impl NoHeldClone {
     pub(crate) fn at(&self) -> Moment {
         match self.0 {}
     }
 }
 
-impl Mapping {
+impl NoMapping {
     pub(crate) fn bytes(&self) -> usize {
         match self.0 {}
     }
@@ -44,7 +44,7 @@ impl Mapping {
         match self.0 {}
     }
 
-    pub(crate) fn freeze(&self, _image: &Image, _at: Moment) -> io::Result<()> {
+    pub(crate) fn freeze(&self, _image: &NoImage, _at: Moment) -> io::Result<()> {
         match self.0 {}
     }
 
@@ -53,16 +53,19 @@ impl Mapping {
     }
 }
 
-impl Image {
+impl NoImage {
     pub(crate) fn reaches(&self, _at: Moment) {
         match self.0 {}
     }
 
-    pub(crate) fn of(mapping: &Mapping) -> io::Result<Arc<Self>> {
+    pub(crate) fn of(mapping: &NoMapping) -> io::Result<Arc<Self>> {
         match mapping.0 {}
     }
 
-    pub(crate) fn hold(self: &Arc<Self>, _clone: &Arc<Mapping>) -> io::Result<Option<HeldClone>> {
+    pub(crate) fn hold(
+        self: &Arc<Self>,
+        _clone: &Arc<NoMapping>,
+    ) -> io::Result<Option<NoHeldClone>> {
         match self.0 {}
     }
 }

@@ -280,6 +280,12 @@ impl Instance {
         image: Option<Arc<Image>>,
         at: Moment,
     ) -> io::Result<Arc<Image>> {
+        let handles = self.store.data().handles;
+        if handles > 0 {
+            // A new instance over the image would not have them.
+            let reason = format!("the guest holds {handles} handles of the host");
+            return Err(io::Error::other(reason));
+        }
         let mapping = self.mapping.as_ref();
         let mapping =
             mapping.ok_or_else(|| io::Error::other("the guest has no memory of its own"))?;

@@ -113,9 +113,11 @@ fn rollback_method(engine: &GuestEngine, bytes: &Bytes) -> Result<RollbackMethod
         let because = "this system does not support memory images".to_owned();
         return Ok(RollbackMethod::Replay { because });
     }
-    // The encoder adds no code with state of its own, except for the adapter of WASI 0.1.
+    // The encoder adds no code with state of its own, except for the adapter of WASI 0.1. Functions of WASI 0.2 may return
+    // handles, which only the types of the component show.
     let core = bytes.starts_with(MAGIC) && bytes.get(4..8) != Some(COMPONENT);
-    let binary = if core && !fit::imports_from(PREVIEW1, bytes) {
+    let is_wasi = |module: &str| module == PREVIEW1 || module.starts_with("wasi:");
+    let binary = if core && !fit::imports_from(is_wasi, bytes) {
         bytes.clone()
     } else {
         component_binary(engine.wasmtime(), bytes)?

@@ -4,22 +4,26 @@
 //! as in any new instance: mutable globals, tables, segments, handles. This is decided from the code, not from names,
 //! which may be stripped or false:
 //!
-//! - one memory, and one instance of its module;
+//! - one memory, and one instance of its module. No module has a second index: an alias, an import or an export of a
+//!   module would give it one, and it could be instantiated under each;
 //! - no instruction changes a table or drops a segment;
 //! - no resources of its own, and of the canonical functions only those that call or that drop borrowed handles;
+//! - no import returns owned handles, as streams of WASI are. The handle table belongs to the instance, so the handle
+//!   numbers in the memory would be of no use to a new one;
 //! - each mutable global is neither imported nor exported, and has the same value at the end of every function as at its
 //!   beginning ([`balance`]). That holds for the `__stack_pointer` of LLVM, but not for a global that keeps state.
 
 use std::collections::HashSet;
 
 use wasmparser::{
-    BinaryReaderError, CanonicalFunction, ComponentType, FunctionBody, Instance, Operator, Parser,
-    Payload,
+    BinaryReaderError, CanonicalFunction, FunctionBody, Instance, Operator, Parser, Payload,
 };
 
 mod balance;
 mod core_module;
 mod fault;
+mod handles;
+mod second_index;
 
 use core_module::CoreModule;
 use fault::ScanFault;
@@ -40,15 +44,15 @@ pub(crate) fn fits(component: &[u8]) -> Result<(), String> {
     }
 }
 
-/// Whether a core module imports from the module `name`. `false` if the bytes can't be parsed.
-pub(crate) fn imports_from(name: &str, core: &[u8]) -> bool {
+/// Whether a core module imports from a module that `is_named`. `false` if the bytes can't be parsed.
+pub(crate) fn imports_from(is_named: impl Fn(&str) -> bool, core: &[u8]) -> bool {
     let sections = Parser::new(0).parse_all(core);
     let imports = sections.filter_map(|payload| match payload {
         Ok(Payload::ImportSection(imports)) => Some(imports),
         _ => None,
     });
     let mut all = imports.flat_map(wasmparser::ImportSectionReader::into_imports);
-    all.any(|import| import.is_ok_and(|import| import.module == name))
+    all.any(|import| import.is_ok_and(|import| is_named(import.module)))
 }
 
 /// The state of the scan.
@@ -112,9 +116,7 @@ fn component(payload: Payload<'_>, instantiated: &mut HashSet<u32>) -> Result<()
         }
         Payload::ComponentTypeSection(types) => {
             for ty in types {
-                if matches!(ty?, ComponentType::Resource { .. }) {
-                    return Err("it has resources of its own".into());
-                }
+                handles::check(&ty?)?;
             }
         }
         Payload::ComponentCanonicalSection(functions) => {
@@ -131,7 +133,7 @@ fn component(payload: Payload<'_>, instantiated: &mut HashSet<u32>) -> Result<()
                 }
             }
         }
-        _ => {}
+        payload => second_index::check(payload)?,
     }
     Ok(())
 }

@@ -248,6 +248,17 @@ fn the_number_of_handles_has_a_limit() {
 }
 
 #[test]
+fn a_guest_with_an_open_handle_is_not_frozen() {
+    let mut instance = start(&curious(), &limits());
+    apply(&mut instance, 1, r#"{"hold":{"handles":3}}"#).unwrap();
+    let error = instance.freeze(None, at(1)).err().unwrap().to_string();
+    assert!(
+        error.contains("holds") && error.contains("handles"),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_call_of_wasi_costs_fuel() {
     let spent = |command: &str| {
         let mut instance = start(&curious(), &MachineLimits::default());

@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{SCRIPTED, counter, faulty, kv, queue, scripted};
+use crate::testing::{SCRIPTED, counter, curious, faulty, kv, queue, scripted};
 
 /// Scans a component whose only core module has these functions and globals.
 fn scan(text: &str) -> Result<(), String> {
@@ -175,4 +175,63 @@ fn component_parts_with_state_are_refused() {
             .unwrap_err()
             .contains("could not be read")
     );
+}
+
+#[test]
+fn a_core_module_with_a_second_index_is_refused() {
+    let why = |text: &str, expected: &str| {
+        let reason = fits(&wat::parse_str(text).unwrap()).unwrap_err();
+        assert!(reason.contains(expected), "{reason}");
+    };
+    // By an alias to the enclosing component: the inner component instantiates the same module again.
+    why(
+        "(component $outer (core module $m (memory 1)) (core instance (instantiate $m))
+           (component $c (alias outer $outer $m (core module $again)) (core instance (instantiate $again)))
+           (instance (instantiate $c)))",
+        "a second index by an alias",
+    );
+    // By an export, which has an index of its own.
+    why(
+        "(component (core module $m (memory 1)) (export $again \"m\" (core module $m))
+           (core instance (instantiate $m)) (core instance (instantiate $again)))",
+        "exports a core module",
+    );
+    // By an import, and by an alias to an instance.
+    why(
+        "(component (import \"m\" (core module $m)) (core instance (instantiate $m)))",
+        "imports a core module",
+    );
+    why(
+        "(component (import \"i\" (instance $i (export \"m\" (core module))))
+           (alias export $i \"m\" (core module $m)) (core instance (instantiate $m)))",
+        "a second index by an alias",
+    );
+}
+
+#[test]
+fn a_guest_whose_imports_return_owned_handles_can_not_have_images() {
+    let method = curious().rollback_method().to_string();
+    assert!(method.contains("owned handles"), "{method}");
+    let of_imports = |result: &str| {
+        fits(
+            &wat::parse_str(format!(
+                "(component
+                   (import \"i\" (instance $i
+                     (export \"r\" (type $r (sub resource)))
+                     (type $handle ({result} $r))
+                     (export \"f\" (func (param \"x\" $handle)))))
+                   (core module $m (memory 1)) (core instance (instantiate $m)))"
+            ))
+            .unwrap(),
+        )
+    };
+    assert!(of_imports("own").unwrap_err().contains("owned handles"));
+    of_imports("borrow").unwrap();
+}
+
+#[test]
+fn imports_of_a_core_module_are_found() {
+    let core = wat::parse_str("(module (import \"wasi:cli/stdout@0.2.0\" \"f\" (func)))").unwrap();
+    assert!(imports_from(|name| name.starts_with("wasi:"), &core));
+    assert!(!imports_from(|name| name == "env", &core));
 }

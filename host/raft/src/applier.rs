@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::entry::{Command, Entry, Payload, SnapshotMeta};
+use crate::entry::{ClusterRecord, ClusterState, Command, Entry, Payload, SnapshotMeta};
 use crate::ids::{Index, LogId};
 use crate::raft::membership::Membership;
 use crate::state_machine::{
@@ -73,6 +73,7 @@ pub struct SnapshotJob {
     last: LogId,
     time_ms: u64,
     membership: Option<Membership>,
+    cluster: ClusterState,
     work: SnapshotWork,
 }
 
@@ -83,7 +84,9 @@ impl SnapshotJob {
     /// The snapshot can't be written. Nothing of it is visible then.
     pub fn run(self) -> Result<SnapshotMeta, ApplierError> {
         let membership = self.membership.as_ref();
-        let mut writer = self.snapshots.create(self.last, self.time_ms, membership)?;
+        let mut writer =
+            self.snapshots
+                .create(self.last, self.time_ms, membership, self.cluster)?;
         (self.work)(&mut *writer).map_err(|source| ApplierError::Machine {
             index: self.last.index,
             source,
@@ -100,6 +103,8 @@ pub struct Applier<M> {
     time_ms: u64,
     /// The membership after that entry; `None` until an entry or a snapshot has set one.
     membership: Option<Membership>,
+    /// Level and lineage after that entry.
+    cluster: ClusterState,
 }
 
 impl<M: ReplicatedStateMachine> Applier<M> {
@@ -112,6 +117,7 @@ impl<M: ReplicatedStateMachine> Applier<M> {
             last: LogId::default(),
             time_ms: 0,
             membership: None,
+            cluster: ClusterState::default(),
         }
     }
 
@@ -158,9 +164,20 @@ impl<M: ReplicatedStateMachine> Applier<M> {
                     self.apply_commands(session, &commands, &mut replies)?;
                 }
                 Payload::Membership(membership) => self.membership = Some(membership),
+                Payload::Cluster(record) => self.apply_cluster(*record)?,
             }
         }
         Ok(replies)
+    }
+
+    fn apply_cluster(&mut self, record: ClusterRecord) -> Result<(), ApplierError> {
+        let index = self.last.index;
+        self.machine
+            .configure(self.moment(), record.level, &record.settings)
+            .map_err(|source| ApplierError::Machine { index, source })?;
+        self.cluster = record.state();
+        self.membership = Some(record.membership);
+        Ok(())
     }
 
     fn apply_commands(
@@ -246,6 +263,7 @@ impl<M: ReplicatedStateMachine> Applier<M> {
             last,
             time_ms: self.time_ms,
             membership: self.membership.clone(),
+            cluster: self.cluster,
             work,
         })
     }
@@ -265,6 +283,7 @@ impl<M: ReplicatedStateMachine> Applier<M> {
         self.last = meta.last;
         self.time_ms = meta.time_ms;
         self.membership.clone_from(&meta.membership);
+        self.cluster = meta.cluster;
         Ok(())
     }
 }

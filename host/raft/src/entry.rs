@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{LogId, NodeId, Term};
+use crate::ids::{Lineage, LogId, NodeId, Term};
 use crate::raft::membership::{Member, Membership};
 
 /// One opaque command, with the number by which its client is found.
@@ -26,6 +26,72 @@ pub enum Payload {
     Commands(Vec<Command>),
     /// The configuration from this entry on (dissertation §4.1).
     Membership(Membership),
+    /// The first entry of a cluster, or its raise to another level. It contains the configuration too. Boxed: it is rare and large.
+    Cluster(Box<ClusterRecord>),
+}
+
+impl Payload {
+    /// The configuration that the entry contains, if it contains one.
+    #[must_use]
+    pub fn membership(&self) -> Option<&Membership> {
+        match self {
+            Self::Membership(membership) => Some(membership),
+            Self::Cluster(record) => Some(&record.membership),
+            Self::Noop | Self::Commands(_) => None,
+        }
+    }
+
+    /// As [`Payload::membership`], to change it before the entry is appended.
+    pub(crate) fn membership_mut(&mut self) -> Option<&mut Membership> {
+        match self {
+            Self::Membership(membership) => Some(membership),
+            Self::Cluster(record) => Some(&mut record.membership),
+            Self::Noop | Self::Commands(_) => None,
+        }
+    }
+
+    /// The record of the cluster that the entry contains, if it contains one.
+    #[must_use]
+    pub fn cluster(&self) -> Option<&ClusterRecord> {
+        match self {
+            Self::Cluster(record) => Some(record),
+            _ => None,
+        }
+    }
+}
+
+/// Level and lineage of a cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterState {
+    /// The cluster level; 0 while the log contains no [`ClusterRecord`].
+    pub level: u32,
+    /// The lineage; [`Lineage::NONE`] at level 0.
+    pub lineage: Lineage,
+}
+
+/// Level, lineage and settings of a cluster from an entry on, and its configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterRecord {
+    /// The cluster level: which formats and semantics all members must know. See [`CLUSTER_LEVEL`](crate::CLUSTER_LEVEL).
+    pub level: u32,
+    /// The lineage. A raise from level 0 sets it, a later raise repeats it.
+    pub lineage: Lineage,
+    /// The configuration. A raise repeats the one before it.
+    pub membership: Membership,
+    /// Initial settings of the state machine. They are opaque here; see
+    /// [`ReplicatedStateMachine::configure`](crate::ReplicatedStateMachine::configure).
+    pub settings: Bytes,
+}
+
+impl ClusterRecord {
+    /// Level and lineage.
+    #[must_use]
+    pub fn state(&self) -> ClusterState {
+        ClusterState {
+            level: self.level,
+            lineage: self.lineage,
+        }
+    }
 }
 
 /// One entry of the replicated log.
@@ -46,6 +112,13 @@ impl Entry {
         const ENTRY: u64 = 64;
         const COMMAND: u64 = 24;
         const MEMBER: u64 = 24;
+        const CLUSTER: u64 = 24;
+        let members = |membership: &Membership| {
+            let bytes = |(id, member): (&NodeId, &Member)| {
+                MEMBER + id.as_str().len() as u64 + member.address.len() as u64
+            };
+            membership.members().iter().map(bytes).sum::<u64>()
+        };
         match &self.payload {
             Payload::Noop => ENTRY,
             Payload::Commands(commands) => {
@@ -55,11 +128,9 @@ impl Entry {
                     .sum();
                 ENTRY + COMMAND * commands.len() as u64 + data
             }
-            Payload::Membership(membership) => {
-                let bytes = |(id, member): (&NodeId, &Member)| {
-                    MEMBER + id.as_str().len() as u64 + member.address.len() as u64
-                };
-                ENTRY + membership.members().iter().map(bytes).sum::<u64>()
+            Payload::Membership(membership) => ENTRY + members(membership),
+            Payload::Cluster(record) => {
+                ENTRY + CLUSTER + record.settings.len() as u64 + members(&record.membership)
             }
         }
     }
@@ -89,4 +160,7 @@ pub struct SnapshotMeta {
     /// not serialized here.
     #[serde(skip)]
     pub membership: Option<Membership>,
+    /// Level and lineage of the cluster at that entry. Stored and sent separately as well; at level 0 not at all.
+    #[serde(skip)]
+    pub cluster: ClusterState,
 }

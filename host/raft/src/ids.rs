@@ -1,4 +1,4 @@
-//! Identifiers that all modules share: node, term, index, log id, store id.
+//! Identifiers that all modules share: node, term, index, log id, store id, lineage.
 
 use std::fmt;
 use std::sync::Arc;
@@ -130,5 +130,31 @@ impl fmt::Display for StoreId {
 impl fmt::Debug for StoreId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// Identifies the history of a cluster. It is a random number, drawn when the cluster is bootstrapped or raised from level 0, and
+/// part of that entry. Nodes of different lineages never exchange entries, even if their clusters have the same name.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Lineage(pub u128);
+
+impl Lineage {
+    /// No lineage: a cluster at level 0, or a node that belongs to no cluster yet.
+    pub const NONE: Self = Self(0);
+}
+
+impl fmt::Display for Lineage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::NONE {
+            f.write_str("none")
+        } else {
+            write!(f, "{:032x}", self.0)
+        }
+    }
+}
+
+impl fmt::Debug for Lineage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }

@@ -67,6 +67,44 @@ pub enum RaftResponse {
     LeaseGranted(AppendEntriesResponse, u64),
 }
 
+impl RaftRequest {
+    /// The lowest version of the protocol that has this message. On a connection of an older version, the sender drops it:
+    /// Raft tolerates the loss of any message.
+    #[must_use]
+    pub fn min_protocol(&self) -> u16 {
+        match self {
+            Self::AppendEntries(_)
+            | Self::RequestVote(_)
+            | Self::InstallSnapshot(_)
+            | Self::ReadIndex(_)
+            | Self::Forward(_)
+            | Self::TimeoutNow(_)
+            | Self::InstallMembers(..)
+            | Self::Admin(_)
+            | Self::BootstrapProbe(_)
+            | Self::RejoinGranted(_) => 1,
+        }
+    }
+}
+
+impl RaftResponse {
+    /// As [`RaftRequest::min_protocol`].
+    #[must_use]
+    pub fn min_protocol(&self) -> u16 {
+        match self {
+            Self::AppendEntries(_)
+            | Self::RequestVote(_)
+            | Self::InstallSnapshot(_)
+            | Self::ReadIndex(_)
+            | Self::Forward(_)
+            | Self::Admin(_)
+            | Self::BootstrapProbe(_)
+            | Self::StoreMismatch(_)
+            | Self::LeaseGranted(..) => 1,
+        }
+    }
+}
+
 /// A message of either direction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {

@@ -39,6 +39,7 @@
 //! | `writes`, `disk_full` | writes to the log store; a full disk |
 
 mod bootstrap;
+mod clusters;
 mod compaction;
 mod config;
 mod configurations;
@@ -77,10 +78,11 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::entry::{Command, Entry, HardState, Payload, SnapshotMeta};
+use crate::entry::{ClusterState, Command, Entry, HardState, Payload, SnapshotMeta};
 use crate::ids::{Index, LogId, NodeId, StoreId, Term};
 use crate::log::RaftLog;
 use crate::message::{Message, RaftRequest, RaftResponse};
+use clusters::Clusters;
 use configurations::Configurations;
 use durable::{StoredState, WriteBatch};
 use membership::Membership;
@@ -141,6 +143,8 @@ pub struct Core {
     log: RaftLog,
     /// The configurations in the log. The last one is in effect, committed or not.
     configurations: Configurations,
+    /// Levels and lineages in the log.
+    clusters: Clusters,
     /// Id of this node's store. Constant.
     store_id: StoreId,
     /// None once the store contains all of this node's votes and acknowledgements. Until then, the node does not vote.
@@ -215,6 +219,7 @@ impl Core {
         let start_members = Membership::of_voters(&config.voters, &config.addresses);
         let mut configurations =
             Configurations::new(start_members, snapshot.as_ref(), &stored.memberships);
+        let mut clusters = Clusters::new(snapshot.as_ref(), &stored.clusters);
         let mut purge = None;
         if let Some(meta) = snapshot
             .as_ref()
@@ -223,6 +228,7 @@ impl Core {
             // The node stopped after it received a snapshot and before it purged its log.
             log.install(meta);
             configurations.install(meta, false);
+            clusters.install(meta, false);
             log.applied = meta.last.index;
             purge = Some(meta.last);
         }
@@ -234,6 +240,7 @@ impl Core {
             hard_state_write: 0,
             log,
             configurations,
+            clusters,
             store_id: stored.store_id,
             ineligible: None,
             role: RoleState::Follower { leader: None },
@@ -329,6 +336,12 @@ impl Core {
     #[must_use]
     pub fn is_membership_committed(&self) -> bool {
         self.configurations.index() <= self.log.committed
+    }
+
+    /// Level and lineage of the cluster, as far as this node knows them to be committed.
+    #[must_use]
+    pub fn cluster(&self) -> ClusterState {
+        self.clusters.committed(self.log.committed)
     }
 
     /// The newest snapshot.

@@ -54,6 +54,23 @@ pub trait ReplicatedStateMachine: Send + 'static {
     /// The machine can't continue. The node stops.
     fn apply(&mut self, at: Moment, commands: &[Bytes]) -> Result<Vec<Self::Reply>, MachineError>;
 
+    /// The cluster is at `level` from the entry at `at` on, with these settings of the state machine. Called for the first entry
+    /// of a new cluster and for each raise of the level, never for a cluster at level 0. `settings` are those that the node which
+    /// created the entry was given ([`RaftBuilder::initial_settings`](crate::RaftBuilder::initial_settings)). A machine that keeps
+    /// anything of them keeps it in its snapshots too: `configure` is not repeated after [`Self::restore`]. The default ignores
+    /// them.
+    ///
+    /// # Errors
+    /// The machine does not know the level or the settings. The node stops.
+    fn configure(
+        &mut self,
+        _at: Moment,
+        _level: u32,
+        _settings: &Bytes,
+    ) -> Result<(), MachineError> {
+        Ok(())
+    }
+
     /// Responds to a query from the state after the entry at `at`.
     fn query(&mut self, at: Moment, query: Self::Query) -> Self::Response;
 

@@ -24,7 +24,7 @@ use std::io::{Read, Write};
 
 use bytes::Bytes;
 
-use crate::entry::{Entry, SnapshotMeta};
+use crate::entry::{ClusterState, Entry, SnapshotMeta};
 use crate::ids::{Index, LogId};
 use crate::raft::membership::Membership;
 
@@ -87,7 +87,7 @@ pub trait SnapshotStore: Send + Sync + 'static {
     fn newest(&self) -> Result<Option<SnapshotMeta>, StorageError>;
 
     /// Starts a snapshot of the state after the entry `last`. `membership` is the configuration at that entry; `None`
-    /// means the initial members. The snapshot becomes visible with [`SnapshotWriter::finish`].
+    /// means the initial members. `cluster` has level and lineage at that entry. The snapshot becomes visible with [`SnapshotWriter::finish`].
     ///
     /// # Errors
     /// The file can't be created.
@@ -96,6 +96,7 @@ pub trait SnapshotStore: Send + Sync + 'static {
         last: LogId,
         time_ms: u64,
         membership: Option<&Membership>,
+        cluster: ClusterState,
     ) -> Result<Box<dyn SnapshotWriter>, StorageError>;
 
     /// Opens a snapshot for reading from its start, after checking the checksum of all bytes.

@@ -59,6 +59,7 @@ impl Cluster {
                     ..Limits::default()
                 },
                 seed: seed as u64,
+                initial_settings: Bytes::new(),
             };
             Core::new(config, &StoredState::default(), None, 0, Duration::ZERO)
         });

@@ -40,6 +40,7 @@ fn config(node: usize) -> CoreConfig {
         lease_drift_percent: None,
         limits: Limits::default(),
         seed: 0,
+        initial_settings: Bytes::new(),
     }
 }
 

@@ -68,6 +68,7 @@ impl Options {
             max_log_entries: 1000,
             snapshot_threshold: self.threshold,
             lease_drift_percent: None,
+            initial_settings: Bytes::new(),
             limits: Limits {
                 in_flight_messages: self.in_flight,
                 message_bytes: self.message_bytes,

@@ -20,6 +20,12 @@ pub(super) fn entry(entry: &Entry) -> String {
             .collect::<Vec<_>>()
             .join(" "),
         Payload::Membership(membership) => members(membership),
+        Payload::Cluster(record) => format!(
+            "level {}, lineage {}, {}",
+            record.level,
+            record.lineage,
+            members(&record.membership)
+        ),
         Payload::Noop => "noop".to_owned(),
     };
     format!("{} {payload}", entry.id)

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use task_queue_raft::entry::{Entry, HardState, Payload, SnapshotMeta};
+use task_queue_raft::entry::{ClusterState, Entry, HardState, Payload, SnapshotMeta};
 use task_queue_raft::ids::{Index, LogId, NodeId, StoreId, Term};
 use task_queue_raft::raft::membership::Membership;
 use task_queue_raft::storage::memory::{MemorySnapshots, MemoryStore};
@@ -597,6 +597,7 @@ impl SnapshotStore for SimSnapshots {
         last: LogId,
         time_ms: u64,
         membership: Option<&Membership>,
+        cluster: ClusterState,
     ) -> Result<Box<dyn SnapshotWriter>, StorageError> {
         let forgets = self.planted == Some(Planted::SnapshotForgetsMembers);
         let membership = membership.filter(|_| !forgets);
@@ -608,9 +609,10 @@ impl SnapshotStore for SimSnapshots {
                 LogId::new(last.term, last.index.previous()),
                 time_ms,
                 membership,
+                cluster,
             );
         }
-        self.store().create(last, time_ms, membership)
+        self.store().create(last, time_ms, membership, cluster)
     }
 
     fn open(&self, meta: &SnapshotMeta) -> Result<Box<dyn Read + Send>, StorageError> {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::entry::ClusterState;
 use crate::ids::Term;
 use crate::state_machine::MemoryStateMachine;
 use crate::storage::memory::MemorySnapshots;
@@ -193,7 +194,12 @@ fn a_failed_snapshot_is_not_visible_and_the_machine_continues() {
 fn a_snapshot_of_another_machine_or_a_missing_one_is_an_error() {
     let snapshots: Arc<dyn SnapshotStore> = Arc::new(MemorySnapshots::new());
     let mut writer = snapshots
-        .create(LogId::new(Term(1), Index(4)), 0, None)
+        .create(
+            LogId::new(Term(1), Index(4)),
+            0,
+            None,
+            ClusterState::default(),
+        )
         .unwrap();
     writer.write_all(b"even").unwrap();
     let meta = writer.finish().unwrap();

@@ -37,7 +37,7 @@ impl DiskStats {
     pub(super) fn record_write(&self, batch: &WriteBatch) {
         let commands = |entry: &Entry| match &entry.payload {
             Payload::Commands(commands) => commands.len() as u64,
-            Payload::Noop | Payload::Membership(_) => 0,
+            Payload::Noop | Payload::Membership(_) | Payload::Cluster(_) => 0,
         };
         let entries = &batch.entries;
         self.writes.fetch_add(1, Ordering::Relaxed);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::entry::{HardState, Payload};
+use crate::entry::{ClusterState, HardState, Payload};
 use crate::ids::{Index, Term};
 use crate::storage::memory::{MemorySnapshots, MemoryStore};
 use std::io::Write;
@@ -86,7 +86,9 @@ fn entries_that_were_purged_since_the_request_are_no_error() {
 fn a_snapshot_is_sent_and_received_in_chunks() {
     let (mut sender, _, shelf) = disk();
     let state = vec![7; CHUNK_BYTES + 10];
-    let mut writer = shelf.create(id(9), 0, None).unwrap();
+    let mut writer = shelf
+        .create(id(9), 0, None, ClusterState::default())
+        .unwrap();
     writer.write_all(&state).unwrap();
     let meta = writer.finish().unwrap();
 
@@ -126,7 +128,9 @@ fn a_missing_snapshot_has_no_chunk_and_is_no_error() {
     let (mut disk, _, shelf) = disk();
     let mut metas = Vec::new();
     for index in [3, 6] {
-        let mut writer = shelf.create(id(index), 0, None).unwrap();
+        let mut writer = shelf
+            .create(id(index), 0, None, ClusterState::default())
+            .unwrap();
         writer.write_all(b"state").unwrap();
         metas.push(writer.finish().unwrap());
     }

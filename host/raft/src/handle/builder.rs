@@ -8,6 +8,8 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::config::{ConfigError, RaftConfig};
 use super::node_config::NodeConfig;
 use crate::driver::DriverLimits;
@@ -31,6 +33,7 @@ pub struct RaftBuilder<M: ReplicatedStateMachine> {
     pub(super) join: bool,
     repair: bool,
     lease_drift_percent: Option<u32>,
+    initial_settings: Bytes,
     core_limits: Limits,
     driver_limits: DriverLimits,
 }
@@ -48,6 +51,7 @@ impl<M: ReplicatedStateMachine> RaftBuilder<M> {
             join: false,
             repair: false,
             lease_drift_percent: None,
+            initial_settings: Bytes::new(),
             core_limits: Limits {
                 commit_delay: COMMIT_DELAY,
                 ..Limits::default()
@@ -115,6 +119,15 @@ impl<M: ReplicatedStateMachine> RaftBuilder<M> {
         self
     }
 
+    /// Settings of the state machine that this node proposes if it creates the first entry of a cluster or raises the level of one.
+    /// Opaque to Raft: every node passes those in the entry to
+    /// [`ReplicatedStateMachine::configure`]. Default: empty.
+    #[must_use]
+    pub fn initial_settings(mut self, settings: impl Into<Bytes>) -> Self {
+        self.initial_settings = settings.into();
+        self
+    }
+
     /// Bytes of snapshots that this node sends per second, to all peers together. `None`: no limit. Default: `None`.
     #[must_use]
     pub fn snapshot_bytes_per_second(mut self, limit: Option<u64>) -> Self {
@@ -173,6 +186,7 @@ impl<M: ReplicatedStateMachine> RaftBuilder<M> {
             max_log_entries: self.config.max_log_entries as u64,
             snapshot_threshold: self.config.snapshot_threshold as u64,
             lease_drift_percent: self.lease_drift_percent,
+            initial_settings: self.initial_settings.clone(),
             limits: self.core_limits.clone(),
             seed: random_u64(),
         };

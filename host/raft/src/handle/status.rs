@@ -3,7 +3,7 @@
 use super::config::RaftConfig;
 use crate::address::PeerAddress;
 use crate::entry::SnapshotMeta;
-use crate::ids::{Index, NodeId, Term};
+use crate::ids::{Index, Lineage, NodeId, Term};
 use crate::raft::membership::Membership;
 use crate::raft::reinstall::Reinstall;
 use crate::raft::voting::VotingStatus;
@@ -52,6 +52,10 @@ pub struct Status {
     pub reinstall: Option<Reinstall>,
     /// Number of such replacements since the start.
     pub reinstalled: u64,
+    /// The level of the cluster, as far as this node knows it to be committed. 0: as the release before this one.
+    pub cluster_level: u32,
+    /// The lineage of the cluster; [`Lineage::NONE`] at level 0.
+    pub lineage: Lineage,
 }
 
 impl Status {
@@ -90,6 +94,8 @@ impl Status {
             voters_without_data: Vec::new(),
             reinstall: None,
             reinstalled: 0,
+            cluster_level: 0,
+            lineage: Lineage::NONE,
         }
     }
 
@@ -114,6 +120,8 @@ impl Status {
         changed |= set(&mut self.voters_without_data, core.voters_without_data());
         changed |= set(&mut self.reinstall, core.reinstalling());
         changed |= set(&mut self.reinstalled, core.reinstalled());
+        changed |= set(&mut self.cluster_level, core.cluster().level);
+        changed |= set(&mut self.lineage, core.cluster().lineage);
         if self.node_id != *core.id() {
             self.node_id.clone_from(core.id());
             changed = true;

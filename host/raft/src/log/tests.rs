@@ -1,5 +1,5 @@
 use super::*;
-use crate::entry::{Command, Payload};
+use crate::entry::{ClusterState, Command, Payload};
 use bytes::Bytes;
 
 fn id(term: u64, index: u64) -> LogId {
@@ -46,6 +46,7 @@ fn meta(last: LogId) -> SnapshotMeta {
         length: 0,
         checksum: 0,
         membership: None,
+        cluster: ClusterState::default(),
     }
 }
 

@@ -6,7 +6,6 @@ use super::{
     AppendEntries, AppendEntriesResponse, AppendResult, BootstrapVerdict, InstallSnapshot, Message,
     RaftRequest, RaftResponse,
 };
-use crate::entry::Payload;
 use crate::ids::{Index, LogId, Term};
 use crate::raft::membership::{MAX_MEMBERS, Membership};
 
@@ -126,7 +125,7 @@ impl AppendEntries {
             if entry.id.term < before.term || entry.id.term > self.term {
                 return Err(MessageError::Term(entry.id));
             }
-            if let Payload::Membership(membership) = &entry.payload {
+            if let Some(membership) = entry.payload.membership() {
                 valid(membership)?;
             }
             before = entry.id;

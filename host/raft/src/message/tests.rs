@@ -2,7 +2,7 @@ use bytes::Bytes;
 
 use super::check::MessageError;
 use super::*;
-use crate::entry::Payload;
+use crate::entry::{ClusterState, Payload};
 
 fn id(term: u64, index: u64) -> LogId {
     LogId::new(Term(term), Index(index))
@@ -34,6 +34,7 @@ fn chunk(length: u64, offset: u64, data: &'static [u8]) -> Message {
             length,
             checksum: 0,
             membership: None,
+            cluster: ClusterState::default(),
         },
         offset,
         data: Bytes::from_static(data),

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::ids::NodeId;
 
 /// The settings of a [`Core`](crate::raft::Core). They do not change while it runs.
@@ -28,6 +30,8 @@ pub struct CoreConfig {
     /// Turns on lease reads. The value is the largest assumed difference in speed between two clocks, in percent. `None`:
     /// each read needs a round of heartbeats.
     pub lease_drift_percent: Option<u32>,
+    /// Settings of the state machine that this node puts into a [`ClusterRecord`](crate::entry::ClusterRecord) that it creates.
+    pub initial_settings: Bytes,
     /// Bounds of memory and of messages.
     pub limits: Limits,
     /// Seed of the generator that draws election timeouts.

@@ -28,6 +28,7 @@ impl Core {
             hard_state_write,
             log,
             configurations,
+            clusters,
             store_id,
             ineligible,
             role,
@@ -61,7 +62,7 @@ impl Core {
         )?;
         write!(
             out,
-            "{configurations:?}{store_id}{ineligible:?}{replaced_stores:?}"
+            "{configurations:?}{clusters:?}{store_id}{ineligible:?}{replaced_stores:?}"
         )?;
         match role {
             RoleState::Follower { leader: _ } => {}

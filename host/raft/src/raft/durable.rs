@@ -1,6 +1,6 @@
 //! What the core writes to its stores and reads back from them.
 
-use crate::entry::{Entry, HardState};
+use crate::entry::{ClusterState, Entry, HardState};
 use crate::ids::{Index, LogId, StoreId, Term};
 use crate::raft::membership::Membership;
 
@@ -28,6 +28,8 @@ pub struct StoredState {
     pub terms: Vec<(Index, Term)>,
     /// The configurations in the log, in ascending order.
     pub memberships: Vec<(Index, Membership)>,
+    /// Levels and lineages in the log, in ascending order.
+    pub clusters: Vec<(Index, ClusterState)>,
     /// Id of the store, drawn at random when it was created; [`StoreId::NONE`] for a store without an id.
     pub store_id: StoreId,
     /// Whether the store is complete.

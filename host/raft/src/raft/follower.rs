@@ -1,6 +1,6 @@
 //! The follower's side of replication: §5.3.
 
-use crate::entry::{Entry, Payload};
+use crate::entry::Entry;
 use crate::ids::{Index, LogId, NodeId, Term};
 use crate::message::{AppendEntries, AppendEntriesResponse, AppendResult, RaftResponse};
 use crate::raft::Core;
@@ -113,6 +113,7 @@ impl Core {
         if entry.id.index <= self.log.last().index {
             self.log.truncate(entry.id.index);
             self.configurations.truncate(entry.id.index);
+            self.clusters.truncate(entry.id.index);
             members_change = true;
         }
         members_change |= self.adopt_configuration(&entry);
@@ -123,11 +124,14 @@ impl Core {
     /// A configuration is in effect as soon as it is appended, committed or not (dissertation §4.1). Returns whether the entry
     /// contains one.
     pub(super) fn adopt_configuration(&mut self, entry: &Entry) -> bool {
-        let Payload::Membership(membership) = &entry.payload else {
+        let Some(membership) = entry.payload.membership() else {
             return false;
         };
         let membership = membership.clone();
         self.configurations.append(entry.id.index, membership);
+        if let Some(record) = entry.payload.cluster() {
+            self.clusters.append(entry.id.index, record.state());
+        }
         true
     }
 }

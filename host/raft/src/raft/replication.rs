@@ -220,7 +220,7 @@ impl Core {
 
     /// Appends an entry to the leader's own log. The next [`Core::ready`] sends it to the peers.
     pub(super) fn append_own(&mut self, wall_ms: u64, mut payload: Payload) -> LogId {
-        if let Payload::Membership(membership) = &mut payload {
+        if let Some(membership) = payload.membership_mut() {
             // A new node has no addresses and takes them from this entry.
             membership.fill_in_addresses(&self.config.addresses);
         }

@@ -237,6 +237,7 @@ impl Core {
         let keeps_later = self.log.holds(meta.last);
         self.log.install(meta);
         self.configurations.install(meta, keeps_later);
+        self.clusters.install(meta, keeps_later);
         self.on_members_changed();
         self.snapshot = Some(meta.clone());
         self.out.purge = Some(meta.last);

@@ -15,7 +15,7 @@ use super::{
     LogStore, Received, SnapshotStore, SnapshotWriter, StorageError, StoreState, StoredState,
     WriteBatch,
 };
-use crate::entry::{Entry, HardState, Payload, SnapshotMeta};
+use crate::entry::{ClusterState, Entry, HardState, SnapshotMeta};
 use crate::ids::{Index, LogId, StoreId};
 use crate::raft::membership::Membership;
 
@@ -64,10 +64,13 @@ impl LogStore for MemoryStore {
         let log = lock(&self.log);
         let mut terms: Vec<(Index, _)> = Vec::new();
         let mut memberships = Vec::new();
+        let mut clusters = Vec::new();
         for entry in &log.entries {
-            if let Payload::Membership(membership) = &entry.payload {
+            if let Some(membership) = entry.payload.membership() {
                 memberships.push((entry.id.index, membership.clone()));
             }
+            let cluster = entry.payload.cluster();
+            clusters.extend(cluster.map(|record| (entry.id.index, record.state())));
             if terms.last().is_none_or(|(_, term)| *term != entry.id.term) {
                 terms.push((entry.id.index, entry.id.term));
             }
@@ -79,6 +82,7 @@ impl LogStore for MemoryStore {
             last,
             terms,
             memberships,
+            clusters,
             store_id: log.store_id,
             state: log.state,
         })
@@ -212,12 +216,14 @@ impl SnapshotStore for MemorySnapshots {
         last: LogId,
         time_ms: u64,
         membership: Option<&Membership>,
+        cluster: ClusterState,
     ) -> Result<Box<dyn SnapshotWriter>, StorageError> {
         Ok(Box::new(MemorySnapshotWriter {
             to: self.clone(),
             last,
             time_ms,
             membership: membership.cloned(),
+            cluster,
             bytes: Vec::new(),
         }))
     }
@@ -315,6 +321,7 @@ struct MemorySnapshotWriter {
     last: LogId,
     time_ms: u64,
     membership: Option<Membership>,
+    cluster: ClusterState,
     bytes: Vec<u8>,
 }
 
@@ -337,6 +344,7 @@ impl SnapshotWriter for MemorySnapshotWriter {
             length: bytes.len() as u64,
             checksum: crc32c::crc32c(&bytes),
             membership: self.membership,
+            cluster: self.cluster,
         };
         check_length(&meta, DEFAULT_MAX_BYTES)?;
         lock(&self.to.table)

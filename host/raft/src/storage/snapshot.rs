@@ -23,7 +23,7 @@ use self::incoming::IncomingSnapshot;
 use self::writer::SnapshotFileWriter;
 use super::files::{create_dir, failed, keep, remove, sync_dir};
 use super::{Received, SnapshotStore, SnapshotWriter, StorageError, schema};
-use crate::entry::SnapshotMeta;
+use crate::entry::{ClusterState, SnapshotMeta};
 use crate::ids::LogId;
 use crate::raft::membership::Membership;
 
@@ -222,6 +222,7 @@ impl SnapshotStore for SnapshotFiles {
         last: LogId,
         time_ms: u64,
         membership: Option<&Membership>,
+        cluster: ClusterState,
     ) -> Result<Box<dyn SnapshotWriter>, StorageError> {
         let number = self.taken.fetch_add(1, Ordering::Relaxed);
         let unfinished = self.path(last, &format!("{number}.{UNFINISHED}"));
@@ -231,6 +232,7 @@ impl SnapshotStore for SnapshotFiles {
             length: 0,
             checksum: 0,
             membership: membership.cloned(),
+            cluster,
         };
         let writer = SnapshotFileWriter::create(
             unfinished,

@@ -42,8 +42,12 @@ impl LogMatching {
 pub(crate) fn hash_of(entry: &Entry) -> Hash {
     let mut hash = Hash::default();
     hash.number(entry.time_ms);
-    if let Payload::Membership(membership) = &entry.payload {
+    if let Some(membership) = entry.payload.membership() {
         hash.bytes(format!("{membership:?}").as_bytes());
+    }
+    if let Some(record) = entry.payload.cluster() {
+        hash.bytes(format!("{:?}", record.state()).as_bytes());
+        hash.bytes(&record.settings);
     }
     if let Payload::Commands(commands) = &entry.payload {
         hash.number(commands.len() as u64 + 1);

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use task_queue_raft::entry::{Entry, Payload};
+use task_queue_raft::entry::Entry;
 use task_queue_raft::ids::{Index, LogId, NodeId, StoreId, Term};
 use task_queue_raft::raft::membership::Membership;
 use task_queue_raft::raft::membership::change::Change;
@@ -30,7 +30,7 @@ impl Members {
 
     pub(crate) fn see(&mut self, entries: &[Entry]) {
         for entry in entries {
-            if let Payload::Membership(membership) = &entry.payload {
+            if let Some(membership) = entry.payload.membership() {
                 self.seen.insert(entry.id, membership.clone());
             }
         }
@@ -90,7 +90,7 @@ impl Members {
 
     /// An entry is applied for the first time anywhere.
     pub(crate) fn commit(&mut self, entry: &Entry) -> Result<(), Violation> {
-        let Payload::Membership(next) = &entry.payload else {
+        let Some(next) = entry.payload.membership() else {
             return Ok(());
         };
         let before = self.in_force(entry.id.index);

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use task_queue_raft::applier::Applier;
 use task_queue_raft::disk::{Disk, DiskTask};
 use task_queue_raft::driver::Driver;
@@ -285,6 +287,7 @@ impl World {
             lease_drift_percent: profile.lease_drift_percent,
             limits: profile.limits.clone(),
             seed,
+            initial_settings: Bytes::new(),
         }
     }
 

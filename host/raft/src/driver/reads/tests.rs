@@ -52,6 +52,7 @@ fn follower(session: u64) -> Driver<MemoryStateMachine, ReadIds> {
         lease_drift_percent: None,
         limits: Limits::default(),
         seed: 1,
+        initial_settings: Bytes::new(),
     };
     let core = Core::new(config, &StoredState::default(), None, 0, NOW);
     let mut driver = Driver::new(core, ReadIds::default(), DriverLimits::default(), session);

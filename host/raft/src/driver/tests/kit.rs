@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crate::applier::Applier;
 use crate::disk::{Disk, DiskTask};
 use crate::driver::*;
+use crate::entry::ClusterState;
 use crate::entry::*;
 use crate::ids::*;
 use crate::message::*;
@@ -102,6 +103,7 @@ pub(super) fn setup(id: &str, voters: &str) -> Setup {
             lease_drift_percent: None,
             limits: Limits::default(),
             seed: id.bytes().map(u64::from).sum(),
+            initial_settings: Bytes::new(),
         },
         driver: DriverLimits {
             leader_timeout: LEADER_TIMEOUT,
@@ -232,7 +234,10 @@ impl Node {
     /// Replaces the state of its machine, and its newest snapshot, by one that holds only this command.
     pub(super) fn spoil(&mut self, command: &str) {
         let last = self.applier.last();
-        let mut writer = self.snapshots.create(last, 0, None).unwrap();
+        let mut writer = self
+            .snapshots
+            .create(last, 0, None, ClusterState::default())
+            .unwrap();
         let length = (command.len() as u64).to_be_bytes();
         writer.write_all(&length).unwrap();
         writer.write_all(command.as_bytes()).unwrap();

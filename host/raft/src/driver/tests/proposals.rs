@@ -22,7 +22,7 @@ fn entries_to_disk(node: &Node) -> Vec<usize> {
         _ => Vec::new(),
     });
     let sizes = entries.map(|entry| match entry.payload {
-        Payload::Noop | Payload::Membership(_) => 0,
+        Payload::Noop | Payload::Membership(_) | Payload::Cluster(_) => 0,
         Payload::Commands(commands) => commands.len(),
     });
     sizes.collect()

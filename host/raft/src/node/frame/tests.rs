@@ -1,7 +1,7 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::entry::{Command, Entry, Payload, SnapshotMeta};
+use crate::entry::{ClusterState, Command, Entry, Payload, SnapshotMeta};
 use crate::ids::{Index, LogId, NodeId, StoreId, Term};
 use crate::message::check::MessageError;
 use crate::message::*;
@@ -62,6 +62,7 @@ fn requests() -> Vec<RaftRequest> {
         length: 9,
         checksum: 0xdead_beef,
         membership: None,
+        cluster: ClusterState::default(),
     };
     let append = AppendEntries {
         term: Term(3),

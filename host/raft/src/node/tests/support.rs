@@ -17,7 +17,7 @@ use tracing::{Level, Metadata, Subscriber, span};
 use std::io;
 
 use super::super::*;
-use crate::entry::{Command, SnapshotMeta};
+use crate::entry::{ClusterState, Command, SnapshotMeta};
 use crate::ids::{LogId, Term};
 use crate::message::*;
 use crate::node::frame::{LENGTH_BYTES, encode_request};
@@ -191,6 +191,7 @@ pub(super) fn chunk(length: usize) -> RaftRequest {
         length: length as u64,
         checksum: 0,
         membership: None,
+        cluster: ClusterState::default(),
     };
     let install = InstallSnapshot {
         term: Term(1),

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::entry::{Entry, HardState, Payload, SnapshotMeta};
 use crate::ids::{Index, LogId, NodeId, Term};
 use crate::raft::ready::{ReadFor, SnapshotTask};
@@ -21,6 +23,7 @@ fn config(voters: &[&'static str]) -> CoreConfig {
         lease_drift_percent: None,
         limits: Limits::default(),
         seed: 1,
+        initial_settings: Bytes::new(),
     }
 }
 

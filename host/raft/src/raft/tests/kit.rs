@@ -30,6 +30,7 @@ pub(super) fn config(id: &str, voters: &str) -> CoreConfig {
         lease_drift_percent: None,
         limits: Limits::default(),
         seed: id.bytes().map(u64::from).sum(),
+        initial_settings: Bytes::new(),
     }
 }
 

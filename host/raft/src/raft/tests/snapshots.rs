@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::kit::*;
+use crate::entry::ClusterState;
 use crate::message::*;
 use crate::raft::membership::change::Change;
 use crate::raft::progress::ProgressState;
@@ -29,6 +30,7 @@ fn meta(term: u64, index: u64, length: u64) -> SnapshotMeta {
         length,
         checksum: 0,
         membership: None,
+        cluster: ClusterState::default(),
     }
 }
 
@@ -55,7 +57,9 @@ fn reached(term: u64, last: LogId, next_offset: u64, installed: bool) -> Message
 /// A snapshot of another node: its description and its bytes.
 fn foreign(last: LogId) -> (SnapshotMeta, Bytes) {
     let shelf = crate::storage::memory::MemorySnapshots::new();
-    let mut writer = shelf.create(last, last.index.0, None).unwrap();
+    let mut writer = shelf
+        .create(last, last.index.0, None, ClusterState::default())
+        .unwrap();
     // One command, as the state machine in memory writes it.
     writer
         .write_all(&[0, 0, 0, 0, 0, 0, 0, 3, b'o', b'l', b'd'])

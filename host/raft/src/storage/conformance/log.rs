@@ -112,9 +112,9 @@ fn expect_log(open: OpenLog<'_>, purged: LogId, expected: &[Entry]) {
 
 /// The configurations among entries.
 pub(super) fn memberships(entries: &[Entry]) -> Vec<(Index, Membership)> {
-    let membership = |entry: &Entry| match &entry.payload {
-        Payload::Membership(membership) => Some((entry.id.index, membership.clone())),
-        Payload::Noop | Payload::Commands(_) => None,
+    let membership = |entry: &Entry| {
+        let membership = entry.payload.membership()?;
+        Some((entry.id.index, membership.clone()))
     };
     entries.iter().filter_map(membership).collect()
 }

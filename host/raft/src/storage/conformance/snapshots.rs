@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 
-use crate::entry::SnapshotMeta;
+use crate::entry::{ClusterState, SnapshotMeta};
 use crate::ids::{Index, LogId, Term};
 use crate::storage::{Received, SnapshotStore, StorageError};
 
@@ -50,12 +50,13 @@ fn meta(index: u64, data: &[u8]) -> SnapshotMeta {
         length,
         checksum: crc32c::crc32c(data),
         membership: None,
+        cluster: ClusterState::default(),
     }
 }
 
 fn take(store: &dyn SnapshotStore, index: u64, data: &[u8]) -> SnapshotMeta {
     let mut writer = store
-        .create(id(index), 1_000 * index, None)
+        .create(id(index), 1_000 * index, None, ClusterState::default())
         .expect("a snapshot begins");
     for part in data.chunks(7_777) {
         writer.write_all(part).expect("a part is written");
@@ -123,7 +124,9 @@ fn a_snapshot_is_read_after_reopening(open: OpenSnapshots<'_>) {
 fn an_unfinished_snapshot_is_never_visible(open: OpenSnapshots<'_>) {
     let before = newest(open);
     let store = open();
-    let mut writer = store.create(id(20), 1, None).expect("a snapshot begins");
+    let mut writer = store
+        .create(id(20), 1, None, ClusterState::default())
+        .expect("a snapshot begins");
     writer
         .write_all(&bytes(3, 1000))
         .expect("a part is written");

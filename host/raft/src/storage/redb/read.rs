@@ -30,6 +30,7 @@ impl RedbStore {
             last: purged,
             terms: Vec::new(),
             memberships: Vec::new(),
+            clusters: Vec::new(),
             store_id: self.init.store_id,
             state: self.init.state,
         };
@@ -39,12 +40,14 @@ impl RedbStore {
         for item in entries.iter().map_err(|error| self.fault(DOING, error))? {
             let (key, record) = item.map_err(|error| self.fault(DOING, error))?;
             let wanted = state.last.index.next();
-            let (id, members) =
-                self.entry(wanted, key.value(), record.value(), schema::check_entry)?;
-            note(&mut state, id)?;
-            if let Some(members) = members {
-                state.memberships.push((id.index, members));
-            }
+            let checked = self.entry(wanted, key.value(), record.value(), schema::check_entry)?;
+            let index = checked.id.index;
+            note(&mut state, checked.id)?;
+            let membership = checked.membership.map(|membership| (index, membership));
+            state.memberships.extend(membership);
+            state
+                .clusters
+                .extend(checked.cluster.map(|cluster| (index, cluster)));
         }
         Ok(state)
     }

@@ -90,8 +90,8 @@ pub(super) fn read_state(database: &Database, path: &Path) -> Result<DatabaseSta
         Some((key, record)) => {
             let index = Index(key.value());
             let checked = schema::check_entry(index, record.value());
-            let (id, _) = checked.map_err(|error| error.of(format!("entry {index}"), path))?;
-            id
+            let checked = checked.map_err(|error| error.of(format!("entry {index}"), path))?;
+            checked.id
         }
     };
     Ok(DatabaseState {

@@ -63,8 +63,8 @@ impl RedbStore {
             .get(before.0)
             .map_err(|error| self.fault(DOING, error))?
             .ok_or_else(|| missing(before))?;
-        let (id, _) = self.entry(before, before.0, record.value(), schema::check_entry)?;
-        Ok(id)
+        let checked = self.entry(before, before.0, record.value(), schema::check_entry)?;
+        Ok(checked.id)
     }
 
     /// Removes the entries up to `up_to`, which is in the log, in steps of one transaction each. After a crash between two

@@ -1,7 +1,7 @@
 use tempfile::TempDir;
 
 use super::*;
-use crate::entry::{Entry, Payload};
+use crate::entry::{ClusterState, Entry, Payload};
 use crate::ids::{Index, LogId, StoreId, Term};
 use crate::storage::{LogStore, SnapshotStore, WriteBatch};
 
@@ -30,7 +30,11 @@ fn corrupt_directory() -> (TempDir, StorageError) {
         .unwrap();
     drop(store);
     let snapshots = SnapshotFiles::open(dir.path()).unwrap();
-    snapshots.create(id, 1, None).unwrap().finish().unwrap();
+    snapshots
+        .create(id, 1, None, ClusterState::default())
+        .unwrap()
+        .finish()
+        .unwrap();
     let database = dir.path().join("raft.redb");
     let mut bytes = fs::read(&database).unwrap();
     bytes[0] ^= 1;

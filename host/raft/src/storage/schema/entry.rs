@@ -6,8 +6,8 @@ use super::members;
 use super::record::{
     RecordError, check_size, finished, get_bytes, opened, put_length, seal, start, unseal,
 };
-use crate::entry::{Command, Entry, Payload};
-use crate::ids::{Index, LogId, Term};
+use crate::entry::{ClusterRecord, ClusterState, Command, Entry, Payload};
+use crate::ids::{Index, Lineage, LogId, Term};
 use crate::raft::membership::Membership;
 use crate::storage::StorageError;
 
@@ -18,6 +18,20 @@ const COMMAND_BYTES: u64 = 20;
 const NOOP: u8 = 0;
 const COMMANDS: u8 = 1;
 const MEMBERSHIP: u8 = 2;
+const CLUSTER: u8 = 3;
+
+/// Length of a cluster record without its settings and its configuration: level, lineage and length of the settings.
+const CLUSTER_BYTES: u64 = 24;
+
+/// What every start keeps of an entry.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::storage) struct CheckedEntry {
+    pub(in crate::storage) id: LogId,
+    /// The configuration, if the entry contains one.
+    pub(in crate::storage) membership: Option<Membership>,
+    /// Level and lineage, if the entry contains them.
+    pub(in crate::storage) cluster: Option<ClusterState>,
+}
 
 /// Encodes an entry into `record`, replacing its content.
 pub(in crate::storage) fn encode_entry(
@@ -44,6 +58,7 @@ pub(in crate::storage) fn encode_entry(
             record.push(MEMBERSHIP);
             members::put(record, membership);
         }
+        Payload::Cluster(cluster) => put_cluster(record, cluster),
     }
     seal(&entry_key(entry.id.index), record);
     Ok(())
@@ -58,6 +73,7 @@ pub(in crate::storage) fn decode_entry(index: Index, record: &[u8]) -> Result<En
         NOOP => Payload::Noop,
         COMMANDS => Payload::Commands(get_commands(&mut body)?),
         MEMBERSHIP => Payload::Membership(members::get(&mut body)?),
+        CLUSTER => Payload::Cluster(Box::new(get_cluster(&mut body)?)),
         kind => return Err(RecordError::Kind(kind)),
     };
     finished(&body)?;
@@ -68,28 +84,40 @@ pub(in crate::storage) fn decode_entry(index: Index, record: &[u8]) -> Result<En
     })
 }
 
-/// Checks the record of the entry at `index` as strictly as [`decode_entry`], and returns only its id and, if it has one,
-/// its configuration. Every start reads the whole log with this function, so it copies no command.
+/// Checks the record of the entry at `index` as strictly as [`decode_entry`], and returns only what a start keeps of it. Every start reads the whole log with this function, so it copies no command.
 pub(in crate::storage) fn check_entry(
     index: Index,
     record: &[u8],
-) -> Result<(LogId, Option<Membership>), RecordError> {
+) -> Result<CheckedEntry, RecordError> {
     let mut body = opened(&entry_key(index), record)?;
     let id = LogId::new(Term(body.try_get_u64()?), index);
     let _time_ms = body.try_get_u64()?;
+    let mut checked = CheckedEntry {
+        id,
+        membership: None,
+        cluster: None,
+    };
     match body.try_get_u8()? {
         NOOP => {}
         COMMANDS => check_commands(&mut body)?,
         MEMBERSHIP => {
             let mut body = Bytes::copy_from_slice(body);
-            let members = members::get(&mut body)?;
+            checked.membership = Some(members::get(&mut body)?);
             finished(&body)?;
-            return Ok((id, Some(members)));
+            return Ok(checked);
+        }
+        CLUSTER => {
+            let mut body = Bytes::copy_from_slice(body);
+            let cluster = get_cluster(&mut body)?;
+            finished(&body)?;
+            checked.cluster = Some(cluster.state());
+            checked.membership = Some(cluster.membership);
+            return Ok(checked);
         }
         kind => return Err(RecordError::Kind(kind)),
     }
     finished(body)?;
-    Ok((id, None))
+    Ok(checked)
 }
 
 /// The key of an entry. The checksum covers it: a record under the key of another entry is corrupt.
@@ -118,7 +146,29 @@ pub(super) fn record_bytes(entry: &Entry) -> u64 {
             ENTRY + COUNT + COMMAND_BYTES * commands.len() as u64 + data
         }
         Payload::Membership(membership) => ENTRY + members::length(membership) as u64,
+        Payload::Cluster(cluster) => {
+            let members = members::length(&cluster.membership) as u64;
+            ENTRY + CLUSTER_BYTES + cluster.settings.len() as u64 + members
+        }
     }
+}
+
+fn put_cluster(record: &mut Vec<u8>, cluster: &ClusterRecord) {
+    record.push(CLUSTER);
+    record.extend_from_slice(&cluster.level.to_be_bytes());
+    record.extend_from_slice(&cluster.lineage.0.to_be_bytes());
+    put_length(record, cluster.settings.len());
+    record.extend_from_slice(&cluster.settings);
+    members::put(record, &cluster.membership);
+}
+
+fn get_cluster(body: &mut Bytes) -> Result<ClusterRecord, RecordError> {
+    Ok(ClusterRecord {
+        level: body.try_get_u32()?,
+        lineage: Lineage(body.try_get_u128()?),
+        settings: get_bytes(body)?,
+        membership: members::get(body)?,
+    })
 }
 
 fn get_commands(body: &mut Bytes) -> Result<Vec<Command>, RecordError> {

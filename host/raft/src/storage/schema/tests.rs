@@ -2,11 +2,11 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use super::entry::{MAX_ENTRY_BYTES, entry_key, record_bytes};
+use super::entry::{CheckedEntry, MAX_ENTRY_BYTES, entry_key, record_bytes};
 use super::record::{CHECKSUM_BYTES, seal};
 use super::*;
-use crate::entry::{Command, Entry, HardState, Payload, SnapshotMeta};
-use crate::ids::{Index, LogId, NodeId, StoreId, Term};
+use crate::entry::{ClusterRecord, ClusterState, Command, Entry, HardState, Payload, SnapshotMeta};
+use crate::ids::{Index, Lineage, LogId, NodeId, StoreId, Term};
 use crate::raft::membership::{MAX_ADDRESS_BYTES, MAX_MEMBERS, Member, MemberRole, Membership};
 use crate::storage::StoreState;
 
@@ -85,6 +85,19 @@ fn members_entry() -> Entry {
     }
 }
 
+fn cluster_entry() -> Entry {
+    Entry {
+        id: LogId::new(Term(0), Index(1)),
+        time_ms: 0,
+        payload: Payload::Cluster(Box::new(ClusterRecord {
+            level: 1,
+            lineage: Lineage(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff),
+            membership: members(),
+            settings: Bytes::from_static(b"settings"),
+        })),
+    }
+}
+
 fn encoded(entry: &Entry) -> Vec<u8> {
     let mut record = b"previous content".to_vec();
     encode_entry(entry, &mut record).unwrap();
@@ -98,6 +111,7 @@ fn snapshot() -> SnapshotMeta {
         length: 5,
         checksum: crc32c::crc32c(b"state"),
         membership: None,
+        cluster: ClusterState::default(),
     }
 }
 
@@ -307,19 +321,17 @@ fn content_with_a_valid_checksum_is_checked_too() {
 #[test]
 fn an_entry_is_checked_as_strictly_as_it_is_decoded() {
     let read = |index, record: &[u8]| match decode_entry(index, record) {
-        Ok(entry) => {
-            let members = match entry.payload {
-                Payload::Membership(members) => Some(members),
-                Payload::Noop | Payload::Commands(_) => None,
-            };
-            Ok((entry.id, members))
-        }
+        Ok(entry) => Ok(CheckedEntry {
+            id: entry.id,
+            membership: entry.payload.membership().cloned(),
+            cluster: entry.payload.cluster().map(ClusterRecord::state),
+        }),
         Err(error) => Err(error.to_string()),
     };
     let check =
         |index, record: &[u8]| check_entry(index, record).map_err(|error| error.to_string());
     let mut refused = 0;
-    for entry in [entry(), noop(), members_entry()] {
+    for entry in [entry(), noop(), members_entry(), cluster_entry()] {
         let (index, record) = (entry.id.index, encoded(&entry));
         assert_eq!(check(index, &record), Ok(read(index, &record).unwrap()));
         let content = &record[..record.len() - CHECKSUM_BYTES];

@@ -3,6 +3,7 @@ use std::fs;
 use tempfile::TempDir;
 
 use super::*;
+use crate::entry::ClusterState;
 use crate::ids::{Index, Term};
 use crate::storage::conformance::check_snapshot_store;
 use crate::storage::schema::SNAPSHOT_HEADER_BYTES;
@@ -18,7 +19,9 @@ fn open(dir: &TempDir) -> SnapshotFiles {
 }
 
 fn take(store: &SnapshotFiles, data: &[u8]) -> SnapshotMeta {
-    let mut writer = store.create(LAST, 1_700_000_000_123, None).unwrap();
+    let mut writer = store
+        .create(LAST, 1_700_000_000_123, None, ClusterState::default())
+        .unwrap();
     writer.write_all(data).unwrap();
     writer.finish().unwrap()
 }
@@ -91,6 +94,7 @@ fn after_a_crash_unfinished_files_are_removed_and_a_transfer_is_kept() {
         length: 100,
         checksum: crc32c::crc32c(&data),
         membership: None,
+        cluster: ClusterState::default(),
     };
     store.receive(&sent, 0, &data[..60]).unwrap();
     drop(store);
@@ -112,7 +116,9 @@ fn after_a_crash_unfinished_files_are_removed_and_a_transfer_is_kept() {
 fn an_unfinished_snapshot_leaves_no_file() {
     let dir = TempDir::new().unwrap();
     let store = open(&dir);
-    let mut writer = store.create(LAST, 0, None).unwrap();
+    let mut writer = store
+        .create(LAST, 0, None, ClusterState::default())
+        .unwrap();
     writer.write_all(&[1; 200_000]).unwrap();
     assert_eq!(names(&dir), [format!("{NAME}.0.tmp")]);
     drop(writer);
@@ -211,6 +217,7 @@ fn a_truncated_or_corrupt_transfer_is_resumed_restarted_or_rejected() {
         length: 1000,
         checksum: crc32c::crc32c(&data),
         membership: None,
+        cluster: ClusterState::default(),
     };
     let dir = TempDir::new().unwrap();
     open(&dir).receive(&sent, 0, &data[..600]).unwrap();
@@ -260,6 +267,7 @@ fn a_transfer_with_all_bytes_is_completed_by_any_chunk() {
         length: 100,
         checksum: crc32c::crc32c(&data),
         membership: None,
+        cluster: ClusterState::default(),
     };
     let dir = TempDir::new().unwrap();
     // The file after a crash between the last chunk and the rename.
@@ -278,7 +286,9 @@ fn a_transfer_with_all_bytes_is_completed_by_any_chunk() {
 fn the_limit_applies_to_taken_and_received_snapshots() {
     let dir = TempDir::new().unwrap();
     let store = open(&dir).with_max_bytes(100);
-    let mut writer = store.create(LAST, 0, None).unwrap();
+    let mut writer = store
+        .create(LAST, 0, None, ClusterState::default())
+        .unwrap();
     writer.write_all(&[1; 60]).unwrap();
     let error = writer.write_all(&[1; 60]).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
@@ -291,6 +301,7 @@ fn the_limit_applies_to_taken_and_received_snapshots() {
         length: 101,
         checksum: 0,
         membership: None,
+        cluster: ClusterState::default(),
     };
     let error = store.receive(&sent, 0, &[1; 50]).unwrap_err();
     assert!(
@@ -306,7 +317,9 @@ fn the_limit_applies_to_taken_and_received_snapshots() {
 fn take_with_members(store: &SnapshotFiles, data: &[u8]) -> SnapshotMeta {
     let ids = ["a".into(), "b".into()];
     let members = Membership::of_voters(&ids, &std::collections::BTreeMap::new());
-    let mut writer = store.create(LAST, 7, Some(&members)).unwrap();
+    let mut writer = store
+        .create(LAST, 7, Some(&members), ClusterState::default())
+        .unwrap();
     writer.write_all(data).unwrap();
     let meta = writer.finish().unwrap();
     assert_eq!(meta.membership, Some(members));
@@ -352,7 +365,9 @@ fn quarantined_snapshots_stay_and_four_are_kept() {
     let store = open(&dir);
     let take = |index: u64, data: &[u8]| {
         let last = LogId::new(Term(3), Index(index));
-        let mut writer = store.create(last, 0, None).unwrap();
+        let mut writer = store
+            .create(last, 0, None, ClusterState::default())
+            .unwrap();
         writer.write_all(data).unwrap();
         writer.finish().unwrap()
     };
@@ -385,5 +400,6 @@ fn meta_of_nothing() -> SnapshotMeta {
         length: 0,
         checksum: 0,
         membership: None,
+        cluster: ClusterState::default(),
     }
 }

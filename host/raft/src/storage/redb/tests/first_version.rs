@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::*;
-use crate::entry::{Command, SnapshotMeta};
+use crate::entry::{ClusterState, Command, SnapshotMeta};
 use crate::storage::snapshot::SnapshotFiles;
 use crate::storage::{SnapshotStore, StoredState};
 
@@ -96,6 +96,7 @@ fn the_snapshot_of_the_first_version_is_read() {
         length: 5,
         checksum: crc32c::crc32c(b"state"),
         membership: None,
+        cluster: ClusterState::default(),
     };
     assert_eq!(store.newest().unwrap(), Some(expected.clone()));
     let mut state = Vec::new();

@@ -1,16 +1,33 @@
-//! The acceptance table is correct: each test and each file in it exists, each line names one or `none yet` with a
-//! reason, and every scenario script is in it.
+//! The acceptance tables are correct: each test and each file in them exists, each line names one or `none yet` with a
+//! reason, and every scenario script is in the table of the consensus library.
 
 use super::tree::{Finding, Source, Tree};
 
 const TABLE: &str = "host/docs/raft-acceptance.md";
+const SAFETY_TABLE: &str = "host/docs/safety-acceptance.md";
 const SCRIPTS: &str = "tests/scripts/";
 
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
-    let Some(table) = tree.source(TABLE) else {
-        return vec![Finding::new(TABLE, 1, "the table is missing; write it")];
-    };
     let mut found = Vec::new();
+    for path in [TABLE, SAFETY_TABLE] {
+        match tree.source(path) {
+            Some(table) => check_rows(tree, path, table, &mut found),
+            None => found.push(Finding::new(path, 1, "the table is missing; write it")),
+        }
+    }
+    let named = |script: &str| {
+        let table = tree.source(TABLE);
+        table.is_some_and(|table| table.text.contains(&format!("`{script}`")))
+    };
+    let scripts = tree.paths.iter().filter(|path| path.starts_with(SCRIPTS));
+    for script in scripts.filter(|script| !named(script)) {
+        let what = format!("no line of {TABLE} names this script; add one with what it shows");
+        found.push(Finding::new(script, 1, what));
+    }
+    found
+}
+
+fn check_rows(tree: &Tree, path: &str, table: &Source, found: &mut Vec<Finding>) {
     for (line, text) in table.lines() {
         let cells: Vec<&str> = text.trim().trim_matches('|').split('|').collect();
         let is_row = text.starts_with("| ") && cells.len() == 2;
@@ -20,19 +37,13 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
         let names = quoted(cells[1]);
         if names.is_empty() && !cells[1].trim().starts_with("none yet") {
             let what = "the line names no test; name one, or write `none yet` and the reason";
-            found.push(Finding::new(TABLE, line, what));
+            found.push(Finding::new(path, line, what));
         }
         for name in names.into_iter().filter(|name| !exists(tree, name)) {
             let what = format!("there is no test or file {name}; correct the line");
-            found.push(Finding::new(TABLE, line, what));
+            found.push(Finding::new(path, line, what));
         }
     }
-    let scripts = tree.paths.iter().filter(|path| path.starts_with(SCRIPTS));
-    for script in scripts.filter(|script| !table.text.contains(&format!("`{script}`"))) {
-        let what = format!("no line of {TABLE} names this script; add one with what it shows");
-        found.push(Finding::new(script, 1, what));
-    }
-    found
 }
 
 /// The texts between backquotes.
@@ -76,8 +87,17 @@ mod tests {
         let table = format!("| feature | tests |\n|---|---|\n| x | {cell} |\n");
         let tests =
             "#[test]\nfn it_holds() {}\nfn helper() {}\n#[tokio::test]\nasync fn it_waits() {}\n";
-        let files = [(TABLE, table.as_str()), ("host/raft/src/x/tests.rs", tests)];
-        check(&Tree::planted(&files)).len()
+        let in_table = |path, other| {
+            let files = [
+                (path, table.as_str()),
+                (other, "| feature | tests |\n"),
+                ("host/raft/src/x/tests.rs", tests),
+            ];
+            check(&Tree::planted(&files)).len()
+        };
+        let found = in_table(TABLE, SAFETY_TABLE);
+        assert_eq!(in_table(SAFETY_TABLE, TABLE), found);
+        found
     }
 
     #[test]
@@ -98,7 +118,11 @@ mod tests {
     #[test]
     fn a_script_that_no_line_names_is_found() {
         let table = "| feature | tests |\n";
-        let files = [(TABLE, table), ("tests/scripts/new.txt", "nodes 1\n")];
+        let files = [
+            (TABLE, table),
+            (SAFETY_TABLE, table),
+            ("tests/scripts/new.txt", "nodes 1\n"),
+        ];
         assert_eq!(check(&Tree::planted(&files)).len(), 1);
     }
 }

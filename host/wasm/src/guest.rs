@@ -16,5 +16,6 @@ pub(crate) mod limits;
 pub(crate) mod load;
 pub(crate) mod module;
 pub(crate) mod random;
+pub(crate) mod semantics;
 pub(crate) mod streams;
 pub(crate) mod wasi;

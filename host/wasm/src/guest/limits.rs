@@ -2,10 +2,16 @@
 
 use thiserror::Error;
 
+use crate::guest::semantics::GuestSemantics;
+
 const MIB: u64 = 1 << 20;
 
 /// Largest linear memory that a 32-bit guest can address.
 const ADDRESSABLE_BYTES: u64 = 1 << 32;
+
+/// Largest [`MachineLimits::stack_bytes`]: the estimate may be too low by this factor before the machine's own stack of
+/// 64 MiB overflows, which stops the node.
+const MAX_STACK_BYTES: u64 = 32 * MIB;
 
 /// Limits of a guest. Limits of commands decide outcomes, so they must be equal on every node of a cluster.
 ///
@@ -27,6 +33,11 @@ pub struct MachineLimits {
     /// Linear memory of the guest, in bytes. While the guest reads a snapshot it may use more: four times the snapshot
     /// and a quarter of this limit, because it holds the state and the snapshot's bytes at the same time.
     pub memory_bytes: u64,
+    /// The rules of execution. They decide outcomes as limits do.
+    pub semantics: GuestSemantics,
+    /// Stack of a guest for recursion, in bytes as the host estimates them from the code. Applies from
+    /// [`GuestSemantics::BoundedStack`] on.
+    pub stack_bytes: u64,
     /// Elements in all tables of the guest.
     pub table_elements: u64,
     /// Size of one command or query, in bytes.
@@ -60,6 +71,8 @@ impl Default for MachineLimits {
             queries_waiting: 4096,
             fuel_per_snapshot: 1_000_000_000_000,
             memory_bytes: 1024 * MIB,
+            semantics: GuestSemantics::Native,
+            stack_bytes: 16 * MIB,
             table_elements: 1_000_000,
             command_bytes: MIB,
             reply_bytes: 4 * MIB,
@@ -109,6 +122,7 @@ impl MachineLimits {
             ("queries_waiting", self.queries_waiting, max_each),
             ("fuel_per_snapshot", self.fuel_per_snapshot, u64::MAX),
             ("memory_bytes", self.memory_bytes, ADDRESSABLE_BYTES),
+            ("stack_bytes", self.stack_bytes, MAX_STACK_BYTES),
             ("table_elements", self.table_elements, max_each),
             ("command_bytes", self.command_bytes, max_each),
             ("reply_bytes", self.reply_bytes, max_each),

@@ -25,11 +25,20 @@ pub enum GuestFailure {
         "the guest ran out of memory; keep less state in it, or raise the memory limit on every node"
     )]
     OutOfMemory,
-    /// The guest recursed too deep.
+    /// The machine's stack overflowed in the guest.
     #[error(
         "the guest's stack overflowed: it recursed too deep; look for recursion without an end"
     )]
     StackOverflow,
+    /// The guest recursed deeper than its stack limit allows. The depth is counted in the guest's code, so it is the
+    /// same on every node.
+    #[error(
+        "the guest recursed too deep: its calls need more than {limit} bytes of stack; look for recursion without an end, nest the input less, or raise the stack limit with `oarlock settings set`"
+    )]
+    TooDeep {
+        /// The stack limit in bytes.
+        limit: u64,
+    },
     /// The outcomes do not match the commands.
     #[error(
         "the guest returned invalid outcomes: {reason}; build it against this version of the contract"
@@ -70,6 +79,7 @@ impl GuestFailure {
             Self::OutOfMemory => "out_of_memory",
             Self::Trap { .. }
             | Self::StackOverflow
+            | Self::TooDeep { .. }
             | Self::BadOutcomes { .. }
             | Self::TooLarge { .. }
             | Self::TooMany { .. } => "trap",
@@ -86,6 +96,7 @@ impl GuestFailure {
             Self::BadOutcomes { .. } => 5,
             Self::TooLarge { .. } => 6,
             Self::TooMany { .. } => 7,
+            Self::TooDeep { .. } => 8,
         }
     }
 }

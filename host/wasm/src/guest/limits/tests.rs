@@ -8,11 +8,12 @@ fn the_defaults_are_valid() {
 #[test]
 fn a_limit_of_0_or_over_its_maximum_is_refused_by_name() {
     type Set = fn(&mut MachineLimits, u64);
-    let fields: [(&str, Set); 9] = [
+    let fields: [(&str, Set); 10] = [
         ("fuel_per_command", |l, to| l.fuel_per_command = to),
         ("fuel_per_query", |l, to| l.fuel_per_query = to),
         ("fuel_per_snapshot", |l, to| l.fuel_per_snapshot = to),
         ("memory_bytes", |l, to| l.memory_bytes = to),
+        ("stack_bytes", |l, to| l.stack_bytes = to),
         ("table_elements", |l, to| l.table_elements = to),
         ("command_bytes", |l, to| l.command_bytes = to),
         ("reply_bytes", |l, to| l.reply_bytes = to),

@@ -10,6 +10,7 @@ use crate::records::digest::Sha256;
 use crate::records::envelope::EnvelopeError;
 use crate::records::failure::GuestFailure;
 use crate::records::snapshot_error::MachineSnapshotError;
+use crate::settings::SettingsFault;
 
 /// The machine can't continue, and the node stops. None of these is the outcome of a command.
 #[derive(Debug, Error)]
@@ -17,6 +18,9 @@ pub enum MachineFailure {
     /// The limits are invalid.
     #[error("the limits of the machine are invalid: {0}")]
     Limits(#[from] LimitsError),
+    /// The settings of the cluster can't be applied on this node.
+    #[error(transparent)]
+    Settings(#[from] SettingsFault),
     /// An entry was delivered twice or out of order.
     #[error(
         "entry {found} was delivered after entry {applied}; this is a bug of the host, please report it"

@@ -11,6 +11,7 @@
 //! upgrade    switching to another module: protocol, preparation, replicated state
 //! rollback   a guest that is rolled back after a failed call: journal, checkpoints, memory image, query replicas
 //! failure    why a machine stops
+//! settings   replicated settings: what decides outcomes besides the guest
 //! guest      one guest: engine, checks, module, instance, functions of the host, WASI, limits. Independent of the log
 //! images     memory images
 //! records    what log and snapshots contain: envelope, outcomes, upgrade and audit records, digests, frames, chunks
@@ -30,6 +31,7 @@ mod images;
 mod machine;
 mod records;
 mod rollback;
+mod settings;
 #[cfg(test)]
 mod testing;
 mod upgrade;
@@ -53,9 +55,12 @@ pub use records::digest::Sha256;
 pub use records::envelope::{Envelope, EnvelopeError, MAX_KEY_BYTES};
 pub use records::failure::GuestFailure;
 pub use records::outcome::{CommandOutcome, GuestQueryError, UpgradeOutcome, UpgradeRefusal};
+pub use records::settings::SettingsChange;
+pub use records::settings_outcome::{SettingsOutcome, SettingsRefusal};
 pub use records::snapshot_error::MachineSnapshotError;
 pub use records::upgrade::{
     AbortCause, CheckResult, MigrationRoute, UpgradeBegin, UpgradeEnd, UpgradeRecord,
 };
+pub use settings::{COST_TABLE, ReplicatedSettings, SettingDifference, SettingsFault};
 pub use upgrade::prepare::{PreparationSpawner, PreparationTask};
 pub use upgrade::state::{PastUpgrade, UpgradeStatus};

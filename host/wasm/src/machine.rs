@@ -16,6 +16,7 @@ use crate::records::digest::Sha256;
 use crate::records::outcome::{CommandOutcome, GuestQueryError};
 use crate::records::snapshot_error::MachineSnapshotError;
 use crate::rollback::recoverable::RecoverableGuest;
+use crate::settings::ReplicatedSettings;
 use crate::upgrade::Upgrader;
 use crate::upgrade::prepare::PreparationSpawner;
 use crate::upgrade::state::PendingUpgrade;
@@ -24,6 +25,7 @@ pub(crate) mod audit;
 pub(crate) mod deferred;
 pub(crate) mod entry;
 pub(crate) mod hash;
+pub(crate) mod host_state;
 pub(crate) mod keys;
 pub(crate) mod queries;
 pub(crate) mod snapshot;
@@ -33,7 +35,7 @@ pub(crate) mod status;
 use audit::Audit;
 use entry::EntryExecutor;
 use queries::{QueryDispatcher, query_now};
-use snapshot::ModuleBytes;
+use snapshot::{MachineSnapshot, ModuleBytes};
 use state::ReplicatedState;
 use status::{MachineCounters, StatusHandle};
 
@@ -53,6 +55,9 @@ pub struct WasmMachine {
     replicated: ReplicatedState,
     upgrader: Upgrader,
     audit: Audit,
+    /// The limits with which the node was started.
+    own_limits: MachineLimits,
+    /// The limits that apply: the cluster's settings, or the node's own limits at cluster level 0.
     limits: MachineLimits,
     effects: Option<EffectsListener>,
     status: StatusHandle,
@@ -70,7 +75,7 @@ impl WasmMachine {
         effects: Option<EffectsListener>,
     ) -> Result<Self, MachineFailure> {
         limits.validate()?;
-        let status = StatusHandle::new(module.clone());
+        let status = StatusHandle::new(module.clone(), &limits);
         let prepared = status.clone();
         let on_prepared = Arc::new(move |upgrade, result| prepared.set_own_check(upgrade, result));
         let machine = Self {
@@ -79,6 +84,7 @@ impl WasmMachine {
             audit: Audit::default(),
             status,
             guest: RecoverableGuest::start(module, &limits)?,
+            own_limits: limits,
             limits,
             effects,
             queries: QueryDispatcher::default(),
@@ -143,19 +149,13 @@ impl WasmMachine {
         at: Moment,
         commands: &[Bytes],
     ) -> Result<Vec<CommandOutcome>, MachineFailure> {
-        let applied = self.replicated.applied.index;
-        if at.index <= applied {
-            return Err(MachineFailure::OutOfOrder {
-                found: at.index,
-                applied,
-            });
-        }
+        self.check_order(at)?;
         let executor = EntryExecutor::new(
             &mut self.guest,
             &mut self.replicated,
             &mut self.upgrader,
             &mut self.audit,
-            &self.limits,
+            &mut self.limits,
             at,
         );
         let had_upgrade = executor.has_upgrade();
@@ -176,6 +176,10 @@ impl WasmMachine {
             self.status.set_module(self.guest.module().clone());
         }
         self.publish();
+        if outcomes.iter().any(is_settings) {
+            let settings = self.replicated.settings.as_ref();
+            self.status.set_settings(settings, &self.limits);
+        }
         self.status.set_audit(&self.audit);
         if has_news {
             self.status.set_upgrades(&self.replicated.upgrades);
@@ -188,6 +192,59 @@ impl WasmMachine {
             listener(at, &effects, before);
         }
         Ok(outcomes)
+    }
+
+    /// Adopts level and settings of the entry at `at`. The first settings apply wholly. Later ones are those of an entry
+    /// that raises the level: its rules apply, and the limits stay, because an operator may have changed them.
+    fn adopt_settings(
+        &mut self,
+        at: Moment,
+        level: u32,
+        settings: &[u8],
+    ) -> Result<(), MachineFailure> {
+        self.check_order(at)?;
+        // A proposer without settings leaves every node to its own limits, as at level 0.
+        if !settings.is_empty() {
+            let adopted = ReplicatedSettings::decode(settings)?;
+            match &mut self.replicated.settings {
+                Some(now) => now.adopt_rules(&adopted),
+                none => *none = Some(adopted),
+            }
+        }
+        self.replicated.applied = at;
+        self.replicated.hash.configure(at, level, settings);
+        self.apply_settings();
+        self.audit.is_due = true;
+        self.audit.settle(at.index, self.replicated.hash.0);
+        self.guest.settle(at)?;
+        self.publish();
+        self.status.set_audit(&self.audit);
+        Ok(())
+    }
+
+    /// Applies the limits of the settings to all that execute the guest.
+    fn apply_settings(&mut self) {
+        if let Some(settings) = &self.replicated.settings {
+            let limits = settings.limits_on(&self.own_limits);
+            self.limits = limits;
+            self.guest.set_limits(&limits);
+            self.upgrader.set_limits(&limits);
+            let time_ms = self.replicated.applied.time_ms;
+            self.replicated.keys.apply_limits(time_ms, &limits);
+        }
+        let settings = self.replicated.settings.as_ref();
+        self.status.set_settings(settings, &self.limits);
+    }
+
+    fn check_order(&self, at: Moment) -> Result<(), MachineFailure> {
+        let applied = self.replicated.applied.index;
+        if at.index <= applied {
+            return Err(MachineFailure::OutOfOrder {
+                found: at.index,
+                applied,
+            });
+        }
+        Ok(())
     }
 
     fn capture_snapshot(&mut self) -> Result<SnapshotWork, MachineFailure> {
@@ -224,22 +281,12 @@ impl WasmMachine {
     fn read_snapshot(&mut self, from: &mut dyn Read) -> Result<(), MachineFailure> {
         // Waiting queries must observe the state before the restore.
         self.queries.dispatch(&mut self.guest, &self.limits);
-        let snapshot = snapshot::read(from, self.upgrader.started_with(), &self.limits)?;
+        let snapshot = snapshot::read(from, self.upgrader.started_with(), &self.own_limits)?;
         let (sha256, written_by) = (snapshot.module, snapshot.written_by);
-        let active = self.guest.module();
-        if sha256 == active.sha256() {
-            self.guest.restore(written_by, snapshot.guest.clone())?;
-        } else {
-            let module = self
-                .upgrader
-                .module_of(sha256, snapshot.module_bytes, active)?;
-            let mut guest = RecoverableGuest::start(module.clone(), &self.limits)?;
-            guest.restore(written_by, snapshot.guest.clone())?;
-            self.guest = guest.in_place_of(&self.guest);
-            self.status.set_module(module);
-        }
+        self.restore_guest(&snapshot)?;
         self.guest.drop_kept_calls();
         self.replicated = snapshot.replicated;
+        self.apply_settings();
         // `snapshot::read` refuses a module that never ran this log, so the log is for this one.
         self.replicated.upgrades.module = Some(sha256);
         let upgrades = &self.replicated.upgrades;
@@ -265,6 +312,32 @@ impl WasmMachine {
         Ok(())
     }
 
+    /// Restores the guest of a snapshot under the limits of the snapshot. If it fails, nothing changes.
+    fn restore_guest(&mut self, snapshot: &MachineSnapshot) -> Result<(), MachineFailure> {
+        let limits = match &snapshot.replicated.settings {
+            Some(settings) => settings.limits_on(&self.own_limits),
+            None => self.own_limits,
+        };
+        let (sha256, written_by) = (snapshot.module, snapshot.written_by);
+        let active = self.guest.module();
+        let is_active = sha256 == active.sha256();
+        if is_active && limits == self.limits {
+            return self.guest.restore(written_by, snapshot.guest.clone());
+        }
+        let module = if is_active {
+            active.clone()
+        } else {
+            let bytes = snapshot.module_bytes.clone();
+            self.upgrader.module_of(sha256, bytes, active, &limits)?
+        };
+        let mut guest = RecoverableGuest::start(module.clone(), &limits)?;
+        guest.restore(written_by, snapshot.guest.clone())?;
+        self.guest = guest.in_place_of(&self.guest);
+        self.status.set_module(module);
+        self.limits = limits;
+        Ok(())
+    }
+
     fn publish(&self) {
         let replicated = &self.replicated;
         self.status.set(MachineCounters {
@@ -282,6 +355,10 @@ impl WasmMachine {
     }
 }
 
+fn is_settings(outcome: &CommandOutcome) -> bool {
+    matches!(outcome, CommandOutcome::Settings(_))
+}
+
 impl ReplicatedStateMachine for WasmMachine {
     type Reply = CommandOutcome;
     type Query = Bytes;
@@ -297,6 +374,14 @@ impl ReplicatedStateMachine for WasmMachine {
         commands: &[Bytes],
     ) -> Result<Vec<CommandOutcome>, MachineError> {
         Ok(self.apply_entry(at, commands)?)
+    }
+
+    /// Adopts the level and the settings of the cluster.
+    ///
+    /// # Errors
+    /// This node can't apply the settings: another release wrote them.
+    fn configure(&mut self, at: Moment, level: u32, settings: &Bytes) -> Result<(), MachineError> {
+        Ok(self.adopt_settings(at, level, settings)?)
     }
 
     /// Runs a query on this thread. A failed query leaves the state unchanged.

@@ -8,6 +8,8 @@ pub(crate) mod envelope;
 pub(crate) mod failure;
 pub(crate) mod frames;
 pub(crate) mod outcome;
+pub(crate) mod settings;
+pub(crate) mod settings_outcome;
 pub(crate) mod snapshot_error;
 pub(crate) mod upgrade;
 pub(crate) mod wire;

@@ -99,6 +99,11 @@ impl Upgrader {
         self.spawner = spawner;
     }
 
+    /// Applies other limits to modules that are loaded from now on.
+    pub(crate) fn set_limits(&mut self, limits: &MachineLimits) {
+        self.limits = *limits;
+    }
+
     /// Digest of the module that the node was started with.
     pub(crate) fn started_with(&self) -> Sha256 {
         self.started_with.sha256()
@@ -113,6 +118,7 @@ impl Upgrader {
         sha256: Sha256,
         bytes: Option<Bytes>,
         active: &GuestModule,
+        limits: &MachineLimits,
     ) -> Result<GuestModule, MachineFailure> {
         for known in [active, &self.started_with] {
             if known.sha256() == sha256 {
@@ -123,10 +129,8 @@ impl Upgrader {
             settled: sha256,
             own: self.started_with(),
         })?;
-        GuestModule::load(&self.engine, bytes, &self.limits).map_err(|error| {
-            MachineFailure::Upgrade {
-                message: error.to_string(),
-            }
+        GuestModule::load(&self.engine, bytes, limits).map_err(|error| MachineFailure::Upgrade {
+            message: error.to_string(),
         })
     }
 
@@ -230,7 +234,7 @@ impl Upgrader {
                 tracing::warn!(%message, "the old module can't write a snapshot; the new one is built from the journal");
                 guest.keep_calls();
                 (
-                    MigrationBase::Journal(guest.lineage()),
+                    MigrationBase::Journal(guest.origin()),
                     MigrationRoute::Journal,
                 )
             }
@@ -314,6 +318,9 @@ impl Upgrader {
     fn switch(&mut self, new: RecoverableGuest, scope: UpgradeScope<'_>) -> UpgradeOutcome {
         let UpgradeScope { guest, state, at } = scope;
         let (old, module) = (guest.module().sha256(), new.module().clone());
+        let mut new = new;
+        // It may have been prepared under earlier settings.
+        new.set_limits(&self.limits);
         state.history.first.get_or_insert(old);
         state.module = Some(module.sha256());
         *guest = new.in_place_of(guest);

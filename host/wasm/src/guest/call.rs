@@ -43,8 +43,8 @@ impl GuestCall {
         commands: usize,
         limits: &MachineLimits,
     ) -> Self {
-        // A batch has the limits of up to 16 commands in total. A batch that exceeds them runs command by command.
-        let share = commands.clamp(1, 16) as u64;
+        // A batch that exceeds its share runs command by command.
+        let share = (commands as u64).clamp(1, limits.batch_share.max(1));
         Self {
             purpose,
             now_ms: at.time_ms,

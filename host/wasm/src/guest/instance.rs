@@ -27,10 +27,6 @@ use crate::records::failure::GuestFailure;
 
 pub(crate) use types::Batch;
 
-/// Smallest limit on the bytes that one call may pass to the host at once: a chunk of a snapshot, the outcomes of a
-/// batch. A batch whose outcomes are larger fails, and its commands run one by one.
-const MIN_TRANSFER_BYTES: usize = 128 << 20;
-
 /// A guest's outcome of one command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ReplyKind {
@@ -122,8 +118,7 @@ impl Instance {
         let linked = module.linked();
         let mut store = Store::new(linked.pre.engine(), HostState::new(limits, Arc::clone(log)));
         store.limiter(|state| &mut state.limiter);
-        let transfer = usize::try_from(limits.reply_bytes).unwrap_or(usize::MAX);
-        store.set_hostcall_fuel(transfer.max(MIN_TRANSFER_BYTES));
+        store.set_hostcall_fuel(transfer_bytes(limits));
         if let Err(error) = store.set_fuel(limits.fuel_per_query) {
             return Err(failed(&mut store, &error).into());
         }
@@ -229,11 +224,16 @@ impl Instance {
     ) -> Result<Result<SnapshotChunks, String>, GuestCallError> {
         let call = GuestCall::read_only(at, &self.limits).with_sink(self.limits.snapshot_bytes);
         self.begin(call, self.limits.fuel_per_snapshot)?;
+        // A state from before the limit was lowered must still be written.
+        let lowered_by = self.limits.memory_lowered_by();
+        self.store.data_mut().limiter.max_memory_bytes += lowered_by;
         let written = with_stack(|| {
             self.machine
                 .call_snapshot(&mut self.store, Resource::new_own(0))
         });
-        let written = self.end(written)?;
+        let written = self.end(written);
+        self.store.data_mut().limiter.max_memory_bytes -= lowered_by;
+        let written = written?;
         let chunks = self.store.data_mut().call.take_sink();
         Ok(written.map(|()| chunks.map(ChunkWriter::finish).unwrap_or_default()))
     }
@@ -324,8 +324,16 @@ impl Instance {
     /// Raises the memory limit by `bytes`, while an earlier state is rebuilt: a call that succeeded before must succeed
     /// again.
     pub(crate) fn set_headroom(&mut self, bytes: u64) {
-        let max = self.limits.memory_bytes.saturating_add(bytes);
-        self.store.data_mut().limiter.max_memory_bytes = max;
+        let limits = self.limits;
+        self.set_limits(&limits, bytes);
+    }
+
+    /// Applies other limits from the next call on, with this headroom.
+    pub(crate) fn set_limits(&mut self, limits: &MachineLimits, headroom: u64) {
+        self.limits = *limits;
+        self.store.set_hostcall_fuel(transfer_bytes(limits));
+        let limiter = &mut self.store.data_mut().limiter;
+        limiter.set_limits(limits, headroom);
     }
 
     /// Limits further growth of memory to `bytes`.
@@ -355,6 +363,11 @@ impl Instance {
             Err(error) => Err(failed(&mut self.store, &error)),
         }
     }
+}
+
+/// Largest number of bytes that a call may pass to the host at once.
+fn transfer_bytes(limits: &MachineLimits) -> usize {
+    usize::try_from(limits.reply_bytes.max(limits.transfer_bytes)).unwrap_or(usize::MAX)
 }
 
 /// A replay must succeed like the call before, but may use more fuel.

@@ -34,6 +34,12 @@ impl Limiter {
         }
     }
 
+    /// Applies other limits to further growth. `headroom` is added to the memory limit.
+    pub(super) fn set_limits(&mut self, limits: &MachineLimits, headroom: u64) {
+        self.max_memory_bytes = limits.memory_bytes.saturating_add(headroom);
+        self.max_table_elements = limits.table_elements;
+    }
+
     /// Resets the record of refusals, at the beginning of a call.
     pub(crate) fn begin(&mut self) {
         self.denied = false;

@@ -13,7 +13,9 @@ const ADDRESSABLE_BYTES: u64 = 1 << 32;
 /// 64 MiB overflows, which stops the node.
 const MAX_STACK_BYTES: u64 = 32 * MIB;
 
-/// Limits of a guest. Limits of commands decide outcomes, so they must be equal on every node of a cluster.
+/// Limits of a guest. From cluster level 1 on, all of them except those of queries are replicated settings: the node's own
+/// values only propose them when a cluster begins, see [`ReplicatedSettings`](crate::ReplicatedSettings). At level 0 the
+/// node's own values decide outcomes, so they must be equal on every node of a cluster.
 ///
 /// They are safety nets; set them far above what a command needs. A heap that was restored from a snapshot uses other
 /// fuel and has other free memory than one that grew. So the outcome of a command *near* a limit may differ between
@@ -38,6 +40,9 @@ pub struct MachineLimits {
     /// Stack of a guest for recursion, in bytes as the host estimates them from the code. Applies from
     /// [`GuestSemantics::BoundedStack`] on.
     pub stack_bytes: u64,
+    /// The highest value that `memory_bytes` ever had in this cluster, if it was lowered; 0 otherwise. A state that was
+    /// reached under it is still restored.
+    pub restore_memory_bytes: u64,
     /// Elements in all tables of the guest.
     pub table_elements: u64,
     /// Size of one command or query, in bytes.
@@ -60,6 +65,15 @@ pub struct MachineLimits {
     pub key_ttl_ms: u64,
     /// Number of deferred commands that may wait for their completion.
     pub deferred: u64,
+    /// Largest batch, in bytes; a single command may be larger. A larger entry is split into several batches.
+    pub batch_bytes: u64,
+    /// A batch has the event limits of up to this many commands in total.
+    pub batch_share: u64,
+    /// Replies, events and completions of one entry, in bytes. A command that exceeds it fails.
+    pub entry_bytes: u64,
+    /// Bytes that one call may pass to the host at once: a chunk of a snapshot, the outcomes of a batch. At least
+    /// `reply_bytes` apply. A batch whose outcomes are larger fails, and its commands run one by one.
+    pub transfer_bytes: u64,
 }
 
 impl Default for MachineLimits {
@@ -73,6 +87,7 @@ impl Default for MachineLimits {
             memory_bytes: 1024 * MIB,
             semantics: GuestSemantics::Native,
             stack_bytes: 16 * MIB,
+            restore_memory_bytes: 0,
             table_elements: 1_000_000,
             command_bytes: MIB,
             reply_bytes: 4 * MIB,
@@ -84,6 +99,10 @@ impl Default for MachineLimits {
             key_bytes: 64 * MIB,
             key_ttl_ms: 24 * 60 * 60 * 1000,
             deferred: 100_000,
+            batch_bytes: 64 * MIB,
+            batch_share: 16,
+            entry_bytes: 512 * MIB,
+            transfer_bytes: 128 * MIB,
         }
     }
 }
@@ -110,6 +129,11 @@ pub enum LimitsError {
 }
 
 impl MachineLimits {
+    /// How much lower `memory_bytes` is than it ever was in this cluster.
+    pub(crate) fn memory_lowered_by(&self) -> u64 {
+        self.restore_memory_bytes.saturating_sub(self.memory_bytes)
+    }
+
     /// Checks the limits.
     ///
     /// # Errors
@@ -128,6 +152,10 @@ impl MachineLimits {
             ("reply_bytes", self.reply_bytes, max_each),
             ("snapshot_bytes", self.snapshot_bytes, u64::MAX),
             ("module_bytes", self.module_bytes, max_each),
+            ("batch_bytes", self.batch_bytes, max_each),
+            ("batch_share", self.batch_share, max_each),
+            ("entry_bytes", self.entry_bytes, max_each),
+            ("transfer_bytes", self.transfer_bytes, max_each),
         ];
         for (name, value, max) in bounded {
             if value == 0 {

@@ -22,17 +22,14 @@ use crate::records::digest::Sha256;
 use crate::records::envelope::{Envelope, EnvelopeError};
 use crate::records::failure::GuestFailure;
 use crate::records::outcome::{CommandOutcome, UpgradeOutcome};
+use crate::records::settings::SettingsChange;
+use crate::records::settings_outcome::{SettingsOutcome, SettingsRefusal};
 use crate::records::upgrade::UpgradeRecord;
 use crate::rollback::journal::StateCall;
 use crate::rollback::recoverable::RecoverableGuest;
+use crate::settings::{self, SettingsFault};
 use crate::upgrade::state::UpgradeState;
 use crate::upgrade::{UpgradeScope, Upgrader};
-
-/// Largest batch in bytes; a single command may be larger. A larger entry is split, in the same way on every node.
-const MAX_BATCH_BYTES: usize = 64 << 20;
-
-/// Limit on replies, events and completions of one entry, in bytes. A command that exceeds it fails.
-const MAX_ENTRY_BYTES: u64 = 512 << 20;
 
 /// A command of the next batch.
 struct PendingCommand {
@@ -47,7 +44,7 @@ pub(crate) struct EntryExecutor<'m> {
     replicated: &'m mut ReplicatedState,
     upgrader: &'m mut Upgrader,
     audit: &'m mut Audit,
-    limits: &'m MachineLimits,
+    limits: &'m mut MachineLimits,
     at: Moment,
     outcomes: Vec<Option<CommandOutcome>>,
     effects: Effects,
@@ -55,7 +52,7 @@ pub(crate) struct EntryExecutor<'m> {
     bytes: u64,
     pending: Vec<PendingCommand>,
     pending_keys: HashSet<String>,
-    pending_bytes: usize,
+    pending_bytes: u64,
     /// Number of calls into the guest so far; part of the seed of `random`.
     calls: u32,
 }
@@ -66,7 +63,7 @@ impl<'m> EntryExecutor<'m> {
         replicated: &'m mut ReplicatedState,
         upgrader: &'m mut Upgrader,
         audit: &'m mut Audit,
-        limits: &'m MachineLimits,
+        limits: &'m mut MachineLimits,
         at: Moment,
     ) -> Self {
         Self {
@@ -127,8 +124,14 @@ impl<'m> EntryExecutor<'m> {
                     self.outcomes[position] = Some(CommandOutcome::Accepted(Bytes::new()));
                     continue;
                 }
+                Ok(Envelope::Settings(change)) => {
+                    // Commands before the record run under the settings before it.
+                    self.flush()?;
+                    let outcome = self.change_settings(&change)?;
+                    self.outcomes[position] = Some(CommandOutcome::Settings(outcome));
+                }
                 // Other nodes may support this version, so this node can't determine the outcome.
-                Err(error @ EnvelopeError::Version { .. }) => {
+                Err(error @ (EnvelopeError::Version { .. } | EnvelopeError::RecordKind { .. })) => {
                     return Err(MachineFailure::Envelope(error));
                 }
                 Err(error) => self.outcomes[position] = Some(CommandOutcome::Malformed(error)),
@@ -169,6 +172,31 @@ impl<'m> EntryExecutor<'m> {
         Ok(())
     }
 
+    /// The settings apply from the next command on, and later entries see them as well.
+    fn change_settings(
+        &mut self,
+        change: &SettingsChange,
+    ) -> Result<SettingsOutcome, MachineFailure> {
+        if let Some(name) = settings::unknown_in(&change.values) {
+            let (name, release) = (name.clone(), change.release.clone());
+            return Err(SettingsFault::Unknown { name, release }.into());
+        }
+        let Some(now) = &mut self.replicated.settings else {
+            return Ok(SettingsOutcome::Refused(SettingsRefusal::NoSettings));
+        };
+        if let Err(refusal) = now.change(&change.values) {
+            return Ok(SettingsOutcome::Refused(refusal));
+        }
+        *self.limits = now.limits_on(self.limits);
+        self.guest.set_limits(self.limits);
+        self.upgrader.set_limits(self.limits);
+        self.replicated
+            .keys
+            .apply_limits(self.at.time_ms, self.limits);
+        tracing::info!(index = %self.at.index, by = change.by, values = ?change.values, "settings of the cluster changed");
+        Ok(SettingsOutcome::Changed)
+    }
+
     fn apply_upgrade(&mut self, record: UpgradeRecord) -> Result<UpgradeOutcome, MachineFailure> {
         let scope = UpgradeScope {
             guest: &mut *self.guest,
@@ -207,7 +235,7 @@ impl<'m> EntryExecutor<'m> {
         let seen = key
             .as_ref()
             .is_some_and(|key| self.pending_keys.contains(key));
-        if seen || self.pending_bytes + body.len() > MAX_BATCH_BYTES {
+        if seen || self.pending_bytes + body.len() as u64 > self.limits.batch_bytes {
             self.flush()?;
         }
         let key = key.map(|key| (key, Sha256::of(&body)));
@@ -230,7 +258,7 @@ impl<'m> EntryExecutor<'m> {
             }
             self.pending_keys.insert(key.clone());
         }
-        self.pending_bytes += body.len();
+        self.pending_bytes += body.len() as u64;
         self.pending.push(PendingCommand {
             position,
             key,
@@ -296,11 +324,12 @@ impl<'m> EntryExecutor<'m> {
         let (spent, deferred) = (self.bytes, &self.replicated.deferred);
         let check = |output: &CallOutput| {
             let bytes = spent + size(output);
-            if bytes > MAX_ENTRY_BYTES {
+            let limit = self.limits.entry_bytes;
+            if bytes > limit {
                 return Err(GuestFailure::TooLarge {
                     what: "what the commands of one entry reply and emit",
                     bytes,
-                    limit: MAX_ENTRY_BYTES,
+                    limit,
                 });
             }
             let mut new = HashSet::new();

@@ -8,7 +8,7 @@ use task_queue_raft::state_machine::Moment;
 use crate::guest::effects::Effects;
 use crate::records::digest::Sha256;
 use crate::records::outcome::CommandOutcome;
-use crate::records::wire::{put_bytes, put_u8, put_u64};
+use crate::records::wire::{put_bytes, put_u8, put_u32, put_u64};
 
 /// A chain of SHA-256 digests, one link for each applied entry, even if it has no commands.
 ///
@@ -16,6 +16,9 @@ use crate::records::wire::{put_bytes, put_u8, put_u64};
 /// index and time, each outcome and each effect in order, and the time of the next wake-up. Numbers are little-endian,
 /// and byte strings follow their length. The chain continues when the module changes: the record that activates it is
 /// an outcome like others.
+///
+/// The entry that sets the cluster's level and settings is a link of its own: `oarlock settings 1`, the digest before,
+/// index and time, the level, and the settings as the entry contains them.
 ///
 /// It does not cover the messages of failures, which are for people. It does not cover fuel either: a heap that was
 /// restored from a snapshot uses other fuel than one that grew, although both have the same state.
@@ -41,6 +44,19 @@ impl StateHash {
         let mut link = HashLink(sha2::Sha256::new());
         link.0.update(self.0.0);
         let written = write_link(&mut link, at, outcomes, effects, wake_at_ms);
+        debug_assert!(written.is_ok(), "writing to a digest never fails");
+        self.0 = Sha256(link.0.finalize().into());
+    }
+
+    /// Appends the link of an entry that sets level and settings.
+    pub(crate) fn configure(&mut self, at: Moment, level: u32, settings: &[u8]) {
+        let mut link = HashLink(sha2::Sha256::new());
+        link.0.update(b"oarlock settings 1");
+        link.0.update(self.0.0);
+        let written = put_u64(&mut link, at.index.0)
+            .and_then(|()| put_u64(&mut link, at.time_ms))
+            .and_then(|()| put_u32(&mut link, level))
+            .and_then(|()| put_bytes(&mut link, settings));
         debug_assert!(written.is_ok(), "writing to a digest never fails");
         self.0 = Sha256(link.0.finalize().into());
     }
@@ -108,6 +124,10 @@ fn write_outcome(link: &mut HashLink, outcome: &CommandOutcome) -> io::Result<()
         CommandOutcome::Malformed(_) => put_u8(link, 5),
         CommandOutcome::Upgrade(outcome) => {
             put_u8(link, 6)?;
+            put_u8(link, outcome.kind())
+        }
+        CommandOutcome::Settings(outcome) => {
+            put_u8(link, 7)?;
             put_u8(link, outcome.kind())
         }
     }

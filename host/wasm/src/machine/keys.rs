@@ -124,6 +124,12 @@ impl KeyTable {
         }
     }
 
+    /// Drops keys over limits that have changed at this time.
+    pub(crate) fn apply_limits(&mut self, now_ms: u64, limits: &MachineLimits) {
+        self.drop_expired(now_ms, limits);
+        self.shrink(limits);
+    }
+
     fn oldest_time_ms(&self) -> Option<u64> {
         let key = self.order.front()?;
         self.records.get(key).map(|record| record.time_ms)

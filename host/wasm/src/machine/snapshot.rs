@@ -1,12 +1,13 @@
 //! The snapshot of a machine.
 //!
 //! ```text
-//! 8 bytes  magic, OARSNAP and the version of the format, 2
+//! 8 bytes  magic, OARSNAP and the version of the format, 2 or 3
 //! frames   one byte: section · four bytes: length, at most 1 MiB · the payload · four bytes: a checksum
 //! ```
-//! Sections in order: the header (one frame), the idempotency keys, the deferred commands, the module, the ended
+//! Sections in order: the header (one frame), in version 3 the host's state, the idempotency keys, the deferred commands, the module, the ended
 //! upgrades and the one in progress, the guest's own bytes, and the end (one frame), which contains the lengths of the
-//! others. Version 1 has neither module nor upgrades; it can still be read. The checksum is the CRC-32C of the frame's
+//! others. Version 1 has neither module nor upgrades; it can still be read. Version 3 is written from cluster level 1 on,
+//! so that a node at level 0 can still read what others write. The checksum is the CRC-32C of the frame's
 //! number, eight bytes counted from 0, and of all bytes before it in the frame. Numbers are little-endian. No part of a
 //! snapshot is used before all of it has been read and verified.
 
@@ -20,6 +21,7 @@ use crate::guest::limits::MachineLimits;
 use crate::guest::module::GuestModule;
 use crate::machine::deferred::DeferredCommands;
 use crate::machine::hash::StateHash;
+use crate::machine::host_state;
 use crate::machine::keys::KeyTable;
 use crate::machine::state::ReplicatedState;
 use crate::records::chunks::{ChunkReader, SnapshotChunks};
@@ -31,12 +33,17 @@ use crate::upgrade::state;
 use crate::records::frames::{Section, SnapshotFrameReader, SnapshotFrameWriter};
 
 const MAGIC: &[u8; 7] = b"OARSNAP";
-const VERSION: u8 = 2;
+/// The version of cluster level 1, with the host's state.
+const VERSION: u8 = 3;
+/// The version of cluster level 0.
+const LEVEL_0_VERSION: u8 = 2;
 /// The version without module and upgrades.
 const FIRST_VERSION: u8 = 1;
 
 /// Largest section of keys, deferred commands, module or upgrades, in bytes: far above any configured limit.
 const TABLE_BYTES: u64 = 4 << 30;
+/// Largest section of the host's state, in bytes.
+const HOST_STATE_BYTES: u64 = 1 << 20;
 
 /// The module that writes a snapshot.
 #[derive(Debug)]
@@ -74,12 +81,21 @@ pub(crate) fn write(
     replicated: &ReplicatedState,
     guest: &SnapshotChunks,
 ) -> io::Result<()> {
+    let host = host_state::encode(replicated)?;
     to.write_all(MAGIC)?;
-    to.write_all(&[VERSION])?;
+    let version = if host.is_some() {
+        VERSION
+    } else {
+        LEVEL_0_VERSION
+    };
+    to.write_all(&[version])?;
     let mut frames = SnapshotFrameWriter::new(to);
     let mut section = frames.section(Section::Header);
     write_header(&mut section, module.sha256, written_by, replicated)?;
     section.finish()?;
+    let mut section = frames.section(Section::HostState);
+    section.write_all(host.as_deref().unwrap_or_default())?;
+    let host_bytes = section.finish()?;
     let mut section = frames.section(Section::Keys);
     replicated.keys.write(&mut section)?;
     let keys = section.finish()?;
@@ -105,6 +121,9 @@ pub(crate) fn write(
     for length in [keys, deferred, bytes, upgrades, guest] {
         wire::put_u64(&mut section, length)?;
     }
+    if host.is_some() {
+        wire::put_u64(&mut section, host_bytes)?;
+    }
     section.finish()?;
     Ok(())
 }
@@ -114,7 +133,7 @@ pub(crate) fn write(
 pub(crate) fn read(
     from: &mut dyn Read,
     own: Sha256,
-    limits: &MachineLimits,
+    own_limits: &MachineLimits,
 ) -> Result<MachineSnapshot, MachineSnapshotError> {
     let version = read_magic(from)?;
     let mut frames = SnapshotFrameReader::new(from);
@@ -122,6 +141,15 @@ pub(crate) fn read(
     let mut header = header.reader();
     let (module, written_by, mut replicated) = read_header(&mut header)?;
     exhausted(&mut header)?;
+    let host = frames.section(Section::HostState, HOST_STATE_BYTES)?;
+    if version == VERSION {
+        host_state::decode(&mut host.reader(), &mut replicated)?;
+    }
+    // The cluster's limits at the snapshot's entry apply to the rest of it.
+    let limits = &match &replicated.settings {
+        Some(settings) => settings.limits_on(own_limits),
+        None => *own_limits,
+    };
     let keys = frames.section(Section::Keys, TABLE_BYTES)?;
     let deferred = frames.section(Section::Deferred, TABLE_BYTES)?;
     let bytes = frames.section(Section::Module, TABLE_BYTES)?;
@@ -132,6 +160,7 @@ pub(crate) fn read(
     let mut end = end.reader();
     let sections: &[&SnapshotChunks] = match version {
         FIRST_VERSION => &[&keys, &deferred, &guest],
+        VERSION => &[&keys, &deferred, &bytes, &upgrades, &guest, &host],
         _ => &[&keys, &deferred, &bytes, &upgrades, &guest],
     };
     for section in sections {
@@ -197,7 +226,7 @@ fn read_magic(from: &mut dyn Read) -> Result<u8, MachineSnapshotError> {
     let start: [u8; 8] = wire::take(from)?;
     match start {
         [magic @ .., _] if &magic != MAGIC => Err(MachineSnapshotError::NotASnapshot),
-        [.., version @ (FIRST_VERSION | VERSION)] => Ok(version),
+        [.., version @ FIRST_VERSION..=VERSION] => Ok(version),
         [.., found] => Err(MachineSnapshotError::Version { found }),
     }
 }

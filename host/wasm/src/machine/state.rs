@@ -6,6 +6,7 @@ use crate::machine::deferred::DeferredCommands;
 use crate::machine::hash::StateHash;
 use crate::machine::keys::KeyTable;
 use crate::records::digest::Sha256;
+use crate::settings::ReplicatedSettings;
 use crate::upgrade::state::UpgradeState;
 
 /// The replicated state besides the guest's own. A snapshot contains all of it.
@@ -23,6 +24,8 @@ pub(crate) struct ReplicatedState {
     pub(crate) keys: KeyTable,
     pub(crate) deferred: DeferredCommands,
     pub(crate) upgrades: UpgradeState,
+    /// `None` at cluster level 0: the node's own limits apply.
+    pub(crate) settings: Option<ReplicatedSettings>,
 }
 
 impl ReplicatedState {
@@ -37,6 +40,7 @@ impl ReplicatedState {
             keys: KeyTable::default(),
             deferred: DeferredCommands::default(),
             upgrades: UpgradeState::default(),
+            settings: None,
         }
     }
 }

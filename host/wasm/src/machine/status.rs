@@ -1,18 +1,20 @@
 //! The status of a machine, for other threads.
 
 use std::fmt;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use task_queue_raft::ids::Index;
 use task_queue_raft::state_machine::Moment;
 
+use crate::guest::limits::MachineLimits;
 use crate::guest::module::GuestModule;
 use crate::images::RollbackMethod;
 use crate::machine::audit::Audit;
 use crate::records::digest::Sha256;
 use crate::records::upgrade::CheckResult;
 use crate::rollback::query_pool::QueryCounts;
+use crate::settings::ReplicatedSettings;
 use crate::upgrade::state::{PastUpgrade, UpgradeStatus};
 use crate::upgrade::state::{PendingUpgrade, UpgradeState};
 
@@ -121,6 +123,10 @@ struct StatusShared {
     audit: Mutex<Audit>,
     listener: OnceLock<StatusListener>,
     queries: Arc<QueryCounts>,
+    settings: Mutex<Option<ReplicatedSettings>>,
+    limits: Mutex<MachineLimits>,
+    /// `command_bytes` of the limits, which each request reads.
+    command_bytes: AtomicU64,
 }
 
 impl fmt::Debug for StatusHandle {
@@ -132,7 +138,7 @@ impl fmt::Debug for StatusHandle {
 }
 
 impl StatusHandle {
-    pub(crate) fn new(module: GuestModule) -> Self {
+    pub(crate) fn new(module: GuestModule, limits: &MachineLimits) -> Self {
         Self {
             shared: Arc::new(StatusShared {
                 module: Mutex::new(module),
@@ -141,6 +147,9 @@ impl StatusHandle {
                 audit: Mutex::default(),
                 listener: OnceLock::new(),
                 queries: Arc::default(),
+                settings: Mutex::default(),
+                limits: Mutex::new(*limits),
+                command_bytes: AtomicU64::new(limits.command_bytes),
             }),
         }
     }
@@ -192,7 +201,25 @@ impl StatusHandle {
         lock(&self.shared.audit).clone()
     }
 
-    /// Sets a listener that is called after each change of [`Self::upgrades`] and of [`Self::audit`], on the applying
+    /// The settings of the cluster; `None` at cluster level 0, and before this node has applied the entry that sets them.
+    #[must_use]
+    pub fn settings(&self) -> Option<ReplicatedSettings> {
+        lock(&self.shared.settings).clone()
+    }
+
+    /// The limits that apply on this node.
+    #[must_use]
+    pub fn limits(&self) -> MachineLimits {
+        *lock(&self.shared.limits)
+    }
+
+    /// `command_bytes` of [`Self::limits`].
+    #[must_use]
+    pub fn command_bytes(&self) -> u64 {
+        self.shared.command_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Sets a listener that is called after each change of [`Self::upgrades`], [`Self::settings`] and [`Self::audit`], on the applying
     /// thread or on one that prepares a module. Only the first listener is kept.
     pub fn on_upgrade(&self, listener: impl Fn() + Send + Sync + 'static) {
         let _ = self.shared.listener.set(Box::new(listener));
@@ -213,6 +240,25 @@ impl StatusHandle {
             upgrades.past = state.history.past().cloned().collect();
             upgrades.first = state.history.first;
         });
+    }
+
+    /// Publishes the settings and the limits after an entry or a restore.
+    pub(crate) fn set_settings(
+        &self,
+        settings: Option<&ReplicatedSettings>,
+        limits: &MachineLimits,
+    ) {
+        *lock(&self.shared.limits) = *limits;
+        let command_bytes = &self.shared.command_bytes;
+        command_bytes.store(limits.command_bytes, Ordering::Relaxed);
+        {
+            let mut published = lock(&self.shared.settings);
+            if published.as_ref() == settings {
+                return;
+            }
+            *published = settings.cloned();
+        }
+        self.notify();
     }
 
     /// Publishes this node's result of a preparation. It may come before the entry that staged the module has ended.

@@ -9,6 +9,7 @@ use crate::guest::effects::{Completion, GuestEvent};
 use crate::guest::limits::LimitsError;
 use crate::records::envelope::{Envelope, EnvelopeError};
 use crate::records::failure::GuestFailure;
+use crate::records::settings_outcome::SettingsOutcome;
 use crate::testing::{counter, faulty, kv, limits, op, op_long, queue, scripted};
 
 mod audit;
@@ -21,6 +22,7 @@ mod queries;
 mod query_threads;
 mod random_histories;
 mod rollback;
+mod settings;
 mod snapshots;
 mod stops;
 mod upgrades;
@@ -168,6 +170,8 @@ fn code(outcome: &CommandOutcome) -> &'static str {
         CommandOutcome::KeyReused => "key_reused",
         CommandOutcome::Malformed(_) => "malformed",
         CommandOutcome::Upgrade(_) => "upgrade",
+        CommandOutcome::Settings(SettingsOutcome::Changed) => "changed",
+        CommandOutcome::Settings(SettingsOutcome::Refused(_)) => "refused",
     }
 }
 

@@ -1,7 +1,7 @@
 //! The envelope: the encoding of a command in the log.
 //!
 //! ```text
-//! byte 0   version: 1, or 2 for upgrade and audit records
+//! byte 0   version: 1, or 2 for upgrade and audit records, or 3 for records of cluster level 1
 //! byte 1   version 1: 0 a command, 1 a command with an idempotency key, 2 a wake-up, 3 the digest of the module that a
 //!          node was started with
 //! kind 1   two bytes: length of the key, little-endian; then the key, UTF-8
@@ -11,13 +11,16 @@
 //!
 //! Upgrade and audit records have a version of their own because a host that does not know them must stop there: it
 //! would return "malformed" for them, and not switch modules where other nodes do. [`upgrade`](super::upgrade) and
-//! [`audit`](super::audit) describe their bytes from byte 1 on.
+//! [`audit`](super::audit) describe their bytes from byte 1 on. For the same reason a record of cluster level 1 has
+//! version 3, and a host stops at a kind that it does not know: 1 a change of the settings, see
+//! [`settings`](super::settings).
 
 use bytes::{BufMut, Bytes, BytesMut};
 use thiserror::Error;
 
 use crate::records::audit::{self, AuditRecord};
 use crate::records::digest::Sha256;
+use crate::records::settings::{self, SettingsChange};
 use crate::records::upgrade::UpgradeRecord;
 
 /// Longest idempotency key, in bytes.
@@ -25,6 +28,8 @@ pub const MAX_KEY_BYTES: usize = 256;
 
 const VERSION: u8 = 1;
 const RECORD_VERSION: u8 = 2;
+/// Version of the records that only a cluster at level 1 or higher has.
+const LEVEL_1_VERSION: u8 = 3;
 const PLAIN: u8 = 0;
 const KEYED: u8 = 1;
 const WAKE: u8 = 2;
@@ -50,6 +55,8 @@ pub enum Envelope {
     Upgrade(UpgradeRecord),
     /// A record of the state hash audit.
     Audit(AuditRecord),
+    /// A change of the replicated settings.
+    Settings(SettingsChange),
 }
 
 /// Why bytes are not an envelope, or an envelope can't be made.
@@ -60,7 +67,7 @@ pub enum EnvelopeError {
     Truncated,
     /// A later version wrote the envelope.
     #[error(
-        "the envelope of a command has version {found}, but this node supports versions 1 and 2; update the node"
+        "the envelope of a command has version {found}, but this node supports versions 1 to 3; update the node"
     )]
     Version {
         /// The version in the envelope.
@@ -97,6 +104,15 @@ pub enum EnvelopeError {
         /// Length in bytes.
         bytes: usize,
     },
+    /// A later version wrote the record: other nodes may know it.
+    #[error("the log contains a record of the unknown kind {found}; update the node")]
+    RecordKind {
+        /// The kind in the record.
+        found: u8,
+    },
+    /// A record of settings can't be decoded.
+    #[error("a record of settings can't be decoded; the log or its sender is corrupt")]
+    Settings,
     /// An upgrade or audit record can't be decoded.
     #[error("an upgrade or audit record can't be decoded; the log or its sender is corrupt")]
     Upgrade,
@@ -158,11 +174,19 @@ impl Envelope {
         bytes.freeze()
     }
 
+    /// Encodes a change of the settings.
+    #[must_use]
+    pub fn settings(change: &SettingsChange) -> Bytes {
+        let mut bytes = vec![LEVEL_1_VERSION];
+        let written = change.write(&mut bytes);
+        debug_assert!(written.is_ok(), "writing to a vector never fails");
+        bytes.into()
+    }
+
     /// Decodes an envelope. The body shares the buffer, it is not copied.
     ///
     /// # Errors
-    /// [`EnvelopeError`] for anything that [`Self::command`], [`Self::wake`], [`Self::runs`], [`Self::upgrade`] and
-    /// [`Self::audit`] don't write.
+    /// [`EnvelopeError`] for anything that the functions above don't write.
     pub fn decode(bytes: &Bytes) -> Result<Self, EnvelopeError> {
         let &[version, ref rest @ ..] = bytes.as_ref() else {
             return Err(EnvelopeError::Truncated);
@@ -178,6 +202,9 @@ impl Envelope {
             return record
                 .map(Self::Upgrade)
                 .map_err(|_| EnvelopeError::Upgrade);
+        }
+        if version == LEVEL_1_VERSION {
+            return decode_level_1(rest);
         }
         if version != VERSION {
             return Err(EnvelopeError::Version { found: version });
@@ -205,6 +232,18 @@ impl Envelope {
             },
             found => Err(EnvelopeError::Kind { found }),
         }
+    }
+}
+
+fn decode_level_1(record: &[u8]) -> Result<Envelope, EnvelopeError> {
+    let &[kind, ref content @ ..] = record else {
+        return Err(EnvelopeError::Truncated);
+    };
+    match kind {
+        settings::CHANGE => SettingsChange::read(content)
+            .map(Envelope::Settings)
+            .map_err(|_| EnvelopeError::Settings),
+        found => Err(EnvelopeError::RecordKind { found }),
     }
 }
 

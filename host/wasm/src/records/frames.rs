@@ -17,6 +17,7 @@ pub(crate) enum Section {
     End = 5,
     Module = 6,
     UpgradeSummary = 7,
+    HostState = 8,
 }
 
 /// CRC-32C of a frame and its number; with the number, two swapped frames are detected.

@@ -7,6 +7,7 @@ use thiserror::Error;
 use crate::records::digest::Sha256;
 use crate::records::envelope::EnvelopeError;
 use crate::records::failure::GuestFailure;
+use crate::records::settings_outcome::SettingsOutcome;
 
 /// The outcome of one command: the reply type of [`WasmMachine`](crate::WasmMachine).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub enum CommandOutcome {
     Malformed(EnvelopeError),
     /// The entry was not a command but an upgrade record.
     Upgrade(UpgradeOutcome),
+    /// The entry was not a command but a change of the settings.
+    Settings(SettingsOutcome),
 }
 
 /// Why a query has no response.

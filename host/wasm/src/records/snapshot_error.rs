@@ -17,11 +17,23 @@ pub enum MachineSnapshotError {
     NotASnapshot,
     /// A later version of the host wrote the snapshot.
     #[error(
-        "the snapshot has format {found}, but this node supports formats 1 and 2; update the node"
+        "the snapshot has format {found}, but this node supports formats 1 to 3; update the node"
     )]
     Version {
         /// The format in the snapshot.
         found: u8,
+    },
+    /// The snapshot contains a part of the host's state that this node does not know.
+    #[error("the snapshot contains host state of the unknown kind {found}; update the node")]
+    HostState {
+        /// The kind in the snapshot.
+        found: u8,
+    },
+    /// The settings in the snapshot can't be applied on this node.
+    #[error("the settings in the snapshot can't be applied: {message}")]
+    Settings {
+        /// Why.
+        message: String,
     },
     /// A frame is corrupt.
     #[error("frame {frame} of the snapshot is corrupt: {fault}; use another copy of it")]

@@ -12,6 +12,7 @@ use crate::failure::MachineFailure;
 use crate::guest::engine::THREAD_STACK_BYTES;
 use crate::guest::failure::GuestCallError;
 use crate::guest::instance::Instance;
+use crate::guest::limits::MachineLimits;
 use crate::images::map::HeldClone;
 use crate::records::chunks::SnapshotChunks;
 
@@ -98,13 +99,17 @@ impl Checkpoints {
 
     /// Memory that rebuilding the state needs in addition to the state itself, in bytes. Four times the snapshot, because
     /// the guest may hold it in a buffer that grows by doubling, and a quarter of the memory limit, because a rebuilt heap
-    /// may have another layout.
-    pub(super) fn headroom(&self, memory_limit: u64) -> u64 {
+    /// may have another layout. If the limit was lowered, also the difference, because the state may be larger than the
+    /// present limit.
+    pub(super) fn headroom(&self, limits: &MachineLimits) -> u64 {
         let snapshot = self
             .latest
             .as_ref()
             .map_or(0, |latest| latest.chunks.bytes());
-        snapshot.saturating_mul(4).saturating_add(memory_limit / 4)
+        let lowered_by = limits.memory_lowered_by();
+        let highest = limits.memory_bytes.saturating_add(lowered_by);
+        let rebuild = snapshot.saturating_mul(4).saturating_add(highest / 4);
+        rebuild.saturating_add(lowered_by)
     }
 
     /// Records that the journal has dropped its first `calls` calls.

@@ -14,7 +14,7 @@ use crate::images::map::Image;
 #[derive(Clone)]
 pub(crate) struct InstanceFactory {
     pub(crate) module: GuestModule,
-    pub(crate) limits: MachineLimits,
+    pub(crate) limits: Arc<MachineLimits>,
     pub(crate) log: Arc<GuestLog>,
 }
 
@@ -22,7 +22,7 @@ impl InstanceFactory {
     pub(super) fn new(module: GuestModule, limits: &MachineLimits) -> Self {
         Self {
             module,
-            limits: *limits,
+            limits: Arc::new(*limits),
             log: Arc::new(GuestLog::new()),
         }
     }

@@ -95,6 +95,16 @@ impl MemoryImage {
         self.frozen = None;
     }
 
+    /// Starts further copies and replicas from this factory: its limits have changed.
+    pub(super) fn set_factory(&mut self, factory: &InstanceFactory) {
+        if let Some(frozen) = &mut self.frozen {
+            frozen.guest = Arc::new(FrozenGuest {
+                factory: factory.clone(),
+                image: Arc::clone(&frozen.guest.image),
+            });
+        }
+    }
+
     /// Adapts to a journal that drops its first `calls` calls. `false`: the image does not contain them, so the journal
     /// must keep them.
     pub(super) fn forget_first(&mut self, calls: usize) -> bool {

@@ -1,5 +1,7 @@
 //! The calls since the last checkpoint.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use task_queue_raft::state_machine::Moment;
 
@@ -7,6 +9,7 @@ use crate::failure::MachineFailure;
 use crate::guest::call::CallPurpose;
 use crate::guest::failure::GuestCallError;
 use crate::guest::instance::{Batch, CallOutput, Instance};
+use crate::guest::limits::MachineLimits;
 
 /// A checkpoint is due when the journal exceeds this many bytes, or the size of the last checkpoint if that is more. So
 /// all checkpoints together take no more bytes than the commands.
@@ -68,6 +71,8 @@ pub(crate) struct JournalRecord {
     pub(super) call: StateCall,
     /// Checksum of the outcomes.
     pub(super) checksum: u32,
+    /// The limits at that call. They may have been changed since.
+    pub(super) limits: Arc<MachineLimits>,
 }
 
 impl JournalRecord {
@@ -109,7 +114,8 @@ impl Journal {
         self.records.last().map(|record| record.at)
     }
 
-    /// Replays the calls after the first `skip`, and compares their outcomes.
+    /// Replays the calls after the first `skip`, each under its own limits plus this headroom of memory, and
+    /// compares their outcomes.
     ///
     /// # Errors
     /// A call failed or had other outcomes than before.
@@ -117,8 +123,14 @@ impl Journal {
         &self,
         instance: &mut Instance,
         skip: usize,
+        headroom: impl Fn(&MachineLimits) -> u64,
     ) -> Result<(), MachineFailure> {
+        let mut limits: Option<&Arc<MachineLimits>> = None;
         for record in &self.records[skip..] {
+            if limits.is_none_or(|limits| !Arc::ptr_eq(limits, &record.limits)) {
+                instance.set_limits(&record.limits, headroom(&record.limits));
+                limits = Some(&record.limits);
+            }
             let index = record.at.index;
             let output = record
                 .call

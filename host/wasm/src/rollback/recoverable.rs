@@ -30,7 +30,7 @@ use crate::rollback::stopwatch::Stopwatch;
 pub(crate) type OutputCheck<'a> = &'a dyn Fn(&CallOutput) -> Result<(), GuestFailure>;
 
 /// How a guest got its state: a checkpoint and the calls since. Another module can rebuild its own state from it.
-pub(crate) struct Lineage {
+pub(crate) struct GuestOrigin {
     checkpoint: Option<Checkpoint>,
     records: Vec<JournalRecord>,
 }
@@ -99,6 +99,15 @@ impl RecoverableGuest {
         self.instance.as_ref().map_or(0, Instance::memory_bytes)
     }
 
+    /// Applies other limits from the next call on. Calls in the journal keep theirs.
+    pub(crate) fn set_limits(&mut self, limits: &MachineLimits) {
+        self.factory.limits = Arc::new(*limits);
+        if let Some(instance) = &mut self.instance {
+            instance.set_limits(limits, 0);
+        }
+        self.image.set_factory(&self.factory);
+    }
+
     /// Makes a call that changes the state. If the result is the inner error, the call changed nothing.
     ///
     /// # Errors
@@ -126,6 +135,7 @@ impl RecoverableGuest {
                     number,
                     call,
                     checksum: output.checksum,
+                    limits: Arc::clone(&self.factory.limits),
                 };
                 self.kept.push(&record);
                 self.journal.push(record, fuel);
@@ -396,8 +406,8 @@ impl RecoverableGuest {
 /// Upgrades: the state of another module.
 impl RecoverableGuest {
     /// How the guest got its state.
-    pub(crate) fn lineage(&self) -> Lineage {
-        Lineage {
+    pub(crate) fn origin(&self) -> GuestOrigin {
+        GuestOrigin {
             checkpoint: self.checkpoints.latest().cloned(),
             records: self.journal.records().to_vec(),
         }
@@ -407,10 +417,10 @@ impl RecoverableGuest {
     ///
     /// # Errors
     /// A call failed or had other outcomes.
-    pub(crate) fn inherit(&mut self, lineage: Lineage) -> Result<(), MachineFailure> {
-        self.checkpoints.set_latest(lineage.checkpoint);
+    pub(crate) fn inherit(&mut self, origin: GuestOrigin) -> Result<(), MachineFailure> {
+        self.checkpoints.set_latest(origin.checkpoint);
         self.journal = Journal::default();
-        for record in lineage.records {
+        for record in origin.records {
             self.journal.push(record, 0);
         }
         self.instance = None;
@@ -425,9 +435,9 @@ impl RecoverableGuest {
     /// # Errors
     /// As [`Self::inherit`].
     pub(crate) fn follow(&mut self, records: &[JournalRecord]) -> Result<(), MachineFailure> {
-        let mut lineage = self.lineage();
-        lineage.records.extend_from_slice(records);
-        self.inherit(lineage)
+        let mut origin = self.origin();
+        origin.records.extend_from_slice(records);
+        self.inherit(origin)
     }
 
     /// Keeps each call from now on, for a module that will [`follow`](Self::follow).
@@ -519,14 +529,14 @@ impl RecoverableGuest {
 
     /// Replays the journal on an instance that has made the first `skip` calls.
     fn replay(&self, mut instance: Instance, skip: usize) -> Result<Instance, MachineFailure> {
-        instance.set_headroom(self.headroom());
-        self.journal.replay(&mut instance, skip)?;
-        instance.set_headroom(0);
+        let headroom = |limits: &MachineLimits| self.checkpoints.headroom(limits);
+        self.journal.replay(&mut instance, skip, headroom)?;
+        instance.set_limits(&self.factory.limits, 0);
         Ok(instance)
     }
 
     fn headroom(&self) -> u64 {
-        self.checkpoints.headroom(self.factory.limits.memory_bytes)
+        self.checkpoints.headroom(&self.factory.limits)
     }
 
     /// Drops the image and the replicas, because the guest has a state that its journal does not lead to.

@@ -14,7 +14,7 @@ use crate::guest::module::GuestModule;
 use crate::records::chunks::SnapshotChunks;
 use crate::records::digest::Sha256;
 use crate::records::upgrade::{CheckResult, MigrationRoute};
-use crate::rollback::recoverable::{Lineage, RecoverableGuest};
+use crate::rollback::recoverable::{GuestOrigin, RecoverableGuest};
 
 /// What the new module's state is built from.
 pub(super) enum MigrationBase {
@@ -25,7 +25,7 @@ pub(super) enum MigrationBase {
         chunks: SnapshotChunks,
     },
     /// The last checkpoint, and the calls after it.
-    Journal(Lineage),
+    Journal(GuestOrigin),
     /// Nothing, because of this failure of this node.
     Missing(String),
 }
@@ -136,8 +136,8 @@ fn prepare(job: PreparationJob) -> Result<PreparedModule, String> {
         MigrationBase::Snapshot { written_by, chunks } => {
             guest.restore(written_by, chunks).map_err(message)?;
         }
-        MigrationBase::Journal(lineage) => {
-            guest.inherit(lineage).map_err(|failure| match failure {
+        MigrationBase::Journal(origin) => {
+            guest.inherit(origin).map_err(|failure| match failure {
                 MachineFailure::NotDeterministic { index } => {
                     format!(
                         "its outcomes of the commands of entry {index} differ from the old module's"

@@ -8,7 +8,7 @@ fn the_defaults_are_valid() {
 #[test]
 fn a_limit_of_0_or_over_its_maximum_is_refused_by_name() {
     type Set = fn(&mut MachineLimits, u64);
-    let fields: [(&str, Set); 10] = [
+    let fields: [(&str, Set); 14] = [
         ("fuel_per_command", |l, to| l.fuel_per_command = to),
         ("fuel_per_query", |l, to| l.fuel_per_query = to),
         ("fuel_per_snapshot", |l, to| l.fuel_per_snapshot = to),
@@ -19,6 +19,10 @@ fn a_limit_of_0_or_over_its_maximum_is_refused_by_name() {
         ("reply_bytes", |l, to| l.reply_bytes = to),
         ("snapshot_bytes", |l, to| l.snapshot_bytes = to),
         ("module_bytes", |l, to| l.module_bytes = to),
+        ("batch_bytes", |l, to| l.batch_bytes = to),
+        ("batch_share", |l, to| l.batch_share = to),
+        ("entry_bytes", |l, to| l.entry_bytes = to),
+        ("transfer_bytes", |l, to| l.transfer_bytes = to),
     ];
     for (name, set) in fields {
         let mut limits = MachineLimits::default();

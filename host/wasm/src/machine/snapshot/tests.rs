@@ -5,6 +5,7 @@ use crate::guest::module::Description;
 use crate::machine::keys::StoredReply;
 use crate::records::chunks::ChunkWriter;
 use crate::records::upgrade::{AbortCause, CheckResult, MigrationRoute, UpgradeBegin, UpgradeEnd};
+use crate::settings::ReplicatedSettings;
 use crate::testing::at;
 use crate::upgrade::state::{History, PendingUpgrade, UpgradeState};
 
@@ -152,21 +153,28 @@ fn a_module_with_another_digest_than_the_header_is_detected() {
     assert!(error.to_string().contains("another digest"), "{error}");
 }
 
+/// The state at cluster level 0 and at level 1, which have different formats.
+fn both_levels() -> [ReplicatedState; 2] {
+    let settings = Some(ReplicatedSettings::proposed(&limits()));
+    let level_1 = ReplicatedState {
+        settings,
+        ..replicated()
+    };
+    [replicated(), level_1]
+}
+
 #[test]
 fn each_changed_bit_is_detected() {
-    let bytes = written(&replicated(), &chunks(300));
-    for position in 0..bytes.len() {
-        for bit in 0..8 {
-            let mut corrupt = bytes.clone();
-            corrupt[position] ^= 1 << bit;
-            let error = read_back(&corrupt).expect_err("it is corrupt");
-            match position {
-                0..7 => assert!(matches!(error, MachineSnapshotError::NotASnapshot)),
-                // One changed bit of version 2 gives an unknown version; version 1 differs in two bits.
-                7 => {
-                    assert!(matches!(error, MachineSnapshotError::Version { found } if found != 2));
+    for replicated in both_levels() {
+        let bytes = written(&replicated, &chunks(300));
+        for position in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut corrupt = bytes.clone();
+                corrupt[position] ^= 1 << bit;
+                let error = read_back(&corrupt).expect_err("it is corrupt");
+                if position < 7 {
+                    assert!(matches!(error, MachineSnapshotError::NotASnapshot));
                 }
-                _ => {}
             }
         }
     }
@@ -174,13 +182,38 @@ fn each_changed_bit_is_detected() {
 
 #[test]
 fn each_truncation_is_detected() {
-    let bytes = written(&replicated(), &chunks(300));
-    for length in 0..bytes.len() {
-        assert!(read_back(&bytes[..length]).is_err(), "{length} bytes");
+    for replicated in both_levels() {
+        let bytes = written(&replicated, &chunks(300));
+        for length in 0..bytes.len() {
+            assert!(read_back(&bytes[..length]).is_err(), "{length} bytes");
+        }
+        let mut longer = bytes;
+        longer.push(0);
+        assert!(read_back(&longer).is_err());
     }
-    let mut longer = bytes;
-    longer.push(0);
-    assert!(read_back(&longer).is_err());
+}
+
+#[test]
+fn level_0_has_format_2_and_level_1_has_format_3() {
+    for (replicated, format) in both_levels().into_iter().zip([2, 3]) {
+        let bytes = written(&replicated, &chunks(300));
+        assert_eq!(bytes[7], format);
+        assert_eq!(read_back(&bytes).unwrap().replicated, replicated);
+    }
+}
+
+#[test]
+fn a_part_of_the_host_state_that_is_not_known_is_refused() {
+    let [_, mut level_1] = both_levels();
+    let mut part = vec![200];
+    wire::put_bytes(&mut part, b"new").unwrap();
+    let mut sink = ChunkWriter::new(100);
+    sink.write(&part).unwrap();
+    let mut section = sink.finish().reader();
+    assert!(matches!(
+        host_state::decode(&mut section, &mut level_1),
+        Err(MachineSnapshotError::HostState { found: 200 })
+    ));
 }
 
 /// The range of each frame.

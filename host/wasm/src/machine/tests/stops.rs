@@ -53,10 +53,10 @@ fn indexes_may_have_gaps() {
 fn a_command_of_a_later_version_stops_the_machine() {
     let mut node = Node::new(counter());
     let at = node.next();
-    let failure = stop(node.machine.apply(at, &[Bytes::from_static(b"\x03\x00")]));
+    let failure = stop(node.machine.apply(at, &[Bytes::from_static(b"\x04\x00")]));
     assert!(matches!(
         failure,
-        MachineFailure::Envelope(EnvelopeError::Version { found: 3 })
+        MachineFailure::Envelope(EnvelopeError::Version { found: 4 })
     ));
 }
 

@@ -83,9 +83,15 @@ fn corrupt_bytes_are_refused_with_the_matching_error() {
         Err(EnvelopeError::Version { found: 0 })
     );
     assert_eq!(
-        decode(b"\x03\x00x"),
-        Err(EnvelopeError::Version { found: 3 })
+        decode(b"\x04\x00x"),
+        Err(EnvelopeError::Version { found: 4 })
     );
+    assert_eq!(decode(b"\x03"), Err(EnvelopeError::Truncated));
+    assert_eq!(
+        decode(b"\x03\x00x"),
+        Err(EnvelopeError::RecordKind { found: 0 })
+    );
+    assert_eq!(decode(b"\x03\x01x"), Err(EnvelopeError::Settings));
     assert_eq!(decode(b"\x01\x04x"), Err(EnvelopeError::Kind { found: 4 }));
     assert_eq!(
         decode(b"\x01\x02x"),

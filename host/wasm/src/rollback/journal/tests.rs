@@ -9,6 +9,7 @@ fn record(index: u64, bytes: usize) -> JournalRecord {
         number: 0,
         call: StateCall::of(&[&Bytes::from(vec![0; bytes])]),
         checksum: 0,
+        limits: Arc::default(),
     }
 }
 

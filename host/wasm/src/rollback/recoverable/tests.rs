@@ -150,6 +150,7 @@ fn a_replay_with_other_outcomes_is_detected() {
         number: 0,
         call: StateCall::of(&[&Bytes::from_static(b"a")]),
         checksum: 12345,
+        limits: Arc::default(),
     };
     guest.journal.push(record, 0);
     assert!(run(&mut guest, 3, b"t").is_err());
@@ -167,6 +168,7 @@ fn a_replay_that_fails_is_detected() {
         number: 0,
         call: StateCall::of(&[&Bytes::from_static(b"t")]),
         checksum: 0,
+        limits: Arc::default(),
     };
     guest.journal.push(record, 0);
     assert!(run(&mut guest, 2, b"t").is_err());
@@ -180,7 +182,7 @@ fn a_replay_that_fails_is_detected() {
 fn a_replay_may_use_more_fuel_than_the_limit() {
     let mut guest = guest(&limits());
     run(&mut guest, 1, &op_long(b'w', 5, b"")).unwrap();
-    guest.factory.limits.fuel_per_command = 1;
+    Arc::make_mut(&mut guest.factory.limits).fuel_per_command = 1;
     guest.instance = None;
     guest.live().unwrap();
     assert_eq!(value(&mut guest), 0);

@@ -1,0 +1,57 @@
+//! The section of a snapshot with the replicated state of the host that exists from cluster level 1 on.
+//!
+//! ```text
+//! parts    for each: u8 kind · bytes
+//! kind 1   the settings, as in the log
+//! ```
+//! A node stops at a kind that it does not know, because the part may decide outcomes.
+
+use std::io::{self, Read};
+
+use crate::machine::state::ReplicatedState;
+use crate::records::chunks::ChunkReader;
+use crate::records::snapshot_error::MachineSnapshotError;
+use crate::records::wire;
+use crate::settings::ReplicatedSettings;
+
+const SETTINGS: u8 = 1;
+
+/// Largest part, in bytes.
+const MAX_PART_BYTES: u64 = 1 << 20;
+
+/// The bytes of the section; `None` at level 0.
+pub(super) fn encode(replicated: &ReplicatedState) -> io::Result<Option<Vec<u8>>> {
+    let Some(settings) = &replicated.settings else {
+        return Ok(None);
+    };
+    let mut bytes = Vec::new();
+    wire::put_u8(&mut bytes, SETTINGS)?;
+    wire::put_bytes(&mut bytes, &settings.encode())?;
+    Ok(Some(bytes))
+}
+
+/// Reads what [`encode`] wrote, to the last byte.
+///
+/// # Errors
+/// The section is corrupt, or this node does not know one of its parts.
+pub(super) fn decode(
+    from: &mut ChunkReader,
+    replicated: &mut ReplicatedState,
+) -> Result<(), MachineSnapshotError> {
+    let mut kind = [0];
+    while from.read(&mut kind)? == 1 {
+        let [found] = kind;
+        let part = wire::take_bytes(from, MAX_PART_BYTES)?;
+        match found {
+            SETTINGS => {
+                let settings = ReplicatedSettings::decode(&part);
+                replicated.settings = Some(settings.map_err(|error| {
+                    let message = error.to_string();
+                    MachineSnapshotError::Settings { message }
+                })?);
+            }
+            found => return Err(MachineSnapshotError::HostState { found }),
+        }
+    }
+    Ok(())
+}

@@ -31,6 +31,7 @@ mod error;
 pub mod load;
 mod options;
 mod retry;
+mod settings;
 mod status;
 mod transport;
 mod upgrade;
@@ -43,6 +44,7 @@ pub use options::{
     ApplyOptions, ClientOptions, Key, KeyError, MAX_KEY_BYTES, Protocol, QueryOptions,
     ReadConsistency,
 };
+pub use settings::{ClusterSettings, DifferingSetting};
 pub use status::{LeadershipMoved, MemberInfo, MembersChanged, ModuleInfo, NodeInfo, NodeRole};
 pub use upgrade::{
     EndedUpgrade, UpgradeDone, UpgradeHistory, UpgradeNodeProgress, UpgradeOptions, UpgradeProgress,

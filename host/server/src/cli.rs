@@ -13,6 +13,7 @@ mod new;
 mod origin;
 mod requests;
 mod serve;
+mod settings;
 mod upgrade;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ pub(crate) use new::NewArgs;
 pub(crate) use origin::{Origins, ParseError};
 pub(crate) use requests::{ApplyArgs, ConsistencyArg, QueryArgs, SnapshotArgs, StatusArgs};
 pub(crate) use serve::ServeArgs;
+pub(crate) use settings::{SettingsArgs, SettingsCommand};
 pub(crate) use upgrade::UpgradeArgs;
 
 /// A Raft-replicated host for WebAssembly state machines.
@@ -67,6 +69,8 @@ pub(crate) enum CliCommand {
     Members(MembersArgs),
     /// Transfer leadership to another voter. No client request fails.
     TransferLeader(TransferArgs),
+    /// Show or change the replicated settings of the cluster, or raise its level.
+    Settings(SettingsArgs),
     /// Create a guest project that builds and passes its tests.
     New(NewArgs),
     /// Upgrade the cluster to another module while it serves clients, or show past upgrades.

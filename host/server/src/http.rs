@@ -6,6 +6,7 @@
 //! | [`express`] | fast path: small commands and queries over HTTP/1.1, without hyper |
 //! | [`routes`] | the table of routes |
 //! | [`apply`], [`query`] | commands and queries |
+//! | [`settings`] | the replicated settings of the cluster |
 //! | [`members`] | membership changes and leadership transfer |
 //! | [`events`] | events of the guest, as server-sent events |
 //! | [`upgrade`] | the active module, upgrades and their history |
@@ -33,6 +34,7 @@ mod reply;
 mod request;
 mod routes;
 mod serve;
+mod settings;
 mod snapshot;
 mod status;
 #[cfg(test)]

@@ -82,6 +82,7 @@ fn run(invocation: Invocation) -> Result<(), Failure> {
         CliCommand::Snapshot(args) => command::snapshot(args),
         CliCommand::Members(args) => command::members(args),
         CliCommand::TransferLeader(args) => command::transfer_leader(args),
+        CliCommand::Settings(args) => command::settings(args),
         CliCommand::New(args) => command::new(args),
         CliCommand::Upgrade(args) => command::upgrade(args),
         CliCommand::Bench(args) => bench::bench(args),

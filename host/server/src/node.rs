@@ -321,6 +321,7 @@ fn raft_builder<M: ReplicatedStateMachine>(
         .cluster_id(settings.cluster_id.clone())
         .data_dir(&settings.data_dir)
         .repair(settings.repair)
+        .initial_settings(settings.proposed_settings())
         .snapshot_bytes_per_second(settings.replication.snapshot_bytes_per_second);
     let builder = match settings.replication.lease_drift_percent {
         Some(percent) => builder.leader_lease(percent),

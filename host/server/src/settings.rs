@@ -8,7 +8,8 @@ mod tests;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use oarlock_wasm::{GuestModule, MachineLimits};
+use bytes::Bytes;
+use oarlock_wasm::{GuestModule, MachineLimits, ReplicatedSettings};
 use task_queue_raft::RaftConfig;
 use task_queue_raft::address::is_valid_id;
 use thiserror::Error;
@@ -108,6 +109,9 @@ pub(crate) struct ServeSettings {
     pub(crate) limits: MachineLimits,
     /// Interval of state audits.
     pub(crate) audit_interval: Duration,
+    /// Each node keeps its own limits, as at cluster level 0, so that a test can make states differ.
+    #[cfg(test)]
+    pub(crate) proposes_no_settings: bool,
     /// Limits for clients.
     pub(crate) http: HttpSettings,
 }
@@ -207,8 +211,19 @@ impl ServeSettings {
             replication: Replication::default(),
             limits: MachineLimits::default(),
             audit_interval: AUDIT_INTERVAL,
+            #[cfg(test)]
+            proposes_no_settings: false,
             http: HttpSettings::default(),
         })
+    }
+
+    /// The replicated settings that this node proposes if it begins a cluster or raises its level.
+    pub(crate) fn proposed_settings(&self) -> Bytes {
+        #[cfg(test)]
+        if self.proposes_no_settings {
+            return Bytes::new();
+        }
+        ReplicatedSettings::proposed(&self.limits).encode()
     }
 
     /// Validates the flags of `oarlock serve`.

@@ -1,5 +1,7 @@
 //! Requests of an operator. Each states the wanted configuration, so it is safe to send it again after a lost response.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use hyper::Method;
 use serde::de::DeserializeOwned;
@@ -8,6 +10,7 @@ use serde_json::{Value, json};
 use super::{Client, response};
 use crate::error::RequestError;
 use crate::retry::Replay;
+use crate::settings::ClusterSettings;
 use crate::status::{LeadershipMoved, MembersChanged};
 use crate::transport::{HttpCall, percent_encoded};
 
@@ -70,6 +73,38 @@ impl Client {
         let body = json!({ "to": to });
         self.admin_request(Method::POST, "/v1/leader/transfer".to_owned(), Some(body))
             .await
+    }
+
+    /// The replicated settings of the cluster.
+    ///
+    /// # Errors
+    /// No node responds.
+    pub async fn settings(&self) -> Result<ClusterSettings, RequestError> {
+        self.admin_request(Method::GET, "/v1/settings".to_owned(), None)
+            .await
+    }
+
+    /// Changes replicated settings: all of them or none. `by`: who requests it, for the logs of the nodes.
+    ///
+    /// # Errors
+    /// No node responds, or the change is refused: code `setting_refused` or `level_too_low`, for example.
+    pub async fn set_settings(
+        &self,
+        values: &BTreeMap<String, u64>,
+        by: &str,
+    ) -> Result<ClusterSettings, RequestError> {
+        let body = json!({"set": values, "by": by});
+        self.admin_request(Method::POST, "/v1/settings".to_owned(), Some(body))
+            .await
+    }
+
+    /// Raises the level of the cluster to the highest that its nodes support. A level is never lowered.
+    ///
+    /// # Errors
+    /// No node responds, or the leader refuses: a member does not support the level, for example.
+    pub async fn raise_level(&self) -> Result<ClusterSettings, RequestError> {
+        let target = "/v1/settings/raise-level".to_owned();
+        self.admin_request(Method::POST, target, None).await
     }
 
     async fn admin_request<T: DeserializeOwned>(

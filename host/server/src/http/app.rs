@@ -28,7 +28,7 @@ pub(crate) struct App {
     pub(crate) members: Vec<ClusterPeer>,
     /// The address that this node announces to clients, as `host:port`.
     pub(crate) client_addr: String,
-    /// Limits of the guest and of commands.
+    /// The limits with which this node was started. Those that apply are in `machine`.
     pub(crate) limits: MachineLimits,
     /// Limits and timeouts of the HTTP server.
     pub(crate) http: HttpSettings,

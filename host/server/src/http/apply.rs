@@ -104,8 +104,8 @@ async fn reply_to(
         CommandOutcome::KeyReused => Err(ApiError::key_reused()),
         CommandOutcome::Malformed(error) => Err(ApiError::internal(error.to_string())),
         // A client's command has its own kind of envelope.
-        CommandOutcome::Upgrade(_) => Err(ApiError::internal(
-            "a command was decoded as a record of an upgrade",
+        CommandOutcome::Upgrade(_) | CommandOutcome::Settings(_) => Err(ApiError::internal(
+            "a command was decoded as a record of the host",
         )),
     }
 }

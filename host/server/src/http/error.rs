@@ -94,7 +94,7 @@ impl ApiError {
             StatusCode::PAYLOAD_TOO_LARGE,
             "too_large",
             format!("the body is larger than the limit of {limit} bytes; nothing was applied"),
-            "send a smaller body, or start every node with a higher --max-command-bytes",
+            "send a smaller body, or raise the limit with `oarlock settings set command_bytes=N`",
         )
     }
 
@@ -165,11 +165,11 @@ impl ApiError {
     pub(crate) fn guest_failed(failure: &GuestFailure) -> Self {
         let hint = match failure.code() {
             "out_of_fuel" => {
-                "nothing was changed; do less work in one command, or start every node with a higher --fuel-per-command or \
-                 --fuel-per-query"
+                "nothing was changed; do less work in one command, or raise the limit with `oarlock settings set \
+                 fuel_per_command=N`; the limit of queries is the flag --fuel-per-query of each node"
             }
             "out_of_memory" => {
-                "nothing was changed; keep less state, or start every node with a higher --guest-memory-bytes"
+                "nothing was changed; keep less state, or raise the limit with `oarlock settings set memory_bytes=N`"
             }
             _ => "nothing was changed; fix the error in the guest",
         };

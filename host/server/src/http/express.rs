@@ -217,7 +217,7 @@ impl Express<'_> {
             if self.in_flight.len() >= MAX_IN_FLIGHT {
                 return Intake::Paused;
             }
-            let parsed = match parse::request(&self.input, self.app.limits.command_bytes) {
+            let parsed = match parse::request(&self.input, self.app.machine.command_bytes()) {
                 ParseResult::Incomplete => return Intake::NeedsBytes,
                 ParseResult::SlowPath => return Intake::SlowPath,
                 ParseResult::Request(parsed) => parsed,

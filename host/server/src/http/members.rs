@@ -156,7 +156,11 @@ pub(super) async fn transfer(
 }
 
 /// Reads a small JSON body. An empty body counts as `{}`.
-async fn read<T: DeserializeOwned>(app: &App, body: Body, shape: &str) -> Result<T, ApiError> {
+pub(super) async fn read<T: DeserializeOwned>(
+    app: &App,
+    body: Body,
+    shape: &str,
+) -> Result<T, ApiError> {
     let reading = axum::body::to_bytes(body, MAX_BODY_BYTES);
     let late = |_| {
         ApiError::malformed(

@@ -100,7 +100,7 @@ pub(crate) async fn body(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<(Bytes, BodyShare), ApiError> {
-    body_up_to(app, headers, body, app.limits.command_bytes).await
+    body_up_to(app, headers, body, app.machine.command_bytes()).await
 }
 
 /// The same with a limit of `limit` bytes.

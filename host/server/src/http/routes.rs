@@ -8,7 +8,9 @@ use axum::routing::{delete, get, post};
 
 use super::app::App;
 use super::error::ApiError;
-use super::{apply, dashboard, events, health, members, metrics, query, snapshot, status, upgrade};
+use super::{
+    apply, dashboard, events, health, members, metrics, query, settings, snapshot, status, upgrade,
+};
 
 /// All routes of the API, with JSON errors for unknown paths and methods.
 pub(super) fn router(app: Arc<App>) -> Router {
@@ -27,6 +29,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/v1/members/{id}", delete(members::remove))
         .route("/v1/members/{id}/promote", post(members::promote))
         .route("/v1/leader/transfer", post(members::transfer))
+        .route("/v1/settings", get(settings::show).post(settings::change))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::metrics))

@@ -123,9 +123,10 @@ pub(super) async fn upgrade(
     let wait = Duration::from_millis(options.wait_ms);
     let timeout = request::timeout_or(&parts.headers, wait + GRACE)?;
     let deadline = Instant::now() + timeout;
-    let limit = app.limits.module_bytes;
-    let (body, _share) = request::body_up_to(&app, &parts.headers, body, limit).await?;
-    let module = load_module(app.machine.module(), body, app.limits)
+    let limits = app.machine.limits();
+    let (body, _share) =
+        request::body_up_to(&app, &parts.headers, body, limits.module_bytes).await?;
+    let module = load_module(app.machine.module(), body, limits)
         .await
         .map_err(of_upgrade)?;
     let upgrade = Upgrade {

@@ -13,6 +13,7 @@ const ADD: &str = r#"{"add":{"by":5}}"#;
 async fn with_a_diverging_node() -> Three {
     Three::start_with(|at, settings| {
         settings.audit_interval = Duration::from_millis(50);
+        settings.proposes_no_settings = true;
         if at == 2 {
             settings.limits.command_bytes = ADD.len() as u64 - 1;
         }

@@ -8,7 +8,7 @@
 //! | file | content |
 //! |---|---|
 //! | `environment`, `input`, `outcome`, `limits` | what the driver is called with, and what it calls |
-//! | `proposals`, `forwarded`, `queries`, `admin`, [`held`] | what waits: plain data, without the driver |
+//! | `proposals`, `queue`, `forwarded`, `queries`, `admin`, [`held`] | what waits: plain data, without the driver |
 //! | `commands`, `forwarding`, `reads`, `operations` | the driver's methods for each of these |
 
 mod admin;
@@ -23,6 +23,7 @@ mod operations;
 mod outcome;
 mod proposals;
 mod queries;
+mod queue;
 mod reads;
 #[cfg(test)]
 mod tests;
@@ -72,7 +73,7 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
             limits,
             now: Duration::ZERO,
             held: HeldMessages::default(),
-            proposals: Proposals::new(session),
+            proposals: Proposals::new(session, M::class_of),
             forwarded: ForwardedCommands::default(),
             queries: Queries::new(session),
             admin: AdminRequests::new(session),

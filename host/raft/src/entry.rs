@@ -17,6 +17,17 @@ pub struct Command {
     pub data: Bytes,
 }
 
+/// The limits that a command counts against. Later classes may use what earlier ones can't.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CommandClass {
+    /// A command of a client.
+    Client,
+    /// A report of a node, without which the cluster still works. It may use half of the reserve for control records.
+    Report,
+    /// A control record: it changes how the cluster works, or ends the state in which the log is full.
+    Control,
+}
+
 /// The content of an entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Payload {

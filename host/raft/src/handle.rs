@@ -37,6 +37,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use crate::disk::DiskStats;
 use crate::driver::{Applied, Consistency, Input, SubmitError};
+use crate::entry::CommandClass;
 use crate::ids::Index;
 use crate::raft::Role;
 use crate::state_machine::ReplicatedStateMachine;
@@ -51,6 +52,8 @@ pub use status::{Leadership, Status};
 
 /// How long [`Raft::submit_command`] waits.
 const SUBMIT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Requests of operators and control records that may wait in addition to those of clients.
+const RESERVED_PERMITS: usize = 1024;
 
 /// Outcome of [`Raft::submit_command`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +80,8 @@ struct Shared<M: ReplicatedStateMachine> {
     published: Published,
     /// One permit for each command, query and admin request in flight.
     permits: Arc<Semaphore>,
+    /// Further ones for admin requests and control records.
+    reserved_permits: Arc<Semaphore>,
     /// Zero of the node's clock.
     epoch: Instant,
 }
@@ -146,6 +151,7 @@ impl<M: ReplicatedStateMachine> RaftBuilder<M> {
                 inbox,
                 published,
                 permits: Arc::new(Semaphore::new(permits)),
+                reserved_permits: Arc::new(Semaphore::new(RESERVED_PERMITS)),
                 epoch,
             }),
         }
@@ -219,7 +225,10 @@ impl<M: ReplicatedStateMachine> Raft<M> {
         timeout: Duration,
         forward: bool,
     ) -> Result<Applied<M::Reply>, SubmitError> {
-        let _permit = self.request_permit()?;
+        let _permit = match M::class_of(&data) {
+            CommandClass::Client => self.request_permit(),
+            CommandClass::Report | CommandClass::Control => self.reserved_permit(),
+        }?;
         let (client, outcome) = oneshot::channel();
         let deadline = self.deadline(timeout);
         self.submit_input(Input::Propose {
@@ -278,6 +287,13 @@ impl<M: ReplicatedStateMachine> Raft<M> {
             .map_err(|_| SubmitError::Overloaded {
                 what: "requests at this node",
             })
+    }
+
+    /// A permit for an operator's request or a control record: it must be possible while clients use all others.
+    fn reserved_permit(&self) -> Result<OwnedSemaphorePermit, SubmitError> {
+        let reserved = || Arc::clone(&self.shared.reserved_permits).try_acquire_owned();
+        self.request_permit()
+            .or_else(|overloaded| reserved().map_err(|_| overloaded))
     }
 
     fn deadline(&self, timeout: Duration) -> Duration {

@@ -14,7 +14,7 @@
 //! |---|---|
 //! | time | [`Core::tick`] |
 //! | messages | [`Core::step`] |
-//! | requests of clients | [`Core::propose`], [`Core::read`], [`Core::note_client_activity`] |
+//! | requests of clients | [`Core::propose`], [`Core::propose_as`], [`Core::read`], [`Core::note_client_activity`] |
 //! | requests of operators | [`Core::change_members`], [`Core::transfer_leadership`], [`Core::send_snapshot`], [`Core::reinstall`], [`Core::take_snapshot`], [`Core::forget_leader`] |
 //! | results of the disk | [`Core::persisted`], [`Core::write_refused`], [`Core::entries_read`], [`Core::chunk_read`], [`Core::chunk_received`], [`Core::store_completed`] |
 //! | results of the state machine | [`Core::applied`], [`Core::snapshot_taken`] |
@@ -37,6 +37,7 @@
 //! | `eligibility`, `rejoining` | the code of these rules |
 //! | [`reinstall`], `replace_state` | replaces the state of a state machine that has diverged |
 //! | `writes`, `disk_full` | writes to the log store; a full disk |
+//! | `reserve` | the limits of the log, and the reserve for control records |
 
 mod bootstrap;
 mod clusters;
@@ -64,6 +65,7 @@ mod rejoin;
 mod rejoining;
 mod replace_state;
 mod replication;
+mod reserve;
 mod rng;
 mod role;
 mod snapshot;
@@ -78,7 +80,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::entry::{ClusterState, Command, Entry, HardState, Payload, SnapshotMeta};
+use crate::entry::{ClusterState, Command, CommandClass, Entry, HardState, Payload, SnapshotMeta};
 use crate::ids::{Index, LogId, NodeId, StoreId, Term};
 use crate::log::RaftLog;
 use crate::message::{Message, RaftRequest, RaftResponse};
@@ -500,9 +502,7 @@ impl Core {
         wall_ms: u64,
         commands: Vec<Command>,
     ) -> Result<LogId, ProposeError> {
-        self.now = self.now.max(now);
-        self.check_room()?;
-        Ok(self.append_own(wall_ms, Payload::Commands(commands)))
+        self.propose_as(CommandClass::Client, now, wall_ms, commands)
     }
 
     /// Whether [`Core::propose`] would accept a proposal now.
@@ -510,31 +510,7 @@ impl Core {
     /// # Errors
     /// As [`Core::propose`].
     pub fn check_room(&self) -> Result<(), ProposeError> {
-        let leader = self.role.as_leader().ok_or(ProposeError::NotLeader)?;
-        if leader.transfer.is_some() {
-            return Err(ProposeError::Transferring);
-        }
-        self.check_bounds()
-    }
-
-    /// Whether the limits allow another entry of this leader.
-    fn check_bounds(&self) -> Result<(), ProposeError> {
-        if self.is_disk_full() {
-            return Err(ProposeError::DiskFull);
-        }
-        let leader = self.role.as_leader();
-        let uncommitted = leader.map_or(0, |leader| leader.uncommitted.bytes());
-        if uncommitted >= self.config.limits.uncommitted_bytes {
-            return Err(ProposeError::Overloaded {
-                what: "uncommitted entries",
-            });
-        }
-        if self.log.len() >= self.config.max_log_entries {
-            return Err(ProposeError::Overloaded {
-                what: "entries since the last snapshot",
-            });
-        }
-        Ok(())
+        self.check_room_for(CommandClass::Client)
     }
 
     // ----- results of the disk and of the state machine -----

@@ -8,6 +8,7 @@ use std::io::{self, Read, Write};
 use bytes::Bytes;
 use thiserror::Error;
 
+use crate::entry::CommandClass;
 use crate::ids::Index;
 
 /// The point in the log at which a state machine is called. It is the same on every node.
@@ -47,6 +48,17 @@ pub trait ReplicatedStateMachine: Send + 'static {
     type Query: Send + 'static;
     /// Response to a query.
     type Response: Send + 'static;
+
+    /// The class of a command. It must depend on the bytes alone. When the log or a queue is full, only
+    /// [`CommandClass::Control`] and, in part, [`CommandClass::Report`] are accepted. They also overtake queued commands of
+    /// clients.
+    fn class_of(command: &Bytes) -> CommandClass
+    where
+        Self: Sized,
+    {
+        let _ = command;
+        CommandClass::Client
+    }
 
     /// Applies the commands of one entry. Returns one reply for each command, in the same order.
     ///

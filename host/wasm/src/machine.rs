@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use task_queue_raft::entry::CommandClass;
 use task_queue_raft::state_machine::{
     MachineError, Moment, QueryCallback, ReplicatedStateMachine, SnapshotWork,
 };
@@ -13,6 +14,7 @@ use crate::guest::effects::Effects;
 use crate::guest::limits::MachineLimits;
 use crate::guest::module::GuestModule;
 use crate::records::digest::Sha256;
+use crate::records::envelope::Envelope;
 use crate::records::outcome::{CommandOutcome, GuestQueryError};
 use crate::records::snapshot_error::MachineSnapshotError;
 use crate::rollback::recoverable::RecoverableGuest;
@@ -363,6 +365,10 @@ impl ReplicatedStateMachine for WasmMachine {
     type Reply = CommandOutcome;
     type Query = Bytes;
     type Response = Result<Bytes, GuestQueryError>;
+
+    fn class_of(command: &Bytes) -> CommandClass {
+        Envelope::class_of(command)
+    }
 
     /// Applies the commands of one entry: [`Envelope`](crate::Envelope)s.
     ///

@@ -279,6 +279,7 @@ fn draw_driver_limits(rng: &mut Rng, election_max: u64) -> DriverLimits {
         waiting: rng.pick(&[3, 1000]),
         command_bytes: 1 << 20,
         queued_bytes: rng.pick(&[100, 1 << 20]),
+        reserved: 3,
         batch_bytes: rng.pick(&[50, 1000, 1 << 20]),
         batch_commands: rng.pick(&[1, 3, 1000]),
         entries_in_flight: rng.pick(&[1, 2, 8]),

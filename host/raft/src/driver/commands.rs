@@ -10,7 +10,7 @@ use super::environment::Environment;
 use super::outcome::{Applied, SubmitError};
 use super::proposals::CommandState;
 use crate::applier::Reply;
-use crate::entry::SnapshotMeta;
+use crate::entry::{CommandClass, SnapshotMeta};
 use crate::ids::{Index, NodeId, Term};
 use crate::message::{Forward, ForwardRefusal, ForwardResponse, Message, RaftRequest};
 use crate::raft::ProposeError;
@@ -30,7 +30,8 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
                 .env
                 .reply(client, Err(SubmitError::TooLarge { bytes, limit }));
         }
-        if let Some(what) = self.limit_reached() {
+        let class = self.proposals.class_of(&data);
+        if let Some(what) = self.limit_reached(class) {
             return self
                 .env
                 .reply(client, Err(SubmitError::Overloaded { what }));
@@ -46,18 +47,34 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
             .enqueue(client, data, deadline, leader_deadline);
     }
 
-    /// The limit that refuses a further command, if one does.
-    fn limit_reached(&self) -> Option<&'static str> {
+    /// The limit that refuses a further command of a class, if one does.
+    fn limit_reached(&self, class: CommandClass) -> Option<&'static str> {
         let (proposals, limits) = (&self.proposals, &self.limits);
-        if proposals.pending_len() >= limits.waiting {
+        // What the commands of clients may take, control records must find in addition.
+        let (more, factor) = match class {
+            CommandClass::Client => (0, 1),
+            CommandClass::Report => (limits.reserved, 2),
+            CommandClass::Control => (2 * limits.reserved, 3),
+        };
+        if proposals.pending_len() >= limits.waiting.saturating_add(more) {
             Some("commands that wait for an outcome")
-        } else if proposals.pending_bytes() >= limits.queued_bytes {
+        } else if proposals.pending_bytes() >= limits.queued_bytes.saturating_mul(factor) {
             Some("bytes of commands that wait for an outcome")
-        } else if proposals.is_queue_full(limits.waiting, limits.queued_bytes) {
+        } else if self.is_queue_full(class) {
             Some("queued commands")
         } else {
             None
         }
+    }
+
+    /// Whether no more commands of a class may be queued.
+    pub(super) fn is_queue_full(&self, class: CommandClass) -> bool {
+        let commands = match class {
+            CommandClass::Client => self.limits.waiting,
+            CommandClass::Report | CommandClass::Control => self.limits.reserved,
+        };
+        let bytes = self.limits.queued_bytes;
+        self.proposals.is_queue_full(class, commands, bytes)
     }
 
     /// Until when a command that is queued now waits for a leader.
@@ -80,20 +97,21 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
         }
     }
 
-    /// Where a limit of the core is reached, the commands stay in the queue; their deadlines bound the wait.
+    /// Where a limit of the core is reached, the commands stay in the queue; their deadlines bound the wait. Control records
+    /// may be proposed even then.
     fn propose_batches(&mut self) {
-        while !self.proposals.is_queue_empty()
+        while let Ok(class) = self.core.class_with_room()
+            && self.proposals.has_queued(class)
             && self.is_worth_an_entry()
-            && self.core.check_room().is_ok()
         {
             let (max_bytes, max_commands) = (self.limits.batch_bytes, self.limits.batch_commands);
             let batch = self
                 .proposals
-                .take_batch(self.core.term(), max_bytes, max_commands);
+                .take_batch(class, self.core.term(), max_bytes, max_commands);
             self.proposals.last_batch = batch.len();
             let wall_ms = self.env.wall_ms();
-            if let Err(error) = self.core.propose(self.now, wall_ms, batch) {
-                unreachable!("check_room returned Ok before: {error}");
+            if let Err(error) = self.core.propose_as(class, self.now, wall_ms, batch) {
+                unreachable!("class_with_room returned this class before: {error}");
             }
         }
     }
@@ -125,7 +143,9 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
         }
         while !self.proposals.is_queue_empty() {
             let (max_bytes, max_commands) = (self.limits.batch_bytes, self.limits.batch_commands);
-            let commands = self.proposals.take_batch(term, max_bytes, max_commands);
+            let commands =
+                self.proposals
+                    .take_batch(CommandClass::Client, term, max_bytes, max_commands);
             let forward = RaftRequest::Forward(Forward { term, commands });
             self.env.send(leader, Message::Request(forward));
         }

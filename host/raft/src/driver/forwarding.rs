@@ -31,13 +31,15 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
             .collect();
         if !self.leads() || self.core.term() != self.forwarded.term() {
             self.refuse(from, &new, ForwardRefusal::NotLeader);
-        } else if self
-            .proposals
-            .is_queue_full(self.limits.waiting, self.limits.queued_bytes)
-        {
-            self.refuse(from, &new, ForwardRefusal::Overloaded);
         } else {
-            new.into_iter()
+            let is_refused = |command: &Command| {
+                let class = self.proposals.class_of(&command.data);
+                self.is_queue_full(class)
+            };
+            let (refused, accepted): (Vec<_>, Vec<_>) = new.into_iter().partition(is_refused);
+            self.refuse(from, &refused, ForwardRefusal::Overloaded);
+            accepted
+                .into_iter()
                 .for_each(|command| self.proposals.push(command));
         }
     }

@@ -11,6 +11,9 @@ pub struct DriverLimits {
     pub command_bytes: u64,
     /// Bytes of the commands that are queued or wait for an outcome. Further ones are refused as overload.
     pub queued_bytes: u64,
+    /// Control records that may be queued in addition, and as many reports. They may also wait for an outcome in addition to
+    /// `waiting`.
+    pub reserved: usize,
     /// Bytes of the commands in one entry. A single larger command gets an entry of its own.
     pub batch_bytes: u64,
     /// Commands in one entry.
@@ -33,6 +36,7 @@ impl Default for DriverLimits {
             waiting: 65_536,
             command_bytes: 16 << 20,
             queued_bytes: 64 << 20,
+            reserved: 1024,
             batch_bytes: 1 << 20,
             batch_commands: 4096,
             entries_in_flight: 2,

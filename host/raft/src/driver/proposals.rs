@@ -13,13 +13,14 @@
 //!   (Raft paper §5.3). So the command is still applied at most once.
 //! - The client's deadline passes.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::outcome::SubmitError;
-use crate::entry::Command;
+use super::queue::CommandQueue;
+use crate::entry::{Command, CommandClass};
 use crate::ids::{Index, NodeId, Term};
 
 /// A command of one of this node's clients, until its outcome is known.
@@ -49,9 +50,7 @@ pub(super) struct Proposals<C> {
     /// Number of this run of the node. Identifies its commands among those of other nodes.
     pub(super) session: u64,
     next_sequence: u64,
-    queue: VecDeque<Command>,
-    /// Bytes of the commands in `queue`.
-    queue_bytes: u64,
+    queue: CommandQueue,
     /// By sequence number.
     pending: BTreeMap<u64, PendingCommand<C>>,
     /// Bytes of the commands in `pending`.
@@ -71,12 +70,11 @@ pub(super) struct Proposals<C> {
 }
 
 impl<C> Proposals<C> {
-    pub(super) fn new(session: u64) -> Self {
+    pub(super) fn new(session: u64, class_of: fn(&Bytes) -> CommandClass) -> Self {
         Self {
             session,
             next_sequence: 1,
-            queue: VecDeque::new(),
-            queue_bytes: 0,
+            queue: CommandQueue::new(class_of),
             pending: BTreeMap::new(),
             pending_bytes: 0,
             deadlines: BTreeSet::new(),
@@ -96,6 +94,16 @@ impl<C> Proposals<C> {
         self.queue.is_empty()
     }
 
+    /// Whether a command of this class or a later one is queued.
+    pub(super) fn has_queued(&self, least: CommandClass) -> bool {
+        self.queue.has(least)
+    }
+
+    /// The class of a command.
+    pub(super) fn class_of(&self, data: &Bytes) -> CommandClass {
+        self.queue.class_of(data)
+    }
+
     /// Commands in the queue.
     pub(super) fn queue_len(&self) -> usize {
         self.queue.len()
@@ -103,7 +111,7 @@ impl<C> Proposals<C> {
 
     /// Their bytes.
     pub(super) fn queue_bytes(&self) -> u64 {
-        self.queue_bytes
+        self.queue.bytes()
     }
 
     /// Pending commands of this node's clients.
@@ -123,52 +131,40 @@ impl<C> Proposals<C> {
 
     /// Queues a command, of this node or of another one.
     pub(super) fn push(&mut self, command: Command) {
-        self.queue_bytes += command.data.len() as u64;
-        self.queue.push_back(command);
+        self.queue.push(command);
     }
 
-    /// Whether the queue has reached one of these limits: it accepts no more forwarded commands then.
-    pub(super) fn is_queue_full(&self, commands: usize, bytes: u64) -> bool {
-        self.queue_bytes >= bytes || self.queue.len() >= commands
+    /// Whether the queue of a class has reached one of these limits: it accepts no more commands of the class then.
+    pub(super) fn is_queue_full(&self, class: CommandClass, commands: usize, bytes: u64) -> bool {
+        let (queued, queued_bytes) = self.queue.size_of(class);
+        queued_bytes >= bytes || queued >= commands
     }
 
     /// Removes the commands of other nodes from the queue.
     pub(super) fn take_foreign(&mut self) -> Vec<Command> {
         let session = self.session;
-        if self.queue.iter().all(|command| command.session == session) {
-            return Vec::new();
-        }
-        let all = std::mem::take(&mut self.queue);
-        let (own, foreign) = all
-            .into_iter()
-            .partition(|command| command.session == session);
-        self.queue = own;
-        self.queue_bytes = self
-            .queue
-            .iter()
-            .map(|command| command.data.len() as u64)
-            .sum();
-        Vec::from(foreign)
+        self.queue.take_if(|command| command.session != session)
     }
 
-    /// Removes the commands of the next entry, or of the next message to the leader of `term`, from the queue.
+    /// Removes the commands of the next entry, or of the next message to the leader of `term`, from the queue: those of
+    /// this class and of later ones.
     pub(super) fn take_batch(
         &mut self,
+        least: CommandClass,
         term: Term,
         max_bytes: u64,
         max_commands: usize,
     ) -> Vec<Command> {
         let mut bytes = 0;
         let mut batch = Vec::new();
-        while let Some(command) = self.queue.front() {
+        while let Some(command) = self.queue.front(least) {
             bytes += command.data.len() as u64;
             if batch.len() >= max_commands || (bytes > max_bytes && !batch.is_empty()) {
                 break;
             }
-            let Some(command) = self.queue.pop_front() else {
+            let Some(command) = self.queue.pop(least) else {
                 break;
             };
-            self.queue_bytes -= command.data.len() as u64;
             if command.session == self.session {
                 self.mark_sent(command.sequence, term);
             }
@@ -316,12 +312,7 @@ impl<C> Proposals<C> {
         }
         let session = self.session;
         self.queue
-            .retain(|command| command.session != session || !sequences.contains(&command.sequence));
-        self.queue_bytes = self
-            .queue
-            .iter()
-            .map(|command| command.data.len() as u64)
-            .sum();
+            .take_if(|command| command.session == session && sequences.contains(&command.sequence));
     }
 
     /// Removes the queued commands of this node's clients.
@@ -341,7 +332,6 @@ impl<C> Proposals<C> {
     /// Removes all commands, and returns the clients.
     pub(super) fn drain(&mut self) -> Vec<C> {
         self.queue.clear();
-        self.queue_bytes = 0;
         self.pending_bytes = 0;
         self.deadlines.clear();
         std::mem::take(&mut self.pending)

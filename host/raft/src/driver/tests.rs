@@ -1,7 +1,9 @@
 mod admin;
 mod forwarding;
 mod kit;
+mod machine;
 mod ordering;
 mod proposals;
 mod reads;
 mod reinstall;
+mod reserve;

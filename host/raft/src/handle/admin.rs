@@ -133,7 +133,7 @@ impl<M: ReplicatedStateMachine> Raft<M> {
         request: AdminRequest,
         timeout: Duration,
     ) -> Result<Index, AdminError> {
-        let _permit = self.request_permit().map_err(|_| AdminError::Overloaded)?;
+        let _permit = self.reserved_permit().map_err(|_| AdminError::Overloaded)?;
         let (operator, outcome) = oneshot::channel();
         let deadline = self.deadline(timeout);
         let input = Input::Admin {

@@ -42,6 +42,8 @@ pub struct Status {
     pub has_committed_in_term: bool,
     /// The disk was full at the last write. The write is retried.
     pub disk_full: bool,
+    /// Entries in its log above `max_log_entries`: the part of the reserve for control records that is in use.
+    pub reserve_used: u64,
     /// It leads, and serves linearizable queries from its lease, without a message to a majority.
     pub has_lease: bool,
     /// Whether it is eligible to vote, and if not, why.
@@ -89,6 +91,7 @@ impl Status {
             matched: Vec::new(),
             has_committed_in_term: false,
             disk_full: false,
+            reserve_used: 0,
             has_lease: false,
             voting: VotingStatus::Eligible,
             voters_without_data: Vec::new(),
@@ -115,6 +118,7 @@ impl Status {
             core.has_committed_in_term(),
         );
         changed |= set(&mut self.disk_full, core.is_disk_full());
+        changed |= set(&mut self.reserve_used, core.reserve_used());
         changed |= set(&mut self.has_lease, core.lease_until().is_some());
         changed |= set(&mut self.voting, core.voting_status());
         changed |= set(&mut self.voters_without_data, core.voters_without_data());

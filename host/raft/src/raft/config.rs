@@ -23,7 +23,8 @@ pub struct CoreConfig {
     pub election_timeout_max: Duration,
     /// A leader sends to each peer at least once in this interval.
     pub heartbeat_interval: Duration,
-    /// Most entries in the log. At the limit, proposals are rejected until a snapshot allows compaction.
+    /// Most entries in the log. At the limit, proposals of clients are rejected until a snapshot allows compaction. Control
+    /// records have a reserve above it: [`Limits::reserved_entries`].
     pub max_log_entries: u64,
     /// A snapshot is taken after this number of applied entries.
     pub snapshot_threshold: u64,
@@ -50,6 +51,12 @@ pub struct Limits {
     pub in_flight_bytes: u64,
     /// Most bytes of uncommitted entries on a leader. At the limit, proposals are rejected.
     pub uncommitted_bytes: u64,
+    /// Entries that the log may have above `max_log_entries` for control records: configurations, and commands of
+    /// [`CommandClass::Control`](crate::entry::CommandClass). Reports may use half of them. The largest upgrade needs
+    /// about 270.
+    pub reserved_entries: u64,
+    /// Bytes of uncommitted entries above `uncommitted_bytes`, for control records.
+    pub reserved_bytes: u64,
     /// Most bytes of durable entries that the log caches in memory.
     pub cache_bytes: u64,
     /// Most entries that the state machine has received and not yet applied.
@@ -76,6 +83,8 @@ impl Default for Limits {
             in_flight_messages: 64,
             in_flight_bytes: 16 * MIB,
             uncommitted_bytes: 64 * MIB,
+            reserved_entries: 1024,
+            reserved_bytes: 16 * MIB,
             cache_bytes: 64 * MIB,
             unapplied_entries: 1024,
             unapplied_bytes: 64 * MIB,

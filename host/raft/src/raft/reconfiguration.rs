@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::entry::Payload;
+use crate::entry::{CommandClass, Payload};
 use crate::ids::{Index, NodeId};
 use crate::raft::membership::Membership;
 use crate::raft::membership::change::{Change, ChangeError, ChangeProgress};
@@ -42,15 +42,16 @@ impl Core {
             self.check_caught_up(&settled, &target)?;
             self.with_store_ids(settled.joint_with(&target))
         };
-        self.check_bounds().map_err(|error| match error {
-            ProposeError::Overloaded { what } => ChangeError::Overloaded {
-                what: what.to_owned(),
-            },
-            ProposeError::DiskFull => ChangeError::Overloaded {
-                what: "entries for the leader's full disk".to_owned(),
-            },
-            ProposeError::NotLeader | ProposeError::Transferring => ChangeError::Busy,
-        })?;
+        self.check_bounds(CommandClass::Control)
+            .map_err(|error| match error {
+                ProposeError::Overloaded { what } => ChangeError::Overloaded {
+                    what: what.to_owned(),
+                },
+                ProposeError::DiskFull => ChangeError::Overloaded {
+                    what: "entries for the leader's full disk".to_owned(),
+                },
+                ProposeError::NotLeader | ProposeError::Transferring => ChangeError::Busy,
+            })?;
         self.append_own(wall_ms, Payload::Membership(next));
         Ok(ChangeProgress::InProgress)
     }

@@ -1,6 +1,6 @@
 //! The messages of a rejoin, on both sides. [`super::rejoin`] describes the steps.
 
-use crate::entry::Payload;
+use crate::entry::{CommandClass, Payload};
 use crate::ids::{NodeId, StoreId};
 use crate::message::{RaftRequest, RaftResponse, RejoinGranted, StoreMismatch};
 use crate::raft::Core;
@@ -100,7 +100,10 @@ impl Core {
     /// Takes a voter that has lost its store out of the voters, if a change is possible now. Its next response retries.
     fn take_out_of_voters(&mut self, id: &NodeId, store_id: StoreId) {
         let next = self.membership().without_store_of(id, store_id);
-        if self.may_change_members() && next.is_valid() && self.check_bounds().is_ok() {
+        if self.may_change_members()
+            && next.is_valid()
+            && self.check_bounds(CommandClass::Control).is_ok()
+        {
             self.append_own(0, Payload::Membership(next));
         }
     }
@@ -116,7 +119,7 @@ impl Core {
             return;
         }
         let target = settled.with_rejoined(|id| self.has_caught_up(id));
-        if target != *settled && self.check_bounds().is_ok() {
+        if target != *settled && self.check_bounds(CommandClass::Control).is_ok() {
             let next = self.with_store_ids(settled.joint_with(&target));
             self.append_own(0, Payload::Membership(next));
         }

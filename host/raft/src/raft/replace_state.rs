@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::entry::{Payload, SnapshotMeta};
+use crate::entry::{CommandClass, Payload, SnapshotMeta};
 use crate::ids::{Index, NodeId};
 use crate::message::SendSnapshotError;
 use crate::raft::Core;
@@ -85,7 +85,7 @@ impl Core {
             return Ok(Some(transfer.meta.last.index));
         }
         // Without new commands, an empty entry allows a later snapshot.
-        if self.log.last().index < from && self.check_room().is_ok() {
+        if self.log.last().index < from && self.check_room_for(CommandClass::Control).is_ok() {
             self.append_own(0, Payload::Noop);
         }
         // A node that replaces its own state must not send it to others.

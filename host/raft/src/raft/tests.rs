@@ -11,6 +11,7 @@ mod paper_replication;
 mod pipelining;
 mod pre_vote;
 mod read_index;
+mod reserve;
 mod single_node;
 mod snapshots;
 mod transfer;

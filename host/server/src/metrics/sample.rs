@@ -125,6 +125,7 @@ pub(super) struct Sampled {
     last_log_index: IntGauge,
     durable_index: IntGauge,
     disk_full: IntGauge,
+    reserve_used: IntGauge,
     has_lease: IntGauge,
     can_vote: IntGauge,
     voters_without_data: IntGauge,
@@ -210,6 +211,10 @@ impl Sampled {
             durable_index: gauge(
                 "oarlock_raft_durable_index",
                 "The last entry that is durable on this node's disk.",
+            )?,
+            reserve_used: gauge(
+                "oarlock_raft_log_reserve_used_entries",
+                "Entries in the log above --max-log-entries: the reserve for control records that is in use.",
             )?,
             disk_full: gauge(
                 "oarlock_raft_disk_full",
@@ -332,6 +337,7 @@ impl Sampled {
         self.last_log_index.set(number(status.last_log_index));
         self.durable_index.set(number(raft.stable.0));
         self.disk_full.set(raft.disk_full.into());
+        self.reserve_used.set(number(raft.reserve_used));
         self.has_lease.set(raft.has_lease.into());
         self.can_vote.set(status.voting.eligible.into());
         self.voters_without_data

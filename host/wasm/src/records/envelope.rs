@@ -16,6 +16,7 @@
 //! [`settings`](super::settings).
 
 use bytes::{BufMut, Bytes, BytesMut};
+use task_queue_raft::entry::CommandClass;
 use thiserror::Error;
 
 use crate::records::audit::{self, AuditRecord};
@@ -181,6 +182,17 @@ impl Envelope {
         let written = change.write(&mut bytes);
         debug_assert!(written.is_ok(), "writing to a vector never fails");
         bytes.into()
+    }
+
+    /// The class of a command in the log. A client can't choose it: its bytes follow the version and kind.
+    pub(crate) fn class_of(bytes: &[u8]) -> CommandClass {
+        match bytes {
+            [VERSION, RUNS, ..] | [RECORD_VERSION, audit::REQUEST | audit::REPORT, ..] => {
+                CommandClass::Report
+            }
+            [RECORD_VERSION | LEVEL_1_VERSION, ..] => CommandClass::Control,
+            _ => CommandClass::Client,
+        }
     }
 
     /// Decodes an envelope. The body shares the buffer, it is not copied.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::machine::ClassedMachine;
 use crate::applier::Applier;
 use crate::disk::{Disk, DiskTask};
 use crate::driver::*;
@@ -14,7 +15,6 @@ use crate::entry::*;
 use crate::ids::*;
 use crate::message::*;
 use crate::raft::{Core, CoreConfig, Limits, Role};
-use crate::state_machine::MemoryStateMachine;
 use crate::storage::memory::{MemorySnapshots, MemoryStore};
 use crate::storage::{LogStore, SnapshotStore};
 
@@ -26,7 +26,7 @@ pub(super) const DEADLINE: Duration = Duration::from_secs(60);
 pub(super) const LEADER_TIMEOUT: Duration = Duration::from_secs(20);
 
 pub(super) type Outcome = Result<Applied<Bytes>, SubmitError>;
-type Machine = MemoryStateMachine;
+type Machine = ClassedMachine;
 
 /// An environment that keeps the work it is given.
 #[derive(Default)]
@@ -149,7 +149,7 @@ impl Node {
         let stored = log.load().unwrap();
         let newest = snapshots.newest().unwrap();
         let shelf: Arc<dyn SnapshotStore> = Arc::new(snapshots.clone());
-        let mut applier = Applier::new(Machine::new(), Arc::clone(&shelf));
+        let mut applier = Applier::new(Machine::default(), Arc::clone(&shelf));
         if let Some(meta) = &newest {
             applier.restore(meta).unwrap();
         }
@@ -319,7 +319,7 @@ impl Node {
 
     /// The commands that the machine has applied, in order.
     pub(super) fn applied(&self) -> Vec<&str> {
-        let commands = self.applier.machine().commands().iter();
+        let commands = self.applier.machine().0.commands().iter();
         commands
             .map(|command| std::str::from_utf8(command).unwrap())
             .collect()

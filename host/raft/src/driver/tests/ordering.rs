@@ -1,12 +1,12 @@
 //! Persist before send, commit before apply, and the order of tasks within one turn.
 
 use super::kit::*;
+use super::machine::ClassedMachine;
 use crate::disk::DiskTask;
 use crate::driver::*;
 use crate::entry::*;
 use crate::ids::*;
 use crate::message::*;
-use crate::state_machine::MemoryStateMachine;
 
 fn kinds(node: &Node) -> Vec<&'static str> {
     let tasks = node.driver.env().disk.iter();
@@ -25,7 +25,7 @@ fn kinds(node: &Node) -> Vec<&'static str> {
         .collect()
 }
 
-fn vote_for(candidate: &str, term: u64) -> Input<MemoryStateMachine, Queues> {
+fn vote_for(candidate: &str, term: u64) -> Input<ClassedMachine, Queues> {
     let request = RequestVote {
         term: Term(term),
         candidate_id: candidate.into(),

@@ -1,4 +1,7 @@
+use task_queue_raft::ids::Index;
+
 use super::*;
+use crate::records::upgrade::UpgradeEnd;
 
 fn decode(bytes: &[u8]) -> Result<Envelope, EnvelopeError> {
     Envelope::decode(&Bytes::copy_from_slice(bytes))
@@ -50,6 +53,38 @@ fn an_encoded_envelope_decodes_to_the_same() {
         }
     }
     assert_eq!(Envelope::decode(&Envelope::wake()), Ok(Envelope::Wake));
+}
+
+#[test]
+fn records_of_the_host_are_in_classes_above_the_commands_of_clients() {
+    let hash = Sha256::of(b"");
+    let report = AuditRecord::Report {
+        requested_at: Index(1),
+        hash,
+        node: "n".to_owned(),
+    };
+    let close = UpgradeRecord::Close {
+        upgrade: Index(1),
+        end: UpgradeEnd::Activated,
+    };
+    for (bytes, class) in [
+        (
+            Envelope::command(None, b"\x05").unwrap(),
+            CommandClass::Client,
+        ),
+        (
+            Envelope::command(Some("k"), b"").unwrap(),
+            CommandClass::Client,
+        ),
+        (Envelope::wake(), CommandClass::Client),
+        (Envelope::runs(hash), CommandClass::Report),
+        (Envelope::audit(&AuditRecord::Request), CommandClass::Report),
+        (Envelope::audit(&report), CommandClass::Report),
+        (Envelope::upgrade(&close), CommandClass::Control),
+        (Bytes::new(), CommandClass::Client),
+    ] {
+        assert_eq!(Envelope::class_of(&bytes), class, "{bytes:?}");
+    }
 }
 
 #[test]

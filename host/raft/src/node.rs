@@ -21,6 +21,7 @@
 //! | `connection` | frames in and out of a socket |
 //! | `link` | the connection that this node opens to a peer |
 //! | `listener` | the connections that peers open to this node |
+//! | `probe` | which node answers at an address |
 //! | `stats`, `task` | counters, owned tasks |
 
 use std::collections::HashMap;
@@ -41,6 +42,7 @@ use crate::message::Message;
 pub use self::config::{NetworkConfig, NetworkStartError, PeerCheck};
 pub use self::event::{MessageSink, NetworkEvent};
 pub use self::limits::NetworkLimits;
+pub use self::probe::ProbeError;
 pub use self::stats::NetworkStats;
 
 mod config;
@@ -52,6 +54,7 @@ mod limits;
 mod link;
 mod listener;
 mod peers;
+mod probe;
 mod queue;
 mod stats;
 mod task;
@@ -199,6 +202,14 @@ impl Network {
     #[must_use]
     pub fn is_connected(&self, id: &NodeId) -> bool {
         self.context.is_connected(id)
+    }
+
+    /// Checks that the node `address.id` of this cluster answers at `address`.
+    ///
+    /// # Errors
+    /// No node or another one answers, within the timeouts of a connection and of a hello.
+    pub async fn probe(&self, address: &PeerAddress) -> Result<(), ProbeError> {
+        probe::probe(&self.context, address).await
     }
 
     /// The address that peers connect to.

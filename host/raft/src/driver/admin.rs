@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::ids::{Index, NodeId, Term};
 use crate::message::AdminRequest;
+use crate::raft::membership::Membership;
 use crate::raft::membership::change::{Change, ChangeError};
 
 /// Requests that may be pending at one node.
@@ -46,6 +47,13 @@ pub(super) struct PendingAdminRequest<O> {
     pub(super) successor: Option<NodeId>,
     /// Index of the membership entry in effect when the request arrived.
     pub(super) members_at: Index,
+    /// The node to remove was no member when the request arrived. Otherwise an earlier attempt may have removed it.
+    pub(super) names_no_member: bool,
+}
+
+/// Whether a request removes a node that is no member.
+fn removes_unknown(request: &AdminRequest, members: &Membership) -> bool {
+    matches!(request, AdminRequest::Change(Change::Remove { id }) if !members.contains(id))
 }
 
 /// Pending admin requests, of this node's operators and of other nodes.
@@ -100,19 +108,20 @@ impl<O> AdminRequests<O> {
         request: AdminRequest,
         deadline: Duration,
         origin: RequestOrigin<O>,
-        members_at: Index,
+        members: (Index, &Membership),
     ) {
         let id = self.next_id;
         self.next_id = id.wrapping_add(1);
         let pending = PendingAdminRequest {
-            request,
             origin,
             deadline,
             stage: Stage::Waiting,
             retry_at: Duration::ZERO,
             obstacle: None,
             successor: None,
-            members_at,
+            members_at: members.0,
+            names_no_member: removes_unknown(&request, members.1),
+            request,
         };
         self.pending.insert(id, pending);
     }

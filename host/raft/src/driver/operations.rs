@@ -24,6 +24,10 @@ enum Step {
     Done(Result<Index, AdminError>),
 }
 
+fn is_removal(request: &AdminRequest) -> bool {
+    matches!(request, AdminRequest::Change(Change::Remove { .. }))
+}
+
 impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
     /// An operator of this node submits a request.
     pub(super) fn on_admin(
@@ -35,9 +39,9 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
         if self.admin.is_full() {
             return self.env.complete(operator, Err(AdminError::Overloaded));
         }
-        let members_at = self.core.membership_index();
+        let members = (self.core.membership_index(), self.core.membership());
         self.admin
-            .insert(request, deadline, RequestOrigin::Here(operator), members_at);
+            .insert(request, deadline, RequestOrigin::Here(operator), members);
     }
 
     /// Another node forwards a request of its operator.
@@ -58,9 +62,9 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
                 let deadline =
                     self.now + Duration::from_millis(request.timeout_ms.min(MAX_TIMEOUT_MS));
                 let origin = RequestOrigin::Peer(from.clone(), request.id);
-                let members_at = self.core.membership_index();
+                let members = (self.core.membership_index(), self.core.membership());
                 self.admin
-                    .insert(request.request, deadline, origin, members_at);
+                    .insert(request.request, deadline, origin, members);
             }
         }
     }
@@ -93,6 +97,13 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
                 | AdminError::Transfer(TransferError::NotLeader)
                 | AdminError::Snapshot(SendSnapshotError::NotLeader),
             ) => pending.retry_at = now + RETRY,
+            // An earlier attempt has removed the node, and its response was lost.
+            Err(AdminError::Change(ChangeError::UnknownNode { .. }))
+                if is_removal(&pending.request) && !pending.names_no_member =>
+            {
+                let index = self.core.membership_index();
+                self.finish_admin(response.id, Ok(index));
+            }
             outcome => self.finish_admin(response.id, outcome),
         }
     }
@@ -155,6 +166,12 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
             return self.forward_admin(id, stage);
         }
         let started = matches!(stage, Stage::Started(_));
+        let names_no_member = self.admin.get(id).is_some_and(|it| it.names_no_member);
+        if let Change::Remove { id: node } = change
+            && names_no_member
+        {
+            return Step::Done(Err(ChangeError::UnknownNode { node: node.clone() }.into()));
+        }
         if !started && self.admin.executes_other_change(change) {
             return Step::Done(Err(ChangeError::Busy.into()));
         }

@@ -193,6 +193,13 @@ impl HelloRefusalReason {
 }
 
 impl Hello {
+    /// Whether the sender only wants to know which node answers: it names the node that it expects as the sender. No node
+    /// opens a connection to itself.
+    #[must_use]
+    pub fn is_probe(&self) -> bool {
+        self.node_id == self.peer_id
+    }
+
     /// Whether the node `own` of `cluster_id` accepts this hello. `is_peer` returns whether an id is one of its peers.
     ///
     /// # Errors

@@ -147,6 +147,10 @@ impl<I: MessageSink> PeerConnection<I> {
         let refusal = match read_handshake(&mut stream, deadline).await {
             Ok(Handshake::Hello(hello)) => match context.check(&hello) {
                 Ok(()) => return self.accept(stream, hello).await,
+                Err(refusal) if hello.is_probe() => {
+                    self.send_refusal(stream, refusal).await;
+                    return None;
+                }
                 Err(refusal) => Some(refusal),
             },
             Ok(Handshake::Refusal(refusal)) => {

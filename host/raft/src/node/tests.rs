@@ -3,4 +3,5 @@
 mod exchange;
 mod hostile;
 mod membership;
+mod probe;
 mod support;

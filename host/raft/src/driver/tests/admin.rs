@@ -60,6 +60,43 @@ fn a_voter_is_added_in_one_call_at_any_node() {
 }
 
 #[test]
+fn to_remove_an_unknown_node_is_refused_at_any_node() {
+    for at in ["a", "b"] {
+        let mut cluster = cluster();
+        cluster.node(at).admin(1, remove("typo"));
+        cluster.settle();
+        let unknown = ChangeError::UnknownNode {
+            node: "typo".into(),
+        };
+        assert_eq!(
+            cluster.node(at).completed(1),
+            Some(&Err(AdminError::Change(unknown))),
+            "at {at}"
+        );
+        assert_eq!(voters(&mut cluster, "a"), ["a", "b", "c"]);
+    }
+}
+
+#[test]
+fn a_removal_whose_response_is_lost_succeeds_and_a_new_one_of_the_same_node_is_refused() {
+    let mut cluster = cluster();
+    cluster.keep = |message| matches!(message, Message::Response(RaftResponse::Admin(_)));
+    cluster.node("b").admin(1, remove("c"));
+    cluster.settle();
+    cluster.pass(MIN);
+    assert!(matches!(cluster.node("b").completed(1), Some(Ok(_))));
+    cluster.node("a").admin(2, remove("c"));
+    cluster.settle();
+    assert!(
+        matches!(
+            cluster.node("a").completed(2),
+            Some(Err(AdminError::Change(ChangeError::UnknownNode { .. })))
+        ),
+        "a new request names no member"
+    );
+}
+
+#[test]
 fn a_change_waits_for_a_node_to_catch_up_and_the_error_at_the_deadline_states_its_lag() {
     let mut cluster = cluster();
     cluster.cut_off("d");

@@ -105,6 +105,7 @@ async fn a_refused_connection_receives_the_reason() {
 
     let mut hello = good.clone();
     hello.node_id = "b".into();
+    hello.peer_id = "a".into();
     let refusal = pair.refused(&Handshake::Hello(hello).encode()).await;
     assert_eq!(refusal.reason, HelloRefusalReason::Oneself);
     pair.unharmed("itself", "both nodes have the id b").await;

@@ -79,7 +79,7 @@ pub enum ChangeError {
         behind: u64,
     },
     /// The node is not a member.
-    #[error("{node} is not a member; add it first")]
+    #[error("{node} is not a member, nothing was changed")]
     UnknownNode {
         /// The node.
         node: NodeId,

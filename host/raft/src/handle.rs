@@ -8,7 +8,7 @@
 //! | `config`, `builder`, `node_config` | settings: as users write them, and validated |
 //! | `error`, `status` | what a node reports |
 //! | `channels`, `environment` | events to the driver, and its work for others |
-//! | `open` | opens and checks the stores |
+//! | `open`, `stored_cluster` | opens and checks the stores; the cluster that they belong to |
 //! | `threads`, `runtime` | the running node |
 //! | `admin` | calls of operators |
 
@@ -23,6 +23,7 @@ mod open;
 mod runtime;
 mod status;
 mod status_log;
+mod stored_cluster;
 #[cfg(test)]
 mod tests;
 mod threads;

@@ -6,6 +6,7 @@
 //! | [`snapshot`] | the snapshot store on disk |
 //! | [`memory`] | both stores in memory |
 //! | [`repair`] | sets corrupt files aside |
+//! | [`origin`] | finds out whether a data directory is a copy |
 //! | `schema` | the bytes of every record |
 //! | `bounds`, `files`, `error` | checks of the log's range, file operations, errors |
 
@@ -15,6 +16,7 @@ mod conformance;
 mod error;
 mod files;
 pub mod memory;
+pub mod origin;
 pub mod redb;
 pub mod repair;
 mod schema;

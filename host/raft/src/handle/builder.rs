@@ -27,6 +27,7 @@ pub struct RaftBuilder<M: ReplicatedStateMachine> {
     pub(super) config: RaftConfig,
     pub(super) machine: M,
     cluster_id: String,
+    cluster_id_only_if_new: bool,
     client_addr: String,
     data_dir: Option<PathBuf>,
     pub(super) listener: Option<TcpListener>,
@@ -45,6 +46,7 @@ impl<M: ReplicatedStateMachine> RaftBuilder<M> {
             config,
             machine,
             cluster_id: "oarlock".to_owned(),
+            cluster_id_only_if_new: false,
             client_addr: String::new(),
             data_dir: None,
             listener: None,
@@ -63,10 +65,21 @@ impl<M: ReplicatedStateMachine> RaftBuilder<M> {
         }
     }
 
-    /// Name of the cluster, 1 to 255 bytes. Nodes of other clusters are refused. Default: `oarlock`.
+    /// Name of the cluster, 1 to 255 bytes. Nodes of other clusters are refused, and so is a data directory of another
+    /// cluster. Default: `oarlock`.
     #[must_use]
     pub fn cluster_id(mut self, id: impl Into<String>) -> Self {
         self.cluster_id = id.into();
+        self.cluster_id_only_if_new = false;
+        self
+    }
+
+    /// As [`RaftBuilder::cluster_id`], but only while the data directory is empty. A directory with data keeps the name that
+    /// it has. For a name that is derived from other settings, which may change.
+    #[must_use]
+    pub fn cluster_id_if_new(mut self, id: impl Into<String>) -> Self {
+        self.cluster_id = id.into();
+        self.cluster_id_only_if_new = true;
         self
     }
 
@@ -91,7 +104,7 @@ impl<M: ReplicatedStateMachine> RaftBuilder<M> {
         self
     }
 
-    /// Starts the node without a cluster: it waits until it is added to one. Has an effect only where the store is empty;
+    /// Starts the node without a cluster: it waits until a cluster adds it. Has an effect only if the store is empty;
     /// otherwise the members in the store count. With an empty [`RaftBuilder::cluster_id`], it joins the cluster of the
     /// first node that connects to it.
     #[must_use]
@@ -195,6 +208,7 @@ impl<M: ReplicatedStateMachine> RaftBuilder<M> {
             address,
             peers,
             cluster_id: self.cluster_id.clone(),
+            cluster_id_only_if_new: self.cluster_id_only_if_new,
             client_addr: self.client_addr.clone(),
             data_dir: self.data_dir.clone(),
             join: self.join,

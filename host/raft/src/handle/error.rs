@@ -20,7 +20,7 @@ pub enum StartError {
     Storage(#[from] StorageError),
     /// Files are corrupt, and this node has no peers to repair them from.
     #[error(
-        "{0}. This node has no peers to repair from: restore its data directory from a backup; or, if its cluster has other members, start it with --join"
+        "{0}. This node has no peers to repair from, so it changes nothing: keep a copy of its data directory. If its cluster has other members, start it with --repair and --join"
     )]
     NoPeersToRepairFrom(#[source] Box<StartError>),
     /// The newest snapshot can't be restored.

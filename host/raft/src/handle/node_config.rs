@@ -19,6 +19,8 @@ pub struct NodeConfig {
     /// Name of the cluster. Empty only where `join` is set: then the store has the name, or the first node that connects
     /// brings it.
     pub cluster_id: String,
+    /// A store with data keeps its own cluster id.
+    pub cluster_id_only_if_new: bool,
     /// Where clients reach this node. May be empty.
     pub client_addr: String,
     /// Where log, vote and snapshots are stored. `None`: in memory.

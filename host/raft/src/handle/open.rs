@@ -8,13 +8,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::StartError;
+use super::stored_cluster::{ConfiguredCluster, is_alone, settle_cluster_id};
 use crate::applier::{Applier, ApplierError};
 use crate::disk::Disk;
 use crate::entry::SnapshotMeta;
-use crate::ids::{Index, StoreId};
+use crate::ids::{Index, NodeId, StoreId};
 use crate::random::random_u64;
 use crate::state_machine::ReplicatedStateMachine;
 use crate::storage::memory::{MemorySnapshots, MemoryStore};
+use crate::storage::origin::{OriginCheck, adopt_copy, check_origin};
 use crate::storage::redb::{Identity, RedbStore, StoreInit};
 use crate::storage::snapshot::SnapshotFiles;
 use crate::storage::{LogStore, SnapshotStore, StorageError, StoreState, StoredState, repair};
@@ -27,6 +29,8 @@ pub(super) struct Opened<M> {
     pub(super) snapshot: Option<SnapshotMeta>,
     /// Time of the last entry in the log.
     pub(super) last_time_ms: u64,
+    /// Id of the cluster; empty for a node that has not joined one yet.
+    pub(super) cluster_id: String,
 }
 
 /// What to do about corrupt files.
@@ -47,6 +51,7 @@ struct Stores {
     stored: StoredState,
     snapshot: Option<SnapshotMeta>,
     last_time_ms: u64,
+    cluster_id: String,
 }
 
 /// The stores could not be opened. The state machine is unchanged.
@@ -58,16 +63,16 @@ struct OpenFailed<M> {
 /// Opens the stores, and restores the newest snapshot.
 pub(super) fn open<M: ReplicatedStateMachine>(
     data_dir: Option<PathBuf>,
-    identity: &Identity,
+    node_id: &NodeId,
+    cluster: &ConfiguredCluster,
     on_corruption: OnCorruption,
     machine: M,
 ) -> Result<Opened<M>, StartError> {
     let Some(dir) = data_dir else {
-        let log = Box::new(MemoryStore::with_store_id(new_store_id()));
-        let stores = read(log, Arc::new(MemorySnapshots::new()))?;
+        let stores = in_memory(cluster.id.clone())?;
         return restore(stores, machine).map_err(|failed| failed.error);
     };
-    let failed = match open_files(&dir, identity, machine) {
+    let failed = match open_files(&dir, node_id, cluster, machine) {
         Ok(opened) => return Ok(opened),
         Err(failed) => failed,
     };
@@ -81,13 +86,24 @@ pub(super) fn open<M: ReplicatedStateMachine>(
         }
         OnCorruption::SetAside => {}
     }
-    let aside = repair::set_aside(&dir, identity, new_store_id(), corruption)?;
+    let identity = Identity {
+        node_id: node_id.clone(),
+        cluster_id: cluster.id.clone(),
+    };
+    let aside = repair::set_aside(&dir, &identity, new_store_id(), corruption)?;
     tracing::error!(
         %corruption,
         kept_in = %aside.display(),
         "corrupt files are set aside; this node votes again once its peers have sent it the log and the state"
     );
-    open_files(&dir, identity, failed.machine).map_err(|failed| failed.error)
+    open_files(&dir, node_id, cluster, failed.machine).map_err(|failed| failed.error)
+}
+
+fn in_memory(cluster_id: String) -> Result<Stores, StorageError> {
+    let mut log = MemoryStore::with_store_id(new_store_id());
+    let snapshots = MemorySnapshots::new();
+    let found = read(&mut log, &snapshots)?;
+    Ok(found.into_stores(Box::new(log), Arc::new(snapshots), cluster_id))
 }
 
 /// The corruption of a file that keeps a node from starting, if that is the reason.
@@ -102,19 +118,11 @@ fn corruption_of(error: &StartError) -> Option<&StorageError> {
 
 fn open_files<M: ReplicatedStateMachine>(
     dir: &Path,
-    identity: &Identity,
+    node_id: &NodeId,
+    cluster: &ConfiguredCluster,
     machine: M,
 ) -> Result<Opened<M>, OpenFailed<M>> {
-    // An empty directory may be that of a new node or of one whose disk was wiped: the node finds out from its peers.
-    let init = StoreInit {
-        store_id: new_store_id(),
-        state: StoreState::New,
-    };
-    let stores = RedbStore::open_or_create(dir, identity, init).and_then(|log| {
-        let snapshots = SnapshotFiles::open(dir)?;
-        read(Box::new(log), Arc::new(snapshots))
-    });
-    match stores {
+    match open_stores(dir, node_id, cluster) {
         Ok(stores) => restore(stores, machine),
         Err(error) => Err(OpenFailed {
             error: error.into(),
@@ -123,11 +131,93 @@ fn open_files<M: ReplicatedStateMachine>(
     }
 }
 
+fn open_stores(
+    dir: &Path,
+    node_id: &NodeId,
+    cluster: &ConfiguredCluster,
+) -> Result<Stores, StorageError> {
+    // An empty directory may be that of a new node or of one whose disk was wiped: the node finds out from its peers.
+    let init = StoreInit {
+        store_id: new_store_id(),
+        state: StoreState::New,
+    };
+    let identity = Identity {
+        node_id: node_id.clone(),
+        cluster_id: cluster.id.clone(),
+    };
+    let mut log = RedbStore::open_of_any_cluster(dir, &identity, init)?;
+    let snapshots = SnapshotFiles::open(dir)?;
+    let mut found = read(&mut log, &snapshots)?;
+    if let Some(init) = exclude_copy(&mut log, node_id, &found.stored, found.snapshot.as_ref())? {
+        (found.stored.store_id, found.stored.state) = (init.store_id, init.state);
+    }
+    let (stored, snapshot) = (&found.stored, found.snapshot.as_ref());
+    let cluster_id = settle_cluster_id(dir, &mut log, cluster, stored, snapshot)?;
+    Ok(found.into_stores(Box::new(log), Arc::new(snapshots), cluster_id))
+}
+
+/// If the data directory is a copy, makes it another store, which rejoins. Returns the new store id and state.
+fn exclude_copy(
+    log: &mut RedbStore,
+    node_id: &NodeId,
+    stored: &StoredState,
+    snapshot: Option<&SnapshotMeta>,
+) -> Result<Option<StoreInit>, StorageError> {
+    let OriginCheck::Copy { recorded, found } = check_origin(log)? else {
+        return Ok(None);
+    };
+    let is_lone_voter = stored.state == StoreState::Complete && is_alone(node_id, stored, snapshot);
+    if is_lone_voter {
+        log.record_origin(found)?;
+        tracing::error!(
+            ?recorded,
+            ?found,
+            "THIS DATA DIRECTORY IS A COPY, and no other member can tell what it lacks: all that this node acknowledged \
+             after the copy was made is missing here. If the original directory still exists, or if this cluster has \
+             other members, stop this node now, and start it on the original"
+        );
+        return Ok(None);
+    }
+    tracing::error!(
+        ?recorded,
+        ?found,
+        "this data directory is a copy: votes and entries that this node acknowledged after the copy was made may be \
+         missing. It does not vote until the other members have sent it all entries. If the original directory still \
+         exists, stop this node and start it on that one. Never start more than one node of a cluster on a copy"
+    );
+    adopt_copy(log, new_store_id(), found).map(Some)
+}
+
+/// What the stores of a node contain.
+struct StoresContent {
+    stored: StoredState,
+    snapshot: Option<SnapshotMeta>,
+    last_time_ms: u64,
+}
+
+impl StoresContent {
+    fn into_stores(
+        self,
+        log: Box<dyn LogStore>,
+        snapshots: Arc<dyn SnapshotStore>,
+        cluster_id: String,
+    ) -> Stores {
+        Stores {
+            log,
+            snapshots,
+            stored: self.stored,
+            snapshot: self.snapshot,
+            last_time_ms: self.last_time_ms,
+            cluster_id,
+        }
+    }
+}
+
 /// Reads the log, and finds the newest snapshot.
 fn read(
-    mut log: Box<dyn LogStore>,
-    snapshots: Arc<dyn SnapshotStore>,
-) -> Result<Stores, StorageError> {
+    log: &mut impl LogStore,
+    snapshots: &impl SnapshotStore,
+) -> Result<StoresContent, StorageError> {
     let stored = log.load()?;
     let snapshot = snapshots.newest()?;
     let snapshot_index = snapshot
@@ -150,9 +240,7 @@ fn read(
             .map_or(0, |entry| entry.time_ms)
             .max(last_time_ms);
     }
-    Ok(Stores {
-        log,
-        snapshots,
+    Ok(StoresContent {
         stored,
         snapshot,
         last_time_ms,
@@ -179,6 +267,7 @@ fn restore<M: ReplicatedStateMachine>(
         stored: stores.stored,
         snapshot: stores.snapshot,
         last_time_ms: stores.last_time_ms,
+        cluster_id: stores.cluster_id,
     })
 }
 

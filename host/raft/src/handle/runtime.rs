@@ -4,7 +4,6 @@
 //! machine's thread applies. Both run their tasks one after another, in the order in which they were queued.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -15,16 +14,15 @@ use super::environment::ThreadEnvironment;
 use super::error::StartError;
 use super::node_config::NodeConfig;
 use super::open::{OnCorruption, open};
+use super::stored_cluster::{ConfiguredCluster, start_members};
 use super::threads;
 use crate::address::PeerAddress;
 use crate::disk::DiskStats;
 use crate::driver::Driver;
 use crate::node::{Network, NetworkConfig, NetworkLimits, PeerCheck};
-use crate::raft::Core;
+use crate::raft::{Core, CoreConfig};
 use crate::random::random_u64;
 use crate::state_machine::ReplicatedStateMachine;
-use crate::storage::redb::{Identity, RedbStore};
-use crate::storage::repair::is_corrupt;
 
 /// A node that was built, and not started. Errors in the settings are reported at the start.
 pub(super) struct Prepared<M: ReplicatedStateMachine> {
@@ -58,29 +56,33 @@ impl<M: ReplicatedStateMachine> Runtime<M> {
             epoch,
         } = prepared;
         let config = config?;
-        let cluster_id = cluster_id(&config).await?;
         let listener = listen(listener, &config).await?;
         let peer_addr = listener
             .local_addr()
             .map_err(|source| cannot_listen(&config.address, source))?;
-        let identity = Identity {
-            node_id: config.address.id.clone(),
-            cluster_id: cluster_id.clone(),
+        let cluster = ConfiguredCluster {
+            id: config.cluster_id.clone(),
+            only_if_new: config.cluster_id_only_if_new,
         };
         let (data_dir, on_corruption) = (config.data_dir.clone(), on_corruption(&config));
-        let opening = move || open(data_dir, &identity, on_corruption, machine);
+        let node_id = config.address.id.clone();
+        let opening = move || open(data_dir, &node_id, &cluster, on_corruption, machine);
         let opened = tokio::task::spawn_blocking(opening)
             .await
             .map_err(|error| StartError::Thread(std::io::Error::other(error)))??;
+        let voters = start_members(&config.address.id, config.core.voters, &opened.stored);
         let core = Core::new(
-            config.core,
+            CoreConfig {
+                voters,
+                ..config.core
+            },
             &opened.stored,
             opened.snapshot,
             opened.last_time_ms,
             epoch.elapsed(),
         );
         let network_config = NetworkConfig {
-            cluster_id,
+            cluster_id: opened.cluster_id,
             node_id: config.address.id.clone(),
             listener,
             peers: config.peers.clone(),
@@ -101,6 +103,8 @@ impl<M: ReplicatedStateMachine> Runtime<M> {
         let env = ThreadEnvironment::new(disk, machine, Arc::clone(&network), config.peers);
         let driver = Driver::new(core, env, config.driver, random_u64());
         let session = driver.session();
+        // The settings may name other members than the log.
+        publisher.publish(driver.core());
         let threads = [
             threads::spawn("raft-disk", inbox, move |inbox| {
                 threads::run_disk(opened.disk, &disk_tasks, inbox);
@@ -165,29 +169,6 @@ fn on_corruption(config: &NodeConfig) -> OnCorruption {
         (true, false) => OnCorruption::SetAside,
         (true, true) => OnCorruption::NoPeers,
     }
-}
-
-/// Name of the cluster. A node that joins without one has it in its store, from an earlier run, or does not know it yet.
-async fn cluster_id(config: &NodeConfig) -> Result<String, StartError> {
-    if !config.join || !config.cluster_id.is_empty() {
-        return Ok(config.cluster_id.clone());
-    }
-    match stored_cluster_id(config.data_dir.as_deref()).await {
-        // The store is set aside later, and the first node that connects brings the name.
-        Err(StartError::Storage(error)) if config.repair && is_corrupt(&error) => Ok(String::new()),
-        stored => stored,
-    }
-}
-
-/// Name of the cluster in the store; empty if there is none.
-async fn stored_cluster_id(data_dir: Option<&Path>) -> Result<String, StartError> {
-    let Some(dir) = data_dir.map(Path::to_owned) else {
-        return Ok(String::new());
-    };
-    let peeked = tokio::task::spawn_blocking(move || RedbStore::peek(&dir))
-        .await
-        .map_err(|error| StartError::Thread(std::io::Error::other(error)))?;
-    Ok(peeked?.map_or_else(String::new, |identity| identity.cluster_id))
 }
 
 /// The socket for peers: the given one, or one on the address of the node. A bare id that is not the name of a host can't

@@ -21,21 +21,26 @@ fn log_voting_status(before: &VotingStatus, voting: &VotingStatus) {
         }
         VotingStatus::Bootstrapping { missing } if !missing.is_empty() => tracing::info!(
             blocked_on = %names(missing),
-            "the store is empty: a new cluster starts once all initial members are up with empty stores. To add a \
-             node later, leave it out of --cluster and run `oarlock members add`"
+            "the store is empty: a new cluster starts once all initial members are up with empty stores. If this \
+             cluster ever held data, stop this node and correct --data-dir. To add a node later, leave it out of \
+             --cluster and run `oarlock members add`"
         ),
         VotingStatus::BootstrapMismatch { with } => tracing::error!(
             %with,
             "that node was started with different initial members: give every node of a new cluster the same --cluster"
         ),
+        VotingStatus::Joining => tracing::info!(
+            "the store is empty: this node waits until a cluster adds it, or until its own cluster connects to it. If it \
+             is the first node of a new cluster, start it with --bootstrap. If it ever held data, don't: stop it and \
+             correct --data-dir, or wait for the other members"
+        ),
         VotingStatus::Rejoining => tracing::warn!(
-            "the store is empty, or was set aside, and the cluster is not new: this node does not vote until the \
+            "the store is empty, a copy, or was set aside, and the cluster is not new: this node does not vote until the \
              leader has sent it the state. If this does not end, too few of the other voters are running"
         ),
         VotingStatus::Eligible
         | VotingStatus::AwaitingCommit
-        | VotingStatus::Bootstrapping { .. }
-        | VotingStatus::Joining => {}
+        | VotingStatus::Bootstrapping { .. } => {}
     }
 }
 
@@ -52,8 +57,9 @@ fn log_voters_without_data(now: &Status) {
             nodes = %names(&now.voters_without_data),
             left,
             voters,
-            "quorum lost: too many voters have empty stores, and no leader can be elected. Restore one of their data \
-             directories, or stop all nodes and start a new cluster from a backup or from the data of this node"
+            "quorum lost: too many voters have empty stores, and no leader can be elected. Stop those nodes, and start \
+             them on their own data directories if these still exist: an older copy of one lacks what its node has \
+             acknowledged since. Keep the data directories of all other nodes, and don't empty any"
         );
     }
 }

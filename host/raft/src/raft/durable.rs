@@ -45,7 +45,7 @@ pub enum StoreState {
     Complete,
     /// The store was created empty. The node is new, or its disk was wiped: the store alone can't tell.
     New,
-    /// The store replaced a corrupt one. The node has voted before and is not new.
+    /// The store replaced a corrupt one, or is a copy of an earlier one. The node has voted before and is not new.
     Incomplete,
 }
 

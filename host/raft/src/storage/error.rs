@@ -46,7 +46,7 @@ pub enum StorageError {
     },
     /// A record differs from what was written: its checksum or its structure is wrong.
     #[error(
-        "{record} is corrupt: {reason}; the node must not vote or serve with it: start the node with --repair, so that it sets its files aside and rejoins as an empty node, or restore the data directory from a backup"
+        "{record} is corrupt: {reason}; the node must not vote or serve with it: start the node with --repair, so that it keeps its files aside and rejoins as an empty node. Do not replace the directory by an older copy: it lacks what this node has acknowledged since"
     )]
     Corrupt {
         /// The record, for example "entry 17".
@@ -55,7 +55,7 @@ pub enum StorageError {
         reason: String,
     },
     /// Corrupt files were set aside before, and the limit of kept sets is reached.
-    #[error("{} already has {limit} sets of corrupt files; remove those that are not needed (damaged-1, …), then start the node again", path.display())]
+    #[error("{} already has {limit} sets of corrupt files; move damaged-1, … to another place, then start the node again. A disk that corrupts files again and again must be replaced", path.display())]
     TooManySetAside {
         /// The data directory.
         path: PathBuf,
@@ -79,7 +79,7 @@ pub enum StorageError {
         known: u32,
     },
     /// The store belongs to another node or cluster.
-    #[error("{} belongs to {what} {found}, not {expected}: each node needs its own data directory", path.display())]
+    #[error("{} belongs to {what} {found}, not {expected}: each node needs its own data directory. Correct the path or the id; do not empty the directory", path.display())]
     Foreign {
         /// The data directory.
         path: PathBuf,

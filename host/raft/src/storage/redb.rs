@@ -21,16 +21,16 @@ mod tests;
 mod write;
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ::redb::{Database, Durability, WriteTransaction};
 
 use self::backend::Medium;
 use self::error::{fault, guarded};
-use self::tables::{IDENTITY, STORE_INIT, read_state};
+use self::tables::{IDENTITY, ORIGIN, STORE_INIT, read_state};
 use super::bounds::LogBounds;
 
-pub use super::schema::{Identity, StoreInit};
+pub use super::schema::{FileOrigin, Identity, StoreInit};
 use super::{LogStore, StorageError, StoreState, StoredState, WriteBatch, schema};
 use crate::entry::Entry;
 use crate::ids::{Index, LogId};
@@ -102,16 +102,7 @@ impl LogStore for RedbStore {
         if !self.identity.cluster_id.is_empty() {
             return Ok(());
         }
-        let identity = Identity {
-            cluster_id: cluster_id.to_owned(),
-            ..self.identity.clone()
-        };
-        let record = schema::encode_identity(IDENTITY, self.format, &identity)?;
-        self.change("joining a cluster", |store, transaction| {
-            store.put_meta(transaction, IDENTITY, &record)
-        })?;
-        self.identity = identity;
-        Ok(())
+        self.replace_cluster_id(cluster_id)
     }
 
     fn mark_complete(&mut self) -> Result<(), StorageError> {
@@ -137,6 +128,74 @@ impl RedbStore {
     #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// Records another cluster id. Only for a store that contains nothing of its cluster.
+    ///
+    /// # Errors
+    /// After an error the caller must not use the store.
+    pub fn replace_cluster_id(&mut self, cluster_id: &str) -> Result<(), StorageError> {
+        let identity = Identity {
+            cluster_id: cluster_id.to_owned(),
+            ..self.identity.clone()
+        };
+        let record = schema::encode_identity(IDENTITY, self.format, &identity)?;
+        self.change("joining a cluster", |store, transaction| {
+            store.put_meta(transaction, IDENTITY, &record)
+        })?;
+        self.identity = identity;
+        Ok(())
+    }
+
+    /// Path of the database file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Store id and state, as last recorded.
+    #[must_use]
+    pub fn init(&self) -> StoreInit {
+        self.init
+    }
+
+    /// The file that the log was written to, if it is recorded.
+    ///
+    /// # Errors
+    /// The record is corrupt.
+    pub fn origin(&self) -> Result<Option<FileOrigin>, StorageError> {
+        guarded(&self.path, || {
+            self.optional_record(ORIGIN, schema::decode_origin)
+        })
+    }
+
+    /// Records the file that the log is written to.
+    ///
+    /// # Errors
+    /// As [`LogStore::write`].
+    pub fn record_origin(&mut self, origin: FileOrigin) -> Result<(), StorageError> {
+        let record = schema::encode_origin(ORIGIN, origin);
+        self.change("recording its file", |store, transaction| {
+            store.put_meta(transaction, ORIGIN, &record)
+        })
+    }
+
+    /// Records a new store id and state together with the file: the log is a copy, or has lost what its node acknowledged.
+    ///
+    /// # Errors
+    /// As [`LogStore::write`].
+    pub fn renew(&mut self, init: StoreInit, origin: FileOrigin) -> Result<(), StorageError> {
+        let records = [
+            (STORE_INIT, schema::encode_store_init(STORE_INIT, init)),
+            (ORIGIN, schema::encode_origin(ORIGIN, origin)),
+        ];
+        self.change("recording that it is a copy", |store, transaction| {
+            records
+                .iter()
+                .try_for_each(|(key, record)| store.put_meta(transaction, key, record))
+        })?;
+        self.init = init;
+        Ok(())
     }
 
     fn database(&self, doing: &'static str) -> Result<&Database, StorageError> {

@@ -9,11 +9,13 @@
 //! | `members` | a configuration, within an entry or a snapshot header |
 //! | `entry` | a log entry |
 //! | `meta` | identity, term and vote, purge position, state of the store |
+//! | `origin` | the file that a log was written to |
 //! | `snapshot_header` | the first bytes of a snapshot file |
 
 mod entry;
 mod members;
 mod meta;
+mod origin;
 mod record;
 mod snapshot_header;
 #[cfg(test)]
@@ -25,6 +27,8 @@ pub(super) use self::meta::{
     decode_store_init, encode_hard_state, encode_identity, encode_log_id, encode_store_init,
 };
 pub use self::meta::{Identity, StoreInit};
+pub use self::origin::FileOrigin;
+pub(super) use self::origin::{decode_origin, encode_origin};
 pub(super) use self::record::RecordError;
 pub(super) use self::snapshot_header::{
     MAX_SNAPSHOT_HEADER_BYTES, SNAPSHOT_HEADER_BYTES, decode_snapshot_header,

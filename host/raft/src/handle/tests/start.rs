@@ -3,6 +3,7 @@
 use super::kit::*;
 use crate::handle::*;
 use crate::ids::{NodeId, Term};
+use crate::raft::voting::VotingStatus;
 use crate::state_machine::MemoryStateMachine;
 use crate::storage::StorageError;
 
@@ -187,6 +188,65 @@ async fn the_directory_of_another_node_or_cluster_is_refused() {
         ),
         "{error}"
     );
+}
+
+/// A node with data of the cluster `first`, which was stopped.
+async fn with_data(dir: &std::path::Path) {
+    let first = node(alone()).cluster_id("first").listener(socket());
+    let first = first.data_dir(dir).build();
+    first.start().await.unwrap();
+    submit(&first, "kept").await;
+    first.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_directory_with_data_keeps_its_cluster_and_its_members_under_changed_settings() {
+    let dir = tempfile::tempdir().unwrap();
+    with_data(dir.path()).await;
+    let config = RaftConfig {
+        peers: vec!["n2@127.0.0.1:2".to_owned(), "n3@127.0.0.1:3".to_owned()],
+        ..alone()
+    };
+    let grown = node(config).cluster_id_if_new("second").listener(socket());
+    let grown = grown.data_dir(dir.path()).build();
+    grown.start().await.unwrap();
+    assert_eq!(grown.status().voters, [NodeId::from("alone")]);
+    assert_eq!(grown.network().unwrap().cluster_id(), "first");
+    submit(&grown, "more").await;
+    grown.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_directory_with_data_serves_although_the_settings_let_an_empty_one_wait() {
+    let dir = tempfile::tempdir().unwrap();
+    with_data(dir.path()).await;
+    let waits = node(alone()).cluster_id("").join().listener(socket());
+    let waits = waits.data_dir(dir.path()).build();
+    waits.start().await.unwrap();
+    submit(&waits, "more").await;
+    assert_eq!(waits.network().unwrap().cluster_id(), "first");
+    assert_eq!(read_at(&waits, 0).await, Some(Bytes::from_static(b"kept")));
+    waits.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_empty_directory_takes_the_cluster_of_corrected_settings() {
+    let dir = tempfile::tempdir().unwrap();
+    let wrong = RaftConfig {
+        peers: vec!["n2@127.0.0.1:2".to_owned()],
+        ..alone()
+    };
+    let waits = node(wrong).cluster_id_if_new("wrong").listener(socket());
+    let waits = waits.data_dir(dir.path()).build();
+    waits.start().await.unwrap();
+    until(&waits, |status| status.voting != VotingStatus::Eligible).await;
+    waits.shutdown().await;
+    let corrected = node(alone()).cluster_id("right").listener(socket());
+    let corrected = corrected.data_dir(dir.path()).build();
+    corrected.start().await.unwrap();
+    submit(&corrected, "x").await;
+    assert_eq!(corrected.network().unwrap().cluster_id(), "right");
+    corrected.shutdown().await;
 }
 
 #[tokio::test]

@@ -40,14 +40,36 @@ impl RedbStore {
         identity: &Identity,
         init: StoreInit,
     ) -> Result<Self, StorageError> {
+        let store = Self::open_of_any_cluster(dir, identity, init)?;
+        check_identity(dir, &store.identity, identity)?;
+        Ok(store)
+    }
+
+    /// As [`RedbStore::open_or_create`], for a log of any cluster: the caller compares [`RedbStore::identity`].
+    ///
+    /// # Errors
+    /// As [`RedbStore::open`], but [`StorageError::Foreign`] only for another node.
+    pub fn open_of_any_cluster(
+        dir: &Path,
+        identity: &Identity,
+        init: StoreInit,
+    ) -> Result<Self, StorageError> {
         create_dir(dir)?;
         let lock = lock(dir)?;
         if !exists(&dir.join(DATABASE))? {
             create(dir, identity, init)?;
         }
         let store = Self::open_file(dir, lock)?;
-        check_identity(dir, &store.identity, identity)?;
+        check_node(dir, &store.identity, identity)?;
         Ok(store)
+    }
+
+    /// Whether `dir` contains a log, which may be empty.
+    ///
+    /// # Errors
+    /// The directory can't be read.
+    pub fn exists(dir: &Path) -> Result<bool, StorageError> {
+        exists(&dir.join(DATABASE))
     }
 
     /// Replaces the log in `dir`, which may be corrupt, by an empty one. The new log is complete and durable before
@@ -205,21 +227,25 @@ fn publish(dir: &Path) -> Result<(), StorageError> {
 }
 
 fn check_identity(dir: &Path, found: &Identity, expected: &Identity) -> Result<(), StorageError> {
-    let differs = |what, found: &str, expected: &str| StorageError::Foreign {
-        path: dir.to_owned(),
-        what,
-        found: found.to_owned(),
-        expected: expected.to_owned(),
-    };
     if found.cluster_id != expected.cluster_id {
-        return Err(differs("cluster", &found.cluster_id, &expected.cluster_id));
+        return Err(StorageError::Foreign {
+            path: dir.to_owned(),
+            what: "cluster",
+            found: found.cluster_id.clone(),
+            expected: expected.cluster_id.clone(),
+        });
     }
+    check_node(dir, found, expected)
+}
+
+fn check_node(dir: &Path, found: &Identity, expected: &Identity) -> Result<(), StorageError> {
     if found.node_id != expected.node_id {
-        return Err(differs(
-            "node",
-            found.node_id.as_str(),
-            expected.node_id.as_str(),
-        ));
+        return Err(StorageError::Foreign {
+            path: dir.to_owned(),
+            what: "node",
+            found: found.node_id.as_str().to_owned(),
+            expected: expected.node_id.as_str().to_owned(),
+        });
     }
     Ok(())
 }

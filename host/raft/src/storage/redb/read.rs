@@ -110,6 +110,31 @@ impl RedbStore {
         decode(wanted, record).map_err(|error| error.of(format!("entry {wanted}"), &self.path))
     }
 
+    /// Reads a record that a store may lack.
+    pub(super) fn optional_record<T>(
+        &self,
+        key: &str,
+        decode: fn(&str, &[u8]) -> Result<T, RecordError>,
+    ) -> Result<Option<T>, StorageError> {
+        const DOING: &str = "reading its state";
+        let transaction = self
+            .database(DOING)?
+            .begin_read()
+            .map_err(|error| self.fault(DOING, error))?;
+        let table = transaction
+            .open_table(META)
+            .map_err(|error| self.fault(DOING, error))?;
+        let found = table.get(key).map_err(|error| self.fault(DOING, error))?;
+        let Some(record) = found else {
+            return Ok(None);
+        };
+        let name = || format!("the record {key:?} of {}", self.path.display());
+        let decoded = decode(key, record.value());
+        decoded
+            .map(Some)
+            .map_err(|error| error.of(name(), &self.path))
+    }
+
     /// Reads a record that every store has since its creation.
     pub(super) fn record<T>(
         &self,

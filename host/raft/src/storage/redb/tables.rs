@@ -17,6 +17,8 @@ pub(super) const IDENTITY: &str = "identity";
 pub(super) const HARD_STATE: &str = "hard_state";
 pub(super) const PURGED: &str = "purged";
 pub(super) const STORE_INIT: &str = "memory";
+/// Written by the first start of a version that knows it.
+pub(super) const ORIGIN: &str = "origin";
 
 /// Writes the records that every store has since its creation.
 pub(super) fn fill(

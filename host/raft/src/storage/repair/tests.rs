@@ -92,7 +92,7 @@ fn a_repair_over_the_limit_of_kept_sets_changes_nothing() {
         fs::create_dir(dir.path().join(format!("damaged-{number}"))).unwrap();
     }
     let refused = set_aside(dir.path(), &identity(), StoreId(7), &corruption).unwrap_err();
-    assert!(refused.to_string().contains("remove those"), "{refused}");
+    assert!(refused.to_string().contains("move damaged-1"), "{refused}");
     let again = RedbStore::open(dir.path(), &identity()).unwrap_err();
     assert_eq!(again.to_string(), corruption.to_string());
 }

@@ -11,7 +11,7 @@ mod recorder;
 pub use crate::http::connection::HttpResponse;
 pub use crate::http::{Http, NoResponse};
 pub use binary::{guest, oarlock, run, run_in};
-pub use cluster::{Cluster, apply_somewhere, eventually, free_ports};
+pub use cluster::{BOOTSTRAP, Cluster, apply_somewhere, eventually, free_ports};
 pub use module::{TARGET, noted, require_wasm_target, text};
 pub use node::{Node, NodeOptions, QUICK};
 pub use places::{Mount, NetNamespaces, Unavailable};

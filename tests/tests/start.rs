@@ -25,6 +25,7 @@ async fn serve_without_flags_runs_one_node_with_the_built_in_queue_durable_in_oa
             .arg("serve")
             .current_dir(dir.path())
             // Addresses of its own, because tests run at the same time.
+            .env("OARLOCK_BOOTSTRAP", "true")
             .env("OARLOCK_PEER_ADDR", format!("127.0.0.1:{}", ports[0]))
             .env("OARLOCK_CLIENT_ADDR", format!("127.0.0.1:{}", ports[1]))
             .stdin(Stdio::null())

@@ -7,7 +7,7 @@
 //! | [`routes`] | the table of routes |
 //! | [`apply`], [`query`] | commands and queries |
 //! | [`settings`] | the replicated settings of the cluster |
-//! | [`members`] | membership changes and leadership transfer |
+//! | [`members`], [`member_address`] | membership changes and leadership transfer; addresses of new members |
 //! | [`events`] | events of the guest, as server-sent events |
 //! | [`upgrade`] | the active module, upgrades and their history |
 //! | [`status`], [`snapshot`], [`health`], [`metrics`], [`dashboard`] | the node itself |
@@ -27,6 +27,7 @@ mod error;
 mod events;
 mod express;
 mod health;
+mod member_address;
 mod members;
 mod metrics;
 mod query;

@@ -35,6 +35,7 @@ mod readiness;
 mod retry;
 mod serve;
 mod settings;
+mod start_notices;
 mod status;
 mod timekeeper;
 mod upgrades;

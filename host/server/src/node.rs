@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use oarlock_wasm::{GuestModule, MachineFailure, Sha256, WasmMachine};
 use task_queue_raft::handle::FatalError;
+use task_queue_raft::ids::Index;
 use task_queue_raft::storage::StorageError;
+use task_queue_raft::storage::redb::RedbStore;
 use task_queue_raft::{
     Raft, RaftBuilder, RaftConfig, ReplicatedStateMachine, StartError as RaftStartError,
 };
@@ -29,7 +31,8 @@ use crate::quarantine;
 use crate::quarantine::record::{QuarantineRecord, QuarantineRecordError};
 use crate::readiness::{self, Readiness};
 use crate::settings::cluster::ClusterPeer;
-use crate::settings::{HostPort, ServeSettings};
+use crate::settings::{FirstStart, HostPort, ServeSettings};
+use crate::start_notices::{self, StoredCluster};
 use crate::timekeeper::{self, Alarm};
 use crate::upgrades::{self, UpgradeWatch};
 
@@ -67,9 +70,18 @@ pub(crate) enum NodeStartError {
     },
     /// The data directory belongs to another node or another cluster.
     #[error(
-        "{0}; set --data-dir to the directory of this node, and --cluster or --cluster-id to its cluster"
+        "{0}; set --data-dir to the directory of this node, and --node-id and --cluster-id to those in the directory"
     )]
     Foreign(#[source] RaftStartError),
+    /// `--bootstrap` contradicts another flag.
+    #[error(
+        "the data directory is empty, and --bootstrap would begin a new cluster of this node alone, but {with} is set too; \
+         remove one of the two. If this cluster ever held data, remove --bootstrap"
+    )]
+    BootstrapConflict {
+        /// The other flag.
+        with: &'static str,
+    },
     /// Raft could not start.
     #[error("cannot start the node on {}: {source}", data_dir.display())]
     Raft {
@@ -125,6 +137,7 @@ impl Node {
         // First of all, so that an invalid guest does not create a data directory.
         let compiled = CompiledDir::new(settings.compiled_dir.clone());
         let module = guest::load(settings.guest.clone(), settings.limits, Some(compiled)).await?;
+        let has_store = has_store(&settings)?;
         let record = QuarantineRecord::read(&settings.data_dir)?;
         let peers = bind(sockets.peers, &settings.peer_addr, "peers", "peer-addr").await?;
         let clients = bind(
@@ -160,6 +173,7 @@ impl Node {
         raft.start()
             .await
             .map_err(|source| start_error(source, &settings))?;
+        log_notices(&settings, &raft, has_store);
 
         let app = Arc::new(App {
             metrics: Metrics::new()?,
@@ -169,6 +183,7 @@ impl Node {
             events,
             auditor: Auditor::starting(record.is_quarantined()),
             members,
+            takes_members: settings.start.takes_members,
             client_addr: announced,
             limits: settings.limits,
             http: settings.http.clone(),
@@ -296,6 +311,32 @@ fn effects_listener(
     })
 }
 
+/// Whether the data directory contains a store. If not, `--bootstrap` must not contradict other flags.
+fn has_store(settings: &ServeSettings) -> Result<bool, NodeStartError> {
+    let has_store = RedbStore::exists(&settings.data_dir)
+        .map_err(|error| start_error(error.into(), settings))?;
+    let with = match settings.start.first {
+        FirstStart::BootstrapAlone => None,
+        FirstStart::BootstrapTogether => Some("a --cluster of several nodes"),
+        FirstStart::Wait => Some("--join"),
+    };
+    match with.filter(|_| settings.start.bootstrap_flag && !has_store) {
+        Some(with) => Err(NodeStartError::BootstrapConflict { with }),
+        None => Ok(has_store),
+    }
+}
+
+fn log_notices(settings: &ServeSettings, raft: &Raft<WasmMachine>, has_store: bool) {
+    let status = raft.status();
+    let network = raft.network();
+    let stored = StoredCluster {
+        has_data: has_store && status.last > Index::ZERO,
+        id: network.as_ref().map_or("", |network| network.cluster_id()),
+        members: &status.membership,
+    };
+    start_notices::log(settings, stored);
+}
+
 fn start_error(source: RaftStartError, settings: &ServeSettings) -> NodeStartError {
     match source {
         RaftStartError::Storage(StorageError::Foreign { .. }) => NodeStartError::Foreign(source),
@@ -317,8 +358,13 @@ fn raft_builder<M: ReplicatedStateMachine>(
     config: RaftConfig,
     machine: M,
 ) -> RaftBuilder<M> {
-    let builder = Raft::builder(config, machine)
-        .cluster_id(settings.cluster_id.clone())
+    let builder = Raft::builder(config, machine);
+    let builder = if settings.start.derived_cluster_id {
+        builder.cluster_id_if_new(settings.cluster_id.clone())
+    } else {
+        builder.cluster_id(settings.cluster_id.clone())
+    };
+    let builder = builder
         .data_dir(&settings.data_dir)
         .repair(settings.repair)
         .initial_settings(settings.proposed_settings())
@@ -327,7 +373,7 @@ fn raft_builder<M: ReplicatedStateMachine>(
         Some(percent) => builder.leader_lease(percent),
         None => builder,
     };
-    if settings.join {
+    if settings.start.first == FirstStart::Wait {
         builder.join()
     } else {
         builder

@@ -52,7 +52,8 @@ pub(crate) async fn run(
             tracing::error!(
                 reinstalls = MAX_REINSTALLS,
                 "quarantine: the state of this node diverges again and again, so it stays in quarantine; examine the \
-                 snapshots in `quarantine` in its data directory, fix the cause, and restart it on an empty data directory"
+                 snapshots in `quarantine` in its data directory and fix the cause. Then, while all other voters run, \
+                 remove this node with `oarlock members remove` and add a new one under another id"
             );
             auditor.give_up();
             return;

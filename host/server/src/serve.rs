@@ -109,8 +109,7 @@ impl Banner {
     fn cluster(&self, node: &Node) -> String {
         let (cluster_id, members) = node.cluster();
         if !members.contains(&self.node_id) {
-            return "none yet: add this node on a member of the cluster with `oarlock members add`"
-                .to_owned();
+            return "none yet: this node waits to be added with `oarlock members add`, or for its own cluster".to_owned();
         }
         match &members[..] {
             [_] => format!("{cluster_id} (this node alone)"),

@@ -2,6 +2,8 @@
 
 pub(crate) mod address;
 pub(crate) mod cluster;
+mod error;
+pub(crate) mod start;
 #[cfg(test)]
 mod tests;
 
@@ -11,26 +13,20 @@ use std::time::Duration;
 use bytes::Bytes;
 use oarlock_wasm::{GuestModule, MachineLimits, ReplicatedSettings};
 use task_queue_raft::RaftConfig;
-use task_queue_raft::address::is_valid_id;
-use thiserror::Error;
 
 use crate::cli::{Origins, ServeArgs};
 use crate::exit::Failure;
 
-pub(crate) use address::{HostPort, ListenAddressError};
-pub(crate) use cluster::{ClusterError, ClusterSpec};
+pub(crate) use address::HostPort;
+pub(crate) use cluster::ClusterSpec;
+pub(crate) use error::SettingsError;
+use start::NodePlace;
+pub(crate) use start::{FirstStart, StartSettings};
 
-/// Node id of a single-node cluster, if none is set.
-const LONE_NODE: &str = "node1";
-/// Default address for peers.
-const PEER_ADDR: &str = "127.0.0.1:7101";
 /// Default interval of state audits.
 const AUDIT_INTERVAL: Duration = Duration::from_secs(10);
 /// Default directory of compiled code, in the data directory.
 pub(crate) const COMPILED_DIR: &str = "compiled";
-/// Longest cluster id, in bytes: a limit of the protocol between nodes.
-const MAX_CLUSTER_ID_BYTES: usize = 255;
-
 /// Source of a node's guest.
 #[derive(Clone, Debug)]
 pub(crate) enum GuestSource {
@@ -89,10 +85,10 @@ pub(crate) struct ServeSettings {
     pub(crate) client_addr: HostPort,
     /// The initial members, including this node.
     pub(crate) cluster: ClusterSpec,
-    /// Cluster id. Empty: the node receives it when it is added to a cluster.
+    /// Cluster id. Empty: the data directory has it, or the node receives it from the first node that connects.
     pub(crate) cluster_id: String,
-    /// Wait to be added to a cluster instead of bootstrapping one.
-    pub(crate) join: bool,
+    /// What the node does if its data directory is empty.
+    pub(crate) start: StartSettings,
     /// Set corrupt files aside and rejoin as an empty node.
     pub(crate) repair: bool,
     /// Directory of log, vote and snapshots.
@@ -114,66 +110,6 @@ pub(crate) struct ServeSettings {
     pub(crate) proposes_no_settings: bool,
     /// Limits for clients.
     pub(crate) http: HttpSettings,
-}
-
-/// A setting is not valid. Each variant belongs to one flag.
-#[derive(Debug, Error)]
-pub(crate) enum SettingsError {
-    /// `--cluster`.
-    #[error(transparent)]
-    Cluster(#[from] ClusterError),
-    /// `--peer-addr` or `--client-addr`.
-    #[error(transparent)]
-    Address(#[from] ListenAddressError),
-    /// `--node-id` is missing, and the cluster has several nodes.
-    #[error(
-        "the node id is missing, and the cluster has {nodes} nodes; set --node-id to one of {known}"
-    )]
-    NoNodeId {
-        /// Number of nodes.
-        nodes: usize,
-        /// Their ids.
-        known: String,
-    },
-    /// `--node-id` is missing for a node that joins a cluster.
-    #[error(
-        "--join needs a node id; set --node-id, and --peer-addr to an address that the other nodes can reach"
-    )]
-    NamelessJoin,
-    /// `--node-id` is not in the cluster.
-    #[error(
-        "the node {node_id:?} is not in the cluster of {known}; use one of these ids, or add the node to --cluster on every node"
-    )]
-    NotInCluster {
-        /// The node id.
-        node_id: String,
-        /// The ids in the cluster.
-        known: String,
-    },
-    /// `--node-id` is not valid.
-    #[error(
-        "the node id {0:?} is not valid; use 1 to 255 visible ASCII characters other than `@`, `,` and `=`"
-    )]
-    NodeId(String),
-    /// `--cluster-id` is not valid.
-    #[error(
-        "the cluster id is not valid; use 1 to {MAX_CLUSTER_ID_BYTES} bytes without control characters"
-    )]
-    ClusterId,
-    /// Two timeouts or two counts are in the wrong order.
-    #[error("{low_name} is {low} and {high_name} is {high}; set {low_name} {rule} {high_name}")]
-    Order {
-        /// Flag of the lower value.
-        low_name: &'static str,
-        /// Value of that flag.
-        low: u64,
-        /// Flag of the higher value.
-        high_name: &'static str,
-        /// Value of that flag.
-        high: u64,
-        /// `below` or `to at most`.
-        rule: &'static str,
-    },
 }
 
 impl ServeSettings {
@@ -201,7 +137,7 @@ impl ServeSettings {
             peer_addr,
             client_addr,
             cluster_id: cluster.derived_id(),
-            join: false,
+            start: StartSettings::of_cluster(&cluster),
             repair: false,
             cluster,
             compiled_dir: data_dir.join(COMPILED_DIR),
@@ -250,50 +186,12 @@ impl ServeSettings {
             ),
             None => None,
         };
-        let alone = args.cluster.is_none() && !args.join;
-        let (node_id, cluster) = match &args.cluster {
-            Some(list) if args.join => {
-                let cluster: ClusterSpec = list
-                    .parse()
-                    .map_err(SettingsError::from)
-                    .map_err(with_origin("cluster", origins))?;
-                let node_id = args.node_id.as_deref();
-                let listed = node_id.and_then(|id| cluster.address_of(id)).cloned();
-                joining(node_id, peer_addr.clone().or(listed))
-                    .map_err(with_origin("node-id", origins))?
-            }
-            None if args.join => joining(args.node_id.as_deref(), peer_addr.clone())
-                .map_err(with_origin("node-id", origins))?,
-            None => alone_cluster(args.node_id.as_deref(), peer_addr.clone())
-                .map_err(with_origin("node-id", origins))?,
-            Some(list) => {
-                let cluster: ClusterSpec = list
-                    .parse()
-                    .map_err(SettingsError::from)
-                    .map_err(with_origin("cluster", origins))?;
-                let node_id = choose_node(args.node_id.as_deref(), &cluster)
-                    .map_err(with_origin("node-id", origins))?;
-                (node_id, cluster)
-            }
-        };
-        // The id of a single-node cluster does not contain its address, so the node may change its port.
-        let derived = if alone {
-            format!("oarlock-{node_id}-alone")
-        } else {
-            cluster.derived_id()
-        };
-        let learns = args.join && args.cluster_id.is_none();
-        let cluster_id = match args.cluster_id {
-            Some(id) => id,
-            None if learns => String::new(),
-            None => derived,
-        };
-        if (cluster_id.is_empty() && !learns)
-            || cluster_id.len() > MAX_CLUSTER_ID_BYTES
-            || cluster_id.chars().any(char::is_control)
-        {
-            return Err(with_origin("cluster-id", origins)(SettingsError::ClusterId));
-        }
+        let NodePlace {
+            node_id,
+            cluster,
+            cluster_id,
+            start,
+        } = NodePlace::from_args(&args, peer_addr.as_ref(), origins)?;
         let guest = args
             .state_machine
             .map_or(GuestSource::BuiltInQueue, GuestSource::File);
@@ -303,7 +201,7 @@ impl ServeSettings {
             peer_addr: peer_addr.unwrap_or(settings.peer_addr),
             compiled_dir: args.compiled_dir.unwrap_or(settings.compiled_dir),
             cluster_id,
-            join: args.join,
+            start,
             audit_interval: Duration::from_millis(args.audit_interval_ms),
             repair: args.repair,
             raft,
@@ -324,43 +222,6 @@ fn with_origin<'o>(
     origins: &'o Origins,
 ) -> impl Fn(SettingsError) -> Failure + 'o {
     move |error| Failure::usage(format!("{}: {error}", origins.of(flag)))
-}
-
-fn alone_cluster(
-    node_id: Option<&str>,
-    peer_addr: Option<HostPort>,
-) -> Result<(String, ClusterSpec), SettingsError> {
-    let node_id = node_id.unwrap_or(LONE_NODE);
-    if !is_valid_id(node_id) || node_id.contains('=') {
-        return Err(SettingsError::NodeId(node_id.to_owned()));
-    }
-    let peer_addr = match peer_addr {
-        Some(addr) => addr,
-        None => PEER_ADDR.parse()?,
-    };
-    Ok((node_id.to_owned(), ClusterSpec::alone(node_id, peer_addr)))
-}
-
-/// A node that joins has an id and an address. It does not know the members yet.
-fn joining(
-    node_id: Option<&str>,
-    peer_addr: Option<HostPort>,
-) -> Result<(String, ClusterSpec), SettingsError> {
-    let node_id = node_id.ok_or(SettingsError::NamelessJoin)?;
-    alone_cluster(Some(node_id), peer_addr)
-}
-
-fn choose_node(node_id: Option<&str>, cluster: &ClusterSpec) -> Result<String, SettingsError> {
-    if let Some(node_id) = node_id {
-        return Ok(node_id.to_owned());
-    }
-    match cluster.members() {
-        [only] => Ok(only.node_id.clone()),
-        members => Err(SettingsError::NoNodeId {
-            nodes: members.len(),
-            known: cluster.names(),
-        }),
-    }
 }
 
 fn raft_config(args: &ServeArgs) -> Result<RaftConfig, (&'static str, SettingsError)> {

@@ -61,7 +61,7 @@ pub(crate) struct AuditStatus {
     pub(crate) quarantined: bool,
     /// Number of snapshots that this node installed to leave quarantine, since it was started.
     pub(crate) reinstalls: u64,
-    /// True if this node has diverged too often. It stays in quarantine until an operator replaces its data directory.
+    /// True if this node has diverged too often. It stays in quarantine until an operator replaces the node.
     pub(crate) given_up: bool,
 }
 
@@ -72,7 +72,7 @@ pub(crate) struct VotingInfo {
     pub(crate) eligible: bool,
     /// Why the node does not vote yet; null if it does. One of: `bootstrap` (other initial members have not responded
     /// yet), `bootstrap_mismatch` (a node was started with other initial members), `commit` (the bootstrap
-    /// configuration is not committed yet), `join` (the node was started with `--join` and waits to be added),
+    /// configuration is not committed yet), `join` (the store of the node is empty, and the node waits to be added),
     /// `rejoin` (the store of the node is new, and the leader has not readmitted the node yet).
     pub(crate) blocked_on: Option<&'static str>,
     /// The nodes that `blocked_on` is about: those that have not responded, or the one with other initial members.

@@ -76,6 +76,7 @@ impl Serving {
         let mut child = oarlock()
             .args([
                 "serve",
+                "--bootstrap",
                 "--peer-addr",
                 "127.0.0.1:0",
                 "--client-addr",

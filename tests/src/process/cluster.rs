@@ -20,6 +20,9 @@ const LOOKS_AGAIN: Duration = Duration::from_millis(50);
 /// Below it are the ports of well-known services, and those of the README.
 const LOWEST_PORT: u32 = 12_000;
 
+/// The flag of a node that begins a cluster alone.
+pub const BOOTSTRAP: &str = "--bootstrap";
+
 /// Ports that are free now and outside the range from which the system chooses: a node that is down for a while can
 /// bind its own again. Each is returned once in a process, and processes begin at different numbers.
 ///
@@ -88,6 +91,9 @@ impl Cluster {
             guest(name).display().to_string(),
         ];
         fixed.extend(args.iter().map(|&arg| arg.to_owned()));
+        if count == 1 {
+            fixed.push(BOOTSTRAP.to_owned());
+        }
         let nodes = peers
             .iter()
             .zip(clients)
@@ -116,6 +122,7 @@ impl Cluster {
         let ports = free_ports(2);
         let peer_addr = format!("127.0.0.1:{}", ports[0]);
         let mut args = self.nodes[0].options_mut().args.clone();
+        args.retain(|arg| arg != BOOTSTRAP);
         if !args.iter().any(|arg| arg == "--join") {
             args.push("--join".to_owned());
         }

@@ -27,7 +27,7 @@ pub struct NodeOptions {
     pub peer_addr: String,
     /// `--client-addr`.
     pub client_addr: String,
-    /// `--cluster`.
+    /// `--cluster`; empty: without the flag.
     pub cluster: String,
     /// `--data-dir`.
     pub data_dir: PathBuf,
@@ -82,16 +82,15 @@ impl Node {
             .collect::<Vec<_>>();
         let binary = self.binary.as_deref().unwrap_or_else(|| oarlock());
         command_line.push(binary.into());
+        let cluster = Some(["--cluster", &options.cluster]);
+        let cluster = cluster.filter(|_| !options.cluster.is_empty());
+        let cluster = cluster.into_iter().flatten();
         let child = Command::new(&command_line[0])
             .args(&command_line[1..])
             .arg("serve")
             .args(["--node-id", &options.id, "--peer-addr", &options.peer_addr])
-            .args([
-                "--client-addr",
-                &options.client_addr,
-                "--cluster",
-                &options.cluster,
-            ])
+            .args(["--client-addr", &options.client_addr])
+            .args(cluster)
             .arg("--data-dir")
             .arg(&options.data_dir)
             .args(&options.args)

@@ -10,7 +10,7 @@ use super::common::ConfigArgs;
 /// Flags of `oarlock serve`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  oarlock serve\n  oarlock serve --node-id node1 --peer-addr 127.0.0.1:7101 --client-addr 127.0.0.1:8101 \\\n      --cluster node1=127.0.0.1:7101,node2=127.0.0.1:7102,node3=127.0.0.1:7103 \\\n      --data-dir data/node1 --state-machine examples-wasm/dist/queue.wasm\n  oarlock serve --join --node-id node4 --peer-addr 127.0.0.1:7104 --client-addr 127.0.0.1:8104 --data-dir data/node4"
+    after_help = "Example:\n  oarlock serve\n  oarlock serve --bootstrap --node-id node1 --peer-addr 127.0.0.1:7101      the first node of a cluster that grows\n  oarlock serve --node-id node1 --peer-addr 127.0.0.1:7101 --client-addr 127.0.0.1:8101 \\\n      --cluster node1=127.0.0.1:7101,node2=127.0.0.1:7102,node3=127.0.0.1:7103 \\\n      --data-dir data/node1 --state-machine examples-wasm/dist/queue.wasm\n  oarlock serve --join --node-id node4 --peer-addr 127.0.0.1:7104 --client-addr 127.0.0.1:8104 --data-dir data/node4"
 )]
 pub(crate) struct ServeArgs {
     /// Id of this node, 1 to 255 visible ASCII characters other than `@`, `,` and `=`. Default: node1, for a single-node
@@ -25,14 +25,24 @@ pub(crate) struct ServeArgs {
     #[arg(default_value = "127.0.0.1:8101")]
     pub(crate) client_addr: String,
     /// Initial members with their addresses for peers, the same list on every node: node1=host:port,node2=host:port,…
-    /// Default: this node only.
+    /// A new cluster starts once all of them run with empty data directories. A node with data ignores other members than
+    /// those in its data directory, and logs the difference.
     #[arg(long, value_name = "ID=HOST:PORT,…", env = "OARLOCK_CLUSTER")]
     pub(crate) cluster: Option<String>,
-    /// Cluster id. Connections from nodes with another cluster id are refused. Default: derived from --cluster.
+    /// Cluster id. Connections from nodes with another cluster id are refused, and so is a data directory with another one.
+    /// Default: the one in the data directory; for a new cluster, derived from --cluster.
     #[arg(long, value_name = "NAME", env = "OARLOCK_CLUSTER_ID")]
     pub(crate) cluster_id: Option<String>,
+    /// Begin a new cluster of this node alone, if the data directory is empty. Needed once, for the first start of the
+    /// first node, if --node-id, --peer-addr or a --cluster of one node is set. With data in the directory the flag has
+    /// no effect. Don't keep it in a start script: if the disk is replaced, the node would begin an empty cluster instead
+    /// of waiting for its own.
+    #[arg(long, env = "OARLOCK_BOOTSTRAP", action = ArgAction::SetTrue)]
+    #[arg(value_parser = FalseyValueParser::new())]
+    pub(crate) bootstrap: bool,
     /// Start without a cluster and wait for `oarlock members add`, which also gives the node its cluster id. Ignored if
-    /// the data directory already belongs to a cluster.
+    /// the data directory already belongs to a cluster. A node with --node-id or --peer-addr and without --cluster does so
+    /// too.
     #[arg(long, env = "OARLOCK_JOIN", action = ArgAction::SetTrue)]
     #[arg(value_parser = FalseyValueParser::new())]
     pub(crate) join: bool,

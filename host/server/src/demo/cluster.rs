@@ -143,7 +143,7 @@ impl DemoCluster {
             clients: Some(pair.clients),
         };
         let started = Node::start_on(settings.clone(), sockets).await;
-        let node = started.map_err(|error| start_failure(&node_id, error))?;
+        let node = started.map_err(|error| start_failure(&node_id, &error))?;
         self.nodes.push(DemoNode {
             settings,
             peer_addr: pair.peer_addr,
@@ -276,15 +276,9 @@ impl DemoCluster {
     }
 }
 
-/// Explains why a node did not start. The directory may belong to an earlier demo with other ports.
-fn start_failure(node_id: &str, error: NodeStartError) -> Failure {
-    match error {
-        NodeStartError::Foreign(source) => Failure::failed(format!(
-            "{node_id} did not start: {source}; the data of a demo belong to its ports and number of nodes: use the \
-             same --base-port and --nodes as before, or another --data-dir"
-        )),
-        error => Failure::failed(format!("{node_id} did not start: {error}")),
-    }
+/// Explains why a node did not start.
+fn start_failure(node_id: &str, error: &NodeStartError) -> Failure {
+    Failure::failed(format!("{node_id} did not start: {error}"))
 }
 
 fn name(position: usize) -> String {

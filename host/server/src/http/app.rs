@@ -26,6 +26,8 @@ pub(crate) struct App {
     pub(crate) upgrades: UpgradeWatch,
     /// The members in the node's settings. Addresses of members that the log does not have yet come from here.
     pub(crate) members: Vec<ClusterPeer>,
+    /// Whether the operator gave this node an id and an address for peers.
+    pub(crate) takes_members: bool,
     /// The address that this node announces to clients, as `host:port`.
     pub(crate) client_addr: String,
     /// The limits with which this node was started. Those that apply are in `machine`.

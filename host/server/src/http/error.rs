@@ -115,7 +115,7 @@ impl ApiError {
             "no_leader",
             "this node has found no leader of the cluster; nothing was applied",
             "retry after the time in the header Retry-After, on this node or on another one; if the error persists, check \
-             that a majority of the voters is running; the first start of a cluster needs all of its initial members",
+             that a majority of the voters is running with its own data directories",
         )
     }
 

@@ -17,7 +17,7 @@ use task_queue_raft::raft::membership::change::{Change, ChangeError};
 
 use super::app::App;
 use super::error::ApiError;
-use super::request;
+use super::{member_address, request};
 use crate::status::MemberStatus;
 
 /// Longest body of these requests, in bytes.
@@ -81,6 +81,11 @@ pub(super) async fn add(
     const SHAPE: &str = r#"send {"node_id":"node4","peer_addr":"host:port"}; add "voter":true to make it a voter once it has caught up, or "replaces":"node3" to replace a member"#;
     let (parts, body) = request.into_parts();
     let addition: AddMember = read(&app, body, SHAPE).await?;
+    if !app.takes_members {
+        return Err(without_peer_address());
+    }
+    let replaces = addition.replaces.as_deref();
+    member_address::check(&app, &addition.node_id, &addition.peer_addr, replaces).await?;
     let (id, address) = (NodeId::from(addition.node_id), addition.peer_addr);
     let change = match addition.replaces {
         Some(old) => Change::Replace {
@@ -110,6 +115,18 @@ pub(super) async fn remove(
 ) -> Result<Json<ChangeResponse>, ApiError> {
     let id = NodeId::from(id);
     change_members(&app, request.headers(), Change::Remove { id }).await
+}
+
+/// The node was started without an id and an address for peers, so it is on loopback only.
+fn without_peer_address() -> ApiError {
+    ApiError::new(
+        StatusCode::CONFLICT,
+        "no_peer_address",
+        "this node takes no members: it was started without --node-id and --peer-addr, so other nodes can't reach it; \
+         nothing was changed",
+        "restart this node with the same data directory, with --node-id set to its id in GET /v1/status and --peer-addr \
+         set to an address that the other nodes can reach; then send the request again",
+    )
 }
 
 async fn change_members(
@@ -230,7 +247,8 @@ fn of_change(error: &ChangeError) -> ApiError {
             StatusCode::NOT_FOUND,
             "unknown_node",
             message,
-            "choose one of the members in GET /v1/status, or add the node with POST /v1/members",
+            "choose one of the members in GET /v1/status, or add the node with POST /v1/members; a removal that is sent \
+             again after it took effect gets this error too",
         ),
         ChangeError::LastVoter => conflict("last_voter", "add another voter first"),
         ChangeError::TooMany { .. } => conflict("too_many_members", "remove a member first"),

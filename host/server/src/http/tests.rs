@@ -8,5 +8,6 @@ mod events;
 mod express;
 mod hostile;
 mod lifecycle;
+mod members;
 mod support;
 mod upgrades;

@@ -22,8 +22,9 @@ const WINDOW: Duration = Duration::from_secs(3600);
 /// The file can't be read, so the node does not know whether it is in quarantine.
 #[derive(Debug, Error)]
 #[error(
-    "cannot read {}, which records whether the state of this node has diverged from the cluster: {source}; restart the \
-     node on an empty data directory, and the leader sends it a snapshot",
+    "cannot read {}, which records whether the state of this node has diverged from the cluster: {source}; make the file \
+     readable. If its content is lost, write {{\"quarantined\":true,\"since_ms\":[]}} to it: the node then installs a \
+     snapshot of the leader before it serves requests",
     path.display()
 )]
 pub(crate) struct QuarantineRecordError {

@@ -8,7 +8,7 @@ pub(crate) enum QuarantineState {
     Serving,
     /// The node's state differs from the majority's. It serves no requests until a snapshot of the leader is installed.
     Quarantined,
-    /// The node has diverged too often. It serves no requests until an operator replaces its data directory.
+    /// The node has diverged too often. It serves no requests until an operator replaces the node.
     GivenUp,
 }
 

@@ -79,8 +79,76 @@ fn the_cluster_id_depends_on_the_members_and_not_on_their_order() {
 
 #[test]
 fn a_single_node_cluster_keeps_its_id_on_another_port() {
-    let id = |addr| settings(&["--peer-addr", addr]).expect("valid").cluster_id;
+    let id = |addr| {
+        let flags = ["--bootstrap", "--peer-addr", addr];
+        settings(&flags).expect("valid").cluster_id
+    };
+    assert!(!id("127.0.0.1:1").is_empty());
     assert_eq!(id("127.0.0.1:1"), id("127.0.0.1:2"));
+}
+
+#[test]
+fn only_a_node_without_flags_or_with_bootstrap_begins_a_cluster_alone() {
+    use FirstStart::{BootstrapAlone, BootstrapTogether, Wait};
+    let (own, address) = ("--node-id=node1", "--peer-addr=127.0.0.1:7101");
+    let (one, three) = (
+        "--cluster=node1=127.0.0.1:7101",
+        format!("--cluster={THREE}"),
+    );
+    for (flags, expected) in [
+        (&[][..], BootstrapAlone),
+        (
+            &["--client-addr=127.0.0.1:1", "--data-dir=d"],
+            BootstrapAlone,
+        ),
+        (&[own], Wait),
+        (&[address], Wait),
+        (&[own, address], Wait),
+        (&[own, one], Wait),
+        (&["--bootstrap"], BootstrapAlone),
+        (&["--bootstrap", own], BootstrapAlone),
+        (&["--bootstrap", own, address], BootstrapAlone),
+        (&["--bootstrap", own, one], BootstrapAlone),
+        (&[own, three.as_str()], BootstrapTogether),
+        (&["--bootstrap", own, three.as_str()], BootstrapTogether),
+        (&["--join", own, three.as_str()], Wait),
+        (&["--join", own, "--bootstrap"], Wait),
+    ] {
+        let start = settings(flags).expect("valid").start;
+        assert_eq!(start.first, expected, "{flags:?}");
+    }
+}
+
+#[test]
+fn a_node_takes_members_only_with_an_id_and_an_address() {
+    let (own, address) = ("--node-id=node1", "--peer-addr=127.0.0.1:7101");
+    for (flags, expected) in [
+        (&[][..], false),
+        (&[own, "--bootstrap"], false),
+        (&[address, "--bootstrap"], false),
+        (&[own, address], true),
+        (&["--cluster=node1=127.0.0.1:7101"], true),
+    ] {
+        let start = settings(flags).expect("valid").start;
+        assert_eq!(start.takes_members, expected, "{flags:?}");
+    }
+}
+
+#[test]
+fn a_node_that_waits_learns_the_id_of_its_cluster() {
+    let waiting = settings(&["--node-id=node1"]).expect("valid");
+    assert_eq!(
+        (
+            waiting.cluster_id.as_str(),
+            waiting.start.derived_cluster_id
+        ),
+        ("", true)
+    );
+    let named = settings(&["--node-id=node1", "--cluster-id=mine"]).expect("valid");
+    assert_eq!(
+        (named.cluster_id.as_str(), named.start.derived_cluster_id),
+        ("mine", false)
+    );
 }
 
 #[test]

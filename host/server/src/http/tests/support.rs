@@ -68,6 +68,7 @@ pub(super) async fn alone(guest: Guest, data_dir: &Path) -> ServeSettings {
         ServeSettings::of_cluster(cluster, "node1", anywhere(), data_dir.to_owned(), guest)
             .expect("a node of its cluster");
     settings.cluster_id = "test".to_owned();
+    settings.start.derived_cluster_id = false;
     // Short timeouts are safe with one voter.
     settings.raft.heartbeat_interval = Duration::from_millis(10);
     settings.raft.election_timeout_min = Duration::from_millis(30);

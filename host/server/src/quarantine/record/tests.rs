@@ -71,7 +71,7 @@ fn a_corrupt_record_is_an_error() {
             .expect_err(text)
             .to_string();
         assert!(
-            error.contains(FILE) && error.contains("empty data directory"),
+            error.contains(FILE) && error.contains(r#"{"quarantined":true,"since_ms":[]}"#),
             "{error}"
         );
     }

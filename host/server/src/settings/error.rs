@@ -1,0 +1,69 @@
+//! Errors about the settings of a node.
+
+use thiserror::Error;
+
+use super::address::ListenAddressError;
+use super::cluster::ClusterError;
+
+/// Longest cluster id, in bytes: a limit of the protocol between nodes.
+pub(super) const MAX_CLUSTER_ID_BYTES: usize = 255;
+
+/// A setting is not valid. Each variant belongs to one flag.
+#[derive(Debug, Error)]
+pub(crate) enum SettingsError {
+    /// `--cluster`.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// `--peer-addr` or `--client-addr`.
+    #[error(transparent)]
+    Address(#[from] ListenAddressError),
+    /// `--node-id` is missing, and the cluster has several nodes.
+    #[error(
+        "the node id is missing, and the cluster has {nodes} nodes; set --node-id to one of {known}"
+    )]
+    NoNodeId {
+        /// Number of nodes.
+        nodes: usize,
+        /// Their ids.
+        known: String,
+    },
+    /// `--node-id` is missing for a node that joins a cluster.
+    #[error(
+        "--join needs a node id; set --node-id, and --peer-addr to an address that the other nodes can reach"
+    )]
+    NamelessJoin,
+    /// `--node-id` is not in the cluster.
+    #[error(
+        "the node {node_id:?} is not in the cluster of {known}; use one of these ids, or add the node to --cluster on every node"
+    )]
+    NotInCluster {
+        /// The node id.
+        node_id: String,
+        /// The ids in the cluster.
+        known: String,
+    },
+    /// `--node-id` is not valid.
+    #[error(
+        "the node id {0:?} is not valid; use 1 to 255 visible ASCII characters other than `@`, `,` and `=`"
+    )]
+    NodeId(String),
+    /// `--cluster-id` is not valid.
+    #[error(
+        "the cluster id is not valid; use 1 to {MAX_CLUSTER_ID_BYTES} bytes without control characters"
+    )]
+    ClusterId,
+    /// Two timeouts or two counts are in the wrong order.
+    #[error("{low_name} is {low} and {high_name} is {high}; set {low_name} {rule} {high_name}")]
+    Order {
+        /// Flag of the lower value.
+        low_name: &'static str,
+        /// Value of that flag.
+        low: u64,
+        /// Flag of the higher value.
+        high_name: &'static str,
+        /// Value of that flag.
+        high: u64,
+        /// `below` or `to at most`.
+        rule: &'static str,
+    },
+}

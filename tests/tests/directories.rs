@@ -1,0 +1,277 @@
+//! Real processes with wrong, empty, copied or old data directories, and with changed flags: no acknowledged write is
+//! missing from an answer, and none is acknowledged where it would be lost.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use oarlock_tests::process::{
+    BOOTSTRAP, Cluster, Http, Node, QUICK, apply_somewhere, eventually, free_ports,
+};
+use serde_json::{Value, json};
+
+fn put(key: &str, value: &str) -> String {
+    json!({"put": {"key": key, "value": value}}).to_string()
+}
+
+fn get(key: &str) -> String {
+    json!({"get": {"key": key}}).to_string()
+}
+
+/// Reads a key at one node, as soon as that node can.
+async fn read(http: &Http, key: &str) -> Value {
+    eventually("the node answers a query", async || {
+        let response = http.query(get(key)).await.ok()?;
+        (response.status == 200).then(|| response.json()["value"].clone())
+    })
+    .await
+}
+
+/// Neither a command nor a linearizable query is carried out.
+async fn serves_nothing(node: &Node) {
+    let headers = [("oarlock-timeout-ms", "700")];
+    for (path, body) in [("/v1/apply", put("lost", "x")), ("/v1/query", get("k"))] {
+        let response = node.http().send("POST", path, &headers, body).await;
+        let response = response.expect("a response");
+        assert_eq!(response.status, 503, "{path}: {response:?}");
+    }
+}
+
+/// Waits until the node reports why it does not vote.
+async fn blocked_on(node: &Node, reason: &str) {
+    eventually("the node reports why it does not vote", async || {
+        let status = node.http().status().await?;
+        (status["voting"]["blocked_on"] == reason).then_some(())
+    })
+    .await;
+}
+
+/// Waits until the node votes and all of the others count it.
+async fn is_voter(cluster: &Cluster, at: usize) {
+    let id = cluster.nodes[at].id().to_owned();
+    eventually("the node votes", async || {
+        let own = cluster.nodes[at].http().status().await?;
+        (own["voting"]["eligible"] == true).then_some(())?;
+        for node in &cluster.nodes {
+            let status = node.http().status().await?;
+            let members = status["members"].as_array()?.clone();
+            let own = members.iter().find(|member| member["node_id"] == id)?;
+            (own["voter"] == true).then_some(())?;
+        }
+        Some(())
+    })
+    .await;
+}
+
+fn wipe(node: &Node) {
+    fs::remove_dir_all(node.data_dir()).expect("a directory");
+}
+
+/// Copies a data directory, as `cp -r` does.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a directory");
+    for item in fs::read_dir(from).expect("a directory") {
+        let item = item.expect("an entry");
+        let target = to.join(item.file_name());
+        if item.path().is_dir() {
+            copy(&item.path(), &target);
+        } else {
+            fs::copy(item.path(), target).expect("a copy");
+        }
+    }
+}
+
+/// A cluster that was begun by one node with these flags and grown to three.
+async fn grown(one: &str) -> Cluster {
+    let mut cluster = Cluster::prepare(1, "kv", &QUICK);
+    let options = cluster.nodes[0].options_mut();
+    options.cluster = one.replace("ADDRESS", &options.peer_addr);
+    cluster.nodes[0].start();
+    cluster.leader().await;
+    for _ in 0..2 {
+        let at = cluster.join();
+        let node = &cluster.nodes[at];
+        eventually("the new node responds", async || node.http().status().await).await;
+        let body = json!({"node_id": node.id(), "peer_addr": node.peer_addr(), "voter": true});
+        let headers = [("oarlock-timeout-ms", "60000")];
+        let leader = cluster.nodes[0].http();
+        let added = leader
+            .send("POST", "/v1/members", &headers, body.to_string())
+            .await;
+        assert_eq!(added.expect("a response").status, 200);
+    }
+    cluster
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_node_of_a_grown_cluster_acknowledges_nothing_on_a_replaced_disk() {
+    for one in ["", "node1=ADDRESS"] {
+        let mut cluster = grown(one).await;
+        cluster.apply_somewhere("kept", &put("k", "kept")).await;
+        cluster.converged().await;
+        cluster.nodes.iter_mut().for_each(Node::kill);
+        // Its flags are those of the first start, but for the one that begins a cluster.
+        wipe(&cluster.nodes[0]);
+        let args = &mut cluster.nodes[0].options_mut().args;
+        args.retain(|arg| arg != BOOTSTRAP);
+        cluster.nodes[0].start();
+        blocked_on(&cluster.nodes[0], "join").await;
+        serves_nothing(&cluster.nodes[0]).await;
+        for at in [1, 2] {
+            cluster.nodes[at].start();
+        }
+        is_voter(&cluster, 0).await;
+        assert_eq!(read(&cluster.nodes[0].http(), "k").await, "kept");
+        assert_eq!(read(&cluster.nodes[0].http(), "lost").await, Value::Null);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_node_with_a_name_waits_and_bootstrap_begins_its_cluster_once() {
+    let mut cluster = Cluster::prepare(1, "kv", &QUICK);
+    let options = cluster.nodes[0].options_mut();
+    options.cluster = String::new();
+    options.args.retain(|arg| arg != BOOTSTRAP);
+    cluster.nodes[0].start();
+    blocked_on(&cluster.nodes[0], "join").await;
+    serves_nothing(&cluster.nodes[0]).await;
+    cluster.nodes[0].kill();
+    let args = &mut cluster.nodes[0].options_mut().args;
+    args.push(BOOTSTRAP.to_owned());
+    cluster.nodes[0].start();
+    cluster.leader().await;
+    cluster.apply_somewhere("one", &put("k", "v")).await;
+    cluster.nodes[0].kill();
+    cluster.nodes[0].start();
+    assert_eq!(read(&cluster.nodes[0].http(), "k").await, "v");
+    let log = cluster.nodes[0].log();
+    assert!(log.contains("--bootstrap has no effect"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bootstrap_with_a_list_of_several_nodes_is_refused_while_the_directory_is_empty() {
+    let mut cluster = Cluster::prepare(3, "kv", &QUICK);
+    for flag in [BOOTSTRAP, "--join"] {
+        let args = &mut cluster.nodes[0].options_mut().args;
+        args.push(flag.to_owned());
+    }
+    cluster.nodes[0].start();
+    assert_eq!(cluster.nodes[0].wait().code(), Some(1));
+    let args = &mut cluster.nodes[0].options_mut().args;
+    args.retain(|arg| arg != "--join");
+    cluster.nodes[0].start();
+    assert_eq!(cluster.nodes[0].wait().code(), Some(1));
+    let log = cluster.nodes[0].log();
+    assert!(
+        log.contains("--cluster of several nodes") && log.contains("--join is set too"),
+        "{log}"
+    );
+    assert!(!cluster.nodes[0].data_dir().join("raft.redb").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_with_data_start_with_a_list_that_has_grown_and_log_the_difference() {
+    let mut cluster = Cluster::start(3, "kv", &QUICK);
+    cluster.leader().await;
+    cluster.apply_somewhere("one", &put("k", "v")).await;
+    cluster.converged().await;
+    cluster.nodes.iter_mut().for_each(Node::kill);
+    let more = format!(",node4=127.0.0.1:{}", free_ports(1)[0]);
+    for node in &mut cluster.nodes {
+        node.options_mut().cluster.push_str(&more);
+        node.start();
+    }
+    cluster.leader().await;
+    cluster.apply_somewhere("two", &put("l", "w")).await;
+    for node in &cluster.nodes {
+        assert_eq!(read(&node.http(), "k").await, "v");
+        let log = node.log();
+        assert!(log.contains("node4 is not a member"), "{log}");
+        let members = node.http().status().await.expect("a status")["members"].clone();
+        assert_eq!(members.as_array().map(Vec::len), Some(3), "{members}");
+    }
+}
+
+/// Brings the directories of the nodes `stale` to an earlier state than that of node `at`, which is down.
+async fn with_an_old_copy(swapped: usize, newest: usize) -> (Cluster, PathBuf) {
+    let mut cluster = Cluster::start(3, "kv", &QUICK);
+    cluster.leader().await;
+    cluster.apply_somewhere("old", &put("k", "old")).await;
+    cluster.converged().await;
+    cluster.nodes[swapped].kill();
+    let backup = cluster.dir().join("backup");
+    copy(cluster.nodes[swapped].data_dir(), &backup);
+    cluster.nodes[swapped].start();
+    is_voter(&cluster, swapped).await;
+    let stale = 3 - swapped - newest;
+    cluster.nodes[stale].kill();
+    let targets = [&cluster.nodes[swapped], &cluster.nodes[newest]].map(Node::http);
+    apply_somewhere(&targets, "new", &put("k", "new")).await;
+    cluster.nodes[newest].kill();
+    cluster.nodes[swapped].kill();
+    (cluster, backup)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_copy_of_a_directory_answers_nothing_while_the_only_newer_one_is_away() {
+    for (swapped, newest) in [(1, 0), (0, 2)] {
+        let (mut cluster, backup) = with_an_old_copy(swapped, newest).await;
+        let stale = 3 - swapped - newest;
+        wipe(&cluster.nodes[swapped]);
+        copy(&backup, &cluster.nodes[swapped].data_dir());
+        for at in [swapped, stale] {
+            cluster.nodes[at].start();
+        }
+        blocked_on(&cluster.nodes[swapped], "rejoin").await;
+        let id = cluster.nodes[swapped].id().to_owned();
+        eventually("the other node knows of the lost store", async || {
+            let status = cluster.nodes[stale].http().status().await?;
+            (status["voting"]["voters_without_data"] == json!([id])).then_some(())
+        })
+        .await;
+        for at in [swapped, stale] {
+            serves_nothing(&cluster.nodes[at]).await;
+        }
+        let log = cluster.nodes[swapped].log();
+        assert!(log.contains("this data directory is a copy"), "{log}");
+        cluster.nodes[newest].start();
+        is_voter(&cluster, swapped).await;
+        for node in &cluster.nodes {
+            assert_eq!(read(&node.http(), "k").await, "new");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_of_the_only_node_of_a_cluster_starts_with_a_warning() {
+    let mut cluster = Cluster::start(1, "kv", &QUICK);
+    cluster.leader().await;
+    cluster.apply_somewhere("one", &put("k", "v")).await;
+    cluster.nodes[0].kill();
+    let backup = cluster.dir().join("backup");
+    copy(cluster.nodes[0].data_dir(), &backup);
+    wipe(&cluster.nodes[0]);
+    copy(&backup, &cluster.nodes[0].data_dir());
+    cluster.nodes[0].start();
+    assert_eq!(read(&cluster.nodes[0].http(), "k").await, "v");
+    let log = cluster.nodes[0].log();
+    assert!(log.contains("THIS DATA DIRECTORY IS A COPY"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_is_moved_stays_the_same_store() {
+    let mut cluster = Cluster::start(3, "kv", &QUICK);
+    cluster.leader().await;
+    cluster.apply_somewhere("one", &put("k", "v")).await;
+    cluster.nodes.iter_mut().for_each(Node::kill);
+    for node in &mut cluster.nodes {
+        let moved = node.data_dir().with_extension("moved");
+        fs::rename(node.data_dir(), &moved).expect("renamed");
+        node.options_mut().data_dir = moved;
+        node.start();
+    }
+    cluster.leader().await;
+    for node in &cluster.nodes {
+        assert_eq!(read(&node.http(), "k").await, "v");
+        assert!(!node.log().contains("is a copy"), "{}", node.log());
+    }
+}

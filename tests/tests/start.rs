@@ -4,7 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use oarlock_tests::process::{Cluster, Node, eventually, free_ports, guest, oarlock, run, run_in};
+use oarlock_tests::process::{
+    Cluster, NetNamespaces, Node, eventually, free_ports, guest, oarlock, run, run_in,
+};
 use serde_json::{Value, json};
 
 fn text(output: &Output) -> (Option<i32>, String, String) {
@@ -57,6 +59,60 @@ async fn serve_without_flags_runs_one_node_with_the_built_in_queue_durable_in_oa
     assert_eq!(task["task"]["payload"], json!({"n": 1}));
     second.kill().expect("it runs");
     second.wait().expect("it ends");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_without_any_flag_begins_a_cluster_on_loopback_and_takes_members_once_it_has_a_name()
+{
+    // A loopback of its own, because the default ports may be in use.
+    let networks = match NetNamespaces::new(1) {
+        Ok(networks) => networks,
+        Err(why) => {
+            return println!("not tested here: default ports in a network namespace: {why}");
+        }
+    };
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let within = networks.within(0);
+    let command = |args: &[&str]| {
+        let mut command = Command::new(&within[0]);
+        command.args(&within[1..]).arg(oarlock()).args(args);
+        command.current_dir(dir.path()).stdin(Stdio::null());
+        command
+    };
+    let call = |args: &[&str]| text(&command(args).output().expect("oarlock starts"));
+    let serve = |args: &[&str]| {
+        let mut child = command(args);
+        let child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        child.expect("oarlock starts")
+    };
+    let enqueue = r#"{"enqueue":{"queue":"q","payload":1}}"#;
+    let mut node = serve(&["serve"]);
+    let applied = async || (call(&["apply", enqueue]).0 == Some(0)).then_some(());
+    eventually("the node serves", applied).await;
+    let (code, _, stderr) = call(&["members", "add", "node2=10.9.9.9:7101"]);
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains("--peer-addr"), "{stderr}");
+    node.kill().expect("it runs");
+    node.wait().expect("it ends");
+
+    let address = format!("{}:7101", networks.address(0));
+    let mut node = serve(&["serve", "--node-id", "node1", "--peer-addr", &address]);
+    let added = async || {
+        let added = call(&[
+            "members",
+            "add",
+            "node2=10.9.9.9:7101",
+            "--timeout-ms",
+            "20000",
+        ]);
+        (added.0 == Some(0)).then_some(())
+    };
+    eventually("the node takes a member", added).await;
+    let (code, stdout, stderr) = call(&["query", r#"{"task":{"id":1}}"#]);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stdout.contains("\"payload\":1"), "{stdout}");
+    node.kill().expect("it runs");
+    node.wait().expect("it ends");
 }
 
 /// A module that is refused: `serve` and `check` print the reason and exit with 1.

@@ -9,6 +9,7 @@
 //! | `purity` | the consensus core has no clock, randomness, IO or threads |
 //! | `waits` | no test is switched off, and no test sleeps |
 //! | `language` | the vocabulary of the old private language is rare |
+//! | `advice` | no text advises to empty, restore or exchange a data directory |
 //! | `machine_paths` | no path and no registry of the machine that a file was written on |
 //! | `layout` | the top level, the length of files, the numbers of decisions, links |
 //! | `acceptance` | each test that the acceptance table names exists |
@@ -18,6 +19,7 @@
 #[path = "tidy"]
 mod rules {
     pub(crate) mod acceptance;
+    pub(crate) mod advice;
     pub(crate) mod builders;
     pub(crate) mod cycles;
     pub(crate) mod facts;
@@ -33,8 +35,8 @@ mod rules {
 
 use rules::tree::{Finding, Tree};
 use rules::{
-    acceptance, builders, cycles, imports, language, layout, machine_paths, purity, type_names,
-    waits,
+    acceptance, advice, builders, cycles, imports, language, layout, machine_paths, purity,
+    type_names, waits,
 };
 
 /// Reads the tree, applies a rule and fails with all findings.
@@ -62,6 +64,11 @@ fn the_core_has_no_clock_no_randomness_no_io_and_no_threads() {
 #[test]
 fn no_test_is_switched_off_and_no_test_sleeps() {
     hold(waits::check);
+}
+
+#[test]
+fn no_text_advises_what_can_lose_data() {
+    hold(advice::check);
 }
 
 #[test]

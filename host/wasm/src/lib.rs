@@ -42,6 +42,7 @@ pub use guest::compiled::CompiledStore;
 pub use guest::effects::{Completion, Effects, GuestEvent};
 pub use guest::engine::{EngineError, GuestEngine, THREAD_STACK_BYTES};
 pub use guest::limits::{LimitsError, MachineLimits};
+pub use guest::metering::METERING_TABLE;
 pub use guest::module::{Description, GuestModule};
 pub use guest::semantics::GuestSemantics;
 pub use images::RollbackMethod;

@@ -8,12 +8,14 @@ use wasmtime::{Config, Engine, OptLevel};
 
 use crate::guest::compiled::{CompiledCode, CompiledStore};
 use crate::guest::host::{self, HostState};
+use crate::guest::metering;
 use crate::guest::wasi;
 use crate::images::map;
 
-/// Stack of a guest, in bytes. A language runtime limits recursion itself, at its own depth. The stack has to be larger
-/// than that, because a stack overflow stops the node. Python needs more than 8 MiB.
-const STACK_BYTES: usize = 32 << 20;
+/// Stack of a guest, in bytes. An overflow stops the node, so the limit that counts is another one: a language runtime
+/// limits recursion itself, at its own depth (Python needs more than 8 MiB), and from `GuestSemantics::BoundedStack` on
+/// `MachineLimits::stack_bytes` applies, which is at most half of this. Unused parts take no memory.
+const STACK_BYTES: usize = 64 << 20;
 
 /// Stack for threads that call guests often, in bytes: large enough that no call has to allocate another stack. Unused
 /// parts take no memory.
@@ -112,7 +114,8 @@ fn config() -> Config {
         .concurrency_support(false)
         // Fuel is the only measure of work that is equal on every node.
         .consume_fuel(true)
-        // The depth of recursion is a limit of the node, not a replicated one: see `GuestFailure`.
+        .operator_cost(metering::TABLE)
+        // A limit of the node, not a replicated one: see `GuestFailure`.
         .async_stack_size(2 * STACK_BYTES)
         .max_wasm_stack(STACK_BYTES)
         // A guest is compiled once and runs for a long time.

@@ -1,8 +1,9 @@
 //! Why a call into a guest did not succeed.
 
 use thiserror::Error;
-use wasmtime::Trap;
+use wasmtime::{Trap, WasmBacktrace};
 
+use crate::guest::instrument::TOO_DEEP;
 use crate::records::failure::GuestFailure;
 
 /// A failed call: the guest failed, or this node did.
@@ -25,18 +26,24 @@ pub(crate) struct Circumstances {
     pub(crate) node_denied: bool,
     /// The guest's last line at level error.
     pub(crate) last_error_line: Option<String>,
+    /// The stack limit in bytes.
+    pub(crate) stack_bytes: u64,
 }
 
 /// Classifies a failed call.
 ///
 /// A guest whose allocation fails usually traps with `unreachable`. So if the limiter refused memory in this call, any
-/// trap counts as [`GuestFailure::OutOfMemory`], except running out of fuel, which is exact.
+/// trap counts as [`GuestFailure::OutOfMemory`], except running out of fuel or of stack, which are exact.
 pub(crate) fn classify(error: &wasmtime::Error, circumstances: Circumstances) -> GuestCallError {
     if circumstances.node_denied {
         return GuestCallError::NodeOutOfMemory;
     }
     if let Some(failure) = error.downcast_ref::<GuestFailure>() {
         return GuestCallError::Guest(failure.clone());
+    }
+    if exceeds_stack_limit(error) {
+        let limit = circumstances.stack_bytes;
+        return GuestCallError::Guest(GuestFailure::TooDeep { limit });
     }
     GuestCallError::Guest(match error.downcast_ref::<Trap>() {
         Some(Trap::OutOfFuel) => GuestFailure::OutOfFuel,
@@ -49,6 +56,13 @@ pub(crate) fn classify(error: &wasmtime::Error, circumstances: Circumstances) ->
             message: with_last_line(&format!("{error:#}"), circumstances.last_error_line),
         },
     })
+}
+
+/// Whether the trap is the one of an instrumented guest at its stack limit.
+fn exceeds_stack_limit(error: &wasmtime::Error) -> bool {
+    let frames = error.downcast_ref::<WasmBacktrace>();
+    let innermost = frames.and_then(|trace| trace.frames().first());
+    innermost.is_some_and(|frame| frame.func_name() == Some(TOO_DEEP))
 }
 
 fn with_last_line(message: &str, last_error_line: Option<String>) -> String {

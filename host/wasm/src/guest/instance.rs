@@ -120,14 +120,14 @@ impl Instance {
         store.limiter(|state| &mut state.limiter);
         store.set_hostcall_fuel(transfer_bytes(limits));
         if let Err(error) = store.set_fuel(limits.fuel_per_query) {
-            return Err(failed(&mut store, &error).into());
+            return Err(failed(&mut store, limits, &error).into());
         }
         let make = || with_stack(|| linked.pre.instantiate(&mut store));
         let (instance, mapping) = map::made_by(image, make);
         store.data_mut().finish_output();
         let instance = match instance {
             Ok(instance) => instance,
-            Err(error) => return Err(failed(&mut store, &error).into()),
+            Err(error) => return Err(failed(&mut store, limits, &error).into()),
         };
         match linked.load(&mut store, &instance) {
             Ok(exports) => Ok(Self {
@@ -360,7 +360,7 @@ impl Instance {
                 Err(GuestCallError::NodeOutOfMemory)
             }
             Ok(value) => Ok(value),
-            Err(error) => Err(failed(&mut self.store, &error)),
+            Err(error) => Err(failed(&mut self.store, &self.limits, &error)),
         }
     }
 }
@@ -379,7 +379,11 @@ fn fuel_for(purpose: CallPurpose, fuel: u64) -> u64 {
     }
 }
 
-fn failed(store: &mut Store<HostState>, error: &wasmtime::Error) -> GuestCallError {
+fn failed(
+    store: &mut Store<HostState>,
+    limits: &MachineLimits,
+    error: &wasmtime::Error,
+) -> GuestCallError {
     let state = store.data_mut();
     failure::classify(
         error,
@@ -387,6 +391,7 @@ fn failed(store: &mut Store<HostState>, error: &wasmtime::Error) -> GuestCallErr
             memory_denied: state.limiter.denied(),
             node_denied: state.limiter.node_denied(),
             last_error_line: state.call.take_last_error_line(),
+            stack_bytes: limits.stack_bytes,
         },
     )
 }

@@ -12,8 +12,10 @@ use crate::guest::encoder::{self, PREVIEW1};
 use crate::guest::engine::GuestEngine;
 use crate::guest::guest_log::GuestLog;
 use crate::guest::instance::{Instance, InstantiateError};
+use crate::guest::instrument;
 use crate::guest::limits::MachineLimits;
 use crate::guest::module::{Description, GuestModule, Linked};
+use crate::guest::rules::Rules;
 use crate::images::{RollbackMethod, fit};
 use crate::records::digest::Sha256;
 
@@ -50,6 +52,23 @@ impl GuestModule {
     ) -> Result<Self, CheckError> {
         Self::load(self.engine(), bytes, limits)
     }
+
+    /// The same guest under these rules of execution and this stack limit. Compiles it if it was not used with them
+    /// before.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn under(&self, limits: &MachineLimits) -> Result<Self, CheckError> {
+        let rules = Rules::of(limits);
+        if rules == self.rules() {
+            return Ok(self.clone());
+        }
+        if let Some(known) = self.variants().find(rules) {
+            return Ok(known);
+        }
+        let variant = Self::load(self.engine(), self.bytes().clone(), limits)?;
+        Ok(self.variants().add(self, variant))
+    }
 }
 
 fn load(
@@ -65,9 +84,11 @@ fn load(
         .compiled
         .as_ref()
         .filter(|_| bytes.starts_with(MAGIC));
-    let cached = store.and_then(|store| store.find(engine.wasmtime(), digest));
+    let rules = Rules::of(limits);
+    let code = rules.code_of(digest);
+    let cached = store.and_then(|store| store.find(engine.wasmtime(), code));
     let is_cached = cached.is_some();
-    let component = cached.map_or_else(|| compile(engine.wasmtime(), &bytes), Ok)?;
+    let component = cached.map_or_else(|| compile(engine.wasmtime(), &bytes, rules), Ok)?;
     let method = rollback_method(engine, &bytes)?;
     let surface = Surface::of(engine.wasmtime(), &component);
     let mut reasons = surface.faults;
@@ -97,12 +118,13 @@ fn load(
         surface.imports,
         linked,
         method,
+        rules,
     );
     let module = try_out(module, limits)?;
     if let Some(store) = store
         && !is_cached
     {
-        store.keep(digest, &component);
+        store.keep(code, &component);
     }
     Ok(module)
 }
@@ -142,8 +164,15 @@ fn check_size(bytes: &Bytes, limits: &MachineLimits) -> Result<(), CheckReason> 
 }
 
 /// Compiles a component, a core module or text.
-fn compile(engine: &Engine, bytes: &Bytes) -> Result<Component, CheckReason> {
-    let binary = component_binary(engine, bytes)?;
+fn compile(engine: &Engine, bytes: &Bytes, rules: Rules) -> Result<Component, CheckReason> {
+    let mut binary = component_binary(engine, bytes)?;
+    if let Rules::BoundedStack { bytes } = rules {
+        let instrumented = instrument::bound_stack(&binary, bytes);
+        binary = instrumented.map(Bytes::from).map_err(|message| {
+            let message = format!("its recursion can't be bounded: {message}");
+            CheckReason::Invalid { message }
+        })?;
+    }
     Component::from_binary(engine, &binary).map_err(|error| CheckReason::Invalid {
         message: format!("{error:#}"),
     })

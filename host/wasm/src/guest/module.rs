@@ -1,7 +1,7 @@
 //! A guest's module, checked, compiled and linked.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
 use wasmtime::Store;
@@ -10,6 +10,7 @@ use wasmtime::component::{Instance, InstancePre};
 use crate::guest::bindings::exports::oarlock::state_machine::{about, machine, queries, timers};
 use crate::guest::engine::GuestEngine;
 use crate::guest::host::HostState;
+use crate::guest::rules::Rules;
 use crate::images::RollbackMethod;
 use crate::records::digest::Sha256;
 
@@ -54,9 +55,39 @@ struct ModuleInner {
     imports: Vec<String>,
     linked: Linked,
     rollback_method: RollbackMethod,
+    rules: Rules,
+    variants: Arc<Variants>,
+}
+
+/// The same module under other rules, while this process uses it.
+#[derive(Default)]
+pub(crate) struct Variants {
+    known: Mutex<Vec<Weak<ModuleInner>>>,
+}
+
+impl Variants {
+    /// The variant under these rules, if the process still uses it.
+    pub(crate) fn find(&self, rules: Rules) -> Option<GuestModule> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = known.iter().filter_map(Weak::upgrade);
+        let inner = known.find(|inner| inner.rules == rules)?;
+        Some(GuestModule { inner })
+    }
+
+    /// Adds a variant, and the one that it was made from.
+    pub(crate) fn add(self: &Arc<Self>, from: &GuestModule, variant: GuestModule) -> GuestModule {
+        let mut inner = ModuleInner::clone(&variant.inner);
+        inner.variants = Arc::clone(self);
+        let inner = Arc::new(inner);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|known| known.strong_count() > 0);
+        known.extend([Arc::downgrade(&from.inner), Arc::downgrade(&inner)]);
+        GuestModule { inner }
+    }
 }
 
 impl GuestModule {
+    #[allow(clippy::too_many_arguments, reason = "each is one field")]
     pub(crate) fn new(
         engine: GuestEngine,
         bytes: Bytes,
@@ -65,6 +96,7 @@ impl GuestModule {
         imports: Vec<String>,
         linked: Linked,
         rollback_method: RollbackMethod,
+        rules: Rules,
     ) -> Self {
         Self {
             inner: Arc::new(ModuleInner {
@@ -76,6 +108,8 @@ impl GuestModule {
                 imports,
                 linked,
                 rollback_method,
+                rules,
+                variants: Arc::default(),
             }),
         }
     }
@@ -95,6 +129,7 @@ impl GuestModule {
         inner.rollback_method = RollbackMethod::Replay {
             because: "requested".to_owned(),
         };
+        inner.variants = Arc::default();
         Self {
             inner: Arc::new(inner),
         }
@@ -157,6 +192,15 @@ impl GuestModule {
     /// The engine that compiled the module.
     pub(crate) fn engine(&self) -> &GuestEngine {
         &self.inner.engine
+    }
+
+    /// The rules under which the module was compiled.
+    pub(crate) fn rules(&self) -> Rules {
+        self.inner.rules
+    }
+
+    pub(crate) fn variants(&self) -> &Arc<Variants> {
+        &self.inner.variants
     }
 
     pub(crate) fn linked(&self) -> &Linked {

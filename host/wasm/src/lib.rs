@@ -42,7 +42,7 @@ pub use guest::compiled::CompiledStore;
 pub use guest::effects::{Completion, Effects, GuestEvent};
 pub use guest::engine::{EngineError, GuestEngine, THREAD_STACK_BYTES};
 pub use guest::limits::{LimitsError, MachineLimits};
-pub use guest::metering::METERING_TABLE;
+pub use guest::metering::COST_TABLE;
 pub use guest::module::{Description, GuestModule};
 pub use guest::semantics::GuestSemantics;
 pub use images::RollbackMethod;
@@ -62,6 +62,6 @@ pub use records::snapshot_error::MachineSnapshotError;
 pub use records::upgrade::{
     AbortCause, CheckResult, MigrationRoute, UpgradeBegin, UpgradeEnd, UpgradeRecord,
 };
-pub use settings::{COST_TABLE, ReplicatedSettings, SettingDifference, SettingsFault};
+pub use settings::{ReplicatedSettings, SettingDifference, SettingsFault};
 pub use upgrade::prepare::{PreparationSpawner, PreparationTask};
 pub use upgrade::state::{PastUpgrade, UpgradeStatus};

@@ -208,13 +208,16 @@ impl WasmMachine {
         // A proposer without settings leaves every node to its own limits, as at level 0.
         if !settings.is_empty() {
             let adopted = ReplicatedSettings::decode(settings)?;
-            match &mut self.replicated.settings {
-                Some(now) => now.adopt_rules(&adopted),
-                none => *none = Some(adopted),
-            }
+            let adopted = match &self.replicated.settings {
+                Some(now) => now.with_rules_of(&adopted),
+                None => adopted,
+            };
+            self.replicated.settings = Some(self.switch_rules(adopted)?);
         }
         self.replicated.applied = at;
-        self.replicated.hash.configure(at, level, settings);
+        let rules = self.replicated.settings.as_ref();
+        let rules = rules.map(ReplicatedSettings::semantics);
+        self.replicated.hash.configure(at, level, settings, rules);
         self.apply_settings();
         self.audit.is_due = true;
         self.audit.settle(at.index, self.replicated.hash.0);
@@ -222,6 +225,27 @@ impl WasmMachine {
         self.publish();
         self.status.set_audit(&self.audit);
         Ok(())
+    }
+
+    /// Has the guest run by the rules of these settings. If it can't, on every node alike, the settings keep the present
+    /// rules.
+    fn switch_rules(
+        &mut self,
+        adopted: ReplicatedSettings,
+    ) -> Result<ReplicatedSettings, MachineFailure> {
+        let before = self.replicated.applied;
+        let is_first = before == Moment::default();
+        let limits = adopted.limits_on(&self.own_limits);
+        let switched = self.guest.adopt_limits(&limits, before, is_first)?;
+        self.queries.drop_replicas();
+        Ok(match switched {
+            Ok(()) => adopted,
+            Err(reason) => {
+                let semantics = self.limits.semantics;
+                tracing::error!(%reason, %semantics, wanted = %adopted.semantics(), "the guest does not run by the new rules of execution, so it keeps the present ones; upgrade it to a module that does, then raise the level again");
+                adopted.with_semantics(semantics)
+            }
+        })
     }
 
     /// Applies the limits of the settings to all that execute the guest.
@@ -322,16 +346,11 @@ impl WasmMachine {
         };
         let (sha256, written_by) = (snapshot.module, snapshot.written_by);
         let active = self.guest.module();
-        let is_active = sha256 == active.sha256();
-        if is_active && limits == self.limits {
+        if sha256 == active.sha256() && limits == self.limits {
             return self.guest.restore(written_by, snapshot.guest.clone());
         }
-        let module = if is_active {
-            active.clone()
-        } else {
-            let bytes = snapshot.module_bytes.clone();
-            self.upgrader.module_of(sha256, bytes, active, &limits)?
-        };
+        let bytes = snapshot.module_bytes.clone();
+        let module = self.upgrader.module_of(sha256, bytes, active, &limits)?;
         let mut guest = RecoverableGuest::start(module.clone(), &limits)?;
         guest.restore(written_by, snapshot.guest.clone())?;
         self.guest = guest.in_place_of(&self.guest);

@@ -24,5 +24,6 @@ pub(crate) mod query_pool;
 pub(crate) mod recoverable;
 pub(crate) mod replica;
 pub(crate) mod replicas;
+pub(crate) mod rules;
 pub(crate) mod schedule;
 pub(crate) mod stopwatch;

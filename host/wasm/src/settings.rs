@@ -10,6 +10,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::guest::limits::{LimitsError, MachineLimits};
+use crate::guest::metering::COST_TABLE;
 use crate::guest::semantics::GuestSemantics;
 use crate::records::settings::{SettingValues, SettingsTable};
 use crate::records::settings_outcome::SettingsRefusal;
@@ -18,8 +19,6 @@ pub(crate) mod table;
 
 use table::SETTINGS;
 
-/// Id of the table of fuel costs of this host.
-pub const COST_TABLE: u32 = 1;
 /// The release of this host, as it is written into settings.
 const RELEASE: &str = env!("CARGO_PKG_VERSION");
 
@@ -233,11 +232,20 @@ impl ReplicatedSettings {
         Ok(())
     }
 
-    /// Adopts the rules of the entry that raises the level. Limits stay as they are.
-    pub(crate) fn adopt_rules(&mut self, raised: &Self) {
-        self.limits.semantics = raised.limits.semantics;
-        self.cost_table = raised.cost_table;
-        self.release.clone_from(&raised.release);
+    /// These settings with the rules of the entry that raises the level. Limits stay as they are.
+    pub(crate) fn with_rules_of(&self, raised: &Self) -> Self {
+        Self {
+            cost_table: raised.cost_table,
+            release: raised.release.clone(),
+            ..self.clone()
+        }
+        .with_semantics(raised.limits.semantics)
+    }
+
+    /// These settings with another version of the rules.
+    pub(crate) fn with_semantics(mut self, semantics: GuestSemantics) -> Self {
+        self.limits.semantics = semantics;
+        self
     }
 
     /// Checks a change before it is proposed.

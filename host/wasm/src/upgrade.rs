@@ -32,6 +32,7 @@ use task_queue_raft::ids::Index;
 use task_queue_raft::state_machine::Moment;
 
 use crate::failure::MachineFailure;
+use crate::guest::check::CheckError;
 use crate::guest::engine::GuestEngine;
 use crate::guest::limits::MachineLimits;
 use crate::guest::module::GuestModule;
@@ -120,18 +121,19 @@ impl Upgrader {
         active: &GuestModule,
         limits: &MachineLimits,
     ) -> Result<GuestModule, MachineFailure> {
+        let fails = |error: CheckError| MachineFailure::Upgrade {
+            message: error.to_string(),
+        };
         for known in [active, &self.started_with] {
             if known.sha256() == sha256 {
-                return Ok(known.clone());
+                return known.under(limits).map_err(fails);
             }
         }
         let bytes = bytes.ok_or(MachineFailure::OtherModule {
             settled: sha256,
             own: self.started_with(),
         })?;
-        GuestModule::load(&self.engine, bytes, limits).map_err(|error| MachineFailure::Upgrade {
-            message: error.to_string(),
-        })
+        GuestModule::load(&self.engine, bytes, limits).map_err(fails)
     }
 
     /// Applies a record. What it changes is the same on every node.
@@ -300,7 +302,16 @@ impl Upgrader {
             MigrationRoute::Journal => by_journal(prepared, state, &scope)?,
         };
         match migrated {
-            Ok(guest) => Ok(self.switch(guest, scope)),
+            Ok(mut guest) => {
+                // It may have been prepared under earlier settings.
+                match guest.adopt_limits(&self.limits, scope.at, false)? {
+                    Ok(()) => Ok(self.switch(guest, scope)),
+                    Err(_) => {
+                        let end = UpgradeEnd::because(AbortCause::NewRestoreFailed);
+                        Ok(self.close(end, scope))
+                    }
+                }
+            }
             Err(cause) => Ok(self.close(UpgradeEnd::because(cause), scope)),
         }
     }
@@ -318,9 +329,6 @@ impl Upgrader {
     fn switch(&mut self, new: RecoverableGuest, scope: UpgradeScope<'_>) -> UpgradeOutcome {
         let UpgradeScope { guest, state, at } = scope;
         let (old, module) = (guest.module().sha256(), new.module().clone());
-        let mut new = new;
-        // It may have been prepared under earlier settings.
-        new.set_limits(&self.limits);
         state.history.first.get_or_insert(old);
         state.module = Some(module.sha256());
         *guest = new.in_place_of(guest);

@@ -25,11 +25,10 @@ use call_graph::CallGraph;
 use linking::ComponentCode;
 use rewrite::ComponentPlan;
 
+pub(super) use module::TOO_DEEP;
+
 /// Limit on the estimated frames of one path of calls without a counted function, in bytes.
 const UNCHARGED_BYTES: u64 = 4 << 20;
-
-/// Name of the function that a counted function calls at the limit. It traps, and the engine's backtrace names it.
-pub(super) const TOO_DEEP: &str = "oarlock: stack limit";
 
 /// Instruments a component. The error is the reason why that is not possible.
 pub(super) fn bound_stack(component: &[u8], stack_bytes: u64) -> Result<Vec<u8>, String> {

@@ -7,7 +7,7 @@
 use wasmtime::{OperatorCost, VariableOperatorCost};
 
 /// Identifies [`TABLE`]. A replicated setting.
-pub const METERING_TABLE: u32 = 1;
+pub const COST_TABLE: u32 = 1;
 
 /// Fuel for each executed operator.
 pub(super) const TABLE: OperatorCost = OperatorCost {
@@ -687,12 +687,12 @@ mod tests {
         assert_eq!(TABLE, OperatorCost::new());
     }
 
-    /// Fails on any change of an entry: then `METERING_TABLE` needs a new number, and hosts have to keep this table.
+    /// Fails on any change of an entry: then `COST_TABLE` needs a new number, and hosts have to keep this table.
     #[test]
     fn the_id_names_one_table() {
         let digest = Sha256::of(format!("{TABLE:?}").as_bytes());
         assert_eq!(
-            (METERING_TABLE, digest.to_string().as_str()),
+            (COST_TABLE, digest.to_string().as_str()),
             (
                 1,
                 "56ab2396bcabd3b0a204f9fcd129be0c4e964528c00684d31c096b1a02b72f2c"

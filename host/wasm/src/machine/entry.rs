@@ -184,11 +184,19 @@ impl<'m> EntryExecutor<'m> {
         let Some(now) = &mut self.replicated.settings else {
             return Ok(SettingsOutcome::Refused(SettingsRefusal::NoSettings));
         };
-        if let Err(refusal) = now.change(&change.values) {
+        let mut changed = now.clone();
+        if let Err(refusal) = changed.change(&change.values) {
             return Ok(SettingsOutcome::Refused(refusal));
         }
-        *self.limits = now.limits_on(self.limits);
-        self.guest.set_limits(self.limits);
+        let limits = changed.limits_on(self.limits);
+        // The code of the guest contains the stack limit, so a change of that restarts the guest.
+        if let Err(reason) = self.guest.adopt_limits(&limits, self.at, false)? {
+            return Ok(SettingsOutcome::Refused(SettingsRefusal::Invalid {
+                reason,
+            }));
+        }
+        *now = changed;
+        *self.limits = limits;
         self.upgrader.set_limits(self.limits);
         self.replicated
             .keys

@@ -6,6 +6,7 @@ use sha2::Digest;
 use task_queue_raft::state_machine::Moment;
 
 use crate::guest::effects::Effects;
+use crate::guest::semantics::GuestSemantics;
 use crate::records::digest::Sha256;
 use crate::records::outcome::CommandOutcome;
 use crate::records::wire::{put_bytes, put_u8, put_u32, put_u64};
@@ -18,7 +19,8 @@ use crate::records::wire::{put_bytes, put_u8, put_u32, put_u64};
 /// an outcome like others.
 ///
 /// The entry that sets the cluster's level and settings is a link of its own: `oarlock settings 1`, the digest before,
-/// index and time, the level, and the settings as the entry contains them.
+/// index and time, the level, the settings as the entry contains them, and the version of the rules by which the guest
+/// runs from then on.
 ///
 /// It does not cover the messages of failures, which are for people. It does not cover fuel either: a heap that was
 /// restored from a snapshot uses other fuel than one that grew, although both have the same state.
@@ -49,14 +51,21 @@ impl StateHash {
     }
 
     /// Appends the link of an entry that sets level and settings.
-    pub(crate) fn configure(&mut self, at: Moment, level: u32, settings: &[u8]) {
+    pub(crate) fn configure(
+        &mut self,
+        at: Moment,
+        level: u32,
+        settings: &[u8],
+        rules: Option<GuestSemantics>,
+    ) {
         let mut link = HashLink(sha2::Sha256::new());
         link.0.update(b"oarlock settings 1");
         link.0.update(self.0.0);
         let written = put_u64(&mut link, at.index.0)
             .and_then(|()| put_u64(&mut link, at.time_ms))
             .and_then(|()| put_u32(&mut link, level))
-            .and_then(|()| put_bytes(&mut link, settings));
+            .and_then(|()| put_bytes(&mut link, settings))
+            .and_then(|()| put_u32(&mut link, rules.map_or(0, GuestSemantics::version)));
         debug_assert!(written.is_ok(), "writing to a digest never fails");
         self.0 = Sha256(link.0.finalize().into());
     }

@@ -22,6 +22,7 @@ mod queries;
 mod query_threads;
 mod random_histories;
 mod rollback;
+mod rules;
 mod settings;
 mod snapshots;
 mod stops;

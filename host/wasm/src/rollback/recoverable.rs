@@ -99,7 +99,7 @@ impl RecoverableGuest {
         self.instance.as_ref().map_or(0, Instance::memory_bytes)
     }
 
-    /// Applies other limits from the next call on. Calls in the journal keep theirs.
+    /// Applies other limits under the same rules of execution from the next call on. Calls in the journal keep theirs.
     pub(crate) fn set_limits(&mut self, limits: &MachineLimits) {
         self.factory.limits = Arc::new(*limits);
         if let Some(instance) = &mut self.instance {
@@ -443,6 +443,11 @@ impl RecoverableGuest {
     /// Keeps each call from now on, for a module that will [`follow`](Self::follow).
     pub(crate) fn keep_calls(&mut self) {
         self.kept.start();
+    }
+
+    /// Continues to keep the calls of another guest of the same module.
+    pub(super) fn take_kept_calls_of(&mut self, other: &mut Self) {
+        self.kept = std::mem::take(&mut other.kept);
     }
 
     pub(crate) fn drop_kept_calls(&mut self) {

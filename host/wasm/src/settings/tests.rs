@@ -148,13 +148,13 @@ fn a_setting_that_an_earlier_release_did_not_write_has_its_default() {
 
 #[test]
 fn a_raise_adopts_rules_and_keeps_limits() {
-    let mut settings = proposed();
+    let mut settings = proposed().with_semantics(GuestSemantics::Native);
     settings.change(&values([("keys", 5)])).unwrap();
     let raised = ReplicatedSettings::proposed(&MachineLimits {
         keys: 9,
         ..MachineLimits::default()
     });
-    settings.adopt_rules(&raised);
+    let settings = settings.with_rules_of(&raised);
     assert_eq!(settings.values()["keys"], 5);
     assert_eq!(settings.semantics(), GuestSemantics::LATEST);
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use wasmparser::{ExternalKind, FuncType};
 
 use super::core_code::CoreCode;
-use super::linking::{ComponentCode, Target};
+use super::linking::{ComponentCode, LinkTarget};
 
 /// A node: a function of the component, or a group of functions that a call may reach.
 type Node = usize;
@@ -162,13 +162,13 @@ impl<'c, 'a> CallGraph<'c, 'a> {
     }
 
     /// `None`: a function of the host that does not call the guest.
-    fn node(&self, target: Target) -> Option<Node> {
+    fn node(&self, target: LinkTarget) -> Option<Node> {
         match target {
-            Target::Own(module, function) => Some(self.first[module] + function as usize),
-            Target::Unknown => Some(self.unknown),
-            Target::Host(None) => None,
-            Target::Host(Some(realloc)) => match self.component.function(realloc) {
-                Target::Own(module, function) => Some(self.first[module] + function as usize),
+            LinkTarget::Own(module, function) => Some(self.first[module] + function as usize),
+            LinkTarget::Unknown => Some(self.unknown),
+            LinkTarget::Host(None) => None,
+            LinkTarget::Host(Some(realloc)) => match self.component.function(realloc) {
+                LinkTarget::Own(module, function) => Some(self.first[module] + function as usize),
                 _ => Some(self.unknown),
             },
         }
@@ -181,7 +181,7 @@ impl<'c, 'a> CallGraph<'c, 'a> {
         }
         let targets = self.component.targets(module, ExternalKind::Table, table);
         let table = |target| match target {
-            Target::Own(module, table) => Some(Table::Own(module, table)),
+            LinkTarget::Own(module, table) => Some(Table::Own(module, table)),
             _ => None,
         };
         targets.into_iter().map(table).collect()

@@ -10,7 +10,7 @@ use super::frame;
 
 /// What an import, an export or a core function of a component is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Target {
+pub(super) enum LinkTarget {
     /// A function or a table of a module of this component: the module and the index in it, not an imported one.
     Own(usize, u32),
     /// A function of the host. It may call this core function of the component to allocate memory.
@@ -34,7 +34,7 @@ enum CoreInstance<'a> {
 /// A core function or table in the index space of a component.
 #[derive(Clone, Copy, Debug)]
 enum CoreItem<'a> {
-    Known(Target),
+    Known(LinkTarget),
     Export { instance: u32, name: &'a str },
 }
 
@@ -190,20 +190,22 @@ impl<'a> ComponentCode<'a> {
                     CanonicalOption::Realloc(function) => Some(*function),
                     _ => None,
                 });
-                Target::Host(realloc)
+                LinkTarget::Host(realloc)
             }
             CanonicalFunction::ResourceNew { .. } | CanonicalFunction::ResourceRep { .. } => {
-                Target::Host(None)
+                LinkTarget::Host(None)
             }
-            CanonicalFunction::ResourceDrop { .. } if !self.has_destructor => Target::Host(None),
+            CanonicalFunction::ResourceDrop { .. } if !self.has_destructor => {
+                LinkTarget::Host(None)
+            }
             // A destructor is a function of the guest. The other functions belong to asynchronous calls.
-            _ => Target::Unknown,
+            _ => LinkTarget::Unknown,
         };
         self.functions.push(CoreItem::Known(target));
     }
 
     /// Resolves a core function of the component.
-    pub(super) fn function(&self, function: u32) -> Target {
+    pub(super) fn function(&self, function: u32) -> LinkTarget {
         self.resolve(
             ExternalKind::Func,
             self.functions.get(function as usize).copied(),
@@ -212,7 +214,7 @@ impl<'a> ComponentCode<'a> {
 
     /// All that a function or a table of a module may be, by its index in the module: one for each instance of the
     /// module if it is imported.
-    pub(super) fn targets(&self, module: usize, kind: ExternalKind, index: u32) -> Vec<Target> {
+    pub(super) fn targets(&self, module: usize, kind: ExternalKind, index: u32) -> Vec<LinkTarget> {
         let core = &self.modules[module];
         let Some(import) = core.import(kind, index) else {
             return vec![own(core, module, kind, index)];
@@ -224,10 +226,10 @@ impl<'a> ComponentCode<'a> {
             } if *number == module => Some(self.import(kind, import, arguments)),
             _ => None,
         };
-        let mut targets: Vec<Target> = self.instances.iter().filter_map(of_module).collect();
+        let mut targets: Vec<LinkTarget> = self.instances.iter().filter_map(of_module).collect();
         if targets.is_empty() {
             // No instance here, so another component may have one.
-            targets.push(Target::Unknown);
+            targets.push(LinkTarget::Unknown);
         }
         targets.sort_unstable();
         targets.dedup();
@@ -239,19 +241,19 @@ impl<'a> ComponentCode<'a> {
         kind: ExternalKind,
         import: &wasmparser::Import<'a>,
         arguments: &[(&'a str, u32)],
-    ) -> Target {
+    ) -> LinkTarget {
         let argument = arguments.iter().find(|(name, _)| *name == import.module);
-        argument.map_or(Target::Unknown, |(_, instance)| {
+        argument.map_or(LinkTarget::Unknown, |(_, instance)| {
             self.export(kind, *instance, import.name)
         })
     }
 
-    fn export(&self, kind: ExternalKind, instance: u32, name: &str) -> Target {
+    fn export(&self, kind: ExternalKind, instance: u32, name: &str) -> LinkTarget {
         match self.instances.get(instance as usize) {
             Some(CoreInstance::Exports(exports)) => {
                 let found = exports.iter().find(|(export, ..)| *export == name);
                 let Some((_, _, index)) = found else {
-                    return Target::Unknown;
+                    return LinkTarget::Unknown;
                 };
                 let space = if kind == ExternalKind::Table {
                     &self.tables
@@ -267,34 +269,34 @@ impl<'a> ComponentCode<'a> {
                 let core = &self.modules[*module];
                 let found = core.exports.iter().find(|(export, ..)| *export == name);
                 let Some((_, _, index)) = found else {
-                    return Target::Unknown;
+                    return LinkTarget::Unknown;
                 };
                 match core.import(kind, *index) {
                     Some(import) => self.import(kind, import, arguments),
                     None => own(core, *module, kind, *index),
                 }
             }
-            _ => Target::Unknown,
+            _ => LinkTarget::Unknown,
         }
     }
 
     /// Ends, because a core instance refers only to earlier ones.
-    fn resolve(&self, kind: ExternalKind, item: Option<CoreItem<'a>>) -> Target {
+    fn resolve(&self, kind: ExternalKind, item: Option<CoreItem<'a>>) -> LinkTarget {
         match item {
             Some(CoreItem::Known(target)) => target,
             Some(CoreItem::Export { instance, name }) => self.export(kind, instance, name),
-            None => Target::Unknown,
+            None => LinkTarget::Unknown,
         }
     }
 }
 
 /// A function or a table of the module itself.
-fn own(core: &CoreCode<'_>, module: usize, kind: ExternalKind, index: u32) -> Target {
+fn own(core: &CoreCode<'_>, module: usize, kind: ExternalKind, index: u32) -> LinkTarget {
     let imported = if kind == ExternalKind::Table {
         core.imported_tables
     } else {
         // A module has fewer than 2^32 functions.
         core.imported_functions as u32
     };
-    Target::Own(module, index.saturating_sub(imported))
+    LinkTarget::Own(module, index.saturating_sub(imported))
 }

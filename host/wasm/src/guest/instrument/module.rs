@@ -21,9 +21,10 @@ use wasm_encoder::{
 };
 use wasmparser::{CompositeInnerType, FuncType, FunctionBody, Operator, Parser, SubType};
 
-use super::TOO_DEEP;
-
 type Error = reencode::Error<Infallible>;
+
+/// Name of the function that a counted function calls at the limit. It traps, and the engine's backtrace names it.
+pub(in crate::guest) const TOO_DEEP: &str = "oarlock: stack limit";
 
 /// Names of the counter: a module of its own and the global that it exports.
 pub(super) const COUNTER_MODULE: &str = "oarlock:stack";

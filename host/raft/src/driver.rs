@@ -120,7 +120,10 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
     pub fn handle(&mut self, now: Duration, input: Input<M, E>) {
         self.now = self.now.max(now);
         match input {
-            Input::Tick => {}
+            Input::Tick => {
+                let wall_ms = self.env.wall_ms();
+                self.core.note_wall_clock(self.now, wall_ms);
+            }
             Input::Message(from, message) => self.on_message(&from, message),
             Input::Propose {
                 data,

@@ -27,6 +27,7 @@ mod stored_cluster;
 #[cfg(test)]
 mod tests;
 mod threads;
+mod wall_clock;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -142,6 +143,7 @@ impl<M: ReplicatedStateMachine> RaftBuilder<M> {
             config,
             machine: self.machine,
             listener: self.listener,
+            wall_clock: self.wall_clock,
             events,
             publisher,
             epoch,
@@ -322,6 +324,15 @@ impl<M: ReplicatedStateMachine> Raft<M> {
     #[must_use]
     pub fn status(&self) -> Status {
         self.shared.published.status.borrow().clone()
+    }
+
+    /// The time that an entry would get if this node were the leader and proposed it now, in milliseconds since 1970. It is
+    /// the time by which the state machine measures delays: not the clock of this machine.
+    #[must_use]
+    pub fn log_time_ms(&self) -> u64 {
+        let offset_us = self.shared.published.status.borrow().clock.log_offset_us;
+        let now = i64::try_from(self.shared.epoch.elapsed().as_micros()).unwrap_or(i64::MAX);
+        u64::try_from(now.saturating_add(offset_us) / 1000).unwrap_or(0)
     }
 
     /// Notifies of each change of the status.

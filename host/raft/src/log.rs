@@ -20,7 +20,7 @@ pub struct RaftLog {
     purged: LogId,
     /// The last entry.
     last: LogId,
-    /// Time of the last entry, in milliseconds since 1970. Never decreases.
+    /// Time of the last entry, in milliseconds since 1970; of a later one that was removed, if it is not known any more.
     last_time_ms: u64,
     /// The first index of each term in the log, in ascending order.
     terms: VecDeque<(Index, Term)>,
@@ -201,6 +201,10 @@ impl RaftLog {
             .back()
             .map_or(self.purged.term, |&(_, term)| term);
         self.last = LogId::new(term, index);
+        if let Some(last) = self.cache.back() {
+            // An entry that is not on a majority must not move the time of the log.
+            self.last_time_ms = last.time_ms;
+        }
         if self.written >= from {
             self.truncate_from = Some(self.truncate_from.map_or(from, |earlier| earlier.min(from)));
             self.written = index;
@@ -315,6 +319,7 @@ impl RaftLog {
             self.last = last;
             self.written = last.index;
             self.stable = last.index;
+            self.last_time_ms = meta.time_ms;
         }
         self.last_time_ms = self.last_time_ms.max(meta.time_ms);
         self.stable = self.stable.max(last.index);

@@ -41,6 +41,8 @@ pub enum RaftRequest {
     BootstrapProbe(BootstrapProbe),
     /// The leader counts the acknowledgements of a node that has lost its store.
     RejoinGranted(RejoinGranted),
+    /// The leader requests the clock of a peer. Since protocol version 2.
+    Clock(ClockRequest),
 }
 
 /// The response to a request.
@@ -65,6 +67,9 @@ pub enum RaftResponse {
     /// As `AppendEntries`, and the sender does not vote for another node for this number of milliseconds after it received the
     /// request (dissertation §6.4.1).
     LeaseGranted(AppendEntriesResponse, u64),
+    /// The sender's clock: in response to the leader's request, and before each response to a vote request. Since protocol
+    /// version 2.
+    Clock(ClockReport),
 }
 
 impl RaftRequest {
@@ -83,6 +88,7 @@ impl RaftRequest {
             | Self::Admin(_)
             | Self::BootstrapProbe(_)
             | Self::RejoinGranted(_) => 1,
+            Self::Clock(_) => 2,
         }
     }
 }
@@ -101,6 +107,7 @@ impl RaftResponse {
             | Self::BootstrapProbe(_)
             | Self::StoreMismatch(_)
             | Self::LeaseGranted(..) => 1,
+            Self::Clock(_) => 2,
         }
     }
 }
@@ -442,4 +449,31 @@ pub struct StoreMismatch {
     pub term: Term,
     /// Id of the sender's store.
     pub store_id: StoreId,
+}
+
+/// See [`RaftRequest::Clock`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockRequest {
+    /// The term of the leader.
+    pub term: Term,
+    /// Number of the request in this run of the leader, from 1 on. The report repeats it.
+    pub number: u64,
+    /// The receiver's clock minus the cluster's clock, in milliseconds. `None`: the leader does not know it yet.
+    pub offset_ms: Option<i64>,
+}
+
+/// See [`RaftResponse::Clock`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockReport {
+    /// The term of the request.
+    pub term: Term,
+    /// Number of the request, or [`ClockReport::WITH_VOTE`].
+    pub number: u64,
+    /// The sender's wall clock, in milliseconds since 1970.
+    pub wall_ms: u64,
+}
+
+impl ClockReport {
+    /// Number of a report that comes with the response to a vote request.
+    pub const WITH_VOTE: u64 = 0;
 }

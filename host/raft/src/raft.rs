@@ -12,7 +12,7 @@
 //!
 //! | class | methods |
 //! |---|---|
-//! | time | [`Core::tick`] |
+//! | time | [`Core::tick`], [`Core::note_wall_clock`] |
 //! | messages | [`Core::step`] |
 //! | requests of clients | [`Core::propose`], [`Core::propose_as`], [`Core::read`], [`Core::note_client_activity`] |
 //! | requests of operators | [`Core::change_members`], [`Core::transfer_leadership`], [`Core::send_snapshot`], [`Core::reinstall`], [`Core::take_snapshot`], [`Core::forget_leader`] |
@@ -28,6 +28,7 @@
 //! | `role` | the four roles, and the state of each |
 //! | `election` | pre-vote, votes, becoming a leader (§5.2, §5.4.1) |
 //! | `replication`, `follower` | AppendEntries on both sides, commitment (§5.3, §5.4.2) |
+//! | [`clock`], `log_time` | the clocks of the voters, and the time of the log |
 //! | [`progress`] | the leader's record of a peer's log |
 //! | [`membership`], `configurations`, `reconfiguration` | members and joint consensus (dissertation §4) |
 //! | `read_index`, `lease` | linearizable reads without log entries (dissertation §6.4) |
@@ -40,6 +41,7 @@
 //! | `reserve` | the limits of the log, and the reserve for control records |
 
 mod bootstrap;
+pub mod clock;
 mod clusters;
 mod compaction;
 mod config;
@@ -51,6 +53,7 @@ mod election;
 mod eligibility;
 mod follower;
 mod lease;
+mod log_time;
 pub mod membership;
 mod outstanding;
 pub mod progress;
@@ -80,10 +83,11 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::entry::{ClusterState, Command, CommandClass, Entry, HardState, Payload, SnapshotMeta};
+use crate::entry::{ClusterState, Command, CommandClass, Entry, HardState, SnapshotMeta};
 use crate::ids::{Index, LogId, NodeId, StoreId, Term};
 use crate::log::RaftLog;
 use crate::message::{Message, RaftRequest, RaftResponse};
+use clock::Clocks;
 use clusters::Clusters;
 use configurations::Configurations;
 use durable::{StoredState, WriteBatch};
@@ -165,6 +169,8 @@ pub struct Core {
     forwarded_reads: ForwardedReads,
     /// Members that reported a store other than the one in the configuration.
     replaced_stores: ReplacedStores,
+    /// The clocks of this node and of its peers.
+    clocks: Clocks,
     /// Addresses of the peers, as last given to the network.
     contacts: BTreeMap<NodeId, String>,
 
@@ -251,6 +257,7 @@ impl Core {
             round: 0,
             forwarded_reads: ForwardedReads::default(),
             replaced_stores: ReplacedStores::default(),
+            clocks: Clocks::new(config.max_clock_skew, last_time_ms, now),
             contacts: BTreeMap::new(),
             writes: Writes::default(),
             unapplied: Outstanding::default(),
@@ -468,6 +475,7 @@ impl Core {
             }
             RaftRequest::BootstrapProbe(probe) => self.on_bootstrap_probe(from, &probe),
             RaftRequest::RejoinGranted(granted) => self.on_rejoin_granted(from, &granted),
+            RaftRequest::Clock(request) => self.on_clock_request(from, &request),
             // The driver handles these. They reach the core as `propose`, `change_members` and so on.
             RaftRequest::Forward(_) | RaftRequest::Admin(_) => {}
         }
@@ -485,14 +493,15 @@ impl Core {
             RaftResponse::ReadIndex(response) => self.on_read_response(&response),
             RaftResponse::BootstrapProbe(response) => self.on_bootstrap_response(from, response),
             RaftResponse::StoreMismatch(response) => self.on_store_mismatch(from, &response),
+            RaftResponse::Clock(report) => self.on_clock_report(from, &report),
             RaftResponse::Forward(_) | RaftResponse::Admin(_) => {}
         }
     }
 
     // ----- proposals -----
 
-    /// Appends an entry with these commands to the leader's log. Its time is `wall_ms`, or the time of the entry before it
-    /// if that is later.
+    /// Appends an entry with these commands to the leader's log. `wall_ms` is this node's wall clock, in milliseconds since
+    /// 1970. The time of the entry follows from it by the rules of [`clock`].
     ///
     /// # Errors
     /// If this node is not the leader, or a limit is reached.
@@ -560,6 +569,7 @@ impl Core {
 
     /// Returns the work of the driver. The driver must do all of it, in the order that its documentation gives.
     pub fn ready(&mut self) -> Ready {
+        self.note_log_time();
         self.replicate_to_all();
         self.advance_reinstall();
         self.collect_entries_to_apply();

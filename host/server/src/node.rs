@@ -368,6 +368,7 @@ fn raft_builder<M: ReplicatedStateMachine>(
         .data_dir(&settings.data_dir)
         .repair(settings.repair)
         .initial_settings(settings.proposed_settings())
+        .max_clock_skew(settings.replication.max_clock_skew)
         .snapshot_bytes_per_second(settings.replication.snapshot_bytes_per_second);
     let builder = match settings.replication.lease_drift_percent {
         Some(percent) => builder.leader_lease(percent),

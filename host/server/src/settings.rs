@@ -25,6 +25,8 @@ pub(crate) use start::{FirstStart, StartSettings};
 
 /// Default interval of state audits.
 const AUDIT_INTERVAL: Duration = Duration::from_secs(10);
+/// Default of `--max-clock-skew-ms`.
+const MAX_CLOCK_SKEW: Duration = Duration::from_millis(500);
 /// Default directory of compiled code, in the data directory.
 pub(crate) const COMPILED_DIR: &str = "compiled";
 /// Source of a node's guest.
@@ -66,12 +68,24 @@ impl Default for HttpSettings {
 }
 
 /// Replication settings that [`RaftConfig`] does not have: its public API is kept stable.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Replication {
     /// Rate limit for sending snapshots, in bytes per second, for all peers together. `None`: no limit.
     pub(crate) snapshot_bytes_per_second: Option<u64>,
     /// Leader leases: the largest difference in speed between the clocks of two nodes, in percent. `None`: no leases.
     pub(crate) lease_drift_percent: Option<u32>,
+    /// How far the clock of a node may differ from the clocks of a majority.
+    pub(crate) max_clock_skew: Duration,
+}
+
+impl Default for Replication {
+    fn default() -> Self {
+        Self {
+            snapshot_bytes_per_second: None,
+            lease_drift_percent: None,
+            max_clock_skew: MAX_CLOCK_SKEW,
+        }
+    }
 }
 
 /// The settings of a node.
@@ -171,6 +185,7 @@ impl ServeSettings {
         let replication = Replication {
             snapshot_bytes_per_second: args.raft.snapshot_bytes_per_second,
             lease_drift_percent: args.raft.lease_drift_percent,
+            max_clock_skew: Duration::from_millis(args.raft.max_clock_skew_ms),
         };
         let limits = machine_limits(&args);
         let client_addr = args

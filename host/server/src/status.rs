@@ -5,6 +5,7 @@ use serde::Serialize;
 use task_queue_raft::Status;
 use task_queue_raft::ids::NodeId;
 use task_queue_raft::raft::Role;
+use task_queue_raft::raft::clock::ClockStatus;
 use task_queue_raft::raft::voting::VotingStatus;
 
 /// The status of a node.
@@ -34,6 +35,7 @@ pub(crate) struct NodeStatus {
     pub(crate) ready: bool,
     pub(crate) audit: AuditStatus,
     pub(crate) voting: VotingInfo,
+    pub(crate) clock: ClockInfo,
 }
 
 /// A member of the cluster, as this node knows it.
@@ -80,6 +82,27 @@ pub(crate) struct VotingInfo {
     /// Voters whose stores were lost and that have not rejoined yet. Known only from their own messages, so a node that
     /// has not been contacted by such a voter does not list it.
     pub(crate) voters_without_data: Vec<String>,
+}
+
+/// The clock of this node, and the time of the log.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct ClockInfo {
+    /// This node's clock minus the clocks of the majority, in milliseconds; null while that is not known.
+    pub(crate) offset_ms: Option<i64>,
+    /// True if that is more than `--max-clock-skew-ms`: this node does not lead while another one can.
+    pub(crate) skewed: bool,
+    /// How far the time of the log is ahead of the clocks of the majority, in milliseconds; 0 within the bound.
+    pub(crate) ahead_ms: u64,
+}
+
+impl From<ClockStatus> for ClockInfo {
+    fn from(clock: ClockStatus) -> Self {
+        Self {
+            offset_ms: clock.offset_ms,
+            skewed: clock.is_skewed,
+            ahead_ms: clock.ahead_ms,
+        }
+    }
 }
 
 /// The active module.

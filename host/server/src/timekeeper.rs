@@ -1,6 +1,6 @@
 //! Wakes the guest: at the time that the guest requested, the leader proposes a wake-up entry.
 //!
-//! The guest's clock is the time of the log's entries. Whether an entry wakes the guest depends on the time of that
+//! The guest's clock is the time of the log's entries, which may differ from the clock of this machine. Whether an entry wakes the guest depends on the time of that
 //! entry, which is the same on every node. A superfluous wake-up has no effect.
 
 use std::sync::Arc;
@@ -11,9 +11,8 @@ use task_queue_raft::{Leadership, Raft};
 use tokio::sync::{Notify, watch};
 
 use crate::retry::RETRY_PAUSE;
-use crate::wall_clock;
 
-/// Longest sleep before the wall clock is read again, because an operator may set it.
+/// Longest sleep before the time of the log is read again, because a clock may be set.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 /// Shortest time between two wake-ups. It limits the entries of a guest that always requests a time in the past.
 const MIN_PAUSE: Duration = Duration::from_millis(5);
@@ -46,13 +45,13 @@ pub(crate) async fn run(
         {
             return;
         }
-        let wait = due_in(machine.get().counts.wake_at_ms, wall_clock::now_ms());
+        let wait = due_in(machine.get().counts.wake_at_ms, raft.log_time_ms());
         tokio::select! {
             // A new leader runs its own timer.
             changed = leadership.changed() => if changed.is_err() { return },
             () = alarm.0.notified() => {}
             () = tokio::time::sleep(wait.unwrap_or(MAX_WAIT).min(MAX_WAIT)), if wait.is_some() => {
-                if due_in(machine.get().counts.wake_at_ms, wall_clock::now_ms()) == Some(Duration::ZERO) {
+                if due_in(machine.get().counts.wake_at_ms, raft.log_time_ms()) == Some(Duration::ZERO) {
                     wake(&raft).await;
                 }
             }

@@ -1,4 +1,4 @@
-//! The clock of this machine. Replicated entries have the time of the leader, which the log makes monotonic.
+//! The clock of this machine, for records that are not replicated. Replicated entries have the time of the log.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -46,6 +46,7 @@ impl Cluster {
         let cores = ids.iter().enumerate().map(|(seed, id)| {
             let config = CoreConfig {
                 lease_drift_percent: None,
+                max_clock_skew: None,
                 id: id.clone(),
                 voters: ids.iter().cloned().collect::<BTreeSet<_>>(),
                 addresses: BTreeMap::new(),

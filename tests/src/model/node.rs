@@ -38,6 +38,7 @@ fn config(node: usize) -> CoreConfig {
         max_log_entries: 1000,
         snapshot_threshold: 1000,
         lease_drift_percent: None,
+        max_clock_skew: None,
         limits: Limits::default(),
         seed: 0,
         initial_settings: Bytes::new(),

@@ -69,6 +69,7 @@ impl Options {
             snapshot_threshold: self.threshold,
             lease_drift_percent: None,
             initial_settings: Bytes::new(),
+            max_clock_skew: None,
             limits: Limits {
                 in_flight_messages: self.in_flight,
                 message_bytes: self.message_bytes,

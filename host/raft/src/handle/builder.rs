@@ -6,12 +6,14 @@
 use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::config::{ConfigError, RaftConfig};
 use super::node_config::NodeConfig;
+use super::wall_clock::{self, WallClock};
 use crate::driver::DriverLimits;
 use crate::ids::NodeId;
 use crate::raft::{CoreConfig, Limits};
@@ -22,6 +24,9 @@ use crate::state_machine::ReplicatedStateMachine;
 /// and carry the commit index without a message of its own.
 const COMMIT_DELAY: Duration = Duration::from_millis(3);
 
+/// Default of [`RaftBuilder::max_clock_skew`].
+const MAX_CLOCK_SKEW: Duration = Duration::from_millis(500);
+
 /// A node before it is built. Made by [`Raft::builder`](super::Raft::builder).
 pub struct RaftBuilder<M: ReplicatedStateMachine> {
     pub(super) config: RaftConfig,
@@ -31,10 +36,12 @@ pub struct RaftBuilder<M: ReplicatedStateMachine> {
     client_addr: String,
     data_dir: Option<PathBuf>,
     pub(super) listener: Option<TcpListener>,
+    pub(super) wall_clock: WallClock,
     pub(super) join: bool,
     repair: bool,
     lease_drift_percent: Option<u32>,
     initial_settings: Bytes,
+    max_clock_skew: Duration,
     core_limits: Limits,
     driver_limits: DriverLimits,
 }
@@ -50,10 +57,12 @@ impl<M: ReplicatedStateMachine> RaftBuilder<M> {
             client_addr: String::new(),
             data_dir: None,
             listener: None,
+            wall_clock: wall_clock::of_the_machine(),
             join: false,
             repair: false,
             lease_drift_percent: None,
             initial_settings: Bytes::new(),
+            max_clock_skew: MAX_CLOCK_SKEW,
             core_limits: Limits {
                 commit_delay: COMMIT_DELAY,
                 ..Limits::default()
@@ -104,6 +113,14 @@ impl<M: ReplicatedStateMachine> RaftBuilder<M> {
         self
     }
 
+    /// The wall clock of this node: returns milliseconds since 1970. It may be set at any time, forward and back. It must not
+    /// block. Default: the clock of the machine.
+    #[must_use]
+    pub fn wall_clock(mut self, read: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        self.wall_clock = Arc::new(read);
+        self
+    }
+
     /// Starts the node without a cluster: it waits until a cluster adds it. Has an effect only if the store is empty;
     /// otherwise the members in the store count. With an empty [`RaftBuilder::cluster_id`], it joins the cluster of the
     /// first node that connects to it.
@@ -138,6 +155,15 @@ impl<M: ReplicatedStateMachine> RaftBuilder<M> {
     #[must_use]
     pub fn initial_settings(mut self, settings: impl Into<Bytes>) -> Self {
         self.initial_settings = settings.into();
+        self
+    }
+
+    /// How far the clock of a node may differ from the clocks of a majority. The time in the log is never later than these
+    /// clocks plus this bound. A node that differs by more does not lead while another one can. Set the same on every node, and
+    /// far above the round trip between them. Default: 500 ms.
+    #[must_use]
+    pub fn max_clock_skew(mut self, bound: Duration) -> Self {
+        self.max_clock_skew = bound;
         self
     }
 
@@ -200,6 +226,7 @@ impl<M: ReplicatedStateMachine> RaftBuilder<M> {
             snapshot_threshold: self.config.snapshot_threshold as u64,
             lease_drift_percent: self.lease_drift_percent,
             initial_settings: self.initial_settings.clone(),
+            max_clock_skew: Some(self.max_clock_skew),
             limits: self.core_limits.clone(),
             seed: random_u64(),
         };

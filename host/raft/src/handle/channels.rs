@@ -158,9 +158,11 @@ impl Publisher {
     pub(super) fn publish(&self, core: &Core) {
         self.status.send_if_modified(|status| {
             let before = (status.voting.clone(), status.voters_without_data.clone());
+            let clock = status.clock;
             let changed = status.update(core);
             if changed {
                 status_log::log_changes(&before.0, &before.1, status);
+                status_log::log_clock(clock, status.clock);
             }
             changed
         });

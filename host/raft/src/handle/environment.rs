@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, mpsc};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::oneshot;
 
+use super::wall_clock::WallClock;
 use crate::address::PeerAddress;
 use crate::disk::DiskTask;
 use crate::driver::{Applied, Environment, MachineTask, SubmitError};
@@ -36,6 +36,7 @@ pub(super) struct ThreadEnvironment<M: ReplicatedStateMachine> {
     disk: mpsc::Sender<DiskTask>,
     machine: mpsc::Sender<MachineTask<M, QuerySender<M>>>,
     network: Arc<Network>,
+    wall_clock: WallClock,
     /// Addresses of the start configuration.
     configured: BTreeMap<NodeId, PeerAddress>,
 }
@@ -46,6 +47,7 @@ impl<M: ReplicatedStateMachine> ThreadEnvironment<M> {
         disk: mpsc::Sender<DiskTask>,
         machine: mpsc::Sender<MachineTask<M, QuerySender<M>>>,
         network: Arc<Network>,
+        wall_clock: WallClock,
         peers: Vec<PeerAddress>,
     ) -> Self {
         Self {
@@ -54,6 +56,7 @@ impl<M: ReplicatedStateMachine> ThreadEnvironment<M> {
             disk,
             machine,
             network,
+            wall_clock,
             configured: peers
                 .into_iter()
                 .map(|peer| (peer.id.clone(), peer))
@@ -120,9 +123,6 @@ impl<M: ReplicatedStateMachine> Environment<M> for ThreadEnvironment<M> {
     }
 
     fn wall_ms(&mut self) -> u64 {
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        (self.wall_clock)()
     }
 }

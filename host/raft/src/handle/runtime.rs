@@ -16,6 +16,7 @@ use super::node_config::NodeConfig;
 use super::open::{OnCorruption, open};
 use super::stored_cluster::{ConfiguredCluster, start_members};
 use super::threads;
+use super::wall_clock::WallClock;
 use crate::address::PeerAddress;
 use crate::disk::DiskStats;
 use crate::driver::Driver;
@@ -30,6 +31,7 @@ pub(super) struct Prepared<M: ReplicatedStateMachine> {
     pub(super) machine: M,
     /// `None`: the node binds its own address.
     pub(super) listener: Option<TcpListener>,
+    pub(super) wall_clock: WallClock,
     pub(super) events: EventReceiver<M>,
     pub(super) publisher: Publisher,
     /// Zero of the node's clock.
@@ -51,6 +53,7 @@ impl<M: ReplicatedStateMachine> Runtime<M> {
             config,
             machine,
             listener,
+            wall_clock,
             events,
             publisher,
             epoch,
@@ -100,7 +103,13 @@ impl<M: ReplicatedStateMachine> Runtime<M> {
         let stats = opened.disk.stats();
         let (disk, disk_tasks) = mpsc::channel();
         let (machine, machine_tasks) = mpsc::channel();
-        let env = ThreadEnvironment::new(disk, machine, Arc::clone(&network), config.peers);
+        let env = ThreadEnvironment::new(
+            disk,
+            machine,
+            Arc::clone(&network),
+            wall_clock,
+            config.peers,
+        );
         let driver = Driver::new(core, env, config.driver, random_u64());
         let session = driver.session();
         // The settings may name other members than the log.

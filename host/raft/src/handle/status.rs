@@ -4,6 +4,7 @@ use super::config::RaftConfig;
 use crate::address::PeerAddress;
 use crate::entry::SnapshotMeta;
 use crate::ids::{Index, Lineage, NodeId, Term};
+use crate::raft::clock::ClockStatus;
 use crate::raft::membership::Membership;
 use crate::raft::reinstall::Reinstall;
 use crate::raft::voting::VotingStatus;
@@ -46,6 +47,8 @@ pub struct Status {
     pub reserve_used: u64,
     /// It leads, and serves linearizable queries from its lease, without a message to a majority.
     pub has_lease: bool,
+    /// Its clock, and the time of the log.
+    pub clock: ClockStatus,
     /// Whether it is eligible to vote, and if not, why.
     pub voting: VotingStatus,
     /// Voters that restarted with empty stores and have not rejoined yet, as far as this node knows.
@@ -93,6 +96,7 @@ impl Status {
             disk_full: false,
             reserve_used: 0,
             has_lease: false,
+            clock: ClockStatus::default(),
             voting: VotingStatus::Eligible,
             voters_without_data: Vec::new(),
             reinstall: None,
@@ -120,6 +124,7 @@ impl Status {
         changed |= set(&mut self.disk_full, core.is_disk_full());
         changed |= set(&mut self.reserve_used, core.reserve_used());
         changed |= set(&mut self.has_lease, core.lease_until().is_some());
+        changed |= set(&mut self.clock, core.clock_status());
         changed |= set(&mut self.voting, core.voting_status());
         changed |= set(&mut self.voters_without_data, core.voters_without_data());
         changed |= set(&mut self.reinstall, core.reinstalling());

@@ -1,7 +1,8 @@
-//! Log messages for the operator about this node's right to vote: one message per change.
+//! Log messages for the operator about this node's right to vote and its clock: one message per change.
 
 use super::status::Status;
 use crate::ids::NodeId;
+use crate::raft::clock::ClockStatus;
 use crate::raft::voting::VotingStatus;
 
 /// Logs what has changed since the status before: this node's voting status, and the voters without data.
@@ -61,6 +62,33 @@ fn log_voters_without_data(now: &Status) {
              them on their own data directories if these still exist: an older copy of one lacks what its node has \
              acknowledged since. Keep the data directories of all other nodes, and don't empty any"
         );
+    }
+}
+
+/// Logs whether this node's clock, or the time of the log, is outside of the bound.
+pub(super) fn log_clock(before: ClockStatus, now: ClockStatus) {
+    let offset_ms = now.offset_ms.unwrap_or_default();
+    match (before.is_skewed, now.is_skewed) {
+        (false, true) => tracing::error!(
+            offset_ms,
+            "the clock of this node differs from the clocks of the majority by more than --max-clock-skew-ms: it does \
+             not lead while another node can. Set its clock right, for example with NTP"
+        ),
+        (true, false) => tracing::info!(
+            offset_ms,
+            "the clock of this node is within --max-clock-skew-ms of the clocks of the majority again"
+        ),
+        _ => {}
+    }
+    match (before.ahead_ms > 0, now.ahead_ms > 0) {
+        (false, true) => tracing::error!(
+            ahead_ms = now.ahead_ms,
+            "the time of the log is ahead of all clocks, because the clocks of a majority were ahead when it was \
+             written: it continues from there at normal speed, and delays and timeouts keep their length. Check that \
+             the clocks are right now; a time of day that a client gives is reached early by this difference"
+        ),
+        (true, false) => tracing::info!("the time of the log is no longer ahead of the clocks"),
+        _ => {}
     }
 }
 

@@ -336,3 +336,23 @@ fn memory_over_the_budget_is_freed_once_the_entries_are_durable() {
     assert_eq!(log.cached(Index(3), Index(4), u64::MAX).unwrap().len(), 2);
     assert_eq!(terms(&log), [1, 1, 1, 1], "terms stay");
 }
+
+#[test]
+fn a_snapshot_that_replaces_the_log_replaces_its_time() {
+    // Entry 3 is from a leader whose clock was ahead, and no majority has it.
+    let mut log = written(&[1, 1]);
+    log.append(Entry {
+        time_ms: 500_000,
+        ..entry(1, 3)
+    });
+    log.install(&meta(id(2, 9)));
+    assert_eq!(log.last_time_ms(), 1000);
+    // Where it only covers the beginning of the log, the later entries count.
+    let mut log = written(&[1, 1]);
+    log.append(Entry {
+        time_ms: 500_000,
+        ..entry(1, 3)
+    });
+    log.install(&meta(id(1, 2)));
+    assert_eq!(log.last_time_ms(), 500_000);
+}

@@ -73,6 +73,7 @@ impl RaftRequest {
             }
             Self::BootstrapProbe(_) => Err(MessageError::Membership),
             Self::RejoinGranted(welcome) => within(welcome.term.0),
+            Self::Clock(request) => within(request.term.0),
         }
     }
 }
@@ -104,6 +105,8 @@ impl RaftResponse {
                 | BootstrapVerdict::OtherMembers => Ok(()),
             },
             Self::StoreMismatch(response) => within(response.term.0),
+            // Every clock is possible.
+            Self::Clock(report) => within(report.term.0),
         }
     }
 }

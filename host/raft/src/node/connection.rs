@@ -114,7 +114,8 @@ impl WireMessage for RaftRequest {
             | Self::TimeoutNow(_)
             | Self::Admin(_)
             | Self::BootstrapProbe(_)
-            | Self::RejoinGranted(_) => 0,
+            | Self::RejoinGranted(_)
+            | Self::Clock(_) => 0,
         };
         data.saturating_add(MESSAGE_COST)
     }

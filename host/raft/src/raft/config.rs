@@ -33,6 +33,9 @@ pub struct CoreConfig {
     pub lease_drift_percent: Option<u32>,
     /// Settings of the state machine that this node puts into a [`ClusterRecord`](crate::entry::ClusterRecord) that it creates.
     pub initial_settings: Bytes,
+    /// How far a clock may differ from the cluster's clock: the bound of the time in the log, and of the clocks of nodes that
+    /// lead. `None`: the time in the log is the leader's clock, without a bound.
+    pub max_clock_skew: Option<Duration>,
     /// Bounds of memory and of messages.
     pub limits: Limits,
     /// Seed of the generator that draws election timeouts.

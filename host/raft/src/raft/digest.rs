@@ -10,7 +10,7 @@ use crate::raft::role::{Leader, RoleState};
 impl Core {
     /// Writes the digest to `out`, in a form that is only good for comparison.
     ///
-    /// Not included: counters, deadlines, times, leases, the rate of chunks and the generator of timeouts. The caller controls
+    /// Not included: counters, deadlines, times, clocks, leases, the rate of chunks and the generator of timeouts. The caller controls
     /// their effects, because it chooses each `now`. Numbers of writes count relative to the next one. Rounds count only
     /// while a read waits for them.
     ///
@@ -37,6 +37,7 @@ impl Core {
             round: _,
             forwarded_reads,
             replaced_stores,
+            clocks: _,
             contacts: _,
             writes,
             unapplied,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::entry::{HardState, Payload};
 use crate::ids::{NodeId, Term};
-use crate::message::{RaftRequest, RaftResponse, RequestVote, RequestVoteResponse};
+use crate::message::{ClockReport, RaftRequest, RaftResponse, RequestVote, RequestVoteResponse};
 use crate::raft::quorum::VoteResult;
 use crate::raft::ready::WriteId;
 use crate::raft::role::{Leader, RoleState, Votes};
@@ -21,6 +21,9 @@ impl Core {
         let may_lead = self.may_be_elected() && !self.has_granted_lease();
         if !may_lead || self.disk_hangs() || self.is_disk_full() {
             self.become_follower(self.hard_state.term, None);
+            return;
+        }
+        if self.yields_campaign() {
             return;
         }
         self.start_pre_vote();
@@ -73,6 +76,7 @@ impl Core {
     }
 
     fn request_votes(&mut self, term: Term, pre_vote: bool, transfer: bool, after: WriteId) {
+        self.clocks.on_campaign(term, self.now);
         let request = RequestVote {
             term,
             candidate_id: self.config.id.clone(),
@@ -115,6 +119,8 @@ impl Core {
             return;
         };
         match (self.membership().vote_result(votes), self.role()) {
+            // The responses to the pre-vote came with the clocks of a majority.
+            (VoteResult::Won, Role::PreCandidate) if self.yields_campaign() => {}
             (VoteResult::Won, Role::PreCandidate) => self.start_election(false),
             (VoteResult::Won, Role::Candidate) => self.become_leader(),
             (VoteResult::Lost, _) => self.become_follower(self.hard_state.term, None),
@@ -205,6 +211,7 @@ impl Core {
             granted,
             pre_vote: request.pre_vote,
         };
+        self.report_clock(to, request.term, ClockReport::WITH_VOTE);
         self.respond(to, RaftResponse::RequestVote(response));
     }
 

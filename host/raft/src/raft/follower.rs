@@ -47,6 +47,7 @@ impl Core {
             heard_at: self.now,
         };
         self.become_follower(term, Some(leader));
+        self.clocks.has_yielded = false;
         self.rearm_election();
         true
     }

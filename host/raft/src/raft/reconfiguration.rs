@@ -137,6 +137,7 @@ impl Core {
     pub(super) fn on_members_changed(&mut self) {
         self.update_peers(self.log.last().index.previous());
         self.update_contacts();
+        self.update_cluster_clock();
     }
 
     /// A leader replicates to all members. It assumes that a new peer has the entries up to `last`. A removed peer stays for a

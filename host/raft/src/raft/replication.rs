@@ -33,6 +33,7 @@ impl Core {
         if leader.is_some_and(|leader| now >= leader.heartbeat_deadline) {
             self.broadcast_heartbeat();
         }
+        self.leave_if_skewed();
     }
 
     /// Whether a majority has responded within the minimum election timeout.
@@ -59,6 +60,7 @@ impl Core {
             self.retry_snapshot_chunk(&peer);
             self.send_heartbeat(&peer);
         }
+        self.request_clocks();
         self.advance_transfer();
         self.promote_rejoined();
         self.confirm_reads();
@@ -219,7 +221,10 @@ impl Core {
     }
 
     /// Appends an entry to the leader's own log. The next [`Core::ready`] sends it to the peers.
+    /// `wall_ms` is this node's wall clock, from which the time of the entry follows by the rules of [`super::clock`]. 0: the
+    /// entry has the time of the entry before it.
     pub(super) fn append_own(&mut self, wall_ms: u64, mut payload: Payload) -> LogId {
+        let time_ms = if wall_ms == 0 { 0 } else { self.stamp(wall_ms) };
         if let Some(membership) = payload.membership_mut() {
             // A new node has no addresses and takes them from this entry.
             membership.fill_in_addresses(&self.config.addresses);
@@ -227,7 +232,7 @@ impl Core {
         let id = LogId::new(self.hard_state.term, self.log.last().index.next());
         let entry = Entry {
             id,
-            time_ms: wall_ms.max(self.log.last_time_ms()),
+            time_ms: time_ms.max(self.log.last_time_ms()),
             payload,
         };
         let changes_members = self.adopt_configuration(&entry);

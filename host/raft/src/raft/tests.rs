@@ -1,4 +1,5 @@
 mod check_quorum;
+mod clock;
 mod digest;
 mod disk_full;
 mod eligibility;

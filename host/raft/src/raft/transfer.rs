@@ -56,13 +56,13 @@ impl Core {
         transfer.map(|transfer| &transfer.to)
     }
 
-    /// The other voter with the most complete log; among equals, the one that responded last.
+    /// The other voter with the most complete log; among equals, one with a right clock, then the one that responded last.
     fn successor(&self) -> Option<NodeId> {
         let voters = self.other_voters().into_iter();
         voters
             .filter(|voter| self.membership().is_new_voter(voter))
             .filter_map(|voter| self.role.peer(&voter).map(|peer| (peer, voter)))
-            .max_by_key(|(peer, _)| (peer.matched, peer.heard_at))
+            .max_by_key(|(peer, id)| (peer.matched, self.has_right_clock(id), peer.heard_at))
             .map(|(_, voter)| voter)
     }
 

@@ -135,6 +135,12 @@ pub(crate) struct RaftArgs {
     #[arg(long, value_name = "PERCENT", env = "OARLOCK_LEASE_DRIFT_PERCENT")]
     #[arg(value_parser = clap::value_parser!(u32).range(0..=100))]
     pub(crate) lease_drift_percent: Option<u32>,
+    /// How far the clock of a node may differ from the clocks of a majority, in milliseconds. The time by which the guest
+    /// measures delays is never later than these clocks plus this bound. A node that differs by more does not lead while
+    /// another one can, and reports it in its status. Set the same on every node.
+    #[arg(long, value_name = "MS", env = "OARLOCK_MAX_CLOCK_SKEW_MS")]
+    #[arg(default_value_t = 500, value_parser = clap::value_parser!(u64).range(10..=3_600_000))]
+    pub(crate) max_clock_skew_ms: u64,
 }
 
 /// Limits of the guest. They influence outcomes, so they must be equal on all nodes.

@@ -46,6 +46,7 @@ impl App {
                 && !self.auditor.is_quarantined(),
             audit: self.audit_status(),
             voting: VotingInfo::from(&raft),
+            clock: raft.clock.into(),
             node_id: raft.node_id.as_str().to_owned(),
         }
     }

@@ -127,6 +127,9 @@ pub(super) struct Sampled {
     disk_full: IntGauge,
     reserve_used: IntGauge,
     has_lease: IntGauge,
+    clock_offset: IntGauge,
+    clock_skewed: IntGauge,
+    log_time_ahead: IntGauge,
     can_vote: IntGauge,
     voters_without_data: IntGauge,
     snapshot_index: IntGauge,
@@ -223,6 +226,18 @@ impl Sampled {
             has_lease: gauge(
                 "oarlock_raft_has_lease",
                 "1 if this node is the leader and holds a lease, so that linearizable queries need no messages.",
+            )?,
+            clock_offset: gauge(
+                "oarlock_clock_offset_milliseconds",
+                "This node's clock minus the clocks of the majority; 0 while that is not known.",
+            )?,
+            clock_skewed: gauge(
+                "oarlock_clock_skewed",
+                "1 if this node's clock differs from the majority by more than --max-clock-skew-ms. An alarm.",
+            )?,
+            log_time_ahead: gauge(
+                "oarlock_log_time_ahead_milliseconds",
+                "How far the time of the log is ahead of the clocks of the majority; 0 within --max-clock-skew-ms. An alarm.",
             )?,
             can_vote: gauge(
                 "oarlock_raft_can_vote",
@@ -339,6 +354,9 @@ impl Sampled {
         self.disk_full.set(raft.disk_full.into());
         self.reserve_used.set(number(raft.reserve_used));
         self.has_lease.set(raft.has_lease.into());
+        self.clock_offset.set(status.clock.offset_ms.unwrap_or(0));
+        self.clock_skewed.set(status.clock.skewed.into());
+        self.log_time_ahead.set(number(status.clock.ahead_ms));
         self.can_vote.set(status.voting.eligible.into());
         self.voters_without_data
             .set(number(status.voting.voters_without_data.len() as u64));

@@ -34,19 +34,23 @@ fn without_flags_a_node_is_a_single_node_cluster_on_loopback() {
 }
 
 #[test]
-fn leases_and_the_snapshot_rate_limit_are_off_by_default() {
+fn leases_and_the_snapshot_rate_limit_are_off_by_default_and_clocks_may_differ_by_half_a_second() {
     let plain = settings(&[]).expect("valid");
     assert_eq!(plain.replication, Replication::default());
+    assert_eq!(plain.replication.max_clock_skew, Duration::from_millis(500));
     let flags = [
         "--lease-drift-percent",
         "10",
         "--snapshot-bytes-per-second",
         "1048576",
+        "--max-clock-skew-ms",
+        "2000",
     ];
     let set = settings(&flags).expect("valid");
     let expected = Replication {
         snapshot_bytes_per_second: Some(1 << 20),
         lease_drift_percent: Some(10),
+        max_clock_skew: Duration::from_secs(2),
     };
     assert_eq!(set.replication, expected);
 }

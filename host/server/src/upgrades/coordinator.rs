@@ -15,11 +15,10 @@ use tokio::sync::watch;
 
 use super::watch::UpgradeWatch;
 use crate::retry::RETRY_PAUSE;
-use crate::wall_clock;
 
 /// Timeout of one proposal.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest sleep before the wall clock is read again, because an operator may set it.
+/// Longest sleep before the time of the log is read again, because a clock may be set.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 /// Longest reason in a record of the log, in bytes.
 const MAX_REASON_BYTES: usize = 4096;
@@ -46,7 +45,7 @@ pub(crate) async fn run(
         leadership.mark_unchanged();
         let (upgrades, status) = (watched.now(), raft.status());
         snapshots.request(&upgrades, &raft);
-        match next_step(&upgrades, &status, proposed.as_ref(), wall_clock::now_ms()) {
+        match next_step(&upgrades, &status, proposed.as_ref(), raft.log_time_ms()) {
             UpgradeStep::Propose(record) => {
                 if propose(&raft, &record).await {
                     proposed = Some(record);
@@ -58,7 +57,7 @@ pub(crate) async fn run(
                 let voters = status.voters;
                 let mut members = raft.watch_status();
                 let wait = deadline_ms.map(|time_ms| {
-                    Duration::from_millis(time_ms.saturating_sub(wall_clock::now_ms()))
+                    Duration::from_millis(time_ms.saturating_sub(raft.log_time_ms()))
                 });
                 tokio::select! {
                     changed = watched.changed() => if !changed { return },

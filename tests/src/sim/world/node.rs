@@ -285,6 +285,7 @@ impl World {
             max_log_entries: profile.max_log_entries,
             snapshot_threshold: profile.snapshot_threshold,
             lease_drift_percent: profile.lease_drift_percent,
+            max_clock_skew: None,
             limits: profile.limits.clone(),
             seed,
             initial_settings: Bytes::new(),

@@ -50,6 +50,7 @@ fn follower(session: u64) -> Driver<MemoryStateMachine, ReadIds> {
         max_log_entries: 100,
         snapshot_threshold: 10,
         lease_drift_percent: None,
+        max_clock_skew: None,
         limits: Limits::default(),
         seed: 1,
         initial_settings: Bytes::new(),

@@ -21,6 +21,7 @@ fn config(voters: &[&'static str]) -> CoreConfig {
         max_log_entries: 100,
         snapshot_threshold: 10,
         lease_drift_percent: None,
+        max_clock_skew: None,
         limits: Limits::default(),
         seed: 1,
         initial_settings: Bytes::new(),

@@ -28,6 +28,7 @@ pub(super) fn config(id: &str, voters: &str) -> CoreConfig {
         max_log_entries: 1000,
         snapshot_threshold: 500,
         lease_drift_percent: None,
+        max_clock_skew: None,
         limits: Limits::default(),
         seed: id.bytes().map(u64::from).sum(),
         initial_settings: Bytes::new(),

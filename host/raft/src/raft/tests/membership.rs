@@ -1,6 +1,7 @@
 //! Changes of the members: Raft paper §6, dissertation §4.
 
 use super::kit::*;
+use crate::entry::Payload;
 use crate::message::*;
 use crate::raft::membership::change::{Change, ChangeError, ChangeProgress};
 use crate::raft::*;

@@ -1,6 +1,7 @@
 //! The Raft paper's rules of replication and commitment, one test each.
 
 use super::kit::*;
+use crate::entry::Payload;
 use crate::message::*;
 use crate::raft::*;
 

@@ -1,0 +1,181 @@
+//! How the core reads, exchanges and uses clocks. [`super::clock`] explains the rules.
+
+use std::time::Duration;
+
+use crate::ids::{NodeId, Term};
+use crate::message::{ClockReport, ClockRequest, Message, RaftRequest, RaftResponse};
+use crate::raft::clock::{ClockStatus, Leaving};
+use crate::raft::progress::Progress;
+use crate::raft::{Core, Role};
+
+/// The pause before another attempt to leave the leadership is doubled so many times, at most.
+const MAX_LEAVE_DOUBLINGS: u32 = 6;
+
+impl Core {
+    // ----- this node's clock, and the time of the log -----
+
+    /// A reading of this node's wall clock, in milliseconds since 1970. Call it whenever the driver wakes up.
+    pub fn note_wall_clock(&mut self, now: Duration, wall_ms: u64) {
+        self.now = self.now.max(now);
+        if self.clocks.on_reading(self.now, wall_ms) {
+            self.update_cluster_clock();
+        }
+    }
+
+    /// The time that an entry would get now, in milliseconds since 1970.
+    #[must_use]
+    pub fn log_time_ms(&self, now: Duration) -> u64 {
+        self.clocks.time_ms(now, self.may_use_own_clock())
+    }
+
+    /// What this node knows about its clock and about the time of the log.
+    #[must_use]
+    pub fn clock_status(&self) -> ClockStatus {
+        self.clocks.status(self.may_use_own_clock())
+    }
+
+    /// The time of an entry that this leader appends now.
+    pub(super) fn stamp(&mut self, wall_ms: u64) -> u64 {
+        self.note_wall_clock(self.now, wall_ms);
+        if !self.clocks.is_bounded() {
+            return wall_ms;
+        }
+        self.note_log_time();
+        let may_use_own = self.may_use_own_clock();
+        self.clocks.stamp(self.now, may_use_own)
+    }
+
+    /// The log may have entries of another node.
+    pub(super) fn note_log_time(&mut self) {
+        self.clocks.on_log_time(self.log.last_time_ms(), self.now);
+    }
+
+    /// Whether this node's clock counts while the cluster's clock is not known. In an empty log there is no time to continue. At
+    /// level 0 the other nodes may be too old to report their clocks.
+    fn may_use_own_clock(&self) -> bool {
+        self.log.last_time_ms() == 0 || self.cluster().level == 0
+    }
+
+    /// A clock or the membership has changed.
+    pub(super) fn update_cluster_clock(&mut self) {
+        let membership = self.configurations.current();
+        self.clocks.update(membership, &self.config.id, self.now);
+    }
+
+    // ----- reports -----
+
+    /// A leader requests the clocks of its peers, and reports to each how its clock differs from the cluster's.
+    pub(super) fn request_clocks(&mut self) {
+        let interval = self.config.election_timeout_min;
+        let Some(number) = self.clocks.begin_request(self.now, interval) else {
+            return;
+        };
+        for peer in self.peer_ids() {
+            let request = ClockRequest {
+                term: self.hard_state.term,
+                number,
+                offset_ms: self.clocks.offset_of_peer(&peer, self.now),
+            };
+            self.request(&peer, RaftRequest::Clock(request), 0);
+        }
+    }
+
+    /// The leader requests this node's clock.
+    pub(super) fn on_clock_request(&mut self, from: &NodeId, request: &ClockRequest) {
+        if request.term != self.hard_state.term || self.leader() != Some(from) {
+            return;
+        }
+        if let Some(offset_ms) = request.offset_ms {
+            self.clocks.on_told(offset_ms);
+        }
+        self.report_clock(from, request.term, request.number);
+    }
+
+    /// Reports this node's clock. The report acknowledges nothing, so it does not wait for the disk.
+    pub(super) fn report_clock(&mut self, to: &NodeId, term: Term, number: u64) {
+        let Some(wall_ms) = self.clocks.report(self.now) else {
+            return;
+        };
+        let report = ClockReport {
+            term,
+            number,
+            wall_ms,
+        };
+        self.send(to, Message::Response(RaftResponse::Clock(report)), 0);
+    }
+
+    /// A node reports its clock, to this leader or together with its vote.
+    pub(super) fn on_clock_report(&mut self, from: &NodeId, report: &ClockReport) {
+        let wanted = match self.role() {
+            Role::Follower => return,
+            Role::PreCandidate => self.hard_state.term.next(),
+            Role::Candidate | Role::Leader => self.hard_state.term,
+        };
+        let requested_at = if report.number == ClockReport::WITH_VOTE {
+            self.clocks.campaign_began(report.term)
+        } else {
+            self.clocks.requested_at(report.number)
+        };
+        let Some(requested_at) = requested_at.filter(|_| report.term == wanted) else {
+            return;
+        };
+        self.clocks
+            .on_report(from, report.wall_ms, requested_at, self.now);
+        self.update_cluster_clock();
+    }
+
+    // ----- a clock outside of the bound -----
+
+    /// Whether this node lets the others campaign first, because its clock is outside of the bound. It does so once: after that
+    /// it campaigns, because a leader with a wrong clock is better than none.
+    pub(super) fn yields_campaign(&mut self) -> bool {
+        if self.clocks.has_yielded || !self.clocks.is_skewed() || self.is_alone() {
+            return false;
+        }
+        self.clocks.has_yielded = true;
+        self.become_follower(self.hard_state.term, None);
+        self.rearm_election();
+        self.election_deadline += 2 * self.config.election_timeout_max;
+        true
+    }
+
+    /// A leader whose clock is outside of the bound transfers its leadership to a voter that is inside, is running and has
+    /// caught up. Proposals wait during the transfer, so attempts that fail become rarer.
+    pub(super) fn leave_if_skewed(&mut self) {
+        if !self.clocks.is_skewed() {
+            self.clocks.leaving = Leaving::default();
+            return;
+        }
+        let is_due = self.now >= self.clocks.leaving.retry_at;
+        if !is_due || !self.has_committed_in_term() || self.transferring_to().is_some() {
+            return;
+        }
+        let Some(to) = self.voter_with_right_clock() else {
+            return;
+        };
+        let leaving = &mut self.clocks.leaving;
+        let doublings = leaving.attempts.min(MAX_LEAVE_DOUBLINGS);
+        leaving.attempts += 1;
+        leaving.retry_at = self.now + self.config.election_timeout_max * 2u32.pow(1 + doublings);
+        // It can only fail if this node is no leader, or `to` no voter.
+        let _ = self.transfer_leadership(self.now, Some(to));
+    }
+
+    fn voter_with_right_clock(&self) -> Option<NodeId> {
+        let horizon = self.config.election_timeout_min;
+        let fits = |peer: &Progress| {
+            peer.matched >= self.log.committed && self.now.saturating_sub(peer.heard_at) < horizon
+        };
+        let voters = self.other_voters().into_iter();
+        voters
+            .filter(|id| self.membership().is_new_voter(id) && self.has_right_clock(id))
+            .filter_map(|id| Some((self.role.peer(&id).filter(|peer| fits(peer))?, id)))
+            .max_by_key(|(peer, _)| (peer.matched, peer.heard_at))
+            .map(|(_, id)| id)
+    }
+
+    /// Whether it is certain that a peer's clock is within the bound.
+    pub(super) fn has_right_clock(&self, peer: &NodeId) -> bool {
+        self.clocks.is_inside(peer, self.now)
+    }
+}

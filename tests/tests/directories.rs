@@ -126,6 +126,25 @@ async fn the_first_node_of_a_grown_cluster_acknowledges_nothing_on_a_replaced_di
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn bootstrap_that_was_left_in_a_script_is_ignored_on_a_replaced_disk_if_a_member_runs() {
+    let mut cluster = grown("").await;
+    cluster.apply_somewhere("kept", &put("k", "kept")).await;
+    cluster.converged().await;
+    // One member alone has no majority, and is enough to tell.
+    cluster.nodes[0].kill();
+    cluster.nodes[1].kill();
+    wipe(&cluster.nodes[0]);
+    cluster.nodes[0].start();
+    blocked_on(&cluster.nodes[0], "join").await;
+    serves_nothing(&cluster.nodes[0]).await;
+    let log = cluster.nodes[0].log();
+    assert!(log.contains("--bootstrap is ignored"), "{log}");
+    cluster.nodes[1].start();
+    is_voter(&cluster, 0).await;
+    assert_eq!(read(&cluster.nodes[0].http(), "k").await, "kept");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_new_node_with_a_name_waits_and_bootstrap_begins_its_cluster_once() {
     let mut cluster = Cluster::prepare(1, "kv", &QUICK);
     let options = cluster.nodes[0].options_mut();

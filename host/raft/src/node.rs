@@ -22,6 +22,7 @@
 //! | `link` | the connection that this node opens to a peer |
 //! | `listener` | the connections that peers open to this node |
 //! | `probe` | which node answers at an address |
+//! | `contact` | whether a member looks for this node, before it begins a cluster |
 //! | `stats`, `task` | counters, owned tasks |
 
 use std::collections::HashMap;
@@ -40,6 +41,7 @@ use crate::ids::NodeId;
 use crate::message::Message;
 
 pub use self::config::{NetworkConfig, NetworkStartError, PeerCheck};
+pub use self::contact::{Contact, contact_time, first_contact};
 pub use self::event::{MessageSink, NetworkEvent};
 pub use self::limits::NetworkLimits;
 pub use self::probe::ProbeError;
@@ -47,6 +49,7 @@ pub use self::stats::NetworkStats;
 
 mod config;
 mod connection;
+mod contact;
 mod event;
 pub mod frame;
 pub mod hello;

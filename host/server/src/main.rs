@@ -25,6 +25,7 @@ mod deferred;
 mod demo;
 mod events;
 mod exit;
+mod first_start;
 mod guest;
 mod http;
 mod logging;

@@ -10,9 +10,7 @@ use std::time::{Duration, Instant};
 
 use oarlock_wasm::{GuestModule, MachineFailure, Sha256, WasmMachine};
 use task_queue_raft::handle::FatalError;
-use task_queue_raft::ids::Index;
 use task_queue_raft::storage::StorageError;
-use task_queue_raft::storage::redb::RedbStore;
 use task_queue_raft::{
     Raft, RaftBuilder, RaftConfig, ReplicatedStateMachine, StartError as RaftStartError,
 };
@@ -24,6 +22,7 @@ use crate::audit::{self, Auditor};
 use crate::compiled::CompiledDir;
 use crate::deferred::DeferredReplies;
 use crate::events::Events;
+use crate::first_start::{self, BootstrapConflict};
 use crate::guest::{self, GuestError};
 use crate::http::{App, BodyBudget, Server};
 use crate::metrics::Metrics;
@@ -74,14 +73,8 @@ pub(crate) enum NodeStartError {
     )]
     Foreign(#[source] RaftStartError),
     /// `--bootstrap` contradicts another flag.
-    #[error(
-        "the data directory is empty, and --bootstrap would begin a new cluster of this node alone, but {with} is set too; \
-         remove one of the two. If this cluster ever held data, remove --bootstrap"
-    )]
-    BootstrapConflict {
-        /// The other flag.
-        with: &'static str,
-    },
+    #[error(transparent)]
+    Bootstrap(#[from] BootstrapConflict),
     /// Raft could not start.
     #[error("cannot start the node on {}: {source}", data_dir.display())]
     Raft {
@@ -137,7 +130,9 @@ impl Node {
         // First of all, so that an invalid guest does not create a data directory.
         let compiled = CompiledDir::new(settings.compiled_dir.clone());
         let module = guest::load(settings.guest.clone(), settings.limits, Some(compiled)).await?;
-        let has_store = has_store(&settings)?;
+        let is_new = first_start::is_new(&settings.data_dir)
+            .map_err(|error| start_error(error.into(), &settings))?;
+        first_start::check(&settings, is_new)?;
         let record = QuarantineRecord::read(&settings.data_dir)?;
         let peers = bind(sockets.peers, &settings.peer_addr, "peers", "peer-addr").await?;
         let clients = bind(
@@ -147,6 +142,7 @@ impl Node {
             "client-addr",
         )
         .await?;
+        let settings = first_start::settle(settings, is_new, &peers).await;
         let (peer_addr, client_addr) = (
             local_addr(&peers, &settings)?,
             local_addr(&clients, &settings)?,
@@ -173,7 +169,7 @@ impl Node {
         raft.start()
             .await
             .map_err(|source| start_error(source, &settings))?;
-        log_notices(&settings, &raft, has_store);
+        log_notices(&settings, &raft, is_new);
 
         let app = Arc::new(App {
             metrics: Metrics::new()?,
@@ -311,26 +307,11 @@ fn effects_listener(
     })
 }
 
-/// Whether the data directory contains a store. If not, `--bootstrap` must not contradict other flags.
-fn has_store(settings: &ServeSettings) -> Result<bool, NodeStartError> {
-    let has_store = RedbStore::exists(&settings.data_dir)
-        .map_err(|error| start_error(error.into(), settings))?;
-    let with = match settings.start.first {
-        FirstStart::BootstrapAlone => None,
-        FirstStart::BootstrapTogether => Some("a --cluster of several nodes"),
-        FirstStart::Wait => Some("--join"),
-    };
-    match with.filter(|_| settings.start.bootstrap_flag && !has_store) {
-        Some(with) => Err(NodeStartError::BootstrapConflict { with }),
-        None => Ok(has_store),
-    }
-}
-
-fn log_notices(settings: &ServeSettings, raft: &Raft<WasmMachine>, has_store: bool) {
+fn log_notices(settings: &ServeSettings, raft: &Raft<WasmMachine>, is_new: bool) {
     let status = raft.status();
     let network = raft.network();
     let stored = StoredCluster {
-        has_data: has_store && status.last > Index::ZERO,
+        has_data: !is_new,
         id: network.as_ref().map_or("", |network| network.cluster_id()),
         members: &status.membership,
     };
@@ -374,10 +355,10 @@ fn raft_builder<M: ReplicatedStateMachine>(
         Some(percent) => builder.leader_lease(percent),
         None => builder,
     };
-    if settings.start.first == FirstStart::Wait {
-        builder.join()
-    } else {
-        builder
+    match settings.start.first {
+        FirstStart::Wait if settings.start.join_flag => builder.join(),
+        FirstStart::Wait => builder.wait(),
+        FirstStart::BootstrapAlone | FirstStart::BootstrapTogether => builder,
     }
 }
 

@@ -38,6 +38,7 @@ pub struct RaftBuilder<M: ReplicatedStateMachine> {
     pub(super) listener: Option<TcpListener>,
     pub(super) wall_clock: WallClock,
     pub(super) join: bool,
+    may_be_alone: bool,
     repair: bool,
     lease_drift_percent: Option<u32>,
     initial_settings: Bytes,
@@ -59,6 +60,7 @@ impl<M: ReplicatedStateMachine> RaftBuilder<M> {
             listener: None,
             wall_clock: wall_clock::of_the_machine(),
             join: false,
+            may_be_alone: false,
             repair: false,
             lease_drift_percent: None,
             initial_settings: Bytes::new(),
@@ -127,6 +129,15 @@ impl<M: ReplicatedStateMachine> RaftBuilder<M> {
     #[must_use]
     pub fn join(mut self) -> Self {
         self.join = true;
+        self
+    }
+
+    /// As [`RaftBuilder::join`], for a node that may be the only member of its cluster. If its files are corrupt, a repair is
+    /// refused: its peers might not exist.
+    #[must_use]
+    pub fn wait(mut self) -> Self {
+        self.join = true;
+        self.may_be_alone = true;
         self
     }
 
@@ -239,6 +250,7 @@ impl<M: ReplicatedStateMachine> RaftBuilder<M> {
             client_addr: self.client_addr.clone(),
             data_dir: self.data_dir.clone(),
             join: self.join,
+            may_be_alone: self.may_be_alone,
             repair: self.repair,
             core,
             driver: self.driver_limits.clone(),

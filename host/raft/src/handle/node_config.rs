@@ -27,6 +27,8 @@ pub struct NodeConfig {
     pub data_dir: Option<PathBuf>,
     /// The node is not an initial member, and waits to be added.
     pub join: bool,
+    /// The node may be the only member of its cluster, so no peer may be able to repair it.
+    pub may_be_alone: bool,
     /// Corrupt files are set aside, and the node rejoins with an empty store.
     pub repair: bool,
     /// Settings of the consensus core.

@@ -173,7 +173,8 @@ impl<M: ReplicatedStateMachine> Drop for Runtime<M> {
 }
 
 fn on_corruption(config: &NodeConfig) -> OnCorruption {
-    match (config.repair, config.peers.is_empty() && !config.join) {
+    let may_be_alone = config.peers.is_empty() && (!config.join || config.may_be_alone);
+    match (config.repair, may_be_alone) {
         (false, _) => OnCorruption::Refuse,
         (true, false) => OnCorruption::SetAside,
         (true, true) => OnCorruption::NoPeers,

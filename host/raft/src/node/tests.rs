@@ -1,5 +1,6 @@
 //! Networks on loopback, and unknown or broken clients that connect to them.
 
+mod contact;
 mod exchange;
 mod hostile;
 mod membership;

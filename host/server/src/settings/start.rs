@@ -29,6 +29,8 @@ pub(crate) enum FirstStart {
 pub(crate) struct StartSettings {
     /// What the node does if its data directory is empty.
     pub(crate) first: FirstStart,
+    /// `--join` is set: the node has a cluster with other members.
+    pub(crate) join_flag: bool,
     /// `--bootstrap` is set.
     pub(crate) bootstrap_flag: bool,
     /// The cluster id is derived from other flags, so a data directory may have another one.
@@ -46,6 +48,7 @@ impl StartSettings {
                 [_] => FirstStart::BootstrapAlone,
                 _ => FirstStart::BootstrapTogether,
             },
+            join_flag: false,
             bootstrap_flag: false,
             derived_cluster_id: true,
             takes_members: true,
@@ -88,6 +91,7 @@ impl NodePlace {
         };
         let start = StartSettings {
             first,
+            join_flag: args.join,
             bootstrap_flag: args.bootstrap,
             derived_cluster_id: args.cluster_id.is_none(),
             takes_members: args.cluster.is_some()

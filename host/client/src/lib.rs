@@ -24,6 +24,7 @@
 // A panic ends the process of the caller; return an error, or write in `unreachable!` why it cannot happen.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
 
+mod audit;
 mod client;
 mod endpoint;
 mod error;
@@ -36,6 +37,7 @@ mod status;
 mod transport;
 mod upgrade;
 
+pub use audit::AuditInfo;
 pub use client::Client;
 pub use client::response::{ApplyResponse, QueryResponse};
 pub use endpoint::{Endpoint, EndpointError};

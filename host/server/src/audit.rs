@@ -3,6 +3,11 @@
 //! The leader proposes an audit at regular intervals, and every node proposes its state hash in response
 //! (`oarlock_wasm`, module `audit`). Each node evaluates the committed hashes by itself. Without a new command since
 //! the last audit there is no audit, so an idle cluster writes no entries.
+//!
+//! If the hashes differ and none is that of a majority, no node knows which state is right: every node refuses commands
+//! until an audit finds a majority again, or an operator accepts the state of one node.
+
+mod duties;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,12 +17,13 @@ use oarlock_wasm::{Audit, AuditRecord, Envelope, Sha256, StatusHandle, WasmMachi
 use task_queue_raft::ids::{Index, NodeId};
 use task_queue_raft::{Leadership, Raft};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::quarantine::state::Quarantine;
 #[cfg(test)]
 use crate::quarantine::state::QuarantineState;
-use crate::retry::RETRY_PAUSE;
 use crate::upgrades::UpgradeWatch;
+use duties::Duties;
 
 /// Timeout of one proposal.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -35,6 +41,8 @@ pub(crate) struct Findings {
     pub(crate) differing: Vec<String>,
     /// There are different hashes, and none is that of a majority.
     pub(crate) undecided: bool,
+    /// The hashes differ, and no majority can have the same one any more, or none had it in time. Commands are refused.
+    pub(crate) writes_stopped: bool,
 }
 
 /// The findings, and whether this node is in quarantine. Cheap to clone.
@@ -74,6 +82,23 @@ impl Auditor {
         before.is_serving() && self.quarantine() == before
     }
 
+    /// Whether commands are refused because the states differ and no majority agrees.
+    pub(crate) fn are_writes_stopped(&self) -> bool {
+        self.findings.borrow().writes_stopped
+    }
+
+    /// Refuses commands: the voters that have not reported yet had time to.
+    fn stop_writes(&self) {
+        let stopped = self.findings.send_if_modified(|findings| {
+            let stops = findings.undecided && !findings.writes_stopped;
+            findings.writes_stopped |= stops;
+            stops
+        });
+        if stopped {
+            log_writes_stopped();
+        }
+    }
+
     /// Waits until the node is in quarantine.
     pub(crate) async fn quarantined(&self) {
         self.wait_for(|now| !now.is_serving()).await;
@@ -85,6 +110,11 @@ impl Auditor {
         self.ignored_up_to.store(index.0, Ordering::Release);
         self.findings.send_replace(Findings::default());
         self.quarantine.send_modify(Quarantine::leave);
+    }
+
+    /// Waits until the node serves requests.
+    pub(crate) async fn serving(&self) {
+        self.wait_for(|now| now.is_serving()).await;
     }
 
     /// Makes the quarantine permanent.
@@ -116,12 +146,6 @@ impl Auditor {
             .await;
     }
 
-    /// Waits until the node serves requests.
-    #[cfg(test)]
-    pub(crate) async fn serving(&self) {
-        self.wait_for(|now| now.is_serving()).await;
-    }
-
     /// Waits until an audit finds that exactly these nodes differ.
     #[cfg(test)]
     pub(crate) async fn found_differing(&self, nodes: &[&str]) {
@@ -143,36 +167,76 @@ pub(crate) async fn run(
 ) {
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut is_due = false;
+    let mut duties = Duties::default();
     loop {
         watched.mark_unchanged();
         let (audit, status) = (machine.audit(), raft.status());
         let me = status.node_id.as_str();
         auditor.evaluate(&audit, &status.voters, me);
-        if let Some(record) =
-            response(&audit, me).or_else(|| is_due.then_some(AuditRecord::Request))
-        {
-            is_due = false;
-            if let Err(error) = raft.submit(Envelope::audit(&record), TIMEOUT).await {
-                tracing::debug!(%error, "audit record was not committed, retrying");
-                tokio::time::sleep(RETRY_PAUSE).await;
+        let now = Instant::now();
+        duties.note(&audit, &auditor, status.has_committed_in_term, now);
+        let report = response(&audit, me);
+        duties.set_report_missing(report.is_some());
+        let due = match report {
+            Some(report) if duties.may_report(now) => {
+                duties.report_attempted(now);
+                Some(report)
             }
-            continue;
-        }
-        if auditor.is_quarantined() && status.has_committed_in_term {
-            // A leader serves linearizable queries from its own state, so a diverged node must not lead.
-            if let Err(error) = raft.transfer_leadership(None, TRANSFER_TIMEOUT).await {
-                tracing::warn!(%error, "this node leads while in quarantine, and the leadership transfer failed, retrying");
-                tokio::time::sleep(RETRY_PAUSE).await;
+            // If it fails, the next tick repeats it.
+            _ => duties.takes_request(now).then_some(AuditRecord::Request),
+        };
+        if let Some(record) = due {
+            if let Err(error) = raft.submit(Envelope::audit(&record), TIMEOUT).await {
+                tracing::debug!(%error, "audit record was not committed");
             }
             continue;
         }
         tokio::select! {
             changed = watched.changed() => if !changed { return },
-            changed = leadership.changed() => if changed.is_err() { return },
-            _ = ticks.tick(), if status.has_committed_in_term => is_due = machine.audit().is_due,
+            changed = leadership.changed() => match changed {
+                // A new leader is a new chance for the report.
+                Ok(()) => duties.retry_report(),
+                Err(_) => return,
+            },
+            () = at(duties.report_again_at()) => {}
+            () = at(duties.stop_writes_at()) => auditor.stop_writes(),
+            () = at(duties.hand_over_at()) => {
+                hand_over(&raft, &audit, &status.voters, me).await;
+                duties.handed_over();
+            }
+            _ = ticks.tick(), if status.has_committed_in_term => {
+                let is_due = machine.audit().is_due || auditor.are_writes_stopped();
+                duties.request(is_due, Instant::now());
+            }
         }
     }
+}
+
+/// Sleeps until a time; for ever without one.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Transfers the leadership of a node in quarantine to a voter whose state is that of the majority, if one is known: a
+/// leader in quarantine can't send a snapshot, and gets none.
+async fn hand_over(raft: &Raft<WasmMachine>, audit: &Audit, voters: &[NodeId], me: &str) {
+    let to = intact_voter(audit, voters, me);
+    if let Err(error) = raft.transfer_leadership(to, TRANSFER_TIMEOUT).await {
+        tracing::warn!(%error, "this node leads while in quarantine, and the leadership transfer failed; it is retried later");
+    }
+}
+
+/// A voter with the hash of the majority, other than this node.
+fn intact_voter(audit: &Audit, voters: &[NodeId], me: &str) -> Option<NodeId> {
+    let (_, majority) = compare(audit, voters);
+    let majority = majority?;
+    let mut intact = voters.iter().filter(|voter| {
+        voter.as_str() != me && audit.reports.get(voter.as_str()) == Some(&majority)
+    });
+    intact.next().cloned()
 }
 
 /// The record with this node's hash, unless it is in the log already or the node has no hash.
@@ -186,31 +250,69 @@ fn response(audit: &Audit, me: &str) -> Option<AuditRecord> {
 }
 
 impl Auditor {
-    /// Compares the committed hashes, and starts a quarantine if this node differs from a majority of the voters.
+    /// Compares the committed hashes. Starts a quarantine if this node differs from a majority of the voters, and ends one
+    /// if it agrees with it again.
     fn evaluate(&self, audit: &Audit, voters: &[NodeId], me: &str) {
         let ignored = Index(self.ignored_up_to.load(Ordering::Acquire));
         if audit.requested_at.is_none_or(|index| index <= ignored) {
             return;
         }
-        let (findings, majority) = compare(audit, voters);
-        let differs = majority.is_some_and(|hash| audit.own.is_some_and(|own| own != hash));
-        if differs && self.quarantine.send_if_modified(Quarantine::enter) {
-            tracing::error!(
-                node = me,
-                index = audit.requested_at.map_or(0, |index| index.0),
-                "quarantine: the state of this node differs from the majority, so it stops serving requests; it copies its \
-                 state to `quarantine` in its data directory and installs a snapshot of the leader"
-            );
-        }
+        let (mut findings, majority) = compare(audit, voters);
+        self.judge(audit, majority, findings.agreeing, me);
         self.findings.send_if_modified(|before| {
+            // An audit without an end yet changes nothing about earlier findings.
+            let is_open = majority.is_none() && !findings.writes_stopped;
+            findings.writes_stopped |= is_open && before.writes_stopped;
             let changed = *before != findings;
             if changed && (!findings.differing.is_empty() || findings.undecided) {
                 tracing::error!(?findings, "audit: the states of the nodes differ");
+            }
+            if findings.writes_stopped && !before.writes_stopped {
+                log_writes_stopped();
+            }
+            if before.writes_stopped && !findings.writes_stopped {
+                tracing::warn!("audit: a majority has the same state again, commands are accepted");
             }
             *before = findings;
             changed
         });
     }
+
+    /// Starts or ends the quarantine of this node.
+    fn judge(&self, audit: &Audit, majority: Option<Sha256>, agreeing: usize, me: &str) {
+        let (Some(majority), Some(own)) = (majority, audit.own) else {
+            return;
+        };
+        let index = audit.requested_at.map_or(0, |index| index.0);
+        if own != majority {
+            if self.quarantine.send_if_modified(Quarantine::enter) {
+                tracing::error!(
+                    node = me,
+                    index,
+                    "quarantine: the state of this node differs from the majority, so it stops serving requests; it copies its \
+                     state to `quarantine` in its data directory and installs a snapshot of the leader"
+                );
+            }
+            return;
+        }
+        // The hash covers all earlier outcomes, so a node that has the same one again did not diverge before. A node
+        // alone always agrees with itself: only an operator can accept its state.
+        let is_confirmed = agreeing > 1 || audit.accepted == Some(majority);
+        if is_confirmed && self.quarantine.send_if_modified(Quarantine::acquit) {
+            tracing::warn!(
+                node = me,
+                index,
+                "quarantine: the state of this node is accepted, it serves requests again"
+            );
+        }
+    }
+}
+
+fn log_writes_stopped() {
+    tracing::error!(
+        "audit: the states of the nodes differ and no majority agrees, so commands are refused; compare the states with \
+         stale queries on each node, then accept one of them with `oarlock audit accept NODE`"
+    );
 }
 
 /// The findings, and the hash of a majority of the voters, if there is one.
@@ -228,6 +330,11 @@ fn compare(audit: &Audit, voters: &[NodeId]) -> (Findings, Option<Sha256>) {
         .max_by_key(|hash| count(hash));
     let agreeing = best.map_or(0, count);
     let majority = best.copied().filter(|_| 2 * agreeing > voters.len());
+    let majority = audit.accepted.or(majority);
+    let missing = voters
+        .iter()
+        .filter(|voter| hash_of(voter).is_none())
+        .count();
     let others = audit
         .reports
         .iter()
@@ -241,9 +348,10 @@ fn compare(audit: &Audit, voters: &[NodeId]) -> (Findings, Option<Sha256>) {
     let undecided = majority.is_none() && hashes.any(|hash| Some(hash) != first);
     let findings = Findings {
         index: audit.requested_at,
-        agreeing,
+        agreeing: majority.map_or(agreeing, |majority| count(&majority)),
         differing,
         undecided,
+        writes_stopped: undecided && 2 * (agreeing + missing) <= voters.len(),
     };
     (findings, majority)
 }

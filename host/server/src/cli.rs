@@ -3,6 +3,7 @@
 //! A flag that is not given is read from the variable `OARLOCK_<FLAG>`, or else from the file of `--config`, or else it
 //! has its default. [`parse`] does this once; no other module reads arguments or the environment.
 
+mod audit;
 mod bench;
 mod check;
 mod common;
@@ -21,6 +22,7 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+pub(crate) use audit::{AuditArgs, AuditCommand};
 pub(crate) use bench::BenchArgs;
 pub(crate) use check::CheckArgs;
 pub(crate) use common::ClientArgs;
@@ -71,6 +73,8 @@ pub(crate) enum CliCommand {
     TransferLeader(TransferArgs),
     /// Show or change the replicated settings of the cluster, or raise its level.
     Settings(SettingsArgs),
+    /// Show the comparison of the nodes' states, or accept one of them where no majority agrees.
+    Audit(AuditArgs),
     /// Create a guest project that builds and passes its tests.
     New(NewArgs),
     /// Upgrade the cluster to another module while it serves clients, or show past upgrades.

@@ -3,6 +3,7 @@
 //! A command builds its whole output, then writes it. A closed standard output is not an error.
 
 mod apply;
+mod audit;
 mod check;
 mod connect;
 mod input;
@@ -17,6 +18,7 @@ mod table;
 mod upgrade;
 
 pub(crate) use apply::apply;
+pub(crate) use audit::audit;
 pub(crate) use check::check;
 pub(crate) use connect::{connect, refused};
 pub(crate) use members::{members, transfer_leader};

@@ -6,6 +6,7 @@
 //! | [`express`] | fast path: small commands and queries over HTTP/1.1, without hyper |
 //! | [`routes`] | the table of routes |
 //! | [`apply`], [`query`] | commands and queries |
+//! | [`audit`] | the comparison of the nodes' states |
 //! | [`settings`] | the replicated settings of the cluster |
 //! | [`members`], [`member_address`] | membership changes and leadership transfer; addresses of new members |
 //! | [`events`] | events of the guest, as server-sent events |
@@ -21,6 +22,7 @@
 
 mod app;
 mod apply;
+mod audit;
 mod body_budget;
 mod dashboard;
 mod error;

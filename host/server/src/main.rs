@@ -85,6 +85,7 @@ fn run(invocation: Invocation) -> Result<(), Failure> {
         CliCommand::Members(args) => command::members(args),
         CliCommand::TransferLeader(args) => command::transfer_leader(args),
         CliCommand::Settings(args) => command::settings(args),
+        CliCommand::Audit(args) => command::audit(args),
         CliCommand::New(args) => command::new(args),
         CliCommand::Upgrade(args) => command::upgrade(args),
         CliCommand::Bench(args) => bench::bench(args),

@@ -52,13 +52,24 @@ pub(crate) async fn run(
             tracing::error!(
                 reinstalls = MAX_REINSTALLS,
                 "quarantine: the state of this node diverges again and again, so it stays in quarantine; examine the \
-                 snapshots in `quarantine` in its data directory and fix the cause. Then, while all other voters run, \
-                 remove this node with `oarlock members remove` and add a new one under another id"
+                 snapshots in `quarantine` in its data directory, fix the cause, and replace the node with `oarlock members \
+                 replace`; if its state is the right one, accept it with `oarlock audit accept NODE`"
             );
             auditor.give_up();
-            return;
+            // Only an operator can end it, by accepting the state of this node.
+            auditor.serving().await;
+            record.leave();
+            continue;
         }
-        match reinstall(&raft, &auditor, &mut leadership).await {
+        let reinstalled = tokio::select! {
+            reinstalled = reinstall(&raft, &auditor, &mut leadership) => reinstalled,
+            // The node agrees with the majority again, or an operator has accepted its state.
+            () = auditor.serving() => {
+                record.leave();
+                continue;
+            }
+        };
+        match reinstalled {
             Some(ReinstallResult::Installed(index)) => {
                 record.leave();
                 tracing::warn!(%index, "quarantine: a snapshot of the leader is installed, this node serves requests again");

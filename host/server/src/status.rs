@@ -59,11 +59,14 @@ pub(crate) struct AuditStatus {
     pub(crate) differing: Vec<String>,
     /// True if there are different hashes, and none is that of a majority.
     pub(crate) undecided: bool,
+    /// True if commands are refused (503 `states_differ`) because the hashes differ and no majority agrees.
+    pub(crate) writes_stopped: bool,
     /// True if this node differs from the majority, so that it serves no requests.
     pub(crate) quarantined: bool,
     /// Number of snapshots that this node installed to leave quarantine, since it was started.
     pub(crate) reinstalls: u64,
-    /// True if this node has diverged too often. It stays in quarantine until an operator replaces the node.
+    /// True if this node has diverged too often. It stays in quarantine until an operator replaces the node or accepts its
+    /// state.
     pub(crate) given_up: bool,
 }
 

@@ -51,7 +51,7 @@ pub use machine::status::{
     MachineCounters, MachineStatus, QueryStatus, StatusHandle, UpgradeSummary,
 };
 pub use machine::{EffectsListener, WasmMachine};
-pub use records::audit::AuditRecord;
+pub use records::audit::{AuditRecord, StateAcceptance};
 pub use records::digest::Sha256;
 pub use records::envelope::{Envelope, EnvelopeError, MAX_KEY_BYTES};
 pub use records::failure::GuestFailure;

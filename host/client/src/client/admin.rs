@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{Client, response};
+use crate::audit::AuditInfo;
 use crate::error::RequestError;
 use crate::retry::Replay;
 use crate::settings::ClusterSettings;
@@ -105,6 +106,25 @@ impl Client {
     pub async fn raise_level(&self) -> Result<ClusterSettings, RequestError> {
         let target = "/v1/settings/raise-level".to_owned();
         self.admin_request(Method::POST, target, None).await
+    }
+
+    /// The latest comparison of the nodes' states.
+    ///
+    /// # Errors
+    /// No node responds.
+    pub async fn audit(&self) -> Result<AuditInfo, RequestError> {
+        self.admin_request(Method::GET, "/v1/audit".to_owned(), None)
+            .await
+    }
+
+    /// Accepts the state of a node as the right one, where no majority agrees. `by`: who decides it, for the logs.
+    ///
+    /// # Errors
+    /// No node responds, or the node refuses: code `states_agree`, for example.
+    pub async fn accept_state(&self, node: &str, by: &str) -> Result<AuditInfo, RequestError> {
+        let body = json!({"node": node, "by": by});
+        self.admin_request(Method::POST, "/v1/audit/accept".to_owned(), Some(body))
+            .await
     }
 
     async fn admin_request<T: DeserializeOwned>(

@@ -12,6 +12,7 @@ fn audit(own: Option<&str>, responses: &[(&str, &str)]) -> Audit {
             .iter()
             .map(|(node, text)| ((*node).to_owned(), hash(text)))
             .collect(),
+        accepted: None,
         is_due: false,
     }
 }
@@ -92,4 +93,90 @@ fn a_hash_is_proposed_once() {
         response(&audit(Some("s"), &[("node1", "s")]), "node1"),
         None
     );
+}
+
+#[test]
+fn writes_stop_when_no_majority_is_possible_any_more() {
+    // The third voter can still make a majority.
+    let (auditor, findings) = evaluated(&audit(Some("s"), &[("node1", "s"), ("node2", "t")]));
+    assert!(findings.undecided && !auditor.are_writes_stopped());
+    let all = [("node1", "s"), ("node2", "t"), ("node3", "u")];
+    let (auditor, findings) = evaluated(&audit(Some("s"), &all));
+    assert!(findings.undecided && auditor.are_writes_stopped());
+    assert!(!auditor.is_quarantined());
+}
+
+#[test]
+fn writes_stop_when_a_voter_does_not_report_in_time() {
+    let (auditor, _) = evaluated(&audit(Some("s"), &[("node1", "s"), ("node2", "t")]));
+    auditor.stop_writes();
+    assert!(auditor.are_writes_stopped());
+    // Without a difference there is nothing to stop.
+    let (auditor, _) = evaluated(&audit(Some("s"), &[("node1", "s"), ("node2", "s")]));
+    auditor.stop_writes();
+    assert!(!auditor.are_writes_stopped());
+}
+
+#[test]
+fn writes_stay_stopped_until_an_audit_finds_a_majority() {
+    let all = [("node1", "s"), ("node2", "t"), ("node3", "u")];
+    let (auditor, _) = evaluated(&audit(Some("s"), &all));
+    let mut next = audit(Some("v"), &[]);
+    next.requested_at = Some(Index(9));
+    for report in [("node1", "v"), ("node2", "w")] {
+        next.reports.insert(report.0.to_owned(), hash(report.1));
+        auditor.evaluate(&next, &voters(), "node1");
+        assert!(auditor.are_writes_stopped(), "the audit has not ended");
+    }
+    next.reports.insert("node3".to_owned(), hash("v"));
+    auditor.evaluate(&next, &voters(), "node1");
+    assert!(!auditor.are_writes_stopped());
+}
+
+#[test]
+fn an_accepted_state_counts_as_that_of_the_majority() {
+    let all = [("node1", "s"), ("node2", "t"), ("node3", "u")];
+    let mut accepted = audit(Some("s"), &all);
+    accepted.accepted = Some(hash("t"));
+    let (auditor, findings) = evaluated(&accepted);
+    assert!(auditor.is_quarantined() && !auditor.are_writes_stopped());
+    assert_eq!(findings.differing, ["node1", "node3"]);
+    let intact = intact_voter(&accepted, &voters(), "node1");
+    assert_eq!(intact, Some(NodeId::from("node2")));
+}
+
+#[test]
+fn leadership_is_transferred_to_a_voter_with_the_state_of_the_majority_only() {
+    let others = [("node1", "t"), ("node2", "s"), ("node3", "s"), ("x", "s")];
+    let intact = |audit: &Audit, me| intact_voter(audit, &voters(), me);
+    assert_eq!(
+        intact(&audit(Some("t"), &others), "node1"),
+        Some(NodeId::from("node2"))
+    );
+    assert_eq!(
+        intact(&audit(Some("s"), &others), "node2"),
+        Some(NodeId::from("node3"))
+    );
+    assert_eq!(intact(&audit(Some("t"), &others[..2]), "node1"), None);
+}
+
+#[test]
+fn a_node_that_agrees_with_the_majority_again_leaves_quarantine() {
+    let auditor = Auditor::starting(true);
+    let all = [("node1", "s"), ("node2", "s"), ("node3", "t")];
+    auditor.evaluate(&audit(Some("s"), &all), &voters(), "node1");
+    assert!(!auditor.is_quarantined());
+    assert_eq!(auditor.quarantine().reinstalls, 0);
+}
+
+#[test]
+fn only_an_operator_accepts_the_state_of_a_node_alone() {
+    let auditor = Auditor::starting(true);
+    let alone = [NodeId::from("node1")];
+    let mut own = audit(Some("s"), &[("node1", "s")]);
+    auditor.evaluate(&own, &alone, "node1");
+    assert!(auditor.is_quarantined(), "it always agrees with itself");
+    own.accepted = Some(hash("s"));
+    auditor.evaluate(&own, &alone, "node1");
+    assert!(!auditor.is_quarantined());
 }

@@ -59,6 +59,9 @@ pub(super) async fn submit(app: &App, envelope: Bytes, deadline: Instant) -> Rep
     if !before.is_serving() {
         return Err(ApiError::quarantined());
     }
+    if app.auditor.are_writes_stopped() {
+        return Err(ApiError::states_differ());
+    }
     let applied = app.raft.submit(envelope, left).await;
     let Applied { index, reply } = applied.map_err(|error| ApiError::of_command(&error))?;
     let reply = reply_to(app, index, reply, deadline).await;

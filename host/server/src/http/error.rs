@@ -140,6 +140,17 @@ impl ApiError {
         )
     }
 
+    /// 503: the states of the nodes differ, and no majority agrees.
+    pub(crate) fn states_differ() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "states_differ",
+            "the states of the nodes differ and no majority agrees, so the cluster accepts no commands; nothing was applied",
+            "GET /v1/status shows the audit; compare the states with stale queries on each node, then accept one of them with \
+             `oarlock audit accept NODE`",
+        )
+    }
+
     /// 504 for a command. `why` is the reason why there is no outcome.
     pub(crate) fn outcome_unknown(why: &str) -> Self {
         Self::new(

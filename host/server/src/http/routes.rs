@@ -9,7 +9,8 @@ use axum::routing::{delete, get, post};
 use super::app::App;
 use super::error::ApiError;
 use super::{
-    apply, dashboard, events, health, members, metrics, query, settings, snapshot, status, upgrade,
+    apply, audit, dashboard, events, health, members, metrics, query, settings, snapshot, status,
+    upgrade,
 };
 
 /// All routes of the API, with JSON errors for unknown paths and methods.
@@ -30,6 +31,8 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/v1/members/{id}/promote", post(members::promote))
         .route("/v1/leader/transfer", post(members::transfer))
         .route("/v1/settings", get(settings::show).post(settings::change))
+        .route("/v1/audit", get(audit::show))
+        .route("/v1/audit/accept", post(audit::accept))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::metrics))

@@ -51,7 +51,8 @@ impl App {
         }
     }
 
-    fn audit_status(&self) -> AuditStatus {
+    /// The result of the latest audit.
+    pub(super) fn audit_status(&self) -> AuditStatus {
         let findings = self.auditor.findings();
         let quarantine = self.auditor.quarantine();
         AuditStatus {
@@ -59,6 +60,7 @@ impl App {
             agreeing: findings.agreeing,
             differing: findings.differing,
             undecided: findings.undecided,
+            writes_stopped: findings.writes_stopped,
             quarantined: !quarantine.is_serving(),
             reinstalls: quarantine.reinstalls,
             given_up: quarantine.state == QuarantineState::GivenUp,

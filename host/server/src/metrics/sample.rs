@@ -112,6 +112,7 @@ pub(super) struct Sampled {
     audit_index: IntGauge,
     differing_nodes: IntGauge,
     undecided: IntGauge,
+    writes_stopped: IntGauge,
     quarantined: IntGauge,
     given_up: IntGauge,
     reinstalls: IntCounter,
@@ -176,6 +177,10 @@ impl Sampled {
             undecided: gauge(
                 "oarlock_audit_undecided",
                 "1 if the states of the nodes differ and no state is that of a majority.",
+            )?,
+            writes_stopped: gauge(
+                "oarlock_writes_stopped",
+                "1 while commands are refused because the states differ and no majority agrees.",
             )?,
             quarantined: gauge(
                 "oarlock_quarantined",
@@ -335,6 +340,7 @@ impl Sampled {
         self.differing_nodes
             .set(number(status.audit.differing.len() as u64));
         self.undecided.set(status.audit.undecided.into());
+        self.writes_stopped.set(status.audit.writes_stopped.into());
         self.quarantined.set(status.audit.quarantined.into());
         self.given_up.set(status.audit.given_up.into());
         set_counter(&self.reinstalls, status.audit.reinstalls);

@@ -41,6 +41,14 @@ impl Quarantine {
         self.reinstalls += 1;
     }
 
+    /// Ends a quarantine without a reinstall: the state of the node was found or declared to be right. Returns `false` if
+    /// the node was not in quarantine.
+    pub(crate) fn acquit(&mut self) -> bool {
+        let ends = !self.is_serving();
+        self.state = QuarantineState::Serving;
+        ends
+    }
+
     /// Makes a quarantine permanent.
     pub(crate) fn give_up(&mut self) {
         self.state = QuarantineState::GivenUp;

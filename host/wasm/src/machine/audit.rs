@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use task_queue_raft::ids::Index;
 
-use crate::records::audit::AuditRecord;
+use crate::records::audit::{AuditRecord, StateAcceptance};
 use crate::records::digest::Sha256;
 
 /// Most nodes whose reports are kept. Further reports are dropped.
@@ -23,6 +23,8 @@ pub struct Audit {
     pub own: Option<Sha256>,
     /// Reported hashes by node name, this node's own included. At most 64.
     pub reports: BTreeMap<String, Sha256>,
+    /// The hash that an operator has accepted as that of the right state, for this request.
+    pub accepted: Option<Sha256>,
     /// An entry was applied since the last request that could make states differ, so another audit is due.
     pub is_due: bool,
 }
@@ -47,6 +49,14 @@ impl Audit {
                     self.reports.insert(node, hash);
                 }
             }
+        }
+    }
+
+    /// Applies an operator's acceptance. One for another request than the latest is dropped.
+    pub(crate) fn accept(&mut self, acceptance: &StateAcceptance) {
+        if self.requested_at == Some(acceptance.requested_at) {
+            tracing::warn!(by = acceptance.by, hash = %acceptance.hash, "an operator has accepted a state of the cluster");
+            self.accepted = Some(acceptance.hash);
         }
     }
 

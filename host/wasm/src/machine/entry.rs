@@ -124,6 +124,11 @@ impl<'m> EntryExecutor<'m> {
                     self.outcomes[position] = Some(CommandOutcome::Accepted(Bytes::new()));
                     continue;
                 }
+                Ok(Envelope::Accept(acceptance)) => {
+                    self.audit.accept(&acceptance);
+                    self.outcomes[position] = Some(CommandOutcome::Accepted(Bytes::new()));
+                    continue;
+                }
                 Ok(Envelope::Settings(change)) => {
                     // Commands before the record run under the settings before it.
                     self.flush()?;

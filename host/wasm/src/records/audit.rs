@@ -19,6 +19,42 @@ pub(crate) const REPORT: u8 = 6;
 /// Longest name of a node, in bytes.
 pub(crate) const MAX_NAME_BYTES: usize = 256;
 
+/// Kind of a [`StateAcceptance`] among the records of version 3.
+pub(crate) const ACCEPT: u8 = 2;
+
+/// An operator's decision that the state of one node is the right one, where no majority of the voters agrees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateAcceptance {
+    /// Index of the request's entry whose reports were compared.
+    pub requested_at: Index,
+    /// The accepted state hash after that entry.
+    pub hash: Sha256,
+    /// Name of the operator, at most 256 bytes.
+    pub by: String,
+}
+
+impl StateAcceptance {
+    /// Appends kind and content.
+    pub(crate) fn encode(&self, to: &mut BytesMut) {
+        to.put_u8(ACCEPT);
+        to.put_u64_le(self.requested_at.0);
+        to.put_slice(&self.hash.0);
+        to.put_slice(self.by.as_bytes());
+    }
+
+    /// Reads the content, which follows the kind. `None` if it is malformed.
+    pub(crate) fn decode(content: &[u8]) -> Option<Self> {
+        let (index, rest) = content.split_first_chunk()?;
+        let (hash, by) = rest.split_first_chunk()?;
+        let by = std::str::from_utf8(by).ok()?;
+        (by.len() <= MAX_NAME_BYTES).then(|| Self {
+            requested_at: Index(u64::from_le_bytes(*index)),
+            hash: Sha256(*hash),
+            by: by.to_owned(),
+        })
+    }
+}
+
 /// A record of the audit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AuditRecord {

@@ -13,13 +13,13 @@
 //! would return "malformed" for them, and not switch modules where other nodes do. [`upgrade`](super::upgrade) and
 //! [`audit`](super::audit) describe their bytes from byte 1 on. For the same reason a record of cluster level 1 has
 //! version 3, and a host stops at a kind that it does not know: 1 a change of the settings, see
-//! [`settings`](super::settings).
+//! [`settings`](super::settings); 2 the acceptance of a node's state, see [`audit`](super::audit).
 
 use bytes::{BufMut, Bytes, BytesMut};
 use task_queue_raft::entry::CommandClass;
 use thiserror::Error;
 
-use crate::records::audit::{self, AuditRecord};
+use crate::records::audit::{self, AuditRecord, StateAcceptance};
 use crate::records::digest::Sha256;
 use crate::records::settings::{self, SettingsChange};
 use crate::records::upgrade::UpgradeRecord;
@@ -58,6 +58,8 @@ pub enum Envelope {
     Audit(AuditRecord),
     /// A change of the replicated settings.
     Settings(SettingsChange),
+    /// The state of one node is the right one.
+    Accept(StateAcceptance),
 }
 
 /// Why bytes are not an envelope, or an envelope can't be made.
@@ -111,8 +113,10 @@ pub enum EnvelopeError {
         /// The kind in the record.
         found: u8,
     },
-    /// A record of settings can't be decoded.
-    #[error("a record of settings can't be decoded; the log or its sender is corrupt")]
+    /// A record of cluster level 1 can't be decoded.
+    #[error(
+        "a record of settings or of an accepted state can't be decoded; the log or its sender is corrupt"
+    )]
     Settings,
     /// An upgrade or audit record can't be decoded.
     #[error("an upgrade or audit record can't be decoded; the log or its sender is corrupt")]
@@ -195,6 +199,15 @@ impl Envelope {
         }
     }
 
+    /// Encodes the acceptance of a node's state.
+    #[must_use]
+    pub fn accept(record: &StateAcceptance) -> Bytes {
+        let mut bytes = BytesMut::new();
+        bytes.put_u8(LEVEL_1_VERSION);
+        record.encode(&mut bytes);
+        bytes.freeze()
+    }
+
     /// Decodes an envelope. The body shares the buffer, it is not copied.
     ///
     /// # Errors
@@ -255,6 +268,9 @@ fn decode_level_1(record: &[u8]) -> Result<Envelope, EnvelopeError> {
         settings::CHANGE => SettingsChange::read(content)
             .map(Envelope::Settings)
             .map_err(|_| EnvelopeError::Settings),
+        audit::ACCEPT => StateAcceptance::decode(content)
+            .map(Envelope::Accept)
+            .ok_or(EnvelopeError::Settings),
         found => Err(EnvelopeError::RecordKind { found }),
     }
 }

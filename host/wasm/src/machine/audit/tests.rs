@@ -13,6 +13,31 @@ fn report(requested_at: u64, node: &str) -> AuditRecord {
 }
 
 #[test]
+fn an_acceptance_is_read_back_and_counts_for_its_request_only() {
+    let acceptance = StateAcceptance {
+        requested_at: Index(7),
+        hash: Sha256([9; 32]),
+        by: "ann".to_owned(),
+    };
+    let bytes = Envelope::accept(&acceptance);
+    assert_eq!(bytes[..2], [3, 2]);
+    let read = Envelope::decode(&bytes);
+    assert_eq!(read, Ok(Envelope::Accept(acceptance.clone())));
+    assert_eq!(
+        Envelope::decode(&bytes.slice(..20)),
+        Err(EnvelopeError::Settings)
+    );
+    for (requested_at, accepted) in [(7, Some(Sha256([9; 32]))), (8, None)] {
+        let mut audit = Audit::default();
+        audit.take(Index(requested_at), AuditRecord::Request);
+        audit.accept(&acceptance);
+        assert_eq!(audit.accepted, accepted);
+        audit.take(Index(9), AuditRecord::Request);
+        assert_eq!(audit.accepted, None);
+    }
+}
+
+#[test]
 fn a_record_is_read_back_and_malformed_ones_are_refused() {
     for record in [AuditRecord::Request, report(7, "node1"), report(7, "")] {
         let bytes = Envelope::audit(&record);

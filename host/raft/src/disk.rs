@@ -9,7 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::entry::{Entry, SnapshotMeta};
-use crate::ids::{Index, LogId, NodeId};
+use crate::identity::MetPeer;
+use crate::ids::{Index, LogId, NodeId, StoreId};
 use crate::raft::ready::{LogRead, ReadFor, WriteId};
 use crate::storage::{LogStore, Received, SnapshotStore, StorageError, WriteBatch};
 
@@ -53,6 +54,10 @@ pub enum DiskTask {
     Join(String),
     /// Store that the store is complete: it contains all votes and acknowledgements of the node.
     CompleteStore,
+    /// Give the store another id and mark it as incomplete.
+    ReplaceStore(StoreId),
+    /// Store the memory of the peers that the node has met.
+    RememberPeers(Vec<(NodeId, MetPeer)>),
 }
 
 /// The result of a task.
@@ -79,6 +84,8 @@ pub enum DiskDone {
     Received(SnapshotMeta, Received),
     /// It is stored that the store is complete.
     StoreCompleted,
+    /// The store has this id.
+    StoreReplaced(StoreId),
     /// The task is done, and the core needs no result of it.
     NoReply,
 }
@@ -167,6 +174,15 @@ impl Disk {
             DiskTask::CompleteStore => {
                 self.log.mark_complete()?;
                 Ok(DiskDone::StoreCompleted)
+            }
+            DiskTask::ReplaceStore(store_id) => {
+                self.log.replace_store_id(store_id)?;
+                Ok(DiskDone::StoreReplaced(store_id))
+            }
+            DiskTask::RememberPeers(met) => {
+                let stored = self.log.remember_peers(&met);
+                unless_full(stored, "the last runs of the peers are not stored")?;
+                Ok(DiskDone::NoReply)
             }
             DiskTask::SetAside(meta) => {
                 let kept = self.snapshots.quarantine(&meta);

@@ -31,6 +31,7 @@ mod tests;
 use std::time::Duration;
 
 use crate::disk::{DiskDone, DiskTask};
+use crate::identity::Sender;
 use crate::ids::{NodeId, Term};
 use crate::message::{AdminError, Message, RaftRequest, RaftResponse};
 use crate::raft::ready::{Ready, SnapshotTask};
@@ -124,6 +125,7 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
                 let wall_ms = self.env.wall_ms();
                 self.core.note_wall_clock(self.now, wall_ms);
             }
+            Input::PeerHello(hello) => self.core.peer_hello(now, &hello),
             Input::Message(from, message) => self.on_message(&from, message),
             Input::Propose {
                 data,
@@ -152,7 +154,8 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
         }
     }
 
-    fn on_message(&mut self, from: &NodeId, message: Message) {
+    fn on_message(&mut self, sender: &Sender, message: Message) {
+        let from = &sender.id;
         match message {
             Message::Request(RaftRequest::Forward(forward)) => self.on_forward(from, forward),
             Message::Response(RaftResponse::Forward(response)) => {
@@ -162,7 +165,7 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
             Message::Response(RaftResponse::Admin(response)) => {
                 self.on_admin_response(from, response);
             }
-            message => self.core.step(self.now, from, message),
+            message => self.core.step(self.now, sender, message),
         }
     }
 
@@ -184,6 +187,7 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
                 self.core.chunk_received(self.now, &meta, received);
             }
             DiskDone::StoreCompleted => self.core.store_completed(self.now),
+            DiskDone::StoreReplaced(store_id) => self.core.store_replaced(self.now, store_id),
             DiskDone::NoReply => {}
         }
     }
@@ -211,6 +215,13 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
     }
 
     fn execute(&mut self, ready: Ready) {
+        if let Some(fault) = ready.fault {
+            self.env.fail(fault);
+        }
+        // Before the messages: they belong to connections with the new hello.
+        if let Some(change) = ready.identity {
+            self.env.set_identity(change);
+        }
         if let Some(peers) = ready.contacts {
             self.env.set_peers(peers);
         }
@@ -228,6 +239,12 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
         }
         if ready.complete_store {
             self.env.disk(DiskTask::CompleteStore);
+        }
+        if let Some(store_id) = ready.replace_store {
+            self.env.disk(DiskTask::ReplaceStore(store_id));
+        }
+        if let Some(met) = ready.met {
+            self.env.disk(DiskTask::RememberPeers(met));
         }
         for read in ready.log_reads {
             self.env.disk(DiskTask::Read(read));

@@ -141,6 +141,24 @@ pub struct Lineage(pub u128);
 impl Lineage {
     /// No lineage: a cluster at level 0, or a node that belongs to no cluster yet.
     pub const NONE: Self = Self(0);
+
+    /// The lineage of a cluster that begins with its first entry, from a random number.
+    #[must_use]
+    pub fn at_bootstrap(random: u128) -> Self {
+        Self(random | 1)
+    }
+
+    /// The lineage of a cluster that is raised from level 0, from a random number.
+    #[must_use]
+    pub fn at_raise(random: u128) -> Self {
+        Self((random & !1).max(2))
+    }
+
+    /// Whether the first entry of the cluster has the lineage. Then every log of the cluster has it.
+    #[must_use]
+    pub fn is_from_bootstrap(self) -> bool {
+        self.0 & 1 == 1
+    }
 }
 
 impl fmt::Display for Lineage {

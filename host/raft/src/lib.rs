@@ -69,6 +69,7 @@
 //! | module | content |
 //! |---|---|
 //! | [`ids`] | node, term, index, log position |
+//! | [`identity`] | hellos of peers, runs of stores, and what a node remembers of them |
 //! | [`entry`] | entries of the log, commands, snapshot metadata |
 //! | [`message`] | the messages between nodes |
 //! | [`log`] | the log as the core sees it |
@@ -87,6 +88,7 @@ pub mod disk;
 pub mod driver;
 pub mod entry;
 pub mod handle;
+pub mod identity;
 pub mod ids;
 pub mod log;
 pub mod message;

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::entry::{Command, Entry, SnapshotMeta};
+use crate::entry::{ClusterRecord, ClusterState, Command, Entry, SnapshotMeta};
 use crate::ids::{Index, LogId, NodeId, StoreId, Term};
 use crate::raft::membership::Membership;
 use crate::raft::membership::change::{Change, ChangeError};
@@ -43,6 +43,10 @@ pub enum RaftRequest {
     RejoinGranted(RejoinGranted),
     /// The leader requests the clock of a peer. Since protocol version 2.
     Clock(ClockRequest),
+    /// The sender knows a later store or a later run of the receiver.
+    StoreReplaced(StoreReplaced),
+    /// A chunk of a snapshot, with the configuration, level and lineage at its last entry. Only above level 0.
+    InstallCluster(InstallSnapshot, Membership, ClusterState),
 }
 
 /// The response to a request.
@@ -78,17 +82,22 @@ impl RaftRequest {
     #[must_use]
     pub fn min_protocol(&self) -> u16 {
         match self {
-            Self::AppendEntries(_)
-            | Self::RequestVote(_)
+            Self::AppendEntries(append) => {
+                let is_newer = |entry: &Entry| entry.payload.cluster().is_some();
+                1 + u16::from(append.entries.iter().any(is_newer))
+            }
+            Self::Admin(request) => {
+                1 + u16::from(matches!(request.request, AdminRequest::RaiseLevel))
+            }
+            Self::RequestVote(_)
             | Self::InstallSnapshot(_)
             | Self::ReadIndex(_)
             | Self::Forward(_)
             | Self::TimeoutNow(_)
             | Self::InstallMembers(..)
-            | Self::Admin(_)
             | Self::BootstrapProbe(_)
             | Self::RejoinGranted(_) => 1,
-            Self::Clock(_) => 2,
+            Self::Clock(_) | Self::StoreReplaced(_) | Self::InstallCluster(..) => 2,
         }
     }
 }
@@ -98,13 +107,17 @@ impl RaftResponse {
     #[must_use]
     pub fn min_protocol(&self) -> u16 {
         match self {
+            Self::Admin(response) => {
+                1 + u16::from(matches!(response.outcome, Err(AdminError::Raise(_))))
+            }
+            Self::BootstrapProbe(response) => {
+                1 + u16::from(matches!(response.verdict, BootstrapVerdict::Begun(_)))
+            }
             Self::AppendEntries(_)
             | Self::RequestVote(_)
             | Self::InstallSnapshot(_)
             | Self::ReadIndex(_)
             | Self::Forward(_)
-            | Self::Admin(_)
-            | Self::BootstrapProbe(_)
             | Self::StoreMismatch(_)
             | Self::LeaseGranted(..) => 1,
             Self::Clock(_) => 2,
@@ -289,6 +302,8 @@ pub enum AdminRequest {
     Transfer(Option<NodeId>),
     /// Send this node a snapshot of this entry or of a later one. Its machine replaces its state with it.
     SendSnapshot(NodeId, Index),
+    /// Raise the cluster level to the highest one that the leader knows.
+    RaiseLevel,
 }
 
 /// Why a request of an operator failed, or may have failed.
@@ -319,6 +334,36 @@ pub enum AdminError {
     /// No snapshot is sent.
     #[error(transparent)]
     Snapshot(#[from] SendSnapshotError),
+    /// The cluster level is unchanged.
+    #[error(transparent)]
+    Raise(#[from] RaiseError),
+}
+
+/// Why the cluster level was not raised.
+#[derive(Clone, Debug, Error, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RaiseError {
+    /// Only a leader raises the level.
+    #[error("this node is not the leader")]
+    NotLeader,
+    /// A change of the members is in progress.
+    #[error("a change of the members is in progress; wait until it is done")]
+    Busy,
+    /// A member does not know the level, or the leader has not received its hello.
+    #[error(
+        "{node} has not shown that it knows cluster level {level}; start this release on it, wait until it is connected, and raise the level again"
+    )]
+    UnknownLevel {
+        /// The member.
+        node: NodeId,
+        /// The level.
+        level: u32,
+    },
+    /// A limit of the leader is reached.
+    #[error("overloaded: too many {what}; try again shortly")]
+    Overloaded {
+        /// The limited resource, for the error text.
+        what: String,
+    },
 }
 
 /// Why no snapshot is sent to a node.
@@ -431,6 +476,8 @@ pub enum BootstrapVerdict {
     NotNew,
     /// The sender was started with other initial members.
     OtherMembers,
+    /// It was bootstrapped with this record, whose configuration contains the store of the probe.
+    Begun(ClusterRecord),
 }
 
 /// See [`RaftRequest::RejoinGranted`].
@@ -476,4 +523,13 @@ pub struct ClockReport {
 impl ClockReport {
     /// Number of a report that comes with the response to a vote request.
     pub const WITH_VOTE: u64 = 0;
+}
+
+/// See [`RaftRequest::StoreReplaced`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreReplaced {
+    /// The store of the receiver that is outdated.
+    pub store_id: StoreId,
+    /// The run of the receiver in which it used that store. A report about an earlier run is ignored.
+    pub run: u64,
 }

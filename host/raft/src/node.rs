@@ -37,6 +37,7 @@ use self::listener::PeerListener;
 use self::peers::NetworkContext;
 use self::task::OwnedTask;
 use crate::address::PeerAddress;
+use crate::identity::NodeIdentity;
 use crate::ids::NodeId;
 use crate::message::Message;
 
@@ -187,6 +188,33 @@ impl Network {
                 .links
                 .insert(id, (self.tasks.spawn_link)(peer, previous));
         }
+    }
+
+    /// Replaces what the hellos of this node contain, and opens the connections for requests again, so that each later message
+    /// belongs to a connection with the new hello. With `new_store`, the connections that peers have opened are closed
+    /// as well, because responses on them would show the old store. Does nothing after [`Self::shutdown`].
+    pub fn set_identity(&self, identity: NodeIdentity, new_store: bool) {
+        let old_protocol_ends = identity.cluster_level > 0;
+        self.context.set_identity(identity);
+        if new_store || old_protocol_ends {
+            self.context.close_inbound(!new_store);
+        }
+        let mut running = self.tasks.lock();
+        if running.listener.is_none() {
+            return;
+        }
+        for peer in self.context.addresses() {
+            let previous = running.links.remove(&peer.id);
+            let id = peer.id.clone();
+            let link = (self.tasks.spawn_link)(peer, previous);
+            running.links.insert(id, link);
+        }
+    }
+
+    /// The address that peers reach the node `id` at, as it sent it in its latest hello. `None` if it sent none.
+    #[must_use]
+    pub fn peer_addr(&self, id: &NodeId) -> Option<String> {
+        self.context.peer_addr(id)
     }
 
     /// The address that the node `id` serves clients on, as it sent it in its latest hello. `None` if it sent none.

@@ -13,10 +13,10 @@
 //! | class | methods |
 //! |---|---|
 //! | time | [`Core::tick`], [`Core::note_wall_clock`] |
-//! | messages | [`Core::step`] |
+//! | messages | [`Core::peer_hello`], [`Core::step`] |
 //! | requests of clients | [`Core::propose`], [`Core::propose_as`], [`Core::read`], [`Core::note_client_activity`] |
-//! | requests of operators | [`Core::change_members`], [`Core::transfer_leadership`], [`Core::send_snapshot`], [`Core::reinstall`], [`Core::take_snapshot`], [`Core::forget_leader`] |
-//! | results of the disk | [`Core::persisted`], [`Core::write_refused`], [`Core::entries_read`], [`Core::chunk_read`], [`Core::chunk_received`], [`Core::store_completed`] |
+//! | requests of operators | [`Core::change_members`], [`Core::raise_level`], [`Core::transfer_leadership`], [`Core::send_snapshot`], [`Core::reinstall`], [`Core::take_snapshot`], [`Core::forget_leader`] |
+//! | results of the disk | [`Core::persisted`], [`Core::write_refused`], [`Core::entries_read`], [`Core::chunk_read`], [`Core::chunk_received`], [`Core::store_completed`], [`Core::store_replaced`] |
 //! | results of the state machine | [`Core::applied`], [`Core::snapshot_taken`] |
 //! | output | [`Core::ready`], [`Core::next_deadline`] |
 //! | observation | all methods that take `&self` |
@@ -36,6 +36,9 @@
 //! | `transfer` | leadership transfer (dissertation §3.10) |
 //! | [`voting`], `bootstrap`, `rejoin` | the rules for nodes whose stores do not contain their earlier votes |
 //! | `eligibility`, `rejoining` | the code of these rules |
+//! | `met`, `replaced` | hellos of peers, which stores count, a node whose store is outdated |
+//! | [`level`], `clusters` | the cluster level and the lineage |
+//! | [`fault`] | reasons for which the core stops |
 //! | [`reinstall`], `replace_state` | replaces the state of a state machine that has diverged |
 //! | `writes`, `disk_full` | writes to the log store; a full disk |
 //! | `reserve` | the limits of the log, and the reserve for control records |
@@ -51,10 +54,13 @@ mod disk_full;
 pub mod durable;
 mod election;
 mod eligibility;
+pub mod fault;
 mod follower;
 mod lease;
+pub mod level;
 mod log_time;
 pub mod membership;
+mod met;
 mod outstanding;
 pub mod progress;
 pub mod quorum;
@@ -67,6 +73,7 @@ pub mod reinstall;
 mod rejoin;
 mod rejoining;
 mod replace_state;
+mod replaced;
 mod replication;
 mod reserve;
 mod rng;
@@ -83,7 +90,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::entry::{ClusterState, Command, CommandClass, Entry, HardState, SnapshotMeta};
+use crate::entry::{Command, CommandClass, Entry, HardState, SnapshotMeta};
+use crate::identity::{RunHistory, Sender};
 use crate::ids::{Index, LogId, NodeId, StoreId, Term};
 use crate::log::RaftLog;
 use crate::message::{Message, RaftRequest, RaftResponse};
@@ -91,7 +99,9 @@ use clock::Clocks;
 use clusters::Clusters;
 use configurations::Configurations;
 use durable::{StoredState, WriteBatch};
+use fault::CoreFault;
 use membership::Membership;
+use met::{Announced, MetPeers};
 use outstanding::Outstanding;
 use progress::Progress;
 use rate_limiter::RateLimiter;
@@ -151,10 +161,22 @@ pub struct Core {
     configurations: Configurations,
     /// Levels and lineages in the log.
     clusters: Clusters,
-    /// Id of this node's store. Constant.
+    /// Id of this node's store. It changes only where the store is outdated.
     store_id: StoreId,
     /// None once the store contains all of this node's votes and acknowledgements. Until then, the node does not vote.
     ineligible: Option<Ineligible>,
+    /// The store is outdated, and its new id is not durable yet.
+    replacing_store: bool,
+    /// The runs of the store. Constant.
+    runs: RunHistory,
+    /// The peers that this node has met, and their stores.
+    met: MetPeers,
+    /// What the hello of this node contains, as last given to the network.
+    announced: Announced,
+    /// Why this core has stopped, if it has.
+    fault: Option<CoreFault>,
+    /// The driver knows the fault.
+    fault_reported: bool,
 
     // ----- role -----
     /// The role, and the state that exists only in it.
@@ -251,6 +273,12 @@ impl Core {
             clusters,
             store_id: stored.store_id,
             ineligible: None,
+            replacing_store: false,
+            runs: stored.runs.clone(),
+            met: MetPeers::new(&stored.met),
+            announced: Announced::default(),
+            fault: None,
+            fault_reported: false,
             role: RoleState::Follower { leader: None },
             election_deadline: now,
             lease_granted_until: Duration::ZERO,
@@ -284,6 +312,9 @@ impl Core {
         }
         core.update_contacts();
         core.check_store_state(stored.state);
+        core.check_named_store();
+        core.check_level(core.clusters.current().level);
+        core.take_identity_change();
         core
     }
 
@@ -347,12 +378,6 @@ impl Core {
         self.configurations.index() <= self.log.committed
     }
 
-    /// Level and lineage of the cluster, as far as this node knows them to be committed.
-    #[must_use]
-    pub fn cluster(&self) -> ClusterState {
-        self.clusters.committed(self.log.committed)
-    }
-
     /// The newest snapshot.
     #[must_use]
     pub fn snapshot(&self) -> Option<&SnapshotMeta> {
@@ -407,6 +432,9 @@ impl Core {
     /// When [`Core::tick`] is due.
     #[must_use]
     pub fn next_deadline(&self) -> Duration {
+        if self.fault.is_some() {
+            return Duration::MAX;
+        }
         let own = self.role_deadline();
         let retry = self.writes.retry_deadline();
         retry.map_or(own, |at| own.min(at))
@@ -430,6 +458,9 @@ impl Core {
     /// Time has passed.
     pub fn tick(&mut self, now: Duration) {
         self.now = self.now.max(now);
+        if self.fault.is_some() {
+            return;
+        }
         self.forwarded_reads.expire(
             self.now,
             self.config.election_timeout_min,
@@ -446,26 +477,41 @@ impl Core {
     // ----- messages -----
 
     /// A message has arrived. An invalid message is dropped.
-    pub fn step(&mut self, now: Duration, from: &NodeId, message: Message) {
+    pub fn step(&mut self, now: Duration, from: &Sender, message: Message) {
         self.now = self.now.max(now);
+        let sender = from;
+        let from = &sender.id;
         // A request may come from a node that is not in this node's configuration yet (dissertation §4.1). A response comes
         // from a member, or from a peer that was removed a moment ago.
         let unexpected = matches!(message, Message::Response(_))
             && !self.membership().contains(from)
             && self.role.peer(from).is_none();
-        if unexpected || *from == self.config.id || message.check().is_err() {
+        let stopped = self.fault.is_some();
+        if unexpected || *from == self.config.id || message.check().is_err() || stopped {
             return;
         }
         match message {
-            Message::Request(request) => self.step_request(from, request),
-            Message::Response(response) => self.step_response(from, response),
+            // From any member: it makes this node only more careful.
+            Message::Request(RaftRequest::StoreReplaced(report)) => {
+                if self.membership().contains(from) {
+                    self.on_store_replaced(&report);
+                }
+            }
+            _ if !self.is_current(sender) => {}
+            Message::Request(request) => self.step_request(sender, request),
+            Message::Response(response) => {
+                if self.admits_response(sender, &response) {
+                    self.step_response(sender, response);
+                }
+            }
         }
     }
 
-    fn step_request(&mut self, from: &NodeId, request: RaftRequest) {
+    fn step_request(&mut self, sender: &Sender, request: RaftRequest) {
+        let from = &sender.id;
         match request {
             RaftRequest::AppendEntries(append) => self.on_append_entries(from, append),
-            RaftRequest::RequestVote(vote) => self.on_request_vote(from, &vote),
+            RaftRequest::RequestVote(vote) => self.on_request_vote(sender, &vote),
             RaftRequest::InstallSnapshot(chunk) => self.on_install_snapshot(from, chunk),
             RaftRequest::ReadIndex(read) => self.on_read_index(from, &read),
             RaftRequest::TimeoutNow(request) => self.on_timeout_now(from, request.term),
@@ -473,20 +519,28 @@ impl Core {
                 chunk.meta.membership = Some(membership);
                 self.on_install_snapshot(from, chunk);
             }
+            RaftRequest::InstallCluster(mut chunk, membership, cluster) => {
+                chunk.meta.membership = Some(membership);
+                chunk.meta.cluster = cluster;
+                self.on_install_snapshot(from, chunk);
+            }
             RaftRequest::BootstrapProbe(probe) => self.on_bootstrap_probe(from, &probe),
             RaftRequest::RejoinGranted(granted) => self.on_rejoin_granted(from, &granted),
             RaftRequest::Clock(request) => self.on_clock_request(from, &request),
             // The driver handles these. They reach the core as `propose`, `change_members` and so on.
             RaftRequest::Forward(_) | RaftRequest::Admin(_) => {}
+            // Handled before.
+            RaftRequest::StoreReplaced(_) => {}
         }
     }
 
-    fn step_response(&mut self, from: &NodeId, response: RaftResponse) {
+    fn step_response(&mut self, sender: &Sender, response: RaftResponse) {
+        let from = &sender.id;
         match response {
-            RaftResponse::AppendEntries(response) => self.on_append_response(from, &response),
+            RaftResponse::AppendEntries(response) => self.on_append_response(sender, &response),
             RaftResponse::LeaseGranted(response, ms) => {
                 self.on_lease_granted(from, &response, ms);
-                self.on_append_response(from, &response);
+                self.on_append_response(sender, &response);
             }
             RaftResponse::RequestVote(response) => self.on_vote_response(from, &response),
             RaftResponse::InstallSnapshot(response) => self.on_snapshot_response(from, &response),
@@ -569,6 +623,15 @@ impl Core {
 
     /// Returns the work of the driver. The driver must do all of it, in the order that its documentation gives.
     pub fn ready(&mut self) -> Ready {
+        if let Some(fault) = &self.fault {
+            let fault = Some(fault.clone()).filter(|_| !self.fault_reported);
+            self.fault_reported = true;
+            self.out = Ready::default();
+            return Ready {
+                fault,
+                ..Ready::default()
+            };
+        }
         self.note_log_time();
         self.replicate_to_all();
         self.advance_reinstall();
@@ -578,6 +641,7 @@ impl Core {
         if self.writes.in_flight.is_none() && self.may_write() {
             self.out.write = self.begin_write();
         }
+        self.out.identity = self.take_identity_change();
         std::mem::take(&mut self.out)
     }
 

@@ -8,3 +8,8 @@ pub(crate) fn random_u64() -> u64 {
     getrandom::u64()
         .unwrap_or_else(|error| panic!("the operating system has no randomness: {error}"))
 }
+
+/// As [`random_u64`], with twice as many bits.
+pub(crate) fn random_u128() -> u128 {
+    u128::from(random_u64()) << 64 | u128::from(random_u64())
+}

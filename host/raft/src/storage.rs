@@ -27,7 +27,8 @@ use std::io::{Read, Write};
 use bytes::Bytes;
 
 use crate::entry::{ClusterState, Entry, SnapshotMeta};
-use crate::ids::{Index, LogId};
+use crate::identity::{MetPeer, RunId};
+use crate::ids::{Index, LogId, NodeId, StoreId};
 use crate::raft::membership::Membership;
 
 pub use self::error::StorageError;
@@ -75,6 +76,29 @@ pub trait LogStore: Send + 'static {
     /// # Errors
     /// After an error the caller must not use the store.
     fn mark_complete(&mut self) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    /// Gives the store another id, and records that it is [`StoreState::Incomplete`] from now on. The log stays.
+    ///
+    /// # Errors
+    /// After an error the caller must not use the store.
+    fn replace_store_id(&mut self, store_id: StoreId) -> Result<(), StorageError>;
+
+    /// Records that a run of the node with this id begins. Called before [`LogStore::load`], which then returns the history of the
+    /// runs. The default does nothing, for a store that no peer recognizes.
+    ///
+    /// # Errors
+    /// [`StorageError::Full`] leaves the store unchanged. After any other error the caller must not use the store.
+    fn begin_run(&mut self, _run: RunId) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    /// Replaces the memory of the peers that the node has met. The default does nothing, as for [`LogStore::begin_run`].
+    ///
+    /// # Errors
+    /// As for [`LogStore::begin_run`].
+    fn remember_peers(&mut self, _met: &[(NodeId, MetPeer)]) -> Result<(), StorageError> {
         Ok(())
     }
 }

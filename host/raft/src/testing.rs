@@ -158,6 +158,12 @@ impl TestNode {
         if ready.complete_store {
             self.tasks.push_back(DiskTask::CompleteStore);
         }
+        if let Some(store_id) = ready.replace_store {
+            self.tasks.push_back(DiskTask::ReplaceStore(store_id));
+        }
+        if let Some(met) = ready.met {
+            self.tasks.push_back(DiskTask::RememberPeers(met));
+        }
         for read in ready.log_reads {
             observe(&self.core, TestEvent::Reads(&read));
             self.tasks.push_back(DiskTask::Read(read));
@@ -252,6 +258,7 @@ impl TestNode {
                 self.core.chunk_received(now, &meta, received);
             }
             DiskDone::StoreCompleted => self.core.store_completed(now),
+            DiskDone::StoreReplaced(store_id) => self.core.store_replaced(now, store_id),
             DiskDone::NoReply => {}
         }
         true

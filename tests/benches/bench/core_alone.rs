@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use task_queue_raft::entry::Command;
-use task_queue_raft::ids::NodeId;
+use task_queue_raft::ids::{Lineage, NodeId};
 use task_queue_raft::message::Message;
 use task_queue_raft::raft::{Core, CoreConfig, Limits, Role};
 use task_queue_raft::storage::StoredState;
@@ -61,6 +61,8 @@ impl Cluster {
                 },
                 seed: seed as u64,
                 initial_settings: Bytes::new(),
+                known_level: 0,
+                new_lineage: Lineage::NONE,
             };
             Core::new(config, &StoredState::default(), None, 0, Duration::ZERO)
         });
@@ -110,7 +112,7 @@ impl Cluster {
             }
             while let Some((from, to, message)) = self.mail.pop_front() {
                 busy = true;
-                self.cores[to].step(self.now, &self.ids[from], message);
+                self.cores[to].step(self.now, &(&self.ids[from]).into(), message);
             }
             if !busy {
                 return;

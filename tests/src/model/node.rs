@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use task_queue_raft::driver::held::HeldMessages;
 use task_queue_raft::entry::{Command, Entry, HardState};
-use task_queue_raft::ids::{Index, NodeId, Term};
+use task_queue_raft::ids::{Index, Lineage, NodeId, Term};
 use task_queue_raft::message::{Message, RaftRequest, RaftResponse, RequestVoteResponse};
 use task_queue_raft::raft::ready::{ReadFor, WriteId};
 use task_queue_raft::raft::{Core, CoreConfig, Limits, Role};
@@ -42,6 +42,8 @@ fn config(node: usize) -> CoreConfig {
         limits: Limits::default(),
         seed: 0,
         initial_settings: Bytes::new(),
+        known_level: 0,
+        new_lineage: Lineage::NONE,
     }
 }
 
@@ -156,7 +158,7 @@ impl Node {
             };
             let other = name((self.place + 1) % NODES);
             let message = Message::Response(RaftResponse::RequestVote(yes));
-            self.core.step(self.now, &other, message);
+            self.core.step(self.now, &other.into(), message);
         }
     }
 
@@ -189,7 +191,7 @@ impl Node {
             // Late enough for it not to hold on to its leader. Held on to, the request would do as if lost.
             self.now += STEP;
         }
-        self.core.step(self.now, from, message.clone());
+        self.core.step(self.now, &from.into(), message.clone());
     }
 
     /// The write in flight is complete.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use task_queue_raft::entry::Command as Order;
-use task_queue_raft::ids::{Index, NodeId};
+use task_queue_raft::ids::{Index, Lineage, NodeId};
 use task_queue_raft::message::Message;
 use task_queue_raft::raft::membership::change::ChangeProgress;
 use task_queue_raft::raft::{CoreConfig, Limits, Role};
@@ -70,6 +70,8 @@ impl Options {
             lease_drift_percent: None,
             initial_settings: Bytes::new(),
             max_clock_skew: None,
+            known_level: 0,
+            new_lineage: Lineage::NONE,
             limits: Limits {
                 in_flight_messages: self.in_flight,
                 message_bytes: self.message_bytes,
@@ -298,7 +300,9 @@ impl Cluster {
             .nodes
             .get_mut(&to)
             .ok_or_else(|| format!("there is no node {to}"))?;
-        node.inner.core.step(node.inner.now, &from, message);
+        node.inner
+            .core
+            .step(node.inner.now, &(&from).into(), message);
         let id = to.as_str().parse().map_err(|_| "nodes have numbers")?;
         lines.extend(self.gather(id)?);
         Ok(lines)

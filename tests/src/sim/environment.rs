@@ -7,6 +7,8 @@ use task_queue_raft::disk::DiskTask;
 use task_queue_raft::driver::{Applied, Driver, Environment, Input, MachineTask, SubmitError};
 use task_queue_raft::ids::{Index, NodeId};
 use task_queue_raft::message::{AdminError, Message};
+use task_queue_raft::raft::fault::CoreFault;
+use task_queue_raft::raft::ready::IdentityChange;
 
 use super::history::OpId;
 use super::machine::{SimMachine, Told};
@@ -23,6 +25,8 @@ pub(crate) enum Output {
     Reply(OpId, Result<Applied<Told>, SubmitError>),
     Refuse(OpId, SubmitError),
     Conclude(u64, Result<Index, AdminError>),
+    /// The core has stopped.
+    Fault(CoreFault),
 }
 
 /// What a turn of the driver has brought, in order.
@@ -69,6 +73,13 @@ impl Environment<SimMachine> for SimEnvironment {
 
     fn set_peers(&mut self, contacts: BTreeMap<NodeId, String>) {
         self.contacts = contacts.into_keys().collect();
+    }
+
+    /// The world gives each message the identity that its sender has.
+    fn set_identity(&mut self, _: IdentityChange) {}
+
+    fn fail(&mut self, fault: CoreFault) {
+        self.outputs.push(Output::Fault(fault));
     }
 
     fn wall_ms(&mut self) -> u64 {

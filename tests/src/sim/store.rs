@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use task_queue_raft::entry::{ClusterState, Entry, HardState, Payload, SnapshotMeta};
+use task_queue_raft::identity::{MetPeer, RunId};
 use task_queue_raft::ids::{Index, LogId, NodeId, StoreId, Term};
 use task_queue_raft::raft::membership::Membership;
 use task_queue_raft::storage::memory::{MemorySnapshots, MemoryStore};
@@ -501,6 +502,34 @@ impl LogStore for SimLog {
             return Err(full());
         }
         platter.take(LogOp::Purge(up_to))
+    }
+
+    fn replace_store_id(&mut self, store_id: StoreId) -> Result<(), StorageError> {
+        let mut platter = lock(&self.0);
+        platter.engine.store()?.replace_store_id(store_id)?;
+        platter.store_state = StoreState::Incomplete;
+        if let Some(disk) = platter.engine.disk() {
+            disk.committed();
+        }
+        Ok(())
+    }
+
+    fn begin_run(&mut self, run: RunId) -> Result<(), StorageError> {
+        let mut platter = lock(&self.0);
+        platter.engine.store()?.begin_run(run)?;
+        if let Some(disk) = platter.engine.disk() {
+            disk.committed();
+        }
+        Ok(())
+    }
+
+    fn remember_peers(&mut self, met: &[(NodeId, MetPeer)]) -> Result<(), StorageError> {
+        let mut platter = lock(&self.0);
+        platter.engine.store()?.remember_peers(met)?;
+        if let Some(disk) = platter.engine.disk() {
+            disk.committed();
+        }
+        Ok(())
     }
 
     fn mark_complete(&mut self) -> Result<(), StorageError> {

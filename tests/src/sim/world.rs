@@ -10,7 +10,7 @@ mod work;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use task_queue_raft::ids::NodeId;
+use task_queue_raft::ids::{NodeId, StoreId};
 
 use self::clients::{Client, Retry};
 use self::node::Node;
@@ -31,6 +31,9 @@ use super::{Report, SimConfig};
 /// A run with more events than this is considered endless.
 const MAX_EVENTS: u64 = 500_000;
 
+/// Store and run of a node.
+type Tag = (StoreId, u64);
+
 /// An event at its time. Events of a node belong to one run of it: a crash cancels them.
 #[derive(Debug)]
 enum Event {
@@ -44,6 +47,8 @@ enum Event {
     Arrival {
         from: usize,
         to: usize,
+        /// The store and the run of the sender when it sent the message.
+        tag: Tag,
         frame: Frame,
     },
     /// A process restarts or continues.
@@ -243,7 +248,12 @@ impl World {
             {
                 self.machine_step(node)
             }
-            Event::Arrival { from, to, frame } => self.arrive(from, to, &frame),
+            Event::Arrival {
+                from,
+                to,
+                tag,
+                frame,
+            } => self.arrive(from, to, tag, &frame),
             Event::Restart { node, run } if self.nodes[node].run == run => self.start(node),
             Event::Client { client } => {
                 self.client_acts(client);

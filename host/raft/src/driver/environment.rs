@@ -7,6 +7,8 @@ use crate::disk::DiskTask;
 use crate::entry::{Entry, SnapshotMeta};
 use crate::ids::{Index, NodeId};
 use crate::message::{AdminError, Message};
+use crate::raft::fault::CoreFault;
+use crate::raft::ready::IdentityChange;
 use crate::state_machine::ReplicatedStateMachine;
 
 /// Receives the work of the driver. No method waits until the work is done: an
@@ -41,6 +43,10 @@ pub trait Environment<M: ReplicatedStateMachine> {
     /// Replaces the set of peers to connect to, with their addresses. For an empty address, use the one of the start
     /// configuration.
     fn set_peers(&mut self, peers: BTreeMap<NodeId, String>);
+    /// The hello of this node has changed. The messages that follow need connections with the new one.
+    fn set_identity(&mut self, change: IdentityChange);
+    /// The core has stopped: stop the node. The driver gives no more work.
+    fn fail(&mut self, fault: CoreFault);
     /// The wall clock, in milliseconds since 1970. It may jump; the core makes the times in the log monotonic.
     fn wall_ms(&mut self) -> u64;
 }

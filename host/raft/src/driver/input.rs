@@ -9,7 +9,8 @@ use super::outcome::Consistency;
 use crate::applier::Reply;
 use crate::disk::DiskDone;
 use crate::entry::SnapshotMeta;
-use crate::ids::{Index, NodeId};
+use crate::identity::{PeerHello, Sender};
+use crate::ids::Index;
 use crate::message::{AdminRequest, Message};
 use crate::state_machine::ReplicatedStateMachine;
 
@@ -17,8 +18,10 @@ use crate::state_machine::ReplicatedStateMachine;
 pub enum Input<M: ReplicatedStateMachine, E: Environment<M>> {
     /// Time has passed.
     Tick,
+    /// A connection with a peer has begun. Its messages follow.
+    PeerHello(PeerHello),
     /// A message arrived from this node.
-    Message(NodeId, Message),
+    Message(Sender, Message),
     /// A client submits a command.
     Propose {
         /// The command.

@@ -8,8 +8,9 @@ use super::environment::Environment;
 use crate::ids::{Index, NodeId};
 use crate::message::{
     AdminError, AdminRequest, AdminResponse, ForwardedAdminRequest, Message, RaftRequest,
-    RaftResponse, SendSnapshotError, TransferError,
+    RaftResponse, RaiseError, SendSnapshotError, TransferError,
 };
+use crate::raft::level::RaiseProgress;
 use crate::raft::membership::change::{Change, ChangeError, ChangeProgress};
 use crate::state_machine::ReplicatedStateMachine;
 
@@ -95,7 +96,8 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
                 | AdminError::Stopped
                 | AdminError::Change(ChangeError::NotLeader)
                 | AdminError::Transfer(TransferError::NotLeader)
-                | AdminError::Snapshot(SendSnapshotError::NotLeader),
+                | AdminError::Snapshot(SendSnapshotError::NotLeader)
+                | AdminError::Raise(RaiseError::NotLeader),
             ) => pending.retry_at = now + RETRY,
             // An earlier attempt has removed the node, and its response was lost.
             Err(AdminError::Change(ChangeError::UnknownNode { .. }))
@@ -127,6 +129,7 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
                 AdminRequest::Change(change) => self.change_step(id, &change, stage),
                 AdminRequest::Transfer(to) => self.transfer_step(id, to, stage),
                 AdminRequest::SendSnapshot(to, from) => self.snapshot_step(id, &to, from, stage),
+                AdminRequest::RaiseLevel => self.raise_step(id, stage),
             };
             match step {
                 Step::Done(outcome) => self.finish_admin(id, outcome),
@@ -237,6 +240,21 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
         match self.core.send_snapshot(self.now, to, from) {
             Ok(Some(index)) => Step::Done(Ok(index)),
             Ok(None) => Step::Pending(Stage::Started(self.core.term())),
+            Err(error) => Step::Done(Err(error.into())),
+        }
+    }
+
+    /// Done once the entry of the raise is committed.
+    fn raise_step(&mut self, id: u64, stage: Stage) -> Step {
+        if !self.leads() {
+            return self.forward_admin(id, stage);
+        }
+        let wall_ms = self.env.wall_ms();
+        let in_progress = Step::Pending(Stage::Started(self.core.term()));
+        match self.core.raise_level(self.now, wall_ms) {
+            Ok(RaiseProgress::Done(index)) => Step::Done(Ok(index)),
+            Ok(RaiseProgress::InProgress) => in_progress,
+            Err(RaiseError::Busy) if !self.core.has_committed_in_term() => in_progress,
             Err(error) => Step::Done(Err(error.into())),
         }
     }

@@ -128,6 +128,15 @@ impl<M: ReplicatedStateMachine> Raft<M> {
             .await
     }
 
+    /// Raises the cluster level to the highest one that the leader's release knows. From then on, releases that do not know it can't
+    /// be members, and can't read the data directories. Returns the index at which the level is committed.
+    ///
+    /// # Errors
+    /// See [`AdminError`]. The raise is refused while a member has not shown that it knows the level; the error names it.
+    pub async fn raise_level(&self, timeout: Duration) -> Result<Index, AdminError> {
+        self.submit_admin(AdminRequest::RaiseLevel, timeout).await
+    }
+
     async fn submit_admin(
         &self,
         request: AdminRequest,

@@ -14,10 +14,11 @@ use bytes::Bytes;
 use super::config::{ConfigError, RaftConfig};
 use super::node_config::NodeConfig;
 use super::wall_clock::{self, WallClock};
+use crate::CLUSTER_LEVEL;
 use crate::driver::DriverLimits;
-use crate::ids::NodeId;
+use crate::ids::{Lineage, NodeId};
 use crate::raft::{CoreConfig, Limits};
-use crate::random::random_u64;
+use crate::random::{random_u64, random_u128};
 use crate::state_machine::ReplicatedStateMachine;
 
 /// Default of [`RaftBuilder::commit_delay`]. Too short for a client to notice. Under load the next entries come earlier,
@@ -238,6 +239,8 @@ impl<M: ReplicatedStateMachine> RaftBuilder<M> {
             lease_drift_percent: self.lease_drift_percent,
             initial_settings: self.initial_settings.clone(),
             max_clock_skew: Some(self.max_clock_skew),
+            known_level: CLUSTER_LEVEL,
+            new_lineage: Lineage(random_u128()),
             limits: self.core_limits.clone(),
             seed: random_u64(),
         };

@@ -103,6 +103,10 @@ impl<M: ReplicatedStateMachine> node::MessageSink for Inbox<M> {
             NetworkEvent::Joined(cluster_id) => {
                 return self.submit(Input::Joined(cluster_id)).is_ok();
             }
+            NetworkEvent::PeerHello(hello) => {
+                let event = DriverEvent::Input(Input::PeerHello(hello), None);
+                return self.events.send(event).is_ok();
+            }
             NetworkEvent::Connected(_) | NetworkEvent::Disconnected(_) => return true,
         };
         let pages = u32::try_from(bytes / PAGE_BYTES + 1)

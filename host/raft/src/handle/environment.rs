@@ -12,6 +12,8 @@ use crate::driver::{Applied, Environment, MachineTask, SubmitError};
 use crate::ids::{Index, NodeId};
 use crate::message::{AdminError, Message};
 use crate::node::Network;
+use crate::raft::fault::CoreFault;
+use crate::raft::ready::IdentityChange;
 use crate::state_machine::ReplicatedStateMachine;
 
 /// Up to this many clients are woken one by one. See [`ThreadEnvironment::flush_replies`].
@@ -39,6 +41,8 @@ pub(super) struct ThreadEnvironment<M: ReplicatedStateMachine> {
     wall_clock: WallClock,
     /// Addresses of the start configuration.
     configured: BTreeMap<NodeId, PeerAddress>,
+    /// The core has stopped for this reason.
+    fault: Option<CoreFault>,
 }
 
 impl<M: ReplicatedStateMachine> ThreadEnvironment<M> {
@@ -61,7 +65,13 @@ impl<M: ReplicatedStateMachine> ThreadEnvironment<M> {
                 .into_iter()
                 .map(|peer| (peer.id.clone(), peer))
                 .collect(),
+            fault: None,
         }
+    }
+
+    /// Why the core has stopped, if it has.
+    pub(super) fn fault(&self) -> Option<&CoreFault> {
+        self.fault.as_ref()
     }
 
     /// Sends the replies of this turn. To wake a task from outside of the runtime takes a lock, and may take a system
@@ -120,6 +130,14 @@ impl<M: ReplicatedStateMachine> Environment<M> for ThreadEnvironment<M> {
         };
         let peers = peers.into_iter().filter_map(address).collect();
         self.network.set_peers(peers);
+    }
+
+    fn set_identity(&mut self, change: IdentityChange) {
+        self.network.set_identity(change.identity, change.new_store);
+    }
+
+    fn fail(&mut self, fault: CoreFault) {
+        self.fault = Some(fault);
     }
 
     fn wall_ms(&mut self) -> u64 {

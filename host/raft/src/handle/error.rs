@@ -7,6 +7,7 @@ use thiserror::Error;
 use super::config::ConfigError;
 use crate::applier::ApplierError;
 use crate::node;
+use crate::raft::fault::CoreFault;
 use crate::storage::StorageError;
 
 /// Why a node did not start.
@@ -55,6 +56,9 @@ pub enum FatalError {
     /// The state machine failed.
     #[error("{0}")]
     Machine(Arc<ApplierError>),
+    /// The log contradicts the log of another node, or this release can't read it.
+    #[error("{0}")]
+    Core(CoreFault),
     /// A thread panicked: a bug.
     #[error("{thread} panicked: {message}; this is a bug")]
     Panic {

@@ -102,6 +102,7 @@ pub(super) fn open<M: ReplicatedStateMachine>(
 fn in_memory(cluster_id: String) -> Result<Stores, StorageError> {
     let mut log = MemoryStore::with_store_id(new_store_id());
     let snapshots = MemorySnapshots::new();
+    record_run(&mut log)?;
     let found = read(&mut log, &snapshots)?;
     Ok(found.into_stores(Box::new(log), Arc::new(snapshots), cluster_id))
 }
@@ -147,6 +148,7 @@ fn open_stores(
     };
     let mut log = RedbStore::open_of_any_cluster(dir, &identity, init)?;
     let snapshots = SnapshotFiles::open(dir)?;
+    record_run(&mut log)?;
     let mut found = read(&mut log, &snapshots)?;
     if let Some(init) = exclude_copy(&mut log, node_id, &found.stored, found.snapshot.as_ref())? {
         (found.stored.store_id, found.stored.state) = (init.store_id, init.state);
@@ -210,6 +212,17 @@ impl StoresContent {
             last_time_ms: self.last_time_ms,
             cluster_id,
         }
+    }
+}
+
+/// Records that a run of the node begins. If the disk is full, the node continues as the run before, which its peers know.
+fn record_run(log: &mut dyn LogStore) -> Result<(), StorageError> {
+    match log.begin_run(random_u64().max(1)) {
+        Err(error) if error.is_full() => {
+            tracing::warn!(%error, "the start of the node is not recorded: the disk is full");
+            Ok(())
+        }
+        begun => begun,
     }
 }
 

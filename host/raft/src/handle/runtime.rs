@@ -84,7 +84,14 @@ impl<M: ReplicatedStateMachine> Runtime<M> {
             opened.last_time_ms,
             epoch.elapsed(),
         );
+        let peer_addr_text = if config.is_bare_id {
+            peer_addr.to_string()
+        } else {
+            config.address.host_port()
+        };
         let network_config = NetworkConfig {
+            peer_addr: peer_addr_text,
+            identity: core.identity(),
             cluster_id: opened.cluster_id,
             node_id: config.address.id.clone(),
             listener,

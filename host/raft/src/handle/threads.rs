@@ -61,13 +61,7 @@ pub(super) fn run_driver<M: ReplicatedStateMachine>(
         for event in first.into_iter().chain(waiting) {
             match event {
                 DriverEvent::Input(input, _permit) => driver.handle(epoch.elapsed(), input),
-                DriverEvent::Fatal(error) => {
-                    tracing::error!(%error, "the node stops");
-                    driver.stop();
-                    driver.env_mut().flush_replies();
-                    let _ = publisher.fatal.send(Some(error));
-                    return;
-                }
+                DriverEvent::Fatal(error) => return stop_with(&mut driver, publisher, error),
                 DriverEvent::Stop => {
                     driver.stop();
                     driver.env_mut().flush_replies();
@@ -76,9 +70,25 @@ pub(super) fn run_driver<M: ReplicatedStateMachine>(
             }
         }
         driver.turn();
+        if let Some(fault) = driver.env().fault() {
+            let error = FatalError::Core(fault.clone());
+            return stop_with(&mut driver, publisher, error);
+        }
         driver.env_mut().flush_replies();
         publisher.publish(driver.core());
     }
+}
+
+/// An error stops the node.
+fn stop_with<M: ReplicatedStateMachine>(
+    driver: &mut Driver<M, ThreadEnvironment<M>>,
+    publisher: &Publisher,
+    error: FatalError,
+) {
+    tracing::error!(%error, "the node stops");
+    driver.stop();
+    driver.env_mut().flush_replies();
+    let _ = publisher.fatal.send(Some(error));
 }
 
 /// Runs the disk's tasks in order, until the driver ends or the disk fails.

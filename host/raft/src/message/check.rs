@@ -65,7 +65,9 @@ impl RaftRequest {
             Self::ReadIndex(read) => within(read.term.0),
             Self::Forward(forward) => within(forward.term.0),
             Self::TimeoutNow(request) => within(request.term.0),
-            Self::InstallMembers(chunk, membership) => chunk.check().and(valid(membership)),
+            Self::InstallMembers(chunk, membership)
+            | Self::InstallCluster(chunk, membership, _) => chunk.check().and(valid(membership)),
+            Self::StoreReplaced(_) => Ok(()),
             Self::Admin(request) => within(request.term.0),
             // Store ids and runs are random, so every value is valid.
             Self::BootstrapProbe(probe) if probe.initial_members.len() <= 2 * MAX_MEMBERS => {
@@ -99,6 +101,7 @@ impl RaftResponse {
                 .and(within(response.outcome.as_ref().map_or(0, |index| index.0))),
             Self::BootstrapProbe(response) => match &response.verdict {
                 BootstrapVerdict::Bootstrapped(membership) => valid(membership),
+                BootstrapVerdict::Begun(record) => valid(&record.membership),
                 BootstrapVerdict::Committed(at) => id(*at),
                 BootstrapVerdict::New
                 | BootstrapVerdict::NotNew

@@ -4,9 +4,10 @@ use std::io;
 
 use thiserror::Error;
 
-use super::hello::{MAX_CLIENT_ADDR_BYTES, MAX_CLUSTER_ID_BYTES};
+use super::hello::{MAX_CLIENT_ADDR_BYTES, MAX_CLUSTER_ID_BYTES, MAX_PEER_ADDR_BYTES};
 use super::limits::NetworkLimits;
 use crate::address::{PeerAddress, is_valid_id};
+use crate::identity::NodeIdentity;
 use crate::ids::NodeId;
 
 /// Which nodes may connect to this one.
@@ -37,6 +38,10 @@ pub struct NetworkConfig {
     pub peers: Vec<PeerAddress>,
     /// The address that this node serves clients on, sent to every peer; at most 512 bytes, may be empty.
     pub client_addr: String,
+    /// The address that peers reach this node at, sent to every peer; at most 512 bytes, may be empty.
+    pub peer_addr: String,
+    /// What the hello of this node contains of its store at the start.
+    pub identity: NodeIdentity,
     /// Which nodes may connect.
     pub peer_check: PeerCheck,
     /// Sizes and timeouts.
@@ -89,6 +94,13 @@ impl NetworkConfig {
             let rule = "use at most 512 bytes without control characters";
             return Err(NetworkStartError::Name {
                 field: "client address",
+                rule,
+            });
+        }
+        if !fits(&self.peer_addr, MAX_PEER_ADDR_BYTES) {
+            let rule = "use at most 512 bytes without control characters";
+            return Err(NetworkStartError::Name {
+                field: "peer address",
                 rule,
             });
         }

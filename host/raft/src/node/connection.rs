@@ -78,6 +78,8 @@ pub(super) trait WireMessage: Sized {
     fn count_dropped(stats: &NetworkStats, count: usize);
     /// Estimated memory of the queued message, in bytes.
     fn cost(&self) -> usize;
+    /// The lowest version of the protocol that has the message.
+    fn min_protocol(&self) -> u16;
 }
 
 /// The part of [`WireMessage::cost`] that does not depend on the data, in bytes.
@@ -96,6 +98,10 @@ impl WireMessage for RaftRequest {
         stats.add_dropped_requests(count);
     }
 
+    fn min_protocol(&self) -> u16 {
+        Self::min_protocol(self)
+    }
+
     fn cost(&self) -> usize {
         const COMMAND: usize = 24;
         let data = match self {
@@ -103,7 +109,9 @@ impl WireMessage for RaftRequest {
                 let cost: u64 = append.entries.iter().map(crate::entry::Entry::cost).sum();
                 usize::try_from(cost).unwrap_or(usize::MAX)
             }
-            Self::InstallSnapshot(install) | Self::InstallMembers(install, _) => install.data.len(),
+            Self::InstallSnapshot(install)
+            | Self::InstallMembers(install, _)
+            | Self::InstallCluster(install, ..) => install.data.len(),
             Self::Forward(forward) => forward
                 .commands
                 .iter()
@@ -115,7 +123,8 @@ impl WireMessage for RaftRequest {
             | Self::Admin(_)
             | Self::BootstrapProbe(_)
             | Self::RejoinGranted(_)
-            | Self::Clock(_) => 0,
+            | Self::Clock(_)
+            | Self::StoreReplaced(_) => 0,
         };
         data.saturating_add(MESSAGE_COST)
     }
@@ -132,6 +141,10 @@ impl WireMessage for RaftResponse {
 
     fn count_dropped(stats: &NetworkStats, count: usize) {
         stats.add_dropped_responses(count);
+    }
+
+    fn min_protocol(&self) -> u16 {
+        Self::min_protocol(self)
     }
 
     fn cost(&self) -> usize {
@@ -291,15 +304,23 @@ pub(super) struct FrameWriter<'a, W> {
     buffer: Vec<u8>,
     limits: &'a NetworkLimits,
     stats: &'a NetworkStats,
+    /// Version of the protocol of the connection.
+    protocol: u16,
 }
 
 impl<'a, W: AsyncWrite + Unpin> FrameWriter<'a, W> {
-    pub(super) fn new(stream: W, limits: &'a NetworkLimits, stats: &'a NetworkStats) -> Self {
+    pub(super) fn new(
+        stream: W,
+        limits: &'a NetworkLimits,
+        stats: &'a NetworkStats,
+        protocol: u16,
+    ) -> Self {
         Self {
             stream,
             buffer: Vec::with_capacity(READ_BYTES),
             limits,
             stats,
+            protocol,
         }
     }
 
@@ -346,6 +367,10 @@ impl<'a, W: AsyncWrite + Unpin> FrameWriter<'a, W> {
             let Some(message) = waiting.pop_front() else {
                 break;
             };
+            if message.min_protocol() > self.protocol {
+                T::count_dropped(self.stats, 1);
+                continue;
+            }
             match message.encode(self.limits.max_frame_bytes, &mut self.buffer) {
                 Ok(()) => frames += 1,
                 Err(error) => {

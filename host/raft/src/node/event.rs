@@ -1,5 +1,6 @@
 //! The events that the network delivers to its node.
 
+use crate::identity::{PeerHello, Sender};
 use crate::ids::NodeId;
 use crate::message::Message;
 
@@ -8,13 +9,15 @@ use crate::message::Message;
 pub enum NetworkEvent {
     /// A message arrived.
     Message {
-        /// The node that sent it.
-        from: NodeId,
+        /// The node that sent it, by the hello of the connection.
+        from: Sender,
         /// The message itself.
         message: Message,
         /// Length of its frame in bytes, for memory budgets.
         bytes: usize,
     },
+    /// A connection with this peer has begun. Delivered before the first message of the connection.
+    PeerHello(PeerHello),
     /// The connection for requests to this peer is open. Requests sent before may be lost.
     Connected(NodeId),
     /// The connection for requests to this peer is closed. The last requests may be lost.

@@ -6,8 +6,15 @@
 //! | length | "OARL" | version | kind | fields                  | CRC-32C        |
 //! +--------+--------+---------+------+-------------------------+----------------+
 //! kind 0, hello:    cluster id, node id, peer id, client address; each a u16 of bytes and UTF-8
+//!   in version 2, then: lineage (u128), flags (u8; 1: it has a log), store id (u64), run number (u64),
+//!                 number of run ids (u8), run ids (u64 each), cluster level (u32), known level (u32),
+//!                 peer address (a u16 of bytes and UTF-8)
 //! kind 1, refusal:  reason (u8), detail (a u16 of bytes and UTF-8)
 //! ```
+//!
+//! The node that opens the connection begins with version 2. If it is refused because of the version, the peer is of an older
+//! release, and it connects again with version 1. The hello in response has the version of the request. On a connection of
+//! version 1, messages of later versions are dropped by their sender. A refusal always has version 1.
 //!
 //! All numbers are big-endian. The checksum covers the bytes between `length` and itself. The position of magic,
 //! version and kind and the layout of a refusal are the same in every version: two nodes of different versions can
@@ -19,7 +26,8 @@ use thiserror::Error;
 
 use super::frame::{CHECKSUM_BYTES, LENGTH_BYTES};
 use crate::address::is_valid_id;
-use crate::ids::NodeId;
+use crate::identity::{History, MAX_RUNS, NodeIdentity, PeerHello, RunHistory};
+use crate::ids::{Lineage, NodeId, StoreId};
 
 #[cfg(test)]
 mod tests;
@@ -27,8 +35,16 @@ mod tests;
 /// The first bytes of every handshake frame.
 pub const MAGIC: [u8; 4] = *b"OARL";
 
-/// Version of the protocol between nodes.
-pub const PROTOCOL_VERSION: u16 = 1;
+/// The newest version of the protocol between nodes.
+pub const PROTOCOL_VERSION: u16 = 2;
+
+/// The version of the release before, without the identity of the store.
+pub const PROTOCOL_WITHOUT_IDENTITY: u16 = 1;
+
+/// Longest peer address, in bytes.
+pub const MAX_PEER_ADDR_BYTES: usize = 512;
+
+const HAS_LOG: u8 = 1;
 
 /// Largest `length` of a handshake frame, in bytes.
 pub const MAX_HANDSHAKE_BYTES: usize = 2048;
@@ -55,6 +71,17 @@ pub struct Hello {
     pub peer_id: NodeId,
     /// The address that the sender serves clients on; may be empty.
     pub client_addr: String,
+    /// What version 2 adds; none in version 1.
+    pub extension: Option<HelloExtension>,
+}
+
+/// The fields of a hello that version 2 adds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HelloExtension {
+    /// The sender's store, runs, history and levels.
+    pub identity: NodeIdentity,
+    /// The address that the sender's peers reach it at; may be empty.
+    pub peer_addr: String,
 }
 
 /// The reason for closing a connection.
@@ -83,6 +110,10 @@ pub enum HelloRefusalReason {
     WrongNode,
     /// The limit of connections is reached.
     TooManyConnections,
+    /// The sender does not know the level of the receiver's cluster, or the receiver that of the sender's.
+    Level,
+    /// The sender's log is of another lineage.
+    OtherLineage,
     /// A reason that only later versions define.
     Other(u8),
 }
@@ -174,6 +205,8 @@ impl HelloRefusalReason {
             Self::Oneself => 5,
             Self::WrongNode => 6,
             Self::TooManyConnections => 7,
+            Self::Level => 8,
+            Self::OtherLineage => 9,
             Self::Other(code) => code,
         }
     }
@@ -187,6 +220,8 @@ impl HelloRefusalReason {
             5 => Self::Oneself,
             6 => Self::WrongNode,
             7 => Self::TooManyConnections,
+            8 => Self::Level,
+            9 => Self::OtherLineage,
             code => Self::Other(code),
         }
     }
@@ -245,13 +280,86 @@ impl Hello {
     }
 }
 
+impl Hello {
+    /// Version of the protocol of the connection.
+    #[must_use]
+    pub fn protocol(&self) -> u16 {
+        match self.extension {
+            Some(_) => PROTOCOL_VERSION,
+            None => PROTOCOL_WITHOUT_IDENTITY,
+        }
+    }
+
+    /// The hello as the node handles it.
+    #[must_use]
+    pub fn peer_hello(&self) -> PeerHello {
+        let extension = self.extension.clone();
+        let (identity, peer_addr) = extension.map_or_else(Default::default, |extension| {
+            (extension.identity, extension.peer_addr)
+        });
+        PeerHello {
+            id: self.node_id.clone(),
+            protocol: self.protocol(),
+            store_id: identity.store_id,
+            runs: identity.runs,
+            history: identity.history,
+            known_level: identity.known_level,
+            peer_addr,
+        }
+    }
+
+    /// Whether a node with this identity accepts the level and the lineage in this hello.
+    ///
+    /// # Errors
+    /// The refusal to send back.
+    pub fn check_identity(&self, own_id: &NodeId, own: &NodeIdentity) -> Result<(), HelloRefusal> {
+        let node = &self.node_id;
+        let refuse = |reason, detail| Err(HelloRefusal::new(reason, detail));
+        let Some(HelloExtension { identity, .. }) = &self.extension else {
+            if own.cluster_level == 0 {
+                return Ok(());
+            }
+            let detail = format!(
+                "the cluster is at level {}, and the release of node {node} does not know levels: start the release on it that the other nodes run",
+                own.cluster_level
+            );
+            return refuse(HelloRefusalReason::Version, detail);
+        };
+        let above = |level: u32, known: u32, older: &NodeId| {
+            let detail = format!(
+                "the cluster is at level {level}, and the release of node {older} knows levels up to {known}: start the release on it that the other nodes run"
+            );
+            refuse(HelloRefusalReason::Level, detail)
+        };
+        if own.cluster_level > identity.known_level {
+            return above(own.cluster_level, identity.known_level, node);
+        }
+        if identity.cluster_level > own.known_level {
+            return above(identity.cluster_level, own.known_level, own_id);
+        }
+        if own.history.contradicts(&identity.history) {
+            let detail = format!(
+                "node {node} has a log of lineage {}, and node {own_id} one of lineage {}: they belong to two clusters, which were begun separately. Keep both data directories, and start each node with the directory of its own cluster",
+                identity.history.lineage, own.history.lineage
+            );
+            return refuse(HelloRefusalReason::OtherLineage, detail);
+        }
+        Ok(())
+    }
+}
+
 impl Handshake {
     /// The bytes of the frame, including its length. A text is cut at the limit of its field.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut out = vec![0; LENGTH_BYTES];
         out.extend_from_slice(&MAGIC);
-        out.extend_from_slice(&PROTOCOL_VERSION.to_be_bytes());
+        let version = match self {
+            Self::Hello(hello) => hello.protocol(),
+            // Readable by every version.
+            Self::Refusal(_) => PROTOCOL_WITHOUT_IDENTITY,
+        };
+        out.extend_from_slice(&version.to_be_bytes());
         match self {
             Self::Hello(hello) => {
                 out.push(KIND_HELLO);
@@ -267,6 +375,9 @@ impl Handshake {
                     crate::address::MAX_ID_BYTES,
                 );
                 put_text(&mut out, &hello.client_addr, MAX_CLIENT_ADDR_BYTES);
+                if let Some(extension) = &hello.extension {
+                    put_extension(&mut out, extension);
+                }
             }
             Self::Refusal(refusal) => {
                 out.push(KIND_REFUSAL);
@@ -311,14 +422,15 @@ impl Handshake {
         let theirs = u16::from_be_bytes(fields.array("version")?);
         let [kind] = fields.array("kind")?;
         // In another version the checksum of a hello may be at another position, so it is not checked.
-        if theirs != PROTOCOL_VERSION && kind != KIND_REFUSAL {
+        let known = [PROTOCOL_WITHOUT_IDENTITY, PROTOCOL_VERSION].contains(&theirs);
+        if !known && kind != KIND_REFUSAL {
             return Err(HelloError::Version { theirs });
         }
         if crc32c::crc32c(content) != u32::from_be_bytes(*checksum) {
             return Err(HelloError::Checksum);
         }
         let opening = match kind {
-            KIND_HELLO => Self::Hello(fields.hello()?),
+            KIND_HELLO => Self::Hello(fields.hello(theirs)?),
             KIND_REFUSAL => Self::Refusal(fields.refusal()?),
             _ => return Err(HelloError::Field { field: "kind" }),
         };
@@ -328,6 +440,26 @@ impl Handshake {
             Err(HelloError::Field { field: "end" })
         }
     }
+}
+
+fn put_extension(out: &mut Vec<u8>, extension: &HelloExtension) {
+    let HelloExtension {
+        identity,
+        peer_addr,
+    } = extension;
+    let runs = &identity.runs.recent[..identity.runs.recent.len().min(MAX_RUNS)];
+    out.extend_from_slice(&identity.history.lineage.0.to_be_bytes());
+    out.push(if identity.history.has_log { HAS_LOG } else { 0 });
+    out.extend_from_slice(&identity.store_id.0.to_be_bytes());
+    out.extend_from_slice(&identity.runs.number.to_be_bytes());
+    // At most MAX_RUNS.
+    out.push(runs.len() as u8);
+    for run in runs {
+        out.extend_from_slice(&run.to_be_bytes());
+    }
+    out.extend_from_slice(&identity.cluster_level.to_be_bytes());
+    out.extend_from_slice(&identity.known_level.to_be_bytes());
+    put_text(out, peer_addr, MAX_PEER_ADDR_BYTES);
 }
 
 fn put_text(out: &mut Vec<u8>, text: &str, max_bytes: usize) {
@@ -343,13 +475,54 @@ struct HelloFields<'a> {
 }
 
 impl HelloFields<'_> {
-    fn hello(&mut self) -> Result<Hello, HelloError> {
+    fn hello(&mut self, version: u16) -> Result<Hello, HelloError> {
         Ok(Hello {
             cluster_id: self.text("cluster id", MAX_CLUSTER_ID_BYTES)?,
             node_id: self.node_id("node id")?,
             peer_id: self.node_id("peer id")?,
             client_addr: self.text("client address", MAX_CLIENT_ADDR_BYTES)?,
+            extension: match version {
+                PROTOCOL_WITHOUT_IDENTITY => None,
+                _ => Some(self.extension()?),
+            },
         })
+    }
+
+    fn extension(&mut self) -> Result<HelloExtension, HelloError> {
+        let lineage = Lineage(u128::from_be_bytes(self.array("lineage")?));
+        let [flags] = self.array("flags")?;
+        let store_id = StoreId(self.number("store id")?);
+        let runs = RunHistory {
+            number: self.number("run number")?,
+            recent: self.runs()?,
+        };
+        let identity = NodeIdentity {
+            store_id,
+            runs,
+            history: History {
+                lineage,
+                has_log: flags & HAS_LOG != 0,
+            },
+            cluster_level: u32::from_be_bytes(self.array("cluster level")?),
+            known_level: u32::from_be_bytes(self.array("known level")?),
+        };
+        let peer_addr = self.text("peer address", MAX_PEER_ADDR_BYTES)?;
+        Ok(HelloExtension {
+            identity,
+            peer_addr,
+        })
+    }
+
+    fn runs(&mut self) -> Result<Vec<u64>, HelloError> {
+        let [count] = self.array("run count")?;
+        if usize::from(count) > MAX_RUNS {
+            return Err(HelloError::Field { field: "run count" });
+        }
+        (0..count).map(|_| self.number("run id")).collect()
+    }
+
+    fn number(&mut self, field: &'static str) -> Result<u64, HelloError> {
+        Ok(u64::from_be_bytes(self.array(field)?))
     }
 
     fn refusal(&mut self) -> Result<HelloRefusal, HelloError> {

@@ -16,9 +16,12 @@ use super::connection::{
     read_handshake, write_handshake,
 };
 use super::event::{MessageSink, NetworkEvent};
-use super::hello::{Handshake, HelloRefusal};
+use super::hello::{
+    Handshake, Hello, HelloRefusal, HelloRefusalReason, PROTOCOL_VERSION, PROTOCOL_WITHOUT_IDENTITY,
+};
 use super::peers::{NetworkContext, Outbox};
 use super::task::OwnedTask;
+use crate::identity::Sender;
 use crate::ids::NodeId;
 use crate::message::{Message, RaftRequest, RaftResponse};
 use crate::random::random_u64;
@@ -86,7 +89,7 @@ impl<I: MessageSink> PeerLink<I> {
                 dialled = self.dial() => dialled,
             };
             let pause = match dialled {
-                Ok(stream) => match self.connected(stream).await {
+                Ok((stream, hello)) => match self.connected(stream, &hello).await {
                     ConnectionEnd::Stopped => break,
                     ConnectionEnd::Lost(error) => {
                         self.context.stats.add_lost_connections(1);
@@ -109,8 +112,18 @@ impl<I: MessageSink> PeerLink<I> {
         RaftRequest::count_dropped(&self.context.stats, self.outbox.requests.clear());
     }
 
-    /// Opens a connection and completes the handshake.
-    async fn dial(&self) -> Result<TcpStream, DialError> {
+    /// Opens a connection and completes the handshake. A peer of an older release refuses the newest version of the protocol:
+    /// then the version before is used.
+    async fn dial(&self) -> Result<(TcpStream, Hello), DialError> {
+        match self.dial_in(PROTOCOL_VERSION).await {
+            Err(DialError::Refused(refusal)) if refusal.reason == HelloRefusalReason::Version => {
+                self.dial_in(PROTOCOL_WITHOUT_IDENTITY).await
+            }
+            dialled => dialled,
+        }
+    }
+
+    async fn dial_in(&self, protocol: u16) -> Result<(TcpStream, Hello), DialError> {
         let limits = &self.context.limits;
         let address = &self.outbox.address;
         let connecting = TcpStream::connect((address.host.as_str(), address.port));
@@ -119,7 +132,7 @@ impl<I: MessageSink> PeerLink<I> {
             .map_err(|_| DialError::Timeout(limits.connect_timeout))?
             .map_err(DialError::Connect)?;
         stream.set_nodelay(true).map_err(DialError::Connect)?;
-        let hello = Handshake::Hello(self.context.hello(self.peer()));
+        let hello = Handshake::Hello(self.context.hello(self.peer(), protocol));
         write_handshake(&mut stream, &hello, limits.hello_timeout).await?;
         match read_handshake(&mut stream, limits.hello_timeout).await? {
             Handshake::Refusal(refusal) => Err(DialError::Refused(refusal)),
@@ -127,29 +140,32 @@ impl<I: MessageSink> PeerLink<I> {
                 let (context, peer) = (&self.context, self.peer());
                 hello
                     .check(context.cluster_id(), &context.node_id, |id| id == peer)
+                    .and_then(|()| context.check_identity(&hello))
                     .map_err(DialError::NotThePeer)?;
-                context.learn_client_addr(&hello);
-                Ok(stream)
+                context.learn_addrs(&hello);
+                Ok((stream, hello))
             }
         }
     }
 
     /// Uses a connection until it ends.
-    async fn connected(&mut self, stream: TcpStream) -> ConnectionEnd {
+    async fn connected(&mut self, stream: TcpStream, hello: &Hello) -> ConnectionEnd {
         let peer = self.peer().clone();
         tracing::info!(%peer, address = %self.outbox.address.host_port(), "connected to peer");
         self.context.stats.add_connections_out(1);
         self.reported = None;
         self.outbox.connected.store(true, Ordering::Relaxed);
-        if !self
-            .inbox
-            .deliver(NetworkEvent::Connected(peer.clone()))
-            .await
-        {
-            return ConnectionEnd::Stopped;
+        let begun = [
+            NetworkEvent::PeerHello(hello.peer_hello()),
+            NetworkEvent::Connected(peer.clone()),
+        ];
+        for event in begun {
+            if !self.inbox.deliver(event).await {
+                return ConnectionEnd::Stopped;
+            }
         }
         let mut received = false;
-        let end = self.exchange(stream, &mut received).await;
+        let end = self.exchange(stream, hello, &mut received).await;
         self.outbox.connected.store(false, Ordering::Relaxed);
         if received {
             self.backoff.reset();
@@ -161,14 +177,20 @@ impl<I: MessageSink> PeerLink<I> {
     }
 
     /// Writes requests and reads responses. Sets `received` at the first frame from the peer.
-    async fn exchange(&self, mut stream: TcpStream, received: &mut bool) -> ConnectionEnd {
+    async fn exchange(
+        &self,
+        mut stream: TcpStream,
+        hello: &Hello,
+        received: &mut bool,
+    ) -> ConnectionEnd {
         let NetworkContext { limits, stats, .. } = &*self.context;
         let (read, write) = stream.split();
         let probe = Notify::new();
         let reader = FrameReader::new(read, limits, stats);
-        let writer = FrameWriter::new(write, limits, stats);
+        let writer = FrameWriter::new(write, limits, stats, hello.protocol());
+        let sender = hello.peer_hello().sender();
         tokio::select! {
-            end = self.read(reader, &probe, received) => end,
+            end = self.read(reader, &sender, &probe, received) => end,
             written = writer.run(&self.outbox.requests, &probe) => match written {
                 Ok(()) => ConnectionEnd::Stopped,
                 Err(error) => ConnectionEnd::Lost(error),
@@ -179,6 +201,7 @@ impl<I: MessageSink> PeerLink<I> {
     async fn read(
         &self,
         mut reader: FrameReader<'_, tokio::net::tcp::ReadHalf<'_>>,
+        sender: &Sender,
         probe: &Notify,
         received: &mut bool,
     ) -> ConnectionEnd {
@@ -191,7 +214,7 @@ impl<I: MessageSink> PeerLink<I> {
             if let IncomingFrame::Message(response, bytes) = incoming {
                 let message = Message::Response(response);
                 let event = NetworkEvent::Message {
-                    from: self.peer().clone(),
+                    from: sender.clone(),
                     message,
                     bytes,
                 };

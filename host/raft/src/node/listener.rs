@@ -20,7 +20,7 @@ use super::hello::{Handshake, Hello, HelloRefusal, HelloRefusalReason};
 use super::peers::NetworkContext;
 use super::queue::SendQueue;
 use super::task::OwnedTask;
-use crate::ids::NodeId;
+use crate::identity::Sender;
 use crate::message::{Message, RaftRequest, RaftResponse};
 
 /// Pause after a failed accept, for example when the process has no free file descriptor.
@@ -171,7 +171,7 @@ impl<I: MessageSink> PeerConnection<I> {
 
     async fn accept(&self, mut stream: TcpStream, hello: Hello) -> Option<(TcpStream, Hello)> {
         let context = &*self.acceptor.context;
-        let own_hello = Handshake::Hello(context.hello(&hello.node_id));
+        let own_hello = Handshake::Hello(context.hello(&hello.node_id, hello.protocol()));
         let written = match stream.set_nodelay(true) {
             Ok(()) => write_handshake(&mut stream, &own_hello, context.limits.hello_timeout).await,
             Err(error) => Err(HandshakeError::Io(error)),
@@ -231,7 +231,11 @@ impl<I: MessageSink> PeerConnection<I> {
                 return context.connection_closed(peer, number);
             }
         }
-        let end = self.exchange(stream, peer, &responses).await;
+        let begun = NetworkEvent::PeerHello(hello.peer_hello());
+        if !self.acceptor.inbox.deliver(begun).await {
+            return context.connection_closed(peer, number);
+        }
+        let end = self.exchange(stream, hello, &responses).await;
         context.connection_closed(peer, number);
         match end {
             ConnectionEnd::Stopped => {
@@ -251,16 +255,17 @@ impl<I: MessageSink> PeerConnection<I> {
     async fn exchange(
         &self,
         mut stream: TcpStream,
-        peer: &NodeId,
+        hello: &Hello,
         responses: &SendQueue<RaftResponse>,
     ) -> ConnectionEnd {
         let NetworkContext { limits, stats, .. } = &*self.acceptor.context;
         let (read, write) = stream.split();
         let alive = Notify::new();
         let reader = FrameReader::new(read, limits, stats);
-        let writer = FrameWriter::new(write, limits, stats);
+        let writer = FrameWriter::new(write, limits, stats, hello.protocol());
+        let sender = hello.peer_hello().sender();
         tokio::select! {
-            end = self.read(reader, peer, &alive) => end,
+            end = self.read(reader, &sender, &alive) => end,
             written = writer.run(responses, &alive) => match written {
                 Ok(()) => ConnectionEnd::Stopped,
                 Err(error) => ConnectionEnd::Lost(error),
@@ -271,7 +276,7 @@ impl<I: MessageSink> PeerConnection<I> {
     async fn read(
         &self,
         mut reader: FrameReader<'_, tokio::net::tcp::ReadHalf<'_>>,
-        peer: &NodeId,
+        sender: &Sender,
         alive: &Notify,
     ) -> ConnectionEnd {
         loop {
@@ -281,7 +286,7 @@ impl<I: MessageSink> PeerConnection<I> {
                     continue;
                 }
                 Ok(IncomingFrame::Message(request, bytes)) => NetworkEvent::Message {
-                    from: peer.clone(),
+                    from: sender.clone(),
                     message: Message::Request(request),
                     bytes,
                 },

@@ -8,11 +8,12 @@ use tokio::sync::Notify;
 
 use super::config::{NetworkConfig, PeerCheck};
 use super::connection::WireMessage;
-use super::hello::{Hello, HelloRefusal};
+use super::hello::{Hello, HelloExtension, HelloRefusal, PROTOCOL_WITHOUT_IDENTITY};
 use super::limits::NetworkLimits;
 use super::queue::{NotQueued, SendQueue};
 use super::stats::NetworkStats;
 use crate::address::PeerAddress;
+use crate::identity::NodeIdentity;
 use crate::ids::NodeId;
 use crate::message::{Message, RaftRequest, RaftResponse};
 
@@ -22,6 +23,9 @@ pub(super) struct NetworkContext {
     cluster_id: OnceLock<String>,
     pub(super) node_id: NodeId,
     pub(super) client_addr: String,
+    peer_addr: String,
+    /// Changes rarely: with the first entry of the log, and where the store is outdated.
+    identity: Mutex<NodeIdentity>,
     pub(super) peer_check: PeerCheck,
     pub(super) limits: NetworkLimits,
     pub(super) stats: NetworkStats,
@@ -35,11 +39,14 @@ struct PeerSlot {
     outbox: Option<Arc<Outbox>>,
     inbound: Option<InboundConnection>,
     client_addr: String,
+    peer_addr: String,
 }
 
 /// The latest connection that a node has opened to this one.
 struct InboundConnection {
     connection: u64,
+    /// Version of the protocol.
+    protocol: u16,
     responses: Arc<SendQueue<RaftResponse>>,
 }
 
@@ -61,6 +68,8 @@ impl NetworkContext {
             },
             node_id: config.node_id.clone(),
             client_addr: config.client_addr.clone(),
+            peer_addr: config.peer_addr.clone(),
+            identity: Mutex::new(config.identity.clone()),
             peer_check: config.peer_check,
             limits: config.limits.clone(),
             stats: NetworkStats::default(),
@@ -69,13 +78,47 @@ impl NetworkContext {
         }
     }
 
-    /// The hello of this node to `peer_id`.
-    pub(super) fn hello(&self, peer_id: &NodeId) -> Hello {
+    /// The hello of this node to `peer_id`, in this version of the protocol.
+    pub(super) fn hello(&self, peer_id: &NodeId, protocol: u16) -> Hello {
+        let extension = || HelloExtension {
+            identity: self.identity().clone(),
+            peer_addr: self.peer_addr.clone(),
+        };
         Hello {
             cluster_id: self.cluster_id().to_owned(),
             node_id: self.node_id.clone(),
             peer_id: peer_id.clone(),
             client_addr: self.client_addr.clone(),
+            extension: (protocol > PROTOCOL_WITHOUT_IDENTITY).then(extension),
+        }
+    }
+
+    fn identity(&self) -> MutexGuard<'_, NodeIdentity> {
+        // No code under the lock can panic.
+        self.identity.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets what the hellos of this node contain from now on.
+    pub(super) fn set_identity(&self, identity: NodeIdentity) {
+        *self.identity() = identity;
+    }
+
+    /// Whether this node accepts level and lineage of a hello.
+    pub(super) fn check_identity(&self, hello: &Hello) -> Result<(), HelloRefusal> {
+        hello.check_identity(&self.node_id, &self.identity())
+    }
+
+    /// Closes the connections that peers have opened: they get the new hello with the next ones. With `old_protocol`, only those
+    /// of a version without identity.
+    pub(super) fn close_inbound(&self, old_protocol: bool) {
+        for slot in self.table().values() {
+            let closing = slot
+                .inbound
+                .as_ref()
+                .filter(|inbound| !old_protocol || inbound.protocol == PROTOCOL_WITHOUT_IDENTITY);
+            if let Some(inbound) = closing {
+                inbound.responses.close();
+            }
         }
     }
 
@@ -86,6 +129,11 @@ impl NetworkContext {
 
     /// Whether this node accepts `hello`. A node without a cluster id adopts the sender's.
     pub(super) fn check(&self, hello: &Hello) -> Result<(), HelloRefusal> {
+        self.check_cluster(hello)?;
+        self.check_identity(hello)
+    }
+
+    fn check_cluster(&self, hello: &Hello) -> Result<(), HelloRefusal> {
         if self.cluster_id().is_empty() && !hello.cluster_id.is_empty() {
             self.check_in(&hello.cluster_id, hello)?;
             let joined = self.cluster_id.get_or_init(|| hello.cluster_id.clone());
@@ -161,9 +209,10 @@ impl NetworkContext {
             return None;
         }
         let entry = table.entry(hello.node_id.clone()).or_default();
-        entry.client_addr.clone_from(&hello.client_addr);
+        entry.learn_addrs(hello);
         let inbound = InboundConnection {
             connection,
+            protocol: hello.protocol(),
             responses: Arc::clone(&responses),
         };
         if let Some(previous) = entry.inbound.replace(inbound) {
@@ -197,11 +246,19 @@ impl NetworkContext {
         }
     }
 
-    /// Stores the client address of a peer's hello.
-    pub(super) fn learn_client_addr(&self, hello: &Hello) {
+    /// Stores the addresses in a peer's hello.
+    pub(super) fn learn_addrs(&self, hello: &Hello) {
         if let Some(entry) = self.table().get_mut(&hello.node_id) {
-            entry.client_addr.clone_from(&hello.client_addr);
+            entry.learn_addrs(hello);
         }
+    }
+
+    pub(super) fn peer_addr(&self, id: &NodeId) -> Option<String> {
+        let table = self.table();
+        table
+            .get(id)
+            .map(|entry| entry.peer_addr.clone())
+            .filter(|addr| !addr.is_empty())
     }
 
     pub(super) fn client_addr(&self, id: &NodeId) -> Option<String> {
@@ -263,6 +320,13 @@ impl NetworkContext {
 }
 
 impl PeerSlot {
+    fn learn_addrs(&mut self, hello: &Hello) {
+        self.client_addr.clone_from(&hello.client_addr);
+        if let Some(extension) = &hello.extension {
+            self.peer_addr.clone_from(&extension.peer_addr);
+        }
+    }
+
     fn close(&self) {
         if let Some(outbox) = &self.outbox {
             outbox.requests.close();

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::connection::{read_handshake, write_handshake};
-use super::hello::{Handshake, Hello, HelloRefusalReason};
+use super::hello::{Handshake, Hello, HelloRefusalReason, PROTOCOL_WITHOUT_IDENTITY};
 use super::peers::NetworkContext;
 use crate::address::PeerAddress;
 
@@ -37,7 +37,7 @@ pub(super) async fn probe(
     let mut stream = connected.map_err(|error| silent(&error))?;
     let hello = Handshake::Hello(Hello {
         node_id: address.id.clone(),
-        ..context.hello(&address.id)
+        ..context.hello(&address.id, PROTOCOL_WITHOUT_IDENTITY)
     });
     write_handshake(&mut stream, &hello, limits.hello_timeout)
         .await

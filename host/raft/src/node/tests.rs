@@ -3,6 +3,7 @@
 mod contact;
 mod exchange;
 mod hostile;
+mod identity;
 mod membership;
 mod probe;
 mod support;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::ids::NodeId;
+use crate::ids::{Lineage, NodeId};
 
 /// The settings of a [`Core`](crate::raft::Core). They do not change while it runs.
 #[derive(Clone, Debug)]
@@ -36,6 +36,10 @@ pub struct CoreConfig {
     /// How far a clock may differ from the cluster's clock: the bound of the time in the log, and of the clocks of nodes that
     /// lead. `None`: the time in the log is the leader's clock, without a bound.
     pub max_clock_skew: Option<Duration>,
+    /// The highest cluster level that this node knows. 0: it behaves as the release before the first level.
+    pub known_level: u32,
+    /// A random number, for the lineage of a cluster that this node creates or raises from level 0.
+    pub new_lineage: Lineage,
     /// Bounds of memory and of messages.
     pub limits: Limits,
     /// Seed of the generator that draws election timeouts.

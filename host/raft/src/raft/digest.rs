@@ -31,6 +31,12 @@ impl Core {
             clusters,
             store_id,
             ineligible,
+            replacing_store,
+            runs: _,
+            met,
+            announced: _,
+            fault,
+            fault_reported: _,
             role,
             election_deadline: _,
             lease_granted_until: _,
@@ -63,7 +69,7 @@ impl Core {
         )?;
         write!(
             out,
-            "{configurations:?}{clusters:?}{store_id}{ineligible:?}{replaced_stores:?}"
+            "{configurations:?}{clusters:?}{store_id}{ineligible:?}{replaced_stores:?}{replacing_store}{met:?}{fault:?}"
         )?;
         match role {
             RoleState::Follower { leader: _ } => {}

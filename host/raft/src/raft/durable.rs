@@ -1,7 +1,8 @@
 //! What the core writes to its stores and reads back from them.
 
-use crate::entry::{ClusterState, Entry, HardState};
-use crate::ids::{Index, LogId, StoreId, Term};
+use crate::entry::{ClusterRecord, Entry, HardState};
+use crate::identity::{MetPeer, RunHistory};
+use crate::ids::{Index, LogId, NodeId, StoreId, Term};
 use crate::raft::membership::Membership;
 
 /// One atomic write: either all of it becomes durable or nothing.
@@ -28,12 +29,16 @@ pub struct StoredState {
     pub terms: Vec<(Index, Term)>,
     /// The configurations in the log, in ascending order.
     pub memberships: Vec<(Index, Membership)>,
-    /// Levels and lineages in the log, in ascending order.
-    pub clusters: Vec<(Index, ClusterState)>,
+    /// The records of the cluster in the log, in ascending order.
+    pub clusters: Vec<(Index, ClusterRecord)>,
     /// Id of the store, drawn at random when it was created; [`StoreId::NONE`] for a store without an id.
     pub store_id: StoreId,
     /// Whether the store is complete.
     pub state: StoreState,
+    /// The runs of the store, with the one that begins.
+    pub runs: RunHistory,
+    /// The peers that the node has met, with the store and the run of each.
+    pub met: Vec<(NodeId, MetPeer)>,
 }
 
 /// Whether a store contains all votes and acknowledgements of its node. A node with a store that is not

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::entry::{HardState, Payload};
+use crate::identity::Sender;
 use crate::ids::{NodeId, Term};
 use crate::message::{ClockReport, RaftRequest, RaftResponse, RequestVote, RequestVoteResponse};
 use crate::raft::quorum::VoteResult;
@@ -166,7 +167,8 @@ impl Core {
     // ----- as a voter -----
 
     /// A candidate or pre-candidate requests a vote (§5.2, §5.4.1).
-    pub(super) fn on_request_vote(&mut self, from: &NodeId, request: &RequestVote) {
+    pub(super) fn on_request_vote(&mut self, sender: &Sender, request: &RequestVote) {
+        let from = &sender.id;
         if !self.can_vote() {
             // The lost store may contain a vote in this term.
             return;
@@ -188,7 +190,14 @@ impl Core {
             request.term == self.hard_state.term
                 && vote.is_none_or(|vote| *vote == request.candidate_id)
         };
-        let granted = current && request.last >= self.log.last();
+        // A candidate with another store than the configuration names was replaced, and then its log ends before this one. Or this
+        // node lacks the entry that names the store, and the candidate has it.
+        let up_to_date = if self.counts(sender) {
+            request.last >= self.log.last()
+        } else {
+            request.last > self.log.last()
+        };
+        let granted = current && up_to_date;
         if granted && !request.pre_vote {
             if self.hard_state.vote.is_none() {
                 self.hard_state.vote = Some(request.candidate_id.clone());

@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
-use crate::entry::{Entry, Payload};
+use crate::entry::{ClusterRecord, ClusterState, Entry, Payload};
 use crate::ids::{Index, LogId, NodeId, StoreId};
 use crate::message::{
     BootstrapProbe, BootstrapProbeResponse, BootstrapVerdict, RaftRequest, RaftResponse,
 };
 use crate::raft::bootstrap::{BOOTSTRAP_ENTRY, Bootstrap, Prober};
 use crate::raft::durable::StoreState;
-use crate::raft::membership::Membership;
+use crate::raft::membership::{Member, MemberRole, Membership};
 use crate::raft::rejoin::Rejoin;
 use crate::raft::voting::{Ineligible, VotingStatus};
 use crate::raft::{Core, Role};
@@ -69,7 +69,10 @@ impl Core {
         });
         if may_be_new && self.is_alone() && self.has_empty_log() {
             // A cluster of one: there is no other node to probe.
-            self.complete_store();
+            match self.state_at_bootstrap() {
+                Some(state) => self.begin_cluster_of_one(state),
+                None => self.complete_store(),
+            }
         }
         self.update_eligibility();
     }
@@ -114,10 +117,12 @@ impl Core {
     /// The store is marked as complete: the node is eligible to vote.
     pub fn store_completed(&mut self, now: Duration) {
         self.now = self.now.max(now);
-        let is_creator = self
-            .ineligible
-            .take()
-            .is_some_and(|ineligible| ineligible.bootstrap.is_creator());
+        // If the store was found to be outdated meanwhile, the node is ineligible again.
+        let completed = self.ineligible.take_if(|it| it.completing_store);
+        let Some(completed) = completed else {
+            return;
+        };
+        let is_creator = completed.bootstrap.is_creator();
         if self.role() != Role::Follower || self.leader().is_some() {
             return;
         }
@@ -132,6 +137,31 @@ impl Core {
     }
 
     // ----- bootstrap -----
+
+    fn begin_cluster_of_one(&mut self, state: ClusterState) {
+        let member = Member {
+            address: String::new(),
+            store_id: self.store_id,
+            role: MemberRole::Voter,
+        };
+        let mut configuration = Membership::new([(self.config.id.clone(), member)].into());
+        configuration.fill_in_addresses(&self.config.addresses);
+        let payload = self.first_payload(configuration, Some(state));
+        self.begin_log(payload);
+    }
+
+    /// The content of the first entry. At level 0 it is the configuration alone.
+    fn first_payload(&self, membership: Membership, state: Option<ClusterState>) -> Payload {
+        match state {
+            None => Payload::Membership(membership),
+            Some(ClusterState { level, lineage }) => Payload::Cluster(Box::new(ClusterRecord {
+                level,
+                lineage,
+                membership,
+                settings: self.config.initial_settings.clone(),
+            })),
+        }
+    }
 
     /// Whether neither log nor snapshot contains anything.
     fn has_empty_log(&self) -> bool {
@@ -200,8 +230,8 @@ impl Core {
     }
 
     fn bootstrap_verdict(&mut self, from: &NodeId, probe: &BootstrapProbe) -> BootstrapVerdict {
-        if let Some(configuration) = self.bootstrap_configuration_for(from, probe.store_id) {
-            return BootstrapVerdict::Bootstrapped(configuration);
+        if let Some(verdict) = self.bootstrap_verdict_for(from, probe.store_id) {
+            return verdict;
         }
         if self.knows_committed(probe.members_at) {
             return BootstrapVerdict::Committed(probe.members_at);
@@ -226,10 +256,15 @@ impl Core {
     }
 
     /// The bootstrap configuration, if it is known and contains this store.
-    fn bootstrap_configuration_for(&self, id: &NodeId, store_id: StoreId) -> Option<Membership> {
+    fn bootstrap_verdict_for(&self, id: &NodeId, store_id: StoreId) -> Option<BootstrapVerdict> {
         let configuration = self.configurations.at(BOOTSTRAP_ENTRY.index)?;
-        let contains = configuration.votes_by(id, store_id);
-        contains.then(|| configuration.clone())
+        if !configuration.votes_by(id, store_id) {
+            return None;
+        }
+        Some(match self.clusters.first() {
+            Some(record) => BootstrapVerdict::Begun(record.clone()),
+            None => BootstrapVerdict::Bootstrapped(configuration.clone()),
+        })
     }
 
     /// Responds once the current state is durable. So a node that passes on the bootstrap configuration has stored it.
@@ -267,7 +302,12 @@ impl Core {
                 bootstrap.on_empty_store(from, &response);
                 self.bootstrap_if_complete();
             }
-            BootstrapVerdict::Bootstrapped(configuration) => self.accept_bootstrap(configuration),
+            BootstrapVerdict::Bootstrapped(configuration) => {
+                self.accept_bootstrap(Payload::Membership(configuration));
+            }
+            BootstrapVerdict::Begun(record) => {
+                self.accept_bootstrap(Payload::Cluster(Box::new(record)));
+            }
             // The same entry implies the same log before it.
             BootstrapVerdict::Committed(id) if id == members_at => {
                 self.complete_store_if_voter(true);
@@ -290,35 +330,44 @@ impl Core {
             return;
         };
         let receivers = bootstrap.receivers(&configuration);
-        self.begin_log(configuration.clone());
+        let payload = self.first_payload(configuration, self.state_at_bootstrap());
+        let verdict = match &payload {
+            Payload::Cluster(record) => BootstrapVerdict::Begun((**record).clone()),
+            payload => {
+                let configuration = payload.membership().cloned().unwrap_or_default();
+                BootstrapVerdict::Bootstrapped(configuration)
+            }
+        };
+        self.begin_log(payload);
         for (id, prober) in receivers {
-            let verdict = BootstrapVerdict::Bootstrapped(configuration.clone());
-            self.respond_to_probe(&id, prober, verdict);
+            self.respond_to_probe(&id, prober, verdict.clone());
         }
     }
 
-    /// Another member has sent the bootstrap configuration.
-    fn accept_bootstrap(&mut self, configuration: Membership) {
-        let Some(ineligible) = &self.ineligible else {
+    /// Another member has sent the first entry.
+    fn accept_bootstrap(&mut self, payload: Payload) {
+        let (Some(ineligible), Some(configuration)) = (&self.ineligible, payload.membership())
+        else {
             return;
         };
         let ours = configuration.votes_by(&self.config.id, self.store_id);
         let accepts = ineligible
             .bootstrap
-            .accepts(&configuration, &self.config.voters);
+            .accepts(configuration, &self.config.voters);
         if ours && accepts && self.has_empty_log() {
-            self.begin_log(configuration);
+            self.begin_log(payload);
         }
     }
 
-    fn begin_log(&mut self, configuration: Membership) {
-        self.configurations
-            .append(BOOTSTRAP_ENTRY.index, configuration.clone());
-        self.log.append(Entry {
+    /// Appends the bootstrap entry to the empty log.
+    fn begin_log(&mut self, payload: Payload) {
+        let entry = Entry {
             id: BOOTSTRAP_ENTRY,
             time_ms: 0,
-            payload: Payload::Membership(configuration),
-        });
+            payload,
+        };
+        self.adopt_configuration(&entry);
+        self.log.append(entry);
         self.on_members_changed();
         self.update_eligibility();
     }

@@ -12,7 +12,10 @@ impl Core {
         if append.term < self.hard_state.term {
             return self.respond_to_append(from, append.round, AppendResult::Ignored, None);
         }
-        if !self.follow(append.term, from) || !self.may_acknowledge(from) {
+        if !self.follow(append.term, from) || self.has_other_history(from, &append) {
+            return;
+        }
+        if !self.may_acknowledge(from) {
             return;
         }
         let lease = self.grant_lease();
@@ -50,6 +53,13 @@ impl Core {
         self.clocks.has_yielded = false;
         self.rearm_election();
         true
+    }
+
+    /// Whether the leader has another entry where this node has a committed one. Then the core has stopped.
+    fn has_other_history(&mut self, from: &NodeId, append: &AppendEntries) -> bool {
+        let ids = append.entries.iter().map(|entry| entry.id);
+        let mut sent = std::iter::once(append.previous).chain(ids);
+        sent.any(|theirs| self.conflicts(from, theirs))
     }
 
     fn respond_to_append(
@@ -99,6 +109,7 @@ impl Core {
         }
         self.log.committed = self.log.committed.max(leader_commit.min(last));
         self.configurations.compact(self.log.committed);
+        self.check_named_store();
         self.update_eligibility();
         AppendResult::Matched(last.max(self.log.committed))
     }
@@ -131,7 +142,8 @@ impl Core {
         let membership = membership.clone();
         self.configurations.append(entry.id.index, membership);
         if let Some(record) = entry.payload.cluster() {
-            self.clusters.append(entry.id.index, record.state());
+            self.clusters.append(entry.id.index, record);
+            self.check_level(record.level);
         }
         true
     }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::entry::SnapshotMeta;
-use crate::ids::{Index, StoreId};
+use crate::ids::{Index, LogId, StoreId};
 
 /// How the leader sends entries to a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,6 +110,8 @@ impl SnapshotTransfer {
 pub struct Progress {
     /// The disk of the peer contains the leader's entries up to here. Always less than `next`.
     pub matched: Index,
+    /// The newest heartbeat round of the leader when `matched` has grown last. A request of a later round was sent afterwards.
+    pub matched_in: u64,
     /// The next entry to send.
     pub next: Index,
     /// How entries are sent.
@@ -138,6 +140,7 @@ impl Progress {
     pub fn new(last: Index, now: Duration) -> Self {
         Self {
             matched: Index::ZERO,
+            matched_in: 0,
             next: last.next(),
             state: ProgressState::Probe { in_flight: None },
             heard_at: now,
@@ -162,10 +165,18 @@ impl Progress {
         self.state = ProgressState::Snapshot(SnapshotTransfer::new(meta, now));
     }
 
+    /// The peer has these entries on its disk. `round` is the newest heartbeat round.
+    pub fn acknowledged(&mut self, index: Index, round: u64) {
+        if index > self.matched {
+            self.matched = index;
+            self.matched_in = round;
+        }
+    }
+
     /// The peer has acknowledged all entries up to `index`. Returns whether this is new.
-    pub fn matched_up_to(&mut self, index: Index) -> bool {
+    pub fn matched_up_to(&mut self, index: Index, round: u64) -> bool {
         let news = index > self.matched;
-        self.matched = self.matched.max(index);
+        self.acknowledged(index, round);
         self.next = self.next.max(self.matched.next());
         match &mut self.state {
             ProgressState::Probe { in_flight } if index.next() >= self.next => {
@@ -192,6 +203,13 @@ impl Progress {
             ProgressState::Probe { .. } | ProgressState::Snapshot(_) => {}
         }
         news
+    }
+
+    /// Whether the peer rejects an entry that it has acknowledged before the request was sent. A late response to an earlier
+    /// request may reject it too.
+    #[must_use]
+    pub fn lacks_acknowledged(&self, rejected: LogId, round: u64) -> bool {
+        rejected.index > Index::ZERO && rejected.index <= self.matched && round > self.matched_in
     }
 
     /// Whether another message with entries may be sent.

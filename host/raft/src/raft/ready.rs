@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::entry::{Entry, SnapshotMeta};
-use crate::ids::{Index, LogId, NodeId};
+use crate::identity::{MetPeer, NodeIdentity};
+use crate::ids::{Index, LogId, NodeId, StoreId};
 use crate::message::Message;
 use crate::raft::durable::WriteBatch;
+use crate::raft::fault::CoreFault;
 
 /// Number of a write. Numbers start at 1; 0 means "no write".
 pub type WriteId = u64;
@@ -106,6 +108,23 @@ pub struct Ready {
     pub contacts: Option<BTreeMap<NodeId, String>>,
     /// Mark the store as [complete](crate::raft::durable::StoreState::Complete), after the writes before.
     pub complete_store: bool,
+    /// Give the store this id and mark it as [incomplete](crate::raft::durable::StoreState::Incomplete), after the writes before.
+    pub replace_store: Option<StoreId>,
+    /// Make this memory of the peers durable.
+    pub met: Option<Vec<(NodeId, MetPeer)>>,
+    /// The node describes itself so from now on. Messages of this output belong to connections with this hello.
+    pub identity: Option<IdentityChange>,
+    /// The core has stopped: so must the node.
+    pub fault: Option<CoreFault>,
+}
+
+/// A change of what this node's hello contains.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentityChange {
+    /// The identity from now on.
+    pub identity: NodeIdentity,
+    /// The store has changed: responses on connections with the old hello would show the old one.
+    pub new_store: bool,
 }
 
 impl Ready {
@@ -121,5 +140,9 @@ impl Ready {
             && self.reads.is_empty()
             && self.contacts.is_none()
             && !self.complete_store
+            && self.replace_store.is_none()
+            && self.met.is_none()
+            && self.identity.is_none()
+            && self.fault.is_none()
     }
 }

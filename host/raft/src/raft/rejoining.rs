@@ -27,6 +27,9 @@ impl Core {
         let Some(ineligible) = &self.ineligible else {
             return true;
         };
+        if self.is_replacing_store() {
+            return false;
+        }
         let granted = ineligible.rejoin.is_granted(leader, term);
         if !granted {
             self.report_store(leader);
@@ -48,7 +51,7 @@ impl Core {
     pub(super) fn repeat_store_mismatch(&mut self, leader: &NodeId) {
         let members = self.membership();
         let mismatch = members.votes_by_another(&self.config.id, self.store_id);
-        if self.ineligible.is_some() && mismatch {
+        if self.ineligible.is_some() && mismatch && !self.is_replacing_store() {
             self.report_store(leader);
         }
     }
@@ -130,6 +133,7 @@ impl Core {
         let add = |(id, member): (&NodeId, &Member)| {
             let mut member = member.clone();
             let reported = self.role.peer(id).and_then(|peer| peer.store_id);
+            let reported = reported.or_else(|| self.met.store_id(id));
             if let (MemberRole::Incoming, Some(store_id)) = (member.role, reported) {
                 member.store_id = store_id;
             }

@@ -1,6 +1,7 @@
 //! The leader's side of replication and commitment: §5.3, §5.4.2.
 
 use crate::entry::{Entry, Payload};
+use crate::identity::Sender;
 use crate::ids::{Index, LogId, NodeId};
 use crate::message::{AppendEntries, AppendEntriesResponse, AppendResult, RaftRequest};
 use crate::raft::Core;
@@ -267,7 +268,8 @@ impl Core {
     }
 
     /// A follower has responded.
-    pub(super) fn on_append_response(&mut self, from: &NodeId, response: &AppendEntriesResponse) {
+    pub(super) fn on_append_response(&mut self, sender: &Sender, response: &AppendEntriesResponse) {
+        let from = &sender.id;
         self.observe_term(response.term);
         if response.term != self.hard_state.term {
             return;
@@ -280,10 +282,15 @@ impl Core {
         peer.round = peer.round.max(response.round.min(newest));
         match response.result {
             AppendResult::Matched(index) => {
-                if peer.matched_up_to(index.min(self.log.last().index)) {
+                if peer.matched_up_to(index.min(self.log.last().index), newest) {
                     self.advance_commit();
                     self.promote_rejoined();
                 }
+            }
+            AppendResult::Mismatch { rejected, .. }
+                if peer.lacks_acknowledged(rejected, response.round) =>
+            {
+                self.on_lost_entries(sender);
             }
             AppendResult::Mismatch { rejected, hint } => self.on_mismatch(from, rejected, hint),
             AppendResult::Ignored => {}
@@ -291,6 +298,21 @@ impl Core {
         self.confirm_reads();
         self.advance_transfer();
         self.forget_removed();
+    }
+
+    /// A peer lacks an entry that it has acknowledged in this term: its store went backwards under the running node. Its former
+    /// acknowledgements are void.
+    fn on_lost_entries(&mut self, sender: &Sender) {
+        let (now, last) = (self.now, self.log.last().index);
+        if let Some(peer) = self.role.peer_mut(&sender.id) {
+            *peer = Progress {
+                heard_at: peer.heard_at,
+                removed: peer.removed,
+                store_id: peer.store_id,
+                ..Progress::new(last, now)
+            };
+        }
+        self.report_replaced(sender);
     }
 
     /// The logs differ at `rejected`. Retries where they may agree, skipping whole terms (§5.3).

@@ -145,12 +145,13 @@ impl Core {
             offset,
             data,
         };
-        let request = match &chunk.meta.membership {
+        let cluster = chunk.meta.cluster;
+        let request = match chunk.meta.membership.clone() {
             None => RaftRequest::InstallSnapshot(chunk),
-            Some(membership) => {
-                let membership = membership.clone();
+            Some(membership) if cluster.level == 0 => {
                 RaftRequest::InstallMembers(chunk, membership)
             }
+            Some(membership) => RaftRequest::InstallCluster(chunk, membership, cluster),
         };
         self.request(to, request, 0);
     }
@@ -165,7 +166,7 @@ impl Core {
         if response.term != self.hard_state.term {
             return;
         }
-        let now = self.now;
+        let (now, round) = (self.now, self.round);
         let Some(peer) = self.role.peer_mut(from) else {
             return;
         };
@@ -178,7 +179,7 @@ impl Core {
         }
         if response.installed {
             let index = response.last.index;
-            peer.matched = peer.matched.max(index);
+            peer.acknowledged(index, round);
             peer.probe(index.next());
             self.advance_commit();
             self.promote_rejoined();
@@ -193,7 +194,10 @@ impl Core {
         if chunk.term < self.hard_state.term {
             return self.respond_to_chunk(from, chunk.meta.last, 0, false);
         }
-        if !self.follow(chunk.term, from) || !self.may_acknowledge(from) {
+        if !self.follow(chunk.term, from) || self.conflicts(from, chunk.meta.last) {
+            return;
+        }
+        if !self.may_acknowledge(from) {
             return;
         }
         if !self.needs_snapshot(&chunk.meta) {
@@ -248,6 +252,8 @@ impl Core {
         self.add_snapshot_task(SnapshotTask::Restore(meta.clone()));
         self.restoring = Some(meta.clone());
         self.reinstallation.restoring(meta.last.index);
+        self.check_level(meta.cluster.level);
+        self.check_named_store();
         self.update_eligibility();
     }
 

@@ -16,7 +16,8 @@ use super::{
     WriteBatch,
 };
 use crate::entry::{ClusterState, Entry, HardState, SnapshotMeta};
-use crate::ids::{Index, LogId, StoreId};
+use crate::identity::{MetPeer, RunHistory, RunId};
+use crate::ids::{Index, LogId, NodeId, StoreId};
 use crate::raft::membership::Membership;
 
 /// A log in memory. A clone is another handle to the same log, so a test can restart a node on it.
@@ -25,13 +26,15 @@ pub struct MemoryStore {
     log: Arc<Mutex<MemoryLog>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct MemoryLog {
     hard_state: HardState,
     purged: LogId,
     entries: VecDeque<Entry>,
     store_id: StoreId,
     state: StoreState,
+    runs: RunHistory,
+    met: Vec<(NodeId, MetPeer)>,
 }
 
 impl MemoryStore {
@@ -53,6 +56,14 @@ impl MemoryStore {
         store
     }
 
+    /// A copy of the store as it is now, for a test that puts an old state of a disk back.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        Self {
+            log: Arc::new(Mutex::new(lock(&self.log).clone())),
+        }
+    }
+
     /// Changes the state of the store, for example to simulate a repair.
     pub fn set_state(&self, state: StoreState) {
         lock(&self.log).state = state;
@@ -70,7 +81,7 @@ impl LogStore for MemoryStore {
                 memberships.push((entry.id.index, membership.clone()));
             }
             let cluster = entry.payload.cluster();
-            clusters.extend(cluster.map(|record| (entry.id.index, record.state())));
+            clusters.extend(cluster.map(|record| (entry.id.index, record.clone())));
             if terms.last().is_none_or(|(_, term)| *term != entry.id.term) {
                 terms.push((entry.id.index, entry.id.term));
             }
@@ -85,6 +96,8 @@ impl LogStore for MemoryStore {
             clusters,
             store_id: log.store_id,
             state: log.state,
+            runs: log.runs.clone(),
+            met: log.met.clone(),
         })
     }
 
@@ -145,6 +158,24 @@ impl LogStore for MemoryStore {
 
     fn mark_complete(&mut self) -> Result<(), StorageError> {
         lock(&self.log).state = StoreState::Complete;
+        Ok(())
+    }
+
+    fn replace_store_id(&mut self, store_id: StoreId) -> Result<(), StorageError> {
+        let mut log = lock(&self.log);
+        log.store_id = store_id;
+        log.state = StoreState::Incomplete;
+        Ok(())
+    }
+
+    fn begin_run(&mut self, run: RunId) -> Result<(), StorageError> {
+        let mut log = lock(&self.log);
+        log.runs = log.runs.next(run);
+        Ok(())
+    }
+
+    fn remember_peers(&mut self, met: &[(NodeId, MetPeer)]) -> Result<(), StorageError> {
+        lock(&self.log).met = met.to_vec();
         Ok(())
     }
 }

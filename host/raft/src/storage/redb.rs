@@ -27,13 +27,15 @@ use ::redb::{Database, Durability, WriteTransaction};
 
 use self::backend::Medium;
 use self::error::{fault, guarded};
-use self::tables::{IDENTITY, ORIGIN, STORE_INIT, read_state};
+use self::tables::{IDENTITY, MET, ORIGIN, RUNS, STORE_INIT, read_state};
+use self::write::format_of;
 use super::bounds::LogBounds;
 
 pub use super::schema::{FileOrigin, Identity, StoreInit};
 use super::{LogStore, StorageError, StoreState, StoredState, WriteBatch, schema};
 use crate::entry::Entry;
-use crate::ids::{Index, LogId};
+use crate::identity::{MetPeer, RunHistory, RunId};
+use crate::ids::{Index, LogId, NodeId, StoreId};
 
 /// A durable log in the data directory of a node. It locks the directory until it is dropped.
 pub struct RedbStore {
@@ -45,6 +47,7 @@ pub struct RedbStore {
     identity: Identity,
     format: u32,
     init: StoreInit,
+    runs: RunHistory,
     bounds: LogBounds,
     /// A write failed: the content of the disk is unknown until the store is opened and read again.
     broken: bool,
@@ -75,6 +78,7 @@ impl LogStore for RedbStore {
         let last = self.change("writing", |store, transaction| {
             store.apply(transaction, batch)
         })?;
+        self.format = self.format.max(format_of(batch));
         self.bounds.last = last;
         Ok(())
     }
@@ -105,6 +109,31 @@ impl LogStore for RedbStore {
         self.replace_cluster_id(cluster_id)
     }
 
+    fn replace_store_id(&mut self, store_id: StoreId) -> Result<(), StorageError> {
+        let init = StoreInit {
+            store_id,
+            state: StoreState::Incomplete,
+        };
+        self.put_init("recording that the store is outdated", init)
+    }
+
+    fn begin_run(&mut self, run: RunId) -> Result<(), StorageError> {
+        let runs = self.runs.next(run);
+        let record = schema::encode_runs(RUNS, &runs);
+        self.change("recording a run", |store, transaction| {
+            store.put_meta(transaction, RUNS, &record)
+        })?;
+        self.runs = runs;
+        Ok(())
+    }
+
+    fn remember_peers(&mut self, met: &[(NodeId, MetPeer)]) -> Result<(), StorageError> {
+        let record = schema::encode_met(MET, met)?;
+        self.change("recording the peers", |store, transaction| {
+            store.put_meta(transaction, MET, &record)
+        })
+    }
+
     fn mark_complete(&mut self) -> Result<(), StorageError> {
         let init = StoreInit {
             state: StoreState::Complete,
@@ -113,13 +142,7 @@ impl LogStore for RedbStore {
         if init == self.init {
             return Ok(());
         }
-        let record = schema::encode_store_init(STORE_INIT, init);
-        self.change(
-            "recording that the store is complete",
-            |store, transaction| store.put_meta(transaction, STORE_INIT, &record),
-        )?;
-        self.init = init;
-        Ok(())
+        self.put_init("recording that the store is complete", init)
     }
 }
 
@@ -194,6 +217,20 @@ impl RedbStore {
                 .iter()
                 .try_for_each(|(key, record)| store.put_meta(transaction, key, record))
         })?;
+        self.init = init;
+        Ok(())
+    }
+
+    fn put_init(&mut self, doing: &'static str, init: StoreInit) -> Result<(), StorageError> {
+        let record = schema::encode_store_init(STORE_INIT, init);
+        // A program that ignores the record must refuse the database.
+        let format = self.format.max(schema::FORMAT_AT_LEVEL_0);
+        let identity = schema::encode_identity(IDENTITY, format, &self.identity)?;
+        self.change(doing, |store, transaction| {
+            store.put_meta(transaction, IDENTITY, &identity)?;
+            store.put_meta(transaction, STORE_INIT, &record)
+        })?;
+        self.format = format;
         self.init = init;
         Ok(())
     }

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use task_queue_raft::Status;
 use task_queue_raft::ids::NodeId;
-use task_queue_raft::message::{AdminError, TransferError};
+use task_queue_raft::message::{AdminError, RaiseError, TransferError};
 use task_queue_raft::raft::membership::change::{Change, ChangeError};
 
 use super::app::App;
@@ -223,6 +223,16 @@ fn of_order(error: &AdminError) -> ApiError {
             error.to_string(),
             "send the request again, which is safe; to wait longer, raise Oarlock-Timeout-Ms",
         ),
+        AdminError::Raise(RaiseError::NotLeader) => ApiError::no_leader(),
+        AdminError::Raise(RaiseError::Busy) => conflict(
+            "change_under_way",
+            "retry after the current membership change",
+        ),
+        AdminError::Raise(RaiseError::UnknownLevel { .. }) => conflict(
+            "unknown_level",
+            "start this release on all members, then raise the level again",
+        ),
+        AdminError::Raise(RaiseError::Overloaded { what }) => ApiError::overloaded(what),
         // No route sends a request of this kind.
         AdminError::Snapshot(_) => ApiError::internal(error.to_string()),
         AdminError::Overloaded => ApiError::overloaded("admin requests that wait for the leader"),

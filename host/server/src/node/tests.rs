@@ -81,7 +81,11 @@ impl Nodes {
             while let Some((from, to, message)) = self.in_transit.pop_front() {
                 let from: NodeId = NAMES[from].into();
                 let to = NAMES.iter().position(|name| to.as_str() == *name);
-                self.cores[to.expect("a node of the cluster")].step(self.now, &from, message);
+                self.cores[to.expect("a node of the cluster")].step(
+                    self.now,
+                    &(&from).into(),
+                    message,
+                );
             }
             if !worked {
                 break;

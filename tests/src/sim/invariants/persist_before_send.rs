@@ -49,7 +49,9 @@ fn claim<'a>(from: &'a NodeId, to: &'a NodeId, message: &Message) -> Option<Clai
             ..Claim::default()
         },
         Message::Request(
-            RaftRequest::InstallSnapshot(chunk) | RaftRequest::InstallMembers(chunk, _),
+            RaftRequest::InstallSnapshot(chunk)
+            | RaftRequest::InstallMembers(chunk, _)
+            | RaftRequest::InstallCluster(chunk, ..),
         ) => Claim {
             term: chunk.term,
             ..Claim::default()
@@ -98,7 +100,10 @@ fn claim<'a>(from: &'a NodeId, to: &'a NodeId, message: &Message) -> Option<Clai
             ..Claim::default()
         },
         Message::Response(RaftResponse::BootstrapProbe(answer))
-            if matches!(answer.verdict, BootstrapVerdict::Bootstrapped(_)) =>
+            if matches!(
+                answer.verdict,
+                BootstrapVerdict::Bootstrapped(_) | BootstrapVerdict::Begun(_)
+            ) =>
         {
             Claim {
                 log_up_to: Index(1),

@@ -10,7 +10,8 @@ use task_queue_raft::applier::Applier;
 use task_queue_raft::disk::{Disk, DiskTask};
 use task_queue_raft::driver::Driver;
 use task_queue_raft::entry::SnapshotMeta;
-use task_queue_raft::ids::{Index, NodeId};
+use task_queue_raft::identity::PeerHello;
+use task_queue_raft::ids::{Index, Lineage, NodeId};
 use task_queue_raft::raft::{Core, CoreConfig};
 use task_queue_raft::storage::{LogStore, SnapshotStore, StorageError, StoredState};
 
@@ -76,6 +77,8 @@ pub(super) struct Live {
     pub(super) applier: Applier<SimMachine>,
     pub(super) machine_tasks: VecDeque<SimMachineTask>,
     pub(super) inbox: VecDeque<SimInput>,
+    /// The last hello of each peer.
+    pub(super) hellos: BTreeMap<usize, PeerHello>,
     /// When the next turn is due, if one is.
     pub(super) turn_at: Option<Duration>,
     idle_turns: u32,
@@ -170,6 +173,7 @@ impl World {
             format!("starts in term {term} with entries up to {last}, applied {index}")
         });
         self.invariants.on_state(node, index, view)?;
+        self.introduce_to_all(node);
         self.wake(node, self.now);
         Ok(())
     }
@@ -204,11 +208,13 @@ impl World {
 
     fn open(&mut self, node: usize) -> Result<Live, Unopened> {
         let (seed, session) = (self.rng.number(), self.rng.number());
+        let run = self.rng.number() | 1;
         let state = &self.nodes[node];
         let mut log = state.log.clone();
         let unopened = |error| Unopened::of(&state.log, &error);
         let snapshots: Arc<dyn SnapshotStore> = Arc::new(state.snapshots.clone());
         log.open().map_err(unopened)?;
+        log.begin_run(run).map_err(unopened)?;
         let stored = log.load().map_err(unopened)?;
         if let Some(loss) = log.loss() {
             return Err(Unopened::Lost(loss));
@@ -250,6 +256,7 @@ impl World {
             applier,
             machine_tasks: VecDeque::new(),
             inbox: VecDeque::new(),
+            hellos: BTreeMap::new(),
             turn_at: None,
             idle_turns: 0,
         })
@@ -289,6 +296,8 @@ impl World {
             limits: profile.limits.clone(),
             seed,
             initial_settings: Bytes::new(),
+            known_level: 0,
+            new_lineage: Lineage::NONE,
         }
     }
 

@@ -214,7 +214,7 @@ impl World {
             }
             Some((_, AdminRequest::Transfer(_))) => self.coverage.transfers += done,
             Some((_, AdminRequest::SendSnapshot(..))) => self.coverage.reinstalls += done,
-            None => {}
+            Some((_, AdminRequest::RaiseLevel)) | None => {}
         }
         Ok(())
     }

@@ -2,10 +2,11 @@
 
 use task_queue_raft::disk::{Disk, DiskDone, DiskTask};
 use task_queue_raft::driver::{Input, MachineTask};
+use task_queue_raft::identity::{PeerHello, Sender};
 use task_queue_raft::ids::LogId;
 use task_queue_raft::message::Message;
 
-use super::{Event, World};
+use super::{Event, Tag, World};
 use crate::sim::environment::{Output, SimInput, SimMachineTask};
 use crate::sim::history::Outcome;
 use crate::sim::machine::Told;
@@ -35,6 +36,12 @@ impl World {
             Output::Disk(task) => self.queue_disk(node, task),
             Output::Machine(task) => self.queue_machine(node, task),
             Output::Send(to, message) => return self.send(node, &to, message),
+            Output::Fault(fault) => {
+                return Err(Violation {
+                    invariant: "no node has another history than its leader",
+                    detail: format!("n{node}: {fault}"),
+                });
+            }
             Output::Reply(op, outcome) if self.planted == Some(Planted::RepliesMixedUp) => {
                 let other = self
                     .history
@@ -307,36 +314,99 @@ impl World {
         });
         self.coverage.lost += u64::from(delays.is_empty());
         self.coverage.doubled += u64::from(delays.len() > 1);
+        let tag = self.tag_of(from);
         for delay in delays {
-            self.schedule(
-                delay,
-                Event::Arrival {
-                    from,
-                    to,
-                    frame: frame.clone(),
-                },
-            );
+            let frame = frame.clone();
+            let event = Event::Arrival {
+                from,
+                to,
+                tag,
+                frame,
+            };
+            self.schedule(delay, event);
         }
         let answer = self.nodes[from]
             .core()
             .and_then(|core| imagined_answer(self.planted, core, &self.ids[to], &message));
         if let Some(answer) = answer {
-            self.put(from, Input::Message(self.ids[to].clone(), answer));
+            self.put(from, Input::Message(self.sender(to), answer));
         }
         Ok(())
+    }
+
+    /// The store and the run of a node, as its hello shows them.
+    fn tag_of(&self, node: usize) -> Tag {
+        let core = self.nodes[node].core();
+        core.map_or_else(Tag::default, |core| {
+            (core.store_id(), core.runs().current())
+        })
+    }
+
+    fn sender(&self, node: usize) -> Sender {
+        let (store_id, run) = self.tag_of(node);
+        Sender {
+            id: self.ids[node].clone(),
+            store_id,
+            run,
+        }
+    }
+
+    /// A process has started: it connects to all others that it reaches, and they to it.
+    pub(super) fn introduce_to_all(&mut self, node: usize) {
+        for other in 0..self.nodes.len() {
+            for (from, to) in [(node, other), (other, node)] {
+                if other != node && !self.network.is_cut(from, to) {
+                    self.introduce(from, to);
+                }
+            }
+        }
+    }
+
+    /// A connection begins: the receiver gets the hello of the process that runs now, if it has another one of it.
+    fn introduce(&mut self, from: usize, to: usize) {
+        let Some(core) = self.nodes[from].core() else {
+            return;
+        };
+        let identity = core.identity();
+        let hello = PeerHello {
+            id: self.ids[from].clone(),
+            protocol: 2,
+            store_id: identity.store_id,
+            runs: identity.runs,
+            history: identity.history,
+            known_level: identity.known_level,
+            peer_addr: String::new(),
+        };
+        let known = self.nodes[to].live.as_mut().map(|live| &mut live.hellos);
+        let is_new = known.is_some_and(|known| {
+            let before = known.insert(from, hello.clone());
+            before.as_ref() != Some(&hello)
+        });
+        if is_new {
+            self.put(to, Input::PeerHello(hello));
+        }
     }
 
     pub(super) fn arrive(
         &mut self,
         from: usize,
         to: usize,
+        tag: Tag,
         frame: &Frame,
     ) -> Result<(), Violation> {
         if self.network.is_cut(from, to) {
             match self.network.resend() {
                 Some(delay) => {
                     let frame = frame.clone();
-                    self.schedule(delay, Event::Arrival { from, to, frame });
+                    self.schedule(
+                        delay,
+                        Event::Arrival {
+                            from,
+                            to,
+                            tag,
+                            frame,
+                        },
+                    );
                 }
                 None => self.coverage.lost += 1,
             }
@@ -350,8 +420,20 @@ impl World {
         self.trace.note(self.now, to, frame.fingerprint(), || {
             short(format!("<- n{from} {:?}", arrivals[0].1))
         });
-        for (from, message) in arrivals {
-            self.put(to, Input::Message(self.ids[from].clone(), message));
+        if tag == self.tag_of(from) {
+            self.introduce(from, to);
+        }
+        for (sender, message) in arrivals {
+            let sender = if sender == from {
+                Sender {
+                    id: self.ids[from].clone(),
+                    store_id: tag.0,
+                    run: tag.1,
+                }
+            } else {
+                self.sender(sender)
+            };
+            self.put(to, Input::Message(sender, message));
         }
         Ok(())
     }

@@ -4,8 +4,10 @@ use crate::disk::DiskTask;
 use crate::driver::{
     Applied, Consistency, Driver, DriverLimits, Environment, Input, MachineTask, SubmitError,
 };
-use crate::ids::{Index, LogId, NodeId, Term};
+use crate::ids::{Index, Lineage, LogId, NodeId, Term};
 use crate::message::{AdminError, AppendEntries, Message, RaftRequest};
+use crate::raft::fault::CoreFault;
+use crate::raft::ready::IdentityChange;
 use crate::raft::{Core, CoreConfig, Limits};
 use crate::state_machine::MemoryStateMachine;
 use crate::storage::StoredState;
@@ -32,6 +34,12 @@ impl Environment<MemoryStateMachine> for ReadIds {
     fn reply(&mut self, (): (), _: Result<Applied<Bytes>, SubmitError>) {}
     fn reject_query(&mut self, (): (), _: SubmitError) {}
     fn complete(&mut self, (): (), _: Result<Index, AdminError>) {}
+    fn set_identity(&mut self, _: IdentityChange) {}
+
+    fn fail(&mut self, fault: CoreFault) {
+        panic!("{fault}");
+    }
+
     fn set_peers(&mut self, _: std::collections::BTreeMap<NodeId, String>) {}
     fn wall_ms(&mut self) -> u64 {
         0
@@ -54,6 +62,8 @@ fn follower(session: u64) -> Driver<MemoryStateMachine, ReadIds> {
         limits: Limits::default(),
         seed: 1,
         initial_settings: Bytes::new(),
+        known_level: 0,
+        new_lineage: Lineage::NONE,
     };
     let core = Core::new(config, &StoredState::default(), None, 0, NOW);
     let mut driver = Driver::new(core, ReadIds::default(), DriverLimits::default(), session);

@@ -14,6 +14,8 @@ use crate::entry::ClusterState;
 use crate::entry::*;
 use crate::ids::*;
 use crate::message::*;
+use crate::raft::fault::CoreFault;
+use crate::raft::ready::IdentityChange;
 use crate::raft::{Core, CoreConfig, Limits, Role};
 use crate::storage::memory::{MemorySnapshots, MemoryStore};
 use crate::storage::{LogStore, SnapshotStore};
@@ -75,6 +77,12 @@ impl Environment<Machine> for Queues {
             "{operator} was completed before"
         );
     }
+    fn set_identity(&mut self, _: IdentityChange) {}
+
+    fn fail(&mut self, fault: CoreFault) {
+        panic!("{fault}");
+    }
+
     fn set_peers(&mut self, peers: BTreeMap<NodeId, String>) {
         self.peers = peers;
     }
@@ -105,6 +113,8 @@ pub(super) fn setup(id: &str, voters: &str) -> Setup {
             limits: Limits::default(),
             seed: id.bytes().map(u64::from).sum(),
             initial_settings: Bytes::new(),
+            known_level: 0,
+            new_lineage: Lineage::NONE,
         },
         driver: DriverLimits {
             leader_timeout: LEADER_TIMEOUT,

@@ -21,6 +21,8 @@ fn kinds(node: &Node) -> Vec<&'static str> {
             DiskTask::Receive { .. } => "receive",
             DiskTask::Retain(_) => "retain",
             DiskTask::SetAside(_) => "set aside",
+            DiskTask::ReplaceStore(_) => "replace store",
+            DiskTask::RememberPeers(_) => "remember peers",
         })
         .collect()
 }

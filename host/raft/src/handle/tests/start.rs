@@ -1,6 +1,7 @@
 //! How a node starts, and the errors if it can't.
 
 use super::kit::*;
+use crate::CLUSTER_LEVEL;
 use crate::handle::*;
 use crate::ids::{NodeId, Term};
 use crate::raft::voting::VotingStatus;
@@ -19,7 +20,10 @@ async fn a_node_alone_elects_itself_and_serves_clients() {
     let status = until(&node, |status| status.has_committed_in_term).await;
     assert_eq!((status.role, status.term), (Role::Leader, Term(1)));
     assert_eq!(status.voters, [NodeId::from("alone")]);
-    assert_eq!(node.submit_command("x").await, RaftResult::Success(2));
+    // After the first entry of the cluster and the one of the leader.
+    assert_eq!(node.submit_command("x").await, RaftResult::Success(3));
+    assert_eq!(status.cluster_level, CLUSTER_LEVEL);
+    assert!(status.lineage.is_from_bootstrap());
     assert_eq!(read_at(&node, 0).await, Some(Bytes::from_static(b"x")));
     assert!(node.peer_addr().unwrap().ip().is_loopback());
     node.shutdown().await;

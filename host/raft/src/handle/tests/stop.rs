@@ -149,12 +149,12 @@ async fn a_node_whose_machine_fails_stops_and_reports_the_error() {
     let cases = [
         (
             "fail",
-            "entry 2 could not be applied: the state machine failed: told to fail",
+            "entry 3 could not be applied: the state machine failed: told to fail",
         ),
         ("panic", "raft-apply panicked: told to panic; this is a bug"),
         (
             "silence",
-            "entry 2 holds 1 commands, and the state machine gave 0 replies; this is a bug in the machine",
+            "entry 3 holds 1 commands, and the state machine gave 0 replies; this is a bug in the machine",
         ),
     ];
     for (command, expected) in cases {

@@ -6,6 +6,31 @@ fn hello() -> Hello {
         node_id: "node1".into(),
         peer_id: "node2".into(),
         client_addr: "10.0.0.1:8101".into(),
+        extension: None,
+    }
+}
+
+/// A hello of version 2.
+fn extended() -> Hello {
+    let identity = NodeIdentity {
+        store_id: StoreId(0x1122_3344_5566_7788),
+        runs: RunHistory {
+            number: 9,
+            recent: vec![7, 6],
+        },
+        history: History {
+            lineage: Lineage(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff),
+            has_log: true,
+        },
+        cluster_level: 1,
+        known_level: 2,
+    };
+    Hello {
+        extension: Some(HelloExtension {
+            identity,
+            peer_addr: "h:7101".into(),
+        }),
+        ..hello()
     }
 }
 
@@ -16,7 +41,7 @@ fn refusal() -> HelloRefusal {
     )
 }
 
-fn handshakes() -> [Handshake; 3] {
+fn handshakes() -> [Handshake; 4] {
     let silent = Hello {
         client_addr: String::new(),
         ..hello()
@@ -24,6 +49,7 @@ fn handshakes() -> [Handshake; 3] {
     [
         Handshake::Hello(hello()),
         Handshake::Hello(silent),
+        Handshake::Hello(extended()),
         Handshake::Refusal(refusal()),
     ]
 }
@@ -55,10 +81,76 @@ fn a_hello_has_the_documented_bytes() {
         node_id: "n".into(),
         peer_id: "m".into(),
         client_addr: String::new(),
+        extension: None,
     };
     let mut expected = b"\0\0\0\x16OARL\0\x01\0\0\x01c\0\x01n\0\x01m\0\0".to_vec();
     expected.extend_from_slice(&crc32c::crc32c(&expected[4..]).to_be_bytes());
     assert_eq!(Handshake::Hello(hello).encode(), expected);
+}
+
+#[test]
+fn a_hello_of_version_2_has_the_documented_bytes() {
+    let short = Hello {
+        cluster_id: "c".into(),
+        node_id: "n".into(),
+        peer_id: "m".into(),
+        client_addr: String::new(),
+        ..extended()
+    };
+    let mut expected = b"\0\0\0\x58OARL\0\x02\0\0\x01c\0\x01n\0\x01m\0\0".to_vec();
+    expected
+        .extend_from_slice(b"\x00\x11\x22\x33\x44\x55\x66\x77\x88\x99\xaa\xbb\xcc\xdd\xee\xff\x01");
+    expected.extend_from_slice(b"\x11\x22\x33\x44\x55\x66\x77\x88\0\0\0\0\0\0\0\x09\x02");
+    expected
+        .extend_from_slice(b"\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\x06\0\0\0\x01\0\0\0\x02\0\x06h:7101");
+    expected.extend_from_slice(&crc32c::crc32c(&expected[4..]).to_be_bytes());
+    assert_eq!(Handshake::Hello(short).encode(), expected);
+}
+
+#[test]
+fn levels_and_lineages_that_do_not_fit_are_refused() {
+    let own_id = NodeId::from("node2");
+    let level_0 = NodeIdentity {
+        known_level: 1,
+        ..NodeIdentity::default()
+    };
+    let level_1 = NodeIdentity {
+        cluster_level: 1,
+        ..level_0.clone()
+    };
+    let reason = |hello: &Hello, own: &NodeIdentity| {
+        let checked = hello.check_identity(&own_id, own);
+        checked.map_err(|refusal| (refusal.reason, refusal.detail))
+    };
+    assert_eq!(reason(&hello(), &level_0), Ok(()));
+    let (code, detail) = reason(&hello(), &level_1).unwrap_err();
+    assert_eq!(code, HelloRefusalReason::Version);
+    assert!(detail.contains("level 1"), "{detail}");
+
+    let mut newer = extended();
+    newer.extension.as_mut().unwrap().identity.cluster_level = 2;
+    let (code, detail) = reason(&newer, &level_1).unwrap_err();
+    assert_eq!(code, HelloRefusalReason::Level);
+    assert!(detail.contains("level 2"), "{detail}");
+    let mut older = extended();
+    older.extension.as_mut().unwrap().identity.known_level = 0;
+    let (code, _) = reason(&older, &level_1).unwrap_err();
+    assert_eq!(code, HelloRefusalReason::Level);
+
+    let mut other = level_1.clone();
+    other.history = History {
+        lineage: Lineage(0xabc),
+        has_log: true,
+    };
+    let (code, detail) = reason(&extended(), &other).unwrap_err();
+    assert_eq!(code, HelloRefusalReason::OtherLineage);
+    let theirs = "00112233445566778899aabbccddeeff";
+    assert!(
+        detail.contains(theirs) && detail.contains("00000abc"),
+        "{detail}"
+    );
+    other.history.has_log = false;
+    assert_eq!(reason(&extended(), &other), Ok(()));
 }
 
 #[test]
@@ -137,9 +229,9 @@ fn other_protocols_are_recognized() {
 #[test]
 fn a_hello_of_another_version_is_not_reported_as_corrupt() {
     let mut later = body(&Handshake::Hello(hello()));
-    later[5] = 2; // The rest may differ in that version, so its checksum is not checked.
+    later[5] = 3; // The rest may differ in that version, so its checksum is not checked.
     let error = Handshake::decode(&later).unwrap_err();
-    assert_eq!(error, HelloError::Version { theirs: 2 });
+    assert_eq!(error, HelloError::Version { theirs: 3 });
     assert_eq!(
         HelloRefusal::from(&error).reason,
         HelloRefusalReason::Version
@@ -193,6 +285,16 @@ fn the_longest_hello_is_within_the_limit() {
         node_id: "n".repeat(255).into(),
         peer_id: "m".repeat(255).into(),
         client_addr: "a".repeat(MAX_CLIENT_ADDR_BYTES),
+        extension: Some(HelloExtension {
+            identity: NodeIdentity {
+                runs: RunHistory {
+                    number: u64::MAX,
+                    recent: vec![u64::MAX; MAX_RUNS],
+                },
+                ..NodeIdentity::default()
+            },
+            peer_addr: "p".repeat(MAX_PEER_ADDR_BYTES),
+        }),
     });
     assert_eq!(Handshake::decode(&body(&longest)), Ok(longest));
 }

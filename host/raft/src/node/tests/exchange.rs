@@ -3,9 +3,10 @@
 use std::net::TcpListener;
 
 use super::support::*;
+use crate::identity::NodeIdentity;
 use crate::message::{Message, RaftRequest};
 use crate::node::frame::{KEEP_ALIVE, decode_response};
-use crate::node::hello::Handshake;
+use crate::node::hello::{Handshake, HelloExtension};
 use crate::node::{Network, NetworkEvent, NetworkLimits, NetworkStartError};
 
 #[tokio::test]
@@ -273,6 +274,10 @@ async fn a_silent_peer_gets_a_keep_alive_and_is_then_disconnected() {
             unreachable!("it is a hello")
         };
         hello.client_addr = "a.example:8101".into();
+        hello.extension = Some(HelloExtension {
+            identity: NodeIdentity::default(),
+            peer_addr: a.addr().to_string(),
+        });
         Ok(Handshake::Hello(hello))
     });
     raw.write(&hello_of("b", "a").encode()).await;

@@ -18,6 +18,7 @@ use std::io;
 
 use super::super::*;
 use crate::entry::{ClusterState, Command, SnapshotMeta};
+use crate::identity::{NodeIdentity, PeerHello};
 use crate::ids::{LogId, Term};
 use crate::message::*;
 use crate::node::frame::{LENGTH_BYTES, encode_request};
@@ -88,6 +89,8 @@ pub(super) fn limits() -> NetworkLimits {
 
 pub(super) fn config(socket: BoundSocket, peers: &[&PeerAddress]) -> NetworkConfig {
     NetworkConfig {
+        peer_addr: socket.address.host_port(),
+        identity: NodeIdentity::default(),
         cluster_id: CLUSTER.into(),
         client_addr: format!("{}.example:8101", socket.address.id),
         node_id: socket.address.id,
@@ -123,8 +126,27 @@ pub(super) async fn pair() -> (NetworkNode, NetworkNode) {
 }
 
 impl NetworkNode {
+    /// The next event that is not a hello.
     pub(super) async fn next(&mut self) -> NetworkEvent {
+        loop {
+            match self.next_of_all().await {
+                NetworkEvent::PeerHello(_) => {}
+                event => return event,
+            }
+        }
+    }
+
+    async fn next_of_all(&mut self) -> NetworkEvent {
         soon(self.events.recv()).await.expect("the network ended")
+    }
+
+    /// The next hello of a peer; skips other events.
+    pub(super) async fn hello(&mut self) -> PeerHello {
+        loop {
+            if let NetworkEvent::PeerHello(hello) = self.next_of_all().await {
+                return hello;
+            }
+        }
     }
 
     /// Waits for the event that the peer is connected. It must be the next event.
@@ -142,7 +164,7 @@ impl NetworkNode {
             } = self.next().await
             {
                 assert!(bytes > LENGTH_BYTES);
-                return (from.to_string(), message);
+                return (from.id.to_string(), message);
             }
         }
     }
@@ -277,6 +299,7 @@ pub(super) fn hello_of(id: &str, peer: &str) -> Handshake {
         node_id: id.into(),
         peer_id: peer.into(),
         client_addr: String::new(),
+        extension: None,
     })
 }
 

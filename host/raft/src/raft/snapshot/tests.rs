@@ -3,7 +3,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::entry::{Entry, HardState, Payload, SnapshotMeta};
-use crate::ids::{Index, LogId, NodeId, Term};
+use crate::ids::{Index, Lineage, LogId, NodeId, Term};
 use crate::raft::ready::{ReadFor, SnapshotTask};
 use crate::raft::{Core, CoreConfig, Limits};
 use crate::storage::{Received, StoredState};
@@ -25,6 +25,8 @@ fn config(voters: &[&'static str]) -> CoreConfig {
         limits: Limits::default(),
         seed: 1,
         initial_settings: Bytes::new(),
+        known_level: 0,
+        new_lineage: Lineage::NONE,
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::entry::*;
+use crate::identity::{PeerHello, Sender};
 use crate::ids::*;
 use crate::message::*;
 use crate::raft::membership::change::{Change, ChangeError, ChangeProgress};
@@ -32,6 +33,8 @@ pub(super) fn config(id: &str, voters: &str) -> CoreConfig {
         limits: Limits::default(),
         seed: id.bytes().map(u64::from).sum(),
         initial_settings: Bytes::new(),
+        known_level: 0,
+        new_lineage: Lineage::NONE,
     }
 }
 
@@ -204,8 +207,31 @@ impl Node {
     }
 
     pub(super) fn step(&mut self, from: &str, message: Message) {
-        self.core.step(self.now, &from.into(), message);
+        self.step_from(&from.into(), message);
+    }
+
+    pub(super) fn step_from(&mut self, from: &Sender, message: Message) {
+        self.core.step(self.now, from, message);
         self.run();
+    }
+
+    pub(super) fn meet(&mut self, hello: &PeerHello) {
+        self.core.peer_hello(self.now, hello);
+        self.run();
+    }
+
+    /// The hello that it sends now.
+    pub(super) fn hello(&self) -> PeerHello {
+        let identity = self.core.identity();
+        PeerHello {
+            id: self.core.id().clone(),
+            protocol: 2,
+            store_id: identity.store_id,
+            runs: identity.runs,
+            history: identity.history,
+            known_level: identity.known_level,
+            peer_addr: String::new(),
+        }
     }
 
     pub(super) fn pass(&mut self, time: Duration) {
@@ -303,6 +329,8 @@ pub(super) struct Cluster {
     pub(super) nodes: BTreeMap<String, Node>,
     pub(super) now: Duration,
     cut: BTreeSet<(String, String)>,
+    /// Connections begin with hellos, as in production: the last one from each node at each.
+    hellos: Option<BTreeMap<(String, String), PeerHello>>,
 }
 
 impl Cluster {
@@ -314,7 +342,57 @@ impl Cluster {
             nodes: nodes.collect(),
             now: Duration::ZERO,
             cut: BTreeSet::new(),
+            hellos: None,
         }
+    }
+
+    /// From now on connections begin with hellos, and messages show the stores of their senders.
+    pub(super) fn with_hellos(mut self) -> Self {
+        self.hellos = Some(BTreeMap::new());
+        self
+    }
+
+    /// Delivers the hello of one node to another, unless that one has it already.
+    pub(super) fn introduce(&mut self, from: &str, to: &str) {
+        let hello = self.node(from).hello();
+        let Some(known) = &mut self.hellos else {
+            return;
+        };
+        let before = known.insert((from.to_owned(), to.to_owned()), hello.clone());
+        if before.as_ref() != Some(&hello) {
+            self.node(to).meet(&hello);
+        }
+    }
+
+    /// All nodes that reach each other have connections.
+    fn introduce_all(&mut self) {
+        if self.hellos.is_none() {
+            return;
+        }
+        let names: Vec<String> = self.nodes.keys().cloned().collect();
+        let pairs = names
+            .iter()
+            .flat_map(|from| names.iter().map(move |to| (from.clone(), to.clone())));
+        for pair in pairs.filter(|(from, to)| from != to) {
+            if !self.cut.contains(&pair) {
+                self.introduce(&pair.0, &pair.1);
+            }
+        }
+    }
+
+    /// The process of a node has ended: the next one gets hellos anew.
+    pub(super) fn disconnect(&mut self, id: &str) {
+        if let Some(known) = &mut self.hellos {
+            known.retain(|(_, to), _| to != id);
+        }
+    }
+
+    fn deliver(&mut self, from: &str, to: &str, sender: &Sender, message: Message) {
+        if self.hellos.is_none() {
+            return self.node(to).step(from, message);
+        }
+        self.introduce(from, to);
+        self.node(to).step_from(sender, message);
     }
 
     pub(super) fn of(names: &str) -> Self {
@@ -339,20 +417,22 @@ impl Cluster {
 
     /// Runs all nodes and delivers their messages until no node sends any.
     pub(super) fn settle(&mut self) {
+        self.introduce_all();
         loop {
             let mut mail = Vec::new();
             for (from, node) in &mut self.nodes {
                 node.now = self.now;
                 node.run();
+                let sender = node.hello().sender();
                 let sent = node.sent().into_iter();
-                mail.extend(sent.map(|(to, message)| (from.clone(), to, message)));
+                mail.extend(sent.map(|(to, message)| (from.clone(), sender.clone(), to, message)));
             }
             if mail.is_empty() {
                 break;
             }
-            for (from, to, message) in mail {
+            for (from, sender, to, message) in mail {
                 if !self.cut.contains(&(from.clone(), to.as_str().to_owned())) {
-                    self.node(to.as_str()).step(&from, message);
+                    self.deliver(&from, to.as_str(), &sender, message);
                 }
             }
         }

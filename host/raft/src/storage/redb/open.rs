@@ -175,6 +175,7 @@ impl RedbStore {
             identity: found.identity,
             format: found.format,
             init: found.init,
+            runs: found.runs,
             bounds: found.bounds,
             broken: false,
             _lock: lock,

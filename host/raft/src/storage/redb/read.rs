@@ -4,7 +4,7 @@ use ::redb::{ReadableDatabase, ReadableTable};
 
 use super::RedbStore;
 use super::error::missing;
-use super::tables::{ENTRIES, HARD_STATE, META, PURGED, meta_record};
+use super::tables::{ENTRIES, HARD_STATE, MET, META, PURGED, meta_record, optional_record};
 use crate::entry::Entry;
 use crate::ids::{Index, LogId, Term};
 use crate::storage::schema::RecordError;
@@ -23,6 +23,7 @@ impl RedbStore {
             .map_err(|error| self.fault(DOING, error))?;
         let hard_state = self.record(&meta, HARD_STATE, schema::decode_hard_state)?;
         let purged = self.record(&meta, PURGED, schema::decode_log_id)?;
+        let met = optional_record(&self.path, &meta, MET, schema::decode_met)?;
 
         let mut state = StoredState {
             hard_state,
@@ -33,6 +34,8 @@ impl RedbStore {
             clusters: Vec::new(),
             store_id: self.init.store_id,
             state: self.init.state,
+            runs: self.runs.clone(),
+            met: met.unwrap_or_default(),
         };
         let entries = transaction
             .open_table(ENTRIES)
@@ -124,15 +127,7 @@ impl RedbStore {
         let table = transaction
             .open_table(META)
             .map_err(|error| self.fault(DOING, error))?;
-        let found = table.get(key).map_err(|error| self.fault(DOING, error))?;
-        let Some(record) = found else {
-            return Ok(None);
-        };
-        let name = || format!("the record {key:?} of {}", self.path.display());
-        let decoded = decode(key, record.value());
-        decoded
-            .map(Some)
-            .map_err(|error| error.of(name(), &self.path))
+        optional_record(&self.path, &table, key, decode)
     }
 
     /// Reads a record that every store has since its creation.

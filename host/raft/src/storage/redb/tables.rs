@@ -6,6 +6,7 @@ use ::redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinit
 
 use super::error::fault;
 use crate::entry::HardState;
+use crate::identity::RunHistory;
 use crate::ids::{Index, LogId};
 use crate::storage::bounds::LogBounds;
 use crate::storage::schema::{self, Identity, StoreInit};
@@ -19,6 +20,9 @@ pub(super) const PURGED: &str = "purged";
 pub(super) const STORE_INIT: &str = "memory";
 /// Written by the first start of a version that knows it.
 pub(super) const ORIGIN: &str = "origin";
+/// Optional, as [`MET`]: a release without this record ignores it.
+pub(super) const RUNS: &str = "runs";
+pub(super) const MET: &str = "met";
 
 /// Writes the records that every store has since its creation.
 pub(super) fn fill(
@@ -45,7 +49,7 @@ pub(super) fn fill(
         let records = [
             (
                 IDENTITY,
-                schema::encode_identity(IDENTITY, schema::FORMAT, identity)?,
+                schema::encode_identity(IDENTITY, schema::FORMAT_AT_LEVEL_0, identity)?,
             ),
             (
                 HARD_STATE,
@@ -67,6 +71,7 @@ pub(super) struct DatabaseState {
     pub(super) identity: Identity,
     pub(super) format: u32,
     pub(super) init: StoreInit,
+    pub(super) runs: RunHistory,
     pub(super) bounds: LogBounds,
 }
 
@@ -83,6 +88,7 @@ pub(super) fn read_state(database: &Database, path: &Path) -> Result<DatabaseSta
     } else {
         StoreInit::default()
     };
+    let runs = optional_record(path, &meta, RUNS, schema::decode_runs)?;
     let purged = meta_record(path, &meta, PURGED, schema::decode_log_id)?;
     let entries = transaction
         .open_table(ENTRIES)
@@ -100,6 +106,7 @@ pub(super) fn read_state(database: &Database, path: &Path) -> Result<DatabaseSta
         identity,
         format,
         init,
+        runs: runs.unwrap_or_default(),
         bounds: LogBounds { purged, last },
     })
 }
@@ -111,15 +118,26 @@ pub(super) fn meta_record<T>(
     key: &str,
     decode: fn(&str, &[u8]) -> Result<T, RecordError>,
 ) -> Result<T, StorageError> {
-    let name = format!("the record {key:?} of {}", path.display());
+    optional_record(path, table, key, decode)?.ok_or_else(|| StorageError::Corrupt {
+        record: record_name(path, key),
+        reason: "it is missing".to_owned(),
+    })
+}
+
+/// Reads and decodes the record under `key`, if there is one.
+pub(super) fn optional_record<T>(
+    path: &Path,
+    table: &impl ReadableTable<&'static str, &'static [u8]>,
+    key: &str,
+    decode: fn(&str, &[u8]) -> Result<T, RecordError>,
+) -> Result<Option<T>, StorageError> {
     let found = table
         .get(key)
         .map_err(|error| fault(path, "reading its state", error.into()))?;
-    let Some(record) = found else {
-        return Err(StorageError::Corrupt {
-            record: name,
-            reason: "it is missing".to_owned(),
-        });
-    };
-    decode(key, record.value()).map_err(|error| error.of(name, path))
+    let decoded = found.map(|record| decode(key, record.value())).transpose();
+    decoded.map_err(|error| error.of(record_name(path, key), path))
+}
+
+fn record_name(path: &Path, key: &str) -> String {
+    format!("the record {key:?} of {}", path.display())
 }

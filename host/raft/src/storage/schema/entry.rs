@@ -6,7 +6,7 @@ use super::members;
 use super::record::{
     RecordError, check_size, finished, get_bytes, opened, put_length, seal, start, unseal,
 };
-use crate::entry::{ClusterRecord, ClusterState, Command, Entry, Payload};
+use crate::entry::{ClusterRecord, Command, Entry, Payload};
 use crate::ids::{Index, Lineage, LogId, Term};
 use crate::raft::membership::Membership;
 use crate::storage::StorageError;
@@ -29,8 +29,8 @@ pub(in crate::storage) struct CheckedEntry {
     pub(in crate::storage) id: LogId,
     /// The configuration, if the entry contains one.
     pub(in crate::storage) membership: Option<Membership>,
-    /// Level and lineage, if the entry contains them.
-    pub(in crate::storage) cluster: Option<ClusterState>,
+    /// The record of the cluster, if the entry contains one.
+    pub(in crate::storage) cluster: Option<ClusterRecord>,
 }
 
 /// Encodes an entry into `record`, replacing its content.
@@ -110,8 +110,8 @@ pub(in crate::storage) fn check_entry(
             let mut body = Bytes::copy_from_slice(body);
             let cluster = get_cluster(&mut body)?;
             finished(&body)?;
-            checked.cluster = Some(cluster.state());
-            checked.membership = Some(cluster.membership);
+            checked.membership = Some(cluster.membership.clone());
+            checked.cluster = Some(cluster);
             return Ok(checked);
         }
         kind => return Err(RecordError::Kind(kind)),

@@ -2,14 +2,17 @@
 
 use bytes::Buf;
 
-use super::record::{RecordError, finished, get_name, put_name, seal, start, unseal};
+use super::record::{RecordError, finished, get_name, put_length, put_name, seal, start, unseal};
 use crate::entry::HardState;
+use crate::identity::{MetPeer, RunHistory};
 use crate::ids::{Index, LogId, NodeId, StoreId, Term};
 use crate::storage::{StorageError, StoreState};
 
 /// The version of the log database as a whole: which tables and records there are. Since version 2 there is a record
 /// of the store's state. A program that ignores that record could vote twice in one term, so it must refuse version 2.
-pub(in crate::storage) const FORMAT: u32 = 2;
+pub(in crate::storage) const FORMAT_AT_LEVEL_0: u32 = 2;
+/// The newest version. A database has it once a cluster record was written to the log: the cluster is above level 0.
+pub(in crate::storage) const FORMAT: u32 = 3;
 /// The version of a log database without that record.
 pub(in crate::storage) const FORMAT_WITHOUT_STORE_INIT: u32 = 1;
 
@@ -148,4 +151,78 @@ pub(in crate::storage) fn decode_store_init(
     };
     finished(&body)?;
     Ok(StoreInit { store_id, state })
+}
+
+/// Encodes the runs of a store.
+pub(in crate::storage) fn encode_runs(key: &str, runs: &RunHistory) -> Vec<u8> {
+    let mut record = Vec::new();
+    start(&mut record);
+    record.extend_from_slice(&runs.number.to_be_bytes());
+    put_length(&mut record, runs.recent.len());
+    for run in &runs.recent {
+        record.extend_from_slice(&run.to_be_bytes());
+    }
+    seal(key.as_bytes(), &mut record);
+    record
+}
+
+/// Decodes the runs of a store.
+pub(in crate::storage) fn decode_runs(key: &str, record: &[u8]) -> Result<RunHistory, RecordError> {
+    let mut body = unseal(key.as_bytes(), record)?;
+    let number = body.try_get_u64()?;
+    let recent = get_numbers(&mut body)?;
+    finished(&body)?;
+    Ok(RunHistory { number, recent })
+}
+
+/// Encodes the memory of the peers that a node has met.
+pub(in crate::storage) fn encode_met(
+    key: &str,
+    met: &[(NodeId, MetPeer)],
+) -> Result<Vec<u8>, StorageError> {
+    let mut record = Vec::new();
+    start(&mut record);
+    put_length(&mut record, met.len());
+    for (id, peer) in met {
+        put_name(&mut record, "the node id", id.as_str())?;
+        for number in [peer.store_id.0, peer.number, peer.run] {
+            record.extend_from_slice(&number.to_be_bytes());
+        }
+        put_length(&mut record, peer.replaced.len());
+        for store_id in &peer.replaced {
+            record.extend_from_slice(&store_id.0.to_be_bytes());
+        }
+    }
+    seal(key.as_bytes(), &mut record);
+    Ok(record)
+}
+
+/// Decodes the memory of the peers that a node has met.
+pub(in crate::storage) fn decode_met(
+    key: &str,
+    record: &[u8],
+) -> Result<Vec<(NodeId, MetPeer)>, RecordError> {
+    let mut body = unseal(key.as_bytes(), record)?;
+    let mut met = Vec::new();
+    for _ in 0..body.try_get_u32()? {
+        let id = NodeId::from(get_name(&mut body)?);
+        let peer = MetPeer {
+            store_id: StoreId(body.try_get_u64()?),
+            number: body.try_get_u64()?,
+            run: body.try_get_u64()?,
+            replaced: get_numbers(&mut body)?.into_iter().map(StoreId).collect(),
+        };
+        met.push((id, peer));
+    }
+    finished(&body)?;
+    Ok(met)
+}
+
+/// Decodes a list of numbers. Its length is checked against the remaining bytes before memory is reserved.
+fn get_numbers(body: &mut impl Buf) -> Result<Vec<u64>, RecordError> {
+    let count = body.try_get_u32()? as usize;
+    if count > body.remaining() / 8 {
+        return Err(RecordError::CutShort);
+    }
+    (0..count).map(|_| Ok(body.try_get_u64()?)).collect()
 }

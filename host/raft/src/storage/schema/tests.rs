@@ -6,6 +6,7 @@ use super::entry::{CheckedEntry, MAX_ENTRY_BYTES, entry_key, record_bytes};
 use super::record::{CHECKSUM_BYTES, seal};
 use super::*;
 use crate::entry::{ClusterRecord, ClusterState, Command, Entry, HardState, Payload, SnapshotMeta};
+use crate::identity::{MetPeer, RunHistory};
 use crate::ids::{Index, Lineage, LogId, NodeId, StoreId, Term};
 use crate::raft::membership::{MAX_ADDRESS_BYTES, MAX_MEMBERS, Member, MemberRole, Membership};
 use crate::storage::StoreState;
@@ -271,10 +272,10 @@ fn a_record_of_a_later_version_is_not_reported_as_corrupt() {
         decode_entry(Index(300), &later),
         Err(RecordError::TooNew { found: 2, known: 1 })
     );
-    let later = sealed(b"identity", "01 00000003 ffff");
+    let later = sealed(b"identity", "01 00000004 ffff");
     assert_eq!(
         decode_identity("identity", &later),
-        Err(RecordError::TooNew { found: 3, known: 2 })
+        Err(RecordError::TooNew { found: 4, known: 3 })
     );
     let error = RecordError::TooNew { found: 2, known: 1 }.of("entry 300", Path::new("raft.redb"));
     assert_eq!(
@@ -288,7 +289,10 @@ fn content_with_a_valid_checksum_is_checked_too() {
     let key = 5_u64.to_be_bytes();
     let begin = "01 0000000000000001 0000000000000000";
     let cases = [
-        ("03", RecordError::Kind(3)),
+        ("04", RecordError::Kind(4)),
+        // A cluster record without its bytes.
+        ("03", RecordError::CutShort),
+        ("03 00000001", RecordError::CutShort),
         // A configuration without its bytes.
         ("02", RecordError::CutShort),
         ("02 ffffffff", RecordError::CutShort),
@@ -324,7 +328,7 @@ fn an_entry_is_checked_as_strictly_as_it_is_decoded() {
         Ok(entry) => Ok(CheckedEntry {
             id: entry.id,
             membership: entry.payload.membership().cloned(),
-            cluster: entry.payload.cluster().map(ClusterRecord::state),
+            cluster: entry.payload.cluster().cloned(),
         }),
         Err(error) => Err(error.to_string()),
     };
@@ -446,4 +450,77 @@ fn the_longest_configuration_fits_the_longest_header() {
     let header = encode_snapshot_header(&meta);
     assert!(header.len() <= MAX_SNAPSHOT_HEADER_BYTES);
     assert_eq!(decode_snapshot_header(&header), Ok(meta));
+}
+
+#[test]
+fn a_cluster_record_has_the_documented_bytes() {
+    const CLUSTER_ENTRY: &str = "
+        01 0000000000000000 0000000000000000 03 00000001
+        00112233445566778899aabbccddeeff 00000008 73657474696e6773 00000002
+        00000002 6e31 00000006 683a37313031 1122334455667788 01
+        00000002 6e32 00000000 0000000000000000 00";
+    let expected = sealed(&1_u64.to_be_bytes(), CLUSTER_ENTRY);
+    assert_eq!(encoded(&cluster_entry()), expected);
+    assert_eq!(decode_entry(Index(1), &expected), Ok(cluster_entry()));
+}
+
+#[test]
+fn a_snapshot_above_level_0_has_the_documented_header() {
+    let meta = SnapshotMeta {
+        membership: Some(members()),
+        cluster: ClusterState {
+            level: 1,
+            lineage: Lineage(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff),
+        },
+        ..snapshot()
+    };
+    let fields = sealed(
+        &[],
+        "4f41524c534e4150 00000003 0000000000000003 000000000000002a
+        0000018bcfe5687b 0000000000000005 66db68df",
+    );
+    let record = sealed(
+        &fields,
+        "00000044 00000001 00112233445566778899aabbccddeeff 00000002
+        00000002 6e31 00000006 683a37313031 1122334455667788 01
+        00000002 6e32 00000000 0000000000000000 00",
+    );
+    let expected = [fields, record].concat();
+    assert_eq!(encode_snapshot_header(&meta), expected);
+    assert_eq!(snapshot_header_bytes(&meta), expected.len() as u64);
+    assert_eq!(decode_snapshot_header(&expected), Ok(meta));
+}
+
+#[test]
+fn runs_and_met_peers_have_the_documented_bytes() {
+    let runs = RunHistory {
+        number: 9,
+        recent: vec![7, 6],
+    };
+    let bytes = sealed(
+        b"runs",
+        "01 0000000000000009 00000002 0000000000000007 0000000000000006",
+    );
+    assert_eq!(encode_runs("runs", &runs), bytes);
+    assert_eq!(decode_runs("runs", &bytes), Ok(runs));
+    let false_count = sealed(b"runs", "01 0000000000000009 ffffffff");
+    assert_eq!(
+        decode_runs("runs", &false_count),
+        Err(RecordError::CutShort)
+    );
+
+    let peer = MetPeer {
+        store_id: StoreId(5),
+        number: 9,
+        run: 7,
+        replaced: vec![StoreId(4)],
+    };
+    let met = vec![(NodeId::from("n1"), peer)];
+    let bytes = sealed(
+        b"met",
+        "01 00000001 00000002 6e31 0000000000000005 0000000000000009 0000000000000007
+        00000001 0000000000000004",
+    );
+    assert_eq!(encode_met("met", &met).unwrap(), bytes);
+    assert_eq!(decode_met("met", &bytes), Ok(met));
 }

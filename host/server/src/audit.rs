@@ -23,7 +23,7 @@ use crate::quarantine::state::Quarantine;
 #[cfg(test)]
 use crate::quarantine::state::QuarantineState;
 use crate::upgrades::UpgradeWatch;
-use duties::Duties;
+use duties::{Duties, Situation};
 
 /// Timeout of one proposal.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -85,6 +85,17 @@ impl Auditor {
     /// Whether commands are refused because the states differ and no majority agrees.
     pub(crate) fn are_writes_stopped(&self) -> bool {
         self.findings.borrow().writes_stopped
+    }
+
+    fn situation(&self, audit: &Audit, leads: bool) -> Situation {
+        let findings = self.findings.borrow();
+        Situation {
+            requested_at: audit.requested_at,
+            leads,
+            is_quarantined: self.is_quarantined(),
+            undecided: findings.undecided,
+            are_writes_stopped: findings.writes_stopped,
+        }
     }
 
     /// Refuses commands: the voters that have not reported yet had time to.
@@ -174,7 +185,7 @@ pub(crate) async fn run(
         let me = status.node_id.as_str();
         auditor.evaluate(&audit, &status.voters, me);
         let now = Instant::now();
-        duties.note(&audit, &auditor, status.has_committed_in_term, now);
+        duties.note(auditor.situation(&audit, status.has_committed_in_term), now);
         let report = response(&audit, me);
         duties.set_report_missing(report.is_some());
         let due = match report {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use oarlock_wasm::{CheckError, EngineError, GuestEngine, GuestModule, MachineLimits};
+use oarlock_wasm::{CheckError, EngineError, GuestEngine, GuestModule, MachineLimits, Sha256};
 use thiserror::Error;
 
 use crate::compiled::CompiledDir;
@@ -12,6 +12,26 @@ use crate::settings::GuestSource;
 
 /// The task queue in this binary.
 const BUILT_IN_QUEUE: &[u8] = include_bytes!("../../../examples-wasm/dist/queue.wasm");
+
+/// The task queues of earlier releases. A log that began with one of them is executed with it.
+const EARLIER_QUEUES: [&[u8]; 1] = [include_bytes!("../modules/queue-209994da.wasm")];
+
+/// The bytes of a task queue of this or an earlier release.
+pub(crate) fn built_in(sha256: Sha256) -> Option<Bytes> {
+    let mut queues = [BUILT_IN_QUEUE].into_iter().chain(EARLIER_QUEUES);
+    let found = queues.find(|queue| Sha256::of(queue) == sha256)?;
+    Some(Bytes::from_static(found))
+}
+
+/// Digest of the task queue of this release.
+pub(crate) fn built_in_digest() -> Sha256 {
+    Sha256::of(BUILT_IN_QUEUE)
+}
+
+/// The task queue of this release.
+pub(crate) fn built_in_queue() -> &'static [u8] {
+    BUILT_IN_QUEUE
+}
 
 /// Why the guest can't be loaded.
 #[derive(Debug, Error)]
@@ -88,6 +108,7 @@ fn load_now(
             "the built-in task queue".to_owned(),
             Bytes::from_static(BUILT_IN_QUEUE),
         ),
+        GuestSource::Kept(path, bytes) => (path.display().to_string(), bytes.clone()),
         GuestSource::File(path) => (path.display().to_string(), read(path, limits.module_bytes)?),
     };
     let mut engine = GuestEngine::new()?;

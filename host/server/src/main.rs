@@ -28,6 +28,7 @@ mod exit;
 mod first_start;
 mod guest;
 mod http;
+mod log_module;
 mod logging;
 mod metrics;
 mod node;

@@ -6,9 +6,9 @@ mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use oarlock_wasm::{GuestModule, MachineFailure, Sha256, WasmMachine};
+use oarlock_wasm::{GuestModule, MachineFailure, StatusHandle, WasmMachine};
 use task_queue_raft::handle::FatalError;
 use task_queue_raft::storage::StorageError;
 use task_queue_raft::{
@@ -25,10 +25,11 @@ use crate::events::Events;
 use crate::first_start::{self, BootstrapConflict};
 use crate::guest::{self, GuestError};
 use crate::http::{App, BodyBudget, Server};
+use crate::log_module;
 use crate::metrics::Metrics;
 use crate::quarantine;
 use crate::quarantine::record::{QuarantineRecord, QuarantineRecordError};
-use crate::readiness::{self, Readiness};
+use crate::readiness::{self, Readiness, RecordedModule};
 use crate::settings::cluster::ClusterPeer;
 use crate::settings::{FirstStart, HostPort, ServeSettings};
 use crate::start_notices::{self, StoredCluster};
@@ -44,6 +45,15 @@ pub(crate) enum NodeStartError {
     /// The guest can't be loaded.
     #[error(transparent)]
     Guest(#[from] GuestError),
+    /// The data directory can't be read.
+    #[error("cannot read {}: {source}; check that this user may read it", data_dir.display())]
+    DataDir {
+        /// The data directory.
+        data_dir: std::path::PathBuf,
+        /// The error of the operating system.
+        #[source]
+        source: std::io::Error,
+    },
     /// The guest can't be instantiated.
     #[error(transparent)]
     Machine(#[from] MachineFailure),
@@ -129,7 +139,11 @@ impl Node {
         let started = Instant::now();
         // First of all, so that an invalid guest does not create a data directory.
         let compiled = CompiledDir::new(settings.compiled_dir.clone());
-        let module = guest::load(settings.guest.clone(), settings.limits, Some(compiled)).await?;
+        let source = log_module::source(&settings).map_err(|source| NodeStartError::DataDir {
+            data_dir: settings.data_dir.clone(),
+            source,
+        })?;
+        let module = guest::load(source, settings.limits, Some(compiled)).await?;
         let is_new = first_start::is_new(&settings.data_dir)
             .map_err(|error| start_error(error.into(), &settings))?;
         first_start::check(&settings, is_new)?;
@@ -158,6 +172,12 @@ impl Node {
         let machine = machine
             .with_query_threads(query_threads())
             .map_err(NodeStartError::Threads)?;
+        let follows_log = log_module::follows_log(&settings);
+        let machine = if follows_log {
+            machine.following_the_log()
+        } else {
+            machine
+        };
         let status = machine.status();
         let watched = UpgradeWatch::new(status.clone());
         let config = raft_config(&settings, peer_addr);
@@ -193,8 +213,11 @@ impl Node {
             &app,
             alarm,
             record,
-            module.sha256(),
-            settings.audit_interval,
+            StartedWith {
+                module,
+                follows_log,
+            },
+            &settings,
         );
         let server = Server::start(clients, Arc::clone(&app))
             .map_err(|source| cannot_serve(source, settings.client_addr))?;
@@ -250,13 +273,32 @@ impl Node {
     }
 }
 
+/// The module with which the node was started.
+struct StartedWith {
+    module: GuestModule,
+    /// The node runs whatever module its log has.
+    follows_log: bool,
+}
+
+impl StartedWith {
+    /// The module that the node records in the log: the one that it was started with, or, if it follows the log, the
+    /// one that runs.
+    fn record(&self, machine: StatusHandle) -> RecordedModule {
+        if self.follows_log {
+            RecordedModule::Active(machine)
+        } else {
+            RecordedModule::Started(self.module.sha256())
+        }
+    }
+}
+
 /// Starts the background tasks. Each runs until it is aborted, or until Raft stops.
 fn spawn_tasks(
     app: &App,
     alarm: Alarm,
     record: QuarantineRecord,
-    started_with: Sha256,
-    audit_interval: Duration,
+    started_with: StartedWith,
+    settings: &ServeSettings,
 ) -> Vec<AbortHandle> {
     let (raft, machine) = (&app.raft, &app.machine);
     let leadership = raft.watch_leadership();
@@ -267,7 +309,7 @@ fn spawn_tasks(
         app.upgrades.clone(),
         leadership.clone(),
         app.auditor.clone(),
-        audit_interval,
+        settings.audit_interval,
     );
     let quarantine = quarantine::run(
         raft.clone(),
@@ -278,11 +320,14 @@ fn spawn_tasks(
     let upgrades = upgrades::run(raft.clone(), app.upgrades.clone(), leadership.clone());
     let readiness = readiness::run(
         raft.clone(),
-        started_with,
+        started_with.record(machine.clone()),
         app.readiness.clone(),
         leadership,
     );
+    let data_dir = settings.data_dir.clone();
+    let keep = log_module::run(app.upgrades.clone(), started_with.module, data_dir);
     vec![
+        tokio::spawn(keep).abort_handle(),
         tokio::spawn(timekeeper).abort_handle(),
         tokio::spawn(audit).abort_handle(),
         tokio::spawn(quarantine).abort_handle(),

@@ -1,13 +1,13 @@
 //! Whether the node has caught up with its leader, so that `GET /readyz` succeeds.
 //!
 //! A node that has just found a leader can't tell from its own log how far behind it is. So it proposes an entry with
-//! the digest of the module that it was started with. Once it has applied this entry, it has also applied all entries
+//! the digest of the module that it was started with, or that its log has. Once it has applied this entry, it has also applied all entries
 //! that were committed before the proposal. The same entry stops a node that was started with a module that is not
 //! the cluster's.
 
 use std::time::Duration;
 
-use oarlock_wasm::{Envelope, Sha256, WasmMachine};
+use oarlock_wasm::{Envelope, Sha256, StatusHandle, WasmMachine};
 use task_queue_raft::{Leadership, Raft};
 use tokio::sync::watch;
 
@@ -39,10 +39,28 @@ impl Readiness {
     }
 }
 
+/// The module that the node records.
+#[derive(Clone, Debug)]
+pub(crate) enum RecordedModule {
+    /// The one that an operator has chosen for this node. The node stops if it is not the cluster's.
+    Started(Sha256),
+    /// The one that runs now.
+    Active(StatusHandle),
+}
+
+impl RecordedModule {
+    fn sha256(&self) -> Sha256 {
+        match self {
+            Self::Started(sha256) => *sha256,
+            Self::Active(machine) => machine.module().sha256(),
+        }
+    }
+}
+
 /// Updates `ready` after each change of the leader, until the node stops.
 pub(crate) async fn run(
     raft: Raft<WasmMachine>,
-    module: Sha256,
+    module: RecordedModule,
     ready: Readiness,
     mut leadership: watch::Receiver<Leadership>,
 ) {
@@ -52,7 +70,7 @@ pub(crate) async fn run(
         let is_other = |next: &Leadership| (&next.leader, next.term) != (&now.leader, now.term);
         ready.set(false);
         let caught_up = tokio::select! {
-            () = catch_up(&raft, module), if now.leader.is_some() => true,
+            () = catch_up(&raft, &module), if now.leader.is_some() => true,
             changed = leadership.wait_for(is_other) => match changed {
                 Ok(_) => false,
                 Err(_) => return,
@@ -68,8 +86,8 @@ pub(crate) async fn run(
 }
 
 /// Returns once this node has applied all entries that were committed at the time of the call.
-async fn catch_up(raft: &Raft<WasmMachine>, module: Sha256) {
-    while let Err(error) = raft.submit(Envelope::runs(module), TIMEOUT).await {
+async fn catch_up(raft: &Raft<WasmMachine>, module: &RecordedModule) {
+    while let Err(error) = raft.submit(Envelope::runs(module.sha256()), TIMEOUT).await {
         tracing::debug!(%error, "not caught up yet, retrying");
         tokio::time::sleep(RETRY_PAUSE).await;
     }

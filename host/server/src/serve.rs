@@ -7,6 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::{Origins, ServeArgs};
 use crate::exit::Failure;
+use crate::log_module;
 use crate::logging;
 use crate::node::Node;
 use crate::settings::ServeSettings;
@@ -34,14 +35,35 @@ pub(crate) fn serve(args: ServeArgs, origins: &Origins) -> Result<(), Failure> {
 
 async fn run(settings: ServeSettings) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
-    let banner = Banner::of(&settings);
+    while run_once(&settings, &mut signals).await? == Ended::StartAgain {}
+    Ok(())
+}
+
+/// Why a node has ended without a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// A signal has stopped it.
+    Stopped,
+    /// The next start uses the module of its log.
+    StartAgain,
+}
+
+async fn run_once(settings: &ServeSettings, signals: &mut Signals) -> Result<Ended, Failure> {
+    let banner = Banner::of(settings);
     let node = tokio::select! {
-        started = Node::start(settings) => started.map_err(Failure::failed)?,
-        () = signals.next() => return Ok(()),
+        started = Node::start(settings.clone()) => started.map_err(Failure::failed)?,
+        () = signals.next() => return Ok(Ended::Stopped),
     };
     banner.print(&node);
+    if log_module::follows_log(settings) {
+        log_module::tell(&node.module());
+    }
     tokio::select! {
         fault = node.failed() => {
+            if log_module::adopt(settings, &fault) {
+                node.shutdown().await;
+                return Ok(Ended::StartAgain);
+            }
             let failure = Failure::failed(format!(
                 "the node has stopped: {fault}; all acknowledged commands are on its disk; fix the cause, then start the node again"
             ));
@@ -52,7 +74,7 @@ async fn run(settings: ServeSettings) -> Result<(), Failure> {
     }
     tracing::info!("stopping: waiting for requests in flight; a second signal stops at once");
     tokio::select! {
-        () = node.shutdown() => Ok(()),
+        () = node.shutdown() => Ok(Ended::Stopped),
         () = signals.next() => Err(Failure::failed("stopped at once by a second signal; all acknowledged commands are on disk")),
     }
 }

@@ -36,6 +36,8 @@ pub(crate) enum GuestSource {
     BuiltInQueue,
     /// A WebAssembly file.
     File(PathBuf),
+    /// The module that the data directory keeps in this file.
+    Kept(PathBuf, Bytes),
     /// A loaded module: several nodes in one process share the compiled code.
     Loaded(GuestModule),
 }

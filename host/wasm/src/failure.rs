@@ -33,7 +33,7 @@ pub enum MachineFailure {
     },
     /// The log belongs to another module. If this node continued, its state would diverge from the others.
     #[error(
-        "this log belongs to the state machine with SHA-256 {settled}, but this node was started with {own}, which never ran in its cluster; start it with the module of its cluster, or correct --data-dir"
+        "this log belongs to the state machine with SHA-256 {settled}, but this node was started with {own}, which never ran in its cluster; start it with --state-machine and the module of its cluster, or correct --data-dir"
     )]
     OtherModule {
         /// The module that the log belongs to.

@@ -117,6 +117,14 @@ impl WasmMachine {
         self
     }
 
+    /// Runs the module of the log, whichever it is. Without this, a machine refuses a snapshot of a log that has not run
+    /// the module with which the machine was created, and stops at its own record of that module.
+    #[must_use]
+    pub fn following_the_log(mut self) -> Self {
+        self.upgrader.follow_log();
+        self
+    }
+
     /// The active module.
     #[must_use]
     pub fn module(&self) -> &GuestModule {
@@ -152,6 +160,7 @@ impl WasmMachine {
         commands: &[Bytes],
     ) -> Result<Vec<CommandOutcome>, MachineFailure> {
         self.check_order(at)?;
+        let first = self.replicated.upgrades.history.first;
         let executor = EntryExecutor::new(
             &mut self.guest,
             &mut self.replicated,
@@ -184,8 +193,10 @@ impl WasmMachine {
         }
         self.status.set_audit(&self.audit);
         if has_news {
-            self.status.set_upgrades(&self.replicated.upgrades);
             self.queries.drop_replicas();
+        }
+        if has_news || first != self.replicated.upgrades.history.first {
+            self.status.set_upgrades(&self.replicated.upgrades);
         }
         if let Some(listener) = &mut self.effects
             && effects != Effects::default()
@@ -307,7 +318,7 @@ impl WasmMachine {
     fn read_snapshot(&mut self, from: &mut dyn Read) -> Result<(), MachineFailure> {
         // Waiting queries must observe the state before the restore.
         self.queries.dispatch(&mut self.guest, &self.limits);
-        let snapshot = snapshot::read(from, self.upgrader.started_with(), &self.own_limits)?;
+        let snapshot = snapshot::read(from, self.upgrader.required(), &self.own_limits)?;
         let (sha256, written_by) = (snapshot.module, snapshot.written_by);
         self.restore_guest(&snapshot)?;
         self.guest.drop_kept_calls();

@@ -64,6 +64,8 @@ pub(crate) struct Upgrader {
     limits: MachineLimits,
     /// The module that the node was started with.
     started_with: GuestModule,
+    /// The node runs whatever module the log has.
+    follows_log: bool,
     spawner: PreparationSpawner,
     on_prepared: OnPrepared,
     preparation: Option<Preparation>,
@@ -86,6 +88,7 @@ impl Upgrader {
             engine: module.engine().clone(),
             limits: *limits,
             started_with: module.clone(),
+            follows_log: false,
             spawner: Box::new(|work| {
                 work();
                 Ok(())
@@ -103,6 +106,16 @@ impl Upgrader {
     /// Applies other limits to modules that are loaded from now on.
     pub(crate) fn set_limits(&mut self, limits: &MachineLimits) {
         self.limits = *limits;
+    }
+
+    /// Runs whatever module the log has.
+    pub(crate) fn follow_log(&mut self) {
+        self.follows_log = true;
+    }
+
+    /// Digest of the module that must have run the log; `None` if any may have.
+    pub(crate) fn required(&self) -> Option<Sha256> {
+        (!self.follows_log).then(|| self.started_with())
     }
 
     /// Digest of the module that the node was started with.

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use oarlock_wasm::Audit;
 use task_queue_raft::ids::Index;
 use tokio::time::Instant;
 
-use super::Auditor;
 use crate::retry::{Backoff, RETRY_PAUSE};
 
 /// How long voters may take to report after hashes were found to differ. Then commands are refused, although a majority
@@ -20,6 +18,19 @@ const MAX_REPORT_ATTEMPTS: u32 = 8;
 const HAND_OVER_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// Longest pause between two attempts to propose a report.
 const MAX_REPORT_PAUSE: Duration = Duration::from_secs(10);
+
+/// What the next step depends on.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Situation {
+    /// The latest audit.
+    pub(super) requested_at: Option<Index>,
+    /// This node leads, and has committed an entry of its term.
+    pub(super) leads: bool,
+    pub(super) is_quarantined: bool,
+    /// The hashes differ and none is that of a majority.
+    pub(super) undecided: bool,
+    pub(super) are_writes_stopped: bool,
+}
 
 /// The state of the task between its steps.
 #[derive(Debug)]
@@ -63,20 +74,19 @@ impl Default for Duties {
 }
 
 impl Duties {
-    /// Takes the present state into account.
-    pub(super) fn note(&mut self, audit: &Audit, auditor: &Auditor, leads: bool, now: Instant) {
-        if audit.requested_at != self.requested_at {
-            self.requested_at = audit.requested_at;
+    /// Takes the present situation into account.
+    pub(super) fn note(&mut self, situation: Situation, now: Instant) {
+        if situation.requested_at != self.requested_at {
+            self.requested_at = situation.requested_at;
             self.retry_report();
         }
-        let findings = auditor.findings();
-        self.are_writes_stopped = findings.writes_stopped;
-        if findings.undecided && !findings.writes_stopped {
+        self.are_writes_stopped = situation.are_writes_stopped;
+        if situation.undecided && !situation.are_writes_stopped {
             self.undecided_since.get_or_insert(now);
         } else {
             self.undecided_since = None;
         }
-        match (auditor.is_quarantined(), leads) {
+        match (situation.is_quarantined, situation.leads) {
             (true, true) => {
                 let pause = self.hand_over_pause.current();
                 self.hand_over_at.get_or_insert(now + pause);

@@ -9,7 +9,7 @@ use super::common::ClientArgs;
 
 /// Flags of `oarlock upgrade`.
 #[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("what").required(true).args(["file", "history"]))]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["file", "built_in", "history"]))]
 #[command(
     after_help = "Example:\n  oarlock upgrade queue-v2.wasm --dry-run\n  oarlock upgrade queue-v2.wasm --endpoints 127.0.0.1:8101,127.0.0.1:8102\n  oarlock upgrade --history"
 )]
@@ -17,6 +17,10 @@ pub(crate) struct UpgradeArgs {
     /// New module: a WebAssembly component, a core module with embedded WIT, or either in text format.
     #[arg(value_name = "NEW.wasm")]
     pub(crate) file: Option<PathBuf>,
+    /// Upgrade to the task queue that this program contains.
+    #[arg(long, env = "OARLOCK_BUILT_IN", action = ArgAction::SetTrue)]
+    #[arg(value_parser = FalseyValueParser::new())]
+    pub(crate) built_in: bool,
     /// Show the active module, the upgrade in progress and past upgrades.
     #[arg(long, env = "OARLOCK_HISTORY", action = ArgAction::SetTrue)]
     #[arg(value_parser = FalseyValueParser::new())]

@@ -1,7 +1,6 @@
 //! `oarlock upgrade`: upgrades the cluster to another module, or shows past upgrades.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 use oarlock_client::{
@@ -15,6 +14,7 @@ use super::output::{Output, print_coloured, print_safely, write_json, write_out}
 use super::table::{Align, Table, Tone};
 use crate::cli::UpgradeArgs;
 use crate::exit::Failure;
+use crate::guest;
 
 /// Digits of a hash in tables and lines.
 const SHORT: usize = 12;
@@ -29,14 +29,15 @@ pub(crate) fn upgrade(args: UpgradeArgs) -> Result<(), Failure> {
 
 async fn run(args: UpgradeArgs) -> Result<(), Failure> {
     let client = connect(&args.client)?;
-    match &args.file {
-        Some(file) => carry_out(&client, &args, file).await,
-        None => history(&client, args.client.output.json).await,
-    }
+    let module = match &args.file {
+        Some(file) => input::read(None, Some(file), std::io::empty())?,
+        None if args.built_in => guest::built_in_queue().to_vec(),
+        None => return history(&client, args.client.output.json).await,
+    };
+    carry_out(&client, &args, module).await
 }
 
-async fn carry_out(client: &Client, args: &UpgradeArgs, file: &Path) -> Result<(), Failure> {
-    let module = input::read(None, Some(file), std::io::empty())?;
+async fn carry_out(client: &Client, args: &UpgradeArgs, module: Vec<u8>) -> Result<(), Failure> {
     let options = UpgradeOptions {
         dry_run: args.dry_run,
         wait: Duration::from_millis(args.wait_ms),

@@ -164,17 +164,19 @@ impl<'m> EntryExecutor<'m> {
         } = &mut self.replicated.upgrades;
         let settled = *settled.get_or_insert(module);
         history.first.get_or_insert(settled);
-        let (active, own) = (self.guest.module().sha256(), self.upgrader.started_with());
+        let active = self.guest.module().sha256();
         if settled != active {
             return Err(MachineFailure::OtherModule {
                 settled,
                 own: active,
             });
         }
-        if module == own && own != active && !history.contains(own) {
-            return Err(MachineFailure::OtherModule { settled, own });
+        match self.upgrader.required() {
+            Some(own) if module == own && own != active && !history.contains(own) => {
+                Err(MachineFailure::OtherModule { settled, own })
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// The settings apply from the next command on, and later entries see them as well.

@@ -128,11 +128,11 @@ pub(crate) fn write(
     Ok(())
 }
 
-/// Reads a snapshot to its last byte. The module with the digest `own` must have written it, or must have run the log
-/// before.
+/// Reads a snapshot to its last byte. The module with the digest `own`, if there is one, must have written it, or must
+/// have run the log before.
 pub(crate) fn read(
     from: &mut dyn Read,
-    own: Sha256,
+    own: Option<Sha256>,
     own_limits: &MachineLimits,
 ) -> Result<MachineSnapshot, MachineSnapshotError> {
     let version = read_magic(from)?;
@@ -185,7 +185,10 @@ pub(crate) fn read(
         (state.history, state.pending) = state::read(&mut upgrades)?;
         exhausted(&mut upgrades)?;
     }
-    if module != own && !replicated.upgrades.history.contains(own) {
+    if let Some(own) = own
+        && module != own
+        && !replicated.upgrades.history.contains(own)
+    {
         return Err(MachineSnapshotError::OtherModule {
             found: module,
             expected: own,

@@ -1,24 +1,17 @@
-use oarlock_wasm::Sha256;
-
 use super::*;
 
-fn audit(requested_at: u64) -> Audit {
-    Audit {
+fn audit(requested_at: u64) -> Situation {
+    Situation {
         requested_at: Some(Index(requested_at)),
-        own: Some(Sha256([1; 32])),
-        ..Audit::default()
+        ..Situation::default()
     }
-}
-
-fn quarantined() -> Auditor {
-    Auditor::starting(true)
 }
 
 #[test]
 fn the_attempts_to_report_have_an_end_and_growing_pauses() {
-    let (mut duties, auditor) = (Duties::default(), Auditor::default());
+    let mut duties = Duties::default();
     let mut now = Instant::now();
-    duties.note(&audit(7), &auditor, false, now);
+    duties.note(audit(7), now);
     duties.set_report_missing(true);
     let mut pauses = Vec::new();
     let mut attempts = 0;
@@ -37,7 +30,7 @@ fn the_attempts_to_report_have_an_end_and_growing_pauses() {
     now += MAX_REPORT_PAUSE;
     assert!(!duties.may_report(now) && duties.report_again_at().is_none());
     // The next audit requests a report again, and so does a new leader.
-    duties.note(&audit(8), &auditor, false, now);
+    duties.note(audit(8), now);
     assert!(duties.may_report(now));
     duties.report_attempted(now);
     duties.retry_report();
@@ -46,37 +39,43 @@ fn the_attempts_to_report_have_an_end_and_growing_pauses() {
 
 #[test]
 fn a_leader_in_quarantine_transfers_leadership_with_growing_pauses() {
-    let (mut duties, auditor) = (Duties::default(), quarantined());
+    let mut duties = Duties::default();
+    let quarantined = |leads| Situation {
+        leads,
+        is_quarantined: true,
+        ..audit(7)
+    };
     let start = Instant::now();
     let mut now = start;
     let mut transfers = 0;
     // Leadership comes back at once after each transfer, as between nodes that are all in quarantine.
     while now - start < Duration::from_secs(600) {
-        duties.note(&audit(7), &auditor, true, now);
+        duties.note(quarantined(true), now);
         now = duties.hand_over_at().unwrap();
         transfers += 1;
         duties.handed_over();
-        duties.note(&audit(7), &auditor, false, now);
+        duties.note(quarantined(false), now);
         assert_eq!(duties.hand_over_at(), None);
     }
     // 1 + 2 + 4 + … + 32 seconds, then one each minute.
     assert!((12..=17).contains(&transfers), "{transfers}");
-    duties.note(&audit(7), &Auditor::default(), true, now);
+    duties.note(audit(7), now);
     assert_eq!(duties.hand_over_at(), None, "it serves");
 }
 
 #[test]
 fn a_refused_cluster_is_audited_again_but_not_at_every_tick() {
-    let auditor = Auditor::default();
-    auditor.findings.send_modify(|findings| {
-        findings.undecided = true;
-        findings.writes_stopped = true;
-    });
+    let refused = Situation {
+        leads: true,
+        undecided: true,
+        are_writes_stopped: true,
+        ..audit(7)
+    };
     let mut duties = Duties::default();
     let mut now = Instant::now();
     let mut requests = 0;
     for _ in 0..600 {
-        duties.note(&audit(7), &auditor, true, now);
+        duties.note(refused, now);
         duties.request(true, now);
         requests += u32::from(duties.takes_request(now));
         assert!(!duties.takes_request(now), "a request is taken once");
@@ -87,19 +86,16 @@ fn a_refused_cluster_is_audited_again_but_not_at_every_tick() {
 
 #[test]
 fn voters_that_do_not_report_have_a_time_limit() {
-    let auditor = Auditor::default();
-    auditor
-        .findings
-        .send_modify(|findings| findings.undecided = true);
+    let undecided = Situation {
+        undecided: true,
+        ..audit(7)
+    };
     let (mut duties, now) = (Duties::default(), Instant::now());
-    duties.note(&audit(7), &auditor, true, now);
+    duties.note(undecided, now);
     let deadline = duties.stop_writes_at().unwrap();
     assert_eq!(deadline - now, REPORT_TIMEOUT);
-    duties.note(&audit(7), &auditor, true, now + Duration::from_secs(1));
+    duties.note(undecided, now + Duration::from_secs(1));
     assert_eq!(duties.stop_writes_at(), Some(deadline), "it does not move");
-    auditor
-        .findings
-        .send_modify(|findings| findings.undecided = false);
-    duties.note(&audit(7), &auditor, true, now);
+    duties.note(audit(7), now);
     assert_eq!(duties.stop_writes_at(), None);
 }

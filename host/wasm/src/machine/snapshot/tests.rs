@@ -91,7 +91,7 @@ fn written(replicated: &ReplicatedState, guest: &SnapshotChunks) -> Vec<u8> {
 }
 
 fn read_back(bytes: &[u8]) -> Result<MachineSnapshot, MachineSnapshotError> {
-    read(&mut &bytes[..], module(), &limits())
+    read(&mut &bytes[..], Some(module()), &limits())
 }
 
 #[test]
@@ -131,12 +131,12 @@ fn a_snapshot_of_the_first_version_is_read() {
 fn a_node_started_with_an_earlier_module_accepts_the_snapshot() {
     let bytes = written(&replicated(), &chunks(10));
     for before in [b"the first", b"an older1"] {
-        let snapshot = read(&mut bytes.as_slice(), Sha256::of(before), &limits()).unwrap();
+        let snapshot = read(&mut bytes.as_slice(), Some(Sha256::of(before)), &limits()).unwrap();
         assert_eq!(snapshot.module, module());
     }
     let tried_out = Sha256::of(b"tried out");
     assert!(matches!(
-        read(&mut bytes.as_slice(), tried_out, &limits()),
+        read(&mut bytes.as_slice(), Some(tried_out), &limits()),
         Err(MachineSnapshotError::OtherModule { .. })
     ));
 }
@@ -267,7 +267,7 @@ fn reordered_missing_and_duplicate_frames_are_detected() {
 fn another_modules_snapshot_is_refused_by_name() {
     let bytes = written(&replicated(), &chunks(10));
     let other = Sha256::of(b"other");
-    match read(&mut bytes.as_slice(), other, &limits()) {
+    match read(&mut bytes.as_slice(), Some(other), &limits()) {
         Err(MachineSnapshotError::OtherModule { found, expected }) => {
             assert_eq!((found, expected), (module(), other));
         }
@@ -283,7 +283,7 @@ fn a_guests_part_over_the_limit_is_refused() {
     };
     let bytes = written(&replicated(), &chunks(300));
     assert!(matches!(
-        read(&mut bytes.as_slice(), module(), &limits),
+        read(&mut bytes.as_slice(), Some(module()), &limits),
         Err(MachineSnapshotError::TooLarge { limit: 299 })
     ));
 }

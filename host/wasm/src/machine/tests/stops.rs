@@ -138,3 +138,28 @@ fn the_first_record_settles_the_module_and_a_later_one_stops_only_its_own_node()
     let failure = stop(other.machine.apply(at, &[settled, foreign]));
     assert!(matches!(failure, MachineFailure::OtherModule { .. }));
 }
+
+/// A node without a module of its own choice runs the module of its cluster.
+#[test]
+fn a_machine_that_follows_the_log_takes_the_module_of_a_snapshot() {
+    let mut node = Node::new(counter());
+    node.entry(&[Envelope::runs(counter().sha256())]);
+    node.send(add(5));
+    let snapshot = node.snapshot();
+    let mut stops = Node::new(kv());
+    stops.machine.restore(&mut snapshot.as_slice()).unwrap_err();
+    let mut follows = Node::new(kv());
+    follows.machine = follows.machine.following_the_log();
+    follows.machine.restore(&mut snapshot.as_slice()).unwrap();
+    assert_same(&mut node, &mut follows);
+    // A record of its first module, for example from before the restore, does not stop it.
+    follows.entry(&[Envelope::runs(kv().sha256())]);
+    assert_eq!(follows.send(add(1)), value(6));
+    // A log without a snapshot does: it has executed commands with the wrong module.
+    let mut wrong = Node::new(kv());
+    wrong.machine = wrong.machine.following_the_log();
+    let at = wrong.next();
+    let entry = [Envelope::runs(counter().sha256())];
+    let failure = stop(wrong.machine.apply(at, &entry));
+    assert!(matches!(failure, MachineFailure::OtherModule { .. }));
+}

@@ -40,6 +40,8 @@ pub(crate) trait Host {
     fn emit(&self, event: Event);
     fn wake_at(&self, time_ms: u64);
     fn random(&self, length: u32) -> Vec<u8>;
+    fn memory_is_low(&self) -> bool;
+    fn reply_limit(&self) -> u64;
 }
 
 /// Context of [`StateMachine::apply`](crate::StateMachine::apply) and
@@ -79,6 +81,18 @@ impl<'h> Apply<'h> {
     /// them for secrets: everyone who can read the log can compute them.
     pub fn random(&mut self, length: u32) -> Vec<u8> {
         self.host.random(length)
+    }
+
+    /// Whether memory is low: the memory of the guest is at 80 % of its limit or more on a node of the cluster. Then refuse
+    /// commands that add state, and accept those that remove some. Equal on every node.
+    pub fn memory_is_low(&self) -> bool {
+        self.host.memory_is_low()
+    }
+
+    /// The longest encoded reply, in bytes. A command with a longer reply fails. An operator can change the limit, so
+    /// don't store the value. Equal on every node.
+    pub fn reply_limit(&self) -> u64 {
+        self.host.reply_limit()
     }
 
     /// Writes a line to this node's log. Log lines are not replicated.
@@ -133,6 +147,11 @@ impl<'h> Read<'h> {
     /// entry is applied.
     pub fn time_ms(&self) -> u64 {
         self.position.time_ms
+    }
+
+    /// The longest encoded response, in bytes. A query with a longer response fails.
+    pub fn reply_limit(&self) -> u64 {
+        self.host.reply_limit()
     }
 
     /// Writes a line to this node's log.

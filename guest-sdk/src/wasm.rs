@@ -151,6 +151,14 @@ impl Host for Imports {
     fn random(&self, length: u32) -> Vec<u8> {
         host::random(length)
     }
+
+    fn memory_is_low(&self) -> bool {
+        host::memory_pressure()
+    }
+
+    fn reply_limit(&self) -> u64 {
+        host::reply_limit()
+    }
 }
 
 /// Defines the single state machine of a module and exports it. The attribute calls this macro.

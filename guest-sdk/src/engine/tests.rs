@@ -56,6 +56,12 @@ impl Host for NoHost {
     fn random(&self, length: u32) -> Vec<u8> {
         vec![7; length as usize]
     }
+    fn memory_is_low(&self) -> bool {
+        false
+    }
+    fn reply_limit(&self) -> u64 {
+        0
+    }
 }
 
 fn batch(data: &[u8], ends: &[u32]) -> Result<Outcomes, BatchError> {

@@ -130,6 +130,18 @@ impl<M: Guest> Harness<M> {
         self
     }
 
+    /// Sets what [`Apply::memory_is_low`] returns from now on. It is false in a new harness.
+    pub fn set_memory_is_low(&mut self, is_low: bool) -> &mut Self {
+        self.host.set_memory_is_low(is_low);
+        self
+    }
+
+    /// Sets what [`Apply::reply_limit`] returns from now on, in bytes. It is 4 MiB in a new harness.
+    pub fn set_reply_limit(&mut self, bytes: u64) -> &mut Self {
+        self.host.set_reply_limit(bytes);
+        self
+    }
+
     /// Applies a typed command in its own entry.
     ///
     /// # Errors

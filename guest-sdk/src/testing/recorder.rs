@@ -14,15 +14,41 @@ pub struct LogLine {
 }
 
 /// Records log lines and events. Its random bytes depend on the entry's index.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Recorder {
     log: RefCell<Vec<LogLine>>,
     events: RefCell<Vec<Event>>,
     wake_at: Cell<u64>,
     random: Cell<u64>,
+    memory_is_low: Cell<bool>,
+    reply_limit: Cell<u64>,
+}
+
+/// The default of the host.
+const REPLY_BYTES: u64 = 4 << 20;
+
+impl Default for Recorder {
+    fn default() -> Self {
+        Self {
+            log: RefCell::default(),
+            events: RefCell::default(),
+            wake_at: Cell::default(),
+            random: Cell::default(),
+            memory_is_low: Cell::new(false),
+            reply_limit: Cell::new(REPLY_BYTES),
+        }
+    }
 }
 
 impl Recorder {
+    pub(super) fn set_memory_is_low(&self, is_low: bool) {
+        self.memory_is_low.set(is_low);
+    }
+
+    pub(super) fn set_reply_limit(&self, bytes: u64) {
+        self.reply_limit.set(bytes);
+    }
+
     /// Begins an entry: seeds the generator with the index, as the host does.
     pub(super) fn enter(&self, index: u64) {
         self.random.set(index.wrapping_mul(0x9E37_79B9_7F4A_7C15));
@@ -73,5 +99,13 @@ impl Host for Recorder {
         }
         bytes.truncate(length as usize);
         bytes
+    }
+
+    fn memory_is_low(&self) -> bool {
+        self.memory_is_low.get()
+    }
+
+    fn reply_limit(&self) -> u64 {
+        self.reply_limit.get()
     }
 }

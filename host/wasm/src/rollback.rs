@@ -16,6 +16,7 @@
 //! Each replayed call is compared with its first execution.
 
 pub(crate) mod checkpoint;
+mod compaction;
 pub(crate) mod factory;
 pub(crate) mod image;
 pub(crate) mod journal;

@@ -13,6 +13,8 @@
 //! | `w` time | requests a wake-up, which adds 100 |
 //! | `t` `v` `s` | traps; never ends; recurses without end |
 //! | `g` n, `b` n | grows its memory by pages, its table by elements; replies with the result of the growth, 4 bytes |
+//! | `m` | replies with whether memory is low, 1 byte |
+//! | `n` | replies with the limit of replies, 8 bytes |
 //! | `z` n | replies with n bytes |
 //! | `p` n | sets the number of zeros at the end of a snapshot |
 //! | `o1` to `o6` | makes all outcomes invalid from now on |

@@ -19,10 +19,27 @@ pub(crate) enum CallPurpose {
     ReadOnly,
 }
 
+/// What a call can see of the host's replicated state. A replay must see the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CallView {
+    /// A node has reported that the memory of its guest is low.
+    pub(crate) memory_is_low: bool,
+}
+
+impl CallView {
+    /// No node has reported anything.
+    pub(crate) const NORMAL: Self = Self {
+        memory_is_low: false,
+    };
+}
+
 /// A call in progress.
 pub(crate) struct GuestCall {
     pub(super) purpose: CallPurpose,
     pub(super) now_ms: u64,
+    pub(super) view: CallView,
+    /// The longest reply, in bytes.
+    pub(super) reply_bytes: u64,
     pub(super) random: Random,
     pub(super) effects: Effects,
     effect_bytes: u64,
@@ -48,6 +65,8 @@ impl GuestCall {
         Self {
             purpose,
             now_ms: at.time_ms,
+            view: CallView::NORMAL,
+            reply_bytes: limits.reply_bytes,
             random: Random::new(at.index.0, number),
             effects: Effects::default(),
             effect_bytes: 0,
@@ -62,6 +81,12 @@ impl GuestCall {
     /// A call that must have no effects.
     pub(crate) fn read_only(at: Moment, limits: &MachineLimits) -> Self {
         Self::new(CallPurpose::ReadOnly, at, u32::MAX, 1, limits)
+    }
+
+    /// Shows the guest this view.
+    pub(crate) fn with_view(mut self, view: CallView) -> Self {
+        self.view = view;
+        self
     }
 
     /// Lets the guest write a snapshot of at most `limit` bytes.

@@ -31,7 +31,16 @@ pub(crate) const IMPORTS: [(&str, &[&str]); 3] = [
     ),
     (
         HOST,
-        &["log", "emit", "wake-at", "complete", "random", "level"],
+        &[
+            "log",
+            "emit",
+            "wake-at",
+            "complete",
+            "random",
+            "memory-pressure",
+            "reply-limit",
+            "level",
+        ],
     ),
 ];
 const TYPES: &str = "oarlock:state-machine/types@0.1.0";
@@ -127,6 +136,8 @@ pub(crate) fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<
     host.func_wrap("wake-at", wake_at)?;
     host.func_wrap("complete", complete)?;
     host.func_wrap("random", random)?;
+    host.func_wrap("memory-pressure", memory_pressure)?;
+    host.func_wrap("reply-limit", reply_limit)?;
     Ok(())
 }
 
@@ -220,6 +231,16 @@ fn complete(
 
 fn random(mut store: HostContext<'_>, (length,): (u32,)) -> wasmtime::Result<(Vec<u8>,)> {
     Ok((draw(&mut store, u64::from(length))?,))
+}
+
+fn memory_pressure(mut store: HostContext<'_>, (): ()) -> wasmtime::Result<(bool,)> {
+    charge(&mut store, 0)?;
+    Ok((store.data().call.view.memory_is_low,))
+}
+
+fn reply_limit(mut store: HostContext<'_>, (): ()) -> wasmtime::Result<(u64,)> {
+    charge(&mut store, 0)?;
+    Ok((store.data().call.reply_bytes,))
 }
 
 /// Draws bytes from the call's random generator.

@@ -13,7 +13,7 @@ use wasmtime::component::Resource;
 
 use crate::guest::bindings::exports::oarlock::state_machine::{about, machine, queries, timers};
 use crate::guest::bindings::oarlock::state_machine::types;
-use crate::guest::call::{CallPurpose, GuestCall};
+use crate::guest::call::{CallPurpose, CallView, GuestCall};
 use crate::guest::effects::Effects;
 use crate::guest::engine::with_stack;
 use crate::guest::failure::{self, Circumstances, GuestCallError};
@@ -64,6 +64,8 @@ pub(crate) struct Instance {
     limits: MachineLimits,
     /// Fuel given to the last call.
     fuel_given: u64,
+    /// What `apply` and `wake` can see.
+    view: CallView,
     machine: machine::Guest,
     queries: Option<queries::Guest>,
     timers: Option<timers::Guest>,
@@ -134,6 +136,7 @@ impl Instance {
                 store,
                 limits: *limits,
                 fuel_given: limits.fuel_per_query,
+                view: CallView::NORMAL,
                 machine: exports.machine,
                 queries: exports.queries,
                 timers: exports.timers,
@@ -157,7 +160,7 @@ impl Instance {
         let commands = batch.ends.len();
         let fuel = self.limits.fuel_per_command.saturating_mul(commands as u64);
         self.begin(
-            GuestCall::new(purpose, at, number, commands, &self.limits),
+            GuestCall::new(purpose, at, number, commands, &self.limits).with_view(self.view),
             fuel_for(purpose, fuel),
         )?;
         let outcomes = with_stack(|| self.machine.call_apply(&mut self.store, wit(at), batch));
@@ -178,7 +181,7 @@ impl Instance {
         at: Moment,
         number: u32,
     ) -> Result<CallOutput, GuestCallError> {
-        let call = GuestCall::new(purpose, at, number, 1, &self.limits);
+        let call = GuestCall::new(purpose, at, number, 1, &self.limits).with_view(self.view);
         self.begin(call, fuel_for(purpose, self.limits.fuel_per_command))?;
         if let Some(timers) = &self.timers {
             let woken = with_stack(|| timers.call_wake(&mut self.store, wit(at)));
@@ -224,15 +227,16 @@ impl Instance {
     ) -> Result<Result<SnapshotChunks, String>, GuestCallError> {
         let call = GuestCall::read_only(at, &self.limits).with_sink(self.limits.snapshot_bytes);
         self.begin(call, self.limits.fuel_per_snapshot)?;
-        // A state from before the limit was lowered must still be written.
-        let lowered_by = self.limits.memory_lowered_by();
-        self.store.data_mut().limiter.max_memory_bytes += lowered_by;
+        // A state at the limit must still be written, and so must one from before the limit was lowered.
+        let before = self.store.data().limiter.max_memory_bytes;
+        let headroom = self.limits.memory_lowered_by() + self.limits.memory_headroom();
+        self.store.data_mut().limiter.max_memory_bytes = before.saturating_add(headroom);
         let written = with_stack(|| {
             self.machine
                 .call_snapshot(&mut self.store, Resource::new_own(0))
         });
         let written = self.end(written);
-        self.store.data_mut().limiter.max_memory_bytes -= lowered_by;
+        self.store.data_mut().limiter.max_memory_bytes = before;
         let written = written?;
         let chunks = self.store.data_mut().call.take_sink();
         Ok(written.map(|()| chunks.map(ChunkWriter::finish).unwrap_or_default()))
@@ -319,6 +323,18 @@ impl Instance {
         // Fuel is always enabled, so this never fails; if it did, all of it counts as used.
         let left = self.store.get_fuel().unwrap_or(0);
         self.fuel_given.saturating_sub(left)
+    }
+
+    /// Shows this view to `apply` and `wake` from now on, and gives them the memory that goes with it.
+    pub(crate) fn set_view(&mut self, view: CallView, purpose: CallPurpose) {
+        self.view = view;
+        if purpose == CallPurpose::Change {
+            self.set_headroom(if view.memory_is_low {
+                self.limits.memory_headroom()
+            } else {
+                0
+            });
+        }
     }
 
     /// Raises the memory limit by `bytes`, while an earlier state is rebuilt: a call that succeeded before must succeed

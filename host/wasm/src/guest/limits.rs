@@ -32,7 +32,8 @@ pub struct MachineLimits {
     pub queries_waiting: u64,
     /// Fuel for writing or reading one snapshot.
     pub fuel_per_snapshot: u64,
-    /// Linear memory of the guest, in bytes. While the guest reads a snapshot it may use more: four times the snapshot
+    /// Linear memory of the guest, in bytes. From 80 % of it on, memory is low (see [`Self::soft_memory_bytes`]), and
+    /// calls get an eighth of it in addition, so that the guest can remove state. While the guest reads a snapshot it may use more: four times the snapshot
     /// and a quarter of this limit, because it holds the state and the snapshot's bytes at the same time.
     pub memory_bytes: u64,
     /// The rules of execution. They decide outcomes as limits do.
@@ -132,6 +133,25 @@ impl MachineLimits {
     /// How much lower `memory_bytes` is than it ever was in this cluster.
     pub(crate) fn memory_lowered_by(&self) -> u64 {
         self.restore_memory_bytes.saturating_sub(self.memory_bytes)
+    }
+
+    /// Memory is low from this size on: 80 % of the limit.
+    #[must_use]
+    pub fn soft_memory_bytes(&self) -> u64 {
+        self.memory_bytes / 5 * 4
+    }
+
+    /// Memory is no longer low below this size: 70 % of the limit. The distance to [`Self::soft_memory_bytes`] keeps nodes
+    /// from reporting again and again.
+    #[must_use]
+    pub fn enough_memory_bytes(&self) -> u64 {
+        self.memory_bytes / 10 * 7
+    }
+
+    /// Memory above the limit for calls while memory is low, and for the writing of snapshots: an eighth of the limit.
+    #[must_use]
+    pub(crate) fn memory_headroom(&self) -> u64 {
+        self.memory_bytes / 8
     }
 
     /// Checks the limits.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use task_queue_raft::state_machine::Moment;
 
 use crate::failure::MachineFailure;
-use crate::guest::call::CallPurpose;
+use crate::guest::call::{CallPurpose, CallView};
 use crate::guest::failure::GuestCallError;
 use crate::guest::instance::{Batch, CallOutput, Instance};
 use crate::guest::limits::MachineLimits;
@@ -21,7 +21,7 @@ const FUEL: u64 = 4_000_000_000;
 const FUEL_OF_CHECKPOINTS: u64 = 8;
 
 /// Overhead of a record besides its commands, in bytes; and of a call besides its fuel, in fuel.
-const RECORD_BYTES: u64 = 96;
+const RECORD_BYTES: u64 = 112;
 const CALL_FUEL: u64 = 2_000;
 
 /// How often a failed checkpoint may be postponed. Each time the limits of the journal double.
@@ -55,7 +55,9 @@ impl StateCall {
         purpose: CallPurpose,
         at: Moment,
         number: u32,
+        view: CallView,
     ) -> Result<CallOutput, GuestCallError> {
+        instance.set_view(view, purpose);
         match self {
             Self::Apply(batch) => instance.apply(purpose, at, number, batch),
             Self::Wake => instance.wake(purpose, at, number),
@@ -68,6 +70,7 @@ impl StateCall {
 pub(crate) struct JournalRecord {
     pub(super) at: Moment,
     pub(super) number: u32,
+    pub(super) view: CallView,
     pub(super) call: StateCall,
     /// Checksum of the outcomes.
     pub(super) checksum: u32,
@@ -132,9 +135,12 @@ impl Journal {
                 limits = Some(&record.limits);
             }
             let index = record.at.index;
+            let JournalRecord {
+                at, number, view, ..
+            } = *record;
             let output = record
                 .call
-                .run(instance, CallPurpose::Replay, record.at, record.number)
+                .run(instance, CallPurpose::Replay, at, number, view)
                 .map_err(|error| {
                     let message = error.to_string();
                     MachineFailure::of_node(&error, index)

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use task_queue_raft::state_machine::Moment;
 
 use crate::failure::MachineFailure;
-use crate::guest::call::CallPurpose;
+use crate::guest::call::{CallPurpose, CallView};
 use crate::guest::failure::GuestCallError;
 use crate::guest::instance::{CallOutput, Instance};
 use crate::guest::limits::MachineLimits;
@@ -18,6 +18,7 @@ use crate::records::outcome::GuestQueryError;
 use crate::rollback::checkpoint::{
     CapturedState, Checkpoint, Checkpoints, StateCopy, snapshot_failure,
 };
+use crate::rollback::compaction::Compaction;
 use crate::rollback::factory::InstanceFactory;
 use crate::rollback::image::MemoryImage;
 use crate::rollback::journal::{Journal, JournalRecord, StateCall};
@@ -55,6 +56,7 @@ pub(crate) struct RecoverableGuest {
     image: MemoryImage,
     replicas: QueryReplicas,
     kept: KeptCalls,
+    compaction: Compaction,
     rollbacks: RollbackStats,
 }
 
@@ -74,6 +76,7 @@ impl RecoverableGuest {
             image,
             replicas: QueryReplicas::default(),
             kept: KeptCalls::default(),
+            compaction: Compaction::default(),
             rollbacks: RollbackStats::default(),
         };
         guest.freeze();
@@ -116,12 +119,13 @@ impl RecoverableGuest {
         &mut self,
         at: Moment,
         number: u32,
+        view: CallView,
         call: StateCall,
         check: OutputCheck<'_>,
     ) -> Result<Result<CallOutput, GuestFailure>, MachineFailure> {
         let instance = self.live()?;
         let start = Stopwatch::start();
-        let output = call.run(instance, CallPurpose::Change, at, number);
+        let output = call.run(instance, CallPurpose::Change, at, number, view);
         let took = start.elapsed();
         let (fuel, bytes) = (instance.fuel_spent(), instance.memory_bytes());
         let output = output.and_then(|output| match check(&output) {
@@ -133,6 +137,7 @@ impl RecoverableGuest {
                 let record = JournalRecord {
                     at,
                     number,
+                    view,
                     call,
                     checksum: output.checksum,
                     limits: Arc::clone(&self.factory.limits),
@@ -174,7 +179,36 @@ impl RecoverableGuest {
                 self.checkpoint_now(at)?;
             }
         }
+        self.compact_if_due();
         Ok(())
+    }
+
+    /// Moves to a new instance if that gives back memory. If it fails, the old instance serves on.
+    fn compact_if_due(&mut self) {
+        let (memory, limits) = (self.memory_bytes(), &self.factory.limits);
+        let Some(checkpoint) = self.checkpoints.latest().map(|last| last.chunks.bytes()) else {
+            return;
+        };
+        if self.journal.is_costly() || !self.compaction.is_due(memory, checkpoint, limits) {
+            return;
+        }
+        match self.rebuild_from_checkpoint() {
+            Ok(instance) if instance.memory_bytes() < memory => {
+                tracing::info!(
+                    before = memory,
+                    after = instance.memory_bytes(),
+                    "the guest moved to a new instance, which gave back memory"
+                );
+                self.instance = Some(instance);
+                // They are over the memory of the old instance.
+                self.drop_copies();
+                self.freeze();
+            }
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(%error, "the guest could not move to a new instance to give back memory");
+            }
+        }
     }
 }
 

@@ -5,6 +5,8 @@
   (import "oarlock:state-machine/host@0.1.0" "emit" (func $emit (param i32 i32 i32 i32)))
   (import "oarlock:state-machine/host@0.1.0" "wake-at" (func $wake_at (param i64)))
   (import "oarlock:state-machine/host@0.1.0" "complete" (func $complete (param i64 i32 i32 i32)))
+  (import "oarlock:state-machine/host@0.1.0" "memory-pressure" (func $memory_pressure (result i32)))
+  (import "oarlock:state-machine/host@0.1.0" "reply-limit" (func $reply_limit (result i64)))
   (import "oarlock:state-machine/streams@0.1.0" "[method]sink.write" (func $write (param i32 i32 i32)))
   (import "oarlock:state-machine/streams@0.1.0" "[method]source.read" (func $read (param i32 i32 i32)))
   (import "oarlock:state-machine/streams@0.1.0" "[resource-drop]sink" (func $drop_sink (param i32)))
@@ -99,6 +101,12 @@
     (if (i32.eq (local.get $op) (i32.const 103)) (then ;; g
       (i32.store (i32.const 24) (memory.grow (i32.load (local.get $rest))))
       (call $reply (i32.const 24) (i32.const 4)) (return (i32.const 0))))
+    (if (i32.eq (local.get $op) (i32.const 109)) (then ;; m
+      (i32.store8 (i32.const 24) (call $memory_pressure))
+      (call $reply (i32.const 24) (i32.const 1)) (return (i32.const 0))))
+    (if (i32.eq (local.get $op) (i32.const 110)) (then ;; n
+      (i64.store (i32.const 24) (call $reply_limit))
+      (call $reply (i32.const 24) (i32.const 8)) (return (i32.const 0))))
     (if (i32.eq (local.get $op) (i32.const 98)) (then ;; b
       (i32.store (i32.const 24) (table.grow $table (ref.null func) (i32.load (local.get $rest))))
       (call $reply (i32.const 24) (i32.const 4)) (return (i32.const 0))))

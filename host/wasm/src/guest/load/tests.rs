@@ -33,6 +33,25 @@ fn component_of(core: &[u8]) -> Vec<u8> {
 }
 
 #[test]
+fn a_guest_built_against_the_first_wit_is_accepted() {
+    /// The custom sections of a guest that was built before `memory-pressure` and `reply-limit`.
+    const WIT: &[u8] = include_bytes!("../../../testdata/wit-0.1.0-first.bin");
+    let text: Vec<&str> = SCRIPTED.lines().collect();
+    let is_new =
+        |line: &&&str| line.contains("\"memory-pressure\"") || line.contains("\"reply-limit\"");
+    assert_eq!(text.iter().filter(is_new).count(), 2);
+    let old: Vec<&str> = text.into_iter().filter(|line| !is_new(&line)).collect();
+    let old = old
+        .join("\n")
+        .replace("(call $memory_pressure)", "(i32.const 0)")
+        .replace("(call $reply_limit)", "(i64.const 0)");
+    let mut module = wat::parse_str(old).unwrap();
+    module.extend_from_slice(WIT);
+    let module = GuestModule::load(engine(), module, &limits()).unwrap();
+    assert_eq!(module.description().name, "scripted");
+}
+
+#[test]
 fn the_guests_of_this_repository_are_accepted() {
     for (module, name) in [
         (testing::counter(), "counter"),

@@ -7,6 +7,7 @@ fn record(index: u64, bytes: usize) -> JournalRecord {
     JournalRecord {
         at: at(index),
         number: 0,
+        view: CallView::NORMAL,
         call: StateCall::of(&[&Bytes::from(vec![0; bytes])]),
         checksum: 0,
         limits: Arc::default(),

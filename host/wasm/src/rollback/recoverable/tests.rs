@@ -11,6 +11,10 @@ fn guest(limits: &MachineLimits) -> RecoverableGuest {
     RecoverableGuest::start(scripted(), limits).unwrap()
 }
 
+fn view() -> CallView {
+    CallView::NORMAL
+}
+
 fn accept_all(_: &CallOutput) -> Result<(), GuestFailure> {
     Ok(())
 }
@@ -21,7 +25,7 @@ fn run(
     command: &[u8],
 ) -> Result<CallOutput, GuestFailure> {
     let call = StateCall::of(&[&Bytes::copy_from_slice(command)]);
-    guest.run(at(index), 0, call, &accept_all).unwrap()
+    guest.run(at(index), 0, view(), call, &accept_all).unwrap()
 }
 
 fn value(guest: &mut RecoverableGuest) -> u64 {
@@ -49,7 +53,7 @@ fn a_call_whose_outcomes_the_host_refuses_is_rolled_back() {
     let mut guest = guest(&limits());
     let call = StateCall::of(&[&Bytes::from_static(b"a")]);
     let refused = guest
-        .run(at(1), 0, call, &|_| Err(GuestFailure::OutOfFuel))
+        .run(at(1), 0, view(), call, &|_| Err(GuestFailure::OutOfFuel))
         .unwrap();
     assert_eq!(refused.unwrap_err(), GuestFailure::OutOfFuel);
     assert_eq!(value(&mut guest), 0);
@@ -148,6 +152,7 @@ fn a_replay_with_other_outcomes_is_detected() {
     let record = JournalRecord {
         at: at(2),
         number: 0,
+        view: view(),
         call: StateCall::of(&[&Bytes::from_static(b"a")]),
         checksum: 12345,
         limits: Arc::default(),
@@ -166,6 +171,7 @@ fn a_replay_that_fails_is_detected() {
     let record = JournalRecord {
         at: at(1),
         number: 0,
+        view: view(),
         call: StateCall::of(&[&Bytes::from_static(b"t")]),
         checksum: 0,
         limits: Arc::default(),

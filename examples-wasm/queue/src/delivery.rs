@@ -2,14 +2,15 @@
 
 use oarlock_guest::{Apply, Refusal};
 
-use crate::limits::{MAX_DELIVERED, MAX_QUEUES_A_RESERVE, MAX_SWEPT};
+use crate::limits::{LOW_MEMORY_REPLY_BYTES, MAX_DELIVERED, MAX_QUEUES_A_RESERVE, MAX_SWEPT};
 use crate::messages::{Delivered, Reply, Reserve};
 use crate::refuse::{check_lease, check_name, check_range, out_of_range};
+use crate::size;
 use crate::state::Queues;
 use crate::task::{Delivery, Place};
 
 impl Queues {
-    /// Delivers the first tasks of the queues by (priority, age).
+    /// Delivers the first tasks of the queues by (priority, age), as many as fit into one reply.
     pub(crate) fn reserve(
         &mut self,
         cx: &mut Apply<'_>,
@@ -38,18 +39,53 @@ impl Queues {
         for &lane in &lanes {
             self.sweep(lane, cx.time_ms(), &mut budget);
         }
+        let mut room = Room::new(cx);
         let mut nonces = None;
         let mut tasks = Vec::new();
         while tasks.len() < reserve.max as usize
-            && let Some((_, id)) = lanes
-                .iter()
-                .filter_map(|&lane| self.lanes[lane as usize].first_ready())
-                .min()
+            && let Some(id) = self.first_ready(&lanes)
         {
+            match room.take(self.delivered_bytes(id)) {
+                Fit::Fits => {}
+                Fit::NextReply => break,
+                Fit::Never if budget == 0 => break,
+                Fit::Never => {
+                    // The limit was lowered after the task was added. Without this it would block its queue for ever.
+                    budget -= 1;
+                    self.give_up(id, room.limit);
+                    continue;
+                }
+            }
             let nonces = nonces.get_or_insert_with(|| Nonces::draw(cx));
             tasks.push(self.deliver(cx.time_ms(), id, reserve, nonces.next(id)));
         }
         Ok(Reply::Reserved { tasks })
+    }
+
+    /// The first task of these queues that is ready.
+    fn first_ready(&self, lanes: &[u32]) -> Option<u64> {
+        let ready = lanes
+            .iter()
+            .filter_map(|&lane| self.lanes[lane as usize].first_ready());
+        ready.min().map(|(_, id)| id)
+    }
+
+    /// Upper bound of the encoded size of a task.
+    fn delivered_bytes(&self, id: u64) -> u64 {
+        let task = &self.tasks[&id];
+        size::delivered(&self.lanes[task.lane as usize].name, &task.payload)
+    }
+
+    /// Makes a task dead that no reply can deliver.
+    fn give_up(&mut self, id: u64, limit: u64) {
+        self.change(id, |task| {
+            let bytes = task.payload.as_str().len();
+            task.add_error(&format!(
+                "the payload takes {bytes} bytes, which a reply of {limit} bytes can't deliver"
+            ));
+            task.delivery = None;
+            Place::Dead
+        });
     }
 
     fn deliver(&mut self, now_ms: u64, id: u64, reserve: &Reserve, nonce: u64) -> Delivered {
@@ -127,6 +163,51 @@ impl Queues {
         cx.wake_at(0);
         self.sweep_all(cx.time_ms());
         self.request_wake_up(cx);
+    }
+}
+
+/// The bytes that are left in one reply.
+struct Room {
+    left: u64,
+    limit: u64,
+    /// A reply may be longer than `left` for its first task, up to the limit.
+    has_task: bool,
+}
+
+/// Whether a task can be delivered.
+enum Fit {
+    Fits,
+    /// In another reply.
+    NextReply,
+    /// In no reply: it is longer than the limit.
+    Never,
+}
+
+impl Room {
+    fn new(cx: &Apply<'_>) -> Self {
+        let limit = cx.reply_limit().saturating_sub(size::REPLY_BYTES);
+        let left = if cx.memory_is_low() {
+            limit.min(LOW_MEMORY_REPLY_BYTES)
+        } else {
+            limit
+        };
+        Self {
+            left,
+            limit,
+            has_task: false,
+        }
+    }
+
+    fn take(&mut self, bytes: u64) -> Fit {
+        if bytes > self.limit {
+            return Fit::Never;
+        }
+        if self.has_task && bytes > self.left {
+            return Fit::NextReply;
+        }
+        self.has_task = true;
+        self.left = self.left.saturating_sub(bytes);
+        Fit::Fits
     }
 }
 

@@ -36,6 +36,11 @@
 //!   `"duplicate":true`. This holds while the first task exists (dead tasks included), and for
 //!   [`limits::DEDUPE_WINDOW_MS`] after it was acknowledged. The number of keys of acknowledged tasks is bounded; the
 //!   oldest are dropped first.
+//! - **Replies.** A reserve delivers as many tasks as fit into one reply; more with the next one. An enqueue is refused if no
+//!   reply could deliver its payload. If the limit of replies is lowered later, a reserve makes such tasks dead.
+//! - **Low memory.** While memory is low, an enqueue is refused with `full`. All other commands work.
+//! - **`stats`** returns the queues in the order of their names, as many as fit into one response. `"next"` is then the name
+//!   to continue after: `{"stats":{"after":"…"}}`.
 //! - **Errors.** The last [`limits::MAX_ERRORS`] are kept, each cut to [`limits::MAX_ERROR_BYTES`] bytes.
 //! - **A queue** is created by its first task.
 //!
@@ -50,6 +55,7 @@ mod dedupe;
 mod delivery;
 mod lane;
 mod refuse;
+mod size;
 mod state;
 mod task;
 

@@ -15,6 +15,10 @@ pub const MAX_QUEUES_A_RESERVE: usize = 64;
 /// Most tasks that one reserve delivers.
 pub const MAX_DELIVERED: u32 = 1000;
 
+/// Longest reply to a reserve while memory is low, in bytes, unless its first task alone is longer. Building a reply takes
+/// several times its size.
+pub const LOW_MEMORY_REPLY_BYTES: u64 = 256 << 10;
+
 /// Longest delay: 3,650 days.
 pub const MAX_DELAY_MS: u64 = 3650 * 24 * 60 * 60 * 1000;
 

@@ -157,7 +157,11 @@ pub enum Stage {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Query {
     /// The numbers of tasks in each queue.
-    Stats {},
+    Stats {
+        /// Only queues whose name follows this one.
+        #[serde(default)]
+        after: Option<String>,
+    },
     /// One task.
     Task {
         /// Id of the task.
@@ -173,6 +177,9 @@ pub enum Response {
     Stats {
         /// The numbers of tasks, by name of the queue.
         queues: BTreeMap<String, Counts>,
+        /// The name to continue after, if not all queues fit into the response.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        next: Option<String>,
     },
     /// To `task`.
     Task {
@@ -209,6 +216,6 @@ pub struct TaskInfo {
     pub attempt: u32,
     /// Its payload, unchanged.
     pub payload: JsonText,
-    /// The last errors, oldest first.
+    /// The last errors, oldest first, as many as fit into the response.
     pub errors: Vec<String>,
 }

@@ -17,6 +17,20 @@ pub(crate) fn full(what: &str, limit: usize) -> Refusal {
     Refusal::new("full", text).field("queue")
 }
 
+/// The memory of the guest is low on a node.
+pub(crate) fn memory_is_low() -> Refusal {
+    let text = "memory is low, so no task is added; acknowledge tasks, then try again";
+    Refusal::new("full", text).field("queue")
+}
+
+/// A reply with this task would be over the limit of replies.
+pub(crate) fn too_large(field: &str, bytes: u64, limit: u64) -> Refusal {
+    let text = format!(
+        "a reply with this task can take {bytes} bytes, but {limit} is the limit of replies; store a smaller payload, or raise the limit"
+    );
+    Refusal::new("too_large", text).field(field)
+}
+
 /// No task has this id.
 pub(crate) fn no_such_task(id: u64) -> Refusal {
     let text = format!("there is no task {id}: it was never added, or it was acknowledged");

@@ -1,6 +1,7 @@
 //! The state, and the commands `enqueue`, `ack`, `nack` and `extend`. `reserve` is in [`crate::delivery`].
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 
 use oarlock_guest::{Apply, Read, Refusal, StateMachine, state_machine};
 use serde::{Deserialize, Serialize};
@@ -9,7 +10,10 @@ use crate::dedupe::Dedupe;
 use crate::lane::Lane;
 use crate::limits::{MAX_DELAY_MS, MAX_QUEUES, MAX_TASKS};
 use crate::messages::{Command, Enqueue, Query, Reply, Response, TaskInfo};
-use crate::refuse::{check_lease, check_name, check_range, full, no_such_task, stale_token};
+use crate::refuse::{
+    check_lease, check_name, check_range, full, memory_is_low, no_such_task, stale_token, too_large,
+};
+use crate::size;
 use crate::task::{Place, Task};
 
 /// All queues and their tasks.
@@ -38,7 +42,7 @@ impl StateMachine for Queues {
 
     fn apply(&mut self, cx: &mut Apply<'_>, command: Command) -> Result<Reply, Refusal> {
         let reply = match command {
-            Command::Enqueue(task) => self.enqueue(cx.time_ms(), task),
+            Command::Enqueue(task) => self.enqueue(cx, task),
             Command::Reserve(reserve) => self.reserve(cx, &reserve),
             Command::Ack { id, token } => self.ack(cx.time_ms(), id, &token),
             Command::Nack {
@@ -57,18 +61,17 @@ impl StateMachine for Queues {
         Ok(reply)
     }
 
-    fn query(&self, _cx: &Read<'_>, query: Query) -> Result<Response, Refusal> {
-        Ok(match query {
-            Query::Stats {} => {
-                let named = |lane: &Lane| (lane.name.clone(), lane.counts());
-                Response::Stats {
-                    queues: self.lanes.iter().map(named).collect(),
-                }
-            }
-            Query::Task { id } => Response::Task {
-                task: self.tasks.get(&id).map(|task| self.task_info(id, task)),
-            },
-        })
+    fn query(&self, cx: &Read<'_>, query: Query) -> Result<Response, Refusal> {
+        match query {
+            Query::Stats { after } => Ok(self.stats(after.as_deref(), cx.reply_limit())),
+            Query::Task { id } => Ok(Response::Task {
+                task: self
+                    .tasks
+                    .get(&id)
+                    .map(|task| self.task_info(id, task, cx.reply_limit()))
+                    .transpose()?,
+            }),
+        }
     }
 
     fn on_wake(&mut self, cx: &mut Apply<'_>) {
@@ -77,7 +80,8 @@ impl StateMachine for Queues {
 }
 
 impl Queues {
-    fn enqueue(&mut self, now_ms: u64, new: Enqueue) -> Result<Reply, Refusal> {
+    fn enqueue(&mut self, cx: &Apply<'_>, new: Enqueue) -> Result<Reply, Refusal> {
+        let now_ms = cx.time_ms();
         check_name("queue", &new.queue)?;
         check_range("delay_ms", new.delay_ms, 0, MAX_DELAY_MS)?;
         check_range("max_attempts", new.max_attempts.into(), 1, u32::MAX.into())?;
@@ -90,6 +94,16 @@ impl Queues {
                     duplicate: true,
                 });
             }
+        }
+        let (bytes, limit) = (
+            size::delivered_alone(&new.queue, &new.payload),
+            cx.reply_limit(),
+        );
+        if bytes > limit {
+            return Err(too_large("payload", bytes, limit));
+        }
+        if cx.memory_is_low() {
+            return Err(memory_is_low());
         }
         if self.tasks.len() >= MAX_TASKS {
             return Err(full("tasks", MAX_TASKS));
@@ -196,14 +210,53 @@ impl Queues {
         }
     }
 
-    fn task_info(&self, id: u64, task: &Task) -> TaskInfo {
-        TaskInfo {
+    fn task_info(&self, id: u64, task: &Task, limit: u64) -> Result<TaskInfo, Refusal> {
+        let queue = &self.lanes[task.lane as usize].name;
+        let mut bytes = size::delivered_alone(queue, &task.payload);
+        if bytes > limit {
+            return Err(too_large("id", bytes, limit));
+        }
+        // The newest errors first.
+        let mut fits = |error: &&String| {
+            bytes += 1 + size::text(error);
+            bytes <= limit
+        };
+        let newest = task.errors.iter().rev().take_while(&mut fits).count();
+        Ok(TaskInfo {
             id,
-            queue: self.lanes[task.lane as usize].name.clone(),
+            queue: queue.clone(),
             state: task.place.stage(),
             attempt: task.attempt,
             payload: task.payload.clone(),
-            errors: task.errors.iter().cloned().collect(),
+            errors: task
+                .errors
+                .range(task.errors.len() - newest..)
+                .cloned()
+                .collect(),
+        })
+    }
+
+    /// The queues after a name, as many as fit into a response.
+    fn stats(&self, after: Option<&str>, limit: u64) -> Response {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut names = self
+            .names
+            .range::<str, _>((start, Bound::Unbounded))
+            .peekable();
+        // The name to continue after is in the response twice.
+        let mut bytes = size::REPLY_BYTES;
+        let mut queues = BTreeMap::new();
+        while let Some((name, lane)) =
+            names.next_if(|(name, _)| bytes + size::counts(name) + size::text(name) <= limit)
+        {
+            bytes += size::counts(name);
+            queues.insert(name.clone(), self.lanes[*lane as usize].counts());
+        }
+        let is_complete = names.peek().is_none();
+        let last = queues.keys().next_back().cloned();
+        Response::Stats {
+            next: last.filter(|_| !is_complete),
+            queues,
         }
     }
 

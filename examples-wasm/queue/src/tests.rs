@@ -5,6 +5,7 @@ mod leases;
 mod limits;
 mod model;
 mod order;
+mod replies;
 mod timers;
 
 use oarlock_guest::testing::Harness;

@@ -55,6 +55,7 @@ pub use records::audit::{AuditRecord, StateAcceptance};
 pub use records::digest::Sha256;
 pub use records::envelope::{Envelope, EnvelopeError, MAX_KEY_BYTES};
 pub use records::failure::GuestFailure;
+pub use records::memory::MemoryRecord;
 pub use records::outcome::{CommandOutcome, GuestQueryError, UpgradeOutcome, UpgradeRefusal};
 pub use records::settings::SettingsChange;
 pub use records::settings_outcome::{SettingsOutcome, SettingsRefusal};

@@ -29,16 +29,19 @@ pub(crate) mod entry;
 pub(crate) mod hash;
 pub(crate) mod host_state;
 pub(crate) mod keys;
+pub(crate) mod memory;
 pub(crate) mod queries;
 pub(crate) mod snapshot;
 pub(crate) mod state;
+pub(crate) mod state_digest;
 pub(crate) mod status;
 
-use audit::Audit;
+use audit::Audits;
 use entry::EntryExecutor;
 use queries::{QueryDispatcher, query_now};
 use snapshot::{MachineSnapshot, ModuleBytes};
 use state::ReplicatedState;
+use state_digest::StateDigest;
 use status::{MachineCounters, StatusHandle};
 
 /// Receives the effects of each entry, on the applying thread, after the entry and before its replies. The number is
@@ -56,7 +59,7 @@ pub struct WasmMachine {
     guest: RecoverableGuest,
     replicated: ReplicatedState,
     upgrader: Upgrader,
-    audit: Audit,
+    audits: Audits,
     /// The limits with which the node was started.
     own_limits: MachineLimits,
     /// The limits that apply: the cluster's settings, or the node's own limits at cluster level 0.
@@ -64,6 +67,8 @@ pub struct WasmMachine {
     effects: Option<EffectsListener>,
     status: StatusHandle,
     queries: QueryDispatcher,
+    /// See [`MachineCounters::own_memory_is_low`].
+    own_memory_is_low: bool,
 }
 
 impl WasmMachine {
@@ -80,10 +85,11 @@ impl WasmMachine {
         let status = StatusHandle::new(module.clone(), &limits);
         let prepared = status.clone();
         let on_prepared = Arc::new(move |upgrade, result| prepared.set_own_check(upgrade, result));
-        let machine = Self {
+        let mut machine = Self {
+            own_memory_is_low: false,
             replicated: ReplicatedState::first(module.sha256()),
             upgrader: Upgrader::new(&module, &limits, on_prepared),
-            audit: Audit::default(),
+            audits: Audits::default(),
             status,
             guest: RecoverableGuest::start(module, &limits)?,
             own_limits: limits,
@@ -165,7 +171,7 @@ impl WasmMachine {
             &mut self.guest,
             &mut self.replicated,
             &mut self.upgrader,
-            &mut self.audit,
+            &mut self.audits,
             &mut self.limits,
             at,
         );
@@ -176,8 +182,11 @@ impl WasmMachine {
         self.replicated
             .hash
             .extend(at, &outcomes, &effects, wake_at_ms);
-        self.audit.settle(at.index, self.replicated.hash.0);
+        self.audits.hashes.settle(at.index, self.replicated.hash.0);
         self.guest.settle(at)?;
+        if self.audits.states.requested_at == Some(at.index) {
+            self.begin_state_digest();
+        }
         self.queries
             .dispatch_if_ready(&mut self.guest, &self.limits);
         // Without an upgrade before or in this entry, the upgrades are published already.
@@ -191,7 +200,7 @@ impl WasmMachine {
             let settings = self.replicated.settings.as_ref();
             self.status.set_settings(settings, &self.limits);
         }
-        self.status.set_audit(&self.audit);
+        self.status.set_audits(&self.audits);
         if has_news {
             self.queries.drop_replicas();
         }
@@ -230,11 +239,11 @@ impl WasmMachine {
         let rules = rules.map(ReplicatedSettings::semantics);
         self.replicated.hash.configure(at, level, settings, rules);
         self.apply_settings();
-        self.audit.is_due = true;
-        self.audit.settle(at.index, self.replicated.hash.0);
+        self.audits.set_due();
+        self.audits.hashes.settle(at.index, self.replicated.hash.0);
         self.guest.settle(at)?;
         self.publish();
-        self.status.set_audit(&self.audit);
+        self.status.set_audits(&self.audits);
         Ok(())
     }
 
@@ -284,6 +293,34 @@ impl WasmMachine {
         Ok(())
     }
 
+    /// Captures the state for an audit, and computes its digest concurrently with apply. Without a digest, this node sends no
+    /// report.
+    fn begin_state_digest(&mut self) {
+        let at = self.replicated.applied;
+        let guest = match self.guest.begin_snapshot(at) {
+            Ok(guest) => guest,
+            Err(error) => {
+                return tracing::warn!(%error, index = %at.index, "the state could not be captured for an audit");
+            }
+        };
+        let digest = StateDigest {
+            guest,
+            replicated: self.replicated.clone(),
+            module: self.guest.module().clone(),
+            limits: self.limits,
+        };
+        let status = self.status.clone();
+        let spawned = self.upgrader.spawn(Box::new(move || match digest.compute() {
+            Ok(digest) => status.set_own_state(at.index, digest),
+            Err(error) => {
+                tracing::warn!(%error, index = %at.index, "the digest of the state could not be computed for an audit");
+            }
+        }));
+        if let Err(error) = spawned {
+            tracing::warn!(%error, "no thread could be started for an audit of the state");
+        }
+    }
+
     fn capture_snapshot(&mut self) -> Result<SnapshotWork, MachineFailure> {
         self.check_snapshot_allowed()?;
         let guest = self.guest.begin_snapshot(self.replicated.applied)?;
@@ -330,13 +367,8 @@ impl WasmMachine {
         let applied = self.replicated.applied;
         self.upgrader
             .restored(upgrades, applied, written_by, snapshot.guest);
-        // The request's entry was not applied here, and the restored state may be one that only its writer has, so an
-        // audit is due.
-        self.audit = Audit {
-            is_due: true,
-            ..Audit::default()
-        };
-        self.status.set_audit(&self.audit);
+        self.audits = Audits::restored();
+        self.status.set_audits(&self.audits);
         self.publish();
         self.status.set_upgrades(&self.replicated.upgrades);
         self.queries.drop_replicas();
@@ -370,8 +402,15 @@ impl WasmMachine {
         Ok(())
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
         let replicated = &self.replicated;
+        let memory = self.guest.memory_bytes();
+        if memory >= self.limits.soft_memory_bytes() {
+            self.own_memory_is_low = true;
+        } else if memory > 0 && memory < self.limits.enough_memory_bytes() {
+            self.own_memory_is_low = false;
+        }
+        self.status.set_low_memory(replicated.memory.nodes());
         self.status.set(MachineCounters {
             applied: replicated.applied,
             state_hash: replicated.hash.0,
@@ -380,7 +419,10 @@ impl WasmMachine {
             keys: replicated.keys.len() as u64,
             deferred: replicated.deferred.len() as u64,
             wake_at_ms: replicated.wake_at_ms,
-            memory_bytes: self.guest.memory_bytes(),
+            memory_bytes: memory,
+            memory_limit_bytes: self.limits.memory_bytes,
+            memory_is_low: replicated.memory.is_low(),
+            own_memory_is_low: self.own_memory_is_low,
             rollbacks: self.guest.rollbacks(),
             last_rollback_us: self.guest.last_rollback_us(),
         });

@@ -7,6 +7,7 @@ pub(crate) mod digest;
 pub(crate) mod envelope;
 pub(crate) mod failure;
 pub(crate) mod frames;
+pub(crate) mod memory;
 pub(crate) mod outcome;
 pub(crate) mod settings;
 pub(crate) mod settings_outcome;

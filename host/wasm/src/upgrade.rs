@@ -118,6 +118,14 @@ impl Upgrader {
         (!self.follows_log).then(|| self.started_with())
     }
 
+    /// Runs work as a preparation would run.
+    ///
+    /// # Errors
+    /// The operating system can't start a thread.
+    pub(crate) fn spawn(&self, work: prepare::PreparationTask) -> std::io::Result<()> {
+        (self.spawner)(work)
+    }
+
     /// Digest of the module that the node was started with.
     pub(crate) fn started_with(&self) -> Sha256 {
         self.started_with.sha256()

@@ -13,7 +13,9 @@ pub(super) async fn alive() -> &'static str {
 }
 
 /// 200 if the node has a leader, has caught up with it, and is not quarantined; else 503.
-pub(super) async fn ready(State(app): State<Arc<App>>) -> Result<&'static str, ApiError> {
+///
+/// Low memory does not make a node unready: commands that remove state must reach it. The body tells.
+pub(super) async fn ready(State(app): State<Arc<App>>) -> Result<String, ApiError> {
     if app.auditor.is_quarantined() {
         return Err(ApiError::quarantined());
     }
@@ -23,5 +25,13 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> Result<&'static str, A
     if !app.readiness.has_caught_up() {
         return Err(ApiError::not_ready());
     }
-    Ok("ready\n")
+    let low: Vec<String> = app.machine.low_memory().into_iter().collect();
+    Ok(if low.is_empty() {
+        "ready\n".to_owned()
+    } else {
+        format!(
+            "ready; memory of the guest is low on {}: remove state, or raise --guest-memory-bytes\n",
+            low.join(", ")
+        )
+    })
 }

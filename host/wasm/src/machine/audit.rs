@@ -29,6 +29,36 @@ pub struct Audit {
     pub is_due: bool,
 }
 
+/// The audits of a machine.
+#[derive(Debug, Default)]
+pub(crate) struct Audits {
+    /// Of the state hashes: they cover what the guest did.
+    pub(crate) hashes: Audit,
+    /// Of the complete states: they also cover what the guest has not shown yet.
+    pub(crate) states: Audit,
+}
+
+impl Audits {
+    /// The audits after a restore: the requests' entries were not applied here, and the restored state may be one that
+    /// only its writer has, so audits are due.
+    pub(crate) fn restored() -> Self {
+        let due = Audit {
+            is_due: true,
+            ..Audit::default()
+        };
+        Self {
+            hashes: due.clone(),
+            states: due,
+        }
+    }
+
+    /// Records that an entry was applied that could make states differ.
+    pub(crate) fn set_due(&mut self) {
+        self.hashes.is_due = true;
+        self.states.is_due = true;
+    }
+}
+
 impl Audit {
     /// Applies a record of the entry at `at`. A report for another request than the latest is dropped.
     pub(crate) fn take(&mut self, at: Index, record: AuditRecord) {

@@ -12,10 +12,11 @@ use bytes::Bytes;
 use task_queue_raft::state_machine::Moment;
 
 use crate::failure::MachineFailure;
+use crate::guest::call::CallView;
 use crate::guest::effects::{Completion, Effects};
 use crate::guest::instance::{CallOutput, ReplyKind};
 use crate::guest::limits::MachineLimits;
-use crate::machine::audit::Audit;
+use crate::machine::audit::Audits;
 use crate::machine::keys::{KeyLookup, StoredReply};
 use crate::machine::state::ReplicatedState;
 use crate::records::digest::Sha256;
@@ -43,7 +44,7 @@ pub(crate) struct EntryExecutor<'m> {
     guest: &'m mut RecoverableGuest,
     replicated: &'m mut ReplicatedState,
     upgrader: &'m mut Upgrader,
-    audit: &'m mut Audit,
+    audits: &'m mut Audits,
     limits: &'m mut MachineLimits,
     at: Moment,
     outcomes: Vec<Option<CommandOutcome>>,
@@ -62,7 +63,7 @@ impl<'m> EntryExecutor<'m> {
         guest: &'m mut RecoverableGuest,
         replicated: &'m mut ReplicatedState,
         upgrader: &'m mut Upgrader,
-        audit: &'m mut Audit,
+        audits: &'m mut Audits,
         limits: &'m mut MachineLimits,
         at: Moment,
     ) -> Self {
@@ -70,7 +71,7 @@ impl<'m> EntryExecutor<'m> {
             guest,
             replicated,
             upgrader,
-            audit,
+            audits,
             limits,
             at,
             outcomes: Vec::new(),
@@ -120,12 +121,24 @@ impl<'m> EntryExecutor<'m> {
                 }
                 // The audit is not replicated state; the outcome is the same on every node.
                 Ok(Envelope::Audit(record)) => {
-                    self.audit.take(self.at.index, record);
+                    self.audits.hashes.take(self.at.index, record);
+                    self.outcomes[position] = Some(CommandOutcome::Accepted(Bytes::new()));
+                    continue;
+                }
+                Ok(Envelope::StateAudit(record)) => {
+                    self.audits.states.take(self.at.index, record);
+                    self.outcomes[position] = Some(CommandOutcome::Accepted(Bytes::new()));
+                    continue;
+                }
+                // Commands before the record don't see it.
+                Ok(Envelope::Memory(record)) => {
+                    self.flush()?;
+                    self.replicated.memory.apply(record);
                     self.outcomes[position] = Some(CommandOutcome::Accepted(Bytes::new()));
                     continue;
                 }
                 Ok(Envelope::Accept(acceptance)) => {
-                    self.audit.accept(&acceptance);
+                    self.audits.hashes.accept(&acceptance);
                     self.outcomes[position] = Some(CommandOutcome::Accepted(Bytes::new()));
                     continue;
                 }
@@ -141,7 +154,7 @@ impl<'m> EntryExecutor<'m> {
                 }
                 Err(error) => self.outcomes[position] = Some(CommandOutcome::Malformed(error)),
             }
-            self.audit.is_due = true;
+            self.audits.set_due();
         }
         self.flush()?;
         self.settle_upgrade();
@@ -365,7 +378,10 @@ impl<'m> EntryExecutor<'m> {
             }
             Ok(())
         };
-        self.guest.run(self.at, number, call, &check)
+        let view = CallView {
+            memory_is_low: self.replicated.memory.is_low(),
+        };
+        self.guest.run(self.at, number, view, call, &check)
     }
 
     /// Adds the result of a successful call to the entry.

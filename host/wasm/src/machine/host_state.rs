@@ -3,11 +3,13 @@
 //! ```text
 //! parts    for each: u8 kind · bytes
 //! kind 1   the settings, as in the log
+//! kind 2   the nodes whose memory is low, for each: u64 length · the name, UTF-8; absent if there are none
 //! ```
 //! A node stops at a kind that it does not know, because the part may decide outcomes.
 
 use std::io::{self, Read};
 
+use crate::machine::memory::LowMemory;
 use crate::machine::state::ReplicatedState;
 use crate::records::chunks::ChunkReader;
 use crate::records::snapshot_error::MachineSnapshotError;
@@ -15,19 +17,25 @@ use crate::records::wire;
 use crate::settings::ReplicatedSettings;
 
 const SETTINGS: u8 = 1;
+const LOW_MEMORY: u8 = 2;
 
 /// Largest part, in bytes.
 const MAX_PART_BYTES: u64 = 1 << 20;
 
 /// The bytes of the section; `None` at level 0.
 pub(super) fn encode(replicated: &ReplicatedState) -> io::Result<Option<Vec<u8>>> {
-    let Some(settings) = &replicated.settings else {
-        return Ok(None);
-    };
     let mut bytes = Vec::new();
-    wire::put_u8(&mut bytes, SETTINGS)?;
-    wire::put_bytes(&mut bytes, &settings.encode())?;
-    Ok(Some(bytes))
+    if let Some(settings) = &replicated.settings {
+        wire::put_u8(&mut bytes, SETTINGS)?;
+        wire::put_bytes(&mut bytes, &settings.encode())?;
+    }
+    if replicated.memory.is_low() {
+        let mut part = Vec::new();
+        replicated.memory.write(&mut part)?;
+        wire::put_u8(&mut bytes, LOW_MEMORY)?;
+        wire::put_bytes(&mut bytes, &part)?;
+    }
+    Ok(Some(bytes).filter(|bytes| !bytes.is_empty()))
 }
 
 /// Reads what [`encode`] wrote, to the last byte.
@@ -50,6 +58,7 @@ pub(super) fn decode(
                     MachineSnapshotError::Settings { message }
                 })?);
             }
+            LOW_MEMORY => replicated.memory = LowMemory::read(&part)?,
             found => return Err(MachineSnapshotError::HostState { found }),
         }
     }

@@ -5,6 +5,7 @@ use task_queue_raft::state_machine::Moment;
 use crate::machine::deferred::DeferredCommands;
 use crate::machine::hash::StateHash;
 use crate::machine::keys::KeyTable;
+use crate::machine::memory::LowMemory;
 use crate::records::digest::Sha256;
 use crate::settings::ReplicatedSettings;
 use crate::upgrade::state::UpgradeState;
@@ -26,6 +27,7 @@ pub(crate) struct ReplicatedState {
     pub(crate) upgrades: UpgradeState,
     /// `None` at cluster level 0: the node's own limits apply.
     pub(crate) settings: Option<ReplicatedSettings>,
+    pub(crate) memory: LowMemory,
 }
 
 impl ReplicatedState {
@@ -41,6 +43,7 @@ impl ReplicatedState {
             deferred: DeferredCommands::default(),
             upgrades: UpgradeState::default(),
             settings: None,
+            memory: LowMemory::default(),
         }
     }
 }

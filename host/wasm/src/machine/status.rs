@@ -1,5 +1,6 @@
 //! The status of a machine, for other threads.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -10,7 +11,7 @@ use task_queue_raft::state_machine::Moment;
 use crate::guest::limits::MachineLimits;
 use crate::guest::module::GuestModule;
 use crate::images::RollbackMethod;
-use crate::machine::audit::Audit;
+use crate::machine::audit::{Audit, Audits};
 use crate::records::digest::Sha256;
 use crate::records::upgrade::CheckResult;
 use crate::rollback::query_pool::QueryCounts;
@@ -55,6 +56,13 @@ pub struct MachineCounters {
     pub wake_at_ms: u64,
     /// Linear memory of the guest on this node, in bytes; 0 between a failure and the rollback.
     pub memory_bytes: u64,
+    /// Limit of that memory, in bytes. Equal on all nodes.
+    pub memory_limit_bytes: u64,
+    /// A node has reported that the memory of its guest is low, so the guest sees memory pressure. Equal on all nodes.
+    pub memory_is_low: bool,
+    /// The memory of the guest on this node is low: it reached 80 % of its limit, and has not been below 70 % since. The
+    /// node then proposes [`Envelope::memory`](crate::Envelope::memory).
+    pub own_memory_is_low: bool,
     /// Rollbacks on this node since its start.
     pub rollbacks: u64,
     /// Duration of the last rollback, in microseconds; 0: there was none.
@@ -121,6 +129,9 @@ struct StatusShared {
     counts: Mutex<MachineCounters>,
     upgrades: Mutex<UpgradeSummary>,
     audit: Mutex<Audit>,
+    state_audit: Mutex<Audit>,
+    own_state: Mutex<Option<(Index, Sha256)>>,
+    low_memory: Mutex<BTreeSet<String>>,
     listener: OnceLock<StatusListener>,
     queries: Arc<QueryCounts>,
     settings: Mutex<Option<ReplicatedSettings>>,
@@ -145,6 +156,9 @@ impl StatusHandle {
                 counts: Mutex::default(),
                 upgrades: Mutex::default(),
                 audit: Mutex::default(),
+                state_audit: Mutex::default(),
+                own_state: Mutex::default(),
+                low_memory: Mutex::default(),
                 listener: OnceLock::new(),
                 queries: Arc::default(),
                 settings: Mutex::default(),
@@ -219,14 +233,47 @@ impl StatusHandle {
         self.shared.command_bytes.load(Ordering::Relaxed)
     }
 
-    /// Sets a listener that is called after each change of [`Self::upgrades`], [`Self::settings`] and [`Self::audit`], on the applying
-    /// thread or on one that prepares a module. Only the first listener is kept.
+    /// The latest audit of the complete state. Its `own` digest is computed concurrently with apply. It is zeros if the guest
+    /// writes the same state in different ways, so that digests can't be compared.
+    #[must_use]
+    pub fn state_audit(&self) -> Audit {
+        let mut audit = lock(&self.shared.state_audit).clone();
+        let own = *lock(&self.shared.own_state);
+        let own = own.filter(|(requested_at, _)| audit.requested_at == Some(*requested_at));
+        audit.own = own.map(|(_, digest)| digest);
+        audit
+    }
+
+    /// The nodes that have reported that the memory of their guest is low. At most 64.
+    #[must_use]
+    pub fn low_memory(&self) -> BTreeSet<String> {
+        lock(&self.shared.low_memory).clone()
+    }
+
+    /// Sets a listener that is called after each change of [`Self::upgrades`], [`Self::settings`], of the audits, of
+    /// [`Self::low_memory`] and of [`MachineCounters::own_memory_is_low`], on the applying thread or on one that prepares a
+    /// module or computes a digest. Only the first listener is kept.
     pub fn on_upgrade(&self, listener: impl Fn() + Send + Sync + 'static) {
         let _ = self.shared.listener.set(Box::new(listener));
     }
 
     pub(crate) fn set(&self, counts: MachineCounters) {
-        *lock(&self.shared.counts) = counts;
+        let before = std::mem::replace(&mut *lock(&self.shared.counts), counts);
+        if before.own_memory_is_low != counts.own_memory_is_low {
+            self.notify();
+        }
+    }
+
+    /// Publishes the nodes whose memory is low, after an entry or a restore. Most entries do not change them.
+    pub(crate) fn set_low_memory(&self, nodes: &BTreeSet<String>) {
+        {
+            let mut published = lock(&self.shared.low_memory);
+            if *published == *nodes {
+                return;
+            }
+            published.clone_from(nodes);
+        }
+        self.notify();
     }
 
     pub(crate) fn set_module(&self, module: GuestModule) {
@@ -266,15 +313,27 @@ impl StatusHandle {
         self.change(|upgrades| upgrades.own = Some((upgrade, result)));
     }
 
-    /// Publishes the audit after an entry or a restore. Most entries do not change it.
-    pub(crate) fn set_audit(&self, audit: &Audit) {
-        {
-            let mut published = lock(&self.shared.audit);
-            if *published == *audit {
-                return;
+    /// Publishes the audits after an entry or a restore. Most entries do not change them.
+    pub(crate) fn set_audits(&self, audits: &Audits) {
+        let mut has_changed = false;
+        for (published, audit) in [
+            (&self.shared.audit, &audits.hashes),
+            (&self.shared.state_audit, &audits.states),
+        ] {
+            let mut published = lock(published);
+            if *published != *audit {
+                published.clone_from(audit);
+                has_changed = true;
             }
-            published.clone_from(audit);
         }
+        if has_changed {
+            self.notify();
+        }
+    }
+
+    /// Publishes the digest of this node's state after the entry of an audit request.
+    pub(crate) fn set_own_state(&self, requested_at: Index, digest: Sha256) {
+        *lock(&self.shared.own_state) = Some((requested_at, digest));
         self.notify();
     }
 

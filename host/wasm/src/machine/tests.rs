@@ -18,6 +18,7 @@ mod effects;
 mod guests;
 mod injected;
 mod keys;
+mod memory;
 mod queries;
 mod query_threads;
 mod random_histories;
@@ -25,6 +26,7 @@ mod rollback;
 mod rules;
 mod settings;
 mod snapshots;
+mod state_audit;
 mod stops;
 mod upgrades;
 

@@ -7,6 +7,9 @@
 //! kind 5 request   nothing
 //! kind 6 report    u64 index of the request's entry · 32 the hash after it · the rest: name of the node, UTF-8
 //! ```
+//!
+//! Audits of the complete state have the same records, in envelopes of version 3, with the kinds 17 and 18. Their hash is the
+//! digest of the snapshot after the request's entry, or zeros if the guest writes the same state in different ways.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use task_queue_raft::ids::Index;
@@ -15,6 +18,8 @@ use crate::records::digest::Sha256;
 
 pub(crate) const REQUEST: u8 = 5;
 pub(crate) const REPORT: u8 = 6;
+pub(crate) const STATE_REQUEST: u8 = 17;
+pub(crate) const STATE_REPORT: u8 = 18;
 
 /// Longest name of a node, in bytes.
 pub(crate) const MAX_NAME_BYTES: usize = 256;
@@ -87,6 +92,28 @@ impl AuditRecord {
                 to.put_slice(node.as_bytes());
             }
         }
+    }
+
+    /// Appends kind and content of a record of the complete state.
+    pub(crate) fn encode_state(&self, to: &mut BytesMut) {
+        let kind = to.len();
+        self.encode(to);
+        to[kind] = match self {
+            Self::Request => STATE_REQUEST,
+            Self::Report { .. } => STATE_REPORT,
+        };
+    }
+
+    /// Reads what [`Self::encode_state`] wrote; `None` for anything else.
+    pub(crate) fn decode_state(bytes: &[u8]) -> Option<Self> {
+        let mut bytes = BytesMut::from(bytes);
+        let kind = bytes.first_mut()?;
+        *kind = match *kind {
+            STATE_REQUEST => REQUEST,
+            STATE_REPORT => REPORT,
+            _ => return None,
+        };
+        Self::decode(&bytes.freeze())
     }
 
     /// Reads what [`Self::encode`] wrote; `None` for anything else.

@@ -13,7 +13,8 @@
 //! would return "malformed" for them, and not switch modules where other nodes do. [`upgrade`](super::upgrade) and
 //! [`audit`](super::audit) describe their bytes from byte 1 on. For the same reason a record of cluster level 1 has
 //! version 3, and a host stops at a kind that it does not know: 1 a change of the settings, see
-//! [`settings`](super::settings); 2 the acceptance of a node's state, see [`audit`](super::audit).
+//! [`settings`](super::settings); 2 the acceptance of a node's state, and 17 and 18, see [`audit`](super::audit); 16 see
+//! [`memory`](super::memory).
 
 use bytes::{BufMut, Bytes, BytesMut};
 use task_queue_raft::entry::CommandClass;
@@ -21,6 +22,7 @@ use thiserror::Error;
 
 use crate::records::audit::{self, AuditRecord, StateAcceptance};
 use crate::records::digest::Sha256;
+use crate::records::memory::{self, MemoryRecord};
 use crate::records::settings::{self, SettingsChange};
 use crate::records::upgrade::UpgradeRecord;
 
@@ -60,6 +62,10 @@ pub enum Envelope {
     Settings(SettingsChange),
     /// The state of one node is the right one.
     Accept(StateAcceptance),
+    /// A record of the audit of the complete state.
+    StateAudit(AuditRecord),
+    /// A node's report that the memory of its guest is low, or no longer low.
+    Memory(MemoryRecord),
 }
 
 /// Why bytes are not an envelope, or an envelope can't be made.
@@ -118,8 +124,8 @@ pub enum EnvelopeError {
         "a record of settings or of an accepted state can't be decoded; the log or its sender is corrupt"
     )]
     Settings,
-    /// An upgrade or audit record can't be decoded.
-    #[error("an upgrade or audit record can't be decoded; the log or its sender is corrupt")]
+    /// Another record of the host can't be decoded.
+    #[error("a record of the host can't be decoded; the log or its sender is corrupt")]
     Upgrade,
 }
 
@@ -188,12 +194,34 @@ impl Envelope {
         bytes.into()
     }
 
+    /// Encodes a record of the audit of the complete state. Only a cluster of level 1 or higher may have one.
+    #[must_use]
+    pub fn state_audit(record: &AuditRecord) -> Bytes {
+        let mut bytes = BytesMut::new();
+        bytes.put_u8(LEVEL_1_VERSION);
+        record.encode_state(&mut bytes);
+        bytes.freeze()
+    }
+
+    /// Encodes a memory record. Only a cluster of level 1 or higher may have one.
+    #[must_use]
+    pub fn memory(record: &MemoryRecord) -> Bytes {
+        let mut bytes = BytesMut::new();
+        bytes.put_u8(LEVEL_1_VERSION);
+        record.encode(&mut bytes);
+        bytes.freeze()
+    }
+
     /// The class of a command in the log. A client can't choose it: its bytes follow the version and kind.
     pub(crate) fn class_of(bytes: &[u8]) -> CommandClass {
         match bytes {
-            [VERSION, RUNS, ..] | [RECORD_VERSION, audit::REQUEST | audit::REPORT, ..] => {
-                CommandClass::Report
-            }
+            [VERSION, RUNS, ..]
+            | [RECORD_VERSION, audit::REQUEST | audit::REPORT, ..]
+            | [
+                LEVEL_1_VERSION,
+                audit::STATE_REQUEST | audit::STATE_REPORT,
+                ..,
+            ] => CommandClass::Report,
             [RECORD_VERSION | LEVEL_1_VERSION, ..] => CommandClass::Control,
             _ => CommandClass::Client,
         }
@@ -271,6 +299,16 @@ fn decode_level_1(record: &[u8]) -> Result<Envelope, EnvelopeError> {
         audit::ACCEPT => StateAcceptance::decode(content)
             .map(Envelope::Accept)
             .ok_or(EnvelopeError::Settings),
+        memory::MEMORY => {
+            let record = MemoryRecord::decode(record);
+            record.map(Envelope::Memory).ok_or(EnvelopeError::Upgrade)
+        }
+        audit::STATE_REQUEST | audit::STATE_REPORT => {
+            let record = AuditRecord::decode_state(record);
+            record
+                .map(Envelope::StateAudit)
+                .ok_or(EnvelopeError::Upgrade)
+        }
         found => Err(EnvelopeError::RecordKind { found }),
     }
 }

@@ -53,6 +53,25 @@ fn an_encoded_envelope_decodes_to_the_same() {
         }
     }
     assert_eq!(Envelope::decode(&Envelope::wake()), Ok(Envelope::Wake));
+    let report = AuditRecord::Report {
+        requested_at: Index(2),
+        hash: Sha256([7; 32]),
+        node: "n".to_owned(),
+    };
+    let bytes = Envelope::state_audit(&report);
+    assert_eq!(bytes[..3], *b"\x03\x12\x02");
+    assert_eq!(Envelope::decode(&bytes), Ok(Envelope::StateAudit(report)));
+    let bytes = Envelope::state_audit(&AuditRecord::Request);
+    assert_eq!(bytes[..], *b"\x03\x11");
+    let request = Envelope::StateAudit(AuditRecord::Request);
+    assert_eq!(Envelope::decode(&bytes), Ok(request));
+    let memory = MemoryRecord {
+        node: "n".to_owned(),
+        is_low: true,
+    };
+    let bytes = Envelope::memory(&memory);
+    assert_eq!(bytes[..], *b"\x03\x10\x01n");
+    assert_eq!(Envelope::decode(&bytes), Ok(Envelope::Memory(memory)));
 }
 
 #[test]
@@ -81,6 +100,14 @@ fn records_of_the_host_are_in_classes_above_the_commands_of_clients() {
         (Envelope::audit(&AuditRecord::Request), CommandClass::Report),
         (Envelope::audit(&report), CommandClass::Report),
         (Envelope::upgrade(&close), CommandClass::Control),
+        (Envelope::state_audit(&report), CommandClass::Report),
+        (
+            Envelope::memory(&MemoryRecord {
+                node: "n".to_owned(),
+                is_low: true,
+            }),
+            CommandClass::Control,
+        ),
         (Bytes::new(), CommandClass::Client),
     ] {
         assert_eq!(Envelope::class_of(&bytes), class, "{bytes:?}");
@@ -127,6 +154,7 @@ fn corrupt_bytes_are_refused_with_the_matching_error() {
         Err(EnvelopeError::RecordKind { found: 0 })
     );
     assert_eq!(decode(b"\x03\x01x"), Err(EnvelopeError::Settings));
+    assert_eq!(decode(b"\x03\x10\x02n"), Err(EnvelopeError::Upgrade));
     assert_eq!(decode(b"\x01\x04x"), Err(EnvelopeError::Kind { found: 4 }));
     assert_eq!(
         decode(b"\x01\x02x"),

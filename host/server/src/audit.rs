@@ -9,8 +9,10 @@
 
 mod duties;
 
+pub(crate) mod findings;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use oarlock_wasm::{Audit, AuditRecord, Envelope, Sha256, StatusHandle, WasmMachine};
@@ -24,6 +26,7 @@ use crate::quarantine::state::Quarantine;
 use crate::quarantine::state::QuarantineState;
 use crate::upgrades::UpgradeWatch;
 use duties::{Duties, Situation};
+use findings::StateFindings;
 
 /// Timeout of one proposal.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -52,6 +55,10 @@ pub(crate) struct Auditor {
     /// Audits up to this entry compared a state that has been replaced since.
     ignored_up_to: Arc<AtomicU64>,
     findings: watch::Sender<Findings>,
+    /// The result of the latest audit of the complete state.
+    states: watch::Sender<StateFindings>,
+    /// An audit of the complete state has started the quarantine, so equal hashes do not end it.
+    by_state: Arc<AtomicBool>,
 }
 
 impl Auditor {
@@ -120,6 +127,8 @@ impl Auditor {
         // Before the state changes: an audit of the old state must not quarantine the node again.
         self.ignored_up_to.store(index.0, Ordering::Release);
         self.findings.send_replace(Findings::default());
+        self.states.send_replace(StateFindings::default());
+        self.by_state.store(false, Ordering::Release);
         self.quarantine.send_modify(Quarantine::leave);
     }
 
@@ -251,7 +260,7 @@ fn intact_voter(audit: &Audit, voters: &[NodeId], me: &str) -> Option<NodeId> {
 }
 
 /// The record with this node's hash, unless it is in the log already or the node has no hash.
-fn response(audit: &Audit, me: &str) -> Option<AuditRecord> {
+pub(crate) fn response(audit: &Audit, me: &str) -> Option<AuditRecord> {
     let (requested_at, hash) = (audit.requested_at?, audit.own?);
     (!audit.reports.contains_key(me)).then(|| AuditRecord::Report {
         requested_at,
@@ -261,11 +270,37 @@ fn response(audit: &Audit, me: &str) -> Option<AuditRecord> {
 }
 
 impl Auditor {
+    /// The result of the latest audit of the complete state.
+    pub(crate) fn state_findings(&self) -> StateFindings {
+        self.states.borrow().clone()
+    }
+
+    /// Replaces that result. Returns whether it has changed.
+    pub(crate) fn set_state_findings(&self, findings: &StateFindings) -> bool {
+        self.states.send_if_modified(|before| {
+            let has_changed = before != findings;
+            before.clone_from(findings);
+            has_changed
+        })
+    }
+
+    /// Starts a quarantine because of an audit of the complete state. Returns `false` if the node was in quarantine already.
+    pub(crate) fn enter_by_state(&self) -> bool {
+        let enters = self.quarantine.send_if_modified(Quarantine::enter);
+        self.by_state.fetch_or(enters, Ordering::AcqRel);
+        enters
+    }
+
+    /// Whether an audit compared a state that has been replaced since, or there was none.
+    pub(crate) fn is_ignored(&self, audit: &Audit) -> bool {
+        let ignored = Index(self.ignored_up_to.load(Ordering::Acquire));
+        audit.requested_at.is_none_or(|index| index <= ignored)
+    }
+
     /// Compares the committed hashes. Starts a quarantine if this node differs from a majority of the voters, and ends one
     /// if it agrees with it again.
-    fn evaluate(&self, audit: &Audit, voters: &[NodeId], me: &str) {
-        let ignored = Index(self.ignored_up_to.load(Ordering::Acquire));
-        if audit.requested_at.is_none_or(|index| index <= ignored) {
+    pub(crate) fn evaluate(&self, audit: &Audit, voters: &[NodeId], me: &str) {
+        if self.is_ignored(audit) {
             return;
         }
         let (mut findings, majority) = compare(audit, voters);
@@ -308,7 +343,8 @@ impl Auditor {
         }
         // The hash covers all earlier outcomes, so a node that has the same one again did not diverge before. A node
         // alone always agrees with itself: only an operator can accept its state.
-        let is_confirmed = agreeing > 1 || audit.accepted == Some(majority);
+        let by_state = self.by_state.load(Ordering::Acquire);
+        let is_confirmed = (agreeing > 1 && !by_state) || audit.accepted == Some(majority);
         if is_confirmed && self.quarantine.send_if_modified(Quarantine::acquit) {
             tracing::warn!(
                 node = me,
@@ -327,7 +363,7 @@ fn log_writes_stopped() {
 }
 
 /// The findings, and the hash of a majority of the voters, if there is one.
-fn compare(audit: &Audit, voters: &[NodeId]) -> (Findings, Option<Sha256>) {
+pub(crate) fn compare(audit: &Audit, voters: &[NodeId]) -> (Findings, Option<Sha256>) {
     let hash_of = |voter: &NodeId| audit.reports.get(voter.as_str());
     let count = |hash: &Sha256| {
         voters

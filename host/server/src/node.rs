@@ -26,6 +26,7 @@ use crate::first_start::{self, BootstrapConflict};
 use crate::guest::{self, GuestError};
 use crate::http::{App, BodyBudget, Server};
 use crate::log_module;
+use crate::memory;
 use crate::metrics::Metrics;
 use crate::quarantine;
 use crate::quarantine::record::{QuarantineRecord, QuarantineRecordError};
@@ -33,6 +34,7 @@ use crate::readiness::{self, Readiness, RecordedModule};
 use crate::settings::cluster::ClusterPeer;
 use crate::settings::{FirstStart, HostPort, ServeSettings};
 use crate::start_notices::{self, StoredCluster};
+use crate::state_audit;
 use crate::timekeeper::{self, Alarm};
 use crate::upgrades::{self, UpgradeWatch};
 
@@ -311,6 +313,14 @@ fn spawn_tasks(
         app.auditor.clone(),
         settings.audit_interval,
     );
+    let state_audit = state_audit::run(
+        raft.clone(),
+        machine.clone(),
+        app.upgrades.clone(),
+        leadership.clone(),
+        app.auditor.clone(),
+        settings.state_audit_interval,
+    );
     let quarantine = quarantine::run(
         raft.clone(),
         app.auditor.clone(),
@@ -318,6 +328,12 @@ fn spawn_tasks(
         record,
     );
     let upgrades = upgrades::run(raft.clone(), app.upgrades.clone(), leadership.clone());
+    let memory = memory::run(
+        raft.clone(),
+        machine.clone(),
+        app.upgrades.clone(),
+        leadership.clone(),
+    );
     let readiness = readiness::run(
         raft.clone(),
         started_with.record(machine.clone()),
@@ -330,8 +346,10 @@ fn spawn_tasks(
         tokio::spawn(keep).abort_handle(),
         tokio::spawn(timekeeper).abort_handle(),
         tokio::spawn(audit).abort_handle(),
+        tokio::spawn(state_audit).abort_handle(),
         tokio::spawn(quarantine).abort_handle(),
         tokio::spawn(upgrades).abort_handle(),
+        tokio::spawn(memory).abort_handle(),
         tokio::spawn(readiness).abort_handle(),
     ]
 }

@@ -27,6 +27,8 @@ pub(crate) use start::{FirstStart, StartSettings};
 const AUDIT_INTERVAL: Duration = Duration::from_secs(10);
 /// Default of `--max-clock-skew-ms`.
 const MAX_CLOCK_SKEW: Duration = Duration::from_millis(500);
+/// Default interval of audits of the complete state.
+const STATE_AUDIT_INTERVAL: Duration = Duration::from_secs(3600);
 /// Default directory of compiled code, in the data directory.
 pub(crate) const COMPILED_DIR: &str = "compiled";
 /// Source of a node's guest.
@@ -121,6 +123,8 @@ pub(crate) struct ServeSettings {
     pub(crate) limits: MachineLimits,
     /// Interval of state audits.
     pub(crate) audit_interval: Duration,
+    /// Interval of audits of the complete state.
+    pub(crate) state_audit_interval: Duration,
     /// Each node keeps its own limits, as at cluster level 0, so that a test can make states differ.
     #[cfg(test)]
     pub(crate) proposes_no_settings: bool,
@@ -163,6 +167,7 @@ impl ServeSettings {
             replication: Replication::default(),
             limits: MachineLimits::default(),
             audit_interval: AUDIT_INTERVAL,
+            state_audit_interval: STATE_AUDIT_INTERVAL,
             #[cfg(test)]
             proposes_no_settings: false,
             http: HttpSettings::default(),
@@ -220,6 +225,7 @@ impl ServeSettings {
             cluster_id,
             start,
             audit_interval: Duration::from_millis(args.audit_interval_ms),
+            state_audit_interval: Duration::from_millis(args.state_audit_interval_ms),
             repair: args.repair,
             raft,
             replication,

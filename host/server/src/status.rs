@@ -36,6 +36,21 @@ pub(crate) struct NodeStatus {
     pub(crate) audit: AuditStatus,
     pub(crate) voting: VotingInfo,
     pub(crate) clock: ClockInfo,
+    pub(crate) memory: MemoryStatus,
+}
+
+/// The memory of the guest.
+#[derive(Debug, Serialize)]
+pub(crate) struct MemoryStatus {
+    /// Linear memory of the guest on this node, in bytes; 0 while it is rebuilt.
+    pub(crate) bytes: u64,
+    /// The node reports low memory from this size on.
+    pub(crate) soft_limit_bytes: u64,
+    pub(crate) limit_bytes: u64,
+    /// True while the guest sees memory pressure: a node has reported low memory.
+    pub(crate) low: bool,
+    /// The nodes that have reported it.
+    pub(crate) low_nodes: Vec<String>,
 }
 
 /// A member of the cluster, as this node knows it.
@@ -65,9 +80,24 @@ pub(crate) struct AuditStatus {
     pub(crate) quarantined: bool,
     /// Number of snapshots that this node installed to leave quarantine, since it was started.
     pub(crate) reinstalls: u64,
+    /// The comparison of the complete states.
+    pub(crate) states: StateAuditStatus,
     /// True if this node has diverged too often. It stays in quarantine until an operator replaces the node or accepts its
     /// state.
     pub(crate) given_up: bool,
+}
+
+/// The result of the latest audit of the complete states.
+#[derive(Debug, Serialize)]
+pub(crate) struct StateAuditStatus {
+    /// The entry after which the states were compared; null before the first audit.
+    pub(crate) index: Option<u64>,
+    /// Number of voters with the most frequent state.
+    pub(crate) agreeing: usize,
+    /// Nodes whose state differs from that of the majority.
+    pub(crate) differing: Vec<String>,
+    /// Nodes whose guest writes the same state in different ways, so that states can't be compared.
+    pub(crate) not_comparable: Vec<String>,
 }
 
 /// Whether this node may vote, and what keeps it from voting.

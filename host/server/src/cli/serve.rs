@@ -69,6 +69,12 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "MS", env = "OARLOCK_AUDIT_INTERVAL_MS")]
     #[arg(default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
     pub(crate) audit_interval_ms: u64,
+    /// How often the leader makes all nodes compare their complete states, in milliseconds, if entries were applied since. Each
+    /// node then writes its state on a copy, which takes time and memory like a snapshot. The effect of a difference is that
+    /// of --audit-interval-ms.
+    #[arg(long, value_name = "MS", env = "OARLOCK_STATE_AUDIT_INTERVAL_MS")]
+    #[arg(default_value_t = 3_600_000, value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
+    pub(crate) state_audit_interval_ms: u64,
     /// State machine: a WebAssembly component, a core module with embedded WIT, or either in text format. Default: the
     /// built-in task queue. After an upgrade, any module that the cluster has run is accepted; the active one runs.
     #[arg(long, value_name = "FILE", env = "OARLOCK_STATE_MACHINE")]

@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use oarlock_wasm::MachineStatus;
+use oarlock_wasm::{MachineCounters, MachineStatus};
 use task_queue_raft::Status;
 use task_queue_raft::ids::NodeId;
 
 use super::app::App;
 use crate::quarantine::state::QuarantineState;
-use crate::status::{AuditStatus, MemberStatus, NodeStatus, VotingInfo, status_role};
+use crate::status::{
+    AuditStatus, MemberStatus, MemoryStatus, NodeStatus, StateAuditStatus, VotingInfo, status_role,
+};
 
 pub(super) async fn status(State(app): State<Arc<App>>) -> Json<NodeStatus> {
     Json(app.status())
@@ -23,6 +25,7 @@ impl App {
         let raft = self.raft.status();
         let machine = self.machine.get();
         let (applied_index, state_hash) = applied_and_hash(&raft, &machine);
+        let counts = machine.counts;
         NodeStatus {
             role: status_role(&raft),
             term: raft.term.0,
@@ -47,13 +50,26 @@ impl App {
             audit: self.audit_status(),
             voting: VotingInfo::from(&raft),
             clock: raft.clock.into(),
+            memory: self.memory_status(&counts),
             node_id: raft.node_id.as_str().to_owned(),
+        }
+    }
+
+    fn memory_status(&self, counts: &MachineCounters) -> MemoryStatus {
+        let limit_bytes = counts.memory_limit_bytes;
+        MemoryStatus {
+            bytes: counts.memory_bytes,
+            soft_limit_bytes: self.machine.limits().soft_memory_bytes(),
+            limit_bytes,
+            low: counts.memory_is_low,
+            low_nodes: self.machine.low_memory().into_iter().collect(),
         }
     }
 
     /// The result of the latest audit.
     pub(super) fn audit_status(&self) -> AuditStatus {
         let findings = self.auditor.findings();
+        let states = self.auditor.state_findings();
         let quarantine = self.auditor.quarantine();
         AuditStatus {
             index: findings.index.map(|index| index.0),
@@ -61,6 +77,12 @@ impl App {
             differing: findings.differing,
             undecided: findings.undecided,
             writes_stopped: findings.writes_stopped,
+            states: StateAuditStatus {
+                index: states.index.map(|index| index.0),
+                agreeing: states.agreeing,
+                differing: states.differing,
+                not_comparable: states.not_comparable,
+            },
             quarantined: !quarantine.is_serving(),
             reinstalls: quarantine.reinstalls,
             given_up: quarantine.state == QuarantineState::GivenUp,

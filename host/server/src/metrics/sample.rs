@@ -110,6 +110,9 @@ pub(super) struct Sampled {
     build: IntGaugeVec,
     upgrade_in_progress: IntGauge,
     audit_index: IntGauge,
+    state_audit_index: IntGauge,
+    states_differing: IntGauge,
+    states_not_comparable: IntGauge,
     differing_nodes: IntGauge,
     undecided: IntGauge,
     writes_stopped: IntGauge,
@@ -138,6 +141,8 @@ pub(super) struct Sampled {
     uptime_seconds: IntGauge,
     applied: IntCounter,
     guest_memory: IntGauge,
+    guest_memory_limit: IntGauge,
+    guest_memory_low: IntGauge,
     keys: IntGauge,
     deferred: IntGauge,
     rollbacks: IntCounter,
@@ -165,6 +170,18 @@ impl Sampled {
             upgrade_in_progress: gauge(
                 "oarlock_upgrade_in_progress",
                 "1 while an upgrade of the guest is in progress.",
+            )?,
+            state_audit_index: gauge(
+                "oarlock_state_audit_index",
+                "The entry after which the latest audit compared the complete states; 0 before the first audit.",
+            )?,
+            states_differing: gauge(
+                "oarlock_state_audit_differing_nodes",
+                "Nodes whose complete state differs from that of the majority.",
+            )?,
+            states_not_comparable: gauge(
+                "oarlock_state_audit_not_comparable_nodes",
+                "Nodes whose guest writes the same state in different ways, so that complete states can't be compared.",
             )?,
             audit_index: gauge(
                 "oarlock_audit_index",
@@ -270,6 +287,14 @@ impl Sampled {
                 "oarlock_applied_entries_total",
                 "Entries applied since the beginning of the log.",
             )?,
+            guest_memory_limit: gauge(
+                "oarlock_guest_memory_limit_bytes",
+                "Limit of the linear memory of the guest, in bytes.",
+            )?,
+            guest_memory_low: gauge(
+                "oarlock_guest_memory_low",
+                "1 while the guest sees memory pressure: a node has reported that its memory is at 80 % of the limit.",
+            )?,
             guest_memory: gauge(
                 "oarlock_guest_memory_bytes",
                 "Linear memory of the guest, in bytes; 0 while the guest is being rebuilt.",
@@ -341,6 +366,13 @@ impl Sampled {
             .set(number(status.audit.differing.len() as u64));
         self.undecided.set(status.audit.undecided.into());
         self.writes_stopped.set(status.audit.writes_stopped.into());
+        let states = &status.audit.states;
+        self.state_audit_index
+            .set(number(states.index.unwrap_or(0)));
+        self.states_differing
+            .set(number(states.differing.len() as u64));
+        self.states_not_comparable
+            .set(number(states.not_comparable.len() as u64));
         self.quarantined.set(status.audit.quarantined.into());
         self.given_up.set(status.audit.given_up.into());
         set_counter(&self.reinstalls, status.audit.reinstalls);
@@ -378,6 +410,10 @@ impl Sampled {
         self.uptime_seconds.set(number(status.uptime_ms / 1000));
         set_counter(&self.applied, status.applied_index);
         self.guest_memory.set(number(machine.counts.memory_bytes));
+        self.guest_memory_limit
+            .set(number(machine.counts.memory_limit_bytes));
+        self.guest_memory_low
+            .set(machine.counts.memory_is_low.into());
         self.keys.set(number(machine.counts.keys));
         self.deferred.set(number(machine.counts.deferred));
         set_counter(&self.rollbacks, machine.counts.rollbacks);

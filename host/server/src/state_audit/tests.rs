@@ -1,0 +1,79 @@
+use task_queue_raft::ids::Index;
+
+use super::*;
+
+const NONE: &str = "";
+
+fn digest(text: &str) -> Sha256 {
+    if text == NONE {
+        NOT_COMPARABLE
+    } else {
+        Sha256::of(text.as_bytes())
+    }
+}
+
+fn evaluated(own: &str, reports: &[(&str, &str)]) -> (Auditor, StateFindings) {
+    let reports = reports.iter();
+    let audit = Audit {
+        requested_at: Some(Index(7)),
+        own: Some(digest(own)),
+        reports: reports
+            .map(|(node, text)| ((*node).to_owned(), digest(text)))
+            .collect(),
+        ..Audit::default()
+    };
+    let auditor = Auditor::default();
+    let voters = ["node1", "node2", "node3"].map(NodeId::from);
+    evaluate(&auditor, &audit, &voters, "node1");
+    let findings = auditor.state_findings();
+    (auditor, findings)
+}
+
+#[test]
+fn a_node_whose_state_differs_from_the_majority_quarantines_itself() {
+    let (auditor, findings) = evaluated("t", &[("node1", "t"), ("node2", "s"), ("node3", "s")]);
+    assert!(auditor.is_quarantined());
+    assert_eq!(findings.differing, ["node1"]);
+    let (auditor, findings) = evaluated("s", &[("node1", "s"), ("node2", "s"), ("node3", "t")]);
+    assert!(!auditor.is_quarantined());
+    assert_eq!(
+        (findings.agreeing, findings.differing),
+        (2, vec!["node3".to_owned()])
+    );
+}
+
+#[test]
+fn equal_hashes_do_not_end_a_quarantine_by_an_audit_of_the_state() {
+    let (auditor, _) = evaluated("t", &[("node1", "t"), ("node2", "s"), ("node3", "s")]);
+    let hash = digest("h");
+    let hashes = ["node1", "node2", "node3"].map(|node| (node.to_owned(), hash));
+    let mut audit = Audit {
+        requested_at: Some(Index(9)),
+        own: Some(hash),
+        reports: hashes.into(),
+        ..Audit::default()
+    };
+    let voters = ["node1", "node2", "node3"].map(NodeId::from);
+    auditor.evaluate(&audit, &voters, "node1");
+    assert!(auditor.is_quarantined());
+    // An operator's decision does.
+    audit.accepted = Some(hash);
+    auditor.evaluate(&audit, &voters, "node1");
+    assert!(!auditor.is_quarantined());
+}
+
+#[test]
+fn without_a_majority_no_node_is_quarantined() {
+    let (auditor, findings) = evaluated("t", &[("node1", "t"), ("node2", "s")]);
+    assert!(!auditor.is_quarantined());
+    assert_eq!(findings.differing, [""; 0]);
+}
+
+#[test]
+fn a_guest_that_writes_a_state_in_different_ways_is_not_compared() {
+    let (auditor, findings) = evaluated("t", &[("node1", "t"), ("node2", "s"), ("node3", NONE)]);
+    assert!(!auditor.is_quarantined());
+    assert_eq!(findings.not_comparable, ["node3"]);
+    let (auditor, _) = evaluated(NONE, &[("node1", NONE), ("node2", "s"), ("node3", "s")]);
+    assert!(!auditor.is_quarantined());
+}

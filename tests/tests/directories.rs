@@ -210,6 +210,107 @@ async fn nodes_with_data_start_with_a_list_that_has_grown_and_log_the_difference
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_has_moved_is_found_at_the_address_that_it_announces() {
+    let mut cluster = Cluster::start(3, "kv", &QUICK);
+    cluster.leader().await;
+    cluster.apply_somewhere("one", &put("k", "v")).await;
+    cluster.converged().await;
+    cluster.nodes[1].kill();
+    let options = cluster.nodes[1].options_mut();
+    let moved = format!("127.0.0.1:{}", free_ports(1)[0]);
+    options.cluster = options.cluster.replace(&options.peer_addr, &moved);
+    options.peer_addr = moved;
+    cluster.nodes[1].start();
+    is_voter(&cluster, 1).await;
+    // The others still have the old address in their flags, and need the node for a majority.
+    cluster.nodes[2].kill();
+    cluster.apply_somewhere("two", &put("k", "w")).await;
+    cluster.nodes[0].kill();
+    cluster.nodes[0].start();
+    cluster.apply_somewhere("three", &put("k", "x")).await;
+    for at in [0, 1] {
+        assert_eq!(read(&cluster.nodes[at].http(), "k").await, "x");
+    }
+}
+
+/// Waits until the log of a node contains a text.
+async fn logs(node: &Node, text: &str) {
+    eventually(text, async || node.log().contains(text).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_was_begun_on_wrong_directories_stays_apart_from_the_right_one() {
+    let mut cluster = Cluster::start(3, "kv", &QUICK);
+    cluster.leader().await;
+    cluster.apply_somewhere("right", &put("k", "right")).await;
+    cluster.converged().await;
+    cluster.nodes.iter_mut().for_each(Node::kill);
+    let right: Vec<PathBuf> = cluster
+        .nodes
+        .iter()
+        .map(|node| node.data_dir().to_owned())
+        .collect();
+    for node in &mut cluster.nodes {
+        node.options_mut().data_dir = node.data_dir().with_extension("wrong");
+        node.start();
+    }
+    cluster.leader().await;
+    cluster.apply_somewhere("wrong", &put("w", "wrong")).await;
+    for (at, right) in right.iter().enumerate() {
+        cluster.nodes[at].kill();
+        cluster.nodes[at].options_mut().data_dir.clone_from(right);
+        cluster.nodes[at].start();
+        match at {
+            // The others go on with the wrong history, and this one takes no part in it.
+            0 => {
+                logs(&cluster.nodes[0], "lineage").await;
+                serves_nothing(&cluster.nodes[0]).await;
+                assert_eq!(read(&cluster.nodes[1].http(), "w").await, "wrong");
+                assert_eq!(read(&cluster.nodes[2].http(), "k").await, Value::Null);
+            }
+            // Now the right history has a majority, and the wrong one none.
+            1 => {
+                assert_eq!(read(&cluster.nodes[0].http(), "k").await, "right");
+                serves_nothing(&cluster.nodes[2]).await;
+            }
+            _ => {}
+        }
+    }
+    cluster.leader().await;
+    cluster.apply_somewhere("after", &put("l", "after")).await;
+    for node in &cluster.nodes {
+        assert_eq!(read(&node.http(), "k").await, "right");
+        assert_eq!(read(&node.http(), "l").await, "after");
+        assert_eq!(read(&node.http(), "w").await, Value::Null);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_node_on_its_right_directory_among_two_of_another_history_changes_neither() {
+    let mut cluster = Cluster::start(3, "kv", &QUICK);
+    cluster.leader().await;
+    cluster.apply_somewhere("right", &put("k", "right")).await;
+    cluster.converged().await;
+    cluster.nodes.iter_mut().for_each(Node::kill);
+    // All three directories are wrong; the histories have entries of the same terms and indexes.
+    let right = cluster.nodes[2].data_dir().to_owned();
+    for node in &mut cluster.nodes {
+        node.options_mut().data_dir = node.data_dir().with_extension("wrong");
+        node.start();
+    }
+    cluster.leader().await;
+    cluster.apply_somewhere("wrong", &put("k", "wrong")).await;
+    cluster.converged().await;
+    cluster.nodes[2].kill();
+    cluster.nodes[2].options_mut().data_dir = right;
+    cluster.nodes[2].start();
+    logs(&cluster.nodes[2], "lineage").await;
+    cluster.apply_somewhere("more", &put("l", "more")).await;
+    serves_nothing(&cluster.nodes[2]).await;
+    assert_eq!(read(&cluster.nodes[0].http(), "k").await, "wrong");
+}
+
 /// Brings the directories of the nodes `stale` to an earlier state than that of node `at`, which is down.
 async fn with_an_old_copy(swapped: usize, newest: usize) -> (Cluster, PathBuf) {
     let mut cluster = Cluster::start(3, "kv", &QUICK);
@@ -257,6 +358,32 @@ async fn an_old_copy_of_a_directory_answers_nothing_while_the_only_newer_one_is_
         for node in &cluster.nodes {
             assert_eq!(read(&node.http(), "k").await, "new");
         }
+    }
+}
+
+/// Overwrites the files of a data directory by those of a copy: the files keep their inodes, as after a rollback of a volume.
+fn overwrite(from: &Path, to: &Path) {
+    let _ = fs::remove_dir_all(to.join("snapshots"));
+    copy(from, to);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_copy_of_an_earlier_run_is_found_by_a_peer_although_its_file_is_the_original_one() {
+    let (mut cluster, backup) = with_an_old_copy(1, 0).await;
+    overwrite(&backup, cluster.nodes[1].data_dir());
+    for at in [1, 2] {
+        cluster.nodes[at].start();
+    }
+    blocked_on(&cluster.nodes[1], "rejoin").await;
+    for at in [1, 2] {
+        serves_nothing(&cluster.nodes[at]).await;
+    }
+    let log = cluster.nodes[1].log();
+    assert!(!log.contains("this data directory is a copy"), "{log}");
+    cluster.nodes[0].start();
+    is_voter(&cluster, 1).await;
+    for node in &cluster.nodes {
+        assert_eq!(read(&node.http(), "k").await, "new");
     }
 }
 

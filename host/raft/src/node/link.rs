@@ -21,6 +21,7 @@ use super::hello::{
 };
 use super::peers::{NetworkContext, Outbox};
 use super::task::OwnedTask;
+use crate::address::PeerAddress;
 use crate::identity::Sender;
 use crate::ids::NodeId;
 use crate::message::{Message, RaftRequest, RaftResponse};
@@ -46,12 +47,26 @@ enum DialError {
     NotThePeer(HelloRefusal),
 }
 
+impl DialError {
+    /// Whether the peer may be at another address. A node that accepts the connection and does not respond is no sign of it.
+    fn is_of_address(&self) -> bool {
+        use HelloRefusalReason::{Oneself, OtherCluster, WrongNode};
+        match self {
+            Self::Timeout(_) | Self::Connect(_) | Self::NotThePeer(_) => true,
+            Self::Handshake(_) => false,
+            Self::Refused(refusal) => matches!(refusal.reason, Oneself | OtherCluster | WrongNode),
+        }
+    }
+}
+
 /// Keeps one connection to a peer open: dials, exchanges frames, dials again.
 pub(super) struct PeerLink<I> {
     context: Arc<NetworkContext>,
     outbox: Arc<Outbox>,
     inbox: I,
     backoff: Backoff,
+    /// The next attempt is at the address that the peer has announced in its hello: the configured one did not work.
+    at_announced: bool,
     /// The last failure that was logged: the same failure is not logged again at each retry.
     reported: Option<String>,
 }
@@ -72,6 +87,7 @@ impl<I: MessageSink> PeerLink<I> {
             outbox,
             inbox,
             backoff,
+            at_announced: false,
             reported: None,
         };
         OwnedTask::spawn(runtime, async move {
@@ -100,7 +116,11 @@ impl<I: MessageSink> PeerLink<I> {
                 Err(error) => {
                     self.context.stats.add_failed_dials(1);
                     self.report("peer not reached", &error);
-                    self.pause_after(&error)
+                    if self.switch_address(&error) {
+                        self.backoff.next()
+                    } else {
+                        self.pause_after(&error)
+                    }
                 }
             };
             // Queued requests belong to the time before the failure; Raft sends new ones.
@@ -125,7 +145,7 @@ impl<I: MessageSink> PeerLink<I> {
 
     async fn dial_in(&self, protocol: u16) -> Result<(TcpStream, Hello), DialError> {
         let limits = &self.context.limits;
-        let address = &self.outbox.address;
+        let address = self.target();
         let connecting = TcpStream::connect((address.host.as_str(), address.port));
         let connected = timeout(limits.connect_timeout, connecting).await;
         let mut stream = connected
@@ -151,7 +171,7 @@ impl<I: MessageSink> PeerLink<I> {
     /// Uses a connection until it ends.
     async fn connected(&mut self, stream: TcpStream, hello: &Hello) -> ConnectionEnd {
         let peer = self.peer().clone();
-        tracing::info!(%peer, address = %self.outbox.address.host_port(), "connected to peer");
+        tracing::info!(%peer, address = %self.target().host_port(), "connected to peer");
         self.context.stats.add_connections_out(1);
         self.reported = None;
         self.outbox.connected.store(true, Ordering::Relaxed);
@@ -242,6 +262,27 @@ impl<I: MessageSink> PeerLink<I> {
         }
     }
 
+    /// The address of the next attempt. The system resolves a host name again at each one.
+    fn target(&self) -> PeerAddress {
+        let announced = self.announced().filter(|_| self.at_announced);
+        announced.unwrap_or_else(|| self.outbox.address.clone())
+    }
+
+    /// The address in the peer's latest hello, if it differs from the configured one.
+    fn announced(&self) -> Option<PeerAddress> {
+        let (context, configured) = (&self.context, &self.outbox.address);
+        let address = context.peer_addr(self.peer())?;
+        let announced: PeerAddress = format!("{}@{address}", configured.id).parse().ok()?;
+        (announced.host_port() != configured.host_port()).then_some(announced)
+    }
+
+    /// If the peer may have moved, the next attempt is at its other address. Returns whether it is.
+    fn switch_address(&mut self, error: &DialError) -> bool {
+        let switches = error.is_of_address() && self.announced().is_some();
+        self.at_announced = switches && !self.at_announced;
+        switches
+    }
+
     fn pause_after(&mut self, error: &DialError) -> Duration {
         match error {
             DialError::Refused(_) | DialError::NotThePeer(_) => {
@@ -255,7 +296,7 @@ impl<I: MessageSink> PeerLink<I> {
 
     /// Logs a new failure as a warning, and a repeated one at debug level only.
     fn report(&mut self, what: &'static str, error: &(dyn Error + 'static)) {
-        let (peer, address) = (self.peer(), self.outbox.address.host_port());
+        let (peer, address) = (self.peer(), self.target().host_port());
         let text = error.to_string();
         if self.reported.as_ref() == Some(&text) {
             tracing::debug!(%peer, address, error, "{what}");

@@ -150,3 +150,32 @@ async fn an_unlisted_node_of_the_cluster_is_accepted_if_so_configured() {
 fn address(node: &NetworkNode) -> crate::address::PeerAddress {
     format!("{}@{}", node.id, node.addr()).parse().unwrap()
 }
+
+#[tokio::test]
+async fn a_peer_that_has_moved_is_connected_at_the_address_in_its_hello() {
+    let (a, b) = (socket("a"), socket("b"));
+    let (at_a, moved) = (a.address.clone(), absent("b"));
+    let mut a = start(a, &[&moved]);
+    let mut config = config(b, &[&at_a]);
+    config.peer_addr = config.listener.local_addr().unwrap().to_string();
+    let mut b = start_with(config);
+    b.connected_to("a").await;
+    a.connected_to("b").await;
+    a.send("b", request(1));
+    assert_eq!(b.message().await, ("a".into(), request(1).into()));
+}
+
+#[tokio::test]
+async fn a_configured_address_that_works_is_preferred_to_the_announced_one() {
+    let (a, b) = (socket("a"), socket("b"));
+    let (at_a, at_b) = (a.address.clone(), b.address.clone());
+    let mut a = start(a, &[&at_b]);
+    let mut config = config(b, &[&at_a]);
+    // Nothing listens there: a node behind a port mapping does not know how others see it.
+    config.peer_addr = absent("b").host_port();
+    let mut b = start_with(config);
+    b.connected_to("a").await;
+    a.connected_to("b").await;
+    a.send("b", request(1));
+    assert_eq!(b.message().await, ("a".into(), request(1).into()));
+}

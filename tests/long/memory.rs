@@ -153,6 +153,7 @@ async fn a_guest_that_can_not_write_its_state_is_replaced_although_the_log_is_fu
                 None
             }
             429 | 503 => Some(()),
+            504 => None,
             _ => panic!("{response:?}"),
         }
     })

@@ -38,7 +38,7 @@ pub(crate) fn as_text(cluster: &ClusterReport) -> String {
 
 fn row(cluster: &ClusterReport, node: &NodeReport) -> Vec<(String, Tone)> {
     let plain = |text: &str| (print_safely(text).into_owned(), Tone::Plain);
-    let (health, tone) = health(&node.health);
+    let (health, tone) = health(node);
     let mut cells = vec![plain(node.node_id.as_deref().unwrap_or("?"))];
     match &node.status {
         Some(status) => {
@@ -71,8 +71,9 @@ fn row(cluster: &ClusterReport, node: &NodeReport) -> Vec<(String, Tone)> {
     cells
 }
 
-fn health(health: &Health) -> (String, Tone) {
-    match health {
+fn health(node: &NodeReport) -> (String, Tone) {
+    match &node.health {
+        Health::Ready if is_memory_low(node) => ("memory low".to_owned(), Tone::Attention),
         Health::Ready => ("ok".to_owned(), Tone::Good),
         Health::NotReady => ("not ready".to_owned(), Tone::Attention),
         Health::Quarantined { given_up: false } => (
@@ -86,6 +87,17 @@ fn health(health: &Health) -> (String, Tone) {
         Health::Unreachable(reason) => (format!("unreachable: {reason}"), Tone::Bad),
         Health::NoAddress => ("unreachable: client address unknown".to_owned(), Tone::Bad),
     }
+}
+
+/// Whether the node is among those that have reported low memory.
+fn is_memory_low(node: &NodeReport) -> bool {
+    let status = node.status.as_ref();
+    let memory = status.and_then(|status| status.other.get("memory"));
+    let low = memory.and_then(|memory| memory["low_nodes"].as_array());
+    low.is_some_and(|low| {
+        low.iter()
+            .any(|id| id.as_str().is_some() && id.as_str() == node.node_id.as_deref())
+    })
 }
 
 /// One line for each node that did not respond.

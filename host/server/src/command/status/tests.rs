@@ -131,3 +131,16 @@ fn if_no_node_responds_each_address_is_listed_with_the_reason() {
         "  127.0.0.1:8101: connection \u{fffd}[2Jrefused\n"
     );
 }
+
+#[test]
+fn a_node_with_low_memory_is_shown() {
+    let mut cluster = cluster();
+    let low = |cluster: &ClusterReport| as_text(cluster).matches("memory low").count();
+    assert_eq!(low(&cluster), 0);
+    for (node, shown) in [("n9", 0), ("n1", 1)] {
+        let status = cluster.nodes[0].status.as_mut().unwrap();
+        let memory = json!({"low": true, "low_nodes": [node]});
+        status.other.insert("memory".to_owned(), memory);
+        assert_eq!(low(&cluster), shown, "{node}");
+    }
+}

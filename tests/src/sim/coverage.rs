@@ -32,6 +32,8 @@ counts! {
     elections "elections",
     /// Faults of the storm, of all kinds.
     faults "faults",
+    /// Times at which only a quorum was healthy, and all other nodes were dead.
+    lulls "lulls with a quorum only",
     /// Times at which the network was cut in some way.
     partitions "partitions",
     /// Messages lost, by chance or to a partition.

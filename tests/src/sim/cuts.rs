@@ -29,6 +29,8 @@ pub enum Part {
     Leases,
     /// Nodes that wait to be added.
     Spares,
+    /// Pauses of the storm.
+    Lulls,
     /// Queries.
     Reads,
     /// The wasm guest: the nodes have the list in its place.
@@ -50,6 +52,7 @@ impl Part {
             Self::Drift,
             Self::Leases,
             Self::Spares,
+            Self::Lulls,
             Self::Reads,
             Self::Guest,
             Self::Database,
@@ -93,6 +96,7 @@ impl Part {
             Self::Drift => profile.drift_percent > 0,
             Self::Leases => profile.lease_drift_percent.is_some(),
             Self::Spares => profile.spares > 0,
+            Self::Lulls => profile.lulls > 0,
             Self::Reads => profile.reads_per_mille > 0,
             Self::Guest => profile.machine == MachineKind::Guest,
             Self::Database => profile.database,
@@ -111,6 +115,7 @@ impl Part {
             Self::Drift => profile.drift_percent = 0,
             Self::Leases => profile.lease_drift_percent = None,
             Self::Spares => profile.spares = 0,
+            Self::Lulls => profile.lulls = 0,
             Self::Reads => profile.reads_per_mille = 0,
             Self::Guest => profile.machine = MachineKind::List,
             Self::Database => profile.database = false,

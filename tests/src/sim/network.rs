@@ -147,10 +147,16 @@ impl Network {
         self.cut.iter_mut().flatten().for_each(|cut| *cut = false);
     }
 
-    /// From now on it does no harm.
-    pub(crate) fn calm(&mut self) {
+    /// From now on it does no harm. Returns what it did before.
+    pub(crate) fn calm(&mut self) -> NetworkProfile {
         self.heal();
-        self.profile = NetworkProfile::calm();
         self.in_order = Some(BTreeMap::new());
+        std::mem::replace(&mut self.profile, NetworkProfile::calm())
+    }
+
+    /// From now on it does this.
+    pub(crate) fn storm(&mut self, profile: NetworkProfile) {
+        self.profile = profile;
+        self.in_order = None;
     }
 }

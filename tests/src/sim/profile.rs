@@ -36,6 +36,8 @@ pub(crate) struct Profile {
     /// How long an input may wait for the driver, so that it takes several in at once.
     pub(crate) inbox_max_us: u64,
 
+    /// How often the storm pauses with only a quorum healthy; the last time at its end.
+    pub(crate) lulls: u32,
     /// Mean time between two faults.
     pub(crate) fault_interval_ms: u64,
     /// Which faults there are, each as often as it is listed.
@@ -181,6 +183,7 @@ impl Profile {
             disk_max_us: rng.pick(&[50, 1000, 5000, 20_000]),
             machine_max_us: rng.pick(&[10, 500, 5000]),
             inbox_max_us: rng.pick(&[0, 100, 2000, 20_000]),
+            lulls: 0,
             fault_interval_ms: rng.pick(&[40, 100, 300, 300, 1000]),
             faults,
             torn_turns_per_mille: rng.pick(&[0, 0, 1, 4]),
@@ -217,6 +220,7 @@ impl Profile {
                 faults.extend([FaultKind::Rot; 8]);
             }
         }
+        profile.lulls = rng.pick(&[0, 1, 1, 2]);
         profile
     }
 

@@ -2,6 +2,7 @@
 
 mod clients;
 mod faults;
+mod lull;
 mod node;
 mod operator;
 mod settle;
@@ -99,8 +100,12 @@ pub(crate) struct World {
     client_rng: Rng,
     /// How many more faults the storm has; none: as many as there is time for.
     faults_left: Option<u64>,
+    /// The storm pauses, with only a quorum alive.
+    lull: bool,
     /// The storm is over.
     calm: bool,
+    /// When that was.
+    calm_at: Duration,
 }
 
 impl World {
@@ -131,7 +136,9 @@ impl World {
             client_rng: rng.fork(),
             rng,
             faults_left: config.cuts.faults,
+            lull: false,
             calm: false,
+            calm_at: Duration::ZERO,
             profile,
         };
         world.trace.note(Duration::ZERO, 0, config.seed, || {
@@ -177,7 +184,12 @@ impl World {
             );
         }
         self.schedule(Duration::from_millis(200), Event::Fault);
-        self.run_until(self.profile.storm)?;
+        let storm = self.profile.storm;
+        for lull in 1..=self.profile.lulls {
+            self.run_until(storm * lull / self.profile.lulls)?;
+            self.lull()?;
+        }
+        self.run_until(storm)?;
         self.settle()?;
         Ok(Report {
             events: self.trace.events(),

@@ -257,6 +257,9 @@ impl World {
             Outcome::Kept(found) | Outcome::Found(found) => Some(found),
             _ => None,
         };
+        if op.client >= self.clients.len() {
+            return;
+        }
         if let Some(seen) = seen {
             self.clients[op.client].seen[usize::from(op.register)] = seen;
         }

@@ -17,12 +17,12 @@ impl World {
         if self.calm || self.faults_left == Some(0) {
             return Ok(());
         }
-        self.faults_left = self.faults_left.map(|left| left - 1);
+        self.faults_left = self.faults_left.map(|left| left - u64::from(!self.lull));
         let mean = self.profile.fault_interval_ms;
         let pause = self.fault_rng.millis(mean / 4, mean * 2);
         self.schedule(pause, Event::Fault);
-        if self.profile.faults.is_empty() {
-            // All kinds were left out.
+        if self.profile.faults.is_empty() || self.lull {
+            // All kinds were left out, or none comes now.
             return Ok(());
         }
         self.coverage.faults += 1;
@@ -209,12 +209,18 @@ impl World {
     /// The storm is over: all nodes run, send and write.
     pub(super) fn calm_down(&mut self) -> Result<(), Violation> {
         self.calm = true;
+        self.calm_at = self.now;
         self.trace
             .note(self.now, 0, 0, || "the storm is over".to_owned());
         self.network.calm();
         // Where it takes many slow chunks, the transfer of a snapshot would exceed the timeouts here.
         self.profile.disk_max_us = self.profile.disk_max_us.min(1000);
         self.profile.inbox_max_us = self.profile.inbox_max_us.min(1000);
+        self.mend_all()
+    }
+
+    /// All nodes run and write.
+    pub(super) fn mend_all(&mut self) -> Result<(), Violation> {
         for node in 0..self.nodes.len() {
             let state = &mut self.nodes[node];
             state.paused_until = Duration::ZERO;

@@ -184,7 +184,7 @@ impl World {
         self.nodes[node].run += 1;
     }
 
-    fn restart_later(&mut self, node: usize) {
+    pub(super) fn restart_later(&mut self, node: usize) {
         let (down, run) = (self.rng.millis(10, 500), self.nodes[node].run);
         self.schedule(down, Event::Restart { node, run });
     }
@@ -436,7 +436,7 @@ impl World {
     /// Does what the driver wants done, or crashes halfway.
     fn carry_out(&mut self, node: usize, mut outputs: Vec<Output>) -> Result<(), Violation> {
         let torn =
-            !self.calm && !outputs.is_empty() && self.rng.chance(self.profile.torn_turns_per_mille);
+            !self.calm && !self.lull && !outputs.is_empty() && self.rng.chance(self.profile.torn_turns_per_mille);
         if torn {
             outputs.truncate(self.rng.place(outputs.len()));
         }

@@ -143,13 +143,13 @@ impl World {
     fn rest(&mut self) -> Result<(), Violation> {
         // A command that was delayed in the storm is applied when it arrives.
         let latest =
-            self.profile.storm + Duration::from_millis(self.profile.network.late_max_ms.max(300));
+            self.calm_at + Duration::from_millis(self.profile.network.late_max_ms.max(300));
         self.run_until(latest.max(self.now) + REST)?;
         self.let_disks_finish()?;
         let (events, writes) = (self.trace.events(), self.writes);
         // A command that was delayed in the storm is applied when it arrives.
         let latest =
-            self.profile.storm + Duration::from_millis(self.profile.network.late_max_ms.max(300));
+            self.calm_at + Duration::from_millis(self.profile.network.late_max_ms.max(300));
         self.run_until(latest.max(self.now) + REST)?;
         let (events, writes) = (self.trace.events() - events, self.writes - writes);
         let rounds = REST.as_millis() / self.profile.heartbeat_interval.as_millis() + 2;

@@ -1,6 +1,7 @@
 //! The invariants that hold at every step of every run: one file for each property, with its place in the Raft paper. The
 //! world reports each event to them. The first broken invariant ends the run.
 
+mod bounds;
 mod commits_own_term;
 mod committed_on_quorum;
 mod election_safety;
@@ -15,6 +16,7 @@ mod persist_before_send;
 mod registers;
 mod state_machine_safety;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use task_queue_raft::entry::{Entry, SnapshotMeta};
@@ -25,8 +27,11 @@ use task_queue_raft::raft::membership::change::Change;
 
 use super::history::OpId;
 use super::machine::{MachineKind, Seen, View};
+use super::profile::Profile;
 use super::store::{SimLog, SimSnapshots};
 use super::violation::Violation;
+
+pub(crate) use bounds::Backlog;
 
 /// A node's disk, to look at.
 pub(crate) struct DiskView<'a> {
@@ -45,6 +50,7 @@ impl DiskView<'_> {
 #[derive(Debug)]
 pub(crate) struct Invariants {
     kind: MachineKind,
+    bounds: bounds::Bounds,
     elections: election_safety::ElectionSafety,
     append_only: leader_append_only::LeaderAppendOnly,
     own_term: commits_own_term::CommitsOwnTerm,
@@ -58,9 +64,15 @@ pub(crate) struct Invariants {
 }
 
 impl Invariants {
-    pub(crate) fn new(kind: MachineKind) -> Self {
+    pub(crate) fn new(profile: &Profile) -> Self {
+        let kind = profile.machine;
         Self {
             kind,
+            bounds: bounds::Bounds {
+                max_log_entries: profile.max_log_entries,
+                limits: profile.limits.clone(),
+                long_logs: BTreeSet::new(),
+            },
             elections: election_safety::ElectionSafety::default(),
             append_only: leader_append_only::LeaderAppendOnly::default(),
             own_term: commits_own_term::CommitsOwnTerm::default(),
@@ -107,6 +119,16 @@ impl Invariants {
         nodes: impl Iterator<Item = (&'a Core, Duration)>,
     ) -> Result<(), Violation> {
         lease::check(nodes)
+    }
+
+    /// What waits at a node after its turn.
+    pub(crate) fn on_backlog(
+        &mut self,
+        node: usize,
+        core: &Core,
+        backlog: Backlog,
+    ) -> Result<(), Violation> {
+        self.bounds.check(node, core, backlog)
     }
 
     /// A message is about to be sent.

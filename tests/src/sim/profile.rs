@@ -274,6 +274,7 @@ fn draw_limits(rng: &mut Rng) -> Limits {
         pending_reads: rng.pick(&[2, 1000]),
         promote_lag: rng.pick(&[0, 8, 64]),
         commit_delay: Duration::from_millis(rng.pick(&[0, 3, 20])),
+        reserved_entries: rng.pick(&[4, 64]),
         ..Limits::default()
     }
 }

@@ -574,6 +574,8 @@ pub(crate) struct SimSnapshots {
 struct Shelf {
     store: MemorySnapshots,
     failing: bool,
+    /// The last attempt to take one has failed.
+    failed: bool,
 }
 
 impl SimSnapshots {
@@ -588,6 +590,11 @@ impl SimSnapshots {
     /// Whether the next snapshots can't be taken: the disk is full.
     pub(crate) fn set_failing(&self, failing: bool) {
         lock(&self.shelf).failing = failing;
+    }
+
+    /// Whether the last one could not be taken: until one is, nothing shortens the log.
+    pub(crate) fn has_failed(&self) -> bool {
+        lock(&self.shelf).failed
     }
 
     /// The disk is replaced by an empty one.
@@ -630,9 +637,12 @@ impl SnapshotStore for SimSnapshots {
     ) -> Result<Box<dyn SnapshotWriter>, StorageError> {
         let forgets = self.planted == Some(Planted::SnapshotForgetsMembers);
         let membership = membership.filter(|_| !forgets);
-        if lock(&self.shelf).failing {
+        let mut shelf = lock(&self.shelf);
+        shelf.failed = shelf.failing;
+        if shelf.failing {
             return Err(injected("cannot begin"));
         }
+        drop(shelf);
         if self.planted == Some(Planted::SnapshotHoldsMore) && last.index > Index(1) {
             return self.store().create(
                 LogId::new(last.term, last.index.previous()),

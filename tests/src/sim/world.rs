@@ -30,7 +30,7 @@ use super::violation::Violation;
 use super::{Report, SimConfig};
 
 /// A run with more events than this is considered endless.
-const MAX_EVENTS: u64 = 500_000;
+const MAX_EVENTS: u64 = 2_000_000;
 
 /// Store and run of a node.
 type Tag = (StoreId, u64);
@@ -128,7 +128,7 @@ impl World {
             clients: vec![Client::default(); profile.clients],
             retries: BTreeMap::new(),
             history: History::default(),
-            invariants: Invariants::new(profile.machine),
+            invariants: Invariants::new(&profile),
             coverage: Coverage::default(),
             writes: 0,
             trace: Trace::new(lines),

@@ -120,9 +120,8 @@ impl World {
         };
         let store = members.store_id(id);
         let sound = node.log.disk().is_none_or(|disk| !disk.is_damaged());
-        let eligible = |core: &Core| {
-            core.can_vote() && (store == StoreId::NONE || store == core.store_id())
-        };
+        let eligible =
+            |core: &Core| core.can_vote() && (store == StoreId::NONE || store == core.store_id());
         alive[node.index] && sound && !node.is_reinstalling() && node.core().is_some_and(eligible)
     }
 
@@ -146,7 +145,10 @@ impl World {
                 return Ok(());
             }
             ensure(self.now < end, "a healthy quorum serves (§5.4.3)", || {
-                format!("not in {longest:?}; alive are {alive:?}: {}", self.stand(&alive))
+                format!(
+                    "not in {longest:?}; alive are {alive:?}: {}",
+                    self.stand(&alive)
+                )
             })?;
             if op.is_none_or(|op| !self.is_open(op)) {
                 op = Some(self.probe_quorum(&alive));

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use task_queue_raft::applier::Applier;
 use task_queue_raft::disk::{Disk, DiskTask};
-use task_queue_raft::driver::Driver;
+use task_queue_raft::driver::{Driver, MachineTask};
 use task_queue_raft::entry::SnapshotMeta;
 use task_queue_raft::identity::PeerHello;
 use task_queue_raft::ids::{Index, Lineage, NodeId};
@@ -17,7 +17,7 @@ use task_queue_raft::storage::{LogStore, SnapshotStore, StorageError, StoredStat
 
 use super::{Event, World};
 use crate::sim::environment::{Output, SimDriver, SimEnvironment, SimInput, SimMachineTask};
-use crate::sim::invariants::{DiskView, Invariants};
+use crate::sim::invariants::{Backlog, DiskView, Invariants};
 use crate::sim::machine::SimMachine;
 use crate::sim::planted::Planted;
 use crate::sim::store::{SimLog, SimSnapshots};
@@ -128,6 +128,19 @@ impl Node {
 
     pub(super) fn core(&self) -> Option<&Core> {
         self.live.as_ref().map(|live| live.driver.core())
+    }
+
+    /// What waits at its process.
+    fn backlog(&self, live: &Live) -> Backlog {
+        let entries = live.machine_tasks.iter().map(|task| match task {
+            MachineTask::Apply(entries) => entries.len() as u64,
+            _ => 0,
+        });
+        Backlog {
+            snapshots_fail: self.snapshots.has_failed(),
+            disk_tasks: live.disk_tasks.len(),
+            unapplied: entries.sum(),
+        }
     }
 
     /// Whether its machine is about to get another state.
@@ -412,9 +425,12 @@ impl World {
             )
         });
         let nodes = &self.nodes;
-        if let Some(core) = nodes[node].core() {
+        if let Some(live) = &nodes[node].live {
+            let core = live.driver.core();
             self.invariants
                 .after_turn(node, run, core, &Self::disks(nodes))?;
+            self.invariants
+                .on_backlog(node, core, nodes[node].backlog(live))?;
         }
         Invariants::on_leases(
             nodes
@@ -435,8 +451,10 @@ impl World {
 
     /// Does what the driver wants done, or crashes halfway.
     fn carry_out(&mut self, node: usize, mut outputs: Vec<Output>) -> Result<(), Violation> {
-        let torn =
-            !self.calm && !self.lull && !outputs.is_empty() && self.rng.chance(self.profile.torn_turns_per_mille);
+        let torn = !self.calm
+            && !self.lull
+            && !outputs.is_empty()
+            && self.rng.chance(self.profile.torn_turns_per_mille);
         if torn {
             outputs.truncate(self.rng.place(outputs.len()));
         }

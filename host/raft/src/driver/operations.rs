@@ -99,12 +99,12 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
                 | AdminError::Snapshot(SendSnapshotError::NotLeader)
                 | AdminError::Raise(RaiseError::NotLeader),
             ) => pending.retry_at = now + RETRY,
-            // An earlier attempt has removed the node, and its response was lost.
+            // An earlier attempt has removed the node, and its response was lost. That is success once this node knows the
+            // removal as committed: at the leader it may still be uncommitted.
             Err(AdminError::Change(ChangeError::UnknownNode { .. }))
                 if is_removal(&pending.request) && !pending.names_no_member =>
             {
-                let index = self.core.membership_index();
-                self.finish_admin(response.id, Ok(index));
+                pending.retry_at = now + RETRY;
             }
             outcome => self.finish_admin(response.id, outcome),
         }

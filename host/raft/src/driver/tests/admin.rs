@@ -97,6 +97,29 @@ fn a_removal_whose_response_is_lost_succeeds_and_a_new_one_of_the_same_node_is_r
 }
 
 #[test]
+fn a_removal_that_another_request_has_begun_succeeds_only_once_it_is_committed() {
+    let mut cluster = cluster();
+    let learner = AdminRequest::Change(Change::AddLearner {
+        id: "d".into(),
+        address: address("d"),
+    });
+    cluster.node("a").admin(1, learner);
+    cluster.settle();
+    let before = cluster.node("b").core().membership_index();
+    cluster.keep = |message| matches!(message, Message::Request(RaftRequest::AppendEntries(_)));
+    cluster.node("a").admin(2, remove("d"));
+    cluster.settle();
+    cluster.node("b").admin(3, remove("d"));
+    cluster.settle();
+    assert_eq!(cluster.node("b").completed(3), None, "it may be undone");
+    cluster.keep = |_| false;
+    cluster.pass(MIN);
+    let removed = cluster.node("b").core().membership_index();
+    assert!(removed > before);
+    assert_eq!(cluster.node("b").completed(3), Some(&Ok(removed)));
+}
+
+#[test]
 fn a_change_waits_for_a_node_to_catch_up_and_the_error_at_the_deadline_states_its_lag() {
     let mut cluster = cluster();
     cluster.cut_off("d");

@@ -159,9 +159,16 @@ impl Core {
     }
 
     /// Whether votes and acknowledgements of the sender count: it uses the store that the configuration names. If the
-    /// configuration names none, each store counts; so does a node of protocol 1, which does not tell its store.
+    /// configuration names none, each store counts; so does a node of protocol 1, which does not tell its store. A member
+    /// that does not vote may have lost its store again since it was named: its last report of a store decides.
     pub(super) fn counts(&self, from: &Sender) -> bool {
-        let named = self.membership().store_id(&from.id);
+        let members = self.membership();
+        if !members.is_voter(&from.id) {
+            let reported = self.role.peer(&from.id).and_then(|peer| peer.store_id);
+            return from.store_id == StoreId::NONE
+                || reported.is_none_or(|reported| reported == from.store_id);
+        }
+        let named = members.store_id(&from.id);
         let unknown = from.store_id == StoreId::NONE && self.cluster().level == 0;
         named == StoreId::NONE || named == from.store_id || unknown
     }
@@ -186,7 +193,7 @@ impl Core {
             return true;
         }
         self.observe_term(term);
-        if self.has_committed_in_term() {
+        if self.has_committed_in_term() && self.membership().is_voter(&from.id) {
             self.report_replaced(from);
         }
         false

@@ -256,6 +256,29 @@ fn a_node_whose_configuration_names_another_store_takes_a_new_id_and_rejoins() {
     );
 }
 
+#[test]
+fn a_member_that_loses_its_disk_again_while_it_rejoins_keeps_its_new_store() {
+    let mut cluster = cluster();
+    let b = NodeId::from("b");
+    cluster.cut_off("c");
+    put_disk(&mut cluster, "b", store(70));
+    cluster.pass(HEARTBEAT * 2);
+    let member = cluster.node("a").core.membership().members()[&b].clone();
+    assert_eq!(
+        (member.role, member.store_id),
+        (MemberRole::Rejoining, StoreId(70))
+    );
+    put_disk(&mut cluster, "b", store(71));
+    cluster.heal();
+    cluster.pass(MAX * 3);
+    let named = cluster.node("a").core.membership().store_id(&b);
+    assert_eq!(
+        (named, cluster.node("b").core.store_id()),
+        (StoreId(71), StoreId(71))
+    );
+    assert!(cluster.node("b").core.can_vote());
+}
+
 // ----- copies of older states -----
 
 #[test]

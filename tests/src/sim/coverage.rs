@@ -44,6 +44,10 @@ counts! {
     crashes "crashes",
     /// Disks that were replaced by empty ones.
     wipes "wiped disks",
+    /// Those of them that were wiped before the cluster existed.
+    early_wipes "disks wiped during bootstrap",
+    /// Runs in which an operator removed so many nodes that those left were no quorum, because others had lost their disks.
+    lost_quorums "quorums that an operator lost",
     /// Processes that stood still for a while.
     pauses "pauses",
     /// Wall clocks that jumped.

@@ -208,16 +208,15 @@ impl Profile {
             let rate = &mut profile.limits.snapshot_bytes_per_second;
             *rate = rate.map(|rate| 10 * rate);
         }
-        // Where an operator may leave two voters or one, the loss of one is the loss of a majority.
         let among = |kind: FaultKind| profile.faults.contains(&kind);
         let (changes, rots) = (among(FaultKind::ChangeMembers), among(FaultKind::Rot));
-        if !changes && rng.chance(if rots { 400 } else { 600 }) {
+        if rng.chance(if rots || changes { 400 } else { 600 }) {
             profile.new_stores = true;
             let faults = &mut profile.faults;
             faults.extend([FaultKind::WipeDisk, FaultKind::WipeDisk]);
             if rots {
-                // It strikes only where all others are there, which is seldom.
-                faults.extend([FaultKind::Rot; 8]);
+                // It strikes only where the others are a quorum.
+                faults.extend([FaultKind::Rot; 3]);
             }
         }
         profile.lulls = rng.pick(&[0, 1, 1, 2]);

@@ -98,6 +98,8 @@ pub(crate) struct World {
     rng: Rng,
     fault_rng: Rng,
     client_rng: Rng,
+    /// Disks that were lost before the cluster existed.
+    early_wipes: usize,
     /// How many more faults the storm has; none: as many as there is time for.
     faults_left: Option<u64>,
     /// The storm pauses, with only a quorum alive.
@@ -135,6 +137,7 @@ impl World {
             fault_rng: rng.fork(),
             client_rng: rng.fork(),
             rng,
+            early_wipes: 0,
             faults_left: config.cuts.faults,
             lull: false,
             calm: false,

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use task_queue_raft::driver::Input;
-use task_queue_raft::ids::Index;
-use task_queue_raft::raft::{Core, Role};
+use task_queue_raft::ids::{Index, LogId};
+use task_queue_raft::raft::Role;
 
 use super::node::Node;
 use super::{Event, World};
@@ -92,13 +92,21 @@ impl World {
             }
             FaultKind::ChangeMembers => self.order_change(),
             FaultKind::Transfer => self.order_transfer(),
-            FaultKind::WipeDisk if self.may_lose_a_disk() => {
-                self.crash(node, length)?;
-                self.lose_disk(node, SimLog::wipe);
-                self.coverage.wipes += 1;
-            }
-            FaultKind::WipeDisk => {}
+            FaultKind::WipeDisk => return self.wipe_disk(node, length),
         }
+        Ok(())
+    }
+
+    fn wipe_disk(&mut self, node: usize, down: Duration) -> Result<(), Violation> {
+        let early = self.may_lose_disk_of_founder(node);
+        if !early && !self.may_lose_disk(node) {
+            return Ok(());
+        }
+        self.early_wipes += usize::from(early);
+        self.crash(node, down)?;
+        self.lose_disk(node, SimLog::wipe);
+        self.coverage.wipes += 1;
+        self.coverage.early_wipes += u64::from(early);
         Ok(())
     }
 
@@ -116,23 +124,24 @@ impl World {
         }
     }
 
-    /// Whether one disk may be lost: all contain what their nodes have acknowledged, and no change of the members is under
-    /// way in which two of them would be needed.
-    fn may_lose_a_disk(&self) -> bool {
-        let cores: Option<Vec<&Core>> = self.nodes.iter().map(Node::core).collect();
-        let Some(cores) = cores.filter(|cores| cores.len() >= 3) else {
-            return false;
+    /// Whether the disk of this node may be lost, at any moment: the others that are eligible to vote are a quorum of every
+    /// configuration that may be in effect. So no acknowledged entry is lost with it, and the cluster can go on.
+    fn may_lose_disk(&self, node: usize) -> bool {
+        let others: Vec<bool> = (0..self.nodes.len()).map(|other| other != node).collect();
+        self.is_quorum(&others)
+    }
+
+    /// Whether the disk of this node may be lost before the cluster exists. A majority of the stores that have responded to
+    /// a probe must remain, because the first member counts on them.
+    fn may_lose_disk_of_founder(&self, node: usize) -> bool {
+        let has_nothing = |state: &Node| {
+            let core = state.core();
+            state.log.durable(|durable| durable.last()) == LogId::default()
+                && core.is_none_or(|core| core.membership_index() == Index::ZERO)
         };
-        let voters = cores[0].membership().voters().count();
-        let sound = |node: &Node| {
-            node.log.is_whole() && node.log.disk().is_none_or(|disk| !disk.is_damaged())
-        };
-        self.nodes.iter().all(sound)
-            && voters == cores.len()
-            && !cores[0].membership().is_joint()
-            && cores
-                .iter()
-                .all(|core| core.can_vote() && core.membership() == cores[0].membership())
+        node < self.founders
+            && self.early_wipes < (self.founders - 1) / 2
+            && self.nodes.iter().all(has_nothing)
     }
 
     /// A node has another store from now on, which is empty.
@@ -181,7 +190,7 @@ impl World {
         let belongs = node < self.founders || self.operator.has_used(node);
         let worse = unsound(&self.nodes[node]) && !self.operator.has_replaced(node);
         let may = if self.profile.new_stores {
-            worse || self.may_lose_a_disk()
+            worse || self.may_lose_disk(node)
         } else {
             worse || belongs && fits
         };

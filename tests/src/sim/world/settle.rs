@@ -9,10 +9,12 @@ use task_queue_raft::raft::membership::{Member, MemberRole};
 use super::World;
 use super::clients::Asking;
 use crate::sim::history::{Kind, Outcome};
+use crate::sim::profile::FaultKind;
 use crate::sim::violation::{Violation, ensure};
 
 /// More than ten of the longest election timeouts, and longer than any client waits.
 const LIMIT: Duration = Duration::from_secs(10);
+const SETTLES: &str = "a healed cluster settles (§5.4.3, §5.6)";
 const STEP: Duration = Duration::from_millis(50);
 const PROBE_MS: u64 = 4000;
 const REST: Duration = Duration::from_millis(500);
@@ -20,10 +22,12 @@ const REST: Duration = Duration::from_millis(500);
 impl World {
     pub(super) fn settle(&mut self) -> Result<(), Violation> {
         self.calm_down()?;
-        self.wait_until_settled()?;
-        self.probe()?;
-        self.wait_until_settled()?;
-        self.rest()?;
+        match self.recover() {
+            Err(violation) if violation.invariant == SETTLES && self.has_lost_quorum() => {
+                self.coverage.lost_quorums += 1;
+            }
+            recovered => recovered?,
+        }
         self.check_states()?;
         let lists = self.invariants.lists();
         (0..)
@@ -31,14 +35,26 @@ impl World {
             .try_for_each(|(register, list)| self.history.check_register(register, list))
     }
 
+    fn recover(&mut self) -> Result<(), Violation> {
+        self.wait_until_settled()?;
+        self.probe()?;
+        self.wait_until_settled()?;
+        self.rest()
+    }
+
+    /// Whether an operator has removed nodes while others had lost their disks, so that those left are no quorum.
+    fn has_lost_quorum(&self) -> bool {
+        let changes = self.profile.faults.contains(&FaultKind::ChangeMembers);
+        let all = vec![true; self.nodes.len()];
+        self.profile.new_stores && changes && !self.is_quorum(&all)
+    }
+
     fn wait_until_settled(&mut self) -> Result<(), Violation> {
         let end = self.now + LIMIT;
         while let Some(unrest) = self.unrest() {
-            ensure(
-                self.now < end,
-                "a healed cluster settles (§5.4.3, §5.6)",
-                || format!("after {LIMIT:?}: {unrest}"),
-            )?;
+            ensure(self.now < end, SETTLES, || {
+                format!("after {LIMIT:?}: {unrest}")
+            })?;
             self.run_until(self.now + STEP)?;
         }
         Ok(())

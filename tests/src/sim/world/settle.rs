@@ -169,8 +169,8 @@ impl World {
         self.run_until(latest.max(self.now) + REST)?;
         let (events, writes) = (self.trace.events() - events, self.writes - writes);
         let rounds = REST.as_millis() / self.profile.heartbeat_interval.as_millis() + 2;
-        // Each peer: sent, arrived, handled, response sent, arrived, handled.
-        let most = u64::try_from(rounds).unwrap_or(u64::MAX) * self.nodes.len() as u64 * 8;
+        // Each peer, for the heartbeat and for the clocks: sent, arrived, handled, response sent, arrived, handled.
+        let most = u64::try_from(rounds).unwrap_or(u64::MAX) * self.nodes.len() as u64 * 12;
         ensure(
             writes == 0 && events <= most,
             "an idle cluster is quiet",

@@ -38,6 +38,7 @@ mod readiness;
 mod retry;
 mod serve;
 mod settings;
+mod start_limits;
 mod start_notices;
 mod state_audit;
 mod status;

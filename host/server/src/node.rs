@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use oarlock_wasm::{GuestModule, MachineFailure, StatusHandle, WasmMachine};
+use oarlock_wasm::{GuestModule, MachineFailure, SettingsFault, StatusHandle, WasmMachine};
 use task_queue_raft::handle::FatalError;
 use task_queue_raft::storage::StorageError;
 use task_queue_raft::{
@@ -33,6 +33,7 @@ use crate::quarantine::record::{QuarantineRecord, QuarantineRecordError};
 use crate::readiness::{self, Readiness, RecordedModule};
 use crate::settings::cluster::ClusterPeer;
 use crate::settings::{FirstStart, HostPort, ServeSettings};
+use crate::start_limits::{self, StartLimits};
 use crate::start_notices::{self, StoredCluster};
 use crate::state_audit;
 use crate::timekeeper::{self, Alarm};
@@ -56,6 +57,9 @@ pub(crate) enum NodeStartError {
         #[source]
         source: std::io::Error,
     },
+    /// This program can't apply the settings of the cluster.
+    #[error(transparent)]
+    Settings(#[from] SettingsFault),
     /// The guest can't be instantiated.
     #[error(transparent)]
     Machine(#[from] MachineFailure),
@@ -145,9 +149,10 @@ impl Node {
             data_dir: settings.data_dir.clone(),
             source,
         })?;
-        let module = guest::load(source, settings.limits, Some(compiled)).await?;
         let is_new = first_start::is_new(&settings.data_dir)
             .map_err(|error| start_error(error.into(), &settings))?;
+        let limits = StartLimits::read(&settings.data_dir, &settings.limits, is_new)?;
+        let module = guest::load(source, limits.load, Some(compiled)).await?;
         first_start::check(&settings, is_new)?;
         let record = QuarantineRecord::read(&settings.data_dir)?;
         let peers = bind(sockets.peers, &settings.peer_addr, "peers", "peer-addr").await?;
@@ -169,7 +174,7 @@ impl Node {
         let (alarm, deferred) = (Alarm::default(), Arc::new(DeferredReplies::default()));
         let events = Arc::new(Events::default());
         let listener = effects_listener(alarm.clone(), Arc::clone(&deferred), Arc::clone(&events));
-        let machine = WasmMachine::new(module.clone(), settings.limits, Some(listener))?;
+        let machine = WasmMachine::new(module.clone(), limits.machine, Some(listener))?;
         let machine = machine.with_preparation_spawner(Box::new(upgrades::spawn_preparation));
         let machine = machine
             .with_query_threads(query_threads())
@@ -218,6 +223,7 @@ impl Node {
             StartedWith {
                 module,
                 follows_log,
+                limits,
             },
             &settings,
         );
@@ -275,11 +281,12 @@ impl Node {
     }
 }
 
-/// The module with which the node was started.
+/// The module and the limits with which the node was started.
 struct StartedWith {
     module: GuestModule,
     /// The node runs whatever module its log has.
     follows_log: bool,
+    limits: StartLimits,
 }
 
 impl StartedWith {
@@ -342,7 +349,15 @@ fn spawn_tasks(
     );
     let data_dir = settings.data_dir.clone();
     let keep = log_module::run(app.upgrades.clone(), started_with.module, data_dir);
+    let limits = start_limits::run(
+        machine.clone(),
+        app.upgrades.clone(),
+        started_with.limits,
+        settings.limits,
+        settings.given_limits.clone(),
+    );
     vec![
+        tokio::spawn(limits).abort_handle(),
         tokio::spawn(keep).abort_handle(),
         tokio::spawn(timekeeper).abort_handle(),
         tokio::spawn(audit).abort_handle(),

@@ -16,6 +16,7 @@ use task_queue_raft::RaftConfig;
 
 use crate::cli::{Origins, ServeArgs};
 use crate::exit::Failure;
+use crate::start_limits::GivenLimits;
 
 pub(crate) use address::HostPort;
 pub(crate) use cluster::ClusterSpec;
@@ -121,6 +122,8 @@ pub(crate) struct ServeSettings {
     pub(crate) replication: Replication,
     /// Limits of the guest.
     pub(crate) limits: MachineLimits,
+    /// Flags of limits that were set, each with the place where it was set.
+    pub(crate) given_limits: GivenLimits,
     /// Interval of state audits.
     pub(crate) audit_interval: Duration,
     /// Interval of audits of the complete state.
@@ -166,6 +169,7 @@ impl ServeSettings {
             raft: RaftConfig::default(),
             replication: Replication::default(),
             limits: MachineLimits::default(),
+            given_limits: GivenLimits::new(),
             audit_interval: AUDIT_INTERVAL,
             state_audit_interval: STATE_AUDIT_INTERVAL,
             #[cfg(test)]
@@ -230,6 +234,7 @@ impl ServeSettings {
             raft,
             replication,
             limits,
+            given_limits: given_limits(origins),
             http: HttpSettings {
                 max_connections: args.max_connections,
                 ..settings.http
@@ -302,6 +307,13 @@ fn raft_config(args: &ServeArgs) -> Result<RaftConfig, (&'static str, SettingsEr
         snapshot_threshold: count(threshold),
         ..RaftConfig::default()
     })
+}
+
+/// The flags of replicated settings that were set.
+fn given_limits(origins: &Origins) -> GivenLimits {
+    let settings = ReplicatedSettings::flags();
+    let given = settings.filter_map(|flag| Some((flag, origins.given(flag)?.to_string())));
+    given.collect()
 }
 
 fn machine_limits(args: &ServeArgs) -> MachineLimits {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use task_queue_raft::entry::CommandClass;
+use task_queue_raft::ids::Index;
 use task_queue_raft::state_machine::{
     MachineError, Moment, QueryCallback, ReplicatedStateMachine, SnapshotWork,
 };
@@ -13,6 +14,7 @@ use crate::failure::MachineFailure;
 use crate::guest::effects::Effects;
 use crate::guest::limits::MachineLimits;
 use crate::guest::module::GuestModule;
+use crate::guest::rules::Rules;
 use crate::records::digest::Sha256;
 use crate::records::envelope::Envelope;
 use crate::records::outcome::{CommandOutcome, GuestQueryError};
@@ -166,6 +168,7 @@ impl WasmMachine {
         commands: &[Bytes],
     ) -> Result<Vec<CommandOutcome>, MachineFailure> {
         self.check_order(at)?;
+        self.run_by_own_rules(at)?;
         let first = self.replicated.upgrades.history.first;
         let executor = EntryExecutor::new(
             &mut self.guest,
@@ -244,6 +247,20 @@ impl WasmMachine {
         self.guest.settle(at)?;
         self.publish();
         self.status.set_audits(&self.audits);
+        Ok(())
+    }
+
+    /// Before the cluster has settings, the node's own limits contain the rules. The module may have been loaded for
+    /// others, because a new node does not know the level of its cluster.
+    fn run_by_own_rules(&mut self, at: Moment) -> Result<(), MachineFailure> {
+        let is_settled = self.replicated.settings.is_some();
+        if is_settled || self.guest.module().rules() == Rules::of(&self.limits) {
+            return Ok(());
+        }
+        let is_first = self.replicated.applied.index == Index::ZERO;
+        let adopted = self.guest.adopt_limits(&self.limits, at, is_first)?;
+        adopted.map_err(|message| MachineFailure::Rebuild { message })?;
+        self.status.set_module(self.guest.module().clone());
         Ok(())
     }
 
@@ -389,7 +406,8 @@ impl WasmMachine {
         };
         let (sha256, written_by) = (snapshot.module, snapshot.written_by);
         let active = self.guest.module();
-        if sha256 == active.sha256() && limits == self.limits {
+        let is_same = sha256 == active.sha256() && active.rules() == Rules::of(&limits);
+        if is_same && limits == self.limits {
             return self.guest.restore(written_by, snapshot.guest.clone());
         }
         let bytes = snapshot.module_bytes.clone();

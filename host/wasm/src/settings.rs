@@ -256,6 +256,11 @@ impl ReplicatedSettings {
         self.clone().change(values)
     }
 
+    /// The flags of `oarlock serve` that propose settings, without dashes.
+    pub fn flags() -> impl Iterator<Item = &'static str> {
+        SETTINGS.iter().filter_map(|setting| setting.flag)
+    }
+
     /// The release that proposes changes.
     #[must_use]
     pub fn release() -> &'static str {

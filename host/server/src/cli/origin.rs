@@ -78,6 +78,15 @@ impl Origins {
         Origin::Flag(flag.to_owned())
     }
 
+    /// Where `flag` was set; `None` if it has its default.
+    pub(crate) fn given(&self, flag: &str) -> Option<Origin> {
+        let in_file = self.file.as_ref();
+        let is_given = self.flags.contains(flag)
+            || in_file.is_some_and(|(_, given)| given.contains(flag))
+            || self.variables.contains(&variable(flag));
+        is_given.then(|| self.of(flag))
+    }
+
     /// Adds the origin to an error of clap, if the value was not set on the command line.
     pub(super) fn explain(&self, error: clap::Error) -> ParseError {
         let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else {

@@ -199,7 +199,7 @@ pub(super) async fn read<T: DeserializeOwned>(
 }
 
 /// The error of a membership change or a leadership transfer.
-fn of_order(error: &AdminError) -> ApiError {
+pub(super) fn of_order(error: &AdminError) -> ApiError {
     let conflict =
         |code, hint: &str| ApiError::new(StatusCode::CONFLICT, code, error.to_string(), hint);
     match error {

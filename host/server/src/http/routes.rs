@@ -31,6 +31,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/v1/members/{id}/promote", post(members::promote))
         .route("/v1/leader/transfer", post(members::transfer))
         .route("/v1/settings", get(settings::show).post(settings::change))
+        .route("/v1/settings/raise-level", post(settings::raise_level))
         .route("/v1/audit", get(audit::show))
         .route("/v1/audit/accept", post(audit::accept))
         .route("/healthz", get(health::alive))

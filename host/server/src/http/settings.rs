@@ -107,6 +107,23 @@ pub(super) async fn change(
     }
 }
 
+/// Raises the level of the cluster to the highest that this release supports, once every member supports it.
+pub(super) async fn raise_level(
+    State(app): State<Arc<App>>,
+    request: Request,
+) -> Result<Json<SettingsResponse>, ApiError> {
+    let timeout = request::timeout(request.headers())?;
+    let raised = app.raft.raise_level(timeout).await;
+    let index = raised.map_err(|error| members::of_order(&error))?;
+    // This node may apply the entry later than the leader.
+    let mut statuses = app.raft.watch_status();
+    let is_raised =
+        |status: &task_queue_raft::Status| status.cluster_level >= task_queue_raft::CLUSTER_LEVEL;
+    let seen = tokio::time::timeout(app.leader_timeout, statuses.wait_for(is_raised)).await;
+    drop(seen);
+    Ok(Json(response(&app, Some(index.0))))
+}
+
 fn response(app: &App, index: Option<u64>) -> SettingsResponse {
     let settings = app.machine.settings();
     let differing = settings

@@ -249,3 +249,30 @@ fn the_limits_of_queries_are_the_nodes_own() {
     let node = at_level_1(scripted(), own);
     assert_eq!(node.machine.status().limits().fuel_per_query, 7_000_000);
 }
+
+/// A new node loads its module for the latest level, and then turns out to be in a cluster at level 0.
+#[test]
+fn at_level_0_the_guest_runs_by_the_rules_of_level_0_however_it_was_loaded() {
+    let bounded = MachineLimits {
+        semantics: GuestSemantics::LATEST,
+        ..limits()
+    };
+    let module = scripted().under(&bounded).unwrap();
+    let mut node = Node::with_limits(module.clone(), limits());
+    node.send(b"a");
+    assert_eq!(node.machine.module().rules(), scripted().rules());
+    // The stack overflow stops a node at level 0, and is an outcome at level 1.
+    let at = node.next();
+    node.machine.apply_entry(at, &[plain(b"s")]).unwrap_err();
+    let mut node = at_level_1(module.clone(), limits());
+    assert_eq!(codes(&[node.send(b"s")]), ["trap"]);
+    assert_eq!(node.machine.module().rules(), module.rules());
+    // Also after a snapshot of level 0.
+    let mut zero = Node::new(scripted());
+    zero.send(b"a");
+    let snapshot = zero.snapshot();
+    let mut restored = Node::with_limits(module, limits());
+    restored.machine.restore(&mut snapshot.as_slice()).unwrap();
+    assert_eq!(restored.machine.module().rules(), scripted().rules());
+    assert_same(&mut zero, &mut restored);
+}

@@ -80,6 +80,14 @@ impl StartLimits {
     }
 }
 
+/// The limits for loading a module that only new clusters run, with default settings.
+pub(crate) fn of_new_cluster() -> MachineLimits {
+    MachineLimits {
+        semantics: GuestSemantics::LATEST,
+        ..MachineLimits::default()
+    }
+}
+
 /// The content of the file. A file that can't be read is ignored: the log has the settings as well.
 fn stored(file: &Path) -> Option<Content> {
     let content = match fs::read(file) {
@@ -119,10 +127,12 @@ pub(crate) async fn run(
         .encode()
         .to_vec();
     let mut before = None;
+    let mut has_warned = false;
     loop {
         changes.mark_unchanged();
         let settings = machine.settings();
-        if let Some(settings) = settings.as_ref().filter(|_| before.is_none()) {
+        if let Some(settings) = settings.as_ref().filter(|_| !has_warned) {
+            has_warned = true;
             for warning in warnings(&settings.differences(&flags), &given) {
                 tracing::warn!("{warning}");
             }
@@ -139,7 +149,6 @@ pub(crate) async fn run(
                 tracing::error!(%error, "cannot store the limits of this node in its data directory");
             }
         }
-        // Warnings are given once: only the first settings count.
         before = Some(cluster);
         if !changes.changed().await {
             return;

@@ -195,7 +195,8 @@ impl ReplicatedSettings {
     /// The settings for which a node with these limits has another value.
     #[must_use]
     pub fn differences(&self, own: &MachineLimits) -> Vec<SettingDifference> {
-        let own = SETTINGS.iter().map(|setting| SettingDifference {
+        let proposed = SETTINGS.iter().filter(|setting| !setting.is_derived());
+        let own = proposed.map(|setting| SettingDifference {
             name: setting.name,
             flag: setting.flag,
             own: (setting.get)(own),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::task::Poll;
 
 use oarlock_client::{Client, Endpoint};
-use oarlock_wasm::{GuestModule, MachineLimits};
+use oarlock_wasm::GuestModule;
 use task_queue_raft::RaftConfig;
 use task_queue_raft::handle::FatalError;
 use tempfile::TempDir;
@@ -18,6 +18,7 @@ use crate::guest;
 use crate::node::{Node, NodeStartError, Sockets};
 use crate::settings::cluster::{ClusterPeer, ClusterSpec};
 use crate::settings::{COMPILED_DIR, GuestSource, HostPort, ServeSettings};
+use crate::start_limits;
 
 /// Settings of the demo.
 #[derive(Debug)]
@@ -78,7 +79,7 @@ impl DemoCluster {
             .data_dir
             .as_ref()
             .map(|dir| CompiledDir::new(dir.join(COMPILED_DIR)));
-        let module = guest::load(plan.guest, MachineLimits::default(), compiled)
+        let module = guest::load(plan.guest, start_limits::of_new_cluster(), compiled)
             .await
             .map_err(Failure::failed)?;
         let data_dir = match plan.data_dir {

@@ -115,11 +115,9 @@ pub(super) async fn raise_level(
     let timeout = request::timeout(request.headers())?;
     let raised = app.raft.raise_level(timeout).await;
     let index = raised.map_err(|error| members::of_order(&error))?;
-    // This node may apply the entry later than the leader.
-    let mut statuses = app.raft.watch_status();
-    let is_raised =
-        |status: &task_queue_raft::Status| status.cluster_level >= task_queue_raft::CLUSTER_LEVEL;
-    let seen = tokio::time::timeout(app.leader_timeout, statuses.wait_for(is_raised)).await;
+    // This node may apply the entry later than the leader commits it: it compiles the guest for the new rules.
+    let applied = app.upgrades.find(|_| app.machine.settings().map(drop));
+    let seen = tokio::time::timeout(timeout, applied).await;
     drop(seen);
     Ok(Json(response(&app, Some(index.0))))
 }

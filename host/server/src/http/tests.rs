@@ -9,5 +9,6 @@ mod express;
 mod hostile;
 mod lifecycle;
 mod members;
+mod settings;
 mod support;
 mod upgrades;

@@ -28,6 +28,11 @@ enum ChangeRule {
 }
 
 impl Setting {
+    /// Whether the host sets it, so that no node proposes it.
+    pub(super) fn is_derived(&self) -> bool {
+        self.rule == ChangeRule::Derived
+    }
+
     /// Checks a new value.
     pub(super) fn check(&self, value: u64, now: u64) -> Result<(), SettingsRefusal> {
         let name = self.name;

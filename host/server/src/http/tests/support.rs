@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use oarlock_wasm::{GuestModule, MachineLimits};
+use oarlock_wasm::GuestModule;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
@@ -17,6 +17,7 @@ use crate::guest;
 use crate::node::{Node, NodeStartError};
 use crate::settings::cluster::ClusterPeer;
 use crate::settings::{ClusterSpec, GuestSource, HostPort, ServeSettings};
+use crate::start_limits;
 
 /// Guests of the tests. Each is compiled once.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +47,7 @@ impl Guest {
         }
         let loaded = guest::load(
             GuestSource::File(self.path()),
-            MachineLimits::default(),
+            start_limits::of_new_cluster(),
             None,
         )
         .await

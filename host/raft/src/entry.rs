@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{Lineage, LogId, NodeId, Term};
 use crate::raft::membership::{Member, Membership};
 
+/// The highest cluster level that this build knows. A cluster at a higher level is refused.
+pub const CLUSTER_LEVEL: u32 = 1;
+
 /// One opaque command, with the number by which its client is found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {
@@ -83,7 +86,7 @@ pub struct ClusterState {
 /// Level, lineage and settings of a cluster from an entry on, and its configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterRecord {
-    /// The cluster level: which formats and semantics all members must know. See [`CLUSTER_LEVEL`](crate::CLUSTER_LEVEL).
+    /// The cluster level: which formats and semantics all members must know. See [`CLUSTER_LEVEL`].
     pub level: u32,
     /// The lineage. A raise from level 0 sets it, a later raise repeats it.
     pub lineage: Lineage,

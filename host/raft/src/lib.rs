@@ -100,10 +100,8 @@ pub mod storage;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
-/// The highest cluster level that this build knows. A cluster at a higher level is refused.
-pub const CLUSTER_LEVEL: u32 = 1;
-
 pub use driver::{Applied, Consistency, SubmitError};
+pub use entry::CLUSTER_LEVEL;
 pub use handle::{
     Leadership, Raft, RaftBuilder, RaftConfig, RaftResult, StartError, Status, create_raft,
 };

@@ -552,30 +552,6 @@ impl Core {
         }
     }
 
-    // ----- proposals -----
-
-    /// Appends an entry with these commands to the leader's log. `wall_ms` is this node's wall clock, in milliseconds since
-    /// 1970. The time of the entry follows from it by the rules of [`clock`].
-    ///
-    /// # Errors
-    /// If this node is not the leader, or a limit is reached.
-    pub fn propose(
-        &mut self,
-        now: Duration,
-        wall_ms: u64,
-        commands: Vec<Command>,
-    ) -> Result<LogId, ProposeError> {
-        self.propose_as(CommandClass::Client, now, wall_ms, commands)
-    }
-
-    /// Whether [`Core::propose`] would accept a proposal now.
-    ///
-    /// # Errors
-    /// As [`Core::propose`].
-    pub fn check_room(&self) -> Result<(), ProposeError> {
-        self.check_room_for(CommandClass::Client)
-    }
-
     // ----- results of the disk and of the state machine -----
 
     /// The write of this number is durable.

@@ -11,6 +11,28 @@ use crate::ids::LogId;
 use crate::raft::{Core, ProposeError};
 
 impl Core {
+    /// Appends an entry with these commands to the leader's log. `wall_ms` is this node's wall clock, in milliseconds since
+    /// 1970. The time of the entry follows from it by the rules of [`clock`](super::clock).
+    ///
+    /// # Errors
+    /// If this node is not the leader, or a limit is reached.
+    pub fn propose(
+        &mut self,
+        now: Duration,
+        wall_ms: u64,
+        commands: Vec<Command>,
+    ) -> Result<LogId, ProposeError> {
+        self.propose_as(CommandClass::Client, now, wall_ms, commands)
+    }
+
+    /// Whether [`Core::propose`] would accept a proposal now.
+    ///
+    /// # Errors
+    /// As [`Core::propose`].
+    pub fn check_room(&self) -> Result<(), ProposeError> {
+        self.check_room_for(CommandClass::Client)
+    }
+
     /// Appends an entry like [`Core::propose`], under the limits of a class. No command may be of an earlier class.
     ///
     /// # Errors

@@ -25,7 +25,7 @@ const MAX_GUEST_NAME_BYTES: u64 = 1 << 16;
 pub(crate) struct UpgradeState {
     /// The module that the log is for at this point; `None` until the first node has recorded its module.
     pub(crate) module: Option<Sha256>,
-    pub(crate) history: History,
+    pub(crate) history: UpgradeHistory,
     /// The upgrade in progress.
     pub(crate) pending: Option<PendingUpgrade>,
 }
@@ -192,13 +192,13 @@ impl PendingUpgrade {
 
 /// The modules that have run this log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct History {
+pub(crate) struct UpgradeHistory {
     /// The module before the first upgrade, once it is known.
     pub(crate) first: Option<Sha256>,
     past: VecDeque<PastUpgrade>,
 }
 
-impl History {
+impl UpgradeHistory {
     /// A history without ended upgrades.
     #[cfg(test)]
     pub(crate) fn of(first: Sha256) -> Self {
@@ -230,7 +230,7 @@ impl History {
 /// Writes the section of a snapshot: the history and the upgrade in progress.
 pub(crate) fn write(
     to: &mut dyn Write,
-    history: &History,
+    history: &UpgradeHistory,
     pending: Option<&PendingUpgrade>,
 ) -> io::Result<()> {
     wire::put_u8(to, history.first.is_some().into())?;
@@ -246,8 +246,8 @@ pub(crate) fn write(
 }
 
 /// Reads what [`write`] wrote.
-pub(crate) fn read(from: &mut dyn Read) -> io::Result<(History, Option<PendingUpgrade>)> {
-    let mut history = History::default();
+pub(crate) fn read(from: &mut dyn Read) -> io::Result<(UpgradeHistory, Option<PendingUpgrade>)> {
+    let mut history = UpgradeHistory::default();
     if upgrade::read_bool(from)? {
         history.first = Some(Sha256(wire::take(from)?));
     }

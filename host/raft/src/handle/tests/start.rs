@@ -1,7 +1,7 @@
 //! How a node starts, and the errors if it can't.
 
 use super::kit::*;
-use crate::CLUSTER_LEVEL;
+use crate::entry::CLUSTER_LEVEL;
 use crate::handle::*;
 use crate::ids::{NodeId, Term};
 use crate::raft::voting::VotingStatus;

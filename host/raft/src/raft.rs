@@ -90,9 +90,9 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::entry::{Command, CommandClass, Entry, HardState, SnapshotMeta};
+use crate::entry::{Entry, HardState, SnapshotMeta};
 use crate::identity::{RunHistory, Sender};
-use crate::ids::{Index, LogId, NodeId, StoreId, Term};
+use crate::ids::{Index, NodeId, StoreId, Term};
 use crate::log::RaftLog;
 use crate::message::{Message, RaftRequest, RaftResponse};
 use clock::Clocks;

@@ -1,6 +1,7 @@
 //! Bootstrap of a new cluster, and rejoin of a node with an empty disk.
 
 use super::kit::*;
+use crate::ids::LogId;
 use crate::message::*;
 use crate::raft::membership::change::Change;
 use crate::raft::membership::{MemberRole, Membership};

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::kit::*;
 use crate::entry::{Entry, Payload};
 use crate::identity::{History, PeerHello, RunHistory, Sender};
-use crate::ids::Lineage;
+use crate::ids::{Lineage, LogId};
 use crate::message::*;
 use crate::raft::fault::CoreFault;
 use crate::raft::membership::{Member, MemberRole, Membership};

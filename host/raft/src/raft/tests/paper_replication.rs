@@ -2,6 +2,7 @@
 
 use super::kit::*;
 use crate::entry::Payload;
+use crate::ids::LogId;
 use crate::message::*;
 use crate::raft::*;
 

@@ -1,6 +1,7 @@
 //! Replication to followers: probes, a window of messages in flight, skipping of terms (§5.3).
 
 use super::kit::*;
+use crate::ids::LogId;
 use crate::message::*;
 use crate::raft::*;
 

@@ -1,6 +1,7 @@
 //! Pre-vote: a node checks whether it can win before it starts a new term (dissertation §9.6).
 
 use super::kit::*;
+use crate::ids::LogId;
 use crate::message::*;
 use crate::raft::*;
 

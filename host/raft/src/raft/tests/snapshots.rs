@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::kit::*;
 use crate::entry::ClusterState;
+use crate::ids::LogId;
 use crate::message::*;
 use crate::raft::membership::change::Change;
 use crate::raft::progress::ProgressState;

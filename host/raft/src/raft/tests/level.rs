@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::kit::*;
 use crate::entry::*;
-use crate::ids::Lineage;
+use crate::ids::{Lineage, LogId};
 use crate::message::*;
 use crate::raft::fault::CoreFault;
 use crate::raft::level::RaiseProgress;

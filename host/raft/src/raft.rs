@@ -543,7 +543,9 @@ impl Core {
                 self.on_append_response(sender, &response);
             }
             RaftResponse::RequestVote(response) => self.on_vote_response(from, &response),
-            RaftResponse::InstallSnapshot(response) => self.on_snapshot_response(from, &response),
+            RaftResponse::InstallSnapshot(response) => {
+                self.on_snapshot_response(sender, &response);
+            }
             RaftResponse::ReadIndex(response) => self.on_read_response(&response),
             RaftResponse::BootstrapProbe(response) => self.on_bootstrap_response(from, response),
             RaftResponse::StoreMismatch(response) => self.on_store_mismatch(from, &response),

@@ -104,6 +104,12 @@ impl Core {
         }
     }
 
+    /// The run in which this node has met a peer last; `None` if it has met none.
+    #[must_use]
+    pub fn met_run(&self, id: &NodeId) -> Option<u64> {
+        self.met.known.get(id).map(|met| met.run)
+    }
+
     /// The runs of this node's store.
     #[must_use]
     pub fn runs(&self) -> &RunHistory {

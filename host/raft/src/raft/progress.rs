@@ -130,6 +130,8 @@ pub struct Progress {
     pub eager_until: Duration,
     /// The peer was removed by the entry at this index, and still receives entries until this time.
     pub removed: Option<(Index, Duration)>,
+    /// Id of the store that has acknowledged `matched`; [`StoreId::NONE`] if none has, or in protocol 1.
+    pub acknowledged_by: StoreId,
     /// Id of its store, if it has reported that this store lacks its earlier votes and acknowledgements.
     pub store_id: Option<StoreId>,
 }
@@ -150,8 +152,25 @@ impl Progress {
             sent_commit: Index::ZERO,
             eager_until: Duration::ZERO,
             removed: None,
+            acknowledged_by: StoreId::NONE,
             store_id: None,
         }
+    }
+
+    /// This store responds. If another one has acknowledged entries, these do not count any more.
+    pub fn responds_from(&mut self, store_id: StoreId, last: Index, now: Duration) {
+        if store_id == StoreId::NONE || store_id == self.acknowledged_by {
+            return;
+        }
+        if self.acknowledged_by != StoreId::NONE {
+            *self = Self {
+                heard_at: self.heard_at,
+                removed: self.removed,
+                store_id: self.store_id,
+                ..Self::new(last, now)
+            };
+        }
+        self.acknowledged_by = store_id;
     }
 
     /// Returns to probing, from `next`.

@@ -274,15 +274,16 @@ impl Core {
         if response.term != self.hard_state.term {
             return;
         }
-        let (now, newest) = (self.now, self.round);
+        let (now, newest, last) = (self.now, self.round, self.log.last().index);
         let Some(peer) = self.role.peer_mut(from) else {
             return;
         };
+        peer.responds_from(sender.store_id, last, now);
         peer.heard_at = now;
         peer.round = peer.round.max(response.round.min(newest));
         match response.result {
             AppendResult::Matched(index) => {
-                if peer.matched_up_to(index.min(self.log.last().index), newest) {
+                if peer.matched_up_to(index.min(last), newest) {
                     self.advance_commit();
                     self.promote_rejoined();
                 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::entry::SnapshotMeta;
+use crate::identity::Sender;
 use crate::ids::{LogId, NodeId};
 use crate::message::{InstallSnapshot, InstallSnapshotResponse, RaftRequest, RaftResponse};
 use crate::raft::Core;
@@ -159,17 +160,19 @@ impl Core {
     /// The follower reports how many bytes it has, or that the snapshot is installed.
     pub(super) fn on_snapshot_response(
         &mut self,
-        from: &NodeId,
+        sender: &Sender,
         response: &InstallSnapshotResponse,
     ) {
+        let from = &sender.id;
         self.observe_term(response.term);
         if response.term != self.hard_state.term {
             return;
         }
-        let (now, round) = (self.now, self.round);
+        let (now, round, last) = (self.now, self.round, self.log.last().index);
         let Some(peer) = self.role.peer_mut(from) else {
             return;
         };
+        peer.responds_from(sender.store_id, last, now);
         peer.heard_at = now;
         let ProgressState::Snapshot(transfer) = &mut peer.state else {
             return;

@@ -202,7 +202,7 @@ pub struct MemorySnapshots {
     table: Arc<Mutex<SnapshotTable>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct SnapshotTable {
     complete: BTreeMap<Index, (SnapshotMeta, Bytes)>,
     transfer: Option<(SnapshotMeta, Vec<u8>)>,
@@ -214,6 +214,14 @@ impl MemorySnapshots {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A copy of the store as it is now, as [`MemoryStore::copy`].
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        Self {
+            table: Arc::new(Mutex::new(lock(&self.table).clone())),
+        }
     }
 
     /// The snapshot that was quarantined last, for tests.

@@ -475,7 +475,11 @@ fn without_reports_the_clusters_clock_is_continued_as_it_was_known_last() {
 
 /// A node that knows no other clock, and has received an entry in a cluster of this level. Its own clock is a year ahead.
 fn elected_without_reports(level: u32) -> Node {
-    let mut node = Node::with(bounded("b", "a b c"), HardState::default(), &[]);
+    let config = CoreConfig {
+        known_level: 1,
+        ..bounded("b", "a b c")
+    };
+    let mut node = Node::with(config, HardState::default(), &[]);
     let year = u64::try_from(YEAR).unwrap();
     node.core.note_wall_clock(node.now, EPOCH + year);
     let record = ClusterRecord {

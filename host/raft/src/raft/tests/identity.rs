@@ -8,6 +8,7 @@ use crate::identity::{History, PeerHello, RunHistory, Sender};
 use crate::ids::{Lineage, LogId};
 use crate::message::*;
 use crate::raft::fault::CoreFault;
+use crate::raft::membership::change::Change;
 use crate::raft::membership::{Member, MemberRole, Membership};
 use crate::raft::*;
 use crate::storage::memory::{MemorySnapshots, MemoryStore};
@@ -277,6 +278,28 @@ fn a_member_that_loses_its_disk_again_while_it_rejoins_keeps_its_new_store() {
         (StoreId(71), StoreId(71))
     );
     assert!(cluster.node("b").core.can_vote());
+}
+
+#[test]
+fn acknowledgements_of_a_learner_do_not_count_for_its_next_store() {
+    let mut a = named("a", 1);
+    a.lead();
+    let change = Change::AddLearner {
+        id: "d".into(),
+        address: "d.example:7101".into(),
+    };
+    a.change(&change).unwrap();
+    let term = a.core.term().0;
+    let last = a.core.log().last().index.0;
+    for id in ["b", "c"] {
+        let number = if id == "b" { 2 } else { 3 };
+        a.step_from(&sender(id, number), matched(term, last));
+    }
+    let matched_by = |a: &Node| a.core.peers()[&NodeId::from("d")].matched;
+    a.step_from(&sender("d", 8), matched(term, last));
+    assert_eq!(matched_by(&a), Index(last));
+    a.step_from(&sender("d", 9), matched(term, 1));
+    assert_eq!(matched_by(&a), Index(1));
 }
 
 // ----- copies of older states -----

@@ -38,7 +38,7 @@
 //! | `eligibility`, `rejoining` | the code of these rules |
 //! | `met`, `replaced` | hellos of peers, which stores count, a node whose store is outdated |
 //! | [`level`], `clusters` | the cluster level and the lineage |
-//! | [`fault`] | reasons for which the core stops |
+//! | [`fault`], `stopping` | reasons for which the core stops |
 //! | [`reinstall`], `replace_state` | replaces the state of a state machine that has diverged |
 //! | `writes`, `disk_full` | writes to the log store; a full disk |
 //! | `reserve` | the limits of the log, and the reserve for control records |
@@ -79,6 +79,7 @@ mod reserve;
 mod rng;
 mod role;
 mod snapshot;
+mod stopping;
 #[cfg(test)]
 mod tests;
 mod transfer;

@@ -25,7 +25,7 @@ const MAX_GUEST_NAME_BYTES: u64 = 1 << 16;
 pub(crate) struct UpgradeState {
     /// The module that the log is for at this point; `None` until the first node has recorded its module.
     pub(crate) module: Option<Sha256>,
-    pub(crate) history: UpgradeHistory,
+    pub(crate) history: PastUpgrades,
     /// The upgrade in progress.
     pub(crate) pending: Option<PendingUpgrade>,
 }
@@ -192,13 +192,13 @@ impl PendingUpgrade {
 
 /// The modules that have run this log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct UpgradeHistory {
+pub(crate) struct PastUpgrades {
     /// The module before the first upgrade, once it is known.
     pub(crate) first: Option<Sha256>,
     past: VecDeque<PastUpgrade>,
 }
 
-impl UpgradeHistory {
+impl PastUpgrades {
     /// A history without ended upgrades.
     #[cfg(test)]
     pub(crate) fn of(first: Sha256) -> Self {
@@ -230,7 +230,7 @@ impl UpgradeHistory {
 /// Writes the section of a snapshot: the history and the upgrade in progress.
 pub(crate) fn write(
     to: &mut dyn Write,
-    history: &UpgradeHistory,
+    history: &PastUpgrades,
     pending: Option<&PendingUpgrade>,
 ) -> io::Result<()> {
     wire::put_u8(to, history.first.is_some().into())?;
@@ -246,8 +246,8 @@ pub(crate) fn write(
 }
 
 /// Reads what [`write`] wrote.
-pub(crate) fn read(from: &mut dyn Read) -> io::Result<(UpgradeHistory, Option<PendingUpgrade>)> {
-    let mut history = UpgradeHistory::default();
+pub(crate) fn read(from: &mut dyn Read) -> io::Result<(PastUpgrades, Option<PendingUpgrade>)> {
+    let mut history = PastUpgrades::default();
     if upgrade::read_bool(from)? {
         history.first = Some(Sha256(wire::take(from)?));
     }

@@ -7,7 +7,7 @@ use crate::records::chunks::ChunkWriter;
 use crate::records::upgrade::{AbortCause, CheckResult, MigrationRoute, UpgradeBegin, UpgradeEnd};
 use crate::settings::ReplicatedSettings;
 use crate::testing::at;
-use crate::upgrade::state::{PendingUpgrade, UpgradeHistory, UpgradeState};
+use crate::upgrade::state::{PastUpgrades, PendingUpgrade, UpgradeState};
 
 fn module() -> Sha256 {
     Sha256::of(b"module")
@@ -43,7 +43,7 @@ fn replicated() -> ReplicatedState {
 }
 
 /// A history with each kind of end, and a staged upgrade.
-fn upgrades() -> (UpgradeHistory, Option<PendingUpgrade>) {
+fn upgrades() -> (PastUpgrades, Option<PendingUpgrade>) {
     let begin = |sha256| UpgradeBegin {
         sha256,
         bytes: 3,
@@ -51,7 +51,7 @@ fn upgrades() -> (UpgradeHistory, Option<PendingUpgrade>) {
         dry_run: false,
         by: "ann".to_owned(),
     };
-    let mut history = UpgradeHistory::of(Sha256::of(b"the first"));
+    let mut history = PastUpgrades::of(Sha256::of(b"the first"));
     let ends = [
         (b"an older1", UpgradeEnd::Activated),
         (b"tried out", UpgradeEnd::DryRunPassed),

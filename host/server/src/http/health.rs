@@ -30,7 +30,7 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> Result<String, ApiErro
         "ready\n".to_owned()
     } else {
         format!(
-            "ready; memory of the guest is low on {}: remove state, or raise --guest-memory-bytes\n",
+            "ready; memory of the guest is low on {}: remove state, or raise the limit with `oarlock settings set memory_bytes=BYTES`\n",
             low.join(", ")
         )
     })

@@ -12,6 +12,7 @@ mod file;
 mod members;
 mod new;
 mod origin;
+mod recover;
 mod requests;
 mod serve;
 mod settings;
@@ -30,6 +31,7 @@ pub(crate) use demo::DemoArgs;
 pub(crate) use members::{MembersArgs, MembersCommand, TransferArgs};
 pub(crate) use new::NewArgs;
 pub(crate) use origin::{Origins, ParseError};
+pub(crate) use recover::RecoverArgs;
 pub(crate) use requests::{ApplyArgs, ConsistencyArg, QueryArgs, SnapshotArgs, StatusArgs};
 pub(crate) use serve::ServeArgs;
 pub(crate) use settings::{SettingsArgs, SettingsCommand};
@@ -75,6 +77,8 @@ pub(crate) enum CliCommand {
     Settings(SettingsArgs),
     /// Show the comparison of the nodes' states, or accept one of them where no majority agrees.
     Audit(AuditArgs),
+    /// Record on a stopped node how to pass an entry at which every node stops.
+    Recover(RecoverArgs),
     /// Create a guest project that builds and passes its tests.
     New(NewArgs),
     /// Upgrade the cluster to another module while it serves clients, or show past upgrades.

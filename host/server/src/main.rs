@@ -21,6 +21,7 @@ mod bench;
 mod cli;
 mod command;
 mod compiled;
+mod decisions;
 mod deferred;
 mod demo;
 mod events;
@@ -90,6 +91,7 @@ fn run(invocation: Invocation) -> Result<(), Failure> {
         CliCommand::TransferLeader(args) => command::transfer_leader(args),
         CliCommand::Settings(args) => command::settings(args),
         CliCommand::Audit(args) => command::audit(args),
+        CliCommand::Recover(args) => command::recover(args),
         CliCommand::New(args) => command::new(args),
         CliCommand::Upgrade(args) => command::upgrade(args),
         CliCommand::Bench(args) => bench::bench(args),

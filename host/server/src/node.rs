@@ -8,7 +8,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use oarlock_wasm::{GuestModule, MachineFailure, SettingsFault, StatusHandle, WasmMachine};
+use oarlock_wasm::{
+    EntryDecision, GuestModule, MachineFailure, SettingsFault, StatusHandle, WasmMachine,
+};
 use task_queue_raft::handle::FatalError;
 use task_queue_raft::storage::StorageError;
 use task_queue_raft::{
@@ -20,6 +22,7 @@ use tokio::task::AbortHandle;
 
 use crate::audit::{self, Auditor};
 use crate::compiled::CompiledDir;
+use crate::decisions::{Decisions, DecisionsError};
 use crate::deferred::DeferredReplies;
 use crate::events::Events;
 use crate::first_start::{self, BootstrapConflict};
@@ -103,6 +106,9 @@ pub(crate) enum NodeStartError {
     /// The record of quarantines can't be read.
     #[error(transparent)]
     Quarantine(#[from] QuarantineRecordError),
+    /// The decisions about entries can't be followed.
+    #[error(transparent)]
+    Decisions(#[from] DecisionsError),
     /// A metric can't be registered.
     #[error("cannot register the metrics: {0}; this is a bug, please report it")]
     Metrics(#[from] prometheus::Error),
@@ -174,7 +180,9 @@ impl Node {
         let (alarm, deferred) = (Alarm::default(), Arc::new(DeferredReplies::default()));
         let events = Arc::new(Events::default());
         let listener = effects_listener(alarm.clone(), Arc::clone(&deferred), Arc::clone(&events));
+        let decisions = decisions(&settings, &module).await?;
         let machine = WasmMachine::new(module.clone(), limits.machine, Some(listener))?;
+        let machine = machine.with_decisions(decisions);
         let machine = machine.with_preparation_spawner(Box::new(upgrades::spawn_preparation));
         let machine = machine
             .with_query_threads(query_threads())
@@ -463,6 +471,21 @@ fn own_addr(settings: &ServeSettings, peer_addr: SocketAddr) -> String {
         .into_iter()
         .find(|member| member.node_id == settings.node_id)
         .map_or_else(|| peer_addr.to_string(), |member| member.addr.to_string())
+}
+
+/// The operator's decisions about entries, with compiled successors.
+async fn decisions(
+    settings: &ServeSettings,
+    module: &GuestModule,
+) -> Result<Vec<EntryDecision>, NodeStartError> {
+    let decisions = Decisions::read(&settings.data_dir)?;
+    let (dir, limits) = (settings.data_dir.clone(), settings.limits);
+    let module = module.clone();
+    let loading = tokio::task::spawn_blocking(move || decisions.load(&dir, &module, &limits));
+    match loading.await {
+        Ok(loaded) => Ok(loaded?),
+        Err(panicked) => Err(GuestError::Panicked(panicked).into()),
+    }
 }
 
 /// All members in the settings. If the port of this node is 0, the port that the operating system has chosen.

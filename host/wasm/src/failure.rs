@@ -46,11 +46,43 @@ pub enum MachineFailure {
     Envelope(EnvelopeError),
     /// The guest's stack overflowed. The possible depth depends on compiler and processor, so this can't be an outcome.
     #[error(
-        "the guest's stack overflowed at entry {index}; repair the recursion in the guest, then start the node again"
+        "the guest's stack overflowed at entry {index}; if all nodes stop there, pass the entry in the same way on each: `oarlock recover --skip-entry {index}`, or with a repaired module `oarlock recover --at-entry {index} --successor FILE`. From cluster level 1 on such a command fails and no node stops: `oarlock settings raise-level`"
     )]
     StackOverflow {
         /// The entry.
         index: Index,
+    },
+    /// A decision of an operator was made about another entry with the same index.
+    #[error(
+        "the decision about entry {index} was made for commands with digest {decided}, but the entry has {found}; make the decision again on this data directory with `oarlock recover`"
+    )]
+    OtherEntry {
+        /// The entry.
+        index: Index,
+        /// Digest of the commands that were decided on.
+        decided: Sha256,
+        /// Digest of the commands in the log.
+        found: Sha256,
+    },
+    /// A state was reached without a decision that this node has, or with another one.
+    #[error(
+        "this node has a decision about entry {index}, but the snapshot was taken by a node that executed the entry in another way; all nodes need the same decision: compare `oarlock recover` of their data directories"
+    )]
+    DecisionDiffers {
+        /// The entry.
+        index: Index,
+    },
+    /// The successor of a module can't take over its state.
+    #[error(
+        "the successor {sha256} can't take over the state at entry {index}: {message}; decide on another one with `oarlock recover`, or skip the entry"
+    )]
+    Successor {
+        /// The entry.
+        index: Index,
+        /// Digest of the successor.
+        sha256: Sha256,
+        /// What failed.
+        message: String,
     },
     /// The operating system has no memory for a guest that is within its limit.
     #[error(

@@ -47,6 +47,7 @@ pub use guest::module::{Description, GuestModule};
 pub use guest::semantics::GuestSemantics;
 pub use images::RollbackMethod;
 pub use machine::audit::Audit;
+pub use machine::decisions::EntryDecision;
 pub use machine::status::{
     MachineCounters, MachineStatus, QueryStatus, StatusHandle, UpgradeSummary,
 };

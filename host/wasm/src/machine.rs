@@ -21,11 +21,12 @@ use crate::records::outcome::{CommandOutcome, GuestQueryError};
 use crate::records::snapshot_error::MachineSnapshotError;
 use crate::rollback::recoverable::RecoverableGuest;
 use crate::settings::ReplicatedSettings;
-use crate::upgrade::Upgrader;
 use crate::upgrade::prepare::PreparationSpawner;
 use crate::upgrade::state::PendingUpgrade;
+use crate::upgrade::{UpgradeScope, Upgrader};
 
 pub(crate) mod audit;
+pub(crate) mod decisions;
 pub(crate) mod deferred;
 pub(crate) mod entry;
 pub(crate) mod hash;
@@ -39,6 +40,7 @@ pub(crate) mod state_digest;
 pub(crate) mod status;
 
 use audit::Audits;
+use decisions::{EntryDecision, OwnDecisions};
 use entry::EntryExecutor;
 use queries::{QueryDispatcher, query_now};
 use snapshot::{MachineSnapshot, ModuleBytes};
@@ -71,6 +73,7 @@ pub struct WasmMachine {
     queries: QueryDispatcher,
     /// See [`MachineCounters::own_memory_is_low`].
     own_memory_is_low: bool,
+    decisions: OwnDecisions,
 }
 
 impl WasmMachine {
@@ -98,6 +101,7 @@ impl WasmMachine {
             limits,
             effects,
             queries: QueryDispatcher::default(),
+            decisions: OwnDecisions::default(),
         };
         machine.publish();
         Ok(machine)
@@ -130,6 +134,13 @@ impl WasmMachine {
     #[must_use]
     pub fn following_the_log(mut self) -> Self {
         self.upgrader.follow_log();
+        self
+    }
+
+    /// Follows these decisions of an operator about entries. Before the first entry or snapshot.
+    #[must_use]
+    pub fn with_decisions(mut self, decisions: Vec<EntryDecision>) -> Self {
+        self.decisions = OwnDecisions::new(decisions);
         self
     }
 
@@ -170,6 +181,7 @@ impl WasmMachine {
         self.check_order(at)?;
         self.run_by_own_rules(at)?;
         let first = self.replicated.upgrades.history.first;
+        let is_skipped = self.follow_decision(at, commands)?;
         let executor = EntryExecutor::new(
             &mut self.guest,
             &mut self.replicated,
@@ -179,7 +191,11 @@ impl WasmMachine {
             at,
         );
         let had_upgrade = executor.has_upgrade();
-        let (outcomes, effects) = executor.run(commands)?;
+        let (outcomes, effects) = if is_skipped {
+            executor.skip(commands)
+        } else {
+            executor.run(commands)?
+        };
         self.replicated.applied = at;
         let wake_at_ms = self.replicated.wake_at_ms;
         self.replicated
@@ -217,6 +233,29 @@ impl WasmMachine {
             listener(at, &effects, before);
         }
         Ok(outcomes)
+    }
+
+    /// Follows the decision about an entry, if there is one, before the entry is executed. `true`: it is skipped.
+    fn follow_decision(&mut self, at: Moment, commands: &[Bytes]) -> Result<bool, MachineFailure> {
+        let Some(decision) = self.decisions.about(at.index, commands)? else {
+            return Ok(false);
+        };
+        let applied = decision.applied();
+        if let Some(successor) = &decision.successor {
+            let scope = UpgradeScope {
+                guest: &mut self.guest,
+                state: &mut self.replicated.upgrades,
+                at,
+            };
+            self.upgrader.succeed(successor, scope)?;
+            self.status.set_module(self.guest.module().clone());
+            self.status.set_upgrades(&self.replicated.upgrades);
+            self.queries.drop_replicas();
+        }
+        self.replicated.decisions.insert(at.index, applied);
+        self.replicated.hash.decide(at, &applied);
+        tracing::warn!(index = %at.index, successor = ?applied.successor, "following the operator's decision about this entry");
+        Ok(applied.successor.is_none())
     }
 
     /// Adopts level and settings of the entry at `at`. The first settings apply wholly. Later ones are those of an entry
@@ -374,6 +413,8 @@ impl WasmMachine {
         self.queries.dispatch(&mut self.guest, &self.limits);
         let snapshot = snapshot::read(from, self.upgrader.required(), &self.own_limits)?;
         let (sha256, written_by) = (snapshot.module, snapshot.written_by);
+        let last = snapshot.replicated.applied.index;
+        self.decisions.check(last, &snapshot.replicated.decisions)?;
         self.restore_guest(&snapshot)?;
         self.guest.drop_kept_calls();
         self.replicated = snapshot.replicated;

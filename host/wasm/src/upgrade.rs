@@ -337,6 +337,43 @@ impl Upgrader {
         }
     }
 
+    /// Switches to the successor that an operator decided on, before its first entry.
+    ///
+    /// # Errors
+    /// The successor can't take over the state.
+    pub(crate) fn succeed(
+        &mut self,
+        successor: &GuestModule,
+        mut scope: UpgradeScope<'_>,
+    ) -> Result<(), MachineFailure> {
+        let (index, sha256) = (scope.at.index, successor.sha256());
+        let fails = |message: String| MachineFailure::Successor {
+            index,
+            sha256,
+            message,
+        };
+        let module = successor.under(&self.limits);
+        let module = module.map_err(|error| fails(error.to_string()))?;
+        let migrated = by_snapshot(module, &self.limits, &mut scope)?;
+        let guest = migrated.map_err(|cause| fails(cause.to_string()))?;
+        let begin = UpgradeBegin {
+            sha256,
+            bytes: successor.bytes().len() as u64,
+            wait_ms: 0,
+            dry_run: false,
+            by: "oarlock recover".to_owned(),
+        };
+        let description = Some(successor.description());
+        let past = PendingUpgrade::new(begin, scope.at);
+        let past = past.ended(UpgradeEnd::Activated, scope.at, description);
+        let before = scope.guest.module().sha256();
+        scope.state.history.first.get_or_insert(before);
+        scope.state.history.push(past);
+        scope.state.module = Some(sha256);
+        *scope.guest = guest.in_place_of(scope.guest);
+        Ok(())
+    }
+
     /// The result of this node's preparation. Waits for it, because a node that catches up may not have finished it.
     fn prepared(&mut self, upgrade: Index) -> Result<PreparedModule, MachineFailure> {
         let preparation = self.preparation.take();

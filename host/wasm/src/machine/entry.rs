@@ -164,6 +164,14 @@ impl<'m> EntryExecutor<'m> {
         Ok((outcomes, self.effects))
     }
 
+    /// Skips the entry: none of its commands and records takes place.
+    pub(crate) fn skip(self, commands: &[Bytes]) -> (Vec<CommandOutcome>, Effects) {
+        self.audit.is_due = true;
+        self.replicated.failures += commands.len() as u64;
+        let skipped = CommandOutcome::Failed(GuestFailure::Skipped);
+        (vec![skipped; commands.len()], Effects::default())
+    }
+
     /// The first record determines the first module of the log. The outcome of later records must not depend on this
     /// node's own module, so it is the same on every node; a node with another module stops instead.
     ///

@@ -7,6 +7,7 @@ use task_queue_raft::state_machine::Moment;
 
 use crate::guest::effects::Effects;
 use crate::guest::semantics::GuestSemantics;
+use crate::machine::decisions::AppliedDecision;
 use crate::records::digest::Sha256;
 use crate::records::outcome::CommandOutcome;
 use crate::records::wire::{put_bytes, put_u8, put_u32, put_u64};
@@ -21,6 +22,9 @@ use crate::records::wire::{put_bytes, put_u8, put_u32, put_u64};
 /// The entry that sets the cluster's level and settings is a link of its own: `oarlock settings 1`, the digest before,
 /// index and time, the level, the settings as the entry contains them, and the version of the rules by which the guest
 /// runs from then on.
+///
+/// A decision of an operator about an entry is a link before it: `oarlock decision 1`, the digest before, the index, the
+/// digest of the entry's commands, and the successor's digest after a byte that tells whether there is one.
 ///
 /// It does not cover the messages of failures, which are for people. It does not cover fuel either: a heap that was
 /// restored from a snapshot uses other fuel than one that grew, although both have the same state.
@@ -48,6 +52,18 @@ impl StateHash {
         let written = write_link(&mut link, at, outcomes, effects, wake_at_ms);
         debug_assert!(written.is_ok(), "writing to a digest never fails");
         self.0 = Sha256(link.0.finalize().into());
+    }
+
+    /// Appends the link of a decision about the entry that follows it.
+    pub(crate) fn decide(&mut self, at: Moment, decision: &AppliedDecision) {
+        let mut digest = sha2::Sha256::new();
+        digest.update(b"oarlock decision 1");
+        digest.update(self.0.0);
+        digest.update(at.index.0.to_le_bytes());
+        digest.update(decision.commands.0);
+        digest.update([u8::from(decision.successor.is_some())]);
+        digest.update(decision.successor.unwrap_or(Sha256([0; 32])).0);
+        self.0 = Sha256(digest.finalize().into());
     }
 
     /// Appends the link of an entry that sets level and settings.

@@ -1,14 +1,18 @@
-//! The section of a snapshot with the replicated state of the host that exists from cluster level 1 on.
+//! The section of a snapshot with the replicated state of the host that exists from cluster level 1 on, or after a
+//! decision of an operator about an entry.
 //!
 //! ```text
 //! parts    for each: u8 kind · bytes
 //! kind 1   the settings, as in the log
 //! kind 2   the nodes whose memory is low, for each: u64 length · the name, UTF-8; absent if there are none
+//! kind 3   u64 count · for each decision: u64 index · digest of the entry's commands · u8 1 and the digest of the
+//!          successor, or u8 0 and zeros
 //! ```
 //! A node stops at a kind that it does not know, because the part may decide outcomes.
 
 use std::io::{self, Read};
 
+use crate::machine::decisions;
 use crate::machine::memory::LowMemory;
 use crate::machine::state::ReplicatedState;
 use crate::records::chunks::ChunkReader;
@@ -18,11 +22,12 @@ use crate::settings::ReplicatedSettings;
 
 const SETTINGS: u8 = 1;
 const LOW_MEMORY: u8 = 2;
+const DECISIONS: u8 = 3;
 
 /// Largest part, in bytes.
 const MAX_PART_BYTES: u64 = 1 << 20;
 
-/// The bytes of the section; `None` at level 0.
+/// The bytes of the section; `None` without settings and decisions.
 pub(super) fn encode(replicated: &ReplicatedState) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     if let Some(settings) = &replicated.settings {
@@ -35,7 +40,13 @@ pub(super) fn encode(replicated: &ReplicatedState) -> io::Result<Option<Vec<u8>>
         wire::put_u8(&mut bytes, LOW_MEMORY)?;
         wire::put_bytes(&mut bytes, &part)?;
     }
-    Ok(Some(bytes).filter(|bytes| !bytes.is_empty()))
+    if !replicated.decisions.is_empty() {
+        let mut part = Vec::new();
+        decisions::write(&mut part, &replicated.decisions)?;
+        wire::put_u8(&mut bytes, DECISIONS)?;
+        wire::put_bytes(&mut bytes, &part)?;
+    }
+    Ok((!bytes.is_empty()).then_some(bytes))
 }
 
 /// Reads what [`encode`] wrote, to the last byte.
@@ -59,6 +70,7 @@ pub(super) fn decode(
                 })?);
             }
             LOW_MEMORY => replicated.memory = LowMemory::read(&part)?,
+            DECISIONS => replicated.decisions = decisions::read(&mut part.as_slice())?,
             found => return Err(MachineSnapshotError::HostState { found }),
         }
     }

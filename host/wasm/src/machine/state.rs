@@ -2,6 +2,7 @@
 
 use task_queue_raft::state_machine::Moment;
 
+use crate::machine::decisions::AppliedDecisions;
 use crate::machine::deferred::DeferredCommands;
 use crate::machine::hash::StateHash;
 use crate::machine::keys::KeyTable;
@@ -28,6 +29,8 @@ pub(crate) struct ReplicatedState {
     /// `None` at cluster level 0: the node's own limits apply.
     pub(crate) settings: Option<ReplicatedSettings>,
     pub(crate) memory: LowMemory,
+    /// Decisions of an operator that were applied.
+    pub(crate) decisions: AppliedDecisions,
 }
 
 impl ReplicatedState {
@@ -44,6 +47,7 @@ impl ReplicatedState {
             upgrades: UpgradeState::default(),
             settings: None,
             memory: LowMemory::default(),
+            decisions: AppliedDecisions::default(),
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::records::settings_outcome::SettingsOutcome;
 use crate::testing::{counter, faulty, kv, limits, op, op_long, queue, scripted};
 
 mod audit;
+mod decisions;
 mod deferred;
 mod effects;
 mod guests;

@@ -67,6 +67,11 @@ pub enum GuestFailure {
         /// Largest allowed number.
         limit: u64,
     },
+    /// An operator decided that the entry with this command is skipped, because every node stopped at it.
+    #[error(
+        "an operator decided to skip this command, because every node stopped at it; nothing was changed, don't send it again before the guest is repaired"
+    )]
+    Skipped,
 }
 
 impl GuestFailure {
@@ -82,7 +87,8 @@ impl GuestFailure {
             | Self::TooDeep { .. }
             | Self::BadOutcomes { .. }
             | Self::TooLarge { .. }
-            | Self::TooMany { .. } => "trap",
+            | Self::TooMany { .. }
+            | Self::Skipped => "trap",
         }
     }
 
@@ -97,6 +103,7 @@ impl GuestFailure {
             Self::TooLarge { .. } => 6,
             Self::TooMany { .. } => 7,
             Self::TooDeep { .. } => 8,
+            Self::Skipped => 9,
         }
     }
 }

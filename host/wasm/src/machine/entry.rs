@@ -166,7 +166,7 @@ impl<'m> EntryExecutor<'m> {
 
     /// Skips the entry: none of its commands and records takes place.
     pub(crate) fn skip(self, commands: &[Bytes]) -> (Vec<CommandOutcome>, Effects) {
-        self.audit.is_due = true;
+        self.audits.set_due();
         self.replicated.failures += commands.len() as u64;
         let skipped = CommandOutcome::Failed(GuestFailure::Skipped);
         (vec![skipped; commands.len()], Effects::default())

@@ -298,3 +298,15 @@ fn a_long_path_of_calls_without_a_cycle_is_counted_as_well() {
         GuestModule::load(testing::engine(), testing::core_module(&text), &limits).unwrap();
     assert_eq!(run(&module, &limits, b"s"), TOO_DEEP);
 }
+
+#[test]
+fn recursion_in_the_start_function_refuses_the_module() {
+    let end = testing::SCRIPTED.rfind(')').unwrap();
+    let text = format!(
+        "{} (func $begin (drop (call $overflow (i32.const 0)))) (start $begin))",
+        &testing::SCRIPTED[..end]
+    );
+    let refused = GuestModule::load(testing::engine(), testing::core_module(&text), &bounded());
+    let error = refused.unwrap_err().to_string();
+    assert!(error.contains("recursed too deep"), "{error}");
+}

@@ -21,15 +21,30 @@ pub(crate) struct RecoverArgs {
     )]
     pub(crate) data_dir: PathBuf,
     /// Skip this entry of the log, at which every node stops: its commands fail and change nothing.
-    #[arg(long, value_name = "INDEX", conflicts_with = "at_entry")]
+    #[arg(
+        long,
+        value_name = "INDEX",
+        conflicts_with = "at_entry",
+        env = "OARLOCK_SKIP_ENTRY"
+    )]
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) skip_entry: Option<u64>,
     /// Have the module of --successor execute this entry and those after it.
-    #[arg(long, value_name = "INDEX", requires = "successor")]
+    #[arg(
+        long,
+        value_name = "INDEX",
+        requires = "successor",
+        env = "OARLOCK_AT_ENTRY"
+    )]
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) at_entry: Option<u64>,
     /// The module that takes over the state at --at-entry.
-    #[arg(long, value_name = "FILE", requires = "at_entry")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "at_entry",
+        env = "OARLOCK_SUCCESSOR"
+    )]
     pub(crate) successor: Option<PathBuf>,
     /// How to print the result.
     #[command(flatten)]

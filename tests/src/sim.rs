@@ -12,12 +12,14 @@
 //! | `world` | the queue of events; nodes, clients, faults, the time after the storm |
 //! | `invariants` | what must hold at every step, one file for each property of the Raft paper |
 //! | `history` | the results that clients observed, and the check that they are linearizable |
+//! | `clocks` | wall clocks that are wrong |
 //! | `profile` | the faults and limits of a seed's run |
 //! | `environment`, `store`, `disk`, `network`, `machine` | the simulated environment of the driver |
 //! | `planted`, `tamper`, `hunt` | faults planted on purpose: the simulation must catch them |
 //! | `cuts`, `shrink` | shorten a failing run to the shortest trace that still fails |
 //! | `coverage` | what happened, counted |
 
+mod clocks;
 mod coverage;
 mod cuts;
 mod disk;
@@ -45,6 +47,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use clocks::ClockKind;
 pub use coverage::Coverage;
 pub use cuts::{Cuts, Part};
 pub use hunt::{Hunt, hunt};
@@ -108,6 +111,7 @@ impl SimConfig {
     fn drawn(&self) -> (Profile, Rng) {
         let mut rng = Rng::new(self.seed);
         let mut profile = Profile::draw(&mut rng.fork());
+        profile.set_clocks(ClockKind::draw(self.seed));
         if let Some(planted) = self.planted {
             profile.suit(planted);
         }

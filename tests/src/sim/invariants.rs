@@ -10,6 +10,7 @@ mod leader_append_only;
 mod leader_completeness;
 mod lease;
 mod log_matching;
+mod log_time;
 mod membership;
 mod monotonic;
 mod persist_before_send;
@@ -32,6 +33,7 @@ use super::store::{SimLog, SimSnapshots};
 use super::violation::Violation;
 
 pub(crate) use bounds::Backlog;
+pub(crate) use log_time::ClocksNow;
 
 /// A node's disk, to look at.
 pub(crate) struct DiskView<'a> {
@@ -57,6 +59,7 @@ pub(crate) struct Invariants {
     completeness: leader_completeness::LeaderCompleteness,
     committed: committed_on_quorum::CommittedOnQuorum,
     matching: log_matching::LogMatching,
+    log_time: log_time::LogTime,
     monotonic: monotonic::Monotonic,
     machine: state_machine_safety::StateMachineSafety,
     once: exactly_once::ExactlyOnce,
@@ -79,6 +82,7 @@ impl Invariants {
             completeness: leader_completeness::LeaderCompleteness::default(),
             committed: committed_on_quorum::CommittedOnQuorum::default(),
             matching: log_matching::LogMatching::default(),
+            log_time: log_time::LogTime::default(),
             monotonic: monotonic::Monotonic::default(),
             machine: state_machine_safety::StateMachineSafety::new(kind),
             once: exactly_once::ExactlyOnce::default(),
@@ -112,6 +116,17 @@ impl Invariants {
         self.completeness.check(core, self.committed.entries())?;
         self.members.check(node, core)?;
         self.committed.check(node, run, core, disks)
+    }
+
+    /// The same, with the clocks at this time.
+    pub(crate) fn on_log_time(
+        &mut self,
+        node: usize,
+        run: u32,
+        core: &Core,
+        clocks: ClocksNow,
+    ) -> Result<(), Violation> {
+        self.log_time.check(node, run, core, clocks)
     }
 
     /// Any node may have taken a turn: all nodes, each with the time of its clock.

@@ -110,10 +110,17 @@ pub(crate) enum SimMachine {
 }
 
 impl SimMachine {
-    pub(crate) fn new(kind: MachineKind, node: usize, planted: Option<Planted>) -> Self {
+    pub(crate) fn new(
+        kind: MachineKind,
+        node: usize,
+        planted: Option<Planted>,
+        keys_expire: bool,
+    ) -> Self {
         match kind {
             MachineKind::List => Self::List(ListMachine::new(node, planted)),
-            MachineKind::Guest => Self::Guest(Box::new(GuestMachine::new(node, planted))),
+            MachineKind::Guest => {
+                Self::Guest(Box::new(GuestMachine::new(node, planted, keys_expire)))
+            }
         }
     }
 

@@ -101,6 +101,16 @@ pub enum Planted {
     SyncForgotten,
     /// A node with a corrupt disk continues with an empty one, under its old name.
     DamageForgotten,
+    /// A leader stamps entries with its own clock, without a bound.
+    TimeUnbounded,
+    /// Where the log is ahead of the leader's clock, its time stands still.
+    TimeStandsStill,
+    /// A leader whose clock is wrong keeps its leadership.
+    SkewedLeaderStays,
+    /// The clock of one voter counts for two.
+    ClockCountedTwice,
+    /// The machine's time runs faster than that of the log, so idempotency keys expire early.
+    KeysExpireEarly,
 }
 
 impl Planted {
@@ -154,19 +164,43 @@ impl Planted {
         Self::RestoreForgetsKeys,
         Self::SyncForgotten,
         Self::DamageForgotten,
+        Self::TimeUnbounded,
+        Self::TimeStandsStill,
+        Self::SkewedLeaderStays,
+        Self::ClockCountedTwice,
+        Self::KeysExpireEarly,
     ];
 
     /// Whether only runs with the guest as the machine can detect it.
     pub(crate) fn is_of_guests(self) -> bool {
         matches!(
             self,
-            Self::KeysForgotten | Self::OneNodeForgetsKeys | Self::RestoreForgetsKeys
+            Self::KeysForgotten
+                | Self::OneNodeForgetsKeys
+                | Self::RestoreForgetsKeys
+                | Self::KeysExpireEarly
         )
     }
 
     /// Whether only runs with simulated disks can detect it.
     pub(crate) fn is_of_disks(self) -> bool {
         matches!(self, Self::SyncForgotten | Self::DamageForgotten)
+    }
+
+    /// Whether only runs with wrong clocks can detect it.
+    pub(crate) fn is_of_time(self) -> bool {
+        matches!(
+            self,
+            Self::TimeUnbounded
+                | Self::TimeStandsStill
+                | Self::SkewedLeaderStays
+                | Self::ClockCountedTwice
+        )
+    }
+
+    /// Whether a leader has no bound, because of this fault.
+    pub(crate) fn removes_bound(self) -> bool {
+        matches!(self, Self::TimeUnbounded | Self::TimeStandsStill)
     }
 
     /// Whether only runs with leases can detect it.

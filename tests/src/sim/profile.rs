@@ -6,6 +6,7 @@ use std::time::Duration;
 use task_queue_raft::driver::DriverLimits;
 use task_queue_raft::raft::Limits;
 
+use super::clocks::ClockKind;
 use super::machine::MachineKind;
 use super::planted::Planted;
 use super::rng::Rng;
@@ -46,6 +47,10 @@ pub(crate) struct Profile {
     pub(crate) torn_turns_per_mille: u64,
     /// Clocks of the nodes differ by up to this much, and jump.
     pub(crate) clock_skew_ms: u64,
+    /// Which clocks may be wrong.
+    pub(crate) clocks: ClockKind,
+    /// Clocks that are wrong are late.
+    pub(crate) clocks_are_late: bool,
     /// Nodes that are no initial members and wait to be added.
     pub(crate) spares: usize,
     /// Clocks of two nodes differ in speed by at most so many percent.
@@ -188,6 +193,8 @@ impl Profile {
             faults,
             torn_turns_per_mille: rng.pick(&[0, 0, 1, 4]),
             clock_skew_ms: rng.pick(&[0, 500, 3_600_000]),
+            clocks: ClockKind::Unbounded,
+            clocks_are_late: false,
             spares,
             database,
             machine: rng.pick(&[
@@ -232,6 +239,26 @@ impl Profile {
         self
     }
 
+    /// The wall clocks of the run. Where a majority is right, the voters stay the same, and the speeds of clocks are equal.
+    pub(crate) fn set_clocks(&mut self, kind: ClockKind) {
+        use FaultKind::{ChangeMembers, ClockJump, Rot, WipeDisk};
+        self.clocks = kind;
+        if kind != ClockKind::MajorityRight {
+            return;
+        }
+        self.drift_percent = 0;
+        self.lease_drift_percent = self.lease_drift_percent.map(|_| 0);
+        self.spares = 0;
+        self.faults
+            .retain(|kind| ![ChangeMembers, Rot, WipeDisk].contains(kind));
+        self.faults.extend([ClockJump; 4]);
+    }
+
+    /// Whether idempotency keys have an end. A cluster at level 0 may start with any time.
+    pub(crate) fn keys_expire(&self) -> bool {
+        self.clocks == ClockKind::MajorityRight && self.new_stores
+    }
+
     /// What a planted fault needs to be seen: one of leases needs leases, and clocks that differ;
     /// one of keys the guest, one of disks the database.
     pub(crate) fn suit(&mut self, planted: Planted) {
@@ -244,7 +271,16 @@ impl Profile {
             self.database = true;
             self.faults = vec![Crash, Rot];
         }
+        if planted == Planted::KeysExpireEarly {
+            self.set_clocks(ClockKind::MajorityRight);
+            self.new_stores = true;
+        }
+        if planted.is_of_time() {
+            self.set_clocks(ClockKind::MajorityRight);
+            self.clocks_are_late = planted == Planted::TimeStandsStill;
+        }
         if planted.is_of_leases() {
+            self.clocks = ClockKind::Unbounded;
             self.drift_percent = 50;
             let known = planted != Planted::LeaseIgnoresDrift;
             self.lease_drift_percent = Some(if known { self.drift_percent } else { 0 });

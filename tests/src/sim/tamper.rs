@@ -29,6 +29,11 @@ pub(crate) fn tamper(
         Message::Request(request) => tamper_request(planted, to, core, request),
         Message::Response(response) => tamper_response(planted, response),
     }
+    if let (Message::Request(RaftRequest::TimeoutNow(_)), Planted::SkewedLeaderStays) =
+        (&message, planted)
+    {
+        return Vec::new();
+    }
     if let (Message::Request(RaftRequest::InstallMembers(chunk, _)), Planted::ChunkForgetsMembers) =
         (&message, planted)
     {
@@ -55,6 +60,9 @@ pub(crate) fn tamper(
         {
             let mut voters = core.membership().voters().filter_map(number);
             voters.find(|voter| *voter != to)
+        }
+        (Message::Response(RaftResponse::Clock(_)), Planted::ClockCountedTwice) => {
+            (0..nodes).find(|other| *other != from && *other != to)
         }
         (Message::Response(RaftResponse::RequestVote(answer)), Planted::VoteCountedTwice)
             if answer.granted =>

@@ -16,6 +16,7 @@ use task_queue_raft::ids::{NodeId, StoreId};
 use self::clients::{Client, Retry};
 use self::node::Node;
 use self::operator::Operator;
+use super::clocks::{self, ClockKind};
 use super::coverage::Coverage;
 use super::history::{History, OpId};
 use super::invariants::{DiskView, Invariants};
@@ -149,6 +150,11 @@ impl World {
         });
         for (index, id) in world.ids.iter().enumerate() {
             let skew = world.rng.below(world.profile.clock_skew_ms);
+            let skew = if world.profile.clocks == ClockKind::MajorityRight {
+                clocks::right(skew)
+            } else {
+                skew
+            };
             let store_id = if world.profile.new_stores {
                 world.rng.number() | 1
             } else {

@@ -21,11 +21,20 @@ const KV: &[u8] = include_bytes!("../../../../examples-wasm/dist/kv.wasm");
 /// Keys of the guest that clients use: few, so that they meet.
 pub(crate) const REGISTERS: u8 = 3;
 
-fn limits() -> MachineLimits {
+/// How long an idempotency key is kept.
+const KEY_TTL_MS: u64 = 600_000;
+/// With the planted fault, each entry lets so much time pass in the machine.
+const FAST_MS: u64 = 60_000;
+
+fn limits(keys_expire: bool) -> MachineLimits {
     MachineLimits {
         memory_bytes: 64 << 20,
-        // Clocks of the simulation jump by hours; what becomes of a key that is forgotten is no subject here.
-        key_ttl_ms: u64::MAX / 4,
+        // Longer than a run and its retries. Some clocks of the simulation jump by more.
+        key_ttl_ms: if keys_expire {
+            KEY_TTL_MS
+        } else {
+            u64::MAX / 4
+        },
         ..MachineLimits::default()
     }
 }
@@ -35,7 +44,7 @@ fn module() -> GuestModule {
     static MODULE: OnceLock<GuestModule> = OnceLock::new();
     let compile = || {
         let engine = GuestEngine::new().unwrap_or_else(|error| panic!("{error}"));
-        GuestModule::load(&engine, KV, &limits()).unwrap_or_else(|error| panic!("{error}"))
+        GuestModule::load(&engine, KV, &limits(true)).unwrap_or_else(|error| panic!("{error}"))
     };
     MODULE.get_or_init(compile).clone()
 }
@@ -97,8 +106,8 @@ pub(crate) struct GuestMachine {
 }
 
 impl GuestMachine {
-    pub(super) fn new(node: usize, planted: Option<Planted>) -> Self {
-        let machine = WasmMachine::new(module(), limits(), None);
+    pub(super) fn new(node: usize, planted: Option<Planted>, keys_expire: bool) -> Self {
+        let machine = WasmMachine::new(module(), limits(keys_expire), None);
         Self {
             machine: machine.unwrap_or_else(|error| panic!("{error}")),
             node,
@@ -124,6 +133,7 @@ impl GuestMachine {
         at: Moment,
         commands: &[Bytes],
     ) -> Result<Vec<Told>, MachineError> {
+        let at = self.time_of(at);
         let outcomes = if self.forgets_keys() {
             let commands: Vec<_> = commands.iter().map(without_key).collect();
             self.machine.apply(at, &commands)?
@@ -134,6 +144,17 @@ impl GuestMachine {
         Ok(told
             .map(|(command, outcome)| tell(command, outcome))
             .collect())
+    }
+
+    /// The machine's time: that of the log, unless a fault is planted.
+    fn time_of(&self, at: Moment) -> Moment {
+        if self.planted != Some(Planted::KeysExpireEarly) {
+            return at;
+        }
+        Moment {
+            time_ms: at.time_ms + at.index.0 * FAST_MS,
+            ..at
+        }
     }
 
     /// Whether a command that comes again is new to it: no, unless a fault is planted.

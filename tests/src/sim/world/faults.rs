@@ -6,8 +6,9 @@ use task_queue_raft::driver::Input;
 use task_queue_raft::ids::{Index, LogId};
 use task_queue_raft::raft::Role;
 
-use super::node::Node;
+use super::node::{Node, RIGHT_EPOCH_MS};
 use super::{Event, World};
+use crate::sim::clocks::{self, ClockKind};
 use crate::sim::profile::FaultKind;
 use crate::sim::store::SimLog;
 use crate::sim::violation::Violation;
@@ -208,11 +209,32 @@ impl World {
     }
 
     fn jump_clock(&mut self, node: usize) {
+        if self.profile.clocks == ClockKind::MajorityRight {
+            return self.set_wrong_clock();
+        }
         let jump = self
             .fault_rng
             .below(2 * self.profile.clock_skew_ms.max(100));
         let epoch = &mut self.nodes[node].epoch_ms;
         *epoch = (*epoch + jump).saturating_sub(self.profile.clock_skew_ms.max(100));
+    }
+
+    /// Sets the clock of one of the nodes that may be wrong; now and then it is set right.
+    fn set_wrong_clock(&mut self) {
+        let most = clocks::wrong_max(self.founders);
+        if most == 0 {
+            return;
+        }
+        let node = self.founders - 1 - self.fault_rng.place(most);
+        let off = if self.fault_rng.chance(200) {
+            0
+        } else {
+            clocks::wrong(&mut self.fault_rng, self.profile.clocks_are_late)
+        };
+        self.nodes[node].epoch_ms = RIGHT_EPOCH_MS.saturating_add_signed(off);
+        self.trace.note(self.now, node, 6, || {
+            format!("its clock is off by {off} ms")
+        });
     }
 
     /// The storm is over: all nodes run, send and write.

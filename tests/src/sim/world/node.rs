@@ -16,8 +16,9 @@ use task_queue_raft::raft::{Core, CoreConfig};
 use task_queue_raft::storage::{LogStore, SnapshotStore, StorageError, StoredState};
 
 use super::{Event, World};
+use crate::sim::clocks::ClockKind;
 use crate::sim::environment::{Output, SimDriver, SimEnvironment, SimInput, SimMachineTask};
-use crate::sim::invariants::{Backlog, DiskView, Invariants};
+use crate::sim::invariants::{Backlog, ClocksNow, DiskView, Invariants};
 use crate::sim::machine::SimMachine;
 use crate::sim::planted::Planted;
 use crate::sim::store::{SimLog, SimSnapshots};
@@ -25,6 +26,9 @@ use crate::sim::violation::Violation;
 
 /// A turn that came of nothing and did nothing, so often in a row: the driver spins.
 const SPINNING: u32 = 50;
+
+/// A right wall clock at the start of the simulation.
+pub(super) const RIGHT_EPOCH_MS: u64 = 1_700_000_000_000;
 
 /// A computer with a disk.
 pub(crate) struct Node {
@@ -102,7 +106,7 @@ impl Node {
             live: None,
             paused_until: Duration::ZERO,
             disk_hangs_until: Duration::ZERO,
-            epoch_ms: 1_700_000_000_000 + skew_ms,
+            epoch_ms: RIGHT_EPOCH_MS + skew_ms,
             speed,
             out_of_service: false,
         }
@@ -242,7 +246,12 @@ impl World {
                 stored.purged
             )));
         }
-        let machine = SimMachine::new(self.profile.machine, node, self.planted);
+        let machine = SimMachine::new(
+            self.profile.machine,
+            node,
+            self.planted,
+            self.profile.keys_expire(),
+        );
         let mut applier = Applier::new(machine, Arc::clone(&snapshots));
         if let Some(meta) = &snapshot {
             let restored = applier.restore(meta);
@@ -293,6 +302,11 @@ impl World {
         }
     }
 
+    fn max_clock_skew(&self) -> Option<Duration> {
+        let removed = self.planted.is_some_and(Planted::removes_bound);
+        self.profile.clocks.max_skew().filter(|_| !removed)
+    }
+
     fn core_config(&self, node: usize, seed: u64) -> CoreConfig {
         let profile = &self.profile;
         CoreConfig {
@@ -305,7 +319,7 @@ impl World {
             max_log_entries: profile.max_log_entries,
             snapshot_threshold: profile.snapshot_threshold,
             lease_drift_percent: profile.lease_drift_percent,
-            max_clock_skew: None,
+            max_clock_skew: self.max_clock_skew(),
             limits: profile.limits.clone(),
             seed,
             initial_settings: Bytes::new(),
@@ -431,6 +445,14 @@ impl World {
                 .after_turn(node, run, core, &Self::disks(nodes))?;
             self.invariants
                 .on_backlog(node, core, nodes[node].backlog(live))?;
+            let clocks = ClocksNow {
+                majority_is_right: self.profile.clocks == ClockKind::MajorityRight,
+                are_bounded: self.profile.clocks != ClockKind::Unbounded,
+                fault_unbounded: self.planted.is_some_and(Planted::removes_bound),
+                right_ms: RIGHT_EPOCH_MS + u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
+                monotonic: clock,
+            };
+            self.invariants.on_log_time(node, run, core, clocks)?;
         }
         Invariants::on_leases(
             nodes

@@ -418,7 +418,10 @@ impl World {
         let message = frame.decode().map_err(|error| unreadable(frame, &error))?;
         let arrivals = tamper(self.planted, self.nodes.len(), from, to, core, message);
         self.trace.note(self.now, to, frame.fingerprint(), || {
-            short(format!("<- n{from} {:?}", arrivals[0].1))
+            short(format!(
+                "<- n{from} {:?}",
+                arrivals.first().map(|(_, message)| message)
+            ))
         });
         if tag == self.tag_of(from) {
             self.introduce(from, to);

@@ -437,6 +437,11 @@ fn raft_builder<M: ReplicatedStateMachine>(
         .initial_settings(settings.proposed_settings())
         .max_clock_skew(settings.replication.max_clock_skew)
         .snapshot_bytes_per_second(settings.replication.snapshot_bytes_per_second);
+    #[cfg(test)]
+    let builder = {
+        let clock = settings.wall_clock.clone();
+        builder.wall_clock(move || clock.now_ms())
+    };
     let builder = match settings.replication.lease_drift_percent {
         Some(percent) => builder.leader_lease(percent),
         None => builder,

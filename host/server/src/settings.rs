@@ -133,6 +133,9 @@ pub(crate) struct ServeSettings {
     pub(crate) proposes_no_settings: bool,
     /// Limits for clients.
     pub(crate) http: HttpSettings,
+    /// The wall clock of the node, which a test may set.
+    #[cfg(test)]
+    pub(crate) wall_clock: crate::wall_clock::SettableClock,
 }
 
 impl ServeSettings {
@@ -175,6 +178,8 @@ impl ServeSettings {
             #[cfg(test)]
             proposes_no_settings: false,
             http: HttpSettings::default(),
+            #[cfg(test)]
+            wall_clock: crate::wall_clock::SettableClock::default(),
         })
     }
 

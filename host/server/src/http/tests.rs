@@ -2,6 +2,7 @@
 
 mod about;
 mod audit;
+mod clocks;
 mod commands;
 mod connections;
 mod events;

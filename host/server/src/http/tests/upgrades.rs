@@ -12,6 +12,7 @@ use super::support::{Client, Guest, ReceivedResponse, Running, alone, anywhere};
 use crate::node::{Node, Sockets};
 use crate::settings::cluster::ClusterPeer;
 use crate::settings::{ClusterSpec, GuestSource, ServeSettings};
+use crate::wall_clock::SettableClock;
 
 const ADD: &str = r#"{"add":{"by":5}}"#;
 const GET: &str = r#"{"get":{}}"#;
@@ -240,6 +241,8 @@ pub(super) struct Three {
     dir: tempfile::TempDir,
     cluster: ClusterSpec,
     nodes: Vec<Option<Node>>,
+    /// The wall clocks of the nodes.
+    pub(super) clocks: Vec<SettableClock>,
     change: fn(usize, &mut ServeSettings),
 }
 
@@ -266,6 +269,7 @@ impl Three {
             dir: tempfile::tempdir().expect("a directory"),
             cluster: ClusterSpec::new(members.collect()).expect("a cluster"),
             nodes: vec![None, None, None],
+            clocks: (0..3).map(|_| SettableClock::default()).collect(),
             change,
         };
         for (at, socket) in sockets.into_iter().enumerate() {
@@ -287,6 +291,7 @@ impl Three {
         settings.raft.heartbeat_interval = Duration::from_millis(100);
         settings.raft.election_timeout_min = Duration::from_millis(500);
         settings.raft.election_timeout_max = Duration::from_millis(1_000);
+        settings.wall_clock = self.clocks[at].clone();
         (self.change)(at, &mut settings);
         let sockets = Sockets {
             peers,
@@ -296,7 +301,7 @@ impl Three {
         self.nodes[at] = Some(node.expect("it starts"));
     }
 
-    async fn stop(&mut self, at: usize) {
+    pub(super) async fn stop(&mut self, at: usize) {
         self.nodes[at].take().expect("it runs").shutdown().await;
     }
 
@@ -325,7 +330,7 @@ impl Three {
     }
 
     /// The position of the leader, according to the node at `at`.
-    async fn leader(&self, at: usize) -> usize {
+    pub(super) async fn leader(&self, at: usize) -> usize {
         let node = self.nodes[at].as_ref().expect("it runs");
         let mut status = node.app().raft.watch_status();
         let known = status

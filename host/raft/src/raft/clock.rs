@@ -11,8 +11,8 @@
 //!    clock. So it never stands still, and never repeats.
 //! 3. A node whose clock is outside of the bound transfers its leadership, and delays its campaigns.
 //! 4. A node without the reports of a majority continues with the cluster's clock as it knew it last. If it never knew it, the
-//!    time of the log continues at the speed of the monotonic clock. In an empty log, and at cluster level 0, it uses its own
-//!    clock.
+//!    time of the log continues at the speed of the monotonic clock. In an empty log it uses its own clock; at
+//!    cluster level 0 also as long as a majority of the voters may run a release that does not report clocks.
 //!
 //! All clocks are kept as offsets from this node's monotonic clock: an offset changes only when a clock is set, so an old
 //! report stays valid. The time that a message takes makes an offset uncertain: it is known as a range.
@@ -189,6 +189,11 @@ impl Clocks {
     }
 
     // ----- this node's clock -----
+
+    /// Whether the cluster's clock is known, at least as it was at an earlier time.
+    pub(super) fn knows_cluster(&self) -> bool {
+        self.estimate.is_some()
+    }
 
     /// A reading of this node's wall clock. Returns whether the offset has changed.
     pub(super) fn on_reading(&mut self, now: Duration, wall_ms: u64) -> bool {

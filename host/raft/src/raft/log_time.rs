@@ -6,8 +6,11 @@ use crate::ids::{NodeId, Term};
 use crate::message::{ClockReport, ClockRequest, Message, RaftRequest, RaftResponse};
 use crate::raft::clock::{ClockStatus, Leaving};
 use crate::raft::progress::Progress;
+use crate::raft::quorum::VoteResult;
 use crate::raft::{Core, Role};
 
+/// The first version of the protocol with reports of clocks.
+const CLOCK_PROTOCOL: u16 = 2;
 /// The pause before another attempt to leave the leadership is doubled so many times, at most.
 const MAX_LEAVE_DOUBLINGS: u32 = 6;
 
@@ -53,7 +56,22 @@ impl Core {
     /// Whether this node's clock counts while the cluster's clock is not known. In an empty log there is no time to continue. At
     /// level 0 the other nodes may be too old to report their clocks.
     fn may_use_own_clock(&self) -> bool {
-        self.log.last_time_ms() == 0 || self.cluster().level == 0
+        if self.clocks.knows_cluster() {
+            return false;
+        }
+        let is_old = || self.cluster().level == 0 && !self.majority_reports_clocks();
+        self.log.last_time_ms() == 0 || is_old()
+    }
+
+    /// Whether a majority of the voters is known to run a release that reports clocks.
+    fn majority_reports_clocks(&self) -> bool {
+        let reports = |id: &NodeId| {
+            let hello = self.met.hello(id);
+            *id == self.config.id || hello.is_some_and(|hello| hello.protocol >= CLOCK_PROTOCOL)
+        };
+        let voters = self.membership().voters().cloned();
+        let votes = voters.map(|id| (id.clone(), reports(&id))).collect();
+        self.membership().vote_result(&votes) == VoteResult::Won
     }
 
     /// A clock or the membership has changed.

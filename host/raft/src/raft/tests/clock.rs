@@ -524,10 +524,16 @@ fn a_node_that_never_knew_the_clusters_clock_continues_the_time_of_the_log() {
 }
 
 #[test]
-fn at_level_0_it_uses_its_own_clock_as_older_versions_do() {
+fn at_level_0_it_uses_its_own_clock_while_others_may_be_of_an_older_release() {
     let mut node = elected_without_reports(0);
     let time = stamped(&mut node);
     assert!(time >= EPOCH + u64::try_from(YEAR).unwrap(), "{time}");
+    // The hello of one other node makes a majority that reports clocks.
+    let mut node = elected_without_reports(0);
+    let hello = Node::new("c").hello();
+    node.meet(&hello);
+    let time = stamped(&mut node);
+    assert!(time < EPOCH + 60_000, "{time}");
 }
 
 #[test]

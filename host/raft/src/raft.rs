@@ -40,8 +40,7 @@
 //! | [`level`], `clusters` | the cluster level and the lineage |
 //! | [`fault`], `stopping` | reasons for which the core stops |
 //! | [`reinstall`], `replace_state` | replaces the state of a state machine that has diverged |
-//! | `writes`, `disk_full` | writes to the log store; a full disk |
-//! | `reserve` | the limits of the log, and the reserve for control records |
+//! | `writes`, `disk_full`, `reserve` | writes to the log store; a full disk; the limits of the log |
 
 mod bootstrap;
 pub mod clock;

@@ -29,6 +29,12 @@ pub(crate) fn log(settings: &ServeSettings, stored: StoredCluster<'_>) {
              if this disk is replaced, the flag would begin a new, empty cluster instead of waiting for this one"
         );
     }
+    if !settings.start.takes_members && stored.members.members().len() > 1 {
+        tracing::warn!(
+            "this cluster has other members, and this node was started without --node-id and --peer-addr: they may not reach \
+             it. Start it with both, and with the same data directory"
+        );
+    }
     if settings.start.first != FirstStart::BootstrapTogether || stored.members.members().is_empty()
     {
         return;

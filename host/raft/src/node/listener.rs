@@ -148,7 +148,8 @@ impl<I: MessageSink> PeerConnection<I> {
             Ok(Handshake::Hello(hello)) => match context.check(&hello) {
                 Ok(()) => return self.accept(stream, hello).await,
                 Err(refusal) if hello.is_probe() => {
-                    self.send_refusal(stream, refusal).await;
+                    self.send_refusal(stream, context.probe_refusal(refusal))
+                        .await;
                     return None;
                 }
                 Err(refusal) => Some(refusal),

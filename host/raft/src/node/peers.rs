@@ -8,7 +8,9 @@ use tokio::sync::Notify;
 
 use super::config::{NetworkConfig, PeerCheck};
 use super::connection::WireMessage;
-use super::hello::{Hello, HelloExtension, HelloRefusal, PROTOCOL_WITHOUT_IDENTITY};
+use super::hello::{
+    Hello, HelloExtension, HelloRefusal, HelloRefusalReason, PROTOCOL_WITHOUT_IDENTITY,
+};
 use super::limits::NetworkLimits;
 use super::queue::{NotQueued, SendQueue};
 use super::stats::NetworkStats;
@@ -150,6 +152,16 @@ impl NetworkContext {
                 .get(id)
                 .is_some_and(|entry| entry.outbox.is_some()),
         })
+    }
+
+    /// The refusal of a probe. The sender's own text is about two nodes, and a probe names one only.
+    pub(super) fn probe_refusal(&self, refusal: HelloRefusal) -> HelloRefusal {
+        match refusal.reason {
+            HelloRefusalReason::WrongNode => {
+                HelloRefusal::new(refusal.reason, format!("it is node {}", self.node_id))
+            }
+            _ => refusal,
+        }
     }
 
     /// Adds a peer, or replaces it; returns the outbox for its link.

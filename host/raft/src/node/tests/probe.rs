@@ -15,7 +15,7 @@ async fn a_probe_tells_the_node_at_an_address_from_another_one_and_from_none() {
     let (a, b) = pair().await;
     assert_eq!(a.net.probe(&at("b", &b)).await, Ok(()));
     let other = a.net.probe(&at("c", &b)).await;
-    assert!(matches!(other, Err(ProbeError::OtherNode(_))), "{other:?}");
+    assert_eq!(other, Err(ProbeError::OtherNode("it is node b".to_owned())));
     let none = a.net.probe(&absent("c")).await;
     assert!(matches!(none, Err(ProbeError::NoAnswer(_))), "{none:?}");
     let itself = a.net.probe(&at("a", &a)).await;

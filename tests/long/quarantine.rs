@@ -9,6 +9,8 @@ const CLIENTS: usize = 4;
 const LONG: usize = 200;
 const SHORTEST: &str = "100";
 const ODD: usize = 2;
+/// In the directory of the first node.
+const TASKS_BEFORE: u64 = 3;
 
 fn enqueue(number: usize) -> String {
     let payload = json!({"number": number, "padding": "x".repeat(LONG)});
@@ -25,7 +27,8 @@ fn with(cluster: &mut Cluster, at: usize, args: &[&str]) {
 async fn with_an_odd_one(args: &[&str], missed: impl Fn(usize) -> String) -> Cluster {
     let mut all = QUICK.to_vec();
     all.extend(args);
-    let mut cluster = Cluster::prepare(3, "queue", &all);
+    // Only at level 0 has a node limits of its own, so that its state can differ.
+    let mut cluster = Cluster::prepare_level_0(&all);
     let before = cluster.nodes[ODD].options_mut().args.clone();
     // It takes no command of this length, which the others do.
     with(&mut cluster, ODD, &["--max-command-bytes", SHORTEST]);
@@ -34,6 +37,7 @@ async fn with_an_odd_one(args: &[&str], missed: impl Fn(usize) -> String) -> Clu
         with(&mut cluster, at, &["--audit-interval-ms", "3600000"]);
         cluster.nodes[at].start();
     }
+    cluster.add_joining().await;
     cluster.leader().await;
     for number in 0..3 {
         put(&cluster, number, &missed(number)).await;
@@ -98,7 +102,7 @@ async fn a_node_that_diverged_is_reinstalled_from_the_leader_under_load_and_serv
     }
     cluster.leader().await;
     let agreeing: Vec<Http> = cluster.nodes[..ODD].iter().map(Node::http).collect();
-    let recorder = Recorder::start(CLIENTS, &agreeing, LONG);
+    let recorder = Recorder::start_after(TASKS_BEFORE, CLIENTS, &agreeing, LONG);
     let odd = cluster.nodes[ODD].http();
     serves_again(&odd).await;
     recorder.progress(50).await;
@@ -112,7 +116,7 @@ async fn a_node_that_diverged_is_reinstalled_from_the_leader_under_load_and_serv
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_was_killed_in_quarantine_serves_no_request_until_it_has_a_leaders_state() {
     // A snapshot takes its time to arrive: the module alone is some hundred kilobytes.
-    let mut cluster = with_an_odd_one(&["--snapshot-bytes-per-second", "100000"], enqueue).await;
+    let mut cluster = with_an_odd_one(&["--snapshot-bytes-per-second", "20000"], enqueue).await;
     for at in 0..3 {
         with(&mut cluster, at, &["--audit-interval-ms", "300"]);
         cluster.nodes[at].start();

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::binary::guest;
@@ -112,6 +112,49 @@ impl Cluster {
         Self {
             nodes: nodes.collect(),
             dir,
+        }
+    }
+
+    /// Three nodes of a cluster at level 0, where each node uses its own limits. None is started yet. The first one has a
+    /// directory that the release before has written, `tests/fixtures/level-0`: it ran the built-in queue, with three
+    /// tasks in the queue `q`. The others join: see [`Cluster::add_joining`].
+    ///
+    /// # Panics
+    /// If the directory can't be copied.
+    pub fn prepare_level_0(args: &[&str]) -> Self {
+        let mut cluster = Self::prepare(3, "queue", args);
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/level-0/raft.redb");
+        for (at, node) in cluster.nodes.iter_mut().enumerate() {
+            let options = node.options_mut();
+            options.cluster = String::new();
+            // The module is that of the log.
+            options.args.drain(..2);
+            if at > 0 {
+                options.args.push("--join".to_owned());
+                continue;
+            }
+            std::fs::create_dir(&options.data_dir).expect("a directory");
+            std::fs::copy(&fixture, options.data_dir.join("raft.redb")).expect("a copy");
+        }
+        cluster
+    }
+
+    /// Makes all nodes but the first one voters of its cluster, and waits until they have caught up. All run.
+    pub async fn add_joining(&self) {
+        for node in &self.nodes[1..] {
+            let member =
+                json!({"node_id": node.id(), "peer_addr": node.peer_addr(), "voter": true});
+            eventually("the node is a voter", async || {
+                let http = self.nodes[0].http();
+                let added = http.send("POST", "/v1/members", &[], member.to_string());
+                (added.await.ok()?.status == 200).then_some(())
+            })
+            .await;
+            eventually("the node has caught up", async || {
+                let ready = node.http().get("/readyz").await.ok()?;
+                (ready.status == 200).then_some(())
+            })
+            .await;
         }
     }
 

@@ -24,6 +24,7 @@ const GIVES_UP: Duration = Duration::from_secs(4);
 
 /// What the clients share.
 struct Shared {
+    tasks_before: u64,
     started: Instant,
     history: Mutex<History>,
     acknowledged: AtomicU64,
@@ -40,7 +41,13 @@ pub struct Recorder {
 impl Recorder {
     /// Starts clients, each of which sends to one node after the other. A command is longer by `padding` bytes.
     pub fn start(clients: usize, targets: &[Http], padding: usize) -> Self {
+        Self::start_after(0, clients, targets, padding)
+    }
+
+    /// The same on a machine that has so many tasks in other queues already.
+    pub fn start_after(tasks: u64, clients: usize, targets: &[Http], padding: usize) -> Self {
         let shared = Arc::new(Shared {
+            tasks_before: tasks,
             started: Instant::now(),
             history: Mutex::default(),
             acknowledged: AtomicU64::new(0),
@@ -77,7 +84,7 @@ impl Recorder {
         while let Some(client) = self.clients.join_next().await {
             client.expect("a client ends well");
         }
-        let list = list(http).await;
+        let list = list(http, self.shared.tasks_before).await;
         let history = self.shared.history();
         assert!(history.len() > 0, "nothing was asked");
         if let Err(violation) = history.check(&list) {
@@ -140,7 +147,7 @@ impl Shared {
             return Outcome::Unknown;
         };
         match (kind, response.status) {
-            (Kind::Append, 200) => Outcome::Appended(place(&response.json())),
+            (Kind::Append, 200) => Outcome::Appended(place(&response.json(), self.tasks_before)),
             (_, 200) => Outcome::Seen(View {
                 length: length(&response.json()),
                 ..View::default()
@@ -158,8 +165,8 @@ fn is_refused(response: &HttpResponse) -> bool {
         && ["no_leader", "overloaded"].contains(&response.error_code().as_str())
 }
 
-fn place(reply: &Value) -> u64 {
-    reply["id"].as_u64().expect("an id, counted from 1") - 1
+fn place(reply: &Value, tasks_before: u64) -> u64 {
+    reply["id"].as_u64().expect("an id, counted from 1") - 1 - tasks_before
 }
 
 /// A queue does not exist before its first task.
@@ -168,10 +175,10 @@ fn length(stats: &Value) -> u64 {
 }
 
 /// The list as it is in the end: the number of the command at each place.
-async fn list(http: &Http) -> Vec<u64> {
+async fn list(http: &Http, tasks_before: u64) -> Vec<u64> {
     let stats = query(http, json!({"stats": {}})).await;
     let mut list = Vec::new();
-    for id in 1..=length(&stats) {
+    for id in tasks_before + 1..=tasks_before + length(&stats) {
         let task = query(http, json!({"task": {"id": id}})).await;
         let number = task["task"]["payload"]["number"].as_u64();
         list.push(number.unwrap_or_else(|| panic!("task {id} is not there: {task}")));

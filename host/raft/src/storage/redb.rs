@@ -27,8 +27,7 @@ use ::redb::{Database, Durability, WriteTransaction};
 
 use self::backend::Medium;
 use self::error::{fault, guarded};
-use self::tables::{IDENTITY, MET, ORIGIN, RUNS, STORE_INIT, read_state};
-use self::write::format_of;
+use self::tables::{IDENTITY, MET, ORIGIN, RUNS, STORE_INIT, format_of, read_state};
 use super::bounds::LogBounds;
 
 pub use super::schema::{FileOrigin, Identity, StoreInit};

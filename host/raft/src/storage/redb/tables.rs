@@ -5,12 +5,12 @@ use std::path::Path;
 use ::redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::error::fault;
-use crate::entry::HardState;
+use crate::entry::{Entry, HardState};
 use crate::identity::RunHistory;
 use crate::ids::{Index, LogId};
 use crate::storage::bounds::LogBounds;
 use crate::storage::schema::{self, Identity, StoreInit};
-use crate::storage::{StorageError, schema::RecordError};
+use crate::storage::{StorageError, WriteBatch, schema::RecordError};
 
 pub(super) const ENTRIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("entries");
 pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
@@ -140,4 +140,15 @@ pub(super) fn optional_record<T>(
 
 fn record_name(path: &Path, key: &str) -> String {
     format!("the record {key:?} of {}", path.display())
+}
+
+/// The format that a database needs for the entries of this batch. A release that does not know cluster levels must refuse a
+/// database that contains one.
+pub(super) fn format_of(batch: &WriteBatch) -> u32 {
+    let has_level = |entry: &Entry| entry.payload.cluster().is_some();
+    if batch.entries.iter().any(has_level) {
+        schema::FORMAT
+    } else {
+        schema::FORMAT_WITHOUT_STORE_INIT
+    }
 }

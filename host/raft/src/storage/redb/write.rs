@@ -4,25 +4,13 @@ use ::redb::{ReadableTable, Table, WriteTransaction};
 
 use super::RedbStore;
 use super::error::missing;
-use super::tables::{ENTRIES, HARD_STATE, IDENTITY, META, PURGED};
-use crate::entry::Entry;
+use super::tables::{self, ENTRIES, HARD_STATE, IDENTITY, META, PURGED};
 use crate::ids::{Index, LogId};
 use crate::storage::bounds::{self, LogBounds};
 use crate::storage::{StorageError, WriteBatch, schema};
 
 /// Most entries that one transaction removes. A purge of more takes several transactions, which limits the size of each.
 pub(super) const PURGE_STEP: u64 = 16_384;
-
-/// The format that a database needs for the entries of this batch. A release that does not know cluster levels must refuse a
-/// database that contains one.
-pub(super) fn format_of(batch: &WriteBatch) -> u32 {
-    let has_level = |entry: &Entry| entry.payload.cluster().is_some();
-    if batch.entries.iter().any(has_level) {
-        schema::FORMAT
-    } else {
-        schema::FORMAT_WITHOUT_STORE_INIT
-    }
-}
 
 impl RedbStore {
     /// Writes a batch in a transaction; returns the last entry of the log after it.
@@ -50,7 +38,7 @@ impl RedbStore {
                 last = entry.id;
             }
         }
-        let format = format_of(batch);
+        let format = tables::format_of(batch);
         if format > self.format {
             let record = schema::encode_identity(IDENTITY, format, &self.identity)?;
             self.put_meta(transaction, IDENTITY, &record)?;

@@ -505,8 +505,17 @@ pub struct ClockRequest {
     pub term: Term,
     /// Number of the request in this run of the leader, from 1 on. The report repeats it.
     pub number: u64,
-    /// The receiver's clock minus the cluster's clock, in milliseconds. `None`: the leader does not know it yet.
-    pub offset_ms: Option<i64>,
+    /// How the receiver's clock differs from the cluster's clock. `None`: the leader does not know it yet.
+    pub offset: Option<ClockOffset>,
+}
+
+/// How the clock in a report differs from the cluster's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockOffset {
+    /// Number of the report in this term.
+    pub report: u64,
+    /// The clock of the report minus the cluster's clock, in milliseconds.
+    pub ms: i64,
 }
 
 /// See [`RaftResponse::Clock`].

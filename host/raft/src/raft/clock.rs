@@ -24,6 +24,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::ids::{NodeId, Term};
+use crate::message::{ClockOffset, ClockReport};
 use crate::raft::membership::Membership;
 
 /// A clock minus the monotonic clock of this node, in microseconds.
@@ -102,6 +103,7 @@ impl OffsetRange {
 #[derive(Clone, Copy, Debug)]
 struct Report {
     range: OffsetRange,
+    number: u64,
     /// When this node had requested it.
     requested_at: Duration,
 }
@@ -140,8 +142,8 @@ pub(super) struct Clocks {
     bound: Option<Offset>,
     /// This node's wall clock; none before the first reading.
     own: Option<Offset>,
-    /// The wall clock in this node's last report.
-    reported: Option<Offset>,
+    /// The last reports of this node to leaders: term, number, and its wall clock.
+    reported: VecDeque<(Term, u64, Offset)>,
     /// The reports of other nodes since this node's wall clock was last changed.
     reports: BTreeMap<NodeId, Report>,
     /// The last requests of this run, and when each was sent.
@@ -169,7 +171,7 @@ impl Clocks {
         Self {
             bound: max_skew.map(micros),
             own: None,
-            reported: None,
+            reported: VecDeque::new(),
             reports: BTreeMap::new(),
             requests: VecDeque::new(),
             last_request: 0,
@@ -232,9 +234,14 @@ impl Clocks {
     }
 
     /// What this node reports as its wall clock; none before the first reading.
-    pub(super) fn report(&mut self, now: Duration) -> Option<u64> {
+    pub(super) fn report(&mut self, now: Duration, term: Term, number: u64) -> Option<u64> {
         let own = self.own.filter(|_| self.is_bounded())?;
-        self.reported = Some(own);
+        if number != ClockReport::WITH_VOTE {
+            if self.reported.len() >= MAX_REQUESTS {
+                self.reported.pop_front();
+            }
+            self.reported.push_back((term, number, own));
+        }
         Some(time_of(own, now))
     }
 
@@ -279,33 +286,37 @@ impl Clocks {
     pub(super) fn on_report(
         &mut self,
         from: &NodeId,
-        wall_ms: u64,
+        report: &ClockReport,
         requested_at: Duration,
         now: Duration,
     ) {
         let range = OffsetRange {
-            low: offset_of(wall_ms, now),
+            low: offset_of(report.wall_ms, now),
             // The report is rounded down.
-            high: offset_of(wall_ms, requested_at) + MILLISECOND,
+            high: offset_of(report.wall_ms, requested_at) + MILLISECOND,
         };
         let before = self.reports.get(from);
         // Both are right unless that clock was changed in between.
         let both = before.and_then(|report| report.range_at(now).intersection(range));
         let report = Report {
             range: both.unwrap_or(range),
+            number: report.number,
             requested_at,
         };
         self.reports.insert(from.clone(), report);
     }
 
-    /// The leader reports this node's offset from the cluster's clock.
-    pub(super) fn on_told(&mut self, offset_ms: i64) {
-        // The leader has it from this node's last report. The wall clock may have been changed since.
-        let Some((reported, own)) = self.reported.zip(self.own) else {
+    /// The leader of `term` reports this node's offset from the cluster's clock. It has it from a certain report of this node,
+    /// which may not be the last one. This node's wall clock may have been changed since.
+    pub(super) fn on_told(&mut self, term: Term, offset: ClockOffset) {
+        let is_meant =
+            |(at, number, _): &&(Term, u64, Offset)| (*at, *number) == (term, offset.report);
+        let reported = self.reported.iter().rev().find(is_meant);
+        let Some((&(_, _, reported), own)) = reported.zip(self.own) else {
             return;
         };
         let limit = i64::try_from(MAX_WALL_MS).unwrap_or(0);
-        let cluster = reported - offset_ms.clamp(-limit, limit) * MILLISECOND;
+        let cluster = reported - offset.ms.clamp(-limit, limit) * MILLISECOND;
         self.reports.clear();
         self.estimate = Some(Estimate {
             range: OffsetRange::exactly(cluster),
@@ -364,11 +375,16 @@ impl Clocks {
         distance.abs() > bound
     }
 
-    /// The offset of another node's clock from the cluster's clock, in milliseconds, for that node.
-    pub(super) fn offset_of_peer(&self, peer: &NodeId, now: Duration) -> Option<i64> {
+    /// The offset of another node's clock from the cluster's clock, for that node.
+    pub(super) fn offset_of_peer(&self, peer: &NodeId, now: Duration) -> Option<ClockOffset> {
         let estimate = self.estimate.filter(|estimate| estimate.is_current)?;
         let report = self.reports.get(peer)?;
-        Some(estimate.range.distance_of(report.range_at(now).middle()) / MILLISECOND)
+        let distance = estimate.range.distance_of(report.range_at(now).middle());
+        // Reports with votes have no number of their own.
+        (report.number != ClockReport::WITH_VOTE).then_some(ClockOffset {
+            report: report.number,
+            ms: distance / MILLISECOND,
+        })
     }
 
     /// Whether it is certain that the clock of another node is within the bound.

@@ -92,7 +92,7 @@ impl Core {
             let request = ClockRequest {
                 term: self.hard_state.term,
                 number,
-                offset_ms: self.clocks.offset_of_peer(&peer, self.now),
+                offset: self.clocks.offset_of_peer(&peer, self.now),
             };
             self.request(&peer, RaftRequest::Clock(request), 0);
         }
@@ -103,15 +103,15 @@ impl Core {
         if request.term != self.hard_state.term || self.leader() != Some(from) {
             return;
         }
-        if let Some(offset_ms) = request.offset_ms {
-            self.clocks.on_told(offset_ms);
+        if let Some(offset) = request.offset {
+            self.clocks.on_told(request.term, offset);
         }
         self.report_clock(from, request.term, request.number);
     }
 
     /// Reports this node's clock. The report acknowledges nothing, so it does not wait for the disk.
     pub(super) fn report_clock(&mut self, to: &NodeId, term: Term, number: u64) {
-        let Some(wall_ms) = self.clocks.report(self.now) else {
+        let Some(wall_ms) = self.clocks.report(self.now, term, number) else {
             return;
         };
         let report = ClockReport {
@@ -137,8 +137,7 @@ impl Core {
         let Some(requested_at) = requested_at.filter(|_| report.term == wanted) else {
             return;
         };
-        self.clocks
-            .on_report(from, report.wall_ms, requested_at, self.now);
+        self.clocks.on_report(from, report, requested_at, self.now);
         self.update_cluster_clock();
     }
 

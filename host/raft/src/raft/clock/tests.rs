@@ -27,21 +27,36 @@ fn update(clocks: &mut Clocks, names: &str, now: u64) {
     clocks.update(&voters(names), &"a".into(), at(now));
 }
 
+/// A report that took from `requested` to `now`.
+fn slow_report(clocks: &mut Clocks, from: &str, wall_ms: u64, requested: Duration, now: Duration) {
+    let report = ClockReport {
+        term: Term(1),
+        number: 1,
+        wall_ms,
+    };
+    clocks.on_report(&from.into(), &report, requested, now);
+}
+
 /// A report that took no time.
 fn report(clocks: &mut Clocks, from: &str, wall_ms: u64, now: u64) {
-    clocks.on_report(&from.into(), wall_ms, at(now), at(now));
+    slow_report(clocks, from, wall_ms, at(now), at(now));
+}
+
+/// The leader reports the offset of the report with this number.
+fn tell(clocks: &mut Clocks, report: u64, ms: i64) {
+    clocks.on_told(Term(1), ClockOffset { report, ms });
 }
 
 #[test]
 fn a_range_shrinks_to_what_all_reports_allow_and_grows_with_its_age() {
     let mut clocks = clocks();
     // The request left at 0 and the report arrived at 100: the clock was read in between.
-    clocks.on_report(&"b".into(), EPOCH + 50, at(0), at(100));
+    slow_report(&mut clocks, "b", EPOCH + 50, at(0), at(100));
     let first = clocks.reports[&"b".into()].range;
     assert_eq!(first.high - first.low, 101_000);
     // A faster exchange knows it better, a slower one takes nothing away.
-    clocks.on_report(&"b".into(), EPOCH + 201, at(200), at(202));
-    clocks.on_report(&"b".into(), EPOCH + 700, at(300), at(900));
+    slow_report(&mut clocks, "b", EPOCH + 201, at(200), at(202));
+    slow_report(&mut clocks, "b", EPOCH + 700, at(300), at(900));
     let range = clocks.reports[&"b".into()].range;
     assert_eq!(range.high - range.low, 3_000);
     assert!(range.contains(OffsetRange::exactly(offset_of(EPOCH, at(0)))));
@@ -78,8 +93,8 @@ fn the_clusters_clock_is_what_a_majority_has_reached() {
     update(&mut clocks, "a b c", 0);
     assert!(!clocks.is_skewed());
     assert!(clocks.is_inside(&"c".into(), at(0)) && !clocks.is_inside(&"b".into(), at(0)));
-    let ahead = clocks.offset_of_peer(&"b".into(), at(0));
-    assert_eq!(ahead, Some(3_600_000 - 1));
+    let ahead = clocks.offset_of_peer(&"b".into(), at(0)).unwrap();
+    assert_eq!((ahead.report, ahead.ms), (1, 3_600_000 - 1));
 }
 
 #[test]
@@ -148,29 +163,45 @@ fn a_report_to_an_earlier_request_does_not_count_after_a_change() {
 #[test]
 fn what_the_leader_reports_makes_the_clusters_clock_known_to_a_follower() {
     let mut clocks = clocks();
-    clocks.on_told(250);
+    tell(&mut clocks, 1, 250);
     assert!(clocks.estimate.is_none(), "it has reported nothing yet");
-    clocks.report(at(0));
-    clocks.on_told(-3000);
+    clocks.report(at(0), Term(1), 1);
+    tell(&mut clocks, 1, -3000);
     assert!(clocks.is_skewed());
     assert_eq!(clocks.status(false).offset_ms, Some(-3000));
     // Its clock is set right before the leader's next request.
     clocks.on_reading(at(100), EPOCH + 3100);
     assert!(!clocks.is_skewed());
     assert_eq!(clocks.stamp(at(100), false), EPOCH + 3100);
-    clocks.on_told(-3000);
-    assert!(!clocks.is_skewed(), "the leader meant the report before");
-    clocks.report(at(100));
-    clocks.on_told(0);
+    // Its next report is lost: the leader still means the one before.
+    clocks.report(at(100), Term(1), 2);
+    tell(&mut clocks, 1, -3000);
+    assert!(!clocks.is_skewed());
+    assert_eq!(clocks.stamp(at(100), false), EPOCH + 3100);
+    tell(&mut clocks, 2, 0);
     assert_eq!(clocks.status(false).offset_ms, Some(0));
+}
+
+#[test]
+fn an_offset_of_an_earlier_report_is_not_applied_to_a_clock_that_was_set_since() {
+    let mut clocks = clocks();
+    clocks.report(at(0), Term(1), 1);
+    clocks.on_reading(at(10), EPOCH + HOUR + 10);
+    clocks.report(at(10), Term(1), 2);
+    // The leader has not received the second report.
+    tell(&mut clocks, 1, 0);
+    assert!(clocks.stamp(at(20), false) <= EPOCH + 520);
+    // Nor does the offset of another leader's term count.
+    clocks.on_told(Term(2), ClockOffset { report: 2, ms: 0 });
+    assert!(clocks.stamp(at(20), false) <= EPOCH + 520);
 }
 
 #[test]
 fn small_changes_of_the_offset_are_not_shown() {
     let mut clocks = clocks();
-    clocks.report(at(0));
+    clocks.report(at(0), Term(1), 1);
     for (told, shown) in [(100, 100), (103, 100), (95, 100), (110, 110), (0, 0)] {
-        clocks.on_told(told);
+        tell(&mut clocks, 1, told);
         assert_eq!(clocks.status(false).offset_ms, Some(shown));
     }
 }
@@ -194,15 +225,15 @@ fn no_clock_overflows() {
     for wall in [0, 1, u64::MAX] {
         let mut clocks = clocks();
         clocks.on_reading(at(5), wall);
-        clocks.report(at(5));
+        clocks.report(at(5), Term(1), 1);
         for told in [i64::MIN, i64::MAX] {
-            clocks.on_told(told);
+            tell(&mut clocks, 1, told);
             clocks.stamp(at(6), true);
             clocks.status(true);
         }
         for other in [0, u64::MAX] {
-            clocks.on_report(&"b".into(), other, at(0), Duration::MAX);
-            clocks.on_report(&"b".into(), other, Duration::MAX, at(0));
+            slow_report(&mut clocks, "b", other, at(0), Duration::MAX);
+            slow_report(&mut clocks, "b", other, Duration::MAX, at(0));
             update(&mut clocks, "a b", 9);
             clocks.offset_of_peer(&"b".into(), Duration::MAX);
             clocks.stamp(Duration::MAX, true);

@@ -4,7 +4,9 @@
 #include <string.h>
 
 // Deepest nesting of arrays and objects.
+#ifndef MAX_DEPTH
 #define MAX_DEPTH 128
+#endif
 
 static const struct span NONE = {NULL, 0};
 

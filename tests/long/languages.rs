@@ -78,6 +78,46 @@ async fn the_counter_in_javascript_meets_every_demand() {
     meets_every_demand("counter-js").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn input_that_is_nested_deeply_stops_no_node_in_c() {
+    nested_input_stops_no_node("deep-c").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn input_that_is_nested_deeply_stops_no_node_in_javascript() {
+    nested_input_stops_no_node("deep-js").await;
+}
+
+/// Commands whose nesting a guest follows by recursion: a failed or rejected command, and the nodes serve on, also after
+/// a restart.
+async fn nested_input_stops_no_node(name: &str) {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    compiled(&[name]);
+    let mut cluster = Cluster::start(3, name, &kept());
+    let leader = cluster.leader().await;
+    let http = cluster.nodes[leader].http();
+    accepted(&http, r#"{"add":{"by":5}}"#, r#"{"value":5}"#).await;
+    for depth in [1_000, 100_000, 500_000] {
+        let nested = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        let response = sent(&http, &format!(r#"{{"add":{{"by":{nested}}}}}"#)).await;
+        assert!(
+            [422, 500].contains(&response.status),
+            "{depth}: {response:?}"
+        );
+    }
+    accepted(&http, r#"{"add":{"by":1}}"#, r#"{"value":6}"#).await;
+    cluster.converged().await;
+    for node in &mut cluster.nodes {
+        node.kill();
+        node.start();
+    }
+    cluster.leader().await;
+    cluster.converged().await;
+    for node in &cluster.nodes {
+        assert_eq!(asked(&node.http()).await, json!(6));
+    }
+}
+
 /// Where the nodes of these tests keep what they compile.
 fn kept() -> [&'static str; 2] {
     static DIR: OnceLock<TempDir> = OnceLock::new();

@@ -20,26 +20,54 @@ const COMPONENTIZE_PY: &str = "0.25.1";
 pub struct Language {
     /// What it is called, and the name of its module.
     pub name: &'static str,
+    /// The folder of its sources in `examples-wasm`.
+    source: &'static str,
+    /// Without the limit on the nesting of JSON: a guest for tests that recurses as deep as its input.
+    is_deep: bool,
     /// How to come by what it needs.
     needs: &'static str,
     build: fn(&Places) -> Result<(), Error>,
 }
 
-/// All of them. Their sources are in a folder of their name in `examples-wasm`.
-pub const LANGUAGES: [Language; 3] = [
+const CLANG: &str =
+    "it needs clang, lld, wasi-libc and libclang-rt-dev-wasm32; Debian has packages of these names";
+const NODE: &str = "it needs node of version 20 or later with npm, and the npm registry";
+
+/// All of them.
+pub const LANGUAGES: [Language; 5] = [
     Language {
         name: "counter-c",
-        needs: "it needs clang, lld, wasi-libc and libclang-rt-dev-wasm32; Debian has packages of these names",
+        source: "counter-c",
+        is_deep: false,
+        needs: CLANG,
+        build: c,
+    },
+    Language {
+        name: "deep-c",
+        source: "counter-c",
+        is_deep: true,
+        needs: CLANG,
         build: c,
     },
     Language {
         name: "counter-python",
+        source: "counter-python",
+        is_deep: false,
         needs: "it needs python3 of version 3.10 or later with its module venv, and PyPI",
         build: python,
     },
     Language {
         name: "counter-js",
-        needs: "it needs node of version 20 or later with npm, and the npm registry",
+        source: "counter-js",
+        is_deep: false,
+        needs: NODE,
+        build: javascript,
+    },
+    Language {
+        name: "deep-js",
+        source: "counter-js",
+        is_deep: true,
+        needs: NODE,
         build: javascript,
     },
 ];
@@ -48,6 +76,8 @@ pub const LANGUAGES: [Language; 3] = [
 struct Places {
     /// Its sources.
     source: PathBuf,
+    /// See [`Language::is_deep`].
+    is_deep: bool,
     wit: PathBuf,
     /// What the build needs and leaves.
     work: PathBuf,
@@ -66,7 +96,8 @@ pub fn build(root: &Path, out: Option<&Path>) -> Result<(), Error> {
     let mut failures = Vec::new();
     for language in LANGUAGES {
         let places = Places {
-            source: root.join("examples-wasm").join(language.name),
+            source: root.join("examples-wasm").join(language.source),
+            is_deep: language.is_deep,
             wit: root.join("wit"),
             work: target.join("languages").join("tools").join(language.name),
             module: out.join(language.name).with_extension("wasm"),
@@ -97,6 +128,9 @@ fn c(places: &Places) -> Result<(), Error> {
     clang
         .args(["--target=wasm32-wasi", "-mexec-model=reactor", "-std=c17"])
         .args(["-O2", "-Wall", "-Wextra", "-Werror", "-Wl,--strip-all"])
+        .args(places.is_deep.then_some("-DMAX_DEPTH=1000000000"))
+        // The stack of C is in memory, so it is not the limit here.
+        .args(places.is_deep.then_some("-Wl,-z,stack-size=67108864"))
         // Only for what wit-bindgen makes.
         .args(["-Wno-unused-parameter", "-Wno-unused-variable"])
         .arg("-I")
@@ -177,10 +211,15 @@ fn javascript(places: &Places) -> Result<(), Error> {
             "--no-fund",
         ]))?;
     }
+    let source = if places.is_deep {
+        deep_javascript(places)?
+    } else {
+        places.source.clone()
+    };
     // Without the parts of the engine that would import HTTP.
     run(Command::new("node")
         .arg(modules.join("@bytecodealliance/componentize-js/src/cli.js"))
-        .arg(places.source.join("app.js"))
+        .arg(source.join("app.js"))
         .arg("--wit")
         .arg(&places.wit)
         .args([
@@ -193,6 +232,23 @@ fn javascript(places: &Places) -> Result<(), Error> {
         .arg("--out")
         .arg(&places.module)
         .stdout(std::process::Stdio::null()))
+}
+
+/// Copies the sources, without the limit on nesting.
+fn deep_javascript(places: &Places) -> Result<PathBuf, Error> {
+    const LIMIT: &str = "const MAX_DEPTH = 100;";
+    let folder = places.work.join("deep");
+    make_folder(&folder)?;
+    for name in ["app.js", "counter.js", "messages.js"] {
+        let (from, to) = (places.source.join(name), folder.join(name));
+        let text = fs::read_to_string(&from).map_err(Error::file("reading", &from))?;
+        if name == "messages.js" && !text.contains(LIMIT) {
+            return Err(Error::Unmet(format!("{} has no `{LIMIT}`", from.display())));
+        }
+        let text = text.replace(LIMIT, "const MAX_DEPTH = 1e9;");
+        fs::write(&to, text).map_err(Error::file("writing", &to))?;
+    }
+    Ok(folder)
 }
 
 fn size(module: &Path) -> Result<u64, Error> {

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use oarlock_wasm::{CheckError, GuestEngine, GuestModule, MachineLimits};
+use oarlock_wasm::{CheckError, GuestEngine, GuestModule, GuestSemantics, MachineLimits};
 use serde_json::{Value, json};
 
 use super::output::{print_safely, write_json, write_out};
@@ -22,10 +22,20 @@ pub(crate) fn check(args: CheckArgs) -> Result<(), Failure> {
     let bytes = read(&args.file, limits.module_bytes)?;
     let size = bytes.len();
     let mut engine = GuestEngine::new().map_err(Failure::failed)?;
+    let is_kept = args.compiled_dir.is_some();
     if let Some(dir) = args.compiled_dir {
         engine = engine.with_store(Arc::new(CompiledDir::new(dir)));
     }
-    match GuestModule::load(&engine, bytes, &limits) {
+    let mut checked = GuestModule::load(&engine, bytes, &limits);
+    if is_kept {
+        // A node of a cluster at level 1 uses the code under the latest rules.
+        let latest = MachineLimits {
+            semantics: GuestSemantics::LATEST,
+            ..limits
+        };
+        checked = checked.and_then(|module| module.under(&latest).map(|_| module));
+    }
+    match checked {
         Ok(module) if args.output.json => {
             write_json(std::io::stdout().lock(), &facts(&module, size))
         }

@@ -7,7 +7,8 @@ use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use oarlock_wasm::{
-    CommandOutcome, Envelope, ReplicatedSettings, SettingsChange, SettingsOutcome, SettingsRefusal,
+    CommandOutcome, Envelope, GuestModule, ReplicatedSettings, SettingsChange, SettingsOutcome,
+    SettingsRefusal,
 };
 use serde::{Deserialize, Serialize};
 
@@ -113,6 +114,8 @@ pub(super) async fn raise_level(
     request: Request,
 ) -> Result<Json<SettingsResponse>, ApiError> {
     let timeout = request::timeout(request.headers())?;
+    // Held until this node has applied the entry, so that it does not compile the guest again then.
+    let _guest = guest_after_raise(&app).await?;
     let raised = app.raft.raise_level(timeout).await;
     let index = raised.map_err(|error| members::of_order(&error))?;
     // This node may apply the entry later than the leader commits it: it compiles the guest for the new rules.
@@ -120,6 +123,28 @@ pub(super) async fn raise_level(
     let seen = tokio::time::timeout(timeout, applied).await;
     drop(seen);
     Ok(Json(response(&app, Some(index.0))))
+}
+
+/// The guest under the rules of the raise. Refuses a raise after which it would not run: all nodes would keep the rules
+/// before.
+async fn guest_after_raise(app: &App) -> Result<GuestModule, ApiError> {
+    let limits = match app.machine.settings() {
+        Some(_) => app.machine.limits(),
+        None => ReplicatedSettings::proposed(&app.limits).limits_on(&app.limits),
+    };
+    let module = app.machine.module();
+    let loading = tokio::task::spawn_blocking(move || module.under(&limits));
+    let loaded = loading
+        .await
+        .map_err(|error| ApiError::internal(format!("the check of the guest panicked: {error}")))?;
+    loaded.map_err(|error| {
+        ApiError::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "module_refused",
+            format!("the guest does not run by the rules of the next level: {error}"),
+            "upgrade the guest to a module that does, then raise the level; nothing was changed",
+        )
+    })
 }
 
 fn response(app: &App, index: Option<u64>) -> SettingsResponse {

@@ -105,6 +105,13 @@ impl Auditor {
         }
     }
 
+    /// Waits until commands are accepted.
+    pub(crate) async fn writes_accepted(&self) {
+        let mut findings = self.findings.subscribe();
+        // `self` holds the sender, so the channel stays open.
+        let _ = findings.wait_for(|findings| !findings.writes_stopped).await;
+    }
+
     /// Refuses commands: the voters that have not reported yet had time to.
     fn stop_writes(&self) {
         let stopped = self.findings.send_if_modified(|findings| {

@@ -319,7 +319,13 @@ fn spawn_tasks(
 ) -> Vec<AbortHandle> {
     let (raft, machine) = (&app.raft, &app.machine);
     let leadership = raft.watch_leadership();
-    let timekeeper = timekeeper::run(raft.clone(), machine.clone(), alarm, leadership.clone());
+    let timekeeper = timekeeper::run(
+        raft.clone(),
+        machine.clone(),
+        alarm,
+        app.auditor.clone(),
+        leadership.clone(),
+    );
     let audit = audit::run(
         raft.clone(),
         machine.clone(),

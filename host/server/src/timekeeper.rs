@@ -10,6 +10,7 @@ use oarlock_wasm::{Envelope, StatusHandle, WasmMachine};
 use task_queue_raft::{Leadership, Raft};
 use tokio::sync::{Notify, watch};
 
+use crate::audit::Auditor;
 use crate::retry::RETRY_PAUSE;
 
 /// Longest sleep before the time of the log is read again, because a clock may be set.
@@ -35,9 +36,12 @@ pub(crate) async fn run(
     raft: Raft<WasmMachine>,
     machine: StatusHandle,
     alarm: Alarm,
+    auditor: Auditor,
     mut leadership: watch::Receiver<Leadership>,
 ) {
     loop {
+        // A wake-up changes the state, as a command does.
+        auditor.writes_accepted().await;
         if leadership
             .wait_for(|leadership| leadership.is_own)
             .await

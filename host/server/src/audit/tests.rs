@@ -133,6 +133,21 @@ fn writes_stay_stopped_until_an_audit_finds_a_majority() {
     assert!(!auditor.are_writes_stopped());
 }
 
+#[tokio::test]
+async fn wake_ups_wait_until_commands_are_accepted() {
+    let all = [("node1", "s"), ("node2", "t"), ("node3", "u")];
+    let (auditor, _) = evaluated(&audit(Some("s"), &all));
+    let waiting = tokio::spawn({
+        let auditor = auditor.clone();
+        async move { auditor.writes_accepted().await }
+    });
+    tokio::task::yield_now().await;
+    assert!(!waiting.is_finished());
+    let agreed = [("node1", "s"), ("node2", "s")];
+    auditor.evaluate(&audit(Some("s"), &agreed), &voters(), "node1");
+    waiting.await.unwrap();
+}
+
 #[test]
 fn an_accepted_state_counts_as_that_of_the_majority() {
     let all = [("node1", "s"), ("node2", "t"), ("node3", "u")];

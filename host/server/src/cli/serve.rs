@@ -149,9 +149,12 @@ pub(crate) struct RaftArgs {
     pub(crate) max_clock_skew_ms: u64,
 }
 
-/// Limits of the guest. They influence outcomes, so they must be equal on all nodes.
+/// Limits of the guest. Except for those of queries they decide outcomes, so they are replicated settings: the flags propose
+/// them when a cluster begins. At cluster level 0 they apply, and must be equal on all nodes.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Guest limits (must be equal on all nodes)")]
+#[command(
+    next_help_heading = "Guest limits (proposed for a new cluster; later: oarlock settings set)"
+)]
 pub(crate) struct GuestArgs {
     /// Maximum size of a command or query, in bytes. Larger ones are refused (HTTP 413).
     #[arg(long, value_name = "BYTES", env = "OARLOCK_MAX_COMMAND_BYTES")]

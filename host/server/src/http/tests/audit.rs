@@ -172,3 +172,54 @@ async fn an_audit_follows_a_command() {
     assert_eq!(status["audit"]["quarantined"], false, "{status:#}");
     running.node.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_no_majority_agrees_commands_are_refused_until_an_operator_accepts_a_state() {
+    // Each node executes the command in another way.
+    let three = Three::start_with(|at, settings| {
+        settings.audit_interval = Duration::from_millis(50);
+        settings.proposes_no_settings = true;
+        match at {
+            1 => settings.limits.command_bytes = ADD.len() as u64 - 1,
+            2 => settings.limits.fuel_per_command = 1,
+            _ => {}
+        }
+    })
+    .await;
+    add(&three).await;
+    let intact = three.client(0);
+    for at in 0..3 {
+        let auditor = &three.node(at).app().auditor;
+        let mut changes = auditor.watch();
+        let stopped = changes.wait_for(|findings| findings.writes_stopped);
+        drop(stopped.await.expect("it runs"));
+        assert!(
+            !auditor.is_quarantined(),
+            "no node knows which state is right"
+        );
+    }
+    intact.apply(ADD).await.assert_error(503, "states_differ");
+    let value = intact.query("{\"get\":{}}").await.json();
+    assert_eq!(value, json!({"value": 5}), "queries are served");
+    let metrics = metrics(&intact).await;
+    assert!(metrics.contains("oarlock_writes_stopped 1"), "{metrics}");
+
+    let body = json!({"node": "node1"}).to_string();
+    loop {
+        let accepted = intact
+            .send("POST", "/v1/audit/accept", &[], body.clone())
+            .await;
+        if accepted.status == 200 && accepted.json()["accepted"].is_string() {
+            break;
+        }
+    }
+    // The others install the accepted state, whichever node led before.
+    for at in [1, 2] {
+        let mut status = three.node(at).app().raft.watch_status();
+        let reinstalled = status.wait_for(|status| status.reinstalled > 0).await;
+        drop(reinstalled.expect("it runs"));
+    }
+    let value = intact.query("{\"get\":{}}").await.json();
+    assert_eq!(value, json!({"value": 5}));
+    three.shutdown().await;
+}

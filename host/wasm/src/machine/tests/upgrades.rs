@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::records::outcome::{UpgradeOutcome, UpgradeRefusal};
+use crate::records::settings::SettingsChange;
 use crate::records::upgrade::{
     AbortCause, CheckResult, MigrationRoute, UpgradeBegin, UpgradeEnd, UpgradeRecord,
 };
@@ -476,4 +477,28 @@ fn the_new_module_receives_the_version_that_wrote_the_state() {
     let CheckResult::Refused { .. } = node.check_result() else {
         panic!("version 5 does not restore a state of version 4");
     };
+}
+
+/// The stack limit is changed between the preparation of the module and the switch.
+#[test]
+fn an_upgrade_runs_by_the_rules_and_the_stack_limit_at_its_switch() {
+    let mut node = Node::new(scripted());
+    let at = node.next();
+    let settings = ReplicatedSettings::proposed(&limits());
+    node.machine.configure(at, 1, &settings.encode()).unwrap();
+    node.send(b"a");
+    let activate = node.prepare_switch(&by_tens());
+    let change = SettingsChange {
+        release: "0.1.0".to_owned(),
+        by: "test".to_owned(),
+        values: [("stack_bytes".to_owned(), 65_536)].into(),
+    };
+    let outcomes = node.entry(&[Envelope::settings(&change)]);
+    assert_eq!(codes(&outcomes), ["changed"]);
+    assert_eq!(node.propose(&activate), UpgradeOutcome::Activated);
+    assert_eq!(
+        node.send(b"s"),
+        CommandOutcome::Failed(GuestFailure::TooDeep { limit: 65_536 })
+    );
+    assert_eq!(node.send(b"a"), number(11));
 }

@@ -4,6 +4,7 @@ mod clients;
 mod faults;
 mod lull;
 mod node;
+mod old_disks;
 mod operator;
 mod settle;
 mod work;
@@ -15,6 +16,7 @@ use task_queue_raft::ids::{NodeId, StoreId};
 
 use self::clients::{Client, Retry};
 use self::node::Node;
+use self::old_disks::OldDisk;
 use self::operator::Operator;
 use super::clocks::{self, ClockKind};
 use super::coverage::Coverage;
@@ -109,6 +111,8 @@ pub(crate) struct World {
     calm: bool,
     /// When that was.
     calm_at: Duration,
+    /// Disks that may be put back.
+    old_disks: Vec<OldDisk>,
 }
 
 impl World {
@@ -143,6 +147,7 @@ impl World {
             lull: false,
             calm: false,
             calm_at: Duration::ZERO,
+            old_disks: Vec::new(),
             profile,
         };
         world.trace.note(Duration::ZERO, 0, config.seed, || {

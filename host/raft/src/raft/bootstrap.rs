@@ -128,7 +128,10 @@ impl Bootstrap {
         self.probers.insert(from.clone(), prober);
     }
 
+    /// The node rules out a bootstrap. If its store was empty before, it has another one now, with data.
     pub(super) fn on_objection(&mut self, from: &NodeId, verdict: BootstrapVerdict) {
+        self.empty_stores.remove(from);
+        self.probers.remove(from);
         self.objection = Some((from.clone(), verdict));
     }
 

@@ -5,7 +5,7 @@
 //! and rejoins.
 
 use crate::identity::{HelloVerdict, History, NodeIdentity, PeerHello, RunHistory, Sender};
-use crate::ids::{NodeId, StoreId};
+use crate::ids::StoreId;
 use crate::message::{RaftRequest, RaftResponse, StoreReplaced};
 use crate::raft::Core;
 use crate::raft::ready::IdentityChange;
@@ -29,12 +29,6 @@ impl Core {
             lineage: self.cluster().lineage,
             has_log: self.log.last().index.0 > 0,
         }
-    }
-
-    /// The run in which this node has met a peer last; `None` if it has met none.
-    #[must_use]
-    pub fn met_run(&self, id: &NodeId) -> Option<u64> {
-        self.met.known.get(id).map(|met| met.run)
     }
 
     /// The runs of this node's store.

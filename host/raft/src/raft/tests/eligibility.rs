@@ -88,6 +88,34 @@ fn new_nodes_bootstrap_once_all_initial_members_are_reachable() {
     }
 }
 
+/// A node whose disk was empty has a disk with data by now.
+#[test]
+fn a_node_that_rules_out_a_bootstrap_after_it_was_empty_does_not_count_as_empty() {
+    let mut a = new_node("a", ABC, 1);
+    a.pass(HEARTBEAT);
+    let sent = a.sent();
+    let probe = sent.iter().find_map(|(_, message)| match message {
+        Message::Request(RaftRequest::BootstrapProbe(probe)) => Some(probe.clone()),
+        _ => None,
+    });
+    let run = probe.unwrap().run;
+    let response = |store_id, verdict| {
+        Message::Response(RaftResponse::BootstrapProbe(BootstrapProbeResponse {
+            to_store_id: StoreId(1),
+            to_run: run,
+            store_id: StoreId(store_id),
+            run: 7,
+            verdict,
+        }))
+    };
+    a.step("b", response(2, BootstrapVerdict::New));
+    a.step("b", response(22, BootstrapVerdict::NotNew));
+    a.step("c", response(3, BootstrapVerdict::New));
+    assert_eq!(a.core.log().last(), LogId::default());
+    a.step("b", response(23, BootstrapVerdict::New));
+    assert_eq!(a.core.membership().store_id(&"b".into()), StoreId(23));
+}
+
 #[test]
 fn a_new_single_node_bootstraps_alone() {
     let mut node = new_node("a", "a", 7);

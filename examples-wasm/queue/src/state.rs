@@ -222,17 +222,14 @@ impl Queues {
             bytes <= limit
         };
         let newest = task.errors.iter().rev().take_while(&mut fits).count();
+        let older = task.errors.len() - newest;
         Ok(TaskInfo {
             id,
             queue: queue.clone(),
             state: task.place.stage(),
             attempt: task.attempt,
             payload: task.payload.clone(),
-            errors: task
-                .errors
-                .range(task.errors.len() - newest..)
-                .cloned()
-                .collect(),
+            errors: task.errors.iter().skip(older).cloned().collect(),
         })
     }
 

@@ -176,7 +176,7 @@ async fn a_directory_of_the_release_before_stays_at_level_0_until_an_operator_ra
     .expect("a file");
 
     let endpoint = node.options_mut().client_addr.clone();
-    let raised = run(&["settings", "raise-level", "--endpoints", &endpoint]);
+    let raised = run(["settings", "raise-level", "--endpoints", &endpoint]);
     assert!(raised.status.success(), "{raised:?}");
     let shown = settings(&node).await.expect("settings");
     assert_eq!(shown["level"], 1, "{shown}");
@@ -186,7 +186,7 @@ async fn a_directory_of_the_release_before_stays_at_level_0_until_an_operator_ra
         (shown["settings"]["keys"] == 100_000).then_some(())
     })
     .await;
-    let set = run(&["settings", "set", "keys=5", "--endpoints", &endpoint]);
+    let set = run(["settings", "set", "keys=5", "--endpoints", &endpoint]);
     assert!(set.status.success(), "{set:?}");
     assert_eq!(ready(&node).await, 3);
 

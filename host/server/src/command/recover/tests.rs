@@ -82,7 +82,7 @@ fn a_decision_names_the_entry_and_its_commands() {
         successor: None,
     };
     let decisions = Decisions::read(dir.path()).unwrap();
-    assert_eq!(decisions.entries, [decision.clone()]);
+    assert_eq!(decisions.entries, std::slice::from_ref(&decision));
     let text = listed(&decisions);
     assert!(text.starts_with("entry 2  skip"), "{text}");
     // Another decision about the same entry replaces it.

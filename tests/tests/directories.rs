@@ -87,6 +87,12 @@ async fn grown(one: &str) -> Cluster {
     options.cluster = one.replace("ADDRESS", &options.peer_addr);
     cluster.nodes[0].start();
     cluster.leader().await;
+    grow(&mut cluster).await;
+    cluster
+}
+
+/// Adds two voters to a cluster of one.
+async fn grow(cluster: &mut Cluster) {
     for _ in 0..2 {
         let at = cluster.join();
         let node = &cluster.nodes[at];
@@ -99,7 +105,6 @@ async fn grown(one: &str) -> Cluster {
             .await;
         assert_eq!(added.expect("a response").status, 200);
     }
-    cluster
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -388,7 +393,7 @@ async fn an_old_copy_of_an_earlier_run_is_found_by_a_peer_although_its_file_is_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copy_of_the_only_node_of_a_cluster_starts_with_a_warning() {
+async fn a_copy_of_the_only_node_of_a_cluster_starts_only_if_its_operator_accepts_it() {
     let mut cluster = Cluster::start(1, "kv", &QUICK);
     cluster.leader().await;
     cluster.apply_somewhere("one", &put("k", "v")).await;
@@ -397,10 +402,46 @@ async fn a_copy_of_the_only_node_of_a_cluster_starts_with_a_warning() {
     copy(cluster.nodes[0].data_dir(), &backup);
     wipe(&cluster.nodes[0]);
     copy(&backup, &cluster.nodes[0].data_dir());
+    let node = &mut cluster.nodes[0];
+    node.start();
+    assert!(!node.wait().success());
+    let log = node.log();
+    assert!(log.contains("is a copy of a data directory"), "{log}");
+    assert!(log.contains("--accept-copy"), "{log}");
+    // Accepted once, it counts from then on.
+    node.options_mut().args.push("--accept-copy".to_owned());
+    node.start();
+    assert_eq!(read(&node.http(), "k").await, "v");
+    assert!(node.log().contains("THIS DATA DIRECTORY IS A COPY"));
+    node.kill();
+    node.options_mut().args.pop();
+    node.start();
+    assert_eq!(read(&node.http(), "k").await, "v");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_from_before_the_cluster_has_grown_answers_nothing() {
+    let mut cluster = Cluster::start(1, "kv", &QUICK);
+    cluster.leader().await;
+    cluster.apply_somewhere("one", &put("k", "old")).await;
+    cluster.nodes[0].kill();
+    let backup = cluster.dir().join("backup");
+    copy(cluster.nodes[0].data_dir(), &backup);
     cluster.nodes[0].start();
-    assert_eq!(read(&cluster.nodes[0].http(), "k").await, "v");
-    let log = cluster.nodes[0].log();
-    assert!(log.contains("THIS DATA DIRECTORY IS A COPY"), "{log}");
+    cluster.leader().await;
+    grow(&mut cluster).await;
+    cluster.apply_somewhere("two", &put("k", "new")).await;
+    cluster.nodes.iter_mut().for_each(Node::kill);
+    // The copy knows only of itself, and the nodes that know more are down.
+    wipe(&cluster.nodes[0]);
+    copy(&backup, &cluster.nodes[0].data_dir());
+    cluster.nodes[0].start();
+    assert!(!cluster.nodes[0].wait().success());
+    assert!(
+        cluster.nodes[0]
+            .log()
+            .contains("is a copy of a data directory")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -440,6 +440,7 @@ fn raft_builder<M: ReplicatedStateMachine>(
     let builder = builder
         .data_dir(&settings.data_dir)
         .repair(settings.repair)
+        .accept_copy(settings.accept_copy)
         .initial_settings(settings.proposed_settings())
         .max_clock_skew(settings.replication.max_clock_skew)
         .snapshot_bytes_per_second(settings.replication.snapshot_bytes_per_second);

@@ -110,6 +110,8 @@ pub(crate) struct ServeSettings {
     pub(crate) start: StartSettings,
     /// Set corrupt files aside and rejoin as an empty node.
     pub(crate) repair: bool,
+    /// Use a copy of the data directory of the only voter.
+    pub(crate) accept_copy: bool,
     /// Directory of log, vote and snapshots.
     pub(crate) data_dir: PathBuf,
     /// Directory of compiled code.
@@ -165,6 +167,7 @@ impl ServeSettings {
             cluster_id: cluster.derived_id(),
             start: StartSettings::of_cluster(&cluster),
             repair: false,
+            accept_copy: false,
             cluster,
             compiled_dir: data_dir.join(COMPILED_DIR),
             data_dir,
@@ -236,6 +239,7 @@ impl ServeSettings {
             audit_interval: Duration::from_millis(args.audit_interval_ms),
             state_audit_interval: Duration::from_millis(args.state_audit_interval_ms),
             repair: args.repair,
+            accept_copy: args.accept_copy,
             raft,
             replication,
             limits,

@@ -41,6 +41,7 @@ pub struct RaftBuilder<M: ReplicatedStateMachine> {
     pub(super) join: bool,
     may_be_alone: bool,
     repair: bool,
+    accept_copy: bool,
     lease_drift_percent: Option<u32>,
     initial_settings: Bytes,
     max_clock_skew: Duration,
@@ -63,6 +64,7 @@ impl<M: ReplicatedStateMachine> RaftBuilder<M> {
             join: false,
             may_be_alone: false,
             repair: false,
+            accept_copy: false,
             lease_drift_percent: None,
             initial_settings: Bytes::new(),
             max_clock_skew: MAX_CLOCK_SKEW,
@@ -148,6 +150,15 @@ impl<M: ReplicatedStateMachine> RaftBuilder<M> {
     #[must_use]
     pub fn repair(mut self, repair: bool) -> Self {
         self.repair = repair;
+        self
+    }
+
+    /// Accepts a data directory that is a copy and belongs to the only voter of a cluster. No other node can tell what such
+    /// a copy lacks, so without this the node refuses to start. A node with other voters does not need it: it rejoins. Default:
+    /// false.
+    #[must_use]
+    pub fn accept_copy(mut self, accept: bool) -> Self {
+        self.accept_copy = accept;
         self
     }
 
@@ -255,6 +266,7 @@ impl<M: ReplicatedStateMachine> RaftBuilder<M> {
             join: self.join,
             may_be_alone: self.may_be_alone,
             repair: self.repair,
+            accept_copy: self.accept_copy,
             core,
             driver: self.driver_limits.clone(),
         })

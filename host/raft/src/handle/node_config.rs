@@ -31,6 +31,8 @@ pub struct NodeConfig {
     pub may_be_alone: bool,
     /// Corrupt files are set aside, and the node rejoins with an empty store.
     pub repair: bool,
+    /// A data directory that is a copy is used, although no other member can tell what it lacks.
+    pub accept_copy: bool,
     /// Settings of the consensus core.
     pub core: CoreConfig,
     /// Limits of the driver.

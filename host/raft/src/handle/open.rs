@@ -44,6 +44,14 @@ pub(super) enum OnCorruption {
     NoPeers,
 }
 
+/// How a node opens its stores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct OpenRules {
+    pub(super) on_corruption: OnCorruption,
+    /// A copy of the directory of the only voter is used.
+    pub(super) accept_copy: bool,
+}
+
 /// The intact stores of a node.
 struct Stores {
     log: Box<dyn LogStore>,
@@ -65,21 +73,22 @@ pub(super) fn open<M: ReplicatedStateMachine>(
     data_dir: Option<PathBuf>,
     node_id: &NodeId,
     cluster: &ConfiguredCluster,
-    on_corruption: OnCorruption,
+    rules: OpenRules,
     machine: M,
 ) -> Result<Opened<M>, StartError> {
     let Some(dir) = data_dir else {
         let stores = in_memory(cluster.id.clone())?;
         return restore(stores, machine).map_err(|failed| failed.error);
     };
-    let failed = match open_files(&dir, node_id, cluster, machine) {
+    let accept_copy = rules.accept_copy;
+    let failed = match open_files(&dir, node_id, cluster, accept_copy, machine) {
         Ok(opened) => return Ok(opened),
         Err(failed) => failed,
     };
     let Some(corruption) = corruption_of(&failed.error) else {
         return Err(failed.error);
     };
-    match on_corruption {
+    match rules.on_corruption {
         OnCorruption::Refuse => return Err(failed.error),
         OnCorruption::NoPeers => {
             return Err(StartError::NoPeersToRepairFrom(Box::new(failed.error)));
@@ -96,7 +105,7 @@ pub(super) fn open<M: ReplicatedStateMachine>(
         kept_in = %aside.display(),
         "corrupt files are set aside; this node votes again once its peers have sent it the log and the state"
     );
-    open_files(&dir, node_id, cluster, failed.machine).map_err(|failed| failed.error)
+    open_files(&dir, node_id, cluster, accept_copy, failed.machine).map_err(|failed| failed.error)
 }
 
 fn in_memory(cluster_id: String) -> Result<Stores, StorageError> {
@@ -121,9 +130,10 @@ fn open_files<M: ReplicatedStateMachine>(
     dir: &Path,
     node_id: &NodeId,
     cluster: &ConfiguredCluster,
+    accept_copy: bool,
     machine: M,
 ) -> Result<Opened<M>, OpenFailed<M>> {
-    match open_stores(dir, node_id, cluster) {
+    match open_stores(dir, node_id, cluster, accept_copy) {
         Ok(stores) => restore(stores, machine),
         Err(error) => Err(OpenFailed {
             error: error.into(),
@@ -136,6 +146,7 @@ fn open_stores(
     dir: &Path,
     node_id: &NodeId,
     cluster: &ConfiguredCluster,
+    accept_copy: bool,
 ) -> Result<Stores, StorageError> {
     // An empty directory may be that of a new node or of one whose disk was wiped: the node finds out from its peers.
     let init = StoreInit {
@@ -150,7 +161,10 @@ fn open_stores(
     let snapshots = SnapshotFiles::open(dir)?;
     record_run(&mut log)?;
     let mut found = read(&mut log, &snapshots)?;
-    if let Some(init) = exclude_copy(&mut log, node_id, &found.stored, found.snapshot.as_ref())? {
+    let copy = check_origin(&mut log)?;
+    if copy != OriginCheck::Original && is_lone_voter(node_id, &found) {
+        accept_lone_copy(&mut log, dir, copy, accept_copy)?;
+    } else if let Some(init) = exclude_copy(&mut log, copy)? {
         (found.stored.store_id, found.stored.state) = (init.store_id, init.state);
     }
     let (stored, snapshot) = (&found.stored, found.snapshot.as_ref());
@@ -158,28 +172,41 @@ fn open_stores(
     Ok(found.into_stores(Box::new(log), Arc::new(snapshots), cluster_id))
 }
 
-/// If the data directory is a copy, makes it another store, which rejoins. Returns the new store id and state.
-fn exclude_copy(
+fn is_lone_voter(node_id: &NodeId, found: &StoresContent) -> bool {
+    let is_complete = found.stored.state == StoreState::Complete;
+    is_complete && is_alone(node_id, &found.stored, found.snapshot.as_ref())
+}
+
+/// A copy of the directory of the only voter. No other member can tell what it lacks, and its cluster may have grown since: the
+/// operator decides.
+fn accept_lone_copy(
     log: &mut RedbStore,
-    node_id: &NodeId,
-    stored: &StoredState,
-    snapshot: Option<&SnapshotMeta>,
-) -> Result<Option<StoreInit>, StorageError> {
-    let OriginCheck::Copy { recorded, found } = check_origin(log)? else {
+    dir: &Path,
+    copy: OriginCheck,
+    accept: bool,
+) -> Result<(), StorageError> {
+    let OriginCheck::Copy { recorded, found } = copy else {
+        return Ok(());
+    };
+    if !accept {
+        let path = dir.to_owned();
+        return Err(StorageError::CopyOfOnlyVoter { path });
+    }
+    log.record_origin(found)?;
+    tracing::error!(
+        ?recorded,
+        ?found,
+        "THIS DATA DIRECTORY IS A COPY, and --accept-copy makes it count: all that this node acknowledged after the copy was \
+         made is missing here"
+    );
+    Ok(())
+}
+
+/// If the data directory is a copy, makes it another store, which rejoins. Returns the new store id and state.
+fn exclude_copy(log: &mut RedbStore, copy: OriginCheck) -> Result<Option<StoreInit>, StorageError> {
+    let OriginCheck::Copy { recorded, found } = copy else {
         return Ok(None);
     };
-    let is_lone_voter = stored.state == StoreState::Complete && is_alone(node_id, stored, snapshot);
-    if is_lone_voter {
-        log.record_origin(found)?;
-        tracing::error!(
-            ?recorded,
-            ?found,
-            "THIS DATA DIRECTORY IS A COPY, and no other member can tell what it lacks: all that this node acknowledged \
-             after the copy was made is missing here. If the original directory still exists, or if this cluster has \
-             other members, stop this node now, and start it on the original"
-        );
-        return Ok(None);
-    }
     tracing::error!(
         ?recorded,
         ?found,

@@ -13,7 +13,7 @@ use super::config::ConfigError;
 use super::environment::ThreadEnvironment;
 use super::error::StartError;
 use super::node_config::NodeConfig;
-use super::open::{OnCorruption, open};
+use super::open::{OnCorruption, OpenRules, open};
 use super::stored_cluster::{ConfiguredCluster, start_members};
 use super::threads;
 use super::wall_clock::WallClock;
@@ -67,9 +67,13 @@ impl<M: ReplicatedStateMachine> Runtime<M> {
             id: config.cluster_id.clone(),
             only_if_new: config.cluster_id_only_if_new,
         };
-        let (data_dir, on_corruption) = (config.data_dir.clone(), on_corruption(&config));
+        let data_dir = config.data_dir.clone();
+        let rules = OpenRules {
+            on_corruption: on_corruption(&config),
+            accept_copy: config.accept_copy,
+        };
         let node_id = config.address.id.clone();
-        let opening = move || open(data_dir, &node_id, &cluster, on_corruption, machine);
+        let opening = move || open(data_dir, &node_id, &cluster, rules, machine);
         let opened = tokio::task::spawn_blocking(opening)
             .await
             .map_err(|error| StartError::Thread(std::io::Error::other(error)))??;

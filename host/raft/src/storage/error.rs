@@ -90,6 +90,12 @@ pub enum StorageError {
         /// The configured id.
         expected: String,
     },
+    /// The directory is a copy, and its node is the only voter of the cluster.
+    #[error("{} is a copy of a data directory, and no other member can tell what it lacks: what was acknowledged after the copy was made, and members that were added since. If the original directory still exists, start the node on that one. If it is gone and no other member has data, start the node once with --accept-copy", path.display())]
+    CopyOfOnlyVoter {
+        /// The data directory.
+        path: PathBuf,
+    },
     /// An entry, name or snapshot is over the limit of the store.
     #[error("{what} has {bytes} bytes, and the limit is {limit}: make it smaller")]
     TooLarge {

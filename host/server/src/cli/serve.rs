@@ -52,6 +52,11 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "OARLOCK_REPAIR", action = ArgAction::SetTrue)]
     #[arg(value_parser = FalseyValueParser::new())]
     pub(crate) repair: bool,
+    /// Start on a copy of the data directory of the only voter of a cluster. What was acknowledged after the copy was made
+    /// is missing in it, and no other node can tell. Without the flag such a node exits. Needed once.
+    #[arg(long, env = "OARLOCK_ACCEPT_COPY", action = ArgAction::SetTrue)]
+    #[arg(value_parser = FalseyValueParser::new())]
+    pub(crate) accept_copy: bool,
     /// Directory for log, vote and snapshots. Each node needs its own.
     #[arg(
         long,

@@ -19,7 +19,7 @@ pub enum Input<M: ReplicatedStateMachine, E: Environment<M>> {
     /// Time has passed.
     Tick,
     /// A connection with a peer has begun. Its messages follow.
-    PeerHello(PeerHello),
+    PeerHello(Box<PeerHello>),
     /// A message arrived from this node.
     Message(Sender, Message),
     /// A client submits a command.

@@ -23,6 +23,10 @@ const PAGE_BYTES: usize = 4096;
 pub(super) type NodeInput<M> = Input<M, ThreadEnvironment<M>>;
 
 /// An event for the driver's thread.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "almost all events are inputs, and a box for each would cost an allocation"
+)]
 pub(super) enum DriverEvent<M: ReplicatedStateMachine> {
     /// An input. A message of a peer holds its permit until the driver has handled it.
     Input(NodeInput<M>, Option<OwnedSemaphorePermit>),
@@ -104,7 +108,7 @@ impl<M: ReplicatedStateMachine> node::MessageSink for Inbox<M> {
                 return self.submit(Input::Joined(cluster_id)).is_ok();
             }
             NetworkEvent::PeerHello(hello) => {
-                let event = DriverEvent::Input(Input::PeerHello(hello), None);
+                let event = DriverEvent::Input(Input::PeerHello(Box::new(hello)), None);
                 return self.events.send(event).is_ok();
             }
             NetworkEvent::Connected(_) | NetworkEvent::Disconnected(_) => return true,

@@ -378,7 +378,7 @@ impl World {
             before.as_ref() != Some(&hello)
         });
         if is_new {
-            self.put(to, Input::PeerHello(hello));
+            self.put(to, Input::PeerHello(Box::new(hello)));
         }
     }
 

@@ -48,8 +48,6 @@ counts! {
     early_wipes "disks wiped during bootstrap",
     /// Runs in which an operator removed so many nodes that those left were no quorum, because others had lost their disks.
     lost_quorums "quorums that an operator lost",
-    /// Old disks, or older copies of disks, that were put back.
-    old_disks "old disks put back",
     /// Processes that stood still for a while.
     pauses "pauses",
     /// Wall clocks that jumped.

@@ -119,10 +119,6 @@ pub enum FaultKind {
     Transfer,
     /// One node's disk is replaced by an empty one.
     WipeDisk,
-    /// One node's disk is copied.
-    CopyDisk,
-    /// An old disk of a node, or an old copy, is put back.
-    PutBackDisk,
 }
 
 impl FaultKind {
@@ -146,8 +142,6 @@ impl FaultKind {
         Self::ChangeMembers,
         Self::Transfer,
         Self::WipeDisk,
-        Self::CopyDisk,
-        Self::PutBackDisk,
     ];
 }
 
@@ -227,9 +221,6 @@ impl Profile {
             profile.new_stores = true;
             let faults = &mut profile.faults;
             faults.extend([FaultKind::WipeDisk, FaultKind::WipeDisk]);
-            if !database {
-                faults.extend([FaultKind::CopyDisk, FaultKind::PutBackDisk]);
-            }
             if rots {
                 // It strikes only where the others are a quorum.
                 faults.extend([FaultKind::Rot; 3]);

@@ -219,15 +219,6 @@ struct Platter {
     failing: Option<bool>,
     /// There is no room.
     full: bool,
-    /// It is an old one that was put back, and its node has not rejoined.
-    is_outdated: bool,
-}
-
-/// A log as it was at some time.
-#[derive(Debug)]
-pub(crate) struct OldLog {
-    store: MemoryStore,
-    durable: Durable,
 }
 
 impl Platter {
@@ -293,19 +284,9 @@ impl Platter {
             ));
         }
         self.durable = found;
-        if self.store_state == StoreState::Complete && !self.is_outdated {
+        if self.store_state == StoreState::Complete {
             self.durable.former = None;
         }
-    }
-
-    /// An older disk takes the place of this one, which holds what its node has acknowledged.
-    fn exchange(&mut self, old: &OldLog, snapshot: Index) {
-        self.unsynced.clear();
-        self.doubtful = None;
-        self.engine = Engine::Memory(old.store.copy());
-        let former = std::mem::replace(&mut self.durable, old.durable.clone());
-        self.durable.former = Some((Box::new(former), snapshot));
-        self.is_outdated = true;
     }
 
     fn wipe(&mut self, init: StoreInit, snapshot: Index) {
@@ -359,7 +340,6 @@ impl SimLog {
             planted,
             failing: None,
             full: false,
-            is_outdated: false,
         };
         Self(Arc::new(Mutex::new(platter)))
     }
@@ -446,35 +426,9 @@ impl SimLog {
         lock(&self.0).wipe(init_of(store_id, StoreState::Incomplete), snapshot);
     }
 
-    /// A copy of the log, where it is in memory and everything is done.
-    pub(crate) fn copy(&self) -> Option<OldLog> {
-        let platter = lock(&self.0);
-        let Engine::Memory(store) = &platter.engine else {
-            return None;
-        };
-        let settled = platter.doubtful.is_none() && platter.unsynced.is_empty();
-        let complete = platter.store_state == StoreState::Complete && !platter.is_outdated;
-        (settled && complete).then(|| OldLog {
-            store: store.copy(),
-            durable: platter.durable.clone(),
-        })
-    }
-
-    /// The disk is replaced by an older one of its node. `snapshot` is the reach of the snapshots until now.
-    pub(crate) fn put_back(&self, old: &OldLog, snapshot: Index) {
-        lock(&self.0).exchange(old, snapshot);
-    }
-
-    /// Whether it is an old one that was put back, and its node has not rejoined.
-    pub(crate) fn is_outdated(&self) -> bool {
-        lock(&self.0).is_outdated
-    }
-
-    /// The runs of peers that are recorded.
-    pub(crate) fn met(&self) -> Vec<(NodeId, MetPeer)> {
-        let mut platter = lock(&self.0);
-        let loaded = platter.engine.store().and_then(LogStore::load);
-        loaded.map(|stored| stored.met).unwrap_or_default()
+    /// Whether it holds all votes and acknowledgements of its node.
+    pub(crate) fn is_whole(&self) -> bool {
+        lock(&self.0).store_state == StoreState::Complete
     }
 
     /// The process has crashed, perhaps with a power failure.
@@ -582,7 +536,6 @@ impl LogStore for SimLog {
         let mut platter = lock(&self.0);
         platter.engine.store()?.mark_complete()?;
         platter.store_state = StoreState::Complete;
-        platter.is_outdated = false;
         platter.durable.former = None;
         if let Some(disk) = platter.engine.disk() {
             disk.committed();
@@ -647,16 +600,6 @@ impl SimSnapshots {
     /// The disk is replaced by an empty one.
     pub(crate) fn wipe(&self) {
         lock(&self.shelf).store = MemorySnapshots::new();
-    }
-
-    /// A copy of what it holds.
-    pub(crate) fn copy(&self) -> MemorySnapshots {
-        self.store().copy()
-    }
-
-    /// The disk is replaced by an older one.
-    pub(crate) fn put_back(&self, old: &MemorySnapshots) {
-        lock(&self.shelf).store = old.copy();
     }
 
     /// The power goes.

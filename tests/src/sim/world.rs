@@ -4,7 +4,6 @@ mod clients;
 mod faults;
 mod lull;
 mod node;
-mod old_disks;
 mod operator;
 mod settle;
 mod work;
@@ -16,7 +15,6 @@ use task_queue_raft::ids::{NodeId, StoreId};
 
 use self::clients::{Client, Retry};
 use self::node::Node;
-use self::old_disks::OldDisk;
 use self::operator::Operator;
 use super::clocks::{self, ClockKind};
 use super::coverage::Coverage;
@@ -111,8 +109,6 @@ pub(crate) struct World {
     calm: bool,
     /// When that was.
     calm_at: Duration,
-    /// Disks that may be put back.
-    old_disks: Vec<OldDisk>,
 }
 
 impl World {
@@ -147,7 +143,6 @@ impl World {
             lull: false,
             calm: false,
             calm_at: Duration::ZERO,
-            old_disks: Vec::new(),
             profile,
         };
         world.trace.note(Duration::ZERO, 0, config.seed, || {

@@ -93,8 +93,6 @@ impl World {
             }
             FaultKind::ChangeMembers => self.order_change(),
             FaultKind::Transfer => self.order_transfer(),
-            FaultKind::CopyDisk => self.copy_disk(node),
-            FaultKind::PutBackDisk => return self.put_back_disk(node, length),
             FaultKind::WipeDisk => return self.wipe_disk(node, length),
         }
         Ok(())
@@ -106,7 +104,6 @@ impl World {
             return Ok(());
         }
         self.early_wipes += usize::from(early);
-        self.copy_disk(node);
         self.crash(node, down)?;
         self.lose_disk(node, SimLog::wipe);
         self.coverage.wipes += 1;
@@ -130,7 +127,7 @@ impl World {
 
     /// Whether the disk of this node may be lost, at any moment: the others that are eligible to vote are a quorum of every
     /// configuration that may be in effect. So no acknowledged entry is lost with it, and the cluster can go on.
-    pub(super) fn may_lose_disk(&self, node: usize) -> bool {
+    fn may_lose_disk(&self, node: usize) -> bool {
         let others: Vec<bool> = (0..self.nodes.len()).map(|other| other != node).collect();
         self.is_quorum(&others)
     }

@@ -119,8 +119,7 @@ impl World {
             return false;
         };
         let store = members.store_id(id);
-        let intact = node.log.disk().is_none_or(|disk| !disk.is_damaged());
-        let sound = intact && !node.log.is_outdated();
+        let sound = node.log.disk().is_none_or(|disk| !disk.is_damaged());
         let eligible =
             |core: &Core| core.can_vote() && (store == StoreId::NONE || store == core.store_id());
         alive[node.index] && sound && !node.is_reinstalling() && node.core().is_some_and(eligible)

@@ -3,7 +3,7 @@
 use task_queue_raft::disk::{Disk, DiskDone, DiskTask};
 use task_queue_raft::driver::{Input, MachineTask};
 use task_queue_raft::identity::{PeerHello, Sender};
-use task_queue_raft::ids::{LogId, NodeId};
+use task_queue_raft::ids::LogId;
 use task_queue_raft::message::Message;
 
 use super::{Event, Tag, World};
@@ -292,7 +292,12 @@ impl World {
 
     // ----- the network -----
 
-    fn send(&mut self, from: usize, to: &NodeId, message: Message) -> Result<(), Violation> {
+    fn send(
+        &mut self,
+        from: usize,
+        to: &task_queue_raft::ids::NodeId,
+        message: Message,
+    ) -> Result<(), Violation> {
         let node = &self.nodes[from];
         self.invariants
             .on_send(&node.id, to, &message, &node.disk_view())?;

@@ -44,7 +44,11 @@ counts! {
     crashes "crashes",
     /// Disks that were replaced by empty ones.
     wipes "wiped disks",
-    /// Those of them that were wiped before the cluster existed.
+    /// Disks that were replaced by old copies.
+    old_disks "old copies put back",
+    /// Those of them of which their nodes could not know it.
+    hidden_copies "old copies that only peers recognize",
+    /// Those of the wiped disks that were wiped before the cluster existed.
     early_wipes "disks wiped during bootstrap",
     /// Runs in which an operator removed so many nodes that those left were no quorum, because others had lost their disks.
     lost_quorums "quorums that an operator lost",

@@ -119,6 +119,8 @@ pub enum FaultKind {
     Transfer,
     /// One node's disk is replaced by an empty one.
     WipeDisk,
+    /// One node's disk is copied, or replaced by an old copy.
+    OldDisk,
 }
 
 impl FaultKind {
@@ -142,6 +144,7 @@ impl FaultKind {
         Self::ChangeMembers,
         Self::Transfer,
         Self::WipeDisk,
+        Self::OldDisk,
     ];
 }
 
@@ -221,6 +224,9 @@ impl Profile {
             profile.new_stores = true;
             let faults = &mut profile.faults;
             faults.extend([FaultKind::WipeDisk, FaultKind::WipeDisk]);
+            if !database {
+                faults.extend([FaultKind::OldDisk; 3]);
+            }
             if rots {
                 // It strikes only where the others are a quorum.
                 faults.extend([FaultKind::Rot; 3]);

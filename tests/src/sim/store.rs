@@ -212,6 +212,8 @@ struct Platter {
     loss: Option<String>,
     /// Whether it holds all votes and acknowledgements of its node.
     store_state: StoreState,
+    /// It is an old copy, and its node has not rejoined with it.
+    stale: bool,
     /// Reported as done, but lost at a crash. Only planted faults have such operations.
     unsynced: Vec<LogOp>,
     planted: Option<Planted>,
@@ -284,7 +286,7 @@ impl Platter {
             ));
         }
         self.durable = found;
-        if self.store_state == StoreState::Complete {
+        if self.store_state == StoreState::Complete && !self.stale {
             self.durable.former = None;
         }
     }
@@ -293,9 +295,27 @@ impl Platter {
         self.unsynced.clear();
         self.doubtful = None;
         self.store_state = init.state;
+        self.stale = false;
         self.engine.wipe(init);
         let former = std::mem::take(&mut self.durable);
         self.durable.former = Some((Box::new(former), snapshot));
+    }
+}
+
+/// A copy of a log.
+#[derive(Debug)]
+pub(crate) struct SavedLog {
+    log: MemoryStore,
+    durable: Durable,
+    store_id: StoreId,
+    run: u64,
+}
+
+impl SavedLog {
+    /// Whether a node that remembers this of the copy's node recognizes the copy as outdated.
+    pub(crate) fn is_known_as_old(&self, met: &MetPeer) -> bool {
+        met.replaced.contains(&self.store_id)
+            || met.store_id == self.store_id && met.number > self.run
     }
 }
 
@@ -335,6 +355,7 @@ impl SimLog {
             durable: Durable::default(),
             doubtful: None,
             loss: None,
+            stale: false,
             store_state: StoreState::New,
             unsynced: Vec::new(),
             planted,
@@ -426,9 +447,39 @@ impl SimLog {
         lock(&self.0).wipe(init_of(store_id, StoreState::Incomplete), snapshot);
     }
 
-    /// Whether it holds all votes and acknowledgements of its node.
-    pub(crate) fn is_whole(&self) -> bool {
-        lock(&self.0).store_state == StoreState::Complete
+    /// A copy of what it holds now, and the number of the run in which it was made. None of a disk of bytes.
+    pub(crate) fn copy(&self) -> Option<SavedLog> {
+        let platter = lock(&self.0);
+        let Engine::Memory(store) = &platter.engine else {
+            return None;
+        };
+        let log = store.copy();
+        let stored = log.clone().load().ok()?;
+        Some(SavedLog {
+            log,
+            durable: platter.durable.clone(),
+            store_id: stored.store_id,
+            run: stored.runs.number,
+        })
+    }
+
+    /// The disk is replaced by an old copy of itself or of an earlier one.
+    pub(crate) fn put_back(&self, saved: &SavedLog, snapshot: Index) {
+        let mut platter = lock(&self.0);
+        platter.unsynced.clear();
+        platter.doubtful = None;
+        platter.stale = true;
+        platter.engine = Engine::Memory(saved.log.copy());
+        let former = std::mem::replace(&mut platter.durable, saved.durable.clone());
+        platter.durable.former = Some((Box::new(former), snapshot));
+    }
+
+    /// What its node remembers of a peer.
+    pub(crate) fn met(&self, peer: &NodeId) -> Option<MetPeer> {
+        let mut platter = lock(&self.0);
+        let stored = platter.engine.store().ok()?.load().ok()?;
+        let met = stored.met.into_iter().find(|(id, _)| id == peer);
+        met.map(|(_, met)| met)
     }
 
     /// The process has crashed, perhaps with a power failure.
@@ -536,6 +587,7 @@ impl LogStore for SimLog {
         let mut platter = lock(&self.0);
         platter.engine.store()?.mark_complete()?;
         platter.store_state = StoreState::Complete;
+        platter.stale = false;
         platter.durable.former = None;
         if let Some(disk) = platter.engine.disk() {
             disk.committed();
@@ -600,6 +652,16 @@ impl SimSnapshots {
     /// The disk is replaced by an empty one.
     pub(crate) fn wipe(&self) {
         lock(&self.shelf).store = MemorySnapshots::new();
+    }
+
+    /// A copy of what it holds now.
+    pub(crate) fn copy(&self) -> MemorySnapshots {
+        lock(&self.shelf).store.copy()
+    }
+
+    /// The disk is replaced by an old copy.
+    pub(crate) fn put_back(&self, saved: &MemorySnapshots) {
+        lock(&self.shelf).store = saved.copy();
     }
 
     /// The power goes.

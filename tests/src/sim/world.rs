@@ -1,6 +1,7 @@
 //! A cluster, its clients and its faults in virtual time: one queue of events, one thread, no clock.
 
 mod clients;
+mod disks;
 mod faults;
 mod lull;
 mod node;

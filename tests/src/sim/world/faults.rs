@@ -3,14 +3,12 @@
 use std::time::Duration;
 
 use task_queue_raft::driver::Input;
-use task_queue_raft::ids::{Index, LogId};
 use task_queue_raft::raft::Role;
 
 use super::node::{Node, RIGHT_EPOCH_MS};
 use super::{Event, World};
 use crate::sim::clocks::{self, ClockKind};
 use crate::sim::profile::FaultKind;
-use crate::sim::store::SimLog;
 use crate::sim::violation::Violation;
 
 impl World {
@@ -94,20 +92,8 @@ impl World {
             FaultKind::ChangeMembers => self.order_change(),
             FaultKind::Transfer => self.order_transfer(),
             FaultKind::WipeDisk => return self.wipe_disk(node, length),
+            FaultKind::OldDisk => return self.old_disk(node, length),
         }
-        Ok(())
-    }
-
-    fn wipe_disk(&mut self, node: usize, down: Duration) -> Result<(), Violation> {
-        let early = self.may_lose_disk_of_founder(node);
-        if !early && !self.may_lose_disk(node) {
-            return Ok(());
-        }
-        self.early_wipes += usize::from(early);
-        self.crash(node, down)?;
-        self.lose_disk(node, SimLog::wipe);
-        self.coverage.wipes += 1;
-        self.coverage.early_wipes += u64::from(early);
         Ok(())
     }
 
@@ -123,38 +109,6 @@ impl World {
             // These are counted where they take effect.
             _ => {}
         }
-    }
-
-    /// Whether the disk of this node may be lost, at any moment: the others that are eligible to vote are a quorum of every
-    /// configuration that may be in effect. So no acknowledged entry is lost with it, and the cluster can go on.
-    fn may_lose_disk(&self, node: usize) -> bool {
-        let others: Vec<bool> = (0..self.nodes.len()).map(|other| other != node).collect();
-        self.is_quorum(&others)
-    }
-
-    /// Whether the disk of this node may be lost before the cluster exists. A majority of the stores that have responded to
-    /// a probe must remain, because the first member counts on them.
-    fn may_lose_disk_of_founder(&self, node: usize) -> bool {
-        let has_nothing = |state: &Node| {
-            let core = state.core();
-            state.log.durable(|durable| durable.last()) == LogId::default()
-                && core.is_none_or(|core| core.membership_index() == Index::ZERO)
-        };
-        node < self.founders
-            && self.early_wipes < (self.founders - 1) / 2
-            && self.nodes.iter().all(has_nothing)
-    }
-
-    /// A node has another store from now on, which is empty.
-    pub(super) fn lose_disk(&mut self, node: usize, lose: impl FnOnce(&SimLog, u64, Index)) {
-        let store_id = self.fault_rng.number() | 1;
-        let state = &self.nodes[node];
-        lose(&state.log, store_id, state.snapshots.reach());
-        state.snapshots.wipe();
-        self.invariants.forget(&state.id);
-        self.trace.note(self.now, node, store_id, || {
-            format!("has an empty disk now, store {store_id}")
-        });
     }
 
     /// Half of the time the one that hurts most.

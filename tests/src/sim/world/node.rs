@@ -13,6 +13,7 @@ use task_queue_raft::entry::SnapshotMeta;
 use task_queue_raft::identity::PeerHello;
 use task_queue_raft::ids::{Index, Lineage, NodeId};
 use task_queue_raft::raft::{Core, CoreConfig};
+use task_queue_raft::storage::memory::MemorySnapshots;
 use task_queue_raft::storage::{LogStore, SnapshotStore, StorageError, StoredState};
 
 use super::{Event, World};
@@ -21,7 +22,7 @@ use crate::sim::environment::{Output, SimDriver, SimEnvironment, SimInput, SimMa
 use crate::sim::invariants::{Backlog, ClocksNow, DiskView, Invariants};
 use crate::sim::machine::SimMachine;
 use crate::sim::planted::Planted;
-use crate::sim::store::{SimLog, SimSnapshots};
+use crate::sim::store::{SavedLog, SimLog, SimSnapshots};
 use crate::sim::violation::Violation;
 
 /// A turn that came of nothing and did nothing, so often in a row: the driver spins.
@@ -45,6 +46,8 @@ pub(crate) struct Node {
     pub(super) epoch_ms: u64,
     /// Milliseconds that its monotonic clock counts in a second.
     speed: u64,
+    /// A copy of its disk.
+    pub(super) copy: Option<(SavedLog, MemorySnapshots)>,
     /// It has detected a corrupt disk, and stays down.
     pub(super) out_of_service: bool,
 }
@@ -108,6 +111,7 @@ impl Node {
             disk_hangs_until: Duration::ZERO,
             epoch_ms: RIGHT_EPOCH_MS + skew_ms,
             speed,
+            copy: None,
             out_of_service: false,
         }
     }

@@ -82,6 +82,10 @@ counts! {
     truncations "truncations",
     /// Changes of the members that took effect.
     changes "changes of members",
+    /// Raises of the cluster level.
+    raises "raises of the level",
+    /// Starts of nodes of the release before.
+    old_starts "starts of an old release",
     /// Leaders that gave their leadership away.
     transfers "transfers",
     /// Machines that were to get another state, and were sent one.

@@ -111,6 +111,40 @@ pub enum Planted {
     ClockCountedTwice,
     /// The machine's time runs faster than that of the log, so idempotency keys expire early.
     KeysExpireEarly,
+    /// Votes and acknowledgements of any store of a node are counted.
+    StoresNotChecked,
+    /// A copy of an earlier state of a store is taken for the store.
+    RunsNotChecked,
+    /// A node does not find that its data directory is a copy.
+    OriginNotChecked,
+    /// A leader commits only what all members have acknowledged.
+    CommitNeedsAll,
+    /// A candidate needs the votes of all members.
+    ElectionNeedsAll,
+    /// A snapshot never ends.
+    SnapshotHangs,
+    /// The time of some entries is lower than that of the entries before them.
+    TimeRunsBack,
+    /// One node applies entries with another time.
+    OneNodeHasOtherTime,
+    /// A leader sends other entries below the commit index.
+    HistoryRewritten,
+    /// Now and then a client gets no reply.
+    ReplyLost,
+    /// A node proposes the command of a client twice.
+    CommandSentTwice,
+    /// A leader sends each heartbeat many times.
+    HeartbeatStorm,
+    /// Now and then a write that is done is not reported.
+    CompletionLost,
+    /// Now and then it is not reported that entries are applied.
+    AppliedLost,
+    /// A member of the release before is taken for one of this release when the level is raised.
+    LevelClaimed,
+    /// A restored snapshot has another last command.
+    RestoreAltersOne,
+    /// One node applies the commands of an entry in reverse order.
+    OneNodeReverses,
 }
 
 impl Planted {
@@ -169,6 +203,23 @@ impl Planted {
         Self::SkewedLeaderStays,
         Self::ClockCountedTwice,
         Self::KeysExpireEarly,
+        Self::StoresNotChecked,
+        Self::RunsNotChecked,
+        Self::OriginNotChecked,
+        Self::CommitNeedsAll,
+        Self::ElectionNeedsAll,
+        Self::SnapshotHangs,
+        Self::TimeRunsBack,
+        Self::OneNodeHasOtherTime,
+        Self::HistoryRewritten,
+        Self::ReplyLost,
+        Self::CommandSentTwice,
+        Self::HeartbeatStorm,
+        Self::CompletionLost,
+        Self::AppliedLost,
+        Self::LevelClaimed,
+        Self::RestoreAltersOne,
+        Self::OneNodeReverses,
     ];
 
     /// Whether only runs with the guest as the machine can detect it.
@@ -201,6 +252,14 @@ impl Planted {
     /// Whether a leader has no bound, because of this fault.
     pub(crate) fn removes_bound(self) -> bool {
         matches!(self, Self::TimeUnbounded | Self::TimeStandsStill)
+    }
+
+    /// Whether only runs in which old copies of disks are put back can detect it.
+    pub(crate) fn is_of_copies(self) -> bool {
+        matches!(
+            self,
+            Self::StoresNotChecked | Self::RunsNotChecked | Self::OriginNotChecked
+        )
     }
 
     /// Whether only runs with leases can detect it.

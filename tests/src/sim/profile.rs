@@ -63,8 +63,20 @@ pub(crate) struct Profile {
     pub(crate) machine: MachineKind,
     /// Of 1,000 commands to the guest so many have an idempotency key.
     pub(crate) keyed_per_mille: u64,
+    /// The releases that the nodes run.
+    pub(crate) releases: Releases,
     /// The stores are new and have numbers: the nodes found a cluster first, and one that loses its disk comes back.
     pub(crate) new_stores: bool,
+}
+
+/// The releases of the nodes: the one before knows cluster level 0 and protocol 1 only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Releases {
+    /// All nodes know level 0 only, and speak protocol 2.
+    Old,
+    New,
+    /// Each start of a node may be one of either release, until an operator raises the level.
+    Rollout,
 }
 
 /// What the network does to messages.
@@ -119,6 +131,8 @@ pub enum FaultKind {
     Transfer,
     /// One node's disk is replaced by an empty one.
     WipeDisk,
+    /// The cluster level is raised.
+    RaiseLevel,
     /// One node's disk is copied, or replaced by an old copy.
     OldDisk,
 }
@@ -144,6 +158,7 @@ impl FaultKind {
         Self::ChangeMembers,
         Self::Transfer,
         Self::WipeDisk,
+        Self::RaiseLevel,
         Self::OldDisk,
     ];
 }
@@ -207,6 +222,7 @@ impl Profile {
                 MachineKind::Guest,
             ]),
             keyed_per_mille: rng.pick(&[0, 500, 900]),
+            releases: Releases::New,
             new_stores: false,
             drift_percent: 0,
             lease_drift_percent: None,
@@ -233,6 +249,7 @@ impl Profile {
             }
         }
         profile.lulls = rng.pick(&[0, 1, 1, 2]);
+        profile.draw_releases(rng);
         profile
     }
 
@@ -247,7 +264,7 @@ impl Profile {
 
     /// The wall clocks of the run. Where a majority is right, the voters stay the same, and the speeds of clocks are equal.
     pub(crate) fn set_clocks(&mut self, kind: ClockKind) {
-        use FaultKind::{ChangeMembers, ClockJump, Rot, WipeDisk};
+        use FaultKind::{ChangeMembers, ClockJump, OldDisk, Rot, WipeDisk};
         self.clocks = kind;
         if kind != ClockKind::MajorityRight {
             return;
@@ -256,13 +273,44 @@ impl Profile {
         self.lease_drift_percent = self.lease_drift_percent.map(|_| 0);
         self.spares = 0;
         self.faults
-            .retain(|kind| ![ChangeMembers, Rot, WipeDisk].contains(kind));
+            .retain(|kind| ![ChangeMembers, Rot, WipeDisk, OldDisk].contains(kind));
         self.faults.extend([ClockJump; 4]);
     }
 
     /// Whether idempotency keys have an end. A cluster at level 0 may start with any time.
     pub(crate) fn keys_expire(&self) -> bool {
         self.clocks == ClockKind::MajorityRight && self.new_stores
+    /// A node with an old copy of its disk takes part in elections while others are away.
+    fn suit_copies(&mut self, planted: Planted) {
+        use FaultKind::{Crash, Heal, IsolateLeader, OldDisk, Partition};
+        (self.database, self.new_stores) = (false, true);
+        self.releases = match planted {
+            Planted::StoresNotChecked => Releases::Old,
+            _ => Releases::New,
+        };
+        self.faults = vec![
+            OldDisk,
+            OldDisk,
+            OldDisk,
+            IsolateLeader,
+            Partition,
+            Crash,
+            Heal,
+            Heal,
+        ];
+        self.fault_interval_ms = 100;
+    }
+
+    fn draw_releases(&mut self, rng: &mut Rng) {
+        self.releases = rng.pick(&[
+            Releases::Old,
+            Releases::New,
+            Releases::New,
+            Releases::Rollout,
+        ]);
+        if self.releases != Releases::Old && rng.chance(500) {
+            self.faults.push(FaultKind::RaiseLevel);
+        }
     }
 
     /// What a planted fault needs to be seen: one of leases needs leases, and clocks that differ;
@@ -272,6 +320,17 @@ impl Profile {
         if planted.is_of_guests() {
             self.machine = MachineKind::Guest;
             self.keyed_per_mille = 900;
+        }
+        if planted.is_of_copies() {
+            self.suit_copies(planted);
+        }
+        if planted == Planted::LevelClaimed {
+            self.releases = Releases::Rollout;
+            self.faults.extend([FaultKind::RaiseLevel, Crash, Crash]);
+            self.lulls = 2;
+        }
+        if matches!(planted, Planted::CommitNeedsAll | Planted::ElectionNeedsAll) {
+            self.lulls = 2;
         }
         if planted.is_of_disks() && !self.database {
             self.database = true;

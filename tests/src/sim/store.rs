@@ -474,6 +474,11 @@ impl SimLog {
         platter.durable.former = Some((Box::new(former), snapshot));
     }
 
+    /// Whether it is an old copy, and its node has not rejoined with it.
+    pub(crate) fn is_stale(&self) -> bool {
+        lock(&self.0).stale
+    }
+
     /// What its node remembers of a peer.
     pub(crate) fn met(&self, peer: &NodeId) -> Option<MetPeer> {
         let mut platter = lock(&self.0);

@@ -161,6 +161,13 @@ fn tamper_request(planted: Planted, to: usize, core: &Core, request: &mut RaftRe
         (RaftRequest::AppendEntries(append), Planted::CommitTooEarly) => {
             append.leader_commit = Index(append.previous.index.0 + append.entries.len() as u64);
         }
+        (RaftRequest::AppendEntries(append), Planted::HistoryRewritten) => {
+            let committed = core.log().committed();
+            if append.previous.index < committed && append.round % 4 == 1 {
+                append.entries.clear();
+                append.previous = LogId::new(append.term, committed);
+            }
+        }
         (RaftRequest::AppendEntries(append), Planted::AcceptsAnyPredecessor) => {
             if let Some(term) = core.log().term_at(append.previous.index) {
                 append.previous.term = term;

@@ -6,6 +6,7 @@ mod faults;
 mod lull;
 mod node;
 mod operator;
+mod releases;
 mod settle;
 mod work;
 
@@ -100,6 +101,8 @@ pub(crate) struct World {
     rng: Rng,
     fault_rng: Rng,
     client_rng: Rng,
+    /// A log may have a record that the release before can't read, so no node goes back to it.
+    raised: bool,
     /// Disks that were lost before the cluster existed.
     early_wipes: usize,
     /// How many more faults the storm has; none: as many as there is time for.
@@ -139,6 +142,7 @@ impl World {
             fault_rng: rng.fork(),
             client_rng: rng.fork(),
             rng,
+            raised: false,
             early_wipes: 0,
             faults_left: config.cuts.faults,
             lull: false,

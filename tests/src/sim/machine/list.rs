@@ -62,6 +62,13 @@ impl ListMachine {
 
     pub(super) fn apply(&mut self, commands: &[Bytes]) -> Vec<Told> {
         let mut replies = Vec::with_capacity(commands.len());
+        let reversed: Vec<Bytes>;
+        let commands = if self.planted == Some(Planted::OneNodeReverses) && self.node == 1 {
+            reversed = commands.iter().rev().cloned().collect();
+            &reversed
+        } else {
+            commands
+        };
         for command in commands {
             let number = number_of(command);
             replies.push(Told::Place(self.view.length));
@@ -84,6 +91,11 @@ impl ListMachine {
         from.read_to_end(&mut bytes)?;
         if self.planted == Some(Planted::RestoreLosesTheLast) {
             bytes.truncate(bytes.len().saturating_sub(8));
+        }
+        if self.planted == Some(Planted::RestoreAltersOne)
+            && let Some(last) = bytes.last_mut()
+        {
+            *last ^= 1;
         }
         self.list.clear();
         self.view = View::default();

@@ -157,12 +157,24 @@ impl World {
     }
 
     fn propose(&mut self, op: OpId, node: usize, data: Bytes, asking: Asking) {
+        let again = data.clone();
         let input = Input::Propose {
             data,
             deadline: self.deadline(node, asking),
             forward: asking.forward,
             client: op,
         };
+        if self.planted == Some(Planted::CommandSentTwice) && op % 16 == 7 {
+            self.put(
+                node,
+                Input::Propose {
+                    data: again,
+                    deadline: self.deadline(node, asking),
+                    forward: asking.forward,
+                    client: op,
+                },
+            );
+        }
         self.put(node, input);
     }
 

@@ -7,6 +7,8 @@ use task_queue_raft::storage::LogStore;
 
 use super::World;
 use super::node::Node;
+use crate::sim::planted::Planted;
+use crate::sim::profile::Releases;
 use crate::sim::store::{SavedLog, SimLog};
 use crate::sim::violation::Violation;
 
@@ -34,8 +36,10 @@ impl World {
         }
         // A node finds a copied directory by itself (record of its origin). It does not find a disk that was reset as a whole:
         // that only peers recognize, if they have met a later run.
-        let found = self.fault_rng.chance(500);
-        if !self.may_lose_disk(node) || !found && !self.is_known_as_old(node) {
+        let careless = self.planted.is_some_and(Planted::is_of_copies);
+        let hides = self.profile.releases != Releases::Rollout && self.fault_rng.chance(500);
+        let found = !hides && !careless;
+        if !self.may_lose_disk(node) || !found && !careless && !self.is_known_as_old(node) {
             return Ok(());
         }
         self.crash(node, down)?;

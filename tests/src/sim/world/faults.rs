@@ -91,6 +91,7 @@ impl World {
             }
             FaultKind::ChangeMembers => self.order_change(),
             FaultKind::Transfer => self.order_transfer(),
+            FaultKind::RaiseLevel => return self.order_raise(),
             FaultKind::WipeDisk => return self.wipe_disk(node, length),
             FaultKind::OldDisk => return self.old_disk(node, length),
         }
@@ -201,6 +202,7 @@ impl World {
         // Where it takes many slow chunks, the transfer of a snapshot would exceed the timeouts here.
         self.profile.disk_max_us = self.profile.disk_max_us.min(1000);
         self.profile.inbox_max_us = self.profile.inbox_max_us.min(1000);
+        self.update_all()?;
         self.mend_all()
     }
 

@@ -122,6 +122,7 @@ impl World {
         let sound = node.log.disk().is_none_or(|disk| !disk.is_damaged());
         let eligible =
             |core: &Core| core.can_vote() && (store == StoreId::NONE || store == core.store_id());
+        let sound = sound && !node.log.is_stale();
         alive[node.index] && sound && !node.is_reinstalling() && node.core().is_some_and(eligible)
     }
 

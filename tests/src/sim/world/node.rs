@@ -46,6 +46,8 @@ pub(crate) struct Node {
     pub(super) epoch_ms: u64,
     /// Milliseconds that its monotonic clock counts in a second.
     speed: u64,
+    /// The highest cluster level that its release knows.
+    pub(super) known_level: u32,
     /// A copy of its disk.
     pub(super) copy: Option<(SavedLog, MemorySnapshots)>,
     /// It has detected a corrupt disk, and stays down.
@@ -111,6 +113,7 @@ impl Node {
             disk_hangs_until: Duration::ZERO,
             epoch_ms: RIGHT_EPOCH_MS + skew_ms,
             speed,
+            known_level: 0,
             copy: None,
             out_of_service: false,
         }
@@ -163,6 +166,7 @@ impl World {
         if self.nodes[node].out_of_service {
             return Ok(());
         }
+        self.choose_release(node);
         let live = match self.open(node) {
             Ok(live) => live,
             Err(Unopened::Injected) => {
@@ -235,7 +239,9 @@ impl World {
         let unopened = |error| Unopened::of(&state.log, &error);
         let snapshots: Arc<dyn SnapshotStore> = Arc::new(state.snapshots.clone());
         log.open().map_err(unopened)?;
-        log.begin_run(run).map_err(unopened)?;
+        if self.is_current(node) {
+            log.begin_run(run).map_err(unopened)?;
+        }
         let stored = log.load().map_err(unopened)?;
         if let Some(loss) = log.loss() {
             return Err(Unopened::Lost(loss));
@@ -327,8 +333,8 @@ impl World {
             limits: profile.limits.clone(),
             seed,
             initial_settings: Bytes::new(),
-            known_level: 0,
-            new_lineage: Lineage::NONE,
+            known_level: self.nodes[node].known_level,
+            new_lineage: Lineage(u128::from(seed) << 64 | u128::from(seed)),
         }
     }
 

@@ -168,7 +168,7 @@ impl World {
         Ok(())
     }
 
-    fn order(&mut self, order: AdminRequest) {
+    pub(super) fn order(&mut self, order: AdminRequest) {
         let node = self.fault_rng.place(self.nodes.len());
         self.order_at(node, order);
     }
@@ -214,7 +214,8 @@ impl World {
             }
             Some((_, AdminRequest::Transfer(_))) => self.coverage.transfers += done,
             Some((_, AdminRequest::SendSnapshot(..))) => self.coverage.reinstalls += done,
-            Some((_, AdminRequest::RaiseLevel)) | None => {}
+            Some((_, AdminRequest::RaiseLevel)) => self.coverage.raises += done,
+            None => {}
         }
         Ok(())
     }

@@ -2,10 +2,13 @@
 
 use task_queue_raft::disk::{Disk, DiskDone, DiskTask};
 use task_queue_raft::driver::{Input, MachineTask};
-use task_queue_raft::identity::{PeerHello, Sender};
+use task_queue_raft::entry::Entry;
+use task_queue_raft::identity::Sender;
 use task_queue_raft::ids::LogId;
-use task_queue_raft::message::Message;
+use task_queue_raft::message::{Message, RaftRequest, RaftResponse};
+use task_queue_raft::raft::Core;
 
+use super::node::Node;
 use super::{Event, Tag, World};
 use crate::sim::environment::{Output, SimInput, SimMachineTask};
 use crate::sim::history::Outcome;
@@ -51,6 +54,7 @@ impl World {
                     .unwrap_or(op);
                 self.client_hears(other, outcome.map(|applied| told(&applied.reply)));
             }
+            Output::Reply(op, _) if self.planted == Some(Planted::ReplyLost) && op % 16 == 7 => {}
             Output::Reply(op, outcome) => {
                 self.client_hears(op, outcome.map(|applied| told(&applied.reply)));
             }
@@ -139,7 +143,11 @@ impl World {
             (self.planted, &done),
             (Some(Planted::WrittenTooEarly), DiskDone::Written(_))
         );
-        if !told && !matches!(done, DiskDone::NoReply) {
+        let lost = matches!(
+            (self.planted, &done),
+            (Some(Planted::CompletionLost), DiskDone::Written(_)) if self.writes % 64 == 7
+        );
+        if !told && !lost && !matches!(done, DiskDone::NoReply) {
             self.put(node, Input::Disk(done));
         }
     }
@@ -152,6 +160,8 @@ impl World {
         task: DiskTask,
     ) -> Result<DiskStep, Violation> {
         if let DiskTask::Write(_, batch) = &task {
+            let is_cluster = |entry: &Entry| entry.payload.cluster().is_some();
+            self.raised |= batch.entries.iter().any(is_cluster);
             self.coverage.truncations += u64::from(batch.truncate_from.is_some());
         }
         if let DiskTask::Write(_, batch) = &task
@@ -242,7 +252,8 @@ impl World {
         };
         let applier = &mut live.applier;
         Ok(match task {
-            MachineTask::Apply(entries) => {
+            MachineTask::Apply(mut entries) => {
+                alter_times(self.planted, node, &mut entries);
                 self.invariants
                     .on_apply(node, live.driver.core().log().committed(), &entries)?;
                 let replies = applier
@@ -254,6 +265,9 @@ impl World {
                 });
                 self.invariants
                     .on_state(node, index, applier.machine().view())?;
+                if self.planted == Some(Planted::AppliedLost) && index.0 % 32 == 7 {
+                    return Ok(None);
+                }
                 Some(Input::Applied(index, replies))
             }
             MachineTask::Query(query, op) => {
@@ -270,6 +284,7 @@ impl World {
                 self.client_hears(op, Ok(outcome));
                 None
             }
+            MachineTask::TakeSnapshot if self.planted == Some(Planted::SnapshotHangs) => None,
             MachineTask::TakeSnapshot => {
                 let taken = applier.take_snapshot();
                 self.coverage.snapshots += u64::from(taken.is_ok());
@@ -307,14 +322,25 @@ impl World {
                 detail: format!("n{from} to {to}"),
             });
         };
+        if !self.passes(from, to, &message) {
+            return Ok(());
+        }
         let frame = Frame::encode(&message).map_err(|error| unreadable(&message, &error))?;
-        let delays = self.network.delays(self.now, from, to, &frame);
+        let mut delays = self.network.delays(self.now, from, to, &frame);
+        if self.is_lost_by_fault(from, &message) {
+            delays.clear();
+        }
+        if self.planted == Some(Planted::HeartbeatStorm)
+            && let Message::Request(RaftRequest::AppendEntries(_)) = &message
+        {
+            delays = delays.repeat(16);
+        }
         self.trace.note(self.now, from, frame.fingerprint(), || {
             short(format!("-> n{to} after {delays:?} {message:?}"))
         });
         self.coverage.lost += u64::from(delays.is_empty());
         self.coverage.doubled += u64::from(delays.len() > 1);
-        let tag = self.tag_of(from);
+        let tag = self.tag_on_link(from, to);
         for delay in delays {
             let frame = frame.clone();
             let event = Event::Arrival {
@@ -334,8 +360,23 @@ impl World {
         Ok(())
     }
 
+    /// Planted: acknowledgements or votes have no effect unless all nodes are there.
+    fn is_lost_by_fault(&self, from: usize, message: &Message) -> bool {
+        let voters = self.nodes[from].core().map(Core::membership);
+        let is_down =
+            |node: &Node| voters.is_some_and(|all| all.is_voter(&node.id)) && node.live.is_none();
+        let needed = match message {
+            Message::Response(RaftResponse::AppendEntries(_) | RaftResponse::LeaseGranted(..)) => {
+                Planted::CommitNeedsAll
+            }
+            Message::Response(RaftResponse::RequestVote(_)) => Planted::ElectionNeedsAll,
+            _ => return false,
+        };
+        self.planted == Some(needed) && self.nodes.iter().any(is_down)
+    }
+
     /// The store and the run of a node, as its hello shows them.
-    fn tag_of(&self, node: usize) -> Tag {
+    pub(super) fn tag_of(&self, node: usize) -> Tag {
         let core = self.nodes[node].core();
         core.map_or_else(Tag::default, |core| {
             (core.store_id(), core.runs().current())
@@ -367,16 +408,7 @@ impl World {
         let Some(core) = self.nodes[from].core() else {
             return;
         };
-        let identity = core.identity();
-        let hello = PeerHello {
-            id: self.ids[from].clone(),
-            protocol: 2,
-            store_id: identity.store_id,
-            runs: identity.runs,
-            history: identity.history,
-            known_level: identity.known_level,
-            peer_addr: String::new(),
-        };
+        let hello = self.hello(from, to, core);
         let known = self.nodes[to].live.as_mut().map(|live| &mut live.hellos);
         let is_new = known.is_some_and(|known| {
             let before = known.insert(from, hello.clone());
@@ -423,7 +455,7 @@ impl World {
                 arrivals.first().map(|(_, message)| message)
             ))
         });
-        if tag == self.tag_of(from) {
+        if tag == self.tag_on_link(from, to) {
             self.introduce(from, to);
         }
         for (sender, message) in arrivals {
@@ -439,6 +471,17 @@ impl World {
             self.put(to, Input::Message(sender, message));
         }
         Ok(())
+    }
+}
+
+/// Planted: entries with another time than they have.
+fn alter_times(planted: Option<Planted>, node: usize, entries: &mut [Entry]) {
+    for entry in entries {
+        match planted {
+            Some(Planted::TimeRunsBack) if entry.id.index.0 % 16 == 7 => entry.time_ms = 1,
+            Some(Planted::OneNodeHasOtherTime) if node == 1 => entry.time_ms += 1,
+            _ => {}
+        }
     }
 }
 

@@ -272,6 +272,10 @@ impl Profile {
         self.drift_percent = 0;
         self.lease_drift_percent = self.lease_drift_percent.map(|_| 0);
         self.spares = 0;
+        if self.releases == Releases::Rollout {
+            // The release before reports no clock.
+            self.releases = Releases::New;
+        }
         self.faults
             .retain(|kind| ![ChangeMembers, Rot, WipeDisk, OldDisk].contains(kind));
         self.faults.extend([ClockJump; 4]);
@@ -280,6 +284,8 @@ impl Profile {
     /// Whether idempotency keys have an end. A cluster at level 0 may start with any time.
     pub(crate) fn keys_expire(&self) -> bool {
         self.clocks == ClockKind::MajorityRight && self.new_stores
+    }
+
     /// A node with an old copy of its disk takes part in elections while others are away.
     fn suit_copies(&mut self, planted: Planted) {
         use FaultKind::{Crash, Heal, IsolateLeader, OldDisk, Partition};

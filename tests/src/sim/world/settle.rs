@@ -8,7 +8,7 @@ use task_queue_raft::raft::membership::{Member, MemberRole};
 
 use super::World;
 use super::clients::Asking;
-use super::node::RIGHT_EPOCH_MS;
+use super::node::{Node, RIGHT_EPOCH_MS};
 use crate::sim::clocks::ClockKind;
 use crate::sim::history::{Kind, Outcome};
 use crate::sim::profile::FaultKind;
@@ -198,8 +198,12 @@ impl World {
         self.run_until(latest.max(self.now) + REST)?;
         let (events, writes) = (self.trace.events() - events, self.writes - writes);
         let rounds = REST.as_millis() / self.profile.heartbeat_interval.as_millis() + 2;
-        // Each peer, for the heartbeat and for the clocks: sent, arrived, handled, response sent, arrived, handled.
-        let most = u64::try_from(rounds).unwrap_or(u64::MAX) * self.nodes.len() as u64 * 12;
+        // Each peer, for the heartbeat and for the clocks: sent, arrived, handled, response sent, arrived, handled. A node that is
+        // not eligible to vote probes all others: removed nodes whose disks were lost go on with that.
+        let probing = |node: &&Node| node.core().is_some_and(|core| !core.can_vote());
+        let probing = self.nodes.iter().filter(probing).count() as u64;
+        let each = self.nodes.len() as u64 * (12 + 8 * probing);
+        let most = u64::try_from(rounds).unwrap_or(u64::MAX) * each;
         // Where any clock may be wrong, a leader may transfer its leadership at any time.
         ensure(
             (writes == 0 || self.profile.clocks == ClockKind::Any) && events <= most,

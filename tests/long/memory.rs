@@ -6,6 +6,7 @@ use oarlock_tests::process::{Cluster, Http, HttpResponse, QUICK, eventually};
 use serde_json::{Value, json};
 
 #[path = "../../host/wasm/src/testing/core.rs"]
+#[allow(dead_code, reason = "it has more for the tests of the host")]
 mod core;
 
 const SCRIPTED: &str = include_str!("../../host/wasm/src/testing/scripted.wat");

@@ -342,7 +342,7 @@ async fn an_old_copy_of_a_directory_answers_nothing_while_the_only_newer_one_is_
         let (mut cluster, backup) = with_an_old_copy(swapped, newest).await;
         let stale = 3 - swapped - newest;
         wipe(&cluster.nodes[swapped]);
-        copy(&backup, &cluster.nodes[swapped].data_dir());
+        copy(&backup, cluster.nodes[swapped].data_dir());
         for at in [swapped, stale] {
             cluster.nodes[at].start();
         }
@@ -401,7 +401,7 @@ async fn a_copy_of_the_only_node_of_a_cluster_starts_only_if_its_operator_accept
     let backup = cluster.dir().join("backup");
     copy(cluster.nodes[0].data_dir(), &backup);
     wipe(&cluster.nodes[0]);
-    copy(&backup, &cluster.nodes[0].data_dir());
+    copy(&backup, cluster.nodes[0].data_dir());
     let node = &mut cluster.nodes[0];
     node.start();
     assert!(!node.wait().success());
@@ -434,7 +434,7 @@ async fn a_copy_from_before_the_cluster_has_grown_answers_nothing() {
     cluster.nodes.iter_mut().for_each(Node::kill);
     // The copy knows only of itself, and the nodes that know more are down.
     wipe(&cluster.nodes[0]);
-    copy(&backup, &cluster.nodes[0].data_dir());
+    copy(&backup, cluster.nodes[0].data_dir());
     cluster.nodes[0].start();
     assert!(!cluster.nodes[0].wait().success());
     assert!(

@@ -9,7 +9,7 @@ use super::World;
 use super::node::Node;
 use crate::sim::planted::Planted;
 use crate::sim::profile::Releases;
-use crate::sim::store::{SavedLog, SimLog};
+use crate::sim::store::{Durable, SavedLog, SimLog};
 use crate::sim::violation::Violation;
 
 impl World {
@@ -92,7 +92,7 @@ impl World {
     fn may_lose_disk_of_founder(&self, node: usize) -> bool {
         let has_nothing = |state: &Node| {
             let core = state.core();
-            state.log.durable(|durable| durable.last()) == LogId::default()
+            state.log.durable(Durable::last) == LogId::default()
                 && core.is_none_or(|core| core.membership_index() == Index::ZERO)
         };
         node < self.founders

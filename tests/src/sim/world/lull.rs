@@ -56,8 +56,8 @@ impl World {
         self.trace.note(self.now, 0, 6, || {
             format!("the storm pauses, and alive are {alive:?}")
         });
-        for node in 0..alive.len() {
-            if !alive[node] {
+        for (node, alive) in alive.iter().enumerate() {
+            if !alive {
                 self.kill(node)?;
             }
         }

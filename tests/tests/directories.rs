@@ -32,7 +32,9 @@ async fn serves_nothing(node: &Node) {
     for (path, body) in [("/v1/apply", put("lost", "x")), ("/v1/query", get("k"))] {
         let response = node.http().send("POST", path, &headers, body).await;
         let response = response.expect("a response");
-        assert_eq!(response.status, 503, "{path}: {response:?}");
+        // 504 from a leader that has lost its majority and does not know it yet: it has acknowledged nothing.
+        let refused = [503, 504].contains(&response.status);
+        assert!(refused, "{path}: {response:?}");
     }
 }
 

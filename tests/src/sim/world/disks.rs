@@ -8,7 +8,7 @@ use task_queue_raft::storage::LogStore;
 use super::World;
 use super::node::Node;
 use crate::sim::planted::Planted;
-use crate::sim::profile::Releases;
+use crate::sim::profile::{FaultKind, Releases};
 use crate::sim::store::{Durable, SavedLog, SimLog};
 use crate::sim::violation::Violation;
 
@@ -37,7 +37,10 @@ impl World {
         // A node finds a copied directory by itself (record of its origin). It does not find a disk that was reset as a whole:
         // that only peers recognize, if they have met a later run.
         let careless = self.planted.is_some_and(Planted::is_of_copies);
-        let hides = self.profile.releases != Releases::Rollout && self.fault_rng.chance(500);
+        // Where voters change, an old configuration may need no peer.
+        let changes = self.profile.faults.contains(&FaultKind::ChangeMembers);
+        let current = self.profile.releases != Releases::Rollout;
+        let hides = current && !changes && self.fault_rng.chance(500);
         let found = !hides && !careless;
         if !self.may_lose_disk(node) || !found && !careless && !self.is_known_as_old(node) {
             return Ok(());

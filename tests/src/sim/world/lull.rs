@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use task_queue_raft::ids::{Index, NodeId, StoreId};
 use task_queue_raft::raft::Core;
-use task_queue_raft::raft::membership::Membership;
+use task_queue_raft::raft::membership::{MemberRole, Membership};
 
 use super::World;
 use super::clients::Asking;
@@ -56,10 +56,8 @@ impl World {
         self.trace.note(self.now, 0, 6, || {
             format!("the storm pauses, and alive are {alive:?}")
         });
-        for (node, alive) in alive.iter().enumerate() {
-            if !alive {
-                self.kill(node)?;
-            }
+        for (node, _) in alive.iter().enumerate().filter(|(_, alive)| !**alive) {
+            self.kill(node)?;
         }
         let slow = (self.profile.disk_max_us, self.profile.inbox_max_us);
         self.profile.disk_max_us = slow.0.min(1000);
@@ -110,7 +108,11 @@ impl World {
             .filter(|members| !members.members().is_empty())
             .peekable();
         members.peek().is_some()
-            && members.all(|members| members.reached(|id| self.counts(id, members, alive)))
+            && members.all(|members| {
+                let next = with_rejoining(members);
+                members.reached(|id| self.counts(id, members, alive))
+                    && next.reached(|id| self.counts(id, &next, alive))
+            })
     }
 
     /// Whether a voter is alive, sound and eligible, and votes by the store that it has.
@@ -192,4 +194,17 @@ impl World {
         });
         text.collect::<Vec<_>>().join("; ")
     }
+}
+
+/// The configuration that follows once all rejoining members vote again. The leader may append it at any time, and they can
+/// vote only once it is committed.
+fn with_rejoining(members: &Membership) -> Membership {
+    let votes = members.members().iter().map(|(id, member)| {
+        let mut member = member.clone();
+        if member.role == MemberRole::Rejoining {
+            member.role = MemberRole::Voter;
+        }
+        (id.clone(), member)
+    });
+    Membership::new(votes.collect())
 }

@@ -152,6 +152,20 @@ impl World {
         }
     }
 
+    /// Entries are on a disk now.
+    fn see_written(&mut self, node: usize, entries: &[Entry]) -> Result<(), Violation> {
+        let Some(first) = entries.first() else {
+            return Ok(());
+        };
+        let before = first.id.index.previous();
+        let log = &self.nodes[node].log;
+        let previous: Option<LogId> = log.durable(|durable| durable.id_at(before));
+        match previous {
+            Some(previous) => self.invariants.on_written(previous, entries),
+            None => Ok(()),
+        }
+    }
+
     /// Does a task.
     pub(super) fn run_disk_task(
         &mut self,
@@ -164,19 +178,17 @@ impl World {
             self.raised |= batch.entries.iter().any(is_cluster);
             self.coverage.truncations += u64::from(batch.truncate_from.is_some());
         }
-        if let DiskTask::Write(_, batch) = &task
-            && let Some(first) = batch.entries.first()
-        {
-            let before = first.id.index.previous();
-            let previous: Option<LogId> = self.nodes[node]
-                .log
-                .durable(|durable| durable.id_at(before));
-            if let Some(previous) = previous {
-                self.invariants.on_written(previous, &batch.entries)?;
-            }
+        let entries = match &task {
+            DiskTask::Write(_, batch) => batch.entries.clone(),
+            _ => Vec::new(),
+        };
+        self.invariants.on_write(&entries);
+        let done = disk.run(task);
+        if matches!(done, Ok(DiskDone::Written(_))) {
+            self.see_written(node, &entries)?;
         }
         let log = &self.nodes[node].log;
-        match disk.run(task) {
+        match done {
             Ok(DiskDone::Full(id)) if self.planted == Some(Planted::FullDiskForgotten) => {
                 Ok(DiskStep::Done(DiskDone::Written(id)))
             }

@@ -127,6 +127,9 @@ pub enum ProposeError {
     /// The leader is transferring leadership to another node.
     #[error("leadership is being transferred")]
     Transferring,
+    /// The log has no time yet, and the clocks of a majority are not known yet.
+    #[error("the leader waits for the clocks of a majority")]
+    TimeUnknown,
     /// The disk of the leader is full, and no other node has become leader.
     #[error("the leader's disk is full")]
     DiskFull,

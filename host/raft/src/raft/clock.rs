@@ -11,8 +11,9 @@
 //!    clock. So it never stands still, and never repeats.
 //! 3. A node whose clock is outside of the bound transfers its leadership, and delays its campaigns.
 //! 4. A node without the reports of a majority continues with the cluster's clock as it knew it last. If it never knew it, the
-//!    time of the log continues at the speed of the monotonic clock. In an empty log it uses its own clock; at
-//!    cluster level 0 also as long as a majority of the voters may run a release that does not report clocks.
+//!    time of the log continues at the speed of the monotonic clock. In a log without a time it proposes no commands until it has
+//!    the reports. At cluster level 0 it uses its own clock there, and as long as a majority of the voters may run a release that
+//!    does not report clocks.
 //!
 //! All clocks are kept as offsets from this node's monotonic clock: an offset changes only when a clock is set, so an old
 //! report stays valid. The time that a message takes makes an offset uncertain: it is known as a range.
@@ -83,6 +84,10 @@ impl OffsetRange {
             low: self.low.saturating_sub(by),
             high: self.high.saturating_add(by),
         }
+    }
+
+    fn width(self) -> Offset {
+        self.high.saturating_sub(self.low)
     }
 
     fn middle(self) -> Offset {
@@ -375,9 +380,16 @@ impl Clocks {
         distance.abs() > bound
     }
 
-    /// The offset of another node's clock from the cluster's clock, for that node.
+    /// The offset of another node's clock from the cluster's clock, for that node. None while the clocks of a majority do not agree
+    /// within the bound: that node would take one end of the range for the cluster's clock, and its own clock may be that end.
     pub(super) fn offset_of_peer(&self, peer: &NodeId, now: Duration) -> Option<ClockOffset> {
         let estimate = self.estimate.filter(|estimate| estimate.is_current)?;
+        if self
+            .bound
+            .is_none_or(|bound| estimate.range.width() > bound)
+        {
+            return None;
+        }
         let report = self.reports.get(peer)?;
         let distance = estimate.range.distance_of(report.range_at(now).middle());
         // Reports with votes have no number of their own.

@@ -44,6 +44,10 @@ impl Core {
             return wall_ms;
         }
         self.note_log_time();
+        if !self.knows_log_time() {
+            // No command: the entry has no time, like the first of a leader.
+            return 0;
+        }
         let may_use_own = self.may_use_own_clock();
         self.clocks.stamp(self.now, may_use_own)
     }
@@ -53,14 +57,22 @@ impl Core {
         self.clocks.on_log_time(self.log.last_time_ms(), self.now);
     }
 
-    /// Whether this node's clock counts while the cluster's clock is not known. In an empty log there is no time to continue. At
-    /// level 0 the other nodes may be too old to report their clocks.
+    /// Whether this node's clock counts while the cluster's clock is not known. Only at level 0: the other nodes may be too old to
+    /// report their clocks, and a log without a time begins with the clock of its first leader, as in the release before.
     fn may_use_own_clock(&self) -> bool {
-        if self.clocks.knows_cluster() {
+        if self.clocks.knows_cluster() || self.cluster().level > 0 {
             return false;
         }
-        let is_old = || self.cluster().level == 0 && !self.majority_reports_clocks();
-        self.log.last_time_ms() == 0 || is_old()
+        self.log.last_time_ms() == 0 || !self.majority_reports_clocks()
+    }
+
+    /// Whether there is a time for commands. There is none in a log without a time before the clocks of a majority are known: one
+    /// wrong clock would decide where the time of the cluster begins.
+    pub(super) fn knows_log_time(&self) -> bool {
+        !self.clocks.is_bounded()
+            || self.clocks.knows_cluster()
+            || self.log.last_time_ms() > 0
+            || self.may_use_own_clock()
     }
 
     /// Whether a majority of the voters is known to run a release that reports clocks.
@@ -84,7 +96,12 @@ impl Core {
 
     /// A leader requests the clocks of its peers, and reports to each how its clock differs from the cluster's.
     pub(super) fn request_clocks(&mut self) {
-        let interval = self.config.election_timeout_min;
+        // Commands wait for the first reports.
+        let interval = if self.knows_log_time() {
+            self.config.election_timeout_min
+        } else {
+            self.config.heartbeat_interval
+        };
         let Some(number) = self.clocks.begin_request(self.now, interval) else {
             return;
         };

@@ -50,7 +50,9 @@ impl Core {
                 ProposeError::DiskFull => ChangeError::Overloaded {
                     what: "entries for the leader's full disk".to_owned(),
                 },
-                ProposeError::NotLeader | ProposeError::Transferring => ChangeError::Busy,
+                ProposeError::NotLeader
+                | ProposeError::Transferring
+                | ProposeError::TimeUnknown => ChangeError::Busy,
             })?;
         self.append_own(wall_ms, Payload::Membership(next));
         Ok(ChangeProgress::InProgress)

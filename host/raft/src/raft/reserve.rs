@@ -58,7 +58,11 @@ impl Core {
         if leader.transfer.is_some() {
             return Err(ProposeError::Transferring);
         }
-        self.check_bounds(class)
+        self.check_bounds(class)?;
+        if !self.knows_log_time() {
+            return Err(ProposeError::TimeUnknown);
+        }
+        Ok(())
     }
 
     /// The earliest class that [`Core::propose_as`] would accept now.

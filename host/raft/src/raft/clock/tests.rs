@@ -240,3 +240,21 @@ fn no_clock_overflows() {
         }
     }
 }
+
+#[test]
+fn a_leader_that_cannot_judge_a_clock_does_not_tell_its_offset() {
+    let mut clocks = clocks();
+    report(&mut clocks, "b", EPOCH + HOUR, 0);
+    update(&mut clocks, "a b c", 0);
+    // Either of the two may be right, so b must not take its own clock for the cluster's.
+    assert_eq!(clocks.offset_of_peer(&"b".into(), at(0)), None);
+    report(&mut clocks, "c", EPOCH + 100, 0);
+    update(&mut clocks, "a b c", 0);
+    let told = |clocks: &Clocks, peer: &str| clocks.offset_of_peer(&peer.into(), at(0)).unwrap().ms;
+    assert_eq!(told(&clocks, "b"), 3_600_000 - 101);
+    assert_eq!(told(&clocks, "c"), 0);
+    // Of five, two clocks are wrong, and a right one is not known.
+    report(&mut clocks, "d", EPOCH + 2 * HOUR, 0);
+    update(&mut clocks, "a b c d e", 0);
+    assert_eq!(clocks.offset_of_peer(&"d".into(), at(0)), None);
+}

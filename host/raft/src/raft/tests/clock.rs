@@ -536,6 +536,108 @@ fn at_level_0_it_uses_its_own_clock_while_others_may_be_of_an_older_release() {
     assert!(time < EPOCH + 60_000, "{time}");
 }
 
+/// The leader of a new cluster at this level, with votes that came without reports. Its own clock is a year ahead.
+fn first_leader(level: u32) -> Node {
+    let config = CoreConfig {
+        known_level: 1,
+        ..bounded("b", "a b c")
+    };
+    let mut node = Node::with(config, HardState::default(), &[]);
+    let year = u64::try_from(YEAR).unwrap();
+    node.core.note_wall_clock(node.now, EPOCH + year);
+    let record = ClusterRecord {
+        level,
+        lineage: Lineage(7),
+        membership: node.core.membership().clone(),
+        settings: bytes::Bytes::new(),
+    };
+    let append = AppendEntries {
+        term: Term(1),
+        leader_id: "a".into(),
+        previous: LogId::default(),
+        entries: vec![Entry {
+            id: id(1, 1),
+            time_ms: 0,
+            payload: Payload::Cluster(Box::new(record)),
+        }],
+        leader_commit: Index(1),
+        round: 1,
+    };
+    node.step("a", Message::Request(RaftRequest::AppendEntries(append)));
+    node.elect();
+    node
+}
+
+#[test]
+fn the_first_leader_proposes_no_commands_before_it_knows_the_clocks_of_a_majority() {
+    let mut node = first_leader(1);
+    let year = u64::try_from(YEAR).unwrap();
+    let passed = |node: &Node| u64::try_from(node.now.as_millis()).unwrap();
+    assert_eq!(node.core.role(), Role::Leader);
+    assert_eq!(node.core.log().last_time_ms(), 0);
+    let wall = EPOCH + year + passed(&node);
+    let refused = node.core.propose(node.now, wall, command("x"));
+    assert_eq!(refused, Err(ProposeError::TimeUnknown));
+    // Each heartbeat requests the clocks, also if the responses are lost.
+    let mut number = 0;
+    for _ in 0..3 {
+        node.sent.clear();
+        node.pass(HEARTBEAT);
+        let requests = node.sent.iter().filter_map(|(to, message)| match message {
+            Message::Request(RaftRequest::Clock(request)) if to.as_str() == "a" => {
+                Some(request.number)
+            }
+            _ => None,
+        });
+        let requests: Vec<u64> = requests.collect();
+        assert_eq!(requests, [number + 1]);
+        number += 1;
+    }
+    let report = ClockReport {
+        term: node.core.term(),
+        number,
+        wall_ms: EPOCH + passed(&node),
+    };
+    node.step("a", Message::Response(RaftResponse::Clock(report)));
+    assert_eq!(node.core.check_room(), Ok(()));
+    let time = stamped(&mut node);
+    assert!(time.abs_diff(EPOCH + passed(&node)) <= BOUND, "{time}");
+}
+
+#[test]
+fn at_level_0_the_first_leader_begins_the_time_with_its_own_clock() {
+    let mut node = first_leader(0);
+    let time = stamped(&mut node);
+    assert!(time >= EPOCH + u64::try_from(YEAR).unwrap(), "{time}");
+}
+
+#[test]
+fn a_node_with_a_wrong_clock_is_not_told_that_it_is_right_while_that_cannot_be_judged() {
+    let mut cluster = led("a b c");
+    cluster.stamp("a");
+    // The leader knows two clocks, which differ.
+    cluster.cluster.cut_off("c");
+    for id in ["a", "b"] {
+        cluster.restart(id);
+    }
+    cluster.set("b", YEAR);
+    cluster.elect("a");
+    cluster.pass(3000);
+    let told = cluster.status("b").offset_ms;
+    assert_eq!((cluster.only_leader(), told), ("a", None));
+    // It becomes leader with votes that come without reports, where all releases report clocks.
+    let now = cluster.cluster.now;
+    let node = cluster.cluster.node("b");
+    node.now = now;
+    node.meet(&Node::new("c").hello());
+    node.elect();
+    let (term, last) = (node.core.term().0, node.core.log().last().index.0);
+    node.step("c", matched(term, last));
+    cluster.cluster.now = node.now;
+    let time = cluster.stamp("b");
+    assert!(time <= cluster.right() + BOUND, "{time}");
+}
+
 #[test]
 fn a_report_of_another_term_or_of_no_request_is_ignored() {
     let mut cluster = led("a b c");

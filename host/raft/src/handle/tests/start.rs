@@ -151,6 +151,8 @@ async fn the_directory_of_another_node_or_cluster_is_refused() {
         .data_dir(dir.path())
         .build();
     first.start().await.unwrap();
+    // A store that contains nothing of a cluster yet may belong to any.
+    until(&first, |status| status.has_committed_in_term).await;
     let second = node(alone())
         .listener(socket())
         .data_dir(dir.path())

@@ -23,8 +23,15 @@ fn two_hundred_seeds_break_no_invariant() {
     });
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
     for (what, count) in coverage.counts() {
-        // These happen only where disks are of bytes, in a fifth of the runs, and there seldom.
+        // Not a fault that the runs are to exercise: the end of a few of them.
+        if what == "quorums that an operator lost" {
+            continue;
+        }
+        // These happen only where disks are of bytes, in a fifth of the runs, and there seldom; or where no voters change
+        // and all peers have met a later run of the node.
         let rare = [
+            "old copies that only peers recognize",
+            "disks wiped during bootstrap",
             "torn writes",
             "lost writes",
             "nodes out of service",

@@ -197,6 +197,7 @@ impl World {
                 Event::Client { client },
             );
         }
+        self.wipe_a_founder()?;
         self.schedule(Duration::from_millis(200), Event::Fault);
         let storm = self.profile.storm;
         for lull in 1..=self.profile.lulls {

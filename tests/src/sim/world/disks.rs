@@ -26,6 +26,18 @@ impl World {
         Ok(())
     }
 
+    /// In some of the runs with lost disks, one is lost before the cluster exists. The faults of the storm come later.
+    pub(super) fn wipe_a_founder(&mut self) -> Result<(), Violation> {
+        let wipes = self.profile.faults.contains(&FaultKind::WipeDisk);
+        if !wipes || !self.fault_rng.chance(300) {
+            return Ok(());
+        }
+        let early = self.fault_rng.millis(1, 30);
+        self.run_until(early)?;
+        let node = self.fault_rng.place(self.founders);
+        self.wipe_disk(node, early)
+    }
+
     /// Keeps a copy of a disk, or replaces the disk by the copy.
     pub(super) fn old_disk(&mut self, node: usize, down: Duration) -> Result<(), Violation> {
         if self.nodes[node].copy.is_none() || self.fault_rng.chance(200) {
@@ -40,7 +52,7 @@ impl World {
         // Where voters change, an old configuration may need no peer.
         let changes = self.profile.faults.contains(&FaultKind::ChangeMembers);
         let current = self.profile.releases != Releases::Rollout;
-        let hides = current && !changes && self.fault_rng.chance(500);
+        let hides = current && !changes && self.fault_rng.chance(800);
         let found = !hides && !careless;
         if !self.may_lose_disk(node) || !found && !careless && !self.is_known_as_old(node) {
             return Ok(());

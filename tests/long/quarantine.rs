@@ -12,8 +12,15 @@ const ODD: usize = 2;
 /// In the directory of the first node.
 const TASKS_BEFORE: u64 = 3;
 
+/// A part of a state that is larger than one chunk of a snapshot.
+const LARGE: usize = 300_000;
+
 fn enqueue(number: usize) -> String {
-    let payload = json!({"number": number, "padding": "x".repeat(LONG)});
+    enqueue_with(number, LONG)
+}
+
+fn enqueue_with(number: usize, padding: usize) -> String {
+    let payload = json!({"number": number, "padding": "x".repeat(padding)});
     json!({"enqueue": {"queue": "before", "payload": payload}}).to_string()
 }
 
@@ -115,8 +122,10 @@ async fn a_node_that_diverged_is_reinstalled_from_the_leader_under_load_and_serv
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_was_killed_in_quarantine_serves_no_request_until_it_has_a_leaders_state() {
-    // A snapshot takes its time to arrive: the module alone is some hundred kilobytes.
-    let mut cluster = with_an_odd_one(&["--snapshot-bytes-per-second", "20000"], enqueue).await;
+    // A snapshot takes its time to arrive: the first chunk comes at once, the two others after the limit of the rate.
+    let large = |number| enqueue_with(number, LARGE);
+    let rate = ["--snapshot-bytes-per-second", "100000"];
+    let mut cluster = with_an_odd_one(&rate, large).await;
     for at in 0..3 {
         with(&mut cluster, at, &["--audit-interval-ms", "300"]);
         cluster.nodes[at].start();

@@ -49,6 +49,9 @@ pub trait ReplicatedStateMachine: Send + 'static {
     /// Response to a query.
     type Response: Send + 'static;
 
+    /// Stack of the thread that applies entries, in bytes. Pages that are never used take no memory.
+    const STACK_BYTES: usize = 64 << 20;
+
     /// The class of a command. It must depend on the bytes alone. When the log or a queue is full, only
     /// [`CommandClass::Control`] and, in part, [`CommandClass::Report`] are accepted. They also overtake queued commands of
     /// clients.

@@ -12,6 +12,7 @@ use task_queue_raft::state_machine::{
 
 use crate::failure::MachineFailure;
 use crate::guest::effects::Effects;
+use crate::guest::engine::THREAD_STACK_BYTES;
 use crate::guest::limits::MachineLimits;
 use crate::guest::module::GuestModule;
 use crate::guest::rules::Rules;
@@ -496,6 +497,9 @@ impl ReplicatedStateMachine for WasmMachine {
     type Reply = CommandOutcome;
     type Query = Bytes;
     type Response = Result<Bytes, GuestQueryError>;
+
+    /// Enough for every call of a guest.
+    const STACK_BYTES: usize = THREAD_STACK_BYTES;
 
     fn class_of(command: &Bytes) -> CommandClass {
         Envelope::class_of(command)

@@ -15,9 +15,6 @@ use crate::state_machine::ReplicatedStateMachine;
 
 /// Inputs that the driver handles before one turn.
 const INPUTS_PER_TURN: usize = 1024;
-/// Stack of a thread, in bytes: a state machine may recurse deep. Pages that are never used take no memory.
-const STACK_BYTES: usize = 64 << 20;
-
 /// Starts a thread. If it panics, the node stops with that as its fatal error.
 pub(super) fn spawn<M: ReplicatedStateMachine>(
     name: &'static str,
@@ -27,7 +24,7 @@ pub(super) fn spawn<M: ReplicatedStateMachine>(
     let inbox = inbox.clone();
     std::thread::Builder::new()
         .name(name.to_owned())
-        .stack_size(STACK_BYTES)
+        .stack_size(M::STACK_BYTES)
         .spawn(move || {
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(&inbox))) {
                 let text = panic.downcast_ref::<String>().cloned();

@@ -24,10 +24,12 @@ pub const THREAD_STACK_BYTES: usize = 2 * STACK_BYTES;
 /// Upper bound of the host's own stack use in a call.
 const HOST_STACK_BYTES: usize = 1 << 20;
 
+/// What a call needs, in bytes.
+const CALL_STACK_BYTES: usize = STACK_BYTES + HOST_STACK_BYTES;
+
 /// Calls into a guest with enough stack: this thread's own, or a newly allocated one, which takes some microseconds.
 pub(crate) fn with_stack<T>(call: impl FnOnce() -> T) -> T {
-    let room = STACK_BYTES + HOST_STACK_BYTES;
-    stacker::maybe_grow(room, THREAD_STACK_BYTES, call)
+    stacker::maybe_grow(CALL_STACK_BYTES, THREAD_STACK_BYTES, call)
 }
 
 /// wasmtime could not be set up.
@@ -122,3 +124,6 @@ fn config() -> Config {
         .cranelift_opt_level(OptLevel::Speed);
     config
 }
+
+#[cfg(test)]
+mod tests;

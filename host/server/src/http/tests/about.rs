@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::Value;
+
 use super::support::{Guest, Running, alone};
 
 #[tokio::test]
@@ -46,36 +48,48 @@ async fn the_status_has_every_field_of_the_contract() {
     running.node.shutdown().await;
 }
 
+/// Takes a snapshot, and returns the status in which it contains everything that was applied. An audit of the new cluster may
+/// add entries meanwhile. Without one, the existing snapshot is sufficient for the second request.
+async fn status_of_a_snapshot(running: &Running) -> Value {
+    loop {
+        let taken = running.client.send("POST", "/v1/snapshot", &[], "").await;
+        assert_eq!(taken.status, 200, "{taken:?}");
+        let again = running.client.send("POST", "/v1/snapshot", &[], "").await;
+        let status = running.client.get("/v1/status").await.json();
+        let index = &taken.json()["snapshot_index"];
+        if status["applied_index"] == *index {
+            assert_eq!(again.json()["snapshot_index"], *index);
+            assert_eq!(status["snapshot_index"], *index);
+            return status;
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_state_hash_is_the_same_after_a_snapshot_and_a_restart() {
-    let running = Running::start(Guest::Counter).await;
+    let mut running = Running::start(Guest::Counter).await;
     for _ in 0..3 {
         running.client.apply(r#"{"add":{"by":5}}"#).await;
     }
-    let taken = running.client.send("POST", "/v1/snapshot", &[], "").await;
-    assert_eq!(taken.status, 200, "{taken:?}");
-    let before = running.client.get("/v1/status").await.json();
-    assert_eq!(taken.json()["snapshot_index"], before["snapshot_index"]);
-    assert!(before["snapshot_index"].as_u64() >= Some(4), "{before:#}");
-    // No entry was applied since, so the existing snapshot is sufficient.
-    let again = running.client.send("POST", "/v1/snapshot", &[], "").await;
-    assert_eq!(again.json()["snapshot_index"], before["applied_index"]);
-
-    let mut settings = alone(Guest::Counter, running.dir.path()).await;
-    // The node stays without a leader during the test, so no entry is applied.
-    settings.raft.election_timeout_min = std::time::Duration::from_secs(3000);
-    settings.raft.election_timeout_max = std::time::Duration::from_secs(3000);
-    let Running { node, dir, .. } = running;
-    node.shutdown().await;
-    let running = Running::start_in(dir, settings)
-        .await
-        .expect("it starts again");
-    let after = running.client.get("/v1/status").await.json();
-    assert_eq!(
-        (&after["applied_index"], &after["state_hash"]),
-        (&before["snapshot_index"], &before["state_hash"])
-    );
-    running.node.shutdown().await;
+    loop {
+        let before = status_of_a_snapshot(&running).await;
+        let snapshot = before["snapshot_index"].as_u64().expect("an index");
+        assert!(snapshot >= 4, "{before:#}");
+        let Running { node, dir, .. } = running;
+        node.shutdown().await;
+        let settings = alone(Guest::Counter, dir.path()).await;
+        running = Running::start_in(dir, settings)
+            .await
+            .expect("it starts again");
+        let after = running.client.get("/v1/status").await.json();
+        // The first entry of a new leader has no commands, so the hash does not cover it. An audit after it is in the hash: then
+        // the next start shows it.
+        let applied = after["applied_index"].as_u64().expect("an index");
+        if applied <= snapshot + 1 {
+            assert_eq!(after["state_hash"], before["state_hash"]);
+            return running.node.shutdown().await;
+        }
+    }
 }
 
 #[tokio::test]

@@ -16,6 +16,8 @@ pub trait Guest: StateMachine {
     /// Version of the state and the commands. Raise it when either changes. A snapshot records the version that wrote
     /// it; a guest with a lower version refuses that snapshot.
     const VERSION: u32;
+    /// Name of the layout of the state, if the attribute gives one. Otherwise the SDK derives it from the type.
+    const LAYOUT: Option<&'static str>;
     /// JSON Schema of commands and queries. May be empty.
     const SCHEMA: &'static str;
     /// Encoding of commands, replies, queries, responses and refusals.

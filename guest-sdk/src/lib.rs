@@ -109,6 +109,31 @@
 //!
 //! When the type of the state changes, raise the version and write [`StateMachine::migrate`]. Without `migrate` an older
 //! state is refused, and the current module keeps running. A state of a newer version is always refused.
+//!
+//! # An upgrade never misreads a state
+//!
+//! Bytes of one type may decode as another one without an error: two swapped `u64` fields exchange their values. So every
+//! snapshot contains the name and the version of the guest, and a fingerprint of the layout of its state: names, order and
+//! types of all fields and variants. The SDK derives it from the type; you do nothing. It is computed when a node describes
+//! the module and when a snapshot is written, never for a command.
+//!
+//! | the new guest has | `oarlock upgrade`, [`TestCluster::upgrade`](testing::TestCluster::upgrade) and a restore |
+//! |---|---|
+//! | the same version and the same layout | read the state as it is |
+//! | the same version and another layout | refuse: raise the version and write `migrate` |
+//! | a higher version | call `migrate` |
+//! | a lower version | refuse |
+//! | another name | refuse, but with `--replace-machine` ([`TestCluster::replace_machine`](testing::TestCluster::replace_machine)). Then the state is read as it is if the layout is the same, and otherwise by `migrate`, where [`OldState::name`] is the other name |
+//!
+//! [`OldState::decode`] compares the layouts too, so a type in `migrate` that is not the one of that version is refused. If
+//! fields were renamed and mean the same, raise the version, and `migrate` is [`old.decode_renamed()`](OldState::decode_renamed).
+//!
+//! Pin the fingerprint in a test, so that a forgotten version fails `cargo test`: [`testing::layout`] has an example, and
+//! `oarlock new` writes such a test. Names of types do not count, and neither do `Box` and structs with one unnamed field.
+//!
+//! The SDK explores the type with made-up values. If a type refuses all of them, the tests of the guest fail with a message.
+//! Then name the layout by hand, and change that name whenever the type changes:
+//! `#[state_machine(name = "tree", version = 1, layout = "tree-1")]`.
 
 extern crate self as oarlock_guest;
 
@@ -121,6 +146,7 @@ mod context;
 mod engine;
 mod guest;
 mod json_text;
+mod layout;
 mod machine;
 mod refusal;
 mod snapshot;
@@ -132,7 +158,7 @@ pub use guest::Guest;
 pub use json_text::JsonText;
 pub use machine::StateMachine;
 pub use refusal::Refusal;
-pub use snapshot::{MigrateError, OldState, RestoreError, SnapshotError};
+pub use snapshot::{GuestIdentity, GuestPair, MigrateError, OldState, RestoreError, SnapshotError};
 
 /// Makes an `impl StateMachine for X` a guest: adds the name and, in a module, the exports.
 ///
@@ -146,6 +172,7 @@ pub use snapshot::{MigrateError, OldState, RestoreError, SnapshotError};
 /// | `name` | short, stable name: 1 to 64 characters of a-z, 0-9 and - |
 /// | `version` | an integer from 1; raise it when state or commands change. A snapshot records it |
 /// | `codec` | `"json"` (default), `"bytes"`, or the path of a type that implements [`codec::Codec`] |
+/// | `layout` | name of the layout of the state, 1 to 64 characters of a-z, A-Z, 0-9, `.`, `-` and `_`; only for a type whose layout cannot be derived. Change it whenever the layout changes |
 /// | `schema` | JSON Schema of commands and queries, for people and tools; default: empty |
 ///
 /// A crate that is built as a module has exactly one such impl. Its type has no generic parameters.

@@ -61,8 +61,11 @@ pub trait StateMachine: Default + Serialize + DeserializeOwned + 'static {
 
     /// Converts a state that an older version of this guest wrote. Never called for a state of the current version.
     ///
-    /// If the layout is unchanged, the whole method is `old.decode()`. Otherwise keep the old type and convert it:
-    /// `Ok(old.decode::<StateV1>()?.into())`.
+    /// If the layout is unchanged, the whole method is `old.decode()`. If only names of fields changed, it is
+    /// `old.decode_renamed()`. Otherwise keep the old type and convert it: `Ok(old.decode::<StateV1>()?.into())`.
+    ///
+    /// Also called for a state of another guest with another layout, if an operator replaces that guest by this one with
+    /// `oarlock upgrade --replace-machine`. Then [`OldState::name`] is the name of that guest.
     ///
     /// # Errors
     ///

@@ -6,9 +6,11 @@
 mod agree;
 mod cluster;
 mod harness;
+mod layout;
 mod recorder;
 
 pub use agree::{TestStep, assert_live_and_restored_agree};
 pub use cluster::TestCluster;
 pub use harness::{Harness, START_MS, TestOutcome};
+pub use layout::layout;
 pub use recorder::LogLine;

@@ -3,7 +3,7 @@
 
 use std::marker::PhantomData;
 
-use bindings::exports::oarlock::state_machine::{about, machine, queries, timers};
+use bindings::exports::oarlock::state_machine::{about, layout, machine, queries, timers};
 use bindings::oarlock::state_machine::host;
 use bindings::oarlock::state_machine::streams::{Sink, Source};
 use bindings::oarlock::state_machine::types::{
@@ -78,14 +78,14 @@ impl<M: SingleMachine> machine::Guest for GuestExports<M> {
     }
 
     fn snapshot(to: &Sink) -> Result<(), String> {
-        M::with(|machine| snapshot::write(machine, &mut |chunk| to.write(chunk)))
+        M::with(|machine| snapshot::write(machine, &[], &mut |chunk| to.write(chunk)))
             .map_err(|error| error.to_string())
     }
 
     fn restore(written_by: u32, from: &Source) -> Result<(), String> {
         let restored = snapshot::read(written_by, &mut |most| from.read(most));
         let restored = restored.map_err(|error| error.to_string())?;
-        M::with(|machine| *machine = restored);
+        M::with(|machine| *machine = restored.state);
         Ok(())
     }
 }
@@ -113,6 +113,13 @@ impl<M: SingleMachine> about::Guest for GuestExports<M> {
             codec: <M::Codec as Codec<M>>::NAME.to_owned(),
             schema: M::SCHEMA.to_owned(),
         }
+    }
+}
+
+impl<M: SingleMachine> layout::Guest for GuestExports<M> {
+    fn fingerprint() -> String {
+        // Empty: unknown.
+        crate::layout::of_guest::<M>().unwrap_or_default()
     }
 }
 

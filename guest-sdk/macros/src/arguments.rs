@@ -1,4 +1,4 @@
-//! The arguments of the attribute: `name`, `version`, `codec`, `schema`.
+//! The arguments of the attribute: `name`, `version`, `codec`, `layout`, `schema`.
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote;
@@ -9,7 +9,7 @@ use syn::{Expr, ExprLit, Ident, Lit, Token};
 const MAX_NAME_BYTES: usize = 64;
 
 const EXAMPLE: &str = r#"#[state_machine(name = "counter", version = 1)]"#;
-const KNOWN: &str = "`name`, `version`, `codec`, `schema`";
+const KNOWN: &str = "`name`, `version`, `codec`, `layout`, `schema`";
 
 /// The validated arguments of `#[state_machine(…)]`.
 pub(crate) struct Arguments {
@@ -17,19 +17,23 @@ pub(crate) struct Arguments {
     pub(crate) version: u32,
     /// The type that implements `oarlock_guest::codec::Codec`.
     pub(crate) codec: TokenStream,
+    /// An expression of type `Option<&'static str>`.
+    pub(crate) layout: TokenStream,
     /// An expression of type `&'static str`.
     pub(crate) schema: TokenStream,
 }
 
 impl Parse for Arguments {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
-        let (mut name, mut version, mut codec, mut schema) = (None, None, None, None);
+        let (mut name, mut version, mut codec) = (None, None, None);
+        let (mut layout, mut schema) = (None, None);
         while !input.is_empty() {
             let key: Ident = input.parse()?;
             let repeated = match key.to_string().as_str() {
                 "name" => name.replace(value(&key, input)?).is_some(),
                 "version" => version.replace(value(&key, input)?).is_some(),
                 "codec" => codec.replace(value(&key, input)?).is_some(),
+                "layout" => layout.replace(value(&key, input)?).is_some(),
                 "schema" => schema.replace(value(&key, input)?).is_some(),
                 other => {
                     let message =
@@ -63,6 +67,13 @@ impl Parse for Arguments {
                 || Ok(quote!(::oarlock_guest::codec::Json)),
                 |it| codec_type(&it),
             )?,
+            layout: match layout {
+                Some(layout) => {
+                    let layout = checked_layout(&layout)?;
+                    quote!(::core::option::Option::Some(#layout))
+                }
+                None => quote!(::core::option::Option::None),
+            },
             schema: schema.map_or_else(|| quote!(""), |it| quote!(#it)),
         })
     }
@@ -106,6 +117,24 @@ fn checked_name(value: &Expr) -> syn::Result<String> {
         return Err(syn::Error::new(text.span(), message));
     }
     Ok(name)
+}
+
+fn checked_layout(value: &Expr) -> syn::Result<String> {
+    let text = match value {
+        Expr::Lit(ExprLit {
+            lit: Lit::Str(text),
+            ..
+        }) => text.value(),
+        _ => String::new(),
+    };
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if text.is_empty() || text.len() > MAX_NAME_BYTES || !text.chars().all(plain) {
+        let message = format!(
+            r#"`layout` is a string of 1 to {MAX_NAME_BYTES} characters of a-z, A-Z, 0-9, ., - and _, as in layout = "tree-1"; change it whenever the layout of the state changes"#
+        );
+        return Err(syn::Error::new_spanned(value, message));
+    }
+    Ok(text)
 }
 
 fn checked_version(value: &Expr) -> syn::Result<u32> {

@@ -15,6 +15,7 @@ pub(crate) fn state_machine(arguments: TokenStream, item: TokenStream) -> syn::R
         name,
         version,
         codec,
+        layout,
         schema,
     } = syn::parse2(arguments)?;
     let machine = &item.self_ty;
@@ -24,6 +25,7 @@ pub(crate) fn state_machine(arguments: TokenStream, item: TokenStream) -> syn::R
         impl ::oarlock_guest::Guest for #machine {
             const NAME: &'static str = #name;
             const VERSION: u32 = #version;
+            const LAYOUT: ::core::option::Option<&'static str> = #layout;
             const SCHEMA: &'static str = #schema;
             type Codec = #codec;
         }

@@ -1,5 +1,7 @@
 //! Errors of writing and reading a state.
 
+use super::identity::{GuestIdentity, GuestPair};
+
 /// The state cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
@@ -34,15 +36,15 @@ pub enum RestoreError {
     },
     /// A newer SDK wrote it.
     #[error(
-        "the snapshot has layout version {found}, and this guest reads version {supported}; use a guest built with a newer oarlock-guest"
+        "the snapshot has format {found}, and this guest reads formats 1 to {supported}; use a guest built with a newer oarlock-guest"
     )]
-    UnknownLayout {
-        /// Layout version of the snapshot.
+    UnknownFormat {
+        /// Format of the snapshot.
         found: u32,
-        /// Layout version that this SDK reads.
+        /// Latest format that this SDK reads.
         supported: u32,
     },
-    /// Length or checksum does not match.
+    /// Length, checksum or header does not match.
     #[error("the snapshot is corrupt: {what}; fetch it again, or use another one")]
     Corrupt {
         /// What does not match.
@@ -70,6 +72,26 @@ pub enum RestoreError {
         /// Version in the snapshot.
         snapshot: u32,
     },
+    /// A guest of another name wrote it.
+    #[error(
+        "the state is of {}, and this guest is {}: another guest may read a state differently; if you want to replace the guest, use `oarlock upgrade --replace-machine`, and in a test `TestCluster::replace_machine`",
+        .0.written_by,
+        .0.read_by
+    )]
+    OtherGuest(
+        /// Both guests.
+        Box<GuestPair>,
+    ),
+    /// A guest of the same name and version wrote it, but its state has another layout.
+    #[error(
+        "the layout of the state changed, but the version did not: the snapshot is of {}, and this guest is {}; its bytes could decode to a wrong state, so raise the version and write `migrate`",
+        .0.written_by,
+        .0.read_by
+    )]
+    OtherLayout(
+        /// Both guests.
+        Box<GuestPair>,
+    ),
     /// The snapshot exceeds the size limit.
     #[error(
         "the snapshot is larger than {limit} bytes; a guest's memory cannot hold both it and the state"
@@ -80,22 +102,20 @@ pub enum RestoreError {
     },
     /// The bytes are intact, but they are not a state of this version.
     #[error(
-        "the snapshot of version {version} cannot be read as the state: {source}; if the type of the state changed, raise the version and read the old state in `migrate`"
+        "the snapshot of {written_by} cannot be read as the state: {source}; if the type of the state changed, raise the version and read the old state in `migrate`"
     )]
     Decode {
-        /// Version that wrote it.
-        version: u32,
+        /// The guest that wrote it.
+        written_by: Box<GuestIdentity>,
         /// Error of the decoder.
         #[source]
         source: postcard::Error,
     },
     /// `migrate` failed.
-    #[error("the state of version {version} cannot be migrated to version {to}: {source}")]
+    #[error("the state of {} cannot be migrated to {}: {source}", .pair.written_by, .pair.read_by)]
     Migrate {
-        /// Version that wrote it.
-        version: u32,
-        /// Version of this guest.
-        to: u32,
+        /// Both guests.
+        pair: Box<GuestPair>,
         /// Error of `migrate`.
         #[source]
         source: MigrateError,
@@ -112,6 +132,25 @@ pub enum MigrateError {
     NotImplemented {
         /// Version that wrote the state.
         version: u32,
+    },
+    /// The type that `migrate` decodes has another layout than the state.
+    #[error(
+        "the state of version {version} has another layout ({old}) than the type that `migrate` decodes ({new}){}",
+        if *only_names {
+            ": only names differ; if fields were renamed, and not swapped, use `old.decode_renamed()`, otherwise decode it as the type of that version"
+        } else {
+            "; keep the state type of that version, decode it as that, and convert it"
+        }
+    )]
+    OtherLayout {
+        /// Version that wrote the state.
+        version: u32,
+        /// Fingerprint of the state.
+        old: String,
+        /// Fingerprint of the type.
+        new: String,
+        /// Only names of fields or variants differ.
+        only_names: bool,
     },
     /// The bytes are not of the type that `migrate` decodes.
     #[error(

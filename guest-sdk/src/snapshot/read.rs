@@ -1,14 +1,29 @@
-//! Reading a snapshot: everything is verified before anything is decoded.
+//! Reading a snapshot: which guest wrote it decides how, and whether, it is decoded.
 
-use super::crc::Crc;
-use super::error::RestoreError;
-use super::layout::{
-    CHUNK_BYTES, HEADER_BYTES, LAYOUT_VERSION, MAGIC, MAX_SNAPSHOT_BYTES, TRAILER_BYTES,
-};
+use super::error::{MigrateError, RestoreError};
+use super::format::{CHUNK_BYTES, MAX_SNAPSHOT_BYTES};
+use super::identity::{GuestIdentity, GuestPair};
 use super::old_state::{OldState, decode_state};
+use super::parse::Snapshot;
 use crate::guest::Guest;
 
-/// Reads the state. `from` returns the next chunk of at most the given number of bytes, and an empty one at the end.
+/// What a snapshot contains.
+#[derive(Debug)]
+pub(crate) struct Restored<M> {
+    /// The guest's state.
+    pub(crate) state: M,
+    /// The SDK's own state, as it was given to [`write`](super::write()). `None` if an SDK before format 2 wrote it.
+    #[cfg_attr(
+        not(test),
+        expect(
+            dead_code,
+            reason = "nothing writes it yet: the SDK has no state of its own"
+        )
+    )]
+    pub(crate) runtime: Option<Vec<u8>>,
+}
+
+/// Reads a snapshot. `from` returns the next chunk of at most the given number of bytes, and an empty one at the end.
 /// `written_by` is the writer's version as the host knows it, 0 if unknown.
 ///
 /// # Errors
@@ -17,29 +32,73 @@ use crate::guest::Guest;
 pub(crate) fn read<M: Guest>(
     written_by: u32,
     from: &mut dyn FnMut(u32) -> Vec<u8>,
-) -> Result<M, RestoreError> {
+) -> Result<Restored<M>, RestoreError> {
     let bytes = read_all(from)?;
-    let (version, state) = verified(&bytes)?;
+    let snapshot = Snapshot::parse(&bytes)?;
+    let version = snapshot.written_by.version;
     if written_by != 0 && written_by != version {
         return Err(RestoreError::WriterMismatch {
             host: written_by,
             snapshot: version,
         });
     }
-    if version > M::VERSION {
+    Ok(Restored {
+        runtime: snapshot.runtime.map(<[u8]>::to_vec),
+        state: state(snapshot.written_by, snapshot.state)?,
+    })
+}
+
+/// The state, decoded or migrated.
+fn state<M: Guest>(written_by: GuestIdentity, bytes: &[u8]) -> Result<M, RestoreError> {
+    let read_by = GuestIdentity::of::<M>();
+    let has_same_layout = written_by.has_layout_of(&read_by);
+    if written_by.has_another_name_than(&read_by) {
+        // Numbers of versions of two guests can't be compared.
+        return if has_same_layout == Some(true) {
+            decoded(written_by, bytes)
+        } else {
+            migrated(written_by, read_by, bytes)
+        };
+    }
+    if written_by.version > M::VERSION {
         return Err(RestoreError::NewerVersion {
             name: M::NAME,
-            written_by: version,
+            written_by: written_by.version,
             version: M::VERSION,
         });
     }
-    if version == M::VERSION {
-        return decode_state(state).map_err(|source| RestoreError::Decode { version, source });
+    if written_by.version < M::VERSION {
+        return migrated(written_by, read_by, bytes);
     }
-    M::migrate(OldState::new(version, state)).map_err(|source| RestoreError::Migrate {
-        version,
-        to: M::VERSION,
+    if has_same_layout == Some(false) {
+        return Err(RestoreError::OtherLayout(Box::new(GuestPair {
+            written_by,
+            read_by,
+        })));
+    }
+    decoded(written_by, bytes)
+}
+
+fn decoded<M: Guest>(written_by: GuestIdentity, bytes: &[u8]) -> Result<M, RestoreError> {
+    decode_state(bytes).map_err(|source| RestoreError::Decode {
+        written_by: Box::new(written_by),
         source,
+    })
+}
+
+fn migrated<M: Guest>(
+    written_by: GuestIdentity,
+    read_by: GuestIdentity,
+    bytes: &[u8],
+) -> Result<M, RestoreError> {
+    M::migrate(OldState::new(&written_by, bytes)).map_err(|source: MigrateError| {
+        RestoreError::Migrate {
+            pair: Box::new(GuestPair {
+                written_by,
+                read_by,
+            }),
+            source,
+        }
     })
 }
 
@@ -61,44 +120,4 @@ fn read_all(from: &mut dyn FnMut(u32) -> Vec<u8>) -> Result<Vec<u8>, RestoreErro
             bytes.append(&mut chunk);
         }
     }
-}
-
-/// Verifies a snapshot. Returns the version that wrote it and the bytes of the state.
-fn verified(bytes: &[u8]) -> Result<(u32, &[u8]), RestoreError> {
-    if !bytes.starts_with(&MAGIC) {
-        return Err(RestoreError::NotASnapshot);
-    }
-    let length = bytes.len();
-    let minimum = HEADER_BYTES + TRAILER_BYTES;
-    if length < minimum {
-        return Err(RestoreError::Truncated { length, minimum });
-    }
-    let layout = u32_at(bytes, MAGIC.len());
-    if layout != LAYOUT_VERSION {
-        return Err(RestoreError::UnknownLayout {
-            found: layout,
-            supported: LAYOUT_VERSION,
-        });
-    }
-    let mut crc = Crc::new();
-    crc.add(&bytes[..length - 4]);
-    if crc.value() != u32_at(bytes, length - 4) {
-        return Err(RestoreError::Corrupt {
-            what: "the checksum does not match",
-        });
-    }
-    let state = &bytes[HEADER_BYTES..length - TRAILER_BYTES];
-    let stored_length =
-        u64::from(u32_at(bytes, length - 12)) | u64::from(u32_at(bytes, length - 8)) << 32;
-    if stored_length != state.len() as u64 {
-        return Err(RestoreError::Corrupt {
-            what: "the length does not match",
-        });
-    }
-    Ok((u32_at(bytes, MAGIC.len() + 4), state))
-}
-
-/// Four bytes as a number. The caller has checked that they exist.
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }

@@ -4,15 +4,20 @@ use postcard::ser_flavors::Flavor;
 
 use super::crc::Crc;
 use super::error::SnapshotError;
-use super::layout::{CHUNK_BYTES, LAYOUT_VERSION, MAGIC};
+use super::format::{CHUNK_BYTES, FORMAT_2, MAGIC};
+use super::identity::GuestIdentity;
 use crate::guest::Guest;
 
-/// Writes the state in chunks of at most 1 MiB.
+/// Writes the guest's state and the SDK's own state `runtime` in chunks of at most 1 MiB.
 ///
 /// # Errors
 ///
 /// See [`SnapshotError`].
-pub(crate) fn write<M: Guest>(state: &M, to: &mut dyn FnMut(&[u8])) -> Result<(), SnapshotError> {
+pub(crate) fn write<M: Guest>(
+    state: &M,
+    runtime: &[u8],
+    to: &mut dyn FnMut(&[u8]),
+) -> Result<(), SnapshotError> {
     let mut out = StateWriter {
         to,
         chunk: Vec::new(),
@@ -21,8 +26,12 @@ pub(crate) fn write<M: Guest>(state: &M, to: &mut dyn FnMut(&[u8])) -> Result<()
         written: 0,
     };
     out.add(&MAGIC);
-    out.add(&LAYOUT_VERSION.to_le_bytes());
+    out.add(&FORMAT_2.to_le_bytes());
     out.add(&M::VERSION.to_le_bytes());
+    out.add_short_text(M::NAME);
+    out.add_short_text(GuestIdentity::of::<M>().layout.as_deref().unwrap_or(""));
+    out.add(&(runtime.len() as u64).to_le_bytes());
+    out.add(runtime);
     let header = out.written;
     let mut out =
         postcard::serialize_with_flavor::<M, StateWriter<'_>, StateWriter<'_>>(state, out)
@@ -58,6 +67,13 @@ impl StateWriter<'_> {
                 self.flush();
             }
         }
+    }
+
+    /// Adds a text of at most 255 bytes after its length.
+    fn add_short_text(&mut self, text: &str) {
+        let length = u8::try_from(text.len()).expect("names and layouts are limited to 128 bytes");
+        self.add(&[length]);
+        self.add(text.as_bytes());
     }
 
     fn update_crc(&mut self) {

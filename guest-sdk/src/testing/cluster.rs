@@ -3,7 +3,7 @@
 use super::harness::{Harness, TestOutcome};
 use crate::context::Event;
 use crate::guest::Guest;
-use crate::snapshot::RestoreError;
+use crate::snapshot::{GuestIdentity, GuestPair, RestoreError};
 
 /// A cluster in memory: replicas of one state machine that apply the same entries and must not diverge.
 ///
@@ -161,17 +161,38 @@ impl<M: Guest> TestCluster<M> {
         self.nodes[0].hash.0
     }
 
-    /// Upgrades all replicas to the version `N`, which reads their states. Adds the replica `migrated`, made from the
+    /// Upgrades all replicas to the version `N`, which reads their states, as `oarlock upgrade` does. Adds the replica `migrated`, made from the
     /// snapshot of the restored one. All of them must reach the same state.
     ///
     /// # Errors
     ///
-    /// `N` refuses the state. In a cluster the old version then keeps running.
+    /// `N` has another name, or it refuses the state. In a cluster the old version then keeps running.
     ///
     /// # Panics
     ///
     /// The replicas of `N` differ: its `migrate` depends on more than the state.
     pub fn upgrade<N: Guest>(self) -> Result<TestCluster<N>, RestoreError> {
+        let (written_by, read_by) = (GuestIdentity::of::<M>(), GuestIdentity::of::<N>());
+        if written_by.has_another_name_than(&read_by) {
+            return Err(RestoreError::OtherGuest(Box::new(GuestPair {
+                written_by,
+                read_by,
+            })));
+        }
+        self.replace_machine()
+    }
+
+    /// Upgrades all replicas to the guest `N`, which may have another name, as `oarlock upgrade --replace-machine` does.
+    /// `N` reads the state if its layout is the same. Otherwise `migrate` reads it.
+    ///
+    /// # Errors
+    ///
+    /// `N` refuses the state. In a cluster the old guest then keeps running.
+    ///
+    /// # Panics
+    ///
+    /// As [`upgrade`](Self::upgrade).
+    pub fn replace_machine<N: Guest>(self) -> Result<TestCluster<N>, RestoreError> {
         let migrated = self.nodes.get(2).unwrap_or(&self.nodes[1]);
         let migrated = migrated.upgrade("migrated", false)?;
         let [live, restored] = [&self.nodes[0], &self.nodes[1]];

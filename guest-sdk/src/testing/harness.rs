@@ -88,7 +88,12 @@ impl<M: Guest> Harness<M> {
     }
 
     /// A machine with a given state.
+    ///
+    /// # Panics
+    ///
+    /// The layout of the state cannot be derived, and the attribute does not name it.
     pub fn with_state(machine: M) -> Self {
+        super::layout::<M>();
         let last_snapshot = Some(encode_snapshot(&machine));
         let position = LogPosition {
             index: 0,
@@ -343,7 +348,7 @@ impl<M: Guest> Harness<M> {
 
 fn encode_snapshot<M: Guest>(machine: &M) -> Vec<u8> {
     let mut bytes = Vec::new();
-    if let Err(error) = snapshot::write(machine, &mut |chunk| bytes.extend_from_slice(chunk)) {
+    if let Err(error) = snapshot::write(machine, &[], &mut |chunk| bytes.extend_from_slice(chunk)) {
         panic!("{}: {error}", M::NAME);
     }
     bytes
@@ -351,11 +356,12 @@ fn encode_snapshot<M: Guest>(machine: &M) -> Vec<u8> {
 
 fn decode_snapshot<M: Guest>(snapshot: &[u8]) -> Result<M, RestoreError> {
     let mut rest = snapshot;
-    snapshot::read(0, &mut |most| {
+    let restored = snapshot::read(0, &mut |most| {
         let (chunk, later) = rest.split_at(rest.len().min(most as usize));
         rest = later;
         chunk.to_vec()
-    })
+    });
+    restored.map(|restored| restored.state)
 }
 
 #[cfg(test)]

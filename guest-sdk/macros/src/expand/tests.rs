@@ -69,6 +69,26 @@ fn a_codec_is_named_or_given_as_a_type() {
 }
 
 #[test]
+fn a_layout_may_be_named() {
+    let derived = expansion_of(quote!(name = "c", version = 1));
+    let expected = "constLAYOUT:::core::option::Option<&'staticstr>=::core::option::Option::";
+    assert!(derived.contains(&format!("{expected}None;")), "{derived}");
+    let named = expansion_of(quote!(name = "c", version = 1, layout = "tree-1"));
+    assert!(
+        named.contains(&format!(r#"{expected}Some("tree-1");"#)),
+        "{named}"
+    );
+    // A colon marks a derived one.
+    for wrong in ["", "serde1:00", "two words", &"x".repeat(65)] {
+        assert_arguments_refused(
+            quote!(name = "c", version = 1, layout = #wrong),
+            "`layout` is a string of 1 to 64 characters",
+        );
+    }
+    assert_arguments_refused(quote!(name = "c", version = 1, layout = 1), "`layout` is a");
+}
+
+#[test]
 fn a_schema_may_be_any_constant_string() {
     let text = expansion_of(quote!(
         name = "c",

@@ -203,3 +203,112 @@ fn a_migration_that_depends_on_more_than_the_state_is_detected() {
     cluster.send(put("a"));
     let _ = cluster.upgrade::<Chancy>();
 }
+
+/// A guest with a basket of fruit.
+macro_rules! basket {
+    ($name:ident, $guest:literal, $first:ident, $second:ident) => {
+        #[derive(Default, Serialize, Deserialize)]
+        struct $name {
+            $first: u64,
+            $second: u64,
+        }
+
+        #[state_machine(name = $guest, version = 1)]
+        impl StateMachine for $name {
+            type Command = u64;
+            type Reply = (u64, u64);
+            type Query = ();
+            type Response = ();
+            type Refusal = Refusal;
+
+            fn apply(&mut self, _cx: &mut Apply<'_>, apples: u64) -> Result<(u64, u64), Refusal> {
+                self.apples += apples;
+                Ok((self.apples, self.pears))
+            }
+
+            fn query(&self, _cx: &Read<'_>, (): ()) -> Result<(), Refusal> {
+                Ok(())
+            }
+        }
+    };
+}
+basket!(Apples, "apples", apples, pears);
+basket!(Fruits, "fruits", apples, pears);
+basket!(Pears, "pears", pears, apples);
+basket!(Forgotten, "apples", pears, apples);
+
+fn apples() -> TestCluster<Apples> {
+    let mut cluster = TestCluster::<Apples>::new();
+    assert_eq!(cluster.send("2").text(), "[2,0]");
+    cluster
+}
+
+#[test]
+fn another_guest_is_refused_and_both_are_named() {
+    let refused = apples().upgrade::<Pears>().err().expect("another guest");
+    let text = refused.to_string();
+    assert!(matches!(refused, RestoreError::OtherGuest(_)), "{text}");
+    for part in [
+        "apples version 1 (layout ",
+        "pears version 1 (layout ",
+        "--replace-machine",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+    // Even one whose state has the same layout.
+    assert!(apples().upgrade::<Fruits>().is_err());
+}
+
+#[test]
+fn a_guest_is_replaced_on_purpose_if_it_reads_the_state() {
+    let mut fruits = apples()
+        .replace_machine::<Fruits>()
+        .expect("the same layout");
+    assert_eq!(fruits.send("1").text(), "[3,0]");
+    let refused = apples().replace_machine::<Pears>().err();
+    let text = refused.expect("another layout").to_string();
+    assert!(text.contains("has no `migrate`"), "{text}");
+}
+
+#[test]
+fn a_changed_layout_under_the_same_version_is_refused() {
+    let refused = apples()
+        .upgrade::<Forgotten>()
+        .err()
+        .expect("swapped fields");
+    let text = refused.to_string();
+    assert!(matches!(refused, RestoreError::OtherLayout(_)), "{text}");
+    assert!(
+        text.contains("raise the version and write `migrate`"),
+        "{text}"
+    );
+}
+
+#[test]
+#[should_panic(
+    expected = "#[state_machine(name = \"choosy\", version = 3, layout = \"choosy-3\")]"
+)]
+fn a_state_whose_layout_cannot_be_derived_fails_each_test() {
+    #[derive(Default, Serialize, Deserialize)]
+    struct Choosy {
+        rest: Option<serde_json::Value>,
+    }
+    #[state_machine(name = "choosy", version = 3)]
+    impl StateMachine for Choosy {
+        type Command = ();
+        type Reply = ();
+        type Query = ();
+        type Response = ();
+        type Refusal = Refusal;
+
+        fn apply(&mut self, _cx: &mut Apply<'_>, (): ()) -> Result<(), Refusal> {
+            self.rest = None;
+            Ok(())
+        }
+
+        fn query(&self, _cx: &Read<'_>, (): ()) -> Result<(), Refusal> {
+            Ok(())
+        }
+    }
+    let _ = Harness::<Choosy>::new();
+}

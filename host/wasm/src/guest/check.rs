@@ -12,7 +12,7 @@ use crate::guest::limits::LimitsError;
 use crate::guest::wasi::surface::{INTERFACES, Interface};
 
 /// Interfaces that a guest may export, with their functions. The first one is required.
-pub(super) const EXPORTS: [(&str, &[&str]); 4] = [
+pub(super) const EXPORTS: [(&str, &[&str]); 5] = [
     (
         "oarlock:state-machine/machine@0.1.0",
         &["apply", "snapshot", "restore"],
@@ -20,6 +20,7 @@ pub(super) const EXPORTS: [(&str, &[&str]); 4] = [
     ("oarlock:state-machine/queries@0.1.0", &["query"]),
     ("oarlock:state-machine/timers@0.1.0", &["wake"]),
     ("oarlock:state-machine/about@0.1.0", &["describe"]),
+    ("oarlock:state-machine/layout@0.1.0", &["fingerprint"]),
 ];
 
 /// One reason why bytes are not a guest.
@@ -114,6 +115,20 @@ pub enum CheckReason {
         bytes: usize,
         /// Largest allowed size in bytes.
         limit: usize,
+    },
+    /// The export `fingerprint` fails.
+    #[error("`fingerprint` of the interface `layout` fails: {message}")]
+    LayoutFailed {
+        /// How it failed.
+        message: String,
+    },
+    /// The fingerprint of the layout is too long, or contains other characters.
+    #[error(
+        "the fingerprint of the layout takes {bytes} bytes, but up to 128 printable ASCII characters are allowed; change what `fingerprint` returns"
+    )]
+    BadLayout {
+        /// Size in bytes.
+        bytes: usize,
     },
     /// The initial state can't be written to a snapshot and restored.
     #[error("a snapshot of the initial state can't be written and restored: {message}")]

@@ -11,7 +11,9 @@ use thiserror::Error;
 use wasmtime::Store;
 use wasmtime::component::Resource;
 
-use crate::guest::bindings::exports::oarlock::state_machine::{about, machine, queries, timers};
+use crate::guest::bindings::exports::oarlock::state_machine::{
+    about, layout, machine, queries, timers,
+};
 use crate::guest::bindings::oarlock::state_machine::types;
 use crate::guest::call::{CallPurpose, CallView, GuestCall};
 use crate::guest::effects::Effects;
@@ -70,6 +72,7 @@ pub(crate) struct Instance {
     queries: Option<queries::Guest>,
     timers: Option<timers::Guest>,
     about: Option<about::Guest>,
+    layout: Option<layout::Guest>,
     /// The linear memory, if this system supports images. Only used for guests with exactly one memory.
     mapping: Option<Arc<Mapping>>,
 }
@@ -141,6 +144,7 @@ impl Instance {
                 queries: exports.queries,
                 timers: exports.timers,
                 about: exports.about,
+                layout: exports.layout,
                 mapping,
             }),
             Err(error) => Err(InstantiateError::WrongType {
@@ -272,7 +276,20 @@ impl Instance {
             version: description.version,
             codec: description.codec,
             schema: description.schema,
+            layout: None,
         }))
+    }
+
+    /// Reads the fingerprint of the layout of the guest's state; `None` if it exports none, or does not know it.
+    pub(crate) fn layout(&mut self) -> Result<Option<String>, GuestCallError> {
+        let Some(layout) = self.layout.clone() else {
+            return Ok(None);
+        };
+        let call = GuestCall::read_only(Moment::default(), &self.limits);
+        self.begin(call, self.limits.fuel_per_query)?;
+        let fingerprint = with_stack(|| layout.call_fingerprint(&mut self.store));
+        let fingerprint = self.end(fingerprint)?;
+        Ok(Some(fingerprint).filter(|text| !text.is_empty()))
     }
 
     /// Freezes the memory into `image`, or into a new image if there is none.

@@ -202,7 +202,7 @@ fn component_binary(engine: &Engine, bytes: &Bytes) -> Result<Bytes, CheckReason
         .map_err(|message| CheckReason::NotComponent { message })
 }
 
-/// Starts a guest, reads its description, and restores a snapshot of its initial state into another instance.
+/// Starts a guest, reads its description and its layout, and restores a snapshot of its initial state into another instance.
 fn try_out(module: GuestModule, limits: &MachineLimits) -> Result<GuestModule, CheckError> {
     let log = Arc::new(GuestLog::new());
     let mut instance = start(&module, limits, &log)?;
@@ -211,7 +211,12 @@ fn try_out(module: GuestModule, limits: &MachineLimits) -> Result<GuestModule, C
         .map_err(|error| CheckReason::DescribeFailed {
             message: error.to_string(),
         })?;
-    let description = described.unwrap_or_else(Description::unnamed);
+    let mut description = described.unwrap_or_else(Description::unnamed);
+    description.layout = instance
+        .layout()
+        .map_err(|error| CheckReason::LayoutFailed {
+            message: error.to_string(),
+        })?;
     let faults = faults_of(&description);
     if !faults.is_empty() {
         return Err(CheckError { reasons: faults });
@@ -254,7 +259,19 @@ fn faults_of(description: &Description) -> Vec<CheckReason> {
             limit,
         })
     };
-    fields.into_iter().filter_map(fault).collect()
+    let mut faults: Vec<_> = fields.into_iter().filter_map(fault).collect();
+    if let Some(layout) = &description.layout
+        && !is_fingerprint(layout)
+    {
+        let bytes = layout.len();
+        faults.push(CheckReason::BadLayout { bytes });
+    }
+    faults
+}
+
+/// Whether a text can be a fingerprint of a layout: it is shown in tables and errors.
+fn is_fingerprint(text: &str) -> bool {
+    text.len() <= NAME_BYTES && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
 }
 
 #[cfg(test)]

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 
-use crate::guest::bindings::exports::oarlock::state_machine::{about, machine, queries, timers};
+use crate::guest::bindings::exports::oarlock::state_machine::{
+    about, layout, machine, queries, timers,
+};
 use crate::guest::engine::GuestEngine;
 use crate::guest::host::HostState;
 use crate::guest::rules::Rules;
@@ -25,6 +27,9 @@ pub struct Description {
     pub codec: String,
     /// JSON Schema of commands and queries, or empty. At most 1 MiB.
     pub schema: String,
+    /// Fingerprint of the layout of the state: up to 128 printable ASCII characters. `None` if the guest does not export
+    /// `layout`.
+    pub layout: Option<String>,
 }
 
 impl Description {
@@ -35,6 +40,7 @@ impl Description {
             version: 0,
             codec: "bytes".to_owned(),
             schema: String::new(),
+            layout: None,
         }
     }
 }
@@ -227,6 +233,7 @@ pub(crate) struct Linked {
     queries: Option<Arc<queries::GuestIndices>>,
     timers: Option<Arc<timers::GuestIndices>>,
     about: Option<Arc<about::GuestIndices>>,
+    layout: Option<Arc<layout::GuestIndices>>,
 }
 
 /// The exports of one instance.
@@ -235,6 +242,7 @@ pub(crate) struct InstanceExports {
     pub(crate) queries: Option<queries::Guest>,
     pub(crate) timers: Option<timers::Guest>,
     pub(crate) about: Option<about::Guest>,
+    pub(crate) layout: Option<layout::Guest>,
 }
 
 impl Linked {
@@ -244,12 +252,14 @@ impl Linked {
         let queries = queries::GuestIndices::new(&pre).ok().map(Arc::new);
         let timers = timers::GuestIndices::new(&pre).ok().map(Arc::new);
         let about = about::GuestIndices::new(&pre).ok().map(Arc::new);
+        let layout = layout::GuestIndices::new(&pre).ok().map(Arc::new);
         Ok(Self {
             pre,
             machine,
             queries,
             timers,
             about,
+            layout,
         })
     }
 
@@ -262,6 +272,7 @@ impl Linked {
         let queries = self.queries.as_ref();
         let timers = self.timers.as_ref();
         let about = self.about.as_ref();
+        let layout = self.layout.as_ref();
         Ok(InstanceExports {
             machine: self.machine.load(&mut *store, instance)?,
             queries: queries
@@ -271,6 +282,9 @@ impl Linked {
                 .map(|found| found.load(&mut *store, instance))
                 .transpose()?,
             about: about
+                .map(|found| found.load(&mut *store, instance))
+                .transpose()?,
+            layout: layout
                 .map(|found| found.load(&mut *store, instance))
                 .transpose()?,
         })

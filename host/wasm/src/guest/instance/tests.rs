@@ -346,6 +346,7 @@ fn a_guest_returns_its_description() {
             version: 3,
             codec: "bytes".to_owned(),
             schema: String::new(),
+            layout: None,
         }
     );
 }

@@ -203,14 +203,24 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
             self.proposals.applied_term = term;
             let leader_deadline = self.leader_deadline();
             self.proposals.requeue_before(term, leader_deadline);
+            self.give_up_lost();
         }
         self.core.applied(self.now, index);
+    }
+
+    /// Ends the commands whose outcome this node can no longer learn.
+    fn give_up_lost(&mut self) {
+        let term = self.proposals.applied_term;
+        for client in self.proposals.take_lost_before(term) {
+            self.env.reply(client, Err(SubmitError::OutcomeLost));
+        }
     }
 
     /// The state machine has restored a snapshot. It has the effects of entries that this node never applied.
     pub(super) fn on_restored(&mut self, meta: &SnapshotMeta) {
         self.proposals.applied_term = self.proposals.applied_term.max(meta.last.term);
         self.proposals.mark_unknown_up_to(meta.last.term);
+        self.give_up_lost();
         self.core.applied(self.now, meta.last.index);
     }
 }

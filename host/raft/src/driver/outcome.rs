@@ -53,6 +53,12 @@ pub enum SubmitError {
         "no outcome in time; the command may or may not have been carried out: read the state before you try again"
     )]
     TimedOut,
+    /// A snapshot of the leader has replaced the entries that the command may be in, so this node can't learn the outcome. The
+    /// command may or may not be applied.
+    #[error(
+        "this node lagged and got a snapshot, so it can't tell the outcome; the command may or may not have been carried out: read the state before you try again"
+    )]
+    OutcomeLost,
     /// The node is stopping. The command may or may not be applied.
     #[error(
         "the node is stopping; the command may or may not have been carried out: read the state on another node"

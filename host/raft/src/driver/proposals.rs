@@ -10,7 +10,8 @@
 //! - The leader that received it refuses it: it is queued again.
 //! - This node applies an entry of a later term, and has not applied the command: it is queued again. Its entry can't
 //!   follow. A leader proposes a command only in the term that it was sent in, and the terms in a log never decrease
-//!   (Raft paper §5.3). So the command is still applied at most once.
+//!   (Raft paper §5.3). So the command is still applied at most once. Where a snapshot has replaced entries that may have
+//!   held the command, this node never learns the outcome, and the client gets an error that says so.
 //! - The client's deadline passes.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,8 +42,9 @@ pub(super) enum CommandState {
     Queued,
     /// Proposed or forwarded to the leader of this term, which may be this node.
     Sent(Term),
-    /// A snapshot has replaced the entries that it may have been in. This node can't find out its outcome.
-    Unknown,
+    /// Sent in this term, and a snapshot has replaced entries that it may have been in. An entry of the term may still follow
+    /// and contain it.
+    Unknown(Term),
 }
 
 /// Commands of this node's clients, and those that followers have forwarded to this node.
@@ -253,10 +255,27 @@ impl<C> Proposals<C> {
     /// A snapshot of this term was restored. Commands that were sent up to this term may be in it or not.
     pub(super) fn mark_unknown_up_to(&mut self, term: Term) {
         for pending in self.pending.values_mut() {
-            if matches!(pending.state, CommandState::Sent(sent) if sent <= term) {
-                pending.state = CommandState::Unknown;
+            if let CommandState::Sent(sent) = pending.state
+                && sent <= term
+            {
+                pending.state = CommandState::Unknown(sent);
             }
         }
+    }
+
+    /// Removes the commands whose outcome this node can no longer learn: a snapshot may contain them, and no entry of a term
+    /// before this one follows. They would take up the limits until their clients stop waiting.
+    pub(super) fn take_lost_before(&mut self, term: Term) -> Vec<C> {
+        let is_lost = |state| matches!(state, CommandState::Unknown(sent) if sent < term);
+        let lost = self
+            .pending
+            .iter()
+            .filter(|(_, pending)| is_lost(pending.state));
+        let lost: Vec<u64> = lost.map(|(&sequence, _)| sequence).collect();
+        let finished = lost.into_iter();
+        finished
+            .filter_map(|sequence| self.finish(sequence))
+            .collect()
     }
 
     /// Records the commit index.

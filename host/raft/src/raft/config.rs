@@ -24,7 +24,8 @@ pub struct CoreConfig {
     /// A leader sends to each peer at least once in this interval.
     pub heartbeat_interval: Duration,
     /// Most entries in the log. At the limit, proposals of clients are rejected until a snapshot allows compaction. Control
-    /// records have a reserve above it: [`Limits::reserved_entries`].
+    /// records have a reserve above it: [`Limits::reserved_entries`]. A follower whose state machine lags accepts no entries at
+    /// twice the sum of both.
     pub max_log_entries: u64,
     /// A snapshot is taken after this number of applied entries.
     pub snapshot_threshold: u64,

@@ -21,7 +21,11 @@ impl Core {
         let lease = self.grant_lease();
         let heartbeat = append.entries.is_empty();
         let leader_commit = append.leader_commit;
-        let result = match self.accept_entries(append.previous, append.entries, leader_commit) {
+        let Some(result) = self.accept_entries(append.previous, append.entries, leader_commit)
+        else {
+            return;
+        };
+        let result = match result {
             // The response to a heartbeat does not wait for the disk, because reads and the quorum check wait for it. So it
             // acknowledges durable entries only.
             AppendResult::Matched(index) if heartbeat => {
@@ -84,24 +88,32 @@ impl Core {
         }
     }
 
+    /// Returns `None` if the log has no room for any of the entries. Then nothing is sent, as if the request was lost: the
+    /// leader sends them again after a heartbeat.
     fn accept_entries(
         &mut self,
         previous: LogId,
         entries: Vec<Entry>,
         leader_commit: Index,
-    ) -> AppendResult {
+    ) -> Option<AppendResult> {
         if previous.index >= self.log.purged().index && !self.log.holds(previous) {
             let hint = self
                 .log
                 .agreement_below(LogId::new(previous.term, previous.index.previous()));
-            return AppendResult::Mismatch {
+            return Some(AppendResult::Mismatch {
                 rejected: previous,
                 hint,
-            };
+            });
         }
-        let last = Index(previous.index.0 + entries.len() as u64);
+        let heartbeat = entries.is_empty();
+        let mut last = previous.index;
         let mut members_changed = false;
         for entry in entries {
+            let is_new = entry.id.index > self.log.last().index;
+            if is_new && self.lags_too_far(leader_commit) {
+                break;
+            }
+            last = entry.id.index;
             members_changed |= self.accept_entry(entry);
         }
         if members_changed {
@@ -111,7 +123,8 @@ impl Core {
         self.configurations.compact(self.log.committed);
         self.check_named_store();
         self.update_eligibility();
-        AppendResult::Matched(last.max(self.log.committed))
+        let none = !heartbeat && last == previous.index;
+        (!none).then(|| AppendResult::Matched(last.max(self.log.committed)))
     }
 
     /// Keeps an entry that agrees, replaces one that conflicts, appends one that is new. An entry that agrees is never removed:

@@ -3,12 +3,19 @@
 //! A log that is full accepts no commands of clients until a snapshot allows compaction. What ends this state must still be
 //! possible: an upgrade, where the guest can't write a snapshot, or a change of members or settings. So control records may
 //! use [`Limits::reserved_entries`](super::Limits::reserved_entries) above the limit, and reports of nodes half of them.
+//!
+//! The leader does not wait for a follower whose state machine is slow, and a log is compacted only as far as the machine has
+//! applied it. So such a follower accepts no more entries above a limit of its own. If it lags far enough, it gets a snapshot.
 
 use std::time::Duration;
 
 use crate::entry::{Command, CommandClass, Payload};
-use crate::ids::LogId;
+use crate::ids::{Index, LogId};
 use crate::raft::{Core, ProposeError};
+
+/// While its machine lags, a follower accepts entries up to this multiple of the longest log of a leader: those that the
+/// leader has, and as many that the leader has compacted.
+const MAX_FOLLOWER_FACTOR: u64 = 2;
 
 impl Core {
     /// Appends an entry with these commands to the leader's log. `wall_ms` is this node's wall clock, in milliseconds since
@@ -104,6 +111,20 @@ impl Core {
             });
         }
         Ok(())
+    }
+
+    /// Whether this follower accepts no more entries for now, because its machine lags behind this commit index of the leader
+    /// and the log is long. It ends once the machine has caught up. So the machine alone decides how long it lasts: neither
+    /// a commit nor another node must happen first.
+    pub(super) fn lags_too_far(&self, leader_commit: Index) -> bool {
+        let longest = self
+            .config
+            .max_log_entries
+            .saturating_add(self.config.limits.reserved_entries);
+        let committed = leader_commit.max(self.log.committed);
+        let behind = self.log.applied < committed.min(self.log.last().index);
+        (behind || self.taking_snapshot)
+            && self.log.len() >= MAX_FOLLOWER_FACTOR.saturating_mul(longest)
     }
 
     /// Entries in the log above the limit for commands of clients.

@@ -6,6 +6,7 @@ mod eligibility;
 mod hostile;
 mod identity;
 mod kit;
+mod lagging;
 mod lease;
 mod level;
 mod membership;

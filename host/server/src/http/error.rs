@@ -240,6 +240,9 @@ impl ApiError {
             SubmitError::DiskFull => Self::disk_full(),
             SubmitError::TooLarge { limit, .. } => Self::too_large(*limit),
             SubmitError::TimedOut => Self::outcome_unknown("the command timed out"),
+            SubmitError::OutcomeLost => {
+                Self::outcome_unknown("this node lagged and got a snapshot instead of entries")
+            }
             SubmitError::Stopped => Self::outcome_unknown("this node is stopping"),
         }
     }
@@ -251,7 +254,9 @@ impl ApiError {
             SubmitError::Overloaded { what } => Self::overloaded(what),
             SubmitError::DiskFull => Self::disk_full(),
             SubmitError::TooLarge { limit, .. } => Self::too_large(*limit),
-            SubmitError::TimedOut => Self::no_response("the query timed out"),
+            SubmitError::TimedOut | SubmitError::OutcomeLost => {
+                Self::no_response("the query timed out")
+            }
             SubmitError::Stopped => Self::no_response("this node is stopping"),
         }
     }

@@ -184,7 +184,9 @@ impl World {
         let outcome = match outcome {
             Ok(outcome) => outcome,
             Err(SubmitError::TimedOut) if liar => Outcome::Refused,
-            Err(SubmitError::TimedOut | SubmitError::Stopped) => Outcome::Unknown,
+            Err(SubmitError::TimedOut | SubmitError::OutcomeLost | SubmitError::Stopped) => {
+                Outcome::Unknown
+            }
             Err(
                 SubmitError::NotLeader { .. }
                 | SubmitError::NoLeader

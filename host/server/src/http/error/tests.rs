@@ -13,6 +13,7 @@ fn each_submit_error_has_its_status_and_code() {
         (SubmitError::Overloaded { what: "x" }, 429, "overloaded"),
         (SubmitError::DiskFull, 507, "disk_full"),
         (SubmitError::TimedOut, 504, "timeout"),
+        (SubmitError::OutcomeLost, 504, "timeout"),
         (SubmitError::Stopped, 504, "timeout"),
     ] {
         let api = ApiError::of_command(&error);

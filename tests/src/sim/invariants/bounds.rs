@@ -11,6 +11,9 @@ const BOUNDED: &str = "nothing grows without a bound";
 /// Most tasks that wait for a disk: one write at a time, and what peers and clients make it read.
 const DISK_TASKS: usize = 64;
 
+/// Most leaders that each append their first entry, before a log can be compacted.
+const LEADERS: u64 = 64;
+
 /// The limits of the nodes of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Bounds {
@@ -38,8 +41,12 @@ impl Bounds {
         backlog: Backlog,
     ) -> Result<(), Violation> {
         let length = core.log().len();
-        // A follower that takes no snapshot meanwhile has what the leader had before its own.
-        let most = 2 * (self.max_log_entries + self.limits.reserved_entries) + 64;
+        // A leader appends no command or change above `longest`, and a follower whose machine lags accepts nothing above twice
+        // that. If the machine does not lag, the log has what leaders have appended since a commit, at most `longest` entries,
+        // and what is kept before it, at most `max_log_entries`. The rest is for the first entries of leaders, which have no
+        // limit.
+        let longest = self.max_log_entries + self.limits.reserved_entries;
+        let most = 2 * longest + LEADERS;
         if backlog.snapshots_fail {
             self.long_logs.insert(node);
         } else if length <= most {

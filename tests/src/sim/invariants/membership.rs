@@ -12,6 +12,11 @@ use task_queue_raft::raft::{Core, Role};
 
 use crate::sim::violation::{Violation, ensure};
 
+/// The entry that a founder appends.
+const FIRST: LogId = LogId {
+    term: Term::ZERO,
+    index: Index(1),
+};
 const IN_FORCE: &str = "the last configuration in the log is in force (dissertation §4.1)";
 
 /// Every configuration that was ever in a log, and those that are committed.
@@ -71,10 +76,13 @@ impl Members {
                 .is_some_and(|(known, _)| known == id);
             log.holds(*id) || purged && id.index <= log.purged().index
         };
-        // What a leader has appended, present or former, or a founder, is seen only once it is on a disk or on its way.
+        // What a leader has appended, present or former, or a founder, is seen only once it is on a disk or on its way. The first
+        // entry has the same id from each founder: one may have begun a log, lost its disk before anybody had the entry, and begin
+        // another log, whose first entry is not seen yet.
         let at = core.membership_index();
         let own = log.term_at(at).map(|term| LogId::new(term, at));
-        if log.stable() < at && own.is_none_or(|id| !self.seen.contains_key(&id)) {
+        let is_seen = |id: LogId| id != FIRST && self.seen.contains_key(&id);
+        if log.stable() < at && !own.is_some_and(is_seen) {
             return Ok(());
         }
         let last = self.seen.iter().rev().find(|(id, _)| there(id));

@@ -32,6 +32,7 @@
 //! | `stabilize [N …]` | delivers messages among these until none is in flight to them |
 //! | `disk N slow` or `fast` | slow: tasks of the disk wait for `persist` |
 //! | `persist N [C]` | the disk of N finishes a task, or C of them |
+//! | `machine N slow` or `fast` | slow: the state machine gets entries and completes none |
 //! | `compact N` | N takes a snapshot now |
 //! | `restart N` | N loses its memory and what its disk has not finished, and starts again |
 //! | `show [N …]`, `log N` | prints state, or the entries on the disk |

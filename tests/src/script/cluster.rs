@@ -25,6 +25,8 @@ pub struct Options {
     pub message_bytes: u64,
     /// `threshold`: a snapshot is taken after so many applied entries, and half of it stays in the log.
     pub threshold: u64,
+    /// `log`: most entries in the log, and as many more for control records.
+    pub log: u64,
     /// `spare`: more nodes, with the numbers after the voters', that wait to be added.
     pub spare: u64,
 }
@@ -35,6 +37,7 @@ impl Default for Options {
             in_flight: 64,
             message_bytes: 1 << 20,
             threshold: 500,
+            log: 1000,
             spare: 0,
         }
     }
@@ -42,7 +45,7 @@ impl Default for Options {
 
 impl Options {
     fn of(command: &Command) -> Result<Self, String> {
-        command.check_options(&["inflight", "message", "threshold", "spare"])?;
+        command.check_options(&["inflight", "message", "threshold", "log", "spare"])?;
         let default = Self::default();
         let in_flight = command.option("inflight")?;
         Ok(Self {
@@ -51,6 +54,7 @@ impl Options {
             }),
             message_bytes: command.option("message")?.unwrap_or(default.message_bytes),
             threshold: command.option("threshold")?.unwrap_or(default.threshold),
+            log: command.option("log")?.unwrap_or(default.log),
             spare: command.option("spare")?.unwrap_or(default.spare),
         })
     }
@@ -65,7 +69,7 @@ impl Options {
             election_timeout_min: Duration::from_millis(1000),
             election_timeout_max: Duration::from_millis(1000),
             heartbeat_interval: Duration::from_millis(300),
-            max_log_entries: 1000,
+            max_log_entries: self.log,
             snapshot_threshold: self.threshold,
             lease_drift_percent: None,
             initial_settings: Bytes::new(),
@@ -75,6 +79,7 @@ impl Options {
             limits: Limits {
                 in_flight_messages: self.in_flight,
                 message_bytes: self.message_bytes,
+                reserved_entries: self.log,
                 ..Limits::default()
             },
             seed: id,
@@ -84,6 +89,15 @@ impl Options {
 
 fn name(id: u64) -> NodeId {
     id.to_string().into()
+}
+
+/// Whether the disk or the machine of a node is to be fast.
+fn is_fast(command: &Command) -> Result<bool, String> {
+    match command.arg(1)? {
+        "fast" => Ok(true),
+        "slow" => Ok(false),
+        other => Err(format!("fast or slow, not {other}")),
+    }
 }
 
 /// A message in flight.
@@ -128,6 +142,7 @@ impl Cluster {
             "stabilize" => self.stabilize(command),
             "disk" => self.disk(command),
             "persist" => self.persist(command),
+            "machine" => self.machine(command),
             "compact" => {
                 self.node(command.number(0)?)?.inner.core.take_snapshot();
                 self.gather(command.number(0)?)
@@ -327,12 +342,14 @@ impl Cluster {
     }
 
     fn disk(&mut self, command: &Command) -> Result<Vec<String>, String> {
-        let fast = match command.arg(1)? {
-            "fast" => true,
-            "slow" => false,
-            other => return Err(format!("a disk is fast or slow, not {other}")),
-        };
+        let fast = is_fast(command)?;
         self.node(command.number(0)?)?.set_disk_works(fast);
+        self.gather(command.number(0)?)
+    }
+
+    fn machine(&mut self, command: &Command) -> Result<Vec<String>, String> {
+        let fast = is_fast(command)?;
+        self.node(command.number(0)?)?.set_machine_works(fast);
         self.gather(command.number(0)?)
     }
 

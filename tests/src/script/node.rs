@@ -53,6 +53,15 @@ impl Node {
         self.printer.disk_works = works;
     }
 
+    /// Otherwise the machine gets entries and never completes them.
+    pub(super) fn set_machine_works(&mut self, works: bool) {
+        let inner = &mut self.inner;
+        inner.machine_works = works;
+        if let Some(last) = inner.applied.last().filter(|_| works) {
+            inner.core.applied(inner.now, last.index);
+        }
+    }
+
     /// Entries on the disk.
     pub(super) fn stored(&mut self) -> Result<Vec<Entry>, String> {
         let log = &mut self.inner.log;

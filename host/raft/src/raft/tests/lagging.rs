@@ -1,4 +1,4 @@
-//! A follower whose state machine is slower than the cluster.
+//! A follower whose state machine is slower than the cluster. `tests/scripts/slow_machine.txt` shows the messages.
 
 use super::kit::*;
 use crate::ids::*;

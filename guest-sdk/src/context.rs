@@ -1,6 +1,13 @@
-//! What a guest can see and do besides reading its own state: position in the log, random bytes, events, timers, logging.
+//! What a guest can see and do besides reading its own state: position in the log, random bytes, events, timers, deferred
+//! replies, logging.
 
 use std::fmt::Display;
+
+use serde::Serialize;
+
+use crate::refusal::Refusal;
+use crate::runtime::{RuntimeState, UndoLog};
+use crate::token::Token;
 
 /// Position in the replicated log of the entry that a call belongs to. Equal on every node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,35 +41,74 @@ pub struct Event {
     pub payload: Vec<u8>,
 }
 
+/// The reply to a deferred command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LateReply {
+    pub(crate) token: Token,
+    pub(crate) accepted: bool,
+    /// The encoded reply or refusal.
+    pub(crate) body: Vec<u8>,
+}
+
 /// The functions that the host provides: imports of a module, or the harness in a native test.
 pub(crate) trait Host {
     fn log(&self, level: Level, message: &str);
     fn emit(&self, event: Event);
     fn wake_at(&self, time_ms: u64);
+    fn complete(&self, reply: LateReply);
     fn random(&self, length: u32) -> Vec<u8>;
     fn memory_is_low(&self) -> bool;
     fn reply_limit(&self) -> u64;
 }
 
-/// Context of [`StateMachine::apply`](crate::StateMachine::apply) and
-/// [`StateMachine::on_wake`](crate::StateMachine::on_wake).
+/// Context of [`StateMachine::apply`](crate::StateMachine::apply) and of the methods `on_wake`, `on_timer` and `on_deadline`.
 ///
-/// Everything that it returns is equal on every node. The effects of [`emit`](Self::emit) and
-/// [`wake_at`](Self::wake_at) are buffered. They take effect when the command is accepted; a refusal drops them.
+/// Everything that it returns is equal on every node. Everything that it is told to do takes effect when the command is
+/// accepted; a refusal undoes it.
 pub struct Apply<'h> {
     host: &'h dyn Host,
     position: LogPosition,
+    runtime: &'h mut RuntimeState,
+    /// There is a command whose reply can be deferred. False in a wake-up.
+    is_command: bool,
+    deferral: Option<NewDeferral>,
+    undo: UndoLog,
     events: Vec<Event>,
-    wake_at: Option<u64>,
+    replies: Vec<LateReply>,
+}
+
+/// This command is deferred.
+#[derive(Debug)]
+struct NewDeferral {
+    token: Token,
+    deadline_ms: u64,
+    /// It was completed in the same call.
+    is_complete: bool,
+}
+
+/// Number and size of events and late replies, which the host limits in each call.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct EffectsUsed {
+    pub(crate) count: usize,
+    pub(crate) bytes: usize,
 }
 
 impl<'h> Apply<'h> {
-    pub(crate) fn new(host: &'h dyn Host, position: LogPosition) -> Self {
+    pub(crate) fn new(
+        host: &'h dyn Host,
+        position: LogPosition,
+        runtime: &'h mut RuntimeState,
+        is_command: bool,
+    ) -> Self {
         Self {
             host,
             position,
+            runtime,
+            is_command,
+            deferral: None,
+            undo: UndoLog::new(),
             events: Vec::new(),
-            wake_at: None,
+            replies: Vec::new(),
         }
     }
 
@@ -100,7 +146,7 @@ impl<'h> Apply<'h> {
         self.host.log(level, &message.to_string());
     }
 
-    /// Publishes an event when the command is accepted.
+    /// Publishes an event when the command is accepted. Clients read it at `GET /v1/events`.
     pub fn emit(&mut self, topic: impl Into<String>, payload: impl Into<Vec<u8>>) {
         self.events.push(Event {
             topic: topic.into(),
@@ -108,22 +154,164 @@ impl<'h> Apply<'h> {
         });
     }
 
-    /// Requests a call of [`StateMachine::on_wake`](crate::StateMachine::on_wake) at or after a replicated time, in
-    /// milliseconds since 1970-01-01 UTC. There is one wake time: a later call replaces it, and 0 clears it.
+    /// Publishes an event whose payload is a value as JSON, when the command is accepted.
     ///
-    /// The host stores the wake time outside of the state. Set the next one in `on_wake`.
-    pub fn wake_at(&mut self, time_ms: u64) {
-        self.wake_at = Some(time_ms);
+    /// # Panics
+    ///
+    /// JSON cannot encode the value, for example a map whose keys are lists. In a module this is a trap: the host undoes the
+    /// command.
+    pub fn emit_json(&mut self, topic: impl Into<String>, payload: &(impl Serialize + ?Sized)) {
+        let topic = topic.into();
+        match serde_json::to_vec(payload) {
+            Ok(payload) => self.events.push(Event { topic, payload }),
+            Err(error) => panic!(
+                "the payload of the event `{topic}` cannot be encoded as JSON: {error}; change its type"
+            ),
+        }
     }
 
-    /// Passes the buffered effects to the host. Called only after the command was accepted.
-    pub(crate) fn commit(self) {
+    /// Requests a call of [`StateMachine::on_wake`](crate::StateMachine::on_wake) at or after a replicated time, in
+    /// milliseconds since 1970-01-01 UTC. There is one wake time: a later call replaces it, and 0 clears it. It is cleared
+    /// when `on_wake` is called.
+    ///
+    /// For more than one time use [`set_timer`](Self::set_timer), which is independent of it.
+    pub fn wake_at(&mut self, time_ms: u64) {
+        self.runtime.set_wake(time_ms, &mut self.undo);
+    }
+
+    /// Sets the timer `id`: [`StateMachine::on_timer`](crate::StateMachine::on_timer) is called once, at or after a
+    /// replicated time in milliseconds since 1970-01-01 UTC, never before it. A timer with the same id is replaced.
+    ///
+    /// Timers fire in the order of their times, and of their ids if the times are equal. A time that has passed fires in an
+    /// entry of its own, after this one.
+    ///
+    /// # Errors
+    ///
+    /// A refusal, ready to be returned with `?`: 1,000,000 timers are set (`too_many_timers`), or the id is longer than 256
+    /// bytes (`timer_id_too_long`). Replacing a timer that is set never fails.
+    pub fn set_timer(&mut self, id: impl AsRef<str>, at_ms: u64) -> Result<(), Refusal> {
+        self.runtime.set_timer(id.as_ref(), at_ms, &mut self.undo)
+    }
+
+    /// Cancels a timer. Returns whether it was set.
+    pub fn cancel_timer(&mut self, id: impl AsRef<str>) -> bool {
+        self.runtime.cancel_timer(id.as_ref(), &mut self.undo)
+    }
+
+    /// The time at which a timer fires, in milliseconds since 1970-01-01 UTC. `None`: it is not set.
+    pub fn timer_ms(&self, id: impl AsRef<str>) -> Option<u64> {
+        self.runtime.timer_ms(id.as_ref())
+    }
+
+    /// Defers the reply to this command. The client waits until [`complete`](Self::complete) or [`refuse`](Self::refuse) is
+    /// called with the returned token, in this entry or in a later one.
+    ///
+    /// The value that `apply` then returns with `Ok` is the reply at the deadline, a replicated time in milliseconds since
+    /// 1970-01-01 UTC, if nothing completed the command before. At most 64 KiB of it are possible, encoded. Before it is
+    /// sent, [`StateMachine::on_deadline`](crate::StateMachine::on_deadline) is called. If `apply` returns a refusal, nothing
+    /// is deferred. A second call in the same command sets another deadline and returns the same token.
+    ///
+    /// The client's own timeout (`--timeout-ms`, or the header `Oarlock-Timeout-Ms`) is independent of the deadline. A client
+    /// that repeats the command with the same idempotency key waits for the same reply, also at another node.
+    ///
+    /// # Errors
+    ///
+    /// A refusal, ready to be returned with `?`: 100,000 commands wait, or their kept replies have 16 MiB
+    /// (`too_many_waiting`). Call it before you change the state.
+    ///
+    /// # Panics
+    ///
+    /// There is no command: it was called in `on_wake`, `on_timer` or `on_deadline`.
+    pub fn defer(&mut self, deadline_ms: u64) -> Result<Token, Refusal> {
+        assert!(
+            self.is_command,
+            "`defer` was called in `on_wake`, `on_timer` or `on_deadline`, where no command can be deferred; call it in `apply`"
+        );
+        if let Some(deferral) = &mut self.deferral {
+            deferral.deadline_ms = deadline_ms;
+            return Ok(deferral.token);
+        }
+        let token = self
+            .runtime
+            .new_token(self.position.index, &mut self.undo)?;
+        self.deferral = Some(NewDeferral {
+            token,
+            deadline_ms,
+            is_complete: false,
+        });
+        Ok(token)
+    }
+
+    /// Whether a deferred command has no reply yet. True in `on_deadline` for its own token.
+    pub fn is_waiting(&self, token: Token) -> bool {
+        match &self.deferral {
+            Some(deferral) if deferral.token == token => !deferral.is_complete,
+            _ => self.runtime.is_waiting(token),
+        }
+    }
+
+    /// Completes a deferred command with an encoded reply or refusal. Returns whether it was waiting.
+    pub(crate) fn complete_encoded(&mut self, reply: LateReply) -> bool {
+        match &mut self.deferral {
+            Some(deferral) if deferral.token == reply.token => {
+                if std::mem::replace(&mut deferral.is_complete, true) {
+                    return false;
+                }
+            }
+            _ if !self.runtime.complete(reply.token, &mut self.undo) => return false,
+            _ => {}
+        }
+        self.replies.push(reply);
+        true
+    }
+
+    /// The deadline of a deferred command has passed: completes it with the kept reply, if it still waits.
+    pub(crate) fn expire(&mut self, token: Token) {
+        if let Some(body) = self.runtime.take_reply(token) {
+            self.replies.push(LateReply {
+                token,
+                accepted: true,
+                body,
+            });
+        }
+    }
+
+    /// The token of this command, if it is deferred.
+    pub(crate) fn deferred(&self) -> Option<Token> {
+        self.deferral.as_ref().map(|deferral| deferral.token)
+    }
+
+    /// The command is accepted, or the wake-up done: passes the buffered effects to the host.
+    pub(crate) fn commit(self) -> EffectsUsed {
+        let mut used = EffectsUsed {
+            count: self.events.len() + self.replies.len(),
+            bytes: 0,
+        };
         for event in self.events {
+            used.bytes += event.topic.len() + event.payload.len();
             self.host.emit(event);
         }
-        if let Some(time_ms) = self.wake_at {
-            self.host.wake_at(time_ms);
+        for reply in self.replies {
+            used.bytes += reply.body.len();
+            self.host.complete(reply);
         }
+        used
+    }
+
+    /// The command is accepted and deferred. Keeps the encoded reply until the deadline.
+    pub(crate) fn commit_deferred(mut self, reply: Vec<u8>) {
+        if let Some(deferral) = self.deferral.take()
+            && !deferral.is_complete
+        {
+            self.runtime
+                .keep_reply(deferral.token, deferral.deadline_ms, reply);
+        }
+        self.commit();
+    }
+
+    /// The command is refused: undoes what it did.
+    pub(crate) fn roll_back(self) {
+        self.runtime.undo(self.undo);
     }
 }
 

@@ -89,7 +89,8 @@
 //!   restore the same map iterates in another order, and the restored node returns other results. Use `BTreeMap` and
 //!   `BTreeSet`. This crate ships a `clippy.toml` that rejects the hash types; copy it next to your `Cargo.toml`.
 //! - **Keep all state in the struct.** Statics and `#[serde(skip)]` fields are lost after a restore.
-//! - **Change nothing when you refuse a command.** [`Harness`](testing::Harness) compares the states.
+//! - **Change nothing when you refuse a command.** [`Harness`](testing::Harness) compares the states. What you did through
+//!   [`Apply`] is undone.
 //! - **A panic is a trap.** The host undoes the whole command, and the client gets the code `trap`. The panic message is
 //!   in the node's log.
 //! - **Bound the size of the state.** A state that only grows reaches the memory limit of the host.
@@ -99,6 +100,325 @@
 //! They never reach [`StateMachine::apply`]. With JSON the client gets status 422 and the field that is wrong:
 //! `{"error":{"code":"bad_command","message":"command `add`: missing field `by`","field":"by"}}`. For queries the code is
 //! `bad_query`. Give your own refusals the same shape with [`Refusal`]. Other codecs are in [`codec`].
+//!
+//! # Time and timers
+//!
+//! [`Apply::time_ms`] is the time. [`Apply::set_timer`] sets a named timer; [`StateMachine::on_timer`] is called when it is
+//! due, in an entry of its own. Timers are part of the state: they survive restarts, changes of the leader and upgrades, and
+//! waiting adds nothing to the log. They fire in the order of time and id, and never early. A late command can be applied
+//! before a timer that is already due, so compare times where that matters.
+//!
+//! ```
+//! # use oarlock_guest::{Apply, Read, Refusal, StateMachine, state_machine};
+//! # use serde::{Deserialize, Serialize};
+//! use std::collections::BTreeMap;
+//!
+//! /// Keys that expire.
+//! #[derive(Default, Serialize, Deserialize)]
+//! struct Leases {
+//!     owners: BTreeMap<String, String>,
+//! }
+//!
+//! #[derive(Deserialize)]
+//! #[serde(rename_all = "snake_case", deny_unknown_fields)]
+//! enum Command {
+//!     Lease { key: String, owner: String, for_ms: u64 },
+//! }
+//!
+//! #[state_machine(name = "leases", version = 1)]
+//! impl StateMachine for Leases {
+//!     type Command = Command;
+//!     type Reply = bool;
+//! #   type Query = ();
+//! #   type Response = usize;
+//!     type Refusal = Refusal;
+//!
+//!     fn apply(&mut self, cx: &mut Apply<'_>, command: Command) -> Result<bool, Refusal> {
+//!         let Command::Lease { key, owner, for_ms } = command;
+//!         if self.owners.get(&key).is_some_and(|other| *other != owner) {
+//!             return Ok(false);
+//!         }
+//!         // Replaces the timer if the owner extends its lease.
+//!         cx.set_timer(&key, cx.time_ms().saturating_add(for_ms))?;
+//!         self.owners.insert(key, owner);
+//!         Ok(true)
+//!     }
+//!
+//!     fn on_timer(&mut self, _cx: &mut Apply<'_>, id: &str) {
+//!         self.owners.remove(id);
+//!     }
+//! #
+//! #   fn query(&self, _cx: &Read<'_>, _: ()) -> Result<usize, Refusal> { Ok(self.owners.len()) }
+//! }
+//!
+//! # use oarlock_guest::testing::TestCluster;
+//! let mut cluster = TestCluster::<Leases>::new();
+//! let lease = |owner| format!(r#"{{"lease":{{"key":"k","owner":"{owner}","for_ms":100}}}}"#);
+//! assert_eq!(cluster.send(lease("ann")).text(), "true");
+//! assert_eq!(cluster.advance_ms(99).send(lease("bob")).text(), "false");
+//! assert_eq!(cluster.advance_ms(1).send(lease("bob")).text(), "true");
+//! ```
+//!
+//! [`Apply::wake_at`] and [`StateMachine::on_wake`] are one more timer without a name, for a machine that keeps its own times
+//! in order.
+//!
+//! One wake-up fires at most 256 timers and deadlines; the rest follows immediately after, in further entries. All that fires
+//! in a wake-up shares the fuel, the events and the replies of one command.
+//!
+//! # Replies that come later
+//!
+//! [`Apply::defer`] defers the reply to a command. Its client waits until a later command, or a timer, completes it with
+//! [`Apply::complete`] or [`Apply::refuse`]. Every deferred command has a deadline. At the deadline its client gets the value
+//! that `apply` returned, so that no client waits for ever; [`StateMachine::on_deadline`] runs before.
+//!
+//! ```
+//! # use oarlock_guest::{Apply, Read, Refusal, StateMachine, Token, state_machine};
+//! # use serde::{Deserialize, Serialize};
+//! use std::collections::VecDeque;
+//!
+//! /// A queue whose consumers wait.
+//! #[derive(Default, Serialize, Deserialize)]
+//! struct Mailbox {
+//!     items: VecDeque<String>,
+//!     consumers: VecDeque<Token>,
+//! }
+//!
+//! #[derive(Deserialize)]
+//! #[serde(rename_all = "snake_case", deny_unknown_fields)]
+//! enum Command {
+//!     Put { item: String },
+//!     Take { wait_ms: u64 },
+//! }
+//!
+//! #[state_machine(name = "mailbox", version = 1)]
+//! impl StateMachine for Mailbox {
+//!     type Command = Command;
+//!     type Reply = Option<String>;
+//! #   type Query = ();
+//! #   type Response = usize;
+//!     type Refusal = Refusal;
+//!
+//!     fn apply(&mut self, cx: &mut Apply<'_>, command: Command) -> Result<Option<String>, Refusal> {
+//!         match command {
+//!             Command::Put { item } => {
+//!                 match self.consumers.pop_front() {
+//!                     Some(token) => { cx.complete::<Self>(token, &Some(item)); }
+//!                     None => self.items.push_back(item),
+//!                 }
+//!                 Ok(None)
+//!             }
+//!             Command::Take { wait_ms } => {
+//!                 if let Some(item) = self.items.pop_front() {
+//!                     return Ok(Some(item));
+//!                 }
+//!                 let token = cx.defer(cx.time_ms().saturating_add(wait_ms))?;
+//!                 self.consumers.push_back(token);
+//!                 Ok(None) // the reply at the deadline
+//!             }
+//!         }
+//!     }
+//!
+//!     fn on_deadline(&mut self, _cx: &mut Apply<'_>, token: Token) {
+//!         self.consumers.retain(|waiting| *waiting != token);
+//!     }
+//! #
+//! #   fn query(&self, _cx: &Read<'_>, _: ()) -> Result<usize, Refusal> { Ok(self.items.len()) }
+//! }
+//!
+//! # use oarlock_guest::testing::TestCluster;
+//! let mut cluster = TestCluster::<Mailbox>::new();
+//! let first = cluster.send(r#"{"take":{"wait_ms":100}}"#).deferred.unwrap();
+//! let second = cluster.send(r#"{"take":{"wait_ms":200}}"#).deferred.unwrap();
+//! cluster.send(r#"{"put":{"item":"a"}}"#);
+//! cluster.advance_ms(200);
+//! let replies = cluster.take_replies();
+//! assert_eq!((replies[0].token, replies[0].text()), (first, r#""a""#));
+//! assert_eq!((replies[1].token, replies[1].text()), (second, "null"));
+//! ```
+//!
+//! The deadline is a time in the state, and the client's own timeout is another. A client that waits long sends an idempotency
+//! key, a timeout that is longer than the deadline, and repeats the request if the connection breaks.
+//!
+//! # Events
+//!
+//! [`Apply::emit`] and [`Apply::emit_json`] publish an event: clients read it at `GET /v1/events`. An event of a refused
+//! command is dropped. A command has at most 1,000 events and late replies, and 1 MiB of them, by default.
+//!
+//! ```
+//! # use oarlock_guest::{Apply, Read, Refusal, StateMachine, state_machine};
+//! # use serde::{Deserialize, Serialize};
+//! #[derive(Serialize)]
+//! struct Sold<'a> {
+//!     item: &'a str,
+//!     left: u32,
+//! }
+//!
+//! # #[derive(Default, Serialize, Deserialize)]
+//! # struct Shop { stock: std::collections::BTreeMap<String, u32> }
+//! # #[derive(Deserialize)]
+//! # #[serde(rename_all = "snake_case", deny_unknown_fields)]
+//! # enum Command { Stock { item: String, count: u32 }, Sell { item: String } }
+//! # #[state_machine(name = "shop", version = 1)]
+//! # impl StateMachine for Shop {
+//! #   type Command = Command;
+//! #   type Reply = u32;
+//! #   type Query = ();
+//! #   type Response = ();
+//! #   type Refusal = Refusal;
+//! fn apply(&mut self, cx: &mut Apply<'_>, command: Command) -> Result<u32, Refusal> {
+//!     match command {
+//!         Command::Stock { item, count } => Ok(*self.stock.entry(item).and_modify(|left| *left += count).or_insert(count)),
+//!         Command::Sell { item } => match self.stock.get_mut(&item) {
+//!             Some(left) if *left > 0 => {
+//!                 *left -= 1;
+//!                 cx.emit_json("sold", &Sold { item: &item, left: *left });
+//!                 Ok(*left)
+//!             }
+//!             _ => Err(Refusal::new("sold_out", format!("no {item} is left")).field("item")),
+//!         },
+//!     }
+//! }
+//! #   fn query(&self, _cx: &Read<'_>, _: ()) -> Result<(), Refusal> { Ok(()) }
+//! # }
+//!
+//! # use oarlock_guest::testing::Harness;
+//! let mut shop = Harness::<Shop>::new();
+//! shop.send(r#"{"stock":{"item":"oar","count":1}}"#);
+//! shop.send(r#"{"sell":{"item":"oar"}}"#);
+//! assert!(!shop.send(r#"{"sell":{"item":"oar"}}"#).accepted);
+//! let events = shop.take_events();
+//! assert_eq!(events.len(), 1);
+//! assert_eq!((events[0].topic.as_str(), &events[0].payload[..]), ("sold", &br#"{"item":"oar","left":0}"#[..]));
+//! ```
+//!
+//! # Randomness
+//!
+//! [`Apply::random`] returns bytes that are equal on every node and differ from entry to entry. They are no secrets: who can
+//! read the log can compute them. So use them for shuffling and names, and have clients send keys and passwords.
+//!
+//! ```
+//! # use oarlock_guest::{Apply, Read, Refusal, StateMachine, state_machine};
+//! # #[derive(Default, serde::Serialize, serde::Deserialize)]
+//! # struct Dice;
+//! # #[derive(serde::Deserialize)]
+//! # #[serde(rename_all = "snake_case")]
+//! # enum Command { Roll {} }
+//! # #[state_machine(name = "dice", version = 1)]
+//! # impl StateMachine for Dice {
+//! #   type Command = Command;
+//! #   type Reply = u8;
+//! #   type Query = ();
+//! #   type Response = ();
+//! #   type Refusal = Refusal;
+//! fn apply(&mut self, cx: &mut Apply<'_>, _: Command) -> Result<u8, Refusal> {
+//!     loop {
+//!         let byte = cx.random(1)[0];
+//!         if byte < 252 {
+//!             return Ok(byte % 6 + 1); // 252 is a multiple of 6, so all numbers are equally likely
+//!         }
+//!     }
+//! }
+//! #   fn query(&self, _cx: &Read<'_>, _: ()) -> Result<(), Refusal> { Ok(()) }
+//! # }
+//!
+//! # use oarlock_guest::testing::TestCluster;
+//! let mut cluster = TestCluster::<Dice>::new(); // fails if the replicas differ
+//! let rolls: Vec<u8> = (0..100).map(|_| cluster.send(r#"{"roll":{}}"#).text().parse().unwrap()).collect();
+//! assert!((1..=6).all(|number| rolls.contains(&number)));
+//! ```
+//!
+//! # Idempotency
+//!
+//! A client whose connection breaks does not know if its command was applied. With the header `Idempotency-Key` it can repeat
+//! the command: the host stores the reply to each key for 24 hours by default and returns it again, without calling the guest.
+//! This includes refusals and the replies to deferred commands. So a guest needs no code for it. A command without a key must
+//! be harmless if it is applied twice, or contain what makes it so:
+//!
+//! ```
+//! # use oarlock_guest::{Apply, Read, Refusal, StateMachine, state_machine};
+//! # use serde::{Deserialize, Serialize};
+//! # #[derive(Default, Serialize, Deserialize)]
+//! # struct Page { version: u64, text: String }
+//! #[derive(Deserialize)]
+//! #[serde(rename_all = "snake_case", deny_unknown_fields)]
+//! enum Command {
+//!     /// Succeeds only on the version that the client has read, so a repetition is refused.
+//!     Edit { version: u64, text: String },
+//! }
+//!
+//! # #[state_machine(name = "page", version = 1)]
+//! # impl StateMachine for Page {
+//! #   type Command = Command;
+//! #   type Reply = u64;
+//! #   type Query = ();
+//! #   type Response = ();
+//! #   type Refusal = Refusal;
+//! fn apply(&mut self, _cx: &mut Apply<'_>, command: Command) -> Result<u64, Refusal> {
+//!     let Command::Edit { version, text } = command;
+//!     if version != self.version {
+//!         let message = format!("the page has version {}, not {version}; read it again", self.version);
+//!         return Err(Refusal::new("conflict", message).field("version"));
+//!     }
+//!     (self.version, self.text) = (version + 1, text);
+//!     Ok(self.version)
+//! }
+//! #   fn query(&self, _cx: &Read<'_>, _: ()) -> Result<(), Refusal> { Ok(()) }
+//! # }
+//!
+//! # use oarlock_guest::testing::Harness;
+//! let mut page = Harness::<Page>::new();
+//! let edit = r#"{"edit":{"version":0,"text":"hello"}}"#;
+//! assert_eq!(page.send(edit).text(), "1");
+//! assert!(!page.send(edit).accepted);
+//! ```
+//!
+//! # Errors
+//!
+//! | what happened | what the state machine does | what the client gets |
+//! |---|---|---|
+//! | the bytes are no command | nothing: `apply` is not called | status 422, code `bad_command` |
+//! | the command is invalid in this state | returns a refusal, changes nothing | status 422 and the refusal |
+//! | a bug, or an impossible state | panics: the host undoes the command | status 500, code `trap` |
+//! | too much fuel, memory, reply, events | is stopped: the host undoes the command | status 500 and the limit |
+//!
+//! After any of them the node continues, and so do the other commands of the same entry.
+//!
+//! ```
+//! # use oarlock_guest::{Apply, Read, Refusal, StateMachine, state_machine};
+//! # use serde::{Deserialize, Serialize};
+//! # #[derive(Default, Serialize, Deserialize)]
+//! # struct Account { balance: u64 }
+//! # #[derive(Deserialize)]
+//! # #[serde(rename_all = "snake_case", deny_unknown_fields)]
+//! # enum Command { Withdraw { amount: u64 } }
+//! # #[state_machine(name = "account", version = 1)]
+//! # impl StateMachine for Account {
+//! #   type Command = Command;
+//! #   type Reply = u64;
+//! #   type Query = ();
+//! #   type Response = ();
+//! #   type Refusal = Refusal;
+//! fn apply(&mut self, cx: &mut Apply<'_>, command: Command) -> Result<u64, Refusal> {
+//!     let Command::Withdraw { amount } = command;
+//!     let rest = self.balance.checked_sub(amount).ok_or_else(|| {
+//!         // A code for programs, a message for people, the field that is wrong.
+//!         let message = format!("the account holds {}, not {amount}; withdraw less", self.balance);
+//!         Refusal::new("overdrawn", message).field("amount")
+//!     })?;
+//!     cx.set_timer("statement", cx.time_ms() + 1_000)?; // its errors are refusals as well
+//!     self.balance = rest;
+//!     Ok(rest)
+//! }
+//! #   fn query(&self, _cx: &Read<'_>, _: ()) -> Result<(), Refusal> { Ok(()) }
+//! # }
+//!
+//! # use oarlock_guest::testing::Harness;
+//! let mut account = Harness::<Account>::new();
+//! assert_eq!(
+//!     account.send(r#"{"withdraw":{"amount":5}}"#).text(),
+//!     r#"{"error":{"code":"overdrawn","message":"the account holds 0, not 5; withdraw less","field":"amount"}}"#
+//! );
+//! ```
 //!
 //! # Snapshots and new versions
 //!
@@ -142,16 +462,20 @@ extern crate self as oarlock_guest;
 #[path = "wasm.rs"]
 pub mod __wasm;
 pub mod codec;
+mod complete;
 mod context;
 mod engine;
 mod guest;
 mod json_text;
 mod layout;
+mod live;
 mod machine;
 mod refusal;
+mod runtime;
 mod snapshot;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
+mod token;
 
 pub use context::{Apply, Event, Level, Read};
 pub use guest::Guest;
@@ -159,6 +483,7 @@ pub use json_text::JsonText;
 pub use machine::StateMachine;
 pub use refusal::Refusal;
 pub use snapshot::{GuestIdentity, GuestPair, MigrateError, OldState, RestoreError, SnapshotError};
+pub use token::Token;
 
 /// Makes an `impl StateMachine for X` a guest: adds the name and, in a module, the exports.
 ///

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use crate::context::{Apply, Read};
 use crate::snapshot::error::MigrateError;
 use crate::snapshot::old_state::OldState;
+use crate::token::Token;
 
 /// A replicated state machine. `Self` is the state, and commands change it.
 ///
@@ -33,8 +34,8 @@ pub trait StateMachine: Default + Serialize + DeserializeOwned + 'static {
     ///
     /// A refusal. **A refused command must not change the state**: check first, change after. The host does not undo
     /// the changes of a refused command. (It undoes a trap, at a higher cost.) The harness in [`crate::testing`] compares
-    /// the state before and after each refusal and fails the test if they differ. The host drops what a refused command
-    /// requested through `cx`.
+    /// the state before and after each refusal and fails the test if they differ. What a refused command did through `cx`
+    /// is undone.
     ///
     /// # Panics
     ///
@@ -57,6 +58,24 @@ pub trait StateMachine: Default + Serialize + DeserializeOwned + 'static {
     /// refuse. The default does nothing.
     fn on_wake(&mut self, cx: &mut Apply<'_>) {
         let _ = cx;
+    }
+
+    /// Called through the log, at or after the time of the timer `id` that [`Apply::set_timer`] set. The timer is no longer
+    /// set; it may be set again here. It may change the state, but it cannot refuse. The default does nothing.
+    ///
+    /// # Panics
+    ///
+    /// A panic undoes all that fired in the same wake-up, and none of it is lost: the SDK tries again after the next command.
+    /// A handler that always fails blocks all later timers, until an upgrade corrects it.
+    fn on_timer(&mut self, cx: &mut Apply<'_>, id: &str) {
+        let _ = (cx, id);
+    }
+
+    /// Called through the log when the deadline of a deferred command has passed, before the reply that its `apply` returned
+    /// is sent. Remove the token from your own queues here. [`Apply::complete`] with this token sends another reply instead.
+    /// The default does nothing.
+    fn on_deadline(&mut self, cx: &mut Apply<'_>, token: Token) {
+        let _ = (cx, token);
     }
 
     /// Converts a state that an older version of this guest wrote. Never called for a state of the current version.

@@ -13,4 +13,4 @@ pub use agree::{TestStep, assert_live_and_restored_agree};
 pub use cluster::TestCluster;
 pub use harness::{Harness, START_MS, TestOutcome};
 pub use layout::layout;
-pub use recorder::LogLine;
+pub use recorder::{LogLine, TestReply};

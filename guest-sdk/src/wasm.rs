@@ -11,10 +11,10 @@ use bindings::oarlock::state_machine::types::{
 };
 
 use crate::codec::Codec;
-use crate::context::{Event, Host, Level, LogPosition};
-use crate::engine::{self, Outcomes};
+use crate::context::{Event, Host, LateReply, Level, LogPosition};
+use crate::engine::{self, CommandVerdict, Outcomes};
 use crate::guest::Guest;
-use crate::snapshot;
+pub use crate::live::LiveGuest;
 
 #[doc(hidden)]
 #[allow(
@@ -35,8 +35,8 @@ pub use wit_bindgen;
 
 /// Access to the single state machine of a module. Implemented by [`__export_guest!`](crate::__export_guest).
 pub trait SingleMachine: Guest {
-    /// Calls `f` with the state machine.
-    fn with<R>(f: impl FnOnce(&mut Self) -> R) -> R;
+    /// Calls `f` with the state machine and what the SDK keeps for it.
+    fn with<R>(f: impl FnOnce(&mut LiveGuest<Self>) -> R) -> R;
 }
 
 /// Logs the message of a panic. The trap that follows carries no message.
@@ -51,48 +51,39 @@ pub struct GuestExports<M>(PhantomData<M>);
 
 impl<M: SingleMachine> machine::Guest for GuestExports<M> {
     fn apply(at: Moment, commands: Batch) -> WitOutcomes {
-        let applied = M::with(|machine| {
-            engine::apply_batch(machine, &Imports, at.into(), &commands.data, &commands.ends)
+        let applied = M::with(|guest| {
+            engine::apply_batch(guest, &Imports, at.into(), &commands.data, &commands.ends)
         });
         match applied {
             Ok(Outcomes {
-                accepted,
+                verdicts,
                 data,
                 ends,
-            }) => {
-                let verdict = |accepted| {
-                    if accepted {
-                        Verdict::Accepted
-                    } else {
-                        Verdict::Rejected
-                    }
-                };
-                WitOutcomes {
-                    verdicts: accepted.into_iter().map(verdict).collect(),
-                    data,
-                    ends,
-                }
-            }
+            }) => WitOutcomes {
+                verdicts: verdicts.into_iter().map(Verdict::from).collect(),
+                data,
+                ends,
+            },
             Err(error) => panic!("{error}"),
         }
     }
 
     fn snapshot(to: &Sink) -> Result<(), String> {
-        M::with(|machine| snapshot::write(machine, &[], &mut |chunk| to.write(chunk)))
+        M::with(|guest| guest.write(&mut |chunk| to.write(chunk)))
             .map_err(|error| error.to_string())
     }
 
     fn restore(written_by: u32, from: &Source) -> Result<(), String> {
-        let restored = snapshot::read(written_by, &mut |most| from.read(most));
+        let restored = LiveGuest::read(written_by, &mut |most| from.read(most));
         let restored = restored.map_err(|error| error.to_string())?;
-        M::with(|machine| *machine = restored.state);
+        M::with(|guest| *guest = restored);
         Ok(())
     }
 }
 
 impl<M: SingleMachine> queries::Guest for GuestExports<M> {
     fn query(at: Moment, request: Vec<u8>) -> Result<Vec<u8>, Vec<u8>> {
-        match M::with(|machine| engine::query(machine, &Imports, at.into(), &request)) {
+        match M::with(|guest| engine::query(&guest.machine, &Imports, at.into(), &request)) {
             Ok(result) => result,
             Err(error) => panic!("{error}"),
         }
@@ -101,7 +92,7 @@ impl<M: SingleMachine> queries::Guest for GuestExports<M> {
 
 impl<M: SingleMachine> timers::Guest for GuestExports<M> {
     fn wake(at: Moment) {
-        M::with(|machine| engine::wake(machine, &Imports, at.into()));
+        M::with(|guest| engine::wake(guest, &Imports, at.into(), false));
     }
 }
 
@@ -120,6 +111,16 @@ impl<M: SingleMachine> layout::Guest for GuestExports<M> {
     fn fingerprint() -> String {
         // Empty: unknown.
         crate::layout::of_guest::<M>().unwrap_or_default()
+    }
+}
+
+impl From<CommandVerdict> for Verdict {
+    fn from(verdict: CommandVerdict) -> Self {
+        match verdict {
+            CommandVerdict::Accepted => Self::Accepted,
+            CommandVerdict::Rejected => Self::Rejected,
+            CommandVerdict::Deferred => Self::Deferred,
+        }
     }
 }
 
@@ -155,6 +156,10 @@ impl Host for Imports {
         host::wake_at(time_ms);
     }
 
+    fn complete(&self, reply: LateReply) {
+        host::complete(reply.token.get(), reply.accepted, &reply.body);
+    }
+
     fn random(&self, length: u32) -> Vec<u8> {
         host::random(length)
     }
@@ -175,14 +180,14 @@ macro_rules! __export_guest {
     ($machine:ty) => {
         const _: () = {
             thread_local! {
-                static MACHINE: ::std::cell::RefCell<::std::option::Option<$machine>> =
+                static GUEST: ::std::cell::RefCell<::std::option::Option<$crate::__wasm::LiveGuest<$machine>>> =
                     const { ::std::cell::RefCell::new(::std::option::Option::None) };
             }
 
             impl $crate::__wasm::SingleMachine for $machine {
-                fn with<R>(f: impl ::std::ops::FnOnce(&mut Self) -> R) -> R {
-                    MACHINE.with_borrow_mut(|machine| {
-                        f(machine.get_or_insert_with(|| {
+                fn with<R>(f: impl ::std::ops::FnOnce(&mut $crate::__wasm::LiveGuest<Self>) -> R) -> R {
+                    GUEST.with_borrow_mut(|guest| {
+                        f(guest.get_or_insert_with(|| {
                             $crate::__wasm::log_panics();
                             ::std::default::Default::default()
                         }))

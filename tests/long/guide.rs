@@ -188,7 +188,7 @@ async fn the_guide_leads_to_a_cluster_of_three_and_its_next_version() {
         }
     }
     assert!(
-        commands >= 8 && files == 4,
+        commands >= 10 && files == 6,
         "{commands} blocks, {files} files"
     );
 }

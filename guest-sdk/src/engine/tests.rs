@@ -1,3 +1,5 @@
+mod waiting;
+
 use serde::{Deserialize, Serialize};
 
 use super::*;
@@ -53,6 +55,7 @@ impl Host for NoHost {
     fn log(&self, _: Level, _: &str) {}
     fn emit(&self, _: crate::Event) {}
     fn wake_at(&self, _: u64) {}
+    fn complete(&self, _: crate::context::LateReply) {}
     fn random(&self, length: u32) -> Vec<u8> {
         vec![7; length as usize]
     }
@@ -66,7 +69,7 @@ impl Host for NoHost {
 
 fn batch(data: &[u8], ends: &[u32]) -> Result<Outcomes, BatchError> {
     apply_batch(
-        &mut Scroll::default(),
+        &mut LiveGuest::<Scroll>::default(),
         &NoHost,
         LogPosition {
             index: 1,
@@ -80,7 +83,11 @@ fn batch(data: &[u8], ends: &[u32]) -> Result<Outcomes, BatchError> {
 #[test]
 fn a_batch_is_split_at_its_offsets_and_outcomes_keep_the_order() {
     let outcomes = batch(b"ab!c", &[1, 3, 3, 4]).unwrap();
-    assert_eq!(outcomes.accepted, [true, false, true, true]);
+    let verdicts = [CommandVerdict::Accepted, CommandVerdict::Rejected];
+    assert_eq!(
+        outcomes.verdicts,
+        [verdicts[0], verdicts[1], verdicts[0], verdicts[0]]
+    );
     assert_eq!(outcomes.data, b"aquietly, pleaseaac");
     assert_eq!(outcomes.ends, [1, 16, 17, 19]);
 }
@@ -169,7 +176,14 @@ fn a_reply_that_the_codec_cannot_encode_is_an_error() {
         index: 1,
         time_ms: 1,
     };
-    let error = apply(&mut Odd, &NoHost, position, b"null", &mut Vec::new()).unwrap_err();
+    let error = apply(
+        &mut LiveGuest::<Odd>::default(),
+        &NoHost,
+        position,
+        b"null",
+        &mut Vec::new(),
+    )
+    .unwrap_err();
     assert!(
         error
             .to_string()

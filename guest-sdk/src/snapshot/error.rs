@@ -111,6 +111,14 @@ pub enum RestoreError {
         #[source]
         source: postcard::Error,
     },
+    /// The SDK's own part of the snapshot cannot be read.
+    #[error(
+        "the timers and deferred commands of the snapshot cannot be read: {reason}; use a guest built with a newer oarlock-guest"
+    )]
+    Runtime {
+        /// What is wrong.
+        reason: String,
+    },
     /// `migrate` failed.
     #[error("the state of {} cannot be migrated to {}: {source}", .pair.written_by, .pair.read_by)]
     Migrate {

@@ -13,13 +13,6 @@ pub(crate) struct Restored<M> {
     /// The guest's state.
     pub(crate) state: M,
     /// The SDK's own state, as it was given to [`write`](super::write()). `None` if an SDK before format 2 wrote it.
-    #[cfg_attr(
-        not(test),
-        expect(
-            dead_code,
-            reason = "nothing writes it yet: the SDK has no state of its own"
-        )
-    )]
     pub(crate) runtime: Option<Vec<u8>>,
 }
 

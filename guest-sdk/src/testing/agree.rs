@@ -34,7 +34,8 @@ impl<T: Into<String>> From<(u64, T)> for TestStep {
 }
 
 /// Applies the entries to two replicas: one that never stops, and one that is restored from its own snapshot after every
-/// entry. Compares replies, events, wake time and snapshots byte for byte.
+/// entry. Compares replies, late replies, events, wake time and snapshots byte for byte. While the clock advances, it wakes
+/// both each time that something falls due.
 ///
 /// # Panics
 ///

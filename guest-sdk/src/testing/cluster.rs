@@ -1,6 +1,7 @@
 //! Several replicas of one state machine that apply the same entries, as the nodes of a cluster do.
 
 use super::harness::{Harness, TestOutcome};
+use super::recorder::TestReply;
 use crate::context::Event;
 use crate::guest::Guest;
 use crate::snapshot::{GuestIdentity, GuestPair, RestoreError};
@@ -13,8 +14,8 @@ use crate::snapshot::{GuestIdentity, GuestPair, RestoreError};
 /// | restored | is restored from its own snapshot after each entry |
 /// | migrated | was restored from the restored replica at the [`upgrade`](Self::upgrade); exists only after one |
 ///
-/// After each entry it compares replies, events, wake time, the [hash](Self::hash) over all of them since the start, and
-/// the snapshots byte for byte. A difference after a restore has two common causes: state that is not in the snapshot (a
+/// After each entry it compares replies, late replies to deferred commands, events, wake time, the [hash](Self::hash) over
+/// all of them since the start, and the snapshots byte for byte. A difference after a restore has two common causes: state that is not in the snapshot (a
 /// `#[serde(skip)]` field, a static), or an iteration order that does not depend on the state (a `HashMap` with a random
 /// seed).
 ///
@@ -68,6 +69,16 @@ use crate::snapshot::{GuestIdentity, GuestPair, RestoreError};
 pub struct TestCluster<M: Guest> {
     nodes: Vec<TestNode<M>>,
     events: Vec<Event>,
+    replies: Vec<TestReply>,
+}
+
+/// What one replica did in an entry.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct EntryResult {
+    outcomes: Vec<TestOutcome>,
+    events: Vec<Event>,
+    replies: Vec<TestReply>,
+    wake_at: Option<u64>,
 }
 
 /// One replica.
@@ -100,13 +111,43 @@ impl<M: Guest> TestCluster<M> {
                 node("restored", true, Harness::new().restored()),
             ],
             events: Vec::new(),
+            replies: Vec::new(),
         }
     }
 
-    /// Advances the clock of all replicas.
+    /// Advances the clock of all replicas, and wakes them each time that something falls due, in its own entry.
+    ///
+    /// # Panics
+    ///
+    /// As [`send`](Self::send) and [`Harness::advance_ms`].
     pub fn advance_ms(&mut self, by_ms: u64) -> &mut Self {
+        let end_ms = self.live().time_ms() + by_ms;
+        while self.live().is_woken_by(end_ms) {
+            self.advance_to_wake();
+        }
+        self.skip_ms(end_ms - self.live().time_ms())
+    }
+
+    /// Advances the clock to the next wake-up, if there is one, and wakes all replicas. Returns whether there was one.
+    ///
+    /// # Panics
+    ///
+    /// As [`advance_ms`](Self::advance_ms).
+    pub fn advance_to_wake(&mut self) -> bool {
+        let is_woken = self.live().wake_at().is_some();
+        if is_woken {
+            self.entry("the wake-up", |harness| {
+                harness.advance_to_wake();
+                Vec::new()
+            });
+        }
+        is_woken
+    }
+
+    /// Advances the clock and wakes nothing, like [`Harness::skip_ms`].
+    pub fn skip_ms(&mut self, by_ms: u64) -> &mut Self {
         for node in &mut self.nodes {
-            node.harness.advance_ms(by_ms);
+            node.harness.skip_ms(by_ms);
         }
         self
     }
@@ -155,7 +196,12 @@ impl<M: Guest> TestCluster<M> {
         std::mem::take(&mut self.events)
     }
 
-    /// Hash over all entries so far: index, time, replies, events, wake time. Equal commands at equal times give equal
+    /// The replies to deferred commands since the last call.
+    pub fn take_replies(&mut self) -> Vec<TestReply> {
+        std::mem::take(&mut self.replies)
+    }
+
+    /// Hash over all entries so far: index, time, replies, events, late replies, wake time. Equal commands at equal times give equal
     /// hashes, so a test may pin one. It is not the `state_hash` of a node, which covers more.
     pub fn hash(&self) -> u64 {
         self.nodes[0].hash.0
@@ -203,6 +249,7 @@ impl<M: Guest> TestCluster<M> {
                 migrated,
             ],
             events: self.events,
+            replies: self.replies,
         };
         next.compare_states("the upgrade");
         Ok(next)
@@ -213,25 +260,52 @@ impl<M: Guest> TestCluster<M> {
         shown: &str,
         mut apply: impl FnMut(&mut Harness<M>) -> Vec<TestOutcome>,
     ) -> Vec<TestOutcome> {
-        let mut first: Option<(Vec<TestOutcome>, Vec<Event>, Option<u64>)> = None;
+        let mut first: Option<EntryResult> = None;
         for node in &mut self.nodes {
             let outcomes = apply(&mut node.harness);
-            let found = (outcomes, node.harness.take_events(), node.harness.wake_at());
-            node.hash.entry(&node.harness, &found.0, &found.1);
+            let found = EntryResult {
+                outcomes,
+                events: node.harness.take_events(),
+                replies: node.harness.take_replies(),
+                wake_at: node.harness.wake_at(),
+            };
+            node.hash.entry(&node.harness, &found);
             let Some(first) = &first else {
                 first = Some(found);
                 continue;
             };
             let (name, index) = (node.name, node.harness.index());
             let differs = |what| format!("live and {name} {what} at entry {index}: {shown}");
-            assert_eq!(first.0, found.0, "{}", differs("reply differently"));
-            assert_eq!(first.1, found.1, "{}", differs("emit differently"));
-            assert_eq!(first.2, found.2, "{}", differs("set different wake times"));
+            assert_eq!(
+                first.outcomes,
+                found.outcomes,
+                "{}",
+                differs("reply differently")
+            );
+            assert_eq!(
+                first.events,
+                found.events,
+                "{}",
+                differs("emit differently")
+            );
+            assert_eq!(
+                first.replies,
+                found.replies,
+                "{}",
+                differs("complete differently")
+            );
+            assert_eq!(
+                first.wake_at,
+                found.wake_at,
+                "{}",
+                differs("set different wake times")
+            );
         }
         self.compare_states(shown);
-        let (outcomes, events, _) = first.unwrap_or_default();
-        self.events.extend(events);
-        outcomes
+        let first = first.unwrap_or_default();
+        self.events.extend(first.events);
+        self.replies.extend(first.replies);
+        first.outcomes
     }
 
     fn compare_states(&mut self, shown: &str) {
@@ -289,26 +363,26 @@ impl Default for RunHash {
 }
 
 impl RunHash {
-    fn entry<M: Guest>(
-        &mut self,
-        harness: &Harness<M>,
-        outcomes: &[TestOutcome],
-        events: &[Event],
-    ) {
-        for number in [
-            harness.index(),
-            harness.time_ms(),
-            harness.wake_at().unwrap_or(0),
-        ] {
+    fn entry<M: Guest>(&mut self, harness: &Harness<M>, result: &EntryResult) {
+        let wake_at = result.wake_at.unwrap_or(0);
+        for number in [harness.index(), harness.time_ms(), wake_at] {
             self.add(&number.to_le_bytes());
         }
-        for outcome in outcomes {
+        for outcome in &result.outcomes {
             self.add(&[u8::from(outcome.accepted)]);
+            if let Some(token) = outcome.deferred {
+                self.add(&token.get().to_le_bytes());
+            }
             self.sized(&outcome.body);
         }
-        for event in events {
+        for event in &result.events {
             self.sized(event.topic.as_bytes());
             self.sized(&event.payload);
+        }
+        for reply in &result.replies {
+            self.add(&reply.token.get().to_le_bytes());
+            self.add(&[u8::from(reply.accepted)]);
+            self.sized(&reply.body);
         }
     }
 

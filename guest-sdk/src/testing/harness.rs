@@ -1,21 +1,28 @@
 //! One state machine and a host in memory.
 
-use super::recorder::{LogLine, Recorder};
+use super::recorder::{LogLine, Recorder, TestReply};
 use crate::codec::Codec;
-use crate::context::{Apply, Event, Host, LogPosition, Read};
-use crate::engine;
+use crate::context::{Event, Host, LogPosition, Read};
+use crate::engine::{self, CommandVerdict};
 use crate::guest::Guest;
-use crate::snapshot::{self, RestoreError};
+use crate::live::LiveGuest;
+use crate::snapshot::RestoreError;
+use crate::token::Token;
 
 /// Time of a new harness, in milliseconds: 2020-01-01 UTC.
 pub const START_MS: u64 = 1_577_836_800_000;
 
+/// Most wake-ups at one time. A guest that always requests one more would never let the clock advance.
+const MAX_WAKES_AT_ONE_TIME: u32 = 10_000;
+
 /// Result of one command or query that was sent as bytes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TestOutcome {
-    /// Whether the guest accepted it. False: it was refused.
+    /// Whether the guest accepted it. False: it was refused. A deferred command was accepted.
     pub accepted: bool,
-    /// The encoded reply, response or refusal, as the client gets it.
+    /// The command is deferred under this token. Its reply is later in [`Harness::take_replies`].
+    pub deferred: Option<Token>,
+    /// The encoded reply, response or refusal, as the client gets it. Empty for a deferred command.
     pub body: Vec<u8>,
 }
 
@@ -32,6 +39,9 @@ impl TestOutcome {
 
 impl std::fmt::Debug for TestOutcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(token) = self.deferred {
+            return write!(f, "deferred {token}");
+        }
         let result = if self.accepted { "accepted" } else { "refused" };
         write!(f, "{result} {}", String::from_utf8_lossy(&self.body))
     }
@@ -39,8 +49,9 @@ impl std::fmt::Debug for TestOutcome {
 
 /// One state machine with a host in memory, without a cluster.
 ///
-/// Each entry increments the index by one. The clock changes only when the test advances it. Every refusal is checked: if
-/// the snapshots before and after it differ, the test panics.
+/// Each entry increments the index by one. The clock changes only when the test advances it, and then timers and deadlines
+/// fire as on a node. Every refusal is checked: if the snapshots before and after it differ, the test panics. Snapshots
+/// include timers and deferred commands.
 ///
 /// ```
 /// # use oarlock_guest::{Apply, Read, Refusal, StateMachine, state_machine};
@@ -68,9 +79,11 @@ impl std::fmt::Debug for TestOutcome {
 /// assert_eq!(bell.restored().query(()), Ok(2));
 /// ```
 pub struct Harness<M: Guest> {
-    machine: M,
+    guest: LiveGuest<M>,
     position: LogPosition,
     host: Recorder,
+    /// Wake-ups since the clock advanced.
+    wakes: u32,
     /// Snapshot after the last entry. `None` if refusals are not checked.
     last_snapshot: Option<Vec<u8>>,
 }
@@ -94,15 +107,20 @@ impl<M: Guest> Harness<M> {
     /// The layout of the state cannot be derived, and the attribute does not name it.
     pub fn with_state(machine: M) -> Self {
         super::layout::<M>();
-        let last_snapshot = Some(encode_snapshot(&machine));
+        let guest = LiveGuest {
+            machine,
+            ..LiveGuest::default()
+        };
+        let last_snapshot = Some(encode_snapshot(&guest));
         let position = LogPosition {
             index: 0,
             time_ms: START_MS,
         };
         Self {
-            machine,
+            guest,
             position,
             host: Recorder::default(),
+            wakes: 0,
             last_snapshot,
         }
     }
@@ -116,7 +134,7 @@ impl<M: Guest> Harness<M> {
 
     /// The state, for tests in the guest's crate.
     pub fn state(&self) -> &M {
-        &self.machine
+        &self.guest.machine
     }
 
     /// Index of the last entry, 0 before the first.
@@ -129,25 +147,65 @@ impl<M: Guest> Harness<M> {
         self.position.time_ms
     }
 
-    /// Advances the clock. It cannot go back.
+    /// Advances the clock, and wakes the guest each time that something falls due: timers, deadlines and the wake time fire
+    /// in the order of their times, each wake-up in its own entry. It cannot go back.
+    ///
+    /// # Panics
+    ///
+    /// The guest was woken 10,000 times without an end: in each wake-up it sets a time that has passed.
     pub fn advance_ms(&mut self, by_ms: u64) -> &mut Self {
-        self.position.time_ms += by_ms;
+        let end_ms = self.position.time_ms + by_ms;
+        while self.is_woken_by(end_ms) {
+            self.advance_to_wake();
+        }
+        self.skip_ms(end_ms - self.position.time_ms)
+    }
+
+    /// Advances the clock to the [wake time](Self::wake_at), if there is one, and wakes the guest. Returns whether there was
+    /// one.
+    ///
+    /// # Panics
+    ///
+    /// As [`advance_ms`](Self::advance_ms).
+    pub fn advance_to_wake(&mut self) -> bool {
+        let Some(wake_ms) = self.wake_at() else {
+            return false;
+        };
+        self.skip_ms(wake_ms.saturating_sub(self.position.time_ms));
+        self.wakes += 1;
+        assert!(
+            self.wakes < MAX_WAKES_AT_ONE_TIME,
+            "{} was woken {MAX_WAKES_AT_ONE_TIME} times at one time: in each wake-up it sets a time that has passed",
+            M::NAME
+        );
+        self.enter_wake(false);
+        true
+    }
+
+    /// Advances the clock and wakes nothing: as if the next command is applied before the wake-up of what fell due. On a
+    /// node this happens for a short time.
+    pub fn skip_ms(&mut self, by_ms: u64) -> &mut Self {
+        if by_ms > 0 {
+            self.position.time_ms += by_ms;
+            self.wakes = 0;
+        }
         self
     }
 
-    /// Sets what [`Apply::memory_is_low`] returns from now on. It is false in a new harness.
+    /// Sets what [`Apply::memory_is_low`](crate::Apply::memory_is_low) returns from now on. It is false in a new harness.
     pub fn set_memory_is_low(&mut self, is_low: bool) -> &mut Self {
         self.host.set_memory_is_low(is_low);
         self
     }
 
-    /// Sets what [`Apply::reply_limit`] returns from now on, in bytes. It is 4 MiB in a new harness.
+    /// Sets what [`Apply::reply_limit`](crate::Apply::reply_limit) returns from now on, in bytes. It is 4 MiB in a new harness.
     pub fn set_reply_limit(&mut self, bytes: u64) -> &mut Self {
         self.host.set_reply_limit(bytes);
         self
     }
 
-    /// Applies a typed command in its own entry.
+    /// Applies a typed command in its own entry. If it is deferred, the result is the reply at its deadline;
+    /// [`waiting`](Self::waiting) has its token.
     ///
     /// # Errors
     ///
@@ -155,16 +213,16 @@ impl<M: Guest> Harness<M> {
     ///
     /// # Panics
     ///
-    /// The command was refused but changed the state.
+    /// The command was refused but changed the state, or the reply to a deferred command cannot be encoded.
     pub fn apply(&mut self, command: M::Command) -> Result<M::Reply, M::Refusal> {
         self.next_entry();
-        let mut cx = Apply::new(&self.host, self.position);
-        let result = self.machine.apply(&mut cx, command);
-        if result.is_ok() {
-            cx.commit();
+        match engine::apply_typed(&mut self.guest, &self.host, self.position, command) {
+            Ok(result) => {
+                self.check_refusal(result.is_err());
+                result
+            }
+            Err(error) => panic!("{error}"),
         }
-        self.check_refusal(result.is_err());
-        result
     }
 
     /// Applies an encoded command, as a client sends it, in its own entry.
@@ -190,12 +248,10 @@ impl<M: Guest> Harness<M> {
             .collect()
     }
 
-    /// Calls [`StateMachine::on_wake`](crate::StateMachine::on_wake) in its own entry, even if the
-    /// [wake time](Self::wake_at) is not reached.
+    /// Calls [`StateMachine::on_wake`](crate::StateMachine::on_wake) in its own entry, even if the wake time is not reached.
+    /// Timers and deadlines fire in the same entry if they are due.
     pub fn wake(&mut self) {
-        self.next_entry();
-        engine::wake(&mut self.machine, &self.host, self.position);
-        self.check_refusal(false);
+        self.enter_wake(true);
     }
 
     /// Evaluates a typed query.
@@ -204,8 +260,8 @@ impl<M: Guest> Harness<M> {
     ///
     /// The guest's refusal.
     pub fn query(&self, query: M::Query) -> Result<M::Response, M::Refusal> {
-        self.machine
-            .query(&Read::new(&self.host, self.position), query)
+        let cx = Read::new(&self.host, self.position);
+        self.guest.machine.query(&cx, query)
     }
 
     /// Evaluates an encoded query, as a client sends it. `accepted` is false if it was refused.
@@ -214,14 +270,12 @@ impl<M: Guest> Harness<M> {
     ///
     /// The codec cannot encode the response.
     pub fn send_query(&self, query: impl AsRef<[u8]>) -> TestOutcome {
-        match engine::query(&self.machine, &self.host, self.position, query.as_ref()) {
-            Ok(Ok(body)) => TestOutcome {
-                accepted: true,
-                body,
-            },
-            Ok(Err(body)) => TestOutcome {
-                accepted: false,
-                body,
+        let machine = &self.guest.machine;
+        match engine::query(machine, &self.host, self.position, query.as_ref()) {
+            Ok(result) => TestOutcome {
+                accepted: result.is_ok(),
+                deferred: None,
+                body: result.unwrap_or_else(|refusal| refusal),
             },
             Err(error) => panic!("{error}"),
         }
@@ -245,12 +299,23 @@ impl<M: Guest> Harness<M> {
         self.host.take_events()
     }
 
+    /// The replies to deferred commands since the last call.
+    pub fn take_replies(&mut self) -> Vec<TestReply> {
+        self.host.take_replies()
+    }
+
+    /// The tokens of the deferred commands that have no reply yet, oldest first.
+    pub fn waiting(&self) -> Vec<Token> {
+        self.guest.runtime.waiting()
+    }
+
     /// The log lines since the last call.
     pub fn take_log(&mut self) -> Vec<LogLine> {
         self.host.take_log()
     }
 
-    /// The wake time that the guest set, in milliseconds since 1970-01-01 UTC, if any.
+    /// The time of the next wake-up, in milliseconds since 1970-01-01 UTC: the earliest of the timers, the deadlines and the
+    /// time that [`Apply::wake_at`](crate::Apply::wake_at) set. `None`: there is none.
     pub fn wake_at(&self) -> Option<u64> {
         self.host.wake_time()
     }
@@ -261,7 +326,7 @@ impl<M: Guest> Harness<M> {
     ///
     /// The state cannot be encoded.
     pub fn snapshot(&self) -> Vec<u8> {
-        encode_snapshot(&self.machine)
+        encode_snapshot(&self.guest)
     }
 
     /// Replaces the state with that of a snapshot. Index and clock do not change.
@@ -270,7 +335,7 @@ impl<M: Guest> Harness<M> {
     ///
     /// The snapshot is refused. The state does not change.
     pub fn restore(&mut self, snapshot: &[u8]) -> Result<(), RestoreError> {
-        self.machine = decode_snapshot(snapshot)?;
+        self.guest = decode_snapshot(snapshot)?;
         if self.last_snapshot.is_some() {
             self.last_snapshot = Some(self.snapshot());
         }
@@ -315,18 +380,26 @@ impl<M: Guest> Harness<M> {
 
     fn apply_bytes(&mut self, command: &[u8]) -> TestOutcome {
         let ends = [u32::try_from(command.len()).expect("a command has less than 4 GiB")];
-        match engine::apply_batch(&mut self.machine, &self.host, self.position, command, &ends) {
-            Ok(engine::Outcomes {
-                accepted,
-                data: body,
-                ..
-            }) => {
-                let accepted = accepted == [true];
-                self.check_refusal(!accepted);
-                TestOutcome { accepted, body }
+        match engine::apply_batch(&mut self.guest, &self.host, self.position, command, &ends) {
+            Ok(engine::Outcomes { verdicts, data, .. }) => {
+                let outcome = outcome(verdicts[0], data);
+                self.check_refusal(!outcome.accepted);
+                outcome
             }
             Err(error) => panic!("{error}"),
         }
+    }
+
+    /// Whether a wake-up is due at this time.
+    pub(super) fn is_woken_by(&self, time_ms: u64) -> bool {
+        self.wake_at().is_some_and(|wake_ms| wake_ms <= time_ms)
+    }
+
+    fn enter_wake(&mut self, calls_on_wake: bool) {
+        self.next_entry();
+        self.host.wake_at(0);
+        engine::wake(&mut self.guest, &self.host, self.position, calls_on_wake);
+        self.check_refusal(false);
     }
 
     /// If the command was refused, compares the state with the one before it. Keeps the snapshot for the next entry.
@@ -334,7 +407,7 @@ impl<M: Guest> Harness<M> {
         let Some(before) = &self.last_snapshot else {
             return;
         };
-        let after = encode_snapshot(&self.machine);
+        let after = encode_snapshot(&self.guest);
         assert!(
             !refused || *before == after,
             "the command of entry {} was refused but changed the state of {}; a refused command must not change the state: \
@@ -346,22 +419,37 @@ impl<M: Guest> Harness<M> {
     }
 }
 
-fn encode_snapshot<M: Guest>(machine: &M) -> Vec<u8> {
+fn outcome(verdict: CommandVerdict, body: Vec<u8>) -> TestOutcome {
+    if verdict == CommandVerdict::Deferred {
+        let number = body.try_into().map(u64::from_le_bytes);
+        return TestOutcome {
+            accepted: true,
+            deferred: Some(Token::new(number.expect("a token has eight bytes"))),
+            body: Vec::new(),
+        };
+    }
+    TestOutcome {
+        accepted: verdict == CommandVerdict::Accepted,
+        deferred: None,
+        body,
+    }
+}
+
+fn encode_snapshot<M: Guest>(guest: &LiveGuest<M>) -> Vec<u8> {
     let mut bytes = Vec::new();
-    if let Err(error) = snapshot::write(machine, &[], &mut |chunk| bytes.extend_from_slice(chunk)) {
+    if let Err(error) = guest.write(&mut |chunk| bytes.extend_from_slice(chunk)) {
         panic!("{}: {error}", M::NAME);
     }
     bytes
 }
 
-fn decode_snapshot<M: Guest>(snapshot: &[u8]) -> Result<M, RestoreError> {
+fn decode_snapshot<M: Guest>(snapshot: &[u8]) -> Result<LiveGuest<M>, RestoreError> {
     let mut rest = snapshot;
-    let restored = snapshot::read(0, &mut |most| {
+    LiveGuest::read(0, &mut |most| {
         let (chunk, later) = rest.split_at(rest.len().min(most as usize));
         rest = later;
         chunk.to_vec()
-    });
-    restored.map(|restored| restored.state)
+    })
 }
 
 #[cfg(test)]

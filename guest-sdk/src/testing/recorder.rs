@@ -1,8 +1,9 @@
-//! A host in memory that records log lines, events and the wake time.
+//! A host in memory that records log lines, events, late replies and the wake time.
 
 use std::cell::{Cell, RefCell};
 
-use crate::context::{Event, Host, Level};
+use crate::context::{Event, Host, LateReply, Level};
+use crate::token::Token;
 
 /// A line that the guest wrote to the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,11 +14,42 @@ pub struct LogLine {
     pub message: String,
 }
 
-/// Records log lines and events. Its random bytes depend on the entry's index.
+/// The reply to a deferred command, as its client gets it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TestReply {
+    /// Names the command.
+    pub token: Token,
+    /// Whether it is a reply. False: a refusal.
+    pub accepted: bool,
+    /// The encoded reply or refusal.
+    pub body: Vec<u8>,
+}
+
+impl TestReply {
+    /// The body as text.
+    ///
+    /// # Panics
+    ///
+    /// The body is not UTF-8.
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).expect("the body of a JSON guest is UTF-8")
+    }
+}
+
+impl std::fmt::Debug for TestReply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let result = if self.accepted { "accepted" } else { "refused" };
+        let body = String::from_utf8_lossy(&self.body);
+        write!(f, "{}: {result} {body}", self.token)
+    }
+}
+
+/// Records log lines, events and late replies. Its random bytes depend on the entry's index.
 #[derive(Debug)]
 pub(super) struct Recorder {
     log: RefCell<Vec<LogLine>>,
     events: RefCell<Vec<Event>>,
+    replies: RefCell<Vec<TestReply>>,
     wake_at: Cell<u64>,
     random: Cell<u64>,
     memory_is_low: Cell<bool>,
@@ -32,6 +64,7 @@ impl Default for Recorder {
         Self {
             log: RefCell::default(),
             events: RefCell::default(),
+            replies: RefCell::default(),
             wake_at: Cell::default(),
             random: Cell::default(),
             memory_is_low: Cell::new(false),
@@ -56,6 +89,10 @@ impl Recorder {
 
     pub(super) fn take_events(&self) -> Vec<Event> {
         self.events.take()
+    }
+
+    pub(super) fn take_replies(&self) -> Vec<TestReply> {
+        self.replies.take()
     }
 
     pub(super) fn take_log(&self) -> Vec<LogLine> {
@@ -90,6 +127,19 @@ impl Host for Recorder {
 
     fn wake_at(&self, time_ms: u64) {
         self.wake_at.set(time_ms);
+    }
+
+    fn complete(&self, reply: LateReply) {
+        let LateReply {
+            token,
+            accepted,
+            body,
+        } = reply;
+        self.replies.borrow_mut().push(TestReply {
+            token,
+            accepted,
+            body,
+        });
     }
 
     fn random(&self, length: u32) -> Vec<u8> {

@@ -85,6 +85,7 @@ const TABLE: [Row; 14] = [
     },
     guest("oarlock-counter", "examples-wasm/counter"),
     guest("oarlock-kv", "examples-wasm/kv"),
+    guest("oarlock-lock", "examples-wasm/lock"),
     guest("oarlock-queue", "examples-wasm/queue"),
     guest("oarlock-curious", "tests/guests/curious"),
     guest("oarlock-faulty", "tests/guests/faulty"),

@@ -28,7 +28,7 @@ pub struct Guest {
 }
 
 /// Every guest that is kept built.
-pub const GUESTS: [Guest; 6] = [
+pub const GUESTS: [Guest; 7] = [
     Guest {
         name: "counter",
         package: "oarlock-counter",
@@ -40,6 +40,12 @@ pub const GUESTS: [Guest; 6] = [
         package: "oarlock-kv",
         folder: "examples-wasm/kv",
         module: "examples-wasm/dist/kv.wasm",
+    },
+    Guest {
+        name: "lock",
+        package: "oarlock-lock",
+        folder: "examples-wasm/lock",
+        module: "examples-wasm/dist/lock.wasm",
     },
     Guest {
         name: "queue",

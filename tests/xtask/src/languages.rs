@@ -1,6 +1,7 @@
-//! The counter in C, Python and JavaScript: built where their tools are, never kept.
+//! The counter in C, Python and JavaScript, the lock service in Python and JavaScript, and a mailbox in C: built where their
+//! tools are, never kept.
 //!
-//! Each is made of the sources in `examples-wasm/counter-*` and of `wit/`. Tools of one language come from Debian, those of
+//! Each is made of the sources in `examples-wasm`, of `guest-sdk` and of `wit/`. Tools of one language come from Debian, those of
 //! the others from their registries in exactly these versions, into folders of their own below `target`.
 
 use std::env;
@@ -24,6 +25,10 @@ pub struct Language {
     source: &'static str,
     /// Without the limit on the nesting of JSON: a guest for tests that recurses as deep as its input.
     is_deep: bool,
+    /// Files of `guest-sdk` that are copied next to its sources.
+    helper: &'static [&'static str],
+    /// The guest with which it shares the tools.
+    tools: &'static str,
     /// How to come by what it needs.
     needs: &'static str,
     build: fn(&Places) -> Result<(), Error>,
@@ -31,14 +36,17 @@ pub struct Language {
 
 const CLANG: &str =
     "it needs clang, lld, wasi-libc and libclang-rt-dev-wasm32; Debian has packages of these names";
+const PYTHON: &str = "it needs python3 of version 3.10 or later with its module venv, and PyPI";
 const NODE: &str = "it needs node of version 20 or later with npm, and the npm registry";
 
 /// All of them.
-pub const LANGUAGES: [Language; 5] = [
+pub const LANGUAGES: [Language; 8] = [
     Language {
         name: "counter-c",
         source: "counter-c",
         is_deep: false,
+        helper: &[],
+        tools: "counter-c",
         needs: CLANG,
         build: c,
     },
@@ -46,6 +54,8 @@ pub const LANGUAGES: [Language; 5] = [
         name: "deep-c",
         source: "counter-c",
         is_deep: true,
+        helper: &[],
+        tools: "deep-c",
         needs: CLANG,
         build: c,
     },
@@ -53,13 +63,17 @@ pub const LANGUAGES: [Language; 5] = [
         name: "counter-python",
         source: "counter-python",
         is_deep: false,
-        needs: "it needs python3 of version 3.10 or later with its module venv, and PyPI",
+        helper: &[],
+        tools: "counter-python",
+        needs: PYTHON,
         build: python,
     },
     Language {
         name: "counter-js",
         source: "counter-js",
         is_deep: false,
+        helper: &[],
+        tools: "counter-js",
         needs: NODE,
         build: javascript,
     },
@@ -67,6 +81,35 @@ pub const LANGUAGES: [Language; 5] = [
         name: "deep-js",
         source: "counter-js",
         is_deep: true,
+        helper: &[],
+        tools: "deep-js",
+        needs: NODE,
+        build: javascript,
+    },
+    Language {
+        name: "mailbox-c",
+        source: "mailbox-c",
+        is_deep: false,
+        helper: &["guest-sdk/c/oarlock.c", "guest-sdk/c/oarlock.h"],
+        tools: "mailbox-c",
+        needs: CLANG,
+        build: c,
+    },
+    Language {
+        name: "lock-python",
+        source: "lock-python",
+        is_deep: false,
+        helper: &["guest-sdk/python/oarlock.py"],
+        tools: "counter-python",
+        needs: PYTHON,
+        build: python,
+    },
+    Language {
+        name: "lock-js",
+        source: "lock-js",
+        is_deep: false,
+        helper: &["guest-sdk/javascript/oarlock.js"],
+        tools: "counter-js",
         needs: NODE,
         build: javascript,
     },
@@ -79,6 +122,8 @@ struct Places {
     /// See [`Language::is_deep`].
     is_deep: bool,
     wit: PathBuf,
+    /// The packages of JavaScript that the build needs.
+    packages: PathBuf,
     /// What the build needs and leaves.
     work: PathBuf,
     /// The module.
@@ -95,16 +140,20 @@ pub fn build(root: &Path, out: Option<&Path>) -> Result<(), Error> {
     make_folder(&out)?;
     let mut failures = Vec::new();
     for language in LANGUAGES {
-        let places = Places {
-            source: root.join("examples-wasm").join(language.source),
-            is_deep: language.is_deep,
-            wit: root.join("wit"),
-            work: target.join("languages").join("tools").join(language.name),
-            module: out.join(language.name).with_extension("wasm"),
-        };
-        let built = make_folder(&places.work).and_then(|()| (language.build)(&places));
-        match built.and_then(|()| size(&places.module)) {
-            Ok(bytes) => println!("{}: {bytes} bytes", places.module.display()),
+        let work = target.join("languages").join("tools").join(language.tools);
+        let built = sources(root, &language, &work).and_then(|source| {
+            let places = Places {
+                source,
+                is_deep: language.is_deep,
+                wit: root.join("wit"),
+                packages: root.join("examples-wasm/counter-js"),
+                work,
+                module: out.join(language.name).with_extension("wasm"),
+            };
+            (language.build)(&places).map(|()| places)
+        });
+        match built.and_then(|places| Ok((size(&places.module)?, places.module))) {
+            Ok((bytes, module)) => println!("{}: {bytes} bytes", module.display()),
             Err(error) => {
                 failures.push(format!("{}: {error}; {}", language.name, language.needs));
             }
@@ -116,13 +165,44 @@ pub fn build(root: &Path, out: Option<&Path>) -> Result<(), Error> {
     Err(Error::Unmet(failures.join("\n")))
 }
 
+/// The folder with the sources of a guest: that of the repository, or a copy with its helper.
+fn sources(root: &Path, language: &Language, work: &Path) -> Result<PathBuf, Error> {
+    make_folder(work)?;
+    let source = root.join("examples-wasm").join(language.source);
+    if language.helper.is_empty() {
+        return Ok(source);
+    }
+    let copy = work.join(language.name);
+    make_folder(&copy)?;
+    let mut files: Vec<PathBuf> = language.helper.iter().map(|file| root.join(file)).collect();
+    for entry in fs::read_dir(&source).map_err(Error::file("reading", &source))? {
+        files.push(entry.map_err(Error::file("reading", &source))?.path());
+    }
+    for from in files.iter().filter(|file| file.is_file()) {
+        let to = copy.join(from.file_name().unwrap_or_default());
+        fs::copy(from, &to).map_err(Error::file("writing", &to))?;
+    }
+    Ok(copy)
+}
+
 /// Clang for wasm32-wasi, with bindings that wit-bindgen makes anew each time.
 fn c(places: &Places) -> Result<(), Error> {
     for (name, content) in bindings(&places.wit)?.iter() {
         let path = places.work.join(name);
         fs::write(&path, content).map_err(Error::file("writing", &path))?;
     }
-    let own = ["counter.c", "json.c", "text.c"].map(|name| places.source.join(name));
+    let mut own = Vec::new();
+    for entry in fs::read_dir(&places.source).map_err(Error::file("reading", &places.source))? {
+        let path = entry
+            .map_err(Error::file("reading", &places.source))?
+            .path();
+        own.extend(
+            path.extension()
+                .is_some_and(|end| end == "c")
+                .then_some(path),
+        );
+    }
+    own.sort();
     let made = ["service.c", "service_component_type.o"].map(|name| places.work.join(name));
     let mut clang = Command::new("clang");
     clang
@@ -195,7 +275,7 @@ fn javascript(places: &Places) -> Result<(), Error> {
     let modules = places.work.join("node_modules");
     let (mut is_fresh, names) = (modules.exists(), ["package.json", "package-lock.json"]);
     for name in names {
-        let (from, to) = (places.source.join(name), places.work.join(name));
+        let (from, to) = (places.packages.join(name), places.work.join(name));
         let wanted = fs::read(&from).map_err(Error::file("reading", &from))?;
         if fs::read(&to).ok().as_ref() != Some(&wanted) {
             is_fresh = false;

@@ -4,7 +4,7 @@
 //! and checksum of each package in the guest's own part of `Cargo.lock`; the settings of the root `Cargo.toml` for
 //! those packages, of the edition and of the profile; and the toolchain. A change elsewhere does not touch it.
 //!
-//! Left out is what no module holds: tests and pages of text.
+//! Left out is what no module holds: tests, pages of text, and the SDK's files for other languages.
 
 mod lock;
 
@@ -22,6 +22,9 @@ use crate::record::RecordError;
 
 /// Folders that every guest is built from, from the root.
 const SHARED: [&str; 2] = ["guest-sdk", "wit"];
+
+/// Their files for guests in other languages.
+const LEFT_OUT: [&str; 3] = ["guest-sdk/c", "guest-sdk/javascript", "guest-sdk/python"];
 
 /// Packages without a checksum whose files are covered by [`SHARED`].
 const SHARED_PACKAGES: [&str; 2] = ["oarlock-guest", "oarlock-guest-macros"];
@@ -187,7 +190,8 @@ fn list(root: &Path, folder: &Path, files: &mut BTreeSet<String>) -> Result<(), 
         let name = entry.file_name().to_string_lossy().into_owned();
         let inside = folder.join(&name);
         if entry.file_type().map_err(failed)?.is_dir() {
-            if !matches!(name.as_str(), "tests" | "target" | "testing") {
+            let is_left_out = LEFT_OUT.iter().any(|path| inside == Path::new(path));
+            if !is_left_out && !matches!(name.as_str(), "tests" | "target" | "testing") {
                 list(root, &inside, files)?;
             }
         } else if !matches!(name.as_str(), "tests.rs" | "testing.rs" | "clippy.toml")

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::*;
 use crate::testing::assert_live_and_restored_agree;
-use crate::{Refusal, StateMachine, state_machine};
+use crate::{Apply, Refusal, StateMachine, state_machine};
 
 thread_local! {
     /// State outside of the state: forbidden for a guest.

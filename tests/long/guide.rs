@@ -1,13 +1,18 @@
-//! `host/docs/writing-a-guest.md` is correct: its files are written and its commands run in an empty folder, one after the
-//! other, and print the output that the page shows.
+//! `host/docs/writing-a-guest.md` and the guides for other languages are correct: their files are written and their
+//! commands run in an empty folder, one after the other, and print the output that the page shows. Those for Python and
+//! JavaScript use the tools that `cargo xtask guests --languages` has installed.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Instant;
 
 use oarlock_tests::process::{Http, eventually, free_ports, oarlock, require_wasm_target, text};
 
 const GUIDE: &str = include_str!("../../host/docs/writing-a-guest.md");
+const PYTHON: &str = include_str!("../../host/docs/guide-python.md");
+const JAVASCRIPT: &str = include_str!("../../host/docs/guide-javascript.md");
+const C: &str = include_str!("../../host/docs/guide-c.md");
 /// Prefixes of the guide's ports: peers, clients.
 const PORTS: [&str; 2] = ["710", "810"];
 
@@ -45,7 +50,9 @@ fn blocks(page: &str) -> Vec<Block> {
             .map(|line| format!("{line}\n"))
             .collect();
         blocks.push(match info.split_once(" file=") {
-            Some(("rust", path)) => Block::File(path.to_owned(), body),
+            Some(("rust" | "python" | "javascript" | "c" | "json", path)) => {
+                Block::File(path.to_owned(), body)
+            }
             None if info == "sh" => Block::Commands(body),
             _ => panic!("a block of {info:?} is neither run nor written"),
         });
@@ -91,14 +98,20 @@ struct Reader {
     ports: Vec<String>,
     /// What the commands so far have exported.
     exports: String,
+    /// Nodes that the guide starts.
+    nodes: usize,
+    /// Lines that the next commands begin with: those of a reader who stays in the project's folder.
+    folder: String,
 }
 
 impl Reader {
-    fn new() -> Self {
+    fn new(nodes: usize) -> Self {
         Self {
             dir: tempfile::tempdir().expect("a folder"),
             ports: free_beginnings(),
             exports: String::new(),
+            nodes,
+            folder: String::new(),
         }
     }
 
@@ -118,7 +131,7 @@ impl Reader {
             .filter(|line| line.starts_with("export "))
             .map(|line| format!("{line}\n"))
             .collect();
-        let script = format!("{}{}", self.exports, script(&commands));
+        let script = format!("{}{}{}", self.exports, self.folder, script(&commands));
         self.exports.push_str(&exports);
         let folder = oarlock().parent().expect("a program lies in a folder");
         let path = std::env::var("PATH").unwrap_or_default();
@@ -134,7 +147,7 @@ impl Reader {
 
     /// A node is ready a moment after it was started.
     async fn wait_for_nodes(&self) {
-        for number in 1..=3 {
+        for number in 1..=self.nodes {
             let http = Http(format!("127.0.0.1:{}{number}", self.ports[1]));
             eventually("the node is ready", async || {
                 (http.get("/readyz").await.ok()?.status == 200).then_some(())
@@ -147,7 +160,7 @@ impl Reader {
 impl Drop for Reader {
     /// Ends the nodes that it has started, by their numbers, where the guide did not come to that.
     fn drop(&mut self) {
-        for number in 1..=3 {
+        for number in 1..=self.nodes {
             let name = format!("node{number}");
             if let Ok(pid) = std::fs::read_to_string(self.dir.path().join(format!("{name}.pid"))) {
                 let _ = Command::new("kill").args(["-9", pid.trim()]).output();
@@ -163,7 +176,7 @@ impl Drop for Reader {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_guide_leads_to_a_cluster_of_three_and_its_next_version() {
     require_wasm_target(&root());
-    let mut reader = Reader::new();
+    let mut reader = Reader::new(3);
     let (mut commands, mut files) = (0, 0);
     for block in blocks(GUIDE) {
         match block {
@@ -193,6 +206,69 @@ async fn the_guide_leads_to_a_cluster_of_three_and_its_next_version() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_guide_for_python_leads_to_a_tested_and_served_guest() {
+    leads_to_a_served_guest(PYTHON, "counter-python/venv", ".venv", "requirements.txt").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_guide_for_javascript_leads_to_a_tested_and_served_guest() {
+    let (tools, made) = ("counter-js/node_modules", "node_modules");
+    leads_to_a_served_guest(JAVASCRIPT, tools, made, "package-lock.json").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_guide_for_c_leads_to_a_tested_and_served_guest() {
+    leads_to_a_served_guest(C, "", "", "").await;
+}
+
+/// Follows a guide for one language. Its first build would install tools; they are installed already, in a folder of
+/// `target`, and are linked to the name `made` in the project. `pinned` is the file with their versions.
+async fn leads_to_a_served_guest(page: &str, tools: &str, made: &str, pinned: &str) {
+    let began = Instant::now();
+    let mut reader = Reader::new(1);
+    let (mut commands, mut files) = (0, 0);
+    for block in blocks(page) {
+        match block {
+            Block::File(path, body) => {
+                files += 1;
+                std::fs::write(reader.dir.path().join(path), &body).expect("its folder is there");
+            }
+            Block::Commands(body) => {
+                commands += 1;
+                let done = reader.run(&body);
+                assert!(done.status.success(), "{body}\n{}", text(&done));
+                if let Some(rest) = body.strip_prefix("oarlock new ") {
+                    let name = rest.split(' ').next().expect("a name");
+                    link_tools(&reader.dir.path().join(name), tools, made, pinned);
+                }
+                let moves = body.lines().filter(|line| line.starts_with("cd "));
+                reader.folder.extend(moves.map(|line| format!("{line}\n")));
+                if body.contains("oarlock serve ") {
+                    reader.wait_for_nodes().await;
+                }
+            }
+        }
+    }
+    assert_eq!((commands, files), (5, 2));
+    println!("from an empty folder in {:?}", began.elapsed());
+}
+
+fn link_tools(project: &Path, tools: &str, made: &str, pinned: &str) {
+    if made.is_empty() {
+        return;
+    }
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("..");
+    let tools = target.join("languages/tools").join(tools).canonicalize();
+    let tools = tools.expect("`cargo xtask guests --languages` installs the tools");
+    let noted = match pinned {
+        "package-lock.json" => ".oarlock-lock.json",
+        pinned => pinned,
+    };
+    std::fs::copy(project.join(pinned), tools.join(noted)).expect("writable");
+    std::os::unix::fs::symlink(tools, project.join(made)).expect("writable");
+}
+
 #[test]
 fn a_page_is_taken_apart_into_files_and_commands() {
     let page = "text\n```sh\none\ntwo\n```\nmore\n```rust file=a/b.rs\nfn f() {}\n```\n";
@@ -211,6 +287,8 @@ fn a_command_that_prints_something_else_or_fails_is_found() {
         dir: tempfile::tempdir().expect("a folder"),
         ports: vec!["710".to_owned(), "810".to_owned()],
         exports: String::new(),
+        nodes: 0,
+        folder: String::new(),
     };
     let mut succeeds = |commands: &str| reader.run(commands).status.success();
     assert!(succeeds("echo '{\"a\":1}'   # {\"a\":1}\n"));

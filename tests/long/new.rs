@@ -1,10 +1,15 @@
-//! `oarlock new`: what it writes builds, passes its tests, and serves.
+//! `oarlock new`, `build` and `test`: what they make of each language builds, passes its suite, and serves. Those in Python
+//! and JavaScript use the tools that `cargo xtask guests --languages` has installed.
 
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::Instant;
 
-use oarlock_tests::process::{Cluster, TARGET, eventually, require_wasm_target, run_in, text};
-use serde_json::json;
+use oarlock_tests::process::{
+    Cluster, TARGET, eventually, oarlock, require_wasm_target, run_in, text,
+};
+use serde_json::{Value, json};
 
 fn root() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -27,26 +32,65 @@ fn cargo(folder: &Path, arguments: &[&str]) -> Output {
     cargo.output().expect("cargo can be started")
 }
 
+/// Runs a copy of `oarlock`, without the network.
+fn run_program(program: &Path, folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(program);
+    command
+        .current_dir(folder)
+        .args(arguments)
+        .env("CARGO_NET_OFFLINE", "true")
+        .env("CARGO_TARGET_DIR", built())
+        .stdin(Stdio::null());
+    command.output().expect("it can be started")
+}
+
+fn succeeds(output: &Output) -> String {
+    let text = text(output);
+    assert!(output.status.success(), "{text}");
+    text
+}
+
+/// Gives a project the tools that were installed for the counter of its language, as its first build would do.
+fn link_tools(folder: &Path, language: &str) {
+    let (of, made, wanted, noted) = match language {
+        "python" => (
+            "counter-python/venv",
+            ".venv",
+            "requirements.txt",
+            "requirements.txt",
+        ),
+        "javascript" => (
+            "counter-js/node_modules",
+            "node_modules",
+            "package-lock.json",
+            ".oarlock-lock.json",
+        ),
+        _ => return,
+    };
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("..");
+    let tools = target.join("languages/tools").join(of);
+    let tools = tools
+        .canonicalize()
+        .expect("`cargo xtask guests --languages` installs the tools");
+    fs::copy(folder.join(wanted), tools.join(noted)).expect("writable");
+    std::os::unix::fs::symlink(tools, folder.join(made)).expect("writable");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_project_passes_its_tests_builds_and_serves() {
     let dir = tempfile::tempdir().expect("a folder");
-    let made = run_in(dir.path(), ["new", "my-counters"]);
-    assert!(made.status.success(), "{}", text(&made));
+    succeeds(&run_in(dir.path(), ["new", "my-counters"]));
     let folder = dir.path().join("my-counters");
     // The versions that this repository has fetched, so that the network is not needed.
-    std::fs::copy(root().join("Cargo.lock"), folder.join("Cargo.lock")).expect("writable");
-    let tested = cargo(&folder, &["test"]);
-    let output = text(&tested);
+    fs::copy(root().join("Cargo.lock"), folder.join("Cargo.lock")).expect("writable");
+    let output = succeeds(&cargo(&folder, &["test"]));
     assert!(
-        tested.status.success()
-            && output.contains("test tests::adding_replies_with_the_sum ... ok"),
+        output.contains("test tests::adding_replies_with_the_sum ... ok"),
         "{output}"
     );
-    let formatted = cargo_fmt(&folder);
-    assert!(formatted.status.success(), "{}", text(&formatted));
+    succeeds(&cargo_fmt(&folder));
     require_wasm_target(&folder);
-    let module = cargo(&folder, &["build", "--release", "--target", TARGET]);
-    assert!(module.status.success(), "{}", text(&module));
+    succeeds(&cargo(&folder, &["build", "--release", "--target", TARGET]));
     let module = built().join(TARGET).join("release/my_counters");
     let cluster = Cluster::start(1, module.to_str().expect("a path of UTF-8"), &[]);
     let http = cluster.nodes[0].http();
@@ -60,4 +104,120 @@ fn cargo_fmt(folder: &Path) -> Output {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(folder).args(["fmt", "--check"]);
     cargo.output().expect("cargo can be started")
+}
+
+/// An installed binary has no SDK near it, so the project contains the SDK.
+#[test]
+fn a_project_of_an_installed_binary_builds_outside_of_the_repository() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let program = dir.path().join("oarlock");
+    fs::copy(oarlock(), &program).expect("writable");
+    succeeds(&run_program(&program, dir.path(), &["new", "seats"]));
+    let folder = dir.path().join("seats");
+    let manifest = fs::read_to_string(folder.join("Cargo.toml")).expect("readable");
+    assert!(
+        manifest.contains(r#"path = "vendor/oarlock/guest-sdk""#),
+        "{manifest}"
+    );
+    fs::copy(root().join("Cargo.lock"), folder.join("Cargo.lock")).expect("writable");
+    require_wasm_target(&folder);
+    let began = Instant::now();
+    let output = succeeds(&run_program(&program, &folder, &["test"]));
+    assert!(output.contains("9 steps passed"), "{output}");
+    println!("built and tested in {:?}", began.elapsed());
+    assert!(folder.join("build/seats.wasm").is_file());
+}
+
+#[test]
+fn a_new_project_in_c_builds_and_passes_its_suite() {
+    builds_and_passes_its_suite("c");
+}
+
+#[test]
+fn a_new_project_in_python_builds_and_passes_its_suite() {
+    builds_and_passes_its_suite("python");
+}
+
+#[test]
+fn a_new_project_in_javascript_builds_and_passes_its_suite() {
+    builds_and_passes_its_suite("javascript");
+}
+
+fn builds_and_passes_its_suite(language: &str) {
+    let dir = tempfile::tempdir().expect("a folder");
+    succeeds(&run_in(dir.path(), ["new", "seats", "--lang", language]));
+    let folder = dir.path().join("seats");
+    link_tools(&folder, language);
+    let began = Instant::now();
+    let built = succeeds(&run_in(&folder, ["build"]));
+    assert!(
+        built.contains("built build/seats.wasm: seats version 1"),
+        "{built}"
+    );
+    println!("built in {:?}", began.elapsed());
+    let tested = run_in(&folder, ["test", "build/seats.wasm", "--json"]);
+    let report: Value = serde_json::from_slice(&tested.stdout).expect("JSON");
+    assert_eq!(report["ok"], true, "{report}");
+    assert!(report["steps"].as_u64() >= Some(8), "{report}");
+    println!("and tested in {:?}", began.elapsed());
+}
+
+/// State outside of the snapshot is on the live copy only.
+#[test]
+fn state_that_is_missing_from_the_snapshot_is_found() {
+    let dir = tempfile::tempdir().expect("a folder");
+    succeeds(&run_in(dir.path(), ["new", "seats", "--lang", "c"]));
+    let folder = dir.path().join("seats");
+    let source = folder.join("src/state_machine.c");
+    let code = fs::read_to_string(&source).expect("readable");
+    let line = "  value = sum;\n";
+    assert!(code.contains(line), "the template has changed");
+    let forgetful = "  static int64_t calls;\n  value = sum + 1000 * calls++;\n";
+    fs::write(&source, code.replace(line, forgetful)).expect("writable");
+    let suite = r#"{"steps": [
+        {"send": {"add": {"by": 5}}, "reply": {"value": 5}},
+        {"send": {"add": {"by": 1}}, "reply": {"value": 1006}}
+    ]}"#;
+    fs::write(folder.join("suite.json"), suite).expect("writable");
+    let tested = run_in(&folder, ["test"]);
+    let output = text(&tested);
+    assert_eq!(tested.status.code(), Some(1), "{output}");
+    for expected in [
+        "suite.json:3: step 2: send",
+        "outcome, on the copy: restored after each step",
+        "outcome, on the copy: upgraded after each step",
+        "got       reply {\"value\":6}",
+        "error: 1 of 2 steps failed",
+    ] {
+        assert!(output.contains(expected), "{expected}\n---\n{output}");
+    }
+}
+
+#[test]
+fn what_a_build_needs_and_does_not_find_is_named() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let nothing = run_in(dir.path(), ["build"]);
+    assert_eq!(nothing.status.code(), Some(1));
+    assert!(text(&nothing).contains("oarlock new"), "{}", text(&nothing));
+    for (language, needed) in [
+        ("c", "apt-get install clang"),
+        ("python", "apt-get install python3"),
+        ("javascript", "apt-get install nodejs"),
+        ("rust", "rustup target add"),
+    ] {
+        succeeds(&run_in(dir.path(), ["new", language, "--lang", language]));
+        // No program is found.
+        let mut command = Command::new(oarlock());
+        command
+            .current_dir(dir.path().join(language))
+            .arg("build")
+            .env("PATH", dir.path());
+        let output = command.output().expect("it can be started");
+        assert_eq!(output.status.code(), Some(1), "{language}");
+        let output = text(&output);
+        assert!(
+            output.contains("can't be started") && output.contains(needed),
+            "{language}: {output}"
+        );
+    }
 }

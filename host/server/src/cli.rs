@@ -5,6 +5,7 @@
 
 mod audit;
 mod bench;
+mod build;
 mod check;
 mod common;
 mod demo;
@@ -16,6 +17,7 @@ mod recover;
 mod requests;
 mod serve;
 mod settings;
+mod test;
 mod upgrade;
 
 use std::collections::BTreeMap;
@@ -25,6 +27,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 pub(crate) use audit::{AuditArgs, AuditCommand};
 pub(crate) use bench::BenchArgs;
+pub(crate) use build::BuildArgs;
 pub(crate) use check::CheckArgs;
 pub(crate) use common::ClientArgs;
 pub(crate) use demo::DemoArgs;
@@ -35,6 +38,7 @@ pub(crate) use recover::RecoverArgs;
 pub(crate) use requests::{ApplyArgs, ConsistencyArg, QueryArgs, SnapshotArgs, StatusArgs};
 pub(crate) use serve::ServeArgs;
 pub(crate) use settings::{SettingsArgs, SettingsCommand};
+pub(crate) use test::TestArgs;
 pub(crate) use upgrade::UpgradeArgs;
 
 /// A Raft-replicated host for WebAssembly state machines.
@@ -81,6 +85,10 @@ pub(crate) enum CliCommand {
     Recover(RecoverArgs),
     /// Create a guest project that builds and passes its tests.
     New(NewArgs),
+    /// Build the module of a guest project, whatever its language, and check it.
+    Build(BuildArgs),
+    /// Test a guest: run a suite of commands and queries on live, restored and upgraded copies, in this process.
+    Test(TestArgs),
     /// Upgrade the cluster to another module while it serves clients, or show past upgrades.
     Upgrade(UpgradeArgs),
 }

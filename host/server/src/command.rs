@@ -4,6 +4,7 @@
 
 mod apply;
 mod audit;
+mod build;
 mod check;
 mod connect;
 mod input;
@@ -16,10 +17,12 @@ mod settings;
 mod snapshot;
 mod status;
 mod table;
+mod test;
 mod upgrade;
 
 pub(crate) use apply::apply;
 pub(crate) use audit::audit;
+pub(crate) use build::build;
 pub(crate) use check::check;
 pub(crate) use connect::{connect, refused};
 pub(crate) use members::{members, transfer_leader};
@@ -31,4 +34,5 @@ pub(crate) use settings::settings;
 pub(crate) use snapshot::snapshot;
 pub(crate) use status::{as_text, gather, status};
 pub(crate) use table::{Align, Table, Tone};
+pub(crate) use test::test;
 pub(crate) use upgrade::upgrade;

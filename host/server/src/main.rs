@@ -93,6 +93,8 @@ fn run(invocation: Invocation) -> Result<(), Failure> {
         CliCommand::Audit(args) => command::audit(args),
         CliCommand::Recover(args) => command::recover(args),
         CliCommand::New(args) => command::new(args),
+        CliCommand::Build(args) => command::build(args),
+        CliCommand::Test(args) => command::test(args),
         CliCommand::Upgrade(args) => command::upgrade(args),
         CliCommand::Bench(args) => bench::bench(args),
         CliCommand::Demo(args) => demo::demo(args, &origins),

@@ -130,6 +130,14 @@ impl WasmMachine {
         self
     }
 
+    /// Uses these loaded modules when an upgrade or a snapshot names them, instead of loading their bytes again. Outcomes
+    /// are the same.
+    #[must_use]
+    pub fn with_known_modules(mut self, known: Vec<GuestModule>) -> Self {
+        self.upgrader.set_known(known);
+        self
+    }
+
     /// Runs the module of the log, whichever it is. Without this, a machine refuses a snapshot of a log that has not run
     /// the module with which the machine was created, and stops at its own record of that module.
     #[must_use]

@@ -64,6 +64,8 @@ pub(crate) struct Upgrader {
     limits: MachineLimits,
     /// The module that the node was started with.
     started_with: GuestModule,
+    /// Modules that need not be loaded from the bytes of an upgrade.
+    known: Vec<GuestModule>,
     /// The node runs whatever module the log has.
     follows_log: bool,
     spawner: PreparationSpawner,
@@ -88,6 +90,7 @@ impl Upgrader {
             engine: module.engine().clone(),
             limits: *limits,
             started_with: module.clone(),
+            known: Vec::new(),
             follows_log: false,
             spawner: Box::new(|work| {
                 work();
@@ -101,6 +104,11 @@ impl Upgrader {
     /// Prepares modules with this spawner, instead of at once.
     pub(crate) fn set_spawner(&mut self, spawner: PreparationSpawner) {
         self.spawner = spawner;
+    }
+
+    /// Uses these modules instead of loading their bytes.
+    pub(crate) fn set_known(&mut self, known: Vec<GuestModule>) {
+        self.known = known;
     }
 
     /// Applies other limits to modules that are loaded from now on.
@@ -145,7 +153,7 @@ impl Upgrader {
         let fails = |error: CheckError| MachineFailure::Upgrade {
             message: error.to_string(),
         };
-        for known in [active, &self.started_with] {
+        for known in [active, &self.started_with].into_iter().chain(&self.known) {
             if known.sha256() == sha256 {
                 return known.under(limits).map_err(fails);
             }
@@ -277,6 +285,7 @@ impl Upgrader {
         let job = PreparationJob {
             engine: self.engine.clone(),
             limits: self.limits,
+            known: self.known_module(pending.sha256),
             module: pending.module.clone().into(),
             base,
             at,
@@ -289,6 +298,11 @@ impl Upgrader {
             before,
             Arc::clone(&self.on_prepared),
         ));
+    }
+
+    fn known_module(&self, sha256: Sha256) -> Option<GuestModule> {
+        let mut known = self.known.iter();
+        known.find(|known| known.sha256() == sha256).cloned()
     }
 
     /// Step 5: the switch.

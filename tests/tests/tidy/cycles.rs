@@ -10,10 +10,11 @@ use super::facts::Fact;
 use super::tree::{Finding, Source, Tree};
 
 /// Where the sources of each package stand.
-const PACKAGES: [&str; 6] = [
+const PACKAGES: [&str; 7] = [
     "guest-sdk/src/",
     "guest-sdk/macros/src/",
     "host/client/src/",
+    "host/project/src/",
     "host/raft/src/",
     "host/server/src/",
     "host/wasm/src/",

@@ -64,10 +64,25 @@ const TABLE: [Row; 15] = [
             WASM[0], WASM[1], WASM[2], WASM[3], "redb", "bincode", "clap",
         ],
     },
+    // It builds modules, and runs none.
+    Row {
+        package: "oarlock-project",
+        folder: "host/project",
+        may: &[],
+        never: &[
+            WASM[0], WASM[1], WASM[3], HTTP[0], HTTP[1], HTTP[2], HTTP[3], HTTP[4], HTTP[5],
+            HTTP[6], "tokio", "redb", "bincode", "clap",
+        ],
+    },
     Row {
         package: "oarlock",
         folder: "host/server",
-        may: &["task_queue_raft", "oarlock-wasm", "oarlock-client"],
+        may: &[
+            "task_queue_raft",
+            "oarlock-wasm",
+            "oarlock-client",
+            "oarlock-project",
+        ],
         never: &[WASM[0], WASM[2], "redb", "bincode"],
     },
     Row {

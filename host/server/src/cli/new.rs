@@ -3,20 +3,34 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use oarlock_project::Language;
 
 use super::common::OutputArgs;
 
 /// Flags of `oarlock new`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  oarlock new seats\n  cd seats && cargo test")]
+#[command(
+    after_help = "Example:\n  oarlock new seats\n  cd seats && oarlock build && oarlock test\n  oarlock new bookings --lang python"
+)]
 pub(crate) struct NewArgs {
     /// Name of the guest and of its directory: up to 64 characters a-z, 0-9 and -, the first a letter.
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
+    /// Language of the guest.
+    #[arg(
+        long,
+        value_name = "LANGUAGE",
+        default_value = "rust",
+        env = "OARLOCK_LANG"
+    )]
+    #[arg(value_parser = language())]
+    pub(crate) lang: Language,
     /// Parent directory of the new directory.
     #[arg(long, value_name = "DIR", default_value = ".", env = "OARLOCK_DIR")]
     pub(crate) dir: PathBuf,
-    /// Directory of the guest SDK. Default: guest-sdk in the source tree of this program, or else the published crate.
+    /// Directory of the SDK for Rust. Default: guest-sdk in the source tree of this program, or else a copy in the
+    /// project, in the directory vendor.
     #[arg(long, value_name = "DIR", env = "OARLOCK_SDK")]
     pub(crate) sdk: Option<PathBuf>,
     /// How to print the result.
@@ -24,18 +38,7 @@ pub(crate) struct NewArgs {
     pub(crate) output: OutputArgs,
 }
 
-#[cfg(test)]
-impl NewArgs {
-    /// As for `oarlock new NAME --dir DIR --sdk DIR --json`.
-    pub(crate) fn of(name: &str, dir: &std::path::Path, sdk: Option<&std::path::Path>) -> Self {
-        Self {
-            name: name.to_owned(),
-            dir: dir.to_owned(),
-            sdk: sdk.map(std::path::Path::to_owned),
-            output: OutputArgs {
-                json: true,
-                ..OutputArgs::default()
-            },
-        }
-    }
+fn language() -> impl TypedValueParser<Value = Language> {
+    let names = PossibleValuesParser::new(Language::ALL.map(Language::name));
+    names.try_map(|name| Language::of_name(&name).ok_or("unknown language"))
 }

@@ -53,7 +53,7 @@ pub(crate) fn check(args: CheckArgs) -> Result<(), Failure> {
 }
 
 /// Reads the file, up to one byte over the limit: the check then reports that it is too large.
-fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
+pub(super) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
     let unreadable = |error: std::io::Error| {
         Failure::failed(format!(
             "cannot read {}: {error}; pass the .wasm file that your build wrote",
@@ -78,7 +78,7 @@ fn optional(module: &GuestModule) -> Vec<&'static str> {
     .collect()
 }
 
-fn facts(module: &GuestModule, size: usize) -> Value {
+pub(super) fn facts(module: &GuestModule, size: usize) -> Value {
     let description = module.description();
     json!({
         "ok": true,
@@ -148,7 +148,7 @@ fn describe(path: &Path, module: &GuestModule, size: usize) -> String {
     text
 }
 
-fn reasons(path: &Path, error: &CheckError) -> String {
+pub(super) fn reasons(path: &Path, error: &CheckError) -> String {
     let mut text = format!("a node would refuse {}:", path.display());
     for reason in &error.reasons {
         // A reason from the engine may have several lines.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
+use wasm_encoder::{CustomSection, Section};
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 
@@ -135,6 +136,29 @@ impl GuestModule {
         inner.rollback_method = RollbackMethod::Replay {
             because: "requested".to_owned(),
         };
+        inner.variants = Arc::default();
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// The same guest with another digest: its file has one more custom section, or one more comment if it is text. For
+    /// tests of an upgrade that must change nothing.
+    #[must_use]
+    pub fn labelled(&self, label: &str) -> Self {
+        let mut bytes = self.inner.bytes.to_vec();
+        if bytes.starts_with(b"\0asm") {
+            let section = CustomSection {
+                name: "oarlock-label".into(),
+                data: label.as_bytes().into(),
+            };
+            section.append_to(&mut bytes);
+        } else {
+            bytes.extend(format!("\n;; {}\n", label.escape_default()).bytes());
+        }
+        let mut inner = ModuleInner::clone(&self.inner);
+        inner.sha256 = Sha256::of(&bytes);
+        inner.bytes = bytes.into();
         inner.variants = Arc::default();
         Self {
             inner: Arc::new(inner),

@@ -43,6 +43,8 @@ impl MigrationBase {
 pub(super) struct PreparationJob {
     pub(super) engine: GuestEngine,
     pub(super) limits: MachineLimits,
+    /// The module, if it was loaded before.
+    pub(super) known: Option<GuestModule>,
     pub(super) module: Bytes,
     pub(super) base: MigrationBase,
     /// The last entry in the state.
@@ -125,12 +127,17 @@ fn prepare(job: PreparationJob) -> Result<PreparedModule, String> {
     let PreparationJob {
         engine,
         limits,
+        known,
         module,
         base,
         at,
     } = job;
     let message = |failure: MachineFailure| failure.to_string();
-    let module = GuestModule::load(&engine, module, &limits).map_err(|error| error.to_string())?;
+    let module = match known {
+        Some(known) => known.under(&limits),
+        None => GuestModule::load(&engine, module, &limits),
+    };
+    let module = module.map_err(|error| error.to_string())?;
     let mut guest = RecoverableGuest::start(module.clone(), &limits).map_err(message)?;
     match base {
         MigrationBase::Snapshot { written_by, chunks } => {

@@ -1,0 +1,111 @@
+use super::*;
+
+fn new<'n>(name: &'n str, language: Language, parent: &'n Path) -> NewProject<'n> {
+    NewProject {
+        name,
+        language,
+        parent,
+        sdk: None,
+    }
+}
+
+#[test]
+fn invalid_names_are_refused() {
+    let long = "a".repeat(MAX_NAME_BYTES + 1);
+    for language in Language::ALL {
+        for name in ["counter", "my-guest-2", "a"] {
+            assert!(check_name(name, language).is_ok(), "{name}");
+        }
+        for name in ["", "Counter", "2guests", "-a", "a/b", "..", "a_b", &long] {
+            assert!(check_name(name, language).is_err(), "{name}");
+        }
+    }
+    for name in ["fn", "test"] {
+        assert!(check_name(name, Language::Rust).is_err(), "{name}");
+        assert!(check_name(name, Language::Python).is_ok(), "{name}");
+    }
+}
+
+#[test]
+fn an_existing_directory_is_not_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    create(new("seats", Language::Rust, dir.path())).unwrap();
+    let manifest = dir.path().join("seats/Cargo.toml");
+    fs::write(&manifest, "mine").unwrap();
+    let refused = create(new("seats", Language::C, dir.path())).unwrap_err();
+    assert!(refused.to_string().contains("already exists"), "{refused}");
+    assert_eq!(fs::read_to_string(&manifest).unwrap(), "mine");
+    assert!(!dir.path().join("seats/wit").exists());
+}
+
+#[test]
+fn every_placeholder_is_replaced() {
+    for language in Language::ALL {
+        let dir = tempfile::tempdir().unwrap();
+        let created = create(new("my-seats", language, dir.path())).unwrap();
+        for name in created.files {
+            let text = fs::read_to_string(dir.path().join("my-seats").join(name)).unwrap();
+            assert!(!text.contains("{{"), "{name}: {text}");
+        }
+        let readme = fs::read_to_string(dir.path().join("my-seats/README.md")).unwrap();
+        assert!(readme.contains("build/my-seats.wasm"), "{readme}");
+        let found = crate::Project::find(&dir.path().join("my-seats")).unwrap();
+        assert_eq!(
+            (found.name.as_str(), found.language),
+            ("my-seats", language)
+        );
+    }
+}
+
+#[test]
+fn a_project_has_the_wit_of_this_repository() {
+    let dir = tempfile::tempdir().unwrap();
+    create(new("seats", Language::C, dir.path())).unwrap();
+    let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
+    let names = |folder: &Path| {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let copy = dir.path().join("seats/wit");
+    assert_eq!(names(&wit), names(&copy));
+    for name in names(&wit) {
+        let read = |folder: &Path| fs::read_to_string(folder.join(&name)).unwrap();
+        assert_eq!(read(&wit), read(&copy));
+    }
+}
+
+#[test]
+fn a_directory_that_is_not_an_sdk_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let with_sdk = |language| NewProject {
+        sdk: Some(dir.path()),
+        ..new("seats", language, dir.path())
+    };
+    for language in [Language::Rust, Language::Python] {
+        let refused = create(with_sdk(language)).unwrap_err();
+        assert!(refused.is_usage(), "{refused}");
+    }
+    assert!(!dir.path().join("seats").exists());
+}
+
+/// The copy builds only if it has each file that the SDK's manifests and sources name; `long_new` builds one.
+#[test]
+fn the_copy_of_the_sdk_is_a_workspace_with_what_its_packages_use() {
+    let copy = Sdk::Copied(String::new());
+    assert!(copy.dependency().contains("vendor/oarlock/guest-sdk"));
+    let files = copy.files();
+    for path in [
+        "guest-sdk/src/lib.rs",
+        "guest-sdk/macros/Cargo.toml",
+        "wit/world.wit",
+        "Cargo.toml",
+    ] {
+        let path = format!("vendor/oarlock/{path}");
+        assert!(files.iter().any(|(name, _)| *name == path), "{path}");
+    }
+    let manifest: toml::Table = sdk::workspace().parse().unwrap();
+    let dependencies = manifest["workspace"]["dependencies"].as_table().unwrap();
+    assert!(dependencies.contains_key("postcard") && !dependencies.contains_key("wasmtime"));
+}

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use oarlock_tests::process::{
-    Cluster, NetNamespaces, Node, eventually, free_ports, guest, oarlock, run, run_in,
+    Cluster, NetNamespaces, Node, eventually, free_ports, guest, noted, oarlock, run, run_in,
 };
 use serde_json::{Value, json};
 
@@ -309,6 +309,30 @@ async fn the_client_commands_do_what_their_help_describes() {
     cluster.nodes[1].kill();
     let (code, _, stderr) = call(&["apply", "{}", "--timeout-ms", "1000"]);
     assert_eq!(code, Some(3), "{stderr}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_machine_flag_that_has_no_effect_is_a_warning() {
+    let mut cluster = Cluster::start(1, "counter", &[]);
+    cluster.leader().await;
+    let second = cluster.dir().join("second.wasm");
+    fs::write(&second, noted("counter", b"second")).expect("writable");
+    let (code, stdout, stderr) = text(&run([
+        "upgrade",
+        second.to_str().expect("UTF-8"),
+        "--endpoints",
+        &cluster.nodes[0].http().0,
+    ]));
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    assert!(!cluster.nodes[0].log().contains("--state-machine"));
+    cluster.nodes[0].kill();
+    cluster.nodes[0].start();
+    eventually("the node warns", async || {
+        let log = cluster.nodes[0].log();
+        log.contains("--state-machine is not the module of the cluster")
+            .then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

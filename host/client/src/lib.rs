@@ -49,5 +49,6 @@ pub use options::{
 pub use settings::{ClusterSettings, DifferingSetting};
 pub use status::{LeadershipMoved, MemberInfo, MembersChanged, ModuleInfo, NodeInfo, NodeRole};
 pub use upgrade::{
-    EndedUpgrade, UpgradeDone, UpgradeHistory, UpgradeNodeProgress, UpgradeOptions, UpgradeProgress,
+    EndedUpgrade, FirstModuleInfo, UpgradeDone, UpgradeHistory, UpgradeNodeProgress,
+    UpgradeOptions, UpgradeProgress,
 };

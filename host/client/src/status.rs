@@ -57,6 +57,9 @@ pub struct ModuleInfo {
     pub version: u32,
     /// SHA-256 of the module's bytes, in hexadecimal.
     pub sha256: String,
+    /// Other fields, among them those that later versions add.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
 }
 
 /// Status of a node at the time of its response.

@@ -45,6 +45,20 @@ pub struct UpgradeHistory {
     pub upgrade: Option<UpgradeProgress>,
     /// Past upgrades, newest first.
     pub history: Vec<EndedUpgrade>,
+    /// The module with which the log begins. `None` in responses of earlier releases.
+    #[serde(default)]
+    pub first_module: Option<FirstModuleInfo>,
+}
+
+/// The module with which the log begins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FirstModuleInfo {
+    /// SHA-256 of the module, in hexadecimal.
+    pub sha256: String,
+    /// Name of the module, if the node knows it.
+    pub name: Option<String>,
+    /// Version of the module, if the node knows it.
+    pub version: Option<u32>,
 }
 
 /// An upgrade in progress.
@@ -94,9 +108,9 @@ pub struct EndedUpgrade {
     pub by: String,
     /// SHA-256 of the module, in hexadecimal.
     pub sha256: String,
-    /// Name of the module, if it was activated.
+    /// Name of the module, if it was activated or the node knows it.
     pub name: Option<String>,
-    /// Version of the module, if it was activated.
+    /// Version of the module, if it was activated or the node knows it.
     pub version: Option<u32>,
     /// `activated`, `dry_run_passed` for a dry run, or a code for the reason of the abort.
     pub end: String,

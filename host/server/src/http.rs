@@ -4,7 +4,9 @@
 //! |---|---|
 //! | [`serve`] | accepts connections, limits their number and idle time, shuts them down |
 //! | [`express`] | fast path: small commands and queries over HTTP/1.1, without hyper |
-//! | [`routes`] | the table of routes |
+//! | [`routes`] | the table of routes, from which the router and the documentation are made |
+//! | [`openapi`] | the OpenAPI document of the table |
+//! | [`reference`] | what the table has of each route |
 //! | [`apply`], [`query`] | commands and queries |
 //! | [`audit`] | the comparison of the nodes' states |
 //! | [`settings`] | the replicated settings of the cluster |
@@ -17,6 +19,7 @@
 //! | [`app`] | the state that handlers share |
 //! | [`body_budget`] | limits the memory for request bodies |
 //! | [`error`] | errors of the host as JSON |
+//! | [`error_code`] | the table of their codes |
 //!
 //! Each module imports only from modules further down in this table.
 
@@ -26,13 +29,16 @@ mod audit;
 mod body_budget;
 mod dashboard;
 mod error;
+mod error_code;
 mod events;
 mod express;
 mod health;
 mod member_address;
 mod members;
 mod metrics;
+mod openapi;
 mod query;
+mod reference;
 mod reply;
 mod request;
 mod routes;

@@ -9,12 +9,13 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use oarlock_wasm::{GuestModule, MachineFailure, Sha256};
+use oarlock_wasm::{GuestModule, MachineFailure, Sha256, StatusHandle};
 use task_queue_raft::applier::ApplierError;
 use task_queue_raft::handle::FatalError;
 use task_queue_raft::state_machine::MachineError;
 
 use crate::guest;
+use crate::readiness::Readiness;
 use crate::settings::{GuestSource, ServeSettings};
 use crate::upgrades::UpgradeWatch;
 
@@ -169,6 +170,34 @@ pub(crate) fn tell(module: &GuestModule) {
             "this node runs the module of its log, not the task queue of this release; `oarlock upgrade --built-in` switches the cluster"
         );
     }
+}
+
+/// Waits until the node has caught up, then tells if it does not run the module of `--state-machine`.
+pub(crate) async fn tell_overridden(
+    readiness: Readiness,
+    machine: StatusHandle,
+    started_with: GuestModule,
+) {
+    readiness.caught_up().await;
+    let runs = machine.module();
+    if runs.sha256() == started_with.sha256() {
+        return;
+    }
+    let named = |module: &GuestModule| {
+        let description = module.description();
+        format!(
+            "{} version {} ({})",
+            description.name,
+            description.version,
+            module.sha256()
+        )
+    };
+    tracing::warn!(
+        flag = named(&started_with),
+        runs = named(&runs),
+        "--state-machine is not the module of the cluster, which has been upgraded: the node runs the module of the cluster. \
+         Correct the flag, or switch the cluster with `oarlock upgrade FILE`"
+    );
 }
 
 #[cfg(test)]

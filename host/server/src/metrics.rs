@@ -10,6 +10,8 @@ use std::sync::{Mutex, PoisonError};
 use oarlock_wasm::GuestFailure;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
 
+#[cfg(test)]
+pub(crate) use http::ROUTES;
 pub(crate) use http::{HttpMetrics, HttpRoute};
 use register::{counter, counter_vec, gauge};
 pub(crate) use sample::Sample;

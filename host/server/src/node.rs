@@ -362,6 +362,13 @@ fn spawn_tasks(
         leadership,
     );
     let data_dir = settings.data_dir.clone();
+    let overridden = (!started_with.follows_log).then(|| {
+        log_module::tell_overridden(
+            app.readiness.clone(),
+            machine.clone(),
+            started_with.module.clone(),
+        )
+    });
     let keep = log_module::run(app.upgrades.clone(), started_with.module, data_dir);
     let limits = start_limits::run(
         machine.clone(),
@@ -370,7 +377,11 @@ fn spawn_tasks(
         settings.limits,
         settings.given_limits.clone(),
     );
-    vec![
+    let mut tasks: Vec<AbortHandle> = overridden
+        .into_iter()
+        .map(|overridden| tokio::spawn(overridden).abort_handle())
+        .collect();
+    tasks.extend([
         tokio::spawn(limits).abort_handle(),
         tokio::spawn(keep).abort_handle(),
         tokio::spawn(timekeeper).abort_handle(),
@@ -380,7 +391,8 @@ fn spawn_tasks(
         tokio::spawn(upgrades).abort_handle(),
         tokio::spawn(memory).abort_handle(),
         tokio::spawn(readiness).abort_handle(),
-    ]
+    ]);
+    tasks
 }
 
 /// Receives the effects of each applied entry: events, completed replies of deferred commands, and the time of the next

@@ -27,7 +27,6 @@ impl Readiness {
     }
 
     /// Waits until it has caught up.
-    #[cfg(test)]
     pub(crate) async fn caught_up(&self) {
         let mut receiver = self.0.subscribe();
         // `self` is the sender, so the channel stays open.

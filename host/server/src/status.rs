@@ -1,6 +1,7 @@
 //! The status of a node, as `GET /v1/status` returns it. The metrics are derived from the same values.
 
 use oarlock_wasm::MachineStatus;
+use schemars::JsonSchema;
 use serde::Serialize;
 use task_queue_raft::Status;
 use task_queue_raft::ids::NodeId;
@@ -9,23 +10,33 @@ use task_queue_raft::raft::clock::ClockStatus;
 use task_queue_raft::raft::voting::VotingStatus;
 
 /// The status of a node.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct NodeStatus {
+    /// Id of this node.
     pub(crate) node_id: String,
     /// `leader`, `follower`, `candidate` or `learner`.
     pub(crate) role: &'static str,
+    /// Highest term that this node has seen.
     pub(crate) term: u64,
+    /// The leader of that term, if this node knows it.
     pub(crate) leader_id: Option<String>,
+    /// The last entry that this node knows to be committed.
     pub(crate) commit_index: u64,
+    /// The last applied entry.
     pub(crate) applied_index: u64,
+    /// The first entry in the log of this node.
     pub(crate) first_log_index: u64,
+    /// The last entry in the log of this node.
     pub(crate) last_log_index: u64,
     /// The last entry in the newest snapshot; 0 without a snapshot.
     pub(crate) snapshot_index: u64,
     /// Hash over all applied commands. Equal on nodes with the same `applied_index`.
     pub(crate) state_hash: String,
+    /// The members in this node's log.
     pub(crate) members: Vec<MemberStatus>,
+    /// The active module.
     pub(crate) state_machine: ModuleStatus,
+    /// Milliseconds since the process started.
     pub(crate) uptime_ms: u64,
     /// Version of this program.
     pub(crate) version: &'static str,
@@ -33,19 +44,24 @@ pub(crate) struct NodeStatus {
     pub(crate) cluster_id: String,
     /// As `GET /readyz`.
     pub(crate) ready: bool,
+    /// The result of the latest audit.
     pub(crate) audit: AuditStatus,
+    /// Whether this node may vote.
     pub(crate) voting: VotingInfo,
+    /// The clock of this node.
     pub(crate) clock: ClockInfo,
+    /// The memory of the guest.
     pub(crate) memory: MemoryStatus,
 }
 
 /// The memory of the guest.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct MemoryStatus {
     /// Linear memory of the guest on this node, in bytes; 0 while it is rebuilt.
     pub(crate) bytes: u64,
     /// The node reports low memory from this size on.
     pub(crate) soft_limit_bytes: u64,
+    /// Limit of that memory, in bytes.
     pub(crate) limit_bytes: u64,
     /// True while the guest sees memory pressure: a node has reported low memory.
     pub(crate) low: bool,
@@ -54,17 +70,20 @@ pub(crate) struct MemoryStatus {
 }
 
 /// A member of the cluster, as this node knows it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct MemberStatus {
+    /// Id of the member.
     pub(crate) node_id: String,
+    /// Address for peers.
     pub(crate) peer_addr: String,
     /// Null until that member has connected to this node and announced its address.
     pub(crate) client_addr: Option<String>,
+    /// False: the member is a learner.
     pub(crate) voter: bool,
 }
 
 /// The result of the latest audit: the comparison of the nodes' state hashes.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct AuditStatus {
     /// The entry after which the hashes were compared; null before the first audit.
     pub(crate) index: Option<u64>,
@@ -88,7 +107,7 @@ pub(crate) struct AuditStatus {
 }
 
 /// The result of the latest audit of the complete states.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct StateAuditStatus {
     /// The entry after which the states were compared; null before the first audit.
     pub(crate) index: Option<u64>,
@@ -101,7 +120,7 @@ pub(crate) struct StateAuditStatus {
 }
 
 /// Whether this node may vote, and what keeps it from voting.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct VotingInfo {
     /// True if this node votes when it is a voter.
     pub(crate) eligible: bool,
@@ -118,7 +137,7 @@ pub(crate) struct VotingInfo {
 }
 
 /// The clock of this node, and the time of the log.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 pub(crate) struct ClockInfo {
     /// This node's clock minus the clocks of the majority, in milliseconds; null while that is not known.
     pub(crate) offset_ms: Option<i64>,
@@ -139,10 +158,13 @@ impl From<ClockStatus> for ClockInfo {
 }
 
 /// The active module.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct ModuleStatus {
+    /// Name in the module's description.
     pub(crate) name: String,
+    /// Version in the module's description.
     pub(crate) version: u32,
+    /// SHA-256 of the module.
     pub(crate) sha256: String,
     /// How the effects of a failed command are undone: `images` (memory images) or `replay` (from the last checkpoint).
     pub(crate) undo: &'static str,

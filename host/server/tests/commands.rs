@@ -1,5 +1,6 @@
 //! The commands as processes: standard output, standard error and exit codes.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -73,12 +74,14 @@ struct Serving {
 impl Serving {
     fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
+        Self::start_with(dir, &["--bootstrap", "--peer-addr", "127.0.0.1:0"])
+    }
+
+    fn start_with(dir: TempDir, arguments: &[&str]) -> Self {
         let mut child = oarlock()
+            .arg("serve")
+            .args(arguments)
             .args([
-                "serve",
-                "--bootstrap",
-                "--peer-addr",
-                "127.0.0.1:0",
                 "--client-addr",
                 "127.0.0.1:0",
                 "--log",
@@ -229,6 +232,55 @@ fn status_prints_a_table_or_with_json_an_object() {
         json["nodes"][0]["status"]["state_machine"]["name"],
         "task-queue"
     );
+}
+
+#[test]
+fn status_with_json_has_every_field_of_the_nodes_response() {
+    fn paths(value: &Value, at: &str, found: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(fields) => fields
+                .iter()
+                .for_each(|(name, value)| paths(value, &format!("{at}.{name}"), found)),
+            Value::Array(values) => values
+                .iter()
+                .for_each(|value| paths(value, &format!("{at}[]"), found)),
+            _ => {
+                found.insert(at.to_owned());
+            }
+        }
+    }
+    let node = Serving::start();
+    node.run(&["apply", r#"{"enqueue":{"queue":"q","payload":1}}"#]);
+    let mut stream = std::net::TcpStream::connect(&node.endpoint).unwrap();
+    let request = b"GET /v1/status HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    stream.write_all(request).unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    let (_, body) = response.split_once("\r\n\r\n").unwrap();
+    let (mut sent, mut shown) = (BTreeSet::new(), BTreeSet::new());
+    paths(&serde_json::from_str(body).unwrap(), "", &mut sent);
+    let json = node.run(&["status", "--json"]).json();
+    paths(&json["nodes"][0]["status"], "", &mut shown);
+    assert_eq!(shown, sent);
+    assert!(shown.contains(".state_machine.undo"), "{shown:?}");
+}
+
+#[test]
+fn status_without_a_leader_prints_the_table_and_ends_with_exit_code_3() {
+    let dir = tempfile::tempdir().unwrap();
+    // The other initial member never runs.
+    let (_socket, other) = unreachable_address();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let own = free.local_addr().unwrap();
+    drop(free);
+    let peers = format!("node1={own},node2={other}");
+    let node = Serving::start_with(dir, &["--node-id", "node1", "--cluster", &peers]);
+    for arguments in [&["status"][..], &["status", "--json"]] {
+        let ended = node.run(arguments);
+        assert_eq!(ended.code, Some(3), "{ended:?}");
+        assert!(ended.stdout.contains("node1"), "{ended:?}");
+        assert!(ended.stderr.contains("has no leader"), "{ended:?}");
+    }
 }
 
 #[test]

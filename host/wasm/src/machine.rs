@@ -90,7 +90,12 @@ impl WasmMachine {
         limits.validate()?;
         let status = StatusHandle::new(module.clone(), &limits);
         let prepared = status.clone();
-        let on_prepared = Arc::new(move |upgrade, result| prepared.set_own_check(upgrade, result));
+        let on_prepared = Arc::new(move |upgrade, result, module: Option<&GuestModule>| {
+            if let Some(module) = module {
+                prepared.note_module(module);
+            }
+            prepared.set_own_check(upgrade, result);
+        });
         let mut machine = Self {
             own_memory_is_low: false,
             replicated: ReplicatedState::first(module.sha256()),

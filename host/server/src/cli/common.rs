@@ -8,8 +8,8 @@ use clap::{ArgAction, Args};
 /// Flags of every command.
 #[derive(Debug, Default, Args)]
 pub(crate) struct ConfigArgs {
-    /// Settings file, TOML. Each flag is a key, with underscores: `node_id = "node1"`. Flags and environment variables
-    /// take precedence.
+    /// Settings file, TOML. Each flag is a key, with underscores or hyphens: `node_id = "node1"`. Flags and environment
+    /// variables take precedence.
     #[arg(long, value_name = "FILE", env = "OARLOCK_CONFIG", global = true)]
     pub(crate) config: Option<PathBuf>,
 }

@@ -110,10 +110,19 @@ fn read(path: &Path, definition: &clap::Command) -> Result<Vec<Setting>, Failure
         ))
     })?;
     let known: BTreeSet<&str> = definition.get_subcommands().flat_map(long_flags).collect();
-    table
-        .into_iter()
-        .map(|(name, value)| setting(&name, value, path, &known))
-        .collect()
+    let mut flags = BTreeSet::new();
+    let mut settings = Vec::new();
+    for (name, value) in table {
+        let setting = setting(&name, value, path, &known)?;
+        if !flags.insert(setting.flag.clone()) {
+            let (key, flag) = (key(&setting.flag), &setting.flag);
+            return Err(Failure::usage(format!(
+                "{shown} has both `{key}` and `{flag}`, which are the same setting; remove one of them"
+            )));
+        }
+        settings.push(setting);
+    }
+    Ok(settings)
 }
 
 fn setting(
@@ -124,14 +133,16 @@ fn setting(
 ) -> Result<Setting, Failure> {
     let shown = path.display();
     let flag = name.replace('_', "-");
-    if flag == CONFIG || key(&flag) != name || !known.contains(flag.as_str()) {
+    let is_spelled = name == flag || name == key(&flag);
+    if flag == CONFIG || !is_spelled || !known.contains(flag.as_str()) {
+        let underscored = key(name);
         let near = known
             .iter()
             .map(|flag| key(flag))
-            .find(|key| key.starts_with(name) || name.starts_with(key.as_str()));
+            .find(|key| key.starts_with(&underscored) || underscored.starts_with(key.as_str()));
         let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
         return Err(Failure::usage(format!(
-            "unknown key `{name}` in {shown}{near}; each flag is a key, with underscores: see `oarlock serve --help`"
+            "unknown key `{name}` in {shown}{near}; each flag is a key, for example `node_id` or `node-id`: see `oarlock serve --help`"
         )));
     }
     let wrong = |kind: &str| {

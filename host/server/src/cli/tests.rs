@@ -131,7 +131,8 @@ fn a_file_sets_flags_of_client_commands_too() {
 fn an_unknown_key_is_an_error_with_its_name() {
     for (file, named) in [
         ("node_idd = \"x\"", "node_idd"),
-        ("node-id = \"x\"", "node-id"),
+        ("node-idd = \"x\"", "node-idd"),
+        ("NODE_ID = \"x\"", "NODE_ID"),
         ("config = \"x\"", "config"),
         ("[raft]\nheartbeat_interval_ms = 1", "raft"),
     ] {
@@ -143,6 +144,24 @@ fn an_unknown_key_is_an_error_with_its_name() {
         );
         assert!(failure.to_string().contains("oarlock.toml"), "{failure}");
     }
+}
+
+#[test]
+fn a_key_is_spelled_like_the_flag_or_with_underscores_and_is_there_once() {
+    for file in ["node-id = \"x\"", "node_id = \"x\""] {
+        let (parsed, origins) = with_file(&["oarlock", "serve"], file, &[]).expect("valid");
+        assert_eq!(serve_args(parsed).node_id.as_deref(), Some("x"), "{file}");
+        let origin = origins.of("node-id").to_string();
+        assert!(origin.starts_with("`node_id` in "), "{origin}");
+    }
+    let both = "node-id = \"x\"\nnode_id = \"y\"";
+    let failure = with_file(&["oarlock", "serve"], both, &[]).expect_err("twice");
+    assert_eq!(failure.code(), 2);
+    let message = failure.to_string();
+    assert!(
+        message.contains("both `node_id` and `node-id`"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -240,6 +259,149 @@ fn every_command_has_an_example_and_every_flag_a_variable() {
             );
         }
     }
+}
+
+/// The command lines in a text: lines that begin with `oarlock`, continued ones joined, without the remark after a command.
+fn command_lines(text: &str) -> Vec<String> {
+    let joined = text.replace("\\\n", " ");
+    let lines = joined.lines().filter_map(|line| {
+        let line = line.split("  # ").next().unwrap_or(line);
+        let line = line.replace("cargo run --release -- ", "oarlock ");
+        let at = line.find("oarlock ")?;
+        let before = line[..at].trim();
+        let begins = before.is_empty() || before.ends_with([';', '&', '|']);
+        let stops = [" > ", " | ", " || ", " &"];
+        let end = stops.iter().filter_map(|stop| line[at..].find(stop)).min();
+        begins.then(|| line[at..at + end.unwrap_or(line.len() - at)].to_owned())
+    });
+    lines.collect()
+}
+
+/// An example may end with a remark, after several spaces.
+fn parses(line: &str) -> Result<(), String> {
+    let command = line.split("   ").next().unwrap_or(line);
+    let words = shlex::split(command).ok_or_else(|| format!("a quote is open: {line}"))?;
+    match Cli::try_parse_from(words) {
+        Ok(_) => Ok(()),
+        Err(error) if !error.use_stderr() => Ok(()),
+        Err(error) => Err(format!("{line}\n{error}")),
+    }
+}
+
+fn after_helps(command: &clap::Command, texts: &mut Vec<String>) {
+    texts.extend(command.get_after_help().map(ToString::to_string));
+    for inner in command.get_subcommands() {
+        after_helps(inner, texts);
+    }
+}
+
+#[test]
+fn every_example_of_the_help_is_a_valid_command_line() {
+    let mut texts = Vec::new();
+    after_helps(&Cli::command(), &mut texts);
+    let lines: Vec<String> = texts.iter().flat_map(|text| command_lines(text)).collect();
+    assert!(lines.len() > 30, "{lines:#?}");
+    for line in lines {
+        parses(&line).unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
+/// The pages of the documentation.
+fn pages() -> Vec<(String, String)> {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut paths = vec![root.join("README.md"), root.join("examples-wasm/README.md")];
+    let listed = fs::read_dir(root.join("host/docs")).expect("a folder");
+    paths.extend(listed.map(|entry| entry.expect("an entry").path()));
+    let pages = paths
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|end| end == "md"));
+    let read = |path: PathBuf| {
+        (
+            path.display().to_string(),
+            fs::read_to_string(&path).expect("text"),
+        )
+    };
+    pages.map(read).collect()
+}
+
+#[test]
+fn every_command_line_of_the_documentation_is_valid() {
+    let mut seen = 0;
+    for (path, page) in pages() {
+        let mut in_block = false;
+        let mut blocks = String::new();
+        for line in page.lines() {
+            if line.starts_with("```") {
+                in_block = line.starts_with("```sh");
+            } else if in_block {
+                blocks.push_str(&format!("{line}\n"));
+            }
+        }
+        for line in command_lines(&blocks) {
+            // A variable is one word.
+            let line = line.replace("$ID", "1");
+            parses(&line).unwrap_or_else(|error| panic!("{path}: {error}"));
+            seen += 1;
+        }
+    }
+    assert!(
+        seen > 20,
+        "the pages have fewer commands than they had: {seen}"
+    );
+}
+
+#[test]
+fn every_command_and_flag_that_a_sentence_of_the_documentation_names_exists() {
+    // Texts at the begin of hashed bytes.
+    const NOT_COMMANDS: [&str; 2] = ["oarlock state hash 1", "oarlock settings 1"];
+    let definition = Cli::command();
+    let mut seen = 0;
+    for (path, page) in pages() {
+        let page = page.split_whitespace().collect::<Vec<_>>().join(" ");
+        for span in page.split('`').filter(|span| span.starts_with("oarlock ")) {
+            if NOT_COMMANDS.contains(&span) {
+                continue;
+            }
+            let mut words = span.split(' ').skip(1).peekable();
+            let mut command = &definition;
+            while let Some(inner) = words.peek().and_then(|word| command.find_subcommand(word)) {
+                command = inner;
+                words.next();
+            }
+            // Its page describes the contract before the command exists.
+            if command.get_name() == "oarlock" && words.peek() == Some(&"client") {
+                continue;
+            }
+            let placeholder = words
+                .peek()
+                .is_some_and(|word| word.starts_with(['<', '…']));
+            assert!(
+                command.get_name() != "oarlock" || placeholder,
+                "{path}: there is no command `{span}`"
+            );
+            for flag in words.filter_map(|word| word.strip_prefix("--")) {
+                let flag = flag.split('=').next().unwrap_or(flag);
+                let known = definition
+                    .get_subcommands()
+                    .flat_map(clap::Command::get_arguments)
+                    .chain(command.get_arguments())
+                    .any(|argument| argument.get_long() == Some(flag));
+                assert!(known, "{path}: `{span}` has an unknown flag");
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 10, "{seen}");
+}
+
+#[test]
+fn an_invalid_example_is_found() {
+    let text =
+        "Example:\n  oarlock status --colour red      a remark\n  ID=1; oarlock apply '{}' > x\n";
+    let lines = command_lines(text);
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(parses(&lines[0]).is_err());
+    assert_eq!(parses(&lines[1]), Ok(()));
 }
 
 #[test]

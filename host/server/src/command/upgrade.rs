@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};
 
 use oarlock_client::{
-    Client, EndedUpgrade, UpgradeDone, UpgradeHistory, UpgradeNodeProgress, UpgradeOptions,
-    UpgradeProgress,
+    Client, EndedUpgrade, FirstModuleInfo, UpgradeDone, UpgradeHistory, UpgradeNodeProgress,
+    UpgradeOptions, UpgradeProgress,
 };
 
 use super::connect::{block_on, connect, refused};
@@ -172,7 +172,7 @@ fn as_text(upgrades: &UpgradeHistory) -> String {
         lines.for_each(|line| text.push_str(&format!("  {line}\n")));
     }
     if !upgrades.history.is_empty() {
-        let table = table(&upgrades.history);
+        let table = table(&upgrades.history, upgrades.first_module.as_ref());
         text.push_str(&table.render());
         if table.has_cut_cells() {
             text.push_str("some cells are cut (…); --json prints them in full\n");
@@ -181,7 +181,8 @@ fn as_text(upgrades: &UpgradeHistory) -> String {
     text
 }
 
-fn table(history: &[EndedUpgrade]) -> Table {
+/// The history, and the module with which the log begins as its last row.
+fn table(history: &[EndedUpgrade], first: Option<&FirstModuleInfo>) -> Table {
     let mut table = Table::new(&[
         ("ENTRY", Align::Right),
         ("TIME", Align::Left),
@@ -190,12 +191,7 @@ fn table(history: &[EndedUpgrade]) -> Table {
         ("RESULT", Align::Left),
     ]);
     for record in history {
-        let module = match (&record.name, record.version) {
-            (Some(name), Some(version)) => {
-                format!("{name} version {version} ({})", short(&record.sha256))
-            }
-            _ => short(&record.sha256).to_owned(),
-        };
+        let module = module_cell(record.name.as_deref(), record.version, &record.sha256);
         let cells = [
             record.ended_index.to_string(),
             utc(record.time_ms),
@@ -205,7 +201,19 @@ fn table(history: &[EndedUpgrade]) -> Table {
         ];
         table.row(cells.map(|cell| (one_line(&cell), Tone::Plain)));
     }
+    if let Some(first) = first {
+        let module = module_cell(first.name.as_deref(), first.version, &first.sha256);
+        let cells = ["0", "", module.as_str(), "", "the log begins with it"];
+        table.row(cells.map(|cell| (one_line(cell), Tone::Plain)));
+    }
     table
+}
+
+fn module_cell(name: Option<&str>, version: Option<u32>, sha256: &str) -> String {
+    match (name, version) {
+        (Some(name), Some(version)) => format!("{name} version {version} ({})", short(sha256)),
+        _ => short(sha256).to_owned(),
+    }
 }
 
 /// A text in one line: an error of a guest may have several.

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
 use oarlock_wasm::{Envelope, Sha256, StateAcceptance};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::app::App;
 use super::error::ApiError;
+use super::error_code::ErrorCode;
 use super::{members, request};
 use crate::status::AuditStatus;
 
@@ -18,7 +19,7 @@ use crate::status::AuditStatus;
 const MAX_BY_BYTES: usize = 128;
 
 /// The response to `GET /v1/audit`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct AuditResponse {
     #[serde(flatten)]
     status: AuditStatus,
@@ -29,9 +30,9 @@ pub(super) struct AuditResponse {
 }
 
 /// The body of `POST /v1/audit/accept`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct AcceptState {
+pub(super) struct AcceptState {
     /// The node whose state is the right one.
     node: String,
     /// Who decides it, for the logs of the nodes: up to 128 bytes, by default `http`.
@@ -76,12 +77,10 @@ pub(super) async fn accept(
 
 /// The audit and the hash of the node, if an operator may accept it.
 fn acceptable(app: &App, node: &str) -> Result<(task_queue_raft::ids::Index, Sha256), ApiError> {
-    let conflict =
-        |code, message: &str, hint: &str| ApiError::new(StatusCode::CONFLICT, code, message, hint);
     let status = app.raft.status();
     if status.cluster_level == 0 {
-        return Err(conflict(
-            "level_too_low",
+        return Err(ApiError::new(
+            ErrorCode::LevelTooLow,
             "the cluster is at level 0, whose log can't contain the acceptance of a state",
             "run this release on every node, then send POST /v1/settings/raise-level",
         ));
@@ -89,16 +88,16 @@ fn acceptable(app: &App, node: &str) -> Result<(task_queue_raft::ids::Index, Sha
     let audit = app.machine.audit();
     let is_alone = matches!(&status.voters[..], [only] if only.as_str() == node);
     if !app.auditor.findings().undecided && !is_alone {
-        return Err(conflict(
-            "states_agree",
+        return Err(ApiError::new(
+            ErrorCode::StatesAgree,
             "a majority of the voters has the same state, or the audit has not ended; nodes that differ install a snapshot by themselves",
             "GET /v1/audit shows the audit; retry after the next one",
         ));
     }
     let reported = audit.reports.get(node).copied();
     let (Some(requested_at), Some(hash)) = (audit.requested_at, reported) else {
-        return Err(conflict(
-            "no_report",
+        return Err(ApiError::new(
+            ErrorCode::NoReport,
             "the node has not reported a state hash for the latest audit",
             "check that the node is running, and retry after the next audit; GET /v1/audit lists the reports",
         ));

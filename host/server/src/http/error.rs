@@ -8,43 +8,52 @@ use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use oarlock_wasm::GuestFailure;
+use schemars::JsonSchema;
 use serde::Serialize;
 use task_queue_raft::SubmitError;
+
+use super::error_code::ErrorCode;
 
 /// Longest part of a request that an error message repeats, in characters.
 const ECHO_CHARS: usize = 100;
 
+/// Hint for a command or query over the limit.
+pub(super) const SMALLER_COMMAND: &str =
+    "send a smaller body, or raise the limit with `oarlock settings set command_bytes=N`";
+
 /// An error response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ApiError {
-    status: StatusCode,
-    code: &'static str,
+    code: ErrorCode,
     message: String,
     hint: String,
 }
 
-#[derive(Serialize)]
-struct ErrorResponse<'e> {
+/// The body of an error response.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct ErrorBody<'e> {
     error: ErrorFields<'e>,
 }
 
-#[derive(Serialize)]
+/// An error of the host.
+#[derive(Serialize, JsonSchema)]
 struct ErrorFields<'e> {
+    /// The kind of the error, for programs.
     code: &'e str,
+    /// What happened and why, for people.
     message: &'e str,
+    /// What to do, for people.
     hint: &'e str,
 }
 
 impl ApiError {
-    /// An error with its own status and code. Prefer the constructors below for errors that several routes return.
+    /// An error with this code. Prefer the constructors below for errors that several routes return.
     pub(super) fn new(
-        status: StatusCode,
-        code: &'static str,
+        code: ErrorCode,
         message: impl Into<String>,
         hint: impl Into<String>,
     ) -> Self {
         Self {
-            status,
             code,
             message: message.into(),
             hint: hint.into(),
@@ -53,15 +62,14 @@ impl ApiError {
 
     /// 400: the request is invalid.
     pub(crate) fn malformed(message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "malformed", message, hint)
+        Self::new(ErrorCode::Malformed, message, hint)
     }
 
     /// 404: no route has this path.
     pub(crate) fn not_found(path: &str) -> Self {
         let path: String = path.chars().take(ECHO_CHARS).collect();
         Self::new(
-            StatusCode::NOT_FOUND,
-            "not_found",
+            ErrorCode::NotFound,
             format!("there is no resource at {path}"),
             "send commands to POST /v1/apply and queries to POST /v1/query; GET / serves the dashboard",
         )
@@ -71,8 +79,7 @@ impl ApiError {
     pub(crate) fn method_not_allowed(method: &Method, path: &str) -> Self {
         let method: String = method.as_str().chars().take(ECHO_CHARS).collect();
         Self::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "method_not_allowed",
+            ErrorCode::MethodNotAllowed,
             format!("{path} does not support the method {method}"),
             "use one of the methods in the header Allow of this response",
         )
@@ -81,28 +88,25 @@ impl ApiError {
     /// 409: an idempotency key was used for a command with another body.
     pub(crate) fn key_reused() -> Self {
         Self::new(
-            StatusCode::CONFLICT,
-            "key_reused",
+            ErrorCode::KeyReused,
             "this Idempotency-Key was used before, for a command with another body; this command was not applied",
             "use a new key for each new command; use the same key only to send the same command again",
         )
     }
 
-    /// 413: the body has more than `limit` bytes.
-    pub(crate) fn too_large(limit: u64) -> Self {
+    /// 413: the body has more than `limit` bytes. `hint` names what changes the limit, if anything does.
+    pub(crate) fn too_large(limit: u64, hint: &str) -> Self {
         Self::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "too_large",
+            ErrorCode::TooLarge,
             format!("the body is larger than the limit of {limit} bytes; nothing was applied"),
-            "send a smaller body, or raise the limit with `oarlock settings set command_bytes=N`",
+            hint,
         )
     }
 
     /// 429: `what` names the limit that was reached, in the plural, as in "request bodies in memory".
     pub(crate) fn overloaded(what: &str) -> Self {
         Self::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "overloaded",
+            ErrorCode::Overloaded,
             format!("this node is overloaded (too many {what}); nothing was applied"),
             "retry after the time in the header Retry-After, with fewer concurrent requests",
         )
@@ -111,8 +115,7 @@ impl ApiError {
     /// 503: no leader was known in time.
     pub(crate) fn no_leader() -> Self {
         Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "no_leader",
+            ErrorCode::NoLeader,
             "this node has found no leader of the cluster; nothing was applied",
             "retry after the time in the header Retry-After, on this node or on another one; if the error persists, check \
              that a majority of the voters is running with its own data directories",
@@ -122,8 +125,7 @@ impl ApiError {
     /// 503: the node has a leader, and has not yet applied the entries that were committed when it found the leader.
     pub(crate) fn not_ready() -> Self {
         Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "not_ready",
+            ErrorCode::NotReady,
             "this node has not caught up with the leader yet",
             "retry after the time in the header Retry-After, or use another node",
         )
@@ -132,8 +134,7 @@ impl ApiError {
     /// 503: an audit has found that this node's state differs from the majority's.
     pub(crate) fn quarantined() -> Self {
         Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "quarantined",
+            ErrorCode::Quarantined,
             "the state of this node differs from the state of the majority, so this node serves no requests",
             "use another node; this node installs a snapshot of the leader and then serves again, unless `given_up` is true \
              in GET /v1/status",
@@ -143,8 +144,7 @@ impl ApiError {
     /// 503: the states of the nodes differ, and no majority agrees.
     pub(crate) fn states_differ() -> Self {
         Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "states_differ",
+            ErrorCode::StatesDiffer,
             "the states of the nodes differ and no majority agrees, so the cluster accepts no commands; nothing was applied",
             "GET /v1/status shows the audit; compare the states with stale queries on each node, then accept one of them with \
              `oarlock audit accept NODE`",
@@ -154,8 +154,7 @@ impl ApiError {
     /// 504 for a command. `why` is the reason why there is no outcome.
     pub(crate) fn outcome_unknown(why: &str) -> Self {
         Self::new(
-            StatusCode::GATEWAY_TIMEOUT,
-            "timeout",
+            ErrorCode::Timeout,
             format!("{why}: the outcome is unknown, the command may or may not have been applied"),
             "send the command again with the same Idempotency-Key; without a key, check its effect with a query first; to \
              wait longer, raise Oarlock-Timeout-Ms",
@@ -165,8 +164,7 @@ impl ApiError {
     /// 504 for a request that changes nothing. `why` is the reason why there is no response.
     pub(crate) fn no_response(why: &str) -> Self {
         Self::new(
-            StatusCode::GATEWAY_TIMEOUT,
-            "timeout",
+            ErrorCode::Timeout,
             format!("{why}; nothing was changed"),
             "retry, on this node or on another one; to wait longer, raise Oarlock-Timeout-Ms",
         )
@@ -174,29 +172,28 @@ impl ApiError {
 
     /// 500: the guest failed. Its state is rolled back to the state before the command.
     pub(crate) fn guest_failed(failure: &GuestFailure) -> Self {
-        let hint = match failure.code() {
-            "out_of_fuel" => {
+        let (code, hint) = match failure {
+            GuestFailure::OutOfFuel => (
+                ErrorCode::OutOfFuel,
                 "nothing was changed; do less work in one command, or raise the limit with `oarlock settings set \
-                 fuel_per_command=N`; the limit of queries is the flag --fuel-per-query of each node"
-            }
-            "out_of_memory" => {
-                "nothing was changed; keep less state, or raise the limit with `oarlock settings set memory_bytes=N`"
-            }
-            _ => "nothing was changed; fix the error in the guest",
+                 fuel_per_command=N`; the limit of queries is the flag --fuel-per-query of each node",
+            ),
+            GuestFailure::OutOfMemory => (
+                ErrorCode::OutOfMemory,
+                "nothing was changed; keep less state, or raise the limit with `oarlock settings set memory_bytes=N`",
+            ),
+            _ => (
+                ErrorCode::Trap,
+                "nothing was changed; fix the error in the guest",
+            ),
         };
-        Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            failure.code(),
-            failure.to_string(),
-            hint,
-        )
+        Self::new(code, failure.to_string(), hint)
     }
 
     /// 500: this node can't run queries.
     pub(crate) fn guest_unavailable(reason: &str) -> Self {
         Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "guest_unavailable",
+            ErrorCode::GuestUnavailable,
             reason,
             "send the query to another node, and read the log of this node",
         )
@@ -205,8 +202,7 @@ impl ApiError {
     /// 422: the guest doesn't export the interface `queries`.
     pub(crate) fn no_queries(message: String) -> Self {
         Self::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "no_queries",
+            ErrorCode::NoQueries,
             message,
             "return the data in the reply of a command, or export the interface `queries` from the guest",
         )
@@ -215,8 +211,7 @@ impl ApiError {
     /// 507: the leader can't write its log, and no other voter can become leader.
     fn disk_full() -> Self {
         Self::new(
-            StatusCode::INSUFFICIENT_STORAGE,
-            "disk_full",
+            ErrorCode::DiskFull,
             "the disk of the leader is full, and no other node could become leader; the command was not applied",
             "free space on that disk; the leader then accepts commands again by itself; queries are still served",
         )
@@ -225,8 +220,7 @@ impl ApiError {
     /// 500: a bug in this program.
     pub(crate) fn internal(message: impl Into<String>) -> Self {
         Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal",
+            ErrorCode::Internal,
             message,
             "this is a bug: please report it with the log of this node",
         )
@@ -238,7 +232,7 @@ impl ApiError {
             SubmitError::NotLeader { .. } | SubmitError::NoLeader => Self::no_leader(),
             SubmitError::Overloaded { what } => Self::overloaded(what),
             SubmitError::DiskFull => Self::disk_full(),
-            SubmitError::TooLarge { limit, .. } => Self::too_large(*limit),
+            SubmitError::TooLarge { limit, .. } => Self::too_large(*limit, SMALLER_COMMAND),
             SubmitError::TimedOut => Self::outcome_unknown("the command timed out"),
             SubmitError::OutcomeLost => {
                 Self::outcome_unknown("this node lagged and got a snapshot instead of entries")
@@ -253,7 +247,7 @@ impl ApiError {
             SubmitError::NotLeader { .. } | SubmitError::NoLeader => Self::no_leader(),
             SubmitError::Overloaded { what } => Self::overloaded(what),
             SubmitError::DiskFull => Self::disk_full(),
-            SubmitError::TooLarge { limit, .. } => Self::too_large(*limit),
+            SubmitError::TooLarge { limit, .. } => Self::too_large(*limit, SMALLER_COMMAND),
             SubmitError::TimedOut | SubmitError::OutcomeLost => {
                 Self::no_response("the query timed out")
             }
@@ -264,41 +258,38 @@ impl ApiError {
     /// The body of the response.
     pub(super) fn json(&self) -> Vec<u8> {
         let error = ErrorFields {
-            code: self.code,
+            code: self.code.as_str(),
             message: &self.message,
             hint: &self.hint,
         };
         // Serializing three strings can't fail.
-        serde_json::to_vec(&ErrorResponse { error }).unwrap_or_default()
+        serde_json::to_vec(&ErrorBody { error }).unwrap_or_default()
     }
 
     /// Whether the response has the header `Retry-After`.
-    pub(super) fn is_worth_a_retry(&self) -> bool {
-        matches!(
-            self.status,
-            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
-        )
+    pub(super) fn has_retry_after(&self) -> bool {
+        self.code.has_retry_after()
     }
 
     /// The code in the body.
     #[cfg(test)]
     pub(crate) fn code(&self) -> &'static str {
-        self.code
+        self.code.as_str()
     }
 
     /// The HTTP status.
     pub(crate) fn status(&self) -> StatusCode {
-        self.status
+        self.code.status()
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = Response::new(Body::from(self.json()));
-        *response.status_mut() = self.status;
+        *response.status_mut() = self.status();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if self.is_worth_a_retry() {
+        if self.has_retry_after() {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response

@@ -1,12 +1,12 @@
 //! Checks the address of `POST /v1/members` before the leader gets the request: it must not belong to another member, and a
 //! member must answer at its new one.
 
-use axum::http::StatusCode;
 use task_queue_raft::address::PeerAddress;
 use task_queue_raft::node::ProbeError;
 
 use super::app::App;
 use super::error::ApiError;
+use super::error_code::ErrorCode;
 use crate::status::MemberStatus;
 
 /// Checks the address of a node that is added. `replaces`: the member that it replaces, whose address it may take.
@@ -59,8 +59,7 @@ fn owner<'m>(
 
 fn in_use(address: &str, other: &MemberStatus) -> ApiError {
     ApiError::new(
-        StatusCode::CONFLICT,
-        "address_in_use",
+        ErrorCode::AddressInUse,
         format!(
             "{address} is the address of the member {}; nothing was changed",
             other.node_id
@@ -71,8 +70,7 @@ fn in_use(address: &str, other: &MemberStatus) -> ApiError {
 
 fn other_node(address: &str, id: &str, error: &ProbeError) -> ApiError {
     ApiError::new(
-        StatusCode::CONFLICT,
-        "wrong_node",
+        ErrorCode::WrongNode,
         format!("{id} does not answer at {address}: {error}; nothing was changed"),
         "correct the id or the address",
     )
@@ -80,8 +78,7 @@ fn other_node(address: &str, id: &str, error: &ProbeError) -> ApiError {
 
 fn unanswered(address: &str, member: &MemberStatus, error: &ProbeError) -> ApiError {
     ApiError::new(
-        StatusCode::CONFLICT,
-        "no_answer",
+        ErrorCode::NoAnswer,
         format!(
             "{} is a member at {} and does not answer at {address}: {error}; nothing was changed",
             member.node_id, member.peer_addr

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
-use axum::http::StatusCode;
 use bytes::Bytes;
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use task_queue_raft::Status;
@@ -17,6 +18,7 @@ use task_queue_raft::raft::membership::change::{Change, ChangeError};
 
 use super::app::App;
 use super::error::ApiError;
+use super::error_code::ErrorCode;
 use super::{member_address, request};
 use crate::status::MemberStatus;
 
@@ -24,13 +26,14 @@ use crate::status::MemberStatus;
 const MAX_BODY_BYTES: usize = 64 << 10;
 
 /// The response to `GET /v1/members`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct MembersResponse {
+    /// The members in this node's log.
     members: Vec<MemberStatus>,
 }
 
 /// The response to a membership change, once it is committed.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct ChangeResponse {
     /// An entry at or after the one that completed the change.
     index: u64,
@@ -39,17 +42,21 @@ pub(super) struct ChangeResponse {
 }
 
 /// The response to a leadership transfer.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct TransferResponse {
+    /// The new leader, if this node has received a message from it yet; else null, or the leader before.
     leader_id: Option<String>,
+    /// The term of this node.
     term: u64,
 }
 
 /// The body of `POST /v1/members`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct AddMember {
+pub(super) struct AddMember {
+    /// Up to 255 visible ASCII characters other than `@`, `,` and `=`.
     node_id: String,
+    /// Address for peers, `host:port`.
     peer_addr: String,
     /// Make the node a voter once it has caught up. Without it, the node stays a learner.
     #[serde(default)]
@@ -60,9 +67,9 @@ struct AddMember {
 }
 
 /// The body of `POST /v1/leader/transfer`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct TransferLeadership {
+pub(super) struct TransferLeadership {
     /// The new leader; without it, the most up-to-date voter. `node_id` is accepted as well.
     #[serde(default, alias = "node_id")]
     to: Option<String>,
@@ -101,27 +108,39 @@ pub(super) async fn add(
 
 pub(super) async fn promote(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    id: MemberId,
     request: Request,
 ) -> Result<Json<ChangeResponse>, ApiError> {
-    let id = NodeId::from(id);
+    let id = member_id(id)?;
     change_members(&app, request.headers(), Change::Promote { id }).await
 }
 
 pub(super) async fn remove(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    id: MemberId,
     request: Request,
 ) -> Result<Json<ChangeResponse>, ApiError> {
-    let id = NodeId::from(id);
+    let id = member_id(id)?;
     change_members(&app, request.headers(), Change::Remove { id }).await
+}
+
+/// The id in the path.
+type MemberId = Result<Path<String>, PathRejection>;
+
+fn member_id(id: MemberId) -> Result<NodeId, ApiError> {
+    let Path(id) = id.map_err(|error| {
+        ApiError::malformed(
+            format!("the node id in the path is invalid: {}", error.body_text()),
+            "GET /v1/members lists the ids",
+        )
+    })?;
+    Ok(NodeId::from(id))
 }
 
 /// The node was started without an id and an address for peers, so it is on loopback only.
 fn without_peer_address() -> ApiError {
     ApiError::new(
-        StatusCode::CONFLICT,
-        "no_peer_address",
+        ErrorCode::NoPeerAddress,
         "this node takes no members: it was started without --node-id and --peer-addr, so other nodes can't reach it; \
          nothing was changed",
         "restart this node with the same data directory, with --node-id set to its id in GET /v1/status and --peer-addr \
@@ -188,7 +207,7 @@ pub(super) async fn read<T: DeserializeOwned>(
     let bytes = tokio::time::timeout(app.http.body_timeout, reading)
         .await
         .map_err(late)?
-        .map_err(|_| ApiError::too_large(MAX_BODY_BYTES as u64))?;
+        .map_err(|_| ApiError::too_large(MAX_BODY_BYTES as u64, shape))?;
     let bytes = if bytes.is_empty() {
         Bytes::from_static(b"{}")
     } else {
@@ -200,36 +219,38 @@ pub(super) async fn read<T: DeserializeOwned>(
 
 /// The error of a membership change or a leadership transfer.
 pub(super) fn of_order(error: &AdminError) -> ApiError {
-    let conflict =
-        |code, hint: &str| ApiError::new(StatusCode::CONFLICT, code, error.to_string(), hint);
+    let conflict = |code, hint: &str| ApiError::new(code, error.to_string(), hint);
     match error {
         AdminError::Change(change) => of_change(change),
         AdminError::Transfer(TransferError::NotLeader) | AdminError::NoLeader => {
             ApiError::no_leader()
         }
         AdminError::Transfer(TransferError::NotAVoter { .. } | TransferError::NoOtherVoter) => {
-            conflict("not_a_voter", "choose one of the voters in GET /v1/status")
+            conflict(
+                ErrorCode::NotAVoter,
+                "choose one of the voters in GET /v1/status",
+            )
         }
-        AdminError::Transfer(TransferError::Busy { .. }) => {
-            conflict("transfer_under_way", "retry after the current transfer")
-        }
+        AdminError::Transfer(TransferError::Busy { .. }) => conflict(
+            ErrorCode::TransferUnderWay,
+            "retry after the current transfer",
+        ),
         AdminError::Transfer(TransferError::GaveUp { .. }) => conflict(
-            "transfer_failed",
+            ErrorCode::TransferFailed,
             "the leader has not changed; check that the other node is running and has caught up",
         ),
         AdminError::TimedOut | AdminError::Stopped => ApiError::new(
-            StatusCode::GATEWAY_TIMEOUT,
-            "timeout",
+            ErrorCode::Timeout,
             error.to_string(),
             "send the request again, which is safe; to wait longer, raise Oarlock-Timeout-Ms",
         ),
         AdminError::Raise(RaiseError::NotLeader) => ApiError::no_leader(),
         AdminError::Raise(RaiseError::Busy) => conflict(
-            "change_under_way",
+            ErrorCode::ChangeUnderWay,
             "retry after the current membership change",
         ),
         AdminError::Raise(RaiseError::UnknownLevel { .. }) => conflict(
-            "unknown_level",
+            ErrorCode::UnknownLevel,
             "start this release on all members, then raise the level again",
         ),
         AdminError::Raise(RaiseError::Overloaded { what }) => ApiError::overloaded(what),
@@ -241,30 +262,31 @@ pub(super) fn of_order(error: &AdminError) -> ApiError {
 
 fn of_change(error: &ChangeError) -> ApiError {
     let message = error.to_string();
-    let conflict =
-        |code, hint: &str| ApiError::new(StatusCode::CONFLICT, code, message.clone(), hint);
+    let conflict = |code, hint: &str| ApiError::new(code, message.clone(), hint);
     match error {
         ChangeError::NotLeader => ApiError::no_leader(),
         ChangeError::Busy => conflict(
-            "change_under_way",
+            ErrorCode::ChangeUnderWay,
             "retry after the current membership change",
         ),
         ChangeError::NotCaughtUp { .. } => conflict(
-            "not_caught_up",
+            ErrorCode::NotCaughtUp,
             "check that the node is running and that the leader can connect to its peer address",
         ),
         ChangeError::UnknownNode { .. } => ApiError::new(
-            StatusCode::NOT_FOUND,
-            "unknown_node",
+            ErrorCode::UnknownNode,
             message,
             "choose one of the members in GET /v1/status, or add the node with POST /v1/members; a removal that is sent \
              again after it took effect gets this error too",
         ),
-        ChangeError::LastVoter => conflict("last_voter", "add another voter first"),
-        ChangeError::TooMany { .. } => conflict("too_many_members", "remove a member first"),
+        ChangeError::LastVoter => conflict(ErrorCode::LastVoter, "add another voter first"),
+        ChangeError::TooMany { .. } => conflict(ErrorCode::TooManyMembers, "remove a member first"),
         ChangeError::BadId { .. } | ChangeError::BadAddress { .. } => {
             ApiError::malformed(message, "correct the value and send the request again")
         }
         ChangeError::Overloaded { what } => ApiError::overloaded(what),
     }
 }
+
+#[cfg(test)]
+mod tests;

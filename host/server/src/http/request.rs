@@ -11,13 +11,14 @@ use oarlock_wasm::MAX_KEY_BYTES;
 
 use super::app::App;
 use super::body_budget::BodyShare;
-use super::error::ApiError;
+use super::error::{ApiError, SMALLER_COMMAND};
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const TIMEOUT: HeaderName = HeaderName::from_static("oarlock-timeout-ms");
 
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
-const MAX_TIMEOUT_MS: u64 = 600_000;
+/// Default and maximum of `Oarlock-Timeout-Ms`.
+pub(super) const DEFAULT_TIMEOUT_MS: u64 = 10_000;
+pub(super) const MAX_TIMEOUT_MS: u64 = 600_000;
 
 /// How much of an oversized body is read and discarded, in bytes. A client that still sends its body while the server
 /// closes the connection gets a reset and can't read the error response.
@@ -30,7 +31,7 @@ const DISCARD_TIME: Duration = Duration::from_secs(5);
 /// # Errors
 /// 400 if the value is not an integer from 1 to 600,000.
 pub(crate) fn timeout(headers: &HeaderMap) -> Result<Duration, ApiError> {
-    timeout_or(headers, DEFAULT_TIMEOUT)
+    timeout_or(headers, Duration::from_millis(DEFAULT_TIMEOUT_MS))
 }
 
 /// The same with another default.
@@ -100,10 +101,22 @@ pub(crate) async fn body(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<(Bytes, BodyShare), ApiError> {
-    body_up_to(app, headers, body, app.machine.command_bytes()).await
+    let limit = BodyLimit {
+        bytes: app.machine.command_bytes(),
+        hint: SMALLER_COMMAND,
+    };
+    body_up_to(app, headers, body, limit).await
 }
 
-/// The same with a limit of `limit` bytes.
+/// The largest body that a route accepts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BodyLimit {
+    pub(crate) bytes: u64,
+    /// What to do with a larger body.
+    pub(crate) hint: &'static str,
+}
+
+/// The same with another limit.
 ///
 /// # Errors
 /// As [`body`].
@@ -111,19 +124,19 @@ pub(crate) async fn body_up_to(
     app: &App,
     headers: &HeaderMap,
     body: Body,
-    limit: u64,
+    limit: BodyLimit,
 ) -> Result<(Bytes, BodyShare), ApiError> {
     let declared = headers
         .get(CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if declared.is_some_and(|length| length > limit) {
+    if declared.is_some_and(|length| length > limit.bytes) {
         // A client with `Expect: 100-continue` has not sent its body yet, and sends none after an error.
         if !headers.contains_key(EXPECT) {
             discard(body).await;
         }
-        return Err(ApiError::too_large(limit));
+        return Err(ApiError::too_large(limit.bytes, limit.hint));
     }
-    let share = app.bodies.take(declared.unwrap_or(limit))?;
+    let share = app.bodies.take(declared.unwrap_or(limit.bytes))?;
     let reading = read(body, limit, declared);
     let late = || {
         let seconds = app.http.body_timeout.as_secs();
@@ -144,7 +157,7 @@ pub(crate) async fn body_up_to(
     Ok((bytes, share))
 }
 
-async fn read(mut body: Body, limit: u64, declared: Option<u64>) -> Result<Bytes, ApiError> {
+async fn read(mut body: Body, limit: BodyLimit, declared: Option<u64>) -> Result<Bytes, ApiError> {
     let mut first = Bytes::new();
     let mut more: Option<BytesMut> = None;
     while let Some(frame) = body.frame().await {
@@ -158,9 +171,9 @@ async fn read(mut body: Body, limit: u64, declared: Option<u64>) -> Result<Bytes
             continue;
         };
         let so_far = more.as_ref().map_or(first.len(), BytesMut::len);
-        if so_far as u64 + data.len() as u64 > limit {
+        if so_far as u64 + data.len() as u64 > limit.bytes {
             discard(body).await;
-            return Err(ApiError::too_large(limit));
+            return Err(ApiError::too_large(limit.bytes, limit.hint));
         }
         if let Some(gathered) = &mut more {
             gathered.extend_from_slice(&data);

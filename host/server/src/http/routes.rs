@@ -1,48 +1,68 @@
-//! The table of routes.
+//! The table of routes. The router, the OpenAPI document and `host/docs/http.md` are made from it, so a new route is a new
+//! row, with everything that it accepts and responds with. Tests compare the rows with real responses, and the page with the table.
 
-use std::sync::Arc;
+mod cluster;
+mod guest;
+mod headers;
+mod node;
+
+use std::sync::{Arc, LazyLock};
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::routing::{delete, get, post};
+use axum::http::HeaderValue;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use bytes::Bytes;
 
 use super::app::App;
 use super::error::ApiError;
-use super::{
-    apply, audit, dashboard, events, health, members, metrics, query, settings, snapshot, status,
-    upgrade,
+use super::openapi;
+use super::reference::{BodySpec, Repeat, ReplySpec, RouteSpec};
+
+const OPENAPI: RouteSpec = RouteSpec {
+    method: "GET",
+    path: "/v1/openapi.json",
+    name: "openapi",
+    summary: "Return the OpenAPI 3.1 document of this API.",
+    details: "",
+    handler: || get(openapi_document),
+    parameters: &[],
+    headers: &[],
+    body: BodySpec::None,
+    reply: ReplySpec::Document("The document."),
+    reply_headers: &[],
+    errors: &[],
+    repeat: Repeat::ReadOnly,
 };
+
+/// All routes, in the order of the documentation.
+pub(super) fn all() -> impl Iterator<Item = &'static RouteSpec> {
+    const SELF: &[RouteSpec] = &[OPENAPI];
+    [guest::ROUTES, cluster::ROUTES, node::ROUTES, SELF]
+        .into_iter()
+        .flatten()
+}
 
 /// All routes of the API, with JSON errors for unknown paths and methods.
 pub(super) fn router(app: Arc<App>) -> Router {
-    Router::new()
-        .route("/v1/apply", post(apply::apply))
-        .route("/v1/query", post(query::query))
-        .route("/v1/status", get(status::status))
-        .route(
-            "/v1/state-machine",
-            get(upgrade::module).post(upgrade::upgrade),
-        )
-        .route("/v1/events", get(events::events))
-        .route("/v1/upgrades", get(upgrade::upgrades))
-        .route("/v1/snapshot", post(snapshot::snapshot))
-        .route("/v1/members", get(members::list).post(members::add))
-        .route("/v1/members/{id}", delete(members::remove))
-        .route("/v1/members/{id}/promote", post(members::promote))
-        .route("/v1/leader/transfer", post(members::transfer))
-        .route("/v1/settings", get(settings::show).post(settings::change))
-        .route("/v1/settings/raise-level", post(settings::raise_level))
-        .route("/v1/audit", get(audit::show))
-        .route("/v1/audit/accept", post(audit::accept))
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
-        .route("/metrics", get(metrics::metrics))
-        .route("/", get(dashboard::dashboard))
+    all()
+        .fold(Router::new(), |router, route| {
+            router.route(route.path, (route.handler)())
+        })
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         // `request` reads bodies and enforces their limit.
         .layer(DefaultBodyLimit::disable())
         .with_state(app)
+}
+
+async fn openapi_document() -> Response {
+    static DOCUMENT: LazyLock<Bytes> =
+        LazyLock::new(|| openapi::document(all()).to_string().into());
+    let headers = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    (headers, DOCUMENT.clone()).into_response()
 }
 
 async fn not_found(request: Request) -> ApiError {

@@ -5,22 +5,23 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
 use oarlock_wasm::{
     CommandOutcome, Envelope, GuestModule, ReplicatedSettings, SettingsChange, SettingsOutcome,
     SettingsRefusal,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::app::App;
 use super::error::ApiError;
+use super::error_code::ErrorCode;
 use super::{members, request};
 
 /// Longest `by`, in bytes.
 const MAX_BY_BYTES: usize = 128;
 
 /// The response to `GET /v1/settings`, and to a change.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct SettingsResponse {
     /// Level of the cluster. At level 0 each node uses its own flags.
     level: u32,
@@ -40,19 +41,22 @@ pub(super) struct SettingsResponse {
 }
 
 /// A setting for which this node has another value than the cluster.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct DifferingValue {
+    /// Name of the setting.
     name: &'static str,
     /// The flag of `oarlock serve` that proposes it; null if there is none.
     flag: Option<&'static str>,
+    /// The value of this node's flag or default.
     own: u64,
+    /// The value that applies.
     cluster: u64,
 }
 
 /// The body of `POST /v1/settings`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct ChangeSettings {
+pub(super) struct ChangeSettings {
     /// New values by name.
     set: BTreeMap<String, u64>,
     /// Who requests the change, for the logs of the nodes: up to 128 bytes, by default `http`.
@@ -139,8 +143,7 @@ async fn guest_after_raise(app: &App) -> Result<GuestModule, ApiError> {
         .map_err(|error| ApiError::internal(format!("the check of the guest panicked: {error}")))?;
     loaded.map_err(|error| {
         ApiError::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "module_refused",
+            ErrorCode::ModuleRefused,
             format!("the guest does not run by the rules of the next level: {error}"),
             "upgrade the guest to a module that does, then raise the level; nothing was changed",
         )
@@ -177,14 +180,12 @@ fn refused(refusal: &SettingsRefusal) -> ApiError {
     let message = refusal.to_string();
     match refusal {
         SettingsRefusal::NoSettings => ApiError::new(
-            StatusCode::CONFLICT,
-            "level_too_low",
+            ErrorCode::LevelTooLow,
             message,
             "run this release on every node, then send POST /v1/settings/raise-level",
         ),
         SettingsRefusal::RaiseOnly { .. } | SettingsRefusal::Derived { .. } => ApiError::new(
-            StatusCode::CONFLICT,
-            "setting_refused",
+            ErrorCode::SettingRefused,
             message,
             "GET /v1/settings shows the present values",
         ),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Request, State};
+use schemars::JsonSchema;
 use serde::Serialize;
 use task_queue_raft::Status;
 use task_queue_raft::ids::Index;
@@ -12,9 +13,10 @@ use super::app::App;
 use super::error::ApiError;
 use super::request;
 
-/// The response.
-#[derive(Debug, Serialize)]
+/// The response to `POST /v1/snapshot`.
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct SnapshotTaken {
+    /// Id of the node that took it.
     node_id: String,
     /// The last entry in the newest snapshot.
     snapshot_index: u64,

@@ -10,6 +10,7 @@ mod express;
 mod hostile;
 mod lifecycle;
 mod members;
+mod reference;
 mod settings;
 mod support;
 mod upgrades;

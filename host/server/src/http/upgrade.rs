@@ -8,30 +8,32 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
+use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_TYPE, ETAG};
-use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use oarlock_wasm::{
     AbortCause, CheckResult, GuestModule, PastUpgrade, UpgradeRefusal, UpgradeStatus,
     UpgradeSummary,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use task_queue_raft::SubmitError;
 use tokio::time::Instant;
 
 use super::app::App;
 use super::error::ApiError;
-use super::request;
+use super::error_code::ErrorCode;
+use super::request::{self, BodyLimit};
 use crate::status::ModuleStatus;
 use crate::upgrades::{Upgrade, UpgradeError, UpgradeRequestOptions, load_module};
 
 /// Default and maximum of `wait_ms`, in milliseconds.
-const DEFAULT_WAIT_MS: u64 = 60_000;
-const MAX_WAIT_MS: u64 = 3_600_000;
+pub(super) const DEFAULT_WAIT_MS: u64 = 60_000;
+pub(super) const MAX_WAIT_MS: u64 = 3_600_000;
 /// How much longer than `wait_ms` the response may take, unless the request has its own timeout.
 const GRACE: Duration = Duration::from_secs(10);
 /// Longest `by`, in bytes.
-const MAX_BY_BYTES: usize = 128;
+pub(super) const MAX_BY_BYTES: usize = 128;
 
 /// Returns the bytes of the active module. The `ETag` is its SHA-256 digest.
 pub(super) async fn module(State(app): State<Arc<App>>) -> Response {
@@ -87,13 +89,17 @@ fn invalid_params(why: &str) -> ApiError {
 }
 
 /// The response to an upgrade: the module that is active, or that passed the dry run.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct UpgradeResponse {
+    /// SHA-256 of the module.
     sha256: String,
+    /// Name in the module's description.
     name: String,
+    /// Version in the module's description.
     version: u32,
     /// The entry that activated the module; 0 for the first module of the cluster, null after a dry run.
     activated_index: Option<u64>,
+    /// Whether the module was only checked.
     dry_run: bool,
 }
 
@@ -124,8 +130,11 @@ pub(super) async fn upgrade(
     let timeout = request::timeout_or(&parts.headers, wait + GRACE)?;
     let deadline = Instant::now() + timeout;
     let limits = app.machine.limits();
-    let (body, _share) =
-        request::body_up_to(&app, &parts.headers, body, limits.module_bytes).await?;
+    let largest = BodyLimit {
+        bytes: limits.module_bytes,
+        hint: "build a smaller module, without debug information, or raise the limit with `oarlock settings set module_bytes=N`",
+    };
+    let (body, _share) = request::body_up_to(&app, &parts.headers, body, largest).await?;
     let module = load_module(app.machine.module(), body, limits)
         .await
         .map_err(of_upgrade)?;
@@ -152,38 +161,31 @@ pub(super) async fn upgrade(
 /// The error response of an upgrade.
 fn of_upgrade(error: UpgradeError) -> ApiError {
     let message = error.to_string();
-    let refused = |code, hint: &str| {
-        ApiError::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            code,
-            message.clone(),
-            hint,
-        )
-    };
-    let conflict =
-        |code, hint: &str| ApiError::new(StatusCode::CONFLICT, code, message.clone(), hint);
+    let with = |code, hint: &str| ApiError::new(code, message.clone(), hint);
     match &error {
-        UpgradeError::InvalidModule(_) => refused(
-            "module_refused",
+        UpgradeError::InvalidModule(_) => with(
+            ErrorCode::ModuleRefused,
             "`oarlock check FILE` runs the same check without a cluster",
         ),
-        UpgradeError::Refused(UpgradeRefusal::InProgress { .. }) => conflict(
-            "upgrade_under_way",
+        UpgradeError::Refused(UpgradeRefusal::InProgress { .. }) => with(
+            ErrorCode::UpgradeUnderWay,
             "GET /v1/upgrades shows its progress and its deadline",
         ),
-        UpgradeError::Refused(_) => refused("module_refused", "the current module stays active"),
+        UpgradeError::Refused(_) => {
+            with(ErrorCode::ModuleRefused, "the current module stays active")
+        }
         UpgradeError::Aborted { cause, .. } => match cause {
-            AbortCause::TimedOut => conflict(
-                "voters_not_ready",
+            AbortCause::TimedOut => with(
+                ErrorCode::VotersNotReady,
                 "start or remove the nodes that the message names, or raise wait_ms; then send the request again",
             ),
             AbortCause::NodeRefused | AbortCause::NewRestoreFailed => {
-                refused("module_refused", FIX_MODULE)
+                with(ErrorCode::ModuleRefused, FIX_MODULE)
             }
-            AbortCause::StatesDiffer => refused("states_differ", FIX_MODULE),
+            AbortCause::StatesDiffer => with(ErrorCode::UpgradeStatesDiffer, FIX_MODULE),
             AbortCause::ModuleCorrupt
             | AbortCause::OldSnapshotFailed
-            | AbortCause::JournalTooLarge => refused("upgrade_abandoned", FIX_MODULE),
+            | AbortCause::JournalTooLarge => with(ErrorCode::UpgradeAbandoned, FIX_MODULE),
         },
         UpgradeError::Submit(SubmitError::TimedOut) => {
             outcome_unknown("a record of the upgrade was not committed in time")
@@ -201,8 +203,7 @@ const FIX_MODULE: &str = "fix the module, and test it with dry_run=true first";
 
 fn outcome_unknown(why: &str) -> ApiError {
     ApiError::new(
-        StatusCode::GATEWAY_TIMEOUT,
-        "timeout",
+        ErrorCode::Timeout,
         format!("{why}: the upgrade may still be activated or aborted"),
         "GET /v1/upgrades shows its progress; to wait for it, send the request again",
     )
@@ -218,23 +219,41 @@ pub(super) struct UpgradesParams {
 }
 
 /// The response of `GET /v1/upgrades`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct UpgradesResponse {
     /// Changes with every change of the other fields; see `after`.
     revision: u64,
+    /// The active module.
     state_machine: ModuleStatus,
+    /// The upgrade in progress, if there is one.
     upgrade: Option<UpgradeInProgress>,
     /// Latest first.
     history: Vec<HistoryRecord>,
+    /// The module with which the log begins; null until the first node has recorded it.
+    first_module: Option<FirstModule>,
+}
+
+/// The module with which the log begins.
+#[derive(Debug, Serialize, JsonSchema)]
+struct FirstModule {
+    /// SHA-256 of the module.
+    sha256: String,
+    /// Null if this node has not run the module since it was started.
+    name: Option<String>,
+    /// Null if this node has not run the module since it was started.
+    version: Option<u32>,
 }
 
 /// The upgrade in progress.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct UpgradeInProgress {
     /// The entry that began it.
     index: u64,
+    /// SHA-256 of the new module.
     sha256: String,
+    /// Who requested it.
     by: String,
+    /// Whether the module is only checked.
     dry_run: bool,
     /// Size of the module.
     bytes: u64,
@@ -247,7 +266,7 @@ struct UpgradeInProgress {
 }
 
 /// The progress of one node.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct NodeReport {
     /// `waiting`, `ready` or `refused`.
     state: &'static str,
@@ -275,7 +294,7 @@ impl NodeReport {
 }
 
 /// A past upgrade.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct HistoryRecord {
     /// The entry that began it.
     index: u64,
@@ -283,11 +302,13 @@ struct HistoryRecord {
     ended_index: u64,
     /// When it ended, in milliseconds since 1970.
     time_ms: u64,
+    /// Who requested it.
     by: String,
+    /// SHA-256 of the module.
     sha256: String,
-    /// Null unless the module was activated.
+    /// Null if the module was not activated, unless it was ready on this node since the node was started.
     name: Option<String>,
-    /// Null unless the module was activated.
+    /// Null where `name` is.
     version: Option<u32>,
     /// `activated`, `dry_run_passed` (a dry run), or the cause for which it was aborted.
     end: &'static str,
@@ -295,17 +316,18 @@ struct HistoryRecord {
     message: String,
 }
 
-impl From<&PastUpgrade> for HistoryRecord {
-    fn from(past: &PastUpgrade) -> Self {
-        let module = past.module.as_ref();
+impl HistoryRecord {
+    /// `known`: name and version of the module, if this node knows them.
+    fn of(past: &PastUpgrade, known: Option<(String, u32)>) -> Self {
+        let module = past.module.clone().or(known);
         Self {
             index: past.upgrade.0,
             ended_index: past.ended.index.0,
             time_ms: past.ended.time_ms,
             by: past.by.clone(),
             sha256: past.sha256.to_string(),
-            name: module.map(|(name, _)| name.clone()),
-            version: module.map(|(_, version)| *version),
+            version: module.as_ref().map(|(_, version)| *version),
+            name: module.map(|(name, _)| name),
             end: past.end.code(),
             message: past.end.to_string(),
         }
@@ -367,8 +389,19 @@ impl App {
                 .past
                 .iter()
                 .rev()
-                .map(HistoryRecord::from)
+                .map(|past| HistoryRecord::of(past, self.machine.known_module(past.sha256)))
                 .collect(),
+            first_module: upgrades.first.map(|sha256| {
+                let (name, version) = self.machine.known_module(sha256).unzip();
+                FirstModule {
+                    sha256: sha256.to_string(),
+                    name,
+                    version,
+                }
+            }),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

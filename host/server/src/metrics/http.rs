@@ -11,8 +11,8 @@ use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterV
 
 use super::register::{counter_vec, register};
 
-/// Values of the label `route`. The last one stands for all other routes.
-const ROUTES: [&str; 12] = [
+/// Values of the label `route`. The last one stands for paths that no route has.
+pub(crate) const ROUTES: [&str; 21] = [
     "/v1/apply",
     "/v1/query",
     "/v1/status",
@@ -20,6 +20,15 @@ const ROUTES: [&str; 12] = [
     "/v1/snapshot",
     "/v1/upgrades",
     "/v1/events",
+    "/v1/members",
+    "/v1/members/{id}",
+    "/v1/members/{id}/promote",
+    "/v1/leader/transfer",
+    "/v1/settings",
+    "/v1/settings/raise-level",
+    "/v1/audit",
+    "/v1/audit/accept",
+    "/v1/openapi.json",
     "/healthz",
     "/readyz",
     "/metrics",
@@ -28,8 +37,8 @@ const ROUTES: [&str; 12] = [
 ];
 
 /// Values of the label `status`. The last one stands for all other statuses.
-const STATUSES: [&str; 12] = [
-    "200", "400", "404", "405", "409", "413", "422", "429", "500", "503", "504", "other",
+const STATUSES: [&str; 13] = [
+    "200", "400", "404", "405", "409", "413", "422", "429", "500", "503", "504", "507", "other",
 ];
 
 /// Upper bounds of the histogram's buckets, in seconds: from a fast commit on one node to beyond the default timeout.
@@ -47,6 +56,21 @@ pub(crate) struct HttpMetrics {
     requests: IntCounterVec,
     seconds: HistogramVec,
     routes: [RouteMetrics; ROUTES.len()],
+}
+
+/// Whether a path belongs to a route. A part in braces stands for any text.
+fn is_path_of(route: &str, path: &str) -> bool {
+    if !route.contains('{') {
+        return route == path;
+    }
+    let (mut wanted, mut found) = (route.split('/'), path.split('/'));
+    loop {
+        match (wanted.next(), found.next()) {
+            (None, None) => return true,
+            (Some(wanted), Some(found)) if wanted == found || wanted.starts_with('{') => {}
+            _ => return false,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -77,7 +101,7 @@ impl HttpMetrics {
         HttpRoute(
             ROUTES
                 .iter()
-                .position(|route| *route == path)
+                .position(|route| is_path_of(route, path))
                 .unwrap_or(ROUTES.len() - 1),
         )
     }

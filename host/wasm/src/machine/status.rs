@@ -1,6 +1,6 @@
 //! The status of a machine, for other threads.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -18,6 +18,9 @@ use crate::rollback::query_pool::QueryCounts;
 use crate::settings::ReplicatedSettings;
 use crate::upgrade::state::{PastUpgrade, UpgradeStatus};
 use crate::upgrade::state::{PendingUpgrade, UpgradeState};
+
+/// Most modules whose names are known; further ones are not noted.
+const MAX_KNOWN_MODULES: usize = 256;
 
 /// The status after the last applied entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,6 +129,8 @@ pub struct StatusHandle {
 
 struct StatusShared {
     module: Mutex<GuestModule>,
+    /// Names and versions of the modules that ran on this node or were ready to. Not replicated.
+    known: Mutex<HashMap<Sha256, (String, u32)>>,
     counts: Mutex<MachineCounters>,
     upgrades: Mutex<UpgradeSummary>,
     audit: Mutex<Audit>,
@@ -150,9 +155,10 @@ impl fmt::Debug for StatusHandle {
 
 impl StatusHandle {
     pub(crate) fn new(module: GuestModule, limits: &MachineLimits) -> Self {
-        Self {
+        let status = Self {
             shared: Arc::new(StatusShared {
-                module: Mutex::new(module),
+                module: Mutex::new(module.clone()),
+                known: Mutex::default(),
                 counts: Mutex::default(),
                 upgrades: Mutex::default(),
                 audit: Mutex::default(),
@@ -165,7 +171,9 @@ impl StatusHandle {
                 limits: Mutex::new(*limits),
                 command_bytes: AtomicU64::new(limits.command_bytes),
             }),
-        }
+        };
+        status.note_module(&module);
+        status
     }
 
     /// The status now.
@@ -188,6 +196,21 @@ impl StatusHandle {
     #[must_use]
     pub fn module(&self) -> GuestModule {
         lock(&self.shared.module).clone()
+    }
+
+    /// Name and version of a module that has run on this node, or was ready to, since the node was started.
+    #[must_use]
+    pub fn known_module(&self, sha256: Sha256) -> Option<(String, u32)> {
+        lock(&self.shared.known).get(&sha256).cloned()
+    }
+
+    pub(crate) fn note_module(&self, module: &GuestModule) {
+        let mut known = lock(&self.shared.known);
+        if known.len() < MAX_KNOWN_MODULES {
+            let description = module.description();
+            let named = (description.name.clone(), description.version);
+            known.insert(module.sha256(), named);
+        }
     }
 
     fn queries(&self) -> QueryStatus {
@@ -277,6 +300,7 @@ impl StatusHandle {
     }
 
     pub(crate) fn set_module(&self, module: GuestModule) {
+        self.note_module(&module);
         *lock(&self.shared.module) = module;
     }
 

@@ -60,8 +60,8 @@ pub(super) struct PreparedModule {
     pub(super) state: Sha256,
 }
 
-/// Called with the result of a preparation, and the index of the entry that began the upgrade.
-pub(crate) type OnPrepared = Arc<dyn Fn(Index, CheckResult) + Send + Sync>;
+/// Called with the index of the entry that began the upgrade, the result of a preparation, and the module if it is ready.
+pub(crate) type OnPrepared = Arc<dyn Fn(Index, CheckResult, Option<&GuestModule>) + Send + Sync>;
 
 /// Runs a preparation: on a new thread, or at once. The result is the same.
 pub type PreparationSpawner = Box<dyn Fn(PreparationTask) -> io::Result<()> + Send>;
@@ -100,12 +100,16 @@ impl Preparation {
             };
             // The machine may have been dropped. The module is sent before the result is reported, because the report
             // leads to the switch, which waits for the module.
+            let module = prepared
+                .as_ref()
+                .ok()
+                .map(|prepared| prepared.module.clone());
             let _ = sender.send(prepared);
-            on_prepared(upgrade, result);
+            on_prepared(upgrade, result, module.as_ref());
         };
         if let Err(error) = spawner(Box::new(work)) {
             let message = format!("no thread could be started to prepare the module: {error}");
-            on_failed(upgrade, CheckResult::refused(&message));
+            on_failed(upgrade, CheckResult::refused(&message), None);
             // The receiver is `outcome` below.
             let _ = failed_sender.send(Err(message));
         }

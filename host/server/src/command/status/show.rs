@@ -27,13 +27,7 @@ pub(crate) fn as_text(cluster: &ClusterReport) -> String {
     for node in &cluster.nodes {
         table.row(row(cluster, node));
     }
-    let mut text = table.render();
-    if cluster.leader_id().is_none() {
-        text.push_str(
-            "no leader: a majority of the voters must run and reach each other; at the first start, all initial members must\n",
-        );
-    }
-    text
+    table.render()
 }
 
 fn row(cluster: &ClusterReport, node: &NodeReport) -> Vec<(String, Tone)> {

@@ -85,12 +85,18 @@ fn the_history_lists_activated_and_aborted_upgrades() {
             name: "counter".to_owned(),
             version: 2,
             sha256: "fedcba9876543210".to_owned(),
+            other: serde_json::Map::new(),
         },
         upgrade: Some(progress(100, &[("node1", "ready")])),
         history: vec![
             record(None, "module_refused"),
             record(Some("counter"), "activated"),
         ],
+        first_module: Some(FirstModuleInfo {
+            sha256: "1111111111111111".to_owned(),
+            name: Some("counter".to_owned()),
+            version: Some(1),
+        }),
     };
     let text = as_text(&upgrades);
     for phrase in [
@@ -100,6 +106,8 @@ fn the_history_lists_activated_and_aborted_upgrades() {
         "counter version 2 (fedcba987654)",
         "1970-01-01T00:00:01Z",
         "module_refused",
+        "counter version 1 (111111111111)",
+        "the log begins with it",
     ] {
         assert!(text.contains(phrase), "{phrase}: {text}");
     }
@@ -119,7 +127,7 @@ fn a_long_error_is_one_cut_line_in_the_history_and_complete_in_json() {
         end: "module_refused".to_owned(),
         message: error.clone(),
     };
-    let table = table(std::slice::from_ref(&record));
+    let table = table(std::slice::from_ref(&record), None);
     assert!(table.has_cut_cells());
     let text = table.render();
     assert_eq!(text.lines().count(), 2, "{text}");

@@ -60,6 +60,7 @@ fn each_guest_failure_has_its_code() {
         (GuestFailure::OutOfFuel, "out_of_fuel"),
         (GuestFailure::OutOfMemory, "out_of_memory"),
     ] {
+        assert_eq!(failure.code(), code);
         let api = ApiError::guest_failed(&failure);
         assert_eq!((api.status().as_u16(), api.code()), (500, code));
         assert!(api.hint.contains("nothing was changed"));
@@ -68,7 +69,7 @@ fn each_guest_failure_has_its_code() {
 
 #[tokio::test]
 async fn an_error_is_json_with_code_message_and_hint() {
-    let response = ApiError::too_large(1000).into_response();
+    let response = ApiError::too_large(1000, SMALLER_COMMAND).into_response();
     assert_eq!(response.status(), 413);
     assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
     let body = to_bytes(response.into_body(), 10_000)

@@ -25,7 +25,7 @@ pub(super) fn response(out: &mut Vec<u8>, app: &App, reply: ReplyResult, last: b
         Err(error) => {
             let status = error.status();
             start(out, status, "application/json");
-            if error.is_worth_a_retry() {
+            if error.has_retry_after() {
                 out.extend_from_slice(b"retry-after: 1\r\n");
             }
             end(out, last, &error.json());

@@ -81,6 +81,13 @@ impl hyper::body::Body for Frames {
     }
 }
 
+fn limit(bytes: u64) -> BodyLimit {
+    BodyLimit {
+        bytes,
+        hint: "send less",
+    }
+}
+
 fn frames(frames: &[&'static str]) -> Body {
     Body::new(Frames(frames.iter().map(|text| Ok(*text)).collect()))
 }
@@ -94,7 +101,7 @@ async fn the_frames_of_a_body_are_joined() {
         (&["", "abc"], "abc"),
     ] {
         assert_eq!(
-            read(frames(parts), 3, None)
+            read(frames(parts), limit(3), None)
                 .await
                 .expect("within the limit"),
             expected
@@ -106,7 +113,7 @@ async fn the_frames_of_a_body_are_joined() {
 async fn a_body_over_the_limit_is_an_error_in_whichever_frame_it_exceeds_it() {
     for parts in [&["abcd"][..], &["abc", "d"], &["a", "b", "c", "d"]] {
         assert_eq!(
-            read(frames(parts), 3, None)
+            read(frames(parts), limit(3), None)
                 .await
                 .expect_err("too large")
                 .code(),
@@ -121,7 +128,10 @@ async fn an_incomplete_body_is_malformed() {
     let parts = [Ok("ab"), Err(std::io::Error::other("gone"))];
     let body = Body::new(Frames(parts.into_iter().collect()));
     assert_eq!(
-        read(body, 100, Some(4)).await.expect_err("cut").code(),
+        read(body, limit(100), Some(4))
+            .await
+            .expect_err("cut")
+            .code(),
         "malformed"
     );
 }

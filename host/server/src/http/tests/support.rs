@@ -13,6 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
+use super::reference::compare;
 use crate::guest;
 use crate::node::{Node, NodeStartError};
 use crate::settings::cluster::ClusterPeer;
@@ -187,7 +188,7 @@ impl ReceivedResponse {
     }
 }
 
-/// Sends each request on a new connection.
+/// Sends each request on a new connection, and compares the response with the table of routes.
 #[derive(Clone, Debug)]
 pub(super) struct Client(pub(super) String);
 
@@ -209,7 +210,10 @@ impl Client {
                 .expect("HTTP/1.1");
         tokio::spawn(connection);
         let request = request(&self.0, method, path, headers, Full::new(body.into()));
-        ReceivedResponse::of(sender.send_request(request).await.expect("a response")).await
+        let response = sender.send_request(request).await.expect("a response");
+        let response = ReceivedResponse::of(response).await;
+        compare(method, path, &response);
+        response
     }
 
     /// Sends a request over HTTP/2 with prior knowledge.
@@ -227,7 +231,8 @@ impl Client {
         tokio::spawn(connection);
         let path = format!("http://{}{path}", self.0);
         let request = request(&self.0, method, &path, &[], Full::new(body.into()));
-        ReceivedResponse::of(sender.send_request(request).await.expect("a response")).await
+        let response = sender.send_request(request).await.expect("a response");
+        ReceivedResponse::of(response).await
     }
 
     pub(super) async fn get(&self, path: &str) -> ReceivedResponse {

@@ -81,6 +81,15 @@ async fn an_upgrade_keeps_state_and_keys_and_so_does_the_way_back() {
     let past = history(client).await;
     let ends: Vec<&Value> = past.iter().map(|record| &record["end"]).collect();
     assert_eq!(ends, ["activated", "dry_run_passed"]);
+    for record in &past {
+        assert_eq!(record["name"], "counter", "a dry run has a name too");
+        assert_eq!(record["version"], 1);
+    }
+    let upgrades = client.get("/v1/upgrades").await.json();
+    assert_eq!(
+        upgrades["first_module"],
+        json!({"sha256": sha256(&first), "name": "counter", "version": 1})
+    );
     assert_eq!(past[0]["by"], "ann");
     assert_eq!(past[0]["ended_index"], activated_index);
 

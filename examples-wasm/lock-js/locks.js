@@ -151,7 +151,7 @@ export class Locks {
   }
 
   /** Replaces the state with the bytes of `write`. */
-  read(state) {
+  read(writtenBy, state) {
     const [held, lastFence] = JSON.parse(new TextDecoder().decode(state));
     this.held = new Map(held);
     this.lastFence = lastFence;

@@ -136,7 +136,7 @@ class Locks:
         """The state as bytes, for a snapshot. Sorted, so that they do not depend on the order of the commands."""
         return json.dumps([self.held, self.last_fence], sort_keys=True).encode()
 
-    def read(self, state: bytes) -> None:
+    def read(self, written_by: int, state: bytes) -> None:
         """Replaces the state with the bytes of `write`."""
         self.held, self.last_fence = json.loads(state)
         waiting = [(token, lock) for lock, held in self.held.items() for token, _, _ in held["queue"]]

@@ -130,7 +130,8 @@ void guest_write(struct buffer *state) {
   for (uint32_t i = 0; i < text_count; i++) buffer_put(state, texts[i], strlen(texts[i]) + 1);
 }
 
-const char *guest_read(struct bytes state) {
+const char *guest_read(uint32_t written_by, struct bytes state) {
+  (void)written_by;
   uint32_t count;
   if (state.length < sizeof count) return "the state of a mailbox has at least 4 bytes";
   memcpy(&count, state.at, sizeof count);

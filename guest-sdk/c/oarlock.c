@@ -653,7 +653,7 @@ static bool read_section(struct bytes from, struct runtime *to) {
 }
 
 // Returns what is wrong with a snapshot, or NULL.
-static const char *read_snapshot(struct bytes snapshot) {
+static const char *read_snapshot(uint32_t written_by, struct bytes snapshot) {
   struct runtime restored = {0};
   struct bytes rest = snapshot;
   if (snapshot.length < MAGIC_BYTES || memcmp(snapshot.at, MAGIC, MAGIC_BYTES) != 0) {
@@ -668,7 +668,7 @@ static const char *read_snapshot(struct bytes snapshot) {
       return "the timers and deferred commands of the snapshot cannot be read; fetch it again";
     }
   }
-  const char *wrong = guest_read(rest);
+  const char *wrong = guest_read(written_by, rest);
   if (wrong != NULL) {
     clear(&restored);
     return wrong;
@@ -680,7 +680,6 @@ static const char *read_snapshot(struct bytes snapshot) {
 
 bool exports_oarlock_state_machine_machine_restore(
     uint32_t written_by, exports_oarlock_state_machine_machine_borrow_source_t from, service_string_t *err) {
-  (void)written_by;
   struct buffer snapshot = {0};
   for (;;) {
     service_list_u8_t chunk;
@@ -691,7 +690,7 @@ bool exports_oarlock_state_machine_machine_restore(
     if (ended) break;
   }
   oarlock_state_machine_streams_source_drop_borrow(from);
-  const char *wrong = read_snapshot((struct bytes){snapshot.at, snapshot.length});
+  const char *wrong = read_snapshot(written_by, (struct bytes){snapshot.at, snapshot.length});
   buffer_free(&snapshot);
   if (wrong != NULL) service_string_dup(err, wrong);
   return wrong == NULL;

@@ -89,6 +89,7 @@ void guest_on_wake(struct cx *cx);
 // Writes the state, for a snapshot: equal bytes for equal states.
 void guest_write(struct buffer *state);
 
-// Replaces the state by bytes that `guest_write` wrote. Returns what is wrong with them, or NULL. Never called for a snapshot
-// whose timers and deferred commands are not intact.
-const char *guest_read(struct bytes state);
+// Replaces the state by bytes that `guest_write` of this version of the guest wrote; it is 0 if it is unknown. Returns what is
+// wrong with them, or NULL; then the state is unchanged. Never called for a snapshot whose timers and deferred commands are
+// not intact.
+const char *guest_read(uint32_t written_by, struct bytes state);

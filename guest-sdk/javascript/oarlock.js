@@ -5,7 +5,8 @@
 //     apply(cx, command)       executes a command and returns its reply, or throws a `Refusal` and changes nothing
 //     query(cx, query)         evaluates a query, or throws a `Refusal`; changes nothing
 //     write()                  the state for a snapshot, as a Uint8Array: equal bytes for equal states
-//     read(state)              replaces the state by the bytes that `write` returned; throws an Error for others
+//     read(writtenBy, state)   replaces the state by the bytes that `write` of that version of the guest returned; throws an
+//                              Error for others. The version is 0 if it is unknown
 //     onTimer(cx, id)        * a timer that `cx.setTimer` set is due
 //     onDeadline(cx, token)  * the deadline of a deferred command has passed, its reply is sent next
 //     onWake(cx)             * the time that `cx.wakeAt` set is reached
@@ -479,10 +480,10 @@ export class Runtime {
    * Replaces state, timers and deferred commands by those of a snapshot. A snapshot from before this file was used is the
    * state alone.
    */
-  read(snapshot) {
+  read(writtenBy, snapshot) {
     const start = MAGIC.length + 4;
     if (snapshot.length < start || MAGIC.some((byte, at) => snapshot[at] !== byte)) {
-      this.machine.read(snapshot);
+      this.machine.read(writtenBy, snapshot);
       this.#clear();
       this.wakeMs = UNKNOWN;
       return;
@@ -492,7 +493,7 @@ export class Runtime {
     if (end > snapshot.length) throw new Error("the snapshot is truncated; fetch it again");
     const section = decoder.decode(snapshot.subarray(start, end)) || "[0,0,0,[],[]]";
     const [wakeMs, overdueBatches, lastToken, timers, waiting] = JSON.parse(section);
-    this.machine.read(snapshot.slice(end));
+    this.machine.read(writtenBy, snapshot.slice(end));
     this.#clear();
     Object.assign(this, { wakeMs, overdueBatches, lastToken });
     for (const [id, atMs] of timers) this.putTimer(id, atMs);
@@ -537,7 +538,7 @@ export function guest(stateMachine, host, { name, version, layout, schema = "" }
         const chunks = [];
         for (let chunk; (chunk = from.read(CHUNK_BYTES)).length > 0; ) chunks.push(chunk);
         try {
-          runtime.read(joined(chunks));
+          runtime.read(writtenBy, joined(chunks));
         } catch (error) {
           throw error instanceof Error ? error.message : error;
         }

@@ -105,7 +105,8 @@ class Mailbox {
     return bytes([this.items, this.waiting]);
   }
 
-  read(state) {
+  read(writtenBy, state) {
+    assert.equal(writtenBy, 1);
     [this.items, this.waiting] = parsed(state);
   }
 }
@@ -126,7 +127,7 @@ class Node {
     const states = this.replicas.map((replica) => utf8.decode(replica.write()));
     assert.deepEqual([results[0], states[0], this.host], [results[1], states[1], this.replicas[1].host]);
     const restored = new Runtime(new Mailbox(), this.replicas[1].host);
-    restored.read(this.replicas[1].write());
+    restored.read(1, this.replicas[1].write());
     this.replicas[1] = restored;
     return results[0];
   }
@@ -320,7 +321,7 @@ test("limits", () => {
 test("a snapshot from before keeps the wake time of the host", () => {
   const runtime = new Runtime(new Mailbox(), new Host());
   const { host } = runtime;
-  runtime.read(bytes([["a"], []]));
+  runtime.read(1, bytes([["a"], []]));
   assert.deepEqual(runtime.machine.items, ["a"]);
   runtime.apply(1, START_MS, [bytes({ put: "x" })]);
   assert.equal(host.wakeMs, 0);

@@ -5,7 +5,8 @@ Copy this file next to your own. A state machine is a class with these methods; 
     apply(cx, command)      executes a command and returns its reply, or raises `Refusal` and changes nothing
     query(cx, query)        evaluates a query, or raises `Refusal`; changes nothing
     write() -> bytes        the state, for a snapshot: equal bytes for equal states
-    read(state)             replaces the state by the bytes that `write` returned; raises ValueError for others
+    read(written_by, state) replaces the state by the bytes that `write` of that version of the guest returned; raises
+                            ValueError for others. The version is 0 if it is unknown
     on_timer(cx, id)      * a timer that `cx.set_timer` set is due
     on_deadline(cx, token)* the deadline of a deferred command has passed, its reply is sent next
     on_wake(cx)           * the time that `cx.wake_at` set is reached
@@ -404,13 +405,13 @@ class Runtime:
         section = b"" if runtime == [0, 0, 0, [], []] else encode(runtime)
         return MAGIC + len(section).to_bytes(4, "little") + section + self.machine.write()
 
-    def read(self, snapshot: bytes) -> None:
+    def read(self, written_by: int, snapshot: bytes) -> None:
         """Replaces state, timers and deferred commands by those of a snapshot. Raises ValueError.
 
         A snapshot from before this file was used is the state alone.
         """
         if not snapshot.startswith(MAGIC):
-            self.machine.read(snapshot)
+            self.machine.read(written_by, snapshot)
             self._clear()
             self.wake_ms = UNKNOWN
             return
@@ -419,7 +420,7 @@ class Runtime:
         if end > len(snapshot):
             raise ValueError("the snapshot is truncated; fetch it again")
         section = json.loads(snapshot[start:end] or b"[0,0,0,[],[]]")
-        self.machine.read(snapshot[end:])
+        self.machine.read(written_by, snapshot[end:])
         self._clear()
         self.wake_ms, self.overdue_batches, self.last_token, timers, waiting = section
         for id, at_ms in timers:
@@ -458,7 +459,7 @@ def exports(machine: object, *, name: str, version: int, layout: str, schema: st
             while chunk := from_.read(CHUNK_BYTES):
                 snapshot += chunk
             try:
-                runtime.read(bytes(snapshot))
+                runtime.read(written_by, bytes(snapshot))
             except ValueError as error:
                 raise Err(str(error)) from None
 

@@ -99,7 +99,8 @@ class Mailbox:
     def write(self) -> bytes:
         return json.dumps([self.items, self.waiting]).encode()
 
-    def read(self, state: bytes) -> None:
+    def read(self, written_by: int, state: bytes) -> None:
+        assert written_by == 1
         self.items, self.waiting = json.loads(state)
 
 
@@ -121,7 +122,7 @@ class Node:
         assert results[0] == results[1] and states[0] == states[1], (results, states)
         assert vars(self.replicas[0].host) == vars(self.replicas[1].host)
         restored = Runtime(Mailbox(), self.replicas[1].host)
-        restored.read(states[1])
+        restored.read(1, states[1])
         self.replicas[1] = restored
         return results[0]
 
@@ -303,7 +304,7 @@ class Timers(unittest.TestCase):
 
     def test_a_snapshot_from_before_keeps_the_wake_time_of_the_host(self):
         runtime = Runtime(Mailbox(), Host())
-        runtime.read(b'[["a"],[]]')
+        runtime.read(1, b'[["a"],[]]')
         self.assertEqual(runtime.machine.items, ["a"])
         runtime.apply(1, START_MS, [b'{"put":"x"}'])
         self.assertEqual(runtime.host.wake_ms, 0, "it was not asked for anything")

@@ -71,13 +71,13 @@ const struct guest_description guest_description = {"mailbox", 1, "mailbox-c:1",
 static struct bytes text(const char *content) { return (struct bytes){(const uint8_t *)content, strlen(content)}; }
 
 bool guest_apply(struct cx *cx, struct bytes command, struct buffer *out) {
-  char line[512] = {0}, word[16] = {0}, id[400] = {0};
+  char line[512] = {0}, name[16] = {0}, id[400] = {0};
   memcpy(line, command.at, command.length < sizeof line ? command.length : sizeof line - 1);
   unsigned long number = 0;
-  sscanf(line, "%15s %399s %lu", word, id, &number);
+  sscanf(line, "%15s %399s %lu", name, id, &number);
   uint64_t now = cx_time_ms(cx), given = strtoull(id, NULL, 10);
   buffer_text(out, "done");
-  if (strcmp(word, "take") == 0) {
+  if (strcmp(name, "take") == 0) {
     if (item[0] != 0) {
       out->length -= 4;
       buffer_text(out, item);
@@ -89,28 +89,28 @@ bool guest_apply(struct cx *cx, struct bytes command, struct buffer *out) {
     waiting[waiting_count++] = token;
     out->length -= 4;
     buffer_text(out, "nothing");
-  } else if (strcmp(word, "put") == 0) {
+  } else if (strcmp(name, "put") == 0) {
     if (waiting_count == 0) {
       strncpy(item, id, sizeof item - 1);
       return true;
     }
     CHECK(cx_complete(cx, waiting[0], true, text(id)));
     memmove(waiting, waiting + 1, --waiting_count * sizeof *waiting);
-  } else if (strcmp(word, "close") == 0) {
+  } else if (strcmp(name, "close") == 0) {
     while (waiting_count > 0) CHECK(cx_complete(cx, waiting[--waiting_count], false, text("closed")));
-  } else if (strcmp(word, "both") == 0) {
+  } else if (strcmp(name, "both") == 0) {
     uint64_t token = cx_defer(cx, now);
     CHECK(cx_defer(cx, now + 1) == token);
     CHECK(cx_complete(cx, token, true, text(id)) && !cx_complete(cx, token, true, text(id)));
-  } else if (strcmp(word, "complete") == 0) {
+  } else if (strcmp(name, "complete") == 0) {
     return cx_complete(cx, given, true, text("completed"));
-  } else if (strcmp(word, "set") == 0) {
+  } else if (strcmp(name, "set") == 0) {
     return cx_set_timer(cx, id, now + number);
-  } else if (strcmp(word, "cancel") == 0) {
+  } else if (strcmp(name, "cancel") == 0) {
     return cx_cancel_timer(cx, id);
-  } else if (strcmp(word, "wake") == 0) {
+  } else if (strcmp(name, "wake") == 0) {
     cx_wake_at(cx, now + given);
-  } else if (strcmp(word, "refuse") == 0) {
+  } else if (strcmp(name, "refuse") == 0) {
     cx_defer(cx, now + 5);
     CHECK(cx_set_timer(cx, "refused", now + 5) && cx_set_timer(cx, "refused", now + 6));
     CHECK(cx_set_timer(cx, "a", now + 7));
@@ -151,7 +151,8 @@ void guest_write(struct buffer *state) {
   buffer_put(state, item, sizeof item);
 }
 
-const char *guest_read(struct bytes state) {
+const char *guest_read(uint32_t written_by, struct bytes state) {
+  CHECK(written_by == 1);
   uint32_t count;
   if (state.length < sizeof count + sizeof item) return "too short";
   memcpy(&count, state.at, sizeof count);

@@ -1,9 +1,13 @@
-//! The same counter in every language on the same cluster of real processes, with one test suite. Before it,
+//! The same counter in every language on the same cluster of real processes, with one test suite; and the same lock service,
+//! whose clients wait. Before it,
 //! `cargo xtask guests --languages` has to build those in C, Python and JavaScript.
 
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use oarlock_tests::process::locks::{
+    LockClient, acquire, fence, lock, release, send_with_key, until_waiting,
+};
 use oarlock_tests::process::{
     Cluster, Http, HttpResponse, apply_somewhere, eventually, guest, run,
 };
@@ -123,6 +127,160 @@ fn kept() -> [&'static str; 2] {
     static DIR: OnceLock<TempDir> = OnceLock::new();
     let dir = DIR.get_or_init(|| tempfile::tempdir().expect("a temporary directory"));
     ["--compiled-dir", dir.path().to_str().expect("a plain path")]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_of_the_lock_service_in_rust_wait() {
+    clients_wait("lock").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_of_the_lock_service_in_python_wait() {
+    clients_wait("lock-python").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_of_the_lock_service_in_javascript_wait() {
+    clients_wait("lock-js").await;
+}
+
+/// Clients wait for a lock until it is released, until its lease ends, or until their deadline. The leader is killed
+/// meanwhile, and the node that was away gets a snapshot with those who wait.
+async fn clients_wait(name: &str) {
+    const LONG_MS: u64 = 600_000;
+    let _alone = ONE_AT_A_TIME.lock().await;
+    compiled(&[name]);
+    let mut cluster = Cluster::start(3, name, &[&FUEL[..], &SNAPSHOTS[..], &kept()].concat());
+    let leader = cluster.leader().await;
+    let at_leader = cluster.nodes[leader].http();
+    let others: Vec<Http> = (0..3)
+        .filter(|at| *at != leader)
+        .map(|at| cluster.nodes[at].http())
+        .collect();
+    let held = send_with_key(&at_leader, "a", acquire("a", LONG_MS, 0)).await;
+    assert_eq!(fence(&held.expect("a response")), 1);
+    let late = send_with_key(&others[1], "late", acquire("late", 1, 300)).await;
+    assert_eq!(
+        late.expect("a response").json(),
+        json!({"timed_out": {}}),
+        "at its deadline"
+    );
+    let b = LockClient::start(&others[0], "b", 3_000);
+    until_waiting(&at_leader, 1).await;
+    let c = LockClient::start(&at_leader, "c", LONG_MS);
+    until_waiting(&at_leader, 2).await;
+    cluster.nodes[leader].kill();
+    c.response().await.expect_err("its node is dead");
+    let c = LockClient::start(&others[1], "c", LONG_MS);
+    for number in 0..60 {
+        // More than the log holds, so that the node that is away needs a snapshot.
+        let other = acquire("other", LONG_MS, 0).replace("\"l\"", &format!("\"{number}\""));
+        apply_somewhere(&others, &format!("other-{number}"), &other).await;
+    }
+    cluster.nodes[leader].start();
+    cluster.leader().await;
+    cluster.converged().await;
+    let waiting = lock(&at_leader).await.expect("a response");
+    assert_eq!(
+        (&waiting["lease"]["owner"], &waiting["waiting"]),
+        (&json!("a"), &json!(2)),
+        "{waiting}"
+    );
+    release(&others, 1).await;
+    assert_eq!(b.fence().await, 2);
+    // It does not release the lock, so its lease ends.
+    assert_eq!(c.fence().await, 3);
+    let wrong = sent(&at_leader, r#"{"release":{"lock":"l","fence":2}}"#).await;
+    is_refusal(&wrong, "not_held", Some("fence"), "an old fence");
+    release(&others, 3).await;
+    cluster.converged().await;
+    let free = lock(&at_leader).await.expect("a response");
+    assert_eq!(free, json!({"lease": null, "waiting": 0}));
+}
+
+/// Clients of the mailbox wait for a text, for a reminder, and until their deadline.
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_of_the_mailbox_in_c_wait() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    compiled(&["mailbox-c"]);
+    let args = [&SNAPSHOTS[..], &kept()].concat();
+    let mut cluster = Cluster::start(3, "mailbox-c", &args);
+    let leader = cluster.leader().await;
+    let at_leader = cluster.nodes[leader].http();
+    let other = cluster.nodes[(leader + 1) % 3].http();
+    let counts = async |http: &Http, expected: &str| {
+        eventually("the mailbox has so many texts and clients", async || {
+            let response = http.query("count").await.ok()?;
+            (response.status == 200 && response.body == expected).then_some(())
+        })
+        .await;
+    };
+    let take = |http: &Http, key: &'static str| {
+        let http = http.clone();
+        tokio::spawn(async move { send_with_key(&http, key, "take 45000".to_owned()).await })
+    };
+    let none = send_with_key(&other, "none", "take 200".to_owned()).await;
+    assert_eq!(none.expect("a response").body, "nothing");
+    let first = take(&other, "first");
+    counts(&at_leader, "0 1").await;
+    let second = take(&at_leader, "second");
+    counts(&at_leader, "0 2").await;
+    for number in 0..60 {
+        // More than the log holds: nodes that restart have it from a snapshot.
+        let response = sent(&at_leader, &format!("forget {number}")).await;
+        assert_eq!(response.status, 422, "{response:?}");
+    }
+    accepted(&at_leader, "remind 1000 tea", "ok").await;
+    cluster.nodes[leader].kill();
+    let broken = second.await.expect("sending does not panic");
+    broken.expect_err("its node is dead");
+    let second = take(&other, "second");
+    let first = first.await.expect("sending does not panic");
+    assert_eq!(first.expect("a response").body, "tea", "by the timer");
+    cluster.nodes[leader].start();
+    cluster.leader().await;
+    accepted(&at_leader, "put milk", "ok").await;
+    let second = second.await.expect("sending does not panic");
+    assert_eq!(second.expect("a response").body, "milk");
+    counts(&at_leader, "0 0").await;
+    cluster.converged().await;
+}
+
+#[test]
+fn the_module_for_c_passes_its_own_tests() {
+    let sdk = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../guest-sdk/c");
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let program = dir.path().join("test");
+    let compiled = std::process::Command::new("clang")
+        .args([
+            "-std=c17", "-Wall", "-Wextra", "-Werror", "-I", "test", "-I", ".",
+        ])
+        .args(["test/test.c", "oarlock.c", "-o"])
+        .arg(&program)
+        .current_dir(&sdk)
+        .output()
+        .expect("clang starts");
+    assert!(compiled.status.success(), "{compiled:?}");
+    let tested = std::process::Command::new(program).output();
+    let tested = tested.expect("it starts");
+    assert!(tested.status.success(), "{tested:?}");
+}
+
+#[test]
+fn the_modules_for_python_and_javascript_pass_their_own_tests() {
+    let sdk = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../guest-sdk");
+    for (folder, program, arguments) in [
+        ("python", "python3", &["-m", "unittest"][..]),
+        ("javascript", "node", &["--test"]),
+    ] {
+        let tested = std::process::Command::new(program)
+            .args(arguments)
+            .current_dir(sdk.join(folder))
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .output()
+            .unwrap_or_else(|error| panic!("{program} does not start: {error}"));
+        assert!(tested.status.success(), "{folder}: {tested:?}");
+    }
 }
 
 /// Compiles guests beforehand, once for all nodes: for some it takes a while.

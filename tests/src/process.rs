@@ -2,6 +2,7 @@
 
 mod binary;
 mod cluster;
+pub mod locks;
 mod module;
 mod node;
 mod places;

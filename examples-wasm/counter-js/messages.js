@@ -83,10 +83,3 @@ export function integer(value, field) {
   }
   return number;
 }
-
-export function string(value, field, what = "command") {
-  if (typeof value !== "string") {
-    throw new Refusal(`bad_${what}`, `\`${field}\` must be a string`, field);
-  }
-  return value;
-}

@@ -87,9 +87,3 @@ def integer(value: object, field: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not -(2**63) <= value < 2**63:
         raise Refusal("bad_command", f"`{field}` must be a 64-bit integer", field)
     return value
-
-
-def string(value: object, field: str, what: str = "command") -> str:
-    if not isinstance(value, str):
-        raise Refusal(f"bad_{what}", f"`{field}` must be a string", field)
-    return value

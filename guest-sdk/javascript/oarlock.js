@@ -512,6 +512,23 @@ function joined(parts) {
   return bytes;
 }
 
+/**
+ * An exception that is no refusal fails the call. The engine prints its message and stack, and the error of the client
+ * quotes them; so the message gets the type.
+ */
+function withType(error) {
+  if (error instanceof Error) error.message = `${error.name}: ${error.message}`;
+  return error;
+}
+
+function typed(call) {
+  try {
+    return call();
+  } catch (error) {
+    throw withType(error);
+  }
+}
+
 /** The exports of the world `service`, around a state machine. */
 export function guest(stateMachine, host, { name, version, layout, schema = "" }) {
   const runtime = new Runtime(stateMachine, host);
@@ -519,7 +536,7 @@ export function guest(stateMachine, host, { name, version, layout, schema = "" }
     machine: {
       apply({ index, timeMs }, { data, ends }) {
         const commands = Array.from(ends, (end, at) => data.subarray(at > 0 ? ends[at - 1] : 0, end));
-        const outcomes = runtime.apply(Number(index), Number(timeMs), commands);
+        const outcomes = typed(() => runtime.apply(Number(index), Number(timeMs), commands));
         let length = 0;
         const offsets = outcomes.map(([, body]) => (length += body.length));
         return {
@@ -549,14 +566,14 @@ export function guest(stateMachine, host, { name, version, layout, schema = "" }
         try {
           return runtime.query(Number(index), Number(timeMs), request);
         } catch (refusal) {
-          if (!(refusal instanceof Refusal)) throw refusal;
+          if (!(refusal instanceof Refusal)) throw withType(refusal);
           throw encoder.encode(refusal.toJson());
         }
       },
     },
     timers: {
       wake({ index, timeMs }) {
-        runtime.wake(Number(index), Number(timeMs));
+        typed(() => runtime.wake(Number(index), Number(timeMs)));
       },
     },
     about: {

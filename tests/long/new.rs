@@ -1,5 +1,5 @@
-//! `oarlock new`, `build` and `test`: what they make of each language builds, passes its suite, and serves. Those in Python
-//! and JavaScript use the tools that `cargo xtask guests --languages` has installed.
+//! `oarlock new`, `build` and `test`: what they make of each language builds, passes its suite, and serves; and the exception,
+//! panic or last words of a guest that fails are in the error. Those in Python and JavaScript use the tools that `cargo xtask guests --languages` has installed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -76,6 +76,59 @@ fn link_tools(folder: &Path, language: &str) {
     std::os::unix::fs::symlink(tools, folder.join(made)).expect("writable");
 }
 
+/// Lets the guest fail at the command that adds 13, and expects the message of that failure first in the suite.
+fn plant_a_failure(folder: &Path, language: &str) {
+    let (source, failing, message) = match language {
+        "rust" => (
+            "src/lib.rs",
+            "assert!(by != 13, \"unlucky\");",
+            "panicked at src/lib.rs:",
+        ),
+        "python" => (
+            "src/state_machine.py",
+            "assert by != 13, \"unlucky\"",
+            "AssertionError: unlucky (state_machine.py, line ",
+        ),
+        "javascript" => (
+            "src/state-machine.js",
+            "if (by === 13) throw new RangeError(\"unlucky\");",
+            "RangeError: unlucky (state-machine.js:",
+        ),
+        _ => (
+            "src/state_machine.c",
+            "if (by == 13) fprintf(stderr, \"unlucky\\n\"), __builtin_trap();",
+            "unlucky; wasm trap: ",
+        ),
+    };
+    edit(&folder.join(source), |text| {
+        let mark = text
+            .find("Check first, change after")
+            .expect("the template");
+        let line = text[..mark].rfind('\n').expect("the template") + 1;
+        let indent = text[line..mark].len() - text[line..mark].trim_start().len();
+        let indent = &text[line..line + indent];
+        format!("{}{indent}{failing}\n{}", &text[..line], &text[line..])
+    });
+    edit(&folder.join("suite.json"), |text| {
+        let command = if language == "c" {
+            r#"{"add": {"by": 13}}"#
+        } else {
+            r#"{"add": {"name": "apples", "by": 13}}"#
+        };
+        let step = format!(
+            "  \"steps\": [\n    {{\"send\": {command}, \"fails\": \"trap\", \"fails_with\": \"{message}\"}},\n"
+        );
+        text.replace("  \"steps\": [\n", &step)
+    });
+}
+
+fn edit(path: &Path, change: impl FnOnce(&str) -> String) {
+    let text = fs::read_to_string(path).expect("readable");
+    let changed = change(&text);
+    assert_ne!(changed, text, "{}", path.display());
+    fs::write(path, changed).expect("writable");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_project_passes_its_tests_builds_and_serves() {
     let dir = tempfile::tempdir().expect("a folder");
@@ -121,9 +174,10 @@ fn a_project_of_an_installed_binary_builds_outside_of_the_repository() {
     );
     fs::copy(root().join("Cargo.lock"), folder.join("Cargo.lock")).expect("writable");
     require_wasm_target(&folder);
+    plant_a_failure(&folder, "rust");
     let began = Instant::now();
     let output = succeeds(&run_program(&program, &folder, &["test"]));
-    assert!(output.contains("9 steps passed"), "{output}");
+    assert!(output.contains("10 steps passed"), "{output}");
     println!("built and tested in {:?}", began.elapsed());
     assert!(folder.join("build/seats.wasm").is_file());
 }
@@ -148,6 +202,7 @@ fn builds_and_passes_its_suite(language: &str) {
     succeeds(&run_in(dir.path(), ["new", "seats", "--lang", language]));
     let folder = dir.path().join("seats");
     link_tools(&folder, language);
+    plant_a_failure(&folder, language);
     let began = Instant::now();
     let built = succeeds(&run_in(&folder, ["build"]));
     assert!(
@@ -158,7 +213,7 @@ fn builds_and_passes_its_suite(language: &str) {
     let tested = run_in(&folder, ["test", "build/seats.wasm", "--json"]);
     let report: Value = serde_json::from_slice(&tested.stdout).expect("JSON");
     assert_eq!(report["ok"], true, "{report}");
-    assert!(report["steps"].as_u64() >= Some(8), "{report}");
+    assert!(report["steps"].as_u64() >= Some(9), "{report}");
     println!("and tested in {:?}", began.elapsed());
 }
 

@@ -29,14 +29,12 @@ pub(super) fn build(project: &Project, progress: Progress<'_>) -> Result<(), Pro
         note_installed(&wanted, &copy)?;
     }
     progress("building with componentize-js");
-    // Without the parts of the engine that would import HTTP.
+    // Without the parts of the engine that would import HTTP. Relative paths, because stack traces contain them.
     let mut componentize = Command::new("node");
     componentize
-        .arg(modules.join("@bytecodealliance/componentize-js/src/cli.js"))
-        .arg(dir.join("src/app.js"))
-        .arg("--wit")
-        .arg(project.wit())
-        .args(["--world-name", "service"])
+        .current_dir(dir)
+        .arg("node_modules/@bytecodealliance/componentize-js/src/cli.js")
+        .args(["src/app.js", "--wit", "wit", "--world-name", "service"])
         .args(["--disable", "http", "fetch-event"])
         .arg("--out")
         .arg(project.module());

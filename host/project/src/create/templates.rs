@@ -25,6 +25,12 @@ macro_rules! own {
     };
 }
 
+macro_rules! sdk {
+    ($path:literal) => {
+        include_str!(concat!("../../../../guest-sdk/", $path))
+    };
+}
+
 macro_rules! example {
     ($path:literal) => {
         include_str!(concat!("../../../../examples-wasm/", $path))
@@ -47,8 +53,9 @@ const RUST: Files = &[
 
 const PYTHON: Files = &[
     ("src/state_machine.py", own!("python/state_machine.py")),
+    ("src/fields.py", own!("python/fields.py")),
     ("src/app.py", own!("python/app.py")),
-    ("src/messages.py", example!("counter-python/messages.py")),
+    ("src/oarlock.py", sdk!("python/oarlock.py")),
     ("suite.json", own!("suite.json")),
     ("requirements.txt", own!("python/requirements.txt")),
     ("README.md", own!("python/README.md.txt")),
@@ -57,9 +64,10 @@ const PYTHON: Files = &[
 
 const JAVASCRIPT: Files = &[
     ("src/state-machine.js", own!("javascript/state-machine.js")),
+    ("src/fields.js", own!("javascript/fields.js")),
     ("src/app.js", own!("javascript/app.js")),
-    ("src/messages.js", example!("counter-js/messages.js")),
-    ("suite.json", own!("suite.json")),
+    ("src/oarlock.js", sdk!("javascript/oarlock.js")),
+    ("suite.json", own!("javascript/suite.json")),
     // The tools of the build, in exact versions.
     ("package.json", example!("counter-js/package.json")),
     (

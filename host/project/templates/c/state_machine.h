@@ -6,10 +6,12 @@
 
 #include "text.h"
 
-// Name of the guest, and version of its state. When the state changes, raise the version, and convert the state of older
-// versions in `read_state`. Then `oarlock upgrade` replaces the module while the cluster serves clients.
+// Name of the guest, version of its state, and the layout of the state. Change the layout whenever the bytes of `write_state`
+// change their meaning, raise the version then, and convert the state of older versions in `read_state`. Then
+// `oarlock upgrade` replaces the module while the cluster serves clients.
 extern const char GUEST_NAME[];
 extern const uint32_t GUEST_VERSION;
+extern const char GUEST_LAYOUT[];
 
 // Executes one command and appends its reply, or its refusal, to `out`. Returns whether it was accepted. A refused command
 // changes nothing. `time_ms` is the replicated time.

@@ -4,12 +4,14 @@
     {"get":{"name":"apples"}}          ->  {"value":5}
 
 The state is in the module's memory, as in any Python program. It can be replicated because `apply` is a function of the
-state and the command alone: no clock but `at.time_ms`, no `random`, no iteration order of a `set`.
+state and the command alone: no clock but `cx.time_ms`, no `random`, no iteration order of a `set`. `oarlock.py` describes
+what else `cx` can do: events, timers, replies that come later.
 """
 
 import json
 
-from messages import Refusal, integer, only_field, string
+from fields import integer, message, text
+from oarlock import Refusal
 
 # A state that only grows reaches the memory limit of the host.
 MAX_COUNTERS = 100_000
@@ -20,18 +22,13 @@ MIN, MAX = -(2**63), 2**63 - 1
 class StateMachine:
     """The state and its commands."""
 
-    # When the state changes, raise the version, and convert the state of older versions in `read`. Then `oarlock upgrade`
-    # replaces the module while the cluster serves clients.
-    name = "{{name}}"
-    version = 1
-
     def __init__(self) -> None:
         self.values: dict[str, int] = {}
 
-    def apply(self, at, command: object) -> object:
-        """Executes one command and returns its reply. `at` has `index` and `time_ms` of the log entry."""
-        _, content = only_field(command, "command", {"add": ["name", "by"]})
-        name = string(content["name"], "name")
+    def apply(self, cx, command: object) -> object:
+        """Executes one command and returns its reply."""
+        _, content = message(command, "command", {"add": ["name", "by"]})
+        name = text(content["name"], "name")
         by = integer(content["by"], "by")
         # Check first, change after: a refused command must not change the state.
         if name not in self.values and len(self.values) >= MAX_COUNTERS:
@@ -42,21 +39,16 @@ class StateMachine:
         self.values[name] = value
         return {"value": value}
 
-    def query(self, at, query: object) -> object:
+    def query(self, cx, query: object) -> object:
         """Evaluates a query. Changes nothing."""
-        _, content = only_field(query, "query", {"get": ["name"]})
-        name = string(content["name"], "name", "query")
+        _, content = message(query, "query", {"get": ["name"]})
+        name = text(content["name"], "name", "query")
         return {"value": self.values.get(name, 0)}
-
-    def wake(self, at) -> None:
-        """Called when the time of `host.wake_at` has passed. These counters never request that."""
 
     def write(self) -> bytes:
         """The complete state as bytes, for a snapshot. Equal states must have equal bytes."""
         return json.dumps(self.values, sort_keys=True).encode()
 
     def read(self, written_by: int, state: bytes) -> None:
-        """Replaces the state with the bytes of `write`. Version `written_by` of this guest wrote them."""
-        if written_by > self.version:
-            raise ValueError(f"version {written_by} wrote the state, this is version {self.version}")
+        """Replaces the state with the bytes of `write` of version `written_by` of this guest."""
         self.values = json.loads(state)

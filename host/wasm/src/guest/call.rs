@@ -3,6 +3,7 @@
 use task_queue_raft::state_machine::Moment;
 
 use crate::guest::effects::Effects;
+use crate::guest::error_lines::ErrorLines;
 use crate::guest::limits::MachineLimits;
 use crate::guest::random::Random;
 use crate::records::chunks::{ChunkReader, ChunkWriter};
@@ -45,8 +46,8 @@ pub(crate) struct GuestCall {
     effect_bytes: u64,
     max_effect_bytes: u64,
     max_effects: u64,
-    /// The guest's last line at level error.
-    pub(super) last_error_line: Option<String>,
+    /// What the guest wrote to standard error, or logged at level error.
+    pub(super) error_lines: ErrorLines,
     pub(super) sink: Option<ChunkWriter>,
     pub(super) source: Option<ChunkReader>,
 }
@@ -72,7 +73,7 @@ impl GuestCall {
             effect_bytes: 0,
             max_effect_bytes: limits.event_bytes.saturating_mul(share),
             max_effects: u64::from(limits.events).saturating_mul(share),
-            last_error_line: None,
+            error_lines: ErrorLines::default(),
             sink: None,
             source: None,
         }
@@ -109,8 +110,8 @@ impl GuestCall {
         self.sink.take()
     }
 
-    pub(crate) fn take_last_error_line(&mut self) -> Option<String> {
-        self.last_error_line.take()
+    pub(crate) fn take_error_lines(&mut self) -> ErrorLines {
+        std::mem::take(&mut self.error_lines)
     }
 
     /// Reserves space for an effect of `bytes` bytes. `false`: effects do not count in this call.

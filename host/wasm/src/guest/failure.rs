@@ -24,8 +24,8 @@ pub(crate) struct Circumstances {
     pub(crate) memory_denied: bool,
     /// The operating system refused memory that the limiter had granted.
     pub(crate) node_denied: bool,
-    /// The guest's last line at level error.
-    pub(crate) last_error_line: Option<String>,
+    /// What the guest wrote about an error.
+    pub(crate) error_quote: Option<String>,
     /// The stack limit in bytes.
     pub(crate) stack_bytes: u64,
 }
@@ -50,10 +50,10 @@ pub(crate) fn classify(error: &wasmtime::Error, circumstances: Circumstances) ->
         Some(Trap::StackOverflow) => GuestFailure::StackOverflow,
         _ if circumstances.memory_denied => GuestFailure::OutOfMemory,
         Some(trap) => GuestFailure::Trap {
-            message: with_last_line(&trap.to_string(), circumstances.last_error_line),
+            message: with_quote(&trap.to_string(), circumstances.error_quote),
         },
         None => GuestFailure::Trap {
-            message: with_last_line(&format!("{error:#}"), circumstances.last_error_line),
+            message: with_quote(&error.root_cause().to_string(), circumstances.error_quote),
         },
     })
 }
@@ -65,9 +65,10 @@ fn exceeds_stack_limit(error: &wasmtime::Error) -> bool {
     innermost.is_some_and(|frame| frame.func_name() == Some(TOO_DEEP))
 }
 
-fn with_last_line(message: &str, last_error_line: Option<String>) -> String {
-    match last_error_line {
-        Some(line) => format!("{message} ({line})"),
+/// The guest's own words come first: the engine knows only that it trapped.
+fn with_quote(message: &str, error_quote: Option<String>) -> String {
+    match error_quote {
+        Some(quote) => format!("{quote}; {message}"),
         None => message.to_owned(),
     }
 }

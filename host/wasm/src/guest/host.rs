@@ -96,15 +96,15 @@ impl HostState {
     }
 }
 
-/// Logs a line of a standard stream. A runtime writes its reason to standard error before it traps, so the last line
-/// with content there is kept for the failure.
+/// Logs a line of a standard stream. A runtime writes its reason to standard error before it traps, so the last lines there
+/// are kept for the failure.
 fn log_line(log: &GuestLog, call: &mut GuestCall, stream: Stream, line: &str) {
     let line = guest_log::cut(line);
     if call.purpose != CallPurpose::Replay {
         log.write(stream.level(), line);
     }
-    if stream == Stream::Error && !line.trim().is_empty() {
-        call.last_error_line = Some(line.to_owned());
+    if stream == Stream::Error {
+        call.error_lines.push(line);
     }
 }
 
@@ -182,7 +182,7 @@ fn log(mut store: HostContext<'_>, (level, message): (Level, WasmStr)) -> wasmti
         state.log.write(level, &line);
     }
     if matches!(level, Level::Error) {
-        state.call.last_error_line = Some(line);
+        state.call.error_lines.push(&line);
     }
     Ok(())
 }

@@ -423,7 +423,7 @@ fn failed(
         Circumstances {
             memory_denied: state.limiter.denied(),
             node_denied: state.limiter.node_denied(),
-            last_error_line: state.call.take_last_error_line(),
+            error_quote: state.call.take_error_lines().quote(),
             stack_bytes: limits.stack_bytes,
         },
     )

@@ -11,7 +11,7 @@ pub enum GuestFailure {
     /// The guest trapped: a panic, an access out of bounds, a division by zero, …
     #[error("the guest trapped: {message}; look for a bug in the guest")]
     Trap {
-        /// The engine's message, and the guest's last line at level error, if it logged one. For people only: it is not
+        /// What the guest wrote about its error, if anything, and the engine's message. For people only: it is not
         /// part of the replicated state.
         message: String,
     },

@@ -8,6 +8,7 @@ mod node;
 mod places;
 mod proxy;
 mod recorder;
+mod wall_clocks;
 
 pub use crate::http::connection::HttpResponse;
 pub use crate::http::{Http, NoResponse};
@@ -18,3 +19,4 @@ pub use node::{Node, NodeOptions, QUICK};
 pub use places::{Mount, NetNamespaces, Unavailable};
 pub use proxy::Wires;
 pub use recorder::Recorder;
+pub use wall_clocks::WallClocks;

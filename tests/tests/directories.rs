@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use oarlock_tests::process::{
-    BOOTSTRAP, Cluster, Http, Node, QUICK, apply_somewhere, eventually, free_ports,
+    BOOTSTRAP, Cluster, Http, Node, QUICK, apply_somewhere, eventually, free_ports, run,
 };
 use serde_json::{Value, json};
 
@@ -218,6 +218,34 @@ async fn nodes_with_data_start_with_a_list_that_has_grown_and_log_the_difference
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_replaced_disk_with_a_changed_list_is_refused_with_the_flags_that_help() {
+    let mut cluster = Cluster::start(3, "kv", &QUICK);
+    cluster.leader().await;
+    cluster.apply_somewhere("one", &put("k", "v")).await;
+    cluster.converged().await;
+    let id = cluster.nodes[0].http().status().await.expect("a status")["cluster_id"].clone();
+    let id = id.as_str().expect("an id").to_owned();
+    for flags in [["--cluster-id", &id].as_slice(), &["--join"]] {
+        cluster.nodes[2].kill();
+        wipe(&cluster.nodes[2]);
+        let options = cluster.nodes[2].options_mut();
+        let plain = options.clone();
+        let more = format!(",node4=127.0.0.1:{}", free_ports(1)[0]);
+        options.cluster.push_str(&more);
+        cluster.nodes[2].start();
+        logs(&cluster.nodes[2], "or with --cluster-id set to the id").await;
+        serves_nothing(&cluster.nodes[2]).await;
+        cluster.nodes[2].kill();
+        let flags = flags.iter().map(ToString::to_string);
+        cluster.nodes[2].options_mut().args.extend(flags);
+        cluster.nodes[2].start();
+        is_voter(&cluster, 2).await;
+        assert_eq!(read(&cluster.nodes[2].http(), "k").await, "v");
+        *cluster.nodes[2].options_mut() = plain;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_has_moved_is_found_at_the_address_that_it_announces() {
     let mut cluster = Cluster::start(3, "kv", &QUICK);
     cluster.leader().await;
@@ -230,6 +258,19 @@ async fn a_node_that_has_moved_is_found_at_the_address_that_it_announces() {
     options.peer_addr = moved;
     cluster.nodes[1].start();
     is_voter(&cluster, 1).await;
+    let moved = &cluster.nodes[1].peer_addr().to_owned();
+    for at in [0, 2] {
+        eventually("the status shows the announced address", async || {
+            let status = cluster.nodes[at].http().status().await?;
+            let members = status["members"].as_array()?.iter();
+            let announced: Vec<_> = members.map(|member| &member["announced_addr"]).collect();
+            (announced == [&Value::Null, &json!(moved), &Value::Null]).then_some(())
+        })
+        .await;
+    }
+    let listed = run(["members", "list", "--endpoints", &cluster.nodes[0].http().0]);
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    assert!(listed.contains(&format!("moved to {moved}")), "{listed}");
     // The others still have the old address in their flags, and need the node for a majority.
     cluster.nodes[2].kill();
     cluster.apply_somewhere("two", &put("k", "w")).await;
@@ -365,6 +406,39 @@ async fn an_old_copy_of_a_directory_answers_nothing_while_the_only_newer_one_is_
         for node in &cluster.nodes {
             assert_eq!(read(&node.http(), "k").await, "new");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_disk_that_is_put_back_after_its_replacement_answers_nothing() {
+    let mut cluster = Cluster::start(3, "kv", &QUICK);
+    cluster.leader().await;
+    cluster.apply_somewhere("old", &put("k", "old")).await;
+    cluster.converged().await;
+    cluster.nodes[2].kill();
+    let aside = cluster.dir().join("old-disk");
+    fs::rename(cluster.nodes[2].data_dir(), &aside).expect("renamed");
+    cluster.nodes[2].start();
+    is_voter(&cluster, 2).await;
+    // The replacement is one of the two that acknowledge a write, and the other one is away.
+    cluster.nodes[1].kill();
+    let targets = [&cluster.nodes[0], &cluster.nodes[2]].map(Node::http);
+    apply_somewhere(&targets, "new", &put("k", "new")).await;
+    cluster.nodes[0].kill();
+    cluster.nodes[2].kill();
+    wipe(&cluster.nodes[2]);
+    fs::rename(&aside, cluster.nodes[2].data_dir()).expect("renamed");
+    for at in [1, 2] {
+        cluster.nodes[at].start();
+    }
+    blocked_on(&cluster.nodes[2], "rejoin").await;
+    for at in [1, 2] {
+        serves_nothing(&cluster.nodes[at]).await;
+    }
+    cluster.nodes[0].start();
+    is_voter(&cluster, 2).await;
+    for node in &cluster.nodes {
+        assert_eq!(read(&node.http(), "k").await, "new");
     }
 }
 

@@ -109,7 +109,7 @@ pub enum ApplyError {
     /// The guest failed: a trap or a limit. Nothing changed.
     #[error("the state machine failed, and nothing changed: {message} ({code})")]
     Failed {
-        /// `trap`, `out_of_fuel` or `out_of_memory`.
+        /// `trap`, `out_of_fuel`, `out_of_memory` or `state_full`.
         code: String,
         /// The node's message and hint.
         message: String,

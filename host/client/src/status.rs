@@ -41,6 +41,9 @@ pub struct MemberInfo {
     pub node_id: String,
     /// `host:port` for its peers.
     pub peer_addr: String,
+    /// `host:port` for its peers that the member has announced, if it differs from `peer_addr`: the member has moved.
+    #[serde(default)]
+    pub announced_addr: Option<String>,
     /// `host:port` for clients. `None` or empty until the responding node has connected to this member.
     #[serde(default)]
     pub client_addr: Option<String>,

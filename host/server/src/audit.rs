@@ -10,6 +10,7 @@
 mod duties;
 
 pub(crate) mod findings;
+pub(crate) mod stopped;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -62,9 +63,16 @@ pub(crate) struct Auditor {
 }
 
 impl Auditor {
-    /// The auditor of a starting node. A node that stopped in quarantine starts in quarantine.
-    pub(crate) fn starting(quarantined: bool) -> Self {
+    /// The auditor of a starting node. A node that stopped in quarantine starts in quarantine, and one that refused commands
+    /// refuses them.
+    pub(crate) fn starting(quarantined: bool, writes_stopped: bool) -> Self {
         let auditor = Self::default();
+        if writes_stopped {
+            auditor
+                .findings
+                .send_modify(|now| now.writes_stopped = true);
+            log_writes_stopped();
+        }
         if quarantined {
             auditor.quarantine.send_modify(|now| {
                 now.enter();
@@ -183,15 +191,26 @@ impl Auditor {
     }
 }
 
+/// What a task that takes part in audits uses. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct AuditTask {
+    pub(crate) raft: Raft<WasmMachine>,
+    pub(crate) machine: StatusHandle,
+    /// Notifies of records in the log.
+    pub(crate) watched: UpgradeWatch,
+    pub(crate) leadership: watch::Receiver<Leadership>,
+    pub(crate) auditor: Auditor,
+}
+
 /// Takes part in audits until the node stops. The leader proposes one every `interval`.
-pub(crate) async fn run(
-    raft: Raft<WasmMachine>,
-    machine: StatusHandle,
-    mut watched: UpgradeWatch,
-    mut leadership: watch::Receiver<Leadership>,
-    auditor: Auditor,
-    interval: Duration,
-) {
+pub(crate) async fn run(task: AuditTask, interval: Duration) {
+    let AuditTask {
+        raft,
+        machine,
+        mut watched,
+        mut leadership,
+        auditor,
+    } = task;
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut duties = Duties::default();

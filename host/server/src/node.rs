@@ -20,7 +20,8 @@ use thiserror::Error;
 use tokio::net::TcpSocket;
 use tokio::task::AbortHandle;
 
-use crate::audit::{self, Auditor};
+use crate::audit::stopped::StoppedRecord;
+use crate::audit::{self, AuditTask, Auditor};
 use crate::compiled::CompiledDir;
 use crate::decisions::{Decisions, DecisionsError};
 use crate::deferred::DeferredReplies;
@@ -161,6 +162,11 @@ impl Node {
         let module = guest::load(source, limits.load, Some(compiled)).await?;
         first_start::check(&settings, is_new)?;
         let record = QuarantineRecord::read(&settings.data_dir)?;
+        let stopped =
+            StoppedRecord::read(&settings.data_dir).map_err(|source| NodeStartError::DataDir {
+                data_dir: settings.data_dir.clone(),
+                source,
+            })?;
         let peers = bind(sockets.peers, &settings.peer_addr, "peers", "peer-addr").await?;
         let clients = bind(
             sockets.clients,
@@ -212,7 +218,7 @@ impl Node {
             machine: status,
             upgrades: watched,
             events,
-            auditor: Auditor::starting(record.is_quarantined()),
+            auditor: Auditor::starting(record.is_quarantined(), stopped.is_stopped()),
             members,
             takes_members: settings.start.takes_members,
             client_addr: announced,
@@ -227,7 +233,7 @@ impl Node {
         let tasks = spawn_tasks(
             &app,
             alarm,
-            record,
+            (record, stopped),
             StartedWith {
                 module,
                 follows_log,
@@ -313,7 +319,7 @@ impl StartedWith {
 fn spawn_tasks(
     app: &App,
     alarm: Alarm,
-    record: QuarantineRecord,
+    (quarantined, stopped): (QuarantineRecord, StoppedRecord),
     started_with: StartedWith,
     settings: &ServeSettings,
 ) -> Vec<AbortHandle> {
@@ -326,28 +332,22 @@ fn spawn_tasks(
         app.auditor.clone(),
         leadership.clone(),
     );
-    let audit = audit::run(
-        raft.clone(),
-        machine.clone(),
-        app.upgrades.clone(),
-        leadership.clone(),
-        app.auditor.clone(),
-        settings.audit_interval,
-    );
-    let state_audit = state_audit::run(
-        raft.clone(),
-        machine.clone(),
-        app.upgrades.clone(),
-        leadership.clone(),
-        app.auditor.clone(),
-        settings.state_audit_interval,
-    );
+    let task = AuditTask {
+        raft: raft.clone(),
+        machine: machine.clone(),
+        watched: app.upgrades.clone(),
+        leadership: leadership.clone(),
+        auditor: app.auditor.clone(),
+    };
+    let audit = audit::run(task.clone(), settings.audit_interval);
+    let state_audit = state_audit::run(task, settings.state_audit_interval);
     let quarantine = quarantine::run(
         raft.clone(),
         app.auditor.clone(),
         leadership.clone(),
-        record,
+        quarantined,
     );
+    let stopped = audit::stopped::run(app.auditor.clone(), stopped);
     let upgrades = upgrades::run(raft.clone(), app.upgrades.clone(), leadership.clone());
     let memory = memory::run(
         raft.clone(),
@@ -388,6 +388,7 @@ fn spawn_tasks(
         tokio::spawn(audit).abort_handle(),
         tokio::spawn(state_audit).abort_handle(),
         tokio::spawn(quarantine).abort_handle(),
+        tokio::spawn(stopped).abort_handle(),
         tokio::spawn(upgrades).abort_handle(),
         tokio::spawn(memory).abort_handle(),
         tokio::spawn(readiness).abort_handle(),

@@ -229,7 +229,8 @@ impl ServeSettings {
         let guest = args
             .state_machine
             .map_or(GuestSource::BuiltInQueue, GuestSource::File);
-        let settings = Self::of_cluster(cluster, &node_id, client_addr, args.data_dir, guest);
+        let settings =
+            Self::of_cluster(cluster, &node_id, client_addr, args.storage.data_dir, guest);
         let settings = settings.map_err(with_origin("node-id", origins))?;
         Ok(Self {
             peer_addr: peer_addr.unwrap_or(settings.peer_addr),

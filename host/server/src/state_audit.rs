@@ -5,15 +5,12 @@
 
 use std::time::Duration;
 
-use oarlock_wasm::{Audit, AuditRecord, Envelope, Sha256, StatusHandle, WasmMachine};
+use oarlock_wasm::{Audit, AuditRecord, Envelope, Sha256};
 use task_queue_raft::ids::NodeId;
-use task_queue_raft::{Leadership, Raft};
-use tokio::sync::watch;
 
 use crate::audit::findings::StateFindings;
-use crate::audit::{Auditor, compare, response};
+use crate::audit::{AuditTask, Auditor, compare, response};
 use crate::retry::{Backoff, RETRY_PAUSE};
-use crate::upgrades::UpgradeWatch;
 
 /// Timeout of one proposal.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -25,14 +22,14 @@ const FIRST_LEVEL: u32 = 1;
 const NOT_COMPARABLE: Sha256 = Sha256([0; 32]);
 
 /// Takes part in audits of the complete state until the node stops. The leader proposes one every `interval`.
-pub(crate) async fn run(
-    raft: Raft<WasmMachine>,
-    machine: StatusHandle,
-    mut watched: UpgradeWatch,
-    mut leadership: watch::Receiver<Leadership>,
-    auditor: Auditor,
-    interval: Duration,
-) {
+pub(crate) async fn run(task: AuditTask, interval: Duration) {
+    let AuditTask {
+        raft,
+        machine,
+        mut watched,
+        mut leadership,
+        auditor,
+    } = task;
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     // The first tick is immediate: a node that has just started has other work.

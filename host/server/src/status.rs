@@ -74,8 +74,11 @@ pub(crate) struct MemoryStatus {
 pub(crate) struct MemberStatus {
     /// Id of the member.
     pub(crate) node_id: String,
-    /// Address for peers.
+    /// Address for peers in the log, or in the flags of this node where the log has none.
     pub(crate) peer_addr: String,
+    /// The address for peers that the member has announced to this node, if it differs: the member has moved. It is used
+    /// when `peer_addr` does not work. Null if it does not differ.
+    pub(crate) announced_addr: Option<String>,
     /// Null until that member has connected to this node and announced its address.
     pub(crate) client_addr: Option<String>,
     /// False: the member is a learner.

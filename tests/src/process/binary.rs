@@ -13,13 +13,17 @@ fn root() -> &'static Path {
 }
 
 /// The `oarlock` binary of the profile that these tests are built with. Cargo builds no binary of another package for
-/// a test, so the first call has it built; where nothing has changed since, that takes a moment.
+/// a test, so the first call has it built; where nothing has changed since, that takes a moment. `OARLOCK_TEST_BINARY`
+/// names another one, such as that of an earlier version, on which a test must fail.
 ///
 /// # Panics
 /// If it does not build.
 pub fn oarlock() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
+        if let Some(other) = std::env::var_os("OARLOCK_TEST_BINARY") {
+            return PathBuf::from(other);
+        }
         let own = std::env::current_exe().expect("the test's own path");
         // A test is target/<profile>/deps/<test>, a program of this package target/<profile>/<program>.
         let folder = own.parent().expect("a file lies in a folder");

@@ -1,5 +1,6 @@
 //! The acceptance tables are correct: each test and each file in them exists, each line names one or `none yet` with a
-//! reason, and every scenario script is in the table of the consensus library.
+//! reason, and every scenario script is in the table of the consensus library. The table of faults tells for each how it
+//! was seen on the version before.
 
 use super::tree::{Finding, Source, Tree};
 
@@ -27,12 +28,26 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
     found
 }
 
+/// How the last column of the table of faults begins: the fault was seen when something ran, or by reading the code; or there
+/// was none.
+const SEEN: [&str; 3] = ["ran: ", "read: ", "no fault: "];
+
 fn check_rows(tree: &Tree, path: &str, table: &Source, found: &mut Vec<Finding>) {
+    let columns = if path == SAFETY_TABLE { 3 } else { 2 };
     for (line, text) in table.lines() {
         let cells: Vec<&str> = text.trim().trim_matches('|').split('|').collect();
-        let is_row = text.starts_with("| ") && cells.len() == 2;
+        let is_row = text.starts_with("| ") && cells.len() == columns;
+        if path == SAFETY_TABLE && text.starts_with("| ") && !is_row {
+            let what = "the row must have three columns: the fault, its tests, how it was seen";
+            found.push(Finding::new(path, line, what));
+        }
         if !is_row || cells[1].trim().ends_with("tests") || cells[1].trim() == "script" {
             continue;
+        }
+        let seen = cells.get(2).map(|cell| cell.trim());
+        if seen.is_some_and(|seen| !SEEN.iter().any(|how| seen.starts_with(how))) {
+            let what = format!("the last column must begin with one of {SEEN:?}");
+            found.push(Finding::new(path, line, what));
         }
         let names = quoted(cells[1]);
         if names.is_empty() && !cells[1].trim().starts_with("none yet") {
@@ -83,21 +98,38 @@ fn has_function(source: &Source, name: &str) -> bool {
 mod tests {
     use super::*;
 
+    const TESTS: &str =
+        "#[test]\nfn it_holds() {}\nfn helper() {}\n#[tokio::test]\nasync fn it_waits() {}\n";
+
+    /// The number of findings in a table at this path, while the other one is empty.
+    fn found_in(path: &str, table: &str) -> usize {
+        let other = if path == TABLE { SAFETY_TABLE } else { TABLE };
+        let files = [
+            (path, table),
+            (other, ""),
+            ("host/raft/src/x/tests.rs", TESTS),
+        ];
+        check(&Tree::planted(&files)).len()
+    }
+
     fn planted(cell: &str) -> usize {
         let table = format!("| feature | tests |\n|---|---|\n| x | {cell} |\n");
-        let tests =
-            "#[test]\nfn it_holds() {}\nfn helper() {}\n#[tokio::test]\nasync fn it_waits() {}\n";
-        let in_table = |path, other| {
-            let files = [
-                (path, table.as_str()),
-                (other, "| feature | tests |\n"),
-                ("host/raft/src/x/tests.rs", tests),
-            ];
-            check(&Tree::planted(&files)).len()
-        };
-        let found = in_table(TABLE, SAFETY_TABLE);
-        assert_eq!(in_table(SAFETY_TABLE, TABLE), found);
+        let faults =
+            format!("| fault | tests | before |\n|---|---|---|\n| x | {cell} | ran: lost |\n");
+        let found = found_in(TABLE, &table);
+        assert_eq!(found_in(SAFETY_TABLE, &faults), found);
         found
+    }
+
+    #[test]
+    fn a_fault_that_was_not_seen_is_found() {
+        let faults = |row: &str| {
+            let table = format!("| fault | tests | before |\n|---|---|---|\n{row}\n");
+            found_in(SAFETY_TABLE, &table)
+        };
+        assert_eq!(faults("| x | `it_holds` | read: no bound |"), 0);
+        assert_eq!(faults("| x | `it_holds` | surely |"), 1);
+        assert_eq!(faults("| x | `it_holds` |"), 1);
     }
 
     #[test]
@@ -117,10 +149,9 @@ mod tests {
 
     #[test]
     fn a_script_that_no_line_names_is_found() {
-        let table = "| feature | tests |\n";
         let files = [
-            (TABLE, table),
-            (SAFETY_TABLE, table),
+            (TABLE, "| feature | tests |\n"),
+            (SAFETY_TABLE, "| fault | tests | before |\n"),
             ("tests/scripts/new.txt", "nodes 1\n"),
         ];
         assert_eq!(check(&Tree::planted(&files)).len(), 1);

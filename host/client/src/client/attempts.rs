@@ -97,6 +97,8 @@ pub(super) async fn attempt(
         }
     };
     match reply.status {
+        // The guest failed, as it would on every node.
+        StatusCode::INSUFFICIENT_STORAGE if response::is_state_full(&reply.body) => Ok(reply),
         StatusCode::SERVICE_UNAVAILABLE
         | StatusCode::TOO_MANY_REQUESTS
         | StatusCode::INSUFFICIENT_STORAGE

@@ -83,7 +83,7 @@ pub(super) fn of_apply(
         },
         StatusCode::UNPROCESSABLE_ENTITY => Err(ApplyError::Refused(reply.body)),
         status => match (status, host_error(&reply.body)) {
-            (StatusCode::INTERNAL_SERVER_ERROR, Some(error)) if is_guest_failure(&error.code) => {
+            (status, Some(error)) if is_guest_failure(status, &error.code) => {
                 Err(ApplyError::Failed {
                     message: error.text(),
                     code: error.code,
@@ -111,7 +111,7 @@ pub(super) fn of_query(endpoint: &Endpoint, reply: HttpReply) -> Result<QueryRes
         }),
         StatusCode::UNPROCESSABLE_ENTITY => Err(QueryError::Refused(reply.body)),
         status => match (status, host_error(&reply.body)) {
-            (StatusCode::INTERNAL_SERVER_ERROR, Some(error)) if is_guest_failure(&error.code) => {
+            (status, Some(error)) if is_guest_failure(status, &error.code) => {
                 Err(QueryError::Failed {
                     message: error.text(),
                     code: error.code,
@@ -147,8 +147,23 @@ pub(super) fn json<T: DeserializeOwned>(
     })
 }
 
-fn is_guest_failure(code: &str) -> bool {
-    matches!(code, "trap" | "out_of_fuel" | "out_of_memory")
+/// Code of the failure of a guest whose state is full. Its status is 507, like that of a full disk, which is no failure of
+/// the guest.
+const STATE_FULL: &str = "state_full";
+
+/// Whether the body of a 507 response tells that the state of the guest is full.
+pub(super) fn is_state_full(body: &[u8]) -> bool {
+    host_error(body).is_some_and(|error| error.code == STATE_FULL)
+}
+
+fn is_guest_failure(status: StatusCode, code: &str) -> bool {
+    match status {
+        StatusCode::INTERNAL_SERVER_ERROR => {
+            matches!(code, "trap" | "out_of_fuel" | "out_of_memory")
+        }
+        StatusCode::INSUFFICIENT_STORAGE => code == STATE_FULL,
+        _ => false,
+    }
 }
 
 fn unexpected(endpoint: &Endpoint, status: StatusCode, error: Option<HostError>) -> RequestError {

@@ -133,6 +133,22 @@ fn writes_stay_stopped_until_an_audit_finds_a_majority() {
     assert!(!auditor.are_writes_stopped());
 }
 
+#[test]
+fn a_node_that_stopped_writes_accepts_none_after_a_restart_before_an_audit_ends() {
+    let auditor = Auditor::starting(false, true);
+    let mut open = audit(None, &[]);
+    open.requested_at = None;
+    auditor.evaluate(&open, &voters(), "node1");
+    assert!(auditor.are_writes_stopped(), "there was no audit");
+    for reports in [&[("node1", "s")][..], &[("node1", "s"), ("node2", "t")]] {
+        auditor.evaluate(&audit(Some("s"), reports), &voters(), "node1");
+        assert!(auditor.are_writes_stopped(), "the audit is open");
+    }
+    let agreed = [("node1", "s"), ("node2", "t"), ("node3", "s")];
+    auditor.evaluate(&audit(Some("s"), &agreed), &voters(), "node1");
+    assert!(!auditor.are_writes_stopped());
+}
+
 #[tokio::test]
 async fn wake_ups_wait_until_commands_are_accepted() {
     let all = [("node1", "s"), ("node2", "t"), ("node3", "u")];
@@ -177,7 +193,7 @@ fn leadership_is_transferred_to_a_voter_with_the_state_of_the_majority_only() {
 
 #[test]
 fn a_node_that_agrees_with_the_majority_again_leaves_quarantine() {
-    let auditor = Auditor::starting(true);
+    let auditor = Auditor::starting(true, false);
     let all = [("node1", "s"), ("node2", "s"), ("node3", "t")];
     auditor.evaluate(&audit(Some("s"), &all), &voters(), "node1");
     assert!(!auditor.is_quarantined());
@@ -186,7 +202,7 @@ fn a_node_that_agrees_with_the_majority_again_leaves_quarantine() {
 
 #[test]
 fn only_an_operator_accepts_the_state_of_a_node_alone() {
-    let auditor = Auditor::starting(true);
+    let auditor = Auditor::starting(true, false);
     let alone = [NodeId::from("node1")];
     let mut own = audit(Some("s"), &[("node1", "s")]);
     auditor.evaluate(&own, &alone, "node1");

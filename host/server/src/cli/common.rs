@@ -14,6 +14,19 @@ pub(crate) struct ConfigArgs {
     pub(crate) config: Option<PathBuf>,
 }
 
+/// The flag of commands that use a data directory.
+#[derive(Debug, Args)]
+pub(crate) struct DataDirArgs {
+    /// Data directory of the node: its log, vote and snapshots. Each node needs its own.
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "OARLOCK_DATA_DIR",
+        default_value = "./oarlock-data"
+    )]
+    pub(crate) data_dir: PathBuf,
+}
+
 /// Flags of commands that print data.
 #[derive(Debug, Default, Args)]
 pub(crate) struct OutputArgs {

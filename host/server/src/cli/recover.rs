@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::common::OutputArgs;
+use super::common::{DataDirArgs, OutputArgs};
 
 /// Flags of `oarlock recover`.
 #[derive(Debug, Args)]
@@ -12,14 +12,9 @@ use super::common::OutputArgs;
     after_help = "Example:\n  oarlock recover --data-dir data/node1                          show the decisions about entries\n  oarlock recover --data-dir data/node1 --skip-entry 1207        on every node, while it is stopped\n  oarlock recover --data-dir data/node1 --at-entry 1207 --successor repaired.wasm"
 )]
 pub(crate) struct RecoverArgs {
-    /// Data directory of a node that is stopped.
-    #[arg(
-        long,
-        value_name = "DIR",
-        env = "OARLOCK_DATA_DIR",
-        default_value = "./oarlock-data"
-    )]
-    pub(crate) data_dir: PathBuf,
+    /// The data directory. Its node is stopped.
+    #[command(flatten)]
+    pub(crate) storage: DataDirArgs,
     /// Skip this entry of the log, at which every node stops: its commands fail and change nothing.
     #[arg(
         long,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args};
 
-use super::common::ConfigArgs;
+use super::common::{ConfigArgs, DataDirArgs};
 
 /// Flags of `oarlock serve`.
 #[derive(Debug, Args)]
@@ -57,14 +57,9 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "OARLOCK_ACCEPT_COPY", action = ArgAction::SetTrue)]
     #[arg(value_parser = FalseyValueParser::new())]
     pub(crate) accept_copy: bool,
-    /// Directory for log, vote and snapshots. Each node needs its own.
-    #[arg(
-        long,
-        value_name = "DIR",
-        env = "OARLOCK_DATA_DIR",
-        default_value = "./oarlock-data"
-    )]
-    pub(crate) data_dir: PathBuf,
+    /// The data directory.
+    #[command(flatten)]
+    pub(crate) storage: DataDirArgs,
     /// Directory for compiled code, so that a node compiles a guest once and not at every start. It must belong to this
     /// user only (mode 0700). Several nodes of one machine may share it. Default: `compiled` in the data directory.
     #[arg(long, value_name = "DIR", env = "OARLOCK_COMPILED_DIR")]

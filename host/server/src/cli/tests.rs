@@ -66,7 +66,7 @@ fn the_defaults_are_the_documented_ones() {
         (10_000, 5_000)
     );
     assert_eq!(args.guest.max_command_bytes, 1_048_576);
-    assert_eq!(args.data_dir, PathBuf::from("./oarlock-data"));
+    assert_eq!(args.storage.data_dir, PathBuf::from("./oarlock-data"));
     assert_eq!(args.client_addr, "127.0.0.1:8101");
 }
 

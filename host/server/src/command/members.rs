@@ -89,10 +89,14 @@ fn table(members: &[MemberInfo], leader: Option<&str>) -> Table {
             .client_addr
             .as_deref()
             .filter(|addr| !addr.is_empty());
+        let peer_addr = match &member.announced_addr {
+            Some(announced) => format!("{}, moved to {announced}", member.peer_addr),
+            None => member.peer_addr.clone(),
+        };
         let cells = [
             member.node_id.as_str(),
             role,
-            member.peer_addr.as_str(),
+            &peer_addr,
             client_addr.unwrap_or("-"),
         ];
         table.row(cells.map(|cell| (print_safely(cell).into_owned(), Tone::Plain)));

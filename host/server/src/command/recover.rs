@@ -22,7 +22,7 @@ use crate::exit::Failure;
 /// # Errors
 /// The directory is in use, the entry can't be decided on, or the successor is invalid.
 pub(crate) fn recover(args: RecoverArgs) -> Result<(), Failure> {
-    let dir = args.data_dir.as_path();
+    let dir = args.storage.data_dir.as_path();
     let mut decisions = Decisions::read(dir).map_err(Failure::failed)?;
     let mut text = String::new();
     if let Some(index) = args.skip_entry.or(args.at_entry) {

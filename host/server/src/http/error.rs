@@ -170,7 +170,7 @@ impl ApiError {
         )
     }
 
-    /// 500: the guest failed. Its state is rolled back to the state before the command.
+    /// 500, or 507 if its state is full: the guest failed. Its state is rolled back to the state before the command.
     pub(crate) fn guest_failed(failure: &GuestFailure) -> Self {
         let (code, hint) = match failure {
             GuestFailure::OutOfFuel => (
@@ -181,6 +181,11 @@ impl ApiError {
             GuestFailure::OutOfMemory => (
                 ErrorCode::OutOfMemory,
                 "nothing was changed; keep less state, or raise the limit with `oarlock settings set memory_bytes=N`",
+            ),
+            GuestFailure::StateFull => (
+                ErrorCode::StateFull,
+                "nothing was changed; send commands that remove state, or raise the limit with `oarlock settings set \
+                 memory_bytes=N`",
             ),
             _ => (
                 ErrorCode::Trap,

@@ -185,6 +185,8 @@ error_codes! {
         "There was no outcome within `Oarlock-Timeout-Ms`, or the node lost track of it: it is stopping, or it lagged and installed a snapshot.";
     DiskFull: "disk_full", 507, AfterChange,
         "The disk of the leader is full, and no other voter can lead. The leader accepts commands again once there is space.";
+    StateFull: "state_full", 507, AfterChange,
+        "The guest has used its memory, and the command needs more. Its state did not change. Remove state, or raise the limit.";
 }
 
 impl ErrorCode {

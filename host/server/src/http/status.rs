@@ -103,8 +103,11 @@ impl App {
                 .find(|member| member.node_id == id.as_str())
                 .map(|member| member.addr.to_string());
             let address = Some(member.address.clone()).filter(|address| !address.is_empty());
+            let peer_addr = address.or(configured).unwrap_or_default();
+            let announced = network.as_ref().and_then(|network| network.peer_addr(id));
             MemberStatus {
-                peer_addr: address.or(configured).unwrap_or_default(),
+                announced_addr: announced.filter(|announced| *announced != peer_addr),
+                peer_addr,
                 client_addr: client_addr(id),
                 voter: raft.membership.is_voter(id),
                 node_id: id.as_str().to_owned(),

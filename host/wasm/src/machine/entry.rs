@@ -456,6 +456,12 @@ impl<'m> EntryExecutor<'m> {
     }
 
     fn fail(&mut self, position: usize, failure: GuestFailure) {
+        let is_full = failure == GuestFailure::OutOfMemory && self.replicated.memory.is_low();
+        let failure = if is_full {
+            GuestFailure::StateFull
+        } else {
+            failure
+        };
         self.replicated.failures += 1;
         self.outcomes[position] = Some(CommandOutcome::Failed(failure));
     }

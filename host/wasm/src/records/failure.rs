@@ -25,6 +25,11 @@ pub enum GuestFailure {
         "the guest ran out of memory; keep less state in it, or raise the memory limit on every node"
     )]
     OutOfMemory,
+    /// The same while a node reports low memory: the state is full. To the log it is [`Self::OutOfMemory`].
+    #[error(
+        "the state of the guest is full: it has used its memory, and this command needs more; remove state, or raise the memory limit with `oarlock settings set`"
+    )]
+    StateFull,
     /// The machine's stack overflowed in the guest.
     #[error(
         "the guest's stack overflowed: it recursed too deep; look for recursion without an end"
@@ -75,13 +80,14 @@ pub enum GuestFailure {
 }
 
 impl GuestFailure {
-    /// The error code of the HTTP API: `trap`, `out_of_fuel` or `out_of_memory`. A failure without a code of its own in
+    /// The error code of the HTTP API: `trap`, `out_of_fuel`, `out_of_memory` or `state_full`. A failure without a code of its own in
     /// the contract counts as a trap.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
             Self::OutOfFuel => "out_of_fuel",
             Self::OutOfMemory => "out_of_memory",
+            Self::StateFull => "state_full",
             Self::Trap { .. }
             | Self::StackOverflow
             | Self::TooDeep { .. }
@@ -97,7 +103,7 @@ impl GuestFailure {
         match self {
             Self::Trap { .. } => 1,
             Self::OutOfFuel => 2,
-            Self::OutOfMemory => 3,
+            Self::OutOfMemory | Self::StateFull => 3,
             Self::StackOverflow => 4,
             Self::BadOutcomes { .. } => 5,
             Self::TooLarge { .. } => 6,

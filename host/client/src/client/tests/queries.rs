@@ -54,18 +54,16 @@ async fn rejections_failures_and_bad_requests_have_their_own_errors() {
         of(422, "no such key").await,
         QueryError::Refused("no such key".into())
     );
-    let error = of(
-        500,
-        r#"{"error":{"code":"out_of_fuel","message":"too much work","hint":""}}"#,
-    )
-    .await;
-    assert_eq!(
-        error,
-        QueryError::Failed {
-            code: "out_of_fuel".into(),
-            message: "too much work".into()
-        }
-    );
+    for (status, code) in [(500, "out_of_fuel"), (507, "state_full")] {
+        let body = format!(r#"{{"error":{{"code":"{code}","message":"too much","hint":""}}}}"#);
+        assert_eq!(
+            of(status, body.leak()).await,
+            QueryError::Failed {
+                code: code.into(),
+                message: "too much".into()
+            }
+        );
+    }
     let error = of(400, r#"{"error":{"code":"bad","message":"no","hint":""}}"#).await;
     assert!(
         matches!(

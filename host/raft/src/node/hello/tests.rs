@@ -312,6 +312,10 @@ fn a_hello_is_refused_with_the_right_reason() {
         cluster_id: "test".into(),
         ..hello()
     };
+    let text = other.check("prod", &own, |_| true).unwrap_err().to_string();
+    for part in ["\"test\"", "\"prod\"", "--join", "--cluster-id"] {
+        assert!(text.contains(part), "{text}");
+    }
     assert_eq!(reason(other, true), Err(HelloRefusalReason::OtherCluster));
     let oneself = Hello {
         node_id: own.clone(),

@@ -473,8 +473,9 @@ fn without_reports_the_clusters_clock_is_continued_as_it_was_known_last() {
     assert!(time.abs_diff(right) <= BOUND, "{time} instead of {right}");
 }
 
-/// A node that knows no other clock, and has received an entry in a cluster of this level. Its own clock is a year ahead.
-fn elected_without_reports(level: u32) -> Node {
+/// A leader whose own clock is a year ahead, with votes that came without reports. In its log, `later` follows the record of
+/// a cluster of this level.
+fn leader_without_reports(level: u32, later: Option<Entry>) -> Node {
     let config = CoreConfig {
         known_level: 1,
         ..bounded("b", "a b c")
@@ -488,25 +489,33 @@ fn elected_without_reports(level: u32) -> Node {
         membership: node.core.membership().clone(),
         settings: bytes::Bytes::new(),
     };
-    let entry = |index, time_ms, payload| Entry {
-        id: id(1, index),
-        time_ms,
-        payload,
+    let first = Entry {
+        id: id(1, 1),
+        time_ms: 0,
+        payload: Payload::Cluster(Box::new(record)),
     };
+    let entries: Vec<Entry> = [first].into_iter().chain(later).collect();
     let append = AppendEntries {
         term: Term(1),
         leader_id: "a".into(),
         previous: LogId::default(),
-        entries: vec![
-            entry(1, 0, Payload::Cluster(Box::new(record))),
-            entry(2, EPOCH, Payload::Noop),
-        ],
-        leader_commit: Index(2),
+        leader_commit: entries[entries.len() - 1].id.index,
+        entries,
         round: 1,
     };
     node.step("a", Message::Request(RaftRequest::AppendEntries(append)));
     node.elect();
     node
+}
+
+/// The same in a log that has a time.
+fn elected_without_reports(level: u32) -> Node {
+    let later = Entry {
+        id: id(1, 2),
+        time_ms: EPOCH,
+        payload: Payload::Noop,
+    };
+    leader_without_reports(level, Some(later))
 }
 
 fn stamped(node: &mut Node) -> u64 {
@@ -536,36 +545,9 @@ fn at_level_0_it_uses_its_own_clock_while_others_may_be_of_an_older_release() {
     assert!(time < EPOCH + 60_000, "{time}");
 }
 
-/// The leader of a new cluster at this level, with votes that came without reports. Its own clock is a year ahead.
+/// The same in a new cluster.
 fn first_leader(level: u32) -> Node {
-    let config = CoreConfig {
-        known_level: 1,
-        ..bounded("b", "a b c")
-    };
-    let mut node = Node::with(config, HardState::default(), &[]);
-    let year = u64::try_from(YEAR).unwrap();
-    node.core.note_wall_clock(node.now, EPOCH + year);
-    let record = ClusterRecord {
-        level,
-        lineage: Lineage(7),
-        membership: node.core.membership().clone(),
-        settings: bytes::Bytes::new(),
-    };
-    let append = AppendEntries {
-        term: Term(1),
-        leader_id: "a".into(),
-        previous: LogId::default(),
-        entries: vec![Entry {
-            id: id(1, 1),
-            time_ms: 0,
-            payload: Payload::Cluster(Box::new(record)),
-        }],
-        leader_commit: Index(1),
-        round: 1,
-    };
-    node.step("a", Message::Request(RaftRequest::AppendEntries(append)));
-    node.elect();
-    node
+    leader_without_reports(level, None)
 }
 
 #[test]

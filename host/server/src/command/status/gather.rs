@@ -56,7 +56,8 @@ impl ClusterReport {
         self.statuses().next().is_some()
     }
 
-    fn statuses(&self) -> impl Iterator<Item = &NodeInfo> {
+    /// The statuses of the nodes that responded.
+    pub(super) fn statuses(&self) -> impl Iterator<Item = &NodeInfo> {
         self.nodes.iter().filter_map(|node| node.status.as_ref())
     }
 

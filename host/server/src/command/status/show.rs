@@ -27,7 +27,14 @@ pub(crate) fn as_text(cluster: &ClusterReport) -> String {
     for node in &cluster.nodes {
         table.row(row(cluster, node));
     }
-    table.render()
+    let mut text = table.render();
+    if let Some(ahead) = log_time_ahead(cluster) {
+        let _ = writeln!(
+            text,
+            "the time of the log is {ahead} ahead of the clocks of the nodes: it goes on from there at normal speed"
+        );
+    }
+    text
 }
 
 fn row(cluster: &ClusterReport, node: &NodeReport) -> Vec<(String, Tone)> {
@@ -67,8 +74,10 @@ fn row(cluster: &ClusterReport, node: &NodeReport) -> Vec<(String, Tone)> {
 
 fn health(node: &NodeReport) -> (String, Tone) {
     match &node.health {
-        Health::Ready if is_memory_low(node) => ("memory low".to_owned(), Tone::Attention),
-        Health::Ready => ("ok".to_owned(), Tone::Good),
+        Health::Ready => match warnings(node) {
+            warnings if warnings.is_empty() => ("ok".to_owned(), Tone::Good),
+            warnings => (warnings.join(", "), Tone::Attention),
+        },
         Health::NotReady => ("not ready".to_owned(), Tone::Attention),
         Health::Quarantined { given_up: false } => (
             "diverged: reinstalling from the leader".to_owned(),
@@ -81,6 +90,37 @@ fn health(node: &NodeReport) -> (String, Tone) {
         Health::Unreachable(reason) => (format!("unreachable: {reason}"), Tone::Bad),
         Health::NoAddress => ("unreachable: client address unknown".to_owned(), Tone::Bad),
     }
+}
+
+/// What needs attention although the node is ready.
+fn warnings(node: &NodeReport) -> Vec<String> {
+    let memory = is_memory_low(node).then(|| "memory low".to_owned());
+    memory.into_iter().chain(clock_skew(node)).collect()
+}
+
+/// How far the clock of the node is outside of the bound.
+fn clock_skew(node: &NodeReport) -> Option<String> {
+    let clock = node.status.as_ref()?.other.get("clock")?;
+    let offset_ms = clock["offset_ms"].as_i64()?;
+    let side = if offset_ms < 0 { "behind" } else { "ahead" };
+    let is_skewed = clock["skewed"] == true;
+    is_skewed.then(|| format!("clock {} {side}", seconds(offset_ms.unsigned_abs())))
+}
+
+/// The largest difference that a node reports between the time of the log and the clocks, if it is an alarm.
+fn log_time_ahead(cluster: &ClusterReport) -> Option<String> {
+    let clocks = cluster
+        .statuses()
+        .filter_map(|status| status.other.get("clock"));
+    let ahead_ms = clocks
+        .filter_map(|clock| clock["ahead_ms"].as_u64())
+        .max()?;
+    (ahead_ms > 0).then(|| seconds(ahead_ms))
+}
+
+/// Milliseconds as seconds.
+fn seconds(ms: u64) -> String {
+    format!("{}.{} s", ms / 1000, ms % 1000 / 100)
 }
 
 /// Whether the node is among those that have reported low memory.

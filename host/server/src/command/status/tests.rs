@@ -144,3 +144,26 @@ fn a_node_with_low_memory_is_shown() {
         assert_eq!(low(&cluster), shown, "{node}");
     }
 }
+
+#[test]
+fn a_wrong_clock_and_a_time_of_the_log_ahead_of_all_clocks_are_shown() {
+    let mut cluster = cluster();
+    let mut shown = |offset_ms: i64, skewed: bool, ahead_ms: u64| {
+        let status = cluster.nodes[0].status.as_mut().unwrap();
+        let clock = json!({"offset_ms": offset_ms, "skewed": skewed, "ahead_ms": ahead_ms});
+        status.other.insert("clock".to_owned(), clock);
+        anstream::adapter::strip_str(&as_text(&cluster)).to_string()
+    };
+    let right = shown(200, false, 0);
+    assert!(!right.contains("clock"), "{right}");
+    let ahead = shown(3_600_000, true, 0);
+    assert!(ahead.contains("  clock 3600.0 s ahead"), "{ahead}");
+    let behind = shown(-750, true, 0);
+    assert!(behind.contains("  clock 0.7 s behind"), "{behind}");
+    let log = shown(0, false, 86_400_500);
+    assert!(
+        log.contains("the time of the log is 86400.5 s ahead"),
+        "{log}"
+    );
+    assert!(log.contains("  ok "), "the node is healthy: {log}");
+}

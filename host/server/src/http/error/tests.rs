@@ -55,14 +55,15 @@ fn each_guest_failure_has_its_code() {
     let trap = GuestFailure::Trap {
         message: "unreachable".to_owned(),
     };
-    for (failure, code) in [
-        (trap, "trap"),
-        (GuestFailure::OutOfFuel, "out_of_fuel"),
-        (GuestFailure::OutOfMemory, "out_of_memory"),
+    for (failure, status, code) in [
+        (trap, 500, "trap"),
+        (GuestFailure::OutOfFuel, 500, "out_of_fuel"),
+        (GuestFailure::OutOfMemory, 500, "out_of_memory"),
+        (GuestFailure::StateFull, 507, "state_full"),
     ] {
         assert_eq!(failure.code(), code);
         let api = ApiError::guest_failed(&failure);
-        assert_eq!((api.status().as_u16(), api.code()), (500, code));
+        assert_eq!((api.status().as_u16(), api.code()), (status, code));
         assert!(api.hint.contains("nothing was changed"));
     }
 }

@@ -46,6 +46,7 @@ pub(super) const ROUTES: &[RouteSpec] = &[
             E::StatesDiffer,
             E::Timeout,
             E::DiskFull,
+            E::StateFull,
         ],
         repeat: Repeat::WithKey,
     },

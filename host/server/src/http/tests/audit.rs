@@ -173,9 +173,11 @@ async fn an_audit_follows_a_command() {
     running.node.shutdown().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn where_no_majority_agrees_commands_are_refused_until_an_operator_accepts_a_state() {
-    // Each node executes the command in another way.
+/// A command within the limits of all nodes.
+const SHORT: &str = "{}";
+
+/// Three nodes that have executed one command in three ways, and know it: no node accepts commands.
+async fn without_a_majority() -> Three {
     let three = Three::start_with(|at, settings| {
         settings.audit_interval = Duration::from_millis(50);
         settings.proposes_no_settings = true;
@@ -187,7 +189,6 @@ async fn where_no_majority_agrees_commands_are_refused_until_an_operator_accepts
     })
     .await;
     add(&three).await;
-    let intact = three.client(0);
     for at in 0..3 {
         let auditor = &three.node(at).app().auditor;
         let mut changes = auditor.watch();
@@ -197,7 +198,43 @@ async fn where_no_majority_agrees_commands_are_refused_until_an_operator_accepts
             !auditor.is_quarantined(),
             "no node knows which state is right"
         );
+        // It is recorded a moment later.
+        while !three.data_dir(at).join("writes-stopped").exists() {
+            tokio::task::yield_now().await;
+        }
     }
+    three
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_of_all_nodes_without_a_majority_acknowledges_no_command() {
+    let mut three = without_a_majority().await;
+    for _ in 0..2 {
+        for at in 0..3 {
+            three.stop(at).await;
+        }
+        for at in 0..3 {
+            three.start_again(at).await;
+            let refused = three.client(at).apply(SHORT).await;
+            refused.assert_error(503, "states_differ");
+        }
+        // Also once a leader has audited again.
+        let leader = three.leader(0).await;
+        let mut changes = three.node(leader).app().auditor.watch();
+        let audited = changes.wait_for(|findings| findings.undecided);
+        drop(audited.await.expect("it runs"));
+        for at in 0..3 {
+            let refused = three.client(at).apply(SHORT).await;
+            refused.assert_error(503, "states_differ");
+        }
+    }
+    three.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_no_majority_agrees_commands_are_refused_until_an_operator_accepts_a_state() {
+    let three = without_a_majority().await;
+    let intact = three.client(0);
     intact.apply(ADD).await.assert_error(503, "states_differ");
     let value = intact.query("{\"get\":{}}").await.json();
     assert_eq!(value, json!({"value": 5}), "queries are served");

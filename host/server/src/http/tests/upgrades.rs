@@ -317,6 +317,11 @@ impl Three {
     /// Stops a node and starts it again on its data directory.
     pub(super) async fn restart(&mut self, at: usize) {
         self.stop(at).await;
+        self.start_again(at).await;
+    }
+
+    /// Starts a stopped node on its data directory.
+    pub(super) async fn start_again(&mut self, at: usize) {
         self.start_on(at, None).await;
     }
 

@@ -64,6 +64,17 @@ fn while_memory_is_low_a_guest_gets_more_than_its_limit() {
 }
 
 #[test]
+fn a_command_that_finds_no_memory_fails_with_a_full_state_only_while_memory_is_low() {
+    let mut node = Node::new(scripted());
+    let large = op(b'z', 64 << 20);
+    assert_eq!(code(&node.send(&large)), "out_of_memory");
+    node.entry(&[report("a", true)]);
+    assert_eq!(code(&node.send(&large)), "state_full");
+    node.entry(&[report("a", false)]);
+    assert_eq!(code(&node.send(&large)), "out_of_memory");
+}
+
+#[test]
 fn a_replay_sees_what_the_call_saw() {
     let mut node = Node::new(scripted());
     node.entry(&[report("a", true)]);

@@ -56,6 +56,8 @@ pub(crate) struct Auditor {
     /// Audits up to this entry compared a state that has been replaced since.
     ignored_up_to: Arc<AtomicU64>,
     findings: watch::Sender<Findings>,
+    /// The audit because of which commands are refused. Earlier ones do not end that.
+    stopped_by: Arc<AtomicU64>,
     /// The result of the latest audit of the complete state.
     states: watch::Sender<StateFindings>,
     /// An audit of the complete state has started the quarantine, so equal hashes do not end it.
@@ -65,13 +67,12 @@ pub(crate) struct Auditor {
 impl Auditor {
     /// The auditor of a starting node. A node that stopped in quarantine starts in quarantine, and one that refused commands
     /// refuses them.
-    pub(crate) fn starting(quarantined: bool, writes_stopped: bool) -> Self {
+    pub(crate) fn starting(quarantined: bool, stopped_by: Option<Index>) -> Self {
         let auditor = Self::default();
-        if writes_stopped {
-            auditor
-                .findings
-                .send_modify(|now| now.writes_stopped = true);
-            log_writes_stopped();
+        if stopped_by.is_some() {
+            auditor.writes_stopped_by(stopped_by);
+            let findings = &auditor.findings;
+            findings.send_modify(|now| now.writes_stopped = true);
         }
         if quarantined {
             auditor.quarantine.send_modify(|now| {
@@ -122,14 +123,30 @@ impl Auditor {
 
     /// Refuses commands: the voters that have not reported yet had time to.
     fn stop_writes(&self) {
-        let stopped = self.findings.send_if_modified(|findings| {
+        self.findings.send_if_modified(|findings| {
             let stops = findings.undecided && !findings.writes_stopped;
+            if stops {
+                self.writes_stopped_by(findings.index);
+            }
             findings.writes_stopped |= stops;
             stops
         });
-        if stopped {
-            log_writes_stopped();
-        }
+    }
+
+    /// The audit because of which commands are refused; 0 if none was.
+    fn stopped_by(&self) -> Index {
+        Index(self.stopped_by.load(Ordering::Acquire))
+    }
+
+    /// Called before the findings change.
+    fn writes_stopped_by(&self, audit: Option<Index>) {
+        let index = audit.map_or(0, |index| index.0);
+        self.stopped_by.store(index, Ordering::Release);
+        tracing::error!(
+            index,
+            "audit: the states of the nodes differ and no majority agrees, so commands are refused; compare the states with \
+             stale queries on each node, then accept one of them with `oarlock audit accept NODE`"
+        );
     }
 
     /// Waits until the node is in quarantine.
@@ -332,15 +349,16 @@ impl Auditor {
         let (mut findings, majority) = compare(audit, voters);
         self.judge(audit, majority, findings.agreeing, me);
         self.findings.send_if_modified(|before| {
-            // An audit without an end yet changes nothing about earlier findings.
-            let is_open = majority.is_none() && !findings.writes_stopped;
+            // An audit without an end yet changes nothing about earlier findings, nor does one from before them.
+            let is_earlier = audit.requested_at < Some(self.stopped_by());
+            let is_open = (majority.is_none() || is_earlier) && !findings.writes_stopped;
             findings.writes_stopped |= is_open && before.writes_stopped;
             let changed = *before != findings;
             if changed && (!findings.differing.is_empty() || findings.undecided) {
                 tracing::error!(?findings, "audit: the states of the nodes differ");
             }
             if findings.writes_stopped && !before.writes_stopped {
-                log_writes_stopped();
+                self.writes_stopped_by(findings.index);
             }
             if before.writes_stopped && !findings.writes_stopped {
                 tracing::warn!("audit: a majority has the same state again, commands are accepted");
@@ -379,13 +397,6 @@ impl Auditor {
             );
         }
     }
-}
-
-fn log_writes_stopped() {
-    tracing::error!(
-        "audit: the states of the nodes differ and no majority agrees, so commands are refused; compare the states with \
-         stale queries on each node, then accept one of them with `oarlock audit accept NODE`"
-    );
 }
 
 /// The findings, and the hash of a majority of the voters, if there is one.

@@ -218,7 +218,7 @@ impl Node {
             machine: status,
             upgrades: watched,
             events,
-            auditor: Auditor::starting(record.is_quarantined(), stopped.is_stopped()),
+            auditor: Auditor::starting(record.is_quarantined(), stopped.stopped_by()),
             members,
             takes_members: settings.start.takes_members,
             client_addr: announced,

@@ -135,11 +135,16 @@ fn writes_stay_stopped_until_an_audit_finds_a_majority() {
 
 #[test]
 fn a_node_that_stopped_writes_accepts_none_after_a_restart_before_an_audit_ends() {
-    let auditor = Auditor::starting(false, true);
+    let auditor = Auditor::starting(false, Some(Index(7)));
     let mut open = audit(None, &[]);
     open.requested_at = None;
     auditor.evaluate(&open, &voters(), "node1");
     assert!(auditor.are_writes_stopped(), "there was no audit");
+    // The node replays its log, in which an earlier audit found a majority.
+    let mut earlier = audit(Some("r"), &[("node1", "r"), ("node2", "r"), ("node3", "r")]);
+    earlier.requested_at = Some(Index(5));
+    auditor.evaluate(&earlier, &voters(), "node1");
+    assert!(auditor.are_writes_stopped(), "the audit is an earlier one");
     for reports in [&[("node1", "s")][..], &[("node1", "s"), ("node2", "t")]] {
         auditor.evaluate(&audit(Some("s"), reports), &voters(), "node1");
         assert!(auditor.are_writes_stopped(), "the audit is open");
@@ -193,7 +198,7 @@ fn leadership_is_transferred_to_a_voter_with_the_state_of_the_majority_only() {
 
 #[test]
 fn a_node_that_agrees_with_the_majority_again_leaves_quarantine() {
-    let auditor = Auditor::starting(true, false);
+    let auditor = Auditor::starting(true, None);
     let all = [("node1", "s"), ("node2", "s"), ("node3", "t")];
     auditor.evaluate(&audit(Some("s"), &all), &voters(), "node1");
     assert!(!auditor.is_quarantined());
@@ -202,7 +207,7 @@ fn a_node_that_agrees_with_the_majority_again_leaves_quarantine() {
 
 #[test]
 fn only_an_operator_accepts_the_state_of_a_node_alone() {
-    let auditor = Auditor::starting(true, false);
+    let auditor = Auditor::starting(true, None);
     let alone = [NodeId::from("node1")];
     let mut own = audit(Some("s"), &[("node1", "s")]);
     auditor.evaluate(&own, &alone, "node1");

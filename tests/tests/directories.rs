@@ -232,8 +232,15 @@ async fn a_replaced_disk_with_a_changed_list_is_refused_with_the_flags_that_help
         let plain = options.clone();
         let more = format!(",node4=127.0.0.1:{}", free_ports(1)[0]);
         options.cluster.push_str(&more);
+        let before = cluster.nodes[2].log().len();
         cluster.nodes[2].start();
-        logs(&cluster.nodes[2], "or with --cluster-id set to the id").await;
+        blocked_on(&cluster.nodes[2], "bootstrap").await;
+        eventually("the log names the flags", async || {
+            let log = cluster.nodes[2].log().split_off(before);
+            let text = "or with --cluster-id set to the id";
+            log.contains(text).then_some(())
+        })
+        .await;
         serves_nothing(&cluster.nodes[2]).await;
         cluster.nodes[2].kill();
         let flags = flags.iter().map(ToString::to_string);

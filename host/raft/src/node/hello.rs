@@ -254,7 +254,7 @@ impl Hello {
         let refuse = |reason, detail| Err(HelloRefusal::new(reason, detail));
         if theirs != cluster_id {
             let detail = format!(
-                "node {node_id} belongs to cluster {theirs:?} and node {own} to cluster {cluster_id:?}: one of them has a wrong peer address, correct it; or the disk of one was replaced and its --cluster is not the one that the cluster began with: start that node with --join, or with --cluster-id set to the id of the other node's cluster"
+                "node {node_id} belongs to cluster {theirs:?} and node {own} to cluster {cluster_id:?}: one of them has a wrong peer address, correct it; or the disk of one was replaced and its --cluster is not the one that the cluster began with: start that node with --cluster-id set to the id of the other node's cluster"
             );
             return refuse(HelloRefusalReason::OtherCluster, detail);
         }

@@ -26,7 +26,7 @@ const HTTP: [&str; 7] = [
     "tonic",
 ];
 
-const TABLE: [Row; 15] = [
+const TABLE: [Row; 16] = [
     Row {
         package: "task_queue_raft",
         folder: "host/raft",

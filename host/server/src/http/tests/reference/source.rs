@@ -8,7 +8,7 @@ use crate::http::error_code::{ErrorCode, RetryClass};
 use crate::http::routes;
 
 /// Codes that no test of a node can produce cheaply, with the test that has them.
-const WITHOUT_A_NODE: [(ErrorCode, &str); 14] = [
+const WITHOUT_A_NODE: [(ErrorCode, &str); 15] = [
     (
         ErrorCode::NoQueries,
         "guests without queries: `oarlock-wasm`",
@@ -28,6 +28,10 @@ const WITHOUT_A_NODE: [(ErrorCode, &str); 14] = [
     (
         ErrorCode::DiskFull,
         "`error::tests`, `tests/long/faults.rs`",
+    ),
+    (
+        ErrorCode::StateFull,
+        "`error::tests`, `machine::tests::memory` of `oarlock-wasm`",
     ),
 ];
 

@@ -134,3 +134,9 @@ void exports_oarlock_state_machine_about_describe(exports_oarlock_state_machine_
   service_string_dup(&ret->codec, "json");
   service_string_dup(&ret->schema, "");
 }
+
+// The layout of the state. Change it together with the bytes of a snapshot, and raise the version.
+
+void exports_oarlock_state_machine_layout_fingerprint(service_string_t *ret) {
+  service_string_dup(ret, "i64-little-endian");
+}

@@ -80,3 +80,10 @@ export const about = {
     return { name: "counter", version: 1, codec: "json", schema: "" };
   },
 };
+
+/** The layout of the state. Change it together with the bytes of a snapshot, and raise the version. */
+export const layout = {
+  fingerprint() {
+    return "i64-little-endian";
+  },
+};

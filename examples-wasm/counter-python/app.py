@@ -65,3 +65,10 @@ class About:
 
     def describe(self) -> Description:
         return Description(name="counter", version=1, codec="json", schema="")
+
+
+class Layout:
+    """The layout of the state. Change it together with the bytes of a snapshot, and raise the version."""
+
+    def fingerprint(self) -> str:
+        return "i64-little-endian"

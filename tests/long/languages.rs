@@ -547,6 +547,21 @@ async fn a_cluster_goes_from_c_to_python_to_javascript_and_back() {
     }
     let statuses = cluster.converged().await;
     assert_eq!(statuses[0]["state_machine"]["name"], "counter");
+
+    // The counter in Rust has the same name and version, and a state of another layout.
+    let module = Bytes::from(std::fs::read(guest("counter")).expect("read"));
+    let http = cluster.nodes[0].http();
+    let refused = http.send("POST", "/v1/state-machine", &[], module).await;
+    let refused = refused.expect("a response");
+    let error = refused.json()["error"].clone();
+    assert_eq!(
+        (refused.status, &error["code"]),
+        (422, &json!("layout_changed"))
+    );
+    let message = error["message"].to_string();
+    for layout in ["layout i64-little-endian", "layout serde1:"] {
+        assert!(message.contains(layout), "{message}");
+    }
 }
 
 /// Upgrades to a module. That may take longer than the timeout of a request, so a missing response is no failure yet.

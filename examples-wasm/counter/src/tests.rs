@@ -64,3 +64,12 @@ fn a_restored_counter_behaves_as_the_live_one() {
         "not a command",
     ]);
 }
+
+#[test]
+fn a_changed_layout_of_the_state_needs_a_new_version() {
+    assert_eq!(
+        oarlock_guest::testing::layout::<Counter>(),
+        "serde1:abf49ab2-a49cf1f34aa3aff3",
+        "the layout of the state changed: raise `version`, write `migrate`, and then change this text"
+    );
+}

@@ -170,3 +170,12 @@ fn an_empty_reserve_returns_an_empty_list_and_creates_no_queue() {
     assert_eq!(node.reserve(&["q", "r"], 10), Vec::<Value>::new());
     assert_eq!(node.query(json!({"stats": {}})), json!({"queues": {}}));
 }
+
+#[test]
+fn a_changed_layout_of_the_state_needs_a_new_version() {
+    assert_eq!(
+        oarlock_guest::testing::layout::<Queues>(),
+        "serde1:0-0",
+        "the layout of the state changed: raise `version`, write `migrate`, and then change this text"
+    );
+}

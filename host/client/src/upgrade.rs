@@ -12,6 +12,8 @@ use crate::status::ModuleInfo;
 pub struct UpgradeOptions {
     /// Run every check on every voter, but do not activate the module.
     pub dry_run: bool,
+    /// Allow a module with another name than the active one.
+    pub replace_machine: bool,
     /// How long the leader waits for voters to become ready. After that it aborts the upgrade and the current module
     /// keeps running. The node accepts 1 ms to 1 hour.
     pub wait: Duration,
@@ -28,6 +30,9 @@ pub struct UpgradeDone {
     pub name: String,
     /// The module's version.
     pub version: u32,
+    /// Fingerprint of the layout of the module's state. `None`: the module does not tell it.
+    #[serde(default)]
+    pub layout: Option<String>,
     /// Index of the entry that activated the module. 0: the cluster started with it. `None`: dry run.
     pub activated_index: Option<u64>,
     /// Whether this was a dry run.

@@ -14,7 +14,10 @@ use crate::settings::GuestSource;
 const BUILT_IN_QUEUE: &[u8] = include_bytes!("../../../examples-wasm/dist/queue.wasm");
 
 /// The task queues of earlier releases. A log that began with one of them is executed with it.
-const EARLIER_QUEUES: [&[u8]; 1] = [include_bytes!("../modules/queue-209994da.wasm")];
+const EARLIER_QUEUES: [&[u8]; 2] = [
+    include_bytes!("../modules/queue-209994da.wasm"),
+    include_bytes!("../modules/queue-c09bd7b2.wasm"),
+];
 
 /// The bytes of a task queue of this or an earlier release.
 pub(crate) fn built_in(sha256: Sha256) -> Option<Bytes> {

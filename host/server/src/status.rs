@@ -169,6 +169,8 @@ pub(crate) struct ModuleStatus {
     pub(crate) version: u32,
     /// SHA-256 of the module.
     pub(crate) sha256: String,
+    /// Fingerprint of the layout of the state; null if the module does not tell it.
+    pub(crate) layout: Option<String>,
     /// How the effects of a failed command are undone: `images` (memory images) or `replay` (from the last checkpoint).
     pub(crate) undo: &'static str,
 }
@@ -196,6 +198,7 @@ impl From<MachineStatus> for ModuleStatus {
             name: machine.name,
             version: machine.version,
             sha256: machine.sha256.to_string(),
+            layout: machine.layout,
             undo: machine.rollback_method.name(),
         }
     }

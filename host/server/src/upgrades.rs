@@ -7,14 +7,17 @@
 //! |---|---|
 //! | [`request`] | one client's request: checks the module, sends it through the log, waits for the end |
 //! | [`coordinator`] | proposes this node's report, and on the leader the decision to activate or abort |
+//! | [`succession`] | whether a module may take over the state of the active one, by name, version and layout |
 //! | [`watch`] | the upgrade in progress and past upgrades, with notification of changes |
 
 mod coordinator;
 mod request;
+mod succession;
 mod watch;
 
 pub(crate) use coordinator::run;
 pub(crate) use request::{Upgrade, UpgradeError, UpgradeRequestOptions, load_module};
+pub(crate) use succession::SuccessionError;
 pub(crate) use watch::UpgradeWatch;
 
 /// Runs the preparation of a new module on a thread of its own, while other entries are applied.

@@ -73,6 +73,11 @@ struct Serving {
 
 impl Serving {
     fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// With more flags.
+    fn with(flags: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         Self::start_with(dir, &["--bootstrap", "--peer-addr", "127.0.0.1:0"])
     }
@@ -89,6 +94,7 @@ impl Serving {
                 "--data-dir",
             ])
             .arg(dir.path().join("data"))
+            .args(flags)
             .stderr(Stdio::inherit())
             .spawn()
             .unwrap();
@@ -451,10 +457,61 @@ fn upgrade_activates_a_module_and_the_history_lists_it() {
     assert!(stats.stdout.contains(r#""ready":1"#), "{stats:?}");
 
     // Another guest cannot read the state of this one.
-    let refused = node.run(&["upgrade", &dist("counter")]);
+    let counter = dist("counter");
+    for flags in [&[][..], &["--replace-machine"]] {
+        let refused = node.run(&[&["upgrade", &counter], flags].concat());
+        assert!(
+            refused.code == Some(1) && refused.stderr.contains("HTTP 422"),
+            "{refused:?}"
+        );
+    }
+}
+
+#[test]
+fn upgrade_names_both_guests_and_replaces_a_machine_only_with_the_flag() {
+    let guest = |name: &str| {
+        let folder = env!("CARGO_MANIFEST_DIR");
+        format!("{folder}/../../tests/guests/{name}.wasm")
+    };
+    let node = Serving::with(&["--state-machine", &guest("apples")]);
+    node.run(&["apply", "a"]);
+    node.run(&["apply", "p"]);
+    let pears = guest("pears");
+    for (arguments, advice) in [
+        (&["upgrade", &pears][..], "--replace-machine"),
+        (&["upgrade", &pears, "--dry-run"], "--replace-machine"),
+        (&["upgrade", &guest("apples-swapped")], "`migrate`"),
+        (
+            &["upgrade", &guest("apples-foreign"), "--dry-run"],
+            "`migrate`",
+        ),
+    ] {
+        let refused = node.run(arguments);
+        assert_eq!(refused.code, Some(1), "{refused:?}");
+        for part in ["apples version 1 (", "and the new one is", advice] {
+            assert!(refused.stderr.contains(part), "{part}: {refused:?}");
+        }
+    }
+    let tried = node.run(&[
+        "upgrade",
+        &pears,
+        "--replace-machine",
+        "--dry-run",
+        "--json",
+    ]);
+    assert_eq!(tried.code, Some(0), "{tried:?}");
+    let layout = tried.json()["layout"].as_str().map(str::to_owned);
+    assert!(layout.is_some_and(|layout| layout.starts_with("serde1:")));
+    let replaced = node.run(&["upgrade", &pears, "--replace-machine"]);
+    assert_eq!(replaced.code, Some(0), "{replaced:?}");
+    assert_eq!(
+        node.run(&["query", "count"]).stdout.trim(),
+        "1 apples, 1 pears"
+    );
+    let history = node.run(&["upgrade", "--history"]);
     assert!(
-        refused.code == Some(1) && refused.stderr.contains("HTTP 422"),
-        "{refused:?}"
+        history.stdout.contains("layout of its state: serde1:"),
+        "{history:?}"
     );
 }
 

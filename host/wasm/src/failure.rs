@@ -120,7 +120,9 @@ pub enum MachineFailure {
         message: String,
     },
     /// The guest did not restore its state.
-    #[error("the guest did not restore a snapshot: {message}; repair its `restore`")]
+    #[error(
+        "the guest did not restore a snapshot: {message}; repair its `restore`, with the guest SDK its `migrate`"
+    )]
     GuestRestore {
         /// The guest's message, or how it failed.
         message: String,

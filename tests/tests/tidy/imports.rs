@@ -105,6 +105,7 @@ const TABLE: [Row; 16] = [
     guest("oarlock-curious", "tests/guests/curious"),
     guest("oarlock-faulty", "tests/guests/faulty"),
     guest("oarlock-counter-2", "tests/guests/counter-2"),
+    guest("oarlock-fruit", "tests/guests/fruit"),
     Row {
         package: "xtask",
         folder: "tests/xtask",

@@ -21,6 +21,8 @@ pub struct Guest {
     pub name: &'static str,
     /// Its package.
     pub package: &'static str,
+    /// The feature of the package that selects it; empty for none.
+    pub feature: &'static str,
     /// Its folder, from the root.
     pub folder: &'static str,
     /// Where its module is kept, from the root.
@@ -28,48 +30,83 @@ pub struct Guest {
 }
 
 /// Every guest that is kept built.
-pub const GUESTS: [Guest; 7] = [
+pub const GUESTS: [Guest; 11] = [
     Guest {
         name: "counter",
         package: "oarlock-counter",
+        feature: "",
         folder: "examples-wasm/counter",
         module: "examples-wasm/dist/counter.wasm",
     },
     Guest {
         name: "kv",
         package: "oarlock-kv",
+        feature: "",
         folder: "examples-wasm/kv",
         module: "examples-wasm/dist/kv.wasm",
     },
     Guest {
         name: "lock",
         package: "oarlock-lock",
+        feature: "",
         folder: "examples-wasm/lock",
         module: "examples-wasm/dist/lock.wasm",
     },
     Guest {
         name: "queue",
         package: "oarlock-queue",
+        feature: "",
         folder: "examples-wasm/queue",
         module: "examples-wasm/dist/queue.wasm",
     },
     Guest {
         name: "faulty",
         package: "oarlock-faulty",
+        feature: "",
         folder: "tests/guests/faulty",
         module: "tests/guests/faulty.wasm",
     },
     Guest {
         name: "counter-2",
         package: "oarlock-counter-2",
+        feature: "",
         folder: "tests/guests/counter-2",
         module: "tests/guests/counter-2.wasm",
     },
     Guest {
         name: "curious",
         package: "oarlock-curious",
+        feature: "",
         folder: "tests/guests/curious",
         module: "tests/guests/curious.wasm",
+    },
+    Guest {
+        name: "apples",
+        package: "oarlock-fruit",
+        feature: "",
+        folder: "tests/guests/fruit",
+        module: "tests/guests/apples.wasm",
+    },
+    Guest {
+        name: "apples-swapped",
+        package: "oarlock-fruit",
+        feature: "swapped",
+        folder: "tests/guests/fruit",
+        module: "tests/guests/apples-swapped.wasm",
+    },
+    Guest {
+        name: "apples-foreign",
+        package: "oarlock-fruit",
+        feature: "foreign",
+        folder: "tests/guests/fruit",
+        module: "tests/guests/apples-foreign.wasm",
+    },
+    Guest {
+        name: "pears",
+        package: "oarlock-fruit",
+        feature: "pears",
+        folder: "tests/guests/fruit",
+        module: "tests/guests/pears.wasm",
     },
 ];
 
@@ -172,6 +209,8 @@ fn compile(root: &Path, guest: &Guest) -> Result<PathBuf, Error> {
             "guest",
             "--package",
             guest.package,
+            "--features",
+            guest.feature,
         ])
         .args(["--target", wasm_target::TARGET, "--target-dir"])
         .arg(&target_dir)

@@ -20,18 +20,22 @@ impl Client {
     ///
     /// # Errors
     /// No node responds, or the upgrade was refused: see the code of [`RequestError::Invalid`], such as
-    /// `module_refused`, `voters_not_ready` or `upgrade_under_way`. The current module keeps running.
+    /// `module_refused`, `another_machine`, `layout_changed`, `voters_not_ready` or `upgrade_under_way`. The current module keeps running.
     pub async fn upgrade(
         &self,
         module: impl Into<Bytes>,
         options: &UpgradeOptions,
     ) -> Result<UpgradeDone, RequestError> {
-        let target = format!(
+        let mut target = format!(
             "/v1/state-machine?dry_run={}&wait_ms={}&by={}",
             options.dry_run,
             options.wait.as_millis(),
             percent_encoded(&options.by),
         );
+        // Only if it is needed: nodes of earlier releases do not know it.
+        if options.replace_machine {
+            target.push_str("&replace_machine=true");
+        }
         let call = HttpCall {
             method: Method::POST,
             target: target.into(),

@@ -11,7 +11,7 @@ use super::common::ClientArgs;
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("what").required(true).args(["file", "built_in", "history"]))]
 #[command(
-    after_help = "Example:\n  oarlock upgrade queue-v2.wasm --dry-run\n  oarlock upgrade queue-v2.wasm --endpoints 127.0.0.1:8101,127.0.0.1:8102\n  oarlock upgrade --history"
+    after_help = "Example:\n  oarlock upgrade queue-v2.wasm --dry-run\n  oarlock upgrade queue-v2.wasm --endpoints 127.0.0.1:8101,127.0.0.1:8102\n  oarlock upgrade ledger.wasm --replace-machine\n  oarlock upgrade --history"
 )]
 pub(crate) struct UpgradeArgs {
     /// New module: a WebAssembly component, a core module with embedded WIT, or either in text format.
@@ -29,6 +29,11 @@ pub(crate) struct UpgradeArgs {
     #[arg(long, env = "OARLOCK_DRY_RUN", action = ArgAction::SetTrue)]
     #[arg(value_parser = FalseyValueParser::new())]
     pub(crate) dry_run: bool,
+    /// Allow a module with another name than the active one. It must be able to read the state: with the same layout, or
+    /// with `migrate`.
+    #[arg(long, env = "OARLOCK_REPLACE_MACHINE", action = ArgAction::SetTrue)]
+    #[arg(value_parser = FalseyValueParser::new())]
+    pub(crate) replace_machine: bool,
     /// How long to wait until every voter is ready, in milliseconds, 1 to 3600000. After that the upgrade is aborted and
     /// the current module keeps running.
     #[arg(

@@ -85,6 +85,7 @@ pub(super) fn facts(module: &GuestModule, size: usize) -> Value {
         "name": description.name,
         "version": description.version,
         "codec": description.codec,
+        "layout": description.layout,
         "size_bytes": size,
         "sha256": module.sha256().to_string(),
         "exports": module.exports(),
@@ -125,6 +126,13 @@ fn describe(path: &Path, module: &GuestModule, size: usize) -> String {
         ("name", description.name.clone()),
         ("version", description.version.to_string()),
         ("codec", description.codec.clone()),
+        (
+            "layout",
+            description
+                .layout
+                .clone()
+                .unwrap_or_else(|| "unknown".to_owned()),
+        ),
         ("size", format!("{size} bytes")),
         ("sha256", module.sha256().to_string()),
         ("exports", list(module.exports())),

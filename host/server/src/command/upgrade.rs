@@ -40,6 +40,7 @@ async fn run(args: UpgradeArgs) -> Result<(), Failure> {
 async fn carry_out(client: &Client, args: &UpgradeArgs, module: Vec<u8>) -> Result<(), Failure> {
     let options = UpgradeOptions {
         dry_run: args.dry_run,
+        replace_machine: args.replace_machine,
         wait: Duration::from_millis(args.wait_ms),
         by: args.by.clone(),
     };
@@ -158,6 +159,9 @@ fn as_text(upgrades: &UpgradeHistory) -> String {
         module.version,
         module.sha256
     );
+    if let Some(layout) = &module.layout {
+        text.push_str(&format!("layout of its state: {}\n", print_safely(layout)));
+    }
     if let Some(upgrade) = &upgrades.upgrade {
         text.push_str(&format!(
             "in progress: module {} since entry {}, requested by {}\n",

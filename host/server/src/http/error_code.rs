@@ -157,6 +157,10 @@ error_codes! {
         "The guest has no queries.";
     ModuleRefused: "module_refused", 422, Never,
         "The module failed a check. The current module stays active.";
+    AnotherMachine: "another_machine", 422, Never,
+        "The module has another name than the active one. With `replace_machine=true` it may have.";
+    LayoutChanged: "layout_changed", 422, Never,
+        "The module has the name and the version of the active one, and a state with another layout. The current module stays active.";
     UpgradeStatesDiffer: "states_differ", 422, Never,
         "The new module wrote different states on different nodes. The current module stays active.";
     UpgradeAbandoned: "upgrade_abandoned", 422, AfterChange,

@@ -12,5 +12,6 @@ mod lifecycle;
 mod members;
 mod reference;
 mod settings;
+mod succession;
 mod support;
 mod upgrades;

@@ -25,7 +25,7 @@ use super::error::ApiError;
 use super::error_code::ErrorCode;
 use super::request::{self, BodyLimit};
 use crate::status::ModuleStatus;
-use crate::upgrades::{Upgrade, UpgradeError, UpgradeRequestOptions, load_module};
+use crate::upgrades::{SuccessionError, Upgrade, UpgradeError, UpgradeRequestOptions, load_module};
 
 /// Default and maximum of `wait_ms`, in milliseconds.
 pub(super) const DEFAULT_WAIT_MS: u64 = 60_000;
@@ -55,6 +55,9 @@ pub(super) struct UpgradeParams {
     /// Check the module on all voters, and don't activate it.
     #[serde(default)]
     dry_run: bool,
+    /// The module may have another name than the active one.
+    #[serde(default)]
+    replace_machine: bool,
     /// How long the voters may take to prepare, in milliseconds: 1 to 3,600,000, by default 60,000.
     #[serde(default)]
     wait_ms: Option<u64>,
@@ -71,6 +74,7 @@ impl UpgradeParams {
         if fits && (1..=MAX_WAIT_MS).contains(&wait_ms) {
             return Ok(UpgradeRequestOptions {
                 dry_run: self.dry_run,
+                replace_machine: self.replace_machine,
                 wait_ms,
                 by,
             });
@@ -84,7 +88,7 @@ impl UpgradeParams {
 fn invalid_params(why: &str) -> ApiError {
     ApiError::malformed(
         format!("the query string of the URL is invalid: {why}"),
-        "use the parameters dry_run=true, wait_ms=60000 and by=NAME, all optional",
+        "use the parameters dry_run=true, replace_machine=true, wait_ms=60000 and by=NAME, all optional",
     )
 }
 
@@ -97,6 +101,8 @@ pub(super) struct UpgradeResponse {
     name: String,
     /// Version in the module's description.
     version: u32,
+    /// Fingerprint of the layout of the state; null if the module does not tell it.
+    layout: Option<String>,
     /// The entry that activated the module; 0 for the first module of the cluster, null after a dry run.
     activated_index: Option<u64>,
     /// Whether the module was only checked.
@@ -110,6 +116,7 @@ impl UpgradeResponse {
             sha256: module.sha256().to_string(),
             name: description.name.clone(),
             version: description.version,
+            layout: description.layout.clone(),
             activated_index,
             dry_run: activated_index.is_none(),
         }
@@ -141,6 +148,7 @@ pub(super) async fn upgrade(
     let upgrade = Upgrade {
         raft: &app.raft,
         upgrades: &app.upgrades,
+        machine: &app.machine,
         module: &module,
         options,
         deadline,
@@ -166,6 +174,14 @@ fn of_upgrade(error: UpgradeError) -> ApiError {
         UpgradeError::InvalidModule(_) => with(
             ErrorCode::ModuleRefused,
             "`oarlock check FILE` runs the same check without a cluster",
+        ),
+        UpgradeError::Succession(SuccessionError::OtherName { .. }) => with(
+            ErrorCode::AnotherMachine,
+            "if you want to replace the guest, use `oarlock upgrade --replace-machine`, over HTTP replace_machine=true",
+        ),
+        UpgradeError::Succession(SuccessionError::OtherLayout { .. }) => with(
+            ErrorCode::LayoutChanged,
+            "raise the version of the guest and write `migrate`, which reads the state of the version before",
         ),
         UpgradeError::Refused(UpgradeRefusal::InProgress { .. }) => with(
             ErrorCode::UpgradeUnderWay,
@@ -199,7 +215,7 @@ fn of_upgrade(error: UpgradeError) -> ApiError {
     }
 }
 
-const FIX_MODULE: &str = "fix the module, and test it with dry_run=true first";
+const FIX_MODULE: &str = "fix the module (`migrate` with the guest SDK, else `restore`), and test it with `oarlock upgrade --dry-run` first, over HTTP dry_run=true";
 
 fn outcome_unknown(why: &str) -> ApiError {
     ApiError::new(

@@ -3,14 +3,15 @@
 use bytes::Bytes;
 use oarlock_wasm::{
     AbortCause, CheckError, CommandOutcome, Envelope, GuestModule, MachineLimits, PastUpgrade,
-    UpgradeBegin, UpgradeEnd, UpgradeOutcome, UpgradeRecord, UpgradeRefusal, UpgradeStatus,
-    WasmMachine,
+    Sha256, StatusHandle, UpgradeBegin, UpgradeEnd, UpgradeOutcome, UpgradeRecord, UpgradeRefusal,
+    UpgradeStatus, WasmMachine,
 };
 use task_queue_raft::ids::Index;
 use task_queue_raft::{Raft, SubmitError};
 use thiserror::Error;
 use tokio::time::Instant;
 
+use super::succession::{self, SuccessionError};
 use super::watch::UpgradeWatch;
 
 /// Most bytes of a module in one entry of the log.
@@ -21,6 +22,8 @@ const CHUNK_BYTES: usize = 256 << 10;
 pub(crate) struct UpgradeRequestOptions {
     /// Check the module on all voters, and don't activate it.
     pub(crate) dry_run: bool,
+    /// The module may have another name than the active one.
+    pub(crate) replace_machine: bool,
     /// How long the voters may take to prepare, in milliseconds of replicated time.
     pub(crate) wait_ms: u64,
     /// Who requested the upgrade, for the history: up to 256 bytes.
@@ -33,6 +36,9 @@ pub(crate) enum UpgradeError {
     /// This node can't run the module. Nothing is in the log.
     #[error("{0}; the current module stays active")]
     InvalidModule(#[source] CheckError),
+    /// The module may not take over the state of the active one.
+    #[error("{0}; the current module stays active")]
+    Succession(#[from] SuccessionError),
     /// The check of the module panicked.
     #[error("the check of the module panicked: {0}")]
     CheckPanicked(#[source] tokio::task::JoinError),
@@ -80,6 +86,8 @@ pub(crate) async fn load_module(
 pub(crate) struct Upgrade<'a> {
     pub(crate) raft: &'a Raft<WasmMachine>,
     pub(crate) upgrades: &'a UpgradeWatch,
+    /// The status of the machine, which has the active module.
+    pub(crate) machine: &'a StatusHandle,
     pub(crate) module: &'a GuestModule,
     pub(crate) options: UpgradeRequestOptions,
     /// No record is submitted after this time.
@@ -97,8 +105,9 @@ impl Upgrade<'_> {
     /// Upgrades the cluster. Returns the entry that activated the module, or `None` after a dry run.
     ///
     /// # Errors
-    /// The upgrade could not begin, or was aborted, or its end is unknown.
+    /// The module may not take over the state, or the upgrade could not begin, or was aborted, or its end is unknown.
     pub(crate) async fn run(&self) -> Result<Option<Index>, UpgradeError> {
+        let checked = self.check_succession()?;
         let begin = UpgradeBegin {
             sha256: self.module.sha256(),
             bytes: self.module.bytes().len() as u64,
@@ -114,9 +123,33 @@ impl Upgrade<'_> {
             (_, UpgradeOutcome::Refused(refusal)) => self.join(refusal)?,
             (_, reply) => return Err(unexpected(&reply)),
         };
+        // Another module may have become active before the upgrade began. From then on it stays active.
+        if self.machine.module().sha256() != checked
+            && let Err(error) = self.check_succession()
+        {
+            self.abort(upgrade, &error).await?;
+            return Err(error.into());
+        }
         self.send_module(upgrade).await?;
         let past = self.upgrades.end_of(upgrade).await;
         result_of(past.ok_or(UpgradeError::Stopping)?)
+    }
+
+    /// Checks that the module may take over the state of the active one, whose digest is the result.
+    fn check_succession(&self) -> Result<Sha256, SuccessionError> {
+        let active = self.machine.module();
+        let replace_machine = self.options.replace_machine;
+        succession::check(&(&active).into(), &self.module.into(), replace_machine)?;
+        Ok(active.sha256())
+    }
+
+    async fn abort(&self, upgrade: Index, error: &SuccessionError) -> Result<(), UpgradeError> {
+        let end = UpgradeEnd::Aborted {
+            cause: AbortCause::NodeRefused,
+            message: error.to_string(),
+        };
+        self.propose(&UpgradeRecord::Close { upgrade, end }).await?;
+        Ok(())
     }
 
     /// Joins the upgrade in progress if it is for the same module. So a client can repeat its request, for example

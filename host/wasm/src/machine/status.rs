@@ -29,6 +29,8 @@ pub struct MachineStatus {
     pub name: String,
     /// The guest's version, from its description.
     pub version: u32,
+    /// Fingerprint of the layout of the guest's state; `None` if the guest does not tell it.
+    pub layout: Option<String>,
     /// Digest of the module.
     pub sha256: Sha256,
     /// How the guest is rolled back after a failed call.
@@ -185,6 +187,7 @@ impl StatusHandle {
         MachineStatus {
             name: description.name.clone(),
             version: description.version,
+            layout: description.layout.clone(),
             sha256: module.sha256(),
             rollback_method: module.rollback_method().clone(),
             counts: *lock(&self.shared.counts),

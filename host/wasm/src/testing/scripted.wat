@@ -211,6 +211,8 @@
   (func (export "oarlock:state-machine/timers@0.1.0#wake") (param $index i64) (param $time i64)
     (i64.store (i32.const 0) (i64.add (i64.load (i32.const 0)) (i64.const 100))))
 
+  (func (export "oarlock:state-machine/layout@0.1.0#fingerprint") (result i32) (i32.store (i32.const 32) (i32.const 128)) (i32.store (i32.const 36) (i32.const 8)) (i32.const 32))
+
   (func (export "oarlock:state-machine/about@0.1.0#describe") (result i32)
     (i32.store (i32.const 32) (i32.const 128))
     (i32.store (i32.const 36) (i32.const 8))

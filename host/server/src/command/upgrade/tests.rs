@@ -54,6 +54,7 @@ fn the_result_names_the_entry_that_activated_the_module() {
         sha256: "fedcba9876543210".to_owned(),
         name: "counter".to_owned(),
         version: 2,
+        layout: None,
         activated_index,
         dry_run: activated_index.is_none(),
     };
@@ -85,6 +86,7 @@ fn the_history_lists_activated_and_aborted_upgrades() {
             name: "counter".to_owned(),
             version: 2,
             sha256: "fedcba9876543210".to_owned(),
+            layout: Some("serde1:01-02".to_owned()),
             other: serde_json::Map::new(),
         },
         upgrade: Some(progress(100, &[("node1", "ready")])),
@@ -101,6 +103,7 @@ fn the_history_lists_activated_and_aborted_upgrades() {
     let text = as_text(&upgrades);
     for phrase in [
         "active module: counter version 2 (fedcba9876543210)",
+        "layout of its state: serde1:01-02",
         "in progress: module fedcba987654 since entry 7",
         "node1: ready",
         "counter version 2 (fedcba987654)",

@@ -166,6 +166,13 @@ pub(super) const ROUTES: &[RouteSpec] = &[
             },
             ParameterSpec {
                 place: ParameterPlace::Query,
+                name: "replace_machine",
+                value: ValueSpec::Flag,
+                example: "true",
+                meaning: "Allow a module with another name than the active one. It must be able to read the state.",
+            },
+            ParameterSpec {
+                place: ParameterPlace::Query,
                 name: "wait_ms",
                 value: ValueSpec::Integer {
                     least: 1,
@@ -196,6 +203,8 @@ pub(super) const ROUTES: &[RouteSpec] = &[
             E::VotersNotReady,
             E::TooLarge,
             E::ModuleRefused,
+            E::AnotherMachine,
+            E::LayoutChanged,
             E::UpgradeStatesDiffer,
             E::UpgradeAbandoned,
             E::Overloaded,

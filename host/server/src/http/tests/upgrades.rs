@@ -142,7 +142,7 @@ async fn an_invalid_module_is_refused_with_its_reason_and_the_current_one_stays_
         ),
         (foreign, "cannot be read as the state"),
     ] {
-        let response = post(client, "", &module).await;
+        let response = post(client, "?replace_machine=true", &module).await;
         response.assert_error(422, "module_refused");
         let message = response.json()["error"]["message"].to_string();
         assert!(message.contains(reason), "{message}");

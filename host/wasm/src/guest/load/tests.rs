@@ -34,12 +34,14 @@ fn component_of(core: &[u8]) -> Vec<u8> {
 
 #[test]
 fn a_guest_built_against_the_first_wit_is_accepted() {
-    /// The custom sections of a guest that was built before `memory-pressure` and `reply-limit`.
+    /// The custom sections of a guest that was built before `memory-pressure`, `reply-limit` and `layout`.
     const WIT: &[u8] = include_bytes!("../../../testdata/wit-0.1.0-first.bin");
     let text: Vec<&str> = SCRIPTED.lines().collect();
-    let is_new =
-        |line: &&&str| line.contains("\"memory-pressure\"") || line.contains("\"reply-limit\"");
-    assert_eq!(text.iter().filter(is_new).count(), 2);
+    let is_new = |line: &&&str| {
+        let new = ["\"memory-pressure\"", "\"reply-limit\"", "#fingerprint\""];
+        new.iter().any(|new| line.contains(new))
+    };
+    assert_eq!(text.iter().filter(is_new).count(), 3);
     let old: Vec<&str> = text.into_iter().filter(|line| !is_new(&line)).collect();
     let old = old
         .join("\n")
@@ -49,6 +51,7 @@ fn a_guest_built_against_the_first_wit_is_accepted() {
     module.extend_from_slice(WIT);
     let module = GuestModule::load(engine(), module, &limits()).unwrap();
     assert_eq!(module.description().name, "scripted");
+    assert_eq!(module.description().layout, None);
 }
 
 #[test]
@@ -411,6 +414,32 @@ fn a_guest_with_a_failing_or_invalid_description_is_refused() {
         );
     }
     assert!(GuestModule::load(engine(), name_of(128), &limits()).is_ok());
+}
+
+#[test]
+fn a_guest_tells_the_layout_of_its_state() {
+    let start = "#fingerprint\") (result i32)";
+    let reason = reason_of(scripted_with(start, &format!("{start} unreachable")));
+    assert!(
+        matches!(reason, CheckReason::LayoutFailed { .. }),
+        "{reason:?}"
+    );
+    let layout_of = |bytes: usize| {
+        let length = "(i32.store (i32.const 36) (i32.const 8)) (i32.const 32))";
+        let other = format!("(i32.store (i32.const 36) (i32.const {bytes})) (i32.const 32))");
+        scripted_with(length, &other)
+    };
+    // After 47 bytes of text there are zeros.
+    for bytes in [48, 129] {
+        assert_eq!(
+            reason_of(layout_of(bytes)),
+            CheckReason::BadLayout { bytes }
+        );
+    }
+    for (bytes, layout) in [(0, None), (3, Some("scr")), (8, Some("scripted"))] {
+        let module = GuestModule::load(engine(), layout_of(bytes), &limits()).unwrap();
+        assert_eq!(module.description().layout.as_deref(), layout);
+    }
 }
 
 #[test]

@@ -161,7 +161,7 @@ fn a_restored_store_behaves_as_the_live_one() {
 fn a_changed_layout_of_the_state_needs_a_new_version() {
     assert_eq!(
         oarlock_guest::testing::layout::<Store>(),
-        "serde1:cd0baea0-b31e29a1bdcb2b3f",
+        "serde1:47397b64-5bd0ee4775293304",
         "the layout of the state changed: raise `version`, write `migrate`, and then change this text"
     );
 }

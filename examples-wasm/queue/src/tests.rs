@@ -175,7 +175,7 @@ fn an_empty_reserve_returns_an_empty_list_and_creates_no_queue() {
 fn a_changed_layout_of_the_state_needs_a_new_version() {
     assert_eq!(
         oarlock_guest::testing::layout::<Queues>(),
-        "serde1:0-0",
+        "serde1:50883079-f1b4baccf2786c5d",
         "the layout of the state changed: raise `version`, write `migrate`, and then change this text"
     );
 }

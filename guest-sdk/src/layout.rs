@@ -23,15 +23,10 @@ mod graph;
 mod text;
 mod trace;
 
-use std::any::TypeId;
-use std::cell::RefCell;
-
 use serde::de::DeserializeOwned;
 
 pub(crate) use text::Fingerprint;
 pub(crate) use trace::TraceError;
-
-use crate::guest::Guest;
 
 /// The fingerprint of a type.
 ///
@@ -40,29 +35,6 @@ use crate::guest::Guest;
 /// The type refuses all made-up values, or the encoding of snapshots does not support it.
 pub(crate) fn of<T: DeserializeOwned>() -> Result<Fingerprint, TraceError> {
     trace::explore::<T>()?.fingerprint()
-}
-
-/// The fingerprint of a guest's state: the one that its attribute names, or the one of its type.
-///
-/// # Errors
-///
-/// As [`of`].
-pub(crate) fn of_guest<M: Guest>() -> Result<String, TraceError> {
-    thread_local! {
-        static KNOWN: RefCell<Vec<(TypeId, Result<String, TraceError>)>> = const { RefCell::new(Vec::new()) };
-    }
-    if let Some(given) = M::LAYOUT {
-        return Ok(given.to_owned());
-    }
-    let id = TypeId::of::<M>();
-    KNOWN.with_borrow_mut(|known| {
-        if let Some((_, layout)) = known.iter().find(|(known, _)| *known == id) {
-            return layout.clone();
-        }
-        let layout = of::<M>().map(|layout| layout.to_string());
-        known.push((id, layout.clone()));
-        layout
-    })
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub(crate) mod error;
 mod format;
 mod identity;
 pub(crate) mod old_state;
+mod own;
 mod parse;
 mod read;
 mod write;
@@ -15,6 +16,7 @@ mod write;
 pub use error::{MigrateError, RestoreError, SnapshotError};
 pub use identity::{GuestIdentity, GuestPair};
 pub use old_state::OldState;
+pub(crate) use own::{own_identity, own_layout};
 pub(crate) use read::read;
 pub(crate) use write::write;
 

@@ -110,7 +110,7 @@ impl<M: SingleMachine> about::Guest for GuestExports<M> {
 impl<M: SingleMachine> layout::Guest for GuestExports<M> {
     fn fingerprint() -> String {
         // Empty: unknown.
-        crate::layout::of_guest::<M>().unwrap_or_default()
+        snapshot::own_layout::<M>().unwrap_or_default()
     }
 }
 

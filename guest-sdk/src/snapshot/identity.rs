@@ -2,9 +2,6 @@
 
 use std::fmt;
 
-use crate::guest::Guest;
-use crate::layout;
-
 /// Name, version and state layout of a guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GuestIdentity {
@@ -17,15 +14,6 @@ pub struct GuestIdentity {
 }
 
 impl GuestIdentity {
-    /// The identity of a guest of this program.
-    pub(crate) fn of<M: Guest>() -> Self {
-        Self {
-            name: Some(M::NAME.to_owned()),
-            version: M::VERSION,
-            layout: layout::of_guest::<M>().ok(),
-        }
-    }
-
     /// Whether both names are known and differ.
     pub(crate) fn has_another_name_than(&self, other: &Self) -> bool {
         matches!((&self.name, &other.name), (Some(own), Some(theirs)) if own != theirs)

@@ -4,6 +4,7 @@ use super::error::{MigrateError, RestoreError};
 use super::format::{CHUNK_BYTES, MAX_SNAPSHOT_BYTES};
 use super::identity::{GuestIdentity, GuestPair};
 use super::old_state::{OldState, decode_state};
+use super::own::own_identity;
 use super::parse::Snapshot;
 use crate::guest::Guest;
 
@@ -43,7 +44,7 @@ pub(crate) fn read<M: Guest>(
 
 /// The state, decoded or migrated.
 fn state<M: Guest>(written_by: GuestIdentity, bytes: &[u8]) -> Result<M, RestoreError> {
-    let read_by = GuestIdentity::of::<M>();
+    let read_by = own_identity::<M>();
     let has_same_layout = written_by.has_layout_of(&read_by);
     if written_by.has_another_name_than(&read_by) {
         // Numbers of versions of two guests can't be compared.

@@ -120,7 +120,7 @@ fn the_checksum_is_crc_32c() {
 #[test]
 fn the_format_is_the_documented_one() {
     let bytes = chunks(&two()).concat();
-    let layout = GuestIdentity::of::<Two>().layout.unwrap_or_default();
+    let layout = own_identity::<Two>().layout.unwrap_or_default();
     let length = u8::try_from(layout.len()).unwrap();
     let expected = [
         b"OARLOCKG\x02\0\0\0\x02\0\0\0\x06keeper",
@@ -544,7 +544,7 @@ impl StateMachine for Choosy {
 
 #[test]
 fn a_layout_that_the_attribute_names_is_compared_with_names_only() {
-    let own = GuestIdentity::of::<Choosy>();
+    let own = own_identity::<Choosy>();
     assert_eq!(own.layout.as_deref(), Some("choosy-1"));
     let with = |layout: &str| GuestIdentity {
         layout: Some(layout.to_owned()),

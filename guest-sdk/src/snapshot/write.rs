@@ -5,7 +5,7 @@ use postcard::ser_flavors::Flavor;
 use super::crc::Crc;
 use super::error::SnapshotError;
 use super::format::{CHUNK_BYTES, FORMAT_2, MAGIC};
-use super::identity::GuestIdentity;
+use super::own::own_layout;
 use crate::guest::Guest;
 
 /// Writes the guest's state and the SDK's own state `runtime` in chunks of at most 1 MiB.
@@ -29,7 +29,7 @@ pub(crate) fn write<M: Guest>(
     out.add(&FORMAT_2.to_le_bytes());
     out.add(&M::VERSION.to_le_bytes());
     out.add_short_text(M::NAME);
-    out.add_short_text(GuestIdentity::of::<M>().layout.as_deref().unwrap_or(""));
+    out.add_short_text(own_layout::<M>().as_deref().unwrap_or(""));
     out.add(&(runtime.len() as u64).to_le_bytes());
     out.add(runtime);
     let header = out.written;

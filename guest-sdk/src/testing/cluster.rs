@@ -4,7 +4,7 @@ use super::harness::{Harness, TestOutcome};
 use super::recorder::TestReply;
 use crate::context::Event;
 use crate::guest::Guest;
-use crate::snapshot::{GuestIdentity, GuestPair, RestoreError};
+use crate::snapshot::{GuestPair, RestoreError, own_identity};
 
 /// A cluster in memory: replicas of one state machine that apply the same entries and must not diverge.
 ///
@@ -218,7 +218,7 @@ impl<M: Guest> TestCluster<M> {
     ///
     /// The replicas of `N` differ: its `migrate` depends on more than the state.
     pub fn upgrade<N: Guest>(self) -> Result<TestCluster<N>, RestoreError> {
-        let (written_by, read_by) = (GuestIdentity::of::<M>(), GuestIdentity::of::<N>());
+        let (written_by, read_by) = (own_identity::<M>(), own_identity::<N>());
         if written_by.has_another_name_than(&read_by) {
             return Err(RestoreError::OtherGuest(Box::new(GuestPair {
                 written_by,

@@ -1,7 +1,7 @@
 //! The layout of a guest's state, for a test that pins it.
 
 use crate::guest::Guest;
-use crate::layout;
+use crate::snapshot::own_layout;
 
 /// The fingerprint of the layout of the state: names, order and types of its fields and variants. Pin it in a test, so that
 /// a change of the layout without a new version fails the test:
@@ -27,7 +27,7 @@ use crate::layout;
 ///
 /// The layout cannot be derived from the type. The message tells why, and what to do.
 pub fn layout<M: Guest>() -> String {
-    layout::of_guest::<M>().unwrap_or_else(|why| {
+    own_layout::<M>().unwrap_or_else(|why| {
         panic!(
             "the layout of the state of {name} cannot be derived from its type: {why}; name it by hand, as in \
              #[state_machine(name = {name:?}, version = {version}, layout = \"{name}-{version}\")], and change that name \

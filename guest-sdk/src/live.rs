@@ -10,6 +10,9 @@ use crate::snapshot::{self, RestoreError, SnapshotError};
 pub struct LiveGuest<M> {
     pub(crate) machine: M,
     pub(crate) runtime: RuntimeState,
+    /// The state came with format 1, and not by `migrate`. While the SDK has no state of its own, it is written in that
+    /// format again, so that the cluster can go back to the module before.
+    pub(crate) may_go_back: bool,
 }
 
 impl<M: Guest> LiveGuest<M> {
@@ -19,9 +22,12 @@ impl<M: Guest> LiveGuest<M> {
     ///
     /// See [`SnapshotError`].
     pub(crate) fn write(&self, to: &mut dyn FnMut(&[u8])) -> Result<(), SnapshotError> {
+        if self.may_go_back && self.runtime == RuntimeState::of_earlier_sdk() {
+            return snapshot::write(&self.machine, None, to);
+        }
         let runtime = self.runtime.to_section();
         let runtime = runtime.map_err(|source| SnapshotError::Encode { source })?;
-        snapshot::write(&self.machine, &runtime, to)
+        snapshot::write(&self.machine, Some(&runtime), to)
     }
 
     /// Reads a snapshot of this version or an older one. The parameters are those of [`snapshot::read`].
@@ -45,6 +51,10 @@ impl<M: Guest> LiveGuest<M> {
         Ok(Self {
             machine: restored.state,
             runtime,
+            may_go_back: restored.may_go_back,
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

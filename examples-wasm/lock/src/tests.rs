@@ -133,3 +133,12 @@ fn names_and_times_are_limited() {
     assert_eq!(refused("l", MAX_MS + 1, 0), "out_of_range");
     assert_eq!(refused("l", 1, MAX_MS + 1), "out_of_range");
 }
+
+#[test]
+fn a_changed_layout_of_the_state_needs_a_new_version() {
+    assert_eq!(
+        oarlock_guest::testing::layout::<Locks>(),
+        "serde1:b4538382-d3ca433a8a9f24fc",
+        "the layout of the state changed: raise `version`, write `migrate`, and then change this text"
+    );
+}

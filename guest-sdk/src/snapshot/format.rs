@@ -17,7 +17,7 @@
 //! ```
 //!
 //! Format 1 has the same first 16 bytes, with a 1 at offset 8. The state follows at offset 16. So the name, the layout and
-//! the SDK's own state are unknown. It is read, but no longer written.
+//! the SDK's own state are unknown. It is written only for a state that came with it, while the SDK has no state of its own.
 
 pub(super) const MAGIC: [u8; 8] = *b"OARLOCKG";
 pub(super) const FORMAT_1: u32 = 1;

@@ -15,6 +15,8 @@ pub(crate) struct Restored<M> {
     pub(crate) state: M,
     /// The SDK's own state, as it was given to [`write`](super::write()). `None` if an SDK before format 2 wrote it.
     pub(crate) runtime: Option<Vec<u8>>,
+    /// It has format 1, and this version of the guest wrote it. So a module that reads only format 1 may take it back.
+    pub(crate) may_go_back: bool,
 }
 
 /// Reads a snapshot. `from` returns the next chunk of at most the given number of bytes, and an empty one at the end.
@@ -37,6 +39,7 @@ pub(crate) fn read<M: Guest>(
         });
     }
     Ok(Restored {
+        may_go_back: snapshot.runtime.is_none() && version == M::VERSION,
         runtime: snapshot.runtime.map(<[u8]>::to_vec),
         state: state(snapshot.written_by, snapshot.state)?,
     })

@@ -80,7 +80,10 @@ const FORMAT_1: &[u8] = include_bytes!("testdata/format-1.bin");
 
 fn chunks(state: &Two) -> Vec<Vec<u8>> {
     let mut chunks = Vec::new();
-    write(state, RUNTIME, &mut |chunk| chunks.push(chunk.to_vec())).unwrap();
+    write(state, Some(RUNTIME), &mut |chunk| {
+        chunks.push(chunk.to_vec())
+    })
+    .unwrap();
     chunks
 }
 
@@ -243,7 +246,7 @@ fn a_wrong_length_is_refused_even_with_a_matching_checksum() {
 #[test]
 fn a_snapshot_of_a_newer_version_is_refused() {
     let mut bytes = Vec::new();
-    write(&Three::default(), &[], &mut |chunk| {
+    write(&Three::default(), Some(&[]), &mut |chunk| {
         bytes.extend_from_slice(chunk);
     })
     .unwrap();
@@ -373,7 +376,10 @@ fn basket() -> Vec<u8> {
         apples: 2,
         pears: 5,
     };
-    write(&basket, &[], &mut |chunk| bytes.extend_from_slice(chunk)).unwrap();
+    write(&basket, Some(&[]), &mut |chunk| {
+        bytes.extend_from_slice(chunk)
+    })
+    .unwrap();
     bytes
 }
 
@@ -557,7 +563,7 @@ fn a_layout_that_the_attribute_names_is_compared_with_names_only() {
     let later = with("serde2:00000000-0000000000000000");
     assert_eq!(derived.has_layout_of(&later), None);
     let mut bytes = Vec::new();
-    write(&Choosy(vec![1, 2, 3]), &[], &mut |chunk| {
+    write(&Choosy(vec![1, 2, 3]), Some(&[]), &mut |chunk| {
         bytes.extend_from_slice(chunk)
     })
     .unwrap();

@@ -4,18 +4,19 @@ use postcard::ser_flavors::Flavor;
 
 use super::crc::Crc;
 use super::error::SnapshotError;
-use super::format::{CHUNK_BYTES, FORMAT_2, MAGIC};
+use super::format::{CHUNK_BYTES, FORMAT_1, FORMAT_2, MAGIC};
 use super::own::own_layout;
 use crate::guest::Guest;
 
-/// Writes the guest's state and the SDK's own state `runtime` in chunks of at most 1 MiB.
+/// Writes the guest's state and the SDK's own state `runtime` in chunks of at most 1 MiB. Without `runtime` it writes format
+/// 1, which SDKs before format 2 read.
 ///
 /// # Errors
 ///
 /// See [`SnapshotError`].
 pub(crate) fn write<M: Guest>(
     state: &M,
-    runtime: &[u8],
+    runtime: Option<&[u8]>,
     to: &mut dyn FnMut(&[u8]),
 ) -> Result<(), SnapshotError> {
     let mut out = StateWriter {
@@ -26,12 +27,19 @@ pub(crate) fn write<M: Guest>(
         written: 0,
     };
     out.add(&MAGIC);
-    out.add(&FORMAT_2.to_le_bytes());
+    let format = if runtime.is_some() {
+        FORMAT_2
+    } else {
+        FORMAT_1
+    };
+    out.add(&format.to_le_bytes());
     out.add(&M::VERSION.to_le_bytes());
-    out.add_short_text(M::NAME);
-    out.add_short_text(own_layout::<M>().as_deref().unwrap_or(""));
-    out.add(&(runtime.len() as u64).to_le_bytes());
-    out.add(runtime);
+    if let Some(runtime) = runtime {
+        out.add_short_text(M::NAME);
+        out.add_short_text(own_layout::<M>().as_deref().unwrap_or(""));
+        out.add(&(runtime.len() as u64).to_le_bytes());
+        out.add(runtime);
+    }
     let header = out.written;
     let mut out =
         postcard::serialize_with_flavor::<M, StateWriter<'_>, StateWriter<'_>>(state, out)

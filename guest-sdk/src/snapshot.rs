@@ -16,7 +16,9 @@ mod write;
 pub use error::{MigrateError, RestoreError, SnapshotError};
 pub use identity::{GuestIdentity, GuestPair};
 pub use old_state::OldState;
-pub(crate) use own::{own_identity, own_layout};
+#[cfg(not(target_family = "wasm"))]
+pub(crate) use own::own_identity;
+pub(crate) use own::own_layout;
 pub(crate) use read::read;
 pub(crate) use write::write;
 

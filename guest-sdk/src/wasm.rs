@@ -110,7 +110,7 @@ impl<M: SingleMachine> about::Guest for GuestExports<M> {
 impl<M: SingleMachine> layout::Guest for GuestExports<M> {
     fn fingerprint() -> String {
         // Empty: unknown.
-        snapshot::own_layout::<M>().unwrap_or_default()
+        crate::snapshot::own_layout::<M>().unwrap_or_default()
     }
 }
 

@@ -17,7 +17,7 @@ mod watch;
 
 pub(crate) use coordinator::run;
 pub(crate) use request::{Upgrade, UpgradeError, UpgradeRequestOptions, load_module};
-pub(crate) use succession::SuccessionError;
+pub(crate) use succession::{SuccessionError, check as check_succession};
 pub(crate) use watch::UpgradeWatch;
 
 /// Runs the preparation of a new module on a thread of its own, while other entries are applied.

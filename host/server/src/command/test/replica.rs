@@ -13,6 +13,7 @@ use task_queue_raft::state_machine::{Moment, ReplicatedStateMachine};
 
 use super::result::{StepReply, StepResult};
 use super::suite::StepAction;
+use crate::upgrades::check_succession;
 
 /// Time of the first step, in milliseconds: 2020-01-01 UTC, as in the harness of the SDK.
 pub(crate) const START_MS: u64 = 1_577_836_800_000;
@@ -140,8 +141,11 @@ impl Replica {
     /// Upgrades to another module before step number `number`, as a cluster of one node does.
     ///
     /// # Errors
-    /// The upgrade is refused or aborted.
+    /// The module has another name or layout than the active one, or the upgrade is refused or aborted.
     pub(crate) fn upgrade(&mut self, number: usize, module: &GuestModule) -> Result<(), String> {
+        let active = self.machine.status().module();
+        check_succession(&(&active).into(), &module.into(), false)
+            .map_err(|error| error.to_string())?;
         self.begin(number, 0);
         let begun = UpgradeBegin {
             sha256: module.sha256(),

@@ -140,7 +140,7 @@ async fn an_invalid_module_is_refused_with_its_reason_and_the_current_one_stays_
             Bytes::from_static(b"no module at all"),
             "neither WebAssembly nor its text",
         ),
-        (foreign, "cannot be read as the state"),
+        (foreign, "has no `migrate`"),
     ] {
         let response = post(client, "?replace_machine=true", &module).await;
         response.assert_error(422, "module_refused");

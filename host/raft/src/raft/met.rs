@@ -101,7 +101,8 @@ impl Core {
     }
 
     /// Whether a response counts. One of a store that does not count only shows its term. The leader has all committed
-    /// configurations, so it reports this to the sender.
+    /// configurations, so it reports this to the sender. A member that does not vote gets the report too: it would never vote
+    /// again with a store that it had before the one that it reported last.
     pub(super) fn admits_response(&mut self, from: &Sender, response: &RaftResponse) -> bool {
         let term = match response {
             RaftResponse::AppendEntries(response) | RaftResponse::LeaseGranted(response, _) => {
@@ -120,7 +121,8 @@ impl Core {
             return true;
         }
         self.observe_term(term);
-        if self.has_committed_in_term() && self.membership().is_voter(&from.id) {
+        let votes = self.membership().is_voter(&from.id);
+        if self.has_committed_in_term() || self.role.is_leader() && !votes {
             self.report_replaced(from);
         }
         false

@@ -281,6 +281,34 @@ fn a_member_that_loses_its_disk_again_while_it_rejoins_keeps_its_new_store() {
 }
 
 #[test]
+fn a_rejoining_member_whose_first_disk_is_put_back_is_told() {
+    // The leader may not remember that this disk was replaced: its own was replaced as well, or there were too many.
+    let mut a = named("a", 1);
+    a.lead();
+    let term = a.core.term().0;
+    let mismatch = StoreMismatch {
+        term: Term(term),
+        store_id: StoreId(22),
+    };
+    let mismatch = Message::Response(RaftResponse::StoreMismatch(mismatch));
+    a.step_from(&sender("b", 22), mismatch);
+    let last = a.core.log().last().index.0;
+    a.step_from(&sender("c", 3), matched(term, last));
+    let member = a.core.membership().members()[&NodeId::from("b")].clone();
+    assert_eq!(
+        (member.role, member.store_id),
+        (MemberRole::Rejoining, StoreId(22))
+    );
+    a.sent();
+    // Otherwise it would neither vote nor count as long as this node leads.
+    a.step_from(&sender("b", 2), matched(term, last));
+    assert_eq!(a.core.peers()[&NodeId::from("b")].matched, Index::ZERO);
+    let reports = replaced_reports(&mut a);
+    assert_eq!(reports.len(), 1);
+    assert_eq!(reports[0].store_id, StoreId(2));
+}
+
+#[test]
 fn acknowledgements_of_a_learner_do_not_count_for_its_next_store() {
     let mut a = named("a", 1);
     a.lead();

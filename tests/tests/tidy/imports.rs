@@ -26,7 +26,7 @@ const HTTP: [&str; 7] = [
     "tonic",
 ];
 
-const TABLE: [Row; 16] = [
+const TABLE: [Row; 17] = [
     Row {
         package: "task_queue_raft",
         folder: "host/raft",

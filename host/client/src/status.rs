@@ -60,12 +60,17 @@ pub struct ModuleInfo {
     pub version: u32,
     /// SHA-256 of the module's bytes, in hexadecimal.
     pub sha256: String,
-    /// Fingerprint of the layout of the guest's state. `None`: the guest does not tell it.
-    #[serde(default)]
-    pub layout: Option<String>,
     /// Other fields, among them those that later versions add.
     #[serde(flatten)]
     pub other: Map<String, Value>,
+}
+
+impl ModuleInfo {
+    /// Fingerprint of the layout of the guest's state. `None`: the guest does not tell it.
+    #[must_use]
+    pub fn layout(&self) -> Option<&str> {
+        self.other.get("layout")?.as_str()
+    }
 }
 
 /// Status of a node at the time of its response.

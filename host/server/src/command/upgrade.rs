@@ -159,7 +159,7 @@ fn as_text(upgrades: &UpgradeHistory) -> String {
         module.version,
         module.sha256
     );
-    if let Some(layout) = &module.layout {
+    if let Some(layout) = module.layout() {
         text.push_str(&format!("layout of its state: {}\n", print_safely(layout)));
     }
     if let Some(upgrade) = &upgrades.upgrade {

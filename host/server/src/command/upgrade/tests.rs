@@ -86,8 +86,9 @@ fn the_history_lists_activated_and_aborted_upgrades() {
             name: "counter".to_owned(),
             version: 2,
             sha256: "fedcba9876543210".to_owned(),
-            layout: Some("serde1:01-02".to_owned()),
-            other: serde_json::Map::new(),
+            other: [("layout".to_owned(), serde_json::json!("serde1:01-02"))]
+                .into_iter()
+                .collect(),
         },
         upgrade: Some(progress(100, &[("node1", "ready")])),
         history: vec![

@@ -142,6 +142,7 @@ async fn a_new_project_passes_its_tests_builds_and_serves() {
         "{output}"
     );
     succeeds(&cargo_fmt(&folder));
+    clippy_rejects_what_differs_between_nodes(&folder);
     require_wasm_target(&folder);
     succeeds(&cargo(&folder, &["build", "--release", "--target", TARGET]));
     let module = built().join(TARGET).join("release/my_counters");
@@ -151,6 +152,32 @@ async fn a_new_project_passes_its_tests_builds_and_serves() {
     eventually("the node is ready", ready).await;
     let response = http.apply(r#"{"add":{"name":"apples","by":5}}"#).await;
     assert_eq!(response.expect("a response").json(), json!({"value": 5}));
+}
+
+/// The `clippy.toml` of the project has an effect.
+fn clippy_rejects_what_differs_between_nodes(folder: &Path) {
+    // Arguments after `--` are those of the compiler.
+    let clippy = || {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo
+            .current_dir(folder)
+            .args(["clippy", "--offline", "--target-dir"])
+            .arg(built())
+            .args(["--", "-D", "warnings"]);
+        cargo.output().expect("cargo can be started")
+    };
+    succeeds(&clippy());
+    let source = folder.join("src/lib.rs");
+    let code = fs::read_to_string(&source).expect("readable");
+    let planted = "\n/// Its order differs after a restore.\npub type Map = std::collections::HashMap<u8, u8>;\n";
+    fs::write(&source, format!("{code}{planted}")).expect("writable");
+    let found = clippy();
+    assert!(
+        !found.status.success() && text(&found).contains("use BTreeMap"),
+        "{}",
+        text(&found)
+    );
+    fs::write(&source, code).expect("writable");
 }
 
 fn cargo_fmt(folder: &Path) -> Output {

@@ -8,9 +8,13 @@ mod cluster;
 mod harness;
 mod layout;
 mod recorder;
+#[cfg(feature = "schema")]
+mod schema;
 
 pub use agree::{TestStep, assert_live_and_restored_agree};
 pub use cluster::TestCluster;
 pub use harness::{Harness, START_MS, TestOutcome};
 pub use layout::layout;
 pub use recorder::{LogLine, TestReply};
+#[cfg(feature = "schema")]
+pub use schema::MessageSchema;

@@ -9,6 +9,7 @@
 //! value does not change.
 
 use oarlock_guest::{Apply, Read, Refusal, StateMachine, state_machine};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The state.
@@ -18,7 +19,7 @@ pub struct Counter {
 }
 
 /// A command changes the value.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Command {
     /// Adds to the value. The reply is the sum.
@@ -29,7 +30,7 @@ pub enum Command {
 }
 
 /// A query reads the state and changes nothing.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Query {
     /// The value.
@@ -37,13 +38,13 @@ pub enum Query {
 }
 
 /// Reply and response.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Value {
     /// The current value.
     pub value: i64,
 }
 
-#[state_machine(name = "counter", version = 1)]
+#[state_machine(name = "counter", version = 1, schema = include_str!("schema.json"))]
 impl StateMachine for Counter {
     type Command = Command;
     type Reply = Value;

@@ -1,4 +1,4 @@
-use oarlock_guest::testing::{Harness, assert_live_and_restored_agree};
+use oarlock_guest::testing::{Harness, MessageSchema, assert_live_and_restored_agree};
 
 use super::*;
 
@@ -72,4 +72,11 @@ fn a_changed_layout_of_the_state_needs_a_new_version() {
         "serde1:abf49ab2-a49cf1f34aa3aff3",
         "the layout of the state changed: raise `version`, write `migrate`, and then change this text"
     );
+}
+
+#[test]
+fn the_schema_is_current() {
+    MessageSchema::<Counter>::derived()
+        .refusals(["overflow"])
+        .assert_is_current("src/schema.json");
 }

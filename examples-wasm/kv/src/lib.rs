@@ -15,6 +15,7 @@
 use std::collections::BTreeMap;
 
 use oarlock_guest::{Apply, Read, Refusal, StateMachine, state_machine};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Longest key, in bytes. A longer one is refused with `too_large`.
@@ -27,7 +28,7 @@ pub struct Store {
 }
 
 /// A command changes the store.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Command {
     /// Sets a key.
@@ -46,9 +47,10 @@ pub enum Command {
     Cas {
         /// The key.
         key: String,
-        /// Expected current value; `null` for a missing key. (Without `deserialize_with`, serde would accept a missing
-        /// field as `null`.)
+        /// Expected current value; `null` for a missing key.
+        // Without `deserialize_with`, serde would accept a missing field as `null`.
         #[serde(deserialize_with = "Option::deserialize")]
+        #[schemars(required, extend("type" = ["string", "null"]))]
         expect: Option<String>,
         /// Its new value.
         value: String,
@@ -64,15 +66,17 @@ impl Command {
 }
 
 /// Reply to a command.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Reply {
     /// To `put` and `delete`.
+    #[schemars(extend("x-for" = ["put", "delete"]))]
     Previous {
         /// The previous value, `null` if the key did not exist.
         previous: Option<String>,
     },
     /// To `cas`.
+    #[schemars(extend("x-for" = ["cas"]))]
     Swapped {
         /// Whether the value was set.
         swapped: bool,
@@ -82,7 +86,7 @@ pub enum Reply {
 }
 
 /// A query reads the state and changes nothing.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Query {
     /// The value of a key.
@@ -93,13 +97,13 @@ pub enum Query {
 }
 
 /// Response to a query.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Response {
     /// The value, or `null` if the key does not exist.
     pub value: Option<String>,
 }
 
-#[state_machine(name = "kv", version = 1)]
+#[state_machine(name = "kv", version = 1, schema = include_str!("schema.json"))]
 impl StateMachine for Store {
     type Command = Command;
     type Reply = Reply;

@@ -1,4 +1,4 @@
-use oarlock_guest::testing::{Harness, assert_live_and_restored_agree};
+use oarlock_guest::testing::{Harness, MessageSchema, assert_live_and_restored_agree};
 
 use super::*;
 
@@ -164,4 +164,11 @@ fn a_changed_layout_of_the_state_needs_a_new_version() {
         "serde1:47397b64-5bd0ee4775293304",
         "the layout of the state changed: raise `version`, write `migrate`, and then change this text"
     );
+}
+
+#[test]
+fn the_schema_is_current() {
+    MessageSchema::<Store>::derived()
+        .refusals(["too_large"])
+        .assert_is_current("src/schema.json");
 }

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use oarlock_guest::JsonText;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::DEFAULT_ATTEMPTS;
 
 /// A command changes the queues.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Command {
     /// Adds a task.
@@ -47,7 +48,7 @@ pub enum Command {
 }
 
 /// Arguments of `enqueue`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Enqueue {
     /// Name of the queue. It is created if it does not exist.
@@ -73,7 +74,7 @@ fn default_attempts() -> u32 {
 }
 
 /// Arguments of `reserve`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reserve {
     /// Names of the queues. A queue that does not exist is empty.
@@ -95,10 +96,11 @@ fn one() -> u32 {
 }
 
 /// Reply to a command.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Reply {
     /// To `enqueue`.
+    #[schemars(extend("x-for" = ["enqueue"]))]
     Enqueued {
         /// Id of the new task, or of the first task with the same key.
         id: u64,
@@ -106,18 +108,22 @@ pub enum Reply {
         duplicate: bool,
     },
     /// To `reserve`.
+    #[schemars(extend("x-for" = ["reserve"]))]
     Reserved {
         /// The tasks, in the order of delivery.
         tasks: Vec<Delivered>,
     },
     /// To `ack`.
+    #[schemars(extend("x-for" = ["ack"]))]
     Acked {},
     /// To `nack`.
+    #[schemars(extend("x-for" = ["nack"]))]
     Nacked {
         /// `delayed` or `dead`.
         state: Stage,
     },
     /// To `extend`.
+    #[schemars(extend("x-for" = ["extend"]))]
     Extended {
         /// When the lease expires: replicated time, in milliseconds since 1970-01-01 UTC.
         lease_until_ms: u64,
@@ -125,7 +131,7 @@ pub enum Reply {
 }
 
 /// A task that is delivered to a worker.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Delivered {
     /// Id of the task.
     pub id: u64,
@@ -142,7 +148,7 @@ pub struct Delivered {
 }
 
 /// State of a task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "documented on the crate page")]
 pub enum Stage {
@@ -153,7 +159,7 @@ pub enum Stage {
 }
 
 /// A query reads the state and changes nothing.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Query {
     /// The numbers of tasks in each queue.
@@ -170,10 +176,11 @@ pub enum Query {
 }
 
 /// Response to a query.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Response {
     /// To `stats`.
+    #[schemars(extend("x-for" = ["stats"]))]
     Stats {
         /// The numbers of tasks, by name of the queue.
         queues: BTreeMap<String, Counts>,
@@ -182,6 +189,7 @@ pub enum Response {
         next: Option<String>,
     },
     /// To `task`.
+    #[schemars(extend("x-for" = ["task"]))]
     Task {
         /// Nothing if it is not there: never added, or acknowledged.
         task: Option<TaskInfo>,
@@ -189,7 +197,7 @@ pub enum Response {
 }
 
 /// Numbers of tasks in a queue.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Counts {
     /// Tasks that can be delivered.
     pub ready: u64,
@@ -204,7 +212,7 @@ pub struct Counts {
 }
 
 /// A task in the response to `task`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct TaskInfo {
     /// Id of the task.
     pub id: u64,

@@ -32,7 +32,7 @@ pub struct Queues {
     pub(crate) requested_wake_ms: u64,
 }
 
-#[state_machine(name = "task-queue", version = 1)]
+#[state_machine(name = "task-queue", version = 1, schema = include_str!("schema.json"))]
 impl StateMachine for Queues {
     type Command = Command;
     type Reply = Reply;

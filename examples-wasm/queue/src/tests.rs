@@ -8,7 +8,7 @@ mod order;
 mod replies;
 mod timers;
 
-use oarlock_guest::testing::Harness;
+use oarlock_guest::testing::{Harness, MessageSchema};
 use serde_json::{Value, json};
 
 use crate::Queues;
@@ -178,4 +178,17 @@ fn a_changed_layout_of_the_state_needs_a_new_version() {
         "serde1:50883079-f1b4baccf2786c5d",
         "the layout of the state changed: raise `version`, write `migrate`, and then change this text"
     );
+}
+
+#[test]
+fn the_schema_is_current() {
+    MessageSchema::<Queues>::derived()
+        .refusals([
+            "full",
+            "no_such_task",
+            "out_of_range",
+            "stale_token",
+            "too_large",
+        ])
+        .assert_is_current("src/schema.json");
 }

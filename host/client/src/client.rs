@@ -2,6 +2,7 @@
 
 mod admin;
 mod attempts;
+pub(crate) mod events;
 pub(crate) mod response;
 mod state;
 mod upgrade;
@@ -17,7 +18,7 @@ use tokio::time::Instant;
 
 use crate::endpoint::Endpoint;
 use crate::error::{ApplyError, ClientConfigError, QueryError, RequestError};
-use crate::options::{ApplyOptions, ClientOptions, Key, QueryOptions, ReadConsistency, key_header};
+use crate::options::{ApplyOptions, ClientOptions, Key, QueryOptions, key_header};
 use crate::retry::Replay;
 use crate::status::NodeInfo;
 use crate::transport::{HttpCall, HttpReply};
@@ -115,10 +116,33 @@ impl Client {
     ) -> Result<QueryResponse, QueryError> {
         let call = HttpCall {
             method: Method::POST,
-            target: match options.consistency {
-                ReadConsistency::Linearizable => "/v1/query?consistency=linearizable".into(),
-                ReadConsistency::Stale => "/v1/query?consistency=stale".into(),
-            },
+            target: format!("/v1/query?consistency={}", options.consistency.name()).into(),
+            key: None,
+            body: query.into(),
+            max_reply_bytes: self.shared.options.max_reply_bytes,
+        };
+        let (endpoint, reply) = self
+            .call(&call, options.timeout, Replay::Safe)
+            .await
+            .map_err(|error| error.error)?;
+        response::of_query(&endpoint, reply)
+    }
+
+    /// Sends a query that the node holds back until it has applied an entry after `index`, or until a part of the timeout
+    /// is over. So the response may be that of the same state.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    pub async fn query_after(
+        &self,
+        query: impl Into<Bytes>,
+        index: u64,
+        options: &QueryOptions,
+    ) -> Result<QueryResponse, QueryError> {
+        let consistency = options.consistency.name();
+        let call = HttpCall {
+            method: Method::POST,
+            target: format!("/v1/query?consistency={consistency}&wait_index={index}").into(),
             key: None,
             body: query.into(),
             max_reply_bytes: self.shared.options.max_reply_bytes,
@@ -224,6 +248,19 @@ impl Client {
             .await
             .map_err(|failed| self.error_of(failed))?;
         response::expect_ok(endpoint, reply)
+    }
+
+    /// The schema of the guest's messages: a JSON document.
+    ///
+    /// # Errors
+    /// No node responds, or the guest has no schema: code `no_schema`.
+    pub async fn schema(&self) -> Result<Bytes, RequestError> {
+        let call = get("/v1/schema", self.shared.options.max_reply_bytes);
+        let (endpoint, reply) = self
+            .call(&call, self.shared.options.timeout, Replay::Safe)
+            .await
+            .map_err(|error| error.error)?;
+        response::expect_ok(&endpoint, reply)
     }
 
     /// The bytes of the active module.

@@ -28,6 +28,7 @@ mod audit;
 mod client;
 mod endpoint;
 mod error;
+mod event_lines;
 #[cfg(feature = "load")]
 pub mod load;
 mod options;
@@ -39,9 +40,11 @@ mod upgrade;
 
 pub use audit::AuditInfo;
 pub use client::Client;
+pub use client::events::{EventOptions, EventStream};
 pub use client::response::{ApplyResponse, QueryResponse};
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{ApplyError, ClientConfigError, QueryError, RequestError};
+pub use event_lines::ReceivedEvent;
 pub use options::{
     ApplyOptions, ClientOptions, Key, KeyError, MAX_KEY_BYTES, Protocol, QueryOptions,
     ReadConsistency,

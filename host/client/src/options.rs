@@ -112,6 +112,16 @@ pub enum ReadConsistency {
     Stale,
 }
 
+impl ReadConsistency {
+    /// The value of the parameter.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Linearizable => "linearizable",
+            Self::Stale => "stale",
+        }
+    }
+}
+
 /// Options of one query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueryOptions {

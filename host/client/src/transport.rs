@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
-use hyper::{Method, Request, StatusCode, Uri};
-use hyper_util::client::legacy::Client as HttpClient;
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Client as HttpClient, Error as HttpError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use crate::endpoint::Endpoint;
@@ -93,37 +94,85 @@ impl Transport {
         }
     }
 
+    /// Opens a stream of events and reads the head of the response, within `limit`. `after`: id of the last event.
+    pub(crate) async fn open(
+        &self,
+        endpoint: &Endpoint,
+        target: &str,
+        after: Option<&str>,
+        limit: Duration,
+    ) -> Result<Response<Incoming>, ExchangeError> {
+        let not_sent = |error: hyper::http::Error| ExchangeError::NotConnected(causes(&error));
+        let mut request = Request::get(uri(endpoint, target).map_err(not_sent)?);
+        if let Some(after) = after {
+            request = request.header("last-event-id", after);
+        }
+        let request = request.body(Full::default()).map_err(not_sent)?;
+        let opening = tokio::time::timeout(limit, self.http.request(request)).await;
+        opening
+            .map_err(|_elapsed| ExchangeError::Silent)?
+            .map_err(|error| broken(&error))
+    }
+
+    /// Reads the rest of a response, within `limit`.
+    pub(crate) async fn read(
+        &self,
+        response: Response<Incoming>,
+        max_reply_bytes: usize,
+        limit: Duration,
+    ) -> Result<HttpReply, ExchangeError> {
+        let reading = tokio::time::timeout(limit, collect(response, max_reply_bytes)).await;
+        reading.unwrap_or(Err(ExchangeError::Silent))
+    }
+
     async fn send(
         &self,
         request: Request<Full<Bytes>>,
         max_reply_bytes: usize,
     ) -> Result<HttpReply, ExchangeError> {
-        let response = self.http.request(request).await.map_err(|error| {
-            if error.is_connect() {
-                ExchangeError::NotConnected(root_cause(&error))
+        let response = self.http.request(request).await;
+        let response = response.map_err(|error| broken(&error))?;
+        collect(response, max_reply_bytes).await
+    }
+}
+
+/// Reads the whole body of a response.
+async fn collect(
+    response: Response<Incoming>,
+    max_reply_bytes: usize,
+) -> Result<HttpReply, ExchangeError> {
+    let (head, body) = response.into_parts();
+    let body = Limited::new(body, max_reply_bytes)
+        .collect()
+        .await
+        .map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                ExchangeError::Unreadable(format!("its body has more than {max_reply_bytes} bytes"))
             } else {
-                ExchangeError::Broken(causes(&error))
+                ExchangeError::Broken(causes(error.as_ref()))
             }
         })?;
-        let (head, body) = response.into_parts();
-        let body = Limited::new(body, max_reply_bytes)
-            .collect()
-            .await
-            .map_err(|error| {
-                if error.is::<LengthLimitError>() {
-                    ExchangeError::Unreadable(format!(
-                        "its body has more than {max_reply_bytes} bytes"
-                    ))
-                } else {
-                    ExchangeError::Broken(causes(error.as_ref()))
-                }
-            })?;
-        Ok(HttpReply {
-            status: head.status,
-            headers: head.headers,
-            body: body.to_bytes(),
-        })
+    Ok(HttpReply {
+        status: head.status,
+        headers: head.headers,
+        body: body.to_bytes(),
+    })
+}
+
+fn broken(error: &HttpError) -> ExchangeError {
+    if error.is_connect() {
+        ExchangeError::NotConnected(root_cause(error))
+    } else {
+        ExchangeError::Broken(causes(error))
     }
+}
+
+fn uri(endpoint: &Endpoint, target: &str) -> Result<Uri, hyper::http::Error> {
+    Uri::builder()
+        .scheme("http")
+        .authority(endpoint.authority().clone())
+        .path_and_query(target)
+        .build()
 }
 
 fn request(
@@ -132,12 +181,7 @@ fn request(
     node_timeout: Duration,
 ) -> Result<Request<Full<Bytes>>, ExchangeError> {
     let not_sent = |error: hyper::http::Error| ExchangeError::NotConnected(causes(&error));
-    let uri = Uri::builder()
-        .scheme("http")
-        .authority(endpoint.authority().clone())
-        .path_and_query(&*call.target)
-        .build()
-        .map_err(not_sent)?;
+    let uri = uri(endpoint, &call.target).map_err(not_sent)?;
     let timeout_ms = u64::try_from(node_timeout.as_millis())
         .unwrap_or(u64::MAX)
         .clamp(1, MAX_NODE_TIMEOUT_MS);

@@ -7,8 +7,11 @@ mod audit;
 mod bench;
 mod build;
 mod check;
+mod client;
 mod common;
 mod demo;
+mod dev;
+mod events;
 mod file;
 mod members;
 mod new;
@@ -29,8 +32,11 @@ pub(crate) use audit::{AuditArgs, AuditCommand};
 pub(crate) use bench::BenchArgs;
 pub(crate) use build::BuildArgs;
 pub(crate) use check::CheckArgs;
+pub(crate) use client::{ClientLanguage, GenerateClientArgs};
 pub(crate) use common::ClientArgs;
 pub(crate) use demo::DemoArgs;
+pub(crate) use dev::DevArgs;
+pub(crate) use events::EventsArgs;
 pub(crate) use members::{MembersArgs, MembersCommand, TransferArgs};
 pub(crate) use new::NewArgs;
 pub(crate) use origin::{Origins, ParseError};
@@ -65,6 +71,8 @@ pub(crate) enum CliCommand {
     Apply(ApplyArgs),
     /// Query the state machine, without changing it, and print the response.
     Query(QueryArgs),
+    /// Follow the events of the state machine, over all nodes of --endpoints.
+    Events(EventsArgs),
     /// Show role, term, log indexes, module and health of every node.
     Status(StatusArgs),
     /// Check a WebAssembly file: print what it contains, or every reason why a node would refuse it.
@@ -89,6 +97,10 @@ pub(crate) enum CliCommand {
     Build(BuildArgs),
     /// Test a guest: run a suite of commands and queries on live, restored and upgraded copies, in this process.
     Test(TestArgs),
+    /// Build a guest project on each change, and upgrade a local node to it.
+    Dev(DevArgs),
+    /// Generate a typed client of a guest in Rust, Python or TypeScript.
+    Client(Box<GenerateClientArgs>),
     /// Upgrade the cluster to another module while it serves clients, or show past upgrades.
     Upgrade(UpgradeArgs),
 }

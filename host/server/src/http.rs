@@ -9,6 +9,7 @@
 //! | [`reference`] | what the table has of each route |
 //! | [`apply`], [`query`] | commands and queries |
 //! | [`audit`] | the comparison of the nodes' states |
+//! | [`schema`] | the schema of the guest's messages |
 //! | [`settings`] | the replicated settings of the cluster |
 //! | [`members`], [`member_address`] | membership changes and leadership transfer; addresses of new members |
 //! | [`events`] | events of the guest, as server-sent events |
@@ -42,6 +43,7 @@ mod reference;
 mod reply;
 mod request;
 mod routes;
+mod schema;
 mod serve;
 mod settings;
 mod snapshot;

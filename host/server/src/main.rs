@@ -8,9 +8,11 @@
 //! | [`http`] | the HTTP API of a node |
 //! | [`serve`] | the command `oarlock serve` |
 //! | [`command`] | the commands that send requests to a cluster or read a file |
+//! | [`schema`] | the schema of a guest's messages |
 //! | [`compiled`] | compiled code on disk |
 //! | [`bench`] | the command `oarlock bench` |
 //! | [`demo`] | the command `oarlock demo` |
+//! | [`dev`] | the command `oarlock dev` |
 //! | [`exit`] | exit codes and the errors that lead to them |
 
 // A panic ends the process of the caller; return an error, or write in `unreachable!` why it cannot happen.
@@ -24,6 +26,7 @@ mod compiled;
 mod decisions;
 mod deferred;
 mod demo;
+mod dev;
 mod events;
 mod exit;
 mod first_start;
@@ -37,6 +40,7 @@ mod node;
 mod quarantine;
 mod readiness;
 mod retry;
+mod schema;
 mod serve;
 mod settings;
 mod start_limits;
@@ -95,8 +99,11 @@ fn run(invocation: Invocation) -> Result<(), Failure> {
         CliCommand::New(args) => command::new(args),
         CliCommand::Build(args) => command::build(args),
         CliCommand::Test(args) => command::test(args),
+        CliCommand::Client(args) => command::client(*args),
+        CliCommand::Events(args) => command::events(args),
         CliCommand::Upgrade(args) => command::upgrade(args),
         CliCommand::Bench(args) => bench::bench(args),
+        CliCommand::Dev(args) => dev::dev(args, &origins),
         CliCommand::Demo(args) => demo::demo(args, &origins),
     }
 }

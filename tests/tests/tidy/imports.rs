@@ -141,7 +141,7 @@ const fn guest(package: &'static str, folder: &'static str) -> Row {
 }
 
 /// Modules of the binary that may use the client: commands, not a node.
-const CLIENT_USERS: [&str; 3] = ["command", "demo", "bench"];
+const CLIENT_USERS: [&str; 4] = ["command", "demo", "dev", "bench"];
 
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
     let mut found = manifests(tree);

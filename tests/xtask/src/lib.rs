@@ -5,11 +5,13 @@
 //! | `wasm-target` | makes `cargo build --target wasm32-unknown-unknown` work |
 //! | `guests [--out DIR]` | builds the guests that are kept in the repository, and `dist/SOURCES` |
 //! | `guests --languages [--out DIR]` | builds the counter in C, Python and JavaScript, which is not kept |
+//! | `checkers` | installs the type checkers of generated clients |
 //! | `guests --check` | lists those that are not built from the current sources |
 //!
 //! Guests are kept built, so that the host builds and passes its tests without the wasm target. A test of this
 //! package fails where one is stale.
 
+pub mod checkers;
 pub mod guests;
 pub mod languages;
 pub mod record;

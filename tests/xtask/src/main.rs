@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use xtask::{guests, languages, root, run, wasm_target};
+use xtask::{checkers, guests, languages, root, run, wasm_target};
 
 const USAGE: &str = "\
 Tasks of this repository.
@@ -13,6 +13,7 @@ Tasks of this repository.
   cargo xtask guests --out DIR      build them into DIR instead
   cargo xtask guests --languages [--out DIR]
                                     build the counter in C, Python and JavaScript into target/languages, or into DIR
+  cargo xtask checkers              install mypy and TypeScript, for the tests of generated clients
   cargo xtask guests --check        list the kept guests that are stale; exit code 1 if any is";
 
 /// Wrong usage, as in the commands of oarlock.
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         ["guests", "--languages", "--out", folder] => {
             languages::build(&root(), Some(&PathBuf::from(folder)))
         }
+        ["checkers"] => checkers::install(&root()),
         ["guests", "--check"] => return check(),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");

@@ -42,6 +42,17 @@ pub(super) enum AttemptError {
 }
 
 impl AttemptError {
+    /// The failure of an exchange with a node.
+    pub(super) fn of(endpoint: &Endpoint, error: ExchangeError) -> Self {
+        let endpoint = endpoint.clone();
+        match error {
+            ExchangeError::NotConnected(message) => Self::NotConnected(endpoint, message),
+            ExchangeError::Broken(message) => Self::Broken(endpoint, message),
+            ExchangeError::Silent => Self::Silent(endpoint),
+            ExchangeError::Unreadable(message) => Self::Malformed(endpoint, message),
+        }
+    }
+
     fn may_be_carried_out(&self) -> bool {
         match self {
             Self::NotConnected(..) | Self::Declined(_) => false,
@@ -80,22 +91,10 @@ pub(super) async fn attempt(
     call: &HttpCall,
     limit: Duration,
 ) -> Result<HttpReply, AttemptError> {
-    let reply = match transport
+    let reply = transport
         .exchange(endpoint, call, limit, node_timeout(limit))
         .await
-    {
-        Ok(reply) => reply,
-        Err(ExchangeError::NotConnected(message)) => {
-            return Err(AttemptError::NotConnected(endpoint.clone(), message));
-        }
-        Err(ExchangeError::Broken(message)) => {
-            return Err(AttemptError::Broken(endpoint.clone(), message));
-        }
-        Err(ExchangeError::Silent) => return Err(AttemptError::Silent(endpoint.clone())),
-        Err(ExchangeError::Unreadable(message)) => {
-            return Err(AttemptError::Malformed(endpoint.clone(), message));
-        }
-    };
+        .map_err(|error| AttemptError::of(endpoint, error))?;
     match reply.status {
         // The guest failed, as it would on every node.
         StatusCode::INSUFFICIENT_STORAGE if response::is_state_full(&reply.body) => Ok(reply),
@@ -107,7 +106,7 @@ pub(super) async fn attempt(
     }
 }
 
-fn declined(endpoint: &Endpoint, reply: HttpReply) -> AttemptError {
+pub(super) fn declined(endpoint: &Endpoint, reply: HttpReply) -> AttemptError {
     let Some(error) = response::host_error(&reply.body) else {
         return AttemptError::Unclear(
             endpoint.clone(),
@@ -185,26 +184,26 @@ pub(super) async fn call(
 }
 
 /// The endpoints whose last attempt failed to connect, with the reason.
-struct ConnectionFailures(Vec<Option<String>>);
+pub(super) struct ConnectionFailures(Vec<Option<String>>);
 
 impl ConnectionFailures {
-    fn new(endpoints: usize) -> Self {
+    pub(super) fn new(endpoints: usize) -> Self {
         Self(vec![None; endpoints])
     }
 
-    fn note(&mut self, position: usize, failed: &AttemptError) {
+    pub(super) fn note(&mut self, position: usize, failed: &AttemptError) {
         self.0[position] = match failed {
             AttemptError::NotConnected(endpoint, message) => Some(format!("{endpoint}: {message}")),
             _ => None,
         };
     }
 
-    fn are_everywhere(&self) -> bool {
+    pub(super) fn are_everywhere(&self) -> bool {
         self.0.iter().all(Option::is_some)
     }
 
     /// The error that lists every endpoint.
-    fn error(&self) -> RequestError {
+    pub(super) fn error(&self) -> RequestError {
         let tried: Vec<_> = self.0.iter().flatten().map(String::as_str).collect();
         RequestError::Unreachable {
             tried: tried.join("; "),

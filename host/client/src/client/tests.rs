@@ -1,4 +1,5 @@
 mod apply;
+mod events;
 mod nodes;
 mod queries;
 mod support;

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::builder::FalseyValueParser;
+use clap::{ArgAction, Args, ValueEnum};
 
 use super::common::ClientArgs;
 
@@ -42,7 +43,7 @@ pub(crate) enum ConsistencyArg {
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("source").required(true).args(["query", "file"]))]
 #[command(
-    after_help = "Example:\n  oarlock query '{\"stats\":{}}'\n  oarlock query '{\"get\":{\"key\":\"k\"}}' --consistency stale"
+    after_help = "Example:\n  oarlock query '{\"stats\":{}}'\n  oarlock query '{\"get\":{\"key\":\"k\"}}' --consistency stale\n  oarlock query '{\"stats\":{}}' --watch"
 )]
 pub(crate) struct QueryArgs {
     /// Query, in the format of the state machine; `-` reads it from standard input.
@@ -54,6 +55,23 @@ pub(crate) struct QueryArgs {
     /// Consistency of the response.
     #[arg(long, value_enum, default_value_t, env = "OARLOCK_CONSISTENCY")]
     pub(crate) consistency: ConsistencyArg,
+    /// Print the response again whenever it changes. The node reports each change, so an idle cluster is not polled.
+    #[arg(long, env = "OARLOCK_WATCH", action = ArgAction::SetTrue)]
+    #[arg(value_parser = FalseyValueParser::new())]
+    pub(crate) watch: bool,
+    /// With --watch: least time between two queries, in milliseconds.
+    #[arg(
+        long,
+        value_name = "MS",
+        default_value_t = 100,
+        env = "OARLOCK_INTERVAL_MS"
+    )]
+    #[arg(value_parser = clap::value_parser!(u64).range(0..=3_600_000))]
+    pub(crate) interval_ms: u64,
+    /// With --watch: exit after so many responses. Default: never.
+    #[arg(long, value_name = "N", env = "OARLOCK_COUNT")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
     /// The cluster.
     #[command(flatten)]
     pub(crate) client: ClientArgs,

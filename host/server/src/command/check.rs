@@ -12,6 +12,7 @@ use super::output::{print_safely, write_json, write_out};
 use crate::cli::CheckArgs;
 use crate::compiled::CompiledDir;
 use crate::exit::Failure;
+use crate::schema::{self, GuestMessages, MessagePair, SchemaFault};
 
 /// Checks a file as a node does at its start, and prints the result.
 ///
@@ -92,8 +93,49 @@ pub(super) fn facts(module: &GuestModule, size: usize) -> Value {
         "imports": module.imports(),
         "wasi": module.uses_wasi(),
         "optional": optional(module),
+        "schema": schema_facts(module),
         "undo": module.rollback_method().name(),
     })
+}
+
+/// The guest's messages, or why the schema is not valid. `None`: there is no schema.
+fn messages(module: &GuestModule) -> Option<Result<GuestMessages, SchemaFault>> {
+    let schema = &module.description().schema;
+    (!schema.is_empty()).then(|| schema::parse(schema))
+}
+
+fn schema_facts(module: &GuestModule) -> Value {
+    let names = |pairs: &[MessagePair]| {
+        pairs
+            .iter()
+            .map(|pair| pair.name.clone())
+            .collect::<Vec<_>>()
+    };
+    match messages(module) {
+        None => Value::Null,
+        Some(Ok(messages)) => json!({
+            "valid": true,
+            "commands": names(&messages.commands),
+            "queries": names(&messages.queries),
+        }),
+        Some(Err(fault)) => json!({ "valid": false, "reason": fault.to_string() }),
+    }
+}
+
+fn schema_line(module: &GuestModule) -> String {
+    let count = |pairs: &[MessagePair], one: &str, many: &str| match pairs.len() {
+        1 => format!("1 {one}"),
+        number => format!("{number} {many}"),
+    };
+    match messages(module) {
+        None => "none".to_owned(),
+        Some(Ok(messages)) => format!(
+            "{}, {}",
+            count(&messages.commands, "command", "commands"),
+            count(&messages.queries, "query", "queries")
+        ),
+        Some(Err(fault)) => format!("not valid: {fault}; `oarlock client` cannot use it"),
+    }
 }
 
 fn refusal(error: &CheckError) -> Value {
@@ -146,6 +188,7 @@ fn describe(path: &Path, module: &GuestModule, size: usize) -> String {
                 optional.join(", ")
             },
         ),
+        ("schema", schema_line(module)),
         ("undo by", module.rollback_method().to_string()),
     ];
     let mut text = String::new();

@@ -17,6 +17,19 @@ pub(crate) fn connect(args: &ClientArgs) -> Result<Client, Failure> {
     client_of(endpoints, Duration::from_millis(args.timeout_ms))
 }
 
+/// The same for a command that runs on: it waits for nodes that restart, up to the timeout.
+///
+/// # Errors
+/// An endpoint is not valid.
+pub(super) fn connect_patiently(args: &ClientArgs) -> Result<Client, Failure> {
+    let endpoints = Endpoint::parse_list(&args.endpoints.join(",")).map_err(Failure::usage)?;
+    let options = ClientOptions {
+        timeout: Duration::from_millis(args.timeout_ms),
+        ..ClientOptions::default()
+    };
+    Client::with_options(endpoints, options).map_err(Failure::usage)
+}
+
 /// A client of these nodes that fails fast.
 pub(super) fn client_of(endpoints: Vec<Endpoint>, timeout: Duration) -> Result<Client, Failure> {
     let options = ClientOptions {

@@ -109,6 +109,8 @@ error_codes! {
         "The request is invalid. `message` names the header, the parameter or the field.";
     NotFound: "not_found", 404, Never,
         "No route has this path.";
+    NoSchema: "no_schema", 404, Never,
+        "The guest has no schema of its messages.";
     UnknownNode: "unknown_node", 404, Never,
         "The cluster has no member with this id. A removal that is sent again after it took effect gets this error too.";
     MethodNotAllowed: "method_not_allowed", 405, Never,

@@ -102,7 +102,10 @@ struct EventStream {
 impl EventStream {
     async fn run(mut self) {
         let mut changes = self.events.watch();
-        let begun = self.send(": events of the guest\n\n".to_owned()).await;
+        // The id is the position at which the stream begins. A client that reconnects before the first event continues
+        // there, and misses none.
+        let first = format!(": events of the guest\nid: {}\n\n", self.place);
+        let begun = self.send(first).await;
         if begun.is_err() {
             return;
         }

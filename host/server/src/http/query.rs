@@ -20,12 +20,26 @@ pub(super) async fn query(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    let consistency = consistency(parts.uri.query().unwrap_or_default())?;
+    let (consistency, wait_index) = parameters(parts.uri.query().unwrap_or_default())?;
     let timeout = request::timeout(&parts.headers)?;
     let deadline = Instant::now() + timeout;
     let (body, _share) = request::body(&app, &parts.headers, body).await?;
+    if let Some(index) = wait_index {
+        // The rest of the time is for the query.
+        wait_for_entry(&app, index, deadline - timeout / 4).await?;
+    }
     let reply = run(&app, body, consistency, deadline).await?;
     Ok(reply.into_response(&app))
+}
+
+/// Waits until this node has applied an entry after `index`, or until the deadline.
+async fn wait_for_entry(app: &App, index: u64, deadline: Instant) -> Result<(), ApiError> {
+    let mut status = app.raft.watch_status();
+    let applied = status.wait_for(|status| status.applied.0 > index);
+    match tokio::time::timeout_at(deadline, applied).await {
+        Ok(Ok(_)) | Err(_) => Ok(()),
+        Ok(Err(_)) => Err(ApiError::no_response("this node is stopping")),
+    }
 }
 
 /// Runs one query.
@@ -77,26 +91,44 @@ async fn wait_for_leader(app: &App, deadline: Instant) -> Result<(), ApiError> {
     }
 }
 
-/// Parses a query string: at most one `consistency=…`, nothing else.
+/// Parses a query string that has at most a consistency level.
+///
+/// # Errors
+/// 400 if it has anything else, `wait_index` included.
 pub(super) fn consistency(query: &str) -> Result<Consistency, ApiError> {
-    let mut found = None;
+    match parameters(query)? {
+        (consistency, None) => Ok(consistency),
+        (_, Some(_)) => Err(unknown_parameter()),
+    }
+}
+
+/// Parses a query string: at most one `consistency=…` and one `wait_index=…`, nothing else.
+fn parameters(query: &str) -> Result<(Consistency, Option<u64>), ApiError> {
+    let (mut consistency, mut wait_index) = (None, None);
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let consistency = match pair {
-            "consistency=linearizable" => Consistency::Linearizable,
-            "consistency=stale" => Consistency::Stale,
+        let is_repeated = match pair.split_once('=') {
+            Some(("consistency", "linearizable")) => {
+                consistency.replace(Consistency::Linearizable).is_some()
+            }
+            Some(("consistency", "stale")) => consistency.replace(Consistency::Stale).is_some(),
+            Some(("wait_index", digits)) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                let index = digits.parse().map_err(|_| unknown_parameter())?;
+                wait_index.replace(index).is_some()
+            }
             _ => return Err(unknown_parameter()),
         };
-        if found.replace(consistency).is_some() {
+        if is_repeated {
             return Err(unknown_parameter());
         }
     }
-    Ok(found.unwrap_or_default())
+    Ok((consistency.unwrap_or_default(), wait_index))
 }
 
 fn unknown_parameter() -> ApiError {
     ApiError::malformed(
-        "the query string of the URL holds something other than one consistency level",
-        "use ?consistency=linearizable or ?consistency=stale; the default is linearizable",
+        "the query string of the URL holds something other than one consistency level and one index to wait for",
+        "use ?consistency=linearizable or ?consistency=stale, and &wait_index=INDEX to wait for an entry after this index; \
+         the default is linearizable, without waiting",
     )
 }
 

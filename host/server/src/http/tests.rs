@@ -15,3 +15,4 @@ mod settings;
 mod succession;
 mod support;
 mod upgrades;
+mod waiting;

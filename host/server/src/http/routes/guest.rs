@@ -13,7 +13,7 @@ use crate::http::reference::{
 use crate::http::upgrade::{
     DEFAULT_WAIT_MS, MAX_BY_BYTES, MAX_WAIT_MS, UpgradeResponse, UpgradesResponse,
 };
-use crate::http::{apply, events, query, upgrade};
+use crate::http::{apply, events, query, schema, upgrade};
 
 pub(super) const ROUTES: &[RouteSpec] = &[
     RouteSpec {
@@ -58,14 +58,28 @@ pub(super) const ROUTES: &[RouteSpec] = &[
         details: "The body is one query, passed to the guest unchanged: 1 byte up to the setting `command_bytes`. `Content-Type` is that of \
                   `POST /v1/apply`. A 422 with `Oarlock-Index` is the refusal of the guest, one without is an error of the host.",
         handler: || post(query::query),
-        parameters: &[ParameterSpec {
-            place: ParameterPlace::Query,
-            name: "consistency",
-            value: ValueSpec::OneOf(&["linearizable", "stale"]),
-            example: "stale",
-            meaning: "`linearizable`: the query sees every command that was acknowledged before it. `stale`: it reads the state of this \
+        parameters: &[
+            ParameterSpec {
+                place: ParameterPlace::Query,
+                name: "consistency",
+                value: ValueSpec::OneOf(&["linearizable", "stale"]),
+                example: "stale",
+                meaning: "`linearizable`: the query sees every command that was acknowledged before it. `stale`: it reads the state of this \
                       node, which may lag behind; no leader is needed.",
-        }],
+            },
+            ParameterSpec {
+                place: ParameterPlace::Query,
+                name: "wait_index",
+                value: ValueSpec::Integer {
+                    least: 0,
+                    most: u64::MAX,
+                    default: None,
+                },
+                example: "0",
+                meaning: "Wait until this node has applied an entry after this index, at most for three quarters of the timeout. Send the \
+                      `Oarlock-Index` of the last response to wait for a change.",
+            },
+        ],
         headers: &[&TIMEOUT],
         body: BodySpec::Guest("query"),
         reply: ReplySpec::Guest,
@@ -87,13 +101,33 @@ pub(super) const ROUTES: &[RouteSpec] = &[
     },
     RouteSpec {
         method: "GET",
+        path: "/v1/schema",
+        name: "schema",
+        summary: "Return the schema of the guest's messages.",
+        details: "A JSON Schema document in the form that [schema.md](schema.md) defines, as the guest describes itself. `oarlock client` \
+                  generates typed clients from it.",
+        handler: || get(schema::schema),
+        parameters: &[],
+        headers: &[],
+        body: BodySpec::None,
+        reply: ReplySpec::Other {
+            media_type: "application/schema+json",
+            meaning: "The document.",
+        },
+        reply_headers: &[],
+        errors: &[E::NoSchema],
+        repeat: Repeat::ReadOnly,
+    },
+    RouteSpec {
+        method: "GET",
         path: "/v1/events",
         name: "events",
         summary: "Stream the events of the guest, as server-sent events.",
         details: "Each event has the fields `event: TOPIC`, `data: PAYLOAD` and `id: INDEX.N`: the index of the entry, and the number of the \
                   event in this entry. Ids are equal on every node, so a client can continue on another node. A payload that is not \
                   UTF-8, or that has a carriage return, becomes `{\"hex\":\"…\"}`.\n\nWithout `Last-Event-ID` and `after` the stream \
-                  starts with the next event. A node keeps the last 10,000 events, up to 16 MiB, in memory. If events after the given id \
+                  starts with the next event; its first lines have the id of the position, so that a client which reconnects before \
+                  the first event misses none. A node keeps the last 10,000 events, up to 16 MiB, in memory. If events after the given id \
                   may be missing, the stream begins with an event of the topic `oarlock.gap`, whatever the `topic` of the request is; \
                   read the state with a query then. An idle stream has a comment line every 15 seconds. The stream ends when the node \
                   stops.",

@@ -115,6 +115,24 @@ async fn a_client_that_missed_dropped_events_receives_a_gap() {
 }
 
 #[tokio::test]
+async fn a_stream_begins_with_its_position() {
+    let running = Running::start(Guest::Faulty).await;
+    let client = &running.client;
+    client.apply(emit("before")).await;
+    let mut stream = Stream::open(client, "/v1/events", &[]).await;
+    let begun = stream.read_to("\n\n").await;
+    let id = begun.lines().find_map(|line| line.strip_prefix("id: "));
+    let id = id.expect("a position").to_owned();
+    // An event that is missed by this client is there for the next one.
+    drop(stream);
+    client.apply(emit("meanwhile")).await;
+    let mut again = Stream::open(client, "/v1/events", &[("last-event-id", &id)]).await;
+    let text = again.read_to("data: meanwhile").await;
+    assert!(!text.contains("before"), "{text}");
+    running.node.shutdown().await;
+}
+
+#[tokio::test]
 async fn invalid_parameters_are_malformed() {
     let running = Running::start(Guest::Faulty).await;
     for path in ["/v1/events?after=five", "/v1/events?colour=red"] {

@@ -1,0 +1,331 @@
+//! Clients that `oarlock client` generates, in three languages, on clusters whose leader is killed again and again: no
+//! command is lost or applied twice. Before it, `cargo xtask checkers` has to install mypy and TypeScript.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use oarlock_client::{Client, Endpoint};
+use oarlock_tests::process::{Cluster, QUICK, eventually, guest, run, text};
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+
+use counter::{AddArguments, CallError, CounterClient};
+use kv::{CasArguments, GetQuery, KvClient};
+use task_queue::{AckArguments, Enqueue, Reserve, TaskQueueClient};
+
+/// The generated clients in Rust. A test compares them with what is generated now.
+#[rustfmt::skip]
+#[path = "clients/counter.rs"]
+#[allow(dead_code, unreachable_pub, reason = "generated")]
+mod counter;
+#[rustfmt::skip]
+#[path = "clients/kv.rs"]
+#[allow(dead_code, unreachable_pub, reason = "generated")]
+mod kv;
+#[rustfmt::skip]
+#[path = "clients/task_queue.rs"]
+#[allow(dead_code, unreachable_pub, reason = "generated")]
+mod task_queue;
+
+/// Guests, and the names of their clients.
+const GUESTS: [(&str, &str); 3] = [
+    ("counter", "counter"),
+    ("kv", "kv"),
+    ("queue", "task_queue"),
+];
+/// How often each client sends its command.
+const COUNT: usize = 300;
+/// Entries between two kills.
+const PROGRESS: u64 = 60;
+const TIMEOUT: Duration = Duration::from_secs(120);
+
+fn sources() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("long/clients")
+}
+
+fn tool(path: &str) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let tool = target.join("languages/tools").join(path);
+    assert!(
+        tool.exists(),
+        "{} is missing; `cargo xtask checkers` installs it",
+        tool.display()
+    );
+    tool
+}
+
+fn generate(language: &str, name: &str, out: &Path) {
+    let schema = guest(name).display().to_string();
+    let out = out.display().to_string();
+    let made = run(["client", language, "--schema", &schema, "--out", &out]);
+    assert!(made.status.success(), "{}", text(&made));
+}
+
+/// A folder with the generated clients and the programs that use them, checked by the type checkers.
+fn checked_clients() -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    for (name, client) in GUESTS {
+        generate("python", name, &at(&format!("{client}.py")));
+        generate("typescript", name, &at(&format!("{client}.ts")));
+    }
+    for driver in ["drive.py", "drive.ts"] {
+        std::fs::copy(sources().join(driver), at(driver)).expect("copied");
+    }
+    std::fs::write(at("package.json"), r#"{"type":"module"}"#).expect("written");
+    let mut mypy = Command::new(tool("mypy/bin/mypy"));
+    succeeds(mypy.current_dir(folder.path()).args([
+        "--strict",
+        "--cache-dir",
+        ".cache",
+        "drive.py",
+    ]));
+    let mut tsc = Command::new("node");
+    tsc.current_dir(folder.path())
+        .arg(tool("typescript/node_modules/typescript/bin/tsc"))
+        .args([
+            "--strict",
+            "--noUncheckedIndexedAccess",
+            "--noImplicitOverride",
+            "--exactOptionalPropertyTypes",
+        ])
+        .args([
+            "--noUnusedLocals",
+            "--target",
+            "es2022",
+            "--module",
+            "es2022",
+            "--moduleResolution",
+            "bundler",
+        ])
+        .args(["--lib", "es2022,dom,dom.iterable", "drive.ts"]);
+    succeeds(&mut tsc);
+    folder
+}
+
+fn succeeds(command: &mut Command) {
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {}", text(&output));
+}
+
+#[test]
+fn the_generated_clients_in_rust_are_current() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, client) in GUESTS {
+        let (made, kept) = (
+            folder.path().join(client),
+            sources().join(format!("{client}.rs")),
+        );
+        generate("rust", name, &made);
+        let made = std::fs::read_to_string(made).expect("generated");
+        if std::fs::read_to_string(&kept).is_ok_and(|kept| kept == made) {
+            continue;
+        }
+        std::fs::write(&kept, made).expect("writable");
+        panic!(
+            "{} was not current and has been written; run the test again",
+            kept.display()
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_of_the_counter_survive_leader_kills() {
+    let mut cluster = survive("counter", |client, _| async move {
+        let counter = CounterClient::new(client).with_timeout(TIMEOUT);
+        for _ in 0..COUNT {
+            counter.add(&AddArguments { by: 1 }).await.expect("applied");
+        }
+        let refused = counter.add(&AddArguments { by: i64::MAX }).await;
+        assert!(
+            matches!(&refused, Err(CallError::Refused(refused)) if refused.code == counter::RefusalCode::Overflow),
+            "{refused:?}"
+        );
+    })
+    .await;
+    let value = cluster.nodes[0]
+        .http()
+        .query(r#"{"get":{}}"#)
+        .await
+        .expect("a response");
+    assert_eq!(
+        value.json(),
+        json!({"value": 3 * COUNT}),
+        "each was applied once"
+    );
+    cluster.converged().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_of_the_key_value_store_survive_leader_kills() {
+    let mut cluster = survive("kv", |client, name| async move {
+        let kv = KvClient::new(client).with_timeout(TIMEOUT);
+        for number in 0..COUNT {
+            let key = name.clone();
+            let expect = kv
+                .get(&GetQuery { key: key.clone() })
+                .await
+                .expect("a response")
+                .value;
+            assert_eq!(expect, (number > 0).then(|| number.to_string()));
+            let value = (number + 1).to_string();
+            let reply = kv
+                .cas(&CasArguments {
+                    expect,
+                    key,
+                    value: value.clone(),
+                })
+                .await
+                .expect("applied");
+            assert_eq!((reply.swapped, reply.current), (true, Some(value)));
+        }
+    })
+    .await;
+    for name in ["python", "typescript", "rust"] {
+        let query = json!({"get": {"key": name}}).to_string();
+        let value = cluster.nodes[0]
+            .http()
+            .query(query)
+            .await
+            .expect("a response");
+        assert_eq!(value.json(), json!({"value": COUNT.to_string()}));
+    }
+    cluster.converged().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_of_the_queue_survive_leader_kills() {
+    let mut cluster = survive("queue", |client, name| async move {
+        let queue = TaskQueueClient::new(client).with_timeout(TIMEOUT);
+        for number in 0..COUNT {
+            let task = Enqueue {
+                queue: name.clone(),
+                payload: json!(number),
+                ..Enqueue::default()
+            };
+            assert!(!queue.enqueue(&task).await.expect("applied").duplicate);
+        }
+        let mut done = 0;
+        while done < COUNT {
+            let reserve = Reserve {
+                queues: vec![name.clone()],
+                worker: name.clone(),
+                lease_ms: 3_600_000,
+                max: Some(7),
+                ..Reserve::default()
+            };
+            let tasks = queue.reserve(&reserve).await.expect("applied").tasks;
+            assert!(
+                !tasks.is_empty(),
+                "a reserve that was applied twice has leased tasks that no reply contains"
+            );
+            for task in tasks {
+                assert_eq!(task.payload, json!(done));
+                queue
+                    .ack(&AckArguments {
+                        id: task.id,
+                        token: task.token,
+                    })
+                    .await
+                    .expect("applied");
+                done += 1;
+            }
+        }
+    })
+    .await;
+    let stats = cluster.nodes[0]
+        .http()
+        .query(r#"{"stats":{}}"#)
+        .await
+        .expect("a response");
+    let queues = &stats.json()["queues"];
+    for (name, completed) in [
+        ("python", COUNT + 1),
+        ("typescript", COUNT),
+        ("rust", COUNT),
+    ] {
+        let expected =
+            json!({"ready": 0, "delayed": 0, "leased": 0, "dead": 0, "completed": completed});
+        assert_eq!(queues[name], expected, "{name}");
+    }
+    cluster.converged().await;
+}
+
+/// Counts a client that has ended, also by a panic.
+struct Ended(Arc<AtomicUsize>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Release);
+    }
+}
+
+/// Runs a client in each language, and meanwhile kills the leader again and again. Returns the cluster, which is complete.
+async fn survive<Driven: Future<Output = ()> + Send + 'static>(
+    name: &str,
+    drive: impl FnOnce(Client, String) -> Driven,
+) -> Cluster {
+    let folder = checked_clients();
+    let mut cluster = Cluster::start(3, name, &QUICK);
+    cluster.leader().await;
+    let endpoints: Vec<String> = cluster.nodes.iter().map(|node| node.http().0).collect();
+    let endpoints = endpoints.join(",");
+    let (mut clients, ended) = (JoinSet::new(), Arc::new(AtomicUsize::new(0)));
+    for (language, program) in [
+        ("python", ["python3", "drive.py"]),
+        ("typescript", ["node", "drive.js"]),
+    ] {
+        let mut client = tokio::process::Command::new(program[0]);
+        client
+            .current_dir(folder.path())
+            .args([program[1], name, &endpoints, language, &COUNT.to_string()])
+            .kill_on_drop(true);
+        let ended = Ended(Arc::clone(&ended));
+        clients.spawn(async move {
+            let _ended = ended;
+            let output = client.output().await.expect("it starts");
+            assert!(output.status.success(), "{language}: {}", text(&output));
+        });
+    }
+    let client =
+        Client::new(Endpoint::parse_list(&endpoints).expect("endpoints")).expect("a client");
+    let driven = drive(client, "rust".to_owned());
+    let in_rust = Ended(Arc::clone(&ended));
+    clients.spawn(async move {
+        let _ended = in_rust;
+        driven.await;
+    });
+    let mut kills = 0;
+    while ended.load(Ordering::Acquire) < 3 {
+        let leader = cluster.leader().await;
+        let http = cluster.nodes[leader].http();
+        let applied = async || http.status().await?["applied_index"].as_u64();
+        let before = eventually("the leader responds", applied).await;
+        eventually("the clients make progress", async || {
+            let is_over = ended.load(Ordering::Acquire) == 3;
+            (is_over || applied().await? >= before + PROGRESS).then_some(())
+        })
+        .await;
+        cluster.nodes[leader].kill();
+        cluster.leader().await;
+        cluster.nodes[leader].start();
+        kills += 1;
+    }
+    while let Some(client) = clients.join_next().await {
+        client.expect("a client succeeds");
+    }
+    assert!(
+        kills >= 3,
+        "{kills} kills only: the clients were not disturbed"
+    );
+    cluster.leader().await;
+    cluster
+}

@@ -79,7 +79,9 @@ impl Serving {
     /// With more flags.
     fn with(flags: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        Self::start_with(dir, &["--bootstrap", "--peer-addr", "127.0.0.1:0"])
+        let mut arguments = vec!["--bootstrap", "--peer-addr", "127.0.0.1:0"];
+        arguments.extend(flags);
+        Self::start_with(dir, &arguments)
     }
 
     fn start_with(dir: TempDir, arguments: &[&str]) -> Self {
@@ -94,7 +96,6 @@ impl Serving {
                 "--data-dir",
             ])
             .arg(dir.path().join("data"))
-            .args(flags)
             .stderr(Stdio::inherit())
             .spawn()
             .unwrap();

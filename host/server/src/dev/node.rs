@@ -93,6 +93,7 @@ impl DevNode {
     pub(super) async fn upgrade(&self, module: Bytes) -> Result<UpgradeDone, RequestError> {
         let options = UpgradeOptions {
             dry_run: false,
+            replace_machine: false,
             wait: UPGRADE_WAIT,
             by: "oarlock dev".to_owned(),
         };

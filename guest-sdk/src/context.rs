@@ -252,17 +252,16 @@ impl<'h> Apply<'h> {
 
     /// Completes a deferred command with an encoded reply or refusal. Returns whether it was waiting.
     pub(crate) fn complete_encoded(&mut self, reply: LateReply) -> bool {
-        match &mut self.deferral {
+        let was_waiting = match &mut self.deferral {
             Some(deferral) if deferral.token == reply.token => {
-                if std::mem::replace(&mut deferral.is_complete, true) {
-                    return false;
-                }
+                !std::mem::replace(&mut deferral.is_complete, true)
             }
-            _ if !self.runtime.complete(reply.token, &mut self.undo) => return false,
-            _ => {}
+            _ => self.runtime.complete(reply.token, &mut self.undo),
+        };
+        if was_waiting {
+            self.replies.push(reply);
         }
-        self.replies.push(reply);
-        true
+        was_waiting
     }
 
     /// The deadline of a deferred command has passed: completes it with the kept reply, if it still waits.

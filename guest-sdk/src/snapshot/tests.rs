@@ -81,7 +81,7 @@ const FORMAT_1: &[u8] = include_bytes!("testdata/format-1.bin");
 fn chunks(state: &Two) -> Vec<Vec<u8>> {
     let mut chunks = Vec::new();
     write(state, Some(RUNTIME), &mut |chunk| {
-        chunks.push(chunk.to_vec())
+        chunks.push(chunk.to_vec());
     })
     .unwrap();
     chunks
@@ -377,7 +377,7 @@ fn basket() -> Vec<u8> {
         pears: 5,
     };
     write(&basket, Some(&[]), &mut |chunk| {
-        bytes.extend_from_slice(chunk)
+        bytes.extend_from_slice(chunk);
     })
     .unwrap();
     bytes
@@ -564,7 +564,7 @@ fn a_layout_that_the_attribute_names_is_compared_with_names_only() {
     assert_eq!(derived.has_layout_of(&later), None);
     let mut bytes = Vec::new();
     write(&Choosy(vec![1, 2, 3]), Some(&[]), &mut |chunk| {
-        bytes.extend_from_slice(chunk)
+        bytes.extend_from_slice(chunk);
     })
     .unwrap();
     assert_eq!(

@@ -56,7 +56,7 @@ fn require_target(dir: &Path) -> Result<(), ProjectError> {
 
 /// The module among cargo's messages: the last one that it lists is that of the package itself.
 fn artifact(messages: &str) -> Option<PathBuf> {
-    let found = messages.lines().rev().find_map(|line| {
+    messages.lines().rev().find_map(|line| {
         let message: Value = serde_json::from_str(line).ok()?;
         if message["reason"] != "compiler-artifact" {
             return None;
@@ -66,8 +66,7 @@ fn artifact(messages: &str) -> Option<PathBuf> {
         names
             .find(|name| name.ends_with(".wasm"))
             .map(PathBuf::from)
-    });
-    found
+    })
 }
 
 #[cfg(test)]

@@ -176,8 +176,7 @@ fn module_in(report: &[u8]) -> Option<PathBuf> {
     let is_module = |file: &PathBuf| file.extension().is_some_and(|end| end == "wasm");
     artifacts
         .flat_map(|artifact| artifact.filenames)
-        .filter(is_module)
-        .last()
+        .rfind(is_module)
 }
 
 fn cannot(what: &str, path: &Path, error: &std::io::Error) -> Failure {

@@ -112,8 +112,8 @@ fn code_of(language: ClientLanguage, source: &str) -> String {
         source,
     );
     while let Some(c) = rest.chars().next() {
-        let ends = if rest.starts_with("\"\"\"") {
-            rest[3..].find("\"\"\"").map(|at| at + 6)
+        let ends = if let Some(text) = rest.strip_prefix("\"\"\"") {
+            text.find("\"\"\"").map(|at| at + 6)
         } else if c == '"' {
             let mut escaped = false;
             let end = rest[1..].find(|c: char| {

@@ -88,8 +88,9 @@ async fn guests_that_could_misread_the_state_are_refused_and_both_are_named() {
             assert!(message.contains(part), "{part} is missing in {message}");
         }
     }
-    let refused = post(client, "", &fruit("apples-foreign")).await.json();
-    let text = refused["error"].to_string();
+    let refused = post(client, "", &fruit("apples-foreign")).await;
+    refused.assert_error(422, "layout_changed");
+    let text = refused.json()["error"].to_string();
     assert!(text.contains("layout two-numbers"), "{text}");
     assert!(
         text.contains("raise the version of the guest and write `migrate`"),

@@ -6,11 +6,8 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use super::messages::{self, SchemaError};
+use super::messages::{self, REFERENCE, SchemaError};
 use crate::guest::Guest;
-
-/// How a reference to a named type begins.
-pub(super) const REFERENCE: &str = "#/$defs/";
 
 /// Derives the document from the types of the guest.
 pub(super) fn derive<M: Guest>() -> Result<Value, SchemaError>

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::document::REFERENCE;
+/// How a reference to a named type begins.
+pub(super) const REFERENCE: &str = "#/$defs/";
 
 /// The key that names on a variant of a reply the commands that it belongs to.
 const FOR: &str = "x-for";

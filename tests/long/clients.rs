@@ -20,15 +20,15 @@ use task_queue::{AckArguments, Enqueue, Reserve, TaskQueueClient};
 /// The generated clients in Rust. A test compares them with what is generated now.
 #[rustfmt::skip]
 #[path = "clients/counter.rs"]
-#[allow(dead_code, unreachable_pub, reason = "generated")]
+#[allow(dead_code, unreachable_pub, unused_imports, reason = "generated")]
 mod counter;
 #[rustfmt::skip]
 #[path = "clients/kv.rs"]
-#[allow(dead_code, unreachable_pub, reason = "generated")]
+#[allow(dead_code, unreachable_pub, unused_imports, reason = "generated")]
 mod kv;
 #[rustfmt::skip]
 #[path = "clients/task_queue.rs"]
-#[allow(dead_code, unreachable_pub, reason = "generated")]
+#[allow(dead_code, unreachable_pub, unused_imports, reason = "generated")]
 mod task_queue;
 
 /// Guests, and the names of their clients.

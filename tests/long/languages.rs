@@ -139,11 +139,6 @@ async fn clients_of_the_lock_service_in_python_wait() {
     clients_wait("lock-python").await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn clients_of_the_lock_service_in_javascript_wait() {
-    clients_wait("lock-js").await;
-}
-
 /// Clients wait for a lock until it is released, until its lease ends, or until their deadline. The leader is killed
 /// meanwhile, and the node that was away gets a snapshot with those who wait.
 async fn clients_wait(name: &str) {

@@ -3,6 +3,7 @@
 mod admin;
 mod attempts;
 pub(crate) mod events;
+mod leader;
 pub(crate) mod response;
 mod state;
 mod upgrade;
@@ -59,6 +60,12 @@ impl Client {
         Ok(Self {
             shared: Arc::new(ClientState::new(endpoints, options)),
         })
+    }
+
+    /// A new idempotency key, unique over all clients. For a command that is sent again after its outcome stayed unknown.
+    #[must_use]
+    pub fn new_key(&self) -> String {
+        self.shared.make_key()
     }
 
     /// The endpoints, in the order given.
@@ -211,7 +218,7 @@ impl Client {
         {
             Ok(reply) => Ok(reply.status == StatusCode::OK),
             // A node that is not ready responds 503, with any code or none.
-            Err(AttemptError::Declined(_) | AttemptError::Unclear(..)) => Ok(false),
+            Err(AttemptError::Declined { .. } | AttemptError::Unclear(..)) => Ok(false),
             Err(failed) => Err(self.error_of(failed)),
         }
     }
@@ -303,7 +310,21 @@ impl Client {
         limit: Duration,
         replay: Replay,
     ) -> Result<(Endpoint, HttpReply), RetriesExhausted> {
-        attempts::call(&self.shared, call, Instant::now() + limit, limit, replay).await
+        let deadline = Instant::now() + limit;
+        let (endpoint, reply) = attempts::call(&self.shared, call, deadline, limit, replay).await?;
+        self.follow_leader(&endpoint);
+        Ok((endpoint, reply))
+    }
+
+    /// Looks up the leader in the background, once after the first response and once after each failure.
+    fn follow_leader(&self, responded: &Endpoint) {
+        let shared = &self.shared;
+        let is_needed = shared.options.follow_leader && shared.endpoints.len() > 1;
+        if !is_needed || shared.follows_leader.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let (shared, responded) = (Arc::clone(shared), responded.clone());
+        tokio::spawn(async move { leader::find(&shared, &responded).await });
     }
 }
 
@@ -318,4 +339,4 @@ fn get(target: &'static str, max_reply_bytes: usize) -> HttpCall {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -17,6 +17,9 @@
 //! has seen a key returns the first response again. With [`Key::None`] the client retries only while it is certain that
 //! no node accepted the command. After that it returns [`ApplyError::OutcomeUnknown`].
 //!
+//! # The task queue
+//! [`queue::Queue`] has the commands of the built-in task queue, and [`worker::Worker`] runs a handler for its tasks.
+//!
 //! # Concurrent requests
 //! A [`Client`] is cheap to clone and sends any number of requests concurrently. Clones share a pool of connections.
 //! With [`Protocol::Http2`] all requests to a node share one connection.
@@ -32,11 +35,13 @@ mod event_lines;
 #[cfg(feature = "load")]
 pub mod load;
 mod options;
+pub mod queue;
 mod retry;
 mod settings;
 mod status;
 mod transport;
 mod upgrade;
+pub mod worker;
 
 pub use audit::AuditInfo;
 pub use client::Client;

@@ -61,6 +61,16 @@ impl Rounds {
         half + Duration::from_micros(jitter % spread)
     }
 
+    /// Passes over the current endpoint.
+    pub(crate) fn skip(&mut self) {
+        self.attempts = self.attempts.wrapping_add(1);
+    }
+
+    /// Whether an attempt has failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.attempts > 0
+    }
+
     /// Whether every endpoint was tried at least once.
     pub(crate) fn all_were_tried(&self) -> bool {
         self.attempts >= self.endpoints

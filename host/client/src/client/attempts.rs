@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hyper::StatusCode;
+use hyper::header::{HeaderMap, RETRY_AFTER};
 use tokio::time::Instant;
 
 use super::response;
@@ -12,6 +13,9 @@ use crate::endpoint::Endpoint;
 use crate::error::RequestError;
 use crate::retry::{LEAST_ATTEMPT, Replay, Rounds, node_timeout, random_bits, share};
 use crate::transport::{ExchangeError, HttpCall, HttpReply, Transport};
+
+/// The longest time of a header `Retry-After` that is respected. Nodes send 1 second.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(30);
 
 /// All attempts failed.
 #[derive(Debug)]
@@ -35,8 +39,13 @@ pub(super) enum AttemptError {
     Silent(Endpoint),
     /// The response cannot be read. A retry would give the same.
     Malformed(Endpoint, String),
-    /// The node did not accept the request. A later attempt may succeed.
-    Declined(RequestError),
+    /// The node did not accept the request. A later attempt may succeed, on this node after the time in `Retry-After`.
+    Declined {
+        /// For the caller.
+        error: RequestError,
+        /// How long the node is not to be tried.
+        retry_after: Duration,
+    },
     /// The node accepted the request and timed out waiting for its outcome.
     GaveUp(String),
 }
@@ -55,7 +64,7 @@ impl AttemptError {
 
     fn may_be_carried_out(&self) -> bool {
         match self {
-            Self::NotConnected(..) | Self::Declined(_) => false,
+            Self::NotConnected(..) | Self::Declined { .. } => false,
             Self::Broken(..)
             | Self::Unclear(..)
             | Self::Silent(_)
@@ -78,7 +87,7 @@ impl AttemptError {
                 message: format!("{endpoint} did not respond"),
             },
             Self::Malformed(endpoint, message) => RequestError::Malformed { endpoint, message },
-            Self::Declined(error) => error,
+            Self::Declined { error, .. } => error,
             Self::GaveUp(message) => RequestError::TimedOut { waited, message },
         }
     }
@@ -117,19 +126,35 @@ pub(super) fn declined(endpoint: &Endpoint, reply: HttpReply) -> AttemptError {
         );
     };
     let message = error.text();
+    let retry_after = retry_after(&reply.headers);
     match (reply.status, error.code.as_str()) {
         (StatusCode::TOO_MANY_REQUESTS | StatusCode::INSUFFICIENT_STORAGE, _) => {
-            AttemptError::Declined(RequestError::Overloaded { message })
+            AttemptError::Declined {
+                error: RequestError::Overloaded { message },
+                retry_after,
+            }
         }
-        (StatusCode::SERVICE_UNAVAILABLE, "no_leader") => {
-            AttemptError::Declined(RequestError::NoLeader { message })
-        }
+        (StatusCode::SERVICE_UNAVAILABLE, "no_leader") => AttemptError::Declined {
+            error: RequestError::NoLeader { message },
+            retry_after,
+        },
         // For example `stopping`: the node accepted the request and does not know its outcome.
         (StatusCode::SERVICE_UNAVAILABLE, code) => {
             AttemptError::Unclear(endpoint.clone(), format!("{message} ({code})"))
         }
         _ => AttemptError::GaveUp(message),
     }
+}
+
+/// The time in the header `Retry-After`, at most [`LONGEST_RETRY_AFTER`]. Zero without the header.
+fn retry_after(headers: &HeaderMap) -> Duration {
+    let value = headers
+        .get(RETRY_AFTER)
+        .and_then(|value| value.to_str().ok());
+    let seconds = value.and_then(|text| text.parse().ok());
+    seconds.map_or(Duration::ZERO, |seconds| {
+        Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER)
+    })
 }
 
 /// Sends a request to one node after the other, until a response is final or until `deadline`.
@@ -144,6 +169,7 @@ pub(super) async fn call(
     let mut rounds = Rounds::new(shared.preferred.load(Ordering::Relaxed), endpoints.len());
     let mut unconnected = ConnectionFailures::new(endpoints.len());
     let (mut last_response, mut doubt) = (None, None);
+    let mut not_before = NotBefore::new(endpoints.len());
     loop {
         let position = rounds.position();
         let limit = share(
@@ -153,16 +179,21 @@ pub(super) async fn call(
         );
         let failed = match attempt(&shared.transport, &endpoints[position], call, limit).await {
             Ok(reply) => {
-                shared.preferred.store(position, Ordering::Relaxed);
+                if rounds.has_failed() {
+                    shared.preferred.store(position, Ordering::Relaxed);
+                }
                 return Ok((endpoints[position].clone(), reply));
             }
             Err(failed) => failed,
         };
+        shared.follows_leader.store(false, Ordering::Relaxed);
         unconnected.note(position, &failed);
+        not_before.note(position, &failed);
         if failed.may_be_carried_out() {
             doubt = Some(failed.clone());
         }
         let pause = rounds.advance(random_bits());
+        let pause = pause.max(not_before.skip_to_open(&mut rounds));
         let is_final = matches!(failed, AttemptError::Malformed(..))
             || (doubt.is_some() && replay == Replay::OnlyUnsent);
         let all_unreachable =
@@ -180,6 +211,36 @@ pub(super) async fn call(
             });
         }
         tokio::time::sleep(pause).await;
+    }
+}
+
+/// When each endpoint may be tried again, according to its last `Retry-After`.
+struct NotBefore(Vec<Option<Instant>>);
+
+impl NotBefore {
+    fn new(endpoints: usize) -> Self {
+        Self(vec![None; endpoints])
+    }
+
+    fn note(&mut self, position: usize, failed: &AttemptError) {
+        self.0[position] = match failed {
+            AttemptError::Declined { retry_after, .. } => Some(Instant::now() + *retry_after),
+            _ => None,
+        };
+    }
+
+    /// Moves to the endpoint that may be tried first, in the order of the rounds, and returns the time until then.
+    fn skip_to_open(&self, rounds: &mut Rounds) -> Duration {
+        let now = Instant::now();
+        let left = |position: usize| {
+            self.0[position].map_or(Duration::ZERO, |at| at.saturating_duration_since(now))
+        };
+        let shortest = (0..self.0.len()).map(left).min().unwrap_or_default();
+        // One of the endpoints has the shortest time, so the loop ends within a round.
+        while left(rounds.position()) > shortest {
+            rounds.skip();
+        }
+        shortest
     }
 }
 

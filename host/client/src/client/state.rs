@@ -1,6 +1,6 @@
 //! State that the clones of a client share.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use crate::endpoint::Endpoint;
 use crate::options::ClientOptions;
@@ -13,8 +13,10 @@ pub(super) struct ClientState {
     pub(super) endpoints: Vec<Endpoint>,
     pub(super) options: ClientOptions,
     pub(super) transport: Transport,
-    /// Position of the endpoint to try first: the one that responded last.
+    /// Position of the endpoint to try first: the leader, or the one that responded last.
     pub(super) preferred: AtomicUsize,
+    /// Whether the leader was looked up since the last failed attempt.
+    pub(super) follows_leader: AtomicBool,
     /// 128 random bits: keys of two clients never collide.
     key_prefix: String,
     next_key: AtomicU64,
@@ -27,6 +29,7 @@ impl ClientState {
             transport: Transport::new(&options),
             options,
             preferred: AtomicUsize::new(0),
+            follows_leader: AtomicBool::new(false),
             key_prefix: format!("{:016x}{:016x}", random_bits(), random_bits()),
             next_key: AtomicU64::new(1),
         }

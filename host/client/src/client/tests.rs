@@ -1,5 +1,6 @@
 mod apply;
 mod events;
+mod leader;
 mod nodes;
 mod queries;
-mod support;
+pub(crate) mod support;

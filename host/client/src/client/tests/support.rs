@@ -20,11 +20,15 @@ use crate::{Client, ClientOptions, Endpoint};
 
 /// How the node handles a request.
 #[derive(Clone, Debug)]
-pub(super) enum Turn {
+pub(crate) enum Turn {
     /// Responds with a status, a body and `Oarlock-Index: 7`.
     Respond(u16, &'static str),
     /// Responds with a status and a body, without an index.
     WithoutIndex(u16, &'static str),
+    /// Responds with a status, a body and `Retry-After`, in seconds.
+    RetryAfter(u16, &'static str, u64),
+    /// Responds to `GET /v1/status` with this body, and to other requests with `done`.
+    WithStatus(&'static str),
     /// Reads the request, then closes the connection.
     Close,
     /// Reads the request and never responds.
@@ -33,27 +37,27 @@ pub(super) enum Turn {
 
 /// A request that the node received.
 #[derive(Clone, Debug)]
-pub(super) struct Seen {
-    pub(super) line: String,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
-    pub(super) http2: bool,
+pub(crate) struct Seen {
+    pub(crate) line: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) http2: bool,
 }
 
 impl Seen {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 }
 
 /// A node with a script: each request takes the next turn, and the last turn repeats.
-pub(super) struct ScriptedNode {
-    pub(super) endpoint: Endpoint,
+pub(crate) struct ScriptedNode {
+    pub(crate) endpoint: Endpoint,
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
 impl ScriptedNode {
-    pub(super) async fn start(turns: impl IntoIterator<Item = Turn>) -> Self {
+    pub(crate) async fn start(turns: impl IntoIterator<Item = Turn>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = endpoint(listener.local_addr().unwrap());
         let turns: Arc<Mutex<VecDeque<Turn>>> = Arc::new(Mutex::new(turns.into_iter().collect()));
@@ -78,7 +82,7 @@ impl ScriptedNode {
     }
 
     /// All requests so far.
-    pub(super) fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
 }
@@ -93,11 +97,12 @@ async fn take_turn(
     let http2 = head.version == hyper::Version::HTTP_2;
     let body = body.collect().await.unwrap().to_bytes();
     seen.lock().unwrap().push(Seen {
-        line,
+        line: line.clone(),
         headers: head.headers,
         body,
         http2,
     });
+    let asks_for_status = line == "GET /v1/status";
     let turn = {
         let mut turns = turns.lock().unwrap();
         if turns.len() > 1 {
@@ -119,6 +124,17 @@ async fn take_turn(
             Ok(response)
         }
         Turn::WithoutIndex(status, body) => Ok(response(status, body)),
+        Turn::WithStatus(status) if asks_for_status => Ok(response(200, status)),
+        Turn::WithStatus(_) => {
+            let mut response = response(200, "done");
+            response.headers_mut().insert("oarlock-index", 7.into());
+            Ok(response)
+        }
+        Turn::RetryAfter(status, body, seconds) => {
+            let mut response = response(status, body);
+            response.headers_mut().insert("retry-after", seconds.into());
+            Ok(response)
+        }
         Turn::Close => Err(std::io::Error::other("closed on purpose")),
         Turn::Silence => Ok(std::future::pending::<Result<_, Infallible>>()
             .await
@@ -127,7 +143,7 @@ async fn take_turn(
 }
 
 /// An address that refuses connections while the socket exists: the socket is bound and does not listen.
-pub(super) fn unreachable_node() -> (TcpSocket, Endpoint) {
+pub(crate) fn unreachable_node() -> (TcpSocket, Endpoint) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let endpoint = endpoint(socket.local_addr().unwrap());
@@ -138,11 +154,18 @@ fn endpoint(address: SocketAddr) -> Endpoint {
     address.to_string().parse().unwrap()
 }
 
-pub(super) fn client(endpoints: &[&Endpoint]) -> Client {
-    Client::new(endpoints.iter().map(|endpoint| (*endpoint).clone())).unwrap()
+/// A client that sends nothing of itself, so that a script is complete.
+pub(crate) fn client(endpoints: &[&Endpoint]) -> Client {
+    client_with(
+        endpoints,
+        ClientOptions {
+            follow_leader: false,
+            ..ClientOptions::default()
+        },
+    )
 }
 
-pub(super) fn client_with(endpoints: &[&Endpoint], options: ClientOptions) -> Client {
+pub(crate) fn client_with(endpoints: &[&Endpoint], options: ClientOptions) -> Client {
     Client::with_options(
         endpoints.iter().map(|endpoint| (*endpoint).clone()),
         options,
@@ -150,9 +173,9 @@ pub(super) fn client_with(endpoints: &[&Endpoint], options: ClientOptions) -> Cl
     .unwrap()
 }
 
-pub(super) const SHORT: Duration = Duration::from_millis(200);
+pub(crate) const SHORT: Duration = Duration::from_millis(200);
 
-pub(super) const NO_LEADER: Turn = Turn::Respond(
+pub(crate) const NO_LEADER: Turn = Turn::Respond(
     503,
     r#"{"error":{"code":"no_leader","message":"no leader was found","hint":"try again"}}"#,
 );

@@ -2,17 +2,16 @@
 //! whose clients wait. Before it,
 //! `cargo xtask guests --languages` has to build those in C, Python and JavaScript.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use oarlock_tests::process::locks::{
     LockClient, acquire, fence, lock, release, send_with_key, until_waiting,
 };
 use oarlock_tests::process::{
-    Cluster, Http, HttpResponse, apply_somewhere, eventually, guest, run,
+    Cluster, Http, HttpResponse, apply_somewhere, compile, compiled_dir, eventually, guest,
 };
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tokio::sync::Mutex;
 
 const ADD: &str = r#"{"add":{"by":1}}"#;
@@ -96,8 +95,8 @@ async fn input_that_is_nested_deeply_stops_no_node_in_javascript() {
 /// a restart.
 async fn nested_input_stops_no_node(name: &str) {
     let _alone = ONE_AT_A_TIME.lock().await;
-    compiled(&[name]);
-    let mut cluster = Cluster::start(3, name, &kept());
+    compile(&[name]);
+    let mut cluster = Cluster::start(3, name, &compiled_dir());
     let leader = cluster.leader().await;
     let http = cluster.nodes[leader].http();
     accepted(&http, r#"{"add":{"by":5}}"#, r#"{"value":5}"#).await;
@@ -122,13 +121,6 @@ async fn nested_input_stops_no_node(name: &str) {
     }
 }
 
-/// Where the nodes of these tests keep what they compile.
-fn kept() -> [&'static str; 2] {
-    static DIR: OnceLock<TempDir> = OnceLock::new();
-    let dir = DIR.get_or_init(|| tempfile::tempdir().expect("a temporary directory"));
-    ["--compiled-dir", dir.path().to_str().expect("a plain path")]
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_of_the_lock_service_in_rust_wait() {
     clients_wait("lock").await;
@@ -149,8 +141,12 @@ async fn clients_of_the_lock_service_in_javascript_wait() {
 async fn clients_wait(name: &str) {
     const LONG_MS: u64 = 600_000;
     let _alone = ONE_AT_A_TIME.lock().await;
-    compiled(&[name]);
-    let mut cluster = Cluster::start(3, name, &[&FUEL[..], &SNAPSHOTS[..], &kept()].concat());
+    compile(&[name]);
+    let mut cluster = Cluster::start(
+        3,
+        name,
+        &[&FUEL[..], &SNAPSHOTS[..], &compiled_dir()].concat(),
+    );
     let leader = cluster.leader().await;
     let at_leader = cluster.nodes[leader].http();
     let others: Vec<Http> = (0..3)
@@ -203,8 +199,8 @@ async fn clients_wait(name: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_of_the_mailbox_in_c_wait() {
     let _alone = ONE_AT_A_TIME.lock().await;
-    compiled(&["mailbox-c"]);
-    let args = [&SNAPSHOTS[..], &kept()].concat();
+    compile(&["mailbox-c"]);
+    let args = [&SNAPSHOTS[..], &compiled_dir()].concat();
     let mut cluster = Cluster::start(3, "mailbox-c", &args);
     let leader = cluster.leader().await;
     let at_leader = cluster.nodes[leader].http();
@@ -284,20 +280,14 @@ fn the_modules_for_python_and_javascript_pass_their_own_tests() {
     }
 }
 
-/// Compiles guests beforehand, once for all nodes: for some it takes a while.
-fn compiled(names: &[&str]) {
-    for name in names {
-        let module = guest(name).display().to_string();
-        let checked = run([&["check", &module][..], &kept()].concat());
-        let hint = "`cargo xtask guests --languages` builds it";
-        assert!(checked.status.success(), "{name}; {hint}: {checked:?}");
-    }
-}
-
 async fn meets_every_demand(name: &str) {
     let _alone = ONE_AT_A_TIME.lock().await;
-    compiled(&[name]);
-    let mut cluster = Cluster::start(3, name, &[&FUEL[..], &SNAPSHOTS[..], &kept()].concat());
+    compile(&[name]);
+    let mut cluster = Cluster::start(
+        3,
+        name,
+        &[&FUEL[..], &SNAPSHOTS[..], &compiled_dir()].concat(),
+    );
     cluster.leader().await;
 
     it_adds_and_replies(&cluster).await;
@@ -530,8 +520,8 @@ async fn a_new_node_gets_a_snapshot(cluster: &mut Cluster, value: i64) {
 async fn a_cluster_goes_from_c_to_python_to_javascript_and_back() {
     let steps = ["counter-python", "counter-js", "counter-c"];
     let _alone = ONE_AT_A_TIME.lock().await;
-    compiled(&steps);
-    let mut cluster = Cluster::start(3, "counter-c", &[&FUEL[..], &kept()].concat());
+    compile(&steps);
+    let mut cluster = Cluster::start(3, "counter-c", &[&FUEL[..], &compiled_dir()].concat());
     cluster.leader().await;
     for (asked_node, name) in steps.into_iter().enumerate() {
         let value = cluster.apply_somewhere(name, ADD).await;

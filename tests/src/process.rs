@@ -14,7 +14,7 @@ pub use crate::http::connection::HttpResponse;
 pub use crate::http::{Http, NoResponse};
 pub use binary::{guest, oarlock, run, run_in};
 pub use cluster::{BOOTSTRAP, Cluster, apply_somewhere, eventually, free_ports};
-pub use module::{TARGET, noted, require_wasm_target, text};
+pub use module::{TARGET, compile, compile_file, compiled_dir, noted, require_wasm_target, text};
 pub use node::{Node, NodeOptions, QUICK};
 pub use places::{Mount, NetNamespaces, Unavailable};
 pub use proxy::Wires;

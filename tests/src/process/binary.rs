@@ -61,6 +61,12 @@ pub fn oarlock() -> &'static Path {
     })
 }
 
+/// Where Cargo puts what it builds.
+pub(super) fn target() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    target.unwrap_or_else(|| root().join("target"))
+}
+
 /// A committed guest, by its name, or the one in `OARLOCK_TEST_GUESTS`: the gate runs these tests on freshly built
 /// guests too. Those of the tests are next to the examples, and one that is not committed is where
 /// `cargo xtask guests --languages` puts it.
@@ -68,13 +74,11 @@ pub fn guest(name: &str) -> PathBuf {
     let file = format!("{name}.wasm");
     let fresh = std::env::var_os("OARLOCK_TEST_GUESTS").map(|dir| root().join(dir));
     let kept = ["examples-wasm/dist", "tests/guests"].map(|dir| root().join(dir));
-    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-    let built = target.unwrap_or_else(|| root().join("target"));
     let mut dirs: Vec<PathBuf> = match &fresh {
         Some(dir) => vec![dir.clone()],
         None => kept.to_vec(),
     };
-    dirs.push(built.join("languages"));
+    dirs.push(target().join("languages"));
     let mut places = dirs.iter().map(|dir| dir.join(&file));
     places
         .find(|place| place.is_file())

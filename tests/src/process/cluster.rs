@@ -345,7 +345,8 @@ pub(super) async fn pause() {
     again.tick().await;
 }
 
-async fn patiently<T>(what: &str, waiting: impl Future<Output = T>) -> T {
+/// Waits for it, but not for ever.
+pub(super) async fn patiently<T>(what: &str, waiting: impl Future<Output = T>) -> T {
     tokio::time::timeout(GIVES_UP, waiting)
         .await
         .unwrap_or_else(|_| panic!("it never came true that {what}"))

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use super::cluster::{apply_somewhere, eventually};
+use super::cluster::{apply_somewhere, eventually, patiently, pause};
 use crate::http::connection::HttpResponse;
 use crate::http::{Http, NoResponse};
 
@@ -24,6 +24,27 @@ pub async fn send_with_key(
 ) -> Result<HttpResponse, NoResponse> {
     let headers = [("idempotency-key", key), ("oarlock-timeout-ms", "50000")];
     http.send("POST", "/v1/apply", &headers, command).await
+}
+
+/// Sends a command with a key to one node after the other, until one responds. Returns the response and how often it was
+/// sent.
+///
+/// # Panics
+/// None does.
+pub async fn send_to_some(targets: &[Http], key: &str, command: &str) -> (HttpResponse, usize) {
+    let sending = async {
+        for sent in 0.. {
+            let response = send_with_key(&targets[sent % targets.len()], key, command.to_owned());
+            match response.await {
+                Ok(response) if ![429, 503, 504].contains(&response.status) => {
+                    return (response, sent + 1);
+                }
+                _ => pause().await,
+            }
+        }
+        unreachable!("a loop without an end")
+    };
+    patiently("a node responds", sending).await
 }
 
 /// The fence of a lock that was granted.

@@ -1,11 +1,12 @@
 //! Modules of tests: another one that does the same, and whether the toolchain can build any.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 
-use super::binary::guest;
+use super::binary::{guest, run, target};
 
 /// What modules are built for.
 pub const TARGET: &str = "wasm32-unknown-unknown";
@@ -26,6 +27,38 @@ pub fn noted(name: &str, note: &[u8]) -> Bytes {
     module.extend_from_slice(&[length as u8, 1, b'n']);
     module.extend_from_slice(note);
     module.into()
+}
+
+/// The flag that names the directory where the nodes of long tests keep compiled guests, and the directory. It stays for the
+/// next test program.
+///
+/// # Panics
+/// If its path is not UTF-8.
+pub fn compiled_dir() -> [&'static str; 2] {
+    static DIR: OnceLock<PathBuf> = OnceLock::new();
+    let dir = DIR.get_or_init(|| target().join("languages/compiled"));
+    ["--compiled-dir", dir.to_str().expect("a plain path")]
+}
+
+/// Compiles guests into [`compiled_dir`], once for all nodes: for some it takes a while.
+///
+/// # Panics
+/// If a guest does not pass the checks.
+pub fn compile(names: &[&str]) {
+    for name in names {
+        compile_file(&guest(name));
+    }
+}
+
+/// The same with the module in a file.
+///
+/// # Panics
+/// If it does not pass the checks.
+pub fn compile_file(module: &Path) {
+    let module = module.display().to_string();
+    let checked = run([&["check", &module][..], &compiled_dir()].concat());
+    let hint = "`cargo xtask guests --languages` builds it";
+    assert!(checked.status.success(), "{module}; {hint}: {checked:?}");
 }
 
 /// Checks that the toolchain used in that folder can build modules.

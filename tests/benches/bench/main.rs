@@ -11,6 +11,7 @@
 //! | [`core_alone`] | the consensus core without disk and network |
 //! | [`apply`] | guests as WebAssembly against the same code native |
 //! | [`guests`] | guests in one process: commands, failures, snapshots, queries, upgrades |
+//! | [`queue`] | the task queue against other queues |
 //! | [`compare`] | three nodes against three of etcd, or of another binary, under the same load |
 //! | [`trials`] | failover, transfer under load, restart, an idle cluster |
 //! | [`modules`] | upgrades under load; `oarlock check` |
@@ -29,6 +30,7 @@ mod guests;
 mod load;
 mod modules;
 mod oarlock;
+mod queue;
 mod report;
 mod sessions;
 mod trials;
@@ -64,6 +66,12 @@ pub(crate) enum Part {
     Pipelined,
     /// Linearizable reads, against etcd.
     Reads,
+    /// The task queue, against beanstalkd, NATS and RabbitMQ.
+    Queues,
+    /// From a put to a waiting worker.
+    Handover,
+    /// Many delayed tasks while clocks jump and a leader dies.
+    Delayed,
     /// How long no write is acknowledged after a leader was killed.
     Failover,
     /// Leadership is transferred under load.
@@ -102,6 +110,9 @@ pub(crate) struct Options {
     /// How many failures of a guest are undone.
     #[arg(long, default_value_t = 100_000)]
     failures: u64,
+    /// How many tasks are delayed.
+    #[arg(long, default_value_t = 1_000_000)]
+    delayed: u64,
     /// How many times a leader is killed.
     #[arg(long, default_value_t = 20)]
     trials: usize,
@@ -199,6 +210,7 @@ async fn measure(options: &Options, report: &mut Report) {
         guests::switch::measure(report);
     }
     compare::measure(options, report).await;
+    queue::measure(options, report).await;
     if options.wants(Part::Transfer) {
         trials::transfer(options, report).await;
     }

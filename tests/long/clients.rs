@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 
 use counter::{AddArguments, CallError, CounterClient};
 use kv::{CasArguments, GetQuery, KvClient};
+use lock::{Acquire, LockClient, ReleaseArguments};
 use task_queue::{AckArguments, Enqueue, Reserve, TaskQueueClient};
 
 /// The generated clients in Rust. A test compares them with what is generated now.
@@ -27,14 +28,19 @@ mod counter;
 #[allow(dead_code, unreachable_pub, unused_imports, reason = "generated")]
 mod kv;
 #[rustfmt::skip]
+#[path = "clients/lock.rs"]
+#[allow(dead_code, unreachable_pub, unused_imports, reason = "generated")]
+mod lock;
+#[rustfmt::skip]
 #[path = "clients/task_queue.rs"]
 #[allow(dead_code, unreachable_pub, unused_imports, reason = "generated")]
 mod task_queue;
 
 /// Guests, and the names of their clients.
-const GUESTS: [(&str, &str); 3] = [
+const GUESTS: [(&str, &str); 4] = [
     ("counter", "counter"),
     ("kv", "kv"),
+    ("lock", "lock"),
     ("queue", "task_queue"),
 ];
 /// How often each client sends its command.
@@ -198,6 +204,50 @@ async fn clients_of_the_key_value_store_survive_leader_kills() {
             .expect("a response");
         assert_eq!(value.json(), json!({"value": COUNT.to_string()}));
     }
+    cluster.converged().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_of_the_lock_service_survive_leader_kills() {
+    let mut cluster = survive("lock", |client, name| async move {
+        let locks = LockClient::new(client).with_timeout(TIMEOUT);
+        let acquire = |owner: String| Acquire {
+            lock: "l".to_owned(),
+            owner,
+            lease_ms: 3_600_000,
+            wait_ms: 3_600_000,
+        };
+        let mut before = 0;
+        for number in 0..COUNT {
+            // Another owner each time: an acquire that was applied twice would wait for itself.
+            let reply = locks.acquire(&acquire(format!("{name}-{number}"))).await;
+            let reply = reply.expect("applied");
+            let fence = reply.granted.expect("not timed out").fence;
+            assert!(fence > before, "{fence} after {before}");
+            before = fence;
+            let lock = "l".to_owned();
+            let released = locks.release(&ReleaseArguments { fence, lock }).await;
+            released.expect("it is held");
+        }
+        let (fence, lock) = (before, "l".to_owned());
+        let refused = locks.release(&ReleaseArguments { fence, lock }).await;
+        assert!(
+            matches!(&refused, Err(lock::CallError::Refused(refused)) if refused.code == lock::RefusalCode::NotHeld),
+            "{refused:?}"
+        );
+    })
+    .await;
+    let http = cluster.nodes[0].http();
+    let state = http.query(r#"{"get":{"lock":"l"}}"#).await;
+    let state = state.expect("a response").json();
+    assert_eq!(state, json!({"lease": null, "waiting": 0}));
+    let last = r#"{"acquire":{"lock":"l","owner":"last","lease_ms":1000,"wait_ms":0}}"#;
+    let reply = cluster.apply_somewhere("last", last).await;
+    assert_eq!(
+        reply["granted"]["fence"],
+        json!(3 * COUNT + 1),
+        "each acquire was applied once"
+    );
     cluster.converged().await;
 }
 

@@ -20,7 +20,7 @@ mod messages;
 
 use std::collections::{BTreeMap, VecDeque};
 
-pub use messages::{Acquire, Command, Lease, Query, Reply, Response};
+pub use messages::{Acquire, Command, Grant, Lease, Query, Reply, Response};
 use oarlock_guest::{Apply, Read, Refusal, StateMachine, Token, state_machine};
 use serde::{Deserialize, Serialize};
 
@@ -48,7 +48,7 @@ struct Waiter {
     lease_ms: u64,
 }
 
-#[state_machine(name = "lock", version = 1)]
+#[state_machine(name = "lock", version = 1, schema = include_str!("schema.json"))]
 impl StateMachine for Locks {
     type Command = Command;
     type Reply = Reply;
@@ -174,7 +174,7 @@ fn extend(
     let (fence, until_ms) = (lease.fence, cx.time_ms() + lease_ms);
     cx.set_timer(lock, until_ms)?;
     lease.until_ms = until_ms;
-    Ok(Reply::Granted { fence, until_ms })
+    Ok(Reply::Granted(Grant { fence, until_ms }))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 
 use oarlock_guest::Refusal;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Lengths of a name, in bytes.
@@ -11,24 +12,31 @@ const NAME_BYTES: RangeInclusive<usize> = 1..=200;
 pub(crate) const MAX_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// A command.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-#[expect(missing_docs, reason = "the page of the crate describes the fields")]
 pub enum Command {
     /// Acquires a lock, or waits for it.
     Acquire(Acquire),
     /// Extends the lease of a lock.
     Renew {
+        /// Name of the lock.
         lock: String,
+        /// The fence of the lease.
         fence: u64,
+        /// Length of the lease from now on, in milliseconds.
         lease_ms: u64,
     },
     /// Ends the lease of a lock.
-    Release { lock: String, fence: u64 },
+    Release {
+        /// Name of the lock.
+        lock: String,
+        /// The fence of the lease.
+        fence: u64,
+    },
 }
 
-/// The fields of `acquire`.
-#[derive(Debug, Clone, Deserialize)]
+/// Acquires a lock, or waits for it.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Acquire {
     /// Name of the lock.
@@ -42,29 +50,42 @@ pub struct Acquire {
 }
 
 /// Reply to a command.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the page of the crate describes the fields")]
 pub enum Reply {
     /// The lock is held until then.
-    Granted { fence: u64, until_ms: u64 },
+    #[schemars(extend("x-for" = ["acquire", "renew"]))]
+    Granted(Grant),
     /// Another owner has the lock.
+    #[schemars(extend("x-for" = ["acquire"]))]
     TimedOut {},
     /// The lock has no owner, or the next one.
+    #[schemars(extend("x-for" = ["release"]))]
     Released {},
 }
 
+/// A lease that has begun or was extended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Grant {
+    /// Larger than the fence of every earlier lease.
+    pub fence: u64,
+    /// End of the lease, in milliseconds since 1970-01-01 UTC.
+    pub until_ms: u64,
+}
+
 /// A query.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-#[expect(missing_docs, reason = "the page of the crate describes the fields")]
 pub enum Query {
     /// The state of a lock.
-    Get { lock: String },
+    Get {
+        /// Name of the lock.
+        lock: String,
+    },
 }
 
 /// Response to a query.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Response {
     /// The lease, if the lock has an owner.
     pub lease: Option<Lease>,
@@ -73,7 +94,7 @@ pub struct Response {
 }
 
 /// The right to use what a lock protects.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Lease {
     /// Name of the client.
     pub owner: String,

@@ -1,4 +1,4 @@
-use oarlock_guest::testing::{START_MS, TestCluster, TestOutcome};
+use oarlock_guest::testing::{MessageSchema, START_MS, TestCluster, TestOutcome};
 use serde_json::{Value, json};
 
 use super::messages::MAX_MS;
@@ -141,4 +141,11 @@ fn a_changed_layout_of_the_state_needs_a_new_version() {
         "serde1:b4538382-d3ca433a8a9f24fc",
         "the layout of the state changed: raise `version`, write `migrate`, and then change this text"
     );
+}
+
+#[test]
+fn the_schema_is_current() {
+    MessageSchema::<Locks>::derived()
+        .refusals(["memory_is_low", "not_held", "out_of_range"])
+        .assert_is_current("src/schema.json");
 }

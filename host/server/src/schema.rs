@@ -4,6 +4,7 @@
 mod fault;
 mod model;
 mod parse;
+mod tagged;
 mod types;
 
 pub(crate) use fault::SchemaFault;

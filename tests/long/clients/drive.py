@@ -4,6 +4,7 @@ import sys
 
 from counter import CounterClient, OverflowRefused
 from kv import KvClient, Refused
+from lock import LockClient, NotHeldRefused
 from task_queue import StaleTokenRefused, TaskQueueClient
 
 TIMEOUT_S = 120
@@ -35,6 +36,25 @@ def drive_kv(client: KvClient, name: str, count: int) -> None:
         assert refused.code == "too_large", refused.body
     else:
         raise AssertionError("the key is too long")
+
+
+def drive_lock(client: LockClient, name: str, count: int) -> None:
+    before = 0
+    for number in range(count):
+        # Another owner each time: an acquire that was applied twice would wait for itself.
+        owner = f"{name}-{number}"
+        reply = client.acquire(lock="l", owner=owner, lease_ms=3_600_000, wait_ms=3_600_000)
+        assert "granted" in reply, reply
+        fence = reply["granted"]["fence"]
+        assert fence > before, (fence, before)
+        before = fence
+        client.release(lock="l", fence=fence)
+    try:
+        client.release(lock="l", fence=before)
+    except NotHeldRefused as refused:
+        assert refused.field == "fence", refused.body
+    else:
+        raise AssertionError("it is released")
 
 
 def drive_queue(client: TaskQueueClient, name: str, count: int) -> None:
@@ -70,6 +90,8 @@ def main() -> None:
         drive_counter(CounterClient(endpoints, timeout=TIMEOUT_S), count)
     elif guest == "kv":
         drive_kv(KvClient(endpoints, timeout=TIMEOUT_S), name, count)
+    elif guest == "lock":
+        drive_lock(LockClient(endpoints, timeout=TIMEOUT_S), name, count)
     else:
         drive_queue(TaskQueueClient(endpoints, timeout=TIMEOUT_S), name, count)
 

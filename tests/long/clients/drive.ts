@@ -2,6 +2,7 @@
 
 import { CounterClient, Refused } from "./counter.js";
 import { KvClient, Refused as KvRefused } from "./kv.js";
+import { LockClient, Refused as LockRefused } from "./lock.js";
 import { Refused as QueueRefused, TaskQueueClient } from "./task_queue.js";
 
 declare const process: { argv: string[] };
@@ -44,6 +45,25 @@ async function driveKv(client: KvClient, name: string, count: number): Promise<v
   }
 }
 
+async function driveLock(client: LockClient, name: string, count: number): Promise<void> {
+  let before = 0n;
+  for (let number = 0; number < count; number += 1) {
+    // Another owner each time: an acquire that was applied twice would wait for itself.
+    const owner = `${name}-${number}`;
+    const reply = await client.acquire({ lock: "l", owner, lease_ms: 3_600_000, wait_ms: 3_600_000 });
+    const fence = BigInt(reply.granted?.fence ?? 0);
+    check(fence > before, `${fence} after ${before}`);
+    before = fence;
+    await client.release({ lock: "l", fence });
+  }
+  try {
+    await client.release({ lock: "l", fence: before });
+    check(false, "it is released");
+  } catch (error) {
+    check(error instanceof LockRefused && error.code === "not_held" && error.field === "fence", String(error));
+  }
+}
+
 async function driveQueue(client: TaskQueueClient, name: string, count: number): Promise<void> {
   const wide = 18_446_744_073_709_551_615n;
   for (let number = 0; number < count; number += 1) {
@@ -78,6 +98,8 @@ if (guest === "counter") {
   await driveCounter(new CounterClient(nodes, TIMEOUT_MS), Number(count));
 } else if (guest === "kv") {
   await driveKv(new KvClient(nodes, TIMEOUT_MS), name, Number(count));
+} else if (guest === "lock") {
+  await driveLock(new LockClient(nodes, TIMEOUT_MS), name, Number(count));
 } else {
   await driveQueue(new TaskQueueClient(nodes, TIMEOUT_MS), name, Number(count));
 }

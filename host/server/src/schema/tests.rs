@@ -57,6 +57,11 @@ fn the_schemas_of_the_examples_are_valid() {
             &["ack", "enqueue", "extend", "nack", "reserve"],
             &["stats", "task"],
         ),
+        (
+            include_str!("../../../../examples-wasm/lock/src/schema.json"),
+            &["acquire", "release", "renew"],
+            &["get"],
+        ),
     ] {
         let messages = parse(text).expect("valid");
         let names = |pairs: &[MessagePair]| {
@@ -240,4 +245,32 @@ fn everything_is_limited() {
         wide = json!({"type": ["object", "array", "object"], "properties": {"a": wide}, "items": true});
     }
     parsed(&with(&wide, &null));
+}
+
+#[test]
+fn a_choice_between_objects_with_one_field_is_one_object() {
+    let choice = |name: &str, kind: &str| json!({"type": "object", "description": name, "properties": {name: {"type": kind}}, "required": [name]});
+    let messages = parsed(&with(
+        &json!({"type": "null"}),
+        &json!({"anyOf": [choice("granted", "string"), choice("timed_out", "boolean")]}),
+    ));
+    let fields = messages.fields(&messages.commands[0].result);
+    let fields = fields.expect("an object");
+    let field = |name: &str, data_type| TypeField {
+        name: name.to_owned(),
+        description: name.to_owned(),
+        data_type,
+        is_required: false,
+    };
+    assert_eq!(
+        fields,
+        [
+            field("granted", DataType::Text),
+            field("timed_out", DataType::Bool)
+        ]
+    );
+    for other in [choice("granted", "boolean"), json!({"type": "string"})] {
+        let kept = reply(&json!({"anyOf": [choice("granted", "string"), other]}));
+        assert!(matches!(kept, DataType::OneOf(_)), "{kept:?}");
+    }
 }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::fault::SchemaFault;
 use super::model::{DataType, NamedType, TypeField};
+use super::tagged;
 
 /// Deepest nesting of types.
 const MAX_DEPTH: usize = 32;
@@ -148,6 +149,9 @@ impl<'a> Types<'a> {
         for key in ["anyOf", "oneOf"] {
             if let Some(choices) = fields.get(key) {
                 let place = format!("{place}.{key}");
+                if let Some(merged) = tagged::merged(choices) {
+                    return self.shape(&merged, name, &place, depth + 1);
+                }
                 let mut types = Vec::new();
                 for (at, choice) in list(choices, &place)?.iter().enumerate() {
                     let name = format!("{name} {}", at + 1);

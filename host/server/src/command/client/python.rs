@@ -204,16 +204,20 @@ impl Python<'_> {
             let name = names.take(&format!("{}Refused", pascal(code)));
             let text = literal(code, escape);
             classes.push(format!(
-                "class {name}(Refused):\n    \"\"\"Refused with the code {}.\"\"\"",
+                "class {name}(Refused): \"\"\"Refused with the code {}.\"\"\"",
                 one_line(code)
             ));
             table.push(format!("    {text}: {name},\n"));
         }
-        classes.push(format!(
+        let classes = classes.join("\n");
+        let table = format!(
             "_REFUSALS: dict[str, type[Refused]] = {{\n{}}}",
             table.concat()
-        ));
-        classes
+        );
+        [classes, table]
+            .into_iter()
+            .filter(|block| !block.is_empty())
+            .collect()
     }
 
     fn methods(&self) -> Vec<String> {

@@ -106,6 +106,10 @@ impl TypeScript<'_> {
             ));
             return lines.join("\n");
         };
+        if fields.is_empty() {
+            lines.push(format!("export interface {name} {{}}"));
+            return lines.join("\n");
+        }
         lines.push(format!("export interface {name} {{"));
         for field in fields {
             let optional = if field.is_required { "" } else { "?" };
@@ -185,13 +189,10 @@ impl TypeScript<'_> {
             _ => (format!("args: {}, ", self.type_of(&pair.arguments)), "args"),
         };
         lines.push(format!(
-            "  {name}({parameter}options?: CallOptions): Promise<{result}> {{"
-        ));
-        lines.push(format!(
-            "    return this.#send(\"{route}\", {}, {argument}, options);",
+            "  {name}({parameter}options?: CallOptions): Promise<{result}> {{ \
+             return this.#send(\"{route}\", {}, {argument}, options); }}",
             text(&pair.name)
         ));
-        lines.push("  }".to_owned());
         lines.join("\n")
     }
 }

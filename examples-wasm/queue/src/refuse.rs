@@ -9,10 +9,35 @@ pub(crate) fn out_of_range(field: &str, text: impl Into<String>) -> Refusal {
     Refusal::new("out_of_range", text).field(field)
 }
 
+/// Fields of a command contradict each other, in the words of the decoder.
+pub(crate) fn bad_command(command: &str, text: &str, field: &str) -> Refusal {
+    Refusal::new("bad_command", format!("command `{command}`: {text}")).field(field)
+}
+
+/// The same for a query.
+pub(crate) fn bad_query(query: &str, text: &str, field: &str) -> Refusal {
+    Refusal::new("bad_query", format!("query `{query}`: {text}")).field(field)
+}
+
 /// A limit on tasks or queues is reached.
 pub(crate) fn full(what: &str, limit: usize) -> Refusal {
     let text = format!(
         "there are {limit} {what}, which is the limit; acknowledge tasks or use an existing queue"
+    );
+    Refusal::new("full", text).field("queue")
+}
+
+/// Another limit is reached.
+pub(crate) fn too_many(field: &str, what: &str, limit: usize) -> Refusal {
+    let text =
+        format!("there are {limit} {what}, which is the limit; try again when there are fewer");
+    Refusal::new("full", text).field(field)
+}
+
+/// The queue is at a limit of its own.
+pub(crate) fn queue_is_full(queue: &str, what: &str, limit: u64) -> Refusal {
+    let text = format!(
+        "queue {queue} has its most {what}, {limit}; acknowledge tasks, or raise it with configure"
     );
     Refusal::new("full", text).field("queue")
 }
@@ -33,8 +58,22 @@ pub(crate) fn too_large(field: &str, bytes: u64, limit: u64) -> Refusal {
 
 /// No task has this id.
 pub(crate) fn no_such_task(id: u64) -> Refusal {
-    let text = format!("there is no task {id}: it was never added, or it was acknowledged");
+    let text =
+        format!("there is no task {id}: it was never added, or it was acknowledged or removed");
     Refusal::new("no_such_task", text).field("id")
+}
+
+/// No queue has this name.
+pub(crate) fn no_such_queue(queue: &str) -> Refusal {
+    let text = format!("there is no queue {queue}; its first task or configure creates it");
+    Refusal::new("no_such_queue", text).field("queue")
+}
+
+/// No group has this name.
+pub(crate) fn no_such_group(group: &str) -> Refusal {
+    let text =
+        format!("there is no open group {group}: it was not opened, or it is closed or complete");
+    Refusal::new("no_such_group", text).field("group")
 }
 
 /// The token is not that of the last delivery of the task.
@@ -45,7 +84,7 @@ pub(crate) fn stale_token(id: u64) -> Refusal {
     Refusal::new("stale_token", text).field("token")
 }
 
-/// Checks a name of a queue or worker, or a deduplication key.
+/// Checks a name of a queue or worker, or a key.
 pub(crate) fn check_name(field: &str, name: &str) -> Result<(), Refusal> {
     match name.len() {
         0 => Err(out_of_range(

@@ -1,302 +1,230 @@
-//! The state, and the commands `enqueue`, `ack`, `nack` and `extend`. `reserve` is in [`crate::delivery`].
+//! The state: all queues and their tasks, and the functions that keep their indexes.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::ops::Bound;
+use std::collections::{BTreeMap, BTreeSet};
+use std::marker::PhantomData;
 
-use oarlock_guest::{Apply, Read, Refusal, StateMachine, state_machine};
+use oarlock_guest::{Apply, Refusal, Token};
 use serde::{Deserialize, Serialize};
 
 use crate::dedupe::Dedupe;
-use crate::lane::Lane;
-use crate::limits::{MAX_DELAY_MS, MAX_QUEUES, MAX_TASKS};
-use crate::messages::{Command, Enqueue, Query, Reply, Response, TaskInfo};
-use crate::refuse::{
-    check_lease, check_name, check_range, full, memory_is_low, no_such_task, stale_token, too_large,
-};
-use crate::size;
+use crate::deliver::ServeBudget;
+use crate::groups::Group;
+use crate::limits::MAX_QUEUES;
+use crate::messages::Reply;
+use crate::policy::{Plain, Policy};
+use crate::queue::Queue;
+use crate::refuse::{full, no_such_queue};
+use crate::results::Results;
+use crate::schedules::Schedules;
 use crate::task::{Place, Task};
+use crate::waiters::Waiters;
+use crate::workers::Workers;
 
-/// All queues and their tasks.
-#[derive(Debug, Default, Clone, Serialize, Deserialize)]
-pub struct Queues {
+/// All queues and their tasks. `P` are the rules of a project; without one the queue follows the commands alone.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(bound = "")]
+pub struct Queues<P: Policy = Plain> {
     /// Id of the last task; the first is 1.
-    last_id: u64,
+    pub(crate) last_id: u64,
     pub(crate) tasks: BTreeMap<u64, Task>,
-    pub(crate) lanes: Vec<Lane>,
-    /// Index in `lanes`, by name of the queue.
-    names: BTreeMap<String, u32>,
-    dedupe: Dedupe,
-    /// (time of its first timer, index in `lanes`) of each queue with timers.
+    /// Tasks that wait for a task, by its id.
+    pub(crate) dependents: BTreeMap<u64, BTreeSet<u64>>,
+    pub(crate) queues: Vec<Queue>,
+    /// Places in `queues` of queues that were deleted.
+    pub(crate) free: BTreeSet<u32>,
+    /// Index in `queues`, by name of the queue.
+    pub(crate) names: BTreeMap<Box<str>, u32>,
+    pub(crate) dedupe: Dedupe,
+    /// (time of its first timer, index in `queues`) of each queue with timers.
     pub(crate) alarms: BTreeSet<(u64, u32)>,
     /// Wake time that was last requested from the host; 0 for none.
     pub(crate) requested_wake_ms: u64,
+    pub(crate) workers: Workers,
+    pub(crate) waiters: Waiters,
+    /// Queues whose waiting workers are served at the next wake-up, because one command serves only some.
+    pub(crate) unserved: BTreeSet<u32>,
+    pub(crate) results: Results,
+    pub(crate) groups: BTreeMap<Box<str>, Group>,
+    pub(crate) schedules: Schedules,
+    /// Queues that the current command has changed. Empty between commands.
+    #[serde(skip)]
+    touched: Vec<u32>,
+    /// Replies to commands that waited. Empty between commands.
+    #[serde(skip)]
+    pub(crate) completions: Vec<(Token, Reply)>,
+    #[serde(skip)]
+    policy: PhantomData<P>,
 }
 
-#[state_machine(name = "task-queue", version = 1, schema = include_str!("schema.json"))]
-impl StateMachine for Queues {
-    type Command = Command;
-    type Reply = Reply;
-    type Query = Query;
-    type Response = Response;
-    type Refusal = Refusal;
-
-    fn apply(&mut self, cx: &mut Apply<'_>, command: Command) -> Result<Reply, Refusal> {
-        let reply = match command {
-            Command::Enqueue(task) => self.enqueue(cx, task),
-            Command::Reserve(reserve) => self.reserve(cx, &reserve),
-            Command::Ack { id, token } => self.ack(cx.time_ms(), id, &token),
-            Command::Nack {
-                id,
-                token,
-                delay_ms,
-                error,
-            } => self.nack(cx.time_ms(), id, &token, delay_ms, error.as_deref()),
-            Command::Extend {
-                id,
-                token,
-                lease_ms,
-            } => self.extend(cx.time_ms(), id, &token, lease_ms),
-        }?;
-        self.request_wake_up(cx);
-        Ok(reply)
-    }
-
-    fn query(&self, cx: &Read<'_>, query: Query) -> Result<Response, Refusal> {
-        match query {
-            Query::Stats { after } => Ok(self.stats(after.as_deref(), cx.reply_limit())),
-            Query::Task { id } => Ok(Response::Task {
-                task: self
-                    .tasks
-                    .get(&id)
-                    .map(|task| self.task_info(id, task, cx.reply_limit()))
-                    .transpose()?,
-            }),
+impl<P: Policy> Default for Queues<P> {
+    fn default() -> Self {
+        Self {
+            last_id: 0,
+            tasks: BTreeMap::new(),
+            dependents: BTreeMap::new(),
+            queues: Vec::new(),
+            free: BTreeSet::new(),
+            names: BTreeMap::new(),
+            dedupe: Dedupe::default(),
+            alarms: BTreeSet::new(),
+            requested_wake_ms: 0,
+            workers: Workers::default(),
+            waiters: Waiters::default(),
+            unserved: BTreeSet::new(),
+            results: Results::default(),
+            groups: BTreeMap::new(),
+            schedules: Schedules::default(),
+            touched: Vec::new(),
+            completions: Vec::new(),
+            policy: PhantomData,
         }
-    }
-
-    fn on_wake(&mut self, cx: &mut Apply<'_>) {
-        self.wake(cx);
     }
 }
 
-impl Queues {
-    fn enqueue(&mut self, cx: &Apply<'_>, new: Enqueue) -> Result<Reply, Refusal> {
-        let now_ms = cx.time_ms();
-        check_name("queue", &new.queue)?;
-        check_range("delay_ms", new.delay_ms, 0, MAX_DELAY_MS)?;
-        check_range("max_attempts", new.max_attempts.into(), 1, u32::MAX.into())?;
-        let known = self.names.get(&new.queue).copied();
-        if let Some(key) = &new.dedupe_key {
-            check_name("dedupe_key", key)?;
-            if let Some(id) = known.and_then(|lane| self.dedupe.find(lane, key, now_ms)) {
-                return Ok(Reply::Enqueued {
-                    id,
-                    duplicate: true,
-                });
-            }
-        }
-        let (bytes, limit) = (
-            size::delivered_alone(&new.queue, &new.payload),
-            cx.reply_limit(),
-        );
-        if bytes > limit {
-            return Err(too_large("payload", bytes, limit));
-        }
-        if cx.memory_is_low() {
-            return Err(memory_is_low());
-        }
-        if self.tasks.len() >= MAX_TASKS {
-            return Err(full("tasks", MAX_TASKS));
-        }
-        if known.is_none() && self.lanes.len() >= MAX_QUEUES {
-            return Err(full("queues", MAX_QUEUES));
-        }
-        // All checks are done: nothing is refused after this line.
-        let lane = known.unwrap_or_else(|| self.open(new.queue));
-        self.last_id += 1;
-        let id = self.last_id;
-        if let Some(key) = &new.dedupe_key {
-            self.dedupe.add(lane, key, id);
-        }
-        let place = if new.delay_ms == 0 {
-            Place::Ready
-        } else {
-            Place::Delayed(now_ms.saturating_add(new.delay_ms))
-        };
-        let task = Task {
-            lane,
-            priority: new.priority,
-            attempt: 0,
-            max_attempts: new.max_attempts,
-            place,
-            delivery: None,
-            dedupe_key: new.dedupe_key,
-            errors: VecDeque::new(),
-            payload: new.payload,
-        };
-        self.tasks.insert(id, task);
-        self.index(id, true);
-        Ok(Reply::Enqueued {
-            id,
-            duplicate: false,
-        })
-    }
-
-    fn open(&mut self, name: String) -> u32 {
-        let lane = u32::try_from(self.lanes.len()).expect("MAX_QUEUES fits in 32 bits");
-        self.names.insert(name.clone(), lane);
-        self.lanes.push(Lane::new(name));
-        lane
-    }
-
-    fn ack(&mut self, now_ms: u64, id: u64, token: &str) -> Result<Reply, Refusal> {
-        self.check_token(id, token)?;
-        self.index(id, false);
-        let task = self.tasks.remove(&id).expect("its token was just checked");
-        self.lanes[task.lane as usize].complete();
-        if let Some(key) = task.dedupe_key {
-            self.dedupe.spend(task.lane, key, id, now_ms);
-        }
-        Ok(Reply::Acked {})
-    }
-
-    fn nack(
-        &mut self,
-        now_ms: u64,
-        id: u64,
-        token: &str,
-        delay_ms: u64,
-        error: Option<&str>,
-    ) -> Result<Reply, Refusal> {
-        check_range("delay_ms", delay_ms, 0, MAX_DELAY_MS)?;
-        self.check_token(id, token)?;
-        let place = self.change(id, |task| {
-            task.delivery = None;
-            if let Some(error) = error {
-                task.add_error(error);
-            }
-            if task.is_spent() {
-                Place::Dead
-            } else {
-                Place::Delayed(now_ms.saturating_add(delay_ms))
-            }
-        });
-        Ok(Reply::Nacked {
-            state: place.stage(),
-        })
-    }
-
-    fn extend(
-        &mut self,
-        now_ms: u64,
-        id: u64,
-        token: &str,
-        lease_ms: u64,
-    ) -> Result<Reply, Refusal> {
-        check_lease(lease_ms)?;
-        self.check_token(id, token)?;
-        let lease_until_ms = now_ms.saturating_add(lease_ms);
-        self.change(id, |_| Place::Leased(lease_until_ms));
-        Ok(Reply::Extended { lease_until_ms })
-    }
-
-    /// Checks that the token is that of the last delivery of the task.
-    fn check_token(&self, id: u64, token: &str) -> Result<(), Refusal> {
-        let task = self.tasks.get(&id).ok_or_else(|| no_such_task(id))?;
-        if task.token().is_some_and(|current| current == token) {
-            Ok(())
-        } else {
-            Err(stale_token(id))
-        }
-    }
-
-    fn task_info(&self, id: u64, task: &Task, limit: u64) -> Result<TaskInfo, Refusal> {
-        let queue = &self.lanes[task.lane as usize].name;
-        let mut bytes = size::delivered_alone(queue, &task.payload);
-        if bytes > limit {
-            return Err(too_large("id", bytes, limit));
-        }
-        // The newest errors first.
-        let mut fits = |error: &&String| {
-            bytes += 1 + size::text(error);
-            bytes <= limit
-        };
-        let newest = task.errors.iter().rev().take_while(&mut fits).count();
-        let older = task.errors.len() - newest;
-        Ok(TaskInfo {
-            id,
-            queue: queue.clone(),
-            state: task.place.stage(),
-            attempt: task.attempt,
-            payload: task.payload.clone(),
-            errors: task.errors.iter().skip(older).cloned().collect(),
-        })
-    }
-
-    /// The queues after a name, as many as fit into a response.
-    fn stats(&self, after: Option<&str>, limit: u64) -> Response {
-        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let mut names = self
-            .names
-            .range::<str, _>((start, Bound::Unbounded))
-            .peekable();
-        // The name to continue after is in the response twice.
-        let mut bytes = size::REPLY_BYTES;
-        let mut queues = BTreeMap::new();
-        while let Some((name, lane)) =
-            names.next_if(|(name, _)| bytes + size::counts(name) + size::text(name) <= limit)
-        {
-            bytes += size::counts(name);
-            queues.insert(name.clone(), self.lanes[*lane as usize].counts());
-        }
-        let is_complete = names.peek().is_none();
-        let last = queues.keys().next_back().cloned();
-        Response::Stats {
-            next: last.filter(|_| !is_complete),
-            queues,
-        }
-    }
-
-    /// Index of a queue in `lanes`, if it exists.
-    pub(crate) fn lane(&self, name: &str) -> Option<u32> {
+impl<P: Policy> Queues<P> {
+    /// Index of a queue, if it exists.
+    pub(crate) fn find(&self, name: &str) -> Option<u32> {
         self.names.get(name).copied()
     }
 
-    /// Changes a task that exists and moves it to the place that `change` returns. Returns that place.
+    /// Index of a queue.
+    ///
+    /// # Errors
+    /// It does not exist.
+    pub(crate) fn existing(&self, name: &str) -> Result<u32, Refusal> {
+        self.find(name).ok_or_else(|| no_such_queue(name))
+    }
+
+    /// Refuses a new queue if there are too many.
+    pub(crate) fn check_room_for_queue(&self, name: &str) -> Result<(), Refusal> {
+        if self.find(name).is_none() && self.names.len() >= MAX_QUEUES {
+            return Err(full("queues", MAX_QUEUES));
+        }
+        Ok(())
+    }
+
+    /// Index of a queue. It is created if it does not exist.
+    pub(crate) fn open(&mut self, name: &str) -> u32 {
+        if let Some(number) = self.find(name) {
+            return number;
+        }
+        let number = self.free.pop_first().unwrap_or_else(|| {
+            self.queues.push(Queue::default());
+            u32::try_from(self.queues.len() - 1).expect("MAX_QUEUES fits in 32 bits")
+        });
+        self.queues[number as usize] = Queue::new(name);
+        self.names.insert(name.into(), number);
+        number
+    }
+
+    pub(crate) fn queue(&self, number: u32) -> &Queue {
+        &self.queues[number as usize]
+    }
+
+    pub(crate) fn queue_mut(&mut self, number: u32) -> &mut Queue {
+        &mut self.queues[number as usize]
+    }
+
+    /// Name of the worker of the last delivery.
+    pub(crate) fn worker_of(&self, task: &Task) -> &str {
+        task.delivery
+            .map_or("", |delivery| self.workers.name(delivery.worker))
+    }
+
+    /// Adds a task to the indexes of its queue.
+    pub(crate) fn index(&mut self, id: u64) {
+        let task = &self.tasks[&id];
+        let number = task.queue;
+        self.queues[number as usize].insert(id, task);
+        if task.place.is_leased()
+            && let Some(delivery) = task.delivery
+        {
+            self.workers.lease(delivery.worker);
+        }
+        self.touch(number);
+    }
+
+    /// Removes a task from the indexes of its queue.
+    pub(crate) fn unindex(&mut self, id: u64) {
+        let task = &self.tasks[&id];
+        let number = task.queue;
+        self.queues[number as usize].remove(id, task);
+        if task.place.is_leased()
+            && let Some(delivery) = task.delivery
+        {
+            self.workers.end_lease(delivery.worker);
+        }
+        self.touch(number);
+    }
+
+    /// Moves a task that exists to the place that `change` returns. Returns that place.
     pub(crate) fn change(&mut self, id: u64, change: impl FnOnce(&mut Task) -> Place) -> Place {
-        self.index(id, false);
+        self.unindex(id);
         let task = self.tasks.get_mut(&id).expect("the caller found the task");
         let place = change(task);
         task.place = place;
-        self.index(id, true);
+        self.index(id);
         place
     }
 
-    /// Adds a task to the indexes of its queue, or removes it, and updates the queue's entry in `alarms`.
-    fn index(&mut self, id: u64, add: bool) {
-        let task = &self.tasks[&id];
-        let number = task.lane;
-        let lane = &mut self.lanes[number as usize];
-        let before = lane.first_timer();
-        if add {
-            lane.insert(id, task);
-        } else {
-            lane.remove(id, task);
-        }
-        let after = lane.first_timer();
-        if before != after {
-            if let Some((at_ms, _)) = before {
-                self.alarms.remove(&(at_ms, number));
-            }
-            if let Some((at_ms, _)) = after {
-                self.alarms.insert((at_ms, number));
-            }
+    /// Notes that a queue has changed: at the end of the command its waiters are served and its alarm is set.
+    pub(crate) fn touch(&mut self, queue: u32) {
+        if self.touched.last() != Some(&queue) {
+            self.touched.push(queue);
         }
     }
 
-    /// Number of keys that are kept for acknowledged tasks.
-    #[cfg(test)]
-    pub(crate) fn spent_keys(&self) -> usize {
-        self.dedupe.spent_count()
+    /// Ends a command: serves workers that wait, and requests the next wake-up.
+    pub(crate) fn settle(&mut self, cx: &mut Apply<'_>) {
+        let mut budget = ServeBudget::default();
+        while let Some(queue) = self.touched.pop() {
+            self.serve(cx, queue, &mut budget);
+            self.set_alarm(queue, cx.time_ms());
+        }
+        self.request_wake_up(cx);
+    }
+
+    /// Sets the alarms of all queues, for a state that was read from another version.
+    pub(crate) fn set_alarms(&mut self) {
+        self.touched.clear();
+        for number in self.names.values().copied().collect::<Vec<_>>() {
+            self.set_alarm(number, 0);
+        }
+    }
+
+    /// Updates the entry of a queue in the list of alarms.
+    fn set_alarm(&mut self, number: u32, now_ms: u64) {
+        let has_waiters = self.waiters.has(&self.queue(number).name);
+        let queue = &mut self.queues[number as usize];
+        let alarm_ms = queue.next_alarm(has_waiters, now_ms).unwrap_or(0);
+        if alarm_ms == queue.alarm_ms {
+            return;
+        }
+        self.alarms.remove(&(queue.alarm_ms, number));
+        queue.alarm_ms = alarm_ms;
+        if alarm_ms != 0 {
+            self.alarms.insert((alarm_ms, number));
+        }
+    }
+
+    /// Requests a wake-up for the first timer. A request that is too early is kept: an unneeded wake-up costs less than a
+    /// new request at each acknowledgement.
+    fn request_wake_up(&mut self, cx: &mut Apply<'_>) {
+        let alarm = self.alarms.first().map(|&(at_ms, _)| at_ms);
+        let times = [
+            alarm,
+            self.schedules.first_tick(),
+            self.results.first_expiry(),
+        ];
+        let unserved = (!self.unserved.is_empty()).then_some(cx.time_ms());
+        let Some(next_ms) = times.into_iter().chain([unserved]).flatten().min() else {
+            return;
+        };
+        let is_requested =
+            self.requested_wake_ms > cx.time_ms() && self.requested_wake_ms <= next_ms;
+        if !is_requested {
+            self.requested_wake_ms = next_ms;
+            cx.wake_at(next_ms);
+        }
     }
 }

@@ -1,12 +1,23 @@
 //! Scenarios in the JSON of clients.
 
+mod batches;
+mod contents;
 mod dedupe;
+mod keys;
 mod leases;
 mod limits;
+mod migration;
 mod model;
+mod operations;
 mod order;
+mod policies;
+mod related;
 mod replies;
+mod retries;
+mod schedules;
 mod timers;
+mod variants;
+mod waiting;
 
 use oarlock_guest::testing::{Harness, MessageSchema};
 use serde_json::{Value, json};
@@ -28,6 +39,12 @@ impl Node {
     /// Advances the clock. The next command comes before a wake-up that is due, so that it has to see what is due itself.
     fn advance_ms(&mut self, by_ms: u64) -> &mut Self {
         self.0.skip_ms(by_ms);
+        self
+    }
+
+    /// Lets time pass: each wake-up happens at its time.
+    fn pass_ms(&mut self, by_ms: u64) -> &mut Self {
+        self.0.advance_ms(by_ms);
         self
     }
 
@@ -175,7 +192,7 @@ fn an_empty_reserve_returns_an_empty_list_and_creates_no_queue() {
 fn a_changed_layout_of_the_state_needs_a_new_version() {
     assert_eq!(
         oarlock_guest::testing::layout::<Queues>(),
-        "serde1:50883079-f1b4baccf2786c5d",
+        "serde1:da536faf-6e2e783b19f46fa9",
         "the layout of the state changed: raise `version`, write `migrate`, and then change this text"
     );
 }
@@ -185,7 +202,11 @@ fn the_schema_is_current() {
     MessageSchema::<Queues>::derived()
         .refusals([
             "full",
+            "no_such_group",
+            "no_such_queue",
+            "no_such_schedule",
             "no_such_task",
+            "not_empty",
             "out_of_range",
             "stale_token",
             "too_large",

@@ -14,9 +14,10 @@ use crate::settings::GuestSource;
 const BUILT_IN_QUEUE: &[u8] = include_bytes!("../../../examples-wasm/dist/queue.wasm");
 
 /// The task queues of earlier releases. A log that began with one of them is executed with it.
-const EARLIER_QUEUES: [&[u8]; 2] = [
+const EARLIER_QUEUES: [&[u8]; 3] = [
     include_bytes!("../modules/queue-209994da.wasm"),
     include_bytes!("../modules/queue-c09bd7b2.wasm"),
+    include_bytes!("../modules/queue-f678ce10.wasm"),
 ];
 
 /// The bytes of a task queue of this or an earlier release.

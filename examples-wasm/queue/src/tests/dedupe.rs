@@ -84,13 +84,13 @@ fn keys_whose_window_is_over_are_dropped() {
         add(&mut node, "q", &format!("k{number}"));
         finish_one(&mut node);
     }
-    assert_eq!(node.0.state().spent_keys(), 100);
+    assert_eq!(node.0.state().dedupe.ending_count(), 100);
     node.advance_ms(DEDUPE_WINDOW_MS);
     for number in 100..134 {
         add(&mut node, "q", &format!("k{number}"));
         finish_one(&mut node);
     }
-    assert_eq!(node.0.state().spent_keys(), 34);
+    assert_eq!(node.0.state().dedupe.ending_count(), 34);
     assert_eq!(add(&mut node, "q", "k133"), (134, true));
 }
 

@@ -42,7 +42,7 @@ fn short(plan: LoadPlan) -> LoadPlan {
 #[tokio::test(flavor = "multi_thread")]
 async fn commands_and_queries_are_measured_on_every_example_guest() {
     for (guest, name) in [
-        (GuestSource::BuiltInQueue, "task-queue v1"),
+        (GuestSource::BuiltInQueue, "task-queue v2"),
         (guest("kv"), "kv v1"),
         (guest("counter"), "counter v1"),
     ] {

@@ -68,7 +68,7 @@ async fn three_nodes_lose_their_leader_and_no_task() {
     let dir = cluster.data_dir().0.to_owned();
     let text = tour_of(&mut cluster).await;
     let phrases = [
-        "3 nodes in this process, running task-queue v1",
+        "3 nodes in this process, running task-queue v2",
         "1. The nodes elect a leader",
         "2. 5 tasks are enqueued through",
         r#"$ oarlock apply '{"enqueue":{"queue":"demo","payload":{"task":1}}}' --endpoints 127.0.0.1:"#,

@@ -56,14 +56,14 @@ fn a_guest_built_against_the_first_wit_is_accepted() {
 
 #[test]
 fn the_guests_of_this_repository_are_accepted() {
-    for (module, name) in [
-        (testing::counter(), "counter"),
-        (testing::kv(), "kv"),
-        (testing::queue(), "task-queue"),
-        (testing::faulty(), "faulty"),
+    for (module, name, version) in [
+        (testing::counter(), "counter", 1),
+        (testing::kv(), "kv", 1),
+        (testing::queue(), "task-queue", 2),
+        (testing::faulty(), "faulty", 1),
     ] {
         assert_eq!(module.description().name, name);
-        assert_eq!(module.description().version, 1);
+        assert_eq!(module.description().version, version);
         assert_eq!(module.description().codec, "json");
         assert!(module.has_queries() && module.has_timers());
         assert_eq!(module.exports(), EXPORTS.map(|(name, _)| name));

@@ -67,7 +67,7 @@ fn the_status_contains_the_module_and_the_applied_entry() {
     let handle = node.machine.status();
     node.send(r#"{"enqueue":{"queue":"q","payload":1}}"#);
     let status = handle.get();
-    assert_eq!((status.name.as_str(), status.version), ("task-queue", 1));
+    assert_eq!((status.name.as_str(), status.version), ("task-queue", 2));
     assert_eq!(status.sha256, queue().sha256());
     assert_eq!(
         status.counts.applied,

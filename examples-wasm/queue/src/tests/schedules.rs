@@ -1,0 +1,115 @@
+//! Schedules.
+
+use serde_json::{Value, json};
+
+use super::{Node, pair, with};
+
+fn schedule(more: Value) -> Value {
+    json!({"set_schedule": with(json!({"name": "s", "task": {"queue": "q", "payload": "tick"}}), more)})
+}
+
+#[test]
+fn each_tick_adds_one_task_at_its_time() {
+    let mut node = Node::new();
+    let start = node.now_ms();
+    node.send(schedule(
+        json!({"every_ms": 10_000, "start_ms": start + 5000}),
+    ));
+    for (by_ms, ready) in [(4999, 0), (1, 1), (9999, 1), (1, 2), (10_000, 3)] {
+        node.pass_ms(by_ms);
+        let stats = node.query(json!({"stats": {}}));
+        assert_eq!(
+            stats["queues"]["q"]["ready"].as_u64().unwrap_or(0),
+            ready,
+            "after {} ms",
+            node.now_ms() - start
+        );
+    }
+    let shown = node.query(json!({"schedules": {}}))["schedules"]["s"].clone();
+    assert_eq!(
+        shown,
+        json!({"queue": "q", "next_ms": start + 35_000, "ticks": 3, "failed": 0, "paused": false})
+    );
+}
+
+#[test]
+fn missed_ticks_add_one_task_each_one_for_all_or_none() {
+    for (catch_up, added) in [("all", 4), ("last", 1), ("skip", 0)] {
+        let mut node = Node::new();
+        let start = node.now_ms();
+        node.send(schedule(
+            json!({"every_ms": 10_000, "start_ms": start + 10_000, "catch_up": catch_up}),
+        ));
+        // The cluster was down: time passes without a wake-up, and the first one comes late.
+        node.advance_ms(45_000);
+        node.0.wake();
+        let stats = node.query(json!({"stats": {}}));
+        assert_eq!(
+            stats["queues"]["q"]["ready"].as_u64().unwrap_or(0),
+            added,
+            "{catch_up}"
+        );
+        let next = node.query(json!({"schedules": {}}))["schedules"]["s"]["next_ms"].clone();
+        assert_eq!(next, json!(start + 50_000), "{catch_up}");
+    }
+}
+
+#[test]
+fn listed_ticks_are_added_once_and_end() {
+    let mut node = Node::new();
+    let start = node.now_ms();
+    node.send(schedule(
+        json!({"at_ms": [start + 2000, start + 1000, start + 2000], "catch_up": "all"}),
+    ));
+    node.pass_ms(1000);
+    assert_eq!(node.counts()[0], 1);
+    node.pass_ms(60_000);
+    assert_eq!(node.counts()[0], 2);
+    assert_eq!(
+        node.query(json!({"schedules": {}}))["schedules"]["s"]["next_ms"],
+        Value::Null
+    );
+}
+
+#[test]
+fn a_paused_or_deleted_schedule_adds_nothing() {
+    let mut node = Node::new();
+    node.send(schedule(json!({"every_ms": 1000, "paused": true})));
+    node.pass_ms(10_000);
+    node.send(schedule(json!({"every_ms": 1000})));
+    node.send(json!({"delete_schedule": {"name": "s"}}));
+    node.pass_ms(10_000);
+    assert_eq!(node.query(json!({"stats": {}})), json!({"queues": {}}));
+    assert_eq!(
+        node.refused(json!({"delete_schedule": {"name": "s"}})),
+        pair("no_such_schedule", "name")
+    );
+}
+
+#[test]
+fn values_of_a_schedule_are_checked() {
+    let mut node = Node::new();
+    let many: Vec<u64> = (0..1001).collect();
+    for (more, code, field) in [
+        (json!({}), "out_of_range", "at_ms"),
+        (json!({"every_ms": 999}), "out_of_range", "every_ms"),
+        (
+            json!({"every_ms": 1000, "at_ms": [1]}),
+            "bad_command",
+            "at_ms",
+        ),
+        (json!({"at_ms": many}), "out_of_range", "at_ms"),
+        (
+            json!({"name": "", "every_ms": 1000}),
+            "out_of_range",
+            "name",
+        ),
+        (
+            json!({"task": {"queue": "q", "payload": 1, "group": "g"}, "every_ms": 1000}),
+            "out_of_range",
+            "task",
+        ),
+    ] {
+        assert_eq!(node.refused(schedule(more)), pair(code, field));
+    }
+}

@@ -72,6 +72,8 @@ pub(crate) enum Part {
     Handover,
     /// Many delayed tasks while clocks jump and a leader dies.
     Delayed,
+    /// Many tasks that wait.
+    Backlog,
     /// How long no write is acknowledged after a leader was killed.
     Failover,
     /// Leadership is transferred under load.
@@ -110,6 +112,9 @@ pub(crate) struct Options {
     /// How many failures of a guest are undone.
     #[arg(long, default_value_t = 100_000)]
     failures: u64,
+    /// How many tasks wait.
+    #[arg(long, default_value_t = 1_000_000)]
+    backlog: u64,
     /// How many tasks are delayed.
     #[arg(long, default_value_t = 1_000_000)]
     delayed: u64,

@@ -11,9 +11,11 @@
 //! | [`beanstalkd`], [`nats`], [`rabbitmq`] | the other sides |
 //! | [`handover`] | from a put to the delivery at a worker that waits |
 //! | [`delayed`] | many delayed tasks while clocks jump and a leader dies |
+//! | [`backlog`] | many tasks that wait |
 //! | [`amqp`] | the few frames of AMQP 0-9-1 that are needed |
 
 mod amqp;
+mod backlog;
 mod beanstalkd;
 mod broker;
 mod delayed;
@@ -74,6 +76,9 @@ pub(crate) async fn measure(options: &Options, report: &mut Report) {
     }
     if options.wants(Part::Delayed) {
         delayed::measure(options, report).await;
+    }
+    if options.wants(Part::Backlog) {
+        backlog::measure(options, report).await;
     }
     if options.wants(Part::Queues) {
         against_others(options, report).await;

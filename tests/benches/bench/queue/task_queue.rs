@@ -78,6 +78,7 @@ impl TaskQueue {
 pub(super) struct TaskQueueClient {
     connection: Connection,
     head: Vec<u8>,
+    query_head: Vec<u8>,
     enqueue: Vec<u8>,
     reserve: Vec<u8>,
 }
@@ -98,6 +99,7 @@ impl TaskQueueClient {
         Ok(Self {
             connection,
             head: format!("POST /v1/apply HTTP/1.1\r\nhost: {address}\r\n").into_bytes(),
+            query_head: format!("POST /v1/query HTTP/1.1\r\nhost: {address}\r\n").into_bytes(),
             enqueue: enqueue.to_string().into_bytes(),
             reserve: reserve.to_string().into_bytes(),
         })
@@ -109,6 +111,19 @@ impl TaskQueueClient {
     /// It was not carried out, or may not have been.
     pub(super) async fn apply(&mut self, command: &[u8]) -> Result<Value, String> {
         self.connection.push(&self.head, command);
+        self.response().await
+    }
+
+    /// The response to one query.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(super) async fn query(&mut self, query: &[u8]) -> Result<Value, String> {
+        self.connection.push(&self.query_head, query);
+        self.response().await
+    }
+
+    async fn response(&mut self) -> Result<Value, String> {
         let sent = self.connection.send().await;
         sent.map_err(|error| error.to_string())?;
         let response = self.connection.receive(false).await?;

@@ -2,13 +2,12 @@
 //! command is lost or applied twice. Before it, `cargo xtask checkers` has to install mypy and TypeScript.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use oarlock_client::{Client, Endpoint};
-use oarlock_tests::process::{Cluster, QUICK, eventually, guest, run, text};
+use oarlock_tests::process::{Cluster, QUICK, checkers, eventually, guest, run, text};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -53,19 +52,6 @@ fn sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("long/clients")
 }
 
-fn tool(path: &str) -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    let tool = target.join("languages/tools").join(path);
-    assert!(
-        tool.exists(),
-        "{} is missing; `cargo xtask checkers` installs it",
-        tool.display()
-    );
-    tool
-}
-
 fn generate(language: &str, name: &str, out: &Path) {
     let schema = guest(name).display().to_string();
     let out = out.display().to_string();
@@ -84,42 +70,9 @@ fn checked_clients() -> TempDir {
     for driver in ["drive.py", "drive.ts"] {
         std::fs::copy(sources().join(driver), at(driver)).expect("copied");
     }
-    std::fs::write(at("package.json"), r#"{"type":"module"}"#).expect("written");
-    let mut mypy = Command::new(tool("mypy/bin/mypy"));
-    succeeds(mypy.current_dir(folder.path()).args([
-        "--strict",
-        "--cache-dir",
-        ".cache",
-        "drive.py",
-    ]));
-    let mut tsc = Command::new("node");
-    tsc.current_dir(folder.path())
-        .arg(tool("typescript/node_modules/typescript/bin/tsc"))
-        .args([
-            "--strict",
-            "--noUncheckedIndexedAccess",
-            "--noImplicitOverride",
-            "--exactOptionalPropertyTypes",
-        ])
-        .args([
-            "--noUnusedLocals",
-            "--target",
-            "es2022",
-            "--module",
-            "es2022",
-            "--moduleResolution",
-            "bundler",
-        ])
-        .args(["--lib", "es2022,dom,dom.iterable", "drive.ts"]);
-    succeeds(&mut tsc);
+    checkers::mypy(folder.path(), &["drive.py"]);
+    checkers::tsc(folder.path(), &["drive.ts"]);
     folder
-}
-
-fn succeeds(command: &mut Command) {
-    let output = command
-        .output()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(output.status.success(), "{command:?}: {}", text(&output));
 }
 
 #[test]

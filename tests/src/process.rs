@@ -1,6 +1,7 @@
 //! Real `oarlock` processes: started, killed, and used over HTTP.
 
 mod binary;
+pub mod checkers;
 mod cluster;
 pub mod locks;
 mod module;

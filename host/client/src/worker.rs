@@ -164,7 +164,7 @@ impl Worker {
     /// The cluster does not run a task queue, or it refuses the worker's requests.
     pub async fn run_until<H, F, O>(
         self,
-        stop: impl Future<Output = ()>,
+        stop: impl Future<Output = ()> + Send,
         handler: H,
     ) -> Result<WorkerReport, QueueError>
     where
@@ -201,7 +201,7 @@ struct WorkerRun<'s> {
     context: DeliveryContext,
     running: JoinSet<DeliveryEnd>,
     report: WorkerReport,
-    stop: Option<Pin<Box<dyn Future<Output = ()> + 's>>>,
+    stop: Option<Pin<Box<dyn Future<Output = ()> + Send + 's>>>,
 }
 
 impl WorkerRun<'_> {
@@ -374,7 +374,7 @@ impl WorkerRun<'_> {
 }
 
 /// Ends when the worker is stopped for the first time.
-async fn stopped(stop: &mut Option<Pin<Box<dyn Future<Output = ()> + '_>>>) {
+async fn stopped(stop: &mut Option<Pin<Box<dyn Future<Output = ()> + Send + '_>>>) {
     match stop {
         Some(stop) => stop.await,
         None => std::future::pending().await,

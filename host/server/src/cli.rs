@@ -16,6 +16,7 @@ mod file;
 mod members;
 mod new;
 mod origin;
+mod queue;
 mod recover;
 mod requests;
 mod serve;
@@ -40,6 +41,10 @@ pub(crate) use events::EventsArgs;
 pub(crate) use members::{MembersArgs, MembersCommand, TransferArgs};
 pub(crate) use new::NewArgs;
 pub(crate) use origin::{Origins, ParseError};
+pub(crate) use queue::{
+    CronCommand, CronSetArgs, ListArgs, ListStateArg, PayloadArgs, PutArgs, QueueArgs,
+    QueueCommand, RedriveArgs, WorkArgs,
+};
 pub(crate) use recover::RecoverArgs;
 pub(crate) use requests::{ApplyArgs, ConsistencyArg, QueryArgs, SnapshotArgs, StatusArgs};
 pub(crate) use serve::ServeArgs;
@@ -71,6 +76,8 @@ pub(crate) enum CliCommand {
     Apply(ApplyArgs),
     /// Query the state machine, without changing it, and print the response.
     Query(QueryArgs),
+    /// Use the task queue: add tasks, run a program for each, show and change queues.
+    Queue(Box<QueueArgs>),
     /// Follow the events of the state machine, over all nodes of --endpoints.
     Events(EventsArgs),
     /// Show role, term, log indexes, module and health of every node.

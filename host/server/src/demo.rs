@@ -7,8 +7,10 @@
 //! | [`screen`] | output |
 //! | [`stop`] | why the demo ends early |
 //! | [`tour`] | the steps; each checks its result |
+//! | [`live`] | producers and workers while leaders are stopped |
 
 pub(crate) mod cluster;
+mod live;
 mod ports;
 mod screen;
 mod stop;
@@ -23,6 +25,7 @@ use crate::logging;
 use crate::serve::Signals;
 use crate::settings::GuestSource;
 use cluster::{DemoCluster, DemoPlan};
+use live::LiveWork;
 use screen::Screen;
 use stop::Stop;
 
@@ -87,14 +90,31 @@ async fn show(
 ) -> Result<(), Stop> {
     tour::introduce(cluster, screen)?;
     tour::run(cluster, screen).await?;
+    let mut work = match live::is_possible(cluster) {
+        true => Some(LiveWork::start(cluster)?),
+        false => None,
+    };
     if script {
+        if let Some(work) = &mut work {
+            screen.step(LIVE)?;
+            work.round(cluster, screen).await?;
+        }
         screen.line("The tour is complete: every step succeeded.")?;
         return Ok(());
     }
     tour::suggest(cluster, screen)?;
+    if let Some(work) = &mut work {
+        screen.heading(LIVE)?;
+        loop {
+            work.round(cluster, screen).await?;
+        }
+    }
     let (node_id, fault) = cluster.failed().await;
-    Err(Failure::failed(format!("{node_id} stopped: {fault}; start the demo again")).into())
+    Err(cluster::node_failure(&node_id, &fault).into())
 }
+
+/// Heading of the last part.
+const LIVE: &str = "Producers and workers use the queue while its leader is stopped and restarted";
 
 /// The path by which this program was called, for the commands to copy.
 fn program() -> String {

@@ -30,6 +30,16 @@ impl Failure {
         Self::Unreachable(message.to_string())
     }
 
+    /// The same with a note at the end of its message.
+    pub(crate) fn noted(self, note: impl fmt::Display) -> Self {
+        let noted = |message| format!("{message}; {note}");
+        match self {
+            Self::Failed(message) => Self::Failed(noted(message)),
+            Self::Usage(message) => Self::Usage(noted(message)),
+            Self::Unreachable(message) => Self::Unreachable(noted(message)),
+        }
+    }
+
     /// The exit code.
     pub(crate) fn code(&self) -> u8 {
         match self {

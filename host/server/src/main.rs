@@ -89,6 +89,7 @@ fn run(invocation: Invocation) -> Result<(), Failure> {
         CliCommand::Check(args) => command::check(args),
         CliCommand::Apply(args) => command::apply(args),
         CliCommand::Query(args) => command::query(args),
+        CliCommand::Queue(args) => command::queue(*args),
         CliCommand::Status(args) => command::status(args),
         CliCommand::Snapshot(args) => command::snapshot(args),
         CliCommand::Members(args) => command::members(args),

@@ -26,7 +26,7 @@ const HTTP: [&str; 7] = [
     "tonic",
 ];
 
-const TABLE: [Row; 17] = [
+const TABLE: [Row; 18] = [
     Row {
         package: "task_queue_raft",
         folder: "host/raft",
@@ -102,6 +102,13 @@ const TABLE: [Row; 17] = [
     guest("oarlock-kv", "examples-wasm/kv"),
     guest("oarlock-lock", "examples-wasm/lock"),
     guest("oarlock-queue", "examples-wasm/queue"),
+    // Programs that use the queue, not a part of the guest. The package of the tests builds them.
+    Row {
+        package: "oarlock-queue-examples",
+        folder: "examples-wasm/queue/examples",
+        may: &["oarlock-client"],
+        never: &["wasmtime"],
+    },
     guest("oarlock-curious", "tests/guests/curious"),
     guest("oarlock-faulty", "tests/guests/faulty"),
     guest("oarlock-counter-2", "tests/guests/counter-2"),

@@ -321,6 +321,14 @@ async fn a_refused_request_for_tasks_ends_the_worker() {
     assert_eq!(error.code(), Some("out_of_range"));
 }
 
+#[tokio::test]
+async fn a_worker_runs_in_a_task_of_its_own() {
+    let queue = FakeQueue::start(one_task).await;
+    let worker = worker(&queue);
+    let running = tokio::spawn(worker.run(|_| async { Ok::<_, TaskFailure>(()) }));
+    assert_eq!(running.await.unwrap().unwrap().done, 1);
+}
+
 #[test]
 fn a_reason_is_cut() {
     let failure = TaskFailure::new("ä".repeat(5_000));

@@ -277,6 +277,11 @@ impl DemoCluster {
     }
 }
 
+/// Explains that a node has stopped by itself.
+pub(super) fn node_failure(node_id: &str, fault: &FatalError) -> Failure {
+    Failure::failed(format!("{node_id} stopped: {fault}; start the demo again"))
+}
+
 /// Explains why a node did not start.
 fn start_failure(node_id: &str, error: &NodeStartError) -> Failure {
     Failure::failed(format!("{node_id} did not start: {error}"))

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use counter::{AddArguments, CallError, CounterClient};
 use kv::{CasArguments, GetQuery, KvClient};
 use lock::{Acquire, LockClient, ReleaseArguments};
-use task_queue::{AckArguments, Enqueue, Reserve, TaskQueueClient};
+use task_queue::{Ack, Enqueue, Reserve, TaskQueueClient};
 
 /// The generated clients in Rust. A test compares them with what is generated now.
 #[rustfmt::skip]
@@ -211,7 +211,7 @@ async fn clients_of_the_queue_survive_leader_kills() {
         for number in 0..COUNT {
             let task = Enqueue {
                 queue: name.clone(),
-                payload: json!(number),
+                payload: Some(json!(number)),
                 ..Enqueue::default()
             };
             assert!(!queue.enqueue(&task).await.expect("applied").duplicate);
@@ -231,11 +231,12 @@ async fn clients_of_the_queue_survive_leader_kills() {
                 "a reserve that was applied twice has leased tasks that no reply contains"
             );
             for task in tasks {
-                assert_eq!(task.payload, json!(done));
+                assert_eq!(task.payload, Some(json!(done)));
                 queue
-                    .ack(&AckArguments {
+                    .ack(&Ack {
                         id: task.id,
                         token: task.token,
+                        ..Ack::default()
                     })
                     .await
                     .expect("applied");

@@ -18,7 +18,11 @@ use crate::state::Queues;
 use crate::task::{Place, Task};
 
 impl<P: Policy> Queues<P> {
-    pub(crate) fn configure(&mut self, change: &Configure) -> Result<Reply, Refusal> {
+    pub(crate) fn configure(
+        &mut self,
+        now_ms: u64,
+        change: &Configure,
+    ) -> Result<Reply, Refusal> {
         config::check(change)?;
         self.check_room_for_queue(&change.queue)?;
         if let Some(Some(to)) = &change.dead_letter {
@@ -30,7 +34,7 @@ impl<P: Policy> Queues<P> {
         let mut config = queue.config.take().unwrap_or_default();
         config.change(change);
         queue.config = (*config != config::Config::default()).then_some(config);
-        queue.unpark_all();
+        queue.change_limits(now_ms);
         self.touch(number);
         Ok(Reply::Done {})
     }
@@ -88,6 +92,7 @@ impl<P: Policy> Queues<P> {
             concurrency: change.concurrency.unwrap_or(own.concurrency),
             rate: change.rate.unwrap_or(own.rate),
         };
+        queue.keys.change_rate(key, queue.config.as_deref(), now_ms);
         queue.ready.unpark(&mut queue.keys, key);
         queue.keys.drop_unused(key, now_ms);
         self.touch(number);

@@ -64,6 +64,13 @@ impl Bucket {
         (allowed_ms > now_ms).then_some(allowed_ms)
     }
 
+    /// Adapts to a limit that has changed: it holds back at most as long as after a full burst at the new rate.
+    pub(crate) fn change(&mut self, rate: Option<Rate>, now_ms: u64) {
+        let most_ns = rate.map_or(0, |rate| rate.burst_ns().saturating_add(rate.interval_ns()));
+        let limit_ns = (now_ms * NANOS_A_MS).saturating_add(most_ns);
+        self.full_at_ns = self.full_at_ns.min(limit_ns);
+    }
+
     /// Counts a delivery.
     pub(crate) fn take(&mut self, rate: Rate, now_ms: u64) {
         let from_ns = self.full_at_ns.max(now_ms * NANOS_A_MS);
@@ -99,6 +106,30 @@ mod tests {
             passed,
             [0, 0, 0, 100, 200, 300, 400, 500, 600, 700, 800, 900]
         );
+    }
+
+    #[test]
+    fn a_faster_rate_does_not_wait_for_the_slower_one() {
+        let slow = Rate {
+            tasks: 1,
+            per_ms: 600_000,
+            burst: 2,
+        };
+        let quick = Rate {
+            tasks: 1,
+            per_ms: 100,
+            burst: 1,
+        };
+        let (mut bucket, start) = (Bucket::default(), 1_000_000);
+        bucket.take(slow, start);
+        bucket.take(slow, start);
+        let mut unchanged = bucket;
+        unchanged.change(Some(slow), start);
+        assert_eq!(unchanged, bucket);
+        bucket.change(Some(quick), start);
+        assert_eq!(bucket.blocked_until(quick, start), Some(start + 100));
+        bucket.change(None, start);
+        assert_eq!(bucket.full_at_ms(), start);
     }
 
     #[test]

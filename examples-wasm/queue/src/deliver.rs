@@ -61,6 +61,11 @@ impl<P: Policy> Queues<P> {
         for &queue in &queues {
             self.sweep(queue, now_ms, &mut budget);
         }
+        // What the sweep made ready belongs to the workers that wait already.
+        let mut served = ServeBudget::default();
+        for &queue in &queues {
+            self.serve(cx, queue, &mut served);
+        }
         // `defer` refuses nothing here: `limits` permits fewer waiting commands than the SDK.
         if reserve.wait_ms > 0
             && !queues

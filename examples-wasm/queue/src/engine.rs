@@ -21,7 +21,7 @@ impl<P: Policy> Queues<P> {
                 all_or_nothing,
             } => self.batch(cx, commands, all_or_nothing),
             Command::WaitFor(command) => self.wait_for(cx, &command),
-            Command::Configure(change) => self.configure(&change),
+            Command::Configure(change) => self.configure(now_ms, &change),
             Command::ConfigureKey(change) => self.configure_key(now_ms, &change),
             Command::Pause(name) => self.pause(&name.queue, true),
             Command::Resume(name) => self.pause(&name.queue, false),

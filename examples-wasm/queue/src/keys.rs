@@ -215,8 +215,19 @@ impl Keys {
         Some(key)
     }
 
-    /// All keys, for a change of a queue's limits.
-    pub(crate) fn parked_keys(&self) -> Vec<u32> {
+    /// Adapts a key to a changed rate limit.
+    pub(crate) fn change_rate(&mut self, key: u32, config: Option<&Config>, now_ms: u64) {
+        let entry = self.change(key);
+        let rate = entry.rate(config);
+        entry.bucket.change(rate, now_ms);
+    }
+
+    /// Adapts all keys to changed limits of the queue. Returns those that are held back.
+    pub(crate) fn change_rates(&mut self, config: Option<&Config>, now_ms: u64) -> Vec<u32> {
+        for key in self.list.values_mut() {
+            let rate = key.rate(config);
+            key.bucket.change(rate, now_ms);
+        }
         self.list
             .iter()
             .filter(|(_, key)| key.is_parked())

@@ -229,8 +229,10 @@ impl Queue {
     }
 
     /// Lets all keys go on after a change of limits. Those that are still at a limit are held back again.
-    pub(crate) fn unpark_all(&mut self) {
-        for key in self.keys.parked_keys() {
+    pub(crate) fn change_limits(&mut self, now_ms: u64) {
+        let rate = self.config().and_then(|config| config.rate);
+        self.bucket.change(rate, now_ms);
+        for key in self.keys.change_rates(self.config.as_deref(), now_ms) {
             self.ready.unpark(&mut self.keys, key);
         }
     }

@@ -11,19 +11,158 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as AnyJson;
 
-/// Numbers of tasks in a queue.
+/// Arguments of `ack`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Counts {
-    /// Tasks acknowledged since the queue was created.
-    pub completed: u64,
-    /// Tasks whose last attempt failed. They are kept.
-    pub dead: u64,
-    /// Tasks that become ready later.
-    pub delayed: u64,
-    /// Tasks that a worker holds.
-    pub leased: u64,
-    /// Tasks that can be delivered.
-    pub ready: u64,
+pub struct Ack {
+    /// Id of the task.
+    pub id: u64,
+    /// Result, kept for `task` and `wait_for`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<AnyJson>,
+    /// How long the result is kept, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result_ttl_ms: Option<u64>,
+    /// Token of the delivery.
+    pub token: String,
+}
+
+/// How the delay grows with the attempts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Backoff {
+    /// `fixed`.
+    #[serde(rename = "fixed")]
+    Fixed,
+    /// `linear`.
+    #[serde(rename = "linear")]
+    Linear,
+    /// `exponential`.
+    #[serde(rename = "exponential")]
+    Exponential,
+    /// Another one.
+    #[serde(untagged)]
+    Other(String),
+}
+
+/// What happens with ticks that were missed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CatchUp {
+    /// `last`.
+    #[serde(rename = "last")]
+    Last,
+    /// `all`.
+    #[serde(rename = "all")]
+    All,
+    /// `skip`.
+    #[serde(rename = "skip")]
+    Skip,
+    /// Another one.
+    #[serde(untagged)]
+    Other(String),
+}
+
+/// Settings that differ from the default.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    /// Most tasks that workers hold at once.
+    pub concurrency: Option<u64>,
+    /// Queue to which dead tasks are moved.
+    pub dead_letter: Option<String>,
+    /// Whether a task whose time is over is removed instead of dead.
+    pub drop_expired: bool,
+    /// Most tasks of one fairness key that workers hold at once.
+    pub key_concurrency: Option<u64>,
+    /// Most deliveries of one fairness key in a time.
+    pub key_rate: Option<RateWritten>,
+    /// Deliveries until a task is dead.
+    pub max_attempts: Option<u64>,
+    /// Most bytes of payloads of tasks that are not dead.
+    pub max_bytes: Option<u64>,
+    /// Most tasks that are not dead.
+    pub max_length: Option<u64>,
+    /// What happens at the two limits above.
+    pub overflow: Overflow,
+    /// Most deliveries in a time.
+    pub rate: Option<RateWritten>,
+    /// How long results are kept, in milliseconds.
+    pub result_ttl_ms: Option<u64>,
+    /// Delay after a failed attempt.
+    pub retry: Option<RetryWritten>,
+    /// Longest time until the first delivery, in milliseconds.
+    pub ttl_ms: Option<u64>,
+}
+
+/// Arguments of `configure`. A field that is not given stays, and `null` restores the default.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Configure {
+    /// Most tasks that workers hold at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<u64>,
+    /// Queue to which dead tasks are moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letter: Option<String>,
+    /// Whether a task whose time is over is removed. Otherwise it is dead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drop_expired: Option<bool>,
+    /// Most tasks of one fairness key that workers hold at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_concurrency: Option<u64>,
+    /// Most deliveries of one fairness key in a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_rate: Option<Rate>,
+    /// Deliveries until a task is dead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_attempts: Option<u64>,
+    /// Most bytes of payloads of tasks that are not dead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_bytes: Option<u64>,
+    /// Most tasks that are not dead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_length: Option<u64>,
+    /// What happens at the two limits above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overflow: Option<Overflow>,
+    /// Name of the queue. It is created if it does not exist.
+    pub queue: String,
+    /// Most deliveries in a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
+    /// How long results are kept, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result_ttl_ms: Option<u64>,
+    /// Delay after a failed attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+    /// Longest time until the first delivery, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_ms: Option<u64>,
+}
+
+/// Arguments of `configure_key`. A field that is not given stays, and `null` restores the default.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ConfigureKey {
+    /// Most tasks that workers hold at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<u64>,
+    /// The fairness key.
+    pub key: String,
+    /// Name of the queue.
+    pub queue: String,
+    /// Most deliveries in a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
+    /// Deliveries before it is the next key's turn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u64>,
+}
+
+/// Arguments of `delete_queue`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DeleteQueue {
+    /// Whether its tasks are removed too. Otherwise a queue with tasks is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub force: Option<bool>,
+    /// Name of the queue.
+    pub queue: String,
 }
 
 /// A task that is delivered to a worker.
@@ -31,37 +170,303 @@ pub struct Counts {
 pub struct Delivered {
     /// Number of this delivery, from 1.
     pub attempt: u64,
+    /// Texts of the producer, by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attributes: Option<BTreeMap<String, String>>,
+    /// Media type of the payload.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+    /// Its fairness key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fairness_key: Option<String>,
     /// Id of the task.
     pub id: u64,
     /// When the lease expires: replicated time, in milliseconds since 1970-01-01 UTC.
     pub lease_until_ms: u64,
-    /// Its payload, unchanged.
-    pub payload: AnyJson,
+    /// Its ordering key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordering_key: Option<String>,
+    /// Its payload, unchanged, if it is JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload: Option<AnyJson>,
+    /// Its payload in base64, if it is bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload_base64: Option<String>,
     /// Name of its queue.
     pub queue: String,
-    /// Token for `ack`, `nack` and `extend`.
+    /// Token for `ack`, `nack`, `extend` and `release`.
     pub token: String,
 }
 
 /// Arguments of `enqueue`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Enqueue {
+    /// Ids of tasks that must be done before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Vec<u64>>,
+    /// Positions in the same batch, from 0, of tasks that must be done before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_batch: Option<Vec<u64>>,
+    /// Texts for workers, by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attributes: Option<BTreeMap<String, String>>,
+    /// Media type of the payload, for workers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+    /// Which of two tasks with the same key is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dedupe_keep: Option<Keep>,
     /// Deduplication key: the queue adds one task per key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dedupe_key: Option<String>,
+    /// How long the key holds, in milliseconds from the enqueue. Without it: while the task exists, and an hour after it was
+    /// acknowledged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dedupe_window_ms: Option<u64>,
     /// Delay until it is ready, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delay_ms: Option<u64>,
-    /// Deliveries until it is dead, at least 1.
+    /// Whose share of the deliveries it takes, for example a customer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fairness_key: Option<String>,
+    /// Name of an open group that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Deliveries until it is dead, at least 1. Default: that of the queue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_attempts: Option<u64>,
-    /// Any JSON. It is stored and delivered as its original text.
-    pub payload: AnyJson,
+    /// Tasks with the same key are delivered one at a time, in the order of their arrival.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordering_key: Option<String>,
+    /// Any JSON. It is stored and delivered as its original text. This or `payload_base64` is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload: Option<AnyJson>,
+    /// Any bytes, in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload_base64: Option<String>,
     /// Smaller values are delivered first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<i64>,
     /// Name of the queue. It is created if it does not exist.
     pub queue: String,
+    /// Delay after a failed attempt. Default: that of the queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+    /// Longest time until its first delivery, in milliseconds. Default: that of the queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_ms: Option<u64>,
+    /// Share of the fairness key: deliveries before it is the next key's turn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u64>,
+}
+
+/// Arguments of `extend`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Extend {
+    /// Id of the task.
+    pub id: u64,
+    /// New length of the lease, in milliseconds from now.
+    pub lease_ms: u64,
+    /// Token of the delivery.
+    pub token: String,
+}
+
+/// A failed attempt.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Failure {
+    /// When it failed: replicated time, in milliseconds since 1970-01-01 UTC.
+    pub at_ms: u64,
+    /// Number of the attempt, from 1.
+    pub attempt: u64,
+    /// The reason; empty if the worker gave none.
+    pub error: String,
+    /// Name of the worker.
+    pub worker: String,
+}
+
+/// A group.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GroupInfo {
+    /// Those of them that are dead.
+    pub dead: u64,
+    /// Tasks that are done.
+    pub done: u64,
+    /// Whether tasks can be added.
+    pub open: bool,
+    /// Tasks that are not done.
+    pub pending: u64,
+}
+
+/// Which of two tasks with the same deduplication key is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Keep {
+    /// `first`.
+    #[serde(rename = "first")]
+    First,
+    /// `last`.
+    #[serde(rename = "last")]
+    Last,
+    /// `debounce`.
+    #[serde(rename = "debounce")]
+    Debounce,
+    /// Another one.
+    #[serde(untagged)]
+    Other(String),
+}
+
+/// A fairness key.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct KeyInfo {
+    /// Whether a limit holds it back.
+    pub blocked: bool,
+    /// Tasks with it that workers hold.
+    pub leased: u64,
+    /// Tasks with it that are not dead.
+    pub tasks: u64,
+    /// Deliveries before it is the next key's turn.
+    pub weight: u64,
+}
+
+/// State of listed tasks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ListState {
+    /// `ready`.
+    #[serde(rename = "ready")]
+    Ready,
+    /// `timed`.
+    #[serde(rename = "timed")]
+    Timed,
+    /// `dead`.
+    #[serde(rename = "dead")]
+    Dead,
+    /// Another one.
+    #[serde(untagged)]
+    Other(String),
+}
+
+/// Arguments of `nack`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Nack {
+    /// Whether the task is dead, whatever attempts are left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead: Option<bool>,
+    /// Delay until the next attempt, in milliseconds. Default: that of the retry policy, or none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay_ms: Option<u64>,
+    /// Reason of the failure. It is added to the errors of the task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Id of the task.
+    pub id: u64,
+    /// Token of the delivery.
+    pub token: String,
+}
+
+/// Arguments of `open_group`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct OpenGroup {
+    /// Name of the group.
+    pub group: String,
+    /// Task that is added when the group is closed and all its tasks are done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_complete: Option<Enqueue>,
+    /// Task that is added when the first of its tasks is dead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_dead: Option<Enqueue>,
+}
+
+/// What happens when a queue is full.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Overflow {
+    /// `refuse`.
+    #[serde(rename = "refuse")]
+    Refuse,
+    /// `drop_oldest`.
+    #[serde(rename = "drop_oldest")]
+    DropOldest,
+    /// Another one.
+    #[serde(untagged)]
+    Other(String),
+}
+
+/// Arguments of `purge`. One command removes at most `limits::MAX_SWEPT` tasks; the reply tells whether there are more.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Purge {
+    /// Whether dead tasks are removed, instead of those that wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead: Option<bool>,
+    /// Name of the queue.
+    pub queue: String,
+}
+
+/// A command that names a queue only.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct QueueName {
+    /// Name of the queue.
+    pub queue: String,
+}
+
+/// At most `tasks` deliveries in `per_ms` milliseconds on average, and at most `burst` at once.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Rate {
+    /// Deliveries at once after a pause; `tasks` if it is 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub burst: Option<u64>,
+    /// In this time, in milliseconds, at least 1.
+    pub per_ms: u64,
+    /// Number of deliveries, at least 1.
+    pub tasks: u64,
+}
+
+/// At most `tasks` deliveries in `per_ms` milliseconds on average, and at most `burst` at once.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RateWritten {
+    /// Deliveries at once after a pause; `tasks` if it is 0.
+    pub burst: u64,
+    /// In this time, in milliseconds, at least 1.
+    pub per_ms: u64,
+    /// Number of deliveries, at least 1.
+    pub tasks: u64,
+}
+
+/// Arguments of `redrive`: which dead tasks become ready again, with their attempts counted from 0.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Redrive {
+    /// Continues after this task: the `next` of the reply before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
+    /// Whether the tasks are only counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dry_run: Option<bool>,
+    /// Only tasks whose last error contains this text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Only tasks with this fairness key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fairness_key: Option<String>,
+    /// Only these tasks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ids: Option<Vec<u64>>,
+    /// Most tasks. Default and limit: `limits::MAX_SWEPT`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<u64>,
+    /// Only tasks that were added at least this long ago, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_age_ms: Option<u64>,
+    /// Name of the queue that holds the dead tasks.
+    pub queue: String,
+    /// Another queue to move them to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+}
+
+/// Arguments of `release`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Release {
+    /// Id of the task.
+    pub id: u64,
+    /// Token of the delivery.
+    pub token: String,
 }
 
 /// Arguments of `reserve`.
@@ -74,11 +479,79 @@ pub struct Reserve {
     pub max: Option<u64>,
     /// Names of the queues. A queue that does not exist is empty.
     pub queues: Vec<String>,
-    /// Reserved. Ignored.
+    /// How long to wait for a task if there is none, in milliseconds. Workers that wait are served in the order of their
+    /// arrival.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait_ms: Option<u64>,
-    /// Name of the worker. It appears in the error of a lease that expires.
+    /// Name of the worker. It appears in the errors of leases that expire.
     pub worker: String,
+}
+
+/// Delay before the next attempt, of a queue or of one task.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Retry {
+    /// How the delay grows.
+    pub backoff: Backoff,
+    /// Delay after the first attempt, in milliseconds.
+    pub base_ms: u64,
+    /// Part of the delay that varies, in percent: with 20 a delay of 1,000 ms becomes 800 to 1,200 ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jitter_percent: Option<u64>,
+    /// Longest delay, in milliseconds; 0 for the longest delay of the queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_ms: Option<u64>,
+}
+
+/// Delay before the next attempt, of a queue or of one task.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RetryWritten {
+    /// How the delay grows.
+    pub backoff: Backoff,
+    /// Delay after the first attempt, in milliseconds.
+    pub base_ms: u64,
+    /// Part of the delay that varies, in percent: with 20 a delay of 1,000 ms becomes 800 to 1,200 ms.
+    pub jitter_percent: u64,
+    /// Longest delay, in milliseconds; 0 for the longest delay of the queue.
+    pub max_ms: u64,
+}
+
+/// A schedule.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ScheduleInfo {
+    /// Ticks that could not add a task, for example because the queue was full.
+    pub failed: u64,
+    /// The next tick, in milliseconds since 1970-01-01 UTC; nothing if there is none.
+    pub next_ms: Option<u64>,
+    /// Whether it adds nothing until it is set again.
+    pub paused: bool,
+    /// Queue of its tasks.
+    pub queue: String,
+    /// Ticks that added a task.
+    pub ticks: u64,
+}
+
+/// Arguments of `set_schedule`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SetSchedule {
+    /// The ticks, in milliseconds since 1970-01-01 UTC. Clients expand a cron expression into them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_ms: Option<Vec<u64>>,
+    /// What happens with ticks that passed while the schedule was paused or the cluster was down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub catch_up: Option<CatchUp>,
+    /// Time between two ticks, in milliseconds. This or `at_ms` is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every_ms: Option<u64>,
+    /// Name of the schedule.
+    pub name: String,
+    /// Whether it adds nothing until it is set again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<bool>,
+    /// First tick, in milliseconds since 1970-01-01 UTC, with `every_ms`. Default: one interval from now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_ms: Option<u64>,
+    /// The task that each tick adds.
+    pub task: Enqueue,
 }
 
 /// State of a task.
@@ -96,9 +569,98 @@ pub enum Stage {
     /// `dead`.
     #[serde(rename = "dead")]
     Dead,
+    /// `waiting`.
+    #[serde(rename = "waiting")]
+    Waiting,
+    /// `cancelled`.
+    #[serde(rename = "cancelled")]
+    Cancelled,
+    /// `done`.
+    #[serde(rename = "done")]
+    Done,
+    /// `unknown`.
+    #[serde(rename = "unknown")]
+    Unknown,
     /// Another one.
     #[serde(untagged)]
     Other(String),
+}
+
+/// Numbers of a queue, and details where they were asked for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StatsInfo {
+    /// Bytes of payloads of tasks that are not dead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// Tasks acknowledged since the queue was created.
+    pub completed: u64,
+    /// Tasks acknowledged in the last full minute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completed_a_minute: Option<u64>,
+    /// Tasks whose last attempt failed. They are kept.
+    pub dead: u64,
+    /// Tasks that become ready later, at a time or after another task.
+    pub delayed: u64,
+    /// Tasks added in the last full minute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enqueued_a_minute: Option<u64>,
+    /// Tasks whose time was over before their delivery.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expired: Option<u64>,
+    /// Attempts that failed since the queue was created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<u64>,
+    /// Attempts that failed in the last full minute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_a_minute: Option<u64>,
+    /// Tasks that a worker holds.
+    pub leased: u64,
+    /// Age of the oldest ready task, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_ready_ms: Option<u64>,
+    /// Whether deliveries are stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<bool>,
+    /// Tasks that can be delivered.
+    pub ready: u64,
+    /// Tasks that were removed: cancelled, purged, or dropped from a full queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removed: Option<u64>,
+    /// The settings that differ from the default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<Config>,
+    /// Workers that wait for a task of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiters: Option<u64>,
+    /// Those of the delayed that wait for another task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<u64>,
+}
+
+/// What needs attention.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StuckInfo {
+    /// Leased or returned tasks that have one attempt left.
+    pub last_attempt: Vec<TaskLine>,
+    /// Tasks whose lease was extended most often.
+    pub long_leases: Vec<TaskLine>,
+    /// True if there are more than the response shows.
+    pub more: bool,
+    /// Queues with ready tasks and nobody who takes them.
+    pub unserved: Vec<StuckQueue>,
+}
+
+/// A queue with ready tasks and nobody who takes them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StuckQueue {
+    /// Age of the oldest, in milliseconds.
+    pub oldest_ready_ms: u64,
+    /// Name of the queue.
+    pub queue: String,
+    /// Its ready tasks.
+    pub ready: u64,
+    /// Why: `no_worker`, `paused` or `limit`.
+    pub reason: String,
 }
 
 /// A task in the response to `task`.
@@ -106,30 +668,164 @@ pub enum Stage {
 pub struct TaskInfo {
     /// Deliveries so far.
     pub attempt: u64,
+    /// Where it died, if it was moved to a dead-letter queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub died_in: Option<String>,
     /// The last errors, oldest first, as many as fit into the response.
     pub errors: Vec<String>,
+    /// The last failed attempts, oldest first, as many as fit into the response.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failures: Option<Vec<Failure>>,
     /// Id of the task.
     pub id: u64,
-    /// Its payload, unchanged.
-    pub payload: AnyJson,
+    /// Its payload, unchanged, if it is JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload: Option<AnyJson>,
+    /// Its payload in base64, if it is bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload_base64: Option<String>,
     /// Name of its queue.
     pub queue: String,
+    /// The result of its acknowledgement.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<AnyJson>,
     /// Its state.
     pub state: Stage,
 }
 
-/// Acknowledges a task: it is done.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct AckArguments {
+/// A task in a list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskLine {
+    /// Time since it was added, in milliseconds.
+    pub age_ms: u64,
+    /// Deliveries so far.
+    pub attempt: u64,
+    /// The last error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Its fairness key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fairness_key: Option<String>,
     /// Id of the task.
     pub id: u64,
-    /// Token of the delivery.
-    pub token: String,
+    /// Its payload, if it was asked for and is JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload: Option<AnyJson>,
+    /// Its payload in base64, if it was asked for and is bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload_base64: Option<String>,
+    /// Its priority.
+    pub priority: i64,
+    /// Its state.
+    pub state: Stage,
+    /// When its delay or lease ends, or it expires: replicated time, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timer_ms: Option<u64>,
+    /// The worker that holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<String>,
 }
 
-/// To `ack`.
+/// Arguments of `wait_for`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct WaitFor {
+    /// Id of the task.
+    pub id: u64,
+    /// How long to wait, in milliseconds.
+    pub wait_ms: u64,
+}
+
+/// A worker.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct WorkerInfo {
+    /// Tasks that it acknowledged.
+    pub completed: u64,
+    /// Attempts that failed.
+    pub failed: u64,
+    /// When its last command was applied: replicated time, in milliseconds.
+    pub last_seen_ms: u64,
+    /// Tasks that it holds.
+    pub leased: u64,
+}
+
+/// To all other commands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct AckReply {
+}
+
+/// Several commands in one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BatchArguments {
+    /// Whether none is applied if one would be refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub all_or_nothing: Option<bool>,
+    /// Commands `enqueue`, `ack`, `nack`, `extend`, `release` and `cancel`.
+    pub commands: Vec<AnyJson>,
+}
+
+/// To `batch`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BatchReply {
+    /// The outcome of each command, in their order.
+    pub results: Vec<AnyJson>,
+}
+
+/// Removes a task, or tells its worker to stop.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CancelArguments {
+    /// Id of the task.
+    pub id: u64,
+}
+
+/// To `nack`, `release` and `cancel`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CancelReply {
+    /// The state of the task now: `delayed`, `ready`, `waiting`, `dead`, `leased` (its worker is told to stop) or
+    /// `cancelled`.
+    pub state: Stage,
+}
+
+/// Ends the addition of tasks to a group.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CloseGroupArguments {
+    /// Name of the group.
+    pub group: String,
+}
+
+/// To all other commands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CloseGroupReply {
+}
+
+/// To all other commands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ConfigureReply {
+}
+
+/// To all other commands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ConfigureKeyReply {
+}
+
+/// To `purge` and `delete_queue`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DeleteQueueReply {
+    /// True if tasks are left: send the command again.
+    pub more: bool,
+    /// Number of removed tasks.
+    pub removed: u64,
+}
+
+/// Removes a schedule.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DeleteScheduleArguments {
+    /// Name of the schedule.
+    pub name: String,
+}
+
+/// To all other commands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DeleteScheduleReply {
 }
 
 /// To `enqueue`.
@@ -141,43 +837,58 @@ pub struct EnqueueReply {
     pub id: u64,
 }
 
-/// Extends a lease.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct ExtendArguments {
-    /// Id of the task.
-    pub id: u64,
-    /// New length of the lease, in milliseconds from now.
-    pub lease_ms: u64,
-    /// Token of the delivery.
-    pub token: String,
-}
-
 /// To `extend`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ExtendReply {
+    /// True if the task was cancelled: stop the work, then send `nack`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancelled: Option<bool>,
     /// When the lease expires: replicated time, in milliseconds since 1970-01-01 UTC.
     pub lease_until_ms: u64,
 }
 
-/// Returns a task: the attempt failed.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct NackArguments {
-    /// Delay until the next attempt, in milliseconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub delay_ms: Option<u64>,
-    /// Reason of the failure. It is added to the errors of the task.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-    /// Id of the task.
-    pub id: u64,
-    /// Token of the delivery.
-    pub token: String,
-}
-
-/// To `nack`.
+/// To `nack`, `release` and `cancel`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NackReply {
-    /// `delayed` or `dead`.
+    /// The state of the task now: `delayed`, `ready`, `waiting`, `dead`, `leased` (its worker is told to stop) or
+    /// `cancelled`.
+    pub state: Stage,
+}
+
+/// To all other commands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct OpenGroupReply {
+}
+
+/// To all other commands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PauseReply {
+}
+
+/// To `purge` and `delete_queue`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PurgeReply {
+    /// True if tasks are left: send the command again.
+    pub more: bool,
+    /// Number of removed tasks.
+    pub removed: u64,
+}
+
+/// To `redrive`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RedriveReply {
+    /// Where to continue, if tasks are left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
+    /// Number of tasks that were returned, or would be.
+    pub redriven: u64,
+}
+
+/// To `nack`, `release` and `cancel`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReleaseReply {
+    /// The state of the task now: `delayed`, `ready`, `waiting`, `dead`, `leased` (its worker is told to stop) or
+    /// `cancelled`.
     pub state: Stage,
 }
 
@@ -188,12 +899,121 @@ pub struct ReserveReply {
     pub tasks: Vec<Delivered>,
 }
 
+/// To all other commands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ResumeReply {
+}
+
+/// To all other commands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SetScheduleReply {
+}
+
+/// To `wait_for`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WaitForReply {
+    /// The result, if the acknowledgement had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<AnyJson>,
+    /// `done`, or the state of the task if the wait is over.
+    pub state: Stage,
+}
+
+/// One group.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GroupQuery {
+    /// Name of the group.
+    pub group: String,
+}
+
+/// To `group`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GroupResponse {
+    /// Nothing if it is not there: never opened, or complete.
+    pub group: Option<GroupInfo>,
+}
+
+/// The fairness keys of a queue, by name.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct KeysQuery {
+    /// Only keys whose name follows this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// Name of the queue.
+    pub queue: String,
+}
+
+/// To `keys`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct KeysResponse {
+    /// The fairness keys, by name.
+    pub keys: BTreeMap<String, KeyInfo>,
+    /// The name to continue after, if keys are left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// The tasks of a queue in one state, with their payloads if asked for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ListQuery {
+    /// Continues after this place: the `next` of the response before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// Only tasks with this fairness key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fairness_key: Option<String>,
+    /// Most tasks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<u64>,
+    /// Only tasks that were added at least this long ago, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_age_ms: Option<u64>,
+    /// Whether the payloads are in the response.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload: Option<bool>,
+    /// Name of the queue.
+    pub queue: String,
+    /// In which state, and thereby in which order.
+    pub state: ListState,
+}
+
+/// To `list`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ListResponse {
+    /// Where to continue, if tasks are left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// The tasks, in the order of the list.
+    pub tasks: Vec<TaskLine>,
+}
+
+/// The schedules, by name.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SchedulesQuery {
+    /// Only schedules whose name follows this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+}
+
+/// To `schedules`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SchedulesResponse {
+    /// The name to continue after, if schedules are left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// The schedules, by name.
+    pub schedules: BTreeMap<String, ScheduleInfo>,
+}
+
 /// The numbers of tasks in each queue.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StatsQuery {
     /// Only queues whose name follows this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
+    /// Also ages, rates, limits and settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<bool>,
 }
 
 /// To `stats`.
@@ -203,7 +1023,12 @@ pub struct StatsResponse {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
     /// The numbers of tasks, by name of the queue.
-    pub queues: BTreeMap<String, Counts>,
+    pub queues: BTreeMap<String, StatsInfo>,
+}
+
+/// What needs attention: queues with ready tasks and no worker, tasks near their last attempt, long leases.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StuckQuery {
 }
 
 /// One task.
@@ -216,8 +1041,26 @@ pub struct TaskQuery {
 /// To `task`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TaskResponse {
-    /// Nothing if it is not there: never added, or acknowledged.
+    /// Nothing if it is not there: never added, or acknowledged without a result, or removed.
     pub task: Option<TaskInfo>,
+}
+
+/// The workers, by name.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct WorkersQuery {
+    /// Only workers whose name follows this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+}
+
+/// To `workers`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct WorkersResponse {
+    /// The name to continue after, if workers are left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// The workers, by name.
+    pub workers: BTreeMap<String, WorkerInfo>,
 }
 
 /// The code of a refusal.
@@ -232,9 +1075,21 @@ pub enum RefusalCode {
     /// `full`.
     #[serde(rename = "full")]
     Full,
+    /// `no_such_group`.
+    #[serde(rename = "no_such_group")]
+    NoSuchGroup,
+    /// `no_such_queue`.
+    #[serde(rename = "no_such_queue")]
+    NoSuchQueue,
+    /// `no_such_schedule`.
+    #[serde(rename = "no_such_schedule")]
+    NoSuchSchedule,
     /// `no_such_task`.
     #[serde(rename = "no_such_task")]
     NoSuchTask,
+    /// `not_empty`.
+    #[serde(rename = "not_empty")]
+    NotEmpty,
     /// `out_of_range`.
     #[serde(rename = "out_of_range")]
     OutOfRange,
@@ -312,8 +1167,43 @@ impl TaskQueueClient {
     }
 
     /// Acknowledges a task: it is done.
-    pub async fn ack(&self, arguments: &AckArguments) -> Result<AckReply, CallError> {
+    pub async fn ack(&self, arguments: &Ack) -> Result<AckReply, CallError> {
         self.apply("ack", arguments).await
+    }
+
+    /// Several commands in one.
+    pub async fn batch(&self, arguments: &BatchArguments) -> Result<BatchReply, CallError> {
+        self.apply("batch", arguments).await
+    }
+
+    /// Removes a task, or tells its worker to stop.
+    pub async fn cancel(&self, arguments: &CancelArguments) -> Result<CancelReply, CallError> {
+        self.apply("cancel", arguments).await
+    }
+
+    /// Ends the addition of tasks to a group.
+    pub async fn close_group(&self, arguments: &CloseGroupArguments) -> Result<CloseGroupReply, CallError> {
+        self.apply("close_group", arguments).await
+    }
+
+    /// Changes the settings of a queue.
+    pub async fn configure(&self, arguments: &Configure) -> Result<ConfigureReply, CallError> {
+        self.apply("configure", arguments).await
+    }
+
+    /// Changes weight and limits of a fairness key.
+    pub async fn configure_key(&self, arguments: &ConfigureKey) -> Result<ConfigureKeyReply, CallError> {
+        self.apply("configure_key", arguments).await
+    }
+
+    /// Removes a queue.
+    pub async fn delete_queue(&self, arguments: &DeleteQueue) -> Result<DeleteQueueReply, CallError> {
+        self.apply("delete_queue", arguments).await
+    }
+
+    /// Removes a schedule.
+    pub async fn delete_schedule(&self, arguments: &DeleteScheduleArguments) -> Result<DeleteScheduleReply, CallError> {
+        self.apply("delete_schedule", arguments).await
     }
 
     /// Adds a task.
@@ -322,13 +1212,38 @@ impl TaskQueueClient {
     }
 
     /// Extends a lease.
-    pub async fn extend(&self, arguments: &ExtendArguments) -> Result<ExtendReply, CallError> {
+    pub async fn extend(&self, arguments: &Extend) -> Result<ExtendReply, CallError> {
         self.apply("extend", arguments).await
     }
 
     /// Returns a task: the attempt failed.
-    pub async fn nack(&self, arguments: &NackArguments) -> Result<NackReply, CallError> {
+    pub async fn nack(&self, arguments: &Nack) -> Result<NackReply, CallError> {
         self.apply("nack", arguments).await
+    }
+
+    /// Begins a group of tasks.
+    pub async fn open_group(&self, arguments: &OpenGroup) -> Result<OpenGroupReply, CallError> {
+        self.apply("open_group", arguments).await
+    }
+
+    /// Stops deliveries of a queue.
+    pub async fn pause(&self, arguments: &QueueName) -> Result<PauseReply, CallError> {
+        self.apply("pause", arguments).await
+    }
+
+    /// Removes tasks of a queue.
+    pub async fn purge(&self, arguments: &Purge) -> Result<PurgeReply, CallError> {
+        self.apply("purge", arguments).await
+    }
+
+    /// Returns dead tasks.
+    pub async fn redrive(&self, arguments: &Redrive) -> Result<RedriveReply, CallError> {
+        self.apply("redrive", arguments).await
+    }
+
+    /// Returns a task that was not tried: the attempt does not count.
+    pub async fn release(&self, arguments: &Release) -> Result<ReleaseReply, CallError> {
+        self.apply("release", arguments).await
     }
 
     /// Delivers tasks to a worker.
@@ -336,14 +1251,59 @@ impl TaskQueueClient {
         self.apply("reserve", arguments).await
     }
 
+    /// Starts them again.
+    pub async fn resume(&self, arguments: &QueueName) -> Result<ResumeReply, CallError> {
+        self.apply("resume", arguments).await
+    }
+
+    /// Adds a schedule, or replaces it.
+    pub async fn set_schedule(&self, arguments: &SetSchedule) -> Result<SetScheduleReply, CallError> {
+        self.apply("set_schedule", arguments).await
+    }
+
+    /// Waits until a task is done.
+    pub async fn wait_for(&self, arguments: &WaitFor) -> Result<WaitForReply, CallError> {
+        self.apply("wait_for", arguments).await
+    }
+
+    /// One group.
+    pub async fn group(&self, arguments: &GroupQuery) -> Result<GroupResponse, CallError> {
+        self.query("group", arguments).await
+    }
+
+    /// The fairness keys of a queue, by name.
+    pub async fn keys(&self, arguments: &KeysQuery) -> Result<KeysResponse, CallError> {
+        self.query("keys", arguments).await
+    }
+
+    /// The tasks of a queue in one state, with their payloads if asked for.
+    pub async fn list(&self, arguments: &ListQuery) -> Result<ListResponse, CallError> {
+        self.query("list", arguments).await
+    }
+
+    /// The schedules, by name.
+    pub async fn schedules(&self, arguments: &SchedulesQuery) -> Result<SchedulesResponse, CallError> {
+        self.query("schedules", arguments).await
+    }
+
     /// The numbers of tasks in each queue.
     pub async fn stats(&self, arguments: &StatsQuery) -> Result<StatsResponse, CallError> {
         self.query("stats", arguments).await
     }
 
+    /// What needs attention: queues with ready tasks and no worker, tasks near their last attempt, long leases.
+    pub async fn stuck(&self) -> Result<StuckInfo, CallError> {
+        self.query("stuck", &BTreeMap::<&str, ()>::new()).await
+    }
+
     /// One task.
     pub async fn task(&self, arguments: &TaskQuery) -> Result<TaskResponse, CallError> {
         self.query("task", arguments).await
+    }
+
+    /// The workers, by name.
+    pub async fn workers(&self, arguments: &WorkersQuery) -> Result<WorkersResponse, CallError> {
+        self.query("workers", arguments).await
     }
 
     async fn apply<T: DeserializeOwned>(&self, name: &str, arguments: &impl Serialize) -> Result<T, CallError> {

@@ -4,7 +4,7 @@
 //! and checksum of each package in the guest's own part of `Cargo.lock`; the settings of the root `Cargo.toml` for
 //! those packages, of the edition and of the profile; and the toolchain. A change elsewhere does not touch it.
 //!
-//! Left out is what no module holds: tests, pages of text, and the SDK's files for other languages.
+//! Left out is what no module holds: tests, clients, examples, pages of text, and the SDK's files for other languages.
 
 mod lock;
 
@@ -25,6 +25,9 @@ const SHARED: [&str; 2] = ["guest-sdk", "wit"];
 
 /// Their files for guests in other languages.
 const LEFT_OUT: [&str; 3] = ["guest-sdk/c", "guest-sdk/javascript", "guest-sdk/python"];
+
+/// Folders of a guest that are not in its module.
+const OUTSIDE: [&str; 5] = ["clients", "examples", "target", "testing", "tests"];
 
 /// Packages without a checksum whose files are covered by [`SHARED`].
 const SHARED_PACKAGES: [&str; 2] = ["oarlock-guest", "oarlock-guest-macros"];
@@ -191,7 +194,8 @@ fn list(root: &Path, folder: &Path, files: &mut BTreeSet<String>) -> Result<(), 
         let inside = folder.join(&name);
         if entry.file_type().map_err(failed)?.is_dir() {
             let is_left_out = LEFT_OUT.iter().any(|path| inside == Path::new(path));
-            if !is_left_out && !matches!(name.as_str(), "tests" | "target" | "testing") {
+            let is_left_out = is_left_out || OUTSIDE.contains(&name.as_str());
+            if !is_left_out {
                 list(root, &inside, files)?;
             }
         } else if !matches!(name.as_str(), "tests.rs" | "testing.rs" | "clippy.toml")

@@ -13,8 +13,7 @@ const VERSION_1: &[u8] = include_bytes!("data/version-1.snapshot");
 const FORMAT_1: &[u8] = include_bytes!("data/version-1-format-1.snapshot");
 /// What version 2 writes after it has read them. They differ in the wake time, which format 1 does not contain.
 const MIGRATED: &[u8] = include_bytes!("data/version-1-migrated.snapshot");
-const FORMAT_1_MIGRATED: &[u8] =
-    include_bytes!("data/version-1-format-1-migrated.snapshot");
+const FORMAT_1_MIGRATED: &[u8] = include_bytes!("data/version-1-format-1-migrated.snapshot");
 
 fn migrated() -> Node {
     migrated_from(VERSION_1)

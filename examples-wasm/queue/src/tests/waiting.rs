@@ -71,6 +71,21 @@ fn a_reserve_does_not_wait_while_there_is_a_task() {
 }
 
 #[test]
+fn a_reserve_takes_no_task_that_is_due_for_a_worker_that_waits() {
+    let mut node = Node::new();
+    node.enqueue("q", json!({"delay_ms": 100}));
+    let waits =
+        json!({"reserve": {"queues": ["q"], "worker": "first", "lease_ms": 1000, "wait_ms": 5000}});
+    node.0.send(waits.to_string());
+    // The task is due, and the wake-up has not come yet.
+    node.0.skip_ms(100);
+    assert_eq!(node.reserve_ids(&["q"], 1), Vec::<u64>::new());
+    let replies = node.0.take_replies();
+    assert_eq!(replies.len(), 1);
+    assert!(replies[0].text().contains(r#""id":1"#));
+}
+
+#[test]
 fn a_wait_ends_with_an_empty_list_and_takes_no_later_task() {
     let mut node = Node::new();
     let token = node.wait(waiting("a", &["q"], 1));

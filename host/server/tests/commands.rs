@@ -545,7 +545,9 @@ fn the_demo_runs_its_tour_and_exits() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(
         ended.stdout.contains("No acknowledged task is lost")
-            && ended.stdout.contains("tasks put and worked on, lost 0, doubled 0")
+            && ended
+                .stdout
+                .contains("tasks put and worked on, lost 0, doubled 0")
             && ended.stdout.contains("The tour is complete"),
         "{ended:?}"
     );

@@ -6,5 +6,6 @@ pub mod http;
 pub mod identity;
 pub mod model;
 pub mod process;
+pub mod queue_sim;
 pub mod script;
 pub mod sim;

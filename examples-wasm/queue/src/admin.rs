@@ -18,11 +18,7 @@ use crate::state::Queues;
 use crate::task::{Place, Task};
 
 impl<P: Policy> Queues<P> {
-    pub(crate) fn configure(
-        &mut self,
-        now_ms: u64,
-        change: &Configure,
-    ) -> Result<Reply, Refusal> {
+    pub(crate) fn configure(&mut self, now_ms: u64, change: &Configure) -> Result<Reply, Refusal> {
         config::check(change)?;
         self.check_room_for_queue(&change.queue)?;
         if let Some(Some(to)) = &change.dead_letter {

@@ -136,9 +136,14 @@ impl<P: Policy> Queues<P> {
                 return;
             }
             let waiter = waiter.clone();
+            // Of another queue that it waits for, it gets tasks only if no worker waits there for longer.
             let queues: Vec<u32> = waiter
                 .queues
                 .iter()
+                .filter(|name| {
+                    let first = self.waiters.first(name);
+                    first.is_some_and(|(first, _)| first == token)
+                })
                 .filter_map(|name| self.find(name))
                 .collect();
             let order = Order {

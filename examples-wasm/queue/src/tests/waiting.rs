@@ -86,6 +86,19 @@ fn a_reserve_takes_no_task_that_is_due_for_a_worker_that_waits() {
 }
 
 #[test]
+fn a_worker_that_waits_for_two_queues_takes_no_task_that_an_earlier_one_waits_for() {
+    let mut node = Node::new();
+    let first = node.wait(waiting("first", &["b"], 1));
+    let second = node.wait(waiting("second", &["a", "b"], 1));
+    node.enqueue("b", json!({"delay_ms": 10}));
+    node.enqueue("a", json!({"delay_ms": 10}));
+    node.advance_ms(10).0.wake();
+    let mut served = node.served();
+    served.sort_unstable();
+    assert_eq!(served, [(first, vec![1]), (second, vec![2])]);
+}
+
+#[test]
 fn a_wait_ends_with_an_empty_list_and_takes_no_later_task() {
     let mut node = Node::new();
     let token = node.wait(waiting("a", &["q"], 1));

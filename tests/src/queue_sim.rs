@@ -1,0 +1,140 @@
+//! Deterministic simulation of the task queue: random clients, a log with failovers, clocks that jump, replies that are lost,
+//! and a checker that follows each task from its enqueue to its end.
+//!
+//! The queue is the state machine of the guest, compiled for this machine. A run is determined by its seed.
+//!
+//! The checker sees the entries in the order of the log. It requires:
+//! - nothing that was acknowledged to a producer is lost, and nothing that a worker acknowledged comes back;
+//! - no two workers hold a task, and each further delivery has a cause: a failure, an expired lease, a release;
+//! - a valid token works, and a stale one is refused;
+//! - nothing is early, attempts are counted, and at the limit a task is dead;
+//! - priority, age, turns of the fairness keys within one quantum, and the order of ordering keys;
+//! - limits of concurrency and rate, and pauses;
+//! - workers that wait are served in their order, and at once.
+//!
+//! | module | content |
+//! |---|---|
+//! | `world` | clients and operators, and what goes wrong |
+//! | `cluster` | the log, the clock, the keys of requests, restores |
+//! | `checker` | what must hold at every entry |
+//! | `model` | the tasks as the checker knows them |
+//! | `planted` | faults planted on purpose: the checker must catch them |
+
+mod checker;
+mod cluster;
+mod model;
+mod planted;
+mod world;
+
+use std::ops::Range;
+
+pub use planted::PlantedQueueFault;
+
+use world::World;
+
+/// Entries of one run.
+const ENTRIES: usize = 400;
+
+/// A property that a run broke.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueViolation {
+    /// The seed of the run.
+    pub seed: u64,
+    /// Position in the log.
+    pub entry: u64,
+    /// What is wrong.
+    pub what: String,
+}
+
+impl std::fmt::Display for QueueViolation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "seed {}, entry {}: {}", self.seed, self.entry, self.what)
+    }
+}
+
+/// What runs exercised, counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names tell it")]
+pub struct QueueCoverage {
+    pub entries: u64,
+    pub enqueued: u64,
+    pub duplicates: u64,
+    pub delivered: u64,
+    pub delivered_to_waiters: u64,
+    pub redelivered: u64,
+    pub acknowledged: u64,
+    pub dead: u64,
+    pub cancelled: u64,
+    pub stale_refused: u64,
+    pub extended: u64,
+    pub waits_ended: u64,
+    pub restores: u64,
+    pub clock_jumps: u64,
+    pub repeats: u64,
+}
+
+impl QueueCoverage {
+    /// The counts by name.
+    pub fn counts(&self) -> [(&'static str, u64); 15] {
+        [
+            ("entries", self.entries),
+            ("tasks added", self.enqueued),
+            ("duplicates", self.duplicates),
+            ("deliveries", self.delivered),
+            (
+                "deliveries to workers that waited",
+                self.delivered_to_waiters,
+            ),
+            ("further deliveries", self.redelivered),
+            ("acknowledgements", self.acknowledged),
+            ("dead tasks", self.dead),
+            ("cancelled tasks", self.cancelled),
+            ("stale tokens refused", self.stale_refused),
+            ("extended leases", self.extended),
+            ("waits that ended without a task", self.waits_ended),
+            ("restores", self.restores),
+            ("clock jumps", self.clock_jumps),
+            ("repeated requests", self.repeats),
+        ]
+    }
+}
+
+impl std::ops::AddAssign for QueueCoverage {
+    fn add_assign(&mut self, more: Self) {
+        self.entries += more.entries;
+        self.enqueued += more.enqueued;
+        self.duplicates += more.duplicates;
+        self.delivered += more.delivered;
+        self.delivered_to_waiters += more.delivered_to_waiters;
+        self.redelivered += more.redelivered;
+        self.acknowledged += more.acknowledged;
+        self.dead += more.dead;
+        self.cancelled += more.cancelled;
+        self.stale_refused += more.stale_refused;
+        self.extended += more.extended;
+        self.waits_ended += more.waits_ended;
+        self.restores += more.restores;
+        self.clock_jumps += more.clock_jumps;
+        self.repeats += more.repeats;
+    }
+}
+
+/// Runs one seed.
+///
+/// # Errors
+/// The first property that is broken.
+pub fn run(seed: u64, planted: Option<PlantedQueueFault>) -> Result<QueueCoverage, QueueViolation> {
+    let mut world = World::new(seed, planted);
+    world.run(ENTRIES).map_err(|what| QueueViolation {
+        seed,
+        entry: world.entry(),
+        what,
+    })
+}
+
+/// Runs seeds with a planted fault until one catches it.
+pub fn hunt(planted: PlantedQueueFault, seeds: Range<u64>) -> Option<QueueViolation> {
+    seeds
+        .into_iter()
+        .find_map(|seed| run(seed, Some(planted)).err())
+}

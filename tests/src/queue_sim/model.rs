@@ -1,0 +1,175 @@
+//! The tasks as the checker knows them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+/// Where a task is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Nobody holds it. It is ready from `due_ms` on.
+    Waiting,
+    Held,
+    Dead,
+    Done,
+    Removed,
+}
+
+impl Stage {
+    /// Whether the task exists and is not dead.
+    pub(super) fn is_live(self) -> bool {
+        matches!(self, Self::Waiting | Self::Held)
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct KnownTask {
+    pub(super) queue: String,
+    pub(super) payload: Value,
+    pub(super) priority: i64,
+    pub(super) max_attempts: u64,
+    /// Empty for none.
+    pub(super) fairness_key: String,
+    pub(super) ordering_key: Option<String>,
+    pub(super) dedupe_key: Option<String>,
+    pub(super) stage: Stage,
+    pub(super) due_ms: u64,
+    /// It is due, and the queue has noticed it.
+    pub(super) is_ready: bool,
+    pub(super) attempt: u64,
+    /// The token that works.
+    pub(super) token: Option<String>,
+    pub(super) lease_until_ms: u64,
+    pub(super) is_cancelled: bool,
+}
+
+/// Settings of a queue.
+#[derive(Debug, Clone, Default)]
+pub(super) struct KnownQueue {
+    pub(super) paused: bool,
+    pub(super) concurrency: Option<u64>,
+    pub(super) key_concurrency: Option<u64>,
+    /// Deliveries in a time, and how many at once.
+    pub(super) rate: Option<(u64, u64, u64)>,
+    /// Times of the deliveries since the rate was set.
+    pub(super) rated: Vec<u64>,
+    /// Deliveries to each other key while a key waits, by priority and key.
+    pub(super) passed_over: BTreeMap<(i64, String), BTreeMap<String, u64>>,
+}
+
+/// A reserve that waits.
+#[derive(Debug, Clone)]
+pub(super) struct KnownWaiter {
+    pub(super) queues: BTreeSet<String>,
+    pub(super) lease_ms: u64,
+    pub(super) max: u64,
+    pub(super) deadline_ms: u64,
+}
+
+/// Everything that is known.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Known {
+    pub(super) tasks: BTreeMap<u64, KnownTask>,
+    pub(super) queues: BTreeMap<String, KnownQueue>,
+    /// Id of the first task with a deduplication key, and when the key ends.
+    pub(super) dedupe: BTreeMap<(String, String), (u64, Option<u64>)>,
+}
+
+impl Known {
+    /// Notices what is due in a queue at this time.
+    pub(super) fn sweep(&mut self, queue: &str, now_ms: u64) {
+        let due: Vec<u64> = self
+            .tasks
+            .iter()
+            .filter(|(_, task)| task.queue == queue)
+            .filter(|(_, task)| match task.stage {
+                Stage::Held => task.lease_until_ms <= now_ms,
+                Stage::Waiting => !task.is_ready && task.due_ms <= now_ms,
+                _ => false,
+            })
+            .map(|(&id, _)| id)
+            .collect();
+        for id in due {
+            let Some(task) = self.tasks.get_mut(&id) else {
+                continue;
+            };
+            if task.stage == Stage::Waiting {
+                task.is_ready = true;
+            } else if task.is_cancelled {
+                self.remove(id);
+            } else if task.attempt >= task.max_attempts {
+                task.stage = Stage::Dead;
+            } else {
+                (task.stage, task.due_ms, task.is_ready) =
+                    (Stage::Waiting, task.lease_until_ms, true);
+            }
+        }
+    }
+
+    /// Removes a task that is not done.
+    pub(super) fn remove(&mut self, id: u64) {
+        let Some(task) = self.tasks.get_mut(&id) else {
+            return;
+        };
+        (task.stage, task.token) = (Stage::Removed, None);
+        if let Some(key) = &task.dedupe_key {
+            let key = (task.queue.clone(), key.clone());
+            if self.dedupe.get(&key).is_some_and(|(known, _)| *known == id) {
+                self.dedupe.remove(&key);
+            }
+        }
+    }
+
+    fn held(&self, queue: &str, key: Option<&str>) -> u64 {
+        let held = self.tasks.values().filter(|task| {
+            task.stage == Stage::Held
+                && task.queue == queue
+                && key.is_none_or(|key| task.fairness_key == key)
+        });
+        held.count() as u64
+    }
+
+    /// Why a task cannot be delivered although its time has come.
+    pub(super) fn blocked_by(&self, id: u64, extra: u64) -> Option<&'static str> {
+        let task = &self.tasks[&id];
+        if let Some(key) = &task.ordering_key {
+            let before = self.tasks.range(..id).any(|(_, other)| {
+                other.stage.is_live()
+                    && other.queue == task.queue
+                    && other.ordering_key.as_ref() == Some(key)
+            });
+            if before {
+                return Some("an earlier task with its ordering key is not done");
+            }
+        }
+        let queue = self.queues.get(&task.queue)?;
+        if queue.paused {
+            return Some("its queue is paused");
+        }
+        if queue
+            .concurrency
+            .is_some_and(|most| self.held(&task.queue, None) + extra > most)
+        {
+            return Some("workers hold as many tasks of its queue as permitted");
+        }
+        if !task.fairness_key.is_empty()
+            && queue
+                .key_concurrency
+                .is_some_and(|most| self.held(&task.queue, Some(&task.fairness_key)) + extra > most)
+        {
+            return Some("workers hold as many tasks of its key as permitted");
+        }
+        None
+    }
+
+    /// Tasks of a queue that can be delivered now, whatever its rate limit.
+    pub(super) fn deliverable(&self, queue: &str) -> Vec<u64> {
+        let ready = self.tasks.iter().filter(|(_, task)| {
+            task.stage == Stage::Waiting && task.is_ready && task.queue == queue
+        });
+        ready
+            .map(|(&id, _)| id)
+            .filter(|&id| self.blocked_by(id, 1).is_none())
+            .collect()
+    }
+}

@@ -1,0 +1,294 @@
+//! Clients and operators, and what goes wrong: lost requests and replies, clients that stop, failovers, clocks that jump.
+
+use serde_json::{Value, json};
+
+use super::QueueCoverage;
+use super::cluster::{QueueCluster, RequestKey, Response};
+use super::planted::PlantedQueueFault;
+use crate::sim::rng::Rng;
+
+const QUEUES: [&str; 3] = ["a", "b", "c"];
+const CLIENTS: usize = 6;
+
+/// A task in the hands of a worker.
+#[derive(Debug, Clone)]
+struct HeldTask {
+    id: u64,
+    token: String,
+}
+
+/// A client has one request at a time. It repeats it with its key until it has the response.
+#[derive(Debug, Default)]
+struct QueueClient {
+    request: Option<(RequestKey, Value)>,
+    held: Vec<HeldTask>,
+    /// Tokens that it used, or gave up.
+    old: Vec<HeldTask>,
+}
+
+pub(super) struct World {
+    rng: Rng,
+    cluster: QueueCluster,
+    clients: Vec<QueueClient>,
+    next_key: RequestKey,
+    payload: u64,
+    /// What tasks of this run use.
+    habits: Habits,
+}
+
+/// What a run exercises more or less: each of 1,000.
+struct Habits {
+    lost: u64,
+    fairness: u64,
+    ordering: u64,
+    priority: u64,
+    delay: u64,
+    dedupe: u64,
+    limits: u64,
+}
+
+impl Habits {
+    fn new(rng: &mut Rng) -> Self {
+        let mut of = |choices: &[u64]| rng.pick(choices);
+        Self {
+            lost: of(&[0, 100, 300]),
+            fairness: of(&[0, 0, 500, 1000]),
+            ordering: of(&[0, 0, 300, 800]),
+            priority: of(&[0, 0, 400]),
+            delay: of(&[0, 200, 600]),
+            dedupe: of(&[0, 0, 400]),
+            limits: of(&[0, 0, 20, 60]),
+        }
+    }
+}
+
+impl World {
+    pub(super) fn new(seed: u64, planted: Option<PlantedQueueFault>) -> Self {
+        let mut rng = Rng::new(seed);
+        Self {
+            habits: Habits::new(&mut rng),
+            rng,
+            cluster: QueueCluster::new(planted),
+            clients: (0..CLIENTS).map(|_| QueueClient::default()).collect(),
+            next_key: 0,
+            payload: 0,
+        }
+    }
+
+    /// Position in the log.
+    pub(super) fn entry(&self) -> u64 {
+        self.cluster.checker.coverage.entries
+    }
+
+    pub(super) fn run(&mut self, steps: usize) -> Result<QueueCoverage, String> {
+        for step in 0..steps {
+            self.let_time_pass();
+            if self.rng.chance(800) {
+                self.cluster.wake()?;
+            }
+            if self.rng.chance(15) {
+                self.fail_over();
+            }
+            if self.rng.chance(self.habits.limits) {
+                self.operate()?;
+            }
+            let client = self.rng.place(CLIENTS);
+            self.act(client)?;
+            if step % 16 == 0 {
+                self.check_stats()?;
+            }
+        }
+        self.settle()?;
+        Ok(self.cluster.checker.coverage)
+    }
+
+    fn let_time_pass(&mut self) {
+        let by_ms = match self.rng.below(20) {
+            0..=9 => self.rng.below(5),
+            10..=17 => self.rng.below(100),
+            18 => self.rng.below(2000),
+            _ => 0,
+        };
+        self.cluster.clock_ms += by_ms;
+        if self.rng.chance(4) {
+            self.cluster.checker.coverage.clock_jumps += 1;
+            self.cluster.clock_ms += self.rng.below(7_200_000);
+        }
+    }
+
+    /// The clock of the new leader may be behind. Then the time of the log stands still for a while.
+    fn fail_over(&mut self) {
+        let clock_ms = (self.cluster.clock_ms + self.rng.below(3000)).saturating_sub(1500);
+        self.cluster.fail_over(clock_ms);
+    }
+
+    fn check_stats(&self) -> Result<(), String> {
+        let stats = self.cluster.queue.queue.send_query(r#"{"stats":{}}"#);
+        let stats = serde_json::from_str(stats.text()).map_err(|error| error.to_string())?;
+        self.cluster.checker.check_stats(&stats)
+    }
+
+    fn operate(&mut self) -> Result<(), String> {
+        let queue = self.rng.pick(&QUEUES);
+        let command = match self.rng.below(6) {
+            0 => json!({"pause": {"queue": queue}}),
+            1 | 2 => json!({"resume": {"queue": queue}}),
+            _ => {
+                let mut most = |of: &[u64]| match self.rng.pick(of) {
+                    0 => Value::Null,
+                    most => most.into(),
+                };
+                let (concurrency, key_concurrency) = (most(&[0, 1, 2, 4]), most(&[0, 0, 1, 2]));
+                let rate = match self.rng.below(3) {
+                    0 => {
+                        json!({"tasks": self.rng.between(1, 5), "per_ms": self.rng.between(50, 500),
+                                "burst": self.rng.between(1, 3)})
+                    }
+                    _ => Value::Null,
+                };
+                json!({"configure": {"queue": queue, "concurrency": concurrency,
+                                     "key_concurrency": key_concurrency, "rate": rate}})
+            }
+        };
+        self.send_new(&command).map(drop)
+    }
+
+    fn send_new(&mut self, command: &Value) -> Result<Response, String> {
+        self.next_key += 1;
+        self.cluster.request(self.next_key, command)
+    }
+
+    /// A client sends its request, or sends it again, or begins another one.
+    fn act(&mut self, at: usize) -> Result<(), String> {
+        if self.rng.chance(10) {
+            // It stops, and another one takes its place. Its tasks stay held until their leases end.
+            self.clients[at] = QueueClient::default();
+        }
+        if self.clients[at].request.is_none() {
+            let command = self.next_command(at);
+            self.next_key += 1;
+            self.clients[at].request = Some((self.next_key, command));
+        }
+        let Some((key, command)) = self.clients[at].request.clone() else {
+            return Ok(());
+        };
+        if self.rng.chance(self.habits.lost) {
+            return Ok(());
+        }
+        let response = self.cluster.request(key, &command)?;
+        if response == Response::None || self.rng.chance(self.habits.lost) {
+            return Ok(());
+        }
+        self.clients[at].request = None;
+        if let Response::Accepted(reply) = response {
+            for task in reply["tasks"].as_array().into_iter().flatten() {
+                self.clients[at].held.push(HeldTask {
+                    id: task["id"].as_u64().unwrap_or(0),
+                    token: task["token"].as_str().unwrap_or("").to_owned(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn next_command(&mut self, at: usize) -> Value {
+        let is_producer = at < CLIENTS / 2;
+        if self.rng.chance(30) {
+            let id = self.rng.between(1, self.payload.max(1));
+            return json!({"cancel": {"id": id}});
+        }
+        if is_producer || self.rng.chance(50) {
+            return self.enqueue();
+        }
+        if !self.clients[at].old.is_empty() && self.rng.chance(80) {
+            let place = self.rng.place(self.clients[at].old.len());
+            let task = self.clients[at].old[place].clone();
+            return self.end(&task);
+        }
+        if !self.clients[at].held.is_empty() && self.rng.chance(700) {
+            let place = self.rng.place(self.clients[at].held.len());
+            let task = self.clients[at].held.remove(place);
+            self.clients[at].old.push(task.clone());
+            return self.end(&task);
+        }
+        self.reserve(at)
+    }
+
+    fn reserve(&mut self, at: usize) -> Value {
+        let mut queues = vec![self.rng.pick(&QUEUES)];
+        if self.rng.chance(300) {
+            queues.push(self.rng.pick(&QUEUES));
+        }
+        let wait_ms = self.rng.pick(&[0, 0, 100, 3000]);
+        json!({"reserve": {"queues": queues, "worker": format!("w{at}"), "max": self.rng.between(1, 3),
+                           "lease_ms": self.rng.between(50, 3000), "wait_ms": wait_ms}})
+    }
+
+    fn end(&mut self, task: &HeldTask) -> Value {
+        let mut fields = json!({"id": task.id, "token": task.token});
+        let name = match self.rng.below(10) {
+            0..=4 => "ack",
+            5 | 6 => {
+                if self.rng.chance(500) {
+                    fields["delay_ms"] = self.rng.below(1000).into();
+                }
+                "nack"
+            }
+            7 | 8 => {
+                fields["lease_ms"] = self.rng.between(50, 3000).into();
+                "extend"
+            }
+            _ => "release",
+        };
+        json!({ name: fields })
+    }
+
+    fn enqueue(&mut self) -> Value {
+        self.payload += 1;
+        let mut task = json!({"queue": self.rng.pick(&QUEUES), "payload": self.payload,
+                              "max_attempts": self.rng.pick(&[1, 2, 3, 20])});
+        if self.rng.chance(self.habits.priority) {
+            task["priority"] = self.rng.below(3).into();
+        }
+        if self.rng.chance(self.habits.delay) {
+            task["delay_ms"] = self.rng.below(1500).into();
+        }
+        if self.rng.chance(self.habits.fairness) {
+            task["fairness_key"] = self.rng.pick(&["x", "y", "z"]).into();
+        }
+        if self.rng.chance(self.habits.ordering) {
+            task["ordering_key"] = self.rng.pick(&["o", "p"]).into();
+        }
+        if self.rng.chance(self.habits.dedupe) {
+            task["dedupe_key"] = format!("d{}", self.rng.below(12)).into();
+        }
+        json!({ "enqueue": task })
+    }
+
+    /// Nothing goes wrong any more. Workers empty all queues.
+    fn settle(&mut self) -> Result<(), String> {
+        for queue in QUEUES {
+            let none = Value::Null;
+            self.send_new(&json!({"configure": {"queue": queue, "concurrency": none,
+                                                "key_concurrency": none, "rate": none}}))?;
+            self.send_new(&json!({"resume": {"queue": queue}}))?;
+        }
+        let mut idle = 0;
+        while idle < 3 {
+            self.cluster.clock_ms += 61_000;
+            while self.cluster.wake()? {}
+            let reserve = json!({"reserve": {"queues": QUEUES, "worker": "last", "max": 100,
+                                             "lease_ms": 60_000, "wait_ms": 0}});
+            let Response::Accepted(reply) = self.send_new(&reserve)? else {
+                return Err("the last worker has no reply".to_owned());
+            };
+            let tasks = reply["tasks"].as_array().cloned().unwrap_or_default();
+            idle = if tasks.is_empty() { idle + 1 } else { 0 };
+            for task in tasks {
+                self.send_new(&json!({"ack": {"id": task["id"], "token": task["token"]}}))?;
+            }
+        }
+        self.check_stats()?;
+        self.cluster.checker.check_all_ended()
+    }
+}

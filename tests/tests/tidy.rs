@@ -12,6 +12,7 @@
 //! | `advice` | no text advises to empty, restore or exchange a data directory |
 //! | `machine_paths` | no path and no registry of the machine that a file was written on |
 //! | `layout` | the top level, the length of files, the numbers of decisions, links |
+//! | `documents` | every command that a page shows is run by a test |
 //! | `acceptance` | each test that the acceptance table names exists |
 //!
 //! A rule is a function from texts to findings. Its own tests plant a fault and expect the finding.
@@ -22,6 +23,7 @@ mod rules {
     pub(crate) mod advice;
     pub(crate) mod builders;
     pub(crate) mod cycles;
+    pub(crate) mod documents;
     pub(crate) mod facts;
     pub(crate) mod imports;
     pub(crate) mod language;
@@ -35,8 +37,8 @@ mod rules {
 
 use rules::tree::{Finding, Tree};
 use rules::{
-    acceptance, advice, builders, cycles, imports, language, layout, machine_paths, purity,
-    type_names, waits,
+    acceptance, advice, builders, cycles, documents, imports, language, layout, machine_paths,
+    purity, type_names, waits,
 };
 
 /// Reads the tree, applies a rule and fails with all findings.
@@ -84,6 +86,11 @@ fn the_layout_of_the_repository_is_kept() {
 #[test]
 fn every_test_that_the_acceptance_table_names_exists() {
     hold(acceptance::check);
+}
+
+#[test]
+fn every_command_that_a_page_shows_is_run() {
+    hold(documents::check);
 }
 
 #[test]

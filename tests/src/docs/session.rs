@@ -261,13 +261,16 @@ impl Session {
     fn shell(&self, script: &str) -> Command {
         let folder = oarlock().parent().expect("a program lies in a folder");
         let path = std::env::var("PATH").unwrap_or_default();
-        let env = self.state("env");
+        // A process in the background starts while the next block begins, so it does not read these files itself.
+        let exports = fs::read_to_string(self.state("env")).unwrap_or_default();
+        let folder_of_reader = fs::read_to_string(self.state("pwd")).unwrap_or_default();
         let script = format!(
-            "set -eu\n[ ! -e {env} ] || . {env}\ncd \"$(cat {pwd})\"\n\
+            "set -eu\n{exports}\ncd '{}'\n\
              curl() {{ command curl -sS \"$@\"; }}\n\
              cargo() {{ if [ -f Cargo.toml ] && [ ! -e Cargo.lock ]; then cp {lock} .; fi; command cargo \"$@\"; }}\n\
              {script}\nexport -p > {env}\npwd > {pwd}\n",
-            env = env.display(),
+            folder_of_reader.trim_end(),
+            env = self.state("env").display(),
             pwd = self.state("pwd").display(),
             lock = root().join("Cargo.lock").display(),
         );

@@ -40,6 +40,24 @@ async fn readme() {
     follow(reader, page).await;
 }
 
+/// The reader has a node already, and the files that the page names.
+#[tokio::test(flavor = "multi_thread")]
+async fn queue() {
+    let page = "host/docs/queue.md";
+    let mut reader = reader(page);
+    let files = [
+        ("photo.jpg", "not JSON"),
+        ("mails.jsonl", "{\"to\":\"cy\"}\n{\"to\":\"di\"}\n"),
+    ];
+    for (name, content) in files {
+        std::fs::write(reader.home().join(name), content).expect("writable");
+    }
+    reader
+        .follow(&blocks("```sh\noarlock serve\n```\n")[0])
+        .await;
+    follow(reader, page).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn schema() {
     let page = "host/docs/schema.md";

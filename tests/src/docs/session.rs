@@ -17,9 +17,13 @@ const PORTS: [&str; 2] = ["710", "810"];
 /// Marks the expected output of a command.
 const OUTPUT: &str = "# → ";
 /// Commands that are not run, with the reason.
-const NOT_RUN: [(&str, &str); 5] = [
+const NOT_RUN: [(&str, &str); 6] = [
     ("apt-get ", "installs packages"),
     ("cargo xtask guests", "the gate has built them"),
+    (
+        "oarlock queue work ",
+        "runs until it is stopped; `tests/long/queue_work.rs` does it",
+    ),
     (
         "rustup ",
         "installs a target; `require_wasm_target` checks it",

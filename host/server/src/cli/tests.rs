@@ -270,7 +270,7 @@ fn command_lines(text: &str) -> Vec<String> {
         let at = line.find("oarlock ")?;
         let before = line[..at].trim();
         let begins = before.is_empty() || before.ends_with([';', '&', '|']);
-        let stops = [" > ", " | ", " || ", " &"];
+        let stops = [" > ", " 2>", " | ", " || ", " &"];
         let end = stops.iter().filter_map(|stop| line[at..].find(stop)).min();
         begins.then(|| line[at..at + end.unwrap_or(line.len() - at)].to_owned())
     });

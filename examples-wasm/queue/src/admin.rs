@@ -234,14 +234,13 @@ impl<P: Policy> Queues<P> {
             check_name("to", to)?;
             self.check_room_for_queue(to)?;
         }
-        let mut scanned = 0;
         let mut found = Vec::new();
         let mut next = None;
-        for id in self.redrive_candidates(number, command) {
-            if found.len() as u64 == most || scanned == MAX_SWEPT {
+        let candidates = self.redrive_candidates(number, command);
+        for id in candidates.take(MAX_SWEPT) {
+            if found.len() as u64 == most {
                 break;
             }
-            scanned += 1;
             next = Some(id);
             if self.is_redriven(id, command, now_ms) {
                 found.push(id);

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
-use crate::keys::Keys;
+use crate::keys::{Key, Keys};
 
 /// The ready tasks of a queue.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -29,7 +29,7 @@ struct Turns {
 }
 
 fn weight(keys: &Keys, key: u32) -> u32 {
-    keys.get(key).map_or(1, |key| key.weight())
+    keys.get(key).map_or(1, Key::weight)
 }
 
 impl Ready {

@@ -49,7 +49,7 @@ pub(crate) async fn run(
                 committed = Some(record);
                 backoff.reset();
             } else {
-                tokio::time::sleep(backoff.next()).await;
+                tokio::time::sleep(backoff.advance()).await;
             }
             continue;
         }

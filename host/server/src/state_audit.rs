@@ -58,7 +58,7 @@ pub(crate) async fn run(task: AuditTask, interval: Duration) {
                     // If a request fails, the next tick repeats it.
                     is_due = false;
                     tracing::debug!(%error, "record of the audit of the state was not committed");
-                    tokio::time::sleep(backoff.next()).await;
+                    tokio::time::sleep(backoff.advance()).await;
                 }
             }
             continue;

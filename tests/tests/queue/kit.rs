@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
-use oarlock_tests::process::{Cluster, Http, HttpResponse, eventually};
+use oarlock_tests::process::{Cluster, Http, HttpResponse, Node, eventually};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
@@ -38,7 +38,7 @@ pub(crate) async fn shared() -> QueueClient {
 
 impl QueueClient {
     pub(crate) fn of(cluster: &Cluster) -> Self {
-        Self::to(cluster.nodes.iter().map(|node| node.http()).collect())
+        Self::to(cluster.nodes.iter().map(Node::http).collect())
     }
 
     pub(crate) fn to(targets: Vec<Http>) -> Self {

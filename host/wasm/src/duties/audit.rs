@@ -115,7 +115,7 @@ impl AuditDuties {
     /// An attempt to propose the report begins.
     pub fn report_attempted(&mut self, now: Duration) {
         self.attempts += 1;
-        self.report_at = Some(now + self.report_pause.next());
+        self.report_at = Some(now + self.report_pause.advance());
     }
 
     /// When the next attempt may begin, if there is one.
@@ -173,7 +173,7 @@ impl AuditDuties {
 
     /// A transfer was tried. The next one waits longer.
     pub fn handed_over(&mut self) {
-        self.hand_over_pause.next();
+        self.hand_over_pause.advance();
         self.hand_overs += 1;
         self.hand_over_at = None;
     }

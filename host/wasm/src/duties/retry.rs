@@ -30,7 +30,7 @@ impl Backoff {
     }
 
     /// Returns the next pause, and doubles the one after it.
-    pub fn next(&mut self) -> Duration {
+    pub fn advance(&mut self) -> Duration {
         let pause = self.current;
         self.current = self.longest.min(pause * 2);
         pause

@@ -42,10 +42,8 @@ impl Dimensions {
     }
 
     /// Only a guest has settings, upgrades and audits, and only a cluster that begins at level 1 has a lineage from the start.
-    /// `levels`: the cluster begins at level 1 or may be raised to it.
-    pub(crate) fn fit(&mut self, machine: MachineKind, has_lineage: bool, levels: bool) {
+    pub(crate) fn fit(&mut self, machine: MachineKind, has_lineage: bool) {
         self.strangers &= has_lineage;
-        self.corruption &= levels;
         if machine != MachineKind::Guest {
             *self = Self {
                 flags: self.flags,
@@ -76,7 +74,9 @@ impl Dimensions {
                 self.upgrades = true;
                 self.corruption = false;
             }
-            _ if planted.is_of_audits() => (self.audits, self.corruption) = (true, true),
+            Planted::ReportsLie | Planted::QuarantineIgnored | Planted::WritesNotStopped => {
+                (self.audits, self.corruption) = (true, true);
+            }
             Planted::LineageNotChecked => self.strangers = true,
             _ => {}
         }

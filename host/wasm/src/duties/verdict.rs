@@ -21,16 +21,14 @@ pub struct AuditVerdict {
     ignored_up_to: Index,
     findings: Findings,
     states: StateFindings,
-    /// Equal hashes do not end the quarantine: an audit of the complete state has started it; or it is from before the last
-    /// start, and the node sees audits again that are older than the one that started it.
-    needs_reinstall: bool,
+    /// An audit of the complete state has started the quarantine, so equal hashes do not end it.
+    by_state: bool,
     /// The audit because of which commands are refused. Earlier ones do not end that.
     stopped_by: Index,
 }
 
 impl AuditVerdict {
-    /// The verdict of a node that starts. A node that stopped in quarantine starts in quarantine, which ends with a snapshot of the
-    /// leader or the decision of an operator. One that refused commands
+    /// The verdict of a node that starts. A node that stopped in quarantine starts in quarantine, and one that refused commands
     /// refuses them: `stopped_by` is the value of [`Self::stopped_by`] when it stopped.
     #[must_use]
     pub fn starting(quarantined: bool, stopped_by: Option<Index>) -> Self {
@@ -41,7 +39,6 @@ impl AuditVerdict {
         }
         if quarantined {
             verdict.quarantine.enter();
-            verdict.needs_reinstall = true;
         }
         verdict
     }
@@ -132,7 +129,7 @@ impl AuditVerdict {
         self.ignored_up_to = index;
         self.findings = Findings::default();
         self.states = StateFindings::default();
-        self.needs_reinstall = false;
+        self.by_state = false;
         self.quarantine.leave();
     }
 
@@ -155,10 +152,6 @@ impl AuditVerdict {
             return false;
         }
         let (mut findings, majority) = compare(audit, voters);
-        if majority.is_none() {
-            // It does not show yet which nodes differ. A leader that was found to differ is not one to get a state from.
-            findings.differing.clone_from(&self.findings.differing);
-        }
         let judged = self.judge(audit, majority, findings.agreeing, me);
         // An audit without an end yet changes nothing about earlier findings, nor does one from before them.
         let is_earlier = audit.requested_at < Some(self.stopped_by);
@@ -204,11 +197,9 @@ impl AuditVerdict {
         }
         // The hash covers all earlier outcomes, so a node that has the same one again did not diverge before. A node
         // alone always agrees with itself: only an operator can accept its state.
-        let is_confirmed =
-            (agreeing > 1 && !self.needs_reinstall) || audit.accepted == Some(majority);
+        let is_confirmed = (agreeing > 1 && !self.by_state) || audit.accepted == Some(majority);
         let ends = is_confirmed && self.quarantine.acquit();
         if ends {
-            self.needs_reinstall = false;
             tracing::warn!(
                 node = me,
                 index,
@@ -227,8 +218,8 @@ impl AuditVerdict {
         let (findings, majority) = compare_states(audit, voters);
         let differs = majority.is_some_and(|digest| audit.own.is_some_and(|own| own != digest));
         let enters = differs && self.quarantine.enter();
-        self.needs_reinstall |= differs;
         if enters {
+            self.by_state = true;
             tracing::error!(
                 node = me,
                 index = audit.requested_at.map_or(0, |index| index.0),

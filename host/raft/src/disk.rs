@@ -5,7 +5,6 @@ mod stats;
 mod tests;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -59,8 +58,6 @@ pub enum DiskTask {
     ReplaceStore(StoreId),
     /// Store the memory of the peers that the node has met.
     RememberPeers(Vec<(NodeId, MetPeer)>),
-    /// Store the longest lease that the node grants: longer ones of earlier runs have ended.
-    RecordLease(Duration),
 }
 
 /// The result of a task.
@@ -185,14 +182,6 @@ impl Disk {
             DiskTask::RememberPeers(met) => {
                 let stored = self.log.remember_peers(&met);
                 unless_full(stored, "the last runs of the peers are not stored")?;
-                Ok(DiskDone::NoReply)
-            }
-            DiskTask::RecordLease(longest) => {
-                let stored = self.log.record_lease(longest);
-                unless_full(
-                    stored,
-                    "after the next start the node waits longer than it has to",
-                )?;
                 Ok(DiskDone::NoReply)
             }
             DiskTask::SetAside(meta) => {

@@ -39,6 +39,7 @@ mod metrics;
 mod node;
 mod quarantine;
 mod readiness;
+mod retry;
 mod schema;
 mod serve;
 mod settings;

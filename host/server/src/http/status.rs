@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use oarlock_wasm::{MachineCounters, MachineStatus, QuarantineState};
+use oarlock_wasm::{MachineCounters, MachineStatus};
 use task_queue_raft::Status;
 use task_queue_raft::ids::NodeId;
 
 use super::app::App;
+use crate::quarantine::state::QuarantineState;
 use crate::status::{
     AuditStatus, MemberStatus, MemoryStatus, NodeStatus, StateAuditStatus, VotingInfo, status_role,
 };

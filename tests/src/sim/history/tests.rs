@@ -15,7 +15,6 @@ fn seen(length: u64) -> Outcome {
     Outcome::Seen(View {
         length,
         hash: Hash::default(),
-        digest: 0,
     })
 }
 

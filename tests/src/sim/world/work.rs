@@ -8,7 +8,6 @@ use task_queue_raft::ids::LogId;
 use task_queue_raft::message::{Message, RaftRequest, RaftResponse};
 use task_queue_raft::raft::Core;
 
-use super::host::FIRST_PROPOSAL;
 use super::node::Node;
 use super::{Event, Tag, World};
 use crate::sim::environment::{Output, SimInput, SimMachineTask};
@@ -46,10 +45,6 @@ impl World {
                     detail: format!("n{node}: {fault}"),
                 });
             }
-            Output::Reply(number, outcome) if number >= FIRST_PROPOSAL => {
-                let outcome = outcome.map(|applied| (applied.index, applied.reply));
-                self.proposer_hears(number, outcome);
-            }
             Output::Reply(op, outcome) if self.planted == Some(Planted::RepliesMixedUp) => {
                 let other = self
                     .history
@@ -60,11 +55,9 @@ impl World {
                 self.client_hears(other, outcome.map(|applied| told(&applied.reply)));
             }
             Output::Reply(op, _) if self.planted == Some(Planted::ReplyLost) && op % 16 == 7 => {}
-            Output::Reply(op, Ok(applied)) => {
-                let outcome = self.leave_gate(node, op, true, told(&applied.reply))?;
-                self.client_hears(op, Ok(outcome));
+            Output::Reply(op, outcome) => {
+                self.client_hears(op, outcome.map(|applied| told(&applied.reply)));
             }
-            Output::Reply(op, Err(error)) => self.client_hears(op, Err(error)),
             Output::Refuse(op, error) => self.client_hears(op, Err(error)),
             Output::Conclude(order, outcome) => {
                 return self.operator_hears(node, order, &outcome);
@@ -300,7 +293,6 @@ impl World {
                     Some(Ok(found)) => Outcome::Found(found),
                     Some(Err(_)) => Outcome::Nonsense,
                 };
-                let outcome = self.leave_gate(node, op, false, outcome)?;
                 self.client_hears(op, Ok(outcome));
                 None
             }
@@ -510,8 +502,7 @@ fn told(told: &Told) -> Outcome {
         Told::Place(place) => Outcome::Appended(*place),
         Told::Replaced(before) => Outcome::Replaced(*before),
         Told::Kept(found) => Outcome::Kept(*found),
-        Told::TooLarge => Outcome::Refused,
-        Told::Record(_) | Told::Nonsense(_) => Outcome::Nonsense,
+        Told::Nonsense(_) => Outcome::Nonsense,
     }
 }
 

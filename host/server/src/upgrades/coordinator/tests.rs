@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::records::envelope::Envelope;
 
 const DEADLINE_MS: u64 = 1_000;
 

@@ -1,11 +1,11 @@
-//! What a node does next for the audit of state hashes, and when: all retries have an end or a growing pause. Times are those of
-//! any clock that only grows, since any moment.
+//! What the task of the audit does next, and when: all retries have an end or a growing pause.
 
 use std::time::Duration;
 
 use task_queue_raft::ids::Index;
+use tokio::time::Instant;
 
-use crate::duties::retry::{Backoff, RETRY_PAUSE};
+use crate::retry::{Backoff, RETRY_PAUSE};
 
 /// How long voters may take to report after hashes were found to differ. Then commands are refused, although a majority
 /// is still possible: a voter that is down may never report.
@@ -21,45 +21,41 @@ const MAX_REPORT_PAUSE: Duration = Duration::from_secs(10);
 
 /// What the next step depends on.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct AuditSituation {
+pub(super) struct Situation {
     /// The latest audit.
-    pub requested_at: Option<Index>,
+    pub(super) requested_at: Option<Index>,
     /// This node leads, and has committed an entry of its term.
-    pub leads: bool,
-    /// This node is in quarantine.
-    pub is_quarantined: bool,
+    pub(super) leads: bool,
+    pub(super) is_quarantined: bool,
     /// The hashes differ and none is that of a majority.
-    pub undecided: bool,
-    /// Commands are refused, because no majority agrees.
-    pub are_writes_stopped: bool,
+    pub(super) undecided: bool,
+    pub(super) are_writes_stopped: bool,
 }
 
-/// The state of a node between its steps.
-#[derive(Clone, Debug)]
-pub struct AuditDuties {
+/// The state of the task between its steps.
+#[derive(Debug)]
+pub(super) struct Duties {
     /// The audit that the fields below belong to.
     requested_at: Option<Index>,
     /// Attempts to propose this node's report.
     attempts: u32,
     report_pause: Backoff,
-    report_at: Option<Duration>,
+    report_at: Option<Instant>,
     /// The node's report is not in the log yet.
     is_report_missing: bool,
     /// When hashes were first found to differ without a majority.
-    undecided_since: Option<Duration>,
+    undecided_since: Option<Instant>,
     /// A request is due now.
     is_request_due: bool,
     /// When the last request was made.
-    requested: Option<Duration>,
+    requested: Option<Instant>,
     are_writes_stopped: bool,
     hand_over_pause: Backoff,
-    /// Transfers of this quarantine.
-    hand_overs: usize,
     /// When this node, in quarantine, transfers its leadership.
-    hand_over_at: Option<Duration>,
+    hand_over_at: Option<Instant>,
 }
 
-impl Default for AuditDuties {
+impl Default for Duties {
     fn default() -> Self {
         Self {
             requested_at: None,
@@ -72,15 +68,14 @@ impl Default for AuditDuties {
             requested: None,
             are_writes_stopped: false,
             hand_over_pause: Backoff::new(HAND_OVER_PAUSES.0, HAND_OVER_PAUSES.1),
-            hand_overs: 0,
             hand_over_at: None,
         }
     }
 }
 
-impl AuditDuties {
+impl Duties {
     /// Takes the present situation into account.
-    pub fn note(&mut self, situation: AuditSituation, now: Duration) {
+    pub(super) fn note(&mut self, situation: Situation, now: Instant) {
         if situation.requested_at != self.requested_at {
             self.requested_at = situation.requested_at;
             self.retry_report();
@@ -101,44 +96,43 @@ impl AuditDuties {
             (false, _) => {
                 self.hand_over_at = None;
                 self.hand_over_pause.reset();
-                self.hand_overs = 0;
             }
         }
     }
 
     /// Whether this node may propose its report now.
-    pub fn may_report(&self, now: Duration) -> bool {
+    pub(super) fn may_report(&self, now: Instant) -> bool {
         let is_time = self.report_at.is_none_or(|time| time <= now);
         is_time && self.attempts < MAX_REPORT_ATTEMPTS
     }
 
     /// An attempt to propose the report begins.
-    pub fn report_attempted(&mut self, now: Duration) {
+    pub(super) fn report_attempted(&mut self, now: Instant) {
         self.attempts += 1;
-        self.report_at = Some(now + self.report_pause.advance());
+        self.report_at = Some(now + self.report_pause.next());
     }
 
     /// When the next attempt may begin, if there is one.
-    pub fn report_again_at(&self) -> Option<Duration> {
+    pub(super) fn report_again_at(&self) -> Option<Instant> {
         let has_attempts = self.attempts < MAX_REPORT_ATTEMPTS;
         self.report_at
             .filter(|_| has_attempts && self.is_report_missing)
     }
 
     /// Allows attempts to report again from the first one on.
-    pub fn retry_report(&mut self) {
+    pub(super) fn retry_report(&mut self) {
         self.attempts = 0;
         self.report_at = None;
         self.report_pause.reset();
     }
 
     /// Whether this node has a report that is not in the log.
-    pub fn set_report_missing(&mut self, is_missing: bool) {
+    pub(super) fn set_report_missing(&mut self, is_missing: bool) {
         self.is_report_missing = is_missing;
     }
 
     /// The interval of audits has passed on the leader.
-    pub fn request(&mut self, is_due: bool, now: Duration) {
+    pub(super) fn request(&mut self, is_due: bool, now: Instant) {
         let is_early = self.are_writes_stopped
             && self
                 .requested
@@ -147,7 +141,7 @@ impl AuditDuties {
     }
 
     /// Whether a request is to be proposed. It is taken once.
-    pub fn takes_request(&mut self, now: Duration) -> bool {
+    pub(super) fn takes_request(&mut self, now: Instant) -> bool {
         let is_due = std::mem::take(&mut self.is_request_due);
         if is_due {
             self.requested = Some(now);
@@ -156,25 +150,18 @@ impl AuditDuties {
     }
 
     /// When commands are refused although voters are missing.
-    pub fn stop_writes_at(&self) -> Option<Duration> {
+    pub(super) fn stop_writes_at(&self) -> Option<Instant> {
         self.undecided_since.map(|since| since + REPORT_TIMEOUT)
     }
 
     /// When this node transfers its leadership.
-    pub fn hand_over_at(&self) -> Option<Duration> {
+    pub(super) fn hand_over_at(&self) -> Option<Instant> {
         self.hand_over_at
     }
 
-    /// How many transfers were tried before in this quarantine.
-    #[must_use]
-    pub fn hand_overs(&self) -> usize {
-        self.hand_overs
-    }
-
     /// A transfer was tried. The next one waits longer.
-    pub fn handed_over(&mut self) {
-        self.hand_over_pause.advance();
-        self.hand_overs += 1;
+    pub(super) fn handed_over(&mut self) {
+        self.hand_over_pause.next();
         self.hand_over_at = None;
     }
 }

@@ -1,16 +1,16 @@
 use super::*;
 
-fn audit(requested_at: u64) -> AuditSituation {
-    AuditSituation {
+fn audit(requested_at: u64) -> Situation {
+    Situation {
         requested_at: Some(Index(requested_at)),
-        ..AuditSituation::default()
+        ..Situation::default()
     }
 }
 
 #[test]
 fn the_attempts_to_report_have_an_end_and_growing_pauses() {
-    let mut duties = AuditDuties::default();
-    let mut now = Duration::ZERO;
+    let mut duties = Duties::default();
+    let mut now = Instant::now();
     duties.note(audit(7), now);
     duties.set_report_missing(true);
     let mut pauses = Vec::new();
@@ -39,13 +39,13 @@ fn the_attempts_to_report_have_an_end_and_growing_pauses() {
 
 #[test]
 fn a_leader_in_quarantine_transfers_leadership_with_growing_pauses() {
-    let mut duties = AuditDuties::default();
-    let quarantined = |leads| AuditSituation {
+    let mut duties = Duties::default();
+    let quarantined = |leads| Situation {
         leads,
         is_quarantined: true,
         ..audit(7)
     };
-    let start = Duration::ZERO;
+    let start = Instant::now();
     let mut now = start;
     let mut transfers = 0;
     // Leadership comes back at once after each transfer, as between nodes that are all in quarantine.
@@ -65,14 +65,14 @@ fn a_leader_in_quarantine_transfers_leadership_with_growing_pauses() {
 
 #[test]
 fn a_refused_cluster_is_audited_again_but_not_at_every_tick() {
-    let refused = AuditSituation {
+    let refused = Situation {
         leads: true,
         undecided: true,
         are_writes_stopped: true,
         ..audit(7)
     };
-    let mut duties = AuditDuties::default();
-    let mut now = Duration::ZERO;
+    let mut duties = Duties::default();
+    let mut now = Instant::now();
     let mut requests = 0;
     for _ in 0..600 {
         duties.note(refused, now);
@@ -86,11 +86,11 @@ fn a_refused_cluster_is_audited_again_but_not_at_every_tick() {
 
 #[test]
 fn voters_that_do_not_report_have_a_time_limit() {
-    let undecided = AuditSituation {
+    let undecided = Situation {
         undecided: true,
         ..audit(7)
     };
-    let (mut duties, now) = (AuditDuties::default(), Duration::ZERO);
+    let (mut duties, now) = (Duties::default(), Instant::now());
     duties.note(undecided, now);
     let deadline = duties.stop_writes_at().unwrap();
     assert_eq!(deadline - now, REPORT_TIMEOUT);

@@ -1,4 +1,4 @@
-//! The simulation of the task queue: some seeds, and every planted fault. `long/queue_simulation.rs` runs 10,000 seeds.
+//! The simulation of the task queue: some seeds, and every planted fault. `long/queue_simulation.rs` runs more.
 
 use oarlock_tests::queue_sim::{self, PlantedQueueFault, QueueCoverage};
 

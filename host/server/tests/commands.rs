@@ -519,6 +519,9 @@ fn upgrade_names_both_guests_and_replaces_a_machine_only_with_the_flag() {
 #[test]
 fn a_closed_output_is_not_an_error() {
     let node = Serving::start();
+    // It waits for the leader, which `status` does not.
+    let query = ["query", r#"{"stats":{}}"#, "--endpoints", &node.endpoint];
+    assert_eq!(run(&query).code, Some(0));
     let kv = dist("kv");
     for arguments in [
         &["status", "--endpoints", &node.endpoint][..],

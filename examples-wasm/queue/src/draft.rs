@@ -118,7 +118,7 @@ impl NewTask {
         }
     }
 
-    /// Checks the values, whoever set them.
+    /// Checks the values: those of the request, and those that the policy has set.
     pub(crate) fn check(&self) -> Result<(), Refusal> {
         check_name("queue", &self.queue)?;
         check_range("delay_ms", self.delay_ms, 0, MAX_DELAY_MS)?;

@@ -102,7 +102,7 @@ impl<P: Policy> Queues<P> {
         check_lease(extend.lease_ms)?;
         let task = self.check_token(extend.id, &extend.token)?;
         if task.place == Place::Dead && task.ordering_key().is_some() {
-            // The next task with its ordering key may be under way.
+            // The next task with its ordering key may have been delivered.
             return Err(stale_token(extend.id));
         }
         Ok(())
@@ -121,7 +121,7 @@ impl<P: Policy> Queues<P> {
             let number = task.queue;
             self.touch(number);
         } else {
-            // The lease has run out, and nobody else got the task: it is the worker's again.
+            // The lease has expired, but the task was not delivered again: this worker holds it again.
             if is_dead {
                 self.note_return(id);
             }

@@ -13,7 +13,7 @@ use crate::views::line_bytes;
 const MAX_ENTRIES: usize = 100;
 
 impl<P: Policy> Queues<P> {
-    /// Queues with ready tasks and nobody who takes them, tasks with one attempt left, and leases that were extended most
+    /// Queues with ready tasks that no worker takes, tasks with one attempt left, and leases that were extended most
     /// often. It looks at a bounded number of queues and leases.
     pub(crate) fn stuck(&self, now_ms: u64, limit: u64) -> StuckInfo {
         let mut found = StuckInfo::default();

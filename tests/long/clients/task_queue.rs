@@ -646,11 +646,11 @@ pub struct StuckInfo {
     pub long_leases: Vec<TaskLine>,
     /// True if there are more than the response shows.
     pub more: bool,
-    /// Queues with ready tasks and nobody who takes them.
+    /// Queues with ready tasks that no worker takes.
     pub unserved: Vec<StuckQueue>,
 }
 
-/// A queue with ready tasks and nobody who takes them.
+/// A queue with ready tasks that no worker takes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StuckQueue {
     /// Age of the oldest, in milliseconds.

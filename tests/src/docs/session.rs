@@ -185,7 +185,7 @@ impl Session {
         }
     }
 
-    /// A file of this session.
+    /// A file in the folder of the script.
     fn state(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }

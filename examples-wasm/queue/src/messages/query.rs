@@ -335,7 +335,7 @@ pub struct KeyInfo {
 /// What needs attention.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct StuckInfo {
-    /// Queues with ready tasks and nobody who takes them.
+    /// Queues with ready tasks that no worker takes.
     pub unserved: Vec<StuckQueue>,
     /// Leased or returned tasks that have one attempt left.
     pub last_attempt: Vec<TaskLine>,
@@ -345,7 +345,7 @@ pub struct StuckInfo {
     pub more: bool,
 }
 
-/// A queue with ready tasks and nobody who takes them.
+/// A queue with ready tasks that no worker takes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct StuckQueue {
     /// Name of the queue.

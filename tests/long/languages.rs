@@ -9,7 +9,7 @@ use oarlock_tests::process::locks::{
     LockClient, acquire, fence, lock, release, send_with_key, until_waiting,
 };
 use oarlock_tests::process::{
-    Cluster, Http, HttpResponse, apply_somewhere, compile, compiled_dir, eventually, guest,
+    Cluster, Http, HttpResponse, apply_somewhere, compile, eventually, guest,
 };
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
@@ -96,7 +96,7 @@ async fn input_that_is_nested_deeply_stops_no_node_in_javascript() {
 async fn nested_input_stops_no_node(name: &str) {
     let _alone = ONE_AT_A_TIME.lock().await;
     compile(&[name]);
-    let mut cluster = Cluster::start(3, name, &compiled_dir());
+    let mut cluster = Cluster::start(3, name, &[]);
     let leader = cluster.leader().await;
     let http = cluster.nodes[leader].http();
     accepted(&http, r#"{"add":{"by":5}}"#, r#"{"value":5}"#).await;
@@ -142,11 +142,7 @@ async fn clients_wait(name: &str) {
     const LONG_MS: u64 = 600_000;
     let _alone = ONE_AT_A_TIME.lock().await;
     compile(&[name]);
-    let mut cluster = Cluster::start(
-        3,
-        name,
-        &[&FUEL[..], &SNAPSHOTS[..], &compiled_dir()].concat(),
-    );
+    let mut cluster = Cluster::start(3, name, &[&FUEL[..], &SNAPSHOTS[..]].concat());
     let leader = cluster.leader().await;
     let at_leader = cluster.nodes[leader].http();
     let others: Vec<Http> = (0..3)
@@ -200,7 +196,7 @@ async fn clients_wait(name: &str) {
 async fn clients_of_the_mailbox_in_c_wait() {
     let _alone = ONE_AT_A_TIME.lock().await;
     compile(&["mailbox-c"]);
-    let args = [&SNAPSHOTS[..], &compiled_dir()].concat();
+    let args = SNAPSHOTS;
     let mut cluster = Cluster::start(3, "mailbox-c", &args);
     let leader = cluster.leader().await;
     let at_leader = cluster.nodes[leader].http();
@@ -283,11 +279,7 @@ fn the_modules_for_python_and_javascript_pass_their_own_tests() {
 async fn meets_every_demand(name: &str) {
     let _alone = ONE_AT_A_TIME.lock().await;
     compile(&[name]);
-    let mut cluster = Cluster::start(
-        3,
-        name,
-        &[&FUEL[..], &SNAPSHOTS[..], &compiled_dir()].concat(),
-    );
+    let mut cluster = Cluster::start(3, name, &[&FUEL[..], &SNAPSHOTS[..]].concat());
     cluster.leader().await;
 
     it_adds_and_replies(&cluster).await;
@@ -521,7 +513,7 @@ async fn a_cluster_goes_from_c_to_python_to_javascript_and_back() {
     let steps = ["counter-python", "counter-js", "counter-c"];
     let _alone = ONE_AT_A_TIME.lock().await;
     compile(&steps);
-    let mut cluster = Cluster::start(3, "counter-c", &[&FUEL[..], &compiled_dir()].concat());
+    let mut cluster = Cluster::start(3, "counter-c", &FUEL);
     cluster.leader().await;
     for (asked_node, name) in steps.into_iter().enumerate() {
         let value = cluster.apply_somewhere(name, ADD).await;

@@ -10,8 +10,7 @@ use oarlock_tests::process::locks::{
     LockClient, acquire, fence, lock, release, send_to_some, send_with_key, until_waiting,
 };
 use oarlock_tests::process::{
-    Cluster, Http, Node, QUICK, apply_somewhere, compile, compile_file, compiled_dir, eventually,
-    noted,
+    Cluster, Http, Node, QUICK, apply_somewhere, compile, compile_file, eventually, noted,
 };
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -167,7 +166,7 @@ async fn a_thousand_grants(name: &str) {
     std::fs::write(file.path(), &next).expect("it is written");
     compile_file(file.path());
 
-    let mut cluster = Cluster::start(3, name, &[&QUICK[..], &FLAGS, &compiled_dir()].concat());
+    let mut cluster = Cluster::start(3, name, &[&QUICK[..], &FLAGS].concat());
     cluster.leader().await;
     let resource = Arc::new(Resource {
         targets: targets(&cluster),

@@ -93,6 +93,9 @@ impl Serving {
                 "127.0.0.1:0",
                 "--log",
                 "error",
+                // The built-in queue is compiled once for all tests.
+                "--compiled-dir",
+                concat!(env!("CARGO_TARGET_TMPDIR"), "/compiled"),
                 "--data-dir",
             ])
             .arg(dir.path().join("data"))

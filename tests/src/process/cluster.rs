@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::binary::guest;
+use super::module::compiled_dir;
 use super::node::{Node, NodeOptions};
 use crate::http::{Http, NoResponse};
 
@@ -91,6 +92,8 @@ impl Cluster {
             guest(name).display().to_string(),
         ];
         fixed.extend(args.iter().map(|&arg| arg.to_owned()));
+        // What every node would compile for itself takes seconds where the compiler is not optimized.
+        fixed.extend(compiled_dir().map(str::to_owned));
         if count == 1 {
             fixed.push(BOOTSTRAP.to_owned());
         }

@@ -29,14 +29,14 @@ pub fn noted(name: &str, note: &[u8]) -> Bytes {
     module.into()
 }
 
-/// The flag that names the directory where the nodes of long tests keep compiled guests, and the directory. It stays for the
-/// next test program.
+/// The flag that names the directory where the nodes of tests keep compiled guests, and the directory. It stays for the next
+/// test program. [`Cluster::prepare`](super::Cluster::prepare) adds it.
 ///
 /// # Panics
 /// If its path is not UTF-8.
 pub fn compiled_dir() -> [&'static str; 2] {
     static DIR: OnceLock<PathBuf> = OnceLock::new();
-    let dir = DIR.get_or_init(|| target().join("languages/compiled"));
+    let dir = DIR.get_or_init(|| target().join("tmp/compiled"));
     ["--compiled-dir", dir.to_str().expect("a plain path")]
 }
 

@@ -29,7 +29,7 @@ use super::load::{self, Turn};
 use super::report::{Report, Target};
 use super::{Options, Part};
 use beanstalkd::Beanstalkd;
-use broker::{Broker, QueueSession};
+use broker::{QueueServer, QueueSession};
 use nats::Nats;
 use rabbitmq::RabbitMq;
 use task_queue::TaskQueue;
@@ -168,47 +168,27 @@ impl Side {
     /// One turn.
     async fn turn(&self, options: &Options, load: (Work, usize)) -> Turn {
         match self {
-            Self::Oarlock(side) => {
-                run(options, load, &side.pids(), async |queue: &str| {
-                    side.client(queue, options.payload).await
-                })
-                .await
-            }
-            Self::Beanstalkd(side) => {
-                run(options, load, &side.pids(), async |queue: &str| {
-                    side.client(queue, options.payload).await
-                })
-                .await
-            }
-            Self::Nats(side) => {
-                side.declare(&load.0.queue(load.1)).await;
-                run(options, load, &side.pids(), async |queue: &str| {
-                    side.client(queue, options.payload).await
-                })
-                .await
-            }
-            Self::RabbitMq(side) => {
-                run(options, load, &side.pids(), async |queue: &str| {
-                    side.client(queue, options.payload).await
-                })
-                .await
-            }
+            Self::Oarlock(server) => run(server, options, load).await,
+            Self::Beanstalkd(server) => run(server, options, load).await,
+            Self::Nats(server) => run(server, options, load).await,
+            Self::RabbitMq(server) => run(server, options, load).await,
         }
     }
 }
 
 /// Opens the connections and lets them work.
-async fn run<B: Broker>(
+async fn run<S: QueueServer>(
+    server: &S,
     options: &Options,
     (work, connections): (Work, usize),
-    pids: &[u32],
-    open: impl AsyncFn(&str) -> Result<B, String>,
 ) -> Turn {
     let queue = work.queue(connections);
+    server.declare(&queue).await;
     let mut sessions = Vec::with_capacity(connections);
     for _ in 0..connections {
-        let client = open(&queue).await.unwrap_or_else(|why| panic!("{why}"));
+        let client = server.client(&queue, options.payload).await;
+        let client = client.unwrap_or_else(|why| panic!("{why}"));
         sessions.push(QueueSession::new(client, work == Work::Cycle));
     }
-    load::run(sessions, options.turn(), pids).await
+    load::run(sessions, options.turn(), &server.pids()).await
 }

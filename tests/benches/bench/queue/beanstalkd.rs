@@ -5,7 +5,7 @@ use std::process::Command;
 use oarlock_tests::process::free_ports;
 use tempfile::TempDir;
 
-use super::broker::{Broker, LEASE_MS, WAIT_MS};
+use super::broker::{Broker, LEASE_MS, QueueServer, WAIT_MS};
 use super::servers::{Servers, Wire, runs, until_it_listens};
 
 /// Printed where there is none.
@@ -42,21 +42,16 @@ impl Beanstalkd {
             _dir: dir,
         }
     }
+}
 
-    /// Process ids.
-    pub(super) fn pids(&self) -> Vec<u32> {
+impl QueueServer for Beanstalkd {
+    type Client = BeanstalkdClient;
+
+    fn pids(&self) -> Vec<u32> {
         self.servers.pids()
     }
 
-    /// A client of one queue.
-    ///
-    /// # Errors
-    /// There is no connection.
-    pub(super) async fn client(
-        &self,
-        queue: &str,
-        payload: usize,
-    ) -> Result<BeanstalkdClient, String> {
+    async fn client(&self, queue: &str, payload: usize) -> Result<Self::Client, String> {
         let mut wire = Wire::open(&self.address).await?;
         let greeting = format!("use {queue}\r\nwatch {queue}\r\nignore default\r\n");
         wire.send(greeting.as_bytes()).await?;

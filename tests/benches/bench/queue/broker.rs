@@ -1,4 +1,4 @@
-//! What a client of every queue can do, and a session of a load that does it.
+//! What every queue and its clients can do, and a session of a load that does it.
 
 use oarlock_client::load::generator::{RequestFailure, Session};
 use oarlock_client::load::tally::LoadErrorKind;
@@ -7,6 +7,23 @@ use oarlock_client::load::tally::LoadErrorKind;
 pub(super) const WAIT_MS: u64 = 10_000;
 /// How long a delivered task belongs to its client, in milliseconds.
 pub(super) const LEASE_MS: u64 = 60_000;
+
+/// A queue that runs.
+pub(super) trait QueueServer {
+    type Client: Broker;
+
+    /// Process ids of the nodes.
+    fn pids(&self) -> Vec<u32>;
+
+    /// Creates a queue, where that is not done by its first task.
+    async fn declare(&self, _queue: &str) {}
+
+    /// A client of one queue, with tasks of so many bytes.
+    ///
+    /// # Errors
+    /// There is no connection.
+    async fn client(&self, queue: &str, payload: usize) -> Result<Self::Client, String>;
+}
 
 /// One client of a queue, with a connection of its own.
 pub(super) trait Broker: Send + 'static {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use oarlock_client::load::latencies::Latencies;
 
 use super::super::disk;
-use super::broker::Broker;
+use super::broker::{Broker, QueueServer};
 use super::task_queue::{TaskQueue, TaskQueueClient};
 use crate::Options;
 use crate::report::{Report, Target};

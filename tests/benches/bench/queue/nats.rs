@@ -6,7 +6,7 @@ use oarlock_tests::process::{eventually, free_ports};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::broker::{Broker, LEASE_MS, WAIT_MS};
+use super::broker::{Broker, LEASE_MS, QueueServer, WAIT_MS};
 use super::servers::{Servers, Wire, runs, until_it_listens};
 
 /// Printed where there is none. Debian's is older than `sync_interval: always`.
@@ -67,13 +67,28 @@ impl Nats {
         nats
     }
 
-    /// Process ids.
-    pub(super) fn pids(&self) -> Vec<u32> {
+    /// Repeats a request of the administration until it is carried out: the servers may still look for their leader.
+    async fn until_done(&self, subject: &str, request: &Value) -> Value {
+        eventually("JetStream carries out a request", async || {
+            let mut client = NatsClient::open(&self.clients[0], "none", 0).await.ok()?;
+            let body = request.to_string();
+            let reply = client.request(subject, body.as_bytes()).await.ok()?;
+            let reply: Value = serde_json::from_slice(&reply.body).ok()?;
+            reply.get("error").is_none().then_some(reply)
+        })
+        .await
+    }
+}
+
+impl QueueServer for Nats {
+    type Client = NatsClient;
+
+    fn pids(&self) -> Vec<u32> {
         self.servers.pids()
     }
 
-    /// Creates the stream of a queue and its consumer, unless they are there.
-    pub(super) async fn declare(&self, queue: &str) {
+    /// Creates the stream and its consumer, unless they are there.
+    async fn declare(&self, queue: &str) {
         let stream = json!({
             "name": queue, "subjects": [queue], "retention": "workqueue", "storage": "file", "num_replicas": 3,
         });
@@ -87,23 +102,8 @@ impl Nats {
         self.until_done(&create, &consumer).await;
     }
 
-    /// Repeats a request of the administration until it is carried out: the servers may still look for their leader.
-    async fn until_done(&self, subject: &str, request: &Value) -> Value {
-        eventually("JetStream carries out a request", async || {
-            let mut client = NatsClient::open(&self.clients[0], "none", 0).await.ok()?;
-            let body = request.to_string();
-            let reply = client.request(subject, body.as_bytes()).await.ok()?;
-            let reply: Value = serde_json::from_slice(&reply.body).ok()?;
-            reply.get("error").is_none().then_some(reply)
-        })
-        .await
-    }
-
-    /// A client of one queue, with a connection to the leader of its stream.
-    ///
-    /// # Errors
-    /// There is no connection.
-    pub(super) async fn client(&self, queue: &str, payload: usize) -> Result<NatsClient, String> {
+    /// Connects to the leader of the stream.
+    async fn client(&self, queue: &str, payload: usize) -> Result<Self::Client, String> {
         let info = format!("$JS.API.STREAM.INFO.{queue}");
         let info = self.until_done(&info, &json!({})).await;
         let leader = info["cluster"]["leader"].as_str().unwrap_or_default();

@@ -7,7 +7,7 @@ use oarlock_tests::process::{eventually, free_ports};
 use tempfile::TempDir;
 
 use super::amqp::Amqp;
-use super::broker::Broker;
+use super::broker::{Broker, QueueServer};
 use super::servers::{Servers, until_it_listens};
 
 /// Printed where there is none.
@@ -75,21 +75,17 @@ impl RabbitMq {
             _dir: dir,
         }
     }
+}
 
-    /// Process ids.
-    pub(super) fn pids(&self) -> Vec<u32> {
+impl QueueServer for RabbitMq {
+    type Client = RabbitMqClient;
+
+    fn pids(&self) -> Vec<u32> {
         self.servers.pids()
     }
 
-    /// A client of one queue. The node that it connects to has declared the queue first, and so leads it.
-    ///
-    /// # Errors
-    /// There is no connection.
-    pub(super) async fn client(
-        &self,
-        queue: &str,
-        payload: usize,
-    ) -> Result<RabbitMqClient, String> {
+    /// Connects to the node that has declared the queue first, and so leads it.
+    async fn client(&self, queue: &str, payload: usize) -> Result<Self::Client, String> {
         let mut amqp = Amqp::open(&self.clients[0]).await?;
         amqp.declare_quorum(queue).await?;
         Ok(RabbitMqClient {

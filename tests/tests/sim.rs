@@ -26,7 +26,7 @@ fn twenty_seeds_break_no_invariant() {
 fn a_seed_replays_to_the_same_byte() {
     quiet();
     let mut coverage = Coverage::default();
-    for seed in [1, 2, 3, 7, 28, 40] {
+    for seed in [1, 2, 3, 7, 8, 19, 28, 40] {
         let config = SimConfig::of_seed(seed);
         let (first, second) = (sim::run(&config), sim::run(&config));
         if let Ok(report) = &first {
@@ -37,11 +37,21 @@ fn a_seed_replays_to_the_same_byte() {
             second.map_err(|failure| failure.to_string())
         );
     }
-    let (databases, guests) = (coverage.databases, coverage.guests);
-    assert!(
-        databases > 0 && guests > 0,
-        "{databases} runs have the database beneath, and {guests} the guest above"
-    );
+    let exercised = [
+        ("runs of the database", coverage.databases),
+        ("runs of the guest", coverage.guests),
+        ("starts with other flags", coverage.flag_changes),
+        ("changes of settings", coverage.settings),
+        ("upgrades", coverage.upgrades),
+        ("audits", coverage.audits),
+        ("corrupt guests", coverage.corruptions),
+        ("quarantines", coverage.quarantines),
+        ("nodes back from quarantine", coverage.rejoined),
+        ("calls of strangers", coverage.strangers),
+    ];
+    for (what, count) in exercised {
+        assert!(count > 0, "these runs have no {what}");
+    }
 }
 
 /// Recorded on one machine, compared on all others. Where the code that is simulated has changed on purpose:

@@ -5,6 +5,7 @@ mod stats;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -58,6 +59,8 @@ pub enum DiskTask {
     ReplaceStore(StoreId),
     /// Store the memory of the peers that the node has met.
     RememberPeers(Vec<(NodeId, MetPeer)>),
+    /// Store the longest lease that the node grants: longer ones of earlier runs have ended.
+    RecordLease(Duration),
 }
 
 /// The result of a task.
@@ -182,6 +185,14 @@ impl Disk {
             DiskTask::RememberPeers(met) => {
                 let stored = self.log.remember_peers(&met);
                 unless_full(stored, "the last runs of the peers are not stored")?;
+                Ok(DiskDone::NoReply)
+            }
+            DiskTask::RecordLease(longest) => {
+                let stored = self.log.record_lease(longest);
+                unless_full(
+                    stored,
+                    "after the next start the node waits longer than it has to",
+                )?;
                 Ok(DiskDone::NoReply)
             }
             DiskTask::SetAside(meta) => {

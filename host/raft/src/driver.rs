@@ -246,6 +246,9 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
         if let Some(met) = ready.met {
             self.env.disk(DiskTask::RememberPeers(met));
         }
+        if let Some(longest) = ready.lease {
+            self.env.disk(DiskTask::RecordLease(longest));
+        }
         for read in ready.log_reads {
             self.env.disk(DiskTask::Read(read));
         }

@@ -189,6 +189,8 @@ pub struct Core {
     election_deadline: Duration,
     /// This node has granted a lease: it does not vote before this time, except in a leadership transfer.
     lease_granted_until: Duration,
+    /// When the leases of earlier runs have ended, if they may be longer than those of this run.
+    earlier_leases_end: Option<Duration>,
     /// The last heartbeat round. Grows over all terms of this run, so a round belongs to one term only.
     round: u64,
     /// Reads that this node sent to its leader. A node that becomes the leader by a transfer keeps them until they time out.
@@ -286,6 +288,7 @@ impl Core {
             role: RoleState::Follower { leader: None },
             election_deadline: now,
             lease_granted_until: Duration::ZERO,
+            earlier_leases_end: None,
             round: 0,
             forwarded_reads: ForwardedReads::default(),
             replaced_stores: ReplacedStores::default(),
@@ -312,7 +315,7 @@ impl Core {
         core.compact();
         if !core.is_alone() {
             core.rearm_election();
-            core.withhold_vote_at_start();
+            core.withhold_vote_at_start(stored.granted_lease);
         }
         core.update_contacts();
         core.check_store_state(stored.state);
@@ -475,6 +478,7 @@ impl Core {
         } else if self.now >= self.election_deadline {
             self.campaign_or_wait();
         }
+        self.end_earlier_leases();
         self.send_bootstrap_probes();
     }
 

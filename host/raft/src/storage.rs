@@ -23,6 +23,7 @@ mod schema;
 pub mod snapshot;
 
 use std::io::{Read, Write};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -101,6 +102,13 @@ pub trait LogStore: Send + 'static {
     fn remember_peers(&mut self, _met: &[(NodeId, MetPeer)]) -> Result<(), StorageError> {
         Ok(())
     }
+
+    /// Records the longest lease that the node may have granted: [`StoredState::granted_lease`] of the next run. It may be
+    /// rounded up to milliseconds.
+    ///
+    /// # Errors
+    /// As for [`LogStore::begin_run`].
+    fn record_lease(&mut self, longest: Duration) -> Result<(), StorageError>;
 }
 
 /// Snapshots of the state machine. Two threads share it: the apply thread takes and restores snapshots, the disk thread

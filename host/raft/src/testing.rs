@@ -164,6 +164,9 @@ impl TestNode {
         if let Some(met) = ready.met {
             self.tasks.push_back(DiskTask::RememberPeers(met));
         }
+        if let Some(longest) = ready.lease {
+            self.tasks.push_back(DiskTask::RecordLease(longest));
+        }
         for read in ready.log_reads {
             observe(&self.core, TestEvent::Reads(&read));
             self.tasks.push_back(DiskTask::Read(read));

@@ -39,7 +39,6 @@ mod metrics;
 mod node;
 mod quarantine;
 mod readiness;
-mod retry;
 mod schema;
 mod serve;
 mod settings;

@@ -7,12 +7,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use oarlock_wasm::{Envelope, MemoryRecord, StatusHandle, WasmMachine};
+use oarlock_wasm::{Backoff, Envelope, MemoryRecord, RETRY_PAUSE, StatusHandle, WasmMachine};
 use task_queue_raft::ids::{Index, NodeId};
 use task_queue_raft::{Leadership, Raft, Status};
 use tokio::sync::watch;
 
-use crate::retry::{Backoff, RETRY_PAUSE};
 use crate::upgrades::UpgradeWatch;
 
 /// Timeout of one proposal.
@@ -50,7 +49,7 @@ pub(crate) async fn run(
                 committed = Some(record);
                 backoff.reset();
             } else {
-                tokio::time::sleep(backoff.next()).await;
+                tokio::time::sleep(backoff.advance()).await;
             }
             continue;
         }

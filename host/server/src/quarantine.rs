@@ -5,19 +5,17 @@
 
 use std::time::Duration;
 
-use oarlock_wasm::WasmMachine;
+use oarlock_wasm::{RETRY_PAUSE, WasmMachine};
 use task_queue_raft::ids::Index;
 use task_queue_raft::raft::reinstall::Reinstall;
 use task_queue_raft::{Leadership, Raft, Status};
 use tokio::sync::watch;
 
 use crate::audit::Auditor;
-use crate::retry::RETRY_PAUSE;
 use crate::wall_clock;
 use record::{MAX_REINSTALLS, QuarantineRecord};
 
 pub(crate) mod record;
-pub(crate) mod state;
 
 /// How long the leader may take to start sending a snapshot.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);

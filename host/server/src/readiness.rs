@@ -7,11 +7,9 @@
 
 use std::time::Duration;
 
-use oarlock_wasm::{Envelope, Sha256, StatusHandle, WasmMachine};
+use oarlock_wasm::{Envelope, RETRY_PAUSE, Sha256, StatusHandle, WasmMachine};
 use task_queue_raft::{Leadership, Raft};
 use tokio::sync::watch;
-
-use crate::retry::RETRY_PAUSE;
 
 /// Timeout of one proposal. A node that needs more time to catch up proposes again.
 const TIMEOUT: Duration = Duration::from_secs(30);

@@ -5,12 +5,9 @@
 
 use std::time::Duration;
 
-use oarlock_wasm::{Audit, AuditRecord, Envelope, Sha256};
-use task_queue_raft::ids::NodeId;
+use oarlock_wasm::{AuditRecord, Backoff, Envelope, RETRY_PAUSE};
 
-use crate::audit::findings::StateFindings;
-use crate::audit::{AuditTask, Auditor, compare, response};
-use crate::retry::{Backoff, RETRY_PAUSE};
+use crate::audit::AuditTask;
 
 /// Timeout of one proposal.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -18,8 +15,6 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// The first cluster level whose nodes understand the records.
 const FIRST_LEVEL: u32 = 1;
-/// The report of a node whose digest can't be compared.
-const NOT_COMPARABLE: Sha256 = Sha256([0; 32]);
 
 /// Takes part in audits of the complete state until the node stops. The leader proposes one every `interval`.
 pub(crate) async fn run(task: AuditTask, interval: Duration) {
@@ -42,8 +37,10 @@ pub(crate) async fn run(task: AuditTask, interval: Duration) {
         watched.mark_unchanged();
         let (audit, status) = (machine.state_audit(), raft.status());
         let me = status.node_id.as_str();
-        evaluate(&auditor, &audit, &status.voters, me);
-        let report = response(&audit, me).filter(|_| reported != audit.requested_at);
+        auditor.evaluate_states(&audit, &status.voters, me);
+        let report = audit
+            .missing_report(me)
+            .filter(|_| reported != audit.requested_at);
         let request = || (is_due && status.has_committed_in_term).then_some(AuditRecord::Request);
         if status.cluster_level >= FIRST_LEVEL
             && let Some(record) = report.or_else(request)
@@ -61,7 +58,7 @@ pub(crate) async fn run(task: AuditTask, interval: Duration) {
                     // If a request fails, the next tick repeats it.
                     is_due = false;
                     tracing::debug!(%error, "record of the audit of the state was not committed");
-                    tokio::time::sleep(backoff.next()).await;
+                    tokio::time::sleep(backoff.advance()).await;
                 }
             }
             continue;
@@ -73,62 +70,3 @@ pub(crate) async fn run(task: AuditTask, interval: Duration) {
         }
     }
 }
-
-/// Compares the committed digests, and starts a quarantine if this node differs from a majority of the voters.
-fn evaluate(auditor: &Auditor, audit: &Audit, voters: &[NodeId], me: &str) {
-    if auditor.is_ignored(audit) {
-        return;
-    }
-    let (findings, majority) = compare_states(audit, voters);
-    let differs = majority.is_some_and(|digest| audit.own.is_some_and(|own| own != digest));
-    if differs && auditor.enter_by_state() {
-        tracing::error!(
-            node = me,
-            index = audit.requested_at.map_or(0, |index| index.0),
-            "quarantine: the complete state of this node differs from the majority's, although its outcomes do not, so it \
-             stops serving requests; it copies its state to `quarantine` in its data directory and installs a snapshot \
-             of the leader"
-        );
-    }
-    if !auditor.set_state_findings(&findings) {
-        return;
-    }
-    if !findings.differing.is_empty() {
-        tracing::error!(?findings, "audit: the complete states of the nodes differ");
-    }
-    if !findings.not_comparable.is_empty() {
-        tracing::warn!(
-            nodes = ?findings.not_comparable,
-            "audit: the guest writes the same state in different ways, so the complete states can't be compared; make its \
-             `snapshot` depend on the state alone"
-        );
-    }
-}
-
-/// The findings, and the digest of a majority of the voters, if there is one.
-fn compare_states(audit: &Audit, voters: &[NodeId]) -> (StateFindings, Option<Sha256>) {
-    let reports = audit.reports.iter();
-    let not_comparable: Vec<String> = reports
-        .filter(|(_, digest)| **digest == NOT_COMPARABLE)
-        .map(|(node, _)| node.clone())
-        .collect();
-    if !not_comparable.is_empty() {
-        let findings = StateFindings {
-            index: audit.requested_at,
-            not_comparable,
-            ..StateFindings::default()
-        };
-        return (findings, None);
-    }
-    let (found, majority) = compare(audit, voters);
-    let findings = StateFindings {
-        index: found.index,
-        agreeing: found.agreeing,
-        differing: found.differing,
-        not_comparable,
-    };
-    (findings, majority)
-}
-
-#[cfg(test)]
-mod tests;

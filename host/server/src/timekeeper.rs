@@ -6,12 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use oarlock_wasm::{Envelope, StatusHandle, WasmMachine};
+use oarlock_wasm::{Envelope, RETRY_PAUSE, StatusHandle, WasmMachine};
 use task_queue_raft::{Leadership, Raft};
 use tokio::sync::{Notify, watch};
 
 use crate::audit::Auditor;
-use crate::retry::RETRY_PAUSE;
 
 /// Longest sleep before the time of the log is read again, because a clock may be set.
 const MAX_WAIT: Duration = Duration::from_secs(60);

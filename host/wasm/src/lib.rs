@@ -7,6 +7,7 @@
 //! The modules are layers. A module uses only modules below it:
 //!
 //! ```text
+//! duties     what a node does besides: its part in audits and upgrades, and what it concludes from them; pure
 //! machine    WasmMachine: executes entries; idempotency keys, deferred commands, state hash, audit, queries, snapshots
 //! upgrade    switching to another module: protocol, preparation, replicated state
 //! rollback   a guest that is rolled back after a failed call: journal, checkpoints, memory image, query replicas
@@ -25,6 +26,7 @@
 
 #![deny(unsafe_code)]
 
+mod duties;
 mod failure;
 mod guest;
 mod images;
@@ -36,6 +38,12 @@ mod settings;
 mod testing;
 mod upgrade;
 
+pub use duties::audit::{AuditDuties, AuditSituation};
+pub use duties::findings::{Findings, StateFindings};
+pub use duties::quarantine::{Quarantine, QuarantineState};
+pub use duties::retry::{Backoff, RETRY_PAUSE};
+pub use duties::upgrade::{UpgradeSituation, UpgradeStep};
+pub use duties::verdict::AuditVerdict;
 pub use failure::MachineFailure;
 pub use guest::check::{CheckError, CheckReason};
 pub use guest::compiled::CompiledStore;

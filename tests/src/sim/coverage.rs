@@ -86,6 +86,30 @@ counts! {
     raises "raises of the level",
     /// Starts of nodes of the release before.
     old_starts "starts of an old release",
+    /// Starts of nodes with other flags than before.
+    flag_changes "starts with other flags",
+    /// Changes of settings that an operator proposed.
+    settings "changes of settings",
+    /// Upgrades that nodes of these runs have switched to.
+    upgrades "upgrades",
+    /// Upgrades that ended without a switch.
+    aborts "aborted upgrades",
+    /// Audits of state hashes.
+    audits "audits",
+    /// Guests whose memory became corrupt.
+    corruptions "corrupt guests",
+    /// Nodes that found that their state differs.
+    quarantines "quarantines",
+    /// Those that served again with the state of their leader.
+    rejoined "nodes back from quarantine",
+    /// Responses that a node withheld because of what audits showed.
+    withheld "withheld responses",
+    /// Times at which voters did not report in time which state they have.
+    stopped_writes "stops of writes by timeout",
+    /// States that an operator accepted where no majority agreed.
+    acceptances "accepted states",
+    /// Calls of nodes of another cluster with the same names.
+    strangers "calls of strangers",
     /// Leaders that gave their leadership away.
     transfers "transfers",
     /// Machines that were to get another state, and were sent one.

@@ -27,6 +27,18 @@ pub enum Part {
     Drift,
     /// Leases of leaders.
     Leases,
+    /// Flags that are changed at a restart.
+    Flags,
+    /// Changes of settings.
+    Settings,
+    /// Upgrades of the guest.
+    Upgrades,
+    /// Audits of the states.
+    Audits,
+    /// Memory of guests that becomes corrupt.
+    Corruption,
+    /// Nodes of another cluster with the same names.
+    Strangers,
     /// Nodes that wait to be added.
     Spares,
     /// Pauses of the storm.
@@ -51,6 +63,12 @@ impl Part {
             Self::Skew,
             Self::Drift,
             Self::Leases,
+            Self::Flags,
+            Self::Settings,
+            Self::Upgrades,
+            Self::Audits,
+            Self::Corruption,
+            Self::Strangers,
             Self::Spares,
             Self::Lulls,
             Self::Reads,
@@ -95,6 +113,12 @@ impl Part {
             Self::Skew => profile.clock_skew_ms > 0,
             Self::Drift => profile.drift_percent > 0,
             Self::Leases => profile.lease_drift_percent.is_some(),
+            Self::Flags => profile.dimensions.flags,
+            Self::Settings => profile.dimensions.settings,
+            Self::Upgrades => profile.dimensions.upgrades,
+            Self::Audits => profile.dimensions.audits,
+            Self::Corruption => profile.dimensions.corruption,
+            Self::Strangers => profile.dimensions.strangers,
             Self::Spares => profile.spares > 0,
             Self::Lulls => profile.lulls > 0,
             Self::Reads => profile.reads_per_mille > 0,
@@ -114,6 +138,12 @@ impl Part {
             Self::Skew => profile.clock_skew_ms = 0,
             Self::Drift => profile.drift_percent = 0,
             Self::Leases => profile.lease_drift_percent = None,
+            Self::Flags => profile.dimensions.flags = false,
+            Self::Settings => profile.dimensions.settings = false,
+            Self::Upgrades => profile.dimensions.upgrades = false,
+            Self::Audits => profile.dimensions.audits = false,
+            Self::Corruption => profile.dimensions.corruption = false,
+            Self::Strangers => profile.dimensions.strangers = false,
             Self::Spares => profile.spares = 0,
             Self::Lulls => profile.lulls = 0,
             Self::Reads => profile.reads_per_mille = 0,

@@ -1,6 +1,7 @@
 //! The invariants that hold at every step of every run: one file for each property, with its place in the Raft paper. The
 //! world reports each event to them. The first broken invariant ends the run.
 
+mod audits;
 mod bounds;
 mod commits_own_term;
 mod committed_on_quorum;
@@ -16,18 +17,21 @@ mod monotonic;
 mod persist_before_send;
 mod registers;
 mod state_machine_safety;
+mod upgrades;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use oarlock_wasm::{Audit, PastUpgrade, Sha256};
 use task_queue_raft::entry::{Entry, SnapshotMeta};
 use task_queue_raft::ids::{Index, LogId, NodeId};
 use task_queue_raft::message::{Message, RaftRequest};
 use task_queue_raft::raft::Core;
 use task_queue_raft::raft::membership::change::Change;
 
+use super::coverage::Coverage;
 use super::history::OpId;
-use super::machine::{MachineKind, Seen, View};
+use super::machine::{MachineKind, MachineSetup, Seen, View};
 use super::profile::Profile;
 use super::store::{SimLog, SimSnapshots};
 use super::violation::Violation;
@@ -49,7 +53,6 @@ impl DiskView<'_> {
 }
 
 /// All of them.
-#[derive(Debug)]
 pub(crate) struct Invariants {
     kind: MachineKind,
     bounds: bounds::Bounds,
@@ -64,10 +67,13 @@ pub(crate) struct Invariants {
     machine: state_machine_safety::StateMachineSafety,
     once: exactly_once::ExactlyOnce,
     members: membership::Members,
+    audits: audits::Audits,
+    upgrades: upgrades::Upgrades,
 }
 
 impl Invariants {
-    pub(crate) fn new(profile: &Profile) -> Self {
+    /// `machine`: what a machine is made with that is not part of any node.
+    pub(crate) fn new(profile: &Profile, machine: MachineSetup) -> Self {
         let kind = profile.machine;
         Self {
             kind,
@@ -84,9 +90,14 @@ impl Invariants {
             matching: log_matching::LogMatching::default(),
             log_time: log_time::LogTime::default(),
             monotonic: monotonic::Monotonic::default(),
-            machine: state_machine_safety::StateMachineSafety::new(kind),
+            machine: state_machine_safety::StateMachineSafety::new(
+                machine,
+                profile.dimensions.corruption,
+            ),
             once: exactly_once::ExactlyOnce::default(),
             members: membership::Members::default(),
+            audits: audits::Audits::default(),
+            upgrades: upgrades::Upgrades::default(),
         }
     }
 
@@ -228,6 +239,49 @@ impl Invariants {
         self.machine.on_restored(node, meta, view)
     }
 
+    /// The memory of a node's guest is corrupted from now on.
+    pub(crate) fn on_corrupted(&mut self, node: usize) {
+        self.machine.taint(node);
+    }
+
+    /// Whether the state of a node is wrong.
+    pub(crate) fn is_wrong(&self, node: usize) -> bool {
+        self.machine.is_wrong(node)
+    }
+
+    /// The state hash that is right after an entry, in a run in which the memory of guests is corrupted.
+    pub(crate) fn right_hash(&self, index: Index) -> Option<Sha256> {
+        self.machine.right_hash(index)
+    }
+
+    /// A node has looked at the latest audit of state hashes.
+    pub(crate) fn on_audit(&mut self, node: usize, audit: &Audit, voters: &[NodeId]) {
+        self.audits.see(node, audit, voters);
+    }
+
+    /// The process of a node has ended.
+    pub(crate) fn on_end(&mut self, node: usize) {
+        self.audits.end(node);
+    }
+
+    /// A node responds to a client, with more than an error.
+    pub(crate) fn on_response(&self, node: usize, is_command: bool) -> Result<(), Violation> {
+        self.audits
+            .on_response(node, is_command, self.machine.is_wrong(node))
+    }
+
+    /// A node knows how these upgrades ended. One whose state is wrong may know anything.
+    pub(crate) fn on_upgrades(
+        &mut self,
+        node: usize,
+        past: &[PastUpgrade],
+    ) -> Result<(), Violation> {
+        if self.machine.is_wrong(node) {
+            return Ok(());
+        }
+        self.upgrades.see(node, past)
+    }
+
     /// An operator received success for a change of members.
     pub(crate) fn on_changed(
         &self,
@@ -238,6 +292,11 @@ impl Invariants {
         let committed = self.committed.entries().len() as u64;
         self.members
             .on_changed(node, change, index, Index(committed))
+    }
+
+    /// Counts how upgrades ended.
+    pub(crate) fn count(&self, coverage: &mut Coverage) {
+        self.upgrades.count(coverage);
     }
 
     /// How many leaders there were.

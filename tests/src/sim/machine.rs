@@ -6,14 +6,21 @@
 
 mod guest;
 mod list;
+mod modules;
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use oarlock_wasm::{CommandOutcome, MachineLimits, WasmMachine};
+use task_queue_raft::entry::CommandClass;
 use task_queue_raft::state_machine::{MachineError, Moment, ReplicatedStateMachine};
 
-pub(crate) use guest::{GuestMachine, REGISTERS};
+pub(crate) use guest::{COMMAND_BYTES, GuestMachine, REGISTERS, limits};
 pub(crate) use list::ListMachine;
+pub(crate) use modules::Upgrade;
 
 use super::history::OpId;
 use super::planted::Planted;
@@ -24,6 +31,8 @@ use super::trace::Hash;
 pub(crate) struct View {
     pub(crate) length: u64,
     pub(crate) hash: Hash,
+    /// Of the state as the guest writes it; 0: not known.
+    pub(crate) digest: u64,
 }
 
 impl View {
@@ -31,6 +40,64 @@ impl View {
         self.length += 1;
         self.hash.number(number);
     }
+
+    /// Whether the states are equal, as far as is known of both.
+    pub(crate) fn agrees(self, other: Self) -> bool {
+        let known = self.digest != 0 && other.digest != 0;
+        (self.length, self.hash) == (other.length, other.hash)
+            && (!known || self.digest == other.digest)
+    }
+}
+
+/// Corrupts the memory of guests in a run.
+#[derive(Debug)]
+pub(crate) struct GuestLever {
+    /// A state was corrupted in the run.
+    is_suspicious: AtomicBool,
+    /// The node whose next command is corrupted.
+    next: AtomicUsize,
+}
+
+impl Default for GuestLever {
+    fn default() -> Self {
+        Self {
+            is_suspicious: AtomicBool::new(false),
+            next: AtomicUsize::new(usize::MAX),
+        }
+    }
+}
+
+impl GuestLever {
+    /// Corrupts the next command that the node applies.
+    pub(crate) fn corrupt(&self, node: usize) {
+        self.is_suspicious.store(true, Ordering::Relaxed);
+        self.next.store(node, Ordering::Relaxed);
+    }
+
+    /// Whether a node has been corrupted, or will be.
+    pub(crate) fn is_suspicious(&self) -> bool {
+        self.is_suspicious.load(Ordering::Relaxed)
+    }
+
+    fn is_next(&self, node: usize) -> bool {
+        self.next.load(Ordering::Relaxed) == node
+    }
+
+    /// The corruption has happened.
+    fn release(&self) {
+        self.next.store(usize::MAX, Ordering::Relaxed);
+    }
+}
+
+/// What a machine is made with.
+#[derive(Clone, Debug)]
+pub(crate) struct MachineSetup {
+    pub(crate) kind: MachineKind,
+    pub(crate) node: usize,
+    pub(crate) planted: Option<Planted>,
+    /// Limits of the guest, as the node's flags have them.
+    pub(crate) limits: MachineLimits,
+    pub(crate) lever: Arc<GuestLever>,
 }
 
 /// The machine of the nodes of a run.
@@ -49,6 +116,8 @@ pub(crate) struct Deed {
     pub(crate) keyed: bool,
     /// Only if the register contains this number; `Some(None)`: only if it is empty.
     pub(crate) expect: Option<Option<OpId>>,
+    /// Size of what the guest gets; 0 before the command is made.
+    pub(crate) bytes: u64,
 }
 
 impl MachineKind {
@@ -68,8 +137,25 @@ impl MachineKind {
                 register: 0,
                 keyed: false,
                 expect: None,
+                bytes: 0,
             }),
             Self::Guest => guest::deed_of(command),
+        }
+    }
+
+    /// The new values, if the command changes settings.
+    pub(crate) fn change_in(self, command: &Bytes) -> Option<BTreeMap<String, u64>> {
+        match self {
+            Self::List => None,
+            Self::Guest => guest::change_of(command),
+        }
+    }
+
+    /// The limit on the size of commands in the settings that a cluster begins with.
+    pub(crate) fn command_bytes_of(self, settings: &[u8]) -> Option<u64> {
+        match self {
+            Self::List => None,
+            Self::Guest => guest::command_bytes_of(settings),
         }
     }
 
@@ -91,6 +177,10 @@ pub(crate) enum Told {
     Replaced(Option<OpId>),
     /// It found this value, which it did not expect.
     Kept(Option<OpId>),
+    /// The guest did not get it: it is larger than a setting allows.
+    TooLarge,
+    /// It is a record of the host.
+    Record(Box<CommandOutcome>),
     /// The machine failed at it, or returned something impossible.
     Nonsense(String),
 }
@@ -110,17 +200,18 @@ pub(crate) enum SimMachine {
 }
 
 impl SimMachine {
-    pub(crate) fn new(
-        kind: MachineKind,
-        node: usize,
-        planted: Option<Planted>,
-        keys_expire: bool,
-    ) -> Self {
-        match kind {
-            MachineKind::List => Self::List(ListMachine::new(node, planted)),
-            MachineKind::Guest => {
-                Self::Guest(Box::new(GuestMachine::new(node, planted, keys_expire)))
-            }
+    pub(crate) fn new(setup: MachineSetup) -> Self {
+        match setup.kind {
+            MachineKind::List => Self::List(ListMachine::new(setup.node, setup.planted)),
+            MachineKind::Guest => Self::Guest(Box::new(GuestMachine::new(setup))),
+        }
+    }
+
+    /// The guest; none in a run of the list.
+    pub(crate) fn guest(&self) -> Option<&GuestMachine> {
+        match self {
+            Self::List(_) => None,
+            Self::Guest(guest) => Some(guest),
         }
     }
 
@@ -137,6 +228,18 @@ impl ReplicatedStateMachine for SimMachine {
     /// A register.
     type Query = u8;
     type Response = Seen;
+
+    /// The number of a command to the list begins with a byte that is the version of no record.
+    fn class_of(command: &Bytes) -> CommandClass {
+        WasmMachine::class_of(command)
+    }
+
+    fn configure(&mut self, at: Moment, level: u32, settings: &Bytes) -> Result<(), MachineError> {
+        match self {
+            Self::List(_) => Ok(()),
+            Self::Guest(guest) => guest.configure(at, level, settings),
+        }
+    }
 
     fn apply(&mut self, at: Moment, commands: &[Bytes]) -> Result<Vec<Told>, MachineError> {
         match self {

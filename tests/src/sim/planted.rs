@@ -89,6 +89,9 @@ pub enum Planted {
     PromiseBroken,
     /// A restarted node votes immediately, although it may have granted a lease (§6.4.1).
     StartsWithoutPromise,
+    /// A node that restarts with a shorter election timeout, or without leases, does not wait for longer leases that it has
+    /// granted (§6.4.1).
+    LeaseLengthForgotten,
     /// A write that a full disk has refused counts as done.
     FullDiskForgotten,
     /// All nodes apply a command again that is sent again with its idempotency key.
@@ -145,6 +148,22 @@ pub enum Planted {
     RestoreAltersOne,
     /// One node applies the commands of an entry in reverse order.
     OneNodeReverses,
+    /// One node has the limits of its flags instead of the settings of the cluster.
+    SettingsFromFlags,
+    /// One node applies a change of the settings with another value.
+    OneNodeMissesSettings,
+    /// One node does not switch to the module of an upgrade.
+    OneNodeKeepsItsModule,
+    /// No leader decides about an upgrade.
+    UpgradeNeverEnds,
+    /// A node whose state differs reports the state hash of another one.
+    ReportsLie,
+    /// A node whose state differs from the majority's goes on serving.
+    QuarantineIgnored,
+    /// Commands are acknowledged although no majority has the same state.
+    WritesNotStopped,
+    /// Messages of nodes of another lineage are accepted.
+    LineageNotChecked,
 }
 
 impl Planted {
@@ -192,6 +211,7 @@ impl Planted {
         Self::LeaseIgnoresDrift,
         Self::PromiseBroken,
         Self::StartsWithoutPromise,
+        Self::LeaseLengthForgotten,
         Self::FullDiskForgotten,
         Self::KeysForgotten,
         Self::OneNodeForgetsKeys,
@@ -220,6 +240,14 @@ impl Planted {
         Self::LevelClaimed,
         Self::RestoreAltersOne,
         Self::OneNodeReverses,
+        Self::SettingsFromFlags,
+        Self::OneNodeMissesSettings,
+        Self::OneNodeKeepsItsModule,
+        Self::UpgradeNeverEnds,
+        Self::ReportsLie,
+        Self::QuarantineIgnored,
+        Self::WritesNotStopped,
+        Self::LineageNotChecked,
     ];
 
     /// Whether only runs with the guest as the machine can detect it.
@@ -230,6 +258,13 @@ impl Planted {
                 | Self::OneNodeForgetsKeys
                 | Self::RestoreForgetsKeys
                 | Self::KeysExpireEarly
+                | Self::SettingsFromFlags
+                | Self::OneNodeMissesSettings
+                | Self::OneNodeKeepsItsModule
+                | Self::UpgradeNeverEnds
+                | Self::ReportsLie
+                | Self::QuarantineIgnored
+                | Self::WritesNotStopped
         )
     }
 
@@ -270,6 +305,7 @@ impl Planted {
                 | Self::LeaseIgnoresDrift
                 | Self::PromiseBroken
                 | Self::StartsWithoutPromise
+                | Self::LeaseLengthForgotten
         )
     }
 }

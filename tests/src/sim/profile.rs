@@ -7,6 +7,7 @@ use task_queue_raft::driver::DriverLimits;
 use task_queue_raft::raft::Limits;
 
 use super::clocks::ClockKind;
+use super::dimensions::Dimensions;
 use super::machine::MachineKind;
 use super::planted::Planted;
 use super::rng::Rng;
@@ -67,6 +68,8 @@ pub(crate) struct Profile {
     pub(crate) releases: Releases,
     /// The stores are new and have numbers: the nodes found a cluster first, and one that loses its disk comes back.
     pub(crate) new_stores: bool,
+    /// What operators do besides.
+    pub(crate) dimensions: Dimensions,
 }
 
 /// The releases of the nodes: the one before knows cluster level 0 and protocol 1 only.
@@ -224,6 +227,7 @@ impl Profile {
             keyed_per_mille: rng.pick(&[0, 500, 900]),
             releases: Releases::New,
             new_stores: false,
+            dimensions: Dimensions::default(),
             drift_percent: 0,
             lease_drift_percent: None,
         }
@@ -286,6 +290,17 @@ impl Profile {
         self.clocks == ClockKind::MajorityRight && self.new_stores
     }
 
+    /// What operators do needs the guest. A node whose memory is corrupt serves no requests, so no small quorum is judged, and
+    /// its machine is not reported as wrong by chance.
+    pub(crate) fn fit_dimensions(&mut self) {
+        let has_lineage = self.new_stores && self.releases == Releases::New;
+        self.dimensions.fit(self.machine, has_lineage);
+        if self.dimensions.corruption {
+            self.lulls = 0;
+            self.faults.retain(|kind| *kind != FaultKind::Reinstall);
+        }
+    }
+
     /// A node with an old copy of its disk takes part in elections while others are away.
     fn suit_copies(&mut self, planted: Planted) {
         use FaultKind::{Crash, Heal, IsolateLeader, OldDisk, Partition};
@@ -323,6 +338,7 @@ impl Profile {
     /// one of keys the guest, one of disks the database.
     pub(crate) fn suit(&mut self, planted: Planted) {
         use FaultKind::{Crash, Heal, IsolateLeader, OneWay, Rot};
+        self.dimensions.suit(planted);
         if planted.is_of_guests() {
             self.machine = MachineKind::Guest;
             self.keyed_per_mille = 900;
@@ -334,6 +350,9 @@ impl Profile {
             self.releases = Releases::Rollout;
             self.faults.extend([FaultKind::RaiseLevel, Crash, Crash]);
             self.lulls = 2;
+        }
+        if planted == Planted::LineageNotChecked {
+            (self.new_stores, self.releases) = (true, Releases::New);
         }
         if matches!(planted, Planted::CommitNeedsAll | Planted::ElectionNeedsAll) {
             self.lulls = 2;
@@ -357,7 +376,9 @@ impl Profile {
             self.lease_drift_percent = Some(if known { self.drift_percent } else { 0 });
             // Leaders that are cut off while others vote, and voters that lose their vote.
             self.faults = match planted {
-                Planted::StartsWithoutPromise => vec![OneWay, OneWay, Crash, Crash, Heal],
+                Planted::StartsWithoutPromise | Planted::LeaseLengthForgotten => {
+                    vec![OneWay, OneWay, Crash, Crash, Heal]
+                }
                 Planted::LeaseKeptAfterTransfer => vec![OneWay, OneWay, Heal],
                 _ => vec![IsolateLeader, OneWay, Heal],
             };

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use task_queue_raft::entry::{ClusterState, Entry, HardState, Payload, SnapshotMeta};
@@ -582,6 +583,18 @@ impl LogStore for SimLog {
     fn remember_peers(&mut self, met: &[(NodeId, MetPeer)]) -> Result<(), StorageError> {
         let mut platter = lock(&self.0);
         platter.engine.store()?.remember_peers(met)?;
+        if let Some(disk) = platter.engine.disk() {
+            disk.committed();
+        }
+        Ok(())
+    }
+
+    fn record_lease(&mut self, longest: Duration) -> Result<(), StorageError> {
+        let mut platter = lock(&self.0);
+        if platter.planted == Some(Planted::LeaseLengthForgotten) {
+            return Ok(());
+        }
+        platter.engine.store()?.record_lease(longest)?;
         if let Some(disk) = platter.engine.disk() {
             disk.committed();
         }

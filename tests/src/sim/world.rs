@@ -1,28 +1,35 @@
 //! A cluster, its clients and its faults in virtual time: one queue of events, one thread, no clock.
 
+mod acts;
 mod clients;
 mod disks;
 mod faults;
+mod flags;
+mod host;
 mod lull;
 mod node;
 mod operator;
 mod releases;
 mod settle;
+mod strangers;
 mod work;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use task_queue_raft::ids::{NodeId, StoreId};
 
+use self::acts::Upgrading;
 use self::clients::{Client, Retry};
+use self::host::{Gates, Proposals};
 use self::node::Node;
 use self::operator::Operator;
 use super::clocks::{self, ClockKind};
 use super::coverage::Coverage;
 use super::history::{History, OpId};
 use super::invariants::{DiskView, Invariants};
-use super::machine::MachineKind;
+use super::machine::{self, GuestLever, MachineKind, MachineSetup};
 use super::network::{Frame, Network};
 use super::planted::Planted;
 use super::profile::Profile;
@@ -71,6 +78,12 @@ enum Event {
     },
     /// The next fault is due.
     Fault,
+    /// The host of a node looks after its duties.
+    Host { node: usize, run: u32 },
+    /// Operators of the guest do the next thing.
+    Act,
+    /// An operator goes on with an upgrade.
+    Upgrade,
     /// No effect: time passes up to here.
     Mark,
 }
@@ -101,6 +114,18 @@ pub(crate) struct World {
     rng: Rng,
     fault_rng: Rng,
     client_rng: Rng,
+    /// Draws of the operator who changes flags.
+    flag_rng: Rng,
+    /// Draws of the operators of the guest.
+    act_rng: Rng,
+    /// What the gates of nodes have let in.
+    gates: Gates,
+    proposals: Proposals,
+    /// How many records were proposed.
+    proposed: u64,
+    upgrading: Option<Upgrading>,
+    lever: Arc<GuestLever>,
+    corruptions: u32,
     /// A log may have a record that the release before can't read, so no node goes back to it.
     raised: bool,
     /// Disks that were lost before the cluster existed.
@@ -120,6 +145,14 @@ impl World {
         let (profile, mut rng) = config.drawn();
         let nodes = config.nodes + profile.spares;
         let network = Network::new(nodes, profile.network.clone(), rng.fork());
+        let lever = Arc::new(GuestLever::default());
+        let reference = MachineSetup {
+            kind: profile.machine,
+            node: usize::MAX - 1,
+            planted: None,
+            limits: machine::limits(profile.keys_expire(), None),
+            lever: Arc::clone(&lever),
+        };
         let mut world = Self {
             now: Duration::ZERO,
             queue: BTreeMap::new(),
@@ -135,12 +168,20 @@ impl World {
             clients: vec![Client::default(); profile.clients],
             retries: BTreeMap::new(),
             history: History::default(),
-            invariants: Invariants::new(&profile),
+            invariants: Invariants::new(&profile, reference),
+            lever,
             coverage: Coverage::default(),
             writes: 0,
             trace: Trace::new(lines),
             fault_rng: rng.fork(),
             client_rng: rng.fork(),
+            flag_rng: Rng::new(config.seed ^ 0x00f1_a650),
+            act_rng: Rng::new(config.seed ^ 0x00ac_7500),
+            gates: Gates::new(),
+            proposals: Proposals::new(),
+            proposed: 0,
+            upgrading: None,
+            corruptions: 0,
             rng,
             raised: false,
             early_wipes: 0,
@@ -199,6 +240,9 @@ impl World {
         }
         self.wipe_a_founder()?;
         self.schedule(Duration::from_millis(200), Event::Fault);
+        if self.profile.dimensions.has_operators() {
+            self.schedule(Duration::from_millis(400), Event::Act);
+        }
         let storm = self.profile.storm;
         for lull in 1..=self.profile.lulls {
             self.run_until(storm * lull / self.profile.lulls)?;
@@ -225,6 +269,7 @@ impl World {
             coverage.failed_writes += counts.errors;
             coverage.damages += counts.damages;
         }
+        self.invariants.count(&mut coverage);
         coverage.guests = u64::from(self.profile.machine == MachineKind::Guest);
         self.history.count(&mut coverage);
         coverage
@@ -296,6 +341,17 @@ impl World {
                 Ok(())
             }
             Event::Fault => self.next_fault(),
+            Event::Host { node, run } if self.is_awake(node, run, Event::Host { node, run }) => {
+                self.host_step(node, run)
+            }
+            Event::Act => {
+                self.act();
+                Ok(())
+            }
+            Event::Upgrade => {
+                self.upgrade();
+                Ok(())
+            }
             _ => Ok(()),
         }
     }

@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::error::StartError;
 use super::stored_cluster::{ConfiguredCluster, is_alone, settle_cluster_id};
@@ -50,6 +51,8 @@ pub(super) struct OpenRules {
     pub(super) on_corruption: OnCorruption,
     /// A copy of the directory of the only voter is used.
     pub(super) accept_copy: bool,
+    /// The longest lease that the node will grant.
+    pub(super) longest_lease: Duration,
 }
 
 /// The intact stores of a node.
@@ -77,11 +80,10 @@ pub(super) fn open<M: ReplicatedStateMachine>(
     machine: M,
 ) -> Result<Opened<M>, StartError> {
     let Some(dir) = data_dir else {
-        let stores = in_memory(cluster.id.clone())?;
+        let stores = in_memory(cluster.id.clone(), rules.longest_lease)?;
         return restore(stores, machine).map_err(|failed| failed.error);
     };
-    let accept_copy = rules.accept_copy;
-    let failed = match open_files(&dir, node_id, cluster, accept_copy, machine) {
+    let failed = match open_files(&dir, node_id, cluster, rules, machine) {
         Ok(opened) => return Ok(opened),
         Err(failed) => failed,
     };
@@ -105,14 +107,15 @@ pub(super) fn open<M: ReplicatedStateMachine>(
         kept_in = %aside.display(),
         "corrupt files are set aside; this node votes again once its peers have sent it the log and the state"
     );
-    open_files(&dir, node_id, cluster, accept_copy, failed.machine).map_err(|failed| failed.error)
+    open_files(&dir, node_id, cluster, rules, failed.machine).map_err(|failed| failed.error)
 }
 
-fn in_memory(cluster_id: String) -> Result<Stores, StorageError> {
+fn in_memory(cluster_id: String, longest_lease: Duration) -> Result<Stores, StorageError> {
     let mut log = MemoryStore::with_store_id(new_store_id());
     let snapshots = MemorySnapshots::new();
     record_run(&mut log)?;
     let found = read(&mut log, &snapshots)?;
+    record_lease(&mut log, &found.stored, longest_lease)?;
     Ok(found.into_stores(Box::new(log), Arc::new(snapshots), cluster_id))
 }
 
@@ -130,10 +133,10 @@ fn open_files<M: ReplicatedStateMachine>(
     dir: &Path,
     node_id: &NodeId,
     cluster: &ConfiguredCluster,
-    accept_copy: bool,
+    rules: OpenRules,
     machine: M,
 ) -> Result<Opened<M>, OpenFailed<M>> {
-    match open_stores(dir, node_id, cluster, accept_copy) {
+    match open_stores(dir, node_id, cluster, rules) {
         Ok(stores) => restore(stores, machine),
         Err(error) => Err(OpenFailed {
             error: error.into(),
@@ -146,7 +149,7 @@ fn open_stores(
     dir: &Path,
     node_id: &NodeId,
     cluster: &ConfiguredCluster,
-    accept_copy: bool,
+    rules: OpenRules,
 ) -> Result<Stores, StorageError> {
     // An empty directory may be that of a new node or of one whose disk was wiped: the node finds out from its peers.
     let init = StoreInit {
@@ -163,12 +166,13 @@ fn open_stores(
     let mut found = read(&mut log, &snapshots)?;
     let copy = check_origin(&mut log)?;
     if copy != OriginCheck::Original && is_lone_voter(node_id, &found) {
-        accept_lone_copy(&mut log, dir, copy, accept_copy)?;
+        accept_lone_copy(&mut log, dir, copy, rules.accept_copy)?;
     } else if let Some(init) = exclude_copy(&mut log, copy)? {
         (found.stored.store_id, found.stored.state) = (init.store_id, init.state);
     }
     let (stored, snapshot) = (&found.stored, found.snapshot.as_ref());
     let cluster_id = settle_cluster_id(dir, &mut log, cluster, stored, snapshot)?;
+    record_lease(&mut log, stored, rules.longest_lease)?;
     Ok(found.into_stores(Box::new(log), Arc::new(snapshots), cluster_id))
 }
 
@@ -251,6 +255,19 @@ fn record_run(log: &mut dyn LogStore) -> Result<(), StorageError> {
         }
         begun => begun,
     }
+}
+
+/// Records the longest lease of the run that begins, unless an earlier run may have granted longer ones. If the disk is full,
+/// the node does not start: the next start would not know how long these leases last.
+fn record_lease(
+    log: &mut dyn LogStore,
+    stored: &StoredState,
+    longest: Duration,
+) -> Result<(), StorageError> {
+    if longest <= stored.granted_lease {
+        return Ok(());
+    }
+    log.record_lease(longest)
 }
 
 /// Reads the log, and finds the newest snapshot.

@@ -71,6 +71,7 @@ impl<M: ReplicatedStateMachine> Runtime<M> {
         let rules = OpenRules {
             on_corruption: on_corruption(&config),
             accept_copy: config.accept_copy,
+            longest_lease: config.core.longest_lease(),
         };
         let node_id = config.address.id.clone();
         let opening = move || open(data_dir, &node_id, &cluster, rules, machine);

@@ -47,6 +47,18 @@ pub struct CoreConfig {
     pub seed: u64,
 }
 
+impl CoreConfig {
+    /// The longest lease that the node grants. Zero: it grants none. Before a run with it begins, the store must have recorded
+    /// it or a longer one ([`LogStore::record_lease`](crate::storage::LogStore::record_lease)).
+    #[must_use]
+    pub fn longest_lease(&self) -> Duration {
+        match self.lease_drift_percent {
+            Some(_) => self.election_timeout_min,
+            None => Duration::ZERO,
+        }
+    }
+}
+
 /// Bounds of memory and of messages.
 #[derive(Clone, Debug)]
 pub struct Limits {

@@ -40,6 +40,7 @@ impl Core {
             role,
             election_deadline: _,
             lease_granted_until: _,
+            earlier_leases_end: _,
             round: _,
             forwarded_reads,
             replaced_stores,

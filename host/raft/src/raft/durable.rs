@@ -1,5 +1,7 @@
 //! What the core writes to its stores and reads back from them.
 
+use std::time::Duration;
+
 use crate::entry::{ClusterRecord, Entry, HardState};
 use crate::identity::{MetPeer, RunHistory};
 use crate::ids::{Index, LogId, NodeId, StoreId, Term};
@@ -39,6 +41,8 @@ pub struct StoredState {
     pub runs: RunHistory,
     /// The peers that the node has met, with the store and the run of each.
     pub met: Vec<(NodeId, MetPeer)>,
+    /// The longest lease that a run of this store may have granted and that may not have ended. Zero: there is none.
+    pub granted_lease: Duration,
 }
 
 /// Whether a store contains all votes and acknowledgements of its node. A node with a store that is not

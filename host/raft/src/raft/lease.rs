@@ -12,7 +12,10 @@
 //!    the leader, as long as the speeds of two clocks differ by no more than the drift.
 //! 2. An election needs a majority, which shares a voter with the majority that granted the lease. In a joint configuration,
 //!    this holds for both majorities. So a new leader is elected after the lease has ended.
-//! 3. A node that restarts does not know which leases it granted. It withholds its vote for a minimum election timeout.
+//! 3. A node that restarts does not know which leases it granted. It withholds its vote for as long as the longest of them may
+//!    last. That is the minimum election timeout, also that of earlier runs: settings may have changed, and leases may be off
+//!    now. So the store records the longest lease before a run may grant it ([`CoreConfig::longest_lease`]). Once longer leases
+//!    of earlier runs have ended, the record is lowered.
 //! 4. A voter breaks a lease only for the candidate to which its leader sent TimeoutNow (§3.10). A leader that has sent
 //!    TimeoutNow has no lease for the rest of its term, even if it aborts the transfer: the message may arrive late.
 //! 5. Only a granted lease counts. A node with this option off grants none. Without a majority of leases, the leader falls

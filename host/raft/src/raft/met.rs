@@ -51,6 +51,10 @@ impl Core {
         if !is_member {
             return self.met.note(hello);
         }
+        if hello.history.contradicts(&self.history()) {
+            // A node of another cluster with the same name: its hello does not describe the peer.
+            return self.met.note_foreign(hello);
+        }
         match self.met.meet(hello) {
             HelloVerdict::Known => {}
             HelloVerdict::Recorded => self.remember_peers(),
@@ -74,8 +78,12 @@ impl Core {
     /// message counts.
     pub(super) fn is_current(&mut self, from: &Sender) -> bool {
         let own = self.history();
-        let foreign = self.met.hello(&from.id);
-        if foreign.is_some_and(|hello| hello.history.contradicts(&own)) {
+        let shown = [self.met.hello(&from.id), self.met.foreign(&from.id)];
+        let is_foreign = shown
+            .into_iter()
+            .flatten()
+            .any(|hello| hello.store_id == from.store_id && hello.history.contradicts(&own));
+        if is_foreign {
             return false;
         }
         let current = self.met.is_current(from);

@@ -15,6 +15,8 @@ pub(super) struct MetPeers {
     pub(super) known: BTreeMap<NodeId, MetPeer>,
     /// The last hello of each that was not outdated, in this run.
     hellos: BTreeMap<NodeId, PeerHello>,
+    /// The last hello under the name of each that was of another history.
+    foreign: BTreeMap<NodeId, PeerHello>,
 }
 
 impl MetPeers {
@@ -22,6 +24,19 @@ impl MetPeers {
         Self {
             known: stored.iter().cloned().collect(),
             hellos: BTreeMap::new(),
+            foreign: BTreeMap::new(),
+        }
+    }
+
+    /// The last hello under this name that was of another history.
+    pub(super) fn foreign(&self, id: &NodeId) -> Option<&PeerHello> {
+        self.foreign.get(id)
+    }
+
+    /// Keeps a hello of another history for this run. Nothing of it counts.
+    pub(super) fn note_foreign(&mut self, hello: &PeerHello) {
+        if self.foreign.len() < MAX_MET || self.foreign.contains_key(&hello.id) {
+            self.foreign.insert(hello.id.clone(), hello.clone());
         }
     }
 
@@ -65,6 +80,7 @@ impl MetPeers {
     pub(super) fn retain(&mut self, keep: impl Fn(&NodeId) -> bool) {
         self.known.retain(|id, _| keep(id));
         self.hellos.retain(|id, _| keep(id));
+        self.foreign.retain(|id, _| keep(id));
     }
 
     /// Whether this is the run of the peer that was met last.

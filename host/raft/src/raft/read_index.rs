@@ -138,10 +138,18 @@ impl Core {
 
     // ----- leases -----
 
-    /// A node that starts may have granted a lease just before.
-    pub(super) fn withhold_vote_at_start(&mut self) {
-        if self.config.lease_drift_percent.is_some() {
-            self.lease_granted_until = self.now + self.config.election_timeout_min;
+    /// A node that starts may have granted a lease just before, under its settings of then.
+    pub(super) fn withhold_vote_at_start(&mut self, earlier: Duration) {
+        let own = self.config.longest_lease();
+        self.lease_granted_until = self.now + own.max(earlier);
+        self.earlier_leases_end = (earlier > own).then_some(self.lease_granted_until);
+    }
+
+    /// Records that the longer leases of earlier runs have ended, so that the next start waits no longer than it has to.
+    pub(super) fn end_earlier_leases(&mut self) {
+        if self.earlier_leases_end.is_some_and(|end| self.now >= end) {
+            self.earlier_leases_end = None;
+            self.out.lease = Some(self.config.longest_lease());
         }
     }
 
@@ -153,7 +161,7 @@ impl Core {
     /// Grants the leader a lease that starts now. Returns its length in milliseconds; none if leases are off.
     pub(super) fn grant_lease(&mut self) -> Option<u64> {
         self.config.lease_drift_percent?;
-        let length = self.config.election_timeout_min;
+        let length = self.config.longest_lease();
         self.lease_granted_until = self.lease_granted_until.max(self.now + length);
         u64::try_from(length.as_millis()).ok()
     }

@@ -1,6 +1,7 @@
 //! The output of the core: returned by [`Core::ready`](crate::raft::Core::ready), executed by the driver.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -112,6 +113,8 @@ pub struct Ready {
     pub replace_store: Option<StoreId>,
     /// Make this memory of the peers durable.
     pub met: Option<Vec<(NodeId, MetPeer)>>,
+    /// Record that no lease that the node has granted is longer than this.
+    pub lease: Option<Duration>,
     /// The node describes itself so from now on. Messages of this output belong to connections with this hello.
     pub identity: Option<IdentityChange>,
     /// The core has stopped: so must the node.
@@ -142,6 +145,7 @@ impl Ready {
             && !self.complete_store
             && self.replace_store.is_none()
             && self.met.is_none()
+            && self.lease.is_none()
             && self.identity.is_none()
             && self.fault.is_none()
     }

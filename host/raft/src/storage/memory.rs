@@ -6,6 +6,7 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Cursor, Read, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -35,6 +36,7 @@ struct MemoryLog {
     state: StoreState,
     runs: RunHistory,
     met: Vec<(NodeId, MetPeer)>,
+    granted_lease: Duration,
 }
 
 impl MemoryStore {
@@ -98,6 +100,7 @@ impl LogStore for MemoryStore {
             state: log.state,
             runs: log.runs.clone(),
             met: log.met.clone(),
+            granted_lease: log.granted_lease,
         })
     }
 
@@ -176,6 +179,11 @@ impl LogStore for MemoryStore {
 
     fn remember_peers(&mut self, met: &[(NodeId, MetPeer)]) -> Result<(), StorageError> {
         lock(&self.log).met = met.to_vec();
+        Ok(())
+    }
+
+    fn record_lease(&mut self, longest: Duration) -> Result<(), StorageError> {
+        lock(&self.log).granted_lease = longest;
         Ok(())
     }
 }

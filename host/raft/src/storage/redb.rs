@@ -22,12 +22,13 @@ mod write;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ::redb::{Database, Durability, WriteTransaction};
 
 use self::backend::Medium;
 use self::error::{fault, guarded};
-use self::tables::{IDENTITY, MET, ORIGIN, RUNS, STORE_INIT, format_of, read_state};
+use self::tables::{IDENTITY, LEASE, MET, ORIGIN, RUNS, STORE_INIT, format_of, read_state};
 use super::bounds::LogBounds;
 
 pub use super::schema::{FileOrigin, Identity, StoreInit};
@@ -130,6 +131,13 @@ impl LogStore for RedbStore {
         let record = schema::encode_met(MET, met)?;
         self.change("recording the peers", |store, transaction| {
             store.put_meta(transaction, MET, &record)
+        })
+    }
+
+    fn record_lease(&mut self, longest: Duration) -> Result<(), StorageError> {
+        let record = schema::encode_lease(LEASE, longest);
+        self.change("recording the longest lease", |store, transaction| {
+            store.put_meta(transaction, LEASE, &record)
         })
     }
 

@@ -24,8 +24,8 @@ mod tests;
 pub(super) use self::entry::{check_entry, check_entry_size, decode_entry, encode_entry};
 pub(super) use self::meta::{
     FORMAT, FORMAT_AT_LEVEL_0, FORMAT_WITHOUT_STORE_INIT, decode_hard_state, decode_identity,
-    decode_log_id, decode_met, decode_runs, decode_store_init, encode_hard_state, encode_identity,
-    encode_log_id, encode_met, encode_runs, encode_store_init,
+    decode_lease, decode_log_id, decode_met, decode_runs, decode_store_init, encode_hard_state,
+    encode_identity, encode_lease, encode_log_id, encode_met, encode_runs, encode_store_init,
 };
 pub use self::meta::{Identity, StoreInit};
 pub use self::origin::FileOrigin;

@@ -81,11 +81,10 @@ impl StoppedRecord {
 
 /// Records each change, until the node stops.
 pub(crate) async fn run(auditor: Auditor, mut record: StoppedRecord) {
-    let mut findings = auditor.findings.subscribe();
+    let mut verdict = auditor.verdict.subscribe();
     loop {
-        let is_stopped = findings.borrow_and_update().writes_stopped;
-        if is_stopped != record.stopped_by.is_some() {
-            let stopped_by = is_stopped.then(|| auditor.stopped_by());
+        let stopped_by = verdict.borrow_and_update().stopped_by();
+        if stopped_by.is_some() != record.stopped_by.is_some() {
             let written = tokio::task::spawn_blocking(move || {
                 record.store(stopped_by);
                 record
@@ -98,7 +97,7 @@ pub(crate) async fn run(auditor: Auditor, mut record: StoppedRecord) {
             }
         }
         // `auditor` holds the sender, so the channel stays open.
-        if findings.changed().await.is_err() {
+        if verdict.changed().await.is_err() {
             return;
         }
     }

@@ -66,9 +66,9 @@ pub(super) async fn submit(app: &App, envelope: Bytes, deadline: Instant) -> Rep
     let Applied { index, reply } = applied.map_err(|error| ApiError::of_command(&error))?;
     let reply = reply_to(app, index, reply, deadline).await;
     // The command is committed, but the reply of a diverged guest can differ from that of the majority.
-    if !app.auditor.has_served_since(before) {
+    if !app.auditor.acknowledges_since(before) {
         return Err(ApiError::outcome_unknown(
-            "the state of this node differs from the state of the majority",
+            "the state of this node differs from the state of the majority, or no majority has the same state",
         ));
     }
     reply

@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use oarlock_wasm::{MachineCounters, MachineStatus};
+use oarlock_wasm::{MachineCounters, MachineStatus, QuarantineState};
 use task_queue_raft::Status;
 use task_queue_raft::ids::NodeId;
 
 use super::app::App;
-use crate::quarantine::state::QuarantineState;
 use crate::status::{
     AuditStatus, MemberStatus, MemoryStatus, NodeStatus, StateAuditStatus, VotingInfo, status_role,
 };

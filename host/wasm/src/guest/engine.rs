@@ -9,6 +9,7 @@ use wasmtime::{Config, Engine, OptLevel};
 use crate::guest::compiled::{CompiledCode, CompiledStore};
 use crate::guest::host::{self, HostState};
 use crate::guest::metering;
+use crate::guest::module::LoadedModules;
 use crate::guest::wasi;
 use crate::images::map;
 
@@ -48,6 +49,7 @@ pub struct GuestEngine {
     linker: Arc<Linker<HostState>>,
     has_images: bool,
     pub(crate) compiled: Option<CompiledCode>,
+    pub(crate) loaded: Arc<LoadedModules>,
 }
 
 impl std::fmt::Debug for GuestEngine {
@@ -79,6 +81,7 @@ impl GuestEngine {
             linker: Arc::new(linker),
             has_images,
             compiled: None,
+            loaded: Arc::default(),
         })
     }
 

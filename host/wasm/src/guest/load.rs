@@ -86,7 +86,8 @@ fn load(
         .filter(|_| bytes.starts_with(MAGIC));
     let rules = Rules::of(limits);
     let code = rules.code_of(digest);
-    let cached = store.and_then(|store| store.find(engine.wasmtime(), code));
+    let cached = engine.loaded.code_of(digest, rules);
+    let cached = cached.or_else(|| store.and_then(|store| store.find(engine.wasmtime(), code)));
     let is_cached = cached.is_some();
     let component = cached.map_or_else(|| compile(engine.wasmtime(), &bytes, rules), Ok)?;
     let method = rollback_method(engine, &bytes)?;
@@ -121,6 +122,7 @@ fn load(
         rules,
     );
     let module = try_out(module, limits)?;
+    engine.loaded.add(&module);
     if let Some(store) = store
         && !is_cached
     {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use bytes::Bytes;
 use wasm_encoder::{CustomSection, Section};
 use wasmtime::Store;
-use wasmtime::component::{Instance, InstancePre};
+use wasmtime::component::{Component, Instance, InstancePre};
 
 use crate::guest::bindings::exports::oarlock::state_machine::{
     about, layout, machine, queries, timers,
@@ -90,6 +90,28 @@ impl Variants {
         known.retain(|known| known.strong_count() > 0);
         known.extend([Arc::downgrade(&from.inner), Arc::downgrade(&inner)]);
         GuestModule { inner }
+    }
+}
+
+/// The modules that an engine has loaded, while the process uses them: their code is not compiled again.
+#[derive(Default)]
+pub(crate) struct LoadedModules {
+    known: Mutex<Vec<Weak<ModuleInner>>>,
+}
+
+impl LoadedModules {
+    /// The compiled code of a module under these rules, if the process still uses it.
+    pub(crate) fn code_of(&self, sha256: Sha256, rules: Rules) -> Option<Component> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = known.iter().filter_map(Weak::upgrade);
+        let inner = known.find(|inner| inner.sha256 == sha256 && inner.rules == rules)?;
+        Some(inner.linked.pre.component().clone())
+    }
+
+    pub(crate) fn add(&self, module: &GuestModule) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|known| known.strong_count() > 0);
+        known.push(Arc::downgrade(&module.inner));
     }
 }
 

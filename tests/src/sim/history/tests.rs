@@ -15,6 +15,7 @@ fn seen(length: u64) -> Outcome {
     Outcome::Seen(View {
         length,
         hash: Hash::default(),
+        digest: 0,
     })
 }
 

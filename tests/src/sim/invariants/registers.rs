@@ -1,5 +1,5 @@
 //! The state that a correct machine computes from the log: for each register the list of the commands that set it, in
-//! order. A command with an idempotency key takes effect once however often it is in the log, and a compare-and-swap only
+//! order. A command that is larger than the setting allows takes no effect. A command with an idempotency key takes effect once however often it is in the log, and a compare-and-swap only
 //! where it finds what it expects.
 
 use std::collections::BTreeSet;
@@ -17,6 +17,8 @@ pub(crate) struct Registers {
     entries: Vec<Vec<Index>>,
     /// Commands with a key that were executed, with any outcome.
     keys: BTreeSet<OpId>,
+    /// The setting that limits the size of commands; none before the cluster has settings.
+    command_bytes: Option<u64>,
 }
 
 impl Registers {
@@ -26,6 +28,19 @@ impl Registers {
             lists: vec![Vec::new(); count],
             entries: vec![Vec::new(); count],
             keys: BTreeSet::new(),
+            command_bytes: None,
+        }
+    }
+
+    /// The cluster has settings from here on, unless it has some already.
+    pub(crate) fn begin(&mut self, command_bytes: Option<u64>) {
+        self.command_bytes = self.command_bytes.or(command_bytes);
+    }
+
+    /// An operator changes a setting. Before the cluster has settings that changes nothing.
+    pub(crate) fn change(&mut self, command_bytes: Option<u64>) {
+        if self.command_bytes.is_some() {
+            self.command_bytes = command_bytes.or(self.command_bytes);
         }
     }
 
@@ -42,6 +57,9 @@ impl Registers {
         else {
             return false;
         };
+        if self.command_bytes.is_some_and(|most| deed.bytes > most) {
+            return false;
+        }
         if deed.keyed && !self.keys.insert(deed.number) {
             return false;
         }

@@ -1,13 +1,20 @@
 //! If a server has applied a log entry at a given index to its state machine, no other server will ever apply a
 //! different log entry for the same index (§5.4.3, Figure 3); and the states agree, also after a snapshot (§7).
 
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use oarlock_wasm::Sha256;
 use task_queue_raft::entry::{Entry, Payload, SnapshotMeta};
 use task_queue_raft::ids::{Index, LogId};
+use task_queue_raft::state_machine::{Moment, ReplicatedStateMachine};
 
 use super::log_matching::hash_of;
 use super::registers::Registers;
 use crate::sim::history::OpId;
-use crate::sim::machine::{MachineKind, Seen, View};
+use crate::sim::machine::{
+    COMMAND_BYTES, GuestMachine, MachineKind, MachineSetup, Seen, SimMachine, View,
+};
 use crate::sim::trace::Hash;
 use crate::sim::violation::{Violation, ensure};
 
@@ -24,7 +31,6 @@ struct Applied {
 }
 
 /// Every entry as it was applied first, and a model of the machine that has applied them all.
-#[derive(Debug)]
 pub(crate) struct StateMachineSafety {
     kind: MachineKind,
     applied: Vec<Applied>,
@@ -32,17 +38,36 @@ pub(crate) struct StateMachineSafety {
     view: View,
     /// The state before the first entry.
     first: Option<View>,
+    /// In a run in which the memory of guests is corrupted: a machine that is right.
+    reference: Option<SimMachine>,
+    /// Its state hash after each entry.
+    hashes: Vec<Sha256>,
+    /// Nodes whose machine may be wrong, because it was corrupted, or has restored a snapshot of one that was.
+    tainted: BTreeSet<usize>,
+    /// Those of which the state is wrong.
+    wrong: BTreeSet<usize>,
 }
 
 impl StateMachineSafety {
-    pub(crate) fn new(kind: MachineKind) -> Self {
+    /// `reference`: a machine for runs in which the memory of guests is corrupted.
+    pub(crate) fn new(setup: MachineSetup, corrupts: bool) -> Self {
+        let kind = setup.kind;
+        let reference = corrupts.then(|| SimMachine::new(setup));
         let view = View::default();
+        let first = match &reference {
+            Some(reference) => Some(reference.view()),
+            None => (kind == MachineKind::List).then_some(view),
+        };
         Self {
             kind,
+            reference,
+            hashes: Vec::new(),
+            tainted: BTreeSet::new(),
+            wrong: BTreeSet::new(),
             applied: Vec::new(),
             registers: Registers::new(kind),
             view,
-            first: (kind == MachineKind::List).then_some(view),
+            first,
         }
     }
 
@@ -101,22 +126,80 @@ impl StateMachineSafety {
                 )
             },
         )?;
-        if let Payload::Commands(commands) = &entry.payload {
-            for deed in commands
-                .iter()
-                .filter_map(|command| self.kind.read(&command.data))
-            {
-                self.registers.take(entry.id.index, &deed);
-                self.view.push(deed.number);
+        match &entry.payload {
+            Payload::Commands(commands) => {
+                for command in commands {
+                    self.take(entry.id.index, &command.data);
+                }
             }
+            Payload::Cluster(record) => {
+                let command_bytes = self.kind.command_bytes_of(&record.settings);
+                self.registers.begin(command_bytes);
+            }
+            Payload::Noop | Payload::Membership(_) => {}
         }
+        let right = self.refer(entry)?;
         self.applied.push(Applied {
             id: entry.id,
             hash,
             time_ms: entry.time_ms,
-            after: (self.kind == MachineKind::List).then_some(self.view),
+            after: right.or((self.kind == MachineKind::List).then_some(self.view)),
         });
         Ok(())
+    }
+
+    fn take(&mut self, index: Index, command: &Bytes) {
+        if let Some(deed) = self.kind.read(command) {
+            self.registers.take(index, &deed);
+            self.view.push(deed.number);
+        } else if let Some(values) = self.kind.change_in(command) {
+            self.registers.change(values.get(COMMAND_BYTES).copied());
+        }
+    }
+
+    /// The machine that is right takes an entry too.
+    fn refer(&mut self, entry: &Entry) -> Result<Option<View>, Violation> {
+        let Some(reference) = &mut self.reference else {
+            return Ok(None);
+        };
+        let at = Moment {
+            index: entry.id.index,
+            time_ms: entry.time_ms,
+        };
+        let done = match &entry.payload {
+            Payload::Commands(commands) => {
+                let data: Vec<Bytes> = commands
+                    .iter()
+                    .map(|command| command.data.clone())
+                    .collect();
+                reference.apply(at, &data).map(drop)
+            }
+            Payload::Cluster(record) => reference.configure(at, record.level, &record.settings),
+            Payload::Noop | Payload::Membership(_) => Ok(()),
+        };
+        done.map_err(|error| Violation {
+            invariant: "a sound machine takes every task",
+            detail: format!("the reference machine: {error}"),
+        })?;
+        self.hashes
+            .extend(reference.guest().map(GuestMachine::state_hash));
+        Ok(Some(reference.view()))
+    }
+
+    /// The state hash that is right after an entry, in a run in which the memory of guests is corrupted.
+    pub(crate) fn right_hash(&self, index: Index) -> Option<Sha256> {
+        let place = usize::try_from(index.0.checked_sub(1)?).ok()?;
+        self.hashes.get(place).copied()
+    }
+
+    /// The memory of a node is corrupted from now on.
+    pub(crate) fn taint(&mut self, node: usize) {
+        self.tainted.insert(node);
+    }
+
+    /// Whether the state of a node is wrong.
+    pub(crate) fn is_wrong(&self, node: usize) -> bool {
+        self.wrong.contains(&node)
     }
 
     pub(crate) fn on_state(
@@ -126,11 +209,16 @@ impl StateMachineSafety {
         view: View,
     ) -> Result<(), Violation> {
         let right = self.after(index).map(|after| *after.get_or_insert(view));
-        ensure(
-            right == Some(view),
-            "equal logs give equal states (§2)",
-            || format!("behind entry {index} n{node} has {view:?}, and right is {right:?}"),
-        )
+        let agrees = right.is_some_and(|right| right.agrees(view));
+        if agrees || !self.tainted.contains(&node) {
+            self.wrong.remove(&node);
+        } else {
+            self.wrong.insert(node);
+            return Ok(());
+        }
+        ensure(agrees, "equal logs give equal states (§2)", || {
+            format!("behind entry {index} n{node} has {view:?}, and right is {right:?}")
+        })
     }
 
     /// A node responds to a query of a register.
@@ -142,6 +230,9 @@ impl StateMachineSafety {
         seen: &Seen,
     ) -> Result<(), Violation> {
         self.on_state(node, index, seen.view)?;
+        if self.is_wrong(node) {
+            return Ok(());
+        }
         let right = self.registers.after(index, register);
         let found = seen.register.as_ref();
         ensure(
@@ -172,6 +263,10 @@ impl StateMachineSafety {
                 )
             },
         )?;
+        if !self.tainted.is_empty() {
+            // It may be the snapshot of one that is wrong and does not know it.
+            self.tainted.insert(node);
+        }
         self.on_state(node, meta.last.index, view)
     }
 

@@ -117,6 +117,7 @@ impl World {
             Kind::Read if self.planted != Some(Planted::ReadsAreStale) => Consistency::Linearizable,
             _ => Consistency::Stale,
         };
+        self.enter_gate(node, op, false);
         let input = Input::Query {
             query: asking.register,
             consistency,
@@ -141,6 +142,7 @@ impl World {
             register: asking.register,
             keyed: asking.keyed,
             expect: asking.expect,
+            bytes: 0,
         };
         let data = self.profile.machine.write(&deed, padding);
         if asking.keyed {
@@ -157,6 +159,9 @@ impl World {
     }
 
     fn propose(&mut self, op: OpId, node: usize, data: Bytes, asking: Asking) {
+        if self.enter_gate(node, op, true) {
+            return self.end(op, Outcome::Refused);
+        }
         let again = data.clone();
         let input = Input::Propose {
             data,
@@ -257,6 +262,7 @@ impl World {
         } else {
             outcome
         };
+        self.gates.remove(&id);
         let Some(op) = self.history.end(self.now, id, outcome) else {
             return;
         };

@@ -118,7 +118,9 @@ impl World {
     /// A node has another store from now on, which is empty.
     pub(super) fn lose_disk(&mut self, node: usize, lose: impl FnOnce(&SimLog, u64, Index)) {
         let store_id = self.fault_rng.number() | 1;
-        let state = &self.nodes[node];
+        let state = &mut self.nodes[node];
+        state.quarantined = false;
+        state.stopped_by = None;
         lose(&state.log, store_id, state.snapshots.reach());
         state.snapshots.wipe();
         self.invariants.forget(&state.id);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use oarlock_wasm::ReplicatedSettings;
 use task_queue_raft::applier::Applier;
 use task_queue_raft::disk::{Disk, DiskTask};
 use task_queue_raft::driver::{Driver, MachineTask};
@@ -16,11 +17,13 @@ use task_queue_raft::raft::{Core, CoreConfig};
 use task_queue_raft::storage::memory::MemorySnapshots;
 use task_queue_raft::storage::{LogStore, SnapshotStore, StorageError, StoredState};
 
+use super::flags::Flags;
+use super::host::HostTasks;
 use super::{Event, World};
 use crate::sim::clocks::ClockKind;
 use crate::sim::environment::{Output, SimDriver, SimEnvironment, SimInput, SimMachineTask};
 use crate::sim::invariants::{Backlog, ClocksNow, DiskView, Invariants};
-use crate::sim::machine::SimMachine;
+use crate::sim::machine::{self, MachineKind, MachineSetup, SimMachine};
 use crate::sim::planted::Planted;
 use crate::sim::store::{SavedLog, SimLog, SimSnapshots};
 use crate::sim::violation::Violation;
@@ -48,10 +51,16 @@ pub(crate) struct Node {
     speed: u64,
     /// The highest cluster level that its release knows.
     pub(super) known_level: u32,
+    /// The flags that its process was started with last.
+    pub(super) flags: Option<Flags>,
     /// A copy of its disk.
     pub(super) copy: Option<(SavedLog, MemorySnapshots)>,
     /// It has detected a corrupt disk, and stays down.
     pub(super) out_of_service: bool,
+    /// Its disk records that it is in quarantine.
+    pub(super) quarantined: bool,
+    /// Its disk records the audit since which commands are refused.
+    pub(super) stopped_by: Option<Index>,
 }
 
 /// Why no process could be started.
@@ -86,6 +95,8 @@ pub(super) struct Live {
     pub(super) applier: Applier<SimMachine>,
     pub(super) machine_tasks: VecDeque<SimMachineTask>,
     pub(super) inbox: VecDeque<SimInput>,
+    /// What its host does in addition to Raft; none in a run of the list.
+    pub(super) host: Option<HostTasks>,
     /// The last hello of each peer.
     pub(super) hellos: BTreeMap<usize, PeerHello>,
     /// When the next turn is due, if one is.
@@ -114,8 +125,11 @@ impl Node {
             epoch_ms: RIGHT_EPOCH_MS + skew_ms,
             speed,
             known_level: 0,
+            flags: None,
             copy: None,
             out_of_service: false,
+            quarantined: false,
+            stopped_by: None,
         }
     }
 
@@ -167,6 +181,7 @@ impl World {
             return Ok(());
         }
         self.choose_release(node);
+        self.choose_flags(node);
         let live = match self.open(node) {
             Ok(live) => live,
             Err(Unopened::Injected) => {
@@ -200,6 +215,10 @@ impl World {
         self.invariants.on_state(node, index, view)?;
         self.introduce_to_all(node);
         self.wake(node, self.now);
+        if self.profile.machine == MachineKind::Guest {
+            let run = self.nodes[node].run;
+            self.schedule(Duration::from_millis(5), Event::Host { node, run });
+        }
         Ok(())
     }
 
@@ -256,20 +275,22 @@ impl World {
                 stored.purged
             )));
         }
-        let machine = SimMachine::new(
-            self.profile.machine,
-            node,
-            self.planted,
-            self.profile.keys_expire(),
-        );
+        let machine = SimMachine::new(self.machine_setup(node));
+        let is_guest = self.profile.machine == MachineKind::Guest;
+        let host = is_guest
+            .then(|| HostTasks::new(self.nodes[node].quarantined, self.nodes[node].stopped_by));
         let mut applier = Applier::new(machine, Arc::clone(&snapshots));
         if let Some(meta) = &snapshot {
             let restored = applier.restore(meta);
             restored.map_err(|error| Unopened::Broken(error.to_string()))?;
         }
         let last_time_ms = last_time_ms(&log, &stored, snapshot.as_ref()).map_err(unopened)?;
+        let config = self.core_config(node, seed);
+        if config.longest_lease() > stored.granted_lease {
+            log.record_lease(config.longest_lease()).map_err(unopened)?;
+        }
         let core = Core::new(
-            self.core_config(node, seed),
+            config,
             &stored,
             snapshot,
             last_time_ms,
@@ -288,10 +309,24 @@ impl World {
             applier,
             machine_tasks: VecDeque::new(),
             inbox: VecDeque::new(),
+            host,
             hellos: BTreeMap::new(),
             turn_at: None,
             idle_turns: 0,
         })
+    }
+
+    /// What the machine of a process is made with: its flags have limits of the guest, too.
+    fn machine_setup(&self, node: usize) -> MachineSetup {
+        let flags = self.nodes[node].flags.as_ref();
+        let command_bytes = flags.and_then(|flags| flags.command_bytes);
+        MachineSetup {
+            kind: self.profile.machine,
+            node,
+            planted: self.planted,
+            limits: machine::limits(self.profile.keys_expire(), command_bytes),
+            lever: Arc::clone(&self.lever),
+        }
     }
 
     /// The clock when a node starts. With the planted fault it is early, so that the node does not wait before it votes.
@@ -312,6 +347,16 @@ impl World {
         }
     }
 
+    /// The settings that a node proposes to a cluster: its flags.
+    fn initial_settings(&self, node: usize) -> Bytes {
+        match self.profile.machine {
+            MachineKind::List => Bytes::new(),
+            MachineKind::Guest => {
+                ReplicatedSettings::proposed(&self.machine_setup(node).limits).encode()
+            }
+        }
+    }
+
     fn max_clock_skew(&self) -> Option<Duration> {
         let removed = self.planted.is_some_and(Planted::removes_bound);
         self.profile.clocks.max_skew().filter(|_| !removed)
@@ -319,20 +364,22 @@ impl World {
 
     fn core_config(&self, node: usize, seed: u64) -> CoreConfig {
         let profile = &self.profile;
+        let flags = self.nodes[node].flags.clone();
+        let flags = flags.unwrap_or_else(|| Flags::of(profile));
         CoreConfig {
             id: self.nodes[node].id.clone(),
             voters: self.founders_of(node),
             addresses: BTreeMap::new(),
-            election_timeout_min: profile.election_timeout_min,
-            election_timeout_max: profile.election_timeout_max,
+            election_timeout_min: flags.election_timeout_min,
+            election_timeout_max: flags.election_timeout_max,
             heartbeat_interval: profile.heartbeat_interval,
-            max_log_entries: profile.max_log_entries,
-            snapshot_threshold: profile.snapshot_threshold,
-            lease_drift_percent: profile.lease_drift_percent,
+            max_log_entries: flags.max_log_entries,
+            snapshot_threshold: flags.snapshot_threshold,
+            lease_drift_percent: flags.lease_drift_percent,
             max_clock_skew: self.max_clock_skew(),
             limits: profile.limits.clone(),
             seed,
-            initial_settings: Bytes::new(),
+            initial_settings: self.initial_settings(node),
             known_level: self.nodes[node].known_level,
             new_lineage: Lineage(u128::from(seed) << 64 | u128::from(seed)),
         }
@@ -374,6 +421,7 @@ impl World {
         self.coverage.crashes += 1;
         self.clients_lose(node);
         self.operator.lose(node);
+        self.hosts_lose(node);
         Ok(())
     }
 

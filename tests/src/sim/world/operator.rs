@@ -173,7 +173,7 @@ impl World {
         self.order_at(node, order);
     }
 
-    fn order_at(&mut self, node: usize, order: AdminRequest) {
+    pub(super) fn order_at(&mut self, node: usize, order: AdminRequest) {
         if self.nodes[node].live.is_none() {
             return;
         }

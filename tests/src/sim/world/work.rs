@@ -8,6 +8,7 @@ use task_queue_raft::ids::LogId;
 use task_queue_raft::message::{Message, RaftRequest, RaftResponse};
 use task_queue_raft::raft::Core;
 
+use super::host::FIRST_PROPOSAL;
 use super::node::Node;
 use super::{Event, Tag, World};
 use crate::sim::environment::{Output, SimInput, SimMachineTask};
@@ -45,6 +46,10 @@ impl World {
                     detail: format!("n{node}: {fault}"),
                 });
             }
+            Output::Reply(number, outcome) if number >= FIRST_PROPOSAL => {
+                let outcome = outcome.map(|applied| (applied.index, applied.reply));
+                self.proposer_hears(number, outcome);
+            }
             Output::Reply(op, outcome) if self.planted == Some(Planted::RepliesMixedUp) => {
                 let other = self
                     .history
@@ -55,9 +60,11 @@ impl World {
                 self.client_hears(other, outcome.map(|applied| told(&applied.reply)));
             }
             Output::Reply(op, _) if self.planted == Some(Planted::ReplyLost) && op % 16 == 7 => {}
-            Output::Reply(op, outcome) => {
-                self.client_hears(op, outcome.map(|applied| told(&applied.reply)));
+            Output::Reply(op, Ok(applied)) => {
+                let outcome = self.leave_gate(node, op, true, told(&applied.reply))?;
+                self.client_hears(op, Ok(outcome));
             }
+            Output::Reply(op, Err(error)) => self.client_hears(op, Err(error)),
             Output::Refuse(op, error) => self.client_hears(op, Err(error)),
             Output::Conclude(order, outcome) => {
                 return self.operator_hears(node, order, &outcome);
@@ -293,6 +300,7 @@ impl World {
                     Some(Ok(found)) => Outcome::Found(found),
                     Some(Err(_)) => Outcome::Nonsense,
                 };
+                let outcome = self.leave_gate(node, op, false, outcome)?;
                 self.client_hears(op, Ok(outcome));
                 None
             }
@@ -502,7 +510,8 @@ fn told(told: &Told) -> Outcome {
         Told::Place(place) => Outcome::Appended(*place),
         Told::Replaced(before) => Outcome::Replaced(*before),
         Told::Kept(found) => Outcome::Kept(*found),
-        Told::Nonsense(_) => Outcome::Nonsense,
+        Told::TooLarge => Outcome::Refused,
+        Told::Record(_) | Told::Nonsense(_) => Outcome::Nonsense,
     }
 }
 

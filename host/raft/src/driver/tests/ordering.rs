@@ -23,6 +23,7 @@ fn kinds(node: &Node) -> Vec<&'static str> {
             DiskTask::SetAside(_) => "set aside",
             DiskTask::ReplaceStore(_) => "replace store",
             DiskTask::RememberPeers(_) => "remember peers",
+            DiskTask::RecordLease(_) => "record lease",
         })
         .collect()
 }

@@ -492,6 +492,29 @@ fn messages_of_another_lineage_are_dropped() {
 }
 
 #[test]
+fn a_stranger_with_the_name_of_a_peer_does_not_take_its_place() {
+    let mut cluster = cluster();
+    let real = cluster.node("b").hello();
+    let a = cluster.node("a");
+    let mut stranger = foreign(a, 21);
+    stranger.id = "b".into();
+    stranger.store_id = StoreId(99);
+    a.meet(&stranger);
+    a.sent();
+    let term = a.core.term();
+    let vote = vote_request("b", term.0 + 9, id(term.0 + 8, 9));
+    let transfer = RequestVote {
+        transfer: true,
+        ..vote
+    };
+    a.step_from(&stranger.sender(), vote_message(transfer.clone()));
+    assert_eq!((a.core.term(), a.sent()), (term, vec![]));
+    // The peer itself still counts, on the connection that it had before.
+    a.step_from(&real.sender(), vote_message(transfer));
+    assert_eq!(a.core.term(), Term(term.0 + 9));
+}
+
+#[test]
 fn a_leader_with_another_entry_at_a_committed_index_stops_the_node() {
     let mut b = Node::at("b", 1, &[1, 1, 1]);
     b.step("a", append("a", 1, id(1, 3), &[], 2));

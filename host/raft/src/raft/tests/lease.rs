@@ -6,6 +6,8 @@ use crate::ids::*;
 use crate::message::*;
 use crate::raft::membership::change::Change;
 use crate::raft::*;
+use crate::storage::LogStore;
+use crate::storage::memory::{MemorySnapshots, MemoryStore};
 
 /// The lease for an election timeout of 1,000 ms and a clock drift of 25 %.
 const COUNTS: Duration = Duration::from_millis(800);
@@ -15,6 +17,71 @@ fn leased(id: &str, voters: &str) -> CoreConfig {
         lease_drift_percent: Some(25),
         ..config(id, voters)
     }
+}
+
+/// A node that starts from `log` with these settings, at this time.
+fn started(config: CoreConfig, log: &MemoryStore, now: Duration) -> Node {
+    Node::from_stores(config, log.clone(), MemorySnapshots::new(), 0, now)
+}
+
+/// Whether it grants c its vote in a term that is new.
+fn votes(node: &mut Node, term: u64) -> bool {
+    let last = LogId::new(Term(term), Index(100));
+    node.step("c", vote_message(vote_request("c", term, last)));
+    let granted = |(_, message): &(NodeId, Message)| matches!(message, Message::Response(RaftResponse::RequestVote(vote)) if vote.granted);
+    node.sent().iter().any(granted)
+}
+
+/// The store of a run with leases of `MIN`, which has granted one just before `MIN`.
+fn store_of_a_lender() -> MemoryStore {
+    let mut log = MemoryStore::new();
+    log.record_lease(MIN).unwrap();
+    let mut node = started(leased("a", "a b c"), &log, Duration::ZERO);
+    node.pass(MIN);
+    node.step("b", append("b", 1, id(0, 0), &[1], 0));
+    assert!(!votes(&mut node, 2), "b has a lease");
+    log
+}
+
+#[test]
+fn a_node_that_restarts_with_a_shorter_timeout_waits_for_the_leases_of_the_run_before() {
+    let log = store_of_a_lender();
+    let short = CoreConfig {
+        election_timeout_min: MIN / 4,
+        ..leased("a", "a b c")
+    };
+    let mut node = started(short, &log, MIN);
+    node.now = 2 * MIN - Duration::from_millis(1);
+    assert!(!votes(&mut node, 3), "the lease of b has not ended");
+    node.now = 2 * MIN;
+    assert!(votes(&mut node, 3));
+}
+
+#[test]
+fn a_node_that_restarts_without_leases_waits_for_those_of_the_run_before() {
+    let log = store_of_a_lender();
+    let mut node = started(config("a", "a b c"), &log, MIN);
+    node.now = 2 * MIN - Duration::from_millis(1);
+    assert!(!votes(&mut node, 3), "the lease of b has not ended");
+    node.now = 2 * MIN;
+    assert!(votes(&mut node, 3));
+}
+
+#[test]
+fn once_longer_leases_have_ended_the_next_start_does_not_wait_for_them() {
+    let mut log = store_of_a_lender();
+    let short = CoreConfig {
+        election_timeout_min: MIN / 4,
+        ..leased("a", "a b c")
+    };
+    let mut node = started(short.clone(), &log, MIN);
+    node.pass(MIN - Duration::from_millis(1));
+    assert_eq!(log.load().unwrap().granted_lease, MIN);
+    node.pass(Duration::from_millis(1));
+    assert_eq!(log.load().unwrap().granted_lease, MIN / 4);
+    let mut node = started(short, &log, 2 * MIN);
+    node.now = 2 * MIN + MIN / 4;
+    assert!(votes(&mut node, 9));
 }
 
 fn acknowledged(term: u64, round: u64) -> Message {

@@ -1,6 +1,7 @@
 //! The contract of a log store, one check per rule. Each check starts with the log that the previous one left.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -15,6 +16,7 @@ type OpenLog<'a> = &'a mut dyn FnMut() -> Box<dyn LogStore>;
 pub(super) fn check(open: OpenLog<'_>) {
     a_new_store_is_empty(open);
     term_and_vote_survive(open);
+    the_longest_lease_survives(open);
     appended_entries_are_read_after_reopening(open);
     an_append_must_follow_the_last_entry(open);
     a_refused_batch_changes_nothing(open);
@@ -190,6 +192,18 @@ fn term_and_vote_survive(open: OpenLog<'_>) {
     let before = load(&mut *open());
     write(&mut *open(), &WriteBatch::default());
     assert_eq!(load(&mut *open()), before, "an empty batch changes nothing");
+}
+
+fn the_longest_lease_survives(open: OpenLog<'_>) {
+    assert_eq!(load(&mut *open()).granted_lease, Duration::ZERO);
+    for ms in [1500, 300] {
+        let longest = Duration::from_millis(ms);
+        let mut store = open();
+        load(&mut *store);
+        store.record_lease(longest).expect("the lease is recorded");
+        drop(store);
+        assert_eq!(load(&mut *open()).granted_lease, longest);
+    }
 }
 
 fn appended_entries_are_read_after_reopening(open: OpenLog<'_>) {

@@ -4,7 +4,7 @@ use ::redb::{ReadableDatabase, ReadableTable};
 
 use super::RedbStore;
 use super::error::missing;
-use super::tables::{ENTRIES, HARD_STATE, MET, META, PURGED, meta_record, optional_record};
+use super::tables::{ENTRIES, HARD_STATE, LEASE, MET, META, PURGED, meta_record, optional_record};
 use crate::entry::Entry;
 use crate::ids::{Index, LogId, Term};
 use crate::storage::schema::RecordError;
@@ -24,6 +24,7 @@ impl RedbStore {
         let hard_state = self.record(&meta, HARD_STATE, schema::decode_hard_state)?;
         let purged = self.record(&meta, PURGED, schema::decode_log_id)?;
         let met = optional_record(&self.path, &meta, MET, schema::decode_met)?;
+        let lease = optional_record(&self.path, &meta, LEASE, schema::decode_lease)?;
 
         let mut state = StoredState {
             hard_state,
@@ -36,6 +37,7 @@ impl RedbStore {
             state: self.init.state,
             runs: self.runs.clone(),
             met: met.unwrap_or_default(),
+            granted_lease: lease.unwrap_or_default(),
         };
         let entries = transaction
             .open_table(ENTRIES)

@@ -23,6 +23,8 @@ pub(super) const ORIGIN: &str = "origin";
 /// Optional, as [`MET`]: a release without this record ignores it.
 pub(super) const RUNS: &str = "runs";
 pub(super) const MET: &str = "met";
+/// Optional as well: a release without it waits after a start as long as its own settings say.
+pub(super) const LEASE: &str = "lease";
 
 /// Writes the records that every store has since its creation.
 pub(super) fn fill(

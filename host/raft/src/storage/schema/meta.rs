@@ -1,5 +1,7 @@
 //! The records of the log database that are not entries: identity, term and vote, purge position, state of the store.
 
+use std::time::Duration;
+
 use bytes::Buf;
 
 use super::record::{RecordError, finished, get_name, put_length, put_name, seal, start, unseal};
@@ -216,6 +218,24 @@ pub(in crate::storage) fn decode_met(
     }
     finished(&body)?;
     Ok(met)
+}
+
+/// Encodes the length of a lease, rounded up to milliseconds.
+pub(in crate::storage) fn encode_lease(key: &str, lease: Duration) -> Vec<u8> {
+    let mut record = Vec::new();
+    start(&mut record);
+    let ms = u64::try_from(lease.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
+    record.extend_from_slice(&ms.to_be_bytes());
+    seal(key.as_bytes(), &mut record);
+    record
+}
+
+/// Decodes the length of a lease.
+pub(in crate::storage) fn decode_lease(key: &str, record: &[u8]) -> Result<Duration, RecordError> {
+    let mut body = unseal(key.as_bytes(), record)?;
+    let ms = body.try_get_u64()?;
+    finished(&body)?;
+    Ok(Duration::from_millis(ms))
 }
 
 /// Decodes a list of numbers. Its length is checked against the remaining bytes before memory is reserved.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use oarlock_wasm::AuditVerdict;
 use serde_json::json;
 
 use super::support::{Client, Guest, Running};
@@ -64,8 +65,10 @@ async fn a_node_that_diverges_installs_a_snapshot_of_the_leader_and_serves_again
     );
     // The next audit finds no difference.
     let mut changes = auditor.watch();
-    let agreed =
-        changes.wait_for(|findings| findings.agreeing == 3 && findings.differing.is_empty());
+    let agreed = changes.wait_for(|verdict| {
+        let findings = verdict.findings();
+        findings.agreeing == 3 && findings.differing.is_empty()
+    });
     agreed.await.expect("it runs");
     let kept = three.data_dir(2).join("quarantine");
     let kept = std::fs::read_dir(kept).expect("the diverged state is kept");
@@ -164,7 +167,8 @@ async fn an_audit_follows_a_command() {
         .map(|requested| requested.0);
     let mut changes = app.auditor.watch();
     // The findings are updated after the hashes are in the log.
-    let found = changes.wait_for(|findings| {
+    let found = changes.wait_for(|verdict| {
+        let findings = verdict.findings();
         findings.agreeing == 1 && findings.index.map(|index| index.0) >= requested
     });
     found.await.expect("it runs");
@@ -192,7 +196,7 @@ async fn without_a_majority() -> Three {
     for at in 0..3 {
         let auditor = &three.node(at).app().auditor;
         let mut changes = auditor.watch();
-        let stopped = changes.wait_for(|findings| findings.writes_stopped);
+        let stopped = changes.wait_for(AuditVerdict::are_writes_stopped);
         drop(stopped.await.expect("it runs"));
         assert!(
             !auditor.is_quarantined(),
@@ -221,7 +225,7 @@ async fn a_restart_of_all_nodes_without_a_majority_acknowledges_no_command() {
         // Also once a leader has audited again.
         let leader = three.leader(0).await;
         let mut changes = three.node(leader).app().auditor.watch();
-        let audited = changes.wait_for(|findings| findings.undecided);
+        let audited = changes.wait_for(|verdict| verdict.findings().undecided);
         drop(audited.await.expect("it runs"));
         for at in 0..3 {
             let refused = three.client(at).apply(SHORT).await;

@@ -69,6 +69,22 @@ fn a_module_is_compiled_once_and_then_found() {
 }
 
 #[test]
+fn a_module_in_use_is_not_compiled_again() {
+    let store = Arc::new(MemoryStore::default());
+    let engine = GuestEngine::new()
+        .unwrap()
+        .with_store(Arc::clone(&store) as _);
+    let load = || GuestModule::load(&engine, Bytes::from_static(COUNTER), &limits()).unwrap();
+    let first = load();
+    store.kept.lock().unwrap().clear();
+    works(&load());
+    assert_eq!(store.writes(), 1, "its code is in use");
+    drop(first);
+    works(&load());
+    assert_eq!(store.writes(), 2);
+}
+
+#[test]
 fn corrupt_code_is_discarded_and_the_module_compiled_again() {
     let store = Arc::new(MemoryStore::default());
     load(&store);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::records::envelope::Envelope;
 
 const DEADLINE_MS: u64 = 1_000;
 

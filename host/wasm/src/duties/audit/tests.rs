@@ -1,16 +1,16 @@
 use super::*;
 
-fn audit(requested_at: u64) -> Situation {
-    Situation {
+fn audit(requested_at: u64) -> AuditSituation {
+    AuditSituation {
         requested_at: Some(Index(requested_at)),
-        ..Situation::default()
+        ..AuditSituation::default()
     }
 }
 
 #[test]
 fn the_attempts_to_report_have_an_end_and_growing_pauses() {
-    let mut duties = Duties::default();
-    let mut now = Instant::now();
+    let mut duties = AuditDuties::default();
+    let mut now = Duration::ZERO;
     duties.note(audit(7), now);
     duties.set_report_missing(true);
     let mut pauses = Vec::new();
@@ -39,13 +39,13 @@ fn the_attempts_to_report_have_an_end_and_growing_pauses() {
 
 #[test]
 fn a_leader_in_quarantine_transfers_leadership_with_growing_pauses() {
-    let mut duties = Duties::default();
-    let quarantined = |leads| Situation {
+    let mut duties = AuditDuties::default();
+    let quarantined = |leads| AuditSituation {
         leads,
         is_quarantined: true,
         ..audit(7)
     };
-    let start = Instant::now();
+    let start = Duration::ZERO;
     let mut now = start;
     let mut transfers = 0;
     // Leadership comes back at once after each transfer, as between nodes that are all in quarantine.
@@ -65,14 +65,14 @@ fn a_leader_in_quarantine_transfers_leadership_with_growing_pauses() {
 
 #[test]
 fn a_refused_cluster_is_audited_again_but_not_at_every_tick() {
-    let refused = Situation {
+    let refused = AuditSituation {
         leads: true,
         undecided: true,
         are_writes_stopped: true,
         ..audit(7)
     };
-    let mut duties = Duties::default();
-    let mut now = Instant::now();
+    let mut duties = AuditDuties::default();
+    let mut now = Duration::ZERO;
     let mut requests = 0;
     for _ in 0..600 {
         duties.note(refused, now);
@@ -86,11 +86,11 @@ fn a_refused_cluster_is_audited_again_but_not_at_every_tick() {
 
 #[test]
 fn voters_that_do_not_report_have_a_time_limit() {
-    let undecided = Situation {
+    let undecided = AuditSituation {
         undecided: true,
         ..audit(7)
     };
-    let (mut duties, now) = (Duties::default(), Instant::now());
+    let (mut duties, now) = (AuditDuties::default(), Duration::ZERO);
     duties.note(undecided, now);
     let deadline = duties.stop_writes_at().unwrap();
     assert_eq!(deadline - now, REPORT_TIMEOUT);

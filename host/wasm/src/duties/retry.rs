@@ -1,14 +1,14 @@
-//! How long the background tasks of a node wait before they retry.
+//! How long a node waits before it retries.
 
 use std::time::Duration;
 
 /// Pause after a proposal or a request of a background task was rejected or timed out. Short compared with an election
 /// timeout, so that a task continues soon after a new leader is elected.
-pub(crate) const RETRY_PAUSE: Duration = Duration::from_millis(200);
+pub const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
 /// A pause that doubles with each failure, up to a maximum.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Backoff {
+pub struct Backoff {
     first: Duration,
     longest: Duration,
     current: Duration,
@@ -16,7 +16,7 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     /// Pauses from `first` to `longest`.
-    pub(crate) const fn new(first: Duration, longest: Duration) -> Self {
+    pub const fn new(first: Duration, longest: Duration) -> Self {
         Self {
             first,
             longest,
@@ -25,19 +25,19 @@ impl Backoff {
     }
 
     /// The next pause.
-    pub(crate) fn current(&self) -> Duration {
+    pub fn current(&self) -> Duration {
         self.current
     }
 
     /// Returns the next pause, and doubles the one after it.
-    pub(crate) fn next(&mut self) -> Duration {
+    pub fn advance(&mut self) -> Duration {
         let pause = self.current;
         self.current = self.longest.min(pause * 2);
         pause
     }
 
     /// Begins with the first pause again.
-    pub(crate) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         self.current = self.first;
     }
 }

@@ -2,7 +2,7 @@
 
 /// Whether a node serves requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum QuarantineState {
+pub enum QuarantineState {
     /// No audit has found a difference from the majority since the node's state was last replaced.
     #[default]
     Serving,
@@ -14,20 +14,21 @@ pub(crate) enum QuarantineState {
 
 /// The state, with a counter that distinguishes successive periods of serving.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Quarantine {
-    pub(crate) state: QuarantineState,
+pub struct Quarantine {
+    /// Whether it serves.
+    pub state: QuarantineState,
     /// How often a snapshot has ended a quarantine, since the node was started.
-    pub(crate) reinstalls: u64,
+    pub reinstalls: u64,
 }
 
 impl Quarantine {
     /// Whether requests are served.
-    pub(crate) fn is_serving(self) -> bool {
+    pub fn is_serving(self) -> bool {
         self.state == QuarantineState::Serving
     }
 
     /// Starts a quarantine. Returns `false` if the node was in quarantine already.
-    pub(crate) fn enter(&mut self) -> bool {
+    pub fn enter(&mut self) -> bool {
         let enters = self.is_serving();
         if enters {
             self.state = QuarantineState::Quarantined;
@@ -36,21 +37,21 @@ impl Quarantine {
     }
 
     /// Ends a quarantine after a reinstall.
-    pub(crate) fn leave(&mut self) {
+    pub fn leave(&mut self) {
         self.state = QuarantineState::Serving;
         self.reinstalls += 1;
     }
 
     /// Ends a quarantine without a reinstall: the state of the node was found or declared to be right. Returns `false` if
     /// the node was not in quarantine.
-    pub(crate) fn acquit(&mut self) -> bool {
+    pub fn acquit(&mut self) -> bool {
         let ends = !self.is_serving();
         self.state = QuarantineState::Serving;
         ends
     }
 
     /// Makes a quarantine permanent.
-    pub(crate) fn give_up(&mut self) {
+    pub fn give_up(&mut self) {
         self.state = QuarantineState::GivenUp;
     }
 }

@@ -1,6 +1,7 @@
-use task_queue_raft::ids::Index;
+//! Audits of the complete state.
 
 use super::*;
+use crate::machine::state_digest::NOT_COMPARABLE;
 
 const NONE: &str = "";
 
@@ -12,7 +13,7 @@ fn digest(text: &str) -> Sha256 {
     }
 }
 
-fn evaluated(own: &str, reports: &[(&str, &str)]) -> (Auditor, StateFindings) {
+fn evaluated(own: &str, reports: &[(&str, &str)]) -> (AuditVerdict, StateFindings) {
     let reports = reports.iter();
     let audit = Audit {
         requested_at: Some(Index(7)),
@@ -22,20 +23,20 @@ fn evaluated(own: &str, reports: &[(&str, &str)]) -> (Auditor, StateFindings) {
             .collect(),
         ..Audit::default()
     };
-    let auditor = Auditor::default();
+    let mut verdict = AuditVerdict::default();
     let voters = ["node1", "node2", "node3"].map(NodeId::from);
-    evaluate(&auditor, &audit, &voters, "node1");
-    let findings = auditor.state_findings();
-    (auditor, findings)
+    verdict.evaluate_states(&audit, &voters, "node1");
+    let findings = verdict.state_findings().clone();
+    (verdict, findings)
 }
 
 #[test]
 fn a_node_whose_state_differs_from_the_majority_quarantines_itself() {
-    let (auditor, findings) = evaluated("t", &[("node1", "t"), ("node2", "s"), ("node3", "s")]);
-    assert!(auditor.is_quarantined());
+    let (verdict, findings) = evaluated("t", &[("node1", "t"), ("node2", "s"), ("node3", "s")]);
+    assert!(verdict.is_quarantined());
     assert_eq!(findings.differing, ["node1"]);
-    let (auditor, findings) = evaluated("s", &[("node1", "s"), ("node2", "s"), ("node3", "t")]);
-    assert!(!auditor.is_quarantined());
+    let (verdict, findings) = evaluated("s", &[("node1", "s"), ("node2", "s"), ("node3", "t")]);
+    assert!(!verdict.is_quarantined());
     assert_eq!(
         (findings.agreeing, findings.differing),
         (2, vec!["node3".to_owned()])
@@ -44,7 +45,7 @@ fn a_node_whose_state_differs_from_the_majority_quarantines_itself() {
 
 #[test]
 fn equal_hashes_do_not_end_a_quarantine_by_an_audit_of_the_state() {
-    let (auditor, _) = evaluated("t", &[("node1", "t"), ("node2", "s"), ("node3", "s")]);
+    let (mut verdict, _) = evaluated("t", &[("node1", "t"), ("node2", "s"), ("node3", "s")]);
     let hash = digest("h");
     let hashes = ["node1", "node2", "node3"].map(|node| (node.to_owned(), hash));
     let mut audit = Audit {
@@ -54,26 +55,26 @@ fn equal_hashes_do_not_end_a_quarantine_by_an_audit_of_the_state() {
         ..Audit::default()
     };
     let voters = ["node1", "node2", "node3"].map(NodeId::from);
-    auditor.evaluate(&audit, &voters, "node1");
-    assert!(auditor.is_quarantined());
+    verdict.evaluate(&audit, &voters, "node1");
+    assert!(verdict.is_quarantined());
     // An operator's decision does.
     audit.accepted = Some(hash);
-    auditor.evaluate(&audit, &voters, "node1");
-    assert!(!auditor.is_quarantined());
+    verdict.evaluate(&audit, &voters, "node1");
+    assert!(!verdict.is_quarantined());
 }
 
 #[test]
 fn without_a_majority_no_node_is_quarantined() {
-    let (auditor, findings) = evaluated("t", &[("node1", "t"), ("node2", "s")]);
-    assert!(!auditor.is_quarantined());
+    let (verdict, findings) = evaluated("t", &[("node1", "t"), ("node2", "s")]);
+    assert!(!verdict.is_quarantined());
     assert_eq!(findings.differing, [""; 0]);
 }
 
 #[test]
 fn a_guest_that_writes_a_state_in_different_ways_is_not_compared() {
-    let (auditor, findings) = evaluated("t", &[("node1", "t"), ("node2", "s"), ("node3", NONE)]);
-    assert!(!auditor.is_quarantined());
+    let (verdict, findings) = evaluated("t", &[("node1", "t"), ("node2", "s"), ("node3", NONE)]);
+    assert!(!verdict.is_quarantined());
     assert_eq!(findings.not_comparable, ["node3"]);
-    let (auditor, _) = evaluated(NONE, &[("node1", NONE), ("node2", "s"), ("node3", "s")]);
-    assert!(!auditor.is_quarantined());
+    let (verdict, _) = evaluated(NONE, &[("node1", NONE), ("node2", "s"), ("node3", "s")]);
+    assert!(!verdict.is_quarantined());
 }

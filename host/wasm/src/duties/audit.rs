@@ -1,11 +1,11 @@
-//! What the task of the audit does next, and when: all retries have an end or a growing pause.
+//! What a node does next for the audit of state hashes, and when: all retries have an end or a growing pause. Times are those of
+//! any clock that only grows, since any moment.
 
 use std::time::Duration;
 
 use task_queue_raft::ids::Index;
-use tokio::time::Instant;
 
-use crate::retry::{Backoff, RETRY_PAUSE};
+use crate::duties::retry::{Backoff, RETRY_PAUSE};
 
 /// How long voters may take to report after hashes were found to differ. Then commands are refused, although a majority
 /// is still possible: a voter that is down may never report.
@@ -21,41 +21,45 @@ const MAX_REPORT_PAUSE: Duration = Duration::from_secs(10);
 
 /// What the next step depends on.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Situation {
+pub struct AuditSituation {
     /// The latest audit.
-    pub(super) requested_at: Option<Index>,
+    pub requested_at: Option<Index>,
     /// This node leads, and has committed an entry of its term.
-    pub(super) leads: bool,
-    pub(super) is_quarantined: bool,
+    pub leads: bool,
+    /// This node is in quarantine.
+    pub is_quarantined: bool,
     /// The hashes differ and none is that of a majority.
-    pub(super) undecided: bool,
-    pub(super) are_writes_stopped: bool,
+    pub undecided: bool,
+    /// Commands are refused, because no majority agrees.
+    pub are_writes_stopped: bool,
 }
 
-/// The state of the task between its steps.
-#[derive(Debug)]
-pub(super) struct Duties {
+/// The state of a node between its steps.
+#[derive(Clone, Debug)]
+pub struct AuditDuties {
     /// The audit that the fields below belong to.
     requested_at: Option<Index>,
     /// Attempts to propose this node's report.
     attempts: u32,
     report_pause: Backoff,
-    report_at: Option<Instant>,
+    report_at: Option<Duration>,
     /// The node's report is not in the log yet.
     is_report_missing: bool,
     /// When hashes were first found to differ without a majority.
-    undecided_since: Option<Instant>,
+    undecided_since: Option<Duration>,
     /// A request is due now.
     is_request_due: bool,
     /// When the last request was made.
-    requested: Option<Instant>,
+    requested: Option<Duration>,
     are_writes_stopped: bool,
     hand_over_pause: Backoff,
+    /// Transfers of this quarantine.
+    hand_overs: usize,
     /// When this node, in quarantine, transfers its leadership.
-    hand_over_at: Option<Instant>,
+    hand_over_at: Option<Duration>,
 }
 
-impl Default for Duties {
+impl Default for AuditDuties {
     fn default() -> Self {
         Self {
             requested_at: None,
@@ -68,14 +72,15 @@ impl Default for Duties {
             requested: None,
             are_writes_stopped: false,
             hand_over_pause: Backoff::new(HAND_OVER_PAUSES.0, HAND_OVER_PAUSES.1),
+            hand_overs: 0,
             hand_over_at: None,
         }
     }
 }
 
-impl Duties {
+impl AuditDuties {
     /// Takes the present situation into account.
-    pub(super) fn note(&mut self, situation: Situation, now: Instant) {
+    pub fn note(&mut self, situation: AuditSituation, now: Duration) {
         if situation.requested_at != self.requested_at {
             self.requested_at = situation.requested_at;
             self.retry_report();
@@ -96,43 +101,44 @@ impl Duties {
             (false, _) => {
                 self.hand_over_at = None;
                 self.hand_over_pause.reset();
+                self.hand_overs = 0;
             }
         }
     }
 
     /// Whether this node may propose its report now.
-    pub(super) fn may_report(&self, now: Instant) -> bool {
+    pub fn may_report(&self, now: Duration) -> bool {
         let is_time = self.report_at.is_none_or(|time| time <= now);
         is_time && self.attempts < MAX_REPORT_ATTEMPTS
     }
 
     /// An attempt to propose the report begins.
-    pub(super) fn report_attempted(&mut self, now: Instant) {
+    pub fn report_attempted(&mut self, now: Duration) {
         self.attempts += 1;
-        self.report_at = Some(now + self.report_pause.next());
+        self.report_at = Some(now + self.report_pause.advance());
     }
 
     /// When the next attempt may begin, if there is one.
-    pub(super) fn report_again_at(&self) -> Option<Instant> {
+    pub fn report_again_at(&self) -> Option<Duration> {
         let has_attempts = self.attempts < MAX_REPORT_ATTEMPTS;
         self.report_at
             .filter(|_| has_attempts && self.is_report_missing)
     }
 
     /// Allows attempts to report again from the first one on.
-    pub(super) fn retry_report(&mut self) {
+    pub fn retry_report(&mut self) {
         self.attempts = 0;
         self.report_at = None;
         self.report_pause.reset();
     }
 
     /// Whether this node has a report that is not in the log.
-    pub(super) fn set_report_missing(&mut self, is_missing: bool) {
+    pub fn set_report_missing(&mut self, is_missing: bool) {
         self.is_report_missing = is_missing;
     }
 
     /// The interval of audits has passed on the leader.
-    pub(super) fn request(&mut self, is_due: bool, now: Instant) {
+    pub fn request(&mut self, is_due: bool, now: Duration) {
         let is_early = self.are_writes_stopped
             && self
                 .requested
@@ -141,7 +147,7 @@ impl Duties {
     }
 
     /// Whether a request is to be proposed. It is taken once.
-    pub(super) fn takes_request(&mut self, now: Instant) -> bool {
+    pub fn takes_request(&mut self, now: Duration) -> bool {
         let is_due = std::mem::take(&mut self.is_request_due);
         if is_due {
             self.requested = Some(now);
@@ -150,18 +156,25 @@ impl Duties {
     }
 
     /// When commands are refused although voters are missing.
-    pub(super) fn stop_writes_at(&self) -> Option<Instant> {
+    pub fn stop_writes_at(&self) -> Option<Duration> {
         self.undecided_since.map(|since| since + REPORT_TIMEOUT)
     }
 
     /// When this node transfers its leadership.
-    pub(super) fn hand_over_at(&self) -> Option<Instant> {
+    pub fn hand_over_at(&self) -> Option<Duration> {
         self.hand_over_at
     }
 
+    /// How many transfers were tried before in this quarantine.
+    #[must_use]
+    pub fn hand_overs(&self) -> usize {
+        self.hand_overs
+    }
+
     /// A transfer was tried. The next one waits longer.
-    pub(super) fn handed_over(&mut self) {
-        self.hand_over_pause.next();
+    pub fn handed_over(&mut self) {
+        self.hand_over_pause.advance();
+        self.hand_overs += 1;
         self.hand_over_at = None;
     }
 }

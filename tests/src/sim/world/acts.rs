@@ -1,0 +1,245 @@
+//! What operators do to the guest during the storm: they upgrade it, change settings, and accept a state where no majority
+//! agrees. And what happens besides: the memory of a guest becomes corrupt, and nodes of another cluster call.
+
+use std::time::Duration;
+
+use oarlock_wasm::{
+    CommandOutcome, Envelope, ReplicatedSettings, SettingsChange, StateAcceptance, UpgradeBegin,
+    UpgradeOutcome, UpgradeRecord, UpgradeRefusal,
+};
+use task_queue_raft::ids::Index;
+
+use super::host::Proposer;
+use super::{Event, World};
+use crate::sim::machine::{COMMAND_BYTES, Told, Upgrade};
+
+/// Most bytes of a module in one entry.
+const CHUNK_BYTES: usize = 64 << 10;
+/// How long voters may take, in milliseconds of replicated time.
+const WAIT_MS: u64 = 4000;
+/// Pause before an operator tries again.
+const PAUSE: Duration = Duration::from_millis(150);
+
+/// Something that an operator does, or that happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Act {
+    Upgrade,
+    Settings,
+    Corrupt,
+    Stranger,
+}
+
+/// An operator who upgrades the guest.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Upgrading {
+    module: Upgrade,
+    /// The entry that began it, once it is known.
+    begun: Option<Index>,
+    /// Bytes that the log has.
+    offset: usize,
+}
+
+impl World {
+    /// The next thing is done, or one that was begun goes on.
+    pub(super) fn act(&mut self) {
+        let pause = self.act_rng.millis(60, 700);
+        self.schedule(pause, Event::Act);
+        self.accept_a_state();
+        if self.calm || self.lull {
+            return;
+        }
+        let dimensions = self.profile.dimensions;
+        let mut acts = Vec::new();
+        if dimensions.upgrades {
+            acts.push(Act::Upgrade);
+        }
+        if dimensions.settings {
+            acts.push(Act::Settings);
+        }
+        if dimensions.corruption {
+            acts.push(Act::Corrupt);
+        }
+        if dimensions.strangers {
+            acts.push(Act::Stranger);
+        }
+        if acts.is_empty() {
+            return;
+        }
+        match self.act_rng.pick(&acts) {
+            Act::Upgrade if self.upgrading.is_none() => {
+                let module = self.act_rng.pick(&[
+                    Upgrade::NextKv,
+                    Upgrade::NextKv,
+                    Upgrade::Kv,
+                    Upgrade::Counter,
+                ]);
+                self.upgrading = Some(Upgrading {
+                    module,
+                    begun: None,
+                    offset: 0,
+                });
+                self.upgrade();
+            }
+            Act::Upgrade => {}
+            Act::Settings => self.change_settings(),
+            Act::Corrupt => self.corrupt(),
+            Act::Stranger => self.stranger(),
+        }
+    }
+
+    pub(super) fn any_live(&mut self) -> Option<usize> {
+        let members = self.members();
+        let live: Vec<usize> = (0..self.nodes.len())
+            .filter(|node| self.nodes[*node].live.is_some())
+            .filter(|node| !self.calm || members.contains(node))
+            .collect();
+        (!live.is_empty()).then(|| self.act_rng.pick(&live))
+    }
+
+    // ----- upgrades -----
+
+    /// Proposes the next record of an upgrade, at any node.
+    pub(super) fn upgrade(&mut self) {
+        let Some(upgrading) = self.upgrading else {
+            return;
+        };
+        let Some(node) = self.any_live() else {
+            return self.schedule(PAUSE, Event::Upgrade);
+        };
+        let module = upgrading.module.bytes();
+        let record = match upgrading.begun {
+            None => UpgradeRecord::Begin(UpgradeBegin {
+                sha256: upgrading.module.sha256(),
+                bytes: module.len() as u64,
+                wait_ms: WAIT_MS,
+                dry_run: false,
+                by: "operator".to_owned(),
+            }),
+            Some(upgrade) => {
+                let end = module.len().min(upgrading.offset + CHUNK_BYTES);
+                UpgradeRecord::Chunk {
+                    upgrade,
+                    offset: upgrading.offset as u64,
+                    bytes: module.slice(upgrading.offset.min(end)..end),
+                }
+            }
+        };
+        self.propose_at(node, Envelope::upgrade(&record), Proposer::Upgrading);
+    }
+
+    /// The record has an outcome, or none is known.
+    pub(super) fn go_on_upgrading(&mut self, outcome: Option<(Index, Told)>) {
+        let Some(upgrading) = &mut self.upgrading else {
+            return;
+        };
+        let length = upgrading.module.bytes().len();
+        let outcome = match outcome {
+            Some((index, Told::Record(outcome))) => match *outcome {
+                CommandOutcome::Upgrade(outcome) => Some((index, outcome)),
+                _ => None,
+            },
+            _ => None,
+        };
+        match outcome {
+            None => return self.schedule(PAUSE, Event::Upgrade),
+            Some((index, UpgradeOutcome::Begun)) => upgrading.begun = Some(index),
+            Some((_, UpgradeOutcome::ChunkAdded)) => {
+                upgrading.offset = length.min(upgrading.offset + CHUNK_BYTES);
+            }
+            Some((_, UpgradeOutcome::Refused(UpgradeRefusal::Offset { expected }))) => {
+                upgrading.offset = usize::try_from(expected).unwrap_or(length);
+            }
+            Some((_, UpgradeOutcome::Refused(UpgradeRefusal::InProgress { upgrade, sha256 })))
+                if sha256 == upgrading.module.sha256() =>
+            {
+                upgrading.begun = Some(upgrade);
+            }
+            // The module is complete, or active, or another operator was first; or the upgrade has ended.
+            Some(_) => {
+                self.upgrading = None;
+                return;
+            }
+        }
+        if upgrading.begun.is_some() && upgrading.offset >= length {
+            self.upgrading = None;
+            return;
+        }
+        self.upgrade();
+    }
+
+    // ----- settings -----
+
+    fn change_settings(&mut self) {
+        let Some(node) = self.any_live() else { return };
+        let command_bytes = self.act_rng.pick(&[100, 300, 1 << 20]);
+        let fuel = self.act_rng.pick(&[1_000_000_000, 2_000_000_000]);
+        let change = SettingsChange {
+            release: ReplicatedSettings::release().to_owned(),
+            by: "operator".to_owned(),
+            values: [
+                (COMMAND_BYTES.to_owned(), command_bytes),
+                ("fuel_per_command".to_owned(), fuel),
+            ]
+            .into(),
+        };
+        // At level 0 no log may contain such a record.
+        let level = self.nodes[node]
+            .core()
+            .map_or(0, |core| core.cluster().level);
+        if level > 0 {
+            self.coverage.settings += 1;
+            self.propose_at(node, Envelope::settings(&change), Proposer::Ignored);
+        }
+    }
+
+    // ----- corruption and audits -----
+
+    /// A bit flips in the memory of a guest, at most twice in a run.
+    fn corrupt(&mut self) {
+        if self.corruptions >= 2 || self.now < Duration::from_secs(1) {
+            return;
+        }
+        let Some(node) = self.any_live() else { return };
+        if !self.members().contains(&node) {
+            return;
+        }
+        self.corruptions += 1;
+        self.lever.corrupt(node);
+        self.invariants.on_corrupted(node);
+        self.coverage.corruptions += 1;
+        self.trace.note(self.now, node, 23, || {
+            "a bit flips in the memory of its guest".to_owned()
+        });
+    }
+
+    /// Where no majority agrees, an operator accepts a state that is right.
+    fn accept_a_state(&mut self) {
+        let stopped = |node: &super::node::Node| {
+            let host = node.live.as_ref().and_then(|live| live.host.as_ref());
+            host.is_some_and(|host| host.verdict.findings().undecided)
+        };
+        if !self.nodes.iter().any(stopped) || !self.act_rng.chance(300) && !self.calm {
+            return;
+        }
+        let right = self.nodes.iter().find_map(|node| {
+            let live = node.live.as_ref()?;
+            let audit = live.applier.machine().guest()?.status().audit();
+            let requested_at = audit.requested_at?;
+            let hash = self.invariants.right_hash(requested_at)?;
+            let reported = audit.reports.values().any(|report| *report == hash);
+            let leveled = live.driver.core().cluster().level > 0;
+            let accepts = leveled && reported && audit.accepted.is_none();
+            accepts.then_some((node.index, requested_at, hash))
+        });
+        let Some((node, requested_at, hash)) = right else {
+            return;
+        };
+        let acceptance = StateAcceptance {
+            requested_at,
+            hash,
+            by: "operator".to_owned(),
+        };
+        self.coverage.acceptances += 1;
+        self.propose_at(node, Envelope::accept(&acceptance), Proposer::Ignored);
+    }
+}

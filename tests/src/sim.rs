@@ -105,6 +105,12 @@ impl SimConfig {
         args
     }
 
+    /// Whether the memory of guests may become corrupt in it: so in one of thirty.
+    #[must_use]
+    pub fn corrupts(&self) -> bool {
+        self.profile().dimensions.corruption
+    }
+
     fn profile(&self) -> Profile {
         self.drawn().0
     }

@@ -16,6 +16,7 @@ pub(crate) mod instrument;
 pub(crate) mod limiter;
 pub(crate) mod limits;
 pub(crate) mod load;
+pub(crate) mod loaded;
 pub(crate) mod metering;
 pub(crate) mod module;
 pub(crate) mod random;

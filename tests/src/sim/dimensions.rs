@@ -42,8 +42,10 @@ impl Dimensions {
     }
 
     /// Only a guest has settings, upgrades and audits, and only a cluster that begins at level 1 has a lineage from the start.
-    pub(crate) fn fit(&mut self, machine: MachineKind, has_lineage: bool) {
+    /// `levels`: the cluster begins at level 1 or may be raised to it.
+    pub(crate) fn fit(&mut self, machine: MachineKind, has_lineage: bool, levels: bool) {
         self.strangers &= has_lineage;
+        self.corruption &= levels;
         if machine != MachineKind::Guest {
             *self = Self {
                 flags: self.flags,
@@ -74,9 +76,7 @@ impl Dimensions {
                 self.upgrades = true;
                 self.corruption = false;
             }
-            Planted::ReportsLie | Planted::QuarantineIgnored | Planted::WritesNotStopped => {
-                (self.audits, self.corruption) = (true, true);
-            }
+            _ if planted.is_of_audits() => (self.audits, self.corruption) = (true, true),
             Planted::LineageNotChecked => self.strangers = true,
             _ => {}
         }

@@ -236,6 +236,7 @@ impl Invariants {
         meta: &SnapshotMeta,
         view: View,
     ) -> Result<(), Violation> {
+        self.audits.replaced(node);
         self.machine.on_restored(node, meta, view)
     }
 

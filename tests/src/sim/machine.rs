@@ -11,7 +11,7 @@ mod modules;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use oarlock_wasm::{CommandOutcome, MachineLimits, WasmMachine};
@@ -50,28 +50,19 @@ impl View {
 }
 
 /// Corrupts the memory of guests in a run.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct GuestLever {
     /// A state was corrupted in the run.
     is_suspicious: AtomicBool,
-    /// The node whose next command is corrupted.
-    next: AtomicUsize,
-}
-
-impl Default for GuestLever {
-    fn default() -> Self {
-        Self {
-            is_suspicious: AtomicBool::new(false),
-            next: AtomicUsize::new(usize::MAX),
-        }
-    }
+    /// The nodes whose next command is corrupted: a bit for each.
+    next: AtomicU64,
 }
 
 impl GuestLever {
     /// Corrupts the next command that the node applies.
     pub(crate) fn corrupt(&self, node: usize) {
         self.is_suspicious.store(true, Ordering::Relaxed);
-        self.next.store(node, Ordering::Relaxed);
+        self.next.fetch_or(1 << node, Ordering::Relaxed);
     }
 
     /// Whether a node has been corrupted, or will be.
@@ -80,12 +71,13 @@ impl GuestLever {
     }
 
     fn is_next(&self, node: usize) -> bool {
-        self.next.load(Ordering::Relaxed) == node
+        let bit = 1_u64.checked_shl(u32::try_from(node).unwrap_or(u32::MAX));
+        bit.is_some_and(|bit| self.next.load(Ordering::Relaxed) & bit != 0)
     }
 
-    /// The corruption has happened.
-    fn release(&self) {
-        self.next.store(usize::MAX, Ordering::Relaxed);
+    /// The corruption of the node has happened.
+    fn release(&self, node: usize) {
+        self.next.fetch_and(!(1 << node), Ordering::Relaxed);
     }
 }
 

@@ -268,6 +268,14 @@ impl Planted {
         )
     }
 
+    /// Whether only runs in which the memory of guests becomes corrupt can detect it.
+    pub(crate) fn is_of_audits(self) -> bool {
+        matches!(
+            self,
+            Self::ReportsLie | Self::QuarantineIgnored | Self::WritesNotStopped
+        )
+    }
+
     /// Whether only runs with simulated disks can detect it.
     pub(crate) fn is_of_disks(self) -> bool {
         matches!(self, Self::SyncForgotten | Self::DamageForgotten)

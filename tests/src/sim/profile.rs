@@ -294,7 +294,8 @@ impl Profile {
     /// its machine is not reported as wrong by chance.
     pub(crate) fn fit_dimensions(&mut self) {
         let has_lineage = self.new_stores && self.releases == Releases::New;
-        self.dimensions.fit(self.machine, has_lineage);
+        let levels = has_lineage || self.faults.contains(&FaultKind::RaiseLevel);
+        self.dimensions.fit(self.machine, has_lineage, levels);
         if self.dimensions.corruption {
             self.lulls = 0;
             self.faults.retain(|kind| *kind != FaultKind::Reinstall);
@@ -351,7 +352,7 @@ impl Profile {
             self.faults.extend([FaultKind::RaiseLevel, Crash, Crash]);
             self.lulls = 2;
         }
-        if planted == Planted::LineageNotChecked {
+        if planted == Planted::LineageNotChecked || planted.is_of_audits() {
             (self.new_stores, self.releases) = (true, Releases::New);
         }
         if matches!(planted, Planted::CommitNeedsAll | Planted::ElectionNeedsAll) {

@@ -138,6 +138,8 @@ pub(crate) struct World {
     calm: bool,
     /// When that was.
     calm_at: Duration,
+    /// After it each node was sent a command.
+    probed: bool,
 }
 
 impl World {
@@ -189,6 +191,7 @@ impl World {
             lull: false,
             calm: false,
             calm_at: Duration::ZERO,
+            probed: false,
             profile,
         };
         world.trace.note(Duration::ZERO, 0, config.seed, || {

@@ -66,6 +66,7 @@ impl<M: ReplicatedStateMachine> Runtime<M> {
         let cluster = ConfiguredCluster {
             id: config.cluster_id.clone(),
             only_if_new: config.cluster_id_only_if_new,
+            joins: config.join,
         };
         let data_dir = config.data_dir.clone();
         let rules = OpenRules {

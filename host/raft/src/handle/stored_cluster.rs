@@ -16,6 +16,8 @@ pub(super) struct ConfiguredCluster {
     pub(super) id: String,
     /// Only for an empty store. A store with data keeps its own id.
     pub(super) only_if_new: bool,
+    /// The node waits to be added to any cluster.
+    pub(super) joins: bool,
 }
 
 /// Decides on the cluster id, and records it in a store that contains nothing of a cluster yet. Returns the id.
@@ -28,6 +30,13 @@ pub(super) fn settle_cluster_id(
 ) -> Result<String, StorageError> {
     let found = log.identity().cluster_id.clone();
     let wanted = configured.id.as_str();
+    if configured.joins && wanted.is_empty() && is_unused(stored, snapshot) {
+        // The id is from a start with other settings, and the store contains nothing of that cluster.
+        if !found.is_empty() {
+            log.replace_cluster_id("")?;
+        }
+        return Ok(String::new());
+    }
     if wanted.is_empty() || wanted == found {
         return Ok(found);
     }
@@ -78,6 +87,11 @@ pub(super) fn is_alone(id: &NodeId, stored: &StoredState, snapshot: Option<&Snap
 /// Neither entries nor a state, and the node never voted with this store.
 fn is_empty(stored: &StoredState, snapshot: Option<&SnapshotMeta>) -> bool {
     stored.state != StoreState::Complete && stored.last == LogId::default() && snapshot.is_none()
+}
+
+/// Nothing was ever stored but the identity of the node.
+fn is_unused(stored: &StoredState, snapshot: Option<&SnapshotMeta>) -> bool {
+    stored.state == StoreState::New && is_empty(stored, snapshot)
 }
 
 /// Whether the store shows who the members are.

@@ -14,7 +14,7 @@ pub struct Findings {
     pub index: Option<Index>,
     /// Number of voters with the most frequent hash.
     pub agreeing: usize,
-    /// Nodes whose hash differs from that of the majority.
+    /// Nodes whose hash differs from that of the majority. While the latest audit has no majority: in the audit before.
     pub differing: Vec<String>,
     /// There are different hashes, and none is that of a majority.
     pub undecided: bool,

@@ -21,14 +21,16 @@ pub struct AuditVerdict {
     ignored_up_to: Index,
     findings: Findings,
     states: StateFindings,
-    /// An audit of the complete state has started the quarantine, so equal hashes do not end it.
-    by_state: bool,
+    /// Equal hashes do not end the quarantine: an audit of the complete state has started it; or it is from before the last
+    /// start, and the node sees audits again that are older than the one that started it.
+    needs_reinstall: bool,
     /// The audit because of which commands are refused. Earlier ones do not end that.
     stopped_by: Index,
 }
 
 impl AuditVerdict {
-    /// The verdict of a node that starts. A node that stopped in quarantine starts in quarantine, and one that refused commands
+    /// The verdict of a node that starts. A node that stopped in quarantine starts in quarantine, which ends with a snapshot of the
+    /// leader or the decision of an operator. One that refused commands
     /// refuses them: `stopped_by` is the value of [`Self::stopped_by`] when it stopped.
     #[must_use]
     pub fn starting(quarantined: bool, stopped_by: Option<Index>) -> Self {
@@ -39,6 +41,7 @@ impl AuditVerdict {
         }
         if quarantined {
             verdict.quarantine.enter();
+            verdict.needs_reinstall = true;
         }
         verdict
     }
@@ -129,7 +132,7 @@ impl AuditVerdict {
         self.ignored_up_to = index;
         self.findings = Findings::default();
         self.states = StateFindings::default();
-        self.by_state = false;
+        self.needs_reinstall = false;
         self.quarantine.leave();
     }
 
@@ -152,6 +155,10 @@ impl AuditVerdict {
             return false;
         }
         let (mut findings, majority) = compare(audit, voters);
+        if majority.is_none() {
+            // It does not show yet which nodes differ. A leader that was found to differ is not one to get a state from.
+            findings.differing.clone_from(&self.findings.differing);
+        }
         let judged = self.judge(audit, majority, findings.agreeing, me);
         // An audit without an end yet changes nothing about earlier findings, nor does one from before them.
         let is_earlier = audit.requested_at < Some(self.stopped_by);
@@ -197,9 +204,11 @@ impl AuditVerdict {
         }
         // The hash covers all earlier outcomes, so a node that has the same one again did not diverge before. A node
         // alone always agrees with itself: only an operator can accept its state.
-        let is_confirmed = (agreeing > 1 && !self.by_state) || audit.accepted == Some(majority);
+        let is_confirmed =
+            (agreeing > 1 && !self.needs_reinstall) || audit.accepted == Some(majority);
         let ends = is_confirmed && self.quarantine.acquit();
         if ends {
+            self.needs_reinstall = false;
             tracing::warn!(
                 node = me,
                 index,
@@ -218,8 +227,8 @@ impl AuditVerdict {
         let (findings, majority) = compare_states(audit, voters);
         let differs = majority.is_some_and(|digest| audit.own.is_some_and(|own| own != digest));
         let enters = differs && self.quarantine.enter();
+        self.needs_reinstall |= differs;
         if enters {
-            self.by_state = true;
             tracing::error!(
                 node = me,
                 index = audit.requested_at.map_or(0, |index| index.0),

@@ -8,8 +8,8 @@ use wasmtime::{Config, Engine, OptLevel};
 
 use crate::guest::compiled::{CompiledCode, CompiledStore};
 use crate::guest::host::{self, HostState};
+use crate::guest::loaded::LoadedModules;
 use crate::guest::metering;
-use crate::guest::module::LoadedModules;
 use crate::guest::wasi;
 use crate::images::map;
 

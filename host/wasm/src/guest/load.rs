@@ -14,6 +14,7 @@ use crate::guest::guest_log::GuestLog;
 use crate::guest::instance::{Instance, InstantiateError};
 use crate::guest::instrument;
 use crate::guest::limits::MachineLimits;
+use crate::guest::loaded::LoadedCode;
 use crate::guest::module::{Description, GuestModule, Linked};
 use crate::guest::rules::Rules;
 use crate::images::{RollbackMethod, fit};
@@ -86,15 +87,26 @@ fn load(
         .filter(|_| bytes.starts_with(MAGIC));
     let rules = Rules::of(limits);
     let code = rules.code_of(digest);
-    let cached = engine.loaded.code_of(digest, rules);
-    let cached = cached.or_else(|| store.and_then(|store| store.find(engine.wasmtime(), code)));
-    let is_cached = cached.is_some();
-    let component = cached.map_or_else(|| compile(engine.wasmtime(), &bytes, rules), Ok)?;
+    let in_use = engine.loaded.find(digest, rules);
+    let kept = match (&in_use, store) {
+        (None, Some(store)) => store.find(engine.wasmtime(), code),
+        _ => None,
+    };
+    let is_cached = in_use.is_some() || kept.is_some();
+    let in_use = match in_use {
+        Some(in_use) => in_use,
+        None => engine.loaded.add(LoadedCode {
+            sha256: digest,
+            rules,
+            component: kept.map_or_else(|| compile(engine.wasmtime(), &bytes, rules), Ok)?,
+        }),
+    };
+    let component = &in_use.component;
     let method = rollback_method(engine, &bytes)?;
-    let surface = Surface::of(engine.wasmtime(), &component);
+    let surface = Surface::of(engine.wasmtime(), component);
     let mut reasons = surface.faults;
     let linked = if reasons.is_empty() {
-        Some(engine.linker().instantiate_pre(&component))
+        Some(engine.linker().instantiate_pre(component))
     } else {
         None
     };
@@ -108,7 +120,7 @@ fn load(
         }
         None => return Err(CheckError { reasons }),
     };
-    let linked = Linked::new(pre).map_err(|error| CheckReason::WrongType {
+    let linked = Linked::new(pre, Arc::clone(&in_use)).map_err(|error| CheckReason::WrongType {
         message: format!("{error:#}"),
     })?;
     let module = GuestModule::new(
@@ -122,11 +134,10 @@ fn load(
         rules,
     );
     let module = try_out(module, limits)?;
-    engine.loaded.add(&module);
     if let Some(store) = store
         && !is_cached
     {
-        store.keep(code, &component);
+        store.keep(code, component);
     }
     Ok(module)
 }

@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use bytes::Bytes;
 use wasm_encoder::{CustomSection, Section};
 use wasmtime::Store;
-use wasmtime::component::{Component, Instance, InstancePre};
+use wasmtime::component::{Instance, InstancePre};
 
 use crate::guest::bindings::exports::oarlock::state_machine::{
     about, layout, machine, queries, timers,
 };
 use crate::guest::engine::GuestEngine;
 use crate::guest::host::HostState;
+use crate::guest::loaded::LoadedCode;
 use crate::guest::rules::Rules;
 use crate::images::RollbackMethod;
 use crate::records::digest::Sha256;
@@ -90,28 +91,6 @@ impl Variants {
         known.retain(|known| known.strong_count() > 0);
         known.extend([Arc::downgrade(&from.inner), Arc::downgrade(&inner)]);
         GuestModule { inner }
-    }
-}
-
-/// The modules that an engine has loaded, while the process uses them: their code is not compiled again.
-#[derive(Default)]
-pub(crate) struct LoadedModules {
-    known: Mutex<Vec<Weak<ModuleInner>>>,
-}
-
-impl LoadedModules {
-    /// The compiled code of a module under these rules, if the process still uses it.
-    pub(crate) fn code_of(&self, sha256: Sha256, rules: Rules) -> Option<Component> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut known = known.iter().filter_map(Weak::upgrade);
-        let inner = known.find(|inner| inner.sha256 == sha256 && inner.rules == rules)?;
-        Some(inner.linked.pre.component().clone())
-    }
-
-    pub(crate) fn add(&self, module: &GuestModule) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|known| known.strong_count() > 0);
-        known.push(Arc::downgrade(&module.inner));
     }
 }
 
@@ -280,6 +259,8 @@ pub(crate) struct Linked {
     timers: Option<Arc<timers::GuestIndices>>,
     about: Option<Arc<about::GuestIndices>>,
     layout: Option<Arc<layout::GuestIndices>>,
+    /// While it is used, the engine finds it.
+    _code: Arc<LoadedCode>,
 }
 
 /// The exports of one instance.
@@ -293,7 +274,10 @@ pub(crate) struct InstanceExports {
 
 impl Linked {
     /// Locates the exports. An optional interface is `None` if the component does not export it.
-    pub(crate) fn new(pre: InstancePre<HostState>) -> wasmtime::Result<Self> {
+    pub(crate) fn new(
+        pre: InstancePre<HostState>,
+        code: Arc<LoadedCode>,
+    ) -> wasmtime::Result<Self> {
         let machine = Arc::new(machine::GuestIndices::new(&pre)?);
         let queries = queries::GuestIndices::new(&pre).ok().map(Arc::new);
         let timers = timers::GuestIndices::new(&pre).ok().map(Arc::new);
@@ -306,6 +290,7 @@ impl Linked {
             timers,
             about,
             layout,
+            _code: code,
         })
     }
 

@@ -47,6 +47,11 @@ impl Audits {
         }
     }
 
+    /// A node has the state of its leader. It may be wrong too, but no audit has shown that yet.
+    pub(crate) fn replaced(&mut self, node: usize) {
+        self.differing.remove(&node);
+    }
+
     /// A process has ended, and what it knew.
     pub(crate) fn end(&mut self, node: usize) {
         self.undecided.remove(&node);

@@ -211,9 +211,9 @@ impl GuestMachine {
             return without_key(command);
         }
         if self.setup.lever.is_next(self.setup.node)
-            && let Some(corrupt) = corrupted(command)
+            && let Some(corrupt) = corrupted(command, self.setup.node)
         {
-            self.setup.lever.release();
+            self.setup.lever.release(self.setup.node);
             return corrupt;
         }
         if self.setup.planted.is_none() {
@@ -305,15 +305,15 @@ fn changes_rules(outcome: &CommandOutcome) -> bool {
     )
 }
 
-/// The same command with another value: what a flipped bit in the memory of a guest may come to.
-fn corrupted(command: &Bytes) -> Option<Bytes> {
+/// The same command with another value: what a flipped bit in the memory of a guest may come to. It is another one on each node.
+fn corrupted(command: &Bytes, node: usize) -> Option<Bytes> {
     let mut deed = deed_of(command)?;
     let keyed = matches!(
         Envelope::decode(command),
         Ok(Envelope::Command { key: Some(_), .. })
     );
     let number = deed.number;
-    deed.number ^= 1 << 40;
+    deed.number ^= 1 << (40 + node);
     deed.keyed = false;
     let Ok(Envelope::Command { body, .. }) = Envelope::decode(&command_of(&deed, 0)) else {
         return None;

@@ -11,7 +11,9 @@ use task_queue_raft::ids::Index;
 
 use super::host::Proposer;
 use super::{Event, World};
+use crate::sim::clocks::ClockKind;
 use crate::sim::machine::{COMMAND_BYTES, Told, Upgrade};
+use crate::sim::planted::Planted;
 
 /// Most bytes of a module in one entry.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -194,15 +196,70 @@ impl World {
 
     // ----- corruption and audits -----
 
-    /// A bit flips in the memory of a guest, at most twice in a run.
+    /// A bit flips in the memory of a guest, at most twice in a run; or in those of so many voters at once that no majority agrees.
+    /// Not at level 0, where no log may contain that an operator accepts a state: the cluster would refuse commands for ever.
     fn corrupt(&mut self) {
-        if self.corruptions >= 2 || self.now < Duration::from_secs(1) {
+        let led = self.leader().and_then(|leader| self.nodes[leader].core());
+        let leveled = led.is_some_and(|core| core.cluster().level > 0);
+        // A node gives leadership away while its clock is wrong. So one with a right clock must have a right state.
+        let most = if self.profile.clocks == ClockKind::MajorityRight {
+            1
+        } else {
+            2
+        };
+        if self.corruptions >= most || self.now < Duration::from_secs(1) || !leveled {
+            return;
+        }
+        let many = self.act_rng.chance(match self.planted {
+            Some(Planted::WritesNotStopped) => 900,
+            _ => 500,
+        });
+        if many
+            && most > 1
+            && let Some(nodes) = self.too_many()
+        {
+            for node in &nodes {
+                self.corrupt_node(*node);
+            }
+            if self.act_rng.chance(600) {
+                self.pause_another(&nodes);
+            }
             return;
         }
         let Some(node) = self.any_live() else { return };
-        if !self.members().contains(&node) {
+        if self.members().contains(&node) {
+            self.corrupt_node(node);
+        }
+    }
+
+    /// So many voters that the others are no majority, if they run.
+    fn too_many(&mut self) -> Option<Vec<usize>> {
+        let led = self.nodes[self.leader()?].core()?;
+        let voters: Vec<_> = led.membership().voters().cloned().collect();
+        let mut running: Vec<usize> = (0..self.nodes.len())
+            .filter(|node| self.nodes[*node].live.is_some() && voters.contains(&self.ids[*node]))
+            .collect();
+        let most = voters.len().div_ceil(2);
+        while running.len() > most {
+            running.swap_remove(self.act_rng.place(running.len()));
+        }
+        (voters.len() > 1 && running.len() == most).then_some(running)
+    }
+
+    /// A node that is not one of these stands still for so long that the others stop waiting for its report.
+    fn pause_another(&mut self, corrupt: &[usize]) {
+        let others: Vec<usize> = (0..self.nodes.len())
+            .filter(|node| !corrupt.contains(node))
+            .collect();
+        if others.is_empty() {
             return;
         }
+        let node = self.act_rng.pick(&others);
+        self.nodes[node].paused_until = self.now + self.act_rng.millis(6000, 8000);
+        self.coverage.pauses += 1;
+    }
+
+    fn corrupt_node(&mut self, node: usize) {
         self.corruptions += 1;
         self.lever.corrupt(node);
         self.invariants.on_corrupted(node);
@@ -212,20 +269,29 @@ impl World {
         });
     }
 
-    /// Where no majority agrees, an operator accepts a state that is right.
+    /// Where commands are refused because no majority agrees, an operator accepts a state that is right. If there is none any more,
+    /// it is one of those that there are.
     fn accept_a_state(&mut self) {
         let stopped = |node: &super::node::Node| {
             let host = node.live.as_ref().and_then(|live| live.host.as_ref());
-            host.is_some_and(|host| host.verdict.findings().undecided)
+            host.is_some_and(|host| host.verdict.are_writes_stopped())
         };
         if !self.nodes.iter().any(stopped) || !self.act_rng.chance(300) && !self.calm {
             return;
         }
+        let all_wrong = self
+            .members()
+            .iter()
+            .all(|node| self.invariants.is_wrong(*node));
         let right = self.nodes.iter().find_map(|node| {
             let live = node.live.as_ref()?;
             let audit = live.applier.machine().guest()?.status().audit();
             let requested_at = audit.requested_at?;
-            let hash = self.invariants.right_hash(requested_at)?;
+            let hash = if all_wrong && self.calm {
+                *audit.reports.values().next()?
+            } else {
+                self.invariants.right_hash(requested_at)?
+            };
             let reported = audit.reports.values().any(|report| *report == hash);
             let leveled = live.driver.core().cluster().level > 0;
             let accepts = leveled && reported && audit.accepted.is_none();

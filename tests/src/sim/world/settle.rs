@@ -42,6 +42,7 @@ impl World {
     fn recover(&mut self) -> Result<(), Violation> {
         self.wait_until_settled()?;
         self.probe()?;
+        self.probed = true;
         self.wait_until_settled()?;
         self.wait_for_right_clock()?;
         self.rest()
@@ -54,13 +55,17 @@ impl World {
         self.profile.new_stores && changes && !self.is_quorum(&all)
     }
 
-    fn wait_until_settled(&mut self) -> Result<(), Violation> {
-        // A cluster whose states differ may wait for voters that never report, and a few audits.
-        let limit = if self.profile.dimensions.corruption {
+    /// A cluster whose states differ may wait for voters that never report, and a few audits.
+    fn limit(&self) -> Duration {
+        if self.profile.dimensions.corruption {
             6 * LIMIT
         } else {
             LIMIT
-        };
+        }
+    }
+
+    fn wait_until_settled(&mut self) -> Result<(), Violation> {
+        let limit = self.limit();
         let end = self.now + limit;
         while let Some(unrest) = self.unrest() {
             ensure(self.now < end, SETTLES, || {
@@ -172,7 +177,7 @@ impl World {
 
     /// Earlier requests in flight may reach a limit, so that it is refused at first: then it is sent again.
     fn probe_node(&mut self, node: usize, kind: Kind) -> Result<(), Violation> {
-        let end = self.now + LIMIT;
+        let end = self.now + self.limit();
         loop {
             let op = self.begin(0, node, kind, Asking::probe(PROBE_MS));
             self.run_until(self.now + STEP)?;

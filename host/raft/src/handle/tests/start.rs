@@ -255,6 +255,44 @@ async fn an_empty_directory_takes_the_cluster_of_corrected_settings() {
     corrected.shutdown().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_first_start_named_another_cluster_can_join_one() {
+    let cluster = Cluster::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let own = RaftConfig {
+        node_id: "n4@127.0.0.1:1".to_owned(),
+        ..alone()
+    };
+    let wrong = RaftConfig {
+        peers: vec!["n5@127.0.0.1:2".to_owned()],
+        ..own.clone()
+    };
+    let waits = node(wrong).cluster_id_if_new("wrong").listener(socket());
+    let waits = waits.data_dir(dir.path()).build();
+    waits.start().await.unwrap();
+    until(&waits, |status| status.voting != VotingStatus::Eligible).await;
+    assert_eq!(waits.network().unwrap().cluster_id(), "wrong");
+    waits.shutdown().await;
+
+    let joining = || node(own.clone()).cluster_id("").join().listener(socket());
+    let joins = joining().data_dir(dir.path()).build();
+    joins.start().await.unwrap();
+    assert_eq!(joins.network().unwrap().cluster_id(), "");
+    let address = joins.peer_addr().unwrap().to_string();
+    let first = cluster.node("n1");
+    let added = first.add_voter("n4".into(), address, AMPLE).await;
+    assert!(added.is_ok(), "{added:?}");
+    let id = first.network().unwrap().cluster_id().to_owned();
+    assert_eq!(joins.network().unwrap().cluster_id(), id);
+    joins.shutdown().await;
+    // Now the store contains something of its cluster.
+    let again = joining().data_dir(dir.path()).build();
+    again.start().await.unwrap();
+    assert_eq!(again.network().unwrap().cluster_id(), id);
+    again.shutdown().await;
+    cluster.stop_all().await;
+}
+
 #[tokio::test]
 async fn a_log_without_the_snapshot_that_it_continues_is_refused() {
     let dir = tempfile::tempdir().unwrap();

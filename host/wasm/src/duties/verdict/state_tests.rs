@@ -64,6 +64,26 @@ fn equal_hashes_do_not_end_a_quarantine_by_an_audit_of_the_state() {
 }
 
 #[test]
+fn equal_hashes_do_not_end_a_quarantine_in_which_the_state_was_found_to_differ() {
+    let mut verdict = AuditVerdict::default();
+    let voters = ["node1", "node2", "node3"].map(NodeId::from);
+    let reports = |own: &str| {
+        [("node1", own), ("node2", "s"), ("node3", "s")]
+            .map(|(node, text)| (node.to_owned(), digest(text)))
+    };
+    let audit = |index, own| Audit {
+        requested_at: Some(Index(index)),
+        own: Some(digest(own)),
+        reports: reports(own).into(),
+        ..Audit::default()
+    };
+    verdict.evaluate(&audit(7, "t"), &voters, "node1");
+    verdict.evaluate_states(&audit(8, "t"), &voters, "node1");
+    verdict.evaluate(&audit(9, "s"), &voters, "node1");
+    assert!(verdict.is_quarantined());
+}
+
+#[test]
 fn without_a_majority_no_node_is_quarantined() {
     let (verdict, findings) = evaluated("t", &[("node1", "t"), ("node2", "s")]);
     assert!(!verdict.is_quarantined());

@@ -61,6 +61,24 @@ fn a_node_that_differs_from_the_majority_is_listed_and_quarantines_itself() {
 }
 
 #[test]
+fn a_node_that_differs_is_listed_until_another_audit_has_a_majority() {
+    let all = [("node1", "s"), ("node2", "s"), ("node3", "t")];
+    let (mut verdict, _) = evaluated(&audit(Some("s"), &all));
+    let mut next = audit(Some("s"), &[]);
+    next.requested_at = Some(Index(9));
+    verdict.evaluate(&next, &voters(), "node1");
+    assert_eq!(verdict.findings().differing, ["node3"]);
+    for (node, own) in [("node1", "s"), ("node3", "t"), ("node2", "s")] {
+        assert_eq!(verdict.findings().differing, ["node3"]);
+        next.reports.insert(node.to_owned(), hash(own));
+        verdict.evaluate(&next, &voters(), "node1");
+    }
+    next.reports.insert("node3".to_owned(), hash("s"));
+    verdict.evaluate(&next, &voters(), "node1");
+    assert_eq!(verdict.findings().differing, [""; 0]);
+}
+
+#[test]
 fn without_a_majority_no_node_is_quarantined() {
     let (verdict, findings) = evaluated(&audit(Some("s"), &[("node1", "s"), ("node2", "t")]));
     assert!(!verdict.is_quarantined() && findings.undecided);
@@ -201,11 +219,37 @@ fn each_attempt_to_transfer_leadership_is_to_another_intact_voter() {
 
 #[test]
 fn a_node_that_agrees_with_the_majority_again_leaves_quarantine() {
-    let mut verdict = AuditVerdict::starting(true, None);
+    let others = [("node1", "t"), ("node2", "s"), ("node3", "s")];
+    let (mut verdict, _) = evaluated(&audit(Some("t"), &others));
     let all = [("node1", "s"), ("node2", "s"), ("node3", "t")];
     verdict.evaluate(&audit(Some("s"), &all), &voters(), "node1");
     assert!(!verdict.is_quarantined());
     assert_eq!(verdict.quarantine().reinstalls, 0);
+}
+
+#[test]
+fn a_node_that_starts_in_quarantine_neither_leaves_nor_enters_it_by_audits_that_it_replays() {
+    let mut verdict = AuditVerdict::starting(true, None);
+    let started = verdict.quarantine();
+    // One from before it diverged, the one that has shown it, and one with a state that was right once more.
+    let before = audit(Some("s"), &[("node1", "s"), ("node2", "s"), ("node3", "s")]);
+    let mut shown = audit(Some("t"), &[("node1", "t"), ("node2", "s"), ("node3", "s")]);
+    shown.requested_at = Some(Index(9));
+    let mut agrees = before.clone();
+    agrees.requested_at = Some(Index(10));
+    let replayed = [before, shown, agrees];
+    for audit in &replayed {
+        verdict.evaluate(audit, &voters(), "node1");
+        assert_eq!(verdict.quarantine(), started);
+    }
+    // With the state of the leader it serves, and the same audits say nothing about that state.
+    verdict.leave_quarantine(Index(12));
+    let serving = verdict.quarantine();
+    for audit in &replayed {
+        verdict.evaluate(audit, &voters(), "node1");
+        assert_eq!(verdict.quarantine(), serving);
+    }
+    assert!(!verdict.is_quarantined());
 }
 
 #[test]

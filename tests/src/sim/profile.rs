@@ -232,11 +232,9 @@ impl Profile {
             lease_drift_percent: None,
         }
         .with_clocks(rng);
-        // The snapshot of a guest holds its module: in small chunks its transfer would exceed every timeout.
         if profile.machine == MachineKind::Guest {
-            profile.chunk_bytes = rng.pick(&[20_000, 50_000, 200_000]);
-            let rate = &mut profile.limits.snapshot_bytes_per_second;
-            *rate = rate.map(|rate| 10 * rate);
+            let chunk_bytes = rng.pick(&[20_000, 50_000, 200_000]);
+            profile.suit_guest(chunk_bytes);
         }
         let among = |kind: FaultKind| profile.faults.contains(&kind);
         let (changes, rots) = (among(FaultKind::ChangeMembers), among(FaultKind::Rot));
@@ -335,13 +333,23 @@ impl Profile {
         }
     }
 
+    /// The snapshot of a guest holds its module: in small chunks its transfer would exceed every timeout.
+    fn suit_guest(&mut self, chunk_bytes: usize) {
+        self.machine = MachineKind::Guest;
+        self.chunk_bytes = chunk_bytes;
+        let rate = &mut self.limits.snapshot_bytes_per_second;
+        *rate = rate.map(|rate| 10 * rate);
+    }
+
     /// What a planted fault needs to be seen: one of leases needs leases, and clocks that differ;
     /// one of keys the guest, one of disks the database.
     pub(crate) fn suit(&mut self, planted: Planted) {
         use FaultKind::{Crash, Heal, IsolateLeader, OneWay, Rot};
         self.dimensions.suit(planted);
         if planted.is_of_guests() {
-            self.machine = MachineKind::Guest;
+            if self.machine != MachineKind::Guest {
+                self.suit_guest(50_000);
+            }
             self.keyed_per_mille = 900;
         }
         if planted.is_of_copies() {

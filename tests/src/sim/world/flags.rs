@@ -64,7 +64,7 @@ impl World {
         };
         let threshold = rng.pick(&[
             base.snapshot_threshold,
-            base.snapshot_threshold.div_ceil(2).max(2),
+            base.snapshot_threshold.div_ceil(2).max(4),
         ]);
         let room = base.max_log_entries - base.snapshot_threshold;
         Flags {

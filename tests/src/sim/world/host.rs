@@ -194,11 +194,7 @@ impl World {
     /// As the product's task of audits does, from one step to the next.
     fn report_hash(&mut self, node: usize, view: &NodeView, audit: &Audit, stopped: bool) {
         let waits = self.waits(node, |proposer| *proposer == Proposer::Audit);
-        let is_right =
-            |node: &super::node::Node| node.live.is_some() && !self.invariants.is_wrong(node.index);
-        let lies = self.planted == Some(Planted::ReportsLie)
-            && self.invariants.is_wrong(node)
-            && self.nodes.iter().any(is_right);
+        let lies = self.lies(node);
         let Some(host) = self.host(node) else { return };
         let situation = host.verdict.situation(audit, view.leads);
         host.duties.note(situation, view.now);
@@ -246,14 +242,30 @@ impl World {
         }
     }
 
+    /// Planted: a node whose state is wrong reports what another one has reported. It waits for that while a node has a right state.
+    fn lies(&self, node: usize) -> bool {
+        let is_right =
+            |node: &super::node::Node| node.live.is_some() && !self.invariants.is_wrong(node.index);
+        self.planted == Some(Planted::ReportsLie)
+            && self.invariants.is_wrong(node)
+            && self.nodes.iter().any(is_right)
+    }
+
     /// As the product's task of audits of the complete state does.
     fn report_state(&mut self, node: usize, view: &NodeView, audit: &Audit) {
         if self.waits(node, |proposer| matches!(proposer, Proposer::StateAudit(_))) {
             return;
         }
+        let lies = self.lies(node);
         let Some(host) = self.host(node) else { return };
         let report = audit.missing_report(view.me.as_str());
-        let report = report.filter(|_| host.reported != audit.requested_at);
+        let mut report = report.filter(|_| host.reported != audit.requested_at);
+        if lies && let Some(AuditRecord::Report { hash, .. }) = &mut report {
+            let Some(other) = audit.reports.values().next() else {
+                return;
+            };
+            *hash = *other;
+        }
         let is_due = view.leads && audit.is_due && host.state_audit_at <= view.now;
         if is_due {
             host.state_audit_at = view.now + STATE_AUDITS;

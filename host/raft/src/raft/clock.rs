@@ -138,6 +138,8 @@ struct Estimate {
 pub(super) struct Leaving {
     pub(super) attempts: u32,
     pub(super) retry_at: Duration,
+    /// The last term in which it led with a wrong clock.
+    pub(super) term: Term,
 }
 
 /// All clocks that a node knows.

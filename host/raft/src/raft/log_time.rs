@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::ids::{NodeId, Term};
 use crate::message::{ClockReport, ClockRequest, Message, RaftRequest, RaftResponse};
 use crate::raft::clock::{ClockStatus, Leaving};
-use crate::raft::progress::Progress;
+use crate::raft::progress::{Progress, ProgressState};
 use crate::raft::quorum::VoteResult;
 use crate::raft::{Core, Role};
 
@@ -13,6 +13,8 @@ use crate::raft::{Core, Role};
 const CLOCK_PROTOCOL: u16 = 2;
 /// The pause before another attempt to leave the leadership is doubled so many times, at most.
 const MAX_LEAVE_DOUBLINGS: u32 = 6;
+/// The same for the time that a leadership that came back is kept.
+const MAX_KEEP_DOUBLINGS: u32 = 3;
 
 impl Core {
     // ----- this node's clock, and the time of the log -----
@@ -175,12 +177,16 @@ impl Core {
 
     /// A leader whose clock is outside of the bound transfers its leadership to a voter that is inside, is running and has
     /// caught up. Proposals wait during the transfer, so attempts that fail become rarer.
+    ///
+    /// The others may give the leadership back, because only this node has a right state: then they need a snapshot of it. So
+    /// it keeps a leadership that came back for a while, and as long as it sends a snapshot to a voter that runs.
     pub(super) fn leave_if_skewed(&mut self) {
         if !self.clocks.is_skewed() {
             self.clocks.leaving = Leaving::default();
             return;
         }
-        let is_due = self.now >= self.clocks.leaving.retry_at;
+        self.keep_returned_leadership();
+        let is_due = self.now >= self.clocks.leaving.retry_at && !self.sends_snapshot();
         if !is_due || !self.has_committed_in_term() || self.transferring_to().is_some() {
             return;
         }
@@ -193,6 +199,33 @@ impl Core {
         leaving.retry_at = self.now + self.config.election_timeout_max * 2u32.pow(1 + doublings);
         // It can only fail if this node is no leader, or `to` no voter.
         let _ = self.transfer_leadership(self.now, Some(to));
+    }
+
+    /// Delays the next attempt to leave, if this node leads again after an earlier one.
+    fn keep_returned_leadership(&mut self) {
+        let (term, now) = (self.hard_state.term, self.now);
+        let leaving = &mut self.clocks.leaving;
+        if leaving.term == term {
+            return;
+        }
+        leaving.term = term;
+        if leaving.attempts > 0 {
+            let doublings = leaving.attempts.min(MAX_KEEP_DOUBLINGS);
+            let until = now + self.config.election_timeout_max * 2u32.pow(doublings);
+            leaving.retry_at = leaving.retry_at.max(until);
+        }
+    }
+
+    /// Whether a voter that runs is receiving a snapshot.
+    fn sends_snapshot(&self) -> bool {
+        let horizon = self.config.election_timeout_min;
+        let receives = |peer: &Progress| {
+            let is_running = self.now.saturating_sub(peer.heard_at) < horizon;
+            is_running && matches!(peer.state, ProgressState::Snapshot(_))
+        };
+        let voters = self.other_voters();
+        let mut peers = voters.iter().filter_map(|id| self.role.peer(id));
+        peers.any(receives)
     }
 
     fn voter_with_right_clock(&self) -> Option<NodeId> {

@@ -113,6 +113,9 @@ fn response(app: &App) -> AuditResponse {
         reports: reports
             .map(|(node, hash)| (node.clone(), hash.to_string()))
             .collect(),
-        accepted: audit.accepted.map(|hash| hash.to_string()),
+        accepted: audit
+            .accepted
+            .or(audit.accepted_earlier())
+            .map(|hash| hash.to_string()),
     }
 }

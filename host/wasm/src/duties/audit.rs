@@ -137,13 +137,15 @@ impl AuditDuties {
         self.is_report_missing = is_missing;
     }
 
-    /// The interval of audits has passed on the leader.
+    /// The interval of audits has passed on the leader. While hashes differ without a majority, there is no other audit before
+    /// the voters that are missing had time to report: it would begin their time anew, and commands would never be refused.
     pub fn request(&mut self, is_due: bool, now: Duration) {
         let is_early = self.are_writes_stopped
             && self
                 .requested
                 .is_some_and(|requested| now - requested < REPEAT_PAUSE);
-        self.is_request_due = is_due && !is_early;
+        let is_open = self.undecided_since.is_some();
+        self.is_request_due = is_due && !is_early && !is_open;
     }
 
     /// Whether a request is to be proposed. It is taken once.

@@ -50,7 +50,7 @@ pub(crate) fn compare(audit: &Audit, voters: &[NodeId]) -> (Findings, Option<Sha
         .max_by_key(|hash| count(hash));
     let agreeing = best.map_or(0, count);
     let majority = best.copied().filter(|_| 2 * agreeing > voters.len());
-    let majority = audit.accepted.or(majority);
+    let majority = audit.accepted.or(majority).or(audit.accepted_earlier());
     let missing = voters
         .iter()
         .filter(|voter| hash_of(voter).is_none())

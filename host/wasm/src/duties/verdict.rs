@@ -204,8 +204,10 @@ impl AuditVerdict {
         }
         // The hash covers all earlier outcomes, so a node that has the same one again did not diverge before. A node
         // alone always agrees with itself: only an operator can accept its state.
-        let is_confirmed =
-            (agreeing > 1 && !self.needs_reinstall) || audit.accepted == Some(majority);
+        let agrees = agreeing > 1 && !self.needs_reinstall;
+        let is_accepted = audit.accepted == Some(majority)
+            || (agreeing == 1 && audit.accepted_earlier() == Some(majority));
+        let is_confirmed = agrees || is_accepted;
         let ends = is_confirmed && self.quarantine.acquit();
         if ends {
             self.needs_reinstall = false;

@@ -3,7 +3,7 @@
 //! None of this is replicated state. Each node evaluates the reports itself, because a node whose state diverged may get
 //! another result.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use task_queue_raft::ids::Index;
 
@@ -12,6 +12,11 @@ use crate::records::digest::Sha256;
 
 /// Most nodes whose reports are kept. Further reports are dropped.
 const MAX_REPORTS: usize = 64;
+/// Most earlier audits that are kept. An acceptance that refers to one before them is dropped.
+const MAX_EARLIER: usize = 16;
+
+/// The hashes that nodes have reported for one audit, by the name of the node.
+type Reports = BTreeMap<String, Sha256>;
 
 /// The latest audit request and its reports, as this node has applied them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,9 +27,14 @@ pub struct Audit {
     /// snapshot since.
     pub own: Option<Sha256>,
     /// Reported hashes by node name, this node's own included. At most 64.
-    pub reports: BTreeMap<String, Sha256>,
+    pub reports: Reports,
     /// The hash that an operator has accepted as that of the right state, for this request.
     pub accepted: Option<Sha256>,
+    /// The nodes whose state an operator has accepted for an earlier request. What they report now is accepted as well, where
+    /// no majority of the voters agrees. Empty again after an audit in which all reports agree.
+    pub accepted_nodes: BTreeSet<String>,
+    /// The reports for the requests before, the latest last. At most 16 requests, those without reports left out.
+    pub earlier: VecDeque<(Index, Reports)>,
     /// An entry was applied since the last request that could make states differ, so another audit is due.
     pub is_due: bool,
 }
@@ -66,6 +76,8 @@ impl Audit {
             AuditRecord::Request => {
                 *self = Self {
                     requested_at: Some(at),
+                    accepted_nodes: self.still_accepted(),
+                    earlier: self.take_earlier(),
                     ..Self::default()
                 };
             }
@@ -82,12 +94,63 @@ impl Audit {
         }
     }
 
-    /// Applies an operator's acceptance. One for another request than the latest is dropped.
-    pub(crate) fn accept(&mut self, acceptance: &StateAcceptance) {
-        if self.requested_at == Some(acceptance.requested_at) {
-            tracing::warn!(by = acceptance.by, hash = %acceptance.hash, "an operator has accepted a state of the cluster");
-            self.accepted = Some(acceptance.hash);
+    /// The nodes whose state stays accepted after this audit.
+    fn still_accepted(&self) -> BTreeSet<String> {
+        let mut hashes = self.reports.values();
+        let first = hashes.next();
+        if self.reports.len() > 1 && hashes.all(|hash| Some(hash) == first) {
+            return BTreeSet::new();
         }
+        match self.accepted {
+            Some(accepted) => nodes_with(&self.reports, accepted),
+            None => self.accepted_nodes.clone(),
+        }
+    }
+
+    /// The earlier audits, this one included.
+    fn take_earlier(&mut self) -> VecDeque<(Index, Reports)> {
+        let mut earlier = std::mem::take(&mut self.earlier);
+        let reports = std::mem::take(&mut self.reports);
+        if let Some(requested_at) = self.requested_at
+            && !reports.is_empty()
+        {
+            earlier.push_back((requested_at, reports));
+        }
+        while earlier.len() > MAX_EARLIER {
+            earlier.pop_front();
+        }
+        earlier
+    }
+
+    /// Applies an operator's acceptance. Another audit may have been requested since the operator decided: then the nodes count
+    /// that have reported the accepted hash before. One for a request that is not known is dropped.
+    pub(crate) fn accept(&mut self, acceptance: &StateAcceptance) {
+        let StateAcceptance {
+            requested_at,
+            hash,
+            by,
+        } = acceptance;
+        if self.requested_at == Some(*requested_at) {
+            self.accepted = Some(*hash);
+        } else {
+            let mut earlier = self.earlier.iter();
+            let Some((_, reports)) = earlier.find(|(index, _)| index == requested_at) else {
+                tracing::warn!(by, %hash, audit = requested_at.0, "the acceptance of a state has no effect: its audit is not known");
+                return;
+            };
+            self.accepted_nodes = nodes_with(reports, *hash);
+        }
+        tracing::warn!(by, %hash, audit = requested_at.0, "an operator has accepted a state of the cluster");
+    }
+
+    /// The hash that an earlier acceptance stands for: that of the nodes that were accepted, as far as they have reported the same
+    /// one.
+    #[must_use]
+    pub fn accepted_earlier(&self) -> Option<Sha256> {
+        let nodes = self.accepted_nodes.iter();
+        let mut hashes = nodes.filter_map(|node| self.reports.get(node));
+        let first = hashes.next()?;
+        hashes.all(|hash| hash == first).then_some(*first)
     }
 
     /// Records this node's hash after the entry at `at`, if the audit was requested there.
@@ -96,6 +159,12 @@ impl Audit {
             self.own = Some(hash);
         }
     }
+}
+
+/// The nodes that have reported this hash.
+fn nodes_with(reports: &Reports, hash: Sha256) -> BTreeSet<String> {
+    let those = reports.iter().filter(|(_, reported)| **reported == hash);
+    those.map(|(node, _)| node.clone()).collect()
 }
 
 #[cfg(test)]

@@ -647,3 +647,68 @@ fn a_report_of_another_term_or_of_no_request_is_ignored() {
     let time = cluster.stamp("a");
     assert!(time <= cluster.right() + BOUND, "{time}");
 }
+
+#[test]
+fn a_leadership_that_comes_back_is_kept_for_a_while() {
+    let mut cluster = led("a b c");
+    cluster.set("a", HOUR);
+    let mut kept = Vec::new();
+    for _ in 0..6 {
+        let since = cluster.cluster.now;
+        while cluster.core("a").role() == Role::Leader {
+            cluster.pass(100);
+        }
+        kept.push(cluster.cluster.now - since);
+        // As nodes do that have a wrong state.
+        cluster.pass(500);
+        let back = cluster.only_leader().to_owned();
+        let now = cluster.cluster.now;
+        let transfer = cluster
+            .core(&back)
+            .transfer_leadership(now, Some("a".into()));
+        assert_eq!(transfer, Ok("a".into()));
+        cluster.cluster.settle();
+        assert_eq!(cluster.only_leader(), "a");
+    }
+    assert!(kept[0] < MAX, "it leaves at once the first time: {kept:?}");
+    for (time, doublings) in kept[1..].iter().zip([1, 2, 3, 3, 3]) {
+        assert!(*time >= MAX * 2u32.pow(doublings), "{kept:?}");
+    }
+}
+
+#[test]
+fn it_stays_while_it_sends_a_snapshot_to_a_voter_that_runs() {
+    use crate::raft::progress::{ProgressState, SnapshotTransfer};
+
+    let mut cluster = led("a b c");
+    cluster.stamp("a");
+    cluster.set("c", -HOUR);
+    // It reads the next chunk for so long.
+    cluster.cluster.node("a").disk_works = false;
+    let meta = SnapshotMeta {
+        last: id(1, 1),
+        time_ms: EPOCH,
+        length: 100,
+        checksum: 0,
+        membership: None,
+        cluster: ClusterState::default(),
+    };
+    let now = cluster.cluster.now;
+    let state = ProgressState::Snapshot(SnapshotTransfer::new(meta, now));
+    let peer = |cluster: &mut Clocked, state| {
+        let b = NodeId::from("b");
+        cluster.core("a").role.peer_mut(&b).unwrap().state = state;
+    };
+    peer(&mut cluster, state);
+    cluster.set("a", HOUR);
+    for _ in 0..30 {
+        cluster.pass(100);
+        assert_eq!(cluster.only_leader(), "a");
+        assert_eq!(cluster.core("a").transferring_to(), None);
+    }
+    cluster.cluster.node("a").tasks.clear();
+    cluster.cluster.node("a").disk_works = true;
+    peer(&mut cluster, ProgressState::Probe { in_flight: None });
+    cluster.pass(2000);
+    assert_eq!(cluster.only_leader(), "b");
+}

@@ -99,3 +99,34 @@ fn voters_that_do_not_report_have_a_time_limit() {
     duties.note(audit(7), now);
     assert_eq!(duties.stop_writes_at(), None);
 }
+
+#[test]
+fn an_audit_without_a_majority_gets_its_time_before_the_next_one() {
+    let undecided = AuditSituation {
+        leads: true,
+        undecided: true,
+        ..audit(7)
+    };
+    let (mut duties, mut now) = (AuditDuties::default(), Duration::ZERO);
+    duties.note(undecided, now);
+    let deadline = duties.stop_writes_at().unwrap();
+    while now < deadline {
+        duties.request(true, now);
+        assert!(!duties.takes_request(now), "after {now:?}");
+        now += Duration::from_millis(100);
+        duties.note(undecided, now);
+    }
+    assert_eq!(duties.stop_writes_at(), Some(deadline));
+    // Commands are refused now, and voters may come back.
+    let stopped = AuditSituation {
+        are_writes_stopped: true,
+        ..undecided
+    };
+    duties.note(stopped, now);
+    duties.request(true, now);
+    assert!(duties.takes_request(now));
+    // A voter has reported, and a majority agrees.
+    duties.note(audit(7), now);
+    duties.request(true, now);
+    assert!(duties.takes_request(now));
+}

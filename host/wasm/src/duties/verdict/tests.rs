@@ -13,8 +13,7 @@ fn audit(own: Option<&str>, responses: &[(&str, &str)]) -> Audit {
             .iter()
             .map(|(node, text)| ((*node).to_owned(), hash(text)))
             .collect(),
-        accepted: None,
-        is_due: false,
+        ..Audit::default()
     }
 }
 
@@ -183,6 +182,23 @@ fn an_accepted_state_counts_as_that_of_the_majority() {
     assert_eq!(findings.differing, ["node1", "node3"]);
     let intact = accepted.intact_voter(&voters(), "node1", 0);
     assert_eq!(intact, Some(NodeId::from("node2")));
+}
+
+#[test]
+fn a_state_that_was_accepted_for_an_earlier_audit_counts_where_no_majority_agrees() {
+    let all = [("node1", "s"), ("node2", "t"), ("node3", "u")];
+    let mut accepted = audit(Some("s"), &all);
+    accepted.accepted_nodes = ["node2".to_owned()].into();
+    let (verdict, findings) = evaluated(&accepted);
+    assert!(verdict.is_quarantined() && !verdict.are_writes_stopped());
+    assert_eq!(findings.differing, ["node1", "node3"]);
+    // A majority that agrees needs no operator.
+    let agreed = [("node1", "s"), ("node2", "t"), ("node3", "s")];
+    let mut accepted = audit(Some("s"), &agreed);
+    accepted.accepted_nodes = ["node2".to_owned()].into();
+    let (verdict, findings) = evaluated(&accepted);
+    assert!(!verdict.is_quarantined());
+    assert_eq!(findings.differing, ["node2"]);
 }
 
 #[test]

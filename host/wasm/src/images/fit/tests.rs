@@ -177,12 +177,14 @@ fn component_parts_with_state_are_refused() {
     );
 }
 
+fn refused_because(text: &str, expected: &str) {
+    let reason = fits(&wat::parse_str(text).unwrap()).unwrap_err();
+    assert!(reason.contains(expected), "{reason}");
+}
+
 #[test]
 fn a_core_module_with_a_second_index_is_refused() {
-    let why = |text: &str, expected: &str| {
-        let reason = fits(&wat::parse_str(text).unwrap()).unwrap_err();
-        assert!(reason.contains(expected), "{reason}");
-    };
+    let why = refused_because;
     // By an alias to the enclosing component: the inner component instantiates the same module again.
     why(
         "(component $outer (core module $m (memory 1)) (core instance (instantiate $m))
@@ -196,7 +198,12 @@ fn a_core_module_with_a_second_index_is_refused() {
            (core instance (instantiate $m)) (core instance (instantiate $again)))",
         "exports a core module",
     );
-    // By an import, and by an alias to an instance.
+}
+
+#[test]
+fn a_core_module_of_an_import_is_refused() {
+    let why = refused_because;
+    // By itself, and by an alias to an instance.
     why(
         "(component (import \"m\" (core module $m)) (core instance (instantiate $m)))",
         "imports a core module",

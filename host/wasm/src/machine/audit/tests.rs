@@ -13,7 +13,7 @@ fn report(requested_at: u64, node: &str) -> AuditRecord {
 }
 
 #[test]
-fn an_acceptance_is_read_back_and_counts_for_its_request_only() {
+fn an_acceptance_is_read_back_and_names_its_request() {
     let acceptance = StateAcceptance {
         requested_at: Index(7),
         hash: Sha256([9; 32]),
@@ -27,14 +27,112 @@ fn an_acceptance_is_read_back_and_counts_for_its_request_only() {
         Envelope::decode(&bytes.slice(..20)),
         Err(EnvelopeError::Settings)
     );
-    for (requested_at, accepted) in [(7, Some(Sha256([9; 32]))), (8, None)] {
-        let mut audit = Audit::default();
-        audit.take(Index(requested_at), AuditRecord::Request);
-        audit.accept(&acceptance);
-        assert_eq!(audit.accepted, accepted);
-        audit.take(Index(9), AuditRecord::Request);
-        assert_eq!(audit.accepted, None);
+    let mut audit = Audit::default();
+    audit.take(Index(7), AuditRecord::Request);
+    audit.accept(&acceptance);
+    assert_eq!(audit.accepted, Some(Sha256([9; 32])));
+    audit.take(Index(9), AuditRecord::Request);
+    assert_eq!(audit.accepted, None);
+}
+
+fn report_of(requested_at: u64, node: &str, hash: u8) -> AuditRecord {
+    AuditRecord::Report {
+        requested_at: Index(requested_at),
+        hash: Sha256([hash; 32]),
+        node: node.to_owned(),
     }
+}
+
+fn acceptance(requested_at: u64, hash: u8) -> StateAcceptance {
+    StateAcceptance {
+        requested_at: Index(requested_at),
+        hash: Sha256([hash; 32]),
+        by: "ann".to_owned(),
+    }
+}
+
+/// An audit at entry 7 in which three nodes have three states.
+fn without_majority() -> Audit {
+    let mut audit = Audit::default();
+    audit.take(Index(7), AuditRecord::Request);
+    for (node, hash) in [("node1", 1), ("node2", 2), ("node3", 3)] {
+        audit.take(Index(8), report_of(7, node, hash));
+    }
+    audit
+}
+
+#[test]
+fn an_acceptance_that_the_next_audit_has_overtaken_counts_for_the_state_of_the_same_node() {
+    let mut audit = without_majority();
+    audit.take(Index(11), AuditRecord::Request);
+    audit.take(Index(12), report_of(11, "node1", 4));
+    audit.accept(&acceptance(7, 2));
+    assert_eq!(audit.accepted, None);
+    assert_eq!(audit.accepted_earlier(), None, "node2 has not reported yet");
+    // Commands have changed the states since.
+    audit.take(Index(13), report_of(11, "node2", 5));
+    assert_eq!(audit.accepted_earlier(), Some(Sha256([5; 32])));
+    // It holds until the reports agree.
+    audit.take(Index(14), AuditRecord::Request);
+    audit.take(Index(15), report_of(14, "node2", 6));
+    assert_eq!(audit.accepted_earlier(), Some(Sha256([6; 32])));
+    audit.take(Index(16), report_of(14, "node1", 6));
+    audit.take(Index(17), AuditRecord::Request);
+    audit.take(Index(18), report_of(17, "node2", 6));
+    assert_eq!(audit.accepted_earlier(), None);
+}
+
+#[test]
+fn an_acceptance_holds_when_the_next_audit_follows_it_at_once() {
+    let mut audit = without_majority();
+    audit.accept(&acceptance(7, 2));
+    audit.take(Index(10), AuditRecord::Request);
+    audit.take(Index(11), report_of(10, "node1", 1));
+    assert_eq!(audit.accepted_earlier(), None);
+    audit.take(Index(12), report_of(10, "node2", 2));
+    assert_eq!(audit.accepted_earlier(), Some(Sha256([2; 32])));
+}
+
+#[test]
+fn nodes_with_the_accepted_state_that_differ_later_are_not_accepted() {
+    let mut audit = without_majority();
+    audit.take(Index(9), report_of(7, "node4", 2));
+    audit.accept(&acceptance(7, 2));
+    audit.take(Index(10), AuditRecord::Request);
+    audit.take(Index(11), report_of(10, "node2", 2));
+    audit.take(Index(12), report_of(10, "node4", 4));
+    assert_eq!(audit.accepted_earlier(), None);
+}
+
+#[test]
+fn an_acceptance_for_an_unknown_audit_or_hash_has_no_effect() {
+    for acceptance in [acceptance(6, 2), acceptance(7, 9)] {
+        let mut audit = without_majority();
+        audit.take(Index(10), AuditRecord::Request);
+        for (node, hash) in [("node1", 1), ("node2", 2), ("node3", 3)] {
+            audit.take(Index(11), report_of(10, node, hash));
+        }
+        audit.accept(&acceptance);
+        assert_eq!((audit.accepted, audit.accepted_earlier()), (None, None));
+    }
+}
+
+#[test]
+fn the_number_of_earlier_audits_has_a_limit() {
+    let mut audit = Audit::default();
+    for number in 0..3 * MAX_EARLIER as u64 {
+        audit.take(Index(10 * number + 1), AuditRecord::Request);
+        // Every other audit has no report.
+        if number % 2 == 0 {
+            audit.take(
+                Index(10 * number + 2),
+                report_of(10 * number + 1, "node1", 1),
+            );
+        }
+    }
+    assert_eq!(audit.earlier.len(), MAX_EARLIER);
+    let oldest = audit.earlier.front().map(|(index, _)| index.0);
+    assert_eq!(oldest, Some(10 * MAX_EARLIER as u64 + 1));
 }
 
 #[test]

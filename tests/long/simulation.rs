@@ -10,12 +10,9 @@ fn quiet() {
 }
 
 #[test]
-fn two_hundred_seeds_break_no_invariant() {
+fn three_hundred_seeds_break_no_invariant() {
     quiet();
-    let mut configs: Vec<_> = (0..200).map(SimConfig::of_seed).collect();
-    // What follows from corrupt guests is too rare in these, so there are more runs with them.
-    let corrupts = (200..).map(SimConfig::of_seed).filter(SimConfig::corrupts);
-    configs.extend(corrupts.take(80));
+    let configs: Vec<_> = (0..300).map(SimConfig::of_seed).collect();
     let (mut failures, mut coverage) = (Vec::new(), Coverage::default());
     sim::run_many(&configs, |result| {
         match result {
@@ -31,9 +28,8 @@ fn two_hundred_seeds_break_no_invariant() {
             continue;
         }
         // These happen only where disks are of bytes, in a fifth of the runs, and there seldom; or where no voters change
-        // and all peers have met a later run of the node; or where a voter stands still for seconds while no majority agrees.
+        // and all peers have met a later run of the node.
         let rare = [
-            "stops of writes by timeout",
             "old copies that only peers recognize",
             "disks wiped during bootstrap",
             "torn writes",

@@ -63,6 +63,9 @@ pub use trace::TraceLines;
 pub use violation::Violation;
 use world::World;
 
+/// In one of so many seeds the memory of guests becomes corrupt again and again. It happens in some of the others, too.
+const DIVERGING: u64 = 11;
+
 /// One run.
 #[derive(Clone, Debug)]
 pub struct SimConfig {
@@ -105,12 +108,6 @@ impl SimConfig {
         args
     }
 
-    /// Whether the memory of guests may become corrupt in it: so in one of thirty.
-    #[must_use]
-    pub fn corrupts(&self) -> bool {
-        self.profile().dimensions.corruption
-    }
-
     fn profile(&self) -> Profile {
         self.drawn().0
     }
@@ -121,6 +118,9 @@ impl SimConfig {
         let mut profile = Profile::draw(&mut rng.fork());
         profile.set_clocks(ClockKind::draw(self.seed));
         profile.dimensions = Dimensions::draw(self.seed);
+        if self.seed % DIVERGING == DIVERGING - 1 {
+            profile.diverge();
+        }
         if let Some(planted) = self.planted {
             profile.suit(planted);
         }

@@ -70,6 +70,11 @@ impl GuestLever {
         self.is_suspicious.load(Ordering::Relaxed)
     }
 
+    /// Whether a corruption has not happened yet.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.next.load(Ordering::Relaxed) != 0
+    }
+
     fn is_next(&self, node: usize) -> bool {
         let bit = 1_u64.checked_shl(u32::try_from(node).unwrap_or(u32::MAX));
         bit.is_some_and(|bit| self.next.load(Ordering::Relaxed) & bit != 0)

@@ -138,6 +138,8 @@ pub enum FaultKind {
     RaiseLevel,
     /// One node's disk is copied, or replaced by an old copy.
     OldDisk,
+    /// The leader is cut off, and at the same moment other processes end and come back at once: they may have granted it a lease.
+    RestartVoters,
 }
 
 impl FaultKind {
@@ -163,6 +165,7 @@ impl FaultKind {
         Self::WipeDisk,
         Self::RaiseLevel,
         Self::OldDisk,
+        Self::RestartVoters,
     ];
 }
 
@@ -341,10 +344,39 @@ impl Profile {
         *rate = rate.map(|rate| 10 * rate);
     }
 
+    /// The memory of guests becomes corrupt again and again. The storm is long enough for voters that do not report in time, and
+    /// gentle enough for audits to end; requests take long, so that some are in flight when an audit ends.
+    pub(crate) fn diverge(&mut self) {
+        if self.machine != MachineKind::Guest {
+            self.suit_guest(50_000);
+        }
+        (self.new_stores, self.releases) = (true, Releases::New);
+        (self.dimensions.audits, self.dimensions.corruption) = (true, true);
+        if self.clocks == ClockKind::MajorityRight {
+            self.clocks = ClockKind::Unbounded;
+        }
+        self.storm = Duration::from_secs(12);
+        (self.clients, self.think_max_ms) = (8, 40);
+        (self.disk_max_us, self.machine_max_us) = (20_000, 5000);
+        self.fault_interval_ms = 1000;
+        self.network.drop_per_mille = self.network.drop_per_mille.min(5);
+    }
+
+    /// A follower that lags gets a snapshot in many chunks, one after the other.
+    fn suit_chunks(&mut self) {
+        use FaultKind::{Crash, Heal, IsolateLeader, Pause};
+        self.machine = MachineKind::List;
+        self.faults = vec![Crash, Crash, IsolateLeader, Pause, Heal];
+        self.snapshot_threshold = 10;
+        self.max_log_entries = 30;
+        self.chunk_bytes = 16;
+        self.limits.in_flight_chunks = 1;
+    }
+
     /// What a planted fault needs to be seen: one of leases needs leases, and clocks that differ;
     /// one of keys the guest, one of disks the database.
     pub(crate) fn suit(&mut self, planted: Planted) {
-        use FaultKind::{Crash, Heal, IsolateLeader, OneWay, Rot};
+        use FaultKind::{Crash, Heal, IsolateLeader, OneWay, RestartVoters, Rot};
         self.dimensions.suit(planted);
         if planted.is_of_guests() {
             if self.machine != MachineKind::Guest {
@@ -360,8 +392,14 @@ impl Profile {
             self.faults.extend([FaultKind::RaiseLevel, Crash, Crash]);
             self.lulls = 2;
         }
-        if planted == Planted::LineageNotChecked || planted.is_of_audits() {
+        if planted == Planted::LineageNotChecked {
             (self.new_stores, self.releases) = (true, Releases::New);
+        }
+        if planted.is_of_audits() {
+            self.diverge();
+        }
+        if planted == Planted::InstalledTooEarly {
+            self.suit_chunks();
         }
         if matches!(planted, Planted::CommitNeedsAll | Planted::ElectionNeedsAll) {
             self.lulls = 2;
@@ -385,9 +423,8 @@ impl Profile {
             self.lease_drift_percent = Some(if known { self.drift_percent } else { 0 });
             // Leaders that are cut off while others vote, and voters that lose their vote.
             self.faults = match planted {
-                Planted::StartsWithoutPromise | Planted::LeaseLengthForgotten => {
-                    vec![OneWay, OneWay, Crash, Crash, Heal]
-                }
+                Planted::StartsWithoutPromise => vec![OneWay, OneWay, Crash, Crash, Heal],
+                Planted::LeaseLengthForgotten => vec![RestartVoters, RestartVoters, Heal],
                 Planted::LeaseKeptAfterTransfer => vec![OneWay, OneWay, Heal],
                 _ => vec![IsolateLeader, OneWay, Heal],
             };
@@ -459,11 +496,12 @@ impl NetworkProfile {
 fn draw_faults(rng: &mut Rng, database: bool) -> Vec<FaultKind> {
     use FaultKind::{
         ChangeMembers, ClockJump, Crash, DiskError, DiskFull, DiskHang, Heal, IsolateLeader,
-        OneWay, Partition, Pause, PowerLoss, Reinstall, Rot, SnapshotFailure, SnapshotOrder,
-        Transfer,
+        OneWay, Partition, Pause, PowerLoss, Reinstall, RestartVoters, Rot, SnapshotFailure,
+        SnapshotOrder, Transfer,
     };
-    let groups: [&[FaultKind]; 9] = [
+    let groups: [&[FaultKind]; 10] = [
         &[Crash, Crash, Crash, PowerLoss, DiskError],
+        &[RestartVoters, Heal],
         &[DiskFull, DiskFull],
         &[
             Partition,

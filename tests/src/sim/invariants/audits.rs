@@ -33,7 +33,9 @@ impl Audits {
         );
         let most = most.unwrap_or(0);
         let majority = counts.iter().find(|(_, count)| 2 * **count > voters.len());
-        let majority = audit.accepted.or(majority.map(|(hash, _)| Sha256(*hash)));
+        let majority = majority.map(|(hash, _)| Sha256(*hash));
+        let majority = audit.accepted.or(majority);
+        let majority = majority.or(audit.accepted_earlier());
         match (majority, audit.own) {
             (Some(majority), Some(own)) if majority != own => self.differing.insert(node),
             (Some(_), Some(_)) => self.differing.remove(&node),

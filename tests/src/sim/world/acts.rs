@@ -196,18 +196,25 @@ impl World {
 
     // ----- corruption and audits -----
 
-    /// A bit flips in the memory of a guest, at most twice in a run; or in those of so many voters at once that no majority agrees.
-    /// Not at level 0, where no log may contain that an operator accepts a state: the cluster would refuse commands for ever.
+    /// A bit flips in the memory of a guest, or in the memory of so many voters' guests at once that no majority agrees. Each time the
+    /// cluster must come to one state first. Not at level 0, where no log may contain that an operator accepts a state: the
+    /// cluster would refuse commands for ever.
     fn corrupt(&mut self) {
         let led = self.leader().and_then(|leader| self.nodes[leader].core());
         let leveled = led.is_some_and(|core| core.cluster().level > 0);
+        if self.now < Duration::from_secs(1) || !leveled {
+            return;
+        }
+        if self.corruptions > 0 && self.is_one_state() {
+            self.corruptions = 0;
+        }
         // A node gives leadership away while its clock is wrong. So one with a right clock must have a right state.
         let most = if self.profile.clocks == ClockKind::MajorityRight {
             1
         } else {
             2
         };
-        if self.corruptions >= most || self.now < Duration::from_secs(1) || !leveled {
+        if self.corruptions >= most {
             return;
         }
         let many = self.act_rng.chance(match self.planted {
@@ -216,6 +223,7 @@ impl World {
         });
         if many
             && most > 1
+            && self.corruptions == 0
             && let Some(nodes) = self.too_many()
         {
             for node in &nodes {
@@ -230,6 +238,18 @@ impl World {
         if self.members().contains(&node) {
             self.corrupt_node(node);
         }
+    }
+
+    /// Whether all that was corrupt has been found and replaced, and all nodes serve.
+    fn is_one_state(&self) -> bool {
+        !self.lever.is_pending()
+            && self.nodes.iter().all(|node| {
+                let host = node.live.as_ref().and_then(|live| live.host.as_ref());
+                let serves = host.is_some_and(|host| {
+                    !host.verdict.is_quarantined() && !host.verdict.are_writes_stopped()
+                });
+                serves && !self.invariants.is_wrong(node.index)
+            })
     }
 
     /// So many voters that the others are no majority, if they run.
@@ -294,7 +314,8 @@ impl World {
             };
             let reported = audit.reports.values().any(|report| *report == hash);
             let leveled = live.driver.core().cluster().level > 0;
-            let accepts = leveled && reported && audit.accepted.is_none();
+            let accepted = audit.accepted.or(audit.accepted_earlier());
+            let accepts = leveled && reported && accepted.is_none();
             accepts.then_some((node.index, requested_at, hash))
         });
         let Some((node, requested_at, hash)) = right else {

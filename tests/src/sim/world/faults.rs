@@ -55,11 +55,8 @@ impl World {
                 let other = self.fault_rng.place(count);
                 self.network.cut_one_way(node, other);
             }
-            FaultKind::IsolateLeader => {
-                let leader = self.leader().unwrap_or(node);
-                let side: Vec<bool> = (0..count).map(|node| node == leader).collect();
-                self.network.partition(&side);
-            }
+            FaultKind::IsolateLeader => self.isolate(self.leader().unwrap_or(node)),
+            FaultKind::RestartVoters => return self.restart_voters(self.leader().unwrap_or(node)),
             FaultKind::Heal => self.network.heal(),
             FaultKind::Pause => self.nodes[node].paused_until = self.now + length,
             FaultKind::DiskHang => self.nodes[node].disk_hangs_until = self.now + length,
@@ -98,12 +95,30 @@ impl World {
         Ok(())
     }
 
+    fn isolate(&mut self, leader: usize) {
+        let side: Vec<bool> = (0..self.nodes.len()).map(|node| node == leader).collect();
+        self.network.partition(&side);
+    }
+
+    /// The leader is cut off, and most other processes restart within a few milliseconds.
+    fn restart_voters(&mut self, leader: usize) -> Result<(), Violation> {
+        self.isolate(leader);
+        for node in 0..self.nodes.len() {
+            if node != leader && self.fault_rng.chance(800) {
+                let down = self.fault_rng.millis(1, 15);
+                self.crash(node, down)?;
+            }
+        }
+        Ok(())
+    }
+
     fn count(&mut self, kind: FaultKind) {
         let coverage = &mut self.coverage;
         match kind {
-            FaultKind::Partition | FaultKind::OneWay | FaultKind::IsolateLeader => {
-                coverage.partitions += 1;
-            }
+            FaultKind::Partition
+            | FaultKind::OneWay
+            | FaultKind::IsolateLeader
+            | FaultKind::RestartVoters => coverage.partitions += 1,
             FaultKind::Pause => coverage.pauses += 1,
             FaultKind::DiskHang => coverage.hangs += 1,
             FaultKind::ClockJump => coverage.clock_jumps += 1,

@@ -17,6 +17,7 @@ use crate::sim::violation::{Violation, ensure};
 /// More than ten of the longest election timeouts, and longer than any client waits.
 const LIMIT: Duration = Duration::from_secs(10);
 const SETTLES: &str = "a healed cluster settles (§5.4.3, §5.6)";
+const FINDS: &str = "an audit finds a state that differs from a right majority's";
 const STEP: Duration = Duration::from_millis(50);
 const PROBE_MS: u64 = 4000;
 /// The bound, and what right clocks differ by, in milliseconds.
@@ -68,6 +69,14 @@ impl World {
         let limit = self.limit();
         let end = self.now + limit;
         while let Some(unrest) = self.unrest() {
+            if self.now >= end
+                && let Some(detail) = self.hidden_difference(true)
+            {
+                return Err(Violation {
+                    invariant: FINDS,
+                    detail: format!("after {limit:?}: {detail}"),
+                });
+            }
             ensure(self.now < end, SETTLES, || {
                 format!("after {limit:?}: {unrest}")
             })?;
@@ -129,7 +138,8 @@ impl World {
                 ));
             }
         }
-        self.host_unrest(leader)
+        self.hidden_difference(self.probed)
+            .or_else(|| self.host_unrest(leader))
     }
 
     /// A leader whose clock is wrong gives its leadership away, if the clocks of a majority are right. Attempts that failed in

@@ -420,6 +420,50 @@
 //! );
 //! ```
 //!
+//! # Low memory
+//!
+//! The memory of a guest has a limit, by default 1 GiB. A command that would exceed it fails and is undone.
+//! [`Apply::memory_is_low`] tells before that: it is true while the guest uses 80 % of its memory or more on a node of the
+//! cluster, and it is equal on every node. Refuse commands that add state then, with a code of your own, and accept those
+//! that remove some, so that clients can make room.
+//!
+//! ```
+//! # use oarlock_guest::{Apply, Read, Refusal, StateMachine, state_machine};
+//! # use serde::{Deserialize, Serialize};
+//! # #[derive(Default, Serialize, Deserialize)]
+//! # struct Notes { notes: std::collections::BTreeMap<String, String> }
+//! # #[derive(Deserialize)]
+//! # #[serde(rename_all = "snake_case", deny_unknown_fields)]
+//! # enum Command { Write { name: String, text: String }, Remove { name: String } }
+//! # #[state_machine(name = "notes", version = 1)]
+//! # impl StateMachine for Notes {
+//! #   type Command = Command;
+//! #   type Reply = usize;
+//! #   type Query = ();
+//! #   type Response = ();
+//! #   type Refusal = Refusal;
+//! fn apply(&mut self, cx: &mut Apply<'_>, command: Command) -> Result<usize, Refusal> {
+//!     match command {
+//!         Command::Write { .. } if cx.memory_is_low() => {
+//!             return Err(Refusal::new("memory_is_low", "the memory is low; remove notes first"));
+//!         }
+//!         Command::Write { name, text } => drop(self.notes.insert(name, text)),
+//!         Command::Remove { name } => drop(self.notes.remove(&name)),
+//!     }
+//!     Ok(self.notes.len())
+//! }
+//! #   fn query(&self, _cx: &Read<'_>, _: ()) -> Result<(), Refusal> { Ok(()) }
+//! # }
+//!
+//! # use oarlock_guest::testing::Harness;
+//! let mut notes = Harness::<Notes>::new();
+//! let write = r#"{"write":{"name":"n","text":"t"}}"#;
+//! assert_eq!(notes.send(write).text(), "1");
+//! notes.set_memory_is_low(true);
+//! assert!(notes.send(write).text().contains("memory_is_low"));
+//! assert_eq!(notes.send(r#"{"remove":{"name":"n"}}"#).text(), "0");
+//! ```
+//!
 //! # Snapshots and new versions
 //!
 //! A snapshot is the state encoded by serde with [postcard](https://postcard.jamesmunns.com), plus version, length and

@@ -26,7 +26,7 @@ const HTTP: [&str; 7] = [
     "tonic",
 ];
 
-const TABLE: [Row; 18] = [
+const TABLE: [Row; 22] = [
     Row {
         package: "task_queue_raft",
         folder: "host/raft",
@@ -99,9 +99,13 @@ const TABLE: [Row; 18] = [
         never: &["tokio"],
     },
     guest("oarlock-counter", "examples-wasm/counter"),
+    guest("oarlock-election", "examples-wasm/election"),
+    guest("oarlock-flags", "examples-wasm/flags"),
     guest("oarlock-kv", "examples-wasm/kv"),
+    guest("oarlock-ledger", "examples-wasm/ledger"),
     guest("oarlock-lock", "examples-wasm/lock"),
     guest("oarlock-queue", "examples-wasm/queue"),
+    guest("oarlock-rate-limiter", "examples-wasm/rate-limiter"),
     // Programs that use the queue, not a part of the guest. The package of the tests builds them.
     Row {
         package: "oarlock-queue-examples",

@@ -30,7 +30,7 @@ pub struct Guest {
 }
 
 /// Every guest that is kept built.
-pub const GUESTS: [Guest; 11] = [
+pub const GUESTS: [Guest; 15] = [
     Guest {
         name: "counter",
         package: "oarlock-counter",
@@ -58,6 +58,34 @@ pub const GUESTS: [Guest; 11] = [
         feature: "",
         folder: "examples-wasm/queue",
         module: "examples-wasm/dist/queue.wasm",
+    },
+    Guest {
+        name: "ledger",
+        package: "oarlock-ledger",
+        feature: "",
+        folder: "examples-wasm/ledger",
+        module: "examples-wasm/dist/ledger.wasm",
+    },
+    Guest {
+        name: "rate-limiter",
+        package: "oarlock-rate-limiter",
+        feature: "",
+        folder: "examples-wasm/rate-limiter",
+        module: "examples-wasm/dist/rate-limiter.wasm",
+    },
+    Guest {
+        name: "election",
+        package: "oarlock-election",
+        feature: "",
+        folder: "examples-wasm/election",
+        module: "examples-wasm/dist/election.wasm",
+    },
+    Guest {
+        name: "flags",
+        package: "oarlock-flags",
+        feature: "",
+        folder: "examples-wasm/flags",
+        module: "examples-wasm/dist/flags.wasm",
     },
     Guest {
         name: "faulty",

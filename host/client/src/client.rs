@@ -4,6 +4,7 @@ mod admin;
 mod attempts;
 pub(crate) mod events;
 mod leader;
+pub(crate) mod logs;
 pub(crate) mod response;
 mod state;
 mod upgrade;

@@ -46,6 +46,7 @@ pub mod worker;
 pub use audit::AuditInfo;
 pub use client::Client;
 pub use client::events::{EventOptions, EventStream};
+pub use client::logs::{LogItem, LogLineInfo, LogOptions, LogPage, LogStream};
 pub use client::response::{ApplyResponse, QueryResponse};
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{ApplyError, ClientConfigError, QueryError, RequestError};

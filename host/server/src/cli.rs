@@ -13,6 +13,7 @@ mod demo;
 mod dev;
 mod events;
 mod file;
+mod logs;
 mod members;
 mod new;
 mod origin;
@@ -38,6 +39,7 @@ pub(crate) use common::ClientArgs;
 pub(crate) use demo::DemoArgs;
 pub(crate) use dev::DevArgs;
 pub(crate) use events::EventsArgs;
+pub(crate) use logs::LogsArgs;
 pub(crate) use members::{MembersArgs, MembersCommand, TransferArgs};
 pub(crate) use new::NewArgs;
 pub(crate) use origin::{Origins, ParseError};
@@ -80,6 +82,8 @@ pub(crate) enum CliCommand {
     Queue(Box<QueueArgs>),
     /// Follow the events of the state machine, over all nodes of --endpoints.
     Events(EventsArgs),
+    /// Show the latest lines of the logs of all nodes and of their guests, or follow them.
+    Logs(LogsArgs),
     /// Show role, term, log indexes, module and health of every node.
     Status(StatusArgs),
     /// Check a WebAssembly file: print what it contains, or every reason why a node would refuse it.

@@ -12,6 +12,7 @@
 //! | [`schema`] | the schema of the guest's messages |
 //! | [`settings`] | the replicated settings of the cluster |
 //! | [`members`], [`member_address`] | membership changes and leadership transfer; addresses of new members |
+//! | [`logs`] | the log of the node, as server-sent events |
 //! | [`events`] | events of the guest, as server-sent events |
 //! | [`upgrade`] | the active module, upgrades and their history |
 //! | [`status`], [`snapshot`], [`health`], [`metrics`], [`dashboard`] | the node itself |
@@ -34,6 +35,7 @@ mod error_code;
 mod events;
 mod express;
 mod health;
+mod logs;
 mod member_address;
 mod members;
 mod metrics;

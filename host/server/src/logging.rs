@@ -1,11 +1,18 @@
-//! The log of a node: lines on standard error, with colors if it is a terminal.
+//! The log of a node: lines on standard error, with colors if it is a terminal, and the latest ones in memory for
+//! `GET /v1/logs`.
+
+mod layer;
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::cli::Origins;
 use crate::exit::Failure;
+use crate::node_log::NodeLog;
+use layer::StoredLines;
 
 /// Starts logging with a filter in the syntax of `tracing_subscriber::EnvFilter`.
 ///
@@ -19,10 +26,12 @@ pub(crate) fn start(filter: &str, origins: &Origins) -> Result<(), Failure> {
         ))
     })?;
     let colors = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(colors)
-        .with_writer(std::io::stderr);
+    let printed = fmt::layer().with_ansi(colors).with_writer(std::io::stderr);
+    // The filter is that of both.
+    let subscriber = tracing_subscriber::registry()
+        .with(filter)
+        .with(StoredLines(NodeLog::of_process()))
+        .with(printed);
     // Only tests call this more than once per process. The first subscriber stays.
     if subscriber.try_init().is_err() {
         tracing::debug!("logging is already initialized");

@@ -37,6 +37,7 @@ mod logging;
 mod memory;
 mod metrics;
 mod node;
+mod node_log;
 mod quarantine;
 mod readiness;
 mod schema;
@@ -101,6 +102,7 @@ fn run(invocation: Invocation) -> Result<(), Failure> {
         CliCommand::Test(args) => command::test(args),
         CliCommand::Client(args) => command::client(*args),
         CliCommand::Events(args) => command::events(args),
+        CliCommand::Logs(args) => command::logs(args),
         CliCommand::Upgrade(args) => command::upgrade(args),
         CliCommand::Bench(args) => bench::bench(args),
         CliCommand::Dev(args) => dev::dev(args, &origins),

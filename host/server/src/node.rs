@@ -18,6 +18,7 @@ use task_queue_raft::{
 };
 use thiserror::Error;
 use tokio::net::TcpSocket;
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use crate::audit::stopped::StoppedRecord;
@@ -32,6 +33,7 @@ use crate::http::{App, BodyBudget, Server};
 use crate::log_module;
 use crate::memory;
 use crate::metrics::Metrics;
+use crate::node_log::NodeLog;
 use crate::quarantine;
 use crate::quarantine::record::{QuarantineRecord, QuarantineRecordError};
 use crate::readiness::{self, Readiness, RecordedModule};
@@ -218,6 +220,8 @@ impl Node {
             machine: status,
             upgrades: watched,
             events,
+            log: NodeLog::of_process(),
+            streams: watch::Sender::new(true),
             auditor: Auditor::starting(record.is_quarantined(), stopped.stopped_by()),
             members,
             takes_members: settings.start.takes_members,
@@ -289,6 +293,7 @@ impl Node {
     pub(crate) async fn shutdown(self) {
         // Event streams would otherwise stay open until the grace period ends.
         self.app.events.close();
+        self.app.streams.send_replace(false);
         self.server.stop().await;
         self.tasks.iter().for_each(AbortHandle::abort);
         self.app.raft.shutdown().await;

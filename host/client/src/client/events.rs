@@ -41,14 +41,23 @@ impl Client {
             None => "/v1/events".to_owned(),
             Some(topic) => format!("/v1/events?topic={}", percent_encoded(topic)),
         };
-        EventStream {
-            shared: Arc::clone(&self.shared),
-            target,
-            after: options.after,
-            open: None,
-            ready: VecDeque::new(),
-            skip: 0,
-        }
+        stream(&self.shared, target, options.after)
+    }
+}
+
+/// A stream of server-sent events at a path of every node.
+pub(super) fn stream(
+    shared: &Arc<ClientState>,
+    target: String,
+    after: Option<String>,
+) -> EventStream {
+    EventStream {
+        shared: Arc::clone(shared),
+        target,
+        after,
+        open: None,
+        ready: VecDeque::new(),
+        skip: 0,
     }
 }
 
@@ -75,6 +84,12 @@ struct OpenStream {
 }
 
 impl EventStream {
+    /// The node to which it is connected, or the first one.
+    pub(super) fn endpoint(&self) -> Endpoint {
+        let connected = self.open.as_ref().map(|open| &open.endpoint);
+        connected.unwrap_or(&self.shared.endpoints[0]).clone()
+    }
+
     /// Waits for the next event.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! `oarlock upgrade`: upgrades the cluster to another module, or shows past upgrades.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use oarlock_client::{
     Client, EndedUpgrade, FirstModuleInfo, UpgradeDone, UpgradeHistory, UpgradeNodeProgress,
@@ -12,6 +12,7 @@ use super::connect::{block_on, connect, refused};
 use super::input;
 use super::output::{Output, print_coloured, print_safely, write_json, write_out};
 use super::table::{Align, Table, Tone};
+use super::time::utc;
 use crate::cli::UpgradeArgs;
 use crate::exit::Failure;
 use crate::guest;
@@ -224,21 +225,6 @@ fn module_cell(name: Option<&str>, version: Option<u32>, sha256: &str) -> String
 fn one_line(text: &str) -> String {
     let joined = text.split_whitespace().collect::<Vec<_>>().join(" ");
     print_safely(&joined).into_owned()
-}
-
-/// A time as in RFC 3339, in UTC, to the second: `2026-11-24T18:28:21Z`. Times after the year 9999 stay milliseconds.
-fn utc(time_ms: u64) -> String {
-    /// Begin of the year 10000.
-    const END_MS: u64 = 253_402_300_800_000;
-    const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
-    if time_ms >= END_MS {
-        return format!("{time_ms} ms");
-    }
-    // Always 29 ASCII characters, as in `Tue, 24 Nov 2026 18:28:21 GMT`.
-    let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_millis(time_ms));
-    let month = MONTHS.find(&date[8..11]).map_or(0, |at| at / 3 + 1);
-    let (day, year, time) = (&date[5..7], &date[12..16], &date[17..25]);
-    format!("{year}-{month:02}-{day}T{time}Z")
 }
 
 #[cfg(test)]

@@ -5,12 +5,14 @@ use std::time::{Duration, Instant};
 
 use oarlock_wasm::{MachineLimits, StatusHandle, WasmMachine};
 use task_queue_raft::Raft;
+use tokio::sync::watch;
 
 use super::body_budget::BodyBudget;
 use crate::audit::Auditor;
 use crate::deferred::DeferredReplies;
 use crate::events::Events;
 use crate::metrics::Metrics;
+use crate::node_log::NodeLog;
 use crate::readiness::Readiness;
 use crate::settings::HttpSettings;
 use crate::settings::cluster::ClusterPeer;
@@ -44,6 +46,10 @@ pub(crate) struct App {
     pub(crate) auditor: Auditor,
     /// The latest events of the guest.
     pub(crate) events: Arc<Events>,
+    /// The latest lines of the log of this process.
+    pub(crate) log: Arc<NodeLog>,
+    /// `false` when the node stops: then streams of log lines end.
+    pub(crate) streams: watch::Sender<bool>,
     /// Clients that wait for a deferred reply.
     pub(crate) deferred: Arc<DeferredReplies>,
     /// Limits the memory for request bodies.

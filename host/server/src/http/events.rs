@@ -19,7 +19,7 @@ use super::app::App;
 use super::error::ApiError;
 use crate::events::{EventId, Events, NextEvent, StoredEvent};
 
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+pub(super) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Interval of comment lines on an idle stream. Without them a closed connection would stay undetected.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Most buffered frames for one client. At the limit, the task waits for the client to read.
@@ -159,7 +159,7 @@ impl EventStream {
 }
 
 /// The client has disconnected.
-struct Disconnected;
+pub(super) struct Disconnected;
 
 fn gap(place: EventId, lost: EventId) -> String {
     format!(

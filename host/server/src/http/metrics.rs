@@ -26,6 +26,7 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Api
         upgrades: &upgrades,
         network: network.as_deref(),
         disk: disk.as_deref(),
+        log: app.log.counts(),
     });
     let text =
         text.map_err(|error| ApiError::internal(format!("cannot encode the metrics: {error}")))?;

@@ -9,6 +9,7 @@ mod events;
 mod express;
 mod hostile;
 mod lifecycle;
+mod logs;
 mod members;
 mod reference;
 mod settings;

@@ -12,7 +12,7 @@ use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterV
 use super::register::{counter_vec, register};
 
 /// Values of the label `route`. The last one stands for paths that no route has.
-pub(crate) const ROUTES: [&str; 22] = [
+pub(crate) const ROUTES: [&str; 23] = [
     "/v1/apply",
     "/v1/query",
     "/v1/status",
@@ -21,6 +21,7 @@ pub(crate) const ROUTES: [&str; 22] = [
     "/v1/upgrades",
     "/v1/events",
     "/v1/schema",
+    "/v1/logs",
     "/v1/members",
     "/v1/members/{id}",
     "/v1/members/{id}/promote",

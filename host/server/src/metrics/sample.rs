@@ -8,6 +8,7 @@ use task_queue_raft::ids::Index;
 use task_queue_raft::node::{Network, NetworkStats};
 
 use super::register::{counter, gauge, gauge_vec};
+use crate::node_log::LineCounts;
 use crate::status::NodeStatus;
 
 /// Values of the label `role`. One of them has the value 1.
@@ -103,6 +104,7 @@ pub(crate) struct Sample<'a> {
     /// `None` before the node is started.
     pub(crate) network: Option<&'a Network>,
     pub(crate) disk: Option<&'a DiskStats>,
+    pub(crate) log: LineCounts,
 }
 
 /// The metrics.
@@ -152,6 +154,8 @@ pub(super) struct Sampled {
     queries_overloaded: IntCounter,
     events: IntCounter,
     failures: IntCounter,
+    log_lines: IntCounter,
+    log_lines_missed: IntCounter,
     network: Vec<IntCounter>,
     disk: Vec<IntCounter>,
 }
@@ -332,6 +336,14 @@ impl Sampled {
                 "oarlock_guest_failures_total",
                 "Commands and wake-ups on which the guest failed since the beginning of the log.",
             )?,
+            log_lines: counter(
+                "oarlock_log_lines_total",
+                "Lines that this process has stored for GET /v1/logs.",
+            )?,
+            log_lines_missed: counter(
+                "oarlock_log_lines_missed_total",
+                "Lines that were dropped before a client of GET /v1/logs had read them.",
+            )?,
             network: NETWORK
                 .iter()
                 .map(|(name, help, _)| counter(name, help))
@@ -352,6 +364,7 @@ impl Sampled {
             upgrades,
             network,
             disk,
+            log,
         } = *sample;
         self.build.reset();
         let sha256 = machine.sha256.to_string();
@@ -424,6 +437,8 @@ impl Sampled {
             .set(number(machine.counts.last_rollback_us));
         set_counter(&self.events, machine.counts.events);
         set_counter(&self.failures, machine.counts.failures);
+        set_counter(&self.log_lines, log.written);
+        set_counter(&self.log_lines_missed, log.missed);
         if let Some(network) = network {
             for (counter, (_, _, count)) in self.network.iter().zip(NETWORK) {
                 set_counter(counter, count(network.stats()));

@@ -1,5 +1,6 @@
 //! Log lines of guests, written to the node's log: limited in length and rate, and not replicated.
 
+use std::borrow::Cow;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -46,6 +47,7 @@ impl GuestLog {
         if dropped > 0 {
             tracing::warn!(target: "guest", dropped, "the guest logs too much; lines were dropped");
         }
+        let message = printable(message);
         match level {
             Level::Trace => tracing::trace!(target: "guest", "{message}"),
             Level::Debug => tracing::debug!(target: "guest", "{message}"),
@@ -69,6 +71,26 @@ impl GuestLog {
         bucket.lines -= 1.0;
         Some(std::mem::take(&mut bucket.dropped))
     }
+}
+
+/// The message in one line. A line break would let a guest write lines that look like those of the node, and other control
+/// characters could move the cursor of a terminal, so both are escaped, as in `\n`.
+fn printable(message: &str) -> Cow<'_, str> {
+    // Characters that change the direction of text or end a line, and are no control characters for Unicode.
+    let is_hidden = |c: char| matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let is_escaped = |c: char| c.is_control() || is_hidden(c);
+    if !message.contains(is_escaped) {
+        return message.into();
+    }
+    let mut line = String::with_capacity(message.len() + 16);
+    for c in message.chars() {
+        if is_escaped(c) {
+            line.extend(c.escape_default());
+        } else {
+            line.push(c);
+        }
+    }
+    line.into()
 }
 
 /// Cuts a message to [`LINE_BYTES`], at a character boundary.

@@ -79,3 +79,11 @@ pub(super) const LAST_EVENT_ID: HeaderSpec = HeaderSpec {
     meaning: "The id of the last event that the client has received. The stream continues after it. Browsers send the header when they \
               reconnect. It takes precedence over the parameter `after`.",
 };
+
+/// Where a stream of log lines continues.
+pub(super) const LAST_LINE_ID: HeaderSpec = HeaderSpec {
+    name: "Last-Event-ID",
+    value: ValueSpec::Pattern("^([0-9a-f]{16}\\.[0-9]+)?$"),
+    example: "00000000000012ab.120",
+    meaning: "For `GET /v1/logs`: the id of the last line that the client has received. The stream continues after it.",
+};

@@ -3,11 +3,15 @@
 use axum::routing::{get, post};
 use schemars::SchemaGenerator;
 
-use super::headers::TIMEOUT;
+use super::headers::{LAST_LINE_ID, TIMEOUT};
 use crate::http::error_code::ErrorCode as E;
-use crate::http::reference::{BodySpec, Repeat, ReplySpec, RouteSpec};
+use crate::http::logs::{DEFAULT_TAIL, MAX_TAIL, SOURCES};
+use crate::http::reference::{
+    BodySpec, ParameterPlace, ParameterSpec, Repeat, ReplySpec, RouteSpec, ValueSpec,
+};
 use crate::http::snapshot::SnapshotTaken;
-use crate::http::{dashboard, health, metrics, snapshot, status};
+use crate::http::{dashboard, health, logs, metrics, snapshot, status};
+use crate::node_log::Severity;
 use crate::status::NodeStatus;
 
 /// A route without parameters and body that changes nothing.
@@ -57,6 +61,72 @@ pub(super) const ROUTES: &[RouteSpec] = &[
         reply_headers: &[],
         errors: &[E::Malformed, E::Timeout],
         repeat: Repeat::Idempotent,
+    },
+    RouteSpec {
+        method: "GET",
+        path: "/v1/logs",
+        name: "logs",
+        summary: "Stream the log of this node and of its guest, as server-sent events.",
+        details: "An event `line` has the data `{\"time_ms\":…,\"level\":\"info\",\"source\":\"guest\",\"target\":\"guest\",\"text\":\"…\"}`: the \
+                  clock of the node in milliseconds since 1970-01-01 UTC, how severe the line is, who wrote it, the module of the \
+                  program, and the message with its fields. Only the node sets `source`, so a guest cannot write lines of the node. \
+                  Lines are those that pass the filter `--log` of the node.\n\nA process keeps its last 10,000 lines, up to 4 MiB, in \
+                  memory, each with at most 8 KiB of text. If a client reads so slowly that lines are dropped before, it gets an event \
+                  `gap` with the data `{\"missed\":3,\"message\":\"…\"}`; `missed` is `null` if the node was restarted since. The metric \
+                  `oarlock_log_lines_missed_total` counts them. An idle stream has a comment line every 15 seconds. A stream with \
+                  `follow` ends when the node stops. Nodes of `oarlock demo` run in one process and share its log. Lines of libraries \
+                  are on standard error only.",
+        handler: || get(logs::logs),
+        parameters: &[
+            ParameterSpec {
+                place: ParameterPlace::Query,
+                name: "level",
+                value: ValueSpec::OneOf(&Severity::NAMES),
+                example: "warn",
+                meaning: "Only lines of this level and more severe ones.",
+            },
+            ParameterSpec {
+                place: ParameterPlace::Query,
+                name: "source",
+                value: ValueSpec::OneOf(&SOURCES),
+                example: "guest",
+                meaning: "Only lines of the guest, or only those of the node.",
+            },
+            ParameterSpec {
+                place: ParameterPlace::Query,
+                name: "tail",
+                value: ValueSpec::Integer {
+                    least: 0,
+                    most: MAX_TAIL,
+                    default: Some(DEFAULT_TAIL),
+                },
+                example: "10",
+                meaning: "How many past lines the stream begins with, if the request does not name a last line.",
+            },
+            ParameterSpec {
+                place: ParameterPlace::Query,
+                name: "after",
+                value: ValueSpec::Pattern("^[0-9a-f]{16}\\.[0-9]+$"),
+                example: "00000000000012ab.120",
+                meaning: "As the header `Last-Event-ID`, for clients that can't set headers.",
+            },
+            ParameterSpec {
+                place: ParameterPlace::Query,
+                name: "follow",
+                value: ValueSpec::Flag,
+                example: "false",
+                meaning: "Go on with new lines, without an end.",
+            },
+        ],
+        headers: &[&LAST_LINE_ID],
+        body: BodySpec::None,
+        reply: ReplySpec::Other {
+            media_type: "text/event-stream",
+            meaning: "A stream of server-sent events.",
+        },
+        reply_headers: &[],
+        errors: &[E::Malformed],
+        repeat: Repeat::ReadOnly,
     },
     read_only(
         "/healthz",

@@ -128,6 +128,7 @@ async fn a_value_that_the_table_excludes_is_refused() {
         for header in route.headers {
             let wrong = match header.name {
                 "Oarlock-Timeout-Ms" => ["0", "600001", "1.5", "+1"],
+                "Last-Event-ID" => ["1", "1.1", "00000000000012ab", "00000000000012ab.x"],
                 "Idempotency-Key" => ["", "a b", "a\tb", "\t"],
                 other => panic!("which values of {other} are refused?"),
             };

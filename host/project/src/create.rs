@@ -61,14 +61,18 @@ pub fn create(new: NewProject<'_>) -> Result<CreatedProject, ProjectError> {
     };
     let folder = new.parent.join(name);
     create_folder(&folder)?;
-    let dependency = sdk.as_ref().map_or(String::new(), Sdk::dependency);
+    let dependency = |feature| {
+        let dependency = sdk.as_ref().map(|sdk| sdk.dependency(feature));
+        dependency.unwrap_or_default()
+    };
     let mut files = vec![PROJECT_FILE];
     write(&folder, PROJECT_FILE, &describe(name, language))?;
     for (path, text) in template(language) {
         let text = text
             .replace("{{name}}", name)
             .replace("{{module}}", &name.replace('-', "_"))
-            .replace("{{sdk}}", &dependency);
+            .replace("{{sdk}}", &dependency(None))
+            .replace("{{sdk with schema}}", &dependency(Some("schema")));
         write(&folder, path, &text)?;
         files.push(path);
     }

@@ -32,13 +32,17 @@ impl Sdk {
         })
     }
 
-    /// The value of the dependency in `Cargo.toml`.
-    pub(super) fn dependency(&self) -> String {
+    /// The value of the dependency in `Cargo.toml`, with a feature or without one.
+    pub(super) fn dependency(&self, feature: Option<&str>) -> String {
         let path = match self {
             Self::At(folder) => folder.display().to_string(),
             Self::Copied(_) => format!("{COPY}/guest-sdk"),
         };
-        format!("{{ path = {} }}", Value::String(path))
+        let path = Value::String(path);
+        match feature {
+            Some(feature) => format!("{{ path = {path}, features = [\"{feature}\"] }}"),
+            None => format!("{{ path = {path} }}"),
+        }
     }
 
     /// The files of the copy: paths in the project, and contents.

@@ -1,4 +1,5 @@
-//! The templates: paths and contents of a project's files. `{{name}}`, `{{module}}` and `{{sdk}}` are placeholders.
+//! The templates: paths and contents of a project's files. `{{name}}`, `{{module}}`, `{{sdk}}` and
+//! `{{sdk with schema}}` are placeholders.
 
 use crate::language::Language;
 
@@ -41,6 +42,7 @@ const RUST: Files = &[
     ("Cargo.toml", own!("rust/Cargo.toml.txt")),
     ("src/lib.rs", own!("rust/lib.rs.txt")),
     ("src/tests.rs", own!("rust/tests.rs.txt")),
+    ("src/schema.json", own!("rust/schema.json.txt")),
     ("suite.json", own!("suite.json")),
     ("README.md", own!("rust/README.md.txt")),
     // Forbids functions that are not deterministic or do not exist in a module.

@@ -94,7 +94,7 @@ fn a_directory_that_is_not_an_sdk_is_refused() {
 #[test]
 fn the_copy_of_the_sdk_is_a_workspace_with_what_its_packages_use() {
     let copy = Sdk::Copied(String::new());
-    assert!(copy.dependency().contains("vendor/oarlock/guest-sdk"));
+    assert!(copy.dependency(None).contains("vendor/oarlock/guest-sdk"));
     let files = copy.files();
     for path in [
         "guest-sdk/src/lib.rs",

@@ -51,3 +51,47 @@ export class StateMachine {
     this.values = new Map(JSON.parse(new TextDecoder().decode(state)));
   }
 }
+
+/** The types of the messages, for people and for generated clients: `oarlock client`. Change it with the messages. */
+export const SCHEMA = JSON.stringify({
+  title: "{{name}}",
+  type: "object",
+  properties: {
+    command: {
+      type: "object",
+      properties: {
+        add: {
+          description: "Adds to a counter. A new counter is 0.",
+          type: "object",
+          properties: { name: { type: "string" }, by: { type: "integer" } },
+          required: ["name", "by"],
+        },
+      },
+    },
+    reply: { type: "object", properties: { add: { $ref: "#/$defs/Value" } } },
+    query: {
+      type: "object",
+      properties: {
+        get: {
+          description: "The value of a counter.",
+          type: "object",
+          properties: { name: { type: "string" } },
+          required: ["name"],
+        },
+      },
+    },
+    response: { type: "object", properties: { get: { $ref: "#/$defs/Value" } } },
+    refusal: {
+      type: "object",
+      properties: {
+        error: {
+          type: "object",
+          properties: { code: { type: "string", enum: ["bad_command", "bad_query", "full", "overflow"] } },
+        },
+      },
+    },
+  },
+  $defs: {
+    Value: { type: "object", properties: { value: { type: "integer" } }, required: ["value"] },
+  },
+});

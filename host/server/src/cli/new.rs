@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use oarlock_project::Language;
 
 use super::common::OutputArgs;
@@ -38,7 +38,14 @@ pub(crate) struct NewArgs {
     pub(crate) output: OutputArgs,
 }
 
+/// A language that users ask for and that has no template: decision record 0044.
+const GO: &str = "go";
+const NO_GO: &str = "there is no template for Go: its compiler for such modules, TinyGo, is in no package registry; use rust, python, \
+                     javascript or c, or build a component for wit/ yourself and run it with `oarlock serve --state-machine FILE`";
+
 fn language() -> impl TypedValueParser<Value = Language> {
-    let names = PossibleValuesParser::new(Language::ALL.map(Language::name));
-    names.try_map(|name| Language::of_name(&name).ok_or("unknown language"))
+    let names = Language::ALL.map(|language| PossibleValue::new(language.name()));
+    let names = names.into_iter().chain([PossibleValue::new(GO).hide(true)]);
+    let names = PossibleValuesParser::new(names.collect::<Vec<_>>());
+    names.try_map(|name| Language::of_name(&name).ok_or(NO_GO))
 }

@@ -29,7 +29,7 @@ const IN_ANNOTATIONS: [&str; 12] = [
     "str",
 ];
 /// Other names of the module.
-const MODULE: [&str; 26] = [
+const MODULE: [&str; 27] = [
     "Event",
     "Failed",
     "Iterator",
@@ -47,6 +47,7 @@ const MODULE: [&str; 26] = [
     "OSError",
     "TypeError",
     "ValueError",
+    "cast",
     "http",
     "json",
     "random",
@@ -207,12 +208,12 @@ impl Python<'_> {
                 "class {name}(Refused): \"\"\"Refused with the code {}.\"\"\"",
                 one_line(code)
             ));
-            table.push(format!("    {text}: {name},\n"));
+            table.push(format!("{text}: {name}"));
         }
         let classes = classes.join("\n");
         let table = format!(
-            "_REFUSALS: dict[str, type[Refused]] = {{\n{}}}",
-            table.concat()
+            "_REFUSALS: dict[str, type[Refused]] = {{{}}}",
+            table.join(", ")
         );
         [classes, table]
             .into_iter()
@@ -233,7 +234,8 @@ impl Python<'_> {
     }
 
     fn method(&self, pair: &MessagePair, route: &str, name: &str) -> String {
-        let mut parameters = Identifiers::reserving(&[&KEYWORDS[..], &["self", "result"]].concat());
+        let mut parameters =
+            Identifiers::reserving(&[&KEYWORDS[..], &["self", "cast", "result"]].concat());
         let (mut signature, mut docs) = (vec!["self".to_owned()], comment(&pair.description));
         let (mut required, mut optional) = (Vec::new(), Vec::new());
         let mut arguments = None;
@@ -250,13 +252,8 @@ impl Python<'_> {
                         signature.push(format!("{parameter}: {annotation}"));
                         required.push(member);
                     } else {
-                        let is_optional = field.data_type.without_null().1 || annotation == "Any";
-                        let annotation = if is_optional {
-                            annotation
-                        } else {
-                            format!("Optional[{annotation}]")
-                        };
-                        signature.push(format!("{parameter}: {annotation} = None"));
+                        // `None` is null, which is another thing than a field that is not sent.
+                        signature.push(format!("{parameter}: {annotation} = _ABSENT"));
                         optional.push(member);
                     }
                     let text = one_line(&field.description);
@@ -282,8 +279,11 @@ impl Python<'_> {
             lines.push(format!("        \"\"\"{}\"\"\"", docs.join("\n        ")));
         }
         let (wire, optional) = (literal(&pair.name, escape), optional.join(", "));
-        lines.push(format!("        result: {result} = self._send(\"{route}\", {wire}, {arguments}, {{{optional}}})"));
-        lines.push("        return result".to_owned());
+        let sent = format!("self._send(\"{route}\", {wire}, {arguments}, {{{optional}}})");
+        lines.push(match result.as_str() {
+            "Any" => format!("        return {sent}"),
+            _ => format!("        return cast({}, {sent})", literal(&result, escape)),
+        });
         lines.join("\n")
     }
 }

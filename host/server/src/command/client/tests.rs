@@ -55,6 +55,19 @@ fn a_client_has_a_method_for_each_command_and_query() {
     );
 }
 
+/// A field that takes any JSON may be null, which is another thing than a field that is not sent.
+#[test]
+fn a_client_in_python_can_send_null() {
+    let python = generated(ClientLanguage::Python, QUEUE);
+    let enqueue = python.split_once("    def enqueue(").expect("a method").1;
+    let (signature, body) = enqueue.split_once("return").expect("a statement");
+    assert!(signature.contains("payload: Any = _ABSENT"), "{signature}");
+    assert!(signature.contains("delay_ms: int = _ABSENT"), "{signature}");
+    let body = body.lines().next().expect("a line");
+    assert!(body.contains(r#""payload": payload"#), "{body}");
+    assert!(python.contains("if value is not _ABSENT}"), "{python}");
+}
+
 /// Most lines that the messages of a schema add.
 fn lines_of_messages(schema: &str) -> usize {
     let messages = schema::parse(schema).expect("a valid schema");
@@ -75,7 +88,7 @@ fn a_client_fits_on_a_few_screens_and_is_filled_completely() {
         let nothing = generated(*language, r#"{"title":"nothing","properties":{}}"#);
         let fixed = nothing.lines().count();
         assert!(fixed <= 235, "{language:?}: {fixed} lines:\n{nothing}");
-        for (schema, most) in [(COUNTER, 260), (KV, 290), (LOCK, 315), (QUEUE, usize::MAX)] {
+        for (schema, most) in [(COUNTER, 260), (KV, 290), (LOCK, 300), (QUEUE, usize::MAX)] {
             let source = generated(*language, schema);
             let lines = source.lines().count();
             let most = most.min(fixed + lines_of_messages(schema));

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use oarlock_tests::process::{
-    Http, eventually, free_ports, oarlock, require_wasm_target, run_in, text,
+    Http, Steps, eventually, free_ports, oarlock, require_wasm_target, run_in, text,
 };
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
@@ -85,8 +85,10 @@ async fn a_saved_change_is_live_and_what_fails_leaves_the_guest_as_it_is() {
     };
     let addr = format!("127.0.0.1:{}", free_ports(1)[0]);
     let http = Http(addr.clone());
+    let mut steps = Steps::begin("oarlock dev");
     let mut dev = Dev::start(dir.path(), &addr);
     dev.wait_for("save a file").await;
+    steps.done("first build and start");
     eventually("the node is ready", async || {
         (http.get("/readyz").await.ok()?.status == 200).then_some(())
     })
@@ -94,8 +96,10 @@ async fn a_saved_change_is_live_and_what_fails_leaves_the_guest_as_it_is() {
     assert_eq!(value(&http).await, 5);
 
     let changed = "Ok(Value { value: value + 1000 })";
+    let mut steps = Steps::begin("oarlock dev");
     edit("Ok(Value { value })", changed);
     dev.wait_for("is active").await;
+    steps.done("from a saved change until it is active");
     assert_eq!(value(&http).await, 1010, "the new code on the old state");
 
     edit("Ok(Value { value })", "Ok(Value { valeu })");

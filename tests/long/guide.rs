@@ -5,9 +5,10 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::Instant;
 
-use oarlock_tests::process::{Http, eventually, free_ports, oarlock, require_wasm_target, text};
+use oarlock_tests::process::{
+    Http, Steps, eventually, free_ports, oarlock, require_wasm_target, text,
+};
 
 const GUIDE: &str = include_str!("../../host/docs/writing-a-guest.md");
 const PYTHON: &str = include_str!("../../host/docs/guide-python.md");
@@ -176,6 +177,8 @@ impl Drop for Reader {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_guide_leads_to_a_cluster_of_three_and_its_next_version() {
     require_wasm_target(&root());
+    oarlock();
+    let mut steps = Steps::begin("guide for Rust");
     let mut reader = Reader::new(3);
     let (mut commands, mut files) = (0, 0);
     for block in blocks(GUIDE) {
@@ -197,9 +200,11 @@ async fn the_guide_leads_to_a_cluster_of_three_and_its_next_version() {
                 if body.contains("oarlock serve ") {
                     reader.wait_for_nodes().await;
                 }
+                steps.done(body.lines().next().unwrap_or_default());
             }
         }
     }
+    steps.end();
     assert!(
         commands >= 10 && files == 6,
         "{commands} blocks, {files} files"
@@ -225,7 +230,12 @@ async fn the_guide_for_c_leads_to_a_tested_and_served_guest() {
 /// Follows a guide for one language. Its first build would install tools; they are installed already, in a folder of
 /// `target`, and are linked to the name `made` in the project. `pinned` is the file with their versions.
 async fn leads_to_a_served_guest(page: &str, tools: &str, made: &str, pinned: &str) {
-    let began = Instant::now();
+    oarlock();
+    let mut steps = Steps::begin(if tools.is_empty() {
+        "guide for C"
+    } else {
+        tools
+    });
     let mut reader = Reader::new(1);
     let (mut commands, mut files) = (0, 0);
     for block in blocks(page) {
@@ -247,11 +257,12 @@ async fn leads_to_a_served_guest(page: &str, tools: &str, made: &str, pinned: &s
                 if body.contains("oarlock serve ") {
                     reader.wait_for_nodes().await;
                 }
+                steps.done(body.lines().next().unwrap_or_default());
             }
         }
     }
+    steps.end();
     assert_eq!((commands, files), (5, 2));
-    println!("from an empty folder in {:?}", began.elapsed());
 }
 
 fn link_tools(project: &Path, tools: &str, made: &str, pinned: &str) {

@@ -4,10 +4,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::Instant;
 
 use oarlock_tests::process::{
-    Cluster, TARGET, eventually, oarlock, require_wasm_target, run_in, text,
+    Cluster, Steps, TARGET, eventually, oarlock, require_wasm_target, run_in, text,
 };
 use serde_json::{Value, json};
 
@@ -132,6 +131,8 @@ fn edit(path: &Path, change: impl FnOnce(&str) -> String) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_project_passes_its_tests_builds_and_serves() {
     let dir = tempfile::tempdir().expect("a folder");
+    oarlock();
+    let mut steps = Steps::begin("a new project in Rust");
     succeeds(&run_in(dir.path(), ["new", "my-counters"]));
     let folder = dir.path().join("my-counters");
     // The versions that this repository has fetched, so that the network is not needed.
@@ -141,10 +142,14 @@ async fn a_new_project_passes_its_tests_builds_and_serves() {
         output.contains("test tests::adding_replies_with_the_sum ... ok"),
         "{output}"
     );
-    succeeds(&cargo_fmt(&folder));
-    clippy_rejects_what_differs_between_nodes(&folder);
+    assert!(
+        output.contains("test tests::the_schema_is_current ... ok"),
+        "{output}"
+    );
+    steps.done("new, cargo test");
     require_wasm_target(&folder);
     succeeds(&cargo(&folder, &["build", "--release", "--target", TARGET]));
+    steps.done("build");
     let module = built().join(TARGET).join("release/my_counters");
     let cluster = Cluster::start(1, module.to_str().expect("a path of UTF-8"), &[]);
     let http = cluster.nodes[0].http();
@@ -152,6 +157,30 @@ async fn a_new_project_passes_its_tests_builds_and_serves() {
     eventually("the node is ready", ready).await;
     let response = http.apply(r#"{"add":{"name":"apples","by":5}}"#).await;
     assert_eq!(response.expect("a response").json(), json!({"value": 5}));
+    steps.done("serve, apply");
+    steps.end();
+    clients_are_generated(&folder, &http.0);
+    succeeds(&cargo_fmt(&folder));
+    clippy_rejects_what_differs_between_nodes(&folder);
+}
+
+/// The project has a schema.
+fn clients_are_generated(folder: &Path, endpoint: &str) {
+    for language in ["python", "typescript", "rust"] {
+        let flags = [
+            "client",
+            language,
+            "--endpoints",
+            endpoint,
+            "--out",
+            "client",
+        ];
+        let made = succeeds(&run_in(folder, flags));
+        assert!(
+            made.contains("wrote client: 1 commands, 1 queries"),
+            "{made}"
+        );
+    }
 }
 
 /// The `clippy.toml` of the project has an effect.
@@ -202,10 +231,10 @@ fn a_project_of_an_installed_binary_builds_outside_of_the_repository() {
     fs::copy(root().join("Cargo.lock"), folder.join("Cargo.lock")).expect("writable");
     require_wasm_target(&folder);
     plant_a_failure(&folder, "rust");
-    let began = Instant::now();
+    let mut steps = Steps::begin("a project of an installed binary");
     let output = succeeds(&run_program(&program, &folder, &["test"]));
     assert!(output.contains("10 steps passed"), "{output}");
-    println!("built and tested in {:?}", began.elapsed());
+    steps.done("oarlock test, with its build");
     assert!(folder.join("build/seats.wasm").is_file());
 }
 
@@ -230,18 +259,30 @@ fn builds_and_passes_its_suite(language: &str) {
     let folder = dir.path().join("seats");
     link_tools(&folder, language);
     plant_a_failure(&folder, language);
-    let began = Instant::now();
+    let mut steps = Steps::begin(format!("a new project in {language}"));
     let built = succeeds(&run_in(&folder, ["build"]));
     assert!(
         built.contains("built build/seats.wasm: seats version 1"),
         "{built}"
     );
-    println!("built in {:?}", began.elapsed());
+    steps.done("oarlock build");
     let tested = run_in(&folder, ["test", "build/seats.wasm", "--json"]);
     let report: Value = serde_json::from_slice(&tested.stdout).expect("JSON");
     assert_eq!(report["ok"], true, "{report}");
     assert!(report["steps"].as_u64() >= Some(9), "{report}");
-    println!("and tested in {:?}", began.elapsed());
+    steps.done("oarlock test");
+    steps.end();
+    let flags = ["client", "python", "--schema", "build/seats.wasm", "--out"];
+    let client = run_in(&folder, [&flags[..], &["seats.py"]].concat());
+    if language == "c" {
+        assert!(text(&client).contains("has no schema"), "{client:?}");
+    } else {
+        let made = succeeds(&client);
+        assert!(
+            made.contains("wrote seats.py: 1 commands, 1 queries"),
+            "{made}"
+        );
+    }
 }
 
 /// State outside of the snapshot is on the live copy only.
@@ -302,4 +343,17 @@ fn what_a_build_needs_and_does_not_find_is_named() {
             "{language}: {output}"
         );
     }
+}
+
+#[test]
+fn a_language_without_a_template_is_refused_with_the_reason() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let refused = run_in(dir.path(), ["new", "seats", "--lang", "go"]);
+    assert_eq!(refused.status.code(), Some(2));
+    let message = text(&refused);
+    assert!(
+        message.contains("there is no template for Go: "),
+        "{message}"
+    );
+    assert!(!dir.path().join("seats").exists());
 }

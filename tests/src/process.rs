@@ -9,6 +9,7 @@ mod node;
 mod places;
 mod proxy;
 mod recorder;
+mod steps;
 mod wall_clocks;
 
 pub use crate::http::connection::HttpResponse;
@@ -20,4 +21,5 @@ pub use node::{Node, NodeOptions, QUICK};
 pub use places::{Mount, NetNamespaces, Unavailable};
 pub use proxy::Wires;
 pub use recorder::Recorder;
+pub use steps::Steps;
 pub use wall_clocks::WallClocks;

@@ -179,14 +179,16 @@ impl Core {
     /// caught up. Proposals wait during the transfer, so attempts that fail become rarer.
     ///
     /// The others may give the leadership back, because only this node has a right state: then they need a snapshot of it. So
-    /// it keeps a leadership that came back for a while, and as long as it sends a snapshot to a voter that runs.
+    /// it keeps a leadership that came back: for a while, and as long as it sends a snapshot to a voter that runs.
     pub(super) fn leave_if_skewed(&mut self) {
         if !self.clocks.is_skewed() {
             self.clocks.leaving = Leaving::default();
             return;
         }
         self.keep_returned_leadership();
-        let is_due = self.now >= self.clocks.leaving.retry_at && !self.sends_snapshot();
+        let leaving = self.clocks.leaving;
+        let is_needed = leaving.attempts > 0 && self.sends_snapshot();
+        let is_due = self.now >= leaving.retry_at && !is_needed;
         if !is_due || !self.has_committed_in_term() || self.transferring_to().is_some() {
             return;
         }

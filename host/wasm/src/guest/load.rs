@@ -99,10 +99,11 @@ fn load(
             sha256: digest,
             rules,
             component: kept.map_or_else(|| compile(engine.wasmtime(), &bytes, rules), Ok)?,
+            rollback: rollback_method(engine, &bytes)?,
         }),
     };
     let component = &in_use.component;
-    let method = rollback_method(engine, &bytes)?;
+    let method = in_use.rollback.clone();
     let surface = Surface::of(engine.wasmtime(), component);
     let mut reasons = surface.faults;
     let linked = if reasons.is_empty() {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use wasmtime::component::Component;
 
 use crate::guest::rules::Rules;
+use crate::images::RollbackMethod;
 use crate::records::digest::Sha256;
 
 /// The compiled code of a module under some rules.
@@ -13,6 +14,8 @@ pub(crate) struct LoadedCode {
     pub(crate) sha256: Sha256,
     pub(crate) rules: Rules,
     pub(crate) component: Component,
+    /// Of the module as well, because it takes as long as all other checks of code that is compiled already.
+    pub(crate) rollback: RollbackMethod,
 }
 
 /// The code that modules of an engine use. Code is forgotten with the last module that uses it.

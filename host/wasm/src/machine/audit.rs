@@ -4,6 +4,7 @@
 //! another result.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use task_queue_raft::ids::Index;
 
@@ -33,8 +34,9 @@ pub struct Audit {
     /// The nodes whose state an operator has accepted for an earlier request. What they report now is accepted as well, where
     /// no majority of the voters agrees. Empty again after an audit in which all reports agree.
     pub accepted_nodes: BTreeSet<String>,
-    /// The reports for the requests before, the latest last. At most 16 requests, those without reports left out.
-    pub earlier: VecDeque<(Index, Reports)>,
+    /// The reports for the requests before, the latest last. At most 16 requests, those without reports left out. Shared, because
+    /// audits are compared after every entry.
+    pub earlier: Arc<VecDeque<(Index, Reports)>>,
     /// An entry was applied since the last request that could make states differ, so another audit is due.
     pub is_due: bool,
 }
@@ -108,16 +110,17 @@ impl Audit {
     }
 
     /// The earlier audits, this one included.
-    fn take_earlier(&mut self) -> VecDeque<(Index, Reports)> {
+    fn take_earlier(&mut self) -> Arc<VecDeque<(Index, Reports)>> {
         let mut earlier = std::mem::take(&mut self.earlier);
         let reports = std::mem::take(&mut self.reports);
         if let Some(requested_at) = self.requested_at
             && !reports.is_empty()
         {
-            earlier.push_back((requested_at, reports));
-        }
-        while earlier.len() > MAX_EARLIER {
-            earlier.pop_front();
+            let kept = Arc::make_mut(&mut earlier);
+            kept.push_back((requested_at, reports));
+            if kept.len() > MAX_EARLIER {
+                kept.pop_front();
+            }
         }
         earlier
     }

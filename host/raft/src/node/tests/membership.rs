@@ -126,6 +126,24 @@ async fn a_peer_that_is_removed_and_added_again_is_reconnected() {
     assert_eq!(b.message().await, ("a".into(), request(4).into()));
 }
 
+/// The network keeps the name, not an address that it stood for once.
+#[tokio::test]
+async fn a_peer_whose_address_is_a_name_is_found_by_it_at_each_connection() {
+    let (a, b) = (socket("a"), socket("b"));
+    let (at_a, mut at_b) = (a.address.clone(), b.address.clone());
+    at_b.host = "localhost".to_owned();
+    let mut a = start(a, &[&at_b]);
+    let mut b = start(b, &[&at_a]);
+    for number in 5..8 {
+        a.connected_to("b").await;
+        a.send("b", request(number));
+        assert_eq!(b.message().await, ("a".into(), request(number).into()));
+        a.net.set_peers(vec![]);
+        assert_eq!(a.next().await, NetworkEvent::Disconnected("b".into()));
+        a.net.set_peers(vec![at_b.clone()]);
+    }
+}
+
 #[tokio::test]
 async fn an_unlisted_node_of_the_cluster_is_accepted_if_so_configured() {
     let mut b = start_with(NetworkConfig {

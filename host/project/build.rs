@@ -13,6 +13,8 @@ const SDK: [&str; 4] = [
     "guest-sdk/macros/Cargo.toml",
     "guest-sdk/macros/src",
 ];
+/// The task queue, for projects with rules in it.
+const QUEUE: [&str; 2] = ["examples-wasm/queue/Cargo.toml", "examples-wasm/queue/src"];
 const WIT: &str = "wit";
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -22,9 +24,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     for place in SDK {
         find(&root, Path::new(place), &mut sdk)?;
     }
+    let mut queue = Vec::new();
+    for place in QUEUE {
+        find(&root, Path::new(place), &mut queue)?;
+    }
     let mut wit = Vec::new();
     find(&root, Path::new(WIT), &mut wit)?;
     let mut code = table("SDK", &root, &sdk);
+    code.push_str(&table("QUEUE", &root, &queue));
     code.push_str(&table("WIT", &root, &wit));
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo runs this")?);
     fs::write(out.join("sources.rs"), code)?;

@@ -58,6 +58,17 @@ async fn queue() {
     follow(reader, page).await;
 }
 
+/// The reader has a node already.
+#[tokio::test(flavor = "multi_thread")]
+async fn queue_guest() {
+    let page = "examples-wasm/queue/README.md";
+    let mut reader = reader(page);
+    reader
+        .follow(&blocks("```sh\noarlock serve\n```\n")[0])
+        .await;
+    follow(reader, page).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn schema() {
     let page = "host/docs/schema.md";

@@ -238,6 +238,98 @@ fn a_project_of_an_installed_binary_builds_outside_of_the_repository() {
     assert!(folder.join("build/seats.wasm").is_file());
 }
 
+/// The rules of a policy, as clients of three nodes see them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_queue_with_rules_passes_its_tests_builds_and_serves_them_on_three_nodes() {
+    let dir = tempfile::tempdir().expect("a folder");
+    succeeds(&run_in(dir.path(), ["new", "--queue", "my-queue"]));
+    let folder = dir.path().join("my-queue");
+    fs::copy(root().join("Cargo.lock"), folder.join("Cargo.lock")).expect("writable");
+    let output = succeeds(&cargo(&folder, &["test"]));
+    assert!(
+        output.contains("test tests::an_order_that_is_done_is_invoiced ... ok"),
+        "{output}"
+    );
+    succeeds(&cargo_fmt(&folder));
+    require_wasm_target(&folder);
+    let tested = succeeds(&run_program(oarlock(), &folder, &["test"]));
+    assert!(tested.contains("7 steps passed"), "{tested}");
+    let module = folder.join("build/my-queue");
+    let mut cluster = Cluster::start(3, module.to_str().expect("a path of UTF-8"), &[]);
+    cluster.leader().await;
+    let apply = async |node: usize, command: Value| {
+        let http = cluster.nodes[node].http();
+        eventually("a node executes the command", async || {
+            let response = http.apply(command.to_string()).await.ok()?;
+            (response.status == 200 || response.status == 422).then(|| response.json())
+        })
+        .await
+    };
+    let refused = apply(0, json!({"enqueue": {"queue": "email", "payload": 1}})).await;
+    assert_eq!(refused["error"]["code"], "no_customer");
+    for (payload, customer) in [(1, "ann"), (2, "ann"), (3, "bob")] {
+        let task =
+            json!({"queue": "email", "payload": payload, "attributes": {"customer": customer}});
+        apply(1, json!({ "enqueue": task })).await;
+    }
+    let reserve = |queue: &str| json!({"reserve": {"queues": [queue], "worker": "w", "lease_ms": 600_000, "wait_ms": 20_000}});
+    let mut tasks = Vec::new();
+    for payload in [1, 3, 2] {
+        let task = apply(2, reserve("email")).await["tasks"][0].clone();
+        assert_eq!(task["payload"], payload, "customers take turns");
+        tasks.push(task);
+    }
+    let nack = json!({"id": tasks[0]["id"], "token": tasks[0]["token"], "error": "permanent: no such address"});
+    assert_eq!(
+        apply(0, json!({ "nack": nack })).await,
+        json!({"state": "dead"})
+    );
+    apply(
+        0,
+        json!({"enqueue": {"queue": "orders", "payload": {"item": 7}}}),
+    )
+    .await;
+    let order = apply(1, reserve("orders")).await["tasks"][0].clone();
+    let ack = json!({"id": order["id"], "token": order["token"]});
+    apply(2, json!({ "ack": ack })).await;
+    let invoice = apply(0, reserve("invoices")).await["tasks"][0].clone();
+    assert_eq!(invoice["payload"], json!({"item": 7}));
+}
+
+/// A cluster with the built-in queue gets rules while it serves.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_with_rules_takes_over_the_tasks_of_the_built_in_one() {
+    let dir = tempfile::tempdir().expect("a folder");
+    succeeds(&run_in(dir.path(), ["new", "--queue", "ruled"]));
+    let folder = dir.path().join("ruled");
+    fs::copy(root().join("Cargo.lock"), folder.join("Cargo.lock")).expect("writable");
+    require_wasm_target(&folder);
+    succeeds(&run_program(oarlock(), &folder, &["build"]));
+    let mut cluster = Cluster::start(3, "queue", &[]);
+    cluster.leader().await;
+    let http = cluster.nodes[0].http();
+    let enqueue = r#"{"enqueue":{"queue":"email","payload":1}}"#;
+    let added = eventually("the task is added", async || {
+        let response = http.apply(enqueue).await.ok()?;
+        (response.status == 200).then(|| response.json())
+    })
+    .await;
+    let endpoints = http.0.clone();
+    let upgrade = [
+        "upgrade",
+        "--replace-machine",
+        "build/ruled.wasm",
+        "--endpoints",
+        &endpoints,
+    ];
+    succeeds(&run_program(oarlock(), &folder, &upgrade));
+    let refused = http.apply(enqueue).await.expect("a response");
+    assert_eq!(refused.json()["error"]["code"], "no_customer");
+    let reserve = r#"{"reserve":{"queues":["email"],"worker":"w","lease_ms":1000}}"#;
+    let task = http.apply(reserve).await.expect("a response").json();
+    assert_eq!(task["tasks"][0]["id"], added["id"]);
+}
+
 #[test]
 fn a_new_project_in_c_builds_and_passes_its_suite() {
     builds_and_passes_its_suite("c");

@@ -342,12 +342,12 @@ async fn commands_of_operators_use_the_queue_and_refuse_another_guest() {
     assert_eq!(json(&["purge", "email", "--dead"])["removed"], 3);
     assert_eq!(json(&["purge", "email"])["removed"], 1);
     let every = ["--every-ms", "3600000", r#"{"what":"all"}"#];
-    json(&[&["cron", "set", "backup", "--queue", "jobs"], &every[..]].concat());
+    json(&[&["cron", "add", "backup", "--queue", "jobs"], &every[..]].concat());
     assert_eq!(
         json(&["cron", "list"])["schedules"]["backup"]["queue"],
         "jobs"
     );
-    json(&["cron", "delete", "backup"]);
+    json(&["cron", "remove", "backup"]);
 
     for (args, code, words) in [
         (&["put", "email", "{"][..], 2, "the content is not JSON"),
@@ -382,4 +382,97 @@ async fn commands_of_operators_use_the_queue_and_refuse_another_guest() {
     other.nodes[0].kill();
     let gone = run(["queue", "stats", "--endpoints", &at]);
     assert_eq!(gone.status.code(), Some(3), "{}", text(&gone));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_keys_results_and_cron_expressions_from_the_command_line() {
+    let mut cluster = Cluster::start(3, "queue", &QUICK);
+    cluster.leader().await;
+    let at = endpoints(&cluster);
+    let command = |args: &[&str]| run([&["queue", "--endpoints", &at], args].concat());
+    let json = |args: &[&str]| {
+        let ended = command(&[args, &["--json"]].concat());
+        assert!(ended.status.success(), "{args:?}: {}", text(&ended));
+        last_line(&ended)
+    };
+    let drain = |queue: &str| {
+        let work = [
+            "work", queue, "--drain", "--result", "--", "sh", "-c", "echo 42",
+        ];
+        let ended = command(&work);
+        assert!(ended.status.success(), "{}", text(&ended));
+    };
+
+    json(&[
+        "group",
+        "open",
+        "import",
+        "--on-complete",
+        "reports",
+        "\"imported\"",
+    ]);
+    json(&[
+        "put",
+        "rows",
+        "1",
+        "--group",
+        "import",
+        "--fairness-key",
+        "a",
+        "--weight",
+        "2",
+    ]);
+    json(&["configure-key", "rows", "a", r#"{"concurrency":1}"#]);
+    let key = json(&["keys", "rows"])["keys"]["a"].clone();
+    assert_eq!((&key["tasks"], &key["weight"]), (&1.into(), &2.into()));
+    json(&["group", "close", "import"]);
+    assert_eq!(json(&["group", "show", "import"])["group"]["pending"], 1);
+    let stuck = json(&["stuck"]);
+    assert_eq!(stuck["unserved"][0]["queue"], "rows", "{stuck}");
+    let early = command(&["wait", "1", "--wait-ms", "1"]);
+    assert_eq!(early.status.code(), Some(1), "{}", text(&early));
+    drain("rows");
+    assert_eq!(json(&["wait", "1"])["result"], 42);
+    let gone = command(&["group", "show", "import"]);
+    assert_eq!(gone.status.code(), Some(1), "{}", text(&gone));
+    assert_eq!(
+        json(&["peek", "reports"])["tasks"][0]["payload"],
+        "imported"
+    );
+
+    let add = [
+        "cron",
+        "add",
+        "weekdays",
+        "--cron",
+        "0 9 * * 1-5",
+        "--zone",
+        "Europe/Berlin",
+    ];
+    json(&[&add[..], &["--queue", "reports", "\"all\""]].concat());
+    let shown = json(&["cron", "list"])["schedules"]["weekdays"].clone();
+    assert_eq!(
+        shown["cron"]["expression"],
+        "CRON_TZ=Europe/Berlin 0 9 * * 1-5"
+    );
+    json(&["cron", "pause", "weekdays"]);
+    assert_eq!(
+        json(&["cron", "list"])["schedules"]["weekdays"]["paused"],
+        true
+    );
+    json(&["cron", "resume", "weekdays"]);
+    assert_eq!(json(&["cron", "run", "--once"])["schedules"], 1);
+    json(&["cron", "remove", "weekdays"]);
+    for (zone, expression, words) in [
+        ("Europe/Atlantis", "0 9 * * *", "there is no time zone"),
+        ("UTC", "0 9 * *", "write minute, hour, day of month"),
+        ("UTC", "0 0 30 2 *", "matches no time"),
+    ] {
+        let wrong = [
+            "cron", "add", "x", "--cron", expression, "--zone", zone, "--queue", "q", "1",
+        ];
+        let refused = command(&wrong);
+        assert_eq!(refused.status.code(), Some(2), "{}", text(&refused));
+        assert!(text(&refused).contains(words), "{}", text(&refused));
+    }
 }

@@ -10,7 +10,12 @@
 //! - nothing is early, attempts are counted, and at the limit a task is dead;
 //! - priority, age, turns of the fairness keys within one quantum, and the order of ordering keys;
 //! - limits of concurrency and rate, and pauses;
-//! - workers that wait are served in their order, and at once.
+//! - workers that wait are served in their order, and at once;
+//! - each command of a batch has its own outcome, or none is applied;
+//! - a task that is not delivered in its time is dead, and a dead one moves to the dead-letter queue if there is one;
+//! - a group adds its task once, when all of its tasks are done, and another one at the first death;
+//! - a schedule adds a task at each wake-up after a tick, once for all that passed;
+//! - a result is kept for its time.
 //!
 //! | module | content |
 //! |---|---|
@@ -18,10 +23,12 @@
 //! | `cluster` | the log, the clock, the keys of requests, restores |
 //! | `checker` | what must hold at every entry |
 //! | `model` | the tasks as the checker knows them |
+//! | `later` | tasks that the queue adds on its own: of groups and schedules |
 //! | `planted` | faults planted on purpose: the checker must catch them |
 
 mod checker;
 mod cluster;
+mod later;
 mod model;
 mod planted;
 mod world;
@@ -71,11 +78,17 @@ pub struct QueueCoverage {
     pub restores: u64,
     pub clock_jumps: u64,
     pub repeats: u64,
+    pub batches: u64,
+    pub results: u64,
+    pub expired: u64,
+    pub moved: u64,
+    pub groups: u64,
+    pub ticks: u64,
 }
 
 impl QueueCoverage {
     /// The counts by name.
-    pub fn counts(&self) -> [(&'static str, u64); 15] {
+    pub fn counts(&self) -> [(&'static str, u64); 21] {
         [
             ("entries", self.entries),
             ("tasks added", self.enqueued),
@@ -95,6 +108,12 @@ impl QueueCoverage {
             ("restores", self.restores),
             ("clock jumps", self.clock_jumps),
             ("repeated requests", self.repeats),
+            ("batches", self.batches),
+            ("results that were looked at", self.results),
+            ("tasks that were not delivered in time", self.expired),
+            ("tasks that moved to a dead-letter queue", self.moved),
+            ("groups that were complete", self.groups),
+            ("ticks of a schedule", self.ticks),
         ]
     }
 }
@@ -116,6 +135,12 @@ impl std::ops::AddAssign for QueueCoverage {
         self.restores += more.restores;
         self.clock_jumps += more.clock_jumps;
         self.repeats += more.repeats;
+        self.batches += more.batches;
+        self.results += more.results;
+        self.expired += more.expired;
+        self.moved += more.moved;
+        self.groups += more.groups;
+        self.ticks += more.ticks;
     }
 }
 

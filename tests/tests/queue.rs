@@ -3,11 +3,14 @@
 #[path = "queue"]
 mod parts {
     mod content;
+    mod cron;
     mod delivery;
     mod failures;
+    mod headroom;
     pub(crate) mod kit;
     mod operations;
     mod related;
+    mod time;
     mod upgrade;
     mod waiting;
 }

@@ -23,7 +23,7 @@ fn thirty_seeds_break_no_property_of_the_queue() {
 fn every_planted_fault_of_the_queue_is_caught() {
     let missed: Vec<PlantedQueueFault> = PlantedQueueFault::ALL
         .into_iter()
-        .filter(|&planted| queue_sim::hunt(planted, 0..40).is_none())
+        .filter(|&planted| queue_sim::hunt(planted, 0..60).is_none())
         .collect();
     assert!(missed.is_empty(), "{missed:?}");
 }

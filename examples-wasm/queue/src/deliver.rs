@@ -103,6 +103,28 @@ impl<P: Policy> Queues<P> {
         Ok(Reply::Reserved { tasks })
     }
 
+    /// Ends the reserves of a worker that wait.
+    pub(crate) fn end_waits(&mut self, worker: &str) -> Result<Reply, Refusal> {
+        check_name("worker", worker)?;
+        let Some(&number) = self.workers.numbers.get(worker) else {
+            return Ok(Reply::Done {});
+        };
+        for token in self.waiters.of_worker(number) {
+            let Some(waiter) = self.waiters.remove(token) else {
+                continue;
+            };
+            self.workers.end_wait(number);
+            let tasks = Vec::new();
+            self.completions.push((token, Reply::Reserved { tasks }));
+            for name in &waiter.queues {
+                if let Some(queue) = self.find(name) {
+                    self.touch(queue);
+                }
+            }
+        }
+        Ok(Reply::Done {})
+    }
+
     fn check_reserve(&self, reserve: &Reserve) -> Result<(), Refusal> {
         if !(1..=MAX_QUEUES_A_RESERVE).contains(&reserve.queues.len()) {
             let text = format!(

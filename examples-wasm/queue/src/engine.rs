@@ -16,6 +16,7 @@ impl<P: Policy> Queues<P> {
         let now_ms = cx.time_ms();
         let reply = match command {
             Command::Reserve(reserve) => self.reserve(cx, &reserve),
+            Command::EndWaits(command) => self.end_waits(&command.worker),
             Command::Batch {
                 commands,
                 all_or_nothing,
@@ -31,6 +32,8 @@ impl<P: Policy> Queues<P> {
             Command::OpenGroup(command) => self.open_group(*command),
             Command::CloseGroup { group } => self.close_group(now_ms, &group),
             Command::SetSchedule(command) => self.set_schedule(now_ms, *command),
+            Command::AddTicks(command) => self.add_ticks(&command),
+            Command::PauseSchedule(command) => self.pause_schedule(&command),
             Command::DeleteSchedule { name } => self.delete_schedule(&name),
             other => self.apply_one(cx, other, &[]),
         }?;
@@ -62,6 +65,17 @@ impl<P: Policy> Queues<P> {
     /// Takes the replies to commands that waited. Call it after each command and wake-up, and complete them.
     pub fn take_completions(&mut self) -> Vec<(Token, Reply)> {
         std::mem::take(&mut self.completions)
+    }
+
+    /// Takes over the state of another guest with the queue: the built-in one, or one with other rules.
+    ///
+    /// # Errors
+    /// The state has another layout.
+    pub fn take_over(old: OldState<'_>) -> Result<Self, MigrateError> {
+        if old.name() == Some("task-queue") && old.version() == 1 {
+            return Self::from_version_1(old);
+        }
+        old.decode()
     }
 
     /// Converts a state of version 1 of the built-in queue.

@@ -18,7 +18,7 @@ use crate::state::Queues;
 use crate::task::{Extra, Place, Task};
 
 /// What an enqueue does.
-enum Admission {
+pub(crate) enum Admission {
     /// It adds the task.
     Add,
     /// A task with the key exists: it changes nothing.
@@ -59,8 +59,8 @@ impl<P: Policy> Queues<P> {
         ids: &[Option<u64>],
     ) -> Result<Reply, Refusal> {
         let task = self.prepare(cx, command, ids)?;
-        self.check_new(cx, &task, &Planned::default())?;
-        Ok(self.commit(task, cx.time_ms()))
+        let admission = self.check_new(cx, &task, &Planned::default())?;
+        Ok(self.admit_new(task, admission, cx.time_ms()))
     }
 
     /// The task of a command, as the policy wants it, with its values checked.
@@ -82,10 +82,10 @@ impl<P: Policy> Queues<P> {
         cx: &Apply<'_>,
         task: &NewTask,
         planned: &Planned,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Admission, Refusal> {
         let admission = self.admission(task, cx.time_ms());
         if matches!(admission, Admission::Duplicate(_)) {
-            return Ok(());
+            return Ok(admission);
         }
         let (bytes, limit) = (size::new_delivered_alone(task), cx.reply_limit());
         if bytes > limit {
@@ -94,15 +94,21 @@ impl<P: Policy> Queues<P> {
         if cx.memory_is_low() {
             return Err(memory_is_low());
         }
-        match admission {
-            Admission::Add => self.check_room(task, planned),
-            Admission::Duplicate(_) | Admission::Replace(_) => Ok(()),
+        if matches!(admission, Admission::Add) {
+            self.check_room(task, planned)?;
         }
+        Ok(admission)
+    }
+
+    /// Adds a task of a batch that was checked before others of the batch were added.
+    pub(crate) fn commit(&mut self, task: NewTask, now_ms: u64) -> Reply {
+        let admission = self.admission(&task, now_ms);
+        self.admit_new(task, admission, now_ms)
     }
 
     /// Adds a task that was checked, unless a task with its deduplication key is kept instead.
-    pub(crate) fn commit(&mut self, task: NewTask, now_ms: u64) -> Reply {
-        let (id, duplicate) = match self.admission(&task, now_ms) {
+    fn admit_new(&mut self, task: NewTask, admission: Admission, now_ms: u64) -> Reply {
+        let (id, duplicate) = match admission {
             Admission::Duplicate(id) => (id, true),
             Admission::Replace(id) => {
                 self.replace(id, task, now_ms);

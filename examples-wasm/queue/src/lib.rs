@@ -70,12 +70,14 @@
 //! # Your rules inside the queue
 //!
 //! [`Queues`] is a library, too: a [`policy::Policy`] decides what happens when a task is added, fails, and is done.
+//! [`policy_guest!`] makes it a module, and `oarlock new --queue NAME` creates a project with one.
 //!
 //! All limits are in [`limits`]. A value over a limit is refused; the refusal names the field.
 
 pub mod limits;
 pub mod messages;
 pub mod policy;
+mod policy_guest;
 
 mod admin;
 mod batch;
@@ -111,6 +113,7 @@ mod workers;
 
 pub use bucket::Rate;
 pub use config::Config;
+pub use policy_guest::SCHEMA;
 pub use retry::{Backoff, Retry};
 pub use state::Queues;
 

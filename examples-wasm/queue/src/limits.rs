@@ -100,6 +100,9 @@ pub const MAX_SCHEDULES: usize = 10_000;
 /// Most ticks of a schedule that are listed.
 pub const MAX_TICKS: usize = 1000;
 
+/// Attribute of a schedule's task with the cron expression that clients expand into its ticks.
+pub const CRON_ATTRIBUTE: &str = "oarlock-cron";
+
 /// Shortest interval of a schedule, in milliseconds.
 pub const MIN_EVERY_MS: u64 = 1000;
 

@@ -10,13 +10,13 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use admin::{Configure, ConfigureKey, DeleteQueue, Overflow, Purge, QueueName, Redrive};
-pub use produce::{CatchUp, Enqueue, Keep, OpenGroup, SetSchedule};
+pub use produce::{AddTicks, CatchUp, Enqueue, Keep, OpenGroup, PauseSchedule, SetSchedule};
 pub use query::{
-    Counts, GroupInfo, KeyInfo, ListState, Query, QueueDetail, Response, ScheduleInfo, StatsInfo,
-    StuckInfo, StuckQueue, TaskInfo, TaskLine, WorkerInfo,
+    Counts, CronInfo, GroupInfo, KeyInfo, ListState, Query, QueueDetail, Response, ScheduleInfo,
+    StatsInfo, StuckInfo, StuckQueue, TaskInfo, TaskLine, WorkerInfo,
 };
 pub use reply::{BatchItem, Delivered, Failure, Reply, Stage};
-pub use work::{Ack, Extend, Nack, Release, Reserve, WaitFor};
+pub use work::{Ack, EndWaits, Extend, Nack, Release, Reserve, WaitFor};
 
 /// A command changes the queues.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -26,6 +26,8 @@ pub enum Command {
     Enqueue(Box<Enqueue>),
     /// Delivers tasks to a worker.
     Reserve(Reserve),
+    /// Ends the waits of a worker that stops: its reserves that wait get no task.
+    EndWaits(EndWaits),
     /// Acknowledges a task: it is done.
     Ack(Ack),
     /// Returns a task: the attempt failed.
@@ -73,6 +75,10 @@ pub enum Command {
     },
     /// Adds a schedule, or replaces it.
     SetSchedule(Box<SetSchedule>),
+    /// Adds ticks to a schedule that lists them.
+    AddTicks(AddTicks),
+    /// Pauses a schedule, or lets it go on.
+    PauseSchedule(PauseSchedule),
     /// Removes a schedule.
     DeleteSchedule {
         /// Name of the schedule.

@@ -11,7 +11,7 @@ pub use crate::payload::Payload;
 ///
 /// ```
 /// use oarlock_guest::Refusal;
-/// use oarlock_queue_next::policy::{Failed, NewTask, Next, Policy};
+/// use oarlock_queue::policy::{Failed, NewTask, Next, Policy};
 ///
 /// #[derive(Debug)]
 /// struct Rules;

@@ -69,6 +69,11 @@ pub(crate) fn no_such_queue(queue: &str) -> Refusal {
     Refusal::new("no_such_queue", text).field("queue")
 }
 
+/// No schedule has this name.
+pub(crate) fn no_such_schedule(name: &str) -> Refusal {
+    Refusal::new("no_such_schedule", format!("there is no schedule {name}")).field("name")
+}
+
 /// No group has this name.
 pub(crate) fn no_such_group(group: &str) -> Refusal {
     let text =

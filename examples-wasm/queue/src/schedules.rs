@@ -6,10 +6,14 @@ use oarlock_guest::Refusal;
 use serde::{Deserialize, Serialize};
 
 use crate::draft::NewTask;
-use crate::limits::{MAX_DELAY_MS, MAX_SCHEDULES, MAX_TASKS, MAX_TICKS, MIN_EVERY_MS};
-use crate::messages::{CatchUp, Reply, SetSchedule};
+use crate::limits::{
+    CRON_ATTRIBUTE, MAX_DELAY_MS, MAX_SCHEDULES, MAX_TASKS, MAX_TICKS, MIN_EVERY_MS,
+};
+use crate::messages::{AddTicks, CatchUp, CronInfo, PauseSchedule, Reply, SetSchedule};
 use crate::policy::Policy;
-use crate::refuse::{bad_command, check_name, check_range, out_of_range, too_many};
+use crate::refuse::{
+    bad_command, check_name, check_range, no_such_schedule, out_of_range, too_many,
+};
 use crate::state::Queues;
 
 /// All schedules.
@@ -26,7 +30,7 @@ pub(crate) struct Schedule {
     pub(crate) task: NewTask,
     /// Time between two ticks, in milliseconds; 0 if the ticks are listed.
     every_ms: u64,
-    /// The ticks after `next_ms`, if they are listed.
+    /// The ticks after `next_ms`, if they are listed. Without a next tick, it is the last one that has passed.
     later_ms: VecDeque<u64>,
     pub(crate) next_ms: Option<u64>,
     catch_up: CatchUp,
@@ -38,10 +42,47 @@ pub(crate) struct Schedule {
 impl Schedule {
     /// Goes to the next tick.
     fn advance(&mut self) {
-        self.next_ms = match self.next_ms {
-            Some(at_ms) if self.every_ms != 0 => at_ms.checked_add(self.every_ms),
-            _ => self.later_ms.pop_front(),
+        let Some(at_ms) = self.next_ms else {
+            return;
         };
+        if self.every_ms != 0 {
+            self.next_ms = at_ms.checked_add(self.every_ms);
+            return;
+        }
+        self.next_ms = self.later_ms.pop_front();
+        if self.next_ms.is_none() {
+            self.later_ms.push_back(at_ms);
+        }
+    }
+
+    /// The last tick of a list, also if it has passed.
+    fn last_ms(&self) -> Option<u64> {
+        self.later_ms.back().copied().or(self.next_ms)
+    }
+
+    /// Ticks of a list that have not passed.
+    fn left(&self) -> usize {
+        self.next_ms.map_or(0, |_| 1 + self.later_ms.len())
+    }
+
+    /// The cron expression that clients expand into the list.
+    pub(crate) fn expression(&self) -> Option<&str> {
+        if self.every_ms != 0 {
+            return None;
+        }
+        let mut attributes = self.task.attributes.iter();
+        attributes
+            .find(|(name, _)| &**name == CRON_ATTRIBUTE)
+            .map(|(_, value)| &**value)
+    }
+
+    pub(crate) fn cron(&self) -> Option<CronInfo> {
+        Some(CronInfo {
+            expression: self.expression()?.to_owned(),
+            last_ms: self.last_ms()?,
+            left: self.left() as u64,
+            catch_up: self.catch_up,
+        })
     }
 
     /// Goes to the last tick that is due, or to the first one that is not.
@@ -53,7 +94,10 @@ impl Schedule {
             let passed = (now_ms - at_ms) / self.every_ms;
             self.next_ms = at_ms.checked_add(passed * self.every_ms);
         }
-        while self.every_ms == 0 && self.later_ms.front().is_some_and(|&at_ms| at_ms <= now_ms) {
+        while self.every_ms == 0
+            && self.next_ms.is_some()
+            && self.later_ms.front().is_some_and(|&at_ms| at_ms <= now_ms)
+        {
             self.advance();
         }
         if !keep_last && self.next_ms.is_some_and(|at_ms| at_ms <= now_ms) {
@@ -133,7 +177,7 @@ impl<P: Policy> Queues<P> {
             failed: known.map_or(0, |known| known.failed),
         };
         // Ticks before the schedule was set never happen, but for those that a list names.
-        if every_ms != 0 {
+        if every_ms != 0 || command.future_only {
             schedule.skip(now_ms, false);
         }
         self.schedules.set(&command.name, schedule);
@@ -143,11 +187,54 @@ impl<P: Policy> Queues<P> {
     pub(crate) fn delete_schedule(&mut self, name: &str) -> Result<Reply, Refusal> {
         match self.schedules.remove(name) {
             Some(_) => Ok(Reply::Done {}),
-            None => Err(
-                Refusal::new("no_such_schedule", format!("there is no schedule {name}"))
-                    .field("name"),
-            ),
+            None => Err(no_such_schedule(name)),
         }
+    }
+
+    /// Adds ticks after the last one. Two clients that expand the same expression can't both add them.
+    pub(crate) fn add_ticks(&mut self, command: &AddTicks) -> Result<Reply, Refusal> {
+        let name = command.name.as_str();
+        let Some(schedule) = self.schedules.list.get(name) else {
+            return Err(no_such_schedule(name));
+        };
+        if schedule.every_ms != 0 {
+            let text = format!("schedule {name} has an interval, so no ticks can be added");
+            return Err(out_of_range("name", text));
+        }
+        if schedule.last_ms() != Some(command.after_ms) {
+            let text = format!(
+                "the last tick of schedule {name} is not {}, so nothing was added; query schedules, then try again",
+                command.after_ms
+            );
+            return Err(Refusal::new("conflict", text).field("after_ms"));
+        }
+        let new: BTreeSet<u64> = command.at_ms.iter().copied().collect();
+        if new.first().is_some_and(|&at_ms| at_ms <= command.after_ms) {
+            return Err(out_of_range("at_ms", "a tick is not after after_ms"));
+        }
+        let count = (schedule.left() + new.len()) as u64;
+        check_range("at_ms", count, 0, MAX_TICKS as u64)?;
+        if let Some(mut schedule) = self.schedules.remove(name) {
+            if schedule.next_ms.is_some() {
+                schedule.later_ms.extend(new);
+            } else if !new.is_empty() {
+                schedule.later_ms = new.into_iter().collect();
+                schedule.next_ms = schedule.later_ms.pop_front();
+            }
+            self.schedules.set(name, schedule);
+        }
+        Ok(Reply::Done {})
+    }
+
+    pub(crate) fn pause_schedule(&mut self, command: &PauseSchedule) -> Result<Reply, Refusal> {
+        let name = command.name.as_str();
+        let mut schedule = self
+            .schedules
+            .remove(name)
+            .ok_or_else(|| no_such_schedule(name))?;
+        schedule.paused = command.paused;
+        self.schedules.set(name, schedule);
+        Ok(Reply::Done {})
     }
 
     /// Adds the tasks of the ticks that are due, up to the budget.

@@ -201,6 +201,7 @@ fn a_changed_layout_of_the_state_needs_a_new_version() {
 fn the_schema_is_current() {
     MessageSchema::<Queues>::derived()
         .refusals([
+            "conflict",
             "full",
             "no_such_group",
             "no_such_queue",

@@ -41,7 +41,9 @@ impl<P: Policy> Queues<P> {
             }),
             Query::List { .. } => self.list(&query, cx.time_ms(), limit),
             Query::Workers { after } => Ok(self.list_workers(after.as_deref(), limit)),
-            Query::Schedules { after } => Ok(self.list_schedules(after.as_deref(), limit)),
+            Query::Schedules { after } => {
+                Ok(self.list_schedules(after.as_deref(), cx.time_ms(), limit))
+            }
             Query::Group { group } => Ok(Response::Group {
                 group: self.show_group(&group),
             }),
@@ -254,7 +256,7 @@ impl<P: Policy> Queues<P> {
         Response::Workers { workers, next }
     }
 
-    fn list_schedules(&self, after: Option<&str>, limit: u64) -> Response {
+    fn list_schedules(&self, after: Option<&str>, now_ms: u64, limit: u64) -> Response {
         let mut page = Page::new(limit);
         for (name, schedule) in self.schedules.list.range::<str, _>(from(after)) {
             let queue = &schedule.task.queue;
@@ -264,17 +266,20 @@ impl<P: Policy> Queues<P> {
                 ticks: schedule.ticks,
                 failed: schedule.failed,
                 paused: schedule.paused,
+                cron: schedule.cron(),
             };
-            if !page.add(
-                name,
-                ENTRY_BYTES + size::text(name) + size::text(queue),
-                entry,
-            ) {
+            let cron = schedule.expression().map_or(0, size::text);
+            let bytes = ENTRY_BYTES + size::text(name) + size::text(queue) + cron;
+            if !page.add(name, bytes, entry) {
                 break;
             }
         }
         let (schedules, next) = page.end();
-        Response::Schedules { schedules, next }
+        Response::Schedules {
+            schedules,
+            now_ms,
+            next,
+        }
     }
 
     fn list_keys(&self, queue: &str, after: Option<&str>, limit: u64) -> Result<Response, Refusal> {

@@ -40,6 +40,14 @@ impl Waiters {
             .map_or(0, |tokens| tokens.len() as u64)
     }
 
+    /// The reserves of a worker that wait.
+    pub(crate) fn of_worker(&self, worker: u32) -> Vec<Token> {
+        let list = self.list.iter();
+        list.filter(|(_, waiter)| waiter.worker == worker)
+            .map(|(&token, _)| token)
+            .collect()
+    }
+
     pub(crate) fn add(&mut self, token: Token, waiter: Waiter) {
         for queue in &waiter.queues {
             self.by_queue

@@ -1,13 +1,15 @@
 //! The codec `json`. A refusal of a malformed message names the field.
 
+mod place;
+
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
-use serde_path_to_error::{Path, Segment};
 
 use super::api::{Codec, EncodeError, MessageKind};
 use crate::machine::StateMachine;
 use crate::refusal::Refusal;
+use place::{ErrorPlace, Step, is_enum, place_of, unquoted};
 
 /// Most bytes of a client's text that a refusal repeats. Longer text is cut.
 const MAX_QUOTED_BYTES: usize = 200;
@@ -60,19 +62,13 @@ fn encode<T: Serialize>(
     })
 }
 
-/// Decodes a message. Tracking the path costs time, so a message is decoded again with it only after an error.
+/// Decodes a message. A refusal names the place of the error. It names the object around a field if an error of the field's
+/// own `Deserialize` is only known after the object's end.
 fn decode<T: DeserializeOwned>(kind: MessageKind, bytes: &[u8]) -> Result<T, Refusal> {
-    serde_json::from_slice(bytes).map_err(|error| {
-        let mut reader = serde_json::Deserializer::from_slice(bytes);
-        match serde_path_to_error::deserialize::<_, T>(&mut reader) {
-            Err(found) => explain(kind, bytes, found.inner(), found.path()),
-            // The value itself is valid, so the error is in what follows it.
-            Ok(_) => refuse_syntax(kind, bytes, &error),
-        }
-    })
+    serde_json::from_slice(bytes).map_err(|error| explain(kind, bytes, &error, is_enum::<T>()))
 }
 
-fn explain(kind: MessageKind, bytes: &[u8], error: &serde_json::Error, path: &Path) -> Refusal {
+fn explain(kind: MessageKind, bytes: &[u8], error: &serde_json::Error, is_enum: bool) -> Refusal {
     if error.classify() != Category::Data {
         return refuse_syntax(kind, bytes, error);
     }
@@ -81,21 +77,36 @@ fn explain(kind: MessageKind, bytes: &[u8], error: &serde_json::Error, path: &Pa
     let text = text
         .rsplit_once(" at line ")
         .map_or(text.as_str(), |(before, _)| before);
-    let mut segments = path.iter().peekable();
-    let mut name = None;
-    if let Some(Segment::Enum { variant }) = segments.peek() {
-        name = Some(bounded(variant));
-        segments.next();
+    let ErrorPlace {
+        mut path,
+        is_at_name,
+    } = place_of(bytes, error);
+    let is_unknown = text.starts_with("unknown variant ")
+        && (path.is_empty() || (path.len() == 1 && is_at_name));
+    if !is_enum || is_unknown {
+        return refuse_unknown(kind, text, &join(&path));
     }
-    let place = join(segments);
+    let name = if path.is_empty() {
+        // The message is a text, which is the name alone.
+        Some(bytes.trim_ascii())
+            .filter(|bytes| bytes.starts_with(b"\""))
+            .map(unquoted)
+    } else {
+        match path.remove(0) {
+            Step::Name(name) => Some(name),
+            Step::Index(_) => None,
+        }
+    };
+    let place = join(&path);
     let Some(name) = name else {
         return refuse_unknown(kind, text, &place);
     };
     let refusal = Refusal::new(
         kind.code(),
         bounded(&format!(
-            "{} `{name}`: {}",
+            "{} `{}`: {}",
             kind.noun(),
+            bounded(&name),
             with_place(text, &place)
         )),
     );
@@ -171,22 +182,21 @@ fn between_ticks(text: &str) -> Option<&str> {
     Some(&text[start..start + length])
 }
 
-/// Joins the named parts of a path: `queues[0].name`.
-fn join<'a>(segments: impl Iterator<Item = &'a Segment>) -> String {
-    let mut path = String::new();
-    for segment in segments {
-        match segment {
-            Segment::Seq { index } => path.push_str(&format!("[{index}]")),
-            Segment::Map { key: name } | Segment::Enum { variant: name } => {
-                if !path.is_empty() {
-                    path.push('.');
+/// A path as text: `queues[0].name`.
+fn join(path: &[Step]) -> String {
+    let mut text = String::new();
+    for step in path {
+        match step {
+            Step::Index(index) => text.push_str(&format!("[{index}]")),
+            Step::Name(name) => {
+                if !text.is_empty() {
+                    text.push('.');
                 }
-                path.push_str(name);
+                text.push_str(name);
             }
-            Segment::Unknown => {}
         }
     }
-    path
+    text
 }
 
 /// The text, cut to at most [`MAX_QUOTED_BYTES`] at a character boundary.

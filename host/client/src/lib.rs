@@ -29,12 +29,15 @@
 
 mod audit;
 mod client;
+#[cfg(feature = "cron")]
+pub mod cron;
 mod endpoint;
 mod error;
 mod event_lines;
 #[cfg(feature = "load")]
 pub mod load;
 mod options;
+mod pause;
 pub mod queue;
 mod retry;
 mod settings;

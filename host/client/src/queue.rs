@@ -28,6 +28,8 @@
 //! most once, also over a failover: it is repeated with the same idempotency key.
 
 mod error;
+mod groups;
+mod keys;
 mod payload;
 mod produce;
 mod views;
@@ -46,11 +48,14 @@ use crate::options::{ApplyOptions, Key, QueryOptions};
 
 pub use error::{QueueError, QueueRefusal};
 pub use payload::TaskPayload;
-pub use produce::{Enqueued, NewSchedule, NewTask, TaskState, Ticks, Waited};
+pub use produce::{
+    CatchUp, DedupeKeep, Enqueued, NewGroup, NewSchedule, NewTask, TaskState, Ticks, Waited,
+};
 pub use views::{
-    ListOptions, ListedState, ListedTask, QueueDetails, QueueStats, RedriveOptions, RedrivenTasks,
-    RemovedTasks, ScheduleStats, SchedulesPage, StatsPage, TaskDetails, TaskFault, TaskPage,
-    WorkerStats, WorkersPage,
+    CronStats, FairnessKeyStats, FairnessKeysPage, GroupStats, ListOptions, ListedState,
+    ListedTask, QueueDetails, QueueStats, RedriveOptions, RedrivenTasks, RemovedTasks,
+    ScheduleStats, SchedulesPage, StatsPage, StuckReport, TaskDetails, TaskFault, TaskPage,
+    UnservedQueue, WorkerStats, WorkersPage,
 };
 pub use work::{ExtendedLease, NackOptions, ReserveOptions, ReservedTask};
 
@@ -213,6 +218,14 @@ impl Queue {
             .apply_with("reserve", &command, Key::Given(key), timeout)
             .await?;
         Ok(reply.tasks)
+    }
+
+    /// Ends the waits of a worker: its reserves that wait return no task. For a worker that stops.
+    ///
+    /// # Errors
+    /// See [`QueueError`].
+    pub async fn end_waits(&self, worker: &str) -> Result<(), QueueError> {
+        self.done("end_waits", &json!({"worker": worker})).await
     }
 
     /// Acknowledges a task: it is done. The result is kept for [`Queue::task`] and [`Queue::wait_for`].
@@ -441,6 +454,15 @@ impl Queue {
         self.done("set_schedule", &command).await
     }
 
+    /// Pauses a schedule, or lets it go on. The queue of this handle does not matter.
+    ///
+    /// # Errors
+    /// See [`QueueError`]; code `no_such_schedule`.
+    pub async fn pause_schedule(&self, name: &str, paused: bool) -> Result<(), QueueError> {
+        self.done("pause_schedule", &json!({"name": name, "paused": paused}))
+            .await
+    }
+
     /// Removes a schedule, of whichever queue.
     ///
     /// # Errors
@@ -449,7 +471,7 @@ impl Queue {
         self.done("delete_schedule", &json!({"name": name})).await
     }
 
-    /// Applies any command of the queue, by its name: for those without a method, such as `open_group`.
+    /// Applies any command of the queue, by its name.
     ///
     /// # Errors
     /// See [`QueueError`].
@@ -487,7 +509,11 @@ impl Queue {
         produce::EnqueueCommand { queue, task }
     }
 
-    async fn done(&self, name: &str, arguments: &impl Serialize) -> Result<(), QueueError> {
+    pub(crate) async fn done(
+        &self,
+        name: &str,
+        arguments: &impl Serialize,
+    ) -> Result<(), QueueError> {
         self.apply::<views::NoData>(name, arguments).await.map(drop)
     }
 
@@ -541,7 +567,7 @@ impl Queue {
 }
 
 /// A name that is directly before this one in the order of names, as far as queues have names.
-fn name_before(name: &str) -> String {
+pub(crate) fn name_before(name: &str) -> String {
     let Some((at, last)) = name.char_indices().next_back() else {
         return String::new();
     };

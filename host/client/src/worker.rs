@@ -26,12 +26,11 @@
 //!   again.
 //! - If a node is gone, the worker goes on with another one. Commands are repeated with the same idempotency key, so a task that
 //!   was delivered or acknowledged while the leader changed is neither lost nor acknowledged twice.
-//! - When it is stopped, it finishes what runs, and gives back what has not begun.
+//! - When it is stopped, it ends its wait for tasks, finishes what runs, and gives back what has not begun.
 
 mod delivery;
 mod event;
 mod output;
-mod pause;
 
 use std::fmt;
 use std::future::Future;
@@ -43,10 +42,10 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
 use crate::error::ApplyError;
+use crate::pause::Pauses;
 use crate::queue::{MAX_WAIT, Queue, QueueError, ReserveOptions, ReservedTask};
 use delivery::{DeliveryContext, Observer};
 use event::DeliveryEnd;
-use pause::Pauses;
 
 pub use event::{LostTask, WorkerEvent, WorkerReport};
 pub use output::{TaskFailure, TaskOutput};
@@ -54,7 +53,7 @@ pub use output::{TaskFailure, TaskOutput};
 /// Most tasks that a worker holds at once.
 pub const MAX_CONCURRENCY: usize = 1000;
 
-/// The longest default of a wait. A worker that is stopped waits for the response to it.
+/// The default of a wait.
 const WAIT: Duration = Duration::from_secs(10);
 
 /// Settings of a worker. See the [module's page](self).
@@ -158,7 +157,7 @@ impl Worker {
     }
 
     /// Runs until `stop` ends. Then it takes no more tasks, waits for the handlers that run, and gives back tasks that have not
-    /// begun. That takes as long as the handlers, and at least until the request for tasks in flight has a response.
+    /// begun. That takes as long as the handlers: the request for tasks in flight is ended.
     ///
     /// # Errors
     /// The cluster does not run a task queue, or it refuses the worker's requests.
@@ -346,11 +345,13 @@ impl WorkerRun<'_> {
 
     /// Sends the request. Meanwhile handlers end, and the worker may be stopped.
     async fn reserve(&mut self, request: &TaskRequest) -> Result<Vec<ReservedTask>, QueueError> {
-        let queue = self.worker.queue.clone();
+        let (queue, name) = (self.worker.queue.clone(), self.worker.name.clone());
         let mut response = Box::pin(queue.reserve_with_key(&request.options, request.key.clone()));
+        let mut ending = Box::pin(end_waits(&queue, &name));
         loop {
             tokio::select! {
                 response = &mut response => return response,
+                () = &mut ending, if self.stop.is_none() => {}
                 () = stopped(&mut self.stop) => self.stop = None,
                 Some(ended) = self.running.join_next(), if !self.running.is_empty() => {
                     self.count(ended);
@@ -371,6 +372,21 @@ impl WorkerRun<'_> {
         // A delivery is not aborted while the worker runs, and the panic of a handler is caught in it.
         self.report.count(ended.unwrap_or(DeliveryEnd::Lost));
     }
+}
+
+/// Ends the wait of a worker that was stopped. Again after a while, because the request that waits may arrive later; never
+/// ends, because its response does.
+async fn end_waits(queue: &Queue, worker: &str) {
+    let mut pauses = Pauses::default();
+    // A queue that does not know the command responds when the wait is over.
+    while may_pass_or_done(queue.end_waits(worker).await) {
+        tokio::time::sleep(pauses.next_pause()).await;
+    }
+    std::future::pending().await
+}
+
+fn may_pass_or_done(outcome: Result<(), QueueError>) -> bool {
+    outcome.map_or_else(|error| may_pass(&error), |()| true)
 }
 
 /// Ends when the worker is stopped for the first time.

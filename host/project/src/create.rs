@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::error::ProjectError;
+use crate::kind::ProjectKind;
 use crate::language::Language;
 use crate::project::{PROJECT_FILE, describe};
 use crate::sources::WIT;
@@ -32,6 +33,8 @@ pub struct NewProject<'n> {
     pub name: &'n str,
     /// Language of the sources.
     pub language: Language,
+    /// What it contains.
+    pub kind: ProjectKind,
     /// The directory in which the project's directory is created.
     pub parent: &'n Path,
     /// Directory of the SDK for Rust. `None`: the one in the source tree of this program, or else a copy in the project.
@@ -50,12 +53,20 @@ pub struct CreatedProject {
 /// Creates a project in a new directory.
 ///
 /// # Errors
-/// The name is not valid, the directory exists already, or it can't be written.
+/// The name is not valid, the directory exists already, or it can't be written; or a queue in another language than Rust.
 pub fn create(new: NewProject<'_>) -> Result<CreatedProject, ProjectError> {
-    let NewProject { name, language, .. } = new;
+    let NewProject {
+        name,
+        language,
+        kind,
+        ..
+    } = new;
     check_name(name, language)?;
+    if kind == ProjectKind::Queue && language != Language::Rust {
+        return Err(ProjectError::QueueInRust { language });
+    }
     let sdk = match language {
-        Language::Rust => Some(Sdk::find(new.sdk)?),
+        Language::Rust => Some(Sdk::find(new.sdk, kind)?),
         _ if new.sdk.is_some() => return Err(ProjectError::SdkOfRust { language }),
         _ => None,
     };
@@ -65,14 +76,16 @@ pub fn create(new: NewProject<'_>) -> Result<CreatedProject, ProjectError> {
         let dependency = sdk.as_ref().map(|sdk| sdk.dependency(feature));
         dependency.unwrap_or_default()
     };
+    let queue = sdk.as_ref().map_or(String::new(), Sdk::queue_dependency);
     let mut files = vec![PROJECT_FILE];
     write(&folder, PROJECT_FILE, &describe(name, language))?;
-    for (path, text) in template(language) {
+    for (path, text) in template(language, kind) {
         let text = text
             .replace("{{name}}", name)
             .replace("{{module}}", &name.replace('-', "_"))
             .replace("{{sdk}}", &dependency(None))
-            .replace("{{sdk with schema}}", &dependency(Some("schema")));
+            .replace("{{sdk with schema}}", &dependency(Some("schema")))
+            .replace("{{queue}}", &queue);
         write(&folder, path, &text)?;
         files.push(path);
     }

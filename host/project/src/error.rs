@@ -37,6 +37,17 @@ pub enum ProjectError {
         /// The language.
         language: Language,
     },
+    /// The task queue is a library for Rust only.
+    #[error("rules of the queue are written in Rust, but the language is {language}; omit --lang")]
+    QueueInRust {
+        /// The language.
+        language: Language,
+    },
+    /// The task queue is not in the repository of the SDK.
+    #[error(
+        "there is no examples-wasm/queue beside the SDK; pass the directory guest-sdk of a whole source tree as --sdk"
+    )]
+    NoQueueNearSdk,
     /// The directory of a new project exists.
     #[error("{} already exists, and nothing in it was changed; choose another name or --dir", folder.display())]
     Exists {
@@ -129,6 +140,8 @@ impl ProjectError {
                 | Self::ReservedName { .. }
                 | Self::NotSdk
                 | Self::SdkOfRust { .. }
+                | Self::QueueInRust { .. }
+                | Self::NoQueueNearSdk
         )
     }
 

@@ -12,12 +12,13 @@
 //! project    oarlock.toml
 //! tools      programs that a build runs
 //! sources    the WIT, and the sources of the SDK
-//! language, error
+//! language, kind, error
 //! ```
 
 mod build;
 mod create;
 mod error;
+mod kind;
 mod language;
 mod project;
 mod sources;
@@ -25,5 +26,6 @@ mod tools;
 
 pub use create::{CreatedProject, NewProject, create};
 pub use error::ProjectError;
+pub use kind::ProjectKind;
 pub use language::Language;
 pub use project::{PROJECT_FILE, Project};

@@ -44,8 +44,8 @@ pub(crate) use members::{MembersArgs, MembersCommand, TransferArgs};
 pub(crate) use new::NewArgs;
 pub(crate) use origin::{Origins, ParseError};
 pub(crate) use queue::{
-    CronCommand, CronSetArgs, ListArgs, ListStateArg, PayloadArgs, PutArgs, QueueArgs,
-    QueueCommand, RedriveArgs, WorkArgs,
+    CatchUpArg, CronAddArgs, CronCommand, DedupeKeepArg, GroupCommand, GroupOpenArgs, ListArgs,
+    ListStateArg, PayloadArgs, PutArgs, QueueArgs, QueueCommand, RedriveArgs, WorkArgs,
 };
 pub(crate) use recover::RecoverArgs;
 pub(crate) use requests::{ApplyArgs, ConsistencyArg, QueryArgs, SnapshotArgs, StatusArgs};

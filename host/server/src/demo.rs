@@ -90,10 +90,7 @@ async fn show(
 ) -> Result<(), Stop> {
     tour::introduce(cluster, screen)?;
     tour::run(cluster, screen).await?;
-    let mut work = match live::is_possible(cluster) {
-        true => Some(LiveWork::start(cluster)?),
-        false => None,
-    };
+    let mut work = LiveWork::start(cluster).await?;
     if script {
         if let Some(work) = &mut work {
             screen.step(LIVE)?;

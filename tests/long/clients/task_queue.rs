@@ -26,6 +26,19 @@ pub struct Ack {
     pub token: String,
 }
 
+/// Arguments of `add_ticks`: more ticks for a schedule that lists them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AddTicks {
+    /// The last tick that the schedule lists, in milliseconds since 1970-01-01 UTC. If it has another one, for example because
+    /// another client was first, the command is refused with `conflict`.
+    pub after_ms: u64,
+    /// The ticks, in milliseconds since 1970-01-01 UTC, all after `after_ms`. May be empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_ms: Option<Vec<u64>>,
+    /// Name of the schedule.
+    pub name: String,
+}
+
 /// How the delay grows with the attempts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Backoff {
@@ -155,6 +168,19 @@ pub struct ConfigureKey {
     pub weight: Option<u64>,
 }
 
+/// A schedule whose task has the attribute `oarlock-cron`: clients expand it into ticks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CronInfo {
+    /// What happens with ticks that were missed.
+    pub catch_up: CatchUp,
+    /// The attribute, for example `CRON_TZ=Europe/Berlin 0 9 * * 1-5`.
+    pub expression: String,
+    /// The last tick that is listed, in milliseconds since 1970-01-01 UTC, also if it has passed.
+    pub last_ms: u64,
+    /// Ticks of the list that have not added a task yet.
+    pub left: u64,
+}
+
 /// Arguments of `delete_queue`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DeleteQueue {
@@ -196,6 +222,13 @@ pub struct Delivered {
     pub queue: String,
     /// Token for `ack`, `nack`, `extend` and `release`.
     pub token: String,
+}
+
+/// Arguments of `end_waits`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EndWaits {
+    /// Name of the worker.
+    pub worker: String,
 }
 
 /// Arguments of `enqueue`.
@@ -389,6 +422,15 @@ pub enum Overflow {
     Other(String),
 }
 
+/// Arguments of `pause_schedule`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PauseSchedule {
+    /// Name of the schedule.
+    pub name: String,
+    /// Whether it adds nothing. When it goes on, `catch_up` decides about the ticks that have passed.
+    pub paused: bool,
+}
+
 /// Arguments of `purge`. One command removes at most `limits::MAX_SWEPT` tasks; the reply tells whether there are more.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Purge {
@@ -518,11 +560,14 @@ pub struct RetryWritten {
 /// A schedule.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ScheduleInfo {
+    /// If a cron expression is expanded into its ticks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cron: Option<CronInfo>,
     /// Ticks that could not add a task, for example because the queue was full.
     pub failed: u64,
     /// The next tick, in milliseconds since 1970-01-01 UTC; nothing if there is none.
     pub next_ms: Option<u64>,
-    /// Whether it adds nothing until it is set again.
+    /// Whether it adds nothing.
     pub paused: bool,
     /// Queue of its tasks.
     pub queue: String,
@@ -533,7 +578,8 @@ pub struct ScheduleInfo {
 /// Arguments of `set_schedule`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SetSchedule {
-    /// The ticks, in milliseconds since 1970-01-01 UTC. Clients expand a cron expression into them.
+    /// The ticks, in milliseconds since 1970-01-01 UTC. `oarlock queue cron` and the Rust client expand a cron expression into
+    /// them; `add_ticks` adds more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_ms: Option<Vec<u64>>,
     /// What happens with ticks that passed while the schedule was paused or the cluster was down.
@@ -542,6 +588,9 @@ pub struct SetSchedule {
     /// Time between two ticks, in milliseconds. This or `at_ms` is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every_ms: Option<u64>,
+    /// Whether ticks of the list that have passed are dropped. Otherwise each adds a task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub future_only: Option<bool>,
     /// Name of the schedule.
     pub name: String,
     /// Whether it adds nothing until it is set again.
@@ -753,6 +802,11 @@ pub struct WorkerInfo {
 pub struct AckReply {
 }
 
+/// To all other commands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AddTicksReply {
+}
+
 /// Several commands in one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct BatchArguments {
@@ -828,6 +882,11 @@ pub struct DeleteScheduleArguments {
 pub struct DeleteScheduleReply {
 }
 
+/// To all other commands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EndWaitsReply {
+}
+
 /// To `enqueue`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EnqueueReply {
@@ -863,6 +922,11 @@ pub struct OpenGroupReply {
 /// To all other commands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PauseReply {
+}
+
+/// To all other commands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PauseScheduleReply {
 }
 
 /// To `purge` and `delete_queue`.
@@ -1001,6 +1065,8 @@ pub struct SchedulesResponse {
     /// The name to continue after, if schedules are left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// Replicated time, in milliseconds since 1970-01-01 UTC.
+    pub now_ms: u64,
     /// The schedules, by name.
     pub schedules: BTreeMap<String, ScheduleInfo>,
 }
@@ -1072,6 +1138,9 @@ pub enum RefusalCode {
     /// `bad_query`.
     #[serde(rename = "bad_query")]
     BadQuery,
+    /// `conflict`.
+    #[serde(rename = "conflict")]
+    Conflict,
     /// `full`.
     #[serde(rename = "full")]
     Full,
@@ -1171,6 +1240,11 @@ impl TaskQueueClient {
         self.apply("ack", arguments).await
     }
 
+    /// Adds ticks to a schedule that lists them.
+    pub async fn add_ticks(&self, arguments: &AddTicks) -> Result<AddTicksReply, CallError> {
+        self.apply("add_ticks", arguments).await
+    }
+
     /// Several commands in one.
     pub async fn batch(&self, arguments: &BatchArguments) -> Result<BatchReply, CallError> {
         self.apply("batch", arguments).await
@@ -1206,6 +1280,11 @@ impl TaskQueueClient {
         self.apply("delete_schedule", arguments).await
     }
 
+    /// Ends the waits of a worker that stops: its reserves that wait get no task.
+    pub async fn end_waits(&self, arguments: &EndWaits) -> Result<EndWaitsReply, CallError> {
+        self.apply("end_waits", arguments).await
+    }
+
     /// Adds a task.
     pub async fn enqueue(&self, arguments: &Enqueue) -> Result<EnqueueReply, CallError> {
         self.apply("enqueue", arguments).await
@@ -1229,6 +1308,11 @@ impl TaskQueueClient {
     /// Stops deliveries of a queue.
     pub async fn pause(&self, arguments: &QueueName) -> Result<PauseReply, CallError> {
         self.apply("pause", arguments).await
+    }
+
+    /// Pauses a schedule, or lets it go on.
+    pub async fn pause_schedule(&self, arguments: &PauseSchedule) -> Result<PauseScheduleReply, CallError> {
+        self.apply("pause_schedule", arguments).await
     }
 
     /// Removes tasks of a queue.

@@ -6,6 +6,7 @@ use oarlock_guest::Token;
 use serde_json::{Value, json};
 
 use super::QueueCoverage;
+use super::later::LATER;
 use super::model::{Known, KnownTask, KnownWaiter, Stage};
 use super::planted::{Outcome, name_and_fields};
 
@@ -58,6 +59,13 @@ impl Checker {
         let (name, fields) = name_and_fields(command);
         match (name, outcome) {
             ("enqueue", Outcome::Accepted(reply)) => self.enqueued(now_ms, fields, reply),
+            // Its group was closed before.
+            ("enqueue", Outcome::Refused(code))
+                if code == "no_such_group" && !self.known.later.is_open(text(fields, "group")) =>
+            {
+                Ok(())
+            }
+            ("batch", outcome) => self.batched(now_ms, fields, outcome),
             ("reserve", outcome) => self.reserved(now_ms, fields, outcome),
             ("ack" | "nack" | "extend" | "release", outcome) => {
                 self.returned(now_ms, name, fields, outcome)
@@ -65,6 +73,31 @@ impl Checker {
             ("cancel", outcome) => self.cancelled(fields, outcome),
             ("configure", Outcome::Accepted(_)) => {
                 self.configured(fields);
+                Ok(())
+            }
+            ("configure_key", Outcome::Accepted(_)) => {
+                let queue = self.known.queues.entry(text(fields, "queue").to_owned());
+                let key = text(fields, "key").to_owned();
+                let weights = &mut queue.or_default().weights;
+                weights.insert(key, number(fields, "weight"));
+                Ok(())
+            }
+            ("open_group", Outcome::Accepted(_)) => {
+                self.known.later.open_group(text(fields, "group"));
+                Ok(())
+            }
+            ("close_group", Outcome::Accepted(_)) => {
+                self.known.later.close_group(text(fields, "group"));
+                Ok(())
+            }
+            ("set_schedule", Outcome::Accepted(_)) => {
+                let payload = text(&fields["task"], "payload");
+                let every_ms = number(fields, "every_ms");
+                self.known.later.set_schedule(payload, every_ms, now_ms);
+                Ok(())
+            }
+            ("delete_schedule", _) => {
+                self.known.later.delete_schedule();
                 Ok(())
             }
             ("pause" | "resume", Outcome::Accepted(_)) => {
@@ -85,6 +118,46 @@ impl Checker {
         for queue in queues {
             self.known.sweep(&queue, now_ms);
         }
+        self.known.later.tick(now_ms);
+    }
+
+    /// Each command of a batch has its own outcome; or none was applied, because one would have been refused.
+    fn batched(&mut self, now_ms: u64, fields: &Value, outcome: &Outcome) -> Checked {
+        self.coverage.batches += 1;
+        let commands: Vec<&Value> = fields["commands"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .collect();
+        let Outcome::Accepted(reply) = outcome else {
+            let may_be_refused = commands.iter().any(|command| {
+                let (name, fields) = name_and_fields(command);
+                let task = self.known.tasks.get(&number(fields, "id"));
+                let token = task.and_then(|task| task.token.as_deref());
+                match name {
+                    "enqueue" => fields["group"].is_string(),
+                    _ => token != Some(text(fields, "token")),
+                }
+            });
+            return if may_be_refused && fields["all_or_nothing"] == true {
+                Ok(())
+            } else {
+                Err(format!("{fields} ended as {outcome:?}"))
+            };
+        };
+        let results = reply["results"].as_array().map_or(0, Vec::len);
+        if results != commands.len() {
+            return Err(format!("{results} results of {} commands", commands.len()));
+        }
+        for (at, command) in commands.into_iter().enumerate() {
+            let result = &reply["results"][at];
+            let outcome = match result.get("ok") {
+                Some(reply) => Outcome::Accepted(reply.clone()),
+                None => Outcome::Refused(text(&result["error"], "code").to_owned()),
+            };
+            self.applied(now_ms, command, &outcome)?;
+        }
+        Ok(())
     }
 
     fn enqueued(&mut self, now_ms: u64, fields: &Value, reply: &Value) -> Checked {
@@ -116,6 +189,11 @@ impl Checker {
             self.known.dedupe.insert(key, (id, None));
         }
         let delay_ms = number(fields, "delay_ms");
+        let group = fields["group"].as_str().map(str::to_owned);
+        if let Some(group) = &group {
+            self.known.later.join(group, id);
+        }
+        let ttl_ms = fields["ttl_ms"].as_u64();
         let task = KnownTask {
             queue,
             payload: fields["payload"].clone(),
@@ -124,6 +202,8 @@ impl Checker {
             fairness_key: text(fields, "fairness_key").to_owned(),
             ordering_key: fields["ordering_key"].as_str().map(str::to_owned),
             dedupe_key,
+            group,
+            expires_ms: ttl_ms.map(|ttl_ms| now_ms + ttl_ms),
             stage: Stage::Waiting,
             due_ms: now_ms + delay_ms,
             is_ready: delay_ms == 0,
@@ -197,6 +277,13 @@ impl Checker {
             self.coverage.delivered += 1;
             self.coverage.delivered_to_waiters += u64::from(waited.is_some());
             let id = number(task, "id");
+            if task["queue"] == LATER && !self.known.tasks.contains_key(&id) {
+                if !self.known.later.take(&task["payload"]) {
+                    return Err(format!("{} was added without a cause", task["payload"]));
+                }
+                let known = KnownTask::later(task["payload"].clone());
+                self.known.tasks.insert(id, known);
+            }
             self.check_delivery(serving, id, task)
                 .and_then(|()| self.check_order(id))
                 .and_then(|()| self.check_waiters(id, waited))
@@ -268,14 +355,15 @@ impl Checker {
             .passed_over
             .remove(&(task.priority, task.fairness_key.clone()));
         others.remove(&task.fairness_key);
+        let weight = queue.weights.get(&task.fairness_key).copied().unwrap_or(1);
         for key in others {
             let place = (task.priority, key.clone());
             let passed = queue.passed_over.entry(place).or_default();
             let count = passed.entry(task.fairness_key.clone()).or_default();
             *count += 1;
-            if *count > 1 {
+            if *count > weight {
                 return Err(format!(
-                    "key {:?} had two turns while key {key:?} had none",
+                    "key {:?} of weight {weight} had {count} deliveries while key {key:?} had none",
                     task.fairness_key
                 ));
             }
@@ -304,6 +392,7 @@ impl Checker {
         };
         self.coverage.redelivered += u64::from(task.attempt > 0);
         task.attempt += 1;
+        task.expires_ms = None;
         (task.stage, task.token) = (Stage::Held, Some(token));
         task.lease_until_ms = now_ms + serving.lease_ms;
         let Some(queue) = self.known.queues.get_mut(&task.queue) else {
@@ -356,7 +445,7 @@ impl Checker {
             Outcome::Accepted(reply) => {
                 self.leave(id);
                 let state = match name {
-                    "ack" => self.acknowledged(now_ms, id),
+                    "ack" => self.acknowledged(now_ms, id, fields),
                     "extend" => return self.extended(now_ms, id, fields, reply),
                     _ => self.given_back(now_ms, id, name, fields),
                 };
@@ -374,10 +463,17 @@ impl Checker {
         }
     }
 
-    fn acknowledged(&mut self, now_ms: u64, id: u64) -> Option<&'static str> {
+    fn acknowledged(&mut self, now_ms: u64, id: u64, fields: &Value) -> Option<&'static str> {
         self.coverage.acknowledged += 1;
+        if let Some(result) = fields.get("result") {
+            let until_ms = now_ms + number(fields, "result_ttl_ms");
+            self.known.results.insert(id, (result.clone(), until_ms));
+        }
         let task = self.known.tasks.get_mut(&id)?;
         (task.stage, task.token) = (Stage::Done, None);
+        if let Some(group) = &task.group {
+            self.known.later.end(group, id);
+        }
         let key = task.dedupe_key.clone()?;
         let place = (task.queue.clone(), key);
         if let Some((first, until_ms)) = self.known.dedupe.get_mut(&place)
@@ -416,7 +512,7 @@ impl Checker {
         }
         if task.attempt >= task.max_attempts {
             self.coverage.dead += 1;
-            task.stage = Stage::Dead;
+            self.known.die(id, now_ms, false);
             return Some("dead");
         }
         let delay_ms = number(fields, "delay_ms");
@@ -470,6 +566,10 @@ impl Checker {
     fn configured(&mut self, fields: &Value) {
         let queue = self.known.queues.entry(text(fields, "queue").to_owned());
         let queue = queue.or_default();
+        if let Some(to) = fields["dead_letter"].as_str() {
+            queue.dead_letter = Some(to.to_owned());
+            return;
+        }
         queue.concurrency = fields["concurrency"].as_u64();
         queue.key_concurrency = fields["key_concurrency"].as_u64();
         let rate = &fields["rate"];
@@ -521,6 +621,7 @@ impl Checker {
                 Stage::Removed => {}
             }
         }
+        expected.entry(LATER).or_default()[0] += self.known.later.count();
         for (queue, counts) in expected {
             let shown = &stats["queues"][queue];
             let found = [
@@ -538,8 +639,46 @@ impl Checker {
         Ok(())
     }
 
+    /// Compares a response to `task` with a result that is kept, or is over.
+    pub(super) fn check_result(&mut self, id: u64, now_ms: u64, shown: &Value) -> Checked {
+        let Some((result, until_ms)) = self.known.results.get(&id) else {
+            return Ok(());
+        };
+        if *until_ms <= now_ms {
+            return Ok(());
+        }
+        self.coverage.results += 1;
+        if shown["task"]["state"] == "done" && shown["task"]["result"] == *result {
+            Ok(())
+        } else {
+            Err(format!("task {id} has no result {result}: {shown}"))
+        }
+    }
+
+    /// Ids of tasks that had a result.
+    pub(super) fn with_result(&self) -> Vec<u64> {
+        self.known.results.keys().copied().collect()
+    }
+
+    /// What was counted.
+    pub(super) fn counted(&self) -> QueueCoverage {
+        QueueCoverage {
+            expired: self.known.expired,
+            moved: self.known.moved,
+            groups: self.known.later.groups_completed,
+            ticks: self.known.later.ticks,
+            ..self.coverage
+        }
+    }
+
     /// At the end every task that a producer knows has ended.
     pub(super) fn check_all_ended(&self) -> Checked {
+        if self.known.later.count() > 0 {
+            return Err(format!(
+                "tasks that the queue should have added are lost: {:?}",
+                self.known.later
+            ));
+        }
         let left = self
             .known
             .tasks

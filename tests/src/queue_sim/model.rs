@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::later::{LATER, LaterTasks};
+
 /// Where a task is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
@@ -32,6 +34,9 @@ pub(super) struct KnownTask {
     pub(super) fairness_key: String,
     pub(super) ordering_key: Option<String>,
     pub(super) dedupe_key: Option<String>,
+    pub(super) group: Option<String>,
+    /// When it dies without a delivery.
+    pub(super) expires_ms: Option<u64>,
     pub(super) stage: Stage,
     pub(super) due_ms: u64,
     /// It is due, and the queue has noticed it.
@@ -41,6 +46,35 @@ pub(super) struct KnownTask {
     pub(super) token: Option<String>,
     pub(super) lease_until_ms: u64,
     pub(super) is_cancelled: bool,
+}
+
+impl KnownTask {
+    fn is_expired(&self, now_ms: u64) -> bool {
+        self.expires_ms
+            .is_some_and(|expires_ms| expires_ms <= now_ms)
+    }
+
+    /// A task that the queue has added on its own, before its first delivery.
+    pub(super) fn later(payload: Value) -> Self {
+        Self {
+            queue: LATER.to_owned(),
+            payload,
+            priority: 0,
+            max_attempts: 25,
+            fairness_key: String::new(),
+            ordering_key: None,
+            dedupe_key: None,
+            group: None,
+            expires_ms: None,
+            stage: Stage::Waiting,
+            due_ms: 0,
+            is_ready: true,
+            attempt: 0,
+            token: None,
+            lease_until_ms: 0,
+            is_cancelled: false,
+        }
+    }
 }
 
 /// Settings of a queue.
@@ -55,6 +89,10 @@ pub(super) struct KnownQueue {
     pub(super) rated: Vec<u64>,
     /// Deliveries to each other key while a key waits, by priority and key.
     pub(super) passed_over: BTreeMap<(i64, String), BTreeMap<String, u64>>,
+    /// Deliveries of a key in one turn.
+    pub(super) weights: BTreeMap<String, u64>,
+    /// Where dead tasks go.
+    pub(super) dead_letter: Option<String>,
 }
 
 /// A reserve that waits.
@@ -73,6 +111,11 @@ pub(super) struct Known {
     pub(super) queues: BTreeMap<String, KnownQueue>,
     /// Id of the first task with a deduplication key, and when the key ends.
     pub(super) dedupe: BTreeMap<(String, String), (u64, Option<u64>)>,
+    /// Results of tasks that are done, and until when they are kept.
+    pub(super) results: BTreeMap<u64, (Value, u64)>,
+    pub(super) later: LaterTasks,
+    pub(super) expired: u64,
+    pub(super) moved: u64,
 }
 
 impl Known {
@@ -84,7 +127,9 @@ impl Known {
             .filter(|(_, task)| task.queue == queue)
             .filter(|(_, task)| match task.stage {
                 Stage::Held => task.lease_until_ms <= now_ms,
-                Stage::Waiting => !task.is_ready && task.due_ms <= now_ms,
+                Stage::Waiting => {
+                    task.is_expired(now_ms) || (!task.is_ready && task.due_ms <= now_ms)
+                }
                 _ => false,
             })
             .map(|(&id, _)| id)
@@ -93,17 +138,53 @@ impl Known {
             let Some(task) = self.tasks.get_mut(&id) else {
                 continue;
             };
-            if task.stage == Stage::Waiting {
+            if task.stage == Stage::Waiting && task.is_expired(now_ms) {
+                self.expired += 1;
+                self.die(id, now_ms, false);
+            } else if task.stage == Stage::Waiting {
                 task.is_ready = true;
             } else if task.is_cancelled {
                 self.remove(id);
             } else if task.attempt >= task.max_attempts {
-                task.stage = Stage::Dead;
+                self.die(id, now_ms, true);
             } else {
                 (task.stage, task.due_ms, task.is_ready) =
                     (Stage::Waiting, task.lease_until_ms, true);
             }
         }
+    }
+
+    /// A task is dead, or moves to the dead-letter queue. Its token stays valid after an expired lease.
+    pub(super) fn die(&mut self, id: u64, now_ms: u64, keep_token: bool) {
+        let Some(task) = self.tasks.get_mut(&id) else {
+            return;
+        };
+        let queue = self.queues.entry(task.queue.clone()).or_default();
+        if task.stage == Stage::Waiting {
+            let place = (task.priority, task.fairness_key.clone());
+            queue.passed_over.remove(&place);
+        }
+        task.expires_ms = None;
+        if !keep_token {
+            task.token = None;
+        }
+        if let Some(group) = &task.group {
+            self.later.die(group);
+        }
+        let Some(to) = queue.dead_letter.clone() else {
+            task.stage = Stage::Dead;
+            return;
+        };
+        self.moved += 1;
+        if let Some(key) = task.dedupe_key.take() {
+            let key = (task.queue.clone(), key);
+            if self.dedupe.get(&key).is_some_and(|(known, _)| *known == id) {
+                self.dedupe.remove(&key);
+            }
+        }
+        task.queue = to;
+        (task.stage, task.token, task.attempt) = (Stage::Waiting, None, 0);
+        (task.due_ms, task.is_ready) = (now_ms, true);
     }
 
     /// Removes a task that is not done.
@@ -112,6 +193,9 @@ impl Known {
             return;
         };
         (task.stage, task.token) = (Stage::Removed, None);
+        if let Some(group) = &task.group {
+            self.later.end(group, id);
+        }
         if let Some(key) = &task.dedupe_key {
             let key = (task.queue.clone(), key.clone());
             if self.dedupe.get(&key).is_some_and(|(known, _)| *known == id) {

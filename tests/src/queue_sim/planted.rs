@@ -32,13 +32,20 @@ pub enum PlantedQueueFault {
     WaitersOutOfOrder,
     WaitsForgotten,
     RestoreLosesTasks,
+    BatchesCutShort,
+    TimesToLiveForgotten,
+    DeadLettersForgotten,
+    GroupsForgotten,
+    TicksTooOften,
+    WeightsMultiplied,
+    ResultsForgotten,
 }
 
 use PlantedQueueFault as Fault;
 
 impl PlantedQueueFault {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 30] = [
         Self::TasksLost,
         Self::TasksDeliveredTwice,
         Self::StaleTokensWork,
@@ -62,6 +69,13 @@ impl PlantedQueueFault {
         Self::WaitersOutOfOrder,
         Self::WaitsForgotten,
         Self::RestoreLosesTasks,
+        Self::BatchesCutShort,
+        Self::TimesToLiveForgotten,
+        Self::DeadLettersForgotten,
+        Self::GroupsForgotten,
+        Self::TicksTooOften,
+        Self::WeightsMultiplied,
+        Self::ResultsForgotten,
     ];
 }
 
@@ -181,6 +195,10 @@ impl FaultyQueue {
             (Some(Fault::RateForgotten), "configure") => &["rate"],
             (Some(Fault::DedupeKeysForgotten), "enqueue") => &["dedupe_key"],
             (Some(Fault::WaitsForgotten), "reserve") => &["wait_ms"],
+            (Some(Fault::TimesToLiveForgotten), "enqueue") => &["ttl_ms"],
+            (Some(Fault::DeadLettersForgotten), "configure") => &["dead_letter"],
+            (Some(Fault::GroupsForgotten), "enqueue") => &["group"],
+            (Some(Fault::ResultsForgotten), "ack") => &["result", "result_ttl_ms"],
             _ => &[],
         };
         for field in dropped {
@@ -192,11 +210,37 @@ impl FaultyQueue {
         {
             fields["lease_ms"] = (lease_ms / 2).into();
         }
+        let changed = match (self.planted, name) {
+            (Some(Fault::TicksTooOften), "set_schedule") => "every_ms",
+            (Some(Fault::WeightsMultiplied), "configure_key") => "weight",
+            _ => return,
+        };
+        if let Some(value) = fields[changed].as_u64() {
+            // A schedule has at least a second.
+            let other = if changed == "weight" {
+                value * 5
+            } else {
+                1000.max(value / 2)
+            };
+            fields[changed] = other.into();
+        }
     }
 
     /// Changes an outcome, or the state behind it.
     fn after(&mut self, name: &str, fields: &Value, outcome: Outcome) -> Outcome {
         match (self.planted, name, outcome) {
+            (Some(Fault::BatchesCutShort), "batch", Outcome::Accepted(mut reply)) => {
+                // The last task that it added is gone.
+                let results = reply["results"].as_array_mut().into_iter().flatten();
+                let added = results
+                    .rev()
+                    .find(|result| result["ok"]["duplicate"] == false);
+                if let Some(added) = added {
+                    let cancel = json!({"cancel": {"id": added["ok"]["id"]}});
+                    self.queue.send(cancel.to_string());
+                }
+                Outcome::Accepted(reply)
+            }
             (Some(Fault::TasksLost), "enqueue", Outcome::Accepted(reply)) => {
                 if self.is_chosen() && reply["duplicate"] == false {
                     self.queue

@@ -4,10 +4,13 @@ use serde_json::{Value, json};
 
 use super::QueueCoverage;
 use super::cluster::{QueueCluster, RequestKey, Response};
+use super::later::LATER;
 use super::planted::PlantedQueueFault;
 use crate::sim::rng::Rng;
 
+/// Queues of producers. Dead tasks of the first one may move to `letters`, and the queue adds tasks to `later` on its own.
 const QUEUES: [&str; 3] = ["a", "b", "c"];
+const ALL_QUEUES: [&str; 5] = ["a", "b", "c", "letters", LATER];
 const CLIENTS: usize = 6;
 
 /// A task in the hands of a worker.
@@ -32,6 +35,8 @@ pub(super) struct World {
     clients: Vec<QueueClient>,
     next_key: RequestKey,
     payload: u64,
+    /// Number of the last group, and whether tasks may join it.
+    group: (u64, bool),
     /// What tasks of this run use.
     habits: Habits,
 }
@@ -45,19 +50,35 @@ struct Habits {
     delay: u64,
     dedupe: u64,
     limits: u64,
+    ttl: u64,
+    batches: u64,
+    results: u64,
+    weights: u64,
+    letters: u64,
+    groups: u64,
+    schedules: u64,
 }
 
 impl Habits {
     fn new(rng: &mut Rng) -> Self {
         let mut of = |choices: &[u64]| rng.pick(choices);
+        let ordering = of(&[0, 0, 300, 800]);
         Self {
             lost: of(&[0, 100, 300]),
             fairness: of(&[0, 0, 500, 1000]),
-            ordering: of(&[0, 0, 300, 800]),
+            ordering,
             priority: of(&[0, 0, 400]),
             delay: of(&[0, 200, 600]),
             dedupe: of(&[0, 0, 400]),
             limits: of(&[0, 0, 20, 60]),
+            ttl: of(&[0, 0, 300]),
+            batches: of(&[0, 0, 300]),
+            results: of(&[0, 500]),
+            weights: of(&[0, 0, 700]),
+            // The order of a line changes when one of its tasks joins that of another queue.
+            letters: if ordering == 0 { of(&[0, 1000]) } else { 0 },
+            groups: of(&[0, 0, 150]),
+            schedules: of(&[0, 0, 15]),
         }
     }
 }
@@ -72,6 +93,7 @@ impl World {
             clients: (0..CLIENTS).map(|_| QueueClient::default()).collect(),
             next_key: 0,
             payload: 0,
+            group: (0, false),
         }
     }
 
@@ -81,6 +103,7 @@ impl World {
     }
 
     pub(super) fn run(&mut self, steps: usize) -> Result<QueueCoverage, String> {
+        self.set_up()?;
         for step in 0..steps {
             self.let_time_pass();
             if self.rng.chance(800) {
@@ -92,6 +115,7 @@ impl World {
             if self.rng.chance(self.habits.limits) {
                 self.operate()?;
             }
+            self.relate()?;
             let client = self.rng.place(CLIENTS);
             self.act(client)?;
             if step % 16 == 0 {
@@ -99,7 +123,54 @@ impl World {
             }
         }
         self.settle()?;
-        Ok(self.cluster.checker.coverage)
+        Ok(self.cluster.checker.counted())
+    }
+
+    /// Settings that stay for the run.
+    fn set_up(&mut self) -> Result<(), String> {
+        for queue in QUEUES {
+            for key in ["x", "y", "z"] {
+                if self.rng.chance(self.habits.weights) {
+                    let weight = self.rng.between(1, 4);
+                    let key = json!({"queue": queue, "key": key, "weight": weight});
+                    self.send_new(&json!({ "configure_key": key }))?;
+                }
+            }
+        }
+        if self.rng.chance(self.habits.letters) {
+            let letters = json!({"queue": QUEUES[0], "dead_letter": "letters"});
+            self.send_new(&json!({ "configure": letters }))?;
+        }
+        Ok(())
+    }
+
+    /// Begins or closes a group, or sets the schedule.
+    fn relate(&mut self) -> Result<(), String> {
+        if self.rng.chance(self.habits.groups / 3) {
+            let (number, is_open) = self.group;
+            let command = if is_open {
+                json!({"close_group": {"group": format!("g{number}")}})
+            } else {
+                self.group.0 = number + 1;
+                let name = format!("g{}", number + 1);
+                json!({"open_group": {
+                    "group": name,
+                    "on_complete": {"queue": LATER, "payload": format!("done-{name}")},
+                    "on_dead": {"queue": LATER, "payload": format!("dead-{name}")},
+                }})
+            };
+            self.group.1 = !is_open;
+            self.send_new(&command)?;
+        }
+        if self.rng.chance(self.habits.schedules) {
+            self.payload += 1;
+            let task = json!({"queue": LATER, "payload": format!("tick-{}", self.payload)});
+            let every_ms = self.rng.between(1000, 3000);
+            let schedule =
+                json!({"name": "s", "every_ms": every_ms, "catch_up": "last", "task": task});
+            self.send_new(&json!({ "set_schedule": schedule }))?;
+        }
+        Ok(())
     }
 
     fn let_time_pass(&mut self) {
@@ -122,10 +193,20 @@ impl World {
         self.cluster.fail_over(clock_ms);
     }
 
-    fn check_stats(&self) -> Result<(), String> {
-        let stats = self.cluster.queue.queue.send_query(r#"{"stats":{}}"#);
-        let stats = serde_json::from_str(stats.text()).map_err(|error| error.to_string())?;
-        self.cluster.checker.check_stats(&stats)
+    fn query(&self, query: &Value) -> Result<Value, String> {
+        let response = self.cluster.queue.queue.send_query(query.to_string());
+        serde_json::from_str(response.text()).map_err(|error| error.to_string())
+    }
+
+    fn check_stats(&mut self) -> Result<(), String> {
+        let stats = self.query(&json!({"stats": {}}))?;
+        self.cluster.checker.check_stats(&stats)?;
+        let now_ms = self.cluster.queue.queue.time_ms();
+        for id in self.cluster.checker.with_result() {
+            let shown = self.query(&json!({"task": {"id": id}}))?;
+            self.cluster.checker.check_result(id, now_ms, &shown)?;
+        }
+        Ok(())
     }
 
     fn operate(&mut self) -> Result<(), String> {
@@ -193,9 +274,14 @@ impl World {
 
     fn next_command(&mut self, at: usize) -> Value {
         let is_producer = at < CLIENTS / 2;
-        if self.rng.chance(30) {
-            let id = self.rng.between(1, self.payload.max(1));
+        let known = self.cluster.checker.known.tasks.len();
+        if known > 0 && self.rng.chance(30) {
+            let at = self.rng.place(known);
+            let id = self.cluster.checker.known.tasks.keys().nth(at).copied();
             return json!({"cancel": {"id": id}});
+        }
+        if self.rng.chance(self.habits.batches) {
+            return self.batch(at);
         }
         if is_producer || self.rng.chance(50) {
             return self.enqueue();
@@ -214,10 +300,23 @@ impl World {
         self.reserve(at)
     }
 
+    /// Tasks to add, and ends of tasks that the client holds, each of another task.
+    fn batch(&mut self, at: usize) -> Value {
+        let mut commands = Vec::new();
+        for _ in 0..self.rng.between(1, 3) {
+            commands.push(self.enqueue());
+        }
+        while let Some(task) = self.clients[at].held.pop() {
+            self.clients[at].old.push(task.clone());
+            commands.push(self.end(&task));
+        }
+        json!({"batch": {"commands": commands, "all_or_nothing": self.rng.chance(500)}})
+    }
+
     fn reserve(&mut self, at: usize) -> Value {
-        let mut queues = vec![self.rng.pick(&QUEUES)];
+        let mut queues = vec![self.rng.pick(&ALL_QUEUES)];
         if self.rng.chance(300) {
-            queues.push(self.rng.pick(&QUEUES));
+            queues.push(self.rng.pick(&ALL_QUEUES));
         }
         let wait_ms = self.rng.pick(&[0, 0, 100, 3000]);
         json!({"reserve": {"queues": queues, "worker": format!("w{at}"), "max": self.rng.between(1, 3),
@@ -227,7 +326,13 @@ impl World {
     fn end(&mut self, task: &HeldTask) -> Value {
         let mut fields = json!({"id": task.id, "token": task.token});
         let name = match self.rng.below(10) {
-            0..=4 => "ack",
+            0..=4 => {
+                if self.rng.chance(self.habits.results) {
+                    fields["result"] = json!({"of": task.id});
+                    fields["result_ttl_ms"] = self.rng.between(100, 100_000).into();
+                }
+                "ack"
+            }
             5 | 6 => {
                 if self.rng.chance(500) {
                     fields["delay_ms"] = self.rng.below(1000).into();
@@ -262,12 +367,23 @@ impl World {
         if self.rng.chance(self.habits.dedupe) {
             task["dedupe_key"] = format!("d{}", self.rng.below(12)).into();
         }
+        if self.rng.chance(self.habits.ttl) {
+            task["ttl_ms"] = self.rng.between(20, 1500).into();
+        }
+        if self.group.1 && self.rng.chance(self.habits.groups * 4) {
+            task["group"] = format!("g{}", self.group.0).into();
+        }
         json!({ "enqueue": task })
     }
 
     /// Nothing goes wrong any more. Workers empty all queues.
     fn settle(&mut self) -> Result<(), String> {
-        for queue in QUEUES {
+        if self.group.1 {
+            let group = format!("g{}", self.group.0);
+            self.send_new(&json!({"close_group": {"group": group}}))?;
+        }
+        self.send_new(&json!({"delete_schedule": {"name": "s"}}))?;
+        for queue in ALL_QUEUES {
             let none = Value::Null;
             self.send_new(&json!({"configure": {"queue": queue, "concurrency": none,
                                                 "key_concurrency": none, "rate": none}}))?;
@@ -277,7 +393,7 @@ impl World {
         while idle < 3 {
             self.cluster.clock_ms += 61_000;
             while self.cluster.wake()? {}
-            let reserve = json!({"reserve": {"queues": QUEUES, "worker": "last", "max": 100,
+            let reserve = json!({"reserve": {"queues": ALL_QUEUES, "worker": "last", "max": 100,
                                              "lease_ms": 60_000, "wait_ms": 0}});
             let Response::Accepted(reply) = self.send_new(&reserve)? else {
                 return Err("the last worker has no reply".to_owned());

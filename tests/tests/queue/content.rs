@@ -131,3 +131,21 @@ async fn time_to_live_ends_a_task_that_is_not_delivered() {
     );
     assert_eq!(client.reserve_one("ttl").await["payload"], 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reserve_returns_as_many_tasks_as_fit_into_a_reply_at_least_one() {
+    let client = shared().await;
+    // A reply is at most 4 MiB.
+    for _ in 0..6 {
+        let task = json!({"queue": "large", "payload": "x".repeat(900_000)});
+        client.send(json!({ "enqueue": task })).await;
+    }
+    let first = client.reserve("large", 9, 600_000).await.len();
+    assert!((1..6).contains(&first), "{first} tasks");
+    let mut delivered = first;
+    while delivered < 6 {
+        let more = client.reserve_now("large", 9).await.len();
+        assert!(more > 0, "{delivered} of 6 tasks were delivered");
+        delivered += more;
+    }
+}

@@ -118,3 +118,27 @@ async fn ordering_key_has_one_task_in_flight_and_keeps_the_order_over_a_retry() 
         client.ack(&task).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rate_limit_of_a_key_holds_back_its_tasks_only_and_can_be_set_for_one_key() {
+    let client = shared().await;
+    let slow = json!({"tasks": 1, "per_ms": 600_000, "burst": 1});
+    client
+        .send(json!({"configure": {"queue": "key-rate", "key_rate": slow}}))
+        .await;
+    let none = json!({"configure_key": {"queue": "key-rate", "key": "free", "rate": {"tasks": 100, "per_ms": 1}}});
+    client.send(none).await;
+    for (number, key) in ["a", "a", "b", "free", "free"].into_iter().enumerate() {
+        client
+            .enqueue("key-rate", number as u64, json!({"fairness_key": key}))
+            .await;
+    }
+    let mut delivered = payloads(&client.reserve("key-rate", 9, 600_000).await);
+    delivered.sort_unstable();
+    assert_eq!(delivered, [0, 2, 3, 4]);
+    let keys = client.query(json!({"keys": {"queue": "key-rate"}})).await;
+    assert_eq!(keys["keys"]["a"]["blocked"], true, "{keys}");
+    let live = json!({"configure": {"queue": "key-rate", "key_rate": null}});
+    client.send(live).await;
+    assert_eq!(payloads(&client.reserve_now("key-rate", 9).await), [1]);
+}

@@ -49,6 +49,11 @@ impl QueueClient {
         }
     }
 
+    /// The address of a node.
+    pub(crate) fn address(&self, node: usize) -> String {
+        self.targets[node].0.clone()
+    }
+
     /// The response to a command: a reply or a refusal.
     async fn exchange(&self, key: &str, command: &Value) -> HttpResponse {
         let body = command.to_string();
@@ -72,6 +77,17 @@ impl QueueClient {
         let response = self.exchange(key, &command).await;
         assert_eq!(response.status, 200, "{command}: {response:?}");
         response.json()
+    }
+
+    /// Whether a command is accepted. Otherwise there is no room for it, or the guest was out of memory before that was known.
+    pub(crate) async fn accepts(&self, command: Value) -> bool {
+        let response = self.exchange(&new_key(), &command).await;
+        let code = response.json()["error"]["code"].clone();
+        match response.status {
+            200 => true,
+            _ if [json!("full"), json!("out_of_memory")].contains(&code) => false,
+            _ => panic!("{response:?}"),
+        }
     }
 
     /// Code and field of a refusal.

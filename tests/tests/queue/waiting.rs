@@ -3,7 +3,7 @@
 use oarlock_tests::process::{Cluster, Http};
 use serde_json::json;
 
-use super::kit::{QueueClient, WaitingWorker, reserve};
+use super::kit::{QueueClient, WaitingWorker, reserve, shared};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn six_waiters_over_three_nodes_are_served_in_order_and_waiting_adds_no_log_entry() {
@@ -95,4 +95,29 @@ async fn over_a_failover_a_waiter_that_repeats_with_its_key_keeps_its_place() {
     cluster.nodes[leader].start();
     cluster.leader().await;
     cluster.converged().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_stops_ends_its_waits_and_releases_what_it_has_not_begun() {
+    let client = shared().await;
+    client.enqueue("stop", 1, json!({})).await;
+    let task = client.reserve_one("stop").await;
+    let released = json!({"release": {"id": task["id"], "token": task["token"]}});
+    assert_eq!(client.send(released).await, json!({"state": "ready"}));
+    let again = client.reserve_one("stop").await;
+    assert_eq!(again["attempt"], 1, "the attempt did not count");
+
+    let waits = client.send(reserve("stop", "stopping", 1, 600_000, 45_000));
+    let stops = async {
+        client.until_waiting("stop", 1).await;
+        client
+            .send(json!({"end_waits": {"worker": "stopping"}}))
+            .await
+    };
+    let (reply, ended) = tokio::join!(waits, stops);
+    assert_eq!((reply, ended), (json!({"tasks": []}), json!({})));
+    assert_eq!(client.stats("stop").await["waiters"], 0);
+    // A task that is added now is for others.
+    client.enqueue("stop", 2, json!({})).await;
+    assert_eq!(client.stats("stop").await["ready"], 1);
 }

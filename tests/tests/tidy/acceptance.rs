@@ -6,11 +6,12 @@ use super::tree::{Finding, Source, Tree};
 
 const TABLE: &str = "host/docs/raft-acceptance.md";
 const SAFETY_TABLE: &str = "host/docs/safety-acceptance.md";
+const QUEUE_TABLE: &str = "host/docs/queue-acceptance.md";
 const SCRIPTS: &str = "tests/scripts/";
 
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
     let mut found = Vec::new();
-    for path in [TABLE, SAFETY_TABLE] {
+    for path in [TABLE, SAFETY_TABLE, QUEUE_TABLE] {
         match tree.source(path) {
             Some(table) => check_rows(tree, path, table, &mut found),
             None => found.push(Finding::new(path, 1, "the table is missing; write it")),
@@ -103,12 +104,12 @@ mod tests {
 
     /// The number of findings in a table at this path, while the other one is empty.
     fn found_in(path: &str, table: &str) -> usize {
-        let other = if path == TABLE { SAFETY_TABLE } else { TABLE };
-        let files = [
-            (path, table),
-            (other, ""),
-            ("host/raft/src/x/tests.rs", TESTS),
-        ];
+        let others = [TABLE, SAFETY_TABLE, QUEUE_TABLE].into_iter();
+        let mut files: Vec<(&str, &str)> = others
+            .filter(|other| *other != path)
+            .map(|other| (other, ""))
+            .collect();
+        files.extend([(path, table), ("host/raft/src/x/tests.rs", TESTS)]);
         check(&Tree::planted(&files)).len()
     }
 
@@ -152,6 +153,7 @@ mod tests {
         let files = [
             (TABLE, "| feature | tests |\n"),
             (SAFETY_TABLE, "| fault | tests | before |\n"),
+            (QUEUE_TABLE, "| feature | tests |\n"),
             ("tests/scripts/new.txt", "nodes 1\n"),
         ];
         assert_eq!(check(&Tree::planted(&files)).len(), 1);

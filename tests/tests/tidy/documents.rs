@@ -37,7 +37,7 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
 }
 
 fn is_page(path: &str) -> bool {
-    let documented = ["host/docs/", "examples-wasm/README.md", "guest-sdk/"];
+    let documented = ["host/docs/", "examples-wasm/", "guest-sdk/"];
     path.ends_with(".md")
         && (path == "README.md" || documented.iter().any(|start| path.starts_with(start)))
 }

@@ -112,14 +112,42 @@ pub struct SetSchedule {
     /// First tick, in milliseconds since 1970-01-01 UTC, with `every_ms`. Default: one interval from now.
     #[serde(default)]
     pub start_ms: Option<u64>,
-    /// The ticks, in milliseconds since 1970-01-01 UTC. Clients expand a cron expression into them.
+    /// The ticks, in milliseconds since 1970-01-01 UTC. `oarlock queue cron` and the Rust client expand a cron expression into
+    /// them; `add_ticks` adds more.
     #[serde(default)]
     pub at_ms: Vec<u64>,
+    /// Whether ticks of the list that have passed are dropped. Otherwise each adds a task.
+    #[serde(default)]
+    pub future_only: bool,
     /// What happens with ticks that passed while the schedule was paused or the cluster was down.
     #[serde(default)]
     pub catch_up: CatchUp,
     /// Whether it adds nothing until it is set again.
     #[serde(default)]
+    pub paused: bool,
+}
+
+/// Arguments of `add_ticks`: more ticks for a schedule that lists them.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AddTicks {
+    /// Name of the schedule.
+    pub name: String,
+    /// The last tick that the schedule lists, in milliseconds since 1970-01-01 UTC. If it has another one, for example because
+    /// another client was first, the command is refused with `conflict`.
+    pub after_ms: u64,
+    /// The ticks, in milliseconds since 1970-01-01 UTC, all after `after_ms`. May be empty.
+    #[serde(default)]
+    pub at_ms: Vec<u64>,
+}
+
+/// Arguments of `pause_schedule`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PauseSchedule {
+    /// Name of the schedule.
+    pub name: String,
+    /// Whether it adds nothing. When it goes on, `catch_up` decides about the ticks that have passed.
     pub paused: bool,
 }
 

@@ -6,6 +6,7 @@ use oarlock_guest::JsonText;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::produce::CatchUp;
 use super::reply::{Failure, Stage};
 
 /// A query reads the state and changes nothing.
@@ -135,6 +136,8 @@ pub enum Response {
     Schedules {
         /// The schedules, by name.
         schedules: BTreeMap<String, ScheduleInfo>,
+        /// Replicated time, in milliseconds since 1970-01-01 UTC.
+        now_ms: u64,
         /// The name to continue after, if schedules are left.
         #[serde(skip_serializing_if = "Option::is_none")]
         next: Option<String>,
@@ -302,8 +305,24 @@ pub struct ScheduleInfo {
     pub ticks: u64,
     /// Ticks that could not add a task, for example because the queue was full.
     pub failed: u64,
-    /// Whether it adds nothing until it is set again.
+    /// Whether it adds nothing.
     pub paused: bool,
+    /// If a cron expression is expanded into its ticks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cron: Option<CronInfo>,
+}
+
+/// A schedule whose task has the attribute `oarlock-cron`: clients expand it into ticks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct CronInfo {
+    /// The attribute, for example `CRON_TZ=Europe/Berlin 0 9 * * 1-5`.
+    pub expression: String,
+    /// The last tick that is listed, in milliseconds since 1970-01-01 UTC, also if it has passed.
+    pub last_ms: u64,
+    /// Ticks of the list that have not added a task yet.
+    pub left: u64,
+    /// What happens with ticks that were missed.
+    pub catch_up: CatchUp,
 }
 
 /// A group.

@@ -74,7 +74,7 @@ pub enum Reply {
         next: Option<u64>,
     },
     /// To all other commands.
-    #[schemars(extend("x-for" = ["ack", "configure", "configure_key", "pause", "resume", "open_group", "close_group", "set_schedule", "delete_schedule"]))]
+    #[schemars(extend("x-for" = ["end_waits", "ack", "configure", "configure_key", "pause", "resume", "open_group", "close_group", "set_schedule", "add_ticks", "pause_schedule", "delete_schedule"]))]
     Done {},
 }
 

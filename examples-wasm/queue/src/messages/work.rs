@@ -27,6 +27,14 @@ fn one() -> u32 {
     1
 }
 
+/// Arguments of `end_waits`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EndWaits {
+    /// Name of the worker.
+    pub worker: String,
+}
+
 /// Arguments of `ack`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

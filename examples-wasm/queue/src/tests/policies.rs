@@ -1,12 +1,9 @@
 //! Rules of a project inside the queue.
 
+use oarlock_guest::Refusal;
 use oarlock_guest::testing::Harness;
-use oarlock_guest::{Apply, Read, Refusal, StateMachine, Token, state_machine};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::Queues;
-use crate::messages::{Command, Query, Reply, Response};
 use crate::policy::{Completed, Failed, NewTask, Next, Payload, Policy};
 
 #[derive(Debug)]
@@ -42,40 +39,14 @@ impl Policy for Rules {
     }
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Ruled(Queues<Rules>);
+crate::policy_guest!(name = "ruled", version = 1, policy = Rules);
 
-#[state_machine(name = "ruled", version = 1)]
-impl StateMachine for Ruled {
-    type Command = Command;
-    type Reply = Reply;
-    type Query = Query;
-    type Response = Response;
-    type Refusal = Refusal;
-
-    fn apply(&mut self, cx: &mut Apply<'_>, command: Command) -> Result<Reply, Refusal> {
-        let reply = self.0.execute(cx, command)?;
-        for (token, reply) in self.0.take_completions() {
-            cx.complete::<Self>(token, &reply);
-        }
-        Ok(reply)
-    }
-
-    fn query(&self, cx: &Read<'_>, query: Query) -> Result<Response, Refusal> {
-        self.0.evaluate(cx, query)
-    }
-
-    fn on_deadline(&mut self, _cx: &mut Apply<'_>, token: Token) {
-        self.0.handle_deadline(token);
-    }
-}
-
-fn send(node: &mut Harness<Ruled>, command: Value) -> Value {
+fn send(node: &mut Harness<Guest>, command: Value) -> Value {
     let outcome = node.send(command.to_string());
     serde_json::from_str(outcome.text()).unwrap()
 }
 
-fn reserve(node: &mut Harness<Ruled>, queue: &str) -> Value {
+fn reserve(node: &mut Harness<Guest>, queue: &str) -> Value {
     let command =
         json!({"reserve": {"queues": [queue, "urgent"], "worker": "w", "lease_ms": 1000}});
     send(node, command)["tasks"][0].clone()
@@ -83,7 +54,7 @@ fn reserve(node: &mut Harness<Ruled>, queue: &str) -> Value {
 
 #[test]
 fn a_policy_changes_and_refuses_new_tasks() {
-    let mut node = Harness::<Ruled>::new();
+    let mut node = Harness::<Guest>::new();
     send(&mut node, json!({"enqueue": {"queue": "q", "payload": 1}}));
     send(
         &mut node,
@@ -104,7 +75,7 @@ fn a_policy_decides_what_becomes_of_a_failed_task() {
         ("not needed", "done"),
         ("other", "delayed"),
     ] {
-        let mut node = Harness::<Ruled>::new();
+        let mut node = Harness::<Guest>::new();
         send(&mut node, json!({"enqueue": {"queue": "q", "payload": 1}}));
         let task = reserve(&mut node, "q");
         let nack = json!({"nack": {"id": task["id"], "token": task["token"], "error": error}});
@@ -113,8 +84,22 @@ fn a_policy_decides_what_becomes_of_a_failed_task() {
 }
 
 #[test]
+fn a_guest_with_a_policy_takes_over_the_tasks_of_the_built_in_queue() {
+    let mut old = super::Node::new();
+    old.enqueue("closed", json!({"payload": "old"}));
+    let mut node = Harness::<Guest>::new();
+    node.restore(&old.0.snapshot()).unwrap();
+    assert_eq!(reserve(&mut node, "closed")["payload"], "old");
+    let refused = send(
+        &mut node,
+        json!({"enqueue": {"queue": "closed", "payload": 1}}),
+    );
+    assert_eq!(refused["error"]["code"], "closed");
+}
+
+#[test]
 fn a_policy_adds_tasks_when_one_is_done() {
-    let mut node = Harness::<Ruled>::new();
+    let mut node = Harness::<Guest>::new();
     send(
         &mut node,
         json!({"enqueue": {"queue": "q", "payload": "parent"}}),

@@ -71,6 +71,123 @@ fn listed_ticks_are_added_once_and_end() {
     );
 }
 
+/// A schedule with a cron expression, which its client expands.
+fn cron(at_ms: &[u64], more: Value) -> Value {
+    let task = json!({"queue": "q", "payload": 1, "attributes": {"oarlock-cron": "* * * * *"}});
+    schedule(with(json!({"task": task, "at_ms": at_ms}), more))
+}
+
+fn shown(node: &Node) -> Value {
+    node.query(json!({"schedules": {}}))["schedules"]["s"].clone()
+}
+
+fn add_ticks(after_ms: u64, at_ms: &[u64]) -> Value {
+    json!({"add_ticks": {"name": "s", "after_ms": after_ms, "at_ms": at_ms}})
+}
+
+#[test]
+fn ticks_are_added_after_the_last_one_by_one_client_only() {
+    let mut node = Node::new();
+    let start = node.now_ms();
+    node.send(cron(
+        &[start + 1000, start + 2000],
+        json!({"catch_up": "all"}),
+    ));
+    assert_eq!(
+        shown(&node)["cron"],
+        json!({"expression": "* * * * *", "last_ms": start + 2000, "left": 2, "catch_up": "all"})
+    );
+    node.send(add_ticks(start + 2000, &[start + 4000, start + 3000]));
+    // Another client had read the same last tick.
+    let late = add_ticks(start + 2000, &[start + 3000, start + 4000]);
+    assert_eq!(node.refused(late.clone()), pair("conflict", "after_ms"));
+    node.pass_ms(60_000);
+    assert_eq!(node.counts()[0], 4);
+    // All have passed. The last one is still known, so the same ticks are refused again.
+    assert_eq!(
+        (
+            &shown(&node)["cron"]["last_ms"],
+            &shown(&node)["cron"]["left"]
+        ),
+        (&json!(start + 4000), &json!(0))
+    );
+    assert_eq!(node.refused(late), pair("conflict", "after_ms"));
+    let old = add_ticks(start + 4000, &[start + 4000]);
+    assert_eq!(node.refused(old), pair("out_of_range", "at_ms"));
+    // Ticks that were missed meanwhile are added like others.
+    node.send(add_ticks(start + 4000, &[]));
+    node.send(add_ticks(start + 4000, &[start + 5000, start + 70_000]));
+    node.pass_ms(1);
+    assert_eq!(node.counts()[0], 5);
+    node.pass_ms(10_000);
+    assert_eq!(node.counts()[0], 6);
+    assert_eq!(shown(&node)["next_ms"], Value::Null);
+}
+
+#[test]
+fn the_list_of_ticks_is_bounded_and_an_interval_has_none() {
+    let mut node = Node::new();
+    let start = node.now_ms() + 1000;
+    let many: Vec<u64> = (0..1000).map(|number| start + number).collect();
+    node.send(cron(&many, json!({})));
+    let more = add_ticks(start + 999, &[start + 1000]);
+    assert_eq!(node.refused(more), pair("out_of_range", "at_ms"));
+    node.send(schedule(json!({"every_ms": 1000})));
+    assert_eq!(
+        node.refused(add_ticks(1, &[2])),
+        pair("out_of_range", "name")
+    );
+    let unknown = json!({"add_ticks": {"name": "t", "after_ms": 1, "at_ms": [2]}});
+    assert_eq!(node.refused(unknown), pair("no_such_schedule", "name"));
+}
+
+#[test]
+fn a_list_can_drop_the_ticks_that_have_passed() {
+    let mut node = Node::new();
+    let start = node.now_ms();
+    node.pass_ms(5000);
+    let ticks = [start + 1000, start + 5000, start + 6000];
+    node.send(cron(
+        &ticks,
+        json!({"future_only": true, "catch_up": "all"}),
+    ));
+    assert_eq!(shown(&node)["next_ms"], start + 6000);
+    node.send(cron(&ticks[..2], json!({"future_only": true})));
+    node.pass_ms(10_000);
+    assert_eq!(node.query(json!({"stats": {}})), json!({"queues": {}}));
+    assert_eq!(shown(&node)["cron"]["last_ms"], start + 5000);
+}
+
+#[test]
+fn a_schedule_that_goes_on_catches_up() {
+    for (catch_up, added) in [("all", 3), ("last", 1), ("skip", 0)] {
+        let mut node = Node::new();
+        let start = node.now_ms();
+        node.send(cron(
+            &[start + 1000, start + 2000, start + 3000, start + 20_000],
+            json!({"catch_up": catch_up}),
+        ));
+        let pause = |paused: bool| json!({"pause_schedule": {"name": "s", "paused": paused}});
+        node.send(pause(true));
+        node.pass_ms(10_000);
+        assert_eq!(shown(&node)["paused"], true);
+        node.send(pause(false));
+        node.pass_ms(1);
+        let stats = node.query(json!({"stats": {}}));
+        assert_eq!(
+            stats["queues"]["q"]["ready"].as_u64().unwrap_or(0),
+            added,
+            "{catch_up}"
+        );
+        assert_eq!(shown(&node)["next_ms"], start + 20_000);
+    }
+    let unknown = json!({"pause_schedule": {"name": "t", "paused": true}});
+    assert_eq!(
+        Node::new().refused(unknown),
+        pair("no_such_schedule", "name")
+    );
+}
+
 #[test]
 fn a_paused_or_deleted_schedule_adds_nothing() {
     let mut node = Node::new();

@@ -166,6 +166,26 @@ fn one_batch_serves_several_workers_each_with_what_it_asked_for() {
 }
 
 #[test]
+fn the_waits_of_a_worker_that_stops_are_ended_and_others_go_on() {
+    let mut node = Node::new();
+    let wait = |worker: &str| json!({"reserve": {"queues": ["q"], "worker": worker, "lease_ms": 1000, "wait_ms": 60_000}});
+    for worker in ["a", "b", "a"] {
+        node.0.send(wait(worker).to_string());
+    }
+    assert_eq!(node.send(json!({"end_waits": {"worker": "a"}})), json!({}));
+    let replies = node.0.take_replies();
+    assert_eq!(replies.len(), 2);
+    assert_eq!(node.0.waiting().len(), 1);
+    node.enqueue("q", json!({}));
+    assert_eq!(node.0.take_replies().len(), 1, "the other worker is served");
+    assert_eq!(node.send(json!({"end_waits": {"worker": "c"}})), json!({}));
+    assert_eq!(
+        node.refused(json!({"end_waits": {"worker": ""}})),
+        pair("out_of_range", "worker")
+    );
+}
+
+#[test]
 fn idle_workers_cause_no_wake_up_before_their_deadline() {
     let mut node = Node::new();
     node.enqueue("q", json!({}));

@@ -207,6 +207,40 @@ fn a_long_text_of_a_client_is_cut_in_the_refusal() {
 }
 
 #[test]
+fn the_place_is_found_behind_lines_escapes_and_nested_values() {
+    assert_blames(
+        "{\n \"place\": {\n  \"payload\": [\"}\\\"{\", {\"x\": [1, 2]}],\n  \"at\": {\"x\": \"é\"}\n }\n}",
+        "at.x",
+        "command `place`: `at.x`: invalid type: string \"é\", expected u32",
+    );
+    assert_blames(
+        r#"{"reserve":{"queues":["a","b\\","c",[]],"lease_ms":1}}"#,
+        "queues[3]",
+        "invalid type: sequence, expected a string",
+    );
+    let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
+    assert_blames(
+        &format!(r#"{{"place":{{"payload":{deep},"at":{{"x":true}}}}}}"#),
+        "at.x",
+        "invalid type: boolean",
+    );
+}
+
+#[test]
+fn a_command_that_is_a_struct_has_no_name() {
+    let refusal = decode::<Point>(MessageKind::Command, br#"{"x":[1]}"#).unwrap_err();
+    assert_eq!(refusal.named_field(), Some("x"));
+    assert!(
+        refusal
+            .message()
+            .starts_with("the command has the wrong shape: `x`: invalid type: sequence"),
+        "{refusal}"
+    );
+    let refusal = decode::<Point>(MessageKind::Command, br#"{"y":1}"#).unwrap_err();
+    assert_eq!(refusal.named_field(), Some("y"));
+}
+
+#[test]
 fn json_text_inside_a_command_keeps_its_bytes() {
     let payload = r#"{"z": 1.50, "a": [1e400, "é\u00e9"],  "z":null}"#;
     let text = format!(r#"{{"place":{{"at":{{"x":1}},"payload":{payload}}}}}"#);

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::payload::TaskPayload;
+use super::work::is_false;
 
 /// A new task. Create it with [`NewTask::new`]; the other fields have the queue's defaults.
 #[derive(Clone, Debug, Serialize)]
@@ -35,9 +36,15 @@ pub struct NewTask {
     /// How long the key holds, in milliseconds. Without it: while the task exists, and an hour after it was acknowledged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dedupe_window_ms: Option<u64>,
+    /// Which of two tasks with the same key is kept. Default: the first one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dedupe_keep: Option<DedupeKeep>,
     /// Whose share of the deliveries it takes, for example a customer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fairness_key: Option<String>,
+    /// Share of the fairness key: deliveries before it is the next key's turn, 1 to 1,000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u32>,
     /// Tasks with the same key are delivered one at a time, in the order of their arrival.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ordering_key: Option<String>,
@@ -63,7 +70,9 @@ impl NewTask {
             ttl_ms: None,
             dedupe_key: None,
             dedupe_window_ms: None,
+            dedupe_keep: None,
             fairness_key: None,
+            weight: None,
             ordering_key: None,
             group: None,
             after: Vec::new(),
@@ -77,6 +86,19 @@ impl NewTask {
     pub fn json(value: &(impl Serialize + ?Sized)) -> Result<Self, serde_json::Error> {
         TaskPayload::json(value).map(Self::new)
     }
+}
+
+/// Which of two tasks with the same deduplication key is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DedupeKeep {
+    /// The first one: the second changes nothing.
+    #[default]
+    First,
+    /// The last one: it replaces the content of the first while that one waits.
+    Last,
+    /// As `Last`, and the delay starts again.
+    Debounce,
 }
 
 /// The reply to an enqueue.
@@ -118,11 +140,25 @@ pub struct NewSchedule {
     pub task: NewTask,
     /// The ticks.
     pub ticks: Ticks,
-    /// What happens with ticks that passed while the schedule was paused or the cluster was down: `last` (one task for
-    /// all of them), `all` or `skip`.
-    pub catch_up: String,
+    /// Whether listed ticks that have passed are dropped. Otherwise each adds a task.
+    pub future_only: bool,
+    /// What happens with ticks that passed while the schedule was paused or the cluster was down.
+    pub catch_up: CatchUp,
     /// Whether it adds nothing until it is set again.
     pub paused: bool,
+}
+
+/// What happens with ticks that were missed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CatchUp {
+    /// One task for all of them.
+    #[default]
+    Last,
+    /// One task for each.
+    All,
+    /// None.
+    Skip,
 }
 
 /// When a schedule adds a task.
@@ -150,7 +186,9 @@ pub(super) struct ScheduleCommand<'a> {
     start_ms: Option<u64>,
     #[serde(skip_serializing_if = "<[u64]>::is_empty")]
     at_ms: &'a [u64],
-    catch_up: &'a str,
+    #[serde(skip_serializing_if = "is_false")]
+    future_only: bool,
+    catch_up: CatchUp,
     paused: bool,
 }
 
@@ -169,8 +207,30 @@ impl<'a> ScheduleCommand<'a> {
             every_ms,
             start_ms,
             at_ms,
-            catch_up: &schedule.catch_up,
+            future_only: schedule.future_only,
+            catch_up: schedule.catch_up,
             paused: schedule.paused,
+        }
+    }
+}
+
+/// A new group. Tasks join it with [`NewTask::group`] until it is closed.
+#[derive(Clone, Debug, Default)]
+pub struct NewGroup {
+    /// Name of the group.
+    pub name: String,
+    /// Queue and task that is added when the group is closed and all its tasks are done or removed.
+    pub on_complete: Option<(String, NewTask)>,
+    /// Queue and task that is added when the first of its tasks is dead.
+    pub on_dead: Option<(String, NewTask)>,
+}
+
+impl NewGroup {
+    /// A group that adds no task at its end.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            ..Self::default()
         }
     }
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::payload;
-use super::produce::TaskState;
+use super::produce::{CatchUp, TaskState};
 
 /// The numbers of queues, in pages.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -221,6 +221,9 @@ pub struct WorkerStats {
 pub struct SchedulesPage {
     /// By name.
     pub schedules: BTreeMap<String, ScheduleStats>,
+    /// Time of the log, in milliseconds since 1970-01-01 UTC. It stands still while no command is applied.
+    #[serde(default)]
+    pub now_ms: u64,
     /// The name to continue after, if not all schedules are in this page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
@@ -237,8 +240,92 @@ pub struct ScheduleStats {
     pub ticks: u64,
     /// Ticks that could not add a task, for example because the queue was full.
     pub failed: u64,
-    /// Whether it adds nothing until it is set again.
+    /// Whether it adds nothing.
     pub paused: bool,
+    /// If clients expand a cron expression into its ticks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cron: Option<CronStats>,
+}
+
+/// A schedule whose ticks are computed from a cron expression.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CronStats {
+    /// The expression with its time zone, for example `CRON_TZ=Europe/Berlin 0 9 * * 1-5`.
+    pub expression: String,
+    /// The last tick that is listed, in milliseconds since 1970-01-01 UTC, also if it has passed.
+    pub last_ms: u64,
+    /// Ticks of the list that have not added a task yet.
+    pub left: u64,
+    /// What happens with ticks that were missed.
+    pub catch_up: CatchUp,
+}
+
+/// A group that was opened and is not complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupStats {
+    /// Whether tasks can be added.
+    pub open: bool,
+    /// Tasks that are not done.
+    pub pending: u64,
+    /// Those of them that are dead.
+    pub dead: u64,
+    /// Tasks that are done or removed.
+    pub done: u64,
+}
+
+/// The response to `group`.
+#[derive(Debug, Deserialize)]
+pub(super) struct GroupResponse {
+    pub(super) group: Option<GroupStats>,
+}
+
+/// Fairness keys in pages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FairnessKeysPage {
+    /// By name.
+    pub keys: BTreeMap<String, FairnessKeyStats>,
+    /// The name to continue after, if not all keys are in this page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// A fairness key of a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FairnessKeyStats {
+    /// Tasks with it that are not dead.
+    pub tasks: u64,
+    /// Tasks with it that workers hold.
+    pub leased: u64,
+    /// Deliveries before it is the next key's turn.
+    pub weight: u32,
+    /// Whether a limit holds it back.
+    pub blocked: bool,
+}
+
+/// What needs attention.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StuckReport {
+    /// Queues with ready tasks that no worker takes.
+    pub unserved: Vec<UnservedQueue>,
+    /// Leased or returned tasks that have one attempt left.
+    pub last_attempt: Vec<ListedTask>,
+    /// Tasks whose lease was extended most often.
+    pub long_leases: Vec<ListedTask>,
+    /// Whether there are more than the response shows.
+    pub more: bool,
+}
+
+/// A queue with ready tasks that no worker takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnservedQueue {
+    /// Name of the queue.
+    pub queue: String,
+    /// Its ready tasks.
+    pub ready: u64,
+    /// Age of the oldest, in milliseconds.
+    pub oldest_ready_ms: u64,
+    /// Why: `no_worker`, `paused` or `limit`.
+    pub reason: String,
 }
 
 /// The reply to `nack`, `release` and `cancel`.

@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use super::event::{DeliveryEnd, LostTask, WorkerEvent};
 use super::output::{TaskFailure, TaskOutput};
-use super::pause::Pauses;
 use crate::options::Key;
+use crate::pause::Pauses;
 use crate::queue::{NackOptions, Queue, QueueError, ReservedTask, TaskState};
 
 /// The shortest time in which an outcome is sent again and again.

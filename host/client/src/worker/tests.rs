@@ -265,6 +265,29 @@ async fn a_worker_that_stops_finishes_what_runs_and_gives_back_what_has_not_begu
 }
 
 #[tokio::test]
+async fn an_idle_worker_that_stops_ends_its_wait() {
+    // The first request for tasks has a response once another command arrives.
+    let queue = FakeQueue::start(|command, before| match (command.name.as_str(), before) {
+        ("reserve", 0) => Step::After(2, tasks([])),
+        _ => one_task(command, before.max(1)),
+    })
+    .await;
+    let worker = Worker::new(queue.queue()).name("w").lease(LEASE);
+    let report = worker
+        .run_until(queue.receives("reserve"), |_| async {
+            Ok::<_, TaskFailure>(())
+        })
+        .await
+        .unwrap();
+    assert_eq!(report, WorkerReport::default());
+    let ended = queue
+        .all()
+        .into_iter()
+        .find(|seen| seen.name == "end_waits");
+    assert_eq!(ended.unwrap().arguments, json!({"worker": "w"}));
+}
+
+#[tokio::test]
 async fn no_more_handlers_run_at_once_than_the_concurrency() {
     let queue = FakeQueue::start(|command, before| match command.name.as_str() {
         "reserve" if before < 20 => {

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 use crate::error::ProjectError;
-use crate::sources::{SDK, WORKSPACE};
+use crate::kind::ProjectKind;
+use crate::sources::{QUEUE, SDK, WIT, WORKSPACE};
 
 /// The directory of the copy in a project. It is a workspace of its own, with the manifests as they are here.
 const COPY: &str = "vendor/oarlock";
@@ -16,27 +17,35 @@ const COPY: &str = "vendor/oarlock";
 pub(super) enum Sdk {
     /// In this directory.
     At(PathBuf),
-    /// In [`COPY`].
-    Copied(String),
+    /// In [`COPY`]: the manifest of its workspace, and its other files.
+    Copied(String, Vec<File>),
 }
+
+/// A file of the copy: its path in it, and its content.
+type File = (&'static str, &'static str);
 
 impl Sdk {
     /// The directory that was given, or the one in the source tree that this program was built in, or a copy.
-    pub(super) fn find(given: Option<&Path>) -> Result<Self, ProjectError> {
-        if let Some(folder) = given {
-            return named(folder).map(Self::At);
+    pub(super) fn find(given: Option<&Path>, kind: ProjectKind) -> Result<Self, ProjectError> {
+        let found = match given {
+            Some(folder) => Some(named(folder)?),
+            None => own(),
+        };
+        let Some(folder) = found else {
+            let files = sources(kind);
+            return Ok(Self::Copied(workspace(&files), files));
+        };
+        if kind == ProjectKind::Queue && !queue_near(&folder).join("Cargo.toml").is_file() {
+            return Err(ProjectError::NoQueueNearSdk);
         }
-        Ok(match own() {
-            Some(folder) => Self::At(folder),
-            None => Self::Copied(workspace()),
-        })
+        Ok(Self::At(folder))
     }
 
     /// The value of the dependency in `Cargo.toml`, with a feature or without one.
     pub(super) fn dependency(&self, feature: Option<&str>) -> String {
         let path = match self {
             Self::At(folder) => folder.display().to_string(),
-            Self::Copied(_) => format!("{COPY}/guest-sdk"),
+            Self::Copied(..) => format!("{COPY}/guest-sdk"),
         };
         let path = Value::String(path);
         match feature {
@@ -45,13 +54,25 @@ impl Sdk {
         }
     }
 
+    /// The value of the dependency on the task queue.
+    pub(super) fn queue_dependency(&self) -> String {
+        let path = match self {
+            Self::At(folder) => queue_near(folder).display().to_string(),
+            Self::Copied(..) => format!("{COPY}/examples-wasm/queue"),
+        };
+        format!(
+            "{{ path = {}, default-features = false }}",
+            Value::String(path)
+        )
+    }
+
     /// The files of the copy: paths in the project, and contents.
     pub(super) fn files(&self) -> Vec<(String, String)> {
-        let Self::Copied(workspace) = self else {
+        let Self::Copied(workspace, sources) = self else {
             return Vec::new();
         };
         let manifest = [("Cargo.toml", workspace.as_str())];
-        let files = SDK.iter().chain(crate::sources::WIT).chain(&manifest);
+        let files = sources.iter().chain(WIT).chain(&manifest);
         files
             .map(|(path, text)| (format!("{COPY}/{path}"), (*text).to_owned()))
             .collect()
@@ -71,13 +92,31 @@ fn own() -> Option<PathBuf> {
     folders.next()
 }
 
-/// The manifest of the workspace of the copy: this repository's, with only what the packages of the SDK refer to.
-pub(super) fn workspace() -> String {
+/// The task queue in the repository of an SDK.
+fn queue_near(sdk: &Path) -> PathBuf {
+    let root = sdk.parent().unwrap_or(sdk);
+    root.join("examples-wasm/queue")
+}
+
+/// The packages of a copy.
+pub(super) fn sources(kind: ProjectKind) -> Vec<File> {
+    let queue: &[File] = match kind {
+        ProjectKind::StateMachine => &[],
+        ProjectKind::Queue => QUEUE,
+    };
+    SDK.iter().chain(queue).copied().collect()
+}
+
+/// The manifest of the workspace of the copy: this repository's, with only what its packages refer to.
+pub(super) fn workspace(files: &[File]) -> String {
     let table = |text: &str| text.parse::<Table>().unwrap_or_default();
-    let manifests = SDK.iter().filter(|(path, _)| path.ends_with("Cargo.toml"));
     let mut used = BTreeSet::new();
-    for (_, text) in manifests {
-        collect_inherited(&Value::Table(table(text)), &mut used);
+    let mut members = Vec::new();
+    for (path, text) in files {
+        if let Some(member) = path.strip_suffix("/Cargo.toml") {
+            collect_inherited(&Value::Table(table(text)), &mut used);
+            members.push(Value::String(member.to_owned()));
+        }
     }
     let mut root = table(WORKSPACE);
     let mut workspace = Table::new();
@@ -93,8 +132,7 @@ pub(super) fn workspace() -> String {
             }
         }
     }
-    let members = ["guest-sdk", "guest-sdk/macros"].map(|path| Value::String(path.to_owned()));
-    workspace.insert("members".to_owned(), Value::Array(members.into()));
+    workspace.insert("members".to_owned(), Value::Array(members));
     let mut manifest = Table::new();
     manifest.insert("workspace".to_owned(), Value::Table(workspace));
     format!(

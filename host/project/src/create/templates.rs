@@ -1,13 +1,15 @@
-//! The templates: paths and contents of a project's files. `{{name}}`, `{{module}}`, `{{sdk}}` and
-//! `{{sdk with schema}}` are placeholders.
+//! The templates: paths and contents of a project's files. `{{name}}`, `{{module}}`, `{{sdk}}`, `{{sdk with schema}}` and
+//! `{{queue}}` are placeholders.
 
+use crate::kind::ProjectKind;
 use crate::language::Language;
 
 type Files = &'static [(&'static str, &'static str)];
 
 /// The files of a language.
-pub(super) fn template(language: Language) -> Files {
+pub(super) fn template(language: Language, kind: ProjectKind) -> Files {
     match language {
+        Language::Rust if kind == ProjectKind::Queue => QUEUE,
         Language::Rust => RUST,
         Language::Python => PYTHON,
         Language::JavaScript => JAVASCRIPT,
@@ -46,6 +48,19 @@ const RUST: Files = &[
     ("suite.json", own!("suite.json")),
     ("README.md", own!("rust/README.md.txt")),
     // Forbids functions that are not deterministic or do not exist in a module.
+    (
+        "clippy.toml",
+        include_str!("../../../../guest-sdk/clippy.toml"),
+    ),
+    (".gitignore", "/target\n/build\n"),
+];
+
+const QUEUE: Files = &[
+    ("Cargo.toml", own!("queue/Cargo.toml.txt")),
+    ("src/lib.rs", own!("queue/lib.rs.txt")),
+    ("src/tests.rs", own!("queue/tests.rs.txt")),
+    ("suite.json", own!("queue/suite.json")),
+    ("README.md", own!("queue/README.md.txt")),
     (
         "clippy.toml",
         include_str!("../../../../guest-sdk/clippy.toml"),

@@ -4,6 +4,7 @@ fn new<'n>(name: &'n str, language: Language, parent: &'n Path) -> NewProject<'n
     NewProject {
         name,
         language,
+        kind: ProjectKind::StateMachine,
         parent,
         sdk: None,
     }
@@ -58,6 +59,29 @@ fn every_placeholder_is_replaced() {
 }
 
 #[test]
+fn a_queue_with_rules_is_a_project_in_rust() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = |language| NewProject {
+        kind: ProjectKind::Queue,
+        ..new("my-queue", language, dir.path())
+    };
+    let refused = create(queue(Language::C)).unwrap_err();
+    assert!(refused.is_usage(), "{refused}");
+    let created = create(queue(Language::Rust)).unwrap();
+    for name in created.files {
+        let text = fs::read_to_string(created.folder.join(name)).unwrap();
+        for placeholder in ["{{name}}", "{{sdk}}", "{{queue}}"] {
+            assert!(!text.contains(placeholder), "{name}: {text}");
+        }
+    }
+    let manifest = fs::read_to_string(created.folder.join("Cargo.toml")).unwrap();
+    assert!(
+        manifest.contains("examples-wasm/queue\", default-features = false"),
+        "{manifest}"
+    );
+}
+
+#[test]
 fn a_project_has_the_wit_of_this_repository() {
     let dir = tempfile::tempdir().unwrap();
     create(new("seats", Language::C, dir.path())).unwrap();
@@ -93,19 +117,30 @@ fn a_directory_that_is_not_an_sdk_is_refused() {
 /// The copy builds only if it has each file that the SDK's manifests and sources name; `long_new` builds one.
 #[test]
 fn the_copy_of_the_sdk_is_a_workspace_with_what_its_packages_use() {
-    let copy = Sdk::Copied(String::new());
+    let files = sdk::sources(ProjectKind::Queue);
+    let copy = Sdk::Copied(sdk::workspace(&files), files);
     assert!(copy.dependency(None).contains("vendor/oarlock/guest-sdk"));
+    assert!(
+        copy.queue_dependency()
+            .contains("vendor/oarlock/examples-wasm/queue")
+    );
     let files = copy.files();
     for path in [
         "guest-sdk/src/lib.rs",
         "guest-sdk/macros/Cargo.toml",
+        "examples-wasm/queue/src/schema.json",
         "wit/world.wit",
         "Cargo.toml",
     ] {
         let path = format!("vendor/oarlock/{path}");
         assert!(files.iter().any(|(name, _)| *name == path), "{path}");
     }
-    let manifest: toml::Table = sdk::workspace().parse().unwrap();
+    let plain = sdk::sources(ProjectKind::StateMachine);
+    let manifest: toml::Table = sdk::workspace(&plain).parse().unwrap();
     let dependencies = manifest["workspace"]["dependencies"].as_table().unwrap();
     assert!(dependencies.contains_key("postcard") && !dependencies.contains_key("wasmtime"));
+    assert_eq!(
+        manifest["workspace"]["members"].as_array().unwrap().len(),
+        2
+    );
 }

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{ArgAction, Args};
 use oarlock_project::Language;
 
 use super::common::OutputArgs;
@@ -11,7 +11,7 @@ use super::common::OutputArgs;
 /// Flags of `oarlock new`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  oarlock new seats\n  cd seats && oarlock build && oarlock test\n  oarlock new bookings --lang python"
+    after_help = "Example:\n  oarlock new seats\n  cd seats && oarlock build && oarlock test\n  oarlock new bookings --lang python\n  oarlock new my-queue --queue"
 )]
 pub(crate) struct NewArgs {
     /// Name of the guest and of its directory: up to 64 characters a-z, 0-9 and -, the first a letter.
@@ -26,6 +26,9 @@ pub(crate) struct NewArgs {
     )]
     #[arg(value_parser = language())]
     pub(crate) lang: Language,
+    /// Create a task queue with rules of its own: what happens when a task is added, fails, and is done. In Rust.
+    #[arg(long, action = ArgAction::SetTrue, env = "OARLOCK_QUEUE")]
+    pub(crate) queue: bool,
     /// Parent directory of the new directory.
     #[arg(long, value_name = "DIR", default_value = ".", env = "OARLOCK_DIR")]
     pub(crate) dir: PathBuf,

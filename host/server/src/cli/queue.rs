@@ -1,5 +1,7 @@
 //! Flags of `oarlock queue`.
 
+mod cron;
+mod groups;
 mod operate;
 mod produce;
 mod work;
@@ -8,8 +10,10 @@ use clap::{Args, Subcommand};
 
 use super::common::ClientArgs;
 
+pub(crate) use cron::{CatchUpArg, CronAddArgs, CronCommand};
+pub(crate) use groups::{GroupCommand, GroupOpenArgs};
 pub(crate) use operate::{ListArgs, ListStateArg, RedriveArgs};
-pub(crate) use produce::{CronCommand, CronSetArgs, PayloadArgs, PutArgs};
+pub(crate) use produce::{DedupeKeepArg, PayloadArgs, PutArgs};
 pub(crate) use work::WorkArgs;
 
 /// Flags of `oarlock queue`.
@@ -129,9 +133,57 @@ pub(crate) enum QueueCommand {
         #[arg(value_name = "SETTINGS")]
         settings: String,
     },
-    /// List, set or delete schedules, which add a task at each tick.
+    /// Change weight and limits of a fairness key of a queue.
     #[command(
-        after_help = "Example:\n  oarlock queue cron list\n  oarlock queue cron set backup --queue jobs --every-ms 3600000 '{\"what\":\"all\"}'"
+        after_help = "Example:\n  oarlock queue configure-key email customer-7 '{\"weight\":5,\"concurrency\":2}'"
+    )]
+    ConfigureKey {
+        /// Name of the queue.
+        #[arg(value_name = "QUEUE")]
+        queue: String,
+        /// The fairness key.
+        #[arg(value_name = "KEY")]
+        key: String,
+        /// A JSON object with the settings to change. `null` restores the default of a setting.
+        #[arg(value_name = "SETTINGS")]
+        settings: String,
+    },
+    /// List the fairness keys of a queue.
+    #[command(after_help = "Example:\n  oarlock queue keys email")]
+    Keys {
+        /// Name of the queue.
+        #[arg(value_name = "QUEUE")]
+        queue: String,
+        /// Continue after this key, which the list before printed.
+        #[arg(long, value_name = "KEY")]
+        after: Option<String>,
+    },
+    /// Show what needs attention: ready tasks that no worker takes, tasks near their last attempt, long leases.
+    #[command(after_help = "Example:\n  oarlock queue stuck")]
+    Stuck,
+    /// Wait until a task is done, and print its result as JSON. It fails if the task is dead, or is not done in time.
+    #[command(after_help = "Example:\n  oarlock queue wait 5 --wait-ms 600000")]
+    Wait {
+        /// Id of the task.
+        #[arg(value_name = "ID")]
+        id: u64,
+        /// How long to wait, in milliseconds.
+        #[arg(long, value_name = "MS", default_value_t = 60_000)]
+        #[arg(value_parser = clap::value_parser!(u64).range(0..=86_400_000))]
+        wait_ms: u64,
+    },
+    /// Begin, end or show a group: tasks that are followed by another one when all are done.
+    #[command(
+        after_help = "Example:\n  oarlock queue group open import --on-complete reports '\"imported\"'\n  oarlock queue put rows '1' --group import\n  oarlock queue group close import"
+    )]
+    Group {
+        /// What to do.
+        #[command(subcommand)]
+        command: GroupCommand,
+    },
+    /// List, add, pause or remove schedules, which add a task at each tick.
+    #[command(
+        after_help = "Example:\n  oarlock queue cron list\n  oarlock queue cron add weekdays --cron '0 9 * * 1-5' --zone Europe/Berlin --queue reports '\"all\"'\n  oarlock queue cron run"
     )]
     Cron {
         /// What to do.

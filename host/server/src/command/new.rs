@@ -1,6 +1,6 @@
 //! `oarlock new`: creates a guest project that builds and passes its tests.
 
-use oarlock_project::{Language, NewProject, create};
+use oarlock_project::{Language, NewProject, ProjectKind, create};
 use serde_json::json;
 
 use super::build::project_failure;
@@ -16,6 +16,11 @@ pub(crate) fn new(args: NewArgs) -> Result<(), Failure> {
     let created = create(NewProject {
         name: &args.name,
         language: args.lang,
+        kind: if args.queue {
+            ProjectKind::Queue
+        } else {
+            ProjectKind::StateMachine
+        },
         parent: &args.dir,
         sdk: args.sdk.as_deref(),
     });

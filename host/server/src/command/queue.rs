@@ -8,6 +8,9 @@
 //! | [`list`] | tasks: lists, contents, one task |
 //! | [`operate`] | pause, resume, purge, redrive, cancel, settings |
 //! | [`cron`] | schedules |
+//! | [`groups`] | groups of tasks |
+//! | [`keys`] | fairness keys, and what is stuck |
+//! | [`wait`] | waits for the end of a task |
 //! | [`failure`] | errors in the words of a user |
 //! | [`content`] | the content of a task from arguments, file or standard input |
 //! | [`shown`] | numbers and texts as cells of a table |
@@ -15,11 +18,14 @@
 mod content;
 mod cron;
 mod failure;
+mod groups;
+mod keys;
 mod list;
 mod operate;
 mod put;
 mod shown;
 mod stats;
+mod wait;
 mod work;
 
 use std::time::Duration;
@@ -27,7 +33,7 @@ use std::time::Duration;
 use oarlock_client::queue::{ListOptions, ListedState, Queue};
 
 use super::connect::{block_on, connect, connect_patiently};
-use crate::cli::{ClientArgs, ListArgs, ListStateArg, QueueArgs, QueueCommand};
+use crate::cli::{ClientArgs, CronCommand, ListArgs, ListStateArg, QueueArgs, QueueCommand};
 use crate::exit::Failure;
 
 /// Carries out a command about the task queue.
@@ -46,6 +52,12 @@ pub(crate) fn queue(args: QueueArgs) -> Result<(), Failure> {
             let queue = Queue::new(connect_patiently(&client)?, "");
             let refresh = Duration::from_millis(refresh_ms);
             block_on(stats::top(queue, refresh, json))
+        }
+        QueueCommand::Cron {
+            command: CronCommand::Run { once: false },
+        } => {
+            let queue = Queue::new(connect_patiently(&client)?, "");
+            block_on(cron::run_on(queue, json))
         }
         command => block_on(once(command, &client)),
     }
@@ -97,6 +109,19 @@ async fn once(command: QueueCommand, args: &ClientArgs) -> Result<(), Failure> {
             queue: name,
             settings,
         } => operate::configure(&queue(&name), &settings, json).await,
+        QueueCommand::ConfigureKey {
+            queue: name,
+            key,
+            settings,
+        } => keys::configure(&queue(&name), &key, &settings, json).await,
+        QueueCommand::Keys { queue: name, after } => {
+            keys::list(&queue(&name), after.as_deref(), json).await
+        }
+        QueueCommand::Stuck => keys::stuck(&queue(""), json).await,
+        QueueCommand::Wait { id, wait_ms } => {
+            wait::wait(&queue(""), id, Duration::from_millis(wait_ms)).await
+        }
+        QueueCommand::Group { command } => groups::run(command, &queue(""), json).await,
         QueueCommand::Cron { command } => cron::run(command, queue, json).await,
         QueueCommand::Work(_) | QueueCommand::Top { .. } => {
             unreachable!("the caller handles commands that run on")

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use oarlock_client::queue::{NewTask, Queue, ReservedTask};
+use oarlock_client::queue::{NewTask, Queue, QueueError, ReservedTask};
 use oarlock_client::worker::{TaskFailure, Worker, WorkerEvent};
 use oarlock_client::{Client, Endpoint};
 use tokio::task::JoinSet;
@@ -32,12 +32,6 @@ const RESTARTED_AT: u64 = 5;
 /// How long the workers may take after the producers have stopped. A failover takes seconds on a busy machine.
 const DRAIN: Duration = Duration::from_secs(60);
 
-/// Whether the nodes run a task queue whose workers can wait.
-pub(super) fn is_possible(cluster: &DemoCluster) -> bool {
-    let about = cluster.module().description();
-    about.name == "task-queue" && about.version >= 2
-}
-
 /// Producers and workers that run.
 pub(super) struct LiveWork {
     queue: Queue,
@@ -49,14 +43,19 @@ pub(super) struct LiveWork {
 }
 
 impl LiveWork {
-    /// Starts the worker.
+    /// Starts the worker. `None`: the nodes run no task queue whose workers can wait.
     ///
     /// # Errors
-    /// There is no node.
-    pub(super) fn start(cluster: &DemoCluster) -> Result<Self, Failure> {
+    /// No node responds.
+    pub(super) async fn start(cluster: &DemoCluster) -> Result<Option<Self>, Failure> {
         let all: Vec<Endpoint> = cluster.nodes().map(|(_, _, at)| at.clone()).collect();
         let client = Client::new(all).map_err(Failure::failed)?;
         let queue = Queue::new(client, QUEUE);
+        match queue.check().await {
+            Ok(()) => {}
+            Err(QueueError::NotAQueue(_)) => return Ok(None),
+            Err(error) => return Err(Failure::failed(error)),
+        }
         let tally = Arc::new(LiveTally::default());
         let (done, begun) = (Arc::clone(&tally), Arc::clone(&tally));
         let worker = Worker::new(queue.clone())
@@ -80,13 +79,13 @@ impl LiveWork {
                 })
                 .await;
         });
-        Ok(Self {
+        Ok(Some(Self {
             queue,
             tally,
             _worker: running,
             begun: Instant::now(),
             round: 0,
-        })
+        }))
     }
 
     /// One round: tasks are produced and worked on, the leader is stopped and restarted, and everything is checked.

@@ -1,8 +1,8 @@
-//! Flags of `oarlock queue put` and `oarlock queue cron`.
+//! Flags of `oarlock queue put`.
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, ValueEnum};
 
 /// The content of a task.
 #[derive(Debug, Args)]
@@ -56,9 +56,15 @@ pub(crate) struct PutArgs {
     /// How long the deduplication key holds, in milliseconds.
     #[arg(long, value_name = "MS", requires = "dedupe_key")]
     pub(crate) dedupe_window_ms: Option<u64>,
+    /// Which of two tasks with the same deduplication key is kept. Default: first.
+    #[arg(long, value_enum, requires = "dedupe_key")]
+    pub(crate) dedupe_keep: Option<DedupeKeepArg>,
     /// Whose share of the deliveries the task takes, for example a customer.
     #[arg(long, value_name = "KEY")]
     pub(crate) fairness_key: Option<String>,
+    /// Deliveries of the fairness key in one turn, 1 to 1000.
+    #[arg(long, value_name = "N", requires = "fairness_key")]
+    pub(crate) weight: Option<u32>,
     /// Tasks with the same key are delivered one at a time, in the order of their arrival.
     #[arg(long, value_name = "KEY")]
     pub(crate) ordering_key: Option<String>,
@@ -76,75 +82,13 @@ pub(crate) struct PutArgs {
     pub(crate) after: Vec<u64>,
 }
 
-/// Subcommands of `oarlock queue cron`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum CronCommand {
-    /// List the schedules.
-    #[command(after_help = "Example:\n  oarlock queue cron list --json")]
-    List,
-    /// Add a schedule, or replace it.
-    Set(Box<CronSetArgs>),
-    /// Delete a schedule. Tasks that it has added stay.
-    #[command(after_help = "Example:\n  oarlock queue cron delete backup")]
-    Delete {
-        /// Name of the schedule.
-        #[arg(value_name = "NAME")]
-        name: String,
-    },
-}
-
-/// Flags of `oarlock queue cron set`.
-#[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("ticks").required(true).args(["every_ms", "at_ms"]))]
-#[command(
-    after_help = "Example:\n  oarlock queue cron set backup --queue jobs --every-ms 3600000 '{\"what\":\"all\"}'\n  oarlock queue cron set launch --queue jobs --at-ms 1900000000000,1900000600000 '\"go\"'"
-)]
-pub(crate) struct CronSetArgs {
-    /// Name of the schedule.
-    #[arg(value_name = "NAME")]
-    pub(crate) name: String,
-    /// Name of the queue of its tasks.
-    #[arg(long, value_name = "QUEUE")]
-    pub(crate) queue: String,
-    /// Content of each task.
-    #[command(flatten)]
-    pub(crate) content: PayloadArgs,
-    /// Time between two ticks, in milliseconds, at least 1000.
-    #[arg(long, value_name = "MS")]
-    pub(crate) every_ms: Option<u64>,
-    /// First tick, in milliseconds since 1970-01-01 UTC. Default: one interval from now.
-    #[arg(long, value_name = "MS", requires = "every_ms")]
-    pub(crate) start_ms: Option<u64>,
-    /// The ticks, in milliseconds since 1970-01-01 UTC, separated by commas, at most 1,000.
-    #[arg(long, value_name = "MS,…", value_delimiter = ',')]
-    pub(crate) at_ms: Vec<u64>,
-    /// What happens with ticks that passed while the schedule was paused or the cluster was down.
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) catch_up: CatchUpArg,
-    /// Add nothing until the schedule is set again.
-    #[arg(long, action = ArgAction::SetTrue)]
-    pub(crate) paused: bool,
-}
-
-/// What happens with ticks that were missed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum CatchUpArg {
-    /// One task for all of them.
-    #[default]
+/// Which of two tasks with the same deduplication key is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DedupeKeepArg {
+    /// The first one: the second changes nothing.
+    First,
+    /// The last one: it replaces the content of the first while that one waits.
     Last,
-    /// One task for each.
-    All,
-    /// None.
-    Skip,
-}
-
-impl CatchUpArg {
-    /// Its name in messages.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Last => "last",
-            Self::All => "all",
-            Self::Skip => "skip",
-        }
-    }
+    /// As last, and the delay starts again.
+    Debounce,
 }

@@ -3,16 +3,20 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};
 
-use oarlock_client::queue::{NewSchedule, NewTask, Queue, QueueError, ScheduleStats, Ticks};
+use oarlock_client::cron::{CronEvent, CronExpression, CronRefill, CronRunner, NewCron};
+use oarlock_client::queue::{
+    CatchUp, NewSchedule, NewTask, Queue, QueueError, ScheduleStats, Ticks,
+};
 use serde_json::json;
 
 use super::content;
 use super::failure::explained;
 use super::shown::{attention, plain};
-use crate::cli::{CronCommand, CronSetArgs};
+use crate::cli::{CatchUpArg, CronAddArgs, CronCommand};
 use crate::command::output::{print_coloured, print_safely, write_json, write_out};
 use crate::command::table::{Align, Table};
 use crate::exit::Failure;
+use crate::serve::Signals;
 
 /// Lists or changes schedules. `queue`: the handle of a queue, by its name.
 pub(super) async fn run(
@@ -20,21 +24,50 @@ pub(super) async fn run(
     queue: impl Fn(&str) -> Queue,
     json: bool,
 ) -> Result<(), Failure> {
-    match command {
-        CronCommand::List => list(&queue(""), json).await,
-        CronCommand::Set(args) => set(&queue(&args.queue), &args, json).await,
-        CronCommand::Delete { name } => {
-            let queue = queue("");
-            match queue.delete_schedule(&name).await {
-                Ok(()) => print(&format!("deleted the schedule {name}"), json),
-                Err(error) => Err(explained(&queue, error).await),
-            }
-        }
+    let any = queue("");
+    let (outcome, line) = match command {
+        CronCommand::List => return list(&any, json).await,
+        CronCommand::Run { .. } => return run_once(&any, json).await,
+        CronCommand::Add(args) => (
+            add(&queue(&args.queue), &args).await?,
+            format!("set the schedule {}", args.name),
+        ),
+        CronCommand::Remove { name } => (
+            any.delete_schedule(&name).await,
+            format!("removed the schedule {name}"),
+        ),
+        CronCommand::Pause { name } => (
+            any.pause_schedule(&name, true).await,
+            format!("paused the schedule {name}"),
+        ),
+        CronCommand::Resume { name } => (
+            resume(&any, &name).await,
+            format!("the schedule {name} goes on"),
+        ),
+    };
+    match outcome {
+        Ok(()) => print(&line, json),
+        Err(error) => Err(explained(&any, error).await),
     }
 }
 
-async fn set(queue: &Queue, args: &CronSetArgs, json: bool) -> Result<(), Failure> {
+async fn add(queue: &Queue, args: &CronAddArgs) -> Result<Result<(), QueueError>, Failure> {
     let read = content::read(&args.content, std::io::stdin().lock())?;
+    let task = NewTask::new(content::payload(&read, &args.content)?);
+    let catch_up = match args.catch_up {
+        CatchUpArg::Last => CatchUp::Last,
+        CatchUpArg::All => CatchUp::All,
+        CatchUpArg::Skip => CatchUp::Skip,
+    };
+    if let Some(expression) = &args.cron {
+        let expression = CronExpression::parse(expression, &args.zone).map_err(Failure::usage)?;
+        let cron = NewCron {
+            catch_up,
+            paused: args.paused,
+            ..NewCron::new(&args.name, expression, task)
+        };
+        return Ok(queue.set_cron(&cron).await);
+    }
     let ticks = match args.every_ms {
         Some(every_ms) => Ticks::Every {
             every_ms,
@@ -44,15 +77,63 @@ async fn set(queue: &Queue, args: &CronSetArgs, json: bool) -> Result<(), Failur
     };
     let schedule = NewSchedule {
         name: args.name.clone(),
-        task: NewTask::new(content::payload(&read, &args.content)?),
+        task,
         ticks,
-        catch_up: args.catch_up.name().to_owned(),
+        future_only: false,
+        catch_up,
         paused: args.paused,
     };
-    match queue.set_schedule(&schedule).await {
-        Ok(()) => print(&format!("set the schedule {}", args.name), json),
+    Ok(queue.set_schedule(&schedule).await)
+}
+
+/// Lets a schedule go on. Its list of ticks may have passed meanwhile.
+async fn resume(queue: &Queue, name: &str) -> Result<(), QueueError> {
+    queue.pause_schedule(name, false).await?;
+    queue.refill_cron().await.map(drop)
+}
+
+/// Adds ticks once. Many missed ticks take several rounds.
+async fn run_once(queue: &Queue, json: bool) -> Result<(), Failure> {
+    match queue.refill_cron().await {
+        Ok(done) => tell(&done, json),
         Err(error) => Err(explained(queue, error).await),
     }
+}
+
+/// Keeps schedules going until a signal.
+pub(super) async fn run_on(queue: Queue, json: bool) -> Result<(), Failure> {
+    let mut signals = Signals::new()?;
+    let runner = CronRunner::new(queue.clone()).on_event(move |event| match event {
+        CronEvent::Refilled(done) => {
+            // A closed pipe ends nothing here: the schedules matter, not the lines.
+            let _ = tell(done, json);
+        }
+        CronEvent::Unavailable(error) => anstream::eprintln!("{error}; trying again"),
+        _ => {}
+    });
+    tokio::select! {
+        outcome = runner.run() => match outcome {
+            Ok(()) => Ok(()),
+            Err(error) => Err(explained(&queue, error).await),
+        },
+        () = signals.next() => Ok(()),
+    }
+}
+
+fn tell(done: &CronRefill, json: bool) -> Result<(), Failure> {
+    for (name, error) in &done.unusable {
+        let line = format!("schedule {name} gets no ticks: {error}");
+        anstream::eprintln!("{}", print_safely(&line));
+    }
+    if json {
+        let line = json!({"schedules": done.schedules, "ticks": done.ticks, "behind": done.behind, "unusable": done.unusable.len()});
+        return write_json(std::io::stdout().lock(), &line);
+    }
+    let line = format!(
+        "schedules with a cron expression: {}; ticks added: {}\n",
+        done.schedules, done.ticks
+    );
+    write_out(std::io::stdout().lock(), line.as_bytes())
 }
 
 fn print(line: &str, json: bool) -> Result<(), Failure> {
@@ -98,6 +179,7 @@ fn text(schedules: &BTreeMap<String, ScheduleStats>) -> String {
         ("TICKS", Align::Right),
         ("FAILED", Align::Right),
         ("STATE", Align::Left),
+        ("CRON", Align::Left),
     ]);
     for (name, schedule) in schedules {
         let next = schedule.next_ms.map_or_else(
@@ -111,6 +193,7 @@ fn text(schedules: &BTreeMap<String, ScheduleStats>) -> String {
             plain(schedule.ticks),
             attention(schedule.failed),
             plain(if schedule.paused { "paused" } else { "" }),
+            plain(schedule.cron.as_ref().map_or("", |cron| &cron.expression)),
         ]);
     }
     table.render()
@@ -121,6 +204,8 @@ const LATEST_MS: u64 = 253_402_300_799_000;
 
 #[cfg(test)]
 mod tests {
+    use oarlock_client::queue::CronStats;
+
     use super::*;
 
     #[test]
@@ -131,6 +216,12 @@ mod tests {
             ticks: 2,
             failed: 0,
             paused: next_ms.is_none(),
+            cron: next_ms.map(|last_ms| CronStats {
+                expression: "CRON_TZ=Europe/Berlin 0 9 * * *".to_owned(),
+                last_ms,
+                left: 1,
+                catch_up: CatchUp::Last,
+            }),
         };
         let schedules = BTreeMap::from([
             ("a".to_owned(), schedule(Some(784_111_777_000))),
@@ -141,5 +232,6 @@ mod tests {
         assert!(text.contains("Sun, 06 Nov 1994 08:49:37 GMT"), "{text}");
         assert!(text.contains("none") && text.contains("paused"), "{text}");
         assert!(text.contains("9999"), "{text}");
+        assert!(text.contains("CRON_TZ=Europe/Berlin 0 9 * * *"), "{text}");
     }
 }

@@ -19,13 +19,21 @@ pub(super) async fn resume(queue: &Queue, json: bool) -> Result<(), Failure> {
 }
 
 pub(super) async fn configure(queue: &Queue, settings: &str, json: bool) -> Result<(), Failure> {
-    let settings: Map<String, Value> = serde_json::from_str(settings).map_err(|error| {
-        Failure::usage(format!(
-            "the settings are no JSON object: {error}; write for example '{{\"max_attempts\":5}}'"
-        ))
-    })?;
+    let settings = self::settings(settings, "{\"max_attempts\":5}")?;
     let line = format!("changed the settings of {}", queue.name());
     ended(queue, queue.configure(&settings).await, &line, json).await
+}
+
+/// The settings of an argument.
+///
+/// # Errors
+/// The text is no JSON object.
+pub(super) fn settings(text: &str, example: &str) -> Result<Map<String, Value>, Failure> {
+    serde_json::from_str(text).map_err(|error| {
+        Failure::usage(format!(
+            "the settings are no JSON object: {error}; write for example '{example}'"
+        ))
+    })
 }
 
 /// Prints the end of a command without data.

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use oarlock_client::queue::{MAX_BATCH, NewTask, Queue, TaskPayload};
+use oarlock_client::queue::{DedupeKeep, MAX_BATCH, NewTask, Queue, TaskPayload};
 use serde_json::json;
 
 use super::content;
 use super::failure::explained;
-use crate::cli::PutArgs;
+use crate::cli::{DedupeKeepArg, PutArgs};
 use crate::command::output::{write_json, write_out};
 use crate::exit::Failure;
 
@@ -61,7 +61,13 @@ fn template(args: &PutArgs) -> Result<NewTask, Failure> {
         ttl_ms: args.ttl_ms,
         dedupe_key: args.dedupe_key.clone(),
         dedupe_window_ms: args.dedupe_window_ms,
+        dedupe_keep: args.dedupe_keep.map(|keep| match keep {
+            DedupeKeepArg::First => DedupeKeep::First,
+            DedupeKeepArg::Last => DedupeKeep::Last,
+            DedupeKeepArg::Debounce => DedupeKeep::Debounce,
+        }),
         fairness_key: args.fairness_key.clone(),
+        weight: args.weight,
         ordering_key: args.ordering_key.clone(),
         group: args.group.clone(),
         after: args.after.clone(),

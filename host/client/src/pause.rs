@@ -1,4 +1,4 @@
-//! Pauses between attempts of a worker.
+//! Pauses between attempts.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ const LONGEST: Duration = Duration::from_secs(5);
 
 /// Pauses that double, from 100 ms to 5 s.
 #[derive(Debug)]
-pub(super) struct Pauses(Duration);
+pub(crate) struct Pauses(Duration);
 
 impl Default for Pauses {
     fn default() -> Self {
@@ -16,7 +16,7 @@ impl Default for Pauses {
 }
 
 impl Pauses {
-    pub(super) fn next_pause(&mut self) -> Duration {
+    pub(crate) fn next_pause(&mut self) -> Duration {
         let pause = self.0;
         self.0 = (pause * 2).min(LONGEST);
         pause

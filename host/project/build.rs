@@ -34,7 +34,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     code.push_str(&table("QUEUE", &root, &queue));
     code.push_str(&table("WIT", &root, &wit));
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo runs this")?);
-    fs::write(out.join("sources.rs"), code)?;
+    let (new, place) = (out.join("sources.new"), out.join("sources.rs"));
+    // Replaced, not overwritten: copies of a target directory may share the file.
+    fs::write(&new, code)?;
+    fs::rename(&new, &place)?;
     Ok(())
 }
 

@@ -68,7 +68,8 @@ pub(crate) struct CronAddArgs {
     #[arg(long, value_name = "EXPRESSION")]
     pub(crate) cron: Option<String>,
     /// Time zone of the expression: an IANA name.
-    #[arg(long, value_name = "ZONE", default_value = "UTC", requires = "cron")]
+    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    #[arg(conflicts_with_all = ["every_ms", "at_ms"])]
     pub(crate) zone: String,
     /// Time between two ticks, in milliseconds, at least 1000.
     #[arg(long, value_name = "MS")]

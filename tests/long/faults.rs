@@ -165,6 +165,7 @@ async fn the_history_is_linearizable_while_packets_between_network_namespaces_go
         let options = node.options_mut();
         options.peer_addr = format!("{}:7101", networks.address(at));
         options.client_addr = format!("{}:8101", networks.address(at));
+        options.args.push("--insecure".to_owned());
         options.cluster.clone_from(&members);
         options.within = networks.within(at);
     }

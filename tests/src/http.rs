@@ -79,11 +79,19 @@ impl Http {
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
     ) -> Result<HttpResponse, NoResponse> {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\n", self.0);
+        let body = body.into();
+        let mut head = format!("{method} {path} HTTP/1.1\r\n");
+        if !headers.iter().any(|(name, _)| *name == "host") {
+            head += &format!("host: {}\r\n", self.0);
+        }
         for (name, value) in headers {
             head += &format!("{name}: {value}\r\n");
         }
-        let exchange = self.exchange(&head, body.into(), method == "HEAD");
+        let opaque = ["/v1/apply", "/v1/query", "/v1/state-machine"];
+        if !body.is_empty() && !opaque.iter().any(|route| path.starts_with(route)) {
+            head += "content-type: application/json\r\n";
+        }
+        let exchange = self.exchange(&head, body, method == "HEAD");
         let result = tokio::time::timeout(MAX_SILENCE, exchange).await;
         result
             .unwrap_or_else(|_| Err("no response in time".to_owned()))

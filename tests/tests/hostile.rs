@@ -169,7 +169,7 @@ async fn a_half_closed_connection_still_gets_its_response() {
     let mut stream = TcpStream::connect(&http.0).expect("it listens");
     write!(
         stream,
-        "POST /v1/apply HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}",
+        "POST /v1/apply HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     )
     .expect("it reads");
@@ -185,7 +185,7 @@ async fn a_half_closed_connection_still_gets_its_response() {
     let mut stream = TcpStream::connect(&http.0).expect("it listens");
     write!(
         stream,
-        "POST /v1/apply HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{body}"
+        "POST /v1/apply HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{body}"
     )
     .expect("it reads");
     drop(stream);

@@ -96,7 +96,14 @@ async fn a_node_without_any_flag_begins_a_cluster_on_loopback_and_takes_members_
     node.wait().expect("it ends");
 
     let address = format!("{}:7101", networks.address(0));
-    let mut node = serve(&["serve", "--node-id", "node1", "--peer-addr", &address]);
+    let mut node = serve(&[
+        "serve",
+        "--node-id",
+        "node1",
+        "--peer-addr",
+        &address,
+        "--insecure",
+    ]);
     let added = async || {
         let added = call(&[
             "members",

@@ -96,6 +96,7 @@ impl Client {
             method: Method::POST,
             target: "/v1/apply".into(),
             key: key.as_deref().map(key_header).transpose()?,
+            content_type: None,
             body: command.into(),
             max_reply_bytes: self.shared.options.max_reply_bytes,
         };
@@ -126,6 +127,7 @@ impl Client {
             method: Method::POST,
             target: format!("/v1/query?consistency={}", options.consistency.name()).into(),
             key: None,
+            content_type: None,
             body: query.into(),
             max_reply_bytes: self.shared.options.max_reply_bytes,
         };
@@ -152,6 +154,7 @@ impl Client {
             method: Method::POST,
             target: format!("/v1/query?consistency={consistency}&wait_index={index}").into(),
             key: None,
+            content_type: None,
             body: query.into(),
             max_reply_bytes: self.shared.options.max_reply_bytes,
         };
@@ -334,6 +337,7 @@ fn get(target: &'static str, max_reply_bytes: usize) -> HttpCall {
         method: Method::GET,
         target: target.into(),
         key: None,
+        content_type: None,
         body: Bytes::new(),
         max_reply_bytes,
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client as HttpClient, Error as HttpError};
@@ -31,6 +31,8 @@ pub(crate) struct HttpCall {
     /// Path and query.
     pub(crate) target: Cow<'static, str>,
     pub(crate) key: Option<HeaderValue>,
+    /// The media type of the body. `None` for commands and queries, whose format the guest knows.
+    pub(crate) content_type: Option<&'static str>,
     pub(crate) body: Bytes,
     /// Largest response body that is accepted, in bytes.
     pub(crate) max_reply_bytes: usize,
@@ -191,6 +193,9 @@ fn request(
         .header(TIMEOUT_HEADER, timeout_ms);
     if let Some(key) = &call.key {
         request = request.header("idempotency-key", key.clone());
+    }
+    if let Some(content_type) = call.content_type {
+        request = request.header(CONTENT_TYPE, content_type);
     }
     request.body(Full::new(call.body.clone())).map_err(not_sent)
 }

@@ -22,6 +22,7 @@ use std::path::PathBuf;
 use crate::cli::{DemoArgs, Origins};
 use crate::exit::Failure;
 use crate::logging;
+use crate::private_files;
 use crate::serve::Signals;
 use crate::settings::GuestSource;
 use cluster::{DemoCluster, DemoPlan};
@@ -35,6 +36,7 @@ use stop::Stop;
 /// A port is in use, the guest is refused, or a step of the tour fails.
 pub(crate) fn demo(args: DemoArgs, origins: &Origins) -> Result<(), Failure> {
     logging::start(&args.log, origins)?;
+    private_files::make_new_files_private();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

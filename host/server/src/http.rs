@@ -16,6 +16,7 @@
 //! | [`events`] | events of the guest, as server-sent events |
 //! | [`upgrade`] | the active module, upgrades and their history |
 //! | [`status`], [`snapshot`], [`health`], [`metrics`], [`dashboard`] | the node itself |
+//! | [`guard`] | refuses what a web page makes a browser send: host, origin, content type |
 //! | [`request`] | validates headers, reads bodies |
 //! | [`reply`] | the guest's replies as HTTP responses |
 //! | [`app`] | the state that handlers share |
@@ -34,6 +35,7 @@ mod error;
 mod error_code;
 mod events;
 mod express;
+mod guard;
 mod health;
 mod logs;
 mod member_address;

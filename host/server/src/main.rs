@@ -6,6 +6,8 @@
 //! | [`settings`] | the validated settings of a node |
 //! | [`node`] | one running node: guest, Raft, HTTP |
 //! | [`http`] | the HTTP API of a node |
+//! | [`own_hosts`] | which hosts a request may name |
+//! | [`private_files`], [`descriptors`] | file modes and file descriptors of a node |
 //! | [`serve`] | the command `oarlock serve` |
 //! | [`command`] | the commands that send requests to a cluster or read a file |
 //! | [`schema`] | the schema of a guest's messages |
@@ -26,6 +28,7 @@ mod compiled;
 mod decisions;
 mod deferred;
 mod demo;
+mod descriptors;
 mod dev;
 mod events;
 mod exit;
@@ -38,6 +41,8 @@ mod memory;
 mod metrics;
 mod node;
 mod node_log;
+mod own_hosts;
+mod private_files;
 mod quarantine;
 mod readiness;
 mod schema;

@@ -34,6 +34,8 @@ use crate::log_module;
 use crate::memory;
 use crate::metrics::Metrics;
 use crate::node_log::NodeLog;
+use crate::own_hosts::OwnHosts;
+use crate::private_files;
 use crate::quarantine;
 use crate::quarantine::record::{QuarantineRecord, QuarantineRecordError};
 use crate::readiness::{self, Readiness, RecordedModule};
@@ -212,6 +214,10 @@ impl Node {
         raft.start()
             .await
             .map_err(|source| start_error(source, &settings))?;
+        if let Err(error) = private_files::restrict(&settings.data_dir) {
+            let data_dir = settings.data_dir.display();
+            tracing::warn!(%error, %data_dir, "other users may be able to read the data directory: set its mode to 0700");
+        }
         log_notices(&settings, &raft, is_new);
 
         let app = Arc::new(App {
@@ -225,6 +231,7 @@ impl Node {
             auditor: Auditor::starting(record.is_quarantined(), stopped.stopped_by()),
             members,
             takes_members: settings.start.takes_members,
+            hosts: OwnHosts::new(&settings.client_addr.host, &settings.allowed_hosts),
             client_addr: announced,
             limits: settings.limits,
             http: settings.http.clone(),

@@ -6,10 +6,12 @@ use anstyle::{AnsiColor, Style};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::{Origins, ServeArgs};
+use crate::descriptors;
 use crate::exit::Failure;
 use crate::log_module;
 use crate::logging;
 use crate::node::Node;
+use crate::private_files;
 use crate::settings::ServeSettings;
 
 /// Runs a node until SIGTERM, Ctrl-C, or a failure.
@@ -18,7 +20,18 @@ use crate::settings::ServeSettings;
 /// The settings are invalid, the node can't start, or it fails later.
 pub(crate) fn serve(args: ServeArgs, origins: &Origins) -> Result<(), Failure> {
     logging::start(&args.log, origins)?;
-    let settings = ServeSettings::from_args(args, origins)?;
+    let mut settings = ServeSettings::from_args(args, origins)?;
+    private_files::make_new_files_private();
+    let http = &mut settings.http;
+    let clients = descriptors::client_connections(http.max_connections, descriptors::raise_limit());
+    if clients < http.max_connections {
+        tracing::warn!(
+            clients,
+            wanted = http.max_connections,
+            "fewer clients than --max-connections can connect: the limit of open files (`ulimit -n`) is too low"
+        );
+        http.max_connections = clients;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();

@@ -16,6 +16,7 @@ use task_queue_raft::RaftConfig;
 
 use crate::cli::{Origins, ServeArgs};
 use crate::exit::Failure;
+use crate::own_hosts::is_loopback_host;
 use crate::start_limits::GivenLimits;
 
 pub(crate) use address::HostPort;
@@ -102,6 +103,8 @@ pub(crate) struct ServeSettings {
     pub(crate) peer_addr: HostPort,
     /// Address for clients.
     pub(crate) client_addr: HostPort,
+    /// Names by which clients reach this node, besides its own addresses.
+    pub(crate) allowed_hosts: Vec<String>,
     /// The initial members, including this node.
     pub(crate) cluster: ClusterSpec,
     /// Cluster id. Empty: the data directory has it, or the node receives it from the first node that connects.
@@ -164,6 +167,7 @@ impl ServeSettings {
             node_id: node_id.to_owned(),
             peer_addr,
             client_addr,
+            allowed_hosts: Vec::new(),
             cluster_id: cluster.derived_id(),
             start: StartSettings::of_cluster(&cluster),
             repair: false,
@@ -232,8 +236,14 @@ impl ServeSettings {
         let settings =
             Self::of_cluster(cluster, &node_id, client_addr, args.storage.data_dir, guest);
         let settings = settings.map_err(with_origin("node-id", origins))?;
+        let peer_addr = peer_addr.unwrap_or_else(|| settings.peer_addr.clone());
+        if !args.insecure {
+            check_is_loopback("client-addr", &settings.client_addr, origins)?;
+            check_is_loopback("peer-addr", &peer_addr, origins)?;
+        }
         Ok(Self {
-            peer_addr: peer_addr.unwrap_or(settings.peer_addr),
+            peer_addr,
+            allowed_hosts: allowed_hosts(args.allow_host, origins)?,
             compiled_dir: args.compiled_dir.unwrap_or(settings.compiled_dir),
             cluster_id,
             start,
@@ -251,6 +261,35 @@ impl ServeSettings {
             },
             ..settings
         })
+    }
+}
+
+/// Refuses an address that other machines can connect to.
+fn check_is_loopback(
+    flag: &'static str,
+    addr: &HostPort,
+    origins: &Origins,
+) -> Result<(), Failure> {
+    if is_loopback_host(&addr.host) {
+        return Ok(());
+    }
+    let error = SettingsError::Unprotected(addr.clone());
+    Err(with_origin(flag, origins)(error))
+}
+
+/// The names of `--allow-host`, validated.
+fn allowed_hosts(names: Vec<String>, origins: &Origins) -> Result<Vec<String>, Failure> {
+    // A name is what stands in `Host`, so it has the form of an address without its port.
+    let is_host = |name: &String| match format!("{name}:0").parse::<HostPort>() {
+        Ok(parsed) => parsed.host == *name,
+        Err(_) => name.parse::<std::net::IpAddr>().is_ok(),
+    };
+    match names.iter().find(|name| !is_host(name)) {
+        None => Ok(names),
+        Some(wrong) => {
+            let error = SettingsError::AllowedHost(wrong.clone());
+            Err(with_origin("allow-host", origins)(error))
+        }
     }
 }
 

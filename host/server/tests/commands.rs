@@ -262,7 +262,7 @@ fn status_with_json_has_every_field_of_the_nodes_response() {
     let node = Serving::start();
     node.run(&["apply", r#"{"enqueue":{"queue":"q","payload":1}}"#]);
     let mut stream = std::net::TcpStream::connect(&node.endpoint).unwrap();
-    let request = b"GET /v1/status HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let request = b"GET /v1/status HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     stream.write_all(request).unwrap();
     let mut response = String::new();
     stream.read_to_string(&mut response).unwrap();

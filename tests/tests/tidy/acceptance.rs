@@ -8,6 +8,9 @@ const TABLE: &str = "host/docs/raft-acceptance.md";
 const SAFETY_TABLE: &str = "host/docs/safety-acceptance.md";
 const QUEUE_TABLE: &str = "host/docs/queue-acceptance.md";
 const SCRIPTS: &str = "tests/scripts/";
+/// Its tables have three columns: the attack, what happens, the tests that show it.
+const ATTACKS: &str = "SECURITY.md";
+const ATTACKS_HEADING: &str = "## Attacks";
 
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
     let mut found = Vec::new();
@@ -16,6 +19,10 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
             Some(table) => check_rows(tree, path, table, &mut found),
             None => found.push(Finding::new(path, 1, "the table is missing; write it")),
         }
+    }
+    match tree.source(ATTACKS) {
+        Some(table) => check_attacks(tree, table, &mut found),
+        None => found.push(Finding::new(ATTACKS, 1, "the table is missing; write it")),
     }
     let named = |script: &str| {
         let table = tree.source(TABLE);
@@ -62,6 +69,39 @@ fn check_rows(tree: &Tree, path: &str, table: &Source, found: &mut Vec<Finding>)
     }
 }
 
+fn check_attacks(tree: &Tree, table: &Source, found: &mut Vec<Finding>) {
+    let mut in_tables = false;
+    let mut rows = 0;
+    for (line, text) in table.lines() {
+        if text.starts_with("## ") {
+            in_tables = text.starts_with(ATTACKS_HEADING);
+        }
+        let cells: Vec<&str> = text.trim().trim_matches('|').split('|').collect();
+        let is_row = in_tables && text.starts_with("| ") && !text.starts_with("| attack ");
+        let Some(tests) = cells.last().filter(|_| is_row) else {
+            continue;
+        };
+        rows += 1;
+        let names = quoted(tests);
+        if names.is_empty() {
+            let what = "the line names no test that shows it; name one";
+            found.push(Finding::new(ATTACKS, line, what));
+        }
+        let is_there = |name: &&str| {
+            let function = format!("fn {name}(");
+            let is_path = name.contains('/') && tree.paths.iter().any(|path| path == name);
+            is_path || tree.rust().any(|source| source.text.contains(&function))
+        };
+        for name in names.into_iter().filter(|name| !is_there(name)) {
+            let what = format!("there is no test or file {name}; correct the line");
+            found.push(Finding::new(ATTACKS, line, what));
+        }
+    }
+    if rows == 0 {
+        found.push(Finding::new(ATTACKS, 1, "no row with an attack was found"));
+    }
+}
+
 /// The texts between backquotes.
 fn quoted(cell: &str) -> Vec<&str> {
     cell.split('`').skip(1).step_by(2).collect()
@@ -102,6 +142,31 @@ mod tests {
     const TESTS: &str =
         "#[test]\nfn it_holds() {}\nfn helper() {}\n#[tokio::test]\nasync fn it_waits() {}\n";
 
+    const ATTACK: &str =
+        "## Attacks\n| attack | what | test |\n|---|---|---|\n| a | b | `it_holds` |\n";
+
+    #[test]
+    fn an_attack_without_a_test_that_exists_is_found() {
+        let found = |row: &str| {
+            let table = format!(
+                "## Attacks\n| attack | what | test |\n|---|---|---|\n{row}\n## More\n| a | b | c |\n"
+            );
+            let files = [
+                (TABLE, ""),
+                (SAFETY_TABLE, ""),
+                (QUEUE_TABLE, ""),
+                (ATTACKS, table.as_str()),
+                ("host/raft/src/x/tests.rs", TESTS),
+            ];
+            check(&Tree::planted(&files)).len()
+        };
+        assert_eq!(found("| a | b | `it_holds`, `it_waits` |"), 0);
+        assert_eq!(found("| a | b | `host/raft/src/x/tests.rs` |"), 0);
+        assert_eq!(found("| a | b | `it_holds`, `it_is_gone` |"), 1);
+        assert_eq!(found("| a | b | surely |"), 1);
+        assert_eq!(found(""), 1, "no rows");
+    }
+
     /// The number of findings in a table at this path, while the other one is empty.
     fn found_in(path: &str, table: &str) -> usize {
         let others = [TABLE, SAFETY_TABLE, QUEUE_TABLE].into_iter();
@@ -109,7 +174,11 @@ mod tests {
             .filter(|other| *other != path)
             .map(|other| (other, ""))
             .collect();
-        files.extend([(path, table), ("host/raft/src/x/tests.rs", TESTS)]);
+        files.extend([
+            (path, table),
+            (ATTACKS, ATTACK),
+            ("host/raft/src/x/tests.rs", TESTS),
+        ]);
         check(&Tree::planted(&files)).len()
     }
 
@@ -154,6 +223,8 @@ mod tests {
             (TABLE, "| feature | tests |\n"),
             (SAFETY_TABLE, "| fault | tests | before |\n"),
             (QUEUE_TABLE, "| feature | tests |\n"),
+            (ATTACKS, ATTACK),
+            ("host/raft/src/x/tests.rs", TESTS),
             ("tests/scripts/new.txt", "nodes 1\n"),
         ];
         assert_eq!(check(&Tree::planted(&files)).len(), 1);

@@ -4,13 +4,14 @@
 use super::tree::{Finding, Source, Tree};
 
 /// The top level is fixed. Hidden files belong to tools.
-const TOP: [&str; 11] = [
+const TOP: [&str; 12] = [
     "CHANGELOG.md",
     "Cargo.lock",
     "Cargo.toml",
     "LICENSE-APACHE",
     "LICENSE-MIT",
     "README.md",
+    "SECURITY.md",
     "examples-wasm",
     "guest-sdk",
     "host",

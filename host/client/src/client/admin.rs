@@ -137,6 +137,7 @@ impl Client {
             method,
             target: target.into(),
             key: None,
+            content_type: body.is_some().then_some("application/json"),
             body: body.map_or_else(Bytes::new, |body| body.to_string().into()),
             max_reply_bytes: self.shared.options.max_reply_bytes,
         };

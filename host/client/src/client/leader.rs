@@ -22,6 +22,7 @@ pub(super) async fn find(shared: &ClientState, responded: &Endpoint) {
         method: Method::GET,
         target: "/v1/status".into(),
         key: None,
+        content_type: None,
         body: Bytes::new(),
         max_reply_bytes: shared.options.max_reply_bytes,
     };

@@ -40,6 +40,7 @@ impl Client {
             method: Method::POST,
             target: target.into(),
             key: None,
+            content_type: Some("application/wasm"),
             body: module.into(),
             max_reply_bytes: self.shared.options.max_reply_bytes,
         };

@@ -47,6 +47,7 @@ impl NodeSession {
                 method: Method::POST,
                 target: target.into(),
                 key: None,
+                content_type: None,
                 body: Bytes::new(),
                 max_reply_bytes: options.max_reply_bytes,
             },

@@ -110,6 +110,7 @@ impl<M: ReplicatedStateMachine> Runtime<M> {
                 PeerCheck::Cluster
             },
             limits: NetworkLimits::default(),
+            security: config.peer_security,
         };
         let network = Arc::new(Network::start(network_config, inbox.clone())?);
         inbox.set_running(true);

@@ -88,6 +88,21 @@ pub(crate) struct ServeArgs {
     )]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) max_connections: u32,
+    /// A name by which clients reach this node, such as that of a proxy or a load balancer; several are separated by commas.
+    /// Without it, a node accepts requests for loopback names, its own client address and those of the other members. Web
+    /// pages with another name can't send requests to it.
+    #[arg(
+        long,
+        value_name = "NAME,…",
+        value_delimiter = ',',
+        env = "OARLOCK_ALLOW_HOST"
+    )]
+    pub(crate) allow_host: Vec<String>,
+    /// Listen on addresses other than loopback without encryption and without authentication. Everyone who can connect can
+    /// then read and change everything. For trusted private networks only.
+    #[arg(long, env = "OARLOCK_INSECURE", action = ArgAction::SetTrue)]
+    #[arg(value_parser = FalseyValueParser::new())]
+    pub(crate) insecure: bool,
     /// Log level or filter, for example `info,task_queue_raft=debug`.
     #[arg(
         long,

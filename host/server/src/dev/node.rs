@@ -11,6 +11,7 @@ use task_queue_raft::handle::FatalError;
 use super::project::DevProject;
 use crate::exit::Failure;
 use crate::node::Node;
+use crate::own_hosts::is_loopback_host;
 use crate::settings::{ClusterSpec, GuestSource, HostPort, ServeSettings};
 
 const NODE_ID: &str = "dev";
@@ -39,6 +40,12 @@ impl DevNode {
         let client_addr: HostPort = client_addr
             .parse()
             .map_err(|error| Failure::usage(format!("--client-addr: {error}")))?;
+        if !is_loopback_host(&client_addr.host) {
+            return Err(Failure::usage(format!(
+                "--client-addr: other machines can connect to {client_addr}, and this node is for development on this machine; \
+                 use an address of the loopback interface such as 127.0.0.1"
+            )));
+        }
         // The log begins with this module, and contains the upgrades to later ones.
         let first = project.first_module();
         if !first.is_file() {

@@ -13,6 +13,7 @@ use crate::deferred::DeferredReplies;
 use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::node_log::NodeLog;
+use crate::own_hosts::OwnHosts;
 use crate::readiness::Readiness;
 use crate::settings::HttpSettings;
 use crate::settings::cluster::ClusterPeer;
@@ -32,6 +33,8 @@ pub(crate) struct App {
     pub(crate) takes_members: bool,
     /// The address that this node announces to clients, as `host:port`.
     pub(crate) client_addr: String,
+    /// The hosts that requests may name.
+    pub(crate) hosts: OwnHosts,
     /// The limits with which this node was started. Those that apply are in `machine`.
     pub(crate) limits: MachineLimits,
     /// Limits and timeouts of the HTTP server.

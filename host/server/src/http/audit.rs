@@ -53,7 +53,7 @@ pub(super) async fn accept(
         r#"send {"node":"node2"}; GET /v1/audit lists the nodes that have reported"#;
     let (parts, body) = request.into_parts();
     let timeout = request::timeout(&parts.headers)?;
-    let AcceptState { node, by } = members::read(&app, body, SHAPE).await?;
+    let AcceptState { node, by } = members::read(&app, &parts.headers, body, SHAPE).await?;
     let by = by.unwrap_or_else(|| "http".to_owned());
     if by.len() > MAX_BY_BYTES || by.chars().any(char::is_control) {
         return Err(ApiError::malformed(

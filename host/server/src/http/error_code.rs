@@ -107,6 +107,8 @@ macro_rules! error_codes {
 error_codes! {
     Malformed: "malformed", 400, Never,
         "The request is invalid. `message` names the header, the parameter or the field.";
+    CrossOrigin: "cross_origin", 403, Never,
+        "A web page of another site has sent the request: `Origin` is not that of the request, or `Sec-Fetch-Site` is `cross-site`.";
     NotFound: "not_found", 404, Never,
         "No route has this path.";
     NoSchema: "no_schema", 404, Never,
@@ -155,6 +157,10 @@ error_codes! {
         "Voters were not ready within `wait_ms`. The upgrade was aborted.";
     TooLarge: "too_large", 413, Never,
         "The body is larger than the limit in `message`.";
+    UnsupportedMediaType: "unsupported_media_type", 415, Never,
+        "The body must be JSON, and `Content-Type` is not `application/json`.";
+    UnknownHost: "unknown_host", 421, Never,
+        "`Host` is not a name of this node: not of the loopback interface, not the client address of a member, and none of `--allow-host`.";
     NoQueries: "no_queries", 422, Never,
         "The guest has no queries.";
     ModuleRefused: "module_refused", 422, Never,

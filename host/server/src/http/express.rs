@@ -5,7 +5,8 @@
 //! all of them are processed concurrently. Responses are sent in the order of the requests, as many in one write as
 //! are complete.
 //!
-//! Anything else takes the slow path: another route, HTTP/2, a chunked body, a large body. Once the responses to all
+//! Anything else takes the slow path: another route, HTTP/2, a chunked body, a large body, a request of a web page or for
+//! another host. Once the responses to all
 //! earlier requests are sent, the connection is handed to hyper together with the unprocessed bytes. It never returns
 //! to the fast path.
 
@@ -15,6 +16,7 @@ mod write;
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -90,11 +92,13 @@ enum ConnectionEvent {
 pub(super) async fn run(
     app: &Arc<App>,
     stream: TcpStream,
+    local: Option<IpAddr>,
     stopping: watch::Receiver<bool>,
 ) -> Option<Rewind<TcpStream>> {
     let express = Express {
         app,
         stream,
+        local,
         input: BytesMut::new(),
         read_size: MIN_READ,
         in_flight: VecDeque::new(),
@@ -108,6 +112,8 @@ pub(super) async fn run(
 struct Express<'a> {
     app: &'a Arc<App>,
     stream: TcpStream,
+    /// The address to which the client has connected.
+    local: Option<IpAddr>,
     /// Bytes that are read and not parsed yet.
     input: BytesMut,
     /// Bytes to reserve for the next read.
@@ -217,7 +223,9 @@ impl Express<'_> {
             if self.in_flight.len() >= MAX_IN_FLIGHT {
                 return Intake::Paused;
             }
-            let parsed = match parse::request(&self.input, self.app.machine.command_bytes()) {
+            let is_own_host = |host: &[u8]| self.app.hosts.contains(host, self.local);
+            let limit = self.app.machine.command_bytes();
+            let parsed = match parse::request(&self.input, limit, is_own_host) {
                 ParseResult::Incomplete => return Intake::NeedsBytes,
                 ParseResult::SlowPath => return Intake::SlowPath,
                 ParseResult::Request(parsed) => parsed,

@@ -7,6 +7,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
+use axum::http::HeaderMap;
 use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -19,7 +20,7 @@ use task_queue_raft::raft::membership::change::{Change, ChangeError};
 use super::app::App;
 use super::error::ApiError;
 use super::error_code::ErrorCode;
-use super::{member_address, request};
+use super::{guard, member_address, request};
 use crate::status::MemberStatus;
 
 /// Longest body of these requests, in bytes.
@@ -87,7 +88,7 @@ pub(super) async fn add(
 ) -> Result<Json<ChangeResponse>, ApiError> {
     const SHAPE: &str = r#"send {"node_id":"node4","peer_addr":"host:port"}; add "voter":true to make it a voter once it has caught up, or "replaces":"node3" to replace a member"#;
     let (parts, body) = request.into_parts();
-    let addition: AddMember = read(&app, body, SHAPE).await?;
+    let addition: AddMember = read(&app, &parts.headers, body, SHAPE).await?;
     if !app.takes_members {
         return Err(without_peer_address());
     }
@@ -150,7 +151,7 @@ fn without_peer_address() -> ApiError {
 
 async fn change_members(
     app: &App,
-    headers: &axum::http::HeaderMap,
+    headers: &HeaderMap,
     change: Change,
 ) -> Result<Json<ChangeResponse>, ApiError> {
     let timeout = request::timeout(headers)?;
@@ -170,7 +171,7 @@ pub(super) async fn transfer(
         r#"send {"to":"node2"}, or an empty body to select the most up-to-date voter"#;
     let (parts, body) = request.into_parts();
     let timeout = request::timeout(&parts.headers)?;
-    let transfer: TransferLeadership = read(&app, body, SHAPE).await?;
+    let transfer: TransferLeadership = read(&app, &parts.headers, body, SHAPE).await?;
     let to = transfer.to.map(NodeId::from);
     let before = app.raft.status().leader;
     let transferred = app.raft.transfer_leadership(to.clone(), timeout).await;
@@ -192,8 +193,12 @@ pub(super) async fn transfer(
 }
 
 /// Reads a small JSON body. An empty body counts as `{}`.
+///
+/// # Errors
+/// 400 if the body is not what the route wants or late, 413 if it is too large, 415 if its content type is another one.
 pub(super) async fn read<T: DeserializeOwned>(
     app: &App,
+    headers: &HeaderMap,
     body: Body,
     shape: &str,
 ) -> Result<T, ApiError> {
@@ -211,6 +216,7 @@ pub(super) async fn read<T: DeserializeOwned>(
     let bytes = if bytes.is_empty() {
         Bytes::from_static(b"{}")
     } else {
+        guard::check_is_json(headers)?;
         bytes
     };
     serde_json::from_slice(&bytes)

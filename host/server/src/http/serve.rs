@@ -5,7 +5,7 @@
 //! starts on the fast path (see [`express`](super::express)) and moves to hyper with the first request that needs it.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response};
+use axum::response::IntoResponse;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -27,6 +28,7 @@ use tower::Service;
 use super::app::App;
 use super::events::Streaming;
 use super::express;
+use super::guard;
 use super::routes::router;
 
 /// Read buffer of a connection, in bytes, which also limits the head of a request.
@@ -195,12 +197,16 @@ impl ClientConnection {
             mut stopping,
         } = self;
         let _open = app.metrics.connection();
-        let Some(stream) = express::run(&app, stream, stopping.clone()).await else {
+        let local = stream
+            .local_addr()
+            .ok()
+            .map(|addr| addr.ip().to_canonical());
+        let Some(stream) = express::run(&app, stream, local, stopping.clone()).await else {
             return;
         };
         let service = service_fn(|request| {
             let active = ActiveRequest::begin(&activity);
-            respond(Arc::clone(&app), routes.clone(), request, active)
+            respond(Arc::clone(&app), routes.clone(), request, local, active)
         });
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
@@ -254,11 +260,19 @@ async fn respond(
     app: Arc<App>,
     mut routes: Router,
     request: Request<Incoming>,
+    local: Option<IpAddr>,
     active: ActiveRequest,
 ) -> Result<Response<Body>, Infallible> {
     let begun = Instant::now();
     let route = app.metrics.http.route(request.uri().path());
-    let mut response = routes.call(request.map(Body::new)).await?;
+    let (parts, body) = request.into_parts();
+    let mut response = match guard::check(&app, &parts, local) {
+        Ok(()) => {
+            let request = Request::from_parts(parts, Body::new(body));
+            routes.call(request).await?
+        }
+        Err(refusal) => refusal.into_response(),
+    };
     app.metrics
         .http
         .completed(route, response.status(), begun.elapsed());

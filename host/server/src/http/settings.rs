@@ -76,7 +76,7 @@ pub(super) async fn change(
         r#"send {"set":{"fuel_per_command":2000000000}}; GET /v1/settings lists the names"#;
     let (parts, body) = request.into_parts();
     let timeout = request::timeout(&parts.headers)?;
-    let ChangeSettings { set, by } = members::read(&app, body, SHAPE).await?;
+    let ChangeSettings { set, by } = members::read(&app, &parts.headers, body, SHAPE).await?;
     let by = by.unwrap_or_else(|| "http".to_owned());
     if set.is_empty() || by.len() > MAX_BY_BYTES || by.chars().any(char::is_control) {
         return Err(ApiError::malformed(

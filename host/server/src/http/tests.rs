@@ -7,6 +7,7 @@ mod commands;
 mod connections;
 mod events;
 mod express;
+mod guard;
 mod hostile;
 mod lifecycle;
 mod logs;

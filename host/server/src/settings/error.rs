@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::address::ListenAddressError;
+use super::address::{HostPort, ListenAddressError};
 use super::cluster::ClusterError;
 
 /// Longest cluster id, in bytes: a limit of the protocol between nodes.
@@ -52,6 +52,17 @@ pub(crate) enum SettingsError {
         "the cluster id is not valid; use 1 to {MAX_CLUSTER_ID_BYTES} bytes without control characters"
     )]
     ClusterId,
+    /// An address that is not of the loopback interface, without `--insecure`.
+    #[error(
+        "other machines can connect to {0}, and without encryption everyone who connects can read and change everything; use an \
+         address of the loopback interface such as 127.0.0.1, or accept the risk in a trusted network with --insecure"
+    )]
+    Unprotected(HostPort),
+    /// `--allow-host` is not valid.
+    #[error(
+        "{0:?} is not a host name or an address; write it without scheme and port, for example oarlock.example"
+    )]
+    AllowedHost(String),
     /// Two timeouts or two counts are in the wrong order.
     #[error("{low_name} is {low} and {high_name} is {high}; set {low_name} {rule} {high_name}")]
     Order {

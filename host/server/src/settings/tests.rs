@@ -66,6 +66,7 @@ fn the_peer_address_defaults_to_the_nodes_address_in_the_list() {
         "node2",
         "--peer-addr",
         "0.0.0.0:9",
+        "--insecure",
     ];
     assert_eq!(
         settings(&flags).expect("valid").peer_addr.to_string(),
@@ -228,5 +229,34 @@ fn addresses_are_displayed_as_they_were_parsed() {
     }
     for text in ["", ":", "a:", "a:+1", "[::1", "[x]:1", "a b:1"] {
         assert!(text.parse::<HostPort>().is_err(), "{text}");
+    }
+}
+
+#[test]
+fn addresses_off_loopback_need_the_flag_that_accepts_the_risk() {
+    for flags in [
+        &["--client-addr", "0.0.0.0:8101"][..],
+        &["--client-addr", "[::]:8101"],
+        &["--client-addr", "10.0.0.5:8101"],
+        &["--client-addr", "node1.example:8101"],
+        &["--peer-addr", "10.0.0.5:7101"],
+        &["--cluster", "node1=10.0.0.5:7101"],
+    ] {
+        let error = error_of(flags);
+        assert!(error.contains("--insecure"), "{error}");
+        let accepted = settings(&[flags, &["--insecure"]].concat());
+        assert!(accepted.is_ok(), "{flags:?}: {accepted:?}");
+    }
+    let on_loopback = ["--client-addr", "[::1]:1", "--peer-addr", "localhost:2"];
+    assert!(settings(&on_loopback).is_ok());
+}
+
+#[test]
+fn allowed_hosts_are_names_or_addresses_without_scheme_and_port() {
+    let set = settings(&["--allow-host", "oarlock.example,10.1.1.1,::2"]).expect("valid");
+    assert_eq!(set.allowed_hosts, ["oarlock.example", "10.1.1.1", "::2"]);
+    for wrong in ["http://a", "a:1", "", "a b", "*"] {
+        let error = error_of(&["--allow-host", wrong]);
+        assert!(error.starts_with("--allow-host"), "{error}");
     }
 }

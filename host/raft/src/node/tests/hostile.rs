@@ -280,6 +280,30 @@ async fn connections_over_the_limit_are_refused_until_one_closes() {
 }
 
 #[tokio::test]
+async fn connections_without_a_hello_never_keep_a_member_out() {
+    let limits = NetworkLimits {
+        max_connections: 4,
+        // None of them ends by itself within the test.
+        hello_timeout: std::time::Duration::from_secs(3600),
+        ..limits()
+    };
+    let mut b = start_with(NetworkConfig {
+        limits,
+        ..config(socket("b"), &[&absent("c"), &absent("d")])
+    });
+    let mut first = RawPeer::connect_as(b.addr(), "c", "b").await;
+    let mut silent = Vec::new();
+    for _ in 0..20 {
+        silent.push(RawPeer::connect(b.addr()).await);
+    }
+    let _member = RawPeer::connect_as(b.addr(), "d", "b").await;
+    silent.swap_remove(0).closed().await;
+    // The identified peer was not touched.
+    first.request(&request(1)).await;
+    assert_eq!(b.message().await, ("c".into(), request(1).into()));
+}
+
+#[tokio::test]
 async fn a_peer_that_responds_with_garbage_is_dialled_again() {
     let (a, b) = (socket("a"), socket("b"));
     let at_b = b.address.clone();

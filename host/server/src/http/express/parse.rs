@@ -61,8 +61,13 @@ pub(super) enum ParseResult {
     Request(ParsedRequest),
 }
 
-/// Parses the start of the input. `limit` is the node's limit for a body, in bytes.
-pub(super) fn request(bytes: &[u8], limit: u64) -> ParseResult {
+/// Parses the start of the input. `limit` is the node's limit for a body, in bytes. `is_own_host`: whether the value of
+/// `Host` is a name of this node.
+pub(super) fn request(
+    bytes: &[u8],
+    limit: u64,
+    is_own_host: impl Fn(&[u8]) -> bool,
+) -> ParseResult {
     if bytes.is_empty() {
         return ParseResult::Incomplete;
     }
@@ -84,7 +89,7 @@ pub(super) fn request(bytes: &[u8], limit: u64) -> ParseResult {
     let (Some("POST"), Some(1), Some(target)) = (request.method, request.version, target) else {
         return ParseResult::SlowPath;
     };
-    let Some((length, headers)) = read_headers(request.headers) else {
+    let Some((length, headers)) = read_headers(request.headers, is_own_host) else {
         return ParseResult::SlowPath;
     };
     if length == 0 || length > MAX_BODY || length as u64 > limit {
@@ -102,8 +107,11 @@ pub(super) fn request(bytes: &[u8], limit: u64) -> ParseResult {
 }
 
 /// The length of the body and the headers that handlers read. `None` if a header requires the slow path.
-fn read_headers(headers: &[httparse::Header<'_>]) -> Option<(usize, HeaderMap)> {
-    let (mut length, mut kept) = (None, HeaderMap::new());
+fn read_headers(
+    headers: &[httparse::Header<'_>],
+    is_own_host: impl Fn(&[u8]) -> bool,
+) -> Option<(usize, HeaderMap)> {
+    let (mut length, mut kept, mut host) = (None, HeaderMap::new(), None);
     for header in headers {
         let is = |name: &str| header.name.eq_ignore_ascii_case(name);
         if is("content-length") {
@@ -118,7 +126,20 @@ fn read_headers(headers: &[httparse::Header<'_>]) -> Option<(usize, HeaderMap)> 
         } else if is("oarlock-timeout-ms") || is("idempotency-key") {
             let name = HeaderName::from_bytes(header.name.as_bytes()).ok()?;
             kept.append(name, HeaderValue::from_bytes(header.value).ok()?);
-        } else if is("transfer-encoding") || is("expect") || is("upgrade") {
+        } else if is("host") {
+            if host.replace(header.value).is_some() || !is_own_host(header.value) {
+                return None;
+            }
+        } else if [
+            "transfer-encoding",
+            "expect",
+            "upgrade",
+            "origin",
+            "sec-fetch-site",
+        ]
+        .iter()
+        .any(|name| is(name))
+        {
             return None;
         }
     }
@@ -133,25 +154,29 @@ mod tests {
         format!("POST {head}content-length: {}\r\n\r\n{body}", body.len()).into_bytes()
     }
 
+    fn is_local(host: &[u8]) -> bool {
+        host == b"localhost"
+    }
+
     fn is_slow(bytes: &[u8]) -> bool {
-        matches!(request(bytes, 1 << 20), ParseResult::SlowPath)
+        matches!(request(bytes, 1 << 20, is_local), ParseResult::SlowPath)
     }
 
     #[test]
     fn a_command_is_parsed_once_it_is_complete_and_later_bytes_stay() {
         let bytes = complete(
-            "/v1/apply HTTP/1.1\r\nHost: x\r\nIdempotency-Key: k\r\n",
+            "/v1/apply HTTP/1.1\r\nHost: localhost\r\nIdempotency-Key: k\r\n",
             "abc",
         );
         for cut in 0..bytes.len() {
-            let result = request(&bytes[..cut], 1 << 20);
+            let result = request(&bytes[..cut], 1 << 20, is_local);
             assert!(
                 matches!(result, ParseResult::Incomplete),
                 "{cut} bytes: {result:?}"
             );
         }
         let two = [&bytes[..], &bytes[..]].concat();
-        let ParseResult::Request(parsed) = request(&two, 1 << 20) else {
+        let ParseResult::Request(parsed) = request(&two, 1 << 20, is_local) else {
             panic!("it is complete");
         };
         assert_eq!(
@@ -169,7 +194,7 @@ mod tests {
             ("/v1/query?consistency=stale", Consistency::Stale),
         ] {
             let bytes = complete(&format!("{target} HTTP/1.1\r\n"), "q");
-            let ParseResult::Request(parsed) = request(&bytes, 1 << 20) else {
+            let ParseResult::Request(parsed) = request(&bytes, 1 << 20, is_local) else {
                 panic!("{target}");
             };
             assert_eq!(parsed.target, Target::Query(consistency));
@@ -202,6 +227,10 @@ mod tests {
             "connection: close",
             "connection: upgrade",
             "upgrade: h2c",
+            "host: evil.example",
+            "host: localhost\r\nhost: localhost",
+            "origin: http://localhost",
+            "sec-fetch-site: same-origin",
         ] {
             let bytes = complete(&format!("/v1/apply HTTP/1.1\r\n{header}\r\n"), "abc");
             assert!(is_slow(&bytes), "{header}");
@@ -210,7 +239,7 @@ mod tests {
         assert!(is_slow(&large));
         assert!(
             matches!(
-                request(&complete("/v1/apply HTTP/1.1\r\n", "abc"), 2),
+                request(&complete("/v1/apply HTTP/1.1\r\n", "abc"), 2, is_local),
                 ParseResult::SlowPath
             ),
             "above the limit of the node"

@@ -50,7 +50,7 @@ async fn a_connection_serves_several_requests() {
         let body = Full::new(Bytes::from_static(br#"{"add":{"by":1}}"#));
         sender.ready().await.expect("the connection is kept");
         let response = sender
-            .send_request(request("x", "POST", "/v1/apply", &[], body))
+            .send_request(request("localhost", "POST", "/v1/apply", &[], body))
             .await
             .expect("a response");
         assert_eq!(
@@ -69,7 +69,7 @@ async fn a_client_that_closed_its_half_receives_the_response() {
     let mut stream = running.client.connect().await;
     let body = r#"{"add":{"by":5}}"#;
     let head = format!(
-        "POST /v1/apply HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}",
+        "POST /v1/apply HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
     stream.write_all(head.as_bytes()).await.expect("it reads");
@@ -91,7 +91,7 @@ async fn an_incomplete_body_is_not_applied() {
     let running = Running::start(Guest::Counter).await;
     let mut stream = running.client.connect().await;
     stream
-        .write_all(b"POST /v1/apply HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{\"add\":{\"by\":5}}")
+        .write_all(b"POST /v1/apply HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{\"add\":{\"by\":5}}")
         .await
         .expect("it reads");
     stream.shutdown().await.expect("half-closed");
@@ -113,7 +113,7 @@ async fn a_body_that_does_not_arrive_times_out() {
     .await;
     let mut stream = running.client.connect().await;
     stream
-        .write_all(b"POST /v1/apply HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
+        .write_all(b"POST /v1/apply HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{")
         .await
         .expect("it reads");
     let mut response = String::new();
@@ -134,7 +134,7 @@ async fn a_connection_over_the_limit_is_closed_and_counted() {
         Running::start_with(Guest::Counter, |settings| settings.http.max_connections = 1).await;
     let mut first = running.client.connect().await;
     first
-        .write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+        .write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
         .await
         .expect("it reads");
     let mut head = [0; 12];

@@ -8,7 +8,7 @@ use super::support::{Guest, Running};
 
 fn post(path: &str, body: &str) -> String {
     let length = body.len();
-    format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{body}")
+    format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n{body}")
 }
 
 fn add(by: u64) -> String {
@@ -93,9 +93,9 @@ async fn other_requests_are_served_on_the_same_connection() {
     let sent = [
         add(1),
         add(2),
-        "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(),
+        "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n".to_owned(),
         add(3),
-        "POST /v1/apply HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n10\r\n{\"add\":{\"by\":4}}\r\n0\r\n\r\n".to_owned(),
+        "POST /v1/apply HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n10\r\n{\"add\":{\"by\":4}}\r\n0\r\n\r\n".to_owned(),
         post("/v1/apply", ""),
     ];
     stream
@@ -134,8 +134,8 @@ async fn both_paths_return_the_same_responses() {
             for more in ["", slow] {
                 let mut stream = running.client.connect().await;
                 let request = post("/v1/apply", body).replacen(
-                    "host: x\r\n",
-                    &format!("host: x\r\n{key}{more}"),
+                    "host: localhost\r\n",
+                    &format!("host: localhost\r\n{key}{more}"),
                     1,
                 );
                 stream

@@ -61,7 +61,7 @@ async fn exchange(client: &Client, bytes: &[u8]) -> String {
 
 fn chunked(path: &str, chunks: &[&str]) -> Vec<u8> {
     let mut bytes = format!(
-        "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
     )
     .into_bytes();
     for chunk in chunks {

@@ -15,7 +15,12 @@ use crate::http::reference::{ReplySpec, RouteSpec};
 use crate::http::routes;
 
 /// Errors of every path.
-const GENERAL: [ErrorCode; 2] = [ErrorCode::NotFound, ErrorCode::MethodNotAllowed];
+const GENERAL: [ErrorCode; 4] = [
+    ErrorCode::NotFound,
+    ErrorCode::MethodNotAllowed,
+    ErrorCode::CrossOrigin,
+    ErrorCode::UnknownHost,
+];
 
 /// The route of a request. A part of a path in braces stands for any text.
 fn route_of(method: &str, target: &str) -> Option<&'static RouteSpec> {

@@ -209,7 +209,14 @@ impl Client {
                 .await
                 .expect("HTTP/1.1");
         tokio::spawn(connection);
-        let request = request(&self.0, method, path, headers, Full::new(body.into()));
+        let body: Bytes = body.into();
+        let opaque = ["/v1/apply", "/v1/query", "/v1/state-machine"];
+        let is_json = !body.is_empty() && !opaque.iter().any(|route| path.starts_with(route));
+        let mut request = request(&self.0, method, path, headers, Full::new(body));
+        if is_json && !request.headers().contains_key("content-type") {
+            let json = hyper::header::HeaderValue::from_static("application/json");
+            request.headers_mut().insert("content-type", json);
+        }
         let response = sender.send_request(request).await.expect("a response");
         let response = ReceivedResponse::of(response).await;
         compare(method, path, &response);
@@ -223,14 +230,25 @@ impl Client {
         path: &str,
         body: impl Into<Bytes>,
     ) -> ReceivedResponse {
+        self.send_http2_to(&self.0, method, path, body).await
+    }
+
+    /// The same, with another host in the request.
+    pub(super) async fn send_http2_to(
+        &self,
+        host: &str,
+        method: &str,
+        path: &str,
+        body: impl Into<Bytes>,
+    ) -> ReceivedResponse {
         let io = TokioIo::new(self.connect().await);
         let (mut sender, connection) =
             hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
                 .await
                 .expect("HTTP/2");
         tokio::spawn(connection);
-        let path = format!("http://{}{path}", self.0);
-        let request = request(&self.0, method, &path, &[], Full::new(body.into()));
+        let path = format!("http://{host}{path}");
+        let request = request(host, method, &path, &[], Full::new(body.into()));
         let response = sender.send_request(request).await.expect("a response");
         ReceivedResponse::of(response).await
     }

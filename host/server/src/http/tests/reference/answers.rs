@@ -179,7 +179,7 @@ async fn the_stream_of_events_begins_with_the_documented_head() {
     ] {
         let mut stream = running.client.connect().await;
         let path = route.path;
-        let request = format!("GET {path}{query} HTTP/1.1\r\nhost: x\r\n{header}\r\n");
+        let request = format!("GET {path}{query} HTTP/1.1\r\nhost: localhost\r\n{header}\r\n");
         let written = stream.write_all(request.as_bytes()).await;
         written.expect("it reads");
         let mut head = String::new();

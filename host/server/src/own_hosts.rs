@@ -1,0 +1,70 @@
+//! The hosts of a node: which values of the header `Host` name it, and which hosts are of the loopback interface.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+/// The names and addresses under which a node answers, besides those of the loopback interface.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OwnHosts {
+    /// In lower case.
+    names: BTreeSet<String>,
+}
+
+impl OwnHosts {
+    /// `client_host`: the host in `--client-addr`. `allowed`: the names of `--allow-host`.
+    pub(crate) fn new(client_host: &str, allowed: &[String]) -> Self {
+        let names = allowed.iter().map(String::as_str).chain([client_host]);
+        Self {
+            names: names.map(str::to_lowercase).collect(),
+        }
+    }
+
+    /// Whether the value of `Host` is a name of this node. `local`: the address to which the client has connected. The port
+    /// does not matter: it may be forwarded.
+    pub(crate) fn contains(&self, host: &[u8], local: Option<IpAddr>) -> bool {
+        let name = std::str::from_utf8(host).ok().and_then(host_name);
+        let Some(name) = name else {
+            return false;
+        };
+        match name.parse::<IpAddr>() {
+            Ok(address) => {
+                address.is_loopback() || Some(address) == local || self.names.contains(name)
+            }
+            Err(_) => is_local_name(name) || self.names.contains(&name.to_lowercase()),
+        }
+    }
+}
+
+/// Whether a host is one of the loopback interface, without asking a name server.
+pub(crate) fn is_loopback_host(host: &str) -> bool {
+    host.parse::<IpAddr>()
+        .map_or_else(|_| is_local_name(host), |address| address.is_loopback())
+}
+
+/// `localhost` and the names below it (RFC 6761 §6.3).
+fn is_local_name(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let (start, last) = name.rsplit_once('.').unwrap_or(("localhost", name));
+    !start.is_empty() && last.eq_ignore_ascii_case("localhost")
+}
+
+/// The name or address in `host` or `host:port`, without brackets.
+pub(crate) fn host_name(authority: &str) -> Option<&str> {
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    let (name, port) = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let (name, rest) = rest.split_once(']')?;
+            let port = if rest.is_empty() {
+                ""
+            } else {
+                rest.strip_prefix(':')?
+            };
+            (name, port)
+        }
+        None => authority.split_once(':').unwrap_or((authority, "")),
+    };
+    (!name.is_empty() && is_port(port)).then_some(name)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! A node is locked by default: what it refuses to start with, what it refuses from clients, and what other users of its
+//! machine can't read. `SECURITY.md` lists these tests.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use oarlock_tests::process::{Cluster, Http, eventually, run};
+use serde_json::json;
+
+const PUT: &str = r#"{"put":{"key":"k","value":"v"}}"#;
+
+fn error_of(output: &Output) -> (Option<i32>, String) {
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code(), text)
+}
+
+#[test]
+fn a_node_off_loopback_does_not_start_without_encryption_unless_the_operator_accepts_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = dir.path().join("data");
+    for flags in [
+        ["--client-addr", "0.0.0.0:8101"],
+        ["--peer-addr", "0.0.0.0:7101"],
+        ["--client-addr", "10.9.9.9:8101"],
+    ] {
+        let data_dir = data.to_str().expect("text");
+        let output = run(["serve", flags[0], flags[1], "--data-dir", data_dir]);
+        let (code, error) = error_of(&output);
+        assert_eq!(code, Some(2), "{error}");
+        assert!(
+            error.contains("--insecure") && error.contains(flags[0]),
+            "{error}"
+        );
+    }
+    assert!(!data.exists());
+}
+
+/// Every file and directory below, with its mode.
+fn modes(dir: &Path, found: &mut Vec<(PathBuf, u32)>) {
+    for entry in fs::read_dir(dir).expect("a directory") {
+        let entry = entry.expect("an entry");
+        let metadata = entry.metadata().expect("it exists");
+        found.push((entry.path(), metadata.permissions().mode() & 0o777));
+        if metadata.is_dir() {
+            modes(&entry.path(), found);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_users_of_the_machine_can_not_read_the_data() {
+    let mut cluster = Cluster::prepare(1, "kv", &[]);
+    let data = cluster.nodes[0].data_dir().to_owned();
+    // The operator has created it, as the shell creates directories.
+    fs::create_dir(&data).expect("a directory");
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o755)).expect("a mode");
+    cluster.nodes[0].start();
+    cluster.leader().await;
+    cluster.apply_somewhere("one", PUT).await;
+    let http = cluster.nodes[0].http();
+    let taken = http.send("POST", "/v1/snapshot", &[], "").await;
+    assert_eq!(taken.expect("a response").status, 200);
+    let mut found = vec![(
+        data.clone(),
+        fs::metadata(&data).expect("it exists").permissions().mode() & 0o777,
+    )];
+    modes(&data, &mut found);
+    assert!(
+        found.iter().any(|(path, _)| path.ends_with("raft.redb")),
+        "{found:?}"
+    );
+    assert!(
+        found
+            .iter()
+            .any(|(path, _)| path.extension().is_some_and(|kind| kind == "snap")),
+        "{found:?}"
+    );
+    for (path, mode) in found {
+        assert_eq!(mode & 0o077, 0, "{} has mode {mode:o}", path.display());
+    }
+}
+
+/// What a page that a developer opens can make the browser send.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_web_page_can_not_change_a_node_on_the_same_machine() {
+    let mut cluster = Cluster::start(1, "kv", &[]);
+    cluster.leader().await;
+    let http: Http = cluster.nodes[0].http();
+    let member = json!({"node_id": "evil", "peer_addr": "10.6.6.6:7101"}).to_string();
+    let origin = ("origin", "https://evil.example");
+    for (path, body, headers) in [
+        ("/v1/apply", PUT.to_owned(), vec![origin]),
+        ("/v1/members", member.clone(), vec![origin]),
+        ("/v1/state-machine", "(component)".to_owned(), vec![origin]),
+        ("/v1/snapshot", String::new(), vec![origin]),
+        (
+            "/v1/settings/raise-level",
+            String::new(),
+            vec![("sec-fetch-site", "cross-site")],
+        ),
+    ] {
+        let refused = http
+            .send("POST", path, &headers, body)
+            .await
+            .expect("a response");
+        assert_eq!(
+            (refused.status, refused.error_code().as_str()),
+            (403, "cross_origin"),
+            "{path}"
+        );
+    }
+    // Its name now resolves to 127.0.0.1, so that its requests have its own origin.
+    let refused = http
+        .send(
+            "POST",
+            "/v1/members",
+            &[("host", "evil.example:8101")],
+            member,
+        )
+        .await;
+    let refused = refused.expect("a response");
+    assert_eq!(
+        (refused.status, refused.error_code().as_str()),
+        (421, "unknown_host")
+    );
+    let query = http
+        .query(r#"{"get":{"key":"k"}}"#)
+        .await
+        .expect("a response");
+    assert_eq!(query.json(), json!({"value": null}));
+    let members = http.get("/v1/members").await.expect("a response").json();
+    assert_eq!(
+        members["members"].as_array().map(Vec::len),
+        Some(1),
+        "{members}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_clients_do_not_keep_a_restarted_peer_out() {
+    let mut cluster = Cluster::start(3, "kv", &[]);
+    let leader = cluster.leader().await;
+    let restarted = (leader + 1) % 3;
+    cluster.nodes[restarted].kill();
+    let mut idle = Vec::new();
+    for _ in 0..300 {
+        let opened = tokio::net::TcpStream::connect(&cluster.nodes[leader].http().0).await;
+        idle.push(opened.expect("the node accepts it, or closes it"));
+    }
+    cluster.nodes[restarted].start();
+    let http = cluster.nodes[restarted].http();
+    eventually("the restarted node is ready", async || {
+        (http.get("/readyz").await.ok()?.status == 200).then_some(())
+    })
+    .await;
+}

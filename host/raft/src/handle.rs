@@ -1,7 +1,7 @@
 //! The public handle of a node: [`Raft`].
 //!
-//! Three threads run behind it (driver, disk and state machine), and the network's tasks. They pass work to each other
-//! through queues whose length the driver bounds. Nothing polls.
+//! Three threads run behind it (driver, disk and state machine), and the network's tasks. Disk and state machine get their
+//! work through queues whose length the driver bounds; whoever has an event for the driver runs it. Nothing polls.
 //!
 //! | file | content |
 //! |---|---|
@@ -9,6 +9,7 @@
 //! | `error`, `status` | what a node reports |
 //! | `channels`, `environment` | events to the driver, and its work for others |
 //! | `open`, `stored_cluster` | opens and checks the stores; the cluster that they belong to |
+//! | `seat` | who runs the driver |
 //! | `threads`, `runtime` | the running node |
 //! | `admin` | calls of operators |
 
@@ -21,6 +22,7 @@ mod error;
 mod node_config;
 mod open;
 mod runtime;
+mod seat;
 mod status;
 mod status_log;
 mod stored_cluster;
@@ -136,7 +138,7 @@ impl<M: ReplicatedStateMachine> RaftBuilder<M> {
         let config = self.node_config();
         let permits = self.max_waiting_requests();
         let status = Status::before_start(&self.config, self.join);
-        let (inbox, events) = Inbox::new();
+        let inbox = Inbox::new();
         let (publisher, published) = Publisher::new(status);
         let epoch = Instant::now();
         let prepared = Prepared {
@@ -144,7 +146,6 @@ impl<M: ReplicatedStateMachine> RaftBuilder<M> {
             machine: self.machine,
             listener: self.listener,
             wall_clock: self.wall_clock,
-            events,
             publisher,
             epoch,
         };

@@ -1,12 +1,13 @@
 //! The channels of a node: events to its driver, and what the driver publishes.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::environment::ThreadEnvironment;
 use super::error::FatalError;
+use super::seat::{Seat, Seated};
 use super::status::{Leadership, Status};
 use super::status_log;
 use crate::driver::Input;
@@ -22,7 +23,7 @@ const PAGE_BYTES: usize = 4096;
 /// An input as the driver of a running node gets it.
 pub(super) type NodeInput<M> = Input<M, ThreadEnvironment<M>>;
 
-/// An event for the driver's thread.
+/// An event for the driver.
 #[allow(
     clippy::large_enum_variant,
     reason = "almost all events are inputs, and a box for each would cost an allocation"
@@ -36,16 +37,13 @@ pub(super) enum DriverEvent<M: ReplicatedStateMachine> {
     Stop,
 }
 
-/// The driver's end of the queue.
-pub(super) type EventReceiver<M> = mpsc::Receiver<DriverEvent<M>>;
-
 /// The node is not running.
 pub(super) struct NotRunning;
 
-/// The queue of events for the driver. The senders bound its length: clients by their request permits, peers by pages,
-/// and disk and state machine by the tasks that the driver gave them.
+/// Takes events to the driver. The senders bound how many wait: clients by their request permits, peers by pages, and disk
+/// and state machine by the tasks that the driver gave them.
 pub(super) struct Inbox<M: ReplicatedStateMachine> {
-    events: mpsc::Sender<DriverEvent<M>>,
+    seat: Arc<Seat<M>>,
     pages: Arc<Semaphore>,
     /// Inputs of clients are accepted only while the node is running.
     running: Arc<AtomicBool>,
@@ -54,7 +52,7 @@ pub(super) struct Inbox<M: ReplicatedStateMachine> {
 impl<M: ReplicatedStateMachine> Clone for Inbox<M> {
     fn clone(&self) -> Self {
         Self {
-            events: self.events.clone(),
+            seat: Arc::clone(&self.seat),
             pages: Arc::clone(&self.pages),
             running: Arc::clone(&self.running),
         }
@@ -62,37 +60,41 @@ impl<M: ReplicatedStateMachine> Clone for Inbox<M> {
 }
 
 impl<M: ReplicatedStateMachine> Inbox<M> {
-    /// The queue of a node that is not running yet.
-    pub(super) fn new() -> (Self, EventReceiver<M>) {
-        let (events, receiver) = mpsc::channel();
-        (
-            Self {
-                events,
-                pages: Arc::new(Semaphore::new(MAX_PAGES as usize)),
-                running: Arc::new(AtomicBool::new(false)),
-            },
-            receiver,
-        )
+    /// The inbox of a node that is not running yet.
+    pub(super) fn new() -> Self {
+        Self {
+            seat: Arc::new(Seat::new()),
+            pages: Arc::new(Semaphore::new(MAX_PAGES as usize)),
+            running: Arc::new(AtomicBool::new(false)),
+        }
     }
 
-    /// Whether inputs of clients are accepted from now on.
-    pub(super) fn set_running(&self, running: bool) {
-        self.running.store(running, Ordering::Release);
+    /// From here on, events get to this driver. Call [`Self::run_driver`] on a thread of its own then.
+    pub(super) fn begin(&self, seated: Seated<M>) {
+        self.seat.begin(seated);
     }
 
-    /// Queues an input, if the node is running.
+    /// Takes the driver's turns that no other thread takes, until the node stops.
+    pub(super) fn run_driver(&self) {
+        self.seat.run();
+    }
+
+    /// Inputs of clients are accepted from now on.
+    pub(super) fn accept_clients(&self) {
+        self.running.store(true, Ordering::Release);
+    }
+
+    /// Delivers an input, if the node is running.
     pub(super) fn submit(&self, input: NodeInput<M>) -> Result<(), NotRunning> {
         if !self.running.load(Ordering::Acquire) {
             return Err(NotRunning);
         }
-        self.events
-            .send(DriverEvent::Input(input, None))
-            .map_err(|_| NotRunning)
+        self.seat.deliver(DriverEvent::Input(input, None))
     }
 
-    /// Queues an event. A driver that has ended ignores it.
+    /// Delivers an event. A driver that has ended ignores it.
     pub(super) fn notify(&self, event: DriverEvent<M>) {
-        let _ = self.events.send(event);
+        let _ = self.seat.deliver(event);
     }
 }
 
@@ -109,7 +111,7 @@ impl<M: ReplicatedStateMachine> node::MessageSink for Inbox<M> {
             }
             NetworkEvent::PeerHello(hello) => {
                 let event = DriverEvent::Input(Input::PeerHello(Box::new(hello)), None);
-                return self.events.send(event).is_ok();
+                return self.seat.deliver(event).is_ok();
             }
             NetworkEvent::Connected(_) | NetworkEvent::Disconnected(_) => return true,
         };
@@ -119,16 +121,12 @@ impl<M: ReplicatedStateMachine> node::MessageSink for Inbox<M> {
         let Ok(permit) = Arc::clone(&self.pages).acquire_many_owned(pages).await else {
             return false;
         };
-        self.events
-            .send(DriverEvent::Input(
-                Input::Message(from, message),
-                Some(permit),
-            ))
-            .is_ok()
+        let event = DriverEvent::Input(Input::Message(from, message), Some(permit));
+        self.seat.deliver(event).is_ok()
     }
 }
 
-/// What the driver's thread publishes.
+/// What the driver publishes.
 pub(super) struct Publisher {
     pub(super) status: watch::Sender<Status>,
     pub(super) leadership: watch::Sender<Leadership>,

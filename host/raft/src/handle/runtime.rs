@@ -1,19 +1,21 @@
 //! A running node: the network and three threads.
 //!
-//! The driver's thread decides; it waits for nothing but inputs and deadlines. The disk's thread writes, and the state
-//! machine's thread applies. Both run their tasks one after another, in the order in which they were queued.
+//! The disk's thread writes, and the state machine's thread applies. Both run their tasks one after another, in the order in
+//! which they were queued. The driver decides, on whichever thread has an event for it (see [`seat`](super::seat)); its own
+//! thread does so where several threads have events at once, and at deadlines.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use super::channels::{DriverEvent, EventReceiver, Inbox, Publisher};
+use super::channels::{DriverEvent, Inbox, Publisher};
 use super::config::ConfigError;
 use super::environment::ThreadEnvironment;
 use super::error::StartError;
 use super::node_config::NodeConfig;
 use super::open::{OnCorruption, OpenRules, open};
+use super::seat::{DRIVER, Seated};
 use super::stored_cluster::{ConfiguredCluster, start_members};
 use super::threads;
 use super::wall_clock::WallClock;
@@ -32,7 +34,6 @@ pub(super) struct Prepared<M: ReplicatedStateMachine> {
     /// `None`: the node binds its own address.
     pub(super) listener: Option<TcpListener>,
     pub(super) wall_clock: WallClock,
-    pub(super) events: EventReceiver<M>,
     pub(super) publisher: Publisher,
     /// Zero of the node's clock.
     pub(super) epoch: Instant,
@@ -54,7 +55,6 @@ impl<M: ReplicatedStateMachine> Runtime<M> {
             machine,
             listener,
             wall_clock,
-            events,
             publisher,
             epoch,
         } = prepared;
@@ -113,7 +113,7 @@ impl<M: ReplicatedStateMachine> Runtime<M> {
             security: config.peer_security,
         };
         let network = Arc::new(Network::start(network_config, inbox.clone())?);
-        inbox.set_running(true);
+        inbox.accept_clients();
         let stats = opened.disk.stats();
         let (disk, disk_tasks) = mpsc::channel();
         let (machine, machine_tasks) = mpsc::channel();
@@ -128,6 +128,11 @@ impl<M: ReplicatedStateMachine> Runtime<M> {
         let session = driver.session();
         // The settings may name other members than the log.
         publisher.publish(driver.core());
+        inbox.begin(Seated {
+            driver,
+            publisher,
+            epoch,
+        });
         let threads = [
             threads::spawn("raft-disk", inbox, move |inbox| {
                 threads::run_disk(opened.disk, &disk_tasks, inbox);
@@ -135,14 +140,12 @@ impl<M: ReplicatedStateMachine> Runtime<M> {
             threads::spawn("raft-apply", inbox, move |inbox| {
                 threads::run_machine(opened.applier, session, &machine_tasks, inbox);
             }),
-            threads::spawn("raft-driver", inbox, move |inbox| {
-                threads::run_driver(driver, &events, &publisher, epoch);
-                inbox.set_running(false);
-            }),
+            threads::spawn(DRIVER, inbox, |inbox| inbox.run_driver()),
         ];
         let threads = threads
             .into_iter()
             .collect::<Result<_, _>>()
+            .inspect_err(|_| inbox.notify(DriverEvent::Stop))
             .map_err(StartError::Thread)?;
         Ok(Self {
             inbox: inbox.clone(),

@@ -3,5 +3,6 @@ mod cluster;
 mod kit;
 mod members;
 mod repair;
+mod seat;
 mod start;
 mod stop;

@@ -1,20 +1,18 @@
-//! The threads of a node: driver, disk and state machine.
+//! The threads of disk and state machine.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
-use std::time::Instant;
 
-use super::channels::{DriverEvent, EventReceiver, Inbox, Publisher};
-use super::environment::{QuerySender, ThreadEnvironment};
+use super::channels::{DriverEvent, Inbox};
+use super::environment::QuerySender;
 use super::error::FatalError;
+use super::seat::panic_message;
 use crate::applier::Applier;
 use crate::disk::{Disk, DiskDone, DiskTask};
-use crate::driver::{Driver, Input, MachineTask};
+use crate::driver::{Input, MachineTask};
 use crate::state_machine::ReplicatedStateMachine;
 
-/// Inputs that the driver handles before one turn.
-const INPUTS_PER_TURN: usize = 1024;
 /// Starts a thread. If it panics, the node stops with that as its fatal error.
 pub(super) fn spawn<M: ReplicatedStateMachine>(
     name: &'static str,
@@ -27,65 +25,12 @@ pub(super) fn spawn<M: ReplicatedStateMachine>(
         .stack_size(M::STACK_BYTES)
         .spawn(move || {
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(&inbox))) {
-                let text = panic.downcast_ref::<String>().cloned();
-                let text =
-                    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-                let message = text.unwrap_or_else(|| "no message".to_owned());
                 inbox.notify(DriverEvent::Fatal(FatalError::Panic {
                     thread: name,
-                    message,
+                    message: panic_message(&*panic),
                 }));
             }
         })
-}
-
-/// Handles inputs and takes turns, until the node stops. Waits only for inputs and deadlines.
-pub(super) fn run_driver<M: ReplicatedStateMachine>(
-    mut driver: Driver<M, ThreadEnvironment<M>>,
-    events: &EventReceiver<M>,
-    publisher: &Publisher,
-    epoch: Instant,
-) {
-    loop {
-        let wait = driver.next_deadline().saturating_sub(epoch.elapsed());
-        let first = match events.recv_timeout(wait) {
-            Ok(event) => Some(event),
-            Err(mpsc::RecvTimeoutError::Timeout) => None,
-            Err(mpsc::RecvTimeoutError::Disconnected) => Some(DriverEvent::Stop),
-        };
-        driver.handle(epoch.elapsed(), Input::Tick);
-        let waiting = std::iter::from_fn(|| events.try_recv().ok()).take(INPUTS_PER_TURN);
-        for event in first.into_iter().chain(waiting) {
-            match event {
-                DriverEvent::Input(input, _permit) => driver.handle(epoch.elapsed(), input),
-                DriverEvent::Fatal(error) => return stop_with(&mut driver, publisher, error),
-                DriverEvent::Stop => {
-                    driver.stop();
-                    driver.env_mut().flush_replies();
-                    return;
-                }
-            }
-        }
-        driver.turn();
-        if let Some(fault) = driver.env().fault() {
-            let error = FatalError::Core(fault.clone());
-            return stop_with(&mut driver, publisher, error);
-        }
-        driver.env_mut().flush_replies();
-        publisher.publish(driver.core());
-    }
-}
-
-/// An error stops the node.
-fn stop_with<M: ReplicatedStateMachine>(
-    driver: &mut Driver<M, ThreadEnvironment<M>>,
-    publisher: &Publisher,
-    error: FatalError,
-) {
-    tracing::error!(%error, "the node stops");
-    driver.stop();
-    driver.env_mut().flush_replies();
-    let _ = publisher.fatal.send(Some(error));
 }
 
 /// Runs the disk's tasks in order, until the driver ends or the disk fails.

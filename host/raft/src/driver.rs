@@ -104,6 +104,12 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
         self.proposals.session
     }
 
+    /// Requests of this node's clients that have no outcome yet.
+    #[must_use]
+    pub fn requests(&self) -> usize {
+        self.proposals.pending_len() + self.queries.len()
+    }
+
     /// When [`Driver::turn`] must run again, even without an input.
     #[must_use]
     pub fn next_deadline(&self) -> Duration {

@@ -6,12 +6,15 @@
 //! thread hands what has arrived meanwhile to the driver's own thread, so no other thread stays longer than one turn. The
 //! own thread also takes the turns that are due at a deadline.
 //!
+//! While more than a few requests of clients are in flight, every event goes to the own thread at once: those that arrive until
+//! that thread runs share its turn, and the requests among them an entry.
+//!
 //! A turn blocks on nothing: the environment queues the work of disk, state machine and network.
 
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
@@ -25,6 +28,9 @@ use crate::state_machine::ReplicatedStateMachine;
 /// Events that the driver handles before one turn.
 const EVENTS_PER_TURN: usize = 1024;
 
+/// Up to this many requests in flight, the thread with an event takes the turn. Past it, events share turns.
+const FEW_REQUESTS: usize = 2;
+
 /// Name of the driver's own thread, and of a thread that takes its turn, in errors.
 pub(super) const DRIVER: &str = "raft-driver";
 
@@ -37,6 +43,8 @@ pub(super) struct Seat<M: ReplicatedStateMachine> {
     thread: OnceLock<Thread>,
     /// When that thread takes a turn by itself: microseconds of the node's clock.
     wakes_at: AtomicU64,
+    /// More than [`FEW_REQUESTS`] were in flight after the last turn.
+    is_busy: AtomicBool,
 }
 
 /// Events in the order of their delivery.
@@ -73,6 +81,7 @@ impl<M: ReplicatedStateMachine> Seat<M> {
             seated: Mutex::new(None),
             thread: OnceLock::new(),
             wakes_at: AtomicU64::new(0),
+            is_busy: AtomicBool::new(false),
         }
     }
 
@@ -86,12 +95,21 @@ impl<M: ReplicatedStateMachine> Seat<M> {
     /// # Errors
     /// The driver has ended.
     pub(super) fn deliver(&self, event: DriverEvent<M>) -> Result<(), NotRunning> {
-        {
+        let shares_a_turn = self.is_busy.load(Ordering::Relaxed);
+        let was_empty = {
             let mut waiting = lock(&self.waiting);
             if waiting.is_closed {
                 return Err(NotRunning);
             }
             waiting.events.push_back(event);
+            waiting.events.len() == 1
+        };
+        if shares_a_turn {
+            // Where others wait, the thread that delivered the first one has woken it, or takes the turn itself.
+            if was_empty {
+                self.wake();
+            }
+            return Ok(());
         }
         let mut seated = match self.seated.try_lock() {
             Ok(seated) => seated,
@@ -143,7 +161,11 @@ impl<M: ReplicatedStateMachine> Seat<M> {
             AfterTurn::Ended
         });
         match after {
-            AfterTurn::Due(due) => Some(due),
+            AfterTurn::Due(due) => {
+                let is_busy = running.driver.requests() > FEW_REQUESTS;
+                self.is_busy.store(is_busy, Ordering::Relaxed);
+                Some(due)
+            }
             AfterTurn::Ended => {
                 self.close();
                 *seated = None;

@@ -382,7 +382,7 @@ async fn end_waits(queue: &Queue, worker: &str) {
     while may_pass_or_done(queue.end_waits(worker).await) {
         tokio::time::sleep(pauses.next_pause()).await;
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 fn may_pass_or_done(outcome: Result<(), QueueError>) -> bool {

@@ -9,11 +9,11 @@ pub(crate) fn raise_limit() -> Option<u64> {
         rlim_cur: 0,
         rlim_max: 0,
     };
-    // SAFETY: the pointer is to a local value of the type that the call fills.
     #[allow(
         unsafe_code,
         reason = "the standard library has no access to resource limits"
     )]
+    // SAFETY: the pointer is to a local value of the type that the call fills.
     let read = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
     if read != 0 {
         return None;
@@ -22,11 +22,11 @@ pub(crate) fn raise_limit() -> Option<u64> {
         rlim_cur: limit.rlim_max,
         rlim_max: limit.rlim_max,
     };
-    // SAFETY: the pointer is to a local value of the type that the call reads.
     #[allow(
         unsafe_code,
         reason = "the standard library has no access to resource limits"
     )]
+    // SAFETY: the pointer is to a local value of the type that the call reads.
     let raised = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const wanted) } == 0;
     let applies = if raised {
         wanted.rlim_cur

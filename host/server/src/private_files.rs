@@ -10,11 +10,11 @@ const OTHERS: u32 = 0o077;
 
 /// From now on, this process creates files with mode 0600 and directories with mode 0700.
 pub(crate) fn make_new_files_private() {
-    // SAFETY: `umask` only takes a number and can't fail.
     #[allow(
         unsafe_code,
         reason = "the standard library can't set the file mode creation mask"
     )]
+    // SAFETY: `umask` only takes a number and can't fail.
     unsafe {
         libc::umask(0o077);
     }

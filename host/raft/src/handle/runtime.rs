@@ -140,7 +140,7 @@ impl<M: ReplicatedStateMachine> Runtime<M> {
             threads::spawn("raft-apply", inbox, move |inbox| {
                 threads::run_machine(opened.applier, session, &machine_tasks, inbox);
             }),
-            threads::spawn(DRIVER, inbox, |inbox| inbox.run_driver()),
+            threads::spawn(DRIVER, inbox, Inbox::run_driver),
         ];
         let threads = threads
             .into_iter()

@@ -64,7 +64,7 @@ pub use violation::Violation;
 use world::World;
 
 /// In one of so many seeds the memory of guests becomes corrupt again and again. It happens in some of the others, too.
-const DIVERGING: u64 = 11;
+const DIVERGING: u64 = 16;
 
 /// One run.
 #[derive(Clone, Debug)]
@@ -260,6 +260,16 @@ pub fn run_many(
     configs: &[SimConfig],
     done: impl FnMut(Result<Report, Box<Failure>>) -> bool + Send,
 ) {
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    run_many_on(threads, configs, done);
+}
+
+/// The same on this number of threads.
+pub fn run_many_on(
+    threads: usize,
+    configs: &[SimConfig],
+    done: impl FnMut(Result<Report, Box<Failure>>) -> bool + Send,
+) {
     let next = AtomicUsize::new(0);
     let results = Mutex::new(InOrder {
         done,
@@ -282,7 +292,6 @@ pub fn run_many(
             }
         }
     };
-    let threads = std::thread::available_parallelism().map_or(2, usize::from);
     std::thread::scope(|scope| {
         for number in 0..threads {
             let spawned = std::thread::Builder::new()

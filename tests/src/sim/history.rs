@@ -20,6 +20,9 @@ use super::coverage::Coverage;
 use super::machine::View;
 use super::violation::Violation;
 
+/// Name of the invariant that this module checks.
+pub(crate) const LINEARIZABLE: &str = "client histories are linearizable (dissertation §6.3)";
+
 /// Number of an operation; an append's is the number that it appends.
 pub(crate) type OpId = u64;
 
@@ -260,10 +263,7 @@ impl History {
                 let detail = format!(
                     "{late} stands at {rank}, but began after {early} ended, which stands at {before}"
                 );
-                return violation(
-                    "client histories are linearizable (dissertation §6.3)",
-                    detail,
-                );
+                return violation(LINEARIZABLE, detail);
             }
         }
         Ok(())

@@ -13,7 +13,7 @@ pub struct Hunt {
     pub planted: Planted,
     /// How many seeds were tried.
     pub tried: u64,
-    /// The run that detected it; `None` if no run failed, so that the fault was not detected.
+    /// The run that detected it, by an invariant that shows this fault; `None` if there was none.
     pub caught: Option<Box<Failure>>,
     /// How long all of them took, in their own time.
     pub virtual_time: Duration,
@@ -40,7 +40,8 @@ pub fn hunt(planted: Planted, seeds: Range<u64>) -> Hunt {
             Ok(report) => hunt.virtual_time += report.virtual_time,
             Err(failure) => {
                 hunt.virtual_time += failure.at;
-                hunt.caught = Some(failure);
+                let tells = planted.is_told_by(failure.violation.invariant);
+                hunt.caught = tells.then_some(failure);
             }
         }
         hunt.caught.is_none()

@@ -36,7 +36,9 @@ use super::profile::Profile;
 use super::store::{SimLog, SimSnapshots};
 use super::violation::Violation;
 
+pub(crate) use audits::{DIFFERING_IS_SILENT, UNDECIDED_IS_SILENT};
 pub(crate) use bounds::Backlog;
+pub(crate) use lease::NO_ELECTION_IN_LEASE;
 pub(crate) use log_time::ClocksNow;
 
 /// A node's disk, to look at.

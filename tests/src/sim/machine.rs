@@ -59,6 +59,14 @@ pub(crate) struct GuestLever {
 }
 
 impl GuestLever {
+    /// For a machine that is right: its state is compared with others in any case, also after entries that it has taken before the
+    /// first corruption.
+    pub(crate) fn of_reference() -> Self {
+        let lever = Self::default();
+        lever.is_suspicious.store(true, Ordering::Relaxed);
+        lever
+    }
+
     /// Corrupts the next command that the node applies.
     pub(crate) fn corrupt(&self, node: usize) {
         self.is_suspicious.store(true, Ordering::Relaxed);

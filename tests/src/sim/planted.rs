@@ -1,6 +1,10 @@
 //! Planted faults, which prove that the simulation detects such faults. They are in the simulated environment (disk,
 //! network, machine, clients) and make a node behave as if its code had the fault. The production code has no switch.
 
+use super::history::LINEARIZABLE;
+use super::invariants::{DIFFERING_IS_SILENT, NO_ELECTION_IN_LEASE, UNDECIDED_IS_SILENT};
+use super::world::FINDS_DIFFERENCE;
+
 /// A planted fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Planted {
@@ -315,5 +319,23 @@ impl Planted {
                 | Self::StartsWithoutPromise
                 | Self::LeaseLengthForgotten
         )
+    }
+
+    /// The invariants that must tell it, where others could break for a reason that has nothing to do with it: in these runs
+    /// nodes are quarantined, or leaders are cut off. Empty: any.
+    fn tellers(self) -> &'static [&'static str] {
+        match self {
+            Self::ReportsLie => &[FINDS_DIFFERENCE],
+            Self::QuarantineIgnored => &[DIFFERING_IS_SILENT],
+            Self::WritesNotStopped => &[UNDECIDED_IS_SILENT],
+            _ if self.is_of_leases() => &[NO_ELECTION_IN_LEASE, LINEARIZABLE],
+            _ => &[],
+        }
+    }
+
+    /// Whether a broken invariant shows this fault.
+    pub(crate) fn is_told_by(self, invariant: &str) -> bool {
+        let tellers = self.tellers();
+        tellers.is_empty() || tellers.contains(&invariant)
     }
 }

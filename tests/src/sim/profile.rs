@@ -250,7 +250,7 @@ impl Profile {
             }
             if rots {
                 // It strikes only where the others are a quorum.
-                faults.extend([FaultKind::Rot; 3]);
+                faults.extend([FaultKind::Rot; 6]);
             }
         }
         profile.lulls = rng.pick(&[0, 1, 1, 2]);
@@ -336,12 +336,16 @@ impl Profile {
         }
     }
 
-    /// The snapshot of a guest holds its module: in small chunks its transfer would exceed every timeout.
+    /// The snapshot of a guest holds its module: in small chunks its transfer would exceed every timeout, and a snapshot after every
+    /// fourth entry would take most of the time of a run.
     fn suit_guest(&mut self, chunk_bytes: usize) {
         self.machine = MachineKind::Guest;
         self.chunk_bytes = chunk_bytes;
         let rate = &mut self.limits.snapshot_bytes_per_second;
         *rate = rate.map(|rate| 10 * rate);
+        let room = self.max_log_entries - self.snapshot_threshold;
+        self.snapshot_threshold = self.snapshot_threshold.max(10);
+        self.max_log_entries = self.snapshot_threshold + room;
     }
 
     /// The memory of guests becomes corrupt again and again. The storm is long enough for voters that do not report in time, and
@@ -355,6 +359,8 @@ impl Profile {
         if self.clocks == ClockKind::MajorityRight {
             self.clocks = ClockKind::Unbounded;
         }
+        // Only commands without a key become corrupt.
+        self.keyed_per_mille = self.keyed_per_mille.min(500);
         self.storm = Duration::from_secs(12);
         (self.clients, self.think_max_ms) = (8, 40);
         (self.disk_max_us, self.machine_max_us) = (20_000, 5000);
@@ -362,7 +368,8 @@ impl Profile {
         self.network.drop_per_mille = self.network.drop_per_mille.min(5);
     }
 
-    /// A follower that lags gets a snapshot in many chunks, one after the other.
+    /// A follower that lags gets a snapshot in many chunks, one after the other. No step is so fast that a transfer without an end
+    /// takes most of the events of a run.
     fn suit_chunks(&mut self) {
         use FaultKind::{Crash, Heal, IsolateLeader, Pause};
         self.machine = MachineKind::List;
@@ -371,6 +378,8 @@ impl Profile {
         self.max_log_entries = 30;
         self.chunk_bytes = 16;
         self.limits.in_flight_chunks = 1;
+        self.inbox_max_us = 5000;
+        self.storm = Duration::from_secs(3);
     }
 
     /// What a planted fault needs to be seen: one of leases needs leases, and clocks that differ;

@@ -25,6 +25,7 @@ use self::clients::{Client, Retry};
 use self::host::{Gates, Proposals};
 use self::node::Node;
 use self::operator::Operator;
+pub(crate) use self::settle::FINDS_DIFFERENCE;
 use super::clocks::{self, ClockKind};
 use super::coverage::Coverage;
 use super::history::{History, OpId};
@@ -153,7 +154,7 @@ impl World {
             node: usize::MAX - 1,
             planted: None,
             limits: machine::limits(profile.keys_expire(), None),
-            lever: Arc::clone(&lever),
+            lever: Arc::new(GuestLever::of_reference()),
         };
         let mut world = Self {
             now: Duration::ZERO,

@@ -43,6 +43,9 @@ pub(crate) struct Options {
     /// Runs that the search for a shorter trace of a failure may take; 0 for none.
     #[arg(long, value_name = "RUNS", default_value_t = 400)]
     pub(crate) shrink: u64,
+    /// Runs seeds on so many threads. [default: one for each processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+    jobs: Option<u8>,
     /// How many clients, instead of the seed's choice.
     #[arg(long, value_name = "N")]
     clients: Option<usize>,
@@ -66,6 +69,12 @@ impl Options {
             (None, None) if self.planted == Some(None) => HUNT,
             (None, None) => SEEDS,
         }
+    }
+
+    /// How many threads run seeds.
+    pub(crate) fn jobs(&self) -> usize {
+        let processors = || std::thread::available_parallelism().map_or(2, usize::from);
+        self.jobs.map_or_else(processors, usize::from)
     }
 
     /// The run of a seed.

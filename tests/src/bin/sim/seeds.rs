@@ -31,7 +31,7 @@ pub(crate) fn run(options: &Options) -> bool {
         "{bar:40} {human_pos} of {human_len} runs, {eta} left  {msg}",
     );
     let mut sum = Sum::default();
-    sim::run_many(&configs, |result| {
+    sim::run_many_on(options.jobs(), &configs, |result| {
         sum.runs += 1;
         match result {
             Ok(report) => {

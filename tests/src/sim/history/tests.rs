@@ -26,8 +26,6 @@ fn invariant(history: &History, list: &[u64]) -> Option<&'static str> {
         .map(|violation| violation.invariant)
 }
 
-const LINEARIZABLE: &str = "client histories are linearizable (dissertation §6.3)";
-
 #[test]
 fn one_thing_after_another_is_linearizable() {
     let mut history = History::default();

@@ -8,6 +8,12 @@ use task_queue_raft::ids::NodeId;
 
 use crate::sim::violation::{Violation, ensure};
 
+/// Name of the invariant about one node.
+pub(crate) const DIFFERING_IS_SILENT: &str =
+    "a node that differs from the majority acknowledges nothing";
+/// Name of the invariant about the cluster.
+pub(crate) const UNDECIDED_IS_SILENT: &str = "where no majority agrees nothing is acknowledged";
+
 /// What the latest audits showed to each node.
 #[derive(Debug, Default)]
 pub(crate) struct Audits {
@@ -68,12 +74,12 @@ impl Audits {
     ) -> Result<(), Violation> {
         ensure(
             !is_wrong || !self.differing.contains(&node),
-            "a node that differs from the majority acknowledges nothing",
+            DIFFERING_IS_SILENT,
             || format!("n{node} responds to a client"),
         )?;
         ensure(
             !is_command || !self.undecided.contains(&node),
-            "where no majority agrees nothing is acknowledged",
+            UNDECIDED_IS_SILENT,
             || format!("n{node} acknowledges a command"),
         )
     }

@@ -7,6 +7,10 @@ use task_queue_raft::raft::{Core, Role};
 
 use crate::sim::violation::{Violation, ensure};
 
+/// Name of the invariant that this module checks.
+pub(crate) const NO_ELECTION_IN_LEASE: &str =
+    "no other node is elected during a lease (dissertation §6.4.1)";
+
 /// Looks at all nodes at one moment, each with what its own clock shows.
 pub(crate) fn check<'a>(
     nodes: impl Iterator<Item = (&'a Core, Duration)>,
@@ -19,7 +23,7 @@ pub(crate) fn check<'a>(
         let until = core.lease_until().filter(|until| until > now);
         ensure(
             until.is_none() || Some(core.term()) == newest,
-            "no other node is elected during a lease (dissertation §6.4.1)",
+            NO_ELECTION_IN_LEASE,
             || {
                 format!(
                     "{} leads term {} and has a lease until {until:?}, its clock shows {now:?}, and term {newest:?} has a leader",

@@ -11,7 +11,6 @@ use task_queue_raft::ids::Index;
 
 use super::host::Proposer;
 use super::{Event, World};
-use crate::sim::clocks::ClockKind;
 use crate::sim::machine::{COMMAND_BYTES, Told, Upgrade};
 use crate::sim::planted::Planted;
 
@@ -21,6 +20,9 @@ const CHUNK_BYTES: usize = 64 << 10;
 const WAIT_MS: u64 = 4000;
 /// Pause before an operator tries again.
 const PAUSE: Duration = Duration::from_millis(150);
+
+/// Most guests that become corrupt one by one before the cluster has come to one state.
+const MAX_CORRUPT: u32 = 2;
 
 /// Something that an operator does, or that happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,21 +210,16 @@ impl World {
         if self.corruptions > 0 && self.is_one_state() {
             self.corruptions = 0;
         }
-        // A node gives leadership away while its clock is wrong. So one with a right clock must have a right state.
-        let most = if self.profile.clocks == ClockKind::MajorityRight {
-            1
-        } else {
-            2
-        };
-        if self.corruptions >= most {
+        if self.corruptions >= MAX_CORRUPT {
             return;
         }
         let many = self.act_rng.chance(match self.planted {
             Some(Planted::WritesNotStopped) => 900,
+            // A right majority remains, which must find the others.
+            Some(Planted::ReportsLie) => 0,
             _ => 500,
         });
         if many
-            && most > 1
             && self.corruptions == 0
             && let Some(nodes) = self.too_many()
         {
@@ -292,18 +289,18 @@ impl World {
     /// Where commands are refused because no majority agrees, an operator accepts a state that is right. If there is none any more,
     /// it is one of those that there are.
     fn accept_a_state(&mut self) {
+        let members = self.members();
         let stopped = |node: &super::node::Node| {
             let host = node.live.as_ref().and_then(|live| live.host.as_ref());
-            host.is_some_and(|host| host.verdict.are_writes_stopped())
+            members.contains(&node.index)
+                && host.is_some_and(|host| host.verdict.are_writes_stopped())
         };
         if !self.nodes.iter().any(stopped) || !self.act_rng.chance(300) && !self.calm {
             return;
         }
-        let all_wrong = self
-            .members()
-            .iter()
-            .all(|node| self.invariants.is_wrong(*node));
-        let right = self.nodes.iter().find_map(|node| {
+        let all_wrong = members.iter().all(|node| self.invariants.is_wrong(*node));
+        let mut nodes = members.iter().map(|node| &self.nodes[*node]);
+        let right = nodes.find_map(|node| {
             let live = node.live.as_ref()?;
             let audit = live.applier.machine().guest()?.status().audit();
             let requested_at = audit.requested_at?;

@@ -36,6 +36,8 @@ pub(super) struct Asking {
     /// Under an idempotency key.
     keyed: bool,
     expect: Option<Option<OpId>>,
+    /// With bytes that mean nothing; then it may be larger than the cluster's limit.
+    padded: bool,
 }
 
 impl Asking {
@@ -47,6 +49,7 @@ impl Asking {
             register: 0,
             keyed: false,
             expect: None,
+            padded: false,
         }
     }
 }
@@ -94,6 +97,7 @@ impl World {
             register: 0,
             keyed: false,
             expect: None,
+            padded: true,
         };
         if self.profile.machine == MachineKind::Guest {
             let register = rng.place(REGISTERS.into());
@@ -135,7 +139,11 @@ impl World {
     }
 
     fn command(&mut self, op: OpId, node: usize, asking: Asking) -> OpId {
-        let longest = usize::try_from(self.profile.padding_max).unwrap_or(0);
+        let longest = if asking.padded {
+            usize::try_from(self.profile.padding_max).unwrap_or(0)
+        } else {
+            0
+        };
         let padding = self.client_rng.place(longest + 1);
         let deed = Deed {
             number: op,

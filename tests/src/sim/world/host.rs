@@ -357,7 +357,7 @@ impl World {
             .as_ref()
             .and_then(|live| live.host.as_ref());
         let passes = host.is_none_or(|host| match self.planted {
-            Some(Planted::QuarantineIgnored) => true,
+            Some(Planted::QuarantineIgnored) => !is_command || !host.verdict.are_writes_stopped(),
             Some(Planted::WritesNotStopped) => host.verdict.has_served_since(before),
             _ if is_command => host.verdict.acknowledges_since(before),
             _ => host.verdict.has_served_since(before),
@@ -531,13 +531,16 @@ impl World {
 
     /// What keeps the cluster from being at rest: an audit or an upgrade that has not ended, a node that does not serve.
     pub(super) fn host_unrest(&self, leader: usize) -> Option<String> {
-        if let Some((number, waits)) = self.proposals.first_key_value() {
+        let led = self.nodes[leader].core()?;
+        // A removed node may go on for ever.
+        let is_member = |node: usize| led.membership().contains(&self.ids[node]);
+        let mut proposals = self.proposals.iter();
+        if let Some((number, waits)) = proposals.find(|(_, (node, _))| is_member(*node)) {
             return Some(format!(
                 "record {} of {waits:?} waits",
                 number - FIRST_PROPOSAL
             ));
         }
-        let led = self.nodes[leader].core()?;
         for node in self
             .nodes
             .iter()

@@ -17,7 +17,9 @@ use crate::sim::violation::{Violation, ensure};
 /// More than ten of the longest election timeouts, and longer than any client waits.
 const LIMIT: Duration = Duration::from_secs(10);
 const SETTLES: &str = "a healed cluster settles (§5.4.3, §5.6)";
-const FINDS: &str = "an audit finds a state that differs from a right majority's";
+/// Name of the invariant that audits leave no difference hidden.
+pub(crate) const FINDS_DIFFERENCE: &str =
+    "an audit finds a state that differs from a right majority's";
 const STEP: Duration = Duration::from_millis(50);
 const PROBE_MS: u64 = 4000;
 /// The bound, and what right clocks differ by, in milliseconds.
@@ -73,7 +75,7 @@ impl World {
                 && let Some(detail) = self.hidden_difference(true)
             {
                 return Err(Violation {
-                    invariant: FINDS,
+                    invariant: FINDS_DIFFERENCE,
                     detail: format!("after {limit:?}: {detail}"),
                 });
             }

@@ -11,7 +11,8 @@ const SHRUNK_TO_PERCENT: u64 = 75;
 /// The size that later checkpoints are compared with.
 #[derive(Debug, Default)]
 pub(super) struct Compaction {
-    /// Size of the largest checkpoint since the last move, or since the memory was last below its limits; in bytes.
+    /// Size of the largest checkpoint since the last move, or since the memory was last below its limits; in bytes. Where memory
+    /// became low before there was a checkpoint: the size of the memory.
     reference: u64,
 }
 
@@ -21,6 +22,9 @@ impl Compaction {
         if memory < limits.enough_memory_bytes() {
             self.reference = 0;
             return false;
+        }
+        if self.reference == 0 && memory >= limits.soft_memory_bytes() {
+            self.reference = memory;
         }
         let most = self.reference / 100 * SHRUNK_TO_PERCENT;
         let is_due = checkpoint < most;
@@ -43,7 +47,7 @@ mod tests {
         };
         let mut compaction = Compaction::default();
         let mut due = |memory, checkpoint| compaction.is_due(memory, checkpoint, &limits);
-        assert!(!due(90_000, 50_000));
+        assert!(!due(75_000, 50_000));
         assert!(!due(90_000, 60_000));
         assert!(!due(90_000, 46_000));
         assert!(due(90_000, 44_000));
@@ -52,6 +56,21 @@ mod tests {
         assert!(due(90_000, 30_000));
         // With enough memory there is nothing to give back.
         assert!(!due(60_000, 10_000));
-        assert!(!due(90_000, 5_000));
+        assert!(!due(75_000, 5_000));
+    }
+
+    /// Memory became low between two checkpoints, and most of the state was removed before the next one.
+    #[test]
+    fn the_first_checkpoint_while_memory_is_low_is_compared_with_the_memory() {
+        let limits = MachineLimits {
+            memory_bytes: 100_000,
+            ..MachineLimits::default()
+        };
+        let mut compaction = Compaction::default();
+        let mut due = |memory, checkpoint| compaction.is_due(memory, checkpoint, &limits);
+        assert!(due(90_000, 10_000));
+        assert!(!due(90_000, 10_000));
+        let mut full = Compaction::default();
+        assert!(!full.is_due(90_000, 80_000, &limits));
     }
 }

@@ -14,6 +14,7 @@ use task_queue_raft::applier::ApplierError;
 use task_queue_raft::handle::FatalError;
 use task_queue_raft::state_machine::MachineError;
 
+use crate::file_writes::FileWrites;
 use crate::guest;
 use crate::readiness::Readiness;
 use crate::settings::{GuestSource, ServeSettings};
@@ -97,7 +98,12 @@ fn keep(data_dir: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Keeps the module with which the node was started, once it has turned out that the log begins with it.
-pub(crate) async fn run(upgrades: UpgradeWatch, started_with: GuestModule, data_dir: PathBuf) {
+pub(crate) async fn run(
+    upgrades: UpgradeWatch,
+    started_with: GuestModule,
+    data_dir: PathBuf,
+    writes: FileWrites,
+) {
     let Some(first) = upgrades.find(|upgrades| upgrades.first).await else {
         return;
     };
@@ -105,7 +111,7 @@ pub(crate) async fn run(upgrades: UpgradeWatch, started_with: GuestModule, data_
         return;
     }
     let bytes = started_with.bytes().clone();
-    let kept = tokio::task::spawn_blocking(move || keep(&data_dir, &bytes)).await;
+    let kept = writes.run(move || keep(&data_dir, &bytes)).await;
     match kept {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {

@@ -32,6 +32,7 @@ mod descriptors;
 mod dev;
 mod events;
 mod exit;
+mod file_writes;
 mod first_start;
 mod guest;
 mod http;

@@ -27,6 +27,7 @@ use crate::compiled::CompiledDir;
 use crate::decisions::{Decisions, DecisionsError};
 use crate::deferred::DeferredReplies;
 use crate::events::Events;
+use crate::file_writes::FileWrites;
 use crate::first_start::{self, BootstrapConflict};
 use crate::guest::{self, GuestError};
 use crate::http::{App, BodyBudget, Server};
@@ -134,6 +135,7 @@ pub(crate) struct Node {
     server: Server,
     peer_addr: SocketAddr,
     tasks: Vec<AbortHandle>,
+    writes: FileWrites,
 }
 
 impl Node {
@@ -241,6 +243,7 @@ impl Node {
             deferred,
             bodies: BodyBudget::new(settings.http.body_budget_bytes),
         });
+        let writes = FileWrites::default();
         let tasks = spawn_tasks(
             &app,
             alarm,
@@ -251,6 +254,7 @@ impl Node {
                 limits,
             },
             &settings,
+            &writes,
         );
         let server = Server::start(clients, Arc::clone(&app))
             .map_err(|source| cannot_serve(source, settings.client_addr))?;
@@ -259,6 +263,7 @@ impl Node {
             server,
             peer_addr,
             tasks,
+            writes,
         })
     }
 
@@ -304,6 +309,7 @@ impl Node {
         self.server.stop().await;
         self.tasks.iter().for_each(AbortHandle::abort);
         self.app.raft.shutdown().await;
+        self.writes.finish().await;
     }
 }
 
@@ -334,6 +340,7 @@ fn spawn_tasks(
     (quarantined, stopped): (QuarantineRecord, StoppedRecord),
     started_with: StartedWith,
     settings: &ServeSettings,
+    writes: &FileWrites,
 ) -> Vec<AbortHandle> {
     let (raft, machine) = (&app.raft, &app.machine);
     let leadership = raft.watch_leadership();
@@ -358,8 +365,9 @@ fn spawn_tasks(
         app.auditor.clone(),
         leadership.clone(),
         quarantined,
+        writes.clone(),
     );
-    let stopped = audit::stopped::run(app.auditor.clone(), stopped);
+    let stopped = audit::stopped::run(app.auditor.clone(), stopped, writes.clone());
     let upgrades = upgrades::run(raft.clone(), app.upgrades.clone(), leadership.clone());
     let memory = memory::run(
         raft.clone(),
@@ -381,13 +389,19 @@ fn spawn_tasks(
             started_with.module.clone(),
         )
     });
-    let keep = log_module::run(app.upgrades.clone(), started_with.module, data_dir);
+    let keep = log_module::run(
+        app.upgrades.clone(),
+        started_with.module,
+        data_dir,
+        writes.clone(),
+    );
     let limits = start_limits::run(
         machine.clone(),
         app.upgrades.clone(),
         started_with.limits,
         settings.limits,
         settings.given_limits.clone(),
+        writes.clone(),
     );
     let mut tasks: Vec<AbortHandle> = overridden
         .into_iter()

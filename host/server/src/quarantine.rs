@@ -12,6 +12,7 @@ use task_queue_raft::{Leadership, Raft, Status};
 use tokio::sync::watch;
 
 use crate::audit::Auditor;
+use crate::file_writes::FileWrites;
 use crate::wall_clock;
 use record::{MAX_REINSTALLS, QuarantineRecord};
 
@@ -28,12 +29,13 @@ pub(crate) async fn run(
     auditor: Auditor,
     mut leadership: watch::Receiver<Leadership>,
     mut record: QuarantineRecord,
+    writes: FileWrites,
 ) {
     // A quarantine from before the restart is recorded already.
     let mut is_new = !record.is_quarantined();
     loop {
         auditor.quarantined().await;
-        let written = tokio::task::spawn_blocking(move || {
+        let written = writes.run(move || {
             if is_new {
                 record.enter(wall_clock::now_ms());
             }

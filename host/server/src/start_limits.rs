@@ -16,6 +16,7 @@ use oarlock_wasm::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::file_writes::FileWrites;
 use crate::upgrades::UpgradeWatch;
 
 const FILE: &str = "limits.json";
@@ -122,6 +123,7 @@ pub(crate) async fn run(
     limits: StartLimits,
     flags: MachineLimits,
     given: GivenLimits,
+    writes: FileWrites,
 ) {
     let own = ReplicatedSettings::proposed(&limits.machine)
         .encode()
@@ -144,7 +146,7 @@ pub(crate) async fn run(
                 cluster: cluster.clone(),
             };
             let file = limits.file.clone();
-            let stored = tokio::task::spawn_blocking(move || store(&file, &content)).await;
+            let stored = writes.run(move || store(&file, &content)).await;
             if let Ok(Err(error)) = stored {
                 tracing::error!(%error, "cannot store the limits of this node in its data directory");
             }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use task_queue_raft::ids::Index;
 
 use super::Auditor;
+use crate::file_writes::FileWrites;
 
 /// Name of the file in the data directory. It contains the index of the audit as decimal text.
 const FILE: &str = "writes-stopped";
@@ -80,12 +81,12 @@ impl StoppedRecord {
 }
 
 /// Records each change, until the node stops.
-pub(crate) async fn run(auditor: Auditor, mut record: StoppedRecord) {
+pub(crate) async fn run(auditor: Auditor, mut record: StoppedRecord, writes: FileWrites) {
     let mut verdict = auditor.verdict.subscribe();
     loop {
         let stopped_by = verdict.borrow_and_update().stopped_by();
         if stopped_by.is_some() != record.stopped_by.is_some() {
-            let written = tokio::task::spawn_blocking(move || {
+            let written = writes.run(move || {
                 record.store(stopped_by);
                 record
             });

@@ -1,7 +1,7 @@
 //! The public handle of a node: [`Raft`].
 //!
 //! Three threads run behind it (driver, disk and state machine), and the network's tasks. Disk and state machine get their
-//! work through queues whose length the driver bounds; whoever has an event for the driver runs it. Nothing polls.
+//! work through queues whose length the driver bounds; the thread with an event for the driver runs it. Nothing polls.
 //!
 //! | file | content |
 //! |---|---|
@@ -9,7 +9,7 @@
 //! | `error`, `status` | what a node reports |
 //! | `channels`, `environment` | events to the driver, and its work for others |
 //! | `open`, `stored_cluster` | opens and checks the stores; the cluster that they belong to |
-//! | `seat` | who runs the driver |
+//! | `inbox`, `seat` | how events get to the driver, and who runs it |
 //! | `threads`, `runtime` | the running node |
 //! | `admin` | calls of operators |
 
@@ -19,6 +19,7 @@ mod channels;
 mod config;
 mod environment;
 mod error;
+mod inbox;
 mod node_config;
 mod open;
 mod runtime;
@@ -45,7 +46,8 @@ use crate::entry::CommandClass;
 use crate::ids::Index;
 use crate::raft::Role;
 use crate::state_machine::ReplicatedStateMachine;
-use channels::{Inbox, NodeInput, Published, Publisher};
+use channels::{NodeInput, Published, Publisher};
+use inbox::Inbox;
 use runtime::{Prepared, Runtime};
 
 pub use builder::RaftBuilder;

@@ -9,10 +9,11 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use super::channels::{DriverEvent, Inbox, Publisher};
+use super::channels::{DriverEvent, Publisher};
 use super::config::ConfigError;
 use super::environment::ThreadEnvironment;
 use super::error::StartError;
+use super::inbox::Inbox;
 use super::node_config::NodeConfig;
 use super::open::{OnCorruption, OpenRules, open};
 use super::seat::{DRIVER, Seated};

@@ -4,9 +4,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
-use super::channels::{DriverEvent, Inbox};
+use super::channels::DriverEvent;
 use super::environment::QuerySender;
 use super::error::FatalError;
+use super::inbox::Inbox;
 use super::seat::panic_message;
 use crate::applier::Applier;
 use crate::disk::{Disk, DiskDone, DiskTask};

@@ -549,7 +549,10 @@ impl World {
             let live = node.live.as_ref()?;
             let (host, guest) = (live.host.as_ref()?, live.applier.machine().guest()?);
             let (verdict, status) = (&host.verdict, guest.status());
-            if verdict.is_quarantined() || verdict.are_writes_stopped() {
+            // A follower that a snapshot took past the audit that stopped it learns of the end with the next audit, and the
+            // leader starts none before there are new entries. What it refuses until then, the other nodes take.
+            let is_stopped = verdict.are_writes_stopped() && node.id == self.ids[leader];
+            if verdict.is_quarantined() || is_stopped {
                 return Some(format!("{} does not serve: {verdict:?}", node.id));
             }
             if status.upgrades().pending.is_some() {

@@ -136,6 +136,7 @@ fn read_headers(
             "upgrade",
             "origin",
             "sec-fetch-site",
+            "authorization",
         ]
         .iter()
         .any(|name| is(name))

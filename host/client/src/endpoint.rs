@@ -75,9 +75,7 @@ impl FromStr for Endpoint {
             reason,
         };
         if text.starts_with("https://") {
-            return Err(invalid(
-                "whether TLS is used does not depend on the endpoint, but on the certificates of the client",
-            ));
+            return Err(invalid("TLS is not supported"));
         }
         let bare = text.strip_prefix("http://").unwrap_or(text);
         let bare = bare.strip_suffix('/').unwrap_or(bare);

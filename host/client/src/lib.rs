@@ -42,7 +42,6 @@ pub mod queue;
 mod retry;
 mod settings;
 mod status;
-mod tls;
 mod transport;
 mod upgrade;
 pub mod worker;
@@ -61,7 +60,6 @@ pub use options::{
 };
 pub use settings::{ClusterSettings, DifferingSetting};
 pub use status::{LeadershipMoved, MemberInfo, MembersChanged, ModuleInfo, NodeInfo, NodeRole};
-pub use tls::{TlsError, TlsOptions};
 pub use upgrade::{
     EndedUpgrade, FirstModuleInfo, UpgradeDone, UpgradeHistory, UpgradeNodeProgress,
     UpgradeOptions, UpgradeProgress,

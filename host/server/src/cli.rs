@@ -6,7 +6,6 @@
 mod audit;
 mod bench;
 mod build;
-mod cert;
 mod check;
 mod client;
 mod common;
@@ -24,7 +23,6 @@ mod requests;
 mod serve;
 mod settings;
 mod test;
-mod token;
 mod upgrade;
 
 use std::collections::BTreeMap;
@@ -35,7 +33,6 @@ use clap::{CommandFactory, Parser, Subcommand};
 pub(crate) use audit::{AuditArgs, AuditCommand};
 pub(crate) use bench::BenchArgs;
 pub(crate) use build::BuildArgs;
-pub(crate) use cert::{CertArgs, CertCommand};
 pub(crate) use check::CheckArgs;
 pub(crate) use client::{ClientLanguage, GenerateClientArgs};
 pub(crate) use common::ClientArgs;
@@ -55,7 +52,6 @@ pub(crate) use requests::{ApplyArgs, ConsistencyArg, QueryArgs, SnapshotArgs, St
 pub(crate) use serve::ServeArgs;
 pub(crate) use settings::{SettingsArgs, SettingsCommand};
 pub(crate) use test::TestArgs;
-pub(crate) use token::{TokenArgs, TokenCommand};
 pub(crate) use upgrade::UpgradeArgs;
 
 /// A Raft-replicated host for WebAssembly state machines.
@@ -106,10 +102,6 @@ pub(crate) enum CliCommand {
     Audit(AuditArgs),
     /// Record on a stopped node how to pass an entry at which every node stops.
     Recover(RecoverArgs),
-    /// Create, show, renew and revoke the certificates of a cluster, its nodes and its clients.
-    Cert(CertArgs),
-    /// Create, show and revoke tokens of clients.
-    Token(TokenArgs),
     /// Create a guest project that builds and passes its tests.
     New(NewArgs),
     /// Build the module of a guest project, whatever its language, and check it.

@@ -5,7 +5,6 @@
 //! | [`serve`] | accepts connections, limits their number and idle time, shuts them down |
 //! | [`express`] | fast path: small commands and queries over HTTP/1.1, without hyper |
 //! | [`routes`] | the table of routes, from which the router and the documentation are made |
-//! | [`authorize`] | who may send a request |
 //! | [`openapi`] | the OpenAPI document of the table |
 //! | [`reference`] | what the table has of each route |
 //! | [`apply`], [`query`] | commands and queries |
@@ -30,7 +29,6 @@
 mod app;
 mod apply;
 mod audit;
-mod authorize;
 mod body_budget;
 mod dashboard;
 mod error;

@@ -8,12 +8,12 @@ mod sample;
 use std::sync::{Mutex, PoisonError};
 
 use oarlock_wasm::GuestFailure;
-use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
 
 #[cfg(test)]
 pub(crate) use http::ROUTES;
 pub(crate) use http::{HttpMetrics, HttpRoute};
-use register::{counter, counter_vec, gauge, gauge_vec};
+use register::{counter, counter_vec, gauge};
 pub(crate) use sample::Sample;
 use sample::Sampled;
 
@@ -30,8 +30,6 @@ pub(crate) struct Metrics {
     pub(crate) event_listeners: IntGauge,
     /// Connections that were closed because of `HttpSettings::max_connections`.
     pub(crate) rejected_connections: IntCounter,
-    /// Seconds until the certificate of this node expires. Without TLS there is no series.
-    cert_expiry: IntGaugeVec,
     /// Requests by route and status, with their duration.
     pub(crate) http: HttpMetrics,
     sampled: Mutex<Sampled>,
@@ -85,21 +83,10 @@ impl Metrics {
                 "oarlock_http_connections_rejected_total",
                 "Client connections that were closed because the connection limit was reached.",
             )?,
-            cert_expiry: gauge_vec(
-                &registry,
-                "oarlock_cert_expiry_seconds",
-                "Seconds until a certificate of this node expires.",
-                &["certificate"],
-            )?,
             http: HttpMetrics::new(&registry)?,
             sampled: Mutex::new(Sampled::new(&registry)?),
             registry,
         })
-    }
-
-    /// Sets the seconds until the certificate of this node expires.
-    pub(crate) fn set_cert_expiry(&self, seconds: i64) {
-        self.cert_expiry.with_label_values(&["node"]).set(seconds);
     }
 
     /// Counts a connection until the guard is dropped.

@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use oarlock_client::load::generator::Load;
 use oarlock_client::load::node::NodeSession;
 use oarlock_client::load::tally::LoadTally;
-use oarlock_client::{ClientOptions, Endpoint, TlsOptions};
+use oarlock_client::{ClientOptions, Endpoint};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::template::Template;
@@ -28,10 +28,6 @@ pub(super) struct LoadPlan {
     pub(super) duration: Duration,
     /// Of one request.
     pub(super) timeout: Duration,
-    /// TLS to the nodes.
-    pub(super) tls: Option<TlsOptions>,
-    /// Token to send.
-    pub(super) token: Option<String>,
     /// Queries rather than commands.
     pub(super) query: bool,
     /// Of a payload, in bytes.
@@ -45,8 +41,6 @@ impl LoadPlan {
         let options = ClientOptions {
             connect_timeout: CONNECT,
             timeout: self.timeout,
-            tls: self.tls.clone(),
-            token: self.token.clone(),
             ..ClientOptions::default()
         };
         let template = self.template.clone();

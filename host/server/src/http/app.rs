@@ -17,7 +17,6 @@ use crate::own_hosts::OwnHosts;
 use crate::readiness::Readiness;
 use crate::settings::HttpSettings;
 use crate::settings::cluster::ClusterPeer;
-use crate::tls::TlsHandle;
 use crate::upgrades::UpgradeWatch;
 
 /// One per node. Handlers get it as `State<Arc<App>>`.
@@ -34,8 +33,6 @@ pub(crate) struct App {
     pub(crate) takes_members: bool,
     /// The address that this node announces to clients, as `host:port`.
     pub(crate) client_addr: String,
-    /// Certificates, if the node uses TLS.
-    pub(crate) tls: Option<TlsHandle>,
     /// The hosts that requests may name.
     pub(crate) hosts: OwnHosts,
     /// The limits with which this node was started. Those that apply are in `machine`.

@@ -13,7 +13,6 @@ use serde::Serialize;
 use task_queue_raft::SubmitError;
 
 use super::error_code::ErrorCode;
-use crate::access::{AccessDenied, TokenError};
 
 /// Longest part of a request that an error message repeats, in characters.
 const ECHO_CHARS: usize = 100;
@@ -64,35 +63,6 @@ impl ApiError {
     /// 400: the request is invalid.
     pub(crate) fn malformed(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::new(ErrorCode::Malformed, message, hint)
-    }
-
-    /// 401 or 403: the caller may not send this request.
-    pub(crate) fn denied(denied: &AccessDenied) -> Self {
-        match denied {
-            AccessDenied::Unauthenticated => Self::new(
-                ErrorCode::Unauthenticated,
-                "this node accepts requests of known clients only, and this one has sent neither a certificate nor a token; nothing was changed",
-                "use a certificate of `oarlock cert client` (--certs-dir DIR) or a token of `oarlock token create` (--token-file FILE)",
-            ),
-            AccessDenied::Forbidden { name, needs } => Self::new(
-                ErrorCode::Forbidden,
-                format!(
-                    "the client {name:?} does not have the role {needs}, which this request needs; nothing was changed"
-                ),
-                "use the certificate of a client with this role: `oarlock cert client NAME --roles ROLES`",
-            ),
-        }
-    }
-
-    /// 401: the token in the request is not accepted.
-    pub(crate) fn bad_token(error: &TokenError) -> Self {
-        Self::new(
-            ErrorCode::Unauthenticated,
-            format!(
-                "the token in the header Authorization is not accepted: {error}; nothing was changed"
-            ),
-            "send `Authorization: Bearer TOKEN` with a token of `oarlock token create`",
-        )
     }
 
     /// 404: no route has this path.

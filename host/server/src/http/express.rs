@@ -23,7 +23,8 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -33,7 +34,6 @@ use super::error::ApiError;
 use super::query;
 use super::reply::ReplyResult;
 use super::request;
-use crate::access::{AccessRole, Caller};
 use crate::metrics::HttpRoute;
 use parse::{ParseResult, ParsedRequest, Target};
 pub(super) use rewind::Rewind;
@@ -89,18 +89,16 @@ enum ConnectionEvent {
 }
 
 /// Serves a connection on the fast path. Returns the connection if it needs the slow path, and `None` if it has ended.
-pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(
+pub(super) async fn run(
     app: &Arc<App>,
-    stream: S,
+    stream: TcpStream,
     local: Option<IpAddr>,
-    caller: &Caller,
     stopping: watch::Receiver<bool>,
-) -> Option<Rewind<S>> {
+) -> Option<Rewind<TcpStream>> {
     let express = Express {
         app,
         stream,
         local,
-        caller,
         input: BytesMut::new(),
         read_size: MIN_READ,
         in_flight: VecDeque::new(),
@@ -111,12 +109,11 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(
     express.run(stopping).await
 }
 
-struct Express<'a, S> {
+struct Express<'a> {
     app: &'a Arc<App>,
-    stream: S,
+    stream: TcpStream,
     /// The address to which the client has connected.
     local: Option<IpAddr>,
-    caller: &'a Caller,
     /// Bytes that are read and not parsed yet.
     input: BytesMut,
     /// Bytes to reserve for the next read.
@@ -131,8 +128,8 @@ struct Express<'a, S> {
     idle_since: Instant,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Express<'_, S> {
-    async fn run(mut self, mut stopping: watch::Receiver<bool>) -> Option<Rewind<S>> {
+impl Express<'_> {
+    async fn run(mut self, mut stopping: watch::Receiver<bool>) -> Option<Rewind<TcpStream>> {
         let stop = async {
             // An error means that the server has been dropped, which is a stop too.
             let _ = stopping.wait_for(|stop| *stop).await;
@@ -216,7 +213,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Express<'_, S> {
         }
     }
 
-    fn hand_over(self) -> Rewind<S> {
+    fn hand_over(self) -> Rewind<TcpStream> {
         Rewind::new(self.input.freeze(), self.stream)
     }
 
@@ -263,19 +260,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Express<'_, S> {
         body: &[u8],
         begun: Instant,
     ) -> Result<Pin<Box<dyn Future<Output = ReplyResult> + Send>>, ApiError> {
-        let needs = match parsed.target {
-            Target::Apply => AccessRole::Writer,
-            Target::Query(_) => AccessRole::Reader,
-        };
-        let allowed = self.caller.check(Some(needs));
-        allowed.map_err(|denied| ApiError::denied(&denied))?;
         let deadline = tokio::time::Instant::from_std(begun) + request::timeout(&parsed.headers)?;
         let share = self.app.bodies.take(body.len() as u64)?;
         let app = Arc::clone(self.app);
         match parsed.target {
             Target::Apply => {
                 let key = request::idempotency_key(&parsed.headers)?;
-                let envelope = apply::envelope(self.caller, key, body)?;
+                let envelope = apply::envelope(key, body)?;
                 Ok(Box::pin(async move {
                     let reply = apply::submit(&app, envelope, deadline).await;
                     drop(share);
@@ -321,12 +312,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Express<'_, S> {
             Poll::Ready(())
         })
         .await;
-        let written = async {
-            self.stream.write_all(&self.out).await?;
-            // A secured stream has a buffer of its own.
-            self.stream.flush().await
-        }
-        .await;
+        let written = self.stream.write_all(&self.out).await;
         self.idle_since = Instant::now();
         self.out.clear();
         if self.out.capacity() > 4 * MAX_READ {

@@ -16,6 +16,5 @@ mod reference;
 mod settings;
 mod succession;
 mod support;
-mod tls;
 mod upgrades;
 mod waiting;

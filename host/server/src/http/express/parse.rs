@@ -136,7 +136,6 @@ fn read_headers(
             "upgrade",
             "origin",
             "sec-fetch-site",
-            "authorization",
         ]
         .iter()
         .any(|name| is(name))

@@ -136,7 +136,11 @@ impl Checker {
                 let token = task.and_then(|task| task.token.as_deref());
                 match name {
                     "enqueue" => fields["group"].is_string(),
-                    _ => token != Some(text(fields, "token")),
+                    // A command before it in the batch may have delivered the task again if its lease had ended.
+                    _ => {
+                        token != Some(text(fields, "token"))
+                            || task.is_some_and(|task| task.lease_until_ms <= now_ms)
+                    }
                 }
             });
             return if may_be_refused && fields["all_or_nothing"] == true {

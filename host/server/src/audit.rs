@@ -161,7 +161,8 @@ pub(crate) struct AuditTask {
     pub(crate) auditor: Auditor,
 }
 
-/// Takes part in audits until the node stops. The leader proposes one every `interval`.
+/// Takes part in audits until the node stops. The leader proposes one every `interval`, and so does a node that
+/// refuses commands.
 pub(crate) async fn run(task: AuditTask, interval: Duration) {
     let AuditTask {
         raft,
@@ -214,9 +215,8 @@ pub(crate) async fn run(task: AuditTask, interval: Duration) {
                 hand_over(&raft, &audit, &status.voters, me, duties.hand_overs()).await;
                 duties.handed_over();
             }
-            _ = ticks.tick(), if status.has_committed_in_term => {
-                let is_due = machine.audit().is_due || auditor.are_writes_stopped();
-                duties.request(is_due, start.elapsed());
+            _ = ticks.tick(), if status.has_committed_in_term || auditor.are_writes_stopped() => {
+                duties.request(machine.audit().is_due, start.elapsed());
             }
         }
     }

@@ -49,8 +49,11 @@ pub struct AuditDuties {
     undecided_since: Option<Duration>,
     /// A request is due now.
     is_request_due: bool,
-    /// When the last request was made.
+    /// When this node made its last request.
     requested: Option<Duration>,
+    /// When the latest audit was seen first, of any node.
+    seen: Option<Duration>,
+    leads: bool,
     are_writes_stopped: bool,
     hand_over_pause: Backoff,
     /// Transfers of this quarantine.
@@ -70,6 +73,8 @@ impl Default for AuditDuties {
             undecided_since: None,
             is_request_due: false,
             requested: None,
+            seen: None,
+            leads: false,
             are_writes_stopped: false,
             hand_over_pause: Backoff::new(HAND_OVER_PAUSES.0, HAND_OVER_PAUSES.1),
             hand_overs: 0,
@@ -83,8 +88,10 @@ impl AuditDuties {
     pub fn note(&mut self, situation: AuditSituation, now: Duration) {
         if situation.requested_at != self.requested_at {
             self.requested_at = situation.requested_at;
+            self.seen = Some(now);
             self.retry_report();
         }
+        self.leads = situation.leads;
         self.are_writes_stopped = situation.are_writes_stopped;
         if situation.undecided && !situation.are_writes_stopped {
             self.undecided_since.get_or_insert(now);
@@ -137,13 +144,21 @@ impl AuditDuties {
         self.is_report_missing = is_missing;
     }
 
-    /// The interval of audits has passed on the leader. While hashes differ without a majority, there is no other audit before
-    /// the voters that are missing had time to report: it would begin their time anew, and commands would never be refused.
+    /// The interval of audits has passed. `is_due`: something could have made states differ since the last one.
+    ///
+    /// The leader requests audits. A node that refuses commands does so as well: the reports that ended this on the others may be
+    /// in the part of the log that a snapshot has replaced here, and then only another audit tells. It gives way to the audits of
+    /// others. While hashes differ without a majority, there is no other audit before the voters that are missing had time to
+    /// report: it would begin their time anew, and commands would never be refused.
     pub fn request(&mut self, is_due: bool, now: Duration) {
-        let is_early = self.are_writes_stopped
-            && self
-                .requested
-                .is_some_and(|requested| now - requested < REPEAT_PAUSE);
+        let last = if self.leads {
+            self.requested
+        } else {
+            self.requested.max(self.seen)
+        };
+        let is_early =
+            self.are_writes_stopped && last.is_some_and(|last| now - last < REPEAT_PAUSE);
+        let is_due = self.are_writes_stopped || (self.leads && is_due);
         let is_open = self.undecided_since.is_some();
         self.is_request_due = is_due && !is_early && !is_open;
     }

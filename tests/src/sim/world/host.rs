@@ -215,9 +215,9 @@ impl World {
             self.coverage.stopped_writes += 1;
         }
         let Some(host) = self.host(node) else { return };
-        if view.leads && host.audit_at <= view.now {
+        if (view.leads || stopped) && host.audit_at <= view.now {
             host.audit_at = view.now + AUDITS;
-            host.duties.request(audit.is_due || stopped, view.now);
+            host.duties.request(audit.is_due, view.now);
         }
         let due = match report {
             Some(report) if host.duties.may_report(view.now) && !waits => {
@@ -549,10 +549,7 @@ impl World {
             let live = node.live.as_ref()?;
             let (host, guest) = (live.host.as_ref()?, live.applier.machine().guest()?);
             let (verdict, status) = (&host.verdict, guest.status());
-            // A follower that a snapshot took past the audit that stopped it learns of the end with the next audit, and the
-            // leader starts none before there are new entries. What it refuses until then, the other nodes take.
-            let is_stopped = verdict.are_writes_stopped() && node.id == self.ids[leader];
-            if verdict.is_quarantined() || is_stopped {
+            if verdict.is_quarantined() || verdict.are_writes_stopped() {
                 return Some(format!("{} does not serve: {verdict:?}", node.id));
             }
             if status.upgrades().pending.is_some() {

@@ -235,6 +235,41 @@ async fn a_restart_of_all_nodes_without_a_majority_acknowledges_no_command() {
     three.shutdown().await;
 }
 
+/// As where a snapshot has replaced the part of the log with the reports that ended it on the others. No new entry makes an audit due
+/// for the leader.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_that_alone_refuses_commands_asks_for_the_audit_that_ends_it() {
+    let mut three = Three::start_with(|_, settings| {
+        settings.audit_interval = Duration::from_millis(50);
+    })
+    .await;
+    add(&three).await;
+    let leader = three.leader(0).await;
+    let machine = three.node(leader).app().machine.clone();
+    let upgrades = three.node(leader).app().upgrades.clone();
+    let audited = upgrades.find(|_| {
+        let audit = machine.audit();
+        let is_complete = !audit.is_due && audit.reports.len() == 3;
+        audit.requested_at.filter(|_| is_complete)
+    });
+    let audited = audited.await.expect("it runs").0;
+    let follower = (leader + 1) % 3;
+    three.stop(follower).await;
+    std::fs::write(
+        three.data_dir(follower).join("writes-stopped"),
+        (audited + 1).to_string(),
+    )
+    .expect("writable");
+    three.start_again(follower).await;
+    let auditor = three.node(follower).app().auditor.clone();
+    assert!(auditor.are_writes_stopped());
+    let mut changes = auditor.watch();
+    let ended = changes.wait_for(|verdict| !verdict.are_writes_stopped());
+    drop(ended.await.expect("it runs"));
+    assert_eq!(three.client(follower).apply(ADD).await.status, 200);
+    three.shutdown().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn where_no_majority_agrees_commands_are_refused_until_an_operator_accepts_a_state() {
     let three = without_a_majority().await;

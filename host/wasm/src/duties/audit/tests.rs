@@ -85,6 +85,34 @@ fn a_refused_cluster_is_audited_again_but_not_at_every_tick() {
 }
 
 #[test]
+fn a_follower_that_refuses_commands_asks_for_audits_and_gives_way_to_those_of_others() {
+    let follower = |requested_at, are_writes_stopped| AuditSituation {
+        are_writes_stopped,
+        ..audit(requested_at)
+    };
+    let (mut duties, start) = (AuditDuties::default(), Duration::ZERO);
+    duties.note(follower(7, true), start);
+    duties.request(false, start);
+    assert!(
+        !duties.takes_request(start),
+        "the latest audit has its time"
+    );
+    let mut now = start + REPEAT_PAUSE;
+    duties.request(false, now);
+    assert!(duties.takes_request(now));
+    duties.request(false, now);
+    assert!(!duties.takes_request(now));
+    now += REPEAT_PAUSE;
+    duties.note(follower(8, true), now);
+    duties.request(false, now);
+    assert!(!duties.takes_request(now), "another node was faster");
+    now += REPEAT_PAUSE;
+    duties.note(follower(8, false), now);
+    duties.request(true, now);
+    assert!(!duties.takes_request(now), "it accepts commands again");
+}
+
+#[test]
 fn voters_that_do_not_report_have_a_time_limit() {
     let undecided = AuditSituation {
         undecided: true,
@@ -126,7 +154,11 @@ fn an_audit_without_a_majority_gets_its_time_before_the_next_one() {
     duties.request(true, now);
     assert!(duties.takes_request(now));
     // A voter has reported, and a majority agrees.
-    duties.note(audit(7), now);
+    let agreed = AuditSituation {
+        leads: true,
+        ..audit(7)
+    };
+    duties.note(agreed, now);
     duties.request(true, now);
     assert!(duties.takes_request(now));
 }

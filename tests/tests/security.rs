@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use oarlock_tests::process::{Cluster, Http, eventually, run};
+use oarlock_tests::process::{Cluster, Http, eventually, oarlock, run};
 use serde_json::json;
 
 const PUT: &str = r#"{"put":{"key":"k","value":"v"}}"#;
@@ -138,11 +138,31 @@ async fn a_web_page_can_not_change_a_node_on_the_same_machine() {
     );
 }
 
+/// The binary with a hard limit of descriptors that the idle clients of the test below exceed.
+fn with_few_descriptors(dir: &Path) -> PathBuf {
+    let script = dir.join("oarlock");
+    let text = format!(
+        "#!/bin/sh\nulimit -n 256\nexec '{}' \"$@\"\n",
+        oarlock().display()
+    );
+    fs::write(&script, text).expect("writable");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("its own file");
+    script
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_clients_do_not_keep_a_restarted_peer_out() {
-    let mut cluster = Cluster::start(3, "kv", &[]);
+    let dir = tempfile::tempdir().expect("a directory");
+    let limited = with_few_descriptors(dir.path());
+    let mut cluster = Cluster::prepare(3, "kv", &[]);
+    for node in &mut cluster.nodes {
+        node.use_binary(&limited);
+        node.start();
+    }
     let leader = cluster.leader().await;
     let restarted = (leader + 1) % 3;
+    let log = cluster.nodes[leader].log();
+    assert!(log.contains("fewer clients"), "{log}");
     cluster.nodes[restarted].kill();
     let mut idle = Vec::new();
     for _ in 0..300 {

@@ -47,7 +47,7 @@ fn a_seed_replays_to_the_same_byte() {
         ("corrupt guests", coverage.corruptions),
         ("quarantines", coverage.quarantines),
         ("nodes back from quarantine", coverage.rejoined),
-        ("calls of strangers", coverage.strangers),
+        ("calls of foreign nodes", coverage.foreign_nodes),
     ];
     for (what, count) in exercised {
         assert!(count > 0, "these runs have no {what}");

@@ -26,7 +26,10 @@ use serde::{Deserialize, Serialize};
 /// Longest name of a flag or user, in bytes.
 const MAX_NAME_BYTES: usize = 100;
 /// Most users of a rule.
-const MAX_USERS: usize = 1_000;
+const MAX_USERS: usize = 100;
+/// Most flags, and most bytes of all names and users: `all` must fit into one response.
+const MAX_FLAGS: usize = 1_000;
+const MAX_BYTES: usize = 500_000;
 
 /// The state.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -96,6 +99,15 @@ impl Flags {
             let text = format!("`{name}` was changed in version {found}; read it again");
             return Err(Refusal::new("conflict", text).field("if_version"));
         }
+        let others = self.flags.iter().filter(|(other, _)| **other != name);
+        let bytes = others
+            .map(|(name, flag)| flag.rule.bytes(name))
+            .sum::<usize>();
+        if (found == 0 && self.flags.len() >= MAX_FLAGS) || bytes + rule.bytes(&name) > MAX_BYTES {
+            let text =
+                format!("{MAX_FLAGS} flags and {MAX_BYTES} bytes are the most; remove flags first");
+            return Err(Refusal::new("full", text).field("flag"));
+        }
         if cx.memory_is_low() {
             let text = "the memory is low; remove flags first";
             return Err(Refusal::new("memory_is_low", text));
@@ -128,6 +140,11 @@ impl Rule {
     #[must_use]
     pub fn is_on(&self, flag: &str, user: &str) -> bool {
         self.enabled && (self.users.contains(user) || place(flag, user) < u64::from(self.percent))
+    }
+
+    /// Bytes of the names.
+    fn bytes(&self, flag: &str) -> usize {
+        flag.len() + self.users.iter().map(String::len).sum::<usize>()
     }
 
     fn check(&self) -> Result<(), Refusal> {

@@ -108,7 +108,7 @@ fn a_user_gets_the_flags_that_are_on() {
 #[test]
 fn names_shares_and_users_are_limited() {
     let mut cluster = Cluster::new();
-    let users: Vec<String> = (0..1_001).map(|number| number.to_string()).collect();
+    let users: Vec<String> = (0..101).map(|number| number.to_string()).collect();
     let users: Vec<&str> = users.iter().map(String::as_str).collect();
     let long = "x".repeat(101);
     for (flag, rule) in [
@@ -127,6 +127,34 @@ fn names_shares_and_users_are_limited() {
 }
 
 #[test]
+fn all_flags_fit_into_one_response() {
+    let mut flags = Harness::<Flags>::new();
+    let users: Vec<String> = (0..100).map(|number| format!("{number:0>100}")).collect();
+    let users: Vec<&str> = users.iter().map(String::as_str).collect();
+    let set = |flag: &str, rule| json!({"set": {"flag": flag, "rule": rule}}).to_string();
+    let mut count = 0;
+    let full = loop {
+        let outcome = flags.send(set(&format!("large{count}"), rule(&users, 0)));
+        if !outcome.accepted {
+            break outcome;
+        }
+        count += 1;
+    };
+    assert_eq!((code(&full), count), ("full".to_owned(), 49));
+    let all = flags.send_query(r#"{"all":{}}"#);
+    assert!(all.text().len() < 1 << 20, "{}", all.text().len());
+    // A smaller rule for a flag that is there takes less.
+    assert!(flags.send(set("large0", rule(&[], 5))).accepted);
+    assert!(flags.send(set("large49", rule(&users, 0))).accepted);
+    let mut flags = Harness::<Flags>::new();
+    for number in 0..1_000 {
+        assert!(flags.send(set(&number.to_string(), rule(&[], 5))).accepted);
+    }
+    assert_eq!(code(&flags.send(set("one more", rule(&[], 5)))), "full");
+    assert!(flags.send(set("999", rule(&[], 6))).accepted);
+}
+
+#[test]
 fn a_changed_layout_of_the_state_needs_a_new_version() {
     assert_eq!(
         oarlock_guest::testing::layout::<Flags>(),
@@ -138,6 +166,6 @@ fn a_changed_layout_of_the_state_needs_a_new_version() {
 #[test]
 fn the_schema_is_current() {
     MessageSchema::<Flags>::derived()
-        .refusals(["conflict", "memory_is_low", "out_of_range"])
+        .refusals(["conflict", "full", "memory_is_low", "out_of_range"])
         .assert_is_current("src/schema.json");
 }

@@ -77,7 +77,7 @@ pub enum Command {
     SetSchedule(Box<SetSchedule>),
     /// Adds ticks to a schedule that lists them.
     AddTicks(AddTicks),
-    /// Pauses a schedule, or lets it go on.
+    /// Pauses or resumes a schedule.
     PauseSchedule(PauseSchedule),
     /// Removes a schedule.
     DeleteSchedule {

@@ -102,12 +102,13 @@ impl RateLimiter {
     fn take(&mut self, cx: &Apply<'_>, id: BucketId, tokens: u64) -> Result<Reply, Refusal> {
         let limit = self.limit(&id.0)?;
         check("tokens", &(1..=limit.burst), tokens, "tokens")?;
+        let now_us = cx.time_ms() * 1000;
         let is_new = !self.full_at.contains_key(&id);
-        if is_new && cx.memory_is_low() {
+        // Where a full bucket makes place for it, a new one takes no memory.
+        if is_new && !self.has_full(now_us) && cx.memory_is_low() {
             let text = "the memory is low; try again when buckets are full, or use fewer keys";
             return Err(Refusal::new("memory_is_low", text));
         }
-        let now_us = cx.time_ms() * 1000;
         self.sweep(now_us);
         let stored_us = self.full_at.get(&id).copied();
         let empty_us = now_us + limit.burst * limit.token_us;
@@ -115,7 +116,9 @@ impl RateLimiter {
         let before_us = stored_us.unwrap_or(0).clamp(now_us, empty_us);
         let after_us = before_us + tokens * limit.token_us;
         if after_us > empty_us {
-            self.store(id, stored_us, before_us);
+            if stored_us != Some(before_us) {
+                self.store(id, stored_us, before_us);
+            }
             let retry_after_ms = (after_us - empty_us).div_ceil(1000);
             return Ok(Reply::Limited { retry_after_ms });
         }
@@ -135,14 +138,18 @@ impl RateLimiter {
     /// Removes buckets that are full.
     fn sweep(&mut self, now_us: Micros) {
         for _ in 0..SWEPT {
-            match self.by_time.first() {
-                Some((time_us, _)) if *time_us <= now_us => {}
-                _ => return,
+            if !self.has_full(now_us) {
+                return;
             }
             if let Some((_, id)) = self.by_time.pop_first() {
                 self.full_at.remove(&id);
             }
         }
+    }
+
+    fn has_full(&self, now_us: Micros) -> bool {
+        let first = self.by_time.first();
+        first.is_some_and(|(full_at_us, _)| *full_at_us <= now_us)
     }
 
     fn limit(&self, name: &str) -> Result<Limit, Refusal> {

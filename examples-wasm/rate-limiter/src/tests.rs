@@ -131,6 +131,10 @@ fn new_keys_are_refused_while_the_memory_is_low() {
     limiter.set_memory_is_low(true);
     assert_eq!(code(&limiter.send(take("bob"))), "memory_is_low");
     assert!(limiter.send(take("ann")).accepted);
+    // Ann's bucket is full again, and makes place. So clients with new keys alone do not keep the memory low.
+    limiter.advance_ms(2_000);
+    assert!(limiter.send(take("bob")).accepted);
+    assert_eq!(code(&limiter.send(take("carl"))), "memory_is_low");
 }
 
 #[test]

@@ -18,7 +18,10 @@ pub(crate) struct EventLines {
     rest: Vec<u8>,
     topic: Option<String>,
     data: Option<String>,
+    /// The latest id, also of an event that is not complete.
     id: Option<String>,
+    /// The id of what is complete.
+    last_id: Option<String>,
 }
 
 impl EventLines {
@@ -47,15 +50,16 @@ impl EventLines {
         Ok(events)
     }
 
-    /// Id of the last event, or the position at which the stream began.
+    /// Id of the last complete event, or a later position without an event.
     pub(crate) fn last_id(&self) -> Option<String> {
-        self.id.clone()
+        self.last_id.clone()
     }
 
     /// Reads one line. An empty one ends an event.
     fn line(&mut self, line: &str) -> Option<ReceivedEvent> {
         let line = line.strip_suffix('\r').unwrap_or(line);
         if line.is_empty() {
+            self.last_id.clone_from(&self.id);
             let (topic, data) = (self.topic.take(), self.data.take());
             return Some(ReceivedEvent {
                 id: self.id.clone().unwrap_or_default(),
@@ -119,6 +123,16 @@ mod tests {
         let mut lines = EventLines::default();
         assert_eq!(lines.push(b": events\nid: 4.1\n\n", 100), Ok(Vec::new()));
         assert_eq!(lines.last_id().as_deref(), Some("4.1"));
+    }
+
+    #[test]
+    fn an_event_that_is_cut_off_does_not_count_as_received() {
+        let mut lines = EventLines::default();
+        let text = b"id: 4.1\n\nevent: t\ndata: x\nid: 5.0\n";
+        assert_eq!(lines.push(text, 100), Ok(Vec::new()));
+        assert_eq!(lines.last_id().as_deref(), Some("4.1"));
+        assert_eq!(lines.push(b"\n", 100).map(|events| events.len()), Ok(1));
+        assert_eq!(lines.last_id().as_deref(), Some("5.0"));
     }
 
     #[test]

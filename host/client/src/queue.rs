@@ -454,7 +454,7 @@ impl Queue {
         self.done("set_schedule", &command).await
     }
 
-    /// Pauses a schedule, or lets it go on. The queue of this handle does not matter.
+    /// Pauses or resumes a schedule. The queue of this handle does not matter.
     ///
     /// # Errors
     /// See [`QueueError`]; code `no_such_schedule`.

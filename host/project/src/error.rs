@@ -45,7 +45,7 @@ pub enum ProjectError {
     },
     /// The task queue is not in the repository of the SDK.
     #[error(
-        "there is no examples-wasm/queue beside the SDK; pass the directory guest-sdk of a whole source tree as --sdk"
+        "the source tree of the SDK has no `examples-wasm/queue`; pass `--sdk` with the directory `guest-sdk` of a complete source tree"
     )]
     NoQueueNearSdk,
     /// The directory of a new project exists.

@@ -9,7 +9,7 @@
 //! | `error`, `status` | what a node reports |
 //! | `channels`, `environment` | events to the driver, and its work for others |
 //! | `open`, `stored_cluster` | opens and checks the stores; the cluster that they belong to |
-//! | `inbox`, `seat` | how events get to the driver, and who runs it |
+//! | `inbox`, `shared_driver` | how events get to the driver, and who runs it |
 //! | `threads`, `runtime` | the running node |
 //! | `admin` | calls of operators |
 
@@ -23,7 +23,7 @@ mod inbox;
 mod node_config;
 mod open;
 mod runtime;
-mod seat;
+mod shared_driver;
 mod status;
 mod status_log;
 mod stored_cluster;
@@ -338,13 +338,14 @@ impl<M: ReplicatedStateMachine> Raft<M> {
         u64::try_from(now.saturating_add(offset_us) / 1000).unwrap_or(0)
     }
 
-    /// Notifies of each change of the status.
+    /// Notifies of each change of the status. Drop what `borrow` returns before you call another method of the node: that method may
+    /// publish a change on your thread, and would wait for it for ever.
     #[must_use]
     pub fn watch_status(&self) -> watch::Receiver<Status> {
         self.shared.published.status.clone()
     }
 
-    /// Notifies of each change of leadership. Unlike the status, it does not change with each entry, so load does not wake
+    /// Notifies of each change of leadership, under the same rule. Unlike the status, it does not change with each entry, so load does not wake
     /// the receiver.
     #[must_use]
     pub fn watch_leadership(&self) -> watch::Receiver<Leadership> {

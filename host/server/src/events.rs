@@ -67,10 +67,11 @@ pub(crate) enum NextEvent {
 }
 
 /// The latest events of the guest.
+#[derive(Default)]
 pub(crate) struct Events {
     store: Mutex<EventStore>,
-    /// Notifies of new events; `false` when the node stops.
-    changes: watch::Sender<bool>,
+    /// Notifies of new events.
+    changes: watch::Sender<()>,
 }
 
 #[derive(Default)]
@@ -83,22 +84,13 @@ struct EventStore {
     lost: Option<EventId>,
 }
 
-impl Default for Events {
-    fn default() -> Self {
-        Self {
-            store: Mutex::default(),
-            changes: watch::Sender::new(true),
-        }
-    }
-}
-
 impl Events {
     /// Stores the events of the entry at `index`. `before` is the number of earlier events since the beginning of the
     /// log. Called on the apply thread, in the order of the log. Also called without events after a snapshot is
     /// installed: a snapshot holds the number of events, but not the events.
     pub(crate) fn publish(&self, index: Index, events: &[GuestEvent], before: u64) {
         if self.lock().publish(index.0, events, before) {
-            self.changes.send_modify(|_| {});
+            self.changes.send_replace(());
         }
     }
 
@@ -114,14 +106,9 @@ impl Events {
         kept.max(store.lost).unwrap_or_default()
     }
 
-    /// Notifies of new events. The value becomes `false` when the node stops.
-    pub(crate) fn watch(&self) -> watch::Receiver<bool> {
+    /// Notifies of new events.
+    pub(crate) fn watch(&self) -> watch::Receiver<()> {
         self.changes.subscribe()
-    }
-
-    /// Ends all streams, because the node is stopping.
-    pub(crate) fn close(&self) {
-        self.changes.send_replace(false);
     }
 
     /// Number of open streams.

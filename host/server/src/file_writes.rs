@@ -27,9 +27,9 @@ impl FileWrites {
         tokio::task::spawn_blocking(write).await
     }
 
-    /// Waits for the writes that run. Call it after the tasks were aborted.
+    /// Waits for the writes that run. None begins afterwards: a task that still wants to waits until it is dropped.
     pub(crate) async fn finish(&self) {
-        drop(self.0.write().await);
+        std::mem::forget(Arc::clone(&self.0).write_owned().await);
     }
 }
 

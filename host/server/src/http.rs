@@ -14,6 +14,7 @@
 //! | [`members`], [`member_address`] | membership changes and leadership transfer; addresses of new members |
 //! | [`logs`] | the log of the node, as server-sent events |
 //! | [`events`] | events of the guest, as server-sent events |
+//! | [`event_stream`] | sends frames to one client at its speed, as server-sent events |
 //! | [`upgrade`] | the active module, upgrades and their history |
 //! | [`status`], [`snapshot`], [`health`], [`metrics`], [`dashboard`] | the node itself |
 //! | [`guard`] | refuses what a web page makes a browser send: host, origin, content type |
@@ -33,6 +34,7 @@ mod body_budget;
 mod dashboard;
 mod error;
 mod error_code;
+mod event_stream;
 mod events;
 mod express;
 mod guard;

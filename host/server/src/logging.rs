@@ -5,6 +5,7 @@ mod layer;
 
 use std::io::{self, IsTerminal, Write};
 
+use oarlock_wasm::is_unprintable;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -88,12 +89,12 @@ impl<W: Write> Write for OneLineWriter<W> {
     }
 }
 
-/// Whether a text begins with a control character, which would end the line or move the cursor of a terminal. Sequences for colors
-/// are allowed where the lines have them.
+/// Whether a text begins with an unprintable character, which could end the line or move the cursor of a terminal. Tabs are
+/// allowed, and sequences for colors where the lines have them.
 fn is_unsafe(text: &str, colors: bool) -> bool {
     match text.chars().next() {
         Some('\u{1b}') => !(colors && is_color(&text[1..])),
-        Some(first) => first.is_control() && first != '\t',
+        Some(first) => is_unprintable(first) && first != '\t',
         None => false,
     }
 }
@@ -157,6 +158,15 @@ mod tests {
             assert!(!log.contains("\x1b[2K"), "{log}");
             assert_eq!(log.contains("\x1b["), colors, "{log}");
         }
+    }
+
+    #[test]
+    fn a_message_can_not_change_the_direction_of_its_line() {
+        let log = logged(false, || tracing::info!("a\u{202e}b\u{2028}c\u{2066}d\te"));
+        assert!(
+            log.ends_with("a\\u{202e}b\\u{2028}c\\u{2066}d\te\n"),
+            "{log}"
+        );
     }
 
     #[test]

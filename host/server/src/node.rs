@@ -35,7 +35,7 @@ use crate::log_module;
 use crate::memory;
 use crate::metrics::Metrics;
 use crate::node_log::NodeLog;
-use crate::own_hosts::OwnHosts;
+use crate::own_hosts::{OwnHosts, host_name};
 use crate::private_files;
 use crate::quarantine;
 use crate::quarantine::record::{QuarantineRecord, QuarantineRecordError};
@@ -233,7 +233,10 @@ impl Node {
             auditor: Auditor::starting(record.is_quarantined(), stopped.stopped_by()),
             members,
             takes_members: settings.start.takes_members,
-            hosts: OwnHosts::new(&settings.client_addr.host, &settings.allowed_hosts),
+            hosts: OwnHosts::new(
+                host_name(&announced).unwrap_or_default(),
+                &settings.allowed_hosts,
+            ),
             client_addr: announced,
             limits: settings.limits,
             http: settings.http.clone(),
@@ -304,7 +307,6 @@ impl Node {
     /// flight, and then stops Raft. Addresses and data directory are free when this function returns.
     pub(crate) async fn shutdown(self) {
         // Event streams would otherwise stay open until the grace period ends.
-        self.app.events.close();
         self.app.streams.send_replace(false);
         self.server.stop().await;
         self.tasks.iter().for_each(AbortHandle::abort);

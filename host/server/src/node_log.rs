@@ -9,7 +9,7 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use tokio::sync::watch;
 
 use crate::wall_clock;
@@ -24,8 +24,7 @@ const LINE_COST: usize = 96;
 const TEXT_BYTES: usize = 8 << 10;
 
 /// How severe a line is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Severity {
     Trace,
     Debug,
@@ -35,32 +34,82 @@ pub(crate) enum Severity {
 }
 
 impl Severity {
-    /// All of them, the least severe first.
-    pub(crate) const NAMES: [&str; 5] = ["trace", "debug", "info", "warn", "error"];
+    /// All of them with their names, the least severe first.
+    const ALL: [(&str, Self); 5] = [
+        ("trace", Self::Trace),
+        ("debug", Self::Debug),
+        ("info", Self::Info),
+        ("warn", Self::Warn),
+        ("error", Self::Error),
+    ];
+    pub(crate) const NAMES: [&str; 5] = names(&Self::ALL);
 }
 
 impl FromStr for Severity {
     type Err = ();
 
     fn from_str(name: &str) -> Result<Self, ()> {
-        let all = [
-            Self::Trace,
-            Self::Debug,
-            Self::Info,
-            Self::Warn,
-            Self::Error,
-        ];
-        let position = Self::NAMES.iter().position(|known| *known == name);
-        position.map(|position| all[position]).ok_or(())
+        named(&Self::ALL, name).ok_or(())
+    }
+}
+
+impl Serialize for Severity {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(name_of(&Self::ALL, *self))
     }
 }
 
 /// Who wrote a line. Only the host sets it, so a guest cannot write a line of the node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LineSource {
     Guest,
     Node,
+}
+
+impl LineSource {
+    /// All of them with their names.
+    const ALL: [(&str, Self); 2] = [("guest", Self::Guest), ("node", Self::Node)];
+    pub(crate) const NAMES: [&str; 2] = names(&Self::ALL);
+}
+
+impl FromStr for LineSource {
+    type Err = ();
+
+    fn from_str(name: &str) -> Result<Self, ()> {
+        named(&Self::ALL, name).ok_or(())
+    }
+}
+
+impl Serialize for LineSource {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(name_of(&Self::ALL, *self))
+    }
+}
+
+/// The names in a table of values.
+const fn names<T, const N: usize>(all: &[(&'static str, T); N]) -> [&'static str; N] {
+    let mut names = [""; N];
+    let mut position = 0;
+    while position < N {
+        names[position] = all[position].0;
+        position += 1;
+    }
+    names
+}
+
+/// The value with a name.
+fn named<T: Copy>(all: &[(&str, T)], name: &str) -> Option<T> {
+    let found = all.iter().find(|(known, _)| *known == name);
+    found.map(|(_, value)| *value)
+}
+
+/// The name of a value.
+fn name_of<T: PartialEq>(all: &[(&'static str, T)], value: T) -> &'static str {
+    let found = all.iter().find(|(_, known)| *known == value);
+    found.map_or_else(
+        || unreachable!("the table has all values"),
+        |(name, _)| *name,
+    )
 }
 
 /// A line of the log.

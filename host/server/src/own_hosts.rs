@@ -1,21 +1,20 @@
 //! The hosts of a node: which values of the header `Host` name it, and which hosts are of the loopback interface.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 /// The names and addresses under which a node answers, besides those of the loopback interface.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct OwnHosts {
-    /// In lower case.
-    names: BTreeSet<String>,
+    /// A few, compared without regard to case.
+    names: Vec<String>,
 }
 
 impl OwnHosts {
-    /// `client_host`: the host in `--client-addr`. `allowed`: the names of `--allow-host`.
+    /// `client_host`: the host that this node announces to clients. `allowed`: the names of `--allow-host`.
     pub(crate) fn new(client_host: &str, allowed: &[String]) -> Self {
         let names = allowed.iter().map(String::as_str).chain([client_host]);
         Self {
-            names: names.map(str::to_lowercase).collect(),
+            names: names.map(str::to_owned).collect(),
         }
     }
 
@@ -26,11 +25,11 @@ impl OwnHosts {
         let Some(name) = name else {
             return false;
         };
+        let name = name.strip_suffix('.').unwrap_or(name);
+        let is_named = || self.names.iter().any(|own| own.eq_ignore_ascii_case(name));
         match name.parse::<IpAddr>() {
-            Ok(address) => {
-                address.is_loopback() || Some(address) == local || self.names.contains(name)
-            }
-            Err(_) => is_local_name(name) || self.names.contains(&name.to_lowercase()),
+            Ok(address) => address.is_loopback() || Some(address) == local || is_named(),
+            Err(_) => is_local_name(name) || is_named(),
         }
     }
 }

@@ -49,6 +49,7 @@ pub use guest::check::{CheckError, CheckReason};
 pub use guest::compiled::CompiledStore;
 pub use guest::effects::{Completion, Effects, GuestEvent};
 pub use guest::engine::{EngineError, GuestEngine, THREAD_STACK_BYTES};
+pub use guest::guest_log::is_unprintable;
 pub use guest::limits::{LimitsError, MachineLimits};
 pub use guest::metering::COST_TABLE;
 pub use guest::module::{Description, GuestModule};

@@ -427,7 +427,7 @@ pub enum Overflow {
 pub struct PauseSchedule {
     /// Name of the schedule.
     pub name: String,
-    /// Whether it adds nothing. When it goes on, `catch_up` decides about the ticks that have passed.
+    /// Whether it adds nothing. When it is resumed, `catch_up` decides about the ticks that have passed.
     pub paused: bool,
 }
 
@@ -593,7 +593,7 @@ pub struct SetSchedule {
     pub future_only: Option<bool>,
     /// Name of the schedule.
     pub name: String,
-    /// Whether it adds nothing until it is set again.
+    /// Whether it adds nothing until it is resumed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<bool>,
     /// First tick, in milliseconds since 1970-01-01 UTC, with `every_ms`. Default: one interval from now.
@@ -1310,7 +1310,7 @@ impl TaskQueueClient {
         self.apply("pause", arguments).await
     }
 
-    /// Pauses a schedule, or lets it go on.
+    /// Pauses or resumes a schedule.
     pub async fn pause_schedule(&self, arguments: &PauseSchedule) -> Result<PauseScheduleReply, CallError> {
         self.apply("pause_schedule", arguments).await
     }

@@ -109,7 +109,7 @@ counts! {
     /// States that an operator accepted where no majority agreed.
     acceptances "accepted states",
     /// Calls of nodes of another cluster with the same names.
-    strangers "calls of strangers",
+    foreign_nodes "calls of foreign nodes",
     /// Leaders that gave their leadership away.
     transfers "transfers",
     /// Machines that were to get another state, and were sent one.

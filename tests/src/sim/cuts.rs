@@ -38,7 +38,7 @@ pub enum Part {
     /// Memory of guests that becomes corrupt.
     Corruption,
     /// Nodes of another cluster with the same names.
-    Strangers,
+    ForeignNodes,
     /// Nodes that wait to be added.
     Spares,
     /// Pauses of the storm.
@@ -68,7 +68,7 @@ impl Part {
             Self::Upgrades,
             Self::Audits,
             Self::Corruption,
-            Self::Strangers,
+            Self::ForeignNodes,
             Self::Spares,
             Self::Lulls,
             Self::Reads,
@@ -118,7 +118,7 @@ impl Part {
             Self::Upgrades => profile.dimensions.upgrades,
             Self::Audits => profile.dimensions.audits,
             Self::Corruption => profile.dimensions.corruption,
-            Self::Strangers => profile.dimensions.strangers,
+            Self::ForeignNodes => profile.dimensions.foreign_nodes,
             Self::Spares => profile.spares > 0,
             Self::Lulls => profile.lulls > 0,
             Self::Reads => profile.reads_per_mille > 0,
@@ -143,7 +143,7 @@ impl Part {
             Self::Upgrades => profile.dimensions.upgrades = false,
             Self::Audits => profile.dimensions.audits = false,
             Self::Corruption => profile.dimensions.corruption = false,
-            Self::Strangers => profile.dimensions.strangers = false,
+            Self::ForeignNodes => profile.dimensions.foreign_nodes = false,
             Self::Spares => profile.spares = 0,
             Self::Lulls => profile.lulls = 0,
             Self::Reads => profile.reads_per_mille = 0,

@@ -20,7 +20,7 @@ pub(crate) struct Dimensions {
     /// The memory of a guest becomes corrupt. Then the nodes compare their states.
     pub(crate) corruption: bool,
     /// Nodes of another cluster with the same names call.
-    pub(crate) strangers: bool,
+    pub(crate) foreign_nodes: bool,
 }
 
 impl Dimensions {
@@ -30,34 +30,34 @@ impl Dimensions {
         let flags = rng.chance(300);
         let (settings, upgrades) = (rng.chance(500), rng.chance(400));
         let (audits, corruption) = (rng.chance(500), rng.chance(250));
-        let strangers = rng.chance(250);
+        let foreign_nodes = rng.chance(250);
         Self {
             flags,
             settings,
             upgrades,
             audits: audits || corruption,
             corruption,
-            strangers,
+            foreign_nodes,
         }
     }
 
     /// Only a guest has settings, upgrades and audits, and only a cluster that begins at level 1 has a lineage from the start.
     /// `levels`: the cluster begins at level 1 or may be raised to it.
     pub(crate) fn fit(&mut self, machine: MachineKind, has_lineage: bool, levels: bool) {
-        self.strangers &= has_lineage;
+        self.foreign_nodes &= has_lineage;
         self.corruption &= levels;
         if machine != MachineKind::Guest {
             *self = Self {
                 flags: self.flags,
-                strangers: self.strangers,
+                foreign_nodes: self.foreign_nodes,
                 ..Self::default()
             };
         }
     }
 
-    /// Whether there is something to do for operators, or strangers call.
+    /// Whether there is something to do for operators, or foreign nodes call.
     pub(crate) fn has_operators(self) -> bool {
-        self.settings || self.upgrades || self.corruption || self.strangers
+        self.settings || self.upgrades || self.corruption || self.foreign_nodes
     }
 
     /// What a planted fault needs to be seen.
@@ -77,7 +77,7 @@ impl Dimensions {
                 self.corruption = false;
             }
             _ if planted.is_of_audits() => (self.audits, self.corruption) = (true, true),
-            Planted::LineageNotChecked => self.strangers = true,
+            Planted::LineageNotChecked => self.foreign_nodes = true,
             _ => {}
         }
     }

@@ -5,13 +5,13 @@ mod clients;
 mod disks;
 mod faults;
 mod flags;
+mod foreign_nodes;
 mod host;
 mod lull;
 mod node;
 mod operator;
 mod releases;
 mod settle;
-mod strangers;
 mod work;
 
 use std::collections::BTreeMap;

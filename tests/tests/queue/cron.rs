@@ -89,7 +89,7 @@ async fn a_cron_schedule_lists_the_ticks_of_its_zone_and_is_replaced_paused_and_
     let left = shown["cron"]["left"].as_u64();
     assert!((Some(280)..=Some(290)).contains(&left), "{shown}");
 
-    // The list of the schedule passed while it was paused. It goes on with one task for all ticks.
+    // The list of the schedule passed while it was paused. It resumes with one task for all ticks.
     let minutes = CronExpression::parse("* * * * *", "UTC").expect("valid");
     let cron = NewCron {
         catch_up: CatchUp::Last,

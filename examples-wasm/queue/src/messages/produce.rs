@@ -122,7 +122,7 @@ pub struct SetSchedule {
     /// What happens with ticks that passed while the schedule was paused or the cluster was down.
     #[serde(default)]
     pub catch_up: CatchUp,
-    /// Whether it adds nothing until it is set again.
+    /// Whether it adds nothing until it is resumed.
     #[serde(default)]
     pub paused: bool,
 }
@@ -147,7 +147,7 @@ pub struct AddTicks {
 pub struct PauseSchedule {
     /// Name of the schedule.
     pub name: String,
-    /// Whether it adds nothing. When it goes on, `catch_up` decides about the ticks that have passed.
+    /// Whether it adds nothing. When it is resumed, `catch_up` decides about the ticks that have passed.
     pub paused: bool,
 }
 

@@ -67,7 +67,7 @@ pub(super) fn stream(
 pub struct EventStream {
     shared: Arc<ClientState>,
     target: String,
-    /// Id of the last event, or where the stream began.
+    /// Id of the last event, or a later position that a node has sent.
     after: Option<String>,
     open: Option<OpenStream>,
     ready: VecDeque<ReceivedEvent>,
@@ -107,6 +107,9 @@ impl EventStream {
                     connect(&self.shared, &self.target, self.after.as_deref(), self.skip).await?,
                 ),
             };
+            // Nodes also send their position without an event: at the start, and where they have skipped events. The stream
+            // continues there if the connection breaks.
+            self.after = open.lines.last_id().or(self.after.take());
             let frame = timeout(SILENCE, open.body.frame()).await;
             let Ok(Some(Ok(frame))) = frame else {
                 self.open = None;
@@ -127,10 +130,6 @@ impl EventStream {
                     self.open = None;
                     return Err(RequestError::Malformed { endpoint, message });
                 }
-            }
-            if self.ready.is_empty() {
-                // The position at which a stream without a position began, so that it continues there.
-                self.after = open.lines.last_id().or(self.after.take());
             }
         }
     }

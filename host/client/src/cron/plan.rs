@@ -14,7 +14,7 @@ pub const MAX_TICKS: usize = 1000;
 /// How far ahead ticks are listed: 400 days. At least one tick is listed, however far it is.
 pub const HORIZON: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
-const HORIZON_MS: u64 = 400 * 24 * 60 * 60 * 1000;
+const HORIZON_MS: u64 = HORIZON.as_secs() * 1000;
 
 /// Whether a schedule needs more ticks: half of those that it can list are over.
 pub(super) fn needs_ticks(cron: &CronStats, now_ms: u64) -> bool {
@@ -30,8 +30,18 @@ pub(super) fn more_ticks(expression: &CronExpression, cron: &CronStats, now_ms: 
     {
         after_ms = passed - 1;
     }
-    let room = MAX_TICKS.saturating_sub(usize::try_from(cron.left).unwrap_or(MAX_TICKS));
-    listed(expression, after_ms, now_ms, room, cron.left == 0)
+    listed(expression, after_ms, now_ms, room(cron), cron.left == 0)
+}
+
+/// Whether a list needs no more ticks after these were added: half of what it can list is to come, or all up to the horizon.
+pub(super) fn is_filled(cron: &CronStats, added: &[u64], now_ms: u64) -> bool {
+    let future = added.iter().filter(|&&at_ms| at_ms > now_ms).count();
+    future >= MAX_TICKS / 2 || (future > 0 && added.len() < room(cron))
+}
+
+/// How many ticks can be added.
+fn room(cron: &CronStats) -> usize {
+    MAX_TICKS.saturating_sub(usize::try_from(cron.left).unwrap_or(MAX_TICKS))
 }
 
 /// The ticks of a new schedule.

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::json;
 
 use super::expression::{CronExpression, CronExpressionError};
-use super::plan::{CRON_ATTRIBUTE, first_ticks, more_ticks, needs_ticks};
+use super::plan::{CRON_ATTRIBUTE, first_ticks, is_filled, more_ticks, needs_ticks};
 use crate::queue::{
     CatchUp, CronStats, NewSchedule, NewTask, Queue, QueueError, ScheduleStats, Ticks, name_before,
 };
@@ -55,8 +55,8 @@ pub struct CronRefill {
 }
 
 impl Queue {
-    /// Adds a schedule with a cron expression, or replaces the schedule of this name, from now on. A [`CronRunner`] keeps it
-    /// going.
+    /// Adds a schedule with a cron expression, or replaces the schedule of this name, from now on. A [`CronRunner`] adds its
+    /// later ticks.
     ///
     /// [`CronRunner`]: super::CronRunner
     ///
@@ -102,6 +102,20 @@ impl Queue {
         }
     }
 
+    /// Adds ticks to one schedule, if it has a cron expression and needs some. The queue of this handle does not matter.
+    ///
+    /// # Errors
+    /// See [`QueueError`].
+    pub async fn refill_cron_of(&self, name: &str) -> Result<CronRefill, QueueError> {
+        let mut done = CronRefill::default();
+        let page = self.schedules(Some(&name_before(name))).await?;
+        if let Some(schedule) = page.schedules.get(name) {
+            self.refill_one(name, schedule, page.now_ms, &mut done)
+                .await?;
+        }
+        Ok(done)
+    }
+
     async fn refill_one(
         &self,
         name: &str,
@@ -123,16 +137,32 @@ impl Queue {
                 return Ok(());
             }
         };
+        let mut known = Some((cron.clone(), now_ms));
         if cron.left == 0 {
             // The time of the log stands still while nothing happens. A command moves it on.
             self.add_ticks(name, cron.last_ms, &[]).await?;
+            known = None;
         }
+        self.add_missing(name, &expression, known, done).await
+    }
+
+    /// Adds ticks until the list is filled. `known`: the schedule and the time of the log, if they are known.
+    async fn add_missing(
+        &self,
+        name: &str,
+        expression: &CronExpression,
+        mut known: Option<(CronStats, u64)>,
+        done: &mut CronRefill,
+    ) -> Result<(), QueueError> {
         for _ in 0..MAX_COMMANDS {
-            let Some((cron, now_ms)) = self.cron_of(name).await? else {
+            if known.is_none() {
+                known = self.cron_of(name).await?;
+            }
+            let Some((cron, now_ms)) = known.take() else {
                 return Ok(());
             };
             let ticks = if needs_ticks(&cron, now_ms) {
-                more_ticks(&expression, &cron, now_ms)
+                more_ticks(expression, &cron, now_ms)
             } else {
                 Vec::new()
             };
@@ -142,8 +172,12 @@ impl Queue {
             }
             if self.add_ticks(name, cron.last_ms, &ticks).await? {
                 done.ticks += ticks.len() as u64;
+                if is_filled(&cron, &ticks, now_ms) {
+                    return Ok(());
+                }
             }
         }
+        done.behind += 1;
         Ok(())
     }
 

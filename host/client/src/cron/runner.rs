@@ -1,4 +1,4 @@
-//! A process that keeps schedules with a cron expression going.
+//! A process that adds ticks to schedules with a cron expression.
 
 use std::fmt;
 use std::time::Duration;
@@ -20,8 +20,8 @@ pub enum CronEvent<'a> {
     Unavailable(&'a QueueError),
 }
 
-/// Keeps all schedules with a cron expression going: it adds ticks before their lists end. Run one or more; together they
-/// never double a tick.
+/// Adds ticks to all schedules with a cron expression, before their lists end. Run one or more; together they never double a
+/// tick.
 pub struct CronRunner {
     queue: Queue,
     observer: Box<dyn Fn(&CronEvent<'_>) + Send + Sync>,

@@ -2,7 +2,8 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 use super::*;
-use crate::queue::{CatchUp, CronStats};
+use crate::client::tests::support::{ScriptedNode, Turn, client};
+use crate::queue::{CatchUp, CronStats, Queue};
 
 const MINUTE: u64 = 60_000;
 
@@ -199,4 +200,76 @@ fn of_missed_ticks_all_are_listed_or_the_last_one() {
     assert_eq!(first(CatchUp::All), utc("2026-01-16T02:00:00"));
     assert_eq!(first(CatchUp::Last), utc("2026-01-16T05:00:00"));
     assert_eq!(first(CatchUp::Skip), utc("2026-01-16T05:00:00"));
+}
+
+#[test]
+fn a_list_is_filled_with_half_of_its_ticks_to_come_or_all_of_the_horizon() {
+    let now = utc("2026-01-16T00:00:30");
+    let cron = stats(now - MINUTE, 400, CatchUp::All);
+    let added = |past: u64, future: u64| -> Vec<u64> {
+        let first = now - past * MINUTE;
+        (0..past + future)
+            .map(|at| first + at * MINUTE + 1)
+            .collect()
+    };
+    for (past, future, filled) in [
+        (600, 0, false),
+        (300, 300, false),
+        (100, 500, true),
+        (300, 200, true),
+        (500, 0, false),
+    ] {
+        let added = added(past, future);
+        assert_eq!(
+            plan::is_filled(&cron, &added, now),
+            filled,
+            "{past} {future}"
+        );
+    }
+}
+
+/// A queue whose node has this page of schedules as the response to each request.
+async fn queue(page: &'static str) -> (ScriptedNode, Queue) {
+    let node = ScriptedNode::start([Turn::Respond(200, page)]).await;
+    let queue = Queue::new(client(&[&node.endpoint]), "");
+    (node, queue)
+}
+
+#[tokio::test]
+async fn a_schedule_with_more_missed_ticks_than_one_call_adds_is_behind() {
+    // Each command is accepted, and 27 years of ticks stay missing.
+    let (node, queue) = queue(
+        r#"{"schedules":{"s":{"queue":"q","next_ms":60000,"ticks":0,"failed":0,"paused":false,
+            "cron":{"expression":"* * * * *","last_ms":60000,"left":499,"catch_up":"all"}}},"now_ms":864000000000}"#,
+    )
+    .await;
+    let done = queue.refill_cron().await.unwrap();
+    assert_eq!((done.schedules, done.behind), (1, 1), "{done:?}");
+    assert_eq!(done.ticks, 100 * 501);
+    assert_eq!(
+        node.seen().len(),
+        1 + 100 + 99,
+        "the first page is used again"
+    );
+}
+
+#[tokio::test]
+async fn a_list_that_is_filled_takes_one_command() {
+    let page = r#"{"schedules":{
+        "r":{"queue":"q","next_ms":864000060000,"ticks":0,"failed":0,"paused":false,
+            "cron":{"expression":"* * * * *","last_ms":864029940000,"left":499,"catch_up":"last"}},
+        "s":{"queue":"q","next_ms":864000060000,"ticks":0,"failed":0,"paused":false,
+            "cron":{"expression":"* * * * *","last_ms":864029940000,"left":499,"catch_up":"last"}}},
+        "now_ms":864000000000}"#;
+    let (node, of_both) = queue(page).await;
+    let done = of_both.refill_cron().await.unwrap();
+    assert_eq!((done.schedules, done.ticks, done.behind), (2, 1002, 0));
+    assert_eq!(node.seen().len(), 3, "one query, and a command for each");
+
+    let (node, of_one) = queue(page).await;
+    let done = of_one.refill_cron_of("s").await.unwrap();
+    assert_eq!((done.schedules, done.ticks, done.behind), (1, 501, 0));
+    assert_eq!(node.seen().len(), 2);
+    let done = of_one.refill_cron_of("unknown").await.unwrap();
+    assert_eq!(done, CronRefill::default());
 }

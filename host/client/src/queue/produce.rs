@@ -144,7 +144,7 @@ pub struct NewSchedule {
     pub future_only: bool,
     /// What happens with ticks that passed while the schedule was paused or the cluster was down.
     pub catch_up: CatchUp,
-    /// Whether it adds nothing until it is set again.
+    /// Whether it adds nothing until it is resumed.
     pub paused: bool,
 }
 

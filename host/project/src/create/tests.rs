@@ -114,6 +114,25 @@ fn a_directory_that_is_not_an_sdk_is_refused() {
     assert!(!dir.path().join("seats").exists());
 }
 
+#[test]
+fn a_queue_needs_a_complete_source_tree() {
+    let dir = tempfile::tempdir().unwrap();
+    let sdk = dir.path().join("guest-sdk");
+    fs::create_dir(&sdk).unwrap();
+    fs::write(sdk.join("Cargo.toml"), "").unwrap();
+    let refused = create(NewProject {
+        kind: ProjectKind::Queue,
+        sdk: Some(&sdk),
+        ..new("seats", Language::Rust, dir.path())
+    })
+    .unwrap_err();
+    assert!(refused.is_usage(), "{refused}");
+    assert!(
+        refused.to_string().contains("`guest-sdk` of a complete"),
+        "{refused}"
+    );
+}
+
 /// The copy builds only if it has each file that the SDK's manifests and sources name; `long_new` builds one.
 #[test]
 fn the_copy_of_the_sdk_is_a_workspace_with_what_its_packages_use() {

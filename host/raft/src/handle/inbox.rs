@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Semaphore;
 
 use super::channels::{DriverEvent, NodeInput, NotRunning};
-use super::seat::{Seat, Seated};
+use super::shared_driver::{RunningDriver, SharedDriver};
 use crate::driver::Input;
 use crate::node::{self, NetworkEvent};
 use crate::state_machine::ReplicatedStateMachine;
@@ -19,7 +19,7 @@ const PAGE_BYTES: usize = 4096;
 /// Takes events to the driver. The senders bound how many wait: clients by their request permits, peers by pages, and disk
 /// and state machine by the tasks that the driver gave them.
 pub(super) struct Inbox<M: ReplicatedStateMachine> {
-    seat: Arc<Seat<M>>,
+    driver: Arc<SharedDriver<M>>,
     pages: Arc<Semaphore>,
     /// Inputs of clients are accepted only while the node is running.
     running: Arc<AtomicBool>,
@@ -28,7 +28,7 @@ pub(super) struct Inbox<M: ReplicatedStateMachine> {
 impl<M: ReplicatedStateMachine> Clone for Inbox<M> {
     fn clone(&self) -> Self {
         Self {
-            seat: Arc::clone(&self.seat),
+            driver: Arc::clone(&self.driver),
             pages: Arc::clone(&self.pages),
             running: Arc::clone(&self.running),
         }
@@ -39,20 +39,20 @@ impl<M: ReplicatedStateMachine> Inbox<M> {
     /// The inbox of a node that is not running yet.
     pub(super) fn new() -> Self {
         Self {
-            seat: Arc::new(Seat::new()),
+            driver: Arc::new(SharedDriver::new()),
             pages: Arc::new(Semaphore::new(MAX_PAGES as usize)),
             running: Arc::new(AtomicBool::new(false)),
         }
     }
 
     /// From here on, events get to this driver. Call [`Self::run_driver`] on a thread of its own then.
-    pub(super) fn begin(&self, seated: Seated<M>) {
-        self.seat.begin(seated);
+    pub(super) fn start_driver(&self, driver: RunningDriver<M>) {
+        self.driver.start(driver);
     }
 
-    /// Takes the driver's turns that no other thread takes, until the node stops.
+    /// Runs the driver where no other thread does, until the node stops.
     pub(super) fn run_driver(&self) {
-        self.seat.run();
+        self.driver.run();
     }
 
     /// Inputs of clients are accepted from now on.
@@ -65,12 +65,12 @@ impl<M: ReplicatedStateMachine> Inbox<M> {
         if !self.running.load(Ordering::Acquire) {
             return Err(NotRunning);
         }
-        self.seat.deliver(DriverEvent::Input(input, None))
+        self.driver.deliver(DriverEvent::Input(input, None))
     }
 
     /// Delivers an event. A driver that has ended ignores it.
     pub(super) fn notify(&self, event: DriverEvent<M>) {
-        let _ = self.seat.deliver(event);
+        let _ = self.driver.deliver(event);
     }
 }
 
@@ -87,7 +87,7 @@ impl<M: ReplicatedStateMachine> node::MessageSink for Inbox<M> {
             }
             NetworkEvent::PeerHello(hello) => {
                 let event = DriverEvent::Input(Input::PeerHello(Box::new(hello)), None);
-                return self.seat.deliver(event).is_ok();
+                return self.driver.deliver(event).is_ok();
             }
             NetworkEvent::Connected(_) | NetworkEvent::Disconnected(_) => return true,
         };
@@ -98,6 +98,6 @@ impl<M: ReplicatedStateMachine> node::MessageSink for Inbox<M> {
             return false;
         };
         let event = DriverEvent::Input(Input::Message(from, message), Some(permit));
-        self.seat.deliver(event).is_ok()
+        self.driver.deliver(event).is_ok()
     }
 }

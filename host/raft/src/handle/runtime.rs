@@ -1,7 +1,7 @@
 //! A running node: the network and three threads.
 //!
 //! The disk's thread writes, and the state machine's thread applies. Both run their tasks one after another, in the order in
-//! which they were queued. The driver decides, on whichever thread has an event for it (see [`seat`](super::seat)); its own
+//! which they were queued. The driver decides, on whichever thread has an event for it (see [`shared_driver`](super::shared_driver)); its own
 //! thread does so where several threads have events at once, and at deadlines.
 
 use std::net::{SocketAddr, TcpListener};
@@ -16,7 +16,7 @@ use super::error::StartError;
 use super::inbox::Inbox;
 use super::node_config::NodeConfig;
 use super::open::{OnCorruption, OpenRules, open};
-use super::seat::{DRIVER, Seated};
+use super::shared_driver::{DRIVER, RunningDriver};
 use super::stored_cluster::{ConfiguredCluster, start_members};
 use super::threads;
 use super::wall_clock::WallClock;
@@ -111,7 +111,6 @@ impl<M: ReplicatedStateMachine> Runtime<M> {
                 PeerCheck::Cluster
             },
             limits: NetworkLimits::default(),
-            security: config.peer_security,
         };
         let network = Arc::new(Network::start(network_config, inbox.clone())?);
         inbox.accept_clients();
@@ -129,19 +128,16 @@ impl<M: ReplicatedStateMachine> Runtime<M> {
         let session = driver.session();
         // The settings may name other members than the log.
         publisher.publish(driver.core());
-        inbox.begin(Seated {
-            driver,
-            publisher,
-            epoch,
-        });
+        inbox.start_driver(RunningDriver::new(driver, publisher, epoch));
         let threads = [
+            // First: it ends the others if one can't be started.
+            threads::spawn(DRIVER, inbox, Inbox::run_driver),
             threads::spawn("raft-disk", inbox, move |inbox| {
                 threads::run_disk(opened.disk, &disk_tasks, inbox);
             }),
             threads::spawn("raft-apply", inbox, move |inbox| {
                 threads::run_machine(opened.applier, session, &machine_tasks, inbox);
             }),
-            threads::spawn(DRIVER, inbox, Inbox::run_driver),
         ];
         let threads = threads
             .into_iter()

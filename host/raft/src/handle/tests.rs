@@ -3,6 +3,6 @@ mod cluster;
 mod kit;
 mod members;
 mod repair;
-mod seat;
+mod shared_driver;
 mod start;
 mod stop;

@@ -8,7 +8,7 @@ use super::channels::DriverEvent;
 use super::environment::QuerySender;
 use super::error::FatalError;
 use super::inbox::Inbox;
-use super::seat::panic_message;
+use super::shared_driver::panic_message;
 use crate::applier::Applier;
 use crate::disk::{Disk, DiskDone, DiskTask};
 use crate::driver::{Input, MachineTask};

@@ -14,7 +14,8 @@ pub struct NetworkLimits {
     pub queue_messages: usize,
     /// Most bytes of messages in one queue. An empty queue accepts a message of any size.
     pub queue_bytes: usize,
-    /// Most incoming connections at one time, including those without a hello. Above it, new ones are refused.
+    /// Most incoming connections at one time. At most half of them may be without a hello. Above either limit, the oldest one
+    /// without a hello is closed; a new one is refused only if all have sent theirs.
     pub max_connections: usize,
     /// Timeout for opening a TCP connection, including name resolution.
     pub connect_timeout: Duration,

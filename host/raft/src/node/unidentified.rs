@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::task::AbortHandle;
 
-/// See the module.
+/// The connections without a hello, oldest first.
 #[derive(Debug)]
 pub(super) struct Unidentified {
     most: usize,
@@ -30,6 +30,17 @@ impl Identified {
     }
 }
 
+/// Whether one more connection has a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    /// Yes.
+    Free,
+    /// Yes, because the oldest connection without a hello was closed.
+    ClosedOldest,
+    /// No: all connections are those of nodes.
+    None,
+}
+
 impl Unidentified {
     /// They get half of `connections`, which is the limit of all connections.
     pub(super) fn of(connections: usize) -> Self {
@@ -39,20 +50,19 @@ impl Unidentified {
         }
     }
 
-    /// Makes room for one more connection, of which there are `open` now and may be `limit`. Returns whether there is room.
-    pub(super) fn make_room(&mut self, open: usize, limit: usize) -> bool {
+    /// Makes room for one more connection, of which there are `open` now and may be `limit`.
+    pub(super) fn make_room(&mut self, open: usize, limit: usize) -> Room {
         self.connections.retain(|pending| {
             !pending.task.is_finished() && !pending.identified.0.load(Ordering::Relaxed)
         });
         if self.connections.len() < self.most && open < limit {
-            return true;
+            return Room::Free;
         }
         let Some(oldest) = self.connections.pop_front() else {
-            return false;
+            return Room::None;
         };
-        tracing::warn!("too many connections without a hello: the oldest is closed");
         oldest.task.abort();
-        true
+        Room::ClosedOldest
     }
 
     /// Adds a connection.

@@ -56,7 +56,7 @@ pub(crate) struct LogsArgs {
     #[arg(long, value_name = "N", default_value_t = 100, env = "OARLOCK_TAIL")]
     #[arg(value_parser = clap::value_parser!(u64).range(0..=10_000))]
     pub(crate) tail: u64,
-    /// With --follow: exit after so many lines. Default: never.
+    /// Exit after so many lines. Default: no limit.
     #[arg(long, value_name = "N", env = "OARLOCK_COUNT")]
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::builder::{FalseyValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args};
 use oarlock_project::Language;
 
@@ -27,7 +27,8 @@ pub(crate) struct NewArgs {
     #[arg(value_parser = language())]
     pub(crate) lang: Language,
     /// Create a task queue with rules of its own: what happens when a task is added, fails, and is done. In Rust.
-    #[arg(long, action = ArgAction::SetTrue, env = "OARLOCK_QUEUE")]
+    #[arg(long, action = ArgAction::SetTrue, env = "OARLOCK_NEW_QUEUE")]
+    #[arg(value_parser = FalseyValueParser::new())]
     pub(crate) queue: bool,
     /// Parent directory of the new directory.
     #[arg(long, value_name = "DIR", default_value = ".", env = "OARLOCK_DIR")]

@@ -54,6 +54,8 @@ pub(super) const PREFIX: &str = "OARLOCK_";
 
 /// The environment variable of a flag.
 pub(super) fn variable(flag: &str) -> String {
+    // The scripts of users may have the name of a queue in OARLOCK_QUEUE.
+    let flag = if flag == "queue" { "new-queue" } else { flag };
     format!("{PREFIX}{}", flag.replace('-', "_").to_uppercase())
 }
 

@@ -89,8 +89,8 @@ pub(crate) struct ServeArgs {
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) max_connections: u32,
     /// A name by which clients reach this node, such as that of a proxy or a load balancer; several are separated by commas.
-    /// Without it, a node accepts requests for loopback names, its own client address and those of the other members. Web
-    /// pages with another name can't send requests to it.
+    /// Without it, a node accepts requests for loopback names and its own client address. Web pages with another name can't
+    /// use it.
     #[arg(
         long,
         value_name = "NAME,…",

@@ -1,17 +1,20 @@
 //! `oarlock logs`: the logs of all nodes and their guests, merged; with `--follow` also new lines.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::io::Write;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use oarlock_client::{Client, ClientOptions, Endpoint, LogItem, LogOptions, LogStream};
+use oarlock_client::{
+    Client, ClientOptions, Endpoint, LogItem, LogOptions, LogStream, RequestError,
+};
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::connect::{block_on, connect, refused};
-use super::output::{Output, print_safely};
+use super::output::{Output, print_safely, warn};
 use super::status::gather;
 use super::time::utc_ms;
 use crate::cli::LogsArgs;
@@ -20,10 +23,13 @@ use crate::exit::Failure;
 /// Most lines that wait to be printed. Then the nodes keep them, and report a gap if it takes too long.
 const WAITING: usize = 256;
 
+/// Pause before the log of a node that does not respond is requested again.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
 /// Prints the stored lines of the nodes in the order of their times, then with `--follow` new ones as they arrive.
 ///
 /// # Errors
-/// No node responds, or there is no node of that name.
+/// No node responds, there is no node of that name, or no log can be followed.
 pub(crate) fn logs(args: LogsArgs) -> Result<(), Failure> {
     block_on(run(args))
 }
@@ -36,7 +42,7 @@ async fn run(args: LogsArgs) -> Result<(), Failure> {
     let mut printer = Printer {
         out: Output::new(anstream::stdout()),
         json: args.client.output.json,
-        left: args.count.filter(|_| args.follow),
+        left: args.count,
     };
     if !printer.print_stored(&logs)? || !args.follow {
         return Ok(());
@@ -91,8 +97,10 @@ async fn nodes(client: &Client, wanted: &[String]) -> Result<Vec<LoggingNode>, F
                 node_id,
                 endpoint: endpoint.clone(),
             }),
-            (Some(endpoint), None) => warn(&node_id, &format!("{endpoint} does not respond")),
-            (None, _) => warn(&node_id, "its address for clients is not known"),
+            (Some(endpoint), None) => {
+                warn_of(&node_id, format_args!("{endpoint} does not respond"));
+            }
+            (None, _) => warn_of(&node_id, "its address for clients is not known"),
         }
     }
     if nodes.is_empty() {
@@ -101,14 +109,8 @@ async fn nodes(client: &Client, wanted: &[String]) -> Result<Vec<LoggingNode>, F
     Ok(nodes)
 }
 
-fn warn(node_id: &str, what: &str) {
-    // Standard error may be closed.
-    let _ = writeln!(
-        anstream::stderr(),
-        "{}: {}",
-        print_safely(node_id),
-        print_safely(what)
-    );
+fn warn_of(node_id: &str, what: impl Display) {
+    warn(&format!("{node_id}: {what}"));
 }
 
 /// The stored items of one log.
@@ -145,7 +147,7 @@ async fn stored(
                     .unwrap_or_default()
                     .to_owned();
                 if !seen.insert(log) {
-                    warn(
+                    warn_of(
                         &node.node_id,
                         "it runs in the process of an earlier node and shares its log",
                     );
@@ -158,7 +160,7 @@ async fn stored(
                 });
             }
             Err(error) => {
-                warn(&node.node_id, &error.to_string());
+                warn_of(&node.node_id, &error);
                 last = Some(error);
             }
         }
@@ -172,11 +174,16 @@ async fn stored(
 /// What the task of a node reports.
 enum Followed {
     Item(LogItem),
-    /// The node does not respond.
-    Lost(String),
+    /// The node does not respond. Its log is requested again.
+    Lost(RequestError),
+    /// The node refuses the request. Its log is not requested again.
+    Ended(RequestError),
 }
 
-/// Prints new lines of all nodes as they arrive.
+/// Prints new lines of all nodes as they arrive, until the reader closes the output or `--count` is reached.
+///
+/// # Errors
+/// Each node has refused the request.
 async fn follow(
     logs: Vec<StoredLog>,
     timeout: Duration,
@@ -197,7 +204,8 @@ async fn follow(
     drop(sender);
     while let Some((node_id, followed)) = receiver.recv().await {
         match followed {
-            Followed::Lost(error) => warn(&node_id, &format!("{error}; trying again")),
+            Followed::Lost(error) => warn_of(&node_id, format_args!("{error}; trying again")),
+            Followed::Ended(error) => warn_of(&node_id, error),
             Followed::Item(item) => {
                 if !printer.print(&node_id, &item)? {
                     return Ok(());
@@ -205,7 +213,9 @@ async fn follow(
             }
         }
     }
-    Ok(())
+    Err(Failure::failed(
+        "no log can be followed any more: the lines above name the reason of each node; correct it, or run the command without --follow",
+    ))
 }
 
 async fn follow_one(
@@ -213,24 +223,39 @@ async fn follow_one(
     node_id: String,
     sender: mpsc::Sender<(String, Followed)>,
 ) {
-    // A node that is down is reported once.
+    // A node that does not respond is reported once.
     let mut is_lost = false;
     loop {
-        let followed = match stream.next().await {
+        let error = match stream.next().await {
             Ok(item) => {
                 is_lost = false;
-                Followed::Item(item)
+                let item = (node_id.clone(), Followed::Item(item));
+                if sender.send(item).await.is_err() {
+                    return;
+                }
+                continue;
             }
-            Err(_) if is_lost => continue,
-            Err(error) => {
-                is_lost = true;
-                Followed::Lost(error.to_string())
-            }
+            Err(error) => error,
         };
-        if sender.send((node_id.clone(), followed)).await.is_err() {
+        if !may_pass(&error) {
+            // Without a receiver, the command has ended.
+            let _ = sender.send((node_id, Followed::Ended(error))).await;
             return;
         }
+        if !is_lost {
+            is_lost = true;
+            let lost = (node_id.clone(), Followed::Lost(error));
+            if sender.send(lost).await.is_err() {
+                return;
+            }
+        }
+        tokio::time::sleep(RETRY_PAUSE).await;
     }
+}
+
+/// Whether the same request may succeed later.
+fn may_pass(error: &RequestError) -> bool {
+    error.is_unavailable() || matches!(error, RequestError::Overloaded { .. })
 }
 
 /// Prints items, one line each.

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::io::{ErrorKind, Write};
 
 use oarlock_client::Endpoint;
+use oarlock_wasm::is_unprintable;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::value::RawValue;
@@ -122,16 +123,18 @@ fn hex(bytes: &[u8]) -> String {
         })
 }
 
-/// Text from a node or guest, with control characters replaced: they could move the cursor of a terminal.
+/// Text from a node or guest, with unprintable characters replaced: they could move the cursor of a terminal.
 pub(crate) fn print_safely(text: &str) -> Cow<'_, str> {
-    if text.chars().any(char::is_control) {
-        text.chars()
-            .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-            .collect::<String>()
-            .into()
+    if text.contains(is_unprintable) {
+        text.replace(is_unprintable, "\u{fffd}").into()
     } else {
         text.into()
     }
+}
+
+/// Prints a line on standard error, as [`print_safely`] does. Standard error may be closed.
+pub(crate) fn warn(text: &str) {
+    let _ = writeln!(anstream::stderr(), "{}", print_safely(text));
 }
 
 /// Endpoints in the format of `--endpoints`.

@@ -114,15 +114,11 @@ fn an_id_is_two_integers_and_a_dot() {
 }
 
 #[tokio::test]
-async fn a_waiting_stream_is_notified_and_ends_with_the_node() {
+async fn a_waiting_stream_is_notified() {
     let events = Events::default();
     let mut changes = events.watch();
     changes.mark_unchanged();
     events.publish(Index(1), &[event("a")], 0);
     changes.changed().await.expect("an open channel");
-    assert!(*changes.borrow_and_update());
     assert_eq!(events.listeners(), 1);
-    events.close();
-    changes.changed().await.expect("a notification");
-    assert!(!*changes.borrow());
 }

@@ -51,7 +51,7 @@ pub(crate) struct App {
     pub(crate) events: Arc<Events>,
     /// The latest lines of the log of this process.
     pub(crate) log: Arc<NodeLog>,
-    /// `false` when the node stops: then streams of log lines end.
+    /// `false` when the node stops: then the streams of events and of log lines end.
     pub(crate) streams: watch::Sender<bool>,
     /// Clients that wait for a deferred reply.
     pub(crate) deferred: Arc<DeferredReplies>,

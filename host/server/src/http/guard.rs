@@ -19,7 +19,6 @@ use axum::http::{HeaderMap, Method};
 use super::app::App;
 use super::error::ApiError;
 use super::error_code::ErrorCode;
-use crate::own_hosts::host_name;
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
@@ -42,7 +41,7 @@ pub(super) fn check(app: &App, request: &Parts, local: Option<IpAddr>) -> Result
     // The target takes precedence (RFC 9112 §3.2.2). A request without a host is none of a browser.
     let host = in_target.or(in_header);
     for host in in_target.into_iter().chain(in_header) {
-        if !app.hosts.contains(host, local) && !is_of_member(app, host) {
+        if !app.hosts.contains(host, local) {
             return Err(unknown_host(host));
         }
     }
@@ -76,18 +75,6 @@ fn opens_dashboard(request: &Parts) -> bool {
         && is(&FETCH_DEST, "document")
 }
 
-/// Whether a host is the client address of a member, as it sends it to its peers.
-fn is_of_member(app: &App, host: &[u8]) -> bool {
-    let name = std::str::from_utf8(host).ok().and_then(host_name);
-    let Some(name) = name else {
-        return false;
-    };
-    app.member_list()
-        .iter()
-        .filter_map(|member| host_name(member.client_addr.as_deref()?))
-        .any(|member| member.eq_ignore_ascii_case(name))
-}
-
 /// Whether an origin, as in `http://127.0.0.1:8101`, has this host and port. A proxy in front of the node may add TLS.
 fn is_same_host(origin: &[u8], host: &[u8]) -> bool {
     let Some((scheme, authority)) = std::str::from_utf8(origin)
@@ -105,13 +92,11 @@ fn is_same_host(origin: &[u8], host: &[u8]) -> bool {
     let Ok(host) = std::str::from_utf8(host) else {
         return false;
     };
-    let without_default = |authority: &str| {
-        authority
-            .strip_suffix(default_port)
-            .unwrap_or(authority)
-            .to_lowercase()
-    };
-    without_default(authority) == without_default(host)
+    without(authority, default_port).eq_ignore_ascii_case(without(host, default_port))
+}
+
+fn without<'a>(authority: &'a str, port: &str) -> &'a str {
+    authority.strip_suffix(port).unwrap_or(authority)
 }
 
 /// Checks that a body is JSON by its content type. Forms of a page can't send this one.

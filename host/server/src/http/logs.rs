@@ -1,35 +1,28 @@
 //! `GET /v1/logs`: the latest lines of this node's log, as server-sent events (HTML standard, section 9.2).
 
-use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
-use bytes::Bytes;
-use http_body_util::channel::{Channel, Sender};
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
 
 use super::app::App;
 use super::error::ApiError;
-use super::events::{Disconnected, LAST_EVENT_ID, Streaming};
+use super::event_stream::{FrameSource, last_id, respond};
 use crate::node_log::{KEPT_LINES, LineId, LineSource, NextLine, NodeLog, NodeLogLine, Severity};
 
 /// How many past lines a stream without a position begins with.
 pub(super) const DEFAULT_TAIL: u64 = 100;
 /// Most of them.
 pub(super) const MAX_TAIL: u64 = KEPT_LINES as u64;
+/// The value of `source` for the lines of all sources.
+const ANY_SOURCE: &str = "all";
 /// Names of `source`; the first is the default.
-pub(super) const SOURCES: [&str; 3] = ["all", "guest", "node"];
-/// Interval of comment lines on an idle stream. Without them a closed connection would stay undetected.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// Most buffered frames for one client. At the limit, the task waits for the client to read.
-const FRAMES: usize = 16;
+pub(super) const SOURCES: [&str; 3] = {
+    let [guest, node] = LineSource::NAMES;
+    [ANY_SOURCE, guest, node]
+};
 
 /// The query string.
 #[derive(Debug, Default, Deserialize)]
@@ -60,31 +53,18 @@ pub(super) async fn logs(
     if tail > MAX_TAIL {
         return Err(malformed(format!("tail is {tail}, more than {MAX_TAIL}")));
     }
-    let place = match place(request.headers(), params.after.as_deref())? {
-        Some(place) => place,
-        // At most `KEPT_LINES`.
-        None => app
-            .log
-            .before_last(usize::try_from(tail).unwrap_or(KEPT_LINES), |line| {
-                wanted.contains(line)
-            }),
-    };
-    let (sender, body) = Channel::<Bytes, Infallible>::new(FRAMES);
-    let stream = LineStream {
+    let place = last_id::<LineId>(request.headers(), params.after.as_deref());
+    let place = place.map_err(|()| malformed("the id of the last line is not the id of a line"))?;
+    // At most `KEPT_LINES`.
+    let tail = usize::try_from(tail).unwrap_or(KEPT_LINES);
+    let source = LineFrames {
+        place: place.unwrap_or_else(|| app.log.before_last(tail, |line| wanted.contains(line))),
         until: (!params.follow).then(|| app.log.before_last(0, |_| true)),
         log: Arc::clone(&app.log),
-        open: app.streams.subscribe(),
         wanted,
-        place,
-        sender,
     };
-    tokio::spawn(stream.run());
-    let mut response = Response::new(Body::new(body));
-    response.extensions_mut().insert(Streaming);
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    let (changes, open) = (app.log.watch(), app.streams.subscribe());
+    Ok(respond(source, "log of the node", changes, open))
 }
 
 fn malformed(what: impl Into<String>) -> ApiError {
@@ -92,18 +72,6 @@ fn malformed(what: impl Into<String>) -> ApiError {
         what.into(),
         "use the parameters level, source, tail, after and follow, all optional; GET /v1/openapi.json lists their values",
     )
-}
-
-/// The last line that the client has received, if the request names one. The stream starts after it.
-fn place(headers: &HeaderMap, after: Option<&str>) -> Result<Option<LineId>, ApiError> {
-    let header = headers.get(LAST_EVENT_ID);
-    let header = header.map(|value| value.to_str().unwrap_or_default());
-    // A browser that has not received an id yet sends an empty header.
-    let Some(text) = header.filter(|text| !text.is_empty()).or(after) else {
-        return Ok(None);
-    };
-    let place = text.parse().map(Some);
-    place.map_err(|()| malformed("the id of the last line is not the id of a line"))
 }
 
 /// The lines that a client wants.
@@ -120,10 +88,11 @@ impl WantedLines {
             .parse()
             .map_err(|()| malformed(format!("there is no level {level:?}")))?;
         let source = match params.source.as_deref() {
-            None | Some("all") => None,
-            Some("guest") => Some(LineSource::Guest),
-            Some("node") => Some(LineSource::Node),
-            Some(other) => return Err(malformed(format!("there is no source {other:?}"))),
+            None | Some(ANY_SOURCE) => None,
+            Some(name) => {
+                let source = name.parse::<LineSource>();
+                Some(source.map_err(|()| malformed(format!("there is no source {name:?}")))?)
+            }
         };
         Ok(Self { least, source })
     }
@@ -133,73 +102,48 @@ impl WantedLines {
     }
 }
 
-struct LineStream {
+/// The stored lines after `place`.
+struct LineFrames {
     log: Arc<NodeLog>,
-    /// `false` when the node stops.
-    open: watch::Receiver<bool>,
     wanted: WantedLines,
+    place: LineId,
     /// The last line of a stream that does not follow.
     until: Option<LineId>,
-    place: LineId,
-    sender: Sender<Bytes>,
 }
 
-impl LineStream {
-    async fn run(mut self) {
-        let mut changes = self.log.watch();
-        // A client that reconnects before the first line continues here, and misses none.
-        let first = format!(": log of the node\nid: {}\n\n", self.place);
-        if self.send(first).await.is_err() {
-            return;
-        }
-        loop {
-            changes.mark_unchanged();
-            if self.send_all().await.is_err() || self.until.is_some() {
-                return;
-            }
-            let idle = tokio::select! {
-                changed = changes.changed() => match changed {
-                    Ok(()) => false,
-                    Err(_) => return,
-                },
-                _ = self.open.wait_for(|open| !*open) => return,
-                () = tokio::time::sleep(KEEP_ALIVE) => true,
-            };
-            if idle && self.send(": keep-alive\n\n".to_owned()).await.is_err() {
-                return;
-            }
-        }
+impl LineFrames {
+    fn has_read_all(&self) -> bool {
+        self.until
+            .is_some_and(|until| self.place.log == until.log && self.place.number >= until.number)
+    }
+}
+
+impl FrameSource for LineFrames {
+    fn position(&self) -> String {
+        self.place.to_string()
     }
 
-    /// Sends all stored lines after `place`.
-    async fn send_all(&mut self) -> Result<(), Disconnected> {
-        loop {
-            let is_last =
-                |until: LineId| self.place.log == until.log && self.place.number >= until.number;
-            if self.until.is_some_and(is_last) {
-                return Ok(());
-            }
-            let text = match self.log.after(self.place) {
-                NextLine::None => return Ok(()),
+    fn next_frame(&mut self) -> Option<String> {
+        while !self.has_read_all() {
+            match self.log.after(self.place) {
+                NextLine::None => return None,
                 NextLine::Gap(place, missed) => {
                     self.place = place;
-                    frame("gap", &LineGap::of(missed), place)
+                    return Some(frame("gap", &LineGap::of(missed), place));
                 }
                 NextLine::Line(place, line) => {
                     self.place = place;
-                    if !self.wanted.contains(&line) {
-                        continue;
+                    if self.wanted.contains(&line) {
+                        return Some(frame("line", &line, place));
                     }
-                    frame("line", &line, place)
                 }
-            };
-            self.send(text).await?;
+            }
         }
+        None
     }
 
-    async fn send(&mut self, text: String) -> Result<(), Disconnected> {
-        let sent = self.sender.send_data(text.into()).await;
-        sent.map_err(|_| Disconnected)
+    fn is_finished(&self) -> bool {
+        self.until.is_some()
     }
 }
 
@@ -227,3 +171,6 @@ fn frame(event: &str, data: &impl Serialize, id: LineId) -> String {
         .unwrap_or_else(|error| unreachable!("numbers and texts always encode: {error}"));
     format!("event: {event}\ndata: {data}\nid: {id}\n\n")
 }
+
+#[cfg(test)]
+mod tests;

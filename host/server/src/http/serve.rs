@@ -26,7 +26,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tower::Service;
 
 use super::app::App;
-use super::events::Streaming;
+use super::event_stream::Streaming;
 use super::express;
 use super::guard;
 use super::routes::router;

@@ -101,3 +101,20 @@ fn a_position_is_text_and_back() {
         assert_eq!(other.parse::<LineId>(), Err(()), "{other}");
     }
 }
+
+#[test]
+fn a_level_and_a_source_are_text_and_back() {
+    let levels = ["trace", "debug", "info", "warn", "error"];
+    assert_eq!(Severity::NAMES, levels);
+    for name in levels {
+        let level: Severity = name.parse().expect("a level");
+        assert_eq!(serde_json::json!(level), name);
+    }
+    assert!(Severity::ALL.is_sorted_by_key(|(_, level)| *level));
+    assert_eq!("loud".parse::<Severity>(), Err(()));
+    for name in ["guest", "node"] {
+        let source: LineSource = name.parse().expect("a source");
+        assert_eq!(serde_json::json!(source), name);
+    }
+    assert_eq!("all".parse::<LineSource>(), Err(()));
+}

@@ -1,7 +1,10 @@
 use super::*;
 
 fn hosts() -> OwnHosts {
-    OwnHosts::new("10.0.0.5", &["Oarlock.example".to_owned()])
+    OwnHosts::new(
+        "10.0.0.5",
+        &["Oarlock.example".to_owned(), "fe80::1".to_owned()],
+    )
 }
 
 fn is_own(host: &str) -> bool {
@@ -22,7 +25,9 @@ fn loopback_names_the_client_address_and_allowed_names_are_own_hosts() {
         "10.0.0.5:8101",
         "192.168.7.7:80",
         "oarlock.example",
+        "oarlock.example.:8101",
         "OARLOCK.EXAMPLE:443",
+        "[FE80::1]:8101",
     ] {
         assert!(is_own(host), "{host}");
     }

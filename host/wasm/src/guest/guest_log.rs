@@ -73,18 +73,22 @@ impl GuestLog {
     }
 }
 
-/// The message in one line. A line break would let a guest write lines that look like those of the node, and other control
-/// characters could move the cursor of a terminal, so both are escaped, as in `\n`.
+/// Whether a character could end a line, move the cursor of a terminal or change the direction of text: control characters
+/// (which include line breaks), and the separators and marks of Unicode that do this without being control characters.
+#[must_use]
+pub fn is_unprintable(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The message in one line, with unprintable characters escaped, as in `\n`. Otherwise a guest could write lines that look
+/// like those of the node.
 fn printable(message: &str) -> Cow<'_, str> {
-    // Characters that change the direction of text or end a line, and are no control characters for Unicode.
-    let is_hidden = |c: char| matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let is_escaped = |c: char| c.is_control() || is_hidden(c);
-    if !message.contains(is_escaped) {
+    if !message.contains(is_unprintable) {
         return message.into();
     }
     let mut line = String::with_capacity(message.len() + 16);
     for c in message.chars() {
-        if is_escaped(c) {
+        if is_unprintable(c) {
             line.extend(c.escape_default());
         } else {
             line.push(c);

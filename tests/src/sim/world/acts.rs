@@ -30,7 +30,7 @@ enum Act {
     Upgrade,
     Settings,
     Corrupt,
-    Stranger,
+    ForeignNode,
 }
 
 /// An operator who upgrades the guest.
@@ -63,8 +63,8 @@ impl World {
         if dimensions.corruption {
             acts.push(Act::Corrupt);
         }
-        if dimensions.strangers {
-            acts.push(Act::Stranger);
+        if dimensions.foreign_nodes {
+            acts.push(Act::ForeignNode);
         }
         if acts.is_empty() {
             return;
@@ -87,7 +87,7 @@ impl World {
             Act::Upgrade => {}
             Act::Settings => self.change_settings(),
             Act::Corrupt => self.corrupt(),
-            Act::Stranger => self.stranger(),
+            Act::ForeignNode => self.foreign_node(),
         }
     }
 

@@ -3,6 +3,8 @@ use crate::{ClientOptions, EventOptions, ReceivedEvent, RequestError};
 
 const FIRST: &str = ": events of the guest\nid: 4.1\n\nevent: t\ndata: one\nid: 5.0\n\nevent: t\ndata: two\nid: 5.1\n\n";
 const SECOND: &str = ": events of the guest\nid: 5.1\n\nevent: u\ndata: three\nid: 9.0\n\n";
+const KEPT_ALIVE: &str =
+    ": events of the guest\nid: 4.1\n\nevent: t\ndata: one\nid: 5.0\n\n: keep-alive\nid: 7.0\n\n";
 const EMPTY: &str = ": events of the guest\nid: 4.1\n\n";
 
 fn event(id: &str, topic: &str, data: &str) -> ReceivedEvent {
@@ -51,6 +53,19 @@ async fn a_stream_that_breaks_before_its_first_event_continues_where_it_began() 
     let seen = node.seen();
     assert_eq!(seen[0].header("last-event-id"), None);
     assert_eq!(seen[1].header("last-event-id"), Some("4.1"));
+}
+
+#[tokio::test]
+async fn a_stream_continues_at_the_position_of_the_last_keep_alive() {
+    let node = ScriptedNode::start([
+        Turn::WithoutIndex(200, KEPT_ALIVE),
+        Turn::WithoutIndex(200, SECOND),
+    ])
+    .await;
+    let mut stream = client(&[&node.endpoint]).events(EventOptions::default());
+    assert_eq!(stream.next().await, Ok(event("5.0", "t", "one")));
+    assert_eq!(stream.next().await, Ok(event("9.0", "u", "three")));
+    assert_eq!(node.seen()[1].header("last-event-id"), Some("7.0"));
 }
 
 #[tokio::test]

@@ -30,14 +30,14 @@ pub(crate) enum CronCommand {
         #[arg(value_name = "NAME")]
         name: String,
     },
-    /// Let a paused schedule go on. --catch-up of the schedule decides about the ticks that have passed.
+    /// Resume a paused schedule. --catch-up of the schedule decides about the ticks that have passed.
     #[command(after_help = "Example:\n  oarlock queue cron resume backup")]
     Resume {
         /// Name of the schedule.
         #[arg(value_name = "NAME")]
         name: String,
     },
-    /// Keep all schedules with a cron expression going, until Ctrl-C.
+    /// Add ticks to all schedules with a cron expression until Ctrl-C.
     #[command(
         after_help = "Example:\n  oarlock queue cron run\n  oarlock queue cron run --once\n\nThe cluster keeps a list of at most 1,000 ticks for each schedule, at most 400 days ahead. This command adds ticks\nbefore half of the list is over: keep one running, or run it with --once at least once in eight hours. Any number can\nrun at once; no tick is doubled."
     )]

@@ -1,4 +1,9 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::http::StatusCode;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 
 use super::*;
 
@@ -83,4 +88,50 @@ fn a_guest_can_not_print_a_line_of_its_own() {
     let (lines, _) = printed(&[log("node1", vec![line(0, forged)])], false, None);
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(!lines[0].contains('\u{1b}'), "{lines:?}");
+}
+
+#[tokio::test]
+async fn a_node_that_refuses_is_asked_once_and_its_log_ends() {
+    const REFUSAL: &str = r#"{"error":{"code":"unknown_route","message":"there is no such path"}}"#;
+    let requests = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&requests);
+    let node = axum::Router::new().fallback(move || {
+        counter.fetch_add(1, Ordering::Relaxed);
+        std::future::ready((StatusCode::NOT_FOUND, REFUSAL))
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    tokio::spawn(async move { axum::serve(listener, node).await });
+
+    let mut log = log("node1", Vec::new());
+    log.node.endpoint = address.parse().expect("an endpoint");
+    let mut written = Vec::new();
+    let mut printer = Printer {
+        out: Output::new(&mut written),
+        json: false,
+        left: None,
+    };
+    let options = LogOptions::default();
+    let followed = follow(vec![log], Duration::from_secs(10), &options, &mut printer).await;
+    let failure = followed.expect_err("the node refuses");
+    assert_eq!(failure.code(), 1);
+    assert!(failure.to_string().contains("--follow"), "{failure}");
+    assert_eq!(requests.load(Ordering::Relaxed), 1);
+    assert!(written.is_empty());
+}
+
+#[test]
+fn only_what_can_pass_is_requested_again() {
+    let message = String::new;
+    assert!(may_pass(&RequestError::NoLeader { message: message() }));
+    assert!(may_pass(&RequestError::Overloaded { message: message() }));
+    assert!(!may_pass(&RequestError::Invalid {
+        status: 404,
+        code: "unknown_route".to_owned(),
+        message: message(),
+    }));
+    assert!(!may_pass(&RequestError::Malformed {
+        endpoint: "127.0.0.1:1".parse().expect("an endpoint"),
+        message: message(),
+    }));
 }

@@ -59,4 +59,5 @@ fn json_output_contains_the_guests_json_or_text_or_bytes() {
 fn text_from_the_network_cannot_move_the_cursor() {
     assert_eq!(print_safely("node1"), "node1");
     assert_eq!(print_safely("a\u{1b}[2Jb\n"), "a\u{fffd}[2Jb\u{fffd}");
+    assert_eq!(print_safely("a\u{202e}b"), "a\u{fffd}b");
 }

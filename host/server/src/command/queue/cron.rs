@@ -1,7 +1,7 @@
 //! `oarlock queue cron`: schedules.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use oarlock_client::cron::{CronEvent, CronExpression, CronRefill, CronRunner, NewCron};
 use oarlock_client::queue::{
@@ -11,12 +11,17 @@ use serde_json::json;
 
 use super::content;
 use super::failure::explained;
+use super::operate::{ended, print};
 use super::shown::{attention, plain};
 use crate::cli::{CatchUpArg, CronAddArgs, CronCommand};
-use crate::command::output::{print_coloured, print_safely, write_json, write_out};
+use crate::command::output::{print_coloured, warn, write_json};
 use crate::command::table::{Align, Table};
+use crate::command::time::utc;
 use crate::exit::Failure;
 use crate::serve::Signals;
+
+/// Pause before more missed ticks are added: meanwhile the cluster adds the tasks of those that are listed.
+const ROUND_PAUSE: Duration = Duration::from_secs(1);
 
 /// Lists or changes schedules. `queue`: the handle of a queue, by its name.
 pub(super) async fn run(
@@ -42,13 +47,10 @@ pub(super) async fn run(
         ),
         CronCommand::Resume { name } => (
             resume(&any, &name).await,
-            format!("the schedule {name} goes on"),
+            format!("resumed the schedule {name}"),
         ),
     };
-    match outcome {
-        Ok(()) => print(&line, json),
-        Err(error) => Err(explained(&any, error).await),
-    }
+    ended(&any, outcome, &line, json).await
 }
 
 async fn add(queue: &Queue, args: &CronAddArgs) -> Result<Result<(), QueueError>, Failure> {
@@ -86,21 +88,35 @@ async fn add(queue: &Queue, args: &CronAddArgs) -> Result<Result<(), QueueError>
     Ok(queue.set_schedule(&schedule).await)
 }
 
-/// Lets a schedule go on. Its list of ticks may have passed meanwhile.
+/// Resumes a schedule. Its list of ticks may have passed meanwhile.
 async fn resume(queue: &Queue, name: &str) -> Result<(), QueueError> {
     queue.pause_schedule(name, false).await?;
-    queue.refill_cron().await.map(drop)
+    warn_unusable(&queue.refill_cron_of(name).await?);
+    Ok(())
 }
 
-/// Adds ticks once. Many missed ticks take several rounds.
+/// Adds the ticks that are needed now. Many missed ticks take several rounds, each of which is a line on standard error.
 async fn run_once(queue: &Queue, json: bool) -> Result<(), Failure> {
-    match queue.refill_cron().await {
-        Ok(done) => tell(&done, json),
-        Err(error) => Err(explained(queue, error).await),
+    let mut ticks = 0;
+    loop {
+        let mut done = match queue.refill_cron().await {
+            Ok(done) => done,
+            Err(error) => {
+                let failure = explained(queue, error).await;
+                return Err(failure.noted(format!("{ticks} ticks were added before")));
+            }
+        };
+        ticks += done.ticks;
+        if done.behind == 0 {
+            done.ticks = ticks;
+            return tell(&done, json);
+        }
+        warn(&summary(&done));
+        tokio::time::sleep(ROUND_PAUSE).await;
     }
 }
 
-/// Keeps schedules going until a signal.
+/// Adds ticks to all schedules with a cron expression until a signal.
 pub(super) async fn run_on(queue: Queue, json: bool) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
     let runner = CronRunner::new(queue.clone()).on_event(move |event| match event {
@@ -108,7 +124,7 @@ pub(super) async fn run_on(queue: Queue, json: bool) -> Result<(), Failure> {
             // A closed pipe ends nothing here: the schedules matter, not the lines.
             let _ = tell(done, json);
         }
-        CronEvent::Unavailable(error) => anstream::eprintln!("{error}; trying again"),
+        CronEvent::Unavailable(error) => warn(&format!("{error}; trying again")),
         _ => {}
     });
     tokio::select! {
@@ -121,27 +137,26 @@ pub(super) async fn run_on(queue: Queue, json: bool) -> Result<(), Failure> {
 }
 
 fn tell(done: &CronRefill, json: bool) -> Result<(), Failure> {
-    for (name, error) in &done.unusable {
-        let line = format!("schedule {name} gets no ticks: {error}");
-        anstream::eprintln!("{}", print_safely(&line));
-    }
-    if json {
-        let line = json!({"schedules": done.schedules, "ticks": done.ticks, "behind": done.behind, "unusable": done.unusable.len()});
-        return write_json(std::io::stdout().lock(), &line);
-    }
-    let line = format!(
-        "schedules with a cron expression: {}; ticks added: {}\n",
-        done.schedules, done.ticks
-    );
-    write_out(std::io::stdout().lock(), line.as_bytes())
+    warn_unusable(done);
+    let value = json!({"schedules": done.schedules, "ticks": done.ticks, "behind": done.behind, "unusable": done.unusable.len()});
+    print(&summary(done), &value, json)
 }
 
-fn print(line: &str, json: bool) -> Result<(), Failure> {
-    if json {
-        return write_json(std::io::stdout().lock(), &json!({}));
+fn warn_unusable(done: &CronRefill) {
+    for (name, error) in &done.unusable {
+        warn(&format!("schedule {name} gets no ticks: {error}"));
     }
-    let line = format!("{}\n", print_safely(line));
-    write_out(std::io::stdout().lock(), line.as_bytes())
+}
+
+fn summary(done: &CronRefill) -> String {
+    let behind = match done.behind {
+        0 => String::new(),
+        number => format!("; behind: {number}"),
+    };
+    format!(
+        "schedules with a cron expression: {}; ticks added: {}{behind}",
+        done.schedules, done.ticks
+    )
 }
 
 async fn list(queue: &Queue, json: bool) -> Result<(), Failure> {
@@ -182,10 +197,7 @@ fn text(schedules: &BTreeMap<String, ScheduleStats>) -> String {
         ("CRON", Align::Left),
     ]);
     for (name, schedule) in schedules {
-        let next = schedule.next_ms.map_or_else(
-            || "none".to_owned(),
-            |ms| httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_millis(ms.min(LATEST_MS))),
-        );
+        let next = schedule.next_ms.map_or_else(|| "none".to_owned(), utc);
         table.row([
             plain(name),
             plain(&schedule.queue),
@@ -198,9 +210,6 @@ fn text(schedules: &BTreeMap<String, ScheduleStats>) -> String {
     }
     table.render()
 }
-
-/// The end of the year 9999, the last time that a date of HTTP can have.
-const LATEST_MS: u64 = 253_402_300_799_000;
 
 #[cfg(test)]
 mod tests {
@@ -229,9 +238,22 @@ mod tests {
             ("c".to_owned(), schedule(Some(u64::MAX))),
         ]);
         let text = text(&schedules);
-        assert!(text.contains("Sun, 06 Nov 1994 08:49:37 GMT"), "{text}");
+        assert!(text.contains("1994-11-06T08:49:37Z"), "{text}");
         assert!(text.contains("none") && text.contains("paused"), "{text}");
-        assert!(text.contains("9999"), "{text}");
+        assert!(text.contains("18446744073709551615 ms"), "{text}");
         assert!(text.contains("CRON_TZ=Europe/Berlin 0 9 * * *"), "{text}");
+    }
+
+    #[test]
+    fn a_round_names_schedules_that_are_behind() {
+        let mut done = CronRefill {
+            schedules: 3,
+            ticks: 9,
+            ..CronRefill::default()
+        };
+        let line = "schedules with a cron expression: 3; ticks added: 9";
+        assert_eq!(summary(&done), line);
+        done.behind = 2;
+        assert_eq!(summary(&done), format!("{line}; behind: 2"));
     }
 }

@@ -1,11 +1,12 @@
 //! `oarlock queue group`: groups of tasks.
 
-use oarlock_client::queue::{NewGroup, NewTask, Queue, QueueError, TaskPayload};
+use oarlock_client::queue::{NewGroup, NewTask, Queue, TaskPayload};
 use serde_json::json;
 
 use super::failure::explained;
+use super::operate::ended;
 use crate::cli::{GroupCommand, GroupOpenArgs};
-use crate::command::output::{print_safely, write_json, write_out};
+use crate::command::output::{print_safely, write_json};
 use crate::exit::Failure;
 
 /// Begins, ends or shows a group.
@@ -50,20 +51,4 @@ fn group(args: &GroupOpenArgs) -> Result<NewGroup, Failure> {
         on_complete: task("--on-complete", &args.on_complete)?,
         on_dead: task("--on-dead", &args.on_dead)?,
     })
-}
-
-async fn ended(
-    queue: &Queue,
-    outcome: Result<(), QueueError>,
-    line: &str,
-    json: bool,
-) -> Result<(), Failure> {
-    match outcome {
-        Ok(()) if json => write_json(std::io::stdout().lock(), &json!({})),
-        Ok(()) => {
-            let line = format!("{}\n", print_safely(line));
-            write_out(std::io::stdout().lock(), line.as_bytes())
-        }
-        Err(error) => Err(explained(queue, error).await),
-    }
 }

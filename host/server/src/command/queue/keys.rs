@@ -3,12 +3,11 @@
 use std::fmt::Write;
 
 use oarlock_client::queue::{FairnessKeysPage, ListedTask, Queue, StuckReport};
-use serde_json::json;
 
 use super::failure::explained;
 use super::operate;
 use super::shown::{plain, time};
-use crate::command::output::{print_coloured, print_safely, write_json, write_out};
+use crate::command::output::{print_coloured, print_safely, write_json};
 use crate::command::table::{Align, Table};
 use crate::exit::Failure;
 
@@ -20,15 +19,9 @@ pub(super) async fn configure(
     json: bool,
 ) -> Result<(), Failure> {
     let settings = operate::settings(settings, "{\"weight\":5}")?;
-    match queue.configure_key(key, &settings).await {
-        Ok(()) if json => write_json(std::io::stdout().lock(), &json!({})),
-        Ok(()) => {
-            let line = format!("changed the settings of {key} in {}", queue.name());
-            let line = format!("{}\n", print_safely(&line));
-            write_out(std::io::stdout().lock(), line.as_bytes())
-        }
-        Err(error) => Err(explained(queue, error).await),
-    }
+    let outcome = queue.configure_key(key, &settings).await;
+    let line = format!("changed the settings of {key} in {}", queue.name());
+    operate::ended(queue, outcome, &line, json).await
 }
 
 /// Prints a page of keys.

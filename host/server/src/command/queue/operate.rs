@@ -37,7 +37,7 @@ pub(super) fn settings(text: &str, example: &str) -> Result<Map<String, Value>, 
 }
 
 /// Prints the end of a command without data.
-async fn ended(
+pub(super) async fn ended(
     queue: &Queue,
     outcome: Result<(), QueueError>,
     line: &str,
@@ -121,7 +121,8 @@ pub(super) async fn cancel(queue: &Queue, id: u64, json: bool) -> Result<(), Fai
     }
 }
 
-fn print(line: &str, value: &Value, json: bool) -> Result<(), Failure> {
+/// Prints a line, or with `json` the value.
+pub(super) fn print(line: &str, value: &Value, json: bool) -> Result<(), Failure> {
     if json {
         return write_json(std::io::stdout().lock(), value);
     }

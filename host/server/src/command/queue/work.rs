@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::failure::explained;
 use crate::cli::WorkArgs;
-use crate::command::output::{write_json, write_out};
+use crate::command::output::{warn, write_json, write_out};
 use crate::exit::Failure;
 use crate::serve::Signals;
 use handler::HandlerProgram;
@@ -77,10 +77,10 @@ async fn supervise<T>(
         ended = &mut working => return Ok(ended),
         () = signals.next() => {}
     }
-    anstream::eprintln!(
+    warn(&format!(
         "stopping: no more tasks are taken, and handlers have {} ms; press Ctrl-C again to end them now",
         grace.as_millis()
-    );
+    ));
     drop(stop);
     tokio::select! {
         ended = &mut working => return Ok(ended),

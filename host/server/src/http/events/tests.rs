@@ -1,4 +1,6 @@
+use bytes::Bytes;
 use oarlock_wasm::GuestEvent;
+use task_queue_raft::ids::Index;
 
 use super::*;
 
@@ -46,19 +48,36 @@ fn a_topic_can_not_inject_another_event() {
     assert_eq!(forged.matches("\n\n").count(), 1, "{forged:?}");
 }
 
+/// Reads the events of the topic `rare` that are stored. Returns their text and the position.
+fn rare(events: &Arc<Events>, place: &str) -> (String, String) {
+    let mut source = EventFrames {
+        events: Arc::clone(events),
+        topic: Some("rare".to_owned()),
+        place: place.parse().expect("an id"),
+    };
+    let frames = std::iter::from_fn(|| source.next_frame()).collect();
+    (frames, source.position())
+}
+
 #[test]
-fn the_position_comes_from_the_header_or_else_from_the_url() {
-    let mut headers = HeaderMap::new();
-    let id = |text: &str| text.parse::<EventId>().expect("an id");
-    assert_eq!(place(&headers, None).expect("none"), None);
-    assert_eq!(place(&headers, Some("3.0")).expect("one"), Some(id("3.0")));
-    headers.insert(LAST_EVENT_ID, HeaderValue::from_static(""));
-    assert_eq!(place(&headers, Some("3.0")).expect("one"), Some(id("3.0")));
-    headers.insert(LAST_EVENT_ID, HeaderValue::from_static("5.1"));
-    assert_eq!(place(&headers, Some("3.0")).expect("one"), Some(id("5.1")));
-    headers.insert(LAST_EVENT_ID, HeaderValue::from_static("five"));
-    assert_eq!(
-        place(&headers, None).expect_err("an invalid id").code(),
-        "malformed"
-    );
+fn a_filtered_reader_that_reconnects_gets_no_gap() {
+    let events = Arc::new(Events::default());
+    let event = |topic: &str| GuestEvent {
+        topic: topic.to_owned(),
+        payload: Bytes::new(),
+    };
+    events.publish(Index(1), &[event("rare")], 0);
+    let (text, mut place) = rare(&events, "0.0");
+    assert_eq!(text, "event: rare\ndata: \nid: 1.0\n\n");
+    // Between two connections the node drops no event that the client has not passed, but in all it drops many.
+    let common = vec![event("common"); 6_000];
+    for (index, before) in [(2, 1), (3, 6_001), (4, 12_001)] {
+        events.publish(Index(index), &common, before);
+        let (text, position) = rare(&events, &place);
+        assert_eq!(text, "");
+        place = position;
+    }
+    assert_eq!(place, events.latest().to_string());
+    let (text, _) = rare(&events, "1.0");
+    assert!(text.contains("oarlock.gap"), "{text}");
 }

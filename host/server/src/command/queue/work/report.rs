@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use oarlock_client::worker::WorkerEvent;
 use serde_json::{Value, json};
 
-use crate::command::output::print_safely;
+use crate::command::output::warn;
 
 /// Least time between two lines about a cluster that is not available.
 const UNAVAILABLE: Duration = Duration::from_secs(5);
@@ -36,7 +36,7 @@ impl EventReport {
                 let _ = writeln!(std::io::stdout(), "{value}");
             }
         } else if let Some(line) = line(event) {
-            let _ = writeln!(anstream::stderr(), "{}", print_safely(&line));
+            warn(&line);
         }
     }
 

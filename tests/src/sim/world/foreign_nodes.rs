@@ -22,7 +22,7 @@ const SESSION: u64 = 7;
 
 impl World {
     /// A node with the name of a peer sends something of another history.
-    pub(super) fn stranger(&mut self) {
+    pub(super) fn foreign_node(&mut self) {
         let Some(node) = self.any_live() else { return };
         let peer = self.act_rng.place(self.ids.len());
         let (store, run, lineage) = (
@@ -61,9 +61,9 @@ impl World {
         };
         let message = foreign(core, id, what);
         self.trace.note(self.now, node, 24, || {
-            format!("a stranger calls: {hello:?} {message:?}")
+            format!("a foreign node calls: {hello:?} {message:?}")
         });
-        self.coverage.strangers += 1;
+        self.coverage.foreign_nodes += 1;
         let sender = hello.sender();
         self.put(node, Input::PeerHello(Box::new(hello)));
         self.put(node, Input::Message(sender, message));

@@ -1,4 +1,4 @@
-//! Who runs the driver: no event is forgotten, no thread waits for another one's turn, and a turn that panics stops the node.
+//! The threads that run the driver: no event is lost, no thread waits for another one, and a panic stops the node.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
@@ -32,7 +32,7 @@ fn submitting(node: &Node, command: &'static str) -> tokio::task::JoinHandle<boo
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn an_event_that_comes_during_a_turn_waits_for_nobody_and_is_handled_after_it() {
+async fn an_event_during_a_turn_returns_at_once_and_is_handled_after_it() {
     let (entered, has_entered) = mpsc::channel();
     let (release, released) = mpsc::channel::<()>();
     let released = Mutex::new(released);
@@ -74,7 +74,7 @@ async fn commands_of_many_tasks_at_once_are_all_handled() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn a_turn_that_panics_stops_the_node_and_says_so() {
+async fn a_turn_that_panics_stops_the_node_with_a_fatal_error() {
     let (node, switch) = node_with(|| panic!("planted")).await;
     switch.store(true, Ordering::SeqCst);
     assert!(!submitting(&node, "x").await.unwrap());

@@ -1,20 +1,19 @@
-//! The driver of a running node, and the events that wait for it.
+//! The driver of a running node, shared by the threads that have events for it.
 //!
-//! Only one thread runs the driver at a time, and it is the one that has an event for it: a thread that delivers an event
-//! takes the turn itself where the driver is free. So a command that comes alone wakes no thread between the socket, the
-//! disk and the state machine. Where the driver is taken, the event waits for the thread that has it. After its turn, that
-//! thread hands what has arrived meanwhile to the driver's own thread, so no other thread stays longer than one turn. The
-//! own thread also takes the turns that are due at a deadline.
+//! Only one thread runs the driver at a time, and it is one that has an event for it: a thread that delivers an event runs the
+//! driver itself if no other thread does. So a command that comes alone wakes no thread between the socket, the disk and the
+//! state machine. Where another thread runs the driver, the event waits for that one, which looks for such events afterwards and
+//! leaves them to the driver's own thread. That thread also runs the driver at deadlines.
 //!
-//! While more than a few requests of clients are in flight, every event goes to the own thread at once: those that arrive until
-//! that thread runs share its turn, and the requests among them an entry.
+//! While more than a few events or requests of clients are there at once, every event is left to the own thread: those that arrive
+//! until it runs share one turn of the driver, and the commands among them an entry.
 //!
-//! A turn blocks on nothing: the environment queues the work of disk, state machine and network.
+//! The driver blocks on nothing: the environment queues the work of disk, state machine and network.
 
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
@@ -25,25 +24,23 @@ use super::error::FatalError;
 use crate::driver::{Driver, Input};
 use crate::state_machine::ReplicatedStateMachine;
 
-/// Events that the driver handles before one turn.
+/// Events that the driver handles in one turn.
 const EVENTS_PER_TURN: usize = 1024;
 
-/// Up to this many requests in flight, the thread with an event takes the turn. Past it, events share turns.
-const FEW_REQUESTS: usize = 2;
+/// Up to this many requests in flight, and events in one turn, the thread with an event runs the driver. Past it, events share turns.
+const FEW: usize = 2;
 
-/// Name of the driver's own thread, and of a thread that takes its turn, in errors.
+/// Name of the driver's own thread, and of a thread that runs the driver, in errors.
 pub(super) const DRIVER: &str = "raft-driver";
 
 /// The driver, and the events that wait for it.
-pub(super) struct Seat<M: ReplicatedStateMachine> {
+pub(super) struct SharedDriver<M: ReplicatedStateMachine> {
     waiting: Mutex<Waiting<M>>,
     /// `None` before the start and after the end.
-    seated: Mutex<Option<Seated<M>>>,
+    running: Mutex<Option<RunningDriver<M>>>,
     /// The driver's own thread, from its first turn on.
     thread: OnceLock<Thread>,
-    /// When that thread takes a turn by itself: microseconds of the node's clock.
-    wakes_at: AtomicU64,
-    /// More than [`FEW_REQUESTS`] were in flight after the last turn.
+    /// There was more than [`FEW`] of something in the last turn.
     is_busy: AtomicBool,
 }
 
@@ -55,11 +52,15 @@ struct Waiting<M: ReplicatedStateMachine> {
 }
 
 /// A driver, and what each of its turns needs.
-pub(super) struct Seated<M: ReplicatedStateMachine> {
-    pub(super) driver: Driver<M, ThreadEnvironment<M>>,
-    pub(super) publisher: Publisher,
+pub(super) struct RunningDriver<M: ReplicatedStateMachine> {
+    driver: Driver<M, ThreadEnvironment<M>>,
+    publisher: Publisher,
     /// Zero of the node's clock.
-    pub(super) epoch: Instant,
+    epoch: Instant,
+    /// When the own thread runs the driver, even without an event.
+    wakes_at: Duration,
+    /// The events of a turn. Empty between turns; keeps its memory.
+    events: VecDeque<DriverEvent<M>>,
 }
 
 /// What follows a turn.
@@ -70,32 +71,30 @@ enum AfterTurn {
     Ended,
 }
 
-impl<M: ReplicatedStateMachine> Seat<M> {
-    /// A seat without a driver. Events wait for it.
+impl<M: ReplicatedStateMachine> SharedDriver<M> {
+    /// Without a driver. Events wait for it.
     pub(super) fn new() -> Self {
         Self {
             waiting: Mutex::new(Waiting {
                 events: VecDeque::new(),
                 is_closed: false,
             }),
-            seated: Mutex::new(None),
+            running: Mutex::new(None),
             thread: OnceLock::new(),
-            wakes_at: AtomicU64::new(0),
             is_busy: AtomicBool::new(false),
         }
     }
 
-    /// Gives the seat its driver. Call [`Self::run`] on a thread of its own then.
-    pub(super) fn begin(&self, seated: Seated<M>) {
-        *lock(&self.seated) = Some(seated);
+    /// From here on, events get to this driver. Call [`Self::run`] on a thread of its own then.
+    pub(super) fn start(&self, driver: RunningDriver<M>) {
+        *lock(&self.running) = Some(driver);
     }
 
-    /// Delivers an event, and takes the driver's turn if no other thread has it.
+    /// Delivers an event, and runs the driver if no other thread does.
     ///
     /// # Errors
     /// The driver has ended.
     pub(super) fn deliver(&self, event: DriverEvent<M>) -> Result<(), NotRunning> {
-        let shares_a_turn = self.is_busy.load(Ordering::Relaxed);
         let was_empty = {
             let mut waiting = lock(&self.waiting);
             if waiting.is_closed {
@@ -104,98 +103,85 @@ impl<M: ReplicatedStateMachine> Seat<M> {
             waiting.events.push_back(event);
             waiting.events.len() == 1
         };
-        if shares_a_turn {
-            // Where others wait, the thread that delivered the first one has woken it, or takes the turn itself.
+        if self.is_busy.load(Ordering::Relaxed) {
+            // Where others wait, the thread that delivered the first one has woken it, or runs the driver itself.
             if was_empty {
                 self.wake();
             }
             return Ok(());
         }
-        let mut seated = match self.seated.try_lock() {
-            Ok(seated) => seated,
+        let mut running = match self.running.try_lock() {
+            Ok(running) => running,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            // After its turn, the thread that has the driver finds the event.
+            // After its turn, the thread that runs the driver finds the event.
             Err(TryLockError::WouldBlock) => return Ok(()),
         };
-        let due = self.turn(&mut seated);
-        let is_due_earlier = due.is_some_and(|due| self.note_due(due));
-        drop(seated);
-        if due.is_some() && (is_due_earlier || self.has_waiting()) {
+        let due = self.turn(&mut running);
+        let wakes_earlier = running
+            .as_mut()
+            .zip(due)
+            .is_some_and(|(running, due)| running.note_due(due));
+        drop(running);
+        if due.is_some() && (wakes_earlier || self.has_waiting()) {
             self.wake();
         }
         Ok(())
     }
 
-    /// Takes the turns of the driver's own thread, until the node stops.
+    /// Runs the driver on its own thread, until the node stops.
     pub(super) fn run(&self) {
         self.thread.get_or_init(std::thread::current);
         loop {
-            let mut seated = lock(&self.seated);
-            let Some(due) = self.turn(&mut seated) else {
+            let mut running = lock(&self.running);
+            let due = self.turn(&mut running);
+            let Some((running_driver, due)) = running.as_mut().zip(due) else {
                 return;
             };
-            let Some(now) = seated.as_ref().map(|seated| seated.epoch.elapsed()) else {
-                return;
-            };
-            self.wakes_at.store(micros(due), Ordering::Release);
-            drop(seated);
+            running_driver.wakes_at = due;
+            let pause = due.saturating_sub(running_driver.epoch.elapsed());
+            drop(running);
             // An event that is delivered from here on finds the driver free.
             if !self.has_waiting() {
-                std::thread::park_timeout(due.saturating_sub(now));
+                std::thread::park_timeout(pause);
             }
         }
     }
 
-    /// Handles the waiting events, then takes one turn. Returns when the next one is due; `None` without a driver.
-    fn turn(&self, seated: &mut Option<Seated<M>>) -> Option<Duration> {
-        let running = seated.as_mut()?;
-        let events = self.take_waiting();
-        let turn = catch_unwind(AssertUnwindSafe(|| running.turn(events)));
+    /// Handles the waiting events in one turn. Returns when the next one is due; `None` without a driver.
+    fn turn(&self, running: &mut Option<RunningDriver<M>>) -> Option<Duration> {
+        let driver = running.as_mut()?;
+        self.take_waiting(&mut driver.events);
+        let handled = driver.events.len();
+        let turn = catch_unwind(AssertUnwindSafe(|| driver.turn()));
         let after = turn.unwrap_or_else(|panic| {
-            let error = FatalError::Panic {
-                thread: DRIVER,
-                message: panic_message(&*panic),
-            };
-            tracing::error!(%error, "the node stops");
-            running.report(error);
+            driver.panicked(&*panic);
             AfterTurn::Ended
         });
         match after {
             AfterTurn::Due(due) => {
-                let is_busy = running.driver.requests() > FEW_REQUESTS;
+                let is_busy = driver.driver.requests().max(handled) > FEW;
                 self.is_busy.store(is_busy, Ordering::Relaxed);
                 Some(due)
             }
             AfterTurn::Ended => {
                 self.close();
-                *seated = None;
+                *running = None;
                 None
             }
         }
     }
 
-    fn take_waiting(&self) -> VecDeque<DriverEvent<M>> {
+    fn take_waiting(&self, into: &mut VecDeque<DriverEvent<M>>) {
         let mut waiting = lock(&self.waiting);
         if waiting.events.len() <= EVENTS_PER_TURN {
-            return std::mem::take(&mut waiting.events);
+            std::mem::swap(&mut waiting.events, into);
+        } else {
+            into.extend(waiting.events.drain(..EVENTS_PER_TURN));
         }
-        let later = waiting.events.split_off(EVENTS_PER_TURN);
-        std::mem::replace(&mut waiting.events, later)
     }
 
     fn has_waiting(&self) -> bool {
         !lock(&self.waiting).events.is_empty()
-    }
-
-    /// Whether the own thread sleeps for longer than until `due`. If so, it counts as woken. Only the thread that has the
-    /// driver calls this.
-    fn note_due(&self, due: Duration) -> bool {
-        let due = micros(due);
-        let is_earlier = due < self.wakes_at.load(Ordering::Acquire);
-        if is_earlier {
-            self.wakes_at.store(due, Ordering::Release);
-        }
-        is_earlier
     }
 
     /// Wakes the own thread. Before its first turn this does nothing: that turn is still to come.
@@ -217,12 +203,34 @@ impl<M: ReplicatedStateMachine> Seat<M> {
     }
 }
 
-impl<M: ReplicatedStateMachine> Seated<M> {
-    /// Handles events, then takes a turn.
-    fn turn(&mut self, events: VecDeque<DriverEvent<M>>) -> AfterTurn {
+impl<M: ReplicatedStateMachine> RunningDriver<M> {
+    /// A driver that has not run yet. `epoch`: zero of the node's clock.
+    pub(super) fn new(
+        driver: Driver<M, ThreadEnvironment<M>>,
+        publisher: Publisher,
+        epoch: Instant,
+    ) -> Self {
+        Self {
+            driver,
+            publisher,
+            epoch,
+            wakes_at: Duration::ZERO,
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Whether the own thread sleeps for longer than until `due`. If so, it counts as woken.
+    fn note_due(&mut self, due: Duration) -> bool {
+        let is_earlier = due < self.wakes_at;
+        self.wakes_at = self.wakes_at.min(due);
+        is_earlier
+    }
+
+    /// Handles the events of a turn, then takes it.
+    fn turn(&mut self) -> AfterTurn {
         let (driver, epoch) = (&mut self.driver, self.epoch);
         driver.handle(epoch.elapsed(), Input::Tick);
-        for event in events {
+        while let Some(event) = self.events.pop_front() {
             match event {
                 DriverEvent::Input(input, _permit) => driver.handle(epoch.elapsed(), input),
                 DriverEvent::Fatal(error) => return self.fail(error),
@@ -252,6 +260,16 @@ impl<M: ReplicatedStateMachine> Seated<M> {
         AfterTurn::Ended
     }
 
+    /// A turn has panicked. The state of the driver is unknown: clients learn that the node stops when it is dropped.
+    fn panicked(&self, panic: &(dyn Any + Send)) {
+        let error = FatalError::Panic {
+            thread: DRIVER,
+            message: panic_message(panic),
+        };
+        tracing::error!(%error, "the node stops");
+        self.report(error);
+    }
+
     fn report(&self, error: FatalError) {
         let _ = self.publisher.fatal.send(Some(error));
     }
@@ -262,10 +280,6 @@ pub(super) fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().cloned();
     let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
     text.unwrap_or_else(|| "no message".to_owned())
-}
-
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Locks a mutex. A poisoned one is used as it is: a turn that panics is caught, and no other code under these locks can panic.

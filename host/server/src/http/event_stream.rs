@@ -1,0 +1,156 @@
+//! Responses that are streams of server-sent events (HTML standard, section 9.2).
+//!
+//! Each client has a task, which takes frames from a [`FrameSource`] at the speed of the client. A source skips items that
+//! the client does not want. So the id of the last frame may be far behind the position of the source, and its successor
+//! may be dropped already. The task therefore also sends the position itself: at the start, with each keep-alive, and
+//! before the stream ends.
+
+use std::convert::Infallible;
+use std::str::FromStr;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
+use axum::http::{HeaderMap, HeaderValue};
+use axum::response::Response;
+use bytes::Bytes;
+use http_body_util::channel::{Channel, Sender};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// The longest time without a frame. After it, the task sends a comment line: without one, a closed connection would stay
+/// undetected.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Most buffered frames for one client. At the limit, the task waits for the client to read.
+const FRAMES: usize = 16;
+
+/// Marks a response with an endless body, so that the server does not count its connection as idle.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Streaming;
+
+/// What one client reads.
+pub(super) trait FrameSource: Send + 'static {
+    /// The id after which a client that reconnects continues.
+    fn position(&self) -> String;
+
+    /// The next frame, or `None` if there is none yet. Moves the position, also over items that the client does not want.
+    fn next_frame(&mut self) -> Option<String>;
+
+    /// Whether the stream ends after the present frames. Otherwise it waits for more.
+    fn is_finished(&self) -> bool {
+        false
+    }
+}
+
+/// The id of the last frame that the client has received, if the request names one. The stream starts after it. `after` is
+/// the parameter of the URL, for clients that can't set headers.
+///
+/// # Errors
+/// It is not an id.
+pub(super) fn last_id<I: FromStr>(
+    headers: &HeaderMap,
+    after: Option<&str>,
+) -> Result<Option<I>, I::Err> {
+    let header = headers.get(LAST_EVENT_ID);
+    let header = header.map(|value| value.to_str().unwrap_or_default());
+    // A browser that has not received an id yet sends an empty header.
+    let text = header.filter(|text| !text.is_empty()).or(after);
+    text.map(str::parse).transpose()
+}
+
+/// Streams the frames of a source until it is finished, the client disconnects or the node stops. `greeting` is the first
+/// comment line, `changes` notifies of new frames, and `open` becomes `false` when the node stops.
+pub(super) fn respond(
+    source: impl FrameSource,
+    greeting: &'static str,
+    changes: watch::Receiver<()>,
+    open: watch::Receiver<bool>,
+) -> Response {
+    let body = start(source, greeting, changes, open, KEEP_ALIVE);
+    let mut response = Response::new(Body::new(body));
+    response.extensions_mut().insert(Streaming);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Starts the task of one client. Returns the body of its response.
+fn start(
+    source: impl FrameSource,
+    greeting: &'static str,
+    changes: watch::Receiver<()>,
+    open: watch::Receiver<bool>,
+    keep_alive: Duration,
+) -> Channel<Bytes, Infallible> {
+    let (sender, body) = Channel::new(FRAMES);
+    let task = StreamTask {
+        source,
+        changes,
+        open,
+        sender,
+        keep_alive,
+        due: Instant::now() + keep_alive,
+    };
+    tokio::spawn(task.run(greeting));
+    body
+}
+
+/// The client has disconnected.
+struct Disconnected;
+
+struct StreamTask<S> {
+    source: S,
+    changes: watch::Receiver<()>,
+    open: watch::Receiver<bool>,
+    sender: Sender<Bytes, Infallible>,
+    keep_alive: Duration,
+    /// When the next keep-alive is sent, unless there is a frame before.
+    due: Instant,
+}
+
+impl<S: FrameSource> StreamTask<S> {
+    async fn run(mut self, greeting: &'static str) -> Result<(), Disconnected> {
+        // A client that reconnects before the first frame continues here, and misses none.
+        self.send_position(greeting).await?;
+        loop {
+            self.changes.mark_unchanged();
+            while let Some(frame) = self.source.next_frame() {
+                self.send(frame).await?;
+            }
+            if self.source.is_finished() {
+                return self.send_position("end").await;
+            }
+            let is_idle = tokio::select! {
+                changed = self.changes.changed() => match changed {
+                    Ok(()) => false,
+                    Err(_) => return Ok(()),
+                },
+                _ = self.open.wait_for(|open| !*open) => return Ok(()),
+                () = tokio::time::sleep_until(self.due) => true,
+            };
+            if is_idle {
+                self.send_position("keep-alive").await?;
+            }
+            if !*self.open.borrow() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Sends a comment line and the position. This is not an event: it has no data.
+    async fn send_position(&mut self, comment: &str) -> Result<(), Disconnected> {
+        let position = self.source.position();
+        self.send(format!(": {comment}\nid: {position}\n\n")).await
+    }
+
+    async fn send(&mut self, frame: String) -> Result<(), Disconnected> {
+        let sent = self.sender.send_data(frame.into()).await;
+        self.due = Instant::now() + self.keep_alive;
+        sent.map_err(|_| Disconnected)
+    }
+}
+
+#[cfg(test)]
+mod tests;

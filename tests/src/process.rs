@@ -3,6 +3,7 @@
 mod binary;
 pub mod checkers;
 mod cluster;
+pub mod forged;
 pub mod locks;
 mod module;
 mod node;

@@ -33,7 +33,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 pub(crate) use audit::{AuditArgs, AuditCommand};
 pub(crate) use bench::BenchArgs;
 pub(crate) use build::BuildArgs;
-pub(crate) use check::CheckArgs;
+pub(crate) use check::{CheckArgs, CheckModuleArgs};
 pub(crate) use client::{ClientLanguage, GenerateClientArgs};
 pub(crate) use common::ClientArgs;
 pub(crate) use demo::DemoArgs;
@@ -88,6 +88,9 @@ pub(crate) enum CliCommand {
     Status(StatusArgs),
     /// Check a WebAssembly file: print what it contains, or every reason why a node would refuse it.
     Check(CheckArgs),
+    /// Check the module on standard input, with limits on memory and time. For a node.
+    #[command(hide = true)]
+    CheckModule(CheckModuleArgs),
     /// Measure throughput and latency of a running cluster.
     Bench(BenchArgs),
     /// Take a snapshot now on every node of --endpoints.

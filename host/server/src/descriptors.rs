@@ -1,43 +1,21 @@
 //! File descriptors of a node: its clients must not take those of its peers and files.
 
+use crate::resource_limits::{self, Resource, ResourceLimit};
+
 /// Descriptors that are kept for peers, log, snapshots, modules and threads.
 const RESERVED: u64 = 192;
 
 /// Raises the soft limit of open files to the hard limit. Returns the limit that applies; `None` if it is unknown.
 pub(crate) fn raise_limit() -> Option<u64> {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
+    let limit = resource_limits::get(Resource::OpenFiles).ok()?;
+    let wanted = ResourceLimit {
+        soft: limit.hard,
+        hard: limit.hard,
     };
-    #[allow(
-        unsafe_code,
-        reason = "the standard library has no access to resource limits"
-    )]
-    // SAFETY: the pointer is to a local value of the type that the call fills.
-    let read = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
-    if read != 0 {
-        return None;
+    match resource_limits::set(Resource::OpenFiles, wanted) {
+        Ok(()) => Some(wanted.soft),
+        Err(_) => Some(limit.soft),
     }
-    let wanted = libc::rlimit {
-        rlim_cur: limit.rlim_max,
-        rlim_max: limit.rlim_max,
-    };
-    #[allow(
-        unsafe_code,
-        reason = "the standard library has no access to resource limits"
-    )]
-    // SAFETY: the pointer is to a local value of the type that the call reads.
-    let raised = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const wanted) } == 0;
-    let applies = if raised {
-        wanted.rlim_cur
-    } else {
-        limit.rlim_cur
-    };
-    #[allow(
-        clippy::useless_conversion,
-        reason = "the type differs between operating systems"
-    )]
-    Some(applies.into())
 }
 
 /// How many clients may connect: as many as `--max-connections` allows, if peers and files keep their descriptors.

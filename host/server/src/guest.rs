@@ -8,6 +8,7 @@ use oarlock_wasm::{CheckError, EngineError, GuestEngine, GuestModule, MachineLim
 use thiserror::Error;
 
 use crate::compiled::CompiledDir;
+use crate::module_check::{CheckSettings, ChildCheck};
 use crate::settings::GuestSource;
 
 /// The task queue in this binary.
@@ -35,6 +36,15 @@ pub(crate) fn built_in_digest() -> Sha256 {
 /// The task queue of this release.
 pub(crate) fn built_in_queue() -> &'static [u8] {
     BUILT_IN_QUEUE
+}
+
+/// How a node compiles modules.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CodeSettings {
+    /// Directory of compiled code. `None`: compiled code is not kept.
+    pub(crate) compiled_dir: Option<PathBuf>,
+    /// Checks modules in a child process. `None`: in this process.
+    pub(crate) check: Option<CheckSettings>,
 }
 
 /// Why the guest can't be loaded.
@@ -87,24 +97,23 @@ fn reasons(error: &CheckError) -> String {
         .collect()
 }
 
-/// Reads, checks and compiles a guest on a blocking thread. With a directory for compiled code, it uses the code from
-/// an earlier start.
+/// Reads, checks and compiles a guest on a blocking thread, unless there is compiled code from an earlier start.
 ///
 /// # Errors
 /// The file can't be read, or the module fails the check, with every reason.
 pub(crate) async fn load(
     source: GuestSource,
     limits: MachineLimits,
-    compiled: Option<CompiledDir>,
+    code: CodeSettings,
 ) -> Result<GuestModule, GuestError> {
-    let loading = tokio::task::spawn_blocking(move || load_now(&source, &limits, compiled));
+    let loading = tokio::task::spawn_blocking(move || load_now(&source, &limits, code));
     loading.await.map_err(GuestError::Panicked)?
 }
 
 fn load_now(
     source: &GuestSource,
     limits: &MachineLimits,
-    compiled: Option<CompiledDir>,
+    code: CodeSettings,
 ) -> Result<GuestModule, GuestError> {
     let (name, bytes) = match source {
         GuestSource::Loaded(module) => return Ok(module.clone()),
@@ -116,8 +125,11 @@ fn load_now(
         GuestSource::File(path) => (path.display().to_string(), read(path, limits.module_bytes)?),
     };
     let mut engine = GuestEngine::new()?;
-    if let Some(compiled) = compiled {
-        engine = engine.with_store(Arc::new(compiled));
+    if let Some(dir) = code.compiled_dir.clone() {
+        engine = engine.with_store(Arc::new(CompiledDir::new(dir)));
+    }
+    if let Some(check) = code.check {
+        engine = engine.with_check(Arc::new(ChildCheck::new(check, code.compiled_dir)));
     }
     GuestModule::load(&engine, bytes, limits).map_err(|source| GuestError::Refused { name, source })
 }

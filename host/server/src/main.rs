@@ -7,11 +7,12 @@
 //! | [`node`] | one running node: guest, Raft, HTTP |
 //! | [`http`] | the HTTP API of a node |
 //! | [`own_hosts`] | which hosts a request may name |
-//! | [`private_files`], [`descriptors`] | file modes and file descriptors of a node |
+//! | [`private_files`], [`descriptors`], [`resource_limits`] | file modes, file descriptors and limits of a process |
 //! | [`serve`] | the command `oarlock serve` |
 //! | [`command`] | the commands that send requests to a cluster or read a file |
 //! | [`schema`] | the schema of a guest's messages |
 //! | [`compiled`] | compiled code on disk |
+//! | [`module_check`] | checks modules in a child process |
 //! | [`bench`] | the command `oarlock bench` |
 //! | [`demo`] | the command `oarlock demo` |
 //! | [`dev`] | the command `oarlock dev` |
@@ -40,12 +41,14 @@ mod log_module;
 mod logging;
 mod memory;
 mod metrics;
+mod module_check;
 mod node;
 mod node_log;
 mod own_hosts;
 mod private_files;
 mod quarantine;
 mod readiness;
+mod resource_limits;
 mod schema;
 mod serve;
 mod settings;
@@ -93,6 +96,7 @@ fn run(invocation: Invocation) -> Result<(), Failure> {
     match command {
         CliCommand::Serve(args) => serve::serve(*args, &origins),
         CliCommand::Check(args) => command::check(args),
+        CliCommand::CheckModule(args) => command::check_module(args),
         CliCommand::Apply(args) => command::apply(args),
         CliCommand::Query(args) => command::query(args),
         CliCommand::Queue(args) => command::queue(*args),

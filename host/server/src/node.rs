@@ -23,13 +23,12 @@ use tokio::task::AbortHandle;
 
 use crate::audit::stopped::StoppedRecord;
 use crate::audit::{self, AuditTask, Auditor};
-use crate::compiled::CompiledDir;
 use crate::decisions::{Decisions, DecisionsError};
 use crate::deferred::DeferredReplies;
 use crate::events::Events;
 use crate::file_writes::FileWrites;
 use crate::first_start::{self, BootstrapConflict};
-use crate::guest::{self, GuestError};
+use crate::guest::{self, CodeSettings, GuestError};
 use crate::http::{App, BodyBudget, Server};
 use crate::log_module;
 use crate::memory;
@@ -46,7 +45,7 @@ use crate::start_limits::{self, StartLimits};
 use crate::start_notices::{self, StoredCluster};
 use crate::state_audit;
 use crate::timekeeper::{self, Alarm};
-use crate::upgrades::{self, UpgradeWatch};
+use crate::upgrades::{self, CheckQueue, UpgradeWatch};
 
 /// Most connections that wait for `accept`. Sized for thousands of clients that connect at the same time.
 const BACKLOG: u32 = 4096;
@@ -157,7 +156,10 @@ impl Node {
     ) -> Result<Self, NodeStartError> {
         let started = Instant::now();
         // First of all, so that an invalid guest does not create a data directory.
-        let compiled = CompiledDir::new(settings.compiled_dir.clone());
+        let code = CodeSettings {
+            compiled_dir: Some(settings.compiled_dir.clone()),
+            check: settings.module_check.clone(),
+        };
         let source = log_module::source(&settings).map_err(|source| NodeStartError::DataDir {
             data_dir: settings.data_dir.clone(),
             source,
@@ -165,7 +167,7 @@ impl Node {
         let is_new = first_start::is_new(&settings.data_dir)
             .map_err(|error| start_error(error.into(), &settings))?;
         let limits = StartLimits::read(&settings.data_dir, &settings.limits, is_new)?;
-        let module = guest::load(source, limits.load, Some(compiled)).await?;
+        let module = guest::load(source, limits.load, code).await?;
         first_start::check(&settings, is_new)?;
         let record = QuarantineRecord::read(&settings.data_dir)?;
         let stopped =
@@ -244,6 +246,7 @@ impl Node {
             started,
             readiness: Readiness::default(),
             deferred,
+            checks: CheckQueue::default(),
             bodies: BodyBudget::new(settings.http.body_budget_bytes),
         });
         let writes = FileWrites::default();

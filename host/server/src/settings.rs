@@ -16,6 +16,7 @@ use task_queue_raft::RaftConfig;
 
 use crate::cli::{Origins, ServeArgs};
 use crate::exit::Failure;
+use crate::module_check::{CheckBudget, CheckSettings};
 use crate::own_hosts::is_loopback_host;
 use crate::start_limits::GivenLimits;
 
@@ -119,6 +120,8 @@ pub(crate) struct ServeSettings {
     pub(crate) data_dir: PathBuf,
     /// Directory of compiled code.
     pub(crate) compiled_dir: PathBuf,
+    /// Checks modules in a child process. `None`: in this process, for a test.
+    pub(crate) module_check: Option<CheckSettings>,
     /// The guest.
     pub(crate) guest: GuestSource,
     /// Timeouts and log size. The node sets `node_id` and `peers` from the fields above when it starts.
@@ -175,6 +178,7 @@ impl ServeSettings {
             cluster,
             compiled_dir: data_dir.join(COMPILED_DIR),
             data_dir,
+            module_check: None,
             guest,
             raft: RaftConfig::default(),
             replication: Replication::default(),
@@ -241,10 +245,16 @@ impl ServeSettings {
             check_is_loopback("client-addr", &settings.client_addr, origins)?;
             check_is_loopback("peer-addr", &peer_addr, origins)?;
         }
+        let module_check = CheckSettings::new(CheckBudget {
+            memory_bytes: args.module_check_memory_mib << 20,
+            processor_seconds: args.module_check_seconds,
+        });
+        let module_check = module_check.map_err(Failure::failed)?;
         Ok(Self {
             peer_addr,
             allowed_hosts: allowed_hosts(args.allow_host, origins)?,
             compiled_dir: args.compiled_dir.unwrap_or(settings.compiled_dir),
+            module_check: Some(module_check),
             cluster_id,
             start,
             audit_interval: Duration::from_millis(args.audit_interval_ms),

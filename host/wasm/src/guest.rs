@@ -19,6 +19,7 @@ pub(crate) mod load;
 pub(crate) mod loaded;
 pub(crate) mod metering;
 pub(crate) mod module;
+pub(crate) mod module_check;
 pub(crate) mod random;
 pub(crate) mod rules;
 pub(crate) mod semantics;

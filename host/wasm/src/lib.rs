@@ -53,6 +53,7 @@ pub use guest::guest_log::is_unprintable;
 pub use guest::limits::{LimitsError, MachineLimits};
 pub use guest::metering::COST_TABLE;
 pub use guest::module::{Description, GuestModule};
+pub use guest::module_check::ModuleCheck;
 pub use guest::semantics::GuestSemantics;
 pub use images::RollbackMethod;
 pub use machine::audit::Audit;

@@ -6,6 +6,20 @@ use clap::Args;
 
 use super::common::OutputArgs;
 
+/// Flags of `oarlock check-module`, which a node runs as a child process.
+#[derive(Debug, Args)]
+pub(crate) struct CheckModuleArgs {
+    /// Directory for compiled code.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) compiled_dir: Option<PathBuf>,
+    /// Writable memory, in bytes.
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) memory_bytes: u64,
+    /// Processor time of all threads, in seconds.
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) processor_seconds: u64,
+}
+
 /// Flags of `oarlock check`.
 #[derive(Debug, Args)]
 #[command(

@@ -6,6 +6,7 @@ use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args};
 
 use super::common::{ConfigArgs, DataDirArgs};
+use crate::module_check::{DEFAULT_MEMORY_MIB, DEFAULT_SECONDS};
 
 /// Flags of `oarlock serve`.
 #[derive(Debug, Args)]
@@ -64,6 +65,14 @@ pub(crate) struct ServeArgs {
     /// user only (mode 0700). Several nodes of one machine may share it. Default: `compiled` in the data directory.
     #[arg(long, value_name = "DIR", env = "OARLOCK_COMPILED_DIR")]
     pub(crate) compiled_dir: Option<PathBuf>,
+    /// Most memory for the check of a new module, in MiB. A node checks and compiles a module in a child process.
+    #[arg(long, value_name = "MIB", env = "OARLOCK_MODULE_CHECK_MEMORY_MIB")]
+    #[arg(default_value_t = DEFAULT_MEMORY_MIB, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    pub(crate) module_check_memory_mib: u64,
+    /// Most processor time for the check of a new module, in seconds, over all processors.
+    #[arg(long, value_name = "S", env = "OARLOCK_MODULE_CHECK_SECONDS")]
+    #[arg(default_value_t = DEFAULT_SECONDS, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) module_check_seconds: u64,
     /// How often the leader makes all nodes compare their state hashes, in milliseconds, if entries were applied since. A
     /// node whose state differs from the majority stops serving and reinstalls its state from the leader.
     #[arg(long, value_name = "MS", env = "OARLOCK_AUDIT_INTERVAL_MS")]

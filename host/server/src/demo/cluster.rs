@@ -12,9 +12,9 @@ use task_queue_raft::handle::FatalError;
 use tempfile::TempDir;
 
 use super::ports::{self, Pair};
-use crate::compiled::CompiledDir;
 use crate::exit::Failure;
-use crate::guest;
+use crate::guest::{self, CodeSettings};
+use crate::module_check::{CheckBudget, CheckSettings};
 use crate::node::{Node, NodeStartError, Sockets};
 use crate::settings::cluster::{ClusterPeer, ClusterSpec};
 use crate::settings::{COMPILED_DIR, GuestSource, HostPort, ServeSettings};
@@ -74,14 +74,6 @@ impl DemoCluster {
     /// A port is in use, the guest is refused, or the data directory cannot be used.
     pub(super) async fn start(plan: DemoPlan) -> Result<Self, Failure> {
         let pairs = ports::take(plan.base_port, plan.nodes)?;
-        // Compiled once for all nodes.
-        let compiled = plan
-            .data_dir
-            .as_ref()
-            .map(|dir| CompiledDir::new(dir.join(COMPILED_DIR)));
-        let module = guest::load(plan.guest, start_limits::of_new_cluster(), compiled)
-            .await
-            .map_err(Failure::failed)?;
         let data_dir = match plan.data_dir {
             Some(path) => DataDir::Kept(path),
             None => DataDir::Temporary(tempfile::tempdir().map_err(|error| {
@@ -90,6 +82,15 @@ impl DemoCluster {
                 ))
             })?),
         };
+        // Compiled once for all nodes.
+        let check = CheckSettings::new(CheckBudget::default()).map_err(Failure::failed)?;
+        let code = CodeSettings {
+            compiled_dir: Some(data_dir.path().join(COMPILED_DIR)),
+            check: Some(check),
+        };
+        let module = guest::load(plan.guest, start_limits::of_new_cluster(), code)
+            .await
+            .map_err(Failure::failed)?;
         let members = pairs
             .iter()
             .enumerate()

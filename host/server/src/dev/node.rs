@@ -10,6 +10,7 @@ use task_queue_raft::handle::FatalError;
 
 use super::project::DevProject;
 use crate::exit::Failure;
+use crate::module_check::{CheckBudget, CheckSettings};
 use crate::node::Node;
 use crate::own_hosts::is_loopback_host;
 use crate::settings::{ClusterSpec, GuestSource, HostPort, ServeSettings};
@@ -67,6 +68,8 @@ impl DevNode {
         )
         .map_err(Failure::usage)?;
         settings.cluster_id = "oarlock-dev".to_owned();
+        let check = CheckSettings::new(CheckBudget::default()).map_err(Failure::failed)?;
+        settings.module_check = Some(check);
         settings.raft.heartbeat_interval = HEARTBEAT;
         [
             settings.raft.election_timeout_min,

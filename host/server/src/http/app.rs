@@ -17,7 +17,7 @@ use crate::own_hosts::OwnHosts;
 use crate::readiness::Readiness;
 use crate::settings::HttpSettings;
 use crate::settings::cluster::ClusterPeer;
-use crate::upgrades::UpgradeWatch;
+use crate::upgrades::{CheckQueue, UpgradeWatch};
 
 /// One per node. Handlers get it as `State<Arc<App>>`.
 pub(crate) struct App {
@@ -55,6 +55,8 @@ pub(crate) struct App {
     pub(crate) streams: watch::Sender<bool>,
     /// Clients that wait for a deferred reply.
     pub(crate) deferred: Arc<DeferredReplies>,
+    /// Uploaded modules that wait for their check.
+    pub(crate) checks: CheckQueue,
     /// Limits the memory for request bodies.
     pub(crate) bodies: BodyBudget,
     /// Counters for Prometheus.

@@ -142,7 +142,7 @@ pub(super) async fn upgrade(
         hint: "build a smaller module, without debug information, or raise the limit with `oarlock settings set module_bytes=N`",
     };
     let (body, _share) = request::body_up_to(&app, &parts.headers, body, largest).await?;
-    let module = load_module(app.machine.module(), body, limits)
+    let module = load_module(&app.checks, app.machine.module(), body, limits)
         .await
         .map_err(of_upgrade)?;
     let upgrade = Upgrade {
@@ -209,6 +209,7 @@ fn of_upgrade(error: UpgradeError) -> ApiError {
         UpgradeError::Submit(SubmitError::Stopped) => outcome_unknown("this node is stopping"),
         UpgradeError::Submit(error) => ApiError::of_command(error),
         UpgradeError::TimedOut | UpgradeError::Stopping => outcome_unknown(&message),
+        UpgradeError::TooManyChecks => ApiError::overloaded("modules that wait for their check"),
         UpgradeError::CheckPanicked(_) | UpgradeError::UnexpectedReply(_) => {
             ApiError::internal(message)
         }

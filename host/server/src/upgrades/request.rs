@@ -11,6 +11,7 @@ use task_queue_raft::{Raft, SubmitError};
 use thiserror::Error;
 use tokio::time::Instant;
 
+use super::check_queue::CheckQueue;
 use super::succession::{self, SuccessionError};
 use super::watch::UpgradeWatch;
 
@@ -39,6 +40,9 @@ pub(crate) enum UpgradeError {
     /// The module may not take over the state of the active one.
     #[error("{0}; the current module stays active")]
     Succession(#[from] SuccessionError),
+    /// Too many modules wait for their check.
+    #[error("too many modules wait for their check")]
+    TooManyChecks,
     /// The check of the module panicked.
     #[error("the check of the module panicked: {0}")]
     CheckPanicked(#[source] tokio::task::JoinError),
@@ -72,11 +76,19 @@ pub(crate) enum UpgradeError {
 /// # Errors
 /// The module is invalid, with every reason that was found.
 pub(crate) async fn load_module(
+    checks: &CheckQueue,
     active: GuestModule,
     bytes: Bytes,
     limits: MachineLimits,
 ) -> Result<GuestModule, UpgradeError> {
-    tokio::task::spawn_blocking(move || active.load_another(bytes, &limits))
+    let place = checks.enter().ok_or(UpgradeError::TooManyChecks)?;
+    let turn = place.turn().await;
+    let load = move || {
+        // Kept until the check has ended, even if the client is gone.
+        let _turn = turn;
+        active.load_another(bytes, &limits)
+    };
+    tokio::task::spawn_blocking(load)
         .await
         .map_err(UpgradeError::CheckPanicked)?
         .map_err(UpgradeError::InvalidModule)

@@ -130,6 +130,12 @@ pub enum CheckReason {
         /// Size in bytes.
         bytes: usize,
     },
+    /// The process that checked the module refused it.
+    #[error("{message}")]
+    Reported {
+        /// Its reason, or what it ran out of.
+        message: String,
+    },
     /// The initial state can't be written to a snapshot and restored.
     #[error("a snapshot of the initial state can't be written and restored: {message}")]
     SnapshotFails {

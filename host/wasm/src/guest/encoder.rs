@@ -24,8 +24,8 @@ pub(super) fn encode(core: &[u8]) -> Result<Vec<u8>, String> {
             .map_err(message)
     };
     // The encoder is written for the output of compilers, and panics on some other input. It shares no state with the
-    // rest of the process, so unwinding leaves nothing inconsistent. Known and not caught: WIT forged so that two of
-    // its packages depend on each other makes the encoder recurse without end, which aborts the process.
+    // rest of the process, so unwinding leaves nothing inconsistent. An overflow of the stack is
+    // not caught: that is one reason why a node checks modules in a child process, see `ModuleCheck`.
     panic::catch_unwind(AssertUnwindSafe(encode))
         .unwrap_or_else(|_| Err("its embedded WIT is corrupt".to_owned()))
 }

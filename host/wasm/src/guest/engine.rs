@@ -10,6 +10,7 @@ use crate::guest::compiled::{CompiledCode, CompiledStore};
 use crate::guest::host::{self, HostState};
 use crate::guest::loaded::LoadedModules;
 use crate::guest::metering;
+use crate::guest::module_check::ModuleCheck;
 use crate::guest::wasi;
 use crate::images::map;
 
@@ -49,6 +50,7 @@ pub struct GuestEngine {
     linker: Arc<Linker<HostState>>,
     has_images: bool,
     pub(crate) compiled: Option<CompiledCode>,
+    pub(crate) check: Option<Arc<dyn ModuleCheck>>,
     pub(crate) loaded: Arc<LoadedModules>,
 }
 
@@ -81,6 +83,7 @@ impl GuestEngine {
             linker: Arc::new(linker),
             has_images,
             compiled: None,
+            check: None,
             loaded: Arc::default(),
         })
     }
@@ -89,6 +92,13 @@ impl GuestEngine {
     #[must_use]
     pub fn with_store(mut self, store: Arc<dyn CompiledStore>) -> Self {
         self.compiled = Some(CompiledCode::new(&self.engine, store));
+        self
+    }
+
+    /// Has `check` accept a module before this process parses and compiles it.
+    #[must_use]
+    pub fn with_check(mut self, check: Arc<dyn ModuleCheck>) -> Self {
+        self.check = Some(check);
         self
     }
 

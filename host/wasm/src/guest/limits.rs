@@ -1,5 +1,6 @@
 //! Resource limits of a guest.
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::guest::semantics::GuestSemantics;
@@ -20,7 +21,7 @@ const MAX_STACK_BYTES: u64 = 32 * MIB;
 /// They are safety nets; set them far above what a command needs. A heap that was restored from a snapshot uses other
 /// fuel and has other free memory than one that grew. So the outcome of a command *near* a limit may differ between
 /// nodes. The state hash detects that.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MachineLimits {
     /// Fuel for one command, about one for each wasm instruction. A batch of n commands has n times as much.
     pub fuel_per_command: u64,

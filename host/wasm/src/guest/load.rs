@@ -88,10 +88,15 @@ fn load(
     let rules = Rules::of(limits);
     let code = rules.code_of(digest);
     let in_use = engine.loaded.find(digest, rules);
-    let kept = match (&in_use, store) {
-        (None, Some(store)) => store.find(engine.wasmtime(), code),
-        _ => None,
-    };
+    let find = || store.and_then(|store| store.find(engine.wasmtime(), code));
+    let mut kept = if in_use.is_none() { find() } else { None };
+    if in_use.is_none()
+        && kept.is_none()
+        && let Some(check) = &engine.check
+    {
+        check.check(&bytes, limits)?;
+        kept = find();
+    }
     let is_cached = in_use.is_some() || kept.is_some();
     let in_use = match in_use {
         Some(in_use) => in_use,

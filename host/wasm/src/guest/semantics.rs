@@ -2,10 +2,14 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// How guests are executed. A replicated setting: all nodes of a cluster use the same version at the same entry.
 ///
 /// A change of the rules is a new version. A host refuses to apply entries under a version that it does not know.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[non_exhaustive]
 pub enum GuestSemantics {
     /// Version 0: the rules of cluster level 0. The stack of the machine limits recursion; an overflow stops the node.

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 use super::reference::compare;
-use crate::guest;
+use crate::guest::{self, CodeSettings};
 use crate::node::{Node, NodeStartError};
 use crate::settings::cluster::ClusterPeer;
 use crate::settings::{ClusterSpec, GuestSource, HostPort, ServeSettings};
@@ -49,7 +49,7 @@ impl Guest {
         let loaded = guest::load(
             GuestSource::File(self.path()),
             start_limits::of_new_cluster(),
-            None,
+            CodeSettings::default(),
         )
         .await
         .expect("a guest");

@@ -89,6 +89,8 @@ pub enum DiskDone {
     StoreCompleted,
     /// The store has this id.
     StoreReplaced(StoreId),
+    /// Older snapshots are removed.
+    Retained,
     /// The task is done, and the core needs no result of it.
     NoReply,
 }
@@ -202,7 +204,7 @@ impl Disk {
             }
             DiskTask::Retain(meta) => {
                 self.snapshots.retain(&meta)?;
-                Ok(DiskDone::NoReply)
+                Ok(DiskDone::Retained)
             }
         }
     }

@@ -194,6 +194,7 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
             }
             DiskDone::StoreCompleted => self.core.store_completed(self.now),
             DiskDone::StoreReplaced(store_id) => self.core.store_replaced(self.now, store_id),
+            DiskDone::Retained => self.core.snapshots_retained(self.now),
             DiskDone::NoReply => {}
         }
     }

@@ -215,6 +215,8 @@ pub struct Core {
     snapshot: Option<SnapshotMeta>,
     /// A snapshot of this node's state is being taken.
     taking_snapshot: bool,
+    /// How often the disk is still to remove older snapshots. No other is taken before, or they would pile up.
+    retaining: u32,
     /// The last snapshot failed. No other is taken before this time.
     snapshot_retry_at: Duration,
     /// The snapshot that the machine is restoring. Older ones are kept until it is done.
@@ -299,6 +301,7 @@ impl Core {
             apply_read_in_flight: false,
             snapshot,
             taking_snapshot: false,
+            retaining: 0,
             snapshot_retry_at: now,
             restoring: None,
             chunk_rate: RateLimiter::default(),

@@ -262,6 +262,7 @@ impl TestNode {
             }
             DiskDone::StoreCompleted => self.core.store_completed(now),
             DiskDone::StoreReplaced(store_id) => self.core.store_replaced(now, store_id),
+            DiskDone::Retained => self.core.snapshots_retained(now),
             DiskDone::NoReply => {}
         }
         true

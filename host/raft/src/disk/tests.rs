@@ -136,7 +136,7 @@ fn a_missing_snapshot_has_no_chunk_and_is_no_error() {
     }
     assert!(matches!(
         disk.run(DiskTask::Retain(metas[1].clone())).unwrap(),
-        DiskDone::NoReply
+        DiskDone::Retained
     ));
     let mut chunk = |meta: &SnapshotMeta| {
         let task = DiskTask::ReadChunk {

@@ -18,7 +18,8 @@ impl Core {
         let since = self.log.applied.0.saturating_sub(last.0);
         let full = self.log.len() >= self.config.max_log_entries;
         let enough = since >= self.config.snapshot_threshold || full && since > 0;
-        if enough && self.now >= self.snapshot_retry_at && !self.reinstallation.awaits_state() {
+        let may = self.now >= self.snapshot_retry_at && self.retaining == 0;
+        if enough && may && !self.reinstallation.awaits_state() {
             self.take_snapshot();
         }
     }
@@ -80,7 +81,18 @@ impl Core {
             self.log.purge(up_to);
             self.out.purge = Some(up_to);
         }
-        self.add_snapshot_task(SnapshotTask::Retain(oldest.unwrap_or(meta)));
+        self.retain(oldest.unwrap_or(meta));
+    }
+
+    fn retain(&mut self, oldest: SnapshotMeta) {
+        self.retaining = self.retaining.saturating_add(1);
+        self.add_snapshot_task(SnapshotTask::Retain(oldest));
+    }
+
+    /// The disk has removed older snapshots, as the oldest task for that asked.
+    pub fn snapshots_retained(&mut self, now: Duration) {
+        self.now = self.now.max(now);
+        self.retaining = self.retaining.saturating_sub(1);
     }
 
     /// Deletes the snapshots before an installed one, once the machine has restored it. Until then, it may still have an
@@ -88,7 +100,7 @@ impl Core {
     pub(super) fn retain_restored(&mut self, applied: Index) {
         let restored = |meta: &mut SnapshotMeta| meta.last.index <= applied;
         if let Some(meta) = self.restoring.take_if(restored) {
-            self.add_snapshot_task(SnapshotTask::Retain(meta));
+            self.retain(meta);
         }
     }
 }

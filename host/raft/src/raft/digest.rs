@@ -51,6 +51,7 @@ impl Core {
             apply_read_in_flight,
             snapshot,
             taking_snapshot,
+            retaining,
             snapshot_retry_at: _,
             restoring,
             chunk_rate: _,
@@ -65,7 +66,7 @@ impl Core {
         )?;
         write!(
             out,
-            "{snapshot:?}{taking_snapshot}{restoring:?}{:?}{apply_read_in_flight}{unapplied:?}{wanted:?}",
+            "{snapshot:?}{taking_snapshot}{retaining}{restoring:?}{:?}{apply_read_in_flight}{unapplied:?}{wanted:?}",
             reinstallation.step
         )?;
         write!(

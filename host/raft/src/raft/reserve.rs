@@ -123,7 +123,7 @@ impl Core {
             .saturating_add(self.config.limits.reserved_entries);
         let committed = leader_commit.max(self.log.committed);
         let behind = self.log.applied < committed.min(self.log.last().index);
-        (behind || self.taking_snapshot)
+        (behind || self.taking_snapshot || self.retaining > 0)
             && self.log.len() >= MAX_FOLLOWER_FACTOR.saturating_mul(longest)
     }
 

@@ -111,6 +111,7 @@ fn a_full_log_triggers_a_snapshot() {
         12,
     );
     assert_eq!(core.ready().purge, Some(LogId::new(Term(1), Index(10))));
+    core.snapshots_retained(NOW);
     // It elects itself, and the entries up to 21 are applied: 9 since the snapshot, with a threshold of 10, in a log
     // of 11.
     core.tick(Duration::from_secs(3));
@@ -127,6 +128,26 @@ fn a_full_log_triggers_a_snapshot() {
     assert!(core.propose(NOW, 0, Vec::new()).is_ok());
     assert!(core.propose(NOW, 0, Vec::new()).is_err(), "the log is full");
     assert_eq!(applied(&mut core, 21), [SnapshotTask::Take]);
+}
+
+#[test]
+fn no_snapshot_is_taken_while_the_disk_is_still_to_remove_older_ones() {
+    let mut core = restarted(config(&["a"]), 18, 12);
+    let retains = |task: &SnapshotTask| matches!(task, SnapshotTask::Retain(_));
+    assert!(core.ready().snapshots.iter().any(retains));
+    core.tick(Duration::from_secs(3));
+    let elected = core.ready().write.map(|(id, _)| id);
+    core.persisted(NOW, elected.unwrap_or_default());
+    for _ in 0..12 {
+        assert!(core.propose(NOW, 0, Vec::new()).is_ok());
+        let written = core.ready().write.map(|(id, _)| id);
+        core.persisted(NOW, written.unwrap_or_default());
+    }
+    core.entries_read(NOW, &ReadFor::Apply, entries(13, 31));
+    core.ready();
+    assert_eq!(applied(&mut core, 31), [], "the disk is slow");
+    core.snapshots_retained(NOW);
+    assert_eq!(core.ready().snapshots, [SnapshotTask::Take]);
 }
 
 fn entries(first: u64, last: u64) -> Vec<Entry> {

@@ -6,8 +6,8 @@
 //!
 //! Messages can be lost: a message without a connection, or for a full queue, is dropped and counted. Raft sends it
 //! again (Raft paper §5.5). Guarantees: a message arrives intact or not at all, in the order of its connection, from
-//! a node that sent its own node id and the id of this cluster. There is no authentication: run peer
-//! traffic in a private network.
+//! a node that sent its own node id and the id of this cluster. With [`security`], the node has proved both. Without it there is
+//! no authentication: run peer traffic in a private network.
 //!
 //! | module | what it does |
 //! |---|---|
@@ -23,6 +23,7 @@
 //! | `listener` | the connections that peers open to this node |
 //! | `probe` | which node answers at an address |
 //! | `contact` | whether a member looks for this node, before it begins a cluster |
+//! | [`security`] | proof of identity and encryption, which the user of the library provides |
 //! | `unidentified` | connections without a hello, which must not keep a member out |
 //! | `stats`, `task` | counters, owned tasks |
 
@@ -61,6 +62,7 @@ mod listener;
 mod peers;
 mod probe;
 mod queue;
+pub mod security;
 mod stats;
 mod task;
 #[cfg(test)]

@@ -65,7 +65,7 @@ pub(crate) async fn settle(
         return settings;
     }
     let own = NodeId::from(settings.node_id.as_str());
-    let contact = match first_contact(peers, &own, contact_time()).await {
+    let contact = match first_contact(peers, &own, contact_time(), None).await {
         Ok(contact) => contact,
         Err(error) => {
             tracing::warn!(%error, "cannot find out whether a cluster looks for this node");

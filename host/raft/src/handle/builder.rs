@@ -17,6 +17,7 @@ use super::wall_clock::{self, WallClock};
 use crate::driver::DriverLimits;
 use crate::entry::CLUSTER_LEVEL;
 use crate::ids::{Lineage, NodeId};
+use crate::node::security::PeerSecurity;
 use crate::raft::{CoreConfig, Limits};
 use crate::random::{random_u64, random_u128};
 use crate::state_machine::ReplicatedStateMachine;
@@ -45,6 +46,7 @@ pub struct RaftBuilder<M: ReplicatedStateMachine> {
     lease_drift_percent: Option<u32>,
     initial_settings: Bytes,
     max_clock_skew: Duration,
+    peer_security: Option<Arc<dyn PeerSecurity>>,
     core_limits: Limits,
     driver_limits: DriverLimits,
 }
@@ -68,6 +70,7 @@ impl<M: ReplicatedStateMachine> RaftBuilder<M> {
             lease_drift_percent: None,
             initial_settings: Bytes::new(),
             max_clock_skew: MAX_CLOCK_SKEW,
+            peer_security: None,
             core_limits: Limits {
                 commit_delay: COMMIT_DELAY,
                 ..Limits::default()
@@ -190,6 +193,14 @@ impl<M: ReplicatedStateMachine> RaftBuilder<M> {
         self
     }
 
+    /// Proof of identity and encryption of the connections between peers. Set it on every node or on none. Default: connections are
+    /// neither authenticated nor encrypted.
+    #[must_use]
+    pub fn peer_security(mut self, security: Arc<dyn PeerSecurity>) -> Self {
+        self.peer_security = Some(security);
+        self
+    }
+
     /// Bytes of snapshots that this node sends per second, to all peers together. `None`: no limit. Default: `None`.
     #[must_use]
     pub fn snapshot_bytes_per_second(mut self, limit: Option<u64>) -> Self {
@@ -267,6 +278,7 @@ impl<M: ReplicatedStateMachine> RaftBuilder<M> {
             may_be_alone: self.may_be_alone,
             repair: self.repair,
             accept_copy: self.accept_copy,
+            peer_security: self.peer_security.clone(),
             core,
             driver: self.driver_limits.clone(),
         })

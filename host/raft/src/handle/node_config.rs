@@ -1,9 +1,11 @@
 //! All settings of one node, validated.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::address::PeerAddress;
 use crate::driver::DriverLimits;
+use crate::node::security::PeerSecurity;
 use crate::raft::CoreConfig;
 
 /// All settings of one node, validated. Made by [`RaftBuilder::node_config`](super::RaftBuilder::node_config).
@@ -33,6 +35,8 @@ pub struct NodeConfig {
     pub repair: bool,
     /// A data directory that is a copy is used, although no other member can tell what it lacks.
     pub accept_copy: bool,
+    /// Proof of identity and encryption of the connections between peers.
+    pub peer_security: Option<Arc<dyn PeerSecurity>>,
     /// Settings of the consensus core.
     pub core: CoreConfig,
     /// Limits of the driver.

@@ -111,6 +111,7 @@ impl<M: ReplicatedStateMachine> Runtime<M> {
                 PeerCheck::Cluster
             },
             limits: NetworkLimits::default(),
+            security: config.peer_security,
         };
         let network = Arc::new(Network::start(network_config, inbox.clone())?);
         inbox.accept_clients();

@@ -1,11 +1,13 @@
 //! The configuration of a [`Network`](super::Network) and its validation.
 
 use std::io;
+use std::sync::Arc;
 
 use thiserror::Error;
 
 use super::hello::{MAX_CLIENT_ADDR_BYTES, MAX_CLUSTER_ID_BYTES, MAX_PEER_ADDR_BYTES};
 use super::limits::NetworkLimits;
+use super::security::PeerSecurity;
 use crate::address::{PeerAddress, is_valid_id};
 use crate::identity::NodeIdentity;
 use crate::ids::NodeId;
@@ -46,6 +48,8 @@ pub struct NetworkConfig {
     pub peer_check: PeerCheck,
     /// Sizes and timeouts.
     pub limits: NetworkLimits,
+    /// Proof of identity and encryption. `None`: connections are neither authenticated nor encrypted.
+    pub security: Option<Arc<dyn PeerSecurity>>,
 }
 
 /// Why a network did not start.

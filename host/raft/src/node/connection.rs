@@ -38,6 +38,9 @@ pub(super) enum ConnectionError {
     /// No byte arrived for [`NetworkLimits::dead_after`].
     #[error("no data from the peer for {} ms: its process hangs or the network is down; this node reconnects by itself", .0.as_millis())]
     Silent(Duration),
+    /// The peer's certificate was revoked, or is not valid any more.
+    #[error("the peer is no longer trusted: its certificate was revoked or its authority removed")]
+    Distrusted,
     /// The operating system closed it.
     #[error("the connection failed")]
     Io(#[from] io::Error),
@@ -60,6 +63,9 @@ pub(super) enum HandshakeError {
     /// The peer's hello did not arrive within [`NetworkLimits::hello_timeout`].
     #[error("no hello within {} ms: the process hangs, or the port belongs to another program; check the address", .0.as_millis())]
     Timeout(Duration),
+    /// The connection could not be secured.
+    #[error("the connection could not be secured")]
+    Security(#[source] io::Error),
     /// The connection closed first.
     #[error("the connection closed before the hello was complete")]
     Io(#[from] io::Error),
@@ -180,7 +186,11 @@ pub(super) async fn write_handshake(
     deadline: Duration,
 ) -> Result<(), HandshakeError> {
     let frame = opening.encode();
-    timeout(deadline, stream.write_all(&frame))
+    let writing = async {
+        stream.write_all(&frame).await?;
+        stream.flush().await
+    };
+    timeout(deadline, writing)
         .await
         .map_err(|_| HandshakeError::Timeout(deadline))??;
     Ok(())
@@ -350,6 +360,8 @@ impl<'a, W: AsyncWrite + Unpin> FrameWriter<'a, W> {
             while !waiting.messages.is_empty() || !self.buffer.is_empty() {
                 let frames = self.gather(&mut waiting.messages);
                 self.stream.write_all(&self.buffer).await?;
+                // A secured stream has a buffer of its own.
+                self.stream.flush().await?;
                 self.stats.add_bytes_out(self.buffer.len());
                 self.stats.add_frames_out(frames);
                 self.buffer.clear();

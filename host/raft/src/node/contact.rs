@@ -4,6 +4,7 @@
 //! them runs, although its store does not know them.
 
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -13,6 +14,7 @@ use tokio::time::timeout;
 use super::connection::read_handshake;
 use super::hello::Handshake;
 use super::limits::NetworkLimits;
+use super::security::{PeerSecurity, PeerStream};
 use crate::ids::NodeId;
 
 /// A member that looks for this node.
@@ -31,7 +33,7 @@ pub fn contact_time() -> Duration {
 }
 
 /// Listens for `time` on a bound socket, and returns the first member that looks for the node `own`. The connections are
-/// closed: their nodes connect again.
+/// closed: their nodes connect again. `security`: that of the network.
 ///
 /// # Errors
 /// The socket can't be used. There is no tokio runtime.
@@ -39,6 +41,7 @@ pub async fn first_contact(
     socket: &TcpListener,
     own: &NodeId,
     time: Duration,
+    security: Option<Arc<dyn PeerSecurity>>,
 ) -> std::io::Result<Option<Contact>> {
     let socket = socket.try_clone()?;
     socket.set_nonblocking(true)?;
@@ -53,7 +56,7 @@ pub async fn first_contact(
                     }
                 }
                 Ok((stream, _)) = socket.accept(), if connections.len() < MAX_CONNECTIONS => {
-                    connections.spawn(contact_on(stream, own.clone(), time));
+                    connections.spawn(contact_on(stream, own.clone(), time, security.clone()));
                 }
             }
         }
@@ -64,9 +67,20 @@ pub async fn first_contact(
 /// Most connections at one time. Further ones wait.
 const MAX_CONNECTIONS: usize = 64;
 
-async fn contact_on(mut stream: TcpStream, own: NodeId, time: Duration) -> Option<Contact> {
+async fn contact_on(
+    stream: TcpStream,
+    own: NodeId,
+    time: Duration,
+    security: Option<Arc<dyn PeerSecurity>>,
+) -> Option<Contact> {
+    let accepting = PeerStream::accept(stream, security.as_deref(), time);
+    let mut stream = accepting.await.ok()?;
     match read_handshake(&mut stream, time).await {
-        Ok(Handshake::Hello(hello)) if hello.peer_id == own && hello.node_id != own => {
+        Ok(Handshake::Hello(hello))
+            if hello.peer_id == own
+                && hello.node_id != own
+                && stream.may_be(&hello.cluster_id, &hello.node_id) =>
+        {
             Some(Contact {
                 node_id: hello.node_id,
                 cluster_id: hello.cluster_id,

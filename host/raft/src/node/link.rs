@@ -6,20 +6,22 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use super::connection::{
-    ConnectionEnd, FrameReader, FrameWriter, HandshakeError, IncomingFrame, WireMessage,
-    read_handshake, write_handshake,
+    ConnectionEnd, ConnectionError, FrameReader, FrameWriter, HandshakeError, IncomingFrame,
+    WireMessage, read_handshake, write_handshake,
 };
 use super::event::{MessageSink, NetworkEvent};
 use super::hello::{
     Handshake, Hello, HelloRefusal, HelloRefusalReason, PROTOCOL_VERSION, PROTOCOL_WITHOUT_IDENTITY,
 };
 use super::peers::{NetworkContext, Outbox};
+use super::security::{Channel, PeerStream};
 use super::task::OwnedTask;
 use crate::address::PeerAddress;
 use crate::identity::Sender;
@@ -53,7 +55,7 @@ impl DialError {
         use HelloRefusalReason::{Oneself, OtherCluster, WrongNode};
         match self {
             Self::Timeout(_) | Self::Connect(_) | Self::NotThePeer(_) => true,
-            Self::Handshake(_) => false,
+            Self::Handshake(error) => matches!(error, HandshakeError::Security(_)),
             Self::Refused(refusal) => matches!(refusal.reason, Oneself | OtherCluster | WrongNode),
         }
     }
@@ -134,7 +136,7 @@ impl<I: MessageSink> PeerLink<I> {
 
     /// Opens a connection and completes the handshake. A peer of an older release refuses the newest version of the protocol:
     /// then the version before is used.
-    async fn dial(&self) -> Result<(TcpStream, Hello), DialError> {
+    async fn dial(&self) -> Result<(PeerStream, Hello), DialError> {
         match self.dial_in(PROTOCOL_VERSION).await {
             Err(DialError::Refused(refusal)) if refusal.reason == HelloRefusalReason::Version => {
                 self.dial_in(PROTOCOL_WITHOUT_IDENTITY).await
@@ -143,23 +145,29 @@ impl<I: MessageSink> PeerLink<I> {
         }
     }
 
-    async fn dial_in(&self, protocol: u16) -> Result<(TcpStream, Hello), DialError> {
+    async fn dial_in(&self, protocol: u16) -> Result<(PeerStream, Hello), DialError> {
         let limits = &self.context.limits;
         let address = self.target();
         let connecting = TcpStream::connect((address.host.as_str(), address.port));
         let connected = timeout(limits.connect_timeout, connecting).await;
-        let mut stream = connected
+        let stream = connected
             .map_err(|_| DialError::Timeout(limits.connect_timeout))?
             .map_err(DialError::Connect)?;
         stream.set_nodelay(true).map_err(DialError::Connect)?;
+        let security = self.context.security();
+        let securing = PeerStream::connect(stream, security, self.peer(), limits.hello_timeout);
+        let mut stream = securing.await.map_err(HandshakeError::Security)?;
         let hello = Handshake::Hello(self.context.hello(self.peer(), protocol));
         write_handshake(&mut stream, &hello, limits.hello_timeout).await?;
         match read_handshake(&mut stream, limits.hello_timeout).await? {
             Handshake::Refusal(refusal) => Err(DialError::Refused(refusal)),
             Handshake::Hello(hello) => {
                 let (context, peer) = (&self.context, self.peer());
-                hello
-                    .check(context.cluster_id(), &context.node_id, |id| id == peer)
+                context
+                    .check_proven(&stream, &hello)
+                    .and_then(|()| {
+                        hello.check(context.cluster_id(), &context.node_id, |id| id == peer)
+                    })
                     .and_then(|()| context.check_identity(&hello))
                     .map_err(DialError::NotThePeer)?;
                 context.learn_addrs(&hello);
@@ -169,7 +177,7 @@ impl<I: MessageSink> PeerLink<I> {
     }
 
     /// Uses a connection until it ends.
-    async fn connected(&mut self, stream: TcpStream, hello: &Hello) -> ConnectionEnd {
+    async fn connected(&mut self, stream: PeerStream, hello: &Hello) -> ConnectionEnd {
         let peer = self.peer().clone();
         tracing::info!(%peer, address = %self.target().host_port(), "connected to peer");
         self.context.stats.add_connections_out(1);
@@ -199,12 +207,37 @@ impl<I: MessageSink> PeerLink<I> {
     /// Writes requests and reads responses. Sets `received` at the first frame from the peer.
     async fn exchange(
         &self,
-        mut stream: TcpStream,
+        stream: PeerStream,
+        hello: &Hello,
+        received: &mut bool,
+    ) -> ConnectionEnd {
+        let (channel, distrusted) = stream.into_parts();
+        let exchanging = async {
+            match channel {
+                Channel::Plain(mut stream) => {
+                    let (read, write) = stream.split();
+                    self.exchange_on(read, write, hello, received).await
+                }
+                Channel::Secured(stream) => {
+                    let (read, write) = tokio::io::split(stream);
+                    self.exchange_on(read, write, hello, received).await
+                }
+            }
+        };
+        tokio::select! {
+            end = exchanging => end,
+            () = distrusted => ConnectionEnd::Lost(ConnectionError::Distrusted),
+        }
+    }
+
+    async fn exchange_on(
+        &self,
+        read: impl AsyncRead + Unpin,
+        write: impl AsyncWrite + Unpin,
         hello: &Hello,
         received: &mut bool,
     ) -> ConnectionEnd {
         let NetworkContext { limits, stats, .. } = &*self.context;
-        let (read, write) = stream.split();
         let probe = Notify::new();
         let reader = FrameReader::new(read, limits, stats);
         let writer = FrameWriter::new(write, limits, stats, hello.protocol());
@@ -220,7 +253,7 @@ impl<I: MessageSink> PeerLink<I> {
 
     async fn read(
         &self,
-        mut reader: FrameReader<'_, tokio::net::tcp::ReadHalf<'_>>,
+        mut reader: FrameReader<'_, impl AsyncRead + Unpin>,
         sender: &Sender,
         probe: &Notify,
         received: &mut bool,

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
@@ -19,6 +20,7 @@ use super::event::{MessageSink, NetworkEvent};
 use super::hello::{Handshake, Hello, HelloRefusal, HelloRefusalReason};
 use super::peers::NetworkContext;
 use super::queue::SendQueue;
+use super::security::{Channel, PeerStream};
 use super::task::OwnedTask;
 use super::unidentified::{Identified, Room, Unidentified};
 use crate::identity::Sender;
@@ -104,6 +106,10 @@ impl<I: MessageSink> Acceptor<I> {
         }
         if room == Room::None {
             // Closed at once, without a task: a flood of connections must not consume memory.
+            if self.context.security().is_some() {
+                tracing::warn!(%remote, limit, "connection refused: too many connections");
+                return;
+            }
             let (reason, detail) = (
                 HelloRefusalReason::TooManyConnections,
                 format!("all {limit} connections of this node are in use; retry later"),
@@ -155,12 +161,23 @@ struct PeerConnection<I> {
 }
 
 impl<I: MessageSink> PeerConnection<I> {
-    /// Reads the peer's hello and responds. Returns `None` if the connection is refused.
-    async fn open(&self, mut stream: TcpStream) -> Option<(TcpStream, Hello)> {
+    /// Secures the connection, reads the peer's hello and responds. Returns `None` if the connection is refused.
+    async fn open(&self, stream: TcpStream) -> Option<(PeerStream, Hello)> {
         let context = &*self.acceptor.context;
         let deadline = context.limits.hello_timeout;
+        let prepared = match stream.set_nodelay(true) {
+            Ok(()) => PeerStream::accept(stream, context.security(), deadline).await,
+            Err(error) => Err(error),
+        };
+        let mut stream = match prepared {
+            Ok(stream) => stream,
+            Err(error) => {
+                self.refused(&HandshakeError::Security(error));
+                return None;
+            }
+        };
         let refusal = match read_handshake(&mut stream, deadline).await {
-            Ok(Handshake::Hello(hello)) => match context.check(&hello) {
+            Ok(Handshake::Hello(hello)) => match context.check(&stream, &hello) {
                 Ok(()) => return self.accept(stream, hello).await,
                 Err(refusal) if hello.is_probe() => {
                     self.send_refusal(stream, context.probe_refusal(refusal))
@@ -185,14 +202,10 @@ impl<I: MessageSink> PeerConnection<I> {
         None
     }
 
-    async fn accept(&self, mut stream: TcpStream, hello: Hello) -> Option<(TcpStream, Hello)> {
+    async fn accept(&self, mut stream: PeerStream, hello: Hello) -> Option<(PeerStream, Hello)> {
         let context = &*self.acceptor.context;
         let own_hello = Handshake::Hello(context.hello(&hello.node_id, hello.protocol()));
-        let written = match stream.set_nodelay(true) {
-            Ok(()) => write_handshake(&mut stream, &own_hello, context.limits.hello_timeout).await,
-            Err(error) => Err(HandshakeError::Io(error)),
-        };
-        match written {
+        match write_handshake(&mut stream, &own_hello, context.limits.hello_timeout).await {
             Ok(()) => Some((stream, hello)),
             Err(error) => {
                 self.refused(&error);
@@ -204,16 +217,16 @@ impl<I: MessageSink> PeerConnection<I> {
     /// Responds to a first frame that is not a hello with the reason.
     async fn refuse_handshake(
         &self,
-        stream: TcpStream,
+        stream: PeerStream,
         error: &HandshakeError,
-    ) -> Option<(TcpStream, Hello)> {
+    ) -> Option<(PeerStream, Hello)> {
         if let HandshakeError::Hello(error) = error {
             self.send_refusal(stream, error.into()).await;
         }
         None
     }
 
-    async fn send_refusal(&self, mut stream: TcpStream, refusal: HelloRefusal) {
+    async fn send_refusal(&self, mut stream: PeerStream, refusal: HelloRefusal) {
         let deadline = self.acceptor.context.limits.hello_timeout;
         if let Err(error) =
             write_handshake(&mut stream, &Handshake::Refusal(refusal), deadline).await
@@ -228,7 +241,7 @@ impl<I: MessageSink> PeerConnection<I> {
     }
 
     /// Uses a connection until it ends.
-    async fn serve(&self, stream: TcpStream, hello: &Hello) {
+    async fn serve(&self, stream: PeerStream, hello: &Hello) {
         let context = &*self.acceptor.context;
         let peer = &hello.node_id;
         let Some((number, responses)) = context.connection_opened(hello) else {
@@ -270,12 +283,37 @@ impl<I: MessageSink> PeerConnection<I> {
 
     async fn exchange(
         &self,
-        mut stream: TcpStream,
+        stream: PeerStream,
+        hello: &Hello,
+        responses: &SendQueue<RaftResponse>,
+    ) -> ConnectionEnd {
+        let (channel, distrusted) = stream.into_parts();
+        let exchanging = async {
+            match channel {
+                Channel::Plain(mut stream) => {
+                    let (read, write) = stream.split();
+                    self.exchange_on(read, write, hello, responses).await
+                }
+                Channel::Secured(stream) => {
+                    let (read, write) = tokio::io::split(stream);
+                    self.exchange_on(read, write, hello, responses).await
+                }
+            }
+        };
+        tokio::select! {
+            end = exchanging => end,
+            () = distrusted => ConnectionEnd::Lost(ConnectionError::Distrusted),
+        }
+    }
+
+    async fn exchange_on(
+        &self,
+        read: impl AsyncRead + Unpin,
+        write: impl AsyncWrite + Unpin,
         hello: &Hello,
         responses: &SendQueue<RaftResponse>,
     ) -> ConnectionEnd {
         let NetworkContext { limits, stats, .. } = &*self.acceptor.context;
-        let (read, write) = stream.split();
         let alive = Notify::new();
         let reader = FrameReader::new(read, limits, stats);
         let writer = FrameWriter::new(write, limits, stats, hello.protocol());
@@ -291,7 +329,7 @@ impl<I: MessageSink> PeerConnection<I> {
 
     async fn read(
         &self,
-        mut reader: FrameReader<'_, tokio::net::tcp::ReadHalf<'_>>,
+        mut reader: FrameReader<'_, impl AsyncRead + Unpin>,
         sender: &Sender,
         alive: &Notify,
     ) -> ConnectionEnd {

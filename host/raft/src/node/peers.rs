@@ -13,6 +13,7 @@ use super::hello::{
 };
 use super::limits::NetworkLimits;
 use super::queue::{NotQueued, SendQueue};
+use super::security::{PeerSecurity, PeerStream};
 use super::stats::NetworkStats;
 use crate::address::PeerAddress;
 use crate::identity::NodeIdentity;
@@ -30,6 +31,7 @@ pub(super) struct NetworkContext {
     identity: Mutex<NodeIdentity>,
     pub(super) peer_check: PeerCheck,
     pub(super) limits: NetworkLimits,
+    security: Option<Arc<dyn PeerSecurity>>,
     pub(super) stats: NetworkStats,
     table: Mutex<HashMap<NodeId, PeerSlot>>,
     next_connection: AtomicU64,
@@ -74,6 +76,7 @@ impl NetworkContext {
             identity: Mutex::new(config.identity.clone()),
             peer_check: config.peer_check,
             limits: config.limits.clone(),
+            security: config.security.clone(),
             stats: NetworkStats::default(),
             table: Mutex::new(HashMap::new()),
             next_connection: AtomicU64::new(1),
@@ -129,10 +132,32 @@ impl NetworkContext {
         self.cluster_id.get().map_or("", String::as_str)
     }
 
-    /// Whether this node accepts `hello`. A node without a cluster id adopts the sender's.
-    pub(super) fn check(&self, hello: &Hello) -> Result<(), HelloRefusal> {
+    /// Proof of identity and encryption of connections, if they have them.
+    pub(super) fn security(&self) -> Option<&dyn PeerSecurity> {
+        self.security.as_deref()
+    }
+
+    /// Whether this node accepts `hello` on a connection. A node without a cluster id adopts the sender's.
+    pub(super) fn check(&self, stream: &PeerStream, hello: &Hello) -> Result<(), HelloRefusal> {
+        self.check_proven(stream, hello)?;
         self.check_cluster(hello)?;
         self.check_identity(hello)
+    }
+
+    /// Whether a hello has the names that the peer has proved to have.
+    pub(super) fn check_proven(
+        &self,
+        stream: &PeerStream,
+        hello: &Hello,
+    ) -> Result<(), HelloRefusal> {
+        let (cluster_id, node_id) = (&hello.cluster_id, &hello.node_id);
+        if stream.may_be(cluster_id, node_id) {
+            return Ok(());
+        }
+        let detail = format!(
+            "a hello of node {node_id} of cluster {cluster_id:?} came over a connection whose certificate is that of another node: give each node the certificate with its own id and cluster"
+        );
+        Err(HelloRefusal::new(HelloRefusalReason::WrongNode, detail))
     }
 
     fn check_cluster(&self, hello: &Hello) -> Result<(), HelloRefusal> {

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use super::connection::{read_handshake, write_handshake};
 use super::hello::{Handshake, Hello, HelloRefusalReason, PROTOCOL_WITHOUT_IDENTITY};
 use super::peers::NetworkContext;
+use super::security::PeerStream;
 use crate::address::PeerAddress;
 
 /// Why a node is not the one that was expected at an address.
@@ -35,6 +36,15 @@ pub(super) async fn probe(
         .await
         .map_err(|late| silent(&late))?;
     let mut stream = connected.map_err(|error| silent(&error))?;
+    if let Some(security) = context.security() {
+        // The handshake succeeds with the wanted node only, which proves who it is.
+        let securing =
+            PeerStream::connect(stream, Some(security), &address.id, limits.hello_timeout);
+        return securing
+            .await
+            .map(drop)
+            .map_err(|error| ProbeError::OtherNode(error.to_string()));
+    }
     let hello = Handshake::Hello(Hello {
         node_id: address.id.clone(),
         ..context.hello(&address.id, PROTOCOL_WITHOUT_IDENTITY)

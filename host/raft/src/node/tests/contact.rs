@@ -14,7 +14,7 @@ async fn a_member_that_looks_for_the_node_is_noticed_and_connects_later() {
     let at_b = b.address.clone();
     let mut a_address = a.address.clone();
     let mut a = start(a, &[&at_b]);
-    let contact = first_contact(&b.listener, &"b".into(), TIME).await;
+    let contact = first_contact(&b.listener, &"b".into(), TIME, None).await;
     let contact = contact.expect("a socket").expect("a looks for b");
     assert_eq!(
         (contact.node_id, contact.cluster_id),
@@ -31,6 +31,6 @@ async fn a_node_that_looks_for_another_one_is_no_contact() {
     let mut wrong = b.address.clone();
     wrong.id = "c".into();
     let _a = start(a, &[&wrong]);
-    let none = first_contact(&b.listener, &"b".into(), Duration::from_millis(200)).await;
+    let none = first_contact(&b.listener, &"b".into(), Duration::from_millis(200), None).await;
     assert_eq!(none.expect("a socket"), None);
 }

@@ -98,6 +98,7 @@ pub(super) fn config(socket: BoundSocket, peers: &[&PeerAddress]) -> NetworkConf
         peers: peers.iter().copied().cloned().collect(),
         peer_check: PeerCheck::Listed,
         limits: limits(),
+        security: None,
     }
 }
 

@@ -40,6 +40,13 @@ async fn readme() {
     follow(reader, page).await;
 }
 
+/// The reader has built nothing, and is the operator of a cluster.
+#[tokio::test(flavor = "multi_thread")]
+async fn operations() {
+    let page = "host/docs/operations.md";
+    follow(reader(page), page).await;
+}
+
 /// The reader has a node already, and the files that the page names.
 #[tokio::test(flavor = "multi_thread")]
 async fn queue() {

@@ -75,7 +75,9 @@ impl FromStr for Endpoint {
             reason,
         };
         if text.starts_with("https://") {
-            return Err(invalid("TLS is not supported"));
+            return Err(invalid(
+                "whether TLS is used does not depend on the endpoint, but on the certificates of the client",
+            ));
         }
         let bare = text.strip_prefix("http://").unwrap_or(text);
         let bare = bare.strip_suffix('/').unwrap_or(bare);

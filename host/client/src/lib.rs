@@ -42,6 +42,7 @@ pub mod queue;
 mod retry;
 mod settings;
 mod status;
+mod tls;
 mod transport;
 mod upgrade;
 pub mod worker;
@@ -60,6 +61,7 @@ pub use options::{
 };
 pub use settings::{ClusterSettings, DifferingSetting};
 pub use status::{LeadershipMoved, MemberInfo, MembersChanged, ModuleInfo, NodeInfo, NodeRole};
+pub use tls::{AccessToken, TlsError, TlsOptions};
 pub use upgrade::{
     EndedUpgrade, FirstModuleInfo, UpgradeDone, UpgradeHistory, UpgradeNodeProgress,
     UpgradeOptions, UpgradeProgress,

@@ -5,6 +5,8 @@ use std::time::Duration;
 use hyper::header::HeaderValue;
 use thiserror::Error;
 
+use crate::tls::{AccessToken, TlsOptions};
+
 /// Longest idempotency key, in bytes.
 pub const MAX_KEY_BYTES: usize = 256;
 
@@ -37,6 +39,10 @@ pub struct ClientOptions {
     /// Look up the leader after the first response and after each failure, and send later requests to it first, which
     /// saves the forwarding by a follower. It costs one more request, in the background. Default: yes.
     pub follow_leader: bool,
+    /// TLS to all endpoints. Default: none; requests are not encrypted.
+    pub tls: Option<TlsOptions>,
+    /// Token that each request contains. It is sent only with TLS. Default: none.
+    pub token: Option<AccessToken>,
 }
 
 impl Default for ClientOptions {
@@ -48,6 +54,8 @@ impl Default for ClientOptions {
             max_reply_bytes: 16 << 20,
             fail_fast: false,
             follow_leader: true,
+            tls: None,
+            token: None,
         }
     }
 }

@@ -8,14 +8,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client as HttpClient, Error as HttpError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use crate::endpoint::Endpoint;
 use crate::options::{ClientOptions, Protocol};
+use crate::tls::{self, AccessToken, TlsOptions};
 
 /// Header with the node's timeout, in milliseconds.
 const TIMEOUT_HEADER: HeaderName = HeaderName::from_static("oarlock-timeout-ms");
@@ -62,7 +64,10 @@ pub(crate) enum ExchangeError {
 /// A pool of connections to nodes.
 #[derive(Clone, Debug)]
 pub(crate) struct Transport {
-    http: HttpClient<HttpConnector, Full<Bytes>>,
+    http: HttpClient<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    scheme: &'static str,
+    /// The header with the token.
+    authorization: Option<HeaderValue>,
 }
 
 impl Transport {
@@ -70,6 +75,16 @@ impl Transport {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(options.connect_timeout));
+        // The connector below passes `https` on to it.
+        connector.enforce_http(false);
+        let secured = options.tls.as_ref();
+        let https = HttpsConnectorBuilder::new()
+            .with_tls_config(secured.map_or_else(tls::unused, TlsOptions::config))
+            .https_or_http();
+        let connector = match options.protocol {
+            Protocol::Http1 => https.enable_http1().wrap_connector(connector),
+            Protocol::Http2 => https.enable_http2().wrap_connector(connector),
+        };
         let mut builder = HttpClient::builder(TokioExecutor::new());
         builder
             .pool_timer(TokioTimer::new())
@@ -77,6 +92,12 @@ impl Transport {
             .http2_only(options.protocol == Protocol::Http2);
         Self {
             http: builder.build(connector),
+            scheme: if secured.is_some() { "https" } else { "http" },
+            authorization: options
+                .token
+                .as_ref()
+                .filter(|_| secured.is_some())
+                .map(AccessToken::header),
         }
     }
 
@@ -89,7 +110,11 @@ impl Transport {
         limit: Duration,
         node_timeout: Duration,
     ) -> Result<HttpReply, ExchangeError> {
-        let request = request(endpoint, call, node_timeout)?;
+        let mut request = request(self.scheme, endpoint, call, node_timeout)?;
+        if let Some(authorization) = &self.authorization {
+            let headers = request.headers_mut();
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
         match tokio::time::timeout(limit, self.send(request, call.max_reply_bytes)).await {
             Ok(result) => result,
             Err(_elapsed) => Err(ExchangeError::Silent),
@@ -105,9 +130,12 @@ impl Transport {
         limit: Duration,
     ) -> Result<Response<Incoming>, ExchangeError> {
         let not_sent = |error: hyper::http::Error| ExchangeError::NotConnected(causes(&error));
-        let mut request = Request::get(uri(endpoint, target).map_err(not_sent)?);
+        let mut request = Request::get(uri(self.scheme, endpoint, target).map_err(not_sent)?);
         if let Some(after) = after {
             request = request.header("last-event-id", after);
+        }
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization.clone());
         }
         let request = request.body(Full::default()).map_err(not_sent)?;
         let opening = tokio::time::timeout(limit, self.http.request(request)).await;
@@ -162,28 +190,42 @@ async fn collect(
 }
 
 fn broken(error: &HttpError) -> ExchangeError {
-    if error.is_connect() {
+    if let Some(refusal) = tls::refusal(error) {
+        ExchangeError::NotConnected(refusal)
+    } else if error.is_connect() {
         ExchangeError::NotConnected(root_cause(error))
+    } else if is_not_http(error) {
+        ExchangeError::Broken(format!(
+            "{}; if the node uses TLS, use a certificate (--certs-dir) or its authority (--ca)",
+            causes(error)
+        ))
     } else {
         ExchangeError::Broken(causes(error))
     }
 }
 
-fn uri(endpoint: &Endpoint, target: &str) -> Result<Uri, hyper::http::Error> {
+/// The response is something else than HTTP, such as an alert of TLS.
+fn is_not_http(error: &HttpError) -> bool {
+    let http = error.source().and_then(|cause| cause.downcast_ref());
+    http.is_some_and(hyper::Error::is_parse)
+}
+
+fn uri(scheme: &str, endpoint: &Endpoint, target: &str) -> Result<Uri, hyper::http::Error> {
     Uri::builder()
-        .scheme("http")
+        .scheme(scheme)
         .authority(endpoint.authority().clone())
         .path_and_query(target)
         .build()
 }
 
 fn request(
+    scheme: &str,
     endpoint: &Endpoint,
     call: &HttpCall,
     node_timeout: Duration,
 ) -> Result<Request<Full<Bytes>>, ExchangeError> {
     let not_sent = |error: hyper::http::Error| ExchangeError::NotConnected(causes(&error));
-    let uri = uri(endpoint, &call.target).map_err(not_sent)?;
+    let uri = uri(scheme, endpoint, &call.target).map_err(not_sent)?;
     let timeout_ms = u64::try_from(node_timeout.as_millis())
         .unwrap_or(u64::MAX)
         .clamp(1, MAX_NODE_TIMEOUT_MS);

@@ -14,7 +14,7 @@ use std::time::Duration;
 use oarlock_client::{Client, NodeInfo};
 
 use crate::cli::BenchArgs;
-use crate::command::{connect, refused, write_out};
+use crate::command::{client_tls, client_token, connect, refused, write_out};
 use crate::exit::Failure;
 use load::LoadPlan;
 use report::Report;
@@ -74,6 +74,8 @@ fn plan(args: &BenchArgs, client: &Client, status: &NodeInfo) -> Result<LoadPlan
         clients: args.clients,
         duration: Duration::from_secs(args.duration),
         timeout: Duration::from_millis(args.client.timeout_ms),
+        tls: client_tls(&args.client)?,
+        token: client_token(&args.client)?,
         query: args.query,
         size,
         template: Template::parse(text, size),

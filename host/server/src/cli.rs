@@ -6,6 +6,7 @@
 mod audit;
 mod bench;
 mod build;
+mod cert;
 mod check;
 mod client;
 mod common;
@@ -23,6 +24,7 @@ mod requests;
 mod serve;
 mod settings;
 mod test;
+mod token;
 mod upgrade;
 
 use std::collections::BTreeMap;
@@ -33,6 +35,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 pub(crate) use audit::{AuditArgs, AuditCommand};
 pub(crate) use bench::BenchArgs;
 pub(crate) use build::BuildArgs;
+pub(crate) use cert::{CertArgs, CertCommand};
 pub(crate) use check::{CheckArgs, CheckModuleArgs};
 pub(crate) use client::{ClientLanguage, GenerateClientArgs};
 pub(crate) use common::ClientArgs;
@@ -52,6 +55,7 @@ pub(crate) use requests::{ApplyArgs, ConsistencyArg, QueryArgs, SnapshotArgs, St
 pub(crate) use serve::ServeArgs;
 pub(crate) use settings::{SettingsArgs, SettingsCommand};
 pub(crate) use test::TestArgs;
+pub(crate) use token::{TokenArgs, TokenCommand};
 pub(crate) use upgrade::UpgradeArgs;
 
 /// A Raft-replicated host for WebAssembly state machines.
@@ -105,6 +109,10 @@ pub(crate) enum CliCommand {
     Audit(AuditArgs),
     /// Record on a stopped node how to pass an entry at which every node stops.
     Recover(RecoverArgs),
+    /// Create, show, renew and revoke the certificates of a cluster, its nodes and its clients.
+    Cert(CertArgs),
+    /// Create, show and revoke tokens of clients.
+    Token(TokenArgs),
     /// Create a guest project that builds and passes its tests.
     New(NewArgs),
     /// Build the module of a guest project, whatever its language, and check it.

@@ -3,6 +3,7 @@
 
 use std::net::TcpListener;
 use std::path::Path;
+use std::sync::Arc;
 
 use task_queue_raft::ids::NodeId;
 use task_queue_raft::node::{contact_time, first_contact};
@@ -65,7 +66,8 @@ pub(crate) async fn settle(
         return settings;
     }
     let own = NodeId::from(settings.node_id.as_str());
-    let contact = match first_contact(peers, &own, contact_time(), None).await {
+    let security = settings.tls.clone().map(|tls| Arc::new(tls) as _);
+    let contact = match first_contact(peers, &own, contact_time(), security).await {
         Ok(contact) => contact,
         Err(error) => {
             tracing::warn!(%error, "cannot find out whether a cluster looks for this node");

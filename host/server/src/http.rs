@@ -5,6 +5,8 @@
 //! | [`serve`] | accepts connections, limits their number and idle time, shuts them down |
 //! | [`express`] | fast path: small commands and queries over HTTP/1.1, without hyper |
 //! | [`routes`] | the table of routes, from which the router and the documentation are made |
+//! | [`token_stream`] | ends a stream with the token of its request |
+//! | [`authorize`] | who may send a request |
 //! | [`openapi`] | the OpenAPI document of the table |
 //! | [`reference`] | what the table has of each route |
 //! | [`apply`], [`query`] | commands and queries |
@@ -30,6 +32,7 @@
 mod app;
 mod apply;
 mod audit;
+mod authorize;
 mod body_budget;
 mod dashboard;
 mod error;
@@ -56,6 +59,7 @@ mod snapshot;
 mod status;
 #[cfg(test)]
 mod tests;
+mod token_stream;
 mod upgrade;
 
 pub(crate) use app::App;

@@ -6,6 +6,7 @@
 //! | [`settings`] | the validated settings of a node |
 //! | [`node`] | one running node: guest, Raft, HTTP |
 //! | [`http`] | the HTTP API of a node |
+//! | [`tls`], [`access`] | certificates and encryption; who sends a request and what it may do |
 //! | [`own_hosts`] | which hosts a request may name |
 //! | [`private_files`], [`descriptors`], [`resource_limits`] | file modes, file descriptors and limits of a process |
 //! | [`serve`] | the command `oarlock serve` |
@@ -21,6 +22,7 @@
 // A panic ends the process of the caller; return an error, or write in `unreachable!` why it cannot happen.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
 
+mod access;
 mod audit;
 mod bench;
 mod cli;
@@ -57,6 +59,7 @@ mod start_notices;
 mod state_audit;
 mod status;
 mod timekeeper;
+mod tls;
 mod upgrades;
 mod wall_clock;
 
@@ -107,6 +110,8 @@ fn run(invocation: Invocation) -> Result<(), Failure> {
         CliCommand::Settings(args) => command::settings(args),
         CliCommand::Audit(args) => command::audit(args),
         CliCommand::Recover(args) => command::recover(args),
+        CliCommand::Cert(args) => command::cert(args),
+        CliCommand::Token(args) => command::token(args),
         CliCommand::New(args) => command::new(args),
         CliCommand::Build(args) => command::build(args),
         CliCommand::Test(args) => command::test(args),

@@ -8,12 +8,12 @@ mod sample;
 use std::sync::{Mutex, PoisonError};
 
 use oarlock_wasm::GuestFailure;
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder};
 
 #[cfg(test)]
 pub(crate) use http::ROUTES;
 pub(crate) use http::{HttpMetrics, HttpRoute};
-use register::{counter, counter_vec, gauge};
+use register::{counter, counter_vec, gauge, gauge_vec};
 pub(crate) use sample::Sample;
 use sample::Sampled;
 
@@ -30,6 +30,8 @@ pub(crate) struct Metrics {
     pub(crate) event_listeners: IntGauge,
     /// Connections that were closed because of `HttpSettings::max_connections`.
     pub(crate) rejected_connections: IntCounter,
+    /// Seconds until the certificate of this node expires. Without TLS there is no series.
+    cert_expiry: IntGaugeVec,
     /// Requests by route and status, with their duration.
     pub(crate) http: HttpMetrics,
     sampled: Mutex<Sampled>,
@@ -83,10 +85,22 @@ impl Metrics {
                 "oarlock_http_connections_rejected_total",
                 "Client connections that were closed because the connection limit was reached.",
             )?,
+            cert_expiry: gauge_vec(
+                &registry,
+                "oarlock_cert_expiry_seconds",
+                "Seconds until a certificate of this node expires.",
+                &["certificate"],
+            )?,
             http: HttpMetrics::new(&registry)?,
             sampled: Mutex::new(Sampled::new(&registry)?),
             registry,
         })
+    }
+
+    /// Sets the seconds until the certificate of this node expires, and the first of its authorities.
+    pub(crate) fn set_cert_expiry(&self, node: i64, authority: i64) {
+        self.cert_expiry.with_label_values(&["node"]).set(node);
+        self.cert_expiry.with_label_values(&["ca"]).set(authority);
     }
 
     /// Counts a connection until the guard is dropped.

@@ -45,6 +45,7 @@ use crate::start_limits::{self, StartLimits};
 use crate::start_notices::{self, StoredCluster};
 use crate::state_audit;
 use crate::timekeeper::{self, Alarm};
+use crate::tls;
 use crate::upgrades::{self, CheckQueue, UpgradeWatch};
 
 /// Most connections that wait for `accept`. Sized for thousands of clients that connect at the same time.
@@ -114,6 +115,17 @@ pub(crate) enum NodeStartError {
     /// The decisions about entries can't be followed.
     #[error(transparent)]
     Decisions(#[from] DecisionsError),
+    /// The data directory belongs to another cluster than the certificate.
+    #[error(
+        "the data directory belongs to the cluster {stored:?}, and the certificate to {certified:?}; create certificates for the \
+         cluster with `oarlock cert ca --cluster-id`, and start the node with them"
+    )]
+    OtherCluster {
+        /// The cluster of the data directory.
+        stored: String,
+        /// The cluster of the certificate.
+        certified: String,
+    },
     /// A metric can't be registered.
     #[error("cannot register the metrics: {0}; this is a bug, please report it")]
     Metrics(#[from] prometheus::Error),
@@ -222,6 +234,10 @@ impl Node {
             let data_dir = settings.data_dir.display();
             tracing::warn!(%error, %data_dir, "other users may be able to read the data directory: set its mode to 0700");
         }
+        if let Err(mismatch) = check_cluster(&settings, &raft) {
+            raft.shutdown().await;
+            return Err(mismatch);
+        }
         log_notices(&settings, &raft, is_new);
 
         let app = Arc::new(App {
@@ -239,6 +255,7 @@ impl Node {
                 host_name(&announced).unwrap_or_default(),
                 &settings.allowed_hosts,
             ),
+            tls: settings.tls.clone(),
             client_addr: announced,
             limits: settings.limits,
             http: settings.http.clone(),
@@ -288,6 +305,15 @@ impl Node {
         let members = self.app.raft.status().membership;
         let names = members.members().keys().map(ToString::to_string).collect();
         (self.app.cluster_id(), names)
+    }
+
+    /// `https` or `http`.
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.app.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        }
     }
 
     /// The active module.
@@ -412,6 +438,8 @@ fn spawn_tasks(
         .into_iter()
         .map(|overridden| tokio::spawn(overridden).abort_handle())
         .collect();
+    let reload = settings.tls.clone().map(tls::reload::run);
+    tasks.extend(reload.map(|reload| tokio::spawn(reload).abort_handle()));
     tasks.extend([
         tokio::spawn(limits).abort_handle(),
         tokio::spawn(keep).abort_handle(),
@@ -440,6 +468,22 @@ fn effects_listener(
         if effects.wake_at_ms.is_some() {
             alarm.changed();
         }
+    })
+}
+
+/// The cluster of the data directory must be that of the certificate: peers accept no other.
+fn check_cluster(settings: &ServeSettings, raft: &Raft<WasmMachine>) -> Result<(), NodeStartError> {
+    let (Some(tls), Some(network)) = (&settings.tls, raft.network()) else {
+        return Ok(());
+    };
+    let current = tls.current();
+    let (stored, certified) = (network.cluster_id(), &current.identity().cluster);
+    if stored.is_empty() || stored == certified {
+        return Ok(());
+    }
+    Err(NodeStartError::OtherCluster {
+        stored: stored.to_owned(),
+        certified: certified.clone(),
     })
 }
 
@@ -492,6 +536,10 @@ fn raft_builder<M: ReplicatedStateMachine>(
     let builder = {
         let clock = settings.wall_clock.clone();
         builder.wall_clock(move || clock.now_ms())
+    };
+    let builder = match &settings.tls {
+        Some(tls) => builder.peer_security(Arc::new(tls.clone())),
+        None => builder,
     };
     let builder = match settings.replication.lease_drift_percent {
         Some(percent) => builder.leader_lease(percent),

@@ -21,17 +21,30 @@ impl OwnHosts {
     /// Whether the value of `Host` is a name of this node. `local`: the address to which the client has connected. The port
     /// does not matter: it may be forwarded.
     pub(crate) fn contains(&self, host: &[u8], local: Option<IpAddr>) -> bool {
-        let name = std::str::from_utf8(host).ok().and_then(host_name);
-        let Some(name) = name else {
+        let Some(name) = requested(host) else {
             return false;
         };
-        let name = name.strip_suffix('.').unwrap_or(name);
-        let is_named = || self.names.iter().any(|own| own.eq_ignore_ascii_case(name));
+        let is_named = || is_among(name, &self.names);
         match name.parse::<IpAddr>() {
             Ok(address) => address.is_loopback() || Some(address) == local || is_named(),
             Err(_) => is_local_name(name) || is_named(),
         }
     }
+}
+
+/// Whether the value of `Host` has one of these names or addresses.
+pub(crate) fn is_named(host: &[u8], names: &[String]) -> bool {
+    requested(host).is_some_and(|name| is_among(name, names))
+}
+
+/// The name or address in the value of `Host`.
+fn requested(host: &[u8]) -> Option<&str> {
+    let name = std::str::from_utf8(host).ok().and_then(host_name)?;
+    Some(name.strip_suffix('.').unwrap_or(name))
+}
+
+fn is_among(name: &str, names: &[String]) -> bool {
+    names.iter().any(|own| own.eq_ignore_ascii_case(name))
 }
 
 /// Whether a host is one of the loopback interface, without asking a name server.

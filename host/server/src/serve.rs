@@ -48,8 +48,26 @@ pub(crate) fn serve(args: ServeArgs, origins: &Origins) -> Result<(), Failure> {
 
 async fn run(settings: ServeSettings) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
+    let hangups = tokio::spawn(note_hangups(settings.tls.is_none()));
     while run_once(&settings, &mut signals).await? == Ended::StartAgain {}
+    hangups.abort();
     Ok(())
+}
+
+/// SIGHUP must not end the process. A node with certificates reads them again: see [`crate::tls::reload`].
+async fn note_hangups(has_nothing_to_read: bool) {
+    let mut hangups = match signal(SignalKind::hangup()) {
+        Ok(hangups) => hangups,
+        Err(error) => {
+            tracing::warn!(%error, "SIGHUP will end this process");
+            return;
+        }
+    };
+    while hangups.recv().await.is_some() {
+        if has_nothing_to_read {
+            tracing::info!("SIGHUP: this node has no certificates to read again");
+        }
+    }
 }
 
 /// Why a node has ended without a failure.
@@ -160,12 +178,13 @@ impl Banner {
         let module = node.module();
         let about = module.description();
         let (clients, peers) = (node.client_addr(), node.peer_addr());
+        let scheme = node.scheme();
         let lines = [
             ("node", self.node_id.clone()),
             ("cluster", self.cluster(node)),
             ("peers", peers.to_string()),
-            ("clients", format!("http://{clients}")),
-            ("dashboard", format!("http://{clients}/")),
+            ("clients", format!("{scheme}://{clients}")),
+            ("dashboard", format!("{scheme}://{clients}/")),
             ("data", self.data_dir.clone()),
             (
                 "state machine",

@@ -7,7 +7,7 @@ pub(crate) mod start;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,6 +19,8 @@ use crate::exit::Failure;
 use crate::module_check::{CheckBudget, CheckSettings};
 use crate::own_hosts::is_loopback_host;
 use crate::start_limits::GivenLimits;
+use crate::tls::TlsHandle;
+use crate::tls::identity::CertOwner;
 
 pub(crate) use address::HostPort;
 pub(crate) use cluster::ClusterSpec;
@@ -106,6 +108,8 @@ pub(crate) struct ServeSettings {
     pub(crate) client_addr: HostPort,
     /// Names by which clients reach this node, besides its own addresses.
     pub(crate) allowed_hosts: Vec<String>,
+    /// Certificates, if the node uses TLS.
+    pub(crate) tls: Option<TlsHandle>,
     /// The initial members, including this node.
     pub(crate) cluster: ClusterSpec,
     /// Cluster id. Empty: the data directory has it, or the node receives it from the first node that connects.
@@ -171,6 +175,7 @@ impl ServeSettings {
             peer_addr,
             client_addr,
             allowed_hosts: Vec::new(),
+            tls: None,
             cluster_id: cluster.derived_id(),
             start: StartSettings::of_cluster(&cluster),
             repair: false,
@@ -241,7 +246,11 @@ impl ServeSettings {
             Self::of_cluster(cluster, &node_id, client_addr, args.storage.data_dir, guest);
         let settings = settings.map_err(with_origin("node-id", origins))?;
         let peer_addr = peer_addr.unwrap_or_else(|| settings.peer_addr.clone());
-        if !args.insecure {
+        let (dir, named) = (args.certs_dir.as_deref(), args.cluster_id.as_deref());
+        let tls = certificates(dir, &node_id, named, origins)?;
+        // A cluster id that is set is the one of the certificate, or it is refused.
+        let cluster_id = tls.as_ref().map_or(cluster_id, cluster_of);
+        if !args.insecure && tls.is_none() {
             check_is_loopback("client-addr", &settings.client_addr, origins)?;
             check_is_loopback("peer-addr", &peer_addr, origins)?;
         }
@@ -253,6 +262,7 @@ impl ServeSettings {
         Ok(Self {
             peer_addr,
             allowed_hosts: allowed_hosts(args.allow_host, origins)?,
+            tls,
             compiled_dir: args.compiled_dir.unwrap_or(settings.compiled_dir),
             module_check: Some(module_check),
             cluster_id,
@@ -272,6 +282,35 @@ impl ServeSettings {
             ..settings
         })
     }
+}
+
+/// The certificates of `--certs-dir`. They must be those of this node and its cluster.
+fn certificates(
+    dir: Option<&Path>,
+    node_id: &str,
+    cluster_id: Option<&str>,
+    origins: &Origins,
+) -> Result<Option<TlsHandle>, Failure> {
+    let Some(dir) = dir else {
+        return Ok(None);
+    };
+    let refuse = |error: SettingsError| with_origin("certs-dir", origins)(error);
+    let tls = TlsHandle::open(dir.to_owned()).map_err(|error| refuse(error.into()))?;
+    let identity = tls.current().identity().clone();
+    let other_node = !matches!(&identity.owner, CertOwner::Node(id) if id == node_id);
+    if other_node || cluster_id.is_some_and(|id| id != identity.cluster) {
+        return Err(refuse(SettingsError::ForeignCertificate {
+            found: identity.to_string(),
+            node_id: node_id.to_owned(),
+            cluster_id: cluster_id.map_or(identity.cluster, str::to_owned),
+        }));
+    }
+    Ok(Some(tls))
+}
+
+/// The cluster in the certificate of this node.
+fn cluster_of(tls: &TlsHandle) -> String {
+    tls.current().identity().cluster.clone()
 }
 
 /// Refuses an address that other machines can connect to.

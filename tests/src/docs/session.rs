@@ -77,6 +77,8 @@ pub struct Session {
     begun: usize,
     /// Nodes that must be ready before the next command.
     starting: Vec<(String, &'static str)>,
+    /// Addresses of nodes that use TLS, with the authority in `certs` of the reader.
+    secured: Vec<String>,
 }
 
 impl Session {
@@ -93,6 +95,7 @@ impl Session {
             running: Vec::new(),
             begun: 0,
             starting: Vec::new(),
+            secured: Vec::new(),
         };
         let home = session.home();
         fs::create_dir(&home).expect("writable");
@@ -325,7 +328,11 @@ impl Session {
             } else {
                 "/readyz"
             };
-            self.starting.push((client_addr, until));
+            if command.contains("--certs-dir") {
+                self.secured.push(client_addr);
+            } else {
+                self.starting.push((client_addr, until));
+            }
         }
     }
 
@@ -340,6 +347,14 @@ impl Session {
     }
 
     async fn wait_for_nodes(&mut self) {
+        for address in std::mem::take(&mut self.secured) {
+            let ready = format!("curl --fail --cacert certs/ca.crt https://{address}/readyz");
+            eventually("the node is ready", async || {
+                let output = self.shell(&ready).output().expect("a shell");
+                output.status.success().then_some(())
+            })
+            .await;
+        }
         for (address, path) in std::mem::take(&mut self.starting) {
             let http = Http(address);
             eventually("the node is ready", async || {

@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use oarlock_client::load::generator::Load;
 use oarlock_client::load::node::NodeSession;
 use oarlock_client::load::tally::LoadTally;
-use oarlock_client::{ClientOptions, Endpoint};
+use oarlock_client::{AccessToken, ClientOptions, Endpoint, TlsOptions};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::template::Template;
@@ -28,6 +28,10 @@ pub(super) struct LoadPlan {
     pub(super) duration: Duration,
     /// Of one request.
     pub(super) timeout: Duration,
+    /// TLS to the nodes.
+    pub(super) tls: Option<TlsOptions>,
+    /// Token to send.
+    pub(super) token: Option<AccessToken>,
     /// Queries rather than commands.
     pub(super) query: bool,
     /// Of a payload, in bytes.
@@ -41,6 +45,8 @@ impl LoadPlan {
         let options = ClientOptions {
             connect_timeout: CONNECT,
             timeout: self.timeout,
+            tls: self.tls.clone(),
+            token: self.token.clone(),
             ..ClientOptions::default()
         };
         let template = self.template.clone();

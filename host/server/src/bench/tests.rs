@@ -110,6 +110,8 @@ async fn without_a_connection_the_exit_code_is_3() {
         clients: 2,
         duration: Duration::from_secs(1),
         timeout: Duration::from_secs(1),
+        tls: None,
+        token: None,
         query: false,
         size: 0,
         template: Template::parse("x", 0),

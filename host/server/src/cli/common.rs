@@ -62,6 +62,17 @@ pub(crate) struct ClientArgs {
     )]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=600_000))]
     pub(crate) timeout_ms: u64,
+    /// Use TLS, with the certificate in this directory, which `oarlock cert client` has written.
+    #[arg(long, value_name = "DIR", env = "OARLOCK_CERTS_DIR", global = true)]
+    pub(crate) certs_dir: Option<PathBuf>,
+    /// Use TLS without a certificate of this client: trust the authorities in this file, which is `ca.crt` of the cluster.
+    #[arg(long, value_name = "FILE", env = "OARLOCK_CA", global = true)]
+    #[arg(conflicts_with = "certs_dir")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Send the token in this file, which `oarlock token create` has printed. Needs --ca.
+    #[arg(long, value_name = "FILE", env = "OARLOCK_TOKEN_FILE", global = true)]
+    #[arg(conflicts_with = "certs_dir")]
+    pub(crate) token_file: Option<PathBuf>,
     /// How to print the result.
     #[command(flatten)]
     pub(crate) output: OutputArgs,

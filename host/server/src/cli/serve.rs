@@ -107,6 +107,12 @@ pub(crate) struct ServeArgs {
         env = "OARLOCK_ALLOW_HOST"
     )]
     pub(crate) allow_host: Vec<String>,
+    /// Use TLS to peers and clients, with the files in this directory, which `oarlock cert node` has written: ca.crt, node.crt,
+    /// node.key, and revoked, if there is one. The node reads them again when they change, and on SIGHUP. Set it on every node
+    /// of a cluster or on none.
+    #[arg(long, value_name = "DIR", env = "OARLOCK_CERTS_DIR")]
+    #[arg(conflicts_with = "insecure")]
+    pub(crate) certs_dir: Option<PathBuf>,
     /// Listen on addresses other than loopback without encryption and without authentication. Everyone who can connect can
     /// then read and change everything. For trusted private networks only.
     #[arg(long, env = "OARLOCK_INSECURE", action = ArgAction::SetTrue)]

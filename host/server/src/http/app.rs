@@ -1,5 +1,6 @@
 //! The state that request handlers share.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,10 +14,11 @@ use crate::deferred::DeferredReplies;
 use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::node_log::NodeLog;
-use crate::own_hosts::OwnHosts;
+use crate::own_hosts::{OwnHosts, is_named};
 use crate::readiness::Readiness;
 use crate::settings::HttpSettings;
 use crate::settings::cluster::ClusterPeer;
+use crate::tls::TlsHandle;
 use crate::upgrades::{CheckQueue, UpgradeWatch};
 
 /// One per node. Handlers get it as `State<Arc<App>>`.
@@ -33,6 +35,8 @@ pub(crate) struct App {
     pub(crate) takes_members: bool,
     /// The address that this node announces to clients, as `host:port`.
     pub(crate) client_addr: String,
+    /// Certificates, if the node uses TLS.
+    pub(crate) tls: Option<TlsHandle>,
     /// The hosts that requests may name.
     pub(crate) hosts: OwnHosts,
     /// The limits with which this node was started. Those that apply are in `machine`.
@@ -61,4 +65,13 @@ pub(crate) struct App {
     pub(crate) bodies: BodyBudget,
     /// Counters for Prometheus.
     pub(crate) metrics: Metrics,
+}
+
+impl App {
+    /// Whether the value of `Host` is a name of this node: one of its own, or one in its certificate. `local`: the address to
+    /// which the client has connected.
+    pub(crate) fn answers_to(&self, host: &[u8], local: Option<IpAddr>) -> bool {
+        let is_certified = |tls: &TlsHandle| is_named(host, tls.current().hosts());
+        self.hosts.contains(host, local) || self.tls.as_ref().is_some_and(is_certified)
+    }
 }

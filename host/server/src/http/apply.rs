@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
-use oarlock_wasm::{CommandOutcome, Envelope};
+use oarlock_wasm::{CommandOutcome, Envelope, MAX_KEY_BYTES, Sha256};
 use task_queue_raft::Applied;
 use task_queue_raft::ids::Index;
 use tokio::time::Instant;
@@ -15,6 +15,7 @@ use super::app::App;
 use super::error::ApiError;
 use super::reply::{GuestReply, ReplyResult};
 use super::request;
+use crate::access::Caller;
 
 /// Replicates and applies one command, and responds with the guest's reply.
 pub(super) async fn apply(
@@ -26,23 +27,38 @@ pub(super) async fn apply(
     let key = request::idempotency_key(&parts.headers)?;
     let deadline = Instant::now() + timeout;
     let (body, _share) = request::body(&app, &parts.headers, body).await?;
-    let envelope = envelope(key, &body)?;
+    let caller = parts.extensions.get::<Caller>();
+    let envelope = envelope(caller.unwrap_or(&Caller::Unknown), key, &body)?;
     drop(body);
     let reply = submit(&app, envelope, deadline).await?;
     Ok(reply.into_response(&app))
 }
 
-/// A command in the format of the log.
+/// A command in the format of the log. The keys of each principal are separate from those of others.
 ///
 /// # Errors
 /// 400 if the idempotency key is invalid.
-pub(super) fn envelope(key: Option<&str>, body: &[u8]) -> Result<Bytes, ApiError> {
-    Envelope::command(key, body).map_err(|error| {
+pub(super) fn envelope(caller: &Caller, key: Option<&str>, body: &[u8]) -> Result<Bytes, ApiError> {
+    let scoped = caller
+        .name()
+        .zip(key)
+        .map(|(name, key)| scoped_key(name, key));
+    Envelope::command(scoped.as_deref().or(key), body).map_err(|error| {
         ApiError::malformed(
             error.to_string(),
             "send another Idempotency-Key, or leave the header out",
         )
     })
+}
+
+/// The key of a principal. A key of a client has no space, so it is none of those without a principal.
+fn scoped_key(name: &str, key: &str) -> String {
+    let scoped = format!("{name} {key}");
+    if scoped.len() <= MAX_KEY_BYTES {
+        return scoped;
+    }
+    let hash = |text: &str| Sha256::of(text.as_bytes());
+    format!("{} {}", hash(name), hash(key))
 }
 
 /// Replicates and applies one command.

@@ -54,7 +54,7 @@ pub(super) async fn accept(
     let (parts, body) = request.into_parts();
     let timeout = request::timeout(&parts.headers)?;
     let AcceptState { node, by } = members::read(&app, &parts.headers, body, SHAPE).await?;
-    let by = by.unwrap_or_else(|| "http".to_owned());
+    let by = request::operator(&parts.extensions, by);
     if by.len() > MAX_BY_BYTES || by.chars().any(char::is_control) {
         return Err(ApiError::malformed(
             format!("`by` has more than {MAX_BY_BYTES} bytes, or a control character"),

@@ -4,7 +4,7 @@
 //! guest's reply is the body of that response.
 
 use axum::body::Body;
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use oarlock_wasm::GuestFailure;
@@ -13,6 +13,7 @@ use serde::Serialize;
 use task_queue_raft::SubmitError;
 
 use super::error_code::ErrorCode;
+use crate::access::{AccessDenied, TokenError};
 
 /// Longest part of a request that an error message repeats, in characters.
 const ECHO_CHARS: usize = 100;
@@ -63,6 +64,35 @@ impl ApiError {
     /// 400: the request is invalid.
     pub(crate) fn malformed(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::new(ErrorCode::Malformed, message, hint)
+    }
+
+    /// 401 or 403: the caller may not send this request.
+    pub(crate) fn denied(denied: &AccessDenied) -> Self {
+        match denied {
+            AccessDenied::Unauthenticated => Self::new(
+                ErrorCode::Unauthenticated,
+                "this node uses TLS, and the client has sent neither a certificate nor a token; nothing was changed",
+                "use a certificate of `oarlock cert client` (--certs-dir DIR) or a token of `oarlock token create` (--token-file FILE)",
+            ),
+            AccessDenied::Forbidden { name, needs } => Self::new(
+                ErrorCode::Forbidden,
+                format!(
+                    "the client {name:?} does not have the role {needs}, which this request needs; nothing was changed"
+                ),
+                "use a certificate or a token with this role: `oarlock cert client NAME --roles ROLES`, or `oarlock token create NAME --roles ROLES`",
+            ),
+        }
+    }
+
+    /// 401: the token in the request is not accepted.
+    pub(crate) fn bad_token(error: &TokenError) -> Self {
+        Self::new(
+            ErrorCode::Unauthenticated,
+            format!(
+                "the token in the header Authorization is not accepted: {error}; nothing was changed"
+            ),
+            "send `Authorization: Bearer TOKEN` with a token of `oarlock token create`",
+        )
     }
 
     /// 404: no route has this path.
@@ -296,6 +326,9 @@ impl IntoResponse for ApiError {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if self.has_retry_after() {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if self.code == ErrorCode::Unauthenticated {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
     }

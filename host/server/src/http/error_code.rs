@@ -107,6 +107,10 @@ macro_rules! error_codes {
 error_codes! {
     Malformed: "malformed", 400, Never,
         "The request is invalid. `message` names the header, the parameter or the field.";
+    Unauthenticated: "unauthenticated", 401, Never,
+        "The node uses TLS, and the client has no certificate and no token, or its token is not accepted. `message` tells why.";
+    Forbidden: "forbidden", 403, Never,
+        "The client does not have the role that the route needs. `message` names it.";
     CrossOrigin: "cross_origin", 403, Never,
         "A web page of another site has sent the request: `Origin` is not that of the request, or `Sec-Fetch-Site` is `cross-site`.";
     NotFound: "not_found", 404, Never,

@@ -23,17 +23,18 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::app::App;
 use super::apply;
+use super::authorize;
 use super::error::ApiError;
 use super::query;
 use super::reply::ReplyResult;
 use super::request;
+use crate::access::{AccessRole, Caller};
 use crate::metrics::HttpRoute;
 use parse::{ParseResult, ParsedRequest, Target};
 pub(super) use rewind::Rewind;
@@ -89,16 +90,18 @@ enum ConnectionEvent {
 }
 
 /// Serves a connection on the fast path. Returns the connection if it needs the slow path, and `None` if it has ended.
-pub(super) async fn run(
+pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(
     app: &Arc<App>,
-    stream: TcpStream,
+    stream: S,
     local: Option<IpAddr>,
+    caller: &Caller,
     stopping: watch::Receiver<bool>,
-) -> Option<Rewind<TcpStream>> {
+) -> Option<Rewind<S>> {
     let express = Express {
         app,
         stream,
         local,
+        caller,
         input: BytesMut::new(),
         read_size: MIN_READ,
         in_flight: VecDeque::new(),
@@ -109,11 +112,12 @@ pub(super) async fn run(
     express.run(stopping).await
 }
 
-struct Express<'a> {
+struct Express<'a, S> {
     app: &'a Arc<App>,
-    stream: TcpStream,
+    stream: S,
     /// The address to which the client has connected.
     local: Option<IpAddr>,
+    caller: &'a Caller,
     /// Bytes that are read and not parsed yet.
     input: BytesMut,
     /// Bytes to reserve for the next read.
@@ -128,8 +132,8 @@ struct Express<'a> {
     idle_since: Instant,
 }
 
-impl Express<'_> {
-    async fn run(mut self, mut stopping: watch::Receiver<bool>) -> Option<Rewind<TcpStream>> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Express<'_, S> {
+    async fn run(mut self, mut stopping: watch::Receiver<bool>) -> Option<Rewind<S>> {
         let stop = async {
             // An error means that the server has been dropped, which is a stop too.
             let _ = stopping.wait_for(|stop| *stop).await;
@@ -213,7 +217,7 @@ impl Express<'_> {
         }
     }
 
-    fn hand_over(self) -> Rewind<TcpStream> {
+    fn hand_over(self) -> Rewind<S> {
         Rewind::new(self.input.freeze(), self.stream)
     }
 
@@ -223,7 +227,7 @@ impl Express<'_> {
             if self.in_flight.len() >= MAX_IN_FLIGHT {
                 return Intake::Paused;
             }
-            let is_own_host = |host: &[u8]| self.app.hosts.contains(host, self.local);
+            let is_own_host = |host: &[u8]| self.app.answers_to(host, self.local);
             let limit = self.app.machine.command_bytes();
             let parsed = match parse::request(&self.input, limit, is_own_host) {
                 ParseResult::Incomplete => return Intake::NeedsBytes,
@@ -260,13 +264,20 @@ impl Express<'_> {
         body: &[u8],
         begun: Instant,
     ) -> Result<Pin<Box<dyn Future<Output = ReplyResult> + Send>>, ApiError> {
+        let needs = match parsed.target {
+            Target::Apply => AccessRole::Writer,
+            Target::Query(_) => AccessRole::Reader,
+        };
+        let caller = authorize::identify(self.app, &parsed.headers, self.caller.clone())?;
+        let allowed = caller.check(Some(needs));
+        allowed.map_err(|denied| ApiError::denied(&denied))?;
         let deadline = tokio::time::Instant::from_std(begun) + request::timeout(&parsed.headers)?;
         let share = self.app.bodies.take(body.len() as u64)?;
         let app = Arc::clone(self.app);
         match parsed.target {
             Target::Apply => {
                 let key = request::idempotency_key(&parsed.headers)?;
-                let envelope = apply::envelope(key, body)?;
+                let envelope = apply::envelope(&caller, key, body)?;
                 Ok(Box::pin(async move {
                     let reply = apply::submit(&app, envelope, deadline).await;
                     drop(share);
@@ -312,7 +323,12 @@ impl Express<'_> {
             Poll::Ready(())
         })
         .await;
-        let written = self.stream.write_all(&self.out).await;
+        let written = async {
+            self.stream.write_all(&self.out).await?;
+            // A secured stream has a buffer of its own.
+            self.stream.flush().await
+        }
+        .await;
         self.idle_since = Instant::now();
         self.out.clear();
         if self.out.capacity() > 4 * MAX_READ {

@@ -41,7 +41,7 @@ pub(super) fn check(app: &App, request: &Parts, local: Option<IpAddr>) -> Result
     // The target takes precedence (RFC 9112 §3.2.2). A request without a host is none of a browser.
     let host = in_target.or(in_header);
     for host in in_target.into_iter().chain(in_header) {
-        if !app.hosts.contains(host, local) {
+        if !app.answers_to(host, local) {
             return Err(unknown_host(host));
         }
     }

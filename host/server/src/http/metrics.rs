@@ -7,6 +7,7 @@ use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use prometheus::TEXT_FORMAT;
+use time::OffsetDateTime;
 
 use super::app::App;
 use super::error::ApiError;
@@ -18,6 +19,12 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Api
     let (network, disk) = (app.raft.network(), app.raft.disk());
     let listeners = i64::try_from(app.events.listeners()).unwrap_or(i64::MAX);
     app.metrics.event_listeners.set(listeners);
+    if let Some(tls) = &app.tls {
+        let now = OffsetDateTime::now_utc().unix_timestamp();
+        let tls = tls.current();
+        app.metrics
+            .set_cert_expiry(tls.expires_at() - now, tls.authorities_expire_at() - now);
+    }
     let (machine, upgrades) = (app.machine.get(), app.upgrades.now());
     let text = app.metrics.render(&Sample {
         status: &status,

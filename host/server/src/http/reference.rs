@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::app::App;
 use super::error_code::ErrorCode;
+use crate::access::AccessRole;
 
 /// One method of one path.
 pub(super) struct RouteSpec {
@@ -15,6 +16,8 @@ pub(super) struct RouteSpec {
     pub(super) method: &'static str,
     /// The path, with parameters in braces.
     pub(super) path: &'static str,
+    /// Who may send the request, if the node uses TLS.
+    pub(super) access: Access,
     /// Unique name, for generated clients.
     pub(super) name: &'static str,
     /// One line.
@@ -34,6 +37,17 @@ pub(super) struct RouteSpec {
     /// All errors that it can respond with, except those of unknown paths and methods.
     pub(super) errors: &'static [ErrorCode],
     pub(super) repeat: Repeat,
+}
+
+/// Who may send a request to a node that uses TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Everyone.
+    Open,
+    /// Everyone with a certificate or a token.
+    Known,
+    /// Those with this role.
+    Role(AccessRole),
 }
 
 /// Where a parameter is in the URL.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_LENGTH, EXPECT, HeaderName, HeaderValue};
+use axum::http::{Extensions, HeaderMap};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use oarlock_wasm::MAX_KEY_BYTES;
@@ -12,6 +12,7 @@ use oarlock_wasm::MAX_KEY_BYTES;
 use super::app::App;
 use super::body_budget::BodyShare;
 use super::error::{ApiError, SMALLER_COMMAND};
+use crate::access::Caller;
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const TIMEOUT: HeaderName = HeaderName::from_static("oarlock-timeout-ms");
@@ -54,6 +55,15 @@ pub(crate) fn timeout_or(headers: &HeaderMap, default: Duration) -> Result<Durat
             "send a value in this range, or leave the header out for 10000",
         )),
     }
+}
+
+/// Who requests a change, for the logs of the nodes: the principal of the connection, or what the client tells, or `http`.
+pub(crate) fn operator(extensions: &Extensions, told: Option<String>) -> String {
+    let principal = extensions.get::<Caller>().and_then(Caller::name);
+    principal
+        .map(str::to_owned)
+        .or(told)
+        .unwrap_or_else(|| "http".to_owned())
 }
 
 /// The value of the header `Idempotency-Key`, if the request has one.

@@ -12,18 +12,21 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
 
 use super::app::App;
+use super::authorize;
 use super::error::ApiError;
 use super::openapi;
-use super::reference::{BodySpec, Repeat, ReplySpec, RouteSpec};
+use super::reference::{Access, BodySpec, Repeat, ReplySpec, RouteSpec};
 
 const OPENAPI: RouteSpec = RouteSpec {
     method: "GET",
     path: "/v1/openapi.json",
+    access: Access::Known,
     name: "openapi",
     summary: "Return the OpenAPI 3.1 document of this API.",
     details: "",
@@ -49,7 +52,9 @@ pub(super) fn all() -> impl Iterator<Item = &'static RouteSpec> {
 pub(super) fn router(app: Arc<App>) -> Router {
     all()
         .fold(Router::new(), |router, route| {
-            router.route(route.path, (route.handler)())
+            let access = route.access;
+            let check = from_fn(move |request, next| authorize::check(access, request, next));
+            router.route(route.path, (route.handler)().route_layer(check))
         })
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)

@@ -20,6 +20,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -28,8 +29,11 @@ use tower::Service;
 use super::app::App;
 use super::event_stream::Streaming;
 use super::express;
-use super::guard;
 use super::routes::router;
+use super::{authorize, guard, token_stream};
+use crate::access::Caller;
+use crate::tls::TlsHandle;
+use crate::tls::clients::SecuredClient;
 
 /// Read buffer of a connection, in bytes, which also limits the head of a request.
 const READ_BYTES: usize = 64 << 10;
@@ -37,6 +41,8 @@ const READ_BYTES: usize = 64 << 10;
 const MAX_STREAMS: u32 = 1024;
 /// Flow-control window of an HTTP/2 connection, and of each of its requests, in bytes.
 const WINDOW_BYTES: u32 = 1 << 20;
+/// Timeout of the TLS handshake.
+const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
 /// Pause after `accept` failed, for example because the process has no free file descriptor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -184,11 +190,50 @@ struct ClientConnection {
 }
 
 impl ClientConnection {
+    /// Secures the connection if the node uses TLS, and serves it.
     async fn serve(self, stream: TcpStream) {
         // A response is usually one small packet; Nagle's algorithm would delay it.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot set TCP_NODELAY on a client connection");
         }
+        let _open = self.app.metrics.connection();
+        let local = stream
+            .local_addr()
+            .ok()
+            .map(|addr| addr.ip().to_canonical());
+        let Some(tls) = self.app.tls.clone() else {
+            return self.serve_on(stream, local, Caller::Anyone).await;
+        };
+        // Boxed, so that connections without TLS need no memory for it.
+        Box::pin(self.serve_secured(tls, stream, local)).await;
+    }
+
+    async fn serve_secured(self, tls: TlsHandle, stream: TcpStream, local: Option<IpAddr>) {
+        match tokio::time::timeout(TLS_HANDSHAKE, tls.accept_client(stream)).await {
+            Ok(Ok(client)) => {
+                let SecuredClient {
+                    stream,
+                    caller,
+                    distrusted,
+                } = client;
+                tokio::select! {
+                    () = self.serve_on(stream, local, caller) => {}
+                    () = distrusted => {
+                        tracing::info!("client connection closed: its certificate is no longer trusted");
+                    }
+                }
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "client connection could not be secured");
+            }
+            Err(_) => tracing::debug!("client connection closed: no TLS handshake in time"),
+        }
+    }
+
+    async fn serve_on<S>(self, stream: S, local: Option<IpAddr>, caller: Caller)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let Self {
             app,
             routes,
@@ -196,17 +241,17 @@ impl ClientConnection {
             activity,
             mut stopping,
         } = self;
-        let _open = app.metrics.connection();
-        let local = stream
-            .local_addr()
-            .ok()
-            .map(|addr| addr.ip().to_canonical());
-        let Some(stream) = express::run(&app, stream, local, stopping.clone()).await else {
+        let express = express::run(&app, stream, local, &caller, stopping.clone());
+        let Some(stream) = express.await else {
             return;
         };
         let service = service_fn(|request| {
             let active = ActiveRequest::begin(&activity);
-            respond(Arc::clone(&app), routes.clone(), request, local, active)
+            let from = RequestSource {
+                local,
+                caller: caller.clone(),
+            };
+            respond(Arc::clone(&app), routes.clone(), request, from, active)
         });
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
@@ -255,19 +300,36 @@ where
     connection.graceful_shutdown();
 }
 
+/// Where a request comes from.
+struct RequestSource {
+    /// The address to which the client has connected.
+    local: Option<IpAddr>,
+    /// Who sends it.
+    caller: Caller,
+}
+
 /// Handles one request and records it in the metrics.
 async fn respond(
     app: Arc<App>,
     mut routes: Router,
     request: Request<Incoming>,
-    local: Option<IpAddr>,
+    from: RequestSource,
     active: ActiveRequest,
 ) -> Result<Response<Body>, Infallible> {
     let begun = Instant::now();
     let route = app.metrics.http.route(request.uri().path());
-    let (parts, body) = request.into_parts();
-    let mut response = match guard::check(&app, &parts, local) {
-        Ok(()) => {
+    let (mut parts, body) = request.into_parts();
+    let RequestSource { local, caller } = from;
+    let checked = guard::check(&app, &parts, local)
+        .and_then(|()| authorize::identify(&app, &parts.headers, caller))
+        .and_then(|caller| {
+            authorize::check_known(&caller, parts.uri.path())?;
+            Ok(caller)
+        });
+    let token = token_stream::token(&app, &parts.headers);
+    let mut response = match checked {
+        Ok(caller) => {
+            parts.extensions.insert(caller);
             let request = Request::from_parts(parts, Body::new(body));
             routes.call(request).await?
         }
@@ -279,6 +341,7 @@ async fn respond(
     if response.extensions_mut().remove::<Streaming>().is_some() {
         // The request counts as active until the body ends, so that the connection is not closed as idle.
         response = response.map(|body| {
+            let body = token_stream::limited(&app, token.as_deref(), body);
             Body::new(body.map_frame(move |frame| {
                 let _active = &active;
                 frame

@@ -77,7 +77,7 @@ pub(super) async fn change(
     let (parts, body) = request.into_parts();
     let timeout = request::timeout(&parts.headers)?;
     let ChangeSettings { set, by } = members::read(&app, &parts.headers, body, SHAPE).await?;
-    let by = by.unwrap_or_else(|| "http".to_owned());
+    let by = request::operator(&parts.extensions, by);
     if set.is_empty() || by.len() > MAX_BY_BYTES || by.chars().any(char::is_control) {
         return Err(ApiError::malformed(
             format!(

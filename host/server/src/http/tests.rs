@@ -16,5 +16,6 @@ mod reference;
 mod settings;
 mod succession;
 mod support;
+mod tls;
 mod upgrades;
 mod waiting;

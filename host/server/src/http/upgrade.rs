@@ -130,7 +130,8 @@ pub(super) async fn upgrade(
     params: Result<Query<UpgradeParams>, QueryRejection>,
     request: Request,
 ) -> Result<Json<UpgradeResponse>, ApiError> {
-    let Query(params) = params.map_err(|error| invalid_params(&error.body_text()))?;
+    let Query(mut params) = params.map_err(|error| invalid_params(&error.body_text()))?;
+    params.by = Some(request::operator(request.extensions(), params.by));
     let options = params.into_options()?;
     let (parts, body) = request.into_parts();
     let wait = Duration::from_millis(options.wait_ms);

@@ -4,6 +4,7 @@ use thiserror::Error;
 
 use super::address::{HostPort, ListenAddressError};
 use super::cluster::ClusterError;
+use crate::tls::files::CertFileError;
 
 /// Longest cluster id, in bytes: a limit of the protocol between nodes.
 pub(super) const MAX_CLUSTER_ID_BYTES: usize = 255;
@@ -52,10 +53,27 @@ pub(crate) enum SettingsError {
         "the cluster id is not valid; use 1 to {MAX_CLUSTER_ID_BYTES} bytes without control characters"
     )]
     ClusterId,
+    /// `--certs-dir` has files that can't be used.
+    #[error(transparent)]
+    Certificates(#[from] CertFileError),
+    /// `--certs-dir` has the certificate of another node.
+    #[error(
+        "the certificate is {found}, and this is the node {node_id} of the cluster {cluster_id:?}; use the directory of this node, \
+         or correct --node-id or --cluster-id"
+    )]
+    ForeignCertificate {
+        /// Who the certificate belongs to.
+        found: String,
+        /// The id of this node.
+        node_id: String,
+        /// The cluster of this node.
+        cluster_id: String,
+    },
     /// An address that is not of the loopback interface, without `--insecure`.
     #[error(
-        "other machines can connect to {0}, and without encryption everyone who connects can read and change everything; use an \
-         address of the loopback interface such as 127.0.0.1, or accept the risk in a trusted network with --insecure"
+        "other machines can connect to {0}, and without certificates everyone who connects can read and change everything; use TLS \
+         with --certs-dir DIR (see `oarlock cert --help`), an address of the loopback interface such as 127.0.0.1, or, in a \
+         trusted network, --insecure"
     )]
     Unprotected(HostPort),
     /// `--allow-host` is not valid.

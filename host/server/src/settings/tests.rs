@@ -243,7 +243,10 @@ fn addresses_off_loopback_need_the_flag_that_accepts_the_risk() {
         &["--cluster", "node1=10.0.0.5:7101"],
     ] {
         let error = error_of(flags);
-        assert!(error.contains("--insecure"), "{error}");
+        assert!(
+            error.contains("--insecure") && error.contains("--certs-dir"),
+            "{error}"
+        );
         let accepted = settings(&[flags, &["--insecure"]].concat());
         assert!(accepted.is_ok(), "{flags:?}: {accepted:?}");
     }

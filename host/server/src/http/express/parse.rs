@@ -123,7 +123,7 @@ fn read_headers(
             if !header.value.eq_ignore_ascii_case(b"keep-alive") {
                 return None;
             }
-        } else if is("oarlock-timeout-ms") || is("idempotency-key") {
+        } else if is("oarlock-timeout-ms") || is("idempotency-key") || is("authorization") {
             let name = HeaderName::from_bytes(header.name.as_bytes()).ok()?;
             kept.append(name, HeaderValue::from_bytes(header.value).ok()?);
         } else if is("host") {

@@ -28,6 +28,9 @@ pub(super) fn response(out: &mut Vec<u8>, app: &App, reply: ReplyResult, last: b
             if error.has_retry_after() {
                 out.extend_from_slice(b"retry-after: 1\r\n");
             }
+            if status == StatusCode::UNAUTHORIZED {
+                out.extend_from_slice(b"www-authenticate: Bearer\r\n");
+            }
             end(out, last, &error.json());
             status
         }

@@ -4,13 +4,14 @@ use axum::routing::{delete, get, post};
 use schemars::SchemaGenerator;
 
 use super::headers::TIMEOUT;
+use crate::access::AccessRole;
 use crate::http::audit::{AcceptState, AuditResponse};
 use crate::http::error_code::ErrorCode as E;
 use crate::http::members::{
     AddMember, ChangeResponse, MembersResponse, TransferLeadership, TransferResponse,
 };
 use crate::http::reference::{
-    BodySpec, ParameterPlace, ParameterSpec, Repeat, ReplySpec, RouteSpec, ValueSpec,
+    Access, BodySpec, ParameterPlace, ParameterSpec, Repeat, ReplySpec, RouteSpec, ValueSpec,
 };
 use crate::http::settings::{ChangeSettings, SettingsResponse};
 use crate::http::{audit, members, settings};
@@ -30,6 +31,7 @@ pub(super) const ROUTES: &[RouteSpec] = &[
     RouteSpec {
         method: "GET",
         path: "/v1/members",
+        access: Access::Role(AccessRole::Reader),
         name: "members",
         summary: "List the members of the cluster.",
         details: "The list of this node, which may lag behind the leader.",
@@ -45,6 +47,7 @@ pub(super) const ROUTES: &[RouteSpec] = &[
     RouteSpec {
         method: "POST",
         path: "/v1/members",
+        access: Access::Role(AccessRole::Operator),
         name: "addMember",
         summary: "Add a node, replace a member, or change the address of a member.",
         details: "The node becomes a learner. With `voter` the response comes once it has caught up and votes. With `replaces` the new node \
@@ -81,6 +84,7 @@ pub(super) const ROUTES: &[RouteSpec] = &[
     RouteSpec {
         method: "POST",
         path: "/v1/members/{id}/promote",
+        access: Access::Role(AccessRole::Operator),
         name: "promoteMember",
         summary: "Make a learner that has caught up a voter.",
         details: "",
@@ -104,6 +108,7 @@ pub(super) const ROUTES: &[RouteSpec] = &[
     RouteSpec {
         method: "DELETE",
         path: "/v1/members/{id}",
+        access: Access::Role(AccessRole::Operator),
         name: "removeMember",
         summary: "Remove a node from the cluster.",
         details: "Stop its process afterwards.",
@@ -129,6 +134,7 @@ pub(super) const ROUTES: &[RouteSpec] = &[
     RouteSpec {
         method: "POST",
         path: "/v1/leader/transfer",
+        access: Access::Role(AccessRole::Operator),
         name: "transferLeadership",
         summary: "Transfer leadership to another voter.",
         details: "No request of a client fails because of it.",
@@ -160,6 +166,7 @@ pub(super) const ROUTES: &[RouteSpec] = &[
     RouteSpec {
         method: "GET",
         path: "/v1/settings",
+        access: Access::Role(AccessRole::Reader),
         name: "settings",
         summary: "Show the replicated settings of the cluster.",
         details: "",
@@ -175,6 +182,7 @@ pub(super) const ROUTES: &[RouteSpec] = &[
     RouteSpec {
         method: "POST",
         path: "/v1/settings",
+        access: Access::Role(AccessRole::Operator),
         name: "changeSettings",
         summary: "Change replicated settings.",
         details: "All values change at one entry of the log, or none. `GET /v1/settings` lists the names.",
@@ -205,6 +213,7 @@ pub(super) const ROUTES: &[RouteSpec] = &[
     RouteSpec {
         method: "POST",
         path: "/v1/settings/raise-level",
+        access: Access::Role(AccessRole::Operator),
         name: "raiseLevel",
         summary: "Raise the level of the cluster to the highest that this release supports.",
         details: "Every member must run a release that supports it. Releases before can't join the cluster afterwards.",
@@ -229,6 +238,7 @@ pub(super) const ROUTES: &[RouteSpec] = &[
     RouteSpec {
         method: "GET",
         path: "/v1/audit",
+        access: Access::Role(AccessRole::Reader),
         name: "audit",
         summary: "Show the latest comparison of the nodes' states.",
         details: "",
@@ -244,6 +254,7 @@ pub(super) const ROUTES: &[RouteSpec] = &[
     RouteSpec {
         method: "POST",
         path: "/v1/audit/accept",
+        access: Access::Role(AccessRole::Operator),
         name: "acceptState",
         summary: "Accept the state of one node as the right one, where no majority agrees.",
         details: "The other nodes keep a copy of their state and install a snapshot of the accepted one.",

@@ -6,9 +6,10 @@ use schemars::SchemaGenerator;
 use super::headers::{
     ETAG, IDEMPOTENCY_KEY, INDEX, LAST_EVENT_ID, LONGEST_WAIT, TIMEOUT, UPGRADE_TIMEOUT,
 };
+use crate::access::AccessRole;
 use crate::http::error_code::ErrorCode as E;
 use crate::http::reference::{
-    BodySpec, ParameterPlace, ParameterSpec, Repeat, ReplySpec, RouteSpec, ValueSpec,
+    Access, BodySpec, ParameterPlace, ParameterSpec, Repeat, ReplySpec, RouteSpec, ValueSpec,
 };
 use crate::http::upgrade::{
     DEFAULT_WAIT_MS, MAX_BY_BYTES, MAX_WAIT_MS, UpgradeResponse, UpgradesResponse,
@@ -19,6 +20,7 @@ pub(super) const ROUTES: &[RouteSpec] = &[
     RouteSpec {
         method: "POST",
         path: "/v1/apply",
+        access: Access::Role(AccessRole::Writer),
         name: "apply",
         summary: "Apply one command and return the reply of the guest.",
         details: "The body is one command, passed to the guest unchanged: 1 byte up to the setting `command_bytes`, by default 1,048,576. \
@@ -53,6 +55,7 @@ pub(super) const ROUTES: &[RouteSpec] = &[
     RouteSpec {
         method: "POST",
         path: "/v1/query",
+        access: Access::Role(AccessRole::Reader),
         name: "query",
         summary: "Query the guest and return its response.",
         details: "The body is one query, passed to the guest unchanged: 1 byte up to the setting `command_bytes`. `Content-Type` is that of \
@@ -102,6 +105,7 @@ pub(super) const ROUTES: &[RouteSpec] = &[
     RouteSpec {
         method: "GET",
         path: "/v1/schema",
+        access: Access::Role(AccessRole::Reader),
         name: "schema",
         summary: "Return the schema of the guest's messages.",
         details: "A JSON Schema document in the form that [schema.md](schema.md) defines, as the guest describes itself. `oarlock client` \
@@ -121,6 +125,7 @@ pub(super) const ROUTES: &[RouteSpec] = &[
     RouteSpec {
         method: "GET",
         path: "/v1/events",
+        access: Access::Role(AccessRole::Reader),
         name: "events",
         summary: "Stream the events of the guest, as server-sent events.",
         details: "Each event has the fields `event: TOPIC`, `data: PAYLOAD` and `id: INDEX.N`: the index of the entry, and the number of the \
@@ -166,6 +171,7 @@ pub(super) const ROUTES: &[RouteSpec] = &[
     RouteSpec {
         method: "GET",
         path: "/v1/state-machine",
+        access: Access::Role(AccessRole::Reader),
         name: "getStateMachine",
         summary: "Return the active module.",
         details: "",
@@ -184,6 +190,7 @@ pub(super) const ROUTES: &[RouteSpec] = &[
     RouteSpec {
         method: "POST",
         path: "/v1/state-machine",
+        access: Access::Role(AccessRole::Upgrader),
         name: "upgradeStateMachine",
         summary: "Upgrade the cluster to another module.",
         details: "The body is the module, 1 byte up to the setting `module_bytes`, by default 64 MiB. Every voter compiles it and tries it on a copy of the state. Then all nodes switch at \
@@ -252,6 +259,7 @@ pub(super) const ROUTES: &[RouteSpec] = &[
     RouteSpec {
         method: "GET",
         path: "/v1/upgrades",
+        access: Access::Role(AccessRole::Reader),
         name: "upgrades",
         summary: "Show the active module, the upgrade in progress and past upgrades.",
         details: "",

@@ -4,10 +4,11 @@ use axum::routing::{get, post};
 use schemars::SchemaGenerator;
 
 use super::headers::{LAST_LINE_ID, TIMEOUT};
+use crate::access::AccessRole;
 use crate::http::error_code::ErrorCode as E;
 use crate::http::logs::{DEFAULT_TAIL, MAX_TAIL, SOURCES};
 use crate::http::reference::{
-    BodySpec, ParameterPlace, ParameterSpec, Repeat, ReplySpec, RouteSpec, ValueSpec,
+    Access, BodySpec, ParameterPlace, ParameterSpec, Repeat, ReplySpec, RouteSpec, ValueSpec,
 };
 use crate::http::snapshot::SnapshotTaken;
 use crate::http::{dashboard, health, logs, metrics, snapshot, status};
@@ -17,6 +18,7 @@ use crate::status::NodeStatus;
 /// A route without parameters and body that changes nothing.
 const fn read_only(
     path: &'static str,
+    access: Access,
     name: &'static str,
     summary: &'static str,
     reply: ReplySpec,
@@ -25,6 +27,7 @@ const fn read_only(
     RouteSpec {
         method: "GET",
         path,
+        access,
         name,
         summary,
         details: "",
@@ -42,6 +45,7 @@ const fn read_only(
 pub(super) const ROUTES: &[RouteSpec] = &[
     read_only(
         "/v1/status",
+        Access::Role(AccessRole::Reader),
         "status",
         "Show the status of this node.",
         ReplySpec::Json(SchemaGenerator::subschema_for::<NodeStatus>),
@@ -50,6 +54,7 @@ pub(super) const ROUTES: &[RouteSpec] = &[
     RouteSpec {
         method: "POST",
         path: "/v1/snapshot",
+        access: Access::Role(AccessRole::Operator),
         name: "takeSnapshot",
         summary: "Take a snapshot of the state on this node.",
         details: "The response comes once a snapshot has all entries that were applied when the request arrived.",
@@ -65,6 +70,7 @@ pub(super) const ROUTES: &[RouteSpec] = &[
     RouteSpec {
         method: "GET",
         path: "/v1/logs",
+        access: Access::Role(AccessRole::Operator),
         name: "logs",
         summary: "Stream the log of this node and of its guest, as server-sent events.",
         details: "An event `line` has the data `{\"time_ms\":…,\"level\":\"info\",\"source\":\"guest\",\"target\":\"guest\",\"text\":\"…\"}`: the \
@@ -130,6 +136,7 @@ pub(super) const ROUTES: &[RouteSpec] = &[
     },
     read_only(
         "/healthz",
+        Access::Open,
         "alive",
         "Respond while the process runs.",
         ReplySpec::Other {
@@ -143,6 +150,7 @@ pub(super) const ROUTES: &[RouteSpec] = &[
         errors: &[E::NoLeader, E::NotReady, E::Quarantined],
         ..read_only(
             "/readyz",
+            Access::Open,
             "ready",
             "Respond with 200 if this node has a leader, has caught up with it and is not quarantined.",
             ReplySpec::Other {
@@ -157,6 +165,7 @@ pub(super) const ROUTES: &[RouteSpec] = &[
         errors: &[E::Internal],
         ..read_only(
             "/metrics",
+            Access::Role(AccessRole::Monitor),
             "metrics",
             "Return counters and gauges in the text format of Prometheus.",
             ReplySpec::Other {
@@ -168,6 +177,7 @@ pub(super) const ROUTES: &[RouteSpec] = &[
     },
     read_only(
         "/",
+        Access::Known,
         "dashboard",
         "Return the dashboard, a page that reads `/v1/status` and `/metrics` every second.",
         ReplySpec::Other {

@@ -159,6 +159,8 @@ async fn the_documentation_lists_exactly_the_metrics_of_a_node() {
     // Only a leader with followers has this metric.
     let mut expected = found;
     expected.insert("oarlock_raft_peer_lag_entries");
+    // Only a node with TLS has this one.
+    expected.insert("oarlock_cert_expiry_seconds");
     assert_eq!(documented, expected);
     running.node.shutdown().await;
 }

@@ -15,10 +15,12 @@ use crate::http::reference::{ReplySpec, RouteSpec};
 use crate::http::routes;
 
 /// Errors of every path.
-const GENERAL: [ErrorCode; 4] = [
+const GENERAL: [ErrorCode; 6] = [
     ErrorCode::NotFound,
     ErrorCode::MethodNotAllowed,
     ErrorCode::CrossOrigin,
+    ErrorCode::Unauthenticated,
+    ErrorCode::Forbidden,
     ErrorCode::UnknownHost,
 ];
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::openapi::schema_of;
 use crate::http::error_code::{ErrorCode, RetryClass};
 use crate::http::reference::{
-    BodySpec, HeaderSpec, ParameterSpec, ReplySpec, RouteSpec, SchemaOf, ValueSpec,
+    Access, BodySpec, HeaderSpec, ParameterSpec, ReplySpec, RouteSpec, SchemaOf, ValueSpec,
 };
 use crate::http::routes;
 use crate::settings::HttpSettings;
@@ -211,11 +211,20 @@ fn route(route: &RouteSpec) -> String {
     if !route.errors.is_empty() {
         text.push_str(&format!("\nErrors: {}.\n", error_list(route.errors)));
     }
+    text.push_str(&format!("\nWith TLS: {}.\n", access(route.access)));
     text.push_str(&format!(
         "\nAfter a broken connection or `timeout`: {}\n",
         route.repeat.advice()
     ));
     text
+}
+
+fn access(access: Access) -> String {
+    match access {
+        Access::Open => "open to everyone".to_owned(),
+        Access::Known => "for every client with a certificate or a token".to_owned(),
+        Access::Role(role) => format!("needs the role `{role}`"),
+    }
 }
 
 fn parameter(parameter: &ParameterSpec) -> Vec<String> {

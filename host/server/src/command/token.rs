@@ -1,0 +1,120 @@
+//! `oarlock token`: tokens of clients.
+
+use std::io::Write;
+use std::path::Path;
+
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use super::output::{print_safely, write_json, write_out};
+use crate::access::{TokenClaims, TokenSigner};
+use crate::cli::{TokenArgs, TokenCommand};
+use crate::exit::Failure;
+use crate::tls::{files, issue};
+
+/// Longest name of a client, in bytes.
+const MAX_NAME_BYTES: usize = 64;
+
+/// A new token, for `--json`.
+#[derive(Serialize)]
+struct CreatedToken<'t> {
+    token: &'t str,
+    #[serde(flatten)]
+    claims: &'t TokenClaims,
+}
+
+/// Creates, shows or revokes a token.
+///
+/// # Errors
+/// A file can't be read or written, or a name is not valid.
+pub(crate) fn token(args: TokenArgs) -> Result<(), Failure> {
+    let json = args.output.json;
+    match args.command {
+        TokenCommand::Create {
+            name,
+            roles,
+            ttl,
+            out,
+        } => {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+            if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.bytes().all(plain) {
+                return Err(Failure::usage(format!(
+                    "the name {name:?} is not valid; use 1 to {MAX_NAME_BYTES} letters, digits, dots, hyphens and underscores"
+                )));
+            }
+            let authority = files::authorities(&args.ca_dir).map_err(Failure::failed)?;
+            let path = args.ca_dir.join(files::AUTHORITIES);
+            let authority = files::info(&path, &authority).map_err(Failure::failed)?;
+            let signer = files::token_key(&args.ca_dir).map_err(Failure::failed)?;
+            let now = OffsetDateTime::now_utc().unix_timestamp();
+            let claims = TokenClaims {
+                cluster: authority.identity.cluster,
+                id: TokenSigner::new_id().map_err(Failure::failed)?,
+                name,
+                roles: roles.to_string(),
+                expires: now.saturating_add_unsigned(ttl.as_secs()),
+            };
+            let token = signer.sign(&claims);
+            if let Some(out) = out {
+                return issue::write_token(&out, &token).map_err(Failure::failed);
+            }
+            if json {
+                let created = CreatedToken {
+                    token: &token,
+                    claims: &claims,
+                };
+                return write_json(std::io::stdout().lock(), &created);
+            }
+            write_out(std::io::stdout().lock(), format!("{token}\n").as_bytes())
+        }
+        TokenCommand::Key { drop_old, .. } => {
+            let changed = if drop_old {
+                issue::drop_old_token_keys(&args.ca_dir)
+            } else {
+                issue::rotate_token_key(&args.ca_dir)
+            };
+            changed.map_err(Failure::failed)
+        }
+        TokenCommand::Show { path } => {
+            let claims = claims_in(&path)?;
+            if json {
+                return write_json(std::io::stdout().lock(), &claims);
+            }
+            let mut text = Vec::new();
+            for (label, value) in [
+                ("cluster", claims.cluster),
+                ("name", claims.name),
+                ("roles", claims.roles),
+                ("expires", super::cert::date(claims.expires)),
+                ("id", claims.id),
+            ] {
+                // Writing to a vector never fails.
+                let _ = writeln!(text, "{label:<8} {}", print_safely(&value));
+            }
+            write_out(std::io::stdout().lock(), &text)
+        }
+        TokenCommand::Revoke { path, nodes } => {
+            let claims = claims_in(&path)?;
+            for node in nodes {
+                let note = format!("token of {}", print_safely(&claims.name));
+                issue::revoke_id(&node, &claims.id, &note).map_err(Failure::failed)?;
+            }
+            Ok(())
+        }
+    }
+}
+
+fn claims_in(path: &Path) -> Result<TokenClaims, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Failure::failed(format!(
+            "cannot read {}: {error}; pass the file of a token",
+            path.display()
+        ))
+    })?;
+    TokenClaims::unchecked(text.trim()).map_err(|error| {
+        Failure::failed(format!(
+            "{} is not a token: {error}; create one with `oarlock token create`",
+            path.display()
+        ))
+    })
+}

@@ -1,0 +1,63 @@
+//! Connections of clients over TLS. The node proves who it is; a client with a certificate does so too.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::certificate::CertificateInfo;
+use super::handle::TlsHandle;
+use super::identity::CertOwner;
+use crate::access::{Caller, Principal, RoleSet};
+
+/// A connection of a client.
+pub(crate) struct SecuredClient {
+    /// The bytes, in clear.
+    pub(crate) stream: TlsStream<TcpStream>,
+    /// Who the client has proved to be.
+    pub(crate) caller: Caller,
+    /// Completes when the certificate of the client is no longer trusted.
+    pub(crate) distrusted: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl TlsHandle {
+    /// Secures a connection that a client has opened.
+    ///
+    /// # Errors
+    /// The client does not use TLS, or its certificate is not accepted.
+    pub(crate) async fn accept_client(self, stream: TcpStream) -> io::Result<SecuredClient> {
+        let acceptor = TlsAcceptor::from(Arc::clone(&self.current().clients));
+        let stream = acceptor.accept(stream).await?;
+        let chain = stream.get_ref().1.peer_certificates();
+        let Some(chain) = chain.map(<[_]>::to_vec) else {
+            return Ok(SecuredClient {
+                stream,
+                caller: Caller::Unknown,
+                distrusted: Box::pin(std::future::pending()),
+            });
+        };
+        let first = chain.first().map_or(&[][..], |first| first.as_ref());
+        let info = CertificateInfo::of(first).map_err(io::Error::other)?;
+        let principal = match info.identity.owner {
+            CertOwner::Client(name, roles) => Principal { name, roles },
+            // A node can do everything anyway.
+            CertOwner::Node(id) => Principal {
+                name: format!("node/{id}"),
+                roles: RoleSet::all(),
+            },
+            CertOwner::Authority => {
+                return Err(io::Error::other(
+                    "the certificate of an authority is none of a client",
+                ));
+            }
+        };
+        Ok(SecuredClient {
+            stream,
+            caller: Caller::Known(Arc::new(principal)),
+            distrusted: Box::pin(self.distrusted(chain)),
+        })
+    }
+}

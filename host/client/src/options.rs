@@ -19,7 +19,7 @@ pub enum Protocol {
     /// HTTP/1.1 with keep-alive: one request at a time on a connection, one connection for each request in flight.
     #[default]
     Http1,
-    /// HTTP/2 without TLS: all requests to a node on one connection.
+    /// HTTP/2: all requests to a node on one connection.
     Http2,
 }
 

@@ -164,7 +164,7 @@ error_codes! {
     UnsupportedMediaType: "unsupported_media_type", 415, Never,
         "The body must be JSON, and `Content-Type` is not `application/json`.";
     UnknownHost: "unknown_host", 421, Never,
-        "`Host` is not a name of this node: not of the loopback interface, not the client address, and none of `--allow-host`.";
+        "`Host` is not a name of this node: not of the loopback interface, not the client address, and none of `--allow-host` and of its certificate.";
     NoQueries: "no_queries", 422, Never,
         "The guest has no queries.";
     ModuleRefused: "module_refused", 422, Never,

@@ -102,9 +102,9 @@ fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
 fn overview() -> String {
     let rows = routes::all().map(|route| {
         let link = format!("[`{} {}`](#{})", route.method, route.path, anchor(route));
-        vec![link, route.summary.to_owned()]
+        vec![link, role(route.access), route.summary.to_owned()]
     });
-    table(&["route", "what it does"], rows)
+    table(&["route", "role", "what it does"], rows)
 }
 
 /// The id that a renderer gives to the heading of a route.
@@ -211,7 +211,6 @@ fn route(route: &RouteSpec) -> String {
     if !route.errors.is_empty() {
         text.push_str(&format!("\nErrors: {}.\n", error_list(route.errors)));
     }
-    text.push_str(&format!("\nWith TLS: {}.\n", access(route.access)));
     text.push_str(&format!(
         "\nAfter a broken connection or `timeout`: {}\n",
         route.repeat.advice()
@@ -219,11 +218,12 @@ fn route(route: &RouteSpec) -> String {
     text
 }
 
-fn access(access: Access) -> String {
+/// The role that a client needs.
+fn role(access: Access) -> String {
     match access {
-        Access::Open => "open to everyone".to_owned(),
-        Access::Known => "for every client with a certificate or a token".to_owned(),
-        Access::Role(role) => format!("needs the role `{role}`"),
+        Access::Open => "–".to_owned(),
+        Access::Known => "any".to_owned(),
+        Access::Role(role) => format!("`{role}`"),
     }
 }
 

@@ -308,8 +308,15 @@ fn params(
     let mut params = CertificateParams::default();
     let mut name = DistinguishedName::new();
     name.push(DnType::OrganizationName, "Oarlock");
+    let mut serial = [0; SERIAL_BYTES];
+    getrandom::fill(&mut serial).map_err(IssueError::Random)?;
+    serial[0] = serial[0] & 0x7f | 0x40;
     let common = match owner {
-        CertOwner::Authority => format!("CA of {cluster}"),
+        // With a name of its own, another authority of the same cluster is not taken for it.
+        CertOwner::Authority => format!(
+            "CA {:08x} of {cluster}",
+            u32::from_be_bytes([serial[0], serial[1], serial[2], serial[3]])
+        ),
         CertOwner::Node(name) | CertOwner::Client(name, _) => name.clone(),
     };
     // X.520 limits a common name to 64 characters. Only the URI counts.
@@ -328,9 +335,6 @@ fn params(
     let now = OffsetDateTime::now_utc();
     params.not_before = now - BACKDATED;
     params.not_after = now + Duration::days(i64::from(days));
-    let mut serial = [0; SERIAL_BYTES];
-    getrandom::fill(&mut serial).map_err(IssueError::Random)?;
-    serial[0] = serial[0] & 0x7f | 0x40;
     params.serial_number = Some(SerialNumber::from_slice(&serial));
     Ok(params)
 }

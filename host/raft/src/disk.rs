@@ -85,6 +85,8 @@ pub enum DiskDone {
     },
     /// A received chunk of a snapshot is durable.
     Received(SnapshotMeta, Received),
+    /// A received chunk of a snapshot is not stored, because the disk is full.
+    ChunkDropped,
     /// It is stored that the store is complete.
     StoreCompleted,
     /// The store has this id.
@@ -168,7 +170,7 @@ impl Disk {
                 let received = self.snapshots.receive(&meta, offset, &data);
                 // On a full disk the leader gets no acknowledgement, and sends the chunk again later.
                 let received = unless_full(received, "the chunk of a snapshot is dropped")?;
-                Ok(received.map_or(DiskDone::NoReply, |received| {
+                Ok(received.map_or(DiskDone::ChunkDropped, |received| {
                     DiskDone::Received(meta, received)
                 }))
             }

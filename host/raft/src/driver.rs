@@ -192,6 +192,7 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
             DiskDone::Received(meta, received) => {
                 self.core.chunk_received(self.now, &meta, received);
             }
+            DiskDone::ChunkDropped => self.core.chunk_dropped(),
             DiskDone::StoreCompleted => self.core.store_completed(self.now),
             DiskDone::StoreReplaced(store_id) => self.core.store_replaced(self.now, store_id),
             DiskDone::Retained => self.core.snapshots_retained(self.now),

@@ -221,6 +221,8 @@ pub struct Core {
     snapshot_retry_at: Duration,
     /// The snapshot that the machine is restoring. Older ones are kept until it is done.
     restoring: Option<SnapshotMeta>,
+    /// Chunks of snapshots that the disk is still to write.
+    receiving: usize,
     /// Limits the snapshot chunks that this node sends.
     chunk_rate: RateLimiter,
     /// The replacement of a diverged state.
@@ -302,6 +304,7 @@ impl Core {
             snapshot,
             taking_snapshot: false,
             retaining: 0,
+            receiving: 0,
             snapshot_retry_at: now,
             restoring: None,
             chunk_rate: RateLimiter::default(),

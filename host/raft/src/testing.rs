@@ -260,6 +260,7 @@ impl TestNode {
                 }
                 self.core.chunk_received(now, &meta, received);
             }
+            DiskDone::ChunkDropped => self.core.chunk_dropped(),
             DiskDone::StoreCompleted => self.core.store_completed(now),
             DiskDone::StoreReplaced(store_id) => self.core.store_replaced(now, store_id),
             DiskDone::Retained => self.core.snapshots_retained(now),

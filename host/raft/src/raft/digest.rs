@@ -52,6 +52,7 @@ impl Core {
             snapshot,
             taking_snapshot,
             retaining,
+            receiving,
             snapshot_retry_at: _,
             restoring,
             chunk_rate: _,
@@ -66,7 +67,7 @@ impl Core {
         )?;
         write!(
             out,
-            "{snapshot:?}{taking_snapshot}{retaining}{restoring:?}{:?}{apply_read_in_flight}{unapplied:?}{wanted:?}",
+            "{snapshot:?}{taking_snapshot}{retaining}{receiving}{restoring:?}{:?}{apply_read_in_flight}{unapplied:?}{wanted:?}",
             reinstallation.step
         )?;
         write!(

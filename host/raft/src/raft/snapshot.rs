@@ -206,6 +206,11 @@ impl Core {
         if !self.needs_snapshot(&chunk.meta) {
             return self.respond_to_chunk(from, chunk.meta.last, chunk.meta.length, true);
         }
+        // A disk that hangs gets no more of what the leader repeats. The leader sends it again.
+        if self.receiving >= 2 * self.config.limits.in_flight_chunks.max(1) {
+            return;
+        }
+        self.receiving += 1;
         self.add_snapshot_task(SnapshotTask::Receive {
             meta: chunk.meta,
             offset: chunk.offset,
@@ -223,6 +228,7 @@ impl Core {
     /// A chunk from the leader was written.
     pub fn chunk_received(&mut self, now: Duration, meta: &SnapshotMeta, received: Received) {
         self.now = self.now.max(now);
+        self.receiving = self.receiving.saturating_sub(1);
         let complete = received == Received::Complete;
         if complete && self.needs_snapshot(meta) {
             self.install(meta);
@@ -237,6 +243,11 @@ impl Core {
             Received::Corrupt => 0,
         };
         self.respond_to_chunk(&leader, meta.last, next_offset, complete);
+    }
+
+    /// A chunk was not written, because the disk is full.
+    pub fn chunk_dropped(&mut self) {
+        self.receiving = self.receiving.saturating_sub(1);
     }
 
     /// A snapshot is complete and durable: the log continues after it, and the state machine restores it.

@@ -588,6 +588,28 @@ fn a_follower_reports_its_offset_and_restores_the_complete_snapshot() {
 }
 
 #[test]
+fn a_slow_disk_gets_few_chunks_at_once() {
+    let mut node = node("a");
+    let (meta, bytes) = foreign(id(2, 20));
+    let now = node.now;
+    let mut received = |core: &mut Core| {
+        core.step(now, &"b".into(), chunk("b", 3, &meta, 0, &bytes.slice(..4)));
+        let is_chunk = |task: &SnapshotTask| matches!(task, SnapshotTask::Receive { .. });
+        core.ready().snapshots.iter().any(is_chunk)
+    };
+    let most = 2 * node.core.config.limits.in_flight_chunks;
+    let taken = (0..100).filter(|_| received(&mut node.core)).count();
+    assert_eq!(taken, most);
+    // The disk is full, then it has room.
+    node.core.chunk_dropped();
+    assert!(received(&mut node.core));
+    assert!(!received(&mut node.core));
+    node.core
+        .chunk_received(now, &meta, Received::Partial { next_offset: 4 });
+    assert!(received(&mut node.core));
+}
+
+#[test]
 fn a_corrupt_snapshot_is_received_again() {
     let mut node = node("a");
     let (mut meta, bytes) = foreign(id(2, 20));

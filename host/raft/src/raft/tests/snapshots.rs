@@ -592,7 +592,7 @@ fn a_slow_disk_gets_few_chunks_at_once() {
     let mut node = node("a");
     let (meta, bytes) = foreign(id(2, 20));
     let now = node.now;
-    let mut received = |core: &mut Core| {
+    let received = |core: &mut Core| {
         core.step(now, &"b".into(), chunk("b", 3, &meta, 0, &bytes.slice(..4)));
         let is_chunk = |task: &SnapshotTask| matches!(task, SnapshotTask::Receive { .. });
         core.ready().snapshots.iter().any(is_chunk)

@@ -22,6 +22,7 @@ use std::path::PathBuf;
 use crate::cli::{DemoArgs, Origins};
 use crate::exit::Failure;
 use crate::logging;
+use crate::module_check::{CheckBudget, CheckSettings};
 use crate::private_files;
 use crate::serve::Signals;
 use crate::settings::GuestSource;
@@ -54,7 +55,9 @@ pub(crate) fn demo(args: DemoArgs, origins: &Origins) -> Result<(), Failure> {
 async fn run(args: DemoArgs) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
     let mut screen = Screen::new(anstream::stdout(), program());
+    let check = CheckSettings::new(CheckBudget::default()).map_err(Failure::failed)?;
     let plan = DemoPlan {
+        module_check: Some(check),
         nodes: args.nodes,
         base_port: Some(args.base_port).filter(|base| *base > 0),
         guest: args

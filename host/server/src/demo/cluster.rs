@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use super::ports::{self, Pair};
 use crate::exit::Failure;
 use crate::guest::{self, CodeSettings};
-use crate::module_check::{CheckBudget, CheckSettings};
+use crate::module_check::CheckSettings;
 use crate::node::{Node, NodeStartError, Sockets};
 use crate::settings::cluster::{ClusterPeer, ClusterSpec};
 use crate::settings::{COMPILED_DIR, GuestSource, HostPort, ServeSettings};
@@ -31,6 +31,8 @@ pub(super) struct DemoPlan {
     pub(super) guest: GuestSource,
     /// Directory for the data of all nodes. `None`: a temporary directory, removed at the end.
     pub(super) data_dir: Option<PathBuf>,
+    /// Checks modules in a child process. `None`: in this process, for a test.
+    pub(super) module_check: Option<CheckSettings>,
     /// Timeouts and log size.
     pub(super) raft: RaftConfig,
 }
@@ -83,10 +85,9 @@ impl DemoCluster {
             })?),
         };
         // Compiled once for all nodes.
-        let check = CheckSettings::new(CheckBudget::default()).map_err(Failure::failed)?;
         let code = CodeSettings {
             compiled_dir: Some(data_dir.path().join(COMPILED_DIR)),
-            check: Some(check),
+            check: plan.module_check,
         };
         let module = guest::load(plan.guest, start_limits::of_new_cluster(), code)
             .await

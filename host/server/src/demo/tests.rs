@@ -23,6 +23,7 @@ fn plan(nodes: u16, guest: GuestSource, data_dir: Option<PathBuf>) -> DemoPlan {
         ..RaftConfig::default()
     };
     DemoPlan {
+        module_check: None,
         nodes,
         base_port: None,
         guest,

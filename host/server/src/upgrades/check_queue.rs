@@ -16,14 +16,14 @@ pub(crate) struct CheckQueue {
 
 /// A place in the queue; free again when dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct CheckPlace {
     permit: OwnedSemaphorePermit,
     turn: Arc<Semaphore>,
 }
 
 /// The right to check a module now; it ends when dropped.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(super) struct CheckTurn {
     _place: OwnedSemaphorePermit,
     _turn: Option<OwnedSemaphorePermit>,
 }
@@ -39,17 +39,17 @@ impl Default for CheckQueue {
 
 impl CheckQueue {
     /// Takes a place. `None` if all are taken.
-    pub(super) fn enter(&self) -> Option<Place> {
+    pub(super) fn enter(&self) -> Option<CheckPlace> {
         let permit = Arc::clone(&self.places).try_acquire_owned().ok()?;
         let turn = Arc::clone(&self.turn);
-        Some(Place { permit, turn })
+        Some(CheckPlace { permit, turn })
     }
 }
 
-impl Place {
+impl CheckPlace {
     /// Waits for the modules before it.
-    pub(super) async fn turn(self) -> Turn {
-        Turn {
+    pub(super) async fn turn(self) -> CheckTurn {
+        CheckTurn {
             _place: self.permit,
             // The semaphore is never closed, so there is always a permit.
             _turn: self.turn.acquire_owned().await.ok(),

@@ -2,14 +2,20 @@
 //!
 //! | module | content |
 //! |---|---|
+//! | [`token_cache`] | tokens that were accepted |
 //! | [`token`] | tokens, by which clients without a certificate prove who they are |
 //! | [`caller`] | who sends a request |
 //! | [`role`] | what it may do |
+//! | [`client_name`] | names of clients |
 
 mod caller;
+mod client_name;
 mod role;
 mod token;
+mod token_cache;
 
 pub(crate) use caller::{AccessDenied, Caller, Principal};
+pub(crate) use client_name::ClientName;
 pub(crate) use role::{AccessRole, RoleSet};
 pub(crate) use token::{TokenClaims, TokenError, TokenKeyError, TokenKeys, TokenSigner};
+pub(crate) use token_cache::TokenCache;

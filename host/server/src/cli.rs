@@ -4,6 +4,7 @@
 //! has its default. [`parse`] does this once; no other module reads arguments or the environment.
 
 mod audit;
+mod authority;
 mod bench;
 mod build;
 mod cert;
@@ -33,6 +34,7 @@ use std::ffi::OsString;
 use clap::{CommandFactory, Parser, Subcommand};
 
 pub(crate) use audit::{AuditArgs, AuditCommand};
+pub(crate) use authority::{AuthorityArgs, NewClientArgs};
 pub(crate) use bench::BenchArgs;
 pub(crate) use build::BuildArgs;
 pub(crate) use cert::{CertArgs, CertCommand};

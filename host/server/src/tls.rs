@@ -3,7 +3,6 @@
 //! | module | content |
 //! |---|---|
 //! | [`reload`] | reads the files again when they change, and on SIGHUP |
-//! | [`token`] | a token that a node has accepted |
 //! | [`clients`] | connections of clients |
 //! | [`peers`] | connections between peers |
 //! | [`handle`] | what a running node uses now, and how it is replaced |
@@ -27,8 +26,6 @@ pub(crate) mod reload;
 mod state;
 #[cfg(test)]
 pub(crate) mod tests;
-mod token;
 mod verify;
 
 pub(crate) use handle::TlsHandle;
-pub(crate) use token::AcceptedToken;

@@ -5,6 +5,7 @@
 //! are in base64 for URLs without padding.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -20,8 +21,6 @@ use super::role::RoleSet;
 const PREFIX: &str = "oarlock1";
 /// Longest token, in bytes.
 const MAX_BYTES: usize = 4096;
-/// Random bytes of the id of a token.
-const ID_BYTES: usize = 16;
 /// Length of a public key, in bytes.
 const PUBLIC_BYTES: usize = 32;
 
@@ -37,6 +36,15 @@ pub(crate) struct TokenClaims {
     pub(crate) name: String,
     /// What the client may do, as in the URI of a certificate.
     pub(crate) roles: String,
+    /// Valid until this time, in seconds since 1970.
+    pub(crate) expires: i64,
+}
+
+/// A token that is signed, not revoked, and of this cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CheckedToken {
+    /// Its owner.
+    pub(crate) principal: Arc<Principal>,
     /// Valid until this time, in seconds since 1970.
     pub(crate) expires: i64,
 }
@@ -129,11 +137,11 @@ impl TokenSigner {
     /// # Errors
     /// The operating system gives no random numbers.
     pub(crate) fn new_id() -> Result<String, TokenKeyError> {
-        let mut id = [0; ID_BYTES];
+        let mut id = [0; 16];
         getrandom::fill(&mut id).map_err(|error| TokenKeyError(error.to_string()))?;
         // Not zero, so that it has the same text as in the file of revoked ids.
         id[0] |= 0x10;
-        Ok(id.iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(format!("{:032x}", u128::from_be_bytes(id)))
     }
 
     /// The text of a token.
@@ -185,7 +193,7 @@ impl TokenKeys {
         cluster: &str,
         revoked: &BTreeSet<String>,
         now: i64,
-    ) -> Result<Principal, TokenError> {
+    ) -> Result<CheckedToken, TokenError> {
         if token.len() > MAX_BYTES {
             return Err(TokenError::Malformed);
         }
@@ -212,9 +220,13 @@ impl TokenKeys {
         if revoked.contains(&claims.id) {
             return Err(TokenError::Revoked);
         }
-        Ok(Principal {
+        let principal = Principal {
             name: claims.name,
             roles,
+        };
+        Ok(CheckedToken {
+            principal: Arc::new(principal),
+            expires: claims.expires,
         })
     }
 }
@@ -240,7 +252,7 @@ mod tests {
         }
     }
 
-    fn check(signer: &TokenSigner, token: &str, now: i64) -> Result<Principal, TokenError> {
+    fn check(signer: &TokenSigner, token: &str, now: i64) -> Result<CheckedToken, TokenError> {
         let keys = TokenKeys::parse(&signer.public()).expect("a key");
         keys.check(token, "prod", &BTreeSet::from(["dead".to_owned()]), now)
     }
@@ -249,7 +261,8 @@ mod tests {
     fn a_token_proves_name_and_roles_until_it_expires() {
         let signer = signer();
         let token = signer.sign(&claims());
-        let principal = check(&signer, &token, NOW).expect("it is valid");
+        let CheckedToken { principal, expires } = check(&signer, &token, NOW).expect("it is valid");
+        assert_eq!(expires, NOW + 1);
         assert_eq!(principal.name, "ann");
         assert_eq!(principal.roles.to_string(), "reader,writer");
         assert_eq!(check(&signer, &token, NOW + 1), Err(TokenError::Expired));

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Subcommand};
 
+use super::authority::{AuthorityArgs, NewClientArgs, RevokingNodesArgs, ValidityArgs};
 use super::common::OutputArgs;
-use crate::access::RoleSet;
 
 /// Flags of `oarlock cert`.
 #[derive(Debug, Args)]
@@ -17,11 +17,9 @@ pub(crate) struct CertArgs {
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: CertCommand,
-    /// Directory of the authority: `ca.crt` and `ca.key`. Keep `ca.key` away from the nodes: with it, everyone can make
-    /// certificates of the cluster.
-    #[arg(long, value_name = "DIR", env = "OARLOCK_CA_DIR", global = true)]
-    #[arg(default_value = "./certs")]
-    pub(crate) ca_dir: PathBuf,
+    /// Where the authority is.
+    #[command(flatten)]
+    pub(crate) authority: AuthorityArgs,
     /// How to print the result.
     #[command(flatten)]
     pub(crate) output: OutputArgs,
@@ -73,29 +71,24 @@ pub(crate) enum CertCommand {
         /// Directory for the files of one node. Default: the directory of the authority, and in it one with the id.
         #[arg(long, value_name = "DIR", env = "OARLOCK_OUT")]
         out: Option<PathBuf>,
-        /// How many days it is valid.
-        #[arg(long, value_name = "N", env = "OARLOCK_DAYS", default_value_t = 365)]
-        #[arg(value_parser = clap::value_parser!(u32).range(1..=36_500))]
-        days: u32,
+        /// How long it is valid.
+        #[command(flatten)]
+        validity: ValidityArgs,
     },
     /// Create the certificate of a client, in a directory for --certs-dir of the other commands.
     #[command(
         after_help = "Example:\n  oarlock cert client ann --roles reader,writer\n  oarlock cert client prometheus --roles monitor --out /etc/prometheus/oarlock"
     )]
     Client {
-        /// Name of the client: 1 to 64 letters, digits, dots, hyphens and underscores.
-        #[arg(value_name = "NAME")]
-        name: String,
-        /// What it may do: `all`, or some of reader, writer, operator, upgrader and monitor, separated by commas.
-        #[arg(long, value_name = "ROLES", env = "OARLOCK_ROLES")]
-        roles: RoleSet,
+        /// The client.
+        #[command(flatten)]
+        client: NewClientArgs,
         /// Directory for its files. Default: the directory of the authority, and in it one with the name.
         #[arg(long, value_name = "DIR", env = "OARLOCK_OUT")]
         out: Option<PathBuf>,
-        /// How many days it is valid.
-        #[arg(long, value_name = "N", env = "OARLOCK_DAYS", default_value_t = 365)]
-        #[arg(value_parser = clap::value_parser!(u32).range(1..=36_500))]
-        days: u32,
+        /// How long it is valid.
+        #[command(flatten)]
+        validity: ValidityArgs,
     },
     /// Show the certificates in directories or files.
     #[command(
@@ -118,10 +111,9 @@ pub(crate) enum CertCommand {
         #[arg(long, env = "OARLOCK_AUTHORITIES_ONLY", action = ArgAction::SetTrue)]
         #[arg(value_parser = FalseyValueParser::new())]
         authorities_only: bool,
-        /// How many days it is valid.
-        #[arg(long, value_name = "N", env = "OARLOCK_DAYS", default_value_t = 365)]
-        #[arg(value_parser = clap::value_parser!(u32).range(1..=36_500))]
-        days: u32,
+        /// How long it is valid.
+        #[command(flatten)]
+        validity: ValidityArgs,
     },
     /// Add a certificate to the file `revoked` of nodes. They close its connections and accept it no more.
     #[command(
@@ -131,9 +123,8 @@ pub(crate) enum CertCommand {
         /// The certificate: its file, or the directory of its owner.
         #[arg(value_name = "PATH")]
         path: PathBuf,
-        /// Directories of the nodes, separated by commas.
-        #[arg(long, value_name = "DIR,…", value_delimiter = ',', required = true)]
-        #[arg(env = "OARLOCK_NODES")]
-        nodes: Vec<PathBuf>,
+        /// The nodes.
+        #[command(flatten)]
+        at: RevokingNodesArgs,
     },
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Subcommand};
 
+use super::authority::{AuthorityArgs, NewClientArgs, RevokingNodesArgs};
 use super::common::OutputArgs;
-use crate::access::RoleSet;
 
 /// Flags of `oarlock token`.
 #[derive(Debug, Args)]
@@ -18,10 +18,9 @@ pub(crate) struct TokenArgs {
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: TokenCommand,
-    /// Directory of the authority, which also has the key of tokens: `token.key`.
-    #[arg(long, value_name = "DIR", env = "OARLOCK_CA_DIR", global = true)]
-    #[arg(default_value = "./certs")]
-    pub(crate) ca_dir: PathBuf,
+    /// Where the authority is.
+    #[command(flatten)]
+    pub(crate) authority: AuthorityArgs,
     /// How to print the result.
     #[command(flatten)]
     pub(crate) output: OutputArgs,
@@ -35,12 +34,9 @@ pub(crate) enum TokenCommand {
         after_help = "Example:\n  oarlock token create ann --roles reader,writer --ttl 24h --out ann.token"
     )]
     Create {
-        /// Name of the client: 1 to 64 letters, digits, dots, hyphens and underscores.
-        #[arg(value_name = "NAME")]
-        name: String,
-        /// What it may do: `all`, or some of reader, writer, operator, upgrader and monitor, separated by commas.
-        #[arg(long, value_name = "ROLES", env = "OARLOCK_ROLES")]
-        roles: RoleSet,
+        /// The client.
+        #[command(flatten)]
+        client: NewClientArgs,
         /// How long it is valid: a number with s, m, h or d, up to 3650d.
         #[arg(long, value_name = "TIME", env = "OARLOCK_TTL", default_value = "24h")]
         #[arg(value_parser = parse_ttl)]
@@ -79,10 +75,9 @@ pub(crate) enum TokenCommand {
         /// File with the token.
         #[arg(value_name = "FILE")]
         path: PathBuf,
-        /// Directories of the nodes, separated by commas.
-        #[arg(long, value_name = "DIR,…", value_delimiter = ',', required = true)]
-        #[arg(env = "OARLOCK_NODES")]
-        nodes: Vec<PathBuf>,
+        /// The nodes.
+        #[command(flatten)]
+        at: RevokingNodesArgs,
     },
 }
 

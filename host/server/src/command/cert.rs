@@ -9,16 +9,14 @@ use time::macros::format_description;
 
 use super::output::{print_coloured, print_safely, write_json};
 use super::table::{Align, Table, Tone};
-use crate::access::RoleSet;
-use crate::cli::{CertArgs, CertCommand};
+use crate::access::ClientName;
+use crate::cli::{AuthorityArgs, CertArgs, CertCommand, NewClientArgs};
 use crate::exit::Failure;
 use crate::tls::certificate::CertificateInfo;
 use crate::tls::files;
 use crate::tls::identity::CertOwner;
 use crate::tls::issue::{self, Authority, CertificateRequest};
 
-/// Longest name of a client, in bytes.
-const MAX_NAME_BYTES: usize = 64;
 /// A certificate that is valid for fewer days needs attention.
 const SOON_DAYS: i64 = 30;
 const DAY_SECONDS: i64 = 86_400;
@@ -30,7 +28,7 @@ const DAY_SECONDS: i64 = 86_400;
 pub(crate) fn cert(args: CertArgs) -> Result<(), Failure> {
     let CertArgs {
         command,
-        ca_dir,
+        authority: AuthorityArgs { ca_dir },
         output,
     } = args;
     let changed = match command {
@@ -53,23 +51,22 @@ pub(crate) fn cert(args: CertArgs) -> Result<(), Failure> {
             ids,
             host,
             out,
-            days,
-        } => nodes(&ca_dir, ids, &host, out, days)?,
+            validity,
+        } => nodes(&ca_dir, ids, &host, out, validity.days)?,
         CertCommand::Client {
-            name,
-            roles,
+            client,
             out,
-            days,
-        } => vec![client(&ca_dir, name, roles, out, days)?],
+            validity,
+        } => vec![add_client(&ca_dir, client, out, validity.days)?],
         CertCommand::Show { paths } => paths,
         CertCommand::Renew {
             dirs,
             authorities_only,
-            days,
-        } => renew(&ca_dir, dirs, authorities_only, days)?,
-        CertCommand::Revoke { path, nodes } => {
+            validity,
+        } => renew(&ca_dir, dirs, authorities_only, validity.days)?,
+        CertCommand::Revoke { path, at } => {
             let revoked = first_in(&path)?;
-            for node in &nodes {
+            for node in &at.nodes {
                 issue::revoke(node, &revoked).map_err(Failure::failed)?;
             }
             vec![path]
@@ -125,22 +122,17 @@ fn nodes(
     Ok(dirs)
 }
 
-fn client(
+fn add_client(
     ca_dir: &Path,
-    name: String,
-    roles: RoleSet,
+    client: NewClientArgs,
     out: Option<PathBuf>,
     days: u32,
 ) -> Result<PathBuf, Failure> {
-    if name.len() > MAX_NAME_BYTES || !is_plain(&name) {
-        return Err(Failure::usage(format!(
-            "the name {name:?} is not valid; use 1 to {MAX_NAME_BYTES} letters, digits, dots, hyphens and underscores"
-        )));
-    }
+    let name = client.name.to_string();
     let authority = Authority::read(ca_dir).map_err(Failure::failed)?;
     let dir = directory(ca_dir, &name, out)?;
     let request = CertificateRequest {
-        owner: CertOwner::Client(name, roles),
+        owner: CertOwner::Client(name, client.roles),
         hosts: Vec::new(),
         days,
     };
@@ -173,19 +165,16 @@ fn renew(
     Ok(dirs)
 }
 
-/// Whether a name can be that of a directory.
-fn is_plain(name: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
-    !name.is_empty() && !name.starts_with('.') && name.bytes().all(plain)
-}
-
 fn directory(ca_dir: &Path, name: &str, out: Option<PathBuf>) -> Result<PathBuf, Failure> {
     match out {
         Some(out) => Ok(out),
-        None if is_plain(name) => Ok(ca_dir.join(name)),
-        None => Err(Failure::usage(format!(
-            "{name:?} can't be the name of a directory; choose one with --out"
-        ))),
+        // The names of clients are all names of directories; the ids of nodes are not.
+        None => match name.parse::<ClientName>() {
+            Ok(_) => Ok(ca_dir.join(name)),
+            Err(_) => Err(Failure::usage(format!(
+                "{name:?} can't be the name of a directory; choose one with --out"
+            ))),
+        },
     }
 }
 

@@ -8,12 +8,9 @@ use time::OffsetDateTime;
 
 use super::output::{print_safely, write_json, write_out};
 use crate::access::{TokenClaims, TokenSigner};
-use crate::cli::{TokenArgs, TokenCommand};
+use crate::cli::{AuthorityArgs, TokenArgs, TokenCommand};
 use crate::exit::Failure;
 use crate::tls::{files, issue};
-
-/// Longest name of a client, in bytes.
-const MAX_NAME_BYTES: usize = 64;
 
 /// A new token, for `--json`.
 #[derive(Serialize)]
@@ -28,30 +25,24 @@ struct CreatedToken<'t> {
 /// # Errors
 /// A file can't be read or written, or a name is not valid.
 pub(crate) fn token(args: TokenArgs) -> Result<(), Failure> {
-    let json = args.output.json;
-    match args.command {
-        TokenCommand::Create {
-            name,
-            roles,
-            ttl,
-            out,
-        } => {
-            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
-            if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.bytes().all(plain) {
-                return Err(Failure::usage(format!(
-                    "the name {name:?} is not valid; use 1 to {MAX_NAME_BYTES} letters, digits, dots, hyphens and underscores"
-                )));
-            }
-            let authority = files::authorities(&args.ca_dir).map_err(Failure::failed)?;
-            let path = args.ca_dir.join(files::AUTHORITIES);
+    let TokenArgs {
+        command,
+        authority: AuthorityArgs { ca_dir },
+        output,
+    } = args;
+    let json = output.json;
+    match command {
+        TokenCommand::Create { client, ttl, out } => {
+            let authority = files::authorities(&ca_dir).map_err(Failure::failed)?;
+            let path = ca_dir.join(files::AUTHORITIES);
             let authority = files::info(&path, &authority).map_err(Failure::failed)?;
-            let signer = files::token_key(&args.ca_dir).map_err(Failure::failed)?;
+            let signer = files::token_key(&ca_dir).map_err(Failure::failed)?;
             let now = OffsetDateTime::now_utc().unix_timestamp();
             let claims = TokenClaims {
                 cluster: authority.identity.cluster,
                 id: TokenSigner::new_id().map_err(Failure::failed)?,
-                name,
-                roles: roles.to_string(),
+                name: client.name.to_string(),
+                roles: client.roles.to_string(),
                 expires: now.saturating_add_unsigned(ttl.as_secs()),
             };
             let token = signer.sign(&claims);
@@ -69,9 +60,9 @@ pub(crate) fn token(args: TokenArgs) -> Result<(), Failure> {
         }
         TokenCommand::Key { drop_old, .. } => {
             let changed = if drop_old {
-                issue::drop_old_token_keys(&args.ca_dir)
+                issue::drop_old_token_keys(&ca_dir)
             } else {
-                issue::rotate_token_key(&args.ca_dir)
+                issue::rotate_token_key(&ca_dir)
             };
             changed.map_err(Failure::failed)
         }
@@ -93,9 +84,9 @@ pub(crate) fn token(args: TokenArgs) -> Result<(), Failure> {
             }
             write_out(std::io::stdout().lock(), &text)
         }
-        TokenCommand::Revoke { path, nodes } => {
+        TokenCommand::Revoke { path, at } => {
             let claims = claims_in(&path)?;
-            for node in nodes {
+            for node in at.nodes {
                 let note = format!("token of {}", print_safely(&claims.name));
                 issue::revoke_id(&node, &claims.id, &note).map_err(Failure::failed)?;
             }

@@ -1,7 +1,5 @@
 //! Who may send a request. A node without TLS does not ask.
 
-use std::sync::Arc;
-
 use axum::extract::Request;
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, Method};
@@ -30,7 +28,7 @@ pub(super) fn identify(app: &App, headers: &HeaderMap, caller: Caller) -> Result
         Err(error) => Err(error),
     };
     checked
-        .map(|principal| Caller::Known(Arc::new(principal)))
+        .map(Caller::Known)
         .map_err(|error| ApiError::bad_token(&error))
 }
 

@@ -341,7 +341,7 @@ async fn respond(
     if response.extensions_mut().remove::<Streaming>().is_some() {
         // The request counts as active until the body ends, so that the connection is not closed as idle.
         response = response.map(|body| {
-            let body = token_stream::limited(&app, token.as_deref(), body);
+            let body = token_stream::limited(&app, token, body);
             Body::new(body.map_frame(move |frame| {
                 let _active = &active;
                 frame

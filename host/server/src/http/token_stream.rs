@@ -11,7 +11,7 @@ use hyper::body::{Body as HttpBody, Frame};
 
 use super::app::App;
 use super::authorize;
-use crate::tls::AcceptedToken;
+use crate::tls::TlsHandle;
 
 /// The token of a request, if the node uses tokens.
 pub(super) fn token(app: &App, headers: &HeaderMap) -> Option<String> {
@@ -20,20 +20,18 @@ pub(super) fn token(app: &App, headers: &HeaderMap) -> Option<String> {
 }
 
 /// The body of a stream that was requested with this token, if with any.
-pub(super) fn limited(app: &App, token: Option<&str>, body: Body) -> Body {
-    let (Some(tls), Some(token)) = (app.tls.clone(), token) else {
-        return body;
-    };
-    match AcceptedToken::new(tls, token) {
-        Some(token) => Body::new(TokenBody { body, token }),
-        None => Body::empty(),
+pub(super) fn limited(app: &App, token: Option<String>, body: Body) -> Body {
+    match (app.tls.clone(), token) {
+        (Some(tls), Some(token)) => Body::new(TokenBody { body, tls, token }),
+        _ => body,
     }
 }
 
 /// A body that ends once its token expires or is revoked. It notices with the next frame: a keep-alive at the latest.
 struct TokenBody {
     body: Body,
-    token: AcceptedToken,
+    tls: TlsHandle,
+    token: String,
 }
 
 impl HttpBody for TokenBody {
@@ -45,7 +43,7 @@ impl HttpBody for TokenBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-        if frame.is_some() && !self.token.is_still_accepted() {
+        if frame.is_some() && self.tls.current().check_token(&self.token).is_err() {
             tracing::info!("stream ended: its token has expired or was revoked");
             return Poll::Ready(None);
         }

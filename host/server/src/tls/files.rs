@@ -226,15 +226,7 @@ pub(crate) fn token_key(dir: &Path) -> Result<TokenSigner, CertFileError> {
 /// As [`CertFiles::read`].
 pub(crate) fn token_keys(dir: &Path) -> Result<TokenKeys, CertFileError> {
     let path = dir.join(TOKEN_KEYS);
-    let text = match read(&path, "correct the file, or remove it") {
-        Ok(text) => String::from_utf8_lossy(&text).into_owned(),
-        Err(CertFileError::Unreadable { source, .. })
-            if source.kind() == io::ErrorKind::NotFound =>
-        {
-            return Ok(TokenKeys::default());
-        }
-        Err(error) => return Err(error),
-    };
+    let text = optional(&path)?;
     TokenKeys::parse(&text).map_err(|error| CertFileError::Invalid {
         path,
         reason: error.to_string(),
@@ -244,15 +236,7 @@ pub(crate) fn token_keys(dir: &Path) -> Result<TokenKeys, CertFileError> {
 /// The serial numbers in `revoked`. Without the file: none.
 fn revoked(dir: &Path) -> Result<BTreeSet<String>, CertFileError> {
     let path = dir.join(REVOKED);
-    let text = match read(&path, "correct the file, or remove it") {
-        Ok(text) => String::from_utf8_lossy(&text).into_owned(),
-        Err(CertFileError::Unreadable { source, .. })
-            if source.kind() == io::ErrorKind::NotFound =>
-        {
-            return Ok(BTreeSet::new());
-        }
-        Err(error) => return Err(error),
-    };
+    let text = optional(&path)?;
     let entries = text
         .lines()
         .map(|line| line.split('#').next().unwrap_or_default().trim())
@@ -275,6 +259,19 @@ fn revoked(dir: &Path) -> Result<BTreeSet<String>, CertFileError> {
             })
         })
         .collect()
+}
+
+/// The text of a file, which is empty if there is none.
+fn optional(path: &Path) -> Result<String, CertFileError> {
+    match read(path, "correct the file, or remove it") {
+        Ok(text) => Ok(String::from_utf8_lossy(&text).into_owned()),
+        Err(CertFileError::Unreadable { source, .. })
+            if source.kind() == io::ErrorKind::NotFound =>
+        {
+            Ok(String::new())
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn read(path: &Path, hint: &'static str) -> Result<Vec<u8>, CertFileError> {

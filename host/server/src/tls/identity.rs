@@ -1,6 +1,8 @@
 //! Who a certificate belongs to: a URI in it, `oarlock://CLUSTER/node/ID` or `oarlock://CLUSTER/client/NAME?roles=ROLES`.
 
-use std::fmt::{self, Write};
+use std::fmt;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use crate::access::RoleSet;
 
@@ -70,34 +72,21 @@ impl fmt::Display for CertIdentity {
     }
 }
 
-/// Encodes a name as one segment of a path (RFC 3986 §2.1).
+/// What a segment of a path contains as it is (RFC 3986 §2.3).
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// A name as one segment of a path.
 fn encoded(name: &str) -> String {
-    let mut text = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            text.push(char::from(byte));
-        } else {
-            // Writing to a string can't fail.
-            let _ = write!(text, "%{byte:02X}");
-        }
-    }
-    text
+    utf8_percent_encode(name, UNRESERVED).to_string()
 }
 
 /// The name of a segment. `None`: it is empty or not valid. Two different segments never have the same name.
 fn decoded(segment: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(segment.len());
-    let mut rest = segment.bytes();
-    while let Some(byte) = rest.next() {
-        if byte == b'%' {
-            let digits = [rest.next()?, rest.next()?];
-            let digits = std::str::from_utf8(&digits).ok()?;
-            bytes.push(u8::from_str_radix(digits, 16).ok()?);
-        } else {
-            bytes.push(byte);
-        }
-    }
-    let name = String::from_utf8(bytes).ok()?;
+    let name = percent_decode_str(segment).decode_utf8().ok()?.into_owned();
     (!name.is_empty() && encoded(&name) == segment).then_some(name)
 }
 

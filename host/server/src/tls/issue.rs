@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use pem::{EncodeConfig, LineEnding, Pem};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
@@ -82,7 +83,7 @@ pub(crate) struct Authority {
 }
 
 impl Authority {
-    /// Makes an authority, and writes its files. With `rotate`, the present authority stays trusted beside the new one.
+    /// Makes an authority, and writes its files. With `rotate`, the present authority stays trusted too.
     ///
     /// # Errors
     /// Files exist already, or can't be written.
@@ -345,23 +346,8 @@ fn pem_of(certificate: &CertificateDer<'static>) -> String {
 
 /// Bytes in PEM (RFC 7468).
 fn pem_block(label: &str, bytes: &[u8]) -> String {
-    const WIDTH: usize = 64;
-    let base64 = base64_of(bytes);
-    let mut text = format!("-----BEGIN {label}-----\n");
-    let mut rest = base64.as_str();
-    while !rest.is_empty() {
-        let (line, after) = rest.split_at(rest.len().min(WIDTH));
-        text.push_str(line);
-        text.push('\n');
-        rest = after;
-    }
-    text.push_str(&format!("-----END {label}-----\n"));
-    text
-}
-
-fn base64_of(bytes: &[u8]) -> String {
-    use base64::Engine;
-    base64::engine::general_purpose::STANDARD.encode(bytes)
+    let lines = EncodeConfig::new().set_line_ending(LineEnding::LF);
+    pem::encode_config(&Pem::new(label, bytes), lines)
 }
 
 /// A directory is for one owner: the files of another one would be taken for those of this one.

@@ -15,7 +15,7 @@ use super::certificate::{CertificateInfo, not_after};
 use super::files::{CertFileError, CertFiles};
 use super::identity::{CertIdentity, CertOwner};
 use super::verify::{Admits, DialledVerifier, IncomingVerifier, Trust};
-use crate::access::{Principal, TokenError, TokenKeys};
+use crate::access::{Principal, TokenCache, TokenError, TokenKeys};
 
 /// What a node uses for new connections.
 #[derive(Debug)]
@@ -25,6 +25,7 @@ pub(crate) struct TlsState {
     own: CertificateInfo,
     authorities_expire_at: i64,
     token_keys: TokenKeys,
+    tokens: TokenCache,
     /// For connections of peers.
     pub(super) peers: Arc<ServerConfig>,
     /// For connections of clients.
@@ -71,6 +72,7 @@ impl TlsState {
             own: files.own,
             authorities_expire_at,
             token_keys: files.token_keys,
+            tokens: TokenCache::default(),
         })
     }
 
@@ -98,10 +100,11 @@ impl TlsState {
     ///
     /// # Errors
     /// It is not accepted.
-    pub(crate) fn check_token(&self, token: &str) -> Result<Principal, TokenError> {
+    pub(crate) fn check_token(&self, token: &str) -> Result<Arc<Principal>, TokenError> {
         let now = OffsetDateTime::now_utc().unix_timestamp();
         let (cluster, revoked) = (&self.own.identity.cluster, self.trust.revoked());
-        self.token_keys.check(token, cluster, revoked, now)
+        let check = || self.token_keys.check(token, cluster, revoked, now);
+        self.tokens.check(token, now, check)
     }
 
     /// For a connection to a node that must have this id.

@@ -16,6 +16,7 @@ use crate::guest::instrument;
 use crate::guest::limits::MachineLimits;
 use crate::guest::loaded::LoadedCode;
 use crate::guest::module::{Description, GuestModule, Linked};
+use crate::guest::module_check::ModuleCheck;
 use crate::guest::rules::Rules;
 use crate::images::{RollbackMethod, fit};
 use crate::records::digest::Sha256;
@@ -39,7 +40,8 @@ impl GuestModule {
         bytes: impl Into<Bytes>,
         limits: &MachineLimits,
     ) -> Result<Self, CheckError> {
-        load(engine, bytes.into(), limits)
+        let bytes = bytes.into();
+        load(engine, bytes, limits, engine.check.as_deref())
     }
 
     /// Loads another guest with the engine of this one, for an upgrade.
@@ -67,7 +69,8 @@ impl GuestModule {
         if let Some(known) = self.variants().find(rules) {
             return Ok(known);
         }
-        let variant = Self::load(self.engine(), self.bytes().clone(), limits)?;
+        // The bytes passed the check of another process under the rules before. The applying thread may wait for this.
+        let variant = load(self.engine(), self.bytes().clone(), limits, None)?;
         Ok(self.variants().add(self, variant))
     }
 }
@@ -76,6 +79,7 @@ fn load(
     engine: &GuestEngine,
     bytes: Bytes,
     limits: &MachineLimits,
+    check: Option<&dyn ModuleCheck>,
 ) -> Result<GuestModule, CheckError> {
     limits.validate().map_err(CheckReason::Limits)?;
     check_size(&bytes, limits)?;
@@ -92,7 +96,7 @@ fn load(
     let mut kept = if in_use.is_none() { find() } else { None };
     if in_use.is_none()
         && kept.is_none()
-        && let Some(check) = &engine.check
+        && let Some(check) = check
     {
         check.check(&bytes, limits)?;
         kept = find();

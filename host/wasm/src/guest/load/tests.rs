@@ -1,9 +1,11 @@
 use std::fmt::Write;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::guest::check::EXPORTS;
 use crate::guest::host::IMPORTS;
 use crate::guest::limits::LimitsError;
+use crate::guest::semantics::GuestSemantics;
 use crate::testing::{self, COUNTER, SCRIPTED, core_module, embedded_wit, engine, limits};
 
 fn reasons_of(bytes: impl Into<Bytes>) -> Vec<CheckReason> {
@@ -462,4 +464,49 @@ fn a_guest_that_can_not_restore_a_snapshot_of_its_initial_state_is_refused() {
             message: "the snapshot is of another length".to_owned()
         }
     );
+}
+
+/// Counts the modules that it checks, and refuses the empty component.
+#[derive(Default)]
+struct CountingCheck {
+    checked: AtomicUsize,
+}
+
+impl ModuleCheck for CountingCheck {
+    fn check(&self, bytes: &[u8], _: &MachineLimits) -> Result<(), CheckError> {
+        self.checked.fetch_add(1, Ordering::Relaxed);
+        if bytes.len() > 8 {
+            return Ok(());
+        }
+        let message = "it is empty".to_owned();
+        Err(CheckReason::Reported { message }.into())
+    }
+}
+
+#[test]
+fn a_module_is_checked_elsewhere_once_before_it_is_parsed() {
+    let check = Arc::new(CountingCheck::default());
+    let engine = GuestEngine::new()
+        .unwrap()
+        .with_check(Arc::clone(&check) as _);
+    let checked = || check.checked.load(Ordering::Relaxed);
+
+    let refused = GuestModule::load(&engine, &b"\0asm\x0d\0\x01\0"[..], &limits());
+    assert_eq!(
+        refused.unwrap_err().to_string(),
+        "the host refuses this module: it is empty"
+    );
+    assert_eq!(checked(), 1);
+
+    let module = GuestModule::load(&engine, COUNTER, &limits()).unwrap();
+    assert_eq!(checked(), 2);
+    let again = module.load_another(COUNTER, &limits());
+    assert!(again.is_ok());
+    assert_eq!(checked(), 2, "the code is in use");
+    let bounded = MachineLimits {
+        semantics: GuestSemantics::LATEST,
+        ..limits()
+    };
+    assert!(module.under(&bounded).is_ok());
+    assert_eq!(checked(), 2, "other rules for the same bytes");
 }

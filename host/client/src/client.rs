@@ -2,6 +2,7 @@
 
 mod admin;
 mod attempts;
+pub(crate) mod backup;
 pub(crate) mod events;
 mod leader;
 pub(crate) mod logs;

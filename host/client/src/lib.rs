@@ -49,6 +49,7 @@ pub mod worker;
 
 pub use audit::AuditInfo;
 pub use client::Client;
+pub use client::backup::BackupDownload;
 pub use client::events::{EventOptions, EventStream};
 pub use client::logs::{LogItem, LogLineInfo, LogOptions, LogPage, LogStream};
 pub use client::response::{ApplyResponse, QueryResponse};

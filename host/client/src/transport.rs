@@ -122,7 +122,7 @@ impl Transport {
         }
     }
 
-    /// Opens a stream of events and reads the head of the response, within `limit`. `after`: id of the last event.
+    /// Requests a stream of events or another long response, and reads the head of the response, within `limit`. `after`: id of the last event.
     pub(crate) async fn open(
         &self,
         endpoint: &Endpoint,
@@ -131,7 +131,8 @@ impl Transport {
         limit: Duration,
     ) -> Result<Response<Incoming>, ExchangeError> {
         let not_sent = |error: hyper::http::Error| ExchangeError::NotConnected(causes(&error));
-        let mut request = Request::get(uri(self.scheme, endpoint, target).map_err(not_sent)?);
+        let mut request = Request::get(uri(self.scheme, endpoint, target).map_err(not_sent)?)
+            .header(TIMEOUT_HEADER, in_milliseconds(limit));
         if let Some(after) = after {
             request = request.header("last-event-id", after);
         }
@@ -227,13 +228,10 @@ fn request(
 ) -> Result<Request<Full<Bytes>>, ExchangeError> {
     let not_sent = |error: hyper::http::Error| ExchangeError::NotConnected(causes(&error));
     let uri = uri(scheme, endpoint, &call.target).map_err(not_sent)?;
-    let timeout_ms = u64::try_from(node_timeout.as_millis())
-        .unwrap_or(u64::MAX)
-        .clamp(1, MAX_NODE_TIMEOUT_MS);
     let mut request = Request::builder()
         .method(call.method.clone())
         .uri(uri)
-        .header(TIMEOUT_HEADER, timeout_ms);
+        .header(TIMEOUT_HEADER, in_milliseconds(node_timeout));
     if let Some(key) = &call.key {
         request = request.header("idempotency-key", key.clone());
     }
@@ -241,6 +239,13 @@ fn request(
         request = request.header(CONTENT_TYPE, content_type);
     }
     request.body(Full::new(call.body.clone())).map_err(not_sent)
+}
+
+/// A timeout that a node accepts.
+fn in_milliseconds(timeout: Duration) -> u64 {
+    u64::try_from(timeout.as_millis())
+        .unwrap_or(u64::MAX)
+        .clamp(1, MAX_NODE_TIMEOUT_MS)
 }
 
 /// Largest timeout that a node accepts, in milliseconds.

@@ -6,6 +6,7 @@
 //! | [`snapshot`] | the snapshot store on disk |
 //! | [`memory`] | both stores in memory |
 //! | [`repair`] | sets corrupt files aside |
+//! | [`restore`] | makes a data directory from the state in a backup |
 //! | [`origin`] | finds out whether a data directory is a copy |
 //! | `schema` | the bytes of every record |
 //! | `bounds`, `files`, `error` | checks of the log's range, file operations, errors |
@@ -19,6 +20,7 @@ pub mod memory;
 pub mod origin;
 pub mod redb;
 pub mod repair;
+pub mod restore;
 mod schema;
 pub mod snapshot;
 

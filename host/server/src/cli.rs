@@ -5,6 +5,7 @@
 
 mod audit;
 mod authority;
+mod backup;
 mod bench;
 mod build;
 mod cert;
@@ -35,6 +36,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 pub(crate) use audit::{AuditArgs, AuditCommand};
 pub(crate) use authority::{AuthorityArgs, NewClientArgs};
+pub(crate) use backup::{BackupArgs, RestoreArgs, VerifyArgs};
 pub(crate) use bench::BenchArgs;
 pub(crate) use build::BuildArgs;
 pub(crate) use cert::{CertArgs, CertCommand};
@@ -109,6 +111,12 @@ pub(crate) enum CliCommand {
     Settings(SettingsArgs),
     /// Show the comparison of the nodes' states, or accept one of them where no majority agrees.
     Audit(AuditArgs),
+    /// Write the state of the cluster into a file, while it serves clients.
+    Backup(BackupArgs),
+    /// Make the data directory of a new cluster from a backup.
+    Restore(RestoreArgs),
+    /// Check a backup, or the data directory of a stopped node.
+    Verify(VerifyArgs),
     /// Record on a stopped node how to pass an entry at which every node stops.
     Recover(RecoverArgs),
     /// Create, show, renew and revoke the certificates of a cluster, its nodes and its clients.

@@ -4,6 +4,7 @@
 
 mod apply;
 mod audit;
+mod backup;
 mod build;
 mod cert;
 mod check;
@@ -19,6 +20,7 @@ mod output;
 mod query;
 mod queue;
 mod recover;
+mod restore;
 mod settings;
 mod snapshot;
 mod status;
@@ -27,9 +29,11 @@ mod test;
 mod time;
 mod token;
 mod upgrade;
+mod verify;
 
 pub(crate) use apply::apply;
 pub(crate) use audit::audit;
+pub(crate) use backup::backup;
 pub(crate) use build::build;
 pub(crate) use cert::cert;
 pub(crate) use check::check;
@@ -44,6 +48,7 @@ pub(crate) use output::{Output, OutputClosed, endpoint_list, print_safely, write
 pub(crate) use query::query;
 pub(crate) use queue::queue;
 pub(crate) use recover::recover;
+pub(crate) use restore::restore;
 pub(crate) use settings::settings;
 pub(crate) use snapshot::snapshot;
 pub(crate) use status::{as_text, gather, status};
@@ -51,3 +56,4 @@ pub(crate) use table::{Align, Table, Tone};
 pub(crate) use test::test;
 pub(crate) use token::token;
 pub(crate) use upgrade::upgrade;
+pub(crate) use verify::verify;

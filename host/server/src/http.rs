@@ -18,6 +18,7 @@
 //! | [`events`] | events of the guest, as server-sent events |
 //! | [`event_stream`] | sends frames to one client at its speed, as server-sent events |
 //! | [`upgrade`] | the active module, upgrades and their history |
+//! | [`backup`] | the state of the cluster as one file |
 //! | [`status`], [`snapshot`], [`health`], [`metrics`], [`dashboard`] | the node itself |
 //! | [`guard`] | refuses what a web page makes a browser send: host, origin, content type |
 //! | [`request`] | validates headers, reads bodies |
@@ -33,6 +34,7 @@ mod app;
 mod apply;
 mod audit;
 mod authorize;
+mod backup;
 mod body_budget;
 mod dashboard;
 mod error;

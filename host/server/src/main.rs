@@ -14,6 +14,7 @@
 //! | [`schema`] | the schema of a guest's messages |
 //! | [`compiled`] | compiled code on disk |
 //! | [`module_check`] | checks modules in a child process |
+//! | [`backup`] | the file format of backups |
 //! | [`bench`] | the command `oarlock bench` |
 //! | [`demo`] | the command `oarlock demo` |
 //! | [`dev`] | the command `oarlock dev` |
@@ -24,6 +25,7 @@
 
 mod access;
 mod audit;
+mod backup;
 mod bench;
 mod cli;
 mod command;
@@ -109,6 +111,9 @@ fn run(invocation: Invocation) -> Result<(), Failure> {
         CliCommand::TransferLeader(args) => command::transfer_leader(args),
         CliCommand::Settings(args) => command::settings(args),
         CliCommand::Audit(args) => command::audit(args),
+        CliCommand::Backup(args) => command::backup(args),
+        CliCommand::Restore(args) => command::restore(args),
+        CliCommand::Verify(args) => command::verify(args),
         CliCommand::Recover(args) => command::recover(args),
         CliCommand::Cert(args) => command::cert(args),
         CliCommand::Token(args) => command::token(args),

@@ -18,7 +18,7 @@ use task_queue_raft::{
 };
 use thiserror::Error;
 use tokio::net::TcpSocket;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
 
 use crate::audit::stopped::StoppedRecord;
@@ -50,6 +50,9 @@ use crate::upgrades::{self, CheckQueue, UpgradeWatch};
 
 /// Most connections that wait for `accept`. Sized for thousands of clients that connect at the same time.
 const BACKLOG: u32 = 4096;
+
+/// Most backups that a node sends at the same time.
+const MAX_BACKUPS: usize = 2;
 
 /// Why a node could not start.
 #[derive(Debug, Error)]
@@ -264,6 +267,8 @@ impl Node {
             readiness: Readiness::default(),
             deferred,
             checks: CheckQueue::default(),
+            data_dir: settings.data_dir.clone(),
+            backups: Arc::new(Semaphore::new(MAX_BACKUPS)),
             bodies: BodyBudget::new(settings.http.body_budget_bytes),
         });
         let writes = FileWrites::default();

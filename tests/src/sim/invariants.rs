@@ -220,6 +220,16 @@ impl Invariants {
         self.machine.on_state(node, index, view)
     }
 
+    /// A machine starts from what its disk holds.
+    pub(crate) fn on_start(
+        &mut self,
+        node: usize,
+        index: Index,
+        view: View,
+    ) -> Result<(), Violation> {
+        self.machine.on_start(node, index, view)
+    }
+
     /// A machine responds to a query.
     pub(crate) fn on_answer(
         &mut self,

@@ -142,6 +142,21 @@ async fn connect(
     after: Option<&str>,
     skip: usize,
 ) -> Result<OpenStream, RequestError> {
+    let (endpoint, response) = open_somewhere(shared, target, after, skip).await?;
+    Ok(OpenStream {
+        endpoint,
+        body: response.into_body(),
+        lines: EventLines::default(),
+    })
+}
+
+/// Sends a request for a long response to one node after the other, until one responds with 200. Returns the head of the response.
+pub(super) async fn open_somewhere(
+    shared: &ClientState,
+    target: &str,
+    after: Option<&str>,
+    skip: usize,
+) -> Result<(Endpoint, hyper::Response<Incoming>), RequestError> {
     let endpoints = &shared.endpoints;
     let limit = shared.options.timeout;
     let deadline = Instant::now() + limit;
@@ -155,11 +170,7 @@ async fn connect(
         let failed = match shared.transport.open(endpoint, target, after, left).await {
             Ok(response) if response.status() == StatusCode::OK => {
                 shared.preferred.store(position, Ordering::Relaxed);
-                return Ok(OpenStream {
-                    endpoint: endpoint.clone(),
-                    body: response.into_body(),
-                    lines: EventLines::default(),
-                });
+                return Ok((endpoint.clone(), response));
             }
             Ok(refusal) => refused(shared, endpoint, refusal, left).await?,
             Err(error) => AttemptError::of(endpoint, error),

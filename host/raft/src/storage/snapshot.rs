@@ -59,13 +59,7 @@ impl SnapshotFiles {
     pub fn open(dir: &Path) -> Result<Self, StorageError> {
         let dir = Self::directory(dir);
         create_dir(&dir)?;
-        let store = Self {
-            dir,
-            max_bytes: DEFAULT_MAX_BYTES,
-            taken: AtomicU64::new(0),
-            transfer: Mutex::new(None),
-            sent: Mutex::new(None),
-        };
+        let store = Self::at(dir);
         for path in store.paths()? {
             if path
                 .extension()
@@ -77,10 +71,29 @@ impl SnapshotFiles {
         Ok(store)
     }
 
+    /// Opens the complete snapshot `meta` in the data directory `dir`, as [`SnapshotStore::open`]. The store may be in use: nothing
+    /// is changed.
+    ///
+    /// # Errors
+    /// As [`SnapshotStore::open`].
+    pub fn open_in(dir: &Path, meta: &SnapshotMeta) -> Result<Box<dyn Read + Send>, StorageError> {
+        Self::at(Self::directory(dir)).open(meta)
+    }
+
     /// The directory of snapshots in the data directory `dir`.
     #[must_use]
     pub fn directory(dir: &Path) -> PathBuf {
         dir.join(DIRECTORY)
+    }
+
+    fn at(dir: PathBuf) -> Self {
+        Self {
+            dir,
+            max_bytes: DEFAULT_MAX_BYTES,
+            taken: AtomicU64::new(0),
+            transfer: Mutex::new(None),
+            sent: Mutex::new(None),
+        }
     }
 
     /// Limits a snapshot to `max_bytes` of the state machine. The default is [`DEFAULT_MAX_BYTES`]; a longer snapshot is

@@ -1,12 +1,13 @@
 //! The state that request handlers share.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use oarlock_wasm::{MachineLimits, StatusHandle, WasmMachine};
 use task_queue_raft::Raft;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::body_budget::BodyBudget;
 use crate::audit::Auditor;
@@ -61,6 +62,10 @@ pub(crate) struct App {
     pub(crate) deferred: Arc<DeferredReplies>,
     /// Uploaded modules that wait for their check.
     pub(crate) checks: CheckQueue,
+    /// The data directory.
+    pub(crate) data_dir: PathBuf,
+    /// Limits the backups that are sent at the same time.
+    pub(crate) backups: Arc<Semaphore>,
     /// Limits the memory for request bodies.
     pub(crate) bodies: BodyBudget,
     /// Counters for Prometheus.

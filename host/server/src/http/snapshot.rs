@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::{Request, State};
 use schemars::JsonSchema;
 use serde::Serialize;
-use task_queue_raft::Status;
+use task_queue_raft::entry::SnapshotMeta;
 use task_queue_raft::ids::Index;
 
 use super::app::App;
@@ -29,38 +29,37 @@ pub(super) async fn snapshot(
 ) -> Result<Json<SnapshotTaken>, ApiError> {
     let timeout = request::timeout(request.headers())?;
     let taking = tokio::time::timeout(timeout, take(&app)).await;
-    let snapshot_index = taking.map_err(|_| {
+    let newest = taking.map_err(|_| {
         ApiError::no_response(
             "the snapshot was not complete in time; it may still complete, and the log of this node shows errors",
         )
     })??;
     Ok(Json(SnapshotTaken {
         node_id: app.raft.status().node_id.as_str().to_owned(),
-        snapshot_index,
+        snapshot_index: newest.last.index.0,
     }))
 }
 
-async fn take(app: &App) -> Result<u64, ApiError> {
+/// Waits for a snapshot with all entries that this node has applied, and takes it if there is none.
+pub(super) async fn take(app: &App) -> Result<SnapshotMeta, ApiError> {
     let stopping = || ApiError::no_response("this node is stopping");
     let mut status = app.raft.watch_status();
     let applied = status.borrow_and_update().applied;
     loop {
-        let newest = newest(&status.borrow());
-        if newest >= applied {
-            return Ok(newest.0);
+        let found = status.borrow().snapshot.clone();
+        let newest = index_of(found.as_ref());
+        if let Some(found) = found.filter(|_| newest >= applied) {
+            return Ok(found);
         }
         // A snapshot in progress may have started before the request arrived. Then a second one is needed.
         app.raft.request_snapshot().map_err(|_| stopping())?;
         let changed = status
-            .wait_for(|status| self::newest(status) > newest)
+            .wait_for(|status| index_of(status.snapshot.as_ref()) > newest)
             .await;
         changed.map_err(|_| stopping())?;
     }
 }
 
-fn newest(status: &Status) -> Index {
-    status
-        .snapshot
-        .as_ref()
-        .map_or(Index::ZERO, |meta| meta.last.index)
+fn index_of(snapshot: Option<&SnapshotMeta>) -> Index {
+    snapshot.map_or(Index::ZERO, |meta| meta.last.index)
 }

@@ -263,11 +263,26 @@ impl StateMachineSafety {
                 )
             },
         )?;
+        self.on_snapshot(node);
+        self.on_state(node, meta.last.index, view)
+    }
+
+    /// A machine starts from what its disk holds: the snapshot there may have been received just before.
+    pub(crate) fn on_start(
+        &mut self,
+        node: usize,
+        index: Index,
+        view: View,
+    ) -> Result<(), Violation> {
+        self.on_snapshot(node);
+        self.on_state(node, index, view)
+    }
+
+    /// The snapshot that a machine has its state from may be of one that is wrong and does not know it.
+    fn on_snapshot(&mut self, node: usize) {
         if !self.tainted.is_empty() {
-            // It may be the snapshot of one that is wrong and does not know it.
             self.tainted.insert(node);
         }
-        self.on_state(node, meta.last.index, view)
     }
 
     fn at(&self, index: Index) -> Option<&Applied> {

@@ -155,13 +155,20 @@ impl World {
             return Ok(());
         }
         let (audit, states) = (status.audit(), status.state_audit());
+        let (me, voters) = (view.me.as_str(), &view.voters[..]);
+        let lies = self.lies(node);
         let Some(host) = self.host(node) else {
             return Ok(());
         };
-        let (me, voters) = (view.me.as_str(), &view.voters[..]);
         let before = host.verdict.is_quarantined();
-        host.verdict.evaluate(&audit, voters, me);
-        host.verdict.evaluate_states(&states, voters, me);
+        if lies {
+            host.verdict.evaluate(&as_reported(&audit, me), voters, me);
+            host.verdict
+                .evaluate_states(&as_reported(&states, me), voters, me);
+        } else {
+            host.verdict.evaluate(&audit, voters, me);
+            host.verdict.evaluate_states(&states, voters, me);
+        }
         let (now, stopped) = (
             host.verdict.is_quarantined(),
             host.verdict.are_writes_stopped(),
@@ -242,7 +249,8 @@ impl World {
         }
     }
 
-    /// Planted: a node whose state is wrong reports what another one has reported. It waits for that while a node has a right state.
+    /// Planted: a node whose state is wrong reports what another one has reported, and judges itself by its report. It waits for that
+    /// while a node has a right state.
     fn lies(&self, node: usize) -> bool {
         let is_right =
             |node: &super::node::Node| node.live.is_some() && !self.invariants.is_wrong(node.index);
@@ -575,3 +583,11 @@ impl World {
 pub(super) type Gates = BTreeMap<OpId, Quarantine>;
 /// Proposals of hosts and operators without an outcome, and at which node.
 pub(super) type Proposals = BTreeMap<OpId, (usize, Proposer)>;
+
+/// The audit as a node sees it that judges itself by its report.
+fn as_reported(audit: &Audit, me: &str) -> Audit {
+    Audit {
+        own: audit.reports.get(me).copied(),
+        ..audit.clone()
+    }
+}

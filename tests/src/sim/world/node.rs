@@ -212,7 +212,7 @@ impl World {
         self.trace.note(self.now, node, term.0, || {
             format!("starts in term {term} with entries up to {last}, applied {index}")
         });
-        self.invariants.on_state(node, index, view)?;
+        self.invariants.on_start(node, index, view)?;
         self.introduce_to_all(node);
         self.wake(node, self.now);
         if self.profile.machine == MachineKind::Guest {

@@ -11,7 +11,7 @@ use crate::http::reference::{
     Access, BodySpec, ParameterPlace, ParameterSpec, Repeat, ReplySpec, RouteSpec, ValueSpec,
 };
 use crate::http::snapshot::SnapshotTaken;
-use crate::http::{dashboard, health, logs, metrics, snapshot, status};
+use crate::http::{backup, dashboard, health, logs, metrics, snapshot, status};
 use crate::node_log::Severity;
 use crate::status::NodeStatus;
 
@@ -66,6 +66,36 @@ pub(super) const ROUTES: &[RouteSpec] = &[
         reply_headers: &[],
         errors: &[E::Malformed, E::Timeout],
         repeat: Repeat::Idempotent,
+    },
+    RouteSpec {
+        method: "GET",
+        path: "/v1/backup",
+        access: Access::Role(AccessRole::Operator),
+        name: "backup",
+        summary: "Return a backup: the state of the cluster after one entry of its log.",
+        details: "It contains every command that was acknowledged before the request, idempotency keys, deferred commands, settings and \
+                  the module. The response begins once this node has taken a snapshot. `oarlock restore` makes a new cluster from \
+                  the file; [formats](formats.md) describes it. Its last 32 bytes are the SHA-256 of all others: a response without them \
+                  is not complete. A node sends at most two backups at the same time.",
+        handler: || get(backup::backup),
+        parameters: &[],
+        headers: &[&TIMEOUT],
+        body: BodySpec::None,
+        reply: ReplySpec::Other {
+            media_type: "application/octet-stream",
+            meaning: "The backup.",
+        },
+        reply_headers: &[],
+        errors: &[
+            E::Malformed,
+            E::LevelTooLow,
+            E::Overloaded,
+            E::NoLeader,
+            E::Quarantined,
+            E::Internal,
+            E::Timeout,
+        ],
+        repeat: Repeat::ReadOnly,
     },
     RouteSpec {
         method: "GET",

@@ -140,6 +140,8 @@ pub(super) struct Leaving {
     pub(super) retry_at: Duration,
     /// The last term in which it led with a wrong clock.
     pub(super) term: Term,
+    /// Another leader gave it the leadership, for a reason of its own.
+    pub(super) was_given: bool,
 }
 
 /// All clocks that a node knows.

@@ -153,6 +153,13 @@ impl Core {
     /// The election is won.
     fn become_leader(&mut self) {
         let last = self.log.last().index;
+        self.clocks.leaving.was_given = matches!(
+            self.role,
+            RoleState::Candidate {
+                by_transfer: true,
+                ..
+            }
+        );
         self.role = RoleState::Leader(Box::new(Leader::new(
             last.next(),
             self.round,

@@ -178,16 +178,20 @@ impl Core {
     /// A leader whose clock is outside of the bound transfers its leadership to a voter that is inside, is running and has
     /// caught up. Proposals wait during the transfer, so attempts that fail become rarer.
     ///
-    /// The others may give the leadership back, because only this node has a right state: then they need a snapshot of it. So
-    /// it keeps a leadership that came back: for a while, and as long as it sends a snapshot to a voter that runs.
+    /// Another leader may have given it the leadership because its own state is wrong: then that node needs a snapshot of this one. So
+    /// this node keeps a leadership that it was given, or that came back: for a while, and as long as it sends a snapshot to a voter
+    /// that runs.
     pub(super) fn leave_if_skewed(&mut self) {
         if !self.clocks.is_skewed() {
-            self.clocks.leaving = Leaving::default();
+            self.clocks.leaving = Leaving {
+                was_given: self.clocks.leaving.was_given,
+                ..Leaving::default()
+            };
             return;
         }
-        self.keep_returned_leadership();
+        self.keep_given_leadership();
         let leaving = self.clocks.leaving;
-        let is_needed = leaving.attempts > 0 && self.sends_snapshot();
+        let is_needed = (leaving.attempts > 0 || leaving.was_given) && self.sends_snapshot();
         let is_due = self.now >= leaving.retry_at && !is_needed;
         if !is_due || !self.has_committed_in_term() || self.transferring_to().is_some() {
             return;
@@ -203,15 +207,15 @@ impl Core {
         let _ = self.transfer_leadership(self.now, Some(to));
     }
 
-    /// Delays the next attempt to leave, if this node leads again after an earlier one.
-    fn keep_returned_leadership(&mut self) {
+    /// Delays the next attempt to leave, if this node leads again after an earlier one, or another leader gave it the leadership.
+    fn keep_given_leadership(&mut self) {
         let (term, now) = (self.hard_state.term, self.now);
         let leaving = &mut self.clocks.leaving;
         if leaving.term == term {
             return;
         }
         leaving.term = term;
-        if leaving.attempts > 0 {
+        if leaving.attempts > 0 || leaving.was_given {
             let doublings = leaving.attempts.min(MAX_KEEP_DOUBLINGS);
             let until = now + self.config.election_timeout_max * 2u32.pow(doublings);
             leaving.retry_at = leaving.retry_at.max(until);

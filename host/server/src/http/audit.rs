@@ -85,6 +85,14 @@ fn acceptable(app: &App, node: &str) -> Result<(task_queue_raft::ids::Index, Sha
             "run this release on every node, then send POST /v1/settings/raise-level",
         ));
     }
+    let id = node.into();
+    if status.membership.contains(&id) && !status.membership.is_voter(&id) {
+        return Err(ApiError::new(
+            ErrorCode::NotAVoter,
+            format!("{node} is no voter, so no node could get its state from it"),
+            "make it a voter with `oarlock members promote`, or accept the state of a voter",
+        ));
+    }
     let audit = app.machine.audit();
     let is_alone = matches!(&status.voters[..], [only] if only.as_str() == node);
     if !app.auditor.findings().undecided && !is_alone {

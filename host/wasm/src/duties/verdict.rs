@@ -26,6 +26,8 @@ pub struct AuditVerdict {
     needs_reinstall: bool,
     /// The audit because of which commands are refused. Earlier ones do not end that.
     stopped_by: Index,
+    /// The latest audit that has shown that this node differs from the majority.
+    differed_at: Index,
 }
 
 impl AuditVerdict {
@@ -127,13 +129,20 @@ impl AuditVerdict {
     }
 
     /// Ends a quarantine: the machine has the leader's state after the entry at `index`. Audits of the old state are ignored
-    /// from now on.
+    /// from now on. If an audit has shown meanwhile that the new state differs too, another quarantine begins.
     pub fn leave_quarantine(&mut self, index: Index) {
         self.ignored_up_to = index;
         self.findings = Findings::default();
         self.states = StateFindings::default();
-        self.needs_reinstall = false;
+        self.needs_reinstall = self.differed_at > index;
         self.quarantine.leave();
+        if self.needs_reinstall {
+            self.quarantine.enter();
+            tracing::error!(
+                index = self.differed_at.0,
+                "quarantine: the state that was installed differs from the majority too, another one is installed"
+            );
+        }
     }
 
     /// Makes the quarantine permanent.
@@ -191,6 +200,7 @@ impl AuditVerdict {
         };
         let index = audit.requested_at.map_or(0, |index| index.0);
         if own != majority {
+            self.differed_at = self.differed_at.max(Index(index));
             let enters = self.quarantine.enter();
             if enters {
                 tracing::error!(
@@ -229,6 +239,9 @@ impl AuditVerdict {
         let (findings, majority) = compare_states(audit, voters);
         let differs = majority.is_some_and(|digest| audit.own.is_some_and(|own| own != digest));
         let enters = differs && self.quarantine.enter();
+        if let Some(index) = audit.requested_at.filter(|_| differs) {
+            self.differed_at = self.differed_at.max(index);
+        }
         self.needs_reinstall |= differs;
         if enters {
             tracing::error!(

@@ -7,7 +7,7 @@ use oarlock_wasm::{
     CommandOutcome, Envelope, ReplicatedSettings, SettingsChange, StateAcceptance, UpgradeBegin,
     UpgradeOutcome, UpgradeRecord, UpgradeRefusal,
 };
-use task_queue_raft::ids::Index;
+use task_queue_raft::ids::{Index, NodeId};
 
 use super::host::Proposer;
 use super::{Event, World};
@@ -286,14 +286,25 @@ impl World {
         });
     }
 
-    /// Where commands are refused because no majority agrees, an operator accepts a state that is right. If there is none any more,
-    /// it is one of those that there are.
+    /// Where commands are refused because no majority agrees, an operator accepts the state of a voter that is right. If there is
+    /// none any more, it is one of those that there are. So it is where the others had found that a voter differs, and were removed.
     fn accept_a_state(&mut self) {
         let members = self.members();
+        let led = self.leader().and_then(|leader| self.nodes[leader].core());
+        let voters: Vec<NodeId> =
+            led.map_or_else(Vec::new, |led| led.membership().voters().cloned().collect());
+        let members: Vec<usize> = members
+            .into_iter()
+            .filter(|node| voters.contains(&self.ids[*node]))
+            .collect();
         let stopped = |node: &super::node::Node| {
             let host = node.live.as_ref().and_then(|live| live.host.as_ref());
+            let alone = members == [node.index];
             members.contains(&node.index)
-                && host.is_some_and(|host| host.verdict.are_writes_stopped())
+                && host.is_some_and(|host| {
+                    let verdict = &host.verdict;
+                    verdict.are_writes_stopped() || alone && verdict.is_quarantined()
+                })
         };
         if !self.nodes.iter().any(stopped) || !self.act_rng.chance(300) && !self.calm {
             return;
@@ -309,7 +320,10 @@ impl World {
             } else {
                 self.invariants.right_hash(requested_at)?
             };
-            let reported = audit.reports.values().any(|report| *report == hash);
+            let mut reports = audit.reports.iter();
+            let reported = reports.any(|(node, report)| {
+                *report == hash && voters.iter().any(|voter| voter.as_str() == node)
+            });
             let leveled = live.driver.core().cluster().level > 0;
             let accepted = audit.accepted.or(audit.accepted_earlier());
             let accepts = leveled && reported && accepted.is_none();

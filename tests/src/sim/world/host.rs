@@ -297,7 +297,7 @@ impl World {
             Some(before) if view.reinstalled > before => {
                 host.reinstalls = None;
                 host.verdict.leave_quarantine(view.snapshot);
-                self.nodes[node].quarantined = false;
+                self.nodes[node].quarantined = host.verdict.is_quarantined();
                 self.coverage.rejoined += 1;
                 self.trace.note(self.now, node, 22, || {
                     format!("serves again, with the state after {}", view.snapshot)

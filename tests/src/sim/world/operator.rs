@@ -82,7 +82,10 @@ impl World {
     /// The operator replaces a corrupt node, and retries until that is done.
     pub(super) fn replace(&mut self, old: usize) {
         let spare = (self.founders..self.nodes.len()).find(|spare| !self.operator.has_used(*spare));
-        let Some(new) = self.operator.instead.get(&old).copied().or(spare) else {
+        let chosen = self.operator.instead.get(&old).copied();
+        // A node that was corrupted itself meanwhile never catches up.
+        let sound = chosen.filter(|new| !self.nodes[*new].out_of_service);
+        let Some(new) = sound.or(spare) else {
             return;
         };
         self.operator.instead.insert(old, new);

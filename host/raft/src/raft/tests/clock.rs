@@ -679,6 +679,23 @@ fn a_leadership_that_comes_back_is_kept_for_a_while() {
     }
 }
 
+/// The leader that gives its leadership away may have a wrong state, and needs time to ask for another one.
+#[test]
+fn a_leadership_that_was_given_is_kept_for_a_while() {
+    let mut cluster = led("a b c");
+    cluster.set("b", HOUR);
+    cluster.pass(1000);
+    let now = cluster.cluster.now;
+    let transfer = cluster.core("a").transfer_leadership(now, Some("b".into()));
+    assert_eq!(transfer, Ok("b".into()));
+    cluster.cluster.settle();
+    while cluster.core("b").role() == Role::Leader {
+        cluster.pass(10);
+    }
+    let kept = cluster.cluster.now - now;
+    assert!(kept >= MAX, "{kept:?}");
+}
+
 #[test]
 fn it_stays_while_it_sends_a_snapshot_to_a_voter_that_runs() {
     use crate::raft::progress::{ProgressState, SnapshotTransfer};

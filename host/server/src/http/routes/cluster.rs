@@ -272,6 +272,7 @@ pub(super) const ROUTES: &[RouteSpec] = &[
             E::Malformed,
             E::LevelTooLow,
             E::StatesAgree,
+            E::NotAVoter,
             E::NoReport,
             E::TooLarge,
             E::UnsupportedMediaType,

@@ -268,6 +268,21 @@ fn a_node_that_starts_in_quarantine_neither_leaves_nor_enters_it_by_audits_that_
     assert!(!verdict.is_quarantined());
 }
 
+/// The audit had ended before the node noticed that its state was replaced.
+#[test]
+fn a_new_state_that_an_audit_has_shown_to_differ_ends_no_quarantine() {
+    let reports = [("node1", "t"), ("node2", "s"), ("node3", "s")];
+    let mut verdict = evaluated(&audit(Some("t"), &reports)).0;
+    let mut later = audit(Some("t"), &reports);
+    later.requested_at = Some(Index(14));
+    verdict.evaluate(&later, &voters(), "node1");
+    verdict.leave_quarantine(Index(12));
+    assert!(verdict.is_quarantined());
+    assert_eq!(verdict.quarantine().reinstalls, 1);
+    verdict.leave_quarantine(Index(14));
+    assert!(!verdict.is_quarantined());
+}
+
 #[test]
 fn only_an_operator_accepts_the_state_of_a_node_alone() {
     let mut verdict = AuditVerdict::starting(true, None);

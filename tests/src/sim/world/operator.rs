@@ -85,24 +85,33 @@ impl World {
         let chosen = self.operator.instead.get(&old).copied();
         // A node that was corrupted itself meanwhile never catches up.
         let sound = chosen.filter(|new| !self.nodes[*new].out_of_service);
-        let Some(new) = sound.or(spare) else {
+        let new = sound.or(spare);
+        if let Some(new) = new {
+            self.operator.instead.insert(old, new);
+        } else if chosen.is_none() {
             return;
-        };
-        self.operator.instead.insert(old, new);
+        }
         if self.is_replaced(old) {
             self.coverage.replaced += 1;
             self.operator.replaced.insert(old);
             return;
         }
-        let (old_id, new_id) = (self.ids[old].clone(), self.ids[new].clone());
-        let waits = |(_, order): &(usize, AdminRequest)| matches!(order, AdminRequest::Change(Change::Replace { old, .. }) if *old == old_id);
+        let old_id = self.ids[old].clone();
+        let waits = |(_, order): &(usize, AdminRequest)| match order {
+            AdminRequest::Change(Change::Replace { old, .. }) => *old == old_id,
+            AdminRequest::Change(Change::Remove { id }) => *id == old_id,
+            _ => false,
+        };
         if !self.operator.open.values().any(waits) {
-            let address = address_of(&new_id);
             let at = self.whom_to_ask();
-            let change = Change::Replace {
-                old: old_id,
-                new: new_id,
-                address,
+            // Without another spare node it is only removed.
+            let change = match new.map(|new| self.ids[new].clone()) {
+                Some(new) => Change::Replace {
+                    address: address_of(&new),
+                    old: old_id,
+                    new,
+                },
+                None => Change::Remove { id: old_id },
             };
             self.order_at(at, AdminRequest::Change(change));
         }

@@ -58,15 +58,12 @@ impl World {
         self.profile.new_stores && changes && !self.is_quorum(&all)
     }
 
-    /// A cluster whose states differ may wait for voters that never report, and a few audits. For each node out of service, one order
-    /// of the operator after the other may wait for its end.
+    /// A cluster whose states differ may wait for voters that never report, and a few audits.
     fn limit(&self) -> Duration {
-        let replaced = self.nodes.iter().filter(|node| node.out_of_service);
-        let orders = u32::try_from(replaced.count()).unwrap_or(u32::MAX);
         if self.profile.dimensions.corruption {
-            (6 + orders) * LIMIT
+            6 * LIMIT
         } else {
-            (1 + orders) * LIMIT
+            LIMIT
         }
     }
 

@@ -30,6 +30,7 @@ pub(crate) const ROUTES: [&str; 23] = [
     "/v1/settings/raise-level",
     "/v1/audit",
     "/v1/audit/accept",
+    "/v1/backup",
     "/v1/openapi.json",
     "/healthz",
     "/readyz",

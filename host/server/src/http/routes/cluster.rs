@@ -270,9 +270,9 @@ pub(super) const ROUTES: &[RouteSpec] = &[
         reply_headers: &[],
         errors: &[
             E::Malformed,
+            E::NotAVoter,
             E::LevelTooLow,
             E::StatesAgree,
-            E::NotAVoter,
             E::NoReport,
             E::TooLarge,
             E::UnsupportedMediaType,

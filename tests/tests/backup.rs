@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use oarlock_tests::process::{
-    Cluster, Http, Node, NodeOptions, QUICK, apply_somewhere, eventually, free_ports, run,
+    Cluster, Http, Node, NodeOptions, QUICK, apply_somewhere, eventually, free_ports, run, run_in,
 };
 use serde_json::{Value, json};
 
@@ -228,6 +228,15 @@ async fn a_damaged_backup_is_refused_and_leaves_no_directory() {
         assert_eq!(restored.status.code(), Some(1), "{}", text(&restored));
         assert!(!dir.exists(), "{}", text(&restored));
     }
+    // Relative paths are those of the caller.
+    let relative = run_in(
+        cluster.dir(),
+        ["restore", "a.backup", "--data-dir", "relative"],
+    );
+    assert!(relative.status.success(), "{}", text(&relative));
+    let relative = run_in(cluster.dir(), ["verify", "--data-dir", "relative"]);
+    assert!(relative.status.success(), "{}", text(&relative));
+
     // A directory whose log begins after its snapshot is not sound.
     let restored = run(["restore", &path, "--data-dir", &dir.display().to_string()]);
     assert!(restored.status.success(), "{}", text(&restored));

@@ -56,6 +56,8 @@ pub(super) fn sync_dir(dir: &Path) -> Result<(), StorageError> {
 pub(super) fn publish(from: &Path, to: &Path) -> Result<(), StorageError> {
     fs::rename(from, to).map_err(failed("cannot rename", from))?;
     match to.parent() {
+        // A relative path with one part.
+        Some(dir) if dir.as_os_str().is_empty() => sync_dir(Path::new(".")),
         Some(dir) => sync_dir(dir),
         None => Ok(()),
     }
@@ -68,8 +70,9 @@ pub(super) fn create_dir(dir: &Path) -> Result<(), StorageError> {
     }
     fs::create_dir_all(dir).map_err(failed("cannot create the directory", dir))?;
     match dir.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => sync_dir(parent),
-        _ => Ok(()),
+        Some(parent) if parent.as_os_str().is_empty() => sync_dir(Path::new(".")),
+        Some(parent) => sync_dir(parent),
+        None => Ok(()),
     }
 }
 

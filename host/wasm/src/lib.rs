@@ -63,11 +63,13 @@ pub use machine::status::{
 };
 pub use machine::{EffectsListener, WasmMachine};
 pub use records::audit::{AuditRecord, StateAcceptance};
+pub use records::caller::{GuestCaller, GuestCallerError};
 pub use records::digest::Sha256;
 pub use records::envelope::{Envelope, EnvelopeError, MAX_KEY_BYTES};
 pub use records::failure::GuestFailure;
 pub use records::memory::MemoryRecord;
 pub use records::outcome::{CommandOutcome, GuestQueryError, UpgradeOutcome, UpgradeRefusal};
+pub use records::query::MachineQuery;
 pub use records::settings::SettingsChange;
 pub use records::settings_outcome::{SettingsOutcome, SettingsRefusal};
 pub use records::snapshot_error::MachineSnapshotError;

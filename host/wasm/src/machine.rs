@@ -19,6 +19,7 @@ use crate::guest::rules::Rules;
 use crate::records::digest::Sha256;
 use crate::records::envelope::Envelope;
 use crate::records::outcome::{CommandOutcome, GuestQueryError};
+use crate::records::query::MachineQuery;
 use crate::records::snapshot_error::MachineSnapshotError;
 use crate::rollback::recoverable::RecoverableGuest;
 use crate::settings::ReplicatedSettings;
@@ -508,7 +509,7 @@ fn is_settings(outcome: &CommandOutcome) -> bool {
 
 impl ReplicatedStateMachine for WasmMachine {
     type Reply = CommandOutcome;
-    type Query = Bytes;
+    type Query = MachineQuery;
     type Response = Result<Bytes, GuestQueryError>;
 
     /// Enough for every call of a guest.
@@ -539,12 +540,17 @@ impl ReplicatedStateMachine for WasmMachine {
     }
 
     /// Runs a query on this thread. A failed query leaves the state unchanged.
-    fn query(&mut self, at: Moment, query: Bytes) -> Result<Bytes, GuestQueryError> {
+    fn query(&mut self, at: Moment, query: MachineQuery) -> Result<Bytes, GuestQueryError> {
         query_now(&mut self.guest, &self.limits, at, &query)
     }
 
     /// Runs a query on another thread, if [`Self::with_query_threads`] has started any.
-    fn query_async(&mut self, at: Moment, query: Bytes, respond: QueryCallback<Self::Response>) {
+    fn query_async(
+        &mut self,
+        at: Moment,
+        query: MachineQuery,
+        respond: QueryCallback<Self::Response>,
+    ) {
         self.queries
             .submit(&mut self.guest, &self.limits, at, query, respond);
     }

@@ -2,6 +2,7 @@
 //! the formats.
 
 pub(crate) mod audit;
+pub(crate) mod caller;
 pub(crate) mod chunks;
 pub(crate) mod digest;
 pub(crate) mod envelope;
@@ -9,6 +10,7 @@ pub(crate) mod failure;
 pub(crate) mod frames;
 pub(crate) mod memory;
 pub(crate) mod outcome;
+pub(crate) mod query;
 pub(crate) mod settings;
 pub(crate) mod settings_outcome;
 pub(crate) mod snapshot_error;

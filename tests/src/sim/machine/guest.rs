@@ -61,7 +61,7 @@ fn name_of(register: u8) -> String {
 }
 
 pub(super) fn deed_of(command: &Bytes) -> Option<Deed> {
-    let Ok(Envelope::Command { key, body }) = Envelope::decode(command) else {
+    let Ok(Envelope::Command { key, body, .. }) = Envelope::decode(command) else {
         return None;
     };
     let body_bytes = body.len();
@@ -315,7 +315,9 @@ fn corrupted(command: &Bytes, node: usize) -> Option<Bytes> {
 
 fn without_key(command: &Bytes) -> Bytes {
     match Envelope::decode(command) {
-        Ok(Envelope::Command { key: Some(_), body }) => {
+        Ok(Envelope::Command {
+            key: Some(_), body, ..
+        }) => {
             Envelope::command(None, &body).unwrap_or_else(|_| command.clone())
         }
         _ => command.clone(),

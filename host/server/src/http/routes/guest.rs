@@ -37,6 +37,7 @@ pub(super) const ROUTES: &[RouteSpec] = &[
         errors: &[
             E::Malformed,
             E::KeyReused,
+            E::LevelTooLow,
             E::TooLarge,
             E::Overloaded,
             E::Trap,
@@ -125,7 +126,7 @@ pub(super) const ROUTES: &[RouteSpec] = &[
     RouteSpec {
         method: "GET",
         path: "/v1/events",
-        access: Access::Role(AccessRole::Reader),
+        access: Access::Unscoped(AccessRole::Reader),
         name: "events",
         summary: "Stream the events of the guest, as server-sent events.",
         details: "Each event has the fields `event: TOPIC`, `data: PAYLOAD` and `id: INDEX.N`: the index of the entry, and the number of the \
@@ -135,7 +136,7 @@ pub(super) const ROUTES: &[RouteSpec] = &[
                   the first event misses none. A node keeps the last 10,000 events, up to 16 MiB, in memory. If events after the given id \
                   may be missing, the stream begins with an event of the topic `oarlock.gap`, whatever the `topic` of the request is; \
                   read the state with a query then. An idle stream has a comment line every 15 seconds. The stream ends when the node \
-                  stops.",
+                  stops.\n\nA token with scopes gets 403: events are not limited to them.",
         handler: || get(events::events),
         parameters: &[
             ParameterSpec {

@@ -1,5 +1,6 @@
 //! A node that uses TLS: who may send what, and what those get who may not.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -159,7 +160,7 @@ async fn each_role_allows_its_own_routes_and_no_other() {
                 .await;
             let allowed = match route.access {
                 Access::Open | Access::Known => true,
-                Access::Role(needs) => needs == role,
+                Access::Role(needs) | Access::Unscoped(needs) => needs == role,
             };
             let status = response.status();
             assert_eq!(
@@ -291,6 +292,7 @@ fn claims(name: &str, roles: &str) -> TokenClaims {
         id: TokenSigner::new_id().expect("random numbers"),
         name: name.to_owned(),
         roles: roles.to_owned(),
+        scopes: BTreeMap::new(),
         expires: time::OffsetDateTime::now_utc().unix_timestamp() + 3600,
     }
 }

@@ -19,6 +19,7 @@
 //! | [`event_stream`] | sends frames to one client at its speed, as server-sent events |
 //! | [`upgrade`] | the active module, upgrades and their history |
 //! | [`status`], [`snapshot`], [`health`], [`metrics`], [`dashboard`] | the node itself |
+//! | [`operations`] | what operators do: recorded in the log, and shown |
 //! | [`guard`] | refuses what a web page makes a browser send: host, origin, content type |
 //! | [`request`] | validates headers, reads bodies |
 //! | [`reply`] | the guest's replies as HTTP responses |
@@ -47,6 +48,7 @@ mod member_address;
 mod members;
 mod metrics;
 mod openapi;
+mod operations;
 mod query;
 mod reference;
 mod reply;

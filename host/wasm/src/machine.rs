@@ -35,6 +35,7 @@ pub(crate) mod hash;
 pub(crate) mod host_state;
 pub(crate) mod keys;
 pub(crate) mod memory;
+pub(crate) mod operations;
 pub(crate) mod queries;
 pub(crate) mod snapshot;
 pub(crate) mod state;
@@ -485,6 +486,7 @@ impl WasmMachine {
             self.own_memory_is_low = false;
         }
         self.status.set_low_memory(replicated.memory.nodes());
+        self.status.set_operations(&replicated.operations);
         self.status.set(MachineCounters {
             applied: replicated.applied,
             state_hash: replicated.hash.0,
@@ -492,6 +494,7 @@ impl WasmMachine {
             failures: replicated.failures,
             keys: replicated.keys.len() as u64,
             deferred: replicated.deferred.len() as u64,
+            operations: replicated.operations.begun(),
             wake_at_ms: replicated.wake_at_ms,
             memory_bytes: memory,
             memory_limit_bytes: self.limits.memory_bytes,

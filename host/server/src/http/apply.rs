@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
-use oarlock_wasm::{CommandOutcome, Envelope, EnvelopeError, MAX_KEY_BYTES, Sha256};
+use oarlock_wasm::{CommandOutcome, Envelope, EnvelopeError, GuestCaller, MAX_KEY_BYTES, Sha256};
 use task_queue_raft::Applied;
 use task_queue_raft::ids::Index;
 use tokio::time::Instant;
@@ -52,8 +52,18 @@ pub(super) fn envelope(
     let Some(principal) = caller.for_guest() else {
         return Envelope::command(key, body).map_err(|error| bad_key(&error));
     };
-    let key = key.map(|key| scoped_key(principal.name(), key));
     let level = app.raft.watch_status().borrow().cluster_level;
+    called(principal, level, key, body)
+}
+
+/// A command of a principal, in the log of a cluster at this level.
+fn called(
+    principal: &GuestCaller,
+    level: u32,
+    key: Option<&str>,
+    body: &[u8],
+) -> Result<Bytes, ApiError> {
+    let key = key.map(|key| scoped_key(principal.name(), key));
     let envelope = if level >= FIRST_LEVEL_WITH_CALLERS {
         Envelope::called(principal, key.as_deref(), body)
     } else if principal.scopes().is_empty() {
@@ -153,3 +163,6 @@ async fn reply_to(
         )),
     }
 }
+
+#[cfg(test)]
+mod tests;

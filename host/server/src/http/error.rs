@@ -314,7 +314,6 @@ impl ApiError {
     }
 
     /// The code in the body.
-    #[cfg(test)]
     pub(crate) fn code(&self) -> &'static str {
         self.code.as_str()
     }

@@ -169,6 +169,8 @@ error_codes! {
         "The guest has no queries.";
     ModuleRefused: "module_refused", 422, Never,
         "The module failed a check. The current module stays active.";
+    ModuleUnsigned: "module_unsigned", 422, Never,
+        "The node accepts only modules that one of its keys has signed. The current module stays active.";
     AnotherMachine: "another_machine", 422, Never,
         "The module has another name than the active one. With `replace_machine=true` it may have.";
     LayoutChanged: "layout_changed", 422, Never,

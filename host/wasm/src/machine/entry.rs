@@ -148,6 +148,16 @@ impl<'m> EntryExecutor<'m> {
                     self.outcomes[position] = Some(CommandOutcome::Accepted(Bytes::new()));
                     continue;
                 }
+                // No command depends on it.
+                Ok(Envelope::Operation(record)) => {
+                    self.replicated.operations.apply(self.at, record);
+                    self.outcomes[position] = Some(CommandOutcome::Accepted(Bytes::new()));
+                    continue;
+                }
+                Ok(Envelope::Signature(signature)) => {
+                    self.replicated.upgrades.sign(signature);
+                    self.outcomes[position] = Some(CommandOutcome::Accepted(Bytes::new()));
+                }
                 Ok(Envelope::Accept(acceptance)) => {
                     self.audits.hashes.accept(&acceptance);
                     self.outcomes[position] = Some(CommandOutcome::Accepted(Bytes::new()));

@@ -21,6 +21,7 @@ mod guests;
 mod injected;
 mod keys;
 mod memory;
+mod operations;
 mod queries;
 mod query_threads;
 mod random_histories;

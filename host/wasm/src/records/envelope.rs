@@ -14,7 +14,8 @@
 //! [`audit`](super::audit) describe their bytes from byte 1 on. For the same reason a record of cluster level 1 has
 //! version 3, and a host stops at a kind that it does not know: 1 a change of the settings, see
 //! [`settings`](super::settings); 2 the acceptance of a node's state, and 17 and 18, see [`audit`](super::audit); 16 see
-//! [`memory`](super::memory); 32 and 33 a command with its caller:
+//! [`memory`](super::memory); 48 and 49 see [`operation`](super::operation); 50 see
+//! [`signature`](super::signature); 32 and 33 a command with its caller:
 //!
 //! ```text
 //! kind 32  two bytes: length of the caller, little-endian; then the caller, see [`caller`](super::caller); then the command
@@ -31,7 +32,9 @@ use crate::records::audit::{self, AuditRecord, StateAcceptance};
 use crate::records::caller::GuestCaller;
 use crate::records::digest::Sha256;
 use crate::records::memory::{self, MemoryRecord};
+use crate::records::operation::{self, OperationRecord};
 use crate::records::settings::{self, SettingsChange};
+use crate::records::signature::{self, UpgradeSignature};
 use crate::records::upgrade::UpgradeRecord;
 
 /// Longest idempotency key, in bytes.
@@ -79,6 +82,10 @@ pub enum Envelope {
     StateAudit(AuditRecord),
     /// A node's report that the memory of its guest is low, or no longer low.
     Memory(MemoryRecord),
+    /// A record of what an operator does.
+    Operation(OperationRecord),
+    /// The signature of the module of an upgrade.
+    Signature(UpgradeSignature),
 }
 
 /// Why bytes are not an envelope, or an envelope can't be made.
@@ -245,6 +252,24 @@ impl Envelope {
         bytes.freeze()
     }
 
+    /// Encodes a record of what an operator does. Only a cluster of level 1 or higher may have one.
+    #[must_use]
+    pub fn operation(record: &OperationRecord) -> Bytes {
+        let mut bytes = BytesMut::new();
+        bytes.put_u8(LEVEL_1_VERSION);
+        record.encode(&mut bytes);
+        bytes.freeze()
+    }
+
+    /// Encodes the signature of the module of an upgrade. Only a cluster of level 1 or higher may have one.
+    #[must_use]
+    pub fn signature(record: &UpgradeSignature) -> Bytes {
+        let mut bytes = BytesMut::new();
+        bytes.put_u8(LEVEL_1_VERSION);
+        record.encode(&mut bytes);
+        bytes.freeze()
+    }
+
     /// The class of a command in the log. A client can't choose it: its bytes follow the version and kind.
     pub(crate) fn class_of(bytes: &[u8]) -> CommandClass {
         match bytes {
@@ -339,6 +364,14 @@ fn decode_level_1(bytes: &Bytes, record: &[u8]) -> Result<Envelope, EnvelopeErro
         memory::MEMORY => {
             let record = MemoryRecord::decode(record);
             record.map(Envelope::Memory).ok_or(EnvelopeError::Upgrade)
+        }
+        signature::SIGNATURE => {
+            let record = UpgradeSignature::decode(record);
+            record.map(Envelope::Signature).ok_or(EnvelopeError::Upgrade)
+        }
+        operation::BEGIN | operation::END => {
+            let record = OperationRecord::decode(record);
+            record.map(Envelope::Operation).ok_or(EnvelopeError::Upgrade)
         }
         audit::STATE_REQUEST | audit::STATE_REPORT => {
             let record = AuditRecord::decode_state(record);

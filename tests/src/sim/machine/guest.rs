@@ -277,7 +277,7 @@ impl GuestMachine {
 
     pub(super) fn get(&mut self, at: Moment, register: u8) -> Result<Option<OpId>, String> {
         let query = json!({"get": {"key": name_of(register)}}).to_string();
-        let answer = self.machine.query(at, query.into());
+        let answer = self.machine.query(at, Bytes::from(query).into());
         let answer = answer.map_err(|error| error.to_string())?;
         let found: Option<Value> = serde_json::from_slice(&answer).ok();
         found

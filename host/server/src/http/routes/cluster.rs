@@ -10,11 +10,12 @@ use crate::http::error_code::ErrorCode as E;
 use crate::http::members::{
     AddMember, ChangeResponse, MembersResponse, TransferLeadership, TransferResponse,
 };
+use crate::http::operations::OperationsResponse;
 use crate::http::reference::{
     Access, BodySpec, ParameterPlace, ParameterSpec, Repeat, ReplySpec, RouteSpec, ValueSpec,
 };
 use crate::http::settings::{ChangeSettings, SettingsResponse};
-use crate::http::{audit, members, settings};
+use crate::http::{audit, members, operations, settings};
 
 const MEMBER_ID: ParameterSpec = ParameterSpec {
     place: ParameterPlace::Path,
@@ -234,6 +235,24 @@ pub(super) const ROUTES: &[RouteSpec] = &[
             E::Timeout,
         ],
         repeat: Repeat::Idempotent,
+    },
+    RouteSpec {
+        method: "GET",
+        path: "/v1/operations",
+        access: Access::Role(AccessRole::Operator),
+        name: "operations",
+        summary: "Show what operators and upgraders did last.",
+        details: "With certificates, each of their requests is recorded in the log of the cluster before it is carried out, and again when it \
+                  has ended. Without a record nothing is carried out. All nodes keep the last 256, also in snapshots. Without certificates, \
+                  and at level 0, nothing is recorded.",
+        handler: || get(operations::operations),
+        parameters: &[],
+        headers: &[],
+        body: BodySpec::None,
+        reply: ReplySpec::Json(SchemaGenerator::subschema_for::<OperationsResponse>),
+        reply_headers: &[],
+        errors: &[],
+        repeat: Repeat::ReadOnly,
     },
     RouteSpec {
         method: "GET",

@@ -1,6 +1,7 @@
 //! Routes of the guest: commands, queries, events, the module and its upgrades.
 
 use axum::routing::{get, post};
+use oarlock_wasm::MAX_SIGNATURE_BYTES;
 use schemars::SchemaGenerator;
 
 use super::headers::{
@@ -234,6 +235,17 @@ pub(super) const ROUTES: &[RouteSpec] = &[
                 example: "ann",
                 meaning: "Who requests the upgrade, for the history. Default: `http`. No control characters.",
             },
+            ParameterSpec {
+                place: ParameterPlace::Query,
+                name: "signature",
+                value: ValueSpec::Text {
+                    least: 0,
+                    most: MAX_SIGNATURE_BYTES as u64,
+                },
+                example: "oarlock-module1.5e8f.c2ln",
+                meaning: "The signature of the module, as `oarlock sign-module` prints it, for nodes with `--module-signers`. Every voter \
+                          checks it with its own keys.",
+            },
         ],
         headers: &[&UPGRADE_TIMEOUT],
         body: BodySpec::Module,
@@ -244,7 +256,9 @@ pub(super) const ROUTES: &[RouteSpec] = &[
             E::UpgradeUnderWay,
             E::VotersNotReady,
             E::TooLarge,
+            E::LevelTooLow,
             E::ModuleRefused,
+            E::ModuleUnsigned,
             E::AnotherMachine,
             E::LayoutChanged,
             E::UpgradeStatesDiffer,

@@ -404,3 +404,27 @@ async fn a_401_tells_how_to_authenticate() {
     }
     node.running.node.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_with_scopes_can_not_read_events() {
+    let node = SecuredNode::start().await;
+    let signer = files::token_key(node.certificates.dir.path()).expect("a key");
+    let scopes = BTreeMap::from([("queues".to_owned(), ["a".to_owned()].into())]);
+    let limited = TokenClaims {
+        scopes,
+        ..claims("ann", "reader,writer")
+    };
+    let token = format!("Bearer {}", signer.sign(&limited));
+    let headers = [("authorization", token.as_str())];
+    let send = async |method: &str, path: &str, body: &str| {
+        let response = node.send(None, (method, path), &headers, body).await;
+        ReceivedResponse::of(response).await
+    };
+    let refused = send("GET", "/v1/events", "").await;
+    refused.assert_error(403, "forbidden");
+    // What the guest can check, and what shows no data of it.
+    assert_eq!(send("POST", "/v1/apply", ADD).await.status, 200);
+    assert_eq!(send("POST", "/v1/query", GET).await.status, 200);
+    assert_eq!(send("GET", "/v1/status", "").await.status, 200);
+    node.running.node.shutdown().await;
+}

@@ -139,6 +139,13 @@ fn records_of_the_host_are_in_classes_above_the_commands_of_clients() {
             }),
             CommandClass::Control,
         ),
+        (
+            Envelope::operation(&OperationRecord::End {
+                begun: Index(1),
+                code: String::new(),
+            }),
+            CommandClass::Control,
+        ),
         (Bytes::new(), CommandClass::Client),
     ] {
         assert_eq!(Envelope::class_of(&bytes), class, "{bytes:?}");
@@ -190,6 +197,7 @@ fn corrupt_bytes_are_refused_with_the_matching_error() {
     );
     assert_eq!(decode(b"\x03\x01x"), Err(EnvelopeError::Settings));
     assert_eq!(decode(b"\x03\x10\x02n"), Err(EnvelopeError::Upgrade));
+    assert_eq!(decode(b"\x03\x30\x02n"), Err(EnvelopeError::Upgrade));
     assert_eq!(decode(b"\x01\x04x"), Err(EnvelopeError::Kind { found: 4 }));
     assert_eq!(
         decode(b"\x01\x02x"),

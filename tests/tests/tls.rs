@@ -636,3 +636,65 @@ async fn a_token_for_one_queue_works_there_and_nowhere_else_on_every_node() {
         }
     }
 }
+
+/// Name, operator and error of what a node shows, latest first. `None`: the end is not recorded yet.
+fn operations(endpoint: &str, dir: &str) -> Vec<(String, String, Option<Value>)> {
+    let with = ["--endpoints", endpoint, "--certs-dir", dir];
+    let shown = succeed(&[&["operations", "--json"][..], &with].concat());
+    let shown: Value = serde_json::from_str(&shown).expect("JSON");
+    let operations = shown["operations"].as_array().expect("a list");
+    let row = |operation: &Value| {
+        let text = |name: &str| operation[name].as_str().expect("text").to_owned();
+        let end = operation["end"].as_object().map(|end| end["error"].clone());
+        let what = format!("{} {}", text("what"), text("details"));
+        (what.trim_end().to_owned(), text("by"), end)
+    };
+    operations.iter().map(row).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_operators_do_is_in_the_log_of_every_node() {
+    let mut secured = SecuredCluster::start();
+    let ann = secured.client("ann");
+    secured.serves(&ann).await;
+    cert(&secured.certs, &["client", "bob", "--roles", "operator"]);
+    cert(&secured.certs, &["client", "eve", "--roles", "reader,writer"]);
+    let (endpoints, bob) = (secured.endpoints(), secured.path("bob"));
+    let with = ["--endpoints", &endpoints, "--certs-dir", &bob];
+    succeed(&[&["settings", "set", "keys=50000"][..], &with].concat());
+    let removal = fail(&[&["members", "remove", "node9"][..], &with].concat(), 1);
+    assert!(removal.contains("unknown_node"), "{removal}");
+    succeed(&[&["snapshot"][..], &with].concat());
+    let first = secured.cluster.nodes[0].http().0;
+    let eve = secured.path("eve");
+    let denied = ["operations", "--endpoints", &first, "--certs-dir", &eve];
+    assert!(fail(&denied, 1).contains("forbidden"));
+    let row = |what: &str, error: Value| (what.to_owned(), "bob".to_owned(), Some(error));
+    let mut expected = vec![
+        row("changeSettings keys=50000", Value::Null),
+        row("removeMember node9", "unknown_node".into()),
+    ];
+    // One for each node, in any order.
+    for node in ["node1", "node2", "node3"] {
+        expected.push(row(&format!("takeSnapshot {node}"), Value::Null));
+    }
+    let sorted = |mut rows: Vec<(String, String, Option<Value>)>| {
+        rows.sort_by(|one, other| one.0.cmp(&other.0));
+        rows
+    };
+    let expected = sorted(expected);
+    for restarted in [false, true] {
+        if restarted {
+            secured.cluster.nodes.iter_mut().for_each(Node::kill);
+            secured.cluster.nodes.iter_mut().for_each(Node::start);
+            secured.serves(&ann).await;
+        }
+        for node in &secured.cluster.nodes {
+            let endpoint = node.http().0;
+            eventually("a node shows what operators did", async || {
+                (sorted(operations(&endpoint, &bob)) == expected).then_some(())
+            })
+            .await;
+        }
+    }
+}

@@ -41,7 +41,8 @@ fn node() -> (Node, [String; 2]) {
 #[test]
 fn every_command_for_another_queue_is_refused_and_changes_nothing() {
     let (mut node, [own, token]) = node();
-    node.send(json!({"reserve": {"queues": ["b"], "worker": "w2", "lease_ms": 1, "wait_ms": 9999}}));
+    let wait = json!({"reserve": {"queues": ["b"], "worker": "w2", "lease_ms": 1, "wait_ms": 9999}});
+    assert!(node.0.send(wait.to_string()).deferred.is_some());
     limit(&mut node);
     let before = node.0.snapshot();
     let task = |queue: &str| json!({"queue": queue, "payload": 1});
@@ -123,11 +124,11 @@ fn a_limited_worker_and_producer_work_in_their_queue() {
     let id = node.enqueue("a", json!({"dedupe_key": "k"}));
     assert_eq!(node.reserve_ids(&["a"], 9), [id]);
     for command in [
-        json!({"configure": {"queue": "a", "concurrency": 5, "dead_letter": "a"}}),
+        json!({"configure": {"queue": "a", "concurrency": 5}}),
         json!({"pause": {"queue": "a"}}),
         json!({"resume": {"queue": "a"}}),
         json!({"purge": {"queue": "a"}}),
-        json!({"redrive": {"queue": "a", "to": "a"}}),
+        json!({"redrive": {"queue": "a"}}),
         json!({"pause_schedule": {"name": "a", "paused": true}}),
         json!({"delete_schedule": {"name": "a"}}),
         json!({"end_waits": {"worker": "w1"}}),

@@ -90,12 +90,12 @@ fn a_query_has_a_caller_on_any_instance() {
 #[test]
 fn a_key_of_a_command_with_a_caller_returns_the_first_reply_again() {
     let mut node = Node::new(scripted());
-    let keyed = |caller| Envelope::called(caller, Some("k"), b"f").unwrap();
-    assert_eq!(node.entry(&[keyed(&ann())]), [accepted("annqueuesa")]);
+    let keyed = |caller: GuestCaller| Envelope::called(&caller, Some("k"), b"f").unwrap();
+    assert_eq!(node.entry(&[keyed(ann())]), [accepted("annqueuesa")]);
     // The host gives each principal keys of its own, so this is a repetition.
-    assert_eq!(node.entry(&[keyed(&bob())]), [accepted("annqueuesa")]);
+    assert_eq!(node.entry(&[keyed(bob())]), [accepted("annqueuesa")]);
     let mut other = node.restored();
-    assert_eq!(other.entry(&[keyed(&ann())]), [accepted("annqueuesa")]);
+    assert_eq!(other.entry(&[keyed(ann())]), [accepted("annqueuesa")]);
 }
 
 #[test]

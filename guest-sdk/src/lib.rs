@@ -544,12 +544,12 @@ extern crate self as oarlock_guest;
 
 #[cfg(target_family = "wasm")]
 #[doc(hidden)]
-pub mod bindings;
-mod caller;
-#[cfg(target_family = "wasm")]
-#[doc(hidden)]
 #[path = "wasm.rs"]
 pub mod __wasm;
+#[cfg(target_family = "wasm")]
+#[doc(hidden)]
+pub mod bindings;
+mod caller;
 pub mod codec;
 mod complete;
 mod context;

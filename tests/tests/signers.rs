@@ -25,7 +25,10 @@ fn path(path: &Path) -> &str {
 
 /// A new key in this directory, and the file of signers with its public key.
 fn new_key(dir: &Path, name: &str) -> (PathBuf, PathBuf) {
-    let (key, signers) = (dir.join(format!("{name}.key")), dir.join(format!("{name}-signers")));
+    let (key, signers) = (
+        dir.join(format!("{name}.key")),
+        dir.join(format!("{name}-signers")),
+    );
     let public = succeed(&["sign-module", "--new-key", path(&key)]);
     fs::write(&signers, format!("# {name}\n{public}")).expect("writable");
     (key, signers)
@@ -48,7 +51,12 @@ async fn digests(cluster: &Cluster) -> Vec<String> {
         })
         .await;
         let status = status.json();
-        digests.push(status["state_machine"]["sha256"].as_str().expect("a digest").to_owned());
+        digests.push(
+            status["state_machine"]["sha256"]
+                .as_str()
+                .expect("a digest")
+                .to_owned(),
+        );
     }
     digests
 }
@@ -74,14 +82,20 @@ async fn only_signed_modules_are_accepted_at_the_start_and_by_upgrades() {
         path(&alone),
     ];
     let error = refused(&start);
-    assert!(error.contains("is not signed") && error.contains("first.wasm.sig"), "{error}");
+    assert!(
+        error.contains("is not signed") && error.contains("first.wasm.sig"),
+        "{error}"
+    );
     sign(&first, &foreign_key);
     let error = refused(&start);
     assert!(error.contains("has made this signature"), "{error}");
     sign(&first, &key);
     for node in &mut cluster.nodes {
         let args = &mut node.options_mut().args;
-        let at = args.iter().position(|arg| arg == "--state-machine").expect("the flag");
+        let at = args
+            .iter()
+            .position(|arg| arg == "--state-machine")
+            .expect("the flag");
         args[at + 1] = path(&first).to_owned();
         args.extend(["--module-signers".to_owned(), path(&signers).to_owned()]);
         node.start();
@@ -99,7 +113,11 @@ async fn only_signed_modules_are_accepted_at_the_start_and_by_upgrades() {
     assert!(error.contains("has made this signature"), "{error}");
     sign(&second, &key);
     let right = fs::read_to_string(signature(&second)).expect("a signature");
-    let last = if right.trim().ends_with("AA") { "BA" } else { "AA" };
+    let last = if right.trim().ends_with("AA") {
+        "BA"
+    } else {
+        "AA"
+    };
     let changed = format!("{}{last}", &right.trim()[..right.trim().len() - 4]);
     fs::write(signature(&second), changed).expect("writable");
     refused(&upgrade);
@@ -128,7 +146,10 @@ async fn one_voter_with_other_keys_aborts_an_upgrade(
     cluster.nodes[2].kill();
     // It follows the log, so it needs no file of its own.
     let args = &mut cluster.nodes[2].options_mut().args;
-    let at = args.iter().position(|arg| arg == "--state-machine").expect("the flag");
+    let at = args
+        .iter()
+        .position(|arg| arg == "--state-machine")
+        .expect("the flag");
     args.drain(at..at + 2);
     *args.last_mut().expect("the file of signers") = path(foreign_signers).to_owned();
     cluster.nodes[2].start();
@@ -136,7 +157,10 @@ async fn one_voter_with_other_keys_aborts_an_upgrade(
     let before = digests(cluster).await;
     let endpoint = cluster.nodes[0].http().0;
     let error = refused(&["upgrade", path(module), "--endpoints", &endpoint]);
-    assert!(error.contains("node3") && error.contains("has made this signature"), "{error}");
+    assert!(
+        error.contains("node3") && error.contains("has made this signature"),
+        "{error}"
+    );
     cluster.converged().await;
     assert_eq!(digests(cluster).await, before);
     cluster.nodes.iter_mut().for_each(Node::kill);

@@ -658,7 +658,10 @@ async fn what_operators_do_is_in_the_log_of_every_node() {
     let ann = secured.client("ann");
     secured.serves(&ann).await;
     cert(&secured.certs, &["client", "bob", "--roles", "operator"]);
-    cert(&secured.certs, &["client", "eve", "--roles", "reader,writer"]);
+    cert(
+        &secured.certs,
+        &["client", "eve", "--roles", "reader,writer"],
+    );
     let (endpoints, bob) = (secured.endpoints(), secured.path("bob"));
     let with = ["--endpoints", &endpoints, "--certs-dir", &bob];
     succeed(&[&["settings", "set", "keys=50000"][..], &with].concat());

@@ -114,12 +114,7 @@ impl<P: Policy> Queues<P> {
         }
     }
 
-    fn check_new_task(
-        &self,
-        access: &Access,
-        task: &Enqueue,
-        field: &str,
-    ) -> Result<(), Refusal> {
+    fn check_new_task(&self, access: &Access, task: &Enqueue, field: &str) -> Result<(), Refusal> {
         access.check(&task.queue, field)?;
         if task.group.is_some() {
             access.check_unlimited("groups", "group")?;

@@ -41,9 +41,7 @@ use crate::quarantine::record::{QuarantineRecord, QuarantineRecordError};
 use crate::readiness::{self, Readiness, RecordedModule};
 use crate::settings::cluster::ClusterPeer;
 use crate::settings::{FirstStart, GuestSource, HostPort, ServeSettings};
-use crate::signers::{
-    ModuleSigners, SignersError, UnsignedModule, read_signature, signature_path,
-};
+use crate::signers::{ModuleSigners, SignersError, UnsignedModule, read_signature, signature_path};
 use crate::start_limits::{self, StartLimits};
 use crate::start_notices::{self, StoredCluster};
 use crate::state_audit;

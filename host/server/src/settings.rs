@@ -18,8 +18,8 @@ use crate::cli::{Origins, ServeArgs};
 use crate::exit::Failure;
 use crate::module_check::{CheckBudget, CheckSettings};
 use crate::own_hosts::is_loopback_host;
-use crate::start_limits::GivenLimits;
 use crate::signers::ModuleSigners;
+use crate::start_limits::GivenLimits;
 use crate::tls::TlsHandle;
 use crate::tls::identity::CertOwner;
 

@@ -40,7 +40,9 @@ pub(crate) struct ModuleSigners {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(crate) enum UnsignedModule {
     /// It has no signature.
-    #[error("the module is not signed, and this node accepts only modules that a key in {signers} has signed")]
+    #[error(
+        "the module is not signed, and this node accepts only modules that a key in {signers} has signed"
+    )]
     Missing {
         /// The file of keys.
         signers: String,

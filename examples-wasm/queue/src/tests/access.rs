@@ -41,7 +41,8 @@ fn node() -> (Node, [String; 2]) {
 #[test]
 fn every_command_for_another_queue_is_refused_and_changes_nothing() {
     let (mut node, [own, token]) = node();
-    let wait = json!({"reserve": {"queues": ["b"], "worker": "w2", "lease_ms": 1, "wait_ms": 9999}});
+    let wait =
+        json!({"reserve": {"queues": ["b"], "worker": "w2", "lease_ms": 1, "wait_ms": 9999}});
     assert!(node.0.send(wait.to_string()).deferred.is_some());
     limit(&mut node);
     let before = node.0.snapshot();
@@ -106,7 +107,11 @@ fn every_command_for_another_queue_is_refused_and_changes_nothing() {
         ),
         (json!({"delete_schedule": {"name": "b"}}), "name"),
     ] {
-        assert_eq!(node.refused(command.clone()), pair("forbidden", field), "{command}");
+        assert_eq!(
+            node.refused(command.clone()),
+            pair("forbidden", field),
+            "{command}"
+        );
     }
     assert!(node.0.snapshot() == before);
 }
@@ -153,9 +158,12 @@ fn in_a_batch_each_command_is_checked_alone() {
         {"enqueue": {"queue": "b", "payload": 1}},
         {"enqueue": {"queue": "a", "payload": 1}},
     ]}}));
-    let codes: Vec<&str> = reply["results"].as_array().unwrap().iter().map(|result| {
-        result["error"]["code"].as_str().unwrap_or("done")
-    }).collect();
+    let codes: Vec<&str> = reply["results"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|result| result["error"]["code"].as_str().unwrap_or("done"))
+        .collect();
     assert_eq!(codes, ["done", "forbidden", "forbidden", "done"]);
 }
 
@@ -170,7 +178,10 @@ fn queries_show_the_queues_of_the_token_only() {
         entries.keys().cloned().collect()
     };
     assert_eq!(names(node.query(json!({"stats": {}})), "queues"), ["a"]);
-    assert_eq!(names(node.query(json!({"schedules": {}})), "schedules"), ["a"]);
+    assert_eq!(
+        names(node.query(json!({"schedules": {}})), "schedules"),
+        ["a"]
+    );
     let stuck = node.query(json!({"stuck": {}}));
     assert!(stuck.to_string().contains("\"a\"") || stuck["unserved"] == json!([]));
     assert!(!stuck.to_string().contains("\"b\""), "{stuck}");
@@ -184,18 +195,24 @@ fn queries_show_the_queues_of_the_token_only() {
         (json!({"workers": {}}), "workers"),
         (json!({"group": {"group": "g"}}), "group"),
     ] {
-        assert_eq!(query_refused(&node, query.clone()), pair("forbidden", field), "{query}");
+        assert_eq!(
+            query_refused(&node, query.clone()),
+            pair("forbidden", field),
+            "{query}"
+        );
     }
 }
 
 #[test]
 fn a_caller_without_the_scope_is_not_limited() {
     let (mut node, [_, token]) = node();
-    node.0.set_caller(Some(Caller::new("bob").with_scope("tenants", ["x"])));
+    node.0
+        .set_caller(Some(Caller::new("bob").with_scope("tenants", ["x"])));
     node.send(json!({"ack": {"id": 2, "token": token}}));
     node.query(json!({"workers": {}}));
     // An empty scope allows no queue.
-    node.0.set_caller(Some(Caller::new("eve").with_scope("queues", [""; 0])));
+    node.0
+        .set_caller(Some(Caller::new("eve").with_scope("queues", [""; 0])));
     assert_eq!(
         node.refused(json!({"enqueue": {"queue": "a", "payload": 1}})),
         pair("forbidden", "queue")

@@ -268,8 +268,8 @@ impl TokenKeys {
         if revoked.contains(&claims.id) {
             return Err(TokenError::Revoked);
         }
-        let principal = Principal::new(claims.name, roles, claims.scopes)
-            .map_err(|_| TokenError::Malformed)?;
+        let principal =
+            Principal::new(claims.name, roles, claims.scopes).map_err(|_| TokenError::Malformed)?;
         Ok(CheckedToken {
             principal: Arc::new(principal),
             expires: claims.expires,

@@ -20,7 +20,12 @@ pub(crate) struct SignModuleArgs {
     #[arg(long, value_name = "FILE", env = "OARLOCK_KEY")]
     pub(crate) key: Option<PathBuf>,
     /// Write a new key to this file, which only you can read, and print its public key.
-    #[arg(long, value_name = "FILE", env = "OARLOCK_NEW_KEY", conflicts_with = "key")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "OARLOCK_NEW_KEY",
+        conflicts_with = "key"
+    )]
     pub(crate) new_key: Option<PathBuf>,
     /// How to print the result.
     #[command(flatten)]

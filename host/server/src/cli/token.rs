@@ -39,7 +39,12 @@ pub(crate) enum TokenCommand {
         #[command(flatten)]
         client: NewClientArgs,
         /// The only queues of the task queue that the client may use, separated by commas: the same as --scope queues=….
-        #[arg(long, value_name = "QUEUE,…", value_delimiter = ',', env = "OARLOCK_QUEUES")]
+        #[arg(
+            long,
+            value_name = "QUEUE,…",
+            value_delimiter = ',',
+            env = "OARLOCK_QUEUES"
+        )]
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         queues: Vec<String>,
         /// The only values of a scope that the client may use. The guest enforces it: the task queue has the scope `queues`.

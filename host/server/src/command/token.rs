@@ -52,7 +52,9 @@ pub(crate) fn token(args: TokenArgs) -> Result<(), Failure> {
                 scopes: ScopeFlag::joined(scopes.into_iter().chain(ScopeFlag::queues(queues))),
                 expires: now.saturating_add_unsigned(ttl.as_secs()),
             };
-            let token = signer.issue(&claims, client.roles).map_err(Failure::usage)?;
+            let token = signer
+                .issue(&claims, client.roles)
+                .map_err(Failure::usage)?;
             if let Some(out) = out {
                 return issue::write_token(&out, &token).map_err(Failure::failed);
             }

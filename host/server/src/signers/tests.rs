@@ -83,7 +83,10 @@ fn a_file_of_keys_that_is_not_valid_is_refused_with_the_reason() {
     assert!(error(&many).contains("65 keys"));
     assert!(error(&"a".repeat(MAX_FILE_BYTES as usize + 1)).contains("more than"));
     let missing = ModuleSigners::read(&dir.path().join("none")).expect_err("refused");
-    assert!(missing.to_string().contains("--module-signers"), "{missing}");
+    assert!(
+        missing.to_string().contains("--module-signers"),
+        "{missing}"
+    );
 }
 
 #[test]
@@ -93,5 +96,8 @@ fn the_signature_of_a_file_is_next_to_it() {
     assert!(path.ends_with("queue.wasm.sig"));
     assert_eq!(read_signature(&path).expect("no file"), None);
     fs::write(&path, "text\n").expect("writable");
-    assert_eq!(read_signature(&path).expect("a file").as_deref(), Some("text"));
+    assert_eq!(
+        read_signature(&path).expect("a file").as_deref(),
+        Some("text")
+    );
 }

@@ -177,8 +177,7 @@ impl Envelope {
         body: &[u8],
     ) -> Result<Bytes, EnvelopeError> {
         let length = caller.bytes();
-        let mut bytes =
-            BytesMut::with_capacity(6 + length + key.map_or(0, str::len) + body.len());
+        let mut bytes = BytesMut::with_capacity(6 + length + key.map_or(0, str::len) + body.len());
         let kind = if key.is_some() { CALLED_KEYED } else { CALLED };
         bytes.put_slice(&[LEVEL_1_VERSION, kind]);
         // A caller has a limit far below.
@@ -367,11 +366,15 @@ fn decode_level_1(bytes: &Bytes, record: &[u8]) -> Result<Envelope, EnvelopeErro
         }
         signature::SIGNATURE => {
             let record = UpgradeSignature::decode(record);
-            record.map(Envelope::Signature).ok_or(EnvelopeError::Upgrade)
+            record
+                .map(Envelope::Signature)
+                .ok_or(EnvelopeError::Upgrade)
         }
         operation::BEGIN | operation::END => {
             let record = OperationRecord::decode(record);
-            record.map(Envelope::Operation).ok_or(EnvelopeError::Upgrade)
+            record
+                .map(Envelope::Operation)
+                .ok_or(EnvelopeError::Upgrade)
         }
         audit::STATE_REQUEST | audit::STATE_REPORT => {
             let record = AuditRecord::decode_state(record);

@@ -317,9 +317,7 @@ fn without_key(command: &Bytes) -> Bytes {
     match Envelope::decode(command) {
         Ok(Envelope::Command {
             key: Some(_), body, ..
-        }) => {
-            Envelope::command(None, &body).unwrap_or_else(|_| command.clone())
-        }
+        }) => Envelope::command(None, &body).unwrap_or_else(|_| command.clone()),
         _ => command.clone(),
     }
 }

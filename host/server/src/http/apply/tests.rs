@@ -30,9 +30,15 @@ fn from_level_1_on_the_log_contains_the_caller() {
 #[test]
 fn at_level_0_a_command_has_the_bytes_of_the_release_before() {
     let envelope = called(&unlimited(), 0, Some("k"), b"body").expect("a command");
-    assert_eq!(envelope, Envelope::command(Some("ann k"), b"body").expect("a command"));
+    assert_eq!(
+        envelope,
+        Envelope::command(Some("ann k"), b"body").expect("a command")
+    );
     let envelope = called(&unlimited(), 0, None, b"body").expect("a command");
-    assert_eq!(envelope, Envelope::command(None, b"body").expect("a command"));
+    assert_eq!(
+        envelope,
+        Envelope::command(None, b"body").expect("a command")
+    );
 }
 
 #[test]

@@ -20,7 +20,13 @@ fn batch(commands: &[&[u8]]) -> Batch {
 }
 
 fn apply(instance: &mut Instance, commands: &[&[u8]]) -> Result<CallOutput, GuestCallError> {
-    instance.apply(CallPurpose::Change, at(1), 0, &batch(commands), &Callers::default())
+    instance.apply(
+        CallPurpose::Change,
+        at(1),
+        0,
+        &batch(commands),
+        &Callers::default(),
+    )
 }
 
 fn accepted(applied: CallOutput) -> Vec<Bytes> {
@@ -39,7 +45,11 @@ fn failure_of(result: Result<CallOutput, GuestCallError>) -> GuestFailure {
 }
 
 fn value(instance: &mut Instance) -> u64 {
-    let answer = instance.query(at(1), &query(b"?")).unwrap().unwrap().unwrap();
+    let answer = instance
+        .query(at(1), &query(b"?"))
+        .unwrap()
+        .unwrap()
+        .unwrap();
     u64::from_le_bytes(answer.as_ref().try_into().unwrap())
 }
 
@@ -267,7 +277,13 @@ fn events_and_completions_have_limits() {
 #[test]
 fn a_query_has_no_effects_and_may_be_rejected() {
     let mut instance = start(&scripted(), &limits());
-    assert!(instance.query(at(1), &query(b"e")).unwrap().unwrap().is_ok());
+    assert!(
+        instance
+            .query(at(1), &query(b"e"))
+            .unwrap()
+            .unwrap()
+            .is_ok()
+    );
     let rejected = instance.query(at(1), &query(b"r reason")).unwrap().unwrap();
     assert_eq!(rejected, Err(Bytes::from_static(b"r reason")));
     let applied = apply(&mut instance, &[b"a"]).unwrap();
@@ -285,7 +301,13 @@ fn a_replay_has_the_same_outcomes_regardless_of_fuel() {
     };
     let mut again = start(&kv(), &limits);
     let replayed = again
-        .apply(CallPurpose::Replay, at(1), 0, &batch(&[put; 20]), &Callers::default())
+        .apply(
+            CallPurpose::Replay,
+            at(1),
+            0,
+            &batch(&[put; 20]),
+            &Callers::default(),
+        )
         .unwrap();
     assert_eq!(replayed.checksum, applied.checksum);
     assert_eq!(replayed.replies, applied.replies);

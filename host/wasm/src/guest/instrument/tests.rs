@@ -165,7 +165,13 @@ fn run(module: &GuestModule, limits: &MachineLimits, command: &[u8]) -> Result<(
         data: command.to_vec(),
         ends: vec![command.len() as u32],
     };
-    match instance.apply(CallPurpose::Change, testing::at(1), 0, &batch, &Callers::default()) {
+    match instance.apply(
+        CallPurpose::Change,
+        testing::at(1),
+        0,
+        &batch,
+        &Callers::default(),
+    ) {
         Ok(_) => Ok(()),
         Err(GuestCallError::Guest(failure)) => Err(failure),
         Err(other) => panic!("{other}"),

@@ -55,7 +55,10 @@ fn a_guest_built_against_the_first_wit_is_accepted() {
         .join("\n")
         .replace("(call $memory_pressure)", "(i32.const 0)")
         .replace("(call $reply_limit)", "(i64.const 0)")
-        .replace("(call $caller_of (i32.load (i32.const 96)) (i32.const 64))", "");
+        .replace(
+            "(call $caller_of (i32.load (i32.const 96)) (i32.const 64))",
+            "",
+        );
     let mut module = wat::parse_str(old).unwrap();
     module.extend_from_slice(WIT);
     let module = GuestModule::load(engine(), module, &limits()).unwrap();

@@ -76,7 +76,11 @@ fn a_query_has_a_caller_on_any_instance() {
         let mut node = Node::new(module);
         node.send("a");
         let at = node.counts().applied;
-        for (caller, name) in [(Some(ann()), "annqueuesa"), (Some(bob()), "bob"), (None, "")] {
+        for (caller, name) in [
+            (Some(ann()), "annqueuesa"),
+            (Some(bob()), "bob"),
+            (None, ""),
+        ] {
             let query = MachineQuery {
                 request: Bytes::from_static(b"f"),
                 caller: caller.map(Arc::new),

@@ -23,7 +23,11 @@ fn shown(node: &Node) -> Vec<(u64, String, Option<String>)> {
     let past = node.machine.status().operations();
     let row = |past: PastOperation| {
         let code = past.end.map(|end| end.code);
-        (past.begun.index.0, format!("{} {}", past.by, past.what), code)
+        (
+            past.begun.index.0,
+            format!("{} {}", past.by, past.what),
+            code,
+        )
     };
     past.into_iter().map(row).collect()
 }
@@ -60,7 +64,10 @@ fn the_last_operations_are_kept() {
     for node in [&node, &other] {
         assert_eq!(shown(node).len(), MAX_KEPT);
         assert_eq!(shown(node)[0].0, 3);
-        assert_eq!(node.machine.status().operations_begun(), MAX_KEPT as u64 + 2);
+        assert_eq!(
+            node.machine.status().operations_begun(),
+            MAX_KEPT as u64 + 2
+        );
     }
     assert_same(&mut node, &mut other);
 }

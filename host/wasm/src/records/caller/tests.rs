@@ -69,10 +69,7 @@ fn names_values_and_scopes_have_limits() {
             "{refused:?}"
         );
     }
-    for (name, scopes) in [
-        ("a\0", scopes(&[])),
-        ("a", scopes(&[("s", &["v\n"])])),
-    ] {
+    for (name, scopes) in [("a\0", scopes(&[])), ("a", scopes(&[("s", &["v\n"])]))] {
         let refused = GuestCaller::new(name, scopes);
         assert!(
             matches!(refused, Err(GuestCallerError::Control { .. })),

@@ -223,8 +223,5 @@ fn corrupt_bytes_are_refused_with_the_matching_error() {
             "{length} bytes"
         );
     }
-    assert_eq!(
-        decode(b"\x03\x20\x01\x00\x00x"),
-        Err(EnvelopeError::Caller)
-    );
+    assert_eq!(decode(b"\x03\x20\x01\x00\x00x"), Err(EnvelopeError::Caller));
 }

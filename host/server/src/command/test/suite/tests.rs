@@ -12,7 +12,8 @@ fn a_step_knows_its_line_and_its_command_as_it_was_written() {
     assert_eq!(lines, [3, 5]);
     let StepAction::Send {
         body, key: None, ..
-    } = &suite.steps[0].action else {
+    } = &suite.steps[0].action
+    else {
         panic!("{:?}", suite.steps[0].action);
     };
     assert_eq!(body, r#"{"add": {"by": 9007199254740993}}"#);

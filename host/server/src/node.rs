@@ -196,8 +196,8 @@ impl Node {
             _ => None,
         };
         let module = guest::load(source, limits.load, code).await?;
-        if let (Some(signers), Some(file)) = (&settings.module_signers, file) {
-            check_signature(signers, &file, &module)?;
+        if let Some(file) = file {
+            check_signature(settings.module_signers.as_ref(), &file, &module)?;
         }
         first_start::check(&settings, is_new)?;
         let record = QuarantineRecord::read(&settings.data_dir)?;
@@ -386,12 +386,15 @@ impl StartedWith {
 
 /// Checks the signature of the module that the node was started with. It is in a file next to the module.
 fn check_signature(
-    signers: &ModuleSigners,
+    signers: Option<&ModuleSigners>,
     file: &std::path::Path,
     module: &GuestModule,
 ) -> Result<(), NodeStartError> {
+    if signers.is_none() {
+        return Ok(());
+    }
     let signature = read_signature(&signature_path(file))?;
-    let checked = signers.check(module.sha256(), signature.as_deref());
+    let checked = upgrades::check_signature(signers, module.sha256(), signature.as_deref());
     checked.map_err(|error| NodeStartError::Unsigned {
         file: file.to_owned(),
         error,

@@ -26,7 +26,9 @@ use super::error_code::ErrorCode;
 use super::operations::{self, Operation};
 use super::request::{self, BodyLimit};
 use crate::status::ModuleStatus;
-use crate::upgrades::{SuccessionError, Upgrade, UpgradeError, UpgradeRequestOptions, load_module};
+use crate::upgrades::{
+    self, SuccessionError, Upgrade, UpgradeError, UpgradeRequestOptions, load_module,
+};
 
 /// Default and maximum of `wait_ms`, in milliseconds.
 pub(super) const DEFAULT_WAIT_MS: u64 = 60_000;
@@ -204,10 +206,7 @@ fn check_signature(
             "run this release on every node, then send POST /v1/settings/raise-level",
         ));
     }
-    let Some(signers) = &app.signers else {
-        return Ok(());
-    };
-    let checked = signers.check(Sha256::of(module), signature);
+    let checked = upgrades::check_signature(app.signers.as_ref(), Sha256::of(module), signature);
     checked.map_err(|error| {
         ApiError::new(
             ErrorCode::ModuleUnsigned,

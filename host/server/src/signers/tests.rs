@@ -63,12 +63,6 @@ fn a_signature_with_any_flipped_bit_is_refused() {
 }
 
 #[test]
-fn the_task_queues_of_this_program_need_no_signature() {
-    let signers = signers(&[&key()]);
-    assert_eq!(signers.check(guest::built_in_digest(), None), Ok(()));
-}
-
-#[test]
 fn a_file_of_keys_that_is_not_valid_is_refused_with_the_reason() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("signers");

@@ -10,6 +10,7 @@ use task_queue_raft::ids::Index;
 use task_queue_raft::{Leadership, Raft};
 use tokio::sync::watch;
 
+use super::signature;
 use super::watch::UpgradeWatch;
 use crate::signers::ModuleSigners;
 
@@ -73,7 +74,8 @@ pub(crate) async fn run(
 /// the upgrade is aborted on every node alike, also where the files of keys differ.
 fn refusal(signers: Option<&ModuleSigners>, upgrades: &UpgradeSummary) -> Option<String> {
     let pending = upgrades.pending.as_ref()?;
-    let checked = signers?.check(pending.sha256, upgrades.signature.as_deref());
+    let signature = upgrades.signature.as_deref();
+    let checked = signature::check(signers, pending.sha256, signature);
     checked.err().map(|error| error.to_string())
 }
 

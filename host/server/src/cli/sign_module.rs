@@ -10,7 +10,7 @@ use super::common::OutputArgs;
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("what").required(true).args(["file", "new_key"]))]
 #[command(
-    after_help = "Example:\n  oarlock sign-module --new-key module.key >> module-signers      the public key, for --module-signers of the nodes\n  oarlock sign-module queue.wasm --key module.key                 writes queue.wasm.sig, which `oarlock upgrade` sends"
+    after_help = "Example:\n  oarlock sign-module --new-key module.key           prints the public key, for --module-signers of the nodes\n  oarlock sign-module queue.wasm --key module.key   writes queue.wasm.sig, which `oarlock upgrade` sends"
 )]
 pub(crate) struct SignModuleArgs {
     /// Module to sign. The signature is written next to it, with the ending `.sig`.

@@ -89,6 +89,8 @@ struct effect {
 struct cx {
   uint64_t index, time_ms;
   bool is_command;
+  // Its position in the batch.
+  uint32_t number;
   uint64_t deferred, deadline_ms;
   bool is_complete;
   struct change *changes;
@@ -128,6 +130,59 @@ static void removed(void *items, size_t *count, size_t at, size_t size) {
   char *place = (char *)items + at * size;
   *count -= 1;
   memmove(place, place + size, (*count - at) * size);
+}
+
+// A text of the bindings. It has no zero byte: the host has none in names and scopes.
+static char *text_of(const service_string_t *from) {
+  char *text = allocated(from->len + 1);
+  if (from->len > 0) memcpy(text, from->ptr, from->len);
+  text[from->len] = 0;
+  return text;
+}
+
+static bool caller_of(uint32_t command, struct caller *to) {
+  oarlock_state_machine_callers_caller_t from;
+  if (!oarlock_state_machine_callers_caller_of(command, &from)) return false;
+  size_t count = from.scopes.len;
+  *to = (struct caller){text_of(&from.name), allocated(count * sizeof *to->scopes), count};
+  for (size_t i = 0; i < count; i++) {
+    const oarlock_state_machine_callers_scope_t *scope = &from.scopes.ptr[i];
+    size_t values = scope->values.len;
+    to->scopes[i] = (struct caller_scope){text_of(&scope->name), allocated(values * sizeof(char *)), values};
+    for (size_t j = 0; j < values; j++) to->scopes[i].values[j] = text_of(&scope->values.ptr[j]);
+  }
+  oarlock_state_machine_callers_caller_free(&from);
+  return true;
+}
+
+bool cx_caller(const struct cx *cx, struct caller *caller) {
+  return cx->is_command && caller_of(cx->number, caller);
+}
+
+bool query_caller(struct caller *caller) { return caller_of(0, caller); }
+
+bool caller_may_use(const struct caller *caller, const char *scope, const char *value) {
+  for (size_t i = 0; i < caller->scope_count; i++) {
+    const struct caller_scope *of = &caller->scopes[i];
+    if (strcmp(of->name, scope) != 0) continue;
+    for (size_t j = 0; j < of->count; j++) {
+      if (strcmp(of->values[j], value) == 0) return true;
+    }
+    return false;
+  }
+  return true;
+}
+
+void caller_free(struct caller *caller) {
+  for (size_t i = 0; i < caller->scope_count; i++) {
+    struct caller_scope *scope = &caller->scopes[i];
+    for (size_t j = 0; j < scope->count; j++) free(scope->values[j]);
+    free(scope->values);
+    free(scope->name);
+  }
+  free(caller->scopes);
+  free(caller->name);
+  *caller = (struct caller){0};
 }
 
 void buffer_put(struct buffer *to, const void *more, size_t length) {
@@ -453,7 +508,7 @@ void exports_oarlock_state_machine_machine_apply(
   uint32_t start = 0;
   for (size_t i = 0; i < count; i++) {
     uint32_t end = commands->ends.ptr[i];
-    struct cx cx = {.index = at->index, .time_ms = at->time_ms, .is_command = true};
+    struct cx cx = {.index = at->index, .time_ms = at->time_ms, .is_command = true, .number = (uint32_t)i};
     verdicts[i] = apply_one(&cx, (struct bytes){commands->data.ptr + start, end - start}, &out);
     any |= verdicts[i] != OARLOCK_STATE_MACHINE_TYPES_VERDICT_REJECTED;
     ends[i] = (uint32_t)out.length;

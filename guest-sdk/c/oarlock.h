@@ -34,6 +34,32 @@ struct cx;
 uint64_t cx_index(const struct cx *cx);
 uint64_t cx_time_ms(const struct cx *cx);
 
+// The values of one scope of a token.
+struct caller_scope {
+  char *name, **values;
+  size_t count;
+};
+
+// Who has sent a command or a query: the owner of a certificate or of a token. The name of a node's certificate is `node/` and
+// the id of the node. Scopes are those of `oarlock token create NAME --scope queues=a,b`. `{0}` is none.
+struct caller {
+  char *name;
+  struct caller_scope *scopes;
+  size_t scope_count;
+};
+
+// Who has sent this command. Equal on every node. Free it with `caller_free`. False: the nodes don't authenticate (no
+// `--certs-dir`), there is no command, or the cluster is at level 0.
+bool cx_caller(const struct cx *cx, struct caller *caller);
+
+// The same for a query, in `guest_query`.
+bool query_caller(struct caller *caller);
+
+// Whether the caller is not limited in the scope, or the value is in it.
+bool caller_may_use(const struct caller *caller, const char *scope, const char *value);
+
+void caller_free(struct caller *caller);
+
 // Publishes an event when the command is accepted. Clients read it at `GET /v1/events`.
 void cx_emit(struct cx *cx, const char *topic, struct bytes payload);
 

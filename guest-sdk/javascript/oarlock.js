@@ -23,6 +23,11 @@
 //       layout: "locks:1",
 //     });
 //
+// A guest that asks for the caller of a command (`cx.caller()`) passes the interface `callers` as well:
+//
+//     import * as callers from "oarlock:state-machine/callers@0.1.0";
+//     export const … = guest(new Locks(), host, { …, callers });
+//
 // Change `layout` whenever the bytes of `write` change their meaning, and raise the version then. Timers and deferred commands
 // are part of the state: they are in each snapshot, and a refused command leaves none. Times are milliseconds since 1970-01-01
 // UTC, as the log has them (`cx.timeMs`). The rules are those of the Rust SDK, `oarlock-guest`.
@@ -94,10 +99,27 @@ export function encode(value) {
   return encoder.encode(JSON.stringify(value));
 }
 
+/** Who has sent a command or a query: the owner of a certificate or of a token. */
+export class Caller {
+  /**
+   * `name`: a certificate of a node has `node/` and the id of the node. `scopes`: the values of each scope of a token
+   * (`oarlock token create NAME --scope queues=a,b`), as a Map from its name to an array.
+   */
+  constructor(name, scopes = new Map()) {
+    this.name = name;
+    this.scopes = scopes;
+  }
+
+  /** Whether the caller is not limited in the scope, or the value is in it. */
+  mayUse(scope, value) {
+    return this.scopes.get(scope)?.includes(value) ?? true;
+  }
+}
+
 /** What a machine can see and do besides changing its own state. Valid during one call. */
 class Context {
   #runtime;
-  #isCommand;
+  #command;
   #undo = [];
   #events = [];
   #replies = [];
@@ -106,11 +128,22 @@ class Context {
   /** The token of this command, if it is deferred. */
   deferred = null;
 
-  constructor(runtime, index, timeMs, isCommand) {
+  /** `command`: its position in the batch, `null` in a wake-up. */
+  constructor(runtime, index, timeMs, command) {
     this.#runtime = runtime;
-    this.#isCommand = isCommand;
+    this.#command = command;
     this.index = index;
     this.timeMs = timeMs;
+  }
+
+  /**
+   * Who has sent this command: a `Caller`. Equal on every node. Each call asks the host, so keep the result.
+   *
+   * `null` if the nodes don't authenticate (no `--certs-dir`), in `onWake`, `onTimer` and `onDeadline`, and in a cluster at
+   * level 0.
+   */
+  caller() {
+    return this.#command === null ? null : this.#runtime.callerOf(this.#command);
   }
 
   /** Pseudo-random bytes, equal on every node. No secrets: who can read the log can compute them. */
@@ -186,7 +219,7 @@ class Context {
    * the state: it throws a `Refusal` if too many commands wait.
    */
   defer(deadlineMs) {
-    if (!this.#isCommand) {
+    if (this.#command === null) {
       throw new Error("`defer` was called where there is no command; call it in `apply`");
     }
     this.#deadlineMs = deadlineMs;
@@ -303,13 +336,33 @@ function isBefore([oneMs, oneKind, one], [otherMs, otherKind, other]) {
   return oneKind !== otherKind ? oneKind < otherKind : one < other;
 }
 
-/** A state machine, its timers and its deferred commands. `host` has the functions of the WIT interface `host`. */
+/** What a query can see: the position of the last applied entry. */
+class ReadContext {
+  #runtime;
+
+  constructor(runtime, index, timeMs) {
+    this.#runtime = runtime;
+    this.index = index;
+    this.timeMs = timeMs;
+  }
+
+  /** Who has sent this query. `null` if the nodes don't authenticate (no `--certs-dir`). */
+  caller() {
+    return this.#runtime.callerOf(0);
+  }
+}
+
+/**
+ * A state machine, its timers and its deferred commands. `host` and `callers` have the functions of these WIT interfaces.
+ * Without `callers`, `caller` throws.
+ */
 export class Runtime {
   #heap = new Heap();
 
-  constructor(machine, host) {
+  constructor(machine, host, callers) {
     this.machine = machine;
     this.host = host;
+    this.callers = callers;
     this.#clear();
   }
 
@@ -375,10 +428,20 @@ export class Runtime {
     return this.wakeMs > 0 && firstMs > 0 ? Math.min(this.wakeMs, firstMs) : this.wakeMs || firstMs;
   }
 
+  /** For the contexts. */
+  callerOf(command) {
+    if (this.callers === undefined) {
+      throw new Error('pass `callers` to `guest`: import * as callers from "oarlock:state-machine/callers@0.1.0"');
+    }
+    const caller = this.callers.callerOf(command);
+    if (caller === undefined || caller === null) return null;
+    return new Caller(caller.name, new Map(caller.scopes.map(({ name, values }) => [name, values])));
+  }
+
   /** Applies the commands of one entry. Returns the verdict and the bytes of each. */
   apply(index, timeMs, commands) {
     const before = this.#slot();
-    const outcomes = commands.map((command) => this.#applyOne(new Context(this, index, timeMs, true), command));
+    const outcomes = commands.map((command, number) => this.#applyOne(new Context(this, index, timeMs, number), command));
     if (outcomes.some(([verdict]) => verdict !== "rejected")) {
       const after = this.#slot();
       // A wake-up is on its way, or it failed and the host does not repeat it.
@@ -417,7 +480,7 @@ export class Runtime {
     for (const entry of this.#due(timeMs)) {
       if (effects >= MAX_WAKE_EFFECTS || size >= MAX_WAKE_BYTES) break;
       const [atMs, kind, id] = entry;
-      const cx = new Context(this, index, timeMs, false);
+      const cx = new Context(this, index, timeMs, null);
       if (kind === WAKE) {
         if (this.wakeMs !== atMs && this.wakeMs !== UNKNOWN) continue;
         this.wakeMs = 0;
@@ -460,7 +523,7 @@ export class Runtime {
 
   /** Evaluates a query. Throws a `Refusal`. */
   query(index, timeMs, request) {
-    return encode(this.machine.query({ index, timeMs }, decode(request, "query")));
+    return encode(this.machine.query(new ReadContext(this, index, timeMs), decode(request, "query")));
   }
 
   /** The snapshot: timers and deferred commands, if there was ever one, then the state. */
@@ -530,8 +593,8 @@ function typed(call) {
 }
 
 /** The exports of the world `service`, around a state machine. */
-export function guest(stateMachine, host, { name, version, layout, schema = "" }) {
-  const runtime = new Runtime(stateMachine, host);
+export function guest(stateMachine, host, { name, version, layout, schema = "", callers }) {
+  const runtime = new Runtime(stateMachine, host, callers);
   return {
     machine: {
       apply({ index, timeMs }, { data, ends }) {

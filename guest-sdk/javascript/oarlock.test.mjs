@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { MAX_WAITING, Refusal, Runtime } from "./oarlock.js";
+import { Caller, MAX_WAITING, Refusal, Runtime } from "./oarlock.js";
 
 const START_MS = 1_577_836_800_000;
 const utf8 = new TextDecoder();
@@ -330,4 +330,57 @@ test("a snapshot from before keeps the wake time of the host", () => {
   runtime.wake(3, START_MS);
   assert.deepEqual(host.events, [["wake", 0]]);
   assert.equal(host.wakeMs, START_MS + 50);
+});
+
+/** The WIT interface `callers`: the first command of a batch is of ann, the second of nobody. */
+const callers = {
+  callerOf(command) {
+    if (command === 1) return undefined;
+    return { name: `ann ${command}`, scopes: [{ name: "rooms", values: ["a", "b"] }] };
+  },
+};
+
+/** Replies with the name of the caller, and refuses rooms that it may not use. */
+class Door {
+  apply(cx, command) {
+    const caller = cx.caller();
+    if (caller !== null && !caller.mayUse("rooms", command)) throw new Refusal("forbidden", "another room");
+    cx.setTimer("t", cx.timeMs);
+    return caller && caller.name;
+  }
+
+  query(cx) {
+    return cx.caller().name;
+  }
+
+  onTimer(cx, id) {
+    assert.equal(cx.caller(), null);
+    cx.emitJson("timer", id);
+  }
+}
+
+test("each command and query has its own caller, and a timer has none", () => {
+  const host = new Host();
+  const runtime = new Runtime(new Door(), host, callers);
+  const outcomes = runtime.apply(1, START_MS, [bytes("a"), bytes("c"), bytes("c")]);
+  assert.deepEqual(
+    outcomes.map(([verdict]) => verdict),
+    ["accepted", "accepted", "rejected"],
+  );
+  assert.deepEqual(
+    outcomes.slice(0, 2).map(([, body]) => parsed(body)),
+    ["ann 0", null],
+  );
+  assert.equal(parsed(runtime.query(1, START_MS, bytes(0))), "ann 0");
+  runtime.wake(2, START_MS);
+  assert.deepEqual(host.events, [["timer", "t"]]);
+});
+
+test("a scope limits its values", () => {
+  const ann = new Caller("ann", new Map([["rooms", ["a"]]]));
+  assert(ann.mayUse("rooms", "a") && ann.mayUse("floors", "b") && !ann.mayUse("rooms", "b"));
+});
+
+test("without the interface the reason is clear", () => {
+  assert.throws(() => new Runtime(new Door(), new Host()).apply(1, START_MS, [bytes("a")]), /pass `callers`/);
 });

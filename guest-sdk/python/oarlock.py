@@ -22,7 +22,7 @@ exports the machine like this:
 Change `layout` whenever the bytes of `write` change their meaning, and raise the version then.
 
 Timers and deferred commands are part of the state: they are in each snapshot, and a refused command leaves none. Times are
-milliseconds since 1970-01-01 UTC, as the log has them (`cx.time_ms`). The rules are those of the Rust SDK, `oarlock-guest`.
+milliseconds since 1970-01-01 UTC, as the log has them (`cx.time_ms`). `cx.caller()` is who has sent the command. The rules are those of the Rust SDK, `oarlock-guest`.
 """
 
 import heapq
@@ -102,21 +102,48 @@ def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return found
 
 
-class Context:
-    """What a machine can see and do besides changing its own state. Valid during one call."""
+class Caller:
+    """Who has sent a command or a query: the owner of a certificate or of a token.
 
-    def __init__(self, runtime: "Runtime", index: int, time_ms: int, is_command: bool) -> None:
+    `name`: a certificate of a node has `node/` and the id of the node. `scopes`: the values of each scope of a token
+    (`oarlock token create NAME --scope queues=a,b`), by its name.
+    """
+
+    def __init__(self, name: str, scopes: dict[str, list[str]] | None = None) -> None:
+        self.name = name
+        self.scopes = scopes or {}
+
+    def may_use(self, scope: str, value: str) -> bool:
+        """Whether the caller is not limited in the scope, or the value is in it."""
+        return scope not in self.scopes or value in self.scopes[scope]
+
+
+class Context:
+    """What a machine can see and do besides changing its own state. Valid during one call.
+
+    `command`: the position of the command in its batch, None in a wake-up.
+    """
+
+    def __init__(self, runtime: "Runtime", index: int, time_ms: int, command: int | None) -> None:
         self.index = index
         self.time_ms = time_ms
         self._runtime = runtime
         self._host = runtime.host
-        self._is_command = is_command
+        self._command = command
         self._deferred: int | None = None
         self._deadline_ms = 0
         self._is_complete = False
         self._undo: list = []
         self._events: list[tuple[str, bytes]] = []
         self._replies: list[tuple[int, bool, bytes]] = []
+
+    def caller(self) -> Caller | None:
+        """Who has sent this command. Equal on every node. Each call asks the host, so keep the result.
+
+        None if the nodes don't authenticate (no `--certs-dir`), in `on_wake`, `on_timer` and `on_deadline`, and in a cluster
+        at level 0.
+        """
+        return None if self._command is None else self._runtime.caller_of(self._command)
 
     def random(self, length: int) -> bytes:
         """Pseudo-random bytes, equal on every node. No secrets: who can read the log can compute them."""
@@ -175,7 +202,7 @@ class Context:
         What `apply` then returns is the reply at the deadline, if nothing completed the command before. Call it before you
         change the state: it raises `Refusal` if too many commands wait.
         """
-        if not self._is_command:
+        if self._command is None:
             raise RuntimeError("`defer` was called where there is no command; call it in `apply`")
         self._deadline_ms = deadline_ms
         if self._deferred is None:
@@ -244,9 +271,14 @@ class Context:
 class ReadContext:
     """What a query can see: the position of the last applied entry."""
 
-    def __init__(self, index: int, time_ms: int) -> None:
+    def __init__(self, runtime: "Runtime", index: int, time_ms: int) -> None:
         self.index = index
         self.time_ms = time_ms
+        self._runtime = runtime
+
+    def caller(self) -> Caller | None:
+        """Who has sent this query. None if the nodes don't authenticate (no `--certs-dir`)."""
+        return self._runtime.caller_of(0)
 
 
 # The state is from before this file was used, so the host may have a wake time that is not known here.
@@ -256,11 +288,15 @@ TIMER, DEADLINE = 1, 2
 
 
 class Runtime:
-    """A state machine, its timers and its deferred commands. `host` has the functions of the WIT interface `host`."""
+    """A state machine, its timers and its deferred commands.
 
-    def __init__(self, machine: object, host: object) -> None:
+    `host` and `callers` have the functions of these WIT interfaces. `callers` may be None: then `caller` raises.
+    """
+
+    def __init__(self, machine: object, host: object, callers: object = None) -> None:
         self.machine = machine
         self.host = host
+        self.callers = callers
         self._clear()
 
     def _clear(self) -> None:
@@ -312,10 +348,18 @@ class Runtime:
         times = [time for time in (self.wake_ms, first and max(first[0], 1)) if time]
         return min(times, default=0)
 
+    def caller_of(self, command: int) -> Caller | None:
+        if self.callers is None:
+            raise RuntimeError("the WIT of this project has no `callers`; replace its `wit` by the one of this release")
+        caller = self.callers.caller_of(command)
+        return caller and Caller(caller.name, {scope.name: list(scope.values) for scope in caller.scopes})
+
     def apply(self, index: int, time_ms: int, commands: list[bytes]) -> list[tuple[str, bytes]]:
         """Applies the commands of one entry. Returns the verdict and the bytes of each."""
         before = self._slot()
-        outcomes = [self._apply_one(Context(self, index, time_ms, True), command) for command in commands]
+        outcomes = [
+            self._apply_one(Context(self, index, time_ms, number), command) for number, command in enumerate(commands)
+        ]
         if any(verdict != "rejected" for verdict, _ in outcomes):
             after = self._slot()
             # A wake-up is on its way, or it failed and the host does not repeat it.
@@ -349,7 +393,7 @@ class Runtime:
         for at_ms, kind, id in self._due(time_ms):
             if effects >= MAX_WAKE_EFFECTS or size >= MAX_WAKE_BYTES:
                 break
-            cx = Context(self, index, time_ms, False)
+            cx = Context(self, index, time_ms, None)
             if kind == 0:
                 if self.wake_ms not in (at_ms, UNKNOWN):
                     continue
@@ -391,7 +435,7 @@ class Runtime:
 
     def query(self, index: int, time_ms: int, request: bytes) -> bytes:
         """Evaluates a query. Raises `Refusal`."""
-        return encode(self.machine.query(ReadContext(index, time_ms), decode(request, "query")))
+        return encode(self.machine.query(ReadContext(self, index, time_ms), decode(request, "query")))
 
     def write(self) -> bytes:
         """The snapshot: timers and deferred commands, if there was ever one, then the state."""
@@ -435,7 +479,13 @@ def exports(machine: object, *, name: str, version: int, layout: str, schema: st
     from wit_world.imports import host
     from wit_world.imports.types import Description, Outcomes, Verdict
 
-    runtime = Runtime(machine, host)
+    try:
+        from wit_world.imports import callers
+    except ImportError:
+        # The WIT of the project is of an earlier release.
+        callers = None
+
+    runtime = Runtime(machine, host, callers)
     verdicts = {"accepted": Verdict.ACCEPTED, "rejected": Verdict.REJECTED, "deferred": Verdict.DEFERRED}
 
     class Machine:

@@ -2,9 +2,10 @@
 
 import json
 import unittest
+from types import SimpleNamespace
 
 import oarlock
-from oarlock import Refusal, Runtime
+from oarlock import Caller, Refusal, Runtime
 
 START_MS = 1_577_836_800_000
 
@@ -313,6 +314,58 @@ class Timers(unittest.TestCase):
         runtime.wake(3, START_MS)
         self.assertEqual(runtime.host.events, [("wake", 0)])
         self.assertEqual(runtime.host.wake_ms, START_MS + 50)
+
+
+class Callers:
+    """The WIT interface `callers`: the first command of a batch is of ann, the second of nobody."""
+
+    def caller_of(self, command: int):
+        if command == 1:
+            return None
+        scope = SimpleNamespace(name="rooms", values=["a", "b"])
+        return SimpleNamespace(name=f"ann {command}", scopes=[scope])
+
+
+class Door:
+    """Replies with the name of the caller, and refuses rooms that it may not use."""
+
+    def apply(self, cx, command):
+        caller = cx.caller()
+        if caller is not None and not caller.may_use("rooms", command):
+            raise Refusal("forbidden", "another room")
+        cx.set_timer("t", cx.time_ms)
+        return caller and caller.name
+
+    def query(self, cx, query):
+        return cx.caller().name
+
+    def on_timer(self, cx, id) -> None:
+        assert cx.caller() is None
+        cx.emit_json("timer", id)
+
+    def write(self) -> bytes:
+        return b""
+
+
+class CallerTest(unittest.TestCase):
+    def test_each_command_and_query_has_its_own_caller_and_a_timer_has_none(self):
+        host = Host()
+        runtime = Runtime(Door(), host, Callers())
+        outcomes = runtime.apply(1, START_MS, [b'"a"', b'"c"', b'"c"'])
+        self.assertEqual([verdict for verdict, _ in outcomes], ["accepted", "accepted", "rejected"])
+        self.assertEqual([json.loads(body) for _, body in outcomes[:2]], ["ann 0", None])
+        self.assertEqual(runtime.query(1, START_MS, b"0"), b'"ann 0"')
+        runtime.wake(2, START_MS)
+        self.assertEqual(host.events, [("timer", "t")])
+
+    def test_a_scope_limits_its_values(self):
+        ann = Caller("ann", {"rooms": ["a"]})
+        self.assertTrue(ann.may_use("rooms", "a") and ann.may_use("floors", "b"))
+        self.assertFalse(ann.may_use("rooms", "b"))
+
+    def test_without_the_interface_the_reason_is_clear(self):
+        with self.assertRaisesRegex(RuntimeError, "has no `callers`"):
+            Runtime(Door(), Host()).apply(1, START_MS, [b'"a"'])
 
 
 if __name__ == "__main__":

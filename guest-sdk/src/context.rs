@@ -5,6 +5,7 @@ use std::fmt::Display;
 
 use serde::Serialize;
 
+use crate::caller::{BatchCallers, Caller};
 use crate::refusal::Refusal;
 use crate::runtime::{RuntimeState, UndoLog};
 use crate::token::Token;
@@ -59,6 +60,33 @@ pub(crate) trait Host {
     fn random(&self, length: u32) -> Vec<u8>;
     fn memory_is_low(&self) -> bool;
     fn reply_limit(&self) -> u64;
+    /// Whether any command of the batch, or the query, has a caller. A module asks its import instead: see [`caller_of`].
+    #[cfg(not(target_family = "wasm"))]
+    fn has_callers(&self) -> bool;
+    /// Who has sent this command of the batch, or the query.
+    #[cfg(not(target_family = "wasm"))]
+    fn caller(&self, command: u32) -> Option<Caller>;
+}
+
+/// A module does not ask through [`Host`]: then only a guest that calls `caller` imports the function, and all others run on
+/// hosts that don't have it.
+#[cfg(target_family = "wasm")]
+fn caller_of(_: &dyn Host, known: &BatchCallers, command: u32) -> Option<Caller> {
+    let exist = known.exist(crate::caller::imported_any);
+    exist.then(|| crate::caller::imported(command)).flatten()
+}
+
+#[cfg(not(target_family = "wasm"))]
+fn caller_of(host: &dyn Host, known: &BatchCallers, command: u32) -> Option<Caller> {
+    let exist = known.exist(|| host.has_callers());
+    exist.then(|| host.caller(command)).flatten()
+}
+
+/// A command in its batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BatchPosition<'b> {
+    pub(crate) number: u32,
+    pub(crate) callers: &'b BatchCallers,
 }
 
 /// Context of [`StateMachine::apply`](crate::StateMachine::apply) and of the methods `on_wake`, `on_timer` and `on_deadline`.
@@ -69,8 +97,8 @@ pub struct Apply<'h> {
     host: &'h dyn Host,
     position: LogPosition,
     runtime: &'h mut RuntimeState,
-    /// There is a command whose reply can be deferred. False in a wake-up.
-    is_command: bool,
+    /// The command. `None` in a wake-up, where no reply can be deferred.
+    command: Option<BatchPosition<'h>>,
     deferral: Option<NewDeferral>,
     undo: UndoLog,
     events: Vec<Event>,
@@ -98,13 +126,13 @@ impl<'h> Apply<'h> {
         host: &'h dyn Host,
         position: LogPosition,
         runtime: &'h mut RuntimeState,
-        is_command: bool,
+        command: Option<BatchPosition<'h>>,
     ) -> Self {
         Self {
             host,
             position,
             runtime,
-            is_command,
+            command,
             deferral: None,
             undo: UndoLog::new(),
             events: Vec::new(),
@@ -121,6 +149,15 @@ impl<'h> Apply<'h> {
     /// Replicated time in milliseconds since 1970-01-01 UTC. It never decreases. Use no other clock in a state machine.
     pub fn time_ms(&self) -> u64 {
         self.position.time_ms
+    }
+
+    /// Who has sent this command. Equal on every node. Each call asks the host, so keep the result.
+    ///
+    /// `None` if the nodes don't authenticate their clients (no `--certs-dir`), in `on_wake`, `on_timer` and `on_deadline`, and in
+    /// a cluster at level 0. A guest that calls it needs a host of the same release or a later one.
+    pub fn caller(&self) -> Option<Caller> {
+        let command = self.command?;
+        caller_of(self.host, command.callers, command.number)
     }
 
     /// Pseudo-random bytes, equal on every node. Clients cannot predict them before the entry is proposed. Do not use
@@ -224,7 +261,7 @@ impl<'h> Apply<'h> {
     /// There is no command: it was called in `on_wake`, `on_timer` or `on_deadline`.
     pub fn defer(&mut self, deadline_ms: u64) -> Result<Token, Refusal> {
         assert!(
-            self.is_command,
+            self.command.is_some(),
             "`defer` was called in `on_wake`, `on_timer` or `on_deadline`, where no command can be deferred; call it in `apply`"
         );
         if let Some(deferral) = &mut self.deferral {
@@ -334,6 +371,11 @@ impl<'h> Read<'h> {
     /// entry is applied.
     pub fn time_ms(&self) -> u64 {
         self.position.time_ms
+    }
+
+    /// Who has sent this query. `None` if the nodes don't authenticate their clients (no `--certs-dir`).
+    pub fn caller(&self) -> Option<Caller> {
+        caller_of(self.host, &BatchCallers::default(), 0)
     }
 
     /// The longest encoded response, in bytes. A query with a longer response fails.

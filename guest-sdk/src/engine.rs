@@ -1,7 +1,8 @@
 //! Calls a guest. A module and the test harness run the same code.
 
+use crate::caller::BatchCallers;
 use crate::codec::{Codec, EncodeError};
-use crate::context::{Apply, EffectsUsed, Host, LogPosition, Read};
+use crate::context::{Apply, BatchPosition, EffectsUsed, Host, LogPosition, Read};
 use crate::guest::Guest;
 use crate::live::LiveGuest;
 use crate::runtime::{Due, RuntimeState, WakeSlot};
@@ -23,7 +24,7 @@ pub(crate) enum CommandVerdict {
     Deferred,
 }
 
-/// Applies one command and appends its reply, refusal or token to `out`.
+/// Applies one command, with its position in the batch, and appends its reply, refusal or token to `out`.
 ///
 /// # Errors
 ///
@@ -32,7 +33,7 @@ fn apply<M: Guest>(
     guest: &mut LiveGuest<M>,
     host: &dyn Host,
     position: LogPosition,
-    command: &[u8],
+    (batch, command): (BatchPosition<'_>, &[u8]),
     out: &mut Vec<u8>,
 ) -> Result<CommandVerdict, BatchError> {
     let command = match M::Codec::decode_command(command) {
@@ -43,7 +44,7 @@ fn apply<M: Guest>(
         }
     };
     let start = out.len();
-    let mut cx = Apply::new(host, position, &mut guest.runtime, true);
+    let mut cx = Apply::new(host, position, &mut guest.runtime, Some(batch));
     match guest.machine.apply(&mut cx, command) {
         Ok(reply) => {
             M::Codec::encode_reply(&reply, out)?;
@@ -85,7 +86,11 @@ pub(crate) fn apply_typed<M: Guest>(
     command: M::Command,
 ) -> Result<Result<M::Reply, M::Refusal>, BatchError> {
     let before = guest.runtime.slot();
-    let mut cx = Apply::new(host, position, &mut guest.runtime, true);
+    let alone = BatchPosition {
+        number: 0,
+        callers: &BatchCallers::default(),
+    };
+    let mut cx = Apply::new(host, position, &mut guest.runtime, Some(alone));
     let result = guest.machine.apply(&mut cx, command);
     match &result {
         Ok(reply) if cx.deferred().is_some() => {
@@ -147,6 +152,7 @@ pub(crate) fn apply_batch<M: Guest>(
 ) -> Result<Outcomes, BatchError> {
     let mut outcomes = Outcomes::default();
     let before = guest.runtime.slot();
+    let callers = BatchCallers::default();
     let mut start = 0;
     for (command, &end) in ends.iter().enumerate() {
         let error = BatchError::Offsets {
@@ -156,7 +162,12 @@ pub(crate) fn apply_batch<M: Guest>(
         };
         let bytes = data.get(start..end as usize).ok_or(error)?;
         start = end as usize;
-        let verdict = apply(guest, host, position, bytes, &mut outcomes.data)?;
+        let batch = BatchPosition {
+            // A batch has fewer commands than bytes and offsets, and these have 32 bits.
+            number: command as u32,
+            callers: &callers,
+        };
+        let verdict = apply(guest, host, position, (batch, bytes), &mut outcomes.data)?;
         outcomes.verdicts.push(verdict);
         outcomes
             .ends
@@ -246,7 +257,7 @@ fn fire<M: Guest>(
     due: &Due,
     used: &mut EffectsUsed,
 ) {
-    let mut cx = Apply::new(host, position, &mut guest.runtime, false);
+    let mut cx = Apply::new(host, position, &mut guest.runtime, None);
     match due {
         Due::Wake => guest.machine.on_wake(&mut cx),
         Due::Timer(id) => guest.machine.on_timer(&mut cx, id),

@@ -464,6 +464,47 @@
 //! assert_eq!(notes.send(r#"{"remove":{"name":"n"}}"#).text(), "0");
 //! ```
 //!
+//! # Who has sent a command
+//!
+//! On a cluster with certificates, [`Apply::caller`] and [`Read::caller`] tell who has sent a command or a query, so that the
+//! guest can authorize. A token may limit its owner to values of a scope, which the guest enforces:
+//! `oarlock token create ann --roles writer --scope rooms=garden`.
+//!
+//! ```
+//! # use oarlock_guest::{Apply, Caller, Read, Refusal, StateMachine, state_machine};
+//! # use serde::{Deserialize, Serialize};
+//! # #[derive(Default, Serialize, Deserialize)]
+//! # struct Lights { lit: std::collections::BTreeMap<String, String> }
+//! # #[derive(Deserialize)]
+//! # #[serde(rename_all = "snake_case", deny_unknown_fields)]
+//! # enum Command { Light { room: String } }
+//! # #[state_machine(name = "lights", version = 1)]
+//! # impl StateMachine for Lights {
+//! #   type Command = Command;
+//! #   type Reply = usize;
+//! #   type Query = ();
+//! #   type Response = ();
+//! #   type Refusal = Refusal;
+//! fn apply(&mut self, cx: &mut Apply<'_>, command: Command) -> Result<usize, Refusal> {
+//!     let Command::Light { room } = command;
+//!     let caller = cx.caller();
+//!     if caller.as_ref().is_some_and(|caller| !caller.may_use("rooms", &room)) {
+//!         return Err(Refusal::new("forbidden", "your token does not have this room").field("room"));
+//!     }
+//!     let by = caller.map_or_else(String::new, |caller| caller.name().to_owned());
+//!     self.lit.insert(room, by);
+//!     Ok(self.lit.len())
+//! }
+//! #   fn query(&self, _cx: &Read<'_>, _: ()) -> Result<(), Refusal> { Ok(()) }
+//! # }
+//!
+//! # use oarlock_guest::testing::Harness;
+//! let mut lights = Harness::<Lights>::new();
+//! lights.set_caller(Some(Caller::new("ann").with_scope("rooms", ["garden"])));
+//! assert_eq!(lights.send(r#"{"light":{"room":"garden"}}"#).text(), "1");
+//! assert!(lights.send(r#"{"light":{"room":"cellar"}}"#).text().contains("forbidden"));
+//! ```
+//!
 //! # Snapshots and new versions
 //!
 //! A snapshot is the state encoded by serde with [postcard](https://postcard.jamesmunns.com), plus version, length and
@@ -505,6 +546,10 @@ extern crate self as oarlock_guest;
 #[doc(hidden)]
 #[path = "wasm.rs"]
 pub mod __wasm;
+#[cfg(target_family = "wasm")]
+#[doc(hidden)]
+pub mod bindings;
+mod caller;
 pub mod codec;
 mod complete;
 mod context;
@@ -521,6 +566,7 @@ mod snapshot;
 pub mod testing;
 mod token;
 
+pub use caller::Caller;
 pub use context::{Apply, Event, Level, Read};
 pub use guest::Guest;
 pub use json_text::JsonText;

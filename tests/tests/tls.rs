@@ -45,7 +45,11 @@ fn cert(certs: &Path, args: &[&str]) -> String {
 
 impl SecuredCluster {
     fn prepare() -> Self {
-        let mut cluster = Cluster::prepare(3, "kv", &[]);
+        Self::prepare_with("kv")
+    }
+
+    fn prepare_with(guest: &str) -> Self {
+        let mut cluster = Cluster::prepare(3, guest, &[]);
         let certs = cluster.dir().join("certs");
         cert(&certs, &["ca", "--cluster-id", "prod"]);
         cert(&certs, &["node", "node1", "node2", "node3"]);
@@ -114,6 +118,15 @@ impl SecuredCluster {
         let path = self.certs.join(name);
         fs::write(&path, token).expect("writable");
         path.to_str().expect("text").to_owned()
+    }
+
+    /// Waits until a cluster with the task queue applies commands.
+    async fn serves_queue(&self, client: &Client) {
+        eventually("the cluster applies a command", async || {
+            let command = r#"{"end_waits":{"worker":"nobody"}}"#;
+            client.apply(command, &ApplyOptions::default()).await.ok()
+        })
+        .await;
     }
 
     /// Waits until the cluster applies commands.
@@ -573,4 +586,118 @@ fn the_wrong_files_are_refused_at_the_start_with_the_reason() {
         error.contains("node.key") && error.contains("chmod 600"),
         "{error}"
     );
+}
+
+/// The task queue enforces the scope of a token, whichever node gets the request, and after a restart of all
+/// nodes too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_for_one_queue_works_there_and_nowhere_else_on_every_node() {
+    let mut secured = SecuredCluster::prepare_with("queue");
+    secured.cluster.nodes.iter_mut().for_each(Node::start);
+    let operator = secured.client("ann");
+    secured.serves_queue(&operator).await;
+    let put = |queue: &str| format!(r#"{{"enqueue":{{"queue":"{queue}","payload":1}}}}"#);
+    let first = operator.apply(put("b"), &ApplyOptions::default()).await;
+    first.expect("task 1 is in the queue b");
+    let made = ["create", "job", "--roles", "reader,writer", "--queues", "a"];
+    let token = secured.token(&made);
+    let file = secured.token_file("job.token", &token);
+    let shown = secured.token(&["show", &file]);
+    assert!(shown.contains("queues=a"), "{shown}");
+    let (ca, mut sent) = (secured.path("ca.crt"), 0);
+    for restarted in [false, true] {
+        if restarted {
+            secured.cluster.nodes.iter_mut().for_each(Node::kill);
+            secured.cluster.nodes.iter_mut().for_each(Node::start);
+            secured.serves_queue(&operator).await;
+        }
+        for node in &secured.cluster.nodes {
+            let endpoint = node.http().0;
+            let flags = ["--endpoints", &endpoint, "--ca", &ca, "--token-file", &file];
+            let run_with = |args: &[&str]| run([args, &flags[..]].concat());
+            let allowed = run_with(&["apply", &put("a")]);
+            assert!(allowed.status.success(), "{allowed:?}");
+            sent += 1;
+            for refused in [
+                run_with(&["apply", &put("b")]),
+                run_with(&["apply", r#"{"purge":{"queue":"b"}}"#]),
+                run_with(&["query", r#"{"list":{"queue":"b","state":"ready"}}"#]),
+                run_with(&["query", r#"{"task":{"id":1}}"#]),
+            ] {
+                let error = String::from_utf8_lossy(&refused.stderr);
+                assert_eq!(refused.status.code(), Some(1), "{error}");
+                assert!(error.contains("forbidden"), "{error}");
+            }
+            let stats = run_with(&["query", r#"{"stats":{}}"#]);
+            let stats: Value = serde_json::from_slice(&stats.stdout).expect("JSON");
+            let queues = stats["queues"].as_object().expect("queues");
+            assert_eq!(queues.keys().collect::<Vec<_>>(), ["a"], "{stats}");
+            assert_eq!(queues["a"]["ready"], sent);
+        }
+    }
+}
+
+/// Name, operator and error of what a node shows, latest first. `None`: the end is not recorded yet.
+fn operations(endpoint: &str, dir: &str) -> Vec<(String, String, Option<Value>)> {
+    let with = ["--endpoints", endpoint, "--certs-dir", dir];
+    let shown = succeed(&[&["operations", "--json"][..], &with].concat());
+    let shown: Value = serde_json::from_str(&shown).expect("JSON");
+    let operations = shown["operations"].as_array().expect("a list");
+    let row = |operation: &Value| {
+        let text = |name: &str| operation[name].as_str().expect("text").to_owned();
+        let end = operation["end"].as_object().map(|end| end["error"].clone());
+        let what = format!("{} {}", text("what"), text("details"));
+        (what.trim_end().to_owned(), text("by"), end)
+    };
+    operations.iter().map(row).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_operators_do_is_in_the_log_of_every_node() {
+    let mut secured = SecuredCluster::start();
+    let ann = secured.client("ann");
+    secured.serves(&ann).await;
+    cert(&secured.certs, &["client", "bob", "--roles", "operator"]);
+    cert(
+        &secured.certs,
+        &["client", "eve", "--roles", "reader,writer"],
+    );
+    let (endpoints, bob) = (secured.endpoints(), secured.path("bob"));
+    let with = ["--endpoints", &endpoints, "--certs-dir", &bob];
+    succeed(&[&["settings", "set", "keys=50000"][..], &with].concat());
+    let removal = fail(&[&["members", "remove", "node9"][..], &with].concat(), 1);
+    assert!(removal.contains("unknown_node"), "{removal}");
+    succeed(&[&["snapshot"][..], &with].concat());
+    let first = secured.cluster.nodes[0].http().0;
+    let eve = secured.path("eve");
+    let denied = ["operations", "--endpoints", &first, "--certs-dir", &eve];
+    assert!(fail(&denied, 1).contains("forbidden"));
+    let row = |what: &str, error: Value| (what.to_owned(), "bob".to_owned(), Some(error));
+    let mut expected = vec![
+        row("changeSettings keys=50000", Value::Null),
+        row("removeMember node9", "unknown_node".into()),
+    ];
+    // One for each node, in any order.
+    for node in ["node1", "node2", "node3"] {
+        expected.push(row(&format!("takeSnapshot {node}"), Value::Null));
+    }
+    let sorted = |mut rows: Vec<(String, String, Option<Value>)>| {
+        rows.sort_by(|one, other| one.0.cmp(&other.0));
+        rows
+    };
+    let expected = sorted(expected);
+    for restarted in [false, true] {
+        if restarted {
+            secured.cluster.nodes.iter_mut().for_each(Node::kill);
+            secured.cluster.nodes.iter_mut().for_each(Node::start);
+            secured.serves(&ann).await;
+        }
+        for node in &secured.cluster.nodes {
+            let endpoint = node.http().0;
+            eventually("a node shows what operators did", async || {
+                (sorted(operations(&endpoint, &bob)) == expected).then_some(())
+            })
+            .await;
+        }
+    }
 }

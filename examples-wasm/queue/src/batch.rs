@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use oarlock_guest::{Apply, Refusal};
 
+use crate::access::Access;
 use crate::draft::{NewTask, not_in_batch};
 use crate::enqueue::Planned;
 use crate::limits::{MAX_AFTER, MAX_BATCH};
@@ -24,6 +25,7 @@ impl<P: Policy> Queues<P> {
     pub(crate) fn batch(
         &mut self,
         cx: &mut Apply<'_>,
+        access: &Access,
         commands: Vec<Command>,
         all_or_nothing: bool,
     ) -> Result<Reply, Refusal> {
@@ -38,19 +40,22 @@ impl<P: Policy> Queues<P> {
             return Err(bad_command("batch", &text, "commands"));
         }
         if all_or_nothing {
-            return self.batch_or_nothing(cx, commands);
+            return self.batch_or_nothing(cx, access, commands);
         }
         let mut ids = Vec::with_capacity(commands.len());
         let results = commands
             .into_iter()
-            .map(|command| match self.apply_one(cx, command, &ids) {
-                Ok(reply) => {
-                    ids.push(added(&reply));
-                    BatchItem::Ok(reply)
-                }
-                Err(refusal) => {
-                    ids.push(None);
-                    BatchItem::Refused(refusal)
+            .map(|command| {
+                let allowed = self.check_command(access, &command);
+                match allowed.and_then(|()| self.apply_one(cx, command, &ids)) {
+                    Ok(reply) => {
+                        ids.push(added(&reply));
+                        BatchItem::Ok(reply)
+                    }
+                    Err(refusal) => {
+                        ids.push(None);
+                        BatchItem::Refused(refusal)
+                    }
                 }
             })
             .collect();
@@ -61,6 +66,7 @@ impl<P: Policy> Queues<P> {
     fn batch_or_nothing(
         &mut self,
         cx: &mut Apply<'_>,
+        access: &Access,
         commands: Vec<Command>,
     ) -> Result<Reply, Refusal> {
         let mut planned = Planned::default();
@@ -76,7 +82,8 @@ impl<P: Policy> Queues<P> {
                 );
                 return Err(bad_command("batch", &text, "commands"));
             }
-            let next = self.prepare_one(cx, command, &is_new, &mut planned);
+            let allowed = self.check_command(access, &command);
+            let next = allowed.and_then(|()| self.prepare_one(cx, command, &is_new, &mut planned));
             prepared.push(next.map_err(|refusal| at(position, &refusal))?);
             is_new.push(matches!(prepared.last(), Some(Prepared::New(..))));
         }

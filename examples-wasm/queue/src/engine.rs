@@ -3,6 +3,7 @@
 
 use oarlock_guest::{Apply, MigrateError, OldState, Read, Refusal, Token};
 
+use crate::access::Access;
 use crate::messages::{Command, Query, Reply, Response};
 use crate::policy::Policy;
 use crate::state::Queues;
@@ -14,13 +15,15 @@ impl<P: Policy> Queues<P> {
     /// A refusal; nothing has changed.
     pub fn execute(&mut self, cx: &mut Apply<'_>, command: Command) -> Result<Reply, Refusal> {
         let now_ms = cx.time_ms();
+        let access = Access::of(cx.caller());
+        self.check_command(&access, &command)?;
         let reply = match command {
             Command::Reserve(reserve) => self.reserve(cx, &reserve),
             Command::EndWaits(command) => self.end_waits(&command.worker),
             Command::Batch {
                 commands,
                 all_or_nothing,
-            } => self.batch(cx, commands, all_or_nothing),
+            } => self.batch(cx, &access, commands, all_or_nothing),
             Command::WaitFor(command) => self.wait_for(cx, &command),
             Command::Configure(change) => self.configure(now_ms, &change),
             Command::ConfigureKey(change) => self.configure_key(now_ms, &change),

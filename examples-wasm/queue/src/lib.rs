@@ -67,6 +67,12 @@
 //! - **Errors.** The last [`limits::MAX_ERRORS`] are kept, each cut to [`limits::MAX_ERROR_BYTES`] bytes.
 //! - **A queue** is created by its first task, or by `configure`.
 //!
+//! # Who may use a queue
+//!
+//! On a cluster with certificates, a token may be limited to queues: `oarlock token create NAME --roles writer --queues a,b`. A
+//! command or a query for another queue is refused with `forbidden`, and lists show the queues of the token only. Groups and
+//! the list of workers belong to no queue, so these tokens can't use them.
+//!
 //! # Your rules inside the queue
 //!
 //! [`Queues`] is a library, too: a [`policy::Policy`] decides what happens when a task is added, fails, and is done.
@@ -79,6 +85,7 @@ pub mod messages;
 pub mod policy;
 mod policy_guest;
 
+mod access;
 mod admin;
 mod batch;
 mod bucket;

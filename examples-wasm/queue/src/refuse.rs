@@ -81,6 +81,12 @@ pub(crate) fn no_such_group(group: &str) -> Refusal {
     Refusal::new("no_such_group", text).field("group")
 }
 
+/// The caller may not use a queue.
+pub(crate) fn forbidden(field: &str, text: &str) -> Refusal {
+    let text = format!("{text}; use a token with this scope, or one without scopes");
+    Refusal::new("forbidden", text).field(field)
+}
+
 /// The token is not that of the last delivery of the task.
 pub(crate) fn stale_token(id: u64) -> Refusal {
     let text = format!(

@@ -1,5 +1,6 @@
 //! What needs attention.
 
+use crate::access::Access;
 use crate::limits::MAX_SCANNED;
 use crate::messages::{StuckInfo, StuckQueue, TaskLine};
 use crate::policy::Policy;
@@ -15,13 +16,14 @@ const MAX_ENTRIES: usize = 100;
 impl<P: Policy> Queues<P> {
     /// Queues with ready tasks that no worker takes, tasks with one attempt left, and leases that were extended most
     /// often. It looks at a bounded number of queues and leases.
-    pub(crate) fn stuck(&self, now_ms: u64, limit: u64) -> StuckInfo {
+    pub(crate) fn stuck(&self, access: &Access, now_ms: u64, limit: u64) -> StuckInfo {
         let mut found = StuckInfo::default();
         let mut bytes = size::REPLY_BYTES;
-        self.find_unserved(now_ms, limit, &mut bytes, &mut found);
+        self.find_unserved(access, now_ms, (limit, &mut bytes), &mut found);
         let mut leases = Vec::new();
         let mut scanned = 0;
-        for &number in self.names.values() {
+        let queues = self.names.iter().filter(|(name, _)| access.has(name));
+        for (_, &number) in queues {
             for &(_, id) in &self.queue(number).timers {
                 scanned += 1;
                 if scanned > MAX_SCANNED {
@@ -60,8 +62,15 @@ impl<P: Policy> Queues<P> {
         found
     }
 
-    fn find_unserved(&self, now_ms: u64, limit: u64, bytes: &mut u64, found: &mut StuckInfo) {
-        for (scanned, &number) in self.names.values().enumerate() {
+    fn find_unserved(
+        &self,
+        access: &Access,
+        now_ms: u64,
+        (limit, bytes): (u64, &mut u64),
+        found: &mut StuckInfo,
+    ) {
+        let queues = self.names.iter().filter(|(name, _)| access.has(name));
+        for (scanned, (_, &number)) in queues.enumerate() {
             let queue = self.queue(number);
             let Some(reason) = self.reason(queue, now_ms) else {
                 continue;

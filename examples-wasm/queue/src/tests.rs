@@ -1,5 +1,6 @@
 //! Scenarios in the JSON of clients.
 
+mod access;
 mod batches;
 mod contents;
 mod dedupe;

@@ -5,6 +5,7 @@ use std::ops::Bound;
 
 use oarlock_guest::{Read, Refusal};
 
+use crate::access::Access;
 use crate::limits::{MAX_LISTED, MAX_SCANNED};
 use crate::messages::{
     GroupInfo, KeyInfo, ListState, Query, QueueDetail, Response, ScheduleInfo, Stage, StatsInfo,
@@ -31,10 +32,13 @@ pub(crate) fn attributes(extra: &Extra) -> BTreeMap<String, String> {
 
 impl<P: Policy> Queues<P> {
     pub(crate) fn respond(&self, cx: &Read<'_>, query: Query) -> Result<Response, Refusal> {
+        let access = Access::of(cx.caller());
+        self.check_query(&access, &query)?;
         let limit = cx.reply_limit();
         match query {
             Query::Stats { after, detail } => {
-                Ok(self.stats(after.as_deref(), detail, cx.time_ms(), limit))
+                let page = (after.as_deref(), limit);
+                Ok(self.stats(&access, page, detail, cx.time_ms()))
             }
             Query::Task { id } => Ok(Response::Task {
                 task: self.show(id, limit)?,
@@ -42,21 +46,29 @@ impl<P: Policy> Queues<P> {
             Query::List { .. } => self.list(&query, cx.time_ms(), limit),
             Query::Workers { after } => Ok(self.list_workers(after.as_deref(), limit)),
             Query::Schedules { after } => {
-                Ok(self.list_schedules(after.as_deref(), cx.time_ms(), limit))
+                let page = (after.as_deref(), limit);
+                Ok(self.list_schedules(&access, page, cx.time_ms()))
             }
             Query::Group { group } => Ok(Response::Group {
                 group: self.show_group(&group),
             }),
             Query::Keys { queue, after } => self.list_keys(&queue, after.as_deref(), limit),
-            Query::Stuck {} => Ok(Response::Stuck(self.stuck(cx.time_ms(), limit))),
+            Query::Stuck {} => Ok(Response::Stuck(self.stuck(&access, cx.time_ms(), limit))),
         }
     }
 
     /// The queues after a name, as many as fit into a response.
-    fn stats(&self, after: Option<&str>, detail: bool, now_ms: u64, limit: u64) -> Response {
+    fn stats(
+        &self,
+        access: &Access,
+        (after, limit): (Option<&str>, u64),
+        detail: bool,
+        now_ms: u64,
+    ) -> Response {
         let mut page = Page::new(limit);
         let more = if detail { size::DETAIL_BYTES } else { 0 };
-        for (name, &number) in self.names.range::<str, _>(from(after)) {
+        let queues = self.names.range::<str, _>(from(after));
+        for (name, &number) in queues.filter(|(name, _)| access.has(name)) {
             let queue = self.queue(number);
             let settings = queue
                 .config()
@@ -256,10 +268,18 @@ impl<P: Policy> Queues<P> {
         Response::Workers { workers, next }
     }
 
-    fn list_schedules(&self, after: Option<&str>, now_ms: u64, limit: u64) -> Response {
+    fn list_schedules(
+        &self,
+        access: &Access,
+        (after, limit): (Option<&str>, u64),
+        now_ms: u64,
+    ) -> Response {
         let mut page = Page::new(limit);
         for (name, schedule) in self.schedules.list.range::<str, _>(from(after)) {
             let queue = &schedule.task.queue;
+            if !access.has(queue) {
+                continue;
+            }
             let entry = || ScheduleInfo {
                 queue: queue.to_string(),
                 next_ms: schedule.next_ms,

@@ -48,6 +48,14 @@ impl Waiters {
             .collect()
     }
 
+    /// The queues for which the reserves of a worker wait.
+    pub(crate) fn queues_of_worker(&self, worker: u32) -> BTreeSet<&str> {
+        let list = self.list.values();
+        list.filter(|waiter| waiter.worker == worker)
+            .flat_map(|waiter| waiter.queues.iter().map(AsRef::as_ref))
+            .collect()
+    }
+
     pub(crate) fn add(&mut self, token: Token, waiter: Waiter) {
         for queue in &waiter.queues {
             self.by_queue

@@ -38,6 +38,25 @@ void oarlock_state_machine_host_wake_at(uint64_t time_ms) { wake_ms = time_ms; }
 void oarlock_state_machine_host_complete(uint64_t token, bool accepted, service_list_u8_t *reply) {
   note(accepted ? "%" PRIu64 " ok " : "%" PRIu64 " no ", token, reply->ptr, reply->len);
 }
+
+// The first command of a batch is of ann, with the rooms a and b. Others have no caller.
+bool oarlock_state_machine_callers_caller_of(uint32_t command, oarlock_state_machine_callers_caller_t *ret) {
+  if (command != 0) return false;
+  service_string_t *rooms = allocated(2 * sizeof *rooms);
+  service_string_dup(&rooms[0], "a");
+  service_string_dup(&rooms[1], "b");
+  oarlock_state_machine_callers_scope_t *scope = allocated(sizeof *scope);
+  service_string_dup(&scope->name, "rooms");
+  scope->values = (service_list_string_t){rooms, 2};
+  service_string_dup(&ret->name, "ann");
+  ret->scopes = (oarlock_state_machine_callers_list_scope_t){scope, 1};
+  return true;
+}
+void oarlock_state_machine_callers_caller_free(oarlock_state_machine_callers_caller_t *caller) {
+  oarlock_state_machine_callers_scope_t *scope = caller->scopes.ptr;
+  for (size_t i = 0; i < scope->values.len; i++) free(scope->values.ptr[i].ptr);
+  free(scope->values.ptr), free(scope->name.ptr), free(scope), free(caller->name.ptr);
+}
 void oarlock_state_machine_types_batch_free(exports_oarlock_state_machine_machine_batch_t *batch) { (void)batch; }
 void oarlock_state_machine_streams_method_sink_write(int sink, service_list_u8_t *chunk) {
   (void)sink;
@@ -108,6 +127,15 @@ bool guest_apply(struct cx *cx, struct bytes command, struct buffer *out) {
     return cx_set_timer(cx, id, now + number);
   } else if (strcmp(name, "cancel") == 0) {
     return cx_cancel_timer(cx, id);
+  } else if (strcmp(name, "enter") == 0) {
+    struct caller caller;
+    out->length -= 4;
+    if (!cx_caller(cx, &caller)) return true;
+    buffer_text(out, caller.name);
+    bool may = caller_may_use(&caller, "rooms", id) && caller_may_use(&caller, "floors", id);
+    caller_free(&caller);
+    CHECK(caller.name == NULL && caller.scope_count == 0);
+    return may;
   } else if (strcmp(name, "wake") == 0) {
     cx_wake_at(cx, now + given);
   } else if (strcmp(name, "refuse") == 0) {
@@ -124,11 +152,17 @@ bool guest_apply(struct cx *cx, struct bytes command, struct buffer *out) {
 }
 
 bool guest_query(uint64_t time_ms, struct bytes query, struct buffer *out) {
-  (void)time_ms, (void)query, (void)out;
+  (void)time_ms, (void)query;
+  struct caller caller;
+  CHECK(query_caller(&caller));
+  buffer_text(out, caller.name);
+  caller_free(&caller);
   return true;
 }
 
 void guest_on_timer(struct cx *cx, const char *id) {
+  struct caller caller;
+  CHECK(!cx_caller(cx, &caller));
   char payload[512];
   snprintf(payload, sizeof payload, "%s %" PRIu64, id, cx_time_ms(cx) - START_MS);
   cx_emit(cx, "timer", text(payload));
@@ -362,6 +396,23 @@ static void snapshots_from_before_and_broken_ones(void) {
   CHECK(saw("wake ;", 0, 0) && wake_ms == start + 50);
 }
 
+static void commands_and_queries_have_callers(void) {
+  CHECK(accepted("enter a") && accepted("enter b") && !accepted("enter c"));
+  exports_oarlock_state_machine_machine_moment_t at = {++index_, now_ms};
+  uint32_t ends[] = {7, 14};
+  exports_oarlock_state_machine_machine_batch_t batch = {{(uint8_t *)"enter aenter c", 14}, {ends, 2}};
+  exports_oarlock_state_machine_machine_outcomes_t outcomes;
+  exports_oarlock_state_machine_machine_apply(&at, &batch, &outcomes);
+  CHECK(outcomes.data.len == 3 && memcmp(outcomes.data.ptr, "ann", 3) == 0);
+  CHECK(outcomes.verdicts.ptr[1] == OARLOCK_STATE_MACHINE_TYPES_VERDICT_ACCEPTED);
+  free(outcomes.verdicts.ptr), free(outcomes.data.ptr), free(outcomes.ends.ptr);
+  exports_oarlock_state_machine_queries_moment_t query_at = {index_, now_ms};
+  service_list_u8_t request = {allocated(1), 0}, response, refusal;
+  CHECK(exports_oarlock_state_machine_queries_query(&query_at, &request, &response, &refusal));
+  CHECK(response.len == 3 && memcmp(response.ptr, "ann", 3) == 0);
+  free(response.ptr);
+}
+
 int main(void) {
   a_deferred_command_gets_its_reply_from_a_later_one();
   at_the_deadline_the_kept_reply_is_sent_or_another();
@@ -371,6 +422,7 @@ int main(void) {
   one_can_cancel_another_and_one_that_is_set_again_waits();
   the_wake_time_and_timers_do_not_replace_each_other();
   a_storm_takes_several_wake_ups_and_fewer_fire_if_they_seem_to_fail();
+  commands_and_queries_have_callers();
   snapshots_from_before_and_broken_ones();
   puts("ok");
   return 0;

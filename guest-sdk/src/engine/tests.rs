@@ -1,3 +1,4 @@
+mod callers;
 mod waiting;
 
 use serde::{Deserialize, Serialize};
@@ -5,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::*;
 use crate::codec::Bytes;
 use crate::testing::Harness;
-use crate::{Level, Read, Refusal, StateMachine, state_machine};
+use crate::{Caller, Level, Read, Refusal, StateMachine, state_machine};
 
 /// Appends its commands. Refuses an exclamation mark.
 #[derive(Default, Serialize, Deserialize)]
@@ -64,6 +65,12 @@ impl Host for NoHost {
     }
     fn reply_limit(&self) -> u64 {
         0
+    }
+    fn has_callers(&self) -> bool {
+        true
+    }
+    fn caller(&self, command: u32) -> Option<Caller> {
+        (command != 1).then(|| Caller::new(format!("caller {command}")))
     }
 }
 
@@ -176,11 +183,15 @@ fn a_reply_that_the_codec_cannot_encode_is_an_error() {
         index: 1,
         time_ms: 1,
     };
+    let alone = BatchPosition {
+        number: 0,
+        callers: &BatchCallers::default(),
+    };
     let error = apply(
         &mut LiveGuest::<Odd>::default(),
         &NoHost,
         position,
-        b"null",
+        (alone, b"null"),
         &mut Vec::new(),
     )
     .unwrap_err();

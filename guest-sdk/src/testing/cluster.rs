@@ -2,6 +2,7 @@
 
 use super::harness::{Harness, TestOutcome};
 use super::recorder::TestReply;
+use crate::caller::Caller;
 use crate::context::Event;
 use crate::guest::Guest;
 use crate::snapshot::{GuestPair, RestoreError, own_identity};
@@ -148,6 +149,14 @@ impl<M: Guest> TestCluster<M> {
     pub fn skip_ms(&mut self, by_ms: u64) -> &mut Self {
         for node in &mut self.nodes {
             node.harness.skip_ms(by_ms);
+        }
+        self
+    }
+
+    /// Sets who sends all commands and queries from now on, like [`Harness::set_caller`].
+    pub fn set_caller(&mut self, caller: Option<&Caller>) -> &mut Self {
+        for node in &mut self.nodes {
+            node.harness.set_caller(caller.cloned());
         }
         self
     }

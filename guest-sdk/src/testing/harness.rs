@@ -1,6 +1,7 @@
 //! One state machine and a host in memory.
 
 use super::recorder::{LogLine, Recorder, TestReply};
+use crate::caller::Caller;
 use crate::codec::Codec;
 use crate::context::{Event, Host, LogPosition, Read};
 use crate::engine::{self, CommandVerdict};
@@ -204,6 +205,13 @@ impl<M: Guest> Harness<M> {
         self
     }
 
+    /// Sets who sends all commands and queries from now on: what [`Apply::caller`](crate::Apply::caller) returns. It is `None` in a
+    /// new harness, and always in wake-ups.
+    pub fn set_caller(&mut self, caller: Option<Caller>) -> &mut Self {
+        self.host.set_caller(caller);
+        self
+    }
+
     /// Applies a typed command in its own entry. If it is deferred, the result is the reply at its deadline;
     /// [`waiting`](Self::waiting) has its token.
     ///
@@ -350,6 +358,7 @@ impl<M: Guest> Harness<M> {
     pub fn restored(&self) -> Self {
         let mut copy = Self::with_state(M::default());
         copy.position = self.position;
+        copy.host.set_caller(self.host.caller(0));
         if let Err(error) = copy.restore(&self.snapshot()) {
             panic!("{} cannot read its own snapshot: {error}", M::NAME);
         }
@@ -363,9 +372,10 @@ impl<M: Guest> Harness<M> {
         }
     }
 
-    /// Sets index and clock to those of another harness.
+    /// Sets index, clock and caller to those of another harness.
     pub(super) fn set_position<N: Guest>(&mut self, other: &Harness<N>) {
         self.position = other.position;
+        self.host.set_caller(other.host.caller(0));
     }
 
     /// Copies the wake time, which the host stores and a snapshot does not contain.

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 
+use crate::caller::Caller;
 use crate::context::{Event, Host, LateReply, Level};
 use crate::token::Token;
 
@@ -54,6 +55,7 @@ pub(super) struct Recorder {
     random: Cell<u64>,
     memory_is_low: Cell<bool>,
     reply_limit: Cell<u64>,
+    caller: RefCell<Option<Caller>>,
 }
 
 /// The default of the host.
@@ -69,6 +71,7 @@ impl Default for Recorder {
             random: Cell::default(),
             memory_is_low: Cell::new(false),
             reply_limit: Cell::new(REPLY_BYTES),
+            caller: RefCell::default(),
         }
     }
 }
@@ -80,6 +83,10 @@ impl Recorder {
 
     pub(super) fn set_reply_limit(&self, bytes: u64) {
         self.reply_limit.set(bytes);
+    }
+
+    pub(super) fn set_caller(&self, caller: Option<Caller>) {
+        self.caller.replace(caller);
     }
 
     /// Begins an entry: seeds the generator with the index, as the host does.
@@ -157,5 +164,14 @@ impl Host for Recorder {
 
     fn reply_limit(&self) -> u64 {
         self.reply_limit.get()
+    }
+
+    fn has_callers(&self) -> bool {
+        self.caller.borrow().is_some()
+    }
+
+    /// All commands and queries have the same.
+    fn caller(&self, _: u32) -> Option<Caller> {
+        self.caller.borrow().clone()
     }
 }

@@ -36,6 +36,7 @@ mod error;
 mod event_lines;
 #[cfg(feature = "load")]
 pub mod load;
+mod operations;
 mod options;
 mod pause;
 pub mod queue;
@@ -56,6 +57,7 @@ pub use client::response::{ApplyResponse, QueryResponse};
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{ApplyError, ClientConfigError, QueryError, RequestError};
 pub use event_lines::ReceivedEvent;
+pub use operations::{OperationEntry, OperationHistory, OperationResult};
 pub use options::{
     ApplyOptions, ClientOptions, Key, KeyError, MAX_KEY_BYTES, Protocol, QueryOptions,
     ReadConsistency,

@@ -19,6 +19,8 @@ pub struct UpgradeOptions {
     pub wait: Duration,
     /// Who requests the upgrade: shown in the history. At most 128 bytes.
     pub by: String,
+    /// The signature of the module, for nodes that accept signed modules only: what `oarlock sign-module` prints.
+    pub signature: Option<String>,
 }
 
 /// The module that is active after an upgrade, or that passed a dry run.

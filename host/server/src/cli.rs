@@ -19,12 +19,14 @@ mod file;
 mod logs;
 mod members;
 mod new;
+mod operations;
 mod origin;
 mod queue;
 mod recover;
 mod requests;
 mod serve;
 mod settings;
+mod sign_module;
 mod test;
 mod token;
 mod upgrade;
@@ -49,6 +51,7 @@ pub(crate) use events::EventsArgs;
 pub(crate) use logs::LogsArgs;
 pub(crate) use members::{MembersArgs, MembersCommand, TransferArgs};
 pub(crate) use new::NewArgs;
+pub(crate) use operations::OperationsArgs;
 pub(crate) use origin::{Origins, ParseError};
 pub(crate) use queue::{
     CatchUpArg, CronAddArgs, CronCommand, DedupeKeepArg, GroupCommand, GroupOpenArgs, ListArgs,
@@ -58,6 +61,7 @@ pub(crate) use recover::RecoverArgs;
 pub(crate) use requests::{ApplyArgs, ConsistencyArg, QueryArgs, SnapshotArgs, StatusArgs};
 pub(crate) use serve::ServeArgs;
 pub(crate) use settings::{SettingsArgs, SettingsCommand};
+pub(crate) use sign_module::SignModuleArgs;
 pub(crate) use test::TestArgs;
 pub(crate) use token::{TokenArgs, TokenCommand};
 pub(crate) use upgrade::UpgradeArgs;
@@ -117,12 +121,16 @@ pub(crate) enum CliCommand {
     Restore(RestoreArgs),
     /// Check a backup, or the data directory of a stopped node.
     Verify(VerifyArgs),
+    /// Show what operators and upgraders did last. Nodes record it in the log once they use certificates.
+    Operations(OperationsArgs),
     /// Record on a stopped node how to pass an entry at which every node stops.
     Recover(RecoverArgs),
     /// Create, show, renew and revoke the certificates of a cluster, its nodes and its clients.
     Cert(CertArgs),
     /// Create, show and revoke tokens of clients.
     Token(TokenArgs),
+    /// Sign a module, for nodes with --module-signers, or create a key for that.
+    SignModule(SignModuleArgs),
     /// Create a guest project that builds and passes its tests.
     New(NewArgs),
     /// Build the module of a guest project, whatever its language, and check it.

@@ -20,6 +20,7 @@
 //! | [`upgrade`] | the active module, upgrades and their history |
 //! | [`backup`] | the state of the cluster as one file |
 //! | [`status`], [`snapshot`], [`health`], [`metrics`], [`dashboard`] | the node itself |
+//! | [`operations`] | what operators do: recorded in the log, and shown |
 //! | [`guard`] | refuses what a web page makes a browser send: host, origin, content type |
 //! | [`request`] | validates headers, reads bodies |
 //! | [`reply`] | the guest's replies as HTTP responses |
@@ -49,6 +50,7 @@ mod member_address;
 mod members;
 mod metrics;
 mod openapi;
+mod operations;
 mod query;
 mod reference;
 mod reply;

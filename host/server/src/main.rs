@@ -7,6 +7,7 @@
 //! | [`node`] | one running node: guest, Raft, HTTP |
 //! | [`http`] | the HTTP API of a node |
 //! | [`tls`], [`access`] | certificates and encryption; who sends a request and what it may do |
+//! | [`signers`] | signatures of modules |
 //! | [`own_hosts`] | which hosts a request may name |
 //! | [`private_files`], [`descriptors`], [`resource_limits`] | file modes, file descriptors and limits of a process |
 //! | [`serve`] | the command `oarlock serve` |
@@ -56,6 +57,7 @@ mod resource_limits;
 mod schema;
 mod serve;
 mod settings;
+mod signers;
 mod start_limits;
 mod start_notices;
 mod state_audit;
@@ -114,9 +116,11 @@ fn run(invocation: Invocation) -> Result<(), Failure> {
         CliCommand::Backup(args) => command::backup(args),
         CliCommand::Restore(args) => command::restore(args),
         CliCommand::Verify(args) => command::verify(args),
+        CliCommand::Operations(args) => command::operations(args),
         CliCommand::Recover(args) => command::recover(args),
         CliCommand::Cert(args) => command::cert(args),
         CliCommand::Token(args) => command::token(args),
+        CliCommand::SignModule(args) => command::sign_module(args),
         CliCommand::New(args) => command::new(args),
         CliCommand::Build(args) => command::build(args),
         CliCommand::Test(args) => command::test(args),

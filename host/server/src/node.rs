@@ -40,7 +40,8 @@ use crate::quarantine;
 use crate::quarantine::record::{QuarantineRecord, QuarantineRecordError};
 use crate::readiness::{self, Readiness, RecordedModule};
 use crate::settings::cluster::ClusterPeer;
-use crate::settings::{FirstStart, HostPort, ServeSettings};
+use crate::settings::{FirstStart, GuestSource, HostPort, ServeSettings};
+use crate::signers::{ModuleSigners, SignersError, UnsignedModule, read_signature, signature_path};
 use crate::start_limits::{self, StartLimits};
 use crate::start_notices::{self, StoredCluster};
 use crate::state_audit;
@@ -60,6 +61,17 @@ pub(crate) enum NodeStartError {
     /// The guest can't be loaded.
     #[error(transparent)]
     Guest(#[from] GuestError),
+    /// The module of `--state-machine` is not signed.
+    #[error("cannot use the state machine {}: {error}; sign it with `oarlock sign-module`, and keep the signature in {}", file.display(), signature_path(file).display())]
+    Unsigned {
+        /// The file.
+        file: std::path::PathBuf,
+        /// Why its signature is not accepted.
+        error: UnsignedModule,
+    },
+    /// The signature of the module of `--state-machine` can't be read.
+    #[error(transparent)]
+    Signature(#[from] SignersError),
     /// The data directory can't be read.
     #[error("cannot read {}: {source}; check that this user may read it", data_dir.display())]
     DataDir {
@@ -182,7 +194,14 @@ impl Node {
         let is_new = first_start::is_new(&settings.data_dir)
             .map_err(|error| start_error(error.into(), &settings))?;
         let limits = StartLimits::read(&settings.data_dir, &settings.limits, is_new)?;
+        let file = match &source {
+            GuestSource::File(path) => Some(path.clone()),
+            _ => None,
+        };
         let module = guest::load(source, limits.load, code).await?;
+        if let Some(file) = file {
+            check_signature(settings.module_signers.as_ref(), &file, &module)?;
+        }
         first_start::check(&settings, is_new)?;
         let record = QuarantineRecord::read(&settings.data_dir)?;
         let stopped =
@@ -259,6 +278,7 @@ impl Node {
                 &settings.allowed_hosts,
             ),
             tls: settings.tls.clone(),
+            signers: settings.module_signers.clone(),
             client_addr: announced,
             limits: settings.limits,
             http: settings.http.clone(),
@@ -369,6 +389,23 @@ impl StartedWith {
     }
 }
 
+/// Checks the signature of the module that the node was started with. It is in a file next to the module.
+fn check_signature(
+    signers: Option<&ModuleSigners>,
+    file: &std::path::Path,
+    module: &GuestModule,
+) -> Result<(), NodeStartError> {
+    if signers.is_none() {
+        return Ok(());
+    }
+    let signature = read_signature(&signature_path(file))?;
+    let checked = upgrades::check_signature(signers, module.sha256(), signature.as_deref());
+    checked.map_err(|error| NodeStartError::Unsigned {
+        file: file.to_owned(),
+        error,
+    })
+}
+
 /// Starts the background tasks. Each runs until it is aborted, or until Raft stops.
 fn spawn_tasks(
     app: &App,
@@ -404,7 +441,12 @@ fn spawn_tasks(
         writes.clone(),
     );
     let stopped = audit::stopped::run(app.auditor.clone(), stopped, writes.clone());
-    let upgrades = upgrades::run(raft.clone(), app.upgrades.clone(), leadership.clone());
+    let upgrades = upgrades::run(
+        raft.clone(),
+        app.upgrades.clone(),
+        leadership.clone(),
+        settings.module_signers.clone(),
+    );
     let memory = memory::run(
         raft.clone(),
         machine.clone(),

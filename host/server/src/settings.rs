@@ -18,6 +18,7 @@ use crate::cli::{Origins, ServeArgs};
 use crate::exit::Failure;
 use crate::module_check::{CheckBudget, CheckSettings};
 use crate::own_hosts::is_loopback_host;
+use crate::signers::ModuleSigners;
 use crate::start_limits::GivenLimits;
 use crate::tls::TlsHandle;
 use crate::tls::identity::CertOwner;
@@ -126,6 +127,8 @@ pub(crate) struct ServeSettings {
     pub(crate) compiled_dir: PathBuf,
     /// Checks modules in a child process. `None`: in this process, for a test.
     pub(crate) module_check: Option<CheckSettings>,
+    /// The keys that may sign modules. `None`: modules need no signature.
+    pub(crate) module_signers: Option<ModuleSigners>,
     /// The guest.
     pub(crate) guest: GuestSource,
     /// Timeouts and log size. The node sets `node_id` and `peers` from the fields above when it starts.
@@ -184,6 +187,7 @@ impl ServeSettings {
             compiled_dir: data_dir.join(COMPILED_DIR),
             data_dir,
             module_check: None,
+            module_signers: None,
             guest,
             raft: RaftConfig::default(),
             replication: Replication::default(),
@@ -254,6 +258,11 @@ impl ServeSettings {
             check_is_loopback("client-addr", &settings.client_addr, origins)?;
             check_is_loopback("peer-addr", &peer_addr, origins)?;
         }
+        let signers = args.module_signers.as_deref().map(ModuleSigners::read);
+        let signers = signers.transpose().map_err(|error| {
+            let error = SettingsError::ModuleSigners(error);
+            with_origin("module-signers", origins)(error)
+        })?;
         let module_check = CheckSettings::new(CheckBudget {
             memory_bytes: args.module_check_memory_mib << 20,
             processor_seconds: args.module_check_seconds,
@@ -265,6 +274,7 @@ impl ServeSettings {
             tls,
             compiled_dir: args.compiled_dir.unwrap_or(settings.compiled_dir),
             module_check: Some(module_check),
+            module_signers: signers,
             cluster_id,
             start,
             audit_interval: Duration::from_millis(args.audit_interval_ms),

@@ -8,18 +8,21 @@
 //! | [`request`] | one client's request: checks the module, sends it through the log, waits for the end |
 //! | [`check_queue`] | uploaded modules that wait for their check |
 //! | [`coordinator`] | proposes this node's report, and on the leader the decision to activate or abort |
+//! | [`signature`] | whether this node accepts a module by its signature |
 //! | [`succession`] | whether a module may take over the state of the active one, by name, version and layout |
 //! | [`watch`] | the upgrade in progress and past upgrades, with notification of changes |
 
 mod check_queue;
 mod coordinator;
 mod request;
+mod signature;
 mod succession;
 mod watch;
 
 pub(crate) use check_queue::CheckQueue;
 pub(crate) use coordinator::run;
 pub(crate) use request::{Upgrade, UpgradeError, UpgradeRequestOptions, load_module};
+pub(crate) use signature::check as check_signature;
 pub(crate) use succession::{SuccessionError, check as check_succession};
 pub(crate) use watch::UpgradeWatch;
 

@@ -58,18 +58,23 @@ pub use guest::semantics::GuestSemantics;
 pub use images::RollbackMethod;
 pub use machine::audit::Audit;
 pub use machine::decisions::EntryDecision;
+pub use machine::operations::{OperationEnd, PastOperation};
 pub use machine::status::{
     MachineCounters, MachineStatus, QueryStatus, StatusHandle, UpgradeSummary,
 };
 pub use machine::{EffectsListener, WasmMachine};
 pub use records::audit::{AuditRecord, StateAcceptance};
+pub use records::caller::{GuestCaller, GuestCallerError};
 pub use records::digest::Sha256;
 pub use records::envelope::{Envelope, EnvelopeError, MAX_KEY_BYTES};
 pub use records::failure::GuestFailure;
 pub use records::memory::MemoryRecord;
+pub use records::operation::OperationRecord;
 pub use records::outcome::{CommandOutcome, GuestQueryError, UpgradeOutcome, UpgradeRefusal};
+pub use records::query::MachineQuery;
 pub use records::settings::SettingsChange;
 pub use records::settings_outcome::{SettingsOutcome, SettingsRefusal};
+pub use records::signature::{MAX_SIGNATURE_BYTES, UpgradeSignature};
 pub use records::snapshot_error::MachineSnapshotError;
 pub use records::upgrade::{
     AbortCause, CheckResult, MigrationRoute, UpgradeBegin, UpgradeEnd, UpgradeRecord,

@@ -19,6 +19,7 @@ use crate::guest::rules::Rules;
 use crate::records::digest::Sha256;
 use crate::records::envelope::Envelope;
 use crate::records::outcome::{CommandOutcome, GuestQueryError};
+use crate::records::query::MachineQuery;
 use crate::records::snapshot_error::MachineSnapshotError;
 use crate::rollback::recoverable::RecoverableGuest;
 use crate::settings::ReplicatedSettings;
@@ -34,6 +35,7 @@ pub(crate) mod hash;
 pub(crate) mod host_state;
 pub(crate) mod keys;
 pub(crate) mod memory;
+pub(crate) mod operations;
 pub(crate) mod queries;
 pub(crate) mod snapshot;
 pub(crate) mod state;
@@ -484,6 +486,7 @@ impl WasmMachine {
             self.own_memory_is_low = false;
         }
         self.status.set_low_memory(replicated.memory.nodes());
+        self.status.set_operations(&replicated.operations);
         self.status.set(MachineCounters {
             applied: replicated.applied,
             state_hash: replicated.hash.0,
@@ -491,6 +494,7 @@ impl WasmMachine {
             failures: replicated.failures,
             keys: replicated.keys.len() as u64,
             deferred: replicated.deferred.len() as u64,
+            operations: replicated.operations.begun(),
             wake_at_ms: replicated.wake_at_ms,
             memory_bytes: memory,
             memory_limit_bytes: self.limits.memory_bytes,
@@ -508,7 +512,7 @@ fn is_settings(outcome: &CommandOutcome) -> bool {
 
 impl ReplicatedStateMachine for WasmMachine {
     type Reply = CommandOutcome;
-    type Query = Bytes;
+    type Query = MachineQuery;
     type Response = Result<Bytes, GuestQueryError>;
 
     /// Enough for every call of a guest.
@@ -539,12 +543,17 @@ impl ReplicatedStateMachine for WasmMachine {
     }
 
     /// Runs a query on this thread. A failed query leaves the state unchanged.
-    fn query(&mut self, at: Moment, query: Bytes) -> Result<Bytes, GuestQueryError> {
+    fn query(&mut self, at: Moment, query: MachineQuery) -> Result<Bytes, GuestQueryError> {
         query_now(&mut self.guest, &self.limits, at, &query)
     }
 
     /// Runs a query on another thread, if [`Self::with_query_threads`] has started any.
-    fn query_async(&mut self, at: Moment, query: Bytes, respond: QueryCallback<Self::Response>) {
+    fn query_async(
+        &mut self,
+        at: Moment,
+        query: MachineQuery,
+        respond: QueryCallback<Self::Response>,
+    ) {
         self.queries
             .submit(&mut self.guest, &self.limits, at, query, respond);
     }

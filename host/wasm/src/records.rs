@@ -2,15 +2,19 @@
 //! the formats.
 
 pub(crate) mod audit;
+pub(crate) mod caller;
 pub(crate) mod chunks;
 pub(crate) mod digest;
 pub(crate) mod envelope;
 pub(crate) mod failure;
 pub(crate) mod frames;
 pub(crate) mod memory;
+pub(crate) mod operation;
 pub(crate) mod outcome;
+pub(crate) mod query;
 pub(crate) mod settings;
 pub(crate) mod settings_outcome;
+pub(crate) mod signature;
 pub(crate) mod snapshot_error;
 pub(crate) mod upgrade;
 pub(crate) mod wire;

@@ -15,11 +15,12 @@
 //! | `g` n, `b` n | grows its memory by pages, its table by elements; replies with the result of the growth, 4 bytes |
 //! | `m` | replies with whether memory is low, 1 byte |
 //! | `n` | replies with the limit of replies, 8 bytes |
+//! | `f` | replies with the name of the caller, and the name and first value of its first scope |
 //! | `z` n | replies with n bytes |
 //! | `p` n | sets the number of zeros at the end of a snapshot |
 //! | `o1` to `o6` | makes all outcomes invalid from now on |
 //!
-//! Queries: any other letter returns the value; `r…` is rejected; `t`, `v`, `s`, `z` as above; `e` emits and requests a
+//! Queries: any other letter returns the value; `r…` is rejected; `t`, `v`, `s`, `f`, `z` as above; `e` emits and requests a
 //! wake-up.
 //! Numbers are little-endian.
 

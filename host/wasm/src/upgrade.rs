@@ -221,7 +221,7 @@ impl Upgrader {
         if bytes == 0 || bytes > limit {
             return Err(UpgradeRefusal::Size { bytes, limit });
         }
-        state.pending = Some(PendingUpgrade::new(begin, at));
+        state.begin(PendingUpgrade::new(begin, at));
         Ok(UpgradeOutcome::Begun)
     }
 

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::{Client, response};
 use crate::audit::AuditInfo;
 use crate::error::RequestError;
+use crate::operations::OperationHistory;
 use crate::retry::Replay;
 use crate::settings::ClusterSettings;
 use crate::status::{LeadershipMoved, MembersChanged};
@@ -124,6 +125,15 @@ impl Client {
     pub async fn accept_state(&self, node: &str, by: &str) -> Result<AuditInfo, RequestError> {
         let body = json!({"node": node, "by": by});
         self.admin_request(Method::POST, "/v1/audit/accept".to_owned(), Some(body))
+            .await
+    }
+
+    /// What operators and upgraders did last, as one node knows it.
+    ///
+    /// # Errors
+    /// No node responds, or the client is no operator.
+    pub async fn operations(&self) -> Result<OperationHistory, RequestError> {
+        self.admin_request(Method::GET, "/v1/operations".to_owned(), None)
             .await
     }
 

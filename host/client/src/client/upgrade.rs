@@ -36,6 +36,10 @@ impl Client {
         if options.replace_machine {
             target.push_str("&replace_machine=true");
         }
+        if let Some(signature) = &options.signature {
+            target.push_str("&signature=");
+            target.push_str(&percent_encoded(signature).to_string());
+        }
         let call = HttpCall {
             method: Method::POST,
             target: target.into(),

@@ -1,6 +1,9 @@
 //! Who sends a request.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+use oarlock_wasm::{GuestCaller, GuestCallerError};
 
 use super::role::{AccessRole, RoleSet};
 
@@ -18,10 +21,33 @@ pub(crate) enum Caller {
 /// Someone who was authenticated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Principal {
-    /// Its name in its certificate.
-    pub(crate) name: String,
+    /// Its name and scopes, as the guest sees them.
+    guest_caller: Arc<GuestCaller>,
     /// What it may do.
     pub(crate) roles: RoleSet,
+}
+
+impl Principal {
+    /// Someone with this name, these roles, and these values of each scope.
+    ///
+    /// # Errors
+    /// The name or a scope is too long for the log.
+    pub(crate) fn new(
+        name: String,
+        roles: RoleSet,
+        scopes: BTreeMap<String, BTreeSet<String>>,
+    ) -> Result<Self, GuestCallerError> {
+        let guest_caller = Arc::new(GuestCaller::new(name, scopes)?);
+        Ok(Self {
+            guest_caller,
+            roles,
+        })
+    }
+
+    /// Its name in its certificate or token.
+    pub(crate) fn name(&self) -> &str {
+        self.guest_caller.name()
+    }
 }
 
 /// Why a caller may not send a request.
@@ -36,6 +62,11 @@ pub(crate) enum AccessDenied {
         /// The role that it needs.
         needs: AccessRole,
     },
+    /// Its token has scopes, which the guest enforces and the host can't.
+    Scoped {
+        /// The name of the principal.
+        name: String,
+    },
 }
 
 impl Caller {
@@ -46,16 +77,34 @@ impl Caller {
             (Self::Unknown, _) => Err(AccessDenied::Unauthenticated),
             (Self::Known(principal), Some(role)) if principal.roles.contains(role) => Ok(()),
             (Self::Known(principal), Some(needs)) => Err(AccessDenied::Forbidden {
-                name: principal.name.clone(),
+                name: principal.name().to_owned(),
                 needs,
             }),
+        }
+    }
+
+    /// Checks that the caller is not limited to scopes.
+    pub(crate) fn check_unscoped(&self) -> Result<(), AccessDenied> {
+        match self.for_guest() {
+            Some(principal) if !principal.scopes().is_empty() => Err(AccessDenied::Scoped {
+                name: principal.name().to_owned(),
+            }),
+            _ => Ok(()),
         }
     }
 
     /// The name of the principal, if there is one.
     pub(crate) fn name(&self) -> Option<&str> {
         match self {
-            Self::Known(principal) => Some(&principal.name),
+            Self::Known(principal) => Some(principal.name()),
+            Self::Anyone | Self::Unknown => None,
+        }
+    }
+
+    /// The principal as the guest sees it, if there is one.
+    pub(crate) fn for_guest(&self) -> Option<&Arc<GuestCaller>> {
+        match self {
+            Self::Known(principal) => Some(&principal.guest_caller),
             Self::Anyone | Self::Unknown => None,
         }
     }

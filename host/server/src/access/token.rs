@@ -4,18 +4,19 @@
 //! The text is `oarlock1.CLAIMS.SIGNATURE`: the claims are JSON, the signature is Ed25519 over the text before the last dot, and both
 //! are in base64 for URLs without padding.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use oarlock_wasm::GuestCallerError;
 use ring::rand::SystemRandom;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::caller::Principal;
-use super::role::RoleSet;
+use super::role::{AccessRole, RoleSet};
 
 /// Begin of a token, with the version of its format.
 const PREFIX: &str = "oarlock1";
@@ -36,6 +37,9 @@ pub(crate) struct TokenClaims {
     pub(crate) name: String,
     /// What the client may do, as in the URI of a certificate.
     pub(crate) roles: String,
+    /// Values of each scope, which the guest enforces. A token without them is not limited.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) scopes: BTreeMap<String, BTreeSet<String>>,
     /// Valid until this time, in seconds since 1970.
     pub(crate) expires: i64,
 }
@@ -103,6 +107,27 @@ fn decoded(text: &str) -> Result<Vec<u8>, TokenError> {
 )]
 pub(crate) struct TokenKeyError(String);
 
+/// A token can't be made.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(crate) enum TokenIssueError {
+    /// Its roles do more than send commands and queries.
+    #[error(
+        "scopes limit commands and queries only, and the role {0} does more; leave the role or the scopes out"
+    )]
+    Unlimited(AccessRole),
+    /// The scopes are too long.
+    #[error(transparent)]
+    Scopes(#[from] GuestCallerError),
+    /// The text would be too long.
+    #[error(
+        "the token would have {bytes} bytes, but {MAX_BYTES} are allowed; use fewer or shorter values of scopes"
+    )]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+    },
+}
+
 /// The key that signs tokens.
 pub(crate) struct TokenSigner(Ed25519KeyPair);
 
@@ -142,6 +167,29 @@ impl TokenSigner {
         // Not zero, so that it has the same text as in the file of revoked ids.
         id[0] |= 0x10;
         Ok(format!("{:032x}", u128::from_be_bytes(id)))
+    }
+
+    /// The text of a token that nodes accept.
+    ///
+    /// # Errors
+    /// See [`TokenIssueError`].
+    pub(crate) fn issue(
+        &self,
+        claims: &TokenClaims,
+        roles: RoleSet,
+    ) -> Result<String, TokenIssueError> {
+        Principal::new(claims.name.clone(), roles, claims.scopes.clone())?;
+        let unlimited = [AccessRole::Operator, AccessRole::Upgrader];
+        let unlimited = unlimited.into_iter().find(|role| roles.contains(*role));
+        if let Some(role) = unlimited.filter(|_| !claims.scopes.is_empty()) {
+            return Err(TokenIssueError::Unlimited(role));
+        }
+        let token = self.sign(claims);
+        let bytes = token.len();
+        if bytes > MAX_BYTES {
+            return Err(TokenIssueError::TooLong { bytes });
+        }
+        Ok(token)
     }
 
     /// The text of a token.
@@ -220,10 +268,8 @@ impl TokenKeys {
         if revoked.contains(&claims.id) {
             return Err(TokenError::Revoked);
         }
-        let principal = Principal {
-            name: claims.name,
-            roles,
-        };
+        let principal =
+            Principal::new(claims.name, roles, claims.scopes).map_err(|_| TokenError::Malformed)?;
         Ok(CheckedToken {
             principal: Arc::new(principal),
             expires: claims.expires,
@@ -248,6 +294,7 @@ mod tests {
             id: "1234".to_owned(),
             name: "ann".to_owned(),
             roles: "reader,writer".to_owned(),
+            scopes: BTreeMap::from([("queues".to_owned(), BTreeSet::from(["a".to_owned()]))]),
             expires: NOW + 1,
         }
     }
@@ -262,8 +309,11 @@ mod tests {
         let signer = signer();
         let token = signer.sign(&claims());
         let CheckedToken { principal, expires } = check(&signer, &token, NOW).expect("it is valid");
+        let scopes = BTreeMap::from([("queues".to_owned(), BTreeSet::from(["a".to_owned()]))]);
+        let same = Principal::new("ann".to_owned(), principal.roles, scopes);
+        assert_eq!(same.as_ref(), Ok(&*principal));
         assert_eq!(expires, NOW + 1);
-        assert_eq!(principal.name, "ann");
+        assert_eq!(principal.name(), "ann");
         assert_eq!(principal.roles.to_string(), "reader,writer");
         assert_eq!(check(&signer, &token, NOW + 1), Err(TokenError::Expired));
     }
@@ -341,5 +391,46 @@ mod tests {
         let none = TokenKeys::parse("").expect("an empty file");
         let checked = none.check(&first.sign(&claims()), "prod", &BTreeSet::new(), NOW);
         assert_eq!(checked, Err(TokenError::Signature));
+    }
+
+    #[test]
+    fn a_token_without_scopes_has_the_bytes_of_before() {
+        let plain = TokenClaims {
+            scopes: BTreeMap::new(),
+            ..claims()
+        };
+        let json = serde_json::to_string(&plain).expect("JSON");
+        assert!(!json.contains("scopes"), "{json}");
+        let read: TokenClaims = serde_json::from_str(&json).expect("claims");
+        assert_eq!(read, plain);
+    }
+
+    #[test]
+    fn scopes_are_refused_where_they_can_not_be_enforced_or_do_not_fit() {
+        let signer = signer();
+        let roles = |roles: &str| roles.parse().expect("roles");
+        let issued = signer.issue(&claims(), roles("reader,writer"));
+        assert!(check(&signer, &issued.expect("it fits"), NOW).is_ok());
+        for (set, role) in [
+            ("operator", AccessRole::Operator),
+            ("reader,upgrader", AccessRole::Upgrader),
+        ] {
+            let refused = signer.issue(&claims(), roles(set));
+            assert_eq!(refused, Err(TokenIssueError::Unlimited(role)));
+            let plain = TokenClaims {
+                scopes: BTreeMap::new(),
+                ..claims()
+            };
+            assert!(signer.issue(&plain, roles(set)).is_ok());
+        }
+        let with = |values: BTreeSet<String>| TokenClaims {
+            scopes: BTreeMap::from([("queues".to_owned(), values)]),
+            ..claims()
+        };
+        let refused = signer.issue(&with(BTreeSet::from([String::new()])), roles("reader"));
+        assert!(matches!(refused, Err(TokenIssueError::Scopes(_))));
+        let many = with((0..500).map(|n| format!("{n:04}")).collect());
+        let refused = signer.issue(&many, roles("reader"));
+        assert!(matches!(refused, Err(TokenIssueError::TooLong { .. })));
     }
 }

@@ -48,16 +48,15 @@ impl TokenCache {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::super::role::RoleSet;
     use super::*;
 
     fn accepted(expires: i64) -> CheckedToken {
-        let principal = Principal {
-            name: "ann".to_owned(),
-            roles: RoleSet::all(),
-        };
+        let principal = Principal::new("ann".to_owned(), RoleSet::all(), BTreeMap::new());
         CheckedToken {
-            principal: Arc::new(principal),
+            principal: Arc::new(principal.expect("a short name")),
             expires,
         }
     }

@@ -88,6 +88,11 @@ pub(crate) struct ServeArgs {
     /// built-in task queue. After an upgrade, any module that the cluster has run is accepted; the active one runs.
     #[arg(long, value_name = "FILE", env = "OARLOCK_STATE_MACHINE")]
     pub(crate) state_machine: Option<PathBuf>,
+    /// Accept only modules that a key in this file has signed: one public key of `oarlock sign-module --new-key` on each line.
+    /// It covers upgrades, and --state-machine, whose signature is in FILE.sig. Set it on every node: an upgrade is aborted if
+    /// one voter does not accept the module. The file is read when the node starts.
+    #[arg(long, value_name = "FILE", env = "OARLOCK_MODULE_SIGNERS")]
+    pub(crate) module_signers: Option<PathBuf>,
     /// Maximum number of client connections. Further connections are closed at once.
     #[arg(
         long,

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::FalseyValueParser;
+use clap::builder::{FalseyValueParser, NonEmptyStringValueParser};
 use clap::{ArgAction, Args, Subcommand};
 
 use super::authority::{AuthorityArgs, NewClientArgs, RevokingNodesArgs};
 use super::common::OutputArgs;
+use crate::access::ScopeFlag;
 
 /// Flags of `oarlock token`.
 #[derive(Debug, Args)]
@@ -31,12 +32,25 @@ pub(crate) struct TokenArgs {
 pub(crate) enum TokenCommand {
     /// Create a token. Nodes store nothing about it: they check its signature.
     #[command(
-        after_help = "Example:\n  oarlock token create ann --roles reader,writer --ttl 24h --out ann.token"
+        after_help = "Example:\n  oarlock token create ann --roles reader,writer --ttl 24h --out ann.token\n  oarlock token create mailer --roles writer --queues email,email-retry --out mailer.token"
     )]
     Create {
         /// The client.
         #[command(flatten)]
         client: NewClientArgs,
+        /// The only queues of the task queue that the client may use, separated by commas: the same as --scope queues=….
+        #[arg(
+            long,
+            value_name = "QUEUE,…",
+            value_delimiter = ',',
+            env = "OARLOCK_QUEUES"
+        )]
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        queues: Vec<String>,
+        /// The only values of a scope that the client may use. The guest enforces it: the task queue has the scope `queues`.
+        /// Can be repeated. Without any, the client is not limited.
+        #[arg(long = "scope", value_name = "NAME=VALUE,…")]
+        scopes: Vec<ScopeFlag>,
         /// How long it is valid: a number with s, m, h or d, up to 3650d.
         #[arg(long, value_name = "TIME", env = "OARLOCK_TTL", default_value = "24h")]
         #[arg(value_parser = parse_ttl)]

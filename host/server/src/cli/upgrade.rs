@@ -44,6 +44,9 @@ pub(crate) struct UpgradeArgs {
     )]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
     pub(crate) wait_ms: u64,
+    /// Signature of the module, which `oarlock sign-module` has written. Default: NEW.wasm.sig, if there is one.
+    #[arg(long, value_name = "FILE", env = "OARLOCK_SIGNATURE")]
+    pub(crate) signature: Option<PathBuf>,
     /// Who requests the upgrade, for the history.
     #[arg(
         long,

@@ -7,7 +7,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::output::{print_safely, write_json, write_out};
-use crate::access::{TokenClaims, TokenSigner};
+use crate::access::{ScopeFlag, TokenClaims, TokenSigner};
 use crate::cli::{AuthorityArgs, TokenArgs, TokenCommand};
 use crate::exit::Failure;
 use crate::tls::{files, issue};
@@ -32,7 +32,13 @@ pub(crate) fn token(args: TokenArgs) -> Result<(), Failure> {
     } = args;
     let json = output.json;
     match command {
-        TokenCommand::Create { client, ttl, out } => {
+        TokenCommand::Create {
+            client,
+            queues,
+            scopes,
+            ttl,
+            out,
+        } => {
             let authority = files::authorities(&ca_dir).map_err(Failure::failed)?;
             let path = ca_dir.join(files::AUTHORITIES);
             let authority = files::info(&path, &authority).map_err(Failure::failed)?;
@@ -43,9 +49,12 @@ pub(crate) fn token(args: TokenArgs) -> Result<(), Failure> {
                 id: TokenSigner::new_id().map_err(Failure::failed)?,
                 name: client.name.to_string(),
                 roles: client.roles.to_string(),
+                scopes: ScopeFlag::joined(scopes.into_iter().chain(ScopeFlag::queues(queues))),
                 expires: now.saturating_add_unsigned(ttl.as_secs()),
             };
-            let token = signer.sign(&claims);
+            let token = signer
+                .issue(&claims, client.roles)
+                .map_err(Failure::usage)?;
             if let Some(out) = out {
                 return issue::write_token(&out, &token).map_err(Failure::failed);
             }
@@ -72,13 +81,19 @@ pub(crate) fn token(args: TokenArgs) -> Result<(), Failure> {
                 return write_json(std::io::stdout().lock(), &claims);
             }
             let mut text = Vec::new();
-            for (label, value) in [
+            let scopes = claims.scopes.iter().map(|(name, values)| {
+                let values: Vec<&str> = values.iter().map(String::as_str).collect();
+                ("scope", format!("{name}={}", values.join(",")))
+            });
+            let scopes: Vec<_> = scopes.collect();
+            let shown = [
                 ("cluster", claims.cluster),
                 ("name", claims.name),
                 ("roles", claims.roles),
                 ("expires", super::cert::date(claims.expires)),
                 ("id", claims.id),
-            ] {
+            ];
+            for (label, value) in shown.into_iter().chain(scopes) {
                 // Writing to a vector never fails.
                 let _ = writeln!(text, "{label:<8} {}", print_safely(&value));
             }

@@ -16,6 +16,7 @@ use super::time::utc;
 use crate::cli::UpgradeArgs;
 use crate::exit::Failure;
 use crate::guest;
+use crate::signers::{read_signature, signature_path};
 
 /// Digits of a hash in tables and lines.
 const SHORT: usize = 12;
@@ -44,6 +45,7 @@ async fn carry_out(client: &Client, args: &UpgradeArgs, module: Vec<u8>) -> Resu
         replace_machine: args.replace_machine,
         wait: Duration::from_millis(args.wait_ms),
         by: args.by.clone(),
+        signature: signature(args)?,
     };
     let upgrading = client.upgrade(module, &options);
     tokio::pin!(upgrading);
@@ -58,6 +60,23 @@ async fn carry_out(client: &Client, args: &UpgradeArgs, module: Vec<u8>) -> Resu
     }
     let line = format!("{}\n", summary(&upgraded));
     write_out(std::io::stdout().lock(), line.as_bytes())
+}
+
+/// The signature in the file that was named, or in the one next to the module, if there is one.
+fn signature(args: &UpgradeArgs) -> Result<Option<String>, Failure> {
+    let (path, is_named) = match (&args.signature, &args.file) {
+        (Some(path), _) => (path.clone(), true),
+        (None, Some(file)) => (signature_path(file), false),
+        (None, None) => return Ok(None),
+    };
+    let found = read_signature(&path).map_err(Failure::failed)?;
+    if found.is_none() && is_named {
+        return Err(Failure::failed(format!(
+            "there is no file {}; create it with `oarlock sign-module`",
+            path.display()
+        )));
+    }
+    Ok(found)
 }
 
 fn summary(upgraded: &UpgradeDone) -> String {

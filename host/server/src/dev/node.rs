@@ -105,6 +105,7 @@ impl DevNode {
             dry_run: false,
             replace_machine: false,
             wait: UPGRADE_WAIT,
+            signature: None,
             by: "oarlock dev".to_owned(),
         };
         self.client.upgrade(module, &options).await

@@ -19,6 +19,7 @@ use crate::own_hosts::{OwnHosts, is_named};
 use crate::readiness::Readiness;
 use crate::settings::HttpSettings;
 use crate::settings::cluster::ClusterPeer;
+use crate::signers::ModuleSigners;
 use crate::tls::TlsHandle;
 use crate::upgrades::{CheckQueue, UpgradeWatch};
 
@@ -38,6 +39,8 @@ pub(crate) struct App {
     pub(crate) client_addr: String,
     /// Certificates, if the node uses TLS.
     pub(crate) tls: Option<TlsHandle>,
+    /// The keys that may sign modules. `None`: modules need no signature.
+    pub(crate) signers: Option<ModuleSigners>,
     /// The hosts that requests may name.
     pub(crate) hosts: OwnHosts,
     /// The limits with which this node was started. Those that apply are in `machine`.

@@ -6,16 +6,20 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
-use oarlock_wasm::{CommandOutcome, Envelope, MAX_KEY_BYTES, Sha256};
+use oarlock_wasm::{CommandOutcome, Envelope, EnvelopeError, GuestCaller, MAX_KEY_BYTES, Sha256};
 use task_queue_raft::Applied;
 use task_queue_raft::ids::Index;
 use tokio::time::Instant;
 
 use super::app::App;
 use super::error::ApiError;
+use super::error_code::ErrorCode;
 use super::reply::{GuestReply, ReplyResult};
 use super::request;
 use crate::access::Caller;
+
+/// The first cluster level whose log contains the callers of commands.
+const FIRST_LEVEL_WITH_CALLERS: u32 = 1;
 
 /// Replicates and applies one command, and responds with the guest's reply.
 pub(super) async fn apply(
@@ -28,27 +32,58 @@ pub(super) async fn apply(
     let deadline = Instant::now() + timeout;
     let (body, _share) = request::body(&app, &parts.headers, body).await?;
     let caller = parts.extensions.get::<Caller>();
-    let envelope = envelope(caller.unwrap_or(&Caller::Unknown), key, &body)?;
+    let envelope = envelope(&app, caller.unwrap_or(&Caller::Unknown), key, &body)?;
     drop(body);
     let reply = submit(&app, envelope, deadline).await?;
     Ok(reply.into_response(&app))
 }
 
-/// A command in the format of the log. The keys of each principal are separate from those of others.
+/// A command in the format of the log, with its principal if there is one. The keys of each principal are separate from those of
+/// others.
 ///
 /// # Errors
-/// 400 if the idempotency key is invalid.
-pub(super) fn envelope(caller: &Caller, key: Option<&str>, body: &[u8]) -> Result<Bytes, ApiError> {
-    let scoped = caller
-        .name()
-        .zip(key)
-        .map(|(name, key)| scoped_key(name, key));
-    Envelope::command(scoped.as_deref().or(key), body).map_err(|error| {
-        ApiError::malformed(
-            error.to_string(),
-            "send another Idempotency-Key, or leave the header out",
-        )
-    })
+/// 400 if the idempotency key is invalid. 409 if the principal has scopes, and the log can't contain them.
+pub(super) fn envelope(
+    app: &App,
+    caller: &Caller,
+    key: Option<&str>,
+    body: &[u8],
+) -> Result<Bytes, ApiError> {
+    let Some(principal) = caller.for_guest() else {
+        return Envelope::command(key, body).map_err(|error| bad_key(&error));
+    };
+    let level = app.raft.watch_status().borrow().cluster_level;
+    called(principal, level, key, body)
+}
+
+/// A command of a principal, in the log of a cluster at this level.
+fn called(
+    principal: &GuestCaller,
+    level: u32,
+    key: Option<&str>,
+    body: &[u8],
+) -> Result<Bytes, ApiError> {
+    let key = key.map(|key| scoped_key(principal.name(), key));
+    let envelope = if level >= FIRST_LEVEL_WITH_CALLERS {
+        Envelope::called(principal, key.as_deref(), body)
+    } else if principal.scopes().is_empty() {
+        Envelope::command(key.as_deref(), body)
+    } else {
+        // The guest would not see the scopes, and so would not enforce them.
+        return Err(ApiError::new(
+            ErrorCode::LevelTooLow,
+            "the token has scopes, and the log of a cluster at level 0 can't contain them; nothing was applied",
+            "run this release on every node, then send POST /v1/settings/raise-level; or use a token without scopes",
+        ));
+    };
+    envelope.map_err(|error| bad_key(&error))
+}
+
+fn bad_key(error: &EnvelopeError) -> ApiError {
+    ApiError::malformed(
+        error.to_string(),
+        "send another Idempotency-Key, or leave the header out",
+    )
 }
 
 /// The key of a principal. A key of a client has no space, so it is none of those without a principal.
@@ -128,3 +163,6 @@ async fn reply_to(
         )),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::app::App;
 use super::error::ApiError;
 use super::error_code::ErrorCode;
+use super::operations::{self, Operation};
 use super::{members, request};
 use crate::status::AuditStatus;
 
@@ -62,16 +63,18 @@ pub(super) async fn accept(
         ));
     }
     let (requested_at, hash) = acceptable(&app, &node)?;
+    let operation = Operation::new(&parts.extensions, "acceptState", node);
     let acceptance = StateAcceptance {
         requested_at,
         hash,
         by,
     };
-    let applied = app
-        .raft
-        .submit(Envelope::accept(&acceptance), timeout)
-        .await;
-    applied.map_err(|error| ApiError::of_command(&error))?;
+    let accepting = async {
+        let envelope = Envelope::accept(&acceptance);
+        let applied = app.raft.submit(envelope, timeout).await;
+        applied.map_err(|error| ApiError::of_command(&error))
+    };
+    operations::recorded(&app, operation, accepting).await?;
     Ok(Json(response(&app)))
 }
 

@@ -74,13 +74,17 @@ pub(super) async fn check(
     let needs = match access {
         Access::Open => return Ok(next.run(request).await),
         Access::Known => None,
-        Access::Role(role) => Some(role),
+        Access::Role(role) | Access::Unscoped(role) => Some(role),
     };
     let caller = request.extensions().get::<Caller>().cloned();
     let caller = caller.unwrap_or(Caller::Unknown);
     caller
         .check(needs)
         .map_err(|denied| ApiError::denied(&denied))?;
+    if matches!(access, Access::Unscoped(_)) {
+        let unscoped = caller.check_unscoped();
+        unscoped.map_err(|denied| ApiError::denied(&denied))?;
+    }
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let response = next.run(request).await;
     if let Some(name) = caller.name()

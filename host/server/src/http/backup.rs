@@ -20,6 +20,7 @@ use super::app::App;
 use super::error::ApiError;
 use super::error_code::ErrorCode;
 use super::event_stream::Streaming;
+use super::operations::{self, Operation};
 use super::{request, snapshot};
 use crate::backup::{BackupMember, BackupWriter, Manifest};
 
@@ -38,12 +39,17 @@ pub(super) async fn backup(
         .try_acquire_owned()
         .map_err(|_| ApiError::overloaded("backups that are being sent"))?;
     let before = app.auditor.quarantine();
-    let opening = tokio::time::timeout(timeout, open(&app, Instant::now() + timeout)).await;
-    let writer = opening.map_err(|_| {
-        ApiError::no_response(
-            "the snapshot for the backup was not complete in time; repeat the request with a longer timeout",
-        )
-    })??;
+    let node_id = app.raft.status().node_id.as_str().to_owned();
+    let operation = Operation::new(request.extensions(), "backup", node_id);
+    let opening = async {
+        let opened = tokio::time::timeout(timeout, open(&app, Instant::now() + timeout)).await;
+        opened.map_err(|_| {
+            ApiError::no_response(
+                "the snapshot for the backup was not complete in time; repeat the request with a longer timeout",
+            )
+        })?
+    };
+    let writer = operations::recorded(&app, operation, opening).await?;
     if app.auditor.is_quarantined() || !app.auditor.has_served_since(before) {
         return Err(ApiError::quarantined());
     }
@@ -63,7 +69,7 @@ async fn open(app: &App, deadline: Instant) -> Result<BackupWriter, ApiError> {
     let left = deadline.saturating_duration_since(Instant::now());
     let reading = app
         .raft
-        .query(Bytes::new(), Consistency::Linearizable, left);
+        .query(Bytes::new().into(), Consistency::Linearizable, left);
     let (_, _) = reading.await.map_err(|error| ApiError::of_query(&error))?;
     let mut error = None;
     for _ in 0..ATTEMPTS {

@@ -81,6 +81,13 @@ impl ApiError {
                 ),
                 "use a certificate or a token with this role: `oarlock cert client NAME --roles ROLES`, or `oarlock token create NAME --roles ROLES`",
             ),
+            AccessDenied::Scoped { name } => Self::new(
+                ErrorCode::Forbidden,
+                format!(
+                    "the token of {name:?} has scopes, and the response to this request is not limited to them"
+                ),
+                "use a token without scopes, or send queries",
+            ),
         }
     }
 
@@ -307,7 +314,6 @@ impl ApiError {
     }
 
     /// The code in the body.
-    #[cfg(test)]
     pub(crate) fn code(&self) -> &'static str {
         self.code.as_str()
     }

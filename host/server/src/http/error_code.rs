@@ -148,7 +148,7 @@ error_codes! {
     UnknownLevel: "unknown_level", 409, AfterChange,
         "A member runs a release that does not support the next level.";
     LevelTooLow: "level_too_low", 409, AfterChange,
-        "The cluster is at level 0, which has no replicated settings. Raise the level first.";
+        "The cluster is at level 0, whose log can't contain what the request needs. Raise the level first.";
     SettingRefused: "setting_refused", 409, Never,
         "The setting can't be set to this value: it can only be raised, or it follows from others.";
     StatesAgree: "states_agree", 409, AfterChange,
@@ -169,6 +169,8 @@ error_codes! {
         "The guest has no queries.";
     ModuleRefused: "module_refused", 422, Never,
         "The module failed a check. The current module stays active.";
+    ModuleUnsigned: "module_unsigned", 422, Never,
+        "The node accepts only modules that one of its keys has signed. The current module stays active.";
     AnotherMachine: "another_machine", 422, Never,
         "The module has another name than the active one. With `replace_machine=true` it may have.";
     LayoutChanged: "layout_changed", 422, Never,

@@ -23,6 +23,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
+use oarlock_wasm::MachineQuery;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -277,7 +278,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Express<'_, S> {
         match parsed.target {
             Target::Apply => {
                 let key = request::idempotency_key(&parsed.headers)?;
-                let envelope = apply::envelope(&caller, key, body)?;
+                let envelope = apply::envelope(&app, &caller, key, body)?;
                 Ok(Box::pin(async move {
                     let reply = apply::submit(&app, envelope, deadline).await;
                     drop(share);
@@ -285,9 +286,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Express<'_, S> {
                 }))
             }
             Target::Query(consistency) => {
-                let body = Bytes::copy_from_slice(body);
+                let query = MachineQuery {
+                    request: Bytes::copy_from_slice(body),
+                    caller: caller.for_guest().cloned(),
+                };
                 Ok(Box::pin(async move {
-                    let reply = query::run(&app, body, consistency, deadline).await;
+                    let reply = query::run(&app, query, consistency, deadline).await;
                     drop(share);
                     reply
                 }))

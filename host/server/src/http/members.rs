@@ -20,6 +20,7 @@ use task_queue_raft::raft::membership::change::{Change, ChangeError};
 use super::app::App;
 use super::error::ApiError;
 use super::error_code::ErrorCode;
+use super::operations::{self, Operation};
 use super::{guard, member_address, request};
 use crate::status::MemberStatus;
 
@@ -95,6 +96,13 @@ pub(super) async fn add(
     let replaces = addition.replaces.as_deref();
     member_address::check(&app, &addition.node_id, &addition.peer_addr, replaces).await?;
     let (id, address) = (NodeId::from(addition.node_id), addition.peer_addr);
+    let how = match &addition.replaces {
+        Some(old) => format!(" replaces {old}"),
+        None if addition.voter => " as a voter".to_owned(),
+        None => String::new(),
+    };
+    let details = format!("{}={address}{how}", id.as_str());
+    let operation = Operation::new(&parts.extensions, "addMember", details);
     let change = match addition.replaces {
         Some(old) => Change::Replace {
             old: old.into(),
@@ -104,7 +112,7 @@ pub(super) async fn add(
         None if addition.voter => Change::AddVoter { id, address },
         None => Change::AddLearner { id, address },
     };
-    change_members(&app, &parts.headers, change).await
+    change_members(&app, operation, &parts.headers, change).await
 }
 
 pub(super) async fn promote(
@@ -113,7 +121,8 @@ pub(super) async fn promote(
     request: Request,
 ) -> Result<Json<ChangeResponse>, ApiError> {
     let id = member_id(id)?;
-    change_members(&app, request.headers(), Change::Promote { id }).await
+    let operation = Operation::new(request.extensions(), "promoteMember", id.as_str());
+    change_members(&app, operation, request.headers(), Change::Promote { id }).await
 }
 
 pub(super) async fn remove(
@@ -122,7 +131,8 @@ pub(super) async fn remove(
     request: Request,
 ) -> Result<Json<ChangeResponse>, ApiError> {
     let id = member_id(id)?;
-    change_members(&app, request.headers(), Change::Remove { id }).await
+    let operation = Operation::new(request.extensions(), "removeMember", id.as_str());
+    change_members(&app, operation, request.headers(), Change::Remove { id }).await
 }
 
 /// The id in the path.
@@ -150,13 +160,17 @@ fn without_peer_address() -> ApiError {
 }
 
 async fn change_members(
-    app: &App,
+    app: &Arc<App>,
+    operation: Operation,
     headers: &HeaderMap,
     change: Change,
 ) -> Result<Json<ChangeResponse>, ApiError> {
     let timeout = request::timeout(headers)?;
-    let changed = app.raft.change_members(change, timeout).await;
-    let index = changed.map_err(|error| of_order(&error))?.0;
+    let changing = async {
+        let changed = app.raft.change_members(change, timeout).await;
+        changed.map_err(|error| of_order(&error))
+    };
+    let index = operations::recorded(app, operation, changing).await?.0;
     Ok(Json(ChangeResponse {
         index,
         members: app.member_list(),
@@ -174,8 +188,13 @@ pub(super) async fn transfer(
     let transfer: TransferLeadership = read(&app, &parts.headers, body, SHAPE).await?;
     let to = transfer.to.map(NodeId::from);
     let before = app.raft.status().leader;
-    let transferred = app.raft.transfer_leadership(to.clone(), timeout).await;
-    transferred.map_err(|error| of_order(&error))?;
+    let details = to.as_ref().map_or("", NodeId::as_str);
+    let operation = Operation::new(&parts.extensions, "transferLeadership", details);
+    let transferring = async {
+        let transferred = app.raft.transfer_leadership(to.clone(), timeout).await;
+        transferred.map_err(|error| of_order(&error))
+    };
+    operations::recorded(&app, operation, transferring).await?;
     // The transfer is complete, but this node may not have received a message from the new leader yet, or may
     // already have a later leader.
     let is_new = |status: &Status| match &to {

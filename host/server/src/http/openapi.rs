@@ -8,11 +8,17 @@ use serde_json::{Map, Value, json};
 
 use super::error::ErrorBody;
 use super::error_code::{ErrorCode, RetryClass};
-use super::reference::{BodySpec, HeaderSpec, ParameterPlace, ParameterSpec, ReplySpec, RouteSpec};
+use super::reference::{
+    Access, BodySpec, HeaderSpec, ParameterPlace, ParameterSpec, ReplySpec, RouteSpec,
+};
 
 const ABOUT: &str = "Oarlock replicates a state machine, the guest, on the nodes of a cluster. Every node serves every route, and a \
     follower forwards a request to the leader where that is needed. Commands, queries and their replies are passed on unchanged. \
     The page `host/docs/http.md` of the source tree contains the same with examples, and how a client retries.";
+
+/// Names of the two ways in which a client proves who it is.
+const CERTIFICATE: &str = "certificate";
+const TOKEN: &str = "token";
 
 /// The schemas of all bodies. Requests and responses are described differently: a field of a request can have a default.
 struct Schemas {
@@ -83,10 +89,42 @@ pub(super) fn document<'r>(routes: impl IntoIterator<Item = &'r RouteSpec>) -> V
         },
         "servers": [{"url": "/", "description": "the client address of any node"}],
         "paths": paths,
-        "components": {"schemas": schemas.into_definitions()},
+        "components": {
+            "schemas": schemas.into_definitions(),
+            "securitySchemes": security_schemes(),
+        },
         "x-oarlock-errors": errors,
         "x-oarlock-retry": classes,
     })
+}
+
+/// How a client proves who it is, to a node that uses TLS. A node without it asks for nothing.
+fn security_schemes() -> Value {
+    json!({
+        CERTIFICATE: {
+            "type": "mutualTLS",
+            "description": "The certificate of a client, which `oarlock cert client` makes. The roles are in it. Only nodes with \
+                            certificates ask for one.",
+        },
+        TOKEN: {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "oarlock1",
+            "description": "A token, which `oarlock token create` makes. The roles are in it. It takes precedence over a certificate. Only \
+                            nodes with certificates ask for one.",
+        },
+    })
+}
+
+/// What a client needs for a route: a certificate or a token, with a role. Without a role in the list, any is enough. OpenAPI 3.1
+/// (section 4.8.30) allows names of roles here.
+fn security(access: Access) -> Value {
+    let roles = match access {
+        Access::Open => return json!([]),
+        Access::Known => Vec::new(),
+        Access::Role(role) | Access::Unscoped(role) => vec![role.name()],
+    };
+    json!([{ CERTIFICATE: roles }, { TOKEN: roles }])
 }
 
 fn operation(route: &RouteSpec, schemas: &mut Schemas) -> Value {
@@ -98,6 +136,7 @@ fn operation(route: &RouteSpec, schemas: &mut Schemas) -> Value {
         "summary": route.summary,
         "parameters": parameters,
         "responses": responses(route, schemas),
+        "security": security(route.access),
         "x-oarlock-repeat": {"when": route.repeat.name(), "advice": route.repeat.advice()},
     });
     if !route.details.is_empty() {

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use bytes::Bytes;
-use oarlock_wasm::GuestQueryError;
+use oarlock_wasm::{GuestQueryError, MachineQuery};
 use task_queue_raft::Consistency;
 use tokio::time::Instant;
 
@@ -13,6 +12,7 @@ use super::app::App;
 use super::error::ApiError;
 use super::reply::{GuestReply, ReplyResult};
 use super::request;
+use crate::access::Caller;
 
 /// Sends one query to the guest, and responds with its reply.
 pub(super) async fn query(
@@ -28,7 +28,12 @@ pub(super) async fn query(
         // The rest of the time is for the query.
         wait_for_entry(&app, index, deadline - timeout / 4).await?;
     }
-    let reply = run(&app, body, consistency, deadline).await?;
+    let caller = parts.extensions.get::<Caller>();
+    let query = MachineQuery {
+        request: body,
+        caller: caller.and_then(Caller::for_guest).cloned(),
+    };
+    let reply = run(&app, query, consistency, deadline).await?;
     Ok(reply.into_response(&app))
 }
 
@@ -48,7 +53,7 @@ async fn wait_for_entry(app: &App, index: u64, deadline: Instant) -> Result<(), 
 /// Errors of the host, and failures of the guest. A rejection by the guest is a reply, not an error.
 pub(super) async fn run(
     app: &App,
-    body: Bytes,
+    query: MachineQuery,
     consistency: Consistency,
     deadline: Instant,
 ) -> ReplyResult {
@@ -57,7 +62,7 @@ pub(super) async fn run(
     }
     let before = app.auditor.quarantine();
     let left = deadline.saturating_duration_since(Instant::now());
-    let response = app.raft.query(body, consistency, left).await;
+    let response = app.raft.query(query, consistency, left).await;
     let (index, response) = response.map_err(|error| ApiError::of_query(&error))?;
     if !app.auditor.has_served_since(before) {
         return Err(ApiError::quarantined());

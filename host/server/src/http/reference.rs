@@ -48,6 +48,8 @@ pub(super) enum Access {
     Known,
     /// Those with this role.
     Role(AccessRole),
+    /// Those with this role whose token has no scopes: the response contains what the guest can't limit to scopes.
+    Unscoped(AccessRole),
 }
 
 /// Where a parameter is in the URL.

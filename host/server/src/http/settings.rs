@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Request, State};
@@ -11,10 +12,12 @@ use oarlock_wasm::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use task_queue_raft::ids::Index;
 
 use super::app::App;
 use super::error::ApiError;
 use super::error_code::ErrorCode;
+use super::operations::{self, Operation};
 use super::{members, request};
 
 /// Longest `by`, in bytes.
@@ -94,17 +97,24 @@ pub(super) async fn change(
     } else if app.raft.status().cluster_level == 0 {
         return Err(refused(&SettingsRefusal::NoSettings));
     }
+    let details = set.iter().map(|(name, value)| format!("{name}={value}"));
+    let details = details.collect::<Vec<_>>().join(" ");
+    let operation = Operation::new(&parts.extensions, "changeSettings", details);
     let change = SettingsChange {
         release: ReplicatedSettings::release().to_owned(),
         by,
         values: set,
     };
-    let applied = app.raft.submit(Envelope::settings(&change), timeout).await;
+    let index = operations::recorded(&app, operation, commit(&app, &change, timeout)).await?;
+    Ok(Json(response(&app, Some(index.0))))
+}
+
+/// Changes the settings, and returns the entry that did.
+async fn commit(app: &App, change: &SettingsChange, timeout: Duration) -> Result<Index, ApiError> {
+    let applied = app.raft.submit(Envelope::settings(change), timeout).await;
     let applied = applied.map_err(|error| ApiError::of_command(&error))?;
     match applied.reply {
-        CommandOutcome::Settings(SettingsOutcome::Changed) => {
-            Ok(Json(response(&app, Some(applied.index.0))))
-        }
+        CommandOutcome::Settings(SettingsOutcome::Changed) => Ok(applied.index),
         CommandOutcome::Settings(SettingsOutcome::Refused(refusal)) => Err(refused(&refusal)),
         other => Err(ApiError::internal(format!(
             "unexpected outcome of a change of the settings: {other:?}"
@@ -120,8 +130,12 @@ pub(super) async fn raise_level(
     let timeout = request::timeout(request.headers())?;
     // Held until this node has applied the entry, so that it does not compile the guest again then.
     let _guest = guest_after_raise(&app).await?;
-    let raised = app.raft.raise_level(timeout).await;
-    let index = raised.map_err(|error| members::of_order(&error))?;
+    let operation = Operation::new(request.extensions(), "raiseLevel", "");
+    let raising = async {
+        let raised = app.raft.raise_level(timeout).await;
+        raised.map_err(|error| members::of_order(&error))
+    };
+    let index = operations::recorded(&app, operation, raising).await?;
     // This node may apply the entry later than the leader commits it: it compiles the guest for the new rules.
     let applied = app.upgrades.find(|_| app.machine.settings().map(drop));
     let seen = tokio::time::timeout(timeout, applied).await;

@@ -11,6 +11,7 @@ use task_queue_raft::ids::Index;
 
 use super::app::App;
 use super::error::ApiError;
+use super::operations::{self, Operation};
 use super::request;
 
 /// The response to `POST /v1/snapshot`.
@@ -28,14 +29,19 @@ pub(super) async fn snapshot(
     request: Request,
 ) -> Result<Json<SnapshotTaken>, ApiError> {
     let timeout = request::timeout(request.headers())?;
-    let taking = tokio::time::timeout(timeout, take(&app)).await;
-    let newest = taking.map_err(|_| {
-        ApiError::no_response(
-            "the snapshot was not complete in time; it may still complete, and the log of this node shows errors",
-        )
-    })??;
+    let node_id = app.raft.status().node_id.as_str().to_owned();
+    let operation = Operation::new(request.extensions(), "takeSnapshot", node_id.clone());
+    let taking = async {
+        let taken = tokio::time::timeout(timeout, take(&app)).await;
+        taken.map_err(|_| {
+            ApiError::no_response(
+                "the snapshot was not complete in time; it may still complete, and the log of this node shows errors",
+            )
+        })?
+    };
+    let newest = operations::recorded(&app, operation, taking).await?;
     Ok(Json(SnapshotTaken {
-        node_id: app.raft.status().node_id.as_str().to_owned(),
+        node_id,
         snapshot_index: newest.last.index.0,
     }))
 }

@@ -12,8 +12,8 @@ use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_TYPE, ETAG};
 use axum::response::Response;
 use oarlock_wasm::{
-    AbortCause, CheckResult, GuestModule, PastUpgrade, UpgradeRefusal, UpgradeStatus,
-    UpgradeSummary,
+    AbortCause, CheckResult, GuestModule, MAX_SIGNATURE_BYTES, PastUpgrade, Sha256, UpgradeRefusal,
+    UpgradeStatus, UpgradeSummary,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -23,13 +23,18 @@ use tokio::time::Instant;
 use super::app::App;
 use super::error::ApiError;
 use super::error_code::ErrorCode;
+use super::operations::{self, Operation};
 use super::request::{self, BodyLimit};
 use crate::status::ModuleStatus;
-use crate::upgrades::{SuccessionError, Upgrade, UpgradeError, UpgradeRequestOptions, load_module};
+use crate::upgrades::{
+    self, SuccessionError, Upgrade, UpgradeError, UpgradeRequestOptions, load_module,
+};
 
 /// Default and maximum of `wait_ms`, in milliseconds.
 pub(super) const DEFAULT_WAIT_MS: u64 = 60_000;
 pub(super) const MAX_WAIT_MS: u64 = 3_600_000;
+/// The first cluster level whose log contains signatures of modules.
+const FIRST_LEVEL_WITH_SIGNATURES: u32 = 1;
 /// How much longer than `wait_ms` the response may take, unless the request has its own timeout.
 const GRACE: Duration = Duration::from_secs(10);
 /// Longest `by`, in bytes.
@@ -64,6 +69,9 @@ pub(super) struct UpgradeParams {
     /// Who requested the upgrade, for the history: up to 128 bytes, by default `http`.
     #[serde(default)]
     by: Option<String>,
+    /// The signature of the module: what `oarlock sign-module` prints.
+    #[serde(default)]
+    signature: Option<String>,
 }
 
 impl UpgradeParams {
@@ -71,12 +79,19 @@ impl UpgradeParams {
         let by = self.by.unwrap_or_else(|| "http".to_owned());
         let fits = by.len() <= MAX_BY_BYTES && !by.chars().any(char::is_control);
         let wait_ms = self.wait_ms.unwrap_or(DEFAULT_WAIT_MS);
+        let signature = self.signature.as_deref().unwrap_or_default();
+        if signature.len() > MAX_SIGNATURE_BYTES {
+            return Err(invalid_params(&format!(
+                "signature must have at most {MAX_SIGNATURE_BYTES} bytes"
+            )));
+        }
         if fits && (1..=MAX_WAIT_MS).contains(&wait_ms) {
             return Ok(UpgradeRequestOptions {
                 dry_run: self.dry_run,
                 replace_machine: self.replace_machine,
                 wait_ms,
                 by,
+                signature: self.signature,
             });
         }
         Err(invalid_params(&format!(
@@ -88,7 +103,7 @@ impl UpgradeParams {
 fn invalid_params(why: &str) -> ApiError {
     ApiError::malformed(
         format!("the query string of the URL is invalid: {why}"),
-        "use the parameters dry_run=true, replace_machine=true, wait_ms=60000 and by=NAME, all optional",
+        "use the parameters dry_run=true, replace_machine=true, wait_ms=60000, by=NAME and signature=TEXT, all optional",
     )
 }
 
@@ -143,9 +158,13 @@ pub(super) async fn upgrade(
         hint: "build a smaller module, without debug information, or raise the limit with `oarlock settings set module_bytes=N`",
     };
     let (body, _share) = request::body_up_to(&app, &parts.headers, body, largest).await?;
+    check_signature(&app, &body, &options)?;
     let module = load_module(&app.checks, app.machine.module(), body, limits)
         .await
         .map_err(of_upgrade)?;
+    let how = if options.dry_run { " dry run" } else { "" };
+    let details = format!("{}{how}", module.sha256());
+    let operation = Operation::new(&parts.extensions, "upgradeStateMachine", details);
     let upgrade = Upgrade {
         raft: &app.raft,
         upgrades: &app.upgrades,
@@ -158,13 +177,44 @@ pub(super) async fn upgrade(
     let activated_index = if module.sha256() == app.machine.module().sha256() {
         Some(upgrade.active_since())
     } else {
-        tokio::time::timeout_at(deadline, upgrade.run())
-            .await
-            .unwrap_or(Err(UpgradeError::TimedOut))
-            .map_err(of_upgrade)?
+        let upgrading = async {
+            let upgraded = tokio::time::timeout_at(deadline, upgrade.run()).await;
+            let upgraded = upgraded.unwrap_or(Err(UpgradeError::TimedOut));
+            upgraded.map_err(of_upgrade)
+        };
+        operations::recorded(&app, operation, upgrading).await?
     };
     let activated_index = activated_index.map(|index| index.0);
     Ok(Json(UpgradeResponse::new(&module, activated_index)))
+}
+
+/// Checks the signature of a module before the module is compiled. The other voters check it too.
+///
+/// # Errors
+/// 409 if the log can't contain a signature. 422 if this node does not accept it.
+fn check_signature(
+    app: &App,
+    module: &[u8],
+    options: &UpgradeRequestOptions,
+) -> Result<(), ApiError> {
+    let signature = options.signature.as_deref();
+    let level = app.raft.watch_status().borrow().cluster_level;
+    if signature.is_some() && level < FIRST_LEVEL_WITH_SIGNATURES {
+        return Err(ApiError::new(
+            ErrorCode::LevelTooLow,
+            "the cluster is at level 0, whose log can't contain the signature of a module; the current module stays active",
+            "run this release on every node, then send POST /v1/settings/raise-level",
+        ));
+    }
+    let checked = upgrades::check_signature(app.signers.as_ref(), Sha256::of(module), signature);
+    checked.map_err(|error| {
+        ApiError::new(
+            ErrorCode::ModuleUnsigned,
+            format!("{error}; the current module stays active"),
+            "sign the module with `oarlock sign-module FILE --key KEY`; `oarlock upgrade FILE` then sends FILE.sig, over HTTP it is the \
+             parameter `signature`",
+        )
+    })
 }
 
 /// The error response of an upgrade.

@@ -12,7 +12,7 @@ use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterV
 use super::register::{counter_vec, register};
 
 /// Values of the label `route`. The last one stands for paths that no route has.
-pub(crate) const ROUTES: [&str; 24] = [
+pub(crate) const ROUTES: [&str; 25] = [
     "/v1/apply",
     "/v1/query",
     "/v1/status",
@@ -28,6 +28,7 @@ pub(crate) const ROUTES: [&str; 24] = [
     "/v1/leader/transfer",
     "/v1/settings",
     "/v1/settings/raise-level",
+    "/v1/operations",
     "/v1/audit",
     "/v1/audit/accept",
     "/v1/backup",

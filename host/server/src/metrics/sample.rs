@@ -147,6 +147,7 @@ pub(super) struct Sampled {
     guest_memory_low: IntGauge,
     keys: IntGauge,
     deferred: IntGauge,
+    operations: IntCounter,
     rollbacks: IntCounter,
     last_rollback: IntGauge,
     queries_waiting: IntGauge,
@@ -308,6 +309,10 @@ impl Sampled {
                 "oarlock_deferred_commands",
                 "Commands whose reply the guest has deferred.",
             )?,
+            operations: counter(
+                "oarlock_operations_total",
+                "Requests of operators and upgraders since the beginning of the log.",
+            )?,
             rollbacks: counter(
                 "oarlock_guest_rollbacks_total",
                 "Rollbacks of the guest's state on this node, each after a failure of the guest.",
@@ -429,6 +434,7 @@ impl Sampled {
             .set(machine.counts.memory_is_low.into());
         self.keys.set(number(machine.counts.keys));
         self.deferred.set(number(machine.counts.deferred));
+        set_counter(&self.operations, machine.counts.operations);
         set_counter(&self.rollbacks, machine.counts.rollbacks);
         self.queries_waiting.set(number(machine.queries.waiting));
         set_counter(&self.replica_queries, machine.queries.completed);

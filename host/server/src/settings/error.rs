@@ -4,6 +4,7 @@ use thiserror::Error;
 
 use super::address::{HostPort, ListenAddressError};
 use super::cluster::ClusterError;
+use crate::signers::SignersError;
 use crate::tls::files::CertFileError;
 
 /// Longest cluster id, in bytes: a limit of the protocol between nodes.
@@ -56,6 +57,9 @@ pub(crate) enum SettingsError {
     /// `--certs-dir` has files that can't be used.
     #[error(transparent)]
     Certificates(#[from] CertFileError),
+    /// `--module-signers`.
+    #[error(transparent)]
+    ModuleSigners(#[from] SignersError),
     /// `--certs-dir` has the certificate of another node.
     #[error(
         "the certificate is {found}, and this is the node {node_id} of the cluster {cluster_id:?}; use the directory of this node, \

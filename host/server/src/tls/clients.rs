@@ -1,5 +1,6 @@
 //! Connections of clients over TLS. The node proves who it is; a client with a certificate does so too.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -41,19 +42,18 @@ impl TlsHandle {
         };
         let first = chain.first().map_or(&[][..], |first| first.as_ref());
         let info = CertificateInfo::of(first).map_err(io::Error::other)?;
-        let principal = match info.identity.owner {
-            CertOwner::Client(name, roles) => Principal { name, roles },
+        let (name, roles) = match info.identity.owner {
+            CertOwner::Client(name, roles) => (name, roles),
             // A node can do everything anyway.
-            CertOwner::Node(id) => Principal {
-                name: format!("node/{id}"),
-                roles: RoleSet::all(),
-            },
+            CertOwner::Node(id) => (format!("node/{id}"), RoleSet::all()),
             CertOwner::Authority => {
                 return Err(io::Error::other(
                     "the certificate of an authority is none of a client",
                 ));
             }
         };
+        // A certificate has no scopes: its owner is not limited in any.
+        let principal = Principal::new(name, roles, BTreeMap::new()).map_err(io::Error::other)?;
         Ok(SecuredClient {
             stream,
             caller: Caller::Known(Arc::new(principal)),

@@ -279,6 +279,15 @@ pub(crate) fn revoke_id(dir: &Path, id: &str, note: &str) -> Result<(), IssueErr
     write(&path, text.as_bytes(), 0o644)
 }
 
+/// Writes a new private key, in PKCS#8, to a file that does not exist yet and that only the user of this process can read.
+///
+/// # Errors
+/// The file exists already, or can't be written.
+pub(crate) fn write_new_key(path: &Path, key: &[u8]) -> Result<(), IssueError> {
+    refuse_existing(path, "use another file")?;
+    write(path, pem_block("PRIVATE KEY", key).as_bytes(), 0o600)
+}
+
 /// Writes a token to a file that only the user of this process can read.
 ///
 /// # Errors

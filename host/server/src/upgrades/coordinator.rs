@@ -10,7 +10,9 @@ use task_queue_raft::ids::Index;
 use task_queue_raft::{Leadership, Raft};
 use tokio::sync::watch;
 
+use super::signature;
 use super::watch::UpgradeWatch;
+use crate::signers::ModuleSigners;
 
 /// Timeout of one proposal.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -22,6 +24,7 @@ pub(crate) async fn run(
     raft: Raft<WasmMachine>,
     mut watched: UpgradeWatch,
     mut leadership: watch::Receiver<Leadership>,
+    signers: Option<ModuleSigners>,
 ) {
     let mut proposed = None;
     let mut snapshots = SnapshotAfterUpgrade::new(&watched.now());
@@ -30,8 +33,10 @@ pub(crate) async fn run(
         leadership.mark_unchanged();
         let (upgrades, status) = (watched.now(), raft.status());
         snapshots.request(&upgrades, &raft);
+        let refusal = refusal(signers.as_ref(), &upgrades);
         let situation = UpgradeSituation {
             me: status.node_id.as_str(),
+            refusal: refusal.as_deref(),
             voters: &status.voters,
             leads: status.has_committed_in_term,
             proposed: proposed.as_ref(),
@@ -63,6 +68,15 @@ pub(crate) async fn run(
             }
         }
     }
+}
+
+/// Why this node does not accept the module of the upgrade in progress, whether it runs or not. The report goes through the log, so
+/// the upgrade is aborted on every node alike, also where the files of keys differ.
+fn refusal(signers: Option<&ModuleSigners>, upgrades: &UpgradeSummary) -> Option<String> {
+    let pending = upgrades.pending.as_ref()?;
+    let signature = upgrades.signature.as_deref();
+    let checked = signature::check(signers, pending.sha256, signature);
+    checked.err().map(|error| error.to_string())
 }
 
 /// Proposes a record. Returns `false` if the node should retry.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use oarlock_wasm::{
     AbortCause, CheckError, CommandOutcome, Envelope, GuestModule, MachineLimits, PastUpgrade,
     Sha256, StatusHandle, UpgradeBegin, UpgradeEnd, UpgradeOutcome, UpgradeRecord, UpgradeRefusal,
-    UpgradeStatus, WasmMachine,
+    UpgradeSignature, UpgradeStatus, WasmMachine,
 };
 use task_queue_raft::ids::Index;
 use task_queue_raft::{Raft, SubmitError};
@@ -29,6 +29,8 @@ pub(crate) struct UpgradeRequestOptions {
     pub(crate) wait_ms: u64,
     /// Who requested the upgrade, for the history: up to 256 bytes.
     pub(crate) by: String,
+    /// The signature of the module, for the nodes that want one.
+    pub(crate) signature: Option<String>,
 }
 
 /// Why an upgrade has not activated the module. Except after a timeout, the current module stays active.
@@ -142,6 +144,7 @@ impl Upgrade<'_> {
             self.abort(upgrade, &error).await?;
             return Err(error.into());
         }
+        self.send_signature(upgrade).await?;
         self.send_module(upgrade).await?;
         let past = self.upgrades.end_of(upgrade).await;
         result_of(past.ok_or(UpgradeError::Stopping)?)
@@ -179,6 +182,17 @@ impl Upgrade<'_> {
             }
             (refusal, _) => Err(UpgradeError::Refused(refusal)),
         }
+    }
+
+    /// Proposes the signature, before the module is complete: then each voter checks it.
+    async fn send_signature(&self, upgrade: Index) -> Result<(), UpgradeError> {
+        let Some(text) = self.options.signature.clone() else {
+            return Ok(());
+        };
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let record = UpgradeSignature { upgrade, text };
+        self.raft.submit(Envelope::signature(&record), left).await?;
+        Ok(())
     }
 
     /// Proposes the module in chunks, and skips bytes that are already in the log.

@@ -26,6 +26,9 @@ pub enum UpgradeStep {
 pub struct UpgradeSituation<'a> {
     /// Name of the node.
     pub me: &'a str,
+    /// Why the node does not accept the module, whatever its check says. It then reports this. If the other nodes accept the
+    /// module nevertheless, because this one is no voter, it follows them.
+    pub refusal: Option<&'a str>,
     /// The current voters.
     pub voters: &'a [NodeId],
     /// The node leads, and has committed an entry of its term.
@@ -43,7 +46,8 @@ impl UpgradeSummary {
         let Some(pending) = &self.pending else {
             return UpgradeStep::WaitUntil(None);
         };
-        if let Some(result) = self.own_check()
+        let refused = node.refusal.map(CheckResult::refused);
+        if let Some(result) = refused.as_ref().or(self.own_check())
             && pending.staged_at.is_some()
             && pending.reports.get(node.me) != Some(result)
         {

@@ -1,11 +1,14 @@
 //! The state of one call into a guest: what the guest may do in it, and what it has done so far.
 
+use std::sync::Arc;
+
 use task_queue_raft::state_machine::Moment;
 
 use crate::guest::effects::Effects;
 use crate::guest::error_lines::ErrorLines;
 use crate::guest::limits::MachineLimits;
 use crate::guest::random::Random;
+use crate::records::caller::GuestCaller;
 use crate::records::chunks::{ChunkReader, ChunkWriter};
 use crate::records::failure::GuestFailure;
 
@@ -34,11 +37,51 @@ impl CallView {
     };
 }
 
+/// Who has sent the commands of a call, or the query. A replay must see the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Callers {
+    /// One for each command; `None` if no command has a caller, so that these calls cost nothing.
+    of: Option<Arc<[Option<Arc<GuestCaller>>]>>,
+}
+
+impl Callers {
+    /// The callers of the commands, in their order.
+    pub(crate) fn of<'c>(
+        callers: impl Iterator<Item = Option<&'c Arc<GuestCaller>>> + Clone,
+    ) -> Self {
+        let has_any = callers.clone().any(|caller| caller.is_some());
+        Self {
+            of: has_any.then(|| callers.map(Option::<&_>::cloned).collect()),
+        }
+    }
+
+    /// Whether a command has a caller.
+    pub(super) fn any(&self) -> bool {
+        self.of.is_some()
+    }
+
+    /// Who has sent this command, counted from 0.
+    pub(super) fn get(&self, command: u32) -> Option<&GuestCaller> {
+        let callers = self.of.as_deref()?;
+        callers.get(command as usize)?.as_deref()
+    }
+
+    /// Approximate size in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        let callers = self.of.iter().flat_map(|callers| callers.iter());
+        let bytes = |caller: &Option<Arc<GuestCaller>>| {
+            size_of::<usize>() + caller.as_ref().map_or(0, |caller| caller.bytes())
+        };
+        callers.map(bytes).sum()
+    }
+}
+
 /// A call in progress.
 pub(crate) struct GuestCall {
     pub(super) purpose: CallPurpose,
     pub(super) now_ms: u64,
     pub(super) view: CallView,
+    pub(super) callers: Callers,
     /// The longest reply, in bytes.
     pub(super) reply_bytes: u64,
     pub(super) random: Random,
@@ -67,6 +110,7 @@ impl GuestCall {
             purpose,
             now_ms: at.time_ms,
             view: CallView::NORMAL,
+            callers: Callers::default(),
             reply_bytes: limits.reply_bytes,
             random: Random::new(at.index.0, number),
             effects: Effects::default(),
@@ -87,6 +131,12 @@ impl GuestCall {
     /// Shows the guest this view.
     pub(crate) fn with_view(mut self, view: CallView) -> Self {
         self.view = view;
+        self
+    }
+
+    /// Shows the guest who has sent the commands or the query.
+    pub(crate) fn with_callers(mut self, callers: Callers) -> Self {
+        self.callers = callers;
         self
     }
 

@@ -1,5 +1,6 @@
 //! The host's functions that a guest imports, and the state of one instance that they work on.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -7,6 +8,7 @@ use task_queue_raft::state_machine::Moment;
 use wasmtime::component::{Linker, Resource, ResourceType, WasmList, WasmStr};
 use wasmtime::{StoreContextMut, Trap};
 
+use crate::guest::bindings::oarlock::state_machine::callers::{Caller, Scope};
 use crate::guest::call::{CallPurpose, GuestCall};
 use crate::guest::effects::{Completion, GuestEvent};
 use crate::guest::guest_log::{self, GuestLog, Level};
@@ -14,11 +16,12 @@ use crate::guest::limiter::Limiter;
 use crate::guest::limits::MachineLimits;
 use crate::guest::streams::{Sink, Source};
 use crate::guest::wasi::console::{Console, Stream};
+use crate::records::caller::GuestCaller;
 use crate::records::chunks::CHUNK_BYTES;
 use crate::records::failure::GuestFailure;
 
 /// Interfaces that a guest may import, with their functions.
-pub(crate) const IMPORTS: [(&str, &[&str]); 3] = [
+pub(crate) const IMPORTS: [(&str, &[&str]); 4] = [
     (TYPES, &[]),
     (
         STREAMS,
@@ -42,10 +45,13 @@ pub(crate) const IMPORTS: [(&str, &[&str]); 3] = [
             "level",
         ],
     ),
+    (CALLERS, &["has-callers", "caller-of", "caller", "scope"]),
 ];
 const TYPES: &str = "oarlock:state-machine/types@0.1.0";
 const STREAMS: &str = "oarlock:state-machine/streams@0.1.0";
 const HOST: &str = "oarlock:state-machine/host@0.1.0";
+
+const CALLERS: &str = "oarlock:state-machine/callers@0.1.0";
 
 /// Fuel for any call of the host, besides one for each byte that is copied. Without it a guest with little fuel could
 /// keep the host busy for hours.
@@ -138,6 +144,9 @@ pub(crate) fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<
     host.func_wrap("random", random)?;
     host.func_wrap("memory-pressure", memory_pressure)?;
     host.func_wrap("reply-limit", reply_limit)?;
+    let mut callers = linker.instance(CALLERS)?;
+    callers.func_wrap("has-callers", has_callers)?;
+    callers.func_wrap("caller-of", caller_of)?;
     Ok(())
 }
 
@@ -241,6 +250,32 @@ fn memory_pressure(mut store: HostContext<'_>, (): ()) -> wasmtime::Result<(bool
 fn reply_limit(mut store: HostContext<'_>, (): ()) -> wasmtime::Result<(u64,)> {
     charge(&mut store, 0)?;
     Ok((store.data().call.reply_bytes,))
+}
+
+fn has_callers(mut store: HostContext<'_>, (): ()) -> wasmtime::Result<(bool,)> {
+    charge(&mut store, 0)?;
+    Ok((store.data().call.callers.any(),))
+}
+
+fn caller_of(
+    mut store: HostContext<'_>,
+    (command,): (u32,),
+) -> wasmtime::Result<(Option<Caller>,)> {
+    let found = store.data().call.callers.get(command);
+    let bytes = found.map_or(0, GuestCaller::bytes);
+    let caller = found.map(|caller| Caller {
+        name: caller.name().to_owned(),
+        scopes: caller.scopes().iter().map(scope).collect(),
+    });
+    charge(&mut store, bytes)?;
+    Ok((caller,))
+}
+
+fn scope((name, values): (&String, &BTreeSet<String>)) -> Scope {
+    Scope {
+        name: name.clone(),
+        values: values.iter().cloned().collect(),
+    }
 }
 
 /// Draws bytes from the call's random generator.

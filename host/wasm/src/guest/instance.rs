@@ -15,7 +15,7 @@ use crate::guest::bindings::exports::oarlock::state_machine::{
     about, layout, machine, queries, timers,
 };
 use crate::guest::bindings::oarlock::state_machine::types;
-use crate::guest::call::{CallPurpose, CallView, GuestCall};
+use crate::guest::call::{CallPurpose, CallView, Callers, GuestCall};
 use crate::guest::effects::Effects;
 use crate::guest::engine::with_stack;
 use crate::guest::failure::{self, Circumstances, GuestCallError};
@@ -26,6 +26,7 @@ use crate::guest::module::{Description, GuestModule};
 use crate::images::map::{self, HeldClone, Image, Mapping};
 use crate::records::chunks::{ChunkWriter, SnapshotChunks};
 use crate::records::failure::GuestFailure;
+use crate::records::query::MachineQuery;
 
 pub(crate) use types::Batch;
 
@@ -160,11 +161,14 @@ impl Instance {
         at: Moment,
         number: u32,
         batch: &Batch,
+        callers: &Callers,
     ) -> Result<CallOutput, GuestCallError> {
         let commands = batch.ends.len();
         let fuel = self.limits.fuel_per_command.saturating_mul(commands as u64);
         self.begin(
-            GuestCall::new(purpose, at, number, commands, &self.limits).with_view(self.view),
+            GuestCall::new(purpose, at, number, commands, &self.limits)
+                .with_view(self.view)
+                .with_callers(callers.clone()),
             fuel_for(purpose, fuel),
         )?;
         let outcomes = with_stack(|| self.machine.call_apply(&mut self.store, wit(at), batch));
@@ -201,17 +205,16 @@ impl Instance {
     pub(crate) fn query(
         &mut self,
         at: Moment,
-        request: &[u8],
+        query: &MachineQuery,
     ) -> Result<Option<Result<Bytes, Bytes>>, GuestCallError> {
         let Some(queries) = &self.queries else {
             return Ok(None);
         };
         let queries = queries.clone();
-        self.begin(
-            GuestCall::read_only(at, &self.limits),
-            self.limits.fuel_per_query,
-        )?;
-        let response = with_stack(|| queries.call_query(&mut self.store, wit(at), request));
+        let callers = Callers::of(std::iter::once(query.caller.as_ref()));
+        let call = GuestCall::read_only(at, &self.limits).with_callers(callers);
+        self.begin(call, self.limits.fuel_per_query)?;
+        let response = with_stack(|| queries.call_query(&mut self.store, wit(at), &query.request));
         let response = self.end(response)?;
         let bytes = response.as_ref().map_or_else(Vec::len, Vec::len) as u64;
         if bytes > self.limits.reply_bytes {

@@ -7,6 +7,7 @@
 //! effects.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use task_queue_raft::state_machine::Moment;
@@ -19,6 +20,7 @@ use crate::guest::limits::MachineLimits;
 use crate::machine::audit::Audits;
 use crate::machine::keys::{KeyLookup, StoredReply};
 use crate::machine::state::ReplicatedState;
+use crate::records::caller::GuestCaller;
 use crate::records::digest::Sha256;
 use crate::records::envelope::{Envelope, EnvelopeError};
 use crate::records::failure::GuestFailure;
@@ -37,6 +39,13 @@ struct PendingCommand {
     position: usize,
     key: Option<(String, Sha256)>,
     body: Bytes,
+    caller: Option<Arc<GuestCaller>>,
+}
+
+impl PendingCommand {
+    fn as_call(&self) -> (&Bytes, Option<&Arc<GuestCaller>>) {
+        (&self.body, self.caller.as_ref())
+    }
 }
 
 /// Executes one entry on the machine's state.
@@ -100,7 +109,9 @@ impl<'m> EntryExecutor<'m> {
             .drop_expired(self.at.time_ms, self.limits);
         for (position, bytes) in commands.iter().enumerate() {
             match Envelope::decode(bytes) {
-                Ok(Envelope::Command { key, body }) => self.take_command(position, key, body)?,
+                Ok(Envelope::Command { key, body, caller }) => {
+                    self.take_command(position, key, body, caller)?;
+                }
                 Ok(Envelope::Wake) => {
                     self.flush()?;
                     let outcome = self.wake()?;
@@ -136,6 +147,16 @@ impl<'m> EntryExecutor<'m> {
                     self.replicated.memory.apply(record);
                     self.outcomes[position] = Some(CommandOutcome::Accepted(Bytes::new()));
                     continue;
+                }
+                // No command depends on it.
+                Ok(Envelope::Operation(record)) => {
+                    self.replicated.operations.apply(self.at, record);
+                    self.outcomes[position] = Some(CommandOutcome::Accepted(Bytes::new()));
+                    continue;
+                }
+                Ok(Envelope::Signature(signature)) => {
+                    self.replicated.upgrades.sign(signature);
+                    self.outcomes[position] = Some(CommandOutcome::Accepted(Bytes::new()));
                 }
                 Ok(Envelope::Accept(acceptance)) => {
                     self.audits.hashes.accept(&acceptance);
@@ -256,6 +277,7 @@ impl<'m> EntryExecutor<'m> {
         position: usize,
         key: Option<String>,
         body: Bytes,
+        caller: Option<Arc<GuestCaller>>,
     ) -> Result<(), MachineFailure> {
         if body.len() as u64 > self.limits.command_bytes {
             self.fail(
@@ -299,6 +321,7 @@ impl<'m> EntryExecutor<'m> {
             position,
             key,
             body,
+            caller,
         });
         Ok(())
     }
@@ -311,8 +334,8 @@ impl<'m> EntryExecutor<'m> {
         if pending.is_empty() {
             return Ok(());
         }
-        let bodies: Vec<&Bytes> = pending.iter().map(|pending| &pending.body).collect();
-        match self.call(StateCall::of(&bodies))? {
+        let commands = pending.iter().map(PendingCommand::as_call);
+        match self.call(StateCall::of(commands))? {
             Ok(output) => self.keep(pending, output),
             Err(failure) if pending.len() == 1 => {
                 self.fail(pending[0].position, failure);
@@ -320,7 +343,7 @@ impl<'m> EntryExecutor<'m> {
             Err(failure) => {
                 tracing::debug!(%failure, commands = pending.len(), "a batch failed; running its commands one by one");
                 for one in pending {
-                    match self.call(StateCall::of(&[&one.body]))? {
+                    match self.call(StateCall::of([one.as_call()]))? {
                         Ok(output) => self.keep(vec![one], output),
                         Err(failure) => self.fail(one.position, failure),
                     }

@@ -9,6 +9,7 @@ use task_queue_raft::state_machine::{Moment, QueryCallback};
 use crate::guest::limits::MachineLimits;
 use crate::records::failure::GuestFailure;
 use crate::records::outcome::GuestQueryError;
+use crate::records::query::MachineQuery;
 use crate::rollback::query_pool::{QueryCounts, QueryPool, ReplicaQuery};
 use crate::rollback::recoverable::RecoverableGuest;
 use crate::rollback::replica::unavailable;
@@ -16,7 +17,7 @@ use crate::rollback::replica::unavailable;
 /// A query that waits for the next freeze of the guest.
 struct WaitingQuery {
     at: Moment,
-    request: Bytes,
+    query: MachineQuery,
     respond: QueryCallback<Result<Bytes, GuestQueryError>>,
 }
 
@@ -49,20 +50,16 @@ impl QueryDispatcher {
         guest: &mut RecoverableGuest,
         limits: &MachineLimits,
         at: Moment,
-        request: Bytes,
+        query: MachineQuery,
         respond: QueryCallback<Result<Bytes, GuestQueryError>>,
     ) {
-        let is_valid = guest.module().has_queries() && too_large(&request, limits).is_none();
+        let is_valid = guest.module().has_queries() && too_large(&query.request, limits).is_none();
         if !is_valid || self.pool.is_none() {
-            return respond(at.index, query_now(guest, limits, at, &request));
+            return respond(at.index, query_now(guest, limits, at, &query));
         }
         // The pool refuses queries over the limit.
         let is_full = self.waiting.len() as u64 >= limits.queries_waiting;
-        self.waiting.push(WaitingQuery {
-            at,
-            request,
-            respond,
-        });
+        self.waiting.push(WaitingQuery { at, query, respond });
         if is_full || guest.is_ready_for_queries() {
             self.dispatch(guest, limits);
         }
@@ -86,21 +83,16 @@ impl QueryDispatcher {
             return;
         };
         let frozen = guest.frozen(now);
-        for WaitingQuery {
-            at,
-            request,
-            respond,
-        } in waiting
-        {
+        for WaitingQuery { at, query, respond } in waiting {
             match (&frozen, &self.pool) {
                 (Ok(Some(frozen)), Some(pool)) => pool.submit(ReplicaQuery {
                     guest: Arc::clone(frozen),
                     at,
-                    request,
+                    query,
                     respond,
                 }),
                 (Err(failure), _) => respond(at.index, Err(unavailable(failure))),
-                _ => respond(now.index, query_now(guest, limits, now, &request)),
+                _ => respond(now.index, query_now(guest, limits, now, &query)),
             }
         }
     }
@@ -118,15 +110,15 @@ pub(super) fn query_now(
     guest: &mut RecoverableGuest,
     limits: &MachineLimits,
     at: Moment,
-    request: &[u8],
+    query: &MachineQuery,
 ) -> Result<Bytes, GuestQueryError> {
-    if let Some(error) = too_large(request, limits) {
+    if let Some(error) = too_large(&query.request, limits) {
         return Err(error);
     }
     if !guest.module().has_queries() {
         return Err(GuestQueryError::NotSupported);
     }
-    let response = guest.query(at, request);
+    let response = guest.query(at, query);
     response.unwrap_or_else(|failure| Err(unavailable(&failure)))
 }
 

@@ -7,6 +7,7 @@ use crate::machine::deferred::DeferredCommands;
 use crate::machine::hash::StateHash;
 use crate::machine::keys::KeyTable;
 use crate::machine::memory::LowMemory;
+use crate::machine::operations::Operations;
 use crate::records::digest::Sha256;
 use crate::settings::ReplicatedSettings;
 use crate::upgrade::state::UpgradeState;
@@ -31,6 +32,7 @@ pub(crate) struct ReplicatedState {
     pub(crate) memory: LowMemory,
     /// Decisions of an operator that were applied.
     pub(crate) decisions: AppliedDecisions,
+    pub(crate) operations: Operations,
 }
 
 impl ReplicatedState {
@@ -48,6 +50,7 @@ impl ReplicatedState {
             settings: None,
             memory: LowMemory::default(),
             decisions: AppliedDecisions::default(),
+            operations: Operations::default(),
         }
     }
 }

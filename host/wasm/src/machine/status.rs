@@ -12,6 +12,7 @@ use crate::guest::limits::MachineLimits;
 use crate::guest::module::GuestModule;
 use crate::images::RollbackMethod;
 use crate::machine::audit::{Audit, Audits};
+use crate::machine::operations::{Operations, PastOperation};
 use crate::records::digest::Sha256;
 use crate::records::upgrade::CheckResult;
 use crate::rollback::query_pool::QueryCounts;
@@ -56,6 +57,8 @@ pub struct MachineCounters {
     pub keys: u64,
     /// Deferred commands without a completion.
     pub deferred: u64,
+    /// What operators did since the beginning of the log.
+    pub operations: u64,
     /// The wake time that the guest requested, in milliseconds of replicated time; 0: never. The leader then proposes
     /// [`Envelope::wake`](crate::Envelope::wake).
     pub wake_at_ms: u64,
@@ -81,6 +84,8 @@ pub struct UpgradeSummary {
     pub revision: u64,
     /// The upgrade in progress.
     pub pending: Option<UpgradeStatus>,
+    /// The signature of its module, if it has one.
+    pub signature: Option<String>,
     /// This node's result of preparing a module, and the upgrade that it belongs to. The node then proposes it as a
     /// report.
     own: Option<(Index, CheckResult)>,
@@ -139,6 +144,7 @@ struct StatusShared {
     state_audit: Mutex<Audit>,
     own_state: Mutex<Option<(Index, Sha256)>>,
     low_memory: Mutex<BTreeSet<String>>,
+    operations: Mutex<Operations>,
     listener: OnceLock<StatusListener>,
     queries: Arc<QueryCounts>,
     settings: Mutex<Option<ReplicatedSettings>>,
@@ -167,6 +173,7 @@ impl StatusHandle {
                 state_audit: Mutex::default(),
                 own_state: Mutex::default(),
                 low_memory: Mutex::default(),
+                operations: Mutex::default(),
                 listener: OnceLock::new(),
                 queries: Arc::default(),
                 settings: Mutex::default(),
@@ -276,6 +283,26 @@ impl StatusHandle {
         lock(&self.shared.low_memory).clone()
     }
 
+    /// What operators did last, oldest first. At most 256.
+    #[must_use]
+    pub fn operations(&self) -> Vec<PastOperation> {
+        lock(&self.shared.operations).kept().cloned().collect()
+    }
+
+    /// How many operations the log has had.
+    #[must_use]
+    pub fn operations_begun(&self) -> u64 {
+        lock(&self.shared.operations).begun()
+    }
+
+    /// Publishes what operators did, after an entry or a restore. Most entries do not change it.
+    pub(crate) fn set_operations(&self, operations: &Operations) {
+        let mut published = lock(&self.shared.operations);
+        if !published.is_same(operations) {
+            published.clone_from(operations);
+        }
+    }
+
     /// Sets a listener that is called after each change of [`Self::upgrades`], [`Self::settings`], of the audits, of
     /// [`Self::low_memory`] and of [`MachineCounters::own_memory_is_low`], on the applying thread or on one that prepares a
     /// module or computes a digest. Only the first listener is kept.
@@ -311,6 +338,7 @@ impl StatusHandle {
     pub(crate) fn set_upgrades(&self, state: &UpgradeState) {
         self.change(|upgrades| {
             upgrades.pending = state.pending.as_ref().map(PendingUpgrade::status);
+            upgrades.signature = state.signature().map(str::to_owned);
             upgrades.past = state.history.past().cloned().collect();
             upgrades.first = state.history.first;
         });

@@ -13,6 +13,7 @@ use crate::records::settings_outcome::SettingsOutcome;
 use crate::testing::{counter, faulty, kv, limits, op, op_long, queue, scripted};
 
 mod audit;
+mod callers;
 mod decisions;
 mod deferred;
 mod effects;
@@ -20,6 +21,7 @@ mod guests;
 mod injected;
 mod keys;
 mod memory;
+mod operations;
 mod queries;
 mod query_threads;
 mod random_histories;
@@ -103,7 +105,7 @@ impl Node {
     fn query(&mut self, query: impl AsRef<[u8]>) -> Result<Bytes, GuestQueryError> {
         let at = self.counts().applied;
         self.machine
-            .query(at, Bytes::copy_from_slice(query.as_ref()))
+            .query(at, Bytes::copy_from_slice(query.as_ref()).into())
     }
 
     /// The value of the faulty guest or of the counter.

@@ -14,16 +14,27 @@
 //! [`audit`](super::audit) describe their bytes from byte 1 on. For the same reason a record of cluster level 1 has
 //! version 3, and a host stops at a kind that it does not know: 1 a change of the settings, see
 //! [`settings`](super::settings); 2 the acceptance of a node's state, and 17 and 18, see [`audit`](super::audit); 16 see
-//! [`memory`](super::memory).
+//! [`memory`](super::memory); 48 and 49 see [`operation`](super::operation); 50 see
+//! [`signature`](super::signature); 32 and 33 a command with its caller:
+//!
+//! ```text
+//! kind 32  two bytes: length of the caller, little-endian; then the caller, see [`caller`](super::caller); then the command
+//! kind 33  the same with an idempotency key, as in kind 1, between caller and command
+//! ```
+
+use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use task_queue_raft::entry::CommandClass;
 use thiserror::Error;
 
 use crate::records::audit::{self, AuditRecord, StateAcceptance};
+use crate::records::caller::GuestCaller;
 use crate::records::digest::Sha256;
 use crate::records::memory::{self, MemoryRecord};
+use crate::records::operation::{self, OperationRecord};
 use crate::records::settings::{self, SettingsChange};
+use crate::records::signature::{self, UpgradeSignature};
 use crate::records::upgrade::UpgradeRecord;
 
 /// Longest idempotency key, in bytes.
@@ -37,6 +48,9 @@ const PLAIN: u8 = 0;
 const KEYED: u8 = 1;
 const WAKE: u8 = 2;
 const RUNS: u8 = 3;
+/// Kinds of version 3.
+const CALLED: u8 = 32;
+const CALLED_KEYED: u8 = 33;
 
 /// One proposed command, or a record of the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +61,8 @@ pub enum Envelope {
         key: Option<String>,
         /// The command's bytes, passed to the guest.
         body: Bytes,
+        /// Who has sent it. `None` if the node does not authenticate, and at cluster level 0.
+        caller: Option<Arc<GuestCaller>>,
     },
     /// The leader's record that the guest's wake-up time has passed. It has no effect if the time has not passed by the
     /// entry's own clock, or if an earlier wake-up came first.
@@ -66,6 +82,10 @@ pub enum Envelope {
     StateAudit(AuditRecord),
     /// A node's report that the memory of its guest is low, or no longer low.
     Memory(MemoryRecord),
+    /// A record of what an operator does.
+    Operation(OperationRecord),
+    /// The signature of the module of an upgrade.
+    Signature(UpgradeSignature),
 }
 
 /// Why bytes are not an envelope, or an envelope can't be made.
@@ -119,6 +139,9 @@ pub enum EnvelopeError {
         /// The kind in the record.
         found: u8,
     },
+    /// The caller can't be decoded.
+    #[error("the caller of a command can't be decoded; the log or its sender is corrupt")]
+    Caller,
     /// A record of cluster level 1 can't be decoded.
     #[error(
         "a record of settings or of an accepted state can't be decoded; the log or its sender is corrupt"
@@ -136,16 +159,32 @@ impl Envelope {
     /// [`EnvelopeError::KeyLength`].
     pub fn command(key: Option<&str>, body: &[u8]) -> Result<Bytes, EnvelopeError> {
         let mut bytes = BytesMut::with_capacity(4 + key.map_or(0, str::len) + body.len());
-        bytes.put_u8(VERSION);
-        match key {
-            None => bytes.put_u8(PLAIN),
-            Some(key) => {
-                check_key(key.len())?;
-                bytes.put_u8(KEYED);
-                // `check_key` has limited it to MAX_KEY_BYTES.
-                bytes.put_u16_le(key.len() as u16);
-                bytes.put_slice(key.as_bytes());
-            }
+        bytes.put_slice(&[VERSION, if key.is_some() { KEYED } else { PLAIN }]);
+        if let Some(key) = key {
+            put_key(&mut bytes, key)?;
+        }
+        bytes.put_slice(body);
+        Ok(bytes.freeze())
+    }
+
+    /// Encodes a command with its caller. Only a cluster of level 1 or higher may have one.
+    ///
+    /// # Errors
+    /// [`EnvelopeError::KeyLength`].
+    pub fn called(
+        caller: &GuestCaller,
+        key: Option<&str>,
+        body: &[u8],
+    ) -> Result<Bytes, EnvelopeError> {
+        let length = caller.bytes();
+        let mut bytes = BytesMut::with_capacity(6 + length + key.map_or(0, str::len) + body.len());
+        let kind = if key.is_some() { CALLED_KEYED } else { CALLED };
+        bytes.put_slice(&[LEVEL_1_VERSION, kind]);
+        // A caller has a limit far below.
+        bytes.put_u16_le(length as u16);
+        caller.encode(&mut bytes);
+        if let Some(key) = key {
+            put_key(&mut bytes, key)?;
         }
         bytes.put_slice(body);
         Ok(bytes.freeze())
@@ -212,6 +251,24 @@ impl Envelope {
         bytes.freeze()
     }
 
+    /// Encodes a record of what an operator does. Only a cluster of level 1 or higher may have one.
+    #[must_use]
+    pub fn operation(record: &OperationRecord) -> Bytes {
+        let mut bytes = BytesMut::new();
+        bytes.put_u8(LEVEL_1_VERSION);
+        record.encode(&mut bytes);
+        bytes.freeze()
+    }
+
+    /// Encodes the signature of the module of an upgrade. Only a cluster of level 1 or higher may have one.
+    #[must_use]
+    pub fn signature(record: &UpgradeSignature) -> Bytes {
+        let mut bytes = BytesMut::new();
+        bytes.put_u8(LEVEL_1_VERSION);
+        record.encode(&mut bytes);
+        bytes.freeze()
+    }
+
     /// The class of a command in the log. A client can't choose it: its bytes follow the version and kind.
     pub(crate) fn class_of(bytes: &[u8]) -> CommandClass {
         match bytes {
@@ -222,6 +279,7 @@ impl Envelope {
                 audit::STATE_REQUEST | audit::STATE_REPORT,
                 ..,
             ] => CommandClass::Report,
+            [LEVEL_1_VERSION, CALLED | CALLED_KEYED, ..] => CommandClass::Client,
             [RECORD_VERSION | LEVEL_1_VERSION, ..] => CommandClass::Control,
             _ => CommandClass::Client,
         }
@@ -257,7 +315,7 @@ impl Envelope {
                 .map_err(|_| EnvelopeError::Upgrade);
         }
         if version == LEVEL_1_VERSION {
-            return decode_level_1(rest);
+            return decode_level_1(bytes, rest);
         }
         if version != VERSION {
             return Err(EnvelopeError::Version { found: version });
@@ -269,12 +327,14 @@ impl Envelope {
             PLAIN => Ok(Self::Command {
                 key: None,
                 body: bytes.slice_ref(rest),
+                caller: None,
             }),
             KEYED => {
                 let (key, body) = split_key(rest)?;
                 Ok(Self::Command {
                     key: Some(key.to_owned()),
                     body: bytes.slice_ref(body),
+                    caller: None,
                 })
             }
             WAKE if rest.is_empty() => Ok(Self::Wake),
@@ -288,7 +348,8 @@ impl Envelope {
     }
 }
 
-fn decode_level_1(record: &[u8]) -> Result<Envelope, EnvelopeError> {
+/// `record`: the part of `bytes` after the version.
+fn decode_level_1(bytes: &Bytes, record: &[u8]) -> Result<Envelope, EnvelopeError> {
     let &[kind, ref content @ ..] = record else {
         return Err(EnvelopeError::Truncated);
     };
@@ -303,14 +364,61 @@ fn decode_level_1(record: &[u8]) -> Result<Envelope, EnvelopeError> {
             let record = MemoryRecord::decode(record);
             record.map(Envelope::Memory).ok_or(EnvelopeError::Upgrade)
         }
+        signature::SIGNATURE => {
+            let record = UpgradeSignature::decode(record);
+            record
+                .map(Envelope::Signature)
+                .ok_or(EnvelopeError::Upgrade)
+        }
+        operation::BEGIN | operation::END => {
+            let record = OperationRecord::decode(record);
+            record
+                .map(Envelope::Operation)
+                .ok_or(EnvelopeError::Upgrade)
+        }
         audit::STATE_REQUEST | audit::STATE_REPORT => {
             let record = AuditRecord::decode_state(record);
             record
                 .map(Envelope::StateAudit)
                 .ok_or(EnvelopeError::Upgrade)
         }
+        CALLED => {
+            let (caller, body) = split_caller(content)?;
+            Ok(Envelope::Command {
+                key: None,
+                body: bytes.slice_ref(body),
+                caller: Some(caller),
+            })
+        }
+        CALLED_KEYED => {
+            let (caller, rest) = split_caller(content)?;
+            let (key, body) = split_key(rest)?;
+            Ok(Envelope::Command {
+                key: Some(key.to_owned()),
+                body: bytes.slice_ref(body),
+                caller: Some(caller),
+            })
+        }
         found => Err(EnvelopeError::RecordKind { found }),
     }
+}
+
+fn split_caller(rest: &[u8]) -> Result<(Arc<GuestCaller>, &[u8]), EnvelopeError> {
+    let (length, rest) = rest.split_first_chunk().ok_or(EnvelopeError::Truncated)?;
+    let length = usize::from(u16::from_le_bytes(*length));
+    let (caller, rest) = rest
+        .split_at_checked(length)
+        .ok_or(EnvelopeError::Truncated)?;
+    let caller = GuestCaller::decode(caller).ok_or(EnvelopeError::Caller)?;
+    Ok((Arc::new(caller), rest))
+}
+
+fn put_key(to: &mut BytesMut, key: &str) -> Result<(), EnvelopeError> {
+    check_key(key.len())?;
+    // `check_key` has limited it to MAX_KEY_BYTES.
+    to.put_u16_le(key.len() as u16);
+    to.put_slice(key.as_bytes());
+    Ok(())
 }
 
 fn split_key(rest: &[u8]) -> Result<(&str, &[u8]), EnvelopeError> {

@@ -6,10 +6,11 @@ use bytes::Bytes;
 use task_queue_raft::state_machine::Moment;
 
 use crate::failure::MachineFailure;
-use crate::guest::call::{CallPurpose, CallView};
+use crate::guest::call::{CallPurpose, CallView, Callers};
 use crate::guest::failure::GuestCallError;
 use crate::guest::instance::{Batch, CallOutput, Instance};
 use crate::guest::limits::MachineLimits;
+use crate::records::caller::GuestCaller;
 
 /// A checkpoint is due when the journal exceeds this many bytes, or the size of the last checkpoint if that is more. So
 /// all checkpoints together take no more bytes than the commands.
@@ -30,23 +31,31 @@ const MAX_POSTPONED: u32 = 4;
 /// A call that changes the state.
 #[derive(Clone, Debug)]
 pub(crate) enum StateCall {
-    Apply(Batch),
+    Apply(Batch, Callers),
     Wake,
 }
 
 impl StateCall {
-    /// A batch of commands, concatenated.
-    pub(crate) fn of(commands: &[&Bytes]) -> Self {
+    /// A batch of commands, concatenated, and who has sent each.
+    pub(crate) fn of<'c>(
+        commands: impl IntoIterator<
+            Item = (&'c Bytes, Option<&'c Arc<GuestCaller>>),
+            IntoIter: Clone + ExactSizeIterator,
+        >,
+    ) -> Self {
+        let commands = commands.into_iter();
+        let bytes = commands.clone().map(|(command, _)| command.len()).sum();
         let mut batch = Batch {
-            data: Vec::with_capacity(commands.iter().map(|command| command.len()).sum()),
+            data: Vec::with_capacity(bytes),
             ends: Vec::with_capacity(commands.len()),
         };
-        for command in commands {
+        let callers = Callers::of(commands.clone().map(|(_, caller)| caller));
+        for (command, _) in commands {
             batch.data.extend_from_slice(command);
             // A batch is at most 1 GiB, the largest `command_bytes`, so an offset fits.
             batch.ends.push(batch.data.len() as u32);
         }
-        Self::Apply(batch)
+        Self::Apply(batch, callers)
     }
 
     pub(super) fn run(
@@ -59,7 +68,7 @@ impl StateCall {
     ) -> Result<CallOutput, GuestCallError> {
         instance.set_view(view, purpose);
         match self {
-            Self::Apply(batch) => instance.apply(purpose, at, number, batch),
+            Self::Apply(batch, callers) => instance.apply(purpose, at, number, batch, callers),
             Self::Wake => instance.wake(purpose, at, number),
         }
     }
@@ -83,7 +92,9 @@ impl JournalRecord {
     pub(super) fn bytes(&self) -> u64 {
         RECORD_BYTES
             + match &self.call {
-                StateCall::Apply(batch) => batch.data.len() as u64 + 4 * batch.ends.len() as u64,
+                StateCall::Apply(batch, callers) => {
+                    (batch.data.len() + 4 * batch.ends.len() + callers.bytes()) as u64
+                }
                 StateCall::Wake => 0,
             }
     }

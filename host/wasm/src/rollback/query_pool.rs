@@ -15,6 +15,7 @@ use task_queue_raft::state_machine::{Moment, QueryCallback};
 
 use crate::guest::engine::THREAD_STACK_BYTES;
 use crate::records::outcome::GuestQueryError;
+use crate::records::query::MachineQuery;
 use crate::rollback::replica::{FrozenGuest, QueryReplica, unavailable};
 
 /// A query for a replica.
@@ -22,7 +23,7 @@ pub(crate) struct ReplicaQuery {
     pub(crate) guest: Arc<FrozenGuest>,
     /// The last applied entry when the query was submitted.
     pub(crate) at: Moment,
-    pub(crate) request: Bytes,
+    pub(crate) query: MachineQuery,
     pub(crate) respond: QueryCallback<Result<Bytes, GuestQueryError>>,
 }
 
@@ -177,10 +178,10 @@ impl PoolShared {
         let ReplicaQuery {
             guest,
             at,
-            request,
+            query,
             respond,
         } = query;
-        let run = AssertUnwindSafe(|| replica.query(&guest, &request));
+        let run = AssertUnwindSafe(|| replica.query(&guest, &query));
         let (at, response) = match panic::catch_unwind(run) {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => (at, Err(unavailable(&error))),

@@ -15,6 +15,7 @@ use crate::guest::module::GuestModule;
 use crate::records::chunks::SnapshotChunks;
 use crate::records::failure::GuestFailure;
 use crate::records::outcome::GuestQueryError;
+use crate::records::query::MachineQuery;
 use crate::rollback::checkpoint::{
     CapturedState, Checkpoint, Checkpoints, StateCopy, snapshot_failure,
 };
@@ -243,18 +244,18 @@ impl RecoverableGuest {
     pub(crate) fn query(
         &mut self,
         at: Moment,
-        request: &[u8],
+        query: &MachineQuery,
     ) -> Result<Result<Bytes, GuestQueryError>, MachineFailure> {
         match self.frozen(at)? {
-            Some(guest) => Ok(self.replicas.query(&guest, request)),
-            None => self.query_shadow(at, request),
+            Some(guest) => Ok(self.replicas.query(&guest, query)),
+            None => self.query_shadow(at, query),
         }
     }
 
     fn query_shadow(
         &mut self,
         at: Moment,
-        request: &[u8],
+        query: &MachineQuery,
     ) -> Result<Result<Bytes, GuestQueryError>, MachineFailure> {
         let shadow = self.replicas.take_shadow();
         let instance = match shadow.map(|shadow| self.catch_up(shadow)) {
@@ -269,7 +270,7 @@ impl RecoverableGuest {
             }
         };
         let calls = self.journal.records().len();
-        Ok(self.replicas.query_shadow(instance, calls, at, request))
+        Ok(self.replicas.query_shadow(instance, calls, at, query))
     }
 
     fn catch_up(&self, shadow: ShadowInstance) -> Result<Instance, MachineFailure> {

@@ -14,6 +14,7 @@ use crate::guest::failure::GuestCallError;
 use crate::guest::instance::{Instance, InstantiateError};
 use crate::images::map::{HeldClone, Image};
 use crate::records::outcome::GuestQueryError;
+use crate::records::query::MachineQuery;
 use crate::rollback::factory::InstanceFactory;
 
 /// How often a replica is created again because the guest's memory has grown meanwhile.
@@ -58,7 +59,7 @@ impl QueryReplica {
     pub(crate) fn query(
         &mut self,
         guest: &Arc<FrozenGuest>,
-        request: &[u8],
+        query: &MachineQuery,
     ) -> Result<(Moment, Result<Bytes, GuestQueryError>), InstantiateError> {
         if self.is_of_another(Some(guest)) {
             *self = Self {
@@ -76,7 +77,7 @@ impl QueryReplica {
                 continue;
             };
             instance.limit_growth(guest.factory.limits.memory_per_query);
-            let result = instance.query(held.at(), request);
+            let result = instance.query(held.at(), query);
             // Its writes are discarded at the next `hold`, if the image has changed by then.
             if result.is_ok() {
                 self.instance = Some(instance);

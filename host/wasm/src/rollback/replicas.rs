@@ -11,6 +11,7 @@ use task_queue_raft::state_machine::Moment;
 
 use crate::guest::instance::Instance;
 use crate::records::outcome::GuestQueryError;
+use crate::records::query::MachineQuery;
 use crate::rollback::replica::{FrozenGuest, QueryReplica, response, unavailable};
 
 /// A second instance of a guest without an image. It makes the calls of the journal before a query.
@@ -34,9 +35,9 @@ impl QueryReplicas {
     pub(super) fn query(
         &mut self,
         guest: &Arc<FrozenGuest>,
-        request: &[u8],
+        query: &MachineQuery,
     ) -> Result<Bytes, GuestQueryError> {
-        match self.replica.query(guest, request) {
+        match self.replica.query(guest, query) {
             Ok((_, response)) => response,
             Err(error) => Err(unavailable(&error)),
         }
@@ -49,9 +50,9 @@ impl QueryReplicas {
         mut instance: Instance,
         calls: usize,
         at: Moment,
-        request: &[u8],
+        query: &MachineQuery,
     ) -> Result<Bytes, GuestQueryError> {
-        let result = instance.query(at, request);
+        let result = instance.query(at, query);
         if result.is_ok() {
             self.shadow = Some(ShadowInstance {
                 instance,

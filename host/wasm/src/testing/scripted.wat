@@ -7,12 +7,13 @@
   (import "oarlock:state-machine/host@0.1.0" "complete" (func $complete (param i64 i32 i32 i32)))
   (import "oarlock:state-machine/host@0.1.0" "memory-pressure" (func $memory_pressure (result i32)))
   (import "oarlock:state-machine/host@0.1.0" "reply-limit" (func $reply_limit (result i64)))
+  (import "oarlock:state-machine/callers@0.1.0" "caller-of" (func $caller_of (param i32 i32)))
   (import "oarlock:state-machine/streams@0.1.0" "[method]sink.write" (func $write (param i32 i32 i32)))
   (import "oarlock:state-machine/streams@0.1.0" "[method]source.read" (func $read (param i32 i32 i32)))
   (import "oarlock:state-machine/streams@0.1.0" "[resource-drop]sink" (func $drop_sink (param i32)))
   (import "oarlock:state-machine/streams@0.1.0" "[resource-drop]source" (func $drop_source (param i32)))
 
-  ;; 0: value, 8: pad, 32: results, 128: texts; the heap starts at 262144, and the memory before it is zeros.
+  ;; 0: value, 8: pad, 32: results, 64: caller, 96: position in the batch, 128: texts; the heap starts at 262144, and the memory before it is zeros.
   (memory (export "memory") 5)
   (data (i32.const 128) "scripted" "bytes" "t" "the snapshot is of another length")
   (table $table 1 funcref)
@@ -62,6 +63,25 @@
     (global.set $top (i32.add (local.get $at) (local.get $length)))
     (memory.copy (local.get $at) (local.get $from) (local.get $length)))
 
+  ;; Replies with the name of the caller, and name and first value of its first scope.
+  (func $reply_caller
+    (local $top i32) (local $scope i32)
+    (local.set $top (global.get $top))
+    (call $caller_of (i32.load (i32.const 96)) (i32.const 64))
+    ;; The replies must stay in one piece: they overwrite the texts, which come after them, from the first one on.
+    (global.set $top (local.get $top))
+    (if (i32.eqz (i32.load8_u (i32.const 64))) (then (return)))
+    (call $reply (i32.load (i32.const 68)) (i32.load (i32.const 72)))
+    (if (i32.eqz (i32.load (i32.const 80))) (then (return)))
+    (local.set $scope (i32.load (i32.const 76)))
+    (i32.store (i32.const 84) (i32.load (local.get $scope)))
+    (i32.store (i32.const 88) (i32.load offset=4 (local.get $scope)))
+    (local.set $scope (i32.load offset=8 (local.get $scope)))
+    (i32.store (i32.const 76) (i32.load (local.get $scope)))
+    (i32.store (i32.const 80) (i32.load offset=4 (local.get $scope)))
+    (call $reply (i32.load (i32.const 84)) (i32.load (i32.const 88)))
+    (call $reply (i32.load (i32.const 76)) (i32.load (i32.const 80))))
+
   ;; Executes one command and returns its verdict.
   (func $run (param $at i32) (param $length i32) (result i32)
     (local $op i32) (local $rest i32) (local $size i32)
@@ -107,6 +127,8 @@
     (if (i32.eq (local.get $op) (i32.const 110)) (then ;; n
       (i64.store (i32.const 24) (call $reply_limit))
       (call $reply (i32.const 24) (i32.const 8)) (return (i32.const 0))))
+    (if (i32.eq (local.get $op) (i32.const 102)) (then ;; f
+      (call $reply_caller) (return (i32.const 0))))
     (if (i32.eq (local.get $op) (i32.const 98)) (then ;; b
       (i32.store (i32.const 24) (table.grow $table (ref.null func) (i32.load (local.get $rest))))
       (call $reply (i32.const 24) (i32.const 4)) (return (i32.const 0))))
@@ -128,6 +150,7 @@
     (block $finished (loop $next
       (br_if $finished (i32.eq (local.get $n) (local.get $count)))
       (local.set $end (i32.load (i32.add (local.get $ends) (i32.shl (local.get $n) (i32.const 2)))))
+      (i32.store (i32.const 96) (local.get $n))
       (i32.store8 (i32.add (local.get $verdicts) (local.get $n))
         (call $run (i32.add (local.get $data) (local.get $start)) (i32.sub (local.get $end) (local.get $start))))
       (i32.store (i32.add (local.get $offsets) (i32.shl (local.get $n) (i32.const 2)))
@@ -202,6 +225,11 @@
     (if (i32.eq (local.get $op) (i32.const 101)) (then ;; e
       (call $emit (i32.const 141) (i32.const 1) (local.get $at) (local.get $length))
       (call $wake_at (i64.const 1))))
+    (if (i32.eq (local.get $op) (i32.const 102)) (then ;; f
+      (i32.store (i32.const 96) (i32.const 0))
+      (i32.store (i32.const 36) (global.get $top))
+      (call $reply_caller)
+      (i32.store (i32.const 40) (i32.sub (global.get $top) (i32.load (i32.const 36))))))
     (if (i32.eq (local.get $op) (i32.const 122)) (then ;; z
       (i32.store (i32.const 36) (i32.const 512))
       (i32.store (i32.const 40) (i32.load (i32.add (local.get $at) (i32.const 1))))))

@@ -8,6 +8,7 @@ use task_queue_raft::state_machine::Moment;
 
 use crate::guest::module::Description;
 use crate::records::digest::Sha256;
+use crate::records::signature::UpgradeSignature;
 use crate::records::upgrade::{
     self, CheckResult, MAX_NAME_BYTES, MigrationRoute, UpgradeBegin, UpgradeEnd,
 };
@@ -28,6 +29,35 @@ pub(crate) struct UpgradeState {
     pub(crate) history: PastUpgrades,
     /// The upgrade in progress.
     pub(crate) pending: Option<PendingUpgrade>,
+    /// The signature of its module. Apart from `pending`, because it is in another part of a snapshot.
+    signature: Option<String>,
+}
+
+impl UpgradeState {
+    /// Begins an upgrade.
+    pub(crate) fn begin(&mut self, pending: PendingUpgrade) {
+        self.pending = Some(pending);
+        self.signature = None;
+    }
+
+    /// Notes the signature of the upgrade in progress. A later one replaces it.
+    pub(crate) fn sign(&mut self, signature: UpgradeSignature) {
+        let is_pending = |pending: &PendingUpgrade| pending.upgrade == signature.upgrade;
+        if self.pending.as_ref().is_some_and(is_pending) {
+            self.signature = Some(signature.text);
+        }
+    }
+
+    /// The signature of the upgrade in progress.
+    pub(crate) fn signature(&self) -> Option<&str> {
+        self.pending.as_ref()?;
+        self.signature.as_deref()
+    }
+
+    /// Takes the signature from a snapshot.
+    pub(crate) fn restore_signature(&mut self, signature: String) {
+        self.signature = Some(signature);
+    }
 }
 
 /// An ended upgrade.

@@ -181,7 +181,9 @@ fn queries(
             // The last ones are not received.
             let _ = respond.send(response);
         });
-        driven.machine.query_async(driven.at(), query, respond);
+        driven
+            .machine
+            .query_async(driven.at(), query.into(), respond);
         sent += 1;
         if every > 0 && sent % every == 0 {
             let key = random.below(KEYS);

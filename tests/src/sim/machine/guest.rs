@@ -61,7 +61,7 @@ fn name_of(register: u8) -> String {
 }
 
 pub(super) fn deed_of(command: &Bytes) -> Option<Deed> {
-    let Ok(Envelope::Command { key, body }) = Envelope::decode(command) else {
+    let Ok(Envelope::Command { key, body, .. }) = Envelope::decode(command) else {
         return None;
     };
     let body_bytes = body.len();
@@ -277,7 +277,7 @@ impl GuestMachine {
 
     pub(super) fn get(&mut self, at: Moment, register: u8) -> Result<Option<OpId>, String> {
         let query = json!({"get": {"key": name_of(register)}}).to_string();
-        let answer = self.machine.query(at, query.into());
+        let answer = self.machine.query(at, Bytes::from(query).into());
         let answer = answer.map_err(|error| error.to_string())?;
         let found: Option<Value> = serde_json::from_slice(&answer).ok();
         found
@@ -315,9 +315,9 @@ fn corrupted(command: &Bytes, node: usize) -> Option<Bytes> {
 
 fn without_key(command: &Bytes) -> Bytes {
     match Envelope::decode(command) {
-        Ok(Envelope::Command { key: Some(_), body }) => {
-            Envelope::command(None, &body).unwrap_or_else(|_| command.clone())
-        }
+        Ok(Envelope::Command {
+            key: Some(_), body, ..
+        }) => Envelope::command(None, &body).unwrap_or_else(|_| command.clone()),
         _ => command.clone(),
     }
 }

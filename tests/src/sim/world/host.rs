@@ -414,6 +414,7 @@ impl World {
         }
         let situation = UpgradeSituation {
             me: view.me.as_str(),
+            refusal: None,
             voters: &view.voters,
             leads: view.leads && !never_ends,
             proposed: host.upgrade.as_ref(),

@@ -104,15 +104,16 @@ impl Replica {
     ) -> Result<StepResult, String> {
         self.begin(number, FIRST_COMMAND);
         let reply = match action {
-            StepAction::Send { body, key } => {
-                let command = Envelope::command(key.as_deref(), body);
+            StepAction::Send { body, key, caller } => {
+                let command = match caller {
+                    Some(caller) => Envelope::called(caller, key.as_deref(), body),
+                    None => Envelope::command(key.as_deref(), body),
+                };
                 let outcome = self.apply(command.map_err(|error| error.to_string())?)?;
                 self.wake_until(self.at.time_ms)?;
                 Some(reply(outcome))
             }
-            StepAction::Query(request) => {
-                Some(response(self.machine.query(self.at, request.clone())))
-            }
+            StepAction::Query(query) => Some(response(self.machine.query(self.at, query.clone()))),
             StepAction::Advance(by_ms) => {
                 let until = self.at.time_ms.saturating_add(*by_ms);
                 self.wake_until(until)?;

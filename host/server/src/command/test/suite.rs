@@ -1,7 +1,10 @@
 //! The suite: steps with expectations, read from JSON. `host/docs/testing-a-guest.md` describes the format.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
 use bytes::Bytes;
-use oarlock_wasm::MAX_KEY_BYTES;
+use oarlock_wasm::{GuestCaller, MAX_KEY_BYTES, MachineQuery};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -44,9 +47,11 @@ pub(crate) enum StepAction {
         body: Bytes,
         /// Its idempotency key.
         key: Option<String>,
+        /// Who sends it.
+        caller: Option<Arc<GuestCaller>>,
     },
     /// Sends a query.
-    Query(Bytes),
+    Query(MachineQuery),
     /// Advances the replicated time by this number of milliseconds; timers that are due fire.
     Advance(u64),
 }
@@ -91,7 +96,7 @@ fn step(text: &str, raw: &str) -> Result<SuiteStep, String> {
     let step: RawStep<'_> = serde_json::from_str(raw).map_err(|error| at(lines, &error))?;
     let line = lines + 1;
     let wrong = |what: &str| format!("{line}: {what}");
-    let (action, shown) = step.action().map_err(wrong)?;
+    let (action, shown) = step.action().map_err(|what| wrong(&what))?;
     let is_new = step.new;
     let expected = step.expected(&action).map_err(|what| wrong(&what))?;
     Ok(SuiteStep {
@@ -120,6 +125,7 @@ struct RawStep<'s> {
     send: Option<&'s RawValue>,
     send_text: Option<String>,
     key: Option<String>,
+    caller: Option<RawCaller>,
     #[serde(borrow, default, deserialize_with = "present")]
     query: Option<&'s RawValue>,
     query_text: Option<String>,
@@ -139,6 +145,15 @@ struct RawStep<'s> {
     events: Option<Vec<RawEvent>>,
     #[serde(default)]
     new: bool,
+}
+
+/// Who sends a command or a query, as it stands in the file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawCaller {
+    name: String,
+    #[serde(default)]
+    scopes: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// An expected completion as it stands in the file.
@@ -172,9 +187,16 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Op
     T::deserialize(from).map(Some)
 }
 
+impl RawCaller {
+    fn for_guest(&self) -> Result<Arc<GuestCaller>, String> {
+        let caller = GuestCaller::new(self.name.clone(), self.scopes.clone());
+        caller.map(Arc::new).map_err(|error| error.to_string())
+    }
+}
+
 impl RawStep<'_> {
     /// What the step does, and its text.
-    fn action(&self) -> Result<(StepAction, String), &'static str> {
+    fn action(&self) -> Result<(StepAction, String), String> {
         let bytes = |text: &str| Bytes::copy_from_slice(text.as_bytes());
         let send = self.send.map(RawValue::get).or(self.send_text.as_deref());
         let query = self.query.map(RawValue::get).or(self.query_text.as_deref());
@@ -186,12 +208,11 @@ impl RawStep<'_> {
             self.advance_ms.is_some(),
         ];
         if given.into_iter().filter(|given| *given).count() != 1 {
-            return Err(
-                "a step needs exactly one of `send`, `send_text`, `query`, `query_text`, `advance_ms`",
-            );
+            let actions = "`send`, `send_text`, `query`, `query_text`, `advance_ms`";
+            return Err(format!("a step needs exactly one of {actions}"));
         }
         if self.key.is_some() && send.is_none() {
-            return Err("only a command has a `key`; remove it");
+            return Err("only a command has a `key`; remove it".to_owned());
         }
         let longest = 1..=MAX_KEY_BYTES;
         if self
@@ -199,14 +220,23 @@ impl RawStep<'_> {
             .as_ref()
             .is_some_and(|key| !longest.contains(&key.len()))
         {
-            return Err("a `key` has 1 to 256 bytes; choose another");
+            return Err("a `key` has 1 to 256 bytes; choose another".to_owned());
         }
+        if self.caller.is_some() && self.advance_ms.is_some() {
+            return Err("only a command or a query has a `caller`; remove it".to_owned());
+        }
+        let caller = self.caller.as_ref().map(RawCaller::for_guest).transpose()?;
         Ok(match (send, query, self.advance_ms) {
             (Some(text), _, _) => {
                 let (body, key) = (bytes(text), self.key.clone());
-                (StepAction::Send { body, key }, format!("send {text}"))
+                let action = StepAction::Send { body, key, caller };
+                (action, format!("send {text}"))
             }
-            (_, Some(text), _) => (StepAction::Query(bytes(text)), format!("query {text}")),
+            (_, Some(text), _) => {
+                let request = bytes(text);
+                let query = MachineQuery { request, caller };
+                (StepAction::Query(query), format!("query {text}"))
+            }
             (_, _, by) => {
                 let by = by.unwrap_or_default();
                 (StepAction::Advance(by), format!("advance {by} ms"))

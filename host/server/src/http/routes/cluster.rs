@@ -10,11 +10,12 @@ use crate::http::error_code::ErrorCode as E;
 use crate::http::members::{
     AddMember, ChangeResponse, MembersResponse, TransferLeadership, TransferResponse,
 };
+use crate::http::operations::OperationsResponse;
 use crate::http::reference::{
     Access, BodySpec, ParameterPlace, ParameterSpec, Repeat, ReplySpec, RouteSpec, ValueSpec,
 };
 use crate::http::settings::{ChangeSettings, SettingsResponse};
-use crate::http::{audit, members, settings};
+use crate::http::{audit, members, operations, settings};
 
 const MEMBER_ID: ParameterSpec = ParameterSpec {
     place: ParameterPlace::Path,
@@ -78,6 +79,7 @@ pub(super) const ROUTES: &[RouteSpec] = &[
             E::Overloaded,
             E::NoLeader,
             E::Timeout,
+            E::DiskFull,
         ],
         repeat: Repeat::Idempotent,
     },
@@ -102,6 +104,7 @@ pub(super) const ROUTES: &[RouteSpec] = &[
             E::Overloaded,
             E::NoLeader,
             E::Timeout,
+            E::DiskFull,
         ],
         repeat: Repeat::Idempotent,
     },
@@ -126,6 +129,7 @@ pub(super) const ROUTES: &[RouteSpec] = &[
             E::Overloaded,
             E::NoLeader,
             E::Timeout,
+            E::DiskFull,
         ],
         repeat: Repeat::If(
             "Safe to send again, to any node. After a removal that took effect, the response is 404 `unknown_node`.",
@@ -158,6 +162,7 @@ pub(super) const ROUTES: &[RouteSpec] = &[
             E::Overloaded,
             E::NoLeader,
             E::Timeout,
+            E::DiskFull,
         ],
         repeat: Repeat::If(
             "Safe to send again, to any node, if the body names the new leader. Without a name, the leader may change once more.",
@@ -232,8 +237,27 @@ pub(super) const ROUTES: &[RouteSpec] = &[
             E::Internal,
             E::NoLeader,
             E::Timeout,
+            E::DiskFull,
         ],
         repeat: Repeat::Idempotent,
+    },
+    RouteSpec {
+        method: "GET",
+        path: "/v1/operations",
+        access: Access::Role(AccessRole::Operator),
+        name: "operations",
+        summary: "Show what operators and upgraders did last.",
+        details: "With certificates, each of their requests is recorded in the log of the cluster before it is carried out, and again when it \
+                  has ended. Without a record nothing is carried out. All nodes keep the last 256, also in snapshots. Without certificates, \
+                  and at level 0, nothing is recorded.",
+        handler: || get(operations::operations),
+        parameters: &[],
+        headers: &[],
+        body: BodySpec::None,
+        reply: ReplySpec::Json(SchemaGenerator::subschema_for::<OperationsResponse>),
+        reply_headers: &[],
+        errors: &[],
+        repeat: Repeat::ReadOnly,
     },
     RouteSpec {
         method: "GET",

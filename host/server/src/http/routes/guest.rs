@@ -1,6 +1,7 @@
 //! Routes of the guest: commands, queries, events, the module and its upgrades.
 
 use axum::routing::{get, post};
+use oarlock_wasm::MAX_SIGNATURE_BYTES;
 use schemars::SchemaGenerator;
 
 use super::headers::{
@@ -37,6 +38,7 @@ pub(super) const ROUTES: &[RouteSpec] = &[
         errors: &[
             E::Malformed,
             E::KeyReused,
+            E::LevelTooLow,
             E::TooLarge,
             E::Overloaded,
             E::Trap,
@@ -125,7 +127,7 @@ pub(super) const ROUTES: &[RouteSpec] = &[
     RouteSpec {
         method: "GET",
         path: "/v1/events",
-        access: Access::Role(AccessRole::Reader),
+        access: Access::Unscoped(AccessRole::Reader),
         name: "events",
         summary: "Stream the events of the guest, as server-sent events.",
         details: "Each event has the fields `event: TOPIC`, `data: PAYLOAD` and `id: INDEX.N`: the index of the entry, and the number of the \
@@ -135,7 +137,7 @@ pub(super) const ROUTES: &[RouteSpec] = &[
                   the first event misses none. A node keeps the last 10,000 events, up to 16 MiB, in memory. If events after the given id \
                   may be missing, the stream begins with an event of the topic `oarlock.gap`, whatever the `topic` of the request is; \
                   read the state with a query then. An idle stream has a comment line every 15 seconds. The stream ends when the node \
-                  stops.",
+                  stops.\n\nA token with scopes gets 403: events are not limited to them.",
         handler: || get(events::events),
         parameters: &[
             ParameterSpec {
@@ -233,6 +235,17 @@ pub(super) const ROUTES: &[RouteSpec] = &[
                 example: "ann",
                 meaning: "Who requests the upgrade, for the history. Default: `http`. No control characters.",
             },
+            ParameterSpec {
+                place: ParameterPlace::Query,
+                name: "signature",
+                value: ValueSpec::Text {
+                    least: 0,
+                    most: MAX_SIGNATURE_BYTES as u64,
+                },
+                example: "oarlock-module1.5e8f.c2ln",
+                meaning: "The signature of the module, as `oarlock sign-module` prints it, for nodes with `--module-signers`. Every voter \
+                          checks it with its own keys.",
+            },
         ],
         headers: &[&UPGRADE_TIMEOUT],
         body: BodySpec::Module,
@@ -243,7 +256,9 @@ pub(super) const ROUTES: &[RouteSpec] = &[
             E::UpgradeUnderWay,
             E::VotersNotReady,
             E::TooLarge,
+            E::LevelTooLow,
             E::ModuleRefused,
+            E::ModuleUnsigned,
             E::AnotherMachine,
             E::LayoutChanged,
             E::UpgradeStatesDiffer,

@@ -64,7 +64,13 @@ pub(super) const ROUTES: &[RouteSpec] = &[
         body: BodySpec::None,
         reply: ReplySpec::Json(SchemaGenerator::subschema_for::<SnapshotTaken>),
         reply_headers: &[],
-        errors: &[E::Malformed, E::Timeout],
+        errors: &[
+            E::Malformed,
+            E::Overloaded,
+            E::NoLeader,
+            E::Timeout,
+            E::DiskFull,
+        ],
         repeat: Repeat::Idempotent,
     },
     RouteSpec {
@@ -94,6 +100,7 @@ pub(super) const ROUTES: &[RouteSpec] = &[
             E::Quarantined,
             E::Internal,
             E::Timeout,
+            E::DiskFull,
         ],
         repeat: Repeat::ReadOnly,
     },

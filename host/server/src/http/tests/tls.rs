@@ -1,5 +1,6 @@
 //! A node that uses TLS: who may send what, and what those get who may not.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -159,7 +160,7 @@ async fn each_role_allows_its_own_routes_and_no_other() {
                 .await;
             let allowed = match route.access {
                 Access::Open | Access::Known => true,
-                Access::Role(needs) => needs == role,
+                Access::Role(needs) | Access::Unscoped(needs) => needs == role,
             };
             let status = response.status();
             assert_eq!(
@@ -291,6 +292,7 @@ fn claims(name: &str, roles: &str) -> TokenClaims {
         id: TokenSigner::new_id().expect("random numbers"),
         name: name.to_owned(),
         roles: roles.to_owned(),
+        scopes: BTreeMap::new(),
         expires: time::OffsetDateTime::now_utc().unix_timestamp() + 3600,
     }
 }
@@ -400,5 +402,29 @@ async fn a_401_tells_how_to_authenticate() {
         assert_eq!(response.status(), 401);
         assert_eq!(response.headers()["www-authenticate"], "Bearer", "{path}");
     }
+    node.running.node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_with_scopes_can_not_read_events() {
+    let node = SecuredNode::start().await;
+    let signer = files::token_key(node.certificates.dir.path()).expect("a key");
+    let scopes = BTreeMap::from([("queues".to_owned(), ["a".to_owned()].into())]);
+    let limited = TokenClaims {
+        scopes,
+        ..claims("ann", "reader,writer")
+    };
+    let token = format!("Bearer {}", signer.sign(&limited));
+    let headers = [("authorization", token.as_str())];
+    let send = async |method: &str, path: &str, body: &str| {
+        let response = node.send(None, (method, path), &headers, body).await;
+        ReceivedResponse::of(response).await
+    };
+    let refused = send("GET", "/v1/events", "").await;
+    refused.assert_error(403, "forbidden");
+    // What the guest can check, and what shows no data of it.
+    assert_eq!(send("POST", "/v1/apply", ADD).await.status, 200);
+    assert_eq!(send("POST", "/v1/query", GET).await.status, 200);
+    assert_eq!(send("GET", "/v1/status", "").await.status, 200);
     node.running.node.shutdown().await;
 }

@@ -51,7 +51,10 @@ fn load(store: &Arc<MemoryStore>) -> GuestModule {
 
 fn works(module: &GuestModule) {
     let mut instance = start(module, &limits());
-    let answer = instance.query(crate::testing::at(1), br#"{"get":{}}"#);
+    let answer = instance.query(
+        crate::testing::at(1),
+        &Bytes::from_static(br#"{"get":{}}"#).into(),
+    );
     assert_eq!(&answer.unwrap().unwrap().unwrap()[..], br#"{"value":0}"#);
 }
 

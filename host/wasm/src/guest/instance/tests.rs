@@ -3,19 +3,30 @@ use crate::guest::effects::GuestEvent;
 use crate::rollback::journal::StateCall;
 use crate::testing::{FUEL, at, faulty, kv, limits, op, op_long, scripted, scripted_but, start};
 
+fn query(request: &[u8]) -> MachineQuery {
+    Bytes::copy_from_slice(request).into()
+}
+
 fn batch(commands: &[&[u8]]) -> Batch {
     let commands: Vec<Bytes> = commands
         .iter()
         .map(|command| Bytes::copy_from_slice(command))
         .collect();
-    let StateCall::Apply(batch) = StateCall::of(&commands.iter().collect::<Vec<_>>()) else {
+    let commands = commands.iter().map(|command| (command, None));
+    let StateCall::Apply(batch, _) = StateCall::of(commands) else {
         unreachable!("commands make a batch");
     };
     batch
 }
 
 fn apply(instance: &mut Instance, commands: &[&[u8]]) -> Result<CallOutput, GuestCallError> {
-    instance.apply(CallPurpose::Change, at(1), 0, &batch(commands))
+    instance.apply(
+        CallPurpose::Change,
+        at(1),
+        0,
+        &batch(commands),
+        &Callers::default(),
+    )
 }
 
 fn accepted(applied: CallOutput) -> Vec<Bytes> {
@@ -34,7 +45,11 @@ fn failure_of(result: Result<CallOutput, GuestCallError>) -> GuestFailure {
 }
 
 fn value(instance: &mut Instance) -> u64 {
-    let answer = instance.query(at(1), b"?").unwrap().unwrap().unwrap();
+    let answer = instance
+        .query(at(1), &query(b"?"))
+        .unwrap()
+        .unwrap()
+        .unwrap();
     u64::from_le_bytes(answer.as_ref().try_into().unwrap())
 }
 
@@ -118,7 +133,7 @@ fn a_deep_recursion_that_ends_is_not_an_overflow_on_any_thread() {
     let module = scripted_but(&[(endless, ends)]);
     let run = move || {
         start(&module, &limits())
-            .query(at(1), b"s")
+            .query(at(1), &query(b"s"))
             .unwrap()
             .unwrap()
     };
@@ -218,9 +233,9 @@ fn replies_and_query_responses_have_a_limit() {
         }
     );
     let mut instance = start(&scripted(), &limits);
-    assert!(instance.query(at(1), &op(b'z', 1000)).is_ok());
+    assert!(instance.query(at(1), &query(&op(b'z', 1000))).is_ok());
     assert!(matches!(
-        instance.query(at(1), &op(b'z', 1001)),
+        instance.query(at(1), &query(&op(b'z', 1001))),
         Err(GuestCallError::Guest(GuestFailure::TooLarge {
             bytes: 1001,
             ..
@@ -262,8 +277,14 @@ fn events_and_completions_have_limits() {
 #[test]
 fn a_query_has_no_effects_and_may_be_rejected() {
     let mut instance = start(&scripted(), &limits());
-    assert!(instance.query(at(1), b"e").unwrap().unwrap().is_ok());
-    let rejected = instance.query(at(1), b"r reason").unwrap().unwrap();
+    assert!(
+        instance
+            .query(at(1), &query(b"e"))
+            .unwrap()
+            .unwrap()
+            .is_ok()
+    );
+    let rejected = instance.query(at(1), &query(b"r reason")).unwrap().unwrap();
     assert_eq!(rejected, Err(Bytes::from_static(b"r reason")));
     let applied = apply(&mut instance, &[b"a"]).unwrap();
     assert_eq!(applied.effects, Effects::default());
@@ -280,7 +301,13 @@ fn a_replay_has_the_same_outcomes_regardless_of_fuel() {
     };
     let mut again = start(&kv(), &limits);
     let replayed = again
-        .apply(CallPurpose::Replay, at(1), 0, &batch(&[put; 20]))
+        .apply(
+            CallPurpose::Replay,
+            at(1),
+            0,
+            &batch(&[put; 20]),
+            &Callers::default(),
+        )
         .unwrap();
     assert_eq!(replayed.checksum, applied.checksum);
     assert_eq!(replayed.replies, applied.replies);

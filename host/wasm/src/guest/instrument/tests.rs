@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::call_graph::CallGraph;
 use super::linking;
-use crate::guest::call::CallPurpose;
+use crate::guest::call::{CallPurpose, Callers};
 use crate::guest::failure::GuestCallError;
 use crate::guest::guest_log::GuestLog;
 use crate::guest::instance::{Batch, Instance};
@@ -165,7 +165,13 @@ fn run(module: &GuestModule, limits: &MachineLimits, command: &[u8]) -> Result<(
         data: command.to_vec(),
         ends: vec![command.len() as u32],
     };
-    match instance.apply(CallPurpose::Change, testing::at(1), 0, &batch) {
+    match instance.apply(
+        CallPurpose::Change,
+        testing::at(1),
+        0,
+        &batch,
+        &Callers::default(),
+    ) {
         Ok(_) => Ok(()),
         Err(GuestCallError::Guest(failure)) => Err(failure),
         Err(other) => panic!("{other}"),

@@ -36,19 +36,29 @@ fn component_of(core: &[u8]) -> Vec<u8> {
 
 #[test]
 fn a_guest_built_against_the_first_wit_is_accepted() {
-    /// The custom sections of a guest that was built before `memory-pressure`, `reply-limit` and `layout`.
+    /// The custom sections of a guest that was built before `memory-pressure`, `reply-limit`, `caller-of` and
+    /// `layout`.
     const WIT: &[u8] = include_bytes!("../../../testdata/wit-0.1.0-first.bin");
     let text: Vec<&str> = SCRIPTED.lines().collect();
     let is_new = |line: &&&str| {
-        let new = ["\"memory-pressure\"", "\"reply-limit\"", "#fingerprint\""];
+        let new = [
+            "\"memory-pressure\"",
+            "\"reply-limit\"",
+            "\"caller-of\"",
+            "#fingerprint\"",
+        ];
         new.iter().any(|new| line.contains(new))
     };
-    assert_eq!(text.iter().filter(is_new).count(), 3);
+    assert_eq!(text.iter().filter(is_new).count(), 4);
     let old: Vec<&str> = text.into_iter().filter(|line| !is_new(&line)).collect();
     let old = old
         .join("\n")
         .replace("(call $memory_pressure)", "(i32.const 0)")
-        .replace("(call $reply_limit)", "(i64.const 0)");
+        .replace("(call $reply_limit)", "(i64.const 0)")
+        .replace(
+            "(call $caller_of (i32.load (i32.const 96)) (i32.const 64))",
+            "",
+        );
     let mut module = wat::parse_str(old).unwrap();
     module.extend_from_slice(WIT);
     let module = GuestModule::load(engine(), module, &limits()).unwrap();

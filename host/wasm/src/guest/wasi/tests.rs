@@ -131,10 +131,10 @@ fn apply_for(
     command: &str,
 ) -> Result<CallOutput, GuestCallError> {
     let command = Bytes::copy_from_slice(command.as_bytes());
-    let StateCall::Apply(batch) = StateCall::of(&[&command]) else {
+    let StateCall::Apply(batch, callers) = StateCall::of([(&command, None)]) else {
         unreachable!("a command makes a batch");
     };
-    instance.apply(purpose, at(index), 0, &batch)
+    instance.apply(purpose, at(index), 0, &batch, &callers)
 }
 
 fn reply(applied: CallOutput) -> String {
@@ -278,7 +278,7 @@ fn a_query_observes_the_last_applied_entry() {
     let mut instance = start(&curious(), &limits());
     let query = |instance: &mut Instance, index| {
         instance
-            .query(at(index), br#"{"look":{}}"#)
+            .query(at(index), &Bytes::from_static(br#"{"look":{}}"#).into())
             .unwrap()
             .unwrap()
             .unwrap()

@@ -35,7 +35,8 @@ impl QueryNode {
         let sender = self.sender.clone();
         let respond = Box::new(move |index, response| sender.send((index, response)).unwrap());
         let request = Bytes::copy_from_slice(request);
-        self.machine.query_async(at(self.index), request, respond);
+        self.machine
+            .query_async(at(self.index), request.into(), respond);
     }
 
     fn response(&mut self) -> Response {
@@ -216,7 +217,7 @@ fn queries_that_wait_when_the_machine_is_dropped_get_no_response() {
             // The test may have ended.
             let _ = sender.send((index, response));
         });
-        machine.query_async(at(0), Bytes::from_static(b"v"), respond);
+        machine.query_async(at(0), Bytes::from_static(b"v").into(), respond);
     }
     drop((machine, sender));
     // Each sender is dropped, with or without a response.

@@ -7,6 +7,11 @@ fn decode(bytes: &[u8]) -> Result<Envelope, EnvelopeError> {
     Envelope::decode(&Bytes::copy_from_slice(bytes))
 }
 
+fn ann() -> GuestCaller {
+    let scopes = [("area".to_owned(), ["x".to_owned()].into())].into();
+    GuestCaller::new("ann", scopes).unwrap()
+}
+
 #[test]
 fn the_bytes_are_as_documented() {
     assert_eq!(
@@ -18,6 +23,14 @@ fn the_bytes_are_as_documented() {
         *b"\x01\x01\x03\x00keybody"
     );
     assert_eq!(Envelope::wake()[..], *b"\x01\x02");
+    assert_eq!(
+        Envelope::called(&ann(), None, b"body").unwrap()[..],
+        *b"\x03\x20\x11\x00\x03\x00ann\x01\x04\x00area\x01\x00\x01\x00xbody"
+    );
+    assert_eq!(
+        Envelope::called(&ann(), Some("key"), b"body").unwrap()[..],
+        *b"\x03\x21\x11\x00\x03\x00ann\x01\x04\x00area\x01\x00\x01\x00x\x03\x00keybody"
+    );
     let digest = Sha256([7; 32]);
     assert_eq!(Envelope::runs(digest)[..2], *b"\x01\x03");
     assert_eq!(Envelope::runs(digest)[2..], [7; 32]);
@@ -47,7 +60,17 @@ fn an_encoded_envelope_decodes_to_the_same() {
                 Envelope::decode(&bytes),
                 Ok(Envelope::Command {
                     key: key.map(str::to_owned),
-                    body: Bytes::copy_from_slice(body)
+                    body: Bytes::copy_from_slice(body),
+                    caller: None,
+                })
+            );
+            let bytes = Envelope::called(&ann(), key, body).unwrap();
+            assert_eq!(
+                Envelope::decode(&bytes),
+                Ok(Envelope::Command {
+                    key: key.map(str::to_owned),
+                    body: Bytes::copy_from_slice(body),
+                    caller: Some(Arc::new(ann())),
                 })
             );
         }
@@ -96,6 +119,14 @@ fn records_of_the_host_are_in_classes_above_the_commands_of_clients() {
             CommandClass::Client,
         ),
         (Envelope::wake(), CommandClass::Client),
+        (
+            Envelope::called(&ann(), None, b"\x05").unwrap(),
+            CommandClass::Client,
+        ),
+        (
+            Envelope::called(&ann(), Some("k"), b"").unwrap(),
+            CommandClass::Client,
+        ),
         (Envelope::runs(hash), CommandClass::Report),
         (Envelope::audit(&AuditRecord::Request), CommandClass::Report),
         (Envelope::audit(&report), CommandClass::Report),
@@ -105,6 +136,13 @@ fn records_of_the_host_are_in_classes_above_the_commands_of_clients() {
             Envelope::memory(&MemoryRecord {
                 node: "n".to_owned(),
                 is_low: true,
+            }),
+            CommandClass::Control,
+        ),
+        (
+            Envelope::operation(&OperationRecord::End {
+                begun: Index(1),
+                code: String::new(),
             }),
             CommandClass::Control,
         ),
@@ -129,6 +167,10 @@ fn an_empty_or_too_long_key_is_refused_when_encoding_and_decoding() {
     for key in ["", &too_long] {
         let error = EnvelopeError::KeyLength { bytes: key.len() };
         assert_eq!(Envelope::command(Some(key), b"body"), Err(error.clone()));
+        assert_eq!(
+            Envelope::called(&ann(), Some(key), b"body"),
+            Err(error.clone())
+        );
         let mut bytes = vec![1, 1];
         bytes.extend_from_slice(&(key.len() as u16).to_le_bytes());
         bytes.extend_from_slice(key.as_bytes());
@@ -155,6 +197,7 @@ fn corrupt_bytes_are_refused_with_the_matching_error() {
     );
     assert_eq!(decode(b"\x03\x01x"), Err(EnvelopeError::Settings));
     assert_eq!(decode(b"\x03\x10\x02n"), Err(EnvelopeError::Upgrade));
+    assert_eq!(decode(b"\x03\x30\x02n"), Err(EnvelopeError::Upgrade));
     assert_eq!(decode(b"\x01\x04x"), Err(EnvelopeError::Kind { found: 4 }));
     assert_eq!(
         decode(b"\x01\x02x"),
@@ -172,4 +215,13 @@ fn corrupt_bytes_are_refused_with_the_matching_error() {
             "{length} bytes"
         );
     }
+    let complete = Envelope::called(&ann(), Some("key"), b"").unwrap();
+    for length in 1..complete.len() {
+        assert_eq!(
+            decode(&complete[..length]),
+            Err(EnvelopeError::Truncated),
+            "{length} bytes"
+        );
+    }
+    assert_eq!(decode(b"\x03\x20\x01\x00\x00x"), Err(EnvelopeError::Caller));
 }

@@ -8,7 +8,7 @@ fn record(index: u64, bytes: usize) -> JournalRecord {
         at: at(index),
         number: 0,
         view: CallView::NORMAL,
-        call: StateCall::of(&[&Bytes::from(vec![0; bytes])]),
+        call: StateCall::of([(&Bytes::from(vec![0; bytes]), None)]),
         checksum: 0,
         limits: Arc::default(),
     }

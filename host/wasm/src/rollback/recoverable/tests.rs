@@ -24,12 +24,16 @@ fn run(
     index: u64,
     command: &[u8],
 ) -> Result<CallOutput, GuestFailure> {
-    let call = StateCall::of(&[&Bytes::copy_from_slice(command)]);
+    let call = StateCall::of([(&Bytes::copy_from_slice(command), None)]);
     guest.run(at(index), 0, view(), call, &accept_all).unwrap()
 }
 
+fn query(request: &'static [u8]) -> MachineQuery {
+    Bytes::from_static(request).into()
+}
+
 fn value(guest: &mut RecoverableGuest) -> u64 {
-    let response = guest.query(at(0), b"?").unwrap().unwrap();
+    let response = guest.query(at(0), &query(b"?")).unwrap().unwrap();
     u64::from_le_bytes(response.as_ref().try_into().unwrap())
 }
 
@@ -51,7 +55,7 @@ fn a_failure_replays_the_calls_before_it() {
 #[test]
 fn a_call_whose_outcomes_the_host_refuses_is_rolled_back() {
     let mut guest = guest(&limits());
-    let call = StateCall::of(&[&Bytes::from_static(b"a")]);
+    let call = StateCall::of([(&Bytes::from_static(b"a"), None)]);
     let refused = guest
         .run(at(1), 0, view(), call, &|_| Err(GuestFailure::OutOfFuel))
         .unwrap();
@@ -153,14 +157,14 @@ fn a_replay_with_other_outcomes_is_detected() {
         at: at(2),
         number: 0,
         view: view(),
-        call: StateCall::of(&[&Bytes::from_static(b"a")]),
+        call: StateCall::of([(&Bytes::from_static(b"a"), None)]),
         checksum: 12345,
         limits: Arc::default(),
     };
     guest.journal.push(record, 0);
     assert!(run(&mut guest, 3, b"t").is_err());
     assert!(matches!(
-        guest.query(at(3), b"?"),
+        guest.query(at(3), &query(b"?")),
         Err(MachineFailure::NotDeterministic { index }) if index == at(2).index
     ));
 }
@@ -172,14 +176,14 @@ fn a_replay_that_fails_is_detected() {
         at: at(1),
         number: 0,
         view: view(),
-        call: StateCall::of(&[&Bytes::from_static(b"t")]),
+        call: StateCall::of([(&Bytes::from_static(b"t"), None)]),
         checksum: 0,
         limits: Arc::default(),
     };
     guest.journal.push(record, 0);
     assert!(run(&mut guest, 2, b"t").is_err());
     assert!(matches!(
-        guest.query(at(3), b"?"),
+        guest.query(at(3), &query(b"?")),
         Err(MachineFailure::Replay { index, .. }) if index == at(1).index
     ));
 }

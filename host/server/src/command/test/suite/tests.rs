@@ -10,7 +10,10 @@ fn a_step_knows_its_line_and_its_command_as_it_was_written() {
     let suite = Suite::parse(text).expect("valid");
     let lines: Vec<usize> = suite.steps.iter().map(|step| step.line).collect();
     assert_eq!(lines, [3, 5]);
-    let StepAction::Send { body, key: None } = &suite.steps[0].action else {
+    let StepAction::Send {
+        body, key: None, ..
+    } = &suite.steps[0].action
+    else {
         panic!("{:?}", suite.steps[0].action);
     };
     assert_eq!(body, r#"{"add": {"by": 9007199254740993}}"#);
@@ -27,7 +30,7 @@ fn a_command_may_be_any_json_or_text() {
     let suite = suite.expect("valid");
     assert!(matches!(&suite.steps[0].action, StepAction::Send { body, .. } if body == "null"));
     assert!(matches!(&suite.steps[1].action, StepAction::Send { body, .. } if body == "}"));
-    assert!(matches!(&suite.steps[2].action, StepAction::Query(body) if body == "q"));
+    assert!(matches!(&suite.steps[2].action, StepAction::Query(query) if query.request == "q"));
 }
 
 #[test]
@@ -38,6 +41,12 @@ fn an_invalid_suite_is_refused_with_the_line() {
         (r#"{"send": {}, "advance_ms": 1}"#, "exactly one"),
         (r#"{"query": {}, "key": "k"}"#, "`key`"),
         (r#"{"send": {}, "key": ""}"#, "`key`"),
+        (
+            r#"{"advance_ms": 1, "caller": {"name": "ann"}}"#,
+            "`caller`",
+        ),
+        (r#"{"send": {}, "caller": {"name": ""}}"#, "0 bytes"),
+        (r#"{"query": {}, "caller": {"names": "a"}}"#, "names"),
         (r#"{"send": {}, "reply": 1, "refused": "x"}"#, "keep one"),
         (r#"{"send": {}, "reply": 1, "reply_has": 1}"#, "keep one"),
         (r#"{"send": {}, "refused": 5}"#, "a code"),
@@ -67,4 +76,23 @@ fn a_long_step_is_cut_in_reports() {
     let text = format!("{{\"steps\":[{{\"send\":\"{}\"}}]}}", "ä".repeat(1000));
     let suite = Suite::parse(&text).expect("valid");
     assert_eq!(suite.steps[0].shown.chars().count(), SHOWN_CHARS + 1);
+}
+
+#[test]
+fn a_command_and_a_query_may_have_a_caller() {
+    let text = r#"{"steps":[{"send":1,"caller":{"name":"ann","scopes":{"queues":["a"]}}},{"query":1,"caller":{"name":"bob"}}]}"#;
+    let suite = Suite::parse(text).expect("valid");
+    let StepAction::Send {
+        caller: Some(ann), ..
+    } = &suite.steps[0].action
+    else {
+        panic!("{:?}", suite.steps[0].action);
+    };
+    assert_eq!(ann.name(), "ann");
+    assert!(ann.scopes()["queues"].contains("a"));
+    let StepAction::Query(query) = &suite.steps[1].action else {
+        panic!("{:?}", suite.steps[1].action);
+    };
+    let bob = query.caller.as_ref().expect("a caller");
+    assert!(bob.name() == "bob" && bob.scopes().is_empty());
 }

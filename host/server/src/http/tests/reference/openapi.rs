@@ -6,7 +6,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
 use super::super::support::{Guest, Running};
-use crate::http::reference::SchemaOf;
+use crate::http::reference::{Access, SchemaOf};
 use crate::http::{openapi, routes};
 
 /// A schema with its definitions.
@@ -151,7 +151,7 @@ fn the_document_has_the_structure_of_openapi_3_1() {
     has_fields(&document["info"], &info, &["description", "license"]);
     let license = [("name", "string"), ("identifier", "string")];
     has_fields(&document["info"]["license"], &license, &[]);
-    let components = [("schemas", "object")];
+    let components = [("schemas", "object"), ("securitySchemes", "object")];
     has_fields(&document["components"], &components, &[]);
     let mut found = BTreeSet::new();
     for (path, item) in document["paths"].as_object().expect("an object") {
@@ -165,12 +165,36 @@ fn the_document_has_the_structure_of_openapi_3_1() {
     assert_eq!(found, wanted.collect());
 }
 
+/// Each way in which a client proves who it is has the role of the table, and both are described.
+#[test]
+fn each_operation_has_the_role_of_its_route() {
+    let document = document();
+    let schemes = &document["components"]["securitySchemes"];
+    assert_eq!(schemes["certificate"]["type"], "mutualTLS");
+    assert_eq!(schemes["token"]["type"], "http");
+    assert_eq!(schemes["token"]["scheme"], "bearer");
+    for route in routes::all() {
+        let operation = &document["paths"][route.path][route.method.to_lowercase()];
+        let roles = match route.access {
+            Access::Open => {
+                assert_eq!(operation["security"], json!([]), "{}", route.path);
+                continue;
+            }
+            Access::Known => json!([]),
+            Access::Role(role) | Access::Unscoped(role) => json!([role.to_string()]),
+        };
+        let expected = json!([{"certificate": roles}, {"token": roles}]);
+        assert_eq!(operation["security"], expected, "{}", route.path);
+    }
+}
+
 fn check_operation(operation: &Value) {
     let required = [
         ("operationId", "string"),
         ("summary", "string"),
         ("parameters", "array"),
         ("responses", "object"),
+        ("security", "array"),
     ];
     has_fields(operation, &required, &["description", "requestBody"]);
     for parameter in operation["parameters"].as_array().expect("a list") {

@@ -223,7 +223,7 @@ fn role(access: Access) -> String {
     match access {
         Access::Open => "–".to_owned(),
         Access::Known => "any".to_owned(),
-        Access::Role(role) => format!("`{role}`"),
+        Access::Role(role) | Access::Unscoped(role) => format!("`{role}`"),
     }
 }
 

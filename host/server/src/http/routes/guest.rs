@@ -253,10 +253,10 @@ pub(super) const ROUTES: &[RouteSpec] = &[
         reply_headers: &[],
         errors: &[
             E::Malformed,
+            E::LevelTooLow,
             E::UpgradeUnderWay,
             E::VotersNotReady,
             E::TooLarge,
-            E::LevelTooLow,
             E::ModuleRefused,
             E::ModuleUnsigned,
             E::AnotherMachine,

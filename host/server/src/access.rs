@@ -16,7 +16,7 @@ mod scope;
 mod token;
 mod token_cache;
 
-pub(crate) use caller::{AccessDenied, Caller, Principal};
+pub(crate) use caller::{AccessDenied, Principal, Requester};
 pub(crate) use client_name::ClientName;
 pub(crate) use role::{AccessRole, RoleSet};
 pub(crate) use scope::ScopeFlag;

@@ -10,19 +10,12 @@
 //! ```
 //! Numbers are big-endian. Nothing of a file is used before its digest has been checked.
 
-mod manifest;
+mod format;
 mod read;
 #[cfg(test)]
 mod tests;
 mod write;
 
-pub(crate) use manifest::{BackupMember, Manifest};
+pub(crate) use format::{BackupMember, Manifest};
 pub(crate) use read::BackupReader;
 pub(crate) use write::BackupWriter;
-
-const MAGIC: &[u8; 8] = b"OARLBKUP";
-const VERSION: u32 = 1;
-/// Magic, version and length of the manifest.
-const HEAD_BYTES: usize = 16;
-const MAX_MANIFEST_BYTES: usize = 1 << 20;
-const DIGEST_BYTES: usize = 32;

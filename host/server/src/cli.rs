@@ -117,7 +117,7 @@ pub(crate) enum CliCommand {
     Audit(AuditArgs),
     /// Write the state of the cluster into a file, while it serves clients.
     Backup(BackupArgs),
-    /// Make the data directory of a new cluster from a backup.
+    /// Make the data directory of a new cluster from the file of `oarlock backup`.
     Restore(RestoreArgs),
     /// Check a backup, or the data directory of a stopped node.
     Verify(VerifyArgs),

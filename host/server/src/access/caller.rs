@@ -9,7 +9,7 @@ use super::role::{AccessRole, RoleSet};
 
 /// Who sends the requests of a connection.
 #[derive(Clone, Debug)]
-pub(crate) enum Caller {
+pub(crate) enum Requester {
     /// The node does not authenticate: everyone may do everything.
     Anyone,
     /// The node authenticates, and the client has proved nothing.
@@ -69,7 +69,7 @@ pub(crate) enum AccessDenied {
     },
 }
 
-impl Caller {
+impl Requester {
     /// Checks that the caller has a role. `None`: any principal may.
     pub(crate) fn check(&self, needs: Option<AccessRole>) -> Result<(), AccessDenied> {
         match (self, needs) {

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use super::{DIGEST_BYTES, HEAD_BYTES, MAGIC, MAX_MANIFEST_BYTES, Manifest, VERSION};
+use super::format::{DIGEST_BYTES, HEAD_BYTES, MAGIC, MAX_MANIFEST_BYTES, Manifest, VERSION};
 
 /// Why a file is not a complete backup.
 #[derive(Debug, Error)]

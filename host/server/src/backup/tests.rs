@@ -1,5 +1,6 @@
 use std::io::{self, Read};
 
+use super::format::DIGEST_BYTES;
 use super::read::BackupError;
 use super::*;
 

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use bytes::{Bytes, BytesMut};
 use sha2::{Digest, Sha256};
 
-use super::{DIGEST_BYTES, HEAD_BYTES, MAGIC, Manifest, VERSION};
+use super::format::{DIGEST_BYTES, HEAD_BYTES, MAGIC, Manifest, VERSION};
 
 /// Largest piece, in bytes.
 const PIECE_BYTES: u64 = 256 << 10;

@@ -1,4 +1,4 @@
-//! `oarlock restore`: makes the data directory of a new cluster from a backup.
+//! `oarlock restore`: makes the data directory of a new cluster from the file of `oarlock backup`.
 
 use std::fs::File;
 use std::io::{self, BufReader};

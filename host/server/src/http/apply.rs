@@ -16,7 +16,7 @@ use super::error::ApiError;
 use super::error_code::ErrorCode;
 use super::reply::{GuestReply, ReplyResult};
 use super::request;
-use crate::access::Caller;
+use crate::access::Requester;
 
 /// The first cluster level whose log contains the callers of commands.
 const FIRST_LEVEL_WITH_CALLERS: u32 = 1;
@@ -31,8 +31,8 @@ pub(super) async fn apply(
     let key = request::idempotency_key(&parts.headers)?;
     let deadline = Instant::now() + timeout;
     let (body, _share) = request::body(&app, &parts.headers, body).await?;
-    let caller = parts.extensions.get::<Caller>();
-    let envelope = envelope(&app, caller.unwrap_or(&Caller::Unknown), key, &body)?;
+    let caller = parts.extensions.get::<Requester>();
+    let envelope = envelope(&app, caller.unwrap_or(&Requester::Unknown), key, &body)?;
     drop(body);
     let reply = submit(&app, envelope, deadline).await?;
     Ok(reply.into_response(&app))
@@ -45,7 +45,7 @@ pub(super) async fn apply(
 /// 400 if the idempotency key is invalid. 409 if the principal has scopes, and the log can't contain them.
 pub(super) fn envelope(
     app: &App,
-    caller: &Caller,
+    caller: &Requester,
     key: Option<&str>,
     body: &[u8],
 ) -> Result<Bytes, ApiError> {

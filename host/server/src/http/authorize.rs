@@ -9,7 +9,7 @@ use axum::response::Response;
 use super::app::App;
 use super::error::ApiError;
 use super::reference::Access;
-use crate::access::{AccessDenied, AccessRole, Caller, TokenError};
+use crate::access::{AccessDenied, AccessRole, Requester, TokenError};
 
 /// Paths that everyone may read, because they show no data.
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
@@ -18,7 +18,11 @@ const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 ///
 /// # Errors
 /// 401 if the token is not accepted.
-pub(super) fn identify(app: &App, headers: &HeaderMap, caller: Caller) -> Result<Caller, ApiError> {
+pub(super) fn identify(
+    app: &App,
+    headers: &HeaderMap,
+    caller: Requester,
+) -> Result<Requester, ApiError> {
     let Some(tls) = &app.tls else {
         return Ok(caller);
     };
@@ -28,7 +32,7 @@ pub(super) fn identify(app: &App, headers: &HeaderMap, caller: Caller) -> Result
         Err(error) => Err(error),
     };
     checked
-        .map(Caller::Known)
+        .map(Requester::Known)
         .map_err(|error| ApiError::bad_token(&error))
 }
 
@@ -56,9 +60,9 @@ pub(super) fn bearer(headers: &HeaderMap) -> Result<Option<&str>, TokenError> {
 ///
 /// # Errors
 /// 401 if it is unknown.
-pub(super) fn check_known(caller: &Caller, path: &str) -> Result<(), ApiError> {
+pub(super) fn check_known(caller: &Requester, path: &str) -> Result<(), ApiError> {
     match caller {
-        Caller::Unknown if !OPEN.contains(&path) => {
+        Requester::Unknown if !OPEN.contains(&path) => {
             Err(ApiError::denied(&AccessDenied::Unauthenticated))
         }
         _ => Ok(()),
@@ -76,8 +80,8 @@ pub(super) async fn check(
         Access::Known => None,
         Access::Role(role) | Access::Unscoped(role) => Some(role),
     };
-    let caller = request.extensions().get::<Caller>().cloned();
-    let caller = caller.unwrap_or(Caller::Unknown);
+    let caller = request.extensions().get::<Requester>().cloned();
+    let caller = caller.unwrap_or(Requester::Unknown);
     caller
         .check(needs)
         .map_err(|denied| ApiError::denied(&denied))?;

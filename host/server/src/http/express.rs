@@ -35,7 +35,7 @@ use super::error::ApiError;
 use super::query;
 use super::reply::ReplyResult;
 use super::request;
-use crate::access::{AccessRole, Caller};
+use crate::access::{AccessRole, Requester};
 use crate::metrics::HttpRoute;
 use parse::{ParseResult, ParsedRequest, Target};
 pub(super) use rewind::Rewind;
@@ -95,7 +95,7 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(
     app: &Arc<App>,
     stream: S,
     local: Option<IpAddr>,
-    caller: &Caller,
+    caller: &Requester,
     stopping: watch::Receiver<bool>,
 ) -> Option<Rewind<S>> {
     let express = Express {
@@ -118,7 +118,7 @@ struct Express<'a, S> {
     stream: S,
     /// The address to which the client has connected.
     local: Option<IpAddr>,
-    caller: &'a Caller,
+    caller: &'a Requester,
     /// Bytes that are read and not parsed yet.
     input: BytesMut,
     /// Bytes to reserve for the next read.

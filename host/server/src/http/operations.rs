@@ -16,7 +16,7 @@ use task_queue_raft::ids::Index;
 
 use super::app::App;
 use super::error::ApiError;
-use crate::access::Caller;
+use crate::access::Requester;
 
 /// The first cluster level whose log contains the records.
 const FIRST_LEVEL: u32 = 1;
@@ -41,7 +41,7 @@ impl Operation {
         what: &'static str,
         details: impl Into<String>,
     ) -> Self {
-        let by = extensions.get::<Caller>().and_then(Caller::name);
+        let by = extensions.get::<Requester>().and_then(Requester::name);
         Self {
             by: by.map(str::to_owned),
             what,

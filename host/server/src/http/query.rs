@@ -12,7 +12,7 @@ use super::app::App;
 use super::error::ApiError;
 use super::reply::{GuestReply, ReplyResult};
 use super::request;
-use crate::access::Caller;
+use crate::access::Requester;
 
 /// Sends one query to the guest, and responds with its reply.
 pub(super) async fn query(
@@ -28,10 +28,10 @@ pub(super) async fn query(
         // The rest of the time is for the query.
         wait_for_entry(&app, index, deadline - timeout / 4).await?;
     }
-    let caller = parts.extensions.get::<Caller>();
+    let caller = parts.extensions.get::<Requester>();
     let query = MachineQuery {
         request: body,
-        caller: caller.and_then(Caller::for_guest).cloned(),
+        caller: caller.and_then(Requester::for_guest).cloned(),
     };
     let reply = run(&app, query, consistency, deadline).await?;
     Ok(reply.into_response(&app))

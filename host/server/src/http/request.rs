@@ -12,7 +12,7 @@ use oarlock_wasm::MAX_KEY_BYTES;
 use super::app::App;
 use super::body_budget::BodyShare;
 use super::error::{ApiError, SMALLER_COMMAND};
-use crate::access::Caller;
+use crate::access::Requester;
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const TIMEOUT: HeaderName = HeaderName::from_static("oarlock-timeout-ms");
@@ -59,7 +59,7 @@ pub(crate) fn timeout_or(headers: &HeaderMap, default: Duration) -> Result<Durat
 
 /// Who requests a change, for the logs of the nodes: the principal of the connection, or what the client tells, or `http`.
 pub(crate) fn operator(extensions: &Extensions, told: Option<String>) -> String {
-    let principal = extensions.get::<Caller>().and_then(Caller::name);
+    let principal = extensions.get::<Requester>().and_then(Requester::name);
     principal
         .map(str::to_owned)
         .or(told)

@@ -31,7 +31,7 @@ use super::event_stream::Streaming;
 use super::express;
 use super::routes::router;
 use super::{authorize, guard, token_stream};
-use crate::access::Caller;
+use crate::access::Requester;
 use crate::tls::TlsHandle;
 use crate::tls::clients::SecuredClient;
 
@@ -202,7 +202,7 @@ impl ClientConnection {
             .ok()
             .map(|addr| addr.ip().to_canonical());
         let Some(tls) = self.app.tls.clone() else {
-            return self.serve_on(stream, local, Caller::Anyone).await;
+            return self.serve_on(stream, local, Requester::Anyone).await;
         };
         // Boxed, so that connections without TLS need no memory for it.
         Box::pin(self.serve_secured(tls, stream, local)).await;
@@ -230,7 +230,7 @@ impl ClientConnection {
         }
     }
 
-    async fn serve_on<S>(self, stream: S, local: Option<IpAddr>, caller: Caller)
+    async fn serve_on<S>(self, stream: S, local: Option<IpAddr>, caller: Requester)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -305,7 +305,7 @@ struct RequestSource {
     /// The address to which the client has connected.
     local: Option<IpAddr>,
     /// Who sends it.
-    caller: Caller,
+    caller: Requester,
 }
 
 /// Handles one request and records it in the metrics.

@@ -12,14 +12,14 @@ use tokio_rustls::server::TlsStream;
 use super::certificate::CertificateInfo;
 use super::handle::TlsHandle;
 use super::identity::CertOwner;
-use crate::access::{Caller, Principal, RoleSet};
+use crate::access::{Principal, Requester, RoleSet};
 
 /// A connection of a client.
 pub(crate) struct SecuredClient {
     /// The bytes, in clear.
     pub(crate) stream: TlsStream<TcpStream>,
     /// Who the client has proved to be.
-    pub(crate) caller: Caller,
+    pub(crate) caller: Requester,
     /// Completes when the certificate of the client is no longer trusted.
     pub(crate) distrusted: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
@@ -36,7 +36,7 @@ impl TlsHandle {
         let Some(chain) = chain.map(<[_]>::to_vec) else {
             return Ok(SecuredClient {
                 stream,
-                caller: Caller::Unknown,
+                caller: Requester::Unknown,
                 distrusted: Box::pin(std::future::pending()),
             });
         };
@@ -56,7 +56,7 @@ impl TlsHandle {
         let principal = Principal::new(name, roles, BTreeMap::new()).map_err(io::Error::other)?;
         Ok(SecuredClient {
             stream,
-            caller: Caller::Known(Arc::new(principal)),
+            caller: Requester::Known(Arc::new(principal)),
             distrusted: Box::pin(self.distrusted(chain)),
         })
     }

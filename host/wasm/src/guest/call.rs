@@ -38,13 +38,18 @@ impl CallView {
 }
 
 /// Who has sent the commands of a call, or the query. A replay must see the same.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Callers {
     /// One for each command; `None` if no command has a caller, so that these calls cost nothing.
     of: Option<Arc<[Option<Arc<GuestCaller>>]>>,
 }
 
 impl Callers {
+    /// No command has a caller.
+    pub(crate) fn none() -> Self {
+        Self { of: None }
+    }
+
     /// The callers of the commands, in their order.
     pub(crate) fn of<'c>(
         callers: impl Iterator<Item = Option<&'c Arc<GuestCaller>>> + Clone,
@@ -110,7 +115,7 @@ impl GuestCall {
             purpose,
             now_ms: at.time_ms,
             view: CallView::NORMAL,
-            callers: Callers::default(),
+            callers: Callers::none(),
             reply_bytes: limits.reply_bytes,
             random: Random::new(at.index.0, number),
             effects: Effects::default(),

@@ -25,7 +25,7 @@ fn apply(instance: &mut Instance, commands: &[&[u8]]) -> Result<CallOutput, Gues
         at(1),
         0,
         &batch(commands),
-        &Callers::default(),
+        &Callers::none(),
     )
 }
 
@@ -306,7 +306,7 @@ fn a_replay_has_the_same_outcomes_regardless_of_fuel() {
             at(1),
             0,
             &batch(&[put; 20]),
-            &Callers::default(),
+            &Callers::none(),
         )
         .unwrap();
     assert_eq!(replayed.checksum, applied.checksum);

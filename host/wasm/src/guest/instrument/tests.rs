@@ -170,7 +170,7 @@ fn run(module: &GuestModule, limits: &MachineLimits, command: &[u8]) -> Result<(
         testing::at(1),
         0,
         &batch,
-        &Callers::default(),
+        &Callers::none(),
     ) {
         Ok(_) => Ok(()),
         Err(GuestCallError::Guest(failure)) => Err(failure),

@@ -1,4 +1,4 @@
-//! `host/docs/http.md`: the parts between the markers are made from the table.
+//! `host/docs/http.md` and `host/docs/http-reference.md`: the parts between the markers are made from the table.
 //!
 //! To write them again after a change of the table:
 //! `OARLOCK_UPDATE_DOCS=1 cargo test --workspace --bin oarlock -- the_page_is_made_from_the_table`
@@ -19,41 +19,56 @@ use crate::settings::HttpSettings;
 
 const UPDATE: &str = "OARLOCK_UPDATE_DOCS";
 
-fn file() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/http.md")
+/// The page for readers who begin.
+const PAGE: &str = "http.md";
+/// The page with each route.
+const REFERENCE: &str = "http-reference.md";
+
+fn file(page: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../docs")
+        .join(page)
 }
 
-/// The generated parts by name.
-fn parts() -> Vec<(&'static str, String)> {
+fn read(page: &str) -> String {
+    std::fs::read_to_string(file(page)).unwrap_or_else(|error| panic!("host/docs/{page}: {error}"))
+}
+
+/// The generated parts of a page by name.
+fn parts(page: &str) -> Vec<(&'static str, String)> {
+    if page == REFERENCE {
+        return vec![("reference", routes::all().map(route).collect())];
+    }
     vec![
         ("routes", overview()),
         ("headers", headers()),
         ("retry", retry()),
         ("errors", errors()),
-        ("reference", routes::all().map(route).collect()),
     ]
 }
 
 #[test]
 fn the_page_is_made_from_the_table() {
-    let written = std::fs::read_to_string(file()).expect("host/docs/http.md");
-    let mut wanted = written.clone();
-    for (name, part) in parts() {
-        wanted = replaced(&wanted, name, &part);
-    }
-    if std::env::var_os(UPDATE).is_some() {
-        std::fs::write(file(), &wanted).expect("writable");
-    } else {
-        assert!(
-            written == wanted,
-            "host/docs/http.md differs from the table in host/server/src/http/routes: run this test with {UPDATE}=1"
-        );
+    for page in [PAGE, REFERENCE] {
+        let written = read(page);
+        let mut wanted = written.clone();
+        for (name, part) in parts(page) {
+            wanted = replaced(&wanted, name, &part);
+        }
+        if std::env::var_os(UPDATE).is_some() {
+            std::fs::write(file(page), &wanted).expect("writable");
+        } else {
+            assert!(
+                written == wanted,
+                "host/docs/{page} differs from the table in host/server/src/http/routes: run this test with {UPDATE}=1"
+            );
+        }
     }
 }
 
 #[test]
 fn the_page_has_the_limits_of_connections() {
-    let page = std::fs::read_to_string(file()).expect("host/docs/http.md");
+    let page = read(PAGE);
     let http = HttpSettings::default();
     for sentence in [
         format!("closed after {} seconds", http.idle_timeout.as_secs()),
@@ -101,7 +116,12 @@ fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
 
 fn overview() -> String {
     let rows = routes::all().map(|route| {
-        let link = format!("[`{} {}`](#{})", route.method, route.path, anchor(route));
+        let link = format!(
+            "[`{} {}`]({REFERENCE}#{})",
+            route.method,
+            route.path,
+            anchor(route)
+        );
         vec![link, role(route.access), route.summary.to_owned()]
     });
     table(&["route", "role", "what it does"], rows)

@@ -1,6 +1,13 @@
-//! What a backup contains.
+//! The frame of a backup, and its description.
 
 use serde::{Deserialize, Serialize};
+
+pub(super) const MAGIC: &[u8; 8] = b"OARLBKUP";
+pub(super) const VERSION: u32 = 1;
+/// Magic, version and length of the manifest.
+pub(super) const HEAD_BYTES: usize = 16;
+pub(super) const MAX_MANIFEST_BYTES: usize = 1 << 20;
+pub(super) const DIGEST_BYTES: usize = 32;
 
 /// The description of a backup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

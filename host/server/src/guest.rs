@@ -4,39 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use oarlock_wasm::{CheckError, EngineError, GuestEngine, GuestModule, MachineLimits, Sha256};
+use oarlock_wasm::{CheckError, EngineError, GuestEngine, GuestModule, MachineLimits};
 use thiserror::Error;
 
+use crate::built_in;
 use crate::compiled::CompiledDir;
 use crate::module_check::{CheckSettings, ChildCheck};
 use crate::settings::GuestSource;
-
-/// The task queue in this binary.
-const BUILT_IN_QUEUE: &[u8] = include_bytes!("../../../examples-wasm/dist/queue.wasm");
-
-/// The task queues of earlier releases. A log that began with one of them is executed with it.
-const EARLIER_QUEUES: [&[u8]; 3] = [
-    include_bytes!("../modules/queue-209994da.wasm"),
-    include_bytes!("../modules/queue-c09bd7b2.wasm"),
-    include_bytes!("../modules/queue-f678ce10.wasm"),
-];
-
-/// The bytes of a task queue of this or an earlier release.
-pub(crate) fn built_in(sha256: Sha256) -> Option<Bytes> {
-    let mut queues = [BUILT_IN_QUEUE].into_iter().chain(EARLIER_QUEUES);
-    let found = queues.find(|queue| Sha256::of(queue) == sha256)?;
-    Some(Bytes::from_static(found))
-}
-
-/// Digest of the task queue of this release.
-pub(crate) fn built_in_digest() -> Sha256 {
-    Sha256::of(BUILT_IN_QUEUE)
-}
-
-/// The task queue of this release.
-pub(crate) fn built_in_queue() -> &'static [u8] {
-    BUILT_IN_QUEUE
-}
 
 /// How a node compiles modules.
 #[derive(Clone, Debug, Default)]
@@ -119,7 +93,7 @@ fn load_now(
         GuestSource::Loaded(module) => return Ok(module.clone()),
         GuestSource::BuiltInQueue => (
             "the built-in task queue".to_owned(),
-            Bytes::from_static(BUILT_IN_QUEUE),
+            Bytes::from_static(built_in::queue()),
         ),
         GuestSource::Kept(path, bytes) => (path.display().to_string(), bytes.clone()),
         GuestSource::File(path) => (path.display().to_string(), read(path, limits.module_bytes)?),

@@ -14,8 +14,8 @@ use task_queue_raft::applier::ApplierError;
 use task_queue_raft::handle::FatalError;
 use task_queue_raft::state_machine::MachineError;
 
+use crate::built_in;
 use crate::file_writes::FileWrites;
-use crate::guest;
 use crate::readiness::Readiness;
 use crate::settings::{GuestSource, ServeSettings};
 use crate::upgrades::UpgradeWatch;
@@ -127,7 +127,7 @@ pub(crate) fn adopt(settings: &ServeSettings, fault: &FatalError) -> bool {
     let Some(settled) = other_module(fault).filter(|_| follows_log(settings)) else {
         return false;
     };
-    let Some(bytes) = guest::built_in(settled) else {
+    let Some(bytes) = built_in::find(settled) else {
         return false;
     };
     if files(&settings.data_dir)
@@ -168,7 +168,7 @@ fn other_module(fault: &FatalError) -> Option<Sha256> {
 
 /// Tells that the node does not run the task queue of this release, and how to switch.
 pub(crate) fn tell(module: &GuestModule) {
-    let built_in = guest::built_in_digest();
+    let built_in = built_in::digest();
     if module.sha256() != built_in {
         tracing::warn!(
             runs = %module.sha256(),

@@ -13,6 +13,7 @@
 //! | [`serve`] | the command `oarlock serve` |
 //! | [`command`] | the commands that send requests to a cluster or read a file |
 //! | [`schema`] | the schema of a guest's messages |
+//! | [`built_in`] | the task queues in this binary |
 //! | [`compiled`] | compiled code on disk |
 //! | [`module_check`] | checks modules in a child process |
 //! | [`backup`] | the file format of backups |
@@ -28,6 +29,7 @@ mod access;
 mod audit;
 mod backup;
 mod bench;
+mod built_in;
 mod cli;
 mod command;
 mod compiled;

@@ -13,9 +13,9 @@ use super::input;
 use super::output::{Output, print_coloured, print_safely, write_json, write_out};
 use super::table::{Align, Table, Tone};
 use super::time::utc;
+use crate::built_in;
 use crate::cli::UpgradeArgs;
 use crate::exit::Failure;
-use crate::guest;
 use crate::signers::{read_signature, signature_path};
 
 /// Digits of a hash in tables and lines.
@@ -33,7 +33,7 @@ async fn run(args: UpgradeArgs) -> Result<(), Failure> {
     let client = connect(&args.client)?;
     let module = match &args.file {
         Some(file) => input::read(None, Some(file), std::io::empty())?,
-        None if args.built_in => guest::built_in_queue().to_vec(),
+        None if args.built_in => built_in::queue().to_vec(),
         None => return history(&client, args.client.output.json).await,
     };
     carry_out(&client, &args, module).await

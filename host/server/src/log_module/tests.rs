@@ -23,6 +23,6 @@ fn a_corrupt_file_is_ignored() {
 
 #[test]
 fn every_task_queue_of_a_release_is_found_by_its_digest() {
-    assert!(guest::built_in(guest::built_in_digest()).is_some());
-    assert!(guest::built_in(Sha256([7; 32])).is_none());
+    assert!(built_in::find(built_in::digest()).is_some());
+    assert!(built_in::find(Sha256([7; 32])).is_none());
 }

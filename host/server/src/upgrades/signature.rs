@@ -2,7 +2,7 @@
 
 use oarlock_wasm::Sha256;
 
-use crate::guest;
+use crate::built_in;
 use crate::signers::{ModuleSigners, UnsignedModule};
 
 /// Checks that one of the keys has signed a module, if there are keys. The task queues in this program need no signature: who
@@ -16,7 +16,7 @@ pub(crate) fn check(
     signature: Option<&str>,
 ) -> Result<(), UnsignedModule> {
     match signers {
-        Some(signers) if guest::built_in(module).is_none() => signers.check(module, signature),
+        Some(signers) if built_in::find(module).is_none() => signers.check(module, signature),
         _ => Ok(()),
     }
 }
@@ -32,7 +32,7 @@ mod tests {
         // Any 32 bytes are a key.
         std::fs::write(&path, "A".repeat(43)).expect("writable");
         let signers = ModuleSigners::read(&path).expect("a key");
-        let own = guest::built_in_digest();
+        let own = built_in::digest();
         assert_eq!(check(Some(&signers), own, None), Ok(()));
         let other = Sha256::of(b"a module");
         assert!(check(Some(&signers), other, None).is_err());

@@ -125,8 +125,18 @@ async fn only_signed_modules_are_accepted_at_the_start_and_by_upgrades() {
     let error = refused(&upgrade);
     assert!(error.contains("of another module"), "{error}");
     assert_eq!(digests(&cluster).await, before);
-    // The right one.
+    // The right one, but one of the nodes has other keys.
     sign(&second, &key);
+    one_voter_with_other_keys_aborts_an_upgrade(&mut cluster, &second, &foreign_signers).await;
+    // And on nodes with the right keys.
+    cluster.nodes[2].kill();
+    *cluster.nodes[2]
+        .options_mut()
+        .args
+        .last_mut()
+        .expect("the file of signers") = path(&signers).to_owned();
+    cluster.nodes[2].start();
+    cluster.converged().await;
     succeed(&upgrade);
     eventually("all nodes run the new module", async || {
         let now = digests(&cluster).await;
@@ -134,7 +144,6 @@ async fn only_signed_modules_are_accepted_at_the_start_and_by_upgrades() {
         (all_same && now[0] != before[0]).then_some(())
     })
     .await;
-    one_voter_with_other_keys_aborts_an_upgrade(&mut cluster, &first, &foreign_signers).await;
 }
 
 /// The upgrade ends on all nodes alike, although the other nodes accept the module.

@@ -1,5 +1,5 @@
 //! The release before this one and this one in one cluster, rolled forward and back while clients write: no request
-//! fails. `OARLOCK_TEST_RELEASE_BEFORE` names the binary of the release before; without it there is nothing to test.
+//! fails. On the way back each node starts with an empty directory. `OARLOCK_TEST_RELEASE_BEFORE` names the binary of the release before; without it there is nothing to test.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -70,6 +70,15 @@ async fn ready(node: &Node) {
     .await;
 }
 
+/// The release before refuses a directory with segments and leaves it unchanged. The way back is an empty directory: the node rejoins.
+fn goes_back(node: &mut Node) {
+    node.start();
+    assert_eq!(node.wait().code(), Some(1));
+    let log = node.log();
+    assert!(log.contains("has format 4"), "{log}");
+    std::fs::remove_dir_all(node.data_dir()).expect("a directory");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_releases_run_together_forward_and_back_without_a_failed_request() {
     let Some(before) = release_before() else {
@@ -94,6 +103,9 @@ async fn two_releases_run_together_forward_and_back_without_a_failed_request() {
             node.signal("TERM");
             node.wait();
             node.use_binary(binary);
+            if *binary == before {
+                goes_back(node);
+            }
             node.start();
             ready(&cluster.nodes[at]).await;
             load.goes_on().await;

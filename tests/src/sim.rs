@@ -25,6 +25,7 @@ mod cuts;
 mod dimensions;
 mod disk;
 mod environment;
+mod forger;
 pub(crate) mod history;
 mod hunt;
 mod invariants;

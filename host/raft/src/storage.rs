@@ -2,7 +2,9 @@
 //!
 //! | module | what it has |
 //! |---|---|
-//! | [`redb`] | the log store on disk |
+//! | [`node_store`] | the log store on disk |
+//! | [`segments`] | the entries of the log, in recycled files |
+//! | `redb` | the database for identity, term and vote |
 //! | [`snapshot`] | the snapshot store on disk |
 //! | [`memory`] | both stores in memory |
 //! | [`repair`] | sets corrupt files aside |
@@ -16,13 +18,16 @@ mod conformance;
 mod error;
 mod files;
 pub mod memory;
+pub mod node_store;
 pub mod origin;
-pub mod redb;
+mod redb;
 pub mod repair;
 mod schema;
+pub mod segments;
 pub mod snapshot;
 
 use std::io::{Read, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -32,7 +37,10 @@ use crate::identity::{MetPeer, RunId};
 use crate::ids::{Index, LogId, NodeId, StoreId};
 use crate::raft::membership::Membership;
 
+use self::segments::SegmentStats;
+
 pub use self::error::StorageError;
+pub use self::schema::{FileOrigin, Identity, StoreInit};
 pub use crate::raft::durable::{Received, StoreState, StoredState, WriteBatch};
 
 /// A durable log with term and vote. One thread uses it. When a method returns, its change is durable.
@@ -43,7 +51,8 @@ pub trait LogStore: Send + 'static {
     /// [`StorageError::Corrupt`] for a corrupt record. Such a record is never dropped silently.
     fn load(&mut self) -> Result<StoredState, StorageError>;
 
-    /// Makes a batch durable: one transaction, one fsync.
+    /// Makes a batch durable: first term and vote, then truncation and entries together. After a crash the store contains
+    /// nothing of it, term and vote, or everything.
     ///
     /// # Errors
     /// [`StorageError::Full`] leaves the store unchanged. After any other error the caller must not use the store.
@@ -109,6 +118,11 @@ pub trait LogStore: Send + 'static {
     /// # Errors
     /// As for [`LogStore::begin_run`].
     fn record_lease(&mut self, longest: Duration) -> Result<(), StorageError>;
+
+    /// Counters of the files of the log, if it has any.
+    fn segment_stats(&self) -> Option<Arc<SegmentStats>> {
+        None
+    }
 }
 
 /// Snapshots of the state machine. Two threads share it: the apply thread takes and restores snapshots, the disk thread

@@ -5,7 +5,7 @@ fn disk(seed: u64) -> ByteDisk {
 }
 
 fn contents(disk: &ByteDisk) -> Vec<u8> {
-    disk.lock().bytes.clone()
+    disk.lock().bytes(DATABASE).to_vec()
 }
 
 /// What each sector of a disk holds that is filled with one number a sector.
@@ -23,9 +23,9 @@ fn filled(number: u8, sectors: usize) -> Vec<u8> {
 /// A disk with eight old sectors, and eight new ones in their place that were not synced.
 fn half_written(seed: u64) -> ByteDisk {
     let disk = disk(seed);
-    disk.write(0, &filled(1, 8)).unwrap();
+    StorageBackend::write(&disk, 0, &filled(1, 8)).unwrap();
     disk.sync_data().unwrap();
-    disk.write(0, &filled(2, 8)).unwrap();
+    StorageBackend::write(&disk, 0, &filled(2, 8)).unwrap();
     disk
 }
 
@@ -61,7 +61,7 @@ fn what_was_not_synced_is_lost_or_torn_sector_by_sector() {
 fn a_process_that_is_gone_writes_nothing_more() {
     let disk = half_written(1);
     disk.die();
-    assert!(disk.write(0, &filled(3, 8)).is_err());
+    assert!(StorageBackend::write(&disk, 0, &filled(3, 8)).is_err());
     assert_eq!(contents(&disk), filled(2, 8));
     assert!(!disk.is_to_blame(), "the disk has done nothing wrong");
 }
@@ -84,19 +84,19 @@ fn a_sync_that_fails_reports_it_once_and_may_lose_its_data() {
 fn a_full_disk_takes_nothing_until_there_is_space_again() {
     let disk = half_written(1);
     disk.set_full(true);
-    let refused = disk.write(0, &filled(3, 1)).map_err(|error| error.kind());
+    let refused = StorageBackend::write(&disk, 0, &filled(3, 1)).map_err(|error| error.kind());
     assert_eq!(refused, Err(ErrorKind::StorageFull));
     assert!(disk.set_len(1 << 20).is_err());
     disk.set_full(false);
-    disk.write(0, &filled(3, 1)).unwrap();
+    StorageBackend::write(&disk, 0, &filled(3, 1)).unwrap();
 }
 
 #[test]
 fn what_was_written_last_does_not_rot() {
     let disk = disk(1);
-    disk.write(0, &filled(1, 8)).unwrap();
+    StorageBackend::write(&disk, 0, &filled(1, 8)).unwrap();
     for _ in 0..=FRESH {
-        disk.write(4096, &filled(2, 8)).unwrap();
+        StorageBackend::write(&disk, 4096, &filled(2, 8)).unwrap();
         disk.sync_data().unwrap();
         disk.committed();
     }

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ::redb::{Database, ReadableDatabase, TableDefinition};
+use ::redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::kit::*;
 use crate::handle::*;

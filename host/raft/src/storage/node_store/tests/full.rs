@@ -12,6 +12,7 @@ use crate::entry::HardState;
 use crate::identity::MetPeer;
 use crate::ids::{Index, LogId, NodeId, StoreId, Term};
 use crate::storage::node_store::NodeStore;
+use crate::storage::segments::SegmentFiles;
 use crate::storage::segments::tests::disk::RecordingDisk;
 use crate::storage::{LogStore, StorageError, StoreInit, WriteBatch};
 
@@ -49,7 +50,7 @@ impl SmallDisk {
     }
 
     fn open(&self, segments: &RecordingDisk) -> NodeStore {
-        let files = Arc::new(segments.clone());
+        let files: Arc<dyn SegmentFiles> = Arc::new(segments.clone());
         let medium = (self.clone(), files);
         let init = StoreInit::default();
         NodeStore::open_or_create_on(medium, Path::new("disk"), &identity(), init, (7, SMALL))

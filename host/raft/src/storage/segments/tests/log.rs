@@ -166,8 +166,8 @@ fn segments_are_used_again_without_a_new_file_and_the_next_one_is_always_ready()
     let mut log = open(&disk).unwrap();
     for index in 1..=300 {
         append(&mut log, &[entry(1, index, 600)]).unwrap();
-        if index % 10 == 0 {
-            log.purge(id(1, index - 4)).unwrap();
+        if index % 3 == 0 {
+            log.purge(id(1, index - 2)).unwrap();
         }
     }
     let stats = log.stats();
@@ -179,6 +179,30 @@ fn segments_are_used_again_without_a_new_file_and_the_next_one_is_always_ready()
     drop(log);
     assert_eq!(contents(&open(&disk).unwrap()).unwrap(), before);
     assert!(disk.content().len() < 10, "files are removed");
+}
+
+#[test]
+fn a_truncation_behind_the_first_known_entry_is_read_after_its_segments_were_used_again() {
+    let disk = new();
+    let mut log = open(&disk).unwrap();
+    for index in 1..=12 {
+        append(&mut log, &[entry(1, index, 900)]).unwrap();
+    }
+    // In a segment that begins with entries after the ones that are removed here.
+    replace(&mut log, 3, &[entry(2, 3, 1)]);
+    for index in 4..=14 {
+        append(&mut log, &[entry(2, index, 1)]).unwrap();
+    }
+    log.purge(id(2, 11)).unwrap();
+    let before = contents(&log).unwrap();
+    drop(log);
+    let mut log = open(&disk).unwrap();
+    assert_eq!(contents(&log).unwrap(), before);
+    log.purge(id(9, 50)).unwrap();
+    append(&mut log, &[entry(9, 51, 1)]).unwrap();
+    let before = contents(&log).unwrap();
+    drop(log);
+    assert_eq!(contents(&open(&disk).unwrap()).unwrap(), before);
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod coverage;
 mod cuts;
 mod dimensions;
 mod disk;
+mod durable;
 mod environment;
 mod forger;
 pub(crate) mod history;

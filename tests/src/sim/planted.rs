@@ -114,7 +114,7 @@ pub enum Planted {
     TornWriteTaken,
     /// The log ends at the first write that is missing or corrupt, although later ones exist: the chain is not checked.
     ChainNotChecked,
-    /// The last write is corrupt, and the node goes on as if nobody relied on it.
+    /// The last write is corrupt, and the node goes on as if it had not acknowledged that write.
     LossIgnored,
     /// A segment is used again before the purge of its entries is durable.
     RecycledTooEarly,

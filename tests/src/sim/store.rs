@@ -5,7 +5,6 @@
 //! may stop in the middle of a write. In both cases this module records what was acknowledged, and a reopened log must
 //! contain it. Planted faults violate this.
 
-use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use task_queue_raft::entry::{ClusterState, Entry, HardState, Payload, SnapshotMeta};
 use task_queue_raft::identity::{MetPeer, RunId};
-use task_queue_raft::ids::{Index, LogId, NodeId, StoreId, Term};
+use task_queue_raft::ids::{Index, LogId, NodeId, StoreId};
 use task_queue_raft::raft::membership::Membership;
 use task_queue_raft::storage::memory::{MemorySnapshots, MemoryStore};
 use task_queue_raft::storage::node_store::NodeStore;
@@ -25,9 +24,12 @@ use task_queue_raft::storage::{
 };
 
 use super::disk::ByteDisk;
+use super::durable::LogOp;
 use super::forger;
 use super::planted::Planted;
 use super::rng::Rng;
+
+pub(crate) use super::durable::Durable;
 
 /// Segments so small that each run fills many.
 const SEGMENTS: SegmentRules = SegmentRules {
@@ -35,116 +37,6 @@ const SEGMENTS: SegmentRules = SegmentRules {
     max_bytes: 16_384,
     spare_max: 2,
 };
-
-#[derive(Clone, Debug)]
-enum LogOp {
-    Write(WriteBatch),
-    Purge(LogId),
-}
-
-impl LogOp {
-    fn changes_log(&self) -> bool {
-        match self {
-            Self::Write(batch) => batch.truncate_from.is_some() || !batch.entries.is_empty(),
-            Self::Purge(_) => true,
-        }
-    }
-}
-
-/// Which entries, term and vote are durable. Kept apart from the store, so that invariants can check every step.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Durable {
-    pub(crate) hard_state: HardState,
-    purged: LogId,
-    terms: VecDeque<Term>,
-    /// What its node's former disk held, as long as the node may not vote with this one. It has acknowledged that, and is
-    /// taken out of the voters before anybody may do without it.
-    former: Option<(Box<Durable>, Index)>,
-}
-
-impl Durable {
-    /// What a log reports to hold.
-    fn of(stored: &StoredState) -> Self {
-        let mut terms = VecDeque::new();
-        let mut starts = stored.terms.iter().peekable();
-        let mut term = stored.purged.term;
-        for index in stored.purged.index.0 + 1..=stored.last.index.0 {
-            while let Some((_, starting)) = starts.next_if(|(start, _)| start.0 <= index) {
-                term = *starting;
-            }
-            terms.push_back(term);
-        }
-        Self {
-            hard_state: stored.hard_state.clone(),
-            purged: stored.purged,
-            terms,
-            former: None,
-        }
-    }
-
-    pub(crate) fn last(&self) -> LogId {
-        let index = Index(self.purged.index.0 + self.terms.len() as u64);
-        LogId::new(
-            self.terms.back().copied().unwrap_or(self.purged.term),
-            index,
-        )
-    }
-
-    /// The entry at `index`, or the one that the log was purged up to.
-    pub(crate) fn id_at(&self, index: Index) -> Option<LogId> {
-        if index == self.purged.index {
-            return Some(self.purged);
-        }
-        let place = index.0.checked_sub(self.purged.index.0 + 1)?;
-        let term = self.terms.get(usize::try_from(place).ok()?)?;
-        Some(LogId::new(*term, index))
-    }
-
-    /// Whether the entry is in the log or in a snapshot.
-    pub(crate) fn holds(&self, id: LogId) -> bool {
-        let former = self.former.as_ref();
-        let held = former.is_some_and(|(log, snapshot)| *snapshot >= id.index || log.holds(id));
-        id.index <= self.purged.index || self.id_at(id.index) == Some(id) || held
-    }
-
-    /// The state after a write of which only term and vote are done.
-    fn with_vote_of(&self, op: &LogOp) -> Option<Self> {
-        let LogOp::Write(batch) = op else { return None };
-        let hard_state = batch.hard_state.clone()?;
-        Some(Self {
-            hard_state,
-            ..self.clone()
-        })
-    }
-
-    fn take(&mut self, op: &LogOp) {
-        match op {
-            LogOp::Write(batch) => {
-                if let Some(hard_state) = &batch.hard_state {
-                    self.hard_state = hard_state.clone();
-                }
-                if let Some(from) = batch.truncate_from {
-                    let keep = from.0.saturating_sub(self.purged.index.0 + 1);
-                    self.terms
-                        .truncate(usize::try_from(keep).unwrap_or(usize::MAX));
-                }
-                self.terms
-                    .extend(batch.entries.iter().map(|entry| entry.id.term));
-            }
-            LogOp::Purge(up_to) if up_to.index <= self.purged.index => {}
-            LogOp::Purge(up_to) => {
-                if self.id_at(up_to.index) == Some(*up_to) {
-                    let gone =
-                        usize::try_from(up_to.index.0 - self.purged.index.0).unwrap_or(usize::MAX);
-                    self.terms.drain(..gone);
-                } else {
-                    self.terms.clear();
-                }
-                self.purged = *up_to;
-            }
-        }
-    }
-}
 
 /// What a log is made of.
 #[derive(Debug)]

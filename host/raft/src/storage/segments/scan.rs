@@ -5,7 +5,7 @@
 //! | sector | means |
 //! |---|---|
 //! | intact, of an earlier life of the file, or not used yet | nothing was written here |
-//! | intact, of the write that comes next | this write was torn by a crash: its sync has not returned, so nobody relies on it |
+//! | intact, of the write that comes next | this write was torn by a crash: its sync has not returned, so it was not acknowledged |
 //! | intact, of a write after that one | the write in between was acknowledged, and is corrupt: [`StorageError::Corrupt`] |
 //! | corrupt | a write may have been here, and may have been acknowledged: the end of the log is doubtful |
 //!
@@ -427,7 +427,7 @@ impl<'a> Replay<'a> {
     /// The place of a sector's write, compared with the write that comes next.
     fn order(&self, tag: SectorTag) -> Order {
         let Some(last) = self.last else {
-            // Nothing was found before: whatever is here has lost its beginning.
+            // Nothing was found before: this has lost its beginning.
             return Order::After;
         };
         match tag.write.wrapping_sub(low(last + 1)) {

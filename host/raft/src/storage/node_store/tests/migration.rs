@@ -14,7 +14,7 @@ use crate::entry::{Command, Entry, HardState, Payload};
 use crate::ids::{Index, LogId, StoreId, Term};
 use crate::storage::node_store::NodeStore;
 use crate::storage::segments::tests::disk::{
-    CrashRandom, DATABASE, DiskContent, Operation, RecordingDisk, after_crash,
+    CrashRandom, DATABASE, DiskContent, RecordingDisk, after_crash,
 };
 use crate::storage::{LogStore, StorageError, StoreInit, StoreState, StoredState, schema};
 

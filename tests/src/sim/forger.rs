@@ -175,30 +175,32 @@ fn complete_torn(segments: &mut Segments<'_>) -> Option<()> {
 /// What the former life of a segment has left behind the last write is taken for the next one.
 fn take_stale(segments: &mut Segments<'_>) -> Option<()> {
     let last = segments.last().filter(|last| segments.is_whole(*last))?;
-    let at = (last.at.0, last.at.1 + last.sectors);
-    if at.1 >= segments.sectors_of(at.0) {
-        return None;
-    }
-    let tag = segments.tag(at)?;
-    if tag.sequence == 0 || tag.sequence == last.tag.sequence {
-        return None;
-    }
-    let stale = segments
-        .start(at, tag)
-        .filter(|start| segments.is_whole(*start))?;
+    let (file, end) = (last.at.0, last.at.1 + last.sectors);
+    let room = segments.sectors_of(file).checked_sub(end)?;
+    // The rest of the last page was cleared.
+    let stale = (end..end + room).find_map(|sector| {
+        let tag = segments.tag((file, sector))?;
+        let is_stale = tag.sequence != 0 && tag.sequence != last.tag.sequence;
+        let start = segments.start((file, sector), tag)?;
+        (is_stale && segments.is_whole(start)).then_some(start)
+    })?;
+    let next_to_last = Start {
+        at: (file, end),
+        ..stale
+    };
     let before = segments.content(last);
-    let end = HEAD + number(&before[62..66]);
+    let checksum = HEAD + number(&before[62..66]);
     let mut content = segments.content(stale);
     let next = u64::from_be_bytes(before[6..14].try_into().ok()?) + 1;
     content[2..6].copy_from_slice(&last.tag.sequence.to_be_bytes());
     content[6..14].copy_from_slice(&next.to_be_bytes());
-    content[14..18].copy_from_slice(&before[end..end + CHECKSUM]);
+    content[14..18].copy_from_slice(&before[checksum..checksum + CHECKSUM]);
     content[18..34].copy_from_slice(&before[18..34]);
     let tag = SectorTag {
         sequence: last.tag.sequence,
         write: last.tag.write.wrapping_add(1),
     };
-    segments.put_write(stale, tag, content);
+    segments.put_write(next_to_last, tag, content);
     Some(())
 }
 

@@ -297,11 +297,14 @@ impl Planted {
 
     /// Whether only runs with simulated disks can detect it.
     pub(crate) fn is_of_disks(self) -> bool {
+        matches!(self, Self::SyncForgotten | Self::DamageForgotten)
+    }
+
+    /// Whether it is a fault of the segments of the log.
+    pub(crate) fn is_of_segments(self) -> bool {
         matches!(
             self,
-            Self::SyncForgotten
-                | Self::DamageForgotten
-                | Self::StaleRecordTaken
+            Self::StaleRecordTaken
                 | Self::TornWriteTaken
                 | Self::ChainNotChecked
                 | Self::LossIgnored

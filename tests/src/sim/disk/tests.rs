@@ -108,3 +108,63 @@ fn what_was_written_last_does_not_rot() {
     assert_ne!(found[..8 * SECTOR], filled(1, 8), "the old page is damaged");
     assert_eq!(found[8 * SECTOR..], filled(2, 8), "the new one is not");
 }
+
+/// A disk with a segment of eight sectors, which are synced.
+fn with_segment(seed: u64) -> (ByteDisk, Arc<dyn SegmentFile>) {
+    let disk = disk(seed);
+    let segment = disk.create(1, 4096).unwrap();
+    segment.write(0, &filled(1, 8)).unwrap();
+    segment.sync().unwrap();
+    disk.publish(1).unwrap();
+    (disk, segment)
+}
+
+fn segment_of(disk: &ByteDisk) -> Vec<u8> {
+    disk.lock().bytes(1).to_vec()
+}
+
+#[test]
+fn a_segment_has_its_space_on_a_full_disk_and_there_is_none_for_another() {
+    let (disk, segment) = with_segment(1);
+    disk.set_full(true);
+    segment.write(0, &filled(2, 8)).unwrap();
+    segment.sync().unwrap();
+    let refused = disk.create(2, 4096).map_err(|error| error.kind());
+    assert_eq!(refused.err(), Some(ErrorKind::StorageFull));
+    assert_eq!(segment_of(&disk), filled(2, 8));
+}
+
+#[test]
+fn a_segment_without_its_name_is_gone_after_a_crash_and_one_that_was_not_synced_is_torn() {
+    let mut torn = 0;
+    for seed in 0..20 {
+        let (disk, segment) = with_segment(seed);
+        drop(disk.create(2, 4096).unwrap());
+        segment.write(0, &filled(2, 8)).unwrap();
+        // A sync of the database is not one of the segment.
+        disk.sync_data().unwrap();
+        disk.lock().lose_power();
+        assert_eq!(disk.list().unwrap(), [1]);
+        let found = segment_of(&disk);
+        torn += usize::from(found != filled(1, 8) && found != filled(2, 8));
+    }
+    assert!(torn > 0, "some writes are torn in two");
+}
+
+#[test]
+fn the_newest_write_of_a_segment_rots_and_is_never_undone() {
+    let mut rotten = 0;
+    for seed in 0..50 {
+        let (disk, segment) = with_segment(seed);
+        for _ in 0..=FRESH {
+            disk.committed();
+        }
+        segment.write(0, &filled(2, 8)).unwrap();
+        segment.sync().unwrap();
+        disk.rot();
+        let found = segment_of(&disk);
+        rotten += usize::from(found != filled(2, 8));
+        assert!(!found.chunks(SECTOR).any(|sector| sector == filled(1, 1)));
+    }
+    assert!(rotten > 0, "some of it is corrupt");
+}

@@ -364,9 +364,22 @@ async fn with_an_old_copy(swapped: usize, newest: usize) -> (Cluster, PathBuf) {
     cluster.nodes[swapped].kill();
     let backup = cluster.dir().join("backup");
     copy(cluster.nodes[swapped].data_dir(), &backup);
+    let stale = 3 - swapped - newest;
+    let id = cluster.nodes[swapped].id().to_owned();
+    let connected = |node: &Node| {
+        let line = format!("connected to peer peer={id} ");
+        node.log().matches(&line).count()
+    };
+    let before = connected(&cluster.nodes[stale]);
     cluster.nodes[swapped].start();
     is_voter(&cluster, swapped).await;
-    let stale = 3 - swapped - newest;
+    // The node that stays behind has met the new run, and has recorded that before the entry that it writes next.
+    eventually("the nodes are connected", async || {
+        (connected(&cluster.nodes[stale]) > before).then_some(())
+    })
+    .await;
+    cluster.apply_somewhere("met", &put("met", "yes")).await;
+    cluster.converged().await;
     cluster.nodes[stale].kill();
     let targets = [&cluster.nodes[swapped], &cluster.nodes[newest]].map(Node::http);
     apply_somewhere(&targets, "new", &put("k", "new")).await;

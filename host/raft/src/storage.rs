@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`node_store`] | the log store on disk |
 //! | [`segments`] | the entries of the log, in recycled files |
+//! | `segment_stats` | counters of the segments |
 //! | `redb` | the database for identity, term and vote |
 //! | [`snapshot`] | the snapshot store on disk |
 //! | [`memory`] | both stores in memory |
@@ -23,6 +24,7 @@ pub mod origin;
 mod redb;
 pub mod repair;
 mod schema;
+mod segment_stats;
 pub mod segments;
 pub mod snapshot;
 
@@ -37,10 +39,8 @@ use crate::identity::{MetPeer, RunId};
 use crate::ids::{Index, LogId, NodeId, StoreId};
 use crate::raft::membership::Membership;
 
-use self::segments::SegmentStats;
-
 pub use self::error::StorageError;
-pub use self::schema::{FileOrigin, Identity, StoreInit};
+pub use self::segment_stats::SegmentStats;
 pub use crate::raft::durable::{Received, StoreState, StoredState, WriteBatch};
 
 /// A durable log with term and vote. One thread uses it. When a method returns, its change is durable.

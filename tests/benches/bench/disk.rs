@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use task_queue_raft::entry::{Command, Entry, Payload};
 use task_queue_raft::ids::{Index, LogId, NodeId, Term};
-use task_queue_raft::storage::node_store::NodeStore;
-use task_queue_raft::storage::{Identity, LogStore, WriteBatch};
+use task_queue_raft::storage::node_store::{Identity, NodeStore};
+use task_queue_raft::storage::{LogStore, WriteBatch};
 
 use super::Options;
 use super::report::{Report, Target};

@@ -16,11 +16,11 @@ use task_queue_raft::identity::{MetPeer, RunId};
 use task_queue_raft::ids::{Index, LogId, NodeId, StoreId};
 use task_queue_raft::raft::membership::Membership;
 use task_queue_raft::storage::memory::{MemorySnapshots, MemoryStore};
-use task_queue_raft::storage::node_store::NodeStore;
+use task_queue_raft::storage::node_store::{Identity, NodeStore, StoreInit};
 use task_queue_raft::storage::segments::SegmentRules;
 use task_queue_raft::storage::{
-    Identity, LogStore, Received, SnapshotStore, SnapshotWriter, StorageError, StoreInit,
-    StoreState, StoredState, WriteBatch,
+    LogStore, Received, SnapshotStore, SnapshotWriter, StorageError, StoreState, StoredState,
+    WriteBatch,
 };
 
 use super::disk::ByteDisk;

@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::entry::{Entry, Payload};
-use crate::storage::WriteBatch;
-use crate::storage::segments::SegmentStats;
+use crate::storage::{SegmentStats, WriteBatch};
 
 /// Counters of a [`Disk`](super::Disk) since its start. They only grow.
 ///

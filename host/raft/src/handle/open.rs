@@ -17,12 +17,10 @@ use crate::ids::{Index, NodeId, StoreId};
 use crate::random::random_u64;
 use crate::state_machine::ReplicatedStateMachine;
 use crate::storage::memory::{MemorySnapshots, MemoryStore};
-use crate::storage::node_store::NodeStore;
+use crate::storage::node_store::{Identity, NodeStore, StoreInit};
 use crate::storage::origin::{OriginCheck, adopt_copy, check_origin};
 use crate::storage::snapshot::SnapshotFiles;
-use crate::storage::{
-    Identity, LogStore, SnapshotStore, StorageError, StoreInit, StoreState, StoredState, repair,
-};
+use crate::storage::{LogStore, SnapshotStore, StorageError, StoreState, StoredState, repair};
 
 /// The opened stores, and the state machine at the newest snapshot.
 pub(super) struct Opened<M> {

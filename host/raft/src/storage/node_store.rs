@@ -26,13 +26,13 @@ use std::time::Duration;
 
 use super::bounds::{self, LogBounds};
 use super::redb::MetaDatabase;
-use super::segments::{LogAppend, SegmentLog, SegmentStats};
-use super::{
-    FileOrigin, Identity, LogStore, StorageError, StoreInit, StoreState, StoredState, WriteBatch,
-};
+use super::segments::{LogAppend, SegmentLog};
+use super::{LogStore, SegmentStats, StorageError, StoreState, StoredState, WriteBatch};
 use crate::entry::Entry;
 use crate::identity::{MetPeer, RunId};
 use crate::ids::{Index, LogId, NodeId, StoreId};
+
+pub use super::schema::{FileOrigin, Identity, StoreInit};
 
 /// A durable log in the data directory of a node. It locks the directory until it is dropped.
 pub struct NodeStore {

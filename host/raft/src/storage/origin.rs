@@ -16,8 +16,8 @@ use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 use super::files::failed;
-use super::node_store::NodeStore;
-use super::{StorageError, StoreInit, StoreState};
+use super::node_store::{NodeStore, StoreInit};
+use super::{StorageError, StoreState};
 use crate::ids::StoreId;
 
 pub use super::schema::FileOrigin;

@@ -13,9 +13,9 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::files::{create_dir, failed, keep, sync_dir};
-use super::node_store::NodeStore;
+use super::node_store::{Identity, NodeStore, StoreInit};
 use super::snapshot::SnapshotFiles;
-use super::{Identity, StorageError, StoreInit, StoreState};
+use super::{StorageError, StoreState};
 use crate::ids::StoreId;
 
 /// The most sets of files that are kept, in the directories `damaged-1`, `damaged-2`, …

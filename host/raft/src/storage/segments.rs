@@ -18,7 +18,6 @@
 //! | `segment` | a segment in use, and its header |
 //! | `pool` | segments that are not in use, and the thread that prepares the next one |
 //! | `files` | the files below, and a directory of them |
-//! | `stats` | counters |
 
 mod files;
 mod index;
@@ -28,11 +27,9 @@ mod record;
 mod scan;
 pub mod sector;
 mod segment;
-mod stats;
 #[cfg(test)]
 pub(super) mod tests;
 
 pub use self::files::{SegmentDirectory, SegmentFile, SegmentFiles};
 pub(super) use self::log::{LogAppend, SegmentLog};
-pub use self::pool::{Preparation, SegmentRules};
-pub use self::stats::SegmentStats;
+pub use self::pool::{SegmentPreparation, SegmentRules};

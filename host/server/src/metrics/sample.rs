@@ -6,7 +6,7 @@ use task_queue_raft::Status;
 use task_queue_raft::disk::DiskStats;
 use task_queue_raft::ids::Index;
 use task_queue_raft::node::{Network, NetworkStats};
-use task_queue_raft::storage::segments::SegmentStats;
+use task_queue_raft::storage::SegmentStats;
 
 use super::register::{counter, gauge, gauge_vec};
 use crate::node_log::LineCounts;

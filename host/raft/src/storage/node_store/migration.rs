@@ -9,7 +9,9 @@ use std::sync::Arc;
 use crate::storage::StorageError;
 use crate::storage::files::failed;
 use crate::storage::redb::MetaDatabase;
-use crate::storage::segments::{LogAppend, Preparation, SegmentFiles, SegmentLog, SegmentRules};
+use crate::storage::segments::{
+    LogAppend, SegmentFiles, SegmentLog, SegmentPreparation, SegmentRules,
+};
 
 /// Copies the entries into a new log with the id `log_id`, and then removes them. Returns the id.
 pub(super) fn migrate(
@@ -27,7 +29,7 @@ pub(super) fn migrate(
         removed.map_err(failed("cannot remove", &files.path(file)))?;
     }
     SegmentLog::create(&**files, log_id, rules)?;
-    let log = SegmentLog::open(Arc::clone(files), log_id, rules, Preparation::Inline)?;
+    let log = SegmentLog::open(Arc::clone(files), log_id, rules, SegmentPreparation::Inline)?;
     let log = std::cell::RefCell::new(log);
     meta.read_entries(
         |purged| log.borrow_mut().purge(purged),

@@ -9,12 +9,13 @@ use ::redb::StorageBackend;
 use super::NodeStore;
 use super::migration::migrate;
 use crate::random::random_u64;
+use crate::storage::StorageError;
 use crate::storage::files::{self, create_dir, failed, remove};
 use crate::storage::redb::MetaDatabase;
+use crate::storage::schema::{Identity, StoreInit};
 use crate::storage::segments::{
-    Preparation, SegmentDirectory, SegmentFiles, SegmentLog, SegmentRules,
+    SegmentDirectory, SegmentFiles, SegmentLog, SegmentPreparation, SegmentRules,
 };
-use crate::storage::{Identity, StorageError, StoreInit};
 
 /// The database.
 const DATABASE: &str = "raft.redb";
@@ -146,7 +147,7 @@ impl NodeStore {
             Some(log_id) => log_id,
             None => migrate(&mut meta, &files, log_id, rules)?,
         };
-        let log = SegmentLog::open(files, log_id, rules, Preparation::Inline)?;
+        let log = SegmentLog::open(files, log_id, rules, SegmentPreparation::Inline)?;
         let store = Self {
             log,
             meta,
@@ -179,7 +180,7 @@ impl NodeStore {
             });
         }
         let files = Arc::new(SegmentDirectory::new(&path));
-        let log = SegmentLog::open(files, log_id, rules, Preparation::Thread)?;
+        let log = SegmentLog::open(files, log_id, rules, SegmentPreparation::Thread)?;
         remove_other_logs(dir, &path)?;
         Ok(Self {
             log,

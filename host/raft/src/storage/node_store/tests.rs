@@ -14,9 +14,10 @@ use super::NodeStore;
 use crate::entry::{Entry, HardState, Payload};
 use crate::ids::{Index, LogId, StoreId, Term};
 use crate::storage::conformance::check_log_store;
+use crate::storage::node_store::{Identity, StoreInit};
 use crate::storage::segments::SegmentRules;
 use crate::storage::segments::tests::disk::RecordingDisk;
-use crate::storage::{Identity, LogStore, StorageError, StoreInit, StoreState, WriteBatch};
+use crate::storage::{LogStore, StorageError, StoreState, WriteBatch};
 
 fn identity() -> Identity {
     Identity {

@@ -3,7 +3,8 @@
 use super::*;
 use crate::entry::HardState;
 use crate::ids::Term;
-use crate::storage::{Identity, LogStore, WriteBatch};
+use crate::storage::node_store::Identity;
+use crate::storage::{LogStore, WriteBatch};
 
 fn identity() -> Identity {
     Identity {

@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use super::files::SegmentFiles;
 use super::index::{EntryPlace, LogIndex};
-use super::pool::{Preparation, Preparer, SegmentPool, SegmentRules};
+use super::pool::{Preparer, SegmentPool, SegmentPreparation, SegmentRules};
 use super::record::{WriteBuffer, WriteHead};
 use super::scan::{ScannedLog, low, scan};
 use super::sector::{CONTENT_BYTES, SECTOR_BYTES, SectorTag, open_sector, seal_sector};
 use super::segment::{
-    PAGE_BYTES, PAGE_SECTORS, Segment, SegmentHeader, create_segment, open_segment,
+    LogSegment, PAGE_BYTES, PAGE_SECTORS, SegmentHeader, create_segment, open_segment,
 };
-use super::stats::SegmentStats;
 use crate::entry::Entry;
 use crate::ids::{Index, LogId};
+use crate::storage::SegmentStats;
 use crate::storage::bounds::LogBounds;
 use crate::storage::files::failed;
 use crate::storage::{StorageError, schema};
@@ -43,9 +43,9 @@ pub(in crate::storage) struct SegmentLog {
     /// Checksum of the last write.
     checksum: u32,
     /// The segments with the log, without a gap in their sequences. The last one is written to.
-    used: VecDeque<Segment>,
+    used: VecDeque<LogSegment>,
     /// Prepared segments, which follow.
-    ahead: VecDeque<Segment>,
+    ahead: VecDeque<LogSegment>,
     preparer: Preparer,
     /// The sectors of the page at which the next write begins: it is written again as a whole.
     page: Vec<u8>,
@@ -100,7 +100,7 @@ impl SegmentLog {
         files: Arc<dyn SegmentFiles>,
         log_id: u64,
         rules: SegmentRules,
-        preparation: Preparation,
+        preparation: SegmentPreparation,
     ) -> Result<Self, StorageError> {
         let ScannedLog {
             index,

@@ -9,8 +9,8 @@ use std::thread::{self, JoinHandle};
 
 use super::files::SegmentFiles;
 use super::sector::SECTOR_BYTES;
-use super::segment::{PAGE_SECTORS, Segment, SegmentHeader, create_segment, write_header};
-use super::stats::SegmentStats;
+use super::segment::{LogSegment, PAGE_SECTORS, SegmentHeader, create_segment, write_header};
+use crate::storage::SegmentStats;
 use crate::storage::StorageError;
 use crate::storage::files::failed;
 
@@ -58,7 +58,7 @@ fn whole_pages(sectors: u32) -> u32 {
 
 /// Who prepares segments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Preparation {
+pub enum SegmentPreparation {
     /// A thread of its own, which starts with the first write.
     Thread,
     /// The caller, for a simulation.
@@ -71,7 +71,7 @@ pub(super) struct SegmentPool {
     pub(super) files: Arc<dyn SegmentFiles>,
     pub(super) log_id: u64,
     pub(super) rules: SegmentRules,
-    pub(super) spare: Vec<Segment>,
+    pub(super) spare: Vec<LogSegment>,
     /// The number of the next file.
     pub(super) next_file: u32,
     pub(super) stats: Arc<SegmentStats>,
@@ -79,8 +79,8 @@ pub(super) struct SegmentPool {
 
 impl SegmentPool {
     /// A segment with this sequence, empty and durable.
-    fn prepare(&mut self, sequence: u32, sectors: u32) -> Result<Segment, StorageError> {
-        let fits = |segment: &Segment| segment.header.sectors >= sectors;
+    fn prepare(&mut self, sequence: u32, sectors: u32) -> Result<LogSegment, StorageError> {
+        let fits = |segment: &LogSegment| segment.header.sectors >= sectors;
         if let Some(position) = self.spare.iter().position(fits) {
             let segment = self.spare.swap_remove(position);
             self.note_spare();
@@ -89,7 +89,7 @@ impl SegmentPool {
                 ..segment.header
             };
             write_header(&*self.files, header, &*segment.file)?;
-            return Ok(Segment::new(header, segment.file));
+            return Ok(LogSegment::new(header, segment.file));
         }
         let header = SegmentHeader {
             log_id: self.log_id,
@@ -104,7 +104,7 @@ impl SegmentPool {
     }
 
     /// Takes a segment whose entries are purged. It is kept to be used again, or removed.
-    fn release(&mut self, segment: Segment) -> Result<(), StorageError> {
+    fn release(&mut self, segment: LogSegment) -> Result<(), StorageError> {
         let fits = segment.header.sectors == self.rules.max_sectors();
         if fits && self.spare.len() < self.rules.spare_max {
             let header = SegmentHeader {
@@ -112,7 +112,7 @@ impl SegmentPool {
                 ..segment.header
             };
             write_header(&*self.files, header, &*segment.file)?;
-            self.spare.push(Segment::new(header, segment.file));
+            self.spare.push(LogSegment::new(header, segment.file));
             self.note_spare();
             return Ok(());
         }
@@ -130,10 +130,10 @@ impl SegmentPool {
 #[derive(Debug)]
 enum PoolTask {
     Prepare { sequence: u32, sectors: u32 },
-    Release(Segment),
+    Release(LogSegment),
 }
 
-type Prepared = Result<Segment, StorageError>;
+type Prepared = Result<LogSegment, StorageError>;
 
 /// Runs the tasks of a pool, in order.
 #[derive(Debug)]
@@ -152,11 +152,11 @@ enum Worker {
 }
 
 impl Preparer {
-    pub(super) fn new(pool: SegmentPool, preparation: Preparation) -> Self {
+    pub(super) fn new(pool: SegmentPool, preparation: SegmentPreparation) -> Self {
         let pool = Box::new(pool);
         let worker = match preparation {
-            Preparation::Inline => Worker::Inline(pool, VecDeque::new()),
-            Preparation::Thread => Worker::Idle(Some(pool)),
+            SegmentPreparation::Inline => Worker::Inline(pool, VecDeque::new()),
+            SegmentPreparation::Thread => Worker::Idle(Some(pool)),
         };
         Self {
             worker,
@@ -172,7 +172,7 @@ impl Preparer {
     }
 
     /// Gives a segment back whose entries are purged, durably.
-    pub(super) fn release(&mut self, segment: Segment) -> Result<(), StorageError> {
+    pub(super) fn release(&mut self, segment: LogSegment) -> Result<(), StorageError> {
         self.run(PoolTask::Release(segment))
     }
 

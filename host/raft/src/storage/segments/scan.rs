@@ -17,7 +17,7 @@ use super::files::SegmentFiles;
 use super::index::{EntryPlace, LogIndex};
 use super::record::{HEAD_BYTES, WriteBody, WriteHead};
 use super::sector::{CONTENT_BYTES, SECTOR_BYTES, SectorTag, open_sector};
-use super::segment::{Segment, open_segment};
+use super::segment::{LogSegment, open_segment};
 use crate::ids::LogId;
 use crate::storage::files::failed;
 use crate::storage::schema::RecordError;
@@ -32,10 +32,10 @@ pub(super) struct ScannedLog {
     /// Checksum of the last write.
     pub(super) checksum: u32,
     /// The segments with the log. The last one has the last write.
-    pub(super) used: VecDeque<Segment>,
+    pub(super) used: VecDeque<LogSegment>,
     /// Prepared segments without a write.
-    pub(super) ahead: VecDeque<Segment>,
-    pub(super) spare: Vec<Segment>,
+    pub(super) ahead: VecDeque<LogSegment>,
+    pub(super) spare: Vec<LogSegment>,
     /// Sectors behind the last write that are corrupt or of a torn write: file and number.
     pub(super) leftovers: Vec<(u32, u32)>,
     /// Why the last write may be missing.
@@ -111,8 +111,8 @@ pub(super) fn scan(files: &dyn SegmentFiles, log_id: u64) -> Result<ScannedLog, 
 /// The segments in use have sequences without a gap, and no spare one has data that is newer than all of them.
 fn check_sequences(
     files: &dyn SegmentFiles,
-    used: &[Segment],
-    spare: &[Segment],
+    used: &[LogSegment],
+    spare: &[LogSegment],
 ) -> Result<(), StorageError> {
     let Some(last) = used.last() else {
         return Err(StorageError::Corrupt {
@@ -148,7 +148,7 @@ fn check_sequences(
 }
 
 /// The highest index of an entry in each segment.
-fn note_highest(index: &LogIndex, used: &mut [Segment]) {
+fn note_highest(index: &LogIndex, used: &mut [LogSegment]) {
     let first = used.first().map_or(0, |segment| segment.header.sequence);
     for (entry, place) in index.places() {
         if let Some(segment) = used.get_mut((place.sequence - first) as usize) {
@@ -157,7 +157,7 @@ fn note_highest(index: &LogIndex, used: &mut [Segment]) {
     }
 }
 
-fn read_all(files: &dyn SegmentFiles, segment: &Segment) -> Result<Vec<u8>, StorageError> {
+fn read_all(files: &dyn SegmentFiles, segment: &LogSegment) -> Result<Vec<u8>, StorageError> {
     // The length of the file was compared with this.
     let mut bytes = vec![0; segment.header.sectors as usize * SECTOR_BYTES];
     let read = segment.file.read(0, &mut bytes);
@@ -232,7 +232,11 @@ impl<'a> Replay<'a> {
     }
 
     /// Reads the writes of a segment; returns how many there are.
-    fn take_segment(&mut self, segment: &mut Segment, bytes: &[u8]) -> Result<u64, StorageError> {
+    fn take_segment(
+        &mut self,
+        segment: &mut LogSegment,
+        bytes: &[u8],
+    ) -> Result<u64, StorageError> {
         let mut writes = 0;
         while let Found::Write(head) = self.next_write(segment, bytes)? {
             self.take_write(segment, &head)?;
@@ -243,7 +247,7 @@ impl<'a> Replay<'a> {
     }
 
     /// Reads the write at the next sector of the segment. Its bytes are in `content`.
-    fn next_write(&mut self, segment: &Segment, bytes: &[u8]) -> Result<Found, StorageError> {
+    fn next_write(&mut self, segment: &LogSegment, bytes: &[u8]) -> Result<Found, StorageError> {
         let header = segment.header;
         if segment.next >= header.sectors {
             return Ok(Found::End);
@@ -282,7 +286,7 @@ impl<'a> Replay<'a> {
     }
 
     /// Adds a write to the log.
-    fn take_write(&mut self, segment: &Segment, head: &WriteHead) -> Result<(), StorageError> {
+    fn take_write(&mut self, segment: &LogSegment, head: &WriteHead) -> Result<(), StorageError> {
         let content = std::mem::take(&mut self.content);
         let result = self.take_content(segment, head, &content);
         self.content = content;
@@ -291,7 +295,7 @@ impl<'a> Replay<'a> {
 
     fn take_content(
         &mut self,
-        segment: &Segment,
+        segment: &LogSegment,
         head: &WriteHead,
         content: &[u8],
     ) -> Result<(), StorageError> {
@@ -320,7 +324,7 @@ impl<'a> Replay<'a> {
     }
 
     /// Removes what the write removes, and compares the last entry with the one that the write follows.
-    fn begin_write(&mut self, segment: &Segment, head: &WriteHead) -> Result<(), StorageError> {
+    fn begin_write(&mut self, segment: &LogSegment, head: &WriteHead) -> Result<(), StorageError> {
         let first = self.index.purged().index;
         let removes_unknown = head.truncate_from.is_some_and(|from| from <= first);
         if self.last.is_none() || removes_unknown && first > self.purged.index {
@@ -344,7 +348,7 @@ impl<'a> Replay<'a> {
 
     fn take_entry(
         &mut self,
-        segment: &Segment,
+        segment: &LogSegment,
         id: LogId,
         offset: u32,
         record: &[u8],
@@ -370,7 +374,7 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
-    fn purge(&mut self, segment: &Segment, head: &WriteHead) -> Result<(), StorageError> {
+    fn purge(&mut self, segment: &LogSegment, head: &WriteHead) -> Result<(), StorageError> {
         if head.purged.index < self.purged.index {
             return Err(self.broken(segment, "the log was purged further before it"));
         }
@@ -401,7 +405,7 @@ impl<'a> Replay<'a> {
     }
 
     /// What comes after the last complete write of a segment.
-    fn end_of(&self, segment: &Segment, bytes: &[u8]) -> SegmentEnd {
+    fn end_of(&self, segment: &LogSegment, bytes: &[u8]) -> SegmentEnd {
         let mut end = SegmentEnd {
             file: segment.header.file,
             later: None,
@@ -450,7 +454,7 @@ impl<'a> Replay<'a> {
     }
 
     /// A write is missing or corrupt, and was acknowledged: a later one exists.
-    fn lost(&self, segment: &Segment, later: u32) -> StorageError {
+    fn lost(&self, segment: &LogSegment, later: u32) -> StorageError {
         let reason = format!(
             "the write after entry {} is corrupt or missing (at sector {}), and a later write exists (at sector {later})",
             self.index.last(),
@@ -459,12 +463,12 @@ impl<'a> Replay<'a> {
         corrupt(self.files, segment.header.file, reason)
     }
 
-    fn broken(&self, segment: &Segment, what: &str) -> StorageError {
+    fn broken(&self, segment: &LogSegment, what: &str) -> StorageError {
         let reason = format!("the write at sector {}: {what}", segment.next);
         corrupt(self.files, segment.header.file, reason)
     }
 
-    fn unreadable(&self, segment: &Segment, error: RecordError) -> StorageError {
+    fn unreadable(&self, segment: &LogSegment, error: RecordError) -> StorageError {
         let file = segment.header.file;
         let record = format!(
             "the write at sector {} of {}",
@@ -476,7 +480,7 @@ impl<'a> Replay<'a> {
 }
 
 /// The tag of a sector; `None` if it is corrupt.
-fn tag_at(segment: &Segment, bytes: &[u8], sector: u32) -> Option<SectorTag> {
+fn tag_at(segment: &LogSegment, bytes: &[u8], sector: u32) -> Option<SectorTag> {
     let at = sector as usize * SECTOR_BYTES;
     open_sector(
         segment.header.place(sector),

@@ -115,7 +115,7 @@ enum HeaderError {
 
 /// A segment.
 #[derive(Debug)]
-pub(super) struct Segment {
+pub(super) struct LogSegment {
     pub(super) header: SegmentHeader,
     pub(super) file: Arc<dyn SegmentFile>,
     /// The next sector to write.
@@ -124,7 +124,7 @@ pub(super) struct Segment {
     pub(super) highest: Index,
 }
 
-impl Segment {
+impl LogSegment {
     pub(super) fn new(header: SegmentHeader, file: Arc<dyn SegmentFile>) -> Self {
         Self {
             header,
@@ -145,7 +145,7 @@ pub(super) fn open_segment(
     files: &dyn SegmentFiles,
     file: u32,
     log_id: Option<u64>,
-) -> Result<Segment, StorageError> {
+) -> Result<LogSegment, StorageError> {
     let path = files.path(file);
     let unreadable = |error| failed("cannot read", &path)(error);
     let opened = files.open(file).map_err(unreadable)?;
@@ -177,14 +177,14 @@ pub(super) fn open_segment(
             "it has {length} bytes, and {wanted} are expected"
         )));
     }
-    Ok(Segment::new(header, opened))
+    Ok(LogSegment::new(header, opened))
 }
 
 /// Creates a file of unused sectors with this header, durably.
 pub(super) fn create_segment(
     files: &dyn SegmentFiles,
     header: SegmentHeader,
-) -> Result<Segment, StorageError> {
+) -> Result<LogSegment, StorageError> {
     let path = files.path(header.file);
     let bytes = u64::from(header.sectors) * SECTOR_BYTES as u64;
     let file = files
@@ -207,7 +207,7 @@ pub(super) fn create_segment(
     files
         .publish(header.file)
         .map_err(unwritten("cannot create", &path))?;
-    Ok(Segment::new(header, file))
+    Ok(LogSegment::new(header, file))
 }
 
 /// Gives a segment another header, durably. It keeps its content, which belongs to the former sequence.

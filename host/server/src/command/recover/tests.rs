@@ -3,7 +3,7 @@ use oarlock_wasm::Envelope;
 use task_queue_raft::entry::Command;
 use task_queue_raft::ids::{LogId, Term};
 use task_queue_raft::raft::durable::WriteBatch;
-use task_queue_raft::storage::Identity;
+use task_queue_raft::storage::node_store::Identity;
 
 use super::*;
 use crate::cli::Cli;

@@ -11,10 +11,10 @@ use super::{SMALL, append, identity, noop};
 use crate::entry::HardState;
 use crate::identity::MetPeer;
 use crate::ids::{Index, LogId, NodeId, StoreId, Term};
-use crate::storage::node_store::NodeStore;
+use crate::storage::node_store::{NodeStore, StoreInit};
 use crate::storage::segments::SegmentFiles;
 use crate::storage::segments::tests::disk::RecordingDisk;
-use crate::storage::{LogStore, StorageError, StoreInit, WriteBatch};
+use crate::storage::{LogStore, StorageError, WriteBatch};
 
 const BLOCK: u64 = 4096;
 

@@ -12,11 +12,11 @@ use super::first_version::{batch, copy};
 use super::{append, identity, noop, open, open_small};
 use crate::entry::{Command, Entry, HardState, Payload};
 use crate::ids::{Index, LogId, StoreId, Term};
-use crate::storage::node_store::NodeStore;
+use crate::storage::node_store::{NodeStore, StoreInit};
 use crate::storage::segments::tests::disk::{
     CrashRandom, DATABASE, DiskContent, RecordingDisk, after_crash,
 };
-use crate::storage::{LogStore, StorageError, StoreInit, StoreState, StoredState, schema};
+use crate::storage::{LogStore, StorageError, StoreState, StoredState, schema};
 
 const ENTRIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("entries");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::disk::RecordingDisk;
 use crate::entry::{Entry, Payload};
 use crate::ids::{Index, LogId, Term};
-use crate::storage::segments::{LogAppend, Preparation, SegmentLog, SegmentRules};
+use crate::storage::segments::{LogAppend, SegmentLog, SegmentPreparation, SegmentRules};
 
 fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
@@ -25,7 +25,7 @@ fn the_first_write_of_a_log_has_the_documented_bytes() {
     let log_id = 0x1122_3344_5566_7788;
     SegmentLog::create(&disk, log_id, rules).unwrap();
     let files = Arc::new(disk.clone());
-    let mut log = SegmentLog::open(files, log_id, rules, Preparation::Inline).unwrap();
+    let mut log = SegmentLog::open(files, log_id, rules, SegmentPreparation::Inline).unwrap();
     let entries = [Entry {
         id: LogId::new(Term(1), Index(1)),
         time_ms: 0,

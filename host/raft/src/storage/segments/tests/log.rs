@@ -11,7 +11,7 @@ use crate::storage::StorageError;
 use crate::storage::segments::sector::{
     SECTOR_BYTES, SectorPlace, SectorTag, open_sector, seal_sector,
 };
-use crate::storage::segments::{LogAppend, Preparation, SegmentLog, SegmentRules};
+use crate::storage::segments::{LogAppend, SegmentLog, SegmentPreparation, SegmentRules};
 
 const LOG_ID: u64 = 77;
 /// Each segment has 16 sectors, and the last eight only take purges.
@@ -28,7 +28,12 @@ fn new() -> RecordingDisk {
 }
 
 fn open(disk: &RecordingDisk) -> Result<SegmentLog, StorageError> {
-    SegmentLog::open(Arc::new(disk.clone()), LOG_ID, RULES, Preparation::Inline)
+    SegmentLog::open(
+        Arc::new(disk.clone()),
+        LOG_ID,
+        RULES,
+        SegmentPreparation::Inline,
+    )
 }
 
 fn id(term: u64, index: u64) -> LogId {
@@ -404,7 +409,12 @@ fn a_corrupt_header_a_missing_file_and_one_of_another_log_are_found() {
             );
         }
     }
-    let other = SegmentLog::open(Arc::new(disk), LOG_ID + 1, RULES, Preparation::Inline);
+    let other = SegmentLog::open(
+        Arc::new(disk),
+        LOG_ID + 1,
+        RULES,
+        SegmentPreparation::Inline,
+    );
     assert!(
         matches!(other, Err(StorageError::Corrupt { .. })),
         "{other:?}"

@@ -13,6 +13,8 @@
 mod bounds;
 #[cfg(test)]
 mod conformance;
+#[cfg(any(test, feature = "testing"))]
+pub mod decoding;
 mod error;
 mod files;
 pub mod memory;

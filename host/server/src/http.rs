@@ -3,6 +3,8 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`serve`] | accepts connections, limits their number and idle time, shuts them down |
+//! | [`parser_errors`] | the errors of the parser as JSON |
+//! | [`waiting_body`] | bodies that count as waiting until the client reads them |
 //! | [`express`] | fast path: small commands and queries over HTTP/1.1, without hyper |
 //! | [`routes`] | the table of routes, from which the router and the documentation are made |
 //! | [`token_stream`] | ends a stream with the token of its request |
@@ -20,7 +22,10 @@
 //! | [`upgrade`] | the active module, upgrades and their history |
 //! | [`status`], [`snapshot`], [`health`], [`metrics`], [`dashboard`] | the node itself |
 //! | [`guard`] | refuses what a web page makes a browser send: host, origin, content type |
+//! | [`client_socket`] | the socket of a client |
+//! | [`connection_table`] | what waits for each client, and which connections are closed when that is too much |
 //! | [`request`] | validates headers, reads bodies |
+//! | [`query_string`] | the query string of queries |
 //! | [`reply`] | the guest's replies as HTTP responses |
 //! | [`app`] | the state that handlers share |
 //! | [`body_budget`] | limits the memory for request bodies |
@@ -34,6 +39,8 @@ mod apply;
 mod audit;
 mod authorize;
 mod body_budget;
+mod client_socket;
+mod connection_table;
 mod dashboard;
 mod error;
 mod error_code;
@@ -47,7 +54,9 @@ mod member_address;
 mod members;
 mod metrics;
 mod openapi;
+mod parser_errors;
 mod query;
+mod query_string;
 mod reference;
 mod reply;
 mod request;
@@ -61,7 +70,9 @@ mod status;
 mod tests;
 mod token_stream;
 mod upgrade;
+mod waiting_body;
 
 pub(crate) use app::App;
 pub(crate) use body_budget::BodyBudget;
+pub(crate) use connection_table::{ConnectionTable, WaitingLimits};
 pub(crate) use serve::Server;

@@ -265,6 +265,8 @@ impl Node {
             deferred,
             checks: CheckQueue::default(),
             bodies: BodyBudget::new(settings.http.body_budget_bytes),
+            connections: ConnectionTable::new(settings.http.waiting),
+            stream_places: Arc::new(Semaphore::new(settings.http.stream_places())),
         });
         let writes = FileWrites::default();
         let tasks = spawn_tasks(

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use oarlock_wasm::{MachineLimits, StatusHandle, WasmMachine};
 use task_queue_raft::Raft;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::body_budget::BodyBudget;
+use super::connection_table::ConnectionTable;
 use crate::audit::Auditor;
 use crate::deferred::DeferredReplies;
 use crate::events::Events;
@@ -63,6 +64,10 @@ pub(crate) struct App {
     pub(crate) checks: CheckQueue,
     /// Limits the memory for request bodies.
     pub(crate) bodies: BodyBudget,
+    /// The open connections of clients, and what waits for them.
+    pub(crate) connections: Arc<ConnectionTable>,
+    /// Places for streams of events and of log lines.
+    pub(crate) stream_places: Arc<Semaphore>,
     /// Counters for Prometheus.
     pub(crate) metrics: Metrics,
 }

@@ -142,6 +142,24 @@ impl ApiError {
         )
     }
 
+    /// 431: the head of the request is over the limit of the parser.
+    pub(super) fn headers_too_large() -> Self {
+        Self::new(
+            ErrorCode::HeadersTooLarge,
+            "the request has more than 64 KiB of headers, or more than 100; nothing was applied",
+            "send fewer and smaller headers",
+        )
+    }
+
+    /// 501: the body has another encoding than `chunked`.
+    pub(super) fn unsupported_encoding() -> Self {
+        Self::new(
+            ErrorCode::NotSupported,
+            "the header Transfer-Encoding has another value than `chunked`; nothing was applied",
+            "send the body without compression",
+        )
+    }
+
     /// 503: no leader was known in time.
     pub(crate) fn no_leader() -> Self {
         Self::new(

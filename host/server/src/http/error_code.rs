@@ -179,6 +179,8 @@ error_codes! {
         "The nodes could not prepare the upgrade. The current module stays active.";
     Overloaded: "overloaded", 429, AfterPause,
         "The node has too many requests or bodies in memory.";
+    HeadersTooLarge: "headers_too_large", 431, Never,
+        "The request line and the headers have more than 64 KiB, or there are more than 100 headers.";
     Trap: "trap", 500, Never,
         "The guest trapped. Its state did not change.";
     OutOfFuel: "out_of_fuel", 500, Never,
@@ -189,6 +191,8 @@ error_codes! {
         "This node can't run queries.";
     Internal: "internal", 500, Never,
         "A bug in Oarlock. Please report it with the log of the node.";
+    NotSupported: "not_supported", 501, Never,
+        "The node does not support a header of the request: `Transfer-Encoding` has another value than `chunked`.";
     NoLeader: "no_leader", 503, AfterPause,
         "The node found no leader within two election timeouts.";
     NotReady: "not_ready", 503, AfterPause,

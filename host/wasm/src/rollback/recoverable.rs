@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use task_queue_raft::state_machine::Moment;
+use task_queue_raft::state_machine::{ClientWatch, Moment};
 
 use crate::failure::MachineFailure;
 use crate::guest::call::{CallPurpose, CallView};
@@ -244,10 +244,11 @@ impl RecoverableGuest {
         &mut self,
         at: Moment,
         request: &[u8],
+        client: &ClientWatch,
     ) -> Result<Result<Bytes, GuestQueryError>, MachineFailure> {
         match self.frozen(at)? {
-            Some(guest) => Ok(self.replicas.query(&guest, request)),
-            None => self.query_shadow(at, request),
+            Some(guest) => Ok(self.replicas.query(&guest, request, client)),
+            None => self.query_shadow(at, request, client),
         }
     }
 
@@ -255,6 +256,7 @@ impl RecoverableGuest {
         &mut self,
         at: Moment,
         request: &[u8],
+        client: &ClientWatch,
     ) -> Result<Result<Bytes, GuestQueryError>, MachineFailure> {
         let shadow = self.replicas.take_shadow();
         let instance = match shadow.map(|shadow| self.catch_up(shadow)) {
@@ -269,7 +271,10 @@ impl RecoverableGuest {
             }
         };
         let calls = self.journal.records().len();
-        Ok(self.replicas.query_shadow(instance, calls, at, request))
+        let response = self
+            .replicas
+            .query_shadow(instance, calls, at, request, client);
+        Ok(response)
     }
 
     fn catch_up(&self, shadow: ShadowInstance) -> Result<Instance, MachineFailure> {

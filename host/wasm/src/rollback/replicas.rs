@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use task_queue_raft::state_machine::Moment;
+use task_queue_raft::state_machine::{ClientWatch, Moment};
 
 use crate::guest::instance::Instance;
 use crate::records::outcome::GuestQueryError;
@@ -35,8 +35,9 @@ impl QueryReplicas {
         &mut self,
         guest: &Arc<FrozenGuest>,
         request: &[u8],
+        client: &ClientWatch,
     ) -> Result<Bytes, GuestQueryError> {
-        match self.replica.query(guest, request) {
+        match self.replica.query(guest, request, client) {
             Ok((_, response)) => response,
             Err(error) => Err(unavailable(&error)),
         }
@@ -50,8 +51,9 @@ impl QueryReplicas {
         calls: usize,
         at: Moment,
         request: &[u8],
+        client: &ClientWatch,
     ) -> Result<Bytes, GuestQueryError> {
-        let result = instance.query(at, request);
+        let result = instance.query(at, request, client);
         if result.is_ok() {
             self.shadow = Some(ShadowInstance {
                 instance,

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use bytes::Bytes;
+use task_queue_raft::state_machine::ClientWatch;
 
 use super::*;
 use crate::guest::engine::GuestEngine;
@@ -51,7 +52,11 @@ fn load(store: &Arc<MemoryStore>) -> GuestModule {
 
 fn works(module: &GuestModule) {
     let mut instance = start(module, &limits());
-    let answer = instance.query(crate::testing::at(1), br#"{"get":{}}"#);
+    let answer = instance.query(
+        crate::testing::at(1),
+        br#"{"get":{}}"#,
+        &ClientWatch::default(),
+    );
     assert_eq!(&answer.unwrap().unwrap().unwrap()[..], br#"{"value":0}"#);
 }
 

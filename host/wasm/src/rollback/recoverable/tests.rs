@@ -29,7 +29,10 @@ fn run(
 }
 
 fn value(guest: &mut RecoverableGuest) -> u64 {
-    let response = guest.query(at(0), b"?").unwrap().unwrap();
+    let response = guest
+        .query(at(0), b"?", &ClientWatch::default())
+        .unwrap()
+        .unwrap();
     u64::from_le_bytes(response.as_ref().try_into().unwrap())
 }
 
@@ -160,7 +163,7 @@ fn a_replay_with_other_outcomes_is_detected() {
     guest.journal.push(record, 0);
     assert!(run(&mut guest, 3, b"t").is_err());
     assert!(matches!(
-        guest.query(at(3), b"?"),
+        guest.query(at(3), b"?", &ClientWatch::default()),
         Err(MachineFailure::NotDeterministic { index }) if index == at(2).index
     ));
 }
@@ -179,7 +182,7 @@ fn a_replay_that_fails_is_detected() {
     guest.journal.push(record, 0);
     assert!(run(&mut guest, 2, b"t").is_err());
     assert!(matches!(
-        guest.query(at(3), b"?"),
+        guest.query(at(3), b"?", &ClientWatch::default()),
         Err(MachineFailure::Replay { index, .. }) if index == at(1).index
     ));
 }

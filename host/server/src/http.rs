@@ -74,5 +74,5 @@ mod waiting_body;
 
 pub(crate) use app::App;
 pub(crate) use body_budget::BodyBudget;
-pub(crate) use connection_table::{ConnectionTable, WaitingLimits};
+pub(crate) use connection_table::ConnectionTable;
 pub(crate) use serve::Server;

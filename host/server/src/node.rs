@@ -18,7 +18,7 @@ use task_queue_raft::{
 };
 use thiserror::Error;
 use tokio::net::TcpSocket;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
 
 use crate::audit::stopped::StoppedRecord;
@@ -29,7 +29,7 @@ use crate::events::Events;
 use crate::file_writes::FileWrites;
 use crate::first_start::{self, BootstrapConflict};
 use crate::guest::{self, CodeSettings, GuestError};
-use crate::http::{App, BodyBudget, Server};
+use crate::http::{App, BodyBudget, ConnectionTable, Server};
 use crate::log_module;
 use crate::memory;
 use crate::metrics::Metrics;

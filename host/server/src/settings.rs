@@ -49,6 +49,27 @@ pub(crate) enum GuestSource {
     Loaded(GuestModule),
 }
 
+/// Limits for what waits until clients read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WaitingLimits {
+    /// Bytes that wait for one connection. A single reply may be larger.
+    pub(crate) connection_bytes: u64,
+    /// Bytes that wait for all connections.
+    pub(crate) total_bytes: u64,
+    /// How long bytes wait for a client that reads nothing.
+    pub(crate) stall_timeout: Duration,
+}
+
+impl Default for WaitingLimits {
+    fn default() -> Self {
+        Self {
+            connection_bytes: 64 << 20,
+            total_bytes: 256 << 20,
+            stall_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
 /// Limits for clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct HttpSettings {

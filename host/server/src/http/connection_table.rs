@@ -14,9 +14,11 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::Notify;
+
+use crate::settings::WaitingLimits;
 
 /// Why the node closes a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,27 +44,6 @@ impl CloseReason {
             Self::OwnBytes => "connection_bytes",
             Self::TotalBytes => "total_bytes",
             Self::Idle => "idle",
-        }
-    }
-}
-
-/// Limits for what waits until clients read it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct WaitingLimits {
-    /// Bytes that wait for one connection. A single reply may be larger.
-    pub(crate) connection_bytes: u64,
-    /// Bytes that wait for all connections.
-    pub(crate) total_bytes: u64,
-    /// How long bytes wait for a client that reads nothing.
-    pub(crate) stall_timeout: Duration,
-}
-
-impl Default for WaitingLimits {
-    fn default() -> Self {
-        Self {
-            connection_bytes: 64 << 20,
-            total_bytes: 256 << 20,
-            stall_timeout: Duration::from_secs(30),
         }
     }
 }
@@ -110,12 +91,12 @@ struct WaitingBytes {
 
 /// Keeps a connection in its table, until dropped.
 #[derive(Debug)]
-pub(crate) struct OpenConnection {
+pub(crate) struct TrackedConnection {
     id: u64,
     account: Arc<ConnectionAccount>,
 }
 
-impl Drop for OpenConnection {
+impl Drop for TrackedConnection {
     fn drop(&mut self) {
         self.account.table.lock().remove(&self.id);
         // What still waits is dropped with the connection.
@@ -124,7 +105,7 @@ impl Drop for OpenConnection {
     }
 }
 
-impl OpenConnection {
+impl TrackedConnection {
     /// The account of the connection.
     pub(crate) fn account(&self) -> &Arc<ConnectionAccount> {
         &self.account
@@ -145,7 +126,7 @@ impl ConnectionTable {
     }
 
     /// Adds a connection.
-    pub(crate) fn open(self: &Arc<Self>) -> OpenConnection {
+    pub(crate) fn open(self: &Arc<Self>) -> TrackedConnection {
         let account = Arc::new(ConnectionAccount {
             table: Arc::clone(self),
             bytes: Mutex::new(WaitingBytes {
@@ -163,7 +144,7 @@ impl ConnectionTable {
         });
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         self.lock().insert(id, Arc::clone(&account));
-        OpenConnection { id, account }
+        TrackedConnection { id, account }
     }
 
     /// Bytes that wait for all connections.

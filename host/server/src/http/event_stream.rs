@@ -21,6 +21,8 @@ use tokio::time::Instant;
 
 use super::app::App;
 use super::connection_table::ConnectionAccount;
+#[cfg(test)]
+use super::connection_table::TrackedConnection;
 use super::error::ApiError;
 use super::waiting_body::waiting;
 
@@ -74,6 +76,15 @@ pub(super) struct StreamClient {
 }
 
 impl StreamClient {
+    /// The client of a connection, in a test.
+    #[cfg(test)]
+    pub(super) fn of_connection(connection: &TrackedConnection) -> Self {
+        Self {
+            account: Arc::clone(connection.account()),
+            _place: None,
+        }
+    }
+
     /// The client of a request with these extensions.
     ///
     /// # Errors

@@ -27,7 +27,7 @@ use tower::Service;
 
 use super::app::App;
 use super::client_socket::ClientSocket;
-use super::connection_table::{ActiveRequest, CloseReason, ConnectionAccount, OpenConnection};
+use super::connection_table::{ActiveRequest, CloseReason, ConnectionAccount, TrackedConnection};
 use super::event_stream::Streaming;
 use super::express;
 use super::parser_errors::ParserErrors;
@@ -92,11 +92,11 @@ impl Server {
     pub(crate) async fn stop(self) {
         // An error means that the server task has already ended.
         let _ = self.stop.send(true);
+        let closing_stalled = self.closing_stalled;
         let Ok(mut connections) = self.accepting.await else {
-            return;
+            return closing_stalled.abort();
         };
         // Clients that don't read are still closed meanwhile.
-        let closing_stalled = self.closing_stalled;
         let all_ended = async { while connections.join_next().await.is_some() {} };
         if tokio::time::timeout(self.grace, all_ended).await.is_err() {
             tracing::warn!(
@@ -201,7 +201,7 @@ struct ClientConnection {
     app: Arc<App>,
     routes: Router,
     builder: auto::Builder<TokioExecutor>,
-    open: OpenConnection,
+    open: TrackedConnection,
     stopping: watch::Receiver<bool>,
 }
 

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
 use wasm_encoder::{CustomSection, Section};
+use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
-use wasmtime::{Engine, Store};
 
 use crate::guest::bindings::exports::oarlock::state_machine::{
     about, layout, machine, queries, timers,
@@ -232,11 +232,6 @@ impl GuestModule {
 
     pub(crate) fn variants(&self) -> &Arc<Variants> {
         &self.inner.variants
-    }
-
-    /// The engine that runs this module.
-    pub(crate) fn engine(&self) -> &Engine {
-        self.inner.linked.pre.engine()
     }
 
     pub(crate) fn linked(&self) -> &Linked {

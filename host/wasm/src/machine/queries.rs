@@ -119,8 +119,8 @@ impl QueryDispatcher {
             counts.inspect(|counts| counts.abandon_waiting());
             return;
         }
-        let engine = guest.module().engine().clone();
-        let run = || query_now(guest, limits, at, request, respond.client());
+        let engine = guest.module().engine().wasmtime().clone();
+        let mut run = || query_now(guest, limits, at, request, respond.client());
         let response = match &self.pool {
             Some(pool) => pool.attend(&engine, run),
             None => run(),

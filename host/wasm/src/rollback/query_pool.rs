@@ -228,7 +228,7 @@ impl PoolShared {
             return self.counts.abandon_waiting();
         }
         let run = AssertUnwindSafe(|| replica.query(&guest, &request, respond.client()));
-        let engine = guest.factory.module.engine();
+        let engine = guest.factory.module.engine().wasmtime();
         let ran = self.attend(engine, || panic::catch_unwind(run));
         let (at, response) = match ran {
             Ok(Ok(response)) => response,

@@ -157,6 +157,10 @@ impl RecoverableGuest {
                     GuestCallError::Guest(GuestFailure::StackOverflow) => {
                         Err(MachineFailure::StackOverflow { index: at.index })
                     }
+                    // Only queries have a client.
+                    GuestCallError::ClientGone => Err(MachineFailure::Rebuild {
+                        message: error.to_string(),
+                    }),
                     GuestCallError::Guest(failure) => Ok(Err(failure)),
                 }
             }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use oarlock_tests::http::Connection;
+use oarlock_tests::http::connection::Connection;
 use oarlock_tests::process::Http;
 
 /// Connections.

@@ -15,7 +15,7 @@ pub(super) const NAMES: [&str; 8] = [
 
 /// The targets of a name: itself, or all.
 pub(super) fn names(name: &str) -> Vec<&'static str> {
-    let is_wanted = |known: &&str| name == "all" || name == **known;
+    let is_wanted = |known: &&str| name == "all" || name == *known;
     NAMES.into_iter().filter(is_wanted).collect()
 }
 

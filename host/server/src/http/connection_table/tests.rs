@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 
 fn table(connection_bytes: u64, total_bytes: u64) -> Arc<ConnectionTable> {
@@ -8,7 +10,7 @@ fn table(connection_bytes: u64, total_bytes: u64) -> Arc<ConnectionTable> {
     })
 }
 
-fn is_closed(connection: &OpenConnection) -> bool {
+fn is_closed(connection: &TrackedConnection) -> bool {
     connection.account.is_closed.load(Ordering::Relaxed)
 }
 

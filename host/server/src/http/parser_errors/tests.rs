@@ -1,7 +1,8 @@
 use super::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::http::connection_table::{ConnectionTable, WaitingLimits};
+use crate::http::connection_table::ConnectionTable;
+use crate::settings::WaitingLimits;
 
 const OWN: &[u8] = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\ndate: now\r\n\r\n";
 

@@ -1,7 +1,8 @@
 use http_body_util::BodyExt;
 
 use super::*;
-use crate::http::connection_table::{ConnectionTable, WaitingLimits};
+use crate::http::connection_table::ConnectionTable;
+use crate::settings::WaitingLimits;
 
 #[tokio::test]
 async fn a_body_waits_until_its_chunks_are_dropped() {

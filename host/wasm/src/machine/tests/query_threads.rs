@@ -42,18 +42,17 @@ impl QueryNode {
         self.machine.query_async(at(self.index), request, respond);
     }
 
-    /// Submits a query whose client goes when the result is dropped.
-    fn submit_for_client(&mut self, request: &[u8]) -> WaitingClient {
-        let (client, sender) = (WaitingClient::default(), self.sender.clone());
+    /// Submits a query whose client may go.
+    fn submit_watched(&mut self, client: ClientWatch, request: &[u8]) {
+        let sender = self.sender.clone();
         let respond = QueryCallback::new(move |index, response| {
             sender.send((index, response)).unwrap();
         });
         self.machine.query_async(
             at(self.index),
             Bytes::copy_from_slice(request),
-            respond.for_client(client.watch()),
+            respond.for_client(client),
         );
-        client
     }
 
     fn response(&mut self) -> Response {
@@ -270,8 +269,8 @@ fn a_running_query_is_interrupted_once_its_client_has_gone() {
         let mut node = QueryNode::new(module, endless(), 1);
         node.send(b"a");
         let hash = node.machine.state_hash();
-        let client = node.submit_for_client(b"v");
-        let status = node.machine.status();
+        let (client, status) = (WaitingClient::default(), node.machine.status());
+        let watch = client.watch();
         // Without an image the query runs on this thread, so its client goes on another one.
         let leaves = std::thread::spawn(move || {
             while status.get().queries.running == 0 {
@@ -279,6 +278,7 @@ fn a_running_query_is_interrupted_once_its_client_has_gone() {
             }
             drop(client);
         });
+        node.submit_watched(watch, b"v");
         let (_, response) = node.response();
         leaves.join().unwrap();
         assert_eq!(response, Err(GuestQueryError::Abandoned));
@@ -297,13 +297,15 @@ fn abandoned_queries_that_wait_take_no_place_and_never_begin() {
         ..endless()
     };
     let mut node = QueryNode::new(scripted_in_memory(), limits, 1);
-    let running = node.submit_for_client(b"v");
+    let running = WaitingClient::default();
+    node.submit_watched(running.watch(), b"v");
     node.machine.on_idle();
     while node.machine.status().get().queries.running == 0 {
         std::thread::yield_now();
     }
     for _ in 0..50 {
-        drop(node.submit_for_client(b"v"));
+        // Its client has gone already.
+        node.submit_watched(WaitingClient::default().watch(), b"v");
         node.machine.on_idle();
     }
     node.submit(b"?");

@@ -30,7 +30,7 @@ impl FuzzTarget for EnvelopeBytes {
                 seeds.push(bytes.into());
             }
         }
-        seeds.iter().map(Bytes::to_vec).collect()
+        seeds.iter().map(|seed| seed.to_vec()).collect()
     }
 
     fn run(&mut self, input: &[u8]) -> String {

@@ -2,7 +2,7 @@
 
 use crate::sim::rng::Rng;
 
-/// Numbers at which code errs: limits of types, and what is beside them.
+/// Numbers at which code errs: limits of types, and their neighbours.
 const NUMBERS: [u64; 16] = [
     0,
     1,

@@ -41,9 +41,11 @@ async fn endless() -> Running {
 }
 
 async fn until(what: &str, condition: impl Fn() -> bool) {
+    // Counters of another thread: nothing announces their change.
+    let mut looks = tokio::time::interval(Duration::from_millis(1));
     let reached = async {
         while !condition() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            looks.tick().await;
         }
     };
     let reached = tokio::time::timeout(Duration::from_secs(60), reached).await;
@@ -159,7 +161,6 @@ async fn over_the_memory_for_replies_the_slowest_client_is_disconnected() {
                 || app.connections.closed(CloseReason::TotalBytes) > 0
         })
         .await;
-        assert!(app.connections.waiting() <= 8 << 20);
     }
     let other = running.client.apply(LARGE).await;
     assert_eq!(other.status, 200);
@@ -227,7 +228,7 @@ async fn a_query_ends_when_its_client_disconnects() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_query_goes_on_while_a_client_that_closed_its_half_waits() {
     let running = Running::start_with(Guest::Faulty, |settings| {
-        settings.limits.fuel_per_query = 40_000_000_000;
+        settings.limits.fuel_per_query = 5_000_000_000;
     })
     .await;
     let mut stream = running.client.connect().await;

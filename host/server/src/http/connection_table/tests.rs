@@ -42,7 +42,7 @@ fn over_the_limit_of_all_the_connections_without_progress_for_longest_are_closed
         .collect();
     // The first one makes progress, so the second one is the slowest.
     shares[0].release(1);
-    drop(connections[3].account().wait_for(27));
+    drop(connections[3].account().wait_for(26));
     let closed: Vec<_> = connections.iter().map(is_closed).collect();
     assert_eq!(closed, [false, true, false, false]);
     drop(connections[3].account().wait_for(50));

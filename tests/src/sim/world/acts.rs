@@ -226,7 +226,7 @@ impl World {
             for node in &nodes {
                 self.corrupt_node(*node);
             }
-            if self.act_rng.chance(600) {
+            if self.act_rng.chance(900) {
                 self.pause_another(&nodes);
             }
             return;

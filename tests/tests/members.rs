@@ -322,3 +322,23 @@ async fn the_commands_change_members_and_leader() {
     let reply = apply_somewhere(&targets, "after", r#"{"add":{"by":5}}"#).await;
     assert_eq!(reply, json!({"value": 5}));
 }
+
+/// No node gets a state from a learner, so accepting its state would stop the cluster.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_state_of_a_learner_can_not_be_accepted() {
+    let mut cluster = Cluster::start(1, "kv", &[]);
+    cluster.leader().await;
+    let at = cluster.join();
+    let (id, addr) = (
+        cluster.nodes[at].id().to_owned(),
+        cluster.nodes[at].peer_addr().to_owned(),
+    );
+    let leader = cluster.nodes[0].http();
+    let body = json!({"node_id": id, "peer_addr": addr});
+    order(&leader, "POST", "/v1/members", body).await;
+    let body = json!({"node": id}).to_string();
+    let refused = leader.send("POST", "/v1/audit/accept", &[], body).await;
+    let refused = refused.expect("a response");
+    assert_eq!(refused.status, 409, "{refused:?}");
+    assert_eq!(refused.error_code(), "not_a_voter");
+}

@@ -16,5 +16,6 @@ pub(crate) mod settings;
 pub(crate) mod settings_outcome;
 pub(crate) mod signature;
 pub(crate) mod snapshot_error;
+mod text;
 pub(crate) mod upgrade;
 pub(crate) mod wire;

@@ -71,13 +71,10 @@ impl SnapshotFiles {
         Ok(store)
     }
 
-    /// Opens the complete snapshot `meta` in the data directory `dir`, as [`SnapshotStore::open`]. The store may be in use: nothing
-    /// is changed.
-    ///
-    /// # Errors
-    /// As [`SnapshotStore::open`].
-    pub fn open_in(dir: &Path, meta: &SnapshotMeta) -> Result<Box<dyn Read + Send>, StorageError> {
-        Self::at(Self::directory(dir)).open(meta)
+    /// The snapshots in the data directory `dir`, to read them. Changes nothing, also where a node uses the directory.
+    #[must_use]
+    pub fn to_read(dir: &Path) -> Self {
+        Self::at(Self::directory(dir))
     }
 
     /// The directory of snapshots in the data directory `dir`.

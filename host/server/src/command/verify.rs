@@ -1,4 +1,5 @@
-//! `oarlock verify`: checks a backup, or the data directory of a stopped node, without changing it.
+//! `oarlock verify`: checks a backup, or the data directory of a stopped node. It removes and repairs nothing; after a crash, opening
+//! the log takes back what was not complete, as a start does.
 
 use std::fs::File;
 use std::io::{self, BufReader};
@@ -115,7 +116,7 @@ fn read_snapshot(dir: &Path) -> Result<Option<(Index, u64)>, StorageError> {
     if !SnapshotFiles::directory(dir).is_dir() {
         return Ok(None);
     }
-    let snapshots = SnapshotFiles::open(dir)?;
+    let snapshots = SnapshotFiles::to_read(dir);
     let Some(meta) = snapshots.newest()? else {
         return Ok(None);
     };

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http_body_util::channel::{Channel, Sender};
 use task_queue_raft::entry::SnapshotMeta;
 use task_queue_raft::raft::membership::Membership;
+use task_queue_raft::storage::SnapshotStore;
 use task_queue_raft::storage::snapshot::SnapshotFiles;
 use task_queue_raft::{CLUSTER_LEVEL, Consistency};
 use tokio::sync::OwnedSemaphorePermit;
@@ -90,7 +91,9 @@ async fn open_snapshot(app: &App, meta: SnapshotMeta) -> io::Result<BackupWriter
     let manifest = manifest(app, &meta);
     let dir = app.data_dir.clone();
     let opening = tokio::task::spawn_blocking(move || {
-        let state = SnapshotFiles::open_in(&dir, &meta).map_err(io::Error::other)?;
+        let state = SnapshotFiles::to_read(&dir)
+            .open(&meta)
+            .map_err(io::Error::other)?;
         BackupWriter::new(&manifest, state)
     });
     opening.await.map_err(io::Error::other)?

@@ -11,6 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::{BufMut, BytesMut};
 use thiserror::Error;
 
+use super::text::{put_text, take_text};
+
 /// Longest name of a caller or of a scope, and longest value of a scope, in bytes.
 const MAX_TEXT_BYTES: usize = 512;
 /// Most bytes of an encoded caller.
@@ -122,16 +124,18 @@ impl GuestCaller {
     /// Reads what [`Self::encode`] wrote, to the last byte; `None` for anything else.
     pub(crate) fn decode(mut bytes: &[u8]) -> Option<Self> {
         let from = &mut bytes;
-        let name = take_text(from)?;
+        let name = take_text(from, MAX_TEXT_BYTES)?;
         let (&count, rest) = from.split_first()?;
         *from = rest;
         let mut scopes = BTreeMap::new();
         for _ in 0..count {
-            let name = take_text(from)?;
+            let name = take_text(from, MAX_TEXT_BYTES)?;
             let (count, rest) = from.split_first_chunk()?;
             *from = rest;
             let count = u16::from_le_bytes(*count);
-            let values: Option<BTreeSet<String>> = (0..count).map(|_| take_text(from)).collect();
+            let values: Option<BTreeSet<String>> = (0..count)
+                .map(|_| take_text(from, MAX_TEXT_BYTES))
+                .collect();
             let values = values.filter(|values| values.len() == usize::from(count))?;
             if scopes.insert(name, values).is_some() {
                 return None;
@@ -142,20 +146,6 @@ impl GuestCaller {
         }
         Self::new(name, scopes).ok()
     }
-}
-
-fn put_text(to: &mut BytesMut, text: &str) {
-    // At most MAX_TEXT_BYTES.
-    to.put_u16_le(text.len() as u16);
-    to.put_slice(text.as_bytes());
-}
-
-fn take_text(from: &mut &[u8]) -> Option<String> {
-    let (length, rest) = from.split_first_chunk()?;
-    let length = usize::from(u16::from_le_bytes(*length));
-    let (text, rest) = rest.split_at_checked(length)?;
-    *from = rest;
-    String::from_utf8(text.to_vec()).ok()
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@
 use bytes::{BufMut, BytesMut};
 use task_queue_raft::ids::Index;
 
+use super::text::{put_text, take_text};
+
 /// Kinds.
 pub(crate) const BEGIN: u8 = 48;
 pub(crate) const END: u8 = 49;
@@ -43,13 +45,13 @@ impl OperationRecord {
             Self::Begin { by, what, details } => {
                 to.put_u8(BEGIN);
                 for text in [by, what, details] {
-                    put_text(to, text);
+                    put_cut(to, text);
                 }
             }
             Self::End { begun, code } => {
                 to.put_u8(END);
                 to.put_u64_le(begun.0);
-                put_text(to, code);
+                put_cut(to, code);
             }
         }
     }
@@ -61,16 +63,16 @@ impl OperationRecord {
         *from = rest;
         let record = match kind {
             BEGIN => Self::Begin {
-                by: take_text(from)?,
-                what: take_text(from)?,
-                details: take_text(from)?,
+                by: take_text(from, MAX_TEXT_BYTES)?,
+                what: take_text(from, MAX_TEXT_BYTES)?,
+                details: take_text(from, MAX_TEXT_BYTES)?,
             },
             END => {
                 let (begun, rest) = from.split_first_chunk()?;
                 *from = rest;
                 Self::End {
                     begun: Index(u64::from_le_bytes(*begun)),
-                    code: take_text(from)?,
+                    code: take_text(from, MAX_TEXT_BYTES)?,
                 }
             }
             _ => return None,
@@ -79,20 +81,9 @@ impl OperationRecord {
     }
 }
 
-fn put_text(to: &mut BytesMut, text: &str) {
-    let text = &text[..text.floor_char_boundary(MAX_TEXT_BYTES)];
-    // At most MAX_TEXT_BYTES.
-    to.put_u16_le(text.len() as u16);
-    to.put_slice(text.as_bytes());
-}
-
-fn take_text(from: &mut &[u8]) -> Option<String> {
-    let (length, rest) = from.split_first_chunk()?;
-    let length = usize::from(u16::from_le_bytes(*length));
-    let (text, rest) = rest.split_at_checked(length)?;
-    *from = rest;
-    let text = std::str::from_utf8(text).ok()?;
-    (length <= MAX_TEXT_BYTES).then(|| text.to_owned())
+/// Cuts a text that is too long.
+fn put_cut(to: &mut BytesMut, text: &str) {
+    put_text(to, &text[..text.floor_char_boundary(MAX_TEXT_BYTES)]);
 }
 
 #[cfg(test)]

@@ -60,6 +60,8 @@ fn restored(from: &mut Cluster, file: &Path, dir: &str) -> Node {
         &peer_addr,
     ]);
     assert!(made.status.success(), "{}", text(&made));
+    let next = format!("--node-id new1 --peer-addr {peer_addr}\n");
+    assert!(text(&made).contains(&next), "{}", text(&made));
     let mut node = Node::new(NodeOptions {
         id: "new1".to_owned(),
         peer_addr,
@@ -228,6 +230,19 @@ async fn a_damaged_backup_is_refused_and_leaves_no_directory() {
         assert_eq!(restored.status.code(), Some(1), "{}", text(&restored));
         assert!(!dir.exists(), "{}", text(&restored));
     }
+    // What `serve` would refuse is refused here.
+    for wrong in [
+        ["--node-id", "a=b"],
+        ["--peer-addr", "nowhere"],
+        ["--peer-addr", "127.0.0.1:0"],
+        ["--cluster-id", ""],
+    ] {
+        let data_dir = dir.display().to_string();
+        let refused = run([&["restore", &path, "--data-dir", &data_dir][..], &wrong].concat());
+        assert_eq!(refused.status.code(), Some(2), "{}", text(&refused));
+        assert!(!dir.exists(), "{}", text(&refused));
+    }
+
     // Relative paths are those of the caller.
     let relative = run_in(
         cluster.dir(),

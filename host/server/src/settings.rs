@@ -27,7 +27,7 @@ pub(crate) use address::HostPort;
 pub(crate) use cluster::ClusterSpec;
 pub(crate) use error::SettingsError;
 use start::NodePlace;
-pub(crate) use start::{FirstStart, StartSettings};
+pub(crate) use start::{FirstStart, LONE_NODE, StartSettings, check_restored_node};
 
 /// Default interval of state audits.
 const AUDIT_INTERVAL: Duration = Duration::from_secs(10);

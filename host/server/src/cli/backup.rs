@@ -37,7 +37,7 @@ pub(crate) struct RestoreArgs {
     /// Directory to create. It must not exist, or be empty.
     #[command(flatten)]
     pub(crate) storage: DataDirArgs,
-    /// Id of the node that begins the new cluster.
+    /// Id of the node that begins the new cluster. Start the node with the same one.
     #[arg(
         long,
         value_name = "ID",

@@ -17,6 +17,7 @@ use crate::backup::{BackupReader, Manifest};
 use crate::cli::RestoreArgs;
 use crate::exit::Failure;
 use crate::private_files;
+use crate::settings::{LONE_NODE, check_restored_node};
 
 const READ_BYTES: usize = 1 << 20;
 
@@ -26,6 +27,8 @@ const READ_BYTES: usize = 1 << 20;
 /// The file is not a complete backup, the directory is in use, or the disk returns an error. No directory is left then.
 pub(crate) fn restore(args: RestoreArgs) -> Result<(), Failure> {
     private_files::make_new_files_private();
+    let (address, cluster_id) = (args.peer_addr.as_deref(), args.cluster_id.as_deref());
+    check_restored_node(&args.node_id, address, cluster_id).map_err(Failure::usage)?;
     let file = &args.file;
     let opened = File::open(file).map_err(|error| {
         Failure::failed(format!(
@@ -63,12 +66,11 @@ fn told(
 ) -> String {
     let dir = args.storage.data_dir.display().to_string();
     let mut flags = format!("--data-dir {}", print_safely(&dir));
+    if args.peer_addr.is_some() || args.node_id != LONE_NODE {
+        flags.push_str(&format!(" --node-id {}", print_safely(&args.node_id)));
+    }
     if let Some(address) = &args.peer_addr {
-        flags.push_str(&format!(
-            " --node-id {} --peer-addr {}",
-            print_safely(&args.node_id),
-            print_safely(address)
-        ));
+        flags.push_str(&format!(" --peer-addr {}", print_safely(address)));
     }
     format!(
         "restored {}\n\nThe cluster {} begins anew with the node {}, as lineage {}. Nodes of the old cluster can't join it.\nNext:\n  oarlock serve {flags}\nThen start the other nodes on empty directories, and add each with `oarlock members add`.\n",
@@ -86,11 +88,6 @@ fn new_cluster(args: &RestoreArgs, manifest: &Manifest) -> Result<RestoredCluste
             manifest.level,
             task_queue_raft::CLUSTER_LEVEL
         )));
-    }
-    if args.node_id.is_empty() || args.node_id.len() > 255 {
-        return Err(Failure::usage(
-            "--node-id is not valid: an id has 1 to 255 bytes",
-        ));
     }
     let random = || {
         getrandom::u64().map_err(|error| {

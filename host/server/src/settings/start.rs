@@ -3,13 +3,13 @@
 use task_queue_raft::address::is_valid_id;
 
 use super::address::HostPort;
-use super::cluster::ClusterSpec;
+use super::cluster::{ClusterError, ClusterSpec};
 use super::error::{MAX_CLUSTER_ID_BYTES, SettingsError};
 use crate::cli::{Origins, ServeArgs};
 use crate::exit::Failure;
 
 /// Node id of a single-node cluster, if none is set.
-const LONE_NODE: &str = "node1";
+pub(crate) const LONE_NODE: &str = "node1";
 /// Default address for peers.
 const PEER_ADDR: &str = "127.0.0.1:7101";
 
@@ -170,6 +170,24 @@ fn choose_node(node_id: Option<&str>, cluster: &ClusterSpec) -> Result<String, S
             known: cluster.names(),
         }),
     }
+}
+
+/// Checks what names the node that begins the cluster of `oarlock restore`.
+///
+/// # Errors
+/// `serve` would refuse one of these.
+pub(crate) fn check_restored_node(
+    node_id: &str,
+    peer_addr: Option<&str>,
+    cluster_id: Option<&str>,
+) -> Result<(), SettingsError> {
+    let peer_addr: Option<HostPort> = peer_addr.map(str::parse).transpose()?;
+    if peer_addr.as_ref().is_some_and(|addr| addr.port == 0) {
+        return Err(ClusterError::PortZero(node_id.to_owned()).into());
+    }
+    alone(node_id, peer_addr.as_ref())?;
+    cluster_id.map(checked_cluster_id).transpose()?;
+    Ok(())
 }
 
 fn checked_cluster_id(id: &str) -> Result<String, SettingsError> {

@@ -2,8 +2,10 @@
 //! command is applied, and the history is linearizable.
 
 use oarlock_tests::process::{
-    Cluster, Http, Mount, NetNamespaces, Node, QUICK, Recorder, Unavailable, Wires, eventually,
+    Cluster, Http, Mount, NetNamespaces, Node, QUICK, Recorder, Unavailable, Wires, eventually, run,
 };
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 const CLIENTS: usize = 4;
 
@@ -248,4 +250,76 @@ fn fill(ballast: &std::path::Path) {
     while file.write_all(&piece).is_ok() {}
     // What is left of the last piece, byte by byte.
     while file.write_all(&[0x5a]).is_ok() {}
+}
+
+/// The open ports of an address.
+async fn open_ports(address: &str) -> Vec<u16> {
+    let mut probes = tokio::task::JoinSet::new();
+    let mut open = Vec::new();
+    for port in 1..=u16::MAX {
+        if probes.len() == 256 {
+            let probed = probes.join_next().await.expect("there are some");
+            open.extend(probed.expect("no panic"));
+        }
+        let address = address.to_owned();
+        probes.spawn(async move {
+            let connected = TcpStream::connect((address.as_str(), port)).await;
+            connected.ok().map(|_| port)
+        });
+    }
+    for probed in probes.join_all().await {
+        open.extend(probed);
+    }
+    open.sort_unstable();
+    open
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scan_from_another_network_finds_only_tls() {
+    let networks = match NetNamespaces::new(1) {
+        Ok(networks) => networks,
+        Err(why) => return not_here("a scan from another network namespace", &why),
+    };
+    let mut cluster = Cluster::prepare(1, "kv", &[]);
+    let (address, certs) = (networks.address(0), cluster.dir().join("certs"));
+    let certs = certs.to_str().expect("text");
+    for args in [
+        &["ca", "--cluster-id", "prod"][..],
+        &["node", "node1", "--host", &address],
+    ] {
+        let made = run([&["cert"][..], args, &["--ca-dir", certs]].concat());
+        assert!(made.status.success(), "{made:?}");
+    }
+    let options = cluster.nodes[0].options_mut();
+    options.peer_addr = format!("{address}:7101");
+    options.client_addr = format!("{address}:8101");
+    options.cluster = format!("node1={address}:7101");
+    options
+        .args
+        .extend(["--certs-dir".to_owned(), format!("{certs}/node1")]);
+    options.within = networks.within(0);
+    cluster.nodes[0].start();
+    eventually("the node listens", async || {
+        TcpStream::connect((address.as_str(), 8101)).await.ok()
+    })
+    .await;
+    assert_eq!(open_ports(&address).await, [7101, 8101]);
+    for port in [7101, 8101] {
+        for probe in [
+            &b"GET /v1/status HTTP/1.1\r\nhost: localhost\r\n\r\n"[..],
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            b"\0\0\0\x40OARL\0\x02 a hello without TLS, of a node of the same cluster",
+            b"\x16\x03\x01\0\x02\x01\0",
+        ] {
+            let stream = TcpStream::connect((address.as_str(), port)).await;
+            let mut stream = stream.expect("it listens");
+            stream.write_all(probe).await.expect("it reads");
+            let mut received = Vec::new();
+            // A reset is an end too.
+            let _ = stream.read_to_end(&mut received).await;
+            // A TLS alert is a record of type 21 with two bytes.
+            let is_alert = received.len() == 7 && received[0] == 21;
+            assert!(received.is_empty() || is_alert, "port {port}: {received:?}");
+        }
+    }
 }

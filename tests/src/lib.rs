@@ -3,6 +3,7 @@
 //! Tests in `tests/` belong to `cargo test --workspace`. Those in `long/` take minutes, and `.ci/run` runs them.
 
 pub mod docs;
+pub mod fuzz;
 pub mod http;
 pub mod identity;
 pub mod model;

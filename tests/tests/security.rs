@@ -8,6 +8,8 @@ use std::process::Output;
 
 use oarlock_tests::process::{Cluster, Http, eventually, oarlock, run};
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 const PUT: &str = r#"{"put":{"key":"k","value":"v"}}"#;
 
@@ -166,7 +168,7 @@ async fn idle_clients_do_not_keep_a_restarted_peer_out() {
     cluster.nodes[restarted].kill();
     let mut idle = Vec::new();
     for _ in 0..300 {
-        let opened = tokio::net::TcpStream::connect(&cluster.nodes[leader].http().0).await;
+        let opened = TcpStream::connect(&cluster.nodes[leader].http().0).await;
         idle.push(opened.expect("the node accepts it, or closes it"));
     }
     cluster.nodes[restarted].start();
@@ -175,4 +177,94 @@ async fn idle_clients_do_not_keep_a_restarted_peer_out() {
         (http.get("/readyz").await.ok()?.status == 200).then_some(())
     })
     .await;
+}
+
+/// The value of a metric.
+async fn metric(http: &Http, name: &str) -> u64 {
+    let response = http.get("/metrics").await.expect("a response");
+    let text = String::from_utf8_lossy(&response.body).into_owned();
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let value = line.and_then(|line| line.trim().parse().ok());
+    value.unwrap_or_else(|| panic!("no {name} in {text}"))
+}
+
+/// Opens a connection and sends the same request many times, without reading.
+async fn send_many(http: &Http, path: &str, body: &str, times: usize) -> TcpStream {
+    let length = body.len();
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\noarlock-timeout-ms: 600000\r\ncontent-length: {length}\r\n\r\n{body}"
+    );
+    let mut stream = TcpStream::connect(&http.0).await.expect("it listens");
+    let sent = stream.write_all(request.repeat(times).as_bytes()).await;
+    sent.expect("it reads");
+    stream
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thousands_of_abandoned_endless_queries_do_not_hold_up_others() {
+    let mut cluster = Cluster::start(1, "faulty", &["--fuel-per-query", "1000000000000000"]);
+    cluster.leader().await;
+    let http = cluster.nodes[0].http();
+    let mut clients = Vec::new();
+    for _ in 0..16 {
+        clients.push(send_many(&http, "/v1/query", r#"{"spin":{}}"#, 256).await);
+    }
+    let left = async || {
+        let waiting = metric(&http, "oarlock_queries_waiting ").await;
+        waiting + metric(&http, "oarlock_queries_running ").await
+    };
+    eventually("all of them have arrived", async || {
+        (left().await == 4096).then_some(())
+    })
+    .await;
+    drop(clients);
+    let query = http.query(r#"{"get":{}}"#).await.expect("a response");
+    assert_eq!((query.status, query.json()), (200, json!({"value": 0})));
+    eventually("all of them have ended", async || {
+        (left().await == 0).then_some(())
+    })
+    .await;
+    let interrupted = metric(&http, "oarlock_queries_interrupted_total ").await;
+    let dropped = metric(&http, "oarlock_queries_abandoned_total ").await;
+    assert!(
+        interrupted > 0 && interrupted + dropped == 4096,
+        "{interrupted} interrupted, {dropped} dropped"
+    );
+}
+
+/// The largest memory that a node has used, in MiB.
+fn peak_memory_mib(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    kib.and_then(|kib| kib.parse::<u64>().ok())
+        .expect("a number")
+        / 1024
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_readers_take_no_more_memory_than_they_may() {
+    let mut cluster = Cluster::start(1, "kv", &["--max-waiting-mib", "8"]);
+    cluster.leader().await;
+    let http = cluster.nodes[0].http();
+    let put = json!({"put": {"key": "k", "value": "x".repeat(500_000)}});
+    let stored = http.apply(put.to_string()).await.expect("a response");
+    assert_eq!(stored.status, 200);
+    let pid = cluster.nodes[0].pid().expect("it runs");
+    let before = peak_memory_mib(pid);
+    // Replies of 1.2 GB.
+    let mut slow = Vec::new();
+    for _ in 0..300 {
+        slow.push(send_many(&http, "/v1/query", r#"{"get":{"key":"k"}}"#, 8).await);
+    }
+    let closed = r#"oarlock_http_connections_closed_total{reason="total_bytes"} "#;
+    eventually("most of them are disconnected", async || {
+        (metric(&http, closed).await > 200).then_some(())
+    })
+    .await;
+    assert!(metric(&http, "oarlock_http_waiting_bytes ").await <= 8 << 20);
+    let query = http.query(r#"{"get":{"key":"k"}}"#).await;
+    assert_eq!(query.expect("a response").status, 200);
+    let more = peak_memory_mib(pid).saturating_sub(before);
+    assert!(more < 200, "{more} MiB more than before");
 }

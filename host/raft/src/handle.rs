@@ -45,8 +45,9 @@ use crate::driver::{Applied, Consistency, Input, SubmitError};
 use crate::entry::CommandClass;
 use crate::ids::Index;
 use crate::raft::Role;
-use crate::state_machine::ReplicatedStateMachine;
+use crate::state_machine::{ReplicatedStateMachine, WaitingClient};
 use channels::{NodeInput, Published, Publisher};
+use environment::QuerySender;
 use inbox::Inbox;
 use runtime::{Prepared, Runtime};
 
@@ -246,7 +247,8 @@ impl<M: ReplicatedStateMachine> Raft<M> {
         outcome.await.unwrap_or(Err(SubmitError::Stopped))
     }
 
-    /// Queries the state machine. Returns the response, and the index of the entry after which the state was read.
+    /// Queries the state machine. Returns the response, and the index of the entry after which the state was read. Dropped
+    /// before it completes, it cancels the query.
     ///
     /// # Errors
     /// No leader confirmed the read in time, or the node is overloaded or stopping.
@@ -256,8 +258,15 @@ impl<M: ReplicatedStateMachine> Raft<M> {
         consistency: Consistency,
         timeout: Duration,
     ) -> Result<(Index, M::Response), SubmitError> {
-        let _permit = self.request_permit()?;
-        let (client, response) = oneshot::channel();
+        let permit = self.request_permit()?;
+        let (outcome, response) = oneshot::channel();
+        // Dropped with this future: then the query is abandoned, and ends.
+        let waiting = WaitingClient::default();
+        let client = QuerySender {
+            outcome,
+            watch: waiting.watch(),
+            _permit: permit,
+        };
         let deadline = self.deadline(timeout);
         self.submit_input(Input::Query {
             query,

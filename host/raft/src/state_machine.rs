@@ -1,5 +1,6 @@
 //! The trait of a replicated state machine, and one in memory for tests and examples.
 
+mod query_callback;
 #[cfg(test)]
 mod tests;
 
@@ -10,6 +11,7 @@ use thiserror::Error;
 
 use crate::entry::CommandClass;
 use crate::ids::Index;
+pub use query_callback::{ClientWatch, QueryCallback, WaitingClient};
 
 /// The point in the log at which a state machine is called. It is the same on every node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,9 +32,6 @@ pub enum MachineError {
     #[error("the state machine failed: {0}")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
-
-/// Receives the response to a query, and the index of the entry after which the state was read.
-pub type QueryCallback<R> = Box<dyn FnOnce(Index, R) + Send>;
 
 /// Writes a captured state.
 pub type SnapshotWork = Box<dyn FnOnce(&mut dyn Write) -> Result<(), MachineError> + Send>;
@@ -90,16 +89,19 @@ pub trait ReplicatedStateMachine: Send + 'static {
     fn query(&mut self, at: Moment, query: Self::Query) -> Self::Response;
 
     /// Responds to a query now, or on another thread while later entries are applied. The response is from the state after
-    /// the entry at `at` or a later one; `respond` receives its index. Call `respond` once, on any thread. If it is dropped
+    /// the entry at `at` or a later one; `respond` receives its index. Use `respond` once, on any thread. If it is dropped
     /// instead, the client gets the error that the node is stopping. The machine may hold the query back until
-    /// [`Self::on_idle`].
+    /// [`Self::on_idle`], and may end it once its client has gone ([`QueryCallback::client`]).
     fn query_async(
         &mut self,
         at: Moment,
         query: Self::Query,
         respond: QueryCallback<Self::Response>,
     ) {
-        respond(at.index, self.query(at, query));
+        if !respond.client().has_gone() {
+            let response = self.query(at, query);
+            respond.respond(at.index, response);
+        }
     }
 
     /// Called when no task is queued: do now what was held back.

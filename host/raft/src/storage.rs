@@ -14,6 +14,8 @@
 mod bounds;
 #[cfg(test)]
 mod conformance;
+#[cfg(any(test, feature = "testing"))]
+pub mod decoding;
 mod error;
 mod files;
 pub mod memory;

@@ -3,6 +3,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`serve`] | accepts connections, limits their number and idle time, shuts them down |
+//! | [`waiting_body`] | bodies that count as waiting until the client reads them |
 //! | [`express`] | fast path: small commands and queries over HTTP/1.1, without hyper |
 //! | [`routes`] | the table of routes, from which the router and the documentation are made |
 //! | [`token_stream`] | ends a stream with the token of its request |
@@ -22,7 +23,10 @@
 //! | [`status`], [`snapshot`], [`health`], [`metrics`], [`dashboard`] | the node itself |
 //! | [`operations`] | what operators do: recorded in the log, and shown |
 //! | [`guard`] | refuses what a web page makes a browser send: host, origin, content type |
+//! | [`client_socket`] | the socket of a client |
+//! | [`connection_table`] | what waits for each client, and which connections are closed when that is too much |
 //! | [`request`] | validates headers, reads bodies |
+//! | [`query_string`] | the query string of queries |
 //! | [`reply`] | the guest's replies as HTTP responses |
 //! | [`app`] | the state that handlers share |
 //! | [`body_budget`] | limits the memory for request bodies |
@@ -37,6 +41,8 @@ mod audit;
 mod authorize;
 mod backup;
 mod body_budget;
+mod client_socket;
+mod connection_table;
 mod dashboard;
 mod error;
 mod error_code;
@@ -52,6 +58,7 @@ mod metrics;
 mod openapi;
 mod operations;
 mod query;
+mod query_string;
 mod reference;
 mod reply;
 mod request;
@@ -65,7 +72,9 @@ mod status;
 mod tests;
 mod token_stream;
 mod upgrade;
+mod waiting_body;
 
 pub(crate) use app::App;
 pub(crate) use body_budget::BodyBudget;
+pub(crate) use connection_table::ConnectionTable;
 pub(crate) use serve::Server;

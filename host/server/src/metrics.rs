@@ -30,6 +30,9 @@ pub(crate) struct Metrics {
     pub(crate) event_listeners: IntGauge,
     /// Connections that were closed because of `HttpSettings::max_connections`.
     pub(crate) rejected_connections: IntCounter,
+    closed_connections: IntCounterVec,
+    /// Bytes of replies and events that wait until clients read them.
+    pub(crate) waiting_bytes: IntGauge,
     /// Seconds until the certificate of this node expires. Without TLS there is no series.
     cert_expiry: IntGaugeVec,
     /// Requests by route and status, with their duration.
@@ -85,6 +88,17 @@ impl Metrics {
                 "oarlock_http_connections_rejected_total",
                 "Client connections that were closed because the connection limit was reached.",
             )?,
+            closed_connections: counter_vec(
+                &registry,
+                "oarlock_http_connections_closed_total",
+                "Client connections that this node has closed, by reason.",
+                &["reason"],
+            )?,
+            waiting_bytes: gauge(
+                &registry,
+                "oarlock_http_waiting_bytes",
+                "Bytes of replies and events that wait until clients read them.",
+            )?,
             cert_expiry: gauge_vec(
                 &registry,
                 "oarlock_cert_expiry_seconds",
@@ -101,6 +115,13 @@ impl Metrics {
     pub(crate) fn set_cert_expiry(&self, node: i64, authority: i64) {
         self.cert_expiry.with_label_values(&["node"]).set(node);
         self.cert_expiry.with_label_values(&["ca"]).set(authority);
+    }
+
+    /// Sets how many connections this node has closed for a reason.
+    pub(crate) fn set_closed_connections(&self, reason: &str, connections: u64) {
+        let counter = self.closed_connections.with_label_values(&[reason]);
+        counter.reset();
+        counter.inc_by(connections);
     }
 
     /// Counts a connection until the guard is dropped.

@@ -29,7 +29,7 @@ use crate::events::Events;
 use crate::file_writes::FileWrites;
 use crate::first_start::{self, BootstrapConflict};
 use crate::guest::{self, CodeSettings, GuestError};
-use crate::http::{App, BodyBudget, Server};
+use crate::http::{App, BodyBudget, ConnectionTable, Server};
 use crate::log_module;
 use crate::memory;
 use crate::metrics::Metrics;
@@ -290,6 +290,8 @@ impl Node {
             data_dir: settings.data_dir.clone(),
             backups: Arc::new(Semaphore::new(MAX_BACKUPS)),
             bodies: BodyBudget::new(settings.http.body_budget_bytes),
+            connections: ConnectionTable::new(settings.http.waiting),
+            stream_places: Arc::new(Semaphore::new(settings.http.stream_places())),
         });
         let writes = FileWrites::default();
         let tasks = spawn_tasks(

@@ -50,10 +50,32 @@ pub(crate) enum GuestSource {
     Loaded(GuestModule),
 }
 
+/// Limits for what waits until clients read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WaitingLimits {
+    /// Bytes that wait for one connection. A single reply may be larger.
+    pub(crate) connection_bytes: u64,
+    /// Bytes that wait for all connections.
+    pub(crate) total_bytes: u64,
+    /// How long bytes wait for a client that reads nothing.
+    pub(crate) stall_timeout: Duration,
+}
+
+impl Default for WaitingLimits {
+    fn default() -> Self {
+        Self {
+            connection_bytes: 64 << 20,
+            total_bytes: 256 << 20,
+            stall_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
 /// Limits for clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct HttpSettings {
-    /// Maximum number of connections. Further ones are closed at once.
+    /// Maximum number of connections. A further one takes the place of the one that has been idle longest, or is closed at once
+    /// if none is idle.
     pub(crate) max_connections: u32,
     /// A connection without a request in flight is closed after this time. Also the timeout for the head of a request.
     pub(crate) idle_timeout: Duration,
@@ -61,6 +83,8 @@ pub(crate) struct HttpSettings {
     pub(crate) body_timeout: Duration,
     /// Maximum memory for request bodies, in bytes, over all connections. Further requests get 429.
     pub(crate) body_budget_bytes: u64,
+    /// Limits for what waits until clients read it.
+    pub(crate) waiting: WaitingLimits,
     /// How long a stopping node waits for requests in flight.
     pub(crate) shutdown_grace: Duration,
 }
@@ -72,8 +96,16 @@ impl Default for HttpSettings {
             idle_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(30),
             body_budget_bytes: 512 << 20,
+            waiting: WaitingLimits::default(),
             shutdown_grace: Duration::from_secs(5),
         }
+    }
+}
+
+impl HttpSettings {
+    /// Most streams of events and of log lines: they must not take the places of all other clients.
+    pub(crate) fn stream_places(&self) -> usize {
+        (self.max_connections as usize / 2).max(1)
     }
 }
 
@@ -287,6 +319,10 @@ impl ServeSettings {
             given_limits: given_limits(origins),
             http: HttpSettings {
                 max_connections: args.max_connections,
+                waiting: WaitingLimits {
+                    total_bytes: args.max_waiting_mib << 20,
+                    ..WaitingLimits::default()
+                },
                 ..settings.http
             },
             ..settings

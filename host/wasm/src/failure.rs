@@ -154,6 +154,10 @@ impl MachineFailure {
             GuestCallError::Guest(GuestFailure::StackOverflow) => {
                 Some(Self::StackOverflow { index })
             }
+            // Only queries have a client.
+            GuestCallError::ClientGone => Some(Self::Rebuild {
+                message: error.to_string(),
+            }),
             GuestCallError::Guest(_) => None,
         }
     }

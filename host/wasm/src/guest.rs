@@ -7,6 +7,7 @@ pub(crate) mod compiled;
 pub(crate) mod effects;
 pub(crate) mod encoder;
 pub(crate) mod engine;
+pub(crate) mod epoch_ticker;
 pub(crate) mod error_lines;
 pub(crate) mod failure;
 pub(crate) mod guest_log;

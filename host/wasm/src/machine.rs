@@ -7,7 +7,7 @@ use bytes::Bytes;
 use task_queue_raft::entry::CommandClass;
 use task_queue_raft::ids::Index;
 use task_queue_raft::state_machine::{
-    MachineError, Moment, QueryCallback, ReplicatedStateMachine, SnapshotWork,
+    ClientWatch, MachineError, Moment, QueryCallback, ReplicatedStateMachine, SnapshotWork,
 };
 
 use crate::failure::MachineFailure;
@@ -544,7 +544,8 @@ impl ReplicatedStateMachine for WasmMachine {
 
     /// Runs a query on this thread. A failed query leaves the state unchanged.
     fn query(&mut self, at: Moment, query: MachineQuery) -> Result<Bytes, GuestQueryError> {
-        query_now(&mut self.guest, &self.limits, at, &query)
+        let client = ClientWatch::default();
+        query_now(&mut self.guest, &self.limits, at, &query, &client)
     }
 
     /// Runs a query on another thread, if [`Self::with_query_threads`] has started any.

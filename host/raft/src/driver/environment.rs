@@ -38,6 +38,10 @@ pub trait Environment<M: ReplicatedStateMachine> {
     );
     /// Rejects a query. Queries that succeed are completed by the state machine.
     fn reject_query(&mut self, client: Self::QueryClient, error: SubmitError);
+    /// Whether the client of a query has gone, so that nothing needs the response.
+    fn has_gone(&self, _client: &Self::QueryClient) -> bool {
+        false
+    }
     /// Completes an admin request with the index at which it is in effect.
     fn complete(&mut self, operator: Self::Operator, outcome: Result<Index, AdminError>);
     /// Replaces the set of peers to connect to, with their addresses. For an empty address, use the one of the start

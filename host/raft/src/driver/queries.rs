@@ -9,6 +9,9 @@ use std::time::Duration;
 use super::outcome::SubmitError;
 use crate::ids::{Index, NodeId, Term};
 
+/// Shortest time between two searches for abandoned queries, which look at all queries.
+const LOOK_PAUSE: Duration = Duration::from_millis(100);
+
 struct PendingQuery<Q, C> {
     query: Q,
     client: C,
@@ -37,6 +40,8 @@ pub(super) struct Queries<Q, C> {
     refused_by: Option<(NodeId, Term)>,
     /// When the parked queries are retried with the same leader: its response may have been lost.
     retry_at: Duration,
+    /// When abandoned queries may be looked for again.
+    look_at: Duration,
 }
 
 impl<Q, C> Queries<Q, C> {
@@ -51,6 +56,7 @@ impl<Q, C> Queries<Q, C> {
             parked: BTreeSet::new(),
             refused_by: None,
             retry_at: Duration::ZERO,
+            look_at: Duration::ZERO,
         }
     }
 
@@ -136,6 +142,20 @@ impl<Q, C> Queries<Q, C> {
                 .is_some()
         });
         retries
+    }
+
+    /// Removes the queries whose client has gone. Looks at all of them, so it does so only from time to time.
+    pub(super) fn drop_abandoned(&mut self, now: Duration, has_gone: impl Fn(&C) -> bool) {
+        if now < self.look_at {
+            return;
+        }
+        self.look_at = now + LOOK_PAUSE;
+        let abandoned = self.pending.iter();
+        let abandoned = abandoned.filter(|(_, pending)| has_gone(&pending.client));
+        let abandoned: Vec<u64> = abandoned.map(|(&id, _)| id).collect();
+        for id in abandoned {
+            self.remove(id);
+        }
     }
 
     fn remove(&mut self, id: u64) -> Option<PendingQuery<Q, C>> {

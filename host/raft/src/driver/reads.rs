@@ -24,6 +24,9 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
             return self.env.machine(MachineTask::Query(query, client));
         }
         if self.queries.len() >= self.limits.waiting {
+            self.drop_abandoned_queries();
+        }
+        if self.queries.len() >= self.limits.waiting {
             let what = "queries that wait for a response";
             return self
                 .env
@@ -31,6 +34,12 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
         }
         let id = self.queries.insert(query, client, deadline);
         self.core.read(self.now, id);
+    }
+
+    fn drop_abandoned_queries(&mut self) {
+        let env = &self.env;
+        self.queries
+            .drop_abandoned(self.now, |client| env.has_gone(client));
     }
 
     /// The leader has confirmed a read index, or no leader could.
@@ -48,7 +57,9 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
     pub(super) fn hand_over_queries(&mut self) {
         let handed = self.core.log().applying;
         while let Some((query, client)) = self.queries.take_ready(handed) {
-            self.env.machine(MachineTask::Query(query, client));
+            if !self.env.has_gone(&client) {
+                self.env.machine(MachineTask::Query(query, client));
+            }
         }
     }
 
@@ -57,6 +68,8 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
         if !self.queries.has_parked() {
             return;
         }
+        // Without a leader they would stay until their deadline.
+        self.drop_abandoned_queries();
         let (leadership, next_retry) = (self.leadership(), self.now + self.limits.read_retry);
         let retries = self
             .queries

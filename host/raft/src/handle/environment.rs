@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, mpsc};
 
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::wall_clock::WallClock;
 use crate::address::PeerAddress;
@@ -14,14 +14,23 @@ use crate::message::{AdminError, Message};
 use crate::node::Network;
 use crate::raft::fault::CoreFault;
 use crate::raft::ready::IdentityChange;
-use crate::state_machine::ReplicatedStateMachine;
+use crate::state_machine::{ClientWatch, ReplicatedStateMachine};
 
 /// Up to this many clients are woken one by one. See [`ThreadEnvironment::flush_replies`].
 const WOKEN_SINGLY: usize = 4;
 
-/// The client of a query: receives the response, and the index after which the state was read.
-pub(super) type QuerySender<M> =
-    oneshot::Sender<Result<(Index, <M as ReplicatedStateMachine>::Response), SubmitError>>;
+/// The response to a query, and the index after which the state was read.
+type QueryOutcome<M> = Result<(Index, <M as ReplicatedStateMachine>::Response), SubmitError>;
+
+/// The client of a query.
+pub(super) struct QuerySender<M: ReplicatedStateMachine> {
+    /// Receives the response.
+    pub(super) outcome: oneshot::Sender<QueryOutcome<M>>,
+    /// Whether it still waits.
+    pub(super) watch: ClientWatch,
+    /// Counts the query until it has ended, also where its client has gone before.
+    pub(super) _permit: OwnedSemaphorePermit,
+}
 
 /// The outcome of a command.
 type CommandOutcome<M> = Result<Applied<<M as ReplicatedStateMachine>::Reply>, SubmitError>;
@@ -114,7 +123,11 @@ impl<M: ReplicatedStateMachine> Environment<M> for ThreadEnvironment<M> {
     }
 
     fn reject_query(&mut self, client: Self::QueryClient, error: SubmitError) {
-        let _ = client.send(Err(error));
+        let _ = client.outcome.send(Err(error));
+    }
+
+    fn has_gone(&self, client: &Self::QueryClient) -> bool {
+        client.watch.has_gone()
     }
 
     fn complete(&mut self, operator: Self::Operator, outcome: Result<Index, AdminError>) {

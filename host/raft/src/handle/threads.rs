@@ -12,7 +12,7 @@ use super::shared_driver::panic_message;
 use crate::applier::Applier;
 use crate::disk::{Disk, DiskDone, DiskTask};
 use crate::driver::{Input, MachineTask};
-use crate::state_machine::ReplicatedStateMachine;
+use crate::state_machine::{QueryCallback, ReplicatedStateMachine};
 
 /// Starts a thread. If it panics, the node stops with that as its fatal error.
 pub(super) fn spawn<M: ReplicatedStateMachine>(
@@ -65,11 +65,17 @@ pub(super) fn run_machine<M: ReplicatedStateMachine>(
                 .apply(session, entries)
                 .map(|replies| Input::Applied(applier.last().index, replies)),
             MachineTask::Query(query, client) => {
+                let QuerySender {
+                    outcome,
+                    watch,
+                    _permit: permit,
+                } = client;
                 let respond = move |index, response| {
+                    drop(permit);
                     // An error means that the client has gone.
-                    let _ = client.send(Ok((index, response)));
+                    let _ = outcome.send(Ok((index, response)));
                 };
-                applier.query_async(query, Box::new(respond));
+                applier.query_async(query, QueryCallback::new(respond).for_client(watch));
                 continue;
             }
             MachineTask::TakeSnapshot => {

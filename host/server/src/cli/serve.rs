@@ -93,7 +93,8 @@ pub(crate) struct ServeArgs {
     /// one voter does not accept the module. The file is read when the node starts.
     #[arg(long, value_name = "FILE", env = "OARLOCK_MODULE_SIGNERS")]
     pub(crate) module_signers: Option<PathBuf>,
-    /// Maximum number of client connections. Further connections are closed at once.
+    /// Maximum number of client connections. A further one takes the place of the one that has been idle longest, or is closed at
+    /// once if none is idle.
     #[arg(
         long,
         value_name = "N",
@@ -102,6 +103,16 @@ pub(crate) struct ServeArgs {
     )]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) max_connections: u32,
+    /// Memory for replies and events that wait until clients read them, in MiB. Past it, the connection that has read nothing for
+    /// longest is closed.
+    #[arg(
+        long,
+        value_name = "MIB",
+        env = "OARLOCK_MAX_WAITING_MIB",
+        default_value_t = 256
+    )]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
+    pub(crate) max_waiting_mib: u64,
     /// A name by which clients reach this node, such as that of a proxy or a load balancer; several are separated by commas.
     /// Without it, a node accepts requests for loopback names and its own client address. Web pages with another name can't
     /// use it.

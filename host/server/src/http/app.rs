@@ -10,6 +10,7 @@ use task_queue_raft::Raft;
 use tokio::sync::{Semaphore, watch};
 
 use super::body_budget::BodyBudget;
+use super::connection_table::ConnectionTable;
 use crate::audit::Auditor;
 use crate::deferred::DeferredReplies;
 use crate::events::Events;
@@ -71,6 +72,10 @@ pub(crate) struct App {
     pub(crate) backups: Arc<Semaphore>,
     /// Limits the memory for request bodies.
     pub(crate) bodies: BodyBudget,
+    /// The open connections of clients, and what waits for them.
+    pub(crate) connections: Arc<ConnectionTable>,
+    /// Places for streams of events and of log lines.
+    pub(crate) stream_places: Arc<Semaphore>,
     /// Counters for Prometheus.
     pub(crate) metrics: Metrics,
 }

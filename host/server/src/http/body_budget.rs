@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
+
 use super::error::ApiError;
 
 /// A number of bytes that request bodies may occupy together. Cheap to clone.
@@ -51,6 +53,25 @@ impl BodyBudget {
     }
 }
 
+impl BodyShare {
+    /// The same bytes, which release the share with their last copy: a query may outlive its request.
+    pub(super) fn hold(self, body: Bytes) -> Bytes {
+        Bytes::from_owner(HeldBody { body, _share: self })
+    }
+}
+
+/// A body and its share.
+struct HeldBody {
+    body: Bytes,
+    _share: BodyShare,
+}
+
+impl AsRef<[u8]> for HeldBody {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
+}
+
 impl Drop for BodyShare {
     fn drop(&mut self) {
         self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
@@ -68,7 +89,11 @@ mod tests {
         let error = budget.take(5).expect_err("4 bytes are free");
         assert_eq!(error.code(), "overloaded");
         let second = budget.take(4).expect("the remaining 4 bytes");
-        drop((first, second));
+        let body = second.hold(Bytes::from_static(b"body"));
+        let copy = body.clone();
+        drop((first, body));
+        assert_eq!(budget.used(), 4);
+        drop(copy);
         assert_eq!(budget.used(), 0);
     }
 }

@@ -149,6 +149,15 @@ impl ApiError {
         )
     }
 
+    /// 501: the body has another encoding than `chunked`.
+    pub(super) fn unsupported_encoding() -> Self {
+        Self::new(
+            ErrorCode::NotSupported,
+            "the header Transfer-Encoding has another value than `chunked`; nothing was applied",
+            "send the body without compression",
+        )
+    }
+
     /// 503: no leader was known in time.
     pub(crate) fn no_leader() -> Self {
         Self::new(

@@ -191,6 +191,8 @@ error_codes! {
         "This node can't run queries.";
     Internal: "internal", 500, Never,
         "A bug in Oarlock. Please report it with the log of the node.";
+    NotSupported: "not_supported", 501, Never,
+        "The node does not support a header of the request: `Transfer-Encoding` has another value than `chunked`.";
     NoLeader: "no_leader", 503, AfterPause,
         "The node found no leader within two election timeouts.";
     NotReady: "not_ready", 503, AfterPause,

@@ -7,16 +7,24 @@
 
 use std::convert::Infallible;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::{Extensions, HeaderMap, HeaderValue};
 use axum::response::Response;
 use bytes::Bytes;
 use http_body_util::channel::{Channel, Sender};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
+
+use super::app::App;
+use super::connection_table::ConnectionAccount;
+#[cfg(test)]
+use super::connection_table::TrackedConnection;
+use super::error::ApiError;
+use super::waiting_body::waiting;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// The longest time without a frame. After it, the task sends a comment line: without one, a closed connection would stay
@@ -59,15 +67,50 @@ pub(super) fn last_id<I: FromStr>(
     text.map(str::parse).transpose()
 }
 
+/// The client of one stream.
+pub(super) struct StreamClient {
+    /// Counts the frames that wait for it.
+    account: Arc<ConnectionAccount>,
+    /// Its place among the streams of this node. `None` in a test.
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl StreamClient {
+    /// The client of a connection, in a test.
+    #[cfg(test)]
+    pub(super) fn of_connection(connection: &TrackedConnection) -> Self {
+        Self {
+            account: Arc::clone(connection.account()),
+            _place: None,
+        }
+    }
+
+    /// The client of a request with these extensions.
+    ///
+    /// # Errors
+    /// 429 if this node has too many streams.
+    pub(super) fn of(app: &App, extensions: &Extensions) -> Result<Self, ApiError> {
+        let place = Arc::clone(&app.stream_places).try_acquire_owned();
+        let place = place.map_err(|_| ApiError::overloaded("streams of events and log lines"))?;
+        let account = extensions.get::<Arc<ConnectionAccount>>();
+        let account = account.ok_or_else(|| ApiError::internal("the request has no connection"))?;
+        Ok(Self {
+            account: Arc::clone(account),
+            _place: Some(place),
+        })
+    }
+}
+
 /// Streams the frames of a source until it is finished, the client disconnects or the node stops. `greeting` is the first
 /// comment line, `changes` notifies of new frames, and `open` becomes `false` when the node stops.
 pub(super) fn respond(
     source: impl FrameSource,
+    client: StreamClient,
     greeting: &'static str,
     changes: watch::Receiver<()>,
     open: watch::Receiver<bool>,
 ) -> Response {
-    let body = start(source, greeting, changes, open, KEEP_ALIVE);
+    let body = start(source, client, greeting, changes, open, KEEP_ALIVE);
     let mut response = Response::new(Body::new(body));
     response.extensions_mut().insert(Streaming);
     let headers = response.headers_mut();
@@ -79,6 +122,7 @@ pub(super) fn respond(
 /// Starts the task of one client. Returns the body of its response.
 fn start(
     source: impl FrameSource,
+    client: StreamClient,
     greeting: &'static str,
     changes: watch::Receiver<()>,
     open: watch::Receiver<bool>,
@@ -87,6 +131,7 @@ fn start(
     let (sender, body) = Channel::new(FRAMES);
     let task = StreamTask {
         source,
+        client,
         changes,
         open,
         sender,
@@ -102,6 +147,7 @@ struct Disconnected;
 
 struct StreamTask<S> {
     source: S,
+    client: StreamClient,
     changes: watch::Receiver<()>,
     open: watch::Receiver<bool>,
     sender: Sender<Bytes, Infallible>,
@@ -118,6 +164,8 @@ impl<S: FrameSource> StreamTask<S> {
             self.changes.mark_unchanged();
             while let Some(frame) = self.source.next_frame() {
                 self.send(frame).await?;
+                // Frames stay in the source while the client does not read: then it gets a gap, or is disconnected.
+                self.room().await?;
             }
             if self.source.is_finished() {
                 return self.send_position("end").await;
@@ -145,8 +193,17 @@ impl<S: FrameSource> StreamTask<S> {
         self.send(format!(": {comment}\nid: {position}\n\n")).await
     }
 
+    async fn room(&mut self) -> Result<(), Disconnected> {
+        tokio::select! {
+            () = self.client.account.room() => Ok(()),
+            () = self.client.account.closed() => Err(Disconnected),
+        }
+    }
+
     async fn send(&mut self, frame: String) -> Result<(), Disconnected> {
-        let sent = self.sender.send_data(frame.into()).await;
+        let share = self.client.account.wait_for(frame.len() as u64);
+        let frame = waiting(frame.into(), share);
+        let sent = self.sender.send_data(frame).await;
         self.due = Instant::now() + self.keep_alive;
         sent.map_err(|_| Disconnected)
     }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::app::App;
 use super::error::ApiError;
-use super::event_stream::{FrameSource, last_id, respond};
+use super::event_stream::{FrameSource, StreamClient, last_id, respond};
 use crate::events::{EventId, Events, NextEvent, StoredEvent};
 
 /// Topic of the event that reports a gap.
@@ -55,8 +55,15 @@ pub(super) async fn events(
         topic: params.topic,
         place: place.unwrap_or_else(|| app.events.latest()),
     };
+    let client = StreamClient::of(&app, request.extensions())?;
     let (changes, open) = (app.events.watch(), app.streams.subscribe());
-    Ok(respond(source, "events of the guest", changes, open))
+    Ok(respond(
+        source,
+        client,
+        "events of the guest",
+        changes,
+        open,
+    ))
 }
 
 /// The stored events after `place`.

@@ -31,8 +31,10 @@ use tokio::time::sleep;
 use super::app::App;
 use super::apply;
 use super::authorize;
+use super::connection_table::{ConnectionAccount, WaitingShare};
 use super::error::ApiError;
 use super::query;
+use super::query_string::consistency;
 use super::reply::ReplyResult;
 use super::request;
 use crate::access::{AccessRole, Requester};
@@ -42,26 +44,44 @@ pub(super) use rewind::Rewind;
 
 /// Most requests in flight on one connection. At the limit, the connection is not read until the oldest one completes.
 const MAX_IN_FLIGHT: usize = 256;
+/// How often the responses are counted that wait for an earlier one.
+const COUNT_PAUSE: Duration = Duration::from_millis(20);
+/// How long a request may take before a client that has closed its half of the connection is asked for a sign of life, and the
+/// time between two of them.
+const PROBE_PAUSE: Duration = Duration::from_secs(1);
+/// An interim response (RFC 9110 §15.2), which every client ignores. A client that has closed the whole connection resets it.
+const PROBE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+/// How long the end of a connection may take.
+const SHUTDOWN: Duration = Duration::from_secs(1);
 /// Smallest and largest buffer for one read, in bytes. The size adapts to the traffic of the connection.
 const MIN_READ: usize = 4 << 10;
 const MAX_READ: usize = 64 << 10;
+
+/// What a response has besides the guest's bytes, about.
+const HEAD_BYTES: usize = 256;
 
 /// A request whose response is not written yet.
 struct InFlight {
     reply: Pin<Box<dyn Future<Output = ReplyResult> + Send>>,
     /// The result of `reply`, while earlier requests are not complete.
-    done: Option<ReplyResult>,
+    done: Option<(ReplyResult, WaitingShare)>,
     route: HttpRoute,
     begun: Instant,
 }
 
 impl InFlight {
     /// Polls the request. Returns whether it is complete.
-    fn poll(&mut self, context: &mut std::task::Context<'_>) -> bool {
+    fn poll(
+        &mut self,
+        account: &Arc<ConnectionAccount>,
+        context: &mut std::task::Context<'_>,
+    ) -> bool {
         if self.done.is_none()
             && let Poll::Ready(reply) = self.reply.as_mut().poll(context)
         {
-            self.done = Some(reply);
+            let bytes = reply.as_ref().map_or(0, |reply| reply.body.len());
+            let share = account.wait_for((bytes + HEAD_BYTES) as u64);
+            self.done = Some((reply, share));
         }
         self.done.is_some()
     }
@@ -72,7 +92,7 @@ impl InFlight {
 enum Intake {
     /// The input holds no complete request.
     NeedsBytes,
-    /// [`MAX_IN_FLIGHT`] requests are in flight, or the connection is closing.
+    /// [`MAX_IN_FLIGHT`] requests are in flight, the client does not read, or the connection is closing.
     Paused,
     /// The next request needs the slow path.
     SlowPath,
@@ -88,6 +108,10 @@ enum ConnectionEvent {
     Stop,
     /// The idle timer expired.
     Timer,
+    /// It is time to count the responses that wait for an earlier one.
+    Count,
+    /// It is time to find out whether a client that has closed its half of the connection is still there.
+    Probe,
 }
 
 /// Serves a connection on the fast path. Returns the connection if it needs the slow path, and `None` if it has ended.
@@ -96,6 +120,7 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     local: Option<IpAddr>,
     caller: &Requester,
+    account: &Arc<ConnectionAccount>,
     stopping: watch::Receiver<bool>,
 ) -> Option<Rewind<S>> {
     let express = Express {
@@ -103,11 +128,15 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(
         stream,
         local,
         caller,
+        account,
         input: BytesMut::new(),
         read_size: MIN_READ,
         in_flight: VecDeque::new(),
         out: Vec::new(),
+        writing: WaitingShare::of(account),
         ended: false,
+        is_last: false,
+        counted: Instant::now(),
         idle_since: Instant::now(),
     };
     express.run(stopping).await
@@ -119,6 +148,7 @@ struct Express<'a, S> {
     /// The address to which the client has connected.
     local: Option<IpAddr>,
     caller: &'a Requester,
+    account: &'a Arc<ConnectionAccount>,
     /// Bytes that are read and not parsed yet.
     input: BytesMut,
     /// Bytes to reserve for the next read.
@@ -127,8 +157,14 @@ struct Express<'a, S> {
     in_flight: VecDeque<InFlight>,
     /// Buffer for responses, empty between writes.
     out: Vec<u8>,
+    /// The share of what is in `out`.
+    writing: WaitingShare,
     /// The client has closed its half of the connection.
     ended: bool,
+    /// The client has sent its last request: it had `Connection: close`.
+    is_last: bool,
+    /// When the responses that wait for an earlier one were last counted.
+    counted: Instant,
     /// Time of the last activity: bytes of a request arrived, or a response was sent.
     idle_since: Instant,
 }
@@ -144,8 +180,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Express<'_, S> {
         let timer = sleep(self.app.http.idle_timeout);
         tokio::pin!(timer);
         let mut partial = false;
+        let probe = sleep(PROBE_PAUSE);
+        tokio::pin!(probe);
         loop {
-            let intake = if closing {
+            self.account.set_active(self.in_flight.len());
+            let intake = if closing || self.is_last {
                 Intake::Paused
             } else {
                 self.take_requests().await
@@ -165,22 +204,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Express<'_, S> {
                         return Some(self.hand_over());
                     }
                     Intake::NeedsBytes if self.ended => return None,
-                    Intake::Paused => return None,
+                    Intake::Paused => return self.shut_down().await,
                     Intake::NeedsBytes => {}
                 }
             }
             let reads = intake == Intake::NeedsBytes && !self.ended;
             self.input.reserve(if reads { self.read_size } else { 0 });
+            let count_at = tokio::time::Instant::from_std(self.counted + COUNT_PAUSE);
+            let waits = self.in_flight.len() > 1;
             let event = tokio::select! {
                 biased;
-                () = first_done(&mut self.in_flight), if !self.in_flight.is_empty() => ConnectionEvent::Done,
+                () = first_done(&mut self.in_flight, self.account), if !self.in_flight.is_empty() => ConnectionEvent::Done,
                 read = self.stream.read_buf(&mut self.input), if reads => ConnectionEvent::Read(read),
                 () = &mut stop, if !closing => ConnectionEvent::Stop,
                 () = &mut timer => ConnectionEvent::Timer,
+                () = tokio::time::sleep_until(count_at), if waits => ConnectionEvent::Count,
+                () = &mut probe, if self.ended => ConnectionEvent::Probe,
             };
             match event {
                 ConnectionEvent::Done => self.write_responses(closing).await?,
-                ConnectionEvent::Read(read) => self.note_read(read.ok()?),
+                ConnectionEvent::Read(read) => {
+                    self.note_read(read.ok()?);
+                    if self.ended {
+                        probe.as_mut().reset((Instant::now() + PROBE_PAUSE).into());
+                    }
+                }
+                ConnectionEvent::Count => self.count_responses().await,
+                ConnectionEvent::Probe => {
+                    self.send_probe().await?;
+                    probe.as_mut().reset((Instant::now() + PROBE_PAUSE).into());
+                }
                 ConnectionEvent::Stop => closing = true,
                 ConnectionEvent::Timer => {
                     if !self.in_flight.is_empty() {
@@ -218,14 +271,47 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Express<'_, S> {
         }
     }
 
+    /// Counts the responses that are complete and wait for an earlier one.
+    async fn count_responses(&mut self) {
+        let (in_flight, account) = (&mut self.in_flight, self.account);
+        poll_fn(|context| {
+            for request in in_flight.iter_mut() {
+                request.poll(account, context);
+            }
+            Poll::Ready(())
+        })
+        .await;
+        self.counted = Instant::now();
+    }
+
+    /// Sends what makes the system of a client that has gone reset the connection. `None` if it has.
+    async fn send_probe(&mut self) -> Option<()> {
+        let sent = async {
+            self.stream.write_all(PROBE).await?;
+            self.stream.flush().await
+        };
+        // A client that has ended its requests and does not read either has gone too.
+        let sent = tokio::time::timeout(PROBE_PAUSE, sent).await.ok()?;
+        sent.ok()
+    }
+
+    /// Ends the connection after the last response.
+    async fn shut_down(mut self) -> Option<Rewind<S>> {
+        // An error or a timeout means that the client has gone.
+        let _ = tokio::time::timeout(SHUTDOWN, self.stream.shutdown()).await;
+        None
+    }
+
     fn hand_over(self) -> Rewind<S> {
+        self.account.set_active(0);
         Rewind::new(self.input.freeze(), self.stream)
     }
 
     /// Starts every complete request in the input.
     async fn take_requests(&mut self) -> Intake {
         loop {
-            if self.in_flight.len() >= MAX_IN_FLIGHT {
+            let is_full = self.in_flight.len() >= MAX_IN_FLIGHT;
+            if is_full || self.is_last || !self.account.has_room() {
                 return Intake::Paused;
             }
             let is_own_host = |host: &[u8]| self.app.answers_to(host, self.local);
@@ -237,9 +323,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Express<'_, S> {
             };
             let mut begun = self.begin(&parsed);
             self.input.advance(parsed.length);
+            self.is_last = parsed.is_last;
             self.idle_since = begun.begun;
             // The first poll submits the command, so that commands enter the log in the order of the requests.
-            poll_fn(|context| Poll::Ready(begun.poll(context))).await;
+            let account = self.account;
+            poll_fn(|context| Poll::Ready(begun.poll(account, context))).await;
             self.in_flight.push_back(begun);
         }
     }
@@ -287,13 +375,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Express<'_, S> {
             }
             Target::Query(consistency) => {
                 let query = MachineQuery {
-                    request: Bytes::copy_from_slice(body),
+                    request: share.hold(Bytes::copy_from_slice(body)),
                     caller: caller.for_guest().cloned(),
                 };
                 Ok(Box::pin(async move {
-                    let reply = query::run(&app, query, consistency, deadline).await;
-                    drop(share);
-                    reply
+                    query::run(&app, query, consistency, deadline).await
                 }))
             }
         }
@@ -306,10 +392,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Express<'_, S> {
             while self
                 .in_flight
                 .front_mut()
-                .is_some_and(|first| first.poll(context))
+                .is_some_and(|first| first.poll(self.account, context))
             {
                 let Some(InFlight {
-                    done: Some(reply),
+                    done: Some((reply, share)),
                     route,
                     begun,
                     ..
@@ -317,7 +403,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Express<'_, S> {
                 else {
                     break;
                 };
-                let last = closing && self.in_flight.is_empty();
+                self.writing.absorb(share);
+                let last = (closing || self.is_last) && self.in_flight.is_empty();
                 let status = write::response(&mut self.out, self.app, reply, last);
                 self.app
                     .metrics
@@ -327,25 +414,53 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Express<'_, S> {
             Poll::Ready(())
         })
         .await;
-        let written = async {
-            self.stream.write_all(&self.out).await?;
-            // A secured stream has a buffer of its own.
-            self.stream.flush().await
-        }
-        .await;
+        let written = self.write_out().await;
         self.idle_since = Instant::now();
         self.out.clear();
-        if self.out.capacity() > 4 * MAX_READ {
+        self.writing = WaitingShare::of(self.account);
+        if self.out.capacity() > MAX_READ {
             self.out = Vec::new();
         }
         written.ok()
     }
+
+    /// Writes `out`. While the client does not read, it counts further responses that are complete.
+    async fn write_out(&mut self) -> std::io::Result<()> {
+        let Self {
+            stream,
+            out,
+            writing,
+            in_flight,
+            account,
+            ..
+        } = self;
+        let mut written = 0;
+        while written < out.len() {
+            let bytes = poll_fn(|context| {
+                let polled = Pin::new(&mut *stream).poll_write(context, &out[written..]);
+                if polled.is_pending() {
+                    for request in in_flight.iter_mut() {
+                        request.poll(account, context);
+                    }
+                }
+                polled
+            })
+            .await?;
+            if bytes == 0 {
+                return Err(std::io::ErrorKind::WriteZero.into());
+            }
+            written += bytes;
+            writing.release(bytes as u64);
+        }
+        // A secured stream has a buffer of its own.
+        stream.flush().await
+    }
 }
 
 /// Waits until the oldest request is complete.
-async fn first_done(in_flight: &mut VecDeque<InFlight>) {
+async fn first_done(in_flight: &mut VecDeque<InFlight>, account: &Arc<ConnectionAccount>) {
     poll_fn(|context| {
-        let done = |first: &mut InFlight| first.poll(context);
+        let done = |first: &mut InFlight| first.poll(account, context);
         if in_flight.front_mut().is_some_and(done) {
             Poll::Ready(())
         } else {

@@ -12,7 +12,7 @@
 
 use std::net::IpAddr;
 
-use axum::http::header::{CONTENT_TYPE, HOST, HeaderName, ORIGIN};
+use axum::http::header::{CONTENT_TYPE, HOST, HeaderName, ORIGIN, TRANSFER_ENCODING};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method};
 
@@ -27,10 +27,10 @@ const FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 /// Longest part of a header that an error message repeats, in characters.
 const ECHO_CHARS: usize = 100;
 
-/// Checks host and origin of a request.
+/// Checks host, origin and encoding of a request.
 ///
 /// # Errors
-/// 421 `unknown_host` for a host that is not this node's, 403 `cross_origin` for a request of a foreign page, 400 if a header
+/// 501 for a body with another encoding than `chunked`, /// 421 `unknown_host` for a host that is not this node's, 403 `cross_origin` for a request of a foreign page, 400 if a header
 /// occurs more than once.
 pub(super) fn check(app: &App, request: &Parts, local: Option<IpAddr>) -> Result<(), ApiError> {
     let in_header = single(&request.headers, &HOST)?;
@@ -44,6 +44,11 @@ pub(super) fn check(app: &App, request: &Parts, local: Option<IpAddr>) -> Result
         if !app.answers_to(host, local) {
             return Err(unknown_host(host));
         }
+    }
+    // hyper takes the body from its chunks, and leaves any other encoding in it.
+    let mut encodings = request.headers.get_all(TRANSFER_ENCODING).iter();
+    if !encodings.all(|value| value.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+        return Err(ApiError::unsupported_encoding());
     }
     if let Some(origin) = single(&request.headers, &ORIGIN)?
         && !host.is_some_and(|host| is_same_host(origin, host))

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::app::App;
 use super::error::ApiError;
-use super::event_stream::{FrameSource, last_id, respond};
+use super::event_stream::{FrameSource, StreamClient, last_id, respond};
 use crate::node_log::{KEPT_LINES, LineId, LineSource, NextLine, NodeLog, NodeLogLine, Severity};
 
 /// How many past lines a stream without a position begins with.
@@ -63,8 +63,9 @@ pub(super) async fn logs(
         log: Arc::clone(&app.log),
         wanted,
     };
+    let client = StreamClient::of(&app, request.extensions())?;
     let (changes, open) = (app.log.watch(), app.streams.subscribe());
-    Ok(respond(source, "log of the node", changes, open))
+    Ok(respond(source, client, "log of the node", changes, open))
 }
 
 fn malformed(what: impl Into<String>) -> ApiError {

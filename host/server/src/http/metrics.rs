@@ -10,6 +10,7 @@ use prometheus::TEXT_FORMAT;
 use time::OffsetDateTime;
 
 use super::app::App;
+use super::connection_table::CloseReason;
 use super::error::ApiError;
 use crate::metrics::Sample;
 
@@ -19,6 +20,12 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Api
     let (network, disk) = (app.raft.network(), app.raft.disk());
     let listeners = i64::try_from(app.events.listeners()).unwrap_or(i64::MAX);
     app.metrics.event_listeners.set(listeners);
+    let waiting = i64::try_from(app.connections.waiting()).unwrap_or(i64::MAX);
+    app.metrics.waiting_bytes.set(waiting);
+    for reason in CloseReason::ALL {
+        let closed = app.connections.closed(reason);
+        app.metrics.set_closed_connections(reason.name(), closed);
+    }
     if let Some(tls) = &app.tls {
         let now = OffsetDateTime::now_utc().unix_timestamp();
         let tls = tls.current();

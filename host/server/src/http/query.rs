@@ -5,11 +5,12 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use oarlock_wasm::{GuestQueryError, MachineQuery};
-use task_queue_raft::Consistency;
+use task_queue_raft::{Consistency, SubmitError};
 use tokio::time::Instant;
 
 use super::app::App;
 use super::error::ApiError;
+use super::query_string::parameters;
 use super::reply::{GuestReply, ReplyResult};
 use super::request;
 use crate::access::Requester;
@@ -20,10 +21,12 @@ pub(super) async fn query(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    let (consistency, wait_index) = parameters(parts.uri.query().unwrap_or_default())?;
+    let (consistency, wait_index) =
+        parameters(parts.uri.query().unwrap_or_default()).ok_or_else(unknown_parameter)?;
     let timeout = request::timeout(&parts.headers)?;
     let deadline = Instant::now() + timeout;
-    let (body, _share) = request::body(&app, &parts.headers, body).await?;
+    let (body, share) = request::body(&app, &parts.headers, body).await?;
+    let body = share.hold(body);
     if let Some(index) = wait_index {
         // The rest of the time is for the query.
         wait_for_entry(&app, index, deadline - timeout / 4).await?;
@@ -62,7 +65,9 @@ pub(super) async fn run(
     }
     let before = app.auditor.quarantine();
     let left = deadline.saturating_duration_since(Instant::now());
-    let response = app.raft.query(query, consistency, left).await;
+    // Past the deadline, and where the client goes before, the query is dropped, and with it cancelled.
+    let response = tokio::time::timeout_at(deadline, app.raft.query(query, consistency, left));
+    let response = response.await.unwrap_or(Err(SubmitError::TimedOut));
     let (index, response) = response.map_err(|error| ApiError::of_query(&error))?;
     if !app.auditor.has_served_since(before) {
         return Err(ApiError::quarantined());
@@ -72,6 +77,8 @@ pub(super) async fn run(
         Err(GuestQueryError::Refused(body)) => Ok(GuestReply::rejected(index, body)),
         Err(GuestQueryError::Failed(failure)) => Err(ApiError::guest_failed(&failure)),
         Err(error @ GuestQueryError::NotSupported) => Err(ApiError::no_queries(error.to_string())),
+        // Only the response of a client that waits is received.
+        Err(error @ GuestQueryError::Abandoned) => Err(ApiError::no_response(&error.to_string())),
         Err(GuestQueryError::Overloaded { .. }) => Err(ApiError::overloaded(
             "queries that wait for a replica of the guest",
         )),
@@ -96,39 +103,6 @@ async fn wait_for_leader(app: &App, deadline: Instant) -> Result<(), ApiError> {
     }
 }
 
-/// Parses a query string that has at most a consistency level.
-///
-/// # Errors
-/// 400 if it has anything else, `wait_index` included.
-pub(super) fn consistency(query: &str) -> Result<Consistency, ApiError> {
-    match parameters(query)? {
-        (consistency, None) => Ok(consistency),
-        (_, Some(_)) => Err(unknown_parameter()),
-    }
-}
-
-/// Parses a query string: at most one `consistency=…` and one `wait_index=…`, nothing else.
-fn parameters(query: &str) -> Result<(Consistency, Option<u64>), ApiError> {
-    let (mut consistency, mut wait_index) = (None, None);
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let is_repeated = match pair.split_once('=') {
-            Some(("consistency", "linearizable")) => {
-                consistency.replace(Consistency::Linearizable).is_some()
-            }
-            Some(("consistency", "stale")) => consistency.replace(Consistency::Stale).is_some(),
-            Some(("wait_index", digits)) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-                let index = digits.parse().map_err(|_| unknown_parameter())?;
-                wait_index.replace(index).is_some()
-            }
-            _ => return Err(unknown_parameter()),
-        };
-        if is_repeated {
-            return Err(unknown_parameter());
-        }
-    }
-    Ok((consistency.unwrap_or_default(), wait_index))
-}
-
 fn unknown_parameter() -> ApiError {
     ApiError::malformed(
         "the query string of the URL holds something other than one consistency level and one index to wait for",
@@ -136,6 +110,3 @@ fn unknown_parameter() -> ApiError {
          the default is linearizable, without waiting",
     )
 }
-
-#[cfg(test)]
-mod tests;

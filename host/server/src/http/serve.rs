@@ -1,4 +1,4 @@
-//! Client connections: accepts them, limits their number and idle time, shuts them down.
+//! Client connections: accepts them, limits their number, their idle time and what waits for them, shuts them down.
 //!
 //! HTTP/1.1 with keep-alive, and HTTP/2 with prior knowledge: the first bytes of a connection select the protocol. A
 //! client may close its half of the connection after the request; it still receives the response. Each connection
@@ -8,7 +8,6 @@ use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -27,9 +26,12 @@ use tokio::task::{JoinHandle, JoinSet};
 use tower::Service;
 
 use super::app::App;
+use super::client_socket::ClientSocket;
+use super::connection_table::{ActiveRequest, CloseReason, ConnectionAccount, TrackedConnection};
 use super::event_stream::Streaming;
 use super::express;
 use super::routes::router;
+use super::waiting_body::{SharedBody, WaitingBody};
 use super::{authorize, guard, token_stream};
 use crate::access::Requester;
 use crate::tls::TlsHandle;
@@ -43,6 +45,8 @@ const MAX_STREAMS: u32 = 1024;
 const WINDOW_BYTES: u32 = 1 << 20;
 /// Timeout of the TLS handshake.
 const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
+/// Longest pause between two searches for clients that don't read.
+const STALL_CHECK: Duration = Duration::from_secs(1);
 /// Pause after `accept` failed, for example because the process has no free file descriptor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -52,6 +56,7 @@ pub(crate) struct Server {
     grace: Duration,
     stop: watch::Sender<bool>,
     accepting: JoinHandle<JoinSet<()>>,
+    closing_stalled: JoinHandle<()>,
 }
 
 impl Server {
@@ -65,12 +70,14 @@ impl Server {
         let listener = TcpListener::from_std(listener)?;
         let grace = app.http.shutdown_grace;
         let (stop, stopping) = watch::channel(false);
+        let closing_stalled = tokio::spawn(close_stalled(Arc::clone(&app)));
         let accepting = tokio::spawn(accept(listener, app, stopping));
         Ok(Self {
             addr,
             grace,
             stop,
             accepting,
+            closing_stalled,
         })
     }
 
@@ -84,9 +91,11 @@ impl Server {
     pub(crate) async fn stop(self) {
         // An error means that the server task has already ended.
         let _ = self.stop.send(true);
+        let closing_stalled = self.closing_stalled;
         let Ok(mut connections) = self.accepting.await else {
-            return;
+            return closing_stalled.abort();
         };
+        // Clients that don't read are still closed meanwhile.
         let all_ended = async { while connections.join_next().await.is_some() {} };
         if tokio::time::timeout(self.grace, all_ended).await.is_err() {
             tracing::warn!(
@@ -95,6 +104,7 @@ impl Server {
             );
         }
         connections.shutdown().await;
+        closing_stalled.abort();
     }
 }
 
@@ -122,7 +132,8 @@ async fn accept(
         };
         // Connections that have ended must not count.
         while connections.try_join_next().is_some() {}
-        if connections.len() >= app.http.max_connections as usize {
+        let is_full = connections.len() >= app.http.max_connections as usize;
+        if is_full && !app.connections.close_idlest() {
             app.metrics.rejected_connections.inc();
             drop(stream);
             continue;
@@ -131,10 +142,36 @@ async fn accept(
             app: Arc::clone(&app),
             routes: routes.clone(),
             builder: builder.clone(),
-            activity: Arc::default(),
+            open: app.connections.open(),
             stopping: stopping.clone(),
         };
         connections.spawn(connection.serve(stream));
+    }
+}
+
+/// Closes connections whose clients don't read, and logs how many were closed.
+async fn close_stalled(app: Arc<App>) {
+    let pause = (app.http.waiting.stall_timeout / 4).clamp(Duration::from_millis(1), STALL_CHECK);
+    let mut ticks = tokio::time::interval(pause);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut logged = [0; CloseReason::ALL.len()];
+    loop {
+        ticks.tick().await;
+        app.connections.close_stalled();
+        let closed = CloseReason::ALL.map(|reason| app.connections.closed(reason));
+        for (reason, (closed, logged)) in CloseReason::ALL
+            .into_iter()
+            .zip(closed.into_iter().zip(&mut logged))
+        {
+            let connections = closed - std::mem::replace(logged, closed);
+            if connections > 0 {
+                tracing::warn!(
+                    connections,
+                    reason = reason.name(),
+                    "client connections closed"
+                );
+            }
+        }
     }
 }
 
@@ -143,6 +180,8 @@ fn builder(idle_timeout: Duration) -> auto::Builder<TokioExecutor> {
     builder
         .http1()
         .timer(TokioTimer::new())
+        // So that hyper keeps each chunk of a body, and its share, until the chunk is written.
+        .writev(true)
         .half_close(true)
         // Measured from the end of the previous request, so it also closes idle connections.
         .header_read_timeout(idle_timeout)
@@ -157,50 +196,32 @@ fn builder(idle_timeout: Duration) -> auto::Builder<TokioExecutor> {
     builder
 }
 
-/// Counts the requests of one connection, to detect that it is idle.
-#[derive(Debug, Default)]
-struct Activity {
-    active: AtomicU64,
-    begun: AtomicU64,
-}
-
-/// A request in flight, until dropped.
-struct ActiveRequest(Arc<Activity>);
-
-impl ActiveRequest {
-    fn begin(activity: &Arc<Activity>) -> Self {
-        activity.active.fetch_add(1, Ordering::Relaxed);
-        activity.begun.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(activity))
-    }
-}
-
-impl Drop for ActiveRequest {
-    fn drop(&mut self) {
-        self.0.active.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 struct ClientConnection {
     app: Arc<App>,
     routes: Router,
     builder: auto::Builder<TokioExecutor>,
-    activity: Arc<Activity>,
+    open: TrackedConnection,
     stopping: watch::Receiver<bool>,
 }
 
 impl ClientConnection {
-    /// Secures the connection if the node uses TLS, and serves it.
+    /// Serves the connection until it ends, or the node closes it.
     async fn serve(self, stream: TcpStream) {
-        // A response is usually one small packet; Nagle's algorithm would delay it.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "cannot set TCP_NODELAY on a client connection");
-        }
         let _open = self.app.metrics.connection();
+        let account = Arc::clone(self.open.account());
+        tokio::select! {
+            () = self.serve_socket(stream) => {}
+            () = account.closed() => {}
+        }
+    }
+
+    /// Secures the connection if the node uses TLS, and serves it.
+    async fn serve_socket(self, stream: TcpStream) {
         let local = stream
             .local_addr()
             .ok()
             .map(|addr| addr.ip().to_canonical());
+        let stream = ClientSocket::new(stream, self.open.account());
         let Some(tls) = self.app.tls.clone() else {
             return self.serve_on(stream, local, Requester::Anyone).await;
         };
@@ -208,7 +229,7 @@ impl ClientConnection {
         Box::pin(self.serve_secured(tls, stream, local)).await;
     }
 
-    async fn serve_secured(self, tls: TlsHandle, stream: TcpStream, local: Option<IpAddr>) {
+    async fn serve_secured(self, tls: TlsHandle, stream: ClientSocket, local: Option<IpAddr>) {
         match tokio::time::timeout(TLS_HANDSHAKE, tls.accept_client(stream)).await {
             Ok(Ok(client)) => {
                 let SecuredClient {
@@ -238,18 +259,20 @@ impl ClientConnection {
             app,
             routes,
             builder,
-            activity,
+            open,
             mut stopping,
         } = self;
-        let express = express::run(&app, stream, local, &caller, stopping.clone());
+        let account = open.account();
+        let express = express::run(&app, stream, local, &caller, account, stopping.clone());
         let Some(stream) = express.await else {
             return;
         };
         let service = service_fn(|request| {
-            let active = ActiveRequest::begin(&activity);
+            let active = account.begin_request();
             let from = RequestSource {
                 local,
                 caller: caller.clone(),
+                account: Arc::clone(account),
             };
             respond(Arc::clone(&app), routes.clone(), request, from, active)
         });
@@ -270,8 +293,8 @@ impl ClientConnection {
                     end(connection.as_mut());
                 }
                 () = tokio::time::sleep(app.http.idle_timeout) => {
-                    let begun = activity.begun.load(Ordering::Relaxed);
-                    let idle = activity.active.load(Ordering::Relaxed) == 0 && begun == seen;
+                    let begun = account.begun();
+                    let idle = account.is_idle() && begun == seen;
                     seen = begun;
                     if idle && ending {
                         return;
@@ -306,6 +329,7 @@ struct RequestSource {
     local: Option<IpAddr>,
     /// Who sends it.
     caller: Requester,
+    account: Arc<ConnectionAccount>,
 }
 
 /// Handles one request and records it in the metrics.
@@ -316,10 +340,16 @@ async fn respond(
     from: RequestSource,
     active: ActiveRequest,
 ) -> Result<Response<Body>, Infallible> {
+    let RequestSource {
+        local,
+        caller,
+        account,
+    } = from;
+    // A client that does not read its replies gets no further ones.
+    account.room().await;
     let begun = Instant::now();
     let route = app.metrics.http.route(request.uri().path());
     let (mut parts, body) = request.into_parts();
-    let RequestSource { local, caller } = from;
     let checked = guard::check(&app, &parts, local)
         .and_then(|()| authorize::identify(&app, &parts.headers, caller))
         .and_then(|caller| {
@@ -330,6 +360,7 @@ async fn respond(
     let mut response = match checked {
         Ok(caller) => {
             parts.extensions.insert(caller);
+            parts.extensions.insert(Arc::clone(&account));
             let request = Request::from_parts(parts, Body::new(body));
             routes.call(request).await?
         }
@@ -347,6 +378,10 @@ async fn respond(
                 frame
             }))
         });
+    } else {
+        let is_shared = response.extensions_mut().remove::<SharedBody>().is_some();
+        response =
+            response.map(|body| Body::new(WaitingBody::new(body, &account, active, is_shared)));
     }
     Ok(response)
 }

@@ -14,6 +14,7 @@ mod logs;
 mod members;
 mod reference;
 mod settings;
+mod slow;
 mod succession;
 mod support;
 mod tls;

@@ -25,6 +25,7 @@ use super::error::ApiError;
 use super::error_code::ErrorCode;
 use super::operations::{self, Operation};
 use super::request::{self, BodyLimit};
+use super::waiting_body::SharedBody;
 use crate::status::ModuleStatus;
 use crate::upgrades::{
     self, SuccessionError, Upgrade, UpgradeError, UpgradeRequestOptions, load_module,
@@ -44,6 +45,7 @@ pub(super) const MAX_BY_BYTES: usize = 128;
 pub(super) async fn module(State(app): State<Arc<App>>) -> Response {
     let module = app.machine.module();
     let mut response = Response::new(Body::from(module.bytes().clone()));
+    response.extensions_mut().insert(SharedBody);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/wasm"));
     // Hexadecimal digits in quotes are always a valid header.

@@ -153,6 +153,9 @@ pub(super) struct Sampled {
     queries_waiting: IntGauge,
     replica_queries: IntCounter,
     queries_overloaded: IntCounter,
+    queries_running: IntGauge,
+    queries_abandoned: IntCounter,
+    queries_interrupted: IntCounter,
     events: IntCounter,
     failures: IntCounter,
     log_lines: IntCounter,
@@ -329,6 +332,15 @@ impl Sampled {
                 "oarlock_queries_overloaded_total",
                 "Queries that were rejected because too many waited for a replica of the guest.",
             )?,
+            queries_running: gauge("oarlock_queries_running", "Queries that run now.")?,
+            queries_abandoned: counter(
+                "oarlock_queries_abandoned_total",
+                "Queries that were dropped before they began, because their client had gone.",
+            )?,
+            queries_interrupted: counter(
+                "oarlock_queries_interrupted_total",
+                "Queries that were interrupted, because their client had gone.",
+            )?,
             last_rollback: gauge(
                 "oarlock_guest_last_rollback_microseconds",
                 "Duration of the latest rollback, in microseconds; 0 before the first one.",
@@ -439,6 +451,9 @@ impl Sampled {
         self.queries_waiting.set(number(machine.queries.waiting));
         set_counter(&self.replica_queries, machine.queries.completed);
         set_counter(&self.queries_overloaded, machine.queries.overloaded);
+        self.queries_running.set(number(machine.queries.running));
+        set_counter(&self.queries_abandoned, machine.queries.abandoned_waiting);
+        set_counter(&self.queries_interrupted, machine.queries.abandoned_running);
         self.last_rollback
             .set(number(machine.counts.last_rollback_us));
         set_counter(&self.events, machine.counts.events);

@@ -5,7 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -15,9 +15,9 @@ use super::identity::CertOwner;
 use crate::access::{Principal, Requester, RoleSet};
 
 /// A connection of a client.
-pub(crate) struct SecuredClient {
+pub(crate) struct SecuredClient<S> {
     /// The bytes, in clear.
-    pub(crate) stream: TlsStream<TcpStream>,
+    pub(crate) stream: TlsStream<S>,
     /// Who the client has proved to be.
     pub(crate) caller: Requester,
     /// Completes when the certificate of the client is no longer trusted.
@@ -29,7 +29,10 @@ impl TlsHandle {
     ///
     /// # Errors
     /// The client does not use TLS, or its certificate is not accepted.
-    pub(crate) async fn accept_client(self, stream: TcpStream) -> io::Result<SecuredClient> {
+    pub(crate) async fn accept_client<S: AsyncRead + AsyncWrite + Unpin>(
+        self,
+        stream: S,
+    ) -> io::Result<SecuredClient<S>> {
         let acceptor = TlsAcceptor::from(Arc::clone(&self.current().clients));
         let stream = acceptor.accept(stream).await?;
         let chain = stream.get_ref().1.peer_certificates();

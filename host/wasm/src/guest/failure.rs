@@ -16,6 +16,9 @@ pub(crate) enum GuestCallError {
         "this machine has no memory left for the guest, which is within its limit; give the machine more memory, or lower the memory limit on every node"
     )]
     NodeOutOfMemory,
+    /// The client of the query has gone, so the host ended the call.
+    #[error("the client has gone")]
+    ClientGone,
 }
 
 /// What is known about a failed call besides the engine's error.
@@ -40,6 +43,9 @@ pub(crate) fn classify(error: &wasmtime::Error, circumstances: Circumstances) ->
     }
     if let Some(failure) = error.downcast_ref::<GuestFailure>() {
         return GuestCallError::Guest(failure.clone());
+    }
+    if let Some(Trap::Interrupt) = error.downcast_ref::<Trap>() {
+        return GuestCallError::ClientGone;
     }
     if exceeds_stack_limit(error) {
         let limit = circumstances.stack_bytes;

@@ -6,10 +6,10 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use task_queue_raft::state_machine::Moment;
+use task_queue_raft::state_machine::{ClientWatch, Moment};
 use thiserror::Error;
-use wasmtime::Store;
 use wasmtime::component::Resource;
+use wasmtime::{Store, UpdateDeadline};
 
 use crate::guest::bindings::exports::oarlock::state_machine::{
     about, layout, machine, queries, timers,
@@ -29,6 +29,11 @@ use crate::records::failure::GuestFailure;
 use crate::records::query::MachineQuery;
 
 pub(crate) use types::Batch;
+
+/// The deadline of a query: the next epoch.
+const NEXT_EPOCH: u64 = 1;
+/// The deadline of all other calls, which no epoch reaches.
+const NO_EPOCH: u64 = u64::MAX / 2;
 
 /// A guest's outcome of one command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,6 +130,14 @@ impl Instance {
         let mut store = Store::new(linked.pre.engine(), HostState::new(limits, Arc::clone(log)));
         store.limiter(|state| &mut state.limiter);
         store.set_hostcall_fuel(transfer_bytes(limits));
+        store.epoch_deadline_callback(|store| {
+            Ok(if store.data().call.client.has_gone() {
+                UpdateDeadline::Interrupt
+            } else {
+                UpdateDeadline::Continue(NEXT_EPOCH)
+            })
+        });
+        store.set_epoch_deadline(NO_EPOCH);
         if let Err(error) = store.set_fuel(limits.fuel_per_query) {
             return Err(failed(&mut store, limits, &error).into());
         }
@@ -201,20 +214,26 @@ impl Instance {
         })
     }
 
-    /// Runs a query. The result is a response, a rejection (the inner error), or `None` if the guest has no queries.
+    /// Runs a query. The result is a response, a rejection (the inner error), or `None` if the guest has no queries. The
+    /// query ends once its client has gone and the epoch is incremented.
     pub(crate) fn query(
         &mut self,
         at: Moment,
         query: &MachineQuery,
+        client: &ClientWatch,
     ) -> Result<Option<Result<Bytes, Bytes>>, GuestCallError> {
         let Some(queries) = &self.queries else {
             return Ok(None);
         };
         let queries = queries.clone();
         let callers = Callers::of(std::iter::once(query.caller.as_ref()));
-        let call = GuestCall::read_only(at, &self.limits).with_callers(callers);
+        let call = GuestCall::read_only(at, &self.limits)
+            .with_callers(callers)
+            .for_client(client);
         self.begin(call, self.limits.fuel_per_query)?;
+        self.store.set_epoch_deadline(NEXT_EPOCH);
         let response = with_stack(|| queries.call_query(&mut self.store, wit(at), &query.request));
+        self.store.set_epoch_deadline(NO_EPOCH);
         let response = self.end(response)?;
         let bytes = response.as_ref().map_or_else(Vec::len, Vec::len) as u64;
         if bytes > self.limits.reply_bytes {

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use task_queue_raft::state_machine::{Moment, QueryCallback};
+use task_queue_raft::state_machine::{ClientWatch, Moment, QueryCallback};
 
 use crate::guest::limits::MachineLimits;
 use crate::records::failure::GuestFailure;
@@ -55,7 +55,7 @@ impl QueryDispatcher {
     ) {
         let is_valid = guest.module().has_queries() && too_large(&query.request, limits).is_none();
         if !is_valid || self.pool.is_none() {
-            return respond(at.index, query_now(guest, limits, at, &query));
+            return self.run_now(guest, limits, at, &query, respond);
         }
         // The pool refuses queries over the limit.
         let is_full = self.waiting.len() as u64 >= limits.queries_waiting;
@@ -91,10 +91,36 @@ impl QueryDispatcher {
                     query,
                     respond,
                 }),
-                (Err(failure), _) => respond(at.index, Err(unavailable(failure))),
-                _ => respond(now.index, query_now(guest, limits, now, &query)),
+                (Err(failure), _) => respond.respond(at.index, Err(unavailable(failure))),
+                _ => self.run_now(guest, limits, now, &query, respond),
             }
         }
+    }
+
+    /// Runs a query on this thread, unless its client has gone.
+    fn run_now(
+        &self,
+        guest: &mut RecoverableGuest,
+        limits: &MachineLimits,
+        at: Moment,
+        request: &[u8],
+        respond: QueryCallback<Result<Bytes, GuestQueryError>>,
+    ) {
+        let counts = self.pool.as_ref().map(QueryPool::counts);
+        if respond.client().has_gone() {
+            counts.inspect(|counts| counts.abandon_waiting());
+            return;
+        }
+        let engine = guest.module().engine().wasmtime().clone();
+        let mut run = || query_now(guest, limits, at, request, respond.client());
+        let response = match &self.pool {
+            Some(pool) => pool.attend(&engine, run),
+            None => run(),
+        };
+        if matches!(response, Err(GuestQueryError::Abandoned)) {
+            counts.inspect(|counts| counts.abandon_running());
+        }
+        respond.respond(at.index, response);
     }
 
     /// Drops the replicas of the guest that was replaced, so that its memory is freed.
@@ -111,6 +137,7 @@ pub(super) fn query_now(
     limits: &MachineLimits,
     at: Moment,
     query: &MachineQuery,
+    client: &ClientWatch,
 ) -> Result<Bytes, GuestQueryError> {
     if let Some(error) = too_large(&query.request, limits) {
         return Err(error);
@@ -118,7 +145,7 @@ pub(super) fn query_now(
     if !guest.module().has_queries() {
         return Err(GuestQueryError::NotSupported);
     }
-    let response = guest.query(at, query);
+    let response = guest.query(at, query, client);
     response.unwrap_or_else(|failure| Err(unavailable(&failure)))
 }
 

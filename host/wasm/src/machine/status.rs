@@ -119,10 +119,16 @@ impl UpgradeSummary {
 pub struct QueryStatus {
     /// Queries that wait for a thread.
     pub waiting: u64,
+    /// Queries that run now.
+    pub running: u64,
     /// Queries that have ended, with or without success.
     pub completed: u64,
     /// Queries that were refused because too many were waiting.
     pub overloaded: u64,
+    /// Queries that were dropped before they began, because their client had gone.
+    pub abandoned_waiting: u64,
+    /// Queries that were interrupted, because their client had gone.
+    pub abandoned_running: u64,
 }
 
 type StatusListener = Box<dyn Fn() + Send + Sync>;
@@ -227,8 +233,11 @@ impl StatusHandle {
         let counts = &self.shared.queries;
         QueryStatus {
             waiting: counts.waiting.load(Ordering::Relaxed),
+            running: counts.running.load(Ordering::Relaxed),
             completed: counts.completed.load(Ordering::Relaxed),
             overloaded: counts.overloaded.load(Ordering::Relaxed),
+            abandoned_waiting: counts.abandoned_waiting.load(Ordering::Relaxed),
+            abandoned_running: counts.abandoned_running.load(Ordering::Relaxed),
         }
     }
 

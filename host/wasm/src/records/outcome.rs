@@ -49,6 +49,9 @@ pub enum GuestQueryError {
         /// Number of waiting queries.
         waiting: u64,
     },
+    /// The client has gone, so the query was ended.
+    #[error("the client of the query has gone")]
+    Abandoned,
     /// The guest could not be restored after an earlier failure.
     #[error("the guest is not available: {reason}; see the node's log")]
     Unavailable {

@@ -12,8 +12,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use task_queue_raft::state_machine::{Moment, QueryCallback};
+use wasmtime::Engine;
 
 use crate::guest::engine::THREAD_STACK_BYTES;
+use crate::guest::epoch_ticker::EpochTicker;
 use crate::records::outcome::GuestQueryError;
 use crate::records::query::MachineQuery;
 use crate::rollback::replica::{FrozenGuest, QueryReplica, unavailable};
@@ -31,8 +33,23 @@ pub(crate) struct ReplicaQuery {
 #[derive(Debug, Default)]
 pub(crate) struct QueryCounts {
     pub(crate) waiting: AtomicU64,
+    pub(crate) running: AtomicU64,
     pub(crate) completed: AtomicU64,
     pub(crate) overloaded: AtomicU64,
+    pub(crate) abandoned_waiting: AtomicU64,
+    pub(crate) abandoned_running: AtomicU64,
+}
+
+impl QueryCounts {
+    /// A query was dropped before it began: its client has gone.
+    pub(crate) fn abandon_waiting(&self) {
+        self.abandoned_waiting.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A query was interrupted: its client has gone.
+    pub(crate) fn abandon_running(&self) {
+        self.abandoned_running.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// The threads and their queue.
@@ -44,6 +61,7 @@ struct PoolShared {
     queue: Mutex<QueryQueue>,
     changed: Condvar,
     counts: Arc<QueryCounts>,
+    ticker: EpochTicker,
 }
 
 #[derive(Default)]
@@ -77,6 +95,7 @@ impl QueryPool {
                 queue: Mutex::default(),
                 changed: Condvar::new(),
                 counts,
+                ticker: EpochTicker::start()?,
             }),
         };
         for _ in 0..threads {
@@ -90,10 +109,23 @@ impl QueryPool {
         Ok(pool)
     }
 
-    /// Queues a query. Over the limit of waiting queries it is refused at once.
+    /// The counters of this pool.
+    pub(crate) fn counts(&self) -> &QueryCounts {
+        &self.shared.counts
+    }
+
+    /// Runs a query of another thread, so that it is counted, and notices that its client has gone.
+    pub(crate) fn attend<T>(&self, engine: &Engine, run: impl FnOnce() -> T) -> T {
+        self.shared.attend(engine, run)
+    }
+
+    /// Queues a query. Over the limit of waiting queries it is refused at once. Those whose client has gone don't count.
     pub(crate) fn submit(&self, query: ReplicaQuery) {
         let limit = query.guest.factory.limits.queries_waiting;
         let mut queue = self.shared.lock();
+        if queue.queries.len() as u64 >= limit {
+            queue.drop_abandoned(&self.shared.counts);
+        }
         let waiting = queue.queries.len() as u64;
         if waiting >= limit {
             drop(queue);
@@ -102,7 +134,9 @@ impl QueryPool {
                 .overloaded
                 .fetch_add(1, Ordering::Relaxed);
             let index = query.at.index;
-            return (query.respond)(index, Err(GuestQueryError::Overloaded { waiting }));
+            return query
+                .respond
+                .respond(index, Err(GuestQueryError::Overloaded { waiting }));
         }
         queue.set_guest(Some(&query.guest), &self.shared.changed);
         queue.queries.push_back(query);
@@ -121,6 +155,16 @@ impl QueryPool {
 }
 
 impl QueryQueue {
+    fn drop_abandoned(&mut self, counts: &QueryCounts) {
+        self.queries.retain(|query| {
+            let has_gone = query.respond.client().has_gone();
+            if has_gone {
+                counts.abandon_waiting();
+            }
+            !has_gone
+        });
+    }
+
     fn set_guest(&mut self, guest: Option<&Arc<FrozenGuest>>, changed: &Condvar) {
         let is_same = match (&self.guest, guest) {
             (Some(known), Some(guest)) => Arc::ptr_eq(known, guest),
@@ -181,8 +225,13 @@ impl PoolShared {
             query,
             respond,
         } = query;
-        let run = AssertUnwindSafe(|| replica.query(&guest, &query));
-        let (at, response) = match panic::catch_unwind(run) {
+        if respond.client().has_gone() {
+            return self.counts.abandon_waiting();
+        }
+        let run = AssertUnwindSafe(|| replica.query(&guest, &query, respond.client()));
+        let engine = guest.factory.module.engine().wasmtime();
+        let ran = self.attend(engine, || panic::catch_unwind(run));
+        let (at, response) = match ran {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => (at, Err(unavailable(&error))),
             Err(_) => {
@@ -191,8 +240,20 @@ impl PoolShared {
                 (at, Err(unavailable(&error)))
             }
         };
+        if matches!(response, Err(GuestQueryError::Abandoned)) {
+            self.counts.abandon_running();
+        }
         self.counts.completed.fetch_add(1, Ordering::Relaxed);
-        respond(at.index, response);
+        respond.respond(at.index, response);
+    }
+
+    /// `run` does not panic.
+    fn attend<T>(&self, engine: &Engine, run: impl FnOnce() -> T) -> T {
+        let _ticks = self.ticker.tick_for(engine);
+        self.counts.running.fetch_add(1, Ordering::Relaxed);
+        let ran = run();
+        self.counts.running.fetch_sub(1, Ordering::Relaxed);
+        ran
     }
 
     /// A panic under the lock leaves the queue consistent.

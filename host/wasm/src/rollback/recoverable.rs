@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use task_queue_raft::state_machine::Moment;
+use task_queue_raft::state_machine::{ClientWatch, Moment};
 
 use crate::failure::MachineFailure;
 use crate::guest::call::{CallPurpose, CallView};
@@ -158,6 +158,10 @@ impl RecoverableGuest {
                     GuestCallError::Guest(GuestFailure::StackOverflow) => {
                         Err(MachineFailure::StackOverflow { index: at.index })
                     }
+                    // Only queries have a client.
+                    GuestCallError::ClientGone => Err(MachineFailure::Rebuild {
+                        message: error.to_string(),
+                    }),
                     GuestCallError::Guest(failure) => Ok(Err(failure)),
                 }
             }
@@ -245,10 +249,11 @@ impl RecoverableGuest {
         &mut self,
         at: Moment,
         query: &MachineQuery,
+        client: &ClientWatch,
     ) -> Result<Result<Bytes, GuestQueryError>, MachineFailure> {
         match self.frozen(at)? {
-            Some(guest) => Ok(self.replicas.query(&guest, query)),
-            None => self.query_shadow(at, query),
+            Some(guest) => Ok(self.replicas.query(&guest, query, client)),
+            None => self.query_shadow(at, query, client),
         }
     }
 
@@ -256,6 +261,7 @@ impl RecoverableGuest {
         &mut self,
         at: Moment,
         query: &MachineQuery,
+        client: &ClientWatch,
     ) -> Result<Result<Bytes, GuestQueryError>, MachineFailure> {
         let shadow = self.replicas.take_shadow();
         let instance = match shadow.map(|shadow| self.catch_up(shadow)) {
@@ -270,7 +276,7 @@ impl RecoverableGuest {
             }
         };
         let calls = self.journal.records().len();
-        Ok(self.replicas.query_shadow(instance, calls, at, query))
+        Ok(self.replicas.query_shadow(instance, calls, at, query, client))
     }
 
     fn catch_up(&self, shadow: ShadowInstance) -> Result<Instance, MachineFailure> {

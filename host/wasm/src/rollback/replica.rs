@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use task_queue_raft::state_machine::Moment;
+use task_queue_raft::state_machine::{ClientWatch, Moment};
 
 use crate::guest::failure::GuestCallError;
 use crate::guest::instance::{Instance, InstantiateError};
@@ -60,6 +60,7 @@ impl QueryReplica {
         &mut self,
         guest: &Arc<FrozenGuest>,
         query: &MachineQuery,
+        client: &ClientWatch,
     ) -> Result<(Moment, Result<Bytes, GuestQueryError>), InstantiateError> {
         if self.is_of_another(Some(guest)) {
             *self = Self {
@@ -77,7 +78,7 @@ impl QueryReplica {
                 continue;
             };
             instance.limit_growth(guest.factory.limits.memory_per_query);
-            let result = instance.query(held.at(), query);
+            let result = instance.query(held.at(), query, client);
             // Its writes are discarded at the next `hold`, if the image has changed by then.
             if result.is_ok() {
                 self.instance = Some(instance);
@@ -109,6 +110,7 @@ pub(super) fn response(
         Ok(Some(response)) => response.map_err(GuestQueryError::Refused),
         Ok(None) => Err(GuestQueryError::NotSupported),
         Err(GuestCallError::Guest(failure)) => Err(GuestQueryError::Failed(failure)),
+        Err(GuestCallError::ClientGone) => Err(GuestQueryError::Abandoned),
         Err(error @ GuestCallError::NodeOutOfMemory) => Err(unavailable(&error)),
     }
 }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use task_queue_raft::state_machine::Moment;
+use task_queue_raft::state_machine::{ClientWatch, Moment};
 
 use crate::guest::instance::Instance;
 use crate::records::outcome::GuestQueryError;
@@ -36,8 +36,9 @@ impl QueryReplicas {
         &mut self,
         guest: &Arc<FrozenGuest>,
         query: &MachineQuery,
+        client: &ClientWatch,
     ) -> Result<Bytes, GuestQueryError> {
-        match self.replica.query(guest, query) {
+        match self.replica.query(guest, query, client) {
             Ok((_, response)) => response,
             Err(error) => Err(unavailable(&error)),
         }
@@ -51,8 +52,9 @@ impl QueryReplicas {
         calls: usize,
         at: Moment,
         query: &MachineQuery,
+        client: &ClientWatch,
     ) -> Result<Bytes, GuestQueryError> {
-        let result = instance.query(at, query);
+        let result = instance.query(at, query, client);
         if result.is_ok() {
             self.shadow = Some(ShadowInstance {
                 instance,

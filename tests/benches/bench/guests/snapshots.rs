@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use oarlock_wasm::{GuestModule, MachineLimits};
-use task_queue_raft::state_machine::ReplicatedStateMachine;
+use task_queue_raft::state_machine::{QueryCallback, ReplicatedStateMachine};
 
 use super::{Driven, SCRIPTED, core, engine, load, micros};
 use crate::Options;
@@ -177,7 +177,7 @@ fn queries(
         let key = random.below(KEYS);
         let query = Bytes::from(format!(r#"{{"get":{{"key":"key-{key:08}"}}}}"#));
         let respond = respond.clone();
-        let respond = Box::new(move |_, response| {
+        let respond = QueryCallback::new(move |_, response| {
             // The last ones are not received.
             let _ = respond.send(response);
         });

@@ -23,7 +23,7 @@ impl ReplicatedStateMachine for Deferring {
 
     fn apply(&mut self, at: Moment, commands: &[Bytes]) -> Result<Vec<Bytes>, MachineError> {
         for (index, found, respond) in self.queries.drain(..) {
-            respond(index, found);
+            respond.respond(index, found);
         }
         self.inner.apply(at, commands)
     }

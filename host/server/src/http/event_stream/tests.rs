@@ -1,9 +1,10 @@
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use http_body_util::BodyExt;
 
 use super::*;
+use crate::http::connection_table::ConnectionTable;
+use crate::settings::WaitingLimits;
 
 /// The numbers up to `latest`. The client wants the multiples of ten.
 struct Tens {
@@ -42,8 +43,12 @@ async fn an_idle_client_receives_the_position_and_the_stream_ends_with_the_node(
     };
     let (changes, open) = (watch::Sender::new(()), watch::Sender::new(true));
     let keep_alive = Duration::from_millis(1);
+    let table = ConnectionTable::new(WaitingLimits::default());
+    let connection = table.open();
+    let client = StreamClient::of_connection(&connection);
     let mut body = start(
         source,
+        client,
         "numbers",
         changes.subscribe(),
         open.subscribe(),

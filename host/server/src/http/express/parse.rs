@@ -5,7 +5,7 @@ use std::ops::Range;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use task_queue_raft::Consistency;
 
-use crate::http::query;
+use super::consistency;
 
 /// Longest head, in bytes, and most headers; a request beyond either limit takes the slow path.
 const MAX_HEAD: usize = 8 << 10;
@@ -32,7 +32,7 @@ impl Target {
         match target.split_once('?') {
             None if target == "/v1/apply" => Some(Self::Apply),
             None if target == "/v1/query" => Some(Self::Query(Consistency::default())),
-            Some(("/v1/query", parameters)) => query::consistency(parameters).ok().map(Self::Query),
+            Some(("/v1/query", parameters)) => consistency(parameters).map(Self::Query),
             _ => None,
         }
     }
@@ -48,6 +48,8 @@ pub(super) struct ParsedRequest {
     pub(super) body: Range<usize>,
     /// Length of head and body, in bytes.
     pub(super) length: usize,
+    /// No request follows it: it has `Connection: close`.
+    pub(super) is_last: bool,
 }
 
 /// What the input starts with.
@@ -89,9 +91,14 @@ pub(super) fn request(
     let (Some("POST"), Some(1), Some(target)) = (request.method, request.version, target) else {
         return ParseResult::SlowPath;
     };
-    let Some((length, headers)) = read_headers(request.headers, is_own_host) else {
+    let Some(read) = read_headers(request.headers, is_own_host) else {
         return ParseResult::SlowPath;
     };
+    let ReadHeaders {
+        length,
+        headers,
+        is_last,
+    } = read;
     if length == 0 || length > MAX_BODY || length as u64 > limit {
         return ParseResult::SlowPath;
     }
@@ -103,15 +110,26 @@ pub(super) fn request(
         headers,
         body: head..head + length,
         length: head + length,
+        is_last,
     })
 }
 
-/// The length of the body and the headers that handlers read. `None` if a header requires the slow path.
+/// What the headers of a request tell.
+struct ReadHeaders {
+    /// Length of the body, in bytes.
+    length: usize,
+    /// Those that handlers read.
+    headers: HeaderMap,
+    is_last: bool,
+}
+
+/// Reads headers. `None` if one requires the slow path.
 fn read_headers(
     headers: &[httparse::Header<'_>],
     is_own_host: impl Fn(&[u8]) -> bool,
-) -> Option<(usize, HeaderMap)> {
+) -> Option<ReadHeaders> {
     let (mut length, mut kept, mut host) = (None, HeaderMap::new(), None);
+    let mut is_last = false;
     for header in headers {
         let is = |name: &str| header.name.eq_ignore_ascii_case(name);
         if is("content-length") {
@@ -120,7 +138,9 @@ fn read_headers(
             }
             length = Some(std::str::from_utf8(header.value).ok()?.parse().ok()?);
         } else if is("connection") {
-            if !header.value.eq_ignore_ascii_case(b"keep-alive") {
+            if header.value.eq_ignore_ascii_case(b"close") {
+                is_last = true;
+            } else if !header.value.eq_ignore_ascii_case(b"keep-alive") {
                 return None;
             }
         } else if is("oarlock-timeout-ms") || is("idempotency-key") || is("authorization") {
@@ -143,7 +163,11 @@ fn read_headers(
             return None;
         }
     }
-    Some((length?, kept))
+    Some(ReadHeaders {
+        length: length?,
+        headers: kept,
+        is_last,
+    })
 }
 
 #[cfg(test)]
@@ -188,6 +212,18 @@ mod tests {
     }
 
     #[test]
+    fn a_client_tells_its_last_request() {
+        for (header, is_last) in [("close", true), ("Close", true), ("keep-alive", false)] {
+            let head = format!("/v1/apply HTTP/1.1\r\nconnection: {header}\r\n");
+            let ParseResult::Request(parsed) = request(&complete(&head, "abc"), 1 << 20, is_local)
+            else {
+                panic!("{header}");
+            };
+            assert_eq!(parsed.is_last, is_last, "{header}");
+        }
+    }
+
+    #[test]
     fn the_consistency_of_a_query_comes_from_the_url() {
         for (target, consistency) in [
             ("/v1/query", Consistency::Linearizable),
@@ -224,7 +260,6 @@ mod tests {
         for header in [
             "transfer-encoding: chunked",
             "expect: 100-continue",
-            "connection: close",
             "connection: upgrade",
             "upgrade: h2c",
             "host: evil.example",

@@ -2,6 +2,8 @@ use http_body_util::BodyExt;
 use tokio::sync::watch;
 
 use super::*;
+use crate::http::connection_table::ConnectionTable;
+use crate::settings::WaitingLimits;
 
 fn write(log: &NodeLog, level: Severity) {
     log.write(NodeLogLine {
@@ -25,7 +27,10 @@ async fn errors(log: &Arc<NodeLog>, place: LineId) -> String {
         until: Some(log.before_last(0, |_| true)),
     };
     let (_node, open) = watch::channel(true);
-    let response = respond(source, "log of the node", log.watch(), open);
+    let table = ConnectionTable::new(WaitingLimits::default());
+    let connection = table.open();
+    let client = StreamClient::of_connection(&connection);
+    let response = respond(source, client, "log of the node", log.watch(), open);
     let body = response.into_body().collect().await.expect("a body");
     String::from_utf8(body.to_bytes().to_vec()).expect("text")
 }

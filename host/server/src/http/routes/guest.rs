@@ -165,7 +165,7 @@ pub(super) const ROUTES: &[RouteSpec] = &[
             meaning: "A stream of server-sent events without an end.",
         },
         reply_headers: &[],
-        errors: &[E::Malformed],
+        errors: &[E::Malformed, E::Overloaded],
         repeat: Repeat::If(
             "Safe to send again, to any node: send the id of the last event in `Last-Event-ID`, then none is missed and none is repeated.",
         ),

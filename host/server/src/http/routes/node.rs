@@ -168,7 +168,7 @@ pub(super) const ROUTES: &[RouteSpec] = &[
             meaning: "A stream of server-sent events.",
         },
         reply_headers: &[],
-        errors: &[E::Malformed],
+        errors: &[E::Malformed, E::Overloaded],
         repeat: Repeat::ReadOnly,
     },
     read_only(

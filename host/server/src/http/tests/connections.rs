@@ -129,12 +129,12 @@ async fn a_body_that_does_not_arrive_times_out() {
 }
 
 #[tokio::test]
-async fn a_connection_over_the_limit_is_closed_and_counted() {
+async fn a_connection_over_the_limit_is_closed_and_counted_while_no_other_is_idle() {
     let running =
         Running::start_with(Guest::Counter, |settings| settings.http.max_connections = 1).await;
     let mut first = running.client.connect().await;
     first
-        .write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        .write_all(b"GET /v1/events HTTP/1.1\r\nhost: localhost\r\n\r\n")
         .await
         .expect("it reads");
     let mut head = [0; 12];

@@ -153,6 +153,42 @@ async fn invalid_requests_are_400_404_or_405() {
 }
 
 #[tokio::test]
+async fn errors_of_encodings_are_json() {
+    let running = limited().await;
+    let host = "host: localhost\r\n";
+    for (request, status, code) in [
+        (
+            format!(
+                "POST /v1/apply HTTP/1.1\r\n{host}transfer-encoding: gzip, chunked\r\nconnection: close\r\n\r\n0\r\n\r\n"
+            ),
+            501,
+            "not_supported",
+        ),
+        (
+            format!("DELETE /v1/members/%ff HTTP/1.1\r\n{host}connection: close\r\n\r\n"),
+            400,
+            "malformed",
+        ),
+    ] {
+        // As the first request of a connection, and after another one.
+        for before in ["", "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"] {
+            let text = exchange(&running.client, format!("{before}{request}").as_bytes()).await;
+            let last = text.rfind("HTTP/1.1 ").expect("a response");
+            let (head, body) = text[last..].split_once("\r\n\r\n").expect("a head");
+            assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{text}");
+            assert!(
+                head.to_lowercase()
+                    .contains("content-type: application/json"),
+                "{text}"
+            );
+            let error: serde_json::Value = serde_json::from_str(body).expect("JSON");
+            assert_eq!(error["error"]["code"], code, "{text}");
+        }
+    }
+    running.node.shutdown().await;
+}
+
+#[tokio::test]
 async fn invalid_bytes_only_close_their_connection() {
     let running = Running::start(Guest::Counter).await;
     for garbage in [

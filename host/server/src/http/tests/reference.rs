@@ -15,13 +15,15 @@ use crate::http::reference::{ReplySpec, RouteSpec};
 use crate::http::routes;
 
 /// Errors of every path.
-const GENERAL: [ErrorCode; 6] = [
+const GENERAL: [ErrorCode; 8] = [
     ErrorCode::NotFound,
     ErrorCode::MethodNotAllowed,
     ErrorCode::CrossOrigin,
     ErrorCode::Unauthenticated,
     ErrorCode::Forbidden,
     ErrorCode::UnknownHost,
+    ErrorCode::HeadersTooLarge,
+    ErrorCode::NotSupported,
 ];
 
 /// The route of a request. A part of a path in braces stands for any text.

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use bytes::Bytes;
+use task_queue_raft::state_machine::ClientWatch;
 
 use super::*;
 use crate::guest::engine::GuestEngine;
@@ -53,7 +54,7 @@ fn works(module: &GuestModule) {
     let mut instance = start(module, &limits());
     let answer = instance.query(
         crate::testing::at(1),
-        &Bytes::from_static(br#"{"get":{}}"#).into(),
+        &Bytes::from_static(br#"{"get":{}}"#).into(), &ClientWatch::default(),
     );
     assert_eq!(&answer.unwrap().unwrap().unwrap()[..], br#"{"value":0}"#);
 }

@@ -1,3 +1,5 @@
+use task_queue_raft::state_machine::ClientWatch;
+
 use super::*;
 use crate::guest::effects::GuestEvent;
 use crate::rollback::journal::StateCall;
@@ -46,7 +48,7 @@ fn failure_of(result: Result<CallOutput, GuestCallError>) -> GuestFailure {
 
 fn value(instance: &mut Instance) -> u64 {
     let answer = instance
-        .query(at(1), &query(b"?"))
+        .query(at(1), &query(b"?"), &ClientWatch::default())
         .unwrap()
         .unwrap()
         .unwrap();
@@ -133,7 +135,7 @@ fn a_deep_recursion_that_ends_is_not_an_overflow_on_any_thread() {
     let module = scripted_but(&[(endless, ends)]);
     let run = move || {
         start(&module, &limits())
-            .query(at(1), &query(b"s"))
+            .query(at(1), &query(b"s"), &ClientWatch::default())
             .unwrap()
             .unwrap()
     };
@@ -233,9 +235,9 @@ fn replies_and_query_responses_have_a_limit() {
         }
     );
     let mut instance = start(&scripted(), &limits);
-    assert!(instance.query(at(1), &query(&op(b'z', 1000))).is_ok());
+    assert!(instance.query(at(1), &query(&op(b'z', 1000)), &ClientWatch::default()).is_ok());
     assert!(matches!(
-        instance.query(at(1), &query(&op(b'z', 1001))),
+        instance.query(at(1), &query(&op(b'z', 1001)), &ClientWatch::default()),
         Err(GuestCallError::Guest(GuestFailure::TooLarge {
             bytes: 1001,
             ..
@@ -279,12 +281,12 @@ fn a_query_has_no_effects_and_may_be_rejected() {
     let mut instance = start(&scripted(), &limits());
     assert!(
         instance
-            .query(at(1), &query(b"e"))
+            .query(at(1), &query(b"e"), &ClientWatch::default())
             .unwrap()
             .unwrap()
             .is_ok()
     );
-    let rejected = instance.query(at(1), &query(b"r reason")).unwrap().unwrap();
+    let rejected = instance.query(at(1), &query(b"r reason"), &ClientWatch::default()).unwrap().unwrap();
     assert_eq!(rejected, Err(Bytes::from_static(b"r reason")));
     let applied = apply(&mut instance, &[b"a"]).unwrap();
     assert_eq!(applied.effects, Effects::default());

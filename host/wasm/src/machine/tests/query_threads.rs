@@ -1,5 +1,7 @@
 //! Queries on threads of their own.
 
+use task_queue_raft::state_machine::WaitingClient;
+
 use super::*;
 use crate::testing::{at, scripted_but, scripted_but_in_memory, scripted_in_memory};
 
@@ -33,10 +35,25 @@ impl QueryNode {
 
     fn submit(&mut self, request: &[u8]) {
         let sender = self.sender.clone();
-        let respond = Box::new(move |index, response| sender.send((index, response)).unwrap());
+        let respond = QueryCallback::new(move |index, response| {
+            sender.send((index, response)).unwrap();
+        });
         let request = Bytes::copy_from_slice(request);
         self.machine
             .query_async(at(self.index), request.into(), respond);
+    }
+
+    /// Submits a query whose client may go.
+    fn submit_watched(&mut self, client: ClientWatch, request: &[u8]) {
+        let sender = self.sender.clone();
+        let respond = QueryCallback::new(move |index, response| {
+            sender.send((index, response)).unwrap();
+        });
+        self.machine.query_async(
+            at(self.index),
+            Bytes::copy_from_slice(request),
+            respond.for_client(client),
+        );
     }
 
     fn response(&mut self) -> Response {
@@ -213,7 +230,7 @@ fn queries_that_wait_when_the_machine_is_dropped_get_no_response() {
     } = QueryNode::new(scripted_in_memory(), limits, 1);
     for _ in 0..4 {
         let sender = sender.clone();
-        let respond = Box::new(move |index, response| {
+        let respond = QueryCallback::new(move |index, response| {
             // The test may have ended.
             let _ = sender.send((index, response));
         });
@@ -237,4 +254,70 @@ fn after_a_restore_queries_observe_the_new_state() {
     node.index = 1;
     node.submit(br#"{"get":{}}"#);
     assert_eq!(node.response().1.unwrap().as_ref(), br#"{"value":5}"#);
+}
+
+/// Limits under which an endless query would run for longer than the test may.
+fn endless() -> MachineLimits {
+    MachineLimits {
+        fuel_per_query: u64::MAX / 2,
+        ..limits()
+    }
+}
+
+#[test]
+fn a_running_query_is_interrupted_once_its_client_has_gone() {
+    for module in [scripted_in_memory(), scripted()] {
+        let mut node = QueryNode::new(module, endless(), 1);
+        node.send(b"a");
+        let hash = node.machine.state_hash();
+        let (client, status) = (WaitingClient::default(), node.machine.status());
+        let watch = client.watch();
+        // Without an image the query runs on this thread, so its client goes on another one.
+        let leaves = std::thread::spawn(move || {
+            while status.get().queries.running == 0 {
+                std::thread::yield_now();
+            }
+            drop(client);
+        });
+        node.submit_watched(watch, b"v");
+        let (_, response) = node.response();
+        leaves.join().unwrap();
+        assert_eq!(response, Err(GuestQueryError::Abandoned));
+        let queries = node.machine.status().get().queries;
+        assert_eq!((queries.abandoned_running, queries.running), (1, 0));
+        assert_eq!(node.value(), (1, 1));
+        assert_eq!(node.machine.state_hash(), hash);
+        assert_eq!(node.machine.status().get().counts.rollbacks, 0);
+    }
+}
+
+#[test]
+fn abandoned_queries_that_wait_take_no_place_and_never_begin() {
+    let limits = MachineLimits {
+        queries_waiting: 3,
+        ..endless()
+    };
+    let mut node = QueryNode::new(scripted_in_memory(), limits, 1);
+    let running = WaitingClient::default();
+    node.submit_watched(running.watch(), b"v");
+    node.machine.on_idle();
+    while node.machine.status().get().queries.running == 0 {
+        std::thread::yield_now();
+    }
+    for _ in 0..50 {
+        // Its client has gone already.
+        node.submit_watched(WaitingClient::default().watch(), b"v");
+        node.machine.on_idle();
+    }
+    node.submit(b"?");
+    node.machine.on_idle();
+    assert_eq!(node.machine.status().get().queries.overloaded, 0);
+    drop(running);
+    assert_eq!(node.response().1, Err(GuestQueryError::Abandoned));
+    assert_eq!(number_in(&node.response().1.unwrap()), 0);
+    let queries = node.machine.status().get().queries;
+    assert_eq!(
+        (queries.abandoned_waiting, queries.abandoned_running),
+        (50, 1)
+    );
 }

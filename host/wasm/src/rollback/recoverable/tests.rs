@@ -33,7 +33,7 @@ fn query(request: &'static [u8]) -> MachineQuery {
 }
 
 fn value(guest: &mut RecoverableGuest) -> u64 {
-    let response = guest.query(at(0), &query(b"?")).unwrap().unwrap();
+    let response = guest.query(at(0), &query(b"?"), &ClientWatch::default()).unwrap().unwrap();
     u64::from_le_bytes(response.as_ref().try_into().unwrap())
 }
 
@@ -164,7 +164,7 @@ fn a_replay_with_other_outcomes_is_detected() {
     guest.journal.push(record, 0);
     assert!(run(&mut guest, 3, b"t").is_err());
     assert!(matches!(
-        guest.query(at(3), &query(b"?")),
+        guest.query(at(3), &query(b"?"), &ClientWatch::default()),
         Err(MachineFailure::NotDeterministic { index }) if index == at(2).index
     ));
 }
@@ -183,7 +183,7 @@ fn a_replay_that_fails_is_detected() {
     guest.journal.push(record, 0);
     assert!(run(&mut guest, 2, b"t").is_err());
     assert!(matches!(
-        guest.query(at(3), &query(b"?")),
+        guest.query(at(3), &query(b"?"), &ClientWatch::default()),
         Err(MachineFailure::Replay { index, .. }) if index == at(1).index
     ));
 }

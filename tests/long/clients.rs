@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use oarlock_client::{Client, Endpoint};
-use oarlock_tests::process::{Cluster, QUICK, checkers, eventually, guest, run, text};
+use oarlock_client::{ApplyOptions, Client, Endpoint};
+use oarlock_tests::process::{
+    Cluster, QUICK, SecuredCluster, checkers, eventually, guest, run, text,
+};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -261,6 +263,47 @@ async fn clients_of_the_queue_survive_leader_kills() {
         assert_eq!(queues[name], expected, "{name}");
     }
     cluster.converged().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_use_certificates_and_tokens() {
+    let folder = checked_clients();
+    let secured = SecuredCluster::start();
+    let client = secured.client("ann");
+    eventually("the cluster applies a command", async || {
+        let put = r#"{"put":{"key":"k","value":"v"}}"#;
+        client.apply(put, &ApplyOptions::default()).await.ok()
+    })
+    .await;
+    let token = secured.token(&["create", "job", "--roles", "reader,writer"]);
+    let authority = secured.path("ca.crt");
+    let endpoints = secured.endpoints();
+    let https: Vec<String> = endpoints.split(',').map(|one| format!("https://{one}")).collect();
+    let python = |arguments: &[&str]| {
+        let mut program = std::process::Command::new("python3");
+        program.current_dir(folder.path()).arg("drive.py").args(arguments);
+        program.output().expect("it starts")
+    };
+    let node = |token: &str| {
+        let mut program = std::process::Command::new("node");
+        let arguments = ["drive.js", "kv", &https.join(","), "typescript", "20", token];
+        program.current_dir(folder.path()).args(arguments);
+        program.env("NODE_EXTRA_CA_CERTS", &authority).output().expect("it starts")
+    };
+    for output in [
+        python(&["kv", &endpoints, "python", "20", &authority, token.trim()]),
+        node(token.trim()),
+    ] {
+        assert!(output.status.success(), "{}", text(&output));
+    }
+    // Nothing but the right token is accepted.
+    for output in [
+        python(&["kv", &endpoints, "python2", "20", &authority, "no-token"]),
+        node("no-token"),
+    ] {
+        assert!(!output.status.success());
+        assert!(text(&output).contains("unauthenticated"), "{}", text(&output));
+    }
 }
 
 /// Counts a client that has ended, also by a panic.

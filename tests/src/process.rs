@@ -10,6 +10,7 @@ mod node;
 mod places;
 mod proxy;
 mod recorder;
+mod secured;
 mod steps;
 mod wall_clocks;
 
@@ -22,5 +23,6 @@ pub use node::{Node, NodeOptions, QUICK};
 pub use places::{Mount, NetNamespaces, Unavailable};
 pub use proxy::Wires;
 pub use recorder::Recorder;
+pub use secured::{SecuredCluster, cert, fail, succeed};
 pub use steps::Steps;
 pub use wall_clocks::WallClocks;

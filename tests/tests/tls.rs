@@ -8,140 +8,34 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use oarlock_client::{AccessToken, ApplyOptions, Client, ClientOptions, Endpoint, TlsOptions};
-use oarlock_tests::process::{Cluster, Node, eventually, run};
+use oarlock_tests::process::{Cluster, Node, SecuredCluster, cert, eventually, fail, run, succeed};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const PUT: &str = r#"{"put":{"key":"k","value":"v"}}"#;
 const GET: &str = r#"{"get":{"key":"k"}}"#;
 
-/// Three nodes that are not started yet, with certificates.
-struct SecuredCluster {
-    cluster: Cluster,
-    certs: PathBuf,
+/// Waits until a cluster with the task queue applies commands.
+async fn serves_queue(client: &Client) {
+    eventually("the cluster applies a command", async || {
+        let command = r#"{"end_waits":{"worker":"nobody"}}"#;
+        client.apply(command, &ApplyOptions::default()).await.ok()
+    })
+    .await;
 }
 
-/// Runs `oarlock` to its end, which must be a success, and returns what it prints.
-fn succeed(args: &[&str]) -> String {
-    let output = run(args);
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{args:?}: {error}");
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-/// Runs `oarlock` to its end, which must have this exit code, and returns what it prints about the error.
-fn fail(args: &[&str], code: i32) -> String {
-    let output = run(args);
-    let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(code), "{args:?}: {error}");
-    error
-}
-
-/// `oarlock cert`, with the authority in a directory.
-fn cert(certs: &Path, args: &[&str]) -> String {
-    let certs = certs.to_str().expect("text");
-    succeed(&[&["cert"][..], args, &["--ca-dir", certs]].concat())
-}
-
-impl SecuredCluster {
-    fn prepare() -> Self {
-        Self::prepare_with("kv")
-    }
-
-    fn prepare_with(guest: &str) -> Self {
-        let mut cluster = Cluster::prepare(3, guest, &[]);
-        let certs = cluster.dir().join("certs");
-        cert(&certs, &["ca", "--cluster-id", "prod"]);
-        cert(&certs, &["node", "node1", "node2", "node3"]);
-        cert(&certs, &["client", "ann", "--roles", "all"]);
-        for node in &mut cluster.nodes {
-            let dir = certs.join(node.id());
-            let dir = dir.to_str().expect("text").to_owned();
-            node.options_mut()
-                .args
-                .extend(["--certs-dir".to_owned(), dir]);
-        }
-        Self { cluster, certs }
-    }
-
-    fn start() -> Self {
-        let mut secured = Self::prepare();
-        secured.cluster.nodes.iter_mut().for_each(Node::start);
-        secured
-    }
-
-    fn endpoints(&self) -> String {
-        let addresses = self.cluster.nodes.iter().map(|node| node.http().0);
-        addresses.collect::<Vec<_>>().join(",")
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.certs.join(name).to_str().expect("text").to_owned()
-    }
-
-    /// The directories of all nodes.
-    fn node_dirs(&self) -> [String; 3] {
-        ["node1", "node2", "node3"].map(|id| self.path(id))
-    }
-
-    /// A client with the certificate in a directory.
-    fn client(&self, name: &str) -> Client {
-        let tls = TlsOptions::from_dir(self.certs.join(name)).expect("certificates");
-        self.client_with(tls, None)
-    }
-
-    /// A client without a certificate, which sends a token.
-    fn token_client(&self, token: &str) -> Client {
-        let tls = TlsOptions::from_ca(self.certs.join("ca.crt")).expect("an authority");
-        self.client_with(tls, Some(AccessToken::new(token).expect("a token")))
-    }
-
-    fn client_with(&self, tls: TlsOptions, token: Option<AccessToken>) -> Client {
-        let endpoints = Endpoint::parse_list(&self.endpoints()).expect("endpoints");
-        let options = ClientOptions {
-            tls: Some(tls),
-            token,
-            timeout: Duration::from_secs(30),
-            ..ClientOptions::default()
-        };
-        Client::with_options(endpoints, options).expect("a client")
-    }
-
-    /// `oarlock token`, with the key of the authority.
-    fn token(&self, args: &[&str]) -> String {
-        let certs = self.certs.to_str().expect("text");
-        succeed(&[&["token"][..], args, &["--ca-dir", certs]].concat())
-    }
-
-    /// Writes a token to a file, and returns its path.
-    fn token_file(&self, name: &str, token: &str) -> String {
-        let path = self.certs.join(name);
-        fs::write(&path, token).expect("writable");
-        path.to_str().expect("text").to_owned()
-    }
-
-    /// Waits until a cluster with the task queue applies commands.
-    async fn serves_queue(&self, client: &Client) {
-        eventually("the cluster applies a command", async || {
-            let command = r#"{"end_waits":{"worker":"nobody"}}"#;
-            client.apply(command, &ApplyOptions::default()).await.ok()
-        })
-        .await;
-    }
-
-    /// Waits until the cluster applies commands.
-    async fn serves(&self, client: &Client) {
-        eventually("the cluster applies a command", async || {
-            client.apply(PUT, &ApplyOptions::default()).await.ok()
-        })
-        .await;
-    }
+/// Waits until the cluster applies commands.
+async fn serves(client: &Client) {
+    eventually("the cluster applies a command", async || {
+        client.apply(PUT, &ApplyOptions::default()).await.ok()
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_with_certificates_serves_its_clients_and_no_others() {
     let secured = SecuredCluster::start();
-    secured.serves(&secured.client("ann")).await;
+    serves(&secured.client("ann")).await;
     let (endpoints, ann) = (secured.endpoints(), secured.path("ann"));
     let with = ["--endpoints", &endpoints, "--certs-dir", &ann];
     let applied = succeed(&[&["apply", PUT][..], &with].concat());
@@ -194,7 +88,7 @@ async fn a_cluster_with_certificates_serves_its_clients_and_no_others() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_scan_of_both_ports_finds_only_tls() {
     let secured = SecuredCluster::start();
-    secured.serves(&secured.client("ann")).await;
+    serves(&secured.client("ann")).await;
     let node = &secured.cluster.nodes[0];
     for addr in [node.peer_addr().to_owned(), node.http().0] {
         for probe in [
@@ -214,14 +108,14 @@ async fn a_scan_of_both_ports_finds_only_tls() {
             );
         }
     }
-    secured.serves(&secured.client("ann")).await;
+    serves(&secured.client("ann")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_with_a_foreign_certificate_never_gets_in() {
     let mut secured = SecuredCluster::start();
     let client = secured.client("ann");
-    secured.serves(&client).await;
+    serves(&client).await;
     // Its own authority signs a certificate with the same names.
     let foreign = secured.cluster.dir().join("foreign");
     cert(&foreign, &["ca", "--cluster-id", "prod"]);
@@ -331,7 +225,7 @@ async fn all_reload(cluster: &Cluster, what: &str, change: impl FnOnce()) {
 async fn a_rotation_of_everything_under_load_fails_no_request() {
     let secured = SecuredCluster::start();
     let client = secured.client("ann");
-    secured.serves(&client).await;
+    serves(&client).await;
     let first = Load::start(&client);
     let nodes = secured.node_dirs();
     let dirs: Vec<&str> = nodes.iter().map(String::as_str).collect();
@@ -410,7 +304,7 @@ async fn a_rotation_of_everything_under_load_fails_no_request() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_is_refused_with_the_reason() {
     let secured = SecuredCluster::start();
-    secured.serves(&secured.client("ann")).await;
+    serves(&secured.client("ann")).await;
     let (endpoints, ca) = (secured.endpoints(), secured.path("ca.crt"));
     let with = |file: &str, args: &[&str]| -> Vec<String> {
         let flags = ["--endpoints", &endpoints, "--ca", &ca, "--token-file", file];
@@ -492,7 +386,7 @@ async fn a_token_is_refused_with_the_reason() {
 async fn a_removed_node_is_disconnected_and_stays_out_once_its_certificate_is_revoked() {
     let mut secured = SecuredCluster::start();
     let client = secured.client("ann");
-    secured.serves(&client).await;
+    serves(&client).await;
     let (endpoints, ann) = (secured.endpoints(), secured.path("ann"));
     let with = ["--endpoints", &endpoints, "--certs-dir", &ann];
     cert(&secured.certs, &["node", "node4"]);
@@ -534,7 +428,7 @@ async fn a_removed_node_is_disconnected_and_stays_out_once_its_certificate_is_re
         })
         .await;
     }
-    secured.serves(&client).await;
+    serves(&client).await;
 }
 
 #[test]
@@ -595,7 +489,7 @@ async fn a_token_for_one_queue_works_there_and_nowhere_else_on_every_node() {
     let mut secured = SecuredCluster::prepare_with("queue");
     secured.cluster.nodes.iter_mut().for_each(Node::start);
     let operator = secured.client("ann");
-    secured.serves_queue(&operator).await;
+    serves_queue(&operator).await;
     let put = |queue: &str| format!(r#"{{"enqueue":{{"queue":"{queue}","payload":1}}}}"#);
     let first = operator.apply(put("b"), &ApplyOptions::default()).await;
     first.expect("task 1 is in the queue b");
@@ -609,7 +503,7 @@ async fn a_token_for_one_queue_works_there_and_nowhere_else_on_every_node() {
         if restarted {
             secured.cluster.nodes.iter_mut().for_each(Node::kill);
             secured.cluster.nodes.iter_mut().for_each(Node::start);
-            secured.serves_queue(&operator).await;
+            serves_queue(&operator).await;
         }
         for node in &secured.cluster.nodes {
             let endpoint = node.http().0;
@@ -656,7 +550,7 @@ fn operations(endpoint: &str, dir: &str) -> Vec<(String, String, Option<Value>)>
 async fn what_operators_do_is_in_the_log_of_every_node() {
     let mut secured = SecuredCluster::start();
     let ann = secured.client("ann");
-    secured.serves(&ann).await;
+    serves(&ann).await;
     cert(&secured.certs, &["client", "bob", "--roles", "operator"]);
     cert(
         &secured.certs,
@@ -690,7 +584,7 @@ async fn what_operators_do_is_in_the_log_of_every_node() {
         if restarted {
             secured.cluster.nodes.iter_mut().for_each(Node::kill);
             secured.cluster.nodes.iter_mut().for_each(Node::start);
-            secured.serves(&ann).await;
+            serves(&ann).await;
         }
         for node in &secured.cluster.nodes {
             let endpoint = node.http().0;

@@ -1,5 +1,6 @@
 """Uses the generated clients, as a program would. Exits with an error where a command was lost or applied twice."""
 
+import ssl
 import sys
 
 from counter import CounterClient, OverflowRefused
@@ -86,10 +87,12 @@ def drive_queue(client: TaskQueueClient, name: str, count: int) -> None:
 
 def main() -> None:
     guest, endpoints, name, count = sys.argv[1], sys.argv[2].split(","), sys.argv[3], int(sys.argv[4])
+    authority, token = sys.argv[5:7] if len(sys.argv) > 5 else (None, None)
+    tls = ssl.create_default_context(cafile=authority) if authority else None
     if guest == "counter":
         drive_counter(CounterClient(endpoints, timeout=TIMEOUT_S), count)
     elif guest == "kv":
-        drive_kv(KvClient(endpoints, timeout=TIMEOUT_S), name, count)
+        drive_kv(KvClient(endpoints, timeout=TIMEOUT_S, tls=tls, token=token), name, count)
     elif guest == "lock":
         drive_lock(LockClient(endpoints, timeout=TIMEOUT_S), name, count)
     else:

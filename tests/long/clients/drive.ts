@@ -92,12 +92,12 @@ async function driveQueue(client: TaskQueueClient, name: string, count: number):
   check(counts?.completed === count && counts.leased === 0 && counts.ready === 0, counts);
 }
 
-const [guest = "", endpoints = "", name = "", count = "0"] = process.argv.slice(2);
+const [guest = "", endpoints = "", name = "", count = "0", token] = process.argv.slice(2);
 const nodes = endpoints.split(",");
 if (guest === "counter") {
   await driveCounter(new CounterClient(nodes, TIMEOUT_MS), Number(count));
 } else if (guest === "kv") {
-  await driveKv(new KvClient(nodes, TIMEOUT_MS), name, Number(count));
+  await driveKv(new KvClient(nodes, TIMEOUT_MS, token === undefined ? {} : { token }), name, Number(count));
 } else if (guest === "lock") {
   await driveLock(new LockClient(nodes, TIMEOUT_MS), name, Number(count));
 } else {

@@ -278,17 +278,33 @@ async fn clients_use_certificates_and_tokens() {
     let token = secured.token(&["create", "job", "--roles", "reader,writer"]);
     let authority = secured.path("ca.crt");
     let endpoints = secured.endpoints();
-    let https: Vec<String> = endpoints.split(',').map(|one| format!("https://{one}")).collect();
+    let https: Vec<String> = endpoints
+        .split(',')
+        .map(|one| format!("https://{one}"))
+        .collect();
     let python = |arguments: &[&str]| {
         let mut program = std::process::Command::new("python3");
-        program.current_dir(folder.path()).arg("drive.py").args(arguments);
+        program
+            .current_dir(folder.path())
+            .arg("drive.py")
+            .args(arguments);
         program.output().expect("it starts")
     };
     let node = |token: &str| {
         let mut program = std::process::Command::new("node");
-        let arguments = ["drive.js", "kv", &https.join(","), "typescript", "20", token];
+        let arguments = [
+            "drive.js",
+            "kv",
+            &https.join(","),
+            "typescript",
+            "20",
+            token,
+        ];
         program.current_dir(folder.path()).args(arguments);
-        program.env("NODE_EXTRA_CA_CERTS", &authority).output().expect("it starts")
+        program
+            .env("NODE_EXTRA_CA_CERTS", &authority)
+            .output()
+            .expect("it starts")
     };
     for output in [
         python(&["kv", &endpoints, "python", "20", &authority, token.trim()]),
@@ -302,7 +318,11 @@ async fn clients_use_certificates_and_tokens() {
         node("no-token"),
     ] {
         assert!(!output.status.success());
-        assert!(text(&output).contains("unauthenticated"), "{}", text(&output));
+        assert!(
+            text(&output).contains("unauthenticated"),
+            "{}",
+            text(&output)
+        );
     }
 }
 

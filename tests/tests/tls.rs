@@ -2,12 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
 
-use oarlock_client::{AccessToken, ApplyOptions, Client, ClientOptions, Endpoint, TlsOptions};
+use oarlock_client::{ApplyOptions, Client, Endpoint};
 use oarlock_tests::process::{Cluster, Node, SecuredCluster, cert, eventually, fail, run, succeed};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -55,11 +55,14 @@ pub struct FuzzReport {
     pub finding: Option<FuzzFinding>,
 }
 
+/// Is called with an input.
+type BeforeInput<'a> = Box<dyn FnMut(&[u8]) + 'a>;
+
 /// Runs a target.
 pub struct FuzzRunner<'a> {
     target: &'a mut dyn FuzzTarget,
     /// Called with each input before it is run.
-    before: Box<dyn FnMut(&[u8]) + 'a>,
+    before: BeforeInput<'a>,
 }
 
 impl<'a> FuzzRunner<'a> {

@@ -231,11 +231,6 @@ impl ConnectionAccount {
         self.is_reset.load(Ordering::Acquire)
     }
 
-    /// Whether nothing waits for this connection.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.lock().waiting == 0
-    }
-
     /// Whether a further request may begin: little waits for the client.
     pub(crate) fn has_room(&self) -> bool {
         self.lock().waiting <= self.table.limits.connection_bytes / 4

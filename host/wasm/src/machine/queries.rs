@@ -103,7 +103,7 @@ impl QueryDispatcher {
         guest: &mut RecoverableGuest,
         limits: &MachineLimits,
         at: Moment,
-        request: &[u8],
+        query: &MachineQuery,
         respond: QueryCallback<Result<Bytes, GuestQueryError>>,
     ) {
         let counts = self.pool.as_ref().map(QueryPool::counts);
@@ -112,7 +112,7 @@ impl QueryDispatcher {
             return;
         }
         let engine = guest.module().engine().wasmtime().clone();
-        let mut run = || query_now(guest, limits, at, request, respond.client());
+        let mut run = || query_now(guest, limits, at, query, respond.client());
         let response = match &self.pool {
             Some(pool) => pool.attend(&engine, run),
             None => run(),

@@ -276,7 +276,9 @@ impl RecoverableGuest {
             }
         };
         let calls = self.journal.records().len();
-        Ok(self.replicas.query_shadow(instance, calls, at, query, client))
+        Ok(self
+            .replicas
+            .query_shadow(instance, calls, at, query, client))
     }
 
     fn catch_up(&self, shadow: ShadowInstance) -> Result<Instance, MachineFailure> {

@@ -73,7 +73,7 @@ impl Attack {
             Abuse::Idle => {
                 attack
                     .connect(http, options.connections, String::new())
-                    .await
+                    .await;
             }
             Abuse::AbandonedQueries => {
                 let request = post("/v1/query", r#"{"spin":{}}"#);

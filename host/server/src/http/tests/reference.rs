@@ -15,14 +15,13 @@ use crate::http::reference::{ReplySpec, RouteSpec};
 use crate::http::routes;
 
 /// Errors of every path.
-const GENERAL: [ErrorCode; 8] = [
+const GENERAL: [ErrorCode; 7] = [
     ErrorCode::NotFound,
     ErrorCode::MethodNotAllowed,
     ErrorCode::CrossOrigin,
     ErrorCode::Unauthenticated,
     ErrorCode::Forbidden,
     ErrorCode::UnknownHost,
-    ErrorCode::HeadersTooLarge,
     ErrorCode::NotSupported,
 ];
 

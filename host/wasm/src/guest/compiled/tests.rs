@@ -54,7 +54,8 @@ fn works(module: &GuestModule) {
     let mut instance = start(module, &limits());
     let answer = instance.query(
         crate::testing::at(1),
-        &Bytes::from_static(br#"{"get":{}}"#).into(), &ClientWatch::default(),
+        &Bytes::from_static(br#"{"get":{}}"#).into(),
+        &ClientWatch::default(),
     );
     assert_eq!(&answer.unwrap().unwrap().unwrap()[..], br#"{"value":0}"#);
 }

@@ -235,7 +235,11 @@ fn replies_and_query_responses_have_a_limit() {
         }
     );
     let mut instance = start(&scripted(), &limits);
-    assert!(instance.query(at(1), &query(&op(b'z', 1000)), &ClientWatch::default()).is_ok());
+    assert!(
+        instance
+            .query(at(1), &query(&op(b'z', 1000)), &ClientWatch::default())
+            .is_ok()
+    );
     assert!(matches!(
         instance.query(at(1), &query(&op(b'z', 1001)), &ClientWatch::default()),
         Err(GuestCallError::Guest(GuestFailure::TooLarge {
@@ -286,7 +290,10 @@ fn a_query_has_no_effects_and_may_be_rejected() {
             .unwrap()
             .is_ok()
     );
-    let rejected = instance.query(at(1), &query(b"r reason"), &ClientWatch::default()).unwrap().unwrap();
+    let rejected = instance
+        .query(at(1), &query(b"r reason"), &ClientWatch::default())
+        .unwrap()
+        .unwrap();
     assert_eq!(rejected, Err(Bytes::from_static(b"r reason")));
     let applied = apply(&mut instance, &[b"a"]).unwrap();
     assert_eq!(applied.effects, Effects::default());

@@ -279,7 +279,11 @@ fn a_query_observes_the_last_applied_entry() {
     let mut instance = start(&curious(), &limits());
     let query = |instance: &mut Instance, index| {
         instance
-            .query(at(index), &Bytes::from_static(br#"{"look":{}}"#).into(), &ClientWatch::default())
+            .query(
+                at(index),
+                &Bytes::from_static(br#"{"look":{}}"#).into(),
+                &ClientWatch::default(),
+            )
             .unwrap()
             .unwrap()
             .unwrap()

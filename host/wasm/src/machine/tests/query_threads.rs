@@ -51,7 +51,7 @@ impl QueryNode {
         });
         self.machine.query_async(
             at(self.index),
-            Bytes::copy_from_slice(request),
+            Bytes::copy_from_slice(request).into(),
             respond.for_client(client),
         );
     }

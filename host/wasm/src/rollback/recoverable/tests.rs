@@ -33,7 +33,10 @@ fn query(request: &'static [u8]) -> MachineQuery {
 }
 
 fn value(guest: &mut RecoverableGuest) -> u64 {
-    let response = guest.query(at(0), &query(b"?"), &ClientWatch::default()).unwrap().unwrap();
+    let response = guest
+        .query(at(0), &query(b"?"), &ClientWatch::default())
+        .unwrap()
+        .unwrap();
     u64::from_le_bytes(response.as_ref().try_into().unwrap())
 }
 

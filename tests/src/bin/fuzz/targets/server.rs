@@ -1,6 +1,6 @@
 //! What clients send to the binary: the begin of a connection, and tokens.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use oarlock_tests::fuzz::FuzzTarget;
 
@@ -70,10 +70,12 @@ impl FuzzTarget for Token {
             id: "1234".to_owned(),
             name: "ann".to_owned(),
             roles: "reader,writer".to_owned(),
+            scopes: BTreeMap::from([("queues".to_owned(), BTreeSet::from(["email".to_owned()]))]),
             expires: 2,
         };
         let odd = TokenClaims {
             roles: "all".to_owned(),
+            scopes: BTreeMap::new(),
             ..claims.clone()
         };
         let forged = |claims| {

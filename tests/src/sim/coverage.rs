@@ -94,6 +94,10 @@ counts! {
     upgrades "upgrades",
     /// Upgrades that ended without a switch.
     aborts "aborted upgrades",
+    /// Alarms that were set.
+    alarms "alarms",
+    /// Wake-ups that leaders proposed.
+    wakes "wake-ups",
     /// Audits of state hashes.
     audits "audits",
     /// Guests whose memory became corrupt.

@@ -21,6 +21,8 @@ pub(crate) struct Dimensions {
     pub(crate) corruption: bool,
     /// Nodes of another cluster with the same names call.
     pub(crate) foreign_nodes: bool,
+    /// Alarms of the guest are set.
+    pub(crate) alarms: bool,
 }
 
 impl Dimensions {
@@ -31,6 +33,7 @@ impl Dimensions {
         let (settings, upgrades) = (rng.chance(500), rng.chance(400));
         let (audits, corruption) = (rng.chance(500), rng.chance(250));
         let foreign_nodes = rng.chance(250);
+        let alarms = rng.chance(500);
         Self {
             flags,
             settings,
@@ -38,6 +41,7 @@ impl Dimensions {
             audits: audits || corruption,
             corruption,
             foreign_nodes,
+            alarms,
         }
     }
 
@@ -57,7 +61,7 @@ impl Dimensions {
 
     /// Whether there is something to do for operators, or foreign nodes call.
     pub(crate) fn has_operators(self) -> bool {
-        self.settings || self.upgrades || self.corruption || self.foreign_nodes
+        self.settings || self.upgrades || self.corruption || self.foreign_nodes || self.alarms
     }
 
     /// What a planted fault needs to be seen.
@@ -78,6 +82,7 @@ impl Dimensions {
             }
             _ if planted.is_of_audits() => (self.audits, self.corruption) = (true, true),
             Planted::LineageNotChecked => self.foreign_nodes = true,
+            _ if planted.is_of_alarms() => self.alarms = true,
             _ => {}
         }
     }

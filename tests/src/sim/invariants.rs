@@ -1,6 +1,7 @@
 //! The invariants that hold at every step of every run: one file for each property, with its place in the Raft paper. The
 //! world reports each event to them. The first broken invariant ends the run.
 
+mod alarms;
 mod audits;
 mod bounds;
 mod commits_own_term;

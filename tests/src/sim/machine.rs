@@ -1,4 +1,4 @@
-//! The state machines of the simulation: a list in plain Rust, and the example guest `kv` as the product runs it.
+//! The state machines of the simulation: a list in plain Rust, and the guest `clockwork` as the product runs it.
 //!
 //! Both are registers whose writes form a chain. The list is one register: a command appends its number and returns its
 //! place. In the guest each key is a register: a command puts its number and returns the number that it replaced. So the
@@ -18,7 +18,7 @@ use oarlock_wasm::{CommandOutcome, MachineLimits, WasmMachine};
 use task_queue_raft::entry::CommandClass;
 use task_queue_raft::state_machine::{MachineError, Moment, ReplicatedStateMachine};
 
-pub(crate) use guest::{COMMAND_BYTES, GuestMachine, REGISTERS, limits};
+pub(crate) use guest::{COMMAND_BYTES, GuestMachine, REGISTERS, alarm_command, limits};
 pub(crate) use list::ListMachine;
 pub(crate) use modules::Upgrade;
 
@@ -33,6 +33,8 @@ pub(crate) struct View {
     pub(crate) hash: Hash,
     /// Of the state as the guest writes it; 0: not known.
     pub(crate) digest: u64,
+    /// When the guest wants to be woken, in milliseconds of replicated time; 0: never.
+    pub(crate) wake_at_ms: u64,
 }
 
 impl View {
@@ -44,7 +46,7 @@ impl View {
     /// Whether the states are equal, as far as is known of both.
     pub(crate) fn agrees(self, other: Self) -> bool {
         let known = self.digest != 0 && other.digest != 0;
-        (self.length, self.hash) == (other.length, other.hash)
+        (self.length, self.hash, self.wake_at_ms) == (other.length, other.hash, other.wake_at_ms)
             && (!known || self.digest == other.digest)
     }
 }
@@ -125,6 +127,20 @@ pub(crate) struct Deed {
     pub(crate) bytes: u64,
 }
 
+/// What a command is to do with alarms of the guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum AlarmDeed {
+    /// Sets one.
+    Set {
+        name: String,
+        delay_ms: u64,
+        /// Size of what the guest gets.
+        bytes: u64,
+    },
+    /// Wakes the guest, if it is time.
+    Ring,
+}
+
 impl MachineKind {
     /// The bytes of a command, made longer by so many that mean nothing.
     pub(crate) fn write(self, deed: &Deed, padding: usize) -> Bytes {
@@ -153,6 +169,14 @@ impl MachineKind {
         match self {
             Self::List => None,
             Self::Guest => guest::change_of(command),
+        }
+    }
+
+    /// What the command has to do with alarms of the guest.
+    pub(crate) fn alarm_in(self, command: &Bytes) -> Option<AlarmDeed> {
+        match self {
+            Self::List => None,
+            Self::Guest => guest::alarm_of(command),
         }
     }
 

@@ -168,6 +168,12 @@ pub enum Planted {
     WritesNotStopped,
     /// Messages of nodes of another lineage are accepted.
     LineageNotChecked,
+    /// No leader wakes the guest.
+    WakeForgotten,
+    /// A leader wakes the guest by its own clock, not by the time of the log.
+    WakesByOwnClock,
+    /// The guest is woken before its time.
+    WakesEarly,
 }
 
 impl Planted {
@@ -252,6 +258,9 @@ impl Planted {
         Self::QuarantineIgnored,
         Self::WritesNotStopped,
         Self::LineageNotChecked,
+        Self::WakeForgotten,
+        Self::WakesByOwnClock,
+        Self::WakesEarly,
     ];
 
     /// Whether only runs with the guest as the machine can detect it.
@@ -269,6 +278,14 @@ impl Planted {
                 | Self::ReportsLie
                 | Self::QuarantineIgnored
                 | Self::WritesNotStopped
+        ) || self.is_of_alarms()
+    }
+
+    /// Whether only runs with alarms of the guest can detect it.
+    pub(crate) fn is_of_alarms(self) -> bool {
+        matches!(
+            self,
+            Self::WakeForgotten | Self::WakesByOwnClock | Self::WakesEarly
         )
     }
 

@@ -425,6 +425,11 @@ impl Profile {
             self.set_clocks(ClockKind::MajorityRight);
             self.clocks_are_late = planted == Planted::TimeStandsStill;
         }
+        if planted == Planted::WakesByOwnClock {
+            // The clocks of a majority may be wrong, so a leader with a wrong clock stays.
+            self.clocks = ClockKind::Any;
+            self.faults.extend([FaultKind::ClockJump; 4]);
+        }
         if planted.is_of_leases() {
             self.clocks = ClockKind::Unbounded;
             self.drift_percent = 50;

@@ -26,7 +26,7 @@ const HTTP: [&str; 7] = [
     "tonic",
 ];
 
-const TABLE: [Row; 22] = [
+const TABLE: [Row; 23] = [
     Row {
         package: "task_queue_raft",
         folder: "host/raft",
@@ -113,6 +113,7 @@ const TABLE: [Row; 22] = [
         may: &["oarlock-client"],
         never: &["wasmtime"],
     },
+    guest("oarlock-clockwork", "tests/guests/clockwork"),
     guest("oarlock-curious", "tests/guests/curious"),
     guest("oarlock-faulty", "tests/guests/faulty"),
     guest("oarlock-counter-2", "tests/guests/counter-2"),

@@ -30,7 +30,7 @@ pub struct Guest {
 }
 
 /// Every guest that is kept built.
-pub const GUESTS: [Guest; 15] = [
+pub const GUESTS: [Guest; 16] = [
     Guest {
         name: "counter",
         package: "oarlock-counter",
@@ -86,6 +86,13 @@ pub const GUESTS: [Guest; 15] = [
         feature: "",
         folder: "examples-wasm/flags",
         module: "examples-wasm/dist/flags.wasm",
+    },
+    Guest {
+        name: "clockwork",
+        package: "oarlock-clockwork",
+        feature: "",
+        folder: "tests/guests/clockwork",
+        module: "tests/guests/clockwork.wasm",
     },
     Guest {
         name: "faulty",

@@ -16,6 +16,7 @@ fn seen(length: u64) -> Outcome {
         length,
         hash: Hash::default(),
         digest: 0,
+        wake_at_ms: 0,
     })
 }
 

@@ -44,6 +44,11 @@ impl Registers {
         }
     }
 
+    /// The setting that limits the size of commands; none before the cluster has settings.
+    pub(crate) fn command_bytes(&self) -> Option<u64> {
+        self.command_bytes
+    }
+
     /// The commands that set a register, in order.
     pub(crate) fn lists(&self) -> &[Vec<OpId>] {
         &self.lists

@@ -9,6 +9,7 @@ use task_queue_raft::entry::{Entry, Payload, SnapshotMeta};
 use task_queue_raft::ids::{Index, LogId};
 use task_queue_raft::state_machine::{Moment, ReplicatedStateMachine};
 
+use super::alarms::Alarms;
 use super::log_matching::hash_of;
 use super::registers::Registers;
 use crate::sim::history::OpId;
@@ -28,6 +29,8 @@ struct Applied {
     /// The state that a correct machine has after it: for the list that of the model, for the guest that of the first
     /// node to apply it.
     after: Option<View>,
+    /// When a correct guest wants to be woken after it.
+    wake_at_ms: u64,
 }
 
 /// Every entry as it was applied first, and a model of the machine that has applied them all.
@@ -35,6 +38,7 @@ pub(crate) struct StateMachineSafety {
     kind: MachineKind,
     applied: Vec<Applied>,
     registers: Registers,
+    alarms: Alarms,
     view: View,
     /// The state before the first entry.
     first: Option<View>,
@@ -66,6 +70,7 @@ impl StateMachineSafety {
             wrong: BTreeSet::new(),
             applied: Vec::new(),
             registers: Registers::new(kind),
+            alarms: Alarms::default(),
             view,
             first,
         }
@@ -129,7 +134,7 @@ impl StateMachineSafety {
         match &entry.payload {
             Payload::Commands(commands) => {
                 for command in commands {
-                    self.take(entry.id.index, &command.data);
+                    self.take(entry, &command.data);
                 }
             }
             Payload::Cluster(record) => {
@@ -144,16 +149,20 @@ impl StateMachineSafety {
             hash,
             time_ms: entry.time_ms,
             after: right.or((self.kind == MachineKind::List).then_some(self.view)),
+            wake_at_ms: self.alarms.wake_at_ms(),
         });
         Ok(())
     }
 
-    fn take(&mut self, index: Index, command: &Bytes) {
+    fn take(&mut self, entry: &Entry, command: &Bytes) {
         if let Some(deed) = self.kind.read(command) {
-            self.registers.take(index, &deed);
+            self.registers.take(entry.id.index, &deed);
             self.view.push(deed.number);
         } else if let Some(values) = self.kind.change_in(command) {
             self.registers.change(values.get(COMMAND_BYTES).copied());
+        } else if let Some(deed) = self.kind.alarm_in(command) {
+            let command_bytes = self.registers.command_bytes();
+            self.alarms.take(entry.time_ms, deed, command_bytes);
         }
     }
 
@@ -209,6 +218,7 @@ impl StateMachineSafety {
         view: View,
     ) -> Result<(), Violation> {
         let right = self.after(index).map(|after| *after.get_or_insert(view));
+        self.check_wake(node, index, view)?;
         let agrees = right.is_some_and(|right| right.agrees(view));
         if agrees || !self.tainted.contains(&node) {
             self.wrong.remove(&node);
@@ -219,6 +229,21 @@ impl StateMachineSafety {
         ensure(agrees, "equal logs give equal states (§2)", || {
             format!("behind entry {index} n{node} has {view:?}, and right is {right:?}")
         })
+    }
+
+    /// The guest wants to be woken for its earliest alarm.
+    fn check_wake(&self, node: usize, index: Index, view: View) -> Result<(), Violation> {
+        let expected = self.at(index).map_or(0, |applied| applied.wake_at_ms);
+        ensure(
+            view.wake_at_ms == expected || self.tainted.contains(&node),
+            "a guest is woken at its time",
+            || {
+                format!(
+                    "behind entry {index} the guest of n{node} wants to be woken at {} ms, and right is {expected} ms",
+                    view.wake_at_ms
+                )
+            },
+        )
     }
 
     /// A node responds to a query of a register.

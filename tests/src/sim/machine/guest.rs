@@ -1,5 +1,5 @@
-//! The example guest `kv`, as the product runs it: compiled from its wasm, in the machine that keeps idempotency keys
-//! and the running hash.
+//! The guest `clockwork`, as the product runs it: compiled from its wasm, in the machine that keeps idempotency keys,
+//! wake-ups and the running hash.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -12,7 +12,7 @@ use oarlock_wasm::{
 use serde_json::{Value, json};
 use task_queue_raft::state_machine::{MachineError, Moment, ReplicatedStateMachine};
 
-use super::{Deed, MachineSetup, Told, View, modules};
+use super::{AlarmDeed, Deed, MachineSetup, Told, View, modules};
 use crate::sim::history::OpId;
 use crate::sim::planted::Planted;
 use crate::sim::trace::Hash;
@@ -24,6 +24,8 @@ pub(crate) const REGISTERS: u8 = 3;
 const KEY_TTL_MS: u64 = 600_000;
 /// With the planted fault, each entry lets so much time pass in the machine.
 const FAST_MS: u64 = 60_000;
+/// With the planted fault, wake-ups come by so much too early.
+const EARLY_MS: u64 = 1000;
 
 /// The limits that a node is started with. `command_bytes`: those of its flag.
 pub(crate) fn limits(keys_expire: bool, command_bytes: Option<u64>) -> MachineLimits {
@@ -82,6 +84,30 @@ pub(super) fn deed_of(command: &Bytes) -> Option<Deed> {
     })
 }
 
+/// A command that sets an alarm. `number`: no other alarm of the run has it.
+pub(crate) fn alarm_command(number: u64, delay_ms: u64) -> Bytes {
+    let body = json!({"alarm": {"name": format!("alarm-{number}"), "delay_ms": delay_ms}});
+    Envelope::command(None, body.to_string().as_bytes())
+        .unwrap_or_else(|error| panic!("no key: {error}"))
+}
+
+/// What a command has to do with alarms.
+pub(super) fn alarm_of(command: &Bytes) -> Option<AlarmDeed> {
+    match Envelope::decode(command) {
+        Ok(Envelope::Wake) => Some(AlarmDeed::Ring),
+        Ok(Envelope::Command { body, .. }) => {
+            let value: Value = serde_json::from_slice(&body).ok()?;
+            let alarm = value.get("alarm")?;
+            Some(AlarmDeed::Set {
+                name: alarm.get("name")?.as_str()?.to_owned(),
+                delay_ms: alarm.get("delay_ms")?.as_u64()?,
+                bytes: body.len() as u64,
+            })
+        }
+        _ => None,
+    }
+}
+
 /// The number that a value of the guest is; none for `null`.
 fn number_in(value: &Value) -> Option<Option<OpId>> {
     match value {
@@ -122,7 +148,7 @@ pub(crate) struct GuestMachine {
 
 impl GuestMachine {
     pub(super) fn new(setup: MachineSetup) -> Self {
-        let machine = WasmMachine::new(modules::kv(), setup.limits, None);
+        let machine = WasmMachine::new(modules::clockwork(), setup.limits, None);
         let machine = machine.unwrap_or_else(|error| panic!("{error}"));
         let mut guest = Self {
             status: machine.status(),
@@ -157,6 +183,7 @@ impl GuestMachine {
             length: 0,
             hash,
             digest: self.digest,
+            wake_at_ms: self.status.get().counts.wake_at_ms,
         }
     }
 
@@ -189,7 +216,7 @@ impl GuestMachine {
         at: Moment,
         commands: &[Bytes],
     ) -> Result<Vec<Told>, MachineError> {
-        let at = self.time_of(at);
+        let at = self.time_of(at, commands);
         let altered: Vec<Bytes> = commands
             .iter()
             .map(|command| self.altered(command))
@@ -255,12 +282,18 @@ impl GuestMachine {
     }
 
     /// The machine's time: that of the log, unless a fault is planted.
-    fn time_of(&self, at: Moment) -> Moment {
-        if self.setup.planted != Some(Planted::KeysExpireEarly) {
-            return at;
-        }
+    fn time_of(&self, at: Moment, commands: &[Bytes]) -> Moment {
+        let wakes = || {
+            let mut deeds = commands.iter().filter_map(alarm_of);
+            deeds.any(|deed| matches!(deed, AlarmDeed::Ring))
+        };
+        let ahead = match self.setup.planted {
+            Some(Planted::KeysExpireEarly) => at.index.0 * FAST_MS,
+            Some(Planted::WakesEarly) if wakes() => EARLY_MS,
+            _ => 0,
+        };
         Moment {
-            time_ms: at.time_ms + at.index.0 * FAST_MS,
+            time_ms: at.time_ms + ahead,
             ..at
         }
     }

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use oarlock_wasm::{GuestEngine, GuestModule, MachineLimits, ReplicatedSettings, Sha256};
 
-const KV: &[u8] = include_bytes!("../../../../examples-wasm/dist/kv.wasm");
+const CLOCKWORK: &[u8] = include_bytes!("../../../guests/clockwork.wasm");
 const COUNTER: &[u8] = include_bytes!("../../../../examples-wasm/dist/counter.wasm");
 /// A custom section, which changes the digest of a module and nothing of what it does.
 const SECTION: &[u8] = b"\0\x05\x04next";
@@ -14,9 +14,9 @@ const SECTION: &[u8] = b"\0\x05\x04next";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Upgrade {
     /// The module that every node is started with.
-    Kv,
+    Clockwork,
     /// Another build of the same guest.
-    NextKv,
+    Next,
     /// A guest that can't restore the state of the others, so every node refuses it.
     Counter,
 }
@@ -45,9 +45,10 @@ impl Loaded {
     }
 }
 
-static KV_LOADED: LazyLock<Loaded> = LazyLock::new(|| Loaded::new(Bytes::from_static(KV)));
+static CLOCKWORK_LOADED: LazyLock<Loaded> =
+    LazyLock::new(|| Loaded::new(Bytes::from_static(CLOCKWORK)));
 static NEXT_LOADED: LazyLock<Loaded> =
-    LazyLock::new(|| Loaded::new(Bytes::from([KV, SECTION].concat())));
+    LazyLock::new(|| Loaded::new(Bytes::from([CLOCKWORK, SECTION].concat())));
 static COUNTER_LOADED: LazyLock<Loaded> =
     LazyLock::new(|| Loaded::new(Bytes::from_static(COUNTER)));
 
@@ -60,15 +61,15 @@ pub(super) fn limits() -> MachineLimits {
 }
 
 /// The module that every node is started with.
-pub(super) fn kv() -> GuestModule {
-    KV_LOADED.module.clone()
+pub(super) fn clockwork() -> GuestModule {
+    CLOCKWORK_LOADED.module.clone()
 }
 
 impl Upgrade {
     fn loaded(self) -> &'static Loaded {
         match self {
-            Self::Kv => &KV_LOADED,
-            Self::NextKv => &NEXT_LOADED,
+            Self::Clockwork => &CLOCKWORK_LOADED,
+            Self::Next => &NEXT_LOADED,
             Self::Counter => &COUNTER_LOADED,
         }
     }

@@ -11,7 +11,7 @@ use task_queue_raft::ids::{Index, NodeId};
 
 use super::host::Proposer;
 use super::{Event, World};
-use crate::sim::machine::{COMMAND_BYTES, Told, Upgrade};
+use crate::sim::machine::{COMMAND_BYTES, Told, Upgrade, alarm_command};
 use crate::sim::planted::Planted;
 
 /// Most bytes of a module in one entry.
@@ -20,6 +20,9 @@ const CHUNK_BYTES: usize = 64 << 10;
 const WAIT_MS: u64 = 4000;
 /// Pause before an operator tries again.
 const PAUSE: Duration = Duration::from_millis(150);
+
+/// The longest time of an alarm, in milliseconds of replicated time. It rings before a run ends.
+const LONGEST_ALARM_MS: u64 = 3000;
 
 /// Most guests that become corrupt one by one before the cluster has come to one state.
 const MAX_CORRUPT: u32 = 2;
@@ -31,6 +34,7 @@ enum Act {
     Settings,
     Corrupt,
     ForeignNode,
+    Alarm,
 }
 
 /// An operator who upgrades the guest.
@@ -66,15 +70,18 @@ impl World {
         if dimensions.foreign_nodes {
             acts.push(Act::ForeignNode);
         }
+        if dimensions.alarms {
+            acts.push(Act::Alarm);
+        }
         if acts.is_empty() {
             return;
         }
         match self.act_rng.pick(&acts) {
             Act::Upgrade if self.upgrading.is_none() => {
                 let module = self.act_rng.pick(&[
-                    Upgrade::NextKv,
-                    Upgrade::NextKv,
-                    Upgrade::Kv,
+                    Upgrade::Next,
+                    Upgrade::Next,
+                    Upgrade::Clockwork,
                     Upgrade::Counter,
                 ]);
                 self.upgrading = Some(Upgrading {
@@ -88,6 +95,7 @@ impl World {
             Act::Settings => self.change_settings(),
             Act::Corrupt => self.corrupt(),
             Act::ForeignNode => self.foreign_node(),
+            Act::Alarm => self.set_alarm(),
         }
     }
 
@@ -98,6 +106,15 @@ impl World {
             .filter(|node| !self.calm || members.contains(node))
             .collect();
         (!live.is_empty()).then(|| self.act_rng.pick(&live))
+    }
+
+    /// A client of the guest sets an alarm, at any node.
+    fn set_alarm(&mut self) {
+        let Some(node) = self.any_live() else { return };
+        let delay_ms = self.act_rng.between(1, LONGEST_ALARM_MS);
+        self.coverage.alarms += 1;
+        let data = alarm_command(self.coverage.alarms, delay_ms);
+        self.propose_at(node, data, Proposer::Ignored);
     }
 
     // ----- upgrades -----

@@ -37,6 +37,8 @@ pub(super) enum Proposer {
     StateAudit(AuditRecord),
     Upgrade(UpgradeRecord),
     Readiness,
+    /// A wake-up of the guest.
+    Wake,
     /// The operator who upgrades.
     Upgrading,
     /// An operator who does nothing with the outcome.
@@ -129,6 +131,7 @@ impl World {
         self.take_part_in_audits(node, &view, &status)?;
         self.take_part_in_upgrades(node, &view, &status)?;
         self.end_quarantine(node, run, &view);
+        self.keep_time(node, &view, &status);
         self.tell_module(node, &view, &status);
         Ok(())
     }
@@ -437,6 +440,35 @@ impl World {
         }
     }
 
+    // ----- time -----
+
+    /// As the product's timekeeper does: the leader wakes the guest once the log has reached the time.
+    fn keep_time(&mut self, node: usize, view: &NodeView, status: &StatusHandle) {
+        let waits = self.waits(node, |proposer| *proposer == Proposer::Wake);
+        let writes = self
+            .host(node)
+            .is_some_and(|host| !host.verdict.are_writes_stopped());
+        let now_ms = match self.planted {
+            Some(Planted::WakeForgotten) => 0,
+            Some(Planted::WakesByOwnClock) => self.nodes[node].wall_ms(self.now),
+            _ => view.log_time_ms,
+        };
+        if view.leads && writes && !waits && is_due(status, now_ms) {
+            self.coverage.wakes += 1;
+            self.propose_at(node, Envelope::wake(), Proposer::Wake);
+        }
+    }
+
+    /// Whether the guest of a leader waits for a wake-up that is due.
+    pub(super) fn is_wake_due(&self, leader: usize) -> bool {
+        let live = self.nodes[leader].live.as_ref();
+        live.is_some_and(|live| {
+            let view = NodeView::of(live.driver.core(), self.nodes[leader].clock(self.now));
+            let guest = live.applier.machine().guest();
+            guest.is_some_and(|guest| is_due(guest.status(), view.log_time_ms))
+        })
+    }
+
     // ----- proposals -----
 
     /// Proposes a record of a host or of an operator.
@@ -550,6 +582,9 @@ impl World {
                 number - FIRST_PROPOSAL
             ));
         }
+        if self.is_wake_due(leader) {
+            return Some(format!("{} does not wake its guest", led.id()));
+        }
         for node in self
             .nodes
             .iter()
@@ -578,6 +613,12 @@ impl World {
         }
         None
     }
+}
+
+/// Whether the guest wants to be woken at this time, or before.
+fn is_due(status: &StatusHandle, now_ms: u64) -> bool {
+    let wake_at_ms = status.get().counts.wake_at_ms;
+    wake_at_ms != 0 && wake_at_ms <= now_ms
 }
 
 /// The gates that clients' requests have passed, with what was known of the node then.

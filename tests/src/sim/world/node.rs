@@ -133,6 +133,11 @@ impl Node {
         }
     }
 
+    /// What its wall clock shows at a time of the simulation, in milliseconds since 1970.
+    pub(super) fn wall_ms(&self, at: Duration) -> u64 {
+        self.epoch_ms + u64::try_from(at.as_millis()).unwrap_or(u64::MAX)
+    }
+
     /// What its monotonic clock shows at a time of the simulation.
     pub(super) fn clock(&self, at: Duration) -> Duration {
         scaled(at, self.speed, 1000)
@@ -449,8 +454,7 @@ impl World {
     /// The driver takes in what waits, and acts; as the driver's thread does.
     pub(super) fn turn(&mut self, node: usize) -> Result<(), Violation> {
         let (now, run) = (self.now, self.nodes[node].run);
-        let wall_ms =
-            self.nodes[node].epoch_ms + u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        let wall_ms = self.nodes[node].wall_ms(now);
         let few = self.rng.chance(100);
         let clock = self.nodes[node].clock(now);
         let Some(live) = &mut self.nodes[node].live else {

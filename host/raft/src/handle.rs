@@ -342,9 +342,10 @@ impl<M: ReplicatedStateMachine> Raft<M> {
     /// the time by which the state machine measures delays: not the clock of this machine.
     #[must_use]
     pub fn log_time_ms(&self) -> u64 {
-        let offset_us = self.shared.published.status.borrow().clock.log_offset_us;
+        let clock = self.shared.published.status.borrow().clock;
         let now = i64::try_from(self.shared.epoch.elapsed().as_micros()).unwrap_or(i64::MAX);
-        u64::try_from(now.saturating_add(offset_us) / 1000).unwrap_or(0)
+        let time_ms = u64::try_from(now.saturating_add(clock.log_offset_us) / 1000).unwrap_or(0);
+        time_ms.max(clock.log_time_ms)
     }
 
     /// Notifies of each change of the status. Drop what `borrow` returns before you call another method of the node: that method may

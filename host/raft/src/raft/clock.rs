@@ -56,6 +56,8 @@ pub struct ClockStatus {
     pub ahead_ms: u64,
     /// The time of the log minus this node's monotonic clock, in microseconds.
     pub log_offset_us: i64,
+    /// The time of the last entry of the log, in milliseconds since 1970. The next entry has no lower one.
+    pub log_time_ms: u64,
 }
 
 /// The bounds of an offset that is not known exactly.
@@ -442,6 +444,10 @@ impl Clocks {
     }
 
     fn log_offset_now(&self, may_use_own: bool) -> Offset {
+        if let (None, Some(own)) = (self.bound, self.own) {
+            // Without a bound the time stands still until this clock has reached it.
+            return own;
+        }
         let target = self.target(may_use_own);
         target.map_or(self.log_offset, |target| target.max(self.log_offset))
     }
@@ -476,6 +482,7 @@ impl Clocks {
             ahead_ms: u64::try_from(ahead / MILLISECOND)
                 .map_or(0, |ahead| if is_alarm { ahead } else { 0 }),
             log_offset_us: log_offset,
+            log_time_ms: self.log_time_ms,
         }
     }
 }

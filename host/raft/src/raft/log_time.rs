@@ -30,13 +30,17 @@ impl Core {
     /// The time that an entry would get now, in milliseconds since 1970.
     #[must_use]
     pub fn log_time_ms(&self, now: Duration) -> u64 {
-        self.clocks.time_ms(now, self.may_use_own_clock())
+        let time_ms = self.clocks.time_ms(now, self.may_use_own_clock());
+        time_ms.max(self.log.last_time_ms())
     }
 
     /// What this node knows about its clock and about the time of the log.
     #[must_use]
     pub fn clock_status(&self) -> ClockStatus {
-        self.clocks.status(self.may_use_own_clock())
+        ClockStatus {
+            log_time_ms: self.log.last_time_ms(),
+            ..self.clocks.status(self.may_use_own_clock())
+        }
     }
 
     /// The time of an entry that this leader appends now.

@@ -1,16 +1,32 @@
-//! Wake-ups: the guest wants the next one at the time of its earliest alarm, and none comes before its time.
+//! Wake-ups: the guest wants the next one at the time of its earliest alarm, and no alarm rings before its time. A wake-up that comes
+//! late may ring only some of what is due (`guest-sdk`, module `runtime`): the others ring in the next one.
 
 use std::collections::BTreeMap;
 
 use crate::sim::machine::AlarmDeed;
 
-/// Most alarms that ring in one wake-up.
-const MOST: usize = 256;
-
-/// The alarms that are set after an entry, as a correct guest has them.
+/// The alarms of a correct guest.
 #[derive(Debug, Default)]
 pub(crate) struct Alarms {
-    due_ms: BTreeMap<String, u64>,
+    /// Those that no wake-up can have rung, with their times.
+    set_ms: BTreeMap<String, u64>,
+    /// Times of those that are due at a wake-up, and may be left to the next one.
+    left_ms: Vec<u64>,
+}
+
+/// When a correct guest may want to be woken.
+#[derive(Debug, Default)]
+pub(crate) struct ExpectedWake {
+    left_ms: Vec<u64>,
+    /// 0: never.
+    next_ms: u64,
+}
+
+impl ExpectedWake {
+    /// Whether the guest is right.
+    pub(crate) fn allows(&self, wake_at_ms: u64) -> bool {
+        wake_at_ms == self.next_ms || self.left_ms.contains(&wake_at_ms)
+    }
 }
 
 impl Alarms {
@@ -19,26 +35,26 @@ impl Alarms {
         match deed {
             AlarmDeed::Set { bytes, .. } if command_bytes.is_some_and(|most| bytes > most) => {}
             AlarmDeed::Set { name, delay_ms, .. } => {
-                self.due_ms.insert(name, time_ms + delay_ms);
+                self.set_ms.insert(name, time_ms + delay_ms);
             }
             AlarmDeed::Ring => {
-                let due = |due: &(&String, &u64)| *due.1 <= time_ms;
-                let mut ring: Vec<_> = self.due_ms.iter().filter(due).collect();
-                ring.sort_by_key(|(name, due)| (**due, (*name).clone()));
-                let ring: Vec<String> = ring
-                    .into_iter()
-                    .take(MOST)
-                    .map(|(name, _)| name.clone())
-                    .collect();
-                for name in ring {
-                    self.due_ms.remove(&name);
-                }
+                let due = self.set_ms.extract_if(.., |_, due| *due <= time_ms);
+                self.left_ms.extend(due.map(|(_, due)| due));
             }
         }
     }
 
-    /// When the guest wants to be woken; 0: never.
-    pub(crate) fn wake_at_ms(&self) -> u64 {
-        self.due_ms.values().min().copied().unwrap_or(0)
+    /// A correct guest wants to be woken at this time now or did before: all earlier alarms have rung.
+    pub(crate) fn see(&mut self, wake_at_ms: u64) {
+        self.left_ms
+            .retain(|left| wake_at_ms != 0 && *left >= wake_at_ms);
+    }
+
+    /// When the guest may want to be woken now.
+    pub(crate) fn expected(&self) -> ExpectedWake {
+        ExpectedWake {
+            left_ms: self.left_ms.clone(),
+            next_ms: self.set_ms.values().min().copied().unwrap_or(0),
+        }
     }
 }

@@ -9,7 +9,7 @@ use task_queue_raft::entry::{Entry, Payload, SnapshotMeta};
 use task_queue_raft::ids::{Index, LogId};
 use task_queue_raft::state_machine::{Moment, ReplicatedStateMachine};
 
-use super::alarms::Alarms;
+use super::alarms::{Alarms, ExpectedWake};
 use super::log_matching::hash_of;
 use super::registers::Registers;
 use crate::sim::history::OpId;
@@ -29,8 +29,8 @@ struct Applied {
     /// The state that a correct machine has after it: for the list that of the model, for the guest that of the first
     /// node to apply it.
     after: Option<View>,
-    /// When a correct guest wants to be woken after it.
-    wake_at_ms: u64,
+    /// When a correct guest may want to be woken after it.
+    wake: ExpectedWake,
 }
 
 /// Every entry as it was applied first, and a model of the machine that has applied them all.
@@ -149,7 +149,7 @@ impl StateMachineSafety {
             hash,
             time_ms: entry.time_ms,
             after: right.or((self.kind == MachineKind::List).then_some(self.view)),
-            wake_at_ms: self.alarms.wake_at_ms(),
+            wake: self.alarms.expected(),
         });
         Ok(())
     }
@@ -232,18 +232,26 @@ impl StateMachineSafety {
     }
 
     /// The guest wants to be woken for its earliest alarm.
-    fn check_wake(&self, node: usize, index: Index, view: View) -> Result<(), Violation> {
-        let expected = self.at(index).map_or(0, |applied| applied.wake_at_ms);
+    fn check_wake(&mut self, node: usize, index: Index, view: View) -> Result<(), Violation> {
+        if self.tainted.contains(&node) {
+            return Ok(());
+        }
+        let none = ExpectedWake::default();
+        let expected = self.at(index).map_or(&none, |applied| &applied.wake);
         ensure(
-            view.wake_at_ms == expected || self.tainted.contains(&node),
+            expected.allows(view.wake_at_ms),
             "a guest is woken at its time",
             || {
                 format!(
-                    "behind entry {index} the guest of n{node} wants to be woken at {} ms, and right is {expected} ms",
+                    "behind entry {index} the guest of n{node} wants to be woken at {} ms, and right is {expected:?}",
                     view.wake_at_ms
                 )
             },
-        )
+        )?;
+        if index.0 == self.applied.len() as u64 {
+            self.alarms.see(view.wake_at_ms);
+        }
+        Ok(())
     }
 
     /// A node responds to a query of a register.

@@ -97,9 +97,6 @@ struct NodeView {
 
 impl NodeView {
     fn of(core: &Core, now: Duration) -> Self {
-        let clock = core.clock_status();
-        let now_us = i64::try_from(now.as_micros()).unwrap_or(i64::MAX);
-        let log_time_us = now_us.saturating_add(clock.log_offset_us);
         Self {
             me: core.id().clone(),
             voters: core.membership().voters().cloned().collect(),
@@ -107,7 +104,7 @@ impl NodeView {
             leads: core.has_committed_in_term(),
             level: core.cluster().level,
             now,
-            log_time_ms: u64::try_from(log_time_us / 1000).unwrap_or(0),
+            log_time_ms: core.log_time_ms(now),
             reinstalled: core.reinstalled(),
             is_reinstalling: core.reinstalling().is_some(),
             snapshot: core.snapshot().map_or(Index::ZERO, |meta| meta.last.index),

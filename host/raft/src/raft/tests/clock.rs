@@ -735,3 +735,29 @@ fn it_stays_while_it_sends_a_snapshot_to_a_voter_that_runs() {
     cluster.pass(2000);
     assert_eq!(cluster.only_leader(), "b");
 }
+
+#[test]
+fn without_a_bound_the_time_stands_still_until_the_leaders_clock_has_reached_it() {
+    let node = Node::with(config("a", "a"), HardState::default(), &[]);
+    let mut cluster = Clocked {
+        cluster: Cluster::new([node].into_iter()),
+        names: "a".to_owned(),
+        skew: BTreeMap::from([("a".to_owned(), HOUR)]),
+    };
+    cluster.elect("a");
+    let ahead = cluster.stamp("a");
+    cluster.set("a", 0);
+    for _ in 0..3 {
+        cluster.pass(1000);
+        let now = cluster.cluster.now;
+        // What waits for the time of the log must not take it for later than an entry would get.
+        assert_eq!(cluster.core("a").log_time_ms(now), ahead);
+        assert_eq!(cluster.status("a").log_time_ms, ahead);
+        assert_eq!(cluster.stamp("a"), ahead);
+    }
+    cluster.set("a", 2 * HOUR);
+    let now = cluster.cluster.now;
+    let expected = cluster.core("a").log_time_ms(now);
+    assert!(expected > ahead);
+    assert_eq!(cluster.stamp("a"), expected);
+}

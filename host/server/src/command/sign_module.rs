@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use oarlock_wasm::Sha256;
+use oarlock_wasm::{GuestModule, Sha256};
 use serde::Serialize;
 
 use super::input;
@@ -53,6 +53,12 @@ fn create_key(path: &Path) -> Result<SignResult, Failure> {
 fn sign(file: &Path, key: &Path) -> Result<SignResult, Failure> {
     let key = ModuleKey::read(key).map_err(Failure::failed)?;
     let module = input::read(None, Some(file), std::io::empty())?;
+    if !GuestModule::is_binary(&module) {
+        return Err(Failure::failed(format!(
+            "{} is not a WebAssembly binary, and only a binary can be signed; name the file that the build wrote",
+            file.display()
+        )));
+    }
     let sha256 = Sha256::of(&module);
     let signature = key.sign(sha256);
     let path = signature_path(file);

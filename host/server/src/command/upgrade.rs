@@ -1,12 +1,15 @@
 //! `oarlock upgrade`: upgrades the cluster to another module, or shows past upgrades.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use oarlock_client::{
     Client, EndedUpgrade, FirstModuleInfo, UpgradeDone, UpgradeHistory, UpgradeNodeProgress,
     UpgradeOptions, UpgradeProgress,
 };
+
+use oarlock_wasm::GuestModule;
 
 use super::connect::{block_on, connect, refused};
 use super::input;
@@ -32,11 +35,19 @@ pub(crate) fn upgrade(args: UpgradeArgs) -> Result<(), Failure> {
 async fn run(args: UpgradeArgs) -> Result<(), Failure> {
     let client = connect(&args.client)?;
     let module = match &args.file {
-        Some(file) => input::read(None, Some(file), std::io::empty())?,
+        Some(file) => binary_of(file)?,
         None if args.built_in => built_in::queue().to_vec(),
         None => return history(&client, args.client.output.json).await,
     };
     carry_out(&client, &args, module).await
+}
+
+/// The binary of a module, which may be in the text format.
+fn binary_of(file: &Path) -> Result<Vec<u8>, Failure> {
+    let bytes = input::read(None, Some(file), std::io::empty())?;
+    let binary = GuestModule::binary_of(bytes.into());
+    let refused = |reason| Failure::failed(format!("{}: {reason}", file.display()));
+    binary.map(Vec::from).map_err(refused)
 }
 
 async fn carry_out(client: &Client, args: &UpgradeArgs, module: Vec<u8>) -> Result<(), Failure> {

@@ -11,9 +11,10 @@ use axum::extract::{Query, Request, State};
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_TYPE, ETAG};
 use axum::response::Response;
+use bytes::Bytes;
 use oarlock_wasm::{
-    AbortCause, CheckResult, GuestModule, MAX_SIGNATURE_BYTES, PastUpgrade, Sha256, UpgradeRefusal,
-    UpgradeStatus, UpgradeSummary,
+    AbortCause, CheckResult, GuestModule, MAX_SIGNATURE_BYTES, MachineLimits, PastUpgrade, Sha256,
+    UpgradeRefusal, UpgradeStatus, UpgradeSummary,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -160,13 +161,28 @@ pub(super) async fn upgrade(
         hint: "build a smaller module, without debug information, or raise the limit with `oarlock settings set module_bytes=N`",
     };
     let (body, _share) = request::body_up_to(&app, &parts.headers, body, largest).await?;
-    check_signature(&app, &body, &options)?;
+    let how = if options.dry_run { " dry run" } else { "" };
+    let details = format!("{}{how}", Sha256::of(&body));
+    let operation = Operation::new(&parts.extensions, "upgradeStateMachine", details);
+    let upgrading = carry_out(&app, body, limits, options, deadline);
+    operations::recorded(&app, operation, upgrading)
+        .await
+        .map(Json)
+}
+
+/// Checks a module and activates it.
+async fn carry_out(
+    app: &App,
+    body: Bytes,
+    limits: MachineLimits,
+    options: UpgradeRequestOptions,
+    deadline: Instant,
+) -> Result<UpgradeResponse, ApiError> {
+    check_binary(&body)?;
+    check_signature(app, &body, &options)?;
     let module = load_module(&app.checks, app.machine.module(), body, limits)
         .await
         .map_err(of_upgrade)?;
-    let how = if options.dry_run { " dry run" } else { "" };
-    let details = format!("{}{how}", module.sha256());
-    let operation = Operation::new(&parts.extensions, "upgradeStateMachine", details);
     let upgrade = Upgrade {
         raft: &app.raft,
         upgrades: &app.upgrades,
@@ -179,15 +195,24 @@ pub(super) async fn upgrade(
     let activated_index = if module.sha256() == app.machine.module().sha256() {
         Some(upgrade.active_since())
     } else {
-        let upgrading = async {
-            let upgraded = tokio::time::timeout_at(deadline, upgrade.run()).await;
-            let upgraded = upgraded.unwrap_or(Err(UpgradeError::TimedOut));
-            upgraded.map_err(of_upgrade)
-        };
-        operations::recorded(&app, operation, upgrading).await?
+        let upgraded = tokio::time::timeout_at(deadline, upgrade.run()).await;
+        let upgraded = upgraded.unwrap_or(Err(UpgradeError::TimedOut));
+        upgraded.map_err(of_upgrade)?
     };
     let activated_index = activated_index.map(|index| index.0);
-    Ok(Json(UpgradeResponse::new(&module, activated_index)))
+    Ok(UpgradeResponse::new(&module, activated_index))
+}
+
+/// Nodes read the text format from files only: its parser is one more for hostile bytes.
+fn check_binary(module: &[u8]) -> Result<(), ApiError> {
+    if GuestModule::is_binary(module) {
+        return Ok(());
+    }
+    Err(ApiError::new(
+        ErrorCode::ModuleRefused,
+        "the body is not a WebAssembly binary; the current module stays active",
+        "send the file that the build wrote; `oarlock upgrade FILE` also takes the text format, and sends a binary",
+    ))
 }
 
 /// Checks the signature of a module before the module is compiled. The other voters check it too.

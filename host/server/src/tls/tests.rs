@@ -5,16 +5,17 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{AlertDescription, ClientConfig};
 use task_queue_raft::ids::NodeId;
 use task_queue_raft::node::security::{PeerSecurity, SecuredPeer};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::certificate::CertificateInfo;
 use super::files;
@@ -187,11 +188,11 @@ async fn a_node_of_another_authority_or_another_cluster_is_refused() {
 }
 
 /// A client of TLS with any certificate, or none, that checks nothing itself.
-async fn probe(
+async fn secure(
     addr: std::net::SocketAddr,
     dir: Option<(&Path, &str)>,
     ca: &Path,
-) -> std::io::Result<Vec<u8>> {
+) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = rustls::RootCertStore::empty();
     for authority in files::authorities(ca).expect("authorities") {
         roots.add(authority).expect("an authority");
@@ -214,14 +215,38 @@ async fn probe(
     };
     let stream = TcpStream::connect(addr).await?;
     let name = ServerName::try_from("localhost").expect("a name");
-    let mut stream = TlsConnector::from(Arc::new(config))
+    TlsConnector::from(Arc::new(config))
         .connect(name, stream)
-        .await?;
+        .await
+}
+
+/// What it receives after it has sent something.
+async fn probe(
+    addr: std::net::SocketAddr,
+    dir: Option<(&Path, &str)>,
+    ca: &Path,
+) -> std::io::Result<Vec<u8>> {
+    let mut stream = secure(addr, dir, ca).await?;
     stream.write_all(b"hello").await?;
     stream.flush().await?;
     let mut received = Vec::new();
     stream.read_to_end(&mut received).await?;
     Ok(received)
+}
+
+/// What it receives without sending anything.
+async fn listen(
+    addr: std::net::SocketAddr,
+    dir: Option<(&Path, &str)>,
+    ca: &Path,
+) -> std::io::Result<()> {
+    let mut stream = secure(addr, dir, ca).await?;
+    let received = stream.read_to_end(&mut Vec::new()).await;
+    match received {
+        // The test drops a connection that is accepted.
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(()),
+        received => received.map(drop),
+    }
 }
 
 #[tokio::test]
@@ -386,7 +411,7 @@ fn a_reload_that_fails_changes_nothing() {
 }
 
 /// A certificate with other times than `oarlock cert` makes.
-fn valid_from_to(certificates: &Certificates, from_days: i64, to_days: i64) -> PathBuf {
+fn valid_from_to(certificates: &Certificates, name: &str, from_days: i64, to_days: i64) -> PathBuf {
     use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, Issuer, KeyPair, SanType};
     let root = certificates.dir.path();
     let key = fs::read_to_string(root.join("ca.key")).expect("a key");
@@ -399,7 +424,7 @@ fn valid_from_to(certificates: &Certificates, from_days: i64, to_days: i64) -> P
     let now = time::OffsetDateTime::now_utc();
     params.not_before = now + time::Duration::days(from_days);
     params.not_after = now + time::Duration::days(to_days);
-    let uri = "oarlock://prod/node/late".to_owned();
+    let uri = format!("oarlock://prod/node/{name}");
     params.subject_alt_names = vec![SanType::URI(uri.try_into().expect("ASCII"))];
     params.extended_key_usages = vec![
         ExtendedKeyUsagePurpose::ServerAuth,
@@ -407,7 +432,7 @@ fn valid_from_to(certificates: &Certificates, from_days: i64, to_days: i64) -> P
     ];
     let pair = KeyPair::generate().expect("a key");
     let certificate = params.signed_by(&pair, &issuer).expect("a certificate");
-    let dir = certificates.node("late");
+    let dir = certificates.node(name);
     fs::write(dir.join("node.crt"), certificate.pem()).expect("writable");
     fs::write(dir.join("node.key"), pair.serialize_pem()).expect("writable");
     dir
@@ -417,7 +442,7 @@ fn valid_from_to(certificates: &Certificates, from_days: i64, to_days: i64) -> P
 async fn an_expired_certificate_and_one_that_is_not_valid_yet_are_refused() {
     let certificates = Certificates::of("prod");
     let node = handle(&certificates.node("a"));
-    let valid = valid_from_to(&certificates, -1, 1);
+    let valid = valid_from_to(&certificates, "late", -1, 1);
     assert!(TlsHandle::open(valid.clone()).is_ok());
     assert!(
         accepted_from(&node, &valid, certificates.dir.path())
@@ -425,7 +450,7 @@ async fn an_expired_certificate_and_one_that_is_not_valid_yet_are_refused() {
             .is_ok()
     );
     for (from, to, reason) in [(-2, -1, "expired"), (1, 2, "not valid yet")] {
-        let dir = valid_from_to(&certificates, from, to);
+        let dir = valid_from_to(&certificates, "late", from, to);
         let error = refused(&dir).to_lowercase();
         assert!(error.contains(reason), "{error}");
         let error = accepted_from(&node, &dir, certificates.dir.path()).await;
@@ -446,4 +471,116 @@ async fn accepted_from(node: &TlsHandle, dir: &Path, ca: &Path) -> std::io::Resu
         node.accept(stream).await.map(drop)
     };
     tokio::join!(accepting, probe(addr, Some((dir, "node")), ca)).0
+}
+
+/// The alert that a client of TLS gets from one of the ports of a node. It sends nothing, so that no alert is lost.
+async fn alert_of(
+    node: &TlsHandle,
+    to_peers: bool,
+    dir: Option<(&Path, &str)>,
+    ca: &Path,
+) -> Option<AlertDescription> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a socket");
+    let addr = listener.local_addr().expect("an address");
+    let accepting = async {
+        let (stream, _) = listener.accept().await.expect("a connection");
+        let accepted = if to_peers {
+            node.accept(stream).await.map(drop)
+        } else {
+            node.clone().accept_client(stream).await.map(drop)
+        };
+        accepted.is_ok()
+    };
+    let (received, is_accepted) = tokio::join!(listen(addr, dir, ca), accepting);
+    let error = received.err();
+    assert_eq!(is_accepted, error.is_none(), "{error:?}");
+    // The end of an accepted connection is no error.
+    error.map(|error| {
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+        match inner {
+            Some(rustls::Error::AlertReceived(alert)) => *alert,
+            _ => panic!("no alert: {error:?}"),
+        }
+    })
+}
+
+#[tokio::test]
+async fn each_certificate_that_is_refused_gets_the_alert_for_its_reason() {
+    use AlertDescription as Alert;
+    let certificates = Certificates::of("prod");
+    let at_a = certificates.node("a");
+    let ca = certificates.dir.path();
+    let revoked = certificates.client("former", "all");
+    let chain = files::certificates(&revoked.join("client.crt")).expect("a certificate");
+    let info = CertificateInfo::of(&chain[0]).expect("a certificate");
+    issue::revoke(&at_a, &info).expect("writable");
+    let node = handle(&at_a);
+    let strange = Certificates::of("prod");
+    let (client, stranger) = (
+        certificates.client("ann", "all"),
+        strange.client("ann", "all"),
+    );
+    let strange_node = strange.node("b");
+    let (past, future) = (
+        valid_from_to(&certificates, "past", -2, -1),
+        valid_from_to(&certificates, "future", 1, 2),
+    );
+    let own = certificates.node("b");
+    for (to_peers, dir, alert) in [
+        (true, Some((own.as_path(), "node")), None),
+        (
+            true,
+            Some((&client, "client")),
+            Some(Alert::CertificateUnknown),
+        ),
+        (true, None, Some(Alert::CertificateRequired)),
+        (true, Some((&strange_node, "node")), Some(Alert::UnknownCA)),
+        (true, Some((&past, "node")), Some(Alert::CertificateExpired)),
+        (
+            true,
+            Some((&future, "node")),
+            Some(Alert::CertificateExpired),
+        ),
+        (false, Some((&client, "client")), None),
+        // Roles decide what it may do: nothing but read the health of the node.
+        (false, None, None),
+        (false, Some((&stranger, "client")), Some(Alert::UnknownCA)),
+        (
+            false,
+            Some((&past, "node")),
+            Some(Alert::CertificateExpired),
+        ),
+        (
+            false,
+            Some((&future, "node")),
+            Some(Alert::CertificateExpired),
+        ),
+        (
+            false,
+            Some((&revoked, "client")),
+            Some(Alert::CertificateRevoked),
+        ),
+    ] {
+        let received = alert_of(&node, to_peers, dir, ca).await;
+        assert_eq!(received, alert, "to peers: {to_peers}, {dir:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_node_does_not_dial_a_node_whose_certificate_is_no_longer_valid() {
+    let certificates = Certificates::of("prod");
+    let (at_a, at_b) = (certificates.node("a"), certificates.node("b"));
+    let chain = files::certificates(&at_b.join("node.crt")).expect("a certificate");
+    let info = CertificateInfo::of(&chain[0]).expect("a certificate");
+    let b = handle(&at_b);
+    assert!(connect(&handle(&at_a), "b", &b).await.0.is_ok());
+    issue::revoke(&at_a, &info).expect("writable");
+    let (dialled, accepted) = connect(&handle(&at_a), "b", &b).await;
+    let error = dialled
+        .err()
+        .expect("it is revoked")
+        .to_string()
+        .to_lowercase();
+    assert!(error.contains("revoked"), "{error}");
+    assert!(accepted.is_err());
 }

@@ -56,6 +56,26 @@ impl GuestModule {
         Self::load(self.engine(), bytes, limits)
     }
 
+    /// Whether these bytes begin as a WebAssembly binary does.
+    #[must_use]
+    pub fn is_binary(bytes: &[u8]) -> bool {
+        bytes.starts_with(MAGIC)
+    }
+
+    /// The bytes of a module, or the binary of its text format.
+    ///
+    /// # Errors
+    /// The bytes are neither.
+    pub fn binary_of(bytes: Bytes) -> Result<Bytes, CheckReason> {
+        if Self::is_binary(&bytes) {
+            return Ok(bytes);
+        }
+        let not_wasm = |message| CheckReason::NotWasm { message };
+        let text = std::str::from_utf8(&bytes).map_err(|error| not_wasm(error.to_string()))?;
+        let parsed = wat::parse_str(text).map_err(|error| not_wasm(error.to_string()))?;
+        Ok(parsed.into())
+    }
+
     /// The same guest under these rules of execution and this stack limit. Compiles it if it was not used with them
     /// before.
     ///
@@ -203,17 +223,7 @@ fn compile(engine: &Engine, bytes: &Bytes, rules: Rules) -> Result<Component, Ch
 
 /// The binary of the component: as given, parsed from text, or encoded from a core module.
 fn component_binary(engine: &Engine, bytes: &Bytes) -> Result<Bytes, CheckReason> {
-    let binary = if bytes.starts_with(MAGIC) {
-        bytes.clone()
-    } else {
-        let text = std::str::from_utf8(bytes).map_err(|error| CheckReason::NotWasm {
-            message: error.to_string(),
-        })?;
-        let parsed = wat::parse_str(text).map_err(|error| CheckReason::NotWasm {
-            message: error.to_string(),
-        })?;
-        parsed.into()
-    };
+    let binary = GuestModule::binary_of(bytes.clone())?;
     if binary.get(4..8) == Some(COMPONENT) {
         return Ok(binary);
     }

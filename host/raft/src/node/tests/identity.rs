@@ -1,11 +1,16 @@
 //! Versions of the protocol, and what a hello shows of its sender's store.
 
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+
 use super::support::*;
 use crate::identity::{History, NodeIdentity, PeerHello, RunHistory};
 use crate::ids::{Lineage, NodeId, StoreId};
 use crate::message::*;
 use crate::node::NetworkEvent;
 use crate::node::hello::{Handshake, Hello, HelloExtension, HelloRefusal, HelloRefusalReason};
+use crate::node::security::{PeerIdentity, PeerSecurity, SecuredPeer, Securing};
 
 fn identity(store_id: u64) -> NodeIdentity {
     NodeIdentity {
@@ -179,4 +184,68 @@ async fn nodes_of_two_lineages_refuse_each_other_and_name_both() {
         assert!(refused.detail.contains(&name), "{refused}");
     }
     assert!(refused.detail.contains("Keep both"), "{refused}");
+}
+
+/// Every connection has proved to be of this node.
+#[derive(Debug)]
+struct ProvenNode(&'static str);
+
+impl ProvenNode {
+    fn secured(&self, stream: TcpStream) -> Securing {
+        let identity = PeerIdentity {
+            cluster_id: CLUSTER.to_owned(),
+            node_id: self.0.into(),
+        };
+        Box::pin(async move {
+            Ok(SecuredPeer {
+                stream: Box::new(stream),
+                identity,
+                distrusted: Box::pin(std::future::pending()),
+            })
+        })
+    }
+}
+
+impl PeerSecurity for ProvenNode {
+    fn connect(&self, stream: TcpStream, _peer: &NodeId) -> Securing {
+        self.secured(stream)
+    }
+
+    fn accept(&self, stream: TcpStream) -> Securing {
+        self.secured(stream)
+    }
+}
+
+#[tokio::test]
+async fn a_hello_with_another_name_than_the_proven_one_is_refused() {
+    let (a, b, c) = (socket("a"), absent("b"), absent("c"));
+    let a = start_with(crate::node::NetworkConfig {
+        security: Some(Arc::new(ProvenNode("c"))),
+        ..config(a, &[&b, &c])
+    });
+    let (raw, handshake) = RawPeer::send_hello(a.addr(), "b", "a").await;
+    let refused = refusal(handshake);
+    assert_eq!(refused.reason, HelloRefusalReason::WrongNode);
+    assert!(refused.to_string().contains("certificate"), "{refused}");
+    raw.closed().await;
+    RawPeer::connect_as(a.addr(), "c", "a").await;
+}
+
+/// The node that was dialled has proved to be another one than its hello says.
+#[tokio::test]
+async fn a_response_with_another_name_than_the_proven_one_is_not_used() {
+    let (a, b) = (socket("a"), socket("b"));
+    let mut a = start_with(crate::node::NetworkConfig {
+        security: Some(Arc::new(ProvenNode("c"))),
+        ..config(a, &[&b.address])
+    });
+    b.listener.set_nonblocking(true).unwrap();
+    let listener = tokio::net::TcpListener::from_std(b.listener).unwrap();
+    for _ in 0..2 {
+        let mut raw = RawPeer(soon(listener.accept()).await.unwrap().0);
+        raw.frame().await;
+        raw.write(&hello_of("b", "a").encode()).await;
+        raw.closed().await;
+    }
+    assert!(a.events.try_recv().is_err(), "it has used the connection");
 }

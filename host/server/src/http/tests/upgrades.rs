@@ -138,7 +138,12 @@ async fn an_invalid_module_is_refused_with_its_reason_and_the_current_one_stays_
     for (module, reason) in [
         (
             Bytes::from_static(b"no module at all"),
-            "neither WebAssembly nor its text",
+            "not a WebAssembly binary",
+        ),
+        // A node does not even parse it.
+        (
+            Bytes::from_static(b"(component)"),
+            "not a WebAssembly binary",
         ),
         (foreign, "has no `migrate`"),
     ] {

@@ -7,6 +7,7 @@
 //! | [`memory`] | both stores in memory |
 //! | [`repair`] | sets corrupt files aside |
 //! | [`restore`] | makes a data directory from the state in a backup |
+//! | [`survivor`] | what a data directory contains, to compare it with others |
 //! | [`origin`] | finds out whether a data directory is a copy |
 //! | `schema` | the bytes of every record |
 //! | `bounds`, `files`, `error` | checks of the log's range, file operations, errors |
@@ -25,6 +26,7 @@ pub mod repair;
 pub mod restore;
 mod schema;
 pub mod snapshot;
+pub mod survivor;
 
 use std::io::{Read, Write};
 use std::time::Duration;

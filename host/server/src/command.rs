@@ -16,6 +16,7 @@ mod input;
 mod logs;
 mod members;
 mod new;
+mod new_cluster;
 mod operations;
 mod output;
 mod query;

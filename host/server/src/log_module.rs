@@ -33,7 +33,15 @@ pub(crate) fn source(settings: &ServeSettings) -> io::Result<GuestSource> {
     if !follows_log(settings) {
         return Ok(settings.guest.clone());
     }
-    Ok(match read(&settings.data_dir)? {
+    source_in(&settings.data_dir)
+}
+
+/// The module of the log in a data directory: the one that it keeps, or the built-in task queue.
+///
+/// # Errors
+/// The data directory can't be read.
+pub(crate) fn source_in(data_dir: &Path) -> io::Result<GuestSource> {
+    Ok(match read(data_dir)? {
         Some((path, bytes)) => GuestSource::Kept(path, bytes),
         None => GuestSource::BuiltInQueue,
     })

@@ -1,4 +1,13 @@
-//! `oarlock recover`: a way past an entry at which every node stops. It works on the data directory of a stopped node.
+//! `oarlock recover`: a way past an entry at which every node stops, and out of the loss of a majority. It works on the data
+//! directories of stopped nodes.
+//!
+//! | module | contents |
+//! |---|---|
+//! | [`survivors`] | what directories contain, which one is best, and what may be lost |
+//! | [`rebuild`] | a new cluster from one of them |
+
+mod rebuild;
+mod survivors;
 
 use std::fmt::Write;
 use std::fs;
@@ -17,11 +26,20 @@ use crate::cli::RecoverArgs;
 use crate::decisions::{Decisions, StoredDecision};
 use crate::exit::Failure;
 
-/// Records a decision about an entry in the data directory, or shows the decisions.
+/// Compares survivors, makes a new cluster from one, records a decision about an entry, or shows the decisions.
 ///
 /// # Errors
-/// The directory is in use, the entry can't be decided on, or the successor is invalid.
+/// A directory is in use or damaged, another one is better, the entry can't be decided on, or the successor is invalid.
 pub(crate) fn recover(args: RecoverArgs) -> Result<(), Failure> {
+    match &args.into {
+        Some(into) if !args.dry_run => rebuild::rebuild(&args, into),
+        _ if args.dry_run || !args.survivors.is_empty() => survivors::show(&args),
+        _ => decide(args),
+    }
+}
+
+/// Records a decision about an entry in the data directory, or shows the decisions.
+fn decide(args: RecoverArgs) -> Result<(), Failure> {
     let dir = args.storage.data_dir.as_path();
     let mut decisions = Decisions::read(dir).map_err(Failure::failed)?;
     let mut text = String::new();

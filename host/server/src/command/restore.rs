@@ -5,19 +5,19 @@ use std::io::{self, BufReader};
 use std::path::Path;
 
 use serde_json::json;
-use task_queue_raft::entry::SnapshotMeta;
-use task_queue_raft::ids::{Index, LogId, StoreId, Term};
+use task_queue_raft::ids::{Index, LogId, Term};
 use task_queue_raft::storage::StorageError;
 use task_queue_raft::storage::redb::Identity;
 use task_queue_raft::storage::restore::{RestoredCluster, restore as restore_into};
 
 use super::backup::described;
-use super::output::{print_safely, write_json, write_out};
+use super::new_cluster::{self, next_steps};
+use super::output::{write_json, write_out};
 use crate::backup::{BackupReader, Manifest};
 use crate::cli::RestoreArgs;
 use crate::exit::Failure;
 use crate::private_files;
-use crate::settings::{LONE_NODE, check_restored_node};
+use crate::settings::check_restored_node;
 
 const READ_BYTES: usize = 1 << 20;
 
@@ -52,63 +52,20 @@ pub(crate) fn restore(args: RestoreArgs) -> Result<(), Failure> {
         });
         return write_json(io::stdout().lock(), &value);
     }
-    write_out(
-        io::stdout().lock(),
-        told(&args, &manifest, &cluster, &meta).as_bytes(),
-    )
-}
-
-fn told(
-    args: &RestoreArgs,
-    manifest: &Manifest,
-    cluster: &RestoredCluster,
-    meta: &SnapshotMeta,
-) -> String {
-    let dir = args.storage.data_dir.display().to_string();
-    let mut flags = format!("--data-dir {}", print_safely(&dir));
-    if args.peer_addr.is_some() || args.node_id != LONE_NODE {
-        flags.push_str(&format!(" --node-id {}", print_safely(&args.node_id)));
-    }
-    if let Some(address) = &args.peer_addr {
-        flags.push_str(&format!(" --peer-addr {}", print_safely(address)));
-    }
-    format!(
-        "restored {}\n\nThe cluster {} begins anew with the node {}, as lineage {}. Nodes of the old cluster can't join it.\nNext:\n  oarlock serve {flags}\nThen start the other nodes on empty directories, and add each with `oarlock members add`.\n",
-        described(manifest),
-        print_safely(&cluster.identity.cluster_id),
-        print_safely(&args.node_id),
-        meta.cluster.lineage,
-    )
+    let next = next_steps(dir, &cluster, &meta, args.peer_addr.as_deref());
+    let text = format!("restored {}\n\n{next}", described(&manifest));
+    write_out(io::stdout().lock(), text.as_bytes())
 }
 
 fn new_cluster(args: &RestoreArgs, manifest: &Manifest) -> Result<RestoredCluster, Failure> {
-    if manifest.level == 0 || manifest.level > task_queue_raft::CLUSTER_LEVEL {
-        return Err(Failure::failed(format!(
-            "the backup needs cluster level {}, and this release knows levels 1 to {}; use a later release",
-            manifest.level,
-            task_queue_raft::CLUSTER_LEVEL
-        )));
-    }
-    let random = || {
-        getrandom::u64().map_err(|error| {
-            Failure::failed(format!(
-                "the operating system has no randomness: {error}; nothing was restored"
-            ))
-        })
-    };
     let cluster_id = args.cluster_id.clone();
-    Ok(RestoredCluster {
-        identity: Identity {
-            node_id: args.node_id.as_str().into(),
-            cluster_id: cluster_id.unwrap_or_else(|| manifest.cluster_id.clone()),
-        },
-        address: args.peer_addr.clone().unwrap_or_default(),
-        store_id: StoreId(random()?.max(1)),
-        random: u128::from(random()?) << 64 | u128::from(random()?),
-        level: manifest.level,
-        last: LogId::new(Term(manifest.term), Index(manifest.index)),
-        time_ms: manifest.time_ms,
-    })
+    let identity = Identity {
+        node_id: args.node_id.as_str().into(),
+        cluster_id: cluster_id.unwrap_or_else(|| manifest.cluster_id.clone()),
+    };
+    let last = LogId::new(Term(manifest.term), Index(manifest.index));
+    let (level, time_ms) = (manifest.level, manifest.time_ms);
+    new_cluster::begin(identity, args.peer_addr.as_deref(), level, last, time_ms)
 }
 
 fn refused(file: &Path, error: &dyn std::fmt::Display) -> Failure {

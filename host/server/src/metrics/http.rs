@@ -42,8 +42,8 @@ pub(crate) const ROUTES: [&str; 25] = [
 
 /// Values of the label `status`. The last one stands for all other statuses.
 const STATUSES: [&str; 18] = [
-    "200", "400", "401", "403", "404", "405", "409", "413", "415", "421", "422", "429", "500", "501",
-    "503", "504", "507", "other",
+    "200", "400", "401", "403", "404", "405", "409", "413", "415", "421", "422", "429", "500",
+    "501", "503", "504", "507", "other",
 ];
 
 /// Upper bounds of the histogram's buckets, in seconds: from a fast commit on one node to beyond the default timeout.

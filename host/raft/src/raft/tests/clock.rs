@@ -740,7 +740,7 @@ fn it_stays_while_it_sends_a_snapshot_to_a_voter_that_runs() {
 fn without_a_bound_the_time_stands_still_until_the_leaders_clock_has_reached_it() {
     let node = Node::with(config("a", "a"), HardState::default(), &[]);
     let mut cluster = Clocked {
-        cluster: Cluster::new([node].into_iter()),
+        cluster: Cluster::new([node]),
         names: "a".to_owned(),
         skew: BTreeMap::from([("a".to_owned(), HOUR)]),
     };

@@ -286,6 +286,7 @@ async fn a_scan_from_another_network_finds_only_tls() {
     for args in [
         &["ca", "--cluster-id", "prod"][..],
         &["node", "node1", "--host", &address],
+        &["client", "ann", "--roles", "all"],
     ] {
         let made = run([&["cert"][..], args, &["--ca-dir", certs]].concat());
         assert!(made.status.success(), "{made:?}");
@@ -322,4 +323,12 @@ async fn a_scan_from_another_network_finds_only_tls() {
             assert!(received.is_empty() || is_alert, "port {port}: {received:?}");
         }
     }
+    // Who has a certificate is served.
+    let (endpoint, ann) = (format!("{address}:8101"), format!("{certs}/ann"));
+    eventually("the node serves over TLS", async || {
+        let with = ["--endpoints", &endpoint, "--certs-dir", &ann, "--json"];
+        let status = run([&["status"][..], &with].concat());
+        status.status.success().then_some(())
+    })
+    .await;
 }

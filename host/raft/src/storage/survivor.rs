@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::entry::{ClusterState, SnapshotMeta};
-use crate::ids::{LogId, Term};
+use crate::ids::{Index, LogId, Term};
 use crate::raft::membership::Membership;
 use crate::storage::redb::{Identity, RedbStore};
 use crate::storage::snapshot::SnapshotFiles;
@@ -19,6 +19,8 @@ pub struct Survivor {
     pub identity: Identity,
     /// The latest term that the node has seen.
     pub term: Term,
+    /// The entry before the first one in the log.
+    pub purged: Index,
     /// The last entry.
     pub last: LogId,
     /// The newest snapshot.
@@ -56,7 +58,7 @@ impl Survivor {
             .unwrap_or_default();
         if covered.index < stored.purged.index {
             let reason = format!(
-                "the log begins after entry {}, and the newest snapshot ends at entry {}",
+                "it begins after entry {}, and the newest snapshot ends at entry {}",
                 stored.purged.index, covered.index
             );
             return Err(StorageError::Corrupt {
@@ -70,6 +72,7 @@ impl Survivor {
         Ok(Some(Self {
             identity: store.identity().clone(),
             term: stored.hard_state.term,
+            purged: stored.purged.index,
             last: stored.last.max(covered),
             membership: membership
                 .map(|(_, membership)| membership.clone())

@@ -7,9 +7,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use task_queue_raft::ids::Index;
-use task_queue_raft::storage::redb::RedbStore;
-use task_queue_raft::storage::snapshot::SnapshotFiles;
-use task_queue_raft::storage::{LogStore, SnapshotStore, StorageError};
+use task_queue_raft::storage::survivor::Survivor;
 
 use super::backup::described;
 use super::output::{print_safely, write_json, write_out};
@@ -54,73 +52,35 @@ fn of_backup(path: &Path) -> Result<(String, Value), Failure> {
 }
 
 fn of_directory(dir: &Path) -> Result<(String, Value), Failure> {
-    let broken = |error: StorageError| {
+    let name = dir.display().to_string();
+    let name = print_safely(&name);
+    let found = Survivor::read(dir)
+        .map_err(|error| Failure::failed(format!("{name} is not sound: {error}")))?;
+    let found = found.ok_or_else(|| {
         Failure::failed(format!(
-            "{} is not sound: {error}",
-            print_safely(&dir.display().to_string())
-        ))
-    };
-    let store = RedbStore::open_existing(dir).map_err(broken)?;
-    let mut store = store.ok_or_else(|| {
-        Failure::failed(format!(
-            "{} contains no log; pass the data directory of a node",
-            dir.display()
+            "{name} contains no log; pass the data directory of a node"
         ))
     })?;
-    let stored = store.load().map_err(broken)?;
-    let entries = read_entries(&store, stored.purged.index, stored.last.index).map_err(broken)?;
-    let snapshot = read_snapshot(dir).map_err(broken)?;
-    let covered = snapshot.map_or(Index::ZERO, |(index, _)| index);
-    if covered < stored.purged.index {
-        return Err(Failure::failed(format!(
-            "{} is not sound: the log begins after entry {}, and the newest snapshot ends at entry {covered}; start the node with \
-             --repair, so that it gets both from its peers",
-            dir.display(),
-            stored.purged.index
-        )));
-    }
-    let identity = store.identity();
+    let identity = &found.identity;
+    let snapshot = found.snapshot.as_ref();
+    let covered = snapshot.map_or(Index::ZERO, |snapshot| snapshot.last.index);
+    let last = found.last.index;
+    let entries = last.0.saturating_sub(found.purged.0);
     let text = format!(
-        "{}: sound. Node {} of the cluster {}, term {}, {entries} entries up to {}, snapshot up to entry {covered}\n",
-        print_safely(&dir.display().to_string()),
+        "{name}: sound. Node {} of the cluster {}, term {}, {entries} entries up to {last}, snapshot up to entry {covered}\n",
         print_safely(identity.node_id.as_str()),
         print_safely(&identity.cluster_id),
-        stored.hard_state.term,
-        stored.last.index,
+        found.term,
     );
     let value = json!({
         "sound": true,
         "node_id": identity.node_id.as_str(),
         "cluster_id": identity.cluster_id,
-        "term": stored.hard_state.term.0,
+        "term": found.term.0,
         "entries": entries,
-        "last": stored.last.index.0,
+        "last": last.0,
         "snapshot": covered.0,
-        "snapshot_bytes": snapshot.map_or(0, |(_, bytes)| bytes),
+        "snapshot_bytes": snapshot.map_or(0, |snapshot| snapshot.length),
     });
     Ok((text, value))
-}
-
-/// Reads and decodes all entries. Returns how many there are.
-fn read_entries(store: &RedbStore, purged: Index, last: Index) -> Result<u64, StorageError> {
-    let mut next = purged.next();
-    while next <= last {
-        let read = store.read(next, last, 1 << 20)?;
-        next = Index(next.0 + read.len() as u64);
-    }
-    Ok(last.0 - purged.0)
-}
-
-/// Reads the newest snapshot, if there is one: its last entry and its length.
-fn read_snapshot(dir: &Path) -> Result<Option<(Index, u64)>, StorageError> {
-    if !SnapshotFiles::directory(dir).is_dir() {
-        return Ok(None);
-    }
-    let snapshots = SnapshotFiles::to_read(dir);
-    let Some(meta) = snapshots.newest()? else {
-        return Ok(None);
-    };
-    // Reads all bytes and compares the checksum.
-    snapshots.open(&meta)?;
-    Ok(Some((meta.last.index, meta.length)))
 }

@@ -154,6 +154,21 @@ fn post(path: &str, body: &str) -> String {
     format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n{body}")
 }
 
+/// Waits until the node has done what the hostile clients have requested so far.
+pub(super) async fn settled(http: &Http) {
+    let is_quiet = |line: &String| {
+        !(line.starts_with("oarlock_queries_waiting ")
+            || line.starts_with("oarlock_queries_running "))
+            || line.ends_with(" 0")
+    };
+    for _ in 0..600 {
+        if metrics(http).await.iter().all(is_quiet) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 /// The metrics that show what the node has done.
 pub(super) async fn metrics(http: &Http) -> Vec<String> {
     let Ok(response) = http.get("/metrics").await else {

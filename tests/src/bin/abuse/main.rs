@@ -97,6 +97,9 @@ async fn measure(options: &Options, abuse: Abuse) {
     let (load, before) = load.run(options.turn()).await;
     let memory = memory::resident_mib(pid);
     let attack = hostile::Attack::begin(options, &http, abuse).await;
+    // What hostile clients request costs as much as what others request. What they cost by not reading comes after it.
+    let (load, begun) = load.run(options.turn()).await;
+    hostile::settled(&http).await;
     let (load, during) = load.run(options.turn()).await;
     let peak = memory::peak_mib(pid);
     let what = attack.end().await;
@@ -105,11 +108,17 @@ async fn measure(options: &Options, abuse: Abuse) {
         .to_possible_value()
         .map_or_else(String::new, |name| name.get_name().to_owned());
     println!("{name}: {what}");
-    for (when, latencies) in [("before", &before), ("during", &during), ("after", &after)] {
+    for (when, latencies) in [
+        ("before", &before),
+        ("while they begin", &begun),
+        ("then", &during),
+        ("after", &after),
+    ] {
         println!("  {when}: {latencies}");
     }
     println!(
-        "  p99 {:.2} times as long; resident memory {memory} MiB before, {peak} MiB at most, {} MiB after",
+        "  p99 {:.2} times as long while they begin, {:.2} times then; resident memory {memory} MiB before, {peak} MiB at most, {} MiB after",
+        ratio(&begun, &before),
         ratio(&during, &before),
         memory::resident_mib(pid)
     );

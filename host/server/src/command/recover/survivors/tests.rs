@@ -17,6 +17,7 @@ fn directory(id: &str, last: (u64, u64), quarantined: bool, voters: &[&str]) -> 
             cluster_id: "prod".to_owned(),
         },
         term: Term(last.0),
+        purged: Index(0),
         last: LogId::new(Term(last.0), Index(last.1)),
         snapshot: None,
         membership: Some(Membership::of_voters(ids.iter(), &BTreeMap::new())),

@@ -30,7 +30,7 @@ pub struct Guest {
 }
 
 /// Every guest that is kept built.
-pub const GUESTS: [Guest; 15] = [
+pub const GUESTS: [Guest; 16] = [
     Guest {
         name: "counter",
         package: "oarlock-counter",
@@ -121,6 +121,13 @@ pub const GUESTS: [Guest; 15] = [
         feature: "swapped",
         folder: "tests/guests/fruit",
         module: "tests/guests/apples-swapped.wasm",
+    },
+    Guest {
+        name: "apples-widened",
+        package: "oarlock-fruit",
+        feature: "widened",
+        folder: "tests/guests/fruit",
+        module: "tests/guests/apples-widened.wasm",
     },
     Guest {
         name: "apples-foreign",

@@ -20,7 +20,7 @@
 //     export const { machine, queries, timers, about, layout } = guest(new Locks(), host, {
 //       name: "locks",
 //       version: 1,
-//       layout: "locks:1",
+//       layout: "locks-js:1",
 //     });
 //
 // A guest that asks for the caller of a command (`cx.caller()`) passes the interface `callers` as well:

@@ -17,7 +17,7 @@ exports the machine like this:
     import oarlock
     from locks import Locks
 
-    Machine, Queries, Timers, About, Layout = oarlock.exports(Locks(), name="locks", version=1, layout="locks:1")
+    Machine, Queries, Timers, About, Layout = oarlock.exports(Locks(), name="locks", version=1, layout="locks-python:1")
 
 Change `layout` whenever the bytes of `write` change their meaning, and raise the version then.
 

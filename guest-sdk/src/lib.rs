@@ -91,8 +91,8 @@
 //! - **Keep all state in the struct.** Statics and `#[serde(skip)]` fields are lost after a restore.
 //! - **Change nothing when you refuse a command.** [`Harness`](testing::Harness) compares the states. What you did through
 //!   [`Apply`] is undone.
-//! - **A panic is a trap.** The host undoes the whole command, and the client gets the code `trap`. The panic message is
-//!   in the node's log.
+//! - **A panic is a trap.** The host undoes the whole command, and the client gets an error with the code `trap`, which quotes
+//!   the panic with its file and line. The node's log has it too.
 //! - **Bound the size of the state.** A state that only grows reaches the memory limit of the host.
 //!
 //! # Malformed commands

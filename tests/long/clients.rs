@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use oarlock_client::{ApplyOptions, Client, Endpoint};
+use oarlock_client::{ApplyOptions, Client, Endpoint, QueryOptions};
+use oarlock_tests::process::listeners::{change_flags, listened_node};
 use oarlock_tests::process::{
-    Cluster, QUICK, SecuredCluster, checkers, eventually, guest, run, text,
+    Cluster, Http, Node, QUICK, SecuredCluster, checkers, eventually, guest, run, text,
 };
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::task::JoinSet;
 
 use counter::{AddArguments, CallError, CounterClient};
@@ -69,12 +71,23 @@ fn checked_clients() -> TempDir {
         generate("python", name, &at(&format!("{client}.py")));
         generate("typescript", name, &at(&format!("{client}.ts")));
     }
-    for driver in ["drive.py", "drive.ts"] {
-        std::fs::copy(sources().join(driver), at(driver)).expect("copied");
-    }
-    checkers::mypy(folder.path(), &["drive.py"]);
-    checkers::tsc(folder.path(), &["drive.ts"]);
+    checked_programs(folder.path(), &["drive", "untrusted"]);
     folder
+}
+
+/// Copies these programs in Python and TypeScript next to the clients, and checks them.
+fn checked_programs(folder: &Path, names: &[&str]) {
+    let (python, typescript): (Vec<String>, Vec<String>) = names
+        .iter()
+        .map(|name| (format!("{name}.py"), format!("{name}.ts")))
+        .unzip();
+    for program in python.iter().chain(&typescript) {
+        std::fs::copy(sources().join(program), folder.join(program)).expect("copied");
+    }
+    let python: Vec<&str> = python.iter().map(String::as_str).collect();
+    checkers::mypy(folder, &python);
+    let typescript: Vec<&str> = typescript.iter().map(String::as_str).collect();
+    checkers::tsc(folder, &typescript);
 }
 
 #[test]
@@ -324,6 +337,142 @@ async fn clients_use_certificates_and_tokens() {
             text(&output)
         );
     }
+    untrusted_nodes_get_nothing(folder.path(), &endpoints, token.trim());
+    let query = r#"{"get":{"key":"k"}}"#;
+    let found = client.query(query, &QueryOptions::default()).await;
+    let found = found.expect("a response").response;
+    assert_eq!(&found[..], br#"{"value":"v"}"#, "it has not changed");
+}
+
+/// Where a node's certificate is not accepted, nothing was sent, so the outcome is known. No token is sent without TLS.
+fn untrusted_nodes_get_nothing(folder: &Path, endpoints: &str, token: &str) {
+    for (program, file, refusal, refusals) in [
+        ("python3", "untrusted.py", "ValueError", 2),
+        ("node", "untrusted.js", "TypeError", 3),
+    ] {
+        let mut client = std::process::Command::new(program);
+        client
+            .current_dir(folder)
+            .args([file, endpoints, token])
+            .env_remove("NODE_EXTRA_CA_CERTS");
+        let printed = text(&client.output().expect("it starts"));
+        let lines: Vec<&str> = printed.lines().collect();
+        assert_eq!(lines.len(), 1 + refusals, "{printed}");
+        assert!(lines[0].starts_with("Unavailable "), "{printed}");
+        for line in &lines[1..] {
+            let expected = format!("{refusal} a token is sent to nodes with TLS only");
+            assert!(line.starts_with(&expected), "{printed}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_in_python_continue_on_another_node() {
+    events_continue_on_another_node(["python3", "follow.py"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_in_typescript_continue_on_another_node() {
+    events_continue_on_another_node(["node", "follow.js"]).await;
+}
+
+/// A program follows events while the node that it reads from is killed. It gets each one once, in their order.
+async fn events_continue_on_another_node(program: [&str; 2]) {
+    const LAST: u64 = 60;
+    let folder = tempfile::tempdir().expect("a folder");
+    for (language, file) in [("python", "flags.py"), ("typescript", "flags.ts")] {
+        generate(language, "flags", &folder.path().join(file));
+    }
+    checked_programs(folder.path(), &["follow"]);
+    let mut cluster = Cluster::start(3, "flags", &QUICK);
+    cluster.leader().await;
+    let targets: Vec<Http> = cluster.nodes.iter().map(Node::http).collect();
+    let endpoints: Vec<&str> = targets.iter().map(|http| http.0.as_str()).collect();
+    let mut process = tokio::process::Command::new(program[0])
+        .current_dir(folder.path())
+        .args([program[1], &endpoints.join(","), &LAST.to_string()])
+        .stdout(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("it starts");
+    let mut lines = BufReader::new(process.stdout.take().expect("piped")).lines();
+    change_flags(targets.clone(), 1, 10).await.expect("changes");
+    let mut seen = Vec::new();
+    for _ in 0..10 {
+        seen.extend(lines.next_line().await.expect("readable"));
+    }
+    let read_from = listened_node(&mut cluster).await;
+    let changes = change_flags(targets, 11, LAST);
+    seen.extend(lines.next_line().await.expect("readable"));
+    cluster.nodes[read_from].kill();
+    while let Some(line) = lines.next_line().await.expect("readable") {
+        seen.push(line);
+    }
+    assert!(process.wait().await.expect("it ends").success());
+    changes.await.expect("changes");
+    let versions = seen.iter().map(|line| {
+        let (id, version) = line.split_once(' ').expect("id and version");
+        assert!(id.contains('.'), "{line}");
+        version.parse().expect("a number")
+    });
+    let versions: Vec<u64> = versions.collect();
+    assert_eq!(versions, (1..=LAST).collect::<Vec<_>>());
+}
+
+/// Names of commands, queries, fields and types that the templates or the languages use themselves.
+#[test]
+fn the_checkers_accept_clients_whose_names_are_those_of_the_templates() {
+    const NAMES: [&str; 16] = [
+        "access",
+        "ssl",
+        "copy",
+        "event",
+        "events",
+        "failed",
+        "self",
+        "then",
+        "fetch",
+        "str",
+        "cast",
+        "json",
+        "http",
+        "constructor",
+        "class",
+        "with_timeout",
+    ];
+    let each = |what: &dyn Fn(&str) -> serde_json::Value| {
+        let pairs = NAMES.iter().map(|name| ((*name).to_owned(), what(name)));
+        serde_json::Value::Object(pairs.collect())
+    };
+    let of_type = |name: &str| json!({"$ref": format!("#/$defs/{name}")});
+    let fields = json!({"type": "object", "properties": each(&|_| json!({"type": "string"}))});
+    let schema = json!({
+        "title": "access",
+        "properties": {
+            "command": {"properties": each(&|_| fields.clone())},
+            "reply": {"properties": each(&of_type)},
+            "query": {"properties": each(&of_type)},
+            "response": {"properties": each(&|_| json!({"type": "integer"}))},
+            "refusal": {"properties": {"error": {"properties": {"code": {"enum": NAMES}}}}},
+        },
+        "$defs": each(&|_| fields.clone()),
+    });
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("schema.json");
+    std::fs::write(&file, schema.to_string()).expect("writable");
+    for (language, out) in [("python", "client.py"), ("typescript", "client.ts")] {
+        let made = run([
+            "client",
+            language,
+            "--schema",
+            &file.display().to_string(),
+            "--out",
+            &folder.path().join(out).display().to_string(),
+        ]);
+        assert!(made.status.success(), "{}", text(&made));
+    }
+    checkers::mypy(folder.path(), &["client.py"]);
+    checkers::tsc(folder.path(), &["client.ts"]);
 }
 
 /// Counts a client that has ended, also by a panic.

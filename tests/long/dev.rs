@@ -62,9 +62,23 @@ impl Dev {
 }
 
 async fn value(http: &Http) -> i64 {
-    let response = http.apply(ADD).await.expect("a response");
+    value_after(http, ADD).await
+}
+
+async fn value_after(http: &Http, command: &'static str) -> i64 {
+    let response = http.apply(command).await.expect("a response");
     assert_eq!(response.status, 200, "{response:?}");
     response.json()["value"].as_i64().expect("a number")
+}
+
+/// Waits until standard error has a line of the guest's log with this text.
+async fn logged(dir: &Path, message: &str) {
+    eventually("the log of the guest is shown", async || {
+        let shown = fs::read_to_string(dir.join("stderr")).expect("readable");
+        let is_wanted = |line: &str| line.contains("guest") && line.contains(message);
+        shown.lines().any(is_wanted).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -95,12 +109,13 @@ async fn a_saved_change_is_live_and_what_fails_leaves_the_guest_as_it_is() {
     .await;
     assert_eq!(value(&http).await, 5);
 
-    let changed = "Ok(Value { value: value + 1000 })";
+    let changed = "_cx.log(oarlock_guest::Level::Info, format_args!(\"now {value}\")); Ok(Value { value: value + 1000 })";
     let mut steps = Steps::begin("oarlock dev");
     edit("Ok(Value { value })", changed);
     dev.wait_for("is active").await;
     steps.done("from a saved change until it is active");
     assert_eq!(value(&http).await, 1010, "the new code on the old state");
+    logged(dir.path(), "now 10").await;
 
     edit("Ok(Value { value })", "Ok(Value { valeu })");
     dev.wait_for("the build failed; the module before keeps running")
@@ -132,4 +147,47 @@ async fn a_saved_change_is_live_and_what_fails_leaves_the_guest_as_it_is() {
     let query = r#"{"get":{"name":"apples"}}"#;
     let found = http.query(query).await.expect("a response");
     assert_eq!(found.json(), json!({"value": 25}));
+}
+
+/// The guest of a project in C: what it prints is in the log, and a saved change is live.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_project_in_c_is_live_and_its_log_is_shown() {
+    const ADD_5: &str = r#"{"add":{"by":5}}"#;
+    let dir = tempfile::tempdir().expect("a folder");
+    let made = run_in(dir.path(), ["new", "seats", "--lang", "c"]);
+    assert!(made.status.success(), "{}", text(&made));
+    let source = dir.path().join("seats/src/state_machine.c");
+    let original = fs::read_to_string(&source).expect("readable");
+    let edit = |added: &str| {
+        let line = "  value = sum;\n";
+        assert!(original.contains(line), "{original}");
+        let changed = original.replacen(line, &format!("{line}{added}"), 1);
+        fs::write(&source, changed).expect("writable");
+    };
+    edit("  fprintf(stderr, \"the sum is %\" PRId64 \"\\n\", value);\n");
+    let addr = format!("127.0.0.1:{}", free_ports(1)[0]);
+    let http = Http(addr.clone());
+    let mut dev = Dev::start(dir.path(), &addr);
+    dev.wait_for("save a file").await;
+    eventually("the node is ready", async || {
+        (http.get("/readyz").await.ok()?.status == 200).then_some(())
+    })
+    .await;
+    assert_eq!(value_after(&http, ADD_5).await, 5);
+    logged(dir.path(), "the sum is 5").await;
+
+    edit("  value += 1000;\n");
+    dev.wait_for("is active").await;
+    assert_eq!(value_after(&http, ADD_5).await, 1010, "on the old state");
+
+    edit("  valeu = 1;\n");
+    let told = dev
+        .wait_for("the build failed; the module before keeps running")
+        .await;
+    let shown = fs::read_to_string(dir.path().join("stderr")).expect("readable");
+    assert!(
+        told.contains("valeu") || shown.contains("valeu"),
+        "the compiler's error is shown: {told}{shown}"
+    );
+    assert_eq!(value_after(&http, ADD_5).await, 2015);
 }

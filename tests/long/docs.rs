@@ -2,9 +2,11 @@
 //! pages say. How to add a command: see `oarlock_tests::docs`. `guide.rs` does the same for the guides.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use oarlock_tests::docs::{Session, blocks};
-use oarlock_tests::process::{guest, noted, require_wasm_target};
+use oarlock_tests::docs::{Session, blocks, rounded_size};
+use oarlock_tests::process::{guest, noted, oarlock, require_wasm_target, text};
+use serde_json::Value;
 
 fn root() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -105,6 +107,82 @@ async fn examples() {
     let copied = std::fs::copy(&built, languages.join("counter-c.wasm"));
     copied.unwrap_or_else(|error| panic!("{}: {error}", built.display()));
     follow(reader, page).await;
+}
+
+/// The kept counter, and those that the gate has built in other languages.
+#[test]
+fn the_sizes_of_modules_on_pages_are_those_of_the_files() {
+    let page = |path: &str| std::fs::read_to_string(root().join(path)).expect("a page");
+    let cell = |page: &str, row: &str, column: usize| {
+        let line = page.lines().find(|line| line.starts_with(row));
+        let cells: Vec<&str> = line.expect("the row").split('|').map(str::trim).collect();
+        cells[column].to_owned()
+    };
+    let kept = rounded_size(&root().join("examples-wasm/dist/counter.wasm"));
+    let performance = page("host/docs/performance.md");
+    assert_eq!(
+        cell(&performance, "| size of the counter in Rust |", 2),
+        kept
+    );
+    let examples = page("examples-wasm/README.md");
+    let row = "| [`counter`](counter/src/lib.rs), Rust |";
+    assert_eq!(cell(&examples, row, 3), kept);
+    for name in ["counter-c", "counter-python", "counter-js"] {
+        let built = rounded_size(&guest(name));
+        let row = format!("| [`{name}`]({name}/");
+        assert_eq!(cell(&examples, &row, 3), built, "{name}");
+    }
+}
+
+/// The commands of `host/docs/performance.md`, as short as they can be.
+#[test]
+fn the_benchmarks_of_the_page_run() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let bench = |arguments: &[&str]| {
+        let mut bench = Command::new(env!("CARGO_BIN_EXE_bench"));
+        let output = bench.arg("--dir").arg(dir.path()).args(arguments).output();
+        let output = output.expect("it starts");
+        assert!(output.status.success(), "{}", text(&output));
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let binary = oarlock().display().to_string();
+    let run = bench(&[
+        "--only",
+        "writes,reads",
+        "--seconds",
+        "1",
+        "--rounds",
+        "1",
+        "--connections",
+        "1",
+        "--binary",
+        &binary,
+        "--against",
+        &binary,
+        "--json",
+    ]);
+    let measured: Value = serde_json::from_str(&run).expect("JSON");
+    let lines = measured["lines"].as_array().expect("lines");
+    let compared: Vec<&Value> = lines
+        .iter()
+        .filter(|line| line["details"]["other"].is_object())
+        .collect();
+    assert_eq!(compared.len(), 2, "{run}");
+    for line in compared {
+        for side in ["ours", "other"] {
+            let rate = line["details"][side]["rate"].as_f64();
+            assert!(rate.is_some_and(|rate| rate > 0.0), "{line}");
+        }
+    }
+    let file = dir.path().join("run.json");
+    std::fs::write(&file, run).expect("writable");
+    let drawn = bench(&["--draw", &file.display().to_string()]);
+    assert!(drawn.starts_with("<svg "), "{drawn}");
+    // The picture of the page is that of its figures.
+    let docs = root().join("host/docs");
+    let figures = docs.join("performance.json").display().to_string();
+    let kept = std::fs::read_to_string(docs.join("performance.svg"));
+    assert!(bench(&["--draw", &figures]) == kept.expect("a picture"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

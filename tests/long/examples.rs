@@ -138,6 +138,43 @@ async fn apply(cluster: &Cluster, command: Value) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn processes_with_the_lock_lose_no_count() {
+    const EACH: u64 = 25;
+    let example = Example {
+        guest: "lock",
+        client: "lock",
+        program: "count.py",
+    };
+    let folder = example.folder();
+    let (_cluster, address) = serve(example.guest).await;
+    let file = folder.path().join("count.json");
+    std::fs::write(&file, "[0, 0]").expect("writable");
+    let (times, path) = (EACH.to_string(), file.display().to_string());
+    let start = |name: &str| {
+        let arguments = [&address, name, &times, &path];
+        Running::start(example.command(&folder, &arguments))
+    };
+    let running = ["a", "b", "c"].map(start);
+    running.into_iter().for_each(Running::finish);
+    let counted = std::fs::read_to_string(&file).expect("readable");
+    let counted: Value = serde_json::from_str(&counted).expect("JSON");
+    assert_eq!(
+        counted,
+        json!([3 * EACH, 3 * EACH]),
+        "each count has a fence of its own"
+    );
+    // The file has the fence of a later owner.
+    std::fs::write(&file, "[0, 1000]").expect("writable");
+    let late = example.command(&folder, &[&address, "late", "1", &path]);
+    let late = { late }.output().expect("it starts");
+    assert!(
+        !late.status.success() && text(&late).contains("the lease has ended"),
+        "{}",
+        text(&late)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_ledger_pays_what_is_there() {
     let example = Example {
         guest: "ledger",

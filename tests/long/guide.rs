@@ -6,6 +6,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use oarlock_tests::docs::rounded_size;
 use oarlock_tests::process::{
     Http, Steps, eventually, free_ports, oarlock, require_wasm_target, text,
 };
@@ -103,12 +104,17 @@ struct Reader {
     nodes: usize,
     /// Lines that the next commands begin with: those of a reader who stays in the project's folder.
     folder: String,
+    /// The folder of a copy of `oarlock`, which is not near this repository: projects contain what they need.
+    installed: tempfile::TempDir,
 }
 
 impl Reader {
     fn new(nodes: usize) -> Self {
+        let installed = tempfile::tempdir().expect("a folder");
+        std::fs::copy(oarlock(), installed.path().join("oarlock")).expect("writable");
         Self {
             dir: tempfile::tempdir().expect("a folder"),
+            installed,
             ports: free_beginnings(),
             exports: String::new(),
             nodes,
@@ -134,12 +140,12 @@ impl Reader {
             .collect();
         let script = format!("{}{}{}", self.exports, self.folder, script(&commands));
         self.exports.push_str(&exports);
-        let folder = oarlock().parent().expect("a program lies in a folder");
         let path = std::env::var("PATH").unwrap_or_default();
+        let path = format!("{}:{path}", self.installed.path().display());
         Command::new("sh")
             .args(["-c", &script])
             .current_dir(self.dir.path())
-            .env("PATH", format!("{}:{path}", folder.display()))
+            .env("PATH", path)
             .env("CARGO_NET_OFFLINE", "true")
             .env("CARGO_TARGET_DIR", built())
             .output()
@@ -196,6 +202,10 @@ async fn the_guide_leads_to_a_cluster_of_three_and_its_next_version() {
                     // The versions that this repository has fetched, so that the network is not needed.
                     let lock = reader.dir.path().join("visits/Cargo.lock");
                     std::fs::copy(root().join("Cargo.lock"), lock).expect("writable");
+                    let manifest = reader.dir.path().join("visits/Cargo.toml");
+                    let manifest = std::fs::read_to_string(manifest).expect("a project");
+                    let vendored = "path = \"vendor/oarlock/guest-sdk\"";
+                    assert!(manifest.contains(vendored), "{manifest}");
                 }
                 if body.contains("oarlock serve ") {
                     reader.wait_for_nodes().await;
@@ -263,6 +273,19 @@ async fn leads_to_a_served_guest(page: &str, tools: &str, made: &str, pinned: &s
     }
     steps.end();
     assert_eq!((commands, files), (5, 2));
+    has_the_size_of_the_page(page, reader.dir.path());
+}
+
+/// The page tells how large the module is, as in "about 18 MB".
+fn has_the_size_of_the_page(page: &str, folder: &Path) {
+    let (_, rest) = page.split_once("The module is `build/").expect("a module");
+    let (file, rest) = rest.split_once('`').expect("the end of its name");
+    let rest = rest.split_whitespace().skip_while(|word| *word != "about");
+    let size: Vec<&str> = rest.skip(1).take(2).collect();
+    let size = size.join(" ");
+    let project = file.strip_suffix(".wasm").expect("a module");
+    let module = folder.join(project).join("build").join(file);
+    assert_eq!(size.trim_end_matches(','), rounded_size(&module));
 }
 
 fn link_tools(project: &Path, tools: &str, made: &str, pinned: &str) {
@@ -294,13 +317,7 @@ fn a_page_is_taken_apart_into_files_and_commands() {
 
 #[test]
 fn a_command_that_prints_something_else_or_fails_is_found() {
-    let mut reader = Reader {
-        dir: tempfile::tempdir().expect("a folder"),
-        ports: vec!["710".to_owned(), "810".to_owned()],
-        exports: String::new(),
-        nodes: 0,
-        folder: String::new(),
-    };
+    let mut reader = Reader::new(0);
     let mut succeeds = |commands: &str| reader.run(commands).status.success();
     assert!(succeeds("echo '{\"a\":1}'   # {\"a\":1}\n"));
     assert!(!succeeds("echo '{\"a\":1}'   # {\"a\":2}\n"));

@@ -9,7 +9,7 @@ use oarlock_tests::process::locks::{
     LockClient, acquire, fence, lock, release, send_with_key, until_waiting,
 };
 use oarlock_tests::process::{
-    Cluster, Http, HttpResponse, apply_somewhere, compile, eventually, guest,
+    Cluster, Http, HttpResponse, apply_somewhere, compile, eventually, guest, run,
 };
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
@@ -545,6 +545,57 @@ async fn a_cluster_goes_from_c_to_python_to_javascript_and_back() {
     for layout in ["layout i64-little-endian", "layout serde1:"] {
         assert!(message.contains(layout), "{message}");
     }
+}
+
+/// The lock services have one name and one version, and states of other bytes.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_lock_service_takes_over_the_state_of_another_language() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    compile(&["lock", "lock-python", "lock-js"]);
+    for (active, next) in [
+        ("lock", ["lock-python", "lock-js"]),
+        ("lock-python", ["lock-js", "lock"]),
+        ("lock-js", ["lock", "lock-python"]),
+    ] {
+        let mut cluster = Cluster::start(1, active, &FUEL);
+        cluster.leader().await;
+        let http = cluster.nodes[0].http();
+        let held = send_with_key(&http, "a", acquire("a", 600_000, 0)).await;
+        assert_eq!(fence(&held.expect("a response")), 1);
+        for name in next {
+            let module = Bytes::from(std::fs::read(guest(name)).expect("read"));
+            let headers = [("oarlock-timeout-ms", "55000")];
+            let sent = http.send("POST", "/v1/state-machine", &headers, module);
+            let refused = sent.await.expect("a response");
+            let error = refused.json()["error"].clone();
+            assert_eq!(
+                (refused.status, error["code"].as_str()),
+                (422, Some("layout_changed")),
+                "{active} to {name}: {error}"
+            );
+            let message = error["message"].as_str().expect("a text");
+            for guest in [active, name] {
+                let label = lock_label(guest);
+                let found = message.matches(label.as_str()).count();
+                assert_eq!(found, 1, "{label}: {message}");
+            }
+        }
+        let state = lock(&http).await.expect("a response");
+        assert_eq!(state["lease"]["owner"], "a", "{active} keeps its state");
+    }
+}
+
+/// How an error names a lock service.
+fn lock_label(name: &str) -> String {
+    let file = guest(name);
+    let module = std::fs::read(&file).expect("read");
+    let sha256 = oarlock_wasm::Sha256::of(&module).to_string();
+    let checked = run(["check", "--json", &file.display().to_string()]);
+    let found: Value = serde_json::from_slice(&checked.stdout).expect("JSON");
+    let layout = found["layout"].as_str().expect("a layout");
+    let expected = if name == "lock" { "serde1:" } else { name };
+    assert!(layout.starts_with(expected), "{layout}");
+    format!("lock version 1 ({}, layout {layout})", &sha256[..12])
 }
 
 /// Upgrades to a module. That may take longer than the timeout of a request, so a missing response is no failure yet.

@@ -10,7 +10,7 @@ use oarlock_tests::process::locks::{
     LockClient, acquire, fence, lock, release, send_to_some, send_with_key, until_waiting,
 };
 use oarlock_tests::process::{
-    Cluster, Http, Node, QUICK, apply_somewhere, compile, compile_file, eventually, noted,
+    Cluster, Http, Node, QUICK, apply_somewhere, compile, compile_file, eventually, guest, noted,
 };
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -192,6 +192,7 @@ async fn a_thousand_grants(name: &str) {
         before + after
     );
     waiting_writes_nothing(&mut cluster).await;
+    waiters_keep_their_order(&mut cluster, name).await;
 }
 
 /// Kills the leader every five seconds, until there are so many grants in all and so many kills. Returns how many kills.
@@ -278,7 +279,70 @@ async fn waiting_writes_nothing(cluster: &mut Cluster) {
         release(&targets(cluster), first + place as u64).await;
         assert_eq!(waiter.fence().await, first + place as u64 + 1);
     }
+    release(&targets(cluster), first + 5).await;
     cluster.converged().await;
+}
+
+/// Five clients wait in line. Then the guest is upgraded and all nodes are killed, and the clients send their commands again, the
+/// last one first: they get the lock in the order in which they came.
+async fn waiters_keep_their_order(cluster: &mut Cluster, name: &str) {
+    const LINE: [&str; 5] = ["line-a", "line-b", "line-c", "line-d", "line-e"];
+    let targets = targets(cluster);
+    let command = |owner: &str| acquire(owner, LEASE_MS, LEASE_MS);
+    let (held, _) = send_to_some(&targets, "line", &acquire("line", LEASE_MS, 0)).await;
+    let first = fence(&held);
+    let mut broken = Vec::new();
+    for (at, owner) in LINE.into_iter().enumerate() {
+        let (http, command) = (targets[at % 3].clone(), command(owner));
+        let sending = async move { send_with_key(&http, owner, command).await };
+        broken.push(tokio::spawn(sending));
+        until_waiting(&targets[0], at as u64 + 1).await;
+    }
+    // Back to the first build, which is compiled already.
+    let module = std::fs::read(guest(name)).expect("a module").into();
+    let upgraded = kit::upgrade(&targets, &module).await;
+    assert_eq!(upgraded.status, 200, "{upgraded:?}");
+    let sha256 = &upgraded.json()["sha256"];
+    kit::all_run(cluster, sha256).await;
+    cluster.nodes.iter_mut().for_each(Node::kill);
+    for waiter in broken {
+        let broken = waiter.await.expect("it does not panic");
+        broken.expect_err("its node is dead");
+    }
+    cluster.nodes.iter_mut().for_each(Node::start);
+    let leader = cluster.leader().await;
+    kit::all_run(cluster, sha256).await;
+    until_waiting(&targets[leader], 5).await;
+
+    let mut waiters = Vec::new();
+    for owner in LINE.into_iter().rev() {
+        let before = applied(&targets[leader]).await;
+        let (to, command) = (targets.clone(), command(owner));
+        waiters.push(tokio::spawn(async move {
+            send_to_some(&to, owner, &command).await.0
+        }));
+        eventually("the command is in the log again", async || {
+            (applied(&targets[leader]).await > before).then_some(())
+        })
+        .await;
+    }
+    let still = lock(&targets[leader]).await.expect("a response");
+    assert_eq!(still["waiting"], 5, "no client waits twice: {still}");
+    waiters.reverse();
+    for (place, waiter) in (first..).zip(waiters) {
+        release(&targets, place).await;
+        let granted = waiter.await.expect("it does not panic");
+        assert_eq!(fence(&granted), place + 1);
+    }
+    cluster.converged().await;
+}
+
+/// The last entry that a node has applied.
+async fn applied(http: &Http) -> u64 {
+    eventually("the node responds", async || {
+        http.status().await?["applied_index"].as_u64()
+    })
+    .await
 }
 
 fn targets(cluster: &Cluster) -> Vec<Http> {

@@ -215,6 +215,31 @@ fn cargo_fmt(folder: &Path) -> Output {
     cargo.output().expect("cargo can be started")
 }
 
+/// A cluster would refuse the module, and the tests of the project tell so before.
+#[test]
+fn a_field_that_is_added_without_a_new_version_fails_the_tests_of_a_new_project() {
+    let dir = tempfile::tempdir().expect("a folder");
+    succeeds(&run_in(dir.path(), ["new", "my-counters"]));
+    let folder = dir.path().join("my-counters");
+    fs::copy(root().join("Cargo.lock"), folder.join("Cargo.lock")).expect("writable");
+    let state = "    values: BTreeMap<String, i64>,\n";
+    edit(&folder.join("src/lib.rs"), |code| {
+        code.replacen(state, &format!("{state}    added: u64,\n"), 1)
+    });
+    let tested = cargo(&folder, &["test"]);
+    let output = text(&tested);
+    assert!(!tested.status.success(), "{output}");
+    for expected in [
+        "test tests::a_changed_state_needs_a_new_version ... FAILED",
+        "the layout of the state changed, so a cluster refuses this module: raise `version` in src/lib.rs, write `migrate`",
+        "failed; 0 ignored",
+    ] {
+        assert!(output.contains(expected), "{expected}\n---\n{output}");
+    }
+    let failed = output.matches(" ... FAILED").count();
+    assert_eq!(failed, 1, "no other test fails: {output}");
+}
+
 /// An installed binary has no SDK near it, so the project contains the SDK.
 #[test]
 fn a_project_of_an_installed_binary_builds_outside_of_the_repository() {
@@ -330,22 +355,61 @@ async fn a_queue_with_rules_takes_over_the_tasks_of_the_built_in_one() {
     assert_eq!(task["tasks"][0]["id"], added["id"]);
 }
 
-#[test]
-fn a_new_project_in_c_builds_and_passes_its_suite() {
-    builds_and_passes_its_suite("c");
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_project_in_c_builds_and_passes_its_suite() {
+    builds_and_passes_its_suite("c", "unlucky; wasm trap: ", "").await;
 }
 
-#[test]
-fn a_new_project_in_python_builds_and_passes_its_suite() {
-    builds_and_passes_its_suite("python");
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_project_in_python_builds_and_passes_its_suite() {
+    let begin = "AssertionError: unlucky (state_machine.py, line ";
+    builds_and_passes_its_suite("python", begin, ")").await;
 }
 
-#[test]
-fn a_new_project_in_javascript_builds_and_passes_its_suite() {
-    builds_and_passes_its_suite("javascript");
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_project_in_javascript_builds_and_passes_its_suite() {
+    let begin = "RangeError: unlucky (state-machine.js:";
+    builds_and_passes_its_suite("javascript", begin, ":").await;
 }
 
-fn builds_and_passes_its_suite(language: &str) {
+/// The error of a client of a node where the guest trapped: the type, text, file and line of the exception.
+async fn a_client_gets_the_exception(folder: &Path, language: &str, begin: &str, end: &str) {
+    let (source, failing) = match language {
+        "python" => ("src/state_machine.py", "assert by != 13"),
+        "javascript" => ("src/state-machine.js", "if (by === 13) throw"),
+        _ => ("src/state_machine.c", "if (by == 13)"),
+    };
+    let source = fs::read_to_string(folder.join(source)).expect("readable");
+    let mut lines = source.lines();
+    let line = 1 + lines
+        .position(|line| line.contains(failing))
+        .expect("planted");
+    let module = folder.join("build/seats");
+    let mut cluster = Cluster::start(1, module.to_str().expect("a path of UTF-8"), &[]);
+    cluster.leader().await;
+    let command = match language {
+        "c" => r#"{"add":{"by":13}}"#,
+        _ => r#"{"add":{"name":"apples","by":13}}"#,
+    };
+    let http = cluster.nodes[0].http();
+    let failed = http.apply(command).await.expect("a response");
+    let error = failed.json()["error"].clone();
+    assert_eq!((failed.status, &error["code"]), (500, &json!("trap")));
+    let message = error["message"].as_str().expect("a text");
+    let expected = match language {
+        "c" => begin.to_owned(),
+        _ => format!("{begin}{line}"),
+    };
+    let (_, rest) = message
+        .split_once(expected.as_str())
+        .unwrap_or_else(|| panic!("{expected} is missing in: {message}"));
+    assert!(rest.starts_with(end), "{message}");
+    let next = http.apply(command.replace("13", "5")).await;
+    assert_eq!(next.expect("a response").json(), json!({"value": 5}));
+}
+
+/// `begin` and `end`: what stands before and after the number of the line in the error of a guest that fails.
+async fn builds_and_passes_its_suite(language: &str, begin: &str, end: &str) {
     let dir = tempfile::tempdir().expect("a folder");
     succeeds(&run_in(dir.path(), ["new", "seats", "--lang", language]));
     let folder = dir.path().join("seats");
@@ -375,6 +439,7 @@ fn builds_and_passes_its_suite(language: &str) {
             "{made}"
         );
     }
+    a_client_gets_the_exception(&folder, language, begin, end).await;
 }
 
 /// State outside of the snapshot is on the live copy only.

@@ -11,15 +11,20 @@
 //! - Addresses `127.0.0.1:710N` and `127.0.0.1:810N` become free ones. Without an address, commands use the first node.
 //! - Each block begins in the page's folder, which looks like the root of this repository. Exported variables stay.
 //! - After `sh` come attributes, which a reader does not see: `for=ID:1,2,3` runs the block once with each value, `dir=../seats`
-//!   begins there. Commands that need a network or an operator are in `NOT_RUN` of `session.rs`, each with its reason.
+//!   begins there. Commands that need a network, an operator or long builds are in [`NotRun`], each with its reason and the test
+//!   that runs the equivalent.
 //! - A block of any language with `file=PATH` is a file, which is written.
 //!
-//! A block with `oarlock …` or `curl …` in a page that no test of `tests/long` follows fails `--test tidy`.
+//! A block with `oarlock …`, `curl …` or `cargo run …` in a page that no test of `tests/long` follows fails `--test tidy`.
 
 mod compare;
+mod not_run;
 mod page;
 mod session;
+mod size;
 
 pub use compare::mismatch;
+pub use not_run::NotRun;
 pub use page::{Block, blocks};
 pub use session::Session;
+pub use size::rounded_size;

@@ -4,6 +4,7 @@ mod binary;
 pub mod checkers;
 mod cluster;
 pub mod forged;
+pub mod listeners;
 pub mod locks;
 mod module;
 mod node;

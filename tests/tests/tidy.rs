@@ -12,7 +12,7 @@
 //! | `advice` | no text advises to empty, restore or exchange a data directory |
 //! | `machine_paths` | no path and no registry of the machine that a file was written on |
 //! | `layout` | the top level, the length of files, the numbers of decisions, links |
-//! | `documents` | every command that a page shows is run by a test |
+//! | `documents` | every command that a page shows, or its equivalent, is run by a test |
 //! | `acceptance` | each test that the acceptance table names exists |
 //!
 //! A rule is a function from texts to findings. Its own tests plant a fault and expect the finding.
@@ -35,6 +35,7 @@ mod rules {
     pub(crate) mod waits;
 }
 
+use oarlock_tests::docs::NotRun;
 use rules::tree::{Finding, Tree};
 use rules::{
     acceptance, advice, builders, cycles, documents, imports, language, layout, machine_paths,
@@ -91,6 +92,11 @@ fn every_test_that_the_acceptance_table_names_exists() {
 #[test]
 fn every_command_that_a_page_shows_is_run() {
     hold(documents::check);
+}
+
+#[test]
+fn every_command_that_is_not_run_has_a_test_of_its_equivalent() {
+    hold(|tree| documents::check_not_run(tree, &NotRun::ALL));
 }
 
 #[test]

@@ -22,16 +22,21 @@ impl GuestIdentity {
     /// Whether the layouts are equal; `None` if they cannot be compared.
     pub(crate) fn has_layout_of(&self, other: &Self) -> Option<bool> {
         let (own, theirs) = (self.layout.as_deref()?, other.layout.as_deref()?);
-        match (scheme(own), scheme(theirs)) {
+        match (algorithm(own), algorithm(theirs)) {
+            // Derived in two ways from what may be the same type.
             (Some(own), Some(theirs)) if own != theirs => None,
             _ => Some(own == theirs),
         }
     }
 }
 
-/// How a fingerprint was made: the part before the first colon, if there is one. Two ways can't be compared.
-fn scheme(fingerprint: &str) -> Option<&str> {
-    fingerprint.split_once(':').map(|(scheme, _)| scheme)
+/// The algorithm that derived a fingerprint from a type: `serde1` of `serde1:…`. `None` if the text is the author's own, as
+/// `lock-python:1`.
+fn algorithm(fingerprint: &str) -> Option<&str> {
+    let (algorithm, _) = fingerprint.split_once(':')?;
+    let number = algorithm.strip_prefix("serde")?;
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then_some(algorithm)
 }
 
 /// For messages: `counter version 1 (layout …)`.

@@ -562,6 +562,15 @@ fn a_layout_that_the_attribute_names_is_compared_with_names_only() {
     assert_eq!(derived.has_layout_of(&own), Some(false));
     let later = with("serde2:00000000-0000000000000000");
     assert_eq!(derived.has_layout_of(&later), None);
+    // The author's own texts: another language's guest has another one.
+    for (one, other) in [
+        ("lock-python:1", "lock-js:1"),
+        ("serde1:00000000-0000000000000000", "lock-js:1"),
+        ("serde1:00000000-0000000000000000", "serde:1"),
+    ] {
+        assert_eq!(with(one).has_layout_of(&with(other)), Some(false));
+        assert_eq!(with(other).has_layout_of(&with(one)), Some(false));
+    }
     let mut bytes = Vec::new();
     write(&Choosy(vec![1, 2, 3]), Some(&[]), &mut |chunk| {
         bytes.extend_from_slice(chunk);

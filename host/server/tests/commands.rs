@@ -471,6 +471,20 @@ fn upgrade_activates_a_module_and_the_history_lists_it() {
     }
 }
 
+/// How an error names the guest of a module, from what `oarlock check` finds.
+fn label(module: &str) -> String {
+    let checked = run(&["check", module, "--json"]);
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    let found = checked.json();
+    let text = |field: &str| found[field].as_str().expect("a text").to_owned();
+    let (name, version, sha256) = (text("name"), &found["version"], text("sha256"));
+    format!(
+        "{name} version {version} ({}, layout {})",
+        &sha256[..12],
+        text("layout")
+    )
+}
+
 #[test]
 fn upgrade_names_both_guests_and_replaces_a_machine_only_with_the_flag() {
     let guest = |name: &str| {
@@ -485,6 +499,11 @@ fn upgrade_names_both_guests_and_replaces_a_machine_only_with_the_flag() {
         (&["upgrade", &pears][..], "--replace-machine"),
         (&["upgrade", &pears, "--dry-run"], "--replace-machine"),
         (&["upgrade", &guest("apples-swapped")], "`migrate`"),
+        (&["upgrade", &guest("apples-widened")], "`migrate`"),
+        (
+            &["upgrade", &guest("apples-widened"), "--replace-machine"],
+            "`migrate`",
+        ),
         (
             &["upgrade", &guest("apples-foreign"), "--dry-run"],
             "`migrate`",
@@ -492,7 +511,11 @@ fn upgrade_names_both_guests_and_replaces_a_machine_only_with_the_flag() {
     ] {
         let refused = node.run(arguments);
         assert_eq!(refused.code, Some(1), "{refused:?}");
-        for part in ["apples version 1 (", "and the new one is", advice] {
+        for part in [&label(&guest("apples")), &label(arguments[1])] {
+            let found = refused.stderr.matches(part.as_str()).count();
+            assert_eq!(found, 1, "{part}: {refused:?}");
+        }
+        for part in ["and the new one is", advice] {
             assert!(refused.stderr.contains(part), "{part}: {refused:?}");
         }
     }

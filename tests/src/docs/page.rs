@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::not_run::NotRun;
+
 /// A fenced block of a page.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Block {
@@ -18,16 +20,18 @@ pub struct Block {
 }
 
 impl Block {
-    /// Whether a line calls `oarlock` or `curl`.
+    /// Whether a line has a command that a test must run: a call of `oarlock`, `curl` or `cargo run` which is not [`NotRun`].
     pub fn has_commands(&self) -> bool {
-        let words = self
+        let commands = self
             .body
             .lines()
             .flat_map(|line| line.split([';', '&', '|']));
-        words.map(str::trim_start).any(|command| {
-            ["oarlock ", "curl "]
+        let mut commands = commands.map(str::trim_start);
+        commands.any(|command| {
+            let is_ours = ["oarlock ", "curl ", "cargo run "]
                 .iter()
-                .any(|name| command.starts_with(name))
+                .any(|name| command.starts_with(name));
+            is_ours && NotRun::of(command).is_none()
         })
     }
 }
@@ -93,12 +97,33 @@ mod tests {
 
     #[test]
     fn a_command_in_the_middle_of_a_line_counts() {
-        for body in ["ID=1; oarlock serve\n", "true && curl x\n", "  oarlock x\n"] {
+        for body in [
+            "ID=1; oarlock serve\n",
+            "true && curl x\n",
+            "  oarlock x\n",
+            "cargo run -- serve\n",
+        ] {
             let block = Block {
                 body: body.to_owned(),
                 ..Block::default()
             };
             assert!(block.has_commands(), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_command_whose_equivalent_is_tested_does_not_count() {
+        for (body, counts) in [
+            ("cargo run --release -- demo   # a tour\n", false),
+            ("cargo run --release -- demo\noarlock status\n", true),
+            ("cargo run --release -- serve\n", true),
+            ("cargo doc\n", false),
+        ] {
+            let block = Block {
+                body: body.to_owned(),
+                ..Block::default()
+            };
+            assert_eq!(block.has_commands(), counts, "{body}");
         }
     }
 }

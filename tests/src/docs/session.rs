@@ -8,6 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 use tempfile::TempDir;
 
 use super::compare::mismatch;
+use super::not_run::NotRun;
 use super::page::Block;
 use crate::http::Http;
 use crate::process::{eventually, free_ports, oarlock, text};
@@ -16,22 +17,6 @@ use crate::process::{eventually, free_ports, oarlock, text};
 const PORTS: [&str; 2] = ["710", "810"];
 /// Marks the expected output of a command.
 const OUTPUT: &str = "# → ";
-/// Commands that are not run, with the reason.
-const NOT_RUN: [(&str, &str); 6] = [
-    ("apt-get ", "installs packages"),
-    ("cargo xtask guests", "the gate has built them"),
-    (
-        "oarlock queue work ",
-        "runs until it is stopped; `tests/long/queue_work.rs` does it",
-    ),
-    (
-        "rustup ",
-        "installs a target; `require_wasm_target` checks it",
-    ),
-    ("cargo test --workspace", "this test is one of them"),
-    ("cargo run --release -- ", "builds everything once more"),
-];
-
 /// A process in the background.
 struct Running {
     child: Child,
@@ -224,7 +209,7 @@ impl Session {
                 Some((command, wanted)) => (command.trim_end(), Some(wanted.trim())),
                 None => (without_remark(line), None),
             };
-            if NOT_RUN.iter().any(|(start, _)| command.starts_with(start)) {
+            if NotRun::of(command).is_some() {
                 continue;
             }
             if runs_on(command) {

@@ -107,7 +107,8 @@ fn quoted(cell: &str) -> Vec<&str> {
     cell.split('`').skip(1).step_by(2).collect()
 }
 
-fn exists(tree: &Tree, name: &str) -> bool {
+/// Whether a test, or a file, has this name.
+pub(crate) fn exists(tree: &Tree, name: &str) -> bool {
     if name.contains('/') {
         return tree.paths.iter().any(|path| path == name);
     }

@@ -1,12 +1,16 @@
-//! Every command that a page shows is run: a fenced block with `oarlock …` or `curl …` is one of `sh`, in a page that a test in
-//! `tests/long` names.
+//! Every command that a page shows is run: a fenced block with `oarlock …`, `curl …` or `cargo run …` is one of `sh`, in a page that
+//! a test in `tests/long` names. What is not run has a test that runs the equivalent, and exists.
 
-use oarlock_tests::docs::blocks;
+use oarlock_tests::docs::{NotRun, blocks};
 
+use super::acceptance;
 use super::tree::{Finding, Tree};
 
 const RUNNERS: &str = "tests/long/";
 const RUNNER: &str = "tests/long/docs.rs";
+const LIST: &str = "tests/src/docs/not_run.rs";
+/// What a text within a sentence begins with, if it is such a command.
+const INLINE: &str = "`cargo run ";
 
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
     let runners: Vec<&str> = tree
@@ -31,6 +35,37 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
                 _ => "no test runs these commands; make the block one of `sh`".to_owned(),
             };
             found.push(Finding::new(&page.path, block.line, what));
+        }
+        for (line, text) in page.lines() {
+            let commands = text.match_indices(INLINE).map(|(at, _)| &text[at + 1..]);
+            if commands
+                .filter(|command| NotRun::of(command).is_none())
+                .count()
+                > 0
+            {
+                let what = format!("no test runs this command; name one that does in {LIST}");
+                found.push(Finding::new(&page.path, line, what));
+            }
+        }
+    }
+    found
+}
+
+/// The tests that the list of commands which are not run names.
+pub(crate) fn check_not_run(tree: &Tree, list: &[NotRun]) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for entry in list {
+        let start = entry.start;
+        let installs = ["apt-get ", "rustup "].contains(&start);
+        if entry.tests.is_empty() && !installs {
+            let what = format!("no test runs the equivalent of {start:?}; name one");
+            found.push(Finding::new(LIST, 1, what));
+        }
+        for name in entry.tests {
+            if !acceptance::exists(tree, name) {
+                let what = format!("there is no test {name}; correct the entry of {start:?}");
+                found.push(Finding::new(LIST, 1, what));
+            }
         }
     }
     found
@@ -67,7 +102,29 @@ mod tests {
         ] {
             assert_eq!(planted("README.md", other), 1, "{other}");
         }
+        let tested =
+            "```sh\ncargo run --release -- demo\n```\n`cargo run --release -- demo` shows it\n";
+        assert_eq!(planted("host/docs/b.md", tested), 0);
+        let untested = "```sh\ncargo run --bin other\n```\n`cargo run --bin other` shows it\n";
+        assert_eq!(planted("host/docs/b.md", untested), 2);
         let none = "```sh\ncargo doc\n```\n```json\n{\"oarlock\": 1}\n```\n";
         assert_eq!(planted("host/docs/b.md", none), 0);
+    }
+
+    #[test]
+    fn an_entry_without_a_test_that_exists_is_found() {
+        let tree = Tree::planted(&[("tests/tests/a.rs", "#[test]\nfn it_runs() {}\n")]);
+        let found = |start: &'static str, tests: &'static [&'static str]| {
+            let entry = NotRun {
+                start,
+                reason: "it takes long",
+                tests,
+            };
+            check_not_run(&tree, &[entry]).len()
+        };
+        assert_eq!(found("cargo run -- demo", &["it_runs"]), 0);
+        assert_eq!(found("cargo run -- demo", &["it_runs", "it_is_gone"]), 1);
+        assert_eq!(found("cargo run -- demo", &[]), 1);
+        assert_eq!(found("apt-get ", &[]), 0);
     }
 }

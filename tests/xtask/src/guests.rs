@@ -30,7 +30,7 @@ pub struct Guest {
 }
 
 /// Every guest that is kept built.
-pub const GUESTS: [Guest; 16] = [
+pub const GUESTS: [Guest; 17] = [
     Guest {
         name: "counter",
         package: "oarlock-counter",
@@ -128,6 +128,13 @@ pub const GUESTS: [Guest; 16] = [
         feature: "swapped",
         folder: "tests/guests/fruit",
         module: "tests/guests/apples-swapped.wasm",
+    },
+    Guest {
+        name: "apples-widened",
+        package: "oarlock-fruit",
+        feature: "widened",
+        folder: "tests/guests/fruit",
+        module: "tests/guests/apples-widened.wasm",
     },
     Guest {
         name: "apples-foreign",

@@ -15,7 +15,7 @@
 
 const char GUEST_NAME[] = "{{name}}";
 const uint32_t GUEST_VERSION = 1;
-const char GUEST_LAYOUT[] = "{{name}}:1";
+const char GUEST_LAYOUT[] = "{{name}}-c:1";
 
 // The state.
 static int64_t value;

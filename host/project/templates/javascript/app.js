@@ -10,6 +10,6 @@ import * as own from "./state-machine.js";
 export const { machine, queries, timers, about, layout } = guest(new own.StateMachine(), host, {
   name: "{{name}}",
   version: 1,
-  layout: "{{name}}:1",
+  layout: "{{name}}-js:1",
   schema: own.SCHEMA,
 });

@@ -9,6 +9,6 @@ Machine, Queries, Timers, About, Layout = oarlock.exports(
     state_machine.StateMachine(),
     name="{{name}}",
     version=1,
-    layout="{{name}}:1",
+    layout="{{name}}-python:1",
     schema=getattr(state_machine, "SCHEMA", ""),
 )

@@ -46,7 +46,7 @@ impl RetryClass {
                 "Do not send the same request again: it fails again. Nothing was changed."
             }
             Self::AfterPause => {
-                "Nothing was changed. Wait as long as `Retry-After` says, then send the request again, to any node."
+                "Nothing was changed. Wait for the seconds in `Retry-After`, then send the request again, to any node."
             }
             Self::OtherNode => "Nothing was changed. Send the request to another node.",
             Self::AfterChange => {
@@ -54,8 +54,8 @@ impl RetryClass {
                  an operator acts."
             }
             Self::OutcomeUnknown => {
-                "The request may or may not have been carried out. Send it again if the route says that this is safe; a command only \
-                 with the same `Idempotency-Key`."
+                "The request may or may not have been carried out. Send it again if the route allows it; a command only with the same \
+                 `Idempotency-Key`."
             }
         }
     }

@@ -95,19 +95,23 @@ pub(crate) fn check(
 
 /// Whether both layouts are known and differ.
 fn layouts_differ(active: &ModuleIdentity, new: &ModuleIdentity) -> bool {
-    match (&active.layout, &new.layout) {
-        (Some(active), Some(new)) => match (scheme(active), scheme(new)) {
-            // Made in two ways, so that they can't be compared.
-            (Some(active), Some(new)) if active != new => false,
-            _ => active != new,
-        },
-        _ => false,
+    let (Some(active), Some(new)) = (&active.layout, &new.layout) else {
+        return false;
+    };
+    match (algorithm(active), algorithm(new)) {
+        // Derived in two ways from what may be the same type.
+        (Some(active), Some(new)) if active != new => false,
+        _ => active != new,
     }
 }
 
-/// How a fingerprint was made: the part before the first colon, if there is one.
-fn scheme(fingerprint: &str) -> Option<&str> {
-    fingerprint.split_once(':').map(|(scheme, _)| scheme)
+/// The algorithm that derived a fingerprint from a type: `serde1` of `serde1:…`. `None` if the text is the author's own, as
+/// `lock-python:1`: then its parts have no meaning.
+fn algorithm(fingerprint: &str) -> Option<&str> {
+    let (algorithm, _) = fingerprint.split_once(':')?;
+    let number = algorithm.strip_prefix("serde")?;
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then_some(algorithm)
 }
 
 #[cfg(test)]

@@ -5,14 +5,15 @@
 //! |---|---|---|---|
 //! | [`apples`] | `apples` 1 | apples, then pears | none |
 //! | [`swapped`] | `apples` 1, a forgotten version | pears, then apples | `swapped` |
+//! | [`widened`] | `apples` 1, a forgotten version | apples, pears, plums | `widened` |
 //! | [`foreign`] | `apples` 1, as if it was written in another language | apples, then pears, with a layout of its own | `foreign` |
 //! | [`pears`] | `pears` 1, which takes over the state of `apples` | pears, then apples | `pears` |
 //!
 //! The command `a` adds an apple, and `p` a pear. Reply and response are `APPLES apples, PEARS pears`.
 
-/// A guest: its arguments, the order of its fields, and its `migrate`.
+/// A guest: the order of its fields, perhaps with one that was added later, its arguments, and its `migrate`.
 macro_rules! fruit {
-    ($(#[$doc:meta])* $first:ident, $second:ident, ($($arguments:tt)*), $($migrate:item)?) => {
+    ($(#[$doc:meta])* $first:ident, $second:ident $(+ $added:ident)?, ($($arguments:tt)*), $($migrate:item)?) => {
         use oarlock_guest::{Apply, Read, StateMachine, state_machine};
         use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,7 @@ macro_rules! fruit {
         pub struct Fruit {
             $first: u64,
             $second: u64,
+            $($added: u64,)?
         }
 
         impl Fruit {
@@ -58,7 +60,12 @@ macro_rules! fruit {
 
 #[cfg(any(
     not(target_family = "wasm"),
-    not(any(feature = "swapped", feature = "pears", feature = "foreign"))
+    not(any(
+        feature = "swapped",
+        feature = "widened",
+        feature = "pears",
+        feature = "foreign"
+    ))
 ))]
 pub mod apples {
     //! The first guest.
@@ -74,6 +81,15 @@ pub mod swapped {
     fruit!(
         /// Pears, then apples.
         pears, apples, (name = "apples", version = 1),
+    );
+}
+
+#[cfg(any(not(target_family = "wasm"), feature = "widened"))]
+pub mod widened {
+    //! The same name and version, and a third field.
+    fruit!(
+        /// Apples, then pears, then plums, which no command adds.
+        apples, pears + plums, (name = "apples", version = 1),
     );
 }
 

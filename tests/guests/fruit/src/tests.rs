@@ -1,7 +1,7 @@
-use oarlock_guest::RestoreError;
-use oarlock_guest::testing::TestCluster;
+use oarlock_guest::testing::{TestCluster, layout as layout_of};
+use oarlock_guest::{Guest, RestoreError};
 
-use super::{apples, foreign, pears, swapped};
+use super::{apples, foreign, pears, swapped, widened};
 
 fn two_apples_and_a_pear() -> TestCluster<apples::Fruit> {
     let mut cluster = TestCluster::new();
@@ -11,12 +11,33 @@ fn two_apples_and_a_pear() -> TestCluster<apples::Fruit> {
     cluster
 }
 
+/// The error has the guest that wrote the state, and the one that was to read it, each with its whole label.
 #[track_caller]
-fn assert_names_both(error: &RestoreError, other: &str) {
+fn assert_names_both(error: &RestoreError, read_by: &str, layout: &str) {
     let text = error.to_string();
-    for part in ["apples version 1 (layout serde1:", other] {
-        assert!(text.contains(part), "{part} is missing in: {text}");
+    let labels = [
+        format!("apples version 1 (layout {})", layout_of::<apples::Fruit>()),
+        format!("{read_by} version 1 (layout {layout})"),
+    ];
+    assert_ne!(labels[0], labels[1]);
+    for label in &labels {
+        let found = text.matches(label.as_str()).count();
+        assert_eq!(found, 1, "{label} in: {text}");
     }
+    let labels = text.matches(" version 1 (layout ").count();
+    assert_eq!(labels, 2, "two guests in: {text}");
+}
+
+/// The refusal of a guest with the same name and version.
+#[track_caller]
+fn assert_layout_is_refused<Next: Guest>() {
+    let refused = two_apples_and_a_pear().upgrade::<Next>().err();
+    let refused = refused.expect("another layout");
+    assert!(matches!(refused, RestoreError::OtherLayout(_)), "{refused}");
+    assert_names_both(&refused, "apples", &layout_of::<Next>());
+    let text = refused.to_string();
+    let advice = "raise the version and write `migrate`";
+    assert!(text.contains(advice), "{text}");
 }
 
 #[test]
@@ -24,23 +45,23 @@ fn a_guest_of_another_name_is_refused() {
     let refused = two_apples_and_a_pear().upgrade::<pears::Fruit>().err();
     let refused = refused.expect("another name");
     assert!(matches!(refused, RestoreError::OtherGuest(_)), "{refused}");
-    assert_names_both(&refused, "pears version 1 (layout serde1:");
+    assert_names_both(&refused, "pears", &layout_of::<pears::Fruit>());
 }
 
 #[test]
 fn swapped_fields_under_one_version_are_refused() {
-    let refused = two_apples_and_a_pear().upgrade::<swapped::Fruit>().err();
-    let refused = refused.expect("a forgotten version");
-    assert!(matches!(refused, RestoreError::OtherLayout(_)), "{refused}");
-    assert_names_both(&refused, "raise the version and write `migrate`");
+    assert_layout_is_refused::<swapped::Fruit>();
+}
+
+#[test]
+fn a_field_that_was_added_under_one_version_is_refused() {
+    assert_layout_is_refused::<widened::Fruit>();
 }
 
 #[test]
 fn another_languages_guest_of_the_same_name_is_refused() {
-    let refused = two_apples_and_a_pear().upgrade::<foreign::Fruit>().err();
-    let refused = refused.expect("another layout");
-    assert!(matches!(refused, RestoreError::OtherLayout(_)), "{refused}");
-    assert_names_both(&refused, "apples version 1 (layout two-numbers)");
+    assert_eq!(layout_of::<foreign::Fruit>(), "two-numbers");
+    assert_layout_is_refused::<foreign::Fruit>();
 }
 
 #[test]

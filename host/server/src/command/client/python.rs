@@ -29,7 +29,7 @@ const IN_ANNOTATIONS: [&str; 12] = [
     "str",
 ];
 /// Other names of the module.
-const MODULE: [&str; 27] = [
+const MODULE: [&str; 28] = [
     "Event",
     "Failed",
     "Iterator",
@@ -41,16 +41,17 @@ const MODULE: [&str; 27] = [
     "TypedDict",
     "Unavailable",
     "BaseException",
-    "ConnectionRefusedError",
     "Exception",
     "LookupError",
     "OSError",
     "TypeError",
     "ValueError",
     "cast",
+    "copy",
     "http",
     "json",
     "random",
+    "ssl",
     "threading",
     "time",
     "urllib",
@@ -58,8 +59,8 @@ const MODULE: [&str; 27] = [
     "RefusalCode",
     "self",
 ];
-/// Members of the client that have no underscore.
-const MEMBERS: [&str; 2] = ["events", "with_timeout"];
+/// Members of the client that have no underscore, and a module that an annotation in it names: a method would hide it.
+const MEMBERS: [&str; 3] = ["events", "ssl", "with_timeout"];
 
 /// The source of the client.
 pub(super) fn generate(messages: &GuestMessages) -> String {
@@ -78,7 +79,7 @@ pub(super) fn generate(messages: &GuestMessages) -> String {
         &[
             ("title", &one_line(&messages.title)),
             ("client", &client),
-            ("types", &blocks.join("\n\n\n")),
+            ("types", &blocks.join("\n\n")),
             ("methods", &python.methods().join("\n\n")),
         ],
     )

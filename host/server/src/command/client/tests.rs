@@ -87,7 +87,7 @@ fn a_client_fits_on_a_few_screens_and_is_filled_completely() {
     for language in ClientLanguage::value_variants() {
         let nothing = generated(*language, r#"{"title":"nothing","properties":{}}"#);
         let fixed = nothing.lines().count();
-        assert!(fixed <= 235, "{language:?}: {fixed} lines:\n{nothing}");
+        assert!(fixed <= 240, "{language:?}: {fixed} lines:\n{nothing}");
         for (schema, most) in [(COUNTER, 260), (KV, 290), (LOCK, 300), (QUEUE, usize::MAX)] {
             let source = generated(*language, schema);
             let lines = source.lines().count();
@@ -204,6 +204,56 @@ fn no_text_of_a_schema_becomes_code() {
             );
         }
     }
+}
+
+/// Names that the templates use, as names of types, commands and queries.
+#[test]
+fn a_name_of_a_template_is_not_taken_twice() {
+    let names = ["access", "ssl", "copy", "event", "call_options", "failed"];
+    let fields = json!({"type": "object", "properties": {"ssl": {"type": "string"}, "copy": {"type": "string"}}});
+    let messages = |what: &Value| {
+        let pairs = names.map(|name| (name.to_owned(), what.clone()));
+        json!({"properties": pairs.into_iter().collect::<serde_json::Map<_, _>>()})
+    };
+    let of_type = |name: &str| json!({"$ref": format!("#/$defs/{name}")});
+    let replies: serde_json::Map<String, Value> = names
+        .map(|name| (name.to_owned(), of_type(name)))
+        .into_iter()
+        .collect();
+    let types: serde_json::Map<String, Value> = names
+        .map(|name| (name.to_owned(), fields.clone()))
+        .into_iter()
+        .collect();
+    let document = json!({
+        "title": "access",
+        "properties": {"command": messages(&fields), "reply": {"properties": replies}},
+        "$defs": types,
+    });
+    let python = generated(ClientLanguage::Python, &document.to_string());
+    for line in [
+        "class Access(TypedDict):",
+        "class Event2(TypedDict):",
+        "    def ssl_(self, ",
+        "    def copy(self, ",
+    ] {
+        assert_eq!(python.matches(line).count(), 1, "{line} in {python}");
+    }
+    let typescript = generated(ClientLanguage::Typescript, &document.to_string());
+    for line in [
+        "export interface Access {",
+        "export interface Access2 {",
+        "export interface CallOptions2 {",
+        "export class Failed extends",
+        "export interface Failed2 {",
+        "Promise<Access2>",
+    ] {
+        assert_eq!(
+            typescript.matches(line).count(),
+            1,
+            "{line} in {typescript}"
+        );
+    }
+    assert!(!typescript.contains("export interface Failed {"));
 }
 
 #[test]

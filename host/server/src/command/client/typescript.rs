@@ -7,9 +7,10 @@ use crate::schema::{DataType, GuestMessages, MessagePair, NamedType};
 const TEMPLATE: &str = include_str!("templates/typescript.txt");
 
 /// Names that types of the module must not have: of the template, and of the language that it uses.
-const TYPES: [&str; 39] = [
+const TYPES: [&str; 40] = [
     "AbortController",
     "AbortSignal",
+    "Access",
     "Array",
     "AsyncGenerator",
     "BigInt",

@@ -1,14 +1,16 @@
-//! `host/docs/http.md` and `host/docs/http-reference.md`: the parts between the markers are made from the table.
+//! `host/docs/http.md`, `host/docs/http-reference.md` and the table of `README.md`: the parts between the markers are made from
+//! the table.
 //!
 //! To write them again after a change of the table:
 //! `OARLOCK_UPDATE_DOCS=1 cargo test --workspace --bin oarlock -- the_page_is_made_from_the_table`
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
+use super::GENERAL;
 use super::openapi::schema_of;
 use crate::http::error_code::{ErrorCode, RetryClass};
 use crate::http::reference::{
@@ -23,6 +25,8 @@ const UPDATE: &str = "OARLOCK_UPDATE_DOCS";
 const PAGE: &str = "http.md";
 /// The page with each route.
 const REFERENCE: &str = "http-reference.md";
+/// Where all pages begin, which has the responses to a command.
+const README: &str = "../../README.md";
 
 fn file(page: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -36,20 +40,25 @@ fn read(page: &str) -> String {
 
 /// The generated parts of a page by name.
 fn parts(page: &str) -> Vec<(&'static str, String)> {
-    if page == REFERENCE {
-        return vec![("reference", routes::all().map(route).collect())];
+    match page {
+        REFERENCE => vec![("reference", routes::all().map(route).collect())],
+        README => vec![("responses to a command", responses_to_a_command())],
+        _ => vec![
+            ("routes", overview()),
+            ("headers", headers()),
+            ("retry", retry()),
+            ("errors", errors()),
+            (
+                "general errors",
+                format!("{}\n", error_list(&by_status(&GENERAL))),
+            ),
+        ],
     }
-    vec![
-        ("routes", overview()),
-        ("headers", headers()),
-        ("retry", retry()),
-        ("errors", errors()),
-    ]
 }
 
 #[test]
 fn the_page_is_made_from_the_table() {
-    for page in [PAGE, REFERENCE] {
+    for page in [PAGE, REFERENCE, README] {
         let written = read(page);
         let mut wanted = written.clone();
         for (name, part) in parts(page) {
@@ -210,6 +219,59 @@ fn errors() -> String {
         ]
     });
     table(&["status", "code", "meaning", "retry"], rows)
+}
+
+/// The responses to `POST /v1/apply`: its own errors and those of every route, by what a client does then.
+fn responses_to_a_command() -> String {
+    let apply = routes::all().find(|route| route.path == "/v1/apply");
+    let own = apply.expect("there is such a route").errors;
+    let row = |status: &str, meaning: &str| vec![status.to_owned(), meaning.to_owned()];
+    let mut rows = vec![
+        row(
+            "200",
+            "Applied. The body is the reply of the guest; `Oarlock-Index` is the index of the log entry.",
+        ),
+        row(
+            "422",
+            "The guest refused the command. The body is its refusal; the state did not change.",
+        ),
+    ];
+    for class in RetryClass::ALL {
+        let codes = own.iter().chain(&GENERAL).copied();
+        let codes: Vec<ErrorCode> = codes.filter(|code| code.retry() == class).collect();
+        if !codes.is_empty() {
+            rows.push(row(&error_list(&by_status(&codes)), class.advice()));
+        }
+    }
+    table(&["status of `/v1/apply`", "meaning"], rows)
+}
+
+fn by_status(codes: &[ErrorCode]) -> Vec<ErrorCode> {
+    let mut codes = codes.to_vec();
+    codes.sort_by_key(|code| code.status());
+    codes
+}
+
+#[test]
+fn the_readme_has_every_error_of_a_command_once() {
+    let apply = routes::all().find(|route| route.path == "/v1/apply");
+    let own = apply.expect("there is such a route").errors;
+    let named = |code: &ErrorCode| format!("`{}`", code.as_str());
+    let wanted: BTreeSet<String> = own.iter().chain(&GENERAL).map(named).collect();
+    let page = read(README);
+    let begin = page.find("| status of `/v1/apply` |").expect("the table");
+    let lines = page[begin..].lines().skip(2);
+    let statuses: Vec<&str> = lines
+        .map_while(|line| line.strip_prefix("| ")?.split(" | ").next())
+        .collect();
+    let found: Vec<&str> = statuses
+        .iter()
+        .flat_map(|status| status.split([' ', ',']))
+        .filter(|word| word.starts_with('`'))
+        .collect();
+    let unique: BTreeSet<String> = found.iter().map(|&word| word.to_owned()).collect();
+    assert_eq!(unique.len(), found.len(), "{found:?}");
+    assert_eq!(unique, wanted);
 }
 
 fn route(route: &RouteSpec) -> String {

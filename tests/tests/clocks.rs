@@ -81,11 +81,32 @@ async fn reports_offset(node: &Node, offset_ms: i64) {
         let clock = node.http().status().await?["clock"].clone();
         let shown = clock["offset_ms"].as_i64()?;
         let skewed = offset_ms != 0;
-        let is_right = shown.abs_diff(offset_ms) < MINUTE && clock["skewed"] == skewed;
-        is_right.then_some(())
+        let is_right = |shown: i64| shown.abs_diff(offset_ms) < MINUTE;
+        let metrics = [
+            node.metric("oarlock_clock_skewed").await?,
+            node.metric("oarlock_clock_offset_milliseconds").await?,
+        ];
+        let is_reported = is_right(shown) && clock["skewed"] == skewed;
+        let is_alarmed = metrics[0] == i64::from(skewed) && is_right(metrics[1]);
+        (is_reported && is_alarmed).then_some(())
     })
     .await;
 }
+
+/// Lines of the node's log with this text.
+fn logged(node: &Node, text: &str) -> usize {
+    node.log()
+        .lines()
+        .filter(|line| line.contains(text))
+        .count()
+}
+
+/// What a node logs whose clock is wrong, and when it is right again.
+const CLOCK_IS_WRONG: &str = "the clock of this node differs from the clocks of the majority by more than --max-clock-skew-ms";
+const CLOCK_IS_RIGHT: &str = "the clock of this node is within --max-clock-skew-ms";
+/// What a node logs when the time of the log is ahead.
+const LOG_IS_AHEAD: &str =
+    "ERROR task_queue_raft::handle::status_log: the time of the log is ahead of all clocks";
 
 /// The clock of the leader is set while it runs. It serves some requests and is killed.
 async fn a_leader_is_ahead_and_then_killed(ahead_ms: i64) {
@@ -122,6 +143,11 @@ async fn a_leader_is_ahead_and_then_killed(ahead_ms: i64) {
     // It returns with the wrong clock: it reports that, does not lead, and the time of the log stays right.
     cluster.nodes[wrong].start();
     reports_offset(&cluster.nodes[wrong], ahead_ms).await;
+    assert!(logged(&cluster.nodes[wrong], CLOCK_IS_WRONG) > 0);
+    for at in [right, (wrong + 2) % 3] {
+        reports_offset(&cluster.nodes[at], 0).await;
+        assert_eq!(logged(&cluster.nodes[at], CLOCK_IS_WRONG), 0);
+    }
     log_time_is_right(&cluster.nodes, "returned").await;
     assert_ne!(cluster.leader().await, wrong);
     cluster.converged().await;
@@ -156,6 +182,9 @@ async fn a_leader_whose_clock_jumps_ahead_and_back_stops_no_delay() {
         apply(&cluster.nodes, &format!("{queue}-2"), &reserve(queue, 1000)).await;
         becomes_ready(&cluster.nodes[leader], queue).await;
         reports_offset(&cluster.nodes[leader], 0).await;
+        let node = &cluster.nodes[leader];
+        // Each alarm has its end.
+        assert_eq!(logged(node, CLOCK_IS_WRONG), logged(node, CLOCK_IS_RIGHT));
     }
     log_time_is_right(&cluster.nodes, "end").await;
     cluster.converged().await;
@@ -187,9 +216,12 @@ async fn time_goes_on_after_the_clocks_of_all_nodes_were_ahead() {
         eventually("the node reports how far the log is ahead", async || {
             let status = node.http().status().await?;
             let ahead = status["clock"]["ahead_ms"].as_u64()?;
-            (ahead.abs_diff(hour) < MINUTE).then_some(())
+            let metric = node.metric("oarlock_log_time_ahead_milliseconds").await?;
+            let is_shown = ahead.abs_diff(hour) < MINUTE && is_an_hour_ahead(metric);
+            is_shown.then_some(())
         })
         .await;
+        assert_eq!(logged(node, LOG_IS_AHEAD), 1);
     }
     // Under the next leader, and after a restart of all nodes, it goes on as well.
     let leader = cluster.leader().await;

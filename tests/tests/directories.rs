@@ -151,6 +151,57 @@ async fn bootstrap_that_was_left_in_a_script_is_ignored_on_a_replaced_disk_if_a_
     assert_eq!(read(&cluster.nodes[0].http(), "k").await, "kept");
 }
 
+/// With no other member up, the flag is an order to begin anew: no node can tell that there was a cluster. When the others
+/// return, the two histories stay apart, and the node finds its way back on another empty disk without the flag.
+#[tokio::test(flavor = "multi_thread")]
+async fn bootstrap_on_a_replaced_disk_while_no_member_runs_begins_another_history_that_stays_apart()
+{
+    let mut cluster = grown("").await;
+    cluster.apply_somewhere("kept", &put("k", "kept")).await;
+    cluster.converged().await;
+    cluster.nodes.iter_mut().for_each(Node::kill);
+    wipe(&cluster.nodes[0]);
+    cluster.nodes[0].start();
+    let others = [cluster.nodes[1].http(), cluster.nodes[2].http()];
+    let alone = [cluster.nodes[0].http()];
+    apply_somewhere(&alone, "new", &put("n", "new")).await;
+    for at in [1, 2] {
+        cluster.nodes[at].start();
+    }
+    for other in &others {
+        assert_eq!(read(other, "k").await, "kept");
+    }
+    apply_somewhere(&others, "after", &put("l", "after")).await;
+    logs(&cluster.nodes[0], "lineage").await;
+    // Each goes on with its own history.
+    apply_somewhere(&alone, "more", &put("m", "more")).await;
+    for (key, of_the_new, of_the_old) in [
+        ("k", json!(null), json!("kept")),
+        ("l", json!(null), json!("after")),
+        ("n", json!("new"), json!(null)),
+        ("m", json!("more"), json!(null)),
+    ] {
+        assert_eq!(read(&alone[0], key).await, of_the_new, "{key}");
+        for other in &others {
+            assert_eq!(read(other, key).await, of_the_old, "{key}");
+        }
+    }
+    cluster.nodes[0].kill();
+    let log = cluster.nodes[0].log();
+    cluster.nodes[0].start();
+    logs(&cluster.nodes[0], "--bootstrap has no effect").await;
+    assert!(!log.contains("--bootstrap has no effect"), "{log}");
+    cluster.nodes[0].kill();
+    let apart = cluster.nodes[0].data_dir().with_extension("apart");
+    cluster.nodes[0].options_mut().data_dir = apart;
+    let args = &mut cluster.nodes[0].options_mut().args;
+    args.retain(|arg| arg != BOOTSTRAP);
+    cluster.nodes[0].start();
+    is_voter(&cluster, 0).await;
+    assert_eq!(read(&alone[0], "k").await, "kept");
+    assert_eq!(read(&alone[0], "n").await, Value::Null);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_node_with_a_name_waits_and_bootstrap_begins_its_cluster_once() {
     let mut cluster = Cluster::prepare(1, "kv", &QUICK);
@@ -159,6 +210,7 @@ async fn a_new_node_with_a_name_waits_and_bootstrap_begins_its_cluster_once() {
     options.args.retain(|arg| arg != BOOTSTRAP);
     cluster.nodes[0].start();
     blocked_on(&cluster.nodes[0], "join").await;
+    logs(&cluster.nodes[0], "If it ever held data, don't: stop it").await;
     serves_nothing(&cluster.nodes[0]).await;
     cluster.nodes[0].kill();
     let args = &mut cluster.nodes[0].options_mut().args;
@@ -171,6 +223,24 @@ async fn a_new_node_with_a_name_waits_and_bootstrap_begins_its_cluster_once() {
     assert_eq!(read(&cluster.nodes[0].http(), "k").await, "v");
     let log = cluster.nodes[0].log();
     assert!(log.contains("--bootstrap has no effect"), "{log}");
+}
+
+/// Whatever an empty node waits for, its log tells what to do if it should have data.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_of_an_empty_node_that_waits_tells_what_to_do_if_it_held_data() {
+    let mut cluster = Cluster::prepare(3, "kv", &QUICK);
+    cluster.nodes[0].start();
+    blocked_on(&cluster.nodes[0], "bootstrap").await;
+    let advice = "If this cluster ever held data, stop this node and correct --data-dir";
+    logs(&cluster.nodes[0], advice).await;
+    serves_nothing(&cluster.nodes[0]).await;
+    let args = &mut cluster.nodes[1].options_mut().args;
+    args.push("--join".to_owned());
+    cluster.nodes[1].options_mut().cluster.clear();
+    cluster.nodes[1].start();
+    blocked_on(&cluster.nodes[1], "join").await;
+    logs(&cluster.nodes[1], "If it ever held data, don't: stop it").await;
+    serves_nothing(&cluster.nodes[1]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

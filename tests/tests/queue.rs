@@ -8,6 +8,7 @@ mod parts {
     mod failures;
     mod headroom;
     pub(crate) mod kit;
+    mod large;
     mod operations;
     mod related;
     mod time;

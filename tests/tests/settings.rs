@@ -6,6 +6,11 @@ use std::path::Path;
 use oarlock_tests::process::{Cluster, Node, NodeOptions, QUICK, eventually, free_ports, run};
 use serde_json::{Value, json};
 
+#[path = "settings"]
+mod parts {
+    mod restarts;
+}
+
 /// Flags with values that would change outcomes.
 const CHANGED: [[&str; 2]; 5] = [
     ["--fuel-per-command", "1000"],
@@ -87,42 +92,6 @@ async fn three_nodes_with_other_flags_have_one_state_and_warn_of_each_flag() {
         .await;
     }
     cluster.converged().await;
-}
-
-/// Five acknowledged tasks are still there, and more are taken, however the nodes are restarted.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_restart_with_any_changed_limit_keeps_the_state_and_so_does_the_way_back() {
-    let mut cluster = Cluster::start(3, "queue", &QUICK);
-    cluster.leader().await;
-    for n in 1..=5 {
-        cluster.apply_somewhere(&format!("k{n}"), &enqueue(n)).await;
-    }
-    let plain = cluster.nodes[0].options_mut().args.clone();
-    let mut expected = 5;
-    for flags in CHANGED {
-        for args in [
-            [&plain[..], &flags.map(str::to_owned)].concat(),
-            plain.clone(),
-        ] {
-            for node in &mut cluster.nodes {
-                node.kill();
-                node.options_mut().args.clone_from(&args);
-            }
-            cluster.nodes.iter_mut().for_each(Node::start);
-            cluster.leader().await;
-            for node in &cluster.nodes {
-                assert_eq!(ready(node).await, expected, "with {args:?}");
-            }
-            expected += 1;
-            let key = format!("k{expected}");
-            cluster.apply_somewhere(&key, &enqueue(expected)).await;
-            cluster.converged().await;
-        }
-    }
-    for node in &cluster.nodes {
-        let status = node.http().status().await.expect("a status");
-        assert_eq!(status["audit"]["quarantined"], false, "{status}");
-    }
 }
 
 /// A directory that the release before this one has written, at cluster level 0: `tests/fixtures/level-0`. The node was

@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
 /// The root of the repository.
-fn root() -> &'static Path {
+pub(super) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .unwrap_or(Path::new("."))
@@ -32,7 +32,7 @@ pub fn oarlock() -> &'static Path {
         } else {
             folder
         };
-        let mut build = Command::new(env!("CARGO"));
+        let mut build = cargo();
         build
             .args([
                 "build",
@@ -59,6 +59,19 @@ pub fn oarlock() -> &'static Path {
         );
         profile_dir.join("oarlock")
     })
+}
+
+/// Cargo, without the variables that Cargo has set for this test: some build scripts would run again because of them, and all
+/// that depends on them would be built again.
+pub(super) fn cargo() -> Command {
+    let mut cargo = Command::new(env!("CARGO"));
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            cargo.env_remove(&name);
+        }
+    }
+    cargo
 }
 
 /// Where Cargo puts what it builds.

@@ -170,6 +170,14 @@ impl Node {
         Http(self.options.client_addr.clone())
     }
 
+    /// A metric without labels. `None` if the node does not respond, or has no such metric.
+    pub async fn metric(&self, name: &str) -> Option<i64> {
+        let metrics = self.http().get("/metrics").await.ok()?;
+        let text = String::from_utf8_lossy(&metrics.body).into_owned();
+        let value = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok();
+        text.lines().find_map(value)
+    }
+
     /// Everything that it wrote to its log.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()

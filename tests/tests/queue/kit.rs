@@ -67,6 +67,11 @@ impl QueueClient {
         .await
     }
 
+    /// The response to a command, with a key of its own.
+    pub(crate) async fn exchange_once(&self, command: &Value) -> HttpResponse {
+        self.exchange(&new_key(), command).await
+    }
+
     /// The reply to a command that is accepted.
     pub(crate) async fn send(&self, command: Value) -> Value {
         self.send_with_key(&new_key(), command).await
@@ -81,7 +86,7 @@ impl QueueClient {
 
     /// Whether a command is accepted. Otherwise there is no room for it, or the guest was out of memory before that was known.
     pub(crate) async fn accepts(&self, command: Value) -> bool {
-        let response = self.exchange(&new_key(), &command).await;
+        let response = self.exchange_once(&command).await;
         let code = response.json()["error"]["code"].clone();
         match response.status {
             200 => true,
@@ -92,7 +97,7 @@ impl QueueClient {
 
     /// Code and field of a refusal.
     pub(crate) async fn refused(&self, command: Value) -> (String, String) {
-        let response = self.exchange(&new_key(), &command).await;
+        let response = self.exchange_once(&command).await;
         assert_eq!(response.status, 422, "{command}: {response:?}");
         let body = response.json();
         let text = |key: &str| body["error"][key].as_str().unwrap_or_default().to_owned();

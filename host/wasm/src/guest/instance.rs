@@ -30,6 +30,8 @@ use crate::records::query::MachineQuery;
 
 pub(crate) use types::Batch;
 
+/// Fuel to start a guest, and for its description. Not a limit of the node: a guest must start on all of them alike.
+const FUEL_TO_START: u64 = 10_000_000_000;
 /// The deadline of a query: the next epoch.
 const NEXT_EPOCH: u64 = 1;
 /// The deadline of all other calls, which no epoch reaches.
@@ -138,7 +140,7 @@ impl Instance {
             })
         });
         store.set_epoch_deadline(NO_EPOCH);
-        if let Err(error) = store.set_fuel(limits.fuel_per_query) {
+        if let Err(error) = store.set_fuel(FUEL_TO_START) {
             return Err(failed(&mut store, limits, &error).into());
         }
         let make = || with_stack(|| linked.pre.instantiate(&mut store));
@@ -152,7 +154,7 @@ impl Instance {
             Ok(exports) => Ok(Self {
                 store,
                 limits: *limits,
-                fuel_given: limits.fuel_per_query,
+                fuel_given: FUEL_TO_START,
                 view: CallView::NORMAL,
                 machine: exports.machine,
                 queries: exports.queries,
@@ -290,7 +292,7 @@ impl Instance {
             return Ok(None);
         };
         let call = GuestCall::read_only(Moment::default(), &self.limits);
-        self.begin(call, self.limits.fuel_per_query)?;
+        self.begin(call, FUEL_TO_START)?;
         let description = with_stack(|| about.call_describe(&mut self.store));
         let description = self.end(description)?;
         Ok(Some(Description {
@@ -308,7 +310,7 @@ impl Instance {
             return Ok(None);
         };
         let call = GuestCall::read_only(Moment::default(), &self.limits);
-        self.begin(call, self.limits.fuel_per_query)?;
+        self.begin(call, FUEL_TO_START)?;
         let fingerprint = with_stack(|| layout.call_fingerprint(&mut self.store));
         let fingerprint = self.end(fingerprint)?;
         Ok(Some(fingerprint).filter(|text| !text.is_empty()))

@@ -20,6 +20,7 @@ mod effects;
 mod guests;
 mod injected;
 mod keys;
+mod levels;
 mod memory;
 mod operations;
 mod queries;

@@ -32,8 +32,18 @@ pub(crate) fn in_memory(scripted: &str) -> String {
 
 /// A core module from text, with the WIT that the counter embeds.
 pub(crate) fn core_module(text: &str) -> Vec<u8> {
+    core_module_with_wit(text, embedded_wit())
+}
+
+/// A core module from text, with the WIT that another module embeds.
+#[allow(dead_code, reason = "only tests with two releases use it")]
+pub(crate) fn core_module_like(text: &str, other: &[u8]) -> Vec<u8> {
+    core_module_with_wit(text, wit_in(other))
+}
+
+fn core_module_with_wit(text: &str, wit: Vec<(&str, &[u8])>) -> Vec<u8> {
     let mut module = wat::parse_str(text).unwrap();
-    for (name, payload) in embedded_wit() {
+    for (name, payload) in wit {
         let mut section = Vec::new();
         put_leb(&mut section, name.len());
         section.extend_from_slice(name.as_bytes());
@@ -47,8 +57,13 @@ pub(crate) fn core_module(text: &str) -> Vec<u8> {
 
 /// The counter's custom sections that hold its WIT: names and contents.
 pub(crate) fn embedded_wit() -> Vec<(&'static str, &'static [u8])> {
+    wit_in(COUNTER)
+}
+
+/// The custom sections of a module that hold its WIT.
+fn wit_in(module: &[u8]) -> Vec<(&str, &[u8])> {
     let mut sections = Vec::new();
-    let mut rest = &COUNTER[8..];
+    let mut rest = &module[8..];
     while let [id, after @ ..] = rest {
         let (length, after) = take_leb(after);
         let (section, next) = after.split_at(length);
@@ -62,7 +77,7 @@ pub(crate) fn embedded_wit() -> Vec<(&'static str, &'static [u8])> {
             }
         }
     }
-    assert!(!sections.is_empty(), "the counter embeds its WIT");
+    assert!(!sections.is_empty(), "the module embeds its WIT");
     sections
 }
 

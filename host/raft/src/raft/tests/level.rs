@@ -151,21 +151,19 @@ fn upgraded(levels: [u32; 3]) -> Cluster {
     cluster
 }
 
+/// Elects this node, if another one leads.
+fn led_by(cluster: &mut Cluster, id: &str) {
+    if cluster.leaders() != [id] {
+        cluster.elect(id);
+    }
+    assert_eq!(cluster.leaders(), [id]);
+}
+
 #[test]
 fn a_raise_is_refused_while_a_member_does_not_know_the_level_and_names_it() {
     let mut cluster = upgraded([1, 1, 0]);
-    let leader = cluster.leaders()[0].to_owned();
-    if leader == "c" {
-        // The old release leads: it knows nothing to raise.
-        assert_eq!(
-            raise(&mut cluster, "c"),
-            Ok(RaiseProgress::Done(
-                cluster.node("c").core.log().committed()
-            ))
-        );
-        return;
-    }
-    let refused = raise(&mut cluster, &leader).unwrap_err();
+    led_by(&mut cluster, "a");
+    let refused = raise(&mut cluster, "a").unwrap_err();
     let expected = RaiseError::UnknownLevel {
         node: "c".into(),
         level: 1,
@@ -173,8 +171,17 @@ fn a_raise_is_refused_while_a_member_does_not_know_the_level_and_names_it() {
     assert_eq!(refused, expected);
     assert!(refused.to_string().contains("c has not shown"), "{refused}");
     assert_eq!(cluster.node("b").core.cluster().level, 0);
-    let follower = if leader == "a" { "b" } else { "a" };
-    assert_eq!(raise(&mut cluster, follower), Err(RaiseError::NotLeader));
+    assert_eq!(raise(&mut cluster, "b"), Err(RaiseError::NotLeader));
+}
+
+#[test]
+fn a_leader_of_the_release_before_has_nothing_to_raise() {
+    let mut cluster = upgraded([1, 1, 0]);
+    led_by(&mut cluster, "c");
+    let committed = cluster.node("c").core.log().committed();
+    let raised = raise(&mut cluster, "c");
+    assert_eq!(raised, Ok(RaiseProgress::Done(committed)));
+    assert_eq!(cluster.node("a").core.cluster().level, 0);
 }
 
 #[test]

@@ -235,6 +235,47 @@ async fn a_restart_of_all_nodes_without_a_majority_acknowledges_no_command() {
     three.shutdown().await;
 }
 
+/// A metric without labels.
+async fn metric(client: &Client, name: &str) -> u64 {
+    let metrics = metrics(client).await;
+    let value = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok();
+    metrics.lines().find_map(value).expect("the metric")
+}
+
+/// The time is counted in messages between the nodes. At rest a node sends 10 heartbeats a second to each of two others, and gets as
+/// many responses: 40 messages in the longest election timeout, which is a second. Elections need more of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_whose_states_differ_keep_their_leader() {
+    const MESSAGES_PER_TIMEOUT: u64 = 40;
+    const TIMEOUTS: u64 = 8;
+    // A busy machine may lose a leader. Before there were pauses, there was an election at every twelfth message.
+    const MOST_TERMS: u64 = TIMEOUTS / 2;
+    let three = without_a_majority().await;
+    let sum = async |name: &str| {
+        let mut sum = 0;
+        for at in 0..3 {
+            sum += metric(&three.client(at), name).await;
+        }
+        sum
+    };
+    let messages = "oarlock_peer_frames_sent_total";
+    let term = metric(&three.client(0), "oarlock_raft_term").await;
+    let end = sum(messages).await + MESSAGES_PER_TIMEOUT * TIMEOUTS;
+    while sum(messages).await < end {
+        tokio::task::yield_now().await;
+    }
+    for at in 0..3 {
+        let now = metric(&three.client(at), "oarlock_raft_term").await;
+        assert!(now <= term + MOST_TERMS, "term {term} became {now}");
+        three
+            .client(at)
+            .apply(SHORT)
+            .await
+            .assert_error(503, "states_differ");
+    }
+    three.shutdown().await;
+}
+
 /// As where a snapshot has replaced the part of the log with the reports that ended it on the others. No new entry makes an audit due
 /// for the leader.
 #[tokio::test(flavor = "multi_thread")]

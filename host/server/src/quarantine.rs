@@ -122,8 +122,8 @@ async fn reinstall(
         let now = status.borrow_and_update().clone();
         match now.reinstall {
             _ if now.reinstalled > before => {
-                let reached = now.snapshot.map_or(Index::ZERO, |meta| meta.last.index);
-                return Some(ReinstallResult::Installed(reached));
+                // Not that of the newest snapshot, which this node may have taken itself since.
+                return Some(ReinstallResult::Installed(now.reinstalled_at));
             }
             None => return Some(ReinstallResult::NotInstalled),
             Some(Reinstall::Wants(from)) => {

@@ -57,6 +57,8 @@ pub struct Status {
     pub reinstall: Option<Reinstall>,
     /// Number of such replacements since the start.
     pub reinstalled: u64,
+    /// The entry of the leader's snapshot that the last of them has installed.
+    pub reinstalled_at: Index,
     /// The level of the cluster, as far as this node knows it to be committed. 0: as the release before this one.
     pub cluster_level: u32,
     /// The lineage of the cluster; [`Lineage::NONE`] at level 0.
@@ -101,6 +103,7 @@ impl Status {
             voters_without_data: Vec::new(),
             reinstall: None,
             reinstalled: 0,
+            reinstalled_at: Index::ZERO,
             cluster_level: 0,
             lineage: Lineage::NONE,
         }
@@ -129,6 +132,7 @@ impl Status {
         changed |= set(&mut self.voters_without_data, core.voters_without_data());
         changed |= set(&mut self.reinstall, core.reinstalling());
         changed |= set(&mut self.reinstalled, core.reinstalled());
+        changed |= set(&mut self.reinstalled_at, core.reinstalled_at());
         changed |= set(&mut self.cluster_level, core.cluster().level);
         changed |= set(&mut self.lineage, core.cluster().lineage);
         if self.node_id != *core.id() {

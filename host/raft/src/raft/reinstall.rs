@@ -35,6 +35,8 @@ pub(super) struct Reinstallation {
     pub(super) step: Option<Reinstall>,
     /// Number of completed reinstallations since the node started.
     pub(super) completed: u64,
+    /// The entry of the snapshot that the last one has installed.
+    pub(super) installed: Index,
 }
 
 impl Reinstallation {
@@ -72,8 +74,9 @@ impl Reinstallation {
     pub(super) fn applied(&mut self, applied: Index) {
         let done =
             |step: &mut Reinstall| matches!(step, Reinstall::Restoring(index) if *index <= applied);
-        if self.step.take_if(done).is_some() {
+        if let Some(Reinstall::Restoring(index)) = self.step.take_if(done) {
             self.completed += 1;
+            self.installed = index;
         }
     }
 }

@@ -35,6 +35,13 @@ impl Core {
         self.reinstallation.completed
     }
 
+    /// The entry of the leader's snapshot that the last completed reinstallation has installed. The node may have taken later ones
+    /// itself since.
+    #[must_use]
+    pub fn reinstalled_at(&self) -> Index {
+        self.reinstallation.installed
+    }
+
     fn has_other_voters(&self) -> bool {
         let mut voters = self.membership().voters();
         self.membership().contains(&self.config.id) && voters.any(|id| *id != self.config.id)

@@ -92,7 +92,7 @@ struct NodeView {
     log_time_ms: u64,
     reinstalled: u64,
     is_reinstalling: bool,
-    snapshot: Index,
+    reinstalled_at: Index,
 }
 
 impl NodeView {
@@ -107,7 +107,7 @@ impl NodeView {
             log_time_ms: core.log_time_ms(now),
             reinstalled: core.reinstalled(),
             is_reinstalling: core.reinstalling().is_some(),
-            snapshot: core.snapshot().map_or(Index::ZERO, |meta| meta.last.index),
+            reinstalled_at: core.reinstalled_at(),
         }
     }
 }
@@ -296,11 +296,11 @@ impl World {
         match host.reinstalls {
             Some(before) if view.reinstalled > before => {
                 host.reinstalls = None;
-                host.verdict.leave_quarantine(view.snapshot);
+                host.verdict.leave_quarantine(view.reinstalled_at);
                 self.nodes[node].quarantined = host.verdict.is_quarantined();
                 self.coverage.rejoined += 1;
                 self.trace.note(self.now, node, 22, || {
-                    format!("serves again, with the state after {}", view.snapshot)
+                    format!("serves again, with the state after {}", view.reinstalled_at)
                 });
             }
             Some(_) if view.is_reinstalling => {}

@@ -74,6 +74,28 @@ fn it_gets_the_leaders_state_and_the_entries_after_it() {
     assert!(equals_a(&mut cluster, "c") && equals_a(&mut cluster, "b"));
 }
 
+/// What audits have shown of entries between the two is about the new state.
+#[test]
+fn a_snapshot_that_the_node_takes_afterwards_is_not_taken_for_the_installed_one() {
+    let mut cluster = cluster();
+    let from = stopped(&mut cluster);
+    assert_eq!(cluster.node("c").core().reinstalled_at(), Index::ZERO);
+    request_snapshot(&mut cluster, 9, from);
+    let core = cluster.node("c").core();
+    let installed = core.snapshot().map(|meta| meta.last.index);
+    assert_eq!(
+        (core.reinstalled(), Some(core.reinstalled_at())),
+        (1, installed)
+    );
+    cluster.propose("a", 4, "four");
+    cluster.pass(HEARTBEAT);
+    cluster.node("c").handle(Input::TakeSnapshot);
+    cluster.settle();
+    let core = cluster.node("c").core();
+    assert!(core.snapshot().map(|meta| meta.last.index) > installed);
+    assert_eq!(Some(core.reinstalled_at()), installed);
+}
+
 #[test]
 fn its_own_snapshot_is_set_aside_and_never_restored() {
     let mut cluster = cluster();

@@ -47,9 +47,16 @@ fn sleeps(path: &str) -> bool {
     })
 }
 
-/// A benchmark runs a load for a fixed time.
+/// A program that measures runs a load for a fixed time, and one that searches ends what takes too long.
 fn measures(source: &Source) -> bool {
-    source.path.starts_with("tests/benches/")
+    let programs = [
+        "tests/benches/",
+        "tests/src/bin/abuse/",
+        "tests/src/bin/fuzz/",
+    ];
+    programs
+        .iter()
+        .any(|program| source.path.starts_with(program))
 }
 
 mod tests {

@@ -34,7 +34,6 @@ use super::authorize;
 use super::connection_table::{ConnectionAccount, WaitingShare};
 use super::error::ApiError;
 use super::query;
-use super::query_string::consistency;
 use super::reply::ReplyResult;
 use super::request;
 use crate::access::{AccessRole, Requester};

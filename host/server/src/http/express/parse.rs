@@ -5,7 +5,7 @@ use std::ops::Range;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use task_queue_raft::Consistency;
 
-use super::consistency;
+use super::super::query_string::consistency;
 
 /// Longest head, in bytes, and most headers; a request beyond either limit takes the slow path.
 const MAX_HEAD: usize = 8 << 10;

@@ -41,7 +41,7 @@ use crate::metrics::HttpRoute;
 use parse::{ParseResult, ParsedRequest, Target};
 pub(super) use rewind::Rewind;
 
-/// Most requests in flight on one connection. At the limit, the connection is not read until the oldest one completes.
+/// Most requests in flight on one connection. At the limit, no further one begins until the oldest one completes.
 const MAX_IN_FLIGHT: usize = 256;
 /// How often the responses are counted that wait for an earlier one.
 const COUNT_PAUSE: Duration = Duration::from_millis(20);
@@ -58,6 +58,8 @@ const MAX_READ: usize = 64 << 10;
 
 /// What a response has besides the guest's bytes, about.
 const HEAD_BYTES: usize = 256;
+/// Bytes that a connection reads while it begins no further request.
+const READ_AHEAD: usize = 16 << 10;
 
 /// A request whose response is not written yet.
 struct InFlight {
@@ -207,7 +209,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Express<'_, S> {
                     Intake::NeedsBytes => {}
                 }
             }
-            let reads = intake == Intake::NeedsBytes && !self.ended;
+            let reads = !self.ended && self.wants_bytes(intake, closing);
             self.input.reserve(if reads { self.read_size } else { 0 });
             let count_at = tokio::time::Instant::from_std(self.counted + COUNT_PAUSE);
             let waits = self.in_flight.len() > 1;
@@ -246,6 +248,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Express<'_, S> {
                         .reset((self.idle_since + self.timeout()).into());
                 }
             }
+        }
+    }
+
+    /// Whether to read on. A connection that begins no further request still reads a little, to find out that its client has gone.
+    fn wants_bytes(&self, intake: Intake, closing: bool) -> bool {
+        match intake {
+            Intake::NeedsBytes => true,
+            Intake::Paused => !closing && !self.is_last && self.input.len() < READ_AHEAD,
+            Intake::SlowPath => self.input.len() < READ_AHEAD,
         }
     }
 

@@ -151,3 +151,19 @@ fn the_child_limits_itself() {
     assert!(!refused.status.success(), "{refused:?}");
     assert!(refused.stdout.is_empty(), "{refused:?}");
 }
+
+/// The embedded WIT of this module, found by `fuzz module`, names packages that depend on each other. Its decoder recurses without an
+/// end, which no `catch_unwind` stops.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_module_that_overflows_the_stack_of_its_check_is_refused_and_harms_nothing() {
+    let mut cluster = Cluster::start(1, "counter", &[]);
+    cluster.leader().await;
+    let http = cluster.nodes[0].http();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    let module = fs::read(fixtures.join("cyclic-packages.wasm")).expect("a module");
+    let refused = upload(&http, module).await;
+    assert_eq!(refused.status, 422, "{refused:?}");
+    assert_eq!(refused.json()["error"]["code"], "module_refused");
+    assert!(cluster.nodes[0].is_running());
+    cluster.apply_somewhere("key", r#"{"add":{"by":1}}"#).await;
+}

@@ -183,8 +183,8 @@ impl TypeScript<'_> {
         let (parameter, argument) = match fields {
             Some([]) => (String::new(), "{}"),
             Some(fields) if fields.iter().all(|field| !field.is_required) => (
-                format!("args: {} = {{}}, ", self.type_of(&pair.arguments)),
-                "args",
+                format!("args?: {}, ", self.type_of(&pair.arguments)),
+                "args ?? {}",
             ),
             _ if pair.arguments == DataType::Null => (String::new(), "null"),
             _ => (format!("args: {}, ", self.type_of(&pair.arguments)), "args"),

@@ -8,6 +8,7 @@
 //! - `COMMAND   # words` is a remark for the reader. The command must succeed.
 //! - `oarlock serve` and `oarlock demo` run in the background, as in another terminal, until the end of the page or until another
 //!   node takes their address. What follows waits until they are ready. So does `curl -N`.
+//! - `# stop the node at 127.0.0.1:810N` stops the node with this address for clients.
 //! - Addresses `127.0.0.1:710N` and `127.0.0.1:810N` become free ones. Without an address, commands use the first node.
 //! - Each block begins in the page's folder, which looks like the root of this repository. Exported variables stay.
 //! - After `sh` come attributes, which a reader does not see: `for=ID:1,2,3` runs the block once with each value, `dir=../seats`

@@ -17,6 +17,8 @@ use crate::process::{eventually, free_ports, oarlock, text};
 const PORTS: [&str; 2] = ["710", "810"];
 /// Marks the expected output of a command.
 const OUTPUT: &str = "# → ";
+/// A line of a script that stops a node, as a reader does it in the other terminal: with the node's address for clients.
+const STOP: &str = "# stop the node at ";
 /// A process in the background.
 struct Running {
     child: Child,
@@ -49,6 +51,8 @@ enum Part {
     Script(String, Vec<(String, String)>),
     /// A process in the background.
     Background(String),
+    /// The node at this address is stopped.
+    Stop(String),
 }
 
 /// A reader who follows one page.
@@ -140,6 +144,10 @@ impl Session {
         for part in self.parts(&self.translated(body)) {
             match part {
                 Part::Background(command) => self.begin(&command),
+                Part::Stop(address) => {
+                    self.wait_for_nodes().await;
+                    self.stop(&address);
+                }
                 Part::Script(script, _) if script.trim().is_empty() => {}
                 Part::Script(script, expected) => {
                     self.wait_for_nodes().await;
@@ -212,12 +220,15 @@ impl Session {
             if NotRun::of(command).is_some() {
                 continue;
             }
-            if runs_on(command) {
-                parts.push(Part::Script(
-                    std::mem::take(&mut script),
-                    std::mem::take(&mut expected),
-                ));
-                parts.push(Part::Background(self.with_addresses(command)));
+            let apart = match line.strip_prefix(STOP) {
+                Some(address) => Some(Part::Stop(address.trim().to_owned())),
+                None if runs_on(command) => Some(Part::Background(self.with_addresses(command))),
+                None => None,
+            };
+            if let Some(part) = apart {
+                let script = std::mem::take(&mut script);
+                parts.push(Part::Script(script, std::mem::take(&mut expected)));
+                parts.push(part);
                 continue;
             }
             match wanted {
@@ -286,11 +297,16 @@ impl Session {
         self.shell(script).output().expect("a shell")
     }
 
+    /// Stops the node with this address for clients.
+    fn stop(&mut self, client_addr: &str) {
+        self.running
+            .retain(|running| client_addr.is_empty() || running.client_addr != client_addr);
+    }
+
     /// Starts a process that runs on. A node on the same address is stopped first, as a reader does.
     fn begin(&mut self, command: &str) {
         let client_addr = address_of(command);
-        self.running
-            .retain(|running| client_addr.is_empty() || running.client_addr != client_addr);
+        self.stop(&client_addr);
         self.begun += 1;
         let log = self.state(&format!("log-{}", self.begun));
         let output = File::create(&log).expect("writable");

@@ -23,7 +23,8 @@ pub struct Language {
     pub name: &'static str,
     /// The folder of its sources in `examples-wasm`.
     source: &'static str,
-    /// Without the limit on the nesting of JSON: a guest for tests that recurses as deep as its input.
+    /// A guest for tests that recurses as deep as its input, without the limit on the nesting of JSON, and without an end at
+    /// the command `{"recurse":{}}`.
     is_deep: bool,
     /// Files of `guest-sdk` that are copied next to its sources.
     helper: &'static [&'static str],
@@ -192,10 +193,9 @@ fn c(places: &Places) -> Result<(), Error> {
         fs::write(&path, content).map_err(Error::file("writing", &path))?;
     }
     let mut own = Vec::new();
-    for entry in fs::read_dir(&places.source).map_err(Error::file("reading", &places.source))? {
-        let path = entry
-            .map_err(Error::file("reading", &places.source))?
-            .path();
+    let source = source_of_c(places)?;
+    for entry in fs::read_dir(&source).map_err(Error::file("reading", &source))? {
+        let path = entry.map_err(Error::file("reading", &source))?.path();
         own.extend(
             path.extension()
                 .is_some_and(|end| end == "c")
@@ -208,7 +208,6 @@ fn c(places: &Places) -> Result<(), Error> {
     clang
         .args(["--target=wasm32-wasi", "-mexec-model=reactor", "-std=c17"])
         .args(["-O2", "-Wall", "-Wextra", "-Werror", "-Wl,--strip-all"])
-        .args(places.is_deep.then_some("-DMAX_DEPTH=1000000000"))
         // The stack of C is in memory, so it is not the limit here.
         .args(places.is_deep.then_some("-Wl,-z,stack-size=67108864"))
         // Only for what wit-bindgen makes.
@@ -220,6 +219,39 @@ fn c(places: &Places) -> Result<(), Error> {
         .arg("-o")
         .arg(&places.module);
     run(&mut clang)
+}
+
+/// Its sources, or a copy without the limit on nesting and with the command `{"recurse":{}}`, which never ends.
+fn source_of_c(places: &Places) -> Result<PathBuf, Error> {
+    const APPLY: &str = "static bool apply(struct span command, struct text *out) {\n";
+    /// The compiler neither rejects it nor makes a loop of it: it can't know that `ends` stays false.
+    const RECURSE: &str = r#"static volatile bool ends;
+
+__attribute__((noinline)) static unsigned recurse(unsigned depth) {
+  volatile unsigned here = depth;
+  return ends ? here : recurse(here + 1) + here;
+}
+
+"#;
+    const CALL: &str = r#"  static const char endless[] = "{\"recurse\":{}}";
+  if (command.length == sizeof endless - 1 && memcmp(command.start, endless, command.length) == 0) return recurse(0) == 0;
+"#;
+    if !places.is_deep {
+        return Ok(places.source.clone());
+    }
+    let apply = format!("{RECURSE}{APPLY}{CALL}");
+    deep_copy(
+        places,
+        &["counter.c", "json.c", "json.h", "text.c", "text.h"],
+        &[
+            ("counter.c", APPLY, &apply),
+            (
+                "json.c",
+                "#define MAX_DEPTH 128",
+                "#define MAX_DEPTH 1000000000",
+            ),
+        ],
+    )
 }
 
 fn bindings(wit: &Path) -> Result<Files, Error> {
@@ -314,18 +346,43 @@ fn javascript(places: &Places) -> Result<(), Error> {
         .stdout(std::process::Stdio::null()))
 }
 
-/// Copies the sources, without the limit on nesting.
+/// Copies the sources, without the limit on nesting and with the command `{"recurse":{}}`, which never ends.
 fn deep_javascript(places: &Places) -> Result<PathBuf, Error> {
-    const LIMIT: &str = "const MAX_DEPTH = 100;";
+    const APPLY: &str = "  apply(command) {\n";
+    const CALL: &str = r#"  apply(command) {
+    if (command instanceof Map && command.has("recurse")) {
+      const recurse = (depth) => recurse(depth + 1) + depth;
+      return `{"value":${recurse(0)}}`;
+    }
+"#;
+    deep_copy(
+        places,
+        &["app.js", "counter.js", "messages.js"],
+        &[
+            ("counter.js", APPLY, CALL),
+            ("messages.js", "    refuseTooDeep(text);\n", ""),
+        ],
+    )
+}
+
+/// Copies files of the sources. `edits`: a file, a text that it has once, and what replaces it.
+fn deep_copy(
+    places: &Places,
+    files: &[&str],
+    edits: &[(&str, &str, &str)],
+) -> Result<PathBuf, Error> {
     let folder = places.work.join("deep");
     make_folder(&folder)?;
-    for name in ["app.js", "counter.js", "messages.js"] {
+    for &name in files {
         let (from, to) = (places.source.join(name), folder.join(name));
-        let text = fs::read_to_string(&from).map_err(Error::file("reading", &from))?;
-        if name == "messages.js" && !text.contains(LIMIT) {
-            return Err(Error::Unmet(format!("{} has no `{LIMIT}`", from.display())));
+        let mut text = fs::read_to_string(&from).map_err(Error::file("reading", &from))?;
+        for (_, before, after) in edits.iter().filter(|(file, ..)| *file == name) {
+            if text.matches(before).count() != 1 {
+                let missing = format!("{} does not have this once: `{before}`", from.display());
+                return Err(Error::Unmet(missing));
+            }
+            text = text.replace(before, after);
         }
-        let text = text.replace(LIMIT, "const MAX_DEPTH = 1e9;");
         fs::write(&to, text).map_err(Error::file("writing", &to))?;
     }
     Ok(folder)

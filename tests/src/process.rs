@@ -18,7 +18,7 @@ mod wall_clocks;
 
 pub use crate::http::connection::HttpResponse;
 pub use crate::http::{Http, NoResponse};
-pub use before::{file_before, release_before};
+pub use before::{file_before, lacks_history, release_before};
 pub use binary::{guest, oarlock, run, run_in};
 pub use cluster::{BOOTSTRAP, Cluster, apply_somewhere, eventually, free_ports};
 pub use module::{TARGET, compile, compile_file, compiled_dir, noted, require_wasm_target, text};

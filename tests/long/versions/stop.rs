@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use oarlock_tests::process::{
-    Cluster, Node, QUICK, eventually, file_before, oarlock, release_before, run,
+    Cluster, Node, QUICK, eventually, file_before, lacks_history, oarlock, release_before, run,
 };
 
 use crate::core;
@@ -118,6 +118,9 @@ async fn add(cluster: &Cluster) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_entry_at_which_every_node_stops_is_skipped_and_a_second_one_goes_to_a_successor() {
+    if let Some(why) = lacks_history() {
+        return eprintln!("NOT TESTED HERE: two releases, because {why}");
+    }
     let mut cluster = Cluster::prepare(3, "queue", &QUICK);
     let guest = write_guest(cluster.dir(), false).display().to_string();
     let repaired = write_guest(cluster.dir(), true).display().to_string();

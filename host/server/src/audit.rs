@@ -111,6 +111,18 @@ impl Auditor {
         self.verdict.borrow().state_findings().clone()
     }
 
+    /// A voter that is to lead instead of this node.
+    fn intact_voter(
+        &self,
+        audit: &Audit,
+        voters: &[NodeId],
+        me: &str,
+        attempt: usize,
+    ) -> Option<NodeId> {
+        let verdict = self.verdict.borrow();
+        verdict.intact_voter(audit, voters, me, attempt)
+    }
+
     /// Evaluates an audit of state hashes.
     pub(crate) fn evaluate(&self, audit: &Audit, voters: &[NodeId], me: &str) {
         self.verdict
@@ -212,7 +224,9 @@ pub(crate) async fn run(task: AuditTask, interval: Duration) {
             () = at(start, duties.report_again_at()) => {}
             () = at(start, duties.stop_writes_at()) => auditor.stop_writes(),
             () = at(start, duties.hand_over_at()) => {
-                hand_over(&raft, &audit, &status.voters, me, duties.hand_overs()).await;
+                let attempt = duties.hand_overs();
+                let to = auditor.intact_voter(&audit, &status.voters, me, attempt);
+                hand_over(&raft, to).await;
                 duties.handed_over();
             }
             _ = ticks.tick(), if status.has_committed_in_term || auditor.are_writes_stopped() => {
@@ -232,14 +246,7 @@ async fn at(start: Instant, time: Option<Duration>) {
 
 /// Transfers the leadership of a node in quarantine to a voter whose state is that of the majority, if one is known: a
 /// leader in quarantine can't send a snapshot, and gets none.
-async fn hand_over(
-    raft: &Raft<WasmMachine>,
-    audit: &Audit,
-    voters: &[NodeId],
-    me: &str,
-    attempt: usize,
-) {
-    let to = audit.intact_voter(voters, me, attempt);
+async fn hand_over(raft: &Raft<WasmMachine>, to: Option<NodeId>) {
     if let Err(error) = raft.transfer_leadership(to, TRANSFER_TIMEOUT).await {
         tracing::warn!(%error, "this node leads while in quarantine, and the leadership transfer failed; it is retried later");
     }

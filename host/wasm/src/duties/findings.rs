@@ -113,17 +113,17 @@ impl Audit {
         })
     }
 
-    /// A voter with the hash of the majority, other than this node. Each attempt is for another one, as long as there is one:
-    /// a voter may give leadership away at once, for example because its clock is wrong.
-    #[must_use]
-    pub fn intact_voter(&self, voters: &[NodeId], me: &str, attempt: usize) -> Option<NodeId> {
+    /// The voters with the hash of the majority, other than this node.
+    pub(crate) fn intact_voters<'a>(
+        &self,
+        voters: &'a [NodeId],
+        me: &str,
+    ) -> impl Iterator<Item = &'a NodeId> {
         let (_, majority) = compare(self, voters);
-        let majority = majority?;
-        let is_intact = |voter: &&NodeId| {
-            voter.as_str() != me && self.reports.get(voter.as_str()) == Some(&majority)
+        let is_intact = move |voter: &&NodeId| {
+            let report = self.reports.get(voter.as_str());
+            voter.as_str() != me && majority.is_some() && report == majority.as_ref()
         };
-        let intact: Vec<&NodeId> = voters.iter().filter(is_intact).collect();
-        let place = attempt.checked_rem(intact.len())?;
-        Some(intact[place].clone())
+        voters.iter().filter(is_intact)
     }
 }

@@ -66,6 +66,24 @@ impl AuditVerdict {
         &self.states
     }
 
+    /// A voter that is to lead instead of this node: the audits have shown that its state hash is the majority's, and not that its
+    /// complete state differs. Each attempt is for another one, as long as there is one: a voter may give leadership away at once,
+    /// for example because its clock is wrong.
+    #[must_use]
+    pub fn intact_voter(
+        &self,
+        audit: &Audit,
+        voters: &[NodeId],
+        me: &str,
+        attempt: usize,
+    ) -> Option<NodeId> {
+        let differs = |voter: &NodeId| self.states.differing.iter().any(|id| id == voter.as_str());
+        let intact = audit.intact_voters(voters, me);
+        let intact: Vec<&NodeId> = intact.filter(|voter| !differs(voter)).collect();
+        let place = attempt.checked_rem(intact.len())?;
+        Some(intact[place].clone())
+    }
+
     /// Whether this node serves no requests because its state differs from the majority's.
     #[must_use]
     pub fn is_quarantined(&self) -> bool {

@@ -239,7 +239,10 @@ impl World {
         };
         let hands_over = host.duties.hand_over_at().is_some_and(|at| at <= view.now);
         if hands_over {
-            let to = audit.intact_voter(&view.voters, view.me.as_str(), host.duties.hand_overs());
+            let attempt = host.duties.hand_overs();
+            let to = host
+                .verdict
+                .intact_voter(audit, &view.voters, view.me.as_str(), attempt);
             host.duties.handed_over();
             self.order_at(node, AdminRequest::Transfer(to));
         }

@@ -43,6 +43,42 @@ fn a_node_whose_state_differs_from_the_majority_quarantines_itself() {
     );
 }
 
+/// Two nodes with the same wrong state, whose hashes are right, would give the leadership to each other, and their state too.
+#[test]
+fn a_voter_whose_complete_state_differs_gets_no_leadership() {
+    let reports = [("node1", "t"), ("node2", "t"), ("node3", "s")];
+    let voters = ["node1", "node2", "node3", "node4", "node5"].map(NodeId::from);
+    let states = Audit {
+        requested_at: Some(Index(7)),
+        own: Some(digest("t")),
+        reports: reports
+            .iter()
+            .chain(&[("node4", "s"), ("node5", "s")])
+            .map(|(node, text)| ((*node).to_owned(), digest(text)))
+            .collect(),
+        ..Audit::default()
+    };
+    let hashes = Audit {
+        requested_at: Some(Index(6)),
+        own: Some(digest("h")),
+        reports: voters
+            .iter()
+            .map(|voter| (voter.as_str().to_owned(), digest("h")))
+            .collect(),
+        ..Audit::default()
+    };
+    let mut verdict = AuditVerdict::default();
+    let before = verdict.intact_voter(&hashes, &voters, "node1", 0);
+    assert_eq!(before, Some(NodeId::from("node2")));
+    verdict.evaluate(&hashes, &voters, "node1");
+    verdict.evaluate_states(&states, &voters, "node1");
+    let to = [0, 1, 2, 3].map(|attempt| verdict.intact_voter(&hashes, &voters, "node1", attempt));
+    assert_eq!(
+        to,
+        ["node3", "node4", "node5", "node3"].map(|id| Some(NodeId::from(id)))
+    );
+}
+
 #[test]
 fn equal_hashes_do_not_end_a_quarantine_by_an_audit_of_the_state() {
     let (mut verdict, _) = evaluated("t", &[("node1", "t"), ("node2", "s"), ("node3", "s")]);

@@ -180,7 +180,7 @@ fn an_accepted_state_counts_as_that_of_the_majority() {
     let (verdict, findings) = evaluated(&accepted);
     assert!(verdict.is_quarantined() && !verdict.are_writes_stopped());
     assert_eq!(findings.differing, ["node1", "node3"]);
-    let intact = accepted.intact_voter(&voters(), "node1", 0);
+    let intact = verdict.intact_voter(&accepted, &voters(), "node1", 0);
     assert_eq!(intact, Some(NodeId::from("node2")));
 }
 
@@ -204,7 +204,7 @@ fn a_state_that_was_accepted_for_an_earlier_audit_counts_where_no_majority_agree
 #[test]
 fn leadership_is_transferred_to_a_voter_with_the_state_of_the_majority_only() {
     let others = [("node1", "t"), ("node2", "s"), ("node3", "s"), ("x", "s")];
-    let intact = |audit: &Audit, me| audit.intact_voter(&voters(), me, 0);
+    let intact = |audit: &Audit, me| AuditVerdict::default().intact_voter(audit, &voters(), me, 0);
     assert_eq!(
         intact(&audit(Some("t"), &others), "node1"),
         Some(NodeId::from("node2"))
@@ -226,7 +226,8 @@ fn each_attempt_to_transfer_leadership_is_to_another_intact_voter() {
         ("node4", "s"),
     ];
     let all = audit(Some("t"), &reports);
-    let to = [0, 1, 2, 3].map(|attempt| all.intact_voter(&voters, "node1", attempt));
+    let verdict = AuditVerdict::default();
+    let to = [0, 1, 2, 3].map(|attempt| verdict.intact_voter(&all, &voters, "node1", attempt));
     assert_eq!(
         to,
         ["node2", "node3", "node4", "node2"].map(|id| Some(NodeId::from(id)))

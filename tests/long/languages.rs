@@ -97,11 +97,14 @@ async fn input_that_is_nested_deeply_stops_no_node_in_c() {
 }
 
 /// The engine of JavaScript has a limit of its own, far below the host's. It throws an error, which the guest can catch: it does so
-/// while it reads JSON, and refuses the command. An error that it does not catch is a trap.
+/// while it reads JSON, and refuses the command. An error that it does not catch is a trap. The longest input costs more than the fuel
+/// of a command before that.
 #[tokio::test(flavor = "multi_thread")]
 async fn input_that_is_nested_deeply_stops_no_node_in_javascript() {
     let too_much = (422, "bad_command", "this is not JSON: too much recursion");
-    nested_input_stops_no_node("deep-js", [too_much; 3], TRAPPED).await;
+    let too_long = (500, "out_of_fuel", "ran out of fuel");
+    let nested = [too_much, too_much, too_long];
+    nested_input_stops_no_node("deep-js", nested, TRAPPED).await;
 }
 
 /// Commands whose nesting a guest follows by recursion, and one that recurses without an end: each has one outcome, the nodes serve

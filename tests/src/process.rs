@@ -5,6 +5,7 @@ mod binary;
 pub mod checkers;
 mod cluster;
 pub mod forged;
+pub mod kv;
 pub mod listeners;
 pub mod locks;
 mod module;

@@ -7,29 +7,12 @@ use std::process::Output;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use oarlock_tests::process::kv::{put, read};
 use oarlock_tests::process::{
     Cluster, Http, Node, NodeOptions, QUICK, apply_somewhere, eventually, free_ports, run, run_in,
+    text,
 };
 use serde_json::{Value, json};
-
-fn put(key: &str, value: &str) -> String {
-    json!({"put": {"key": key, "value": value}}).to_string()
-}
-
-/// Reads a key at one node, as soon as that node can.
-async fn read(http: &Http, key: &str) -> Value {
-    let query = json!({"get": {"key": key}}).to_string();
-    eventually("the node answers a query", async || {
-        let response = http.query(query.clone()).await.ok()?;
-        (response.status == 200).then(|| response.json()["value"].clone())
-    })
-    .await
-}
-
-fn text(output: &Output) -> String {
-    let both = [&output.stdout[..], &output.stderr].concat();
-    String::from_utf8_lossy(&both).into_owned()
-}
 
 fn endpoints(cluster: &Cluster) -> String {
     let addresses: Vec<_> = cluster.nodes.iter().map(|node| node.http().0).collect();

@@ -4,27 +4,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use oarlock_tests::process::kv::{get, put, read};
 use oarlock_tests::process::{
     BOOTSTRAP, Cluster, Http, Node, QUICK, apply_somewhere, eventually, free_ports, run,
 };
 use serde_json::{Value, json};
-
-fn put(key: &str, value: &str) -> String {
-    json!({"put": {"key": key, "value": value}}).to_string()
-}
-
-fn get(key: &str) -> String {
-    json!({"get": {"key": key}}).to_string()
-}
-
-/// Reads a key at one node, as soon as that node can.
-async fn read(http: &Http, key: &str) -> Value {
-    eventually("the node answers a query", async || {
-        let response = http.query(get(key)).await.ok()?;
-        (response.status == 200).then(|| response.json()["value"].clone())
-    })
-    .await
-}
 
 /// Neither a command nor a linearizable query is carried out.
 async fn serves_nothing(node: &Node) {

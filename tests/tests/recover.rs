@@ -5,28 +5,11 @@ use std::fs;
 use std::path::Path;
 use std::process::Output;
 
+use oarlock_tests::process::kv::{put, read};
 use oarlock_tests::process::{
-    Cluster, Http, Node, NodeOptions, QUICK, apply_somewhere, eventually, free_ports, run,
+    Cluster, Http, Node, NodeOptions, QUICK, apply_somewhere, eventually, free_ports, run, text,
 };
 use serde_json::{Value, json};
-
-fn put(key: &str, value: &str) -> String {
-    json!({"put": {"key": key, "value": value}}).to_string()
-}
-
-async fn read(http: &Http, key: &str) -> Value {
-    let query = json!({"get": {"key": key}}).to_string();
-    eventually("the node answers a query", async || {
-        let response = http.query(query.clone()).await.ok()?;
-        (response.status == 200).then(|| response.json()["value"].clone())
-    })
-    .await
-}
-
-fn text(output: &Output) -> String {
-    let both = [&output.stdout[..], &output.stderr].concat();
-    String::from_utf8_lossy(&both).into_owned()
-}
 
 fn dir(node: &Node) -> String {
     node.data_dir().display().to_string()

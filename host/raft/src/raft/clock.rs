@@ -468,7 +468,7 @@ impl Clocks {
     }
 
     /// The status, with the rules of [`Clocks::stamp`].
-    pub(super) fn status(&self, may_use_own: bool) -> ClockStatus {
+    pub(super) fn status(&self, may_use_own: bool, log_time_ms: u64) -> ClockStatus {
         let log_offset = self.log_offset_now(may_use_own);
         let cluster = self
             .estimate
@@ -482,7 +482,7 @@ impl Clocks {
             ahead_ms: u64::try_from(ahead / MILLISECOND)
                 .map_or(0, |ahead| if is_alarm { ahead } else { 0 }),
             log_offset_us: log_offset,
-            log_time_ms: self.log_time_ms,
+            log_time_ms,
         }
     }
 }

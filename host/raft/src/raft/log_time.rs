@@ -37,10 +37,8 @@ impl Core {
     /// What this node knows about its clock and about the time of the log.
     #[must_use]
     pub fn clock_status(&self) -> ClockStatus {
-        ClockStatus {
-            log_time_ms: self.log.last_time_ms(),
-            ..self.clocks.status(self.may_use_own_clock())
-        }
+        let may_use_own = self.may_use_own_clock();
+        self.clocks.status(may_use_own, self.log.last_time_ms())
     }
 
     /// The time of an entry that this leader appends now.

@@ -135,7 +135,7 @@ fn a_changed_clock_does_not_count_as_skewed_before_new_reports() {
     clocks.on_reading(at(10), EPOCH + HOUR + 10);
     update(&mut clocks, "a b c", 10);
     assert!(!clocks.is_skewed());
-    assert_eq!(clocks.status(false).offset_ms, None);
+    assert_eq!(clocks.status(false, 0).offset_ms, None);
     assert!(
         clocks.stamp(at(10), false) <= EPOCH + 510,
         "until it is known"
@@ -168,7 +168,7 @@ fn what_the_leader_reports_makes_the_clusters_clock_known_to_a_follower() {
     clocks.report(at(0), Term(1), 1);
     tell(&mut clocks, 1, -3000);
     assert!(clocks.is_skewed());
-    assert_eq!(clocks.status(false).offset_ms, Some(-3000));
+    assert_eq!(clocks.status(false, 0).offset_ms, Some(-3000));
     // Its clock is set right before the leader's next request.
     clocks.on_reading(at(100), EPOCH + 3100);
     assert!(!clocks.is_skewed());
@@ -179,7 +179,7 @@ fn what_the_leader_reports_makes_the_clusters_clock_known_to_a_follower() {
     assert!(!clocks.is_skewed());
     assert_eq!(clocks.stamp(at(100), false), EPOCH + 3100);
     tell(&mut clocks, 2, 0);
-    assert_eq!(clocks.status(false).offset_ms, Some(0));
+    assert_eq!(clocks.status(false, 0).offset_ms, Some(0));
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn small_changes_of_the_offset_are_not_shown() {
     clocks.report(at(0), Term(1), 1);
     for (told, shown) in [(100, 100), (103, 100), (95, 100), (110, 110), (0, 0)] {
         tell(&mut clocks, 1, told);
-        assert_eq!(clocks.status(false).offset_ms, Some(shown));
+        assert_eq!(clocks.status(false, 0).offset_ms, Some(shown));
     }
 }
 
@@ -217,7 +217,7 @@ fn time_that_is_ahead_loses_nothing_between_entries_that_follow_each_other_fast(
         clocks.on_log_time(last, Duration::from_micros(micros));
     }
     assert_eq!(last, EPOCH + HOUR + 1_999);
-    assert_eq!(clocks.status(false).ahead_ms, HOUR);
+    assert_eq!(clocks.status(false, 0).ahead_ms, HOUR);
 }
 
 #[test]
@@ -229,7 +229,7 @@ fn no_clock_overflows() {
         for told in [i64::MIN, i64::MAX] {
             tell(&mut clocks, 1, told);
             clocks.stamp(at(6), true);
-            clocks.status(true);
+            clocks.status(true, 0);
         }
         for other in [0, u64::MAX] {
             slow_report(&mut clocks, "b", other, at(0), Duration::MAX);

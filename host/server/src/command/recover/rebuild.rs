@@ -10,7 +10,7 @@ use oarlock_wasm::{GuestModule, MachineLimits, WasmMachine};
 use serde_json::json;
 use task_queue_raft::ReplicatedStateMachine;
 use task_queue_raft::applier::Applier;
-use task_queue_raft::ids::{Index, LogId, NodeId};
+use task_queue_raft::ids::{Index, NodeId};
 use task_queue_raft::storage::LogStore;
 use task_queue_raft::storage::redb::{Identity, RedbStore};
 use task_queue_raft::storage::restore::restore as restore_into;
@@ -69,10 +69,10 @@ pub(super) fn rebuild(args: &RecoverArgs, into: &Path) -> Result<(), Failure> {
     let address = args.peer_addr.as_deref();
     check_restored_node(identity.node_id.as_str(), address, None).map_err(Failure::usage)?;
     let level = survivor.cluster.level;
-    // Before the long work, and again with the entry's own time.
-    new_cluster::begin(identity.clone(), address, level, survivor.last, 0)?;
+    // Before the long work, which finds the time of the last entry.
+    let mut cluster = new_cluster::begin(identity, address, level, survivor.last, 0)?;
     let mut state = execute(args, dir, survivor, into)?;
-    let cluster = new_cluster::begin(identity, address, level, state.last, state.time_ms)?;
+    cluster.time_ms = state.time_ms;
     let meta = restore_into(into, &cluster, &mut state.bytes)
         .map_err(|error| Failure::failed(format!("{error}; nothing was written")))?;
     if args.output.json {
@@ -81,7 +81,7 @@ pub(super) fn rebuild(args: &RecoverArgs, into: &Path) -> Result<(), Failure> {
             "node_id": cluster.identity.node_id.as_str(),
             "cluster_id": cluster.identity.cluster_id,
             "lineage": meta.cluster.lineage.to_string(),
-            "last_entry": state.last.index.0,
+            "last_entry": survivor.last.index.0,
             "loss": dirs.loss(),
         });
         return write_json(io::stdout().lock(), &value);
@@ -90,7 +90,7 @@ pub(super) fn rebuild(args: &RecoverArgs, into: &Path) -> Result<(), Failure> {
     let text = format!(
         "recovered the state of {} after entry {}\n{}\n\n{next}",
         print_safely(survivor.identity.node_id.as_str()),
-        state.last.index,
+        survivor.last.index,
         dirs.loss()
     );
     write_out(io::stdout().lock(), text.as_bytes())
@@ -99,7 +99,7 @@ pub(super) fn rebuild(args: &RecoverArgs, into: &Path) -> Result<(), Failure> {
 /// The state after the last entry of a directory.
 struct ExecutedState {
     bytes: BufReader<File>,
-    last: LogId,
+    /// The time of the last entry, in milliseconds since 1970.
     time_ms: u64,
 }
 
@@ -137,13 +137,8 @@ fn execute(
         applier.apply(0, entries).map_err(|error| failed(&error))?;
         tell_progress(applier.last().index, survivor.last.index);
     }
-    let last = applier.last();
     let bytes = written(applier.into_machine(), into).map_err(|error| failed(&error))?;
-    Ok(ExecutedState {
-        bytes,
-        last,
-        time_ms,
-    })
+    Ok(ExecutedState { bytes, time_ms })
 }
 
 /// The machine of a node that starts on the directory.

@@ -83,15 +83,19 @@ impl SurvivingNode {
         }
     }
 
-    fn note(&self) -> String {
+    fn note(&self, is_best: bool) -> (String, Tone) {
         let mut notes = Vec::new();
+        if is_best {
+            notes.push("best");
+        }
         if self.is_quarantined {
             notes.push("its state differs from the majority's (quarantine)");
         }
         if self.survivor.state != StoreState::Complete {
             notes.push("it had lost its disk and not rejoined yet");
         }
-        notes.join("; ")
+        let tone = if is_best { Tone::Good } else { Tone::Attention };
+        (notes.join("; "), tone)
     }
 }
 
@@ -202,40 +206,7 @@ impl SurvivingDirs {
             ("", Align::Left),
         ]);
         for (place, dir) in self.dirs.iter().enumerate() {
-            let is_best = self.best == Some(place);
-            match &dir.content {
-                Ok(node) => {
-                    let survivor = &node.survivor;
-                    let snapshot = survivor.snapshot.as_ref();
-                    let note = if is_best { "best" } else { "" };
-                    let tone = if is_best { Tone::Good } else { Tone::Attention };
-                    let notes = [note.to_owned(), node.note()];
-                    let notes = notes.iter().filter(|note| !note.is_empty());
-                    let notes: Vec<&str> = notes.map(String::as_str).collect();
-                    table.row([
-                        (dir.name(), Tone::Plain),
-                        (
-                            print_safely(survivor.identity.node_id.as_str()).into_owned(),
-                            Tone::Plain,
-                        ),
-                        (survivor.last.term.to_string(), Tone::Plain),
-                        (survivor.last.index.to_string(), Tone::Plain),
-                        (
-                            snapshot.map_or_else(String::new, |meta| meta.last.index.to_string()),
-                            Tone::Plain,
-                        ),
-                        (notes.join("; "), tone),
-                    ]);
-                }
-                Err(error) => table.row([
-                    (dir.name(), Tone::Plain),
-                    (String::new(), Tone::Plain),
-                    (String::new(), Tone::Plain),
-                    (String::new(), Tone::Plain),
-                    (String::new(), Tone::Plain),
-                    (print_safely(error).into_owned(), Tone::Bad),
-                ]),
-            }
+            table.row(dir.row(self.best == Some(place)));
         }
         let mut text = table.render();
         if table.has_cut_cells() {
@@ -267,6 +238,33 @@ impl SurvivingDirs {
 }
 
 impl SurvivingDir {
+    /// Its row of the table.
+    fn row(&self, is_best: bool) -> Vec<(String, Tone)> {
+        let plain = |text: String| (text, Tone::Plain);
+        let mut row = vec![plain(self.name())];
+        match &self.content {
+            Ok(node) => {
+                let Survivor {
+                    identity,
+                    last,
+                    snapshot,
+                    ..
+                } = &node.survivor;
+                let covered = snapshot.as_ref().map(|meta| meta.last.index.to_string());
+                row.push(plain(print_safely(identity.node_id.as_str()).into_owned()));
+                row.push(plain(last.term.to_string()));
+                row.push(plain(last.index.to_string()));
+                row.push(plain(covered.unwrap_or_default()));
+                row.push(node.note(is_best));
+            }
+            Err(error) => {
+                row.resize(5, plain(String::new()));
+                row.push((print_safely(error).into_owned(), Tone::Bad));
+            }
+        }
+        row
+    }
+
     fn json(&self) -> Value {
         let data_dir = self.path.display().to_string();
         match &self.content {

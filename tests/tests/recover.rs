@@ -7,7 +7,7 @@ use std::process::Output;
 
 use oarlock_tests::process::kv::{put, read};
 use oarlock_tests::process::{
-    Cluster, Http, Node, NodeOptions, QUICK, apply_somewhere, eventually, free_ports, run, text,
+    Cluster, Http, Node, NodeOptions, QUICK, apply_somewhere, free_ports, run, text,
 };
 use serde_json::{Value, json};
 

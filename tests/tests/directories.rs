@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use oarlock_tests::process::kv::{get, put, read};
 use oarlock_tests::process::{
-    BOOTSTRAP, Cluster, Http, Node, QUICK, apply_somewhere, eventually, free_ports, run,
+    BOOTSTRAP, Cluster, Node, QUICK, apply_somewhere, eventually, free_ports, run,
 };
 use serde_json::{Value, json};
 

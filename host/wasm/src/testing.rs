@@ -32,7 +32,7 @@ use task_queue_raft::state_machine::{Moment, ReplicatedStateMachine};
 
 use crate::guest::engine::GuestEngine;
 use crate::guest::guest_log::GuestLog;
-use crate::guest::instance::Instance;
+use crate::guest::instance::{Instance, QueryOutcome, ShortQuery};
 use crate::guest::limits::MachineLimits;
 use crate::guest::module::GuestModule;
 use crate::machine::WasmMachine;
@@ -152,4 +152,14 @@ pub(crate) fn op_long(letter: u8, number: u64, more: &[u8]) -> Vec<u8> {
     command.extend_from_slice(&number.to_le_bytes());
     command.extend_from_slice(more);
     command
+}
+
+impl ShortQuery {
+    /// The outcome. Panics if the query is long.
+    pub(crate) fn ended(self) -> QueryOutcome {
+        match self {
+            Self::Ended(outcome) => outcome,
+            Self::IsLong => panic!("the query is long"),
+        }
+    }
 }

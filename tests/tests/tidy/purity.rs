@@ -25,8 +25,7 @@ const REPLICATED: &str = "host/wasm/src/";
 /// Except these files, which do not influence that state: the guest's log reads a clock to limit its lines; memory is
 /// mapped, and the duration of a freeze decides when the next one comes; queries and snapshots run on threads, each with
 /// a copy, and queries end when their clients have gone.
-const EXCEPT: [&str; 6] = [
-    "host/wasm/src/guest/epoch_ticker.rs",
+const EXCEPT: [&str; 5] = [
     "host/wasm/src/guest/guest_log.rs",
     "host/wasm/src/images/map.rs",
     "host/wasm/src/rollback/stopwatch.rs",

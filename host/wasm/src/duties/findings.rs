@@ -113,6 +113,13 @@ impl Audit {
         })
     }
 
+    /// The audit without the reports of these nodes.
+    pub(crate) fn without(&self, nodes: &[String]) -> Self {
+        let mut audit = self.clone();
+        audit.reports.retain(|node, _| !nodes.contains(node));
+        audit
+    }
+
     /// The voters with the hash of the majority, other than this node.
     pub(crate) fn intact_voters<'a>(
         &self,

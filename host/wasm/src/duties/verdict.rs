@@ -254,7 +254,13 @@ impl AuditVerdict {
         if self.is_ignored(audit) {
             return false;
         }
-        let (findings, majority) = compare_states(audit, voters);
+        // A state with wrong outcomes is wrong, however many nodes have it: an operator may have accepted that of a minority.
+        let refused = &self.findings.differing;
+        let (findings, majority) = if refused.is_empty() {
+            compare_states(audit, voters)
+        } else {
+            compare_states(&audit.without(refused), voters)
+        };
         let differs = majority.is_some_and(|digest| audit.own.is_some_and(|own| own != digest));
         let enters = differs && self.quarantine.enter();
         if let Some(index) = audit.requested_at.filter(|_| differs) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use task_queue_raft::state_machine::{ClientWatch, Moment};
+use task_queue_raft::state_machine::Moment;
 
 use crate::guest::effects::Effects;
 use crate::guest::error_lines::ErrorLines;
@@ -98,8 +98,6 @@ pub(crate) struct GuestCall {
     pub(super) error_lines: ErrorLines,
     pub(super) sink: Option<ChunkWriter>,
     pub(super) source: Option<ChunkReader>,
-    /// A query ends early once its client has gone.
-    pub(super) client: ClientWatch,
 }
 
 impl GuestCall {
@@ -127,7 +125,6 @@ impl GuestCall {
             error_lines: ErrorLines::default(),
             sink: None,
             source: None,
-            client: ClientWatch::default(),
         }
     }
 
@@ -151,12 +148,6 @@ impl GuestCall {
     /// Lets the guest write a snapshot of at most `limit` bytes.
     pub(crate) fn with_sink(mut self, limit: u64) -> Self {
         self.sink = Some(ChunkWriter::new(limit));
-        self
-    }
-
-    /// Ends the call once this client has gone.
-    pub(crate) fn for_client(mut self, client: &ClientWatch) -> Self {
-        self.client = client.clone();
         self
     }
 

@@ -129,8 +129,6 @@ fn config() -> Config {
         .concurrency_support(false)
         // Fuel is the only measure of work that is equal on every node.
         .consume_fuel(true)
-        // Ends queries whose client has gone: see `epoch_ticker`. No other call has an epoch near enough to notice.
-        .epoch_interruption(true)
         .operator_cost(metering::TABLE)
         // A limit of the node, not a replicated one: see `GuestFailure`.
         .async_stack_size(2 * STACK_BYTES)

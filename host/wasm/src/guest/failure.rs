@@ -44,9 +44,6 @@ pub(crate) fn classify(error: &wasmtime::Error, circumstances: Circumstances) ->
     if let Some(failure) = error.downcast_ref::<GuestFailure>() {
         return GuestCallError::Guest(failure.clone());
     }
-    if let Some(Trap::Interrupt) = error.downcast_ref::<Trap>() {
-        return GuestCallError::ClientGone;
-    }
     if exceeds_stack_limit(error) {
         let limit = circumstances.stack_bytes;
         return GuestCallError::Guest(GuestFailure::TooDeep { limit });

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use task_queue_raft::state_machine::{ClientWatch, Moment};
 use thiserror::Error;
+use wasmtime::Store;
 use wasmtime::component::Resource;
-use wasmtime::{Store, UpdateDeadline};
 
 use crate::guest::bindings::exports::oarlock::state_machine::{
     about, layout, machine, queries, timers,
@@ -22,6 +22,7 @@ use crate::guest::failure::{self, Circumstances, GuestCallError};
 use crate::guest::guest_log::GuestLog;
 use crate::guest::host::HostState;
 use crate::guest::limits::MachineLimits;
+use crate::guest::long_query::{self, FUEL_OF_SHORT_QUERY, QueryFunction};
 use crate::guest::module::{Description, GuestModule};
 use crate::images::map::{self, HeldClone, Image, Mapping};
 use crate::records::chunks::{ChunkWriter, SnapshotChunks};
@@ -32,10 +33,6 @@ pub(crate) use types::Batch;
 
 /// Fuel to start a guest, and for its description. Not a limit of the node: a guest must start on all of them alike.
 const FUEL_TO_START: u64 = 10_000_000_000;
-/// The deadline of a query: the next epoch.
-const NEXT_EPOCH: u64 = 1;
-/// The deadline of all other calls, which no epoch reaches.
-const NO_EPOCH: u64 = u64::MAX / 2;
 
 /// A guest's outcome of one command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +49,16 @@ pub(crate) struct CallOutput {
     pub(crate) effects: Effects,
     /// CRC-32C of the outcomes as the guest encoded them. A replay must have the same.
     pub(crate) checksum: u32,
+}
+
+/// A response to a query, a rejection (the inner error), or `None` if the guest has no queries.
+pub(crate) type QueryOutcome = Option<Result<Bytes, Bytes>>;
+
+/// The end of a query, or of the part of it that is run at first.
+pub(crate) enum ShortQuery {
+    Ended(QueryOutcome),
+    /// It takes more fuel than a short query has. The instance is of no use any more.
+    IsLong,
 }
 
 /// Why an instance could not be created.
@@ -78,6 +85,8 @@ pub(crate) struct Instance {
     view: CallView,
     machine: machine::Guest,
     queries: Option<queries::Guest>,
+    /// The same function as in `queries`, for calls that can be suspended.
+    query_function: Option<QueryFunction>,
     timers: Option<timers::Guest>,
     about: Option<about::Guest>,
     layout: Option<layout::Guest>,
@@ -132,14 +141,6 @@ impl Instance {
         let mut store = Store::new(linked.pre.engine(), HostState::new(limits, Arc::clone(log)));
         store.limiter(|state| &mut state.limiter);
         store.set_hostcall_fuel(transfer_bytes(limits));
-        store.epoch_deadline_callback(|store| {
-            Ok(if store.data().call.client.has_gone() {
-                UpdateDeadline::Interrupt
-            } else {
-                UpdateDeadline::Continue(NEXT_EPOCH)
-            })
-        });
-        store.set_epoch_deadline(NO_EPOCH);
         if let Err(error) = store.set_fuel(FUEL_TO_START) {
             return Err(failed(&mut store, limits, &error).into());
         }
@@ -158,6 +159,7 @@ impl Instance {
                 view: CallView::NORMAL,
                 machine: exports.machine,
                 queries: exports.queries,
+                query_function: exports.query_function,
                 timers: exports.timers,
                 about: exports.about,
                 layout: exports.layout,
@@ -216,27 +218,58 @@ impl Instance {
         })
     }
 
-    /// Runs a query. The result is a response, a rejection (the inner error), or `None` if the guest has no queries. The
-    /// query ends once its client has gone and the epoch is incremented.
+    /// Runs a query, if it takes little fuel.
     pub(crate) fn query(
         &mut self,
         at: Moment,
         query: &MachineQuery,
+    ) -> Result<ShortQuery, GuestCallError> {
+        let Some(queries) = self.queries.clone() else {
+            return Ok(ShortQuery::Ended(None));
+        };
+        let fuel = self.limits.fuel_per_query.min(FUEL_OF_SHORT_QUERY);
+        self.begin(self.query_call(at, query), fuel)?;
+        let response = with_stack(|| queries.call_query(&mut self.store, wit(at), &query.request));
+        match self.end(response) {
+            Err(GuestCallError::Guest(GuestFailure::OutOfFuel))
+                if fuel < self.limits.fuel_per_query =>
+            {
+                Ok(ShortQuery::IsLong)
+            }
+            response => self.query_outcome(response?).map(ShortQuery::Ended),
+        }
+    }
+
+    /// Runs a query of any length, and ends it once its client has gone. The instance can't be used again.
+    pub(crate) fn query_long(
+        mut self,
+        at: Moment,
+        query: &MachineQuery,
         client: &ClientWatch,
-    ) -> Result<Option<Result<Bytes, Bytes>>, GuestCallError> {
-        let Some(queries) = &self.queries else {
+    ) -> Result<QueryOutcome, GuestCallError> {
+        let Some(function) = self.query_function.take() else {
             return Ok(None);
         };
-        let queries = queries.clone();
+        self.begin(self.query_call(at, query), self.limits.fuel_per_query)?;
+        let ran = long_query::run(
+            &function,
+            &mut self.store,
+            (wit(at), &query.request),
+            client,
+        );
+        let response = self.end(ran)?.ok_or(GuestCallError::ClientGone)?;
+        self.query_outcome(response)
+    }
+
+    fn query_call(&self, at: Moment, query: &MachineQuery) -> GuestCall {
         let callers = Callers::of(std::iter::once(query.caller.as_ref()));
-        let call = GuestCall::read_only(at, &self.limits)
-            .with_callers(callers)
-            .for_client(client);
-        self.begin(call, self.limits.fuel_per_query)?;
-        self.store.set_epoch_deadline(NEXT_EPOCH);
-        let response = with_stack(|| queries.call_query(&mut self.store, wit(at), &query.request));
-        self.store.set_epoch_deadline(NO_EPOCH);
-        let response = self.end(response)?;
+        GuestCall::read_only(at, &self.limits).with_callers(callers)
+    }
+
+    fn query_outcome(
+        &self,
+        response: Result<Vec<u8>, Vec<u8>>,
+    ) -> Result<QueryOutcome, GuestCallError> {
         let bytes = response.as_ref().map_or_else(Vec::len, Vec::len) as u64;
         if bytes > self.limits.reply_bytes {
             return Err(GuestCallError::Guest(GuestFailure::TooLarge {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use bytes::Bytes;
 use wasm_encoder::{CustomSection, Section};
 use wasmtime::Store;
-use wasmtime::component::{Instance, InstancePre};
+use wasmtime::component::{Component, ComponentExportIndex, Instance, InstancePre};
 
 use crate::guest::bindings::exports::oarlock::state_machine::{
     about, layout, machine, queries, timers,
@@ -14,6 +14,7 @@ use crate::guest::bindings::exports::oarlock::state_machine::{
 use crate::guest::engine::GuestEngine;
 use crate::guest::host::HostState;
 use crate::guest::loaded::LoadedCode;
+use crate::guest::long_query::QueryFunction;
 use crate::guest::rules::Rules;
 use crate::images::RollbackMethod;
 use crate::records::digest::Sha256;
@@ -256,6 +257,7 @@ pub(crate) struct Linked {
     pub(crate) pre: InstancePre<HostState>,
     machine: Arc<machine::GuestIndices>,
     queries: Option<Arc<queries::GuestIndices>>,
+    query_function: Option<ComponentExportIndex>,
     timers: Option<Arc<timers::GuestIndices>>,
     about: Option<Arc<about::GuestIndices>>,
     layout: Option<Arc<layout::GuestIndices>>,
@@ -267,6 +269,7 @@ pub(crate) struct Linked {
 pub(crate) struct InstanceExports {
     pub(crate) machine: machine::Guest,
     pub(crate) queries: Option<queries::Guest>,
+    pub(crate) query_function: Option<QueryFunction>,
     pub(crate) timers: Option<timers::Guest>,
     pub(crate) about: Option<about::Guest>,
     pub(crate) layout: Option<layout::Guest>,
@@ -280,6 +283,9 @@ impl Linked {
     ) -> wasmtime::Result<Self> {
         let machine = Arc::new(machine::GuestIndices::new(&pre)?);
         let queries = queries::GuestIndices::new(&pre).ok().map(Arc::new);
+        let query_function = queries
+            .as_ref()
+            .and_then(|_| query_function(pre.component()));
         let timers = timers::GuestIndices::new(&pre).ok().map(Arc::new);
         let about = about::GuestIndices::new(&pre).ok().map(Arc::new);
         let layout = layout::GuestIndices::new(&pre).ok().map(Arc::new);
@@ -287,6 +293,7 @@ impl Linked {
             pre,
             machine,
             queries,
+            query_function,
             timers,
             about,
             layout,
@@ -309,6 +316,10 @@ impl Linked {
             queries: queries
                 .map(|found| found.load(&mut *store, instance))
                 .transpose()?,
+            query_function: self
+                .query_function
+                .map(|found| instance.get_typed_func(&mut *store, found))
+                .transpose()?,
             timers: timers
                 .map(|found| found.load(&mut *store, instance))
                 .transpose()?,
@@ -320,4 +331,11 @@ impl Linked {
                 .transpose()?,
         })
     }
+}
+
+/// Where the function of queries is. The bindings know it too, but keep it to themselves.
+fn query_function(component: &Component) -> Option<ComponentExportIndex> {
+    let (_, queries) = component.get_export(None, "oarlock:state-machine/queries@0.1.0")?;
+    let (_, function) = component.get_export(Some(&queries), "query")?;
+    Some(function)
 }

@@ -111,10 +111,9 @@ impl QueryDispatcher {
             counts.inspect(|counts| counts.abandon_waiting());
             return;
         }
-        let engine = guest.module().engine().wasmtime().clone();
         let mut run = || query_now(guest, limits, at, query, respond.client());
         let response = match &self.pool {
-            Some(pool) => pool.attend(&engine, run),
+            Some(pool) => pool.attend(run),
             None => run(),
         };
         if matches!(response, Err(GuestQueryError::Abandoned)) {

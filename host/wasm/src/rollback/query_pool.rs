@@ -12,10 +12,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use task_queue_raft::state_machine::{Moment, QueryCallback};
-use wasmtime::Engine;
 
 use crate::guest::engine::THREAD_STACK_BYTES;
-use crate::guest::epoch_ticker::EpochTicker;
 use crate::records::outcome::GuestQueryError;
 use crate::records::query::MachineQuery;
 use crate::rollback::replica::{FrozenGuest, QueryReplica, unavailable};
@@ -61,7 +59,6 @@ struct PoolShared {
     queue: Mutex<QueryQueue>,
     changed: Condvar,
     counts: Arc<QueryCounts>,
-    ticker: EpochTicker,
 }
 
 #[derive(Default)]
@@ -95,7 +92,6 @@ impl QueryPool {
                 queue: Mutex::default(),
                 changed: Condvar::new(),
                 counts,
-                ticker: EpochTicker::start()?,
             }),
         };
         for _ in 0..threads {
@@ -114,9 +110,9 @@ impl QueryPool {
         &self.shared.counts
     }
 
-    /// Runs a query of another thread, so that it is counted, and notices that its client has gone.
-    pub(crate) fn attend<T>(&self, engine: &Engine, run: impl FnOnce() -> T) -> T {
-        self.shared.attend(engine, run)
+    /// Runs a query of another thread, so that it is counted.
+    pub(crate) fn attend<T>(&self, run: impl FnOnce() -> T) -> T {
+        self.shared.attend(run)
     }
 
     /// Queues a query. Over the limit of waiting queries it is refused at once. Those whose client has gone don't count.
@@ -229,8 +225,7 @@ impl PoolShared {
             return self.counts.abandon_waiting();
         }
         let run = AssertUnwindSafe(|| replica.query(&guest, &query, respond.client()));
-        let engine = guest.factory.module.engine().wasmtime();
-        let ran = self.attend(engine, || panic::catch_unwind(run));
+        let ran = self.attend(|| panic::catch_unwind(run));
         let (at, response) = match ran {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => (at, Err(unavailable(&error))),
@@ -248,8 +243,7 @@ impl PoolShared {
     }
 
     /// `run` does not panic.
-    fn attend<T>(&self, engine: &Engine, run: impl FnOnce() -> T) -> T {
-        let _ticks = self.ticker.tick_for(engine);
+    fn attend<T>(&self, run: impl FnOnce() -> T) -> T {
         self.counts.running.fetch_add(1, Ordering::Relaxed);
         let ran = run();
         self.counts.running.fetch_sub(1, Ordering::Relaxed);

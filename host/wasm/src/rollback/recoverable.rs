@@ -9,7 +9,7 @@ use task_queue_raft::state_machine::{ClientWatch, Moment};
 use crate::failure::MachineFailure;
 use crate::guest::call::{CallPurpose, CallView};
 use crate::guest::failure::GuestCallError;
-use crate::guest::instance::{CallOutput, Instance};
+use crate::guest::instance::{CallOutput, Instance, ShortQuery};
 use crate::guest::limits::MachineLimits;
 use crate::guest::module::GuestModule;
 use crate::records::chunks::SnapshotChunks;
@@ -24,7 +24,7 @@ use crate::rollback::factory::InstanceFactory;
 use crate::rollback::image::MemoryImage;
 use crate::rollback::journal::{Journal, JournalRecord, StateCall};
 use crate::rollback::kept::KeptCalls;
-use crate::rollback::replica::FrozenGuest;
+use crate::rollback::replica::{FrozenGuest, response};
 use crate::rollback::replicas::{QueryReplicas, ShadowInstance};
 use crate::rollback::stopwatch::Stopwatch;
 
@@ -263,22 +263,34 @@ impl RecoverableGuest {
         query: &MachineQuery,
         client: &ClientWatch,
     ) -> Result<Result<Bytes, GuestQueryError>, MachineFailure> {
-        let shadow = self.replicas.take_shadow();
-        let instance = match shadow.map(|shadow| self.catch_up(shadow)) {
-            Some(Ok(instance)) => instance,
-            // There was no shadow, or a query had changed its state, which the replay has detected.
-            Some(Err(_)) | None => {
-                if self.journal.is_costly() {
-                    self.live()?;
-                    self.checkpoint_now(at)?;
-                }
-                self.rebuild_from_checkpoint()?
+        let mut shadow = self.shadow(at)?;
+        match shadow.query(at, query) {
+            Ok(ShortQuery::Ended(outcome)) => {
+                let calls = self.journal.records().len();
+                self.replicas.keep_queried(shadow, calls);
+                Ok(response(Ok(outcome)))
             }
-        };
-        let calls = self.journal.records().len();
-        Ok(self
-            .replicas
-            .query_shadow(instance, calls, at, query, client))
+            Ok(ShortQuery::IsLong) => {
+                drop(shadow);
+                let instance = self.shadow(at)?;
+                Ok(response(instance.query_long(at, query, client)))
+            }
+            Err(error) => Ok(response(Err(error))),
+        }
+    }
+
+    /// A second instance in the current state.
+    fn shadow(&mut self, at: Moment) -> Result<Instance, MachineFailure> {
+        let shadow = self.replicas.take_shadow();
+        if let Some(Ok(instance)) = shadow.map(|shadow| self.catch_up(shadow)) {
+            return Ok(instance);
+        }
+        // There was no shadow, or a query had changed its state, which the replay has detected.
+        if self.journal.is_costly() {
+            self.live()?;
+            self.checkpoint_now(at)?;
+        }
+        self.rebuild_from_checkpoint()
     }
 
     fn catch_up(&self, shadow: ShadowInstance) -> Result<Instance, MachineFailure> {

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use task_queue_raft::state_machine::{ClientWatch, Moment};
 
 use crate::guest::failure::GuestCallError;
-use crate::guest::instance::{Instance, InstantiateError};
+use crate::guest::instance::{Instance, InstantiateError, QueryOutcome, ShortQuery};
 use crate::images::map::{HeldClone, Image};
 use crate::records::outcome::GuestQueryError;
 use crate::records::query::MachineQuery;
@@ -36,6 +36,36 @@ impl FrozenGuest {
             }
         }
         Err(too_many_starts())
+    }
+
+    /// An instance for a query in the current state of the image: `instance`, or a new one.
+    fn current(
+        &self,
+        mut instance: Option<Instance>,
+    ) -> Result<(Instance, HeldClone), InstantiateError> {
+        for _ in 0..MAX_STARTS {
+            let mut current = match instance.take() {
+                Some(instance) => instance,
+                None => self.start()?,
+            };
+            let held = current.hold(&self.image).map_err(InstantiateError::Image)?;
+            if let Some(held) = held {
+                current.limit_growth(self.factory.limits.memory_per_query);
+                return Ok((current, held));
+            }
+        }
+        Err(too_many_starts())
+    }
+
+    /// Runs a query of any length on an instance of its own.
+    fn query_long(
+        &self,
+        query: &MachineQuery,
+        client: &ClientWatch,
+    ) -> Result<(Moment, Result<Bytes, GuestQueryError>), InstantiateError> {
+        let (instance, held) = self.current(None)?;
+        let result = instance.query_long(held.at(), query, client);
+        Ok((held.at(), response(result)))
     }
 
     fn start(&self) -> Result<Instance, InstantiateError> {
@@ -68,24 +98,21 @@ impl QueryReplica {
                 instance: None,
             };
         }
-        for _ in 0..MAX_STARTS {
-            let mut instance = match self.instance.take() {
-                Some(instance) => instance,
-                None => guest.start()?,
-            };
-            let held = instance.hold(&guest.image);
-            let Some(held) = held.map_err(InstantiateError::Image)? else {
-                continue;
-            };
-            instance.limit_growth(guest.factory.limits.memory_per_query);
-            let result = instance.query(held.at(), query, client);
-            // Its writes are discarded at the next `hold`, if the image has changed by then.
-            if result.is_ok() {
+        let (mut instance, held) = guest.current(self.instance.take())?;
+        let at = held.at();
+        let result = match instance.query(at, query) {
+            Ok(ShortQuery::Ended(outcome)) => {
+                // Its writes are discarded at the next `hold`, if the image has changed by then.
                 self.instance = Some(instance);
+                Ok(outcome)
             }
-            return Ok((held.at(), response(result)));
-        }
-        Err(too_many_starts())
+            Ok(ShortQuery::IsLong) => {
+                drop((instance, held));
+                return guest.query_long(query, client);
+            }
+            Err(error) => Err(error),
+        };
+        Ok((at, response(result)))
     }
 
     /// Whether there is an instance, or could be one, of any guest.
@@ -104,7 +131,7 @@ impl QueryReplica {
 
 /// The result of a query, as the client receives it.
 pub(super) fn response(
-    result: Result<Option<Result<Bytes, Bytes>>, GuestCallError>,
+    result: Result<QueryOutcome, GuestCallError>,
 ) -> Result<Bytes, GuestQueryError> {
     match result {
         Ok(Some(response)) => response.map_err(GuestQueryError::Refused),

@@ -7,12 +7,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use task_queue_raft::state_machine::{ClientWatch, Moment};
+use task_queue_raft::state_machine::ClientWatch;
 
 use crate::guest::instance::Instance;
 use crate::records::outcome::GuestQueryError;
 use crate::records::query::MachineQuery;
-use crate::rollback::replica::{FrozenGuest, QueryReplica, response, unavailable};
+use crate::rollback::replica::{FrozenGuest, QueryReplica, unavailable};
 
 /// A second instance of a guest without an image. It makes the calls of the journal before a query.
 pub(super) struct ShadowInstance {
@@ -44,25 +44,13 @@ impl QueryReplicas {
         }
     }
 
-    /// Runs a query on an instance that has made `calls` calls of the journal. The instance becomes the shadow, unless
-    /// the query failed.
-    pub(super) fn query_shadow(
-        &mut self,
-        mut instance: Instance,
-        calls: usize,
-        at: Moment,
-        query: &MachineQuery,
-        client: &ClientWatch,
-    ) -> Result<Bytes, GuestQueryError> {
-        let result = instance.query(at, query, client);
-        if result.is_ok() {
-            self.shadow = Some(ShadowInstance {
-                instance,
-                calls,
-                was_queried: true,
-            });
-        }
-        response(result)
+    /// Keeps an instance as the shadow that has made `calls` calls of the journal, and has run a query.
+    pub(super) fn keep_queried(&mut self, instance: Instance, calls: usize) {
+        self.shadow = Some(ShadowInstance {
+            instance,
+            calls,
+            was_queried: true,
+        });
     }
 
     pub(super) fn take_shadow(&mut self) -> Option<ShadowInstance> {

@@ -134,3 +134,33 @@ fn a_guest_that_writes_a_state_in_different_ways_is_not_compared() {
     let (verdict, _) = evaluated(NONE, &[("node1", NONE), ("node2", "s"), ("node3", "s")]);
     assert!(!verdict.is_quarantined());
 }
+
+/// Three nodes with a refused state wrote it in the same way. They would convict the one whose state an operator has accepted, and
+/// then no node served any more.
+#[test]
+fn nodes_whose_outcomes_were_refused_convict_no_other() {
+    let nodes = ["node1", "node2", "node3", "node4", "node5"];
+    let voters = nodes.map(NodeId::from);
+    let audit = |index, own: &str, texts: [&str; 5]| Audit {
+        requested_at: Some(Index(index)),
+        own: Some(digest(own)),
+        reports: nodes
+            .iter()
+            .zip(texts)
+            .map(|(node, text)| ((*node).to_owned(), digest(text)))
+            .collect(),
+        ..Audit::default()
+    };
+    let mut hashes = audit(6, "h", ["h", "x", "x", "x", "y"]);
+    hashes.accepted = Some(digest("h"));
+    let mut verdict = AuditVerdict::default();
+    verdict.evaluate(&hashes, &voters, "node1");
+    let states = audit(7, "s", ["s", "t", "t", "t", "u"]);
+    verdict.evaluate_states(&states, &voters, "node1");
+    assert!(!verdict.is_quarantined());
+    assert_eq!(verdict.state_findings().differing, [""; 0]);
+    // Without the acceptance they are the majority.
+    let mut verdict = AuditVerdict::default();
+    verdict.evaluate_states(&states, &voters, "node1");
+    assert!(verdict.is_quarantined());
+}

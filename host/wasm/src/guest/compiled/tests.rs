@@ -2,7 +2,6 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use bytes::Bytes;
-use task_queue_raft::state_machine::ClientWatch;
 
 use super::*;
 use crate::guest::engine::GuestEngine;
@@ -55,9 +54,11 @@ fn works(module: &GuestModule) {
     let answer = instance.query(
         crate::testing::at(1),
         &Bytes::from_static(br#"{"get":{}}"#).into(),
-        &ClientWatch::default(),
     );
-    assert_eq!(&answer.unwrap().unwrap().unwrap()[..], br#"{"value":0}"#);
+    assert_eq!(
+        &answer.unwrap().ended().unwrap().unwrap()[..],
+        br#"{"value":0}"#
+    );
 }
 
 #[test]

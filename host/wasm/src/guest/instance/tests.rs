@@ -1,5 +1,3 @@
-use task_queue_raft::state_machine::ClientWatch;
-
 use super::*;
 use crate::guest::effects::GuestEvent;
 use crate::rollback::journal::StateCall;
@@ -48,8 +46,9 @@ fn failure_of(result: Result<CallOutput, GuestCallError>) -> GuestFailure {
 
 fn value(instance: &mut Instance) -> u64 {
     let answer = instance
-        .query(at(1), &query(b"?"), &ClientWatch::default())
+        .query(at(1), &query(b"?"))
         .unwrap()
+        .ended()
         .unwrap()
         .unwrap();
     u64::from_le_bytes(answer.as_ref().try_into().unwrap())
@@ -135,8 +134,9 @@ fn a_deep_recursion_that_ends_is_not_an_overflow_on_any_thread() {
     let module = scripted_but(&[(endless, ends)]);
     let run = move || {
         start(&module, &limits())
-            .query(at(1), &query(b"s"), &ClientWatch::default())
+            .query(at(1), &query(b"s"))
             .unwrap()
+            .ended()
             .unwrap()
     };
     let small = std::thread::Builder::new().stack_size(2 << 20).spawn(run);
@@ -235,13 +235,9 @@ fn replies_and_query_responses_have_a_limit() {
         }
     );
     let mut instance = start(&scripted(), &limits);
-    assert!(
-        instance
-            .query(at(1), &query(&op(b'z', 1000)), &ClientWatch::default())
-            .is_ok()
-    );
+    assert!(instance.query(at(1), &query(&op(b'z', 1000))).is_ok());
     assert!(matches!(
-        instance.query(at(1), &query(&op(b'z', 1001)), &ClientWatch::default()),
+        instance.query(at(1), &query(&op(b'z', 1001))),
         Err(GuestCallError::Guest(GuestFailure::TooLarge {
             bytes: 1001,
             ..
@@ -285,14 +281,16 @@ fn a_query_has_no_effects_and_may_be_rejected() {
     let mut instance = start(&scripted(), &limits());
     assert!(
         instance
-            .query(at(1), &query(b"e"), &ClientWatch::default())
+            .query(at(1), &query(b"e"))
             .unwrap()
+            .ended()
             .unwrap()
             .is_ok()
     );
     let rejected = instance
-        .query(at(1), &query(b"r reason"), &ClientWatch::default())
+        .query(at(1), &query(b"r reason"))
         .unwrap()
+        .ended()
         .unwrap();
     assert_eq!(rejected, Err(Bytes::from_static(b"r reason")));
     let applied = apply(&mut instance, &[b"a"]).unwrap();
@@ -385,4 +383,39 @@ fn a_guest_returns_its_description() {
             layout: None,
         }
     );
+}
+
+#[test]
+fn a_long_query_has_the_whole_limit_and_gives_the_same_response() {
+    let client = ClientWatch::default();
+    let long = start(&scripted(), &limits());
+    let response = long.query_long(at(1), &query(b"?"), &client).unwrap();
+    let mut short = start(&scripted(), &limits());
+    assert_eq!(short.query(at(1), &query(b"?")).unwrap().ended(), response);
+    let limits = MachineLimits {
+        fuel_per_query: 2 * FUEL_OF_SHORT_QUERY,
+        ..limits()
+    };
+    let mut first = start(&scripted(), &limits);
+    assert!(matches!(
+        first.query(at(1), &query(b"v")),
+        Ok(ShortQuery::IsLong)
+    ));
+    let endless = start(&scripted(), &limits);
+    assert!(matches!(
+        endless.query_long(at(1), &query(b"v"), &client),
+        Err(GuestCallError::Guest(GuestFailure::OutOfFuel))
+    ));
+}
+
+#[test]
+fn a_query_within_a_small_limit_is_never_long() {
+    let limits = MachineLimits {
+        fuel_per_query: FUEL_OF_SHORT_QUERY,
+        ..limits()
+    };
+    assert!(matches!(
+        start(&scripted(), &limits).query(at(1), &query(b"v")),
+        Err(GuestCallError::Guest(GuestFailure::OutOfFuel))
+    ));
 }

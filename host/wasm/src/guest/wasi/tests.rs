@@ -3,7 +3,6 @@ use std::fmt::Write;
 use std::path::Path;
 
 use bytes::Bytes;
-use task_queue_raft::state_machine::ClientWatch;
 use wasmtime::component::Component;
 use wit_component::{ComponentEncoder, StringEncoding};
 use wit_parser::abi::{AbiVariant, WasmType};
@@ -279,12 +278,9 @@ fn a_query_observes_the_last_applied_entry() {
     let mut instance = start(&curious(), &limits());
     let query = |instance: &mut Instance, index| {
         instance
-            .query(
-                at(index),
-                &Bytes::from_static(br#"{"look":{}}"#).into(),
-                &ClientWatch::default(),
-            )
+            .query(at(index), &Bytes::from_static(br#"{"look":{}}"#).into())
             .unwrap()
+            .ended()
             .unwrap()
             .unwrap()
     };

@@ -49,21 +49,38 @@ fn forget_log(cluster: &Cluster, at: usize) {
 /// What a module is recognized by among other bytes.
 const NOTE: [u8; 64] = *b"a note that stands in no other file, so that a test can find it.";
 
+/// The part of the note that is looked for: in the log, the note may be in two sectors.
+const PART: usize = 16;
+
 /// Corrupts each copy of the note in a file; returns how many there were.
 fn spoil_note(file: &Path) -> usize {
     let mut bytes = fs::read(file).expect("a file");
-    let found = |(_, window): &(usize, &[u8])| *window == NOTE;
+    let parts = [&NOTE[..PART], &NOTE[NOTE.len() - PART..]];
+    let found = |(_, window): &(usize, &[u8])| parts.contains(window);
     let copies: Vec<usize> = bytes
-        .windows(NOTE.len())
+        .windows(PART)
         .enumerate()
         .filter(found)
         .map(|(at, _)| at)
         .collect();
     for at in &copies {
-        bytes[at + 20] ^= 0x10;
+        bytes[at + 5] ^= 0x10;
     }
     fs::write(file, bytes).expect("a damaged file");
     copies.len()
+}
+
+/// The file of the log in which the note is.
+fn segment_with_the_note(node: &Node) -> PathBuf {
+    let logs = fs::read_dir(node.data_dir().join("log")).expect("a directory");
+    let log = logs.map(|log| log.expect("a log").path()).next();
+    let files = fs::read_dir(log.expect("one log")).expect("a directory");
+    let mut files = files.map(|file| file.expect("a segment").path());
+    let holds = |file: &PathBuf| {
+        let bytes = fs::read(file).unwrap_or_default();
+        bytes.windows(PART).any(|window| window == &NOTE[..PART])
+    };
+    files.find(holds).expect("a segment with the module")
 }
 
 fn newest_snapshot(node: &Node) -> Option<PathBuf> {
@@ -194,7 +211,7 @@ async fn a_module_that_is_corrupt_in_the_log_stops_any_node_and_with_the_flag_it
     let mut cluster = Cluster::start(3, "counter", &QUICK);
     let sha256 = upgrade(&mut cluster).await;
     for at in 0..cluster.nodes.len() {
-        let log = cluster.nodes[at].data_dir().join("raft.redb");
+        let log = segment_with_the_note(&cluster.nodes[at]);
         heals_from_a_damaged_module(&mut cluster, at, &log, &sha256).await;
     }
 }

@@ -110,10 +110,11 @@ impl Disk {
     /// A disk with this log and these snapshots.
     #[must_use]
     pub fn new(log: Box<dyn LogStore>, snapshots: Arc<dyn SnapshotStore>) -> Self {
+        let stats = DiskStats::of(log.segment_stats());
         Self {
             log,
             snapshots,
-            stats: Arc::default(),
+            stats: Arc::new(stats),
             pending_purge: None,
         }
     }

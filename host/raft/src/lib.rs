@@ -74,7 +74,7 @@
 //! | [`message`] | the messages between nodes |
 //! | [`log`] | the log as the core sees it |
 //! | [`raft`] | the consensus core: inputs in, [`Ready`](raft::ready::Ready) out. No clock, no IO |
-//! | [`storage`] | the traits of the log store and of the snapshot store, and their implementations: redb, files, memory |
+//! | [`storage`] | the traits of the log store and of the snapshot store, and their implementations: segments and redb, files, memory |
 //! | [`state_machine`] | the trait of a replicated state machine, and one in memory |
 //! | [`disk`], [`applier`] | run the tasks of the disk and of the state machine |
 //! | [`driver`] | executes what the core decides, in the one safe order |

@@ -2,7 +2,10 @@
 //!
 //! | module | what it has |
 //! |---|---|
-//! | [`redb`] | the log store on disk |
+//! | [`node_store`] | the log store on disk |
+//! | [`segments`] | the entries of the log, in recycled files |
+//! | `segment_stats` | counters of the segments |
+//! | `redb` | the database for identity, term and vote |
 //! | [`snapshot`] | the snapshot store on disk |
 //! | [`memory`] | both stores in memory |
 //! | [`repair`] | sets corrupt files aside |
@@ -20,15 +23,19 @@ pub mod decoding;
 mod error;
 mod files;
 pub mod memory;
+pub mod node_store;
 pub mod origin;
-pub mod redb;
+mod redb;
 pub mod repair;
 pub mod restore;
 mod schema;
+mod segment_stats;
+pub mod segments;
 pub mod snapshot;
 pub mod survivor;
 
 use std::io::{Read, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -39,6 +46,7 @@ use crate::ids::{Index, LogId, NodeId, StoreId};
 use crate::raft::membership::Membership;
 
 pub use self::error::StorageError;
+pub use self::segment_stats::SegmentStats;
 pub use crate::raft::durable::{Received, StoreState, StoredState, WriteBatch};
 
 /// A durable log with term and vote. One thread uses it. When a method returns, its change is durable.
@@ -49,7 +57,8 @@ pub trait LogStore: Send + 'static {
     /// [`StorageError::Corrupt`] for a corrupt record. Such a record is never dropped silently.
     fn load(&mut self) -> Result<StoredState, StorageError>;
 
-    /// Makes a batch durable: one transaction, one fsync.
+    /// Makes a batch durable: first term and vote, then truncation and entries together. After a crash the store contains
+    /// nothing of it, term and vote, or everything.
     ///
     /// # Errors
     /// [`StorageError::Full`] leaves the store unchanged. After any other error the caller must not use the store.
@@ -115,6 +124,11 @@ pub trait LogStore: Send + 'static {
     /// # Errors
     /// As for [`LogStore::begin_run`].
     fn record_lease(&mut self, longest: Duration) -> Result<(), StorageError>;
+
+    /// Counters of the files of the log, if it has any.
+    fn segment_stats(&self) -> Option<Arc<SegmentStats>> {
+        None
+    }
 }
 
 /// Snapshots of the state machine. Two threads share it: the apply thread takes and restores snapshots, the disk thread

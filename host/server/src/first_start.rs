@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use task_queue_raft::ids::NodeId;
 use task_queue_raft::node::{contact_time, first_contact};
-use task_queue_raft::storage::redb::RedbStore;
+use task_queue_raft::storage::node_store::NodeStore;
 use task_queue_raft::storage::{StorageError, StoreState};
 use thiserror::Error;
 
@@ -29,7 +29,7 @@ pub(crate) struct BootstrapConflict {
 /// # Errors
 /// The directory can't be read.
 pub(crate) fn is_new(data_dir: &Path) -> Result<bool, StorageError> {
-    match RedbStore::open_existing(data_dir) {
+    match NodeStore::open_existing(data_dir) {
         Ok(None) => Ok(true),
         Ok(Some(store)) => Ok(store.init().state == StoreState::New),
         // A repair may follow. The store is not new, or it would not be corrupt.

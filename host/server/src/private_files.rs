@@ -27,7 +27,7 @@ pub(crate) fn make_new_files_private() {
 /// The directory belongs to another user, or can't be read.
 pub(crate) fn restrict(data_dir: &Path) -> io::Result<()> {
     restrict_one(data_dir, &fs::metadata(data_dir)?)?;
-    for name in ["raft.redb", "snapshots"] {
+    for name in ["raft.redb", "snapshots", "log"] {
         match fs::symlink_metadata(data_dir.join(name)) {
             Ok(metadata) if metadata.is_symlink() => {}
             Ok(metadata) => restrict_one(&data_dir.join(name), &metadata)?,
@@ -35,8 +35,24 @@ pub(crate) fn restrict(data_dir: &Path) -> io::Result<()> {
             Err(error) => return Err(error),
         }
     }
-    match fs::read_dir(data_dir.join("snapshots")) {
-        Ok(mut snapshots) => snapshots.try_for_each(|snapshot| restrict_file(&snapshot?)),
+    restrict_files(&data_dir.join("snapshots"))?;
+    let logs = data_dir.join("log");
+    if !logs.is_dir() || logs.is_symlink() {
+        return Ok(());
+    }
+    for log in fs::read_dir(&logs)? {
+        let log = log?;
+        if log.file_type()?.is_dir() {
+            restrict_one(&log.path(), &log.metadata()?)?;
+            restrict_files(&log.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn restrict_files(dir: &Path) -> io::Result<()> {
+    match fs::read_dir(dir) {
+        Ok(mut files) => files.try_for_each(|file| restrict_file(&file?)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
     }
@@ -44,7 +60,7 @@ pub(crate) fn restrict(data_dir: &Path) -> io::Result<()> {
 
 fn restrict_file(entry: &DirEntry) -> io::Result<()> {
     let metadata = match entry.metadata() {
-        // A snapshot that was replaced meanwhile.
+        // A file that was replaced meanwhile.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         metadata => metadata?,
     };
@@ -78,19 +94,26 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let at = |name: &str| dir.path().join(name);
         fs::create_dir(at("snapshots")).expect("a directory");
-        for name in ["raft.redb", "snapshots/1.snap", "notes.txt"] {
+        fs::create_dir_all(at("log/1")).expect("a directory");
+        for name in [
+            "raft.redb",
+            "snapshots/1.snap",
+            "log/1/1.segment",
+            "notes.txt",
+        ] {
             fs::write(at(name), "x").expect("a file");
             fs::set_permissions(at(name), Permissions::from_mode(0o644)).expect("a mode");
         }
-        for name in ["", "snapshots"] {
+        for name in ["", "snapshots", "log", "log/1"] {
             fs::set_permissions(at(name), Permissions::from_mode(0o755)).expect("a mode");
         }
         restrict(dir.path()).expect("it is ours");
-        assert_eq!([mode(&at("")), mode(&at("snapshots"))], [0o700; 2]);
-        assert_eq!(
-            [mode(&at("raft.redb")), mode(&at("snapshots/1.snap"))],
-            [0o600; 2]
-        );
+        for name in ["", "snapshots", "log", "log/1"] {
+            assert_eq!(mode(&at(name)), 0o700, "{name}");
+        }
+        for name in ["raft.redb", "snapshots/1.snap", "log/1/1.segment"] {
+            assert_eq!(mode(&at(name)), 0o600, "{name}");
+        }
         assert_eq!(mode(&at("notes.txt")), 0o644);
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use task_queue_raft::entry::{Command, Entry, Payload};
 use task_queue_raft::ids::{Index, LogId, NodeId, Term};
-use task_queue_raft::storage::redb::{Identity, RedbStore};
+use task_queue_raft::storage::node_store::{Identity, NodeStore};
 use task_queue_raft::storage::{LogStore, WriteBatch};
 
 use super::Options;
@@ -59,7 +59,7 @@ fn turns(options: &Options, dir: &Path, commands: usize) -> (Duration, Duration)
         cluster_id: "bench".to_owned(),
     };
     let store_dir = dir.join(format!("store-{commands}"));
-    let mut store = RedbStore::open(&store_dir, &identity).expect("a store");
+    let mut store = NodeStore::open(&store_dir, &identity).expect("a store");
     store.load().expect("an empty store");
     let mut plain = Plain::new(dir, commands * options.payload);
     let data = Bytes::from(vec![0x5a; options.payload]);

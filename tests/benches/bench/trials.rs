@@ -8,7 +8,7 @@ use oarlock_tests::http::Http;
 use oarlock_tests::process::{Cluster, Node, eventually};
 use task_queue_raft::entry::Entry;
 use task_queue_raft::ids::Index;
-use task_queue_raft::storage::redb::RedbStore;
+use task_queue_raft::storage::node_store::NodeStore;
 use task_queue_raft::storage::{LogStore, WriteBatch};
 use tokio::sync::watch;
 
@@ -191,10 +191,10 @@ pub(crate) async fn restart(options: &Options, report: &mut Report) {
 
 /// Appends entries to the log of a node that does not run, each a put.
 fn fill(data_dir: &std::path::Path, options: &Options) {
-    let identity = RedbStore::peek(data_dir)
+    let identity = NodeStore::peek(data_dir)
         .expect("a log")
         .expect("a log that knows its node");
-    let mut store = RedbStore::open(data_dir, &identity).expect("a log");
+    let mut store = NodeStore::open(data_dir, &identity).expect("a log");
     let stored = store.load().expect("a sound log");
     // The envelope of a command without a key: its version, its kind, the command.
     let mut command = vec![1, 0];

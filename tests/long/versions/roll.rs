@@ -1,4 +1,4 @@
-//! Rolling upgrades and the way back.
+//! Rolling upgrades and the way back, on which each node starts with an empty directory.
 
 use std::path::Path;
 
@@ -23,10 +23,22 @@ async fn switch(cluster: &mut Cluster, load: &mut Load, at: usize, binary: &Path
     node.signal(signal);
     node.wait();
     node.use_binary(binary);
+    if binary == release_before() {
+        leaves_segments(node);
+    }
     node.start();
     ready(&cluster.nodes[at]).await;
     load.resume(at);
     load.goes_on().await;
+}
+
+/// The release before refuses a directory with segments and leaves it unchanged. The way back is an empty directory: the node rejoins.
+fn leaves_segments(node: &mut Node) {
+    node.start();
+    assert_eq!(node.wait().code(), Some(1));
+    let log = node.log();
+    assert!(log.contains("has format 4"), "{log}");
+    std::fs::remove_dir_all(node.data_dir()).expect("a directory");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -76,6 +76,8 @@ counts! {
     damaged_nodes "nodes out of service",
     /// Nodes that set their files aside for that, and got everything from their peers.
     set_aside "nodes that healed",
+    /// Nodes that found the last write of their log corrupt and went on as another store.
+    doubtful "doubtful last writes",
     /// Nodes that were replaced for that.
     replaced "nodes replaced",
     /// Writes that removed entries which conflicted with the leader's.

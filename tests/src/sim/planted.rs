@@ -108,6 +108,16 @@ pub enum Planted {
     SyncForgotten,
     /// A node with a corrupt disk continues with an empty one, under its old name.
     DamageForgotten,
+    /// A record of the former life of a segment is taken for one of the log.
+    StaleRecordTaken,
+    /// A write that a crash has torn is taken for a complete one.
+    TornWriteTaken,
+    /// The log ends at the first write that is missing or corrupt, although later ones exist: the chain is not checked.
+    ChainNotChecked,
+    /// The last write is corrupt, and the node goes on as if it had not acknowledged that write.
+    LossIgnored,
+    /// A segment is used again before the purge of its entries is durable.
+    RecycledTooEarly,
     /// A leader stamps entries with its own clock, without a bound.
     TimeUnbounded,
     /// Where the log is ahead of the leader's clock, its time stands still.
@@ -228,6 +238,11 @@ impl Planted {
         Self::RestoreForgetsKeys,
         Self::SyncForgotten,
         Self::DamageForgotten,
+        Self::StaleRecordTaken,
+        Self::TornWriteTaken,
+        Self::ChainNotChecked,
+        Self::LossIgnored,
+        Self::RecycledTooEarly,
         Self::TimeUnbounded,
         Self::TimeStandsStill,
         Self::SkewedLeaderStays,
@@ -300,6 +315,18 @@ impl Planted {
     /// Whether only runs with simulated disks can detect it.
     pub(crate) fn is_of_disks(self) -> bool {
         matches!(self, Self::SyncForgotten | Self::DamageForgotten)
+    }
+
+    /// Whether it is a fault of the segments of the log.
+    pub(crate) fn is_of_segments(self) -> bool {
+        matches!(
+            self,
+            Self::StaleRecordTaken
+                | Self::TornWriteTaken
+                | Self::ChainNotChecked
+                | Self::LossIgnored
+                | Self::RecycledTooEarly
+        )
     }
 
     /// Whether only runs with wrong clocks can detect it.

@@ -382,6 +382,24 @@ impl Profile {
         self.storm = Duration::from_secs(3);
     }
 
+    /// Segments are used again and again, writes take several sectors, and crashes come while they are written.
+    fn suit_segments(&mut self, planted: Planted) {
+        use FaultKind::{Crash, DiskError, PowerLoss, Rot};
+        self.machine = MachineKind::List;
+        (self.database, self.new_stores, self.releases) = (true, true, Releases::New);
+        let rots = matches!(planted, Planted::ChainNotChecked | Planted::LossIgnored);
+        self.faults = if rots {
+            vec![Crash, Rot, Rot]
+        } else {
+            vec![Crash, Crash, Crash, PowerLoss, DiskError]
+        };
+        self.fault_interval_ms = 100;
+        (self.snapshot_threshold, self.max_log_entries) = (10, 30);
+        (self.clients, self.think_max_ms, self.padding_max) = (8, 5, 500);
+        (self.disk_max_us, self.machine_max_us) = (1000, 500);
+        self.network = NetworkProfile::calm();
+    }
+
     /// What a planted fault needs to be seen: one of leases needs leases, and clocks that differ;
     /// one of keys the guest, one of disks the database.
     pub(crate) fn suit(&mut self, planted: Planted) {
@@ -416,6 +434,9 @@ impl Profile {
         if planted.is_of_disks() && !self.database {
             self.database = true;
             self.faults = vec![Crash, Rot];
+        }
+        if planted.is_of_segments() {
+            self.suit_segments(planted);
         }
         if planted == Planted::KeysExpireEarly {
             self.set_clocks(ClockKind::MajorityRight);

@@ -1,11 +1,10 @@
 //! The stores of a simulated node, with the faults of a disk.
 //!
 //! In most runs the log is the production memory store. A finished operation is durable. A crash loses the waiting tasks;
-//! the one in flight is either done or lost. In the other runs the log is the production database on a simulated disk, which
+//! the one in flight is either done or lost. In the other runs the log is the production store on a simulated disk, which
 //! may stop in the middle of a write. In both cases this module records what was acknowledged, and a reopened log must
 //! contain it. Planted faults violate this.
 
-use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,117 +13,38 @@ use std::time::Duration;
 use bytes::Bytes;
 use task_queue_raft::entry::{ClusterState, Entry, HardState, Payload, SnapshotMeta};
 use task_queue_raft::identity::{MetPeer, RunId};
-use task_queue_raft::ids::{Index, LogId, NodeId, StoreId, Term};
+use task_queue_raft::ids::{Index, LogId, NodeId, StoreId};
 use task_queue_raft::raft::membership::Membership;
 use task_queue_raft::storage::memory::{MemorySnapshots, MemoryStore};
-use task_queue_raft::storage::redb::{Identity, RedbStore, StoreInit};
+use task_queue_raft::storage::node_store::{Identity, NodeStore, StoreInit};
+use task_queue_raft::storage::segments::SegmentRules;
 use task_queue_raft::storage::{
     LogStore, Received, SnapshotStore, SnapshotWriter, StorageError, StoreState, StoredState,
     WriteBatch,
 };
 
 use super::disk::ByteDisk;
+use super::durable::LogOp;
+use super::forger;
 use super::planted::Planted;
 use super::rng::Rng;
 
-#[derive(Clone, Debug)]
-enum LogOp {
-    Write(WriteBatch),
-    Purge(LogId),
-}
+pub(crate) use super::durable::Durable;
 
-/// Which entries, term and vote are durable. Kept apart from the store, so that invariants can check every step.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Durable {
-    pub(crate) hard_state: HardState,
-    purged: LogId,
-    terms: VecDeque<Term>,
-    /// What its node's former disk held, as long as the node may not vote with this one. It has acknowledged that, and is
-    /// taken out of the voters before anybody may do without it.
-    former: Option<(Box<Durable>, Index)>,
-}
-
-impl Durable {
-    /// What a log reports to hold.
-    fn of(stored: &StoredState) -> Self {
-        let mut terms = VecDeque::new();
-        let mut starts = stored.terms.iter().peekable();
-        let mut term = stored.purged.term;
-        for index in stored.purged.index.0 + 1..=stored.last.index.0 {
-            while let Some((_, starting)) = starts.next_if(|(start, _)| start.0 <= index) {
-                term = *starting;
-            }
-            terms.push_back(term);
-        }
-        Self {
-            hard_state: stored.hard_state.clone(),
-            purged: stored.purged,
-            terms,
-            former: None,
-        }
-    }
-
-    pub(crate) fn last(&self) -> LogId {
-        let index = Index(self.purged.index.0 + self.terms.len() as u64);
-        LogId::new(
-            self.terms.back().copied().unwrap_or(self.purged.term),
-            index,
-        )
-    }
-
-    /// The entry at `index`, or the one that the log was purged up to.
-    pub(crate) fn id_at(&self, index: Index) -> Option<LogId> {
-        if index == self.purged.index {
-            return Some(self.purged);
-        }
-        let place = index.0.checked_sub(self.purged.index.0 + 1)?;
-        let term = self.terms.get(usize::try_from(place).ok()?)?;
-        Some(LogId::new(*term, index))
-    }
-
-    /// Whether the entry is in the log or in a snapshot.
-    pub(crate) fn holds(&self, id: LogId) -> bool {
-        let former = self.former.as_ref();
-        let held = former.is_some_and(|(log, snapshot)| *snapshot >= id.index || log.holds(id));
-        id.index <= self.purged.index || self.id_at(id.index) == Some(id) || held
-    }
-
-    fn take(&mut self, op: &LogOp) {
-        match op {
-            LogOp::Write(batch) => {
-                if let Some(hard_state) = &batch.hard_state {
-                    self.hard_state = hard_state.clone();
-                }
-                if let Some(from) = batch.truncate_from {
-                    let keep = from.0.saturating_sub(self.purged.index.0 + 1);
-                    self.terms
-                        .truncate(usize::try_from(keep).unwrap_or(usize::MAX));
-                }
-                self.terms
-                    .extend(batch.entries.iter().map(|entry| entry.id.term));
-            }
-            LogOp::Purge(up_to) if up_to.index <= self.purged.index => {}
-            LogOp::Purge(up_to) => {
-                if self.id_at(up_to.index) == Some(*up_to) {
-                    let gone =
-                        usize::try_from(up_to.index.0 - self.purged.index.0).unwrap_or(usize::MAX);
-                    self.terms.drain(..gone);
-                } else {
-                    self.terms.clear();
-                }
-                self.purged = *up_to;
-            }
-        }
-    }
-}
+/// Segments so small that each run fills many.
+const SEGMENTS: SegmentRules = SegmentRules {
+    first_bytes: 8192,
+    max_bytes: 16_384,
+    spare_max: 2,
+};
 
 /// What a log is made of.
 #[derive(Debug)]
 enum Engine {
     Memory(MemoryStore),
-    /// The production database; none while no process runs.
+    /// The production store; none while no process runs.
     Database {
-        store: Option<Box<RedbStore>>,
+        store: Option<Box<NodeStore>>,
         disk: ByteDisk,
         identity: Identity,
         /// What the next empty disk becomes.
@@ -152,8 +72,18 @@ impl Engine {
         }
     }
 
+    /// Why the last write of the log may be missing.
+    fn doubt(&self) -> Option<String> {
+        match self {
+            Self::Database {
+                store: Some(store), ..
+            } => store.doubt().map(str::to_owned),
+            _ => None,
+        }
+    }
+
     /// A process begins to use the log, where it has to be opened for that.
-    fn open(&mut self) -> Result<(), StorageError> {
+    fn open(&mut self, planted: Option<Planted>) -> Result<(), StorageError> {
         if let Self::Database {
             store,
             disk,
@@ -167,9 +97,14 @@ impl Engine {
             if !*made {
                 disk.wipe();
             }
+            if let Some(planted) = planted {
+                forger::forge(disk, planted);
+            }
             let name = format!("disk of {}", identity.node_id);
             let path = Path::new(&name);
-            let opened = RedbStore::open_or_create_on(disk.clone(), path, identity, *init)?;
+            let medium = (disk.clone(), Arc::new(disk.clone()) as Arc<_>);
+            let new_log = (disk.number(), SEGMENTS);
+            let opened = NodeStore::open_or_create_on(medium, path, identity, *init, new_log)?;
             *store = Some(Box::new(opened));
             *made = true;
         }
@@ -209,6 +144,10 @@ struct Platter {
     durable: Durable,
     /// In flight at an error or a crash: done or not.
     doubtful: Option<LogOp>,
+    /// What was durable before the last change of the log: it may be all that is left if that one is corrupt.
+    before_last: Option<Box<Durable>>,
+    /// The node goes on without the last change of the log, which is corrupt. Until where its snapshots reach.
+    excluded: Option<Index>,
     /// What was acknowledged and is not there any more.
     loss: Option<String>,
     /// Whether it holds all votes and acknowledgements of its node.
@@ -253,16 +192,26 @@ impl Platter {
     fn put(&mut self, op: &LogOp) -> Result<(), StorageError> {
         // After an error the store refuses what comes, so the first one is the one in doubt.
         self.doubtful.get_or_insert_with(|| op.clone());
-        let store = self.engine.store()?;
         let done = match op {
-            LogOp::Write(batch) => store.write(batch),
-            LogOp::Purge(up_to) => store.purge(*up_to),
+            LogOp::Write(batch) => self.engine.store()?.write(batch),
+            LogOp::Purge(up_to) => {
+                if self.planted == Some(Planted::RecycledTooEarly) {
+                    // The segments are used again although the purge is not durable.
+                    if let Some(disk) = self.engine.disk() {
+                        disk.forget_next_sync();
+                    }
+                }
+                self.engine.store()?.purge(*up_to)
+            }
         };
         if done.as_ref().is_err_and(StorageError::is_full) {
             // It reports that nothing of it is there.
             self.doubtful = None;
         }
         done?;
+        if op.changes_log() && self.engine.disk().is_some() {
+            self.before_last = Some(Box::new(self.durable.clone()));
+        }
         self.durable.take(op);
         self.doubtful = None;
         if let Some(disk) = self.engine.disk() {
@@ -277,14 +226,37 @@ impl Platter {
         let acknowledged = std::mem::take(&mut self.durable);
         found.former.clone_from(&acknowledged.former);
         self.store_state = stored.state;
-        let mut with_doubtful = acknowledged.clone();
-        if let Some(op) = self.doubtful.take() {
-            with_doubtful.take(&op);
+        let mut allowed = vec![acknowledged.clone()];
+        let doubtful = self.doubtful.take();
+        if let Some(op) = &doubtful {
+            allowed.extend(acknowledged.with_vote_of(op));
+            let mut done = acknowledged.clone();
+            done.take(op);
+            allowed.push(done);
         }
-        if found != acknowledged && found != with_doubtful {
+        let excluded = self.excluded.take();
+        if let (Some(_), Some(before)) = (excluded, self.before_last.take()) {
+            let with = |hard_state: &HardState| Durable {
+                hard_state: hard_state.clone(),
+                former: acknowledged.former.clone(),
+                ..(*before).clone()
+            };
+            let lost: Vec<_> = allowed
+                .iter()
+                .map(|state| with(&state.hard_state))
+                .collect();
+            allowed.extend(lost);
+        }
+        if !allowed.contains(&found) {
             self.loss = Some(format!(
-                "it holds {found:?}, and {acknowledged:?} was acknowledged; {with_doubtful:?} was in flight"
+                "it holds {found:?}, and {acknowledged:?} was acknowledged; {doubtful:?} was in flight"
             ));
+        }
+        if let Some(snapshot) = excluded
+            && found != acknowledged
+            && found.former.is_none()
+        {
+            found.former = Some((Box::new(acknowledged), snapshot));
         }
         self.durable = found;
         if self.store_state == StoreState::Complete && !self.stale {
@@ -295,6 +267,7 @@ impl Platter {
     fn wipe(&mut self, init: StoreInit, snapshot: Index) {
         self.unsynced.clear();
         self.doubtful = None;
+        self.before_last = None;
         self.store_state = init.state;
         self.stale = false;
         self.engine.wipe(init);
@@ -355,6 +328,8 @@ impl SimLog {
             engine,
             durable: Durable::default(),
             doubtful: None,
+            before_last: None,
+            excluded: None,
             loss: None,
             stale: false,
             store_state: StoreState::New,
@@ -369,13 +344,49 @@ impl SimLog {
     /// A process begins to use it.
     pub(crate) fn open(&self) -> Result<(), StorageError> {
         let mut platter = lock(&self.0);
-        let opened = platter.engine.open();
+        let planted = platter.planted;
+        let opened = platter.engine.open(planted);
         let forgets = platter.planted == Some(Planted::DamageForgotten);
         if forgets && matches!(opened, Err(StorageError::Corrupt { .. })) {
             platter.engine.wipe(StoreInit::default());
-            return platter.engine.open();
+            return platter.engine.open(planted);
         }
         opened
+    }
+
+    /// Why the last write of the log may be missing, although it may have been acknowledged.
+    pub(crate) fn doubt(&self) -> Option<String> {
+        lock(&self.0).engine.doubt()
+    }
+
+    /// The node goes on without that write, as another store.
+    pub(crate) fn exclude_loss(
+        &self,
+        store_id: StoreId,
+        snapshot: Index,
+    ) -> Result<(), StorageError> {
+        let mut platter = lock(&self.0);
+        platter.excluded = Some(snapshot);
+        if let Engine::Database {
+            store: Some(store),
+            disk,
+            ..
+        } = &mut platter.engine
+        {
+            store.exclude_loss(store_id)?;
+            disk.committed();
+        }
+        Ok(())
+    }
+
+    /// The node goes on as if nothing was missing: a planted fault.
+    pub(crate) fn ignore_loss(&self) -> Result<(), StorageError> {
+        match &mut lock(&self.0).engine {
+            Engine::Database {
+                store: Some(store), ..
+            } => store.accept_loss(),
+            _ => Ok(()),
+        }
     }
 
     /// How what was found when it was opened last differs from what was acknowledged.

@@ -1,9 +1,10 @@
 //! Counters of the disk.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::entry::{Entry, Payload};
-use crate::storage::WriteBatch;
+use crate::storage::{SegmentStats, WriteBatch};
 
 /// Counters of a [`Disk`](super::Disk) since its start. They only grow.
 ///
@@ -13,9 +14,24 @@ pub struct DiskStats {
     writes: AtomicU64,
     entries: AtomicU64,
     commands: AtomicU64,
+    /// `None` for a log in memory.
+    segments: Option<Arc<SegmentStats>>,
 }
 
 impl DiskStats {
+    pub(super) fn of(segments: Option<Arc<SegmentStats>>) -> Self {
+        Self {
+            segments,
+            ..Self::default()
+        }
+    }
+
+    /// Counters of the files of the log; `None` for a log in memory.
+    #[must_use]
+    pub fn segments(&self) -> Option<&SegmentStats> {
+        self.segments.as_deref()
+    }
+
     /// Durable writes of the log. Each is one sync.
     #[must_use]
     pub fn writes(&self) -> u64 {

@@ -17,8 +17,8 @@ use crate::ids::{Index, NodeId, StoreId};
 use crate::random::random_u64;
 use crate::state_machine::ReplicatedStateMachine;
 use crate::storage::memory::{MemorySnapshots, MemoryStore};
+use crate::storage::node_store::{Identity, NodeStore, StoreInit};
 use crate::storage::origin::{OriginCheck, adopt_copy, check_origin};
-use crate::storage::redb::{Identity, RedbStore, StoreInit};
 use crate::storage::snapshot::SnapshotFiles;
 use crate::storage::{LogStore, SnapshotStore, StorageError, StoreState, StoredState, repair};
 
@@ -160,14 +160,18 @@ fn open_stores(
         node_id: node_id.clone(),
         cluster_id: cluster.id.clone(),
     };
-    let mut log = RedbStore::open_of_any_cluster(dir, &identity, init)?;
+    let mut log = NodeStore::open_of_any_cluster(dir, &identity, init)?;
     let snapshots = SnapshotFiles::open(dir)?;
     record_run(&mut log)?;
     let mut found = read(&mut log, &snapshots)?;
     let copy = check_origin(&mut log)?;
-    if copy != OriginCheck::Original && is_lone_voter(node_id, &found) {
+    if is_lone_voter(node_id, &found) {
         accept_lone_copy(&mut log, dir, copy, rules.accept_copy)?;
+        accept_lone_loss(&mut log, dir, rules.accept_copy)?;
     } else if let Some(init) = exclude_copy(&mut log, copy)? {
+        (found.stored.store_id, found.stored.state) = (init.store_id, init.state);
+    }
+    if let Some(init) = exclude_loss(&mut log)? {
         (found.stored.store_id, found.stored.state) = (init.store_id, init.state);
     }
     let (stored, snapshot) = (&found.stored, found.snapshot.as_ref());
@@ -184,7 +188,7 @@ fn is_lone_voter(node_id: &NodeId, found: &StoresContent) -> bool {
 /// A copy of the directory of the only voter. No other member can tell what it lacks, and its cluster may have grown since: the
 /// operator decides.
 fn accept_lone_copy(
-    log: &mut RedbStore,
+    log: &mut NodeStore,
     dir: &Path,
     copy: OriginCheck,
     accept: bool,
@@ -207,7 +211,7 @@ fn accept_lone_copy(
 }
 
 /// If the data directory is a copy, makes it another store, which rejoins. Returns the new store id and state.
-fn exclude_copy(log: &mut RedbStore, copy: OriginCheck) -> Result<Option<StoreInit>, StorageError> {
+fn exclude_copy(log: &mut NodeStore, copy: OriginCheck) -> Result<Option<StoreInit>, StorageError> {
     let OriginCheck::Copy { recorded, found } = copy else {
         return Ok(None);
     };
@@ -219,6 +223,39 @@ fn exclude_copy(log: &mut RedbStore, copy: OriginCheck) -> Result<Option<StoreIn
          exists, stop this node and start it on that one. Never start more than one node of a cluster on a copy"
     );
     adopt_copy(log, new_store_id(), found).map(Some)
+}
+
+/// The last write of the log of the only voter is corrupt. No other member has it: the operator decides.
+fn accept_lone_loss(log: &mut NodeStore, dir: &Path, accept: bool) -> Result<(), StorageError> {
+    let Some(reason) = log.doubt().map(str::to_owned) else {
+        return Ok(());
+    };
+    if !accept {
+        let path = dir.to_owned();
+        return Err(StorageError::LossOfOnlyVoter { path, reason });
+    }
+    log.accept_loss()?;
+    tracing::error!(
+        reason,
+        "THE LAST WRITE OF THE LOG IS CORRUPT, and --accept-copy makes the rest count: what this node acknowledged last may be \
+         missing"
+    );
+    Ok(())
+}
+
+/// If the last write of the log is corrupt, it may have been acknowledged. So the store becomes another one, which rejoins. Returns
+/// the new store id and state.
+fn exclude_loss(log: &mut NodeStore) -> Result<Option<StoreInit>, StorageError> {
+    let Some(reason) = log.doubt().map(str::to_owned) else {
+        return Ok(None);
+    };
+    let init = log.exclude_loss(new_store_id())?;
+    tracing::error!(
+        reason,
+        "the last write of the log is corrupt, and this node may have acknowledged it. The node does not vote until the other \
+         members have sent it all entries. Check the disk"
+    );
+    Ok(Some(init))
 }
 
 /// What the stores of a node contain.

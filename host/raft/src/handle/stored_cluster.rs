@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::entry::SnapshotMeta;
 use crate::ids::{Index, LogId, NodeId, StoreId};
-use crate::storage::redb::RedbStore;
+use crate::storage::node_store::NodeStore;
 use crate::storage::{StorageError, StoreState, StoredState};
 
 /// The cluster id in the settings of a node.
@@ -23,7 +23,7 @@ pub(super) struct ConfiguredCluster {
 /// Decides on the cluster id, and records it in a store that contains nothing of a cluster yet. Returns the id.
 pub(super) fn settle_cluster_id(
     dir: &Path,
-    log: &mut RedbStore,
+    log: &mut NodeStore,
     configured: &ConfiguredCluster,
     stored: &StoredState,
     snapshot: Option<&SnapshotMeta>,

@@ -7,7 +7,8 @@ use crate::identity::{MetPeer, RunHistory};
 use crate::ids::{Index, LogId, NodeId, StoreId, Term};
 use crate::raft::membership::Membership;
 
-/// One atomic write: either all of it becomes durable or nothing.
+/// One write. After a crash either nothing of it is durable, or term and vote, or everything: truncation and entries are one step,
+/// and term and vote come before it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WriteBatch {
     /// New term and vote; `None` if they are unchanged.

@@ -96,6 +96,14 @@ pub enum StorageError {
         /// The data directory.
         path: PathBuf,
     },
+    /// The last write of the log is corrupt, and its node is the only voter of the cluster.
+    #[error("{}: {reason}. This node may have acknowledged what was there, and no other member has it. Keep the data directory, and start the node once with --accept-copy to go on without it", path.display())]
+    LossOfOnlyVoter {
+        /// The data directory.
+        path: PathBuf,
+        /// Where the corruption is.
+        reason: String,
+    },
     /// An entry, name or snapshot is over the limit of the store.
     #[error("{what} has {bytes} bytes, and the limit is {limit}: make it smaller")]
     TooLarge {

@@ -16,8 +16,7 @@ use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 use super::files::failed;
-use super::redb::RedbStore;
-use super::schema::StoreInit;
+use super::node_store::{NodeStore, StoreInit};
 use super::{StorageError, StoreState};
 use crate::ids::StoreId;
 
@@ -41,7 +40,7 @@ pub enum OriginCheck {
 ///
 /// # Errors
 /// The file can't be examined, or the store can't be read or written.
-pub fn check_origin(log: &mut RedbStore) -> Result<OriginCheck, StorageError> {
+pub fn check_origin(log: &mut NodeStore) -> Result<OriginCheck, StorageError> {
     let found = origin_of(log.path())?;
     match log.origin()? {
         None => {
@@ -62,7 +61,7 @@ pub fn check_origin(log: &mut RedbStore) -> Result<OriginCheck, StorageError> {
 /// # Errors
 /// The store can't be written.
 pub fn adopt_copy(
-    log: &mut RedbStore,
+    log: &mut NodeStore,
     store_id: StoreId,
     found: FileOrigin,
 ) -> Result<StoreInit, StorageError> {

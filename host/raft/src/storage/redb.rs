@@ -1,243 +1,171 @@
-//! The log on disk: one redb database with entries, term and vote.
+//! The database of a node: identity, term and vote, runs, peers, the state of the store. One redb database in one file.
 //!
-//! A batch is one transaction and one fsync. Each record has its own checksum in addition to the database's. A corrupt
-//! record is detected when it is read, even if the database does not check the page.
+//! It is written rarely: at elections, starts, and changes of peers. Each change is one transaction. A transaction is synced
+//! twice, before and after it becomes the newest one, so corruption of the newest transaction is never taken for a crash. Each
+//! record has its own checksum in addition to the database's.
 //!
 //! | module | what it has |
 //! |---|---|
-//! | `open` | creates and opens a database, locks the directory |
-//! | `read`, `write` | reads, and writes within a transaction |
+//! | `open` | creates and opens a database |
 //! | `tables` | the tables, and the records that every database has |
+//! | `entries` | reads the entries of a database that has them, and removes them |
 //! | `backend` | the file below the database; opens it again after a full disk |
 //! | `error` | converts errors and panics of the database |
 
 mod backend;
+mod entries;
 mod error;
 mod open;
-mod read;
 mod tables;
-#[cfg(test)]
-mod tests;
-mod write;
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ::redb::{Database, Durability, WriteTransaction};
+use ::redb::{Database, Durability, ReadableDatabase, WriteTransaction};
 
 use self::backend::Medium;
 use self::error::{fault, guarded};
-use self::tables::{IDENTITY, LEASE, MET, ORIGIN, RUNS, STORE_INIT, format_of, read_state};
-use super::bounds::LogBounds;
-
-pub use super::schema::{FileOrigin, Identity, StoreInit};
-use super::{LogStore, StorageError, StoreState, StoredState, WriteBatch, schema};
-use crate::entry::Entry;
+use self::tables::{
+    HARD_STATE, IDENTITY, LEASE, MET, META, ORIGIN, RUNS, STORE_INIT, meta_record, optional_record,
+    read_state,
+};
+use super::schema::{FileOrigin, Identity, StoreInit};
+use super::{StorageError, schema};
+use crate::entry::HardState;
 use crate::identity::{MetPeer, RunHistory, RunId};
-use crate::ids::{Index, LogId, NodeId, StoreId};
+use crate::ids::NodeId;
 
-/// A durable log in the data directory of a node. It locks the directory until it is dropped.
-pub struct RedbStore {
-    // Declared before the lock, so that it is closed before the lock is released. `None` while it is opened again.
+/// The records of a node that are not entries.
+pub(super) struct MetaDatabase {
+    /// `None` while it is opened again.
     database: Option<Database>,
     /// The file below the database, to open it again after a full disk.
     medium: Medium,
     path: PathBuf,
     identity: Identity,
     format: u32,
+    /// Which segments belong to the database. `None`: it has entries itself.
+    log_id: Option<u64>,
     init: StoreInit,
     runs: RunHistory,
-    bounds: LogBounds,
     /// A write failed: the content of the disk is unknown until the store is opened and read again.
     broken: bool,
-    _lock: Option<File>,
 }
 
-impl std::fmt::Debug for RedbStore {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RedbStore")
-            .field("path", &self.path)
-            .field("bounds", &self.bounds)
-            .finish_non_exhaustive()
-    }
+/// The records that a start reads once.
+#[derive(Debug)]
+pub(super) struct LoadedMeta {
+    pub(super) hard_state: HardState,
+    pub(super) met: Vec<(NodeId, MetPeer)>,
+    pub(super) granted_lease: Duration,
 }
 
-impl LogStore for RedbStore {
-    fn load(&mut self) -> Result<StoredState, StorageError> {
-        let state = guarded(&self.path, || self.scan())?;
-        self.bounds = LogBounds {
-            purged: state.purged,
-            last: state.last,
-        };
-        Ok(state)
+impl MetaDatabase {
+    pub(super) fn identity(&self) -> &Identity {
+        &self.identity
     }
 
-    fn write(&mut self, batch: &WriteBatch) -> Result<(), StorageError> {
-        self.bounds.check_batch(batch)?;
-        let last = self.change("writing", |store, transaction| {
-            store.apply(transaction, batch)
-        })?;
-        self.format = self.format.max(format_of(batch));
-        self.bounds.last = last;
-        Ok(())
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
-    fn read(&self, from: Index, to: Index, max_bytes: u64) -> Result<Vec<Entry>, StorageError> {
-        self.bounds.check_read(from)?;
+    pub(super) fn init(&self) -> StoreInit {
+        self.init
+    }
+
+    pub(super) fn runs(&self) -> &RunHistory {
+        &self.runs
+    }
+
+    /// Which segments belong to the database; `None` if the database has the entries itself.
+    pub(super) fn log_id(&self) -> Option<u64> {
+        self.log_id
+    }
+
+    pub(super) fn load(&self) -> Result<LoadedMeta, StorageError> {
+        const DOING: &str = "reading its state";
         guarded(&self.path, || {
-            self.read_range(from, to.min(self.bounds.last.index), max_bytes)
+            let transaction = self
+                .database(DOING)?
+                .begin_read()
+                .map_err(|error| self.fault(DOING, error))?;
+            let meta = transaction
+                .open_table(META)
+                .map_err(|error| self.fault(DOING, error))?;
+            let met = optional_record(&self.path, &meta, MET, schema::decode_met)?;
+            let lease = optional_record(&self.path, &meta, LEASE, schema::decode_lease)?;
+            Ok(LoadedMeta {
+                hard_state: meta_record(&self.path, &meta, HARD_STATE, schema::decode_hard_state)?,
+                met: met.unwrap_or_default(),
+                granted_lease: lease.unwrap_or_default(),
+            })
         })
     }
 
-    fn purge(&mut self, up_to: LogId) -> Result<(), StorageError> {
-        let purged = self.bounds.purged;
-        if up_to == purged || up_to.index < purged.index {
-            return Ok(());
-        }
-        if self.bounds.contains(up_to.index) && self.id_at(up_to.index)? == up_to {
-            self.purge_front(up_to)
-        } else {
-            self.purge_all(up_to)
-        }
+    pub(super) fn put_hard_state(&mut self, hard_state: &HardState) -> Result<(), StorageError> {
+        let record = schema::encode_hard_state(HARD_STATE, hard_state)?;
+        self.put("writing term and vote", &[(HARD_STATE, record)])
     }
 
-    fn set_cluster_id(&mut self, cluster_id: &str) -> Result<(), StorageError> {
-        if !self.identity.cluster_id.is_empty() {
-            return Ok(());
-        }
-        self.replace_cluster_id(cluster_id)
-    }
-
-    fn replace_store_id(&mut self, store_id: StoreId) -> Result<(), StorageError> {
-        let init = StoreInit {
-            store_id,
-            state: StoreState::Incomplete,
-        };
-        self.put_init("recording that the store is outdated", init)
-    }
-
-    fn begin_run(&mut self, run: RunId) -> Result<(), StorageError> {
+    pub(super) fn begin_run(&mut self, run: RunId) -> Result<(), StorageError> {
         let runs = self.runs.next(run);
         let record = schema::encode_runs(RUNS, &runs);
-        self.change("recording a run", |store, transaction| {
-            store.put_meta(transaction, RUNS, &record)
-        })?;
+        self.put("recording a run", &[(RUNS, record)])?;
         self.runs = runs;
         Ok(())
     }
 
-    fn remember_peers(&mut self, met: &[(NodeId, MetPeer)]) -> Result<(), StorageError> {
+    pub(super) fn remember_peers(&mut self, met: &[(NodeId, MetPeer)]) -> Result<(), StorageError> {
         let record = schema::encode_met(MET, met)?;
-        self.change("recording the peers", |store, transaction| {
-            store.put_meta(transaction, MET, &record)
-        })
+        self.put("recording the peers", &[(MET, record)])
     }
 
-    fn record_lease(&mut self, longest: Duration) -> Result<(), StorageError> {
+    pub(super) fn record_lease(&mut self, longest: Duration) -> Result<(), StorageError> {
         let record = schema::encode_lease(LEASE, longest);
-        self.change("recording the longest lease", |store, transaction| {
-            store.put_meta(transaction, LEASE, &record)
-        })
+        self.put("recording the longest lease", &[(LEASE, record)])
     }
 
-    fn mark_complete(&mut self) -> Result<(), StorageError> {
-        let init = StoreInit {
-            state: StoreState::Complete,
-            ..self.init
-        };
-        if init == self.init {
-            return Ok(());
-        }
-        self.put_init("recording that the store is complete", init)
-    }
-}
-
-impl RedbStore {
-    /// The identity that is recorded in the store.
-    #[must_use]
-    pub fn identity(&self) -> &Identity {
-        &self.identity
-    }
-
-    /// Records another cluster id. Only for a store that contains nothing of its cluster.
-    ///
-    /// # Errors
-    /// After an error the caller must not use the store.
-    pub fn replace_cluster_id(&mut self, cluster_id: &str) -> Result<(), StorageError> {
+    pub(super) fn replace_cluster_id(&mut self, cluster_id: &str) -> Result<(), StorageError> {
         let identity = Identity {
             cluster_id: cluster_id.to_owned(),
             ..self.identity.clone()
         };
         let record = schema::encode_identity(IDENTITY, self.format, &identity)?;
-        self.change("joining a cluster", |store, transaction| {
-            store.put_meta(transaction, IDENTITY, &record)
-        })?;
+        self.put("joining a cluster", &[(IDENTITY, record)])?;
         self.identity = identity;
         Ok(())
     }
 
-    /// Path of the database file.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Store id and state, as last recorded.
-    #[must_use]
-    pub fn init(&self) -> StoreInit {
-        self.init
-    }
-
-    /// The file that the log was written to, if it is recorded.
-    ///
-    /// # Errors
-    /// The record is corrupt.
-    pub fn origin(&self) -> Result<Option<FileOrigin>, StorageError> {
+    /// The file that the database was written to, if it is recorded.
+    pub(super) fn origin(&self) -> Result<Option<FileOrigin>, StorageError> {
+        const DOING: &str = "reading its state";
         guarded(&self.path, || {
-            self.optional_record(ORIGIN, schema::decode_origin)
+            let transaction = self
+                .database(DOING)?
+                .begin_read()
+                .map_err(|error| self.fault(DOING, error))?;
+            let meta = transaction
+                .open_table(META)
+                .map_err(|error| self.fault(DOING, error))?;
+            optional_record(&self.path, &meta, ORIGIN, schema::decode_origin)
         })
     }
 
-    /// Records the file that the log is written to.
-    ///
-    /// # Errors
-    /// As [`LogStore::write`].
-    pub fn record_origin(&mut self, origin: FileOrigin) -> Result<(), StorageError> {
+    pub(super) fn record_origin(&mut self, origin: FileOrigin) -> Result<(), StorageError> {
         let record = schema::encode_origin(ORIGIN, origin);
-        self.change("recording its file", |store, transaction| {
-            store.put_meta(transaction, ORIGIN, &record)
-        })
+        self.put("recording its file", &[(ORIGIN, record)])
     }
 
-    /// Records a new store id and state together with the file: the log is a copy, or has lost what its node acknowledged.
-    ///
-    /// # Errors
-    /// As [`LogStore::write`].
-    pub fn renew(&mut self, init: StoreInit, origin: FileOrigin) -> Result<(), StorageError> {
-        let records = [
-            (STORE_INIT, schema::encode_store_init(STORE_INIT, init)),
-            (ORIGIN, schema::encode_origin(ORIGIN, origin)),
-        ];
-        self.change("recording that it is a copy", |store, transaction| {
-            records
-                .iter()
-                .try_for_each(|(key, record)| store.put_meta(transaction, key, record))
-        })?;
-        self.init = init;
-        Ok(())
-    }
-
-    fn put_init(&mut self, doing: &'static str, init: StoreInit) -> Result<(), StorageError> {
-        let record = schema::encode_store_init(STORE_INIT, init);
-        // A program that ignores the record must refuse the database.
-        let format = self.format.max(schema::FORMAT_AT_LEVEL_0);
-        let identity = schema::encode_identity(IDENTITY, format, &self.identity)?;
-        self.change(doing, |store, transaction| {
-            store.put_meta(transaction, IDENTITY, &identity)?;
-            store.put_meta(transaction, STORE_INIT, &record)
-        })?;
-        self.format = format;
+    /// Records store id and state, and the file if it is another one. Durable in one step.
+    pub(super) fn put_init(
+        &mut self,
+        doing: &'static str,
+        init: StoreInit,
+        origin: Option<FileOrigin>,
+    ) -> Result<(), StorageError> {
+        let mut records = vec![(STORE_INIT, schema::encode_store_init(STORE_INIT, init))];
+        records.extend(origin.map(|origin| (ORIGIN, schema::encode_origin(ORIGIN, origin))));
+        self.put(doing, &records)?;
         self.init = init;
         Ok(())
     }
@@ -250,17 +178,16 @@ impl RedbStore {
         self.database.as_ref().ok_or_else(closed)
     }
 
-    /// Opens the database again after the disk was full: redb refuses all further work after such an error. The log must be
+    /// Opens the database again after the disk was full: redb refuses all further work after such an error. Its content must be
     /// unchanged; if it is not, another error happened.
     fn recover(&mut self) -> Result<(), StorageError> {
         self.database = None;
         let database = self.medium.open(&self.path)?;
         let found = read_state(&database, &self.path)?;
-        if (&found.identity, &found.bounds) != (&self.identity, &self.bounds) {
-            let source = format!(
-                "the disk was full, but the log changed: it has {:?} and had {:?}; this is a bug, please report it",
-                found.bounds, self.bounds
-            );
+        let before = (&self.identity, self.log_id, self.init, &self.runs);
+        if (&found.identity, found.log_id, found.init, &found.runs) != before {
+            let source =
+                "the disk was full, but the database changed; this is a bug, please report it";
             return Err(StorageError::Database {
                 doing: "opening it again after the disk was full",
                 source: source.into(),
@@ -270,8 +197,26 @@ impl RedbStore {
         Ok(())
     }
 
-    /// Runs one durable transaction. If the disk is full, the store is unchanged and usable. After any other error, the
-    /// store refuses further writes.
+    fn put(
+        &mut self,
+        doing: &'static str,
+        records: &[(&'static str, Vec<u8>)],
+    ) -> Result<(), StorageError> {
+        self.change(doing, |store, transaction| {
+            let mut table = transaction
+                .open_table(META)
+                .map_err(|error| store.fault(doing, error))?;
+            for (key, record) in records {
+                table
+                    .insert(*key, record.as_slice())
+                    .map_err(|error| store.fault(doing, error))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Runs one durable transaction. If the disk is full, the database is unchanged and usable. After any other error, it
+    /// refuses further writes.
     fn change<T>(
         &mut self,
         doing: &'static str,
@@ -291,6 +236,7 @@ impl RedbStore {
             transaction
                 .set_durability(Durability::Immediate)
                 .map_err(|error| self.fault(doing, error))?;
+            transaction.set_two_phase_commit(true);
             let value = change(self, &transaction)?;
             transaction
                 .commit()

@@ -9,11 +9,11 @@
 mod tests;
 
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::files::{create_dir, failed, keep, sync_dir};
-use super::redb::{Identity, RedbStore, StoreInit};
+use super::node_store::{Identity, NodeStore, StoreInit};
 use super::snapshot::SnapshotFiles;
 use super::{StorageError, StoreState};
 use crate::ids::StoreId;
@@ -45,7 +45,7 @@ pub fn set_aside(
         state: StoreState::Incomplete,
     };
     let mut aside = PathBuf::new();
-    RedbStore::replace(dir, identity, init, |database| {
+    NodeStore::replace(dir, identity, init, |old| {
         aside = free_directory(dir)?;
         create_dir(&aside)?;
         write_reason(&aside, corruption)?;
@@ -54,13 +54,31 @@ pub fn set_aside(
             let to = SnapshotFiles::directory(&aside);
             fs::rename(&snapshots, &to).map_err(failed("cannot set aside", &snapshots))?;
         }
-        if database.is_file() {
-            keep(database, &aside)?;
+        if old.database.is_file() {
+            keep(&old.database, &aside)?;
+        }
+        for log in &old.logs {
+            keep_log(log, &aside)?;
         }
         sync_dir(&aside)?;
         sync_dir(dir)
     })?;
     Ok(aside)
+}
+
+/// Keeps the segments of a log, even if the originals are removed.
+fn keep_log(log: &Path, aside: &Path) -> Result<(), StorageError> {
+    let kept = aside.join("log");
+    create_dir(&kept)?;
+    let kept = kept.join(log.file_name().unwrap_or_default());
+    create_dir(&kept)?;
+    let files = || -> io::Result<Vec<PathBuf>> {
+        fs::read_dir(log)?.map(|item| Ok(item?.path())).collect()
+    };
+    for file in files().map_err(failed("cannot list", log))? {
+        keep(&file, &kept)?;
+    }
+    sync_dir(&kept)
 }
 
 fn free_directory(dir: &Path) -> Result<PathBuf, StorageError> {

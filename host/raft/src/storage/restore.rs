@@ -12,7 +12,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::files::{create_dir, failed, publish};
-use super::redb::{Identity, RedbStore, StoreInit};
+use super::node_store::{Identity, NodeStore, StoreInit};
 use super::snapshot::SnapshotFiles;
 use super::{LogStore, SnapshotStore, StorageError, StoreState, WriteBatch};
 use crate::entry::{ClusterState, HardState, SnapshotMeta};
@@ -101,7 +101,7 @@ fn write(
         store_id: cluster.store_id,
         state: StoreState::Complete,
     };
-    let mut log = RedbStore::open_or_create(dir, &cluster.identity, init)?;
+    let mut log = NodeStore::open_or_create(dir, &cluster.identity, init)?;
     log.load()?;
     log.purge(cluster.last)?;
     log.write(&WriteBatch {

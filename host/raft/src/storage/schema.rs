@@ -1,4 +1,4 @@
-//! The bytes of every record that a node keeps: the log database and the header of a snapshot file.
+//! The bytes of every record that a node keeps: the database, the entries of the log, and the header of a snapshot file.
 //!
 //! All numbers are big-endian. Every record begins with its version and ends with a checksum (CRC-32C).
 //! `host/docs/formats.md` has the tables.
@@ -22,10 +22,13 @@ mod snapshot_header;
 mod tests;
 
 pub(super) use self::entry::{check_entry, check_entry_size, decode_entry, encode_entry};
+#[cfg(any(test, feature = "testing"))]
+pub(super) use self::meta::encode_log_id;
 pub(super) use self::meta::{
-    FORMAT, FORMAT_AT_LEVEL_0, FORMAT_WITHOUT_STORE_INIT, decode_hard_state, decode_identity,
-    decode_lease, decode_log_id, decode_met, decode_runs, decode_store_init, encode_hard_state,
-    encode_identity, encode_lease, encode_log_id, encode_met, encode_runs, encode_store_init,
+    FORMAT, FORMAT_WITH_ENTRIES, FORMAT_WITHOUT_STORE_INIT, decode_hard_state, decode_identity,
+    decode_lease, decode_log_id, decode_log_name, decode_met, decode_runs, decode_store_init,
+    encode_hard_state, encode_identity, encode_lease, encode_log_name, encode_met, encode_runs,
+    encode_store_init,
 };
 pub use self::meta::{Identity, StoreInit};
 pub use self::origin::FileOrigin;

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::entry::{ClusterState, SnapshotMeta};
 use crate::ids::{Index, LogId, Term};
 use crate::raft::membership::Membership;
-use crate::storage::redb::{Identity, RedbStore};
+use crate::storage::node_store::{Identity, NodeStore};
 use crate::storage::snapshot::SnapshotFiles;
 use crate::storage::{LogStore, SnapshotStore, StorageError, StoreState};
 
@@ -39,7 +39,7 @@ impl Survivor {
     /// # Errors
     /// A process uses the directory, a record is damaged, or the snapshot that the log needs is missing.
     pub fn read(dir: &Path) -> Result<Option<Self>, StorageError> {
-        let Some(mut store) = RedbStore::open_existing(dir)? else {
+        let Some(mut store) = NodeStore::open_existing(dir)? else {
             return Ok(None);
         };
         let stored = store.load()?;

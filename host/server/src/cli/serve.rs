@@ -54,7 +54,8 @@ pub(crate) struct ServeArgs {
     #[arg(value_parser = FalseyValueParser::new())]
     pub(crate) repair: bool,
     /// Start on a copy of the data directory of the only voter of a cluster. What was acknowledged after the copy was made
-    /// is missing in it, and no other node can tell. Without the flag such a node exits. Needed once.
+    /// is missing in it, and no other node can tell. Without the flag such a node exits. Needed once. The flag also makes
+    /// the only voter go on without the last write of its log, if that is corrupt.
     #[arg(long, env = "OARLOCK_ACCEPT_COPY", action = ArgAction::SetTrue)]
     #[arg(value_parser = FalseyValueParser::new())]
     pub(crate) accept_copy: bool,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use task_queue_raft::entry::SnapshotMeta;
 use task_queue_raft::ids::{LogId, StoreId};
-use task_queue_raft::storage::redb::Identity;
+use task_queue_raft::storage::node_store::Identity;
 use task_queue_raft::storage::restore::RestoredCluster;
 
 use super::output::print_safely;

@@ -17,7 +17,7 @@ use oarlock_wasm::{EntryDecision, GuestEngine, GuestModule, MachineLimits};
 use serde_json::json;
 use task_queue_raft::entry::{Entry, Payload};
 use task_queue_raft::ids::Index;
-use task_queue_raft::storage::redb::RedbStore;
+use task_queue_raft::storage::node_store::NodeStore;
 use task_queue_raft::storage::snapshot::SnapshotFiles;
 use task_queue_raft::storage::{LogStore, SnapshotStore, StorageError};
 
@@ -74,7 +74,7 @@ fn undecided(dir: &Path, index: Index) -> Result<Entry, Failure> {
             dir.display()
         ))
     };
-    let store = RedbStore::open_existing(dir).map_err(broken)?;
+    let store = NodeStore::open_existing(dir).map_err(broken)?;
     let mut store = store.ok_or_else(|| {
         Failure::failed(format!(
             "{} contains no log; pass the data directory of the node that stopped",

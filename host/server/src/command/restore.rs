@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::json;
 use task_queue_raft::ids::{Index, LogId, Term};
 use task_queue_raft::storage::StorageError;
-use task_queue_raft::storage::redb::Identity;
+use task_queue_raft::storage::node_store::Identity;
 use task_queue_raft::storage::restore::{RestoredCluster, restore as restore_into};
 
 use super::backup::described;

@@ -6,6 +6,7 @@ use task_queue_raft::Status;
 use task_queue_raft::disk::DiskStats;
 use task_queue_raft::ids::Index;
 use task_queue_raft::node::{Network, NetworkStats};
+use task_queue_raft::storage::SegmentStats;
 
 use super::register::{counter, gauge, gauge_vec};
 use crate::node_log::LineCounts;
@@ -16,6 +17,7 @@ const ROLES: [&str; 4] = ["leader", "follower", "candidate", "learner"];
 
 type NetworkCount = fn(&NetworkStats) -> u64;
 type DiskCount = fn(&DiskStats) -> u64;
+type SegmentCount = fn(&SegmentStats) -> u64;
 
 /// Counters of the network: name, help text, source.
 const NETWORK: [(&str, &str, NetworkCount); 11] = [
@@ -95,6 +97,25 @@ const DISK: [(&str, &str, DiskCount); 3] = [
     ),
 ];
 
+/// Counters of the files of the log: name, help text, source.
+const SEGMENTS: [(&str, &str, SegmentCount); 3] = [
+    (
+        "oarlock_log_segments_begun_total",
+        "Files of the log that this process has begun to write to.",
+        SegmentStats::begun,
+    ),
+    (
+        "oarlock_log_segments_created_total",
+        "Files of the log that were created because there was none to use again.",
+        SegmentStats::created,
+    ),
+    (
+        "oarlock_log_segment_waits_total",
+        "Writes of the log that waited because the next file was not ready.",
+        SegmentStats::waited,
+    ),
+];
+
 /// The values from which the metrics are updated.
 pub(crate) struct Sample<'a> {
     pub(crate) status: &'a NodeStatus,
@@ -162,6 +183,9 @@ pub(super) struct Sampled {
     log_lines_missed: IntCounter,
     network: Vec<IntCounter>,
     disk: Vec<IntCounter>,
+    segments: Vec<IntCounter>,
+    segments_used: IntGauge,
+    segments_spare: IntGauge,
 }
 
 impl Sampled {
@@ -369,6 +393,18 @@ impl Sampled {
                 .iter()
                 .map(|(name, help, _)| counter(name, help))
                 .collect::<Result<_, _>>()?,
+            segments: SEGMENTS
+                .iter()
+                .map(|(name, help, _)| counter(name, help))
+                .collect::<Result<_, _>>()?,
+            segments_used: gauge(
+                "oarlock_log_segments_used",
+                "Files that contain the log, or are prepared for the next entries.",
+            )?,
+            segments_spare: gauge(
+                "oarlock_log_segments_spare",
+                "Files of the log that contain nothing and can be used again.",
+            )?,
         })
     }
 
@@ -469,6 +505,13 @@ impl Sampled {
             for (counter, (_, _, count)) in self.disk.iter().zip(DISK) {
                 set_counter(counter, count(disk));
             }
+        }
+        if let Some(segments) = disk.and_then(DiskStats::segments) {
+            for (counter, (_, _, count)) in self.segments.iter().zip(SEGMENTS) {
+                set_counter(counter, count(segments));
+            }
+            self.segments_used.set(number(segments.used()));
+            self.segments_spare.set(number(segments.spare()));
         }
     }
 }

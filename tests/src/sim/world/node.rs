@@ -12,7 +12,7 @@ use task_queue_raft::disk::{Disk, DiskTask};
 use task_queue_raft::driver::{Driver, MachineTask};
 use task_queue_raft::entry::SnapshotMeta;
 use task_queue_raft::identity::PeerHello;
-use task_queue_raft::ids::{Index, Lineage, NodeId};
+use task_queue_raft::ids::{Index, Lineage, NodeId, StoreId};
 use task_queue_raft::raft::{Core, CoreConfig};
 use task_queue_raft::storage::memory::MemorySnapshots;
 use task_queue_raft::storage::{LogStore, SnapshotStore, StorageError, StoredState};
@@ -263,6 +263,11 @@ impl World {
         let unopened = |error| Unopened::of(&state.log, &error);
         let snapshots: Arc<dyn SnapshotStore> = Arc::new(state.snapshots.clone());
         log.open().map_err(unopened)?;
+        if let Some(doubt) = log.doubt() {
+            self.exclude_loss(node, &doubt)?;
+        }
+        let state = &self.nodes[node];
+        let unopened = |error| Unopened::of(&state.log, &error);
         if self.is_current(node) {
             log.begin_run(run).map_err(unopened)?;
         }
@@ -319,6 +324,32 @@ impl World {
             turn_at: None,
             idle_turns: 0,
         })
+    }
+
+    /// The last write of the log of a node is corrupt, and may have been acknowledged: the node goes on as another store. Without
+    /// store ids it can't, and is replaced.
+    fn exclude_loss(&mut self, node: usize, doubt: &str) -> Result<(), Unopened> {
+        let state = &self.nodes[node];
+        let log = state.log.clone();
+        if !log.disk().is_some_and(|disk| disk.is_damaged()) {
+            return Err(Unopened::Broken(format!("nothing is corrupt: {doubt}")));
+        }
+        let unopened = |error| Unopened::of(&log, &error);
+        if self.planted == Some(Planted::LossIgnored) {
+            return log.ignore_loss().map_err(unopened);
+        }
+        if !self.profile.new_stores {
+            return Err(Unopened::Damaged(doubt.to_owned()));
+        }
+        let (reach, id) = (state.snapshots.reach(), state.id.clone());
+        let store_id = StoreId(self.fault_rng.number() | 1);
+        log.exclude_loss(store_id, reach).map_err(unopened)?;
+        self.invariants.forget(&id);
+        self.coverage.doubtful += 1;
+        self.trace.note(self.now, node, store_id.0, || {
+            format!("is store {store_id} now: {doubt}")
+        });
+        Ok(())
     }
 
     /// What the machine of a process is made with: its flags have limits of the guest, too.

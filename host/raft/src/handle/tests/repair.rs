@@ -8,11 +8,10 @@ use ::redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::kit::*;
 use crate::handle::*;
-use crate::ids::NodeId;
+use crate::ids::{NodeId, StoreId};
 use crate::raft::membership::MemberRole;
 use crate::raft::voting::VotingStatus;
 
-const ENTRIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("entries");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 
 /// A part of a node's files that can be corrupt.
@@ -22,20 +21,22 @@ enum Class {
     Page,
     /// The first bytes of the database.
     Header,
-    /// The end of the file is gone.
+    /// The end of the database is gone.
     Length,
-    /// The record of an entry, in an intact page.
-    Entry,
-    /// A missing entry, in an intact page.
-    MissingEntry,
+    /// A write of the log.
+    Write,
+    /// The header of a segment of the log.
+    SegmentHeader,
+    /// The segments of the log are missing.
+    MissingSegments,
     /// Term and vote.
     HardState,
     /// The identity: node and cluster.
     Identity,
     /// The store id, and whether the store is complete.
     Memory,
-    /// The index up to which the log is purged.
-    Purged,
+    /// Which log belongs to the database.
+    LogName,
     /// The first bytes of the newest snapshot.
     SnapshotHeader,
     /// The state in the newest snapshot.
@@ -45,16 +46,17 @@ enum Class {
 }
 
 impl Class {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Page,
         Self::Header,
         Self::Length,
-        Self::Entry,
-        Self::MissingEntry,
+        Self::Write,
+        Self::SegmentHeader,
+        Self::MissingSegments,
         Self::HardState,
         Self::Identity,
         Self::Memory,
-        Self::Purged,
+        Self::LogName,
         Self::SnapshotHeader,
         Self::SnapshotBody,
         Self::MissingSnapshot,
@@ -64,11 +66,12 @@ impl Class {
     fn names(self) -> &'static str {
         match self {
             Self::Page | Self::Header | Self::Length => "raft.redb",
-            Self::Entry | Self::MissingEntry => "entry",
+            Self::Write | Self::SegmentHeader => ".segment",
+            Self::MissingSegments => "no segment in use",
             Self::HardState => "hard_state",
             Self::Identity => "identity",
             Self::Memory => "memory",
-            Self::Purged => "purged",
+            Self::LogName => "\"log\"",
             Self::SnapshotHeader | Self::SnapshotBody => ".snap",
             Self::MissingSnapshot => "the newest snapshot",
         }
@@ -84,12 +87,18 @@ impl Class {
                 file.set_len(fs::metadata(&database).unwrap().len() / 2)
                     .unwrap();
             }
-            Self::Entry => rewrite_entry(&database, |record| Some(corrupted(record))),
-            Self::MissingEntry => rewrite_entry(&database, |_| None),
+            // The second sector is the first write of the log.
+            Self::Write => flip(&first_segment(dir), 512 + 70),
+            Self::SegmentHeader => flip(&first_segment(dir), 30),
+            Self::MissingSegments => {
+                for segment in segments(dir) {
+                    fs::remove_file(segment).unwrap();
+                }
+            }
             Self::HardState => corrupt_meta(&database, "hard_state"),
             Self::Identity => corrupt_meta(&database, "identity"),
             Self::Memory => corrupt_meta(&database, "memory"),
-            Self::Purged => corrupt_meta(&database, "purged"),
+            Self::LogName => corrupt_meta(&database, "log"),
             Self::SnapshotHeader => flip(&newest_snapshot(dir), 20),
             Self::SnapshotBody => {
                 let file = newest_snapshot(dir);
@@ -106,14 +115,30 @@ fn flip(file: &Path, at: u64) {
     fs::write(file, bytes).unwrap();
 }
 
-/// Flips a byte of an entry's data in the file. The checksum of the page detects it.
+/// The files of the log, in order.
+fn segments(dir: &Path) -> Vec<PathBuf> {
+    let logs = fs::read_dir(dir.join("log")).unwrap();
+    let log = logs.map(|log| log.unwrap().path()).next().unwrap();
+    let mut files: Vec<PathBuf> = fs::read_dir(log)
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .collect();
+    files.sort();
+    files
+}
+
+fn first_segment(dir: &Path) -> PathBuf {
+    segments(dir).remove(0)
+}
+
+/// Flips a byte of the identity in the file. The checksum of the page detects it.
 fn flip_used_page(database: &Path) {
     let bytes = fs::read(database).unwrap();
-    let newest = last_entry(database);
+    let identity = identity_record(database);
     let at = bytes
-        .windows(newest.len())
+        .windows(identity.len())
         .enumerate()
-        .filter(|(_, window)| *window == newest.as_slice())
+        .filter(|(_, window)| *window == identity.as_slice())
         .map(|(at, _)| at);
     // Freed pages may hold copies.
     for at in at.collect::<Vec<_>>() {
@@ -121,12 +146,11 @@ fn flip_used_page(database: &Path) {
     }
 }
 
-fn last_entry(database: &Path) -> Vec<u8> {
+fn identity_record(database: &Path) -> Vec<u8> {
     let opened = Database::open(database).unwrap();
     let transaction = opened.begin_read().unwrap();
-    let table = transaction.open_table(ENTRIES).unwrap();
-    let last = table.last().unwrap().unwrap();
-    last.1.value().to_vec()
+    let table = transaction.open_table(META).unwrap();
+    table.get("identity").unwrap().unwrap().value().to_vec()
 }
 
 fn corrupted(record: &[u8]) -> Vec<u8> {
@@ -134,23 +158,6 @@ fn corrupted(record: &[u8]) -> Vec<u8> {
     let middle = record.len() / 2;
     record[middle] ^= 0x10;
     record
-}
-
-/// Changes the last entry but one, as a faulty program or a misdirected write would.
-fn rewrite_entry(database: &Path, change: impl Fn(&[u8]) -> Option<Vec<u8>>) {
-    let opened = Database::open(database).unwrap();
-    let transaction = opened.begin_write().unwrap();
-    {
-        let mut table = transaction.open_table(ENTRIES).unwrap();
-        let wanted = table.iter().unwrap().rev().nth(1).unwrap().unwrap();
-        let (key, record) = (wanted.0.value(), wanted.1.value().to_vec());
-        drop(wanted);
-        match change(&record) {
-            Some(record) => drop(table.insert(key, record.as_slice()).unwrap()),
-            None => drop(table.remove(key).unwrap()),
-        }
-    }
-    transaction.commit().unwrap();
 }
 
 fn corrupt_meta(database: &Path, key: &str) {
@@ -229,6 +236,7 @@ async fn repairs(cluster: &mut Cluster, class: Class, leads: bool, commands: usi
     let reason = fs::read_to_string(aside[0].join("REASON.txt")).unwrap();
     assert!(reason.contains(class.names()), "{what}: {reason}");
     assert!(aside[0].join("raft.redb").is_file(), "{what}");
+    assert!(aside[0].join("log").is_dir(), "{what}");
     // The operator has inspected the files.
     fs::remove_dir_all(&aside[0]).unwrap();
 }
@@ -257,12 +265,89 @@ async fn corrupt_database_pages_are_named_and_repaired_on_a_follower_and_on_the_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn any_corrupt_record_of_the_log_is_named_and_repaired_on_a_follower_and_on_the_leader() {
-    repairs_everywhere(&Class::ALL[3..9]).await;
+    repairs_everywhere(&Class::ALL[3..10]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_corrupt_snapshot_is_named_and_repaired_on_a_follower_and_on_the_leader() {
-    repairs_everywhere(&Class::ALL[9..]).await;
+    repairs_everywhere(&Class::ALL[10..]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_last_write_is_corrupt_starts_without_a_flag_and_votes_again_only_with_what_was_committed()
+ {
+    let mut cluster = Cluster::start().await;
+    let mut commands = 0;
+    for leads in [false, true] {
+        fill(&cluster, commands, commands + 10).await;
+        commands += 10;
+        let leader = cluster.leader().await;
+        let victim = if leads {
+            leader.clone()
+        } else {
+            cluster.a_follower_of(&leader).to_owned()
+        };
+        until(cluster.node(&victim), |status| {
+            status.stable == status.last && status.applied == status.commit
+        })
+        .await;
+        let before = counted_store(&cluster, &victim);
+        cluster.stop(&victim).await;
+        corrupt_last_write(&cluster.data_dir(&victim));
+        cluster.try_restart(&victim, false).await.unwrap();
+        has_rejoined(&cluster, &victim, commands).await;
+        assert_ne!(counted_store(&cluster, &victim), before);
+        assert_eq!(set_aside(&cluster.data_dir(&victim)), Vec::<PathBuf>::new());
+    }
+    cluster.stop_all().await;
+}
+
+/// The store of a node that the configuration names.
+fn counted_store(cluster: &Cluster, id: &str) -> StoreId {
+    let membership = cluster.node(id).status().membership;
+    membership.store_id(&NodeId::from(id))
+}
+
+/// Flips a byte of the last write of the log: that with the highest sequence and number.
+fn corrupt_last_write(dir: &Path) {
+    let number = |bytes: &[u8]| u32::from_be_bytes(bytes.try_into().unwrap());
+    let mut newest = ((0, 0), PathBuf::new(), 0);
+    for file in segments(dir) {
+        let bytes = fs::read(&file).unwrap();
+        for (at, sector) in bytes.chunks(512).enumerate().skip(1) {
+            let tag = (number(&sector[500..504]), number(&sector[504..508]));
+            if tag >= newest.0 && tag.0 > 0 {
+                newest = (tag, file.clone(), at as u64 * 512 + 60);
+            }
+        }
+    }
+    flip(&newest.1, newest.2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lone_node_whose_last_write_is_corrupt_stops_until_the_operator_accepts_the_loss() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = async |accept| {
+        let node = Raft::builder(alone(), crate::MemoryStateMachine::new())
+            .data_dir(dir.path())
+            .listener(socket())
+            .accept_copy(accept)
+            .build();
+        node.start().await.map(|()| node)
+    };
+    let node = start(false).await.unwrap();
+    submit(&node, "command 0").await;
+    node.shutdown().await;
+    corrupt_last_write(dir.path());
+    for _ in 0..2 {
+        let refused = start(false).await.map(|_| ()).unwrap_err().to_string();
+        assert!(refused.contains("--accept-copy"), "{refused}");
+    }
+    let node = start(true).await.unwrap();
+    submit(&node, "command 1").await;
+    node.shutdown().await;
+    let node = start(false).await.unwrap();
+    node.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,7 +3,7 @@
 use super::*;
 use crate::entry::HardState;
 use crate::ids::Term;
-use crate::storage::redb::Identity;
+use crate::storage::node_store::Identity;
 use crate::storage::{LogStore, WriteBatch};
 
 fn identity() -> Identity {
@@ -13,12 +13,12 @@ fn identity() -> Identity {
     }
 }
 
-fn open(dir: &Path) -> RedbStore {
+fn open(dir: &Path) -> NodeStore {
     let init = StoreInit {
         store_id: StoreId(7),
         state: StoreState::New,
     };
-    RedbStore::open_or_create(dir, &identity(), init).expect("a store")
+    NodeStore::open_or_create(dir, &identity(), init).expect("a store")
 }
 
 /// A complete store in `dir`, closed.
@@ -43,6 +43,15 @@ fn complete(dir: &Path) {
 fn copy(from: &Path, to: &Path) {
     fs::create_dir(to).expect("a directory");
     fs::copy(from.join("raft.redb"), to.join("raft.redb")).expect("a copy");
+    for log in fs::read_dir(from.join("log")).expect("a directory") {
+        let log = log.expect("a log");
+        let copied = to.join("log").join(log.file_name());
+        fs::create_dir_all(&copied).expect("a directory");
+        for file in fs::read_dir(log.path()).expect("a directory") {
+            let file = file.expect("a segment");
+            fs::copy(file.path(), copied.join(file.file_name())).expect("a copy");
+        }
+    }
 }
 
 #[test]

@@ -3,7 +3,6 @@
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 
-use crate::ids::Index;
 use crate::storage::StorageError;
 use crate::storage::files::is_full;
 
@@ -56,11 +55,4 @@ pub(super) fn guarded<T>(
             .unwrap_or("no reason was given");
         Err(corrupt(path, format!("the database panicked: {text}")))
     })
-}
-
-pub(super) fn missing(index: Index) -> StorageError {
-    StorageError::Corrupt {
-        record: format!("entry {index}"),
-        reason: "it is missing".to_owned(),
-    }
 }

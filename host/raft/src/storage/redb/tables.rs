@@ -5,25 +5,27 @@ use std::path::Path;
 use ::redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::error::fault;
-use crate::entry::{Entry, HardState};
+use crate::entry::HardState;
 use crate::identity::RunHistory;
-use crate::ids::{Index, LogId};
-use crate::storage::bounds::LogBounds;
 use crate::storage::schema::{self, Identity, StoreInit};
-use crate::storage::{StorageError, WriteBatch, schema::RecordError};
+use crate::storage::{StorageError, schema::RecordError};
 
+/// Only in a database of the releases before segments.
 pub(super) const ENTRIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("entries");
 pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 pub(super) const IDENTITY: &str = "identity";
 pub(super) const HARD_STATE: &str = "hard_state";
+/// Only in a database with entries.
 pub(super) const PURGED: &str = "purged";
+/// Which segments belong to the database. Missing in a database with entries.
+pub(super) const LOG: &str = "log";
 pub(super) const STORE_INIT: &str = "memory";
 /// Written by the first start of a version that knows it.
 pub(super) const ORIGIN: &str = "origin";
-/// Optional, as [`MET`]: a release without this record ignores it.
+/// Optional, as [`MET`]: missing before the first run and the first peer.
 pub(super) const RUNS: &str = "runs";
 pub(super) const MET: &str = "met";
-/// Optional as well: a release without it waits after a start as long as its own settings say.
+/// Optional as well: missing before the first run with leases.
 pub(super) const LEASE: &str = "lease";
 
 /// Writes the records that every store has since its creation.
@@ -32,6 +34,7 @@ pub(super) fn fill(
     path: &Path,
     identity: &Identity,
     init: StoreInit,
+    log_id: u64,
 ) -> Result<(), StorageError> {
     let wrong = |error: ::redb::Error| fault(path, "creating an empty log", error);
     let mut transaction = database
@@ -40,10 +43,8 @@ pub(super) fn fill(
     transaction
         .set_durability(Durability::Immediate)
         .map_err(|error| wrong(error.into()))?;
+    transaction.set_two_phase_commit(true);
     {
-        transaction
-            .open_table(ENTRIES)
-            .map_err(|error| wrong(error.into()))?;
         let mut meta = transaction
             .open_table(META)
             .map_err(|error| wrong(error.into()))?;
@@ -51,13 +52,13 @@ pub(super) fn fill(
         let records = [
             (
                 IDENTITY,
-                schema::encode_identity(IDENTITY, schema::FORMAT_AT_LEVEL_0, identity)?,
+                schema::encode_identity(IDENTITY, schema::FORMAT, identity)?,
             ),
             (
                 HARD_STATE,
                 schema::encode_hard_state(HARD_STATE, &HardState::default())?,
             ),
-            (PURGED, schema::encode_log_id(PURGED, LogId::default())),
+            (LOG, schema::encode_log_name(LOG, log_id)),
             (STORE_INIT, schema::encode_store_init(STORE_INIT, init)),
         ];
         for (key, record) in &records {
@@ -68,16 +69,16 @@ pub(super) fn fill(
     transaction.commit().map_err(|error| wrong(error.into()))
 }
 
-/// The records of a database that are not entries, and the range of its log.
+/// The records of a database that are read when it is opened.
 pub(super) struct DatabaseState {
     pub(super) identity: Identity,
     pub(super) format: u32,
+    pub(super) log_id: Option<u64>,
     pub(super) init: StoreInit,
     pub(super) runs: RunHistory,
-    pub(super) bounds: LogBounds,
 }
 
-/// Reads these records and the last entry.
+/// Reads these records.
 pub(super) fn read_state(database: &Database, path: &Path) -> Result<DatabaseState, StorageError> {
     let wrong = |error: ::redb::Error| fault(path, "opening it", error);
     let transaction = database.begin_read().map_err(|error| wrong(error.into()))?;
@@ -90,26 +91,18 @@ pub(super) fn read_state(database: &Database, path: &Path) -> Result<DatabaseSta
     } else {
         StoreInit::default()
     };
-    let runs = optional_record(path, &meta, RUNS, schema::decode_runs)?;
-    let purged = meta_record(path, &meta, PURGED, schema::decode_log_id)?;
-    let entries = transaction
-        .open_table(ENTRIES)
-        .map_err(|error| wrong(error.into()))?;
-    let last = match entries.last().map_err(|error| wrong(error.into()))? {
-        None => purged,
-        Some((key, record)) => {
-            let index = Index(key.value());
-            let checked = schema::check_entry(index, record.value());
-            let checked = checked.map_err(|error| error.of(format!("entry {index}"), path))?;
-            checked.id
-        }
+    let log_id = if format > schema::FORMAT_WITH_ENTRIES {
+        Some(meta_record(path, &meta, LOG, schema::decode_log_name)?)
+    } else {
+        None
     };
+    let runs = optional_record(path, &meta, RUNS, schema::decode_runs)?;
     Ok(DatabaseState {
         identity,
         format,
+        log_id,
         init,
         runs: runs.unwrap_or_default(),
-        bounds: LogBounds { purged, last },
     })
 }
 
@@ -142,15 +135,4 @@ pub(super) fn optional_record<T>(
 
 fn record_name(path: &Path, key: &str) -> String {
     format!("the record {key:?} of {}", path.display())
-}
-
-/// The format that a database needs for the entries of this batch. A release that does not know cluster levels must refuse a
-/// database that contains one.
-pub(super) fn format_of(batch: &WriteBatch) -> u32 {
-    let has_level = |entry: &Entry| entry.payload.cluster().is_some();
-    if batch.entries.iter().any(has_level) {
-        schema::FORMAT
-    } else {
-        schema::FORMAT_WITHOUT_STORE_INIT
-    }
 }

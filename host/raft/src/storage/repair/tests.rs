@@ -16,7 +16,7 @@ fn identity() -> Identity {
 fn corrupt_directory() -> (TempDir, StorageError) {
     let dir = TempDir::new().unwrap();
     let id = LogId::new(Term(1), Index(1));
-    let mut store = RedbStore::open(dir.path(), &identity()).unwrap();
+    let mut store = NodeStore::open(dir.path(), &identity()).unwrap();
     let entries = vec![Entry {
         id,
         time_ms: 1,
@@ -39,7 +39,7 @@ fn corrupt_directory() -> (TempDir, StorageError) {
     let mut bytes = fs::read(&database).unwrap();
     bytes[0] ^= 1;
     fs::write(&database, bytes).unwrap();
-    let corruption = RedbStore::open(dir.path(), &identity()).unwrap_err();
+    let corruption = NodeStore::open(dir.path(), &identity()).unwrap_err();
     assert!(is_corrupt(&corruption), "{corruption}");
     (dir, corruption)
 }
@@ -55,7 +55,7 @@ fn files_set_aside_are_kept_with_the_reason_and_the_new_store_is_not_new() {
     let reason = fs::read_to_string(aside.join(REASON)).unwrap();
     assert_eq!(reason.trim(), corruption.to_string());
 
-    let mut store = RedbStore::open(dir.path(), &identity()).unwrap();
+    let mut store = NodeStore::open(dir.path(), &identity()).unwrap();
     let stored = store.load().unwrap();
     assert_eq!(
         (stored.state, stored.store_id),
@@ -73,14 +73,14 @@ fn an_interrupted_repair_leaves_the_corrupt_log_in_place() {
         store_id: StoreId(7),
         state: StoreState::Incomplete,
     };
-    let cut = RedbStore::replace(dir.path(), &identity(), init, |_| {
+    let cut = NodeStore::replace(dir.path(), &identity(), init, |_| {
         Err(StorageError::TooManySetAside {
             path: dir.path().to_owned(),
             limit: 0,
         })
     });
     assert!(cut.is_err());
-    let again = RedbStore::open(dir.path(), &identity()).unwrap_err();
+    let again = NodeStore::open(dir.path(), &identity()).unwrap_err();
     assert_eq!(again.to_string(), corruption.to_string());
     set_aside(dir.path(), &identity(), StoreId(8), &again).unwrap();
 }
@@ -93,14 +93,14 @@ fn a_repair_over_the_limit_of_kept_sets_changes_nothing() {
     }
     let refused = set_aside(dir.path(), &identity(), StoreId(7), &corruption).unwrap_err();
     assert!(refused.to_string().contains("move damaged-1"), "{refused}");
-    let again = RedbStore::open(dir.path(), &identity()).unwrap_err();
+    let again = NodeStore::open(dir.path(), &identity()).unwrap_err();
     assert_eq!(again.to_string(), corruption.to_string());
 }
 
 #[test]
 fn a_directory_in_use_is_not_repaired() {
     let dir = TempDir::new().unwrap();
-    let store = RedbStore::open(dir.path(), &identity()).unwrap();
+    let store = NodeStore::open(dir.path(), &identity()).unwrap();
     let corruption = StorageError::Corrupt {
         record: "entry 1".to_owned(),
         reason: "it is missing".to_owned(),

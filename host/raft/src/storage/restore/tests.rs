@@ -33,7 +33,7 @@ fn the_directory_has_the_state_and_a_log_that_continues_after_it() {
     let meta = restore(&dir, &cluster(), &mut &b"state"[..]).unwrap();
     assert_eq!((meta.last, meta.length, meta.time_ms), (LAST, 5, 1000));
 
-    let mut log = RedbStore::open_existing(&dir).unwrap().unwrap();
+    let mut log = NodeStore::open_existing(&dir).unwrap().unwrap();
     let stored = log.load().unwrap();
     assert_eq!((stored.purged, stored.last), (LAST, LAST));
     assert_eq!(stored.hard_state.term, LAST.term);

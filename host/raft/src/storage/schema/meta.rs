@@ -10,12 +10,12 @@ use crate::identity::{MetPeer, RunHistory};
 use crate::ids::{Index, LogId, NodeId, StoreId, Term};
 use crate::storage::{StorageError, StoreState};
 
-/// The version of the log database as a whole: which tables and records there are. Since version 2 there is a record
-/// of the store's state. A program that ignores that record could vote twice in one term, so it must refuse version 2.
-pub(in crate::storage) const FORMAT_AT_LEVEL_0: u32 = 2;
-/// The newest version. A database has it once a cluster record was written to the log: the cluster is above level 0.
-pub(in crate::storage) const FORMAT: u32 = 3;
-/// The version of a log database without that record.
+/// The version of the database as a whole: which tables and records there are. Since version 4 the entries are in segments. A
+/// program that looks for them in the database must refuse version 4.
+pub(in crate::storage) const FORMAT: u32 = 4;
+/// The last version in which the database contains the entries. It is read, and migrated.
+pub(in crate::storage) const FORMAT_WITH_ENTRIES: u32 = 3;
+/// The version of a database without a record of the store's state.
 pub(in crate::storage) const FORMAT_WITHOUT_STORE_INIT: u32 = 1;
 
 /// The node and cluster that a store belongs to.
@@ -68,7 +68,8 @@ pub(in crate::storage) fn decode_hard_state(
     Ok(HardState { term, vote })
 }
 
-/// Encodes the id of an entry.
+/// Encodes the id of an entry, as a database with entries contains it.
+#[cfg(any(test, feature = "testing"))]
 pub(in crate::storage) fn encode_log_id(key: &str, id: LogId) -> Vec<u8> {
     let mut record = Vec::new();
     start(&mut record);
@@ -228,6 +229,23 @@ pub(in crate::storage) fn encode_lease(key: &str, lease: Duration) -> Vec<u8> {
     record.extend_from_slice(&ms.to_be_bytes());
     seal(key.as_bytes(), &mut record);
     record
+}
+
+/// Encodes the id of the log: which directory of segments belongs to the database.
+pub(in crate::storage) fn encode_log_name(key: &str, log_id: u64) -> Vec<u8> {
+    let mut record = Vec::new();
+    start(&mut record);
+    record.extend_from_slice(&log_id.to_be_bytes());
+    seal(key.as_bytes(), &mut record);
+    record
+}
+
+/// Decodes the id of the log.
+pub(in crate::storage) fn decode_log_name(key: &str, record: &[u8]) -> Result<u64, RecordError> {
+    let mut body = unseal(key.as_bytes(), record)?;
+    let log_id = body.try_get_u64()?;
+    finished(&body)?;
+    Ok(log_id)
 }
 
 /// Decodes the length of a lease.

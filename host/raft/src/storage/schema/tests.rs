@@ -272,10 +272,10 @@ fn a_record_of_a_later_version_is_not_reported_as_corrupt() {
         decode_entry(Index(300), &later),
         Err(RecordError::TooNew { found: 2, known: 1 })
     );
-    let later = sealed(b"identity", "01 00000004 ffff");
+    let later = sealed(b"identity", "01 00000005 ffff");
     assert_eq!(
         decode_identity("identity", &later),
-        Err(RecordError::TooNew { found: 4, known: 3 })
+        Err(RecordError::TooNew { found: 5, known: 4 })
     );
     let error = RecordError::TooNew { found: 2, known: 1 }.of("entry 300", Path::new("raft.redb"));
     assert_eq!(

@@ -12,7 +12,7 @@ use task_queue_raft::ReplicatedStateMachine;
 use task_queue_raft::applier::Applier;
 use task_queue_raft::ids::{Index, NodeId};
 use task_queue_raft::storage::LogStore;
-use task_queue_raft::storage::redb::{Identity, RedbStore};
+use task_queue_raft::storage::node_store::{Identity, NodeStore};
 use task_queue_raft::storage::restore::restore as restore_into;
 use task_queue_raft::storage::snapshot::SnapshotFiles;
 use task_queue_raft::storage::survivor::Survivor;
@@ -123,7 +123,7 @@ fn execute(
         applier.restore(snapshot).map_err(|error| failed(&error))?;
         time_ms = snapshot.time_ms;
     }
-    let store = RedbStore::open_existing(dir).map_err(|error| failed(&error))?;
+    let store = NodeStore::open_existing(dir).map_err(|error| failed(&error))?;
     let mut store = store.ok_or_else(|| failed(&"it contains no log"))?;
     store.load().map_err(|error| failed(&error))?;
     while applier.last().index < survivor.last.index {

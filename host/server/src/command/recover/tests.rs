@@ -3,7 +3,7 @@ use oarlock_wasm::Envelope;
 use task_queue_raft::entry::Command;
 use task_queue_raft::ids::{LogId, Term};
 use task_queue_raft::raft::durable::WriteBatch;
-use task_queue_raft::storage::redb::Identity;
+use task_queue_raft::storage::node_store::Identity;
 
 use super::*;
 use crate::cli::Cli;
@@ -35,7 +35,7 @@ fn directory() -> tempfile::TempDir {
         node_id: "node1".into(),
         cluster_id: "test".to_owned(),
     };
-    let mut store = RedbStore::open(dir.path(), &identity).unwrap();
+    let mut store = NodeStore::open(dir.path(), &identity).unwrap();
     store.load().unwrap();
     let commands = commands().into_iter().map(|data| Command {
         session: 1,
@@ -137,7 +137,7 @@ fn an_entry_in_a_snapshot_was_passed() {
 #[test]
 fn a_running_node_keeps_its_directory_to_itself() {
     let dir = directory();
-    let running = RedbStore::open_existing(dir.path()).unwrap();
+    let running = NodeStore::open_existing(dir.path()).unwrap();
     let error = refusal(dir.path(), &["--skip-entry", "2"]);
     assert!(error.contains("cannot read the log"), "{error}");
     drop(running);

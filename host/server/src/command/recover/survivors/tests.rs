@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use task_queue_raft::entry::ClusterState;
 use task_queue_raft::ids::{Index, Lineage, LogId, NodeId, Term};
 use task_queue_raft::raft::membership::Membership;
-use task_queue_raft::storage::redb::Identity;
+use task_queue_raft::storage::node_store::Identity;
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! The real database on a full disk: a write without space changes nothing, and the store stays usable.
+//! The real store on a full disk: a write without space changes nothing, and the store stays usable.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -6,12 +6,14 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use ::redb::StorageBackend;
-use bytes::Bytes;
 
-use super::{append, identity};
-use crate::entry::{Command, Entry, HardState, Payload};
-use crate::ids::{Index, LogId, Term};
-use crate::storage::redb::RedbStore;
+use super::{SMALL, append, identity, noop};
+use crate::entry::HardState;
+use crate::identity::MetPeer;
+use crate::ids::{Index, LogId, NodeId, StoreId, Term};
+use crate::storage::node_store::{NodeStore, StoreInit};
+use crate::storage::segments::SegmentFiles;
+use crate::storage::segments::tests::disk::RecordingDisk;
 use crate::storage::{LogStore, StorageError, WriteBatch};
 
 const BLOCK: u64 = 4096;
@@ -47,8 +49,12 @@ impl SmallDisk {
         self.0.lock().unwrap().taken.len()
     }
 
-    fn open(&self) -> RedbStore {
-        RedbStore::open_on(self.clone(), Path::new("disk"), &identity()).unwrap()
+    fn open(&self, segments: &RecordingDisk) -> NodeStore {
+        let files: Arc<dyn SegmentFiles> = Arc::new(segments.clone());
+        let medium = (self.clone(), files);
+        let init = StoreInit::default();
+        NodeStore::open_or_create_on(medium, Path::new("disk"), &identity(), init, (7, SMALL))
+            .unwrap()
     }
 }
 
@@ -104,20 +110,6 @@ impl StorageBackend for SmallDisk {
     }
 }
 
-/// An entry of two blocks.
-fn large(index: u64) -> Entry {
-    let command = Command {
-        session: 1,
-        sequence: index,
-        data: Bytes::from(vec![u8::try_from(index % 251).unwrap(); 8000]),
-    };
-    Entry {
-        id: LogId::new(Term(1), Index(index)),
-        time_ms: index,
-        payload: Payload::Commands(vec![command]),
-    }
-}
-
 fn vote(term: u64) -> WriteBatch {
     WriteBatch {
         hard_state: Some(HardState {
@@ -128,42 +120,58 @@ fn vote(term: u64) -> WriteBatch {
     }
 }
 
-/// Writes entries until the disk is full; returns the last one that was written.
-fn fill(store: &mut RedbStore, from: u64) -> u64 {
-    for index in from..1000 {
-        match store.write(&append(vec![large(index)])) {
+/// Peers whose record has several blocks.
+fn peers(count: u64) -> Vec<(NodeId, MetPeer)> {
+    let peer = |number: u64| {
+        let met = MetPeer {
+            store_id: StoreId(number),
+            number,
+            run: number,
+            replaced: vec![StoreId(number); 8],
+        };
+        (
+            NodeId::from(format!("peer-{number}-{}", "x".repeat(900))),
+            met,
+        )
+    };
+    (1..=count).map(peer).collect()
+}
+
+/// Records more and more peers until the disk is full; returns how many were recorded.
+fn fill(store: &mut NodeStore, from: u64) -> u64 {
+    for count in from..2000 {
+        match store.remember_peers(&peers(count)) {
             Ok(()) => {}
-            Err(StorageError::Full { .. }) => return index - 1,
-            Err(error) => panic!("entry {index}: {error}"),
+            Err(StorageError::Full { .. }) => return count - 1,
+            Err(error) => panic!("{count} peers: {error}"),
         }
     }
     panic!("the disk is never full");
 }
 
 #[test]
-fn a_write_to_a_full_disk_changes_nothing_and_succeeds_once_there_is_space() {
+fn a_record_on_a_full_disk_changes_nothing_and_is_written_once_there_is_space() {
     for blocks in [900, 933, 961, 998] {
-        let disk = SmallDisk::of_blocks(blocks);
-        let mut store = disk.open();
-        let last = fill(&mut store, 1);
-        assert!(last > 10, "{blocks} blocks have space for {last}");
+        let (disk, segments) = (SmallDisk::of_blocks(blocks), RecordingDisk::default());
+        let mut store = disk.open(&segments);
+        let count = fill(&mut store, 1);
+        assert!(count > 10, "{blocks} blocks have space for {count}");
         let full = store.load().unwrap();
-        assert_eq!(full.last, LogId::new(Term(1), Index(last)));
+        assert_eq!(full.met.len() as u64, count);
         for _ in 0..3 {
-            let again = store.write(&append(vec![large(last + 1)]));
+            let again = store.remember_peers(&peers(count + 1));
             assert!(matches!(again, Err(StorageError::Full { .. })), "{again:?}");
         }
         assert_eq!(store.load().unwrap(), full);
-        let read = store.read(Index(1), Index(last), u64::MAX).unwrap();
-        assert_eq!(read, (1..=last).map(large).collect::<Vec<_>>());
+        // Entries need no space in the database.
+        store.write(&append(vec![noop(1, 1)])).unwrap();
 
         disk.set_blocks(blocks + 5000);
-        store.write(&append(vec![large(last + 1)])).unwrap();
         store.write(&vote(7)).unwrap();
         let after = store.load().unwrap();
         drop(store);
-        assert_eq!(disk.open().load().unwrap(), after);
-        assert_eq!(after.last.index, Index(last + 1));
+        assert_eq!(disk.open(&segments).load().unwrap(), after);
+        assert_eq!(after.last, LogId::new(Term(1), Index(1)));
         assert_eq!(after.hard_state.term, Term(7));
     }
 }
@@ -171,11 +179,11 @@ fn a_write_to_a_full_disk_changes_nothing_and_succeeds_once_there_is_space() {
 #[test]
 fn a_sync_that_fails_on_a_full_disk_is_final() {
     let disk = SmallDisk::of_blocks(10_000);
-    let mut store = disk.open();
-    store.write(&append(vec![large(1)])).unwrap();
+    let mut store = disk.open(&RecordingDisk::default());
+    store.write(&vote(1)).unwrap();
     disk.set_blocks(disk.taken());
     disk.0.lock().unwrap().late = true;
-    let failed = (2..1000).find_map(|index| store.write(&append(vec![large(index)])).err());
+    let failed = (2..1000).find_map(|count| store.remember_peers(&peers(count)).err());
     assert!(
         matches!(failed, Some(StorageError::Io { .. })),
         "{failed:?}"
@@ -185,17 +193,27 @@ fn a_sync_that_fails_on_a_full_disk_is_final() {
 }
 
 #[test]
-fn a_purge_on_a_full_disk_can_be_repeated_later() {
-    let disk = SmallDisk::of_blocks(900);
-    let mut store = disk.open();
-    let last = fill(&mut store, 1);
-    let up_to = LogId::new(Term(1), Index(last / 2));
-    while let Err(error) = store.purge(up_to) {
-        assert!(error.is_full(), "{error}");
-        disk.set_blocks(disk.taken() + 1);
-    }
-    let state = store.load().unwrap();
-    assert_eq!((state.purged, state.last.index), (up_to, Index(last)));
-    let next = fill(&mut store, last + 1);
-    assert!(next > last, "the purge frees space");
+fn a_batch_with_a_vote_and_entries_on_a_full_disk_changes_nothing() {
+    let (disk, segments) = (SmallDisk::of_blocks(10_000), RecordingDisk::default());
+    let mut store = disk.open(&segments);
+    store.write(&append(vec![noop(1, 1)])).unwrap();
+    segments.set_full(true);
+    let mut last = 1;
+    let full = loop {
+        let batch = WriteBatch {
+            entries: (last + 1..=last + 40).map(|index| noop(1, index)).collect(),
+            ..vote(last)
+        };
+        let before = store.load().unwrap();
+        match store.write(&batch) {
+            Ok(()) => last += 40,
+            Err(error) => {
+                assert_eq!(store.load().unwrap(), before);
+                break error;
+            }
+        }
+    };
+    assert!(matches!(full, StorageError::Full { .. }), "{full}");
+    segments.set_full(false);
+    store.write(&append(vec![noop(1, last + 1)])).unwrap();
 }

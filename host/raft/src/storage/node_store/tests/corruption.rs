@@ -3,15 +3,16 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ::redb::{Database, ReadableDatabase};
+use ::redb::{Database, TableDefinition};
 use tempfile::TempDir;
 
-use super::{append, identity, open};
+use super::{append, copy_all, identity, open};
 use crate::entry::{Command, Entry, HardState, Payload};
 use crate::ids::{Index, LogId, Term};
-use crate::storage::redb::RedbStore;
-use crate::storage::redb::tables::{ENTRIES, META};
+use crate::storage::node_store::NodeStore;
 use crate::storage::{LogStore, StorageError, StoredState, WriteBatch};
+
+const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 
 fn commands(term: u64, index: u64) -> Entry {
     let data = format!("command {index} ").repeat(20).into();
@@ -54,15 +55,23 @@ type Contents = (StoredState, Vec<Entry>);
 
 /// Everything that a node reads at its start.
 fn contents(dir: &Path) -> Result<Contents, StorageError> {
-    let mut store = RedbStore::open(dir, &identity())?;
+    let mut store = NodeStore::open(dir, &identity())?;
     let state = store.load()?;
     let entries = store.read(state.purged.index.next(), state.last.index, u64::MAX)?;
     Ok((state, entries))
 }
 
+/// Opens a copy of a directory with another database.
 fn open_bytes(copy: &Path, bytes: &[u8]) -> Result<Contents, StorageError> {
     fs::write(copy.join("raft.redb"), bytes).unwrap();
     contents(copy)
+}
+
+/// A copy of the log of a directory, without the database.
+fn copy_of(dir: &Path) -> TempDir {
+    let copy = TempDir::new().unwrap();
+    copy_all(&dir.join("log"), &copy.path().join("log"));
+    copy
 }
 
 fn expect_error_or_right(result: Result<Contents, StorageError>, what: &str, right: &Contents) {
@@ -84,8 +93,11 @@ fn positions(length: usize) -> impl Iterator<Item = usize> {
 }
 
 /// Opens the database with one flipped bit, for each place; returns how many flips were detected.
-fn flip_bits(bytes: &[u8], check: impl Fn(Result<Contents, StorageError>, &str)) -> usize {
-    let copy = TempDir::new().unwrap();
+fn flip_bits(
+    copy: &TempDir,
+    bytes: &[u8],
+    check: impl Fn(Result<Contents, StorageError>, &str),
+) -> usize {
     let mut found = 0;
     for at in positions(bytes.len()) {
         let bit = (at * 5 + at / 128) % 8;
@@ -106,32 +118,40 @@ fn a_flipped_bit_anywhere_never_gives_wrong_contents() {
     let dir = TempDir::new().unwrap();
     let right = fill(dir.path());
     let bytes = fs::read(dir.path().join("raft.redb")).unwrap();
-    let found = flip_bits(&bytes, |result, what| {
+    let found = flip_bits(&copy_of(dir.path()), &bytes, |result, what| {
         expect_error_or_right(result, what, &right);
     });
-    assert!(found > 100, "only {found} flips were detected");
+    assert!(found > 20, "only {found} flips were detected");
 }
 
-/// After a crash the newest commit may be incomplete, and then the previous one is valid. Corruption of the newest commit
-/// looks the same. A mixture of the two, or an older commit, is always wrong.
+/// The newest transaction was acknowledged: if it is corrupt, it is not taken for one that a crash interrupted. The header has one
+/// bit without a checksum, which tells which transaction is the newest one; it is left out.
 #[test]
-fn a_flipped_bit_after_a_crash_gives_the_last_commit_or_the_one_before() {
+fn a_flipped_bit_after_a_crash_never_gives_the_vote_before_the_last_one() {
+    const NEWEST: usize = 9;
     let dir = TempDir::new().unwrap();
-    let before = fill(dir.path());
+    fill(dir.path());
     let mut store = open(dir.path());
-    let last = store.load().unwrap().last;
-    let next = commands(last.term.0, last.index.0 + 1);
-    store.write(&append(vec![next.clone()])).unwrap();
+    let vote = |term: u64| WriteBatch {
+        hard_state: Some(HardState {
+            term: Term(term),
+            vote: Some("node-1".into()),
+        }),
+        ..WriteBatch::default()
+    };
+    store.write(&vote(8)).unwrap();
+    store.write(&vote(9)).unwrap();
+    // The process has no time to close the database.
     let bytes = fs::read(dir.path().join("raft.redb")).unwrap();
+    let copy = copy_of(dir.path());
     drop(store);
-    let after = contents(dir.path()).unwrap();
-    assert_eq!(after.1.last(), Some(&next));
-    let found = flip_bits(&bytes, |result, what| {
-        if result.as_ref().is_ok_and(|found| *found != before) {
-            expect_error_or_right(result, what, &after);
+    let right = contents(dir.path()).unwrap();
+    let found = flip_bits(&copy, &bytes, |result, what| {
+        if !what.contains(&format!("of byte {NEWEST} ")) {
+            expect_error_or_right(result, what, &right);
         }
     });
-    assert!(found > 50, "only {found} flips were detected");
+    assert!(found > 20, "only {found} flips were detected");
 }
 
 #[test]
@@ -139,7 +159,7 @@ fn a_truncated_file_never_gives_wrong_contents() {
     let dir = TempDir::new().unwrap();
     let right = fill(dir.path());
     let bytes = fs::read(dir.path().join("raft.redb")).unwrap();
-    let copy = TempDir::new().unwrap();
+    let copy = copy_of(dir.path());
     for length in (0..bytes.len()).step_by(16 * 1024 + 512) {
         let what = format!("the first {length} of {} bytes", bytes.len());
         expect_error_or_right(open_bytes(copy.path(), &bytes[..length]), &what, &right);
@@ -151,7 +171,7 @@ fn a_file_that_is_not_a_database_is_reported_as_corrupt() {
     for bytes in [&b""[..], b"garbage", &[0; 100_000], &[0xff; 100_000]] {
         let dir = TempDir::new().unwrap();
         fs::write(dir.path().join("raft.redb"), bytes).unwrap();
-        let error = RedbStore::open(dir.path(), &identity()).unwrap_err();
+        let error = NodeStore::open(dir.path(), &identity()).unwrap_err();
         assert!(matches!(error, StorageError::Corrupt { .. }), "{error}");
         assert!(
             error.to_string().contains("raft.redb is corrupt"),
@@ -168,24 +188,6 @@ fn tamper(dir: &Path, change: impl FnOnce(&Database)) {
     change(&Database::open(path).unwrap());
 }
 
-fn entry_record(database: &Database, index: u64) -> Vec<u8> {
-    let transaction = database.begin_read().unwrap();
-    let table = transaction.open_table(ENTRIES).unwrap();
-    table.get(index).unwrap().unwrap().value().to_vec()
-}
-
-fn put_entry(database: &Database, index: u64, record: Option<&[u8]>) {
-    let transaction = database.begin_write().unwrap();
-    {
-        let mut table = transaction.open_table(ENTRIES).unwrap();
-        match record {
-            Some(record) => drop(table.insert(index, record).unwrap()),
-            None => drop(table.remove(index).unwrap()),
-        }
-    }
-    transaction.commit().unwrap();
-}
-
 fn expect_corruption(dir: &Path, text: &str) {
     let error = contents(dir).unwrap_err();
     assert!(matches!(error, StorageError::Corrupt { .. }), "{error}");
@@ -193,44 +195,8 @@ fn expect_corruption(dir: &Path, text: &str) {
 }
 
 #[test]
-fn a_corrupt_record_in_a_valid_page_is_detected() {
-    let dir = TempDir::new().unwrap();
-    fill(dir.path());
-    tamper(dir.path(), |database| {
-        let mut record = entry_record(database, 17);
-        record[40] ^= 4;
-        put_entry(database, 17, Some(&record));
-    });
-    expect_corruption(dir.path(), "entry 17 is corrupt: its checksum is wrong");
-}
-
-#[test]
-fn a_record_under_another_key_is_corrupt() {
-    let dir = TempDir::new().unwrap();
-    fill(dir.path());
-    tamper(dir.path(), |database| {
-        let record = entry_record(database, 16);
-        put_entry(database, 17, Some(&record));
-    });
-    expect_corruption(dir.path(), "entry 17 is corrupt: its checksum is wrong");
-}
-
-#[test]
-fn a_missing_entry_is_corruption() {
-    for index in [6, 17] {
-        let dir = TempDir::new().unwrap();
-        fill(dir.path());
-        tamper(dir.path(), |database| put_entry(database, index, None));
-        expect_corruption(
-            dir.path(),
-            &format!("entry {index} is corrupt: it is missing"),
-        );
-    }
-}
-
-#[test]
 fn a_missing_vote_is_corruption_and_not_a_node_that_never_voted() {
-    for key in ["hard_state", "purged", "identity"] {
+    for key in ["hard_state", "log", "identity"] {
         let dir = TempDir::new().unwrap();
         fill(dir.path());
         tamper(dir.path(), |database| {

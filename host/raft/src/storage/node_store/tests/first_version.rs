@@ -38,7 +38,7 @@ pub(super) fn batch() -> WriteBatch {
 }
 
 /// A copy of that directory.
-fn copy() -> TempDir {
+pub(super) fn copy() -> TempDir {
     let from = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata/v1");
     let dir = TempDir::new().unwrap();
     fs::copy(from.join("raft.redb"), dir.path().join("raft.redb")).unwrap();
@@ -73,7 +73,7 @@ fn the_log_of_the_first_version_is_read() {
         store.read(Index(4), Index(9), u64::MAX).unwrap(),
         batch().entries[3..]
     );
-    assert_eq!(RedbStore::identity(&store), &identity());
+    assert_eq!(NodeStore::identity(&store), &identity());
 }
 
 #[test]

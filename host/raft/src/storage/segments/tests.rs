@@ -1,0 +1,3 @@
+pub(in crate::storage) mod disk;
+mod formats;
+mod log;

@@ -5,6 +5,7 @@
 //! may stop in the middle of a write. In both cases this module records what was acknowledged, and a reopened log must
 //! contain it. Planted faults violate this.
 
+use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,6 +38,9 @@ const SEGMENTS: SegmentRules = SegmentRules {
     max_bytes: 16_384,
     spare_max: 2,
 };
+
+/// Changes of a log that corrupt sectors at its end may hide: more than the sectors of two pages.
+const EARLIER_MAX: usize = 64;
 
 /// What a log is made of.
 #[derive(Debug)]
@@ -144,9 +148,9 @@ struct Platter {
     durable: Durable,
     /// In flight at an error or a crash: done or not.
     doubtful: Option<LogOp>,
-    /// What was durable before the last change of the log: it may be all that is left if that one is corrupt.
-    before_last: Option<Box<Durable>>,
-    /// The node goes on without the last change of the log, which is corrupt. Until where its snapshots reach.
+    /// What was durable before each of the last changes of the log: it may be all that is left if the end of the log is corrupt.
+    earlier: VecDeque<Durable>,
+    /// The node goes on without the end of the log, which is corrupt. Until where its snapshots reach.
     excluded: Option<Index>,
     /// What was acknowledged and is not there any more.
     loss: Option<String>,
@@ -210,7 +214,10 @@ impl Platter {
         }
         done?;
         if op.changes_log() && self.engine.disk().is_some() {
-            self.before_last = Some(Box::new(self.durable.clone()));
+            self.earlier.push_back(self.durable.clone());
+            if self.earlier.len() > EARLIER_MAX {
+                self.earlier.pop_front();
+            }
         }
         self.durable.take(op);
         self.doubtful = None;
@@ -235,15 +242,19 @@ impl Platter {
             allowed.push(done);
         }
         let excluded = self.excluded.take();
-        if let (Some(_), Some(before)) = (excluded, self.before_last.take()) {
-            let with = |hard_state: &HardState| Durable {
+        let earlier = std::mem::take(&mut self.earlier);
+        if excluded.is_some() {
+            let with = |before: &Durable, hard_state: &HardState| Durable {
                 hard_state: hard_state.clone(),
                 former: acknowledged.former.clone(),
-                ..(*before).clone()
+                ..before.clone()
             };
             let lost: Vec<_> = allowed
                 .iter()
-                .map(|state| with(&state.hard_state))
+                .flat_map(|state| {
+                    let earlier = earlier.iter();
+                    earlier.map(|before| with(before, &state.hard_state))
+                })
                 .collect();
             allowed.extend(lost);
         }
@@ -267,7 +278,7 @@ impl Platter {
     fn wipe(&mut self, init: StoreInit, snapshot: Index) {
         self.unsynced.clear();
         self.doubtful = None;
-        self.before_last = None;
+        self.earlier.clear();
         self.store_state = init.state;
         self.stale = false;
         self.engine.wipe(init);
@@ -328,7 +339,7 @@ impl SimLog {
             engine,
             durable: Durable::default(),
             doubtful: None,
-            before_last: None,
+            earlier: VecDeque::new(),
             excluded: None,
             loss: None,
             stale: false,

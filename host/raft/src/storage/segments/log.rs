@@ -109,14 +109,15 @@ impl SegmentLog {
             used,
             ahead,
             spare,
+            purged,
             leftovers,
             doubt,
         } = scan(&*files, log_id)?;
         let stats = Arc::new(SegmentStats::default());
-        let all = used.iter().chain(&ahead).chain(&spare);
+        let all = used.iter().chain(&ahead).chain(&spare).chain(&purged);
         let highest = all.map(|segment| segment.header.file).max();
         SegmentStats::set(&stats.spare, spare.len());
-        let pool = SegmentPool {
+        let mut pool = SegmentPool {
             files: Arc::clone(&files),
             log_id,
             rules,
@@ -124,6 +125,9 @@ impl SegmentLog {
             next_file: highest.unwrap_or(0) + 1,
             stats: Arc::clone(&stats),
         };
+        for segment in purged {
+            pool.release(segment)?;
+        }
         let mut log = Self {
             files,
             rules,

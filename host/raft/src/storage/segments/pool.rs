@@ -104,7 +104,7 @@ impl SegmentPool {
     }
 
     /// Takes a segment whose entries are purged. It is kept to be used again, or removed.
-    fn release(&mut self, segment: LogSegment) -> Result<(), StorageError> {
+    pub(super) fn release(&mut self, segment: LogSegment) -> Result<(), StorageError> {
         let fits = segment.header.sectors == self.rules.max_sectors();
         if fits && self.spare.len() < self.rules.spare_max {
             let header = SegmentHeader {

@@ -9,7 +9,8 @@
 //! | intact, of a write after that one | the write in between was acknowledged, and is corrupt: [`StorageError::Corrupt`] |
 //! | corrupt | a write may have been here, and may have been acknowledged: the end of the log is doubtful |
 //!
-//! So only the last write can be doubtful (Alagappan et al., "Protocol-Aware Recovery for Consensus-Based Storage", FAST '18).
+//! So only the end of the log can be doubtful, and with one corrupt sector only the last write (Alagappan et al., "Protocol-Aware
+//! Recovery for Consensus-Based Storage", FAST '18).
 
 use std::collections::VecDeque;
 
@@ -36,6 +37,8 @@ pub(super) struct ScannedLog {
     /// Prepared segments without a write.
     pub(super) ahead: VecDeque<LogSegment>,
     pub(super) spare: Vec<LogSegment>,
+    /// Segments whose entries are purged. A crash has kept them from being given back.
+    pub(super) purged: Vec<LogSegment>,
     /// Sectors behind the last write that are corrupt or of a torn write: file and number.
     pub(super) leftovers: Vec<(u32, u32)>,
     /// Why the last write may be missing.
@@ -67,7 +70,9 @@ pub(super) fn scan(files: &dyn SegmentFiles, log_id: u64) -> Result<ScannedLog, 
         .into_iter()
         .partition(|segment| segment.header.sequence == 0);
     used.sort_unstable_by_key(|segment| segment.header.sequence);
-    check_sequences(files, &used, &spare)?;
+    check_twins(files, &used)?;
+    let purged = split_purged(&mut used);
+    check_end(files, &used, &spare)?;
 
     let mut replay = Replay::new(files, used[0].header.sequence);
     let mut ends = Vec::new();
@@ -103,13 +108,41 @@ pub(super) fn scan(files: &dyn SegmentFiles, log_id: u64) -> Result<ScannedLog, 
         used: used.into(),
         ahead: ahead.into(),
         spare,
+        purged,
         leftovers: ends.iter().flat_map(SegmentEnd::leftovers).collect(),
         doubt: ends.iter().find_map(|end| end.doubt(files)),
     })
 }
 
-/// The segments in use have sequences without a gap, and no spare one has data that is newer than all of them.
-fn check_sequences(
+/// Takes out the segments before the last gap in the sequences. Purged segments are given back in order, but removing a file
+/// becomes durable later than a new header, so an earlier one may be there again after a crash. If a segment in the gap had entries that
+/// are not purged, [`Replay::finish`] finds that they are missing.
+fn split_purged(used: &mut Vec<LogSegment>) -> Vec<LogSegment> {
+    let gap = used.windows(2).rposition(|pair| {
+        let [first, second] = pair else { return false };
+        first.header.sequence.checked_add(1) != Some(second.header.sequence)
+    });
+    let kept = used.split_off(gap.map_or(0, |gap| gap + 1));
+    std::mem::replace(used, kept)
+}
+
+/// No two segments in use have the same sequence.
+fn check_twins(files: &dyn SegmentFiles, used: &[LogSegment]) -> Result<(), StorageError> {
+    let twins = used.windows(2).find_map(|pair| match pair {
+        [first, second] if first.header.sequence == second.header.sequence => Some(second.header),
+        _ => None,
+    });
+    match twins {
+        None => Ok(()),
+        Some(header) => {
+            let reason = format!("another file is segment {} too", header.sequence);
+            Err(corrupt(files, header.file, reason))
+        }
+    }
+}
+
+/// There is a segment in use, and no spare one has data that is newer than all of them.
+fn check_end(
     files: &dyn SegmentFiles,
     used: &[LogSegment],
     spare: &[LogSegment],
@@ -120,16 +153,6 @@ fn check_sequences(
             reason: "it has no segment in use".to_owned(),
         });
     };
-    for pair in used.windows(2) {
-        let [first, second] = pair else { continue };
-        if first.header.sequence.checked_add(1) != Some(second.header.sequence) {
-            let reason = format!(
-                "it is segment {}, and the one before it is segment {}: files between them are missing",
-                second.header.sequence, first.header.sequence
-            );
-            return Err(corrupt(files, second.header.file, reason));
-        }
-    }
     for segment in spare {
         let mut sector = [0; SECTOR_BYTES];
         let at = SECTOR_BYTES as u64;

@@ -152,7 +152,8 @@ impl Operation {
     }
 }
 
-/// A possible content of the disk after a crash: what was synced, and a part of the other sectors. `keeps` decides on each.
+/// A possible content of the disk after a crash: what was synced, a part of the other sectors, and perhaps files that were removed
+/// since the directory was synced, which publishing a file does. `keeps` decides on each.
 pub(in crate::storage) fn after_crash(
     start: &DiskContent,
     operations: &[Operation],
@@ -160,6 +161,13 @@ pub(in crate::storage) fn after_crash(
 ) -> DiskContent {
     let mut content = start.clone();
     for (number, operation) in operations.iter().enumerate() {
+        let is_listed = |later: &Operation| matches!(later, Operation::Publish(_));
+        let is_lost = matches!(operation, Operation::Remove(_))
+            && !operations[number..].iter().any(is_listed)
+            && !keeps();
+        if is_lost {
+            continue;
+        }
         let Operation::Write(file, offset, data) = operation else {
             operation.perform(&mut content).unwrap();
             continue;

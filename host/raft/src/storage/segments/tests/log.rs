@@ -421,6 +421,76 @@ fn a_corrupt_header_a_missing_file_and_one_of_another_log_are_found() {
     );
 }
 
+/// A removal becomes durable later than the header of a segment that is given back after it.
+#[test]
+fn a_removed_segment_that_is_there_again_after_a_crash_is_given_back_again() {
+    let disk = RecordingDisk::default();
+    let rules = SegmentRules {
+        max_bytes: 16_384,
+        ..RULES
+    };
+    SegmentLog::create(&disk, LOG_ID, rules).unwrap();
+    let open = |disk: &RecordingDisk| {
+        SegmentLog::open(
+            Arc::new(disk.clone()),
+            LOG_ID,
+            rules,
+            SegmentPreparation::Inline,
+        )
+    };
+    let mut log = open(&disk).unwrap();
+    for index in 1..=30 {
+        append(&mut log, &[entry(1, index, 900)]).unwrap();
+    }
+    let first = disk.content()[&1].clone();
+    log.purge(id(1, 25)).unwrap();
+    let before = contents(&log).unwrap();
+    drop(log);
+    let mut content = disk.content();
+    assert!(!content.contains_key(&1), "it was too short to be kept");
+    content.insert(1, first);
+    let disk = RecordingDisk::with_content(content);
+    assert_eq!(contents(&open(&disk).unwrap()).unwrap(), before);
+    assert!(!disk.content().contains_key(&1));
+    // A gap that hides entries is found.
+    let mut content = disk.content();
+    let used = sequences(&disk);
+    let missing = used.iter().filter(|(_, sequence)| **sequence != 0);
+    let (file, _) = missing.min_by_key(|(_, sequence)| **sequence).unwrap();
+    content.remove(file);
+    let error = open(&RecordingDisk::with_content(content)).unwrap_err();
+    assert!(matches!(error, StorageError::Corrupt { .. }), "{error}");
+}
+
+#[test]
+fn two_files_with_the_same_sequence_are_found() {
+    let (disk, _, _) = filled(&last_write());
+    let (used, _) = sequences(&disk)
+        .into_iter()
+        .max_by_key(|(_, sequence)| *sequence)
+        .unwrap();
+    let header = tag_at(&disk.content(), used, 0).unwrap();
+    let mut twin = disk.content()[&used].clone();
+    for sector in 0..twin.bytes.len() / SECTOR_BYTES {
+        let bytes = &mut twin.bytes[sector * SECTOR_BYTES..(sector + 1) * SECTOR_BYTES];
+        let place = |file| SectorPlace {
+            log_id: LOG_ID,
+            file,
+            sector: u32::try_from(sector).unwrap(),
+        };
+        let tag = open_sector(place(used), bytes).unwrap();
+        if sector == 0 {
+            bytes[20..24].copy_from_slice(&99_u32.to_be_bytes());
+        }
+        seal_sector(place(99), tag, bytes);
+    }
+    let mut content = disk.content();
+    content.insert(99, twin);
+    let error = open(&RecordingDisk::with_content(content)).unwrap_err();
+    let text = format!("another file is segment {} too", header.sequence);
+    assert!(error.to_string().contains(&text), "{error}");
+}
+
 #[test]
 fn a_doubtful_log_goes_on_only_after_that_is_accepted() {
     let (disk, before, _) = filled(&last_write());

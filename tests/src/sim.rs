@@ -14,7 +14,7 @@
 //! | `history` | the results that clients observed, and the check that they are linearizable |
 //! | `clocks` | wall clocks that are wrong |
 //! | `profile`, `dimensions` | the faults and limits of a seed's run, and what its operators do |
-//! | `environment`, `store`, `disk`, `network`, `machine` | the simulated environment of the driver |
+//! | `environment`, `store`, `log_engine`, `disk`, `network`, `machine` | the simulated environment of the driver |
 //! | `planted`, `tamper`, `hunt` | faults planted on purpose: the simulation must catch them |
 //! | `cuts`, `shrink` | shorten a failing run to the shortest trace that still fails |
 //! | `coverage` | what happened, counted |
@@ -30,6 +30,7 @@ mod forger;
 pub(crate) mod history;
 mod hunt;
 mod invariants;
+mod log_engine;
 pub(crate) mod machine;
 mod network;
 mod planted;

@@ -302,16 +302,14 @@ async fn a_node_with_another_state_machine_stops_and_the_others_go_on() {
 }
 
 fn largest_file(dir: &Path, extension: &str) -> std::path::PathBuf {
-    let files = fs::read_dir(dir)
-        .expect("a directory")
-        .map(|entry| entry.expect("an entry").path());
-    let mut files: Vec<_> = files
-        .filter(|path| path.extension().is_some_and(|found| found == extension))
-        .collect();
-    files.sort_by_key(|path| fs::metadata(path).expect("a file").len());
+    let files = copy_of(dir).into_iter();
     files
-        .pop()
-        .unwrap_or_else(|| panic!("no .{extension} in {}", dir.display()))
+        .filter(|(path, _)| path.extension().is_some_and(|found| found == extension))
+        .max_by_key(|(_, bytes)| bytes.len())
+        .map_or_else(
+            || panic!("no .{extension} in {}", dir.display()),
+            |(path, _)| path,
+        )
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -335,7 +333,7 @@ async fn a_corrupt_data_file_is_never_trusted() {
     let dir = cluster.nodes[0].data_dir().to_owned();
     let whole = copy_of(&dir);
 
-    let log = largest_file(&dir, "redb");
+    let log = largest_file(&dir, "segment");
     let mut bytes = fs::read(&log).expect("readable");
     let positions: Vec<usize> = bytes
         .windows(16)

@@ -7,7 +7,6 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,8 +16,7 @@ use task_queue_raft::identity::{MetPeer, RunId};
 use task_queue_raft::ids::{Index, LogId, NodeId, StoreId};
 use task_queue_raft::raft::membership::Membership;
 use task_queue_raft::storage::memory::{MemorySnapshots, MemoryStore};
-use task_queue_raft::storage::node_store::{Identity, NodeStore, StoreInit};
-use task_queue_raft::storage::segments::SegmentRules;
+use task_queue_raft::storage::node_store::{Identity, StoreInit};
 use task_queue_raft::storage::{
     LogStore, Received, SnapshotStore, SnapshotWriter, StorageError, StoreState, StoredState,
     WriteBatch,
@@ -26,121 +24,14 @@ use task_queue_raft::storage::{
 
 use super::disk::ByteDisk;
 use super::durable::LogOp;
-use super::forger;
+use super::log_engine::{Engine, INJECTED, empty, init_of, injected};
 use super::planted::Planted;
 use super::rng::Rng;
 
 pub(crate) use super::durable::Durable;
 
-/// Segments so small that each run fills many.
-const SEGMENTS: SegmentRules = SegmentRules {
-    first_bytes: 8192,
-    max_bytes: 16_384,
-    spare_max: 2,
-};
-
 /// Changes of a log that corrupt sectors at its end may hide: more than the sectors of two pages.
 const EARLIER_MAX: usize = 64;
-
-/// What a log is made of.
-#[derive(Debug)]
-enum Engine {
-    Memory(MemoryStore),
-    /// The production store; none while no process runs.
-    Database {
-        store: Option<Box<NodeStore>>,
-        disk: ByteDisk,
-        identity: Identity,
-        /// What the next empty disk becomes.
-        init: StoreInit,
-        /// It was made whole. What is left of one that was not is thrown away, as the product does with its file.
-        made: bool,
-    },
-}
-
-impl Engine {
-    fn store(&mut self) -> Result<&mut dyn LogStore, StorageError> {
-        match self {
-            Self::Memory(store) => Ok(store),
-            Self::Database { store, .. } => match store {
-                Some(store) => Ok(&mut **store),
-                None => Err(injected("cannot use")),
-            },
-        }
-    }
-
-    fn disk(&self) -> Option<&ByteDisk> {
-        match self {
-            Self::Memory(_) => None,
-            Self::Database { disk, .. } => Some(disk),
-        }
-    }
-
-    /// Why the last write of the log may be missing.
-    fn doubt(&self) -> Option<String> {
-        match self {
-            Self::Database {
-                store: Some(store), ..
-            } => store.doubt().map(str::to_owned),
-            _ => None,
-        }
-    }
-
-    /// A process begins to use the log, where it has to be opened for that.
-    fn open(&mut self, planted: Option<Planted>) -> Result<(), StorageError> {
-        if let Self::Database {
-            store,
-            disk,
-            identity,
-            init,
-            made,
-        } = self
-        {
-            disk.revive();
-            *store = None;
-            if !*made {
-                disk.wipe();
-            }
-            if let Some(planted) = planted {
-                forger::forge(disk, planted);
-            }
-            let name = format!("disk of {}", identity.node_id);
-            let path = Path::new(&name);
-            let medium = (disk.clone(), Arc::new(disk.clone()) as Arc<_>);
-            let new_log = (disk.number(), SEGMENTS);
-            let opened = NodeStore::open_or_create_on(medium, path, identity, *init, new_log)?;
-            *store = Some(Box::new(opened));
-            *made = true;
-        }
-        Ok(())
-    }
-
-    fn crash(&mut self) {
-        if let Self::Database { store, disk, .. } = self {
-            disk.die();
-            *store = None;
-            disk.crash();
-        }
-    }
-
-    fn wipe(&mut self, new: StoreInit) {
-        match self {
-            Self::Memory(store) => *store = empty(new.store_id.0),
-            Self::Database {
-                store,
-                disk,
-                init,
-                made,
-                ..
-            } => {
-                *store = None;
-                disk.wipe();
-                *init = new;
-                *made = false;
-            }
-        }
-    }
-}
 
 #[derive(Debug)]
 struct Platter {
@@ -636,24 +527,6 @@ impl LogStore for SimLog {
     }
 }
 
-/// A store of this number; one without a number belongs to a node that has acknowledged nothing.
-fn init_of(store_id: u64, state: StoreState) -> StoreInit {
-    match store_id {
-        0 => StoreInit::default(),
-        store_id => StoreInit {
-            store_id: StoreId(store_id),
-            state,
-        },
-    }
-}
-
-fn empty(store_id: u64) -> MemoryStore {
-    match store_id {
-        0 => MemoryStore::new(),
-        number => MemoryStore::with_store_id(StoreId(number)),
-    }
-}
-
 /// Snapshots on a simulated disk, read in small chunks so that a transfer takes several messages.
 #[derive(Clone, Debug)]
 pub(crate) struct SimSnapshots {
@@ -781,16 +654,6 @@ impl SnapshotStore for SimSnapshots {
 
     fn retain(&self, keep: &SnapshotMeta) -> Result<(), StorageError> {
         self.store().retain(keep)
-    }
-}
-
-const INJECTED: &str = "injected";
-
-fn injected(doing: &'static str) -> StorageError {
-    StorageError::Io {
-        doing,
-        path: INJECTED.into(),
-        source: io::Error::other(INJECTED),
     }
 }
 

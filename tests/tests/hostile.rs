@@ -301,15 +301,18 @@ async fn a_node_with_another_state_machine_stops_and_the_others_go_on() {
     assert_eq!(cluster.converged().await.len(), 3);
 }
 
-fn largest_file(dir: &Path, extension: &str) -> std::path::PathBuf {
-    let files = copy_of(dir).into_iter();
-    files
-        .filter(|(path, _)| path.extension().is_some_and(|found| found == extension))
-        .max_by_key(|(_, bytes)| bytes.len())
-        .map_or_else(
-            || panic!("no .{extension} in {}", dir.display()),
-            |(path, _)| path,
-        )
+/// The segment of the log with the values, and where they are.
+fn values_in_the_log(dir: &Path) -> (std::path::PathBuf, Vec<usize>) {
+    let segments = copy_of(dir).into_iter();
+    let segments = segments.filter(|(path, _)| path.extension().is_some_and(|it| it == "segment"));
+    let found = segments.map(|(path, bytes)| {
+        let windows = bytes.windows(16).enumerate();
+        let values = windows.filter(|(_, window)| *window == [b'v'; 16]);
+        (path, values.map(|(at, _)| at).collect::<Vec<_>>())
+    });
+    found
+        .max_by_key(|(_, positions)| positions.len())
+        .unwrap_or_else(|| panic!("no segment in {}", dir.display()))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -333,14 +336,8 @@ async fn a_corrupt_data_file_is_never_trusted() {
     let dir = cluster.nodes[0].data_dir().to_owned();
     let whole = copy_of(&dir);
 
-    let log = largest_file(&dir, "segment");
+    let (log, positions) = values_in_the_log(&dir);
     let mut bytes = fs::read(&log).expect("readable");
-    let positions: Vec<usize> = bytes
-        .windows(16)
-        .enumerate()
-        .filter(|(_, window)| *window == [b'v'; 16])
-        .map(|(at, _)| at)
-        .collect();
     assert!(!positions.is_empty(), "the log holds the values");
     for at in positions {
         bytes[at + 8] ^= 0x20;

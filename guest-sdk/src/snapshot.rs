@@ -11,6 +11,7 @@ pub(crate) mod old_state;
 mod own;
 mod parse;
 mod read;
+mod stream;
 mod write;
 
 pub use error::{MigrateError, RestoreError, SnapshotError};

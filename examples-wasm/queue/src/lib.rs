@@ -99,6 +99,7 @@ mod finish;
 mod groups;
 #[cfg(feature = "built-in")]
 mod guest;
+mod ids;
 mod keys;
 mod migrate;
 mod payload;
@@ -114,6 +115,7 @@ mod state;
 mod stuck;
 mod sweep;
 mod task;
+mod tasks;
 mod views;
 mod waiters;
 mod workers;

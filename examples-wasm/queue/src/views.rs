@@ -6,7 +6,7 @@ use std::ops::Bound;
 use oarlock_guest::{Read, Refusal};
 
 use crate::access::Access;
-use crate::limits::{MAX_LISTED, MAX_SCANNED};
+use crate::limits::{MAX_LISTED, MAX_PAGE, MAX_SCANNED};
 use crate::messages::{
     GroupInfo, KeyInfo, ListState, Query, QueueDetail, Response, ScheduleInfo, Stage, StatsInfo,
     TaskInfo, TaskLine, WorkerInfo,
@@ -423,7 +423,7 @@ fn places<'a>(
     })
 }
 
-/// Entries by name, as many as fit into one response.
+/// Entries by name, as many as fit into one response, at most [`MAX_PAGE`].
 struct Page<T> {
     entries: BTreeMap<String, T>,
     bytes: u64,
@@ -443,7 +443,8 @@ impl<T> Page<T> {
 
     /// Adds an entry if it fits. The name to continue after is in the response twice.
     fn add(&mut self, name: &str, bytes: u64, entry: impl FnOnce() -> T) -> bool {
-        if self.bytes + bytes + size::text(name) > self.limit {
+        let is_full = self.entries.len() == MAX_PAGE;
+        if is_full || self.bytes + bytes + size::text(name) > self.limit {
             self.is_complete = false;
             return false;
         }

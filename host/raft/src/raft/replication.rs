@@ -135,6 +135,17 @@ impl Core {
         }
     }
 
+    /// An entry has ended the waits of clients that may be connected to any node: a commit index that is delayed is sent now.
+    pub fn announce_commit(&mut self, now: Duration) {
+        self.now = self.now.max(now);
+        let now = self.now;
+        if let Some(leader) = self.role.as_leader_mut()
+            && let Some(deadline) = &mut leader.commit_notice_deadline
+        {
+            *deadline = now;
+        }
+    }
+
     /// Sends one message with entries. Returns whether another may follow.
     fn replicate_to(&mut self, to: &NodeId) -> bool {
         let limits = &self.config.limits;

@@ -101,6 +101,18 @@ impl<'a> Stream<'a> {
         Some(&self.buffer[start..self.at])
     }
 
+    /// The next byte; nothing if the trailer begins. Numbers are read byte by byte, so this is called most.
+    #[inline]
+    fn take_byte(&mut self) -> Option<u8> {
+        let received = self.buffer.len() - self.at;
+        if received <= TRAILER_BYTES && !self.holds(1) {
+            return None;
+        }
+        let byte = self.buffer[self.at];
+        self.at += 1;
+        Some(byte)
+    }
+
     /// The state begins here.
     pub(super) fn end_header(&mut self) {
         self.header = self.passed + self.at as u64;
@@ -191,8 +203,9 @@ impl<'de, 'a: 'de> Flavor<'de> for StateReader<'de, 'a> {
     type Remainder = ();
     type Source = &'de [u8];
 
+    #[inline]
     fn pop(&mut self) -> postcard::Result<u8> {
-        let byte = self.stream.take(1).map(|byte| byte[0]);
+        let byte = self.stream.take_byte();
         byte.ok_or(postcard::Error::DeserializeUnexpectedEnd)
     }
 

@@ -1,5 +1,7 @@
 //! The leader's side of replication and commitment: §5.3, §5.4.2.
 
+use std::time::Duration;
+
 use crate::entry::{Entry, Payload};
 use crate::identity::Sender;
 use crate::ids::{Index, LogId, NodeId};

@@ -41,6 +41,7 @@ pub(crate) async fn measure(options: &Options, report: &mut Report) {
     }
     let leader = cluster.leader().await;
     let http = cluster.nodes[leader].http();
+    allow_large_snapshots(&http).await;
     let mut client = open(&http, options.payload).await;
     let empty = metric(&http, MEMORY_METRIC).await;
     let (count, batches) = fill(&mut client, options).await;
@@ -80,6 +81,14 @@ pub(crate) async fn measure(options: &Options, report: &mut Report) {
     let mut client = open(&http, options.payload).await;
     let times = cycles(&mut client, 10).await;
     tell(report, "  put, reserve or ack after the start", &times);
+}
+
+/// A guest with so much memory has snapshots over the default limit of 2 GiB.
+async fn allow_large_snapshots(http: &Http) {
+    let settings = json!({"set": {"snapshot_bytes": 4_u64 << 30}});
+    let set = http.send("POST", "/v1/settings", &[], settings.to_string());
+    let set = set.await.expect("a response");
+    assert_eq!(set.status, 200, "{set:?}");
 }
 
 async fn open(http: &Http, payload: usize) -> TaskQueueClient {
